@@ -1,0 +1,53 @@
+namespace PyramidFlow.Torch;
+
+/// <summary>Element type of a tensor; the values are libtorch's scalar type numbers.</summary>
+public enum ElementType
+{
+    /// <summary>Unsigned 8-bit integer.</summary>
+    UInt8 = 0,
+
+    /// <summary>Signed 8-bit integer.</summary>
+    Int8 = 1,
+
+    /// <summary>Signed 16-bit integer.</summary>
+    Int16 = 2,
+
+    /// <summary>Signed 32-bit integer.</summary>
+    Int32 = 3,
+
+    /// <summary>Signed 64-bit integer.</summary>
+    Int64 = 4,
+
+    /// <summary>IEEE half precision.</summary>
+    Float16 = 5,
+
+    /// <summary>IEEE single precision.</summary>
+    Float32 = 6,
+
+    /// <summary>IEEE double precision.</summary>
+    Float64 = 7,
+
+    /// <summary>Boolean, one byte.</summary>
+    Bool = 11,
+
+    /// <summary>bfloat16: the upper half of a float32.</summary>
+    BFloat16 = 15,
+}
+
+/// <summary>Facts about element types.</summary>
+public static class ElementTypes
+{
+    /// <summary>Bytes of one element.</summary>
+    public static int Size(this ElementType type) => type switch
+    {
+        ElementType.UInt8 or ElementType.Int8 or ElementType.Bool => 1,
+        ElementType.Int16 or ElementType.Float16 or ElementType.BFloat16 => 2,
+        ElementType.Int32 or ElementType.Float32 => 4,
+        ElementType.Int64 or ElementType.Float64 => 8,
+        _ => throw new ArgumentOutOfRangeException(nameof(type), type, "unknown element type"),
+    };
+
+    /// <summary>True for the floating point types.</summary>
+    public static bool IsFloatingPoint(this ElementType type) =>
+        type is ElementType.Float16 or ElementType.BFloat16 or ElementType.Float32 or ElementType.Float64;
+}
