@@ -25,6 +25,8 @@ public sealed unsafe class SafetensorsFile : IDisposable
     private readonly MemoryMappedFile map;
     private readonly MemoryMappedViewAccessor view;
     private readonly byte* start;
+    private int references = 1;
+    private int disposed;
 
     private SafetensorsFile(string path, MemoryMappedFile map, MemoryMappedViewAccessor view, byte* start,
         Dictionary<string, TensorEntry> entries, Dictionary<string, string> metadata)
@@ -92,9 +94,30 @@ public sealed unsafe class SafetensorsFile : IDisposable
     /// <summary>The raw bytes of a tensor of at most 2 GB.</summary>
     public ReadOnlySpan<byte> Bytes(TensorEntry entry) => new(start + entry.Offset, checked((int)entry.ByteLength));
 
-    /// <inheritdoc/>
+    /// <summary>A tensor over the file's own pages; the map stays until this object and all such tensors are gone.</summary>
+    public Tensor Tensor(TensorEntry entry)
+    {
+        if (entry.ByteLength == 0)
+            return Torch.Tensor.Empty(entry.Shape, entry.Type);
+        Interlocked.Increment(ref references);
+        var tensor = Torch.Tensor.FromMemory(Address(entry), entry.Shape, entry.Type, new Lease(this));
+        if (Address(entry) % entry.Type.Size() == 0)
+            return tensor;
+        using (tensor)
+            return tensor.Clone();
+    }
+
+    /// <summary>Lets the map go once no tensor uses it any more. Harmless when repeated.</summary>
     public void Dispose()
     {
+        if (Interlocked.Exchange(ref disposed, 1) == 0)
+            Release();
+    }
+
+    private void Release()
+    {
+        if (Interlocked.Decrement(ref references) > 0)
+            return;
         view.SafeMemoryMappedViewHandle.ReleasePointer();
         view.Dispose();
         map.Dispose();
@@ -189,4 +212,9 @@ public sealed unsafe class SafetensorsFile : IDisposable
 
     private static CheckpointException Damaged(string path, string fault) =>
         new($"{path} is damaged: {fault}; download or write it again");
+
+    private sealed class Lease(SafetensorsFile file) : IDisposable
+    {
+        public void Dispose() => file.Release();
+    }
 }

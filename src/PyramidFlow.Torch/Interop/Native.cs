@@ -1,0 +1,151 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+[assembly: DisableRuntimeMarshalling]
+
+namespace PyramidFlow.Torch.Interop;
+
+/// <summary>The C shim over libtorch (<c>native/</c>), one declaration a function; see <c>native/shim.h</c>.</summary>
+internal static unsafe partial class Native
+{
+    private const string Library = "pyramidflow_torch";
+
+    static Native() => NativeLibrary.SetDllImportResolver(typeof(Native).Assembly, ShimLocator.Resolve);
+
+    [LibraryImport(Library)]
+    internal static partial byte* pf_last_error();
+
+    [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial nint pf_operator_find(string name, string overload);
+
+    [LibraryImport(Library)]
+    internal static partial int pf_operator_call(nint op, NativeValue* args, int argCount, NativeValue* results, int capacity);
+
+    [LibraryImport(Library)]
+    internal static partial void pf_tensor_free(nint tensor);
+
+    [LibraryImport(Library), SuppressGCTransition]
+    internal static partial long pf_tensor_dim(nint tensor);
+
+    [LibraryImport(Library), SuppressGCTransition]
+    internal static partial void pf_tensor_sizes(nint tensor, long* sizes);
+
+    [LibraryImport(Library)]
+    internal static partial void pf_tensor_strides(nint tensor, long* strides);
+
+    [LibraryImport(Library), SuppressGCTransition]
+    internal static partial long pf_tensor_numel(nint tensor);
+
+    [LibraryImport(Library), SuppressGCTransition]
+    internal static partial int pf_tensor_dtype(nint tensor);
+
+    [LibraryImport(Library)]
+    internal static partial void pf_tensor_device(nint tensor, int* type, int* index);
+
+    [LibraryImport(Library), SuppressGCTransition]
+    internal static partial int pf_tensor_is_contiguous(nint tensor);
+
+    [LibraryImport(Library)]
+    internal static partial void* pf_tensor_data(nint tensor);
+
+    [LibraryImport(Library)]
+    internal static partial nint pf_tensor_from_memory(void* data, long* sizes, int dim, int type,
+        delegate* unmanaged<nint, void> release, nint owner);
+
+    [LibraryImport(Library)]
+    internal static partial nint pf_generator_new(ulong seed);
+
+    [LibraryImport(Library)]
+    internal static partial void pf_generator_free(nint generator);
+
+    [LibraryImport(Library)]
+    internal static partial nint pf_generator_state(nint generator);
+
+    [LibraryImport(Library)]
+    internal static partial int pf_generator_set_state(nint generator, nint state);
+
+    [LibraryImport(Library)]
+    internal static partial void pf_set_threads(int count);
+
+    [LibraryImport(Library)]
+    internal static partial int pf_get_threads();
+
+    [LibraryImport(Library)]
+    internal static partial byte* pf_version();
+
+    [LibraryImport(Library)]
+    internal static partial byte* pf_build_configuration();
+
+    [LibraryImport(Library)]
+    internal static partial int pf_has_cuda();
+
+    [LibraryImport(Library)]
+    internal static partial int pf_grad_mode(int enabled);
+
+    [LibraryImport(Library)]
+    internal static partial int pf_tensor_requires_grad(nint tensor);
+
+    [LibraryImport(Library)]
+    internal static partial int pf_tensor_set_requires_grad(nint tensor, int value);
+
+    [LibraryImport(Library)]
+    internal static partial nint pf_tensor_grad(nint tensor);
+
+    [LibraryImport(Library)]
+    internal static partial int pf_tensor_set_grad(nint tensor, nint gradient);
+
+    [LibraryImport(Library)]
+    internal static partial int pf_backward(nint* roots, nint* gradients, int count, int retainGraph);
+
+    [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial void pf_set_callback_error(string what);
+
+    [LibraryImport(Library)]
+    internal static partial int pf_attach_node(nint* inputs, int inputCount, nint* outputs, int outputCount,
+        delegate* unmanaged<nint, nint*, int, nint*, int, int> callback, delegate* unmanaged<nint, void> release, nint context);
+
+    [LibraryImport(Library)]
+    internal static partial void pf_allocator_install(long cap);
+
+    [LibraryImport(Library)]
+    internal static partial void pf_allocator_trim();
+
+    [LibraryImport(Library)]
+    internal static partial void pf_allocator_statistics(long* inUse, long* held, long* peak);
+
+    /// <summary>Throws the thread's last libtorch error.</summary>
+    internal static TorchException Error(string what) =>
+        new($"{what}: {FirstLine(Marshal.PtrToStringUTF8((nint)pf_last_error()) ?? "unknown error")}");
+
+    private static string FirstLine(string text)
+    {
+        var end = text.IndexOf('\n', StringComparison.Ordinal);
+        return end < 0 ? text : text[..end];
+    }
+}
+
+/// <summary>One argument or result as the shim sees it; same layout as <c>Value</c> in <c>native/shim.h</c>.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct NativeValue
+{
+    internal ValueTag Tag;
+    internal int Count;
+    internal long Bits;
+}
+
+/// <summary>What a <see cref="NativeValue"/> holds.</summary>
+internal enum ValueTag
+{
+    None = 0,
+    Tensor = 1,
+    Int = 2,
+    Double = 3,
+    Bool = 4,
+    String = 5,
+    IntList = 6,
+    DoubleList = 7,
+    TensorList = 8,
+    OptionalTensorList = 9,
+    Device = 10,
+    Generator = 11,
+}

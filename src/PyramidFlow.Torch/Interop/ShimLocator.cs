@@ -1,0 +1,55 @@
+using System.Reflection;
+using System.Runtime.InteropServices;
+
+namespace PyramidFlow.Torch.Interop;
+
+/// <summary>
+/// Finds the shim: <c>PYRAMIDFLOW_NATIVE</c> (a folder), beside this assembly, or <c>artifacts/native</c> of the
+/// repository the assembly was built in.
+/// </summary>
+internal static partial class ShimLocator
+{
+    private static readonly string FileName =
+        OperatingSystem.IsWindows() ? "pyramidflow_torch.dll"
+        : OperatingSystem.IsMacOS() ? "libpyramidflow_torch.dylib" : "libpyramidflow_torch.so";
+
+    internal static nint Resolve(string library, Assembly assembly, DllImportSearchPath? searchPath)
+    {
+        if (library != "pyramidflow_torch")
+            return 0;
+        PrepareEnvironment();
+        var tried = Candidates().ToList();
+        foreach (var path in tried.Where(File.Exists))
+            return NativeLibrary.Load(path);
+        throw new TorchException(
+            $"the libtorch shim {FileName} was not found in {string.Join(", ", tried.Select(Path.GetDirectoryName))}: "
+            + "run ./pyramidflow doctor in the repository, or cmake -S native -B artifacts/native && cmake --build artifacts/native");
+    }
+
+    private static IEnumerable<string> Candidates()
+    {
+        if (Environment.GetEnvironmentVariable("PYRAMIDFLOW_NATIVE") is { Length: > 0 } named)
+            yield return Path.Combine(named, FileName);
+        yield return Path.Combine(AppContext.BaseDirectory, FileName);
+        for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
+        {
+            if (Directory.Exists(Path.Combine(folder.FullName, "native")))
+                yield return Path.Combine(folder.FullName, "artifacts", "native", FileName);
+        }
+    }
+
+    // libtorch and OpenMP read these when they are loaded; .NET's own environment does not reach native code on Unix.
+    private static void PrepareEnvironment()
+    {
+        if (OperatingSystem.IsWindows())
+            return;
+        const int keepWhatTheUserSet = 0;
+        if (System.Runtime.Intrinsics.X86.Avx512F.IsSupported)
+            _ = setenv("ATEN_CPU_CAPABILITY", "avx512", keepWhatTheUserSet);
+        else if (System.Runtime.Intrinsics.X86.Avx2.IsSupported)
+            _ = setenv("ATEN_CPU_CAPABILITY", "avx2", keepWhatTheUserSet);
+    }
+
+    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int setenv(string name, string value, int overwrite);
+}

@@ -1,0 +1,23 @@
+namespace PyramidFlow.Torch;
+
+/// <summary>Divides the last dimension by its root mean square, computed in float32, and scales it.</summary>
+public sealed class RmsNorm : Module
+{
+    private readonly Parameter weight;
+    private readonly double eps;
+
+    /// <summary>Declares the layer.</summary>
+    public RmsNorm(long dim, double eps = 1e-6)
+    {
+        weight = new Parameter([dim], Initializers.Ones);
+        this.eps = eps;
+    }
+
+    /// <summary>[..., dim] to [..., dim], of the input's element type.</summary>
+    public Tensor Forward(Tensor x)
+    {
+        var wide = x.To(ElementType.Float32);
+        var scale = ((wide * wide).Mean([-1], keepDim: true) + eps).Rsqrt();
+        return (wide * scale).To(x.Type) * weight;
+    }
+}

@@ -1,0 +1,153 @@
+using System.Collections.Concurrent;
+using System.Reflection;
+using System.Text;
+using PyramidFlow.Torch.Checkpoints;
+
+namespace PyramidFlow.Torch;
+
+/// <summary>
+/// A part of a model. Its parameters and children are its fields of type <see cref="Parameter"/>, <see cref="Module"/>
+/// and lists of modules; a field <c>projMlp</c> has the state-dict key <c>proj_mlp</c> unless <see cref="KeyAttribute"/>
+/// says otherwise.
+/// </summary>
+public abstract class Module : IDisposable
+{
+    private static readonly ConcurrentDictionary<Type, (FieldInfo Field, string Key)[]> Members = new();
+
+    /// <summary>All parameters with their state-dict keys, in the order of the fields.</summary>
+    /// <param name="prefix">Put before every key, with a dot.</param>
+    public IEnumerable<(string Key, Parameter Parameter)> NamedParameters(string prefix = "")
+    {
+        var lead = prefix.Length == 0 ? "" : prefix + ".";
+        foreach (var (field, key) in Members.GetOrAdd(GetType(), FindMembers))
+        {
+            switch (field.GetValue(this))
+            {
+                case Parameter parameter:
+                    yield return (lead + key, parameter);
+                    break;
+                case Module child:
+                    foreach (var named in child.NamedParameters(lead + key))
+                        yield return named;
+                    break;
+                case IEnumerable<Module?> list:
+                    var index = -1;
+                    foreach (var child in list)
+                    {
+                        index++;
+                        if (child is null)
+                            continue;
+                        foreach (var named in child.NamedParameters($"{lead}{key}.{index}"))
+                            yield return named;
+                    }
+
+                    break;
+            }
+        }
+    }
+
+    /// <summary>Takes all weights from a checkpoint; memory-mapped where type and device already fit.</summary>
+    /// <param name="source">The checkpoint.</param>
+    /// <param name="type">Element type to hold floating point weights in; null keeps the checkpoint's.</param>
+    /// <param name="device">Where to hold them; null is the CPU.</param>
+    /// <param name="ignore">Keys of the checkpoint that may go unused.</param>
+    /// <exception cref="CheckpointException">Keys are missing, unexpected or of another shape; all are named at once.</exception>
+    public void Load(StateSource source, ElementType? type = null, Device? device = null, Func<string, bool>? ignore = null)
+    {
+        var parameters = NamedParameters().ToList();
+        Check(source, parameters, ignore);
+        foreach (var (key, parameter) in parameters)
+        {
+            using var scope = new TensorScope();
+            var tensor = source.Read(key);
+            if (type is { } wanted && tensor.Type.IsFloatingPoint())
+                tensor = tensor.To(wanted);
+            parameter.Value = device is { } place ? tensor.To(place) : tensor;
+        }
+    }
+
+    /// <summary>Gives every weight memory and its layer's initial value, in float32 on the CPU.</summary>
+    public void Initialize(RandomGenerator generator)
+    {
+        using var noGrad = NoGrad.Begin();
+        foreach (var (_, parameter) in NamedParameters())
+        {
+            using var scope = new TensorScope();
+            var value = Tensor.Empty(parameter.Shape);
+            parameter.Initializer(value, generator);
+            parameter.Value = value;
+        }
+    }
+
+    /// <summary>Moves or converts all weights.</summary>
+    public void To(ElementType type, Device? device = null)
+    {
+        using var noGrad = NoGrad.Begin();
+        foreach (var (_, parameter) in NamedParameters())
+        {
+            using var scope = new TensorScope();
+            var value = parameter.Value.To(type);
+            parameter.Value = device is { } place ? value.To(place) : value;
+        }
+    }
+
+    /// <summary>Number of weights.</summary>
+    public long ParameterCount() => NamedParameters().Sum(p => p.Parameter.Shape.Aggregate(1L, (a, b) => a * b));
+
+    /// <summary>Frees all weights.</summary>
+    public void Dispose()
+    {
+        foreach (var (_, parameter) in NamedParameters())
+            parameter.Free();
+        GC.SuppressFinalize(this);
+    }
+
+    private static void Check(StateSource source, List<(string Key, Parameter Parameter)> parameters, Func<string, bool>? ignore)
+    {
+        var known = parameters.Select(p => p.Key).ToHashSet();
+        var available = source.Keys.ToHashSet();
+        var faults = new List<string>();
+        faults.AddRange(known.Where(key => !available.Contains(key)).Select(key => $"{key} is missing"));
+        faults.AddRange(available.Where(key => !known.Contains(key) && ignore?.Invoke(key) != true)
+            .Select(key => $"{key} is not part of this model"));
+        foreach (var (key, parameter) in parameters.Where(p => available.Contains(p.Key)))
+        {
+            var shape = source.Describe(key).Shape;
+            if (!shape.SequenceEqual(parameter.Shape))
+                faults.Add($"{key} is [{string.Join(", ", shape)}] where the model has [{string.Join(", ", parameter.Shape)}]");
+        }
+
+        if (faults.Count == 0)
+            return;
+        const int shown = 12;
+        var more = faults.Count > shown ? $"; and {faults.Count - shown} more" : "";
+        throw new CheckpointException(
+            $"{source.Name} does not fit its config: {string.Join("; ", faults.Take(shown))}{more}");
+    }
+
+    private static (FieldInfo Field, string Key)[] FindMembers(Type type)
+    {
+        var chain = new Stack<Type>();
+        for (var t = type; t is not null && t != typeof(Module); t = t.BaseType)
+            chain.Push(t);
+        return [.. chain
+            .SelectMany(t => t.GetFields(BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.DeclaredOnly)
+                .OrderBy(f => f.MetadataToken))
+            .Where(f => f.FieldType == typeof(Parameter) || typeof(Module).IsAssignableFrom(f.FieldType)
+                || typeof(IEnumerable<Module?>).IsAssignableFrom(f.FieldType))
+            .Select(f => (f, f.GetCustomAttribute<KeyAttribute>()?.Key ?? SnakeCase(f.Name)))];
+    }
+
+    private static string SnakeCase(string name)
+    {
+        var result = new StringBuilder(name.Length + 4);
+        foreach (var c in name)
+        {
+            if (char.IsUpper(c) && result.Length > 0)
+                result.Append('_');
+            result.Append(char.ToLowerInvariant(c));
+        }
+
+        return result.ToString();
+    }
+}

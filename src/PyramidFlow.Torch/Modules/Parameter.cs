@@ -1,0 +1,54 @@
+namespace PyramidFlow.Torch;
+
+/// <summary>
+/// A weight of a module: its shape is known at once, its memory only after the module was loaded or initialised, so a
+/// model of any size can be described without allocating it.
+/// </summary>
+public sealed class Parameter
+{
+    private Tensor? value;
+
+    /// <summary>Declares a weight.</summary>
+    /// <param name="shape">Sizes, outermost first.</param>
+    /// <param name="initializer">How training starts it; see <see cref="Initializers"/>.</param>
+    public Parameter(long[] shape, Initializer initializer)
+    {
+        Shape = shape;
+        Initializer = initializer;
+    }
+
+    /// <summary>Sizes, outermost first.</summary>
+    public long[] Shape { get; }
+
+    /// <summary>Whether training changes it; set false to freeze it or for fixed tables.</summary>
+    public bool Trainable { get; set; } = true;
+
+    /// <summary>True once it has memory.</summary>
+    public bool HasValue => value is not null;
+
+    /// <summary>The weight. Setting it takes the tensor over, out of its scope, and frees the one before.</summary>
+    /// <exception cref="InvalidOperationException">The module was neither loaded nor initialised.</exception>
+    public Tensor Value
+    {
+        get => value ?? throw new InvalidOperationException("this module has no weights yet: load a checkpoint or call Initialize");
+        set
+        {
+            var taken = TensorScope.Detach(value);
+            if (!ReferenceEquals(this.value, taken))
+                this.value?.Dispose();
+            this.value = taken;
+        }
+    }
+
+    internal Initializer Initializer { get; }
+
+    /// <summary>The weight itself, where an operator wants a tensor.</summary>
+    public static implicit operator Tensor(Parameter parameter) => parameter.Value;
+
+    /// <summary>Frees the memory; the declaration stays.</summary>
+    public void Free()
+    {
+        value?.Dispose();
+        value = null;
+    }
+}

@@ -1,0 +1,104 @@
+using System.Runtime.InteropServices;
+using PyramidFlow.Torch.Interop;
+
+namespace PyramidFlow.Torch;
+
+/// <content>Making tensors.</content>
+public sealed unsafe partial class Tensor
+{
+    /// <summary>A tensor whose elements are not set.</summary>
+    public static Tensor Empty(long[] shape, ElementType type = ElementType.Float32, Device? device = null) =>
+        Operator.Find("aten::empty.memory_format").Call(shape, type, Arg.None, device ?? Device.Cpu);
+
+    /// <summary>A tensor of zeros.</summary>
+    public static Tensor Zeros(long[] shape, ElementType type = ElementType.Float32, Device? device = null) =>
+        Operator.Find("aten::zeros").Call(shape, type, Arg.None, device ?? Device.Cpu);
+
+    /// <summary>A tensor of ones.</summary>
+    public static Tensor Ones(long[] shape, ElementType type = ElementType.Float32, Device? device = null) =>
+        Operator.Find("aten::ones").Call(shape, type, Arg.None, device ?? Device.Cpu);
+
+    /// <summary>A tensor of one value.</summary>
+    public static Tensor Full(long[] shape, double value, ElementType type = ElementType.Float32, Device? device = null) =>
+        Operator.Find("aten::full").Call(shape, value, type, Arg.None, device ?? Device.Cpu);
+
+    /// <summary>The numbers from <paramref name="start"/> up to, without, <paramref name="end"/>.</summary>
+    public static Tensor Arange(double start, double end, double step = 1, ElementType type = ElementType.Float32,
+        Device? device = null) =>
+        Operator.Find("aten::arange.start_step").Call(start, end, step, type, Arg.None, device ?? Device.Cpu);
+
+    /// <summary>Standard normal draws, made on the CPU from a generator of the caller's.</summary>
+    public static Tensor Randn(long[] shape, RandomGenerator generator, ElementType type = ElementType.Float32) =>
+        Operator.Find("aten::randn.generator").Call(shape, generator, type, Arg.None, Device.Cpu);
+
+    /// <summary>Uniform draws from [0, 1), made on the CPU from a generator of the caller's.</summary>
+    public static Tensor Rand(long[] shape, RandomGenerator generator, ElementType type = ElementType.Float32) =>
+        Operator.Find("aten::rand.generator").Call(shape, generator, type, Arg.None, Device.Cpu);
+
+    /// <summary>Whole-number draws from [low, high), int64.</summary>
+    public static Tensor RandInt(long low, long high, long[] shape, RandomGenerator generator) =>
+        Operator.Find("aten::randint.low_generator").Call(low, high, shape, generator, ElementType.Int64, Arg.None, Device.Cpu);
+
+    /// <summary>A CPU tensor with a copy of these elements.</summary>
+    public static Tensor From<T>(ReadOnlySpan<T> data, params long[] shape)
+        where T : unmanaged
+    {
+        var tensor = Empty(shape.Length == 0 ? [data.Length] : shape, TypeOf<T>());
+        data.CopyTo(tensor.Data<T>());
+        return tensor;
+    }
+
+    /// <summary>A CPU tensor with a copy of these elements.</summary>
+    public static Tensor From<T>(T[] data, params long[] shape)
+        where T : unmanaged => From((ReadOnlySpan<T>)data, shape);
+
+    /// <summary>A scalar tensor.</summary>
+    public static Tensor Scalar(double value, ElementType type = ElementType.Float32) => Full([], value, type);
+
+    /// <summary>
+    /// A CPU tensor over memory that stays where it is; <paramref name="owner"/> is kept alive until libtorch drops the
+    /// last reference, and then disposed if it can be.
+    /// </summary>
+    /// <param name="address">First element.</param>
+    /// <param name="shape">Sizes; the memory must hold their product of elements, row-major.</param>
+    /// <param name="type">Element type.</param>
+    /// <param name="owner">What keeps the memory valid.</param>
+    public static Tensor FromMemory(nint address, long[] shape, ElementType type, object owner)
+    {
+        TorchRuntime.EnsureStarted();
+        var keep = GCHandle.ToIntPtr(GCHandle.Alloc(owner));
+        nint handle;
+        fixed (long* sizes = shape)
+            handle = Native.pf_tensor_from_memory((void*)address, sizes, shape.Length, (int)type, &ReleaseOwner, keep);
+        return handle != 0 ? Own(handle) : throw Native.Error("tensor over memory");
+    }
+
+    /// <summary>Tensors side by side along an existing dimension.</summary>
+    public static Tensor Cat(Tensor[] tensors, int dim) => Operator.Find("aten::cat").Call(tensors, dim);
+
+    /// <summary>Tensors stacked along a new dimension.</summary>
+    public static Tensor Stack(Tensor[] tensors, int dim = 0) => Operator.Find("aten::stack").Call(tensors, dim);
+
+    /// <summary>Elements of <paramref name="a"/> where the condition holds, else of <paramref name="b"/>.</summary>
+    public static Tensor Where(Tensor condition, Tensor a, Tensor b) => Operator.Find("aten::where.self").Call(condition, a, b);
+
+    internal static ElementType TypeOf<T>() =>
+        typeof(T) == typeof(float) ? ElementType.Float32
+        : typeof(T) == typeof(double) ? ElementType.Float64
+        : typeof(T) == typeof(long) ? ElementType.Int64
+        : typeof(T) == typeof(int) ? ElementType.Int32
+        : typeof(T) == typeof(short) ? ElementType.Int16
+        : typeof(T) == typeof(byte) ? ElementType.UInt8
+        : typeof(T) == typeof(sbyte) ? ElementType.Int8
+        : typeof(T) == typeof(bool) ? ElementType.Bool
+        : typeof(T) == typeof(Half) ? ElementType.Float16
+        : throw new ArgumentException($"no tensor holds {typeof(T).Name} elements");
+
+    [UnmanagedCallersOnly]
+    private static void ReleaseOwner(nint owner)
+    {
+        var held = GCHandle.FromIntPtr(owner);
+        (held.Target as IDisposable)?.Dispose();
+        held.Free();
+    }
+}

@@ -1,0 +1,56 @@
+namespace PyramidFlow.Torch;
+
+/// <content>Products, convolutions, normalisations and resizing.</content>
+public sealed partial class Tensor
+{
+    /// <summary>Matrix product with broadcasting.</summary>
+    public Tensor Matmul(Tensor other) => Call("aten::matmul", this, other);
+
+    /// <summary>Batched matrix product [b, n, k] x [b, k, m].</summary>
+    public Tensor Bmm(Tensor other) => Call("aten::bmm", this, other);
+
+    /// <summary>beta * this + alpha * a x b, batched.</summary>
+    public Tensor Baddbmm(Tensor a, Tensor b, double beta = 1, double alpha = 1) =>
+        Call("aten::baddbmm", this, a, b, beta, alpha);
+
+    /// <summary>x W^T + b; weight is [out, in].</summary>
+    public Tensor Linear(Tensor weight, Tensor? bias) => Call("aten::linear", this, weight, bias);
+
+    /// <summary>2-D convolution; weight is [out, in, h, w].</summary>
+    public Tensor Conv2d(Tensor weight, Tensor? bias, long[] stride, long[] padding) =>
+        Call("aten::conv2d", this, weight, bias, stride, padding);
+
+    /// <summary>3-D convolution; weight is [out, in, t, h, w].</summary>
+    public Tensor Conv3d(Tensor weight, Tensor? bias, long[] stride, long[] padding) =>
+        Call("aten::conv3d", this, weight, bias, stride, padding);
+
+    /// <summary>Normalises over the last dimension.</summary>
+    public Tensor LayerNorm(long[] shape, Tensor? weight = null, Tensor? bias = null, double eps = 1e-5) =>
+        Call("aten::layer_norm", this, shape, weight, bias, eps);
+
+    /// <summary>Normalises over groups of channels (dimension 1).</summary>
+    public Tensor GroupNorm(long groups, Tensor? weight = null, Tensor? bias = null, double eps = 1e-5) =>
+        Call("aten::group_norm", this, groups, weight, bias, eps);
+
+    /// <summary>Rows of this table named by an int64 tensor.</summary>
+    public Tensor Embedding(Tensor index) => Call("aten::embedding", this, index);
+
+    /// <summary>Bilinear resize of [b, c, h, w], corners not aligned.</summary>
+    public Tensor InterpolateBilinear(long height, long width) =>
+        Call("aten::upsample_bilinear2d", this, new[] { height, width }, false);
+
+    /// <summary>Nearest-neighbour resize of [b, c, h, w].</summary>
+    public Tensor InterpolateNearest(long height, long width) =>
+        Call("aten::upsample_nearest2d", this, new[] { height, width });
+
+    /// <summary>Linear resize of [b, c, n], corners not aligned.</summary>
+    public Tensor InterpolateLinear(long length) => Call("aten::upsample_linear1d", this, new[] { length }, false);
+
+    /// <summary>Mean over windows of [b, c, h, w].</summary>
+    public Tensor AvgPool2d(long kernel, long stride) =>
+        Call("aten::avg_pool2d", this, new[] { kernel, kernel }, new[] { stride, stride });
+
+    /// <summary>Largest over windows of [b, c, h, w].</summary>
+    public Tensor MaxPool2d(long kernel, long stride) =>
+        Call("aten::max_pool2d", this, new[] { kernel, kernel }, new[] { stride, stride });
+}

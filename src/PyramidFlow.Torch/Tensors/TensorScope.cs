@@ -1,0 +1,83 @@
+namespace PyramidFlow.Torch;
+
+/// <summary>
+/// Owns every tensor made on this thread while it is open and innermost; closing it frees those that were not kept, so
+/// native memory never waits for the garbage collector. Without an open scope a tensor belongs to whoever made it.
+/// </summary>
+/// <example><code>
+/// using var scope = new TensorScope();
+/// var y = (x * x).Sum();
+/// return scope.Keep(y);
+/// </code></example>
+public sealed class TensorScope : IDisposable
+{
+    [ThreadStatic]
+    private static TensorScope? innermost;
+
+    private readonly TensorScope? outer;
+    private readonly List<Tensor> owned = [];
+    private bool closed;
+
+    /// <summary>Opens a scope inside the present one.</summary>
+    public TensorScope()
+    {
+        outer = innermost;
+        innermost = this;
+    }
+
+    /// <summary>Hands a tensor to the next outer scope, or, where there is none, to the caller.</summary>
+    /// <returns>The same tensor.</returns>
+    public Tensor Keep(Tensor tensor)
+    {
+        if (tensor.Scope != this)
+            return tensor;
+        Release(tensor);
+        outer?.Adopt(tensor);
+        return tensor;
+    }
+
+    /// <summary>Takes a tensor out of all scopes: the caller disposes it.</summary>
+    /// <returns>The same tensor.</returns>
+    public static Tensor Detach(Tensor tensor)
+    {
+        tensor.Scope?.Release(tensor);
+        return tensor;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        if (closed)
+            return;
+        closed = true;
+        if (innermost != this)
+            throw new InvalidOperationException("tensor scopes must be closed innermost first, on the thread that opened them");
+        innermost = outer;
+        for (var i = owned.Count - 1; i >= 0; i--)
+        {
+            owned[i].Scope = null;
+            owned[i].Dispose();
+        }
+
+        owned.Clear();
+    }
+
+    internal static void Register(Tensor tensor) => innermost?.Adopt(tensor);
+
+    // The last tensor moves into the place of the one that goes, so that leaving a scope costs no search.
+    internal void Release(Tensor tensor)
+    {
+        var last = owned[^1];
+        owned[tensor.ScopeIndex] = last;
+        last.ScopeIndex = tensor.ScopeIndex;
+        owned.RemoveAt(owned.Count - 1);
+        tensor.Scope = null;
+    }
+
+    private void Adopt(Tensor tensor)
+    {
+        tensor.Scope = this;
+        tensor.ScopeIndex = owned.Count;
+        owned.Add(tensor);
+    }
+}

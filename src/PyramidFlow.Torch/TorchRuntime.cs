@@ -1,0 +1,94 @@
+using System.Runtime.InteropServices;
+using PyramidFlow.Torch.Interop;
+
+namespace PyramidFlow.Torch;
+
+/// <summary>Settings of and facts about the loaded libtorch.</summary>
+public static unsafe class TorchRuntime
+{
+    private const long DefaultCacheBytes = 512L << 20;
+
+    private static readonly Lazy<bool> Started = new(Start);
+
+    /// <summary>libtorch's version, for example <c>1.13.1</c>.</summary>
+    public static string Version
+    {
+        get
+        {
+            EnsureStarted();
+            return Marshal.PtrToStringUTF8((nint)Native.pf_version())!;
+        }
+    }
+
+    /// <summary>How libtorch was built and which CPU instruction set it uses, several lines.</summary>
+    public static string BuildConfiguration
+    {
+        get
+        {
+            EnsureStarted();
+            return Marshal.PtrToStringUTF8((nint)Native.pf_build_configuration())!;
+        }
+    }
+
+    /// <summary>Threads an operator may use; at least 1.</summary>
+    public static int Threads
+    {
+        get
+        {
+            EnsureStarted();
+            return Native.pf_get_threads();
+        }
+
+        set
+        {
+            ArgumentOutOfRangeException.ThrowIfLessThan(value, 1);
+            EnsureStarted();
+            Native.pf_set_threads(value);
+        }
+    }
+
+    /// <summary>True when this libtorch can use a CUDA device that is there.</summary>
+    public static bool HasCuda
+    {
+        get
+        {
+            EnsureStarted();
+            return Native.pf_has_cuda() != 0;
+        }
+    }
+
+    /// <summary>Bytes of CPU memory held by tensors, kept for reuse, and the most ever held by tensors.</summary>
+    public static (long InUse, long Cached, long Peak) CpuMemory
+    {
+        get
+        {
+            long inUse, held, peak;
+            EnsureStarted();
+            Native.pf_allocator_statistics(&inUse, &held, &peak);
+            return (inUse, held, peak);
+        }
+    }
+
+    /// <summary>Gives memory kept for reuse back to the system.</summary>
+    public static void TrimMemory()
+    {
+        EnsureStarted();
+        Native.pf_allocator_trim();
+    }
+
+    /// <summary>Bounds the bytes of freed CPU memory kept for reuse.</summary>
+    public static void LimitCache(long bytes)
+    {
+        EnsureStarted();
+        Native.pf_allocator_install(bytes);
+    }
+
+    internal static void EnsureStarted() => _ = Started.Value;
+
+    private static bool Start()
+    {
+        Native.pf_allocator_install(DefaultCacheBytes);
+        Native.pf_set_threads(Environment.ProcessorCount);
+        return true;
+    }
+}

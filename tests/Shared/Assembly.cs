@@ -1,0 +1,2 @@
+// Native tensors are counted per process and every operator uses all cores: tests run one after another.
+[assembly: CollectionBehavior(DisableTestParallelization = true)]
