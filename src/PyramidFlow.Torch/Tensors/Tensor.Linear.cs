@@ -53,4 +53,11 @@ public sealed partial class Tensor
     /// <summary>Largest over windows of [b, c, h, w].</summary>
     public Tensor MaxPool2d(long kernel, long stride) =>
         Call("aten::max_pool2d", this, new[] { kernel, kernel }, new[] { stride, stride });
+
+    /// <summary>Eigenvalues, rising, and eigenvectors (columns) of a symmetric matrix [n, n].</summary>
+    public (Tensor Values, Tensor Vectors) Eigh()
+    {
+        var both = CallMany("aten::linalg_eigh", this, "L");
+        return (both[0], both[1]);
+    }
 }
