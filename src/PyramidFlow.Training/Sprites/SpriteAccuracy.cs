@@ -8,7 +8,9 @@ public sealed class SpriteAccuracy
     /// <summary>Clips counted.</summary>
     public int Count { get; private set; }
 
-    /// <summary>Share of clips with the right size, 0..1; not a number before the first clip (so are the others).</summary>
+    /// <summary>
+    /// Share of clips with the right size, 0..1; not a number before the first clip (so are the others).
+    /// </summary>
     public double Size => (double)size / Count;
 
     /// <summary>Share of clips with the right colour, 0..1.</summary>

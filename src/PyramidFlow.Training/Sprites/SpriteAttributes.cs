@@ -9,7 +9,9 @@ namespace PyramidFlow.Training.Sprites;
 public readonly record struct SpriteAttributes(
     SpriteSize Size, SpriteColour Colour, SpriteShape Shape, SpriteMotion Motion, SpriteBackground Background)
 {
-    /// <summary>Number of different attribute combinations: 2 sizes x 8 colours x 4 shapes x 7 motions x 6 backgrounds.</summary>
+    /// <summary>
+    /// Number of different attribute combinations: 2 sizes x 8 colours x 4 shapes x 7 motions x 6 backgrounds.
+    /// </summary>
     public const int Combinations = 2 * 8 * 4 * 7 * 6;
 
     /// <summary>The combination with a number; numbers and combinations correspond one to one.</summary>

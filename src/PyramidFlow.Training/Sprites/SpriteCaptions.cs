@@ -1,12 +1,14 @@
 namespace PyramidFlow.Training.Sprites;
 
 /// <summary>
-/// Captions of sprite clips: half of them the canonical sentence, half from templates with synonyms, so that a prompt need not
-/// match one word for word. Words are lower case; the only punctuation is the comma.
+/// Captions of sprite clips: half of them the canonical sentence, half from templates with synonyms, so that a prompt
+/// need not match one word for word. Words are lower case; the only punctuation is the comma.
 /// </summary>
 public static class SpriteCaptions
 {
-    /// <summary>Every word that a caption may hold, and some more that a prompt may; lower case, without punctuation.</summary>
+    /// <summary>
+    /// Every word that a caption may hold, and some more that a prompt may; lower case, without punctuation.
+    /// </summary>
     public static IReadOnlyList<string> Words { get; } =
     [
         "a", "an", "the", "and", "of", "on", "in", "at", "with", "to", "it", "is", "there",
@@ -28,7 +30,9 @@ public static class SpriteCaptions
         $"a {Lower(attributes.Size)} {Lower(attributes.Colour)} {Lower(attributes.Shape)} " +
         $"{Motions(attributes.Motion)[0].Participle} on a {Lower(attributes.Background)} background";
 
-    /// <summary>A caption with these attributes: the canonical one half of the time, else template and synonyms drawn.</summary>
+    /// <summary>
+    /// A caption with these attributes: the canonical one half of the time, else template and synonyms drawn.
+    /// </summary>
     /// <param name="attributes">What is to be seen.</param>
     /// <param name="random">Source of the choices.</param>
     public static string Caption(SpriteAttributes attributes, SpriteRandom random)
@@ -61,10 +65,13 @@ public static class SpriteCaptions
     public static bool TryParse(string text, out SpriteAttributes attributes)
     {
         attributes = default;
+        char[] separators = [' ', '\t', '\r', '\n', ',', '.', ';', ':', '!', '?', '"', '\''];
         var words = text.ToLowerInvariant().Replace("navy blue", "navy", StringComparison.Ordinal)
-            .Split([' ', '\t', '\r', '\n', ',', '.', ';', ':', '!', '?', '"', '\''], StringSplitOptions.RemoveEmptyEntries);
-        if (!Only<SpriteSize>(words, Sizes, out var size) || !Only<SpriteColour>(words, c => [Lower(c)], out var colour) ||
-            !Only<SpriteShape>(words, Shapes, out var shape) || !Only<SpriteMotion>(words, MotionSigns, out var motion) ||
+            .Split(separators, StringSplitOptions.RemoveEmptyEntries);
+        if (!Only<SpriteSize>(words, Sizes, out var size) ||
+            !Only<SpriteColour>(words, c => [Lower(c)], out var colour) ||
+            !Only<SpriteShape>(words, Shapes, out var shape) ||
+            !Only<SpriteMotion>(words, MotionSigns, out var motion) ||
             !Only<SpriteBackground>(words, Backgrounds, out var background))
             return false;
         attributes = new(size, colour, shape, motion, background);

@@ -2,7 +2,9 @@ using System.Numerics;
 
 namespace PyramidFlow.Training.Sprites;
 
-/// <summary>Finds the sprite in single frames against a known background; holds the scratch space of one clip.</summary>
+/// <summary>
+/// Finds the sprite in single frames against a known background; holds the scratch space of one clip.
+/// </summary>
 internal sealed class SpriteFrameReader(int width, int height, Vector3 background)
 {
     // The nearest pair of sprite and background colours is 113 apart; noise at 30 dB moves a pixel by 14.
@@ -56,8 +58,8 @@ internal sealed class SpriteFrameReader(int width, int height, Vector3 backgroun
     }
 
     /// <summary>
-    /// How much of a pixel is sprite, 0..1: its place on the way from background to sprite colour, steepened about one half so
-    /// that noise adds nothing to flat regions.
+    /// How much of a pixel is sprite, 0..1: its place on the way from background to sprite colour, steepened about one
+    /// half so that noise adds nothing to flat regions.
     /// </summary>
     public float Share(ReadOnlySpan<byte> frame, int pixel, Vector3 colour)
     {
@@ -133,5 +135,6 @@ internal sealed class SpriteFrameReader(int width, int height, Vector3 backgroun
         return SpriteStatistics.Median(histogram);
     }
 
-    private static Vector3 Pixel(ReadOnlySpan<byte> frame, int i) => new(frame[i * 3], frame[i * 3 + 1], frame[i * 3 + 2]);
+    private static Vector3 Pixel(ReadOnlySpan<byte> frame, int i) =>
+        new(frame[i * 3], frame[i * 3 + 1], frame[i * 3 + 2]);
 }

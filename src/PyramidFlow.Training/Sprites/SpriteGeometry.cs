@@ -41,7 +41,9 @@ public static class SpriteGeometry
         _ => throw new ArgumentOutOfRangeException(nameof(shape), shape, null),
     };
 
-    /// <summary>Share of a pixel that the sprite covers, 0..1, from the distance of the pixel's centre to the outline.</summary>
+    /// <summary>
+    /// Share of a pixel that the sprite covers, 0..1, from the distance of the pixel's centre to the outline.
+    /// </summary>
     /// <param name="shape">The shape.</param>
     /// <param name="x">Pixel centre minus sprite centre, pixels to the right.</param>
     /// <param name="y">Pixel centre minus sprite centre, pixels down.</param>

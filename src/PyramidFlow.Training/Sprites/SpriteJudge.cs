@@ -3,9 +3,9 @@ using System.Numerics;
 namespace PyramidFlow.Training.Sprites;
 
 /// <summary>
-/// Measures what a clip shows, without learned parts: the background from the frame's border, the sprite by its distance from
-/// the background, its colour from its core, its shape by overlap with drawn templates, its motion from centroid and area
-/// over time. Distances are in pixels of a 128 pixel frame and scale with the frame.
+/// Measures what a clip shows, without learned parts: the background from the frame's border, the sprite by its
+/// distance from the background, its colour from its core, its shape by overlap with drawn templates, its motion from
+/// centroid and area over time. Distances are in pixels of a 128 pixel frame and scale with the frame.
 /// </summary>
 public static class SpriteJudge
 {
@@ -20,7 +20,8 @@ public static class SpriteJudge
     /// <param name="frameCount">Number of frames, at least 1; a single frame gives everything but motion.</param>
     /// <param name="width">Width in pixels, at least 16.</param>
     /// <param name="height">Height in pixels, at least 16.</param>
-    /// <returns>What was found; attributes that cannot be told are null, as all are where no plain background is found.</returns>
+    /// <returns>What was found; attributes that cannot be told are null, as all are where no plain background is
+    /// found.</returns>
     /// <exception cref="ArgumentException">The number of bytes is not frames x height x width x 3.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A size is too small.</exception>
     public static SpriteVerdict Judge(ReadOnlySpan<byte> frames, int frameCount, int width, int height)
@@ -32,13 +33,15 @@ public static class SpriteJudge
         if (frames.Length != (long)frameCount * frameBytes)
         {
             throw new ArgumentException(
-                $"{frameCount} RGB frames of {width}x{height} take {(long)frameCount * frameBytes} bytes, got {frames.Length}",
+                $"{frameCount} RGB frames of {width}x{height} take {(long)frameCount * frameBytes} bytes, " +
+                $"got {frames.Length}",
                 nameof(frames));
         }
 
         if (BackgroundColour(frames, frameCount, width, height) is not { } behind)
             return new();
-        var background = Nearest(behind, Enum.GetValues<SpriteBackground>(), SpritePalette.Rgb, out var backgroundDistance);
+        var background = Nearest(behind, Enum.GetValues<SpriteBackground>(), SpritePalette.Rgb,
+            out var backgroundDistance);
         var verdict = new SpriteVerdict
         {
             Background = backgroundDistance <= BackgroundTolerance ? background : null,
@@ -123,7 +126,8 @@ public static class SpriteJudge
     }
 
     private static (SpriteShape Shape, double Overlap) BestShape(
-        ReadOnlySpan<byte> frames, int frameBytes, int width, SpriteFrameReader reader, SpriteSighting?[] sightings, int[] seen)
+        ReadOnlySpan<byte> frames, int frameBytes, int width, SpriteFrameReader reader,
+        SpriteSighting?[] sightings, int[] seen)
     {
         var largest = seen.Max(t => sightings[t]!.Area);
         var clear = Array.FindAll(seen, t => sightings[t]!.Area >= 0.6 * largest);
@@ -141,8 +145,9 @@ public static class SpriteJudge
     }
 
     /// <summary>Adds a frame's soft intersection over union with each template of the same centroid and area.</summary>
-    private static void AddOverlaps(ReadOnlySpan<byte> frame, int width, SpriteFrameReader reader, SpriteSighting sprite,
-        SpriteShape[] shapes, double[] overlaps)
+    private static void AddOverlaps(
+        ReadOnlySpan<byte> frame, int width, SpriteFrameReader reader, SpriteSighting sprite, SpriteShape[] shapes,
+        double[] overlaps)
     {
         var (centreX, centreY) = ((float)sprite.X, (float)sprite.Y);
         var radii = Array.ConvertAll(shapes, shape => (float)Math.Sqrt(sprite.Area / SpriteGeometry.UnitArea(shape)));
@@ -166,8 +171,8 @@ public static class SpriteJudge
     }
 
     /// <summary>
-    /// Compares the first and the last eighth of the clip: each measured change as a share of what the world's speed would
-    /// give, the greater one wins, and less than half of either is rest.
+    /// Compares the first and the last eighth of the clip: each measured change as a share of what the world's speed
+    /// would give, the greater one wins, and less than half of either is rest.
     /// </summary>
     private static SpriteVerdict WithMotion(SpriteVerdict verdict, SpriteSighting?[] sightings, double unit)
     {
@@ -197,10 +202,11 @@ public static class SpriteJudge
         return verdict with { Motion = motion, TravelX = travelX, TravelY = travelY, Growth = Math.Exp(growth) };
     }
 
-    private static SpriteVerdict WithSize(SpriteVerdict verdict, SpriteSighting?[] sightings, double unitArea, double unit)
+    private static SpriteVerdict WithSize(
+        SpriteVerdict verdict, SpriteSighting?[] sightings, double unitArea, double unit)
     {
-        var radii = sightings.OfType<SpriteSighting>().Select(s => Math.Sqrt(s.Area / unitArea) / unit).OrderDescending()
-            .ToArray();
+        var radii = sightings.OfType<SpriteSighting>().Select(s => Math.Sqrt(s.Area / unitArea) / unit)
+            .OrderDescending().ToArray();
         var radius = radii[Math.Min(2, radii.Length / 8)];
 
         // A clip that ends before the sprite is grown still tells its whole radius.

@@ -1,8 +1,8 @@
 namespace PyramidFlow.Training.Sprites;
 
 /// <summary>
-/// The generator behind the sprites: SplitMix64 (Steele, Lea, Flood 2014), whose sequence never changes with the runtime,
-/// keyed by a seed, a stream and an index so that any item can be drawn without drawing those before it.
+/// The generator behind the sprites: SplitMix64 (Steele, Lea, Flood 2014), whose sequence never changes with the
+/// runtime, keyed by a seed, a stream and an index so that any item can be drawn without drawing those before it.
 /// </summary>
 public sealed class SpriteRandom
 {

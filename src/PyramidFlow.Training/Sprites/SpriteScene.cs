@@ -6,7 +6,9 @@ namespace PyramidFlow.Training.Sprites;
 /// <param name="StartY">Centre of the sprite in frame 0, pixels from the top edge.</param>
 public readonly record struct SpriteScene(SpriteAttributes Attributes, float StartX, float StartY)
 {
-    /// <summary>Where the sprite is in a frame, and how large. Motion ends at the frame's edge, scaling after 32 frames.</summary>
+    /// <summary>
+    /// Where the sprite is in a frame, and how large. Motion ends at the frame's edge, scaling after 32 frames.
+    /// </summary>
     /// <param name="frame">Frame number, from 0; any length.</param>
     /// <returns>Centre and radius in pixels.</returns>
     /// <exception cref="ArgumentOutOfRangeException">The frame is negative.</exception>

@@ -30,7 +30,9 @@ public sealed record SpriteVerdict
     /// <summary>Whole radius of the sprite in pixels of a 128 pixel frame.</summary>
     public double Radius { get; init; }
 
-    /// <summary>Way of the centroid to the right from the first frames to the last, pixels of a 128 pixel frame.</summary>
+    /// <summary>
+    /// Way of the centroid to the right from the first frames to the last, pixels of a 128 pixel frame.
+    /// </summary>
     public double TravelX { get; init; }
 
     /// <summary>Way of the centroid down from the first frames to the last, pixels of a 128 pixel frame.</summary>

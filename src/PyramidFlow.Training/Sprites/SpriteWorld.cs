@@ -1,8 +1,8 @@
 namespace PyramidFlow.Training.Sprites;
 
 /// <summary>
-/// The procedural world of the embedded default model: one coloured sprite on a plain background, 128x128 pixels, 24 frames
-/// per second. Scenes come from a seed and an index, so that a data set of any size is one integer.
+/// The procedural world of the embedded default model: one coloured sprite on a plain background, 128x128 pixels, 24
+/// frames per second. Scenes come from a seed and an index, so that a data set of any size is one integer.
 /// </summary>
 public static class SpriteWorld
 {
@@ -69,8 +69,8 @@ public static class SpriteWorld
     }
 
     /// <summary>
-    /// An evaluation scene, from numbers that training never uses. Each run of 2688 indices that starts at a multiple of 2688
-    /// has every combination once, held-out ones among them, in shuffled order.
+    /// An evaluation scene, from numbers that training never uses. Each run of 2688 indices that starts at a multiple
+    /// of 2688 has every combination once, held-out ones among them, in shuffled order.
     /// </summary>
     /// <param name="seed">Seed of the evaluation.</param>
     /// <param name="index">Number of the scene, from 0.</param>
@@ -84,8 +84,8 @@ public static class SpriteWorld
     }
 
     /// <summary>
-    /// A scene with given attributes: a moving sprite starts near the opposite edge in three scenes of four, else anywhere that
-    /// leaves <see cref="LeastWay"/>; everything else is uniform over what fits.
+    /// A scene with given attributes: a moving sprite starts near the opposite edge in three scenes of four, else
+    /// anywhere that leaves <see cref="LeastWay"/>; everything else is uniform over what fits.
     /// </summary>
     /// <param name="attributes">What is to be seen.</param>
     /// <param name="random">Source of the start.</param>
@@ -112,7 +112,9 @@ public static class SpriteWorld
         };
     }
 
-    /// <summary>Where the centre of a sprite may be so that the whole sprite stays in the frame, off its edge.</summary>
+    /// <summary>
+    /// Where the centre of a sprite may be so that the whole sprite stays in the frame, off its edge.
+    /// </summary>
     internal static (float Left, float Top, float Right, float Bottom) Room(SpriteShape shape, float radius)
     {
         var (left, top, right, bottom) = SpriteGeometry.Extent(shape);

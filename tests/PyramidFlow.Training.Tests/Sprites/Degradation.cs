@@ -2,7 +2,9 @@ using PyramidFlow.Training.Sprites;
 
 namespace PyramidFlow.Training.Tests.Sprites;
 
-/// <summary>What a mediocre autoencoder does to a clip: a 3x3 box blur and Gaussian noise of 8 levels (30 dB by itself).</summary>
+/// <summary>
+/// What a mediocre autoencoder does to a clip: a 3x3 box blur and Gaussian noise of 8 levels (30 dB by itself).
+/// </summary>
 internal static class Degradation
 {
     private static readonly sbyte[] Noise = GaussianTable();

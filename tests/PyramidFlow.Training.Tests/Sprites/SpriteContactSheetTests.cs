@@ -26,7 +26,8 @@ public class SpriteContactSheetTests
     [Fact]
     public void Names_the_clip_that_is_not_whole_frames()
     {
-        var error = Assert.Throws<ArgumentException>(() => SpriteContactSheet.Compose([new byte[12], new byte[13]], 2, 2));
+        var error = Assert.Throws<ArgumentException>(
+            () => SpriteContactSheet.Compose([new byte[12], new byte[13]], 2, 2));
         Assert.Contains("clip 1 has 13 bytes", error.Message, StringComparison.Ordinal);
     }
 }

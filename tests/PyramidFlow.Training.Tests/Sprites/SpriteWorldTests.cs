@@ -11,7 +11,8 @@ public class SpriteWorldTests
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         for (var index = 0; index < 32; index++)
             hash.AppendData(SpriteRenderer.Render(SpriteWorld.Scene(seed: 7, index), 9));
-        Assert.Equal("c1da2b7f8c7e306818ce2703bab83f4c39e2a678b3b13cdf12cd78c7cfaa179a", Convert.ToHexStringLower(hash.GetHashAndReset()));
+        Assert.Equal("c1da2b7f8c7e306818ce2703bab83f4c39e2a678b3b13cdf12cd78c7cfaa179a",
+            Convert.ToHexStringLower(hash.GetHashAndReset()));
     }
 
     [Fact]
@@ -20,7 +21,8 @@ public class SpriteWorldTests
         Assert.Equal(SpriteWorld.Scene(3, 5), SpriteWorld.Scene(3, 5));
         SpriteScene[] scenes =
         [
-            SpriteWorld.Scene(3, 5), SpriteWorld.Scene(3, 6), SpriteWorld.Scene(4, 5), SpriteWorld.EvaluationScene(3, 5),
+            SpriteWorld.Scene(3, 5), SpriteWorld.Scene(3, 6), SpriteWorld.Scene(4, 5),
+            SpriteWorld.EvaluationScene(3, 5),
         ];
         Assert.Equal(4, scenes.DistinctBy(s => (s.StartX, s.StartY)).Count());
     }
@@ -106,7 +108,8 @@ public class SpriteWorldTests
         var scene = SpriteWorld.Scene(5, 5);
         var frame = new byte[SpriteWorld.FrameBytes];
         SpriteRenderer.RenderFrame(scene, 6, frame);
-        Assert.Equal(SpriteRenderer.Render(scene, 9)[(6 * SpriteWorld.FrameBytes)..(7 * SpriteWorld.FrameBytes)], frame);
+        Assert.Equal(SpriteRenderer.Render(scene, 9)[(6 * SpriteWorld.FrameBytes)..(7 * SpriteWorld.FrameBytes)],
+            frame);
     }
 
     private static (int X0, int Y0, int X1, int Y1) Touched(ReadOnlySpan<byte> frame, SpriteBackground background)
