@@ -23,6 +23,7 @@ public class UnicodeTests
     [InlineData("İ", "i\u0307")]
     [InlineData("ΟΔΟΣ ΣΑΣ", "οδος σας")]
     [InlineData("Σ", "σ")]
+    [InlineData("𐐀Σ", "𐐨ς")]
     [InlineData("ẞÅ", "ßå")]
     [InlineData("𐐀", "𐐨")]
     public void Lowers_case_in_full(string text, string expected) => Assert.Equal(expected, UnicodeCase.ToLower(text));
