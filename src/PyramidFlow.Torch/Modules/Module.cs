@@ -102,13 +102,16 @@ public abstract class Module : IDisposable
         GC.SuppressFinalize(this);
     }
 
-    private static void Check(StateSource source, List<(string Key, Parameter Parameter)> parameters, Func<string, bool>? ignore)
+    /// <summary>Whether checkpoints may hold this key although the model has no use for it, such as a tied copy.</summary>
+    protected virtual bool Ignores(string key) => false;
+
+    private void Check(StateSource source, List<(string Key, Parameter Parameter)> parameters, Func<string, bool>? ignore)
     {
         var known = parameters.Select(p => p.Key).ToHashSet();
         var available = source.Keys.ToHashSet();
         var faults = new List<string>();
         faults.AddRange(known.Where(key => !available.Contains(key)).Select(key => $"{key} is missing"));
-        faults.AddRange(available.Where(key => !known.Contains(key) && ignore?.Invoke(key) != true)
+        faults.AddRange(available.Where(key => !known.Contains(key) && !Ignores(key) && ignore?.Invoke(key) != true)
             .Select(key => $"{key} is not part of this model"));
         foreach (var (key, parameter) in parameters.Where(p => available.Contains(p.Key)))
         {

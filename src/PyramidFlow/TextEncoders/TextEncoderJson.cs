@@ -1,0 +1,9 @@
+using System.Text.Json.Serialization;
+
+namespace PyramidFlow.TextEncoders;
+
+/// <summary>Source-generated reading of the text encoders' configs.</summary>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
+[JsonSerializable(typeof(T5EncoderConfig))]
+[JsonSerializable(typeof(ClipTextConfig))]
+internal sealed partial class TextEncoderJson : JsonSerializerContext;
