@@ -3,14 +3,23 @@ namespace PyramidFlow.Tests;
 /// <summary>An empty folder that goes away with the test.</summary>
 internal sealed class TemporaryFolder : IDisposable
 {
-    internal string Path { get; } = Directory.CreateTempSubdirectory("pyramidflow-").FullName;
+    public string Path { get; } = Directory.CreateTempSubdirectory("pyramidflow-").FullName;
 
-    internal string File(params ReadOnlySpan<string> parts)
+    /// <summary>Path of a file in it; folders on the way are made.</summary>
+    public string File(params ReadOnlySpan<string> parts)
     {
         var path = System.IO.Path.Combine([Path, .. parts]);
         Directory.CreateDirectory(System.IO.Path.GetDirectoryName(path)!);
         return path;
     }
+
+    public void Copy(string source, params string[] names)
+    {
+        foreach (var name in names)
+            System.IO.File.Copy(System.IO.Path.Combine(source, name), File(name), overwrite: true);
+    }
+
+    public void Write(string name, string text) => System.IO.File.WriteAllText(File(name.Split('/')), text);
 
     public void Dispose() => Directory.Delete(Path, recursive: true);
 }

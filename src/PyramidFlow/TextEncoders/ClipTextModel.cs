@@ -17,6 +17,9 @@ public sealed class ClipTextModel : Module
     /// <summary>What it was built from.</summary>
     public ClipTextConfig Config { get; }
 
+    /// <summary>Where the weights are, and where ids have to be.</summary>
+    public Device Device => textModel.Device;
+
     /// <summary>Features of token ids.</summary>
     /// <param name="ids">Int64 [b, n], n at most <see cref="ClipTextConfig.MaxPositionEmbeddings"/>.</param>
     public ClipTextOutput Forward(Tensor ids) => textModel.Forward(ids);

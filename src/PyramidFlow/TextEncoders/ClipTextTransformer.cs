@@ -34,6 +34,8 @@ internal sealed class ClipTextTransformer : Module
         finalLayerNorm = new LayerNorm(config.HiddenSize, eps: config.LayerNormEps);
     }
 
+    internal Device Device => tokens.Weight.Value.Device;
+
     internal ClipTextOutput Forward(Tensor ids)
     {
         var n = ids.Shape[1];

@@ -29,6 +29,9 @@ public sealed class T5Encoder : Module
     /// <summary>What it was built from.</summary>
     public T5EncoderConfig Config { get; }
 
+    /// <summary>Where the weights are, and where ids have to be.</summary>
+    public Device Device => shared.Weight.Value.Device;
+
     /// <summary>Features of each token.</summary>
     /// <param name="ids">Token ids, int64 [b, n].</param>
     /// <param name="mask">Non-zero for tokens to attend to, [b, n]; null attends to all.</param>

@@ -63,4 +63,57 @@ public sealed class TextGoldenTests
         golden.AssertClose("out/last_hidden_state", hidden);
         golden.AssertClose("out/text_embeds", pooled);
     }
+
+    [Theory]
+    [MemberData(nameof(Goldens.Names), "flux_text_encoder", MemberType = typeof(Goldens))]
+    public void Flux_text_encoder_matches(string name)
+    {
+        using var golden = Goldens.Open("flux_text_encoder", name);
+        using var scope = new TensorScope();
+        using var clip = new ClipTextModel(golden.Config.GetProperty("clip").AsClip());
+        using var t5 = new T5Encoder(golden.Config.GetProperty("t5").AsT5());
+        clip.Load(golden.State("clip_weights_file"));
+        t5.Load(golden.State("t5_weights_file"));
+        var features = FluxPromptEncoder.EncodeIds(
+            clip, golden.Tensor("in/clip_input_ids"), t5, golden.Tensor("in/t5_input_ids"), Lengths(golden));
+        golden.AssertClose("out/pooled_prompt_embeds", features.Pooled);
+        AssertTokens(golden, features, t5);
+    }
+
+    [Theory]
+    [MemberData(nameof(Goldens.Names), "sd3_text_encoder", MemberType = typeof(Goldens))]
+    public void Sd3_text_encoder_matches(string name)
+    {
+        using var golden = Goldens.Open("sd3_text_encoder", name);
+        using var scope = new TensorScope();
+        using var clip = new ClipTextModelWithProjection(golden.Config.GetProperty("clip").AsClip());
+        using var clip2 = new ClipTextModelWithProjection(golden.Config.GetProperty("clip2").AsClip());
+        using var t5 = new T5Encoder(golden.Config.GetProperty("t5").AsT5());
+        clip.Load(golden.State("clip_weights_file"));
+        clip2.Load(golden.State("clip2_weights_file"));
+        t5.Load(golden.State("t5_weights_file"));
+        var features = Sd3PromptEncoder.EncodeIds([clip, clip2],
+            [golden.Tensor("in/clip_input_ids"), golden.Tensor("in/clip2_input_ids")], t5, golden.Tensor("in/t5_input_ids"), Lengths(golden));
+        golden.AssertClose("out/pooled_prompt_embeds", features.Pooled);
+        AssertTokens(golden, features, t5);
+    }
+
+    private static int[] Lengths(GoldenCase golden) =>
+        [.. golden.Tensor("in/t5_attention_mask").Sum([1]).ToArray<long>().Select(n => (int)n)];
+
+    // The reference gives features of padding too: the encoder must match them all, trimmed prompts the true ones.
+    private static void AssertTokens(GoldenCase golden, PromptFeatures features, T5Encoder t5)
+    {
+        var mask = golden.Tensor("in/t5_attention_mask");
+        golden.AssertClose("out/prompt_embeds", t5.Forward(golden.Tensor("in/t5_input_ids"), mask));
+        Assert.Equal(golden.Tensor("out/prompt_attention_mask").ToArray<long>(), mask.ToArray<long>());
+        var expected = golden.Tensor("out/prompt_embeds");
+        Assert.Equal(features.Lengths.Max(), features.Tokens.Shape[1]);
+        for (var row = 0; row < features.Lengths.Length; row++)
+        {
+            var n = features.Lengths[row];
+            GoldenTensors.AssertClose(expected.Select(0, row).Narrow(0, 0, n), features.Tokens.Select(0, row).Narrow(0, 0, n),
+                golden.Atol, golden.Rtol, $"true tokens of row {row}");
+        }
+    }
 }
