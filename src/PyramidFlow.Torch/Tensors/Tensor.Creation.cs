@@ -22,6 +22,10 @@ public sealed unsafe partial class Tensor
     public static Tensor Full(long[] shape, double value, ElementType type = ElementType.Float32, Device? device = null) =>
         Operator.Find("aten::full").Call(shape, value, type, Arg.None, device ?? Device.Cpu);
 
+    /// <summary>The identity matrix.</summary>
+    public static Tensor Eye(long size, ElementType type = ElementType.Float32) =>
+        Operator.Find("aten::eye").Call(size, type, Arg.None, Device.Cpu);
+
     /// <summary>The numbers from <paramref name="start"/> up to, without, <paramref name="end"/>.</summary>
     public static Tensor Arange(double start, double end, double step = 1, ElementType type = ElementType.Float32,
         Device? device = null) =>

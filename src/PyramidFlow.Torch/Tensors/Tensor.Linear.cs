@@ -13,6 +13,13 @@ public sealed partial class Tensor
     public Tensor Baddbmm(Tensor a, Tensor b, double beta = 1, double alpha = 1) =>
         Call("aten::baddbmm", this, a, b, beta, alpha);
 
+    /// <summary>Whether this libtorch has a fused <see cref="ScaledDotProductAttention"/> (2.0 and later).</summary>
+    public static bool HasScaledDotProductAttention => Interop.Operator.Exists("aten::scaled_dot_product_attention");
+
+    /// <summary>softmax(q k^T / sqrt(d) + bias) v; q [b, h, n, d], k and v [b, h, m, d].</summary>
+    public Tensor ScaledDotProductAttention(Tensor k, Tensor v, Tensor? bias = null) =>
+        Call("aten::scaled_dot_product_attention", this, k, v, bias);
+
     /// <summary>x W^T + b; weight is [out, in].</summary>
     public Tensor Linear(Tensor weight, Tensor? bias) => Call("aten::linear", this, weight, bias);
 
@@ -53,4 +60,11 @@ public sealed partial class Tensor
     /// <summary>Largest over windows of [b, c, h, w].</summary>
     public Tensor MaxPool2d(long kernel, long stride) =>
         Call("aten::max_pool2d", this, new[] { kernel, kernel }, new[] { stride, stride });
+
+    /// <summary>Eigenvalues, rising, and eigenvectors (columns) of a symmetric matrix [n, n].</summary>
+    public (Tensor Values, Tensor Vectors) Eigh()
+    {
+        var both = CallMany("aten::linalg_eigh", this, "L");
+        return (both[0], both[1]);
+    }
 }

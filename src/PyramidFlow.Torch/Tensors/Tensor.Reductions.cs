@@ -40,6 +40,9 @@ public sealed partial class Tensor
     /// <summary>Softmax along a dimension.</summary>
     public Tensor Softmax(int dim) => Call("aten::softmax.int", this, dim);
 
+    /// <summary>Logarithm of the softmax along a dimension.</summary>
+    public Tensor LogSoftmax(int dim) => Call("aten::log_softmax.int", this, dim);
+
     /// <summary>True when all elements are true.</summary>
     public Tensor All() => Call("aten::all", this);
 }

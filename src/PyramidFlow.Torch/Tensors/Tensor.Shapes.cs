@@ -55,6 +55,12 @@ public sealed partial class Tensor
     /// <summary>Elements named along a dimension by an int64 tensor.</summary>
     public Tensor Gather(int dim, Tensor index) => Call("aten::gather", this, dim, index);
 
+    /// <summary>Float pairs as complex numbers: [..., 2] to [...], same memory.</summary>
+    public Tensor ViewAsComplex() => Call("aten::view_as_complex", this);
+
+    /// <summary>Complex numbers as float pairs: [...] to [..., 2], same memory.</summary>
+    public Tensor ViewAsReal() => Call("aten::view_as_real", this);
+
     /// <summary>Zeros (or a value) around the last dimensions; pairs from the last one inward.</summary>
     public Tensor Pad(long[] pads, double value = 0) => Call("aten::constant_pad_nd", this, pads, value);
 

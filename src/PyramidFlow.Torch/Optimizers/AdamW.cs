@@ -1,0 +1,65 @@
+namespace PyramidFlow.Torch;
+
+/// <summary>Settings of <see cref="AdamW"/>.</summary>
+public sealed record AdamWOptions
+{
+    /// <summary>Decay of the gradient's running mean; in [0, 1).</summary>
+    public double Beta1 { get; init; } = 0.9;
+
+    /// <summary>Decay of the squared gradient's running mean; in [0, 1).</summary>
+    public double Beta2 { get; init; } = 0.95;
+
+    /// <summary>Added to the denominator.</summary>
+    public double Epsilon { get; init; } = 1e-8;
+
+    /// <summary>Decoupled weight decay per unit of learning rate.</summary>
+    public double WeightDecay { get; init; } = 1e-4;
+}
+
+/// <summary>Adam with decoupled weight decay (Loshchilov and Hutter), on one vector of weights.</summary>
+public sealed class AdamW : IDisposable
+{
+    private readonly FlatParameters parameters;
+    private readonly AdamWOptions options;
+
+    /// <summary>Creates the optimiser with zero moments.</summary>
+    public AdamW(FlatParameters parameters, AdamWOptions? options = null)
+    {
+        this.parameters = parameters;
+        this.options = options ?? new AdamWOptions();
+        FirstMoment = TensorScope.Detach(parameters.Values.ZerosLike());
+        SecondMoment = TensorScope.Detach(parameters.Values.ZerosLike());
+    }
+
+    /// <summary>Running mean of the gradient, [n].</summary>
+    public Tensor FirstMoment { get; }
+
+    /// <summary>Running mean of the squared gradient, [n].</summary>
+    public Tensor SecondMoment { get; }
+
+    /// <summary>Steps taken; set it when resuming.</summary>
+    public long Steps { get; set; }
+
+    /// <summary>One update from the gradients there are.</summary>
+    public void Step(double learningRate)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        Steps++;
+        var gradient = parameters.Gradients;
+        parameters.Values.MulInPlace(1 - (learningRate * options.WeightDecay));
+        FirstMoment.LerpInPlace(gradient, 1 - options.Beta1);
+        SecondMoment.MulInPlace(options.Beta2).AddcmulInPlace(gradient, gradient, 1 - options.Beta2);
+        var correction1 = 1 - Math.Pow(options.Beta1, Steps);
+        var correction2 = 1 - Math.Pow(options.Beta2, Steps);
+        var denominator = SecondMoment.Sqrt().MulInPlace(1 / Math.Sqrt(correction2)).AddInPlace(options.Epsilon);
+        parameters.Values.AddcdivInPlace(FirstMoment, denominator, -learningRate / correction1);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        FirstMoment.Dispose();
+        SecondMoment.Dispose();
+    }
+}

@@ -1,0 +1,85 @@
+namespace PyramidFlow.Torch;
+
+/// <summary>
+/// The trainable weights of one or several modules laid out in one float32 vector, and their gradients in another: the
+/// modules keep views. An optimiser step, clipping and averaging are then a few long vector operations instead of
+/// hundreds of short ones.
+/// </summary>
+public sealed class FlatParameters : IDisposable
+{
+    private readonly List<(string Key, Parameter Parameter, long Start)> entries = [];
+
+    /// <summary>Moves the trainable, initialised weights of these modules into one vector.</summary>
+    /// <param name="modules">Modules with the prefix of their keys; all weights float32, on one device.</param>
+    public FlatParameters(params IEnumerable<(string Prefix, Module Module)> modules)
+    {
+        long count = 0;
+        foreach (var (prefix, module) in modules)
+        {
+            foreach (var (key, parameter) in module.NamedParameters(prefix))
+            {
+                if (!parameter.Trainable)
+                    continue;
+                entries.Add((key, parameter, count));
+                count += parameter.Value.ElementCount;
+            }
+        }
+
+        if (count == 0)
+            throw new ArgumentException("there is nothing to train: every weight is frozen");
+        using var noGrad = NoGrad.Begin();
+        Values = TensorScope.Detach(Tensor.Empty([count], ElementType.Float32, entries[0].Parameter.Value.Device));
+        Gradients = TensorScope.Detach(Values.ZerosLike());
+        foreach (var (_, parameter, start) in entries)
+        {
+            using var scope = new TensorScope();
+            var view = Part(Values, parameter, start);
+            view.CopyFrom(parameter.Value);
+            parameter.Value = view.Detached();
+            parameter.Value.RequiresGrad = true;
+            parameter.Value.Grad = Part(Gradients, parameter, start);
+        }
+    }
+
+    /// <summary>All weights, [n].</summary>
+    public Tensor Values { get; }
+
+    /// <summary>All gradients, [n]; backward adds to them.</summary>
+    public Tensor Gradients { get; }
+
+    /// <summary>Sets all gradients to zero.</summary>
+    public void ZeroGradients()
+    {
+        using var noGrad = NoGrad.Begin();
+        Gradients.Zero();
+    }
+
+    /// <summary>Scales the gradients down so that their norm is at most <paramref name="limit"/>.</summary>
+    /// <returns>The norm before.</returns>
+    public double ClipGradients(double limit)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        var norm = Gradients.Norm().Item();
+        if (norm > limit)
+            Gradients.MulInPlace(limit / (norm + 1e-6));
+        return norm;
+    }
+
+    /// <summary>The parts of a vector of this layout under the weights' keys: for checkpoints and averages.</summary>
+    public IEnumerable<(string Key, Tensor Tensor)> Named(Tensor vector) =>
+        entries.Select(e => (e.Key, Part(vector, e.Parameter, e.Start)));
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Values.Dispose();
+        Gradients.Dispose();
+    }
+
+    private static Tensor Part(Tensor vector, Parameter parameter, long start)
+    {
+        var count = parameter.Shape.Aggregate(1L, (a, b) => a * b);
+        return vector.Narrow(0, start, count).View(parameter.Shape);
+    }
+}

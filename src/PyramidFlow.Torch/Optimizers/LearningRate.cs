@@ -1,0 +1,38 @@
+namespace PyramidFlow.Torch;
+
+/// <summary>How a learning rate goes on after its warm-up.</summary>
+public enum LearningRateShape
+{
+    /// <summary>Stays.</summary>
+    Constant,
+
+    /// <summary>Falls on half a cosine to the final value.</summary>
+    Cosine,
+
+    /// <summary>Stays for the first half, then falls linearly to the final value.</summary>
+    LinearSecondHalf,
+}
+
+/// <summary>Learning rate as a function of the step.</summary>
+/// <param name="Peak">Largest value.</param>
+/// <param name="WarmUpSteps">Steps of linear rise from 0.</param>
+/// <param name="TotalSteps">Length of the run.</param>
+/// <param name="Shape">What comes after the warm-up.</param>
+/// <param name="Final">Value at the end of a falling schedule.</param>
+public sealed record LearningRate(double Peak, long WarmUpSteps, long TotalSteps,
+    LearningRateShape Shape = LearningRateShape.Constant, double Final = 0)
+{
+    /// <summary>The rate of a step, counted from 0.</summary>
+    public double At(long step)
+    {
+        if (step < WarmUpSteps)
+            return Peak * (step + 1) / WarmUpSteps;
+        var progress = Math.Clamp((step - WarmUpSteps) / (double)Math.Max(1, TotalSteps - WarmUpSteps), 0, 1);
+        return Shape switch
+        {
+            LearningRateShape.Cosine => Final + ((Peak - Final) * 0.5 * (1 + Math.Cos(Math.PI * progress))),
+            LearningRateShape.LinearSecondHalf => Final + ((Peak - Final) * Math.Min(1, 2 * (1 - progress))),
+            _ => Peak,
+        };
+    }
+}

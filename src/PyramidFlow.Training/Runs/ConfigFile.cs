@@ -1,0 +1,27 @@
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+
+namespace PyramidFlow.Training.Runs;
+
+/// <summary>Reads training configurations: JSON with comments, where an unknown key is an error.</summary>
+public static class ConfigFile
+{
+    /// <summary>Reads one file.</summary>
+    /// <exception cref="ArgumentException">The file is missing or not such a configuration; the message says where.</exception>
+    public static T Read<T>(string path, JsonTypeInfo<T> type)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(File.ReadAllText(path), type)
+                ?? throw new ArgumentException($"{path} is empty");
+        }
+        catch (JsonException e)
+        {
+            throw new ArgumentException($"{path}, line {e.LineNumber + 1}: {e.Message}", e);
+        }
+        catch (FileNotFoundException e)
+        {
+            throw new ArgumentException($"{path} does not exist: the configurations that come with the program are in configs/", e);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Training.Sprites;
+
+/// <summary>Clips of the sprites world as tensors.</summary>
+public static class SpriteClips
+{
+    /// <summary>Renders a scene to [1, 3, t, 128, 128] in [-1, 1].</summary>
+    /// <param name="scene">What is to be seen.</param>
+    /// <param name="frames">Number of frames, 1 + 8n for the VAE.</param>
+    public static Tensor Render(SpriteScene scene, int frames)
+    {
+        using var scope = new TensorScope();
+        var bytes = Tensor.From<byte>(SpriteRenderer.Render(scene, frames), 1, frames, SpriteWorld.Height, SpriteWorld.Width, 3);
+        return scope.Keep(FromBytes(bytes));
+    }
+
+    /// <summary>Bytes [b, t, h, w, 3] to [b, 3, t, h, w] in [-1, 1].</summary>
+    public static Tensor FromBytes(Tensor bytes) =>
+        (bytes.Permute(0, 4, 1, 2, 3).To(ElementType.Float32).Contiguous() * (2 / 255.0)) - 1;
+
+    /// <summary>[1, 3, t, h, w] in [-1, 1] to interleaved bytes, rounded.</summary>
+    public static byte[] ToBytes(Tensor video)
+    {
+        using var scope = new TensorScope();
+        return ((video.Select(0, 0).Permute(1, 2, 3, 0) + 1) * 127.5).Clamp(0, 255).Round().To(ElementType.UInt8).ToArray<byte>();
+    }
+
+    /// <summary>Peak signal-to-noise ratio in dB of two videos in [-1, 1].</summary>
+    public static double PeakSignalToNoise(Tensor expected, Tensor actual)
+    {
+        using var scope = new TensorScope();
+        var error = expected - actual.Clamp(-1, 1);
+        return 10 * Math.Log10(4 / (error * error).Mean().Item());
+    }
+}

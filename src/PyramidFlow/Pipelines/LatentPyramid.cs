@@ -1,0 +1,78 @@
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Pipelines;
+
+/// <summary>Latents at all resolutions of the spatial pyramid, and the history cut from them (temporal pyramid).</summary>
+public static class LatentPyramid
+{
+    /// <summary>Clean latents at every stage: bilinear halvings, lowest resolution first.</summary>
+    /// <param name="latents">[b, c, t, h, w]; h and w divisible by 2^(stages - 1).</param>
+    /// <param name="stages">Number of stages.</param>
+    public static Tensor[] Build(Tensor latents, int stages)
+    {
+        var pyramid = new Tensor[stages];
+        pyramid[stages - 1] = latents;
+        for (var stage = stages - 2; stage >= 0; stage--)
+            pyramid[stage] = Halve(pyramid[stage + 1]);
+        return pyramid;
+    }
+
+    /// <summary>Full-resolution noise brought to a lower stage: bilinear halvings, each times 2 to keep unit variance.</summary>
+    public static Tensor Noise(Tensor noise, int halvings)
+    {
+        for (var i = 0; i < halvings; i++)
+            noise = Halve(noise) * 2;
+        return noise;
+    }
+
+    /// <summary>Half the height and width, bilinear: [b, c, t, h, w] to [b, c, t, h/2, w/2].</summary>
+    public static Tensor Halve(Tensor x) => PerFrame(x, f => f.InterpolateBilinear(f.Size(2) / 2, f.Size(3) / 2));
+
+    /// <summary>Twice the height and width, nearest: [b, c, t, h, w] to [b, c, t, 2h, 2w].</summary>
+    public static Tensor Double(Tensor x) => PerFrame(x, f => f.InterpolateNearest(2 * f.Size(2), 2 * f.Size(3)));
+
+    /// <summary>
+    /// Condition clips of a unit at one stage, oldest first: going back in time the resolution drops one stage per unit,
+    /// and all that is older stays at the lowest one, as a single clip.
+    /// </summary>
+    /// <param name="pyramid">Latents of all units so far, from <see cref="Build"/>.</param>
+    /// <param name="unit">Number of the unit to come, 1 or more; 1 + (unit - 1) * framesPerUnit frames lie before it.</param>
+    /// <param name="stage">Stage of the unit.</param>
+    /// <param name="framesPerUnit">Latent frames of a unit.</param>
+    public static List<Tensor> History(IReadOnlyList<Tensor> pyramid, int unit, int stage, int framesPerUnit)
+    {
+        var frames = 1 + ((long)(unit - 1) * framesPerUnit);
+        var clips = new List<Tensor> { Newest(pyramid[stage], frames, 0, framesPerUnit) };
+        var units = 1;
+        var level = stage;
+        while (units < unit)
+        {
+            level = Math.Max(level - 1, 0);
+            if (level == 0)
+                break;
+            clips.Add(Newest(pyramid[level], frames, units * framesPerUnit, framesPerUnit));
+            units++;
+        }
+
+        var oldest = frames - ((long)units * framesPerUnit);
+        if (level == 0 && units < unit && oldest > 0)
+            clips.Add(pyramid[0].Narrow(2, 0, oldest));
+        clips.Reverse();
+        return clips;
+    }
+
+    // Frames that end `back` frames before the newest; the first unit has one frame only, whatever the others have.
+    private static Tensor Newest(Tensor x, long frames, long back, long count)
+    {
+        var end = frames - back;
+        var start = Math.Max(0, end - count);
+        return x.Narrow(2, start, end - start);
+    }
+
+    private static Tensor PerFrame(Tensor x, Func<Tensor, Tensor> resize)
+    {
+        var (batch, time) = (x.Size(0), x.Size(2));
+        var frames = x.Transpose(1, 2).Flatten(0, 1);                                              // [b t, c, h, w]
+        return resize(frames).Unflatten(0, batch, time).Transpose(1, 2);                           // [b, c, t, h', w']
+    }
+}

@@ -1,0 +1,18 @@
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Transformers;
+
+/// <summary>All adaLN outputs of a <see cref="PyramidFlux"/> for a batch of (timestep, pooled text) rows.</summary>
+/// <param name="Double">Of the double-stream blocks: picture and text, each [rows, 6d].</param>
+/// <param name="Single">Of the single-stream blocks, [rows, 3d].</param>
+/// <param name="Last">Of the last norm, [rows, 2d].</param>
+public sealed record FluxModulation((Tensor X, Tensor Text)[] Double, Tensor[] Single, Tensor Last)
+{
+    /// <summary>Rows first, first + step, ... before <paramref name="end"/>, as views.</summary>
+    public FluxModulation Rows(long first, long end, long step = 1)
+    {
+        return new FluxModulation([.. Double.Select(m => (Some(m.X), Some(m.Text)))], [.. Single.Select(Some)], Some(Last));
+
+        Tensor Some(Tensor all) => all.Slice(0, first, end, step);
+    }
+}

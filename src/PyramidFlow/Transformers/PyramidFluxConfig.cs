@@ -1,0 +1,108 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using PyramidFlow.Torch.Checkpoints;
+
+namespace PyramidFlow.Transformers;
+
+/// <summary>Sizes of a <see cref="PyramidFlux"/>, as in the <c>config.json</c> of a released checkpoint.</summary>
+/// <param name="InChannels">Channels of one token: 4 x the latent channels, for 2x2 patches are cut whatever <paramref name="PatchSize"/> says.</param>
+/// <param name="NumLayers">Number of double-stream blocks.</param>
+/// <param name="NumSingleLayers">Number of single-stream blocks.</param>
+/// <param name="AttentionHeadDim">Width of one attention head; even.</param>
+/// <param name="NumAttentionHeads">Attention heads; the model is heads x head width wide.</param>
+/// <param name="JointAttentionDim">Width of the text tokens.</param>
+/// <param name="PooledProjectionDim">Width of the pooled text vector.</param>
+/// <param name="AxesDimsRope">Features of a head that turn with time, height and width; even, together the head width; null is 16, 24, 24.</param>
+/// <param name="UseTemporalCausal">Whether a latent frame attends to itself and earlier ones only.</param>
+/// <param name="PatchSize">Always 1 in this family (the released files say so though patches are 2x2).</param>
+public sealed record PyramidFluxConfig(
+    long InChannels,
+    int NumLayers,
+    int NumSingleLayers,
+    long AttentionHeadDim,
+    long NumAttentionHeads,
+    long JointAttentionDim,
+    long PooledProjectionDim,
+    IReadOnlyList<int>? AxesDimsRope = null,
+    bool UseTemporalCausal = true,
+    int PatchSize = 1)
+{
+    /// <summary>Features of a head that turn with time, height and width.</summary>
+    public IReadOnlyList<int> AxesDimsRope { get; } = AxesDimsRope ?? [16, 24, 24];
+
+    /// <summary>Keys this model has no use for, kept as they were.</summary>
+    [JsonInclude]
+    [JsonExtensionData]
+    public Dictionary<string, JsonElement>? Others { get; internal set; }
+
+    /// <summary>Width of the model.</summary>
+    [JsonIgnore]
+    public long Dim => NumAttentionHeads * AttentionHeadDim;
+
+    /// <summary>Channels of the latents it works on.</summary>
+    [JsonIgnore]
+    public long LatentChannels => InChannels / 4;
+
+    /// <summary>Reads and checks a <c>config.json</c>.</summary>
+    /// <exception cref="CheckpointException">The file is missing, no JSON, or a key is missing or impossible; names file and key.</exception>
+    public static PyramidFluxConfig Load(string path)
+    {
+        try
+        {
+            return Parse(File.ReadAllText(path), path);
+        }
+        catch (Exception e) when (e is (IOException or UnauthorizedAccessException) and not CheckpointException)
+        {
+            throw new CheckpointException($"{path} cannot be read: {e.Message}", e);
+        }
+    }
+
+    /// <summary>Reads and checks the text of a <c>config.json</c>.</summary>
+    /// <param name="json">The text.</param>
+    /// <param name="name">What to call it in an error.</param>
+    /// <exception cref="CheckpointException">It is no JSON, or a key is missing or impossible; names the key.</exception>
+    public static PyramidFluxConfig Parse(string json, string name)
+    {
+        PyramidFluxConfig? config;
+        try
+        {
+            config = JsonSerializer.Deserialize(json, TransformerJson.Default.PyramidFluxConfig);
+        }
+        catch (JsonException e)
+        {
+            throw new CheckpointException($"{name} does not describe a pyramid_flux transformer: {e.Message}", e);
+        }
+
+        if (config is null)
+            throw new CheckpointException($"{name} is empty");
+        config.Check(name);
+        return config;
+    }
+
+    /// <summary>The text of a <c>config.json</c>.</summary>
+    public string ToJson() => JsonSerializer.Serialize(this, TransformerJson.Default.PyramidFluxConfig);
+
+    private void Check(string name)
+    {
+        var fault =
+            InChannels < 4 || InChannels % 4 != 0 ? $"in_channels {InChannels} is not a positive multiple of 4"
+            : NumLayers < 0 ? $"num_layers {NumLayers} is negative"
+            : NumSingleLayers < 0 ? $"num_single_layers {NumSingleLayers} is negative"
+            : NumLayers + NumSingleLayers == 0 ? "num_layers and num_single_layers are both 0"
+            : AttentionHeadDim < 2 || AttentionHeadDim % 2 != 0 ? $"attention_head_dim {AttentionHeadDim} is not a positive even number"
+            : NumAttentionHeads < 1 ? $"num_attention_heads {NumAttentionHeads} is less than 1"
+            : JointAttentionDim < 1 ? $"joint_attention_dim {JointAttentionDim} is less than 1"
+            : PooledProjectionDim < 1 ? $"pooled_projection_dim {PooledProjectionDim} is less than 1"
+            : PatchSize != 1 ? $"patch_size {PatchSize} is not 1"
+            : AxesDimsRope.Count != 3 || AxesDimsRope.Any(d => d < 0 || d % 2 != 0) || AxesDimsRope.Sum() != AttentionHeadDim
+                ? $"axes_dims_rope [{string.Join(", ", AxesDimsRope)}] is not three even numbers that add up to attention_head_dim {AttentionHeadDim}"
+            : null;
+        if (fault is not null)
+            throw new CheckpointException($"{name}: {fault}");
+    }
+}
+
+/// <summary>Readers of the transformers' configurations.</summary>
+[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectRequiredConstructorParameters = true)]
+[JsonSerializable(typeof(PyramidFluxConfig))]
+internal sealed partial class TransformerJson : JsonSerializerContext;

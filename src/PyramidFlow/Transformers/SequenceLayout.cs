@@ -1,0 +1,168 @@
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Transformers;
+
+/// <summary>
+/// One packed stage as the transformer sees it: text, then history clips (oldest first), then the noisy unit, and who
+/// attends to whom. Positional tables and masks are made once and serve every block and step.
+/// </summary>
+public sealed class SequenceLayout : IDisposable
+{
+    private readonly TextMask text;
+    private readonly Device device;
+    private readonly Dictionary<ElementType, Tensor> wholeBias = [];
+    private readonly Dictionary<ElementType, Tensor> keyBias = [];
+
+    /// <summary>Lays out a stage.</summary>
+    /// <param name="text">Text rows of the stage.</param>
+    /// <param name="clips">Sizes of the clips, history oldest first, the noisy unit last.</param>
+    /// <param name="rotaryDims">Features of a head that turn with time, height and width.</param>
+    /// <param name="causal">Whether a latent frame attends to itself and earlier ones only.</param>
+    /// <param name="settings">How to compute attention; null is the default.</param>
+    /// <param name="device">Where the tables lie; null is the CPU.</param>
+    public SequenceLayout(TextMask text, IReadOnlyList<ClipSize> clips, IReadOnlyList<int> rotaryDims, bool causal,
+        AttentionSettings? settings = null, Device? device = null)
+    {
+        if (clips.Count == 0)
+            throw new ArgumentException("a stage needs at least the noisy unit", nameof(clips));
+        this.text = text;
+        this.device = device ?? Device.Cpu;
+        Clips = clips;
+        Causal = causal;
+        Settings = settings ?? new AttentionSettings();
+        FrameEnds = FindFrameEnds();
+        using var noGrad = NoGrad.Begin();
+        Rotary = new Rotary(Positions(), rotaryDims, this.device);
+    }
+
+    /// <summary>Sizes of the clips, the noisy unit last.</summary>
+    public IReadOnlyList<ClipSize> Clips { get; }
+
+    /// <summary>Whether a latent frame attends to itself and earlier ones only.</summary>
+    public bool Causal { get; }
+
+    /// <summary>How to compute attention.</summary>
+    public AttentionSettings Settings { get; }
+
+    /// <summary>Rows of the batch.</summary>
+    public int Rows => text.Rows;
+
+    /// <summary>Text tokens: as many as the longest row has.</summary>
+    public int TextLength => text.Length;
+
+    /// <summary>The noisy unit.</summary>
+    public ClipSize Unit => Clips[^1];
+
+    /// <summary>All tokens.</summary>
+    public long Length => FrameEnds[^1];
+
+    /// <summary>Tokens of text and history, which come before the noisy unit.</summary>
+    public long PrefixLength => Length - Unit.Tokens;
+
+    /// <summary>Where each latent frame ends in the sequence; text belongs to the first one.</summary>
+    public IReadOnlyList<long> FrameEnds { get; }
+
+    /// <summary>Turns queries and keys by their positions; text stands at (0, 0, 0).</summary>
+    public Rotary Rotary { get; }
+
+    /// <summary>Whether rows must not see some of the text keys.</summary>
+    public bool HasPadding => text.HasPadding;
+
+    /// <summary>
+    /// The ranges of queries that see the same keys: tokens [Start, End) see tokens [0, Keys). Only the part within
+    /// [first, first + count).
+    /// </summary>
+    public IEnumerable<(long Start, long End, long Keys)> Ranges(long first, long count)
+    {
+        if (!Causal)
+        {
+            yield return (first, first + count, Length);
+            yield break;
+        }
+
+        var start = 0L;
+        foreach (var end in FrameEnds)
+        {
+            var (from, to) = (Math.Max(start, first), Math.Min(end, first + count));
+            if (from < to)
+                yield return (from, to, end);
+            start = end;
+        }
+    }
+
+    /// <summary>
+    /// Added to the scores of all queries at once: 0 where one may attend, else -infinity; [1 or rows, Length, Length].
+    /// </summary>
+    public Tensor WholeBias(ElementType type) => Cached(wholeBias, type, () =>
+    {
+        var seen = new float[Length, Length];
+        foreach (var (start, end, keys) in Ranges(0, Length))
+        {
+            for (var query = start; query < end; query++)
+            {
+                for (var key = keys; key < Length; key++)
+                    seen[query, key] = float.NegativeInfinity;
+            }
+        }
+
+        var bias = Tensor.From(System.Runtime.InteropServices.MemoryMarshal.CreateReadOnlySpan(ref seen[0, 0], seen.Length), 1, Length, Length);
+        return HasPadding ? bias + KeyBias(ElementType.Float32) : bias;
+    });
+
+    /// <summary>Added to the scores whatever the query: -infinity for padding text; [rows, 1, Length].</summary>
+    public Tensor KeyBias(ElementType type) =>
+        Cached(keyBias, type, () => text.KeyBias().Pad([0, Length - TextLength]));
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Rotary.Dispose();
+        foreach (var tensor in wholeBias.Values.Concat(keyBias.Values))
+            tensor.Dispose();
+    }
+
+    private Tensor Cached(Dictionary<ElementType, Tensor> cache, ElementType type, Func<Tensor> make)
+    {
+        if (cache.TryGetValue(type, out var known))
+            return known;
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        return cache[type] = TensorScope.Detach(make().To(type).To(device));
+    }
+
+    private long[] FindFrameEnds()
+    {
+        var ends = new List<long>();
+        var end = (long)TextLength;
+        foreach (var clip in Clips)
+        {
+            for (var frame = 0L; frame < clip.Time; frame++)
+                ends.Add(end += clip.FrameTokens);
+        }
+
+        return [.. ends];
+    }
+
+    // Time runs on through the clips; a smaller clip spreads over the height and width of the noisy unit.
+    private float[][] Positions()
+    {
+        var (times, rows, columns) = (new float[Length], new float[Length], new float[Length]);
+        var token = TextLength;
+        var time = 0;
+        foreach (var clip in Clips)
+        {
+            var heights = Rotary.Resample(Unit.Height, clip.Height);
+            var widths = Rotary.Resample(Unit.Width, clip.Width);
+            for (var frame = 0; frame < clip.Time; frame++, time++)
+            {
+                foreach (var height in heights)
+                {
+                    foreach (var width in widths)
+                        (times[token], rows[token], columns[token++]) = (time, height, width);
+                }
+            }
+        }
+
+        return [times, rows, columns];
+    }
+}

@@ -1,0 +1,42 @@
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Transformers;
+
+/// <summary>Which text tokens of each row of a batch are words and which are padding.</summary>
+public sealed class TextMask
+{
+    private readonly bool[][] words;
+
+    /// <summary>Reads a mask [rows, length] of zeros and ones (any integer type or bool).</summary>
+    public TextMask(Tensor mask)
+    {
+        using var scope = new TensorScope();
+        var (rows, length) = (mask.Size(0), (int)mask.Size(1));
+        var flat = mask.To(ElementType.Int64).ToArray<long>();
+        words = [.. Enumerable.Range(0, (int)rows).Select(r => flat.AsSpan(r * length, length).ToArray().Select(w => w != 0).ToArray())];
+    }
+
+    private TextMask(bool[][] words) => this.words = words;
+
+    /// <summary>Rows of the batch.</summary>
+    public int Rows => words.Length;
+
+    /// <summary>Tokens up to the last word of the longest row: what lies behind can be cut off.</summary>
+    public int Length => words.Max(row => Array.LastIndexOf(row, true) + 1);
+
+    /// <summary>Whether padding remains inside <see cref="Length"/>.</summary>
+    public bool HasPadding => words.Any(row => row.AsSpan(0, Length).Contains(false));
+
+    /// <summary>Rows r with r mod <paramref name="count"/> = <paramref name="stage"/>: those of one packed stage.</summary>
+    public TextMask Stage(int stage, int count) => new([.. words.Where((_, r) => r % count == stage)]);
+
+    /// <summary>Rows side by side <paramref name="times"/> times, the whole batch repeated.</summary>
+    public TextMask Repeat(int times) => new([.. Enumerable.Repeat(words, times).SelectMany(w => w)]);
+
+    /// <summary>0 for words and -infinity for padding, [rows, 1, Length].</summary>
+    public Tensor KeyBias()
+    {
+        var length = Length;
+        return Tensor.From(words.SelectMany(row => row.Take(length)).Select(w => w ? 0f : float.NegativeInfinity).ToArray(), Rows, 1, length);
+    }
+}

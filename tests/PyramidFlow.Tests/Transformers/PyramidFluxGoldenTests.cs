@@ -1,0 +1,83 @@
+using System.Globalization;
+using PyramidFlow.Testing;
+using PyramidFlow.Torch;
+using PyramidFlow.Transformers;
+
+namespace PyramidFlow.Tests.Transformers;
+
+[Trait("golden", "flux")]
+public class PyramidFluxGoldenTests
+{
+    public static TheoryData<string> Forwards => Goldens.Names("flux_forward");
+
+    public static TheoryData<string> HalfForwards => Goldens.Names("flux_forward_bf16");
+
+    public static TheoryData<string> Units => Goldens.Names("flux_units");
+
+    [Theory]
+    [MemberData(nameof(Forwards))]
+    public void Forward_gives_the_reference_velocities(string name)
+    {
+        using var golden = Goldens.Open("flux_forward", name);
+        using var scope = new TensorScope();
+        using var noGrad = NoGrad.Begin();
+        using var model = FluxCase.Model(golden);
+        var velocities = FluxCase.Forward(golden, model);
+        for (var stage = 0; stage < velocities.Length; stage++)
+            golden.AssertClose($"out/pred.{stage}", velocities[stage]);
+    }
+
+    [Theory]
+    [MemberData(nameof(Forwards))]
+    public void Forward_in_small_query_blocks_gives_the_reference_velocities(string name)
+    {
+        using var golden = Goldens.Open("flux_forward", name);
+        using var scope = new TensorScope();
+        using var noGrad = NoGrad.Begin();
+        using var model = FluxCase.Model(golden, attention: new AttentionSettings { WholeUpTo = 0, QueryBlock = 7 });
+        var velocities = FluxCase.Forward(golden, model);
+        for (var stage = 0; stage < velocities.Length; stage++)
+            golden.AssertClose($"out/pred.{stage}", velocities[stage]);
+    }
+
+    [Theory]
+    [MemberData(nameof(HalfForwards))]
+    public void Forward_in_bfloat16_stays_near_the_reference(string name)
+    {
+        using var golden = Goldens.Open("flux_forward_bf16", name);
+        using var scope = new TensorScope();
+        using var noGrad = NoGrad.Begin();
+        using var model = FluxCase.Model(golden, ElementType.BFloat16);
+        var velocities = FluxCase.Forward(golden, model);
+        var allowed = golden.Manifest.GetProperty("tolerance").GetProperty("mean_abs").GetDouble();
+        for (var stage = 0; stage < velocities.Length; stage++)
+        {
+            Assert.Equal(ElementType.BFloat16, velocities[stage].Type);
+            var expected = golden.Tensor($"out/pred.{stage}").To(ElementType.Float32);
+            var mean = (velocities[stage].To(ElementType.Float32) - expected).Abs().Mean().Item();
+            var message = string.Create(CultureInfo.InvariantCulture, $"mean difference {mean:G4}, allowed {allowed:G4}");
+            TestContext.Current.TestOutputHelper?.WriteLine(message);
+            Assert.True(mean <= allowed, message);
+            golden.AssertClose($"out/pred.{stage}", velocities[stage]);
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Units))]
+    public void Positions_and_embeddings_are_those_of_the_reference(string name)
+    {
+        using var golden = Goldens.Open("flux_units", name);
+        using var scope = new TensorScope();
+        var dim = golden.Config.GetProperty("rope_dim").GetInt32();
+        using var rotary = new Rotary([golden.Tensor("in/pos").ToArray<float>()], [dim], Device.Cpu);
+        var parts = rotary.Table.Unbind(-1);
+        var turn = Tensor.Stack([parts[0], -parts[1], parts[1], parts[0]], -1);
+        golden.AssertClose("out/rope", turn.Reshape(golden.Tensor("out/rope").Shape));
+        golden.AssertClose("out/timestep_embedding_256", TimeTextEmbedding.Waves(golden.Tensor("in/timesteps")));
+        foreach (var output in golden.File.Entries.Keys.Where(k => k.StartsWith("out/height_pos_", StringComparison.Ordinal)))
+        {
+            var sizes = output["out/height_pos_".Length..].Split("_to_").Select(s => int.Parse(s, CultureInfo.InvariantCulture)).ToArray();
+            golden.AssertClose(output, Tensor.From(Rotary.Resample(sizes[0], sizes[1])));
+        }
+    }
+}
