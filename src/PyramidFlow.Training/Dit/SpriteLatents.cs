@@ -9,7 +9,7 @@ namespace PyramidFlow.Training.Dit;
 /// <summary>Latents of the clips of the sprites world, computed once and memory-mapped afterwards.</summary>
 public sealed class SpriteLatents : IDisposable
 {
-    private const int ClipsAtOnce = 8;
+    private const int ClipsAtOnce = 1;
 
     private readonly Tensor latents;
     private readonly long seed;
