@@ -42,23 +42,16 @@ public static class LinearStartFit
         }
 
         Unflatten(linear);
+        using (var scope = new TensorScope())
+            linear.NormalizeLatents(Clips(config, 0, SampleClips), config.WhiteningPower);
         return linear;
-    }
-
-    /// <summary>Root mean square of each latent channel over a few clips, [c].</summary>
-    public static Tensor LatentScale(LinearAutoencoder linear, VaeTrainingConfig config)
-    {
-        using var noGrad = NoGrad.Begin();
-        using var scope = new TensorScope();
-        var latents = linear.Encode(Clips(config, 0, SampleClips));
-        return scope.Keep(((latents * latents).Mean([0, 1, 2, 3]) + 1e-8).Sqrt());
     }
 
     private static Tensor Clips(VaeTrainingConfig config, long first, int count)
     {
         var clips = new Tensor[count];
         for (var i = 0; i < count; i++)
-            clips[i] = SpriteClips.Render(SpriteWorld.Scene(config.Seed, first + i), config.Frames).Permute(0, 2, 3, 4, 1);
+            clips[i] = SpriteClips.RenderChannelsLast(SpriteWorld.Scene(config.Seed, first + i), config.Frames);
         return Tensor.Cat(clips, 0);
     }
 
