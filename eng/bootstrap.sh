@@ -60,7 +60,7 @@ bootstrap() {
 run() {
     say "$1 ..."
     if ! "${@:2}" >"$log" 2>&1 </dev/null; then
-        tail -n 30 "$log" >&2
+        awk '!seen[$0]++' "$log" | tail -n 30 >&2
         return 1
     fi
 }
