@@ -12,6 +12,7 @@ root=${root:-$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")}
 export DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_GENERATE_ASPNET_CERTIFICATE=false
 
 shim=$root/artifacts/native/libpyramidflow_torch.so
+shim_note=$root/artifacts/native/.libtorch
 libtorch_choice="libtorch: ${LIBTORCH:-system} ${LIBTORCH_USE_PIP:-0}"
 
 say() { printf '%s\n' "$*" >&2; }
@@ -42,10 +43,15 @@ stamp_of() {
     stamp=$root/artifacts/.built-${1//\//-}
 }
 
+# CMake remembers the libtorch it found first, so we note which one that was.
+shim_fits() {
+    [[ -f $shim_note && $(<"$shim_note") == "$libtorch_choice" ]]
+}
+
 # is_fresh PROJECT: the shim and the project were built from what is on disk now, against the libtorch chosen now.
 is_fresh() {
     stamp_of "$1"
-    [[ -f $stamp && -f $shim && $(<"$stamp") == "$libtorch_choice" ]] || return 1
+    [[ -f $stamp && -f $shim ]] && shim_fits || return 1
     inputs_of "$1"
     ! newer_input "$stamp"
 }
@@ -123,11 +129,10 @@ check_dotnet() {
 
 build_shim() {
     local build=$root/artifacts/native
-    # CMake remembers the libtorch it found first.
-    [[ -f $build/.libtorch && $(<"$build/.libtorch") == "$libtorch_choice" ]] || rm -rf "$build"
+    shim_fits || rm -rf "$build"
     run "Configuring the libtorch shim" cmake -S "$root/native" -B "$build" -DCMAKE_BUILD_TYPE=Release ||
         fail "the shim could not be configured; run: cmake -S native -B artifacts/native"
-    printf '%s\n' "$libtorch_choice" >"$build/.libtorch"
+    printf '%s\n' "$libtorch_choice" >"$shim_note"
     run "Building the libtorch shim" cmake --build "$build" --parallel ||
         fail "the shim could not be built; run: cmake --build artifacts/native"
 }
@@ -135,7 +140,7 @@ build_shim() {
 build_project() {
     stamp_of "$1"
     local started=$stamp.started
-    printf '%s\n' "$libtorch_choice" >"$started"
+    touch "$started"
     run "Building $1" dotnet build -c Release "$root/$1" -v quiet -clp:NoSummary ||
         fail "the build failed; run: dotnet build -c Release $1"
     # The build makes folders among its inputs, so the stamp is set to now, unless somebody edited a file meanwhile.
