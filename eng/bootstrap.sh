@@ -84,7 +84,7 @@ check_libtorch() {
         [[ -d $LIBTORCH/include && -d $LIBTORCH/lib ]] ||
             fail "LIBTORCH=$LIBTORCH has no include/ and lib/: point it to an unpacked libtorch, or unset it"
     elif [[ ${LIBTORCH_USE_PIP:-} == 1 ]]; then
-        command -v python3 >/dev/null && python3 -c 'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is None)' ||
+        python3 -c 'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is None)' 2>/dev/null ||
             fail "LIBTORCH_USE_PIP=1, but python3 has no torch package: pip install torch, or unset it"
     elif command -v dpkg-query >/dev/null; then
         need_package libtorch-dev
@@ -157,8 +157,8 @@ main() {
         is_fresh "$project" || stale+=("$project")
     done
     [[ ${#stale[@]} -gt 0 ]] || return 0
-    install_packages
     check_dotnet
+    install_packages
     build_shim
     for project in "${stale[@]}"; do
         build_project "$project"
