@@ -68,6 +68,12 @@ public sealed partial class Tensor
     public Tensor MaxPool2d(long kernel, long stride) =>
         Call("aten::max_pool2d", this, new[] { kernel, kernel }, new[] { stride, stride });
 
+    /// <summary>Lower triangle L of a positive definite matrix L L^T.</summary>
+    public Tensor Cholesky() => Call("aten::linalg_cholesky", this, false);
+
+    /// <summary>Inverse of a square matrix.</summary>
+    public Tensor Inverse() => Call("aten::linalg_inv", this);
+
     /// <summary>Eigenvalues, rising, and eigenvectors (columns) of a symmetric matrix [n, n].</summary>
     public (Tensor Values, Tensor Vectors) Eigh()
     {

@@ -15,6 +15,14 @@ public static class SpriteClips
         return scope.Keep(FromBytes(bytes));
     }
 
+    /// <summary>Renders a scene to [1, t, 128, 128, 3] in [-1, 1].</summary>
+    public static Tensor RenderChannelsLast(SpriteScene scene, int frames)
+    {
+        using var scope = new TensorScope();
+        var bytes = Tensor.From<byte>(SpriteRenderer.Render(scene, frames), 1, frames, SpriteWorld.Height, SpriteWorld.Width, 3);
+        return scope.Keep((bytes.To(ElementType.Float32) * (2 / 255.0)) - 1);
+    }
+
     /// <summary>Bytes [b, t, h, w, 3] to [b, 3, t, h, w] in [-1, 1].</summary>
     public static Tensor FromBytes(Tensor bytes) =>
         (bytes.Permute(0, 4, 1, 2, 3).To(ElementType.Float32).Contiguous() * (2 / 255.0)) - 1;

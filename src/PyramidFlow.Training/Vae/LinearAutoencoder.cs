@@ -17,6 +17,7 @@ public sealed class LinearAutoencoder : Module
     public const int Levels = 3;
 
     private readonly Level[] levels;
+    private readonly Parameter latentMean;
 
     /// <summary>Declares the maps.</summary>
     /// <param name="widths">The network's channels at its first three levels.</param>
@@ -29,21 +30,27 @@ public sealed class LinearAutoencoder : Module
             var inputs = i == 0 ? 3 : widths[i - 1];
             levels[i] = new Level(inputs, Math.Min(4 * inputs, widths[i]), i == Levels - 1 ? latent : widths[i]);
         }
+
+        latentMean = new Parameter([latent], Initializers.Zeros) { Trainable = false };
     }
 
     internal IReadOnlyList<Level> AllLevels => levels;
+
+    /// <summary>Subtracted from the latents, [c].</summary>
+    internal Parameter LatentMean => latentMean;
 
     /// <summary>Video [b, 1 + 8n, h, w, 3] in [-1, 1] to latents [b, 1 + n, h/8, w/8, c].</summary>
     public Tensor Encode(Tensor video)
     {
         foreach (var level in levels)
             video = level.Encode(video);
-        return video;
+        return video - latentMean;
     }
 
     /// <summary>Latents back to video.</summary>
     public Tensor Decode(Tensor latents)
     {
+        latents += latentMean;
         foreach (var level in levels.Reverse())
             latents = level.Decode(latents);
         return latents;
@@ -62,6 +69,39 @@ public sealed class LinearAutoencoder : Module
             level.InitializeFrom(video);
             video = level.Encode(video);
         }
+    }
+
+    /// <summary>
+    /// Turns the latent channels into principal components of the picture they decode to, centred, each divided by its
+    /// root mean square to a power: 1 gives all the same size, 0 keeps each as large as its part of the picture.
+    /// </summary>
+    /// <param name="video">A sample, [b, 1 + 8n, h, w, 3] in [-1, 1].</param>
+    /// <param name="power">0 to 1.</param>
+    public void NormalizeLatents(Tensor video, double power)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        var last = levels[^1];
+        var latents = Encode(video).Flatten(0, 3);                                                 // [n, c]
+        var mean = latents.Mean([0]);
+        var centred = latents - mean;
+        var covariance = centred.Transpose(0, 1).Matmul(centred) / centred.Size(0);
+        var (first, second) = (last.UpFirst.Weight.Value, last.UpSecond.Weight.Value);
+        var picture = first.Matmul(first.Transpose(0, 1)) + second.Matmul(second.Transpose(0, 1)); // [c, c]
+
+        // With picture = L L^T, y = L^T z is as long as what z decodes to.
+        var lower = picture.Cholesky();
+        var (values, vectors) = lower.Transpose(0, 1).Matmul(covariance).Matmul(lower).Eigh();
+        var size = values.ClampMin(1e-10).Sqrt();
+        var whole = (size * size).Mean().Sqrt();
+        var scale = (size / whole).Pow(power) * whole;                                             // [c]
+        var map = lower.Matmul(vectors) / scale;                                                   // z' = z map
+        var back = map.Inverse();
+        latentMean.Value = (mean + latentMean).Unsqueeze(0).Matmul(map).Squeeze(0);
+        foreach (var up in new[] { last.First, last.Second })
+            up.Value.CopyFrom(up.Value.Matmul(map));
+        foreach (var down in new[] { last.UpFirst.Weight, last.UpSecond.Weight })
+            down.Value.CopyFrom(back.Matmul(down));
     }
 
     /// <summary>One halving of height, width and time.</summary>

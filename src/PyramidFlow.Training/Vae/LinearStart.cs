@@ -28,15 +28,14 @@ public sealed class LinearStart
     /// <param name="vae">Three halving levels and one that keeps its size; float32 weights on the CPU.</param>
     /// <param name="linear">The maps, of the same widths.</param>
     /// <param name="groups">Groups of the VAE's norms.</param>
-    /// <param name="latentScale">Root mean square of each latent channel, [c]: the latents are divided by it.</param>
-    public static void Write(Module vae, LinearAutoencoder linear, long groups, Tensor latentScale)
+    public static void Write(Module vae, LinearAutoencoder linear, long groups)
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
         var start = new LinearStart(vae, linear, groups);
         start.SilenceBranches();
-        start.WriteEncoder(latentScale);
-        start.WriteDecoder(latentScale);
+        start.WriteEncoder();
+        start.WriteDecoder();
     }
 
     private void SilenceBranches()
@@ -64,7 +63,7 @@ public sealed class LinearStart
             weight.Select(0, o).Select(0, o % weight.Size(1)).Fill(1);
     }
 
-    private void WriteEncoder(Tensor latentScale)
+    private void WriteEncoder()
     {
         var (weight, _) = Convolution("encoder.conv_in.conv");
         for (long o = 0; o < weight.Size(0); o++)
@@ -88,22 +87,23 @@ public sealed class LinearStart
             }
             else
             {
-                WritePaired(Tap(time, 1, 1, 1), bias, level.First.Value / latentScale);
-                WritePaired(Tap(time, 2, 1, 1), bias, level.Second.Value / latentScale);
+                WritePaired(Tap(time, 1, 1, 1), bias, level.First);
+                WritePaired(Tap(time, 2, 1, 1), bias, level.Second);
             }
         }
 
-        WriteReadOut("encoder", latentScale.ElementCount);
+        var latent = linear.LatentMean.Value.ElementCount;
+        WriteReadOut("encoder", latent);
         var (_, logVariance) = Convolution("encoder.conv_out.conv", keep: true);
-        logVariance.Narrow(0, latentScale.ElementCount, latentScale.ElementCount).Fill(InitialLogVariance);
-        WriteIdentity("quant_conv");
-        WriteIdentity("post_quant_conv");
+        logVariance.Narrow(0, latent, latent).Fill(InitialLogVariance);
+        WriteIdentity("quant_conv").Narrow(0, 0, latent).CopyFrom(-linear.LatentMean.Value);
+        WriteIdentity("post_quant_conv").CopyFrom(linear.LatentMean);
     }
 
-    private void WriteDecoder(Tensor latentScale)
+    private void WriteDecoder()
     {
         var (weight, _) = Convolution("decoder.conv_in.conv");
-        WriteRepeated(Tap(weight, 2, 1, 1), Tensor.Eye(latentScale.ElementCount));
+        WriteRepeated(Tap(weight, 2, 1, 1), Tensor.Eye(linear.LatentMean.Value.ElementCount));
         for (var i = 0; i < LinearAutoencoder.Levels; i++)
         {
             var level = linear.AllLevels[LinearAutoencoder.Levels - 1 - i];
@@ -115,8 +115,6 @@ public sealed class LinearStart
                 var maps = part.Select(p => p.Weight.Value.Narrow(1, block * outputs, outputs)).ToArray();
                 var map = Tensor.Cat(maps, 1);                                                     // [c, 2 * outputs]
                 var bias = Tensor.Cat([.. part.Select(p => p.Bias.Value.Narrow(0, block * outputs, outputs))], 0);
-                if (i == 0)
-                    map = map * latentScale.Unsqueeze(1);
                 WriteRepeated(Every(Tap(space, 2, 1, 1), block, 4), map);
                 Repeat(Every(spaceBias, block, 4), bias);
             }
@@ -180,17 +178,17 @@ public sealed class LinearStart
 
     private long PairPlace(long signal, long groupSize) => (signal % groups * groupSize) + (signal / groups * 2);
 
-    private void WriteIdentity(string name)
+    private Tensor WriteIdentity(string name)
     {
-        var (weight, _) = Convolution(name + ".conv", optional: name);
+        var (weight, bias) = Convolution(name + ".conv");
         Tap(weight, 0, 0, 0).CopyFrom(Tensor.Eye(weight.Size(0)));
+        return bias;
     }
 
     // Zeroes a convolution and gives its weight and bias.
-    private (Tensor Weight, Tensor Bias) Convolution(string key, bool keep = false, string? optional = null)
+    private (Tensor Weight, Tensor Bias) Convolution(string key, bool keep = false)
     {
-        var name = parameters.ContainsKey(key + ".weight") ? key : optional ?? key;
-        var (weight, bias) = (parameters[name + ".weight"].Value, parameters[name + ".bias"].Value);
+        var (weight, bias) = (parameters[key + ".weight"].Value, parameters[key + ".bias"].Value);
         if (!keep)
         {
             weight.Zero();

@@ -8,49 +8,52 @@ namespace PyramidFlow.Training.Vae;
 public sealed record VaeTrainingConfig
 {
     /// <summary>The network.</summary>
-    public required CausalVideoVaeConfig Vae { get; init; }
+    public required CausalVideoVaeConfig Vae { get; set; }
 
     /// <summary>Seed of weights, data and draws.</summary>
-    public long Seed { get; init; } = 1;
+    public long Seed { get; set; } = 1;
 
-    /// <summary>Steps of the linear start; 0 leaves the network's random weights.</summary>
-    public int LinearSteps { get; init; } = 400;
+    /// <summary>Steps of the linear start.</summary>
+    public int LinearSteps { get; set; } = 500;
 
     /// <summary>Peak learning rate of the linear start.</summary>
-    public double LinearLearningRate { get; init; } = 4e-3;
+    public double LinearLearningRate { get; set; } = 8e-3;
 
-    /// <summary>Steps of the network.</summary>
-    public int Steps { get; init; } = 2000;
+    /// <summary>How far the latent channels are brought to the same size: 1 wholly, 0 not at all.</summary>
+    public double WhiteningPower { get; set; } = 0.7;
 
-    /// <summary>From this step on the encoder is frozen and only the decoder learns.</summary>
-    public int FreezeEncoderAt { get; init; } = int.MaxValue;
+    /// <summary>Steps of the decoder.</summary>
+    public int Steps { get; set; } = 2000;
 
     /// <summary>Clips in a step.</summary>
-    public int Batch { get; init; } = 2;
+    public int Batch { get; set; } = 2;
 
     /// <summary>Frames of a clip, 1 + 8n.</summary>
-    public int Frames { get; init; } = 33;
+    public int Frames { get; set; } = 33;
 
     /// <summary>Side of the square cut from each clip, a multiple of 8.</summary>
-    public int Crop { get; init; } = 64;
+    public int Crop { get; set; } = 64;
+
+    /// <summary>Threads that each compute a part of every batch; divides the batch. Part of what a seed reproduces.</summary>
+    public int Workers { get; set; } = 2;
+
+    /// <summary>Standard deviation of the noise added to the latents, so that the decoder forgives generated ones.</summary>
+    public double LatentNoise { get; set; } = 0.05;
 
     /// <summary>Peak learning rate.</summary>
-    public double LearningRate { get; init; } = 2e-4;
+    public double LearningRate { get; set; } = 2e-4;
 
     /// <summary>Steps of linear rise.</summary>
-    public int WarmUpSteps { get; init; } = 20;
-
-    /// <summary>Weight of the Kullback-Leibler term.</summary>
-    public double KlWeight { get; init; } = 1e-5;
+    public int WarmUpSteps { get; set; } = 20;
 
     /// <summary>Largest gradient norm.</summary>
-    public double ClipNorm { get; init; } = 1;
+    public double ClipNorm { get; set; } = 1;
 
     /// <summary>Share of the running average of the weights that stays at each step.</summary>
-    public double AverageDecay { get; init; } = 0.99;
+    public double AverageDecay { get; set; } = 0.99;
 
     /// <summary>Steps between two checkpoints.</summary>
-    public int CheckpointEvery { get; init; } = 100;
+    public int CheckpointEvery { get; set; } = 100;
 
     /// <summary>Reads a configuration file.</summary>
     /// <exception cref="ArgumentException">It is missing, malformed, or holds an unknown key.</exception>

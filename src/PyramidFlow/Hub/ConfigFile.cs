@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
 using PyramidFlow.Torch.Checkpoints;
 
@@ -78,5 +79,11 @@ public static class ConfigFile
             .ToList();
         if (missing.Count > 0)
             throw new CheckpointException($"{file} lacks {string.Join(", ", missing)}");
+        if (type.UnmappedMemberHandling != JsonUnmappedMemberHandling.Disallow)
+            return;
+        var known = type.Properties.Select(p => p.Name).ToList();
+        var unknown = root.EnumerateObject().Select(p => p.Name).Where(name => !known.Contains(name)).ToList();
+        if (unknown.Count > 0)
+            throw new CheckpointException($"{file} has the unknown key {string.Join(", ", unknown)}; known are {string.Join(", ", known)}");
     }
 }

@@ -1,4 +1,7 @@
+using PyramidFlow.Hub;
+using PyramidFlow.Tokenizers;
 using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.TextEncoders;
 
@@ -23,6 +26,55 @@ public abstract class PromptEncoder : IDisposable
     /// </summary>
     /// <param name="prompts">At least one; the empty text stands for "no prompt".</param>
     public abstract PromptFeatures Encode(IReadOnlyList<string> prompts);
+
+    /// <summary>Loads the tokenizers and text encoders of a checkpoint, of whichever family it is.</summary>
+    /// <param name="folder">The checkpoint.</param>
+    /// <param name="type">Element type to hold the weights in; null keeps the checkpoint's, which then stay memory-mapped.</param>
+    /// <param name="device">Where to hold them; null is the CPU.</param>
+    /// <exception cref="CheckpointException">A folder or file is missing, damaged, or of another model.</exception>
+    public static PromptEncoder Load(CheckpointFolder folder, ElementType? type = null, Device? device = null)
+    {
+        var parts = folder.Family.TextComponents();
+        var t5Tokenizer = T5Tokenizer.Load(folder.Component(parts[^1].Tokenizer).Folder);
+        var clipTokenizers = parts.SkipLast(1).Select(part => ClipTokenizer.Load(folder.Component(part.Tokenizer).Folder)).ToArray();
+        var loaded = new List<Module>();
+        try
+        {
+            if (folder.Family == ModelFamily.Flux)
+                return new FluxPromptEncoder(clipTokenizers[0], Clip(config => new ClipTextModel(config), 0), t5Tokenizer, T5());
+            return new Sd3PromptEncoder(
+                (clipTokenizers[0], Clip(config => new ClipTextModelWithProjection(config), 0)),
+                (clipTokenizers[1], Clip(config => new ClipTextModelWithProjection(config), 1)),
+                t5Tokenizer, T5());
+        }
+        catch
+        {
+            loaded.ForEach(model => model.Dispose());
+            throw;
+        }
+
+        T Clip<T>(Func<ClipTextConfig, T> declare, int index)
+            where T : Module
+        {
+            var component = folder.Component(parts[index].TextEncoder);
+            return Fill(declare(ClipTextConfig.Read(component.ConfigFile)), component);
+        }
+
+        T5Encoder T5()
+        {
+            var component = folder.Component(parts[^1].TextEncoder);
+            return Fill(new T5Encoder(T5EncoderConfig.Read(component.ConfigFile)), component);
+        }
+
+        T Fill<T>(T model, ComponentFolder component)
+            where T : Module
+        {
+            loaded.Add(model);
+            using var source = component.OpenWeights();
+            model.Load(source, type, device);
+            return model;
+        }
+    }
 
     /// <summary>Frees the text encoders.</summary>
     public void Dispose()

@@ -4,7 +4,7 @@ namespace PyramidFlow.Transformers;
 public sealed record AttentionSettings
 {
     /// <summary>Sequences up to this many tokens are done in one masked call: fewer, larger operations.</summary>
-    public int WholeUpTo { get; init; } = 1024;
+    public int WholeUpTo { get; init; } = 256;
 
     /// <summary>Queries at a time in longer sequences: memory is heads x this x tokens.</summary>
     public int QueryBlock { get; init; } = 256;

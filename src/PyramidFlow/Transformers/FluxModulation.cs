@@ -6,8 +6,25 @@ namespace PyramidFlow.Transformers;
 /// <param name="Double">Of the double-stream blocks: picture and text, each [rows, 6d].</param>
 /// <param name="Single">Of the single-stream blocks, [rows, 3d].</param>
 /// <param name="Last">Of the last norm, [rows, 2d].</param>
-public sealed record FluxModulation((Tensor X, Tensor Text)[] Double, Tensor[] Single, Tensor Last)
+public sealed record FluxModulation((Tensor X, Tensor Text)[] Double, Tensor[] Single, Tensor Last) : IDisposable
 {
+    private IEnumerable<Tensor> All => [.. Double.SelectMany(m => new[] { m.X, m.Text }), .. Single, Last];
+
+    /// <summary>Frees them before their scope would.</summary>
+    public void Dispose()
+    {
+        foreach (var tensor in All)
+            tensor.Dispose();
+    }
+
+    /// <summary>Takes them out of their scope: the caller disposes them.</summary>
+    public FluxModulation Detach()
+    {
+        foreach (var tensor in All)
+            TensorScope.Detach(tensor);
+        return this;
+    }
+
     /// <summary>Rows first, first + step, ... before <paramref name="end"/>, as views.</summary>
     public FluxModulation Rows(long first, long end, long step = 1)
     {

@@ -81,6 +81,59 @@ public sealed class PyramidFlux : Module
         return result;
     }
 
+    /// <summary>
+    /// The prefix pass: text and history alone, for all timesteps of a stage in one batch. Needs the causal mask and at least
+    /// one history clip (without one, text sees the noisy unit).
+    /// </summary>
+    /// <param name="history">Clips [b, c, t, h, w], oldest first.</param>
+    /// <param name="unit">Size of the noisy unit to come.</param>
+    /// <param name="text">Text of b rows.</param>
+    /// <param name="timesteps">[steps], 0..1000; every row goes through all of them.</param>
+    /// <returns>For <see cref="ForwardUnit"/>; the caller disposes it.</returns>
+    /// <exception cref="InvalidOperationException">The model is not causal, or there is no history.</exception>
+    public PrefixCache ComputePrefix(IReadOnlyList<Tensor> history, ClipSize unit, TextCondition text, Tensor timesteps)
+    {
+        if (!Config.UseTemporalCausal)
+            throw new InvalidOperationException("without temporal causal attention the history sees the noisy unit: use Forward");
+        if (history.Count == 0)
+            throw new InvalidOperationException("the first unit has no history, so text sees the noisy unit: use Forward");
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        var steps = (int)timesteps.Size(0);
+        ClipSize[] clips = [.. history.Select(ClipSize.Of), unit];
+        using var all = Layout(clips, text.Mask.Repeat(steps));
+        var modulation = Modulate(timesteps.RepeatInterleave(text.Mask.Rows, 0), text.Pooled.Repeat(steps, 1));
+        var words = EmbedText(text).Repeat(steps, 1, 1);                                    // [steps * b, l, d]
+        var x = EmbedClips(history).Repeat(steps, 1, 1);                                    // [steps * b, n, d]
+        var prefix = new PrefixCache(Layout(clips, text.Mask), modulation, steps);
+        try
+        {
+            RunBlocks(words, x, modulation, new BlockPass(all, 0, record: prefix.Blocks), outputs: 0);
+            return prefix;
+        }
+        catch
+        {
+            prefix.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The unit pass: the noisy unit's tokens against a prefix; equal to <see cref="Forward"/> over the whole sequence.</summary>
+    /// <param name="noisy">[b, c, t, h, w], of the size the prefix was made for.</param>
+    /// <param name="timestep">Which of the prefix's timesteps.</param>
+    /// <param name="prefix">Text and history.</param>
+    /// <returns>The velocity, shaped like <paramref name="noisy"/>.</returns>
+    public Tensor ForwardUnit(Tensor noisy, int timestep, PrefixCache prefix)
+    {
+        var layout = prefix.Layout;
+        if (ClipSize.Of(noisy) != layout.Unit)
+            throw new ArgumentException($"this prefix was made for a unit of {layout.Unit}, not {ClipSize.Of(noisy)}", nameof(noisy));
+        using var scope = new TensorScope();
+        var (blocks, modulation) = prefix.At(timestep);
+        var x = RunBlocks(null, EmbedClips([noisy]), modulation, new BlockPass(layout, layout.PrefixLength, blocks), layout.Unit.Tokens)!;
+        return scope.Keep(ReadOut(x, layout, modulation));
+    }
+
     private Tensor EmbedText(TextCondition text) =>
         contextEmbedder.Forward(text.Tokens.Narrow(1, 0, text.Mask.Length).To(WeightType)); // [rows, l, d]
 
@@ -94,23 +147,45 @@ public sealed class PyramidFlux : Module
         return scope.Keep(ReadOut(x, layout, modulation));
     }
 
-    // All blocks in order over the text, if it takes part, and x; gives the last `outputs` tokens.
+    // All blocks in order over the text, if it takes part, and x; gives the last `outputs` tokens. What a block has used up is
+    // freed at once (text and x themselves stay the caller's).
     private Tensor? RunBlocks(Tensor? text, Tensor x, FluxModulation modulation, BlockPass pass, long outputs)
     {
         using var scope = new TensorScope();
+        var (firstText, first) = (text, x);
         for (var i = 0; i < transformerBlocks.Length; i++)
-            (text, x) = transformerBlocks[i].Forward(text, x, modulation.Double[i], pass);
+        {
+            var (nextText, next) = transformerBlocks[i].Forward(text, x, modulation.Double[i], pass);
+            Free(text, firstText);
+            Free(x, first);
+            (text, x) = (nextText, next);
+        }
+
         if (text is not null)
-            x = Tensor.Cat([text, x], 1);                                                   // [b, l + n, d]
+        {
+            var joined = Tensor.Cat([text, x], 1);                                          // [b, l + n, d]
+            Free(text, firstText);
+            Free(x, first);
+            x = joined;
+        }
+
         for (var i = 0; i < singleTransformerBlocks.Length; i++)
         {
             var last = i == singleTransformerBlocks.Length - 1;
-            if (singleTransformerBlocks[i].Forward(x, modulation.Single[i], pass, last ? outputs : x.Size(1)) is not { } y)
+            var next = singleTransformerBlocks[i].Forward(x, modulation.Single[i], pass, last ? outputs : x.Size(1));
+            Free(x, first);
+            if (next is null)
                 return null;
-            x = y;
+            x = next;
         }
 
-        return scope.Keep(x.Narrow(1, x.Size(1) - outputs, outputs));                       // [b, outputs, d]
+        return outputs == 0 ? null : scope.Keep(x.Narrow(1, x.Size(1) - outputs, outputs)); // [b, outputs, d]
+
+        static void Free(Tensor? used, Tensor? callers)
+        {
+            if (!ReferenceEquals(used, callers))
+                used?.Dispose();
+        }
     }
 
     private Tensor ReadOut(Tensor x, SequenceLayout layout, FluxModulation modulation)

@@ -18,6 +18,13 @@ public sealed class TextMask
 
     private TextMask(bool[][] words) => this.words = words;
 
+    /// <summary>Rows whose first tokens are words, as many as each length says.</summary>
+    public static TextMask OfLengths(IReadOnlyList<int> lengths)
+    {
+        var longest = lengths.Max();
+        return new([.. lengths.Select(length => Enumerable.Range(0, longest).Select(i => i < length).ToArray())]);
+    }
+
     /// <summary>Rows of the batch.</summary>
     public int Rows => words.Length;
 

@@ -95,6 +95,22 @@ public sealed class TextEncoderTests
         Assert.Equal(before, Tensor.LiveCount);
     }
 
+    [Fact]
+    public void Bfloat16_weights_give_bfloat16_features_near_the_float32_ones()
+    {
+        using var scope = new TensorScope();
+        using var t5 = SmallT5();
+        using var clip = SmallClip(eos: 2);
+        var ids = Tensor.From<long>([5, 9, 3, 1]).Unsqueeze(0);
+        var (tokens, pooled) = (t5.Forward(ids), clip.Forward(ids).Pooled);
+        t5.To(ElementType.BFloat16);
+        clip.To(ElementType.BFloat16);
+        Assert.Equal(ElementType.BFloat16, t5.Forward(ids).Type);
+        Assert.Equal(ElementType.BFloat16, clip.Forward(ids).Pooled.Type);
+        PyramidFlow.Testing.GoldenTensors.AssertClose(tokens, t5.Forward(ids), 0.06, 0.06, "T5");
+        PyramidFlow.Testing.GoldenTensors.AssertClose(pooled, clip.Forward(ids).Pooled, 0.06, 0.06, "CLIP");
+    }
+
     internal static T5Encoder SmallT5()
     {
         using var generator = new RandomGenerator(1);

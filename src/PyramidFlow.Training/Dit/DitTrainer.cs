@@ -1,0 +1,175 @@
+using System.Diagnostics;
+using PyramidFlow.Schedulers;
+using PyramidFlow.TextEncoders;
+using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Sprites;
+using PyramidFlow.Transformers;
+
+namespace PyramidFlow.Training.Dit;
+
+/// <summary>Trains the diffusion transformer autoregressively with the temporal pyramid, on latents of the sprites world.</summary>
+public sealed class DitTrainer : IDisposable
+{
+    private const int ReportEvery = 20;
+
+    private readonly DitTrainingConfig config;
+    private readonly SpriteLatents data;
+    private readonly PromptEncoder prompts;
+    private readonly Replica[] replicas;
+    private readonly TrainingState state;
+    private readonly Muon? muon;
+    private readonly PyramidFlowScheduler scheduler = new();
+    private readonly RunFolder run;
+
+    /// <summary>Prepares a run, or takes up the one in the folder.</summary>
+    /// <param name="config">What to train.</param>
+    /// <param name="folder">Folder of the run.</param>
+    /// <param name="data">Latents and what they show.</param>
+    /// <param name="prompts">Frozen text encoders.</param>
+    public DitTrainer(DitTrainingConfig config, string folder, SpriteLatents data, PromptEncoder prompts)
+    {
+        (this.config, this.data, this.prompts) = (config, data, prompts);
+        run = new RunFolder(folder);
+        var model = new PyramidFlux(config.Transformer);
+        using var generator = new RandomGenerator((ulong)config.Seed);
+        model.Initialize(generator);
+        state = new TrainingState(new AdamWOptions { WeightDecay = config.WeightDecay }, ("", model));
+        if (config.Optimizer == DitOptimizer.Muon)
+            muon = new Muon(state.Parameters, state.Optimizer, config.WeightDecay, IsHidden);
+        replicas = new Replica[config.Workers];
+        replicas[0] = new Replica(model, state.Parameters);
+        for (var i = 1; i < replicas.Length; i++)
+        {
+            var copy = new PyramidFlux(config.Transformer);
+            replicas[i] = new Replica(copy, state.Parameters.Share(("", copy)));
+        }
+
+        if (File.Exists(run.StateFile))
+            state.Load(run.StateFile, Identity);
+    }
+
+    private string Identity => $"dit seed {config.Seed} {config.Transformer.ToJson()}";
+
+    /// <summary>
+    /// Trains to the end, or until cancelled after the running step; either way the state is saved and the averaged
+    /// weights lie in <c>dit.safetensors</c> of the folder.
+    /// </summary>
+    public void Run(IProgress<TrainingProgress>? progress, CancellationToken cancel)
+    {
+        var rate = new LearningRate(config.LearningRate, config.WarmUpSteps, config.Steps, LearningRateShape.LinearSecondHalf, config.LearningRate / 20);
+        var clock = Stopwatch.StartNew();
+        var losses = new double[scheduler.Stages.Count];
+        while (state.Step < config.Steps && !cancel.IsCancellationRequested)
+        {
+            Step(rate.At(state.Step), losses);
+            state.Step++;
+            if (state.Step % ReportEvery == 0)
+            {
+                Report(progress, losses, clock.Elapsed.TotalSeconds / ReportEvery);
+                Array.Clear(losses);
+                clock.Restart();
+            }
+
+            if (state.Step % config.CheckpointEvery == 0)
+                Save();
+        }
+
+        Save();
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (var replica in replicas)
+        {
+            replica.Model.Dispose();
+            replica.Parameters.Dispose();
+        }
+
+        state.Dispose();
+    }
+
+    private void Report(IProgress<TrainingProgress>? progress, double[] losses, double seconds)
+    {
+        for (var i = 0; i < losses.Length; i++)
+            losses[i] /= ReportEvery;
+        run.Log(state.Step, ("loss_0", losses[0]), ("loss_1", losses[1]), ("loss_2", losses[2]), ("seconds_per_step", seconds));
+        progress?.Report(new TrainingProgress(state.Step, config.Steps, losses.Average(), seconds,
+            FormattableString.Invariant($"stages {losses[0]:F4} {losses[1]:F4} {losses[2]:F4}")));
+    }
+
+    private void Step(double learningRate, double[] losses)
+    {
+        var shares = new double[replicas.Length][];
+        Parallel.For(0, replicas.Length, new ParallelOptions { MaxDegreeOfParallelism = replicas.Length },
+            worker => shares[worker] = Gradients(worker));
+        using var scope = new TensorScope();
+        foreach (var share in shares)
+        {
+            for (var stage = 0; stage < losses.Length; stage++)
+                losses[stage] += share[stage];
+        }
+
+        state.Parameters.Collect(replicas.Skip(1).Select(r => r.Parameters));
+        state.Parameters.ClipGradients(config.ClipNorm);
+        if (muon is null)
+            state.Optimizer.Step(learningRate);
+        else
+            muon.Step(learningRate);
+        state.Parameters.ZeroGradients();
+        var horizon = Math.Max(10, config.AverageHorizon * state.Step);
+        state.Average.Update(state.Parameters, 1 - (1 / horizon));
+    }
+
+    // One worker's part of every stage's batch; gradients stay in its replica. Returns its part of the mean losses.
+    private double[] Gradients(int worker)
+    {
+        var replica = replicas[worker];
+        var losses = new double[scheduler.Stages.Count];
+        using var draws = TrainingState.Draws(config.Seed, (state.Step * replicas.Length) + worker);
+        for (var stage = 0; stage < losses.Length; stage++)
+        {
+            using var scope = new TensorScope();
+            var random = new SpriteRandom(config.Seed, stream: 300 + (stage * replicas.Length) + worker, state.Step);
+            var image = state.Step < config.ImageSteps || random.NextSingle() < config.ImageShare;
+            var frames = image ? 1 : 2 + random.NextInt(data.Frames - 1);
+            var (latents, attributes) = data.Draw(random, config.Batch[stage] / replicas.Length, frames);
+            var text = Text(attributes, random);
+            var sample = FlowObjective.Draw(latents, scheduler, stage, config.CorruptRatio, draws);
+            var error = replica.Model.Forward([sample.Clips], text, sample.Timesteps)[0] - sample.Target;
+            var loss = (error * error).Mean() / replicas.Length;
+            loss.Backward();
+            losses[stage] = loss.Item();
+        }
+
+        return losses;
+    }
+
+    // The matrices inside the blocks; embeddings, modulation and the read-out are left to AdamW.
+    private static bool IsHidden(string key) =>
+        key.Contains("transformer_blocks.", StringComparison.Ordinal) && !key.Contains("norm", StringComparison.Ordinal);
+
+    private TextCondition Text(SpriteAttributes[] attributes, SpriteRandom random)
+    {
+        using var noGrad = NoGrad.Begin();
+        var captions = attributes.Select(a =>
+        {
+            var caption = SpriteCaptions.Caption(a, random);
+            return random.NextSingle() < config.TextDrop ? "" : caption;
+        }).ToArray();
+        var features = prompts.Encode(captions);
+        return new TextCondition(features.Tokens, TextMask.OfLengths(features.Lengths), features.Pooled);
+    }
+
+    private void Save()
+    {
+        state.Save(run.StateFile, Identity);
+        using var scope = new TensorScope();
+        SafetensorsWriter.Write(run.File("dit.safetensors"), state.Parameters.Named(state.Average.Values));
+    }
+
+    // The model as one thread sees it: shared weights, gradients of its own.
+    private sealed record Replica(PyramidFlux Model, FlatParameters Parameters);
+}

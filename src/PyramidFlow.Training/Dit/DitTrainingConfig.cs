@@ -1,0 +1,83 @@
+using System.Text.Json.Serialization;
+using PyramidFlow.Transformers;
+
+namespace PyramidFlow.Training.Dit;
+
+/// <summary>What <c>train dit</c> does; read from JSON.</summary>
+public sealed record DitTrainingConfig
+{
+    /// <summary>The network.</summary>
+    public required PyramidFluxConfig Transformer { get; set; }
+
+    /// <summary>Seed of weights, data and draws.</summary>
+    public long Seed { get; set; } = 1;
+
+    /// <summary>Clips in the cached data set.</summary>
+    public int Clips { get; set; } = 12_000;
+
+    /// <summary>Latent frames of a cached clip: one image and the units after it.</summary>
+    public int LatentFrames { get; set; } = 7;
+
+    /// <summary>Training steps.</summary>
+    public int Steps { get; set; } = 10_000;
+
+    /// <summary>Steps at the beginning that train on images only.</summary>
+    public int ImageSteps { get; set; }
+
+    /// <summary>Samples in a step for each stage, lowest resolution first.</summary>
+    public IReadOnlyList<int> Batch { get; set; } = [32, 32, 32];
+
+    /// <summary>Threads that each compute a part of every batch; divides every batch. Part of what a seed reproduces.</summary>
+    public int Workers { get; set; } = 2;
+
+    /// <summary>Share of the samples, after <see cref="ImageSteps"/>, that are images.</summary>
+    public double ImageShare { get; set; } = 0.3;
+
+    /// <summary>Probability of training without a prompt.</summary>
+    public double TextDrop { get; set; } = 0.1;
+
+    /// <summary>Largest share of noise mixed into the history.</summary>
+    public double CorruptRatio { get; set; } = 1 / 3.0;
+
+    /// <summary>How the weights step.</summary>
+    [JsonConverter(typeof(JsonStringEnumConverter<DitOptimizer>))]
+    public DitOptimizer Optimizer { get; set; } = DitOptimizer.AdamW;
+
+    /// <summary>Peak learning rate.</summary>
+    public double LearningRate { get; set; } = 1.5e-3;
+
+    /// <summary>Steps of linear rise.</summary>
+    public int WarmUpSteps { get; set; } = 200;
+
+    /// <summary>Largest gradient norm.</summary>
+    public double ClipNorm { get; set; } = 1;
+
+    /// <summary>Decoupled weight decay.</summary>
+    public double WeightDecay { get; set; } = 1e-4;
+
+    /// <summary>Share of the steps done so far over which the weights are averaged.</summary>
+    public double AverageHorizon { get; set; } = 0.05;
+
+    /// <summary>Steps between two checkpoints.</summary>
+    public int CheckpointEvery { get; set; } = 500;
+
+    /// <summary>Reads a configuration file.</summary>
+    /// <exception cref="ArgumentException">It is missing, malformed, or holds an unknown key.</exception>
+    public static DitTrainingConfig Load(string path) =>
+        Runs.ConfigFile.Read(path, DitTrainingJson.Default.DitTrainingConfig);
+}
+
+/// <summary>Optimisers of the transformer's training.</summary>
+public enum DitOptimizer
+{
+    /// <summary>AdamW for all weights, as released.</summary>
+    AdamW,
+
+    /// <summary>Muon for the matrices inside the blocks, AdamW for the others.</summary>
+    Muon,
+}
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true,
+    ReadCommentHandling = System.Text.Json.JsonCommentHandling.Skip, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow)]
+[JsonSerializable(typeof(DitTrainingConfig))]
+internal sealed partial class DitTrainingJson : JsonSerializerContext;

@@ -1,0 +1,89 @@
+using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Sprites;
+using PyramidFlow.Training.Vae;
+
+namespace PyramidFlow.Training.Dit;
+
+/// <summary>Latents of the clips of the sprites world, computed once and memory-mapped afterwards.</summary>
+public sealed class SpriteLatents : IDisposable
+{
+    private const int ClipsAtOnce = 1;
+
+    private readonly Tensor latents;
+    private readonly long seed;
+
+    private SpriteLatents(Tensor latents, long seed)
+    {
+        this.latents = latents;
+        this.seed = seed;
+    }
+
+    /// <summary>Clips in the set.</summary>
+    public int Count => (int)latents.Size(0);
+
+    /// <summary>Latent frames of a clip.</summary>
+    public int Frames => (int)latents.Size(2);
+
+    /// <summary>Opens the set, or makes it first.</summary>
+    /// <param name="path">The set's file.</param>
+    /// <param name="config">Seed, number of clips and their length.</param>
+    /// <param name="encoder">The VAE's encoder as linear maps.</param>
+    /// <param name="progress">Told now and then, or null.</param>
+    /// <param name="cancel">Checked for each clip.</param>
+    public static SpriteLatents OpenOrMake(string path, DitTrainingConfig config, LinearAutoencoder encoder,
+        IProgress<TrainingProgress>? progress, CancellationToken cancel)
+    {
+        if (!File.Exists(path))
+            Make(path, config, encoder, progress, cancel);
+        using var file = SafetensorsFile.Open(path);
+        var latents = file.Tensor(file.Entries["latents"]);
+        if (latents.Size(0) != config.Clips || latents.Size(2) != config.LatentFrames)
+            throw new CheckpointException($"{path} holds {latents.Size(0)} clips of {latents.Size(2)} latent frames, not what the configuration asks for: delete it");
+        return new SpriteLatents(TensorScope.Detach(latents), config.Seed);
+    }
+
+    /// <summary>Some clips' latents, float32 [b, c, frames, h, w], and what each shows.</summary>
+    /// <param name="random">Chooses the clips.</param>
+    /// <param name="count">How many.</param>
+    /// <param name="frames">Their first frames only.</param>
+    public (Tensor Latents, SpriteAttributes[] Attributes) Draw(SpriteRandom random, int count, int frames)
+    {
+        var index = Enumerable.Range(0, count).Select(_ => (long)random.NextInt(Count)).ToArray();
+        var some = latents.Narrow(2, 0, frames).IndexSelect(0, Tensor.From(index)).To(ElementType.Float32);
+        return (some, [.. index.Select(i => SpriteWorld.Scene(seed, i).Attributes)]);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => latents.Dispose();
+
+    private static void Make(string path, DitTrainingConfig config, LinearAutoencoder encoder,
+        IProgress<TrainingProgress>? progress, CancellationToken cancel)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var outer = new TensorScope();
+        Tensor? all = null;
+        for (var first = 0; first < config.Clips; first += ClipsAtOnce)
+        {
+            cancel.ThrowIfCancellationRequested();
+            using var scope = new TensorScope();
+            var count = Math.Min(ClipsAtOnce, config.Clips - first);
+            var video = Tensor.Cat([.. Enumerable.Range(first, count).Select(i => SpriteClips.RenderChannelsLast(
+                SpriteWorld.Scene(config.Seed, i), 1 + (8 * (config.LatentFrames - 1))))], 0);
+            var some = encoder.Encode(video).Permute(0, 4, 1, 2, 3).To(ElementType.Float16);       // [b, c, t, h, w]
+            if (all is null)
+            {
+                var shape = some.Shape;
+                all = TensorScope.Detach(Tensor.Empty([config.Clips, .. shape[1..]], ElementType.Float16));
+            }
+
+            all.Narrow(0, first, count).CopyFrom(some);
+            if (first % 400 == 0)
+                progress?.Report(new TrainingProgress(first, config.Clips, 0, 0, "encoding clips"));
+        }
+
+        using (all)
+            SafetensorsWriter.Write(path, [("latents", all!)]);
+    }
+}

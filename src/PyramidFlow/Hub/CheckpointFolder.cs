@@ -1,0 +1,132 @@
+using PyramidFlow.Torch.Checkpoints;
+
+namespace PyramidFlow.Hub;
+
+/// <summary>
+/// A checkpoint in the released layout: folders <c>diffusion_transformer_384p</c>, <c>_768p</c>, <c>_image</c> (one is
+/// enough; a plain <c>diffusion_transformer</c> serves too), <c>causal_video_vae</c>, text encoders and tokenizers, and at
+/// the root an optional <c>pipeline.json</c>.
+/// </summary>
+public sealed class CheckpointFolder
+{
+    private const string TransformerName = "diffusion_transformer";
+    private static readonly string[] KnownVariants = ["", "384p", "768p", "image"];
+
+    private CheckpointFolder(string path, IReadOnlyList<string> variants)
+    {
+        Root = path;
+        Variants = variants;
+        Family = ModelFamilies.Read(Transformer(variants[0]).ConfigFile);
+    }
+
+    /// <summary>Full path of the folder.</summary>
+    public string Root { get; }
+
+    /// <summary>
+    /// What follows <c>diffusion_transformer_</c>; empty for the plain folder. Never without an element; the first is the
+    /// default: plain, 384p, 768p, image, then others.
+    /// </summary>
+    public IReadOnlyList<string> Variants { get; }
+
+    /// <summary>Which kind of diffusion transformer it holds.</summary>
+    public ModelFamily Family { get; }
+
+    /// <summary>The video VAE.</summary>
+    public ComponentFolder Vae => Component("causal_video_vae");
+
+    /// <summary>Looks at a folder; opens nothing but a transformer's config.</summary>
+    /// <exception cref="CheckpointException">It does not exist or holds no diffusion transformer.</exception>
+    public static CheckpointFolder Open(string path)
+    {
+        if (!Directory.Exists(path))
+        {
+            throw new CheckpointException(
+                $"{path} does not exist: name the folder of a checkpoint, or get one with pyramidflow models download");
+        }
+
+        var full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
+        if (Path.GetFileName(full).StartsWith(TransformerName, StringComparison.Ordinal))
+            throw new CheckpointException($"{path} is one model of a checkpoint: name the folder around it, {Path.GetDirectoryName(full)}");
+        var variants = Directory.GetDirectories(full, TransformerName + "*")
+            .Select(folder => Path.GetFileName(folder)[TransformerName.Length..])
+            .Where(suffix => suffix.Length == 0 || (suffix.Length > 1 && suffix[0] == '_'))
+            .Select(suffix => suffix.TrimStart('_'))
+            .OrderBy(variant => Array.IndexOf(KnownVariants, variant) is var at and >= 0 ? at : int.MaxValue)
+            .ThenBy(variant => variant, StringComparer.Ordinal)
+            .ToList();
+        return variants.Count > 0
+            ? new CheckpointFolder(full, variants)
+            : throw new CheckpointException(
+                $"{path} is not a checkpoint folder: it needs {TransformerName}_384p, {TransformerName}_768p, {TransformerName}_image or {TransformerName}");
+    }
+
+    /// <summary>The diffusion transformer of a variant.</summary>
+    /// <param name="variant">One of <see cref="Variants"/>; null takes the first.</param>
+    /// <exception cref="CheckpointException">There is no such variant here.</exception>
+    public ComponentFolder Transformer(string? variant = null)
+    {
+        var name = TransformerFolder(variant ?? Variants[0]);
+        return variant is null || Variants.Contains(variant)
+            ? Component(name)
+            : throw new CheckpointException(
+                $"{Root} has no {name}, only {string.Join(", ", Variants.Select(TransformerFolder))}: use one of these, or download it");
+    }
+
+    /// <summary>A component by its folder name, such as <c>text_encoder_2</c>.</summary>
+    /// <exception cref="CheckpointException">The folder is missing.</exception>
+    public ComponentFolder Component(string name)
+    {
+        var folder = Path.Combine(Root, name);
+        if (Directory.Exists(folder))
+            return new ComponentFolder(name, folder);
+        throw new CheckpointException($"{Root} has no {name} folder: download it, or copy it there");
+    }
+
+    /// <summary>The settings a pipeline runs with: <c>pipeline.json</c> over the released defaults.</summary>
+    /// <param name="variant">One of <see cref="Variants"/>; null takes the first.</param>
+    /// <exception cref="CheckpointException"><c>pipeline.json</c> is damaged or has an impossible value.</exception>
+    public PipelineSettings Settings(string? variant = null)
+    {
+        var defaults = PipelineSettings.Released(Family, variant ?? Variants[0]);
+        var file = Path.Combine(Root, PipelineSettings.FileName);
+        return File.Exists(file) ? PipelineSettings.Read(file, defaults) : defaults;
+    }
+
+    /// <summary>Everything that keeps a variant from running, in the user's words; empty when it is whole.</summary>
+    /// <param name="variant">One of <see cref="Variants"/>; null takes the first.</param>
+    public IReadOnlyList<string> Problems(string? variant = null)
+    {
+        var problems = new List<string>();
+        Try(() => Settings(variant));
+        var models = Family.TextComponents().Select(text => (Func<ComponentFolder>)(() => Component(text.TextEncoder)));
+        foreach (var model in models.Prepend(() => Vae).Prepend(() => Transformer(variant)))
+        {
+            Try(() =>
+            {
+                var component = model();
+                if (!File.Exists(component.ConfigFile))
+                    problems.Add($"{component.ConfigFile} does not exist: download it");
+                component.OpenWeights().Dispose();
+            });
+        }
+
+        foreach (var (tokenizer, _) in Family.TextComponents())
+            Try(() => Component(tokenizer));
+        return problems;
+
+        void Try(Action check)
+        {
+            try
+            {
+                check();
+            }
+            catch (CheckpointException e)
+            {
+                problems.Add(e.Message);
+            }
+        }
+    }
+
+    private static string TransformerFolder(string variant) =>
+        variant.Length == 0 ? TransformerName : $"{TransformerName}_{variant}";
+}

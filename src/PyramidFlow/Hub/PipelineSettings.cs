@@ -1,0 +1,91 @@
+using System.Text.Json;
+using PyramidFlow.Torch.Checkpoints;
+
+namespace PyramidFlow.Hub;
+
+/// <summary>What a checkpoint wants a pipeline to use unless the user says otherwise; kept in <c>pipeline.json</c>.</summary>
+/// <param name="Latent">Shift and scale of latents.</param>
+/// <param name="PromptSuffix">Text put after every prompt; may be empty.</param>
+/// <param name="NegativePrompt">What guidance steers away from; may be empty.</param>
+/// <param name="Width">Pixels.</param>
+/// <param name="Height">Pixels.</param>
+/// <param name="Frames">Frames of a video, 1 + a multiple of 8; 1 is a still image.</param>
+/// <param name="FramesPerSecond">Frames a second.</param>
+/// <param name="Steps">Steps in each pyramid stage for the first unit, lowest resolution first.</param>
+/// <param name="VideoSteps">The same for the later units.</param>
+/// <param name="Guidance">Guidance scale of the first unit; 0 is off.</param>
+/// <param name="VideoGuidance">Guidance scale of the later units.</param>
+public sealed record PipelineSettings(
+    LatentNormalization Latent,
+    string PromptSuffix,
+    string NegativePrompt,
+    int Width,
+    int Height,
+    int Frames,
+    double FramesPerSecond,
+    IReadOnlyList<int> Steps,
+    IReadOnlyList<int> VideoSteps,
+    double Guidance,
+    double VideoGuidance)
+{
+    /// <summary>Name of the file at a checkpoint's root.</summary>
+    public const string FileName = "pipeline.json";
+
+    /// <summary>The released system's demo settings.</summary>
+    /// <param name="family">Kind of transformer.</param>
+    /// <param name="variant">Which checkpoint: <c>768p</c> and <c>image</c> have sizes of their own, all others 640x384.</param>
+    public static PipelineSettings Released(ModelFamily family, string variant)
+    {
+        var (width, height, frames, guidance) = variant switch
+        {
+            "768p" => (1280, 768, 121, 9.0),
+            "image" => (1024, 1024, 1, 9.0),
+            _ => (640, 384, 121, 7.0),
+        };
+        return new PipelineSettings(
+            LatentNormalization.Released(family),
+            ", hyper quality, Ultra HD, 8K",
+            "cartoon style, worst quality, low quality, blurry, absolute black, absolute white, low res, extra limbs, extra digits, misplaced objects, mutated anatomy, monochrome, horror",
+            width, height, frames, 24, [20, 20, 20], [10, 10, 10], guidance, 5);
+    }
+
+    /// <summary>Reads a <c>pipeline.json</c>; keys it leaves out keep their defaults.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="defaults">Values of the keys it leaves out.</param>
+    /// <exception cref="CheckpointException">It is not JSON, or a key is unknown or has an impossible value.</exception>
+    public static PipelineSettings Read(string path, PipelineSettings defaults)
+    {
+        var settings = ConfigFile.Read(path, HubJson.Default.PipelineJson).Over(defaults);
+        settings.Check(path);
+        return settings;
+    }
+
+    /// <summary>Writes a <c>pipeline.json</c> with every key; replaces the file in one step.</summary>
+    /// <exception cref="CheckpointException">A value is impossible.</exception>
+    public void Write(string path)
+    {
+        Check(path);
+        var partial = $"{path}.partial-{Environment.ProcessId}";
+        File.WriteAllBytes(partial, JsonSerializer.SerializeToUtf8Bytes(PipelineJson.Of(this), HubJson.Default.PipelineJson));
+        File.Move(partial, path, overwrite: true);
+    }
+
+    private void Check(string file)
+    {
+        ConfigFile.RequirePositive(file, ("image_scale", Latent.ImageScale), ("video_scale", Latent.VideoScale),
+            ("width", Width), ("height", Height), ("frames", Frames), ("fps", FramesPerSecond));
+        if (Frames % 8 != 1)
+            throw ConfigFile.Fault(file, "frames", $"is {Frames}; it must be 1 more than a multiple of 8, such as {(Frames / 8 * 8) + 1}");
+        foreach (var (key, steps) in (ReadOnlySpan<(string, IReadOnlyList<int>)>)[("steps", Steps), ("video_steps", VideoSteps)])
+        {
+            if (steps.Count == 0 || steps.Any(n => n < 1))
+                throw ConfigFile.Fault(file, key, "must be a list of positive numbers, one for each pyramid stage");
+        }
+
+        foreach (var (key, scale) in (ReadOnlySpan<(string, double)>)[("guidance", Guidance), ("video_guidance", VideoGuidance)])
+        {
+            if (scale < 0)
+                throw ConfigFile.Fault(file, key, FormattableString.Invariant($"is {scale}; use 0 for no guidance, or a positive scale"));
+        }
+    }
+}

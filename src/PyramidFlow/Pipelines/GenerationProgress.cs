@@ -1,0 +1,31 @@
+namespace PyramidFlow.Pipelines;
+
+/// <summary>What a pipeline is doing.</summary>
+public enum GenerationPhase
+{
+    /// <summary>Reading weights.</summary>
+    Loading,
+
+    /// <summary>Encoding the prompt.</summary>
+    EncodingText,
+
+    /// <summary>Encoding the first frame.</summary>
+    EncodingImage,
+
+    /// <summary>Denoising a unit.</summary>
+    Denoising,
+
+    /// <summary>Decoding a unit to frames.</summary>
+    Decoding,
+}
+
+/// <summary>Where a generation is.</summary>
+/// <param name="Phase">What is being done.</param>
+/// <param name="Unit">Unit at work, from 0.</param>
+/// <param name="Units">Number of units.</param>
+/// <param name="Stage">Stage of the unit, from 0, the lowest resolution.</param>
+/// <param name="Stages">Number of stages.</param>
+/// <param name="Step">Steps of the stage done.</param>
+/// <param name="Steps">Steps of the stage.</param>
+/// <param name="Fraction">Share of the whole work done, 0 to 1, weighed by tokens.</param>
+public sealed record GenerationProgress(GenerationPhase Phase, int Unit, int Units, int Stage, int Stages, int Step, int Steps, double Fraction);

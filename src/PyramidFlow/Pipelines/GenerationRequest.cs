@@ -1,0 +1,52 @@
+using PyramidFlow.Hub;
+
+namespace PyramidFlow.Pipelines;
+
+/// <summary>What to generate. A value that is left null takes the checkpoint's own default (<see cref="PipelineSettings"/>).</summary>
+public sealed record GenerationRequest
+{
+    /// <summary>What is to be seen; may be empty only with an <see cref="Image"/>.</summary>
+    public required string Prompt { get; init; }
+
+    /// <summary>What guidance steers away from.</summary>
+    public string? NegativePrompt { get; init; }
+
+    /// <summary>Text put after the prompt.</summary>
+    public string? PromptSuffix { get; init; }
+
+    /// <summary>Pixels, a multiple of 8 (VAE) x 2 (patch) x 2^(stages - 1).</summary>
+    public int? Width { get; init; }
+
+    /// <summary>Pixels, likewise.</summary>
+    public int? Height { get; init; }
+
+    /// <summary>Frames, 1 + a multiple of 8 x frames per unit; 1 is a still image.</summary>
+    public int? Frames { get; init; }
+
+    /// <summary>Steps in each stage for the first unit, lowest resolution first.</summary>
+    public IReadOnlyList<int>? Steps { get; init; }
+
+    /// <summary>The same for the later units.</summary>
+    public IReadOnlyList<int>? VideoSteps { get; init; }
+
+    /// <summary>Guidance scale of the first unit; 0 is off.</summary>
+    public double? Guidance { get; init; }
+
+    /// <summary>Guidance scale of the later units; 0 is off.</summary>
+    public double? VideoGuidance { get; init; }
+
+    /// <summary>
+    /// Linear guidance: unit i uses max(Guidance - alpha * i, minimum) for both scales; null is off. Released defaults: 0.5
+    /// and 2.
+    /// </summary>
+    public (double Alpha, double Minimum)? LinearGuidance { get; init; }
+
+    /// <summary>Latent frames of a unit after the first; the released models use 1.</summary>
+    public int FramesPerUnit { get; init; } = 1;
+
+    /// <summary>Seed of all draws.</summary>
+    public ulong Seed { get; init; }
+
+    /// <summary>First frame to go on from (image to video), already of the request's size; interleaved RGB bytes.</summary>
+    public ReadOnlyMemory<byte>? Image { get; init; }
+}

@@ -1,0 +1,104 @@
+using PyramidFlow.Hub;
+using PyramidFlow.TextEncoders;
+using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
+
+namespace PyramidFlow.Tests.Hub;
+
+public sealed class CheckpointFolderTests
+{
+    [Theory]
+    [InlineData(ModelFamily.Flux, 16)]
+    [InlineData(ModelFamily.Mmdit, 24)]
+    public void A_whole_checkpoint_has_no_problems_and_its_prompt_encoder_loads(ModelFamily family, long pooled)
+    {
+        using var folder = new TemporaryFolder();
+        ReleasedLayout.Write(folder, family, "diffusion_transformer_768p", "diffusion_transformer_384p");
+        var checkpoint = CheckpointFolder.Open(folder.Path);
+        Assert.Equal(family, checkpoint.Family);
+        Assert.Equal(["384p", "768p"], checkpoint.Variants);
+        Assert.Empty(checkpoint.Problems());
+        Assert.Empty(checkpoint.Problems("768p"));
+        using var scope = new TensorScope();
+        using var encoder = PromptEncoder.Load(checkpoint);
+        var features = encoder.Encode(["a cat", "a cat on a table"]);
+        Assert.Equal([2, features.Lengths.Max(), 16], features.Tokens.Shape);
+        Assert.Equal([2, pooled], features.Pooled.Shape);
+    }
+
+    [Fact]
+    public void A_plain_transformer_folder_is_the_first_variant()
+    {
+        using var folder = new TemporaryFolder();
+        ReleasedLayout.Write(folder, ModelFamily.Flux, "diffusion_transformer_mine", "diffusion_transformer_image", "diffusion_transformer");
+        var checkpoint = CheckpointFolder.Open(folder.Path + Path.DirectorySeparatorChar);
+        Assert.Equal(["", "image", "mine"], checkpoint.Variants);
+        Assert.Equal("diffusion_transformer", checkpoint.Transformer().Name);
+        Assert.Equal("diffusion_transformer_mine", checkpoint.Transformer("mine").Name);
+    }
+
+    [Theory]
+    [InlineData("768p")]
+    [InlineData("x/../../causal_video_vae")]
+    public void A_variant_that_is_not_there_is_refused_with_those_that_are(string variant)
+    {
+        using var folder = new TemporaryFolder();
+        ReleasedLayout.Write(folder, ModelFamily.Flux, "diffusion_transformer_384p");
+        var error = Assert.Throws<CheckpointException>(() => CheckpointFolder.Open(folder.Path).Transformer(variant));
+        Assert.EndsWith("only diffusion_transformer_384p: use one of these, or download it", error.Message);
+    }
+
+    [Fact]
+    public void Problems_name_everything_that_is_missing_at_once()
+    {
+        using var folder = new TemporaryFolder();
+        ReleasedLayout.Write(folder, ModelFamily.Flux, "diffusion_transformer_384p");
+        Directory.Delete(Path.Combine(folder.Path, "causal_video_vae"), recursive: true);
+        Directory.Delete(Path.Combine(folder.Path, "tokenizer"), recursive: true);
+        File.Delete(folder.File("text_encoder", "config.json"));
+        File.Delete(folder.File("text_encoder_2", "model-00002-of-00002.safetensors"));
+        folder.Write("pipeline.json", "{\"fps\":0}");
+        Assert.Collection(CheckpointFolder.Open(folder.Path).Problems(),
+            p => Assert.Contains("pipeline.json: fps is 0", p, StringComparison.Ordinal),
+            p => Assert.Contains("has no causal_video_vae folder: download it", p, StringComparison.Ordinal),
+            p => Assert.Contains("config.json does not exist", p, StringComparison.Ordinal),
+            p => Assert.Contains("lacks model-00002-of-00002.safetensors, which model.safetensors.index.json names", p, StringComparison.Ordinal),
+            p => Assert.Contains("has no tokenizer folder", p, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void A_folder_that_is_no_checkpoint_says_what_it_needs()
+    {
+        using var folder = new TemporaryFolder();
+        Assert.Contains("it needs diffusion_transformer_384p", Fault(folder.Path), StringComparison.Ordinal);
+        Assert.Contains("does not exist", Fault(Path.Combine(folder.Path, "nowhere")), StringComparison.Ordinal);
+        folder.File("diffusion_transformer_384p", "x");
+        Assert.Contains("config.json does not exist", Fault(folder.Path), StringComparison.Ordinal);
+        Assert.EndsWith($"name the folder around it, {folder.Path}", Fault(Path.Combine(folder.Path, "diffusion_transformer_384p")));
+    }
+
+    [Theory]
+    [InlineData("""{"axes_dims_rope":[16,24,24]}""", ModelFamily.Flux)]
+    [InlineData("""{"caption_projection_dim":1536}""", ModelFamily.Mmdit)]
+    [InlineData("""{"_class_name":"PyramidDiffusionMMDiT","axes_dims_rope":[1]}""", ModelFamily.Mmdit)]
+    public void The_family_is_told_from_the_config(string json, ModelFamily family)
+    {
+        using var folder = new TemporaryFolder();
+        folder.Write("config.json", json);
+        Assert.Equal(family, ModelFamilies.Read(folder.File("config.json")));
+    }
+
+    [Theory]
+    [InlineData("""{"_class_name":"FluxTransformer2DModel"}""", "_class_name is FluxTransformer2DModel")]
+    [InlineData("""{"num_layers":2}""", "neither _class_name nor the keys")]
+    [InlineData("[]", "is not a JSON object")]
+    public void A_config_of_another_model_is_refused(string json, string message)
+    {
+        using var folder = new TemporaryFolder();
+        folder.Write("config.json", json);
+        var error = Assert.Throws<CheckpointException>(() => ModelFamilies.Read(folder.File("config.json")));
+        Assert.Contains(message, error.Message, StringComparison.Ordinal);
+    }
+
+    private static string Fault(string path) => Assert.Throws<CheckpointException>(() => CheckpointFolder.Open(path)).Message;
+}

@@ -1,0 +1,91 @@
+using PyramidFlow.Hub;
+using PyramidFlow.Torch.Checkpoints;
+
+namespace PyramidFlow.Tests.Hub;
+
+public sealed class PipelineSettingsTests
+{
+    [Theory]
+    [InlineData(ModelFamily.Flux, -0.04, 1.8726)]
+    [InlineData(ModelFamily.Mmdit, 0.1490, 1.8415)]
+    public void Released_checkpoints_have_their_own_image_statistics(ModelFamily family, double shift, double deviation)
+    {
+        var latent = PipelineSettings.Released(family, "384p").Latent;
+        Assert.Equal(new LatentNormalization(shift, 1 / deviation, -0.2343, 1 / 3.0986), latent);
+    }
+
+    [Theory]
+    [InlineData("384p", 640, 384, 121)]
+    [InlineData("768p", 1280, 768, 121)]
+    [InlineData("image", 1024, 1024, 1)]
+    [InlineData("", 640, 384, 121)]
+    public void Each_variant_has_its_size(string variant, int width, int height, int frames)
+    {
+        var settings = PipelineSettings.Released(ModelFamily.Flux, variant);
+        Assert.Equal((width, height, frames), (settings.Width, settings.Height, settings.Frames));
+    }
+
+    [Fact]
+    public void Without_a_file_a_checkpoint_has_the_released_settings()
+    {
+        using var folder = new TemporaryFolder();
+        ReleasedLayout.Write(folder, ModelFamily.Mmdit, "diffusion_transformer_384p", "diffusion_transformer_768p");
+        var checkpoint = CheckpointFolder.Open(folder.Path);
+        Assert.Equal(640, checkpoint.Settings().Width);
+        Assert.Equal(1280, checkpoint.Settings("768p").Width);
+        Assert.Equal(0.1490, checkpoint.Settings().Latent.ImageShift);
+        Assert.Equal(", hyper quality, Ultra HD, 8K", checkpoint.Settings().PromptSuffix);
+    }
+
+    [Fact]
+    public void Keys_of_the_file_override_and_the_others_stay()
+    {
+        using var folder = new TemporaryFolder();
+        ReleasedLayout.Write(folder, ModelFamily.Flux, "diffusion_transformer");
+        folder.Write("pipeline.json", """{"width":64,"height":64,"video_shift":0.5,"prompt_suffix":"","steps":[4,4],"guidance":0}""");
+        var settings = CheckpointFolder.Open(folder.Path).Settings();
+        Assert.Equal((64, 64, 121), (settings.Width, settings.Height, settings.Frames));
+        Assert.Equal((-0.04, 0.5), (settings.Latent.ImageShift, settings.Latent.VideoShift));
+        Assert.Equal("", settings.PromptSuffix);
+        Assert.Equal([4, 4], settings.Steps);
+        Assert.Equal([10, 10, 10], settings.VideoSteps);
+        Assert.Equal(0, settings.Guidance);
+    }
+
+    [Fact]
+    public void What_is_written_is_read_back()
+    {
+        using var folder = new TemporaryFolder();
+        var path = folder.File("pipeline.json");
+        var written = PipelineSettings.Released(ModelFamily.Flux, "384p") with
+        {
+            Latent = new LatentNormalization(0.1, 1 / 3.0, -0.7, 1.5),
+            PromptSuffix = "", NegativePrompt = "\"blurry\" é", Width = 64, Height = 96, Frames = 17,
+            FramesPerSecond = 12.5, Steps = [1, 2], VideoSteps = [3, 4], Guidance = 2.5, VideoGuidance = 0,
+        };
+        written.Write(path);
+        var read = PipelineSettings.Read(path, PipelineSettings.Released(ModelFamily.Mmdit, "768p"));
+        Assert.Equal(written.Steps, read.Steps);
+        Assert.Equal(written.VideoSteps, read.VideoSteps);
+        Assert.Equal(written, read with { Steps = written.Steps, VideoSteps = written.VideoSteps });
+    }
+
+    [Theory]
+    [InlineData("""{"widht":64}""", "has the unknown key widht; known are image_shift")]
+    [InlineData("""{"width":"64 px"}""", "width has a value of the wrong kind")]
+    [InlineData("""{"height":0}""", "height is 0; it must be positive")]
+    [InlineData("""{"frames":16}""", "frames is 16; it must be 1 more than a multiple of 8, such as 17")]
+    [InlineData("""{"steps":[]}""", "steps must be a list of positive numbers")]
+    [InlineData("""{"video_steps":[10,0,10]}""", "video_steps must be a list of positive numbers")]
+    [InlineData("""{"video_scale":0}""", "video_scale is 0")]
+    [InlineData("""{"video_guidance":-1.5}""", "video_guidance is -1.5; use 0")]
+    public void Faulty_settings_name_file_and_key(string json, string message)
+    {
+        using var folder = new TemporaryFolder();
+        folder.Write("pipeline.json", json);
+        var path = folder.File("pipeline.json");
+        var error = Assert.Throws<CheckpointException>(() => PipelineSettings.Read(path, PipelineSettings.Released(ModelFamily.Flux, "")));
+        Assert.StartsWith(path, error.Message);
+        Assert.Contains(message, error.Message, StringComparison.Ordinal);
+    }
+}
