@@ -81,6 +81,9 @@ public sealed partial class Tensor
     /// <summary>x * sigmoid(x).</summary>
     public Tensor Silu() => Call("aten::silu", this);
 
+    /// <summary>x * tanh(log(1 + e^x)).</summary>
+    public Tensor Mish() => Call("aten::mish", this);
+
     /// <summary>max(x, 0).</summary>
     public Tensor Relu() => Call("aten::relu", this);
 

@@ -1,0 +1,96 @@
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Vae;
+
+/// <summary>
+/// 3-D convolution that sees no later frame: zeros, or the frames of the cache, stand before the first, and height and
+/// width are padded by half the kernel.
+/// </summary>
+public sealed class CausalConv3d : Module
+{
+    private const double InitialStd = 0.02;
+
+    [Key("conv.weight")]
+    private readonly Parameter weight;
+
+    [Key("conv.bias")]
+    private readonly Parameter? bias;
+
+    private readonly long taps;
+    private readonly long[] stride;
+    private readonly long[] padding;
+
+    /// <summary>Declares a convolution with a cubic kernel and stride 1.</summary>
+    public CausalConv3d(long inputs, long outputs, long kernel)
+        : this(inputs, outputs, [kernel, kernel, kernel], [1, 1, 1])
+    {
+    }
+
+    /// <summary>Declares the layer.</summary>
+    /// <param name="inputs">Channels in.</param>
+    /// <param name="outputs">Channels out.</param>
+    /// <param name="kernel">Sizes in time, height and width; odd in space.</param>
+    /// <param name="stride">Steps in time, height and width.</param>
+    /// <param name="bias">Whether it adds a bias.</param>
+    public CausalConv3d(long inputs, long outputs, long[] kernel, long[] stride, bool bias = true)
+    {
+        if (kernel[1] % 2 == 0 || kernel[2] % 2 == 0)
+            throw new ArgumentException($"a kernel of {kernel[1]} x {kernel[2]} has no middle: use odd sizes", nameof(kernel));
+        if (kernel[0] < stride[0] && kernel[0] > 1)
+            throw new ArgumentException($"a kernel of {kernel[0]} frames skips frames at a temporal stride of {stride[0]}", nameof(kernel));
+        weight = new Parameter([outputs, inputs, .. kernel], Initializers.Normal(InitialStd));
+        this.bias = bias ? new Parameter([outputs], Initializers.Zeros) : null;
+        taps = kernel[0];
+        this.stride = stride;
+        padding = [0, kernel[1] / 2, kernel[2] / 2];
+    }
+
+    /// <summary>Weight, [out, in, t, h, w].</summary>
+    public Parameter Weight => weight;
+
+    /// <summary>[b, in, t, h, w] to [b, out, t / stride, h / stride, w / stride], rounded up.</summary>
+    /// <param name="x">Frames.</param>
+    /// <param name="pass">Where in the video they stand.</param>
+    /// <exception cref="ArgumentException">A chunk ends between two steps of a temporal stride.</exception>
+    public Tensor Forward(Tensor x, CausalPass pass) => Forward(x, pass, weight, bias?.Value);
+
+    /// <summary>As <see cref="Forward(Tensor, CausalPass)"/>, with every second output channel only, from the second on.</summary>
+    internal Tensor ForwardOddOutputs(Tensor x, CausalPass pass)
+    {
+        using var scope = new TensorScope();
+        var outputs = weight.Shape[0];
+        return scope.Keep(Forward(x, pass, weight.Value.Slice(0, 1, outputs, 2), bias?.Value.Slice(0, 1, outputs, 2)));
+    }
+
+    private Tensor Forward(Tensor x, CausalPass pass, Tensor w, Tensor? b)
+    {
+        if (taps == 1)
+            return x.Conv3d(w, b, stride, padding);
+
+        using var scope = new TensorScope();
+        var before = pass.Cache?.Find(this);                                  // [b, in, n, h, w]
+        if (pass.Cache is not null)
+            CheckAligned(x.Size(2), isFirst: before is null);
+        var zeros = before is null ? taps - 1 : taps - stride[0] - before.Size(2);
+        if (before is not null)
+            x = Tensor.Cat([before, x], 2);                                   // [b, in, n + t, h, w]
+        var y = before is null && x.Size(2) == 1 ? FirstFrame(x, w, b)
+            : (zeros > 0 ? x.Pad([0, 0, 0, 0, zeros, 0]) : x).Conv3d(w, b, stride, padding);
+        var kept = Math.Min(taps - stride[0], x.Size(2));
+        pass.Cache?.Keep(this, x.Narrow(2, x.Size(2) - kept, kept));
+        return scope.Keep(y);
+    }
+
+    // Before a single first frame there are only zeros: all taps but the last multiply by nothing.
+    private Tensor FirstFrame(Tensor x, Tensor w, Tensor? b) =>
+        x.Squeeze(2).Conv2d(w.Select(2, taps - 1), b, stride[1..], padding[1..]).Unsqueeze(2);
+
+    private void CheckAligned(long frames, bool isFirst)
+    {
+        if ((isFirst ? frames - 1 : frames) % stride[0] == 0)
+            return;
+        throw new ArgumentException(isFirst
+            ? $"the first chunk has {frames} frames where a temporal stride of {stride[0]} needs 1 more than a multiple of {stride[0]}"
+            : $"a chunk has {frames} frames where a temporal stride of {stride[0]} needs a multiple of {stride[0]}");
+    }
+}

@@ -1,0 +1,10 @@
+namespace PyramidFlow.Vae;
+
+/// <summary>What a layer must know about the frames it is given.</summary>
+/// <param name="IsStart">Whether they begin the video: temporal upsampling makes one frame of the first, two of every other.</param>
+/// <param name="Cache">The frames before them; null when the call holds the whole video.</param>
+public readonly record struct CausalPass(bool IsStart, CausalCache? Cache = null)
+{
+    /// <summary>A whole video in one call.</summary>
+    public static CausalPass Whole => new(IsStart: true);
+}

@@ -1,0 +1,143 @@
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Vae;
+
+/// <summary>
+/// Causal video autoencoder: 1 + 8(n - 1) frames are n latent frames, each 8 times smaller in height and width, and no
+/// frame depends on a later one, so a picture is a video of one frame and a video can be done piece by piece.
+/// </summary>
+public sealed class CausalVideoVae : Module
+{
+    private readonly CausalVaeEncoder encoder;
+    private readonly CausalVaeDecoder decoder;
+    private readonly CausalConv3d quantConv;
+    private readonly CausalConv3d postQuantConv;
+
+    /// <summary>Declares the network; it has no weights until it is loaded or initialised.</summary>
+    public CausalVideoVae(CausalVideoVaeConfig config)
+    {
+        Config = config;
+        encoder = new CausalVaeEncoder(config);
+        decoder = new CausalVaeDecoder(config);
+        quantConv = new CausalConv3d(2 * config.EncoderOutChannels, 2 * config.EncoderOutChannels, kernel: 1);
+        postQuantConv = new CausalConv3d(config.EncoderOutChannels, config.EncoderOutChannels, kernel: 1);
+    }
+
+    /// <summary>Sizes of the network.</summary>
+    public CausalVideoVaeConfig Config { get; }
+
+    /// <summary>Encodes a video.</summary>
+    /// <param name="x">Pixels in -1 to 1, [b, 3, 1 + 8n, 8h, 8w].</param>
+    /// <param name="window">Frames at a time after the first, a multiple of 8: less memory, same latents, no gradients;
+    /// null is all at once.</param>
+    /// <param name="tiles">Works on parts of the frames; null on whole ones.</param>
+    /// <returns>Latents, [b, c, 1 + n, h, w].</returns>
+    /// <exception cref="ArgumentException">The pixels have another shape, or the window is no multiple of 8.</exception>
+    public DiagonalGaussian Encode(Tensor x, int? window = null, TileOptions? tiles = null)
+    {
+        CheckChannels(x, Config.EncoderInChannels, "a video");
+        if (window is { } frames)
+        {
+            if (frames < 1 || frames % Config.TemporalScale != 0)
+                throw new ArgumentException($"a window of {frames} frames is not a multiple of {Config.TemporalScale}: use {NearestMultiple(frames)}", nameof(window));
+            using var stream = EncodeStream(tiles);
+            return new DiagonalGaussian(InPieces(stream, x, frames));
+        }
+
+        var tiling = Tiling.OfPixels(tiles, x.Size(3), x.Size(4), Config.SpatialScale);
+        return new DiagonalGaussian(tiling is null
+            ? EncodeFrames(x, CausalPass.Whole)
+            : tiling.Run(x, (tile, _) => EncodeFrames(tile, CausalPass.Whole)));
+    }
+
+    /// <summary>Decodes latents.</summary>
+    /// <param name="z">Latents, [b, c, n, h, w].</param>
+    /// <param name="window">Latent frames at a time after the first: less memory, same video, no gradients; null is all at once.</param>
+    /// <param name="tiles">Works on parts of the frames; null on whole ones.</param>
+    /// <param name="isStart">Whether they begin a video; if not, the first latent frame too becomes 8 frames. Only for
+    /// whole frames all at once.</param>
+    /// <returns>Pixels, about -1 to 1, [b, 3, 1 + 8(n - 1), 8h, 8w].</returns>
+    /// <exception cref="ArgumentException">The latents have another shape, or the window is less than 1.</exception>
+    public Tensor Decode(Tensor z, int? window = null, TileOptions? tiles = null, bool isStart = true)
+    {
+        CheckChannels(z, Config.EncoderOutChannels, "a latent video");
+        if (window is { } frames)
+        {
+            if (frames < 1)
+                throw new ArgumentException($"a window of {frames} latent frames is less than 1", nameof(window));
+            using var stream = DecodeStream(tiles);
+            return InPieces(stream, z, frames);
+        }
+
+        var tiling = Tiling.OfLatents(tiles, z.Size(3), z.Size(4), Config.SpatialScale);
+        return tiling is null
+            ? DecodeFrames(z, new CausalPass(isStart))
+            : tiling.Run(z, (tile, _) => DecodeFrames(tile, CausalPass.Whole));
+    }
+
+    /// <summary>
+    /// Encodes a video piece by piece: push 1 + 8n frames first, then multiples of 8; each gives the moments [b, 2c, n, h, w]
+    /// of its latent frames, for <see cref="DiagonalGaussian"/>.
+    /// </summary>
+    /// <param name="tiles">Works on parts of the frames; null on whole ones.</param>
+    public VaeStream EncodeStream(TileOptions? tiles = null) => new(
+        EncodeFrames,
+        (height, width) => Tiling.OfPixels(tiles, height, width, Config.SpatialScale),
+        (frames, isStart) =>
+        {
+            CheckChannels(frames, Config.EncoderInChannels, "a video");
+            CheckPiece(frames.Size(2), isStart);
+        });
+
+    /// <summary>
+    /// Decodes a video piece by piece: push one or more latent frames, get the frames they become; the first becomes 1,
+    /// every other 8.
+    /// </summary>
+    /// <param name="tiles">Works on parts of the frames; null on whole ones.</param>
+    public VaeStream DecodeStream(TileOptions? tiles = null) => new(
+        DecodeFrames,
+        (height, width) => Tiling.OfLatents(tiles, height, width, Config.SpatialScale),
+        (frames, _) => CheckChannels(frames, Config.EncoderOutChannels, "a latent video"));
+
+    // The first piece has one frame more than the others: the frame the video begins with.
+    private static Tensor InPieces(VaeStream stream, Tensor x, int window)
+    {
+        using var scope = new TensorScope();
+        var (total, pieces) = (x.Size(2), new List<Tensor>());
+        for (long start = 0, end = Math.Min(window + 1, total); start < total; (start, end) = (end, Math.Min(end + window, total)))
+            pieces.Add(stream.Push(x.Narrow(2, start, end - start)));
+        return scope.Keep(pieces.Count == 1 ? pieces[0] : Tensor.Cat([.. pieces], 2));
+    }
+
+    private static void CheckChannels(Tensor x, long channels, string what)
+    {
+        var shape = x.Shape;
+        if (shape.Length != 5 || shape[1] != channels || shape.Any(size => size < 1))
+            throw new ArgumentException($"{what} here is [batch, {channels}, frames, height, width], not [{string.Join(", ", shape)}]");
+    }
+
+    private Tensor EncodeFrames(Tensor x, CausalPass pass)
+    {
+        using var scope = new TensorScope();
+        return scope.Keep(quantConv.Forward(encoder.Forward(x, pass), pass));                             // [b, 2c, t', h', w']
+    }
+
+    private Tensor DecodeFrames(Tensor z, CausalPass pass)
+    {
+        using var scope = new TensorScope();
+        return scope.Keep(decoder.Forward(postQuantConv.Forward(z, pass), pass));                         // [b, 3, t, h, w]
+    }
+
+    private void CheckPiece(long frames, bool isStart)
+    {
+        var scale = Config.TemporalScale;
+        if ((isStart ? frames - 1 : frames) % scale == 0)
+            return;
+        var fit = frames / scale * scale;
+        throw new ArgumentException(isStart
+            ? $"the video's first piece has {frames} frames, which is not 1 more than a multiple of {scale}: use {fit + 1}"
+            : $"a piece has {frames} frames, which is not a multiple of {scale}: use {NearestMultiple(frames)}");
+    }
+
+    private long NearestMultiple(long frames) => Math.Max(1, frames / Config.TemporalScale) * Config.TemporalScale;
+}

@@ -1,0 +1,60 @@
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Vae;
+
+/// <summary>
+/// One video going through encoder or decoder piece by piece; the pieces together are what the whole would give. Each
+/// stream has its own memory of the frames before, so one network can serve many. No gradients.
+/// </summary>
+public sealed class VaeStream : IDisposable
+{
+    private readonly Func<Tensor, CausalPass, Tensor> network;
+    private readonly Func<long, long, Tiling?> cut;
+    private readonly Action<Tensor, bool> check;
+    private readonly List<CausalCache> caches = [];
+    private long[]? shape;
+
+    internal VaeStream(Func<Tensor, CausalPass, Tensor> network, Func<long, long, Tiling?> cut, Action<Tensor, bool> check)
+    {
+        this.network = network;
+        this.cut = cut;
+        this.check = check;
+    }
+
+    /// <summary>The next piece.</summary>
+    /// <param name="frames">Frames, [b, c, t, h, w]; all sizes but t stay the same.</param>
+    /// <returns>What became of them, [b, c', t', h', w'].</returns>
+    /// <exception cref="ArgumentException">The piece has another size, or a number of frames that leaves a latent frame unfinished.</exception>
+    public Tensor Push(Tensor frames)
+    {
+        using var noGrad = NoGrad.Begin();
+        var isStart = shape is null;
+        check(frames, isStart);
+        CheckSize(frames.Shape);
+        if (cut(frames.Size(3), frames.Size(4)) is not { } tiling)
+            return Run(frames, 0, isStart);
+        return tiling.Run(frames, (tile, i) => Run(tile, i, isStart));
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (var cache in caches)
+            cache.Dispose();
+        caches.Clear();
+    }
+
+    private Tensor Run(Tensor frames, int tile, bool isStart)
+    {
+        while (caches.Count <= tile)
+            caches.Add(new CausalCache());
+        return network(frames, new CausalPass(isStart, caches[tile]));
+    }
+
+    private void CheckSize(long[] next)
+    {
+        shape ??= next;
+        if (next[0] != shape[0] || next[3] != shape[3] || next[4] != shape[4])
+            throw new ArgumentException($"this video is {shape[0]} x {shape[4]}x{shape[3]}, the next piece {next[0]} x {next[4]}x{next[3]}: open another stream for it");
+    }
+}
