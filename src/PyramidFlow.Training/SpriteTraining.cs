@@ -1,6 +1,5 @@
 using PyramidFlow.Hub;
 using PyramidFlow.TextEncoders;
-using PyramidFlow.Tokenizers;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Dit;
