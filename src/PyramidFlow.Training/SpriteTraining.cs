@@ -1,5 +1,4 @@
 using PyramidFlow.Hub;
-using PyramidFlow.TextEncoders;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Dit;
