@@ -31,42 +31,36 @@ public static class LatentPyramid
     /// <summary>Twice the height and width, nearest: [b, c, t, h, w] to [b, c, t, 2h, 2w].</summary>
     public static Tensor Double(Tensor x) => PerFrame(x, f => f.InterpolateNearest(2 * f.Size(2), 2 * f.Size(3)));
 
-    /// <summary>
-    /// Condition clips of a unit at one stage, oldest first: going back in time the resolution drops one stage per unit,
-    /// and all that is older stays at the lowest one, as a single clip.
-    /// </summary>
+    /// <summary>Condition clips of a unit at one stage, oldest first; see <see cref="HistoryRanges"/>.</summary>
     /// <param name="pyramid">Latents of all units so far, from <see cref="Build"/>.</param>
     /// <param name="unit">Number of the unit to come, 1 or more; 1 + (unit - 1) * framesPerUnit frames lie before it.</param>
     /// <param name="stage">Stage of the unit.</param>
     /// <param name="framesPerUnit">Latent frames of a unit.</param>
-    public static List<Tensor> History(IReadOnlyList<Tensor> pyramid, int unit, int stage, int framesPerUnit)
+    public static List<Tensor> History(IReadOnlyList<Tensor> pyramid, int unit, int stage, int framesPerUnit) =>
+        [.. HistoryRanges(unit, stage, framesPerUnit).Select(clip => pyramid[clip.Level].Narrow(2, clip.Start, clip.Count))];
+
+    /// <summary>
+    /// Which frames, at which stage's resolution, a unit is conditioned on, oldest first: going back in time the resolution
+    /// drops one stage per unit, and all that is older stays at the lowest one, as a single clip.
+    /// </summary>
+    /// <param name="unit">Number of the unit to come, 1 or more.</param>
+    /// <param name="stage">Stage of the unit.</param>
+    /// <param name="framesPerUnit">Latent frames of a unit; the first has one, whatever the others have.</param>
+    public static IReadOnlyList<(int Level, long Start, long Count)> HistoryRanges(int unit, int stage, int framesPerUnit)
     {
-        var frames = 1 + ((long)(unit - 1) * framesPerUnit);
-        var clips = new List<Tensor> { Newest(pyramid[stage], frames, 0, framesPerUnit) };
-        var units = 1;
-        var level = stage;
-        while (units < unit)
+        var end = 1 + ((long)(unit - 1) * framesPerUnit);
+        var clips = new List<(int Level, long Start, long Count)>();
+        for (var level = stage; clips.Count == 0 || (level > 0 && clips.Count < unit); level--)
         {
-            level = Math.Max(level - 1, 0);
-            if (level == 0)
-                break;
-            clips.Add(Newest(pyramid[level], frames, units * framesPerUnit, framesPerUnit));
-            units++;
+            var start = Math.Max(0, end - framesPerUnit);
+            clips.Add((level, start, end - start));
+            end = start;
         }
 
-        var oldest = frames - ((long)units * framesPerUnit);
-        if (level == 0 && units < unit && oldest > 0)
-            clips.Add(pyramid[0].Narrow(2, 0, oldest));
+        if (end > 0)
+            clips.Add((0, 0, end));
         clips.Reverse();
         return clips;
-    }
-
-    // Frames that end `back` frames before the newest; the first unit has one frame only, whatever the others have.
-    private static Tensor Newest(Tensor x, long frames, long back, long count)
-    {
-        var end = frames - back;
-        var start = Math.Max(0, end - count);
-        return x.Narrow(2, start, end - start);
     }
 
     private static Tensor PerFrame(Tensor x, Func<Tensor, Tensor> resize)

@@ -37,13 +37,17 @@ public sealed class PyramidFlux : Module
     /// <summary>How attention is computed.</summary>
     public AttentionSettings Attention { get; init; } = new();
 
-    private ElementType WeightType => xEmbedder.Weight.Value.Type;
+    /// <summary>Where its weights are.</summary>
+    public Device Device => xEmbedder.Weight.Value.Device;
+
+    /// <summary>Element type of its weights, in which it computes.</summary>
+    public ElementType WeightType => xEmbedder.Weight.Value.Type;
 
     /// <summary>The layout of one stage, for <see cref="Forward"/> over several steps. The caller disposes it.</summary>
     /// <param name="clips">Sizes, history oldest first, the noisy unit last.</param>
     /// <param name="text">Text rows of the stage.</param>
     public SequenceLayout Layout(IReadOnlyList<ClipSize> clips, TextMask text) =>
-        new(text, clips, Config.AxesDimsRope, Config.UseTemporalCausal, Attention, xEmbedder.Weight.Value.Device);
+        new(text, clips, Config.AxesDimsRope, Config.UseTemporalCausal, Attention, Device);
 
     /// <summary>Shifts, scales and gates of all blocks; they depend on timestep and pooled text only.</summary>
     /// <param name="timesteps">[rows], 0..1000.</param>
@@ -134,13 +138,19 @@ public sealed class PyramidFlux : Module
         return scope.Keep(ReadOut(x, layout, modulation));
     }
 
-    private Tensor EmbedText(TextCondition text) =>
+    /// <summary>Text tokens at the model's width; the same in every step.</summary>
+    internal Tensor EmbedText(TextCondition text) =>
         contextEmbedder.Forward(text.Tokens.Narrow(1, 0, text.Mask.Length).To(WeightType)); // [rows, l, d]
 
     private Tensor EmbedClips(IEnumerable<Tensor> clips) =>
         xEmbedder.Forward(Tensor.Cat([.. clips.Select(c => Patches.Cut(c.To(WeightType)))], 1)); // [b, n, d]
 
-    private Tensor ForwardStage(IEnumerable<Tensor> clips, Tensor text, SequenceLayout layout, FluxModulation modulation)
+    /// <summary>The joint pass of one stage from what stays the same between its steps.</summary>
+    /// <param name="clips">History oldest first, the noisy unit last.</param>
+    /// <param name="text">From <see cref="EmbedText"/>.</param>
+    /// <param name="layout">Of these clips and that text.</param>
+    /// <param name="modulation">For one timestep, as many rows as the text.</param>
+    internal Tensor ForwardStage(IEnumerable<Tensor> clips, Tensor text, SequenceLayout layout, FluxModulation modulation)
     {
         using var scope = new TensorScope();
         var x = RunBlocks(text, EmbedClips(clips), modulation, new BlockPass(layout, 0), layout.Unit.Tokens)!;

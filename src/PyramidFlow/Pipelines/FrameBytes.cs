@@ -1,0 +1,29 @@
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Pipelines;
+
+/// <summary>Between pixels in -1 to 1 and interleaved RGB bytes.</summary>
+public static class FrameBytes
+{
+    /// <summary>Pixels as bytes, rounded; what lies outside -1 to 1 is cut.</summary>
+    /// <param name="frames">[3, t, h, w].</param>
+    /// <returns>t x h x w x 3 bytes.</returns>
+    public static byte[] Of(Tensor frames)
+    {
+        using var scope = new TensorScope();
+        var bytes = (frames.To(ElementType.Float32) * 127.5 + 127.5).Clamp(0, 255).Round().To(ElementType.UInt8);
+        return bytes.Permute(1, 2, 3, 0).ToArray<byte>();                                            // [t, h, w, 3]
+    }
+
+    /// <summary>Bytes of one frame as pixels.</summary>
+    /// <param name="rgb">height x width x 3 bytes.</param>
+    /// <param name="width">Pixels.</param>
+    /// <param name="height">Pixels.</param>
+    /// <returns>Float32 [1, 3, 1, height, width].</returns>
+    public static Tensor ToPixels(ReadOnlySpan<byte> rgb, int width, int height)
+    {
+        using var scope = new TensorScope();
+        var bytes = Tensor.From(rgb, 1, height, width, 3).To(ElementType.Float32);
+        return scope.Keep((bytes / 127.5 - 1).Permute(0, 3, 1, 2).Unsqueeze(2).Contiguous());
+    }
+}

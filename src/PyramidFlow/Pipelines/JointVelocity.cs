@@ -1,0 +1,38 @@
+using PyramidFlow.Torch;
+using PyramidFlow.Transformers;
+
+namespace PyramidFlow.Pipelines;
+
+/// <summary>Velocities from passes over the whole sequence.</summary>
+internal sealed class JointVelocity : StageVelocity
+{
+    private readonly PyramidFlux model;
+    private readonly IReadOnlyList<Tensor> history;
+    private readonly SequenceLayout layout;
+    private readonly Tensor words;
+    private readonly FluxModulation modulation;
+
+    internal JointVelocity(PyramidFlux model, IReadOnlyList<Tensor> history, ClipSize unit, TextCondition text, IReadOnlyList<double> timesteps)
+    {
+        using var scope = new TensorScope();
+        (this.model, this.history) = (model, history);
+        words = TensorScope.Detach(model.EmbedText(text));                                           // [rows, l, d]
+        var each = Timesteps(model, timesteps).RepeatInterleave(text.Mask.Rows, 0);                  // [steps * rows]
+        modulation = model.Modulate(each, text.Pooled.Repeat(timesteps.Count, 1)).Detach();
+        layout = model.Layout([.. history.Select(ClipSize.Of), unit], text.Mask);
+    }
+
+    internal override Tensor At(Tensor noisy, int step)
+    {
+        using var scope = new TensorScope();
+        var first = (long)step * layout.Rows;
+        return scope.Keep(model.ForwardStage([.. history, noisy], words, layout, modulation.Rows(first, first + layout.Rows)));
+    }
+
+    public override void Dispose()
+    {
+        layout.Dispose();
+        words.Dispose();
+        modulation.Dispose();
+    }
+}

@@ -1,0 +1,14 @@
+namespace PyramidFlow.Pipelines;
+
+/// <summary>How sampling trades speed for memory; the result is the same.</summary>
+public sealed record SamplerOptions
+{
+    /// <summary>
+    /// Whether text and history of later units run ahead of the steps, several timesteps in one batch; only for models with
+    /// temporal causal attention.
+    /// </summary>
+    public bool UsePrefix { get; init; } = true;
+
+    /// <summary>Bytes of keys and values to hold ahead; bounds how many timesteps run in one batch, at least 1 does.</summary>
+    public long PrefixBytes { get; init; } = 2L << 30;
+}
