@@ -14,14 +14,14 @@ internal sealed unsafe class MappedFile : IDisposable
     private int references = 1;
     private int disposed;
 
-    private MappedFile(string path, long length)
+    private MappedFile(string path, FileStream stream)
     {
         Path = path;
-        Length = length;
-        map = MemoryMappedFile.CreateFromFile(path, FileMode.Open, null, 0, MemoryMappedFileAccess.Read);
+        Length = stream.Length;
+        map = MemoryMappedFile.CreateFromFile(stream, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
         try
         {
-            view = map.CreateViewAccessor(0, length, MemoryMappedFileAccess.CopyOnWrite);
+            view = map.CreateViewAccessor(0, Length, MemoryMappedFileAccess.CopyOnWrite);
             view.SafeMemoryMappedViewHandle.AcquirePointer(ref start);
         }
         catch
@@ -42,23 +42,23 @@ internal sealed unsafe class MappedFile : IDisposable
     {
         try
         {
-            var length = new FileInfo(path).Length;
-            if (length < minimum)
-                throw new CheckpointException($"{path} is damaged: it has only {length} bytes; download or write it again");
-            var file = new MappedFile(path, length);
+            // The length of the open file: a FileInfo would tell that of a link.
+            using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete);
+            if (stream.Length < minimum)
+                throw new CheckpointException($"{path} is damaged: it has only {stream.Length} bytes; download or write it again");
+            var file = new MappedFile(path, stream);
             if (!file.IsLfsPointer())
                 return file;
             file.Dispose();
             throw new CheckpointException($"{path} is only a git-lfs pointer, not the weights: run git lfs pull in that folder");
         }
-        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
-        {
-            throw new CheckpointException(
-                Directory.Exists(path) ? $"{path} is a folder where a weights file is expected" : $"{path} does not exist", e);
-        }
         catch (Exception e) when (e is UnauthorizedAccessException || (e is IOException and not CheckpointException))
         {
-            throw new CheckpointException($"{path} cannot be read: {e.Message}", e);
+            throw new CheckpointException(
+                e is FileNotFoundException or DirectoryNotFoundException ? $"{path} does not exist"
+                : Directory.Exists(path) ? $"{path} is a folder where a weights file is expected"
+                : $"{path} cannot be read: {e.Message}",
+                e);
         }
     }
 

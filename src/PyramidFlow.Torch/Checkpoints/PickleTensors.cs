@@ -8,7 +8,7 @@ internal sealed class PickleTensors(string path)
 {
     // A pickle can hold a list that holds itself, or lists of lists of lists that all share their items.
     private const int MaxDepth = 32;
-    private const int MaxItems = 1 << 20;
+    private const int MaxItems = 1 << 18;
     private const int MaxKeyLength = 1024;
 
     private int items;

@@ -49,11 +49,12 @@ internal sealed class ShardIndex
 
     private static Dictionary<string, string> ReadMap(string path)
     {
-        if (new FileInfo(path).Length > MaxBytes)
+        using var stream = File.OpenRead(path);
+        if (stream.Length > MaxBytes)
             throw Fault(path, $"it has more than {MaxBytes >> 20} MB; download it again");
         try
         {
-            using var json = JsonDocument.Parse(File.ReadAllBytes(path));
+            using var json = JsonDocument.Parse(stream);
             if (json.RootElement.ValueKind != JsonValueKind.Object || !json.RootElement.TryGetProperty("weight_map", out var entries)
                 || entries.ValueKind != JsonValueKind.Object)
             {

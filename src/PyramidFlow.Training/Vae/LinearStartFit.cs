@@ -66,7 +66,7 @@ public static class LinearStartFit
         return linear;
     }
 
-    private static LinearAutoencoder Declare(VaeTrainingConfig config) =>
+    internal static LinearAutoencoder Declare(VaeTrainingConfig config) =>
         new([.. config.Vae.EncoderBlockOutChannels.Take(LinearAutoencoder.Levels).Select(c => (long)c)], config.Vae.EncoderOutChannels);
 
     private static Tensor Clips(VaeTrainingConfig config, long first, int count)

@@ -59,6 +59,9 @@ public sealed record VaeTrainingConfig
     /// <exception cref="ArgumentException">It is missing, malformed, or holds an unknown key.</exception>
     public static VaeTrainingConfig Load(string path) =>
         Runs.ConfigFile.Read(path, VaeTrainingJson.Default.VaeTrainingConfig);
+
+    /// <summary>The network's <c>config.json</c>.</summary>
+    internal string VaeJson() => JsonSerializer.Serialize(Vae, VaeTrainingJson.Default.CausalVideoVaeConfig);
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true,

@@ -49,4 +49,12 @@ public sealed record GenerationRequest
 
     /// <summary>First frame to go on from (image to video), already of the request's size; interleaved RGB bytes.</summary>
     public ReadOnlyMemory<byte>? Image { get; init; }
+
+    /// <summary>Whether the image's latents are drawn from what the VAE gives, as the released system does, and not its mean.</summary>
+    public bool SampleImage { get; init; }
+
+    /// <summary>Fills in the checkpoint's defaults and checks every value. No weights are needed.</summary>
+    /// <param name="settings">The checkpoint's; its steps say how many stages the pyramid has.</param>
+    /// <exception cref="ArgumentException">A value is impossible; says what would be possible.</exception>
+    public GenerationSettings Resolve(PipelineSettings settings) => RequestResolver.Resolve(this, settings);
 }

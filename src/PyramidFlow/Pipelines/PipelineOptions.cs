@@ -1,8 +1,10 @@
+using Microsoft.Extensions.Logging;
 using PyramidFlow.Torch;
+using PyramidFlow.Vae;
 
 namespace PyramidFlow.Pipelines;
 
-/// <summary>How to load a pipeline.</summary>
+/// <summary>How to load a pipeline and how it works.</summary>
 public sealed record PipelineOptions
 {
     /// <summary>Which transformer of the checkpoint folder, such as 384p; null takes the folder's first.</summary>
@@ -16,4 +18,13 @@ public sealed record PipelineOptions
 
     /// <summary>Threads of an operator; null leaves the setting as it is.</summary>
     public int? Threads { get; init; }
+
+    /// <summary>How sampling trades speed for memory.</summary>
+    public SamplerOptions Sampler { get; init; } = new();
+
+    /// <summary>Decodes and encodes parts of the frames one after another: less memory, another picture near the seams; null whole ones.</summary>
+    public TileOptions? Tiles { get; init; }
+
+    /// <summary>Takes warnings, such as that a prompt was cut; null drops them (they stand in <see cref="GenerationRun.Warnings"/> too).</summary>
+    public ILogger? Logger { get; init; }
 }

@@ -7,9 +7,10 @@ namespace PyramidFlow.Pipelines;
 /// <summary>Decodes one clip unit by unit, with the result of decoding it whole.</summary>
 /// <param name="vae">The VAE; it stays the caller's.</param>
 /// <param name="normalization">How the transformer sees its latents.</param>
-public sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normalization) : IDisposable
+/// <param name="tiles">Decodes parts of the frames; null whole ones.</param>
+public sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normalization, TileOptions? tiles = null) : IDisposable
 {
-    private readonly CausalCache cache = new();
+    private readonly VaeStream stream = vae.DecodeStream(tiles);
     private bool started;
 
     /// <summary>Decodes the next unit.</summary>
@@ -19,12 +20,11 @@ public sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normaliz
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
-        var z = normalization.Denormalize(latents, !started);
-        var frames = vae.DecodeFrames(z, new CausalPass(!started, cache));
+        var frames = stream.Push(normalization.Denormalize(latents, !started));
         started = true;
         return scope.Keep(frames);
     }
 
     /// <inheritdoc/>
-    public void Dispose() => cache.Dispose();
+    public void Dispose() => stream.Dispose();
 }

@@ -36,7 +36,9 @@ internal static class TestPictures
     public static double Psnr(ReadOnlyMemory<byte> a, ReadOnlyMemory<byte> b)
     {
         Assert.Equal(a.Length, b.Length);
-        var (x, y, sum) = (a.Span, b.Span, 0.0);
+        var x = a.Span;
+        var y = b.Span;
+        var sum = 0.0;
         for (var i = 0; i < x.Length; i++)
             sum += (x[i] - y[i]) * (x[i] - y[i]);
         return 10 * Math.Log10(255 * 255 / Math.Max(sum / a.Length, 1e-9));

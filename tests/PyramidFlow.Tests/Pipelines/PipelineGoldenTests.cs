@@ -70,7 +70,7 @@ public class PipelineGoldenTests
 
     private static void CheckFrames(GoldenCase golden, List<Tensor> units, CausalVideoVae vae, LatentNormalization normalization)
     {
-        using var decoder = new UnitDecoder(vae, normalization);
+        using var decoder = new UnitDecoder(vae, normalization, Tiles(golden.Call()));
         var decoded = Tensor.Cat([.. units.Select(decoder.Decode)], 2);                              // [b, 3, t, h, w]
         if (golden.Has("out/decoded"))
             golden.AssertClose("out/decoded", decoded);
@@ -80,6 +80,11 @@ public class PipelineGoldenTests
         Assert.Equal(expected.Length, rounded.Length);
         Assert.All(expected.Zip(rounded), pair => Assert.InRange(pair.Second - pair.First, 0, 1));
     }
+
+    // Blended as the reference does it, whose tiles are smaller when it saves memory.
+    private static TileOptions? Tiles(JsonElement call) => call.Flag("vae_tiling", false)
+        ? new TileOptions(call.Flag("save_memory", true) ? 256 : 512, Blend: TileBlend.Sequential)
+        : null;
 
     // The MMDiT's cases belong to a transformer of its own.
     private static TheoryData<string> FluxCases(string kind)

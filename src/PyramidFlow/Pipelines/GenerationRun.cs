@@ -1,0 +1,81 @@
+using System.Threading.Channels;
+
+namespace PyramidFlow.Pipelines;
+
+/// <summary>
+/// A generation: enumerate it to start it and to get its frames, unit by unit, while later ones are still being made. It
+/// works on a thread of its own; leaving the enumeration early stops it within one step.
+/// </summary>
+public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
+{
+    // One chunk waits while the next is made; more would only take memory from a slow reader.
+    private const int ChunksAhead = 1;
+
+    private readonly SemaphoreSlim gate;
+    private readonly Work work;
+    private readonly CancellationToken[] cancels;
+
+    internal GenerationRun(GenerationSettings settings, SemaphoreSlim gate, Work work, params CancellationToken[] cancels)
+    {
+        Settings = settings;
+        (this.gate, this.work, this.cancels) = (gate, work, cancels);
+    }
+
+    /// <summary>Makes the frames.</summary>
+    /// <param name="settings">What to make.</param>
+    /// <param name="warn">Takes sentences for the user.</param>
+    /// <param name="write">Takes finished frames; waits while the reader is behind.</param>
+    /// <param name="cancel">Stops it within one step.</param>
+    internal delegate void Work(GenerationSettings settings, Action<string> warn, Action<VideoChunk> write, CancellationToken cancel);
+
+    /// <summary>What is made, every value filled in.</summary>
+    public GenerationSettings Settings { get; }
+
+    /// <summary>Sentences for the user, such as that the prompt was cut; complete once the first frames are there.</summary>
+    public IReadOnlyList<string> Warnings { get; private set; } = [];
+
+    /// <inheritdoc/>
+    public async IAsyncEnumerator<VideoChunk> GetAsyncEnumerator(CancellationToken cancellationToken = default)
+    {
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource([cancellationToken, .. cancels]);
+        var token = stop.Token;
+        await gate.WaitAsync(token).ConfigureAwait(false);
+        try
+        {
+            var chunks = Channel.CreateBounded<VideoChunk>(new BoundedChannelOptions(ChunksAhead) { SingleReader = true, SingleWriter = true });
+            // Scopes of tensors belong to a thread, so the whole work stays on one.
+            var working = Task.Factory.StartNew(() => Run(chunks.Writer, token), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+            try
+            {
+                await foreach (var chunk in chunks.Reader.ReadAllAsync(CancellationToken.None).ConfigureAwait(false))
+                    yield return chunk;
+            }
+            finally
+            {
+                await stop.CancelAsync().ConfigureAwait(false);
+                await working.ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            gate.Release();
+        }
+    }
+
+    // What goes wrong reaches the reader through the channel, after the frames that were made before.
+    private void Run(ChannelWriter<VideoChunk> writer, CancellationToken cancel)
+    {
+        Exception? fault = null;
+        try
+        {
+            Warnings = [];
+            work(Settings, warning => Warnings = [.. Warnings, warning], chunk => writer.WriteAsync(chunk, cancel).AsTask().GetAwaiter().GetResult(), cancel);
+        }
+        catch (Exception e)
+        {
+            fault = e;
+        }
+
+        writer.Complete(fault);
+    }
+}

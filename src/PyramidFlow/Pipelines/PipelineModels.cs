@@ -1,0 +1,108 @@
+using System.Globalization;
+using PyramidFlow.Hub;
+using PyramidFlow.TextEncoders;
+using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Transformers;
+using PyramidFlow.Vae;
+
+namespace PyramidFlow.Pipelines;
+
+/// <summary>The models of a pipeline, which fit one another.</summary>
+/// <param name="Text">Encodes prompts.</param>
+/// <param name="Transformer">Predicts velocities.</param>
+/// <param name="Vae">Decodes latents.</param>
+internal sealed record PipelineModels(PromptEncoder Text, PyramidFlux Transformer, CausalVideoVae Vae) : IDisposable
+{
+    private const int Scale = 8;
+
+    /// <summary>Element type of all models.</summary>
+    internal ElementType Type => Transformer.WeightType;
+
+    /// <summary>Where they are.</summary>
+    internal Device Device => Transformer.Device;
+
+    /// <summary>Loads the models; what can be seen from names and configs is checked before any weight is read.</summary>
+    internal static PipelineModels Load(CheckpointFolder folder, PipelineOptions options, IProgress<GenerationProgress>? progress)
+    {
+        if (folder.Family != ModelFamily.Flux)
+        {
+            throw new CheckpointException(
+                $"{folder.Root} holds an SD3-shaped transformer (pyramid_mmdit), which is not yet supported: use a miniFLUX checkpoint (pyramid-flow-miniflux)");
+        }
+
+        var problems = folder.Problems(options.Variant);
+        if (problems.Count > 0)
+            throw new CheckpointException(string.Join("; ", problems));
+        var (transformerFolder, vaeFolder) = (folder.Transformer(options.Variant), folder.Vae);
+        var transformerConfig = PyramidFluxConfig.Load(transformerFolder.ConfigFile);
+        var vaeConfig = CausalVideoVaeConfig.Read(vaeFolder.ConfigFile);
+        CheckVae(vaeFolder.ConfigFile, vaeConfig, transformerConfig);
+        var device = options.Device ?? Device.Cpu;
+        var type = options.Type ?? (device.Type == DeviceType.Cpu ? ElementType.Float32 : ElementType.BFloat16);
+        var loaded = new List<IDisposable>();
+        try
+        {
+            Report();
+            var text = Add(PromptEncoder.Load(folder, type, device));
+            CheckText(folder, text, transformerConfig);
+            var transformer = Add(Fill(new PyramidFlux(transformerConfig), transformerFolder));
+            var vae = Add(Fill(new CausalVideoVae(vaeConfig), vaeFolder));
+            return new PipelineModels(text, transformer, vae);
+        }
+        catch
+        {
+            loaded.ForEach(model => model.Dispose());
+            throw;
+        }
+
+        void Report() => progress?.Report(new GenerationProgress(GenerationPhase.Loading, 0, 0, 0, 0, loaded.Count, 3, 0));
+
+        T Add<T>(T model)
+            where T : IDisposable
+        {
+            loaded.Add(model);
+            Report();
+            return model;
+        }
+
+        T Fill<T>(T model, ComponentFolder component)
+            where T : Module
+        {
+            using var source = component.OpenWeights();
+            model.Load(source, type, device);
+            return model;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Text.Dispose();
+        Transformer.Dispose();
+        Vae.Dispose();
+    }
+
+    private static void CheckVae(string file, CausalVideoVaeConfig vae, PyramidFluxConfig transformer)
+    {
+        if (vae.EncoderOutChannels != transformer.LatentChannels)
+        {
+            throw ConfigFile.Fault(file, "encoder_out_channels", string.Create(CultureInfo.InvariantCulture,
+                $"is {vae.EncoderOutChannels} where the transformer has latents of {transformer.LatentChannels} channels; take both from one checkpoint"));
+        }
+
+        if (vae.SpatialScale != Scale || vae.TemporalScale != Scale)
+        {
+            throw new CheckpointException(string.Create(CultureInfo.InvariantCulture,
+                $"{file}: this VAE makes frames {vae.SpatialScale} times smaller and {vae.TemporalScale} times fewer; a pipeline needs {Scale} and {Scale}"));
+        }
+    }
+
+    private static void CheckText(CheckpointFolder folder, PromptEncoder text, PyramidFluxConfig transformer)
+    {
+        if (text.TokenWidth == transformer.JointAttentionDim && text.PooledWidth == transformer.PooledProjectionDim)
+            return;
+        throw new CheckpointException(string.Create(CultureInfo.InvariantCulture,
+            $"{folder.Root}: the text encoders give tokens of {text.TokenWidth} and pooled text of {text.PooledWidth} where the transformer takes {transformer.JointAttentionDim} and {transformer.PooledProjectionDim}; take all from one checkpoint"));
+    }
+}
