@@ -1,3 +1,4 @@
+using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Parsing;
 
 namespace PyramidFlow.Cli.Generating;

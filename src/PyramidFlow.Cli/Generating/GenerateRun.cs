@@ -13,29 +13,42 @@ internal sealed class GenerateRun(CliConsole console)
         GenerationPlan.Check(arguments);
         var folder = arguments.Model.Open();
         var plan = GenerationPlan.Of(arguments, folder);
-        var request = plan.Request;
+        plan = plan.Checked(await ImageAsync(arguments.Image, plan.Request, cancel).ConfigureAwait(false), folder.Settings(arguments.Model.Variant));
         var options = arguments.Model.Options();
-        if (arguments.Image is { } image)
-        {
-            var picture = await ImageReader.ReadAsync(image, request.Width, request.Height, cancel).ConfigureAwait(false);
-            request = request with { Image = picture.Pixels };
-        }
 
         await using var file = ClipFile.Create(plan, GenerationNotes.Metadata(plan, arguments, folder));
         using var line = new ProgressLine(console);
         var monitor = new GenerationMonitor(line);
         using var pipeline = VideoPipeline.Load(folder.Root, options, monitor);
+        var run = pipeline.GenerateAsync(plan.Request, monitor, cancel);
         var frames = 0;
-        await foreach (var chunk in pipeline.GenerateAsync(request, monitor, cancel).ConfigureAwait(false))
+        await foreach (var chunk in run.ConfigureAwait(false))
         {
+            if (frames == 0)
+                Warn(run.Warnings, line);
             await file.WriteAsync(chunk, cancel).ConfigureAwait(false);
             frames += chunk.Count;
         }
 
         await file.CompleteAsync(cancel).ConfigureAwait(false);
         line.Clear();
-        console.Note($"seed {request.Seed}, {frames} {(frames == 1 ? "frame" : "frames")} of {request.Width}x{request.Height}, {monitor.Summary()}");
+        console.Note($"seed {plan.Request.Seed}, {frames} {(frames == 1 ? "frame" : "frames")} of {plan.Request.Width}x{plan.Request.Height}, {monitor.Summary()}");
         console.Result(plan.Output);
         return ExitCode.Ok;
+    }
+    private static async Task<ReadOnlyMemory<byte>?> ImageAsync(string? path, GenerationRequest request, CancellationToken cancel)
+    {
+        if (path is null)
+            return null;
+        var picture = await ImageReader.ReadAsync(path, request.Width, request.Height, cancel).ConfigureAwait(false);
+        return picture.Pixels;
+    }
+
+    private void Warn(IReadOnlyList<string> warnings, ProgressLine line)
+    {
+        if (warnings.Count > 0)
+            line.Clear();
+        foreach (var warning in warnings)
+            console.Warn(warning);
     }
 }

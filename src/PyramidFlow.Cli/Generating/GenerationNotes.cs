@@ -3,7 +3,6 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Cli.Parsing;
 using PyramidFlow.Hub;
-using PyramidFlow.Pipelines;
 
 namespace PyramidFlow.Cli.Generating;
 

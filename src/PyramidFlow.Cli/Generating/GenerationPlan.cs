@@ -47,6 +47,8 @@ internal sealed record GenerationPlan(GenerationRequest Request, string Output, 
     {
         if (string.IsNullOrWhiteSpace(arguments.Prompt) && arguments.Image is null)
             throw new UsageException("the prompt is empty: say in quotes what is to be seen, or give an --image");
+        if (arguments.Prompt.StartsWith("--", StringComparison.Ordinal))
+            throw new UsageException($"'{arguments.Prompt}' looks like an option and not like a prompt: see {CommandLine.Name} generate --help");
         if (arguments.Frames is not null && arguments.Seconds is not null)
             throw new UsageException("--frames and --seconds both say how long the video is: use one of them");
         if (arguments.Output is { } output)
@@ -55,6 +57,22 @@ internal sealed record GenerationPlan(GenerationRequest Request, string Output, 
             OutputFile.Check("out" + Video, Video);
         if (arguments.Image is { } image && !File.Exists(image))
             throw new UsageException($"{image} does not exist: --image takes a picture file");
+    }
+
+    /// <summary>The plan with the picture to start from, checked against the checkpoint's settings.</summary>
+    /// <exception cref="UsageException">The model cannot make what is asked for.</exception>
+    public GenerationPlan Checked(ReadOnlyMemory<byte>? image, PipelineSettings settings)
+    {
+        var plan = this with { Request = Request with { Image = image } };
+        try
+        {
+            plan.Request.Resolve(settings);
+            return plan;
+        }
+        catch (ArgumentException e)
+        {
+            throw new UsageException(Faults.Sentence(e), e);
+        }
     }
 
     /// <summary>Whether a file is a picture and not a video.</summary>

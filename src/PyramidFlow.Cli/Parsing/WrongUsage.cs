@@ -35,8 +35,14 @@ internal static class WrongUsage
     private static string Unmatched(string token, ParseResult parsed, Command command)
     {
         var isOption = token.StartsWith('-');
-        if (!isOption && command.Arguments.Count > 0)
-            return $"'{token}' is one word too many: put the prompt in quotes";
+        if (!isOption && command.Arguments is [var argument, ..])
+        {
+            // An unknown option before the prompt is taken for the prompt.
+            return parsed.GetResult(argument)?.Tokens is [{ Value: ['-', ..] slip }, ..]
+                ? Unmatched(slip, parsed, command)
+                : $"'{token}' is one word too many: put the prompt in quotes";
+        }
+
         var names = isOption ? OptionNames(parsed.CommandResult) : command.Subcommands.Select(c => c.Name);
         var kind = isOption ? "option" : command.Subcommands.Count > 0 ? "command" : "argument";
         if (Nearest(token, names) is { } near)
