@@ -1,6 +1,4 @@
 using System.Buffers.Binary;
-using System.Globalization;
-using System.IO.MemoryMappedFiles;
 using System.Text.Json;
 
 namespace PyramidFlow.Torch.Checkpoints;
@@ -18,29 +16,21 @@ public sealed record TensorEntry(string Name, ElementType Type, long[] Shape, lo
 /// element type, that no two tensors overlap and that nothing points outside the file. Tensor bytes are paged in by the
 /// operating system when they are touched, and never copied by this class.
 /// </summary>
-public sealed unsafe class SafetensorsFile : IDisposable
+public sealed class SafetensorsFile : IDisposable
 {
     private const long MaxHeaderBytes = 100 << 20;
 
-    private readonly MemoryMappedFile map;
-    private readonly MemoryMappedViewAccessor view;
-    private readonly byte* start;
-    private int references = 1;
-    private int disposed;
+    private readonly MappedFile file;
 
-    private SafetensorsFile(string path, MemoryMappedFile map, MemoryMappedViewAccessor view, byte* start,
-        Dictionary<string, TensorEntry> entries, Dictionary<string, string> metadata)
+    private SafetensorsFile(MappedFile file, Dictionary<string, TensorEntry> entries, Dictionary<string, string> metadata)
     {
-        Path = path;
-        this.map = map;
-        this.view = view;
-        this.start = start;
+        this.file = file;
         Entries = entries;
         Metadata = metadata;
     }
 
     /// <summary>Path the file was opened from.</summary>
-    public string Path { get; }
+    public string Path => file.Path;
 
     /// <summary>All tensors by key.</summary>
     public IReadOnlyDictionary<string, TensorEntry> Entries { get; }
@@ -52,76 +42,33 @@ public sealed unsafe class SafetensorsFile : IDisposable
     /// <exception cref="CheckpointException">The file is missing, shorter than it says, or its header is malformed.</exception>
     public static SafetensorsFile Open(string path)
     {
-        long length;
+        var file = MappedFile.Open(path, minimum: 8);
         try
         {
-            length = new FileInfo(path).Length;
-        }
-        catch (FileNotFoundException e)
-        {
-            throw new CheckpointException($"{path} does not exist", e);
-        }
-
-        if (length < 8)
-            throw Damaged(path, $"it has only {length} bytes");
-
-        // Private (copy-on-write) pages: a tensor over this memory can be written without touching the file.
-        var map = MemoryMappedFile.CreateFromFile(path, FileMode.Open, null, 0, MemoryMappedFileAccess.Read);
-        var view = map.CreateViewAccessor(0, length, MemoryMappedFileAccess.CopyOnWrite);
-        byte* start = null;
-        view.SafeMemoryMappedViewHandle.AcquirePointer(ref start);
-        try
-        {
-            var headerLength = BinaryPrimitives.ReadUInt64LittleEndian(new ReadOnlySpan<byte>(start, 8));
-            if (headerLength > MaxHeaderBytes || (long)headerLength > length - 8)
-                throw Damaged(path, $"its header claims {headerLength} bytes of a file of {length}");
-            var (entries, metadata) = ReadHeader(path, new ReadOnlySpan<byte>(start + 8, (int)headerLength),
-                8 + (long)headerLength, length);
-            return new SafetensorsFile(path, map, view, start, entries, metadata);
+            var headerLength = BinaryPrimitives.ReadUInt64LittleEndian(file.Bytes(0, 8));
+            if (headerLength > MaxHeaderBytes || (long)headerLength > file.Length - 8)
+                throw Damaged(path, $"its header claims {headerLength} bytes of a file of {file.Length}");
+            var (entries, metadata) = ReadHeader(path, file.Bytes(8, (long)headerLength), 8 + (long)headerLength, file.Length);
+            return new SafetensorsFile(file, entries, metadata);
         }
         catch
         {
-            view.SafeMemoryMappedViewHandle.ReleasePointer();
-            view.Dispose();
-            map.Dispose();
+            file.Dispose();
             throw;
         }
     }
 
     /// <summary>Address of a tensor's first byte; valid while this object is not disposed.</summary>
-    public nint Address(TensorEntry entry) => (nint)(start + entry.Offset);
+    public nint Address(TensorEntry entry) => file.Address(entry.Offset);
 
     /// <summary>The raw bytes of a tensor of at most 2 GB.</summary>
-    public ReadOnlySpan<byte> Bytes(TensorEntry entry) => new(start + entry.Offset, checked((int)entry.ByteLength));
+    public ReadOnlySpan<byte> Bytes(TensorEntry entry) => file.Bytes(entry.Offset, entry.ByteLength);
 
     /// <summary>A tensor over the file's own pages; the map stays until this object and all such tensors are gone.</summary>
-    public Tensor Tensor(TensorEntry entry)
-    {
-        if (entry.ByteLength == 0)
-            return Torch.Tensor.Empty(entry.Shape, entry.Type);
-        Interlocked.Increment(ref references);
-        var tensor = Torch.Tensor.FromMemory(Address(entry), entry.Shape, entry.Type, new Lease(this));
-        if (Address(entry) % entry.Type.Size() == 0)
-            return tensor;
-        using (tensor)
-            return tensor.Clone();
-    }
+    public Tensor Tensor(TensorEntry entry) => file.Tensor(entry.Offset, entry.Shape, entry.Type);
 
     /// <summary>Lets the map go once no tensor uses it any more. Harmless when repeated.</summary>
-    public void Dispose()
-    {
-        if (Interlocked.Exchange(ref disposed, 1) == 0)
-            Release();
-    }
-
-    private void Release()
-    {
-        if (Interlocked.Decrement(ref references) > 0)
-            return;
-        view.SafeMemoryMappedViewHandle.ReleasePointer();
-        view.Dispose();
-        map.Dispose();
-    }
+    public void Dispose() => file.Dispose();
 
     private static (Dictionary<string, TensorEntry> Entries, Dictionary<string, string> Metadata) ReadHeader(
         string path, ReadOnlySpan<byte> header, long dataStart, long fileLength)
@@ -144,6 +91,9 @@ public sealed unsafe class SafetensorsFile : IDisposable
                 if (!entries.TryAdd(property.Name, ReadEntry(path, property, dataStart, fileLength)))
                     throw Damaged(path, $"it holds the key {property.Name} twice");
             }
+
+            // Only spaces may follow the object; anything else makes the reader throw.
+            _ = reader.Read();
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException or KeyNotFoundException
             or FormatException or OverflowException)
@@ -158,29 +108,24 @@ public sealed unsafe class SafetensorsFile : IDisposable
     private static TensorEntry ReadEntry(string path, JsonProperty property, long dataStart, long fileLength)
     {
         var name = property.Name;
-        var type = ParseType(property.Value.GetProperty("dtype").GetString())
-            ?? throw Damaged(path, $"{name} has the unknown element type {property.Value.GetProperty("dtype")}");
-        var shape = property.Value.GetProperty("shape").EnumerateArray().Select(size => size.GetInt64()).ToArray();
-        var offsets = property.Value.GetProperty("data_offsets");
+        if (!property.Value.TryGetProperty("dtype", out var typeName) || !property.Value.TryGetProperty("shape", out var sizes)
+            || !property.Value.TryGetProperty("data_offsets", out var offsets))
+        {
+            throw Damaged(path, $"{name} lacks its dtype, shape or data_offsets");
+        }
+
+        var type = ParseType(typeName.GetString()) ?? throw new CheckpointException(
+            $"{path}: {name} has the element type {typeName}, which is not known here: convert it to F32, F16 or BF16");
+        var shape = sizes.EnumerateArray().Select(size => size.GetInt64()).ToArray();
         if (offsets.GetArrayLength() != 2)
             throw Damaged(path, $"{name} does not have two data offsets");
         long begin = offsets[0].GetInt64(), end = offsets[1].GetInt64();
         if (begin < 0 || end < begin || end > fileLength - dataStart)
             throw Damaged(path, $"{name} lies at bytes {begin} to {end} of {fileLength - dataStart}; the file may be cut off");
-        long elements = 1;
-        foreach (var size in shape)
-        {
-            if (size < 0)
-                throw Damaged(path, $"{name} has the negative size {size}");
-            elements = checked(elements * size);
-        }
-
-        if (checked(elements * type.Size()) != end - begin)
-        {
-            throw Damaged(path, string.Create(CultureInfo.InvariantCulture,
-                $"{name} [{string.Join(", ", shape)}] does not fill its {end - begin} bytes"));
-        }
-
+        if (shape.FirstOrDefault(size => size < 0) is < 0 and var negative)
+            throw Damaged(path, $"{name} has the negative size {negative}");
+        if (Shapes.ByteLength(shape, type) != end - begin)
+            throw Damaged(path, $"{name} [{string.Join(", ", shape)}] does not fill its {end - begin} bytes");
         return new TensorEntry(name, type, shape, dataStart + begin, end - begin);
     }
 
@@ -212,9 +157,4 @@ public sealed unsafe class SafetensorsFile : IDisposable
 
     private static CheckpointException Damaged(string path, string fault) =>
         new($"{path} is damaged: {fault}; download or write it again");
-
-    private sealed class Lease(SafetensorsFile file) : IDisposable
-    {
-        public void Dispose() => file.Release();
-    }
 }

@@ -10,10 +10,12 @@ public static class SafetensorsWriter
     /// <param name="path">Target; replaced if it exists.</param>
     /// <param name="tensors">Keys and tensors, of any device and layout.</param>
     /// <param name="metadata">Strings for the header's <c>__metadata__</c>.</param>
+    /// <exception cref="ArgumentException">A key comes twice or is the reserved <c>__metadata__</c>; nothing is written.</exception>
     public static void Write(string path, IEnumerable<(string Key, Tensor Tensor)> tensors,
         IReadOnlyDictionary<string, string>? metadata = null)
     {
         var list = tensors.ToList();
+        CheckKeys(list.Select(pair => pair.Key));
         var partial = $"{path}.partial-{Environment.ProcessId}";
         try
         {
@@ -31,6 +33,16 @@ public static class SafetensorsWriter
         {
             File.Delete(partial);
             throw;
+        }
+    }
+
+    private static void CheckKeys(IEnumerable<string> keys)
+    {
+        var seen = new HashSet<string> { "__metadata__" };
+        foreach (var key in keys)
+        {
+            if (!seen.Add(key))
+                throw new ArgumentException($"a safetensors file cannot hold the key {key} twice, nor the key __metadata__", nameof(keys));
         }
     }
 

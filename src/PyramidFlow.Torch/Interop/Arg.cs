@@ -55,6 +55,9 @@ internal readonly struct Arg
     public static implicit operator Arg(RandomGenerator? generator) =>
         generator is null ? default : new(ValueTag.Generator, generator.Handle, generator);
 
+    /// <summary>A tensor whose handle somebody else owns and keeps alive during the call.</summary>
+    internal static Arg Borrowed(nint handle) => new(ValueTag.Tensor, handle);
+
     /// <summary>A list with holes, as <c>aten::index</c> takes.</summary>
     internal static Arg Optional(Tensor?[] list) => new(ValueTag.OptionalTensorList, 0, list);
 

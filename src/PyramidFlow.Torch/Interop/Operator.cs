@@ -11,7 +11,7 @@ internal sealed unsafe class Operator
 {
     private const int MaxResults = 512;
 
-    private static readonly ConcurrentDictionary<string, Operator> Found = new();
+    private static readonly ConcurrentDictionary<string, Operator?> Found = new();
 
     private readonly nint handle;
     private readonly string name;
@@ -22,10 +22,10 @@ internal sealed unsafe class Operator
         this.handle = handle;
     }
 
-    internal static Operator Find(string name) => Found.GetOrAdd(name, static name =>
-        TryFind(name) ?? throw new TorchException($"libtorch {TorchRuntime.Version} has no operator {name}"));
+    internal static Operator Find(string name) => Found.GetOrAdd(name, TryFind)
+        ?? throw new TorchException($"libtorch {TorchRuntime.Version} has no operator {name}");
 
-    internal static bool Exists(string name) => TryFind(name) is not null;
+    internal static bool Exists(string name) => Found.GetOrAdd(name, TryFind) is not null;
 
     /// <summary>Calls for one tensor.</summary>
     internal Tensor Call(params ReadOnlySpan<Arg> args)

@@ -12,6 +12,12 @@ public sealed class FlatParameters : IDisposable
     /// <summary>Moves the trainable, initialised weights of these modules into one vector.</summary>
     /// <param name="modules">Modules with the prefix of their keys; all weights float32, on one device.</param>
     public FlatParameters(params IEnumerable<(string Prefix, Module Module)> modules)
+        : this(null, modules)
+    {
+    }
+
+    // With an original the weights are its own vector; only the gradients are separate.
+    private FlatParameters(FlatParameters? original, IEnumerable<(string Prefix, Module Module)> modules)
     {
         long count = 0;
         foreach (var (prefix, module) in modules)
@@ -21,25 +27,34 @@ public sealed class FlatParameters : IDisposable
                 if (!parameter.Trainable)
                     continue;
                 entries.Add((key, parameter, count));
-                count += parameter.Value.ElementCount;
+                count += parameter.Shape.Aggregate(1L, (a, b) => a * b);
             }
         }
 
         if (count == 0)
             throw new ArgumentException("there is nothing to train: every weight is frozen");
         using var noGrad = NoGrad.Begin();
-        Values = TensorScope.Detach(Tensor.Empty([count], ElementType.Float32, entries[0].Parameter.Value.Device));
+        Values = TensorScope.Detach(original?.Values.Detached()
+            ?? Tensor.Empty([count], ElementType.Float32, entries[0].Parameter.Value.Device));
         Gradients = TensorScope.Detach(Values.ZerosLike());
         foreach (var (_, parameter, start) in entries)
         {
             using var scope = new TensorScope();
             var view = Part(Values, parameter, start);
-            view.CopyFrom(parameter.Value);
+            if (original is null)
+                view.CopyFrom(parameter.Value);
             parameter.Value = view.Detached();
             parameter.Value.RequiresGrad = true;
             parameter.Value.Grad = Part(Gradients, parameter, start);
         }
     }
+
+    /// <summary>
+    /// Gives another copy of the same modules these weights and gradients of its own, so that another thread can compute
+    /// part of a batch; add its gradients up before the step.
+    /// </summary>
+    /// <param name="modules">As in the constructor; they need not be initialised.</param>
+    public FlatParameters Share(params IEnumerable<(string Prefix, Module Module)> modules) => new(this, modules);
 
     /// <summary>All weights, [n].</summary>
     public Tensor Values { get; }
@@ -69,6 +84,20 @@ public sealed class FlatParameters : IDisposable
     /// <summary>The parts of a vector of this layout under the weights' keys: for checkpoints and averages.</summary>
     public IEnumerable<(string Key, Tensor Tensor)> Named(Tensor vector) =>
         entries.Select(e => (e.Key, Part(vector, e.Parameter, e.Start)));
+
+    /// <summary>Adds up the gradients of others that share these weights, always in the same order, and zeroes theirs.</summary>
+    public void Collect(IEnumerable<FlatParameters> others)
+    {
+        using var noGrad = NoGrad.Begin();
+        foreach (var other in others)
+        {
+            Gradients.AddInPlace(other.Gradients);
+            other.Gradients.Zero();
+        }
+    }
+
+    /// <summary>Where each weight lies: key, shape and first element.</summary>
+    public IEnumerable<(string Key, long[] Shape, long Start)> Layout() => entries.Select(e => (e.Key, e.Parameter.Shape, e.Start));
 
     /// <inheritdoc/>
     public void Dispose()

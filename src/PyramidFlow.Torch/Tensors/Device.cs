@@ -17,6 +17,9 @@ public enum DeviceType
 /// <param name="Index">Which one of its kind; -1 is the current one.</param>
 public readonly record struct Device(DeviceType Type, int Index = -1)
 {
+    // libtorch keeps the number in a signed byte.
+    private const int MaxIndex = sbyte.MaxValue;
+
     /// <summary>Host memory.</summary>
     public static Device Cpu => new(DeviceType.Cpu);
 
@@ -29,7 +32,7 @@ public readonly record struct Device(DeviceType Type, int Index = -1)
         var index = -1;
         var numbered = parts.Length == 1
             || (parts.Length == 2 && int.TryParse(parts[1], NumberStyles.None, CultureInfo.InvariantCulture, out index));
-        return type is { } known && numbered
+        return type is { } known && numbered && index <= MaxIndex
             ? new Device(known, index)
             : throw new FormatException($"unknown device '{text}': use cpu, cuda or cuda:N");
     }

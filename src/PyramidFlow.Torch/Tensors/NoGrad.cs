@@ -13,6 +13,9 @@ public readonly ref struct NoGrad
         before = Native.pf_grad_mode(recording ? 1 : 0);
     }
 
+    /// <summary>Whether this thread recorded before.</summary>
+    internal bool WasRecording => before != 0;
+
     /// <summary>Stops recording: <c>using var _ = NoGrad.Begin();</c></summary>
     public static NoGrad Begin() => new(recording: false);
 

@@ -5,7 +5,7 @@ namespace PyramidFlow.Torch;
 /// <content>Gradients.</content>
 public sealed unsafe partial class Tensor
 {
-    /// <summary>Whether operations on it are recorded for <see cref="Backward"/>.</summary>
+    /// <summary>Whether operations on it are recorded for <see cref="Backward(Tensor?, bool)"/>.</summary>
     public bool RequiresGrad
     {
         get => Native.pf_tensor_requires_grad(Handle) != 0;
@@ -35,10 +35,33 @@ public sealed unsafe partial class Tensor
     /// <summary>Accumulates the gradients of all leaves this tensor depends on.</summary>
     /// <param name="gradient">Gradient of this tensor; null stands for one and needs a scalar.</param>
     /// <param name="retainGraph">Keep what was recorded for another call.</param>
+    /// <exception cref="TorchException">
+    /// libtorch refused, or the backward of a <see cref="CustomFunction"/> threw: then its exception is the inner one.
+    /// </exception>
     public void Backward(Tensor? gradient = null, bool retainGraph = false)
     {
         nint root = Handle, seed = gradient?.Handle ?? 0;
         if (Native.pf_backward(&root, &seed, 1, retainGraph ? 1 : 0) < 0)
-            throw Native.Error("backward");
+            throw BackwardNode.Failure() ?? Native.Error("backward");
+    }
+
+    /// <summary>Accumulates the gradients of all leaves that several tensors depend on, in one pass.</summary>
+    /// <param name="roots">Where to begin.</param>
+    /// <param name="gradients">A gradient for each of them; null stands for one and needs a scalar.</param>
+    /// <exception cref="ArgumentException">The two differ in length.</exception>
+    public static void Backward(IReadOnlyList<Tensor> roots, IReadOnlyList<Tensor?> gradients)
+    {
+        if (roots.Count != gradients.Count)
+            throw new ArgumentException($"{roots.Count} roots need as many gradients, not {gradients.Count}", nameof(gradients));
+        var handles = roots.Select(root => root.Handle).ToArray();
+        var seeds = gradients.Select(seed => seed?.Handle ?? 0).ToArray();
+        fixed (nint* first = handles, firstSeed = seeds)
+        {
+            if (Native.pf_backward(first, firstSeed, handles.Length, 0) < 0)
+                throw BackwardNode.Failure() ?? Native.Error("backward");
+        }
+
+        GC.KeepAlive(roots);
+        GC.KeepAlive(gradients);
     }
 }

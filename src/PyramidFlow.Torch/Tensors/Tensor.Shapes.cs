@@ -37,6 +37,10 @@ public sealed partial class Tensor
     public Tensor Slice(int dim, long start, long end, long step = 1) =>
         Call("aten::slice.Tensor", this, dim, start, end, step);
 
+    /// <summary>Any view of the same memory, by sizes and steps in elements.</summary>
+    public Tensor AsStrided(long[] shape, long[] strides, long offset = 0) =>
+        Call("aten::as_strided", this, shape, strides, offset);
+
     /// <summary>Broadcast to a shape without copying; -1 keeps a size.</summary>
     public Tensor Expand(params long[] shape) => Call("aten::expand", this, shape);
 

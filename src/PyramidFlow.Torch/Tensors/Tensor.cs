@@ -154,6 +154,22 @@ public sealed unsafe partial class Tensor : IDisposable
         return tensor;
     }
 
+    /// <summary>Another reference to a tensor whose handle somebody else owns.</summary>
+    // Converting to the type it has gives the same native tensor: autograd counts its references to see whether it may
+    // keep a gradient instead of copying it, so a view would not do.
+    internal static Tensor Share(nint borrowed) =>
+        Operator.Find("aten::to.dtype").Call(Arg.Borrowed(borrowed), (long)Native.pf_tensor_dtype(borrowed));
+
+    /// <summary>Gives the handle away: whoever gets it frees it, and this object counts as disposed.</summary>
+    internal nint Surrender()
+    {
+        var given = Handle;
+        Scope?.Release(this);
+        handle = 0;
+        Interlocked.Decrement(ref live);
+        return given;
+    }
+
     private static void CheckElement<T>(ElementType type)
     {
         var fits = type switch

@@ -16,6 +16,7 @@ public sealed class TensorScope : IDisposable
 
     private readonly TensorScope? outer;
     private readonly List<Tensor> owned = [];
+    private readonly int thread = Environment.CurrentManagedThreadId;
     private bool closed;
 
     /// <summary>Opens a scope inside the present one.</summary>
@@ -49,9 +50,9 @@ public sealed class TensorScope : IDisposable
     {
         if (closed)
             return;
-        closed = true;
         if (innermost != this)
             throw new InvalidOperationException("tensor scopes must be closed innermost first, on the thread that opened them");
+        closed = true;
         innermost = outer;
         for (var i = owned.Count - 1; i >= 0; i--)
         {
@@ -67,6 +68,12 @@ public sealed class TensorScope : IDisposable
     // The last tensor moves into the place of the one that goes, so that leaving a scope costs no search.
     internal void Release(Tensor tensor)
     {
+        if (Environment.CurrentManagedThreadId != thread)
+        {
+            throw new InvalidOperationException(
+                "this tensor belongs to a scope of another thread: take it out there with TensorScope.Detach before handing it over");
+        }
+
         var last = owned[^1];
         owned[tensor.ScopeIndex] = last;
         last.ScopeIndex = tensor.ScopeIndex;

@@ -17,8 +17,9 @@ public sealed class DitTrainer : IDisposable
     private readonly DitTrainingConfig config;
     private readonly SpriteLatents data;
     private readonly PromptEncoder prompts;
-    private readonly PyramidFlux model;
+    private readonly Replica[] replicas;
     private readonly TrainingState state;
+    private readonly Muon? muon;
     private readonly PyramidFlowScheduler scheduler = new();
     private readonly RunFolder run;
 
@@ -31,10 +32,20 @@ public sealed class DitTrainer : IDisposable
     {
         (this.config, this.data, this.prompts) = (config, data, prompts);
         run = new RunFolder(folder);
-        model = new PyramidFlux(config.Transformer);
+        var model = new PyramidFlux(config.Transformer);
         using var generator = new RandomGenerator((ulong)config.Seed);
         model.Initialize(generator);
         state = new TrainingState(new AdamWOptions { WeightDecay = config.WeightDecay }, ("", model));
+        if (config.Optimizer == DitOptimizer.Muon)
+            muon = new Muon(state.Parameters, state.Optimizer, config.WeightDecay, IsHidden);
+        replicas = new Replica[config.Workers];
+        replicas[0] = new Replica(model, state.Parameters);
+        for (var i = 1; i < replicas.Length; i++)
+        {
+            var copy = new PyramidFlux(config.Transformer);
+            replicas[i] = new Replica(copy, state.Parameters.Share(("", copy)));
+        }
+
         if (File.Exists(run.StateFile))
             state.Load(run.StateFile, Identity);
     }
@@ -71,8 +82,13 @@ public sealed class DitTrainer : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
+        foreach (var replica in replicas)
+        {
+            replica.Model.Dispose();
+            replica.Parameters.Dispose();
+        }
+
         state.Dispose();
-        model.Dispose();
     }
 
     private void Report(IProgress<TrainingProgress>? progress, double[] losses, double seconds)
@@ -86,30 +102,54 @@ public sealed class DitTrainer : IDisposable
 
     private void Step(double learningRate, double[] losses)
     {
+        var shares = new double[replicas.Length][];
+        Parallel.For(0, replicas.Length, new ParallelOptions { MaxDegreeOfParallelism = replicas.Length },
+            worker => shares[worker] = Gradients(worker));
         using var scope = new TensorScope();
-        using var draws = TrainingState.Draws(config.Seed, state.Step);
-        for (var stage = 0; stage < losses.Length; stage++)
+        foreach (var share in shares)
         {
-            using var stageScope = new TensorScope();
-            var random = new SpriteRandom(config.Seed, stream: 300 + stage, state.Step);
-            var image = state.Step < config.ImageSteps || random.NextSingle() < config.ImageShare;
-            var frames = image ? 1 : 2 + random.NextInt(data.Frames - 1);
-            var (latents, attributes) = data.Draw(random, config.Batch[stage], frames);
-            var text = Text(attributes, random);
-            var sample = FlowObjective.Draw(latents, scheduler, stage, config.CorruptRatio, draws);
-            var velocity = model.Forward([sample.Clips], text, sample.Timesteps)[0];
-            var error = velocity - sample.Target;
-            var loss = (error * error).Mean();
-            loss.Backward();
-            losses[stage] += loss.Item();
+            for (var stage = 0; stage < losses.Length; stage++)
+                losses[stage] += share[stage];
         }
 
+        state.Parameters.Collect(replicas.Skip(1).Select(r => r.Parameters));
         state.Parameters.ClipGradients(config.ClipNorm);
-        state.Optimizer.Step(learningRate);
+        if (muon is null)
+            state.Optimizer.Step(learningRate);
+        else
+            muon.Step(learningRate);
         state.Parameters.ZeroGradients();
         var horizon = Math.Max(10, config.AverageHorizon * state.Step);
         state.Average.Update(state.Parameters, 1 - (1 / horizon));
     }
+
+    // One worker's part of every stage's batch; gradients stay in its replica. Returns its part of the mean losses.
+    private double[] Gradients(int worker)
+    {
+        var replica = replicas[worker];
+        var losses = new double[scheduler.Stages.Count];
+        using var draws = TrainingState.Draws(config.Seed, (state.Step * replicas.Length) + worker);
+        for (var stage = 0; stage < losses.Length; stage++)
+        {
+            using var scope = new TensorScope();
+            var random = new SpriteRandom(config.Seed, stream: 300 + (stage * replicas.Length) + worker, state.Step);
+            var image = state.Step < config.ImageSteps || random.NextSingle() < config.ImageShare;
+            var frames = image ? 1 : 2 + random.NextInt(data.Frames - 1);
+            var (latents, attributes) = data.Draw(random, config.Batch[stage] / replicas.Length, frames);
+            var text = Text(attributes, random);
+            var sample = FlowObjective.Draw(latents, scheduler, stage, config.CorruptRatio, draws);
+            var error = replica.Model.Forward([sample.Clips], text, sample.Timesteps)[0] - sample.Target;
+            var loss = (error * error).Mean() / replicas.Length;
+            loss.Backward();
+            losses[stage] = loss.Item();
+        }
+
+        return losses;
+    }
+
+    // The matrices inside the blocks; embeddings, modulation and the read-out are left to AdamW.
+    private static bool IsHidden(string key) =>
+        key.Contains("transformer_blocks.", StringComparison.Ordinal) && !key.Contains("norm", StringComparison.Ordinal);
 
     private TextCondition Text(SpriteAttributes[] attributes, SpriteRandom random)
     {
@@ -129,4 +169,7 @@ public sealed class DitTrainer : IDisposable
         using var scope = new TensorScope();
         SafetensorsWriter.Write(run.File("dit.safetensors"), state.Parameters.Named(state.Average.Values));
     }
+
+    // The model as one thread sees it: shared weights, gradients of its own.
+    private sealed record Replica(PyramidFlux Model, FlatParameters Parameters);
 }

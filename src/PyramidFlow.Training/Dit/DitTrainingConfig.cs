@@ -27,6 +27,9 @@ public sealed record DitTrainingConfig
     /// <summary>Samples in a step for each stage, lowest resolution first.</summary>
     public IReadOnlyList<int> Batch { get; set; } = [32, 32, 32];
 
+    /// <summary>Threads that each compute a part of every batch; divides every batch. Part of what a seed reproduces.</summary>
+    public int Workers { get; set; } = 2;
+
     /// <summary>Share of the samples, after <see cref="ImageSteps"/>, that are images.</summary>
     public double ImageShare { get; set; } = 0.3;
 
@@ -35,6 +38,10 @@ public sealed record DitTrainingConfig
 
     /// <summary>Largest share of noise mixed into the history.</summary>
     public double CorruptRatio { get; set; } = 1 / 3.0;
+
+    /// <summary>How the weights step.</summary>
+    [JsonConverter(typeof(JsonStringEnumConverter<DitOptimizer>))]
+    public DitOptimizer Optimizer { get; set; } = DitOptimizer.AdamW;
 
     /// <summary>Peak learning rate.</summary>
     public double LearningRate { get; set; } = 1.5e-3;
@@ -58,6 +65,16 @@ public sealed record DitTrainingConfig
     /// <exception cref="ArgumentException">It is missing, malformed, or holds an unknown key.</exception>
     public static DitTrainingConfig Load(string path) =>
         Runs.ConfigFile.Read(path, DitTrainingJson.Default.DitTrainingConfig);
+}
+
+/// <summary>Optimisers of the transformer's training.</summary>
+public enum DitOptimizer
+{
+    /// <summary>AdamW for all weights, as released.</summary>
+    AdamW,
+
+    /// <summary>Muon for the matrices inside the blocks, AdamW for the others.</summary>
+    Muon,
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true,

@@ -67,6 +67,24 @@ public static class SpriteTextEncoders
         return Accuracy(clip, clipTokens, heads, seed);
     }
 
+    /// <summary>Loads what <see cref="Make"/> wrote, in float32.</summary>
+    /// <param name="folder">Folder of the model.</param>
+    public static PromptEncoder Load(string folder)
+    {
+        T Read<T>(string part, Func<string, T> make)
+            where T : Module
+        {
+            var module = make(Path.Combine(folder, part, "config.json"));
+            using var weights = new SafetensorsSource(Path.Combine(folder, part, "model.safetensors"));
+            module.Load(weights, ElementType.Float32);
+            return module;
+        }
+
+        return new FluxPromptEncoder(
+            ClipTokenizer.Load(Path.Combine(folder, "tokenizer")), Read("text_encoder", path => new ClipTextModel(ClipTextConfig.Read(path))),
+            T5Tokenizer.Load(Path.Combine(folder, "tokenizer_2")), Read("text_encoder_2", path => new T5Encoder(T5EncoderConfig.Read(path))));
+    }
+
     private static double Accuracy(ClipTextModel clip, ClipTokenizer tokenizer, AttributeHeads heads, long seed)
     {
         using var noGrad = NoGrad.Begin();

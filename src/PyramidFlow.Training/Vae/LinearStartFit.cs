@@ -1,4 +1,5 @@
 using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;
 
@@ -7,8 +8,27 @@ namespace PyramidFlow.Training.Vae;
 /// <summary>Fits a <see cref="LinearAutoencoder"/> to clips of the sprites world.</summary>
 public static class LinearStartFit
 {
+    /// <summary>Name of the maps' file in a run's folder.</summary>
+    public const string FileName = "linear.safetensors";
+
     private const int SampleClips = 12;
     private const int ClipsPerStep = 2;
+
+    /// <summary>The maps of a run: read if they are there, else fitted and written.</summary>
+    public static LinearAutoencoder OpenOrFit(string path, VaeTrainingConfig config, IProgress<TrainingProgress>? progress, CancellationToken cancel)
+    {
+        if (!File.Exists(path))
+        {
+            using var fitted = Fit(config, progress, cancel);
+            using var scope = new TensorScope();
+            SafetensorsWriter.Write(path, fitted.NamedParameters().Select(p => (p.Key, p.Parameter.Value)));
+        }
+
+        var linear = Declare(config);
+        using var source = new SafetensorsSource(path);
+        linear.Load(source);
+        return linear;
+    }
 
     /// <summary>Principal components first, then gradient descent on all maps together.</summary>
     /// <param name="config">Seed, frames, steps, learning rate and widths.</param>
@@ -16,8 +36,7 @@ public static class LinearStartFit
     /// <param name="cancel">Checked every step.</param>
     public static LinearAutoencoder Fit(VaeTrainingConfig config, IProgress<TrainingProgress>? progress, CancellationToken cancel)
     {
-        var widths = config.Vae.EncoderBlockOutChannels.Take(LinearAutoencoder.Levels).Select(c => (long)c).ToArray();
-        var linear = new LinearAutoencoder(widths, config.Vae.EncoderOutChannels);
+        var linear = Declare(config);
         using var generator = new RandomGenerator((ulong)config.Seed);
         linear.Initialize(generator);
         using (var scope = new TensorScope())
@@ -46,6 +65,9 @@ public static class LinearStartFit
             linear.NormalizeLatents(Clips(config, 0, SampleClips), config.WhiteningPower);
         return linear;
     }
+
+    internal static LinearAutoencoder Declare(VaeTrainingConfig config) =>
+        new([.. config.Vae.EncoderBlockOutChannels.Take(LinearAutoencoder.Levels).Select(c => (long)c)], config.Vae.EncoderOutChannels);
 
     private static Tensor Clips(VaeTrainingConfig config, long first, int count)
     {

@@ -7,48 +7,55 @@ using PyramidFlow.Vae;
 
 namespace PyramidFlow.Training.Vae;
 
-/// <summary>Trains the causal video VAE on the sprites world: linear start, then mean squared error and a little KL.</summary>
-public static class VaeTrainer
+/// <summary>
+/// Trains the causal video VAE on the sprites world: linear maps first, which are the encoder from then on, so that a
+/// transformer can train on its latents at once; then the convolutional decoder by mean squared error.
+/// </summary>
+public sealed class VaeTrainer : IDisposable
 {
     private const int ReportEvery = 10;
     private const int EvaluationClips = 8;
     private const long EvaluationSeed = 77;
+    private const long FirstClip = 100_000;
 
-    /// <summary>Runs or resumes a training; the averaged, whitened weights end in <c>FOLDER/vae.safetensors</c>.</summary>
+    private readonly VaeTrainingConfig config;
+    private readonly RunFolder run;
+    private readonly LinearAutoencoder linear;
+    private readonly Replica[] replicas;
+    private readonly TrainingState state;
+
+    /// <summary>Prepares a run, or takes up the one in the folder; makes the linear start if the folder has none.</summary>
     /// <param name="config">What to train.</param>
-    /// <param name="folder">Folder of the run; a state found there is resumed.</param>
-    /// <param name="progress">Told every few steps, or null.</param>
-    /// <param name="cancel">Stops after the running step, with a checkpoint.</param>
-    /// <returns>Mean peak signal-to-noise ratio on unseen clips, dB.</returns>
-    public static double Run(VaeTrainingConfig config, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel)
+    /// <param name="folder">Folder of the run.</param>
+    /// <param name="progress">Told every few steps of the linear start, or null.</param>
+    /// <param name="cancel">Stops the linear start.</param>
+    public VaeTrainer(VaeTrainingConfig config, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel)
     {
-        var run = new RunFolder(folder);
-        var identity = $"vae seed {config.Seed} widths {string.Join(",", config.Vae.EncoderBlockOutChannels)}";
-        using var vae = new CausalVideoVae(config.Vae);
+        this.config = config;
+        run = new RunFolder(folder);
+        linear = LinearStartFit.OpenOrFit(run.File(LinearStartFit.FileName), config, progress, cancel);
+        var vae = new CausalVideoVae(config.Vae);
         using var generator = new RandomGenerator((ulong)config.Seed);
         vae.Initialize(generator);
-        var resumed = File.Exists(run.StateFile);
-        if (!resumed && config.LinearSteps > 0)
-            StartLinearly(vae, config, progress, cancel);
-
-        using var state = new TrainingState(new AdamWOptions { WeightDecay = 1e-4, Beta2 = 0.99 }, ("", vae));
-        if (resumed)
-            state.Load(run.StateFile, identity);
-        try
+        LinearStart.Write(vae, linear, config.Vae.EncoderNormNumGroups);
+        FreezeEncoder(vae);
+        state = new TrainingState(new AdamWOptions { Beta2 = 0.99 }, ("", vae));
+        replicas = new Replica[config.Workers];
+        replicas[0] = new Replica(vae, state.Parameters);
+        for (var i = 1; i < replicas.Length; i++)
         {
-            Loop(vae, state, config, run, identity, progress, cancel);
-        }
-        finally
-        {
-            state.Save(run.StateFile, identity);
+            var copy = new CausalVideoVae(config.Vae);
+            FreezeEncoder(copy);
+            replicas[i] = new Replica(copy, state.Parameters.Share(("", copy)));
         }
 
-        state.Average.Swap(state.Parameters);
-        Whiten(vae, config);
-        using (var scope = new TensorScope())
-            SafetensorsWriter.Write(run.File("vae.safetensors"), vae.NamedParameters().Select(p => (p.Key, p.Parameter.Value)));
-        return Evaluate(vae, config.Frames, EvaluationClips);
+        if (File.Exists(run.StateFile))
+            state.Load(run.StateFile, Identity);
     }
+
+    private string Identity => $"vae decoder seed {config.Seed} widths {string.Join(",", config.Vae.DecoderBlockOutChannels)}";
+
+    private CausalVideoVae Vae => replicas[0].Vae;
 
     /// <summary>Mean over unseen clips of the clip's peak signal-to-noise ratio through encoder and decoder, dB.</summary>
     public static double Evaluate(CausalVideoVae vae, int frames, int clips)
@@ -65,98 +72,122 @@ public static class VaeTrainer
         return sum / clips;
     }
 
-    private static void StartLinearly(CausalVideoVae vae, VaeTrainingConfig config, IProgress<TrainingProgress>? progress, CancellationToken cancel)
+    /// <summary>
+    /// Trains to the end, or until cancelled after the running step; either way the state is saved and the averaged
+    /// weights lie in <c>vae.safetensors</c> of the folder.
+    /// </summary>
+    /// <returns>Mean peak signal-to-noise ratio of the averaged weights on unseen clips, dB.</returns>
+    public double Run(IProgress<TrainingProgress>? progress, CancellationToken cancel)
     {
-        using var scope = new TensorScope();
-        using var linear = LinearStartFit.Fit(config, progress, cancel);
-        LinearStart.Write(vae, linear, config.Vae.EncoderNormNumGroups, LinearStartFit.LatentScale(linear, config));
-        progress?.Report(new TrainingProgress(0, config.Steps, 0, 0, $"linear start: {Evaluate(vae, config.Frames, EvaluationClips):F2} dB"));
-    }
-
-    private static void Loop(CausalVideoVae vae, TrainingState state, VaeTrainingConfig config, RunFolder run, string identity,
-        IProgress<TrainingProgress>? progress, CancellationToken cancel)
-    {
-        var rate = new LearningRate(config.LearningRate, config.WarmUpSteps, config.Steps, LearningRateShape.LinearSecondHalf);
+        var rate = new LearningRate(config.LearningRate, config.WarmUpSteps, config.Steps, LearningRateShape.LinearSecondHalf, config.LearningRate / 20);
         var clock = Stopwatch.StartNew();
-        double losses = 0;
+        var losses = 0.0;
+        var quality = double.NaN;
         while (state.Step < config.Steps && !cancel.IsCancellationRequested)
         {
-            losses += Step(vae, state, config, rate.At(state.Step));
+            losses += Step(rate.At(state.Step));
             state.Step++;
             if (state.Step % ReportEvery == 0)
             {
                 var seconds = clock.Elapsed.TotalSeconds / ReportEvery;
-                progress?.Report(new TrainingProgress(state.Step, config.Steps, losses / ReportEvery, seconds));
                 run.Log(state.Step, ("loss", losses / ReportEvery), ("seconds_per_step", seconds));
-                (losses, clock) = (0, Stopwatch.StartNew());
+                progress?.Report(new TrainingProgress(state.Step, config.Steps, losses / ReportEvery, seconds));
+                losses = 0;
+                clock.Restart();
             }
 
             if (state.Step % config.CheckpointEvery == 0)
             {
-                state.Save(run.StateFile, identity);
-                state.Average.Swap(state.Parameters);
-                var quality = Evaluate(vae, config.Frames, EvaluationClips);
-                state.Average.Swap(state.Parameters);
-                run.Log(state.Step, ("psnr", quality));
-                progress?.Report(new TrainingProgress(state.Step, config.Steps, 0, 0, $"{quality:F2} dB"));
-                clock = Stopwatch.StartNew();
+                quality = Save();
+                progress?.Report(new TrainingProgress(state.Step, config.Steps, 0, 0, FormattableString.Invariant($"{quality:F2} dB on unseen clips")));
+                clock.Restart();
             }
         }
+
+        return state.Step % config.CheckpointEvery == 0 && double.IsFinite(quality) ? quality : Save();
     }
 
-    private static double Step(CausalVideoVae vae, TrainingState state, VaeTrainingConfig config, double learningRate)
+    /// <inheritdoc/>
+    public void Dispose()
     {
+        foreach (var replica in replicas.Skip(1))
+            replica.Parameters.Dispose();
+        foreach (var replica in replicas)
+            replica.Vae.Dispose();
+        state.Dispose();
+        linear.Dispose();
+    }
+
+    private static void FreezeEncoder(CausalVideoVae vae)
+    {
+        foreach (var (key, parameter) in vae.NamedParameters())
+            parameter.Trainable = key.StartsWith("decoder.", StringComparison.Ordinal) || key.StartsWith("post_quant_conv.", StringComparison.Ordinal);
+    }
+
+    private double Step(double learningRate)
+    {
+        var shares = new double[replicas.Length];
+        Parallel.For(0, replicas.Length, new ParallelOptions { MaxDegreeOfParallelism = replicas.Length },
+            worker => shares[worker] = Gradients(worker));
         using var scope = new TensorScope();
-        using var draws = TrainingState.Draws(config.Seed, state.Step);
-        var video = Batch(config, state.Step);                                                     // [b, 3, t, h, w]
-        DiagonalGaussian posterior;
-        using (state.Step < config.FreezeEncoderAt ? NoGrad.Suspend() : NoGrad.Begin())
-            posterior = vae.Encode(video);
-        var error = vae.Decode(posterior.Sample(draws)) - video;
-        var loss = (error * error).Mean();
-        if (state.Step < config.FreezeEncoderAt)
-            loss += posterior.Kl().Mean() * config.KlWeight;
-        loss.Backward();
+        state.Parameters.Collect(replicas.Skip(1).Select(r => r.Parameters));
         state.Parameters.ClipGradients(config.ClipNorm);
         state.Optimizer.Step(learningRate);
         state.Parameters.ZeroGradients();
         state.Average.Update(state.Parameters, Math.Min(config.AverageDecay, (1 + state.Step) / (10.0 + state.Step)));
+        return shares.Sum();
+    }
+
+    // Clips, crops and noise follow from seed and step alone: a resumed run sees what the uninterrupted one would.
+    private double Gradients(int worker)
+    {
+        using var scope = new TensorScope();
+        using var draws = TrainingState.Draws(config.Seed, (state.Step * replicas.Length) + worker);
+        var count = config.Batch / replicas.Length;
+        var videos = new Tensor[count];
+        var latents = new Tensor[count];
+        for (var i = 0; i < count; i++)
+        {
+            using var clipScope = new TensorScope();
+            using var noGrad = NoGrad.Begin();
+            var index = (state.Step * config.Batch) + (worker * count) + i;
+            var random = new SpriteRandom(config.Seed, stream: 100, index);
+            var places = ((SpriteWorld.Width - config.Crop) / 8) + 1;
+            var (y, x) = (8 * random.NextInt(places), 8 * random.NextInt(places));
+            var video = SpriteClips.RenderChannelsLast(SpriteWorld.Scene(config.Seed, FirstClip + index), config.Frames)
+                .Narrow(2, y, config.Crop).Narrow(3, x, config.Crop);                              // [1, t, h, w, 3]
+            latents[i] = clipScope.Keep(linear.Encode(video).Permute(0, 4, 1, 2, 3));              // [1, c, t', h/8, w/8]
+            videos[i] = clipScope.Keep(video.Permute(0, 4, 1, 2, 3).Contiguous());
+        }
+
+        var target = Tensor.Cat(videos, 0);
+        var z = Tensor.Cat(latents, 0).Contiguous();
+        z = z.Add(Tensor.Randn(z.Shape, draws), config.LatentNoise);
+        var error = replicas[worker].Vae.Decode(z) - target;
+        var loss = (error * error).Mean() / replicas.Length;
+        loss.Backward();
         return loss.Item();
     }
 
-    // Crops follow from seed and step alone, so that a resumed run sees what the uninterrupted one would.
-    private static Tensor Batch(VaeTrainingConfig config, long step)
+    // State, averaged weights, and how good those are.
+    private double Save()
     {
-        var clips = new Tensor[config.Batch];
-        for (var i = 0; i < config.Batch; i++)
+        state.Save(run.StateFile, Identity);
+        state.Average.Swap(state.Parameters);
+        try
         {
-            var index = (step * config.Batch) + i;
-            var random = new SpriteRandom(config.Seed, stream: 100, index);
-            var clip = SpriteClips.Render(SpriteWorld.Scene(config.Seed, 10_000 + index), config.Frames);
-            var places = (SpriteWorld.Width - config.Crop) / 8;
-            clips[i] = clip.Narrow(3, 8 * random.NextInt(places + 1), config.Crop).Narrow(4, 8 * random.NextInt(places + 1), config.Crop);
+            using var scope = new TensorScope();
+            SafetensorsWriter.Write(run.File("vae.safetensors"), Vae.NamedParameters().Select(p => (p.Key, p.Parameter.Value)));
+            var quality = Evaluate(Vae, config.Frames, EvaluationClips);
+            run.Log(state.Step, ("psnr", quality));
+            return quality;
         }
-
-        return Tensor.Cat(clips, 0).Contiguous();
+        finally
+        {
+            state.Average.Swap(state.Parameters);
+        }
     }
 
-    // Each latent channel to mean 0 and variance 1, folded into the 1x1 convolutions between encoder, latent and decoder.
-    private static void Whiten(CausalVideoVae vae, VaeTrainingConfig config)
-    {
-        using var noGrad = NoGrad.Begin();
-        using var scope = new TensorScope();
-        var latents = Tensor.Cat([.. Enumerable.Range(0, 24).Select(i =>
-            vae.Encode(SpriteClips.Render(SpriteWorld.Scene(config.Seed, i), config.Frames)).Mode.Transpose(0, 1).Flatten(1))], 1);  // [c, n]
-        var mean = latents.Mean([1]);
-        var scale = (latents.Var([1]) + 1e-8).Sqrt();
-        var weights = vae.NamedParameters().ToDictionary(p => p.Key, p => p.Parameter.Value);
-        var (encode, encodeBias) = (weights["quant_conv.conv.weight"], weights["quant_conv.conv.bias"]);
-        var (decode, decodeBias) = (weights["post_quant_conv.conv.weight"], weights["post_quant_conv.conv.bias"]);
-        var channels = mean.ElementCount;
-        decodeBias.AddInPlace(decode.Reshape(channels, channels).Matmul(mean));
-        decode.MulInPlace(scale.Reshape(1, -1, 1, 1, 1));
-        encodeBias.Narrow(0, 0, channels).SubInPlace(mean).DivInPlace(scale);
-        encodeBias.Narrow(0, channels, channels).AddInPlace(scale.Log(), -2);
-        encode.Narrow(0, 0, channels).DivInPlace(scale.Reshape(-1, 1, 1, 1, 1));
-    }
+    // The network as one thread sees it: shared weights, gradients of its own.
+    private sealed record Replica(CausalVideoVae Vae, FlatParameters Parameters);
 }

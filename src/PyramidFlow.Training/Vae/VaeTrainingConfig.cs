@@ -13,20 +13,17 @@ public sealed record VaeTrainingConfig
     /// <summary>Seed of weights, data and draws.</summary>
     public long Seed { get; set; } = 1;
 
-    /// <summary>Steps of the linear start; 0 leaves the network's random weights.</summary>
-    public int LinearSteps { get; set; } = 400;
+    /// <summary>Steps of the linear start.</summary>
+    public int LinearSteps { get; set; } = 500;
 
     /// <summary>Peak learning rate of the linear start.</summary>
-    public double LinearLearningRate { get; set; } = 4e-3;
+    public double LinearLearningRate { get; set; } = 8e-3;
 
     /// <summary>How far the latent channels are brought to the same size: 1 wholly, 0 not at all.</summary>
     public double WhiteningPower { get; set; } = 0.7;
 
-    /// <summary>Steps of the network.</summary>
+    /// <summary>Steps of the decoder.</summary>
     public int Steps { get; set; } = 2000;
-
-    /// <summary>From this step on the encoder is frozen and only the decoder learns.</summary>
-    public int FreezeEncoderAt { get; set; } = int.MaxValue;
 
     /// <summary>Clips in a step.</summary>
     public int Batch { get; set; } = 2;
@@ -37,14 +34,17 @@ public sealed record VaeTrainingConfig
     /// <summary>Side of the square cut from each clip, a multiple of 8.</summary>
     public int Crop { get; set; } = 64;
 
+    /// <summary>Threads that each compute a part of every batch; divides the batch. Part of what a seed reproduces.</summary>
+    public int Workers { get; set; } = 2;
+
+    /// <summary>Standard deviation of the noise added to the latents, so that the decoder forgives generated ones.</summary>
+    public double LatentNoise { get; set; } = 0.05;
+
     /// <summary>Peak learning rate.</summary>
     public double LearningRate { get; set; } = 2e-4;
 
     /// <summary>Steps of linear rise.</summary>
     public int WarmUpSteps { get; set; } = 20;
-
-    /// <summary>Weight of the Kullback-Leibler term.</summary>
-    public double KlWeight { get; set; } = 1e-5;
 
     /// <summary>Largest gradient norm.</summary>
     public double ClipNorm { get; set; } = 1;
@@ -59,6 +59,9 @@ public sealed record VaeTrainingConfig
     /// <exception cref="ArgumentException">It is missing, malformed, or holds an unknown key.</exception>
     public static VaeTrainingConfig Load(string path) =>
         Runs.ConfigFile.Read(path, VaeTrainingJson.Default.VaeTrainingConfig);
+
+    /// <summary>The network's <c>config.json</c>.</summary>
+    internal string VaeJson() => JsonSerializer.Serialize(Vae, VaeTrainingJson.Default.CausalVideoVaeConfig);
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true,

@@ -9,6 +9,5 @@ namespace PyramidFlow.Hub;
     DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
     WriteIndented = true)]
 [JsonSerializable(typeof(PipelineJson))]
-[JsonSerializable(typeof(ShardIndexJson))]
 [JsonSerializable(typeof(Dictionary<string, JsonElement>))]
 internal sealed partial class HubJson : JsonSerializerContext;

@@ -1,0 +1,63 @@
+using System.CommandLine;
+using System.CommandLine.Help;
+using PyramidFlow.Cli.Commands;
+using PyramidFlow.Cli.Output;
+using PyramidFlow.Cli.Parsing;
+
+namespace PyramidFlow.Cli;
+
+/// <summary>The whole command line: parses, runs one command, and turns every fault into one sentence and an exit code.</summary>
+internal static class CommandLine
+{
+    public const string Name = "pyramidflow";
+
+    /// <summary>Runs one command line.</summary>
+    /// <param name="arguments">What was typed after the program's name.</param>
+    /// <param name="console">Where results, progress and errors go.</param>
+    /// <param name="cancel">Stops the command within a step.</param>
+    /// <returns>One of <see cref="ExitCode"/>.</returns>
+    public static async Task<int> RunAsync(string[] arguments, CliConsole console, CancellationToken cancel)
+    {
+        // A prompt may begin with @ and options are never bundled.
+        var parser = new ParserConfiguration { ResponseFileTokenReplacer = null, EnablePosixBundling = false };
+        var verbose = CliOptions.Flag("--verbose", "show the whole of an error");
+        verbose.Recursive = true;
+        var parsed = Root(console, verbose).Parse(arguments, parser);
+        if (parsed.Errors.Count > 0 && parsed.Action is not HelpWithExamples)
+            return WrongUsage.Report(parsed, console);
+        try
+        {
+            var streams = new InvocationConfiguration
+            {
+                Output = console.Out,
+                Error = console.Error,
+                EnableDefaultExceptionHandler = false,
+                ProcessTerminationTimeout = null,
+            };
+            return await parsed.InvokeAsync(streams, cancel).ConfigureAwait(false);
+        }
+        catch (Exception e)
+        {
+            return Faults.Report(e, console, parsed.GetValue(verbose), cancel);
+        }
+    }
+
+    private static Command Root(CliConsole console, Option<bool> verbose)
+    {
+        var root = new ExampledCommand(Name,
+            "Makes videos from text or an image with Pyramidal Flow Matching.",
+            $"{Name} generate \"a small red circle moving right on a black background\" -o red.mp4",
+            $"{Name} doctor")
+        {
+            GenerateCommand.Create(console),
+            EvalCommand.Create(console),
+            TrainCommand.Create(console),
+            DataCommand.Create(console),
+            DoctorCommand.Create(console),
+            verbose,
+            new HelpOption { Action = new HelpWithExamples() },
+            new VersionOption { Action = new ShowVersion() },
+        };
+        return root;
+    }
+}

@@ -1,0 +1,53 @@
+using System.CommandLine;
+using PyramidFlow.Cli.Generating;
+using PyramidFlow.Cli.Output;
+using PyramidFlow.Cli.Parsing;
+using PyramidFlow.Media;
+using PyramidFlow.Training.Sprites;
+
+namespace PyramidFlow.Cli.Commands;
+
+/// <summary><c>data sprites</c>: a contact sheet of the training world.</summary>
+internal static class DataCommand
+{
+    private const int DefaultCount = 12, MostClips = 1000;
+
+    public static Command Create(CliConsole console) => new ExampledCommand("data", "Looks at training data.",
+        $"{CommandLine.Name} data sprites --count 12 --seed 1 -o sheet.png") { Sprites(console) };
+
+    private static ExampledCommand Sprites(CliConsole console)
+    {
+        var count = CliOptions.Whole("--count", "N", $"clips, one in each row [default: {DefaultCount}]", 1);
+        var seed = CliOptions.Seed("--seed", "which data set [default: 1]");
+        var frames = CliOptions.Whole("--frames", "N", "length of the clips [default: 33]", 1);
+        var output = CliOptions.Text("--output", "FILE", "picture to write [default: sheet.png]", "-o");
+        var command = new ExampledCommand("sprites", "Draws clips of the sprites world and prints their captions.",
+            $"{CommandLine.Name} data sprites --count 12 --seed 1 -o sheet.png") { count, seed, frames, output };
+        command.SetAction((parsed, cancel) =>
+        {
+            Draw(parsed.GetValue(count) ?? DefaultCount, (long)(parsed.GetValue(seed) ?? 1), parsed.GetValue(frames) ?? 33,
+                parsed.GetValue(output) ?? "sheet.png", console, cancel);
+            return Task.FromResult(ExitCode.Ok);
+        });
+        return command;
+    }
+
+    private static void Draw(int count, long seed, int frames, string output, CliConsole console, CancellationToken cancel)
+    {
+        OutputFile.Check(output, ".png");
+        if (count > MostClips)
+            throw new UsageException($"--count {count} is more than one sheet holds: use at most {MostClips}");
+        var clips = new List<byte[]>();
+        for (var i = 0; i < count; i++)
+        {
+            cancel.ThrowIfCancellationRequested();
+            var scene = SpriteWorld.Scene(seed, i);
+            clips.Add(SpriteRenderer.Render(scene, frames));
+            console.Note($"{i + 1,4}  {SpriteCaptions.Canonical(scene.Attributes)}");
+        }
+
+        var sheet = SpriteContactSheet.Compose(clips, SpriteWorld.Width, SpriteWorld.Height);
+        PngWriter.Write(output, new RgbImage(sheet.Width, sheet.Height, sheet.Pixels));
+        console.Result(output);
+    }
+}

@@ -1,0 +1,33 @@
+using System.CommandLine;
+using PyramidFlow.Cli.Evaluating;
+using PyramidFlow.Cli.Models;
+using PyramidFlow.Cli.Output;
+using PyramidFlow.Cli.Parsing;
+
+namespace PyramidFlow.Cli.Commands;
+
+/// <summary><c>eval sprites</c>: how often a model makes what the prompt says.</summary>
+internal static class EvalCommand
+{
+    private const int DefaultCount = 200;
+
+    public static Command Create(CliConsole console) => new ExampledCommand("eval", "Measures how good a model is.",
+        $"{CommandLine.Name} eval sprites --count 200 --seed 0") { Sprites(console) };
+
+    private static ExampledCommand Sprites(CliConsole console)
+    {
+        var count = CliOptions.Whole("--count", "N", $"clips to generate and judge [default: {DefaultCount}]", 1);
+        var seed = CliOptions.Seed("--seed", "which prompts and noise [default: 0]");
+        var json = CliOptions.Flag("--json", "print one JSON object instead of a table");
+        var sheet = CliOptions.Text("--sheet", "FILE", "also write a picture of the first 12 clips (.png)");
+        var model = new ModelOptions();
+        var command = new ExampledCommand("sprites",
+            "Generates clips of unseen prompts, measures what they show, and prints the share that is right.",
+            $"{CommandLine.Name} eval sprites --count 200 --seed 0",
+            $"{CommandLine.Name} eval sprites --count 12 --sheet sheet.png --json") { count, seed, json, sheet };
+        model.AddTo(command);
+        command.SetAction((parsed, cancel) => new SpriteEvaluation(console).RunAsync(parsed.GetValue(count) ?? DefaultCount,
+            (long)(parsed.GetValue(seed) ?? 0), model.Read(parsed), parsed.GetValue(json), parsed.GetValue(sheet), cancel));
+        return command;
+    }
+}

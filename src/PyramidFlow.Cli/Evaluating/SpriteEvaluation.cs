@@ -1,0 +1,87 @@
+using PyramidFlow.Cli.Generating;
+using PyramidFlow.Cli.Models;
+using PyramidFlow.Cli.Output;
+using PyramidFlow.Hub;
+using PyramidFlow.Media;
+using PyramidFlow.Pipelines;
+using PyramidFlow.Torch;
+using PyramidFlow.Training.Sprites;
+using PyramidFlow.Training.Vae;
+using PyramidFlow.Vae;
+
+namespace PyramidFlow.Cli.Evaluating;
+
+/// <summary>One run of <c>eval sprites</c>.</summary>
+internal sealed class SpriteEvaluation(CliConsole console)
+{
+    private const int ClipsOnSheet = 12, ReconstructedClips = 16, ReconstructedFrames = 33;
+    private const long CaptionStream = 500, NoiseStream = 501;
+
+    /// <summary>Generates, judges and prints.</summary>
+    public async Task<int> RunAsync(int count, long seed, ModelArguments model, bool json, string? sheet, CancellationToken cancel)
+    {
+        if (sheet is not null)
+            OutputFile.Check(sheet, ".png");
+        var folder = model.Open();
+        var settings = folder.Settings(model.Variant);
+        if (settings.Frames < 5)
+            throw new UsageException($"{folder.Root} makes clips of {settings.Frames} frames, too few to judge motion: set frames in {PipelineSettings.FileName} to 9 or more");
+        using var line = new ProgressLine(console);
+        var accuracy = new SpriteAccuracy();
+        var shown = new List<byte[]>();
+        using (var pipeline = VideoPipeline.Load(folder.Root, model.Options(), null))
+        {
+            for (var i = 0; i < count; i++)
+            {
+                var attributes = SpriteWorld.EvaluationScene(seed, i).Attributes;
+                var request = new GenerationRequest
+                {
+                    Prompt = SpriteCaptions.Caption(attributes, new SpriteRandom(seed, CaptionStream, i)),
+                    Seed = new SpriteRandom(seed, NoiseStream, i).NextUInt64(),
+                };
+                var clip = await GenerateAsync(pipeline, request, settings, new ClipShare(line, i, count), cancel).ConfigureAwait(false);
+                accuracy.Add(attributes, SpriteJudge.Judge(clip, clip.Length / (settings.Width * settings.Height * 3), settings.Width, settings.Height));
+                if (i < ClipsOnSheet)
+                    shown.Add(clip);
+            }
+        }
+
+        line.Update("judging the VAE", "", 1);
+        var psnr = Reconstruction(folder);
+        cancel.ThrowIfCancellationRequested();
+        line.Clear();
+        if (sheet is not null)
+        {
+            var picture = SpriteContactSheet.Compose(shown, settings.Width, settings.Height);
+            PngWriter.Write(sheet, new RgbImage(picture.Width, picture.Height, picture.Pixels));
+            console.Note($"the first {shown.Count} clips are in {sheet}");
+        }
+
+        EvaluationReport.Print(accuracy, psnr, json, console);
+        return ExitCode.Ok;
+    }
+
+    private static async Task<byte[]> GenerateAsync(VideoPipeline pipeline, GenerationRequest request, PipelineSettings settings,
+        IProgress<GenerationProgress> progress, CancellationToken cancel)
+    {
+        using var frames = new MemoryStream(settings.Frames * settings.Width * settings.Height * 3);
+        await foreach (var chunk in pipeline.GenerateAsync(request, progress, cancel).ConfigureAwait(false))
+            frames.Write(chunk.Rgb.Span);
+        return frames.ToArray();
+    }
+
+    private static double Reconstruction(CheckpointFolder folder)
+    {
+        using var vae = new CausalVideoVae(CausalVideoVaeConfig.Read(folder.Vae.ConfigFile));
+        using (var weights = folder.Vae.OpenWeights())
+            vae.Load(weights, ElementType.Float32);
+        return VaeTrainer.Evaluate(vae, ReconstructedFrames, ReconstructedClips);
+    }
+
+    // Progress of one clip as a part of all.
+    private sealed class ClipShare(ProgressLine line, int index, int count) : IProgress<GenerationProgress>
+    {
+        public void Report(GenerationProgress value) =>
+            line.Update("generating", $"clip {index + 1}/{count}", (index + value.Fraction) / count);
+    }
+}

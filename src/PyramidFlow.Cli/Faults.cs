@@ -1,0 +1,37 @@
+using PyramidFlow.Cli.Output;
+
+namespace PyramidFlow.Cli;
+
+/// <summary>Exceptions in the user's words.</summary>
+internal static class Faults
+{
+    /// <summary>Prints one sentence (all of it when verbose) and gives the exit code.</summary>
+    public static int Report(Exception e, CliConsole console, bool verbose, CancellationToken cancel)
+    {
+        if (e is OperationCanceledException && cancel.IsCancellationRequested)
+        {
+            console.Note("cancelled");
+            return ExitCode.Cancelled;
+        }
+
+        console.Fail(Sentence(e));
+        if (verbose)
+            console.Note(e.ToString());
+        return e is UsageException ? ExitCode.WrongUsage : ExitCode.Failed;
+    }
+
+    /// <summary>The first line of what an exception says, without the runtime's additions.</summary>
+    public static string Sentence(Exception e)
+    {
+        var message = e.Message.AsSpan();
+        if (e is ArgumentException { ParamName: { } parameter })
+            message = message.ToString().Replace($" (Parameter '{parameter}')", "", StringComparison.Ordinal);
+        var end = message.IndexOfAny('\r', '\n');
+        var line = (end < 0 ? message : message[..end]).Trim().ToString();
+        return IsForUsers(e) ? line : $"unexpected {e.GetType().Name}: {line}; run it again with --verbose and report what it shows";
+    }
+
+    private static bool IsForUsers(Exception e) =>
+        e is IOException or UnauthorizedAccessException or ArgumentException or FormatException
+        || e.GetType().Namespace!.StartsWith("PyramidFlow", StringComparison.Ordinal);
+}

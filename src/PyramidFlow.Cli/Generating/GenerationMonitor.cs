@@ -1,0 +1,64 @@
+using System.Diagnostics;
+using PyramidFlow.Cli.Output;
+using PyramidFlow.Pipelines;
+
+namespace PyramidFlow.Cli.Generating;
+
+/// <summary>Shows where a generation is and keeps how long its parts took.</summary>
+internal sealed class GenerationMonitor(ProgressLine line) : IProgress<GenerationProgress>
+{
+    private readonly long start = Stopwatch.GetTimestamp();
+    private readonly Dictionary<GenerationPhase, TimeSpan> phases = [];
+    private readonly SortedDictionary<int, TimeSpan> stages = [];
+    private long last = Stopwatch.GetTimestamp();
+    private GenerationProgress? current;
+
+    /// <inheritdoc/>
+    public void Report(GenerationProgress value)
+    {
+        Book(value);
+        current = value;
+        var (milestone, detail) = Words(value);
+        line.Update(milestone, detail, value.Fraction);
+    }
+
+    /// <summary>Such as <c>12 s (loading 0.4 s, denoising 9.1 s in stages 1.0 + 2.6 + 5.5, decoding 2.2 s)</c>.</summary>
+    public string Summary()
+    {
+        Book(null);
+        var parts = phases.OrderBy(phase => phase.Key).Where(phase => phase.Value.TotalSeconds >= 0.05).Select(phase =>
+            $"{Name(phase.Key)} {Durations.Text(phase.Value)}{(phase.Key == GenerationPhase.Denoising ? Stages() : "")}");
+        return $"{Durations.Text(Stopwatch.GetElapsedTime(start))} ({string.Join(", ", parts)})";
+    }
+
+    private string Stages() => " in stages " + string.Join(" + ", stages.Values.Select(t => FormattableString.Invariant($"{t.TotalSeconds:F1}")));
+
+    // A report that says a step is done ends that step; any other one ends what was reported before it.
+    private void Book(GenerationProgress? next)
+    {
+        var now = Stopwatch.GetTimestamp();
+        var time = Stopwatch.GetElapsedTime(last, now);
+        last = now;
+        if ((next is { Phase: GenerationPhase.Denoising, Step: > 0 } ? next : current ?? next) is not { } done)
+            return;
+        phases[done.Phase] = phases.GetValueOrDefault(done.Phase) + time;
+        if (done.Phase == GenerationPhase.Denoising)
+            stages[done.Stage] = stages.GetValueOrDefault(done.Stage) + time;
+    }
+
+    private static (string Milestone, string Detail) Words(GenerationProgress p) => p.Phase switch
+    {
+        GenerationPhase.Denoising => ($"{Name(p.Phase)} unit {p.Unit + 1}/{p.Units}", $"stage {p.Stage + 1}/{p.Stages}, step {p.Step}/{p.Steps}"),
+        GenerationPhase.Decoding => ($"{Name(p.Phase)} unit {p.Unit + 1}/{p.Units}", ""),
+        _ => (Name(p.Phase), ""),
+    };
+
+    private static string Name(GenerationPhase phase) => phase switch
+    {
+        GenerationPhase.Loading => "loading",
+        GenerationPhase.EncodingText => "encoding text",
+        GenerationPhase.EncodingImage => "encoding image",
+        GenerationPhase.Denoising => "denoising",
+        _ => "decoding",
+    };
+}

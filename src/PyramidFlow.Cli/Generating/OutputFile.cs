@@ -1,0 +1,54 @@
+namespace PyramidFlow.Cli.Generating;
+
+/// <summary>The file a command is to write, checked before anything else is done.</summary>
+internal static class OutputFile
+{
+    /// <summary>A name that is free: <c>out.mp4</c>, <c>out-2.mp4</c> and so on.</summary>
+    public static string FreeName(string extension)
+    {
+        var name = "out" + extension;
+        for (var n = 2; File.Exists(name); n++)
+            name = $"out-{n}{extension}";
+        return name;
+    }
+
+    /// <summary>Fails unless the file can be written.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="extensions">What it may end in, with the dot, lower case.</param>
+    /// <exception cref="UsageException">Unknown extension, or a folder that is missing or cannot be written.</exception>
+    public static void Check(string path, params string[] extensions)
+    {
+        if (path.Length == 0)
+            throw new UsageException($"the output file has no name: give one that ends in {Or(extensions)}");
+        if (Directory.Exists(path))
+            throw new UsageException($"{path} is a folder: name a file in it, such as {Path.Combine(path, "out" + extensions[0])}");
+        var extension = Path.GetExtension(path).ToLowerInvariant();
+        if (!extensions.Contains(extension))
+        {
+            throw new UsageException($"cannot write {Path.GetFileName(path)}: "
+                + $"{(extension.Length == 0 ? "it has no extension" : $"{extension} is not a kind of file this makes")}, name it {Or(extensions)}");
+        }
+
+        var folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
+        if (!Directory.Exists(folder))
+            throw new UsageException($"the folder {folder} does not exist: make it with 'mkdir -p {folder}', or choose another");
+        CheckWritable(folder);
+    }
+
+    private static void CheckWritable(string folder)
+    {
+        var probe = Path.Combine(folder, $".pyramidflow-{Guid.NewGuid():N}");
+        try
+        {
+            new FileStream(probe, FileMode.CreateNew, FileAccess.Write, FileShare.None, 1, FileOptions.DeleteOnClose).Dispose();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new UsageException($"the folder {folder} cannot be written to: choose another with -o, or change its permissions", e);
+        }
+    }
+
+    private static string Or(string[] extensions) => extensions.Length == 1
+        ? extensions[0]
+        : $"{string.Join(", ", extensions[..^1])} or {extensions[^1]}";
+}

@@ -1,0 +1,59 @@
+using System.Runtime.CompilerServices;
+using PyramidFlow.Hub;
+using PyramidFlow.Pipelines;
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Cli.Models;
+
+/// <summary>Which model to use and how to run it, as typed.</summary>
+internal sealed record ModelArguments
+{
+    public string Name { get; init; } = ModelCatalog.Default;
+
+    public string? Variant { get; init; }
+
+    public string? Device { get; init; }
+
+    public string? Type { get; init; }
+
+    public int? Threads { get; init; }
+
+    /// <summary>The checkpoint's folder, with the variant checked.</summary>
+    public CheckpointFolder Open()
+    {
+        var folder = CheckpointFolder.Open(ModelCatalog.Find(Name));
+        if (Variant is not null && !folder.Variants.Contains(Variant))
+        {
+            var known = string.Join(", ", folder.Variants.Where(v => v.Length > 0));
+            throw new UsageException($"{Name} has no variant '{Variant}': {(known.Length > 0 ? $"use {known}" : "leave --variant out")}");
+        }
+
+        return folder;
+    }
+
+    /// <summary>How to load it.</summary>
+    public PipelineOptions Options() => new()
+    {
+        Variant = Variant,
+        Device = Device is null ? null : ParseDevice(Device),
+        Type = Type switch { "fp32" => ElementType.Float32, "bf16" => ElementType.BFloat16, "fp16" => ElementType.Float16, _ => null },
+        Threads = Threads,
+    };
+
+    // Not inlined, so that only a run with a GPU touches libtorch before the weights do.
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static Device ParseDevice(string text)
+    {
+        try
+        {
+            var device = PyramidFlow.Torch.Device.Parse(text);
+            return device.Type != DeviceType.Cuda || TorchRuntime.HasCuda
+                ? device
+                : throw new UsageException($"--device {text}: this libtorch sees no GPU; leave --device out, or run {CommandLine.Name} doctor");
+        }
+        catch (FormatException e)
+        {
+            throw new UsageException(e.Message, e);
+        }
+    }
+}

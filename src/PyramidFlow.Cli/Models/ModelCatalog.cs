@@ -1,0 +1,50 @@
+namespace PyramidFlow.Cli.Models;
+
+/// <summary>Finds checkpoint folders by name.</summary>
+internal static class ModelCatalog
+{
+    public const string Default = "sprites";
+    public const string Variable = "PYRAMIDFLOW_MODELS";
+
+    private const string Transformer = "diffusion_transformer*";
+
+    /// <summary>
+    /// Folders that hold models: what <c>PYRAMIDFLOW_MODELS</c> names, then <c>models</c> beside the program and in each
+    /// folder above it (the repository's among them).
+    /// </summary>
+    public static IEnumerable<string> Roots()
+    {
+        foreach (var named in (Environment.GetEnvironmentVariable(Variable) ?? "").Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries))
+            yield return named;
+        for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
+            yield return Path.Combine(folder.FullName, "models");
+    }
+
+    /// <summary>Every model there is; of two with one name the first.</summary>
+    public static IReadOnlyList<(string Name, string Folder)> Known() =>
+        [.. Roots().Where(Directory.Exists)
+            .SelectMany(root => Directory.GetDirectories(root).Order(StringComparer.Ordinal))
+            .Where(IsModel)
+            .Select(folder => (Path.GetFileName(folder), folder))
+            .DistinctBy(model => model.Item1)];
+
+    /// <summary>The folder of a model given by name or as a folder.</summary>
+    /// <exception cref="UsageException">There is no such model.</exception>
+    public static string Find(string nameOrFolder)
+    {
+        if (IsModel(nameOrFolder))
+            return nameOrFolder;
+        var known = Known();
+        if (known.FirstOrDefault(model => model.Name == nameOrFolder).Folder is { } found)
+            return found;
+        if (Directory.Exists(nameOrFolder))
+            throw new UsageException($"{nameOrFolder} is not a checkpoint folder: it has no diffusion_transformer_384p, _768p or _image in it");
+        var choices = known.Count > 0
+            ? $"use {string.Join(", ", known.Select(model => model.Name))} or the folder of a checkpoint"
+            : $"none is installed; name the folder of a checkpoint, or set {Variable} to the folder around it";
+        throw new UsageException($"unknown model '{nameOrFolder}': {choices}");
+    }
+
+    private static bool IsModel(string folder) =>
+        folder.Length > 0 && Directory.Exists(folder) && Directory.EnumerateDirectories(folder, Transformer).Any();
+}

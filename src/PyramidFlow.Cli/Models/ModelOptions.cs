@@ -1,0 +1,29 @@
+using System.CommandLine;
+using PyramidFlow.Cli.Parsing;
+
+namespace PyramidFlow.Cli.Models;
+
+/// <summary>The options that choose a model and how it runs; the same for every command that runs one.</summary>
+internal sealed class ModelOptions
+{
+    private readonly Option<string?> model = CliOptions.Text("--model", "DIR|NAME", $"checkpoint folder, or a name that {CommandLine.Name} doctor lists [default: {ModelCatalog.Default}]");
+    private readonly Option<string?> variant = CliOptions.Text("--variant", "NAME", "transformer of the checkpoint: 384p, 768p or image [default: its first]");
+    private readonly Option<string?> device = CliOptions.Text("--device", "NAME", "cpu, cuda or cuda:N [default: cpu]");
+    private readonly Option<string?> type = CliOptions.Choice("--dtype", "number type to compute in [default: fp32 on a CPU, bf16 on a GPU]", "fp32", "bf16", "fp16");
+    private readonly Option<int?> threads = CliOptions.Whole("--threads", "N", "CPU threads [default: all]", 1);
+
+    public void AddTo(Command command)
+    {
+        foreach (var option in (Option[])[model, variant, device, type, threads])
+            command.Options.Add(option);
+    }
+
+    public ModelArguments Read(ParseResult parsed) => new()
+    {
+        Name = parsed.GetValue(model) ?? ModelCatalog.Default,
+        Variant = parsed.GetValue(variant),
+        Device = parsed.GetValue(device),
+        Type = parsed.GetValue(type),
+        Threads = parsed.GetValue(threads),
+    };
+}

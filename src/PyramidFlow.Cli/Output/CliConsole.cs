@@ -1,0 +1,60 @@
+using Spectre.Console;
+
+namespace PyramidFlow.Cli.Output;
+
+/// <summary>Where a command writes: results to one stream, everything else to the other.</summary>
+/// <param name="output">Results.</param>
+/// <param name="error">Progress, notes, warnings and errors.</param>
+/// <param name="isTerminal">Whether a person watches <paramref name="error"/>: colours and a progress line.</param>
+/// <param name="width">Columns of that terminal.</param>
+internal sealed class CliConsole(TextWriter output, TextWriter error, bool isTerminal = false, int width = 80)
+{
+    // Nothing is wrapped where nobody watches: a sentence stays one line for scripts.
+    private const int NoWrap = 4096;
+
+    // Built on first use: the help needs neither.
+    private readonly Lazy<IAnsiConsole> errorConsole = new(() => Build(error, isTerminal, width));
+
+    public TextWriter Out { get; } = output;
+
+    public TextWriter Error { get; } = error;
+
+    public bool IsTerminal { get; } = isTerminal;
+
+    public int Width { get; } = width;
+
+    /// <summary>The console of this process.</summary>
+    public static CliConsole OfProcess()
+    {
+        var terminal = !Console.IsErrorRedirected && Environment.GetEnvironmentVariable("TERM") != "dumb";
+        return new CliConsole(Console.Out, Console.Error, terminal, terminal ? Math.Max(20, Console.WindowWidth) : 80);
+    }
+
+    /// <summary>One line of the result.</summary>
+    public void Result(string line) => Out.WriteLine(line);
+
+    /// <summary>A table of the result.</summary>
+    public void Result(Table table) => Build(Out, IsTerminal && Out == Console.Out && !Console.IsOutputRedirected, Width).Write(table);
+
+    /// <summary>Something worth knowing.</summary>
+    public void Note(string text) => Error.WriteLine(text);
+
+    /// <summary>Something the user should look at, though the command goes on.</summary>
+    public void Warn(string sentence) => errorConsole.Value.MarkupLineInterpolated($"[yellow]warning: {sentence}[/]");
+
+    /// <summary>Why the command failed.</summary>
+    public void Fail(string sentence) => errorConsole.Value.MarkupLineInterpolated($"[red]error:[/] {sentence}");
+
+    private static IAnsiConsole Build(TextWriter writer, bool terminal, int width)
+    {
+        var console = AnsiConsole.Create(new AnsiConsoleSettings
+        {
+            Out = new AnsiConsoleOutput(writer),
+            Ansi = terminal ? AnsiSupport.Detect : AnsiSupport.No,
+            ColorSystem = terminal ? ColorSystemSupport.Detect : ColorSystemSupport.NoColors,
+            Interactive = InteractionSupport.No,
+        });
+        console.Profile.Width = terminal ? width : NoWrap;
+        return console;
+    }
+}

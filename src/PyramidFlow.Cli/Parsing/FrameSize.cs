@@ -1,0 +1,4 @@
+namespace PyramidFlow.Cli.Parsing;
+
+/// <summary>Pixels of a frame.</summary>
+internal readonly record struct FrameSize(int Width, int Height);

@@ -1,0 +1,76 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using PyramidFlow.Cli.Output;
+
+namespace PyramidFlow.Cli.Parsing;
+
+/// <summary>What the parser refused, as one sentence.</summary>
+internal static class WrongUsage
+{
+    public static int Report(ParseResult parsed, CliConsole console)
+    {
+        var command = parsed.CommandResult.Command;
+        console.Fail(Sentence(parsed, command));
+        console.Note($"see {FullName(parsed.CommandResult)} --help");
+        return ExitCode.WrongUsage;
+    }
+
+    /// <summary>The nearest of some names, when it is near enough to be a slip of the fingers.</summary>
+    public static string? Nearest(string typed, IEnumerable<string> names)
+    {
+        var (name, distance) = names.Select(n => (n, Distance(typed, n))).DefaultIfEmpty(("", int.MaxValue)).MinBy(pair => pair.Item2);
+        return distance <= Math.Max(1, typed.Length / 3) ? name : null;
+    }
+
+    private static string Sentence(ParseResult parsed, Command command)
+    {
+        if (parsed.UnmatchedTokens is [var token, ..])
+            return Unmatched(token, parsed, command);
+        var values = parsed.Errors.FirstOrDefault(e => e.SymbolResult is ArgumentResult or OptionResult);
+        if (values is null && command.Subcommands.Count > 0)
+            return $"{FullName(parsed.CommandResult)} needs a command: {string.Join(", ", command.Subcommands.Select(c => c.Name))}";
+        return (values ?? parsed.Errors[0]).Message.TrimEnd('.');
+    }
+
+    private static string Unmatched(string token, ParseResult parsed, Command command)
+    {
+        var isOption = token.StartsWith('-');
+        if (!isOption && command.Arguments is [var argument, ..])
+        {
+            // An unknown option before the prompt is taken for the prompt.
+            return parsed.GetResult(argument)?.Tokens is [{ Value: ['-', ..] slip }, ..]
+                ? Unmatched(slip, parsed, command)
+                : $"'{token}' is one word too many: put the prompt in quotes";
+        }
+
+        var names = isOption ? OptionNames(parsed.CommandResult) : command.Subcommands.Select(c => c.Name);
+        var kind = isOption ? "option" : command.Subcommands.Count > 0 ? "command" : "argument";
+        if (Nearest(token, names) is { } near)
+            return $"unknown {kind} '{token}': did you mean {near}?";
+        return kind == "command"
+            ? $"unknown command '{token}': use {string.Join(", ", names)}"
+            : $"unknown {kind} '{token}': leave it out";
+    }
+
+    private static IEnumerable<string> OptionNames(CommandResult result) =>
+        result.Command.Options.SelectMany(o => o.Aliases.Prepend(o.Name)).Append("--verbose").Append("--help");
+
+    private static string FullName(CommandResult result) => result.Parent is CommandResult parent
+        ? $"{FullName(parent)} {result.Command.Name}"
+        : result.Command.Name;
+
+    // Levenshtein.
+    private static int Distance(string a, string b)
+    {
+        var row = Enumerable.Range(0, b.Length + 1).ToArray();
+        for (var i = 1; i <= a.Length; i++)
+        {
+            var corner = row[0];
+            row[0] = i;
+            for (var j = 1; j <= b.Length; j++)
+                (corner, row[j]) = (row[j], Math.Min(Math.Min(row[j], row[j - 1]) + 1, corner + (a[i - 1] == b[j - 1] ? 0 : 1)));
+        }
+
+        return row[^1];
+    }
+}

@@ -1,0 +1,40 @@
+using PyramidFlow.Cli.Output;
+using PyramidFlow.Torch;
+using PyramidFlow.Training;
+using PyramidFlow.Training.Runs;
+
+namespace PyramidFlow.Cli.Training;
+
+/// <summary>One run of <c>train</c>: the only place that calls the trainers.</summary>
+internal static class TrainRun
+{
+    /// <summary>A training that can be stopped and taken up again.</summary>
+    public delegate void Entry(string config, string folder, IProgress<TrainingProgress> progress, CancellationToken cancel);
+
+    public static void Vae(string config, string folder, IProgress<TrainingProgress> progress, CancellationToken cancel) =>
+        SpriteTraining.RunVae(config, folder, progress, cancel);
+
+    public static void Dit(string config, string folder, IProgress<TrainingProgress> progress, CancellationToken cancel) =>
+        SpriteTraining.RunDit(config, folder, progress, cancel);
+
+    public static async Task<int> RunAsync(Entry entry, string config, string folder, int? threads, CliConsole console, CancellationToken cancel)
+    {
+        if (!File.Exists(config))
+            throw new UsageException($"{config} does not exist: the configurations that come with the program are in configs/");
+        if (File.Exists(folder))
+            throw new UsageException($"{folder} is a file: --out takes a folder");
+        if (threads is { } count)
+            TorchRuntime.Threads = count;
+        using var line = new ProgressLine(console);
+        await Task.Run(() => entry(config, folder, new TrainingMonitor(line), cancel), CancellationToken.None).ConfigureAwait(false);
+        line.Clear();
+        if (cancel.IsCancellationRequested)
+        {
+            console.Note("stopped and saved: the same command goes on from here");
+            return ExitCode.Cancelled;
+        }
+
+        console.Result(folder);
+        return ExitCode.Ok;
+    }
+}

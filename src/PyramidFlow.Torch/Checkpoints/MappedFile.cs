@@ -1,0 +1,112 @@
+using System.IO.MemoryMappedFiles;
+
+namespace PyramidFlow.Torch.Checkpoints;
+
+/// <summary>
+/// A file mapped into memory, copy-on-write: a tensor over it can be written without touching the file. The map stays
+/// until this object and every tensor over it are gone.
+/// </summary>
+internal sealed unsafe class MappedFile : IDisposable
+{
+    private readonly MemoryMappedFile map;
+    private readonly MemoryMappedViewAccessor view;
+    private readonly byte* start;
+    private int references = 1;
+    private int disposed;
+
+    private MappedFile(string path, FileStream stream)
+    {
+        Path = path;
+        Length = stream.Length;
+        map = MemoryMappedFile.CreateFromFile(stream, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
+        try
+        {
+            view = map.CreateViewAccessor(0, Length, MemoryMappedFileAccess.CopyOnWrite);
+            view.SafeMemoryMappedViewHandle.AcquirePointer(ref start);
+        }
+        catch
+        {
+            view?.Dispose();
+            map.Dispose();
+            throw;
+        }
+    }
+
+    internal string Path { get; }
+
+    internal long Length { get; }
+
+    /// <summary>Maps a file of at least <paramref name="minimum"/> bytes.</summary>
+    /// <exception cref="CheckpointException">It is missing, cannot be read, or is shorter.</exception>
+    internal static MappedFile Open(string path, int minimum)
+    {
+        try
+        {
+            // The length of the open file: a FileInfo would tell that of a link.
+            using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete);
+            if (stream.Length < minimum)
+                throw new CheckpointException($"{path} is damaged: it has only {stream.Length} bytes; download or write it again");
+            var file = new MappedFile(path, stream);
+            if (!file.IsLfsPointer())
+                return file;
+            file.Dispose();
+            throw new CheckpointException($"{path} is only a git-lfs pointer, not the weights: run git lfs pull in that folder");
+        }
+        catch (Exception e) when (e is UnauthorizedAccessException || (e is IOException and not CheckpointException))
+        {
+            throw new CheckpointException(
+                e is FileNotFoundException or DirectoryNotFoundException ? $"{path} does not exist"
+                : Directory.Exists(path) ? $"{path} is a folder where a weights file is expected"
+                : $"{path} cannot be read: {e.Message}",
+                e);
+        }
+    }
+
+    /// <summary>Address of a byte; the caller has checked that it lies in the file.</summary>
+    internal nint Address(long offset)
+    {
+        ObjectDisposedException.ThrowIf(disposed != 0, typeof(MappedFile));
+        return (nint)(start + offset);
+    }
+
+    /// <summary>Bytes of the file; the caller has checked that they lie in it.</summary>
+    internal ReadOnlySpan<byte> Bytes(long offset, long length) => new((void*)Address(offset), checked((int)length));
+
+    /// <summary>A row-major tensor over the file's pages, or a copy where they are not aligned to the element type.</summary>
+    internal Tensor Tensor(long offset, long[] shape, ElementType type)
+    {
+        var address = Address(offset);
+        if (shape.Contains(0))
+            return Torch.Tensor.Empty(shape, type);
+        Interlocked.Increment(ref references);
+        var tensor = Torch.Tensor.FromMemory(address, shape, type, new Lease(this));
+        if (address % type.Size() == 0)
+            return tensor;
+        using (tensor)
+            return tensor.Clone();
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref disposed, 1) == 0)
+            Release();
+    }
+
+    // What git leaves in the place of a large file when git-lfs is not installed.
+    private bool IsLfsPointer() => Bytes(0, Math.Min(Length, 64)).StartsWith("version https://git-lfs"u8);
+
+    private void Release()
+    {
+        if (Interlocked.Decrement(ref references) > 0)
+            return;
+        view.SafeMemoryMappedViewHandle.ReleasePointer();
+        view.Dispose();
+        map.Dispose();
+    }
+
+    private sealed class Lease(MappedFile file) : IDisposable
+    {
+        public void Dispose() => file.Release();
+    }
+}

@@ -1,0 +1,275 @@
+using System.Buffers.Binary;
+using System.Text;
+
+namespace PyramidFlow.Torch.Checkpoints;
+
+/// <summary>
+/// Reads the pickle of a PyTorch checkpoint. It knows the instructions and names that tensors in containers need and
+/// refuses everything else; nothing a pickle says is ever run. Time and memory are bounded by the length of the pickle.
+/// </summary>
+/// <param name="path">What to call the file in an error.</param>
+internal sealed class PickleReader(string path)
+{
+    private const int MaxBytes = 16 << 20;
+    private const int MaxInstructions = 4 << 20;
+    private const int MaxNameLength = 256;
+
+    private static readonly UTF8Encoding StrictUtf8 = new(false, throwOnInvalidBytes: true);
+    private static readonly object Mark = new();
+
+    private readonly List<object?> stack = [];
+    private readonly Dictionary<long, object?> memo = [];
+
+    /// <summary>The object the pickle describes.</summary>
+    /// <exception cref="CheckpointException">It is damaged, too large, or asks for something else than tensors.</exception>
+    internal object? Read(ReadOnlySpan<byte> pickle)
+    {
+        if (pickle.Length > MaxBytes)
+            throw Fault($"its list of tensors has {pickle.Length} bytes, more than the {MaxBytes} allowed");
+        var input = new Input(pickle);
+        try
+        {
+            for (var i = 0; i < MaxInstructions; i++)
+            {
+                var instruction = (char)input.Byte();
+                if (instruction == '.')
+                    return Pop();
+                Run(instruction, ref input);
+            }
+        }
+        catch (Exception e) when (e is ArgumentException or InvalidCastException)
+        {
+            throw Fault("its list of tensors is damaged: download or write it again", e);
+        }
+
+        throw Fault($"its list of tensors has more than {MaxInstructions} instructions");
+    }
+
+    private void Run(char instruction, ref Input input)
+    {
+        switch (instruction)
+        {
+            case '\x80':                                                // PROTO
+                _ = input.Byte();
+                break;
+            case '\x95':                                                // FRAME
+                _ = input.Take(8);
+                break;
+            case '(':
+                stack.Add(Mark);
+                break;
+            case '0':
+                _ = Pop();
+                break;
+            case 'N':
+                stack.Add(null);
+                break;
+            case '\x88' or '\x89':                                      // NEWTRUE, NEWFALSE
+                stack.Add(instruction == '\x88');
+                break;
+            case 'K':                                                   // BININT1
+                stack.Add((long)input.Byte());
+                break;
+            case 'M':                                                   // BININT2
+                stack.Add((long)BinaryPrimitives.ReadUInt16LittleEndian(input.Take(2)));
+                break;
+            case 'J':                                                   // BININT
+                stack.Add((long)BinaryPrimitives.ReadInt32LittleEndian(input.Take(4)));
+                break;
+            case '\x8a':                                                // LONG1
+                stack.Add(Integer(input.Take(input.Byte())));
+                break;
+            case '\x8b':                                                // LONG4
+                stack.Add(Integer(input.Take(input.Length32())));
+                break;
+            case 'G':                                                   // BINFLOAT
+                stack.Add(BinaryPrimitives.ReadDoubleBigEndian(input.Take(8)));
+                break;
+            case 'X' or 'T':                                            // BINUNICODE, BINSTRING
+                stack.Add(StrictUtf8.GetString(input.Take(input.Length32())));
+                break;
+            case '\x8c' or 'U':                                         // SHORT_BINUNICODE, SHORT_BINSTRING
+                stack.Add(StrictUtf8.GetString(input.Take(input.Byte())));
+                break;
+            case 'B':                                                   // BINBYTES
+                _ = input.Take(input.Length32());
+                stack.Add(PickleIgnored.Instance);
+                break;
+            case 'C':                                                   // SHORT_BINBYTES
+                _ = input.Take(input.Byte());
+                stack.Add(PickleIgnored.Instance);
+                break;
+            case 'q':                                                   // BINPUT
+                memo[input.Byte()] = Peek();
+                break;
+            case 'r':                                                   // LONG_BINPUT
+                memo[input.Length32()] = Peek();
+                break;
+            case '\x94':                                                // MEMOIZE
+                memo[memo.Count] = Peek();
+                break;
+            case 'h':                                                   // BINGET
+                stack.Add(Recall(input.Byte()));
+                break;
+            case 'j':                                                   // LONG_BINGET
+                stack.Add(Recall(input.Length32()));
+                break;
+            case 'c':                                                   // GLOBAL
+                stack.Add(Global(input.Line(), input.Line()));
+                break;
+            case '\x93':                                                // STACK_GLOBAL
+                var name = (string)Pop()!;
+                stack.Add(Global((string)Pop()!, name));
+                break;
+            case 'Q':                                                   // BINPERSID
+                stack.Add(Storage(Pop()));
+                break;
+            case 'R':                                                   // REDUCE
+                var arguments = (object?[])Pop()!;
+                stack.Add(PickleGlobals.Call(Pop(), arguments) ?? throw new ArgumentException("not the arguments of this function"));
+                break;
+            case 'b':                                                   // BUILD: attributes, such as a state dict's _metadata
+                _ = Pop();
+                if (Peek() is not (PickleDictionary or PickleTensor))
+                    throw new ArgumentException("attributes of something that has none");
+                break;
+            default:
+                Collect(instruction);
+                break;
+        }
+    }
+
+    private void Collect(char instruction)
+    {
+        switch (instruction)
+        {
+            case '}':
+                stack.Add(new PickleDictionary());
+                break;
+            case ']':
+                stack.Add(new List<object?>());
+                break;
+            case ')':
+                stack.Add(Array.Empty<object?>());
+                break;
+            case 't':
+                stack.Add(PopToMark());
+                break;
+            case '\x85' or '\x86' or '\x87':                            // TUPLE1 to TUPLE3
+                stack.Add(PopMany(instruction - '\x84'));
+                break;
+            case 'a':                                                   // APPEND
+                var item = Pop();
+                ((List<object?>)Peek()!).Add(item);
+                break;
+            case 'e':                                                   // APPENDS
+                var items = PopToMark();
+                ((List<object?>)Peek()!).AddRange(items);
+                break;
+            case 's':                                                   // SETITEM
+                SetItems(PopMany(2));
+                break;
+            case 'u':                                                   // SETITEMS
+                SetItems(PopToMark());
+                break;
+            default:
+                throw Fault($"it uses the pickle instruction 0x{(int)instruction:x2}, which plain checkpoints do not need: refused");
+        }
+    }
+
+    private void SetItems(object?[] items)
+    {
+        if (items.Length % 2 != 0)
+            throw new ArgumentException("a key without a value");
+        var dictionary = (PickleDictionary)Peek()!;
+        for (var i = 0; i < items.Length; i += 2)
+            dictionary.Items.Add((items[i], items[i + 1]));
+    }
+
+    private object Global(string module, string name) => PickleGlobals.Find(module, name) ?? throw new CheckpointException(
+        $"{path} asks to run {Printable(module)}.{Printable(name)}: it is not a plain checkpoint, refused; "
+        + "save only the weights, with torch.save(model.state_dict(), ...) or as safetensors");
+
+    private PickleStorage Storage(object? id) => id is object?[] and ["storage", PickleStorageClass kind, string entry, string, long count, ..]
+        ? new PickleStorage(kind.Type, entry, count)
+        : throw Fault("it refers to something outside itself that is not a storage of tensors: refused");
+
+    private object? Recall(long index) =>
+        memo.TryGetValue(index, out var value) ? value : throw new ArgumentException("nothing was put there");
+
+    private object? Peek() => stack.Count > 0 && !ReferenceEquals(stack[^1], Mark)
+        ? stack[^1]
+        : throw new ArgumentException("the stack is empty");
+
+    private object? Pop()
+    {
+        var value = Peek();
+        stack.RemoveAt(stack.Count - 1);
+        return value;
+    }
+
+    private object?[] PopMany(int count)
+    {
+        var start = stack.Count - count;
+        if (start < 0 || stack.IndexOf(Mark, start) >= 0)
+            throw new ArgumentException("the stack is empty");
+        return Cut(start, start);
+    }
+
+    private object?[] PopToMark()
+    {
+        var mark = stack.LastIndexOf(Mark);
+        return mark >= 0 ? Cut(mark, mark + 1) : throw new ArgumentException("there is no mark");
+    }
+
+    private object?[] Cut(int from, int first)
+    {
+        var items = stack.GetRange(first, stack.Count - first).ToArray();
+        stack.RemoveRange(from, stack.Count - from);
+        return items;
+    }
+
+    // Python's numbers have any length; those beyond 64 bits (random seeds) are of no use here, and never a size.
+    private static object Integer(ReadOnlySpan<byte> bytes)
+    {
+        if (bytes.Length > 8)
+            return PickleIgnored.Instance;
+        var value = bytes.Length > 0 && (sbyte)bytes[^1] < 0 ? -1L : 0;
+        for (var i = bytes.Length - 1; i >= 0; i--)
+            value = (value << 8) | bytes[i];
+        return value;
+    }
+
+    private static string Printable(string name) => string.Concat(name.Select(c => c is > ' ' and < '\x7f' ? c : '?'));
+
+    private CheckpointException Fault(string fault, Exception? inner = null) =>
+        new($"{path} is not a readable PyTorch checkpoint: {fault}", inner);
+
+    private ref struct Input(ReadOnlySpan<byte> rest)
+    {
+        private ReadOnlySpan<byte> rest = rest;
+
+        internal byte Byte() => Take(1)[0];
+
+        internal long Length32() => BinaryPrimitives.ReadUInt32LittleEndian(Take(4));
+
+        internal ReadOnlySpan<byte> Take(long length)
+        {
+            if (length > rest.Length)
+                throw new ArgumentException("the pickle ends too early");
+            var taken = rest[..(int)length];
+            rest = rest[(int)length..];
+            return taken;
+        }
+
+        internal string Line()
+        {
+            var end = rest[..Math.Min(rest.Length, MaxNameLength)].IndexOf((byte)'\n');
+            if (end < 0)
+                throw new ArgumentException("a name without an end");
+            var line = StrictUtf8.GetString(rest[..end]);
+            rest = rest[(end + 1)..];
+            return line;
+        }
+    }
+}

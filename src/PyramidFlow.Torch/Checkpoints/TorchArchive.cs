@@ -1,0 +1,150 @@
+using System.Globalization;
+
+namespace PyramidFlow.Torch.Checkpoints;
+
+/// <summary>
+/// The tensors of a PyTorch checkpoint (<c>.bin</c>, <c>.pt</c>, <c>.pth</c>) as <c>torch.save</c> has written them since
+/// 1.6: a zip file with a pickle and one entry for each storage. The pickle is read, never run: see
+/// <see cref="CheckpointException"/> for everything that is not tensors in dictionaries and lists. Nested containers are
+/// flattened to keys with dots (<c>{"model": {"weight": ...}}</c> is <c>model.weight</c>); numbers, strings and the like
+/// between the tensors are left out. Row-major tensors lie over the file's own pages, others are copied when read.
+/// </summary>
+public sealed class TorchArchive : StateSource
+{
+    private readonly MappedFile file;
+    private readonly Dictionary<string, Placed> entries = [];
+
+    private TorchArchive(MappedFile file) => this.file = file;
+
+    /// <inheritdoc/>
+    public override string Name => file.Path;
+
+    /// <inheritdoc/>
+    public override IReadOnlyCollection<string> Keys => entries.Keys;
+
+    /// <summary>Maps a file and checks it whole: zip directory, pickle, and that every tensor lies inside its storage.</summary>
+    /// <param name="path">The checkpoint.</param>
+    /// <exception cref="CheckpointException">
+    /// The file is missing, cut off, of the format before 1.6, big-endian, or asks for anything but tensors; the message
+    /// names what.
+    /// </exception>
+    public static TorchArchive Open(string path)
+    {
+        var file = MappedFile.Open(path, minimum: 4);
+        try
+        {
+            CheckFormat(file);
+            var archive = new TorchArchive(file);
+            archive.Read();
+            return archive;
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public override (long[] Shape, ElementType Type) Describe(string key) => (entries[key].Tensor.Shape, entries[key].Tensor.Type);
+
+    /// <inheritdoc/>
+    public override Tensor Read(string key)
+    {
+        var (tensor, start, extent) = entries[key];
+        if (Shapes.IsRowMajor(tensor.Shape, tensor.Strides))
+            return file.Tensor(start, tensor.Shape, tensor.Type);
+        using var scope = new TensorScope();
+        var flat = file.Tensor(start, [extent], tensor.Type);
+        return scope.Keep(flat.AsStrided(tensor.Shape, tensor.Strides).Contiguous());
+    }
+
+    /// <inheritdoc/>
+    public override void Dispose()
+    {
+        file.Dispose();
+        base.Dispose();
+    }
+
+    private static void CheckFormat(MappedFile file)
+    {
+        var start = file.Bytes(0, 4);
+        if (start.SequenceEqual("PK\x03\x04"u8))
+            return;
+        throw new CheckpointException(start[0] == 0x80
+            ? $"{file.Path} is in PyTorch's format before 1.6, which is not read here: load it in PyTorch and save it again with "
+                + "torch.save, or convert it to safetensors"
+            : $"{file.Path} is not a PyTorch checkpoint: it does not begin like a zip file; download it again");
+    }
+
+    private void Read()
+    {
+        var zip = new StoredZip(file);
+        var pickles = zip.Entries.Keys.Where(name => name.EndsWith("/data.pkl", StringComparison.Ordinal)
+            && name.IndexOf('/', StringComparison.Ordinal) == name.Length - "/data.pkl".Length).ToList();
+        if (pickles.Count != 1)
+            throw Fault($"it holds {pickles.Count} lists of tensors (data.pkl) where one belongs; save it again with torch.save");
+        var root = pickles[0][..^"data.pkl".Length];
+        if (zip.Entries.TryGetValue(root + "byteorder", out var order)
+            && (order.Length != 6 || !file.Bytes(order.Offset, 6).SequenceEqual("little"u8)))
+        {
+            throw Fault("it was written by a big-endian machine: save it again on a little-endian one, or as safetensors");
+        }
+
+        var (offset, length) = zip.Entries[pickles[0]];
+        var content = new PickleReader(file.Path).Read(file.Bytes(offset, Math.Min(length, int.MaxValue)));
+        foreach (var (key, tensor) in new PickleTensors(file.Path).Flatten(content))
+        {
+            if (!entries.TryAdd(key, Place(key, tensor, zip, root)))
+                throw Fault($"it holds the key {key} twice");
+        }
+
+        if (entries.Count == 0)
+            throw Fault("it holds no named tensors: save model.state_dict()");
+    }
+
+    private Placed Place(string key, PickleTensor tensor, StoredZip zip, string root)
+    {
+        var storage = tensor.Storage;
+        if (!zip.Entries.TryGetValue($"{root}data/{storage.Entry}", out var bytes))
+            throw Damaged($"{key} lies in storage {storage.Entry}, which is not in the file");
+        var size = tensor.Type.Size();
+        var available = bytes.Length / size;
+        var claimed = storage.Type is null ? storage.Count / size : storage.Count;
+        if (claimed < 0 || claimed > available)
+            throw Damaged($"storage {storage.Entry} of {key} claims {storage.Count} elements and has {bytes.Length} bytes");
+        try
+        {
+            if (tensor.Offset < 0 || tensor.Shape.Any(n => n < 0) || tensor.Strides.Any(n => n < 0))
+                throw Damaged($"{key} has a negative offset, size or stride");
+            var count = Shapes.ElementCount(tensor.Shape);
+            long extent = 0;
+            if (count > 0)
+            {
+                extent = 1;
+                for (var i = 0; i < tensor.Shape.Length; i++)
+                    extent = checked(extent + ((tensor.Shape[i] - 1) * tensor.Strides[i]));
+            }
+
+            // More elements than the storage holds would lie over each other: a few bytes that become terabytes when copied.
+            if (count > claimed || checked(tensor.Offset + extent) > claimed)
+            {
+                throw Damaged(string.Create(CultureInfo.InvariantCulture,
+                    $"{key} [{string.Join(", ", tensor.Shape)}] at {tensor.Offset} does not lie in its storage of {claimed} elements"));
+            }
+
+            return new Placed(tensor, bytes.Offset + (tensor.Offset * size), extent);
+        }
+        catch (OverflowException)
+        {
+            throw Damaged($"{key} has a shape that no memory holds");
+        }
+    }
+
+    private CheckpointException Damaged(string fault) => Fault(fault + "; download or write it again");
+
+    private CheckpointException Fault(string fault) => new($"{file.Path} is not a readable PyTorch checkpoint: {fault}");
+
+    /// <summary>A tensor, its first byte in the file, and the elements from its first to its last.</summary>
+    private sealed record Placed(PickleTensor Tensor, long Start, long Extent);
+}

@@ -1,0 +1,121 @@
+using System.Globalization;
+using System.Text;
+using System.Text.RegularExpressions;
+
+namespace PyramidFlow.Media;
+
+/// <summary>
+/// Reads still pictures (PNG, JPEG, WebP, AVIF, GIF, BMP and the like, told by content and not by name). The camera's
+/// rotation is applied; transparent parts become white, as viewers show them.
+/// </summary>
+public static partial class ImageReader
+{
+    /// <summary>Pictures with more pixels are refused before they are decoded: 100 million.</summary>
+    public const int MaxPixels = 100_000_000;
+
+    // Still pictures only: a playlist or script of the same name must not make ffmpeg open other files.
+    private const string Formats = "apng,bmp_pipe,gif,gif_pipe,j2k_pipe,jpeg_pipe,jpegls_pipe,jpegxl_pipe,pam_pipe,pbm_pipe,"
+        + "pgm_pipe,png_pipe,ppm_pipe,qoi_pipe,webp_pipe,mov,mp4,m4a,3gp,3g2,mj2";
+
+    /// <summary>Reads a picture.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="coverWidth">Width to resize to, or null for its own; the picture is cut to the shape, centred.</param>
+    /// <param name="coverHeight">Height to resize to; given together with <paramref name="coverWidth"/>.</param>
+    /// <param name="ct">Stops the decoder.</param>
+    /// <param name="tools">Which ffmpeg; by default what the environment names.</param>
+    /// <exception cref="MediaException">The file is missing, is no picture, is damaged or too large.</exception>
+    public static async Task<RgbImage> ReadAsync(string path, int? coverWidth = null, int? coverHeight = null,
+        CancellationToken ct = default, FfmpegTools? tools = null)
+    {
+        CoverCrop.Check(coverWidth, coverHeight);
+        try
+        {
+            await using var source = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 16, useAsync: true);
+            return await ReadAsync(source, path, coverWidth, coverHeight, ct, tools).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new MediaException($"{path} does not exist", e);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new MediaException($"cannot read {path}: {(Directory.Exists(path) ? "it is a folder" : e.Message)}", e);
+        }
+    }
+
+    /// <summary>Reads a picture from a stream, for example an upload.</summary>
+    /// <param name="source">The encoded picture, from its first byte.</param>
+    /// <param name="name">What to call it in an error.</param>
+    /// <param name="coverWidth">Width to resize to, or null for its own; the picture is cut to the shape, centred.</param>
+    /// <param name="coverHeight">Height to resize to; given together with <paramref name="coverWidth"/>.</param>
+    /// <param name="ct">Stops the decoder.</param>
+    /// <param name="tools">Which ffmpeg; by default what the environment names.</param>
+    /// <exception cref="MediaException">It is no picture, is damaged or too large.</exception>
+    public static async Task<RgbImage> ReadAsync(Stream source, string name, int? coverWidth = null, int? coverHeight = null,
+        CancellationToken ct = default, FfmpegTools? tools = null)
+    {
+        CoverCrop.Check(coverWidth, coverHeight);
+        var resize = coverWidth is { } w && coverHeight is { } h ? CoverCrop.Filter(w, h) + "," : "";
+        string[] arguments =
+        [
+            "-hide_banner", "-loglevel", "error", "-xerror", "-err_detect", "explode",
+            "-protocol_whitelist", "pipe", "-format_whitelist", Formats,
+            "-max_pixels", MaxPixels.ToString(CultureInfo.InvariantCulture), "-i", "pipe:0",
+            "-filter_complex",
+            "[0:v:0]format=rgba,split[picture][copy];[copy]lutrgb=r=255:g=255:b=255:a=255[white];"
+            + $"[white][picture]overlay=format=rgb,{resize}format=rgb24",
+            "-frames:v", "1", "-f", "image2pipe", "-c:v", "ppm", "pipe:1",
+        ];
+        await using var process = FfmpegProcess.Start((tools ?? FfmpegTools.FromEnvironment()).Ffmpeg, arguments, ct);
+        var feeding = process.FeedAsync(source);
+        RgbImage? image;
+        try
+        {
+            image = await ReadPixmapAsync(process.Output, ct).ConfigureAwait(false);
+        }
+        finally
+        {
+            process.Output.Close();
+            await feeding.ConfigureAwait(false);
+        }
+
+        var exitCode = await process.ExitCodeAsync().ConfigureAwait(false);
+        return exitCode == 0 && image is not null ? image : throw Failure(name, process.Errors);
+    }
+
+    private static MediaException Failure(string name, LastLines errors)
+    {
+        if (errors.Find(TooManyPixels()) is { } size)
+        {
+            return new MediaException($"{name} is too large ({size.Groups[1].Value} pixels): "
+                + $"make it smaller than {MaxPixels / 1_000_000} megapixels");
+        }
+
+        return new MediaException(
+            $"{name} is not a picture that ffmpeg can read, or it is damaged; use PNG, JPEG or WebP ({errors})");
+    }
+
+    // "P6\n640 384\n255\n" and the pixels; null when the decoder gave nothing.
+    private static async Task<RgbImage?> ReadPixmapAsync(Stream stream, CancellationToken ct)
+    {
+        var header = new StringBuilder();
+        var one = new byte[1];
+        for (var lines = 0; lines < 3; lines += one[0] == '\n' ? 1 : 0)
+        {
+            if (header.Length > 64 || await stream.ReadAsync(one, ct).ConfigureAwait(false) == 0)
+                return null;
+            header.Append((char)one[0]);
+        }
+
+        var fields = header.ToString().Split(['\n', ' '], StringSplitOptions.RemoveEmptyEntries);
+        if (fields is not ["P6", var width, var height, "255"])
+            return null;
+        var (w, h) = (int.Parse(width, CultureInfo.InvariantCulture), int.Parse(height, CultureInfo.InvariantCulture));
+        var pixels = new byte[checked(w * h * 3)];
+        var read = await stream.ReadAtLeastAsync(pixels, pixels.Length, throwOnEndOfStream: false, ct).ConfigureAwait(false);
+        return read == pixels.Length ? new RgbImage(w, h, pixels) : null;
+    }
+
+    [GeneratedRegex(@"Picture size ([1-9]\d*x[1-9]\d*) (exceeds|is invalid)")]
+    private static partial Regex TooManyPixels();
+}

@@ -1,0 +1,110 @@
+using System.Buffers.Binary;
+using System.IO.Compression;
+using System.Text;
+
+namespace PyramidFlow.Media;
+
+/// <summary>The text kept in a PNG file (chunks tEXt, zTXt and iTXt): prompt, seed, settings.</summary>
+public static class PngText
+{
+    // Text beyond this is no prompt; the limit keeps a hostile file from filling the memory.
+    private const int MaxTextBytes = 4 << 20;
+
+    /// <summary>Reads all texts of a file; a keyword that stands twice keeps its first text.</summary>
+    /// <param name="path">The PNG file.</param>
+    /// <exception cref="MediaException">The file is missing, is no PNG or is damaged.</exception>
+    public static IReadOnlyDictionary<string, string> Read(string path)
+    {
+        try
+        {
+            using var stream = File.OpenRead(path);
+            return Read(stream);
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new MediaException($"{path} does not exist", e);
+        }
+        catch (Exception e) when (e is IOException or InvalidDataException or UnauthorizedAccessException)
+        {
+            throw new MediaException($"{path} is not a whole PNG file: {e.Message}", e);
+        }
+    }
+
+    internal static void Write(Stream stream, string keyword, string text)
+    {
+        var key = Encoding.Latin1.GetBytes(keyword);
+        if (key.Length is 0 or > 79 || keyword.Trim().Length != keyword.Length || !keyword.All(IsLatin1) || keyword.Contains('\n'))
+            throw new MediaException($"PNG metadata key '{keyword}' must be 1 to 79 Latin-1 characters without spaces around");
+        if (text.Contains('\0', StringComparison.Ordinal))
+            throw new MediaException($"PNG metadata {keyword} contains a null character: remove it");
+        if (text.All(IsLatin1))
+            PngChunk.Write(stream, "tEXt"u8, [.. key, 0, .. Encoding.Latin1.GetBytes(text)]);
+        else
+            PngChunk.Write(stream, "iTXt"u8, [.. key, 0, 0, 0, 0, 0, .. Encoding.UTF8.GetBytes(text)]);
+    }
+
+    private static bool IsLatin1(char c) => c is '\n' or (>= ' ' and <= '~') or (>= '\u00a1' and <= '\u00ff');
+
+    private static Dictionary<string, string> Read(Stream stream)
+    {
+        Span<byte> head = stackalloc byte[8];
+        stream.ReadExactly(head);
+        if (!head.SequenceEqual(PngChunk.Signature))
+            throw new InvalidDataException("it starts otherwise");
+        var texts = new Dictionary<string, string>();
+        while (true)
+        {
+            stream.ReadExactly(head);
+            var length = BinaryPrimitives.ReadUInt32BigEndian(head);
+            var type = Encoding.ASCII.GetString(head[4..]);
+            if (type == "IEND")
+                return texts;
+            if (type is "tEXt" or "zTXt" or "iTXt" && length <= MaxTextBytes)
+            {
+                var data = new byte[length];
+                stream.ReadExactly(data);
+                var (keyword, text) = Parse(type, data);
+                texts.TryAdd(keyword, text);
+                stream.Seek(4, SeekOrigin.Current);
+            }
+            else
+            {
+                stream.Seek(length + 4L, SeekOrigin.Current);
+            }
+        }
+    }
+
+    private static (string Keyword, string Text) Parse(string type, ReadOnlySpan<byte> data)
+    {
+        var keyword = Encoding.Latin1.GetString(UpToNull(ref data));
+        if (type == "tEXt")
+            return (keyword, Encoding.Latin1.GetString(data));
+        if (data.Length < (type == "zTXt" ? 1 : 2))
+            throw new InvalidDataException($"its {type} chunk is cut short");
+        if (type == "zTXt")
+            return (keyword, Encoding.Latin1.GetString(Inflate(data[1..])));
+        var compressed = data[0] != 0;
+        data = data[2..];
+        UpToNull(ref data);                                                   // language
+        UpToNull(ref data);                                                   // translated keyword
+        return (keyword, Encoding.UTF8.GetString(compressed ? Inflate(data) : data));
+    }
+
+    private static ReadOnlySpan<byte> UpToNull(ref ReadOnlySpan<byte> data)
+    {
+        var end = data.IndexOf((byte)0);
+        if (end < 0)
+            throw new InvalidDataException("a text chunk is cut short");
+        var part = data[..end];
+        data = data[(end + 1)..];
+        return part;
+    }
+
+    private static byte[] Inflate(ReadOnlySpan<byte> data)
+    {
+        using var zlib = new ZLibStream(new MemoryStream(data.ToArray()), CompressionMode.Decompress);
+        var text = new byte[MaxTextBytes + 1];
+        var length = zlib.ReadAtLeast(text, text.Length, throwOnEndOfStream: false);
+        return length <= MaxTextBytes ? text[..length] : throw new InvalidDataException("a text chunk is too large");
+    }
+}

@@ -1,0 +1,109 @@
+using System.Globalization;
+using System.Runtime.CompilerServices;
+
+namespace PyramidFlow.Media;
+
+/// <summary>Reads video files (mp4, mov, webm, mkv, avi, gif and the like).</summary>
+public static class VideoReader
+{
+    /// <summary>Videos with larger frames are refused: 64 million pixels.</summary>
+    public const int MaxPixels = 64_000_000;
+
+    // Containers only: a playlist or script of the same name must not make ffmpeg open other files.
+    private const string Formats =
+        "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,apng,mpeg,mpegts,mpegvideo,h264,hevc,ivf,flv,ogg,asf,nut,yuv4mpegpipe";
+
+    private static readonly string[] InputArguments =
+    [
+        "-hide_banner", "-loglevel", "error", "-protocol_whitelist", "file", "-format_whitelist", Formats,
+        "-max_pixels", MaxPixels.ToString(CultureInfo.InvariantCulture),
+    ];
+
+    /// <summary>Reads what a file says about itself, without decoding it.</summary>
+    /// <param name="path">The video file.</param>
+    /// <param name="ct">Stops the program.</param>
+    /// <param name="tools">Which ffprobe; by default what the environment names.</param>
+    /// <exception cref="MediaException">The file is missing or is no video.</exception>
+    public static async Task<VideoInfo> ProbeAsync(string path, CancellationToken ct = default, FfmpegTools? tools = null)
+    {
+        var full = ExistingFile(path);
+        await using var process = FfmpegProcess.Start((tools ?? FfmpegTools.FromEnvironment()).Ffprobe,
+            [.. InputArguments, "-select_streams", "V:0", "-show_streams", "-show_format", "-of", "json", "-i", "file:" + full], ct);
+        var json = await process.ReadAllTextAsync().ConfigureAwait(false);
+        var exitCode = await process.ExitCodeAsync().ConfigureAwait(false);
+        return (exitCode == 0 ? VideoInfoReader.Read(json) : null) ?? throw new MediaException(
+            $"{path} is not a video that ffmpeg can read, or it is damaged"
+            + (process.Errors.IsEmpty ? ": it has no picture" : $" ({process.Errors})"));
+    }
+
+    /// <summary>Decodes frames as they are asked for; leaving the loop early stops the decoder.</summary>
+    /// <param name="path">The video file.</param>
+    /// <param name="options">Size, rate and range.</param>
+    /// <param name="ct">Stops the decoder.</param>
+    /// <param name="tools">Which ffmpeg; by default what the environment names.</param>
+    /// <exception cref="MediaException">
+    /// The file is missing, no video or damaged, an option is impossible, or no frame lies in the range.
+    /// </exception>
+    public static async IAsyncEnumerable<VideoFrames> ReadAsync(string path, VideoReadOptions? options = null,
+        [EnumeratorCancellation] CancellationToken ct = default, FfmpegTools? tools = null)
+    {
+        options ??= new VideoReadOptions();
+        Check(options);
+        tools ??= FfmpegTools.FromEnvironment();
+        var info = await ProbeAsync(path, ct, tools).ConfigureAwait(false);
+        var (width, height) = (options.Width ?? info.Width, options.Height ?? info.Height);
+        await using var process = FfmpegProcess.Start(tools.Ffmpeg,
+            Arguments(Path.GetFullPath(path), width, height, options), ct);
+        process.Input.Close();
+
+        var frameBytes = width * height * 3;
+        var frames = 0L;
+        while (true)
+        {
+            var rgb = new byte[checked(frameBytes * options.FramesPerChunk)];
+            var read = await process.Output.ReadAtLeastAsync(rgb, rgb.Length, throwOnEndOfStream: false, ct).ConfigureAwait(false);
+            var count = read / frameBytes;
+            frames += count;
+            if (count != 0)
+                yield return new VideoFrames(count, width, height, rgb.AsMemory(0, count * frameBytes));
+            if (read < rgb.Length)
+                break;
+        }
+
+        if (await process.ExitCodeAsync().ConfigureAwait(false) != 0)
+            throw new MediaException($"{path} is damaged after frame {frames}: {process.Errors}");
+        if (frames == 0)
+        {
+            throw new MediaException(FormattableString.Invariant(
+                $"{path} has no frame from second {options.Start.TotalSeconds} on: it is {info.Duration.TotalSeconds} s long"));
+        }
+    }
+
+    private static string[] Arguments(string path, int width, int height, VideoReadOptions options)
+    {
+        var rate = options.Fps is { } fps ? $"fps={fps.ToString("R", CultureInfo.InvariantCulture)}," : "";
+        return
+        [
+            "-nostdin", "-xerror", .. InputArguments,
+            "-ss", options.Start.TotalSeconds.ToString("F6", CultureInfo.InvariantCulture), "-i", "file:" + path,
+            "-map", "0:V:0", "-vf", $"{rate}{CoverCrop.Filter(width, height)},format=rgb24",
+            .. options.MaxFrames is { } max ? (string[])["-frames:v", max.ToString(CultureInfo.InvariantCulture)] : [],
+            "-vsync", "passthrough", "-f", "rawvideo", "pipe:1",
+        ];
+    }
+
+    private static string ExistingFile(string path) => File.Exists(path)
+        ? Path.GetFullPath(path)
+        : throw new MediaException(Directory.Exists(path) ? $"{path} is a folder, not a video" : $"{path} does not exist");
+
+    private static void Check(VideoReadOptions options)
+    {
+        CoverCrop.Check(options.Width, options.Height);
+        if (options.Fps is { } fps && !(fps > 0 && fps <= 240))
+            throw new MediaException(FormattableString.Invariant($"{fps} frames per second is impossible: use 1 to 240"));
+        if (options.Start < TimeSpan.Zero)
+            throw new MediaException("a video cannot start before second 0");
+        if (options.MaxFrames < 1 || options.FramesPerChunk < 1)
+            throw new MediaException("the number of frames must be at least 1");
+    }
+}

@@ -1,0 +1,32 @@
+using System.Text.Json;
+using PyramidFlow.Media;
+
+namespace PyramidFlow.Cli.Tests;
+
+public class EvalSpritesTests(TinyModel model) : IClassFixture<TinyModel>
+{
+    [Fact]
+    public async Task Json_has_the_share_of_every_attribute()
+    {
+        var run = await CliRun.OfAsync("eval", "sprites", "--count", "2", "--seed", "3", "--model", model.Folder, "--json");
+
+        Assert.True(run.Code == ExitCode.Ok, run.Error);
+        using var json = JsonDocument.Parse(run.Out);
+        Assert.Equal(2, json.RootElement.GetProperty("count").GetInt32());
+        Assert.All((string[])["colour", "shape", "size", "motion", "background", "all"],
+            name => Assert.InRange(json.RootElement.GetProperty(name).GetDouble(), 0, 1));
+        Assert.InRange(json.RootElement.GetProperty("psnr").GetDouble(), 0, 60);
+    }
+
+    [Fact]
+    public async Task Table_and_sheet_of_the_same_clips()
+    {
+        using var folder = new TemporaryFolder();
+        var run = await CliRun.OfAsync("eval", "sprites", "--count", "1", "--model", model.Folder, "--sheet", folder.File("sheet.png"));
+
+        Assert.True(run.Code == ExitCode.Ok, run.Error);
+        Assert.Contains("all right together", run.Out, StringComparison.Ordinal);
+        Assert.Contains(" dB", run.Out, StringComparison.Ordinal);
+        Assert.Equal(66 + 2, (await ImageReader.ReadAsync(folder.File("sheet.png"), ct: TestContext.Current.CancellationToken)).Height);
+    }
+}

@@ -1,0 +1,57 @@
+namespace PyramidFlow.Cli.Tests;
+
+public class HelpTests
+{
+    [Theory]
+    [InlineData("generate")]
+    [InlineData("eval")]
+    [InlineData("eval", "sprites")]
+    [InlineData("train")]
+    [InlineData("train", "vae")]
+    [InlineData("train", "dit")]
+    [InlineData("data")]
+    [InlineData("data", "sprites")]
+    [InlineData("doctor")]
+    public async Task Every_command_has_help_with_an_example(params string[] command)
+    {
+        var run = await CliRun.OfAsync([.. command, "--help"]);
+
+        Assert.Equal(ExitCode.Ok, run.Code);
+        Assert.Contains($"pyramidflow {string.Join(' ', command)}", run.Out, StringComparison.Ordinal);
+        Assert.Contains("Examples:", run.Out, StringComparison.Ordinal);
+        Assert.Empty(run.Error);
+    }
+
+    [Fact]
+    public async Task Root_help_names_every_command()
+    {
+        var run = await CliRun.OfAsync("--help");
+
+        Assert.Equal(ExitCode.Ok, run.Code);
+        Assert.All((string[])["generate", "eval", "train", "data", "doctor"], name => Assert.Contains($"  {name} ", run.Out, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Examples_in_the_help_parse()
+    {
+        foreach (var command in (string[])["generate", "eval sprites", "train vae", "train dit", "data sprites", "doctor"])
+        {
+            var help = (await CliRun.OfAsync([.. command.Split(' '), "--help"])).Out;
+            foreach (var example in help[help.IndexOf("Examples:", StringComparison.Ordinal)..].Split('\n').Skip(1).Where(line => line.Trim().Length > 0))
+            {
+                var words = System.CommandLine.Parsing.CommandLineParser.SplitCommandLine(example.Trim()).Skip(1);
+                Assert.Equal(ExitCode.Ok, (await CliRun.OfAsync([.. words, "--help"])).Code);
+                Assert.True((await CliRun.OfAsync([.. words, "--nonsense"])).Error.Contains("unknown option '--nonsense'", StringComparison.Ordinal), example);
+            }
+        }
+    }
+
+    [Fact]
+    public async Task Version_goes_to_the_output()
+    {
+        var run = await CliRun.OfAsync("--version");
+
+        Assert.Equal(ExitCode.Ok, run.Code);
+        Assert.Matches(@"^pyramidflow \d+\.\d+\.\d+\s*$", run.Out);
+    }
+}

@@ -1,0 +1,34 @@
+using PyramidFlow.Cli.Models;
+
+namespace PyramidFlow.Cli.Tests;
+
+public sealed class ModelCatalogTests : IDisposable
+{
+    private readonly string? before = Environment.GetEnvironmentVariable(ModelCatalog.Variable);
+
+    public void Dispose() => Environment.SetEnvironmentVariable(ModelCatalog.Variable, before);
+
+    [Fact]
+    public void Finds_a_model_of_the_named_folder_by_name_and_lists_it()
+    {
+        using var folder = new TemporaryFolder();
+        Directory.CreateDirectory(folder.File("mine/diffusion_transformer_384p"));
+        Directory.CreateDirectory(folder.File("not-a-model"));
+        Environment.SetEnvironmentVariable(ModelCatalog.Variable, folder.Path);
+
+        Assert.Equal(folder.File("mine"), ModelCatalog.Find("mine"));
+        Assert.Contains(ModelCatalog.Known(), known => known.Name == "mine");
+        Assert.DoesNotContain(ModelCatalog.Known(), known => known.Name == "not-a-model");
+    }
+
+    [Fact]
+    public void An_unknown_name_lists_the_known_ones()
+    {
+        using var folder = new TemporaryFolder();
+        Directory.CreateDirectory(folder.File("mine/diffusion_transformer_384p"));
+        Environment.SetEnvironmentVariable(ModelCatalog.Variable, folder.Path);
+
+        var error = Assert.Throws<UsageException>(() => ModelCatalog.Find("yours"));
+        Assert.Contains("mine", error.Message, StringComparison.Ordinal);
+    }
+}

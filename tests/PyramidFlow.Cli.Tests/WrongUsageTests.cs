@@ -1,0 +1,45 @@
+namespace PyramidFlow.Cli.Tests;
+
+public class WrongUsageTests
+{
+    [Theory]
+    [InlineData("pyramidflow needs a command")]
+    [InlineData("unknown command 'genrate': did you mean generate?", "genrate", "x")]
+    [InlineData("unknown command 'paint'", "paint")]
+    [InlineData("pyramidflow eval needs a command: sprites", "eval")]
+    [InlineData("unknown option '--frame': did you mean --frames?", "generate", "x", "--frame", "9")]
+    [InlineData("unknown option '--frame': did you mean --frames?", "generate", "--frame", "9", "x")]
+    [InlineData("'ball' is one word too many: put the prompt in quotes", "generate", "red", "ball")]
+    [InlineData("--frames cannot be 0", "generate", "x", "--frames", "0")]
+    [InlineData("--frames cannot be -8", "generate", "x", "--frames", "-8")]
+    [InlineData("--frames cannot be nine", "generate", "x", "--frames", "nine")]
+    [InlineData("--frames cannot be 99999999999", "generate", "x", "--frames", "99999999999")]
+    [InlineData("--steps cannot be 20,0,20", "generate", "x", "--steps", "20,0,20")]
+    [InlineData("--steps cannot be 20,-1,20", "generate", "x", "--steps", "20,-1,20")]
+    [InlineData("--steps cannot be 20,,20", "generate", "x", "--steps", "20,,20")]
+    [InlineData("--video-steps cannot be many", "generate", "x", "--video-steps", "many")]
+    [InlineData("--size cannot be 640", "generate", "x", "--size", "640")]
+    [InlineData("--size cannot be 0x64", "generate", "x", "--size", "0x64")]
+    [InlineData("--size cannot be -64x64", "generate", "x", "--size", "-64x64")]
+    [InlineData("--seconds cannot be 0", "generate", "x", "--seconds", "0")]
+    [InlineData("--seconds cannot be NaN", "generate", "x", "--seconds", "NaN")]
+    [InlineData("--guidance cannot be -1", "generate", "x", "--guidance", "-1")]
+    [InlineData("--seed cannot be -1", "generate", "x", "--seed", "-1")]
+    [InlineData("--seed cannot be 1.5", "generate", "x", "--seed", "1.5")]
+    [InlineData("--dtype cannot be int8: use fp32, bf16, fp16", "generate", "x", "--dtype", "int8")]
+    [InlineData("--threads cannot be 0", "generate", "x", "--threads", "0")]
+    [InlineData("--count cannot be 0", "eval", "sprites", "--count", "0")]
+    [InlineData("--count cannot be 0", "data", "sprites", "--count", "0")]
+    [InlineData("--config", "train", "vae", "--out", "runs")]
+    [InlineData("--out", "train", "dit", "--config", "c.json")]
+    public async Task Wrong_usage_is_one_sentence(string words, params string[] arguments) =>
+        (await CliRun.OfAsync(arguments)).AssertRefused(words);
+
+    [Fact]
+    public async Task A_prompt_may_begin_with_an_at_sign()
+    {
+        var run = await CliRun.OfAsync("generate", "@home, a cat", "--model", "no-such-model", "-o", Path.Combine(Path.GetTempPath(), "x.mp4"));
+
+        run.AssertRefused("unknown model 'no-such-model'");
+    }
+}

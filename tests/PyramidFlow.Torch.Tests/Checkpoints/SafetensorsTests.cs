@@ -1,0 +1,223 @@
+using System.Buffers.Binary;
+using System.Text;
+using PyramidFlow.Torch.Checkpoints;
+
+namespace PyramidFlow.Torch.Tests.Checkpoints;
+
+public sealed class SafetensorsTests : IDisposable
+{
+    private readonly TemporaryFolder folder = new();
+
+    public void Dispose() => folder.Dispose();
+
+    [Theory]
+    [InlineData("", "not a safetensors file")]
+    [InlineData("not json", "not a safetensors file")]
+    [InlineData("[]", "not a safetensors file")]
+    [InlineData("{} {}", "not a safetensors file")]
+    [InlineData("{}x", "not a safetensors file")]
+    [InlineData("""{"__metadata__":{"a":1}}""", "not a safetensors file")]
+    [InlineData("""{"w":7}""", "not a safetensors file")]
+    [InlineData("""{"w":{"dtype":"F32","shape":[2]}}""", "w lacks its dtype, shape or data_offsets")]
+    [InlineData("""{"w":{"dtype":"F8_E4M3","shape":[8],"data_offsets":[0,8]}}""", "w has the element type F8_E4M3, which is not known here: convert it")]
+    [InlineData("""{"w":{"dtype":null,"shape":[2],"data_offsets":[0,8]}}""", "which is not known here")]
+    [InlineData("""{"w":{"dtype":4,"shape":[2],"data_offsets":[0,8]}}""", "not a safetensors file")]
+    [InlineData("""{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8,16]}}""", "w does not have two data offsets")]
+    [InlineData("""{"w":{"dtype":"F32","shape":[2],"data_offsets":[-8,0]}}""", "w lies at bytes -8 to 0")]
+    [InlineData("""{"w":{"dtype":"F32","shape":[2],"data_offsets":[16,8]}}""", "w lies at bytes 16 to 8")]
+    [InlineData("""{"w":{"dtype":"F32","shape":[2],"data_offsets":[32,40]}}""", "the file may be cut off")]
+    [InlineData("""{"w":{"dtype":"F32","shape":[2],"data_offsets":[9223372036854775800,9223372036854775807]}}""", "the file may be cut off")]
+    [InlineData("""{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,99999999999999999999]}}""", "not a safetensors file")]
+    [InlineData("""{"w":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}}""", "w has the negative size -2")]
+    [InlineData("""{"w":{"dtype":"F32","shape":[-2,-1],"data_offsets":[0,8]}}""", "negative size")]
+    [InlineData("""{"w":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}""", "w [3] does not fill its 8 bytes")]
+    [InlineData("""{"w":{"dtype":"F32","shape":[1.5],"data_offsets":[0,8]}}""", "not a safetensors file")]
+    [InlineData("""{"w":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}}""", "not a safetensors file")]
+    [InlineData("""{"w":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}}""", "not a safetensors file")]
+    [InlineData("""{"w":{"dtype":"F32","shape":[0,4611686018427387904,4],"data_offsets":[0,0]}}""", "not a safetensors file")]
+    [InlineData("""{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"v":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}""", "w and v overlap")]
+    [InlineData("""{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"w":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}}""", "holds the key w twice")]
+    public void Hostile_headers_are_refused(string header, string message) =>
+        Assert.Contains(message, Fault(Build(header)), StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData(ulong.MaxValue)]
+    [InlineData(1UL << 63)]
+    [InlineData(1UL << 40)]
+    [InlineData(57UL)]
+    public void A_header_longer_than_the_file_is_refused(ulong claimed)
+    {
+        var file = new byte[64];
+        BinaryPrimitives.WriteUInt64LittleEndian(file, claimed);
+        Assert.Contains($"claims {claimed} bytes of a file of 64", Fault(file), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Files_that_are_not_there_or_empty_are_named()
+    {
+        Assert.Contains("has only 0 bytes", Fault([]), StringComparison.Ordinal);
+        Assert.Contains("has only 7 bytes", Fault(new byte[7]), StringComparison.Ordinal);
+        Assert.Contains("does not exist", Assert.Throws<CheckpointException>(() => SafetensorsFile.Open(folder["none"])).Message, StringComparison.Ordinal);
+        Assert.Contains("does not exist", Assert.Throws<CheckpointException>(() => SafetensorsFile.Open(folder["no/none"])).Message, StringComparison.Ordinal);
+        Assert.Contains("is a folder", Assert.Throws<CheckpointException>(() => SafetensorsFile.Open(folder.Path)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_file_cut_off_anywhere_is_refused()
+    {
+        using var scope = new TensorScope();
+        SafetensorsWriter.Write(folder["w"], [("a", Tensor.Ones([3])), ("b", Tensor.Ones([5]))]);
+        var whole = File.ReadAllBytes(folder["w"]);
+        for (var length = 0; length < whole.Length; length += 5)
+            _ = Fault(whole[..length]);
+    }
+
+    [Theory]
+    [InlineData(ElementType.UInt8)]
+    [InlineData(ElementType.Int8)]
+    [InlineData(ElementType.Int16)]
+    [InlineData(ElementType.Int32)]
+    [InlineData(ElementType.Int64)]
+    [InlineData(ElementType.Float16)]
+    [InlineData(ElementType.Float32)]
+    [InlineData(ElementType.Float64)]
+    [InlineData(ElementType.Bool)]
+    [InlineData(ElementType.BFloat16)]
+    public void What_is_written_is_read_again(ElementType type)
+    {
+        using var scope = new TensorScope();
+        var x = Tensor.From<float>([0, 1, 2, 3, 4, 5], 2, 3).To(type);
+        var y = x.Transpose(0, 1);
+        var metadata = new Dictionary<string, string> { ["format"] = "pt", ["ü"] = "\"\n" };
+        SafetensorsWriter.Write(folder["w"], [("x", x), ("transposed", y), ("scalar", x.Select(0, 0).Select(0, 1)), ("empty", Tensor.Empty([0, 3], type))], metadata);
+        using var file = SafetensorsFile.Open(folder["w"]);
+        Assert.Equal(metadata, file.Metadata);
+        Assert.Equal(["x", "transposed", "scalar", "empty"], file.Entries.Keys);
+        Assert.Equal(x.RawBytes(), file.Bytes(file.Entries["x"]));
+        foreach (var (key, expected) in new[] { ("x", x), ("transposed", y) })
+        {
+            var read = file.Tensor(file.Entries[key]);
+            Assert.Equal(type, read.Type);
+            Assert.Equal(expected.Shape, read.Shape);
+            Assert.Equal(expected.To(ElementType.Float32).ToArray<float>(), read.To(ElementType.Float32).ToArray<float>());
+        }
+
+        Assert.Equal([], file.Tensor(file.Entries["scalar"]).Shape);
+        Assert.Equal(1, file.Tensor(file.Entries["scalar"]).Item());
+        Assert.Equal([0, 3], file.Tensor(file.Entries["empty"]).Shape);
+    }
+
+    [Fact]
+    public unsafe void A_tensor_lies_over_the_map_and_outlives_the_file()
+    {
+        var live = Tensor.LiveCount;
+        using (var scope = new TensorScope())
+        {
+            SafetensorsWriter.Write(folder["w"], [("first", Tensor.Ones([3], ElementType.UInt8)), ("w", Tensor.From<float>([1, 2, 3]))]);
+            SafetensorsWriter.Write(folder["aligned"], [("w", Tensor.From<float>([1, 2, 3]))]);
+            Tensor w, odd;
+            using (var file = SafetensorsFile.Open(folder["aligned"]))
+            using (var other = SafetensorsFile.Open(folder["w"]))
+            {
+                w = file.Tensor(file.Entries["w"]);
+                odd = other.Tensor(other.Entries["w"]);
+                fixed (float* address = w.Data<float>())
+                    Assert.Equal(file.Address(file.Entries["w"]), (nint)address);
+                fixed (float* address = odd.Data<float>())
+                    Assert.NotEqual(other.Address(other.Entries["w"]), (nint)address);
+            }
+
+            Assert.Equal([1f, 2f, 3f], w.ToArray<float>());
+            Assert.Equal([1f, 2f, 3f], odd.ToArray<float>());
+        }
+
+        Assert.Equal(live, Tensor.LiveCount);
+    }
+
+    [Fact]
+    public void Writing_into_a_tensor_does_not_change_the_file()
+    {
+        using var scope = new TensorScope();
+        SafetensorsWriter.Write(folder["w"], [("w", Tensor.From<float>([1, 2, 3]))]);
+        var before = File.ReadAllBytes(folder["w"]);
+        using (var file = SafetensorsFile.Open(folder["w"]))
+        {
+            var w = file.Tensor(file.Entries["w"]);
+            w.Fill(9);
+            Assert.Equal([9f, 9f, 9f], w.ToArray<float>());
+        }
+
+        Assert.Equal(before, File.ReadAllBytes(folder["w"]));
+    }
+
+    [Fact]
+    public void A_link_to_a_file_is_read_like_the_file()
+    {
+        using var scope = new TensorScope();
+        SafetensorsWriter.Write(folder["w"], [("w", Tensor.From<float>([1, 2, 3]))]);
+        File.CreateSymbolicLink(folder["link"], "w");
+        using var source = new SafetensorsSource(folder["link"]);
+        Assert.Equal([1f, 2f, 3f], source.Read("w").ToArray<float>());
+    }
+
+    [Fact]
+    public void A_disposed_file_gives_no_more_tensors()
+    {
+        using var scope = new TensorScope();
+        SafetensorsWriter.Write(folder["w"], [("w", Tensor.Ones([3]))]);
+        var file = SafetensorsFile.Open(folder["w"]);
+        file.Dispose();
+        file.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => file.Tensor(file.Entries["w"]));
+        Assert.Throws<ObjectDisposedException>(() => file.Address(file.Entries["w"]));
+    }
+
+    [Fact]
+    public void A_file_may_be_replaced_while_tensors_lie_over_it()
+    {
+        using var scope = new TensorScope();
+        SafetensorsWriter.Write(folder["w"], [("w", Tensor.From<float>([1, 2]))]);
+        using var file = SafetensorsFile.Open(folder["w"]);
+        var w = file.Tensor(file.Entries["w"]);
+        SafetensorsWriter.Write(folder["w"], [("w", w * 2)]);
+        Assert.Equal([1f, 2f], w.ToArray<float>());
+        using var source = new SafetensorsSource(folder["w"]);
+        Assert.Equal([2f, 4f], source.Read("w").ToArray<float>());
+    }
+
+    [Fact]
+    public void A_writer_that_fails_leaves_the_target_and_no_rest()
+    {
+        using var scope = new TensorScope();
+        var good = Tensor.Ones([3]);
+        SafetensorsWriter.Write(folder["w"], [("w", good)]);
+        var before = File.ReadAllBytes(folder["w"]);
+        Assert.Throws<ArgumentException>(() => SafetensorsWriter.Write(folder["w"], [("a", good), ("a", good)]));
+        Assert.Throws<ArgumentException>(() => SafetensorsWriter.Write(folder["w"], [("__metadata__", good)]));
+        Assert.Throws<ArgumentOutOfRangeException>(() =>
+            SafetensorsWriter.Write(folder["w"], [("a", good), ("b", Tensor.Ones([2, 2]).ViewAsComplex())]));
+        var gone = Tensor.Ones([3]);
+        gone.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => SafetensorsWriter.Write(folder["w"], [("a", good), ("b", gone)]));
+        Assert.Throws<DirectoryNotFoundException>(() => SafetensorsWriter.Write(folder["no/w"], [("a", good)]));
+        Assert.Equal(before, File.ReadAllBytes(folder["w"]));
+        Assert.Equal([folder["w"]], Directory.GetFiles(folder.Path));
+    }
+
+    private static byte[] Build(string header)
+    {
+        var json = Encoding.UTF8.GetBytes(header);
+        var file = new byte[8 + json.Length + 32];
+        BinaryPrimitives.WriteInt64LittleEndian(file, json.Length);
+        json.CopyTo(file, 8);
+        return file;
+    }
+
+    private string Fault(byte[] file)
+    {
+        var path = folder.Write("faulty", file);
+        var error = Assert.Throws<CheckpointException>(() => SafetensorsFile.Open(path));
+        Assert.Contains(path, error.Message, StringComparison.Ordinal);
+        return error.Message;
+    }
+}

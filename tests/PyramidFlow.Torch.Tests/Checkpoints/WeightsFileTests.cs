@@ -1,0 +1,185 @@
+using System.Runtime.InteropServices;
+using PyramidFlow.Torch.Checkpoints;
+
+namespace PyramidFlow.Torch.Tests.Checkpoints;
+
+public sealed class WeightsFileTests : IDisposable
+{
+    private const string Index = "model.safetensors.index.json";
+
+    private readonly TemporaryFolder folder = new();
+
+    public void Dispose() => folder.Dispose();
+
+    [Theory]
+    [InlineData("diffusion_pytorch_model.safetensors")]
+    [InlineData("model.safetensors")]
+    [InlineData("model.fp16.safetensors")]
+    [InlineData("diffusion_pytorch_model.bf16.safetensors")]
+    [InlineData("mine.safetensors")]
+    [InlineData("diffusion_pytorch_model.bin")]
+    [InlineData("pytorch_model.bin")]
+    [InlineData("pytorch_model.fp16.bin")]
+    public void Opens_a_single_file_by_folder_or_by_path(string name)
+    {
+        Weights(name, "a");
+        AssertHolds(folder.Path, "a");
+        AssertHolds(folder[name], "a");
+    }
+
+    [Theory]
+    [InlineData("checkpoint.pt")]
+    [InlineData("checkpoint.PTH")]
+    public void Opens_an_archive_by_its_path(string name)
+    {
+        Weights(name, "a");
+        AssertHolds(folder[name], "a");
+    }
+
+    [Fact]
+    public void Prefers_full_precision_then_safetensors()
+    {
+        string[] order = ["diffusion_pytorch_model.safetensors", "model.safetensors", "pytorch_model.bin", "model.bf16.safetensors", "model.fp16.safetensors", "mine.safetensors"];
+        foreach (var name in order)
+            Weights(name, name);
+        foreach (var name in order)
+        {
+            AssertHolds(folder.Path, name);
+            File.Delete(folder[name]);
+        }
+
+        Assert.Contains("holds no weights: it needs one of diffusion_pytorch_model.safetensors, model.safetensors", Fault(folder.Path), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("model.safetensors", "1.safetensors", "2.safetensors", "model.safetensors.index.json")]
+    [InlineData("model.safetensors", "1.safetensors", "2.safetensors", "model.safetensors.index.fp16.json")]
+    [InlineData("pytorch_model.bin", "1.bin", "2.bin", "pytorch_model.bin.index.json")]
+    public void Reads_shards(string whole, string first, string second, string index)
+    {
+        Weights(first, "a", "c");
+        Weights(second, "b");
+        folder.Write(index, $$$"""{"metadata":{"total_size":12},"weight_map":{"a":"{{{first}}}","b":"{{{second}}}","c":"{{{first}}}"}}""");
+        using (var source = WeightsFile.Open(folder.Path))
+        {
+            Assert.Equal(["a", "b", "c"], source.Keys.Order());
+            Assert.Equal(folder[index], source.Name);
+            Assert.Equal([2], source.Describe("b").Shape);
+            using var b = source.Read("b");
+            Assert.Equal([1f, 1f], b.ToArray<float>());
+        }
+
+        Weights(whole, "whole");
+        AssertHolds(folder.Path, "whole");
+    }
+
+    [Theory]
+    [InlineData("../outside.safetensors")]
+    [InlineData("..")]
+    [InlineData("sub/1.safetensors")]
+    [InlineData("..\\\\outside.safetensors")]
+    [InlineData("/etc/hostname")]
+    [InlineData("C:x.safetensors")]
+    [InlineData("")]
+    public void Shard_names_may_not_leave_the_folder(string name) =>
+        AssertIndexFault($$$"""{"weight_map":{"a":"1.safetensors","b":"{{{name}}}"}}""", "which is not a file of this folder");
+
+    [Theory]
+    [InlineData("""{"weight_map":{"a":"1.safetensors","b":"3.safetensors"}}""", "lacks 3.safetensors, which model.safetensors.index.json names: download it")]
+    [InlineData("""{"weight_map":{"a":"1.safetensors","d":"2.safetensors"}}""", "2.safetensors lacks d, which")]
+    [InlineData("""{"weight_map":{"a":"1.safetensors","b":"double.safetensors"}}""", "which another shard of")]
+    [InlineData("""{"weight_map":{"a":"1.safetensors","b":"README.md"}}""", "README.md is not a weights file")]
+    [InlineData("""{"weight_map":{}}""", "weight_map is empty")]
+    [InlineData("""{"weight_map":{"a":7}}""", "weight_map.a has a value of the wrong kind")]
+    [InlineData("""{"weight_map":{"a":null}}""", "which is not a file of this folder")]
+    [InlineData("""{"weight_map":[]}""", "lacks weight_map")]
+    [InlineData("""{}""", "lacks weight_map")]
+    [InlineData("[]", "lacks weight_map")]
+    [InlineData("""{"weight_map":""", "is not valid JSON")]
+    public void Faulty_indexes_are_named(string index, string message) => AssertIndexFault(index, message);
+
+    [Fact]
+    public void Links_may_not_leave_the_folder()
+    {
+        Weights("outside/secret.safetensors", "a");
+        Directory.CreateDirectory(folder["inside"]);
+        File.CreateSymbolicLink(folder["inside/model.safetensors"], "../outside/secret.safetensors");
+        Assert.Contains("outside its folder: put the file itself there", Fault(folder["inside"]), StringComparison.Ordinal);
+        File.Delete(folder["inside/model.safetensors"]);
+        File.CreateSymbolicLink(folder["inside/1.safetensors"], folder["outside/secret.safetensors"]);
+        folder.Write("inside/" + Index, """{"weight_map":{"a":"1.safetensors"}}""");
+        Assert.Contains("outside its folder", Fault(folder["inside"]), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Links_within_the_folder_and_of_the_hub_cache_are_followed()
+    {
+        Weights("own/real.safetensors", "a");
+        File.CreateSymbolicLink(folder["own/model.safetensors"], "real.safetensors");
+        AssertHolds(folder["own"], "a");
+        Directory.CreateSymbolicLink(folder["linked"], folder["own"]);
+        AssertHolds(folder["linked"], "a");
+
+        Weights("models--x--y/blobs/0123.safetensors", "b");
+        Directory.CreateDirectory(folder["models--x--y/snapshots/abc/vae"]);
+        File.CreateSymbolicLink(folder["models--x--y/snapshots/abc/vae/model.safetensors"], "../../../blobs/0123.safetensors");
+        AssertHolds(folder["models--x--y/snapshots/abc/vae"], "b");
+        File.Delete(folder["models--x--y/snapshots/abc/vae/model.safetensors"]);
+        File.CreateSymbolicLink(folder["models--x--y/snapshots/abc/vae/model.safetensors"], folder["own/real.safetensors"]);
+        Assert.Contains("outside its folder", Fault(folder["models--x--y/snapshots/abc/vae"]), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Refuses_to_choose_among_unusual_names()
+    {
+        Weights("b.safetensors", "a");
+        Weights("a.safetensors", "a");
+        Assert.Contains("several weights (a.safetensors, b.safetensors): rename", Fault(folder.Path), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void What_is_no_weights_file_says_what_it_needs()
+    {
+        Assert.Contains("does not exist", Fault(folder["nowhere"]), StringComparison.Ordinal);
+        Assert.Contains("use .safetensors, .bin, .pt, .pth, or the folder around it", Fault(folder.Write("x.txt", "x")), StringComparison.Ordinal);
+        folder.Write("model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n");
+        Assert.Contains("run git lfs pull", Fault(folder.Path), StringComparison.Ordinal);
+    }
+
+    private static void AssertHolds(string path, params string[] keys)
+    {
+        using var source = WeightsFile.Open(path);
+        Assert.Equal(keys, source.Keys);
+        foreach (var key in keys)
+        {
+            using var tensor = source.Read(key);
+            Assert.Equal([1f, 1f], tensor.ToArray<float>());
+        }
+    }
+
+    private static string Fault(string path) => Assert.Throws<CheckpointException>(() => WeightsFile.Open(path)).Message;
+
+    private void AssertIndexFault(string index, string message)
+    {
+        Weights("1.safetensors", "a", "c");
+        Weights("2.safetensors", "b");
+        Weights("double.safetensors", "a", "b");
+        folder.Write("README.md", "x");
+        folder.Write(Index, index);
+        Assert.Contains(message, Fault(folder.Path), StringComparison.Ordinal);
+    }
+
+    private void Weights(string name, params string[] keys)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(folder[name])!);
+        if (name.EndsWith(".safetensors", StringComparison.Ordinal))
+        {
+            using var scope = new TensorScope();
+            SafetensorsWriter.Write(folder[name], keys.Select(key => (key, Tensor.Ones([2]))));
+            return;
+        }
+
+        var pickle = new PickleWriter().StateDict(d => keys.ToList().ForEach(key => d.Text(key).Tensor("torch.FloatStorage", "0", 2, 0, [2], [1])));
+        folder.Write(name, ArchiveWriter.Archive(pickle.End(), MemoryMarshal.AsBytes<float>([1, 1]).ToArray()));
+    }
+}

@@ -1,0 +1,140 @@
+using PyramidFlow.Torch.Checkpoints;
+
+namespace PyramidFlow.Torch.Tests;
+
+public sealed class ModuleTests : IDisposable
+{
+    private readonly TemporaryFolder folder = new();
+
+    public void Dispose() => folder.Dispose();
+
+    [Fact]
+    public void Keys_come_from_fields_attributes_and_lists()
+    {
+        using var net = new Net();
+        Assert.Equal(
+            ["base_weight", "proj_mlp.weight", "proj_mlp.bias", "net.0.proj.weight", "blocks.0.weight", "blocks.2.weight", "heads.0.weight", "heads.0.bias", "table"],
+            net.NamedParameters().Select(p => p.Key));
+        Assert.Equal("outer.base_weight", net.NamedParameters("outer").First().Key);
+        Assert.Equal(5 + 6 + 2 + 4 + 4 + 4 + 2 + 2 + 1, net.ParameterCount());
+        Assert.All(net.NamedParameters(), p => Assert.False(p.Parameter.HasValue));
+    }
+
+    [Fact]
+    public void Loading_names_all_faults_at_once()
+    {
+        using var scope = new TensorScope();
+        using var net = new Net();
+        var tensors = net.NamedParameters().Select(p => (p.Key, Tensor.Ones(p.Parameter.Shape)))
+            .Where(p => p.Key is not ("table" or "blocks.2.weight" or "base_weight"))
+            .Append(("base_weight", Tensor.Ones([5, 1]))).Append(("strange", Tensor.Ones([1]))).Append(("tied", Tensor.Ones([1])));
+        SafetensorsWriter.Write(folder["w"], tensors);
+        using var source = new SafetensorsSource(folder["w"]);
+        var error = Assert.Throws<CheckpointException>(() => net.Load(source));
+        Assert.Equal($"{folder["w"]} does not fit its config: blocks.2.weight is missing; table is missing; "
+            + "strange is not part of this model; base_weight is [5, 1] where the model has [5]", error.Message);
+        Assert.DoesNotContain("strange", Assert.Throws<CheckpointException>(() => net.Load(source, ignore: key => key == "strange")).Message, StringComparison.Ordinal);
+        Assert.All(net.NamedParameters(), p => Assert.False(p.Parameter.HasValue));
+    }
+
+    [Fact]
+    public void A_long_list_of_faults_is_cut()
+    {
+        using var scope = new TensorScope();
+        using var layer = new Linear(1, 1, bias: false);
+        SafetensorsWriter.Write(folder["w"], Enumerable.Range(0, 30).Select(i => ($"x{i}", Tensor.Ones([1]))));
+        using var source = new SafetensorsSource(folder["w"]);
+        Assert.EndsWith("; and 19 more", Assert.Throws<CheckpointException>(() => layer.Load(source)).Message);
+    }
+
+    [Theory]
+    [InlineData(null, ElementType.Float32)]
+    [InlineData(ElementType.BFloat16, ElementType.BFloat16)]
+    [InlineData(ElementType.Float64, ElementType.Float64)]
+    public void Loading_converts_floating_point_weights_only(ElementType? wanted, ElementType held)
+    {
+        var live = Tensor.LiveCount;
+        using (var scope = new TensorScope())
+        {
+            SafetensorsWriter.Write(folder["w"], [("weight", Tensor.From<float>([1, 2, 3, 4], 2, 2)), ("index", Tensor.Arange(0, 3, type: ElementType.Int64))]);
+            using var module = new Indexed();
+            using (var source = new SafetensorsSource(folder["w"]))
+                module.Load(source, wanted);
+            Assert.Equal(held, module.Weight.Value.Type);
+            Assert.Equal(ElementType.Int64, module.Index.Value.Type);
+            Assert.Equal([1f, 2f, 3f, 4f], module.Weight.Value.To(ElementType.Float32).ToArray<float>());
+        }
+
+        Assert.Equal(live, Tensor.LiveCount);
+    }
+
+    [Fact]
+    public void The_same_seed_gives_the_same_weights()
+    {
+        var live = Tensor.LiveCount;
+        Assert.Equal(Draw(3), Draw(3));
+        Assert.NotEqual(Draw(3), Draw(4));
+        Assert.Equal(live, Tensor.LiveCount);
+        static float[] Draw(ulong seed)
+        {
+            using var generator = new RandomGenerator(seed);
+            using var net = new Net();
+            net.Initialize(generator);
+            return [.. net.NamedParameters().SelectMany(p => p.Parameter.Value.ToArray<float>())];
+        }
+    }
+
+    [Fact]
+    public void Weights_are_converted_in_place_and_freed_with_the_module()
+    {
+        var live = Tensor.LiveCount;
+        using var generator = new RandomGenerator(1);
+        var net = new Net();
+        var error = Assert.Throws<InvalidOperationException>(() => net.NamedParameters().First().Parameter.Value);
+        Assert.Contains("load a checkpoint or call Initialize", error.Message, StringComparison.Ordinal);
+        net.Initialize(generator);
+        net.Initialize(generator);
+        Assert.Equal(live + 9, Tensor.LiveCount);
+        net.To(ElementType.BFloat16);
+        Assert.All(net.NamedParameters(), p => Assert.Equal(ElementType.BFloat16, p.Parameter.Value.Type));
+        net.Dispose();
+        net.Dispose();
+        Assert.Equal(live, Tensor.LiveCount);
+    }
+
+    private abstract class Base : Module
+    {
+        private readonly Parameter baseWeight = new([5], Initializers.Ones);
+
+        public Parameter BaseWeight => baseWeight;
+    }
+
+    private sealed class Net : Base
+    {
+        private readonly Linear projMlp = new(3, 2);
+
+        [Key("net.0.proj")]
+        private readonly Linear up = new(2, 2, bias: false);
+
+        private readonly Linear?[] blocks = [new(2, 2, bias: false), null, new(2, 2, bias: false)];
+        private readonly List<Linear> heads = [new(1, 2)];
+        private readonly Parameter table = new([1], Initializers.Normal(1)) { Trainable = false };
+        private readonly Linear? absent = Never();
+
+        public object?[] All => [projMlp, up, blocks, heads, table, absent];
+
+        protected override bool Ignores(string key) => key == "tied";
+
+        private static Linear? Never() => null;
+    }
+
+    private sealed class Indexed : Module
+    {
+        private readonly Parameter weight = new([2, 2], Initializers.Zeros);
+        private readonly Parameter index = new([3], Initializers.Zeros);
+
+        public Parameter Weight => weight;
+
+        public Parameter Index => index;
+    }
+}
