@@ -26,7 +26,7 @@ public class GenerationRequestTests
         { Request with { Prompt = "  " }, "the prompt is empty: say what is to be seen, or give an image to go on from" },
         { Request with { Guidance = -1 }, "guidance -1 is not 0 or more: use 0 to turn it off, or such as 7" },
         { Request with { VideoGuidance = double.NaN }, "video guidance NaN is not 0 or more: use 0 to turn it off, or such as 7" },
-        { Request with { LinearGuidance = (double.PositiveInfinity, 2) }, "the alpha of linear guidance ∞ is not 0 or more: use 0 to turn it off, or such as 7" },
+        { Request with { LinearGuidance = (double.PositiveInfinity, 2) }, "the alpha of linear guidance Infinity is not 0 or more: use 0 to turn it off, or such as 7" },
         { Request with { Image = new byte[10] }, "the image has 10 bytes where 640x384 RGB pixels are 737280: bring it to that size" },
         { Request with { Image = new byte[737280], Frames = 1 }, "the image is the first frame, so 1 frame leaves nothing to make: use 9 frames or more" },
     };
