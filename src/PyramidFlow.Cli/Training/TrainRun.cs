@@ -17,6 +17,10 @@ internal static class TrainRun
     public static void Dit(string config, string folder, IProgress<TrainingProgress> progress, CancellationToken cancel) =>
         SpriteTraining.RunDit(config, folder, progress, cancel);
 
+    public static void Ship(string folder, string ditConfig, string vaeConfig, string target) =>
+        SpriteTraining.Ship(folder, ditConfig, vaeConfig, target);
+
+    /// <summary>Runs a training to its end, or until it is cancelled and saved.</summary>
     public static async Task<int> RunAsync(Entry entry, string config, string folder, int? threads, CliConsole console, CancellationToken cancel)
     {
         if (!File.Exists(config))
