@@ -26,8 +26,8 @@ public static class SpriteTraining
     public static double RunVae(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel)
     {
         var config = VaeTrainingConfig.Load(configPath);
-        CopyConfig(configPath, VaeConfig(folder));
         using var trainer = new VaeTrainer(config, Path.Combine(folder, "vae"), progress, cancel);
+        CopyConfig(configPath, VaeConfig(folder));
         return trainer.Run(progress, cancel);
     }
 
@@ -43,7 +43,6 @@ public static class SpriteTraining
         var maps = Path.Combine(folder, "vae", LinearStartFit.FileName);
         if (!File.Exists(maps))
             throw new ArgumentException($"{maps} is missing: run 'train vae --out {folder}' first");
-        CopyConfig(configPath, DitConfig(folder));
         var model = Path.Combine(folder, ModelFolder);
         if (!File.Exists(Path.Combine(model, "text_encoder_2", "model.safetensors")))
             SpriteTextEncoders.Make(model, config.Seed, TextSteps, progress, cancel);
@@ -54,6 +53,7 @@ public static class SpriteTraining
         // Every worker is a thread of its own; operators that split their work as well would only wait for each other.
         TorchRuntime.Threads = 1;
         using var trainer = new DitTrainer(config, Path.Combine(folder, "dit"), data, prompts);
+        CopyConfig(configPath, DitConfig(folder));
         trainer.Run(progress, cancel);
     }
 
@@ -76,7 +76,7 @@ public static class SpriteTraining
         var vae = Path.Combine(target, "causal_video_vae");
         Convert(Path.Combine(folder, "vae", "vae.safetensors"), Path.Combine(vae, "diffusion_pytorch_model.safetensors"));
         File.WriteAllText(Path.Combine(vae, "config.json"),
-            WithClass("CausalVideoVAE", VaeTrainingConfig.Load(VaeConfig(folder)).VaeJson()));
+            WithClass("CausalVideoVAE", VaeTrainingConfig.Load(VaeConfig(folder)).Vae.ToJson()));
         foreach (var part in (string[])["tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2"])
         {
             Directory.CreateDirectory(Path.Combine(target, part));
@@ -97,10 +97,11 @@ public static class SpriteTraining
 
     private static string DitConfig(string folder) => Path.Combine(folder, "dit", "config.json");
 
+    // Once the run has taken the configuration; a run may also be gone on with by its own copy.
     private static void CopyConfig(string from, string to)
     {
-        Directory.CreateDirectory(Path.GetDirectoryName(to)!);
-        File.Copy(from, to, overwrite: true);
+        if (Path.GetFullPath(from) != Path.GetFullPath(to))
+            File.Copy(from, to, overwrite: true);
     }
 
     private static LinearAutoencoder LoadEncoder(string maps, string vaeConfig)

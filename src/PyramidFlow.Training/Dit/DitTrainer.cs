@@ -17,7 +17,7 @@ public sealed class DitTrainer : IDisposable
     private readonly DitTrainingConfig config;
     private readonly SpriteLatents data;
     private readonly PromptEncoder prompts;
-    private readonly Replica[] replicas;
+    private readonly Workers<PyramidFlux> workers;
     private readonly TrainingState state;
     private readonly Muon? muon;
     private readonly PyramidFlowScheduler scheduler = new();
@@ -38,14 +38,7 @@ public sealed class DitTrainer : IDisposable
         state = new TrainingState(new AdamWOptions { WeightDecay = config.WeightDecay }, ("", model));
         if (config.Optimizer == DitOptimizer.Muon)
             muon = new Muon(state.Parameters, state.Optimizer, config.WeightDecay, IsHidden);
-        replicas = new Replica[config.Workers];
-        replicas[0] = new Replica(model, state.Parameters);
-        for (var i = 1; i < replicas.Length; i++)
-        {
-            var copy = new PyramidFlux(config.Transformer);
-            replicas[i] = new Replica(copy, state.Parameters.Share(("", copy)));
-        }
-
+        workers = new Workers<PyramidFlux>(model, state.Parameters, config.Workers, () => new PyramidFlux(config.Transformer));
         if (File.Exists(run.StateFile))
             state.Load(run.StateFile, Identity);
     }
@@ -82,12 +75,7 @@ public sealed class DitTrainer : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (var replica in replicas)
-        {
-            replica.Model.Dispose();
-            replica.Parameters.Dispose();
-        }
-
+        workers.Dispose();
         state.Dispose();
     }
 
@@ -102,9 +90,7 @@ public sealed class DitTrainer : IDisposable
 
     private void Step(double learningRate, double[] losses)
     {
-        var shares = new double[replicas.Length][];
-        Parallel.For(0, replicas.Length, new ParallelOptions { MaxDegreeOfParallelism = replicas.Length },
-            worker => shares[worker] = Gradients(worker));
+        var shares = workers.Run(Gradients);
         using var scope = new TensorScope();
         foreach (var share in shares)
         {
@@ -112,7 +98,6 @@ public sealed class DitTrainer : IDisposable
                 losses[stage] += share[stage];
         }
 
-        state.Parameters.Collect(replicas.Skip(1).Select(r => r.Parameters));
         state.Parameters.ClipGradients(config.ClipNorm);
         if (muon is null)
             state.Optimizer.Step(learningRate);
@@ -123,23 +108,22 @@ public sealed class DitTrainer : IDisposable
         state.Average.Update(state.Parameters, 1 - (1 / horizon));
     }
 
-    // One worker's part of every stage's batch; gradients stay in its replica. Returns its part of the mean losses.
-    private double[] Gradients(int worker)
+    // One worker's part of every stage's batch; gradients stay in its model. Returns its part of the mean losses.
+    private double[] Gradients(int worker, PyramidFlux model)
     {
-        var replica = replicas[worker];
         var losses = new double[scheduler.Stages.Count];
-        using var draws = TrainingState.Draws(config.Seed, (state.Step * replicas.Length) + worker);
+        using var draws = TrainingState.Draws(config.Seed, (state.Step * workers.Count) + worker);
         for (var stage = 0; stage < losses.Length; stage++)
         {
             using var scope = new TensorScope();
-            var random = new SpriteRandom(config.Seed, stream: 300 + (stage * replicas.Length) + worker, state.Step);
+            var random = new SpriteRandom(config.Seed, stream: 300 + (stage * workers.Count) + worker, state.Step);
             var image = state.Step < config.ImageSteps || random.NextSingle() < config.ImageShare;
             var frames = image ? 1 : 2 + random.NextInt(data.Frames - 1);
-            var (latents, attributes) = data.Draw(random, config.Batch[stage] / replicas.Length, frames);
+            var (latents, attributes) = data.Draw(random, config.Batch[stage] / workers.Count, frames);
             var text = Text(attributes, random);
             var sample = FlowObjective.Draw(latents, scheduler, stage, config.CorruptRatio, draws);
-            var error = replica.Model.Forward([sample.Clips], text, sample.Timesteps)[0] - sample.Target;
-            var loss = (error * error).Mean() / replicas.Length;
+            var error = model.Forward([sample.Clips], text, sample.Timesteps)[0] - sample.Target;
+            var loss = (error * error).Mean() / workers.Count;
             loss.Backward();
             losses[stage] = loss.Item();
         }
@@ -169,7 +153,4 @@ public sealed class DitTrainer : IDisposable
         using var scope = new TensorScope();
         SafetensorsWriter.Write(run.File("dit.safetensors"), state.Parameters.Named(state.Average.Values));
     }
-
-    // The model as one thread sees it: shared weights, gradients of its own.
-    private sealed record Replica(PyramidFlux Model, FlatParameters Parameters);
 }

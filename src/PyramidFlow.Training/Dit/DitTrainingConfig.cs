@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Transformers;
 
 namespace PyramidFlow.Training.Dit;
@@ -6,6 +7,8 @@ namespace PyramidFlow.Training.Dit;
 /// <summary>What <c>train dit</c> does; read from JSON.</summary>
 public sealed record DitTrainingConfig
 {
+    private const int Stages = 3;
+
     /// <summary>The network.</summary>
     public required PyramidFluxConfig Transformer { get; set; }
 
@@ -62,9 +65,26 @@ public sealed record DitTrainingConfig
     public int CheckpointEvery { get; set; } = 500;
 
     /// <summary>Reads a configuration file.</summary>
-    /// <exception cref="ArgumentException">It is missing, malformed, or holds an unknown key.</exception>
+    /// <exception cref="ArgumentException">It is missing, malformed, holds an unknown key or an impossible value.</exception>
+    /// <exception cref="CheckpointException">It does not describe a transformer.</exception>
     public static DitTrainingConfig Load(string path) =>
-        Runs.ConfigFile.Read(path, DitTrainingJson.Default.DitTrainingConfig);
+        Runs.ConfigFile.Read(path, DitTrainingJson.Default.DitTrainingConfig).Check(path);
+
+    private DitTrainingConfig Check(string path)
+    {
+        PyramidFluxConfig.Parse(Transformer.ToJson(), path);
+        var unknown = Transformer.Others?.Keys.FirstOrDefault();
+        var fault =
+            unknown is not null ? $"unknown key {unknown} in transformer"
+            : Clips < 1 ? $"clips {Clips} is less than 1"
+            : LatentFrames < 2 ? $"latent_frames {LatentFrames} is less than 2"
+            : Batch.Count != Stages ? $"batch has {Batch.Count} numbers: give {Stages}, one for each stage"
+            : Workers < 1 || Batch.Any(b => b < 1 || b % Workers != 0)
+                ? $"batch [{string.Join(", ", Batch)}] cannot be shared by {Workers} workers: use multiples"
+            : CheckpointEvery < 1 ? $"checkpoint_every {CheckpointEvery} is less than 1"
+            : null;
+        return fault is null ? this : throw new ArgumentException($"{path}: {fault}");
+    }
 }
 
 /// <summary>Optimisers of the transformer's training.</summary>

@@ -1,3 +1,4 @@
+using System.Globalization;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Runs;
@@ -9,7 +10,7 @@ namespace PyramidFlow.Training.Dit;
 /// <summary>Latents of the clips of the sprites world, computed once and memory-mapped afterwards.</summary>
 public sealed class SpriteLatents : IDisposable
 {
-    private const int ClipsAtOnce = 1;
+    private const string SeedKey = "seed";
 
     private readonly Tensor latents;
     private readonly long seed;
@@ -41,6 +42,10 @@ public sealed class SpriteLatents : IDisposable
         var latents = file.Tensor(file.Entries["latents"]);
         if (latents.Size(0) != config.Clips || latents.Size(2) != config.LatentFrames)
             throw new CheckpointException($"{path} holds {latents.Size(0)} clips of {latents.Size(2)} latent frames, not what the configuration asks for: delete it");
+
+        // Files of the first runs do not say their seed.
+        if (file.Metadata.GetValueOrDefault(SeedKey, Text(config.Seed)) is var seed && seed != Text(config.Seed))
+            throw new CheckpointException($"{path} holds clips of seed {seed}, not {config.Seed}: delete it");
         return new SpriteLatents(TensorScope.Detach(latents), config.Seed);
     }
 
@@ -64,26 +69,20 @@ public sealed class SpriteLatents : IDisposable
         using var noGrad = NoGrad.Begin();
         using var outer = new TensorScope();
         Tensor? all = null;
-        for (var first = 0; first < config.Clips; first += ClipsAtOnce)
+        for (var clip = 0; clip < config.Clips; clip++)
         {
             cancel.ThrowIfCancellationRequested();
             using var scope = new TensorScope();
-            var count = Math.Min(ClipsAtOnce, config.Clips - first);
-            var video = Tensor.Cat([.. Enumerable.Range(first, count).Select(i => SpriteClips.RenderChannelsLast(
-                SpriteWorld.Scene(config.Seed, i), 1 + (8 * (config.LatentFrames - 1))))], 0);
-            var some = encoder.Encode(video).Permute(0, 4, 1, 2, 3).To(ElementType.Float16);       // [b, c, t, h, w]
-            if (all is null)
-            {
-                var shape = some.Shape;
-                all = TensorScope.Detach(Tensor.Empty([config.Clips, .. shape[1..]], ElementType.Float16));
-            }
-
-            all.Narrow(0, first, count).CopyFrom(some);
-            if (first % 400 == 0)
-                progress?.Report(new TrainingProgress(first, config.Clips, 0, 0, "encoding clips"));
+            var video = SpriteClips.RenderChannelsLast(SpriteWorld.Scene(config.Seed, clip), 1 + (8 * (config.LatentFrames - 1)));
+            var one = encoder.Encode(video).Permute(0, 4, 1, 2, 3).To(ElementType.Float16);        // [1, c, t, h, w]
+            all ??= scope.Keep(Tensor.Empty([config.Clips, .. one.Shape[1..]], ElementType.Float16));
+            all.Narrow(0, clip, 1).CopyFrom(one);
+            if (clip % 400 == 0)
+                progress?.Report(new TrainingProgress(clip, config.Clips, 0, 0, "encoding clips"));
         }
 
-        using (all)
-            SafetensorsWriter.Write(path, [("latents", all!)]);
+        SafetensorsWriter.Write(path, [("latents", all!)], new Dictionary<string, string> { [SeedKey] = Text(config.Seed) });
     }
+
+    private static string Text(long seed) => seed.ToString(CultureInfo.InvariantCulture);
 }

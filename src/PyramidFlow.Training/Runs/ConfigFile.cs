@@ -19,7 +19,7 @@ public static class ConfigFile
         {
             throw new ArgumentException($"{path}, line {e.LineNumber + 1}: {e.Message}", e);
         }
-        catch (FileNotFoundException e)
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
             throw new ArgumentException($"{path} does not exist: the configurations that come with the program are in configs/", e);
         }

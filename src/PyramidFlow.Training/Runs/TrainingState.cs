@@ -70,7 +70,9 @@ public sealed class TrainingState : IDisposable
             target.CopyFrom(file.Tensor(entry));
         }
 
-        Step = long.Parse(file.Metadata[StepKey], CultureInfo.InvariantCulture);
+        if (!long.TryParse(file.Metadata.GetValueOrDefault(StepKey), CultureInfo.InvariantCulture, out var step))
+            throw new CheckpointException($"{path} does not say how many steps were done: it is damaged, delete it to start anew");
+        Step = step;
         Optimizer.Steps = Step;
     }
 

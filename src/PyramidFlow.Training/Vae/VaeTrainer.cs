@@ -21,7 +21,7 @@ public sealed class VaeTrainer : IDisposable
     private readonly VaeTrainingConfig config;
     private readonly RunFolder run;
     private readonly LinearAutoencoder linear;
-    private readonly Replica[] replicas;
+    private readonly Workers<CausalVideoVae> workers;
     private readonly TrainingState state;
 
     /// <summary>Prepares a run, or takes up the one in the folder; makes the linear start if the folder has none.</summary>
@@ -40,24 +40,17 @@ public sealed class VaeTrainer : IDisposable
         LinearStart.Write(vae, linear, config.Vae.EncoderNormNumGroups);
         FreezeEncoder(vae);
         state = new TrainingState(new AdamWOptions { Beta2 = 0.99 }, ("", vae));
-        replicas = new Replica[config.Workers];
-        replicas[0] = new Replica(vae, state.Parameters);
-        for (var i = 1; i < replicas.Length; i++)
-        {
-            var copy = new CausalVideoVae(config.Vae);
-            FreezeEncoder(copy);
-            replicas[i] = new Replica(copy, state.Parameters.Share(("", copy)));
-        }
-
+        workers = new Workers<CausalVideoVae>(vae, state.Parameters, config.Workers, () => FreezeEncoder(new CausalVideoVae(config.Vae)));
         if (File.Exists(run.StateFile))
             state.Load(run.StateFile, Identity);
     }
 
     private string Identity => $"vae decoder seed {config.Seed} widths {string.Join(",", config.Vae.DecoderBlockOutChannels)}";
 
-    private CausalVideoVae Vae => replicas[0].Vae;
-
     /// <summary>Mean over unseen clips of the clip's peak signal-to-noise ratio through encoder and decoder, dB.</summary>
+    /// <param name="vae">Float32, on the CPU.</param>
+    /// <param name="frames">Frames of a clip, 1 + 8n.</param>
+    /// <param name="clips">Number of clips.</param>
     public static double Evaluate(CausalVideoVae vae, int frames, int clips)
     {
         using var noGrad = NoGrad.Begin();
@@ -110,27 +103,22 @@ public sealed class VaeTrainer : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (var replica in replicas.Skip(1))
-            replica.Parameters.Dispose();
-        foreach (var replica in replicas)
-            replica.Vae.Dispose();
+        workers.Dispose();
         state.Dispose();
         linear.Dispose();
     }
 
-    private static void FreezeEncoder(CausalVideoVae vae)
+    private static CausalVideoVae FreezeEncoder(CausalVideoVae vae)
     {
         foreach (var (key, parameter) in vae.NamedParameters())
             parameter.Trainable = key.StartsWith("decoder.", StringComparison.Ordinal) || key.StartsWith("post_quant_conv.", StringComparison.Ordinal);
+        return vae;
     }
 
     private double Step(double learningRate)
     {
-        var shares = new double[replicas.Length];
-        Parallel.For(0, replicas.Length, new ParallelOptions { MaxDegreeOfParallelism = replicas.Length },
-            worker => shares[worker] = Gradients(worker));
+        var shares = workers.Run(Gradients);
         using var scope = new TensorScope();
-        state.Parameters.Collect(replicas.Skip(1).Select(r => r.Parameters));
         state.Parameters.ClipGradients(config.ClipNorm);
         state.Optimizer.Step(learningRate);
         state.Parameters.ZeroGradients();
@@ -139,11 +127,11 @@ public sealed class VaeTrainer : IDisposable
     }
 
     // Clips, crops and noise follow from seed and step alone: a resumed run sees what the uninterrupted one would.
-    private double Gradients(int worker)
+    private double Gradients(int worker, CausalVideoVae vae)
     {
         using var scope = new TensorScope();
-        using var draws = TrainingState.Draws(config.Seed, (state.Step * replicas.Length) + worker);
-        var count = config.Batch / replicas.Length;
+        using var draws = TrainingState.Draws(config.Seed, (state.Step * workers.Count) + worker);
+        var count = config.Batch / workers.Count;
         var videos = new Tensor[count];
         var latents = new Tensor[count];
         for (var i = 0; i < count; i++)
@@ -163,8 +151,8 @@ public sealed class VaeTrainer : IDisposable
         var target = Tensor.Cat(videos, 0);
         var z = Tensor.Cat(latents, 0).Contiguous();
         z = z.Add(Tensor.Randn(z.Shape, draws), config.LatentNoise);
-        var error = replicas[worker].Vae.Decode(z) - target;
-        var loss = (error * error).Mean() / replicas.Length;
+        var error = vae.Decode(z) - target;
+        var loss = (error * error).Mean() / workers.Count;
         loss.Backward();
         return loss.Item();
     }
@@ -177,8 +165,8 @@ public sealed class VaeTrainer : IDisposable
         try
         {
             using var scope = new TensorScope();
-            SafetensorsWriter.Write(run.File("vae.safetensors"), Vae.NamedParameters().Select(p => (p.Key, p.Parameter.Value)));
-            var quality = Evaluate(Vae, config.Frames, EvaluationClips);
+            SafetensorsWriter.Write(run.File("vae.safetensors"), workers.Model.NamedParameters().Select(p => (p.Key, p.Parameter.Value)));
+            var quality = Evaluate(workers.Model, config.Frames, EvaluationClips);
             run.Log(state.Step, ("psnr", quality));
             return quality;
         }
@@ -187,7 +175,4 @@ public sealed class VaeTrainer : IDisposable
             state.Average.Swap(state.Parameters);
         }
     }
-
-    // The network as one thread sees it: shared weights, gradients of its own.
-    private sealed record Replica(CausalVideoVae Vae, FlatParameters Parameters);
 }

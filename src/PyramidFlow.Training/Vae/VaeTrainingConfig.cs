@@ -1,5 +1,8 @@
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Training.Sprites;
 using PyramidFlow.Vae;
 
 namespace PyramidFlow.Training.Vae;
@@ -56,12 +59,25 @@ public sealed record VaeTrainingConfig
     public int CheckpointEvery { get; set; } = 100;
 
     /// <summary>Reads a configuration file.</summary>
-    /// <exception cref="ArgumentException">It is missing, malformed, or holds an unknown key.</exception>
+    /// <exception cref="ArgumentException">It is missing, malformed, holds an unknown key or an impossible value.</exception>
+    /// <exception cref="CheckpointException">It does not describe a network.</exception>
     public static VaeTrainingConfig Load(string path) =>
-        Runs.ConfigFile.Read(path, VaeTrainingJson.Default.VaeTrainingConfig);
+        Runs.ConfigFile.Read(path, VaeTrainingJson.Default.VaeTrainingConfig).Check(path);
 
-    /// <summary>The network's <c>config.json</c>.</summary>
-    internal string VaeJson() => JsonSerializer.Serialize(Vae, VaeTrainingJson.Default.CausalVideoVaeConfig);
+    private VaeTrainingConfig Check(string path)
+    {
+        CausalVideoVaeConfig.Parse(Encoding.UTF8.GetBytes(Vae.ToJson()), path);
+        var unknown = Vae.Others?.Keys.FirstOrDefault();
+        var fault =
+            unknown is not null ? $"unknown key {unknown} in vae"
+            : Vae.EncoderSpatialDownSample.Count(on => on) != LinearAutoencoder.Levels ? $"the vae must halve {LinearAutoencoder.Levels} times"
+            : Frames < 9 || Frames % 8 != 1 ? $"frames {Frames} is not 1 + 8n: use {Math.Max(9, 1 + (Frames / 8 * 8))}"
+            : Crop < 8 || Crop % 8 != 0 || Crop > SpriteWorld.Width ? $"crop {Crop} is not a multiple of 8 up to {SpriteWorld.Width}"
+            : Workers < 1 || Batch < 1 || Batch % Workers != 0 ? $"batch {Batch} cannot be shared by {Workers} workers: use a multiple"
+            : CheckpointEvery < 1 ? $"checkpoint_every {CheckpointEvery} is less than 1"
+            : null;
+        return fault is null ? this : throw new ArgumentException($"{path}: {fault}");
+    }
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true,
