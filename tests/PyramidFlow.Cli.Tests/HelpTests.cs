@@ -9,6 +9,7 @@ public class HelpTests
     [InlineData("train")]
     [InlineData("train", "vae")]
     [InlineData("train", "dit")]
+    [InlineData("train", "ship")]
     [InlineData("data")]
     [InlineData("data", "sprites")]
     [InlineData("bench")]
@@ -38,7 +39,7 @@ public class HelpTests
     [Fact]
     public async Task Examples_in_the_help_parse()
     {
-        foreach (var command in (string[])["generate", "eval sprites", "train vae", "train dit", "data sprites", "bench dit", "bench vae", "bench all", "doctor"])
+        foreach (var command in (string[])["generate", "eval sprites", "train vae", "train dit", "train ship", "data sprites", "bench dit", "bench vae", "bench all", "doctor"])
         {
             var help = (await CliRun.OfAsync([.. command.Split(' '), "--help"])).Out;
             foreach (var example in help[help.IndexOf("Examples:", StringComparison.Ordinal)..].Split('\n').Skip(1).Where(line => line.Trim().Length > 0))

@@ -17,6 +17,13 @@ internal static class TrainRun
     public static void Dit(string config, string folder, IProgress<TrainingProgress> progress, CancellationToken cancel) =>
         SpriteTraining.RunDit(config, folder, progress, cancel);
 
+    public static async Task<int> ShipAsync(string folder, string model, CliConsole console)
+    {
+        await Task.Run(() => SpriteTraining.Ship(folder, model)).ConfigureAwait(false);
+        console.Result(model);
+        return ExitCode.Ok;
+    }
+
     public static async Task<int> RunAsync(Entry entry, string config, string folder, int? threads, CliConsole console, CancellationToken cancel)
     {
         if (!File.Exists(config))
