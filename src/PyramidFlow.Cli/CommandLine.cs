@@ -53,6 +53,7 @@ internal static class CommandLine
             EvalCommand.Create(console),
             TrainCommand.Create(console),
             DataCommand.Create(console),
+            BenchCommand.Create(console),
             DoctorCommand.Create(console),
             verbose,
             new HelpOption { Action = new HelpWithExamples() },

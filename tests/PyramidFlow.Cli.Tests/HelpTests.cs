@@ -12,6 +12,10 @@ public class HelpTests
     [InlineData("train", "ship")]
     [InlineData("data")]
     [InlineData("data", "sprites")]
+    [InlineData("bench")]
+    [InlineData("bench", "dit")]
+    [InlineData("bench", "vae")]
+    [InlineData("bench", "all")]
     [InlineData("doctor")]
     public async Task Every_command_has_help_with_an_example(params string[] command)
     {
@@ -29,13 +33,13 @@ public class HelpTests
         var run = await CliRun.OfAsync("--help");
 
         Assert.Equal(ExitCode.Ok, run.Code);
-        Assert.All((string[])["generate", "eval", "train", "data", "doctor"], name => Assert.Contains($"  {name} ", run.Out, StringComparison.Ordinal));
+        Assert.All((string[])["generate", "eval", "train", "data", "bench", "doctor"], name => Assert.Contains($"  {name} ", run.Out, StringComparison.Ordinal));
     }
 
     [Fact]
     public async Task Examples_in_the_help_parse()
     {
-        foreach (var command in (string[])["generate", "eval sprites", "train vae", "train dit", "train ship", "data sprites", "doctor"])
+        foreach (var command in (string[])["generate", "eval sprites", "train vae", "train dit", "train ship", "data sprites", "bench dit", "bench vae", "bench all", "doctor"])
         {
             var help = (await CliRun.OfAsync([.. command.Split(' '), "--help"])).Out;
             foreach (var example in help[help.IndexOf("Examples:", StringComparison.Ordinal)..].Split('\n').Skip(1).Where(line => line.Trim().Length > 0))

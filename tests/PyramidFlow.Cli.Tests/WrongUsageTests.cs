@@ -30,6 +30,12 @@ public class WrongUsageTests
     [InlineData("--threads cannot be 0", "generate", "x", "--threads", "0")]
     [InlineData("--count cannot be 0", "eval", "sprites", "--count", "0")]
     [InlineData("--count cannot be 0", "data", "sprites", "--count", "0")]
+    [InlineData("pyramidflow bench needs a command: dit, vae, all", "bench")]
+    [InlineData("--dtype cannot be fp16: use fp32, bf16", "bench", "dit", "--dtype", "fp16")]
+    [InlineData("width 100 is not a multiple of 64: use 64 or 128", "bench", "dit", "--size", "100x64")]
+    [InlineData("the model has 24 blocks, not 25: use 1 to 24", "bench", "all", "--blocks", "25")]
+    [InlineData("unknown option '--unit'", "bench", "vae", "--unit", "3")]
+    [InlineData("--json and --markdown", "bench", "vae", "--json", "--markdown")]
     [InlineData("--config", "train", "vae", "--out", "runs")]
     [InlineData("--out", "train", "dit", "--config", "c.json")]
     public async Task Wrong_usage_is_one_sentence(string words, params string[] arguments) =>

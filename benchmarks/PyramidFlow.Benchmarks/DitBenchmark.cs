@@ -1,0 +1,110 @@
+using PyramidFlow.Pipelines;
+using PyramidFlow.Torch;
+using PyramidFlow.Transformers;
+
+namespace PyramidFlow.Benchmarks;
+
+/// <summary>Single denoising steps of the transformer at every stage, with guidance: rows without and with the prompt.</summary>
+internal sealed class DitBenchmark
+{
+    private const int Rows = 2, LatentScale = 8;
+
+    // As many text tokens as the released system gives, and a shorter negative prompt.
+    private const int TextLength = 128, NegativeLength = 64;
+
+    private readonly BenchmarkOptions options;
+    private readonly PyramidFluxConfig config;
+    private readonly RowWriter writer;
+    private readonly double rate;
+    private readonly string suffix;
+
+    internal DitBenchmark(BenchmarkOptions options, PyramidFluxConfig config, MachineRates rates, RowWriter writer)
+    {
+        (this.options, this.config, this.writer) = (options, config, writer);
+        rate = rates.Gemm(options.Type);
+        var blocks = config.NumLayers + config.NumSingleLayers < ReleasedModels.DoubleBlocks + ReleasedModels.SingleBlocks
+            ? $", only {config.NumLayers}+{config.NumSingleLayers} blocks"
+            : "";
+        suffix = $"{options.Size.Width}x{options.Size.Height}{blocks}";
+    }
+
+    internal void Run(Action<string> progress, CancellationToken cancel)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var generator = new RandomGenerator(2);
+        using var scope = new TensorScope();
+        using var model = new PyramidFlux(config);
+        progress($"filling {model.ParameterCount()} weights of the transformer");
+        RandomWeights.Fill(model, options.Type);
+
+        var text = new TextCondition(Tensor.Randn([Rows, TextLength, config.JointAttentionDim], generator),
+            TextMask.OfLengths([NegativeLength, TextLength]), Tensor.Randn([Rows, config.PooledProjectionDim], generator));
+        var latents = Tensor.Randn([Rows, config.LatentChannels, Math.Max(1, options.Unit), options.Size.Height / LatentScale,
+            options.Size.Width / LatentScale], generator);
+        var pyramid = LatentPyramid.Build(latents, BenchmarkOptions.Stages);
+        progress("one step to warm up");
+        Measure(model, text, pyramid, 0);
+        for (var stage = 0; stage < BenchmarkOptions.Stages; stage++)
+        {
+            cancel.ThrowIfCancellationRequested();
+            progress($"transformer, stage {stage}");
+            Report(model, text, pyramid, stage, cancel);
+        }
+    }
+
+    private void Report(PyramidFlux model, TextCondition text, Tensor[] pyramid, int stage, CancellationToken cancel)
+    {
+        using var scope = new TensorScope();
+        var times = new List<(double Prefix, double Unit)>();
+        for (var run = 0; run < options.Runs; run++)
+        {
+            cancel.ThrowIfCancellationRequested();
+            times.Add(Measure(model, text, pyramid, stage));
+        }
+
+        var clips = History(pyramid, stage).Append(Noisy(pyramid, stage)).Select(ClipSize.Of);
+        using var layout = model.Layout([.. clips], text.Mask);
+        if (options.Unit == 0)
+        {
+            Add("step", times.Select(t => t.Unit), DitFlops.Joint(config, layout));
+            return;
+        }
+
+        var (prefix, unit) = (DitFlops.Prefix(config, layout), DitFlops.Unit(config, layout));
+        Add("prefix pass", times.Select(t => t.Prefix), prefix);
+        Add("unit pass", times.Select(t => t.Unit), unit);
+        Add("step (prefix + unit)", times.Select(t => t.Prefix + t.Unit), prefix + unit);
+
+        void Add(string part, IEnumerable<double> seconds, long flops) =>
+            writer.Add($"transformer {part}, {suffix}", Timing.Median(seconds), flops, rate, stage, options.Unit);
+    }
+
+    // One step as a pipeline does it. The first unit has no history, so there its one pass counts as the unit's.
+    private (double Prefix, double Unit) Measure(PyramidFlux model, TextCondition text, Tensor[] pyramid, int stage)
+    {
+        using var scope = new TensorScope();
+        var (history, noisy) = (History(pyramid, stage), Noisy(pyramid, stage));
+        if (options.Unit == 0)
+        {
+            var timesteps = Tensor.Full([Rows], 500, options.Type);
+            return (0, Timing.Once(() => model.Forward([[noisy]], text, timesteps)));
+        }
+
+        PrefixCache? prefix = null;
+        try
+        {
+            var timestep = Tensor.Full([1], 500, options.Type);
+            var before = Timing.Once(() => prefix = model.ComputePrefix(history, ClipSize.Of(noisy), text, timestep));
+            return (before, Timing.Once(() => model.ForwardUnit(noisy, 0, prefix!)));
+        }
+        finally
+        {
+            prefix?.Dispose();
+        }
+    }
+
+    private List<Tensor> History(Tensor[] pyramid, int stage) =>
+        options.Unit == 0 ? [] : LatentPyramid.History(pyramid, options.Unit, stage, framesPerUnit: 1);
+
+    private static Tensor Noisy(Tensor[] pyramid, int stage) => pyramid[stage].Narrow(2, 0, 1);
+}
