@@ -1,5 +1,4 @@
 using PyramidFlow.Hub;
-using PyramidFlow.TextEncoders;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Dit;
@@ -27,10 +26,9 @@ public static class SpriteTraining
     public static double RunVae(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel)
     {
         var config = VaeTrainingConfig.Load(configPath);
+        CopyConfig(configPath, VaeConfig(folder));
         using var trainer = new VaeTrainer(config, Path.Combine(folder, "vae"), progress, cancel);
-        var quality = trainer.Run(progress, cancel);
-        File.Copy(configPath, Path.Combine(folder, "vae", "config.json"), overwrite: true);
-        return quality;
+        return trainer.Run(progress, cancel);
     }
 
     /// <summary>Trains text encoders, if there are none yet, and transformer; the run lies in <c>FOLDER/dit</c>.</summary>
@@ -45,10 +43,11 @@ public static class SpriteTraining
         var maps = Path.Combine(folder, "vae", LinearStartFit.FileName);
         if (!File.Exists(maps))
             throw new ArgumentException($"{maps} is missing: run 'train vae --out {folder}' first");
+        CopyConfig(configPath, DitConfig(folder));
         var model = Path.Combine(folder, ModelFolder);
         if (!File.Exists(Path.Combine(model, "text_encoder_2", "model.safetensors")))
             SpriteTextEncoders.Make(model, config.Seed, TextSteps, progress, cancel);
-        using var encoder = LoadEncoder(maps, Path.Combine(folder, "vae", "config.json"));
+        using var encoder = LoadEncoder(maps, VaeConfig(folder));
         using var data = SpriteLatents.OpenOrMake(Path.Combine(folder, "latents.safetensors"), config, encoder, progress, cancel);
         using var prompts = SpriteTextEncoders.Load(model);
 
@@ -60,19 +59,24 @@ public static class SpriteTraining
 
     /// <summary>Puts the model folder together from the runs, weights in bfloat16.</summary>
     /// <param name="folder">Folder of all runs of the model.</param>
-    /// <param name="ditConfigPath">Configuration the transformer was trained with.</param>
-    /// <param name="vaeConfigPath">Configuration the VAE was trained with.</param>
     /// <param name="target">Model folder to write.</param>
-    public static void Ship(string folder, string ditConfigPath, string vaeConfigPath, string target)
+    /// <exception cref="ArgumentException">A run is missing.</exception>
+    public static void Ship(string folder, string target)
     {
+        foreach (var (part, file) in (ReadOnlySpan<(string, string)>)[("vae", VaeConfig(folder)), ("dit", DitConfig(folder))])
+        {
+            if (!File.Exists(file) || !File.Exists(Path.Combine(folder, part, part + ".safetensors")))
+                throw new ArgumentException($"{folder} holds no finished run of the {part}: run 'train {part} --out {folder}' first");
+        }
+
         var transformer = Path.Combine(target, "diffusion_transformer");
         Convert(Path.Combine(folder, "dit", "dit.safetensors"), Path.Combine(transformer, "diffusion_pytorch_model.safetensors"));
         File.WriteAllText(Path.Combine(transformer, "config.json"),
-            WithClass("PyramidFluxTransformer", DitTrainingConfig.Load(ditConfigPath).Transformer.ToJson()));
+            WithClass("PyramidFluxTransformer", DitTrainingConfig.Load(DitConfig(folder)).Transformer.ToJson()));
         var vae = Path.Combine(target, "causal_video_vae");
         Convert(Path.Combine(folder, "vae", "vae.safetensors"), Path.Combine(vae, "diffusion_pytorch_model.safetensors"));
         File.WriteAllText(Path.Combine(vae, "config.json"),
-            WithClass("CausalVideoVAE", VaeTrainingConfig.Load(vaeConfigPath).VaeJson()));
+            WithClass("CausalVideoVAE", VaeTrainingConfig.Load(VaeConfig(folder)).VaeJson()));
         foreach (var part in (string[])["tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2"])
         {
             Directory.CreateDirectory(Path.Combine(target, part));
@@ -88,6 +92,16 @@ public static class SpriteTraining
         new LatentNormalization(0, 1, 0, 1), PromptSuffix: "", NegativePrompt: "",
         SpriteWorld.Width, SpriteWorld.Height, Frames: 49, SpriteWorld.FramesPerSecond,
         Steps: [10, 10, 10], VideoSteps: [6, 6, 6], Guidance: 3, VideoGuidance: 3);
+
+    private static string VaeConfig(string folder) => Path.Combine(folder, "vae", "config.json");
+
+    private static string DitConfig(string folder) => Path.Combine(folder, "dit", "config.json");
+
+    private static void CopyConfig(string from, string to)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(to)!);
+        File.Copy(from, to, overwrite: true);
+    }
 
     private static LinearAutoencoder LoadEncoder(string maps, string vaeConfig)
     {

@@ -12,17 +12,17 @@ internal static class TrainCommand
         "Trains the models of the sprites world; a run that was stopped goes on where it was.",
         $"{CommandLine.Name} train vae --config configs/sprites-vae.json --out runs/sprites",
         $"{CommandLine.Name} train dit --config configs/sprites-dit.json --out runs/sprites",
-        $"{CommandLine.Name} train ship --vae configs/sprites-vae.json --dit configs/sprites-dit.json --out runs/sprites --to models/sprites")
+        $"{CommandLine.Name} train ship --out runs/sprites --model models/sprites")
     {
         One("vae", "Trains the causal video VAE.", TrainRun.Vae, console),
-        One("dit", "Trains the text encoders and the diffusion transformer; after vae.", TrainRun.Dit, console),
+        One("dit", "Trains the text encoders and the diffusion transformer on the VAE's latents.", TrainRun.Dit, console),
         Ship(console),
     };
 
     private static ExampledCommand One(string name, string description, TrainRun.Entry entry, CliConsole console)
     {
         var config = CliOptions.Text("--config", "FILE", "what to train, JSON");
-        var output = CliOptions.Text("--out", "DIR", "folder of the model's runs: states, metrics and weights");
+        var output = CliOptions.Text("--out", "DIR", "folder of all runs of the model: states, metrics and weights");
         var threads = CliOptions.Whole("--threads", "N", "CPU threads [default: all]", 1);
         config.Required = output.Required = true;
         var command = new ExampledCommand(name, description,
@@ -34,22 +34,12 @@ internal static class TrainCommand
 
     private static ExampledCommand Ship(CliConsole console)
     {
-        var vae = CliOptions.Text("--vae", "FILE", "configuration the VAE was trained with");
-        var dit = CliOptions.Text("--dit", "FILE", "configuration the transformer was trained with");
-        var output = CliOptions.Text("--out", "DIR", "folder of the model's runs");
-        var target = CliOptions.Text("--to", "DIR", "model folder to write");
-        vae.Required = dit.Required = output.Required = target.Required = true;
-        var command = new ExampledCommand("ship", "Puts a model folder together from finished runs.",
-            $"{CommandLine.Name} train ship --vae configs/sprites-vae.json --dit configs/sprites-dit.json --out runs/sprites --to models/sprites")
-        {
-            vae, dit, output, target,
-        };
-        command.SetAction(parsed =>
-        {
-            TrainRun.Ship(parsed.GetRequiredValue(output)!, parsed.GetRequiredValue(dit)!, parsed.GetRequiredValue(vae)!, parsed.GetRequiredValue(target)!);
-            console.Result(parsed.GetRequiredValue(target)!);
-            return ExitCode.Ok;
-        });
+        var output = CliOptions.Text("--out", "DIR", "folder of all runs of the model");
+        var model = CliOptions.Text("--model", "DIR", "model folder to write, in the released layout");
+        output.Required = model.Required = true;
+        var command = new ExampledCommand("ship", "Puts a model folder together from the runs, weights in bfloat16.",
+            $"{CommandLine.Name} train ship --out runs/sprites --model models/sprites") { output, model };
+        command.SetAction((parsed, _) => TrainRun.ShipAsync(parsed.GetRequiredValue(output)!, parsed.GetRequiredValue(model)!, console));
         return command;
     }
 }

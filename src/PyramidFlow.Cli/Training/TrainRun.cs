@@ -17,10 +17,13 @@ internal static class TrainRun
     public static void Dit(string config, string folder, IProgress<TrainingProgress> progress, CancellationToken cancel) =>
         SpriteTraining.RunDit(config, folder, progress, cancel);
 
-    public static void Ship(string folder, string ditConfig, string vaeConfig, string target) =>
-        SpriteTraining.Ship(folder, ditConfig, vaeConfig, target);
+    public static async Task<int> ShipAsync(string folder, string model, CliConsole console)
+    {
+        await Task.Run(() => SpriteTraining.Ship(folder, model)).ConfigureAwait(false);
+        console.Result(model);
+        return ExitCode.Ok;
+    }
 
-    /// <summary>Runs a training to its end, or until it is cancelled and saved.</summary>
     public static async Task<int> RunAsync(Entry entry, string config, string folder, int? threads, CliConsole console, CancellationToken cancel)
     {
         if (!File.Exists(config))

@@ -31,13 +31,6 @@ public sealed partial class Tensor
     public Tensor Conv3d(Tensor weight, Tensor? bias, long[] stride, long[] padding) =>
         Call("aten::conv3d", this, weight, bias, stride, padding);
 
-    /// <summary>
-    /// A 2-D or 3-D convolution by oneDNN whatever the sizes, float32 on the CPU. <see cref="Conv3d"/> and
-    /// <see cref="Conv2d"/> leave small inputs of batch 1 to kernels that are 2 to 4 times slower.
-    /// </summary>
-    public Tensor ConvolveOneDnn(Tensor weight, Tensor? bias, long[] stride, long[] padding) =>
-        Call("aten::mkldnn_convolution", Contiguous(), weight, bias, padding, stride, stride.Select(_ => 1L).ToArray(), 1L);
-
     /// <summary>Normalises over the last dimension.</summary>
     public Tensor LayerNorm(long[] shape, Tensor? weight = null, Tensor? bias = null, double eps = 1e-5) =>
         Call("aten::layer_norm", this, shape, weight, bias, eps);

@@ -10,7 +10,9 @@ namespace PyramidFlow.Training.Vae;
 /// </summary>
 public sealed class LinearStart
 {
-    private const double Constant = 12;
+    // The encoder is not trained, so its constants may be large; the decoder's gradients pass beside them.
+    private const double EncoderConstant = 32;
+    private const double DecoderConstant = 12;
     private const double InitialLogVariance = -6;
 
     private readonly Dictionary<string, Parameter> parameters;
@@ -87,16 +89,17 @@ public sealed class LinearStart
             }
             else
             {
-                WritePaired(Tap(time, 1, 1, 1), bias, level.First);
-                WritePaired(Tap(time, 2, 1, 1), bias, level.Second);
+                // Centred before the norm: a large mean would change its scale.
+                WritePaired(Tap(time, 1, 1, 1), bias, level.First, linear.LatentMean, EncoderConstant);
+                WritePaired(Tap(time, 2, 1, 1), bias, level.Second, linear.LatentMean, EncoderConstant);
             }
         }
 
         var latent = linear.LatentMean.Value.ElementCount;
-        WriteReadOut("encoder", latent);
+        WriteReadOut("encoder", latent, EncoderConstant);
         var (_, logVariance) = Convolution("encoder.conv_out.conv", keep: true);
         logVariance.Narrow(0, latent, latent).Fill(InitialLogVariance);
-        WriteIdentity("quant_conv").Narrow(0, 0, latent).CopyFrom(-linear.LatentMean.Value);
+        WriteIdentity("quant_conv");
         WriteIdentity("post_quant_conv").CopyFrom(linear.LatentMean);
     }
 
@@ -130,12 +133,12 @@ public sealed class LinearStart
         }
 
         var (shortcut, constant) = Convolution("decoder.up_blocks.3.resnets.0.conv_shortcut.conv");
-        WritePaired(Tap(shortcut, 0, 0, 0), constant, Tensor.Eye(3));
-        WriteReadOut("decoder", 3);
+        WritePaired(Tap(shortcut, 0, 0, 0), constant, Tensor.Eye(3), Tensor.Zeros([3]), DecoderConstant);
+        WriteReadOut("decoder", 3, DecoderConstant);
     }
 
     // Norm scales restore the pairs' size; the last convolution takes silu(u) - silu(-u) = u.
-    private void WriteReadOut(string part, long signals)
+    private void WriteReadOut(string part, long signals, double constant)
     {
         var norm = parameters[$"{part}.conv_norm_out.weight"].Value;
         parameters[$"{part}.conv_norm_out.bias"].Value.Zero();
@@ -144,7 +147,7 @@ public sealed class LinearStart
         for (long g = 0; g < groups; g++)
         {
             var pairs = Enumerable.Range(0, (int)signals).Count(s => s % groups == g);
-            var energy = ((2 * pairs) + ((size - (2 * pairs)) * Constant * Constant)) / size;
+            var energy = ((2 * pairs) + ((size - (2 * pairs)) * constant * constant)) / size;
             norm.Narrow(0, g * size, size).Fill(Math.Sqrt(energy));
         }
 
@@ -159,18 +162,19 @@ public sealed class LinearStart
     }
 
     // Signal s becomes channels +u, -u of group s mod groups; what is left of each group becomes constants.
-    private void WritePaired(Tensor tap, Tensor bias, Tensor map)
+    private void WritePaired(Tensor tap, Tensor bias, Tensor map, Tensor mean, double constant)
     {
         var signals = map.Size(1);
         var size = bias.ElementCount / groups;
         if (size < 2 * ((signals + groups - 1) / groups) + 2)
             throw new ArgumentException($"{bias.ElementCount} channels in {groups} groups cannot carry {signals} signals as pairs beside constants");
         for (long c = 0; c < bias.ElementCount; c++)
-            bias.Narrow(0, c, 1).Fill(c % 2 == 0 ? Constant : -Constant);
+            bias.Narrow(0, c, 1).Fill(c % 2 == 0 ? constant : -constant);
         for (long s = 0; s < signals; s++)
         {
             var at = PairPlace(s, size);
-            bias.Narrow(0, at, 2).Fill(0);
+            bias.Narrow(0, at, 1).CopyFrom(-mean.Narrow(0, s, 1));
+            bias.Narrow(0, at + 1, 1).CopyFrom(mean.Narrow(0, s, 1));
             tap.Select(0, at).Narrow(0, 0, map.Size(0)).CopyFrom(map.Select(1, s));
             tap.Select(0, at + 1).Narrow(0, 0, map.Size(0)).CopyFrom(-map.Select(1, s));
         }

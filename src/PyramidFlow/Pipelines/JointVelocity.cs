@@ -16,10 +16,13 @@ internal sealed class JointVelocity : StageVelocity
     {
         using var scope = new TensorScope();
         (this.model, this.history) = (model, history);
-        words = TensorScope.Detach(model.EmbedText(text));                                           // [rows, l, d]
         var each = Timesteps(model, timesteps).RepeatInterleave(text.Mask.Rows, 0);                  // [steps * rows]
-        modulation = model.Modulate(each, text.Pooled.Repeat(timesteps.Count, 1)).Detach();
+        words = model.EmbedText(text);                                                               // [rows, l, d]
+        modulation = model.Modulate(each, text.Pooled.Repeat(timesteps.Count, 1));
         layout = model.Layout([.. history.Select(ClipSize.Of), unit], text.Mask);
+        // Nothing can fail any more: from here on this object owns them.
+        TensorScope.Detach(words);
+        modulation.Detach();
     }
 
     internal override Tensor At(Tensor noisy, int step)

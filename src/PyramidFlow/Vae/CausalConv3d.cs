@@ -10,6 +10,9 @@ public sealed class CausalConv3d : Module
 {
     private const double InitialStd = 0.02;
 
+    // Channels x frames x height up to which libtorch's choice is the slow kernel.
+    private const long SlowKernelSize = 20480;
+
     [Key("conv.weight")]
     private readonly Parameter weight;
 
@@ -64,26 +67,50 @@ public sealed class CausalConv3d : Module
 
     private Tensor Forward(Tensor x, CausalPass pass, Tensor w, Tensor? b)
     {
-        if (taps == 1)
-            return x.Conv3d(w, b, stride, padding);
-
         using var scope = new TensorScope();
-        var before = pass.Cache?.Find(this);                                  // [b, in, n, h, w]
-        if (pass.Cache is not null)
+        var type = x.Type;
+        if (pass.ConvolutionType is { } narrow)
+            (x, w, b) = (x.To(narrow), w.To(narrow), b?.To(narrow));
+        var y = taps == 1 ? Convolve(x, w, b) : Causal(x, pass.Cache, w, b);
+        return scope.Keep(y.To(type));
+    }
+
+    private Tensor Causal(Tensor x, CausalCache? cache, Tensor w, Tensor? b)
+    {
+        var before = cache?.Find(this);                                       // [b, in, n, h, w]
+        if (cache is not null)
             CheckAligned(x.Size(2), isFirst: before is null);
         var zeros = before is null ? taps - 1 : taps - stride[0] - before.Size(2);
         if (before is not null)
             x = Tensor.Cat([before, x], 2);                                   // [b, in, n + t, h, w]
-        var y = before is null && x.Size(2) == 1 ? FirstFrame(x, w, b)
-            : (zeros > 0 ? x.Pad([0, 0, 0, 0, zeros, 0]) : x).Conv3d(w, b, stride, padding);
+        var y = before is null && x.Size(2) == 1
+            ? FirstFrame(x, w, b)
+            : Convolve(zeros > 0 ? x.Pad([0, 0, 0, 0, zeros, 0]) : x, w, b);
         var kept = Math.Min(taps - stride[0], x.Size(2));
-        pass.Cache?.Keep(this, x.Narrow(2, x.Size(2) - kept, kept));
-        return scope.Keep(y);
+        cache?.Keep(this, x.Narrow(2, x.Size(2) - kept, kept));
+        return y;
     }
 
     // Before a single first frame there are only zeros: all taps but the last multiply by nothing.
     private Tensor FirstFrame(Tensor x, Tensor w, Tensor? b) =>
         x.Squeeze(2).Conv2d(w.Select(2, taps - 1), b, stride[1..], padding[1..]).Unsqueeze(2);
+
+    private Tensor Convolve(Tensor x, Tensor w, Tensor? b) =>
+        IsLeftToSlowKernel(x) ? ConvolveFrames(x, w, b) : x.Conv3d(w, b, stride, padding);
+
+    // libtorch on the CPU gives small float32 inputs of batch 1 to a kernel that is 2 to 4 times slower than oneDNN's.
+    private static bool IsLeftToSlowKernel(Tensor x) => x.Device.Type == DeviceType.Cpu && x.Type == ElementType.Float32
+        && x.Size(0) == 1 && x.Size(1) * x.Size(2) * x.Size(3) <= SlowKernelSize;
+
+    // The same as a batch of 2-D convolutions, one for each frame, whose channels are those of all frames it sees.
+    private Tensor ConvolveFrames(Tensor x, Tensor w, Tensor? b)
+    {
+        var frames = (x.Size(2) - taps) / stride[0];
+        var seen = Enumerable.Range(0, (int)taps).Select(tap => x.Slice(2, tap, tap + (frames * stride[0]) + 1, stride[0]));
+        var stacked = Frames.Merge(Tensor.Cat([.. seen], 1));                 // [b * t, taps * in, h, w]
+        var flat = w.Transpose(1, 2).Flatten(1, 2);                           // [out, taps * in, h, w]
+        return Frames.Split(stacked.Conv2d(flat, b, stride[1..], padding[1..]), x.Size(0));
+    }
 
     private void CheckAligned(long frames, bool isFirst)
     {

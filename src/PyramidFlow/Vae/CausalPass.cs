@@ -1,9 +1,12 @@
+using PyramidFlow.Torch;
+
 namespace PyramidFlow.Vae;
 
 /// <summary>What a layer must know about the frames it is given.</summary>
 /// <param name="IsStart">Whether they begin the video: temporal upsampling makes one frame of the first, two of every other.</param>
 /// <param name="Cache">The frames before them; null when the call holds the whole video.</param>
-public readonly record struct CausalPass(bool IsStart, CausalCache? Cache = null)
+/// <param name="ConvolutionType">Element type convolutions are computed in; null is the input's.</param>
+public readonly record struct CausalPass(bool IsStart, CausalCache? Cache = null, ElementType? ConvolutionType = null)
 {
     /// <summary>A whole video in one call.</summary>
     public static CausalPass Whole => new(IsStart: true);

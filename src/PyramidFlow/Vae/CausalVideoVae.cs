@@ -26,6 +26,12 @@ public sealed class CausalVideoVae : Module
     /// <summary>Sizes of the network.</summary>
     public CausalVideoVaeConfig Config { get; }
 
+    /// <summary>
+    /// Element type the convolutions are computed in while all else keeps its own; null computes them as it is. On
+    /// processors with bfloat16 instructions bfloat16 makes them twice as fast, training included, for about 0.04 dB.
+    /// </summary>
+    public ElementType? ConvolutionType { get; init; }
+
     /// <summary>Encodes a video.</summary>
     /// <param name="x">Pixels in -1 to 1, [b, 3, 1 + 8n, 8h, 8w].</param>
     /// <param name="window">Frames at a time after the first, a multiple of 8: less memory, same latents, no gradients;
@@ -119,12 +125,14 @@ public sealed class CausalVideoVae : Module
     private Tensor EncodeFrames(Tensor x, CausalPass pass)
     {
         using var scope = new TensorScope();
+        pass = pass with { ConvolutionType = ConvolutionType };
         return scope.Keep(quantConv.Forward(encoder.Forward(x, pass), pass));                             // [b, 2c, t', h', w']
     }
 
     private Tensor DecodeFrames(Tensor z, CausalPass pass)
     {
         using var scope = new TensorScope();
+        pass = pass with { ConvolutionType = ConvolutionType };
         return scope.Keep(decoder.Forward(postQuantConv.Forward(z, pass), pass));                         // [b, 3, t, h, w]
     }
 

@@ -36,6 +36,8 @@ internal sealed class Tiling
         if (options is null || (height <= options.Size && width <= options.Size))
             return null;
         Check(options, scale);
+        if (options.Blend == TileBlend.Weighted)
+            RequireMultiple(("height", height), ("width", width), scale);
         return new Tiling(options, height, width, options.Size, scale, scale, down: true);
     }
 
@@ -72,13 +74,21 @@ internal sealed class Tiling
             throw new ArgumentException($"tiles of {options.Size} pixels are not a multiple of {scale} and at least {2 * scale}: use 256");
     }
 
+    private static void RequireMultiple((string Name, long Value) height, (string Name, long Value) width, long scale)
+    {
+        foreach (var (name, value) in new[] { height, width })
+        {
+            if (value % scale != 0)
+                throw new ArgumentException($"{name} {value} is not a multiple of {scale}: use {value / scale * scale} or {((value / scale) + 1) * scale}");
+        }
+    }
+
     private Tensor Weighted(Tensor[,] tiles, int up, int down)
     {
         var first = tiles[0, 0];
-        var (height, width) = ((rows.Total * up) + down - 1, (columns.Total * up) + down - 1);
-        long[] whole = [.. first.Shape[..3], height / down, width / down];
-        var sum = Tensor.Zeros(whole, first.Type, first.Device);
-        var weights = Tensor.Zeros([1, 1, 1, .. whole[3..]], first.Type, first.Device);
+        long[] whole = [.. first.Shape[..3], rows.Total * up / down, columns.Total * up / down];
+        var sum = Tensor.Zeros(whole, ElementType.Float32, first.Device);
+        var weights = Tensor.Zeros([1, 1, 1, .. whole[3..]], ElementType.Float32, first.Device);
         for (var i = 0; i < rows.Count; i++)
         {
             for (var j = 0; j < columns.Count; j++)
@@ -86,13 +96,13 @@ internal sealed class Tiling
                 using var scope = new TensorScope();
                 var tile = tiles[i, j];
                 var weight = rows.Weights(i, tile.Size(3)).Unsqueeze(1) * columns.Weights(j, tile.Size(4));          // [h, w]
-                weight = weight.To(first.Type).To(first.Device).Unflatten(0, 1, 1, 1, -1);                           // [1, 1, 1, h, w]
+                weight = weight.To(first.Device).Unflatten(0, 1, 1, 1, -1);                           // [1, 1, 1, h, w]
                 Place(sum, tile, i, j).AddInPlace(tile * weight);
                 Place(weights, tile, i, j).AddInPlace(weight);
             }
         }
 
-        return sum.DivInPlace(weights);
+        return sum.DivInPlace(weights).To(first.Type);
 
         Tensor Place(Tensor target, Tensor tile, int i, int j) => target
             .Narrow(3, rows.Starts[i] * up / down, tile.Size(3)).Narrow(4, columns.Starts[j] * up / down, tile.Size(4));

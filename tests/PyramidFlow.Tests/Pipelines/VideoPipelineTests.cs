@@ -32,13 +32,12 @@ public sealed class VideoPipelineTests : IDisposable
     [Fact]
     public async Task Frames_come_unit_by_unit_and_equal_those_decoded_at_once()
     {
-        using var scope = new TensorScope();
         using var pipeline = VideoPipeline.Load(folder.Path);
         var chunks = await Collect(pipeline.GenerateAsync(Request, cancel: Cancel));
         Assert.Equal([(0, 1), (1, 8), (9, 8)], chunks.Select(c => (c.FirstFrame, c.Count)));
         Assert.All(chunks, c => Assert.Equal((64, 64, c.Count * 64 * 64 * 3), (c.Width, c.Height, c.Rgb.Length)));
 
-        var latents = pipeline.GenerateLatents(Request, cancel: Cancel);
+        using var latents = pipeline.GenerateLatents(Request, cancel: Cancel);
         var whole = pipeline.Decode(latents);
         var streamed = Bytes(chunks);
         Assert.Equal(whole.Length, streamed.Length);

@@ -13,7 +13,7 @@ public partial class SchedulerGoldenTests
 
     public static TheoryData<string> Noises => Goldens.Names("block_noise");
 
-    [Theory]
+    [Theory(SkipTestWithoutData = true)]
     [Trait("golden", "scheduler")]
     [MemberData(nameof(Flows))]
     public void Flow_tables_are_those_of_the_reference(string name)
@@ -36,7 +36,7 @@ public partial class SchedulerGoldenTests
         }
     }
 
-    [Theory]
+    [Theory(SkipTestWithoutData = true)]
     [Trait("golden", "scheduler")]
     [MemberData(nameof(Flows))]
     public void Euler_steps_are_those_of_the_reference(string name)
@@ -58,7 +58,7 @@ public partial class SchedulerGoldenTests
             golden.AssertClose("out/bf16/prev_samples", Run(golden, "in/bf16", scheduler.Steps(scheduler.Stages.Count - 1, 4)));
     }
 
-    [Theory]
+    [Theory(SkipTestWithoutData = true)]
     [Trait("golden", "scheduler")]
     [MemberData(nameof(Cosines))]
     public void Cosine_sampling_is_that_of_the_reference(string name)
@@ -86,7 +86,7 @@ public partial class SchedulerGoldenTests
         golden.AssertClose("out/previous_timesteps", Tensor.Stack(times));
     }
 
-    [Theory]
+    [Theory(SkipTestWithoutData = true)]
     [Trait("golden", "pipeline")]
     [MemberData(nameof(Noises))]
     public void Block_noise_has_the_covariance_and_block_order_of_the_reference(string name)

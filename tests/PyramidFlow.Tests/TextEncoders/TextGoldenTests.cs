@@ -8,7 +8,7 @@ namespace PyramidFlow.Tests.TextEncoders;
 [Trait("golden", "text")]
 public sealed class TextGoldenTests
 {
-    [Theory]
+    [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(Goldens.Names), "t5_encoder", MemberType = typeof(Goldens))]
     public void T5_encoder_matches(string name)
     {
@@ -23,7 +23,7 @@ public sealed class TextGoldenTests
             golden.AssertClose("out/last_hidden_state_no_mask", model.Forward(ids));
     }
 
-    [Theory]
+    [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(Goldens.Names), "t5_buckets", MemberType = typeof(Goldens))]
     public void T5_buckets_match(string name)
     {
@@ -38,7 +38,7 @@ public sealed class TextGoldenTests
         }
     }
 
-    [Theory]
+    [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(Goldens.Names), "clip_text", MemberType = typeof(Goldens))]
     public void Clip_text_matches(string name)
     {
@@ -51,7 +51,7 @@ public sealed class TextGoldenTests
         golden.AssertClose("out/pooler_output", pooled);
     }
 
-    [Theory]
+    [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(Goldens.Names), "clip_text_projection", MemberType = typeof(Goldens))]
     public void Clip_text_with_projection_matches(string name)
     {
@@ -64,7 +64,7 @@ public sealed class TextGoldenTests
         golden.AssertClose("out/text_embeds", pooled);
     }
 
-    [Theory]
+    [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(Goldens.Names), "flux_text_encoder", MemberType = typeof(Goldens))]
     public void Flux_text_encoder_matches(string name)
     {
@@ -80,7 +80,7 @@ public sealed class TextGoldenTests
         AssertTokens(golden, features, t5);
     }
 
-    [Theory]
+    [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(Goldens.Names), "sd3_text_encoder", MemberType = typeof(Goldens))]
     public void Sd3_text_encoder_matches(string name)
     {

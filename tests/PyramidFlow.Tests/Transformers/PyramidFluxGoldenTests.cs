@@ -14,7 +14,7 @@ public class PyramidFluxGoldenTests
 
     public static TheoryData<string> Units => Goldens.Names("flux_units");
 
-    [Theory]
+    [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(Forwards))]
     public void Forward_gives_the_reference_velocities(string name)
     {
@@ -27,7 +27,7 @@ public class PyramidFluxGoldenTests
             golden.AssertClose($"out/pred.{stage}", velocities[stage]);
     }
 
-    [Theory]
+    [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(Forwards))]
     public void Forward_in_small_query_blocks_gives_the_reference_velocities(string name)
     {
@@ -40,7 +40,7 @@ public class PyramidFluxGoldenTests
             golden.AssertClose($"out/pred.{stage}", velocities[stage]);
     }
 
-    [Theory]
+    [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(HalfForwards))]
     public void Forward_in_bfloat16_stays_near_the_reference(string name)
     {
@@ -62,7 +62,7 @@ public class PyramidFluxGoldenTests
         }
     }
 
-    [Theory]
+    [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(Units))]
     public void Positions_and_embeddings_are_those_of_the_reference(string name)
     {

@@ -28,7 +28,7 @@ public sealed class CausalLayerGoldenTests
 
     public static TheoryData<string> UpBlocks => Goldens.Names("up_decoder_block_causal3d");
 
-    [Theory]
+    [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(Convolutions))]
     public void Convolution(string name)
     {
@@ -47,7 +47,7 @@ public sealed class CausalLayerGoldenTests
         });
     }
 
-    [Theory]
+    [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(Norms))]
     public void Norm_per_frame(string name)
     {
@@ -58,7 +58,7 @@ public sealed class CausalLayerGoldenTests
         golden.AssertClose("out/y", norm.Forward(golden.Tensor("in/x")));
     }
 
-    [Theory]
+    [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(Resnets))]
     public void Residual_block(string name)
     {
@@ -69,7 +69,7 @@ public sealed class CausalLayerGoldenTests
         AssertChunks(golden, block.Forward);
     }
 
-    [Theory]
+    [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(MidBlocks))]
     public void Mid_block(string name)
     {
@@ -80,7 +80,7 @@ public sealed class CausalLayerGoldenTests
         AssertChunks(golden, block.Forward);
     }
 
-    [Theory]
+    [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(Downsamples))]
     public void Spatial_downsampling(string name)
     {
@@ -90,7 +90,7 @@ public sealed class CausalLayerGoldenTests
         AssertChunks(golden, layer.Forward);
     }
 
-    [Theory]
+    [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(TemporalDownsamples))]
     public void Temporal_downsampling(string name)
     {
@@ -100,7 +100,7 @@ public sealed class CausalLayerGoldenTests
         AssertChunks(golden, layer.Forward);
     }
 
-    [Theory]
+    [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(Upsamples))]
     public void Spatial_upsampling(string name)
     {
@@ -110,7 +110,7 @@ public sealed class CausalLayerGoldenTests
         AssertChunks(golden, layer.Forward);
     }
 
-    [Theory]
+    [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(TemporalUpsamples))]
     public void Temporal_upsampling(string name)
     {
@@ -120,7 +120,7 @@ public sealed class CausalLayerGoldenTests
         AssertChunks(golden, layer.Forward);
     }
 
-    [Theory]
+    [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(DownBlocks))]
     public void Down_block(string name)
     {
@@ -131,7 +131,7 @@ public sealed class CausalLayerGoldenTests
         AssertChunks(golden, block.Forward);
     }
 
-    [Theory]
+    [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(UpBlocks))]
     public void Up_block(string name)
     {
