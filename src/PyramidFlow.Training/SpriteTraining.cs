@@ -28,6 +28,9 @@ public static class SpriteTraining
         var config = VaeTrainingConfig.Load(configPath);
         using var trainer = new VaeTrainer(config, Path.Combine(folder, "vae"), progress, cancel);
         CopyConfig(configPath, VaeConfig(folder));
+
+        // Every worker is a thread of its own; operators that split their work as well would only wait for each other.
+        TorchRuntime.Threads = 1;
         return trainer.Run(progress, cancel);
     }
 
@@ -50,7 +53,6 @@ public static class SpriteTraining
         using var data = SpriteLatents.OpenOrMake(Path.Combine(folder, "latents.safetensors"), config, encoder, progress, cancel);
         using var prompts = SpriteTextEncoders.Load(model);
 
-        // Every worker is a thread of its own; operators that split their work as well would only wait for each other.
         TorchRuntime.Threads = 1;
         using var trainer = new DitTrainer(config, Path.Combine(folder, "dit"), data, prompts);
         CopyConfig(configPath, DitConfig(folder));

@@ -41,7 +41,7 @@ public sealed class CheckpointFolder
         if (!Directory.Exists(path))
         {
             throw new CheckpointException(
-                $"{path} does not exist: name the folder of a checkpoint, or get one with pyramidflow models download");
+                $"{path} does not exist: name the folder of a checkpoint");
         }
 
         var full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
