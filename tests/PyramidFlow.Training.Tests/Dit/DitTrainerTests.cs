@@ -1,0 +1,117 @@
+using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Training.Dit;
+using PyramidFlow.Training.Sprites;
+using PyramidFlow.Training.Vae;
+using PyramidFlow.Transformers;
+
+namespace PyramidFlow.Training.Tests.Dit;
+
+public sealed class DitTrainerTests : IDisposable
+{
+    private static readonly DitTrainingConfig Config = new()
+    {
+        Transformer = new PyramidFluxConfig(64, 1, 1, 16, 2, WordlessPrompts.Width, WordlessPrompts.Width, [4, 6, 6]),
+        Clips = 3, LatentFrames = 3, Steps = 4, Batch = [2, 2, 2], Workers = 2, WarmUpSteps = 1, CheckpointEvery = 100,
+    };
+
+    private readonly TemporaryFolder folder = new();
+    private readonly LinearAutoencoder encoder = new([16, 32, 64], 16);
+
+    public DitTrainerTests()
+    {
+        using var generator = new RandomGenerator(1);
+        encoder.Initialize(generator);
+    }
+
+    public void Dispose()
+    {
+        encoder.Dispose();
+        folder.Dispose();
+    }
+
+    [Theory]
+    [InlineData(DitOptimizer.AdamW)]
+    [InlineData(DitOptimizer.Muon)]
+    public void An_interrupted_run_ends_in_the_bits_of_an_uninterrupted_one(DitOptimizer optimizer)
+    {
+        var config = Config with { Optimizer = optimizer };
+        var threads = TorchRuntime.Threads;
+        TorchRuntime.Threads = 1;
+        using var data = Latents(config);
+        Train(config, data, "whole");
+
+        // Six encodings a step (three stages, two workers): this is within the second, which is still finished.
+        using var stop = new CancellationTokenSource();
+        var encodings = 0;
+        Train(config, data, "parts", () => Stop(stop, Interlocked.Increment(ref encodings) == 8), stop);
+        Assert.Equal("2", Metadata("parts")["step"]);
+        Train(config, data, "parts");
+        TorchRuntime.Threads = threads;
+
+        Assert.Equal("4", Metadata("parts")["step"]);
+        foreach (var file in new[] { "state.safetensors", "dit.safetensors" })
+            Assert.Equal(File.ReadAllBytes(folder.File("whole", file)), File.ReadAllBytes(folder.File("parts", file)));
+    }
+
+    [Fact]
+    public void A_state_of_another_configuration_is_refused()
+    {
+        var config = Config with { Steps = 1 };
+        using var data = Latents(config);
+        Train(config, data, "run");
+        var error = Assert.Throws<CheckpointException>(() => Train(config with { Seed = 2 }, data, "run"));
+        Assert.Contains("another configuration", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Latents_are_made_once_and_read_as_they_were_written()
+    {
+        using var scope = new TensorScope();
+        using var noGrad = NoGrad.Begin();
+        using var made = Latents(Config);
+        var written = File.GetLastWriteTimeUtc(folder.File("latents.safetensors"));
+        using var read = Latents(Config);
+        Assert.Equal(written, File.GetLastWriteTimeUtc(folder.File("latents.safetensors")));
+        Assert.Equal((3, 3), (read.Count, read.Frames));
+        var (expected, attributes) = made.Draw(new SpriteRandom(1), 4, frames: 2);
+        var (actual, again) = read.Draw(new SpriteRandom(1), 4, frames: 2);
+        Assert.Equal([4, 16, 2, 16, 16], actual.Shape);
+        Assert.Equal(expected.ToArray<float>(), actual.ToArray<float>());
+        Assert.Equal(attributes, again);
+
+        var clip = Enumerable.Range(0, 3).First(i => SpriteWorld.Scene(Config.Seed, i).Attributes == attributes[0]);
+        var latents = encoder.Encode(SpriteClips.RenderChannelsLast(SpriteWorld.Scene(Config.Seed, clip), 17)).Permute(0, 4, 1, 2, 3);
+        Assert.InRange((latents.Narrow(2, 0, 2) - actual.Narrow(0, 0, 1)).Abs().Max().Item(), 0, 1e-2);
+    }
+
+    [Fact]
+    public void Latents_of_another_size_or_seed_are_refused()
+    {
+        Latents(Config).Dispose();
+        foreach (var config in new[] { Config with { Clips = 4 }, Config with { LatentFrames = 2 }, Config with { Seed = 2 } })
+            Assert.Contains("delete it", Assert.Throws<CheckpointException>(() => Latents(config)).Message, StringComparison.Ordinal);
+    }
+
+    private static void Stop(CancellationTokenSource source, bool now)
+    {
+        if (now)
+            source.Cancel();
+    }
+
+    private SpriteLatents Latents(DitTrainingConfig config) =>
+        SpriteLatents.OpenOrMake(folder.File("latents.safetensors"), config, encoder, null, CancellationToken.None);
+
+    private void Train(DitTrainingConfig config, SpriteLatents data, string name, Action? encoded = null, CancellationTokenSource? stop = null)
+    {
+        using var prompts = new WordlessPrompts(encoded);
+        using var trainer = new DitTrainer(config, Path.Combine(folder.Path, name), data, prompts);
+        trainer.Run(null, stop?.Token ?? CancellationToken.None);
+    }
+
+    private IReadOnlyDictionary<string, string> Metadata(string name)
+    {
+        using var file = SafetensorsFile.Open(folder.File(name, "state.safetensors"));
+        return file.Metadata;
+    }
+}

@@ -1,0 +1,77 @@
+using PyramidFlow.Training.Dit;
+using PyramidFlow.Training.Vae;
+
+namespace PyramidFlow.Training.Tests.Runs;
+
+public sealed class ConfigFileTests : IDisposable
+{
+    private const string Transformer =
+        """
+        "transformer": { "in_channels": 64, "num_layers": 1, "num_single_layers": 1, "attention_head_dim": 16,
+          "num_attention_heads": 2, "joint_attention_dim": 16, "pooled_projection_dim": 16, "axes_dims_rope": [4, 6, 6] }
+        """;
+
+    private readonly TemporaryFolder folder = new();
+
+    public void Dispose() => folder.Dispose();
+
+    [Fact]
+    public void The_configurations_of_the_repository_are_read()
+    {
+        Assert.Equal(16, VaeTrainingConfig.Load(CommittedConfig.Path("sprites-vae.json")).Vae.EncoderOutChannels);
+        Assert.Equal(128, DitTrainingConfig.Load(CommittedConfig.Path("sprites-dit.json")).Transformer.Dim);
+    }
+
+    [Fact]
+    public void What_is_not_said_keeps_its_default()
+    {
+        var read = Load($"{{ {Transformer} }}");
+        Assert.Equal(new DitTrainingConfig { Transformer = read.Transformer, Batch = read.Batch }, read);
+        Assert.Equal([32, 32, 32], read.Batch);
+    }
+
+    [Fact]
+    public void What_is_said_replaces_the_default()
+    {
+        var read = Load($"{{ {Transformer}, \"optimizer\": \"Muon\", \"workers\": 4, \"image_share\": 0 }}");
+        Assert.Equal((DitOptimizer.Muon, 4, 0.0), (read.Optimizer, read.Workers, read.ImageShare));
+    }
+
+    [Theory]
+    [InlineData(", \"step\": 5", "step")]
+    [InlineData(", \"steps\": \"many\"", "steps")]
+    [InlineData(", \"batch\": [32, 32]", "one for each stage")]
+    [InlineData(", \"batch\": [32, 32, 31]", "cannot be shared by 2 workers")]
+    [InlineData(", \"latent_frames\": 1", "latent_frames 1")]
+    public void Unknown_keys_and_impossible_values_are_named(string addition, string named)
+    {
+        var error = Assert.Throws<ArgumentException>(() => Load($"{{ {Transformer}{addition} }}"));
+        Assert.Contains("c.json", error.Message, StringComparison.Ordinal);
+        Assert.Contains(named, error.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("frames", 16, "use 17")]
+    [InlineData("crop", 60, "crop 60")]
+    [InlineData("batch", 3, "cannot be shared by 2 workers")]
+    public void Impossible_values_of_the_vae_are_named(string key, int value, string named)
+    {
+        folder.Write("c.json", CommittedConfig.Changed("sprites-vae.json", (key, value)));
+        Assert.Contains(named, Assert.Throws<ArgumentException>(() => VaeTrainingConfig.Load(folder.File("c.json"))).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("none.json")]
+    [InlineData("no/folder/none.json")]
+    public void A_missing_file_is_named(string name)
+    {
+        var error = Assert.Throws<ArgumentException>(() => VaeTrainingConfig.Load(Path.Combine(folder.Path, name)));
+        Assert.Contains("none.json does not exist", error.Message, StringComparison.Ordinal);
+    }
+
+    private DitTrainingConfig Load(string json)
+    {
+        folder.Write("c.json", json);
+        return DitTrainingConfig.Load(folder.File("c.json"));
+    }
+}

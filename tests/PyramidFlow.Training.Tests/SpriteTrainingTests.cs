@@ -1,0 +1,48 @@
+using System.Text.Json.Nodes;
+using PyramidFlow.Hub;
+using PyramidFlow.Pipelines;
+using PyramidFlow.Training.Sprites;
+
+namespace PyramidFlow.Training.Tests;
+
+public sealed class SpriteTrainingTests : IDisposable
+{
+    private readonly TemporaryFolder folder = new();
+
+    public void Dispose() => folder.Dispose();
+
+    [Fact]
+    public void Runs_end_in_a_model_that_the_pipeline_loads()
+    {
+        var runs = Path.Combine(folder.Path, "runs");
+        folder.Write("vae.json", CommittedConfig.Changed("sprites-vae.json",
+            ("frames", 9), ("crop", 16), ("linear_steps", 2), ("steps", 2), ("checkpoint_every", 2)));
+        folder.Write("dit.json", CommittedConfig.Changed("sprites-dit.json",
+            ("transformer.num_layers", 1), ("transformer.num_single_layers", 1), ("transformer.attention_head_dim", 16),
+            ("transformer.num_attention_heads", 2), ("transformer.axes_dims_rope", new JsonArray(4, 6, 6)),
+            ("clips", 2), ("latent_frames", 2), ("steps", 2), ("batch", new JsonArray(2, 2, 2)), ("image_steps", 1)));
+        Assert.InRange(SpriteTraining.RunVae(folder.File("vae.json"), runs, null, CancellationToken.None), 10, 60);
+        SpriteTextEncoders.Make(Path.Combine(runs, "model"), seed: 1, steps: 1, null, CancellationToken.None);
+        SpriteTraining.RunDit(folder.File("dit.json"), runs, null, CancellationToken.None);
+
+        // A finished run takes its own copy of the configuration and has nothing left to do.
+        SpriteTraining.RunDit(Path.Combine(runs, "dit", "config.json"), runs, null, CancellationToken.None);
+
+        var model = Path.Combine(folder.Path, "model");
+        SpriteTraining.Ship(runs, model);
+        var checkpoint = CheckpointFolder.Open(model);
+        Assert.Equal(ModelFamily.Flux, checkpoint.Family);
+        Assert.Empty(checkpoint.Problems());
+        using var pipeline = VideoPipeline.Load(model);
+        Assert.Equal((SpriteTraining.Settings.Width, SpriteTraining.Settings.Frames), (pipeline.Settings.Width, pipeline.Settings.Frames));
+    }
+
+    [Fact]
+    public void The_transformer_needs_the_run_of_the_vae()
+    {
+        var error = Assert.Throws<ArgumentException>(() =>
+            SpriteTraining.RunDit(CommittedConfig.Path("sprites-dit.json"), folder.Path, null, CancellationToken.None));
+        Assert.Contains("train vae", error.Message, StringComparison.Ordinal);
+        Assert.Contains("train vae", Assert.Throws<ArgumentException>(() => SpriteTraining.Ship(folder.Path, folder.Path)).Message, StringComparison.Ordinal);
+    }
+}

@@ -1,0 +1,19 @@
+namespace PyramidFlow.Training.Tests;
+
+/// <summary>An empty folder that goes away with the test.</summary>
+internal sealed class TemporaryFolder : IDisposable
+{
+    public string Path { get; } = Directory.CreateTempSubdirectory("pyramidflow-").FullName;
+
+    /// <summary>Path of a file in it; folders on the way are made.</summary>
+    public string File(params ReadOnlySpan<string> parts)
+    {
+        var path = System.IO.Path.Combine([Path, .. parts]);
+        Directory.CreateDirectory(System.IO.Path.GetDirectoryName(path)!);
+        return path;
+    }
+
+    public void Write(string name, string text) => System.IO.File.WriteAllText(File(name.Split('/')), text);
+
+    public void Dispose() => Directory.Delete(Path, recursive: true);
+}
