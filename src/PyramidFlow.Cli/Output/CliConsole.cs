@@ -9,11 +9,12 @@ namespace PyramidFlow.Cli.Output;
 /// <param name="width">Columns of that terminal.</param>
 internal sealed class CliConsole(TextWriter output, TextWriter error, bool isTerminal = false, int width = 80)
 {
-    // Nothing is wrapped where nobody watches: a sentence stays one line for scripts.
+    // Sentences are wrapped by the terminal alone, so that they stay one line for scripts and for copying.
     private const int NoWrap = 4096;
+    private const int UsualWidth = 80, LeastWidth = 20;
 
     // Built on first use: the help needs neither.
-    private readonly Lazy<IAnsiConsole> errorConsole = new(() => Build(error, isTerminal, width));
+    private readonly Lazy<IAnsiConsole> errorConsole = new(() => Build(error, isTerminal, NoWrap));
 
     public TextWriter Out { get; } = output;
 
@@ -27,14 +28,19 @@ internal sealed class CliConsole(TextWriter output, TextWriter error, bool isTer
     public static CliConsole OfProcess()
     {
         var terminal = !Console.IsErrorRedirected && Environment.GetEnvironmentVariable("TERM") != "dumb";
-        return new CliConsole(Console.Out, Console.Error, terminal, terminal ? Math.Max(20, Console.WindowWidth) : 80);
+        var width = terminal && Console.WindowWidth > 0 ? Console.WindowWidth : UsualWidth;
+        return new CliConsole(Console.Out, Console.Error, terminal, Math.Max(LeastWidth, width));
     }
 
     /// <summary>One line of the result.</summary>
     public void Result(string line) => Out.WriteLine(line);
 
     /// <summary>A table of the result.</summary>
-    public void Result(Table table) => Build(Out, IsTerminal && Out == Console.Out && !Console.IsOutputRedirected, Width).Write(table);
+    public void Result(Table table)
+    {
+        var watched = IsTerminal && Out == Console.Out && !Console.IsOutputRedirected;
+        Build(Out, watched, watched ? Width : NoWrap).Write(table);
+    }
 
     /// <summary>Something worth knowing.</summary>
     public void Note(string text) => Error.WriteLine(text);
@@ -54,7 +60,7 @@ internal sealed class CliConsole(TextWriter output, TextWriter error, bool isTer
             ColorSystem = terminal ? ColorSystemSupport.Detect : ColorSystemSupport.NoColors,
             Interactive = InteractionSupport.No,
         });
-        console.Profile.Width = terminal ? width : NoWrap;
+        console.Profile.Width = width;
         return console;
     }
 }
