@@ -62,7 +62,7 @@ public sealed class ConfigFileTests : IDisposable
     [Theory]
     [InlineData("frames", 16, "use 17")]
     [InlineData("crop", 60, "crop 60")]
-    [InlineData("batch", 3, "cannot be shared by 2 workers")]
+    [InlineData("workers", 3, "cannot be shared by 3 workers")]
     public void Impossible_values_of_the_vae_are_named(string key, int value, string named)
     {
         folder.Write("c.json", CommittedConfig.Changed("sprites-vae.json", (key, value)));
