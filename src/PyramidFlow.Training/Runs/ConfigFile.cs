@@ -19,6 +19,11 @@ public static class ConfigFile
         {
             throw new ArgumentException($"{path}, line {e.LineNumber + 1}: {e.Message}", e);
         }
+        catch (InvalidOperationException e)
+        {
+            // The network's own configuration keeps keys it does not know, which this reader cannot hand to it.
+            throw new ArgumentException($"{path}: the network (vae, transformer) has a key that is unknown; see configs/ for those there are", e);
+        }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
             throw new ArgumentException($"{path} does not exist: the configurations that come with the program are in configs/", e);

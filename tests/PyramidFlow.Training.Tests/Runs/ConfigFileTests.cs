@@ -19,6 +19,7 @@ public sealed class ConfigFileTests : IDisposable
     public void The_configurations_of_the_repository_are_read()
     {
         Assert.Equal(16, VaeTrainingConfig.Load(CommittedConfig.Path("sprites-vae.json")).Vae.EncoderOutChannels);
+        Assert.Equal(49, VaeTrainingConfig.Load(CommittedConfig.Path("sprites-vae-long.json")).Frames);
         Assert.Equal(128, DitTrainingConfig.Load(CommittedConfig.Path("sprites-dit.json")).Transformer.Dim);
     }
 
@@ -50,10 +51,18 @@ public sealed class ConfigFileTests : IDisposable
         Assert.Contains(named, error.Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void An_unknown_key_of_the_network_is_refused()
+    {
+        var config = Transformer.Replace("\"num_layers\": 1", "\"num_layer\": 1, \"num_layers\": 1", StringComparison.Ordinal);
+        var error = Assert.Throws<ArgumentException>(() => Load($"{{ {config} }}"));
+        Assert.Contains("unknown", error.Message, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("frames", 16, "use 17")]
     [InlineData("crop", 60, "crop 60")]
-    [InlineData("batch", 3, "cannot be shared by 2 workers")]
+    [InlineData("workers", 3, "cannot be shared by 3 workers")]
     public void Impossible_values_of_the_vae_are_named(string key, int value, string named)
     {
         folder.Write("c.json", CommittedConfig.Changed("sprites-vae.json", (key, value)));
