@@ -7,7 +7,7 @@ namespace PyramidFlow.Cli.Diagnostics;
 /// <summary>Which libtorch is there, how it was built, and whether it sees a GPU.</summary>
 internal static partial class TorchFindings
 {
-    private const string GetLibtorch = "sudo apt install libtorch-dev cmake g++ && cmake -S native -B artifacts/native && cmake --build artifacts/native";
+    private const string GetLibtorch = "sudo apt install libtorch-dev libopenblas0-openmp libgloo-dev cmake g++ && cmake -S native -B artifacts/native && cmake --build artifacts/native";
 
     public static IReadOnlyList<Finding> Examine()
     {
@@ -18,7 +18,7 @@ internal static partial class TorchFindings
         }
         catch (Exception e) when (e is TorchException or DllNotFoundException or EntryPointNotFoundException or TypeInitializationException)
         {
-            return [new Finding("libtorch", FindingState.Missing, Faults.Sentence(e is TypeInitializationException { InnerException: { } inner } ? inner : e), GetLibtorch)];
+            return [new Finding("libtorch", FindingState.Missing, Reason(e), GetLibtorch)];
         }
 
         var build = TorchRuntime.BuildConfiguration;
@@ -30,6 +30,13 @@ internal static partial class TorchFindings
             Gpu(),
         ];
     }
+
+    private static string Reason(Exception e) => e switch
+    {
+        TypeInitializationException { InnerException: { } inner } => Reason(inner),
+        DllNotFoundException => "the shim is built, but libtorch or a library it needs is not installed",
+        _ => Faults.Sentence(e),
+    };
 
     private static Finding Gpu()
     {
