@@ -6,6 +6,7 @@ using PyramidFlow.Media;
 using PyramidFlow.Pipelines;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Sprites;
+using PyramidFlow.Training.Vae;
 using PyramidFlow.Vae;
 
 namespace PyramidFlow.Cli.Evaluating;
@@ -14,7 +15,7 @@ namespace PyramidFlow.Cli.Evaluating;
 internal sealed class SpriteEvaluation(CliConsole console)
 {
     private const int ClipsOnSheet = 12, ReconstructedClips = 16, ReconstructedFrames = 33;
-    private const long CaptionStream = 500, NoiseStream = 501, ReconstructionSeed = 77;
+    private const long CaptionStream = 500, NoiseStream = 501;
 
     /// <summary>Generates, judges and prints.</summary>
     public async Task<int> RunAsync(int count, long seed, ModelArguments model, bool json, string? sheet, CancellationToken cancel)
@@ -67,24 +68,15 @@ internal sealed class SpriteEvaluation(CliConsole console)
         return frames.ToArray();
     }
 
-    // Mean over unseen clips of the clip's peak signal-to-noise ratio through encoder and decoder, dB.
     private static double Reconstruction(CheckpointFolder folder, int frames, ProgressLine line, CancellationToken cancel)
     {
-        using var noGrad = NoGrad.Begin();
         using var vae = new CausalVideoVae(CausalVideoVaeConfig.Read(folder.Vae.ConfigFile));
         using (var weights = folder.Vae.OpenWeights())
             vae.Load(weights, ElementType.Float32);
-        var sum = 0.0;
-        for (var i = 0; i < ReconstructedClips; i++)
-        {
-            cancel.ThrowIfCancellationRequested();
-            line.Update("reconstructing", $"clip {i + 1}/{ReconstructedClips}", (double)i / ReconstructedClips, TimeSpan.Zero);
-            using var scope = new TensorScope();
-            var video = SpriteClips.Render(SpriteWorld.EvaluationScene(ReconstructionSeed, i), frames);   // [1, 3, t, 128, 128]
-            sum += SpriteClips.PeakSignalToNoise(video, vae.Decode(vae.Encode(video).Mode));
-        }
+        return VaeTrainer.Evaluate(vae, frames, ReconstructedClips, Begin, cancel);
 
-        return sum / ReconstructedClips;
+        void Begin(int clip) =>
+            line.Update("reconstructing", $"clip {clip + 1}/{ReconstructedClips}", (double)clip / ReconstructedClips, TimeSpan.Zero);
     }
 
     // Progress of one clip as a part of all.

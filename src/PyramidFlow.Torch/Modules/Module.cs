@@ -92,7 +92,7 @@ public abstract class Module : IDisposable
     }
 
     /// <summary>Number of weights.</summary>
-    public long ParameterCount() => NamedParameters().Sum(p => p.Parameter.Shape.Aggregate(1L, (a, b) => a * b));
+    public long ParameterCount() => NamedParameters().Sum(p => p.Parameter.ElementCount);
 
     /// <summary>Frees all weights.</summary>
     public void Dispose()

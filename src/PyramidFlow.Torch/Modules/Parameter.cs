@@ -20,6 +20,9 @@ public sealed class Parameter
     /// <summary>Sizes, outermost first.</summary>
     public long[] Shape { get; }
 
+    /// <summary>Number of elements, whether it has memory or not.</summary>
+    public long ElementCount => Shape.Aggregate(1L, (a, b) => a * b);
+
     /// <summary>Whether training changes it; set false to freeze it or for fixed tables.</summary>
     public bool Trainable { get; set; } = true;
 

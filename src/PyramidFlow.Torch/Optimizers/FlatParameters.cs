@@ -27,7 +27,7 @@ public sealed class FlatParameters : IDisposable
                 if (!parameter.Trainable)
                     continue;
                 entries.Add((key, parameter, count));
-                count += parameter.Shape.Aggregate(1L, (a, b) => a * b);
+                count += parameter.ElementCount;
             }
         }
 
@@ -108,7 +108,6 @@ public sealed class FlatParameters : IDisposable
 
     private static Tensor Part(Tensor vector, Parameter parameter, long start)
     {
-        var count = parameter.Shape.Aggregate(1L, (a, b) => a * b);
-        return vector.Narrow(0, start, count).View(parameter.Shape);
+        return vector.Narrow(0, start, parameter.ElementCount).View(parameter.Shape);
     }
 }

@@ -102,19 +102,21 @@ public static class SpriteTextEncoders
             [Column(a => (int)a.Size), Column(a => (int)a.Colour), Column(a => (int)a.Shape), Column(a => (int)a.Motion), Column(a => (int)a.Background)]);
     }
 
-    private static Tensor ClipIds(ClipTokenizer tokenizer, string[] captions)
+    private static Tensor ClipIds(ClipTokenizer tokenizer, string[] captions) =>
+        Padded([.. captions.Select(c => tokenizer.Encode(c, pad: false))], tokenizer.PadId);
+
+    // Int64 [b, n], as long as the longest row.
+    private static Tensor Padded(Tokenized[] rows, long pad)
     {
-        var rows = captions.Select(c => tokenizer.Encode(c, pad: false)).ToArray();
         var longest = rows.Max(r => r.Length);
-        var ids = rows.SelectMany(r => r.Ids.Concat(Enumerable.Repeat((long)tokenizer.PadId, longest - r.Length))).ToArray();
-        return Tensor.From(ids, rows.Length, longest);
+        return Tensor.From(rows.SelectMany(r => r.Ids.Concat(Enumerable.Repeat(pad, longest - r.Length))).ToArray(), rows.Length, longest);
     }
 
     private static Tensor MeanToken(T5Encoder t5, T5Tokenizer tokenizer, string[] captions)
     {
         var rows = captions.Select(c => tokenizer.Encode(c, pad: false)).ToArray();
-        var longest = rows.Max(r => r.Length);
-        var ids = Tensor.From(rows.SelectMany(r => r.Ids.Concat(Enumerable.Repeat((long)tokenizer.PadId, longest - r.Length))).ToArray(), rows.Length, longest);
+        var ids = Padded(rows, tokenizer.PadId);
+        var longest = (int)ids.Size(1);
         var mask = Tensor.From(rows.SelectMany(r => Enumerable.Range(0, longest).Select(i => i < r.Length ? 1f : 0f)).ToArray(), rows.Length, longest);
         var features = t5.Forward(ids, mask) * mask.Unsqueeze(2);                                 // [b, n, d]
         return features.Sum([1]) / mask.Sum([1], keepDim: true);                                  // [b, d]

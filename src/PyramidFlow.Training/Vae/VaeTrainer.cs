@@ -48,15 +48,19 @@ public sealed class VaeTrainer : IDisposable
     private string Identity => $"vae decoder seed {config.Seed} widths {string.Join(",", config.Vae.DecoderBlockOutChannels)}";
 
     /// <summary>Mean over unseen clips of the clip's peak signal-to-noise ratio through encoder and decoder, dB.</summary>
-    /// <param name="vae">Float32, on the CPU.</param>
+    /// <param name="vae">The network, with weights.</param>
     /// <param name="frames">Frames of a clip, 1 + 8n.</param>
-    /// <param name="clips">Number of clips.</param>
-    public static double Evaluate(CausalVideoVae vae, int frames, int clips)
+    /// <param name="clips">How many clips; at least 1.</param>
+    /// <param name="begin">Told the number of each clip before it is done, or null.</param>
+    /// <param name="cancel">Checked for each clip.</param>
+    public static double Evaluate(CausalVideoVae vae, int frames, int clips, Action<int>? begin = null, CancellationToken cancel = default)
     {
         using var noGrad = NoGrad.Begin();
         var sum = 0.0;
         for (var i = 0; i < clips; i++)
         {
+            cancel.ThrowIfCancellationRequested();
+            begin?.Invoke(i);
             using var scope = new TensorScope();
             var video = SpriteClips.Render(SpriteWorld.EvaluationScene(EvaluationSeed, i), frames);
             sum += SpriteClips.PeakSignalToNoise(video, vae.Decode(vae.Encode(video).Mode));
