@@ -11,8 +11,7 @@ public static class SpriteClips
     public static Tensor Render(SpriteScene scene, int frames)
     {
         using var scope = new TensorScope();
-        var bytes = Tensor.From<byte>(SpriteRenderer.Render(scene, frames), 1, frames, SpriteWorld.Height, SpriteWorld.Width, 3);
-        return scope.Keep(FromBytes(bytes));
+        return scope.Keep(RenderChannelsLast(scene, frames).Permute(0, 4, 1, 2, 3).Contiguous());
     }
 
     /// <summary>Renders a scene to [1, t, 128, 128, 3] in [-1, 1].</summary>
@@ -21,17 +20,6 @@ public static class SpriteClips
         using var scope = new TensorScope();
         var bytes = Tensor.From<byte>(SpriteRenderer.Render(scene, frames), 1, frames, SpriteWorld.Height, SpriteWorld.Width, 3);
         return scope.Keep((bytes.To(ElementType.Float32) * (2 / 255.0)) - 1);
-    }
-
-    /// <summary>Bytes [b, t, h, w, 3] to [b, 3, t, h, w] in [-1, 1].</summary>
-    public static Tensor FromBytes(Tensor bytes) =>
-        (bytes.Permute(0, 4, 1, 2, 3).To(ElementType.Float32).Contiguous() * (2 / 255.0)) - 1;
-
-    /// <summary>[1, 3, t, h, w] in [-1, 1] to interleaved bytes, rounded.</summary>
-    public static byte[] ToBytes(Tensor video)
-    {
-        using var scope = new TensorScope();
-        return ((video.Select(0, 0).Permute(1, 2, 3, 0) + 1) * 127.5).Clamp(0, 255).Round().To(ElementType.UInt8).ToArray<byte>();
     }
 
     /// <summary>Peak signal-to-noise ratio in dB of two videos in [-1, 1].</summary>
