@@ -17,7 +17,7 @@ public sealed class DitTrainer : IDisposable
     private readonly DitTrainingConfig config;
     private readonly SpriteLatents data;
     private readonly PromptEncoder prompts;
-    private readonly Workers<PyramidFlux> workers;
+    private readonly Workers<PyramidTransformer> workers;
     private readonly TrainingState state;
     private readonly Muon? muon;
     private readonly PyramidFlowScheduler scheduler = new();
@@ -33,13 +33,13 @@ public sealed class DitTrainer : IDisposable
     {
         (this.config, this.data, this.prompts) = (config, data, prompts);
         run = new RunFolder(folder);
-        var model = new PyramidFlux(config.Transformer);
+        var model = config.Transformer.Build();
         using (var weights = File.Exists(run.StateFile) ? null : start?.Invoke())
             GiveWeights(model, weights);
         state = new TrainingState(new AdamWOptions { WeightDecay = config.WeightDecay }, ("", model));
         if (config.Optimizer == DitOptimizer.Muon)
             muon = new Muon(state.Parameters, state.Optimizer, config.WeightDecay, IsHidden);
-        workers = new Workers<PyramidFlux>(model, state.Parameters, config.Workers, () => new PyramidFlux(config.Transformer));
+        workers = new Workers<PyramidTransformer>(model, state.Parameters, config.Workers, config.Transformer.Build);
         if (File.Exists(run.StateFile))
             state.Load(run.StateFile, Identity);
     }
@@ -80,7 +80,7 @@ public sealed class DitTrainer : IDisposable
         state.Dispose();
     }
 
-    private void GiveWeights(PyramidFlux model, StateSource? weights)
+    private void GiveWeights(PyramidTransformer model, StateSource? weights)
     {
         if (weights is not null)
         {
@@ -122,7 +122,7 @@ public sealed class DitTrainer : IDisposable
     }
 
     // One worker's part of every stage's batch; gradients stay in its model. Returns its part of the mean losses.
-    private double[] Gradients(int worker, PyramidFlux model)
+    private double[] Gradients(int worker, PyramidTransformer model)
     {
         var losses = new double[scheduler.Stages.Count];
         using var draws = TrainingState.Draws(config.Seed, (state.Step * workers.Count) + worker);
