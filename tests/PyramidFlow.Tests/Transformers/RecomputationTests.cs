@@ -34,7 +34,7 @@ public sealed class RecomputationTests : IDisposable
     }
 
     [Fact]
-    public void Twelve_blocks_computed_again_need_little_more_than_half_the_memory_at_most()
+    public void Twelve_blocks_computed_again_need_at_least_40_percent_less_memory()
     {
         using var model = Tiny.Flux(generator, Tiny.Config with { NumLayers = 4, NumSingleLayers = 8 });
         using var parameters = new FlatParameters(("", model));
@@ -49,8 +49,7 @@ public sealed class RecomputationTests : IDisposable
         })];
         TestContext.Current.TestOutputHelper?.WriteLine(string.Create(CultureInfo.InvariantCulture,
             $"peak in forward and backward: {peaks[0] / 1e6:F1} MB, {peaks[1] / 1e6:F1} MB at ratio 0.6, {peaks[2] / 1e6:F1} MB at ratio 1"));
-        Assert.InRange(peaks[1], 1, peaks[0] - 1);
-        Assert.InRange(peaks[2], 1, (long)(0.6 * peaks[0]));
+        Assert.All(peaks[1..], peak => Assert.InRange(peak, 1, (long)(0.6 * peaks[0])));
     }
 
     [Fact]
