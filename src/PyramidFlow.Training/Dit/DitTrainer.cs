@@ -38,7 +38,7 @@ public sealed class DitTrainer : IDisposable
         state = new TrainingState(new AdamWOptions { WeightDecay = config.WeightDecay }, ("", model));
         if (config.Optimizer == DitOptimizer.Muon)
             muon = new Muon(state.Parameters, state.Optimizer, config.WeightDecay, IsHidden);
-        workers = new Workers<PyramidTransformer>(model, state.Parameters, config.Workers, config.Transformer.Build);
+        workers = new Workers<PyramidTransformer>(model, state.Parameters, config.Workers, () => config.Transformer.Build());
         if (File.Exists(run.StateFile))
             state.Load(run.StateFile, Identity);
     }
