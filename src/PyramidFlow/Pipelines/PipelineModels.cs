@@ -14,8 +14,6 @@ namespace PyramidFlow.Pipelines;
 /// <param name="Vae">Decodes latents.</param>
 internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Transformer, CausalVideoVae Vae) : IDisposable
 {
-    private const int Scale = 8;
-
     /// <summary>Element type of all models.</summary>
     internal ElementType Type => Transformer.WeightType;
 
@@ -85,10 +83,10 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
                 $"is {vae.EncoderOutChannels} where the transformer has latents of {transformer.LatentChannels} channels; take both from one checkpoint"));
         }
 
-        if (vae.SpatialScale != Scale || vae.TemporalScale != Scale)
+        if (vae.SpatialScale != RequestResolver.Scale || vae.TemporalScale != RequestResolver.Scale)
         {
             throw new CheckpointException(string.Create(CultureInfo.InvariantCulture,
-                $"{file}: this VAE makes frames {vae.SpatialScale} times smaller and {vae.TemporalScale} times fewer; a pipeline needs {Scale} and {Scale}"));
+                $"{file}: this VAE makes frames {vae.SpatialScale} times smaller and {vae.TemporalScale} times fewer; a pipeline needs {RequestResolver.Scale} and {RequestResolver.Scale}"));
         }
     }
 
