@@ -1,4 +1,5 @@
 using System.Globalization;
+using PyramidFlow.Hub;
 using PyramidFlow.Torch;
 using PyramidFlow.Transformers;
 
@@ -16,12 +17,13 @@ public sealed class RecomputationTests : IDisposable
     }
 
     [Theory]
-    [InlineData(0.3)]
-    [InlineData(0.5)]
-    [InlineData(1)]
-    public void Blocks_computed_again_change_no_gradient(double ratio)
+    [InlineData(ModelFamily.Flux, 0.3)]
+    [InlineData(ModelFamily.Flux, 1)]
+    [InlineData(ModelFamily.Mmdit, 0.5)]
+    [InlineData(ModelFamily.Mmdit, 1)]
+    public void Blocks_computed_again_change_no_gradient(ModelFamily family, double ratio)
     {
-        using var model = Tiny.Flux(generator);
+        using var model = Tiny.Build(family, generator);
         using var parameters = new FlatParameters(("", model));
         var clips = Tiny.Clips(generator, unit: 2, stage: 1);
         var text = Tiny.Text(generator, [9, 4]);
@@ -33,10 +35,15 @@ public sealed class RecomputationTests : IDisposable
         Assert.True(plain.Norm().Item() > 0);
     }
 
-    [Fact]
-    public void Twelve_blocks_computed_again_need_at_least_40_percent_less_memory()
+    [Theory]
+    [InlineData(ModelFamily.Flux)]
+    [InlineData(ModelFamily.Mmdit)]
+    public void Twelve_blocks_computed_again_need_at_least_40_percent_less_memory(ModelFamily family)
     {
-        using var model = Tiny.Flux(generator, Tiny.Config with { NumLayers = 4, NumSingleLayers = 8 });
+        ITransformerConfig config = family == ModelFamily.Flux
+            ? Tiny.Config with { NumLayers = 4, NumSingleLayers = 8 }
+            : Tiny.MmditConfig with { NumLayers = 12 };
+        using var model = Tiny.Build(config, generator);
         using var parameters = new FlatParameters(("", model));
         var clips = Tiny.Clips(generator, unit: 2, stage: 2);
         var text = Tiny.Text(generator, [9, 9]);

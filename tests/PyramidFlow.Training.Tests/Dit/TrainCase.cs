@@ -31,12 +31,7 @@ internal sealed class TrainCase(GoldenCase golden)
 
     internal PyramidTransformer Model()
     {
-        var json = golden.Config.GetProperty("dit").GetRawText();
-        var model = golden.Config.GetProperty("model_name").GetString() switch
-        {
-            "pyramid_flux" => PyramidFluxConfig.Parse(json, "golden dit").Build(),
-            var other => throw new NotSupportedException($"no model is called {other}"),
-        };
+        var model = TransformerConfigs.Parse(golden.Config.GetProperty("dit").GetRawText(), "golden dit").Build();
         using var state = golden.State();
         model.Load(state, ElementType.Float32);
         return model;

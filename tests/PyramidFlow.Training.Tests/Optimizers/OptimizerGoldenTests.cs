@@ -34,7 +34,7 @@ public class OptimizerGoldenTests
     {
         using var golden = Goldens.Open("adamw_steps", name);
         using var scope = new TensorScope();
-        using var model = PyramidFluxConfig.Parse(golden.Config.GetProperty("dit").GetRawText(), "golden dit").Build();
+        using var model = TransformerConfigs.Parse(golden.Config.GetProperty("dit").GetRawText(), "golden dit").Build();
         using (var state = golden.State())
             model.Load(state, ElementType.Float32);
         using var parameters = new FlatParameters(("", model));
