@@ -132,7 +132,7 @@ public sealed class ImageReaderTests : IDisposable
 
         var error = await Assert.ThrowsAsync<MediaException>(() => ImageReader.ReadAsync(folder.File($"cut.{extension}"), ct: Ct));
 
-        Assert.Contains($"cut.{extension} is not a picture", error.Message);
+        Assert.Contains($"cut.{extension} is not a whole picture", error.Message);
     }
 
     [Theory]
