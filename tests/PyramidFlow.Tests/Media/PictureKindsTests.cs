@@ -49,8 +49,9 @@ public sealed class PictureKindsTests : IDisposable
     [Fact]
     public async Task A_palette_with_a_clear_colour_is_read()
     {
-        await Ffmpeg("-f", "lavfi", "-i", "color=black@0:size=16x16:duration=0.04,format=rgba,drawbox=w=8:h=16:color=0x2050C0@1:t=fill:replace=1",
-            "-frames:v", "1", "-filter_complex", "split[a][b];[a]palettegen[p];[b][p]paletteuse=dither=none", folder.File("a.png"));
+        await Ffmpeg("-f", "lavfi", "-i", "color=black:size=16x16:duration=0.04,format=rgba,geq="
+            + "r=if(lt(X\\,8)\\,32\\,0):g=if(lt(X\\,8)\\,80\\,0):b=if(lt(X\\,8)\\,192\\,0):a=if(lt(X\\,8)\\,255\\,0)",
+            "-filter_complex", "split[a][b];[a]palettegen[p];[b][p]paletteuse=dither=none", "-frames:v", "1", folder.File("a.png"));
 
         var read = await ImageReader.ReadAsync(folder.File("a.png"), ct: Ct);
 
