@@ -52,7 +52,7 @@ internal sealed class DitBenchmark
         }
     }
 
-    private void Report(PyramidFlux model, TextCondition text, Tensor[] pyramid, int stage, CancellationToken cancel)
+    private void Report(PyramidTransformer model, TextCondition text, Tensor[] pyramid, int stage, CancellationToken cancel)
     {
         using var scope = new TensorScope();
         var times = new List<(double Prefix, double Unit)>();
@@ -80,7 +80,7 @@ internal sealed class DitBenchmark
     }
 
     // One step as a pipeline does it. The first unit has no history, so there its one pass counts as the unit's.
-    private (double Prefix, double Unit) Measure(PyramidFlux model, TextCondition text, Tensor[] pyramid, int stage)
+    private (double Prefix, double Unit) Measure(PyramidTransformer model, TextCondition text, Tensor[] pyramid, int stage)
     {
         using var scope = new TensorScope();
         var (history, noisy) = (History(pyramid, stage), Noisy(pyramid, stage));

@@ -9,21 +9,21 @@ namespace PyramidFlow.Benchmarks;
 /// </summary>
 public static class DitFlops
 {
-    /// <summary>The pass over the whole sequence; see <see cref="PyramidFlux.Forward"/>.</summary>
+    /// <summary>The pass over the whole sequence; see <see cref="PyramidTransformer.Forward"/>.</summary>
     /// <param name="config">Sizes of the model.</param>
     /// <param name="layout">The stage, with all its rows.</param>
     public static long Joint(PyramidFluxConfig config, SequenceLayout layout) => 2 * layout.Rows * (
         Modulation(config) + EmbedText(config, layout) + EmbedClips(config, layout.Length - layout.TextLength)
         + Blocks(config, layout, 0, layout.Length, layout.Unit.Tokens) + ReadOut(config, layout));
 
-    /// <summary>The prefix pass for one timestep; see <see cref="PyramidFlux.ComputePrefix"/>.</summary>
+    /// <summary>The prefix pass for one timestep; see <see cref="PyramidTransformer.ComputePrefix"/>.</summary>
     /// <param name="config">Sizes of the model.</param>
     /// <param name="layout">The stage, with all its rows.</param>
     public static long Prefix(PyramidFluxConfig config, SequenceLayout layout) => 2 * layout.Rows * (
         Modulation(config) + EmbedText(config, layout) + EmbedClips(config, layout.PrefixLength - layout.TextLength)
         + Blocks(config, layout, 0, layout.PrefixLength, 0));
 
-    /// <summary>The unit pass; see <see cref="PyramidFlux.ForwardUnit"/>.</summary>
+    /// <summary>The unit pass; see <see cref="PyramidTransformer.ForwardUnit"/>.</summary>
     /// <param name="config">Sizes of the model.</param>
     /// <param name="layout">The stage, with all its rows.</param>
     public static long Unit(PyramidFluxConfig config, SequenceLayout layout) => 2 * layout.Rows * (

@@ -17,7 +17,7 @@ public sealed class DitTrainer : IDisposable
     private readonly DitTrainingConfig config;
     private readonly SpriteLatents data;
     private readonly PromptEncoder prompts;
-    private readonly Workers<PyramidFlux> workers;
+    private readonly Workers<PyramidTransformer> workers;
     private readonly TrainingState state;
     private readonly Muon? muon;
     private readonly PyramidFlowScheduler scheduler = new();
@@ -28,17 +28,18 @@ public sealed class DitTrainer : IDisposable
     /// <param name="folder">Folder of the run.</param>
     /// <param name="data">Latents and what they show.</param>
     /// <param name="prompts">Frozen text encoders.</param>
-    public DitTrainer(DitTrainingConfig config, string folder, SpriteLatents data, PromptEncoder prompts)
+    /// <param name="start">Opens the weights a new run starts from; null, or what gives null, draws them from the seed.</param>
+    public DitTrainer(DitTrainingConfig config, string folder, SpriteLatents data, PromptEncoder prompts, Func<StateSource?>? start = null)
     {
         (this.config, this.data, this.prompts) = (config, data, prompts);
         run = new RunFolder(folder);
-        var model = new PyramidFlux(config.Transformer);
-        using var generator = new RandomGenerator((ulong)config.Seed);
-        model.Initialize(generator);
+        var model = config.Transformer.Build();
+        using (var weights = File.Exists(run.StateFile) ? null : start?.Invoke())
+            GiveWeights(model, weights);
         state = new TrainingState(new AdamWOptions { WeightDecay = config.WeightDecay }, ("", model));
         if (config.Optimizer == DitOptimizer.Muon)
             muon = new Muon(state.Parameters, state.Optimizer, config.WeightDecay, IsHidden);
-        workers = new Workers<PyramidFlux>(model, state.Parameters, config.Workers, () => new PyramidFlux(config.Transformer));
+        workers = new Workers<PyramidTransformer>(model, state.Parameters, config.Workers, config.Transformer.Build);
         if (File.Exists(run.StateFile))
             state.Load(run.StateFile, Identity);
     }
@@ -79,6 +80,18 @@ public sealed class DitTrainer : IDisposable
         state.Dispose();
     }
 
+    private void GiveWeights(PyramidTransformer model, StateSource? weights)
+    {
+        if (weights is not null)
+        {
+            model.Load(weights, ElementType.Float32);
+            return;
+        }
+
+        using var generator = new RandomGenerator((ulong)config.Seed);
+        model.Initialize(generator);
+    }
+
     private void Report(IProgress<TrainingProgress>? progress, double[] losses, double seconds)
     {
         for (var i = 0; i < losses.Length; i++)
@@ -109,7 +122,7 @@ public sealed class DitTrainer : IDisposable
     }
 
     // One worker's part of every stage's batch; gradients stay in its model. Returns its part of the mean losses.
-    private double[] Gradients(int worker, PyramidFlux model)
+    private double[] Gradients(int worker, PyramidTransformer model)
     {
         var losses = new double[scheduler.Stages.Count];
         using var draws = TrainingState.Draws(config.Seed, (state.Step * workers.Count) + worker);

@@ -6,13 +6,13 @@ namespace PyramidFlow.Pipelines;
 /// <summary>Velocities from passes over the whole sequence.</summary>
 internal sealed class JointVelocity : StageVelocity
 {
-    private readonly PyramidFlux model;
+    private readonly PyramidTransformer model;
     private readonly IReadOnlyList<Tensor> history;
     private readonly SequenceLayout layout;
     private readonly Tensor words;
-    private readonly FluxModulation modulation;
+    private readonly TransformerModulation modulation;
 
-    internal JointVelocity(PyramidFlux model, IReadOnlyList<Tensor> history, ClipSize unit, TextCondition text, IReadOnlyList<double> timesteps)
+    internal JointVelocity(PyramidTransformer model, IReadOnlyList<Tensor> history, ClipSize unit, TextCondition text, IReadOnlyList<double> timesteps)
     {
         using var scope = new TensorScope();
         (this.model, this.history) = (model, history);

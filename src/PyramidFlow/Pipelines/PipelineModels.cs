@@ -12,7 +12,7 @@ namespace PyramidFlow.Pipelines;
 /// <param name="Text">Encodes prompts.</param>
 /// <param name="Transformer">Predicts velocities.</param>
 /// <param name="Vae">Decodes latents.</param>
-internal sealed record PipelineModels(PromptEncoder Text, PyramidFlux Transformer, CausalVideoVae Vae) : IDisposable
+internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Transformer, CausalVideoVae Vae) : IDisposable
 {
     private const int Scale = 8;
 
@@ -46,7 +46,7 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidFlux Transforme
             Report();
             var text = Add(PromptEncoder.Load(folder, type, device));
             CheckText(folder, text, transformerConfig);
-            var transformer = Add(Fill(new PyramidFlux(transformerConfig), transformerFolder));
+            var transformer = Add(Fill(transformerConfig.Build(), transformerFolder));
             var vae = Add(Fill(new CausalVideoVae(vaeConfig), vaeFolder));
             return new PipelineModels(text, transformer, vae);
         }
@@ -83,7 +83,7 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidFlux Transforme
         Vae.Dispose();
     }
 
-    private static void CheckVae(string file, CausalVideoVaeConfig vae, PyramidFluxConfig transformer)
+    private static void CheckVae(string file, CausalVideoVaeConfig vae, ITransformerConfig transformer)
     {
         if (vae.EncoderOutChannels != transformer.LatentChannels)
         {
@@ -98,7 +98,7 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidFlux Transforme
         }
     }
 
-    private static void CheckText(CheckpointFolder folder, PromptEncoder text, PyramidFluxConfig transformer)
+    private static void CheckText(CheckpointFolder folder, PromptEncoder text, ITransformerConfig transformer)
     {
         if (text.TokenWidth == transformer.JointAttentionDim && text.PooledWidth == transformer.PooledProjectionDim)
             return;

@@ -6,7 +6,7 @@ namespace PyramidFlow.Pipelines;
 /// <summary>Velocities from passes over the unit's own tokens, text and history being computed ahead for several timesteps.</summary>
 internal sealed class PrefixVelocity : StageVelocity
 {
-    private readonly PyramidFlux model;
+    private readonly PyramidTransformer model;
     private readonly IReadOnlyList<Tensor> history;
     private readonly ClipSize unit;
     private readonly TextCondition text;
@@ -15,13 +15,13 @@ internal sealed class PrefixVelocity : StageVelocity
     private PrefixCache? prefix;
     private int first;
 
-    internal PrefixVelocity(PyramidFlux model, IReadOnlyList<Tensor> history, ClipSize unit, TextCondition text,
+    internal PrefixVelocity(PyramidTransformer model, IReadOnlyList<Tensor> history, ClipSize unit, TextCondition text,
         IReadOnlyList<double> timesteps, long bytes)
     {
         (this.model, this.history, this.unit, this.text, this.timesteps) = (model, history, unit, text, timesteps);
         var tokens = text.Mask.Length + history.Sum(clip => ClipSize.Of(clip).Tokens);
         var config = model.Config;
-        var timestep = 2 * (config.NumLayers + config.NumSingleLayers) * text.Mask.Rows * tokens * config.Dim * model.WeightType.Size();
+        var timestep = 2 * config.Blocks * text.Mask.Rows * tokens * config.Dim * model.WeightType.Size();
         ahead = (int)Math.Clamp(bytes / timestep, 1, timesteps.Count);
     }
 

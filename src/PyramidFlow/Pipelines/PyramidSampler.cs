@@ -11,7 +11,7 @@ namespace PyramidFlow.Pipelines;
 /// <param name="model">The transformer; it stays the caller's.</param>
 /// <param name="scheduler">The schedule, of as many stages as the plans have.</param>
 /// <param name="options">How to trade speed for memory.</param>
-public sealed class PyramidSampler(PyramidFlux model, PyramidFlowScheduler scheduler, SamplerOptions? options = null)
+public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowScheduler scheduler, SamplerOptions? options = null)
 {
     private readonly SamplerOptions options = options ?? new SamplerOptions();
 

@@ -13,7 +13,7 @@ internal abstract class StageVelocity : IDisposable
     /// <param name="text">Text of the rows.</param>
     /// <param name="timesteps">One for each step, 0..1000.</param>
     /// <param name="options">How much may be held ahead.</param>
-    internal static StageVelocity Begin(PyramidFlux model, IReadOnlyList<Tensor> history, ClipSize unit, TextCondition text,
+    internal static StageVelocity Begin(PyramidTransformer model, IReadOnlyList<Tensor> history, ClipSize unit, TextCondition text,
         IReadOnlyList<double> timesteps, SamplerOptions options) =>
         options.UsePrefix && model.Config.UseTemporalCausal && history.Count > 0
             ? new PrefixVelocity(model, history, unit, text, timesteps, options.PrefixBytes)
@@ -28,6 +28,6 @@ internal abstract class StageVelocity : IDisposable
     public abstract void Dispose();
 
     /// <summary>Timesteps as the model is told them: rounded to its own element type, as the released system does.</summary>
-    private protected static Tensor Timesteps(PyramidFlux model, IEnumerable<double> timesteps) =>
+    private protected static Tensor Timesteps(PyramidTransformer model, IEnumerable<double> timesteps) =>
         Tensor.From<float>([.. timesteps.Select(t => (float)t)]).To(model.WeightType).To(model.Device); // [steps]
 }

@@ -6,10 +6,10 @@ namespace PyramidFlow.Transformers;
 public sealed class FeedForward(long dim) : Module
 {
     [Key("net.0.proj")]
-    private readonly Linear wide = new(dim, 4 * dim, Initializers.XavierUniform(dim, 4 * dim));
+    private readonly Linear wide = Projection.New(dim, 4 * dim);
 
     [Key("net.2")]
-    private readonly Linear narrow = new(4 * dim, dim, Initializers.XavierUniform(4 * dim, dim));
+    private readonly Linear narrow = Projection.New(4 * dim, dim);
 
     /// <summary>[b, n, d] to [b, n, d].</summary>
     public Tensor Forward(Tensor x) => narrow.Forward(wide.Forward(x).Gelu(approximate: true));

@@ -8,9 +8,9 @@ namespace PyramidFlow.Transformers;
 /// </summary>
 public sealed class PrefixCache : IDisposable
 {
-    private readonly FluxModulation modulation;
+    private readonly TransformerModulation modulation;
 
-    internal PrefixCache(SequenceLayout layout, FluxModulation modulation, int timesteps)
+    internal PrefixCache(SequenceLayout layout, TransformerModulation modulation, int timesteps)
     {
         Layout = layout;
         this.modulation = modulation.Detach();
@@ -39,7 +39,7 @@ public sealed class PrefixCache : IDisposable
     }
 
     /// <summary>The part for one timestep, as views in the open scope.</summary>
-    internal (List<(Tensor Keys, Tensor Values)> Blocks, FluxModulation Modulation) At(int timestep)
+    internal (List<(Tensor Keys, Tensor Values)> Blocks, TransformerModulation Modulation) At(int timestep)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(timestep);
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(timestep, Timesteps);

@@ -25,7 +25,7 @@ public sealed record PyramidFluxConfig(
     long PooledProjectionDim,
     IReadOnlyList<int>? AxesDimsRope = null,
     bool UseTemporalCausal = true,
-    int PatchSize = 1)
+    int PatchSize = 1) : ITransformerConfig
 {
     /// <summary>Features of a head that turn with time, height and width.</summary>
     public IReadOnlyList<int> AxesDimsRope { get; } = AxesDimsRope ?? [16, 24, 24];
@@ -35,13 +35,20 @@ public sealed record PyramidFluxConfig(
     [JsonExtensionData]
     public Dictionary<string, JsonElement>? Others { get; internal set; }
 
-    /// <summary>Width of the model.</summary>
+    /// <inheritdoc/>
     [JsonIgnore]
     public long Dim => NumAttentionHeads * AttentionHeadDim;
 
-    /// <summary>Channels of the latents it works on.</summary>
+    /// <inheritdoc/>
+    [JsonIgnore]
+    public int Blocks => NumLayers + NumSingleLayers;
+
+    /// <inheritdoc/>
     [JsonIgnore]
     public long LatentChannels => InChannels / 4;
+
+    /// <inheritdoc/>
+    public PyramidTransformer Build() => new PyramidFlux(this);
 
     /// <summary>Reads and checks a <c>config.json</c>.</summary>
     /// <exception cref="CheckpointException">The file is missing, no JSON, or a key is missing or impossible; names file and key.</exception>
@@ -79,7 +86,7 @@ public sealed record PyramidFluxConfig(
         return config;
     }
 
-    /// <summary>The text of a <c>config.json</c>.</summary>
+    /// <inheritdoc/>
     public string ToJson() => JsonSerializer.Serialize(this, TransformerJson.Default.PyramidFluxConfig);
 
     private void Check(string name)

@@ -155,7 +155,7 @@ public class PyramidSamplerTests
             new TextCondition(guided.Tokens.Narrow(0, 1, 1), TextMask.OfLengths([7]), guided.Pooled.Narrow(0, 1, 1)), guided);
     }
 
-    private static Tensor Sample(PyramidFlux model, SamplingPlan plan, GuidedText text, SamplerOptions options)
+    private static Tensor Sample(PyramidTransformer model, SamplingPlan plan, GuidedText text, SamplerOptions options)
     {
         using var noise = new SeededNoise(3);
         var units = new PyramidSampler(model, new PyramidFlowScheduler(), options).Clip(plan, text, noise, cancel: Cancel).ToList();

@@ -2,50 +2,12 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Transformers;
 
-/// <summary>FLUX double-stream block: text and picture keep weights of their own and meet in attention.</summary>
-public sealed class FluxDoubleBlock(long dim, long heads) : Module
-{
-    private readonly AdaLayerNorm norm1 = new(dim, 6);
-    private readonly AdaLayerNorm norm1Context = new(dim, 6);
-    private readonly FluxJointAttention attn = new(dim, heads);
-    private readonly FeedForward ff = new(dim);
-    private readonly FeedForward ffContext = new(dim);
-
-    /// <summary>Modulation of both streams from silu(conditioning) [rows, d]: each [rows, 6d].</summary>
-    public (Tensor X, Tensor Text) Modulate(Tensor activated) => (norm1.Forward(activated), norm1Context.Forward(activated));
-
-    /// <summary>Runs the block.</summary>
-    /// <param name="text">Text tokens, [b, l, d]; null when they are in the pass already.</param>
-    /// <param name="x">Picture tokens, [b, n, d].</param>
-    /// <param name="modulation">Of both streams, each [b, 6d].</param>
-    /// <param name="pass">The run.</param>
-    internal (Tensor? Text, Tensor X) Forward(Tensor? text, Tensor x, (Tensor X, Tensor Text) modulation, BlockPass pass)
-    {
-        using var scope = new TensorScope();
-        var mod = AdaLayerNorm.Split(modulation.X, 2);
-        var h = mod[0].Apply(x);                                                            // [b, n, d]
-        if (text is null)
-        {
-            var alone = mod[0].Add(x, attn.Forward(null, h, pass).X);
-            return (null, scope.Keep(mod[1].Add(alone, ff.Forward(mod[1].Apply(alone)))));
-        }
-
-        var textMod = AdaLayerNorm.Split(modulation.Text, 2);
-        var (c, a) = attn.Forward(textMod[0].Apply(text), h, pass);                         // [b, l, d], [b, n, d]
-        text = textMod[0].Add(text, c!);
-        text = textMod[1].Add(text, ffContext.Forward(textMod[1].Apply(text)));             // [b, l, d]
-        x = mod[0].Add(x, a);
-        x = mod[1].Add(x, ff.Forward(mod[1].Apply(x)));                                     // [b, n, d]
-        return (scope.Keep(text), scope.Keep(x));
-    }
-}
-
 /// <summary>FLUX single-stream block: attention and MLP side by side on the joint sequence.</summary>
 public sealed class FluxSingleBlock(long dim, long heads) : Module
 {
     private readonly AdaLayerNorm norm = new(dim, 3);
-    private readonly Linear projMlp = FluxInit.Linear(dim, 4 * dim);
-    private readonly Linear projOut = FluxInit.Linear(5 * dim, dim);
+    private readonly Linear projMlp = Projection.New(dim, 4 * dim);
+    private readonly Linear projOut = Projection.New(5 * dim, dim);
     private readonly FluxAttention attn = new(dim, heads);
 
     /// <summary>Modulation from silu(conditioning) [rows, d]: [rows, 3d].</summary>

@@ -1,0 +1,29 @@
+namespace PyramidFlow.Transformers;
+
+/// <summary>What a pipeline or trainer needs to know of a diffusion transformer before it is built.</summary>
+public interface ITransformerConfig
+{
+    /// <summary>Width of the model.</summary>
+    long Dim { get; }
+
+    /// <summary>Number of blocks, of whatever kind.</summary>
+    int Blocks { get; }
+
+    /// <summary>Channels of the latents it works on.</summary>
+    long LatentChannels { get; }
+
+    /// <summary>Width of the text tokens.</summary>
+    long JointAttentionDim { get; }
+
+    /// <summary>Width of the pooled text vector.</summary>
+    long PooledProjectionDim { get; }
+
+    /// <summary>Whether a latent frame attends to itself and earlier ones only.</summary>
+    bool UseTemporalCausal { get; }
+
+    /// <summary>Declares the model; it has no weights until it is loaded or initialised.</summary>
+    PyramidTransformer Build();
+
+    /// <summary>The text of a <c>config.json</c>.</summary>
+    string ToJson();
+}
