@@ -11,8 +11,10 @@ public static class FlowStep
     /// <param name="batch">Inputs and targets.</param>
     /// <param name="text">Text of as many rows, in the batch's order.</param>
     /// <param name="scale">Factor of the loss, such as one over the batches that make a step.</param>
-    /// <returns>The loss of each sample before the factor, [rows], column after column; no gradients.</returns>
-    public static Tensor Backward(PyramidTransformer model, FlowBatch batch, TextCondition text, double scale = 1)
+    /// <param name="weights">Of each sample, column after column, such as <see cref="AdaptiveLossWeight.Weights"/> gives; null is 1.</param>
+    /// <returns>The loss of each sample before factor and weights, [rows], column after column; no gradients.</returns>
+    public static Tensor Backward(PyramidTransformer model, FlowBatch batch, TextCondition text, double scale = 1,
+        IReadOnlyList<float>? weights = null)
     {
         using var scope = new TensorScope();
         var count = batch.Columns.Count;
@@ -20,7 +22,8 @@ public static class FlowStep
         try
         {
             var losses = FlowLoss.PerSample(model.Forward(batch.Stages, text, batch.Timesteps, layouts), batch);
-            (losses.Mean() * scale).Backward();
+            var weighted = weights is null ? losses : losses * Tensor.From(weights.ToArray()).To(losses.Device);
+            (weighted.Mean() * scale).Backward();
             return scope.Keep(losses.Detached());
         }
         finally

@@ -36,8 +36,7 @@ public static class LoraFile
     /// <exception cref="CheckpointException">The file is missing or damaged, holds no LoRA, or one of another model.</exception>
     public static void Merge(Module model, string path, double weight = 1)
     {
-        if (!File.Exists(path))
-            throw new CheckpointException($"{path} does not exist: give the LoRA's safetensors file");
+        CheckExists(path);
         using var noGrad = NoGrad.Begin();
         using var source = WeightsFile.Open(path);
         var parameters = model.NamedParameters().ToDictionary(p => p.Key, p => p.Parameter);
@@ -57,6 +56,13 @@ public static class LoraFile
         }
 
         Tensor Read(string key) => source.Read(keys[key]).To(ElementType.Float32);
+    }
+
+    /// <summary>Refuses a path where no file is.</summary>
+    internal static void CheckExists(string path)
+    {
+        if (!File.Exists(path))
+            throw new CheckpointException($"{path} does not exist: give the LoRA's safetensors file");
     }
 
     // The file's keys by what they are called here: without a prefix, under the new names.

@@ -1,5 +1,6 @@
 using System.Globalization;
 using PyramidFlow.Hub;
+using PyramidFlow.Lora;
 using PyramidFlow.TextEncoders;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
@@ -26,6 +27,8 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
         var problems = folder.Problems(options.Variant);
         if (problems.Count > 0)
             throw new CheckpointException(string.Join("; ", problems));
+        foreach (var lora in options.Loras)
+            LoraFile.CheckExists(lora.Path);
         var (transformerFolder, vaeFolder) = (folder.Transformer(options.Variant), folder.Vae);
         var transformerConfig = TransformerConfigs.Load(transformerFolder.ConfigFile);
         var vaeConfig = CausalVideoVaeConfig.Read(vaeFolder.ConfigFile);
@@ -39,6 +42,8 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
             var text = Add(PromptEncoder.Load(folder, type, device));
             CheckText(folder, text, transformerConfig);
             var transformer = Add(Fill(transformerConfig.Build(), transformerFolder));
+            foreach (var lora in options.Loras)
+                LoraFile.Merge(transformer, lora.Path, lora.Weight);
             var vae = Add(Fill(new CausalVideoVae(vaeConfig), vaeFolder));
             return new PipelineModels(text, transformer, vae);
         }

@@ -76,6 +76,34 @@ public sealed class PackedBatchTests : IDisposable
         Assert.Equal(3, FlowLoss.Mean(velocities, batch).Item(), 1e-4);
     }
 
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    public void A_step_scales_and_weights_its_gradients_and_leaves_nothing_behind(double checkpointRatio)
+    {
+        using var model = new PyramidFluxConfig(16, 1, 1, 16, 2, 12, 8, [4, 6, 6]).Build();
+        model.Initialize(generator);
+        model.CheckpointRatio = checkpointRatio;
+        using var parameters = new FlatParameters(("", model));
+        var text = new TextCondition(Tensor.Randn([3, 2, 12], generator), TextMask.OfLengths([2, 1, 2]), Tensor.Randn([3, 8], generator));
+        var batch = Draw(Tensor.Randn([3, 4, 2, 16, 8], generator), [2, 2, 2], [1, 1, 1]);
+        var whole = Gradients(1, null);
+        var live = Tensor.LiveCount;
+        AssertHalf(Gradients(0.5, null));
+        AssertHalf(Gradients(1, [0.5f, 0.5f, 0.5f]));
+        Assert.Equal(live, Tensor.LiveCount);
+        Assert.True(whole.Max(Math.Abs) > 0);
+
+        void AssertHalf(float[] half) => Assert.All(whole.Zip(half), pair => Assert.Equal(pair.First, 2 * pair.Second, 1e-5));
+
+        float[] Gradients(double scale, float[]? weights)
+        {
+            parameters.ZeroGradients();
+            FlowStep.Backward(model, batch, text, scale, weights).Dispose();
+            return parameters.Gradients.ToArray<float>();
+        }
+    }
+
     [Fact]
     public void Dropped_prompts_become_the_empty_one_whatever_its_length()
     {

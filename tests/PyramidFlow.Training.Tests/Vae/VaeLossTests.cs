@@ -51,6 +51,10 @@ public sealed class VaeLossTests : IDisposable
         Assert.Null(before.Discriminator);
         Assert.Equal(0, before.Vae.AdversarialWeight);
         Assert.Equal(0, Discriminator(parameters));
+        var live = Tensor.LiveCount;
+        using (new TensorScope())
+            _ = VaeStep.Backward(vae, loss, Video(1), new GeneratorDraws(generator), step: 5);
+        Assert.Equal(live, Tensor.LiveCount);
         var after = VaeStep.Backward(vae, loss, Video(1), new GeneratorDraws(generator), step: 5);
         Assert.NotNull(after.Discriminator);
         Assert.True(after.Vae.AdversarialWeight > 0);
