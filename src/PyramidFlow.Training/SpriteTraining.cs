@@ -15,7 +15,6 @@ namespace PyramidFlow.Training;
 public static class SpriteTraining
 {
     private const string ModelFolder = "model";
-    private const int TextSteps = 300;
 
     /// <summary>Trains the VAE; its run lies in <c>FOLDER/vae</c>.</summary>
     /// <param name="configPath">A <see cref="VaeTrainingConfig"/>.</param>
@@ -43,18 +42,14 @@ public static class SpriteTraining
     public static void RunDit(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel)
     {
         var config = DitTrainingConfig.Load(configPath);
-        var maps = Path.Combine(folder, "vae", LinearStartFit.FileName);
-        if (!File.Exists(maps))
-            throw new ArgumentException($"{maps} is missing: run 'train vae --out {folder}' first");
+        using var start = config.StartFrom is { } from ? SpriteStart.FromModel(from, cancel) : SpriteStart.FromVaeRun(folder, VaeConfig(folder));
         var model = Path.Combine(folder, ModelFolder);
-        if (!File.Exists(Path.Combine(model, "text_encoder_2", "model.safetensors")))
-            SpriteTextEncoders.Make(model, config.Seed, TextSteps, progress, cancel);
-        using var encoder = LoadEncoder(maps, VaeConfig(folder));
-        using var data = SpriteLatents.OpenOrMake(Path.Combine(folder, "latents.safetensors"), config, encoder, progress, cancel);
+        start.ProvideText(model, config.Seed, progress, cancel);
+        using var data = SpriteLatents.OpenOrMake(Path.Combine(folder, "latents.safetensors"), config, start.Encode, progress, cancel);
         using var prompts = SpriteTextEncoders.Load(model);
 
         TorchRuntime.Threads = 1;
-        using var trainer = new DitTrainer(config, Path.Combine(folder, "dit"), data, prompts);
+        using var trainer = new DitTrainer(config, Path.Combine(folder, "dit"), data, prompts, start.OpenTransformer);
         CopyConfig(configPath, DitConfig(folder));
         trainer.Run(progress, cancel);
     }
@@ -65,27 +60,26 @@ public static class SpriteTraining
     /// <exception cref="ArgumentException">A run is missing.</exception>
     public static void Ship(string folder, string target)
     {
-        foreach (var (part, file) in (ReadOnlySpan<(string, string)>)[("vae", VaeConfig(folder)), ("dit", DitConfig(folder))])
-        {
-            if (!File.Exists(file) || !File.Exists(Path.Combine(folder, part, part + ".safetensors")))
-                throw new ArgumentException($"{folder} holds no finished run of the {part}: run 'train {part} --out {folder}' first");
-        }
-
+        RequireRun("dit", DitConfig(folder));
+        var config = DitTrainingConfig.Load(DitConfig(folder));
         var transformer = Path.Combine(target, "diffusion_transformer");
         Convert(Path.Combine(folder, "dit", "dit.safetensors"), Path.Combine(transformer, "diffusion_pytorch_model.safetensors"));
-        File.WriteAllText(Path.Combine(transformer, "config.json"),
-            WithClass("PyramidFluxTransformer", DitTrainingConfig.Load(DitConfig(folder)).Transformer.ToJson()));
+        File.WriteAllText(Path.Combine(transformer, "config.json"), WithClass("PyramidFluxTransformer", config.Transformer.ToJson()));
+
         var vae = Path.Combine(target, "causal_video_vae");
-        Convert(Path.Combine(folder, "vae", "vae.safetensors"), Path.Combine(vae, "diffusion_pytorch_model.safetensors"));
-        File.WriteAllText(Path.Combine(vae, "config.json"),
-            WithClass("CausalVideoVAE", VaeTrainingConfig.Load(VaeConfig(folder)).Vae.ToJson()));
-        foreach (var part in (string[])["tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2"])
+        if (config.StartFrom is { } start)
         {
-            Directory.CreateDirectory(Path.Combine(target, part));
-            foreach (var file in Directory.GetFiles(Path.Combine(folder, ModelFolder, part)))
-                File.Copy(file, Path.Combine(target, part, Path.GetFileName(file)), overwrite: true);
+            SpriteStart.CopyFiles(CheckpointFolder.Open(start).Vae.Folder, vae);
+        }
+        else
+        {
+            RequireRun("vae", VaeConfig(folder));
+            Convert(Path.Combine(folder, "vae", "vae.safetensors"), Path.Combine(vae, "diffusion_pytorch_model.safetensors"));
+            File.WriteAllText(Path.Combine(vae, "config.json"),
+                WithClass("CausalVideoVAE", VaeTrainingConfig.Load(VaeConfig(folder)).Vae.ToJson()));
         }
 
+        SpriteStart.CopyText(Path.Combine(folder, ModelFolder), target);
         Settings.Write(Path.Combine(target, PipelineSettings.FileName));
     }
 
@@ -94,6 +88,13 @@ public static class SpriteTraining
         new LatentNormalization(0, 1, 0, 1), PromptSuffix: "", NegativePrompt: "",
         SpriteWorld.Width, SpriteWorld.Height, Frames: 49, SpriteWorld.FramesPerSecond,
         Steps: [10, 10, 10], VideoSteps: [6, 6, 6], Guidance: 3, VideoGuidance: 3);
+
+    private static void RequireRun(string part, string config)
+    {
+        var run = Path.GetDirectoryName(config)!;
+        if (!File.Exists(config) || !File.Exists(Path.Combine(run, part + ".safetensors")))
+            throw new ArgumentException($"{Path.GetDirectoryName(run)} holds no finished run of the {part}: run 'train {part} --out {Path.GetDirectoryName(run)}' first");
+    }
 
     private static string VaeConfig(string folder) => Path.Combine(folder, "vae", "config.json");
 
@@ -104,14 +105,6 @@ public static class SpriteTraining
     {
         if (Path.GetFullPath(from) != Path.GetFullPath(to))
             File.Copy(from, to, overwrite: true);
-    }
-
-    private static LinearAutoencoder LoadEncoder(string maps, string vaeConfig)
-    {
-        var encoder = LinearStartFit.Declare(VaeTrainingConfig.Load(vaeConfig));
-        using var source = new SafetensorsSource(maps);
-        encoder.Load(source);
-        return encoder;
     }
 
     private static void Convert(string source, string target)

@@ -28,17 +28,18 @@ public sealed class DitTrainer : IDisposable
     /// <param name="folder">Folder of the run.</param>
     /// <param name="data">Latents and what they show.</param>
     /// <param name="prompts">Frozen text encoders.</param>
-    public DitTrainer(DitTrainingConfig config, string folder, SpriteLatents data, PromptEncoder prompts)
+    /// <param name="start">Opens the weights a new run starts from; null, or what gives null, draws them from the seed.</param>
+    public DitTrainer(DitTrainingConfig config, string folder, SpriteLatents data, PromptEncoder prompts, Func<StateSource?>? start = null)
     {
         (this.config, this.data, this.prompts) = (config, data, prompts);
         run = new RunFolder(folder);
         var model = config.Transformer.Build();
-        using var generator = new RandomGenerator((ulong)config.Seed);
-        model.Initialize(generator);
+        using (var weights = File.Exists(run.StateFile) ? null : start?.Invoke())
+            GiveWeights(model, weights);
         state = new TrainingState(new AdamWOptions { WeightDecay = config.WeightDecay }, ("", model));
         if (config.Optimizer == DitOptimizer.Muon)
             muon = new Muon(state.Parameters, state.Optimizer, config.WeightDecay, IsHidden);
-        workers = new Workers<PyramidTransformer>(model, state.Parameters, config.Workers, config.Transformer.Build);
+        workers = new Workers<PyramidTransformer>(model, state.Parameters, config.Workers, () => config.Transformer.Build());
         if (File.Exists(run.StateFile))
             state.Load(run.StateFile, Identity);
     }
@@ -77,6 +78,18 @@ public sealed class DitTrainer : IDisposable
     {
         workers.Dispose();
         state.Dispose();
+    }
+
+    private void GiveWeights(PyramidTransformer model, StateSource? weights)
+    {
+        if (weights is not null)
+        {
+            model.Load(weights, ElementType.Float32);
+            return;
+        }
+
+        using var generator = new RandomGenerator((ulong)config.Seed);
+        model.Initialize(generator);
     }
 
     private void Report(IProgress<TrainingProgress>? progress, double[] losses, double seconds)

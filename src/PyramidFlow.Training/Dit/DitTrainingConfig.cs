@@ -12,6 +12,12 @@ public sealed record DitTrainingConfig
     /// <summary>The network.</summary>
     public required PyramidFluxConfig Transformer { get; set; }
 
+    /// <summary>
+    /// Model folder to go on from: its transformer's weights, text encoders and VAE; null starts from nothing. Relative to the
+    /// working directory.
+    /// </summary>
+    public string? StartFrom { get; set; }
+
     /// <summary>Seed of weights, data and draws.</summary>
     public long Seed { get; set; } = 1;
 

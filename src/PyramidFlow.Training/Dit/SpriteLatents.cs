@@ -3,7 +3,6 @@ using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;
-using PyramidFlow.Training.Vae;
 
 namespace PyramidFlow.Training.Dit;
 
@@ -30,14 +29,14 @@ public sealed class SpriteLatents : IDisposable
     /// <summary>Opens the set, or makes it first.</summary>
     /// <param name="path">The set's file.</param>
     /// <param name="config">Seed, number of clips and their length.</param>
-    /// <param name="encoder">The VAE's encoder as linear maps.</param>
+    /// <param name="encode">A video [1, frames, h, w, 3] to latents [1, c, t, h/8, w/8].</param>
     /// <param name="progress">Told now and then, or null.</param>
     /// <param name="cancel">Checked for each clip.</param>
-    public static SpriteLatents OpenOrMake(string path, DitTrainingConfig config, LinearAutoencoder encoder,
+    public static SpriteLatents OpenOrMake(string path, DitTrainingConfig config, Func<Tensor, Tensor> encode,
         IProgress<TrainingProgress>? progress, CancellationToken cancel)
     {
         if (!File.Exists(path))
-            Make(path, config, encoder, progress, cancel);
+            Make(path, config, encode, progress, cancel);
         using var file = SafetensorsFile.Open(path);
         var latents = file.Tensor(file.Entries["latents"]);
         if (latents.Size(0) != config.Clips || latents.Size(2) != config.LatentFrames)
@@ -63,7 +62,7 @@ public sealed class SpriteLatents : IDisposable
     /// <inheritdoc/>
     public void Dispose() => latents.Dispose();
 
-    private static void Make(string path, DitTrainingConfig config, LinearAutoencoder encoder,
+    private static void Make(string path, DitTrainingConfig config, Func<Tensor, Tensor> encode,
         IProgress<TrainingProgress>? progress, CancellationToken cancel)
     {
         using var noGrad = NoGrad.Begin();
@@ -74,7 +73,7 @@ public sealed class SpriteLatents : IDisposable
             cancel.ThrowIfCancellationRequested();
             using var scope = new TensorScope();
             var video = SpriteClips.RenderChannelsLast(SpriteWorld.Scene(config.Seed, clip), 1 + (8 * (config.LatentFrames - 1)));
-            var one = encoder.Encode(video).Permute(0, 4, 1, 2, 3).To(ElementType.Float16);        // [1, c, t, h, w]
+            var one = encode(video).To(ElementType.Float16);                                       // [1, c, t, h, w]
             all ??= scope.Keep(Tensor.Empty([config.Clips, .. one.Shape[1..]], ElementType.Float16));
             all.Narrow(0, clip, 1).CopyFrom(one);
             if (clip % 400 == 0)

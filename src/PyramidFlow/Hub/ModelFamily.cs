@@ -18,9 +18,24 @@ public static class ModelFamilies
 {
     /// <summary>Tells the family from a diffusion transformer's <c>config.json</c>: by its class name, else by its keys.</summary>
     /// <exception cref="CheckpointException">The file is missing, is not JSON or describes neither family.</exception>
-    public static ModelFamily Read(string configFile)
+    public static ModelFamily Read(string configFile) =>
+        Of(ConfigFile.Read(configFile, HubJson.Default.DictionaryStringJsonElement), configFile);
+
+    /// <summary>The same from JSON in memory.</summary>
+    /// <param name="utf8Json">The JSON object.</param>
+    /// <param name="file">What to call it in an error.</param>
+    /// <exception cref="CheckpointException">It is not JSON or describes neither family.</exception>
+    public static ModelFamily Parse(ReadOnlyMemory<byte> utf8Json, string file) =>
+        Of(ConfigFile.Parse(utf8Json, file, HubJson.Default.DictionaryStringJsonElement), file);
+
+    /// <summary>Names of the tokenizer and text encoder folders, in the order of the released layout; T5's is the last.</summary>
+    public static IReadOnlyList<(string Tokenizer, string TextEncoder)> TextComponents(this ModelFamily family) =>
+        family == ModelFamily.Flux
+            ? [("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2")]
+            : [("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2"), ("tokenizer_3", "text_encoder_3")];
+
+    private static ModelFamily Of(Dictionary<string, JsonElement> keys, string configFile)
     {
-        var keys = ConfigFile.Read(configFile, HubJson.Default.DictionaryStringJsonElement);
         var name = keys.TryGetValue("_class_name", out var value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
         return name switch
         {
@@ -33,10 +48,4 @@ public static class ModelFamilies
                 $"is {name}; known are PyramidFluxTransformer and PyramidDiffusionMMDiT"),
         };
     }
-
-    /// <summary>Names of the tokenizer and text encoder folders, in the order of the released layout; T5's is the last.</summary>
-    public static IReadOnlyList<(string Tokenizer, string TextEncoder)> TextComponents(this ModelFamily family) =>
-        family == ModelFamily.Flux
-            ? [("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2")]
-            : [("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2"), ("tokenizer_3", "text_encoder_3")];
 }

@@ -25,17 +25,11 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
     /// <summary>Loads the models; what can be seen from names and configs is checked before any weight is read.</summary>
     internal static PipelineModels Load(CheckpointFolder folder, PipelineOptions options, IProgress<GenerationProgress>? progress)
     {
-        if (folder.Family != ModelFamily.Flux)
-        {
-            throw new CheckpointException(
-                $"{folder.Root} holds an SD3-shaped transformer (pyramid_mmdit), which is not yet supported: use a miniFLUX checkpoint (pyramid-flow-miniflux)");
-        }
-
         var problems = folder.Problems(options.Variant);
         if (problems.Count > 0)
             throw new CheckpointException(string.Join("; ", problems));
         var (transformerFolder, vaeFolder) = (folder.Transformer(options.Variant), folder.Vae);
-        var transformerConfig = PyramidFluxConfig.Load(transformerFolder.ConfigFile);
+        var transformerConfig = TransformerConfigs.Load(transformerFolder.ConfigFile);
         var vaeConfig = CausalVideoVaeConfig.Read(vaeFolder.ConfigFile);
         CheckVae(vaeFolder.ConfigFile, vaeConfig, transformerConfig);
         var device = options.Device ?? Device.Cpu;

@@ -21,8 +21,12 @@ public interface ITransformerConfig
     /// <summary>Whether a latent frame attends to itself and earlier ones only.</summary>
     bool UseTemporalCausal { get; }
 
+    /// <summary>Most patches of 2x2 latent pixels on a side of a frame; null where there is no limit.</summary>
+    int? MaxPatches { get; }
+
     /// <summary>Declares the model; it has no weights until it is loaded or initialised.</summary>
-    PyramidTransformer Build();
+    /// <param name="attention">How it computes attention; null is the default.</param>
+    PyramidTransformer Build(AttentionSettings? attention = null);
 
     /// <summary>The text of a <c>config.json</c>.</summary>
     string ToJson();

@@ -8,45 +8,6 @@ public class PrefixTests
 {
     private static readonly float[] Timesteps = [990, 512.5f, 3];
 
-    // Causal golden cases of one stage with a history.
-    public static TheoryData<string> Cases
-    {
-        get
-        {
-            var names = new TheoryData<string>();
-            foreach (var row in Goldens.Names("flux_forward"))
-            {
-                using var golden = Goldens.Open("flux_forward", row.Data);
-                if (golden.Config.GetProperty("use_temporal_causal").GetBoolean() && golden.Has("in/sample.0.1") && !golden.Has("in/sample.1.0"))
-                    names.Add(row.Data);
-            }
-
-            return names;
-        }
-    }
-
-    [Theory(SkipTestWithoutData = true)]
-    [Trait("golden", "flux")]
-    [MemberData(nameof(Cases))]
-    public void Prefix_and_unit_pass_equal_the_joint_pass(string name)
-    {
-        foreach (var attention in new[] { new AttentionSettings(), new AttentionSettings { WholeUpTo = 0, QueryBlock = 16 } })
-        {
-            using var golden = Goldens.Open("flux_forward", name);
-            using var scope = new TensorScope();
-            using var noGrad = NoGrad.Begin();
-            using var model = FluxCase.Model(golden, attention: attention);
-            var clips = FluxCase.Stages(golden)[0];
-            var text = FluxCase.Text(golden);
-            using var prefix = model.ComputePrefix(clips[..^1], ClipSize.Of(clips[^1]), text, Tensor.From(Timesteps));
-            for (var i = 0; i < Timesteps.Length; i++)
-            {
-                var joint = model.Forward([clips], text, Tensor.Full([text.Mask.Rows], Timesteps[i]))[0];
-                GoldenTensors.AssertClose(joint, model.ForwardUnit(clips[^1], i, prefix), 1e-5, 1e-5, $"timestep {Timesteps[i]}");
-            }
-        }
-    }
-
     [Fact]
     public void Every_unit_of_a_clip_at_every_stage_equals_the_joint_pass()
     {

@@ -100,7 +100,7 @@ public sealed class DitTrainerTests : IDisposable
     }
 
     private SpriteLatents Latents(DitTrainingConfig config) =>
-        SpriteLatents.OpenOrMake(folder.File("latents.safetensors"), config, encoder, null, CancellationToken.None);
+        SpriteLatents.OpenOrMake(folder.File("latents.safetensors"), config, video => encoder.Encode(video).Permute(0, 4, 1, 2, 3), null, CancellationToken.None);
 
     private void Train(DitTrainingConfig config, SpriteLatents data, string name, Action? encoded = null, CancellationTokenSource? stop = null)
     {

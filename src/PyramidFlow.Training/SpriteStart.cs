@@ -1,0 +1,110 @@
+using PyramidFlow.Hub;
+using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Sprites;
+using PyramidFlow.Training.Vae;
+using PyramidFlow.Vae;
+
+namespace PyramidFlow.Training;
+
+/// <summary>What a transformer's training stands on: an encoder of videos, text encoders, and perhaps weights to go on from.</summary>
+internal abstract class SpriteStart : IDisposable
+{
+    private const string MainWeights = "model.safetensors";
+
+    private static readonly string[] TextParts = ["tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2"];
+
+    /// <summary>The VAE's run beside the transformer's, and new weights.</summary>
+    /// <param name="folder">Folder of all runs of the model.</param>
+    /// <param name="vaeConfig">The VAE run's copy of its configuration.</param>
+    internal static SpriteStart FromVaeRun(string folder, string vaeConfig) => new VaeRunStart(folder, vaeConfig);
+
+    /// <summary>A finished model, of which the transformer is trained further.</summary>
+    /// <param name="folder">Model folder in the released layout.</param>
+    /// <param name="cancel">Stops the reading off of the encoder.</param>
+    internal static SpriteStart FromModel(string folder, CancellationToken cancel) => new ModelStart(CheckpointFolder.Open(folder), cancel);
+
+    /// <summary>Puts tokenizers and text encoders into a model folder, if they are not there.</summary>
+    internal void ProvideText(string model, long seed, IProgress<TrainingProgress>? progress, CancellationToken cancel)
+    {
+        if (!File.Exists(Path.Combine(model, "text_encoder_2", MainWeights)))
+            MakeText(model, seed, progress, cancel);
+    }
+
+    /// <summary>A video [1, frames, h, w, 3] to latents [1, c, t, h/8, w/8].</summary>
+    internal abstract Tensor Encode(Tensor video);
+
+    /// <summary>Weights the transformer starts from; null draws new ones.</summary>
+    internal abstract StateSource? OpenTransformer();
+
+    /// <inheritdoc/>
+    public abstract void Dispose();
+
+    /// <summary>Copies tokenizers and text encoders of one model folder into another.</summary>
+    internal static void CopyText(string from, string to)
+    {
+        foreach (var part in TextParts)
+            CopyFiles(Path.Combine(from, part), Path.Combine(to, part));
+    }
+
+    /// <summary>Copies the files of a folder.</summary>
+    internal static void CopyFiles(string from, string to)
+    {
+        Directory.CreateDirectory(to);
+        foreach (var file in Directory.GetFiles(from))
+            File.Copy(file, Path.Combine(to, Path.GetFileName(file)), overwrite: true);
+    }
+
+    private protected abstract void MakeText(string model, long seed, IProgress<TrainingProgress>? progress, CancellationToken cancel);
+
+    private sealed class VaeRunStart : SpriteStart
+    {
+        private const int TextSteps = 300;
+
+        private readonly LinearAutoencoder encoder;
+
+        internal VaeRunStart(string folder, string vaeConfig)
+        {
+            var maps = Path.Combine(folder, "vae", LinearStartFit.FileName);
+            if (!File.Exists(maps))
+                throw new ArgumentException($"{maps} is missing: run 'train vae --out {folder}' first");
+            encoder = LinearStartFit.Declare(VaeTrainingConfig.Load(vaeConfig));
+            using var source = new SafetensorsSource(maps);
+            encoder.Load(source);
+        }
+
+        internal override Tensor Encode(Tensor video) => encoder.Encode(video).Permute(0, 4, 1, 2, 3);
+
+        internal override StateSource? OpenTransformer() => null;
+
+        public override void Dispose() => encoder.Dispose();
+
+        private protected override void MakeText(string model, long seed, IProgress<TrainingProgress>? progress, CancellationToken cancel) =>
+            SpriteTextEncoders.Make(model, seed, TextSteps, progress, cancel);
+    }
+
+    private sealed class ModelStart : SpriteStart
+    {
+        private readonly CheckpointFolder model;
+        private readonly BlockEncoder encoder;
+
+        internal ModelStart(CheckpointFolder model, CancellationToken cancel)
+        {
+            this.model = model;
+            using var vae = new CausalVideoVae(CausalVideoVaeConfig.Read(model.Vae.ConfigFile));
+            using var weights = model.Vae.OpenWeights();
+            vae.Load(weights, ElementType.Float32);
+            encoder = BlockEncoder.Of(vae, cancel);
+        }
+
+        internal override Tensor Encode(Tensor video) => encoder.Encode(video);
+
+        internal override StateSource OpenTransformer() => model.Transformer().OpenWeights();
+
+        public override void Dispose() => encoder.Dispose();
+
+        private protected override void MakeText(string target, long seed, IProgress<TrainingProgress>? progress, CancellationToken cancel) =>
+            CopyText(model.Root, target);
+    }
+}

@@ -1,0 +1,9 @@
+using System.Text.Json.Serialization;
+
+namespace PyramidFlow.Transformers;
+
+/// <summary>Readers of the transformers' configurations.</summary>
+[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectRequiredConstructorParameters = true)]
+[JsonSerializable(typeof(PyramidFluxConfig))]
+[JsonSerializable(typeof(PyramidMmditConfig))]
+internal sealed partial class TransformerJson : JsonSerializerContext;
