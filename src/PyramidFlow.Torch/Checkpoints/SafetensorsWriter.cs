@@ -50,9 +50,9 @@ public static class SafetensorsWriter
         }
     }
 
-    /// <summary>Writes a tensor's bytes in small pieces, so that the pages they are copied to can be let go.</summary>
+    /// <summary>Writes a tensor's bytes in small pieces, so that converting a large one takes little memory.</summary>
     /// <param name="file">The file.</param>
-    /// <param name="entry">Where in it; of the tensor's type and number of elements.</param>
+    /// <param name="entry">Where in it and of which type; of the tensor's number of elements.</param>
     /// <param name="tensor">Of any device and layout.</param>
     public static void WriteData(SafeFileHandle file, TensorEntry entry, Tensor tensor)
     {
@@ -62,8 +62,8 @@ public static class SafetensorsWriter
         var offset = entry.Offset;
         for (long start = 0; start < flat.ElementCount; start += elements)
         {
-            using var piece = flat.Narrow(0, start, Math.Min(elements, flat.ElementCount - start));
-            var bytes = piece.RawBytes();
+            using var inner = new TensorScope();
+            var bytes = flat.Narrow(0, start, Math.Min(elements, flat.ElementCount - start)).To(entry.Type).RawBytes();
             RandomAccess.Write(file, bytes, offset);
             offset += bytes.Length;
         }

@@ -3,8 +3,6 @@ namespace PyramidFlow.Hub.Downloads;
 /// <summary>Brings the files of a plan into its folder, several at a time.</summary>
 public static class ModelDownload
 {
-    private const long Spare = 64 << 20;
-
     /// <summary>
     /// Fetches what is not there. When it fails or is cancelled, what has come stays under hidden names, and another run
     /// goes on from there.
@@ -16,7 +14,8 @@ public static class ModelDownload
     /// <exception cref="HubException">The disk is too small, or a file is refused, stays out of reach or is not what the hub lists.</exception>
     public static async Task RunAsync(HubClient client, DownloadPlan plan, IProgress<DownloadProgress>? progress = null, CancellationToken cancel = default)
     {
-        CheckSpace(client.Options, plan);
+        if (DiskSpace.Shortage(plan.Folder, plan.TotalBytes - plan.KeptBytes, client.Options.FreeBytes) is { } shortage)
+            throw new HubException(shortage);
         foreach (var folder in plan.Files.Select(file => file.Folder).Distinct())
             MakeFolder(plan.Folder, folder);
         var meter = new TransferMeter(plan.TotalBytes, plan.Files.Count, client.Options.Time, progress);
@@ -47,20 +46,6 @@ public static class ModelDownload
 
         if (failure is not null)
             throw failure;
-    }
-
-    private static void CheckSpace(HubOptions options, DownloadPlan plan)
-    {
-        var needed = plan.TotalBytes - plan.KeptBytes;
-        var place = plan.Folder;
-        while (!Directory.Exists(place))
-            place = Path.GetDirectoryName(place) ?? throw new HubException($"{plan.Folder} is on no disk: choose another place");
-        var free = options.FreeBytes(place);
-        if (needed > 0 && needed + Spare > free)
-        {
-            throw new HubException(FormattableString.Invariant(
-                $"{plan.Folder} needs {needed / 1e9:F1} GB more and its disk has {free / 1e9:F1} GB free: free some space, or choose another disk"));
-        }
     }
 
     private static void MakeFolder(string root, string folder)
