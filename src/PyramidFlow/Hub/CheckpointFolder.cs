@@ -16,7 +16,7 @@ public sealed class CheckpointFolder
     {
         Root = path;
         Variants = variants;
-        Family = ModelFamilies.Read(Transformer(variants[0]).ConfigFile);
+        Family = ReadFamily();
     }
 
     /// <summary>Full path of the folder.</summary>
@@ -90,6 +90,25 @@ public sealed class CheckpointFolder
         var defaults = PipelineSettings.Released(Family, variant ?? Variants[0]);
         var file = Path.Combine(Root, PipelineSettings.FileName);
         return File.Exists(file) ? PipelineSettings.Read(file, defaults) : defaults;
+    }
+
+    // One damaged variant must not hide the others.
+    private ModelFamily ReadFamily()
+    {
+        CheckpointException? first = null;
+        foreach (var variant in Variants)
+        {
+            try
+            {
+                return ModelFamilies.Read(Transformer(variant).ConfigFile);
+            }
+            catch (CheckpointException e)
+            {
+                first ??= e;
+            }
+        }
+
+        throw first!;
     }
 
     private static string TransformerFolder(string variant) =>

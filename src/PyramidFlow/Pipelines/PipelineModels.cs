@@ -1,4 +1,3 @@
-using System.Globalization;
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.TextEncoders;
@@ -15,8 +14,6 @@ namespace PyramidFlow.Pipelines;
 /// <param name="Vae">Decodes latents.</param>
 internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Transformer, CausalVideoVae Vae) : IDisposable
 {
-    private const int Scale = 8;
-
     /// <summary>Element type of all models.</summary>
     internal ElementType Type => Transformer.WeightType;
 
@@ -32,7 +29,6 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
         var (transformerFolder, vaeFolder) = (folder.Transformer(options.Variant), folder.Vae);
         var transformerConfig = TransformerConfigs.Load(transformerFolder.ConfigFile);
         var vaeConfig = CausalVideoVaeConfig.Read(vaeFolder.ConfigFile);
-        CheckVae(vaeFolder.ConfigFile, vaeConfig);
         var device = options.Device ?? Device.Cpu;
         var type = options.Type ?? (device.Type == DeviceType.Cpu ? ElementType.Float32 : ElementType.BFloat16);
         var loaded = new List<IDisposable>();
@@ -75,14 +71,5 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
         Text.Dispose();
         Transformer.Dispose();
         Vae.Dispose();
-    }
-
-    private static void CheckVae(string file, CausalVideoVaeConfig vae)
-    {
-        if (vae.SpatialScale != Scale || vae.TemporalScale != Scale)
-        {
-            throw new CheckpointException(string.Create(CultureInfo.InvariantCulture,
-                $"{file}: this VAE makes frames {vae.SpatialScale} times smaller and {vae.TemporalScale} times fewer; a pipeline needs {Scale} and {Scale}"));
-        }
     }
 }

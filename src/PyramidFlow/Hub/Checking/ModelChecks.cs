@@ -13,6 +13,7 @@ namespace PyramidFlow.Hub.Checking;
 internal sealed class ModelChecks(CheckpointFolder folder)
 {
     private const string Vae = "causal_video_vae";
+    private const int Scale = 8;
     private const string Mend = "take both from one checkpoint, or get it whole with models download";
 
     private readonly Dictionary<string, object> configs = [];
@@ -90,7 +91,7 @@ internal sealed class ModelChecks(CheckpointFolder folder)
     private Module Declare(ComponentFolder component)
     {
         if (component.Name == Vae)
-            return new CausalVideoVae(Keep(CausalVideoVaeConfig.Read(component.ConfigFile)));
+            return new CausalVideoVae(Keep(ReadVae(component.ConfigFile)));
         if (component.Name == text[^1].TextEncoder)
             return new T5Encoder(Keep(T5EncoderConfig.Read(component.ConfigFile)));
         if (text.Any(part => part.TextEncoder == component.Name))
@@ -113,6 +114,15 @@ internal sealed class ModelChecks(CheckpointFolder folder)
             configs[component.Name] = config;
             return config;
         }
+    }
+
+    private static CausalVideoVaeConfig ReadVae(string file)
+    {
+        var config = CausalVideoVaeConfig.Read(file);
+        return config.SpatialScale == Scale && config.TemporalScale == Scale
+            ? config
+            : throw new CheckpointException(string.Create(CultureInfo.InvariantCulture,
+                $"{file}: this VAE makes frames {config.SpatialScale} times smaller and {config.TemporalScale} times fewer; a pipeline needs {Scale} and {Scale}"));
     }
 
     private static string Disagreement(string configFile, StateSource weights, IReadOnlyList<string> misfits)

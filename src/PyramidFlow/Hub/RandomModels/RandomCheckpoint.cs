@@ -49,7 +49,7 @@ public static class RandomCheckpoint
         target.Complete();
     }
 
-    private static List<RandomPart> Parts(RandomSizes sizes, ModelFamily family, RandomScale scale)
+    internal static List<RandomPart> Parts(RandomSizes sizes, ModelFamily family, RandomScale scale)
     {
         var text = family.TextComponents();
         var isFlux = family == ModelFamily.Flux;
