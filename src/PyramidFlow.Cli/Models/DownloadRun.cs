@@ -23,7 +23,7 @@ internal sealed class DownloadRun(CliConsole console)
         {
             await ModelDownload.RunAsync(client, plan, new Watch(line), cancel).ConfigureAwait(false);
         }
-        catch (Exception e) when (e is HubException or OperationCanceledException)
+        catch (Exception e) when (e is IOException or OperationCanceledException)
         {
             line.Clear();
             if (plan.KeptBytes > 0)

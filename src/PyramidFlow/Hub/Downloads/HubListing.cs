@@ -42,7 +42,7 @@ public static class HubListing
     private static bool IsSafe(string path) =>
         path.Length is > 0 and <= LongestPath
         && path.Split('/').All(part => part.Length is > 0 and <= LongestName && part is not ("." or "..")
-            && !part.Any(c => char.IsControl(c) || c is '\\' or ':' || char.IsSurrogate(c) || char.GetUnicodeCategory(c) == System.Globalization.UnicodeCategory.Format));
+            && !part.Any(c => char.IsControl(c) || c is '\\' or ':' || char.GetUnicodeCategory(c) == System.Globalization.UnicodeCategory.Format));
 
     private static string Shown(string path) =>
         string.Concat(path.Take(120).Select(c => c is < ' ' or > '~' ? $"\\u{(int)c:x4}" : c.ToString()));

@@ -31,7 +31,7 @@ internal sealed class RandomWeights(ulong seed, Action<string, int> written, Can
         if (!parameter.Trainable)
         {
             WriteFixed(file, entry, parameter);
-            written(component, 0);
+            written(component, (int)entry.ByteLength);
             return;
         }
 
