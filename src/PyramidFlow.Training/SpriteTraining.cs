@@ -64,7 +64,7 @@ public static class SpriteTraining
         var config = DitTrainingConfig.Load(DitConfig(folder));
         var transformer = Path.Combine(target, "diffusion_transformer");
         Convert(Path.Combine(folder, "dit", "dit.safetensors"), Path.Combine(transformer, "diffusion_pytorch_model.safetensors"));
-        File.WriteAllText(Path.Combine(transformer, "config.json"), WithClass("PyramidFluxTransformer", config.Transformer.ToJson()));
+        File.WriteAllText(Path.Combine(transformer, "config.json"), WithClass(config.Transformer.ClassName, config.Transformer.ToJson()));
 
         var vae = Path.Combine(target, "causal_video_vae");
         if (config.StartFrom is { } start)

@@ -47,13 +47,14 @@ public abstract class Module : IDisposable
     }
 
     /// <summary>Takes all weights from a checkpoint; memory-mapped where type and device already fit.</summary>
-    /// <param name="source">The checkpoint.</param>
+    /// <param name="source">The checkpoint; also one that holds more than this model (<see cref="StateSource.Holding"/>).</param>
     /// <param name="type">Element type to hold floating point weights in; null keeps the checkpoint's.</param>
     /// <param name="device">Where to hold them; null is the CPU.</param>
     /// <param name="ignore">Keys of the checkpoint that may go unused.</param>
     /// <exception cref="CheckpointException">Keys are missing, unexpected or of another shape; all are named at once.</exception>
     public void Load(StateSource source, ElementType? type = null, Device? device = null, Func<string, bool>? ignore = null)
     {
+        source = source.Holding([.. NamedParameters().Select(p => p.Key)]);
         if (Misfits(source, ignore) is { Count: > 0 } faults)
         {
             const int shown = 12;
@@ -72,12 +73,13 @@ public abstract class Module : IDisposable
     }
 
     /// <summary>Where a checkpoint is not one of this model; reads no weight.</summary>
-    /// <param name="source">The checkpoint.</param>
+    /// <param name="source">The checkpoint; also one that holds more than this model (<see cref="StateSource.Holding"/>).</param>
     /// <param name="ignore">Keys of the checkpoint that may go unused.</param>
     /// <returns>One part of a sentence for each key that is missing, unexpected, of another shape or not floating point.</returns>
     public IReadOnlyList<string> Misfits(StateSource source, Func<string, bool>? ignore = null)
     {
         var parameters = NamedParameters().ToList();
+        source = source.Holding([.. parameters.Select(p => p.Key)]);
         var known = parameters.Select(p => p.Key).ToHashSet();
         var available = source.Keys.ToHashSet();
         var faults = new List<string>();

@@ -164,6 +164,7 @@ public sealed class DitTrainer : IDisposable
     {
         state.Save(run.StateFile, Identity);
         using var scope = new TensorScope();
-        SafetensorsWriter.Write(run.File("dit.safetensors"), state.Parameters.Named(state.Average.Values));
+        var fixedTables = workers.Model.NamedParameters().Where(p => !p.Parameter.Trainable).Select(p => (p.Key, p.Parameter.Value));
+        SafetensorsWriter.Write(run.File("dit.safetensors"), [.. state.Parameters.Named(state.Average.Values), .. fixedTables]);
     }
 }

@@ -10,7 +10,7 @@ public sealed record ComponentFolder(string Name, string Folder)
     /// <summary>Path of its <c>config.json</c>.</summary>
     public string ConfigFile => Path.Combine(Folder, "config.json");
 
-    /// <summary>Opens its weights; see <see cref="WeightsFile.Open"/>. What trainers put before the keys is taken off.</summary>
+    /// <summary>Opens its weights; see <see cref="WeightsFile.Open"/>.</summary>
     /// <exception cref="CheckpointException">Weights are missing, damaged or cut off.</exception>
-    public StateSource OpenWeights() => TrainingKeys.Strip(WeightsFile.Open(Folder), Name == "causal_video_vae" ? "vae" : "dit");
+    public StateSource OpenWeights() => WeightsFile.Open(Folder);
 }

@@ -16,6 +16,9 @@ public enum ModelFamily
 /// <summary>Facts about model families.</summary>
 public static class ModelFamilies
 {
+    /// <summary>What diffusion transformers are called in their <c>config.json</c>.</summary>
+    internal const string FluxClass = "PyramidFluxTransformer", MmditClass = "PyramidDiffusionMMDiT";
+
     /// <summary>Tells the family from a diffusion transformer's <c>config.json</c>: by its class name, else by its keys.</summary>
     /// <exception cref="CheckpointException">The file is missing, is not JSON or describes neither family.</exception>
     public static ModelFamily Read(string configFile) =>
@@ -39,13 +42,13 @@ public static class ModelFamilies
         var name = keys.TryGetValue("_class_name", out var value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
         return name switch
         {
-            "PyramidFluxTransformer" => ModelFamily.Flux,
-            "PyramidDiffusionMMDiT" => ModelFamily.Mmdit,
+            FluxClass => ModelFamily.Flux,
+            MmditClass => ModelFamily.Mmdit,
             null when keys.ContainsKey("axes_dims_rope") || keys.ContainsKey("num_single_layers") => ModelFamily.Flux,
             null when keys.ContainsKey("caption_projection_dim") => ModelFamily.Mmdit,
             null => throw new CheckpointException($"{configFile} has neither _class_name nor the keys of a known diffusion transformer"),
             _ => throw ConfigFile.Fault(configFile, "_class_name",
-                $"is {name}; known are PyramidFluxTransformer and PyramidDiffusionMMDiT"),
+                $"is {name}; known are {FluxClass} and {MmditClass}"),
         };
     }
 }

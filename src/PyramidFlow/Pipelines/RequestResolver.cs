@@ -7,7 +7,7 @@ namespace PyramidFlow.Pipelines;
 /// <summary>Fills in and checks requests. What a VAE of the released family does is fixed here: 8x in space and time.</summary>
 internal static class RequestResolver
 {
-    private const int Scale = 8;
+    internal const int Scale = 8;
 
     internal static GenerationSettings Resolve(GenerationRequest request, PipelineSettings settings)
     {

@@ -2,6 +2,7 @@ using Microsoft.Extensions.Logging;
 using PyramidFlow.Hub;
 using PyramidFlow.Schedulers;
 using PyramidFlow.Torch;
+using PyramidFlow.Transformers;
 
 namespace PyramidFlow.Pipelines;
 
@@ -65,7 +66,7 @@ public sealed partial class VideoPipeline : IDisposable
     public GenerationRun GenerateAsync(GenerationRequest request, IProgress<GenerationProgress>? progress = null, CancellationToken cancel = default)
     {
         ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
-        return new GenerationRun(request.Resolve(Settings), gate, (settings, warn, write, stop) => Generate(settings, progress, warn, write, stop), cancel, closing.Token);
+        return new GenerationRun(Resolve(request), gate, (settings, warn, write, stop) => Generate(settings, progress, warn, write, stop), cancel, closing.Token);
     }
 
     /// <summary>Makes latents on this thread and decodes nothing.</summary>
@@ -77,7 +78,7 @@ public sealed partial class VideoPipeline : IDisposable
     public Tensor GenerateLatents(GenerationRequest request, IProgress<GenerationProgress>? progress = null, CancellationToken cancel = default)
     {
         ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
-        var settings = request.Resolve(Settings);
+        var settings = Resolve(request);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel, closing.Token);
         gate.Wait(stop.Token);
         try
@@ -123,6 +124,22 @@ public sealed partial class VideoPipeline : IDisposable
         gate.Wait();
         models.Dispose();
         gate.Release();
+    }
+
+    // What a checkpoint's settings allow its transformer may still have no positions for.
+    private GenerationSettings Resolve(GenerationRequest request)
+    {
+        var settings = request.Resolve(Settings);
+        if (models.Transformer.Config.MaxPatches is not { } patches)
+            return settings;
+        var most = patches * Patches.Size * RequestResolver.Scale;
+        foreach (var (what, value) in new[] { ("width", settings.Width), ("height", settings.Height) })
+        {
+            if (value > most)
+                throw new ArgumentException(FormattableString.Invariant($"{what} {value} is more than this checkpoint has positions for: use at most {most}"));
+        }
+
+        return settings;
     }
 
     private void Generate(GenerationSettings settings, IProgress<GenerationProgress>? progress, Action<string> warn, Action<VideoChunk> write, CancellationToken cancel)

@@ -32,7 +32,7 @@ public sealed record PyramidFluxConfig(
     /// <summary>Features of a head that turn with time, height and width.</summary>
     public IReadOnlyList<int> AxesDimsRope { get; } = AxesDimsRope ?? [16, 24, 24];
 
-    /// <summary>Keys this model has no use for, kept as they were.</summary>
+    /// <inheritdoc/>
     [JsonInclude]
     [JsonExtensionData]
     public Dictionary<string, JsonElement>? Others { get; internal set; }
@@ -52,6 +52,10 @@ public sealed record PyramidFluxConfig(
     /// <inheritdoc/>
     [JsonIgnore]
     public int? MaxPatches => null;
+
+    /// <inheritdoc/>
+    [JsonIgnore]
+    public string ClassName => ModelFamilies.FluxClass;
 
     /// <inheritdoc/>
     public PyramidTransformer Build(AttentionSettings? attention = null) => new PyramidFlux(this) { Attention = attention ?? new AttentionSettings() };

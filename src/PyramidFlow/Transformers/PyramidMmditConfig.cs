@@ -43,7 +43,7 @@ public sealed record PyramidMmditConfig(
     bool InterpConditionPos = true,
     bool UseTemporalCausal = true) : ITransformerConfig
 {
-    /// <summary>Keys this model has no use for, kept as they were.</summary>
+    /// <inheritdoc/>
     [JsonInclude]
     [JsonExtensionData]
     public Dictionary<string, JsonElement>? Others { get; internal set; }
@@ -86,6 +86,10 @@ public sealed record PyramidMmditConfig(
     /// <exception cref="CheckpointException">It is no JSON, or a key is missing or impossible; names the key.</exception>
     public static PyramidMmditConfig Parse(string json, string name) =>
         ConfigFile.Parse(Encoding.UTF8.GetBytes(json), name, TransformerJson.Default.PyramidMmditConfig).Check(name);
+
+    /// <inheritdoc/>
+    [JsonIgnore]
+    public string ClassName => ModelFamilies.MmditClass;
 
     /// <inheritdoc/>
     public PyramidTransformer Build(AttentionSettings? attention = null) => new PyramidMmdit(this) { Attention = attention ?? new AttentionSettings() };

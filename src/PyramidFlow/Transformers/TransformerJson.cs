@@ -1,3 +1,4 @@
+using System.Text.Json;
 using System.Text.Json.Serialization;
 
 namespace PyramidFlow.Transformers;
@@ -6,4 +7,5 @@ namespace PyramidFlow.Transformers;
 [JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectRequiredConstructorParameters = true)]
 [JsonSerializable(typeof(PyramidFluxConfig))]
 [JsonSerializable(typeof(PyramidMmditConfig))]
+[JsonSerializable(typeof(JsonElement))]
 internal sealed partial class TransformerJson : JsonSerializerContext;

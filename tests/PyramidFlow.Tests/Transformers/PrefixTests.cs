@@ -1,3 +1,4 @@
+using PyramidFlow.Hub;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Transformers;
@@ -8,13 +9,15 @@ public class PrefixTests
 {
     private static readonly float[] Timesteps = [990, 512.5f, 3];
 
-    [Fact]
-    public void Every_unit_of_a_clip_at_every_stage_equals_the_joint_pass()
+    [Theory]
+    [InlineData(ModelFamily.Flux)]
+    [InlineData(ModelFamily.Mmdit)]
+    public void Every_unit_of_a_clip_at_every_stage_equals_the_joint_pass(ModelFamily family)
     {
         using var scope = new TensorScope();
         using var noGrad = NoGrad.Begin();
         using var generator = new RandomGenerator(5);
-        using var model = Tiny.Flux(generator);
+        using var model = Tiny.Build(family, generator);
         var text = Tiny.Text(generator, [7, 3]);
         for (var unit = 1; unit < 5; unit++)
         {
@@ -28,24 +31,28 @@ public class PrefixTests
         }
     }
 
-    [Fact]
-    public void The_first_unit_has_no_prefix()
+    [Theory]
+    [InlineData(ModelFamily.Flux)]
+    [InlineData(ModelFamily.Mmdit)]
+    public void The_first_unit_has_no_prefix(ModelFamily family)
     {
         using var scope = new TensorScope();
         using var generator = new RandomGenerator(5);
-        using var model = Tiny.Flux(generator);
+        using var model = Tiny.Build(family, generator);
         var error = Assert.Throws<InvalidOperationException>(() =>
             model.ComputePrefix([], new ClipSize(1, 4, 4), Tiny.Text(generator, [3]), Tensor.From([700f])));
         Assert.Contains("use Forward", error.Message, StringComparison.Ordinal);
     }
 
-    [Fact]
-    public void Steps_leave_no_tensors_behind()
+    [Theory]
+    [InlineData(ModelFamily.Flux)]
+    [InlineData(ModelFamily.Mmdit)]
+    public void Steps_leave_no_tensors_behind(ModelFamily family)
     {
         using var outer = new TensorScope();
         using var noGrad = NoGrad.Begin();
         using var generator = new RandomGenerator(5);
-        using var model = Tiny.Flux(generator);
+        using var model = Tiny.Build(family, generator);
         var text = Tiny.Text(generator, [7, 3]);
         var clips = Tiny.Clips(generator, 2, 1);
         var before = Tensor.LiveCount;

@@ -1,4 +1,5 @@
 using System.Globalization;
+using PyramidFlow.Pipelines;
 using PyramidFlow.TextEncoders;
 using PyramidFlow.Tokenizers;
 using PyramidFlow.Torch;
@@ -13,7 +14,7 @@ namespace PyramidFlow.Hub.Checking;
 internal sealed class ModelChecks(CheckpointFolder folder)
 {
     private const string Vae = "causal_video_vae";
-    private const int Scale = 8;
+    private const int Scale = RequestResolver.Scale;
     private const string Mend = "take both from one checkpoint, or get it whole with models download";
 
     private readonly Dictionary<string, object> configs = [];
@@ -35,7 +36,8 @@ internal sealed class ModelChecks(CheckpointFolder folder)
                 faults.Add(Disagreement(folder.Component(name).ConfigFile, weights, misfits));
             if (weights is null)
                 return new ComponentReport(name, faults, 0, 0, []);
-            var tensors = weights.Keys.Select(weights.Describe).ToList();
+            var held = model is null ? weights : weights.Holding([.. model.NamedParameters().Select(p => p.Key)]);
+            var tensors = held.Keys.Select(held.Describe).ToList();
             var counts = tensors.Select(tensor => (tensor.Type, Count: tensor.Shape.Aggregate(1L, (a, b) => a * b))).ToList();
             return new ComponentReport(name, faults, counts.Sum(c => c.Count), counts.Sum(c => c.Count * c.Type.Size()),
                 [.. counts.GroupBy(c => c.Type).OrderByDescending(group => group.Sum(c => c.Count)).Select(group => group.Key.ToString())]);

@@ -88,7 +88,7 @@ public static class CheckpointConversion
             if (text.Any(part => part.Tokenizer == name))
                 copied.AddRange(Directory.GetFiles(component.Folder).Select(file => (file, Path.Combine(name, Path.GetFileName(file)))));
             else
-                parts.Add(new ConversionPart(name, component.OpenWeights(), File.Exists(component.ConfigFile) ? component.ConfigFile : null));
+                parts.Add(new ConversionPart(name, TrainingKeys.Strip(component.OpenWeights(), name == "causal_video_vae" ? "vae" : "dit"), File.Exists(component.ConfigFile) ? component.ConfigFile : null));
         }
 
         return copied;

@@ -2,7 +2,6 @@ using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Hub.RandomModels;
 using PyramidFlow.Pipelines;
-using PyramidFlow.Tests.TextEncoders;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 

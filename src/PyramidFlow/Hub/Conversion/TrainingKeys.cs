@@ -1,7 +1,7 @@
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 
-namespace PyramidFlow.Hub;
+namespace PyramidFlow.Hub.Conversion;
 
 /// <summary>
 /// Finds models in checkpoints as trainers save them: within <c>model</c>, <c>module</c> or an average (<c>ema</c>), with the
