@@ -75,7 +75,7 @@ public abstract class Module : IDisposable
     /// <summary>Where a checkpoint is not one of this model; reads no weight.</summary>
     /// <param name="source">The checkpoint; also one that holds more than this model (<see cref="StateSource.Holding"/>).</param>
     /// <param name="ignore">Keys of the checkpoint that may go unused.</param>
-    /// <returns>One part of a sentence for each key that is missing, unexpected, of another shape or not floating point.</returns>
+    /// <returns>One part of a sentence for each key that is missing, unexpected or of another shape.</returns>
     public IReadOnlyList<string> Misfits(StateSource source, Func<string, bool>? ignore = null)
     {
         var parameters = NamedParameters().ToList();
@@ -88,11 +88,9 @@ public abstract class Module : IDisposable
             .Select(key => $"{key} is not part of this model"));
         foreach (var (key, parameter) in parameters.Where(p => available.Contains(p.Key)))
         {
-            var (shape, type) = source.Describe(key);
+            var shape = source.Describe(key).Shape;
             if (!shape.SequenceEqual(parameter.Shape))
                 faults.Add($"{key} is [{string.Join(", ", shape)}] where the model has [{string.Join(", ", parameter.Shape)}]");
-            else if (!type.IsFloatingPoint())
-                faults.Add($"{key} is of {type} where the model has floating point numbers");
         }
 
         return faults;

@@ -216,7 +216,7 @@ public sealed class VideoPipelineTests : IDisposable
         var before = Tensor.LiveCount;
         File.WriteAllText(config, File.ReadAllText(config).Replace("\"joint_attention_dim\": 16", "\"joint_attention_dim\": 20", StringComparison.Ordinal));
         var error = Assert.Throws<CheckpointException>(() => VideoPipeline.Load(folder.Path));
-        Assert.Contains("the transformer takes 20 and 16", error.Message, StringComparison.Ordinal);
+        Assert.Contains("takes text tokens of 20 where text_encoder_2 gives 16", error.Message, StringComparison.Ordinal);
         Assert.Equal(before, Tensor.LiveCount);
     }
 

@@ -32,11 +32,16 @@ internal sealed class ModelChecks(CheckpointFolder folder)
             Try(faults, () => weights = folder.Component(name).OpenWeights());
         using (weights)
         {
-            if (model is not null && weights is not null && model.Misfits(weights) is { Count: > 0 } misfits)
-                faults.Add(Disagreement(folder.Component(name).ConfigFile, weights, misfits));
             if (weights is null)
                 return new ComponentReport(name, faults, 0, 0, []);
-            var held = model is null ? weights : weights.Holding([.. model.NamedParameters().Select(p => p.Key)]);
+            var keys = model?.NamedParameters().Select(p => p.Key).ToHashSet() ?? [];
+            var held = weights.Holding(keys);
+            List<string> misfits = [.. model?.Misfits(held) ?? [], .. held.Keys.Where(keys.Contains)
+                .Select(key => (Key: key, held.Describe(key).Type))
+                .Where(weight => !weight.Type.IsFloatingPoint())
+                .Select(weight => $"{weight.Key} is of {weight.Type} where the model has floating point numbers")];
+            if (misfits.Count > 0)
+                faults.Add(Disagreement(folder.Component(name).ConfigFile, weights, misfits));
             var tensors = held.Keys.Select(held.Describe).ToList();
             var counts = tensors.Select(tensor => (tensor.Type, Count: tensor.Shape.Aggregate(1L, (a, b) => a * b))).ToList();
             return new ComponentReport(name, faults, counts.Sum(c => c.Count), counts.Sum(c => c.Count * c.Type.Size()),
