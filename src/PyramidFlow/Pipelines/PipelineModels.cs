@@ -1,5 +1,5 @@
-using System.Globalization;
 using PyramidFlow.Hub;
+using PyramidFlow.Hub.Checking;
 using PyramidFlow.Lora;
 using PyramidFlow.TextEncoders;
 using PyramidFlow.Torch;
@@ -24,15 +24,14 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
     /// <summary>Loads the models; what can be seen from names and configs is checked before any weight is read.</summary>
     internal static PipelineModels Load(CheckpointFolder folder, PipelineOptions options, IProgress<GenerationProgress>? progress)
     {
-        var problems = folder.Problems(options.Variant);
-        if (problems.Count > 0)
-            throw new CheckpointException(string.Join("; ", problems));
+        var report = CheckpointReport.Of(folder, options.Variant ?? folder.Variants[0]).Variants[0];
+        if (!report.Runs)
+            throw new CheckpointException(string.Join("; ", report.Faults));
         foreach (var lora in options.Loras)
             LoraFile.CheckExists(lora.Path);
         var (transformerFolder, vaeFolder) = (folder.Transformer(options.Variant), folder.Vae);
         var transformerConfig = TransformerConfigs.Load(transformerFolder.ConfigFile);
         var vaeConfig = CausalVideoVaeConfig.Read(vaeFolder.ConfigFile);
-        CheckVae(vaeFolder.ConfigFile, vaeConfig, transformerConfig);
         var device = options.Device ?? Device.Cpu;
         var type = options.Type ?? (device.Type == DeviceType.Cpu ? ElementType.Float32 : ElementType.BFloat16);
         var loaded = new List<IDisposable>();
@@ -40,7 +39,6 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
         {
             Report();
             var text = Add(PromptEncoder.Load(folder, type, device));
-            CheckText(folder, text, transformerConfig);
             var transformer = Add(Fill(transformerConfig.Build(), transformerFolder));
             foreach (var lora in options.Loras)
                 LoraFile.Merge(transformer, lora.Path, lora.Weight);
@@ -78,28 +76,5 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
         Text.Dispose();
         Transformer.Dispose();
         Vae.Dispose();
-    }
-
-    private static void CheckVae(string file, CausalVideoVaeConfig vae, ITransformerConfig transformer)
-    {
-        if (vae.EncoderOutChannels != transformer.LatentChannels)
-        {
-            throw ConfigFile.Fault(file, "encoder_out_channels", string.Create(CultureInfo.InvariantCulture,
-                $"is {vae.EncoderOutChannels} where the transformer has latents of {transformer.LatentChannels} channels; take both from one checkpoint"));
-        }
-
-        if (vae.SpatialScale != RequestResolver.Scale || vae.TemporalScale != RequestResolver.Scale)
-        {
-            throw new CheckpointException(string.Create(CultureInfo.InvariantCulture,
-                $"{file}: this VAE makes frames {vae.SpatialScale} times smaller and {vae.TemporalScale} times fewer; a pipeline needs {RequestResolver.Scale} and {RequestResolver.Scale}"));
-        }
-    }
-
-    private static void CheckText(CheckpointFolder folder, PromptEncoder text, ITransformerConfig transformer)
-    {
-        if (text.TokenWidth == transformer.JointAttentionDim && text.PooledWidth == transformer.PooledProjectionDim)
-            return;
-        throw new CheckpointException(string.Create(CultureInfo.InvariantCulture,
-            $"{folder.Root}: the text encoders give tokens of {text.TokenWidth} and pooled text of {text.PooledWidth} where the transformer takes {transformer.JointAttentionDim} and {transformer.PooledProjectionDim}; take all from one checkpoint"));
     }
 }
