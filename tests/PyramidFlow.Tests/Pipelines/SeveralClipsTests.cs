@@ -24,7 +24,7 @@ public sealed class SeveralClipsTests(TinyPipeline tiny) : IClassFixture<TinyPip
         {
             Prompt = prompt,
             NegativePrompt = "dark",
-            Image = prompt.Length == 0 ? TinyPipeline.Video(1) : null,
+            Image = prompt.Length == 0 ? (ReadOnlyMemory<byte>?)TinyPipeline.Video(1) : null,
         })];
         var run = tiny.Pipeline.GenerateAsync(requests, cancel: Cancel);
         Assert.Equal(["a cat, sharp", "a dog and a ball, sharp", ", sharp"], run.Items.Select(item => item.Prompt));
