@@ -35,6 +35,16 @@ public sealed class SpriteTrainingTests : IDisposable
         Assert.Empty(checkpoint.Problems());
         using var pipeline = VideoPipeline.Load(model);
         Assert.Equal((SpriteTraining.Settings.Width, SpriteTraining.Settings.Frames), (pipeline.Settings.Width, pipeline.Settings.Frames));
+
+        var further = Path.Combine(folder.Path, "further");
+        var config = JsonNode.Parse(File.ReadAllText(folder.File("dit.json")))!;
+        (config["start_from"], config["steps"], config["learning_rate"]) = (model, 1, 0);
+        folder.Write("further.json", config.ToJsonString());
+        SpriteTraining.RunDit(folder.File("further.json"), further, null, CancellationToken.None);
+        var successor = Path.Combine(folder.Path, "successor");
+        SpriteTraining.Ship(further, successor);
+        Assert.All(Directory.GetFiles(model, "*.safetensors", SearchOption.AllDirectories), file =>
+            Assert.Equal(File.ReadAllBytes(file), File.ReadAllBytes(Path.Combine(successor, Path.GetRelativePath(model, file)))));
     }
 
     [Fact]
@@ -43,6 +53,6 @@ public sealed class SpriteTrainingTests : IDisposable
         var error = Assert.Throws<ArgumentException>(() =>
             SpriteTraining.RunDit(CommittedConfig.Path("sprites-dit.json"), folder.Path, null, CancellationToken.None));
         Assert.Contains("train vae", error.Message, StringComparison.Ordinal);
-        Assert.Contains("train vae", Assert.Throws<ArgumentException>(() => SpriteTraining.Ship(folder.Path, folder.Path)).Message, StringComparison.Ordinal);
+        Assert.Contains("train dit", Assert.Throws<ArgumentException>(() => SpriteTraining.Ship(folder.Path, folder.Path)).Message, StringComparison.Ordinal);
     }
 }
