@@ -45,7 +45,7 @@ public static class PngText
 
     private static bool IsLatin1(char c) => c is '\n' or (>= ' ' and <= '~') or (>= '\u00a1' and <= '\u00ff');
 
-    private static Dictionary<string, string> Read(Stream stream)
+    internal static Dictionary<string, string> Read(Stream stream)
     {
         Span<byte> head = stackalloc byte[8];
         stream.ReadExactly(head);
@@ -59,6 +59,8 @@ public static class PngText
             var type = Encoding.ASCII.GetString(head[4..]);
             if (type == "IEND")
                 return texts;
+            if (length + 4L > stream.Length - stream.Position)
+                throw new InvalidDataException("a chunk is longer than the file");
             if (type is "tEXt" or "zTXt" or "iTXt" && length <= MaxTextBytes)
             {
                 var data = new byte[length];
