@@ -54,6 +54,7 @@ internal static class CommandLine
             TrainCommand.Create(console),
             DataCommand.Create(console),
             BenchCommand.Create(console),
+            ModelsCommand.Create(console),
             DoctorCommand.Create(console),
             verbose,
             new HelpOption { Action = new HelpWithExamples() },

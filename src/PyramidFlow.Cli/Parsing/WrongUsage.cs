@@ -40,7 +40,7 @@ internal static class WrongUsage
             // An unknown option before the prompt is taken for the prompt.
             return parsed.GetResult(argument)?.Tokens is [{ Value: ['-', ..] slip }, ..]
                 ? Unmatched(slip, parsed, command)
-                : $"'{token}' is one word too many: put the prompt in quotes";
+                : $"'{token}' is one word too many: {(argument.Name == "PROMPT" ? "put the prompt in quotes" : "leave it out")}";
         }
 
         var names = isOption ? OptionNames(parsed.CommandResult) : command.Subcommands.Select(c => c.Name);
