@@ -13,7 +13,8 @@ namespace PyramidFlow.Pipelines;
 /// <param name="Text">Encodes prompts.</param>
 /// <param name="Transformer">Predicts velocities.</param>
 /// <param name="Vae">Decodes latents.</param>
-internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Transformer, CausalVideoVae Vae) : IDisposable
+/// <param name="Wider">What to go over to when numbers overflow; null where the element type has the range of float32.</param>
+internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Transformer, CausalVideoVae Vae, WiderModels? Wider) : IDisposable
 {
     /// <summary>Element type of all models.</summary>
     internal ElementType Type => Transformer.WeightType;
@@ -29,21 +30,22 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
             throw new CheckpointException(string.Join("; ", report.Faults));
         foreach (var lora in options.Loras)
             LoraFile.CheckExists(lora.Path);
-        var (transformerFolder, vaeFolder) = (folder.Transformer(options.Variant), folder.Vae);
-        var transformerConfig = TransformerConfigs.Load(transformerFolder.ConfigFile);
-        var vaeConfig = CausalVideoVaeConfig.Read(vaeFolder.ConfigFile);
+        var transformerConfig = TransformerConfigs.Load(folder.Transformer(options.Variant).ConfigFile);
+        var vaeConfig = CausalVideoVaeConfig.Read(folder.Vae.ConfigFile);
         var device = options.Device ?? Device.Cpu;
         var type = options.Type ?? (device.Type == DeviceType.Cpu ? ElementType.Float32 : ElementType.BFloat16);
+        if (type == ElementType.Float16 && device.Type == DeviceType.Cpu)
+            throw new ArgumentException("float16 is for GPUs, CPUs have no arithmetic for it: use bfloat16 or float32");
+        options.Check();
+        var loader = new ModelLoader(folder, options, device, transformerConfig, vaeConfig);
         var loaded = new List<IDisposable>();
         try
         {
             Report();
-            var text = Add(PromptEncoder.Load(folder, type, device));
-            var transformer = Add(Fill(transformerConfig.Build(), transformerFolder));
-            foreach (var lora in options.Loras)
-                LoraFile.Merge(transformer, lora.Path, lora.Weight);
-            var vae = Add(Fill(new CausalVideoVae(vaeConfig), vaeFolder));
-            return new PipelineModels(text, transformer, vae);
+            var text = Add(loader.Text(type));
+            var transformer = Add(loader.Transformer(type));
+            var vae = Add(loader.Vae(type));
+            return new PipelineModels(text, transformer, vae, type == ElementType.Float16 ? new WiderModels(loader, device) : null);
         }
         catch
         {
@@ -60,14 +62,6 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
             Report();
             return model;
         }
-
-        T Fill<T>(T model, ComponentFolder component)
-            where T : Module
-        {
-            using var source = component.OpenWeights();
-            model.Load(source, type, device);
-            return model;
-        }
     }
 
     /// <inheritdoc/>
@@ -76,5 +70,6 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
         Text.Dispose();
         Transformer.Dispose();
         Vae.Dispose();
+        Wider?.Dispose();
     }
 }

@@ -14,7 +14,7 @@ namespace PyramidFlow.Hub.Checking;
 internal sealed class ModelChecks(CheckpointFolder folder)
 {
     private const string Vae = "causal_video_vae";
-    private const int Scale = RequestResolver.Scale;
+    private const int Scale = VideoLength.Scale;
     private const string Mend = "take both from one checkpoint, or get it whole with models download";
 
     private readonly Dictionary<string, object> configs = [];
