@@ -12,6 +12,8 @@ namespace PyramidFlow.Cli.Evaluating;
 /// <param name="settings">The checkpoint's frames a second.</param>
 internal sealed class ScheduleTrial(long seed, PipelineSettings settings) : ISpriteTrial
 {
+    private const int Frames = 49;
+
     private readonly SpriteAccuracy before = new(), after = new();
     private int turned;
 
@@ -29,11 +31,11 @@ internal sealed class ScheduleTrial(long seed, PipelineSettings settings) : ISpr
         return new GenerationRequest
         {
             Prompt = SpriteCaptions.Canonical(turn.Before),
-            Schedule = [new PromptChange(SpriteTurn.Frame / settings.FramesPerSecond, SpriteCaptions.Canonical(turn.After))],
+            Schedule = [new PromptChange(turn.Frame / settings.FramesPerSecond, SpriteCaptions.Canonical(turn.After))],
             Image = SpriteRenderer.Render(turn.Start, 1),
             Width = SpriteWorld.Width,
             Height = SpriteWorld.Height,
-            Frames = SpriteTurn.Frames,
+            Frames = Frames,
             Seed = VideoTrial.Noise(seed, index),
         };
     }
@@ -41,9 +43,9 @@ internal sealed class ScheduleTrial(long seed, PipelineSettings settings) : ISpr
     public void Judge(int index, byte[] clip)
     {
         var turn = SpriteTurn.Of(seed, index);
-        var at = SpriteTurn.Frame * SpriteWorld.FrameBytes;
-        var first = SpriteJudge.Judge(clip.AsSpan(0, at), SpriteTurn.Frame, SpriteWorld.Width, SpriteWorld.Height);
-        var second = SpriteJudge.Judge(clip.AsSpan(at), SpriteTurn.Frames - SpriteTurn.Frame, SpriteWorld.Width, SpriteWorld.Height);
+        var at = turn.Frame * SpriteWorld.FrameBytes;
+        var first = SpriteJudge.Judge(clip.AsSpan(0, at), turn.Frame, SpriteWorld.Width, SpriteWorld.Height);
+        var second = SpriteJudge.Judge(clip.AsSpan(at), Frames - turn.Frame, SpriteWorld.Width, SpriteWorld.Height);
         before.Add(turn.Before, first);
         after.Add(turn.After, second);
         turned += (first.Motion, second.Motion) == (turn.Before.Motion, turn.Then) ? 1 : 0;

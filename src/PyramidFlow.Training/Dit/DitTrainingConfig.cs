@@ -28,6 +28,9 @@ public sealed record DitTrainingConfig
     /// <summary>Latent frames of a cached clip: one image and the units after it.</summary>
     public int LatentFrames { get; set; } = 7;
 
+    /// <summary>Share of the cached clips in which the sprite turns, and the prompt changes with it.</summary>
+    public double TurnShare { get; set; }
+
     /// <summary>Training steps.</summary>
     public int Steps { get; set; } = 10_000;
 
@@ -85,6 +88,7 @@ public sealed record DitTrainingConfig
             unknown is not null ? $"unknown key {unknown} in transformer"
             : Clips < 1 ? $"clips {Clips} is less than 1"
             : LatentFrames < 2 ? $"latent_frames {LatentFrames} is less than 2"
+            : TurnShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"turn_share {TurnShare} is not 0 to 1")
             : Batch.Count != Stages ? $"batch has {Batch.Count} numbers: give {Stages}, one for each stage"
             : Workers < 1 || Batch.Any(b => b < 1 || b % Workers != 0)
                 ? $"batch [{string.Join(", ", Batch)}] cannot be shared by {Workers} workers: use multiples"

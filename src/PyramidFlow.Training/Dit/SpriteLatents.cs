@@ -9,16 +9,13 @@ namespace PyramidFlow.Training.Dit;
 /// <summary>Latents of the clips of the sprites world, computed once and memory-mapped afterwards.</summary>
 public sealed class SpriteLatents : IDisposable
 {
-    private const string SeedKey = "seed";
+    private const string SeedKey = "seed", TurnsKey = "turn_share";
+    private const int UnitFrames = 8;
 
     private readonly Tensor latents;
-    private readonly long seed;
+    private readonly DitTrainingConfig config;
 
-    private SpriteLatents(Tensor latents, long seed)
-    {
-        this.latents = latents;
-        this.seed = seed;
-    }
+    private SpriteLatents(Tensor latents, DitTrainingConfig config) => (this.latents, this.config) = (latents, config);
 
     /// <summary>Clips in the set.</summary>
     public int Count => (int)latents.Size(0);
@@ -42,13 +39,16 @@ public sealed class SpriteLatents : IDisposable
         if (latents.Size(0) != config.Clips || latents.Size(2) != config.LatentFrames)
             throw new CheckpointException($"{path} holds {latents.Size(0)} clips of {latents.Size(2)} latent frames, not what the configuration asks for: delete it");
 
-        // Files of the first runs do not say their seed.
-        if (file.Metadata.GetValueOrDefault(SeedKey, Text(config.Seed)) is var seed && seed != Text(config.Seed))
-            throw new CheckpointException($"{path} holds clips of seed {seed}, not {config.Seed}: delete it");
-        return new SpriteLatents(TensorScope.Detach(latents), config.Seed);
+        foreach (var (key, wanted) in Identity(config))
+        {
+            if (file.Metadata.GetValueOrDefault(key) is var found && found != wanted)
+                throw new CheckpointException($"{path} holds clips of {key} {found ?? "unknown"}, not {wanted}: delete it");
+        }
+
+        return new SpriteLatents(TensorScope.Detach(latents), config);
     }
 
-    /// <summary>Some clips' latents, float32 [b, c, frames, h, w], and what each shows.</summary>
+    /// <summary>Some clips' latents, float32 [b, c, frames, h, w], and what each shows in its last frame.</summary>
     /// <param name="random">Chooses the clips.</param>
     /// <param name="count">How many.</param>
     /// <param name="frames">Their first frames only.</param>
@@ -56,7 +56,7 @@ public sealed class SpriteLatents : IDisposable
     {
         var index = Enumerable.Range(0, count).Select(_ => (long)random.NextInt(Count)).ToArray();
         var some = latents.Narrow(2, 0, frames).IndexSelect(0, Tensor.From(index)).To(ElementType.Float32);
-        return (some, [.. index.Select(i => SpriteWorld.Scene(seed, i).Attributes)]);
+        return (some, [.. index.Select(i => Shown(i, frames - 1))]);
     }
 
     /// <inheritdoc/>
@@ -72,16 +72,33 @@ public sealed class SpriteLatents : IDisposable
         {
             cancel.ThrowIfCancellationRequested();
             using var scope = new TensorScope();
-            var video = SpriteClips.RenderChannelsLast(SpriteWorld.Scene(config.Seed, clip), 1 + (8 * (config.LatentFrames - 1)));
-            var one = encode(video).To(ElementType.Float16);                                       // [1, c, t, h, w]
+            var one = encode(Video(config, clip)).To(ElementType.Float16);                                       // [1, c, t, h, w]
             all ??= scope.Keep(Tensor.Empty([config.Clips, .. one.Shape[1..]], ElementType.Float16));
             all.Narrow(0, clip, 1).CopyFrom(one);
             if (clip % 400 == 0)
                 progress?.Report(new TrainingProgress(clip, config.Clips, 0, 0, "encoding clips"));
         }
 
-        SafetensorsWriter.Write(path, [("latents", all!)], new Dictionary<string, string> { [SeedKey] = Text(config.Seed) });
+        SafetensorsWriter.Write(path, [("latents", all!)], Identity(config));
     }
 
-    private static string Text(long seed) => seed.ToString(CultureInfo.InvariantCulture);
+    private static Tensor Video(DitTrainingConfig config, long clip)
+    {
+        var frames = 1 + (UnitFrames * (config.LatentFrames - 1));
+        return SpriteTurn.Training(config.Seed, clip, config.TurnShare) is { } turn
+            ? SpriteClips.ChannelsLast(turn.Render(frames))
+            : SpriteClips.ChannelsLast(SpriteRenderer.Render(SpriteWorld.Scene(config.Seed, clip), frames));
+    }
+
+    private static Dictionary<string, string> Identity(DitTrainingConfig config) => new()
+    {
+        [SeedKey] = config.Seed.ToString(CultureInfo.InvariantCulture),
+        [TurnsKey] = config.TurnShare.ToString(CultureInfo.InvariantCulture),
+    };
+
+    // What the prompt says while a latent frame is made.
+    private SpriteAttributes Shown(long clip, int unit) =>
+        SpriteTurn.Training(config.Seed, clip, config.TurnShare) is not { } turn ? SpriteWorld.Scene(config.Seed, clip).Attributes
+        : 1 + (UnitFrames * (unit - 1)) < turn.Frame ? turn.Before
+        : turn.After;
 }

@@ -15,10 +15,13 @@ public static class SpriteClips
     }
 
     /// <summary>Renders a scene to [1, t, 128, 128, 3] in [-1, 1].</summary>
-    public static Tensor RenderChannelsLast(SpriteScene scene, int frames)
+    public static Tensor RenderChannelsLast(SpriteScene scene, int frames) => ChannelsLast(SpriteRenderer.Render(scene, frames));
+
+    /// <summary>A drawn clip, RGB bytes [t, 128, 128, 3], as [1, t, 128, 128, 3] in [-1, 1].</summary>
+    public static Tensor ChannelsLast(ReadOnlySpan<byte> rgb)
     {
         using var scope = new TensorScope();
-        var bytes = Tensor.From<byte>(SpriteRenderer.Render(scene, frames), 1, frames, SpriteWorld.Height, SpriteWorld.Width, 3);
+        var bytes = Tensor.From(rgb, 1, rgb.Length / SpriteWorld.FrameBytes, SpriteWorld.Height, SpriteWorld.Width, 3);
         return scope.Keep((bytes.To(ElementType.Float32) * (2 / 255.0)) - 1);
     }
 

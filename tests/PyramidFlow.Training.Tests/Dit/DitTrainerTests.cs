@@ -108,11 +108,25 @@ public sealed class DitTrainerTests : IDisposable
     }
 
     [Fact]
-    public void Latents_of_another_size_or_seed_are_refused()
+    public void Latents_of_another_size_seed_or_kind_are_refused()
     {
         Latents(Config).Dispose();
-        foreach (var config in new[] { Config with { Clips = 4 }, Config with { LatentFrames = 2 }, Config with { Seed = 2 } })
+        foreach (var config in new[] { Config with { Clips = 4 }, Config with { LatentFrames = 2 }, Config with { Seed = 2 }, Config with { TurnShare = 1 } })
             Assert.Contains("delete it", Assert.Throws<CheckpointException>(() => Latents(config)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_prompt_of_a_clip_that_turns_changes_with_it()
+    {
+        var config = Config with { Clips = 1, LatentFrames = 5, TurnShare = 1 };
+        using var data = Latents(config);
+        var turn = SpriteTurn.Training(config.Seed, 0, config.TurnShare)!.Value;
+        var shown = Enumerable.Range(1, config.LatentFrames)
+            .Select(frames => data.Draw(new SpriteRandom(1), 1, frames).Attributes[0]);
+        Assert.Equal(Enumerable.Range(0, config.LatentFrames).Select(unit => (8 * unit) - 7 < turn.Frame ? turn.Before : turn.After), shown);
+        var latents = data.Draw(new SpriteRandom(1), 1, config.LatentFrames).Latents;
+        var expected = encoder.Encode(SpriteClips.ChannelsLast(turn.Render(33))).Permute(0, 4, 1, 2, 3);
+        Assert.InRange((latents - expected).Abs().Max().Item(), 0, 1e-2);
     }
 
     private static void Stop(CancellationTokenSource source, bool now)
