@@ -45,7 +45,7 @@ public static class PngText
 
     private static bool IsLatin1(char c) => c is '\n' or (>= ' ' and <= '~') or (>= '\u00a1' and <= '\u00ff');
 
-    private static Dictionary<string, string> Read(Stream stream)
+    internal static Dictionary<string, string> Read(Stream stream)
     {
         Span<byte> head = stackalloc byte[8];
         stream.ReadExactly(head);

@@ -17,11 +17,11 @@ public static class PngWriter
         using var file = PartialFile.Create(path);
         try
         {
-            File.WriteAllBytes(file.Path, png);
+            file.Stream.Write(png);
         }
         catch (IOException e)
         {
-            throw new MediaException($"cannot write {file.Target}: {e.Message}", e);
+            throw WriteFailure.Of(file.Target, e);
         }
 
         file.Commit();

@@ -1,15 +1,11 @@
 using System.Globalization;
-using System.Text;
 
 namespace PyramidFlow.Media;
 
 /// <summary>A kind of video file we write: what it is called and what ffmpeg is told to make it.</summary>
 internal abstract record VideoFormat(string Extension)
 {
-    // Linux takes at most 128 KiB in one argument.
-    private const int MaxMetadataBytes = 120_000;
-
-    private static readonly VideoFormat[] All = [new H264(), new Gif()];
+    private static readonly VideoFormat[] All = [new H264Format(), new GifFormat()];
 
     /// <summary>The format a file name's extension asks for.</summary>
     /// <exception cref="MediaException">We do not write such files.</exception>
@@ -21,6 +17,28 @@ internal abstract record VideoFormat(string Extension)
             + $"name it {string.Join(" or ", All.Select(format => format.Extension))}");
     }
 
+    /// <summary>Fails when the size, rate, quality or texts do not fit the format.</summary>
+    /// <exception cref="MediaException">They do not.</exception>
+    public void Check(VideoWriterOptions options, int width, int height)
+    {
+        if (width < 1 || height < 1 || (long)width * height * 3 > int.MaxValue)
+            throw new MediaException($"a video cannot be {width}x{height}: sizes are positive and a frame is at most 2 GB");
+        if (!(options.Fps > 0 && options.Fps <= 240))
+            throw new MediaException(FormattableString.Invariant($"{options.Fps} frames per second is impossible: use 1 to 240"));
+        if (options.Crf is < 0 or > 51)
+            throw new MediaException($"crf {options.Crf} is out of range: use 0 (lossless) to 51 (worst), 17 by default");
+        CheckSize(width, height);
+        _ = VideoMetadata.Of(options).Count();
+    }
+
+    /// <summary>Input arguments for raw frames on standard input.</summary>
+    public static IEnumerable<string> InputArguments(VideoWriterOptions options, int width, int height) =>
+    [
+        "-hide_banner", "-loglevel", "error", "-y",
+        "-f", "rawvideo", "-pix_fmt", "rgb24", "-video_size", $"{width}x{height}",
+        "-framerate", options.Fps.ToString("R", CultureInfo.InvariantCulture), "-i", "pipe:0",
+    ];
+
     /// <summary>Fails when the size does not fit the format.</summary>
     /// <exception cref="MediaException">It does not.</exception>
     public abstract void CheckSize(int width, int height);
@@ -28,64 +46,9 @@ internal abstract record VideoFormat(string Extension)
     /// <summary>Output arguments, without the file.</summary>
     public abstract IEnumerable<string> Arguments(VideoWriterOptions options);
 
-    private sealed record H264() : VideoFormat(".mp4")
+    /// <summary>What is left to do with a file that ffmpeg has finished.</summary>
+    /// <exception cref="IOException">The file could not be changed.</exception>
+    public virtual void Finish(Stream file, VideoWriterOptions options)
     {
-        public override void CheckSize(int width, int height)
-        {
-            CheckEven("width", width);
-            CheckEven("height", height);
-        }
-
-        public override IEnumerable<string> Arguments(VideoWriterOptions options) =>
-        [
-            "-vf", "scale=flags=bicubic+accurate_rnd+full_chroma_int:out_color_matrix=bt709:out_range=tv,format=yuv420p",
-            "-c:v", "libx264", "-crf", options.Crf.ToString(CultureInfo.InvariantCulture),
-            "-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv",
-            "-movflags", "+faststart+use_metadata_tags",
-            .. Metadata(options),
-            "-f", "mp4",
-        ];
-
-        private static void CheckEven(string side, int size)
-        {
-            if (size % 2 != 0)
-            {
-                throw new MediaException(
-                    $"{side} {size} is odd, and H.264 video needs even sizes: use {(size == 1 ? 2 : size - 1)} or {size + 1}");
-            }
-        }
-
-        private static IEnumerable<string> Metadata(VideoWriterOptions options)
-        {
-            foreach (var (key, value) in options.Metadata.Prepend(new("title", options.Title ?? "")))
-            {
-                if (key.Length == 0 || !key.All(c => char.IsAsciiLetterOrDigit(c) || c == '_'))
-                    throw new MediaException($"metadata key '{key}' must be made of letters, digits and underscores");
-                if (value.Contains('\0', StringComparison.Ordinal))
-                    throw new MediaException($"metadata {key} contains a null character: remove it");
-                if (Encoding.UTF8.GetByteCount(value) > MaxMetadataBytes)
-                    throw new MediaException($"metadata {key} has {value.Length} characters: shorten it to {MaxMetadataBytes} bytes");
-                if (value.Length == 0)
-                    continue;
-                yield return "-metadata";
-                yield return $"{key}={value}";
-            }
-        }
-    }
-
-    private sealed record Gif() : VideoFormat(".gif")
-    {
-        public override void CheckSize(int width, int height)
-        {
-            if (width > ushort.MaxValue || height > ushort.MaxValue)
-                throw new MediaException($"{width}x{height} is too large for a .gif: use at most 65535 a side, or .mp4");
-        }
-
-        // One palette per frame, so that frames need not wait for the last one.
-        public override IEnumerable<string> Arguments(VideoWriterOptions options) =>
-        [
-            "-filter_complex", "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1",
-            "-loop", "0", "-f", "gif",
-        ];
     }
 }

@@ -26,9 +26,9 @@ public static class VideoReader
     /// <exception cref="MediaException">The file is missing or is no video.</exception>
     public static async Task<VideoInfo> ProbeAsync(string path, CancellationToken ct = default, FfmpegTools? tools = null)
     {
-        var full = ExistingFile(path);
+        CheckFile(path);
         await using var process = FfmpegProcess.Start((tools ?? FfmpegTools.FromEnvironment()).Ffprobe,
-            [.. InputArguments, "-select_streams", "V:0", "-show_streams", "-show_format", "-of", "json", "-i", "file:" + full], ct);
+            [.. InputArguments, "-select_streams", "V:0", "-show_streams", "-show_format", "-of", "json", "-i", "file:" + Path.GetFullPath(path)], ct);
         var json = await process.ReadAllTextAsync().ConfigureAwait(false);
         var exitCode = await process.ExitCodeAsync().ConfigureAwait(false);
         return (exitCode == 0 ? VideoInfoReader.Read(json) : null) ?? throw new MediaException(
@@ -92,9 +92,14 @@ public static class VideoReader
         ];
     }
 
-    private static string ExistingFile(string path) => File.Exists(path)
-        ? Path.GetFullPath(path)
-        : throw new MediaException(Directory.Exists(path) ? $"{path} is a folder, not a video" : $"{path} does not exist");
+    /// <exception cref="MediaException">There is no file, or it is empty.</exception>
+    internal static void CheckFile(string path)
+    {
+        if (!File.Exists(path))
+            throw new MediaException(Directory.Exists(path) ? $"{path} is a folder, not a file" : $"{path} does not exist");
+        if (new FileInfo(path).Length == 0)
+            throw new MediaException($"{path} is empty");
+    }
 
     private static void Check(VideoReadOptions options)
     {

@@ -1,20 +1,22 @@
-using System.Globalization;
-
 namespace PyramidFlow.Media;
 
 /// <summary>
 /// Writes a video frame by frame as frames come: .mp4 (H.264, yuv420p, BT.709, index first) or .gif. The file appears
 /// under its name when <see cref="CompleteAsync"/> returns; disposing earlier leaves nothing behind. One caller at a time.
 /// </summary>
-public sealed class VideoWriter : IAsyncDisposable
+public sealed class VideoWriter : IVideoWriter
 {
+    private readonly VideoFormat format;
+    private readonly VideoWriterOptions options;
     private readonly PartialFile file;
     private readonly FfmpegProcess process;
     private readonly int frameBytes;
     private bool completed;
 
-    private VideoWriter(PartialFile file, FfmpegProcess process, int frameBytes)
+    private VideoWriter(VideoFormat format, VideoWriterOptions options, PartialFile file, FfmpegProcess process, int frameBytes)
     {
+        this.format = format;
+        this.options = options;
         this.file = file;
         this.process = process;
         this.frameBytes = frameBytes;
@@ -23,7 +25,7 @@ public sealed class VideoWriter : IAsyncDisposable
     /// <summary>Full path of the video.</summary>
     public string Path => file.Target;
 
-    /// <summary>Frames taken so far.</summary>
+    /// <inheritdoc/>
     public long FrameCount { get; private set; }
 
     /// <summary>Starts a video.</summary>
@@ -38,21 +40,14 @@ public sealed class VideoWriter : IAsyncDisposable
     {
         options ??= new VideoWriterOptions();
         var format = VideoFormat.Of(path);
-        Check(options, width, height);
-        format.CheckSize(width, height);
-        string[] arguments =
-        [
-            "-hide_banner", "-loglevel", "error", "-y",
-            "-f", "rawvideo", "-pix_fmt", "rgb24", "-video_size", $"{width}x{height}",
-            "-framerate", options.Fps.ToString("R", CultureInfo.InvariantCulture), "-i", "pipe:0",
-            .. format.Arguments(options),
-        ];
+        format.Check(options, width, height);
+        var arguments = VideoFormat.InputArguments(options, width, height).Concat(format.Arguments(options));
         var file = PartialFile.Create(path);
         try
         {
             var process = FfmpegProcess.Start((tools ?? FfmpegTools.FromEnvironment()).Ffmpeg,
                 [.. arguments, "file:" + file.Path], CancellationToken.None);
-            return new VideoWriter(file, process, checked(width * height * 3));
+            return new VideoWriter(format, options, file, process, checked(width * height * 3));
         }
         catch
         {
@@ -61,11 +56,7 @@ public sealed class VideoWriter : IAsyncDisposable
         }
     }
 
-    /// <summary>Adds frames.</summary>
-    /// <param name="rgb">One or more whole frames, 8-bit RGB, [frames, height, width, 3].</param>
-    /// <param name="ct">Stops the encoder; the video cannot be continued after that.</param>
-    /// <exception cref="ArgumentException">The bytes are not a whole number of frames.</exception>
-    /// <exception cref="MediaException">The encoder failed, for example because the disk is full.</exception>
+    /// <inheritdoc/>
     public async Task WriteFramesAsync(ReadOnlyMemory<byte> rgb, CancellationToken ct = default)
     {
         if (rgb.Length % frameBytes != 0)
@@ -83,7 +74,7 @@ public sealed class VideoWriter : IAsyncDisposable
         {
             await process.ExitCodeAsync().ConfigureAwait(false);
             ct.ThrowIfCancellationRequested();
-            throw Failure();
+            throw WriteFailure.Of(Path, process.Errors);
         }
     }
 
@@ -110,7 +101,16 @@ public sealed class VideoWriter : IAsyncDisposable
         ct.ThrowIfCancellationRequested();
         // ffmpeg 5 ends with 0 when the disk is full at the trailer; at this log level any word means that something was lost.
         if (exitCode != 0 || !process.Errors.IsEmpty)
-            throw Failure();
+            throw WriteFailure.Of(Path, process.Errors);
+        try
+        {
+            format.Finish(file.Stream, options);
+        }
+        catch (IOException e)
+        {
+            throw WriteFailure.Of(Path, e);
+        }
+
         file.Commit();
     }
 
@@ -120,28 +120,5 @@ public sealed class VideoWriter : IAsyncDisposable
         completed = true;
         await process.DisposeAsync().ConfigureAwait(false);
         file.Dispose();
-    }
-
-    private static void Check(VideoWriterOptions options, int width, int height)
-    {
-        if (width < 1 || height < 1 || (long)width * height * 3 > int.MaxValue)
-            throw new MediaException($"a video cannot be {width}x{height}: sizes are positive and a frame is at most 2 GB");
-        if (!(options.Fps > 0 && options.Fps <= 240))
-            throw new MediaException(FormattableString.Invariant($"{options.Fps} frames per second is impossible: use 1 to 240"));
-        if (options.Crf is < 0 or > 51)
-            throw new MediaException($"crf {options.Crf} is out of range: use 0 (lossless) to 51 (worst), 17 by default");
-    }
-
-    private MediaException Failure()
-    {
-        if (process.Errors.Contains("No space left on device"))
-        {
-            return new MediaException(
-                $"the disk is full: free some space in {System.IO.Path.GetDirectoryName(Path)} or write to another folder");
-        }
-
-        return process.Errors.Contains("Unknown encoder")
-            ? new MediaException("this ffmpeg was built without libx264: install another with 'apt install ffmpeg' or set PYRAMIDFLOW_FFMPEG")
-            : new MediaException($"ffmpeg could not write {Path}: {process.Errors}");
     }
 }

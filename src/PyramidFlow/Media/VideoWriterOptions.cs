@@ -13,8 +13,8 @@ public sealed record VideoWriterOptions
     public string? Title { get; init; }
 
     /// <summary>
-    /// Text to store under any key, read back by <see cref="VideoReader.ProbeAsync"/>; players show <c>comment</c>. Keys are
-    /// letters, digits and underscores; empty values are left out. A .gif keeps none.
+    /// Text to store under any key, read back by <see cref="MediaMetadata.ReadAsync"/>; players show <c>comment</c>. Keys are
+    /// letters, digits and underscores; empty values are left out.
     /// </summary>
     public IReadOnlyDictionary<string, string> Metadata { get; init; } = new Dictionary<string, string>();
 }

@@ -1,0 +1,116 @@
+using System.Text;
+
+namespace PyramidFlow.Media;
+
+/// <summary>
+/// Texts in a GIF file: comment extensions (GIF89a, section 24) of "key=text" in UTF-8; one without a key is the
+/// <c>comment</c>.
+/// </summary>
+internal static class GifComments
+{
+    private const string Comment = "comment";
+    private const int MaxTextBytes = 4 << 20;
+    private const byte Extension = 0x21, CommentLabel = 0xFE, Image = 0x2C, Trailer = 0x3B;
+
+    /// <summary>Adds texts at the end of a whole file.</summary>
+    /// <exception cref="IOException">The file could not be changed.</exception>
+    public static void Append(Stream file, IEnumerable<KeyValuePair<string, string>> texts)
+    {
+        using var added = new MemoryStream();
+        foreach (var (key, text) in texts)
+            AddComment(added, key == Comment && KeyLength(text) == 0 ? text : $"{key}={text}");
+        added.WriteByte(Trailer);
+        file.Seek(-1, SeekOrigin.End);
+        file.Write(added.GetBuffer(), 0, (int)added.Length);
+    }
+
+    /// <summary>Reads the texts; a key that stands twice keeps its first text.</summary>
+    /// <param name="file">From its first byte.</param>
+    /// <exception cref="InvalidDataException">The file is no GIF, or is damaged.</exception>
+    /// <exception cref="EndOfStreamException">It is cut short.</exception>
+    public static Dictionary<string, string> Read(Stream file)
+    {
+        Span<byte> head = stackalloc byte[13];                                // signature, screen size, flags, background, aspect
+        file.ReadExactly(head);
+        if (!head.StartsWith("GIF8"u8))
+            throw new InvalidDataException("it starts otherwise");
+        SkipColours(file, head[10]);
+        var texts = new Dictionary<string, string>();
+        while (true)
+        {
+            switch (Byte(file))
+            {
+                case Trailer:
+                    return texts;
+                case Extension:
+                    var data = Blocks(file, keep: Byte(file) == CommentLabel);
+                    if (data.Length != 0)
+                        AddText(texts, Encoding.UTF8.GetString(data));
+                    break;
+                case Image:
+                    file.ReadExactly(head[..9]);                              // place, size, flags
+                    SkipColours(file, head[8]);
+                    _ = Byte(file);                                           // code size
+                    _ = Blocks(file, keep: false);
+                    break;
+                default:
+                    throw new InvalidDataException("a block of an unknown kind");
+            }
+        }
+    }
+
+    private static void AddComment(Stream stream, string text)
+    {
+        stream.Write([Extension, CommentLabel]);
+        foreach (var block in Encoding.UTF8.GetBytes(text).Chunk(byte.MaxValue))
+        {
+            stream.WriteByte((byte)block.Length);
+            stream.Write(block);
+        }
+
+        stream.WriteByte(0);
+    }
+
+    private static void AddText(Dictionary<string, string> texts, string text)
+    {
+        var key = KeyLength(text);
+        if (key == 0)
+            texts.TryAdd(Comment, text);
+        else
+            texts.TryAdd(text[..key], text[(key + 1)..]);
+    }
+
+    // Of "key=" at the start, or 0 when there is none.
+    private static int KeyLength(string text)
+    {
+        var end = text.IndexOf('=', StringComparison.Ordinal);
+        return end > 0 && VideoMetadata.IsKey(text.AsSpan(0, end)) ? end : 0;
+    }
+
+    // Blocks of 1 to 255 bytes with their length before them, up to an empty one.
+    private static byte[] Blocks(Stream file, bool keep)
+    {
+        using var kept = new MemoryStream();
+        var block = new byte[byte.MaxValue];
+        while (Byte(file) is var length and not 0)
+        {
+            file.ReadExactly(block, 0, length);
+            if (keep && kept.Length + length > MaxTextBytes)
+                throw new InvalidDataException("a comment is too large");
+            if (keep)
+                kept.Write(block, 0, length);
+        }
+
+        return kept.ToArray();
+    }
+
+    private static void SkipColours(Stream file, byte flags)
+    {
+        Span<byte> table = stackalloc byte[3 * 256];
+        if ((flags & 0x80) != 0)
+            file.ReadExactly(table[..(3 * (2 << (flags & 7)))]);
+    }
+
+    private static byte Byte(Stream file) =>
+        file.ReadByte() is var value and >= 0 ? (byte)value : throw new EndOfStreamException("it is cut short");
+}

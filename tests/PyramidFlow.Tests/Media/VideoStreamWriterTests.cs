@@ -1,0 +1,300 @@
+using System.Buffers.Binary;
+using System.IO.Pipes;
+using System.Text;
+using PyramidFlow.Media;
+using static PyramidFlow.Tests.Media.TestPictures;
+
+namespace PyramidFlow.Tests.Media;
+
+public sealed class VideoStreamWriterTests : IDisposable
+{
+    private readonly TemporaryFolder folder = new();
+    private readonly string mark = Guid.NewGuid().ToString("N");
+
+    private static CancellationToken Ct => TestContext.Current.CancellationToken;
+
+    public void Dispose() => folder.Dispose();
+
+    [Theory]
+    [InlineData(24)]
+    [InlineData(29.97)]
+    public async Task What_was_sent_so_far_can_be_played_after_each_call(double fps)
+    {
+        using var sent = new MemoryStream();
+        await using var writer = VideoStreamWriter.Create(sent, "the stream", 96, 64, new() { Fps = fps });
+
+        await writer.WriteFramesAsync(Frames(0, 1), Ct);
+        Assert.Equal(["ftyp", "moov", "moof", "mdat"], Boxes(sent.ToArray()));
+        Assert.Single(await Received(sent));
+
+        await writer.WriteFramesAsync(Frames(1, 8), Ct);
+        Assert.Equal(["ftyp", "moov", "moof", "mdat", "moof", "mdat"], Boxes(sent.ToArray()));
+        Assert.Equal(9, (await Received(sent)).Count);
+
+        await writer.WriteFramesAsync(Frames(9, 8), Ct);
+        await writer.CompleteAsync(Ct);
+
+        var frames = await Received(sent);
+        Assert.Equal(17, frames.Count);
+        for (var i = 0; i < frames.Count; i++)
+            Assert.InRange(Psnr(Gradient(96, 64, i).Pixels, frames[i].Pixels), 35, 100);
+        var info = await VideoReader.ProbeAsync(folder.File("received.mp4"), Ct);
+        Assert.Equal(17 / fps, info.Duration.TotalSeconds, 2);
+        Assert.Equal(fps, info.Fps, 2);
+        Assert.Equal(17, writer.FrameCount);
+    }
+
+    [Fact]
+    public async Task However_long_a_call_is_it_is_one_fragment()
+    {
+        using var sent = new MemoryStream();
+        await using var writer = VideoStreamWriter.Create(sent, "the stream", 16, 16);
+
+        await writer.WriteFramesAsync(Noise(16 * 16 * 3 * 600), Ct);
+
+        Assert.Equal(["ftyp", "moov", "moof", "mdat"], Boxes(sent.ToArray()));
+    }
+
+    [Fact]
+    public async Task Fragments_are_numbered_and_their_times_follow_each_other()
+    {
+        using var sent = new MemoryStream();
+        await using var writer = VideoStreamWriter.Create(sent, "the stream", 96, 64);
+        foreach (var (first, count) in new[] { (0, 1), (1, 8), (9, 3) })
+            await writer.WriteFramesAsync(Frames(first, count), Ct);
+
+        var bytes = sent.ToArray();
+        var numbers = Numbers(bytes, "mfhd", at => BinaryPrimitives.ReadUInt32BigEndian(bytes.AsSpan(at + 8)));
+        var times = Numbers(bytes, "tfdt", at => BinaryPrimitives.ReadInt64BigEndian(bytes.AsSpan(at + 8)));
+
+        Assert.Equal([1, 2, 3], numbers);
+        Assert.Equal([0, 1, 9], times.Select(time => time / times[1]));
+    }
+
+    [Fact]
+    public async Task The_stream_carries_the_same_texts_as_a_file()
+    {
+        using var sent = new MemoryStream();
+        await using (var writer = VideoStreamWriter.Create(sent, "the stream", 96, 64, new()
+        {
+            Title = Hostile,
+            Metadata = new Dictionary<string, string> { ["comment"] = """{"seed":7}""" },
+        }))
+            await writer.WriteFramesAsync(Frames(0, 2), Ct);
+        await File.WriteAllBytesAsync(folder.File("received.mp4"), sent.ToArray(), Ct);
+
+        var texts = await MediaMetadata.ReadAsync(folder.File("received.mp4"), Ct);
+
+        Assert.Equal((Hostile, """{"seed":7}"""), (texts["title"], texts["comment"]));
+    }
+
+    [Fact]
+    public async Task A_call_waits_until_the_reader_has_taken_the_fragment()
+    {
+        using var slow = new SlowStream();
+        await using var writer = VideoStreamWriter.Create(slow, "the stream", 96, 64);
+
+        var writing = writer.WriteFramesAsync(Frames(0, 1), Ct);
+        await slow.Entered;
+        Assert.False(writing.IsCompleted);
+
+        slow.Release();
+        await writing;
+    }
+
+    [Fact]
+    public async Task A_reader_that_takes_nothing_does_not_hold_up_cancellation()
+    {
+        using var slow = new SlowStream();
+        using var cancel = CancellationTokenSource.CreateLinkedTokenSource(Ct);
+        await using (var writer = VideoStreamWriter.Create(slow, "the stream", 96, 64, new() { Title = mark }))
+        {
+            var writing = writer.WriteFramesAsync(Frames(0, 1), cancel.Token);
+            await slow.Entered;
+            await cancel.CancelAsync();
+
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => writing);
+            await Assert.ThrowsAsync<ObjectDisposedException>(() => writer.WriteFramesAsync(Frames(1, 1), Ct));
+        }
+
+        Assert.Empty(Running(mark));
+    }
+
+    [Fact]
+    public async Task Cancellation_stops_the_encoder()
+    {
+        using var cancel = new CancellationTokenSource();
+        await using (var writer = VideoStreamWriter.Create(Stream.Null, "the stream", 640, 384, new() { Title = mark }))
+        {
+            Assert.Single(Running(mark));
+            var writing = writer.WriteFramesAsync(Noise(640 * 384 * 3 * 60), cancel.Token);
+            await cancel.CancelAsync();
+
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => writing);
+        }
+
+        Assert.Empty(Running(mark));
+    }
+
+    [Fact]
+    public async Task A_reader_that_goes_away_ends_the_writing_and_no_encoder_stays_behind()
+    {
+        using var pipe = new AnonymousPipeServerStream(PipeDirection.Out);
+        var reader = new AnonymousPipeClientStream(PipeDirection.In, pipe.ClientSafePipeHandle);
+        await using (var writer = VideoStreamWriter.Create(pipe, "the pipe", 96, 64, new() { Title = mark }))
+        {
+            await writer.WriteFramesAsync(Frames(0, 1), Ct);
+            var head = new byte[8];
+            await reader.ReadExactlyAsync(head, Ct);
+            Assert.Equal("ftyp", Encoding.ASCII.GetString(head[4..]));
+            await reader.DisposeAsync();
+            pipe.ClientSafePipeHandle.Dispose();
+
+            var error = await Assert.ThrowsAsync<MediaException>(() => writer.WriteFramesAsync(Frames(1, 8), Ct));
+            Assert.StartsWith("the pipe was closed by its reader after 1 frames", error.Message);
+            await Assert.ThrowsAsync<ObjectDisposedException>(() => writer.WriteFramesAsync(Frames(9, 8), Ct));
+        }
+
+        Assert.Empty(Running(mark));
+    }
+
+    [Fact]
+    public async Task A_writer_that_got_no_frame_leaves_no_encoder_and_no_file()
+    {
+        await using (var writer = VideoStreamWriter.Create(folder.File("a.mp4"), 96, 64, new() { Title = mark }))
+            Assert.Contains("no frame was written", (await Assert.ThrowsAsync<MediaException>(() => writer.CompleteAsync(Ct))).Message);
+
+        Assert.Empty(Running(mark));
+        Assert.Empty(Directory.GetFiles(folder.Path));
+    }
+
+    [Fact]
+    public async Task A_file_can_be_read_while_it_grows_and_keeps_what_it_has()
+    {
+        await using (var writer = VideoStreamWriter.Create(folder.File("a.mp4"), 96, 64))
+        {
+            await writer.WriteFramesAsync(Frames(0, 1), Ct);
+            Assert.Single(await ReadFrames(folder.File("a.mp4")));
+            await writer.WriteFramesAsync(Frames(1, 8), Ct);
+        }
+
+        Assert.Equal(9, (await ReadFrames(folder.File("a.mp4"))).Count);
+        Assert.Equal([folder.File("a.mp4")], Directory.GetFiles(folder.Path));
+    }
+
+    [Fact]
+    public async Task A_full_disk_is_named()
+    {
+        Assert.SkipUnless(File.Exists("/dev/full"), "this system has no /dev/full");
+        File.CreateSymbolicLink(folder.File("a.mp4"), "/dev/full");
+        await using var writer = VideoStreamWriter.Create(folder.File("a.mp4"), 96, 64);
+
+        var error = await Assert.ThrowsAsync<MediaException>(() => writer.WriteFramesAsync(Frames(0, 1), Ct));
+
+        Assert.Equal($"the disk is full: free some space in {folder.Path} or write to another folder", error.Message);
+    }
+
+    [Theory]
+    [InlineData("a.mp4", 95, 64, "width 95 is odd")]
+    [InlineData("a.gif", 96, 64, "only .mp4 can be watched while it is written, a.gif cannot: name it .mp4")]
+    [InlineData("a.avi", 96, 64, "cannot write .avi videos")]
+    public void Impossible_requests_are_refused(string name, int width, int height, string message)
+    {
+        Assert.Contains(message, Assert.Throws<MediaException>(() => VideoStreamWriter.Create(folder.File(name), width, height)).Message);
+        Assert.Empty(Directory.GetFiles(folder.Path));
+    }
+
+    [Fact]
+    public void A_missing_ffmpeg_shows_before_the_first_frame_and_leaves_no_file()
+    {
+        var tools = FfmpegTools.From("/nowhere/ffmpeg");
+
+        Assert.Contains("ffmpeg was not found at /nowhere/ffmpeg", Assert.Throws<MediaException>(
+            () => VideoStreamWriter.Create(folder.File("a.mp4"), 96, 64, tools: tools)).Message);
+        Assert.Empty(Directory.GetFiles(folder.Path));
+    }
+
+    [Fact]
+    public void Standard_output_is_a_stream_without_a_buffer()
+    {
+        using var output = StandardOutput.Open();
+
+        Assert.True(output.CanWrite);
+    }
+
+    private static byte[] Frames(int first, int count) =>
+        [.. Enumerable.Range(first, count).SelectMany(i => Gradient(96, 64, i).Pixels.ToArray())];
+
+    private async Task<List<RgbImage>> Received(MemoryStream sent)
+    {
+        await File.WriteAllBytesAsync(folder.File("received.mp4"), sent.ToArray(), Ct);
+        return await ReadFrames(folder.File("received.mp4"));
+    }
+
+    // Box by box, each of the length it says, up to the last byte.
+    private static List<string> Boxes(byte[] file)
+    {
+        var types = new List<string>();
+        var at = 0;
+        while (at < file.Length)
+        {
+            types.Add(Encoding.ASCII.GetString(file, at + 4, 4));
+            at += BinaryPrimitives.ReadInt32BigEndian(file.AsSpan(at));
+        }
+
+        Assert.Equal(file.Length, at);
+        return types;
+    }
+
+    private static List<long> Numbers(byte[] file, string box, Func<int, long> read)
+    {
+        var numbers = new List<long>();
+        var type = Encoding.ASCII.GetBytes(box);
+        for (var at = file.AsSpan().IndexOf(type); at >= 0;)
+        {
+            numbers.Add(read(at));
+            var next = file.AsSpan(at + 4).IndexOf(type);
+            at = next < 0 ? -1 : at + 4 + next;
+        }
+
+        return numbers;
+    }
+
+    // Programs whose command line holds a word.
+    private static List<string> Running(string word)
+    {
+        var found = new List<string>();
+        foreach (var process in Directory.GetDirectories("/proc").Where(path => int.TryParse(Path.GetFileName(path), out _)))
+        {
+            try
+            {
+                var command = File.ReadAllText(Path.Combine(process, "cmdline"));
+                if (command.Contains(word, StringComparison.Ordinal))
+                    found.Add(command);
+            }
+            catch (IOException)
+            {
+                // It ended meanwhile.
+            }
+        }
+
+        return found;
+    }
+
+    private sealed class SlowStream : MemoryStream
+    {
+        private readonly TaskCompletionSource entered = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly TaskCompletionSource released = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public Task Entered => entered.Task;
+
+        public void Release() => released.SetResult();
+
+        // Deaf to its token, as a blocking write to a pipe is.
+        public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            entered.TrySetResult();
+            return new ValueTask(released.Task);
+        }
+    }
+}
