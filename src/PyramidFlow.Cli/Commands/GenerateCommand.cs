@@ -1,4 +1,5 @@
 using System.CommandLine;
+using PyramidFlow.Cli.Batches;
 using PyramidFlow.Cli.Generating;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Output;
@@ -24,35 +25,62 @@ internal static class GenerateCommand
         var negative = CliOptions.Text("--negative", "TEXT", "what is not to be seen");
         var suffix = CliOptions.Text("--suffix", "TEXT", "text put after the prompt; \"\" for none");
         var seed = CliOptions.Seed("--seed", "the same seed makes the same video [default: random, and printed]");
+        var linear = CliOptions.LinearGuidance("--linear-guidance", "guidance falls by ALPHA with each unit, to MIN at least [default: off; 0.5,2 when named without values]", (0.5, 2));
+        var framesPerUnit = CliOptions.Whole("--frames-per-unit", "N", "latent frames made at once, 8 frames of video each [default: 1]", 1);
+        var sampleImage = CliOptions.Flag("--sample-image", "draw the picture's latents as the released code does, and do not take their mean");
+        var count = CliOptions.Whole("--count", "N", "clips of each prompt, with seeds one after another: out-1.mp4, out-2.mp4, ...", 1);
+        var batch = CliOptions.Text("--batch", "FILE", "make every prompt of a .txt, .jsonl or .json file; -o names a folder, finished files are left alone");
+        var like = CliOptions.Text("--like", "FILE", "make a file again with the settings noted in it; other options override them");
+        var json = CliOptions.Flag("--json", "print one JSON object about what was made");
         var model = new ModelOptions();
         var command = new ExampledCommand("generate", "Makes a video or a picture from a prompt, an image or both.",
             $"{CommandLine.Name} generate \"a small red circle moving right on a black background\" -o red.mp4",
             $"{CommandLine.Name} generate \"a large white star on a navy background\" -o star.png --seed 7",
             $"{CommandLine.Name} generate \"the ball slides to the left\" --image ball.jpg --seconds 1 -o ball.mp4",
+            $"{CommandLine.Name} generate --like red.mp4 --seconds 4 -o longer.mp4",
+            $"{CommandLine.Name} generate --batch prompts.txt -o clips",
             $"{CommandLine.Name} generate \"a red panda eating bamboo\" --model ./pyramid-flow-miniflux --variant 768p --device cuda")
         {
-            prompt, output, image, frames, seconds, size, steps, videoSteps, guidance, videoGuidance, negative, suffix, seed,
+            prompt, output, image,
         };
+        command.Group("Length and size", frames, seconds, size);
+        command.Group("What it shows", seed, negative, suffix, guidance, videoGuidance, linear);
+        command.Group("Several clips", count, batch, like, json);
+        command.Group("Sampling", steps, videoSteps, framesPerUnit, sampleImage);
         model.AddTo(command);
-        command.SetAction((parsed, cancel) => new GenerateRun(console).RunAsync(
-            new GenerateArguments
+        command.SetAction((parsed, cancel) =>
+        {
+            var arguments = new GenerateArguments
             {
-                Prompt = parsed.GetValue(prompt) ?? "",
-                Output = parsed.GetValue(output),
-                Image = parsed.GetValue(image),
-                Frames = parsed.GetValue(frames),
-                Seconds = parsed.GetValue(seconds),
-                Size = parsed.GetValue(size),
-                Steps = parsed.GetValue(steps),
-                VideoSteps = parsed.GetValue(videoSteps),
-                Guidance = parsed.GetValue(guidance),
-                VideoGuidance = parsed.GetValue(videoGuidance),
-                Negative = parsed.GetValue(negative),
-                Suffix = parsed.GetValue(suffix),
-                Seed = parsed.GetValue(seed),
+                Clip = new ClipArguments
+                {
+                    Prompt = parsed.GetValue(prompt),
+                    Image = parsed.GetValue(image),
+                    Frames = parsed.GetValue(frames),
+                    Seconds = parsed.GetValue(seconds),
+                    Size = parsed.GetValue(size),
+                    Steps = parsed.GetValue(steps),
+                    VideoSteps = parsed.GetValue(videoSteps),
+                    Guidance = parsed.GetValue(guidance),
+                    VideoGuidance = parsed.GetValue(videoGuidance),
+                    LinearGuidance = parsed.GetValue(linear),
+                    FramesPerUnit = parsed.GetValue(framesPerUnit),
+                    SampleImage = parsed.GetValue(sampleImage) ? true : null,
+                    Negative = parsed.GetValue(negative),
+                    Suffix = parsed.GetValue(suffix),
+                    Seed = parsed.GetValue(seed),
+                },
                 Model = model.Read(parsed),
-            },
-            cancel));
+                Output = parsed.GetValue(output),
+                Count = parsed.GetValue(count) ?? 1,
+                Batch = parsed.GetValue(batch),
+                Like = parsed.GetValue(like),
+                Json = parsed.GetValue(json),
+                Verbose = parsed.GetValue<bool>(CliOptions.Verbose),
+            };
+            arguments.Check();
+            return arguments.Batch is null ? new GenerateRun(console).RunAsync(arguments, cancel) : new BatchRun(console).RunAsync(arguments, cancel);
+        });
         return command;
     }
 }

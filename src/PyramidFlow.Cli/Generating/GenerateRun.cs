@@ -1,54 +1,39 @@
 using PyramidFlow.Cli.Output;
-using PyramidFlow.Media;
-using PyramidFlow.Pipelines;
 
 namespace PyramidFlow.Cli.Generating;
 
-/// <summary>One run of <c>generate</c>.</summary>
+/// <summary>One run of <c>generate</c> for one prompt.</summary>
 internal sealed class GenerateRun(CliConsole console)
 {
-    /// <summary>Generates and writes a clip; prints its path.</summary>
+    /// <summary>Generates and writes its clips; prints their paths.</summary>
     public async Task<int> RunAsync(GenerateArguments arguments, CancellationToken cancel)
     {
-        GenerationPlan.Check(arguments);
+        if (arguments.Like is not null)
+            arguments = await LikeFile.ApplyAsync(arguments, console, cancel).ConfigureAwait(false);
+        GenerationPlan.Check(arguments.Clip);
+        OutputNames.Check(arguments.Output, arguments.Count);
         var folder = arguments.Model.Open();
-        var plan = GenerationPlan.Of(arguments, folder);
-        plan = plan.Checked(await ImageAsync(arguments.Image, plan.Request, cancel).ConfigureAwait(false), folder.Settings(arguments.Model.Variant));
-        var options = arguments.Model.Options();
-
-        await using var file = ClipFile.Create(plan, GenerationNotes.Metadata(plan, arguments, folder));
-        using var line = new ProgressLine(console);
-        var monitor = new GenerationMonitor(line);
-        using var pipeline = VideoPipeline.Load(folder.Root, options, monitor);
-        var run = pipeline.GenerateAsync(plan.Request, monitor, cancel);
-        var frames = 0;
-        await foreach (var chunk in run.ConfigureAwait(false))
+        var settings = folder.Settings(arguments.Model.Variant);
+        var outputs = OutputNames.Of(arguments.Output, arguments.Count, GenerationPlan.Extension(arguments.Clip, settings));
+        var plans = new List<GenerationPlan>();
+        for (var i = 0; i < arguments.Count; i++)
         {
-            if (frames == 0)
-                Warn(run.Warnings, line);
-            await file.WriteAsync(chunk, cancel).ConfigureAwait(false);
-            frames += chunk.Count;
+            // Each has the seed after that of the one before, so that every clip can be made alone.
+            var seed = plans.Count == 0 ? arguments.Clip.Seed : plans[^1].Request.Seed + 1;
+            plans.Add(GenerationPlan.Of(arguments.Clip with { Seed = seed }, outputs[i], settings));
         }
 
-        await file.CompleteAsync(cancel).ConfigureAwait(false);
-        line.Clear();
-        console.Note($"seed {plan.Request.Seed}, {frames} {(frames == 1 ? "frame" : "frames")} of {plan.Request.Width}x{plan.Request.Height}, {monitor.Summary()}");
-        console.Result(plan.Output);
-        return ExitCode.Ok;
-    }
-    private static async Task<ReadOnlyMemory<byte>?> ImageAsync(string? path, GenerationRequest request, CancellationToken cancel)
-    {
-        if (path is null)
-            return null;
-        var picture = await ImageReader.ReadAsync(path, request.Width, request.Height, cancel).ConfigureAwait(false);
-        return picture.Pixels;
-    }
-
-    private void Warn(IReadOnlyList<string> warnings, ProgressLine line)
-    {
-        if (warnings.Count > 0)
+        using var line = new ProgressLine(console);
+        using var maker = new ClipMaker(arguments.Model, folder, console);
+        var report = new RunReport(console, arguments.Json, arguments.Verbose);
+        foreach (var (i, plan) in plans.Index())
+        {
+            var monitor = new GenerationMonitor(line, i, plans.Count);
+            var clip = await maker.MakeAsync(plan, monitor, cancel).ConfigureAwait(false);
             line.Clear();
-        foreach (var warning in warnings)
-            console.Warn(warning);
+            report.Made(clip, monitor.Summary());
+        }
+
+        return report.End();
     }
 }

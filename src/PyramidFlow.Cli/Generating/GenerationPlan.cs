@@ -4,70 +4,92 @@ using PyramidFlow.Pipelines;
 
 namespace PyramidFlow.Cli.Generating;
 
-/// <summary>What was asked for together with the checkpoint's own settings; made and checked before any weight is read.</summary>
-/// <param name="Request">What to generate; every setting is filled in.</param>
+/// <summary>One clip to make: what was asked for together with the checkpoint's own settings, checked before any weight is read.</summary>
+/// <param name="Clip">What was asked for.</param>
+/// <param name="Request">What to generate; every setting is filled in, the picture to start from is not read yet.</param>
 /// <param name="Output">File to write.</param>
 /// <param name="FramesPerSecond">Of the video.</param>
-internal sealed record GenerationPlan(GenerationRequest Request, string Output, double FramesPerSecond)
+internal sealed record GenerationPlan(ClipArguments Clip, GenerationRequest Request, string Output, double FramesPerSecond)
 {
-    private const string Picture = ".png", Video = ".mp4";
+    /// <summary>Kinds of file, the usual one first.</summary>
+    public const string Video = ".mp4", Animation = ".gif", Picture = ".png";
+
     private const int FramesPerLatent = 8;
 
+    /// <summary>All kinds of file.</summary>
+    public static readonly string[] Extensions = [Video, Animation, Picture];
+
     /// <summary>Makes and checks a plan.</summary>
-    /// <exception cref="UsageException">Something asked for is impossible.</exception>
-    public static GenerationPlan Of(GenerateArguments arguments, CheckpointFolder folder)
+    /// <param name="clip">What was asked for.</param>
+    /// <param name="output">File to write.</param>
+    /// <param name="settings">The checkpoint's.</param>
+    /// <exception cref="UsageException">The model cannot make what is asked for.</exception>
+    public static GenerationPlan Of(ClipArguments clip, string output, PipelineSettings settings)
     {
-        var settings = folder.Settings(arguments.Model.Variant);
-        var named = arguments.Output;
-        var frames = Frames(arguments, settings);
-        var output = named ?? OutputFile.FreeName(frames == 1 ? Picture : Video);
+        var frames = Frames(clip, output, settings);
         if (IsPicture(output) && frames != 1)
             throw new UsageException($"{output} holds one picture, not {frames} frames: use --frames 1, or name it {Path.ChangeExtension(output, Video)}");
-        return new GenerationPlan(
+        var plan = new GenerationPlan(
+            clip,
             new GenerationRequest
             {
-                Prompt = arguments.Prompt,
-                NegativePrompt = arguments.Negative ?? settings.NegativePrompt,
-                PromptSuffix = arguments.Suffix ?? settings.PromptSuffix,
-                Width = arguments.Size?.Width ?? settings.Width,
-                Height = arguments.Size?.Height ?? settings.Height,
+                Prompt = clip.Prompt ?? "",
+                NegativePrompt = clip.Negative ?? settings.NegativePrompt,
+                PromptSuffix = clip.Suffix ?? settings.PromptSuffix,
+                Width = clip.Size?.Width ?? settings.Width,
+                Height = clip.Size?.Height ?? settings.Height,
                 Frames = frames,
-                Steps = arguments.Steps ?? settings.Steps,
-                VideoSteps = arguments.VideoSteps ?? settings.VideoSteps,
-                Guidance = arguments.Guidance ?? settings.Guidance,
-                VideoGuidance = arguments.VideoGuidance ?? settings.VideoGuidance,
-                Seed = arguments.Seed ?? (ulong)RandomNumberGenerator.GetInt32(int.MaxValue),
+                Steps = clip.Steps ?? settings.Steps,
+                VideoSteps = clip.VideoSteps ?? settings.VideoSteps,
+                Guidance = clip.Guidance ?? settings.Guidance,
+                VideoGuidance = clip.VideoGuidance ?? settings.VideoGuidance,
+                LinearGuidance = clip.LinearGuidance,
+                FramesPerUnit = clip.FramesPerUnit ?? 1,
+                SampleImage = clip.SampleImage ?? false,
+                Seed = clip.Seed ?? (ulong)RandomNumberGenerator.GetInt32(int.MaxValue),
             },
             output, settings.FramesPerSecond);
+        plan.Check(settings);
+        return plan;
     }
 
     /// <summary>Fails on what needs no checkpoint to be seen.</summary>
     /// <exception cref="UsageException">Something asked for is impossible.</exception>
-    public static void Check(GenerateArguments arguments)
+    public static void Check(ClipArguments clip)
     {
-        if (string.IsNullOrWhiteSpace(arguments.Prompt) && arguments.Image is null)
+        if (string.IsNullOrWhiteSpace(clip.Prompt) && clip.Image is null)
             throw new UsageException("the prompt is empty: say in quotes what is to be seen, or give an --image");
-        if (arguments.Prompt.StartsWith("--", StringComparison.Ordinal))
-            throw new UsageException($"'{arguments.Prompt}' looks like an option and not like a prompt: see {CommandLine.Name} generate --help");
-        if (arguments.Frames is not null && arguments.Seconds is not null)
+        if (clip.Frames is not null && clip.Seconds is not null)
             throw new UsageException("--frames and --seconds both say how long the video is: use one of them");
-        if (arguments.Output is { } output)
-            OutputFile.Check(output, Video, ".gif", Picture);
-        else
-            OutputFile.Check("out" + Video, Video);
-        if (arguments.Image is { } image && !File.Exists(image))
+        if (clip.Image is { } image && !File.Exists(image))
             throw new UsageException($"{image} does not exist: --image takes a picture file");
     }
 
-    /// <summary>The plan with the picture to start from, checked against the checkpoint's settings.</summary>
+    /// <summary>What the file of a clip ends in that was given no name.</summary>
+    /// <exception cref="UsageException">The clip is too long.</exception>
+    public static string Extension(ClipArguments clip, PipelineSettings settings) => Frames(clip, "", settings) == 1 ? Picture : Video;
+
+    /// <summary>The request with its picture, checked again.</summary>
     /// <exception cref="UsageException">The model cannot make what is asked for.</exception>
-    public GenerationPlan Checked(ReadOnlyMemory<byte>? image, PipelineSettings settings)
+    public GenerationRequest Complete(ReadOnlyMemory<byte>? image, PipelineSettings settings)
     {
-        var plan = this with { Request = Request with { Image = image } };
+        var request = Request with { Image = image };
+        Resolve(request, settings);
+        return request;
+    }
+
+    /// <summary>Whether a file is a picture and not a video.</summary>
+    public static bool IsPicture(string path) => Path.GetExtension(path).Equals(Picture, StringComparison.OrdinalIgnoreCase);
+
+    // The picture comes later, and with it the prompt may be empty.
+    private void Check(PipelineSettings settings) =>
+        Resolve(Clip.Image is null || Request.Prompt.Length > 0 ? Request : Request with { Prompt = "picture" }, settings);
+
+    private static void Resolve(GenerationRequest request, PipelineSettings settings)
+    {
         try
         {
-            plan.Request.Resolve(settings);
-            return plan;
+            request.Resolve(settings);
         }
         catch (ArgumentException e)
         {
@@ -75,19 +97,17 @@ internal sealed record GenerationPlan(GenerationRequest Request, string Output, 
         }
     }
 
-    /// <summary>Whether a file is a picture and not a video.</summary>
-    public static bool IsPicture(string path) => Path.GetExtension(path).Equals(Picture, StringComparison.OrdinalIgnoreCase);
-
-    private static int Frames(GenerateArguments arguments, PipelineSettings settings)
+    private static int Frames(ClipArguments clip, string output, PipelineSettings settings)
     {
-        if (arguments.Seconds is { } seconds)
+        if (clip.Seconds is { } seconds)
         {
-            var latents = Math.Round(seconds * settings.FramesPerSecond / FramesPerLatent);
-            return latents < int.MaxValue / FramesPerLatent
-                ? 1 + (FramesPerLatent * (int)latents)
+            var unit = FramesPerLatent * (clip.FramesPerUnit ?? 1);
+            var units = Math.Round(seconds * settings.FramesPerSecond / unit);
+            return units < int.MaxValue / unit
+                ? 1 + (unit * (int)units)
                 : throw new UsageException(FormattableString.Invariant($"--seconds {seconds} is longer than any video"));
         }
 
-        return arguments.Frames ?? (arguments.Output is { } output && IsPicture(output) ? 1 : settings.Frames);
+        return clip.Frames ?? (IsPicture(output) ? 1 : settings.Frames);
     }
 }

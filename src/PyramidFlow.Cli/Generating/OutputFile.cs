@@ -3,12 +3,15 @@ namespace PyramidFlow.Cli.Generating;
 /// <summary>The file a command is to write, checked before anything else is done.</summary>
 internal static class OutputFile
 {
+    /// <summary>What a file is called that was given no name.</summary>
+    public const string Stem = "out";
+
     /// <summary>A name that is free: <c>out.mp4</c>, <c>out-2.mp4</c> and so on.</summary>
     public static string FreeName(string extension)
     {
-        var name = "out" + extension;
+        var name = Stem + extension;
         for (var n = 2; File.Exists(name); n++)
-            name = $"out-{n}{extension}";
+            name = $"{Stem}-{n}{extension}";
         return name;
     }
 
@@ -21,7 +24,7 @@ internal static class OutputFile
         if (path.Length == 0)
             throw new UsageException($"the output file has no name: give one that ends in {Or(extensions)}");
         if (Directory.Exists(path))
-            throw new UsageException($"{path} is a folder: name a file in it, such as {Path.Combine(path, "out" + extensions[0])}");
+            throw new UsageException($"{path} is a folder: name a file in it, such as {Path.Combine(path, Stem + extensions[0])}");
         var extension = Path.GetExtension(path).ToLowerInvariant();
         if (!extensions.Contains(extension))
         {
@@ -32,6 +35,22 @@ internal static class OutputFile
         var folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
         if (!Directory.Exists(folder))
             throw new UsageException($"the folder {folder} does not exist: make it with 'mkdir -p {folder}', or choose another");
+        CheckWritable(folder);
+    }
+
+    /// <summary>Makes a folder for files, unless it is there.</summary>
+    /// <exception cref="UsageException">It cannot be made, or not written to.</exception>
+    public static void MakeFolder(string folder)
+    {
+        try
+        {
+            Directory.CreateDirectory(folder);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new UsageException($"the folder {folder} cannot be made: choose another with -o ({e.Message})", e);
+        }
+
         CheckWritable(folder);
     }
 

@@ -8,7 +8,8 @@ namespace PyramidFlow.Cli.Models;
 /// <summary>Which model to use and how to run it, as typed.</summary>
 internal sealed record ModelArguments
 {
-    public string Name { get; init; } = ModelCatalog.Default;
+    /// <summary>Folder or name of the model; null is the default one.</summary>
+    public string? Name { get; init; }
 
     public string? Variant { get; init; }
 
@@ -18,14 +19,17 @@ internal sealed record ModelArguments
 
     public int? Threads { get; init; }
 
+    /// <summary>The element type that is computed in.</summary>
+    public string UsedType => Type ?? (Device is null or "cpu" ? "fp32" : "bf16");
+
     /// <summary>The checkpoint's folder, with the variant checked.</summary>
     public CheckpointFolder Open()
     {
-        var folder = CheckpointFolder.Open(ModelCatalog.Find(Name));
+        var folder = CheckpointFolder.Open(ModelCatalog.Find(Name ?? ModelCatalog.Default));
         if (Variant is not null && !folder.Variants.Contains(Variant))
         {
             var known = string.Join(", ", folder.Variants.Where(v => v.Length > 0));
-            throw new UsageException($"{Name} has no variant '{Variant}': {(known.Length > 0 ? $"use {known}" : "leave --variant out")}");
+            throw new UsageException($"{Name ?? ModelCatalog.Default} has no variant '{Variant}': {(known.Length > 0 ? $"use {known}" : "leave --variant out")}");
         }
 
         return folder;

@@ -12,15 +12,11 @@ internal sealed class ModelOptions
     private readonly Option<string?> type = CliOptions.Choice("--dtype", "number type to compute in [default: fp32 on a CPU, bf16 on a GPU]", "fp32", "bf16", "fp16");
     private readonly Option<int?> threads = CliOptions.Whole("--threads", "N", "CPU threads [default: all]", 1);
 
-    public void AddTo(Command command)
-    {
-        foreach (var option in (Option[])[model, variant, device, type, threads])
-            command.Options.Add(option);
-    }
+    public void AddTo(ExampledCommand command) => command.Group("Model", model, variant, device, type, threads);
 
     public ModelArguments Read(ParseResult parsed) => new()
     {
-        Name = parsed.GetValue(model) ?? ModelCatalog.Default,
+        Name = parsed.GetValue(model),
         Variant = parsed.GetValue(variant),
         Device = parsed.GetValue(device),
         Type = parsed.GetValue(type),

@@ -1,0 +1,56 @@
+using PyramidFlow.Cli.Generating;
+using PyramidFlow.Cli.Output;
+
+namespace PyramidFlow.Cli.Batches;
+
+/// <summary>One run of <c>generate --batch</c>.</summary>
+internal sealed class BatchRun(CliConsole console)
+{
+    /// <summary>Makes what is not made yet; an item that fails is reported and the rest goes on.</summary>
+    public async Task<int> RunAsync(GenerateArguments arguments, CancellationToken cancel)
+    {
+        var output = arguments.Output ?? throw new UsageException($"--batch writes many files: name a folder for them, such as -o {OutputFile.Stem}");
+        if (File.Exists(output))
+            throw new UsageException($"{output} is a file: --batch writes many, name a folder for them with -o");
+        var batch = BatchFile.Open(arguments.Batch!);
+        var folder = arguments.Model.Open();
+        OutputFile.MakeFolder(output);
+
+        using var line = new ProgressLine(console);
+        using var maker = new ClipMaker(arguments.Model, folder, console);
+        var report = new RunReport(console, arguments.Json, arguments.Verbose);
+        var planner = new BatchPlanner(batch, arguments, folder, report);
+        var jobs = await planner.JobsAsync(line, cancel).ConfigureAwait(false);
+        try
+        {
+            foreach (var (i, job) in jobs.Index())
+            {
+                var monitor = new GenerationMonitor(line, i, jobs.Count);
+                maker.Load(monitor);
+                await MakeAsync(job, monitor).ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            line.Clear();
+            console.Note($"{report.Counts()} of {(long)batch.Entries.Count * arguments.Count}");
+        }
+
+        return report.End();
+
+        async Task MakeAsync(BatchJob job, GenerationMonitor monitor)
+        {
+            try
+            {
+                var clip = await maker.MakeAsync(planner.Plan(job), monitor, cancel).ConfigureAwait(false);
+                line.Clear();
+                report.Made(clip, monitor.Summary());
+            }
+            catch (Exception e) when (e is not OperationCanceledException)
+            {
+                line.Clear();
+                report.Fault(batch.Where(batch.Entries[job.Entry]), e);
+            }
+        }
+    }
+}
