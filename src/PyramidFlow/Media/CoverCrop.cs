@@ -6,9 +6,13 @@ namespace PyramidFlow.Media;
 /// </summary>
 internal static class CoverCrop
 {
-    public static string Filter(int width, int height) =>
-        $"crop=w='max(1,min(iw,round(ih*{width}/{height})))':h='max(1,min(ih,round(iw*{height}/{width})))':exact=1,"
-        + $"scale={width}:{height}:flags=lanczos+accurate_rnd+full_chroma_int+full_chroma_inp,setsar=1";
+    public static string Filter(int width, int height) => $"{Crop(width, height)},{Scale(width, height)}";
+
+    public static string Crop(int width, int height) =>
+        $"crop=w='max(1,min(iw,round(ih*{width}/{height})))':h='max(1,min(ih,round(iw*{height}/{width})))':exact=1";
+
+    public static string Scale(int width, int height) =>
+        $"scale={width}:{height}:flags=lanczos+accurate_rnd+full_chroma_int+full_chroma_inp,setsar=1";
 
     /// <exception cref="MediaException">One size without the other, or an impossible one.</exception>
     public static void Check(int? width, int? height)

@@ -1,17 +1,21 @@
 using System.Globalization;
 using System.Text;
-using System.Text.RegularExpressions;
 
 namespace PyramidFlow.Media;
 
 /// <summary>
-/// Reads still pictures (PNG, JPEG, WebP, AVIF, GIF, BMP and the like, told by content and not by name). The camera's
-/// rotation is applied; transparent parts become white, as viewers show them.
+/// Reads still pictures (PNG, JPEG, WebP, AVIF, GIF, BMP and the like, told by content and not by name) of any depth and
+/// colour model, CMYK among them; colour profiles are not applied. The camera's rotation is applied; transparent parts become
+/// white, as viewers show them. Of a moving picture the first frame is read; a moving WebP is refused, because ffmpeg cannot
+/// read it.
 /// </summary>
-public static partial class ImageReader
+public static class ImageReader
 {
-    /// <summary>Pictures with more pixels are refused before they are decoded: 100 million.</summary>
+    /// <summary>Pictures with this many pixels or more are refused before they are decoded: 100 million.</summary>
     public const int MaxPixels = 100_000_000;
+
+    /// <summary>Files larger than this are refused: 256 MiB.</summary>
+    public const int MaxBytes = 256 << 20;
 
     // Still pictures only: a playlist or script of the same name must not make ffmpeg open other files.
     private const string Formats = "apng,bmp_pipe,gif,gif_pipe,j2k_pipe,jpeg_pipe,jpegls_pipe,jpegxl_pipe,pam_pipe,pbm_pipe,"
@@ -55,19 +59,26 @@ public static partial class ImageReader
         CancellationToken ct = default, FfmpegTools? tools = null)
     {
         CoverCrop.Check(coverWidth, coverHeight);
-        var resize = coverWidth is { } w && coverHeight is { } h ? CoverCrop.Filter(w, h) + "," : "";
+        var bytes = await ReadAllAsync(source, name, ct).ConfigureAwait(false);
+        var orientation = Check(bytes, name);
+        var (crop, scale) = coverWidth is { } w && coverHeight is { } h
+            ? (CoverCrop.Crop(w, h) + ",", CoverCrop.Scale(w, h) + ",")
+            : ("", "");
         string[] arguments =
         [
             "-hide_banner", "-loglevel", "error", "-xerror", "-err_detect", "explode",
             "-protocol_whitelist", "pipe", "-format_whitelist", Formats,
-            "-max_pixels", MaxPixels.ToString(CultureInfo.InvariantCulture), "-i", "pipe:0",
+            "-max_pixels", (MaxPixels - 1).ToString(CultureInfo.InvariantCulture),
+            .. orientation is null ? (string[])[] : ["-noautorotate"], "-i", "pipe:0",
             "-filter_complex",
-            "[0:v:0]format=rgba,split[picture][copy];[copy]lutrgb=r=255:g=255:b=255:a=255[white];"
-            + $"[white][picture]overlay=format=rgb,{resize}format=rgb24",
+            "[0:v:0]scale=flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp,format=rgba,"
+            + $"{ExifOrientation.Filter(orientation ?? ExifOrientation.Upright)}{crop}split[picture][copy];"
+            + "[copy]lutrgb=r=255:g=255:b=255:a=255[white];"
+            + $"[white][picture]overlay=format=rgb,{scale}format=rgb24",
             "-frames:v", "1", "-f", "image2pipe", "-c:v", "ppm", "pipe:1",
         ];
         await using var process = FfmpegProcess.Start((tools ?? FfmpegTools.FromEnvironment()).Ffmpeg, arguments, ct);
-        var feeding = process.FeedAsync(source);
+        var feeding = process.FeedAsync(new MemoryStream(bytes));
         RgbImage? image;
         try
         {
@@ -83,17 +94,48 @@ public static partial class ImageReader
         return exitCode == 0 && image is not null ? image : throw Failure(name, process.Errors);
     }
 
-    private static MediaException Failure(string name, LastLines errors)
+    private static async Task<byte[]> ReadAllAsync(Stream source, string name, CancellationToken ct)
     {
-        if (errors.Find(TooManyPixels()) is { } size)
+        using var bytes = new MemoryStream();
+        var buffer = new byte[1 << 16];
+        while (await source.ReadAsync(buffer, ct).ConfigureAwait(false) is var read and not 0)
         {
-            return new MediaException($"{name} is too large ({size.Groups[1].Value} pixels): "
-                + $"make it smaller than {MaxPixels / 1_000_000} megapixels");
+            if (bytes.Length + read > MaxBytes)
+                throw new MediaException($"{name} has more than {MaxBytes >> 20} MiB: use a smaller picture");
+            bytes.Write(buffer, 0, read);
         }
 
-        return new MediaException(
-            $"{name} is not a picture that ffmpeg can read, or it is damaged; use PNG, JPEG or WebP ({errors})");
+        return bytes.Length != 0 ? bytes.ToArray() : throw new MediaException($"{name} is empty");
     }
+
+    // What shows without decoding; gives the orientation that is left to us.
+    private static int? Check(byte[] bytes, string name)
+    {
+        PictureHeader? header;
+        try
+        {
+            header = PictureHeader.Read(bytes);
+        }
+        catch (InvalidDataException e)
+        {
+            throw new MediaException($"{name} is not a whole picture: {e.Message}", e);
+        }
+
+        if (header is { Width: 0 } or { Height: 0 })
+            throw new MediaException($"{name} is a picture of {header.Width}x{header.Height} pixels: there is nothing in it");
+        if (header is not null && header.Width * header.Height >= MaxPixels)
+            throw TooLarge(name, $"{header.Width}x{header.Height}");
+        return header is not { IsAnimatedWebP: true }
+            ? header?.Orientation
+            : throw new MediaException($"{name} is an animated WebP, which ffmpeg cannot read: save one frame of it as PNG or JPEG");
+    }
+
+    private static MediaException Failure(string name, LastLines errors) => errors.OversizedPicture() is { } size
+        ? TooLarge(name, size)
+        : new MediaException($"{name} is not a picture that ffmpeg can read, or it is damaged; use PNG, JPEG or WebP ({errors})");
+
+    private static MediaException TooLarge(string name, string size) =>
+        new($"{name} is too large ({size} pixels): make it smaller than {MaxPixels / 1_000_000} megapixels");
 
     // "P6\n640 384\n255\n" and the pixels; null when the decoder gave nothing.
     private static async Task<RgbImage?> ReadPixmapAsync(Stream stream, CancellationToken ct)
@@ -115,7 +157,4 @@ public static partial class ImageReader
         var read = await stream.ReadAtLeastAsync(pixels, pixels.Length, throwOnEndOfStream: false, ct).ConfigureAwait(false);
         return read == pixels.Length ? new RgbImage(w, h, pixels) : null;
     }
-
-    [GeneratedRegex(@"Picture size ([1-9]\d*x[1-9]\d*) (exceeds|is invalid)")]
-    private static partial Regex TooManyPixels();
 }

@@ -23,11 +23,15 @@ internal sealed partial class LastLines
 
     public bool Contains(string text) => lines.Any(line => line.Contains(text, StringComparison.OrdinalIgnoreCase));
 
-    /// <summary>The last line that matches, if any.</summary>
-    public Match? Find(Regex pattern) => lines.Select(line => pattern.Match(line)).LastOrDefault(match => match.Success);
+    /// <summary>The size, as "640x384", of a picture that was refused for it, if that is what was said.</summary>
+    public string? OversizedPicture() =>
+        lines.Select(line => TooManyPixels().Match(line)).LastOrDefault(match => match.Success)?.Groups[1].Value;
 
     /// <summary>The last two lines as one.</summary>
     public override string ToString() => IsEmpty ? "it gave no reason" : string.Join("; ", lines.TakeLast(2));
+
+    [GeneratedRegex(@"Picture size ([1-9]\d*x[1-9]\d*) (exceeds|is invalid)")]
+    private static partial Regex TooManyPixels();
 
     // "[h264 @ 0x55e06b29e280] " says nothing to the user.
     [GeneratedRegex(@"^(\[[^\]]* @ 0x[0-9a-f]+\]\s*)+")]

@@ -31,9 +31,14 @@ public static class VideoReader
             [.. InputArguments, "-select_streams", "V:0", "-show_streams", "-show_format", "-of", "json", "-i", "file:" + Path.GetFullPath(path)], ct);
         var json = await process.ReadAllTextAsync().ConfigureAwait(false);
         var exitCode = await process.ExitCodeAsync().ConfigureAwait(false);
-        return (exitCode == 0 ? VideoInfoReader.Read(json) : null) ?? throw new MediaException(
-            $"{path} is not a video that ffmpeg can read, or it is damaged"
-            + (process.Errors.IsEmpty ? ": it has no picture" : $" ({process.Errors})"));
+        var info = exitCode == 0 ? VideoInfoReader.Read(json) : null;
+        if (info is not null && (long)info.Width * info.Height <= MaxPixels)
+            return info;
+        var size = info is null ? process.Errors.OversizedPicture() : $"{info.Width}x{info.Height}";
+        throw new MediaException(size is not null
+            ? $"{path} is too large ({size} pixels): use a video of at most {MaxPixels / 1_000_000} megapixels"
+            : $"{path} is not a video that ffmpeg can read, or it is damaged"
+                + (process.Errors.IsEmpty ? ": it has no picture" : $" ({process.Errors})"));
     }
 
     /// <summary>Decodes frames as they are asked for; leaving the loop early stops the decoder.</summary>
@@ -51,7 +56,24 @@ public static class VideoReader
         Check(options);
         tools ??= FfmpegTools.FromEnvironment();
         var info = await ProbeAsync(path, ct, tools).ConfigureAwait(false);
+        var frames = 0L;
+        await foreach (var chunk in DecodeAsync(path, info, options, ct, tools).ConfigureAwait(false))
+        {
+            frames += chunk.Count;
+            yield return chunk;
+        }
+
+        if (frames == 0)
+            throw NoFrame(path, options.Start, info);
+    }
+
+    /// <summary>Decodes frames as they are asked for, perhaps none.</summary>
+    internal static async IAsyncEnumerable<VideoFrames> DecodeAsync(string path, VideoInfo info, VideoReadOptions options,
+        [EnumeratorCancellation] CancellationToken ct, FfmpegTools tools)
+    {
         var (width, height) = (options.Width ?? info.Width, options.Height ?? info.Height);
+        if ((long)width * height * 3 * options.FramesPerChunk > Array.MaxLength)
+            throw new MediaException($"{options.FramesPerChunk} frames of {width}x{height} at once are too many: ask for fewer or smaller ones");
         await using var process = FfmpegProcess.Start(tools.Ffmpeg,
             Arguments(Path.GetFullPath(path), width, height, options), ct);
         process.Input.Close();
@@ -60,7 +82,7 @@ public static class VideoReader
         var frames = 0L;
         while (true)
         {
-            var rgb = new byte[checked(frameBytes * options.FramesPerChunk)];
+            var rgb = new byte[frameBytes * options.FramesPerChunk];
             var read = await process.Output.ReadAtLeastAsync(rgb, rgb.Length, throwOnEndOfStream: false, ct).ConfigureAwait(false);
             var count = read / frameBytes;
             frames += count;
@@ -72,11 +94,6 @@ public static class VideoReader
 
         if (await process.ExitCodeAsync().ConfigureAwait(false) != 0)
             throw new MediaException($"{path} is damaged after frame {frames}: {process.Errors}");
-        if (frames == 0)
-        {
-            throw new MediaException(FormattableString.Invariant(
-                $"{path} has no frame from second {options.Start.TotalSeconds} on: it is {info.Duration.TotalSeconds} s long"));
-        }
     }
 
     private static string[] Arguments(string path, int width, int height, VideoReadOptions options)
@@ -101,7 +118,14 @@ public static class VideoReader
             throw new MediaException($"{path} is empty");
     }
 
-    private static void Check(VideoReadOptions options)
+    /// <summary>The error of a range without frames.</summary>
+    internal static MediaException NoFrame(string path, TimeSpan start, VideoInfo info) => new(start == TimeSpan.Zero
+        ? $"{path} has no frames"
+        : FormattableString.Invariant(
+            $"{path} has no frame from second {start.TotalSeconds} on: it is {info.Duration.TotalSeconds} s long"));
+
+    /// <exception cref="MediaException">An option is impossible.</exception>
+    internal static void Check(VideoReadOptions options)
     {
         CoverCrop.Check(options.Width, options.Height);
         if (options.Fps is { } fps && !(fps > 0 && fps <= 240))

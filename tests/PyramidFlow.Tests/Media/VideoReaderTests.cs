@@ -118,6 +118,67 @@ public sealed class VideoReaderTests : IDisposable
     }
 
     [Fact]
+    public async Task A_video_without_frames_is_told_as_such()
+    {
+        await Ffmpeg("-f", "lavfi", "-i", "color=red:size=16x16", "-t", "0", folder.File("none.mp4"));
+        folder.Write("header.y4m", "YUV4MPEG2 W16 H16 F24:1 C420jpeg\n");
+        folder.Write("empty.mp4", "");
+
+        Assert.Contains("it has no picture", await Refused("none.mp4"));
+        Assert.Contains("header.y4m has no frames", await Refused("header.y4m"));
+        Assert.Contains("empty.mp4 is empty", await Refused("empty.mp4"));
+    }
+
+    [Fact]
+    public async Task A_video_of_enormous_frames_is_refused_before_it_is_decoded()
+    {
+        folder.Write("huge.y4m", "YUV4MPEG2 W12000 H9000 F24:1 C420jpeg\nFRAME\n");
+
+        Assert.Contains("huge.y4m is too large (12000x9000 pixels): use a video of at most 64 megapixels", await Refused("huge.y4m"));
+    }
+
+    [Fact]
+    public async Task More_frames_at_once_than_fit_into_memory_are_refused()
+    {
+        var path = await WriteVideo(folder.File("a.mp4"), 1);
+
+        var error = await Assert.ThrowsAsync<MediaException>(
+            () => ReadFrames(path, new() { Width = 16384, Height = 16384, FramesPerChunk = 8 }));
+
+        Assert.Equal("8 frames of 16384x16384 at once are too many: ask for fewer or smaller ones", error.Message);
+    }
+
+    [Fact]
+    public async Task A_variable_rate_becomes_a_constant_one()
+    {
+        // Second 0 has all frames, second 1 every fourth: resampled, each of those stands until the next.
+        var path = await WriteVideo(folder.File("a.mp4"), 48);
+        await Ffmpeg("-i", path, "-vf", "select=lt(n\\,24)+not(mod(n\\,4))", "-vsync", "vfr", "-crf", "10", folder.File("sparse.mp4"));
+
+        var stored = await ReadFrames(folder.File("sparse.mp4"));
+        var constant = await ReadFrames(folder.File("sparse.mp4"), new() { Fps = 24 });
+
+        Assert.Equal(30, stored.Count);
+        Assert.InRange(constant.Count, 45, 48);
+        for (var i = 0; i < constant.Count; i++)
+            Assert.InRange(Psnr(Gradient(96, 64, i < 24 ? i : i - (i % 4)).Pixels, constant[i].Pixels), 33, 100);
+    }
+
+    [Fact]
+    public async Task Odd_sizes_are_read_and_cut_to_shape_as_pictures_are()
+    {
+        await Ffmpeg("-f", "lavfi", "-i", "testsrc=size=101x57:rate=8:duration=0.5", "-c:v", "ffv1", "-pix_fmt", "gbrp", folder.File("a.mkv"));
+        await Ffmpeg("-i", folder.File("a.mkv"), "-frames:v", "1", folder.File("a.png"));
+
+        var frames = await ReadFrames(folder.File("a.mkv"));
+        var covered = await ReadFrames(folder.File("a.mkv"), new() { Width = 64, Height = 48 });
+        var picture = await ImageReader.ReadAsync(folder.File("a.png"), 64, 48, Ct);
+
+        Assert.Equal((101, 57), (frames[0].Width, frames[0].Height));
+        Assert.InRange(Psnr(picture.Pixels, covered[0].Pixels), 50, 200);
+    }
+
+    [Fact]
     public async Task Leaving_early_and_cancelling_stop_the_decoder()
     {
         var path = await WriteVideo(folder.File("a.mp4"), 60);
@@ -145,4 +206,7 @@ public sealed class VideoReaderTests : IDisposable
 
         Assert.Contains("ffprobe was not found at /nowhere/ffprobe: install it with 'apt install ffmpeg'", error.Message);
     }
+
+    private async Task<string> Refused(string name) =>
+        (await Assert.ThrowsAsync<MediaException>(() => ReadFrames(folder.File(name)))).Message;
 }

@@ -1,5 +1,7 @@
 using System.Buffers.Binary;
 using System.IO.Pipes;
+using System.Net;
+using System.Net.Sockets;
 using System.Text;
 using PyramidFlow.Media;
 using static PyramidFlow.Tests.Media.TestPictures;
@@ -42,6 +44,32 @@ public sealed class VideoStreamWriterTests : IDisposable
         Assert.Equal(17 / fps, info.Duration.TotalSeconds, 2);
         Assert.Equal(fps, info.Fps, 2);
         Assert.Equal(17, writer.FrameCount);
+    }
+
+    [Fact]
+    public async Task Over_a_socket_the_first_fragment_is_whole_before_later_frames_are_written()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        using var client = new TcpClient();
+        await client.ConnectAsync((IPEndPoint)listener.LocalEndpoint, Ct);
+        using var server = await listener.AcceptTcpClientAsync(Ct);
+        var received = new MemoryStream();
+        await using (var writer = VideoStreamWriter.Create(server.GetStream(), "the socket", 96, 64))
+        {
+            await writer.WriteFramesAsync(Frames(0, 1), Ct);
+            while (await ReceiveBox(client.GetStream(), received) != "mdat")
+                continue;
+            Assert.Equal(["ftyp", "moov", "moof", "mdat"], Boxes(received.ToArray()));
+            Assert.Single(await Received(received));
+
+            await writer.WriteFramesAsync(Frames(1, 8), Ct);
+            await writer.CompleteAsync(Ct);
+        }
+
+        server.Close();
+        await client.GetStream().CopyToAsync(received, Ct);
+        Assert.Equal(9, (await Received(received)).Count);
     }
 
     [Fact]
@@ -244,6 +272,17 @@ public sealed class VideoStreamWriterTests : IDisposable
 
         Assert.Equal(file.Length, at);
         return types;
+    }
+
+    private static async Task<string> ReceiveBox(Stream stream, MemoryStream received)
+    {
+        var head = new byte[8];
+        await stream.ReadExactlyAsync(head, Ct);
+        var content = new byte[BinaryPrimitives.ReadInt32BigEndian(head) - head.Length];
+        await stream.ReadExactlyAsync(content, Ct);
+        received.Write(head);
+        received.Write(content);
+        return Encoding.ASCII.GetString(head, 4, 4);
     }
 
     private static List<long> Numbers(byte[] file, string box, Func<int, long> read)

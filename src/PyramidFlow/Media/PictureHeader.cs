@@ -1,0 +1,144 @@
+using System.Buffers.Binary;
+
+namespace PyramidFlow.Media;
+
+/// <summary>What a PNG, JPEG, GIF or WebP file says about itself, read without decoding it.</summary>
+/// <param name="Width">Width in pixels as stored, perhaps 0.</param>
+/// <param name="Height">Height in pixels as stored, perhaps 0.</param>
+/// <param name="Orientation">For PNG and WebP, 1 to 8 as in EXIF; null where ffmpeg knows it itself.</param>
+/// <param name="IsAnimatedWebP">Whether it is a moving WebP, which ffmpeg cannot read.</param>
+internal sealed record PictureHeader(long Width, long Height, int? Orientation = null, bool IsAnimatedWebP = false)
+{
+    /// <summary>Reads the header, or null for other kinds of file.</summary>
+    /// <exception cref="InvalidDataException">The file is cut short or damaged.</exception>
+    public static PictureHeader? Read(ReadOnlySpan<byte> file)
+    {
+        if (file.StartsWith(PngChunk.Signature))
+            return ReadPng(file[PngChunk.Signature.Length..]);
+        if (file.StartsWith((ReadOnlySpan<byte>)[0xFF, 0xD8, 0xFF]))
+            return ReadJpeg(file[2..]);
+        if (file.StartsWith("GIF8"u8))
+            return ReadGif(file);
+        return file.StartsWith("RIFF"u8) && file.Length >= 12 && file[8..].StartsWith("WEBP"u8) ? ReadWebP(file) : null;
+    }
+
+    private static PictureHeader ReadPng(ReadOnlySpan<byte> chunks)
+    {
+        PictureHeader? header = null;
+        var orientation = ExifOrientation.Upright;
+        while (true)
+        {
+            var length = BinaryPrimitives.ReadUInt32BigEndian(Take(ref chunks, 4));
+            var type = Take(ref chunks, 4);
+            var data = Take(ref chunks, length);
+            Take(ref chunks, 4);                                              // checksum
+            if (header is null)
+            {
+                if (!type.SequenceEqual("IHDR"u8) || length != 13)
+                    throw new InvalidDataException("it does not start with a header");
+                header = new(BinaryPrimitives.ReadUInt32BigEndian(data), BinaryPrimitives.ReadUInt32BigEndian(data[4..]));
+            }
+            else if (type.SequenceEqual("eXIf"u8))
+            {
+                orientation = ExifOrientation.Read(data);
+            }
+            else if (type.SequenceEqual("IEND"u8))
+            {
+                return header with { Orientation = orientation };
+            }
+        }
+    }
+
+    // Segments: 0xFF, type, length with itself, data; entropy-coded data follows the first SOS segment.
+    private static PictureHeader ReadJpeg(ReadOnlySpan<byte> segments)
+    {
+        PictureHeader? header = null;
+        while (true)
+        {
+            if (Take(ref segments, 1)[0] != 0xFF)
+                throw new InvalidDataException("a segment does not start where it should");
+            byte type;
+            do
+                type = Take(ref segments, 1)[0];
+            while (type == 0xFF);                                             // fill bytes
+            if (type is 0x01 or (>= 0xD0 and <= 0xD7))
+                continue;                                                     // no length, no data
+            var length = BinaryPrimitives.ReadUInt16BigEndian(Take(ref segments, 2));
+            if (length < 2)
+                throw new InvalidDataException("a segment has no length");
+            var data = Take(ref segments, length - 2u);
+            if (type is >= 0xC0 and <= 0xCF and not (0xC4 or 0xC8 or 0xCC))
+            {
+                header = data.Length >= 5
+                    ? new(BinaryPrimitives.ReadUInt16BigEndian(data[3..]), BinaryPrimitives.ReadUInt16BigEndian(data[1..]))
+                    : throw new InvalidDataException("its header is cut short");
+            }
+
+            if (type != 0xDA)
+                continue;
+            if (segments.LastIndexOf((ReadOnlySpan<byte>)[0xFF, 0xD9]) < 0)
+                throw new InvalidDataException("its end is missing");
+            return header ?? throw new InvalidDataException("it has no header");
+        }
+    }
+
+    private static PictureHeader ReadGif(ReadOnlySpan<byte> file)
+    {
+        Take(ref file, 6);
+        var size = Take(ref file, 4);
+        return new(BinaryPrimitives.ReadUInt16LittleEndian(size), BinaryPrimitives.ReadUInt16LittleEndian(size[2..]));
+    }
+
+    private static PictureHeader ReadWebP(ReadOnlySpan<byte> file)
+    {
+        Take(ref file, 4);
+        var chunks = Take(ref file, BinaryPrimitives.ReadUInt32LittleEndian(Take(ref file, 4)));
+        Take(ref chunks, 4);                                                  // "WEBP"
+        PictureHeader? header = null;
+        var orientation = ExifOrientation.Upright;
+        while (chunks.Length > 0)
+        {
+            var type = Take(ref chunks, 4);
+            var length = BinaryPrimitives.ReadUInt32LittleEndian(Take(ref chunks, 4));
+            var data = Take(ref chunks, length);
+            Take(ref chunks, Math.Min(length & 1, (uint)chunks.Length));      // chunks are padded to an even length
+            header ??= WebPHeader(type, data);
+            if (type.SequenceEqual("EXIF"u8))
+                orientation = ExifOrientation.Read(data);
+        }
+
+        return header is null ? throw new InvalidDataException("it has no header") : header with { Orientation = orientation };
+    }
+
+    // The extended, the lossless and the lossy header (WebP container and VP8 specifications).
+    private static PictureHeader? WebPHeader(ReadOnlySpan<byte> type, ReadOnlySpan<byte> data)
+    {
+        if (type.SequenceEqual("VP8X"u8))
+        {
+            var head = Take(ref data, 10);
+            return new(1 + Int24(head[4..]), 1 + Int24(head[7..]), IsAnimatedWebP: (head[0] & 2) != 0);
+        }
+
+        if (type.SequenceEqual("VP8L"u8))
+        {
+            var bits = BinaryPrimitives.ReadUInt32LittleEndian(Take(ref data, 5)[1..]);
+            return new(1 + (bits & 0x3FFF), 1 + ((bits >> 14) & 0x3FFF));
+        }
+
+        if (!type.SequenceEqual("VP8 "u8))
+            return null;
+        var frame = Take(ref data, 10);
+        return new(BinaryPrimitives.ReadUInt16LittleEndian(frame[6..]) & 0x3FFF, BinaryPrimitives.ReadUInt16LittleEndian(frame[8..]) & 0x3FFF);
+    }
+
+    private static int Int24(ReadOnlySpan<byte> bytes) => bytes[0] | (bytes[1] << 8) | (bytes[2] << 16);
+
+    private static ReadOnlySpan<byte> Take(ref ReadOnlySpan<byte> bytes, uint length)
+    {
+        if (length > bytes.Length)
+            throw new InvalidDataException("it is cut short");
+        var taken = bytes[..(int)length];
+        bytes = bytes[(int)length..];
+        return taken;
+    }
+}
