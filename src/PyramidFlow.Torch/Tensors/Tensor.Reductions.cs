@@ -45,4 +45,11 @@ public sealed partial class Tensor
 
     /// <summary>True when all elements are true.</summary>
     public Tensor All() => Call("aten::all", this);
+
+    /// <summary>Whether no element is infinite or not a number; waits for the device.</summary>
+    public bool AllFinite()
+    {
+        using var scope = new TensorScope();
+        return IsFinite().All().Item() != 0;
+    }
 }

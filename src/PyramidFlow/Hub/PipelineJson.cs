@@ -18,16 +18,18 @@ internal sealed record PipelineJson(
     IReadOnlyList<int>? Steps = null,
     IReadOnlyList<int>? VideoSteps = null,
     double? Guidance = null,
-    double? VideoGuidance = null)
+    double? VideoGuidance = null,
+    int? MaxLatentFrames = null)
 {
     internal static PipelineJson Of(PipelineSettings s) => new(
         s.Latent.ImageShift, s.Latent.ImageScale, s.Latent.VideoShift, s.Latent.VideoScale, s.PromptSuffix, s.NegativePrompt,
-        s.Width, s.Height, s.Frames, s.FramesPerSecond, s.Steps, s.VideoSteps, s.Guidance, s.VideoGuidance);
+        s.Width, s.Height, s.Frames, s.FramesPerSecond, s.Steps, s.VideoSteps, s.Guidance, s.VideoGuidance,
+        s.MaxLatentFrames);
 
     internal PipelineSettings Over(PipelineSettings d) => new(
         new LatentNormalization(ImageShift ?? d.Latent.ImageShift, ImageScale ?? d.Latent.ImageScale,
             VideoShift ?? d.Latent.VideoShift, VideoScale ?? d.Latent.VideoScale),
         PromptSuffix ?? d.PromptSuffix, NegativePrompt ?? d.NegativePrompt, Width ?? d.Width, Height ?? d.Height,
         Frames ?? d.Frames, Fps ?? d.FramesPerSecond, Steps ?? d.Steps, VideoSteps ?? d.VideoSteps,
-        Guidance ?? d.Guidance, VideoGuidance ?? d.VideoGuidance);
+        Guidance ?? d.Guidance, VideoGuidance ?? d.VideoGuidance, MaxLatentFrames ?? d.MaxLatentFrames);
 }

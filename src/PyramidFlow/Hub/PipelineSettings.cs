@@ -15,6 +15,7 @@ namespace PyramidFlow.Hub;
 /// <param name="VideoSteps">The same for the later units.</param>
 /// <param name="Guidance">Guidance scale of the first unit; 0 is off.</param>
 /// <param name="VideoGuidance">Guidance scale of the later units.</param>
+/// <param name="MaxLatentFrames">Latent frames of the longest clip the checkpoint was trained on.</param>
 public sealed record PipelineSettings(
     LatentNormalization Latent,
     string PromptSuffix,
@@ -26,7 +27,8 @@ public sealed record PipelineSettings(
     IReadOnlyList<int> Steps,
     IReadOnlyList<int> VideoSteps,
     double Guidance,
-    double VideoGuidance)
+    double VideoGuidance,
+    int MaxLatentFrames = 16)
 {
     /// <summary>Name of the file at a checkpoint's root.</summary>
     public const string FileName = "pipeline.json";
@@ -36,17 +38,17 @@ public sealed record PipelineSettings(
     /// <param name="variant">Which checkpoint: <c>768p</c> and <c>image</c> have sizes of their own, all others 640x384.</param>
     public static PipelineSettings Released(ModelFamily family, string variant)
     {
-        var (width, height, frames, guidance) = variant switch
+        var (width, height, frames, guidance, longest) = variant switch
         {
-            "768p" => (1280, 768, 121, 9.0),
-            "image" => (1024, 1024, 1, 9.0),
-            _ => (640, 384, 121, 7.0),
+            "768p" => (1280, 768, 121, 9.0, 31),
+            "image" => (1024, 1024, 1, 9.0, 1),
+            _ => (640, 384, 121, 7.0, 16),
         };
         return new PipelineSettings(
             LatentNormalization.Released(family),
             ", hyper quality, Ultra HD, 8K",
             "cartoon style, worst quality, low quality, blurry, absolute black, absolute white, low res, extra limbs, extra digits, misplaced objects, mutated anatomy, monochrome, horror",
-            width, height, frames, 24, [20, 20, 20], [10, 10, 10], guidance, 5);
+            width, height, frames, 24, [20, 20, 20], [10, 10, 10], guidance, 5, longest);
     }
 
     /// <summary>Reads a <c>pipeline.json</c>; keys it leaves out keep their defaults.</summary>
@@ -73,7 +75,8 @@ public sealed record PipelineSettings(
     private void Check(string file)
     {
         ConfigFile.RequirePositive(file, ("image_scale", Latent.ImageScale), ("video_scale", Latent.VideoScale),
-            ("width", Width), ("height", Height), ("frames", Frames), ("fps", FramesPerSecond));
+            ("width", Width), ("height", Height), ("frames", Frames), ("fps", FramesPerSecond),
+            ("max_latent_frames", MaxLatentFrames));
         if (Frames % 8 != 1)
             throw ConfigFile.Fault(file, "frames", $"is {Frames}; it must be 1 more than a multiple of 8, such as {(Frames / 8 * 8) + 1}");
         foreach (var (key, steps) in (ReadOnlySpan<(string, IReadOnlyList<int>)>)[("steps", Steps), ("video_steps", VideoSteps)])

@@ -15,15 +15,15 @@ public static class FrameBytes
         return bytes.Permute(1, 2, 3, 0).ToArray<byte>();                                            // [t, h, w, 3]
     }
 
-    /// <summary>Bytes of one frame as pixels.</summary>
-    /// <param name="rgb">height x width x 3 bytes.</param>
+    /// <summary>Bytes of frames as pixels.</summary>
+    /// <param name="rgb">frames x height x width x 3 bytes.</param>
     /// <param name="width">Pixels.</param>
     /// <param name="height">Pixels.</param>
-    /// <returns>Float32 [1, 3, 1, height, width].</returns>
+    /// <returns>Float32 [1, 3, frames, height, width].</returns>
     public static Tensor ToPixels(ReadOnlySpan<byte> rgb, int width, int height)
     {
         using var scope = new TensorScope();
-        var bytes = Tensor.From(rgb, 1, height, width, 3).To(ElementType.Float32);
-        return scope.Keep((bytes / 127.5 - 1).Permute(0, 3, 1, 2).Unsqueeze(2).Contiguous());
+        var bytes = Tensor.From(rgb, 1, rgb.Length / (3L * width * height), height, width, 3).To(ElementType.Float32);
+        return scope.Keep((bytes / 127.5 - 1).Permute(0, 4, 1, 2, 3).Contiguous());
     }
 }

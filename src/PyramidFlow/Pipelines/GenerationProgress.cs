@@ -9,7 +9,7 @@ public enum GenerationPhase
     /// <summary>Encoding the prompt.</summary>
     EncodingText,
 
-    /// <summary>Encoding the first frame.</summary>
+    /// <summary>Encoding the picture or video that is gone on from.</summary>
     EncodingImage,
 
     /// <summary>Denoising a unit.</summary>
@@ -28,4 +28,11 @@ public enum GenerationPhase
 /// <param name="Step">Steps of the stage done.</param>
 /// <param name="Steps">Steps of the stage.</param>
 /// <param name="Fraction">Share of the whole work done, 0 to 1, weighed by tokens.</param>
-public sealed record GenerationProgress(GenerationPhase Phase, int Unit, int Units, int Stage, int Stages, int Step, int Steps, double Fraction);
+public sealed record GenerationProgress(GenerationPhase Phase, int Unit, int Units, int Stage, int Stages, int Step, int Steps, double Fraction)
+{
+    /// <summary>Clip at work, from 0.</summary>
+    public int Item { get; init; }
+
+    /// <summary>Number of clips of the run.</summary>
+    public int Items { get; init; } = 1;
+}

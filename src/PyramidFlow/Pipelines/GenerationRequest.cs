@@ -5,13 +5,16 @@ namespace PyramidFlow.Pipelines;
 /// <summary>What to generate. A value that is left null takes the checkpoint's own default (<see cref="PipelineSettings"/>).</summary>
 public sealed record GenerationRequest
 {
-    /// <summary>What is to be seen; may be empty only with an <see cref="Image"/>.</summary>
+    /// <summary>What is to be seen; may be empty only with an <see cref="Image"/>, <see cref="Video"/> or <see cref="Latents"/>.</summary>
     public required string Prompt { get; init; }
+
+    /// <summary>Other prompts from later times on, in order.</summary>
+    public IReadOnlyList<PromptChange> Schedule { get; init; } = [];
 
     /// <summary>What guidance steers away from.</summary>
     public string? NegativePrompt { get; init; }
 
-    /// <summary>Text put after the prompt.</summary>
+    /// <summary>Text put after every prompt.</summary>
     public string? PromptSuffix { get; init; }
 
     /// <summary>Pixels, a multiple of 8 (VAE) x 2 (patch) x 2^(stages - 1).</summary>
@@ -20,8 +23,14 @@ public sealed record GenerationRequest
     /// <summary>Pixels, likewise.</summary>
     public int? Height { get; init; }
 
-    /// <summary>Frames, 1 + a multiple of 8 x frames per unit; 1 is a still image.</summary>
+    /// <summary>
+    /// Frames, 1 + a multiple of 8 x frames per unit; 1 is a still image, and an <see cref="Image"/> is counted. After a
+    /// given <see cref="Video"/> or <see cref="Latents"/> it counts the new frames only: a multiple of 8 x frames per unit.
+    /// </summary>
     public int? Frames { get; init; }
+
+    /// <summary>The same as time, in place of <see cref="Frames"/>; the nearest possible length is taken (<see cref="VideoLength"/>).</summary>
+    public double? Seconds { get; init; }
 
     /// <summary>Steps in each stage for the first unit, lowest resolution first.</summary>
     public IReadOnlyList<int>? Steps { get; init; }
@@ -47,10 +56,31 @@ public sealed record GenerationRequest
     /// <summary>Seed of all draws.</summary>
     public ulong Seed { get; init; }
 
+    /// <summary>How many clips to make, one after another; number i is what the request gives alone with seed <see cref="Seed"/> + i.</summary>
+    public int Count { get; init; } = 1;
+
+    /// <summary>
+    /// Most latent frames that a unit looks back at, so that the time per unit stays flat. Null is off for clips as long as the
+    /// checkpoint was trained on and else what fits its training; 0 is off.
+    /// </summary>
+    public int? HistoryWindow { get; init; }
+
     /// <summary>First frame to go on from (image to video), already of the request's size; interleaved RGB bytes.</summary>
     public ReadOnlyMemory<byte>? Image { get; init; }
 
-    /// <summary>Whether the image's latents are drawn from what the VAE gives, as the released system does, and not its mean.</summary>
+    /// <summary>
+    /// Frames to go on from, already of the request's size; interleaved RGB bytes. Where they are not 1 + a multiple of 8, the
+    /// last ones that are count.
+    /// </summary>
+    public ReadOnlyMemory<byte>? Video { get; init; }
+
+    /// <summary>Latents to go on from, of this checkpoint; they say the size too.</summary>
+    public LatentClip? Latents { get; init; }
+
+    /// <summary>Whether only the frames after those of <see cref="Video"/> or <see cref="Latents"/> come out, and not these too.</summary>
+    public bool NewFramesOnly { get; init; }
+
+    /// <summary>Whether latents of given pictures are drawn from what the VAE gives, as the released system does, and not its mean.</summary>
     public bool SampleImage { get; init; }
 
     /// <summary>Fills in the checkpoint's defaults and checks every value. No weights are needed.</summary>

@@ -15,24 +15,31 @@ public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
     private readonly Work work;
     private readonly CancellationToken[] cancels;
 
-    internal GenerationRun(GenerationSettings settings, SemaphoreSlim gate, Work work, params CancellationToken[] cancels)
+    internal GenerationRun(IReadOnlyList<GenerationSettings> items, SemaphoreSlim gate, Work work, params CancellationToken[] cancels)
     {
-        Settings = settings;
+        Items = items;
+        Warnings = Known();
         (this.gate, this.work, this.cancels) = (gate, work, cancels);
     }
 
     /// <summary>Makes the frames.</summary>
-    /// <param name="settings">What to make.</param>
+    /// <param name="items">What to make.</param>
     /// <param name="warn">Takes sentences for the user.</param>
     /// <param name="write">Takes finished frames; waits while the reader is behind.</param>
     /// <param name="cancel">Stops it within one step.</param>
-    internal delegate void Work(GenerationSettings settings, Action<string> warn, Action<VideoChunk> write, CancellationToken cancel);
+    internal delegate void Work(IReadOnlyList<GenerationSettings> items, Action<string> warn, Action<VideoChunk> write, CancellationToken cancel);
 
-    /// <summary>What is made, every value filled in.</summary>
-    public GenerationSettings Settings { get; }
+    /// <summary>The videos that are made, every value filled in; each with its own seed.</summary>
+    public IReadOnlyList<GenerationSettings> Items { get; }
 
-    /// <summary>Sentences for the user, such as that the prompt was cut; complete once the first frames are there.</summary>
-    public IReadOnlyList<string> Warnings { get; private set; } = [];
+    /// <summary>The first of <see cref="Items"/>.</summary>
+    public GenerationSettings Settings => Items[0];
+
+    /// <summary>
+    /// Sentences for the user, each once. Those that follow from the request are there from the start; others, such as that the
+    /// prompt was cut, come while it runs.
+    /// </summary>
+    public IReadOnlyList<string> Warnings { get; private set; }
 
     /// <inheritdoc/>
     public async IAsyncEnumerator<VideoChunk> GetAsyncEnumerator(CancellationToken cancellationToken = default)
@@ -68,8 +75,8 @@ public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
         Exception? fault = null;
         try
         {
-            Warnings = [];
-            work(Settings, warning => Warnings = [.. Warnings, warning], chunk => writer.WriteAsync(chunk, cancel).AsTask().GetAwaiter().GetResult(), cancel);
+            Warnings = Known();
+            work(Items, warning => Warnings = [.. Warnings.Append(warning).Distinct()], chunk => writer.WriteAsync(chunk, cancel).AsTask().GetAwaiter().GetResult(), cancel);
         }
         catch (Exception e)
         {
@@ -78,4 +85,6 @@ public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
 
         writer.Complete(fault);
     }
+
+    private IReadOnlyList<string> Known() => [.. Items.SelectMany(item => item.Warnings).Distinct()];
 }

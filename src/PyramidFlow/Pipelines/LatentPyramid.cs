@@ -32,25 +32,33 @@ public static class LatentPyramid
     public static Tensor Double(Tensor x) => PerFrame(x, f => f.InterpolateNearest(2 * f.Size(2), 2 * f.Size(3)));
 
     /// <summary>Condition clips of a unit at one stage, oldest first; see <see cref="HistoryRanges"/>.</summary>
-    /// <param name="pyramid">Latents of all units so far, from <see cref="Build"/>.</param>
-    /// <param name="unit">Number of the unit to come, 1 or more; 1 + (unit - 1) * framesPerUnit frames lie before it.</param>
+    /// <param name="pyramid">Latents of a clip, from <see cref="Build"/>.</param>
+    /// <param name="unit">Number of the unit, 1 or more; 1 + (unit - 1) * framesPerUnit frames lie before it.</param>
     /// <param name="stage">Stage of the unit.</param>
     /// <param name="framesPerUnit">Latent frames of a unit.</param>
     public static List<Tensor> History(IReadOnlyList<Tensor> pyramid, int unit, int stage, int framesPerUnit) =>
-        [.. HistoryRanges(unit, stage, framesPerUnit).Select(clip => pyramid[clip.Level].Narrow(2, clip.Start, clip.Count))];
+        HistoryAfter(pyramid, 1 + ((long)(unit - 1) * framesPerUnit), stage, framesPerUnit);
+
+    /// <summary>Condition clips of what follows the first latent frames at one stage, oldest first.</summary>
+    /// <param name="pyramid">Latents, from <see cref="Build"/>.</param>
+    /// <param name="frames">How many of their frames lie before.</param>
+    /// <param name="stage">Stage of the unit.</param>
+    /// <param name="framesPerUnit">Latent frames of a unit.</param>
+    public static List<Tensor> HistoryAfter(IReadOnlyList<Tensor> pyramid, long frames, int stage, int framesPerUnit) =>
+        [.. HistoryRanges(frames, stage, framesPerUnit).Select(clip => pyramid[clip.Level].Narrow(2, clip.Start, clip.Count))];
 
     /// <summary>
     /// Which frames, at which stage's resolution, a unit is conditioned on, oldest first: going back in time the resolution
     /// drops one stage per unit, and all that is older stays at the lowest one, as a single clip.
     /// </summary>
-    /// <param name="unit">Number of the unit to come, 1 or more.</param>
+    /// <param name="frames">Latent frames before the unit; none for the first.</param>
     /// <param name="stage">Stage of the unit.</param>
-    /// <param name="framesPerUnit">Latent frames of a unit; the first has one, whatever the others have.</param>
-    public static IReadOnlyList<(int Level, long Start, long Count)> HistoryRanges(int unit, int stage, int framesPerUnit)
+    /// <param name="framesPerUnit">Latent frames of a unit; the oldest one may have fewer.</param>
+    public static IReadOnlyList<(int Level, long Start, long Count)> HistoryRanges(long frames, int stage, int framesPerUnit)
     {
-        var end = 1 + ((long)(unit - 1) * framesPerUnit);
+        var end = frames;
         var clips = new List<(int Level, long Start, long Count)>();
-        for (var level = stage; clips.Count == 0 || (level > 0 && clips.Count < unit); level--)
+        for (var level = stage; end > 0 && (level > 0 || clips.Count == 0); level--)
         {
             var start = Math.Max(0, end - framesPerUnit);
             clips.Add((level, start, end - start));

@@ -12,7 +12,8 @@ namespace PyramidFlow.Pipelines;
 /// <param name="Text">Encodes prompts.</param>
 /// <param name="Transformer">Predicts velocities.</param>
 /// <param name="Vae">Decodes latents.</param>
-internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Transformer, CausalVideoVae Vae) : IDisposable
+/// <param name="Wider">What to go over to when numbers overflow; null where the element type has the range of float32.</param>
+internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Transformer, CausalVideoVae Vae, WiderModels? Wider) : IDisposable
 {
     private const int Scale = 8;
 
@@ -40,15 +41,19 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
         CheckVae(vaeFolder.ConfigFile, vaeConfig, transformerConfig);
         var device = options.Device ?? Device.Cpu;
         var type = options.Type ?? (device.Type == DeviceType.Cpu ? ElementType.Float32 : ElementType.BFloat16);
+        if (type == ElementType.Float16 && device.Type == DeviceType.Cpu)
+            throw new ArgumentException("float16 is for GPUs, CPUs have no arithmetic for it: use bfloat16 or float32");
+        options.Tiles?.Check(Scale);
+        var loader = new ModelLoader(folder, options.Variant, device, transformerConfig, vaeConfig);
         var loaded = new List<IDisposable>();
         try
         {
             Report();
-            var text = Add(PromptEncoder.Load(folder, type, device));
+            var text = Add(loader.Text(type));
             CheckText(folder, text, transformerConfig);
-            var transformer = Add(Fill(transformerConfig.Build(), transformerFolder));
-            var vae = Add(Fill(new CausalVideoVae(vaeConfig), vaeFolder));
-            return new PipelineModels(text, transformer, vae);
+            var transformer = Add(loader.Transformer(type));
+            var vae = Add(loader.Vae(type));
+            return new PipelineModels(text, transformer, vae, type == ElementType.Float16 ? new WiderModels(loader, device) : null);
         }
         catch
         {
@@ -65,14 +70,6 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
             Report();
             return model;
         }
-
-        T Fill<T>(T model, ComponentFolder component)
-            where T : Module
-        {
-            using var source = component.OpenWeights();
-            model.Load(source, type, device);
-            return model;
-        }
     }
 
     /// <inheritdoc/>
@@ -81,6 +78,7 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
         Text.Dispose();
         Transformer.Dispose();
         Vae.Dispose();
+        Wider?.Dispose();
     }
 
     private static void CheckVae(string file, CausalVideoVaeConfig vae, ITransformerConfig transformer)

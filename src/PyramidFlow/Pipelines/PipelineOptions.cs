@@ -25,6 +25,12 @@ public sealed record PipelineOptions
     /// <summary>Decodes and encodes parts of the frames one after another: less memory, another picture near the seams; null whole ones.</summary>
     public TileOptions? Tiles { get; init; }
 
+    /// <summary>Frames that the VAE encodes at a time, a multiple of 8 (the first time one more): less memory, the same latents.</summary>
+    public int EncodeWindow { get; init; } = 32;
+
+    /// <summary>Latent frames that the VAE decodes at a time (the first time one more): less memory, the same frames.</summary>
+    public int DecodeWindow { get; init; } = 4;
+
     /// <summary>Takes warnings, such as that a prompt was cut; null drops them (they stand in <see cref="GenerationRun.Warnings"/> too).</summary>
     public ILogger? Logger { get; init; }
 }

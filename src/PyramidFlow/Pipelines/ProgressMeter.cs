@@ -2,17 +2,19 @@ namespace PyramidFlow.Pipelines;
 
 /// <summary>Turns what has been done into reports with a share of the whole; a step weighs as many tokens as it looks at.</summary>
 /// <param name="plan">The clip.</param>
-/// <param name="fromImage">Whether the first unit is given.</param>
+/// <param name="isGiven">Whether the first unit is given.</param>
 /// <param name="decodes">Whether units are decoded too.</param>
+/// <param name="item">Which clip of the run.</param>
+/// <param name="items">Clips of the run; they count as equally long.</param>
 /// <param name="target">Takes the reports.</param>
-internal sealed class ProgressMeter(SamplingPlan plan, bool fromImage, bool decodes, IProgress<GenerationProgress>? target)
+internal sealed class ProgressMeter(SamplingPlan plan, bool isGiven, bool decodes, int item, int items, IProgress<GenerationProgress>? target)
     : IProgress<SamplerStep>
 {
     // Decoding a latent frame costs about as much as this many guided steps on it, at the released models' sizes.
     private const double DecodeSteps = 5;
 
     private readonly double total = Enumerable.Range(0, plan.Units)
-        .Sum(unit => (fromImage && unit == 0 ? 0 : Enumerable.Range(0, plan.Stages).Sum(stage => (double)plan.StepsOf(unit)[stage] * plan.Tokens(unit, stage)))
+        .Sum(unit => (isGiven && unit == 0 ? 0 : Enumerable.Range(0, plan.Stages).Sum(stage => (double)plan.StepsOf(unit)[stage] * plan.Tokens(unit, stage)))
             + (decodes ? DecodeWeight(plan, unit) : 0));
 
     private double done;
@@ -37,5 +39,9 @@ internal sealed class ProgressMeter(SamplingPlan plan, bool fromImage, bool deco
     private static double DecodeWeight(SamplingPlan plan, int unit) => DecodeSteps * plan.SizeOf(unit, plan.Stages - 1).Tokens;
 
     private void Send(GenerationPhase phase, int unit, int stage, int step, int steps) =>
-        target?.Report(new GenerationProgress(phase, unit, plan.Units, stage, plan.Stages, step, steps, Math.Min(1, done / total)));
+        target?.Report(new GenerationProgress(phase, unit, plan.Units, stage, plan.Stages, step, steps, (item + Math.Min(1, done / total)) / items)
+        {
+            Item = item,
+            Items = items,
+        });
 }

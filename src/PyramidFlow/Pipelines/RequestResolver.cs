@@ -1,37 +1,43 @@
-using System.Globalization;
 using PyramidFlow.Hub;
 using PyramidFlow.Transformers;
+using static PyramidFlow.Pipelines.RequestText;
 
 namespace PyramidFlow.Pipelines;
 
 /// <summary>Fills in and checks requests. What a VAE of the released family does is fixed here: 8x in space and time.</summary>
 internal static class RequestResolver
 {
-    private const int Scale = 8;
+    private const int Scale = VideoLength.Scale;
 
     internal static GenerationSettings Resolve(GenerationRequest request, PipelineSettings settings)
     {
         var stages = settings.Steps.Count;
-        var prompt = Prompt(request, settings);
         var multiple = Scale * Patches.Size << (stages - 1);
-        var width = Size("width", request.Width ?? settings.Width, multiple);
-        var height = Size("height", request.Height ?? settings.Height, multiple);
-        var frames = Frames(request, settings);
-        CheckImage(request, width, height, frames);
-        var units = 1 + ((frames - 1) / (Scale * request.FramesPerUnit));
+        var width = Size("width", request.Width ?? request.Latents?.Width * Scale ?? settings.Width, multiple);
+        var height = Size("height", request.Height ?? request.Latents?.Height * Scale ?? settings.Height, multiple);
+        if (request.Count < 1)
+            throw new ArgumentException(Invariant($"{request.Count} clips are none: use 1 or more"));
+        CheckGiven(request, settings, width, height);
+        var length = ClipLength.Of(request, settings, width, height);
         var sampling = new SamplingPlan(height / Scale, width / Scale, request.FramesPerUnit,
             Steps("steps", request.Steps ?? settings.Steps, stages),
             Steps("video steps", request.VideoSteps ?? settings.VideoSteps, stages),
-            Guidance(request, settings, units));
-        return new GenerationSettings(prompt, request.NegativePrompt ?? settings.NegativePrompt, width, height, frames, request.Seed,
-            sampling, request.Image, request.SampleImage);
-    }
-
-    private static string Prompt(GenerationRequest request, PipelineSettings settings)
-    {
-        if (string.IsNullOrWhiteSpace(request.Prompt) && request.Image is null)
-            throw new ArgumentException("the prompt is empty: say what is to be seen, or give an image to go on from");
-        return request.Prompt + (request.PromptSuffix ?? settings.PromptSuffix);
+            Guidance(request, settings, length))
+        {
+            First = length.First,
+            Window = length.Window,
+        };
+        return new GenerationSettings(PromptPlan.Of(request, settings, length), request.NegativePrompt ?? settings.NegativePrompt,
+            width, height, length.Made + (request.NewFramesOnly ? 0 : length.Given), request.Seed, sampling)
+        {
+            Image = request.Image,
+            Video = request.Video,
+            HistoryFrames = length.History,
+            Latents = request.Latents,
+            NewFramesOnly = request.NewFramesOnly,
+            SampleImage = request.SampleImage,
+            Warnings = [.. SizeWarnings(settings, width, height), .. length.Warnings],
+        };
     }
 
     private static int Size(string what, int value, int multiple)
@@ -43,27 +49,29 @@ internal static class RequestResolver
             : throw new ArgumentException(Invariant($"{what} {value} is not a multiple of {multiple}: use {Either(below, above)}"));
     }
 
-    private static int Frames(GenerationRequest request, PipelineSettings settings)
+    private static IEnumerable<string> SizeWarnings(PipelineSettings settings, int width, int height)
     {
-        if (request.FramesPerUnit is < 1 or > 1024)
-            throw new ArgumentException(Invariant($"{request.FramesPerUnit} latent frames per unit are not 1 to 1024: use 1"));
-        var frames = request.Frames ?? settings.Frames;
-        var multiple = Scale * request.FramesPerUnit;
-        if (frames < 1)
-            throw new ArgumentException(Invariant($"{frames} frames are no video: use 1 for a picture, or {1 + multiple} and more"));
-        var below = 1 + ((frames - 1L) / multiple * multiple);
-        return frames == below ? frames
-            : throw new ArgumentException(Invariant($"{frames} frames are not 1 more than a multiple of {multiple}: use {below} or {below + multiple}"));
+        if ((width, height) != (settings.Width, settings.Height))
+            yield return Invariant($"this checkpoint was trained on {settings.Width}x{settings.Height}: {width}x{height} may look worse");
     }
 
-    private static void CheckImage(GenerationRequest request, int width, int height, int frames)
+    private static void CheckGiven(GenerationRequest request, PipelineSettings settings, int width, int height)
     {
-        if (request.Image is not { } image)
+        var frame = 3L * width * height;
+        if (new[] { request.Image is not null, request.Video is not null, request.Latents is not null }.Count(given => given) > 1)
+            throw new ArgumentException("an image, a video and latents to go on from exclude each other: give one of them");
+        if (request.NewFramesOnly && request.Video is null && request.Latents is null)
+            throw new ArgumentException("only new frames are asked for, but there is no video to go on from: give one, or leave this out");
+        if (request.Image is { } image && image.Length != frame)
+            throw new ArgumentException(Invariant($"the image has {image.Length} bytes where {width}x{height} RGB pixels are {frame}: bring it to that size"));
+        if (request.Video is { } video && (video.Length == 0 || video.Length % frame != 0))
+            throw new ArgumentException(Invariant($"the video has {video.Length} bytes, which are not whole frames of {frame} for {width}x{height} RGB pixels: bring its frames to that size"));
+        if (request.Latents is not { } latents)
             return;
-        if (image.Length != 3L * width * height)
-            throw new ArgumentException(Invariant($"the image has {image.Length} bytes where {width}x{height} RGB pixels are {3L * width * height}: bring it to that size"));
-        if (frames == 1)
-            throw new ArgumentException(Invariant($"the image is the first frame, so 1 frame leaves nothing to make: use {1 + (Scale * request.FramesPerUnit)} frames or more"));
+        if ((latents.Width * Scale, latents.Height * Scale) != (width, height))
+            throw new ArgumentException(Invariant($"the latents are those of {latents.Width * Scale}x{latents.Height * Scale} pixels, not {width}x{height}: leave the size out"));
+        if (latents.Normalization != settings.Latent)
+            throw new ArgumentException("the latents are those of another model: use the one they were made with");
     }
 
     private static int[] Steps(string what, IReadOnlyList<int> steps, int stages)
@@ -79,25 +87,21 @@ internal static class RequestResolver
         return [.. steps];
     }
 
-    private static double?[] Guidance(GenerationRequest request, PipelineSettings settings, int units)
+    private static double?[] Guidance(GenerationRequest request, PipelineSettings settings, ClipLength length)
     {
         var first = Scaled("guidance", request.Guidance ?? settings.Guidance);
         var later = Scaled("video guidance", request.VideoGuidance ?? settings.VideoGuidance);
         if (request.LinearGuidance is not { } linear)
-            return [.. Enumerable.Range(0, units).Select(unit => Switch(unit == 0 ? first : later))];
+            return [.. Enumerable.Range(0, length.Units).Select(unit => Switch(unit == 0 ? first : later))];
         Scaled("the minimum of linear guidance", linear.Minimum);
         Scaled("the alpha of linear guidance", linear.Alpha);
-        return [.. Enumerable.Range(0, units).Select(unit => Switch(first == 0 ? 0 : Math.Max(first - (linear.Alpha * unit), linear.Minimum)))];
+        // Given latents count as the units they would have been made in.
+        var before = (length.First - 2 + request.FramesPerUnit) / request.FramesPerUnit;
+        return [.. Enumerable.Range(before, length.Units).Select(unit => Switch(first == 0 ? 0 : Math.Max(first - (linear.Alpha * unit), linear.Minimum)))];
 
         static double? Switch(double scale) => scale > 0 ? scale : null;
     }
 
     private static double Scaled(string what, double value) => value >= 0 && double.IsFinite(value) ? value
         : throw new ArgumentException(Invariant($"{what} {value} is not 0 or more: use 0 to turn it off, or such as 7"));
-
-    private static string Count(int count, string what) => Invariant($"{count} {what}{(count == 1 ? "" : "s")}");
-
-    private static string Either(long below, long above) => below > 0 ? Invariant($"{below} or {above}") : Invariant($"{above}");
-
-    private static string Invariant(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 }

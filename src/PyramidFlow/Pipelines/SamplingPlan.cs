@@ -12,17 +12,26 @@ namespace PyramidFlow.Pipelines;
 public sealed record SamplingPlan(int Height, int Width, int FramesPerUnit, IReadOnlyList<int> Steps, IReadOnlyList<int> VideoSteps,
     IReadOnlyList<double?> Guidance)
 {
-    /// <summary>Number of units; the first has one latent frame.</summary>
+    /// <summary>Latent frames of the first unit: 1, or as many as are given to go on from.</summary>
+    public int First { get; init; } = 1;
+
+    /// <summary>Most latent frames of history that a unit looks at; null is all.</summary>
+    public int? Window { get; init; }
+
+    /// <summary>Number of units.</summary>
     public int Units => Guidance.Count;
 
     /// <summary>Number of stages.</summary>
     public int Stages => Steps.Count;
 
     /// <summary>Latent frames of the whole clip.</summary>
-    public int Frames => 1 + ((Units - 1) * FramesPerUnit);
+    public int Frames => First + ((Units - 1) * FramesPerUnit);
 
     /// <summary>Latent frames of a unit.</summary>
-    public int FramesOf(int unit) => unit == 0 ? 1 : FramesPerUnit;
+    public int FramesOf(int unit) => unit == 0 ? First : FramesPerUnit;
+
+    /// <summary>Latent frames that a unit looks back at.</summary>
+    public int HistoryOf(int unit) => unit == 0 ? 0 : Math.Min(First + ((unit - 1) * FramesPerUnit), Window ?? int.MaxValue);
 
     /// <summary>Steps of each stage of a unit.</summary>
     public IReadOnlyList<int> StepsOf(int unit) => unit == 0 ? Steps : VideoSteps;
@@ -33,7 +42,7 @@ public sealed record SamplingPlan(int Height, int Width, int FramesPerUnit, IRea
     /// <summary>Tokens of history and unit together: what a step costs.</summary>
     public long Tokens(int unit, int stage)
     {
-        var history = unit == 0 ? [] : LatentPyramid.HistoryRanges(unit, stage, FramesPerUnit);
+        var history = LatentPyramid.HistoryRanges(HistoryOf(unit), stage, FramesPerUnit);
         return SizeOf(unit, stage).Tokens + history.Sum(clip => Size(clip.Count, clip.Level).Tokens);
     }
 

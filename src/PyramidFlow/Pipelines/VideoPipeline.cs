@@ -26,7 +26,7 @@ public sealed partial class VideoPipeline : IDisposable
             Stages = stages,
             StageRange = [.. Enumerable.Range(0, stages + 1).Select(i => (double)i / stages)],
         });
-        sampler = new PyramidSampler(models.Transformer, scheduler, options.Sampler);
+        sampler = new PyramidSampler(models.Transformer, scheduler, options.Sampler, models.Wider is { } wider ? wider.Transformer : null);
     }
 
     /// <summary>The checkpoint's defaults, for <see cref="GenerationRequest.Resolve"/>.</summary>
@@ -56,38 +56,53 @@ public sealed partial class VideoPipeline : IDisposable
         }
     }
 
-    /// <summary>Makes a video; nothing is done before it is enumerated.</summary>
+    /// <summary>Makes a video, or as many as the request asks for; nothing is done before it is enumerated.</summary>
     /// <param name="request">What to make.</param>
     /// <param name="progress">Told after every step, on the working thread.</param>
     /// <param name="cancel">Looked at before every step.</param>
     /// <returns>Frames of each unit, as soon as they are there.</returns>
     /// <exception cref="ArgumentException">A value is impossible.</exception>
-    public GenerationRun GenerateAsync(GenerationRequest request, IProgress<GenerationProgress>? progress = null, CancellationToken cancel = default)
+    public GenerationRun GenerateAsync(GenerationRequest request, IProgress<GenerationProgress>? progress = null, CancellationToken cancel = default) =>
+        GenerateAsync([request], progress, cancel);
+
+    /// <summary>
+    /// Makes videos one after another, each as it would be alone; a text that several have in common is encoded once. Several
+    /// prompts with one negative prompt are <c>prompts.Select(prompt => request with { Prompt = prompt })</c>.
+    /// </summary>
+    /// <param name="requests">What to make, at least one; all are checked before the first is begun.</param>
+    /// <param name="progress">Told after every step, on the working thread.</param>
+    /// <param name="cancel">Looked at before every step.</param>
+    /// <returns>Frames of each unit, as soon as they are there; <see cref="VideoChunk.Item"/> says of which video.</returns>
+    /// <exception cref="ArgumentException">A value is impossible, or there is no request.</exception>
+    public GenerationRun GenerateAsync(IReadOnlyList<GenerationRequest> requests, IProgress<GenerationProgress>? progress = null,
+        CancellationToken cancel = default)
     {
         ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
-        return new GenerationRun(request.Resolve(Settings), gate, (settings, warn, write, stop) => Generate(settings, progress, warn, write, stop), cancel, closing.Token);
+        if (requests.Count == 0)
+            throw new ArgumentException("there is nothing to make: give at least one request");
+        return new GenerationRun([.. requests.SelectMany(Items)], gate, (items, warn, write, stop) => Generate(items, progress, warn, write, stop),
+            cancel, closing.Token);
     }
 
-    /// <summary>Makes latents on this thread and decodes nothing.</summary>
+    /// <summary>Makes latents on this thread and decodes nothing, unless a history window needs it.</summary>
     /// <param name="request">What to make.</param>
     /// <param name="progress">Told after every step.</param>
     /// <param name="cancel">Looked at before every step.</param>
-    /// <returns>Normalised latents [1, c, t, h/8, w/8], as the transformer sees them, on its device.</returns>
+    /// <returns>Normalised latents [count, c, t, h/8, w/8], as the transformer sees them, on its device; given ones among them.</returns>
     /// <exception cref="ArgumentException">A value is impossible.</exception>
     public Tensor GenerateLatents(GenerationRequest request, IProgress<GenerationProgress>? progress = null, CancellationToken cancel = default)
     {
         ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
-        var settings = request.Resolve(Settings);
+        var items = Items(request).ToList();
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel, closing.Token);
         gate.Wait(stop.Token);
         try
         {
             using var noGrad = NoGrad.Begin();
             using var scope = new TensorScope();
-            var meter = new ProgressMeter(settings.Sampling, settings.Image is not null, decodes: false, progress);
-            var units = new List<Tensor>();
-            Sample(settings, meter, Log, (_, unit) => units.Add(unit.Clone()), stop.Token);
-            return scope.Keep(Tensor.Cat([.. units], 2));
+            using var maker = new ClipMaker(models, Settings.Latent, options, sampler, Log, progress);
+            var clips = items.Select((item, i) => Latents(maker, item, i, items.Count, stop.Token)).ToList();
+            return scope.Keep(Tensor.Cat([.. clips], 0));
         }
         finally
         {
@@ -96,17 +111,29 @@ public sealed partial class VideoPipeline : IDisposable
     }
 
     /// <summary>Decodes latents all at once, on this thread.</summary>
-    /// <param name="latents">From <see cref="GenerateLatents"/>, [1, c, t, h/8, w/8].</param>
-    /// <returns>Interleaved RGB bytes, frame after frame.</returns>
+    /// <param name="latents">From <see cref="GenerateLatents"/>, [count, c, t, h/8, w/8].</param>
+    /// <returns>Interleaved RGB bytes, frame after frame, clip after clip.</returns>
     public byte[] Decode(Tensor latents)
     {
         ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
         gate.Wait(closing.Token);
         try
         {
+            using var noGrad = NoGrad.Begin();
             using var scope = new TensorScope();
-            using var decoder = new UnitDecoder(models.Vae, Settings.Latent, options.Tiles);
-            return FrameBytes.Of(decoder.Decode(latents).Select(0, 0));
+            using var frames = new MemoryStream();
+            foreach (var clip in latents.Chunk(latents.Size(0), 0))
+            {
+                using var decoder = new UnitDecoder(models.Vae, Settings.Latent, options.Tiles, models.Wider is { } wider ? wider.Vae : null, Log);
+                for (long start = 0, end = options.DecodeWindow + 1; start < clip.Size(2); (start, end) = (end, end + options.DecodeWindow))
+                {
+                    using var inner = new TensorScope();
+                    var piece = clip.Narrow(2, start, Math.Min(end, clip.Size(2)) - start).To(models.Type).To(models.Device);
+                    frames.Write(FrameBytes.Of(decoder.Decode(piece).Select(0, 0)));
+                }
+            }
+
+            return frames.ToArray();
         }
         finally
         {
@@ -125,71 +152,37 @@ public sealed partial class VideoPipeline : IDisposable
         gate.Release();
     }
 
-    private void Generate(GenerationSettings settings, IProgress<GenerationProgress>? progress, Action<string> warn, Action<VideoChunk> write, CancellationToken cancel)
+    private void Generate(IReadOnlyList<GenerationSettings> items, IProgress<GenerationProgress>? progress, Action<string> warn, Action<VideoChunk> write,
+        CancellationToken cancel)
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
-        using var decoder = new UnitDecoder(models.Vae, Settings.Latent, options.Tiles);
-        var meter = new ProgressMeter(settings.Sampling, settings.Image is not null, decodes: true, progress);
-        var frame = 0;
-        Sample(settings, meter, warning => { Log(warning); warn(warning); }, Decode, cancel);
+        using var maker = new ClipMaker(models, Settings.Latent, options, sampler, warning => { Log(warning); warn(warning); }, progress);
+        foreach (var (i, item) in items.Index())
+            maker.Make(item, i, items.Count, write, null, cancel);
+    }
 
-        void Decode(int unit, Tensor latents)
+    private static Tensor Latents(ClipMaker maker, GenerationSettings item, int number, int count, CancellationToken cancel)
+    {
+        var units = new List<Tensor>();
+        try
         {
-            using var inner = new TensorScope();
-            meter.Begin(GenerationPhase.Decoding, unit);
-            var frames = decoder.Decode(latents).Select(0, 0);                                       // [3, t, h, w]
-            var count = (int)frames.Size(1);
-            var chunk = new VideoChunk(frame, count, settings.Width, settings.Height, FrameBytes.Of(frames));
-            frame += count;
-            meter.Decoded(unit);
-            write(chunk);
+            maker.Make(item, number, count, null, unit => units.Add(TensorScope.Detach(unit.Clone())), cancel);
+            return Tensor.Cat([.. units], 2);
+        }
+        finally
+        {
+            units.ForEach(unit => unit.Dispose());
         }
     }
 
-    private void Sample(GenerationSettings settings, ProgressMeter meter, Action<string> warn, Action<int, Tensor> done, CancellationToken cancel)
+    private IEnumerable<GenerationSettings> Items(GenerationRequest request)
     {
-        using var noise = new SeededNoise(settings.Seed);
-        cancel.ThrowIfCancellationRequested();
-        meter.Begin(GenerationPhase.EncodingText);
-        var text = Encode(settings, warn);
-        cancel.ThrowIfCancellationRequested();
-        Tensor? image = null;
-        if (settings.Image is { } bytes)
-        {
-            meter.Begin(GenerationPhase.EncodingImage);
-            image = Encode(bytes.Span, settings, noise);
-        }
-
-        meter.Begin(GenerationPhase.Denoising, image is null ? 0 : 1);
-        var unit = 0;
-        foreach (var latents in sampler.Clip(settings.Sampling, text, noise, image, meter, cancel))
-        {
-            using (latents)
-                done(unit++, latents);
-            if (unit < settings.Sampling.Units)
-                meter.Begin(GenerationPhase.Denoising, unit);
-        }
-    }
-
-    private GuidedText Encode(GenerationSettings settings, Action<string> warn)
-    {
-        var prompt = models.Text.Encode([settings.Prompt]);
-        var negative = settings.IsGuided ? models.Text.Encode([settings.NegativePrompt]) : null;
-        foreach (var warning in prompt.Warnings.Concat(negative?.Warnings ?? []))
-            warn(warning);
-        return GuidedText.Of(prompt, negative);
-    }
-
-    private Tensor Encode(ReadOnlySpan<byte> image, GenerationSettings settings, SeededNoise noise)
-    {
-        using var scope = new TensorScope();
-        var pixels = FrameBytes.ToPixels(image, settings.Width, settings.Height);
-        var posterior = models.Vae.Encode(pixels.To(models.Type).To(models.Device), tiles: options.Tiles);
-        var latents = settings.SampleImage
-            ? posterior.Sample(noise.Posterior(posterior.Mean.Shape).To(models.Type).To(models.Device))
-            : posterior.Mode;
-        return scope.Keep(Settings.Latent.Normalize(latents, isStart: true));
+        var settings = request.Resolve(Settings);
+        var channels = models.Transformer.Config.LatentChannels;
+        if (request.Latents is { } latents && latents.Channels != channels)
+            throw new ArgumentException($"the latents have {latents.Channels} channels where this model's have {channels}: use the model they were made with");
+        return Enumerable.Range(0, request.Count).Select(i => settings with { Seed = settings.Seed + (ulong)i });
     }
 
     private void Log(string warning)

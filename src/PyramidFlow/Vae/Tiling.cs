@@ -35,7 +35,7 @@ internal sealed class Tiling
     {
         if (options is null || (height <= options.Size && width <= options.Size))
             return null;
-        Check(options, scale);
+        options.Check(scale);
         if (options.Blend == TileBlend.Weighted)
             RequireMultiple(("height", height), ("width", width), scale);
         return new Tiling(options, height, width, options.Size, scale, scale, down: true);
@@ -46,7 +46,7 @@ internal sealed class Tiling
     {
         if (options is null || (height <= options.Size / scale && width <= options.Size / scale))
             return null;
-        Check(options, scale);
+        options.Check(scale);
         return new Tiling(options, height, width, options.Size / scale, 1, scale, down: false);
     }
 
@@ -64,14 +64,6 @@ internal sealed class Tiling
         }
 
         return scope.Keep(blend(tiles));
-    }
-
-    private static void Check(TileOptions options, int scale)
-    {
-        if (!(options.Overlap is > 0 and <= 0.5))
-            throw new ArgumentException(FormattableString.Invariant($"a tile overlap of {options.Overlap} is not above 0 and at most 0.5: use 0.25"));
-        if (options.Size < 2 * scale || options.Size % scale != 0)
-            throw new ArgumentException($"tiles of {options.Size} pixels are not a multiple of {scale} and at least {2 * scale}: use 256");
     }
 
     private static void RequireMultiple((string Name, long Value) height, (string Name, long Value) width, long scale)

@@ -118,7 +118,7 @@ public class PyramidSamplerTests
         using var noise = new SeededNoise(3);
         var sampler = new PyramidSampler(model, new PyramidFlowScheduler());
         var text = Text(generator);
-        var error = Assert.Throws<ArgumentException>(() => sampler.Unit(Plan with { Steps = [1, 1] }, 0, null, text, noise, cancel: Cancel));
+        var error = Assert.Throws<ArgumentException>(() => sampler.Clip(Plan with { Steps = [1, 1] }, text, noise, cancel: Cancel));
         Assert.Contains("the plan has 2 stages and the schedule 3", error.Message, StringComparison.Ordinal);
     }
 
@@ -141,11 +141,11 @@ public class PyramidSamplerTests
     [Fact]
     public void Old_history_stays_at_the_lowest_resolution()
     {
-        Assert.Equal([(0, 0, 1)], LatentPyramid.HistoryRanges(unit: 1, stage: 0, framesPerUnit: 1));
-        Assert.Equal([(2, 0, 1)], LatentPyramid.HistoryRanges(unit: 1, stage: 2, framesPerUnit: 1));
-        Assert.Equal([(0, 0, 3), (1, 3, 1), (2, 4, 1)], LatentPyramid.HistoryRanges(unit: 5, stage: 2, framesPerUnit: 1));
-        Assert.Equal([(0, 0, 4), (0, 4, 1)], LatentPyramid.HistoryRanges(unit: 5, stage: 0, framesPerUnit: 1));
-        Assert.Equal([(1, 0, 1), (2, 1, 2)], LatentPyramid.HistoryRanges(unit: 2, stage: 2, framesPerUnit: 2));
+        Assert.Equal([(0, 0, 1)], LatentPyramid.HistoryRanges(frames: 1, stage: 0, framesPerUnit: 1));
+        Assert.Equal([(2, 0, 1)], LatentPyramid.HistoryRanges(frames: 1, stage: 2, framesPerUnit: 1));
+        Assert.Equal([(0, 0, 3), (1, 3, 1), (2, 4, 1)], LatentPyramid.HistoryRanges(frames: 5, stage: 2, framesPerUnit: 1));
+        Assert.Equal([(0, 0, 4), (0, 4, 1)], LatentPyramid.HistoryRanges(frames: 5, stage: 0, framesPerUnit: 1));
+        Assert.Equal([(1, 0, 1), (2, 1, 2)], LatentPyramid.HistoryRanges(frames: 3, stage: 2, framesPerUnit: 2));
     }
 
     private static GuidedText Text(RandomGenerator generator)

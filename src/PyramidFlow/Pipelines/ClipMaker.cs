@@ -1,0 +1,89 @@
+using PyramidFlow.Hub;
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Pipelines;
+
+/// <summary>Makes the clips of one run, one after another; what they share (encoded prompts) is made once.</summary>
+/// <param name="models">The models.</param>
+/// <param name="normalization">How the transformer sees latents.</param>
+/// <param name="options">Options of the pipeline.</param>
+/// <param name="sampler">Samples latents.</param>
+/// <param name="warn">Takes sentences for the user.</param>
+/// <param name="progress">Told after every step.</param>
+internal sealed class ClipMaker(PipelineModels models, LatentNormalization normalization, PipelineOptions options, PyramidSampler sampler,
+    Action<string> warn, IProgress<GenerationProgress>? progress) : IDisposable
+{
+    private readonly PromptBook prompts = new(models.Text, models.Wider is { } wider ? wider.Text : null, warn);
+    private readonly GivenLatents given = new(models, normalization, options, warn);
+
+    /// <summary>Makes a clip.</summary>
+    /// <param name="settings">What to make.</param>
+    /// <param name="item">Its number in the run.</param>
+    /// <param name="items">Clips of the run.</param>
+    /// <param name="write">Takes decoded frames; null decodes nothing that is not needed to sample.</param>
+    /// <param name="keep">Takes the latents of each unit, which stay this object's.</param>
+    /// <param name="cancel">Looked at before every step.</param>
+    internal void Make(GenerationSettings settings, int item, int items, Action<VideoChunk>? write, Action<Tensor>? keep, CancellationToken cancel)
+    {
+        using var scope = new TensorScope();
+        var plan = settings.Sampling;
+        var decodes = write is not null || plan.Window is not null;
+        var meter = new ProgressMeter(plan, settings.IsGiven, decodes, item, items, progress);
+        using var noise = new SeededNoise(settings.Seed);
+        using var decoder = new UnitDecoder(models.Vae, normalization, options.Tiles, models.Wider is { } wider ? wider.Vae : null, warn);
+        using var output = new ClipOutput(settings, item, decoder, options, write);
+        var source = Source(settings, noise, output, meter, cancel);
+        var first = settings.IsGiven ? 1 : 0;
+        var unit = 0;
+        meter.Begin(GenerationPhase.Denoising, first);
+        foreach (var latents in sampler.Clip(plan, source, meter, cancel))
+        {
+            using (latents)
+            {
+                keep?.Invoke(latents);
+                if (decodes)
+                {
+                    meter.Begin(GenerationPhase.Decoding, unit);
+                    output.Add(unit, latents, cancel);
+                    meter.Decoded(unit);
+                }
+            }
+
+            if (++unit < plan.Units)
+                meter.Begin(GenerationPhase.Denoising, unit);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => prompts.Dispose();
+
+    private ClipSource Source(GenerationSettings settings, SeededNoise noise, ClipOutput output, ProgressMeter meter, CancellationToken cancel)
+    {
+        cancel.ThrowIfCancellationRequested();
+        meter.Begin(GenerationPhase.EncodingText);
+        var negative = settings.IsGuided ? settings.NegativePrompt : null;
+        foreach (var (_, prompt) in settings.Prompts)
+        {
+            cancel.ThrowIfCancellationRequested();
+            prompts.Text(prompt, negative);
+        }
+
+        cancel.ThrowIfCancellationRequested();
+        if (settings.IsGiven)
+            meter.Begin(GenerationPhase.EncodingImage);
+        var latents = given.Of(settings, noise, cancel);
+        if (settings is { IsGiven: true, Image: null })
+            noise.Skip(settings.Sampling, models.Transformer.Config.LatentChannels, GivenFrames(settings));
+        return new ClipSource(unit => prompts.Text(settings.PromptOf(unit), negative), noise)
+        {
+            Given = latents,
+            Restart = latent => given.OfPicture(output.LastFrame(latent)),
+            Warn = warn,
+        };
+    }
+
+    // Latent frames that come before, those outside the history window among them.
+    private static int GivenFrames(GenerationSettings settings) => settings.Latents is { } latents
+        ? latents.Frames
+        : VideoLength.Latents(VideoLength.Fitting(settings.Video!.Value.Length / (3 * settings.Width * settings.Height)));
+}

@@ -1,0 +1,33 @@
+using PyramidFlow.Transformers;
+
+namespace PyramidFlow.Pipelines;
+
+/// <summary>
+/// The transformer a clip is sampled with: the loaded one until its numbers overflow, from then on the same weights in a
+/// wider type. Each clip begins anew, so that a clip does not depend on those before it.
+/// </summary>
+/// <param name="model">The loaded one.</param>
+/// <param name="wider">Gives the one with the wider type; null when the loaded one cannot overflow.</param>
+/// <param name="warn">Takes sentences for the user.</param>
+internal sealed class ModelInUse(PyramidTransformer model, Func<PyramidTransformer>? wider, Action<string>? warn)
+{
+    private bool widened;
+
+    /// <summary>The transformer to use.</summary>
+    internal PyramidTransformer Current { get; private set; } = model;
+
+    /// <summary>Whether results must be looked at, as there is another model to make them with.</summary>
+    internal bool MayOverflow => wider is not null;
+
+    /// <summary>Goes over to the wider type.</summary>
+    /// <exception cref="InvalidOperationException">That was done before.</exception>
+    internal void Widen()
+    {
+        if (widened)
+            throw new InvalidOperationException($"the transformer's numbers are not finite in {Current.WeightType} either: its weights are damaged, download the checkpoint again");
+        var narrow = Current.WeightType;
+        Current = wider!();
+        widened = true;
+        warn?.Invoke($"numbers of the transformer went beyond {narrow}: that part was done again in {Current.WeightType}, and so is the rest of the clip; load it as {Current.WeightType} to save the time");
+    }
+}
