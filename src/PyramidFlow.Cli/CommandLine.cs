@@ -50,6 +50,7 @@ internal static class CommandLine
             $"{Name} doctor")
         {
             GenerateCommand.Create(console),
+            ExtendCommand.Create(console),
             EvalCommand.Create(console),
             TrainCommand.Create(console),
             DataCommand.Create(console),

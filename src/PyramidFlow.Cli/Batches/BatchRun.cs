@@ -7,12 +7,13 @@ namespace PyramidFlow.Cli.Batches;
 internal sealed class BatchRun(CliConsole console)
 {
     /// <summary>Makes what is not made yet; an item that fails is reported and the rest goes on.</summary>
-    public async Task<int> RunAsync(GenerateArguments arguments, CancellationToken cancel)
+    public async Task<int> RunAsync(string file, GenerateArguments arguments, CancellationToken cancel)
     {
+        Check(arguments);
         var output = arguments.Output ?? throw new UsageException($"--batch writes many files: name a folder for them, such as -o {OutputFile.Stem}");
         if (File.Exists(output))
             throw new UsageException($"{output} is a file: --batch writes many, name a folder for them with -o");
-        var batch = BatchFile.Open(arguments.Batch!);
+        var batch = BatchFile.Open(file);
         var folder = arguments.Model.Open();
         OutputFile.MakeFolder(output);
 
@@ -52,5 +53,17 @@ internal sealed class BatchRun(CliConsole console)
                 report.Fault(batch.Where(batch.Entries[job.Entry]), e);
             }
         }
+    }
+
+    private static void Check(GenerateArguments arguments)
+    {
+        if (arguments.Clip.Prompt is not null || arguments.Clip.Later is not null)
+            throw new UsageException("the prompts are in the --batch file: leave the other one out");
+        if (arguments.Like is not null)
+            throw new UsageException("--like repeats one file and --batch makes many: use one of them");
+        if (arguments.SaveLatents is not null || arguments.Clip.Latents is not null)
+            throw new UsageException("latents are those of one clip and --batch makes many: leave --save-latents and --from-latents out");
+        if (arguments.Output == OutputFile.Standard)
+            throw new UsageException("--batch writes many files, and standard output takes one video: name a folder with -o");
     }
 }

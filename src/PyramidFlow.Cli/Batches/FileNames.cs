@@ -25,7 +25,7 @@ internal sealed class FileNames
         var stem = $"{number:D4}";
         if (item.Name is { } name)
         {
-            var written = GenerationPlan.Extensions.FirstOrDefault(known => name.EndsWith(known, StringComparison.OrdinalIgnoreCase));
+            var written = OutputFile.Extensions.FirstOrDefault(known => name.EndsWith(known, StringComparison.OrdinalIgnoreCase));
             if (written is not null)
                 (name, extension) = (name[..^written.Length], written);
             stem = Safe(name) is { Length: > 0 } safe ? safe : stem;

@@ -1,4 +1,5 @@
 using PyramidFlow.Cli.Parsing;
+using PyramidFlow.Pipelines;
 
 namespace PyramidFlow.Cli.Generating;
 
@@ -7,7 +8,20 @@ internal sealed record ClipArguments
 {
     public string? Prompt { get; init; }
 
+    /// <summary>Prompts that take over later.</summary>
+    public IReadOnlyList<PromptChange>? Later { get; init; }
+
+    /// <summary>Picture to start from.</summary>
     public string? Image { get; init; }
+
+    /// <summary>Video to go on from.</summary>
+    public string? Video { get; init; }
+
+    /// <summary>File of latents to go on from.</summary>
+    public string? Latents { get; init; }
+
+    /// <summary>Whether a given video is left out of the file.</summary>
+    public bool? NewOnly { get; init; }
 
     public int? Frames { get; init; }
 
@@ -27,6 +41,9 @@ internal sealed record ClipArguments
 
     public int? FramesPerUnit { get; init; }
 
+    /// <summary>Latent frames that a unit looks back at; 0 is all.</summary>
+    public int? History { get; init; }
+
     public bool? SampleImage { get; init; }
 
     public string? Negative { get; init; }
@@ -35,6 +52,12 @@ internal sealed record ClipArguments
 
     public ulong? Seed { get; init; }
 
+    /// <summary>Whether there is something to go on from, so that a prompt may be empty.</summary>
+    public bool IsGiven => Image is not null || GoesOn;
+
+    /// <summary>Whether a video or latents are gone on from, so that lengths are those of what is added.</summary>
+    public bool GoesOn => Video is not null || Latents is not null;
+
     /// <summary>These, and where they leave something out the others.</summary>
     public ClipArguments Over(ClipArguments others)
     {
@@ -42,7 +65,11 @@ internal sealed record ClipArguments
         return new ClipArguments
         {
             Prompt = Prompt ?? others.Prompt,
-            Image = Image ?? others.Image,
+            Later = Later ?? (Prompt is null ? others.Later : null),
+            Image = IsGiven ? Image : others.Image,
+            Video = IsGiven ? Video : others.Video,
+            Latents = IsGiven ? Latents : others.Latents,
+            NewOnly = NewOnly ?? others.NewOnly,
             Frames = saysLength ? Frames : others.Frames,
             Seconds = saysLength ? Seconds : others.Seconds,
             Size = Size ?? others.Size,
@@ -52,6 +79,7 @@ internal sealed record ClipArguments
             VideoGuidance = VideoGuidance ?? others.VideoGuidance,
             LinearGuidance = LinearGuidance ?? others.LinearGuidance,
             FramesPerUnit = FramesPerUnit ?? others.FramesPerUnit,
+            History = History ?? others.History,
             SampleImage = SampleImage ?? others.SampleImage,
             Negative = Negative ?? others.Negative,
             Suffix = Suffix ?? others.Suffix,

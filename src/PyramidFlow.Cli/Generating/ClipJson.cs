@@ -15,6 +15,7 @@ internal static class ClipJson
         ["negative_prompt"] = (clip, value) => clip with { Negative = Words(value) },
         ["suffix"] = (clip, value) => clip with { Suffix = Words(value) },
         ["prompt_suffix"] = (clip, value) => clip with { Suffix = Words(value) },
+        ["prompts"] = (clip, value) => Told(clip, Story.Of(value)),
         ["image"] = (clip, value) => clip with { Image = Words(value) },
         ["sample_image"] = (clip, value) => clip with { SampleImage = Values.Flag(Text(value)) },
         ["frames"] = (clip, value) => clip with { Frames = Values.Whole(Text(value), 1) },
@@ -28,6 +29,7 @@ internal static class ClipJson
         ["video_guidance"] = (clip, value) => clip with { VideoGuidance = Values.Number(Text(value), zero: true) },
         ["linear_guidance"] = (clip, value) => clip with { LinearGuidance = Values.LinearGuidance(Text(value)) },
         ["frames_per_unit"] = (clip, value) => clip with { FramesPerUnit = Values.Whole(Text(value), 1) },
+        ["history"] = (clip, value) => clip with { History = Values.Whole(Text(value), 0) },
         ["seed"] = (clip, value) => clip with { Seed = Values.Seed(Text(value)) },
     };
 
@@ -70,6 +72,8 @@ internal static class ClipJson
     public static string Words(JsonElement value) => value.ValueKind == JsonValueKind.String
         ? value.GetString()!
         : throw new FormatException("write a text in quotes");
+
+    private static ClipArguments Told(ClipArguments clip, Story story) => clip with { Prompt = clip.Prompt ?? story.First, Later = story.Later };
 
     private static FormatException Unknown(string name) => WrongUsage.Nearest(name, Setters.Keys) is { } near
         ? new FormatException($"unknown key '{Shortened(name)}': did you mean {near}?")

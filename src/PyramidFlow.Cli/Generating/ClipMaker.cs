@@ -11,6 +11,7 @@ internal sealed class ClipMaker(ModelArguments model, CheckpointFolder folder, C
 {
     private readonly PipelineOptions options = model.Options();
     private readonly PipelineSettings settings = folder.Settings(model.Variant);
+    private readonly HashSet<string> warned = [];
     private VideoPipeline? pipeline;
 
     /// <summary>Reads the weights unless they are there.</summary>
@@ -20,38 +21,48 @@ internal sealed class ClipMaker(ModelArguments model, CheckpointFolder folder, C
     /// <exception cref="UsageException">The model cannot make what is asked for.</exception>
     public async Task<MadeClip> MakeAsync(GenerationPlan plan, GenerationMonitor monitor, CancellationToken cancel)
     {
-        var request = plan.Complete(await ImageAsync(plan, cancel).ConfigureAwait(false), settings);
-        await using var file = ClipFile.Create(plan, GenerationNotes.Of(plan, folder, model).Metadata());
+        ReadOnlyMemory<byte>? image = plan.Clip.Image is { } path
+            ? (await ImageReader.ReadAsync(path, plan.Request.Width, plan.Request.Height, cancel).ConfigureAwait(false)).Pixels
+            : null;
+        await using var file = ClipFile.Create(plan, GenerationNotes.Of(plan, folder, model).Metadata(), console);
+        var bytes = 0L;
+        ReadOnlyMemory<byte>? video = plan.Clip.Video is null ? null
+            : await GivenVideo.ReadAsync(plan, settings, plan.Request.NewFramesOnly ? null : WriteAsync, cancel).ConfigureAwait(false);
+        var (request, warnings) = plan.With(image, video, settings);
+        Warn(warnings, monitor);
         Load(monitor);
         var run = pipeline!.GenerateAsync(request, monitor, cancel);
-        var frames = 0;
+        var latents = new List<LatentClip>();
         await foreach (var chunk in run.ConfigureAwait(false))
         {
-            if (frames == 0)
-                Warn(run.Warnings, monitor);
-            await file.WriteAsync(chunk, cancel).ConfigureAwait(false);
-            frames += chunk.Count;
+            Warn(run.Warnings, monitor);
+            await WriteAsync(chunk.Rgb).ConfigureAwait(false);
+            if (plan.LatentsFile is not null && chunk.Latents is { } made)
+                latents.Add(made);
         }
 
         await file.CompleteAsync(cancel).ConfigureAwait(false);
-        return new MadeClip(plan.Output, request.Seed, frames, request.Width!.Value, request.Height!.Value);
+        if (plan.LatentsFile is { } target)
+            LatentFile.Write(target, LatentClip.Join(latents), run.Settings);
+        var (width, height) = (request.Width!.Value, request.Height!.Value);
+        return new MadeClip(plan.Output, request.Seed, (int)(bytes / (3L * width * height)), width, height);
+
+        async Task WriteAsync(ReadOnlyMemory<byte> rgb)
+        {
+            await file.WriteAsync(rgb, cancel).ConfigureAwait(false);
+            bytes += rgb.Length;
+        }
     }
 
     public void Dispose() => pipeline?.Dispose();
 
-    private static async Task<ReadOnlyMemory<byte>?> ImageAsync(GenerationPlan plan, CancellationToken cancel)
-    {
-        if (plan.Clip.Image is not { } path)
-            return null;
-        var picture = await ImageReader.ReadAsync(path, plan.Request.Width, plan.Request.Height, cancel).ConfigureAwait(false);
-        return picture.Pixels;
-    }
-
+    // Each sentence once, though it may hold for every clip of a batch.
     private void Warn(IReadOnlyList<string> warnings, GenerationMonitor monitor)
     {
-        if (warnings.Count > 0)
+        foreach (var warning in warnings.Where(warned.Add))
+        {
             monitor.Clear();
-        foreach (var warning in warnings)
             console.Warn(warning);
+        }
     }
 }

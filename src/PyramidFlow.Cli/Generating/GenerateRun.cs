@@ -1,31 +1,26 @@
 using PyramidFlow.Cli.Output;
+using PyramidFlow.Hub;
+using PyramidFlow.Media;
+using PyramidFlow.Pipelines;
+using PyramidFlow.Transformers;
 
 namespace PyramidFlow.Cli.Generating;
 
-/// <summary>One run of <c>generate</c> for one prompt.</summary>
+/// <summary>One run of <c>generate</c> for one prompt, or of <c>extend</c>.</summary>
 internal sealed class GenerateRun(CliConsole console)
 {
     /// <summary>Generates and writes its clips; prints their paths.</summary>
     public async Task<int> RunAsync(GenerateArguments arguments, CancellationToken cancel)
     {
+        OutputNames.Check(arguments, console);
         if (arguments.Like is not null)
             arguments = await LikeFile.ApplyAsync(arguments, console, cancel).ConfigureAwait(false);
         GenerationPlan.Check(arguments.Clip);
-        OutputNames.Check(arguments.Output, arguments.Count);
         var folder = arguments.Model.Open();
-        var settings = folder.Settings(arguments.Model.Variant);
-        var outputs = OutputNames.Of(arguments.Output, arguments.Count, GenerationPlan.Extension(arguments.Clip, settings));
-        var plans = new List<GenerationPlan>();
-        for (var i = 0; i < arguments.Count; i++)
-        {
-            // Each has the seed after that of the one before, so that every clip can be made alone.
-            var seed = plans.Count == 0 ? arguments.Clip.Seed : plans[^1].Request.Seed + 1;
-            plans.Add(GenerationPlan.Of(arguments.Clip with { Seed = seed }, outputs[i], settings));
-        }
-
         using var line = new ProgressLine(console);
         using var maker = new ClipMaker(arguments.Model, folder, console);
         var report = new RunReport(console, arguments.Json, arguments.Verbose);
+        var plans = await PlansAsync(arguments, folder.Settings(arguments.Model.Variant), cancel).ConfigureAwait(false);
         foreach (var (i, plan) in plans.Index())
         {
             var monitor = new GenerationMonitor(line, i, plans.Count);
@@ -35,5 +30,38 @@ internal sealed class GenerateRun(CliConsole console)
         }
 
         return report.End();
+    }
+
+    private static async Task<IReadOnlyList<GenerationPlan>> PlansAsync(GenerateArguments arguments, PipelineSettings settings, CancellationToken cancel)
+    {
+        var clip = arguments.Clip;
+        if (clip.Video is not null)
+            clip = await FromVideoAsync(clip, settings, cancel).ConfigureAwait(false);
+        var latents = clip.Latents is { } file ? LatentFile.Read(file, out _) : null;
+        var outputs = OutputNames.Of(arguments.Output, arguments.Count, GenerationPlan.Extension(clip, settings));
+        var latentFiles = arguments.SaveLatents is { } target ? OutputNames.Of(target, arguments.Count, OutputFile.Latents) : null;
+        var plans = new List<GenerationPlan>();
+        for (var i = 0; i < arguments.Count; i++)
+        {
+            // Each has the seed after that of the one before, so that every clip can be made alone.
+            var seed = i == 0 ? clip.Seed : plans[^1].Request.Seed + 1;
+            plans.Add(GenerationPlan.Of(clip with { Seed = seed }, outputs[i], settings, latents) with { Stream = arguments.Stream, LatentsFile = latentFiles?[i] });
+        }
+
+        return plans;
+    }
+
+    // A video says its size and perhaps its prompt.
+    private static async Task<ClipArguments> FromVideoAsync(ClipArguments clip, PipelineSettings settings, CancellationToken cancel)
+    {
+        var info = await VideoReader.ProbeAsync(clip.Video!, cancel).ConfigureAwait(false);
+        var multiple = VideoLength.Scale * Patches.Size << (settings.Steps.Count - 1);
+        if (clip.Size is null && info.Width % multiple == 0 && info.Height % multiple == 0 && (long)info.Width * info.Height <= (long)settings.Width * settings.Height)
+            clip = clip with { Size = new(info.Width, info.Height) };
+        return clip.Prompt is not null ? clip : clip with
+        {
+            Prompt = GenerationNotes.Read(await MediaMetadata.ReadAsync(clip.Video!, cancel).ConfigureAwait(false))?.LastPrompt
+                ?? throw new UsageException($"{clip.Video} does not say what it was made from: say in quotes what is to be seen next"),
+        };
     }
 }

@@ -5,15 +5,20 @@ using System.Text.Json.Serialization;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Parsing;
 using PyramidFlow.Hub;
+using PyramidFlow.Pipelines;
 
 namespace PyramidFlow.Cli.Generating;
+
+/// <summary>A prompt that takes over from a second on.</summary>
+internal sealed record TimedPrompt(double From, string Prompt);
 
 /// <summary>How a file was made, kept in it as JSON under <c>comment</c>; its keys are those of <see cref="ClipJson"/>.</summary>
 internal sealed record GenerationNotes(
     string Program, string Prompt, string? NegativePrompt, string? PromptSuffix, ulong Seed, string Model, string Variant,
     int? Width, int? Height, int? Frames, double Fps, IReadOnlyList<int>? Steps, IReadOnlyList<int>? VideoSteps,
     double? Guidance, double? VideoGuidance, IReadOnlyList<double>? LinearGuidance, int? FramesPerUnit, string? Image,
-    string? ImageSha256, bool? SampleImage, string Dtype, string? Device)
+    string? ImageSha256, bool? SampleImage, IReadOnlyList<TimedPrompt>? Prompts, string? Video, string? Latents, bool? NewOnly, int? History,
+    int? Tile, double? TileOverlap, string Dtype, string? Device)
 {
     /// <summary>The key in a file's metadata.</summary>
     public const string Key = "comment";
@@ -22,6 +27,9 @@ internal sealed record GenerationNotes(
     {
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
     });
+
+    /// <summary>The prompt that held at the end.</summary>
+    public string LastPrompt => Prompts is [.., var last] ? last.Prompt : Prompt;
 
     /// <summary>The notes of a plan.</summary>
     public static GenerationNotes Of(GenerationPlan plan, CheckpointFolder folder, ModelArguments model)
@@ -34,7 +42,9 @@ internal sealed record GenerationNotes(
             request.VideoSteps, request.Guidance, request.VideoGuidance,
             request.LinearGuidance is { } linear ? [linear.Alpha, linear.Minimum] : null,
             request.FramesPerUnit == 1 ? null : request.FramesPerUnit, Path.GetFileName(image), image is null ? null : Sha256(image),
-            request.SampleImage ? true : null, model.UsedType, model.Device);
+            request.SampleImage ? true : null, plan.Clip.Later?.Select(later => new TimedPrompt(later.FromSeconds, later.Prompt)).ToList(),
+            Path.GetFileName(plan.Clip.Video), Path.GetFileName(plan.Clip.Latents), plan.Clip.NewOnly, request.HistoryWindow,
+            model.Tile, model.TileOverlap, model.UsedType, model.Device);
     }
 
     /// <summary>The notes as metadata of a file.</summary>
@@ -60,7 +70,11 @@ internal sealed record GenerationNotes(
     public ClipArguments Clip() => new()
     {
         Prompt = Prompt,
+        Later = Prompts is { Count: > 0 } ? [.. Prompts.Select(prompt => new PromptChange(prompt.From, prompt.Prompt))] : null,
         Image = Image,
+        Latents = Latents,
+        NewOnly = NewOnly,
+        History = History,
         Frames = Frames,
         Size = Width is { } width && Height is { } height ? new FrameSize(width, height) : null,
         Steps = Steps,

@@ -6,108 +6,110 @@ namespace PyramidFlow.Cli.Generating;
 
 /// <summary>One clip to make: what was asked for together with the checkpoint's own settings, checked before any weight is read.</summary>
 /// <param name="Clip">What was asked for.</param>
-/// <param name="Request">What to generate; every setting is filled in, the picture to start from is not read yet.</param>
+/// <param name="Request">What to generate; every setting is filled in, pictures and videos to go on from are not read yet.</param>
 /// <param name="Output">File to write.</param>
 /// <param name="FramesPerSecond">Of the video.</param>
 internal sealed record GenerationPlan(ClipArguments Clip, GenerationRequest Request, string Output, double FramesPerSecond)
 {
-    /// <summary>Kinds of file, the usual one first.</summary>
-    public const string Video = ".mp4", Animation = ".gif", Picture = ".png";
+    /// <summary>Whether the file can be watched while it is written.</summary>
+    public bool Stream { get; init; }
 
-    private const int FramesPerLatent = 8;
-
-    /// <summary>All kinds of file.</summary>
-    public static readonly string[] Extensions = [Video, Animation, Picture];
+    /// <summary>File for the latents.</summary>
+    public string? LatentsFile { get; init; }
 
     /// <summary>Makes and checks a plan.</summary>
     /// <param name="clip">What was asked for.</param>
     /// <param name="output">File to write.</param>
     /// <param name="settings">The checkpoint's.</param>
+    /// <param name="latents">Latents to go on from.</param>
     /// <exception cref="UsageException">The model cannot make what is asked for.</exception>
-    public static GenerationPlan Of(ClipArguments clip, string output, PipelineSettings settings)
+    public static GenerationPlan Of(ClipArguments clip, string output, PipelineSettings settings, LatentClip? latents = null)
     {
-        var frames = Frames(clip, output, settings);
-        if (IsPicture(output) && frames != 1)
-            throw new UsageException($"{output} holds one picture, not {frames} frames: use --frames 1, or name it {Path.ChangeExtension(output, Video)}");
-        var plan = new GenerationPlan(
-            clip,
-            new GenerationRequest
-            {
-                Prompt = clip.Prompt ?? "",
-                NegativePrompt = clip.Negative ?? settings.NegativePrompt,
-                PromptSuffix = clip.Suffix ?? settings.PromptSuffix,
-                Width = clip.Size?.Width ?? settings.Width,
-                Height = clip.Size?.Height ?? settings.Height,
-                Frames = frames,
-                Steps = clip.Steps ?? settings.Steps,
-                VideoSteps = clip.VideoSteps ?? settings.VideoSteps,
-                Guidance = clip.Guidance ?? settings.Guidance,
-                VideoGuidance = clip.VideoGuidance ?? settings.VideoGuidance,
-                LinearGuidance = clip.LinearGuidance,
-                FramesPerUnit = clip.FramesPerUnit ?? 1,
-                SampleImage = clip.SampleImage ?? false,
-                Seed = clip.Seed ?? (ulong)RandomNumberGenerator.GetInt32(int.MaxValue),
-            },
-            output, settings.FramesPerSecond);
-        plan.Check(settings);
-        return plan;
+        var request = new GenerationRequest
+        {
+            Prompt = clip.Prompt ?? "",
+            Schedule = clip.Later ?? [],
+            NegativePrompt = clip.Negative ?? settings.NegativePrompt,
+            PromptSuffix = clip.Suffix ?? settings.PromptSuffix,
+            Width = clip.Size?.Width,
+            Height = clip.Size?.Height,
+            Frames = clip.Frames ?? (OutputFile.IsPicture(output) && clip is { Seconds: null, GoesOn: false } ? 1 : null),
+            Seconds = clip.Seconds,
+            Steps = clip.Steps ?? settings.Steps,
+            VideoSteps = clip.VideoSteps ?? settings.VideoSteps,
+            Guidance = clip.Guidance ?? settings.Guidance,
+            VideoGuidance = clip.VideoGuidance ?? settings.VideoGuidance,
+            LinearGuidance = clip.LinearGuidance,
+            FramesPerUnit = clip.FramesPerUnit ?? 1,
+            HistoryWindow = clip.History,
+            SampleImage = clip.SampleImage ?? false,
+            NewFramesOnly = clip.NewOnly ?? false,
+            Latents = latents,
+            Seed = clip.Seed ?? (ulong)RandomNumberGenerator.GetInt32(int.MaxValue),
+        };
+        var resolved = Resolve(Imagined(request, clip, settings), settings);
+        var added = (resolved.Sampling.Units - 1) * VideoLength.Scale * request.FramesPerUnit;
+        if (OutputFile.IsPicture(output) && resolved.Frames != 1)
+            throw new UsageException($"{output} holds one picture, not {resolved.Frames} frames: use --frames 1, or name it {Path.ChangeExtension(output, OutputFile.Video)}");
+        request = request with { Width = resolved.Width, Height = resolved.Height, Frames = clip.GoesOn ? added : resolved.Frames, Seconds = null };
+        return new GenerationPlan(clip, request, output, settings.FramesPerSecond);
     }
 
     /// <summary>Fails on what needs no checkpoint to be seen.</summary>
     /// <exception cref="UsageException">Something asked for is impossible.</exception>
     public static void Check(ClipArguments clip)
     {
-        if (string.IsNullOrWhiteSpace(clip.Prompt) && clip.Image is null)
+        if (clip is { Prompt: null, Later: not null, IsGiven: false })
+            throw new UsageException("the story says nothing about second 0: begin it there, or give a prompt for its beginning");
+        if (string.IsNullOrWhiteSpace(clip.Prompt) && !clip.IsGiven)
             throw new UsageException("the prompt is empty: say in quotes what is to be seen, or give an --image");
         if (clip.Frames is not null && clip.Seconds is not null)
             throw new UsageException("--frames and --seconds both say how long the video is: use one of them");
+        if (clip is { Image: not null, GoesOn: true })
+            throw new UsageException("a picture and latents to go on from exclude each other: give one of them");
         if (clip.Image is { } image && !File.Exists(image))
             throw new UsageException($"{image} does not exist: --image takes a picture file");
+        if (clip.Latents is { } latents && !File.Exists(latents))
+            throw new UsageException($"{latents} does not exist: --from-latents takes a file that --save-latents wrote");
+        if (clip.Video is { } video && !File.Exists(video))
+            throw new UsageException($"{video} {(Directory.Exists(video) ? "is a folder" : "does not exist")}: name the video to go on from");
     }
 
     /// <summary>What the file of a clip ends in that was given no name.</summary>
-    /// <exception cref="UsageException">The clip is too long.</exception>
-    public static string Extension(ClipArguments clip, PipelineSettings settings) => Frames(clip, "", settings) == 1 ? Picture : Video;
+    public static string Extension(ClipArguments clip, PipelineSettings settings) =>
+        clip is { GoesOn: false, Seconds: null } && (clip.Frames ?? settings.Frames) == 1 ? OutputFile.Picture : OutputFile.Video;
 
-    /// <summary>The request with its picture, checked again.</summary>
+    /// <summary>What is made of the request with its picture or video.</summary>
     /// <exception cref="UsageException">The model cannot make what is asked for.</exception>
-    public GenerationRequest Complete(ReadOnlyMemory<byte>? image, PipelineSettings settings)
+    public (GenerationRequest Request, IReadOnlyList<string> Warnings) With(ReadOnlyMemory<byte>? image, ReadOnlyMemory<byte>? video, PipelineSettings settings)
     {
-        var request = Request with { Image = image };
-        Resolve(request, settings);
-        return request;
+        var request = Request with { Image = image, Video = video };
+        return (request, Resolve(request, settings).Warnings);
     }
 
-    /// <summary>Whether a file is a picture and not a video.</summary>
-    public static bool IsPicture(string path) => Path.GetExtension(path).Equals(Picture, StringComparison.OrdinalIgnoreCase);
+    // With a black picture in place of one that is yet to be read.
+    private static GenerationRequest Imagined(GenerationRequest request, ClipArguments clip, PipelineSettings settings)
+    {
+        if (clip.Image is null && clip.Video is null)
+            return request;
+        var (width, height) = (request.Width ?? settings.Width, request.Height ?? settings.Height);
+        // A size is checked before the memory for it is taken.
+        Resolve(new GenerationRequest { Prompt = "picture", Width = width, Height = height }, settings);
+        if (3L * width * height > Array.MaxLength)
+            throw new UsageException($"{width}x{height} is larger than any video can be: use such as {settings.Width}x{settings.Height}");
+        var black = new byte[3 * width * height];
+        return clip.Image is null ? request with { Video = black } : request with { Image = black };
+    }
 
-    // The picture comes later, and with it the prompt may be empty.
-    private void Check(PipelineSettings settings) =>
-        Resolve(Clip.Image is null || Request.Prompt.Length > 0 ? Request : Request with { Prompt = "picture" }, settings);
-
-    private static void Resolve(GenerationRequest request, PipelineSettings settings)
+    private static GenerationSettings Resolve(GenerationRequest request, PipelineSettings settings)
     {
         try
         {
-            request.Resolve(settings);
+            return request.Resolve(settings);
         }
         catch (ArgumentException e)
         {
             throw new UsageException(Faults.Sentence(e), e);
         }
-    }
-
-    private static int Frames(ClipArguments clip, string output, PipelineSettings settings)
-    {
-        if (clip.Seconds is { } seconds)
-        {
-            var unit = FramesPerLatent * (clip.FramesPerUnit ?? 1);
-            var units = Math.Round(seconds * settings.FramesPerSecond / unit);
-            return units < int.MaxValue / unit
-                ? 1 + (unit * (int)units)
-                : throw new UsageException(FormattableString.Invariant($"--seconds {seconds} is longer than any video"));
-        }
-
-        return clip.Frames ?? (IsPicture(output) ? 1 : settings.Frames);
     }
 }

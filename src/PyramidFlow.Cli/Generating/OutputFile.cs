@@ -3,8 +3,20 @@ namespace PyramidFlow.Cli.Generating;
 /// <summary>The file a command is to write, checked before anything else is done.</summary>
 internal static class OutputFile
 {
+    /// <summary>Kinds of file.</summary>
+    public const string Video = ".mp4", Animation = ".gif", Picture = ".png", Latents = ".safetensors";
+
+    /// <summary>The name that stands for standard output.</summary>
+    public const string Standard = "-";
+
+    /// <summary>All kinds of picture and video, the usual one first.</summary>
+    public static readonly string[] Extensions = [Video, Animation, Picture];
+
     /// <summary>What a file is called that was given no name.</summary>
     public const string Stem = "out";
+
+    /// <summary>Whether a file is a picture and not a video.</summary>
+    public static bool IsPicture(string path) => Path.GetExtension(path).Equals(Picture, StringComparison.OrdinalIgnoreCase);
 
     /// <summary>A name that is free: <c>out.mp4</c>, <c>out-2.mp4</c> and so on.</summary>
     public static string FreeName(string extension)

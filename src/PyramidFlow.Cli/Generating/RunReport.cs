@@ -20,7 +20,7 @@ internal sealed class RunReport(CliConsole console, bool json, bool verbose)
     {
         made.Add(clip);
         console.Note($"{clip}, {how}");
-        if (!json)
+        if (!json && clip.File != OutputFile.Standard)
             console.Result(clip.File);
     }
 
