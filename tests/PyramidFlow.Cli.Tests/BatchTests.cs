@@ -190,8 +190,8 @@ public class BatchTests(TinyModel model) : IClassFixture<TinyModel>
         (await CliRun.OfAsync("generate", "--batch", batch)).AssertRefused("name a folder", "-o");
         (await CliRun.OfAsync("generate", "a ball", "--batch", batch, "-o", folder.File("out"))).AssertRefused("the prompts are in the --batch file");
         (await CliRun.OfAsync("generate", "--like", batch, "--batch", batch, "-o", folder.File("out"))).AssertRefused("use one of them");
-        (await CliRun.OfAsync("generate", "--batch", batch, "-o", batch)).AssertRefused("is a file");
-        (await CliRun.OfAsync("generate", "--batch", folder.File("none.txt"), "-o", folder.File("out"))).AssertRefused("does not exist");
+        (await CliRun.OfAsync("generate", "--batch", batch, "-o", batch)).AssertRefused("is the name of one file");
+        (await CliRun.OfAsync("generate", "--batch", batch, "-o", folder.File("out.mp4"))).AssertRefused("is the name of one file");
         (await CliRun.OfAsync("generate", "--batch", folder.File("none.txt"), "-o", "/proc/self/out")).AssertRefused("none.txt does not exist");
     }
 

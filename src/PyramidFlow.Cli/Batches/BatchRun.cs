@@ -11,11 +11,10 @@ internal sealed class BatchRun(CliConsole console)
     {
         Check(arguments);
         var output = arguments.Output ?? throw new UsageException($"--batch writes many files: name a folder for them, such as -o {OutputFile.Stem}");
-        if (File.Exists(output))
-            throw new UsageException($"{output} is a file: --batch writes many, name a folder for them with -o");
+        if (File.Exists(output) || (OutputFile.Extensions.Contains(Path.GetExtension(output).ToLowerInvariant()) && !Directory.Exists(output)))
+            throw new UsageException($"{output} is the name of one file: --batch writes many, name a folder for them with -o");
         var batch = BatchFile.Open(file);
         var folder = arguments.Model.Open();
-        OutputFile.MakeFolder(output);
 
         using var line = new ProgressLine(console);
         using var maker = new ClipMaker(arguments.Model, folder, console);
@@ -24,6 +23,8 @@ internal sealed class BatchRun(CliConsole console)
         var jobs = await planner.JobsAsync(line, cancel).ConfigureAwait(false);
         try
         {
+            if (jobs.Count > 0)
+                OutputFile.MakeFolder(output);
             foreach (var (i, job) in jobs.Index())
             {
                 var monitor = new GenerationMonitor(line, i, jobs.Count);

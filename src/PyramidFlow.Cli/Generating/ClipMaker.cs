@@ -21,13 +21,11 @@ internal sealed class ClipMaker(ModelArguments model, CheckpointFolder folder, C
     /// <exception cref="UsageException">The model cannot make what is asked for.</exception>
     public async Task<MadeClip> MakeAsync(GenerationPlan plan, GenerationMonitor monitor, CancellationToken cancel)
     {
-        ReadOnlyMemory<byte>? image = plan.Clip.Image is { } path
-            ? (await ImageReader.ReadAsync(path, plan.Request.Width, plan.Request.Height, cancel).ConfigureAwait(false)).Pixels
-            : null;
-        await using var file = ClipFile.Create(plan, GenerationNotes.Of(plan, folder, model).Metadata(), console);
+        var image = await PictureAsync(plan, cancel).ConfigureAwait(false);
+        var metadata = GenerationNotes.Of(plan, folder, model).Metadata();
+        await using var file = ClipFile.Create(plan, metadata, console);
         var bytes = 0L;
-        ReadOnlyMemory<byte>? video = plan.Clip.Video is null ? null
-            : await GivenVideo.ReadAsync(plan, settings, plan.Request.NewFramesOnly ? null : WriteAsync, cancel).ConfigureAwait(false);
+        var video = await VideoAsync(plan, WriteAsync, cancel).ConfigureAwait(false);
         var (request, warnings) = plan.With(image, video, settings);
         Warn(warnings, monitor);
         Load(monitor);
@@ -43,7 +41,7 @@ internal sealed class ClipMaker(ModelArguments model, CheckpointFolder folder, C
 
         await file.CompleteAsync(cancel).ConfigureAwait(false);
         if (plan.LatentsFile is { } target)
-            LatentFile.Write(target, LatentClip.Join(latents), run.Settings);
+            LatentFile.Write(target, LatentClip.Join(latents), run.Settings, metadata);
         var (width, height) = (request.Width!.Value, request.Height!.Value);
         return new MadeClip(plan.Output, request.Seed, (int)(bytes / (3L * width * height)), width, height);
 
@@ -55,6 +53,20 @@ internal sealed class ClipMaker(ModelArguments model, CheckpointFolder folder, C
     }
 
     public void Dispose() => pipeline?.Dispose();
+
+    private static async Task<ReadOnlyMemory<byte>?> PictureAsync(GenerationPlan plan, CancellationToken cancel)
+    {
+        if (plan.Clip.Image is not { } path)
+            return null;
+        return (await ImageReader.ReadAsync(path, plan.Request.Width, plan.Request.Height, cancel).ConfigureAwait(false)).Pixels;
+    }
+
+    private async Task<ReadOnlyMemory<byte>?> VideoAsync(GenerationPlan plan, Func<ReadOnlyMemory<byte>, Task> write, CancellationToken cancel)
+    {
+        if (plan.Clip.Video is null)
+            return null;
+        return await GivenVideo.ReadAsync(plan, settings, plan.Request.NewFramesOnly ? null : write, cancel).ConfigureAwait(false);
+    }
 
     // Each sentence once, though it may hold for every clip of a batch.
     private void Warn(IReadOnlyList<string> warnings, GenerationMonitor monitor)

@@ -29,6 +29,7 @@ internal sealed record GenerationNotes(
     });
 
     /// <summary>The prompt that held at the end.</summary>
+    [JsonIgnore]
     public string LastPrompt => Prompts is [.., var last] ? last.Prompt : Prompt;
 
     /// <summary>The notes of a plan.</summary>

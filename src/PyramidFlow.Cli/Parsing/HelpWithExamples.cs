@@ -21,7 +21,7 @@ internal sealed class HelpWithExamples(int width) : SynchronousCommandLineAction
         var command = result.Command;
         output.WriteLine(command.Description);
         output.WriteLine();
-        output.WriteLine($"Usage: {WrongUsage.FullName(result)}{string.Concat(command.Arguments.Select(a => $" [{a.Name}]"))}"
+        output.WriteLine($"Usage: {WrongUsage.FullName(result)}{string.Concat(command.Arguments.Select(a => a.Arity.MinimumNumberOfValues > 0 ? $" {a.Name}" : $" [{a.Name}]"))}"
             + (command.Subcommands.Count > 0 ? " COMMAND" : "") + " [options]");
         var groups = (command as ExampledCommand)?.Groups ?? [];
         var grouped = groups.SelectMany(group => group.Options).ToHashSet();

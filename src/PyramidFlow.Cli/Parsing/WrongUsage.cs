@@ -22,7 +22,7 @@ internal static class WrongUsage
     public static string? Nearest(string typed, IEnumerable<string> names)
     {
         var (name, distance) = names.Select(n => (n, Distance(typed, n))).DefaultIfEmpty(("", int.MaxValue)).MinBy(pair => pair.Item2);
-        return distance <= Math.Max(1, typed.Length / 3) ? name : null;
+        return typed.Length > 2 && distance <= Math.Max(1, typed.Length / 3) ? name : null;
     }
 
     private static string Sentence(ParseResult parsed, Command command)
@@ -34,6 +34,10 @@ internal static class WrongUsage
         var values = parsed.Errors.FirstOrDefault(e => e.SymbolResult is ArgumentResult or OptionResult);
         if (values is null && command.Subcommands.Count > 0)
             return $"{FullName(parsed.CommandResult)} needs a command: {string.Join(", ", command.Subcommands.Select(c => c.Name))}";
+        if (values?.SymbolResult is OptionResult { Tokens.Count: 0, IdentifierToken.Value: var typed } option)
+            return $"{typed} needs a value: {typed} {option.Option.HelpName}";
+        if (command.Arguments.FirstOrDefault(a => a.Arity.MinimumNumberOfValues > (parsed.GetResult(a)?.Tokens.Count ?? 0)) is { } missing)
+            return $"{FullName(parsed.CommandResult)} needs {missing.Name}: {missing.Description}";
         return (values ?? parsed.Errors[0]).Message.TrimEnd('.');
     }
 
