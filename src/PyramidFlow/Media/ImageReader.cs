@@ -60,7 +60,9 @@ public static class ImageReader
     {
         CoverCrop.Check(coverWidth, coverHeight);
         var bytes = await ReadAllAsync(source, name, ct).ConfigureAwait(false);
-        var orientation = Check(bytes, name);
+        var header = Check(bytes, name);
+        // Decoders make room for more than they show; what shows was checked where the header is known.
+        var maxPixels = header is null ? MaxPixels - 1 : MaxPixels / 10 * 11;
         var (crop, scale) = coverWidth is { } w && coverHeight is { } h
             ? (CoverCrop.Crop(w, h) + ",", CoverCrop.Scale(w, h) + ",")
             : ("", "");
@@ -68,11 +70,11 @@ public static class ImageReader
         [
             "-hide_banner", "-loglevel", "error", "-xerror", "-err_detect", "explode",
             "-protocol_whitelist", "pipe", "-format_whitelist", Formats,
-            "-max_pixels", (MaxPixels - 1).ToString(CultureInfo.InvariantCulture),
-            .. orientation is null ? (string[])[] : ["-noautorotate"], "-i", "pipe:0",
+            "-max_pixels", maxPixels.ToString(CultureInfo.InvariantCulture),
+            .. header?.Orientation is null ? (string[])[] : ["-noautorotate"], "-i", "pipe:0",
             "-filter_complex",
             "[0:v:0]scale=flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp,format=rgba,"
-            + $"{ExifOrientation.Filter(orientation ?? ExifOrientation.Upright)}{crop}split[picture][copy];"
+            + $"{ExifOrientation.Filter(header?.Orientation ?? ExifOrientation.Upright)}{crop}split[picture][copy];"
             + "[copy]lutrgb=r=255:g=255:b=255:a=255[white];"
             + $"[white][picture]overlay=format=rgb,{scale}format=rgb24",
             "-frames:v", "1", "-f", "image2pipe", "-c:v", "ppm", "pipe:1",
@@ -108,8 +110,8 @@ public static class ImageReader
         return bytes.Length != 0 ? bytes.ToArray() : throw new MediaException($"{name} is empty");
     }
 
-    // What shows without decoding; gives the orientation that is left to us.
-    private static int? Check(byte[] bytes, string name)
+    // What shows without decoding.
+    private static PictureHeader? Check(byte[] bytes, string name)
     {
         PictureHeader? header;
         try
@@ -126,7 +128,7 @@ public static class ImageReader
         if (header is not null && header.Width * header.Height >= MaxPixels)
             throw TooLarge(name, $"{header.Width}x{header.Height}");
         return header is not { IsAnimatedWebP: true }
-            ? header?.Orientation
+            ? header
             : throw new MediaException($"{name} is an animated WebP, which ffmpeg cannot read: save one frame of it as PNG or JPEG");
     }
 

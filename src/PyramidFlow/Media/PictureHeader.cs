@@ -55,8 +55,8 @@ internal sealed record PictureHeader(long Width, long Height, int? Orientation =
         PictureHeader? header = null;
         while (true)
         {
-            if (Take(ref segments, 1)[0] != 0xFF)
-                throw new InvalidDataException("a segment does not start where it should");
+            while (Take(ref segments, 1)[0] != 0xFF)
+                continue;                                                     // stray bytes between segments do no harm
             byte type;
             do
                 type = Take(ref segments, 1)[0];

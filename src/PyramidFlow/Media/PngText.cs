@@ -59,6 +59,8 @@ public static class PngText
             var type = Encoding.ASCII.GetString(head[4..]);
             if (type == "IEND")
                 return texts;
+            if (length + 4L > stream.Length - stream.Position)
+                throw new InvalidDataException("a chunk is longer than the file");
             if (type is "tEXt" or "zTXt" or "iTXt" && length <= MaxTextBytes)
             {
                 var data = new byte[length];

@@ -9,5 +9,8 @@ public static class StandardOutput
     /// Opens it without a buffer. Unlike the console's stream it fails when nobody reads any more, so that work can stop.
     /// Closing it leaves standard output open.
     /// </summary>
-    public static Stream Open() => new FileStream(new SafeFileHandle(1, ownsHandle: false), FileAccess.Write, bufferSize: 0);
+    public static Stream Open() => Open(descriptor: 1);
+
+    internal static Stream Open(nint descriptor) =>
+        new FileStream(new SafeFileHandle(descriptor, ownsHandle: false), FileAccess.Write, bufferSize: 0);
 }

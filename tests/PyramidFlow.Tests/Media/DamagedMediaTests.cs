@@ -61,7 +61,7 @@ public sealed class DamagedMediaTests : IDisposable
     [Theory]
     [InlineData("mp4", false)]
     [InlineData("mp4", true)]
-    public async Task A_cut_of_a_video_gives_frames_or_a_sentence(string extension, bool streamed)
+    public async Task A_cut_or_a_broken_byte_of_a_video_gives_frames_or_a_sentence(string extension, bool streamed)
     {
         var path = folder.File("whole." + extension);
         await using (IVideoWriter writer = streamed ? VideoStreamWriter.Create(path, 16, 16) : VideoWriter.Create(path, 16, 16))
@@ -72,10 +72,14 @@ public sealed class DamagedMediaTests : IDisposable
 
         var whole = await File.ReadAllBytesAsync(path, Ct);
         // Two programs run for each length; the step is prime, so that all kinds of places are met.
-        for (var length = 0; length < whole.Length; length += 211)
+        for (var length = 0; length < whole.Length; length += 419)
         {
             var cut = folder.File("cut." + extension);
             await File.WriteAllBytesAsync(cut, whole[..length], Ct);
+            await Sentence(() => VideoTail.ReadAsync(cut, 1, ct: Ct));
+            var broken = whole.ToArray();
+            broken[length] ^= 0xFF;
+            await File.WriteAllBytesAsync(cut, broken, Ct);
             await Sentence(() => VideoTail.ReadAsync(cut, 1, ct: Ct));
         }
     }

@@ -169,7 +169,8 @@ public sealed class VideoStreamWriterTests : IDisposable
     {
         using var pipe = new AnonymousPipeServerStream(PipeDirection.Out);
         var reader = new AnonymousPipeClientStream(PipeDirection.In, pipe.ClientSafePipeHandle);
-        await using (var writer = VideoStreamWriter.Create(pipe, "the pipe", 96, 64, new() { Title = mark }))
+        await using (var output = StandardOutput.Open(pipe.SafePipeHandle.DangerousGetHandle()))
+        await using (var writer = VideoStreamWriter.Create(output, "the pipe", 96, 64, new() { Title = mark }))
         {
             await writer.WriteFramesAsync(Frames(0, 1), Ct);
             var head = new byte[8];
@@ -243,11 +244,20 @@ public sealed class VideoStreamWriterTests : IDisposable
     }
 
     [Fact]
-    public void Standard_output_is_a_stream_without_a_buffer()
+    public async Task A_pipe_that_is_full_holds_up_the_call_but_not_its_cancellation()
     {
-        using var output = StandardOutput.Open();
+        using var pipe = new AnonymousPipeServerStream(PipeDirection.Out);
+        using var cancel = CancellationTokenSource.CreateLinkedTokenSource(Ct);
+        await using var output = StandardOutput.Open(pipe.SafePipeHandle.DangerousGetHandle());
+        await using var writer = VideoStreamWriter.Create(output, "the pipe", 96, 64);
+        // Noise fills the pipe, whose reader takes nothing but is there.
+        var writing = writer.WriteFramesAsync(Noise(96 * 64 * 3 * 60), cancel.Token);
+        using var reader = new AnonymousPipeClientStream(PipeDirection.In, pipe.ClientSafePipeHandle);
+        Assert.NotEqual(-1, reader.ReadByte());
 
-        Assert.True(output.CanWrite);
+        Assert.False(writing.IsCompleted);
+        await cancel.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => writing);
     }
 
     private static byte[] Frames(int first, int count) =>
