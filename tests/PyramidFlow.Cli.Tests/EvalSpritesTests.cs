@@ -18,6 +18,18 @@ public class EvalSpritesTests(TinyModel model) : IClassFixture<TinyModel>
         Assert.InRange(json.RootElement.GetProperty("psnr").GetDouble(), 0, 60);
     }
 
+    [Theory]
+    [InlineData("extension", "kept", "joint")]
+    [InlineData("schedule", "turned", "motion_before")]
+    public async Task Other_modes_have_figures_of_their_own(string mode, params string[] names)
+    {
+        var run = await CliRun.OfAsync("eval", "sprites", "--mode", mode, "--count", "1", "--model", model.Folder, "--json");
+
+        Assert.True(run.Code == ExitCode.Ok, run.Error);
+        using var json = JsonDocument.Parse(run.Out);
+        Assert.All(names, name => Assert.InRange(json.RootElement.GetProperty(name).GetDouble(), 0, name == "joint" ? 255 : 1));
+    }
+
     [Fact]
     public async Task Table_and_sheet_of_the_same_clips()
     {

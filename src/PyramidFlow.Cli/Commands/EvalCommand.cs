@@ -18,15 +18,17 @@ internal static class EvalCommand
     {
         var count = CliOptions.Whole("--count", "N", $"clips to generate and judge [default: {DefaultCount}]", 1);
         var seed = CliOptions.Seed("--seed", "which prompts and noise [default: 0]");
+        var mode = CliOptions.Choice("--mode", "what to evaluate: videos from prompts, the continuation of given frames, or a change of prompt [default: video]", [.. SpriteEvaluation.Modes]);
         var json = CliOptions.Flag("--json", "print one JSON object instead of a table");
         var sheet = CliOptions.Text("--sheet", "FILE", "also write a picture of the first 12 clips (.png)");
         var model = new ModelOptions();
         var command = new ExampledCommand("sprites",
             "Generates clips of unseen prompts, measures what they show, and prints the share that is right.",
             $"{CommandLine.Name} eval sprites --count 200 --seed 0",
-            $"{CommandLine.Name} eval sprites --count 12 --sheet sheet.png --json") { count, seed, json, sheet };
+            $"{CommandLine.Name} eval sprites --mode schedule --count 50",
+            $"{CommandLine.Name} eval sprites --count 12 --sheet sheet.png --json") { mode, count, seed, json, sheet };
         model.AddTo(command);
-        command.SetAction((parsed, cancel) => new SpriteEvaluation(console).RunAsync(parsed.GetValue(count) ?? DefaultCount,
+        command.SetAction((parsed, cancel) => new SpriteEvaluation(console).RunAsync(parsed.GetValue(mode) ?? SpriteEvaluation.Modes[0], parsed.GetValue(count) ?? DefaultCount,
             (long)(parsed.GetValue(seed) ?? 0), model.Read(parsed), parsed.GetValue(json), parsed.GetValue(sheet), cancel));
         return command;
     }

@@ -1,7 +1,6 @@
 using System.Text;
 using System.Text.Json;
 using PyramidFlow.Cli.Output;
-using PyramidFlow.Training.Sprites;
 using Spectre.Console;
 
 namespace PyramidFlow.Cli.Evaluating;
@@ -9,38 +8,47 @@ namespace PyramidFlow.Cli.Evaluating;
 /// <summary>Prints the result of an evaluation.</summary>
 internal static class EvaluationReport
 {
-    /// <summary>A table, or one JSON object with shares 0 to 1 and dB.</summary>
-    public static void Print(SpriteAccuracy accuracy, double psnr, bool json, CliConsole console)
+    /// <summary>A table, or one JSON object with shares 0 to 1 and other figures in their units.</summary>
+    public static void Print(int count, ISpriteTrial trial, double? psnr, bool json, CliConsole console)
     {
-        (string Name, double Share)[] shares =
-        [
-            ("colour", accuracy.Colour), ("shape", accuracy.Shape), ("size", accuracy.Size), ("motion", accuracy.Motion),
-            ("background", accuracy.Background), ("all", accuracy.All),
-        ];
         if (json)
         {
-            console.Result(Json(accuracy.Count, shares, psnr));
+            console.Result(Json(count, trial, psnr));
             return;
         }
 
         var table = new Table().AddColumn("attribute").AddColumn(new TableColumn("right").RightAligned());
-        foreach (var (name, share) in shares)
-            table.AddRow(name == "all" ? "all right together" : name, FormattableString.Invariant($"{100 * share:F1}%"));
-        table.AddRow("VAE reconstruction", FormattableString.Invariant($"{psnr:F2} dB"));
-        table.Title = new TableTitle($"{accuracy.Count} clips");
+        foreach (var (name, share) in trial.Shares)
+            table.AddRow(Words(name), FormattableString.Invariant($"{100 * share:F1}%"));
+        foreach (var (_, words, value) in trial.Figures)
+            table.AddRow(words, FormattableString.Invariant($"{value:F2}"));
+        if (psnr is { } decibels)
+            table.AddRow("VAE reconstruction", FormattableString.Invariant($"{decibels:F2} dB"));
+        table.Title = new TableTitle($"{count} clips");
         console.Result(table);
     }
 
-    private static string Json(int count, (string Name, double Share)[] shares, double psnr)
+    private static string Words(string name) => name switch
+    {
+        "all" => "all right together",
+        "kept" => "colour and shape kept",
+        "turned" => "turned as the prompts say",
+        _ => name.Replace('_', ' '),
+    };
+
+    private static string Json(int count, ISpriteTrial trial, double? psnr)
     {
         using var buffer = new MemoryStream();
         using (var json = new Utf8JsonWriter(buffer))
         {
             json.WriteStartObject();
             json.WriteNumber("count", count);
-            foreach (var (name, share) in shares)
+            foreach (var (name, share) in trial.Shares)
                 json.WriteNumber(name, share);
-            json.WriteNumber("psnr", psnr);
+            foreach (var (name, _, value) in trial.Figures)
+                json.WriteNumber(name, value);
+            if (psnr is { } decibels)
+                json.WriteNumber("psnr", decibels);
             json.WriteEndObject();
         }
 

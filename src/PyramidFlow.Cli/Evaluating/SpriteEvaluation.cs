@@ -15,54 +15,55 @@ namespace PyramidFlow.Cli.Evaluating;
 internal sealed class SpriteEvaluation(CliConsole console)
 {
     private const int ClipsOnSheet = 12, ReconstructedClips = 16, ReconstructedFrames = 33;
-    private const long CaptionStream = 500, NoiseStream = 501;
+
+    /// <summary>What can be evaluated; the first is the default.</summary>
+    internal static IReadOnlyList<string> Modes { get; } = ["video", "extension", "schedule"];
 
     /// <summary>Generates, judges and prints.</summary>
-    public async Task<int> RunAsync(int count, long seed, ModelArguments model, bool json, string? sheet, CancellationToken cancel)
+    public async Task<int> RunAsync(string mode, int count, long seed, ModelArguments model, bool json, string? sheet, CancellationToken cancel)
     {
         if (sheet is not null)
             OutputFile.Check(sheet, ".png");
         var folder = model.Open();
         var settings = folder.Settings(model.Variant);
-        if (settings.Frames < 5)
+        if (mode == Modes[0] && settings.Frames < 5)
             throw new UsageException($"{folder.Root} makes clips of {settings.Frames} frames, too few to judge motion: set frames in {PipelineSettings.FileName} to 9 or more");
+        ISpriteTrial trial = mode switch
+        {
+            "extension" => new ExtensionTrial(seed),
+            "schedule" => new ScheduleTrial(seed, settings),
+            _ => new VideoTrial(seed, settings),
+        };
         using var line = new ProgressLine(console);
-        var accuracy = new SpriteAccuracy();
         var shown = new List<byte[]>();
+        var size = trial.Request(0).Resolve(settings);
         using (var pipeline = VideoPipeline.Load(folder.Root, model.Options(), null))
         {
             for (var i = 0; i < count; i++)
             {
-                var attributes = SpriteWorld.EvaluationScene(seed, i).Attributes;
-                var request = new GenerationRequest
-                {
-                    Prompt = SpriteCaptions.Caption(attributes, new SpriteRandom(seed, CaptionStream, i)),
-                    Seed = new SpriteRandom(seed, NoiseStream, i).NextUInt64(),
-                };
-                var clip = await GenerateAsync(pipeline, request, settings, new ClipShare(line, i, count), cancel).ConfigureAwait(false);
-                accuracy.Add(attributes, SpriteJudge.Judge(clip, clip.Length / (settings.Width * settings.Height * 3), settings.Width, settings.Height));
+                var clip = await GenerateAsync(pipeline, trial.Request(i), new ClipShare(line, i, count), cancel).ConfigureAwait(false);
+                trial.Judge(i, clip);
                 if (i < ClipsOnSheet)
                     shown.Add(clip);
             }
         }
 
-        var psnr = Reconstruction(folder, Math.Min(ReconstructedFrames, settings.Frames), line, cancel);
+        double? psnr = mode == Modes[0] ? Reconstruction(folder, Math.Min(ReconstructedFrames, settings.Frames), line, cancel) : null;
         line.Clear();
         if (sheet is not null)
         {
-            var picture = SpriteContactSheet.Compose(shown, settings.Width, settings.Height);
+            var picture = SpriteContactSheet.Compose(shown, size.Width, size.Height);
             PngWriter.Write(sheet, new RgbImage(picture.Width, picture.Height, picture.Pixels));
             console.Note($"the first {shown.Count} clips are in {sheet}");
         }
 
-        EvaluationReport.Print(accuracy, psnr, json, console);
+        EvaluationReport.Print(count, trial, psnr, json, console);
         return ExitCode.Ok;
     }
 
-    private static async Task<byte[]> GenerateAsync(VideoPipeline pipeline, GenerationRequest request, PipelineSettings settings,
-        IProgress<GenerationProgress> progress, CancellationToken cancel)
+    private static async Task<byte[]> GenerateAsync(VideoPipeline pipeline, GenerationRequest request, ClipShare progress, CancellationToken cancel)
     {
-        using var frames = new MemoryStream(settings.Frames * settings.Width * settings.Height * 3);
+        using var frames = new MemoryStream();
         await foreach (var chunk in pipeline.GenerateAsync(request, progress, cancel).ConfigureAwait(false))
             frames.Write(chunk.Rgb.Span);
         return frames.ToArray();

@@ -88,7 +88,7 @@ internal sealed record ClipLength(int Given, int History, int First, int Made, i
             ? "this checkpoint was trained on pictures only"
             : $"the clip is longer than the {length} seconds this checkpoint was trained on";
         if (asked is null)
-            warnings.Add(Invariant($"{longer}: every part of it is made from the {Count(fits, "latent frame")} before it"));
+            warnings.Add(Invariant($"{longer}: each part is made from the {Count(fits, "latent frame")} before it"));
         else if (asked == 0 || asked > fits)
             warnings.Add(Invariant($"{longer}, and it may fall apart: use a history window of at most {fits}"));
         return asked is null ? fits : asked > 0 ? asked : null;

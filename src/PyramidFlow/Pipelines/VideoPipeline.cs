@@ -101,6 +101,7 @@ public sealed partial class VideoPipeline : IDisposable
             using var noGrad = NoGrad.Begin();
             using var scope = new TensorScope();
             using var maker = new ClipMaker(models, Settings.Latent, options, sampler, Log, progress);
+            LogKnown(items);
             var clips = items.Select((item, i) => Latents(maker, item, i, items.Count, stop.Token)).ToList();
             return scope.Keep(Tensor.Cat([.. clips], 0));
         }
@@ -110,7 +111,18 @@ public sealed partial class VideoPipeline : IDisposable
         }
     }
 
-    /// <summary>Decodes latents all at once, on this thread.</summary>
+    /// <summary>Decodes the latents of a clip, on this thread.</summary>
+    /// <param name="latents">From a run's chunks or a file.</param>
+    /// <returns>Interleaved RGB bytes, frame after frame.</returns>
+    /// <exception cref="ArgumentException">They are those of another model.</exception>
+    public byte[] Decode(LatentClip latents)
+    {
+        Check(latents);
+        using var scope = new TensorScope();
+        return Decode(latents.ToTensor());
+    }
+
+    /// <summary>Decodes latents, on this thread.</summary>
     /// <param name="latents">From <see cref="GenerateLatents"/>, [count, c, t, h/8, w/8].</param>
     /// <returns>Interleaved RGB bytes, frame after frame, clip after clip.</returns>
     public byte[] Decode(Tensor latents)
@@ -158,6 +170,7 @@ public sealed partial class VideoPipeline : IDisposable
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
         using var maker = new ClipMaker(models, Settings.Latent, options, sampler, warning => { Log(warning); warn(warning); }, progress);
+        LogKnown(items);
         foreach (var (i, item) in items.Index())
             maker.Make(item, i, items.Count, write, null, cancel);
     }
@@ -179,10 +192,24 @@ public sealed partial class VideoPipeline : IDisposable
     private IEnumerable<GenerationSettings> Items(GenerationRequest request)
     {
         var settings = request.Resolve(Settings);
-        var channels = models.Transformer.Config.LatentChannels;
-        if (request.Latents is { } latents && latents.Channels != channels)
-            throw new ArgumentException($"the latents have {latents.Channels} channels where this model's have {channels}: use the model they were made with");
+        if (request.Latents is { } latents)
+            Check(latents);
         return Enumerable.Range(0, request.Count).Select(i => settings with { Seed = settings.Seed + (ulong)i });
+    }
+
+    private void Check(LatentClip latents)
+    {
+        var channels = models.Transformer.Config.LatentChannels;
+        if (latents.Channels != channels)
+            throw new ArgumentException($"the latents have {latents.Channels} channels where this model's have {channels}: use the model they were made with");
+        if (latents.Normalization != Settings.Latent)
+            throw new ArgumentException("the latents are those of another model: use the one they were made with");
+    }
+
+    private void LogKnown(IEnumerable<GenerationSettings> items)
+    {
+        foreach (var warning in items.SelectMany(item => item.Warnings).Distinct())
+            Log(warning);
     }
 
     private void Log(string warning)

@@ -15,14 +15,14 @@ public sealed class PipelineSettingsTests
     }
 
     [Theory]
-    [InlineData("384p", 640, 384, 121)]
-    [InlineData("768p", 1280, 768, 121)]
-    [InlineData("image", 1024, 1024, 1)]
-    [InlineData("", 640, 384, 121)]
-    public void Each_variant_has_its_size(string variant, int width, int height, int frames)
+    [InlineData("384p", 640, 384, 121, 16)]
+    [InlineData("768p", 1280, 768, 121, 31)]
+    [InlineData("image", 1024, 1024, 1, 1)]
+    [InlineData("", 640, 384, 121, 16)]
+    public void Each_variant_has_its_size_and_longest_clip(string variant, int width, int height, int frames, int longest)
     {
         var settings = PipelineSettings.Released(ModelFamily.Flux, variant);
-        Assert.Equal((width, height, frames), (settings.Width, settings.Height, settings.Frames));
+        Assert.Equal((width, height, frames, longest), (settings.Width, settings.Height, settings.Frames, settings.MaxLatentFrames));
     }
 
     [Fact]

@@ -28,6 +28,22 @@ public class GenerationRequestTests
         { Request with { VideoGuidance = double.NaN }, "video guidance NaN is not 0 or more: use 0 to turn it off, or such as 7" },
         { Request with { LinearGuidance = (double.PositiveInfinity, 2) }, "the alpha of linear guidance Infinity is not 0 or more: use 0 to turn it off, or such as 7" },
         { Request with { Image = new byte[10] }, "the image has 10 bytes where 640x384 RGB pixels are 737280: bring it to that size" },
+        { Request with { Frames = 9, Seconds = 1 }, "frames and seconds both say how long the video is: use one of them" },
+        { Request with { Seconds = -1 }, "-1 seconds are no length: use 0 for a picture, or such as 5" },
+        { Request with { Seconds = 1e9 }, "1000000000 seconds are longer than any video: use at most 43690" },
+        { Request with { Frames = 8_000_001 }, "8000001 frames are more than any video has: use at most 1048569" },
+        { Request with { Count = 0 }, "0 clips are none: use 1 or more" },
+        { Request with { HistoryWindow = -1 }, "a history window of -1 latent frames is negative: use 0 to turn it off, or such as 15" },
+        { Request with { NewFramesOnly = true }, "only new frames are asked for, but there is no video to go on from: give one, or leave this out" },
+        { Request with { Video = new byte[10] }, "the video has 10 bytes, which are not whole frames of 737280 for 640x384 RGB pixels: bring its frames to that size" },
+        { Request with { Video = new byte[737280], Image = new byte[737280] }, "an image, a video and latents to go on from exclude each other: give one of them" },
+        { Request with { Video = new byte[737280], Frames = 9 }, "9 new frames are not a multiple of 8: use 8 or 16" },
+        { Request with { Video = new byte[737280], Frames = 0 }, "0 new frames leave nothing to make: use 8 and more" },
+        { Request with { Schedule = [new(1, "a dog"), new(1, "a cow")] }, "a prompt from second 1 on comes after one from second 1 on: later prompts need later times" },
+        { Request with { Schedule = [new(0, "a dog")] }, "a prompt from second 0 on comes after one from second 0 on: later prompts need later times" },
+        { Request with { Schedule = [new(1, " ")] }, "the prompt from second 1 on is empty: say what is to be seen" },
+        { Request with { Schedule = [new(1, "a dog"), new(1.1, "a cow")] }, "the prompts from second 1 and from second 1.1 on fall into one unit of 0.33 seconds: put them further apart" },
+        { Request with { Schedule = [new(6, "a dog")] }, "a prompt from second 6 on comes too late for 5.04 seconds of video: make it longer, or let the prompt begin earlier" },
         { Request with { Image = new byte[737280], Frames = 1 }, "the image is the first frame, so 1 frame leaves nothing to make: use 9 frames or more" },
     };
 
@@ -82,5 +98,45 @@ public class GenerationRequestTests
     {
         var settings = (Request with { Height = 96, Steps = [5, 5], VideoSteps = [5, 5] }).Resolve(Released with { Steps = [10, 10] });
         Assert.Equal((96, 2), (settings.Height, settings.Sampling.Stages));
+    }
+
+    [Theory]
+    [InlineData(0, 1)]
+    [InlineData(0.1, 1)]
+    [InlineData(5, 121)]
+    [InlineData(1.2, 25 + 8)]
+    public void Seconds_become_the_nearest_possible_number_of_frames(double seconds, int frames)
+    {
+        Assert.Equal(frames, (Request with { Seconds = seconds }).Resolve(Released).Frames);
+        Assert.Equal(frames, VideoLength.Frames(seconds, 24));
+    }
+
+    [Fact]
+    public void Seconds_after_a_given_video_are_those_of_new_frames_and_at_least_one_unit()
+    {
+        var further = Request with { Video = new byte[9 * 737280] };
+        Assert.Equal(9 + 48, (further with { Seconds = 2 }).Resolve(Released).Frames);
+        Assert.Equal(8, (further with { Seconds = 0, NewFramesOnly = true }).Resolve(Released).Frames);
+        Assert.Equal(9 + 120, further.Resolve(Released).Frames);
+        Assert.Equal(9 + 112, (further with { FramesPerUnit = 2 }).Resolve(Released).Frames);
+    }
+
+    [Fact]
+    public void Prompts_of_a_schedule_begin_with_units_and_have_the_suffix()
+    {
+        var settings = (Request with { Schedule = [new(0.01, "a dog"), new(1, "a cow")], PromptSuffix = "!" }).Resolve(Released);
+        Assert.Equal([new(0, "a cat!"), new(1, "a dog!"), new(4, "a cow!")], settings.Prompts);
+        Assert.Equal(["a cat!", "a dog!", "a dog!", "a dog!", "a cow!", "a cow!"], Enumerable.Range(0, 6).Select(settings.PromptOf));
+    }
+
+    [Fact]
+    public void A_size_the_checkpoint_was_not_trained_on_is_a_warning()
+    {
+        Assert.Empty(Request.Resolve(Released).Warnings);
+        Assert.Equal(["this checkpoint was trained on 640x384: 384x640 may look worse"],
+            (Request with { Width = 384, Height = 640 }).Resolve(Released).Warnings);
+        var picture = PipelineSettings.Released(ModelFamily.Flux, "image");
+        Assert.Equal(["this checkpoint was trained on pictures only: each part is made from the 1 latent frame before it"],
+            (Request with { Frames = 9 }).Resolve(picture).Warnings);
     }
 }

@@ -1,0 +1,51 @@
+using PyramidFlow.Hub;
+using PyramidFlow.Pipelines;
+using PyramidFlow.Training.Sprites;
+
+namespace PyramidFlow.Cli.Evaluating;
+
+/// <summary>
+/// A sprite is to move one way and, from frame 25 on, another way at a right angle, as a second prompt says. The first frame is
+/// given: a start that leaves way for both. It has turned when both parts show their own motion.
+/// </summary>
+/// <param name="seed">Which scenes and noise.</param>
+/// <param name="settings">The checkpoint's frames a second.</param>
+internal sealed class ScheduleTrial(long seed, PipelineSettings settings) : ISpriteTrial
+{
+    private readonly SpriteAccuracy before = new(), after = new();
+    private int turned;
+
+    public IReadOnlyList<(string Name, double Share)> Shares =>
+    [
+        ("colour", after.Colour), ("shape", after.Shape), ("motion_before", before.Motion), ("motion_after", after.Motion),
+        ("turned", (double)turned / after.Count),
+    ];
+
+    public IReadOnlyList<(string Name, string Words, double Value)> Figures => [];
+
+    public GenerationRequest Request(int index)
+    {
+        var turn = SpriteTurn.Of(seed, index);
+        return new GenerationRequest
+        {
+            Prompt = SpriteCaptions.Canonical(turn.Before),
+            Schedule = [new PromptChange(SpriteTurn.Frame / settings.FramesPerSecond, SpriteCaptions.Canonical(turn.After))],
+            Image = SpriteRenderer.Render(turn.Start, 1),
+            Width = SpriteWorld.Width,
+            Height = SpriteWorld.Height,
+            Frames = SpriteTurn.Frames,
+            Seed = VideoTrial.Noise(seed, index),
+        };
+    }
+
+    public void Judge(int index, byte[] clip)
+    {
+        var turn = SpriteTurn.Of(seed, index);
+        var at = SpriteTurn.Frame * SpriteWorld.FrameBytes;
+        var first = SpriteJudge.Judge(clip.AsSpan(0, at), SpriteTurn.Frame, SpriteWorld.Width, SpriteWorld.Height);
+        var second = SpriteJudge.Judge(clip.AsSpan(at), SpriteTurn.Frames - SpriteTurn.Frame, SpriteWorld.Width, SpriteWorld.Height);
+        before.Add(turn.Before, first);
+        after.Add(turn.After, second);
+        turned += (first.Motion, second.Motion) == (turn.Before.Motion, turn.Then) ? 1 : 0;
+    }
+}
