@@ -60,7 +60,7 @@ internal sealed class BatchPlanner(BatchFile batch, GenerateArguments arguments,
     }
 
     private GenerationPlan Plan(BatchItem item, int copy, string file) =>
-        GenerationPlan.Of(item.Clip with { Seed = item.Clip.Seed + (ulong)copy }, file, settings) with { Stream = arguments.Stream };
+        GenerationPlan.Of(item.Clip with { Seed = item.Clip.Seed + (ulong)copy }, file, settings);
 
     private async Task<bool> IsFinishedAsync(GenerationPlan plan, CancellationToken cancel)
     {

@@ -64,6 +64,8 @@ internal sealed class BatchRun(CliConsole console)
             throw new UsageException("--like repeats one file and --batch makes many: use one of them");
         if (arguments.SaveLatents is not null || arguments.Clip.Latents is not null)
             throw new UsageException("latents are those of one clip and --batch makes many: leave --save-latents and --from-latents out");
+        if (arguments.Stream)
+            throw new UsageException("an unfinished streamed file looks like a finished one when the batch goes on: leave --stream out");
         if (arguments.Output == OutputFile.Standard)
             throw new UsageException("--batch writes many files, and standard output takes one video: name a folder with -o");
     }

@@ -8,6 +8,9 @@ namespace PyramidFlow.Cli.Generating;
 /// <param name="extends">Whether the clip goes on from a video, so that lengths are those of what is added.</param>
 internal sealed class ClipOptions(bool extends)
 {
+    // More are a slip of the fingers.
+    private const int MostClips = 10_000;
+
     private readonly Option<int?> frames = CliOptions.Whole("--frames", "N",
         extends ? "frames to add: 8, 16, ... [default: about the model's]" : "frames: 1, 9, 17, ... [default: the model's; 1 for a .png]", 1);
     private readonly Option<double?> seconds = CliOptions.Number("--seconds", "S", "length instead of --frames, rounded to what the model can make", zero: false);
@@ -16,7 +19,7 @@ internal sealed class ClipOptions(bool extends)
     private readonly Option<string?> negative = CliOptions.Text("--negative", "TEXT", "what is not to be seen");
     private readonly Option<string?> suffix = CliOptions.Text("--suffix", "TEXT", "text put after the prompt; \"\" for none");
     private readonly Option<ulong?> seed = CliOptions.Seed("--seed", "the same seed makes the same video [default: random, and printed]");
-    private readonly Option<int?> count = CliOptions.Whole("--count", "N", "clips of each prompt, with seeds one after another: out-1.mp4, out-2.mp4, ...", 1);
+    private readonly Option<int?> count = CliOptions.Whole("--count", "N", "clips of each prompt, with seeds one after another: out-1.mp4, out-2.mp4, ...", 1, MostClips);
     private readonly Option<string?> like = CliOptions.Text("--like", "FILE", "take every setting that is not given from a file that was made before");
     private readonly Option<bool> json = CliOptions.Flag("--json", "print one JSON object about what was made");
     private readonly Option<bool> stream = CliOptions.Flag("--stream", "write an .mp4 that can be watched while it is made");

@@ -21,8 +21,7 @@ internal static class GivenVideo
         Func<ReadOnlyMemory<byte>, Task>? earlier, CancellationToken cancel)
     {
         var (path, width, height) = (plan.Clip.Video!, plan.Request.Width!.Value, plan.Request.Height!.Value);
-        var most = VideoLength.OfLatents(Math.Max(settings.MaxLatentFrames, plan.Request.HistoryWindow ?? 0));
-        var last = new Queue<ReadOnlyMemory<byte>>();
+        var most = VideoLength.OfLatents(Math.Clamp(plan.Request.HistoryWindow ?? 0, settings.MaxLatentFrames, VideoLength.Latents(VideoLength.MaxFrames)));
         if (earlier is null)
         {
             var tail = await VideoTail.ReadAsync(path, most, width, height, plan.FramesPerSecond, cancel).ConfigureAwait(false);
@@ -30,6 +29,7 @@ internal static class GivenVideo
             return tail.Rgb[(skipped * width * height * 3)..];
         }
 
+        var last = new Queue<ReadOnlyMemory<byte>>();
         var options = new VideoReadOptions { Width = width, Height = height, Fps = plan.FramesPerSecond, FramesPerChunk = 1 };
         await foreach (var frame in VideoReader.ReadAsync(path, options, cancel).ConfigureAwait(false))
         {

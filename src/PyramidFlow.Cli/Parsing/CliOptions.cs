@@ -17,8 +17,10 @@ internal static class CliOptions
     public static Option<string?> Choice(string name, string description, params string[] choices) =>
         Parsed<string?>(name, string.Join('|', choices), description, text => Values.Choice(text, choices));
 
-    public static Option<int?> Whole(string name, string valueName, string description, int least) =>
-        Parsed<int?>(name, valueName, description, text => Values.Whole(text, least));
+    public static Option<int?> Whole(string name, string valueName, string description, int least, int most = int.MaxValue) =>
+        Parsed<int?>(name, valueName, description, text => Values.Whole(text, least) is var value && value <= most
+            ? value
+            : throw new FormatException($"use a whole number from {least} to {most}"));
 
     public static Option<double?> Number(string name, string valueName, string description, bool zero) =>
         Parsed<double?>(name, valueName, description, text => Values.Number(text, zero));
