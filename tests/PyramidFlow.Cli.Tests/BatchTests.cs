@@ -76,6 +76,7 @@ public class BatchTests(TinyModel model) : IClassFixture<TinyModel>
             ["a ball"]
             {"prompt": "a ball", "width": 64}
             "last"
+            "\ud800"
             """, "--frames", "1");
 
         Assert.Equal(ExitCode.Failed, run.Code);
@@ -83,8 +84,8 @@ public class BatchTests(TinyModel model) : IClassFixture<TinyModel>
         (int Line, string Words)[] faults =
         [
             (2, "unknown key 'sed': did you mean seed?"), (4, "not JSON"), (5, "4 frames"), (6, "seed cannot be -1: use a whole number from 0"),
-            (7, "prompt stands twice"), (8, "the prompt is empty"), (9, "none.jpg does not exist"), (10, "prompt cannot be 5"),
-            (11, "an item is a text in quotes"), (12, "width needs a height"),
+            (7, "prompt stands twice"), (8, "the prompt is empty"), (9, "none.jpg does not exist: --image takes a picture file"), (10, "prompt cannot be 5"),
+            (11, "an item is a text in quotes"), (12, "width needs a height"), (14, "half a character"),
         ];
         var errors = run.Error.Split('\n').Where(line => line.StartsWith("error: ", StringComparison.Ordinal)).ToArray();
         Assert.Equal(faults.Length, errors.Length);
@@ -93,7 +94,7 @@ public class BatchTests(TinyModel model) : IClassFixture<TinyModel>
             Assert.Contains($"prompts.jsonl line {pair.First.Line}: ", pair.Second, StringComparison.Ordinal);
             Assert.Contains(pair.First.Words, pair.Second, StringComparison.Ordinal);
         });
-        Assert.Contains("2 made, 10 failed of 12", run.Error, StringComparison.Ordinal);
+        Assert.Contains("2 made, 11 failed of 13", run.Error, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -160,6 +161,7 @@ public class BatchTests(TinyModel model) : IClassFixture<TinyModel>
     [InlineData("prompts.json", "[\"a\",\n\"b\"", "is not JSON: line 2")]
     [InlineData("prompts.json", "[\"a\"\n\"b\"]", "is not JSON: line 2")]
     [InlineData("prompts.json", "[\"a\"] x", "is not JSON: line 1")]
+    [InlineData("prompts.json", "{\"a\\ud800\": \"a ball\"}", "is not JSON")]
     [InlineData("prompts.csv", "a ball", "name it .txt")]
     public async Task A_file_that_is_no_batch_is_refused(string name, string text, string words)
     {

@@ -38,7 +38,8 @@ public class GenerateModesTests(TinyModel model) : IClassFixture<TinyModel>
     [InlineData("""{"0": 5}""", "write a text in quotes")]
     [InlineData("""[{"from": 0, "prompt": "a ball", "seed": 3}]""", "write {")]
     [InlineData("""{"1": "a ball"}""", "says nothing about second 0")]
-    [InlineData("""{"0": "a ball", "0.3": "a ball", "0.2": "a red ball"}""", "later prompts need later times")]
+    [InlineData("""{"0": "a ball", "0.3": "a ball", "0.2": "a red ball"}""", "put them in order")]
+    [InlineData("""{"0": "a ball", "0": "a red ball"}""", "put them in order")]
     [InlineData("""{"0": "a ball", "60": "a red ball"}""", "comes too late")]
     [InlineData("""{"0": "a ball", "0.3": ""}""", "is empty")]
     public async Task A_story_that_cannot_be_told_is_refused(string story, string words)

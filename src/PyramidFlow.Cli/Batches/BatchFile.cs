@@ -33,10 +33,9 @@ internal sealed class BatchFile
     /// <exception cref="UsageException">It cannot be read, is no text or no JSON, or holds nothing.</exception>
     public static BatchFile Open(string path)
     {
+        OutputFile.CheckInput(path, "--batch takes a file of prompts");
         if (System.IO.Path.GetExtension(path).ToLowerInvariant() is not (".json" or ".jsonl" or ".txt"))
             throw new UsageException($"cannot tell what {path} holds: name it .txt (a prompt on each line), .jsonl or .json");
-        if (!File.Exists(path))
-            throw new UsageException(Directory.Exists(path) ? $"{path} is a folder: --batch takes a file of prompts" : $"{path} does not exist: --batch takes a file of prompts");
         var file = new BatchFile(path, Read(path));
         return file.Entries.Count > 0 ? file : throw new UsageException($"{path} holds no prompt: write one on each line, or in JSON [\"a red ball\"]");
     }
@@ -61,6 +60,10 @@ internal sealed class BatchFile
         {
             using var json = JsonDocument.Parse(value, JsonEntries.Options);
             return BatchItems.Of(json.RootElement, entry.KeyStart < 0 ? null : Key(entry));
+        }
+        catch (InvalidOperationException e)
+        {
+            throw new FormatException("this holds half a character: write whole ones", e);
         }
         catch (JsonException e)
         {

@@ -8,6 +8,9 @@ namespace PyramidFlow.Cli.Batches;
 /// <summary>What a batch asks for, checked item by item against a checkpoint.</summary>
 internal sealed class BatchPlanner(BatchFile batch, GenerateArguments arguments, CheckpointFolder folder, RunReport report)
 {
+    // Fewer items take no time worth showing.
+    private const int Shown = 1000;
+
     private readonly PipelineSettings settings = folder.Settings(arguments.Model.Variant);
     private readonly string output = arguments.Output!;
 
@@ -20,7 +23,8 @@ internal sealed class BatchPlanner(BatchFile batch, GenerateArguments arguments,
         {
             cancel.ThrowIfCancellationRequested();
             var entry = batch.Entries[i];
-            line.Update("looking at the batch", $"item {i + 1}/{batch.Entries.Count}", (double)i / batch.Entries.Count, TimeSpan.Zero);
+            if (i % Shown == Shown - 1)
+                line.Update("looking at the batch", $"item {i + 1}/{batch.Entries.Count}", (double)i / batch.Entries.Count, TimeSpan.Zero);
             try
             {
                 var item = Read(entry);

@@ -67,12 +67,9 @@ internal sealed record GenerationPlan(ClipArguments Clip, GenerationRequest Requ
             throw new UsageException("--frames and --seconds both say how long the video is: use one of them");
         if (clip is { Image: not null, GoesOn: true })
             throw new UsageException("a picture and latents to go on from exclude each other: give one of them");
-        if (clip.Image is { } image && !File.Exists(image))
-            throw new UsageException($"{image} does not exist: --image takes a picture file");
-        if (clip.Latents is { } latents && !File.Exists(latents))
-            throw new UsageException($"{latents} does not exist: --from-latents takes a file that --save-latents wrote");
-        if (clip.Video is { } video && !File.Exists(video))
-            throw new UsageException($"{video} {(Directory.Exists(video) ? "is a folder" : "does not exist")}: name the video to go on from");
+        OutputFile.CheckInput(clip.Image, "--image takes a picture file");
+        OutputFile.CheckInput(clip.Latents, "--from-latents takes a file that --save-latents wrote");
+        OutputFile.CheckInput(clip.Video, "name the video to go on from");
     }
 
     /// <summary>What the file of a clip ends in that was given no name.</summary>

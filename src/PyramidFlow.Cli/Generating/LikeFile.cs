@@ -12,8 +12,7 @@ internal static class LikeFile
     public static async Task<GenerateArguments> ApplyAsync(GenerateArguments arguments, CliConsole console, CancellationToken cancel)
     {
         var path = arguments.Like!;
-        if (!File.Exists(path))
-            throw new UsageException($"{path} does not exist: --like takes a file that {CommandLine.Name} made");
+        OutputFile.CheckInput(path, $"--like takes a file that {CommandLine.Name} made");
         var notes = GenerationNotes.Read(await MediaMetadata.ReadAsync(path, cancel).ConfigureAwait(false))
             ?? throw new UsageException($"{path} does not say how it was made: --like takes a file that {CommandLine.Name} made, as it was written");
         if (notes.Video is { } video && arguments.Clip.Video is null)

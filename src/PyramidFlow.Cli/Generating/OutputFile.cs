@@ -1,6 +1,6 @@
 namespace PyramidFlow.Cli.Generating;
 
-/// <summary>The file a command is to write, checked before anything else is done.</summary>
+/// <summary>Files that a command is to read and write, checked before anything else is done.</summary>
 internal static class OutputFile
 {
     /// <summary>Kinds of file.</summary>
@@ -48,6 +48,16 @@ internal static class OutputFile
         if (!Directory.Exists(folder))
             throw new UsageException($"the folder {folder} does not exist: make it with 'mkdir -p {folder}', or choose another");
         CheckWritable(folder);
+    }
+
+    /// <summary>Fails when a file to read is not there.</summary>
+    /// <param name="path">The file; null is none.</param>
+    /// <param name="use">What it is for, for the message.</param>
+    /// <exception cref="UsageException">It is not there, or a folder.</exception>
+    public static void CheckInput(string? path, string use)
+    {
+        if (path is not null && !File.Exists(path))
+            throw new UsageException($"{(path.Length == 0 ? "a file without a name" : path)} {(Directory.Exists(path) ? "is a folder" : "does not exist")}: {use}");
     }
 
     /// <summary>Makes a folder for files, unless it is there.</summary>

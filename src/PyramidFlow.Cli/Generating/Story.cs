@@ -50,6 +50,8 @@ internal sealed record Story(string? First, IReadOnlyList<PromptChange> Later)
         };
         if (changes.Count == 0)
             throw new FormatException($"there is no prompt: {Form}");
+        if (changes.Zip(changes.Skip(1)).FirstOrDefault(pair => pair.First.FromSeconds >= pair.Second.FromSeconds) is { Second: { } wrong })
+            throw new FormatException(FormattableString.Invariant($"the prompt from second {wrong.FromSeconds} on stands after one that begins then or later: put them in order, one for each time"));
         return changes[0].FromSeconds == 0 ? new Story(changes[0].Prompt, changes[1..]) : new Story(null, changes);
     }
 
