@@ -52,6 +52,14 @@ public class BatchFileTests
     public void A_name_is_made_safe(string name, string expected) =>
         Assert.Equal(expected, new FileNames().Next(1, new BatchItem(new ClipArguments { Prompt = "ball" }, name), ".mp4"));
 
+    [Theory]
+    [InlineData("A small red circle, moving right on a black background!", "0001-a-small-red-circle-moving-right-on-a-black.mp4")]
+    [InlineData("  ... ?!", "0001.mp4")]
+    [InlineData("Ein Löwe & 2 Bären", "0001-ein-löwe-2-bären.mp4")]
+    [InlineData("twelve letters and then exactly forty-eight of it!", "0001-twelve-letters-and-then-exactly-forty-eight-of.mp4")]
+    public void The_beginning_of_a_prompt_is_a_name_of_whole_words(string prompt, string expected) =>
+        Assert.Equal(expected, new FileNames().Next(1, new BatchItem(new ClipArguments { Prompt = prompt }, null), ".mp4"));
+
     [Fact]
     public void Long_and_equal_names_stay_apart_and_within_what_a_file_system_takes()
     {

@@ -53,7 +53,13 @@ internal sealed class FileNames
         return Reserved.Contains(safe.Split('.')[0].ToLowerInvariant()) ? safe + "_" : safe;
     }
 
-    private static string Slug(string prompt) => Kept(prompt.ToLowerInvariant(), Rune.IsLetterOrDigit, MaxPromptBytes).Trim('-');
+    // Whole words, unless the first is too long.
+    private static string Slug(string prompt)
+    {
+        var words = Kept(prompt.ToLowerInvariant(), Rune.IsLetterOrDigit, int.MaxValue).Trim('-');
+        var slug = Kept(words, Rune.IsLetterOrDigit, MaxPromptBytes);
+        return slug.Length < words.Length && words[slug.Length] != '-' && slug.LastIndexOf('-') is > 0 and var end ? slug[..end] : slug.Trim('-');
+    }
 
     // A dash for each run of others.
     private static string Kept(string text, Func<Rune, bool> keep, int maxBytes)

@@ -1,3 +1,4 @@
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Cli.Output;
@@ -7,6 +8,11 @@ namespace PyramidFlow.Cli.Generating;
 /// <summary>What became of the clips of a run; tells of each as it is done, or of all at the end as one JSON object.</summary>
 internal sealed class RunReport(CliConsole console, bool json, bool verbose)
 {
+    private static readonly RunReportJson Readable = new(new JsonSerializerOptions(RunReportJson.Default.Options)
+    {
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+    });
+
     private readonly List<MadeClip> made = [];
     private readonly List<string> skipped = [];
     private readonly List<Failure> failed = [];
@@ -47,7 +53,7 @@ internal sealed class RunReport(CliConsole console, bool json, bool verbose)
     public int End()
     {
         if (json)
-            console.Result(JsonSerializer.Serialize(new Summary(made.Count, skipped.Count, failed.Count, made, skipped, failed), RunReportJson.Default.Summary));
+            console.Result(JsonSerializer.Serialize(new Summary(made.Count, skipped.Count, failed.Count, made, skipped, failed), Readable.Summary));
         return failed.Count == 0 ? ExitCode.Ok : ExitCode.Failed;
     }
 
