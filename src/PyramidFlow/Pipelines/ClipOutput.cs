@@ -13,6 +13,7 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
     // The last frame of each latent frame that a cut history may still begin with, [1, 3, 1, h, w].
     private readonly Dictionary<long, Tensor> lastFrames = [];
     private readonly int frameBytes = 3 * settings.Width * settings.Height;
+    private JointFade? fade;
     private long latentFrames;
     private int written, passed;
 
@@ -34,8 +35,10 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
             var piece = latents.Narrow(2, start, count);
             var frames = decoder.Decode(piece);                                                      // [1, 3, t, h, w]
             Remember(frames, count);
+            if (isGiven && settings.Video is { } video && start + count == total && write is not null)
+                fade = new JointFade(FrameBytes.ToPixels(video.Span[^frameBytes..], settings.Width, settings.Height).To(frames.Device), frames.Narrow(2, frames.Size(2) - 1, 1));
             if (!(isGiven && settings.NewFramesOnly))
-                Write(frames.Select(0, 0), piece, isGiven ? settings.Video : null);
+                Write((isGiven || fade is null ? frames : fade.Apply(frames)).Select(0, 0), piece, isGiven ? settings.Video : null);
         }
     }
 
@@ -45,6 +48,7 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
     /// <inheritdoc/>
     public void Dispose()
     {
+        fade?.Dispose();
         foreach (var frame in lastFrames.Values)
             frame.Dispose();
     }
