@@ -110,6 +110,20 @@ public class BatchTests(TinyModel model) : IClassFixture<TinyModel>
     }
 
     [Fact]
+    public async Task A_key_in_a_message_stays_on_its_line()
+    {
+        using var folder = new TemporaryFolder();
+        var run = await BatchAsync(folder, "prompts.json", $$"""{"a[31m
+b{{new string('x', 500)}}": ""}""");
+
+        Assert.Equal(ExitCode.Failed, run.Code);
+        var error = Assert.Single(run.Error.Split('\n'), line => line.StartsWith("error: ", StringComparison.Ordinal));
+        Assert.Contains("line 1 ('a [31m bxxx", error, StringComparison.Ordinal);
+        Assert.Contains("...'): the prompt is empty", error, StringComparison.Ordinal);
+        Assert.Equal(["prompts.json"], folder.Names);
+    }
+
+    [Fact]
     public async Task A_second_run_makes_only_what_is_missing_or_was_changed()
     {
         using var folder = new TemporaryFolder();

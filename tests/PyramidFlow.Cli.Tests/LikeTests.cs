@@ -59,6 +59,18 @@ public sealed class LikeTests(TinyModel model) : IClassFixture<TinyModel>
     }
 
     [Fact]
+    public async Task What_a_file_says_leads_out_of_no_folder()
+    {
+        using var folder = new TemporaryFolder();
+        PngWriter.Write(folder.File("evil.png"), new RgbImage(8, 8, new byte[8 * 8 * 3]), new Dictionary<string, string>
+        {
+            ["comment"] = """{"program":"pyramidflow","prompt":"a ball","model":"x","variant":"","seed":1,"image":"/etc/hostname"}""",
+        });
+        (await CliRun.OfAsync("generate", "--like", folder.File("evil.png"), "--model", model.Folder, "-o", folder.File("b.png")))
+            .AssertRefused("the picture hostname, which is neither here nor beside it");
+    }
+
+    [Fact]
     public async Task The_model_is_found_by_the_name_in_the_file()
     {
         using var folder = new TemporaryFolder();

@@ -11,6 +11,7 @@ namespace PyramidFlow.Cli.Batches;
 internal sealed class BatchFile
 {
     private const long MaxBytes = 512L << 20;
+    private const int MostShown = 60;
     private static readonly UTF8Encoding Strict = new(false, throwOnInvalidBytes: true);
 
     private readonly byte[] bytes;
@@ -44,7 +45,7 @@ internal sealed class BatchFile
     public string Where(BatchEntry entry)
     {
         var line = $"{Path} line {entry.Line}";
-        return entry.KeyStart < 0 ? line : $"{line} ('{Key(entry)}')";
+        return entry.KeyStart < 0 ? line : $"{line} ('{Shown(Key(entry))}')";
     }
 
     /// <summary>Reads an item.</summary>
@@ -63,6 +64,7 @@ internal sealed class BatchFile
         }
         catch (InvalidOperationException e)
         {
+            Text(value.Span);
             throw new FormatException("this holds half a character: write whole ones", e);
         }
         catch (JsonException e)
@@ -103,6 +105,10 @@ internal sealed class BatchFile
             throw new FormatException("this is not UTF-8 text: save the file as UTF-8", e);
         }
     }
+
+    // On one line, and without what a terminal would obey.
+    private static string Shown(string key) =>
+        string.Concat(key.Take(MostShown).Select(c => char.IsControl(c) ? ' ' : c)) + (key.Length > MostShown ? "..." : "");
 
     private string Key(BatchEntry entry)
     {

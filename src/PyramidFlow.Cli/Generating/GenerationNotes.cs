@@ -72,8 +72,9 @@ internal sealed record GenerationNotes(
     {
         Prompt = Prompt,
         Later = Prompts is { Count: > 0 } ? [.. Prompts.Select(prompt => new PromptChange(prompt.From, prompt.Prompt))] : null,
-        Image = Image,
-        Latents = Latents,
+        // Nothing a file says leads out of the folders that are looked in.
+        Image = Path.GetFileName(Image),
+        Latents = Path.GetFileName(Latents),
         NewOnly = NewOnly,
         History = History,
         Frames = Frames,
