@@ -5,6 +5,7 @@ using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;
 using PyramidFlow.Training.Vae;
+using PyramidFlow.Transformers;
 
 namespace PyramidFlow.Training;
 
@@ -42,6 +43,8 @@ public static class SpriteTraining
     public static void RunDit(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel)
     {
         var config = DitTrainingConfig.Load(configPath);
+        if (config.Transformer is not PyramidFluxConfig)
+            throw new ArgumentException($"{configPath}: the text encoders of sprites are those of pyramid_flux: give its keys in transformer");
         using var start = config.StartFrom is { } from ? SpriteStart.FromModel(from, cancel) : SpriteStart.FromVaeRun(folder, VaeConfig(folder));
         var model = Path.Combine(folder, ModelFolder);
         start.ProvideText(model, config.Seed, progress, cancel);
@@ -64,7 +67,7 @@ public static class SpriteTraining
         var config = DitTrainingConfig.Load(DitConfig(folder));
         var transformer = Path.Combine(target, "diffusion_transformer");
         Convert(Path.Combine(folder, "dit", "dit.safetensors"), Path.Combine(transformer, "diffusion_pytorch_model.safetensors"));
-        File.WriteAllText(Path.Combine(transformer, "config.json"), WithClass("PyramidFluxTransformer", config.Transformer.ToJson()));
+        File.WriteAllText(Path.Combine(transformer, "config.json"), WithClass(config.Transformer.ClassName, config.Transformer.ToJson()));
 
         var vae = Path.Combine(target, "causal_video_vae");
         if (config.StartFrom is { } start)

@@ -37,6 +37,39 @@ public sealed class ModuleTests : IDisposable
         Assert.All(net.NamedParameters(), p => Assert.False(p.Parameter.HasValue));
     }
 
+    [Theory]
+    [InlineData("dit.", "dit.", "vae.encoder.", "text_encoder.")]
+    [InlineData("model.vae.", "model.vae.", "model.loss.", "optimizer.state.0.")]
+    [InlineData("model_ema.vae.", "model.vae.", "model_ema.vae.")]
+    [InlineData("ema.", "module.", "ema.")]
+    [InlineData("", "", "vae.")]
+    public void A_model_is_found_in_a_training_checkpoint(string expected, params string[] prefixes)
+    {
+        using var scope = new TensorScope();
+        using var layer = new Linear(2, 1);
+        // Every part has other values; those that are no such layer have one weight only.
+        var parts = prefixes.Select((prefix, i) => (Prefix: prefix, Value: i + 1.0)).ToList();
+        SafetensorsWriter.Write(folder["w"], parts.SelectMany(p => Part(p.Prefix, p.Value)));
+        using var source = new SafetensorsSource(folder["w"]);
+        layer.Load(source, ignore: key => key.StartsWith("vae.", StringComparison.Ordinal));
+        Assert.Equal(parts.Single(p => p.Prefix == expected).Value, layer.Bias!.Value.Item());
+
+        static IEnumerable<(string, Tensor)> Part(string prefix, double value) =>
+            prefix is "" or "dit." or "model.vae." or "model_ema.vae." or "module." or "ema."
+                ? [(prefix + "weight", Tensor.Full([1, 2], value)), (prefix + "bias", Tensor.Full([1], value))]
+                : [(prefix + "weight", Tensor.Full([1, 2], value))];
+    }
+
+    [Fact]
+    public void Nothing_is_guessed_between_two_parts_that_both_fit()
+    {
+        using var scope = new TensorScope();
+        using var layer = new Linear(2, 1, bias: false);
+        SafetensorsWriter.Write(folder["w"], [("a.weight", Tensor.Ones([1, 2])), ("b.weight", Tensor.Ones([1, 2]))]);
+        using var source = new SafetensorsSource(folder["w"]);
+        Assert.Contains("weight is missing; a.weight is not part", Assert.Throws<CheckpointException>(() => layer.Load(source)).Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void A_long_list_of_faults_is_cut()
     {

@@ -12,6 +12,7 @@ internal static class PickleGlobals
     private static readonly Dictionary<string, object> Known = new()
     {
         ["collections.OrderedDict"] = PickleFunction.OrderedDict,
+        ["argparse.Namespace"] = PickleFunction.Attributes,
         ["torch.Size"] = PickleFunction.Size,
         ["torch._utils._rebuild_tensor_v2"] = PickleFunction.RebuildTensor,
         ["torch._utils._rebuild_tensor_v3"] = PickleFunction.RebuildTensorOfType,

@@ -128,6 +128,11 @@ internal sealed class PickleReader(string path)
                 var arguments = (object?[])Pop()!;
                 stack.Add(PickleGlobals.Call(Pop(), arguments) ?? throw new ArgumentException("not the arguments of this function"));
                 break;
+            case '\x81':                                                // NEWOBJ: the settings of a run, beside its weights
+                if (Pop() is not object?[] { Length: 0 } || Pop() is not PickleFunction.Attributes)
+                    throw Refused(instruction);
+                stack.Add(new PickleDictionary());
+                break;
             case 'b':                                                   // BUILD: attributes, such as a state dict's _metadata
                 _ = Pop();
                 if (Peek() is not (PickleDictionary or PickleTensor))
@@ -173,7 +178,7 @@ internal sealed class PickleReader(string path)
                 SetItems(PopToMark());
                 break;
             default:
-                throw Fault($"it uses the pickle instruction 0x{(int)instruction:x2}, which plain checkpoints do not need: refused");
+                throw Refused(instruction);
         }
     }
 
@@ -241,6 +246,9 @@ internal sealed class PickleReader(string path)
     }
 
     private static string Printable(string name) => string.Concat(name.Select(c => c is > ' ' and < '\x7f' ? c : '?'));
+
+    private CheckpointException Refused(char instruction) =>
+        Fault($"it uses the pickle instruction 0x{(int)instruction:x2}, which plain checkpoints do not need: refused");
 
     private CheckpointException Fault(string fault, Exception? inner = null) =>
         new($"{path} is not a readable PyTorch checkpoint: {fault}", inner);

@@ -18,6 +18,9 @@ internal sealed class PickleIgnored
 internal enum PickleFunction
 {
     OrderedDict,
+
+    /// <summary>An object that is nothing but attributes, which are left out.</summary>
+    Attributes,
     Size,
     RebuildTensor,
     RebuildTensorOfType,

@@ -18,6 +18,25 @@ public abstract class StateSource : IDisposable
     /// <summary>The tensors whose keys begin with a prefix, under the rest of their keys.</summary>
     public StateSource Under(string prefix) => new PrefixedSource(this, prefix);
 
+    /// <summary>
+    /// The tensors of one model wherever they lie: at the top, or, as in training checkpoints, under a prefix such as
+    /// <c>dit.</c>, <c>vae.</c> or <c>model.vae.</c>; among several the averaged weights (<c>ema</c> in the prefix).
+    /// </summary>
+    /// <param name="keys">The model's keys.</param>
+    /// <returns>This source where one of the keys is at the top, or where no prefix, or more than one, has them all.</returns>
+    public StateSource Holding(IReadOnlyCollection<string> keys)
+    {
+        var available = Keys.ToHashSet();
+        if (keys.Count == 0 || keys.Any(available.Contains))
+            return this;
+        var tail = "." + keys.First();
+        var prefixes = available.Where(key => key.EndsWith(tail, StringComparison.Ordinal)).Select(key => key[..^(tail.Length - 1)])
+            .Where(prefix => keys.All(key => available.Contains(prefix + key)))
+            .ToList();
+        var averaged = prefixes.Where(prefix => prefix.Split('.', '_').Contains("ema")).ToList();
+        return averaged.Count == 1 ? Under(averaged[0]) : prefixes.Count == 1 ? Under(prefixes[0]) : this;
+    }
+
     /// <inheritdoc/>
     public virtual void Dispose() => GC.SuppressFinalize(this);
 

@@ -14,7 +14,7 @@ public static class WeightsFile
     /// Opens a folder's weights, or one file. Only headers are read. In a folder the first of these is taken:
     /// <c>diffusion_pytorch_model</c>, <c>model</c> or <c>pytorch_model</c>, whole or in shards with their
     /// <c>.index.json</c>; safetensors before <c>.bin</c>; full precision before a <c>bf16</c> or <c>fp16</c> variant; else
-    /// the only safetensors file there, whatever its name.
+    /// the only safetensors file there, else the only archive (a <c>.pt</c> of a training run), whatever its name.
     /// </summary>
     /// <param name="path">Folder of one component, or a <c>.safetensors</c>, <c>.bin</c>, <c>.pt</c> or <c>.pth</c> file.</param>
     /// <returns>All tensors; the caller disposes it once the model is loaded.</returns>
@@ -52,15 +52,18 @@ public static class WeightsFile
         return null;
     }
 
-    private static StateSource? OpenOnly(ConfinedFolder folder)
+    private static StateSource? OpenOnly(ConfinedFolder folder) => OpenOnly(folder, Safetensors) ?? OpenOnly(folder, ArchiveFormats);
+
+    private static StateSource? OpenOnly(ConfinedFolder folder, params string[] formats)
     {
-        var names = Directory.GetFiles(folder.Path, "*" + Safetensors).Select(file => Path.GetFileName(file)!).Order(StringComparer.Ordinal).ToList();
+        var names = Directory.GetFiles(folder.Path).Where(file => formats.Contains(Path.GetExtension(file).ToLowerInvariant()))
+            .Select(file => Path.GetFileName(file)!).Order(StringComparer.Ordinal).ToList();
         return names.Count switch
         {
             0 => null,
             1 => folder.Find(names[0]) is { } only ? OpenFile(only) : null,
             _ => throw new CheckpointException(
-                $"{folder.Path} holds several weights ({string.Join(", ", names)}): rename the one to use to model{Safetensors}"),
+                $"{folder.Path} holds several weights ({string.Join(", ", names)}): rename the one to use to {(formats.Contains(Safetensors) ? "model" + Safetensors : "pytorch_model.bin")}"),
         };
     }
 

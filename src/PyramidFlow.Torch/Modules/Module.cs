@@ -47,7 +47,7 @@ public abstract class Module : IDisposable
     }
 
     /// <summary>Takes all weights from a checkpoint; memory-mapped where type and device already fit.</summary>
-    /// <param name="source">The checkpoint.</param>
+    /// <param name="source">The checkpoint; also one that holds more than this model (<see cref="StateSource.Holding"/>).</param>
     /// <param name="type">Element type to hold floating point weights in; null keeps the checkpoint's.</param>
     /// <param name="device">Where to hold them; null is the CPU.</param>
     /// <param name="ignore">Keys of the checkpoint that may go unused.</param>
@@ -55,6 +55,7 @@ public abstract class Module : IDisposable
     public void Load(StateSource source, ElementType? type = null, Device? device = null, Func<string, bool>? ignore = null)
     {
         var parameters = NamedParameters().ToList();
+        source = source.Holding([.. parameters.Select(p => p.Key)]);
         Check(source, parameters, ignore);
         foreach (var (key, parameter) in parameters)
         {

@@ -39,7 +39,7 @@ public sealed class DitTrainer : IDisposable
         state = new TrainingState(new AdamWOptions { WeightDecay = config.WeightDecay }, ("", model));
         if (config.Optimizer == DitOptimizer.Muon)
             muon = new Muon(state.Parameters, state.Optimizer, config.WeightDecay, IsHidden);
-        workers = new Workers<PyramidTransformer>(model, state.Parameters, config.Workers, config.Transformer.Build);
+        workers = new Workers<PyramidTransformer>(model, state.Parameters, config.Workers, () => config.Transformer.Build());
         if (File.Exists(run.StateFile))
             state.Load(run.StateFile, Identity);
     }
@@ -164,6 +164,7 @@ public sealed class DitTrainer : IDisposable
     {
         state.Save(run.StateFile, Identity);
         using var scope = new TensorScope();
-        SafetensorsWriter.Write(run.File("dit.safetensors"), state.Parameters.Named(state.Average.Values));
+        var fixedTables = workers.Model.NamedParameters().Where(p => !p.Parameter.Trainable).Select(p => (p.Key, p.Parameter.Value));
+        SafetensorsWriter.Write(run.File("dit.safetensors"), [.. state.Parameters.Named(state.Average.Values), .. fixedTables]);
     }
 }

@@ -9,8 +9,9 @@ public sealed record DitTrainingConfig
 {
     private const int Stages = 3;
 
-    /// <summary>The network.</summary>
-    public required PyramidFluxConfig Transformer { get; set; }
+    /// <summary>The network, of either family.</summary>
+    [JsonConverter(typeof(TransformerConfigConverter))]
+    public required ITransformerConfig Transformer { get; set; }
 
     /// <summary>
     /// Model folder to go on from: its transformer's weights, text encoders and VAE; null starts from nothing. Relative to the
@@ -78,7 +79,7 @@ public sealed record DitTrainingConfig
 
     private DitTrainingConfig Check(string path)
     {
-        PyramidFluxConfig.Parse(Transformer.ToJson(), path);
+        TransformerConfigs.Parse(Transformer.ToJson(), path);
         var unknown = Transformer.Others?.Keys.FirstOrDefault();
         var fault =
             unknown is not null ? $"unknown key {unknown} in transformer"

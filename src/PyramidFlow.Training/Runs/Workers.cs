@@ -22,6 +22,8 @@ internal sealed class Workers<T> : IDisposable
     {
         this.parameters = parameters;
         models = [model, .. Enumerable.Range(1, count - 1).Select(_ => declare())];
+        foreach (var copy in models.Skip(1))
+            ShareFixed(model, copy);
         sharers = [.. models.Skip(1).Select(copy => parameters.Share(("", copy)))];
     }
 
@@ -51,5 +53,15 @@ internal sealed class Workers<T> : IDisposable
             sharer.Dispose();
         foreach (var model in models)
             model.Dispose();
+    }
+
+    // Tables that no training changes lie in memory once.
+    private static void ShareFixed(T model, T copy)
+    {
+        foreach (var ((_, original), (_, other)) in model.NamedParameters().Zip(copy.NamedParameters()))
+        {
+            if (!original.Trainable && !other.HasValue)
+                other.Value = original.Value.Detached();
+        }
     }
 }

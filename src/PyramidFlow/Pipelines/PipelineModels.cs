@@ -15,8 +15,6 @@ namespace PyramidFlow.Pipelines;
 /// <param name="Wider">What to go over to when numbers overflow; null where the element type has the range of float32.</param>
 internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Transformer, CausalVideoVae Vae, WiderModels? Wider) : IDisposable
 {
-    private const int Scale = 8;
-
     /// <summary>Element type of all models.</summary>
     internal ElementType Type => Transformer.WeightType;
 
@@ -26,24 +24,18 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
     /// <summary>Loads the models; what can be seen from names and configs is checked before any weight is read.</summary>
     internal static PipelineModels Load(CheckpointFolder folder, PipelineOptions options, IProgress<GenerationProgress>? progress)
     {
-        if (folder.Family != ModelFamily.Flux)
-        {
-            throw new CheckpointException(
-                $"{folder.Root} holds an SD3-shaped transformer (pyramid_mmdit), which is not yet supported: use a miniFLUX checkpoint (pyramid-flow-miniflux)");
-        }
-
         var problems = folder.Problems(options.Variant);
         if (problems.Count > 0)
             throw new CheckpointException(string.Join("; ", problems));
         var (transformerFolder, vaeFolder) = (folder.Transformer(options.Variant), folder.Vae);
-        var transformerConfig = PyramidFluxConfig.Load(transformerFolder.ConfigFile);
+        var transformerConfig = TransformerConfigs.Load(transformerFolder.ConfigFile);
         var vaeConfig = CausalVideoVaeConfig.Read(vaeFolder.ConfigFile);
         CheckVae(vaeFolder.ConfigFile, vaeConfig, transformerConfig);
         var device = options.Device ?? Device.Cpu;
         var type = options.Type ?? (device.Type == DeviceType.Cpu ? ElementType.Float32 : ElementType.BFloat16);
         if (type == ElementType.Float16 && device.Type == DeviceType.Cpu)
             throw new ArgumentException("float16 is for GPUs, CPUs have no arithmetic for it: use bfloat16 or float32");
-        options.Tiles?.Check(Scale);
+        options.Check();
         var loader = new ModelLoader(folder, options.Variant, device, transformerConfig, vaeConfig);
         var loaded = new List<IDisposable>();
         try
@@ -89,10 +81,10 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
                 $"is {vae.EncoderOutChannels} where the transformer has latents of {transformer.LatentChannels} channels; take both from one checkpoint"));
         }
 
-        if (vae.SpatialScale != Scale || vae.TemporalScale != Scale)
+        if (vae.SpatialScale != VideoLength.Scale || vae.TemporalScale != VideoLength.Scale)
         {
             throw new CheckpointException(string.Create(CultureInfo.InvariantCulture,
-                $"{file}: this VAE makes frames {vae.SpatialScale} times smaller and {vae.TemporalScale} times fewer; a pipeline needs {Scale} and {Scale}"));
+                $"{file}: this VAE makes frames {vae.SpatialScale} times smaller and {vae.TemporalScale} times fewer; a pipeline needs {VideoLength.Scale} and {VideoLength.Scale}"));
         }
     }
 

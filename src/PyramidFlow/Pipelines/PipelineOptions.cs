@@ -33,4 +33,14 @@ public sealed record PipelineOptions
 
     /// <summary>Takes warnings, such as that a prompt was cut; null drops them (they stand in <see cref="GenerationRun.Warnings"/> too).</summary>
     public ILogger? Logger { get; init; }
+
+    /// <summary>Fails on what is impossible whatever the checkpoint.</summary>
+    internal void Check()
+    {
+        if (EncodeWindow < 1 || EncodeWindow % VideoLength.Scale != 0)
+            throw new ArgumentException($"the VAE cannot encode {EncodeWindow} frames at a time: use a multiple of {VideoLength.Scale}, such as 32");
+        if (DecodeWindow < 1)
+            throw new ArgumentException($"the VAE cannot decode {DecodeWindow} latent frames at a time: use 1 or more, such as 4");
+        Tiles?.Check(VideoLength.Scale);
+    }
 }

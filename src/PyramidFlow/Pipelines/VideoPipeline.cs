@@ -2,6 +2,7 @@ using Microsoft.Extensions.Logging;
 using PyramidFlow.Hub;
 using PyramidFlow.Schedulers;
 using PyramidFlow.Torch;
+using PyramidFlow.Transformers;
 
 namespace PyramidFlow.Pipelines;
 
@@ -164,6 +165,22 @@ public sealed partial class VideoPipeline : IDisposable
         gate.Release();
     }
 
+    // What a checkpoint's settings allow its transformer may still have no positions for.
+    private GenerationSettings Resolve(GenerationRequest request)
+    {
+        var settings = request.Resolve(Settings);
+        if (models.Transformer.Config.MaxPatches is not { } patches)
+            return settings;
+        var most = patches * Patches.Size * VideoLength.Scale;
+        foreach (var (what, value) in new[] { ("width", settings.Width), ("height", settings.Height) })
+        {
+            if (value > most)
+                throw new ArgumentException(FormattableString.Invariant($"{what} {value} is more than this checkpoint has positions for: use at most {most}"));
+        }
+
+        return settings;
+    }
+
     private void Generate(IReadOnlyList<GenerationSettings> items, IProgress<GenerationProgress>? progress, Action<string> warn, Action<VideoChunk> write,
         CancellationToken cancel)
     {
@@ -191,7 +208,7 @@ public sealed partial class VideoPipeline : IDisposable
 
     private IEnumerable<GenerationSettings> Items(GenerationRequest request)
     {
-        var settings = request.Resolve(Settings);
+        var settings = Resolve(request);
         if (request.Latents is { } latents)
             Check(latents);
         return Enumerable.Range(0, request.Count).Select(i => settings with { Seed = settings.Seed + (ulong)i });

@@ -23,7 +23,7 @@ internal sealed class BlockPass(SequenceLayout layout, long first,
     internal Tensor? Attend(Tensor? q, Tensor k, Tensor v)
     {
         using var scope = new TensorScope();
-        k = layout.Rotary.Apply(k, first);
+        k = Turn(k, first);
         record?.Add((TensorScope.Detach(k), TensorScope.Detach(v)));
         if (before is not null)
         {
@@ -35,6 +35,8 @@ internal sealed class BlockPass(SequenceLayout layout, long first,
         if (q is null)
             return null;
         var start = k.Size(1) - q.Size(1);
-        return scope.Keep(BlockCausalAttention.Forward(layout.Rotary.Apply(q, start), k, v, layout, start));
+        return scope.Keep(BlockCausalAttention.Forward(Turn(q, start), k, v, layout, start));
     }
+
+    private Tensor Turn(Tensor x, long from) => layout.Rotary?.Apply(x, from) ?? x;
 }

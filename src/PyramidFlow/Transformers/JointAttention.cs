@@ -84,14 +84,3 @@ public abstract class JointAttention : Module
 
     private Tensor Heads(Linear linear, Tensor x) => linear.Forward(x).Unflatten(-1, heads, -1);
 }
-
-/// <summary>Joint attention with the names of <c>pyramid_flux</c> checkpoints.</summary>
-public sealed class FluxJointAttention(long dim, long heads) : JointAttention(dim, heads, 1e-6, endsText: false)
-{
-    private readonly RmsNorm normAddedQ = new(dim / heads);
-    private readonly RmsNorm normAddedK = new(dim / heads);
-
-    private protected override RmsNorm TextQueryNorm => normAddedQ;
-
-    private protected override RmsNorm TextKeyNorm => normAddedK;
-}

@@ -1,5 +1,7 @@
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using PyramidFlow.Hub;
 using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Transformers;
@@ -30,7 +32,7 @@ public sealed record PyramidFluxConfig(
     /// <summary>Features of a head that turn with time, height and width.</summary>
     public IReadOnlyList<int> AxesDimsRope { get; } = AxesDimsRope ?? [16, 24, 24];
 
-    /// <summary>Keys this model has no use for, kept as they were.</summary>
+    /// <inheritdoc/>
     [JsonInclude]
     [JsonExtensionData]
     public Dictionary<string, JsonElement>? Others { get; internal set; }
@@ -48,48 +50,31 @@ public sealed record PyramidFluxConfig(
     public long LatentChannels => InChannels / 4;
 
     /// <inheritdoc/>
-    public PyramidTransformer Build() => new PyramidFlux(this);
+    [JsonIgnore]
+    public int? MaxPatches => null;
+
+    /// <inheritdoc/>
+    [JsonIgnore]
+    public string ClassName => ModelFamilies.FluxClass;
+
+    /// <inheritdoc/>
+    public PyramidTransformer Build(AttentionSettings? attention = null) => new PyramidFlux(this) { Attention = attention ?? new AttentionSettings() };
 
     /// <summary>Reads and checks a <c>config.json</c>.</summary>
     /// <exception cref="CheckpointException">The file is missing, no JSON, or a key is missing or impossible; names file and key.</exception>
-    public static PyramidFluxConfig Load(string path)
-    {
-        try
-        {
-            return Parse(File.ReadAllText(path), path);
-        }
-        catch (Exception e) when (e is (IOException or UnauthorizedAccessException) and not CheckpointException)
-        {
-            throw new CheckpointException($"{path} cannot be read: {e.Message}", e);
-        }
-    }
+    public static PyramidFluxConfig Load(string path) => ConfigFile.Read(path, TransformerJson.Default.PyramidFluxConfig).Check(path);
 
     /// <summary>Reads and checks the text of a <c>config.json</c>.</summary>
     /// <param name="json">The text.</param>
     /// <param name="name">What to call it in an error.</param>
     /// <exception cref="CheckpointException">It is no JSON, or a key is missing or impossible; names the key.</exception>
-    public static PyramidFluxConfig Parse(string json, string name)
-    {
-        PyramidFluxConfig? config;
-        try
-        {
-            config = JsonSerializer.Deserialize(json, TransformerJson.Default.PyramidFluxConfig);
-        }
-        catch (JsonException e)
-        {
-            throw new CheckpointException($"{name} does not describe a pyramid_flux transformer: {e.Message}", e);
-        }
-
-        if (config is null)
-            throw new CheckpointException($"{name} is empty");
-        config.Check(name);
-        return config;
-    }
+    public static PyramidFluxConfig Parse(string json, string name) =>
+        ConfigFile.Parse(Encoding.UTF8.GetBytes(json), name, TransformerJson.Default.PyramidFluxConfig).Check(name);
 
     /// <inheritdoc/>
     public string ToJson() => JsonSerializer.Serialize(this, TransformerJson.Default.PyramidFluxConfig);
 
-    private void Check(string name)
+    private PyramidFluxConfig Check(string name)
     {
         var fault =
             InChannels < 4 || InChannels % 4 != 0 ? $"in_channels {InChannels} is not a positive multiple of 4"
@@ -104,12 +89,6 @@ public sealed record PyramidFluxConfig(
             : AxesDimsRope.Count != 3 || AxesDimsRope.Any(d => d < 0 || d % 2 != 0) || AxesDimsRope.Sum() != AttentionHeadDim
                 ? $"axes_dims_rope [{string.Join(", ", AxesDimsRope)}] is not three even numbers that add up to attention_head_dim {AttentionHeadDim}"
             : null;
-        if (fault is not null)
-            throw new CheckpointException($"{name}: {fault}");
+        return fault is null ? this : throw new CheckpointException($"{name}: {fault}");
     }
 }
-
-/// <summary>Readers of the transformers' configurations.</summary>
-[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectRequiredConstructorParameters = true)]
-[JsonSerializable(typeof(PyramidFluxConfig))]
-internal sealed partial class TransformerJson : JsonSerializerContext;

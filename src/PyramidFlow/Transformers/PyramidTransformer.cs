@@ -23,14 +23,17 @@ public abstract class PyramidTransformer : Module
 
     private protected abstract TransformerParts Parts { get; }
 
-    /// <summary>Features of a head that turn with time, height and width.</summary>
+    /// <summary>Features of a head that turn with time, height and width; all 0 where none does.</summary>
     private protected abstract IReadOnlyList<int> RotaryDims { get; }
 
     /// <summary>The layout of one stage, for <see cref="Forward"/> over several steps. The caller disposes it.</summary>
     /// <param name="clips">Sizes, history oldest first, the noisy unit last.</param>
     /// <param name="text">Text rows of the stage.</param>
-    public SequenceLayout Layout(IReadOnlyList<ClipSize> clips, TextMask text) =>
-        new(text, clips, RotaryDims, Config.UseTemporalCausal, Attention, Device);
+    public SequenceLayout Layout(IReadOnlyList<ClipSize> clips, TextMask text)
+    {
+        var places = Places(clips);
+        return new SequenceLayout(text, clips, RotaryDims, Config.UseTemporalCausal, Attention, Device) { Places = places };
+    }
 
     /// <summary>Shifts, scales and gates of all blocks; they depend on timestep and pooled text only.</summary>
     /// <param name="timesteps">[rows], 0..1000.</param>
@@ -125,6 +128,9 @@ public abstract class PyramidTransformer : Module
     /// <summary>Text tokens at the model's width; the same in every step.</summary>
     internal Tensor EmbedText(TextCondition text) =>
         Parts.Context.Forward(text.Tokens.Narrow(1, 0, text.Mask.Length).To(WeightType)); // [rows, l, d]
+
+    /// <summary>What the places of each clip's tokens add to their embeddings, in no scope; see <see cref="SequenceLayout.Places"/>.</summary>
+    private protected virtual IReadOnlyList<Tensor> Places(IReadOnlyList<ClipSize> clips) => [];
 
     /// <summary>Clips as tokens of the model's width, with what their positions add.</summary>
     /// <param name="clips">Neighbouring clips of the layout, [b, c, t, h, w].</param>

@@ -16,7 +16,7 @@ public sealed class SequenceLayout : IDisposable
     /// <summary>Lays out a stage.</summary>
     /// <param name="text">Text rows of the stage.</param>
     /// <param name="clips">Sizes of the clips, history oldest first, the noisy unit last.</param>
-    /// <param name="rotaryDims">Features of a head that turn with time, height and width.</param>
+    /// <param name="rotaryDims">Features of a head that turn with time, height and width; all 0 where none does.</param>
     /// <param name="causal">Whether a latent frame attends to itself and earlier ones only.</param>
     /// <param name="settings">How to compute attention; null is the default.</param>
     /// <param name="device">Where the tables lie; null is the CPU.</param>
@@ -32,7 +32,7 @@ public sealed class SequenceLayout : IDisposable
         Settings = settings ?? new AttentionSettings();
         FrameEnds = FindFrameEnds();
         using var noGrad = NoGrad.Begin();
-        Rotary = new Rotary(Positions(), rotaryDims, this.device);
+        Rotary = rotaryDims.Sum() > 0 ? new Rotary(Positions(), rotaryDims, this.device) : null;
     }
 
     /// <summary>Sizes of the clips, the noisy unit last.</summary>
@@ -62,8 +62,11 @@ public sealed class SequenceLayout : IDisposable
     /// <summary>Where each latent frame ends in the sequence; text belongs to the first one.</summary>
     public IReadOnlyList<long> FrameEnds { get; }
 
-    /// <summary>Turns queries and keys by their positions; text stands at (0, 0, 0).</summary>
-    public Rotary Rotary { get; }
+    /// <summary>What the places of each clip's tokens add to their embeddings, [1, t or 1, h*w, d]; none where places only turn.</summary>
+    public IReadOnlyList<Tensor> Places { get; init; } = [];
+
+    /// <summary>Turns queries and keys by their positions; text stands at (0, 0, 0). Null where nothing turns.</summary>
+    public Rotary? Rotary { get; }
 
     /// <summary>Whether rows must not see some of the text keys.</summary>
     public bool HasPadding => text.HasPadding;
@@ -116,8 +119,8 @@ public sealed class SequenceLayout : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        Rotary.Dispose();
-        foreach (var tensor in wholeBias.Values.Concat(keyBias.Values))
+        Rotary?.Dispose();
+        foreach (var tensor in wholeBias.Values.Concat(keyBias.Values).Concat(Places))
             tensor.Dispose();
     }
 

@@ -66,6 +66,16 @@ public sealed class ExtensionTests(TinyPipeline tiny) : IClassFixture<TinyPipeli
     }
 
     [Fact]
+    public void Impossible_pieces_and_tiles_are_refused_before_weights_are_read()
+    {
+        Refused(new PipelineOptions { EncodeWindow = 12 }, "the VAE cannot encode 12 frames at a time: use a multiple of 8, such as 32");
+        Refused(new PipelineOptions { DecodeWindow = 0 }, "the VAE cannot decode 0 latent frames at a time: use 1 or more, such as 4");
+        Refused(new PipelineOptions { Tiles = new(60) }, "tiles of 60 pixels are not a multiple of 8 and at least 16: use 256");
+
+        void Refused(PipelineOptions options, string message) => Assert.Equal(message, Assert.Throws<ArgumentException>(() => tiny.Load(options)).Message);
+    }
+
+    [Fact]
     public async Task Frames_that_do_not_fit_are_passed_through_and_the_last_ones_count()
     {
         var video = TinyPipeline.Video(30);

@@ -106,7 +106,7 @@ public sealed class OverflowTests
         Assert.Contains("use bfloat16 or float32", error.Message, StringComparison.Ordinal);
     }
 
-    private static PyramidFlux OverflowingFlux()
+    private static PyramidTransformer OverflowingFlux()
     {
         using var generator = new RandomGenerator(5);
         var model = Tiny.Flux(generator);

@@ -14,9 +14,9 @@ namespace PyramidFlow.Tests.Pipelines;
 [Trait("golden", "pipeline")]
 public class PipelineGoldenTests
 {
-    public static TheoryData<string> Generated => FluxCases("pipeline_generate");
+    public static TheoryData<string> Generated => Goldens.Names("pipeline_generate");
 
-    public static TheoryData<string> FromImage => FluxCases("pipeline_i2v");
+    public static TheoryData<string> FromImage => Goldens.Names("pipeline_i2v");
 
     [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(Generated))]
@@ -86,23 +86,9 @@ public class PipelineGoldenTests
         ? new TileOptions(call.Flag("save_memory", true) ? 256 : 512, Blend: TileBlend.Sequential)
         : null;
 
-    // The MMDiT's cases belong to a transformer of its own.
-    private static TheoryData<string> FluxCases(string kind)
+    private static PyramidTransformer Model(GoldenCase golden)
     {
-        var names = new TheoryData<string>();
-        foreach (var row in Goldens.Names(kind))
-        {
-            using var golden = Goldens.Open(kind, row.Data);
-            if (golden.Config.GetProperty("model_name").GetString() == "pyramid_flux")
-                names.Add(row.Data);
-        }
-
-        return names;
-    }
-
-    private static PyramidFlux Model(GoldenCase golden)
-    {
-        var model = new PyramidFlux(PyramidFluxConfig.Parse(golden.Config.GetProperty("dit").GetRawText(), "golden dit"));
+        var model = TransformerConfigs.Parse(golden.Config.GetProperty("dit").GetRawText(), "golden dit").Build();
         using var state = golden.State("dit_weights_file");
         model.Load(state);
         return model;

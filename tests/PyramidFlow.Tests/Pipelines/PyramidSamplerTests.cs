@@ -1,3 +1,4 @@
+using PyramidFlow.Hub;
 using PyramidFlow.Pipelines;
 using PyramidFlow.Schedulers;
 using PyramidFlow.Testing;
@@ -14,15 +15,16 @@ public class PyramidSamplerTests
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     [Theory]
-    [InlineData(1, true)]
-    [InlineData(2, true)]
-    [InlineData(1, false)]
-    public void Prefix_and_unit_passes_equal_joint_passes_over_a_clip(int framesPerUnit, bool guided)
+    [InlineData(ModelFamily.Flux, 1, true)]
+    [InlineData(ModelFamily.Flux, 2, true)]
+    [InlineData(ModelFamily.Flux, 1, false)]
+    [InlineData(ModelFamily.Mmdit, 1, false)]
+    public void Prefix_and_unit_passes_equal_joint_passes_over_a_clip(ModelFamily family, int framesPerUnit, bool guided)
     {
         using var scope = new TensorScope();
         using var noGrad = NoGrad.Begin();
         using var generator = new RandomGenerator(5);
-        using var model = Tiny.Flux(generator);
+        using var model = Tiny.Build(family, generator);
         var text = Text(generator);
         var plan = Plan with { FramesPerUnit = framesPerUnit, Guidance = guided ? Plan.Guidance : [null, null, null, null] };
         var joint = Sample(model, plan, text, new SamplerOptions { UsePrefix = false });
@@ -36,7 +38,7 @@ public class PyramidSamplerTests
         using var scope = new TensorScope();
         using var noGrad = NoGrad.Begin();
         using var generator = new RandomGenerator(5);
-        using var model = Tiny.Flux(generator, Tiny.Config with { UseTemporalCausal = false });
+        using var model = Tiny.Build(Tiny.Config with { UseTemporalCausal = false }, generator);
         var text = Text(generator);
         GoldenTensors.AssertClose(Sample(model, Plan, text, new SamplerOptions { UsePrefix = false }), Sample(model, Plan, text, new SamplerOptions()), 0, 0, "clip");
     }

@@ -1,6 +1,4 @@
-using PyramidFlow.Hub;
 using PyramidFlow.Pipelines;
-using PyramidFlow.Tests.Hub;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 
@@ -220,15 +218,6 @@ public sealed class VideoPipelineTests : IDisposable
         var error = Assert.Throws<CheckpointException>(() => VideoPipeline.Load(folder.Path));
         Assert.Contains("the transformer takes 20 and 16", error.Message, StringComparison.Ordinal);
         Assert.Equal(before, Tensor.LiveCount);
-    }
-
-    [Fact]
-    public void An_sd3_checkpoint_is_refused_with_a_way_out()
-    {
-        using var other = new TemporaryFolder();
-        ReleasedLayout.Write(other, ModelFamily.Mmdit, "diffusion_transformer_384p");
-        var error = Assert.Throws<CheckpointException>(() => VideoPipeline.Load(other.Path));
-        Assert.Contains("not yet supported: use a miniFLUX checkpoint", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -12,55 +12,30 @@ public class PyramidFluxGoldenTests
 
     public static TheoryData<string> HalfForwards => Goldens.Names("flux_forward_bf16");
 
+    public static TheoryData<string> WithPrefix => TransformerCase.WithPrefix("flux_forward");
+
     public static TheoryData<string> Units => Goldens.Names("flux_units");
 
     [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(Forwards))]
-    public void Forward_gives_the_reference_velocities(string name)
-    {
-        using var golden = Goldens.Open("flux_forward", name);
-        using var scope = new TensorScope();
-        using var noGrad = NoGrad.Begin();
-        using var model = FluxCase.Model(golden);
-        var velocities = FluxCase.Forward(golden, model);
-        for (var stage = 0; stage < velocities.Length; stage++)
-            golden.AssertClose($"out/pred.{stage}", velocities[stage]);
-    }
+    public void Forward_gives_the_reference_velocities(string name) => TransformerCase.CheckForward("flux_forward", name);
 
     [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(Forwards))]
-    public void Forward_in_small_query_blocks_gives_the_reference_velocities(string name)
-    {
-        using var golden = Goldens.Open("flux_forward", name);
-        using var scope = new TensorScope();
-        using var noGrad = NoGrad.Begin();
-        using var model = FluxCase.Model(golden, attention: new AttentionSettings { WholeUpTo = 0, QueryBlock = 7 });
-        var velocities = FluxCase.Forward(golden, model);
-        for (var stage = 0; stage < velocities.Length; stage++)
-            golden.AssertClose($"out/pred.{stage}", velocities[stage]);
-    }
+    public void Forward_in_small_query_blocks_gives_the_reference_velocities(string name) =>
+        TransformerCase.CheckForward("flux_forward", name, TransformerCase.SmallBlocks);
 
     [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(HalfForwards))]
-    public void Forward_in_bfloat16_stays_near_the_reference(string name)
-    {
-        using var golden = Goldens.Open("flux_forward_bf16", name);
-        using var scope = new TensorScope();
-        using var noGrad = NoGrad.Begin();
-        using var model = FluxCase.Model(golden, ElementType.BFloat16);
-        var velocities = FluxCase.Forward(golden, model);
-        var allowed = golden.Manifest.GetProperty("tolerance").GetProperty("mean_abs").GetDouble();
-        for (var stage = 0; stage < velocities.Length; stage++)
-        {
-            Assert.Equal(ElementType.BFloat16, velocities[stage].Type);
-            var expected = golden.Tensor($"out/pred.{stage}").To(ElementType.Float32);
-            var mean = (velocities[stage].To(ElementType.Float32) - expected).Abs().Mean().Item();
-            var message = string.Create(CultureInfo.InvariantCulture, $"mean difference {mean:G4}, allowed {allowed:G4}");
-            TestContext.Current.TestOutputHelper?.WriteLine(message);
-            Assert.True(mean <= allowed, message);
-            golden.AssertClose($"out/pred.{stage}", velocities[stage]);
-        }
-    }
+    public void Forward_in_bfloat16_stays_near_the_reference(string name) => TransformerCase.CheckHalf("flux_forward_bf16", name);
+
+    [Theory(SkipTestWithoutData = true)]
+    [MemberData(nameof(WithPrefix))]
+    public void Prefix_and_unit_pass_equal_the_joint_pass(string name) => TransformerCase.CheckPrefix("flux_forward", name);
+
+    [Theory(SkipTestWithoutData = true)]
+    [MemberData(nameof(WithPrefix))]
+    public void Prefix_and_unit_pass_give_the_reference_velocities(string name) => TransformerCase.CheckUnit("flux_forward", name);
 
     [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(Units))]

@@ -1,3 +1,4 @@
+using PyramidFlow.Hub;
 using PyramidFlow.Torch;
 using PyramidFlow.Transformers;
 
@@ -9,13 +10,21 @@ internal static class Tiny
     internal static PyramidFluxConfig Config { get; } = new(InChannels: 16, NumLayers: 2, NumSingleLayers: 2, AttentionHeadDim: 16,
         NumAttentionHeads: 2, JointAttentionDim: 12, PooledProjectionDim: 8, AxesDimsRope: [4, 6, 6]);
 
-    internal static PyramidFlux Flux(RandomGenerator generator, PyramidFluxConfig? config = null, AttentionSettings? attention = null)
+    internal static PyramidMmditConfig MmditConfig { get; } = new(InChannels: 4, NumLayers: 3, AttentionHeadDim: 16, NumAttentionHeads: 2,
+        CaptionProjectionDim: 32, JointAttentionDim: 12, PooledProjectionDim: 8, SampleSize: 32, PosEmbedMaxSize: 16);
+
+    internal static PyramidTransformer Flux(RandomGenerator generator) => Build(Config, generator);
+
+    internal static PyramidTransformer Build(ModelFamily family, RandomGenerator generator) =>
+        Build(family == ModelFamily.Flux ? Config : MmditConfig, generator);
+
+    internal static PyramidTransformer Build(ITransformerConfig config, RandomGenerator generator)
     {
-        var model = new PyramidFlux(config ?? Config) { Attention = attention ?? new AttentionSettings() };
+        var model = config.Build();
         model.Initialize(generator);
         using var noGrad = NoGrad.Begin();
         // Modulation and output start at zero, where every input gives the same.
-        foreach (var (_, parameter) in model.NamedParameters())
+        foreach (var (_, parameter) in model.NamedParameters().Where(p => p.Parameter.Trainable))
             parameter.Value.AddInPlace(Tensor.Randn(parameter.Shape, generator), 0.1);
         return model;
     }

@@ -1,5 +1,4 @@
 using PyramidFlow.Testing;
-using PyramidFlow.Tests.TextEncoders;
 using PyramidFlow.Torch;
 using PyramidFlow.Vae;
 

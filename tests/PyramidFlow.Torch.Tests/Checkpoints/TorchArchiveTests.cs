@@ -140,6 +140,17 @@ public sealed class TorchArchiveTests : IDisposable
         Assert.Equal(["w"], source.Under("state_dict.").Keys);
     }
 
+    // As the released VAE trainer writes it: state dicts beside the arguments of the run, an object of attributes.
+    [Fact]
+    public void Attributes_of_a_training_run_are_left_out()
+    {
+        var pickle = new PickleWriter().Op("}(").Text("model").StateDict(d => Weight(d.Text("vae.w")))
+            .Text("args").Global("argparse", "Namespace").Op(")\x81}(").Text("lr").Number(3).Text("betas").Tuple(1, 2).Text("again");
+        Weight(pickle).Op("ubu");
+        using var source = Open(pickle.End(), SixFloats);
+        Assert.Equal(["model.vae.w"], source.Keys);
+    }
+
     [Fact]
     public void Reads_protocol_4_and_untyped_storages()
     {
@@ -199,6 +210,7 @@ public sealed class TorchArchiveTests : IDisposable
     {
         { "instruction 0x69", new PickleWriter().Op("(ios\nsystem\n").End() },
         { "instruction 0x6f", new PickleWriter().Op("(").Global("collections", "OrderedDict").Op("o").End() },
+        { "instruction 0x81", new PickleWriter().Global("argparse", "Namespace").Op("N\x85\x81").End() },
         { "instruction 0x81", new PickleWriter().Global("collections", "OrderedDict").Op(")\x81").End() },
         { "instruction 0x82", new PickleWriter().Op("\x82\x01").End() },
         { "instruction 0x50", new PickleWriter().Op("Pid\n").End() },

@@ -30,16 +30,19 @@ public sealed class WeightsFileTests : IDisposable
     [Theory]
     [InlineData("checkpoint.pt")]
     [InlineData("checkpoint.PTH")]
-    public void Opens_an_archive_by_its_path(string name)
+    public void Opens_an_archive_by_its_path_or_as_the_only_one_of_its_folder(string name)
     {
         Weights(name, "a");
         AssertHolds(folder[name], "a");
+        AssertHolds(folder.Path, "a");
+        Weights("other.pt", "a");
+        Assert.Contains("rename the one to use to pytorch_model.bin", Fault(folder.Path), StringComparison.Ordinal);
     }
 
     [Fact]
     public void Prefers_full_precision_then_safetensors()
     {
-        string[] order = ["diffusion_pytorch_model.safetensors", "model.safetensors", "pytorch_model.bin", "model.bf16.safetensors", "model.fp16.safetensors", "mine.safetensors"];
+        string[] order = ["diffusion_pytorch_model.safetensors", "model.safetensors", "pytorch_model.bin", "model.bf16.safetensors", "model.fp16.safetensors", "mine.safetensors", "epoch3.pt"];
         foreach (var name in order)
             Weights(name, name);
         foreach (var name in order)

@@ -55,6 +55,28 @@ public sealed class DitTrainerTests : IDisposable
     }
 
     [Fact]
+    public void The_mmdit_trains_too_and_its_weights_are_whole()
+    {
+        var transformer = new PyramidMmditConfig(16, 2, 16, 2, CaptionProjectionDim: 32, WordlessPrompts.Width, WordlessPrompts.Width, PosEmbedMaxSize: 16);
+        var config = Config with { Transformer = transformer, Steps = 2 };
+        using var data = Latents(config);
+        Train(config, data, "mmdit");
+        using var generator = new RandomGenerator((ulong)config.Seed);
+        using var fresh = transformer.Build();
+        fresh.Initialize(generator);
+        using var trained = transformer.Build();
+        using (var weights = new SafetensorsSource(folder.File("mmdit", "dit.safetensors")))
+            trained.Load(weights);
+        foreach (var ((key, before), (_, after)) in fresh.NamedParameters().Zip(trained.NamedParameters()))
+        {
+            if (!before.Trainable)
+                Assert.Equal(before.Value.ToArray<float>(), after.Value.ToArray<float>());
+            else if (key == "proj_out.weight")
+                Assert.NotEqual(before.Value.ToArray<float>(), after.Value.ToArray<float>());
+        }
+    }
+
+    [Fact]
     public void A_state_of_another_configuration_is_refused()
     {
         var config = Config with { Steps = 1 };

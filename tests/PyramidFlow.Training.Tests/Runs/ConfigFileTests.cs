@@ -1,5 +1,6 @@
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Vae;
+using PyramidFlow.Transformers;
 
 namespace PyramidFlow.Training.Tests.Runs;
 
@@ -49,6 +50,19 @@ public sealed class ConfigFileTests : IDisposable
         var error = Assert.Throws<ArgumentException>(() => Load($"{{ {Transformer}{addition} }}"));
         Assert.Contains("c.json", error.Message, StringComparison.Ordinal);
         Assert.Contains(named, error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_network_may_be_of_either_family()
+    {
+        const string mmdit = """
+            "transformer": { "in_channels": 16, "num_layers": 2, "attention_head_dim": 16, "num_attention_heads": 2, "caption_projection_dim": 32,
+              "joint_attention_dim": 12, "pooled_projection_dim": 8 }
+            """;
+        Assert.IsType<PyramidFluxConfig>(Load($"{{ {Transformer} }}").Transformer);
+        Assert.Equal(32, Assert.IsType<PyramidMmditConfig>(Load($"{{ {mmdit} }}").Transformer).Dim);
+        var narrow = mmdit.Replace("\"caption_projection_dim\": 32", "\"caption_projection_dim\": 48", StringComparison.Ordinal);
+        Assert.Contains("caption_projection_dim is 48", Assert.ThrowsAny<Exception>(() => Load($"{{ {narrow} }}")).Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -1,7 +1,7 @@
 using System.Runtime.CompilerServices;
 using PyramidFlow.Torch;
 
-namespace PyramidFlow.Tests.TextEncoders;
+namespace PyramidFlow.Tests;
 
 /// <summary>State-dict keys and shapes of released models, as lines <c>key [sizes]</c> in tests/PyramidFlow.Tests/Approved.</summary>
 internal static class ApprovedKeys
@@ -18,6 +18,6 @@ internal static class ApprovedKeys
         Assert.All(model.NamedParameters(), p => Assert.False(p.Parameter.HasValue));
     }
 
-    internal static string Folder([CallerFilePath] string here = "") =>
-        Path.GetFullPath(Path.Combine(Path.GetDirectoryName(here)!, "..", "Approved"));
+    private static string Folder([CallerFilePath] string here = "") =>
+        Path.GetFullPath(Path.Combine(Path.GetDirectoryName(here)!, "Approved"));
 }

@@ -1,0 +1,16 @@
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Transformers;
+
+/// <summary>Joint attention with the names of <c>pyramid_flux</c> checkpoints.</summary>
+public sealed class FluxJointAttention(long dim, long heads) : JointAttention(dim, heads, Eps, endsText: false)
+{
+    private const double Eps = 1e-6;
+
+    private readonly RmsNorm normAddedQ = new(dim / heads, Eps);
+    private readonly RmsNorm normAddedK = new(dim / heads, Eps);
+
+    private protected override RmsNorm TextQueryNorm => normAddedQ;
+
+    private protected override RmsNorm TextKeyNorm => normAddedK;
+}
