@@ -55,6 +55,7 @@ internal static class CommandLine
             TrainCommand.Create(console),
             DataCommand.Create(console),
             BenchCommand.Create(console),
+            ModelsCommand.Create(console),
             DoctorCommand.Create(console),
             verbose,
             new HelpOption { Action = new HelpWithExamples(console.IsTerminal ? console.Width : int.MaxValue) },

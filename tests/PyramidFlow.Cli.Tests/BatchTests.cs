@@ -113,8 +113,7 @@ public class BatchTests(TinyModel model) : IClassFixture<TinyModel>
     public async Task A_key_in_a_message_stays_on_its_line()
     {
         using var folder = new TemporaryFolder();
-        var run = await BatchAsync(folder, "prompts.json", $$"""{"a[31m
-b{{new string('x', 500)}}": ""}""");
+        var run = await BatchAsync(folder, "prompts.json", "{\"a\\u001b[31m\\nb" + new string('x', 500) + "\": \"\"}");
 
         Assert.Equal(ExitCode.Failed, run.Code);
         var error = Assert.Single(run.Error.Split('\n'), line => line.StartsWith("error: ", StringComparison.Ordinal));

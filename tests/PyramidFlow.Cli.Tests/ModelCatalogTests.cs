@@ -2,6 +2,7 @@ using PyramidFlow.Cli.Models;
 
 namespace PyramidFlow.Cli.Tests;
 
+[Collection(ModelsTests.Environment)]
 public sealed class ModelCatalogTests : IDisposable
 {
     private readonly string? before = Environment.GetEnvironmentVariable(ModelCatalog.Variable);

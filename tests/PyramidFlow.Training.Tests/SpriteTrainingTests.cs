@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using PyramidFlow.Hub;
+using PyramidFlow.Hub.Checking;
 using PyramidFlow.Pipelines;
 using PyramidFlow.Training.Sprites;
 
@@ -32,7 +33,7 @@ public sealed class SpriteTrainingTests : IDisposable
         SpriteTraining.Ship(runs, model);
         var checkpoint = CheckpointFolder.Open(model);
         Assert.Equal(ModelFamily.Flux, checkpoint.Family);
-        Assert.Empty(checkpoint.Problems());
+        Assert.Empty(CheckpointReport.Of(checkpoint).Variants.SelectMany(variant => variant.Faults));
         using var pipeline = VideoPipeline.Load(model);
         Assert.Equal((SpriteTraining.Settings.Width, SpriteTraining.Settings.Frames), (pipeline.Settings.Width, pipeline.Settings.Frames));
 

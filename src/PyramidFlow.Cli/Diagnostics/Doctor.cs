@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Hub;
+using PyramidFlow.Hub.Checking;
 using PyramidFlow.Media;
 using PyramidFlow.Torch.Checkpoints;
 
@@ -49,8 +50,7 @@ internal static class Doctor
     {
         try
         {
-            var checkpoint = CheckpointFolder.Open(folder);
-            var problems = checkpoint.Variants.SelectMany(checkpoint.Problems).Distinct().ToList();
+            var problems = CheckpointReport.Of(CheckpointFolder.Open(folder)).Variants.SelectMany(variant => variant.Faults).Distinct().ToList();
             return problems.Count == 0
                 ? new Finding($"model {name}", FindingState.Ok, folder)
                 : Damaged(name, problems[0]);

@@ -1,6 +1,3 @@
-using System.Text;
-using System.Text.Encodings.Web;
-using System.Text.Json;
 using PyramidFlow.Cli.Output;
 using Spectre.Console;
 
@@ -36,28 +33,22 @@ internal static class DoctorReport
         _ => "MISSING",
     };
 
-    private static string Json(IReadOnlyList<Finding> findings)
+    private static string Json(IReadOnlyList<Finding> findings) => JsonText.Of(json =>
     {
-        using var buffer = new MemoryStream();
-        using (var json = new Utf8JsonWriter(buffer, new JsonWriterOptions { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
+        json.WriteStartObject();
+        json.WriteBoolean("ok", findings.All(f => f.State != FindingState.Missing));
+        json.WriteStartArray("checks");
+        foreach (var finding in findings)
         {
             json.WriteStartObject();
-            json.WriteBoolean("ok", findings.All(f => f.State != FindingState.Missing));
-            json.WriteStartArray("checks");
-            foreach (var finding in findings)
-            {
-                json.WriteStartObject();
-                json.WriteString("name", finding.Name);
-                json.WriteString("state", finding.State.ToString().ToLowerInvariant());
-                json.WriteString("value", finding.Value);
-                json.WriteString("fix", finding.Fix);
-                json.WriteEndObject();
-            }
-
-            json.WriteEndArray();
+            json.WriteString("name", finding.Name);
+            json.WriteString("state", finding.State.ToString().ToLowerInvariant());
+            json.WriteString("value", finding.Value);
+            json.WriteString("fix", finding.Fix);
             json.WriteEndObject();
         }
 
-        return Encoding.UTF8.GetString(buffer.ToArray());
-    }
+        json.WriteEndArray();
+        json.WriteEndObject();
+    });
 }

@@ -52,7 +52,9 @@ internal static class WrongUsage
         var isOption = token.StartsWith('-');
         if (!isOption && command.Arguments is [.., var argument])
         {
-            return Slip(parsed) is { } slip ? Unmatched(slip, parsed, command) : $"'{token}' is one word too many: put the {argument.Name.ToLowerInvariant()} in quotes";
+            return Slip(parsed) is { } slip
+                ? Unmatched(slip, parsed, command)
+                : $"'{token}' is one word too many: {(argument.Name == "PROMPT" ? "put the prompt in quotes" : "leave it out")}";
         }
 
         var names = isOption ? OptionNames(parsed.CommandResult) : command.Subcommands.Select(c => c.Name);

@@ -47,7 +47,12 @@ public sealed class SafetensorsFile : IDisposable
         {
             var headerLength = BinaryPrimitives.ReadUInt64LittleEndian(file.Bytes(0, 8));
             if (headerLength > MaxHeaderBytes || (long)headerLength > file.Length - 8)
-                throw Damaged(path, $"its header claims {headerLength} bytes of a file of {file.Length}");
+            {
+                throw headerLength <= MaxHeaderBytes && file.Length > 8 && file.Bytes(8, 1)[0] == '{'
+                    ? Short(path, file.Length, 8 + (long)headerLength)
+                    : Damaged(path, $"its header claims {headerLength} bytes of a file of {file.Length}");
+            }
+
             var (entries, metadata) = ReadHeader(path, file.Bytes(8, (long)headerLength), 8 + (long)headerLength, file.Length);
             return new SafetensorsFile(file, entries, metadata);
         }
@@ -88,7 +93,7 @@ public sealed class SafetensorsFile : IDisposable
                     continue;
                 }
 
-                if (!entries.TryAdd(property.Name, ReadEntry(path, property, dataStart, fileLength)))
+                if (!entries.TryAdd(property.Name, ReadEntry(path, property, dataStart)))
                     throw Damaged(path, $"it holds the key {property.Name} twice");
             }
 
@@ -101,11 +106,12 @@ public sealed class SafetensorsFile : IDisposable
             throw new CheckpointException($"{path} is not a safetensors file, or it is damaged: {e.Message}", e);
         }
 
+        CheckLength(path, entries.Values, fileLength);
         CheckNoOverlap(path, entries.Values);
         return (entries, metadata);
     }
 
-    private static TensorEntry ReadEntry(string path, JsonProperty property, long dataStart, long fileLength)
+    private static TensorEntry ReadEntry(string path, JsonProperty property, long dataStart)
     {
         var name = property.Name;
         if (!property.Value.TryGetProperty("dtype", out var typeName) || !property.Value.TryGetProperty("shape", out var sizes)
@@ -120,14 +126,24 @@ public sealed class SafetensorsFile : IDisposable
         if (offsets.GetArrayLength() != 2)
             throw Damaged(path, $"{name} does not have two data offsets");
         long begin = offsets[0].GetInt64(), end = offsets[1].GetInt64();
-        if (begin < 0 || end < begin || end > fileLength - dataStart)
-            throw Damaged(path, $"{name} lies at bytes {begin} to {end} of {fileLength - dataStart}; the file may be cut off");
+        if (begin < 0 || end < begin)
+            throw Damaged(path, $"{name} lies at bytes {begin} to {end}");
         if (shape.FirstOrDefault(size => size < 0) is < 0 and var negative)
             throw Damaged(path, $"{name} has the negative size {negative}");
         if (Shapes.ByteLength(shape, type) != end - begin)
             throw Damaged(path, $"{name} [{string.Join(", ", shape)}] does not fill its {end - begin} bytes");
-        return new TensorEntry(name, type, shape, dataStart + begin, end - begin);
+        return new TensorEntry(name, type, shape, checked(dataStart + begin), end - begin);
     }
+
+    private static void CheckLength(string path, IEnumerable<TensorEntry> entries, long fileLength)
+    {
+        var needed = entries.Max(entry => (long?)(entry.Offset + entry.ByteLength)) ?? 0;
+        if (needed > fileLength)
+            throw Short(path, fileLength, needed);
+    }
+
+    private static CheckpointException Short(string path, long length, long needed) => new(
+        $"{path} is cut off: it has {length} of {needed} bytes, {needed - length} are missing; download it again (models download goes on where it stopped)");
 
     private static void CheckNoOverlap(string path, IEnumerable<TensorEntry> entries)
     {

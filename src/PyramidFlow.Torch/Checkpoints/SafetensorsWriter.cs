@@ -1,5 +1,4 @@
-using System.Buffers.Binary;
-using System.Text.Json;
+using Microsoft.Win32.SafeHandles;
 
 namespace PyramidFlow.Torch.Checkpoints;
 
@@ -15,16 +14,31 @@ public static class SafetensorsWriter
         IReadOnlyDictionary<string, string>? metadata = null)
     {
         var list = tensors.ToList();
-        CheckKeys(list.Select(pair => pair.Key));
+        var index = 0;
+        Write(path, [.. list.Select(pair => new TensorDeclaration(pair.Key, pair.Tensor.Type, pair.Tensor.Shape))],
+            (file, entry) => WriteData(file, entry, list[index++].Tensor), metadata);
+    }
+
+    /// <summary>Writes tensors that need never be in memory together.</summary>
+    /// <param name="path">Target; replaced if it exists.</param>
+    /// <param name="tensors">What is to be written.</param>
+    /// <param name="fill">Called for each in turn: writes its bytes at its offset, by whatever number of threads.</param>
+    /// <param name="metadata">Strings for the header's <c>__metadata__</c>.</param>
+    /// <exception cref="ArgumentException">A key comes twice or is the reserved <c>__metadata__</c>; nothing is written.</exception>
+    public static void Write(string path, IReadOnlyList<TensorDeclaration> tensors, Action<SafeFileHandle, TensorEntry> fill,
+        IReadOnlyDictionary<string, string>? metadata = null)
+    {
+        var layout = SafetensorsLayout.Of(tensors, metadata);
         var partial = $"{path}.partial-{Environment.ProcessId}";
         try
         {
-            using (var stream = new FileStream(partial, FileMode.Create, FileAccess.Write, FileShare.None, 1 << 20))
+            using (var file = File.OpenHandle(partial, FileMode.Create, FileAccess.Write, FileShare.None))
             {
-                WriteHeader(stream, list, metadata);
-                foreach (var (_, tensor) in list)
-                    WriteData(stream, tensor);
-                stream.Flush(flushToDisk: true);
+                RandomAccess.SetLength(file, layout.Length);
+                RandomAccess.Write(file, layout.Header, 0);
+                foreach (var entry in layout.Entries)
+                    fill(file, entry);
+                RandomAccess.FlushToDisk(file);
             }
 
             File.Move(partial, path, overwrite: true);
@@ -36,83 +50,22 @@ public static class SafetensorsWriter
         }
     }
 
-    private static void CheckKeys(IEnumerable<string> keys)
-    {
-        var seen = new HashSet<string> { "__metadata__" };
-        foreach (var key in keys)
-        {
-            if (!seen.Add(key))
-                throw new ArgumentException($"a safetensors file cannot hold the key {key} twice, nor the key __metadata__", nameof(keys));
-        }
-    }
-
-    private static void WriteHeader(Stream stream, List<(string Key, Tensor Tensor)> list, IReadOnlyDictionary<string, string>? metadata)
-    {
-        var buffer = new MemoryStream();
-        using (var json = new Utf8JsonWriter(buffer))
-        {
-            json.WriteStartObject();
-            if (metadata is { Count: > 0 })
-            {
-                json.WriteStartObject("__metadata__");
-                foreach (var (key, value) in metadata)
-                    json.WriteString(key, value);
-                json.WriteEndObject();
-            }
-
-            long offset = 0;
-            foreach (var (key, tensor) in list)
-            {
-                var end = offset + (tensor.ElementCount * tensor.Type.Size());
-                json.WriteStartObject(key);
-                json.WriteString("dtype", Name(tensor.Type));
-                json.WriteStartArray("shape");
-                foreach (var size in tensor.Shape)
-                    json.WriteNumberValue(size);
-                json.WriteEndArray();
-                json.WriteStartArray("data_offsets");
-                json.WriteNumberValue(offset);
-                json.WriteNumberValue(end);
-                json.WriteEndArray();
-                json.WriteEndObject();
-                offset = end;
-            }
-
-            json.WriteEndObject();
-        }
-
-        // Padded with spaces so that the data, and so every tensor of a memory map, begins aligned.
-        const int alignment = 64;
-        var padding = (alignment - ((8 + buffer.Length) % alignment)) % alignment;
-        buffer.Write(new string(' ', (int)padding).Select(c => (byte)c).ToArray());
-        Span<byte> length = stackalloc byte[8];
-        BinaryPrimitives.WriteInt64LittleEndian(length, buffer.Length);
-        stream.Write(length);
-        buffer.Position = 0;
-        buffer.CopyTo(stream);
-    }
-
-    private static void WriteData(Stream stream, Tensor tensor)
+    /// <summary>Writes a tensor's bytes in small pieces, so that converting a large one takes little memory.</summary>
+    /// <param name="file">The file.</param>
+    /// <param name="entry">Where in it and of which type; of the tensor's number of elements.</param>
+    /// <param name="tensor">Of any device and layout.</param>
+    public static void WriteData(SafeFileHandle file, TensorEntry entry, Tensor tensor)
     {
         using var scope = new TensorScope();
         const int elements = 1 << 20;
         var flat = tensor.Detached().To(Device.Cpu).Contiguous().Reshape(-1);
+        var offset = entry.Offset;
         for (long start = 0; start < flat.ElementCount; start += elements)
-            stream.Write(flat.Narrow(0, start, Math.Min(elements, flat.ElementCount - start)).RawBytes());
+        {
+            using var inner = new TensorScope();
+            var bytes = flat.Narrow(0, start, Math.Min(elements, flat.ElementCount - start)).To(entry.Type).RawBytes();
+            RandomAccess.Write(file, bytes, offset);
+            offset += bytes.Length;
+        }
     }
-
-    private static string Name(ElementType type) => type switch
-    {
-        ElementType.Float64 => "F64",
-        ElementType.Float32 => "F32",
-        ElementType.Float16 => "F16",
-        ElementType.BFloat16 => "BF16",
-        ElementType.Int64 => "I64",
-        ElementType.Int32 => "I32",
-        ElementType.Int16 => "I16",
-        ElementType.Int8 => "I8",
-        ElementType.UInt8 => "U8",
-        ElementType.Bool => "BOOL",
-        _ => throw new ArgumentOutOfRangeException(nameof(type), type, "safetensors has no such element type"),
-    };
 }

@@ -1,3 +1,5 @@
+using System.Text.RegularExpressions;
+
 namespace PyramidFlow.Torch.Checkpoints;
 
 /// <summary>Finds and opens the weights in the folder of a component, as diffusers and transformers lay it out.</summary>
@@ -29,28 +31,50 @@ public static class WeightsFile
         if (!Directory.Exists(path))
             throw new CheckpointException($"{path} does not exist: download the checkpoint again, this folder is part of it");
         var folder = new ConfinedFolder(path);
-        return Variants.Prepend("").Select(variant => OpenNamed(folder, variant)).FirstOrDefault(source => source is not null)
+        return OpenNamed(folder)
             ?? OpenOnly(folder)
             ?? throw new CheckpointException($"{path} holds no weights: it needs one of "
                 + string.Join(", ", Formats.SelectMany(format => Stems.Select(stem => stem + format))) + ", or shards with their .index.json");
     }
 
-    private static StateSource? OpenNamed(ConfinedFolder folder, string variant)
+    /// <summary>Which files of a folder <see cref="Open"/> would read, told from their names alone.</summary>
+    /// <param name="names">Names of all files of one component.</param>
+    /// <returns>The weights, with all shards and their index; empty when there are none to choose.</returns>
+    public static IReadOnlyList<string> Choose(IReadOnlyCollection<string> names)
     {
-        var part = variant.Length == 0 ? "" : "." + variant;
-        foreach (var format in Formats)
+        foreach (var (single, index, shards) in Named())
         {
-            foreach (var stem in Stems)
-            {
-                if (folder.Find($"{stem}{part}{format}") is { } single)
-                    return OpenFile(single);
-                if (folder.Find($"{stem}{format}.index{part}.json") is { } index)
-                    return OpenShards(folder, index);
-            }
+            if (names.Contains(single))
+                return [single];
+            if (names.Contains(index))
+                return [.. names.Where(name => shards.IsMatch(name)).Append(index)];
+        }
+
+        var others = ((string[][])[[Safetensors], ArchiveFormats])
+            .Select(formats => names.Where(name => formats.Contains(Path.GetExtension(name).ToLowerInvariant())).ToList())
+            .FirstOrDefault(found => found.Count > 0);
+        return others is { Count: 1 } ? others : [];
+    }
+
+    private static StateSource? OpenNamed(ConfinedFolder folder)
+    {
+        foreach (var (single, index, _) in Named())
+        {
+            if (folder.Find(single) is { } whole)
+                return OpenFile(whole);
+            if (folder.Find(index) is { } list)
+                return OpenShards(folder, list);
         }
 
         return null;
     }
+
+    private static IEnumerable<(string Single, string Index, Regex Shards)> Named() =>
+        from variant in Variants.Prepend("")
+        let part = variant.Length == 0 ? "" : "." + variant
+        from format in Formats
+        from stem in Stems
+        select ($"{stem}{part}{format}", $"{stem}{format}.index{part}.json", new Regex($@"\A{stem}{Regex.Escape(part)}-\d+-of-\d+{Regex.Escape(format)}\z"));
 
     private static StateSource? OpenOnly(ConfinedFolder folder) => OpenOnly(folder, Safetensors) ?? OpenOnly(folder, ArchiveFormats);
 

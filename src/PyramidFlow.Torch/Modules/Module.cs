@@ -54,10 +54,15 @@ public abstract class Module : IDisposable
     /// <exception cref="CheckpointException">Keys are missing, unexpected or of another shape; all are named at once.</exception>
     public void Load(StateSource source, ElementType? type = null, Device? device = null, Func<string, bool>? ignore = null)
     {
-        var parameters = NamedParameters().ToList();
-        source = source.Holding([.. parameters.Select(p => p.Key)]);
-        Check(source, parameters, ignore);
-        foreach (var (key, parameter) in parameters)
+        source = source.Holding([.. NamedParameters().Select(p => p.Key)]);
+        if (Misfits(source, ignore) is { Count: > 0 } faults)
+        {
+            const int shown = 12;
+            var more = faults.Count > shown ? $"; and {faults.Count - shown} more" : "";
+            throw new CheckpointException($"{source.Name} does not fit its config: {string.Join("; ", faults.Take(shown))}{more}");
+        }
+
+        foreach (var (key, parameter) in NamedParameters())
         {
             using var scope = new TensorScope();
             var tensor = source.Read(key);
@@ -65,6 +70,30 @@ public abstract class Module : IDisposable
                 tensor = tensor.To(wanted);
             parameter.Value = device is { } place ? tensor.To(place) : tensor;
         }
+    }
+
+    /// <summary>Where a checkpoint is not one of this model; reads no weight.</summary>
+    /// <param name="source">The checkpoint; also one that holds more than this model (<see cref="StateSource.Holding"/>).</param>
+    /// <param name="ignore">Keys of the checkpoint that may go unused.</param>
+    /// <returns>One part of a sentence for each key that is missing, unexpected or of another shape.</returns>
+    public IReadOnlyList<string> Misfits(StateSource source, Func<string, bool>? ignore = null)
+    {
+        var parameters = NamedParameters().ToList();
+        source = source.Holding([.. parameters.Select(p => p.Key)]);
+        var known = parameters.Select(p => p.Key).ToHashSet();
+        var available = source.Keys.ToHashSet();
+        var faults = new List<string>();
+        faults.AddRange(known.Where(key => !available.Contains(key)).Select(key => $"{key} is missing"));
+        faults.AddRange(available.Where(key => !known.Contains(key) && !Ignores(key) && ignore?.Invoke(key) != true)
+            .Select(key => $"{key} is not part of this model"));
+        foreach (var (key, parameter) in parameters.Where(p => available.Contains(p.Key)))
+        {
+            var shape = source.Describe(key).Shape;
+            if (!shape.SequenceEqual(parameter.Shape))
+                faults.Add($"{key} is [{string.Join(", ", shape)}] where the model has [{string.Join(", ", parameter.Shape)}]");
+        }
+
+        return faults;
     }
 
     /// <summary>Gives every weight memory and its layer's initial value, in float32 on the CPU.</summary>
@@ -105,29 +134,6 @@ public abstract class Module : IDisposable
 
     /// <summary>Whether checkpoints may hold this key although the model has no use for it, such as a tied copy.</summary>
     protected virtual bool Ignores(string key) => false;
-
-    private void Check(StateSource source, List<(string Key, Parameter Parameter)> parameters, Func<string, bool>? ignore)
-    {
-        var known = parameters.Select(p => p.Key).ToHashSet();
-        var available = source.Keys.ToHashSet();
-        var faults = new List<string>();
-        faults.AddRange(known.Where(key => !available.Contains(key)).Select(key => $"{key} is missing"));
-        faults.AddRange(available.Where(key => !known.Contains(key) && !Ignores(key) && ignore?.Invoke(key) != true)
-            .Select(key => $"{key} is not part of this model"));
-        foreach (var (key, parameter) in parameters.Where(p => available.Contains(p.Key)))
-        {
-            var shape = source.Describe(key).Shape;
-            if (!shape.SequenceEqual(parameter.Shape))
-                faults.Add($"{key} is [{string.Join(", ", shape)}] where the model has [{string.Join(", ", parameter.Shape)}]");
-        }
-
-        if (faults.Count == 0)
-            return;
-        const int shown = 12;
-        var more = faults.Count > shown ? $"; and {faults.Count - shown} more" : "";
-        throw new CheckpointException(
-            $"{source.Name} does not fit its config: {string.Join("; ", faults.Take(shown))}{more}");
-    }
 
     private static (FieldInfo Field, string Key)[] FindMembers(Type type)
     {

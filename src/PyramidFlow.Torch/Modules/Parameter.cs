@@ -48,6 +48,15 @@ public sealed class Parameter
     /// <summary>The weight itself, where an operator wants a tensor.</summary>
     public static implicit operator Tensor(Parameter parameter) => parameter.Value;
 
+    /// <summary>Gives a tensor outside the parameter the values training starts it with.</summary>
+    /// <param name="target">Of this shape, float32, on the CPU.</param>
+    /// <param name="generator">Source of the draws.</param>
+    public void Fill(Tensor target, RandomGenerator generator)
+    {
+        using var noGrad = NoGrad.Begin();
+        Initializer(target, generator);
+    }
+
     /// <summary>Frees the memory; the declaration stays.</summary>
     public void Free()
     {

@@ -16,7 +16,7 @@ public sealed class CheckpointFolder
     {
         Root = path;
         Variants = variants;
-        Family = ModelFamilies.Read(Transformer(variants[0]).ConfigFile);
+        Family = ReadFamily();
     }
 
     /// <summary>Full path of the folder.</summary>
@@ -92,39 +92,23 @@ public sealed class CheckpointFolder
         return File.Exists(file) ? PipelineSettings.Read(file, defaults) : defaults;
     }
 
-    /// <summary>Everything that keeps a variant from running, in the user's words; empty when it is whole.</summary>
-    /// <param name="variant">One of <see cref="Variants"/>; null takes the first.</param>
-    public IReadOnlyList<string> Problems(string? variant = null)
+    // One damaged variant must not hide the others.
+    private ModelFamily ReadFamily()
     {
-        var problems = new List<string>();
-        Try(() => Settings(variant));
-        var models = Family.TextComponents().Select(text => (Func<ComponentFolder>)(() => Component(text.TextEncoder)));
-        foreach (var model in models.Prepend(() => Vae).Prepend(() => Transformer(variant)))
-        {
-            Try(() =>
-            {
-                var component = model();
-                if (!File.Exists(component.ConfigFile))
-                    problems.Add($"{component.ConfigFile} does not exist: download it");
-                component.OpenWeights().Dispose();
-            });
-        }
-
-        foreach (var (tokenizer, _) in Family.TextComponents())
-            Try(() => Component(tokenizer));
-        return problems;
-
-        void Try(Action check)
+        CheckpointException? first = null;
+        foreach (var variant in Variants)
         {
             try
             {
-                check();
+                return ModelFamilies.Read(Transformer(variant).ConfigFile);
             }
             catch (CheckpointException e)
             {
-                problems.Add(e.Message);
+                first ??= e;
             }
         }
+
+        throw first!;
     }
 
     private static string TransformerFolder(string variant) =>

@@ -1,5 +1,5 @@
-using System.Globalization;
 using PyramidFlow.Hub;
+using PyramidFlow.Hub.Checking;
 using PyramidFlow.TextEncoders;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
@@ -24,13 +24,11 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
     /// <summary>Loads the models; what can be seen from names and configs is checked before any weight is read.</summary>
     internal static PipelineModels Load(CheckpointFolder folder, PipelineOptions options, IProgress<GenerationProgress>? progress)
     {
-        var problems = folder.Problems(options.Variant);
-        if (problems.Count > 0)
-            throw new CheckpointException(string.Join("; ", problems));
-        var (transformerFolder, vaeFolder) = (folder.Transformer(options.Variant), folder.Vae);
-        var transformerConfig = TransformerConfigs.Load(transformerFolder.ConfigFile);
-        var vaeConfig = CausalVideoVaeConfig.Read(vaeFolder.ConfigFile);
-        CheckVae(vaeFolder.ConfigFile, vaeConfig, transformerConfig);
+        var report = CheckpointReport.Of(folder, options.Variant ?? folder.Variants[0]).Variants[0];
+        if (!report.Runs)
+            throw new CheckpointException(string.Join("; ", report.Faults));
+        var transformerConfig = TransformerConfigs.Load(folder.Transformer(options.Variant).ConfigFile);
+        var vaeConfig = CausalVideoVaeConfig.Read(folder.Vae.ConfigFile);
         var device = options.Device ?? Device.Cpu;
         var type = options.Type ?? (device.Type == DeviceType.Cpu ? ElementType.Float32 : ElementType.BFloat16);
         if (type == ElementType.Float16 && device.Type == DeviceType.Cpu)
@@ -42,7 +40,6 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
         {
             Report();
             var text = Add(loader.Text(type));
-            CheckText(folder, text, transformerConfig);
             var transformer = Add(loader.Transformer(type));
             var vae = Add(loader.Vae(type));
             return new PipelineModels(text, transformer, vae, type == ElementType.Float16 ? new WiderModels(loader, device) : null);
@@ -71,28 +68,5 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
         Transformer.Dispose();
         Vae.Dispose();
         Wider?.Dispose();
-    }
-
-    private static void CheckVae(string file, CausalVideoVaeConfig vae, ITransformerConfig transformer)
-    {
-        if (vae.EncoderOutChannels != transformer.LatentChannels)
-        {
-            throw ConfigFile.Fault(file, "encoder_out_channels", string.Create(CultureInfo.InvariantCulture,
-                $"is {vae.EncoderOutChannels} where the transformer has latents of {transformer.LatentChannels} channels; take both from one checkpoint"));
-        }
-
-        if (vae.SpatialScale != VideoLength.Scale || vae.TemporalScale != VideoLength.Scale)
-        {
-            throw new CheckpointException(string.Create(CultureInfo.InvariantCulture,
-                $"{file}: this VAE makes frames {vae.SpatialScale} times smaller and {vae.TemporalScale} times fewer; a pipeline needs {VideoLength.Scale} and {VideoLength.Scale}"));
-        }
-    }
-
-    private static void CheckText(CheckpointFolder folder, PromptEncoder text, ITransformerConfig transformer)
-    {
-        if (text.TokenWidth == transformer.JointAttentionDim && text.PooledWidth == transformer.PooledProjectionDim)
-            return;
-        throw new CheckpointException(string.Create(CultureInfo.InvariantCulture,
-            $"{folder.Root}: the text encoders give tokens of {text.TokenWidth} and pooled text of {text.PooledWidth} where the transformer takes {transformer.JointAttentionDim} and {transformer.PooledProjectionDim}; take all from one checkpoint"));
     }
 }

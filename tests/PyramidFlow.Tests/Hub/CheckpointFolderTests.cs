@@ -1,4 +1,5 @@
 using PyramidFlow.Hub;
+using PyramidFlow.Hub.Checking;
 using PyramidFlow.TextEncoders;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
@@ -17,8 +18,7 @@ public sealed class CheckpointFolderTests
         var checkpoint = CheckpointFolder.Open(folder.Path);
         Assert.Equal(family, checkpoint.Family);
         Assert.Equal(["384p", "768p"], checkpoint.Variants);
-        Assert.Empty(checkpoint.Problems());
-        Assert.Empty(checkpoint.Problems("768p"));
+        Assert.All(CheckpointReport.Of(checkpoint).Variants, variant => Assert.Empty(variant.Faults));
         using var scope = new TensorScope();
         using var encoder = PromptEncoder.Load(checkpoint);
         var features = encoder.Encode(["a cat", "a cat on a table"]);
@@ -46,24 +46,6 @@ public sealed class CheckpointFolderTests
         ReleasedLayout.Write(folder, ModelFamily.Flux, "diffusion_transformer_384p");
         var error = Assert.Throws<CheckpointException>(() => CheckpointFolder.Open(folder.Path).Transformer(variant));
         Assert.EndsWith("only diffusion_transformer_384p: use one of these, or download it", error.Message);
-    }
-
-    [Fact]
-    public void Problems_name_everything_that_is_missing_at_once()
-    {
-        using var folder = new TemporaryFolder();
-        ReleasedLayout.Write(folder, ModelFamily.Flux, "diffusion_transformer_384p");
-        Directory.Delete(Path.Combine(folder.Path, "causal_video_vae"), recursive: true);
-        Directory.Delete(Path.Combine(folder.Path, "tokenizer"), recursive: true);
-        File.Delete(folder.File("text_encoder", "config.json"));
-        File.Delete(folder.File("text_encoder_2", "model-00002-of-00002.safetensors"));
-        folder.Write("pipeline.json", "{\"fps\":0}");
-        Assert.Collection(CheckpointFolder.Open(folder.Path).Problems(),
-            p => Assert.Contains("pipeline.json: fps is 0", p, StringComparison.Ordinal),
-            p => Assert.Contains("has no causal_video_vae folder: download it", p, StringComparison.Ordinal),
-            p => Assert.Contains("config.json does not exist", p, StringComparison.Ordinal),
-            p => Assert.Contains("lacks model-00002-of-00002.safetensors, which model.safetensors.index.json names", p, StringComparison.Ordinal),
-            p => Assert.Contains("has no tokenizer folder", p, StringComparison.Ordinal));
     }
 
     [Fact]

@@ -3,6 +3,8 @@ using PyramidFlow.Testing;
 using PyramidFlow.TextEncoders;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Transformers;
+using PyramidFlow.Vae;
 
 namespace PyramidFlow.Tests.Hub;
 
@@ -11,17 +13,23 @@ internal static class ReleasedLayout
 {
     internal static void Write(TemporaryFolder folder, ModelFamily family, params string[] transformers)
     {
-        var className = family == ModelFamily.Flux ? "PyramidFluxTransformer" : "PyramidDiffusionMMDiT";
+        var (tokens, pooled) = (16, family == ModelFamily.Flux ? 16 : 24);
+        ITransformerConfig config = family == ModelFamily.Flux
+            ? new PyramidFluxConfig(InChannels: 16, NumLayers: 1, NumSingleLayers: 1, AttentionHeadDim: 16, NumAttentionHeads: 1, JointAttentionDim: tokens, PooledProjectionDim: pooled, AxesDimsRope: [4, 6, 6])
+            : new PyramidMmditConfig(InChannels: 4, NumLayers: 1, AttentionHeadDim: 16, NumAttentionHeads: 1, CaptionProjectionDim: 16, JointAttentionDim: tokens, PooledProjectionDim: pooled, SampleSize: 16, PosEmbedMaxSize: 8);
         foreach (var name in transformers)
         {
             folder.File(name, "x");
-            folder.Write($"{name}/config.json", $$"""{"_class_name":"{{className}}"}""");
-            Weights(folder.File(name, "diffusion_pytorch_model.safetensors"), ("w", 2));
+            folder.Write($"{name}/config.json", config.ToJson());
+            using var transformer = config.Build();
+            Save(transformer, folder.File(name, "diffusion_pytorch_model.safetensors"));
         }
 
+        var vaeConfig = CausalVideoVaeConfig.Uniform([4, 4, 4, 4], 1, 1, latentChannels: 4, groups: 2);
         folder.File("causal_video_vae", "x");
-        folder.Write("causal_video_vae/config.json", "{}");
-        Weights(folder.File("causal_video_vae", "diffusion_pytorch_model.safetensors"), ("w", 2));
+        folder.Write("causal_video_vae/config.json", vaeConfig.ToJson());
+        using var vae = new CausalVideoVae(vaeConfig);
+        Save(vae, folder.File("causal_video_vae", "diffusion_pytorch_model.safetensors"));
         if (family == ModelFamily.Flux)
         {
             Clip(folder, "text_encoder", "tokenizer", "clip", config => new ClipTextModel(config));
@@ -33,12 +41,6 @@ internal static class ReleasedLayout
             Clip(folder, "text_encoder_2", "tokenizer_2", "clip_pad_bang", config => new ClipTextModelWithProjection(config));
             T5(folder, "text_encoder_3", "tokenizer_3");
         }
-    }
-
-    internal static void Weights(string path, params (string Key, long Size)[] tensors)
-    {
-        using var scope = new TensorScope();
-        SafetensorsWriter.Write(path, tensors.Select(t => (t.Key, Tensor.Ones([t.Size]))));
     }
 
     private static void Clip(TemporaryFolder folder, string name, string tokenizer, string vocabulary, Func<ClipTextConfig, Module> declare)

@@ -102,7 +102,7 @@ public sealed class Sd3PipelineTests : IDisposable
         var config = folder.File("diffusion_transformer_384p", "config.json");
         File.WriteAllText(config, File.ReadAllText(config).Replace("\"pooled_projection_dim\": 24", "\"pooled_projection_dim\": 12", StringComparison.Ordinal));
         var error = Assert.Throws<CheckpointException>(() => VideoPipeline.Load(folder.Path));
-        Assert.Contains("pooled text of 24 where the transformer takes 16 and 12", error.Message, StringComparison.Ordinal);
+        Assert.Contains("takes pooled text of 12 where text_encoder and text_encoder_2 give 24", error.Message, StringComparison.Ordinal);
         Assert.Equal(before, Tensor.LiveCount);
     }
 

@@ -205,7 +205,7 @@ public sealed class VideoPipelineTests : IDisposable
         var before = Tensor.LiveCount;
         File.WriteAllText(config, File.ReadAllText(config).Replace("\"in_channels\": 16", "\"in_channels\": 64", StringComparison.Ordinal));
         var error = Assert.Throws<CheckpointException>(() => VideoPipeline.Load(folder.Path));
-        Assert.Contains("is 4 where the transformer has latents of 16 channels", error.Message, StringComparison.Ordinal);
+        Assert.Contains("takes latents of 16 channels where causal_video_vae gives 4", error.Message, StringComparison.Ordinal);
         Assert.Equal(before, Tensor.LiveCount);
     }
 
@@ -216,7 +216,7 @@ public sealed class VideoPipelineTests : IDisposable
         var before = Tensor.LiveCount;
         File.WriteAllText(config, File.ReadAllText(config).Replace("\"joint_attention_dim\": 16", "\"joint_attention_dim\": 20", StringComparison.Ordinal));
         var error = Assert.Throws<CheckpointException>(() => VideoPipeline.Load(folder.Path));
-        Assert.Contains("the transformer takes 20 and 16", error.Message, StringComparison.Ordinal);
+        Assert.Contains("takes text tokens of 20 where text_encoder_2 gives 16", error.Message, StringComparison.Ordinal);
         Assert.Equal(before, Tensor.LiveCount);
     }
 

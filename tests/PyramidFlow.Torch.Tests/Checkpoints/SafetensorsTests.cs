@@ -25,8 +25,8 @@ public sealed class SafetensorsTests : IDisposable
     [InlineData("""{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8,16]}}""", "w does not have two data offsets")]
     [InlineData("""{"w":{"dtype":"F32","shape":[2],"data_offsets":[-8,0]}}""", "w lies at bytes -8 to 0")]
     [InlineData("""{"w":{"dtype":"F32","shape":[2],"data_offsets":[16,8]}}""", "w lies at bytes 16 to 8")]
-    [InlineData("""{"w":{"dtype":"F32","shape":[2],"data_offsets":[32,40]}}""", "the file may be cut off")]
-    [InlineData("""{"w":{"dtype":"F32","shape":[2],"data_offsets":[9223372036854775800,9223372036854775807]}}""", "the file may be cut off")]
+    [InlineData("""{"w":{"dtype":"F32","shape":[2],"data_offsets":[32,40]}}""", "is cut off: it has")]
+    [InlineData("""{"w":{"dtype":"F32","shape":[2],"data_offsets":[9223372036854775799,9223372036854775807]}}""", "not a safetensors file")]
     [InlineData("""{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,99999999999999999999]}}""", "not a safetensors file")]
     [InlineData("""{"w":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}}""", "w has the negative size -2")]
     [InlineData("""{"w":{"dtype":"F32","shape":[-2,-1],"data_offsets":[0,8]}}""", "negative size")]
@@ -70,6 +70,30 @@ public sealed class SafetensorsTests : IDisposable
         var whole = File.ReadAllBytes(folder["w"]);
         for (var length = 0; length < whole.Length; length += 5)
             _ = Fault(whole[..length]);
+    }
+
+    [Fact]
+    public void A_file_cut_off_says_how_much_is_missing()
+    {
+        using var scope = new TensorScope();
+        SafetensorsWriter.Write(folder["w"], [("a", Tensor.Ones([3])), ("b", Tensor.Ones([5]))]);
+        var whole = File.ReadAllBytes(folder["w"]);
+        Assert.Contains($"is cut off: it has {whole.Length - 7} of {whole.Length} bytes, 7 are missing", Fault(whole[..^7]), StringComparison.Ordinal);
+        Assert.Contains("is cut off: it has 20 of", Fault(whole[..20]), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Large_weights_become_shards_that_are_read_as_one()
+    {
+        using var scope = new TensorScope();
+        var tensors = Enumerable.Range(0, 5).Select(i => (Key: $"w{i}", Value: Tensor.Full([4], i))).ToList();
+        var next = 0;
+        var names = ShardedWriter.Write(folder.Path, "model", [.. tensors.Select(t => new TensorDeclaration(t.Key, t.Value.Type, t.Value.Shape))], 40,
+            (file, entry) => SafetensorsWriter.WriteData(file, entry, tensors[next++].Value));
+        Assert.Equal(["model-00001-of-00003.safetensors", "model-00002-of-00003.safetensors", "model-00003-of-00003.safetensors", "model.safetensors.index.json"], names);
+        using var source = WeightsFile.Open(folder.Path);
+        Assert.Equal(tensors.Select(t => t.Key), source.Keys.Order(StringComparer.Ordinal));
+        Assert.All(tensors, t => Assert.Equal(t.Value.ToArray<float>(), source.Read(t.Key).ToArray<float>()));
     }
 
     [Theory]

@@ -1,0 +1,102 @@
+using PyramidFlow.Torch.Checkpoints;
+
+namespace PyramidFlow.Hub.Conversion;
+
+/// <summary>
+/// Writes any checkpoint that can be read as safetensors in the released layout: a whole checkpoint folder, the folder of one
+/// model, or a file, also one that a trainer saved. Tensors pass through one by one.
+/// </summary>
+public static class CheckpointConversion
+{
+    private const string Config = "config.json";
+
+    /// <summary>Converts a checkpoint.</summary>
+    /// <param name="source">Folder or file.</param>
+    /// <param name="target">A new or empty folder; it appears when it is whole.</param>
+    /// <param name="options">How; null keeps types.</param>
+    /// <param name="progress">Told after every tensor.</param>
+    /// <param name="cancel">Stops after the tensor under way; nothing is left then.</param>
+    /// <returns>What the user should know, such as that a config is missing.</returns>
+    /// <exception cref="CheckpointException">The source cannot be read, or the target not be written.</exception>
+    public static IReadOnlyList<string> Convert(string source, string target, ConversionOptions? options = null,
+        IProgress<WorkProgress>? progress = null, CancellationToken cancel = default)
+    {
+        options ??= new ConversionOptions();
+        var notes = new List<string>();
+        var parts = new List<ConversionPart>();
+        try
+        {
+            var copied = Collect(source, parts, notes);
+            var total = parts.Sum(part => part.Declare(options.Type).Sum(tensor => tensor.ByteLength));
+            using var folder = NewFolder.Begin(target, total);
+            foreach (var (from, to) in copied)
+                Copy(from, Path.Combine(folder.Path, to));
+            long done = 0;
+            foreach (var part in parts)
+            {
+                part.Write(folder.Path, options, bytes => progress?.Report(new WorkProgress(part.Folder, done += bytes, total)), cancel);
+                if (part.ConfigFile is null)
+                    notes.Add($"{Path.Combine(target, part.Folder)} has no {Config}: put that of the same model there before you use it");
+            }
+
+            folder.Complete();
+            return notes;
+        }
+        finally
+        {
+            parts.ForEach(part => part.Source.Dispose());
+        }
+    }
+
+    // Fills in the models and gives the files that are copied as they are.
+    private static List<(string From, string To)> Collect(string source, List<ConversionPart> parts, List<string> notes)
+    {
+        if (Directory.Exists(source) && Directory.EnumerateDirectories(source, "diffusion_transformer*").Any())
+            return CollectCheckpoint(CheckpointFolder.Open(source), parts, notes);
+        var weights = WeightsFile.Open(source);
+        var config = Path.Combine(Directory.Exists(source) ? source : Path.GetDirectoryName(Path.GetFullPath(source))!, Config);
+        var found = TrainingKeys.Find(weights.Keys);
+        // Each part owns what it reads from; the first takes over what is open.
+        foreach (var (name, _) in found)
+        {
+            var folder = found.Count == 1 ? "" : name == "dit" ? "diffusion_transformer" : "causal_video_vae";
+            parts.Add(new ConversionPart(folder, TrainingKeys.Strip(parts.Count == 0 ? weights : WeightsFile.Open(source), name),
+                found.Count == 1 && File.Exists(config) ? config : null));
+        }
+
+        return [];
+    }
+
+    private static List<(string From, string To)> CollectCheckpoint(CheckpointFolder checkpoint, List<ConversionPart> parts, List<string> notes)
+    {
+        var copied = new List<(string From, string To)>();
+        var settings = Path.Combine(checkpoint.Root, PipelineSettings.FileName);
+        if (File.Exists(settings))
+            copied.Add((settings, PipelineSettings.FileName));
+        var text = checkpoint.Family.TextComponents();
+        var models = checkpoint.Variants.Select(variant => checkpoint.Transformer(variant).Name)
+            .Append("causal_video_vae").Concat(text.Select(part => part.TextEncoder));
+        foreach (var name in models.Concat(text.Select(part => part.Tokenizer)))
+        {
+            if (!Directory.Exists(Path.Combine(checkpoint.Root, name)))
+            {
+                notes.Add($"{checkpoint.Root} has no {name}: it is left out");
+                continue;
+            }
+
+            var component = checkpoint.Component(name);
+            if (text.Any(part => part.Tokenizer == name))
+                copied.AddRange(Directory.GetFiles(component.Folder).Select(file => (file, Path.Combine(name, Path.GetFileName(file)))));
+            else
+                parts.Add(new ConversionPart(name, TrainingKeys.Strip(component.OpenWeights(), name == "causal_video_vae" ? "vae" : "dit"), File.Exists(component.ConfigFile) ? component.ConfigFile : null));
+        }
+
+        return copied;
+    }
+
+    private static void Copy(string from, string to)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(to)!);
+        File.Copy(from, to);
+    }
+}

@@ -1,0 +1,69 @@
+using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
+
+namespace PyramidFlow.Hub.Conversion;
+
+/// <summary>One model that is converted.</summary>
+/// <param name="Folder">Folder of the result, relative to its root; empty for the root.</param>
+/// <param name="Source">Its weights, with the keys of the released layout.</param>
+/// <param name="ConfigFile">Its <c>config.json</c>, or null.</param>
+internal sealed record ConversionPart(string Folder, StateSource Source, string? ConfigFile)
+{
+    // A tied copy, and a table that old CLIP checkpoints hold: the released ones do without.
+    private static readonly string[] Superfluous = ["encoder.embed_tokens.weight", "text_model.embeddings.position_ids"];
+
+    private const double LargestHalf = 65504;
+
+    /// <summary>What will be written.</summary>
+    internal IReadOnlyList<TensorDeclaration> Declare(ElementType? type)
+    {
+        var shared = Source.Keys.Contains("shared.weight");
+        return [.. Source.Keys
+            .Where(key => !Superfluous.Contains(key) || (key == Superfluous[0] && !shared))
+            .Select(key => (Key: key, Found: Source.Describe(key)))
+            .Select(tensor => new TensorDeclaration(tensor.Key,
+                type is { } wanted && tensor.Found.Type.IsFloatingPoint() ? wanted : tensor.Found.Type, tensor.Found.Shape))];
+    }
+
+    /// <summary>Writes it, one tensor after another.</summary>
+    /// <param name="root">The result's root.</param>
+    /// <param name="options">How.</param>
+    /// <param name="written">Told how many bytes were written.</param>
+    /// <param name="cancel">Looked at before every tensor.</param>
+    /// <exception cref="CheckpointException">A number is too large for float16.</exception>
+    internal void Write(string root, ConversionOptions options, Action<long> written, CancellationToken cancel)
+    {
+        using var noGrad = NoGrad.Begin();
+        var folder = Path.Combine(root, Folder);
+        Directory.CreateDirectory(folder);
+        if (ConfigFile is not null)
+            File.Copy(ConfigFile, Path.Combine(folder, "config.json"));
+        ShardedWriter.Write(folder, Stem(), Declare(options.Type), options.ShardBytes, (file, entry) =>
+        {
+            cancel.ThrowIfCancellationRequested();
+            using var scope = new TensorScope();
+            var tensor = Source.Read(entry.Name);
+            if (entry.Type == ElementType.Float16 && tensor.Type != ElementType.Float16)
+                CheckRange(entry.Name, tensor);
+            SafetensorsWriter.WriteData(file, entry, tensor);
+            written(entry.ByteLength);
+        });
+    }
+
+    // Text encoders are in transformers' format, the others in diffusers'.
+    private string Stem() => Source.Keys.Any(key => key.StartsWith("text_model.", StringComparison.Ordinal) || key == "shared.weight")
+        ? "model"
+        : "diffusion_pytorch_model";
+
+    private void CheckRange(string key, Tensor tensor)
+    {
+        if (tensor.ElementCount == 0)
+            return;
+        var largest = Math.Max(tensor.Max().Item(), -tensor.Min().Item());
+        if (largest > LargestHalf)
+        {
+            throw new CheckpointException(FormattableString.Invariant(
+                $"{Source.Name}: {key} holds {largest:G4}, too large for fp16: convert it to bf16 or fp32"));
+        }
+    }
+}
