@@ -114,6 +114,9 @@ PF_API void pf_allocator_trim() {
     c.held = 0;
 }
 
+// Starts the peak anew from what is in use.
+PF_API void pf_allocator_reset_peak() { cache().peak = cache().in_use.load(); }
+
 PF_API void pf_allocator_statistics(int64_t* in_use, int64_t* held, int64_t* peak) {
     auto& c = cache();
     std::lock_guard<std::mutex> lock(c.mutex);

@@ -47,6 +47,23 @@ PF_API int pf_backward(Handle* roots, Handle* gradients, int count, int retain_g
     });
 }
 
+// Fills `results` with owned gradients of the sum of `roots` with respect to `inputs` (null where none is reached), without
+// touching what leaves have accumulated. A null entry of `seeds` stands for one.
+PF_API int pf_gradients(const Handle* roots, const Handle* seeds, int count, const Handle* inputs, Handle* results,
+                        int input_count, int retain_graph) {
+    return pf::guarded<int>(-1, [&] {
+        torch::autograd::variable_list from, weights, to;
+        for (int i = 0; i < count; i++) {
+            from.push_back(pf::borrow(roots[i]));
+            weights.push_back(seeds[i] ? pf::borrow(seeds[i]) : at::Tensor());
+        }
+        for (int i = 0; i < input_count; i++) to.push_back(pf::borrow(inputs[i]));
+        auto found = torch::autograd::grad(from, to, weights, retain_graph != 0, /*create_graph=*/false, /*allow_unused=*/true);
+        for (int i = 0; i < input_count; i++) results[i] = pf::give(std::move(found[i]));
+        return 0;
+    });
+}
+
 namespace {
 
 // Called with `count_in` gradients of the outputs (null where none came); fills `count_out` owned handles, or returns

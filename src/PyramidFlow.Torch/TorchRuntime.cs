@@ -57,7 +57,8 @@ public static unsafe class TorchRuntime
         }
     }
 
-    /// <summary>Bytes of CPU memory held by tensors, kept for reuse, and the most ever held by tensors.</summary>
+    /// <summary>Bytes of CPU memory held by tensors, kept for reuse, and the most held by tensors since
+    /// <see cref="ResetPeak"/>, or ever.</summary>
     public static (long InUse, long Cached, long Peak) CpuMemory
     {
         get
@@ -67,6 +68,13 @@ public static unsafe class TorchRuntime
             Native.pf_allocator_statistics(&inUse, &held, &peak);
             return (inUse, held, peak);
         }
+    }
+
+    /// <summary>Begins to measure the peak of <see cref="CpuMemory"/> anew.</summary>
+    public static void ResetPeak()
+    {
+        EnsureStarted();
+        Native.pf_allocator_reset_peak();
     }
 
     /// <summary>Gives memory kept for reuse back to the system.</summary>

@@ -74,4 +74,34 @@ public class OptimizerTests
         Assert.Equal(middle, rate.At(60), 1e-9);
         Assert.Equal(end, rate.At(110), 1e-9);
     }
+
+    [Fact]
+    public void A_warm_up_can_begin_at_a_rate_of_its_own_and_be_counted_in_epochs()
+    {
+        var rate = LearningRate.OfEpochs(1, warmUpEpochs: 1, epochs: 3, stepsPerEpoch: 5) with { WarmUpFrom = 0.2 };
+        Assert.Equal([0.2, 0.4, 0.6, 0.8, 1, 1], Enumerable.Range(0, 6).Select(step => Math.Round(rate.At(step), 9)));
+        Assert.Equal(15, rate.TotalSteps);
+        Assert.Equal(0.2, (rate with { WarmUpSteps = 1 }).At(0));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Vectors_can_be_spared_the_weight_decay(bool matricesOnly)
+    {
+        using var generator = new RandomGenerator(1);
+        using var first = new Linear(2, 3);
+        using var second = new Linear(3, 2);
+        first.Initialize(generator);
+        second.Initialize(generator);
+        using var parameters = new FlatParameters(("first", first), ("second", second));
+        parameters.Values.Fill(1);
+        using var optimizer = new AdamW(parameters, new AdamWOptions { WeightDecay = 0.5, DecayMatricesOnly = matricesOnly });
+        optimizer.Step(1);
+        foreach (var layer in new[] { first, second })
+        {
+            Assert.All(layer.Weight.Value.ToArray<float>(), w => Assert.Equal(0.5f, w));
+            Assert.All(layer.Bias!.Value.ToArray<float>(), b => Assert.Equal(matricesOnly ? 1f : 0.5f, b));
+        }
+    }
 }

@@ -97,6 +97,9 @@ internal static unsafe partial class Native
     [LibraryImport(Library)]
     internal static partial int pf_backward(nint* roots, nint* gradients, int count, int retainGraph);
 
+    [LibraryImport(Library)]
+    internal static partial int pf_gradients(nint* roots, nint* seeds, int count, nint* inputs, nint* results, int inputCount, int retainGraph);
+
     [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)]
     internal static partial void pf_set_callback_error(string what);
 
@@ -109,6 +112,9 @@ internal static unsafe partial class Native
 
     [LibraryImport(Library)]
     internal static partial void pf_allocator_trim();
+
+    [LibraryImport(Library)]
+    internal static partial void pf_allocator_reset_peak();
 
     [LibraryImport(Library)]
     internal static partial void pf_allocator_statistics(long* inUse, long* held, long* peak);

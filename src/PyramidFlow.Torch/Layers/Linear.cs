@@ -6,6 +6,14 @@ public sealed class Linear : Module
     private readonly Parameter weight;
     private readonly Parameter? bias;
 
+    [Key("lora_A.weight")]
+    private Parameter? down;
+
+    [Key("lora_B.weight")]
+    private Parameter? up;
+
+    private double lowRankScale;
+
     /// <summary>Declares the layer.</summary>
     public Linear(long inputs, long outputs, bool bias = true)
     {
@@ -26,6 +34,47 @@ public sealed class Linear : Module
     /// <summary>Bias, [out], if there is one.</summary>
     public Parameter? Bias => bias;
 
+    /// <summary>
+    /// Adds a product of two small trainable matrices to the weight (LoRA, arXiv 2106.09685): y + scale * x A^T B^T. It adds
+    /// nothing at first, for B starts at zero.
+    /// </summary>
+    /// <param name="rank">Rows of A and columns of B; at least 1.</param>
+    /// <param name="scale">Factor of the product.</param>
+    /// <param name="generator">Draws A.</param>
+    public void AddLowRank(int rank, double scale, RandomGenerator generator)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        var (outputs, inputs, device) = (weight.Shape[0], weight.Shape[1], weight.Value.Device);
+        down = new Parameter([rank, inputs], Initializers.FanIn(inputs));
+        up = new Parameter([outputs, rank], Initializers.Zeros);
+        lowRankScale = scale;
+        var a = Tensor.Empty(down.Shape);
+        down.Initializer(a, generator);
+        (down.Value, up.Value) = (a.To(device), Tensor.Zeros(up.Shape, device: device));
+    }
+
     /// <summary>Applies it to the last dimension.</summary>
-    public Tensor Forward(Tensor x) => x.Linear(weight, bias?.Value);
+    public Tensor Forward(Tensor x)
+    {
+        var y = x.Linear(weight, bias?.Value);
+        return down is null ? y : y + LowRank(x);
+    }
+
+    /// <summary>
+    /// Applies it to parts that lie side by side along the last dimension, without joining them, which would copy them.
+    /// </summary>
+    /// <param name="parts">[..., n] each; their n add up to the layer's inputs.</param>
+    public Tensor Forward(params IReadOnlyList<Tensor> parts)
+    {
+        var weights = weight.Value.Split([.. parts.Select(part => part.Size(-1))], 1);
+        var y = parts[^1].Linear(weights[^1], bias?.Value);
+        for (var i = parts.Count - 2; i >= 0; i--)
+            y = y + parts[i].Linear(weights[i], null);
+        return down is null ? y : y + LowRank(Tensor.Cat([.. parts], -1));
+    }
+
+    // In the element type of the small matrices, which may be wider than the layer's.
+    private Tensor LowRank(Tensor x) =>
+        (x.To(down!.Value.Type).Linear(down, null).Linear(up!, null) * lowRankScale).To(x.Type);
 }

@@ -46,6 +46,25 @@ public abstract class Module : IDisposable
         }
     }
 
+    /// <summary>All modules inside this one, with the prefix of their parameters' keys, and itself.</summary>
+    /// <param name="path">What to call this one.</param>
+    public IEnumerable<(string Path, Module Module)> NamedModules(string path = "")
+    {
+        yield return (path, this);
+        var lead = path.Length == 0 ? "" : path + ".";
+        foreach (var (field, key) in Members.GetOrAdd(GetType(), FindMembers))
+        {
+            var children = field.GetValue(this) switch
+            {
+                Module child => [(lead + key, child)],
+                IEnumerable<Module?> list => list.Select((child, index) => ($"{lead}{key}.{index}", child)),
+                _ => Enumerable.Empty<(string, Module?)>(),
+            };
+            foreach (var named in children.Where(c => c.Item2 is not null).SelectMany(c => c.Item2!.NamedModules(c.Item1)))
+                yield return named;
+        }
+    }
+
     /// <summary>Takes all weights from a checkpoint; memory-mapped where type and device already fit.</summary>
     /// <param name="source">The checkpoint; also one that holds more than this model (<see cref="StateSource.Holding"/>).</param>
     /// <param name="type">Element type to hold floating point weights in; null keeps the checkpoint's.</param>

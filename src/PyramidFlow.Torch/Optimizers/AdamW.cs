@@ -14,6 +14,9 @@ public sealed record AdamWOptions
 
     /// <summary>Decoupled weight decay per unit of learning rate.</summary>
     public double WeightDecay { get; init; } = 1e-4;
+
+    /// <summary>Whether only weights of two or more dimensions decay, not biases and the scales of norms.</summary>
+    public bool DecayMatricesOnly { get; init; }
 }
 
 /// <summary>Adam with decoupled weight decay (Loshchilov and Hutter), on one vector of weights.</summary>
@@ -21,6 +24,7 @@ public sealed class AdamW : IDisposable
 {
     private readonly FlatParameters parameters;
     private readonly AdamWOptions options;
+    private readonly List<(long Start, long Length)> decayed = [];
 
     /// <summary>Creates the optimiser with zero moments.</summary>
     public AdamW(FlatParameters parameters, AdamWOptions? options = null)
@@ -29,6 +33,7 @@ public sealed class AdamW : IDisposable
         this.options = options ?? new AdamWOptions();
         FirstMoment = TensorScope.Detach(parameters.Values.ZerosLike());
         SecondMoment = TensorScope.Detach(parameters.Values.ZerosLike());
+        FindDecayed();
     }
 
     /// <summary>Running mean of the gradient, [n].</summary>
@@ -47,13 +52,29 @@ public sealed class AdamW : IDisposable
         using var scope = new TensorScope();
         Steps++;
         var gradient = parameters.Gradients;
-        parameters.Values.MulInPlace(1 - (learningRate * options.WeightDecay));
+        foreach (var (start, length) in decayed)
+            parameters.Values.Narrow(0, start, length).MulInPlace(1 - (learningRate * options.WeightDecay));
         FirstMoment.LerpInPlace(gradient, 1 - options.Beta1);
         SecondMoment.MulInPlace(options.Beta2).AddcmulInPlace(gradient, gradient, 1 - options.Beta2);
         var correction1 = 1 - Math.Pow(options.Beta1, Steps);
         var correction2 = 1 - Math.Pow(options.Beta2, Steps);
         var denominator = SecondMoment.Sqrt().MulInPlace(1 / Math.Sqrt(correction2)).AddInPlace(options.Epsilon);
         parameters.Values.AddcdivInPlace(FirstMoment, denominator, -learningRate / correction1);
+    }
+
+    // Neighbouring weights that decay are one range: all of them, unless vectors are spared.
+    private void FindDecayed()
+    {
+        foreach (var (_, shape, start) in parameters.Layout())
+        {
+            if (options.DecayMatricesOnly && shape.Length < 2)
+                continue;
+            var length = shape.Aggregate(1L, (a, b) => a * b);
+            if (decayed.Count > 0 && decayed[^1].Start + decayed[^1].Length == start)
+                decayed[^1] = (decayed[^1].Start, decayed[^1].Length + length);
+            else
+                decayed.Add((start, length));
+        }
     }
 
     /// <inheritdoc/>

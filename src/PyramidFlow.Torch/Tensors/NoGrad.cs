@@ -13,6 +13,16 @@ public readonly ref struct NoGrad
         before = Native.pf_grad_mode(recording ? 1 : 0);
     }
 
+    /// <summary>Whether this thread records now.</summary>
+    public static bool IsRecording
+    {
+        get
+        {
+            using var probe = Begin();
+            return probe.WasRecording;
+        }
+    }
+
     /// <summary>Whether this thread recorded before.</summary>
     internal bool WasRecording => before != 0;
 

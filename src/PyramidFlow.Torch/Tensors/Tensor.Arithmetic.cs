@@ -84,6 +84,9 @@ public sealed partial class Tensor
     /// <summary>x * tanh(log(1 + e^x)).</summary>
     public Tensor Mish() => Call("aten::mish", this);
 
+    /// <summary>log(1 + e^x).</summary>
+    public Tensor Softplus() => Call("aten::softplus", this);
+
     /// <summary>max(x, 0).</summary>
     public Tensor Relu() => Call("aten::relu", this);
 

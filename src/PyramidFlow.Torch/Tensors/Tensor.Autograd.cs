@@ -64,4 +64,28 @@ public sealed unsafe partial class Tensor
         GC.KeepAlive(roots);
         GC.KeepAlive(gradients);
     }
+
+    /// <summary>
+    /// Gradients of this tensor with respect to some others, leaves or not; what leaves have accumulated stays as it is, and
+    /// only what lies between is computed.
+    /// </summary>
+    /// <param name="inputs">Tensors this one may depend on.</param>
+    /// <param name="gradient">Gradient of this tensor; null stands for one and needs a scalar.</param>
+    /// <param name="retainGraph">Keep what was recorded for another call.</param>
+    /// <returns>One for each input, shaped like it; zeros where this tensor does not depend on it.</returns>
+    public Tensor[] Gradients(IReadOnlyList<Tensor> inputs, Tensor? gradient = null, bool retainGraph = false)
+    {
+        nint root = Handle, seed = gradient?.Handle ?? 0;
+        var wanted = inputs.Select(input => input.Handle).ToArray();
+        var found = new nint[wanted.Length];
+        fixed (nint* first = wanted, results = found)
+        {
+            if (Native.pf_gradients(&root, &seed, 1, first, results, wanted.Length, retainGraph ? 1 : 0) < 0)
+                throw BackwardNode.Failure() ?? Native.Error("gradients");
+        }
+
+        GC.KeepAlive(inputs);
+        GC.KeepAlive(gradient);
+        return [.. found.Select((handle, i) => handle == 0 ? inputs[i].ZerosLike() : Own(handle))];
+    }
 }

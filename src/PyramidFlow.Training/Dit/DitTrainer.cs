@@ -21,6 +21,7 @@ public sealed class DitTrainer : IDisposable
     private readonly TrainingState state;
     private readonly Muon? muon;
     private readonly PyramidFlowScheduler scheduler = new();
+    private readonly FlowObjective objective;
     private readonly RunFolder run;
 
     /// <summary>Prepares a run, or takes up the one in the folder.</summary>
@@ -32,6 +33,7 @@ public sealed class DitTrainer : IDisposable
     public DitTrainer(DitTrainingConfig config, string folder, SpriteLatents data, PromptEncoder prompts, Func<StateSource?>? start = null)
     {
         (this.config, this.data, this.prompts) = (config, data, prompts);
+        objective = new FlowObjective(scheduler, new ObjectiveOptions { SampleRatios = [1, 1, 1], CorruptRatio = config.CorruptRatio });
         run = new RunFolder(folder);
         var model = config.Transformer.Build();
         using (var weights = File.Exists(run.StateFile) ? null : start?.Invoke())
@@ -134,11 +136,8 @@ public sealed class DitTrainer : IDisposable
             var frames = image ? 1 : 2 + random.NextInt(data.Frames - 1);
             var (latents, attributes) = data.Draw(random, config.Batch[stage] / workers.Count, frames);
             var text = Text(attributes, random);
-            var sample = FlowObjective.Draw(latents, scheduler, stage, config.CorruptRatio, draws);
-            var error = model.Forward([sample.Clips], text, sample.Timesteps)[0] - sample.Target;
-            var loss = (error * error).Mean() / workers.Count;
-            loss.Backward();
-            losses[stage] = loss.Item();
+            var batch = objective.DrawStage(latents, stage, new GeneratorDraws(draws));
+            losses[stage] = FlowStep.Backward(model, batch, text, scale: 1.0 / workers.Count).Mean().Item() / workers.Count;
         }
 
         return losses;

@@ -1,52 +1,136 @@
 using PyramidFlow.Pipelines;
 using PyramidFlow.Schedulers;
 using PyramidFlow.Torch;
+using PyramidFlow.Training.Runs;
 
 namespace PyramidFlow.Training.Dit;
 
-/// <summary>One batch of the pyramidal flow-matching objective at one stage.</summary>
-/// <param name="Clips">History clips, oldest first, then the noisy unit; each [b, c, t, h, w].</param>
-/// <param name="Timesteps">[b], 0..1000.</param>
-/// <param name="Target">Velocity to predict, shaped like the noisy unit.</param>
-public sealed record FlowSample(IReadOnlyList<Tensor> Clips, Tensor Timesteps, Tensor Target);
-
-/// <summary>Makes training inputs and targets (paper section 3; algorithm as in the released trainer).</summary>
-public static class FlowObjective
+/// <summary>
+/// Makes training inputs and targets of pyramidal flow matching (paper section 3;
+/// <c>pyramid_dit/pyramid_dit_for_video_gen_pipeline.py</c>). Latents are the transformer's own (normalised) and stay as they are.
+/// </summary>
+public sealed class FlowObjective
 {
-    /// <summary>Draws a sample: the last frame of the clip is the unit to learn, the frames before it are its history.</summary>
-    /// <param name="latents">Clean latents, [b, c, 1 + units, h, w].</param>
+    private readonly PyramidFlowScheduler scheduler;
+    private readonly ObjectiveOptions options;
+    private readonly int[] columns;
+
+    /// <summary>Prepares the objective.</summary>
     /// <param name="scheduler">Stage windows and tables.</param>
+    /// <param name="options">What to train on.</param>
+    /// <exception cref="ArgumentException">An option is impossible.</exception>
+    public FlowObjective(PyramidFlowScheduler scheduler, ObjectiveOptions options)
+    {
+        options.Check(scheduler.Stages.Count);
+        (this.scheduler, this.options) = (scheduler, options);
+        columns = [.. options.SampleRatios.SelectMany((ratio, stage) => Enumerable.Repeat(stage, ratio))];
+    }
+
+    /// <summary>Deals a batch to the stages by the sample ratios.</summary>
+    /// <param name="latents">Clean latents, [rows, c, t, h, w]; an image has t = 1. h and w divisible by 2^stages.</param>
+    /// <param name="units">
+    /// Autoregressive: units of the clip for each stage, of which the last one is learned and the others are its history.
+    /// Null: the whole clip is one unit.
+    /// </param>
+    /// <param name="draws">Source of all draws.</param>
+    /// <exception cref="ArgumentException">The batch or the size does not fit.</exception>
+    public FlowBatch Draw(Tensor latents, IReadOnlyList<int>? units, ITrainingDraws draws)
+    {
+        var rows = latents.Size(0);
+        if (rows % columns.Length != 0)
+            throw new ArgumentException($"a batch of {rows} cannot be dealt to sample_ratios [{string.Join(", ", options.SampleRatios)}]: use a multiple of {columns.Length}");
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        var (clean, noise) = Levels(latents, draws);
+        var samples = new FlowSample[columns.Length];
+        for (var column = 0; column < samples.Length; column++)
+        {
+            var stage = columns[column];
+            var (first, step) = (column, columns.Length);
+            samples[column] = Sample([.. clean.Select(x => x.Slice(0, first, rows, step))], noise[stage].Slice(0, first, rows, step),
+                stage, units?[stage], draws);
+        }
+
+        var timesteps = Tensor.Stack([.. samples.Select(s => s.Timesteps)], 1).Flatten(0);       // [rows]
+        return new FlowBatch([.. samples.Select(s => Keep(scope, s))], scope.Keep(timesteps));
+    }
+
+    /// <summary>All rows at one stage: the last unit of the clip is learned, the frames before it are its history.</summary>
+    /// <param name="latents">Clean latents, [b, c, t, h, w].</param>
     /// <param name="stage">0 is the lowest resolution.</param>
-    /// <param name="corruptRatio">Largest share of noise mixed into the history.</param>
-    /// <param name="generator">Source of all draws.</param>
-    public static FlowSample Draw(Tensor latents, PyramidFlowScheduler scheduler, int stage, double corruptRatio, RandomGenerator generator)
+    /// <param name="draws">Source of all draws.</param>
+    public FlowBatch DrawStage(Tensor latents, int stage, ITrainingDraws draws)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        var (clean, noise) = Levels(latents, draws);
+        var sample = Keep(scope, Sample(clean, noise[stage], stage, UnitsOf(latents), draws));
+        return new FlowBatch([sample], sample.Timesteps);
+    }
+
+    // Clean latents and noise of every stage.
+    private (Tensor[] Clean, Tensor[] Noise) Levels(Tensor latents, ITrainingDraws draws)
     {
         var stages = scheduler.Stages.Count;
-        var unit = (int)latents.Size(2) - 1;
-        var pyramid = LatentPyramid.Build(latents, stages);
-        var clean = pyramid[stage].Narrow(2, unit, 1);                                              // [b, c, 1, h, w]
-        var noise = LatentPyramid.Noise(Tensor.Randn(latents.Narrow(2, unit, 1).Shape, generator), stages - 1 - stage);
-        var window = scheduler.Stages[stage];
-        var start = stage == 0 ? noise
-            : (noise * window.Start).Add(LatentPyramid.Double(pyramid[stage - 1].Narrow(2, unit, 1)), 1 - window.Start);
-        var end = stage == stages - 1 ? clean : (noise * window.End).Add(clean, 1 - window.End);
-
-        var batch = latents.Size(0);
-        var index = Tensor.RandInt(0, scheduler.Options.NumTrainTimesteps, [batch], generator).ToArray<long>();
-        var sigma = Tensor.From(index.Select(i => (float)window.Sigmas[(int)i]).ToArray()).Reshape(batch, 1, 1, 1, 1);
-        var timesteps = Tensor.From(index.Select(i => (float)window.Timesteps[(int)i]).ToArray());
-        var input = end.Lerp(start, sigma);
-        var history = unit == 0 ? []
-            : LatentPyramid.History([.. pyramid.Select(p => p.Narrow(2, 0, unit))], unit, stage, framesPerUnit: 1);
-        return new FlowSample([.. Corrupt(history, corruptRatio, generator), input], timesteps, start - end);
+        var (height, width, multiple) = (latents.Size(3), latents.Size(4), 1 << stages);
+        if (height % multiple != 0 || width % multiple != 0)
+            throw new ArgumentException($"latents of {height}x{width} do not fit {stages} stages of 2x2 patches: use multiples of {multiple}");
+        var noise = new Tensor[stages];
+        noise[^1] = draws.Normal(latents.Shape).To(latents.Device).To(latents.Type);                // [rows, c, t, h, w]
+        for (var stage = stages - 2; stage >= 0; stage--)
+            noise[stage] = LatentPyramid.Noise(noise[stage + 1], 1);
+        return (LatentPyramid.Build(latents, stages), noise);
     }
 
-    // One strength for each row of the batch, the same for all its clips.
-    private static IEnumerable<Tensor> Corrupt(List<Tensor> history, double ratio, RandomGenerator generator)
+    private FlowSample Sample(Tensor[] clean, Tensor noise, int stage, int? units, ITrainingDraws draws)
     {
-        if (history.Count == 0)
-            return history;
-        var strength = Tensor.Rand([history[0].Size(0), 1, 1, 1, 1], generator) * ratio;
-        return history.Select(clip => clip.Lerp(Tensor.Randn(clip.Shape, generator), strength)).ToList();
+        var window = scheduler.Stages[stage];
+        var (first, count) = UnitFrames(clean[stage], units);
+        var n = noise.Narrow(2, first, count);                                                      // [b, c, u, h, w]
+        var x = clean[stage].Narrow(2, first, count);
+        var start = stage == 0 ? n : (n * window.Start).Add(LatentPyramid.Double(clean[stage - 1].Narrow(2, first, count)), 1 - window.Start);
+        var end = stage == scheduler.Stages.Count - 1 ? x : (n * window.End).Add(x, 1 - window.End);
+
+        var rows = (int)x.Size(0);
+        var (timesteps, sigmas) = Timesteps(window, rows, draws, x.Device);
+        var noisy = ((sigmas * start) + ((1 - sigmas) * end)).To(x.Type);                           // float64, then the latents' type
+
+        // Drawn where there is no history too: what a seed draws does not depend on the clip's length.
+        var strength = Tensor.From(draws.Uniform(rows), rows, 1, 1, 1, 1) * options.CorruptRatio;
+        var history = units is > 1 && first > 0
+            ? LatentPyramid.History(clean, 1 + (int)((first - 1) / options.FramesPerUnit), stage, options.FramesPerUnit)
+            : [];
+        return new FlowSample([.. Corrupt(history, strength.To(x.Device), draws), noisy], timesteps, start - end);
     }
+
+    private (Tensor Timesteps, Tensor Sigmas) Timesteps(FlowStage window, int rows, ITrainingDraws draws, Device device)
+    {
+        var steps = scheduler.Options.NumTrainTimesteps;
+        int[] index = [.. options.Density.Draw(draws, rows).Select(u => Math.Clamp((int)(u * steps), 0, steps - 1))];
+        var timesteps = Tensor.From(index.Select(i => (float)window.Timesteps[i]).ToArray());       // [b]
+        var sigmas = Tensor.From(index.Select(i => window.Sigmas[i]).ToArray(), rows, 1, 1, 1, 1);
+        return (timesteps.To(device), sigmas.To(device));
+    }
+
+    private (long First, long Count) UnitFrames(Tensor clip, int? units)
+    {
+        if (units is not { } wanted)
+            return (0, clip.Size(2));
+        var end = 1 + ((long)(Math.Min(wanted, UnitsOf(clip)) - 1) * options.FramesPerUnit);
+        var first = Math.Max(0, end - options.FramesPerUnit);
+        return (first, end - first);
+    }
+
+    private int UnitsOf(Tensor clip) => 1 + (int)((clip.Size(2) - 1) / options.FramesPerUnit);
+
+    // One strength for each row, the same for all its clips. The newest is drawn first, as the reference does.
+    private static IEnumerable<Tensor> Corrupt(List<Tensor> history, Tensor strength, ITrainingDraws draws)
+    {
+        var corrupted = Enumerable.Reverse(history)
+            .Select(clip => clip.Lerp(draws.Normal(clip.Shape).To(clip.Device).To(clip.Type), strength.To(clip.Type))).ToList();
+        return Enumerable.Reverse(corrupted);
+    }
+
+    private static FlowSample Keep(TensorScope scope, FlowSample sample) =>
+        new([.. sample.Clips.Select(scope.Keep)], scope.Keep(sample.Timesteps), scope.Keep(sample.Target));
 }

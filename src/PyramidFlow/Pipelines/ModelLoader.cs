@@ -1,4 +1,5 @@
 using PyramidFlow.Hub;
+using PyramidFlow.Lora;
 using PyramidFlow.TextEncoders;
 using PyramidFlow.Torch;
 using PyramidFlow.Transformers;
@@ -8,15 +9,29 @@ namespace PyramidFlow.Pipelines;
 
 /// <summary>Loads the models of a checkpoint onto one device, in whatever element type.</summary>
 /// <param name="folder">The checkpoint.</param>
-/// <param name="variant">Which transformer; null is the first.</param>
+/// <param name="options">Which transformer, and what is added to its weights.</param>
 /// <param name="device">Where to hold them.</param>
 /// <param name="transformer">Sizes of the transformer.</param>
 /// <param name="vae">Sizes of the VAE.</param>
-internal sealed class ModelLoader(CheckpointFolder folder, string? variant, Device device, ITransformerConfig transformer, CausalVideoVaeConfig vae)
+internal sealed class ModelLoader(CheckpointFolder folder, PipelineOptions options, Device device, ITransformerConfig transformer, CausalVideoVaeConfig vae)
 {
     internal PromptEncoder Text(ElementType type) => PromptEncoder.Load(folder, type, device);
 
-    internal PyramidTransformer Transformer(ElementType type) => Fill(transformer.Build(), folder.Transformer(variant), type);
+    internal PyramidTransformer Transformer(ElementType type)
+    {
+        var model = Fill(transformer.Build(), folder.Transformer(options.Variant), type);
+        try
+        {
+            foreach (var lora in options.Loras)
+                LoraFile.Merge(model, lora.Path, lora.Weight);
+            return model;
+        }
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
+    }
 
     internal CausalVideoVae Vae(ElementType type) => Fill(new CausalVideoVae(vae), folder.Vae, type);
 

@@ -1,5 +1,6 @@
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
+using PyramidFlow.Lora;
 using PyramidFlow.TextEncoders;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
@@ -27,6 +28,8 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
         var report = CheckpointReport.Of(folder, options.Variant ?? folder.Variants[0]).Variants[0];
         if (!report.Runs)
             throw new CheckpointException(string.Join("; ", report.Faults));
+        foreach (var lora in options.Loras)
+            LoraFile.CheckExists(lora.Path);
         var transformerConfig = TransformerConfigs.Load(folder.Transformer(options.Variant).ConfigFile);
         var vaeConfig = CausalVideoVaeConfig.Read(folder.Vae.ConfigFile);
         var device = options.Device ?? Device.Cpu;
@@ -34,7 +37,7 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
         if (type == ElementType.Float16 && device.Type == DeviceType.Cpu)
             throw new ArgumentException("float16 is for GPUs, CPUs have no arithmetic for it: use bfloat16 or float32");
         options.Check();
-        var loader = new ModelLoader(folder, options.Variant, device, transformerConfig, vaeConfig);
+        var loader = new ModelLoader(folder, options, device, transformerConfig, vaeConfig);
         var loaded = new List<IDisposable>();
         try
         {

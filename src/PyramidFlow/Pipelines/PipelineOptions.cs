@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging;
+using PyramidFlow.Lora;
 using PyramidFlow.Torch;
 using PyramidFlow.Vae;
 
@@ -18,6 +19,9 @@ public sealed record PipelineOptions
 
     /// <summary>Threads of an operator; null leaves the setting as it is.</summary>
     public int? Threads { get; init; }
+
+    /// <summary>LoRAs that are added to the transformer's weights, one after another.</summary>
+    public IReadOnlyList<LoraUse> Loras { get; init; } = [];
 
     /// <summary>How sampling trades speed for memory.</summary>
     public SamplerOptions Sampler { get; init; } = new();

@@ -15,6 +15,9 @@ internal sealed class BlockPass(SequenceLayout layout, long first,
 {
     private int block;
 
+    /// <summary>Whether blocks can run in it a second time and give the same: nothing is read from or kept for other passes.</summary>
+    internal bool CanRepeat => before is null && record is null;
+
     /// <summary>Attention of one block; the blocks come here in order.</summary>
     /// <param name="q">Queries of the last tokens of this run, [b, nq, heads, head]; null when only keys are wanted.</param>
     /// <param name="k">Keys of all its tokens, not yet turned, [b, n, heads, head].</param>

@@ -35,15 +35,8 @@ public sealed class FluxSingleBlock(long dim, long heads) : Module
             (x, h) = (Last(x, outputs), Last(h, outputs));
         var a = pass.Attend(attn.Queries(h), k, v)!;                                        // [b, outputs, d]
         var m = projMlp.Forward(h).Gelu(approximate: true);                                 // [b, outputs, 4d]
-        return scope.Keep(mod.Add(x, Project(a, m)));
+        return scope.Keep(mod.Add(x, projOut.Forward(a, m)));
     }
 
     private static Tensor Last(Tensor x, long count) => x.Narrow(1, x.Size(1) - count, count);
-
-    // The linear layer on [a, m] without putting them side by side, which would copy five times the model's width.
-    private Tensor Project(Tensor a, Tensor m)
-    {
-        var weights = projOut.Weight.Value.Split([dim, 4 * dim], 1);
-        return m.Linear(weights[1], projOut.Bias!.Value) + a.Linear(weights[0], null);      // [b, outputs, d]
-    }
 }

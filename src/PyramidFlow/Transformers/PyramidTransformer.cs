@@ -15,6 +15,12 @@ public abstract class PyramidTransformer : Module
     /// <summary>How attention is computed.</summary>
     public AttentionSettings Attention { get; init; } = new();
 
+    /// <summary>
+    /// Share of the blocks, from the first on, whose activations are not kept for backward but computed again there; 0 to 1.
+    /// Less memory for up to one more forward, and equal gradients.
+    /// </summary>
+    public double CheckpointRatio { get; set; }
+
     /// <summary>Where its weights are.</summary>
     public Device Device => Parts.ProjOut.Weight.Value.Device;
 
@@ -51,9 +57,12 @@ public abstract class PyramidTransformer : Module
     /// <param name="timesteps">[b x stages], 0..1000.</param>
     /// <param name="layouts">Layouts of the stages from earlier calls with the same sizes and text masks; null makes new ones.</param>
     /// <returns>The velocity of each stage's noisy unit, shaped like it.</returns>
+    /// <exception cref="InvalidOperationException">There will be a backward with <see cref="CheckpointRatio"/>, and no layouts that last until then.</exception>
     public Tensor[] Forward(IReadOnlyList<IReadOnlyList<Tensor>> stages, TextCondition text, Tensor timesteps,
         IReadOnlyList<SequenceLayout>? layouts = null)
     {
+        if (layouts is null && CheckpointRatio > 0 && NoGrad.IsRecording)
+            throw new InvalidOperationException("blocks that are computed again in backward need their layouts until then: pass layouts and dispose them after backward");
         using var scope = new TensorScope();
         var modulation = Modulate(timesteps, text.Pooled);
         var context = EmbedText(text);
@@ -159,16 +168,17 @@ public abstract class PyramidTransformer : Module
         var (firstText, first) = (text, x);
         var (joint, single) = (Parts.Joint, Parts.Single);
         var doubles = single.Length > 0 ? joint.Length : joint.Length - 1;
+        var recomputed = pass.CanRepeat ? (int)Math.Ceiling(CheckpointRatio * Config.Blocks) : 0;
         for (var i = 0; i < doubles; i++)
         {
-            var (nextText, next) = joint[i].Forward(text, x, modulation.Joint[i], pass);
+            var (nextText, next) = joint[i].Run(text, x, modulation.Joint[i], pass, i < recomputed);
             Free(text, firstText);
             Free(x, first);
             (text, x) = (nextText, next);
         }
 
         if (single.Length == 0)
-            return Kept(joint[^1].ForwardLast(text, x, modulation.Joint[^1], pass, outputs));
+            return Kept(joint[^1].RunLast(text, x, modulation.Joint[^1], pass, outputs, doubles < recomputed));
 
         if (text is not null)
         {
@@ -180,12 +190,12 @@ public abstract class PyramidTransformer : Module
 
         for (var i = 0; i < single.Length - 1; i++)
         {
-            var next = single[i].Forward(x, modulation.Single[i], pass, x.Size(1))!;
+            var next = single[i].Run(x, modulation.Single[i], pass, x.Size(1), doubles + i < recomputed)!;
             Free(x, first);
             x = next;
         }
 
-        return Kept(single[^1].Forward(x, modulation.Single[^1], pass, outputs));           // [b, outputs, d]
+        return Kept(single[^1].Run(x, modulation.Single[^1], pass, outputs, Config.Blocks <= recomputed));           // [b, outputs, d]
 
         Tensor? Kept(Tensor? result) => result is null ? null : scope.Keep(result);
 

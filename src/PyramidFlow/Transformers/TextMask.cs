@@ -40,6 +40,17 @@ public sealed class TextMask
     /// <summary>Rows side by side <paramref name="times"/> times, the whole batch repeated.</summary>
     public TextMask Repeat(int times) => new([.. Enumerable.Repeat(words, times).SelectMany(w => w)]);
 
+    /// <summary>The same rows, but those that are chosen are the only row of another mask.</summary>
+    /// <param name="chosen">For each row whether it is replaced.</param>
+    /// <param name="other">A mask of one row.</param>
+    public TextMask Replace(IReadOnlyList<bool> chosen, TextMask other)
+    {
+        var longest = Math.Max(words.Max(row => row.Length), other.words[0].Length);
+        return new([.. words.Select((row, r) => Padded(chosen[r] ? other.words[0] : row))]);
+
+        bool[] Padded(bool[] row) => [.. row, .. new bool[longest - row.Length]];
+    }
+
     /// <summary>0 for words and -infinity for padding, [rows, 1, Length].</summary>
     public Tensor KeyBias()
     {

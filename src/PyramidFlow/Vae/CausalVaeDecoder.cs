@@ -24,6 +24,9 @@ public sealed class CausalVaeDecoder : Module
         convOut = new CausalConv3d(widths[^1], config.DecoderOutChannels, kernel: 3);
     }
 
+    /// <summary>Weight of the convolution that gives the pixels.</summary>
+    public Parameter LastWeight => convOut.Weight;
+
     /// <summary>[b, c, t', h', w'] to [b, 3, t, h, w].</summary>
     /// <param name="z">Latents.</param>
     /// <param name="pass">Where in the video they stand.</param>

@@ -23,6 +23,9 @@ public sealed class CausalVideoVae : Module
         postQuantConv = new CausalConv3d(config.EncoderOutChannels, config.EncoderOutChannels, kernel: 1);
     }
 
+    /// <summary>Weight of the convolution that gives the pixels.</summary>
+    public Parameter LastWeight => decoder.LastWeight;
+
     /// <summary>Sizes of the network.</summary>
     public CausalVideoVaeConfig Config { get; }
 

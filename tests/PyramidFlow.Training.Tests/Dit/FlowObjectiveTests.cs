@@ -2,6 +2,7 @@ using PyramidFlow.Pipelines;
 using PyramidFlow.Schedulers;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Dit;
+using PyramidFlow.Training.Runs;
 
 namespace PyramidFlow.Training.Tests.Dit;
 
@@ -101,7 +102,8 @@ public sealed class FlowObjectiveTests : IDisposable
     private FlowSample Draw(Tensor latents, int stage, ulong seed, double corrupt = 1 / 3.0)
     {
         using var generator = new RandomGenerator(seed);
-        return FlowObjective.Draw(latents, scheduler, stage, corrupt, generator);
+        var objective = new FlowObjective(scheduler, new ObjectiveOptions { CorruptRatio = corrupt });
+        return objective.DrawStage(latents, stage, new GeneratorDraws(generator)).Columns[0];
     }
 
     // input = end + sigma (start - end), target = start - end
