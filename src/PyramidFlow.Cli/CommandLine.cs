@@ -20,10 +20,10 @@ internal static class CommandLine
     {
         // A prompt may begin with @ and options are never bundled.
         var parser = new ParserConfiguration { ResponseFileTokenReplacer = null, EnablePosixBundling = false };
-        var verbose = CliOptions.Flag("--verbose", "show the whole of an error");
+        var verbose = CliOptions.Flag(CliOptions.Verbose, "show the whole of an error");
         verbose.Recursive = true;
         var parsed = Root(console, verbose).Parse(arguments, parser);
-        if (parsed.Errors.Count > 0 && parsed.Action is not HelpWithExamples)
+        if (WrongUsage.In(parsed) && parsed.Action is not (HelpWithExamples or ShowVersion))
             return WrongUsage.Report(parsed, console);
         try
         {
@@ -50,6 +50,7 @@ internal static class CommandLine
             $"{Name} doctor")
         {
             GenerateCommand.Create(console),
+            ExtendCommand.Create(console),
             EvalCommand.Create(console),
             TrainCommand.Create(console),
             DataCommand.Create(console),
@@ -57,7 +58,7 @@ internal static class CommandLine
             ModelsCommand.Create(console),
             DoctorCommand.Create(console),
             verbose,
-            new HelpOption { Action = new HelpWithExamples() },
+            new HelpOption { Action = new HelpWithExamples(console.IsTerminal ? console.Width : int.MaxValue) },
             new VersionOption { Action = new ShowVersion() },
         };
         return root;

@@ -4,6 +4,7 @@ public class HelpTests
 {
     [Theory]
     [InlineData("generate")]
+    [InlineData("extend")]
     [InlineData("eval")]
     [InlineData("eval", "sprites")]
     [InlineData("train")]
@@ -39,13 +40,13 @@ public class HelpTests
         var run = await CliRun.OfAsync("--help");
 
         Assert.Equal(ExitCode.Ok, run.Code);
-        Assert.All((string[])["generate", "eval", "train", "data", "bench", "models", "doctor"], name => Assert.Contains($"  {name} ", run.Out, StringComparison.Ordinal));
+        Assert.All((string[])["generate", "extend", "eval", "train", "data", "bench", "models", "doctor"], name => Assert.Contains($"  {name} ", run.Out, StringComparison.Ordinal));
     }
 
     [Fact]
     public async Task Examples_in_the_help_parse()
     {
-        foreach (var command in (string[])["generate", "eval sprites", "train vae", "train dit", "train ship", "data sprites", "bench dit", "bench vae", "bench all", "models list", "models verify", "models download", "models convert", "models random", "doctor"])
+        foreach (var command in (string[])["generate", "extend", "eval sprites", "train vae", "train dit", "train ship", "data sprites", "bench dit", "bench vae", "bench all", "models list", "models verify", "models download", "models convert", "models random", "doctor"])
         {
             var help = (await CliRun.OfAsync([.. command.Split(' '), "--help"])).Out;
             foreach (var example in help[help.IndexOf("Examples:", StringComparison.Ordinal)..].Split('\n').Skip(1).Where(line => line.Trim().Length > 0))
@@ -55,6 +56,19 @@ public class HelpTests
                 Assert.True((await CliRun.OfAsync([.. words, "--nonsense"])).Error.Contains("unknown option '--nonsense'", StringComparison.Ordinal), example);
             }
         }
+    }
+
+    [Theory]
+    [InlineData("generate")]
+    [InlineData("extend")]
+    public async Task Options_stand_in_groups_and_lines_fit_the_terminal(string command)
+    {
+        using var output = new StringWriter();
+        await CommandLine.RunAsync([command, "--help"], new Output.CliConsole(output, TextWriter.Null, isTerminal: true, width: 100), TestContext.Current.CancellationToken);
+        var help = output.ToString();
+
+        Assert.All((string[])["\nLength and size:\n  --frames N ", "\nSampling:\n  --steps N,N,N ", "\nModel:\n  --model DIR|NAME "], group => Assert.Contains(group, help, StringComparison.Ordinal));
+        Assert.All(help[..help.IndexOf("Examples:", StringComparison.Ordinal)].Split('\n'), line => Assert.InRange(line.Length, 0, 100));
     }
 
     [Fact]

@@ -1,6 +1,6 @@
 using System.CommandLine;
+using PyramidFlow.Cli.Batches;
 using PyramidFlow.Cli.Generating;
-using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Cli.Parsing;
 
@@ -12,47 +12,38 @@ internal static class GenerateCommand
     public static Command Create(CliConsole console)
     {
         var prompt = new Argument<string>("PROMPT") { Description = "what is to be seen, in quotes", Arity = ArgumentArity.ZeroOrOne };
-        var output = CliOptions.Text("--output", "FILE", "file to write: .mp4, .gif or .png [default: out.mp4, or the next free name]", "-o");
-        var image = CliOptions.Text("--image", "FILE", "picture to start from (image to video); cut to the size of the video");
-        var frames = CliOptions.Whole("--frames", "N", "frames: 1, 9, 17, ... [default: the model's; 1 for a .png]", 1);
-        var seconds = CliOptions.Number("--seconds", "S", "length instead of --frames, rounded to frames the model can make", zero: false);
-        var size = CliOptions.Size("--size", "size in pixels, such as 640x384 [default: the model's]");
-        var steps = CliOptions.Steps("--steps", "denoising steps of the first frame in each stage [default: the model's]");
-        var videoSteps = CliOptions.Steps("--video-steps", "denoising steps of each later unit in each stage");
-        var guidance = CliOptions.Number("--guidance", "SCALE", "how closely the first frame follows the prompt; 0 is off", zero: true);
-        var videoGuidance = CliOptions.Number("--video-guidance", "SCALE", "the same for the later frames", zero: true);
-        var negative = CliOptions.Text("--negative", "TEXT", "what is not to be seen");
-        var suffix = CliOptions.Text("--suffix", "TEXT", "text put after the prompt; \"\" for none");
-        var seed = CliOptions.Seed("--seed", "the same seed makes the same video [default: random, and printed]");
-        var model = new ModelOptions();
+        var image = CliOptions.Text("--image", "FILE", "picture to start from; cut to the size of the video");
+        var latents = CliOptions.Text("--from-latents", "FILE", "latents to go on from, written by --save-latents");
+        var batch = CliOptions.Text("--batch", "FILE", "make every prompt of a .txt, .jsonl or .json file into the folder -o; what is finished is left alone");
+        var options = new ClipOptions(extends: false);
         var command = new ExampledCommand("generate", "Makes a video or a picture from a prompt, an image or both.",
             $"{CommandLine.Name} generate \"a small red circle moving right on a black background\" -o red.mp4",
             $"{CommandLine.Name} generate \"a large white star on a navy background\" -o star.png --seed 7",
             $"{CommandLine.Name} generate \"the ball slides to the left\" --image ball.jpg --seconds 1 -o ball.mp4",
+            $"{CommandLine.Name} generate --prompts story.json --seconds 4 -o story.mp4",
+            $"{CommandLine.Name} generate --like red.mp4 --seconds 4 -o longer.mp4",
+            $"{CommandLine.Name} generate --batch prompts.txt -o clips",
             $"{CommandLine.Name} generate \"a red panda eating bamboo\" --model ./pyramid-flow-miniflux --variant 768p --device cuda")
         {
-            prompt, output, image, frames, seconds, size, steps, videoSteps, guidance, videoGuidance, negative, suffix, seed,
+            prompt, options.Output, image, latents, batch,
         };
-        model.AddTo(command);
-        command.SetAction((parsed, cancel) => new GenerateRun(console).RunAsync(
-            new GenerateArguments
+        options.AddTo(command);
+        command.SetAction((parsed, cancel) =>
+        {
+            var arguments = options.Read(parsed);
+            arguments = arguments with
             {
-                Prompt = parsed.GetValue(prompt) ?? "",
-                Output = parsed.GetValue(output),
-                Image = parsed.GetValue(image),
-                Frames = parsed.GetValue(frames),
-                Seconds = parsed.GetValue(seconds),
-                Size = parsed.GetValue(size),
-                Steps = parsed.GetValue(steps),
-                VideoSteps = parsed.GetValue(videoSteps),
-                Guidance = parsed.GetValue(guidance),
-                VideoGuidance = parsed.GetValue(videoGuidance),
-                Negative = parsed.GetValue(negative),
-                Suffix = parsed.GetValue(suffix),
-                Seed = parsed.GetValue(seed),
-                Model = model.Read(parsed),
-            },
-            cancel));
+                Clip = arguments.Clip with
+                {
+                    Prompt = parsed.GetValue(prompt) ?? arguments.Clip.Prompt,
+                    Image = parsed.GetValue(image),
+                    Latents = parsed.GetValue(latents),
+                },
+            };
+            return parsed.GetValue(batch) is { } file
+                ? new BatchRun(console).RunAsync(file, arguments, cancel)
+                : new GenerateRun(console).RunAsync(arguments, cancel);
+        });
         return command;
     }
 }

@@ -1,36 +1,29 @@
 using PyramidFlow.Cli.Models;
-using PyramidFlow.Cli.Parsing;
 
 namespace PyramidFlow.Cli.Generating;
 
-/// <summary>What was typed after <c>generate</c>; null is what was left out.</summary>
+/// <summary>What was typed after <c>generate</c> or <c>extend</c>; null is what was left out.</summary>
 internal sealed record GenerateArguments
 {
-    public required string Prompt { get; init; }
+    public ClipArguments Clip { get; init; } = new();
+
+    public ModelArguments Model { get; init; } = new();
 
     public string? Output { get; init; }
 
-    public string? Image { get; init; }
+    /// <summary>Clips of each prompt.</summary>
+    public int Count { get; init; } = 1;
 
-    public int? Frames { get; init; }
+    /// <summary>File to repeat.</summary>
+    public string? Like { get; init; }
 
-    public double? Seconds { get; init; }
+    public bool Json { get; init; }
 
-    public FrameSize? Size { get; init; }
+    public bool Verbose { get; init; }
 
-    public IReadOnlyList<int>? Steps { get; init; }
+    /// <summary>Whether a file can be watched while it is written.</summary>
+    public bool Stream { get; init; }
 
-    public IReadOnlyList<int>? VideoSteps { get; init; }
-
-    public double? Guidance { get; init; }
-
-    public double? VideoGuidance { get; init; }
-
-    public string? Negative { get; init; }
-
-    public string? Suffix { get; init; }
-
-    public ulong? Seed { get; init; }
-
-    public ModelArguments Model { get; init; } = new();
+    /// <summary>File for the latents.</summary>
+    public string? SaveLatents { get; init; }
 }

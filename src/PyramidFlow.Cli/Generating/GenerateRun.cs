@@ -1,54 +1,67 @@
 using PyramidFlow.Cli.Output;
+using PyramidFlow.Hub;
 using PyramidFlow.Media;
 using PyramidFlow.Pipelines;
+using PyramidFlow.Transformers;
 
 namespace PyramidFlow.Cli.Generating;
 
-/// <summary>One run of <c>generate</c>.</summary>
+/// <summary>One run of <c>generate</c> for one prompt, or of <c>extend</c>.</summary>
 internal sealed class GenerateRun(CliConsole console)
 {
-    /// <summary>Generates and writes a clip; prints its path.</summary>
+    /// <summary>Generates and writes its clips; prints their paths.</summary>
     public async Task<int> RunAsync(GenerateArguments arguments, CancellationToken cancel)
     {
-        GenerationPlan.Check(arguments);
+        OutputNames.Check(arguments, console);
+        if (arguments.Like is not null)
+            arguments = await LikeFile.ApplyAsync(arguments, console, cancel).ConfigureAwait(false);
+        GenerationPlan.Check(arguments.Clip);
         var folder = arguments.Model.Open();
-        var plan = GenerationPlan.Of(arguments, folder);
-        plan = plan.Checked(await ImageAsync(arguments.Image, plan.Request, cancel).ConfigureAwait(false), folder.Settings(arguments.Model.Variant));
-        var options = arguments.Model.Options();
-
-        await using var file = ClipFile.Create(plan, GenerationNotes.Metadata(plan, arguments, folder));
         using var line = new ProgressLine(console);
-        var monitor = new GenerationMonitor(line);
-        using var pipeline = VideoPipeline.Load(folder.Root, options, monitor);
-        var run = pipeline.GenerateAsync(plan.Request, monitor, cancel);
-        var frames = 0;
-        await foreach (var chunk in run.ConfigureAwait(false))
+        using var maker = new ClipMaker(arguments.Model, folder, console);
+        var report = new RunReport(console, arguments.Json, arguments.Verbose);
+        var plans = await PlansAsync(arguments, folder.Settings(arguments.Model.Variant), cancel).ConfigureAwait(false);
+        foreach (var (i, plan) in plans.Index())
         {
-            if (frames == 0)
-                Warn(run.Warnings, line);
-            await file.WriteAsync(chunk, cancel).ConfigureAwait(false);
-            frames += chunk.Count;
+            var monitor = new GenerationMonitor(line, i, plans.Count);
+            var clip = await maker.MakeAsync(plan, monitor, cancel).ConfigureAwait(false);
+            line.Clear();
+            report.Made(clip, monitor.Summary());
         }
 
-        await file.CompleteAsync(cancel).ConfigureAwait(false);
-        line.Clear();
-        console.Note($"seed {plan.Request.Seed}, {frames} {(frames == 1 ? "frame" : "frames")} of {plan.Request.Width}x{plan.Request.Height}, {monitor.Summary()}");
-        console.Result(plan.Output);
-        return ExitCode.Ok;
-    }
-    private static async Task<ReadOnlyMemory<byte>?> ImageAsync(string? path, GenerationRequest request, CancellationToken cancel)
-    {
-        if (path is null)
-            return null;
-        var picture = await ImageReader.ReadAsync(path, request.Width, request.Height, cancel).ConfigureAwait(false);
-        return picture.Pixels;
+        return report.End();
     }
 
-    private void Warn(IReadOnlyList<string> warnings, ProgressLine line)
+    private static async Task<IReadOnlyList<GenerationPlan>> PlansAsync(GenerateArguments arguments, PipelineSettings settings, CancellationToken cancel)
     {
-        if (warnings.Count > 0)
-            line.Clear();
-        foreach (var warning in warnings)
-            console.Warn(warning);
+        var clip = arguments.Clip;
+        if (clip.Video is not null)
+            clip = await FromVideoAsync(clip, settings, cancel).ConfigureAwait(false);
+        var latents = clip.Latents is { } file ? LatentFile.Read(file, out _) : null;
+        var outputs = OutputNames.Of(arguments.Output, arguments.Count, GenerationPlan.Extension(clip, settings));
+        var latentFiles = arguments.SaveLatents is { } target ? OutputNames.Of(target, arguments.Count, OutputFile.Latents) : null;
+        var plans = new List<GenerationPlan>();
+        for (var i = 0; i < arguments.Count; i++)
+        {
+            // Each has the seed after that of the one before, so that every clip can be made alone.
+            var seed = i == 0 ? clip.Seed : plans[^1].Request.Seed + 1;
+            plans.Add(GenerationPlan.Of(clip with { Seed = seed }, outputs[i], settings, latents) with { Stream = arguments.Stream, LatentsFile = latentFiles?[i] });
+        }
+
+        return plans;
+    }
+
+    // A video says its size and perhaps its prompt.
+    private static async Task<ClipArguments> FromVideoAsync(ClipArguments clip, PipelineSettings settings, CancellationToken cancel)
+    {
+        var info = await VideoReader.ProbeAsync(clip.Video!, cancel).ConfigureAwait(false);
+        var multiple = VideoLength.Scale * Patches.Size << (settings.Steps.Count - 1);
+        if (clip.Size is null && info.Width % multiple == 0 && info.Height % multiple == 0 && (long)info.Width * info.Height <= (long)settings.Width * settings.Height)
+            clip = clip with { Size = new(info.Width, info.Height) };
+        return clip.Prompt is not null ? clip : clip with
+        {
+            Prompt = GenerationNotes.Read(await MediaMetadata.ReadAsync(clip.Video!, cancel).ConfigureAwait(false))?.LastPrompt
+                ?? throw new UsageException($"{clip.Video} does not say what it was made from: say in quotes what is to be seen next"),
+        };
     }
 }

@@ -4,8 +4,11 @@ using PyramidFlow.Pipelines;
 
 namespace PyramidFlow.Cli.Generating;
 
-/// <summary>Shows where a generation is and keeps how long its parts took.</summary>
-internal sealed class GenerationMonitor(ProgressLine line) : IProgress<GenerationProgress>
+/// <summary>Shows where the making of a clip is and keeps how long its parts took.</summary>
+/// <param name="line">Where to show it.</param>
+/// <param name="clip">Which clip of the run, from 0.</param>
+/// <param name="clips">Clips of the run.</param>
+internal sealed class GenerationMonitor(ProgressLine line, int clip = 0, int clips = 1) : IProgress<GenerationProgress>
 {
     private readonly long start = Stopwatch.GetTimestamp();
     private readonly Dictionary<GenerationPhase, TimeSpan> phases = [];
@@ -19,8 +22,11 @@ internal sealed class GenerationMonitor(ProgressLine line) : IProgress<Generatio
         Book(value);
         current = value;
         var (milestone, detail) = Words(value);
-        line.Update(milestone, detail, value.Fraction);
+        line.Update(clips == 1 ? milestone : $"clip {clip + 1}/{clips}, {milestone}", detail, (clip + value.Fraction) / clips);
     }
+
+    /// <summary>Takes the progress off a terminal, so that something else can be said.</summary>
+    public void Clear() => line.Clear();
 
     /// <summary>Such as <c>12 s (loading 0.4 s, denoising 9.1 s in stages 1.0 + 2.6 + 5.5, decoding 2.2 s)</c>.</summary>
     public string Summary()

@@ -4,90 +4,109 @@ using PyramidFlow.Pipelines;
 
 namespace PyramidFlow.Cli.Generating;
 
-/// <summary>What was asked for together with the checkpoint's own settings; made and checked before any weight is read.</summary>
-/// <param name="Request">What to generate; every setting is filled in.</param>
+/// <summary>One clip to make: what was asked for together with the checkpoint's own settings, checked before any weight is read.</summary>
+/// <param name="Clip">What was asked for.</param>
+/// <param name="Request">What to generate; every setting is filled in, pictures and videos to go on from are not read yet.</param>
 /// <param name="Output">File to write.</param>
 /// <param name="FramesPerSecond">Of the video.</param>
-internal sealed record GenerationPlan(GenerationRequest Request, string Output, double FramesPerSecond)
+internal sealed record GenerationPlan(ClipArguments Clip, GenerationRequest Request, string Output, double FramesPerSecond)
 {
-    private const string Picture = ".png", Video = ".mp4";
-    private const int FramesPerLatent = 8;
+    /// <summary>Whether the file can be watched while it is written.</summary>
+    public bool Stream { get; init; }
+
+    /// <summary>File for the latents.</summary>
+    public string? LatentsFile { get; init; }
 
     /// <summary>Makes and checks a plan.</summary>
-    /// <exception cref="UsageException">Something asked for is impossible.</exception>
-    public static GenerationPlan Of(GenerateArguments arguments, CheckpointFolder folder)
+    /// <param name="clip">What was asked for.</param>
+    /// <param name="output">File to write.</param>
+    /// <param name="settings">The checkpoint's.</param>
+    /// <param name="latents">Latents to go on from.</param>
+    /// <exception cref="UsageException">The model cannot make what is asked for.</exception>
+    public static GenerationPlan Of(ClipArguments clip, string output, PipelineSettings settings, LatentClip? latents = null)
     {
-        var settings = folder.Settings(arguments.Model.Variant);
-        var named = arguments.Output;
-        var frames = Frames(arguments, settings);
-        var output = named ?? OutputFile.FreeName(frames == 1 ? Picture : Video);
-        if (IsPicture(output) && frames != 1)
-            throw new UsageException($"{output} holds one picture, not {frames} frames: use --frames 1, or name it {Path.ChangeExtension(output, Video)}");
-        return new GenerationPlan(
-            new GenerationRequest
-            {
-                Prompt = arguments.Prompt,
-                NegativePrompt = arguments.Negative ?? settings.NegativePrompt,
-                PromptSuffix = arguments.Suffix ?? settings.PromptSuffix,
-                Width = arguments.Size?.Width ?? settings.Width,
-                Height = arguments.Size?.Height ?? settings.Height,
-                Frames = frames,
-                Steps = arguments.Steps ?? settings.Steps,
-                VideoSteps = arguments.VideoSteps ?? settings.VideoSteps,
-                Guidance = arguments.Guidance ?? settings.Guidance,
-                VideoGuidance = arguments.VideoGuidance ?? settings.VideoGuidance,
-                Seed = arguments.Seed ?? (ulong)RandomNumberGenerator.GetInt32(int.MaxValue),
-            },
-            output, settings.FramesPerSecond);
+        var request = new GenerationRequest
+        {
+            Prompt = clip.Prompt ?? "",
+            Schedule = clip.Later ?? [],
+            NegativePrompt = clip.Negative ?? settings.NegativePrompt,
+            PromptSuffix = clip.Suffix ?? settings.PromptSuffix,
+            Width = clip.Size?.Width,
+            Height = clip.Size?.Height,
+            Frames = clip.Frames ?? (OutputFile.IsPicture(output) && clip is { Seconds: null, GoesOn: false } ? 1 : null),
+            Seconds = clip.Seconds,
+            Steps = clip.Steps ?? settings.Steps,
+            VideoSteps = clip.VideoSteps ?? settings.VideoSteps,
+            Guidance = clip.Guidance ?? settings.Guidance,
+            VideoGuidance = clip.VideoGuidance ?? settings.VideoGuidance,
+            LinearGuidance = clip.LinearGuidance,
+            FramesPerUnit = clip.FramesPerUnit ?? 1,
+            HistoryWindow = clip.History,
+            SampleImage = clip.SampleImage ?? false,
+            NewFramesOnly = clip.NewOnly ?? false,
+            Latents = latents,
+            Seed = clip.Seed ?? (ulong)RandomNumberGenerator.GetInt32(int.MaxValue),
+        };
+        var resolved = Resolve(Imagined(request, clip, settings), settings);
+        var added = (resolved.Sampling.Units - 1) * VideoLength.Scale * request.FramesPerUnit;
+        if (OutputFile.IsPicture(output) && resolved.Frames != 1)
+            throw new UsageException($"{output} holds one picture, not {resolved.Frames} frames: use --frames 1, or name it {Path.ChangeExtension(output, OutputFile.Video)}");
+        request = request with { Width = resolved.Width, Height = resolved.Height, Frames = clip.GoesOn ? added : resolved.Frames, Seconds = null };
+        return new GenerationPlan(clip, request, output, settings.FramesPerSecond);
     }
 
     /// <summary>Fails on what needs no checkpoint to be seen.</summary>
     /// <exception cref="UsageException">Something asked for is impossible.</exception>
-    public static void Check(GenerateArguments arguments)
+    public static void Check(ClipArguments clip)
     {
-        if (string.IsNullOrWhiteSpace(arguments.Prompt) && arguments.Image is null)
+        if (clip is { Prompt: null, Later: not null, IsGiven: false })
+            throw new UsageException("the story says nothing about second 0: begin it there, or give a prompt for its beginning");
+        if (string.IsNullOrWhiteSpace(clip.Prompt) && !clip.IsGiven)
             throw new UsageException("the prompt is empty: say in quotes what is to be seen, or give an --image");
-        if (arguments.Prompt.StartsWith("--", StringComparison.Ordinal))
-            throw new UsageException($"'{arguments.Prompt}' looks like an option and not like a prompt: see {CommandLine.Name} generate --help");
-        if (arguments.Frames is not null && arguments.Seconds is not null)
+        if (clip.Frames is not null && clip.Seconds is not null)
             throw new UsageException("--frames and --seconds both say how long the video is: use one of them");
-        if (arguments.Output is { } output)
-            OutputFile.Check(output, Video, ".gif", Picture);
-        else
-            OutputFile.Check("out" + Video, Video);
-        if (arguments.Image is { } image && !File.Exists(image))
-            throw new UsageException($"{image} does not exist: --image takes a picture file");
+        if (clip is { Image: not null, GoesOn: true })
+            throw new UsageException("a picture and latents to go on from exclude each other: give one of them");
+        OutputFile.CheckInput(clip.Image, "--image takes a picture file");
+        OutputFile.CheckInput(clip.Latents, "--from-latents takes a file that --save-latents wrote");
+        OutputFile.CheckInput(clip.Video, "name the video to go on from");
     }
 
-    /// <summary>The plan with the picture to start from, checked against the checkpoint's settings.</summary>
+    /// <summary>What the file of a clip ends in that was given no name.</summary>
+    public static string Extension(ClipArguments clip, PipelineSettings settings) =>
+        clip is { GoesOn: false, Seconds: null } && (clip.Frames ?? settings.Frames) == 1 ? OutputFile.Picture : OutputFile.Video;
+
+    /// <summary>What is made of the request with its picture or video.</summary>
     /// <exception cref="UsageException">The model cannot make what is asked for.</exception>
-    public GenerationPlan Checked(ReadOnlyMemory<byte>? image, PipelineSettings settings)
+    public (GenerationRequest Request, IReadOnlyList<string> Warnings) With(ReadOnlyMemory<byte>? image, ReadOnlyMemory<byte>? video, PipelineSettings settings)
     {
-        var plan = this with { Request = Request with { Image = image } };
+        var request = Request with { Image = image, Video = video };
+        return (request, Resolve(request, settings).Warnings);
+    }
+
+    // With a black picture in place of one that is yet to be read.
+    private static GenerationRequest Imagined(GenerationRequest request, ClipArguments clip, PipelineSettings settings)
+    {
+        if (clip.Image is null && clip.Video is null)
+            return request;
+        var (width, height) = (request.Width ?? settings.Width, request.Height ?? settings.Height);
+        // A size is checked before the memory for it is taken.
+        Resolve(new GenerationRequest { Prompt = "picture", Width = width, Height = height }, settings);
+        if (3L * width * height > Array.MaxLength)
+            throw new UsageException($"{width}x{height} is larger than any video can be: use such as {settings.Width}x{settings.Height}");
+        var black = new byte[3 * width * height];
+        return clip.Image is null ? request with { Video = black } : request with { Image = black };
+    }
+
+    private static GenerationSettings Resolve(GenerationRequest request, PipelineSettings settings)
+    {
         try
         {
-            plan.Request.Resolve(settings);
-            return plan;
+            return request.Resolve(settings);
         }
         catch (ArgumentException e)
         {
             throw new UsageException(Faults.Sentence(e), e);
         }
-    }
-
-    /// <summary>Whether a file is a picture and not a video.</summary>
-    public static bool IsPicture(string path) => Path.GetExtension(path).Equals(Picture, StringComparison.OrdinalIgnoreCase);
-
-    private static int Frames(GenerateArguments arguments, PipelineSettings settings)
-    {
-        if (arguments.Seconds is { } seconds)
-        {
-            var latents = Math.Round(seconds * settings.FramesPerSecond / FramesPerLatent);
-            return latents < int.MaxValue / FramesPerLatent
-                ? 1 + (FramesPerLatent * (int)latents)
-                : throw new UsageException(FormattableString.Invariant($"--seconds {seconds} is longer than any video"));
-        }
-
-        return arguments.Frames ?? (arguments.Output is { } output && IsPicture(output) ? 1 : settings.Frames);
     }
 }

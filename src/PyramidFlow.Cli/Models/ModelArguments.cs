@@ -2,13 +2,15 @@ using System.Runtime.CompilerServices;
 using PyramidFlow.Hub;
 using PyramidFlow.Pipelines;
 using PyramidFlow.Torch;
+using PyramidFlow.Vae;
 
 namespace PyramidFlow.Cli.Models;
 
 /// <summary>Which model to use and how to run it, as typed.</summary>
 internal sealed record ModelArguments
 {
-    public string Name { get; init; } = ModelCatalog.Default;
+    /// <summary>Folder or name of the model; null is the default one.</summary>
+    public string? Name { get; init; }
 
     public string? Variant { get; init; }
 
@@ -18,14 +20,23 @@ internal sealed record ModelArguments
 
     public int? Threads { get; init; }
 
+    /// <summary>Side of a tile of the VAE in pixels; null is whole frames.</summary>
+    public int? Tile { get; init; }
+
+    /// <summary>Share of a tile that lies over its neighbour.</summary>
+    public double? TileOverlap { get; init; }
+
+    /// <summary>The element type that is computed in.</summary>
+    public string UsedType => Type ?? (Device is null or "cpu" ? "fp32" : "bf16");
+
     /// <summary>The checkpoint's folder, with the variant checked.</summary>
     public CheckpointFolder Open()
     {
-        var folder = CheckpointFolder.Open(ModelCatalog.Find(Name));
+        var folder = CheckpointFolder.Open(ModelCatalog.Find(Name ?? ModelCatalog.Default));
         if (Variant is not null && !folder.Variants.Contains(Variant))
         {
             var known = string.Join(", ", folder.Variants.Where(v => v.Length > 0));
-            throw new UsageException($"{Name} has no variant '{Variant}': {(known.Length > 0 ? $"use {known}" : "leave --variant out")}");
+            throw new UsageException($"{Name ?? ModelCatalog.Default} has no variant '{Variant}': {(known.Length > 0 ? $"use {known}" : "leave --variant out")}");
         }
 
         return folder;
@@ -38,7 +49,24 @@ internal sealed record ModelArguments
         Device = Device is null ? null : ParseDevice(Device),
         Type = Type switch { "fp32" => ElementType.Float32, "bf16" => ElementType.BFloat16, "fp16" => ElementType.Float16, _ => null },
         Threads = Threads,
+        Tiles = Tiles(),
     };
+
+    private TileOptions? Tiles()
+    {
+        if (Tile is not { } side)
+            return TileOverlap is null ? null : throw new UsageException("--tile-overlap is a share of a tile: name the tile's side too, such as --tile 256");
+        var tiles = TileOverlap is { } overlap ? new TileOptions(side, overlap) : new TileOptions(side);
+        try
+        {
+            tiles.Check(VideoLength.Scale);
+            return tiles;
+        }
+        catch (ArgumentException e)
+        {
+            throw new UsageException(Faults.Sentence(e), e);
+        }
+    }
 
     // Not inlined, so that only a run with a GPU touches libtorch before the weights do.
     [MethodImpl(MethodImplOptions.NoInlining)]

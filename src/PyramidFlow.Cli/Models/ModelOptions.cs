@@ -11,19 +11,19 @@ internal sealed class ModelOptions
     private readonly Option<string?> device = CliOptions.Text("--device", "NAME", "cpu, cuda or cuda:N [default: cpu]");
     private readonly Option<string?> type = CliOptions.Choice("--dtype", "number type to compute in [default: fp32 on a CPU, bf16 on a GPU]", "fp32", "bf16", "fp16");
     private readonly Option<int?> threads = CliOptions.Whole("--threads", "N", "CPU threads [default: all]", 1);
+    private readonly Option<int?> tile = CliOptions.Whole("--tile", "PIXELS", "decode and encode in tiles of this side, such as 256: less memory [default: whole frames]", 1);
+    private readonly Option<double?> overlap = CliOptions.Number("--tile-overlap", "SHARE", "share of a tile that lies over the next, up to 0.5 [default: 0.25]", zero: false);
 
-    public void AddTo(Command command)
-    {
-        foreach (var option in (Option[])[model, variant, device, type, threads])
-            command.Options.Add(option);
-    }
+    public void AddTo(ExampledCommand command) => command.Group("Model", model, variant, device, type, threads, tile, overlap);
 
     public ModelArguments Read(ParseResult parsed) => new()
     {
-        Name = parsed.GetValue(model) ?? ModelCatalog.Default,
+        Name = parsed.GetValue(model),
         Variant = parsed.GetValue(variant),
         Device = parsed.GetValue(device),
         Type = parsed.GetValue(type),
         Threads = parsed.GetValue(threads),
+        Tile = parsed.GetValue(tile),
+        TileOverlap = parsed.GetValue(overlap),
     };
 }

@@ -1,3 +1,4 @@
+using PyramidFlow.Media;
 using Spectre.Console;
 
 namespace PyramidFlow.Cli.Output;
@@ -7,7 +8,8 @@ namespace PyramidFlow.Cli.Output;
 /// <param name="error">Progress, notes, warnings and errors.</param>
 /// <param name="isTerminal">Whether a person watches <paramref name="error"/>: colours and a progress line.</param>
 /// <param name="width">Columns of that terminal.</param>
-internal sealed class CliConsole(TextWriter output, TextWriter error, bool isTerminal = false, int width = 80)
+/// <param name="bytes">Opens <paramref name="output"/> for bytes; null when a person watches it.</param>
+internal sealed class CliConsole(TextWriter output, TextWriter error, bool isTerminal = false, int width = 80, Func<Stream>? bytes = null)
 {
     // Sentences are wrapped by the terminal alone, so that they stay one line for scripts and for copying.
     private const int NoWrap = 4096;
@@ -29,8 +31,14 @@ internal sealed class CliConsole(TextWriter output, TextWriter error, bool isTer
     {
         var terminal = !Console.IsErrorRedirected && Environment.GetEnvironmentVariable("TERM") != "dumb";
         var width = terminal && Console.WindowWidth > 0 ? Console.WindowWidth : UsualWidth;
-        return new CliConsole(Console.Out, Console.Error, terminal, Math.Max(LeastWidth, width));
+        return new CliConsole(Console.Out, Console.Error, terminal, Math.Max(LeastWidth, width), Console.IsOutputRedirected ? StandardOutput.Open : null);
     }
+
+    /// <summary>Whether bytes can be written where results go.</summary>
+    public bool TakesBytes => bytes is not null;
+
+    /// <summary>Where results go, for bytes.</summary>
+    public Stream OpenBytes() => bytes!();
 
     /// <summary>One line of the result.</summary>
     public void Result(string line) => Out.WriteLine(line);

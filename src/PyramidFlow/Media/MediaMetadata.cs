@@ -9,12 +9,12 @@ public static class MediaMetadata
     /// </summary>
     /// <param name="path">The file.</param>
     /// <param name="ct">Stops ffprobe.</param>
-    /// <param name="tools">Which ffprobe for videos; by default what the environment names.</param>
+    /// <param name="tools">Which ffprobe for videos that this program did not write; by default what the environment names.</param>
     /// <exception cref="MediaException">The file is missing, is of another kind, or is damaged.</exception>
     public static async Task<IReadOnlyDictionary<string, string>> ReadAsync(
         string path, CancellationToken ct = default, FfmpegTools? tools = null)
     {
-        var texts = ReadPicture(path) ?? (await VideoReader.ProbeAsync(path, ct, tools).ConfigureAwait(false)).Metadata;
+        var texts = ReadFile(path) ?? (await VideoReader.ProbeAsync(path, ct, tools).ConfigureAwait(false)).Metadata;
         var found = new Dictionary<string, string>(StringComparer.OrdinalIgnoreCase);
         foreach (var (key, text) in texts)
             found.TryAdd(key, text);
@@ -22,7 +22,7 @@ public static class MediaMetadata
     }
 
     // Null for what is left to ffprobe.
-    private static IReadOnlyDictionary<string, string>? ReadPicture(string path)
+    private static IReadOnlyDictionary<string, string>? ReadFile(string path)
     {
         VideoReader.CheckFile(path);
         try
@@ -33,7 +33,7 @@ public static class MediaMetadata
             file.Position = 0;
             if (start.AsSpan(0, length).SequenceEqual(PngChunk.Signature))
                 return PngText.Read(file);
-            return start.AsSpan(0, length).StartsWith("GIF8"u8) ? GifComments.Read(file) : null;
+            return start.AsSpan(0, length).StartsWith("GIF8"u8) ? GifComments.Read(file) : Mp4Texts.Read(file);
         }
         catch (Exception e) when (e is IOException or InvalidDataException)
         {

@@ -33,6 +33,43 @@ public sealed class MediaMetadataTests : IDisposable
             Assert.Equal(text, read[key]);
     }
 
+    [Theory]
+    [InlineData("mp4")]
+    [InlineData("gif")]
+    [InlineData("png")]
+    [InlineData("stream")]
+    public async Task What_a_run_notes_is_read_without_a_program(string kind)
+    {
+        var read = await MediaMetadata.ReadAsync(await Write(kind), Ct, new FfmpegTools("/nowhere/ffmpeg", "/nowhere/ffprobe"));
+
+        foreach (var (key, text) in Texts)
+            Assert.Equal(text, read[key]);
+    }
+
+    [Fact]
+    public async Task An_index_behind_the_frames_is_found()
+    {
+        await Ffmpeg("-i", await Write("mp4"), "-c", "copy", "-movflags", "use_metadata_tags", folder.File("late.mp4"));
+        await using var file = File.OpenRead(folder.File("late.mp4"));
+
+        Assert.Equal(Texts["comment"], Mp4Texts.Read(file)!["comment"]);
+    }
+
+    [Theory]
+    [InlineData("mp4")]
+    [InlineData("stream")]
+    public async Task Any_broken_byte_or_cut_of_an_mp4_gives_texts_or_none(string kind)
+    {
+        var bytes = await File.ReadAllBytesAsync(await Write(kind, small: true), Ct);
+        for (var at = 0; at < bytes.Length; at++)
+        {
+            var broken = bytes.ToArray();
+            broken[at] ^= 0xFF;
+            foreach (var file in (byte[][])[broken, bytes[..at]])
+                Assert.True(Mp4Texts.Read(new MemoryStream(file)) is null or { Count: >= 0 });
+        }
+    }
+
     [Fact]
     public async Task Webm_texts_are_found_though_their_keys_are_capitals()
     {

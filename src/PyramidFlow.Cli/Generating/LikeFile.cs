@@ -1,0 +1,59 @@
+using PyramidFlow.Cli.Models;
+using PyramidFlow.Cli.Output;
+using PyramidFlow.Media;
+
+namespace PyramidFlow.Cli.Generating;
+
+/// <summary>A file that is to be made again: <c>--like</c>.</summary>
+internal static class LikeFile
+{
+    /// <summary>What was typed, and where it leaves something out what the file says about itself.</summary>
+    /// <exception cref="UsageException">The file is missing or says nothing, or its picture or model is not here.</exception>
+    public static async Task<GenerateArguments> ApplyAsync(GenerateArguments arguments, CliConsole console, CancellationToken cancel)
+    {
+        var path = arguments.Like!;
+        OutputFile.CheckInput(path, $"--like takes a file that {CommandLine.Name} made");
+        var notes = GenerationNotes.Read(await MediaMetadata.ReadAsync(path, cancel).ConfigureAwait(false))
+            ?? throw new UsageException($"{path} does not say how it was made: --like takes a file that {CommandLine.Name} made, as it was written");
+        if (notes.Video is { } video && arguments.Clip.Video is null)
+            throw new UsageException($"{path} goes on from the video {video}: use {CommandLine.Name} extend {video} --like {path}");
+        var clip = notes.Clip();
+        if (arguments.Clip.IsGiven)
+            clip = clip with { Image = null, Latents = null };
+        if (clip.Latents is { } latents)
+            clip = clip with { Latents = Beside(path, latents) ?? throw new UsageException($"{path} goes on from the latents {latents}, which are neither here nor beside it: name them with --from-latents") };
+        if (clip.Image is { } image)
+            clip = clip with { Image = Picture(image, path, notes, console) };
+        if (notes.Video is null && arguments.Clip.GoesOn && clip.Latents is null)
+            clip = clip with { Frames = null };
+        return arguments with
+        {
+            Clip = arguments.Clip.Over(clip),
+            Model = arguments.Model with
+            {
+                Name = arguments.Model.Name ?? Model(notes, path),
+                Variant = arguments.Model.Variant ?? (arguments.Model.Name is null ? notes.Variant : null),
+                Type = arguments.Model.Type ?? notes.Dtype,
+                Tile = arguments.Model.Tile ?? notes.Tile,
+                TileOverlap = arguments.Model.TileOverlap ?? notes.TileOverlap,
+            },
+        };
+    }
+
+    private static string Model(GenerationNotes notes, string path) => ModelCatalog.Known().Any(model => model.Name == notes.Model)
+        ? notes.Model
+        : throw new UsageException($"{path} was made by the model '{notes.Model}', which is not here: name its folder with --model, or set {ModelCatalog.Variable} to the folder around it");
+
+    private static string? Beside(string path, string name) =>
+        new[] { name, Path.Combine(Path.GetDirectoryName(path) ?? "", name) }.FirstOrDefault(File.Exists);
+
+    // Only its name is kept in the file, since a path would tell of the machine it was made on.
+    private static string Picture(string name, string path, GenerationNotes notes, CliConsole console)
+    {
+        var found = Beside(path, name)
+            ?? throw new UsageException($"{path} was made from the picture {name}, which is neither here nor beside it: name it with --image");
+        if (GenerationNotes.Sha256(found) != notes.ImageSha256)
+            console.Warn($"{found} is another picture than the one {path} was made from, so the result will differ");
+        return found;
+    }
+}

@@ -1,0 +1,56 @@
+using PyramidFlow.Cli.Output;
+
+namespace PyramidFlow.Cli.Generating;
+
+/// <summary>Names of the files that one prompt is made into.</summary>
+internal static class OutputNames
+{
+    /// <summary>Fails unless what is asked for can be written.</summary>
+    /// <exception cref="UsageException">Unknown extension, a folder that is missing or cannot be written, or options that do not go together.</exception>
+    public static void Check(GenerateArguments arguments, CliConsole console)
+    {
+        var (output, clip) = (arguments.Output, arguments.Clip);
+        if (output == OutputFile.Standard)
+            CheckStandard(arguments, console);
+        else if (output is null)
+            OutputFile.Check(OutputFile.Stem + OutputFile.Video, OutputFile.Video);
+        else
+            OutputFile.Check(arguments.Count > 1 && Directory.Exists(output) ? Path.Combine(output, OutputFile.Stem + OutputFile.Video) : output,
+                clip.GoesOn ? [OutputFile.Video, OutputFile.Animation] : OutputFile.Extensions);
+        if (arguments.Stream && output is not (null or OutputFile.Standard) && Path.GetExtension(output).ToLowerInvariant() is not (OutputFile.Video or ""))
+            throw new UsageException($"only an .mp4 can be watched while it is made: leave --stream out, or name it {Path.ChangeExtension(output, OutputFile.Video)}");
+        if (arguments.Stream && output is not null && clip.Video is { } video && Path.GetFullPath(video) == Path.GetFullPath(output))
+            throw new UsageException($"{output} cannot be read and streamed to at once: leave --stream out, or choose another name");
+        if (arguments.SaveLatents is not { } latents)
+            return;
+        OutputFile.Check(latents, OutputFile.Latents);
+        if (clip.NewOnly == true)
+            throw new UsageException("latents can be decoded only from their beginning: leave --new-only or --save-latents out");
+    }
+
+    /// <summary>The names: one as it was named, several with <c>-1</c>, <c>-2</c> and so on before the extension.</summary>
+    /// <param name="output">What was named: a file, a folder for several files, or null for free names here.</param>
+    /// <param name="count">How many.</param>
+    /// <param name="extension">Of files that have no name yet.</param>
+    public static IReadOnlyList<string> Of(string? output, int count, string extension)
+    {
+        if (count == 1)
+            return [output ?? OutputFile.FreeName(extension)];
+        var file = output is null ? OutputFile.Stem + extension : Directory.Exists(output) ? Path.Combine(output, OutputFile.Stem + extension) : output;
+        var names = Enumerable.Range(1, int.MaxValue).Select(n => Numbered(file, n));
+        return [.. names.Where(name => output is not null || !File.Exists(name)).Take(count)];
+    }
+
+    private static string Numbered(string path, int number) =>
+        Path.Combine(Path.GetDirectoryName(path) ?? "", $"{Path.GetFileNameWithoutExtension(path)}-{number}{Path.GetExtension(path)}");
+
+    private static void CheckStandard(GenerateArguments arguments, CliConsole console)
+    {
+        if (!console.TakesBytes)
+            throw new UsageException("standard output is a terminal, which shows no video: pipe it to a player, such as | ffplay -, or name a file");
+        if (arguments.Count > 1)
+            throw new UsageException("standard output takes one video: leave --count out, or name a file");
+        if (arguments.Json)
+            throw new UsageException("standard output takes the video: leave --json out, or name a file");
+    }
+}

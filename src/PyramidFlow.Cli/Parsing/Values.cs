@@ -1,0 +1,54 @@
+using System.Globalization;
+
+namespace PyramidFlow.Cli.Parsing;
+
+/// <summary>Values as people write them, on a command line or in a file; what is wrong is said as "use ...".</summary>
+internal static class Values
+{
+    /// <exception cref="FormatException">It is none of the choices.</exception>
+    public static string Choice(string text, params string[] choices) => choices.Contains(text)
+        ? text
+        : throw new FormatException($"use {string.Join(", ", choices)}");
+
+    /// <exception cref="FormatException">It is no whole number or too small.</exception>
+    public static int Whole(string text, int least, string more = "") =>
+        int.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value) && value >= least
+            ? value
+            : throw new FormatException($"use a whole number from {least}{more}");
+
+    /// <param name="text">What was written.</param>
+    /// <param name="zero">Whether 0 is allowed.</param>
+    /// <exception cref="FormatException">It is no number, or negative.</exception>
+    public static double Number(string text, bool zero) =>
+        double.TryParse(text, CultureInfo.InvariantCulture, out var value) && double.IsFinite(value) && (zero ? value >= 0 : value > 0)
+            ? value
+            : throw new FormatException(zero ? "use 0 (off) or a positive number" : "use a positive number");
+
+    /// <exception cref="FormatException">It is no whole number from 0.</exception>
+    public static ulong Seed(string text) => ulong.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var value)
+        ? value
+        : throw new FormatException("use a whole number from 0");
+
+    /// <exception cref="FormatException">Some part is no whole number from 1.</exception>
+    public static IReadOnlyList<int> Steps(string text) =>
+        [.. text.Split(',').Select(part => Whole(part.Trim(), 1, ", one for each stage, such as 20,20,20"))];
+
+    /// <exception cref="FormatException">It is not such as 640x384.</exception>
+    public static FrameSize Size(string text) => text.ToLowerInvariant().Split('x') is [var width, var height]
+        ? new FrameSize(Whole(width, 1, " for the width"), Whole(height, 1, " for the height"))
+        : throw new FormatException("use width x height in pixels, such as 640x384");
+
+    /// <exception cref="FormatException">It is not two numbers from 0.</exception>
+    public static (double Alpha, double Minimum) LinearGuidance(string text)
+    {
+        return text.Split(',') is [var alpha, var minimum] ? (Part(alpha), Part(minimum)) : throw Fault();
+
+        static double Part(string text) =>
+            double.TryParse(text, CultureInfo.InvariantCulture, out var value) && double.IsFinite(value) && value >= 0 ? value : throw Fault();
+
+        static FormatException Fault() => new("use the fall for each unit and the least scale, such as 0.5,2");
+    }
+
+    /// <exception cref="FormatException">It is neither true nor false.</exception>
+    public static bool Flag(string text) => bool.TryParse(text, out var value) ? value : throw new FormatException("use true or false");
+}

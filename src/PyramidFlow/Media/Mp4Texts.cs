@@ -1,0 +1,99 @@
+using System.Buffers.Binary;
+using System.Text;
+
+namespace PyramidFlow.Media;
+
+/// <summary>
+/// The texts of an mp4 under keys of any name, as ffmpeg writes them (Apple's metadata atoms: <c>moov/udta/meta</c> with
+/// <c>keys</c> and <c>ilst</c>). Read without a program: a folder of thousands of videos is looked through in seconds.
+/// </summary>
+internal static class Mp4Texts
+{
+    private const int MaxIndexBytes = 64 << 20;
+
+    /// <summary>Reads them; null when it is no mp4, or one that keeps its texts in another way.</summary>
+    /// <param name="file">From its first byte; can be sought.</param>
+    public static Dictionary<string, string>? Read(Stream file)
+    {
+        try
+        {
+            return Index(file) is { } moov && Child(moov, "udta") is { } user && Child(user.Span, "meta") is { } meta ? Texts(meta.Span) : null;
+        }
+        catch (InvalidDataException)
+        {
+            // What exactly is wrong with a broken file is left to ffprobe to say.
+            return null;
+        }
+    }
+
+    // Content of moov, wherever it stands; the frames are passed over.
+    private static byte[]? Index(Stream file)
+    {
+        Span<byte> head = stackalloc byte[16];
+        for (var isFirst = true; file.ReadAtLeast(head, 16, throwOnEndOfStream: false) == 16; isFirst = false)
+        {
+            long length = BinaryPrimitives.ReadUInt32BigEndian(head);
+            var isLong = length == 1;
+            if (isLong)
+                length = BinaryPrimitives.ReadInt64BigEndian(head[8..]);
+            var type = head[4..8];
+            if ((isFirst && !type.SequenceEqual("ftyp"u8)) || length < (isLong ? 16 : 8) || length > file.Length - file.Position + 16)
+                return null;
+            if (type.SequenceEqual("moov"u8))
+            {
+                if (isLong || length > MaxIndexBytes)
+                    return null;
+                file.Position -= 8;
+                var content = new byte[length - 8];
+                file.ReadExactly(content);
+                return content;
+            }
+
+            file.Position += length - 16;
+        }
+
+        return null;
+    }
+
+    private static ReadOnlyMemory<byte>? Child(ReadOnlySpan<byte> boxes, string type)
+    {
+        foreach (var box in Mp4Boxes.Of(boxes))
+        {
+            if (box.Type == type)
+                return boxes.Slice(box.Offset + 8, box.Length - 8).ToArray();
+        }
+
+        return null;
+    }
+
+    private static Dictionary<string, string>? Texts(ReadOnlySpan<byte> meta)
+    {
+        // Version and flags, which QuickTime leaves out.
+        if (meta.Length > 4 && BinaryPrimitives.ReadUInt32BigEndian(meta) == 0)
+            meta = meta[4..];
+        if (Child(meta, "keys") is not { } keys || Child(meta, "ilst") is not { } items)
+            return null;
+        var names = Names(keys.Span);
+        var texts = new Dictionary<string, string>();
+        foreach (var item in Mp4Boxes.Of(items.Span))
+        {
+            var number = BinaryPrimitives.ReadUInt32BigEndian(items.Span[(item.Offset + 4)..]);
+            if (number < 1 || number > names.Count || Child(items.Span.Slice(item.Offset + 8, item.Length - 8), "data") is not { Length: >= 8 } data)
+                throw new InvalidDataException("a text has no key or no value");
+            if (BinaryPrimitives.ReadUInt32BigEndian(data.Span) == 1)         // UTF-8
+                texts.TryAdd(names[(int)number - 1], Encoding.UTF8.GetString(data.Span[8..]));
+        }
+
+        return texts;
+    }
+
+    private static List<string> Names(ReadOnlySpan<byte> keys)
+    {
+        var names = new List<string>();
+        if (keys.Length < 8)
+            throw new InvalidDataException("the list of keys is cut short");
+        foreach (var key in Mp4Boxes.Of(keys[8..]))                           // each a length, "mdta" and the name
+            names.Add(Encoding.UTF8.GetString(keys.Slice(8 + key.Offset + 8, key.Length - 8)));
+        return names;
+    }
+}

@@ -1,0 +1,96 @@
+using System.Text.Json;
+using PyramidFlow.Cli.Models;
+using PyramidFlow.Media;
+
+namespace PyramidFlow.Cli.Tests;
+
+public sealed class LikeTests(TinyModel model) : IClassFixture<TinyModel>
+{
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    [Theory]
+    [InlineData("a.mp4", "b.mp4")]
+    [InlineData("a.png", "b.png")]
+    [InlineData("a.gif", "b.gif")]
+    public async Task A_file_is_made_again_from_what_it_says_about_itself(string first, string second)
+    {
+        using var folder = new TemporaryFolder();
+        var one = await CliRun.OfAsync("generate", "a red ball", "--model", model.Folder, "-o", folder.File(first), "--steps", "2,1,1", "--guidance", "3",
+            "--video-guidance", "2", "--linear-guidance", "0.25,1", "--negative", "«blue»\n\"cube\"", "--suffix", ", red", "--size", "128x64", "--dtype", "bf16");
+        var two = await CliRun.OfAsync("generate", "--like", folder.File(first), "--model", model.Folder, "-o", folder.File(second));
+
+        Assert.True(one.Code == ExitCode.Ok, one.Error);
+        Assert.True(two.Code == ExitCode.Ok, two.Error);
+        Assert.Equal((await MediaMetadata.ReadAsync(folder.File(first), Cancel))["comment"], (await MediaMetadata.ReadAsync(folder.File(second), Cancel))["comment"]);
+        Assert.Equal(await File.ReadAllBytesAsync(folder.File(first), Cancel), await File.ReadAllBytesAsync(folder.File(second), Cancel));
+    }
+
+    [Fact]
+    public async Task What_is_typed_goes_before_what_the_file_says()
+    {
+        using var folder = new TemporaryFolder();
+        await CliRun.OfAsync("generate", "a red ball", "--model", model.Folder, "-o", folder.File("a.png"), "--seed", "4");
+        var run = await CliRun.OfAsync("generate", "a ball", "--like", folder.File("a.png"), "--model", model.Folder, "--seconds", "0.4", "--count", "2", "-o", folder.File("b.mp4"));
+
+        Assert.True(run.Code == ExitCode.Ok, run.Error);
+        using var notes = JsonDocument.Parse((await MediaMetadata.ReadAsync(folder.File("b-2.mp4"), Cancel))["comment"]);
+        Assert.Equal("a ball", notes.RootElement.GetProperty("prompt").GetString());
+        Assert.Equal(9, notes.RootElement.GetProperty("frames").GetInt32());
+        Assert.Equal(5, notes.RootElement.GetProperty("seed").GetInt32());
+    }
+
+    [Fact]
+    public async Task The_picture_it_began_with_is_looked_for_beside_it_and_known_again()
+    {
+        using var folder = new TemporaryFolder();
+        PngWriter.Write(folder.File("photo.png"), new RgbImage(64, 64, new byte[64 * 64 * 3]));
+        await CliRun.OfAsync("generate", "--image", folder.File("photo.png"), "--model", model.Folder, "-o", folder.File("a.mp4"), "--sample-image");
+        var same = await CliRun.OfAsync("generate", "--like", folder.File("a.mp4"), "--model", model.Folder, "-o", folder.File("b.mp4"));
+        PngWriter.Write(folder.File("photo.png"), new RgbImage(64, 128, new byte[64 * 128 * 3]));
+        var other = await CliRun.OfAsync("generate", "--like", folder.File("a.mp4"), "--model", model.Folder, "-o", folder.File("c.mp4"));
+        File.Delete(folder.File("photo.png"));
+        var none = await CliRun.OfAsync("generate", "--like", folder.File("a.mp4"), "--model", model.Folder, "-o", folder.File("d.mp4"));
+
+        Assert.True(same.Code == ExitCode.Ok, same.Error);
+        Assert.Equal(await File.ReadAllBytesAsync(folder.File("a.mp4"), Cancel), await File.ReadAllBytesAsync(folder.File("b.mp4"), Cancel));
+        Assert.DoesNotContain("warning", same.Error, StringComparison.Ordinal);
+        Assert.Contains("is another picture", other.Error, StringComparison.Ordinal);
+        none.AssertRefused("photo.png", "name it with --image");
+    }
+
+    [Fact]
+    public async Task What_a_file_says_leads_out_of_no_folder()
+    {
+        using var folder = new TemporaryFolder();
+        PngWriter.Write(folder.File("evil.png"), new RgbImage(8, 8, new byte[8 * 8 * 3]), new Dictionary<string, string>
+        {
+            ["comment"] = """{"program":"pyramidflow","prompt":"a ball","model":"x","variant":"","seed":1,"image":"/etc/hostname"}""",
+        });
+        (await CliRun.OfAsync("generate", "--like", folder.File("evil.png"), "--model", model.Folder, "-o", folder.File("b.png")))
+            .AssertRefused("the picture hostname, which is neither here nor beside it");
+    }
+
+    [Fact]
+    public async Task The_model_is_found_by_the_name_in_the_file()
+    {
+        using var folder = new TemporaryFolder();
+        await CliRun.OfAsync("generate", "a red ball", "--model", model.Folder, "-o", folder.File("a.png"));
+        (await CliRun.OfAsync("generate", "--like", folder.File("a.png"), "-o", folder.File("b.png")))
+            .AssertRefused("was made by the model", "--model", ModelCatalog.Variable);
+    }
+
+    [Fact]
+    public async Task A_file_that_says_nothing_is_refused()
+    {
+        using var folder = new TemporaryFolder();
+        PngWriter.Write(folder.File("bare.png"), new RgbImage(8, 8, new byte[8 * 8 * 3]));
+        PngWriter.Write(folder.File("other.png"), new RgbImage(8, 8, new byte[8 * 8 * 3]), new Dictionary<string, string> { ["comment"] = "holiday" });
+        await File.WriteAllTextAsync(folder.File("text.mp4"), "no video", Cancel);
+        (await LikeAsync("bare.png")).AssertRefused("bare.png does not say how it was made");
+        (await LikeAsync("other.png")).AssertRefused("other.png does not say how it was made");
+        (await LikeAsync("none.mp4")).AssertRefused("none.mp4 does not exist");
+        Assert.Contains("text.mp4 is not a video", (await LikeAsync("text.mp4")).Error, StringComparison.Ordinal);
+
+        Task<CliRun> LikeAsync(string name) => CliRun.OfAsync("generate", "--like", folder.File(name), "--model", model.Folder, "-o", folder.File("out.mp4"));
+    }
+}
