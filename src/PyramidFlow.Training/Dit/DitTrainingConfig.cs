@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Training.Runs;
 using PyramidFlow.Transformers;
 
 namespace PyramidFlow.Training.Dit;
@@ -78,7 +79,7 @@ public sealed record DitTrainingConfig
     /// <exception cref="ArgumentException">It is missing, malformed, holds an unknown key or an impossible value.</exception>
     /// <exception cref="CheckpointException">It does not describe a transformer.</exception>
     public static DitTrainingConfig Load(string path) =>
-        Runs.ConfigFile.Read(path, DitTrainingJson.Default.DitTrainingConfig).Check(path);
+        TrainingConfigFile.Read(path, DitTrainingJson.Default.DitTrainingConfig).Check(path);
 
     private DitTrainingConfig Check(string path)
     {

@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;
 using PyramidFlow.Vae;
 
@@ -62,7 +63,7 @@ public sealed record VaeTrainingConfig
     /// <exception cref="ArgumentException">It is missing, malformed, holds an unknown key or an impossible value.</exception>
     /// <exception cref="CheckpointException">It does not describe a network.</exception>
     public static VaeTrainingConfig Load(string path) =>
-        Runs.ConfigFile.Read(path, VaeTrainingJson.Default.VaeTrainingConfig).Check(path);
+        TrainingConfigFile.Read(path, VaeTrainingJson.Default.VaeTrainingConfig).Check(path);
 
     private VaeTrainingConfig Check(string path)
     {

@@ -4,7 +4,7 @@ using System.Text.Json.Serialization.Metadata;
 namespace PyramidFlow.Training.Runs;
 
 /// <summary>Reads training configurations: JSON with comments, where an unknown key is an error.</summary>
-public static class ConfigFile
+public static class TrainingConfigFile
 {
     /// <summary>Reads one file.</summary>
     /// <exception cref="ArgumentException">The file is missing or not such a configuration; the message says where.</exception>

@@ -1,10 +1,11 @@
+using PyramidFlow.Testing;
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Vae;
 using PyramidFlow.Transformers;
 
 namespace PyramidFlow.Training.Tests.Runs;
 
-public sealed class ConfigFileTests : IDisposable
+public sealed class TrainingConfigFileTests : IDisposable
 {
     private const string Transformer =
         """
