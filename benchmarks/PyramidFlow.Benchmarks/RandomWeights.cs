@@ -14,7 +14,7 @@ internal static class RandomWeights
         using var noGrad = NoGrad.Begin();
         using var generator = new RandomGenerator(1);
         using var scope = new TensorScope();
-        var largest = model.NamedParameters().Max(p => p.Parameter.Shape.Aggregate(1L, (a, b) => a * b));
+        var largest = model.NamedParameters().Max(p => p.Parameter.ElementCount);
         var pool = Tensor.Randn([Math.Min(largest, PoolSize)], generator).MulInPlace(Std).To(type);
         foreach (var (_, parameter) in model.NamedParameters())
         {

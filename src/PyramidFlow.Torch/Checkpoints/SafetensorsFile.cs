@@ -120,7 +120,7 @@ public sealed class SafetensorsFile : IDisposable
             throw Damaged(path, $"{name} lacks its dtype, shape or data_offsets");
         }
 
-        var type = ParseType(typeName.GetString()) ?? throw new CheckpointException(
+        var type = SafetensorsTypes.Parse(typeName.GetString()) ?? throw new CheckpointException(
             $"{path}: {name} has the element type {typeName}, which is not known here: convert it to F32, F16 or BF16");
         var shape = sizes.EnumerateArray().Select(size => size.GetInt64()).ToArray();
         if (offsets.GetArrayLength() != 2)
@@ -155,21 +155,6 @@ public sealed class SafetensorsFile : IDisposable
             before = entry;
         }
     }
-
-    private static ElementType? ParseType(string? name) => name switch
-    {
-        "F64" => ElementType.Float64,
-        "F32" => ElementType.Float32,
-        "F16" => ElementType.Float16,
-        "BF16" => ElementType.BFloat16,
-        "I64" => ElementType.Int64,
-        "I32" => ElementType.Int32,
-        "I16" => ElementType.Int16,
-        "I8" => ElementType.Int8,
-        "U8" => ElementType.UInt8,
-        "BOOL" => ElementType.Bool,
-        _ => null,
-    };
 
     private static CheckpointException Damaged(string path, string fault) =>
         new($"{path} is damaged: {fault}; download or write it again");

@@ -74,7 +74,7 @@ internal sealed class SafetensorsLayout
         foreach (var tensor in tensors)
         {
             json.WriteStartObject(tensor.Key);
-            json.WriteString("dtype", Name(tensor.Type));
+            json.WriteString("dtype", SafetensorsTypes.Name(tensor.Type));
             json.WriteStartArray("shape");
             foreach (var size in tensor.Shape)
                 json.WriteNumberValue(size);
@@ -88,19 +88,4 @@ internal sealed class SafetensorsLayout
 
         json.WriteEndObject();
     }
-
-    private static string Name(ElementType type) => type switch
-    {
-        ElementType.Float64 => "F64",
-        ElementType.Float32 => "F32",
-        ElementType.Float16 => "F16",
-        ElementType.BFloat16 => "BF16",
-        ElementType.Int64 => "I64",
-        ElementType.Int32 => "I32",
-        ElementType.Int16 => "I16",
-        ElementType.Int8 => "I8",
-        ElementType.UInt8 => "U8",
-        ElementType.Bool => "BOOL",
-        _ => throw new ArgumentOutOfRangeException(nameof(type), type, "safetensors has no such element type"),
-    };
 }

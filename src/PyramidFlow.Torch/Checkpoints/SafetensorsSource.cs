@@ -1,66 +1,34 @@
-using System.Globalization;
-
 namespace PyramidFlow.Torch.Checkpoints;
 
-/// <summary>The tensors of one or several safetensors files (shards), read through their memory maps.</summary>
+/// <summary>The tensors of one safetensors file, read through its memory map.</summary>
 public sealed class SafetensorsSource : StateSource
 {
-    private readonly SafetensorsFile[] files;
-    private readonly Dictionary<string, (SafetensorsFile File, TensorEntry Entry)> entries = [];
+    private readonly SafetensorsFile file;
 
-    /// <summary>Opens the files; a key in two of them is an error.</summary>
-    /// <param name="name">What to call them together in an error.</param>
-    /// <param name="paths">The files.</param>
-    public SafetensorsSource(string name, params IReadOnlyList<string> paths)
-    {
-        Name = name;
-        files = new SafetensorsFile[paths.Count];
-        try
-        {
-            for (var i = 0; i < paths.Count; i++)
-            {
-                files[i] = SafetensorsFile.Open(paths[i]);
-                foreach (var entry in files[i].Entries.Values)
-                {
-                    if (!entries.TryAdd(entry.Name, (files[i], entry)))
-                        throw new CheckpointException(string.Create(CultureInfo.InvariantCulture, $"{paths[i]} holds {entry.Name}, which another shard of {name} holds too"));
-                }
-            }
-        }
-        catch
-        {
-            Dispose();
-            throw;
-        }
-    }
-
-    /// <summary>Opens one file.</summary>
+    /// <summary>Opens the file.</summary>
+    /// <exception cref="CheckpointException">It is missing, shorter than it says, or its header is malformed.</exception>
     public SafetensorsSource(string path)
-        : this(path, [path])
     {
+        file = SafetensorsFile.Open(path);
+        Keys = [.. file.Entries.Keys];
     }
 
     /// <inheritdoc/>
-    public override string Name { get; }
+    public override string Name => file.Path;
 
     /// <inheritdoc/>
-    public override IReadOnlyCollection<string> Keys => entries.Keys;
+    public override IReadOnlyCollection<string> Keys { get; }
 
     /// <inheritdoc/>
-    public override (long[] Shape, ElementType Type) Describe(string key) => (entries[key].Entry.Shape, entries[key].Entry.Type);
+    public override (long[] Shape, ElementType Type) Describe(string key) => (file.Entries[key].Shape, file.Entries[key].Type);
 
     /// <inheritdoc/>
-    public override Tensor Read(string key)
-    {
-        var (file, entry) = entries[key];
-        return file.Tensor(entry);
-    }
+    public override Tensor Read(string key) => file.Tensor(file.Entries[key]);
 
     /// <inheritdoc/>
     public override void Dispose()
     {
-        foreach (var file in files)
-            file?.Dispose();
+        file.Dispose();
         base.Dispose();
     }
 }

@@ -12,6 +12,13 @@ public abstract class StateSource : IDisposable
     /// <summary>Shape and element type, without reading the data.</summary>
     public abstract (long[] Shape, ElementType Type) Describe(string key);
 
+    /// <summary>Keys, shapes and element types of all tensors.</summary>
+    public IReadOnlyList<TensorDeclaration> Declarations() => [.. Keys.Select(key =>
+    {
+        var (shape, type) = Describe(key);
+        return new TensorDeclaration(key, type, shape);
+    })];
+
     /// <summary>The tensor, on the CPU; over the file's own memory where that is possible.</summary>
     public abstract Tensor Read(string key);
 

@@ -1,3 +1,5 @@
+using PyramidFlow.Torch.Checkpoints;
+
 namespace PyramidFlow.Torch;
 
 /// <summary>
@@ -21,7 +23,7 @@ public sealed class Parameter
     public long[] Shape { get; }
 
     /// <summary>Number of elements, whether it has memory or not.</summary>
-    public long ElementCount => Shape.Aggregate(1L, (a, b) => a * b);
+    public long ElementCount => Shapes.ElementCount(Shape);
 
     /// <summary>Whether training changes it; set false to freeze it or for fixed tables.</summary>
     public bool Trainable { get; set; } = true;

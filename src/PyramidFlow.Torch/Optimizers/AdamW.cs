@@ -1,3 +1,5 @@
+using PyramidFlow.Torch.Checkpoints;
+
 namespace PyramidFlow.Torch;
 
 /// <summary>Settings of <see cref="AdamW"/>.</summary>
@@ -69,7 +71,7 @@ public sealed class AdamW : IDisposable
         {
             if (options.DecayMatricesOnly && shape.Length < 2)
                 continue;
-            var length = shape.Aggregate(1L, (a, b) => a * b);
+            var length = Shapes.ElementCount(shape);
             if (decayed.Count > 0 && decayed[^1].Start + decayed[^1].Length == start)
                 decayed[^1] = (decayed[^1].Start, decayed[^1].Length + length);
             else

@@ -13,7 +13,6 @@ namespace PyramidFlow.Hub.Checking;
 /// <param name="folder">The checkpoint.</param>
 internal sealed class ModelChecks(CheckpointFolder folder)
 {
-    private const string Vae = "causal_video_vae";
     private const int Scale = VideoLength.Scale;
     private const string Mend = "take both from one checkpoint, or get it whole with models download";
 
@@ -36,16 +35,14 @@ internal sealed class ModelChecks(CheckpointFolder folder)
                 return new ComponentReport(name, faults, 0, 0, []);
             var keys = model?.NamedParameters().Select(p => p.Key).ToHashSet() ?? [];
             var held = weights.Holding(keys);
-            List<string> misfits = [.. model?.Misfits(held) ?? [], .. held.Keys.Where(keys.Contains)
-                .Select(key => (Key: key, held.Describe(key).Type))
-                .Where(weight => !weight.Type.IsFloatingPoint())
+            var tensors = held.Declarations();
+            List<string> misfits = [.. model?.Misfits(held) ?? [], .. tensors
+                .Where(weight => keys.Contains(weight.Key) && !weight.Type.IsFloatingPoint())
                 .Select(weight => $"{weight.Key} is of {weight.Type} where the model has floating point numbers")];
             if (misfits.Count > 0)
                 faults.Add(Disagreement(folder.Component(name).ConfigFile, weights, misfits));
-            var tensors = held.Keys.Select(held.Describe).ToList();
-            var counts = tensors.Select(tensor => (tensor.Type, Count: tensor.Shape.Aggregate(1L, (a, b) => a * b))).ToList();
-            return new ComponentReport(name, faults, counts.Sum(c => c.Count), counts.Sum(c => c.Count * c.Type.Size()),
-                [.. counts.GroupBy(c => c.Type).OrderByDescending(group => group.Sum(c => c.Count)).Select(group => group.Key.ToString())]);
+            return new ComponentReport(name, faults, tensors.Sum(t => t.ElementCount), tensors.Sum(t => t.ByteLength),
+                [.. tensors.GroupBy(t => t.Type).OrderByDescending(group => group.Sum(t => t.ElementCount)).Select(group => group.Key.ToString())]);
         }
     }
 
@@ -74,10 +71,10 @@ internal sealed class ModelChecks(CheckpointFolder folder)
     {
         if (configs.GetValueOrDefault(transformer) is not ITransformerConfig config)
             yield break;
-        if (configs.GetValueOrDefault(Vae) is CausalVideoVaeConfig vae && vae.EncoderOutChannels != config.LatentChannels)
+        if (configs.GetValueOrDefault(CheckpointNames.Vae) is CausalVideoVaeConfig vae && vae.EncoderOutChannels != config.LatentChannels)
         {
             yield return string.Create(CultureInfo.InvariantCulture,
-                $"{transformer} takes latents of {config.LatentChannels} channels where {Vae} gives {vae.EncoderOutChannels}: {Mend}");
+                $"{transformer} takes latents of {config.LatentChannels} channels where {CheckpointNames.Vae} gives {vae.EncoderOutChannels}: {Mend}");
         }
 
         if (configs.GetValueOrDefault(text[^1].TextEncoder) is T5EncoderConfig t5 && t5.DModel != config.JointAttentionDim)
@@ -97,7 +94,7 @@ internal sealed class ModelChecks(CheckpointFolder folder)
 
     private Module Declare(ComponentFolder component)
     {
-        if (component.Name == Vae)
+        if (component.Name == CheckpointNames.Vae)
             return new CausalVideoVae(Keep(ReadVae(component.ConfigFile)));
         if (component.Name == text[^1].TextEncoder)
             return new T5Encoder(Keep(T5EncoderConfig.Read(component.ConfigFile)));

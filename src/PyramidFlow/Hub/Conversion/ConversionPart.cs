@@ -18,11 +18,9 @@ internal sealed record ConversionPart(string Folder, StateSource Source, string?
     internal IReadOnlyList<TensorDeclaration> Declare(ElementType? type)
     {
         var shared = Source.Keys.Contains("shared.weight");
-        return [.. Source.Keys
-            .Where(key => !Superfluous.Contains(key) || (key == Superfluous[0] && !shared))
-            .Select(key => (Key: key, Found: Source.Describe(key)))
-            .Select(tensor => new TensorDeclaration(tensor.Key,
-                type is { } wanted && tensor.Found.Type.IsFloatingPoint() ? wanted : tensor.Found.Type, tensor.Found.Shape))];
+        return [.. Source.Declarations()
+            .Where(tensor => !Superfluous.Contains(tensor.Key) || (tensor.Key == Superfluous[0] && !shared))
+            .Select(tensor => type is { } wanted && tensor.Type.IsFloatingPoint() ? tensor with { Type = wanted } : tensor)];
     }
 
     /// <summary>Writes it, one tensor after another.</summary>
@@ -37,7 +35,7 @@ internal sealed record ConversionPart(string Folder, StateSource Source, string?
         var folder = Path.Combine(root, Folder);
         Directory.CreateDirectory(folder);
         if (ConfigFile is not null)
-            File.Copy(ConfigFile, Path.Combine(folder, "config.json"));
+            File.Copy(ConfigFile, Path.Combine(folder, ComponentFolder.ConfigName));
         ShardedWriter.Write(folder, Stem(), Declare(options.Type), options.ShardBytes, (file, entry) =>
         {
             cancel.ThrowIfCancellationRequested();
