@@ -6,6 +6,7 @@ using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;
 using PyramidFlow.Training.Vae;
 using PyramidFlow.Transformers;
+using PyramidFlow.Vae;
 
 namespace PyramidFlow.Training;
 
@@ -65,11 +66,11 @@ public static class SpriteTraining
     {
         RequireRun("dit", DitConfig(folder));
         var config = DitTrainingConfig.Load(DitConfig(folder));
-        var transformer = Path.Combine(target, "diffusion_transformer");
+        var transformer = Path.Combine(target, CheckpointNames.Transformer);
         Convert(Path.Combine(folder, "dit", "dit.safetensors"), Path.Combine(transformer, "diffusion_pytorch_model.safetensors"));
-        File.WriteAllText(Path.Combine(transformer, "config.json"), WithClass(config.Transformer.ClassName, config.Transformer.ToJson()));
+        File.WriteAllText(Path.Combine(transformer, ComponentFolder.ConfigName), ConfigFile.WithClass(config.Transformer.ClassName, config.Transformer.ToJson()));
 
-        var vae = Path.Combine(target, "causal_video_vae");
+        var vae = Path.Combine(target, CheckpointNames.Vae);
         if (config.StartFrom is { } start)
         {
             SpriteStart.CopyFiles(CheckpointFolder.Open(start).Vae.Folder, vae);
@@ -78,8 +79,8 @@ public static class SpriteTraining
         {
             RequireRun("vae", VaeConfig(folder));
             Convert(Path.Combine(folder, "vae", "vae.safetensors"), Path.Combine(vae, "diffusion_pytorch_model.safetensors"));
-            File.WriteAllText(Path.Combine(vae, "config.json"),
-                WithClass("CausalVideoVAE", VaeTrainingConfig.Load(VaeConfig(folder)).Vae.ToJson()));
+            File.WriteAllText(Path.Combine(vae, ComponentFolder.ConfigName),
+                ConfigFile.WithClass(CausalVideoVaeConfig.ClassName, VaeTrainingConfig.Load(VaeConfig(folder)).Vae.ToJson()));
         }
 
         SpriteStart.CopyText(Path.Combine(folder, ModelFolder), target);
@@ -117,7 +118,4 @@ public static class SpriteTraining
         using var weights = new SafetensorsSource(source);
         SafetensorsWriter.Write(target, weights.Keys.Order(StringComparer.Ordinal).Select(key => (key, weights.Read(key).To(ElementType.BFloat16))));
     }
-
-    private static string WithClass(string name, string json) =>
-        $"{{\n  \"_class_name\": \"{name}\",{json.TrimStart().TrimStart('{').TrimEnd()}\n";
 }

@@ -1,3 +1,5 @@
+using PyramidFlow.Hub;
+
 namespace PyramidFlow.Cli.Models;
 
 /// <summary>Finds checkpoint folders by name.</summary>
@@ -5,8 +7,6 @@ internal static class ModelCatalog
 {
     public const string Default = "sprites";
     public const string Variable = "PYRAMIDFLOW_MODELS";
-
-    private const string Transformer = "diffusion_transformer*";
 
     /// <summary>
     /// Folders that hold models: what <c>PYRAMIDFLOW_MODELS</c> names, then <c>models</c> beside the program and in each
@@ -24,7 +24,7 @@ internal static class ModelCatalog
     public static IReadOnlyList<(string Name, string Folder)> Known() =>
         [.. Roots().Where(Directory.Exists)
             .SelectMany(root => Directory.GetDirectories(root).Order(StringComparer.Ordinal))
-            .Where(IsModel)
+            .Where(CheckpointFolder.IsCheckpoint)
             .Select(folder => (Path.GetFileName(folder), folder))
             .DistinctBy(model => model.Item1)];
 
@@ -32,7 +32,7 @@ internal static class ModelCatalog
     /// <exception cref="UsageException">There is no such model.</exception>
     public static string Find(string nameOrFolder)
     {
-        if (IsModel(nameOrFolder))
+        if (CheckpointFolder.IsCheckpoint(nameOrFolder))
             return nameOrFolder;
         var known = Known();
         if (known.FirstOrDefault(model => model.Name == nameOrFolder).Folder is { } found)
@@ -44,7 +44,4 @@ internal static class ModelCatalog
             : $"none is installed; name the folder of a checkpoint, or set {Variable} to the folder around it";
         throw new UsageException($"unknown model '{nameOrFolder}': {choices}");
     }
-
-    private static bool IsModel(string folder) =>
-        folder.Length > 0 && Directory.Exists(folder) && Directory.EnumerateDirectories(folder, Transformer).Any();
 }

@@ -9,9 +9,6 @@ namespace PyramidFlow.Hub;
 /// </summary>
 public sealed class CheckpointFolder
 {
-    private const string TransformerName = "diffusion_transformer";
-    private static readonly string[] KnownVariants = ["", "384p", "768p", "image"];
-
     private CheckpointFolder(string path, IReadOnlyList<string> variants)
     {
         Root = path;
@@ -32,32 +29,26 @@ public sealed class CheckpointFolder
     public ModelFamily Family { get; }
 
     /// <summary>The video VAE.</summary>
-    public ComponentFolder Vae => Component("causal_video_vae");
+    public ComponentFolder Vae => Component(CheckpointNames.Vae);
+
+    /// <summary>Whether a folder is there and holds a diffusion transformer.</summary>
+    public static bool IsCheckpoint(string path) =>
+        Directory.Exists(path) && Directory.EnumerateDirectories(path, CheckpointNames.Transformer + "*").Any();
 
     /// <summary>Looks at a folder; opens nothing but a transformer's config.</summary>
     /// <exception cref="CheckpointException">It does not exist or holds no diffusion transformer.</exception>
     public static CheckpointFolder Open(string path)
     {
         if (!Directory.Exists(path))
-        {
-            throw new CheckpointException(
-                $"{path} does not exist: name the folder of a checkpoint");
-        }
-
+            throw new CheckpointException($"{path} does not exist: name the folder of a checkpoint");
         var full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
-        if (Path.GetFileName(full).StartsWith(TransformerName, StringComparison.Ordinal))
+        if (Path.GetFileName(full).StartsWith(CheckpointNames.Transformer, StringComparison.Ordinal))
             throw new CheckpointException($"{path} is one model of a checkpoint: name the folder around it, {Path.GetDirectoryName(full)}");
-        var variants = Directory.GetDirectories(full, TransformerName + "*")
-            .Select(folder => Path.GetFileName(folder)[TransformerName.Length..])
-            .Where(suffix => suffix.Length == 0 || (suffix.Length > 1 && suffix[0] == '_'))
-            .Select(suffix => suffix.TrimStart('_'))
-            .OrderBy(variant => Array.IndexOf(KnownVariants, variant) is var at and >= 0 ? at : int.MaxValue)
-            .ThenBy(variant => variant, StringComparer.Ordinal)
-            .ToList();
+        var variants = CheckpointNames.Variants(Directory.GetDirectories(full).Select(folder => Path.GetFileName(folder)));
         return variants.Count > 0
             ? new CheckpointFolder(full, variants)
             : throw new CheckpointException(
-                $"{path} is not a checkpoint folder: it needs {TransformerName}_384p, {TransformerName}_768p, {TransformerName}_image or {TransformerName}");
+                $"{path} is not a checkpoint folder: it needs {CheckpointNames.Transformer}_384p, {CheckpointNames.Transformer}_768p, {CheckpointNames.Transformer}_image or {CheckpointNames.Transformer}");
     }
 
     /// <summary>The diffusion transformer of a variant.</summary>
@@ -65,11 +56,11 @@ public sealed class CheckpointFolder
     /// <exception cref="CheckpointException">There is no such variant here.</exception>
     public ComponentFolder Transformer(string? variant = null)
     {
-        var name = TransformerFolder(variant ?? Variants[0]);
+        var name = CheckpointNames.TransformerOf(variant ?? Variants[0]);
         return variant is null || Variants.Contains(variant)
             ? Component(name)
             : throw new CheckpointException(
-                $"{Root} has no {name}, only {string.Join(", ", Variants.Select(TransformerFolder))}: use one of these, or download it");
+                $"{Root} has no {name}, only {string.Join(", ", Variants.Select(CheckpointNames.TransformerOf))}: use one of these, or download it");
     }
 
     /// <summary>A component by its folder name, such as <c>text_encoder_2</c>.</summary>
@@ -110,7 +101,4 @@ public sealed class CheckpointFolder
 
         throw first!;
     }
-
-    private static string TransformerFolder(string variant) =>
-        variant.Length == 0 ? TransformerName : $"{TransformerName}_{variant}";
 }

@@ -7,8 +7,11 @@ namespace PyramidFlow.Hub;
 /// <param name="Folder">Full path; it exists.</param>
 public sealed record ComponentFolder(string Name, string Folder)
 {
+    /// <summary>Name of the file that describes a model.</summary>
+    public const string ConfigName = "config.json";
+
     /// <summary>Path of its <c>config.json</c>.</summary>
-    public string ConfigFile => Path.Combine(Folder, "config.json");
+    public string ConfigFile => Path.Combine(Folder, ConfigName);
 
     /// <summary>Opens its weights; see <see cref="WeightsFile.Open"/>.</summary>
     /// <exception cref="CheckpointException">Weights are missing, damaged or cut off.</exception>

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
 using PyramidFlow.Torch.Checkpoints;
@@ -49,6 +50,16 @@ public static class ConfigFile
                 ? $"{file} is not valid JSON: {e.Message}"
                 : $"{file}: {at} has a value of the wrong kind", e);
         }
+    }
+
+    /// <summary>The text of a <c>config.json</c> with the model's class before the other keys, as diffusers writes it.</summary>
+    /// <param name="className">What the released system calls the model.</param>
+    /// <param name="json">The keys: a JSON object.</param>
+    public static string WithClass(string className, string json)
+    {
+        var config = JsonNode.Parse(json)!.AsObject();
+        config.Insert(0, "_class_name", className);
+        return config.ToJsonString(new() { WriteIndented = true }) + "\n";
     }
 
     /// <summary>The error for a key whose value makes no sense.</summary>

@@ -42,6 +42,9 @@ public sealed record CausalVideoVaeConfig(
     string DecoderActFn = "silu",
     bool Interpolate = false)
 {
+    /// <summary>What the released system calls the network in a <c>config.json</c>.</summary>
+    public const string ClassName = "CausalVideoVAE";
+
     /// <summary>Keys of the file that the network has no use for.</summary>
     [JsonExtensionData]
     [JsonInclude]

@@ -1,5 +1,6 @@
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
+using PyramidFlow.Testing;
 using PyramidFlow.TextEncoders;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;

@@ -24,7 +24,7 @@ public sealed record CheckpointReport(
     {
         var text = folder.Family.TextComponents();
         var models = new ModelChecks(folder);
-        var shared = new List<ComponentReport> { models.Check("causal_video_vae") };
+        var shared = new List<ComponentReport> { models.Check(CheckpointNames.Vae) };
         foreach (var (tokenizer, encoder) in text)
         {
             shared.Add(models.Check(encoder));

@@ -8,8 +8,6 @@ namespace PyramidFlow.Hub.Conversion;
 /// </summary>
 public static class CheckpointConversion
 {
-    private const string Config = "config.json";
-
     /// <summary>Converts a checkpoint.</summary>
     /// <param name="source">Folder or file.</param>
     /// <param name="target">A new or empty folder; it appears when it is whole.</param>
@@ -36,7 +34,7 @@ public static class CheckpointConversion
             {
                 part.Write(folder.Path, options, bytes => progress?.Report(new WorkProgress(part.Folder, done += bytes, total)), cancel);
                 if (part.ConfigFile is null)
-                    notes.Add($"{Path.Combine(target, part.Folder)} has no {Config}: put that of the same model there before you use it");
+                    notes.Add($"{Path.Combine(target, part.Folder)} has no {ComponentFolder.ConfigName}: put that of the same model there before you use it");
             }
 
             folder.Complete();
@@ -51,15 +49,15 @@ public static class CheckpointConversion
     // Fills in the models and gives the files that are copied as they are.
     private static List<(string From, string To)> Collect(string source, List<ConversionPart> parts, List<string> notes)
     {
-        if (Directory.Exists(source) && Directory.EnumerateDirectories(source, "diffusion_transformer*").Any())
+        if (CheckpointFolder.IsCheckpoint(source))
             return CollectCheckpoint(CheckpointFolder.Open(source), parts, notes);
         var weights = WeightsFile.Open(source);
-        var config = Path.Combine(Directory.Exists(source) ? source : Path.GetDirectoryName(Path.GetFullPath(source))!, Config);
+        var config = Path.Combine(Directory.Exists(source) ? source : Path.GetDirectoryName(Path.GetFullPath(source))!, ComponentFolder.ConfigName);
         var found = TrainingKeys.Find(weights.Keys);
         // Each part owns what it reads from; the first takes over what is open.
         foreach (var (name, _) in found)
         {
-            var folder = found.Count == 1 ? "" : name == "dit" ? "diffusion_transformer" : "causal_video_vae";
+            var folder = found.Count == 1 ? "" : name == "dit" ? CheckpointNames.Transformer : CheckpointNames.Vae;
             parts.Add(new ConversionPart(folder, TrainingKeys.Strip(parts.Count == 0 ? weights : WeightsFile.Open(source), name),
                 found.Count == 1 && File.Exists(config) ? config : null));
         }
@@ -75,7 +73,7 @@ public static class CheckpointConversion
             copied.Add((settings, PipelineSettings.FileName));
         var text = checkpoint.Family.TextComponents();
         var models = checkpoint.Variants.Select(variant => checkpoint.Transformer(variant).Name)
-            .Append("causal_video_vae").Concat(text.Select(part => part.TextEncoder));
+            .Append(CheckpointNames.Vae).Concat(text.Select(part => part.TextEncoder));
         foreach (var name in models.Concat(text.Select(part => part.Tokenizer)))
         {
             if (!Directory.Exists(Path.Combine(checkpoint.Root, name)))
@@ -88,7 +86,8 @@ public static class CheckpointConversion
             if (text.Any(part => part.Tokenizer == name))
                 copied.AddRange(Directory.GetFiles(component.Folder).Select(file => (file, Path.Combine(name, Path.GetFileName(file)))));
             else
-                parts.Add(new ConversionPart(name, TrainingKeys.Strip(component.OpenWeights(), name == "causal_video_vae" ? "vae" : "dit"), File.Exists(component.ConfigFile) ? component.ConfigFile : null));
+                parts.Add(new ConversionPart(name, TrainingKeys.Strip(component.OpenWeights(), name == CheckpointNames.Vae ? "vae" : "dit"),
+                    File.Exists(component.ConfigFile) ? component.ConfigFile : null));
         }
 
         return copied;

@@ -7,7 +7,7 @@ namespace PyramidFlow.Hub.Conversion;
 /// Finds models in checkpoints as trainers save them: within <c>model</c>, <c>module</c> or an average (<c>ema</c>), with the
 /// keys of the transformer under <c>dit.</c> and those of the VAE under <c>vae.</c>, beside the state of the optimiser.
 /// </summary>
-public static class TrainingKeys
+internal static class TrainingKeys
 {
     // The average comes first: it is what the released weights are.
     private static readonly string[] Wrappers = ["ema", "ema_model", "model_ema", "model", "module", "state_dict", "_orig_mod"];

@@ -14,7 +14,7 @@ public sealed record DownloadPlan(HubSource Source, string Variant, IReadOnlyLis
     /// <summary>Bytes that an earlier run has brought.</summary>
     public long KeptBytes => Files.Sum(file => File.Exists(Target(file)) && new FileInfo(Target(file)).Length == file.Size
         ? file.Size
-        : PartialFile.KeptBytes(Target(file), file));
+        : ResumableFile.KeptBytes(Target(file), file));
 
     /// <summary>Chooses the files.</summary>
     /// <param name="source">The repository.</param>

@@ -28,12 +28,12 @@ internal sealed class FileDownload(HubClient client, HubSource source, HubFile f
             return;
         }
 
-        using var partial = await PartialFile.OpenAsync(target, file, cancel).ConfigureAwait(false);
+        using var partial = await ResumableFile.OpenAsync(target, file, cancel).ConfigureAwait(false);
         meter.Found(partial.Length);
         await retries.RunAsync(() => AttemptAsync(partial, cancel), cancel).ConfigureAwait(false);
     }
 
-    private async Task<bool> AttemptAsync(PartialFile partial, CancellationToken cancel)
+    private async Task<bool> AttemptAsync(ResumableFile partial, CancellationToken cancel)
     {
         if (partial.Length < file.Size || file.Size == 0)
             await FetchAsync(partial, cancel).ConfigureAwait(false);
@@ -50,7 +50,7 @@ internal sealed class FileDownload(HubClient client, HubSource source, HubFile f
         throw new TransientException($"{file.Path} arrived damaged");
     }
 
-    private async Task FetchAsync(PartialFile partial, CancellationToken cancel)
+    private async Task FetchAsync(ResumableFile partial, CancellationToken cancel)
     {
         using var response = await client.OpenAsync(source, file, partial.Length, cancel).ConfigureAwait(false);
         // Some servers send the whole file whatever was asked for.
@@ -87,7 +87,7 @@ internal sealed class FileDownload(HubClient client, HubSource source, HubFile f
         }
     }
 
-    private void Restart(PartialFile partial)
+    private void Restart(ResumableFile partial)
     {
         meter.Found(-partial.Length);
         partial.Restart();

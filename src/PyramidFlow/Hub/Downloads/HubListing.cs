@@ -3,7 +3,7 @@ using System.Text.Json;
 namespace PyramidFlow.Hub.Downloads;
 
 /// <summary>Reads a hub's list of files and refuses what no honest repository has in it.</summary>
-public static class HubListing
+internal static class HubListing
 {
     private const long MostBytes = 1L << 41;
     private const int LongestName = 200, LongestPath = 1000;

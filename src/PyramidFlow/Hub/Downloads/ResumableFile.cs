@@ -4,7 +4,7 @@ namespace PyramidFlow.Hub.Downloads;
 /// What is there of a file, beside it under a hidden name that holds the beginning of its hash: bytes of another version
 /// are never taken for this one's.
 /// </summary>
-internal sealed class PartialFile : IDisposable
+internal sealed class ResumableFile : IDisposable
 {
     private const string Extension = ".partial";
     private const int HashDigits = 16;
@@ -13,7 +13,7 @@ internal sealed class PartialFile : IDisposable
     private readonly HubFile file;
     private ContentHash hash;
 
-    private PartialFile(FileStream stream, HubFile file) => (this.stream, this.file, hash) = (stream, file, new ContentHash(file));
+    private ResumableFile(FileStream stream, HubFile file) => (this.stream, this.file, hash) = (stream, file, new ContentHash(file));
 
     /// <summary>Bytes that are there.</summary>
     internal long Length => stream.Length;
@@ -34,16 +34,16 @@ internal sealed class PartialFile : IDisposable
 
     /// <summary>Opens or makes it, and hashes what is there.</summary>
     /// <exception cref="HubException">Another process has it open.</exception>
-    internal static async Task<PartialFile> OpenAsync(string target, HubFile file, CancellationToken cancel)
+    internal static async Task<ResumableFile> OpenAsync(string target, HubFile file, CancellationToken cancel)
     {
         var path = PathOf(target, file);
         // A link here would make us write to where it leads.
         if (new FileInfo(path).LinkTarget is not null)
             File.Delete(path);
-        PartialFile partial;
+        ResumableFile partial;
         try
         {
-            partial = new PartialFile(new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1, FileOptions.Asynchronous), file);
+            partial = new ResumableFile(new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1, FileOptions.Asynchronous), file);
         }
         catch (IOException e) when (File.Exists(path))
         {

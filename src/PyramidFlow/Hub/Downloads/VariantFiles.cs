@@ -3,18 +3,9 @@ namespace PyramidFlow.Hub.Downloads;
 /// <summary>Which files of a repository a variant runs with; what else lies there is not fetched.</summary>
 internal static class VariantFiles
 {
-    private const string Transformer = "diffusion_transformer";
-    private static readonly string[] Usual = ["", "384p", "768p", "image"];
-
     /// <summary>The variants of a repository, the default first.</summary>
     internal static IReadOnlyList<string> Variants(IEnumerable<HubFile> files) =>
-        [.. files.Select(file => file.Folder)
-            .Where(folder => folder == Transformer || folder.StartsWith(Transformer + "_", StringComparison.Ordinal))
-            .Where(folder => !folder.Contains('/', StringComparison.Ordinal))
-            .Distinct()
-            .Select(folder => folder[Transformer.Length..].TrimStart('_'))
-            .OrderBy(variant => Array.IndexOf(Usual, variant) is var at and >= 0 ? at : int.MaxValue)
-            .ThenBy(variant => variant, StringComparer.Ordinal)];
+        CheckpointNames.Variants(files.Select(file => file.Folder).Where(folder => !folder.Contains('/', StringComparison.Ordinal)).Distinct());
 
     /// <summary>The files of one variant.</summary>
     /// <param name="files">All files of the repository.</param>
@@ -27,7 +18,7 @@ internal static class VariantFiles
         var family = folders.Contains("text_encoder_3") ? ModelFamily.Mmdit : ModelFamily.Flux;
         var text = family.TextComponents();
         var chosen = folders[""].Where(file => file.Name == PipelineSettings.FileName).ToList();
-        foreach (var model in text.Select(part => part.TextEncoder).Prepend("causal_video_vae").Prepend(variant.Length == 0 ? Transformer : $"{Transformer}_{variant}"))
+        foreach (var model in text.Select(part => part.TextEncoder).Prepend(CheckpointNames.Vae).Prepend(CheckpointNames.TransformerOf(variant)))
             chosen.AddRange(Model([.. folders[model]], model, repository));
         foreach (var (tokenizer, _) in text)
         {
@@ -41,7 +32,7 @@ internal static class VariantFiles
 
     private static IEnumerable<HubFile> Model(IReadOnlyList<HubFile> files, string folder, string repository)
     {
-        var config = files.FirstOrDefault(file => file.Name == "config.json") ?? throw Lacks(repository, folder + "/config.json");
+        var config = files.FirstOrDefault(file => file.Name == ComponentFolder.ConfigName) ?? throw Lacks(repository, $"{folder}/{ComponentFolder.ConfigName}");
         var weights = Torch.Checkpoints.WeightsFile.Choose([.. files.Select(file => file.Name)]);
         if (weights.Count == 0)
             throw Lacks(repository, $"weights in {folder}");

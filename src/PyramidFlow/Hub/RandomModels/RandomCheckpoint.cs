@@ -55,8 +55,8 @@ public static class RandomCheckpoint
         var isFlux = family == ModelFamily.Flux;
         var parts = new List<RandomPart>
         {
-            new(sizes.TransformerFolder, isFlux ? "PyramidFluxTransformer" : "PyramidDiffusionMMDiT", sizes.Transformer.ToJson(), sizes.Transformer.Build()),
-            new("causal_video_vae", "CausalVideoVAE", sizes.Vae.ToJson(), new CausalVideoVae(sizes.Vae)),
+            new(sizes.TransformerFolder, sizes.Transformer.ClassName, sizes.Transformer.ToJson(), sizes.Transformer.Build()),
+            new(CheckpointNames.Vae, CausalVideoVaeConfig.ClassName, sizes.Vae.ToJson(), new CausalVideoVae(sizes.Vae)),
         };
         foreach (var (config, i) in sizes.Clips.Select((config, i) => (config, i)))
         {

@@ -32,14 +32,16 @@ internal sealed record RandomPart(string Folder, string ClassName, string Config
     {
         var folder = Path.Combine(root, Folder);
         Directory.CreateDirectory(folder);
-        var config = JsonNode.Parse(Config)!.AsObject();
-        if (IsText)
-            config["architectures"] = new JsonArray(ClassName);
-        else
-            config.Insert(0, "_class_name", ClassName);
-        File.WriteAllText(Path.Combine(folder, "config.json"), config.ToJsonString(new() { WriteIndented = true }));
+        File.WriteAllText(Path.Combine(folder, ComponentFolder.ConfigName), IsText ? WithArchitecture() : ConfigFile.WithClass(ClassName, Config));
         var parameters = Model.NamedParameters().ToDictionary(p => p.Key, p => p.Parameter);
         ShardedWriter.Write(folder, IsText ? "model" : "diffusion_pytorch_model", Tensors, ShardBytes,
             (file, entry) => weights.Fill(file, entry, parameters[entry.Name], Folder));
+    }
+
+    private string WithArchitecture()
+    {
+        var config = JsonNode.Parse(Config)!.AsObject();
+        config["architectures"] = new JsonArray(ClassName);
+        return config.ToJsonString(new() { WriteIndented = true });
     }
 }

@@ -23,7 +23,7 @@ internal sealed record RandomSizes(
     // An end id of 2 stands for the row's largest id, in the released configs too.
     private const int LargestId = 2;
     private const int Positions = ClipTokenizer.DefaultMaxLength;
-    private const string Released384 = "diffusion_transformer_384p";
+    private static readonly string Released384 = CheckpointNames.TransformerOf("384p");
 
     /// <summary>The sizes of a layout.</summary>
     /// <param name="layout">Which checkpoint.</param>
@@ -59,7 +59,7 @@ internal sealed record RandomSizes(
 
     private static RandomSizes Sprites(int clipRows, int t5Rows) => new(
         new PyramidFluxConfig(InChannels: 64, NumLayers: 2, NumSingleLayers: 4, AttentionHeadDim: 32, NumAttentionHeads: 4, JointAttentionDim: 128, PooledProjectionDim: 128, AxesDimsRope: [8, 12, 12]),
-        "diffusion_transformer", CausalVideoVaeConfig.Uniform([16, 32, 64, 64], 1, 1, latentChannels: 16, groups: 4),
+        CheckpointNames.Transformer, CausalVideoVaeConfig.Uniform([16, 32, 64, 64], 1, 1, latentChannels: 16, groups: 4),
         [new ClipTextConfig(clipRows, 128, 256, 1, 4, Positions, LargestId)], new T5EncoderConfig(t5Rows, 128, 32, 256, 2, 4, FeedForwardProj: "gated-gelu"));
 
     private static PipelineSettings Small(ModelFamily family, int size, int frames) =>

@@ -2,6 +2,7 @@ using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Hub.Conversion;
 using PyramidFlow.Hub.RandomModels;
+using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 

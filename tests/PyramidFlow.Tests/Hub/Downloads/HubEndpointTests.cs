@@ -1,4 +1,5 @@
 using PyramidFlow.Hub.Downloads;
+using PyramidFlow.Testing;
 
 namespace PyramidFlow.Tests.Hub.Downloads;
 

@@ -232,7 +232,7 @@ public sealed class ModelDownloadTests
         outside.Write("victim", "mine");
         Directory.CreateDirectory(test.PathOf("diffusion_transformer_384p"));
         var file = (await test.PlanAsync()).Files.Single(f => f.Path == Weights);
-        File.CreateSymbolicLink(PartialFile.PathOf(test.PathOf(Weights), file), outside.File("victim"));
+        File.CreateSymbolicLink(ResumableFile.PathOf(test.PathOf(Weights), file), outside.File("victim"));
         File.CreateSymbolicLink(test.PathOf(DownloadCase.Config), outside.File("victim"));
         await test.RunAsync();
         test.AssertWhole();
@@ -251,7 +251,7 @@ public sealed class ModelDownloadTests
         using var test = new DownloadCase();
         var file = (await test.PlanAsync()).Files.Single(f => f.Path == Weights);
         Directory.CreateDirectory(test.PathOf("diffusion_transformer_384p"));
-        using var other = await PartialFile.OpenAsync(test.PathOf(Weights), file, TestContext.Current.CancellationToken);
+        using var other = await ResumableFile.OpenAsync(test.PathOf(Weights), file, TestContext.Current.CancellationToken);
         Assert.Contains("is in use", await test.FaultAsync(), StringComparison.Ordinal);
     }
 
