@@ -3,7 +3,7 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Transformers;
 
 /// <summary>Queries, keys and values of a stream with normalised heads (FLUX <c>attn</c> of a single-stream block).</summary>
-public sealed class FluxAttention(long dim, long heads) : Module
+internal sealed class FluxAttention(long dim, long heads) : Module
 {
     private readonly RmsNorm normQ = new(dim / heads);
     private readonly RmsNorm normK = new(dim / heads);

@@ -3,7 +3,7 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Transformers;
 
 /// <summary>FLUX single-stream block: attention and MLP side by side on the joint sequence.</summary>
-public sealed class FluxSingleBlock(long dim, long heads) : Module
+internal sealed class FluxSingleBlock(long dim, long heads) : Module
 {
     private readonly AdaLayerNorm norm = new(dim, 3);
     private readonly Linear projMlp = Projection.New(dim, 4 * dim);

@@ -7,7 +7,7 @@ namespace PyramidFlow.Transformers;
 /// checkpoints differ in how they call the norms of the text's queries and keys, which are therefore declared by those who
 /// derive from it.
 /// </summary>
-public abstract class JointAttention : Module
+internal abstract class JointAttention : Module
 {
     private readonly long heads;
     private readonly RmsNorm normQ;

@@ -6,7 +6,7 @@ namespace PyramidFlow.Transformers;
 /// Block with two streams (FLUX double-stream block, SD3 joint block): text and picture keep weights of their own and meet in
 /// attention.
 /// </summary>
-public sealed class JointBlock : Module
+internal sealed class JointBlock : Module
 {
     private readonly bool endsText;
     private readonly AdaLayerNorm norm1;

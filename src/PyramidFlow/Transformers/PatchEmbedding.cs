@@ -7,7 +7,7 @@ namespace PyramidFlow.Transformers;
 /// SD3's patch embedding for clips: 2x2 patches through a convolution, plus a fixed sine-cosine table of their places. The
 /// noisy unit takes the middle of the table; a clip of lower resolution lies over the same part, or in the middle of its own.
 /// </summary>
-public sealed class PatchEmbedding : Module
+internal sealed class PatchEmbedding : Module
 {
     private readonly PyramidMmditConfig config;
     private readonly Parameter posEmbed;

@@ -4,7 +4,7 @@ namespace PyramidFlow.Transformers;
 /// Fixed position embeddings: sines, then cosines of a position at frequencies from 1 down to nearly 1/10000 (the tables of
 /// <c>pyramid_dit/mmdit_modules/modeling_embedding.py</c>).
 /// </summary>
-public static class SinCosTable
+internal static class SinCosTable
 {
     private const double Period = 10000;
 
