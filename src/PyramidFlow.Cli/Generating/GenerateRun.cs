@@ -2,7 +2,6 @@ using PyramidFlow.Cli.Output;
 using PyramidFlow.Hub;
 using PyramidFlow.Media;
 using PyramidFlow.Pipelines;
-using PyramidFlow.Transformers;
 
 namespace PyramidFlow.Cli.Generating;
 
@@ -55,7 +54,7 @@ internal sealed class GenerateRun(CliConsole console)
     private static async Task<ClipArguments> FromVideoAsync(ClipArguments clip, PipelineSettings settings, CancellationToken cancel)
     {
         var info = await VideoReader.ProbeAsync(clip.Video!, cancel).ConfigureAwait(false);
-        var multiple = VideoLength.Scale * Patches.Size << (settings.Steps.Count - 1);
+        var multiple = FrameSizes.Multiple(settings);
         if (clip.Size is null && info.Width % multiple == 0 && info.Height % multiple == 0 && (long)info.Width * info.Height <= (long)settings.Width * settings.Height)
             clip = clip with { Size = new(info.Width, info.Height) };
         return clip.Prompt is not null ? clip : clip with

@@ -1,4 +1,5 @@
 using System.Globalization;
+using PyramidFlow.Pipelines;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Runs;
@@ -10,7 +11,6 @@ namespace PyramidFlow.Training.Dit;
 public sealed class SpriteLatents : IDisposable
 {
     private const string SeedKey = "seed", TurnsKey = "turn_share";
-    private const int UnitFrames = 8;
 
     private readonly Tensor latents;
     private readonly DitTrainingConfig config;
@@ -84,7 +84,7 @@ public sealed class SpriteLatents : IDisposable
 
     private static Tensor Video(DitTrainingConfig config, long clip)
     {
-        var frames = 1 + (UnitFrames * (config.LatentFrames - 1));
+        var frames = VideoLength.OfLatents(config.LatentFrames);
         return SpriteTurn.Training(config.Seed, clip, config.TurnShare) is { } turn
             ? SpriteClips.ChannelsLast(turn.Render(frames))
             : SpriteClips.ChannelsLast(SpriteRenderer.Render(SpriteWorld.Scene(config.Seed, clip), frames));
@@ -99,6 +99,6 @@ public sealed class SpriteLatents : IDisposable
     // What the prompt says while a latent frame is made.
     private SpriteAttributes Shown(long clip, int unit) =>
         SpriteTurn.Training(config.Seed, clip, config.TurnShare) is not { } turn ? SpriteWorld.Scene(config.Seed, clip).Attributes
-        : 1 + (UnitFrames * (unit - 1)) < turn.Frame ? turn.Before
+        : VideoLength.OfLatents(unit) < turn.Frame ? turn.Before
         : turn.After;
 }

@@ -1,5 +1,6 @@
 using PyramidFlow.Hub;
 using static PyramidFlow.Pipelines.RequestText;
+using static System.FormattableString;
 
 namespace PyramidFlow.Pipelines;
 

@@ -13,7 +13,7 @@ namespace PyramidFlow.Pipelines;
 internal sealed class ClipMaker(PipelineModels models, LatentNormalization normalization, PipelineOptions options, PyramidSampler sampler,
     Action<string> warn, IProgress<GenerationProgress>? progress) : IDisposable
 {
-    private readonly PromptBook prompts = new(models.Text, models.Wider is { } wider ? wider.Text : null, warn);
+    private readonly PromptBook prompts = new(models.Text, models.Wider is null ? null : models.Wider.Text, warn);
     private readonly GivenLatents given = new(models, normalization, options, warn);
 
     /// <summary>Makes a clip.</summary>
@@ -30,7 +30,7 @@ internal sealed class ClipMaker(PipelineModels models, LatentNormalization norma
         var decodes = write is not null || plan.Window is not null;
         var meter = new ProgressMeter(plan, settings.IsGiven, decodes, item, items, progress);
         using var noise = new SeededNoise(settings.Seed);
-        using var decoder = new UnitDecoder(models.Vae, normalization, options.Tiles, models.Wider is { } wider ? wider.Vae : null, warn);
+        using var decoder = models.Decoder(normalization, options.Tiles, warn);
         using var output = new ClipOutput(settings, item, decoder, options, write);
         var source = Source(settings, noise, output, meter, cancel);
         var first = settings.IsGiven ? 1 : 0;
@@ -72,7 +72,7 @@ internal sealed class ClipMaker(PipelineModels models, LatentNormalization norma
         if (settings.IsGiven)
             meter.Begin(GenerationPhase.EncodingImage);
         var latents = given.Of(settings, noise, cancel);
-        if (settings is { IsGiven: true, Image: null })
+        if (settings.GoesOn)
             noise.Skip(settings.Sampling, models.Transformer.Config.LatentChannels, GivenFrames(settings));
         return new ClipSource(unit => prompts.Text(settings.PromptOf(unit), negative), noise)
         {

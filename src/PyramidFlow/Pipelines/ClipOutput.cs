@@ -23,7 +23,7 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
     /// <param name="cancel">Looked at before each piece.</param>
     internal void Add(int unit, Tensor latents, CancellationToken cancel)
     {
-        var isGiven = unit == 0 && settings is { IsGiven: true, Image: null };
+        var isGiven = unit == 0 && settings.GoesOn;
         if (isGiven)
             PassEarlierFrames();
         var total = latents.Size(2);

@@ -42,7 +42,10 @@ public sealed record GenerationSettings(
     public IReadOnlyList<string> Warnings { get; init; } = [];
 
     /// <summary>Whether the first unit is given, as picture, frames or latents, and not made.</summary>
-    public bool IsGiven => Image is not null || Video is not null || Latents is not null;
+    public bool IsGiven => Image is not null || GoesOn;
+
+    /// <summary>Whether frames or latents are gone on from, so that lengths are those of what is added.</summary>
+    public bool GoesOn => Video is not null || Latents is not null;
 
     /// <summary>Whether any unit to be sampled is guided, so that the negative prompt counts.</summary>
     public bool IsGuided => Sampling.Guidance.Skip(IsGiven ? 1 : 0).Any(scale => scale is not null);

@@ -63,6 +63,15 @@ public sealed class LatentClip
         return Of(Tensor.Cat([.. clips.Select(clip => clip.ToTensor())], 2), first.Normalization);
     }
 
+    /// <summary>Fails unless a model sees latents as these are.</summary>
+    /// <param name="model">How it sees them.</param>
+    /// <exception cref="ArgumentException">It sees them otherwise.</exception>
+    internal void CheckNormalization(LatentNormalization model)
+    {
+        if (Normalization != model)
+            throw new ArgumentException("the latents are those of another model: use the one they were made with");
+    }
+
     /// <summary>The latents, float32 on the CPU: [1, c, t, h, w].</summary>
     public Tensor ToTensor() => Tensor.From(values, 1, Channels, Frames, Height, Width);
 }

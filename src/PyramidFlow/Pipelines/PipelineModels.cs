@@ -64,6 +64,10 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
         }
     }
 
+    /// <summary>A decoder of one clip, which goes over to the wider VAE where pixels overflow.</summary>
+    internal UnitDecoder Decoder(LatentNormalization normalization, TileOptions? tiles, Action<string> warn) =>
+        new(Vae, normalization, tiles, Wider is null ? null : Wider.Vae, warn);
+
     /// <inheritdoc/>
     public void Dispose()
     {

@@ -1,6 +1,6 @@
 using PyramidFlow.Hub;
-using PyramidFlow.Transformers;
 using static PyramidFlow.Pipelines.RequestText;
+using static System.FormattableString;
 
 namespace PyramidFlow.Pipelines;
 
@@ -12,7 +12,7 @@ internal static class RequestResolver
     internal static GenerationSettings Resolve(GenerationRequest request, PipelineSettings settings)
     {
         var stages = settings.Steps.Count;
-        var multiple = Scale * Patches.Size << (stages - 1);
+        var multiple = FrameSizes.Multiple(settings);
         var width = Size("width", request.Width ?? request.Latents?.Width * Scale ?? settings.Width, multiple);
         var height = Size("height", request.Height ?? request.Latents?.Height * Scale ?? settings.Height, multiple);
         if (request.Count < 1)
@@ -70,8 +70,7 @@ internal static class RequestResolver
             return;
         if ((latents.Width * Scale, latents.Height * Scale) != (width, height))
             throw new ArgumentException(Invariant($"the latents are those of {latents.Width * Scale}x{latents.Height * Scale} pixels, not {width}x{height}: leave the size out"));
-        if (latents.Normalization != settings.Latent)
-            throw new ArgumentException("the latents are those of another model: use the one they were made with");
+        latents.CheckNormalization(settings.Latent);
     }
 
     private static int[] Steps(string what, IReadOnlyList<int> steps, int stages)

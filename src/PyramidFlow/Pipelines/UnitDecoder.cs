@@ -37,7 +37,7 @@ public sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normaliz
         if (wider is not null && !frames.AllFinite())
             frames = DecodeAgain(z);
         else if (wider is not null && !widened)
-            decoded.Add(TensorScope.Detach(z.Clone()));
+            decoded.Add(TensorScope.Detach(z));
         return scope.Keep(frames);
     }
 

@@ -1,4 +1,4 @@
-using System.Globalization;
+using static System.FormattableString;
 
 namespace PyramidFlow.Pipelines;
 
@@ -42,9 +42,9 @@ public static class VideoLength
     private static int UnitsOf(double seconds, double framesPerSecond, int framesPerUnit)
     {
         if (!(seconds >= 0))
-            throw new ArgumentException(string.Create(CultureInfo.InvariantCulture, $"{seconds} seconds are no length: use 0 for a picture, or such as 5"));
+            throw new ArgumentException(Invariant($"{seconds} seconds are no length: use 0 for a picture, or such as 5"));
         var units = Math.Round(seconds * framesPerSecond / (Scale * framesPerUnit));
         return units * Scale * framesPerUnit < MaxFrames ? (int)units
-            : throw new ArgumentException(string.Create(CultureInfo.InvariantCulture, $"{seconds} seconds are longer than any video: use at most {Math.Floor(MaxFrames / framesPerSecond)}"));
+            : throw new ArgumentException(Invariant($"{seconds} seconds are longer than any video: use at most {Math.Floor(MaxFrames / framesPerSecond)}"));
     }
 }

@@ -27,7 +27,7 @@ public sealed partial class VideoPipeline : IDisposable
             Stages = stages,
             StageRange = [.. Enumerable.Range(0, stages + 1).Select(i => (double)i / stages)],
         });
-        sampler = new PyramidSampler(models.Transformer, scheduler, options.Sampler, models.Wider is { } wider ? wider.Transformer : null);
+        sampler = new PyramidSampler(models.Transformer, scheduler, options.Sampler, models.Wider is null ? null : models.Wider.Transformer);
     }
 
     /// <summary>The checkpoint's defaults, for <see cref="GenerationRequest.Resolve"/>.</summary>
@@ -137,7 +137,7 @@ public sealed partial class VideoPipeline : IDisposable
             using var frames = new MemoryStream();
             foreach (var clip in latents.Chunk(latents.Size(0), 0))
             {
-                using var decoder = new UnitDecoder(models.Vae, Settings.Latent, options.Tiles, models.Wider is { } wider ? wider.Vae : null, Log);
+                using var decoder = models.Decoder(Settings.Latent, options.Tiles, Log);
                 for (long start = 0, end = options.DecodeWindow + 1; start < clip.Size(2); (start, end) = (end, end + options.DecodeWindow))
                 {
                     using var inner = new TensorScope();
@@ -219,8 +219,7 @@ public sealed partial class VideoPipeline : IDisposable
         var channels = models.Transformer.Config.LatentChannels;
         if (latents.Channels != channels)
             throw new ArgumentException($"the latents have {latents.Channels} channels where this model's have {channels}: use the model they were made with");
-        if (latents.Normalization != Settings.Latent)
-            throw new ArgumentException("the latents are those of another model: use the one they were made with");
+        latents.CheckNormalization(Settings.Latent);
     }
 
     private void LogKnown(IEnumerable<GenerationSettings> items)

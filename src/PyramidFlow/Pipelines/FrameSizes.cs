@@ -1,0 +1,12 @@
+using PyramidFlow.Hub;
+using PyramidFlow.Transformers;
+
+namespace PyramidFlow.Pipelines;
+
+/// <summary>Sizes a frame can have.</summary>
+public static class FrameSizes
+{
+    /// <summary>What width and height in pixels are multiples of: VAE x patch x 2 for each further stage.</summary>
+    /// <param name="settings">The checkpoint's; its steps say how many stages the pyramid has.</param>
+    public static int Multiple(PipelineSettings settings) => VideoLength.Scale * Patches.Size << (settings.Steps.Count - 1);
+}
