@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using PyramidFlow.Cli.Generating;
+using PyramidFlow.Cli.Parsing;
 
 namespace PyramidFlow.Cli.Batches;
 
@@ -59,7 +60,7 @@ internal sealed class BatchFile
             return new BatchItem(new ClipArguments { Prompt = Text(value.Span) }, null);
         try
         {
-            using var json = JsonDocument.Parse(value, JsonEntries.Options);
+            using var json = JsonDocument.Parse(value, WrittenJson.Options);
             return BatchItems.Of(json.RootElement, entry.KeyStart < 0 ? null : Key(entry));
         }
         catch (InvalidOperationException e)
@@ -70,7 +71,7 @@ internal sealed class BatchFile
         catch (JsonException e)
         {
             Text(value.Span);
-            throw new FormatException($"this is not JSON ({JsonEntries.Reason(e)}): write a text in quotes or an object", e);
+            throw new FormatException($"this is not JSON ({WrittenJson.Reason(e)}): write a text in quotes or an object", e);
         }
     }
 

@@ -1,13 +1,11 @@
 using System.Text.Json;
+using PyramidFlow.Cli.Parsing;
 
 namespace PyramidFlow.Cli.Batches;
 
 /// <summary>Elements of a JSON list, or of an object whose keys name them.</summary>
 internal static class JsonEntries
 {
-    /// <summary>What is let pass in files that people write.</summary>
-    public static readonly JsonDocumentOptions Options = new() { AllowTrailingCommas = true, CommentHandling = JsonCommentHandling.Skip };
-
     /// <exception cref="UsageException">It is not JSON, or neither list nor object.</exception>
     public static List<BatchEntry> Of(string path, ReadOnlySpan<byte> bytes)
     {
@@ -19,20 +17,13 @@ internal static class JsonEntries
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
-            throw new UsageException($"{path} is not JSON: {(e is JsonException json ? $"line {json.LineNumber + 1}, {Reason(json)}" : "it is not UTF-8 text, save it as UTF-8")}", e);
+            throw new UsageException($"{path} is not JSON: {(e is JsonException json ? $"line {json.LineNumber + 1}, {WrittenJson.Reason(json)}" : "it is not UTF-8 text, save it as UTF-8")}", e);
         }
-    }
-
-    /// <summary>What is wrong, without where.</summary>
-    public static string Reason(JsonException e)
-    {
-        var at = e.Message.IndexOf(" LineNumber:", StringComparison.Ordinal);
-        return (at < 0 ? e.Message : e.Message[..at]).TrimEnd('.', ' ');
     }
 
     private static List<BatchEntry> Read(string path, ReadOnlySpan<byte> bytes)
     {
-        var reader = new Utf8JsonReader(bytes, new JsonReaderOptions { AllowTrailingCommas = true, CommentHandling = JsonCommentHandling.Skip });
+        var reader = new Utf8JsonReader(bytes, WrittenJson.ReaderOptions);
         reader.Read();
         if (reader.TokenType is not (JsonTokenType.StartArray or JsonTokenType.StartObject))
             throw new UsageException($"{path} holds one value: write a list of prompts, [\"a red ball\"], or an object of names and prompts");

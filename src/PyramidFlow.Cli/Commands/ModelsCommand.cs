@@ -6,7 +6,6 @@ using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Hub.Conversion;
 using PyramidFlow.Hub.RandomModels;
-using PyramidFlow.Torch;
 
 namespace PyramidFlow.Cli.Commands;
 
@@ -73,10 +72,7 @@ internal static class ModelsCommand
         command.SetAction((parsed, cancel) =>
         {
             using var line = new WritingLine(console);
-            var options = new ConversionOptions
-            {
-                Type = parsed.GetValue(type) switch { "bf16" => ElementType.BFloat16, "fp32" => ElementType.Float32, "fp16" => ElementType.Float16, _ => null },
-            };
+            var options = new ConversionOptions { Type = NumberTypes.Parse(parsed.GetValue(type)) };
             var notes = CheckpointConversion.Convert(parsed.GetRequiredValue(source), parsed.GetRequiredValue(target), options, line, cancel);
             line.Dispose();
             foreach (var note in notes)

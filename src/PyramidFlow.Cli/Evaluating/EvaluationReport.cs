@@ -1,5 +1,3 @@
-using System.Text;
-using System.Text.Json;
 using PyramidFlow.Cli.Output;
 using Spectre.Console;
 
@@ -36,22 +34,16 @@ internal static class EvaluationReport
         _ => name.Replace('_', ' '),
     };
 
-    private static string Json(int count, ISpriteTrial trial, double? psnr)
+    private static string Json(int count, ISpriteTrial trial, double? psnr) => JsonText.Of(indented: false, write: json =>
     {
-        using var buffer = new MemoryStream();
-        using (var json = new Utf8JsonWriter(buffer))
-        {
-            json.WriteStartObject();
-            json.WriteNumber("count", count);
-            foreach (var (name, share) in trial.Shares)
-                json.WriteNumber(name, share);
-            foreach (var (name, _, value) in trial.Figures)
-                json.WriteNumber(name, value);
-            if (psnr is { } decibels)
-                json.WriteNumber("psnr", decibels);
-            json.WriteEndObject();
-        }
-
-        return Encoding.UTF8.GetString(buffer.ToArray());
-    }
+        json.WriteStartObject();
+        json.WriteNumber("count", count);
+        foreach (var (name, share) in trial.Shares)
+            json.WriteNumber(name, share);
+        foreach (var (name, _, value) in trial.Figures)
+            json.WriteNumber(name, value);
+        if (psnr is { } decibels)
+            json.WriteNumber("psnr", decibels);
+        json.WriteEndObject();
+    });
 }

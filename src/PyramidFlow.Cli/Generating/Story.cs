@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using PyramidFlow.Cli.Parsing;
 using PyramidFlow.Pipelines;
 
 namespace PyramidFlow.Cli.Generating;
@@ -17,7 +18,7 @@ internal sealed record Story(string? First, IReadOnlyList<PromptChange> Later)
     {
         try
         {
-            using var json = JsonDocument.Parse(File.ReadAllBytes(path), new JsonDocumentOptions { AllowTrailingCommas = true, CommentHandling = JsonCommentHandling.Skip });
+            using var json = JsonDocument.Parse(File.ReadAllBytes(path), WrittenJson.Options);
             return Of(json.RootElement);
         }
         catch (FormatException e)

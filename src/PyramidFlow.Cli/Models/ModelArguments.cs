@@ -47,7 +47,7 @@ internal sealed record ModelArguments
     {
         Variant = Variant,
         Device = Device is null ? null : ParseDevice(Device),
-        Type = Type switch { "fp32" => ElementType.Float32, "bf16" => ElementType.BFloat16, "fp16" => ElementType.Float16, _ => null },
+        Type = NumberTypes.Parse(Type),
         Threads = Threads,
         Tiles = Tiles(),
     };

@@ -4,14 +4,16 @@ using System.Text.Json;
 
 namespace PyramidFlow.Cli.Output;
 
-/// <summary>Indented JSON for scripts.</summary>
+/// <summary>JSON for scripts.</summary>
 internal static class JsonText
 {
     /// <summary>What is written, as text.</summary>
-    public static string Of(Action<Utf8JsonWriter> write)
+    /// <param name="write">Writes one value.</param>
+    /// <param name="indented">Whether on lines of its own, or all on one.</param>
+    public static string Of(Action<Utf8JsonWriter> write, bool indented = true)
     {
         using var buffer = new MemoryStream();
-        using (var json = new Utf8JsonWriter(buffer, new JsonWriterOptions { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
+        using (var json = new Utf8JsonWriter(buffer, new JsonWriterOptions { Indented = indented, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
             write(json);
         return Encoding.UTF8.GetString(buffer.ToArray());
     }
