@@ -1,6 +1,7 @@
 using System.Text;
 using PyramidFlow.Cli.Batches;
 using PyramidFlow.Cli.Generating;
+using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;
 

@@ -1,4 +1,5 @@
 using PyramidFlow.Media;
+using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;
 

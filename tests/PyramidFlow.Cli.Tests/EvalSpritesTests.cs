@@ -1,5 +1,6 @@
 using System.Text.Json;
 using PyramidFlow.Media;
+using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;
 

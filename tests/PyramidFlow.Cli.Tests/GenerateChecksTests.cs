@@ -1,3 +1,5 @@
+using PyramidFlow.Testing;
+
 namespace PyramidFlow.Cli.Tests;
 
 public class GenerateChecksTests(TinyModel model) : IClassFixture<TinyModel>

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using PyramidFlow.Media;
 using PyramidFlow.Pipelines;
+using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;
 

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Media;
+using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;
 

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;
 

@@ -1,5 +1,6 @@
 using System.Globalization;
 using PyramidFlow.Hub;
+using PyramidFlow.Testing;
 using PyramidFlow.TextEncoders;
 using PyramidFlow.Tokenizers;
 using PyramidFlow.Torch;

@@ -1,3 +1,4 @@
+using PyramidFlow.Testing;
 using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Torch.Tests;
@@ -28,10 +29,10 @@ public sealed class ModuleTests : IDisposable
         var tensors = net.NamedParameters().Select(p => (p.Key, Tensor.Ones(p.Parameter.Shape)))
             .Where(p => p.Key is not ("table" or "blocks.2.weight" or "base_weight"))
             .Append(("base_weight", Tensor.Ones([5, 1]))).Append(("strange", Tensor.Ones([1]))).Append(("tied", Tensor.Ones([1])));
-        SafetensorsWriter.Write(folder["w"], tensors);
-        using var source = new SafetensorsSource(folder["w"]);
+        SafetensorsWriter.Write(folder.File("w"), tensors);
+        using var source = new SafetensorsSource(folder.File("w"));
         var error = Assert.Throws<CheckpointException>(() => net.Load(source));
-        Assert.Equal($"{folder["w"]} does not fit its config: blocks.2.weight is missing; table is missing; "
+        Assert.Equal($"{folder.File("w")} does not fit its config: blocks.2.weight is missing; table is missing; "
             + "strange is not part of this model; base_weight is [5, 1] where the model has [5]", error.Message);
         Assert.DoesNotContain("strange", Assert.Throws<CheckpointException>(() => net.Load(source, ignore: key => key == "strange")).Message, StringComparison.Ordinal);
         Assert.All(net.NamedParameters(), p => Assert.False(p.Parameter.HasValue));
@@ -49,8 +50,8 @@ public sealed class ModuleTests : IDisposable
         using var layer = new Linear(2, 1);
         // Every part has other values; those that are no such layer have one weight only.
         var parts = prefixes.Select((prefix, i) => (Prefix: prefix, Value: i + 1.0)).ToList();
-        SafetensorsWriter.Write(folder["w"], parts.SelectMany(p => Part(p.Prefix, p.Value)));
-        using var source = new SafetensorsSource(folder["w"]);
+        SafetensorsWriter.Write(folder.File("w"), parts.SelectMany(p => Part(p.Prefix, p.Value)));
+        using var source = new SafetensorsSource(folder.File("w"));
         layer.Load(source, ignore: key => key.StartsWith("vae.", StringComparison.Ordinal));
         Assert.Equal(parts.Single(p => p.Prefix == expected).Value, layer.Bias!.Value.Item());
 
@@ -65,8 +66,8 @@ public sealed class ModuleTests : IDisposable
     {
         using var scope = new TensorScope();
         using var layer = new Linear(2, 1, bias: false);
-        SafetensorsWriter.Write(folder["w"], [("a.weight", Tensor.Ones([1, 2])), ("b.weight", Tensor.Ones([1, 2]))]);
-        using var source = new SafetensorsSource(folder["w"]);
+        SafetensorsWriter.Write(folder.File("w"), [("a.weight", Tensor.Ones([1, 2])), ("b.weight", Tensor.Ones([1, 2]))]);
+        using var source = new SafetensorsSource(folder.File("w"));
         Assert.Contains("weight is missing; a.weight is not part", Assert.Throws<CheckpointException>(() => layer.Load(source)).Message, StringComparison.Ordinal);
     }
 
@@ -75,8 +76,8 @@ public sealed class ModuleTests : IDisposable
     {
         using var scope = new TensorScope();
         using var layer = new Linear(1, 1, bias: false);
-        SafetensorsWriter.Write(folder["w"], Enumerable.Range(0, 30).Select(i => ($"x{i}", Tensor.Ones([1]))));
-        using var source = new SafetensorsSource(folder["w"]);
+        SafetensorsWriter.Write(folder.File("w"), Enumerable.Range(0, 30).Select(i => ($"x{i}", Tensor.Ones([1]))));
+        using var source = new SafetensorsSource(folder.File("w"));
         Assert.EndsWith("; and 19 more", Assert.Throws<CheckpointException>(() => layer.Load(source)).Message);
     }
 
@@ -89,9 +90,9 @@ public sealed class ModuleTests : IDisposable
         var live = Tensor.LiveCount;
         using (var scope = new TensorScope())
         {
-            SafetensorsWriter.Write(folder["w"], [("weight", Tensor.From<float>([1, 2, 3, 4], 2, 2)), ("index", Tensor.Arange(0, 3, type: ElementType.Int64))]);
+            SafetensorsWriter.Write(folder.File("w"), [("weight", Tensor.From<float>([1, 2, 3, 4], 2, 2)), ("index", Tensor.Arange(0, 3, type: ElementType.Int64))]);
             using var module = new Indexed();
-            using (var source = new SafetensorsSource(folder["w"]))
+            using (var source = new SafetensorsSource(folder.File("w")))
                 module.Load(source, wanted);
             Assert.Equal(held, module.Weight.Value.Type);
             Assert.Equal(ElementType.Int64, module.Index.Value.Type);

@@ -2,6 +2,7 @@ using System.Text.Json.Nodes;
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Pipelines;
+using PyramidFlow.Testing;
 using PyramidFlow.Training.Sprites;
 
 namespace PyramidFlow.Training.Tests;

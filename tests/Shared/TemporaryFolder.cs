@@ -1,9 +1,12 @@
-namespace PyramidFlow.Tests;
+namespace PyramidFlow.Testing;
 
 /// <summary>An empty folder that goes away with the test.</summary>
 internal sealed class TemporaryFolder : IDisposable
 {
     public string Path { get; } = Directory.CreateTempSubdirectory("pyramidflow-").FullName;
+
+    /// <summary>Names of what lies in it.</summary>
+    public string[] Names => [.. Directory.EnumerateFileSystemEntries(Path).Select(path => System.IO.Path.GetFileName(path)!)];
 
     /// <summary>Path of a file in it; folders on the way are made.</summary>
     public string File(params ReadOnlySpan<string> parts)
@@ -19,7 +22,13 @@ internal sealed class TemporaryFolder : IDisposable
             System.IO.File.Copy(System.IO.Path.Combine(source, name), File(name), overwrite: true);
     }
 
-    public void Write(string name, string text) => System.IO.File.WriteAllText(File(name.Split('/')), text);
+    public string Write(string name, string text) => Write(name, System.Text.Encoding.UTF8.GetBytes(text));
+
+    public string Write(string name, byte[] bytes)
+    {
+        System.IO.File.WriteAllBytes(File(name.Split('/')), bytes);
+        return File(name.Split('/'));
+    }
 
     public void Dispose() => Directory.Delete(Path, recursive: true);
 }

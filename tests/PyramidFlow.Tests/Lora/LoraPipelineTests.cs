@@ -1,6 +1,7 @@
 using PyramidFlow.Hub;
 using PyramidFlow.Lora;
 using PyramidFlow.Pipelines;
+using PyramidFlow.Testing;
 using PyramidFlow.Tests.Pipelines;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;

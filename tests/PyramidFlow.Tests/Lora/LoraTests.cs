@@ -1,5 +1,6 @@
 using PyramidFlow.Hub;
 using PyramidFlow.Lora;
+using PyramidFlow.Testing;
 using PyramidFlow.Tests.Transformers;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;

@@ -1,4 +1,5 @@
 using PyramidFlow.Media;
+using PyramidFlow.Testing;
 using static PyramidFlow.Tests.Media.TestPictures;
 
 namespace PyramidFlow.Tests.Media;

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using PyramidFlow.Media;
+using PyramidFlow.Testing;
 using static PyramidFlow.Tests.Media.TestPictures;
 
 namespace PyramidFlow.Tests.Media;

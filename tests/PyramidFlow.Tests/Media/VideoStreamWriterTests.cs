@@ -4,6 +4,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using PyramidFlow.Media;
+using PyramidFlow.Testing;
 using static PyramidFlow.Tests.Media.TestPictures;
 
 namespace PyramidFlow.Tests.Media;

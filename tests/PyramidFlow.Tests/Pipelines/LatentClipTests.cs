@@ -1,5 +1,6 @@
 using PyramidFlow.Hub;
 using PyramidFlow.Pipelines;
+using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 

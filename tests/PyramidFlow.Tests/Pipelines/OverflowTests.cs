@@ -1,6 +1,7 @@
 using PyramidFlow.Hub;
 using PyramidFlow.Pipelines;
 using PyramidFlow.Schedulers;
+using PyramidFlow.Testing;
 using PyramidFlow.TextEncoders;
 using PyramidFlow.Tests.Transformers;
 using PyramidFlow.Tests.Vae;

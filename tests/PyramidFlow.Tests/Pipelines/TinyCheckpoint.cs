@@ -1,4 +1,5 @@
 using PyramidFlow.Hub;
+using PyramidFlow.Testing;
 using PyramidFlow.Tests.Hub;
 using PyramidFlow.Tests.Transformers;
 using PyramidFlow.Torch;

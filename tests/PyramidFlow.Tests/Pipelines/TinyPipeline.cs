@@ -1,4 +1,5 @@
 using PyramidFlow.Pipelines;
+using PyramidFlow.Testing;
 
 namespace PyramidFlow.Tests.Pipelines;
 

@@ -1,4 +1,5 @@
 using PyramidFlow.Pipelines;
+using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 

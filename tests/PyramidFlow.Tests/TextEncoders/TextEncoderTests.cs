@@ -1,4 +1,5 @@
 using System.Text.Json;
+using PyramidFlow.Testing;
 using PyramidFlow.TextEncoders;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using PyramidFlow.Testing;
 using PyramidFlow.Tokenizers;
 
 namespace PyramidFlow.Tests.Tokenizers;

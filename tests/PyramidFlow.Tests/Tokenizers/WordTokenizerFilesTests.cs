@@ -1,3 +1,4 @@
+using PyramidFlow.Testing;
 using PyramidFlow.Tokenizers;
 
 namespace PyramidFlow.Tests.Tokenizers;

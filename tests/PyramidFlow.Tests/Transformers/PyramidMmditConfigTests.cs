@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using PyramidFlow.Testing;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Transformers;
 

@@ -1,4 +1,5 @@
 using PyramidFlow.Hub;
+using PyramidFlow.Testing;
 using PyramidFlow.Transformers;
 
 namespace PyramidFlow.Tests.Transformers;

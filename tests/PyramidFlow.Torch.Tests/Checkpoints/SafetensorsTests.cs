@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Text;
+using PyramidFlow.Testing;
 using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Torch.Tests.Checkpoints;
@@ -57,8 +58,8 @@ public sealed class SafetensorsTests : IDisposable
     {
         Assert.Contains("has only 0 bytes", Fault([]), StringComparison.Ordinal);
         Assert.Contains("has only 7 bytes", Fault(new byte[7]), StringComparison.Ordinal);
-        Assert.Contains("does not exist", Assert.Throws<CheckpointException>(() => SafetensorsFile.Open(folder["none"])).Message, StringComparison.Ordinal);
-        Assert.Contains("does not exist", Assert.Throws<CheckpointException>(() => SafetensorsFile.Open(folder["no/none"])).Message, StringComparison.Ordinal);
+        Assert.Contains("does not exist", Assert.Throws<CheckpointException>(() => SafetensorsFile.Open(folder.File("none"))).Message, StringComparison.Ordinal);
+        Assert.Contains("does not exist", Assert.Throws<CheckpointException>(() => SafetensorsFile.Open(System.IO.Path.Combine(folder.Path, "no", "none"))).Message, StringComparison.Ordinal);
         Assert.Contains("is a folder", Assert.Throws<CheckpointException>(() => SafetensorsFile.Open(folder.Path)).Message, StringComparison.Ordinal);
     }
 
@@ -66,8 +67,8 @@ public sealed class SafetensorsTests : IDisposable
     public void A_file_cut_off_anywhere_is_refused()
     {
         using var scope = new TensorScope();
-        SafetensorsWriter.Write(folder["w"], [("a", Tensor.Ones([3])), ("b", Tensor.Ones([5]))]);
-        var whole = File.ReadAllBytes(folder["w"]);
+        SafetensorsWriter.Write(folder.File("w"), [("a", Tensor.Ones([3])), ("b", Tensor.Ones([5]))]);
+        var whole = File.ReadAllBytes(folder.File("w"));
         for (var length = 0; length < whole.Length; length += 5)
             _ = Fault(whole[..length]);
     }
@@ -76,8 +77,8 @@ public sealed class SafetensorsTests : IDisposable
     public void A_file_cut_off_says_how_much_is_missing()
     {
         using var scope = new TensorScope();
-        SafetensorsWriter.Write(folder["w"], [("a", Tensor.Ones([3])), ("b", Tensor.Ones([5]))]);
-        var whole = File.ReadAllBytes(folder["w"]);
+        SafetensorsWriter.Write(folder.File("w"), [("a", Tensor.Ones([3])), ("b", Tensor.Ones([5]))]);
+        var whole = File.ReadAllBytes(folder.File("w"));
         Assert.Contains($"is cut off: it has {whole.Length - 7} of {whole.Length} bytes, 7 are missing", Fault(whole[..^7]), StringComparison.Ordinal);
         Assert.Contains("is cut off: it has 20 of", Fault(whole[..20]), StringComparison.Ordinal);
     }
@@ -113,8 +114,8 @@ public sealed class SafetensorsTests : IDisposable
         var x = Tensor.From<float>([0, 1, 2, 3, 4, 5], 2, 3).To(type);
         var y = x.Transpose(0, 1);
         var metadata = new Dictionary<string, string> { ["format"] = "pt", ["ü"] = "\"\n" };
-        SafetensorsWriter.Write(folder["w"], [("x", x), ("transposed", y), ("scalar", x.Select(0, 0).Select(0, 1)), ("empty", Tensor.Empty([0, 3], type))], metadata);
-        using var file = SafetensorsFile.Open(folder["w"]);
+        SafetensorsWriter.Write(folder.File("w"), [("x", x), ("transposed", y), ("scalar", x.Select(0, 0).Select(0, 1)), ("empty", Tensor.Empty([0, 3], type))], metadata);
+        using var file = SafetensorsFile.Open(folder.File("w"));
         Assert.Equal(metadata, file.Metadata);
         Assert.Equal(["x", "transposed", "scalar", "empty"], file.Entries.Keys);
         Assert.Equal(x.RawBytes(), file.Bytes(file.Entries["x"]));
@@ -137,11 +138,11 @@ public sealed class SafetensorsTests : IDisposable
         var live = Tensor.LiveCount;
         using (var scope = new TensorScope())
         {
-            SafetensorsWriter.Write(folder["w"], [("first", Tensor.Ones([3], ElementType.UInt8)), ("w", Tensor.From<float>([1, 2, 3]))]);
-            SafetensorsWriter.Write(folder["aligned"], [("w", Tensor.From<float>([1, 2, 3]))]);
+            SafetensorsWriter.Write(folder.File("w"), [("first", Tensor.Ones([3], ElementType.UInt8)), ("w", Tensor.From<float>([1, 2, 3]))]);
+            SafetensorsWriter.Write(folder.File("aligned"), [("w", Tensor.From<float>([1, 2, 3]))]);
             Tensor w, odd;
-            using (var file = SafetensorsFile.Open(folder["aligned"]))
-            using (var other = SafetensorsFile.Open(folder["w"]))
+            using (var file = SafetensorsFile.Open(folder.File("aligned")))
+            using (var other = SafetensorsFile.Open(folder.File("w")))
             {
                 w = file.Tensor(file.Entries["w"]);
                 odd = other.Tensor(other.Entries["w"]);
@@ -162,25 +163,25 @@ public sealed class SafetensorsTests : IDisposable
     public void Writing_into_a_tensor_does_not_change_the_file()
     {
         using var scope = new TensorScope();
-        SafetensorsWriter.Write(folder["w"], [("w", Tensor.From<float>([1, 2, 3]))]);
-        var before = File.ReadAllBytes(folder["w"]);
-        using (var file = SafetensorsFile.Open(folder["w"]))
+        SafetensorsWriter.Write(folder.File("w"), [("w", Tensor.From<float>([1, 2, 3]))]);
+        var before = File.ReadAllBytes(folder.File("w"));
+        using (var file = SafetensorsFile.Open(folder.File("w")))
         {
             var w = file.Tensor(file.Entries["w"]);
             w.Fill(9);
             Assert.Equal([9f, 9f, 9f], w.ToArray<float>());
         }
 
-        Assert.Equal(before, File.ReadAllBytes(folder["w"]));
+        Assert.Equal(before, File.ReadAllBytes(folder.File("w")));
     }
 
     [Fact]
     public void A_link_to_a_file_is_read_like_the_file()
     {
         using var scope = new TensorScope();
-        SafetensorsWriter.Write(folder["w"], [("w", Tensor.From<float>([1, 2, 3]))]);
-        File.CreateSymbolicLink(folder["link"], "w");
-        using var source = new SafetensorsSource(folder["link"]);
+        SafetensorsWriter.Write(folder.File("w"), [("w", Tensor.From<float>([1, 2, 3]))]);
+        File.CreateSymbolicLink(folder.File("link"), "w");
+        using var source = new SafetensorsSource(folder.File("link"));
         Assert.Equal([1f, 2f, 3f], source.Read("w").ToArray<float>());
     }
 
@@ -188,8 +189,8 @@ public sealed class SafetensorsTests : IDisposable
     public void A_disposed_file_gives_no_more_tensors()
     {
         using var scope = new TensorScope();
-        SafetensorsWriter.Write(folder["w"], [("w", Tensor.Ones([3]))]);
-        var file = SafetensorsFile.Open(folder["w"]);
+        SafetensorsWriter.Write(folder.File("w"), [("w", Tensor.Ones([3]))]);
+        var file = SafetensorsFile.Open(folder.File("w"));
         file.Dispose();
         file.Dispose();
         Assert.Throws<ObjectDisposedException>(() => file.Tensor(file.Entries["w"]));
@@ -200,12 +201,12 @@ public sealed class SafetensorsTests : IDisposable
     public void A_file_may_be_replaced_while_tensors_lie_over_it()
     {
         using var scope = new TensorScope();
-        SafetensorsWriter.Write(folder["w"], [("w", Tensor.From<float>([1, 2]))]);
-        using var file = SafetensorsFile.Open(folder["w"]);
+        SafetensorsWriter.Write(folder.File("w"), [("w", Tensor.From<float>([1, 2]))]);
+        using var file = SafetensorsFile.Open(folder.File("w"));
         var w = file.Tensor(file.Entries["w"]);
-        SafetensorsWriter.Write(folder["w"], [("w", w * 2)]);
+        SafetensorsWriter.Write(folder.File("w"), [("w", w * 2)]);
         Assert.Equal([1f, 2f], w.ToArray<float>());
-        using var source = new SafetensorsSource(folder["w"]);
+        using var source = new SafetensorsSource(folder.File("w"));
         Assert.Equal([2f, 4f], source.Read("w").ToArray<float>());
     }
 
@@ -214,18 +215,18 @@ public sealed class SafetensorsTests : IDisposable
     {
         using var scope = new TensorScope();
         var good = Tensor.Ones([3]);
-        SafetensorsWriter.Write(folder["w"], [("w", good)]);
-        var before = File.ReadAllBytes(folder["w"]);
-        Assert.Throws<ArgumentException>(() => SafetensorsWriter.Write(folder["w"], [("a", good), ("a", good)]));
-        Assert.Throws<ArgumentException>(() => SafetensorsWriter.Write(folder["w"], [("__metadata__", good)]));
+        SafetensorsWriter.Write(folder.File("w"), [("w", good)]);
+        var before = File.ReadAllBytes(folder.File("w"));
+        Assert.Throws<ArgumentException>(() => SafetensorsWriter.Write(folder.File("w"), [("a", good), ("a", good)]));
+        Assert.Throws<ArgumentException>(() => SafetensorsWriter.Write(folder.File("w"), [("__metadata__", good)]));
         Assert.Throws<ArgumentOutOfRangeException>(() =>
-            SafetensorsWriter.Write(folder["w"], [("a", good), ("b", Tensor.Ones([2, 2]).ViewAsComplex())]));
+            SafetensorsWriter.Write(folder.File("w"), [("a", good), ("b", Tensor.Ones([2, 2]).ViewAsComplex())]));
         var gone = Tensor.Ones([3]);
         gone.Dispose();
-        Assert.Throws<ObjectDisposedException>(() => SafetensorsWriter.Write(folder["w"], [("a", good), ("b", gone)]));
-        Assert.Throws<DirectoryNotFoundException>(() => SafetensorsWriter.Write(folder["no/w"], [("a", good)]));
-        Assert.Equal(before, File.ReadAllBytes(folder["w"]));
-        Assert.Equal([folder["w"]], Directory.GetFiles(folder.Path));
+        Assert.Throws<ObjectDisposedException>(() => SafetensorsWriter.Write(folder.File("w"), [("a", good), ("b", gone)]));
+        Assert.Throws<DirectoryNotFoundException>(() => SafetensorsWriter.Write(System.IO.Path.Combine(folder.Path, "no", "w"), [("a", good)]));
+        Assert.Equal(before, File.ReadAllBytes(folder.File("w")));
+        Assert.Equal([folder.File("w")], Directory.GetFiles(folder.Path));
     }
 
     private static byte[] Build(string header)

@@ -1,5 +1,6 @@
 using System.IO.Compression;
 using System.Runtime.InteropServices;
+using PyramidFlow.Testing;
 using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Torch.Tests.Checkpoints;
@@ -33,7 +34,7 @@ public sealed class TorchArchiveTests : IDisposable
         }
 
         Assert.Equal(live, Tensor.LiveCount);
-        using var reopened = TorchArchive.Open(folder["a.bin"]);
+        using var reopened = TorchArchive.Open(folder.File("a.bin"));
         using var unchanged = reopened.Read("w");
         Assert.Equal(1f, unchanged.ToArray<float>()[0]);
     }
@@ -167,7 +168,7 @@ public sealed class TorchArchiveTests : IDisposable
     {
         foreach (var root in new[] { "a", "ab", "abc", "abcd" })
         {
-            using (var zip = ZipFile.Open(folder[root + ".pt"], ZipArchiveMode.Create))
+            using (var zip = ZipFile.Open(folder.File(root + ".pt"), ZipArchiveMode.Create))
             {
                 foreach (var (name, data) in new[] { ("data.pkl", Weights(6, 0, [6], [1])), ("data/0", SixFloats) })
                 {
@@ -176,7 +177,7 @@ public sealed class TorchArchiveTests : IDisposable
                 }
             }
 
-            using var source = TorchArchive.Open(folder[root + ".pt"]);
+            using var source = TorchArchive.Open(folder.File(root + ".pt"));
             using var w = source.Read("w");
             Assert.Equal([1f, 2f, 3f, 4f, 5f, 6f], w.ToArray<float>());
         }
@@ -330,7 +331,7 @@ public sealed class TorchArchiveTests : IDisposable
         Assert.Contains("convert it to safetensors", Message([0x80, 2, 0x8a, 10, 0x6c]), StringComparison.Ordinal);
         Assert.Contains("does not begin like a zip file", Message("<html>404</html>"u8.ToArray()), StringComparison.Ordinal);
         Assert.Contains("run git lfs pull", Message("version https://git-lfs.github.com/spec/v1\n"u8.ToArray()), StringComparison.Ordinal);
-        Assert.Contains("does not exist", Assert.Throws<CheckpointException>(() => TorchArchive.Open(folder["none.bin"])).Message, StringComparison.Ordinal);
+        Assert.Contains("does not exist", Assert.Throws<CheckpointException>(() => TorchArchive.Open(folder.File("none.bin"))).Message, StringComparison.Ordinal);
         Assert.Contains("is a folder", Assert.Throws<CheckpointException>(() => TorchArchive.Open(folder.Path)).Message, StringComparison.Ordinal);
     }
 

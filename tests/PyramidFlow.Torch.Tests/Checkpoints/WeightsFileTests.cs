@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using PyramidFlow.Testing;
 using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Torch.Tests.Checkpoints;
@@ -24,7 +25,7 @@ public sealed class WeightsFileTests : IDisposable
     {
         Weights(name, "a");
         AssertHolds(folder.Path, "a");
-        AssertHolds(folder[name], "a");
+        AssertHolds(folder.File(name), "a");
     }
 
     [Theory]
@@ -33,7 +34,7 @@ public sealed class WeightsFileTests : IDisposable
     public void Opens_an_archive_by_its_path_or_as_the_only_one_of_its_folder(string name)
     {
         Weights(name, "a");
-        AssertHolds(folder[name], "a");
+        AssertHolds(folder.File(name), "a");
         AssertHolds(folder.Path, "a");
         Weights("other.pt", "a");
         Assert.Contains("rename the one to use to pytorch_model.bin", Fault(folder.Path), StringComparison.Ordinal);
@@ -48,7 +49,7 @@ public sealed class WeightsFileTests : IDisposable
         foreach (var name in order)
         {
             AssertHolds(folder.Path, name);
-            File.Delete(folder[name]);
+            File.Delete(folder.File(name));
         }
 
         Assert.Contains("holds no weights: it needs one of diffusion_pytorch_model.safetensors, model.safetensors", Fault(folder.Path), StringComparison.Ordinal);
@@ -66,7 +67,7 @@ public sealed class WeightsFileTests : IDisposable
         using (var source = WeightsFile.Open(folder.Path))
         {
             Assert.Equal(["a", "b", "c"], source.Keys.Order());
-            Assert.Equal(folder[index], source.Name);
+            Assert.Equal(folder.File(index), source.Name);
             Assert.Equal([2], source.Describe("b").Shape);
             using var b = source.Read("b");
             Assert.Equal([1f, 1f], b.ToArray<float>());
@@ -105,31 +106,31 @@ public sealed class WeightsFileTests : IDisposable
     public void Links_may_not_leave_the_folder()
     {
         Weights("outside/secret.safetensors", "a");
-        Directory.CreateDirectory(folder["inside"]);
-        File.CreateSymbolicLink(folder["inside/model.safetensors"], "../outside/secret.safetensors");
-        Assert.Contains("outside its folder: put the file itself there", Fault(folder["inside"]), StringComparison.Ordinal);
-        File.Delete(folder["inside/model.safetensors"]);
-        File.CreateSymbolicLink(folder["inside/1.safetensors"], folder["outside/secret.safetensors"]);
+        Directory.CreateDirectory(folder.File("inside"));
+        File.CreateSymbolicLink(folder.File("inside/model.safetensors"), "../outside/secret.safetensors");
+        Assert.Contains("outside its folder: put the file itself there", Fault(folder.File("inside")), StringComparison.Ordinal);
+        File.Delete(folder.File("inside/model.safetensors"));
+        File.CreateSymbolicLink(folder.File("inside/1.safetensors"), folder.File("outside/secret.safetensors"));
         folder.Write("inside/" + Index, """{"weight_map":{"a":"1.safetensors"}}""");
-        Assert.Contains("outside its folder", Fault(folder["inside"]), StringComparison.Ordinal);
+        Assert.Contains("outside its folder", Fault(folder.File("inside")), StringComparison.Ordinal);
     }
 
     [Fact]
     public void Links_within_the_folder_and_of_the_hub_cache_are_followed()
     {
         Weights("own/real.safetensors", "a");
-        File.CreateSymbolicLink(folder["own/model.safetensors"], "real.safetensors");
-        AssertHolds(folder["own"], "a");
-        Directory.CreateSymbolicLink(folder["linked"], folder["own"]);
-        AssertHolds(folder["linked"], "a");
+        File.CreateSymbolicLink(folder.File("own/model.safetensors"), "real.safetensors");
+        AssertHolds(folder.File("own"), "a");
+        Directory.CreateSymbolicLink(folder.File("linked"), folder.File("own"));
+        AssertHolds(folder.File("linked"), "a");
 
         Weights("models--x--y/blobs/0123.safetensors", "b");
-        Directory.CreateDirectory(folder["models--x--y/snapshots/abc/vae"]);
-        File.CreateSymbolicLink(folder["models--x--y/snapshots/abc/vae/model.safetensors"], "../../../blobs/0123.safetensors");
-        AssertHolds(folder["models--x--y/snapshots/abc/vae"], "b");
-        File.Delete(folder["models--x--y/snapshots/abc/vae/model.safetensors"]);
-        File.CreateSymbolicLink(folder["models--x--y/snapshots/abc/vae/model.safetensors"], folder["own/real.safetensors"]);
-        Assert.Contains("outside its folder", Fault(folder["models--x--y/snapshots/abc/vae"]), StringComparison.Ordinal);
+        Directory.CreateDirectory(folder.File("models--x--y/snapshots/abc/vae"));
+        File.CreateSymbolicLink(folder.File("models--x--y/snapshots/abc/vae/model.safetensors"), "../../../blobs/0123.safetensors");
+        AssertHolds(folder.File("models--x--y/snapshots/abc/vae"), "b");
+        File.Delete(folder.File("models--x--y/snapshots/abc/vae/model.safetensors"));
+        File.CreateSymbolicLink(folder.File("models--x--y/snapshots/abc/vae/model.safetensors"), folder.File("own/real.safetensors"));
+        Assert.Contains("outside its folder", Fault(folder.File("models--x--y/snapshots/abc/vae")), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -143,7 +144,7 @@ public sealed class WeightsFileTests : IDisposable
     [Fact]
     public void What_is_no_weights_file_says_what_it_needs()
     {
-        Assert.Contains("does not exist", Fault(folder["nowhere"]), StringComparison.Ordinal);
+        Assert.Contains("does not exist", Fault(folder.File("nowhere")), StringComparison.Ordinal);
         Assert.Contains("use .safetensors, .bin, .pt, .pth, or the folder around it", Fault(folder.Write("x.txt", "x")), StringComparison.Ordinal);
         folder.Write("model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n");
         Assert.Contains("run git lfs pull", Fault(folder.Path), StringComparison.Ordinal);
@@ -174,11 +175,11 @@ public sealed class WeightsFileTests : IDisposable
 
     private void Weights(string name, params string[] keys)
     {
-        Directory.CreateDirectory(Path.GetDirectoryName(folder[name])!);
+        Directory.CreateDirectory(Path.GetDirectoryName(folder.File(name))!);
         if (name.EndsWith(".safetensors", StringComparison.Ordinal))
         {
             using var scope = new TensorScope();
-            SafetensorsWriter.Write(folder[name], keys.Select(key => (key, Tensor.Ones([2]))));
+            SafetensorsWriter.Write(folder.File(name), keys.Select(key => (key, Tensor.Ones([2]))));
             return;
         }
 

@@ -1,3 +1,4 @@
+using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Sprites;
 using PyramidFlow.Training.Vae;
