@@ -67,7 +67,7 @@ public class PyramidSamplerTests
         using var model = Tiny.Flux(generator);
         var text = Text(generator);
         var counts = new Dictionary<(int, int), List<long>>();
-        var counter = new StepCounter(step =>
+        var counter = new Reports<SamplerStep>(step =>
         {
             if (!counts.TryGetValue((step.Unit, step.Stage), out var live))
                 counts[(step.Unit, step.Stage)] = live = [];
@@ -95,7 +95,7 @@ public class PyramidSamplerTests
         using var noise = new SeededNoise(3);
         using var cancel = CancellationTokenSource.CreateLinkedTokenSource(Cancel);
         var steps = 0;
-        var counter = new StepCounter(_ =>
+        var counter = new Reports<SamplerStep>(_ =>
         {
             if (++steps == 7)
                 cancel.Cancel();
@@ -164,10 +164,5 @@ public class PyramidSamplerTests
         var clip = Tensor.Cat([.. units], 2);
         units.ForEach(unit => unit.Dispose());
         return clip;
-    }
-
-    private sealed class StepCounter(Action<SamplerStep> then) : IProgress<SamplerStep>
-    {
-        public void Report(SamplerStep value) => then(value);
     }
 }

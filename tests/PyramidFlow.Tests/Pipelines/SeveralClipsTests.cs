@@ -47,7 +47,7 @@ public sealed class SeveralClipsTests(TinyPipeline tiny) : IClassFixture<TinyPip
     public async Task Progress_runs_through_all_clips()
     {
         var all = new List<GenerationProgress>();
-        await TinyPipeline.Collect(tiny.Pipeline.GenerateAsync(Short with { Count = 2 }, new Reports(all.Add), Cancel));
+        await TinyPipeline.Collect(tiny.Pipeline.GenerateAsync(Short with { Count = 2 }, new Reports<GenerationProgress>(all.Add), Cancel));
         Assert.Equal(all.Select(p => p.Fraction).Order(), all.Select(p => p.Fraction));
         Assert.Equal(1, all[^1].Fraction, 12);
         Assert.Equal((0, 2), (all[0].Item, all[0].Items));
@@ -70,10 +70,5 @@ public sealed class SeveralClipsTests(TinyPipeline tiny) : IClassFixture<TinyPip
         var error = Assert.Throws<ArgumentException>(() => tiny.Pipeline.GenerateAsync([Short, Short with { Width = 100 }], cancel: Cancel));
         Assert.Contains("width 100", error.Message, StringComparison.Ordinal);
         Assert.Throws<ArgumentException>(() => tiny.Pipeline.GenerateAsync([], cancel: Cancel));
-    }
-
-    private sealed class Reports(Action<GenerationProgress> then) : IProgress<GenerationProgress>
-    {
-        public void Report(GenerationProgress value) => then(value);
     }
 }

@@ -97,7 +97,7 @@ public sealed class VideoPipelineTests : IDisposable
         using var pipeline = VideoPipeline.Load(folder.Path);
         var before = Tensor.LiveCount;
         using var cancel = CancellationTokenSource.CreateLinkedTokenSource(Cancel);
-        var reports = new Reports(report =>
+        var reports = new Reports<GenerationProgress>(report =>
         {
             if (report is { Phase: GenerationPhase.Denoising, Unit: 1, Stage: 1, Step: 1 })
                 cancel.Cancel();
@@ -115,7 +115,7 @@ public sealed class VideoPipelineTests : IDisposable
     {
         using var pipeline = VideoPipeline.Load(folder.Path);
         var before = Tensor.LiveCount;
-        var reports = new Reports(_ => { });
+        var reports = new Reports<GenerationProgress>();
         await foreach (var chunk in pipeline.GenerateAsync(Request with { Frames = 81 }, reports, Cancel))
         {
             Assert.Equal(0, chunk.FirstFrame);
@@ -160,7 +160,7 @@ public sealed class VideoPipelineTests : IDisposable
     public async Task Progress_rises_to_1_and_tells_every_step()
     {
         using var pipeline = VideoPipeline.Load(folder.Path);
-        var reports = new Reports(_ => { });
+        var reports = new Reports<GenerationProgress>();
         await Collect(pipeline.GenerateAsync(Request, reports, Cancel));
         var fractions = reports.All.Select(r => r.Fraction).ToList();
         Assert.Equal(fractions.Order(), fractions);
@@ -194,7 +194,7 @@ public sealed class VideoPipelineTests : IDisposable
     {
         using var pipeline = VideoPipeline.Load(folder.Path);
         var before = Tensor.LiveCount;
-        var reports = new Reports(r => throw new InvalidTimeZoneException(r.Phase.ToString()));
+        var reports = new Reports<GenerationProgress>(r => throw new InvalidTimeZoneException(r.Phase.ToString()));
         await Assert.ThrowsAsync<InvalidTimeZoneException>(() => Collect(pipeline.GenerateAsync(Request, reports, Cancel)));
         Assert.Equal(before, Tensor.LiveCount);
     }
@@ -240,15 +240,4 @@ public sealed class VideoPipelineTests : IDisposable
     }
 
     private static byte[] Bytes(IEnumerable<VideoChunk> chunks) => [.. chunks.SelectMany(c => c.Rgb.ToArray())];
-
-    private sealed class Reports(Action<GenerationProgress> then) : IProgress<GenerationProgress>
-    {
-        internal List<GenerationProgress> All { get; } = [];
-
-        public void Report(GenerationProgress value)
-        {
-            All.Add(value);
-            then(value);
-        }
-    }
 }

@@ -11,12 +11,12 @@ public sealed class ModelDownloadTests
     public async Task Brings_every_file_of_the_plan_and_nothing_else()
     {
         using var test = new DownloadCase();
-        var reports = new Reports();
+        var reports = new Reports<DownloadProgress>();
         await test.RunAsync(reports);
         var plan = await test.PlanAsync();
         Assert.All(plan.Files, file => Assert.Equal(test.Repository[file.Path], File.ReadAllBytes(test.PathOf(file.Path))));
         Assert.Equal(plan.Files.Count, Directory.GetFiles(test.Target, "*", SearchOption.AllDirectories).Length);
-        Assert.Equal((plan.TotalBytes, plan.TotalBytes, plan.Files.Count), (reports.Last.Bytes, reports.Last.TotalBytes, reports.Last.Files));
+        Assert.Equal((plan.TotalBytes, plan.TotalBytes, plan.Files.Count), (reports.All[^1].Bytes, reports.All[^1].TotalBytes, reports.All[^1].Files));
         Assert.Empty(test.Time.Waits);
     }
 
@@ -271,12 +271,5 @@ public sealed class ModelDownloadTests
         await test.RunAsync();
         test.AssertWhole();
         Assert.True(test.Repository.Asked(Weights)[^1].From > 0);
-    }
-
-    private sealed class Reports : IProgress<DownloadProgress>
-    {
-        public DownloadProgress Last { get; private set; } = new(0, 0, 0, 0, 0, null);
-
-        public void Report(DownloadProgress value) => Last = value;
     }
 }
