@@ -50,7 +50,7 @@ public sealed class Linear : Module
         up = new Parameter([outputs, rank], Initializers.Zeros);
         lowRankScale = scale;
         var a = Tensor.Empty(down.Shape);
-        down.Initializer(a, generator);
+        down.Fill(a, generator);
         (down.Value, up.Value) = (a.To(device), Tensor.Zeros(up.Shape, device: device));
     }
 

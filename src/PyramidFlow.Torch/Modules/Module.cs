@@ -123,7 +123,7 @@ public abstract class Module : IDisposable
         {
             using var scope = new TensorScope();
             var value = Tensor.Empty(parameter.Shape);
-            parameter.Initializer(value, generator);
+            parameter.Fill(value, generator);
             parameter.Value = value;
         }
     }

@@ -8,6 +8,7 @@ namespace PyramidFlow.Torch;
 /// </summary>
 public sealed class Parameter
 {
+    private readonly Initializer initializer;
     private Tensor? value;
 
     /// <summary>Declares a weight.</summary>
@@ -16,7 +17,7 @@ public sealed class Parameter
     public Parameter(long[] shape, Initializer initializer)
     {
         Shape = shape;
-        Initializer = initializer;
+        this.initializer = initializer;
     }
 
     /// <summary>Sizes, outermost first.</summary>
@@ -45,8 +46,6 @@ public sealed class Parameter
         }
     }
 
-    internal Initializer Initializer { get; }
-
     /// <summary>The weight itself, where an operator wants a tensor.</summary>
     public static implicit operator Tensor(Parameter parameter) => parameter.Value;
 
@@ -56,7 +55,7 @@ public sealed class Parameter
     public void Fill(Tensor target, RandomGenerator generator)
     {
         using var noGrad = NoGrad.Begin();
-        Initializer(target, generator);
+        initializer(target, generator);
     }
 
     /// <summary>Frees the memory; the declaration stays.</summary>

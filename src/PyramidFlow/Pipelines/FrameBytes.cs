@@ -11,7 +11,9 @@ public static class FrameBytes
     public static byte[] Of(Tensor frames)
     {
         using var scope = new TensorScope();
-        var bytes = (frames.To(ElementType.Float32) * 127.5 + 127.5).Clamp(0, 255).Round().To(ElementType.UInt8);
+        // In place after the first product: frames are the largest tensors there are.
+        var levels = (frames.To(ElementType.Float32) * 127.5).AddInPlace(127.5).ClampInPlace(0, 255); // [3, t, h, w]
+        var bytes = levels.Round().To(ElementType.UInt8);
         return bytes.Permute(1, 2, 3, 0).ToArray<byte>();                                            // [t, h, w, 3]
     }
 
@@ -23,7 +25,8 @@ public static class FrameBytes
     public static Tensor ToPixels(ReadOnlySpan<byte> rgb, int width, int height)
     {
         using var scope = new TensorScope();
-        var bytes = Tensor.From(rgb, 1, rgb.Length / (3L * width * height), height, width, 3).To(ElementType.Float32);
-        return scope.Keep((bytes / 127.5 - 1).Permute(0, 4, 1, 2, 3).Contiguous());
+        var bytes = Tensor.From(rgb, 1, rgb.Length / (3L * width * height), height, width, 3);
+        var pixels = bytes.Permute(0, 4, 1, 2, 3).Contiguous().To(ElementType.Float32);              // [1, 3, t, h, w]
+        return scope.Keep(pixels / 127.5 - 1);
     }
 }
