@@ -14,11 +14,15 @@ internal static class ModelCatalog
     /// </summary>
     public static IEnumerable<string> Roots()
     {
-        foreach (var named in (Environment.GetEnvironmentVariable(Variable) ?? "").Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries))
+        foreach (var named in NamedRoots())
             yield return named;
         for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
             yield return Path.Combine(folder.FullName, "models");
     }
+
+    /// <summary>Folders that <c>PYRAMIDFLOW_MODELS</c> names; may be none.</summary>
+    public static IReadOnlyList<string> NamedRoots() =>
+        (Environment.GetEnvironmentVariable(Variable) ?? "").Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries);
 
     /// <summary>Every model there is; of two with one name the first.</summary>
     public static IReadOnlyList<(string Name, string Folder)> Known() =>

@@ -47,8 +47,8 @@ public sealed class CheckpointFolder
         var variants = CheckpointNames.Variants(Directory.GetDirectories(full).Select(folder => Path.GetFileName(folder)));
         return variants.Count > 0
             ? new CheckpointFolder(full, variants)
-            : throw new CheckpointException(
-                $"{path} is not a checkpoint folder: it needs {CheckpointNames.Transformer}_384p, {CheckpointNames.Transformer}_768p, {CheckpointNames.Transformer}_image or {CheckpointNames.Transformer}");
+            : throw new CheckpointException($"{path} is not a checkpoint folder: it needs "
+                + string.Join(", ", ((string[])["384p", "768p", "image"]).Select(CheckpointNames.TransformerOf)) + $" or {CheckpointNames.Transformer}");
     }
 
     /// <summary>The diffusion transformer of a variant.</summary>
