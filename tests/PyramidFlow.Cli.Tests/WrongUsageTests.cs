@@ -9,6 +9,7 @@ public class WrongUsageTests
     [InlineData("pyramidflow eval needs a command: sprites", "eval")]
     [InlineData("unknown option '--frame': did you mean --frames?", "generate", "x", "--frame", "9")]
     [InlineData("unknown option '--frame': did you mean --frames?", "generate", "--frame", "9", "x")]
+    [InlineData("unknown option '--sede': did you mean --seed?", "generate", "x", "--sede", "7")]
     [InlineData("'ball' is one word too many: put the prompt in quotes", "generate", "red", "ball")]
     [InlineData("--frames cannot be 0", "generate", "x", "--frames", "0")]
     [InlineData("--frames cannot be -8", "generate", "x", "--frames", "-8")]

@@ -48,7 +48,7 @@ internal sealed class SpriteEvaluation(CliConsole console)
             }
         }
 
-        double? psnr = mode == Modes[0] ? Reconstruction(folder, Math.Min(ReconstructedFrames, settings.Frames), line, cancel) : null;
+        double? psnr = mode == Modes[0] ? Reconstruction(folder, Math.Min(count, ReconstructedClips), Math.Min(ReconstructedFrames, settings.Frames), line, cancel) : null;
         line.Clear();
         if (sheet is not null)
         {
@@ -69,15 +69,15 @@ internal sealed class SpriteEvaluation(CliConsole console)
         return frames.ToArray();
     }
 
-    private static double Reconstruction(CheckpointFolder folder, int frames, ProgressLine line, CancellationToken cancel)
+    private static double Reconstruction(CheckpointFolder folder, int clips, int frames, ProgressLine line, CancellationToken cancel)
     {
         using var vae = new CausalVideoVae(CausalVideoVaeConfig.Read(folder.Vae.ConfigFile));
         using (var weights = folder.Vae.OpenWeights())
             vae.Load(weights, ElementType.Float32);
-        return VaeTrainer.Evaluate(vae, frames, ReconstructedClips, Begin, cancel);
+        return VaeTrainer.Evaluate(vae, frames, clips, Begin, cancel);
 
         void Begin(int clip) =>
-            line.Update("reconstructing", $"clip {clip + 1}/{ReconstructedClips}", (double)clip / ReconstructedClips, TimeSpan.Zero);
+            line.Update("reconstructing", $"clip {clip + 1}/{clips}", (double)clip / clips, TimeSpan.Zero);
     }
 
     // Progress of one clip as a part of all.

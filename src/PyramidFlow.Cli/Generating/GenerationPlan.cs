@@ -92,8 +92,6 @@ internal sealed record GenerationPlan(ClipArguments Clip, GenerationRequest Requ
         var (width, height) = (request.Width ?? settings.Width, request.Height ?? settings.Height);
         // A size is checked before the memory for it is taken.
         Resolve(new GenerationRequest { Prompt = "picture", Width = width, Height = height }, settings);
-        if (3L * width * height > Array.MaxLength)
-            throw new UsageException($"{width}x{height} is larger than any video can be: use such as {settings.Width}x{settings.Height}");
         var black = new byte[3 * width * height];
         return clip.Image is null ? request with { Video = black } : request with { Image = black };
     }

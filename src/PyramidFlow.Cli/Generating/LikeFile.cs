@@ -16,7 +16,7 @@ internal static class LikeFile
         var notes = GenerationNotes.Read(await MediaMetadata.ReadAsync(path, cancel).ConfigureAwait(false))
             ?? throw new UsageException($"{path} does not say how it was made: --like takes a file that {CommandLine.Name} made, as it was written");
         if (notes.Video is { } video && arguments.Clip.Video is null)
-            throw new UsageException($"{path} goes on from the video {video}: use {CommandLine.Name} extend {video} --like {path}");
+            throw new UsageException($"{path} goes on from the video {video}: use {CommandLine.Name} extend {Beside(path, video) ?? video} --like {path}");
         var clip = notes.Clip();
         if (arguments.Clip.IsGiven)
             clip = clip with { Image = null, Latents = null };

@@ -37,6 +37,8 @@ internal static class OutputFile
             throw new UsageException($"the output file has no name: give one that ends in {Or(extensions)}");
         if (Directory.Exists(path))
             throw new UsageException($"{path} is a folder: name a file in it, such as {Path.Combine(path, Stem + extensions[0])}");
+        if (Path.EndsInDirectorySeparator(path))
+            throw new UsageException($"the folder {path} does not exist: make it with 'mkdir -p {path}', or name a file");
         var extension = Path.GetExtension(path).ToLowerInvariant();
         if (!extensions.Contains(extension))
         {

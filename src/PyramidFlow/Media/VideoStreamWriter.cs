@@ -203,7 +203,7 @@ public sealed class VideoStreamWriter : IVideoWriter
         }
         catch (IOException e) when (!WriteFailure.IsDiskFull(e) && !ownsOutput)
         {
-            throw new MediaException($"{name} was closed by its reader after {FrameCount} frames: {e.Message}", e);
+            throw new MediaException($"{name} was closed by its reader after {FrameCount} {(FrameCount == 1 ? "frame" : "frames")}: {e.Message}", e);
         }
         catch (IOException e)
         {

@@ -15,6 +15,8 @@ internal static class RequestResolver
         var multiple = FrameSizes.Multiple(settings);
         var width = Size("width", request.Width ?? request.Latents?.Width * Scale ?? settings.Width, multiple);
         var height = Size("height", request.Height ?? request.Latents?.Height * Scale ?? settings.Height, multiple);
+        if ((long)width * height > FrameSizes.MaxPixels)
+            throw new ArgumentException(Invariant($"{width}x{height} is more than {FrameSizes.MaxPixels} pixels: use at most 4096x4096, or such as {settings.Width}x{settings.Height}"));
         if (request.Count < 1)
             throw new ArgumentException(Invariant($"{request.Count} clips are none: use 1 or more"));
         CheckGiven(request, settings, width, height);

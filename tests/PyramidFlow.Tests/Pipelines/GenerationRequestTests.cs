@@ -15,6 +15,7 @@ public class GenerationRequestTests
         { Request with { Width = 0 }, "width 0 is not positive: use a multiple of 64, such as 64" },
         { Request with { Width = -64 }, "width -64 is not positive: use a multiple of 64, such as 64" },
         { Request with { Width = int.MaxValue }, "width 2147483647 is not a multiple of 64: use 2147483584 or 2147483648" },
+        { Request with { Width = 99968, Height = 99968 }, "99968x99968 is more than 16777216 pixels: use at most 4096x4096, or such as 640x384" },
         { Request with { Frames = 0 }, "0 frames are no video: use 1 for a picture, or 9 and more" },
         { Request with { Frames = 24 }, "24 frames are not 1 more than a multiple of 8: use 17 or 25" },
         { Request with { Frames = 9, FramesPerUnit = 2 }, "9 frames are not 1 more than a multiple of 16: use 1 or 17" },
