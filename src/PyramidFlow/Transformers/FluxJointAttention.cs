@@ -3,7 +3,7 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Transformers;
 
 /// <summary>Joint attention with the names of <c>pyramid_flux</c> checkpoints.</summary>
-internal sealed class FluxJointAttention(long dim, long heads) : JointAttention(dim, heads, Eps, endsText: false)
+internal sealed class FluxJointAttention(long dim, long heads) : JointAttention(dim, heads, Eps, contextPreOnly: false)
 {
     private const double Eps = 1e-6;
 

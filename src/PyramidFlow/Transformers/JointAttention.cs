@@ -27,15 +27,15 @@ internal abstract class JointAttention : Module
     /// <param name="dim">Width of both streams.</param>
     /// <param name="heads">Heads; they divide the width.</param>
     /// <param name="eps">Added to the mean square in the norms of queries and keys.</param>
-    /// <param name="endsText">Whether nobody reads the text after it, which then has no output.</param>
-    private protected JointAttention(long dim, long heads, double eps, bool endsText)
+    /// <param name="contextPreOnly">Whether nobody reads the text after it, which then has no output.</param>
+    private protected JointAttention(long dim, long heads, double eps, bool contextPreOnly)
     {
         this.heads = heads;
         (normQ, normK) = (new RmsNorm(dim / heads, eps), new RmsNorm(dim / heads, eps));
         (toQ, toK, toV) = (Projection.New(dim, dim), Projection.New(dim, dim), Projection.New(dim, dim));
         (addKProj, addVProj, addQProj) = (Projection.New(dim, dim), Projection.New(dim, dim), Projection.New(dim, dim));
         toOut = Projection.New(dim, dim);
-        toAddOut = endsText ? null : Projection.New(dim, dim);
+        toAddOut = contextPreOnly ? null : Projection.New(dim, dim);
     }
 
     private protected abstract RmsNorm TextQueryNorm { get; }

@@ -8,7 +8,7 @@ namespace PyramidFlow.Transformers;
 /// </summary>
 internal sealed class JointBlock : Module
 {
-    private readonly bool endsText;
+    private readonly bool contextPreOnly;
     private readonly AdaLayerNorm norm1;
     private readonly AdaLayerNorm norm1Context;
     private readonly JointAttention attn;
@@ -18,15 +18,15 @@ internal sealed class JointBlock : Module
     /// <summary>Declares it.</summary>
     /// <param name="dim">Width of both streams.</param>
     /// <param name="attention">Its attention.</param>
-    /// <param name="endsText">Whether text serves as keys only (<c>context_pre_only</c>), so that nothing of it comes out.</param>
-    public JointBlock(long dim, JointAttention attention, bool endsText = false)
+    /// <param name="contextPreOnly">Whether text serves as keys only (<c>context_pre_only</c>), so that nothing of it comes out.</param>
+    public JointBlock(long dim, JointAttention attention, bool contextPreOnly = false)
     {
-        this.endsText = endsText;
+        this.contextPreOnly = contextPreOnly;
         norm1 = new AdaLayerNorm(dim, 6);
-        norm1Context = new AdaLayerNorm(dim, endsText ? 2 : 6);
+        norm1Context = new AdaLayerNorm(dim, contextPreOnly ? 2 : 6);
         attn = attention;
         ff = new FeedForward(dim);
-        ffContext = endsText ? null : new FeedForward(dim);
+        ffContext = contextPreOnly ? null : new FeedForward(dim);
     }
 
     /// <summary>Modulation of both streams from silu(conditioning) [rows, d]: [rows, 6d] each, of text [rows, 2d] where it ends.</summary>
@@ -66,7 +66,7 @@ internal sealed class JointBlock : Module
         return a is null ? null : scope.Keep(Finish(x.Narrow(1, x.Size(1) - outputs, outputs), a, mod, ff));
     }
 
-    private Modulation TextModulation(Tensor parts) => endsText ? AdaLayerNorm.SplitLast(parts) : AdaLayerNorm.Split(parts, 2)[0];
+    private Modulation TextModulation(Tensor parts) => contextPreOnly ? AdaLayerNorm.SplitLast(parts) : AdaLayerNorm.Split(parts, 2)[0];
 
     private static Tensor Finish(Tensor x, Tensor attended, Modulation[] mod, FeedForward ff)
     {

@@ -3,7 +3,7 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Transformers;
 
 /// <summary>Joint attention with the names of <c>pyramid_mmdit</c> checkpoints.</summary>
-internal sealed class MmditJointAttention(long dim, long heads, bool endsText) : JointAttention(dim, heads, Eps, endsText)
+internal sealed class MmditJointAttention(long dim, long heads, bool contextPreOnly) : JointAttention(dim, heads, Eps, contextPreOnly)
 {
     private const double Eps = 1e-5;
 

@@ -4,7 +4,7 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Transformers;
 
 /// <summary>
-/// SD3's patch embedding for clips: 2x2 patches through a convolution, plus a fixed sine-cosine table of their places. The
+/// SD3's patch embedding for clips: 2x2 patches through a convolution, plus a fixed sine-cosine table of their positions. The
 /// noisy unit takes the middle of the table; a clip of lower resolution lies over the same part, or in the middle of its own.
 /// </summary>
 internal sealed class PatchEmbedding : Module
@@ -28,47 +28,47 @@ internal sealed class PatchEmbedding : Module
         posEmbed = Fixed(side * side, () => SinCosTable.Grid(side, step, (int)dim));
         kernel = new Parameter([dim, channels, Patches.Size, Patches.Size], Initializers.XavierUniform(Patches.Size * Patches.Size * channels, dim));
         bias = new Parameter([dim], Initializers.Zeros);
-        if (config.Time == TimePositions.Added)
+        if (config.Time == TimePositions.SinCos)
             tempPosEmbed = Fixed(config.MaxNumFrames, () => SinCosTable.Line(config.MaxNumFrames, 1, (int)dim));
 
         Parameter Fixed(long count, Func<float[]> table) =>
             new([1, count, dim], (weight, _) => weight.CopyFrom(Tensor.From(table(), 1, count, dim))) { Trainable = false };
     }
 
-    /// <summary>What the places of each clip's tokens add, for <see cref="Forward"/>.</summary>
+    /// <summary>Position embeddings of each clip's tokens, for <see cref="Forward"/>.</summary>
     /// <param name="clips">Sizes, history oldest first, the noisy unit last.</param>
     /// <returns>For each clip [1, t or 1, h*w, d] of the weights' type, in no scope: the caller disposes them.</returns>
     /// <exception cref="ArgumentException">The tables do not reach that far.</exception>
-    public IReadOnlyList<Tensor> Places(IReadOnlyList<ClipSize> clips)
+    public IReadOnlyList<Tensor> PositionEmbeddings(IReadOnlyList<ClipSize> clips)
     {
         CheckSize(clips);
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
         var frame = 0L;
-        var places = new List<Tensor>();
+        var positions = new List<Tensor>();
         foreach (var clip in clips)
         {
-            var place = Grid(clip, config.InterpConditionPos ? clips[^1] : clip);           // [1, h*w, d]
-            place = place.Unsqueeze(1);                                                     // [1, 1, h*w, d]
+            var position = Grid(clip, config.InterpConditionPos ? clips[^1] : clip);    // [1, h*w, d]
+            position = position.Unsqueeze(1);                                           // [1, 1, h*w, d]
             if (tempPosEmbed is not null)
-                place += tempPosEmbed.Value.Narrow(1, frame, clip.Time).Unsqueeze(2);       // [1, t, h*w, d]
+                position += tempPosEmbed.Value.Narrow(1, frame, clip.Time).Unsqueeze(2); // [1, t, h*w, d]
             frame += clip.Time;
-            places.Add(place.Contiguous());
+            positions.Add(position.Contiguous());
         }
 
-        return [.. places.Select(TensorScope.Detach)];
+        return [.. positions.Select(TensorScope.Detach)];
     }
 
     /// <summary>Embeds a clip.</summary>
     /// <param name="clip">[b, c, t, h, w].</param>
-    /// <param name="places">Its part of <see cref="Places"/>.</param>
+    /// <param name="positions">Its part of <see cref="PositionEmbeddings"/>.</param>
     /// <returns>[b, t*h/2*w/2, d].</returns>
-    public Tensor Forward(Tensor clip, Tensor places)
+    public Tensor Forward(Tensor clip, Tensor positions)
     {
         // The convolution does not overlap itself: a linear layer on patches, whose order is row, column, channel.
         var weight = kernel.Value.Permute(0, 2, 3, 1).Flatten(1);                           // [d, 4c]
         var x = Patches.Cut(clip).Linear(weight, bias);                                     // [b, t*n, d]
-        return (x.Unflatten(1, clip.Size(2), -1) + places).Flatten(1, 2);                   // [b, t*n, d]
+        return (x.Unflatten(1, clip.Size(2), -1) + positions).Flatten(1, 2);                // [b, t*n, d]
     }
 
     // The middle of the table at the size of `over`, brought to the clip's size.

@@ -27,7 +27,7 @@ public sealed class PyramidMmdit : PyramidTransformer
         transformerBlocks = [.. Enumerable.Range(0, config.NumLayers).Select(i => Block(last: i == config.NumLayers - 1))];
         normOut = new AdaLayerNorm(dim, 2);
         projOut = new Linear(dim, Patches.Size * Patches.Size * config.InChannels, Initializers.Zeros);
-        RotaryDims = [config.Time == TimePositions.Turned ? (int)config.AttentionHeadDim : 0, 0, 0];
+        RotaryDims = [config.Time == TimePositions.Rotary ? (int)config.AttentionHeadDim : 0, 0, 0];
         Parts = new TransformerParts(timeTextEmbed, contextEmbedder, transformerBlocks, [], normOut, projOut);
 
         JointBlock Block(bool last) => new(dim, new MmditJointAttention(dim, heads, last), last);
@@ -40,11 +40,11 @@ public sealed class PyramidMmdit : PyramidTransformer
 
     private protected override IReadOnlyList<int> RotaryDims { get; }
 
-    private protected override IReadOnlyList<Tensor> Places(IReadOnlyList<ClipSize> clips) => posEmbed.Places(clips);
+    private protected override IReadOnlyList<Tensor> PositionEmbeddings(IReadOnlyList<ClipSize> clips) => posEmbed.PositionEmbeddings(clips);
 
     private protected override Tensor EmbedClips(IReadOnlyList<Tensor> clips, SequenceLayout layout, int first)
     {
-        var tokens = clips.Select((clip, i) => posEmbed.Forward(clip.To(WeightType), layout.Places[first + i])).ToArray();
+        var tokens = clips.Select((clip, i) => posEmbed.Forward(clip.To(WeightType), layout.PositionEmbeddings[first + i])).ToArray();
         return tokens.Length == 1 ? tokens[0] : Tensor.Cat(tokens, 1);                      // [b, n, d]
     }
 }

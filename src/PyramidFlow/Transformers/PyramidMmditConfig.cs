@@ -67,7 +67,7 @@ public sealed record PyramidMmditConfig(
     /// <summary>How it knows the latent frame of a token.</summary>
     [JsonIgnore]
     public TimePositions Time => !AddTempPosEmbed ? TimePositions.None
-        : TempPosEmbedType == "rope" ? TimePositions.Turned : TimePositions.Added;
+        : TempPosEmbedType == "rope" ? TimePositions.Rotary : TimePositions.SinCos;
 
     /// <summary>Reads and checks the <c>config.json</c> of a checkpoint.</summary>
     /// <exception cref="CheckpointException">The file is missing, no JSON, or a key is missing or impossible; names file and key.</exception>

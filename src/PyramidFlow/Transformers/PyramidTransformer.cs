@@ -37,8 +37,8 @@ public abstract class PyramidTransformer : Module
     /// <param name="text">Text rows of the stage.</param>
     public SequenceLayout Layout(IReadOnlyList<ClipSize> clips, TextMask text)
     {
-        var places = Places(clips);
-        return new SequenceLayout(text, clips, RotaryDims, Config.UseTemporalCausal, Attention, Device) { Places = places };
+        var positions = PositionEmbeddings(clips);
+        return new SequenceLayout(text, clips, RotaryDims, Config.UseTemporalCausal, Attention, Device) { PositionEmbeddings = positions };
     }
 
     /// <summary>Shifts, scales and gates of all blocks; they depend on timestep and pooled text only.</summary>
@@ -138,8 +138,8 @@ public abstract class PyramidTransformer : Module
     internal Tensor EmbedText(TextCondition text) =>
         Parts.Context.Forward(text.Tokens.Narrow(1, 0, text.Mask.Length).To(WeightType)); // [rows, l, d]
 
-    /// <summary>What the places of each clip's tokens add to their embeddings, in no scope; see <see cref="SequenceLayout.Places"/>.</summary>
-    private protected virtual IReadOnlyList<Tensor> Places(IReadOnlyList<ClipSize> clips) => [];
+    /// <summary>Position embeddings that are added to each clip's tokens, in no scope; none where positions are rotary; see <see cref="SequenceLayout.PositionEmbeddings"/>.</summary>
+    private protected virtual IReadOnlyList<Tensor> PositionEmbeddings(IReadOnlyList<ClipSize> clips) => [];
 
     /// <summary>Clips as tokens of the model's width, with what their positions add.</summary>
     /// <param name="clips">Neighbouring clips of the layout, [b, c, t, h, w].</param>

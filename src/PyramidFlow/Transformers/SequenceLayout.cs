@@ -62,8 +62,8 @@ public sealed class SequenceLayout : IDisposable
     /// <summary>Where each latent frame ends in the sequence; text belongs to the first one.</summary>
     public IReadOnlyList<long> FrameEnds { get; }
 
-    /// <summary>What the places of each clip's tokens add to their embeddings, [1, t or 1, h*w, d]; none where places only turn.</summary>
-    public IReadOnlyList<Tensor> Places { get; init; } = [];
+    /// <summary>Position embeddings that are added to each clip's tokens, [1, t or 1, h*w, d]; none where positions are only rotary.</summary>
+    public IReadOnlyList<Tensor> PositionEmbeddings { get; init; } = [];
 
     /// <summary>Turns queries and keys by their positions; text stands at (0, 0, 0). Null where nothing turns.</summary>
     public Rotary? Rotary { get; }
@@ -120,7 +120,7 @@ public sealed class SequenceLayout : IDisposable
     public void Dispose()
     {
         Rotary?.Dispose();
-        foreach (var tensor in wholeBias.Values.Concat(keyBias.Values).Concat(Places))
+        foreach (var tensor in wholeBias.Values.Concat(keyBias.Values).Concat(PositionEmbeddings))
             tensor.Dispose();
     }
 

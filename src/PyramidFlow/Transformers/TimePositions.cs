@@ -7,8 +7,8 @@ public enum TimePositions
     None,
 
     /// <summary>Queries and keys turn with it (<c>rope</c>), as in the released models.</summary>
-    Turned,
+    Rotary,
 
     /// <summary>A table is added to the embeddings (<c>sincos</c>).</summary>
-    Added,
+    SinCos,
 }

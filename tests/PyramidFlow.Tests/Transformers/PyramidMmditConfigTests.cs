@@ -36,7 +36,7 @@ public sealed class PyramidMmditConfigTests : IDisposable
     {
         folder.Write("config.json", Released);
         var config = Assert.IsType<PyramidMmditConfig>(TransformerConfigs.Load(folder.File("config.json")));
-        Assert.Equal(TimePositions.Turned, config.Time);
+        Assert.Equal(TimePositions.Rotary, config.Time);
         Assert.False(config.InterpConditionPos);
     }
 
