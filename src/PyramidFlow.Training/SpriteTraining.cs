@@ -91,7 +91,7 @@ public static class SpriteTraining
     public static PipelineSettings Settings { get; } = new(
         new LatentNormalization(0, 1, 0, 1), PromptSuffix: "", NegativePrompt: "",
         SpriteWorld.Width, SpriteWorld.Height, Frames: 49, SpriteWorld.FramesPerSecond,
-        Steps: [10, 10, 10], VideoSteps: [6, 6, 6], Guidance: 3, VideoGuidance: 3, MaxLatentFrames: 7);
+        Steps: [10, 10, 10], VideoSteps: [6, 6, 6], Guidance: 5, VideoGuidance: 4, MaxLatentFrames: 7);
 
     private static void RequireRun(string part, string config)
     {
