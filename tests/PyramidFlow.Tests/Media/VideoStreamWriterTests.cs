@@ -181,7 +181,7 @@ public sealed class VideoStreamWriterTests : IDisposable
             pipe.ClientSafePipeHandle.Dispose();
 
             var error = await Assert.ThrowsAsync<MediaException>(() => writer.WriteFramesAsync(Frames(1, 8), Ct));
-            Assert.StartsWith("the pipe was closed by its reader after 1 frames", error.Message);
+            Assert.StartsWith("the pipe was closed by its reader after 1 frame:", error.Message);
             await Assert.ThrowsAsync<ObjectDisposedException>(() => writer.WriteFramesAsync(Frames(9, 8), Ct));
         }
 
