@@ -53,7 +53,14 @@ internal abstract class SpriteStart : IDisposable
     {
         Directory.CreateDirectory(to);
         foreach (var file in Directory.GetFiles(from))
-            File.Copy(file, Path.Combine(to, Path.GetFileName(file)), overwrite: true);
+            CopyFile(file, Path.Combine(to, Path.GetFileName(file)));
+    }
+
+    /// <summary>Copies a file, unless it is there already: a run may be gone on with by its own copy of the configuration, and a model be shipped over the one it started from.</summary>
+    internal static void CopyFile(string from, string to)
+    {
+        if (Path.GetFullPath(from) != Path.GetFullPath(to))
+            File.Copy(from, to, overwrite: true);
     }
 
     private protected abstract void MakeText(string model, long seed, IProgress<TrainingProgress>? progress, CancellationToken cancel);
@@ -87,24 +94,27 @@ internal abstract class SpriteStart : IDisposable
     private sealed class ModelStart : SpriteStart
     {
         private readonly CheckpointFolder model;
-        private readonly BlockEncoder encoder;
+        private readonly CancellationToken cancel;
+        private BlockEncoder? encoder;
 
-        internal ModelStart(CheckpointFolder model, CancellationToken cancel)
-        {
-            this.model = model;
-            using var vae = new CausalVideoVae(CausalVideoVaeConfig.Read(model.Vae.ConfigFile));
-            using var weights = model.Vae.OpenWeights();
-            vae.Load(weights, ElementType.Float32);
-            encoder = BlockEncoder.Of(vae, cancel);
-        }
+        internal ModelStart(CheckpointFolder model, CancellationToken cancel) => (this.model, this.cancel) = (model, cancel);
 
-        internal override Tensor Encode(Tensor video) => encoder.Encode(video);
+        // A run that goes on has its latents and never comes here.
+        internal override Tensor Encode(Tensor video) => (encoder ??= ReadOff()).Encode(video);
 
         internal override StateSource OpenTransformer() => model.Transformer().OpenWeights();
 
-        public override void Dispose() => encoder.Dispose();
+        public override void Dispose() => encoder?.Dispose();
 
         private protected override void MakeText(string target, long seed, IProgress<TrainingProgress>? progress, CancellationToken cancel) =>
             CopyText(model.Root, target);
+
+        private BlockEncoder ReadOff()
+        {
+            using var vae = new CausalVideoVae(CausalVideoVaeConfig.Read(model.Vae.ConfigFile));
+            using var weights = model.Vae.OpenWeights();
+            vae.Load(weights, ElementType.Float32);
+            return BlockEncoder.Of(vae, cancel);
+        }
     }
 }

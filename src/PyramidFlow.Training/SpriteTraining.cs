@@ -28,7 +28,7 @@ public static class SpriteTraining
     {
         var config = VaeTrainingConfig.Load(configPath);
         using var trainer = new VaeTrainer(config, Path.Combine(folder, "vae"), progress, cancel);
-        CopyConfig(configPath, VaeConfig(folder));
+        SpriteStart.CopyFile(configPath, VaeConfig(folder));
 
         // Every worker is a thread of its own; operators that split their work as well would only wait for each other.
         TorchRuntime.Threads = 1;
@@ -54,7 +54,7 @@ public static class SpriteTraining
 
         TorchRuntime.Threads = 1;
         using var trainer = new DitTrainer(config, Path.Combine(folder, "dit"), data, prompts, start.OpenTransformer);
-        CopyConfig(configPath, DitConfig(folder));
+        SpriteStart.CopyFile(configPath, DitConfig(folder));
         trainer.Run(progress, cancel);
     }
 
@@ -64,7 +64,7 @@ public static class SpriteTraining
     /// <exception cref="ArgumentException">A run is missing.</exception>
     public static void Ship(string folder, string target)
     {
-        RequireRun("dit", DitConfig(folder));
+        RequireRun(folder, "dit");
         var config = DitTrainingConfig.Load(DitConfig(folder));
         var transformer = Path.Combine(target, CheckpointNames.Transformer);
         Convert(Path.Combine(folder, "dit", "dit.safetensors"), Path.Combine(transformer, "diffusion_pytorch_model.safetensors"));
@@ -77,7 +77,7 @@ public static class SpriteTraining
         }
         else
         {
-            RequireRun("vae", VaeConfig(folder));
+            RequireRun(folder, "vae");
             Convert(Path.Combine(folder, "vae", "vae.safetensors"), Path.Combine(vae, "diffusion_pytorch_model.safetensors"));
             File.WriteAllText(Path.Combine(vae, ComponentFolder.ConfigName),
                 ConfigFile.WithClass(CausalVideoVaeConfig.ClassName, VaeTrainingConfig.Load(VaeConfig(folder)).Vae.ToJson()));
@@ -93,23 +93,16 @@ public static class SpriteTraining
         SpriteWorld.Width, SpriteWorld.Height, Frames: 49, SpriteWorld.FramesPerSecond,
         Steps: [10, 10, 10], VideoSteps: [6, 6, 6], Guidance: 5, VideoGuidance: 4, MaxLatentFrames: 7);
 
-    private static void RequireRun(string part, string config)
+    private static void RequireRun(string folder, string part)
     {
-        var run = Path.GetDirectoryName(config)!;
-        if (!File.Exists(config) || !File.Exists(Path.Combine(run, part + ".safetensors")))
-            throw new ArgumentException($"{Path.GetDirectoryName(run)} holds no finished run of the {part}: run 'train {part} --out {Path.GetDirectoryName(run)}' first");
+        var run = Path.Combine(folder, part);
+        if (!File.Exists(Path.Combine(run, "config.json")) || !File.Exists(Path.Combine(run, part + ".safetensors")))
+            throw new ArgumentException($"{folder} holds no finished run of the {part}: run 'train {part} --out {folder}' first");
     }
 
     private static string VaeConfig(string folder) => Path.Combine(folder, "vae", "config.json");
 
     private static string DitConfig(string folder) => Path.Combine(folder, "dit", "config.json");
-
-    // Once the run has taken the configuration; a run may also be gone on with by its own copy.
-    private static void CopyConfig(string from, string to)
-    {
-        if (Path.GetFullPath(from) != Path.GetFullPath(to))
-            File.Copy(from, to, overwrite: true);
-    }
 
     private static void Convert(string source, string target)
     {

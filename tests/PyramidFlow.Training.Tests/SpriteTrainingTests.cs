@@ -47,6 +47,10 @@ public sealed class SpriteTrainingTests : IDisposable
         SpriteTraining.Ship(further, successor);
         Assert.All(Directory.GetFiles(model, "*.safetensors", SearchOption.AllDirectories), file =>
             Assert.Equal(File.ReadAllBytes(file), File.ReadAllBytes(Path.Combine(successor, Path.GetRelativePath(model, file)))));
+
+        // A model may be shipped over the one it started from.
+        SpriteTraining.Ship(further, model);
+        Assert.Equal(ModelFamily.Flux, CheckpointFolder.Open(model).Family);
     }
 
     [Fact]

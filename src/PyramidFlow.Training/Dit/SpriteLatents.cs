@@ -87,7 +87,7 @@ public sealed class SpriteLatents : IDisposable
         var frames = VideoLength.OfLatents(config.LatentFrames);
         return SpriteTurn.Training(config.Seed, clip, config.TurnShare) is { } turn
             ? SpriteClips.ChannelsLast(turn.Render(frames))
-            : SpriteClips.ChannelsLast(SpriteRenderer.Render(SpriteWorld.Scene(config.Seed, clip), frames));
+            : SpriteClips.RenderChannelsLast(SpriteWorld.Scene(config.Seed, clip), frames);
     }
 
     private static Dictionary<string, string> Identity(DitTrainingConfig config) => new()

@@ -1,3 +1,5 @@
+using PyramidFlow.Pipelines;
+
 namespace PyramidFlow.Training.Sprites;
 
 /// <summary>A clip whose sprite moves one way and, from a frame on, another way at a right angle to it.</summary>
@@ -8,7 +10,7 @@ public readonly record struct SpriteTurn(SpriteScene Start, SpriteMotion Then, i
 {
     private const float Jitter = 6;
     private const long EvaluationStream = 502, TrainingStream = 503;
-    private const int EvaluationFrame = 25, UnitFrames = 8, LatestUnit = 4;
+    private const int EvaluationFrame = 25, EarliestUnit = 2, LatestUnit = 4;
 
     private static readonly SpriteMotion[] Ways = [SpriteMotion.Left, SpriteMotion.Right, SpriteMotion.Up, SpriteMotion.Down];
 
@@ -33,7 +35,7 @@ public readonly record struct SpriteTurn(SpriteScene Start, SpriteMotion Then, i
         var random = new SpriteRandom(seed, TrainingStream, index);
         if (random.NextSingle() >= share)
             return null;
-        var frame = 1 + (UnitFrames * (1 + random.NextInt(LatestUnit - 1)));
+        var frame = VideoLength.OfLatents(EarliestUnit + random.NextInt(LatestUnit - EarliestUnit + 1));
         return Of(SpriteWorld.Scene(seed, index).Attributes, frame, random);
     }
 
