@@ -32,6 +32,9 @@ public sealed class VaeLoss : Module
         (perceptualLoss, this.discriminator) = (options.PerceptualWeight > 0 ? perceptual : null, discriminator);
     }
 
+    /// <summary>How much each part counts.</summary>
+    public VaeLossOptions Options => options;
+
     /// <summary>Whether the discriminator takes part in a step.</summary>
     public bool IsAdversarial(long step) => FactorAt(step) > 0;
 
