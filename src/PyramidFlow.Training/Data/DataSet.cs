@@ -3,7 +3,8 @@ namespace PyramidFlow.Training.Data;
 /// <summary>The items of a data set that can be used, in the order of their lines.</summary>
 public sealed class DataSet
 {
-    private DataSet(IReadOnlyList<DataItem> items) => Items = items;
+    /// <summary>A set of items that were placed before.</summary>
+    public DataSet(IReadOnlyList<DataItem> items) => Items = items;
 
     /// <summary>All items.</summary>
     public IReadOnlyList<DataItem> Items { get; }
@@ -50,10 +51,12 @@ public sealed class DataSet
     /// <summary>Fails when work cannot begin.</summary>
     /// <param name="faults">What was found.</param>
     /// <param name="skipMissing">Whether missing files are let pass.</param>
-    /// <exception cref="DataException">Files are missing, or (nearly) no item can be used.</exception>
+    /// <exception cref="DataException">A line lacks what is needed, files are missing, or (nearly) no item can be used.</exception>
     public void Require(FaultLog faults, bool skipMissing)
     {
         var all = faults.Faults;
+        if (all.FirstOrDefault(fault => fault.Kind == DataFaultKind.Line) is { } line)
+            throw new DataException(line.ToString());
         var missing = all.Where(fault => fault.Kind == DataFaultKind.Missing).ToList();
         if (missing.Count > 0 && !skipMissing)
             throw new DataException($"{missing[0]}{More(missing.Count)}; mend the paths, or set skip_missing to go on without");
