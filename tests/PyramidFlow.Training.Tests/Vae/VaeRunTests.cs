@@ -12,7 +12,7 @@ namespace PyramidFlow.Training.Tests.Vae;
 
 public sealed class VaeRunTests : IDisposable
 {
-    private static readonly CausalVideoVaeConfig Small = CausalVideoVaeConfig.Uniform([4, 4, 8, 8], 1, 1, latentChannels: 4, groups: 2);
+    private static readonly CausalVideoVaeConfig Small = CausalVideoVaeConfig.Uniform([2, 2, 4, 4], 1, 1, latentChannels: 4, groups: 2);
 
     private readonly MediaFolder folder = new();
 
@@ -24,14 +24,14 @@ public sealed class VaeRunTests : IDisposable
     public async Task Videos_and_images_in_windows_with_a_discriminator_give_a_folder_in_the_released_layout()
     {
         var config = await Config(("windows", 2), ("checkpoint_ratio", 1), ("average_decay", 0.9), ("sample_every", 3),
-            ("discriminator", new JsonObject { ["start"] = 2, ["layers"] = 2, ["width"] = 2 }));
+            ("discriminator", new JsonObject { ["start"] = 2, ["layers"] = 1, ["width"] = 2 }));
         var faults = VaeRun.Run(config, folder.File("run"), null, Ct);
         Assert.Empty(faults.Faults);
 
         using var vae = Open("run");
         Assert.Contains("\"_class_name\": \"CausalVideoVAE\"", File.ReadAllText(folder.File("run", "causal_video_vae", "config.json")), StringComparison.Ordinal);
-        var image = await ImageReader.ReadAsync(folder.File("run", "samples", "step-00000003.png"), cancel: Ct);
-        Assert.Equal((2 + (4 * 66), 2 + (2 * 34)), (image.Width, image.Height));
+        var image = await ImageReader.ReadAsync(folder.File("run", "samples", "step-00000003.png"), ct: Ct);
+        Assert.Equal((2 + (4 * 34), 2 + (2 * 18)), (image.Width, image.Height));
         var metrics = File.ReadLines(folder.File("run", "metrics.jsonl")).Select(line => JsonDocument.Parse(line).RootElement).ToList();
         Assert.Contains(metrics, line => line.TryGetProperty("psnr", out var psnr) && psnr.GetDouble() > 0);
         var judged = metrics.Where(line => line.TryGetProperty("adversarial_weight", out _))
@@ -43,7 +43,7 @@ public sealed class VaeRunTests : IDisposable
     [Fact]
     public async Task A_run_that_goes_on_ends_in_the_bits_of_one_that_was_not_stopped()
     {
-        var judge = new JsonObject { ["start"] = 1, ["layers"] = 2, ["width"] = 2 };
+        var judge = new JsonObject { ["start"] = 1, ["layers"] = 1, ["width"] = 2 };
         VaeRun.Run(await Config(("discriminator", judge.DeepClone())), folder.File("whole"), null, Ct);
         VaeRun.Run(await Config(("discriminator", judge.DeepClone()), ("steps", 2)), folder.File("parts"), null, Ct);
         VaeRun.Run(await Config(("discriminator", judge.DeepClone())), folder.File("parts"), null, Ct);
@@ -55,7 +55,7 @@ public sealed class VaeRunTests : IDisposable
     public async Task Training_makes_held_out_clips_better()
     {
         var before = await Quality(1);
-        var after = await Quality(60);
+        var after = await Quality(40);
         Assert.True(after > before + 3, $"{before} dB became {after} dB");
     }
 
@@ -97,7 +97,7 @@ public sealed class VaeRunTests : IDisposable
         await Refused<CheckpointException>("perceptual_weight to 0", ("perceptual_weight", 1), ("lpips", folder.File("vgg_lpips.pth")));
         await Refused<ArgumentException>("lpips", ("perceptual_weight", 1));
         await Refused<CheckpointException>("does not exist", ("start_from", folder.File("nowhere")));
-        await Refused<CheckpointException>("causal_video_vae", ("start_from", folder.File("")));
+        await Refused<CheckpointException>("causal_video_vae", ("start_from", Directory.CreateDirectory(folder.File("empty")).FullName));
         await Refused<ArgumentException>("use 25 or 49 frames", ("windows", 3), ("data.frames", new JsonArray(33)));
         await Refused<ArgumentException>("use at least 48x48", ("discriminator", new JsonObject()));
         await Refused<DataException>("held_out 100", ("held_out", 100));
@@ -138,13 +138,13 @@ public sealed class VaeRunTests : IDisposable
         List<object> lines = extra is null ? [] : [extra];
         for (var i = 0; i < 4; i++)
         {
-            lines.Add(new { video = File.Exists(folder.File($"{i}.mp4")) ? folder.File($"{i}.mp4") : await folder.VideoAsync($"{i}.mp4", 18 + i) });
-            lines.Add(new { image = folder.Image($"{i}.png", 32, 32, (byte)(40 * i)) });
+            lines.Add(new { video = File.Exists(folder.File($"{i}.mp4")) ? folder.File($"{i}.mp4") : await folder.VideoAsync($"{i}.mp4", 18 + i, 16, 16) });
+            lines.Add(new { image = folder.Image($"{i}.png", 16, 16, (byte)(40 * i)) });
         }
 
         var config = new JsonObject
         {
-            ["data"] = new JsonObject { ["annotations"] = folder.Annotate([.. lines]), ["sizes"] = new JsonArray("32x32"), ["frames"] = new JsonArray(17), ["image_share"] = 0.5 },
+            ["data"] = new JsonObject { ["annotations"] = folder.Annotate([.. lines]), ["sizes"] = new JsonArray("16x16"), ["frames"] = new JsonArray(17), ["image_share"] = 0.5 },
             ["vae"] = JsonNode.Parse(Small.ToJson()), ["seed"] = 3, ["steps"] = 4, ["batch"] = 1, ["image_batch"] = 2, ["held_out"] = 2,
             ["learning_rate"] = 1e-3, ["schedule"] = "constant", ["warm_up_steps"] = 0, ["perceptual_weight"] = 0, ["log_every"] = 1, ["checkpoint_every"] = 2,
         };
