@@ -9,6 +9,7 @@ namespace PyramidFlow.Training.Dit;
 public sealed record DitTrainingConfig
 {
     private const int Stages = 3;
+    private const int Shapes = 4;
 
     /// <summary>The network, of either family.</summary>
     [JsonConverter(typeof(TransformerConfigConverter))]
@@ -31,6 +32,12 @@ public sealed record DitTrainingConfig
 
     /// <summary>Share of the cached clips in which the sprite turns, and the prompt changes with it.</summary>
     public double TurnShare { get; set; }
+
+    /// <summary>
+    /// How often each shape is trained on, in the order of <see cref="Sprites.SpriteShape"/>; only their proportion counts. Null
+    /// draws all clips alike, a quarter for each shape.
+    /// </summary>
+    public IReadOnlyList<double>? ShapeShares { get; set; }
 
     /// <summary>Training steps.</summary>
     public int Steps { get; set; } = 10_000;
@@ -90,6 +97,8 @@ public sealed record DitTrainingConfig
             : Clips < 1 ? $"clips {Clips} is less than 1"
             : LatentFrames < 2 ? $"latent_frames {LatentFrames} is less than 2"
             : TurnShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"turn_share {TurnShare} is not 0 to 1")
+            : ShapeShares is { } shares && (shares.Count != Shapes || shares.Any(s => s is not (>= 0 and < double.PositiveInfinity)) || shares.Sum() <= 0)
+                ? $"shape_shares takes {Shapes} numbers of at least 0, not all 0: for circle, square, triangle and star"
             : Batch.Count != Stages ? $"batch has {Batch.Count} numbers: give {Stages}, one for each stage"
             : Workers < 1 || Batch.Any(b => b < 1 || b % Workers != 0)
                 ? $"batch [{string.Join(", ", Batch)}] cannot be shared by {Workers} workers: use multiples"
