@@ -1,3 +1,4 @@
+using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
@@ -69,12 +70,18 @@ public sealed record DitTrainingConfig : LoopConfig
     public static DitTrainingConfig Load(string path) =>
         TrainingConfigFile.Read(path, DitTrainingJson.Default.DitTrainingConfig).Check(path);
 
+    private static IEnumerable<string> KnownKeys(ITransformerConfig transformer)
+    {
+        using var json = JsonDocument.Parse(transformer.ToJson());
+        return [.. json.RootElement.EnumerateObject().Select(member => member.Name).Where(key => transformer.Others?.ContainsKey(key) != true)];
+    }
+
     private DitTrainingConfig Check(string path)
     {
         TransformerConfigs.Parse(Transformer.ToJson(), path);
         var unknown = Transformer.Others?.Keys.FirstOrDefault();
         var fault =
-            unknown is not null ? $"unknown key {unknown} in transformer"
+            unknown is not null ? $"unknown key {unknown} in transformer, the nearest one there is {NearestKey.Of(unknown, KnownKeys(Transformer))}"
             : Clips < 1 ? $"clips {Clips} is less than 1"
             : LatentFrames < 2 ? $"latent_frames {LatentFrames} is less than 2"
             : TurnShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"turn_share {TurnShare} is not 0 to 1")
@@ -99,6 +106,6 @@ public enum DitOptimizer
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true,
-    ReadCommentHandling = System.Text.Json.JsonCommentHandling.Skip, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow)]
+    ReadCommentHandling = JsonCommentHandling.Skip, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow)]
 [JsonSerializable(typeof(DitTrainingConfig))]
 internal sealed partial class DitTrainingJson : JsonSerializerContext;
