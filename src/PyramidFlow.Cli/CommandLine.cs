@@ -56,6 +56,7 @@ internal static class CommandLine
             DataCommand.Create(console),
             ExtractCommand.Create(console),
             BenchCommand.Create(console),
+            ServeCommand.Create(console),
             ModelsCommand.Create(console),
             DoctorCommand.Create(console),
             verbose,
