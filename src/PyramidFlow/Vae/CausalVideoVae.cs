@@ -36,8 +36,8 @@ public sealed class CausalVideoVae : Module
     public ElementType? ConvolutionType { get; init; }
 
     /// <summary>
-    /// Whether residual blocks keep only their input for backward and are computed again there: about a third of the
-    /// memory of training for a third more time.
+    /// Whether residual blocks keep only their input for backward and are computed again there: about half the
+    /// memory of training for about a third more time.
     /// </summary>
     public bool RecomputesBlocks { get; set; }
 
