@@ -38,11 +38,8 @@ public sealed class DatasetTests(TinyModel model) : IClassFixture<TinyModel>, ID
     [Fact]
     public async Task Check_finds_what_is_damaged_inside_only_when_it_decodes()
     {
-        var path = folder.File("a.mp4");
         await VideoAsync("a.mp4", 9);
-        var bytes = await File.ReadAllBytesAsync(path, Cancel);
-        Array.Fill(bytes, (byte)0x55, 48, bytes.Length / 2);
-        await File.WriteAllBytesAsync(path, bytes, Cancel);
+        DamagedVideo.Spoil(folder.File("a.mp4"));
         var annotations = folder.Write("a.jsonl", "{\"video\": \"a.mp4\"}\n");
 
         Assert.Equal(ExitCode.Ok, (await CliRun.OfAsync("data", "check", annotations, "--size", "64x64")).Code);
