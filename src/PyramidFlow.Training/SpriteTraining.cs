@@ -1,6 +1,7 @@
 using PyramidFlow.Hub;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;
@@ -23,12 +24,14 @@ public static class SpriteTraining
     /// <param name="folder">Folder of all runs of the model.</param>
     /// <param name="progress">Told every few steps, or null.</param>
     /// <param name="cancel">Stops after the running step, with a checkpoint.</param>
+    /// <param name="group">The processes that train together, or null for one.</param>
     /// <returns>Mean peak signal-to-noise ratio on unseen clips, dB.</returns>
-    public static double RunVae(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel)
+    public static double RunVae(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel, ProcessGroup? group = null)
     {
         var config = VaeTrainingConfig.Load(configPath);
-        using var trainer = new VaeTrainer(config, Path.Combine(folder, "vae"), progress, cancel);
-        SpriteStart.CopyFile(configPath, VaeConfig(folder));
+        using var trainer = new VaeTrainer(config, Path.Combine(folder, "vae"), progress, cancel, group);
+        if (group is not { Rank: > 0 })
+            SpriteStart.CopyFile(configPath, VaeConfig(folder));
 
         // Every worker is a thread of its own; operators that split their work as well would only wait for each other.
         TorchRuntime.Threads = 1;
@@ -40,21 +43,26 @@ public static class SpriteTraining
     /// <param name="folder">Folder of all runs of the model; the VAE's linear start must be there.</param>
     /// <param name="progress">Told every few steps, or null.</param>
     /// <param name="cancel">Stops after the running step, with a checkpoint.</param>
+    /// <param name="group">The processes that train together, or null for one.</param>
     /// <exception cref="ArgumentException">The VAE's run is missing.</exception>
-    public static void RunDit(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel)
+    public static void RunDit(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel, ProcessGroup? group = null)
     {
         var config = DitTrainingConfig.Load(configPath);
         if (config.Transformer is not PyramidFluxConfig)
             throw new ArgumentException($"{configPath}: the text encoders of sprites are those of pyramid_flux: give its keys in transformer");
         using var start = config.StartFrom is { } from ? SpriteStart.FromModel(from, cancel) : SpriteStart.FromVaeRun(folder, VaeConfig(folder));
         var model = Path.Combine(folder, ModelFolder);
-        start.ProvideText(model, config.Seed, progress, cancel);
-        using var data = SpriteLatents.OpenOrMake(Path.Combine(folder, "latents.safetensors"), config, start.Encode, progress, cancel);
+        using var data = group.InTurn(() =>
+        {
+            start.ProvideText(model, config.Seed, progress, cancel);
+            return SpriteLatents.OpenOrMake(Path.Combine(folder, "latents.safetensors"), config, start.Encode, progress, cancel);
+        });
         using var prompts = SpriteTextEncoders.Load(model);
 
         TorchRuntime.Threads = 1;
-        using var trainer = new DitTrainer(config, Path.Combine(folder, "dit"), data, prompts, start.OpenTransformer);
-        SpriteStart.CopyFile(configPath, DitConfig(folder));
+        using var trainer = new DitTrainer(config, Path.Combine(folder, "dit"), data, prompts, start.OpenTransformer, group);
+        if (group is not { Rank: > 0 })
+            SpriteStart.CopyFile(configPath, DitConfig(folder));
         trainer.Run(progress, cancel);
     }
 

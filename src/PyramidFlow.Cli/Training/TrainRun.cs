@@ -1,6 +1,8 @@
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Torch;
+using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training;
+using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Runs;
 
 namespace PyramidFlow.Cli.Training;
@@ -9,13 +11,18 @@ namespace PyramidFlow.Cli.Training;
 internal static class TrainRun
 {
     /// <summary>A training that can be stopped and taken up again.</summary>
-    public delegate void Entry(string config, string folder, IProgress<TrainingProgress> progress, CancellationToken cancel);
+    public delegate void Entry(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel);
 
-    public static void Vae(string config, string folder, IProgress<TrainingProgress> progress, CancellationToken cancel) =>
-        SpriteTraining.RunVae(config, folder, progress, cancel);
+    public static void Vae(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel) =>
+        SpriteTraining.RunVae(config, folder, progress, cancel, group);
 
-    public static void Dit(string config, string folder, IProgress<TrainingProgress> progress, CancellationToken cancel) =>
-        SpriteTraining.RunDit(config, folder, progress, cancel);
+    public static void Dit(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel)
+    {
+        if (DitDataConfig.IsOne(config))
+            DitDataTraining.Run(config, folder, progress, cancel, group);
+        else
+            SpriteTraining.RunDit(config, folder, progress, cancel, group);
+    }
 
     public static async Task<int> ShipAsync(string folder, string model, CliConsole console)
     {
@@ -33,8 +40,12 @@ internal static class TrainRun
         if (threads is { } count)
             TorchRuntime.Threads = count;
         using var line = new ProgressLine(console);
-        await Task.Run(() => entry(config, folder, new TrainingMonitor(line), cancel), CancellationToken.None).ConfigureAwait(false);
+        using var group = ProcessPlace.Of(Environment.GetEnvironmentVariable) is { } place ? ProcessGroup.Join(place, cancel: cancel) : null;
+        var isFirst = group is not { Rank: > 0 };
+        await Task.Run(() => entry(config, folder, isFirst ? new TrainingMonitor(line) : null, group, cancel), CancellationToken.None).ConfigureAwait(false);
         line.Clear();
+        if (!isFirst)
+            return ExitCode.Ok;
         if (cancel.IsCancellationRequested)
         {
             console.Note("stopped and saved: the same command goes on from here");
