@@ -4,24 +4,30 @@ using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training;
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Vae;
 
 namespace PyramidFlow.Cli.Training;
 
 /// <summary>One run of <c>train</c>: the only place that calls the trainers.</summary>
 internal static class TrainRun
 {
-    /// <summary>A training that can be stopped and taken up again.</summary>
-    public delegate void Entry(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel);
+    /// <summary>A training that can be stopped and taken up again; gives what is to be said at its end.</summary>
+    public delegate IReadOnlyList<string> Entry(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel);
 
-    public static void Vae(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel) =>
-        SpriteTraining.RunVae(config, folder, progress, cancel, group);
-
-    public static void Dit(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel)
+    public static IReadOnlyList<string> Vae(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel)
     {
-        if (DitDataConfig.IsOne(config))
-            DitDataTraining.Run(config, folder, progress, cancel, group);
-        else
-            SpriteTraining.RunDit(config, folder, progress, cancel, group);
+        if (TrainingConfigFile.NamesData(config))
+            return VaeRun.Run(config, folder, progress, cancel, group);
+        SpriteTraining.RunVae(config, folder, progress, cancel, group);
+        return [];
+    }
+
+    public static IReadOnlyList<string> Dit(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel)
+    {
+        if (TrainingConfigFile.NamesData(config))
+            return DitDataTraining.Run(config, folder, progress, cancel, group);
+        SpriteTraining.RunDit(config, folder, progress, cancel, group);
+        return [];
     }
 
     public static async Task<int> ShipAsync(string folder, string model, CliConsole console)
@@ -42,10 +48,12 @@ internal static class TrainRun
         using var line = new ProgressLine(console);
         using var group = ProcessPlace.Of(Environment.GetEnvironmentVariable) is { } place ? ProcessGroup.Join(place, cancel: cancel) : null;
         var isFirst = group is not { Rank: > 0 };
-        await Task.Run(() => entry(config, folder, isFirst ? new TrainingMonitor(line) : null, group, cancel), CancellationToken.None).ConfigureAwait(false);
+        var remarks = await Task.Run(() => entry(config, folder, isFirst ? new TrainingMonitor(line) : null, group, cancel), CancellationToken.None).ConfigureAwait(false);
         line.Clear();
         if (!isFirst)
             return ExitCode.Ok;
+        foreach (var remark in remarks)
+            console.Note(remark);
         if (cancel.IsCancellationRequested)
         {
             console.Note("stopped and saved: the same command goes on from here");

@@ -65,21 +65,6 @@ public sealed record DitDataConfig : LoopConfig
     /// <summary>Where to compute: <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>; of several processes on one machine each takes the GPU of its number.</summary>
     public string Device { get; set; } = "cpu";
 
-    /// <summary>Whether a configuration is one of these: it names data of one's own.</summary>
-    public static bool IsOne(string path)
-    {
-        try
-        {
-            using var json = JsonDocument.Parse(File.ReadAllText(path), new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip });
-            return json.RootElement.ValueKind == JsonValueKind.Object && json.RootElement.TryGetProperty("data", out var data) && data.ValueKind == JsonValueKind.Object;
-        }
-        catch (JsonException)
-        {
-            // Whoever reads it as the other kind says where it is malformed.
-            return false;
-        }
-    }
-
     /// <summary>Reads a configuration file.</summary>
     /// <exception cref="ArgumentException">It is missing, malformed, holds an unknown key or an impossible value.</exception>
     public static DitDataConfig Load(string path) => TrainingConfigFile.Read(path, DitDataJson.Default.DitDataConfig).Check(path);

@@ -1,5 +1,4 @@
 using PyramidFlow.Hub;
-using PyramidFlow.Torch;
 using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Runs;
@@ -28,7 +27,7 @@ public static class DitDataTraining
         var config = DitDataConfig.Load(configPath);
         var start = CheckpointFolder.Open(config.Model);
         var faults = new FaultLog(fault => progress?.Report(new TrainingProgress(0, config.Steps, 0, 0, fault.ToString())));
-        using var models = new DitDataModels(config, start, DeviceOf(config, group));
+        using var models = new DitDataModels(config, start, TrainingDevice.Of(config.Device, group));
         using var items = DitItems.Open(config, PlanOf(config, group), models.Channels, faults, cancel);
         foreach (var (bucket, _) in items.Plan.Counts)
         {
@@ -49,13 +48,5 @@ public static class DitDataTraining
         if (ranks % sharing != 0)
             throw new ArgumentException($"{ranks} processes cannot be grouped by video_sync_group {sharing}: use a divisor of {ranks}");
         return new BatchPlanOptions(config.Seed, config.Batch, rank / sharing, ranks / sharing, config.Data.ImageShare);
-    }
-
-    private static Device DeviceOf(DitDataConfig config, ProcessGroup? group)
-    {
-        var device = Device.Parse(config.Device);
-        if (device.Type == DeviceType.Cuda && !TorchRuntime.HasCuda)
-            throw new ArgumentException($"device {config.Device}: this libtorch sees no GPU, use cpu (doctor says more)");
-        return device is { Type: DeviceType.Cuda, Index: < 0 } && group is not null ? new Device(DeviceType.Cuda, group.LocalRank) : device;
     }
 }

@@ -1,4 +1,5 @@
 using PyramidFlow.Torch;
+using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Vae;
 
@@ -23,11 +24,12 @@ internal sealed class VaeClips : IDisposable
     /// <param name="device">Where batches go.</param>
     /// <param name="faults">Told about bad items.</param>
     /// <param name="progress">Told how many items were looked at.</param>
+    /// <param name="group">The processes that train together, of which the first measures, or null for one.</param>
     /// <param name="cancel">Stops it.</param>
     /// <exception cref="ArgumentException">Sizes do not fit the networks.</exception>
     /// <exception cref="DataException">An option or a line is wrong, files are missing, or (nearly) nothing can be used.</exception>
     internal static async Task<VaeClips> OpenAsync(VaeRunConfig config, CausalVideoVaeConfig vae, PatchDiscriminator? discriminator, Device device,
-        FaultLog faults, IProgress<int> progress, CancellationToken cancel)
+        FaultLog faults, IProgress<int> progress, ProcessGroup? group, CancellationToken cancel)
     {
         var options = config.Data;
         foreach (var frames in config.Windows > 1 ? options.Frames ?? [] : [])
@@ -37,8 +39,8 @@ internal sealed class VaeClips : IDisposable
         foreach (var (bucket, _) in all.Counts)
             Check(bucket, vae, discriminator);
         var (training, measured) = all.HoldOut(config.HeldOut);
-        var clips = await DataSources.ReadClipsAsync(measured, options, faults, cancel).ConfigureAwait(false);
-        var plan = new BatchPlanOptions(config.Seed, config.Batch, ImageShare: options.ImageShare, ImageBatchSize: config.ImageBatch);
+        var clips = group is { Rank: > 0 } ? [] : await DataSources.ReadClipsAsync(measured, options, faults, cancel).ConfigureAwait(false);
+        var plan = new BatchPlanOptions(config.Seed, config.Batch, group?.Rank ?? 0, group?.Size ?? 1, ImageShare: options.ImageShare, ImageBatchSize: config.ImageBatch);
         return new VaeClips(DataSources.OpenClips(training, options, plan, faults), [.. clips.Select(clip => (Func<Tensor>)(() => clip.Pixels(device)))], device);
     }
 

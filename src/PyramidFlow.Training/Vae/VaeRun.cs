@@ -1,5 +1,5 @@
-using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Runs;
 
@@ -16,15 +16,16 @@ public static class VaeRun
     /// <param name="folder">Folder of the run.</param>
     /// <param name="progress">Told now and then, and about every item that cannot be used; or null.</param>
     /// <param name="cancel">Stops after the running step, with a checkpoint.</param>
-    /// <returns>The items that could not be used, as at the end of the run.</returns>
+    /// <param name="group">The processes that train together, or null for one.</param>
+    /// <returns>What there is to say about items that could not be used; empty when all was well.</returns>
     /// <exception cref="ArgumentException">The configuration is wrong.</exception>
     /// <exception cref="CheckpointException">Weights are missing, damaged or of another network.</exception>
     /// <exception cref="DataException">The data cannot be used.</exception>
     /// <exception cref="TrainingException">The training failed.</exception>
-    public static FaultLog Run(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel)
+    public static IReadOnlyList<string> Run(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel, ProcessGroup? group = null)
     {
         var config = VaeRunConfig.Load(configPath);
-        var device = config.Device is { } name ? Device.Parse(name) : Device.Cpu;
+        var device = TrainingDevice.Of(config.Device, group);
         var sizes = VaeStart.Config(config);
         using var discriminator = VaeStart.Discriminator(config, device);
         using var lpips = config.PerceptualWeight > 0 ? Lpips.Open(config.Lpips!) : null;
@@ -32,14 +33,15 @@ public static class VaeRun
 
         var faults = new FaultLog(fault => progress?.Report(new TrainingProgress(0, config.Steps, 0, 0, fault.ToString())));
         using var clips = VaeClips.OpenAsync(config, sizes, discriminator, device, faults,
-            new Looking(progress), cancel).GetAwaiter().GetResult();
+            new Looking(progress), group, cancel).GetAwaiter().GetResult();
         using var vae = VaeStart.Vae(config, sizes, device);
         var run = new RunFolder(folder);
         using var training = new VaeTraining(config, run, vae, loss, discriminator, clips.Batch, clips.HeldOut);
-        var loop = new TrainingLoop(config, training, run);
-        SpriteStart.CopyFile(configPath, run.File("config.json"));
+        var loop = new TrainingLoop(config, training, run, group);
+        if (group is not { Rank: > 0 })
+            SpriteStart.CopyFile(configPath, run.File("config.json"));
         loop.Run(progress, cancel);
-        return faults;
+        return faults.Summary();
     }
 
     private sealed class Looking(IProgress<TrainingProgress>? progress) : IProgress<int>

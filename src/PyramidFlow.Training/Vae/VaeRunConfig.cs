@@ -46,8 +46,8 @@ public sealed record VaeRunConfig : LoopConfig
     /// <summary>Items that are left out of training and measured at every checkpoint; 0 measures nothing.</summary>
     public int HeldOut { get; set; } = 8;
 
-    /// <summary>Where to compute, such as <c>cpu</c> or <c>cuda:0</c>; null is the CPU.</summary>
-    public string? Device { get; set; }
+    /// <summary>Where to compute: <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>; of several processes on one machine each takes the GPU of its number.</summary>
+    public string Device { get; set; } = "cpu";
 
     /// <summary>File of the LPIPS weights (<c>vgg_lpips.pth</c>); needed unless <see cref="PerceptualWeight"/> is 0.</summary>
     public string? Lpips { get; set; }

@@ -26,7 +26,7 @@ public sealed class VaeRunTests : IDisposable
         var config = await Config(("windows", 2), ("checkpoint_ratio", 1), ("average_decay", 0.9), ("sample_every", 3),
             ("discriminator", new JsonObject { ["start"] = 2, ["layers"] = 1, ["width"] = 2 }));
         var faults = VaeRun.Run(config, folder.File("run"), null, Ct);
-        Assert.Empty(faults.Faults);
+        Assert.Empty(faults);
 
         using var vae = Open("run");
         Assert.Contains("\"_class_name\": \"CausalVideoVAE\"", File.ReadAllText(folder.File("run", "causal_video_vae", "config.json")), StringComparison.Ordinal);
@@ -88,7 +88,7 @@ public sealed class VaeRunTests : IDisposable
     {
         var bad = folder.Write("bad.mp4", [1, 2, 3, 4]);
         var faults = VaeRun.Run(await Config(extra: new { video = bad }), folder.File("run"), null, Ct);
-        Assert.Contains("bad.mp4", Assert.Single(faults.Faults).ToString(), StringComparison.Ordinal);
+        Assert.Contains(faults, line => line.Contains("bad.mp4", StringComparison.Ordinal));
     }
 
     [Fact]
