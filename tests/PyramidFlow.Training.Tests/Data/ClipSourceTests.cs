@@ -1,3 +1,4 @@
+using PyramidFlow.Testing;
 using PyramidFlow.Training.Data;
 
 namespace PyramidFlow.Training.Tests.Data;
