@@ -1,7 +1,6 @@
 using System.Text.Json;
 using PyramidFlow.Cli.Tests;
 using PyramidFlow.Hub;
-using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Dit;
