@@ -55,6 +55,7 @@ internal static class CommandLine
             TrainCommand.Create(console),
             LaunchCommand.Create(console),
             DataCommand.Create(console),
+            ExtractCommand.Create(console),
             BenchCommand.Create(console),
             ServeCommand.Create(console),
             ModelsCommand.Create(console),
