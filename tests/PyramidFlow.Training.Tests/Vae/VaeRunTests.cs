@@ -137,7 +137,7 @@ public sealed class VaeRunTests : IDisposable
     private async Task<string> Config(object? extra, params (string Key, JsonNode? Value)[] changes)
     {
         List<object> lines = extra is null ? [] : [extra];
-        for (var i = 0; i < 2; i++)
+        for (var i = 0; i < 3; i++)
         {
             lines.Add(new { video = File.Exists(folder.File($"{i}.mp4")) ? folder.File($"{i}.mp4") : await folder.VideoAsync($"{i}.mp4", 18 + i, 16, 16) });
             lines.Add(new { image = folder.Image($"{i}.png", 16, 16, (byte)(40 * i)) });
