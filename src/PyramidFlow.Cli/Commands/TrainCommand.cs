@@ -16,6 +16,7 @@ internal static class TrainCommand
     {
         One("vae", "Trains the causal video VAE.", TrainRun.Vae, console),
         One("dit", "Trains the text encoders and the diffusion transformer on the VAE's latents.", TrainRun.Dit, console),
+        One("lora", "Trains a LoRA of a model folder's transformer.", TrainRun.Lora, console),
         Ship(console),
     };
 

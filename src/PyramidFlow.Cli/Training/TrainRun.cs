@@ -17,6 +17,9 @@ internal static class TrainRun
     public static void Dit(string config, string folder, IProgress<TrainingProgress> progress, CancellationToken cancel) =>
         SpriteTraining.RunDit(config, folder, progress, cancel);
 
+    public static void Lora(string config, string folder, IProgress<TrainingProgress> progress, CancellationToken cancel) =>
+        SpriteTraining.RunLora(config, folder, progress, cancel);
+
     public static async Task<int> ShipAsync(string folder, string model, CliConsole console)
     {
         await Task.Run(() => SpriteTraining.Ship(folder, model)).ConfigureAwait(false);

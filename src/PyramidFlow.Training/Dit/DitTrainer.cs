@@ -1,15 +1,19 @@
 using System.Diagnostics;
+using PyramidFlow.Lora;
 using PyramidFlow.Schedulers;
 using PyramidFlow.TextEncoders;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Training.Lora;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;
 using PyramidFlow.Transformers;
 
 namespace PyramidFlow.Training.Dit;
 
-/// <summary>Trains the diffusion transformer autoregressively with the temporal pyramid, on latents of the sprites world.</summary>
+/// <summary>
+/// Trains the diffusion transformer, or a LoRA of it, autoregressively with the temporal pyramid, on latents of the sprites world.
+/// </summary>
 public sealed class DitTrainer : IDisposable
 {
     private const int ReportEvery = 20;
@@ -23,6 +27,7 @@ public sealed class DitTrainer : IDisposable
     private readonly PyramidFlowScheduler scheduler = new();
     private readonly FlowObjective objective;
     private readonly RunFolder run;
+    private readonly string identity;
 
     /// <summary>Prepares a run, or takes up the one in the folder.</summary>
     /// <param name="config">What to train.</param>
@@ -36,21 +41,28 @@ public sealed class DitTrainer : IDisposable
         objective = new FlowObjective(scheduler, new ObjectiveOptions { SampleRatios = [1, 1, 1], CorruptRatio = config.CorruptRatio });
         run = new RunFolder(folder);
         var model = config.Transformer.Build();
-        using (var weights = File.Exists(run.StateFile) ? null : start?.Invoke())
+        using (var weights = File.Exists(run.StateFile) && config.Lora is null ? null : start?.Invoke())
             GiveWeights(model, weights);
+        identity = $"dit seed {config.Seed} {config.Transformer.ToJson()}";
+        Func<PyramidTransformer> another = () => config.Transformer.Build();
+        if (config.Lora is { } lora)
+        {
+            identity = $"lora of {lora} {AdaptedTransformer.Fingerprint(model)} {identity}";
+            AdaptedTransformer.Attach(model, lora, config.Seed);
+            another = () => AdaptedTransformer.Another(config.Transformer, lora, model);
+        }
+
         state = new TrainingState(new AdamWOptions { WeightDecay = config.WeightDecay }, ("", model));
         if (config.Optimizer == DitOptimizer.Muon)
             muon = new Muon(state.Parameters, state.Optimizer, config.WeightDecay, IsHidden);
-        workers = new Workers<PyramidTransformer>(model, state.Parameters, config.Workers, () => config.Transformer.Build());
+        workers = new Workers<PyramidTransformer>(model, state.Parameters, config.Workers, another);
         if (File.Exists(run.StateFile))
-            state.Load(run.StateFile, Identity);
+            state.Load(run.StateFile, identity);
     }
-
-    private string Identity => $"dit seed {config.Seed} {config.Transformer.ToJson()}";
 
     /// <summary>
     /// Trains to the end, or until cancelled after the running step; either way the state is saved and the averaged
-    /// weights lie in <c>dit.safetensors</c> of the folder.
+    /// weights lie in <c>dit.safetensors</c> of the folder, a LoRA's in <c>lora.safetensors</c>.
     /// </summary>
     public void Run(IProgress<TrainingProgress>? progress, CancellationToken cancel)
     {
@@ -161,8 +173,14 @@ public sealed class DitTrainer : IDisposable
 
     private void Save()
     {
-        state.Save(run.StateFile, Identity);
+        state.Save(run.StateFile, identity);
         using var scope = new TensorScope();
+        if (config.Lora is { } lora)
+        {
+            LoraFile.Write(run.File("lora.safetensors"), state.Parameters.Named(state.Average.Values), lora);
+            return;
+        }
+
         var fixedTables = workers.Model.NamedParameters().Where(p => !p.Parameter.Trainable).Select(p => (p.Key, p.Parameter.Value));
         SafetensorsWriter.Write(run.File("dit.safetensors"), [.. state.Parameters.Named(state.Average.Values), .. fixedTables]);
     }

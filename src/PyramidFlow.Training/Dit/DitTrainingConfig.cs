@@ -1,24 +1,36 @@
 using System.Text.Json.Serialization;
+using PyramidFlow.Hub;
+using PyramidFlow.Lora;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Sprites;
 using PyramidFlow.Transformers;
 
 namespace PyramidFlow.Training.Dit;
 
-/// <summary>What <c>train dit</c> does; read from JSON.</summary>
+/// <summary>What <c>train dit</c> and <c>train lora</c> do; read from JSON.</summary>
 public sealed record DitTrainingConfig
 {
     private const int Stages = 3;
 
-    /// <summary>The network, of either family.</summary>
+    private ITransformerConfig? transformer;
+
+    /// <summary>The network, of either family; left out it is that of <see cref="StartFrom"/>.</summary>
     [JsonConverter(typeof(TransformerConfigConverter))]
-    public required ITransformerConfig Transformer { get; set; }
+    public ITransformerConfig Transformer
+    {
+        get => transformer ?? throw new InvalidOperationException("the configuration names no transformer");
+        set => transformer = value;
+    }
 
     /// <summary>
     /// Model folder to go on from: its transformer's weights, text encoders and VAE; null starts from nothing. Relative to the
     /// working directory.
     /// </summary>
     public string? StartFrom { get; set; }
+
+    /// <summary>The additions that <c>train lora</c> trains beside frozen weights; null trains the weights.</summary>
+    public LoraConfig? Lora { get; set; }
 
     /// <summary>Seed of weights, data and draws.</summary>
     public long Seed { get; set; } = 1;
@@ -31,6 +43,13 @@ public sealed record DitTrainingConfig
 
     /// <summary>Share of the cached clips in which the sprite turns, and the prompt changes with it.</summary>
     public double TurnShare { get; set; }
+
+    /// <summary>A colour that a share of the cached clips is painted in, such as one that the model does not know; null is none.</summary>
+    [JsonConverter(typeof(JsonStringEnumConverter<SpriteColour>))]
+    public SpriteColour? ExtraColour { get; set; }
+
+    /// <summary>That share.</summary>
+    public double ExtraColourShare { get; set; } = 0.5;
 
     /// <summary>Training steps.</summary>
     public int Steps { get; set; } = 10_000;
@@ -83,13 +102,19 @@ public sealed record DitTrainingConfig
 
     private DitTrainingConfig Check(string path)
     {
-        TransformerConfigs.Parse(Transformer.ToJson(), path);
-        var unknown = Transformer.Others?.Keys.FirstOrDefault();
+        if (transformer is not null)
+            TransformerConfigs.Parse(Transformer.ToJson(), path);
+        var unknown = transformer?.Others?.Keys.FirstOrDefault();
+        transformer ??= StartFrom is { } folder
+            ? TransformerConfigs.Load(CheckpointFolder.Open(folder).Transformer().ConfigFile)
+            : throw new ArgumentException($"{path}: transformer is missing: give its keys, or in start_from the model folder that has them");
         var fault =
             unknown is not null ? $"unknown key {unknown} in transformer"
             : Clips < 1 ? $"clips {Clips} is less than 1"
             : LatentFrames < 2 ? $"latent_frames {LatentFrames} is less than 2"
             : TurnShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"turn_share {TurnShare} is not 0 to 1")
+            : ExtraColourShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"extra_colour_share {ExtraColourShare} is not 0 to 1")
+            : Lora?.Fault() is { } lora ? $"lora: {lora}"
             : Batch.Count != Stages ? $"batch has {Batch.Count} numbers: give {Stages}, one for each stage"
             : Workers < 1 || Batch.Any(b => b < 1 || b % Workers != 0)
                 ? $"batch [{string.Join(", ", Batch)}] cannot be shared by {Workers} workers: use multiples"

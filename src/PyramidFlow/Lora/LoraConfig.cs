@@ -17,4 +17,11 @@ public sealed record LoraConfig
 
     /// <summary>How much an addition counts.</summary>
     public double Scale => Alpha / Rank;
+
+    /// <summary>What is impossible in it, in words; null where nothing is.</summary>
+    public string? Fault() =>
+        Rank < 1 ? $"a LoRA of rank {Rank} has no weights: use a rank of at least 1"
+        : !double.IsFinite(Alpha) || Alpha == 0 ? FormattableString.Invariant($"alpha {Alpha} leaves nothing of a LoRA: use the rank, or a number near it")
+        : Targets is not { Count: > 0 } ? "targets names no layer: leave it out for the projections of attention, or name some"
+        : null;
 }
