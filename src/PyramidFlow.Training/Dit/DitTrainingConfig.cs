@@ -12,6 +12,7 @@ namespace PyramidFlow.Training.Dit;
 public sealed record DitTrainingConfig
 {
     private const int Stages = 3;
+    private const int Shapes = 4;
 
     private ITransformerConfig? transformer;
 
@@ -50,6 +51,12 @@ public sealed record DitTrainingConfig
 
     /// <summary>That share.</summary>
     public double ExtraColourShare { get; set; } = 0.5;
+
+    /// <summary>
+    /// How often each shape is trained on, in the order of <see cref="Sprites.SpriteShape"/>; only their proportion counts. Null
+    /// draws all clips alike, a quarter for each shape.
+    /// </summary>
+    public IReadOnlyList<double>? ShapeShares { get; set; }
 
     /// <summary>Training steps.</summary>
     public int Steps { get; set; } = 10_000;
@@ -115,6 +122,8 @@ public sealed record DitTrainingConfig
             : TurnShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"turn_share {TurnShare} is not 0 to 1")
             : ExtraColourShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"extra_colour_share {ExtraColourShare} is not 0 to 1")
             : Lora?.Fault() is { } lora ? $"lora: {lora}"
+            : ShapeShares is { } shares && (shares.Count != Shapes || shares.Any(s => s is not (>= 0 and < double.PositiveInfinity)) || shares.Sum() <= 0)
+                ? $"shape_shares takes {Shapes} numbers of at least 0, not all 0: for circle, square, triangle and star"
             : Batch.Count != Stages ? $"batch has {Batch.Count} numbers: give {Stages}, one for each stage"
             : Workers < 1 || Batch.Any(b => b < 1 || b % Workers != 0)
                 ? $"batch [{string.Join(", ", Batch)}] cannot be shared by {Workers} workers: use multiples"
