@@ -1,6 +1,7 @@
 using System.Text.Json.Serialization;
 using PyramidFlow.Hub;
 using PyramidFlow.Lora;
+using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;
@@ -9,12 +10,19 @@ using PyramidFlow.Transformers;
 namespace PyramidFlow.Training.Dit;
 
 /// <summary>What <c>train dit</c> and <c>train lora</c> do; read from JSON.</summary>
-public sealed record DitTrainingConfig
+public sealed record DitTrainingConfig : LoopConfig
 {
     private const int Stages = 3;
     private const int Shapes = 4;
 
     private ITransformerConfig? transformer;
+
+    /// <summary>With what suits the sprites world.</summary>
+    public DitTrainingConfig()
+    {
+        (Workers, LearningRate, WarmUpSteps) = (2, 1.5e-3, 200);
+        (Schedule, AverageHorizon) = (LearningRateShape.LinearSecondHalf, 0.05);
+    }
 
     /// <summary>The network, of either family; left out it is that of <see cref="StartFrom"/>.</summary>
     [JsonConverter(typeof(TransformerConfigConverter))]
@@ -33,9 +41,6 @@ public sealed record DitTrainingConfig
     /// <summary>The additions that <c>train lora</c> trains beside frozen weights; null trains the weights.</summary>
     public LoraConfig? Lora { get; set; }
 
-    /// <summary>Seed of weights, data and draws.</summary>
-    public long Seed { get; set; } = 1;
-
     /// <summary>Clips in the cached data set.</summary>
     public int Clips { get; set; } = 12_000;
 
@@ -45,6 +50,12 @@ public sealed record DitTrainingConfig
     /// <summary>Share of the cached clips in which the sprite turns, and the prompt changes with it.</summary>
     public double TurnShare { get; set; }
 
+    /// <summary>
+    /// How often each shape is trained on, in the order of <see cref="Sprites.SpriteShape"/>; only their proportion counts. Null
+    /// draws all clips alike, a quarter for each shape.
+    /// </summary>
+    public IReadOnlyList<double>? ShapeShares { get; set; }
+
     /// <summary>A colour that a share of the cached clips is painted in, such as one that the model does not know; null is none.</summary>
     [JsonConverter(typeof(JsonStringEnumConverter<SpriteColour>))]
     public SpriteColour? ExtraColour { get; set; }
@@ -52,23 +63,11 @@ public sealed record DitTrainingConfig
     /// <summary>That share.</summary>
     public double ExtraColourShare { get; set; } = 0.5;
 
-    /// <summary>
-    /// How often each shape is trained on, in the order of <see cref="Sprites.SpriteShape"/>; only their proportion counts. Null
-    /// draws all clips alike, a quarter for each shape.
-    /// </summary>
-    public IReadOnlyList<double>? ShapeShares { get; set; }
-
-    /// <summary>Training steps.</summary>
-    public int Steps { get; set; } = 10_000;
-
     /// <summary>Steps at the beginning that train on images only.</summary>
     public int ImageSteps { get; set; }
 
     /// <summary>Samples in a step for each stage, lowest resolution first.</summary>
     public IReadOnlyList<int> Batch { get; set; } = [32, 32, 32];
-
-    /// <summary>Threads that each compute a part of every batch; divides every batch. Part of what a seed reproduces.</summary>
-    public int Workers { get; set; } = 2;
 
     /// <summary>Share of the samples, after <see cref="ImageSteps"/>, that are images.</summary>
     public double ImageShare { get; set; } = 0.3;
@@ -83,24 +82,6 @@ public sealed record DitTrainingConfig
     [JsonConverter(typeof(JsonStringEnumConverter<DitOptimizer>))]
     public DitOptimizer Optimizer { get; set; } = DitOptimizer.AdamW;
 
-    /// <summary>Peak learning rate.</summary>
-    public double LearningRate { get; set; } = 1.5e-3;
-
-    /// <summary>Steps of linear rise.</summary>
-    public int WarmUpSteps { get; set; } = 200;
-
-    /// <summary>Largest gradient norm.</summary>
-    public double ClipNorm { get; set; } = 1;
-
-    /// <summary>Decoupled weight decay.</summary>
-    public double WeightDecay { get; set; } = 1e-4;
-
-    /// <summary>Share of the steps done so far over which the weights are averaged.</summary>
-    public double AverageHorizon { get; set; } = 0.05;
-
-    /// <summary>Steps between two checkpoints.</summary>
-    public int CheckpointEvery { get; set; } = 500;
-
     /// <summary>Reads a configuration file.</summary>
     /// <exception cref="ArgumentException">It is missing, malformed, holds an unknown key or an impossible value.</exception>
     /// <exception cref="CheckpointException">It does not describe a transformer.</exception>
@@ -110,7 +91,7 @@ public sealed record DitTrainingConfig
     private DitTrainingConfig Check(string path)
     {
         if (transformer is not null)
-            TransformerConfigs.Parse(Transformer.ToJson(), path);
+            TransformerConfigs.Parse(transformer.ToJson(), path);
         var unknown = transformer?.Others?.Keys.FirstOrDefault();
         transformer ??= StartFrom is { } folder
             ? TransformerConfigs.Load(CheckpointFolder.Open(folder).Transformer().ConfigFile)
@@ -120,15 +101,14 @@ public sealed record DitTrainingConfig
             : Clips < 1 ? $"clips {Clips} is less than 1"
             : LatentFrames < 2 ? $"latent_frames {LatentFrames} is less than 2"
             : TurnShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"turn_share {TurnShare} is not 0 to 1")
-            : ExtraColourShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"extra_colour_share {ExtraColourShare} is not 0 to 1")
-            : Lora?.Fault() is { } lora ? $"lora: {lora}"
             : ShapeShares is { } shares && (shares.Count != Shapes || shares.Any(s => s is not (>= 0 and < double.PositiveInfinity)) || shares.Sum() <= 0)
                 ? $"shape_shares takes {Shapes} numbers of at least 0, not all 0: for circle, square, triangle and star"
+            : ExtraColourShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"extra_colour_share {ExtraColourShare} is not 0 to 1")
+            : Lora?.Fault() is { } lora ? $"lora: {lora}"
             : Batch.Count != Stages ? $"batch has {Batch.Count} numbers: give {Stages}, one for each stage"
             : Workers < 1 || Batch.Any(b => b < 1 || b % Workers != 0)
                 ? $"batch [{string.Join(", ", Batch)}] cannot be shared by {Workers} workers: use multiples"
-            : CheckpointEvery < 1 ? $"checkpoint_every {CheckpointEvery} is less than 1"
-            : null;
+            : LoopFault();
         return fault is null ? this : throw new ArgumentException($"{path}: {fault}");
     }
 }

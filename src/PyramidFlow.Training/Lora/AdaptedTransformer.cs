@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using PyramidFlow.Lora;
@@ -18,32 +19,33 @@ internal static class AdaptedTransformer
         LoraAdapters.Attach(model, lora, generator);
     }
 
-    /// <summary>A transformer for another worker, over the same frozen weights; its LoRA is to be shared too.</summary>
-    /// <param name="config">Sizes of the transformer.</param>
-    /// <param name="lora">The LoRA.</param>
+    /// <summary>Gives another worker's transformer the same frozen weights, and matrices of its own that are to be shared later.</summary>
     /// <param name="original">The first worker's, with the LoRA attached.</param>
-    internal static PyramidTransformer Another(ITransformerConfig config, LoraConfig lora, PyramidTransformer original)
+    /// <param name="another">The other one, without weights.</param>
+    /// <param name="lora">The LoRA.</param>
+    internal static void Share(PyramidTransformer original, PyramidTransformer another, LoraConfig lora)
     {
-        var another = config.Build();
         var weights = original.NamedParameters().ToDictionary(p => p.Key, p => p.Parameter);
         foreach (var (key, parameter) in another.NamedParameters())
             parameter.Value = weights[key].Value.Detached();
         Attach(another, lora, 0);
-        return another;
     }
 
-    /// <summary>A short text that differs when the weights do; of large weights it looks at a few elements each.</summary>
-    internal static string Fingerprint(Module model)
+    /// <summary>Says which LoRA of which weights it is; of large weights it looks at a few elements each.</summary>
+    /// <param name="model">The transformer, with weights.</param>
+    /// <param name="lora">The LoRA.</param>
+    internal static string Identity(Module model, LoraConfig lora)
     {
         using var scope = new TensorScope();
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         foreach (var (_, parameter) in model.NamedParameters())
         {
-            var some = parameter.Value.Flatten(0);
-            some = some.Slice(0, 0, some.ElementCount, Math.Max(1, some.ElementCount / FingerprintElements)).To(ElementType.Float32);
+            var all = parameter.Value.Flatten(0);
+            var some = all.Slice(0, 0, all.ElementCount, Math.Max(1, all.ElementCount / FingerprintElements)).To(ElementType.Float32);
             hash.AppendData(MemoryMarshal.AsBytes(some.Contiguous().ToArray<float>().AsSpan()));
         }
 
-        return Convert.ToHexStringLower(hash.GetHashAndReset())[..16];
+        var weights = Convert.ToHexStringLower(hash.GetHashAndReset())[..16];
+        return string.Create(CultureInfo.InvariantCulture, $"lora rank {lora.Rank} alpha {lora.Alpha} of {string.Join(",", lora.Targets)} in {weights}");
     }
 }

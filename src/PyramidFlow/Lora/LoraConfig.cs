@@ -1,3 +1,5 @@
+using System.Text.Json.Serialization;
+
 namespace PyramidFlow.Lora;
 
 /// <summary>Which layers of a transformer get low-rank additions, and how large they are.</summary>
@@ -16,6 +18,7 @@ public sealed record LoraConfig
     public IReadOnlyList<string> Targets { get; init; } = ["to_q", "to_k", "to_v", "to_out.0"];
 
     /// <summary>How much an addition counts.</summary>
+    [JsonIgnore]
     public double Scale => Alpha / Rank;
 
     /// <summary>What is impossible in it, in words; null where nothing is.</summary>
