@@ -1,3 +1,4 @@
+using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Hub;
 using PyramidFlow.Lora;
@@ -88,6 +89,12 @@ public sealed record DitTrainingConfig : LoopConfig
     public static DitTrainingConfig Load(string path) =>
         TrainingConfigFile.Read(path, DitTrainingJson.Default.DitTrainingConfig).Check(path);
 
+    private static IEnumerable<string> KnownKeys(ITransformerConfig transformer)
+    {
+        using var json = JsonDocument.Parse(transformer.ToJson());
+        return [.. json.RootElement.EnumerateObject().Select(member => member.Name).Where(key => transformer.Others?.ContainsKey(key) != true)];
+    }
+
     private DitTrainingConfig Check(string path)
     {
         if (transformer is not null)
@@ -97,7 +104,7 @@ public sealed record DitTrainingConfig : LoopConfig
             ? TransformerConfigs.Load(CheckpointFolder.Open(folder).Transformer().ConfigFile)
             : throw new ArgumentException($"{path}: transformer is missing: give its keys, or in start_from the model folder that has them");
         var fault =
-            unknown is not null ? $"unknown key {unknown} in transformer"
+            unknown is not null ? $"unknown key {unknown} in transformer, the nearest one there is {NearestKey.Of(unknown, KnownKeys(Transformer))}"
             : Clips < 1 ? $"clips {Clips} is less than 1"
             : LatentFrames < 2 ? $"latent_frames {LatentFrames} is less than 2"
             : TurnShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"turn_share {TurnShare} is not 0 to 1")
@@ -124,6 +131,6 @@ public enum DitOptimizer
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true,
-    ReadCommentHandling = System.Text.Json.JsonCommentHandling.Skip, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow)]
+    ReadCommentHandling = JsonCommentHandling.Skip, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow)]
 [JsonSerializable(typeof(DitTrainingConfig))]
 internal sealed partial class DitTrainingJson : JsonSerializerContext;

@@ -1,6 +1,5 @@
 using System.Text.Json.Serialization;
 using PyramidFlow.Torch;
-using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Training.Runs;
 

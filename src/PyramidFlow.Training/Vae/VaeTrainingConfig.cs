@@ -52,10 +52,8 @@ public sealed record VaeTrainingConfig : LoopConfig
     private VaeTrainingConfig Check(string path)
     {
         CausalVideoVaeConfig.Parse(Encoding.UTF8.GetBytes(Vae.ToJson()), path);
-        var unknown = Vae.Others?.Keys.FirstOrDefault();
         var fault =
-            unknown is not null ? $"unknown key {unknown} in vae"
-            : Vae.EncoderSpatialDownSample.Count(on => on) != LinearAutoencoder.Levels ? $"the vae must halve {LinearAutoencoder.Levels} times"
+            Vae.EncoderSpatialDownSample.Count(on => on) != LinearAutoencoder.Levels ? $"the vae must halve {LinearAutoencoder.Levels} times"
             : Frames < 9 || Frames % 8 != 1 ? $"frames {Frames} is not 1 + 8n: use {Math.Max(9, 1 + (Frames / 8 * 8))}"
             : Crop < 8 || Crop % 8 != 0 || Crop > SpriteWorld.Width ? $"crop {Crop} is not a multiple of 8 up to {SpriteWorld.Width}"
             : Workers < 1 || Batch < 1 || Batch % Workers != 0 ? $"batch {Batch} cannot be shared by {Workers} workers: use a multiple"
