@@ -11,24 +11,30 @@ namespace PyramidFlow.Cli.Training;
 /// <summary>One run of <c>train</c>: the only place that calls the trainers.</summary>
 internal static class TrainRun
 {
-    /// <summary>A training that can be stopped and taken up again; gives what is to be said at its end.</summary>
-    public delegate IReadOnlyList<string> Entry(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel);
+    /// <summary>A training that can be stopped and taken up again; gives what came of it, a file or a folder, and what is to be said at its end.</summary>
+    public delegate (string Result, IReadOnlyList<string> Remarks) Entry(string config, string folder, IProgress<TrainingProgress>? progress,
+        ProcessGroup? group, CancellationToken cancel);
 
-    public static IReadOnlyList<string> Vae(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel)
+    public static (string Result, IReadOnlyList<string> Remarks) Vae(string config, string folder, IProgress<TrainingProgress>? progress,
+        ProcessGroup? group, CancellationToken cancel)
     {
         if (TrainingConfigFile.NamesData(config))
-            return VaeRun.Run(config, folder, progress, cancel, group);
+            return (folder, VaeRun.Run(config, folder, progress, cancel, group));
         SpriteTraining.RunVae(config, folder, progress, cancel, group);
-        return [];
+        return (folder, []);
     }
 
-    public static IReadOnlyList<string> Dit(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel)
+    public static (string Result, IReadOnlyList<string> Remarks) Dit(string config, string folder, IProgress<TrainingProgress>? progress,
+        ProcessGroup? group, CancellationToken cancel)
     {
         if (TrainingConfigFile.NamesData(config))
-            return DitDataTraining.Run(config, folder, progress, cancel, group);
+            return (folder, DitDataTraining.Run(config, folder, progress, cancel, group));
         SpriteTraining.RunDit(config, folder, progress, cancel, group);
-        return [];
+        return (folder, []);
     }
+
+    public static (string Result, IReadOnlyList<string> Remarks) Lora(string config, string folder, IProgress<TrainingProgress>? progress,
+        ProcessGroup? group, CancellationToken cancel) => (SpriteTraining.RunLora(config, folder, progress, cancel, group), []);
 
     public static async Task<int> ShipAsync(string folder, string model, CliConsole console)
     {
@@ -48,7 +54,7 @@ internal static class TrainRun
         using var line = new ProgressLine(console);
         using var group = ProcessPlace.Of(Environment.GetEnvironmentVariable) is { } place ? ProcessGroup.Join(place, cancel: cancel) : null;
         var isFirst = group is not { Rank: > 0 };
-        var remarks = await Task.Run(() => entry(config, folder, isFirst ? new TrainingMonitor(line) : null, group, cancel), CancellationToken.None).ConfigureAwait(false);
+        var (result, remarks) = await Task.Run(() => entry(config, folder, isFirst ? new TrainingMonitor(line) : null, group, cancel), CancellationToken.None).ConfigureAwait(false);
         line.Clear();
         if (!isFirst)
             return ExitCode.Ok;
@@ -60,7 +66,7 @@ internal static class TrainRun
             return ExitCode.Cancelled;
         }
 
-        console.Result(folder);
+        console.Result(result);
         return ExitCode.Ok;
     }
 }
