@@ -61,7 +61,7 @@ public sealed class VaeRunTests : IDisposable
         vae.Initialize(generator);
         using var loss = new VaeLoss(new VaeLossOptions { PerceptualWeight = 0, AdversarialFactor = 0 }, null, null);
         Func<Tensor> held = () => Tensor.Full([1, 3, 9, 16, 16], 0.4);
-        using var training = new VaeTraining(config, new RunFolder(folder.File("run")), vae, loss, null, number => Tensor.Full([2, 3, 9, 16, 16], ((number % 5) - 2) / 3.0), [held]);
+        using var training = new VaeTraining(config, new RunFolder(folder.File("run")), vae, loss, null, number => Tensor.Full([2, 3, 9, 16, 16], 0.2 + (0.1 * (number % 5))), [held]);
         var before = training.Publish()[0].Value;
         new TrainingLoop(config, training, new RunFolder(folder.File("run"))).Run(null, Ct);
         var after = training.Publish()[0].Value;
