@@ -10,19 +10,26 @@ namespace PyramidFlow.Cli.Training;
 /// <summary>One run of <c>train</c>: the only place that calls the trainers.</summary>
 internal static class TrainRun
 {
-    /// <summary>A training that can be stopped and taken up again.</summary>
-    public delegate void Entry(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel);
+    /// <summary>A training that can be stopped and taken up again; gives what came of it, a file or a folder.</summary>
+    public delegate string Entry(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel);
 
-    public static void Vae(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel) =>
+    public static string Vae(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel)
+    {
         SpriteTraining.RunVae(config, folder, progress, cancel, group);
+        return folder;
+    }
 
-    public static void Dit(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel)
+    public static string Dit(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel)
     {
         if (DitDataConfig.IsOne(config))
             DitDataTraining.Run(config, folder, progress, cancel, group);
         else
             SpriteTraining.RunDit(config, folder, progress, cancel, group);
+        return folder;
     }
+
+    public static string Lora(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel) =>
+        SpriteTraining.RunLora(config, folder, progress, cancel, group);
 
     public static async Task<int> ShipAsync(string folder, string model, CliConsole console)
     {
@@ -42,7 +49,7 @@ internal static class TrainRun
         using var line = new ProgressLine(console);
         using var group = ProcessPlace.Of(Environment.GetEnvironmentVariable) is { } place ? ProcessGroup.Join(place, cancel: cancel) : null;
         var isFirst = group is not { Rank: > 0 };
-        await Task.Run(() => entry(config, folder, isFirst ? new TrainingMonitor(line) : null, group, cancel), CancellationToken.None).ConfigureAwait(false);
+        var result = await Task.Run(() => entry(config, folder, isFirst ? new TrainingMonitor(line) : null, group, cancel), CancellationToken.None).ConfigureAwait(false);
         line.Clear();
         if (!isFirst)
             return ExitCode.Ok;
@@ -52,7 +59,7 @@ internal static class TrainRun
             return ExitCode.Cancelled;
         }
 
-        console.Result(folder);
+        console.Result(result);
         return ExitCode.Ok;
     }
 }
