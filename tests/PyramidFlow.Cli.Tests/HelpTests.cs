@@ -12,6 +12,7 @@ public class HelpTests
     [InlineData("train", "dit")]
     [InlineData("train", "lora")]
     [InlineData("train", "ship")]
+    [InlineData("launch")]
     [InlineData("data")]
     [InlineData("data", "sprites")]
     [InlineData("data", "check")]
