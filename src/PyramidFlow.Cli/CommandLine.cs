@@ -53,6 +53,7 @@ internal static class CommandLine
             ExtendCommand.Create(console),
             EvalCommand.Create(console),
             TrainCommand.Create(console),
+            LaunchCommand.Create(console),
             DataCommand.Create(console),
             ExtractCommand.Create(console),
             BenchCommand.Create(console),

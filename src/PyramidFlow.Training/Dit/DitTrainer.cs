@@ -3,6 +3,7 @@ using PyramidFlow.Schedulers;
 using PyramidFlow.TextEncoders;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training.Lora;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;
@@ -32,8 +33,13 @@ public sealed class DitTrainer : ITraining, IDisposable
     /// <param name="data">Latents and what they show.</param>
     /// <param name="prompts">Frozen text encoders.</param>
     /// <param name="start">Opens the weights a new run starts from; null, or what gives null, draws them from the seed.</param>
-    public DitTrainer(DitTrainingConfig config, string folder, SpriteLatents data, PromptEncoder prompts, Func<StateSource?>? start = null)
+    /// <param name="group">The processes that train together, or null for one.</param>
+    /// <exception cref="ArgumentException">A batch cannot be shared by all workers of all processes.</exception>
+    public DitTrainer(DitTrainingConfig config, string folder, SpriteLatents data, PromptEncoder prompts, Func<StateSource?>? start = null,
+        ProcessGroup? group = null)
     {
+        if (group is not null && config.Batch.Any(size => size % (config.Workers * group.Size) != 0))
+            throw new ArgumentException($"batch [{string.Join(", ", config.Batch)}] cannot be shared by {config.Workers} workers of {group.Size} processes: use multiples");
         (this.config, this.data, this.prompts) = (config, data, prompts);
         objective = new FlowObjective(scheduler, new ObjectiveOptions { SampleRatios = [1, 1, 1], CorruptRatio = config.CorruptRatio });
         this.folder = new RunFolder(folder);
@@ -50,7 +56,7 @@ public sealed class DitTrainer : ITraining, IDisposable
         part = new TrainingPart("", config, new PartOptions { TakesMuon = config.Optimizer == DitOptimizer.Muon ? IsHidden : null }, ("", model));
         tables = new FixedTables(model, config.ComputeType);
         workers = new Workers<PyramidTransformer>(model, part.Parameters, config.Workers, () => Another(model));
-        loop = new TrainingLoop(config, this, this.folder);
+        loop = new TrainingLoop(config, this, this.folder, group);
     }
 
     /// <inheritdoc/>
