@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging;
 using PyramidFlow.Lora;
 using PyramidFlow.Torch;
+using PyramidFlow.Transformers;
 using PyramidFlow.Vae;
 
 namespace PyramidFlow.Pipelines;
@@ -23,6 +24,9 @@ public sealed record PipelineOptions
     /// <summary>LoRAs that are added to the transformer's weights, one after another.</summary>
     public IReadOnlyList<LoraUse> Loras { get; init; } = [];
 
+    /// <summary>How attention trades speed for memory.</summary>
+    public AttentionSettings Attention { get; init; } = new();
+
     /// <summary>How sampling trades speed for memory.</summary>
     public SamplerOptions Sampler { get; init; } = new();
 
@@ -35,8 +39,17 @@ public sealed record PipelineOptions
     /// <summary>Latent frames that the VAE decodes at a time (the first time one more): less memory, the same frames.</summary>
     public int DecodeWindow { get; init; } = 4;
 
+    /// <summary>When weights are in memory.</summary>
+    public Offload Offload { get; init; }
+
+    /// <summary>Folder for encoded prompts, so that a prompt seen before needs no text encoder; null keeps none.</summary>
+    public string? TextCache { get; init; }
+
     /// <summary>Takes warnings, such as that a prompt was cut; null drops them (they stand in <see cref="GenerationRun.Warnings"/> too).</summary>
     public ILogger? Logger { get; init; }
+
+    /// <summary>The element type that is computed in on a device.</summary>
+    internal ElementType TypeOn(Device device) => Type ?? (device.Type == DeviceType.Cpu ? ElementType.Float32 : ElementType.BFloat16);
 
     /// <summary>Fails on what is impossible whatever the checkpoint.</summary>
     internal void Check()

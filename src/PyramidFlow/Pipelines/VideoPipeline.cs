@@ -135,6 +135,7 @@ public sealed partial class VideoPipeline : IDisposable
             using var noGrad = NoGrad.Begin();
             using var scope = new TensorScope();
             using var frames = new MemoryStream();
+            models.MakeRoom(models.Vae);
             foreach (var clip in latents.Chunk(latents.Size(0), 0))
             {
                 using var decoder = models.Decoder(Settings.Latent, options.Tiles, Log);
