@@ -105,10 +105,10 @@ public abstract class Module : IDisposable
     }
 
     /// <summary>
-    /// From now on a model made of blocks takes the weights of a block when the block's turn comes and lets them go after it;
-    /// others do nothing. Needs attached weights (<see cref="Attach"/>); the results are the same.
+    /// From now on a model made of blocks takes the weights of a block when the block's turn comes and lets them go after it, or
+    /// does so no longer; other models do nothing. Only attached weights go (<see cref="Attach"/>); the results are the same.
     /// </summary>
-    public virtual void StreamWeights()
+    public virtual void StreamWeights(bool on = true)
     {
     }
 

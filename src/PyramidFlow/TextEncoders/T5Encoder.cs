@@ -59,8 +59,8 @@ public sealed class T5Encoder : Module
     }
 
     /// <inheritdoc/>
-    public override void StreamWeights() =>
-        stream = new WeightStream([.. blocks.Select(block => block.NamedParameters().Select(named => named.Parameter).ToList())]);
+    public override void StreamWeights(bool on = true) =>
+        stream = on ? new WeightStream([.. blocks.Select(block => block.NamedParameters().Select(named => named.Parameter).ToList())]) : null;
 
     /// <inheritdoc/>
     protected override IEnumerable<WeightStream> Streams => stream is null ? [] : [stream];

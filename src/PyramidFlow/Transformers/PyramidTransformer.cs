@@ -15,7 +15,7 @@ public abstract class PyramidTransformer : Module
     public abstract ITransformerConfig Config { get; }
 
     /// <summary>How attention is computed.</summary>
-    public AttentionSettings Attention { get; init; } = new();
+    public AttentionSettings Attention { get; set; } = new();
 
     /// <summary>
     /// Share of the blocks, from the first on, whose activations are not kept for backward but computed again there; 0 to 1.
@@ -146,7 +146,7 @@ public abstract class PyramidTransformer : Module
     }
 
     /// <inheritdoc/>
-    public override void StreamWeights() => streams = TransformerStreams.Of(Parts);
+    public override void StreamWeights(bool on = true) => streams = on ? TransformerStreams.Of(Parts) : null;
 
     /// <summary>Text tokens at the model's width; the same in every step.</summary>
     internal Tensor EmbedText(TextCondition text) =>
