@@ -1,4 +1,5 @@
 using PyramidFlow.Transformers;
+using PyramidFlow.Vae;
 
 namespace PyramidFlow.Benchmarks;
 

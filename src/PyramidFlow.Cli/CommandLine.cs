@@ -56,6 +56,7 @@ internal static class CommandLine
             DataCommand.Create(console),
             BenchCommand.Create(console),
             ServeCommand.Create(console),
+            PlanCommand.Create(console),
             ModelsCommand.Create(console),
             DoctorCommand.Create(console),
             verbose,

@@ -29,6 +29,9 @@ internal sealed record ModelArguments
     /// <summary>When weights are in memory.</summary>
     public Offload Offload { get; init; } = Offload.Auto;
 
+    /// <summary>Most bytes a run may take; null is what the machine has.</summary>
+    public long? MaxMemory { get; init; }
+
     /// <summary>Whether prompts are encoded anew, and none is kept.</summary>
     public bool NoTextCache { get; init; }
 
@@ -57,6 +60,7 @@ internal sealed record ModelArguments
         Threads = Threads,
         Tiles = Tiles(),
         Offload = Offload,
+        MaxMemory = MaxMemory,
         TextCache = NoTextCache ? null : CacheFolder.Prompts,
     };
 

@@ -16,12 +16,13 @@ internal sealed class ModelOptions
 
     private readonly Option<string?> offload = CliOptions.Choice("--offload", "when weights are in memory: always, one model at a time, one block at a time, or what fits [default: auto]",
         [.. OffloadNames.All]);
+    private readonly Option<long?> maxMemory = CliOptions.Memory("--max-memory", "most memory to take: offload, tiles and what is done at a time follow from it");
     private readonly Option<bool> noTextCache = CliOptions.Flag("--no-text-cache", "encode prompts that were encoded before anew, and keep none");
 
     public void AddTo(ExampledCommand command)
     {
         command.Group("Model", model, variant, device, type, threads);
-        command.Group("Memory", offload, tile, overlap, noTextCache);
+        command.Group("Memory", maxMemory, offload, tile, overlap, noTextCache);
     }
 
     public ModelArguments Read(ParseResult parsed) => new()
@@ -34,6 +35,7 @@ internal sealed class ModelOptions
         Tile = parsed.GetValue(tile),
         TileOverlap = parsed.GetValue(overlap),
         Offload = OffloadNames.Parse(parsed.GetValue(offload)),
+        MaxMemory = parsed.GetValue(maxMemory),
         NoTextCache = parsed.GetValue(noTextCache),
     };
 }

@@ -46,7 +46,7 @@ internal sealed class ClipMaker(PipelineModels models, LatentNormalization norma
                 {
                     meter.Begin(GenerationPhase.Decoding, unit);
                     models.MakeRoom(models.Vae);
-                    output.Add(unit, latents, cancel);
+                    Decode(output, unit, latents, cancel);
                     meter.Decoded(unit);
                 }
             }
@@ -85,6 +85,18 @@ internal sealed class ClipMaker(PipelineModels models, LatentNormalization norma
             Restart = latent => Restart(output.LastFrame(latent)),
             Warn = warn,
         };
+    }
+
+    private static void Decode(ClipOutput output, int unit, Tensor latents, CancellationToken cancel)
+    {
+        try
+        {
+            output.Add(unit, latents, cancel);
+        }
+        catch (TorchMemoryException e)
+        {
+            throw new TorchMemoryException($"{e.Message} to decode: decode in tiles, give a memory budget, or make smaller frames", e);
+        }
     }
 
     private Tensor Restart(Tensor picture)

@@ -41,7 +41,7 @@ internal sealed class ModelLoader(CheckpointFolder folder, PipelineOptions optio
     {
         try
         {
-            if (options.Offload == Offload.None)
+            if (options is { Offload: Offload.None, MaxMemory: null })
                 Load(model, component, type);
             else
                 Attach(model, component, type);
@@ -60,10 +60,5 @@ internal sealed class ModelLoader(CheckpointFolder folder, PipelineOptions optio
         model.Load(source, type, device);
     }
 
-    private void Attach(Module model, ComponentFolder component, ElementType type)
-    {
-        model.Attach(component.OpenWeights(), type, device);
-        if (options.Offload == Offload.Sequential)
-            model.StreamWeights();
-    }
+    private void Attach(Module model, ComponentFolder component, ElementType type) => model.Attach(component.OpenWeights(), type, device);
 }

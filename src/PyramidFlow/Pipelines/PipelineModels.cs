@@ -25,8 +25,8 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
     /// <summary>Prompts encoded before; null when they are not kept.</summary>
     internal PromptCache? Prompts { get; init; }
 
-    /// <summary>Whether models make room for one another; not <see cref="Offload.Auto"/>.</summary>
-    internal Offload Offload { get; init; }
+    /// <summary>When weights are in memory, from <see cref="Arrange"/>.</summary>
+    internal Offload Offload { get; private set; }
 
     /// <summary>Loads the models; what can be seen from names and configs is checked before any weight is read.</summary>
     internal static PipelineModels Load(CheckpointFolder folder, PipelineOptions options, IProgress<GenerationProgress>? progress)
@@ -54,7 +54,6 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
             return new PipelineModels(text, transformer, vae, type == ElementType.Float16 ? new WiderModels(loader, device) : null)
             {
                 Prompts = options.TextCache is { } cache ? new PromptCache(cache, EncoderIdentity.Of(folder, type, device), text, type, device) : null,
-                Offload = options.Offload,
             };
         }
         catch
@@ -81,6 +80,15 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
     /// <summary>A decoder of one clip, which goes over to the wider VAE where pixels overflow.</summary>
     internal UnitDecoder Decoder(LatentNormalization normalization, TileOptions? tiles, Action<string> warn) =>
         new(Vae, normalization, tiles, Wider is null ? null : Wider.Vae, warn);
+
+    /// <summary>Says when weights are in memory from now on.</summary>
+    /// <param name="offload">Not <see cref="Offload.Auto"/>.</param>
+    internal void Arrange(Offload offload)
+    {
+        Offload = offload;
+        foreach (var model in Text.Models.Append(Transformer))
+            model.StreamWeights(offload == Offload.Sequential);
+    }
 
     /// <summary>Some models are about to work: where memory is short the others let their weights go.</summary>
     internal void MakeRoom(params IReadOnlyCollection<Module> working)

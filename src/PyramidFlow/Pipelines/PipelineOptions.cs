@@ -42,6 +42,13 @@ public sealed record PipelineOptions
     /// <summary>When weights are in memory.</summary>
     public Offload Offload { get; init; }
 
+    /// <summary>
+    /// Most bytes that a run may take, the program itself among them; null takes what the machine has. How weights are held
+    /// (unless <see cref="Offload"/> says), how much is sampled and decoded at a time and, where nothing else helps, the tiles
+    /// follow from it.
+    /// </summary>
+    public long? MaxMemory { get; init; }
+
     /// <summary>Folder for encoded prompts, so that a prompt seen before needs no text encoder; null keeps none.</summary>
     public string? TextCache { get; init; }
 
@@ -58,6 +65,8 @@ public sealed record PipelineOptions
             throw new ArgumentException($"the VAE cannot encode {EncodeWindow} frames at a time: use a multiple of {VideoLength.Scale}, such as 32");
         if (DecodeWindow < 1)
             throw new ArgumentException($"the VAE cannot decode {DecodeWindow} latent frames at a time: use 1 or more, such as 4");
+        if (MaxMemory < 1)
+            throw new ArgumentException(FormattableString.Invariant($"a memory budget of {MaxMemory} bytes is none: use such as 8 GB"));
         Tiles?.Check(VideoLength.Scale);
     }
 }

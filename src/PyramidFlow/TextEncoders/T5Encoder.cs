@@ -59,8 +59,11 @@ public sealed class T5Encoder : Module
     }
 
     /// <inheritdoc/>
-    public override void StreamWeights(bool on = true) =>
+    public override void StreamWeights(bool on = true)
+    {
+        stream?.Settle();
         stream = on ? new WeightStream([.. blocks.Select(block => block.NamedParameters().Select(named => named.Parameter).ToList())]) : null;
+    }
 
     /// <inheritdoc/>
     protected override IEnumerable<WeightStream> Streams => stream is null ? [] : [stream];

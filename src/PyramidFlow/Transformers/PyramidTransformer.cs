@@ -146,7 +146,12 @@ public abstract class PyramidTransformer : Module
     }
 
     /// <inheritdoc/>
-    public override void StreamWeights(bool on = true) => streams = on ? TransformerStreams.Of(Parts) : null;
+    public override void StreamWeights(bool on = true)
+    {
+        foreach (var stream in Streams)
+            stream.Settle();
+        streams = on ? TransformerStreams.Of(Parts) : null;
+    }
 
     /// <summary>Text tokens at the model's width; the same in every step.</summary>
     internal Tensor EmbedText(TextCondition text) =>

@@ -37,6 +37,7 @@ public sealed class OffloadTests : IDisposable
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
         using var models = PipelineModels.Load(CheckpointFolder.Open(folder.Path), new PipelineOptions { Offload = offload, Type = ElementType.BFloat16 }, null);
+        models.Arrange(offload);
         Assert.False(IsHeld([.. models.Text.Models]));
         using var book = models.Book(_ => { });
         book.Text("a cat", null);
