@@ -25,7 +25,7 @@ public class MemoryBudgetTests
         Assert.True(RunMemory.Of(Model, Settings(), ElementType.BFloat16, options).Peak <= gigabytes * GB);
         if (gigabytes == 200)
             Assert.Equal((null, 4, 2L << 30, 256), (options.Tiles, options.DecodeWindow, options.Sampler.PrefixBytes, options.Attention.QueryBlock));
-        else
+        if (gigabytes == 8)
             Assert.NotNull(options.Tiles);
     }
 
@@ -65,7 +65,7 @@ public class MemoryBudgetTests
         using var pipeline = VideoPipeline.Load(folder.Path, new PipelineOptions { MaxMemory = 600_000_000, Offload = Offload.Auto });
         using var free = VideoPipeline.Load(folder.Path);
         var request = new GenerationRequest { Prompt = "a cat", Seed = 3 };
-        var error = Assert.Throws<ArgumentException>(() => pipeline.GenerateAsync(request with { Width = 4096, Height = 4096 }));
+        var error = Assert.Throws<ArgumentException>(() => pipeline.GenerateAsync(request with { Width = 4096, Height = 4096 }, cancel: TestContext.Current.CancellationToken));
         Assert.Contains("may take 0.6 GB", error.Message, StringComparison.Ordinal);
         Assert.Equal(await Frames(free), await Frames(pipeline));
 
