@@ -60,6 +60,7 @@ internal static class CommandLine
             ServeCommand.Create(console),
             WorkerCommand.Create(console),
             KeysCommand.Create(console),
+            PlanCommand.Create(console),
             ModelsCommand.Create(console),
             DoctorCommand.Create(console),
             verbose,
