@@ -23,7 +23,7 @@ public static class VideoServer
         builder.Services.AddQueue(options).AddJobs();
         if (options.Works)
             builder.Services.AddWorker();
-        builder.Services.AddRazorComponents().AddInteractiveServerComponents();
+        builder.Services.AddPage();
         var app = builder.Build();
         app.UseStaticFiles(new StaticFileOptions { FileProvider = new ManifestEmbeddedFileProvider(typeof(VideoServer).Assembly, "wwwroot") });
         app.UseAntiforgery();
