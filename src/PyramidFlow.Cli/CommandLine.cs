@@ -56,6 +56,8 @@ internal static class CommandLine
             DataCommand.Create(console),
             BenchCommand.Create(console),
             ServeCommand.Create(console),
+            WorkerCommand.Create(console),
+            KeysCommand.Create(console),
             ModelsCommand.Create(console),
             DoctorCommand.Create(console),
             verbose,

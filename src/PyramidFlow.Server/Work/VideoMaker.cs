@@ -29,14 +29,15 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
         var generation = request.ToGeneration() with { Image = await PictureAsync(request, id, cancel).ConfigureAwait(false) };
         if (request.Input?.Kind == VideoInputKind.Video)
             generation = generation with { Video = await GivenAsync(request, id, model, files, cancel).ConfigureAwait(false) };
-        var run = loaded.Get(model, keeper).GenerateAsync(generation, keeper, cancel);
+        var progress = new PreviewedProgress(keeper, files);
+        var run = loaded.Get(model, progress).GenerateAsync(generation, progress, cancel);
         files.Expect(run.Settings.Frames);
         await foreach (var chunk in run.ConfigureAwait(false))
         {
             await files.AddAsync(chunk.Rgb, cancel).ConfigureAwait(false);
             keeper.Streamed(files.Frames);
-            if (files.Preview())
-                keeper.Previewed();
+            files.ShowLast();
+            keeper.Previewed();
         }
 
         await files.CompleteAsync(cancel).ConfigureAwait(false);
@@ -67,5 +68,20 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
         foreach (var (i, frame) in frames.Index())
             frame.CopyTo(rgb.AsMemory(i * frame.Length));
         return rgb;
+    }
+
+    // Keeps the picture that a report brings before it is told that there is one.
+    private sealed class PreviewedProgress(LeaseKeeper keeper, VideoFiles files) : IProgress<GenerationProgress>
+    {
+        public void Report(GenerationProgress value)
+        {
+            if (value.Preview is { } picture)
+            {
+                files.Show(picture);
+                keeper.Previewed();
+            }
+
+            keeper.Report(value);
+        }
     }
 }
