@@ -44,9 +44,12 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
         return new VideoResult(files.Frames, new FileInfo(folder.Video(id, attempt)).Length, Stopwatch.GetElapsedTime(start).TotalSeconds, run.Warnings);
     }
 
-    private async Task<ReadOnlyMemory<byte>?> PictureAsync(VideoRequest request, string id, CancellationToken cancel) => request.Input?.Kind == VideoInputKind.Image
-        ? (await ImageReader.ReadAsync(folder.InputPicture(id), request.Width, request.Height, cancel).ConfigureAwait(false)).Pixels
-        : null;
+    private async Task<ReadOnlyMemory<byte>?> PictureAsync(VideoRequest request, string id, CancellationToken cancel)
+    {
+        if (request.Input?.Kind != VideoInputKind.Image)
+            return null;
+        return (await ImageReader.ReadAsync(folder.InputPicture(id), request.Width, request.Height, cancel).ConfigureAwait(false)).Pixels;
+    }
 
     // The whole video that is gone on from comes first; the model sees its end.
     private async Task<ReadOnlyMemory<byte>> GivenAsync(VideoRequest request, string id, VideoModel model, VideoFiles files, CancellationToken cancel)

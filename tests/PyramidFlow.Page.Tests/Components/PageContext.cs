@@ -17,11 +17,11 @@ public abstract class PageContext : BunitContext
     {
         JSInterop.Mode = JSRuntimeMode.Loose;
         JSInterop.Setup<string>("pyramidflow.theme").SetResult("system");
-        SetRendererInfo(new RendererInfo("Server", true));
         Services.AddSingleton<IVideoJobs>(Jobs).AddSingleton(new ServerLimits { ImageBytes = 1 << 20 })
             .AddScoped<VideoLibrary>().AddScoped<Studio>().AddScoped<PageScript>();
         BunitAuthorizationContext user = AddAuthorization();
         user.SetNotAuthorized();
+        SetRendererInfo(new RendererInfo("Server", true));
     }
 
     private protected FakeVideoJobs Jobs { get; } = new();

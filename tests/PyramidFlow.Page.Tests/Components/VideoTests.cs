@@ -122,7 +122,9 @@ public sealed class VideoTests : PageContext
         var job = Jobs.Add(VideoStatus.Completed);
         Press(Open(), "Delete");
         Assert.Empty(Jobs.Deleted);
-        await Studio.DisposeAsync();
+        var studio = Studio;
+        await DisposeComponentsAsync();
+        await studio.DisposeAsync();
         Assert.Equal([job.Id], Jobs.Deleted);
     }
 

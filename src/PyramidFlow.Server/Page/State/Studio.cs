@@ -158,7 +158,8 @@ internal sealed class Studio(IVideoJobs jobs, VideoLibrary library, ServerLimits
     /// <summary>Stops a video.</summary>
     public Task CancelAsync(VideoJob job) => TryAsync(async () =>
     {
-        ShownId ??= job.Id;
+        // It stays in sight when it is on the stage; so does what else is there.
+        ShownId = Shown?.Id;
         Library.Put(job.Id, await jobs.CancelAsync(owner, job.Id));
     });
 
@@ -199,6 +200,7 @@ internal sealed class Studio(IVideoJobs jobs, VideoLibrary library, ServerLimits
     public async ValueTask DisposeAsync()
     {
         Library.Changed -= HasChanged;
+        Changed = null;
         await SettleAsync();
     }
 

@@ -74,15 +74,25 @@ internal sealed class VideoLibrary(IVideoJobs jobs)
     /// <summary>Loads, and follows what changes until it is cancelled.</summary>
     public async Task FollowAsync(Owner whose, CancellationToken cancel)
     {
-        await using var changes = jobs.WatchAllAsync(whose, cancel).GetAsyncEnumerator(cancel);
+        using var ended = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        await using var changes = jobs.WatchAllAsync(whose, ended.Token).GetAsyncEnumerator(ended.Token);
         // Watched before it is listed: nothing can change unseen between the two.
         var next = changes.MoveNextAsync().AsTask();
-        await LoadAsync(whose, cancel);
-        while (await next)
+        try
         {
-            foreach (var (id, job) in changes.Current)
-                Put(id, job);
-            next = changes.MoveNextAsync().AsTask();
+            await LoadAsync(whose, cancel);
+            while (await next)
+            {
+                foreach (var (id, job) in changes.Current)
+                    Put(id, job);
+                next = changes.MoveNextAsync().AsTask();
+            }
+        }
+        finally
+        {
+            // Nobody may leave while it is still waited for a change.
+            await ended.CancelAsync();
+            await ((Task)next).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ContinueOnCapturedContext);
         }
     }
 
