@@ -8,8 +8,8 @@ internal static class Examples
     private static readonly string[] Sprites =
     [
         "a small red circle moving right on a black background",
-        "a large blue star growing on a white background",
-        "a small yellow square moving up on a gray background",
+        "a large white star growing on a navy background",
+        "a large yellow square moving up on a teal background",
     ];
 
     private static readonly string[] World =

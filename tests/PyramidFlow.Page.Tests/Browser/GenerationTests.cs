@@ -12,7 +12,7 @@ public sealed class GenerationTests(Chromium chromium) : BrowserTest(chromium)
         await GenerateAsync(page);
         await FinishedAsync(page);                                  // the model is in memory now
         var start = Stopwatch.GetTimestamp();
-        await GenerateAsync(page, "a large blue star growing on a white background", units: 3, steps: "10");
+        await GenerateAsync(page, "a large white star growing on a navy background", units: 3, steps: "10");
         await page.WaitForFunctionAsync("() => document.querySelector('.preview')?.naturalWidth > 0");
         TestContext.Current.TestOutputHelper?.WriteLine($"first preview {Stopwatch.GetElapsedTime(start).TotalSeconds:F2} s after Generate");
         await Expect(page.Locator("#stage")).ToContainTextAsync("stage");
@@ -41,7 +41,7 @@ public sealed class GenerationTests(Chromium chromium) : BrowserTest(chromium)
         await GenerateAsync(page, units: 6, steps: "100");
         await Expect(page.Locator("#stage progress")).ToBeVisibleAsync();
         await Expect(page.Locator("#stage")).ToContainTextAsync("step");
-        await GenerateAsync(page, "a large green square resting on a white background");
+        await GenerateAsync(page, "a large green square resting on a gray background");
         var queue = page.GetByRole(AriaRole.Region, new() { Name = "Queue" });
         await Expect(queue).ToContainTextAsync("Next in the queue");
 

@@ -79,7 +79,7 @@ public sealed class PageTests(Chromium chromium) : BrowserTest(chromium)
         await page.GetByText("From text").ClickAsync();
         await GenerateAsync(page, units: 6, steps: "100");
         await Expect(page.Locator("#stage")).ToContainTextAsync("step");
-        await GenerateAsync(page, "a large green square resting on a white background");
+        await GenerateAsync(page, "a large green square resting on a gray background");
         await Expect(page.GetByRole(AriaRole.Region, new() { Name = "Queue" })).ToBeVisibleAsync();
         await CheckAsync();
 

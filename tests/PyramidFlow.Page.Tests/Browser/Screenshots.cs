@@ -9,11 +9,11 @@ public sealed class Screenshots(Chromium chromium) : BrowserTest(chromium)
 
     private static readonly string[] Prompts =
     [
-        "a small cyan star moving down on a black background",
-        "a large red square standing still on a white background",
-        "a large green triangle moving left on a black background",
-        "a small yellow square moving up on a gray background",
-        "a large blue star growing on a white background",
+        "a small cyan triangle moving down on a maroon background",
+        "a large red square standing still on a gray background",
+        "a large green circle moving left on a brown background",
+        "a large yellow square moving up on a teal background",
+        "a large white star growing on a navy background",
     ];
 
     [Fact]
@@ -28,7 +28,7 @@ public sealed class Screenshots(Chromium chromium) : BrowserTest(chromium)
             await Expect(page.Locator(".card")).ToHaveCountAsync(i + 1);
         }
 
-        await GenerateAsync(page, "a large yellow circle moving right on a blue background", units: 6, steps: "10");
+        await GenerateAsync(page, "a large orange circle moving right on a navy background", units: 6, steps: "10");
         await page.GetByText("Steps, guidance, what to avoid").ClickAsync();
         await Expect(page.Locator("#stage")).ToContainTextAsync("part 3 of 7");
         await page.GetByLabel("Prompt", new() { Exact = true }).FillAsync(Circle);

@@ -15,6 +15,8 @@ public abstract class PageContext : BunitContext
 {
     protected PageContext()
     {
+        // Patience for busy machines; nothing is measured by it.
+        DefaultWaitTimeout = TimeSpan.FromMinutes(1);
         JSInterop.Mode = JSRuntimeMode.Loose;
         JSInterop.Setup<string>("pyramidflow.theme").SetResult("system");
         Services.AddSingleton<IVideoJobs>(Jobs).AddSingleton(new ServerLimits { ImageBytes = 1 << 20 })

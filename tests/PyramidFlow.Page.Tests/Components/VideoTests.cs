@@ -10,8 +10,8 @@ public sealed class VideoTests : PageContext
     public void An_empty_page_offers_prompts_to_begin_with()
     {
         var page = Open();
-        Press(page, "a large blue star growing on a white background");
-        Assert.Equal("a large blue star growing on a white background", page.Find("#prompt").GetAttribute("value"));
+        Press(page, "a large white star growing on a navy background");
+        Assert.Equal("a large white star growing on a navy background", page.Find("#prompt").GetAttribute("value"));
         Assert.Equal("prompt", Focused.Last());
     }
 
