@@ -62,6 +62,7 @@ public static class VideoServer
         app.MapSession();
         app.MapOpenApi();
         app.MapPrometheusScrapingEndpoint("/metrics");
-        app.MapRazorComponents<App>().AddInteractiveServerRenderMode();
+        // SafeHeaders says who may frame the page.
+        app.MapRazorComponents<App>().AddInteractiveServerRenderMode(mode => mode.ContentSecurityFrameAncestorsPolicy = null);
     }
 }

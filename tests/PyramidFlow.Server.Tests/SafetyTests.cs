@@ -127,7 +127,7 @@ public sealed class SafetyTests : IDisposable
         var figures = await server.Client.GetStringAsync("/metrics", Cancel);
         Assert.Contains("pyramidflow_queue_waiting", figures, StringComparison.Ordinal);
         var model = Assert.Single((await server.GetAsync("/v1/models")).GetProperty("data").EnumerateArray());
-        Assert.Equal(("sprites", 32), (model.GetProperty("id").GetString(), model.GetProperty("size_multiple").GetInt32()));
+        Assert.Equal(("sprites", 64), (model.GetProperty("id").GetString(), model.GetProperty("size_multiple").GetInt32()));
     }
 
     private static Task<HttpResponseMessage> AsAsync(TestServer server, string key, string path) => server.Client.SendAsync(new HttpRequestMessage(HttpMethod.Get, path)

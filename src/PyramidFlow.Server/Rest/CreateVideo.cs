@@ -48,3 +48,16 @@ internal sealed record RemixVideo
     [Description("What is to be seen now.")]
     public required string Prompt { get; init; }
 }
+
+/// <summary>A request for a longer video.</summary>
+internal sealed record ExtendVideo
+{
+    [Description("What is to be seen then.")]
+    public required string Prompt { get; init; }
+
+    [Description("How much longer.")]
+    public string? Seconds { get; init; }
+
+    [Description("The video to go on from: an object with its id, or a file.")]
+    public required IFormFile Video { get; init; }
+}

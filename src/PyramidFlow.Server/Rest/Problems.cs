@@ -12,8 +12,10 @@ internal sealed partial class Problems(RequestDelegate next, ILogger<Problems> l
         try
         {
             await next(context).ConfigureAwait(false);
-            if (!context.Response.HasStarted && context.Response.StatusCode >= 400 && context.Response.ContentType is null && context.Response.ContentLength is null)
-                await WriteAsync(context, OfStatus(context.Response.StatusCode)).ConfigureAwait(false);
+            // Some refusals of the framework have no body; one of a range keeps the type of what was asked for.
+            var response = context.Response;
+            if (!response.HasStarted && response.StatusCode >= 400 && response.ContentLength is null or 0 && (response.ContentType is null || response.StatusCode == 416))
+                await WriteAsync(context, OfStatus(response.StatusCode)).ConfigureAwait(false);
         }
         catch (Exception e) when (context.RequestAborted.IsCancellationRequested)
         {
@@ -39,6 +41,7 @@ internal sealed partial class Problems(RequestDelegate next, ILogger<Problems> l
         context.Response.StatusCode = problem.Status;
         if (problem.RetryAfterSeconds is { } seconds)
             context.Response.Headers.RetryAfter = seconds.ToString(System.Globalization.CultureInfo.InvariantCulture);
+        context.Response.ContentLength = null;
         context.Response.ContentType = ProblemObject.ContentType;
         await JsonSerializer.SerializeAsync(context.Response.Body, problem, RestJson.Default.ProblemObject, context.RequestAborted).ConfigureAwait(false);
     }

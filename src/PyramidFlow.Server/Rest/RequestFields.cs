@@ -75,6 +75,20 @@ internal sealed class RequestFields
         }
     }) ?? [];
 
+    /// <summary>The id in <c>{"id": "..."}</c>, or in a form's <c>name[id]</c>.</summary>
+    public string? ReferredId(string name) => Text($"{name}[id]") ?? Parsed<string>(name, "an object with an id", text =>
+    {
+        try
+        {
+            using var json = JsonDocument.Parse(text);
+            return json.RootElement.ValueKind == JsonValueKind.Object && json.RootElement.TryGetProperty("id", out var id) ? id.GetString() : null;
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        {
+            return null;
+        }
+    });
+
     private T? Parsed<T>(string name, string form, Func<string, T?> parse)
         where T : struct => Text(name) is not { Length: > 0 } text ? null : parse(text) ?? throw Wrong(name, text, form);
 

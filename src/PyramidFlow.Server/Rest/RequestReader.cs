@@ -11,7 +11,8 @@ namespace PyramidFlow.Server.Rest;
 /// <param name="limits">How large it may be.</param>
 internal sealed class RequestReader(VideoFolder folder, ServerLimits limits)
 {
-    private const string File = "input_reference";
+    // A video to extend comes under a name of its own.
+    private const string File = "input_reference", Video = "video";
     private const int MostFields = 64, FieldBytes = 64 << 10;
 
     /// <summary>Reads a body.</summary>
@@ -95,12 +96,12 @@ internal sealed class RequestReader(VideoFolder folder, ServerLimits limits)
                     throw new JobException(JobFault.Invalid, $"the form has more than {MostFields} fields");
                 if (!ContentDispositionHeaderValue.TryParse(section.ContentDisposition, out var disposition) || HeaderUtilities.RemoveQuotes(disposition.Name).Value is not { Length: > 0 } name)
                     throw new JobException(JobFault.Invalid, "a part of the form has no name: it is not well-formed multipart/form-data");
-                if (name != File)
+                if (name != File && (name != Video || disposition.FileName.Length == 0))
                     fields.Set(name.EndsWith("[]", StringComparison.Ordinal) ? name[..^2] : name, await TextAsync(section.Body, name, cancel).ConfigureAwait(false));
                 else if (upload is null)
                     upload = await SpooledUpload.ReadAsync(section.Body, folder, limits, cancel).ConfigureAwait(false);
                 else
-                    throw Wrong("the form has more than one input_reference: send one picture or video");
+                    throw Wrong("the form has more than one file: send one picture or video");
             }
 
             return upload;

@@ -21,6 +21,8 @@ internal static class VideoEndpoints
         videos.MapPost("/{id}/cancel", CancelAsync).WithSummary("Stops a video within one step, and keeps it as failed").Produces<VideoObject>();
         videos.MapPost("/{id}/remix", RemixAsync).WithSummary("Makes a video again with another prompt, all else the same").Accepts<RemixVideo>("application/json", "multipart/form-data")
             .Produces<VideoObject>().ProducesProblem(429).RequireRateLimiting(RateLimits.Create).DisableAntiforgery();
+        videos.MapPost("/extensions", ExtendAsync).WithSummary("Makes a video longer: {prompt, seconds, video: {id}} or a file as video").Accepts<ExtendVideo>("multipart/form-data", "application/json")
+            .Produces<VideoObject>().ProducesProblem(429).RequireRateLimiting(RateLimits.Create).DisableAntiforgery();
         videos.MapGet("/{id}/content", ContentAsync).WithSummary("The video, or a picture of it: video, thumbnail, spritesheet, last_frame, input, preview").Produces(200, contentType: "video/mp4").ProducesProblem(409);
         videos.MapGet("/{id}/events", EventStream.WriteAsync).WithSummary("Progress and previews as server-sent events").Produces(200, contentType: "text/event-stream");
         videos.MapGet("/{id}/stream", LiveStream.WriteAsync).WithSummary("The video while it is made, from its beginning: fragmented mp4").Produces(200, contentType: "video/mp4").ProducesProblem(409);
@@ -55,6 +57,24 @@ internal static class VideoEndpoints
                 Input = original.Input is null ? null : new VideoInput(original.Input.Kind),
             };
             return await SubmitAsync(context, jobs, request, null, cancel).ConfigureAwait(false);
+        }
+    }
+
+    private static async Task<IResult> ExtendAsync(HttpContext context, IVideoJobs jobs, RequestReader reader, CancellationToken cancel)
+    {
+        var (fields, upload) = await reader.ReadAsync(context.Request, cancel).ConfigureAwait(false);
+        await using (upload)
+        {
+            var request = CreateFields.Read(fields, upload?.Kind, jobs.Models);
+            if (fields.ReferredId("video") is { } id)
+            {
+                var original = (await jobs.GetAsync(Owner.Of(context.User), id, cancel).ConfigureAwait(false)).Request;
+                request = original with { Prompt = request.Prompt, Schedule = request.Schedule, Seconds = request.Seconds, Frames = request.Frames, Input = new VideoInput(VideoInputKind.Video, id), RemixedFrom = null };
+            }
+
+            if (request.Input?.Kind != VideoInputKind.Video)
+                throw new JobException(JobFault.Invalid, "there is no video to go on from: send its id as {\"video\": {\"id\": ...}}, or a file as video") { Parameter = "video" };
+            return await SubmitAsync(context, jobs, request, upload?.Upload, cancel).ConfigureAwait(false);
         }
     }
 

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using PyramidFlow.Schedulers;
 using PyramidFlow.TextEncoders;
 using PyramidFlow.Torch;
@@ -10,19 +9,18 @@ using PyramidFlow.Transformers;
 namespace PyramidFlow.Training.Dit;
 
 /// <summary>Trains the diffusion transformer autoregressively with the temporal pyramid, on latents of the sprites world.</summary>
-public sealed class DitTrainer : IDisposable
+public sealed class DitTrainer : ITraining, IDisposable
 {
-    private const int ReportEvery = 20;
-
     private readonly DitTrainingConfig config;
     private readonly SpriteLatents data;
     private readonly PromptEncoder prompts;
     private readonly Workers<PyramidTransformer> workers;
-    private readonly TrainingState state;
-    private readonly Muon? muon;
+    private readonly TrainingPart part;
+    private readonly FixedTables tables;
     private readonly PyramidFlowScheduler scheduler = new();
     private readonly FlowObjective objective;
-    private readonly RunFolder run;
+    private readonly RunFolder folder;
+    private readonly TrainingLoop loop;
 
     /// <summary>Prepares a run, or takes up the one in the folder.</summary>
     /// <param name="config">What to train.</param>
@@ -34,52 +32,71 @@ public sealed class DitTrainer : IDisposable
     {
         (this.config, this.data, this.prompts) = (config, data, prompts);
         objective = new FlowObjective(scheduler, new ObjectiveOptions { SampleRatios = [1, 1, 1], CorruptRatio = config.CorruptRatio });
-        run = new RunFolder(folder);
-        var model = config.Transformer.Build();
-        using (var weights = File.Exists(run.StateFile) ? null : start?.Invoke())
+        this.folder = new RunFolder(folder);
+        var model = Declare();
+        using (var weights = this.folder.LatestState is null ? start?.Invoke() : null)
             GiveWeights(model, weights);
-        state = new TrainingState(new AdamWOptions { WeightDecay = config.WeightDecay }, ("", model));
-        if (config.Optimizer == DitOptimizer.Muon)
-            muon = new Muon(state.Parameters, state.Optimizer, config.WeightDecay, IsHidden);
-        workers = new Workers<PyramidTransformer>(model, state.Parameters, config.Workers, () => config.Transformer.Build());
-        if (File.Exists(run.StateFile))
-            state.Load(run.StateFile, Identity);
+        part = new TrainingPart("", config, new PartOptions { TakesMuon = config.Optimizer == DitOptimizer.Muon ? IsHidden : null }, ("", model));
+        tables = new FixedTables(model, config.ComputeType);
+        workers = new Workers<PyramidTransformer>(model, part.Parameters, config.Workers, Declare);
+        loop = new TrainingLoop(config, this, this.folder);
     }
 
-    private string Identity => $"dit seed {config.Seed} {config.Transformer.ToJson()}";
+    /// <inheritdoc/>
+    public string Identity => $"dit seed {config.Seed} {config.Transformer.ToJson()}";
+
+    /// <inheritdoc/>
+    public IReadOnlyList<TrainingPart> Parts => [part];
 
     /// <summary>
     /// Trains to the end, or until cancelled after the running step; either way the state is saved and the averaged
     /// weights lie in <c>dit.safetensors</c> of the folder.
     /// </summary>
-    public void Run(IProgress<TrainingProgress>? progress, CancellationToken cancel)
+    public void Run(IProgress<TrainingProgress>? progress, CancellationToken cancel) => loop.Run(progress, cancel);
+
+    /// <inheritdoc/>
+    public BatchLosses Backward(MicroBatch batch)
     {
-        var rate = new LearningRate(config.LearningRate, config.WarmUpSteps, config.Steps, LearningRateShape.LinearSecondHalf, config.LearningRate / 20);
-        var clock = Stopwatch.StartNew();
-        var losses = new double[scheduler.Stages.Count];
-        while (state.Step < config.Steps && !cancel.IsCancellationRequested)
+        var shares = workers.Run((worker, model) => Gradients(batch, worker, model));
+        return BatchLosses.Mean(shares);
+    }
+
+    /// <inheritdoc/>
+    public IEnumerable<(string Key, Tensor Tensor)> Inputs(MicroBatch batch)
+    {
+        for (var worker = 0; worker < workers.Count; worker++)
         {
-            Step(rate.At(state.Step), losses);
-            state.Step++;
-            if (state.Step % ReportEvery == 0)
+            using var draws = batch.Draws(worker, workers.Count);
+            for (var stage = 0; stage < scheduler.Stages.Count; stage++)
             {
-                Report(progress, losses, clock.Elapsed.TotalSeconds / ReportEvery);
-                Array.Clear(losses);
-                clock.Restart();
+                var (inputs, text) = Draw(batch, worker, stage, new GeneratorDraws(draws));
+                foreach (var (key, tensor) in inputs.Named().Append(("text", text.Tokens)).Append(("pooled", text.Pooled)))
+                    yield return ($"worker_{worker}.stage_{stage}.{key}", tensor);
             }
-
-            if (state.Step % config.CheckpointEvery == 0)
-                Save();
         }
+    }
 
-        Save();
+    /// <inheritdoc/>
+    public IReadOnlyList<(string Name, double Value)> Publish()
+    {
+        using var scope = new TensorScope();
+        SafetensorsWriter.Write(folder.File("dit.safetensors"), [.. part.Averaged, .. tables.Named]);
+        return [];
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
         workers.Dispose();
-        state.Dispose();
+        part.Dispose();
+        tables.Dispose();
+    }
+
+    private PyramidTransformer Declare()
+    {
+        var model = config.Transformer.Build();
+        model.CheckpointRatio = config.CheckpointRatio;
+        return model;
     }
 
     private void GiveWeights(PyramidTransformer model, StateSource? weights)
@@ -94,53 +111,33 @@ public sealed class DitTrainer : IDisposable
         model.Initialize(generator);
     }
 
-    private void Report(IProgress<TrainingProgress>? progress, double[] losses, double seconds)
-    {
-        for (var i = 0; i < losses.Length; i++)
-            losses[i] /= ReportEvery;
-        run.Log(state.Step, ("loss_0", losses[0]), ("loss_1", losses[1]), ("loss_2", losses[2]), ("seconds_per_step", seconds));
-        progress?.Report(new TrainingProgress(state.Step, config.Steps, losses.Average(), seconds,
-            FormattableString.Invariant($"stages {losses[0]:F4} {losses[1]:F4} {losses[2]:F4}")));
-    }
-
-    private void Step(double learningRate, double[] losses)
-    {
-        var shares = workers.Run(Gradients);
-        using var scope = new TensorScope();
-        foreach (var share in shares)
-        {
-            for (var stage = 0; stage < losses.Length; stage++)
-                losses[stage] += share[stage];
-        }
-
-        state.Parameters.ClipGradients(config.ClipNorm);
-        if (muon is null)
-            state.Optimizer.Step(learningRate);
-        else
-            muon.Step(learningRate);
-        state.Parameters.ZeroGradients();
-        var horizon = Math.Max(10, config.AverageHorizon * state.Step);
-        state.Average.Update(state.Parameters, 1 - (1 / horizon));
-    }
-
-    // One worker's part of every stage's batch; gradients stay in its model. Returns its part of the mean losses.
-    private double[] Gradients(int worker, PyramidTransformer model)
+    // One worker's part of every stage's batch; gradients stay in its model.
+    private BatchLosses Gradients(MicroBatch batch, int worker, PyramidTransformer model)
     {
         var losses = new double[scheduler.Stages.Count];
-        using var draws = TrainingState.Draws(config.Seed, (state.Step * workers.Count) + worker);
+        var tokens = 0L;
+        using var draws = batch.Draws(worker, workers.Count);
         for (var stage = 0; stage < losses.Length; stage++)
         {
             using var scope = new TensorScope();
-            var random = new SpriteRandom(config.Seed, stream: 300 + (stage * workers.Count) + worker, state.Step);
-            var image = state.Step < config.ImageSteps || random.NextSingle() < config.ImageShare;
-            var frames = image ? 1 : 2 + random.NextInt(data.Frames - 1);
-            var (latents, attributes) = data.Draw(random, config.Batch[stage] / workers.Count, frames);
-            var text = Text(attributes, random);
-            var batch = objective.DrawStage(latents, stage, new GeneratorDraws(draws));
-            losses[stage] = FlowStep.Backward(model, batch, text, scale: 1.0 / workers.Count).Mean().Item() / workers.Count;
+            var (inputs, text) = Draw(batch, worker, stage, new GeneratorDraws(draws));
+            losses[stage] = FlowStep.Backward(model, inputs, text, batch.Scale / workers.Count).Mean().Item();
+            tokens += inputs.Tokens;
         }
 
-        return losses;
+        return new BatchLosses(losses.Average(), [.. losses.Select((loss, stage) => ($"loss_{stage}", loss))], tokens);
+    }
+
+    private (FlowBatch Inputs, TextCondition Text) Draw(MicroBatch batch, int worker, int stage, ITrainingDraws draws)
+    {
+        var share = batch.Share(worker, workers.Count);
+        var shares = workers.Count * batch.Ranks;
+        var random = new SpriteRandom(config.Seed, stream: 300 + (stage * shares) + share, batch.Number);
+        var image = batch.Step < config.ImageSteps || random.NextSingle() < config.ImageShare;
+        var frames = image ? 1 : 2 + random.NextInt(data.Frames - 1);
+        var (latents, attributes) = data.Draw(random, config.Batch[stage] / shares, frames);
+        var text = Text(attributes, random);
+        return (objective.DrawStage(latents, stage, draws), text);
     }
 
     // The matrices inside the blocks; embeddings, modulation and the read-out are left to AdamW.
@@ -157,13 +154,5 @@ public sealed class DitTrainer : IDisposable
         }).ToArray();
         var features = prompts.Encode(captions);
         return new TextCondition(features.Tokens, TextMask.OfLengths(features.Lengths), features.Pooled);
-    }
-
-    private void Save()
-    {
-        state.Save(run.StateFile, Identity);
-        using var scope = new TensorScope();
-        var fixedTables = workers.Model.NamedParameters().Where(p => !p.Parameter.Trainable).Select(p => (p.Key, p.Parameter.Value));
-        SafetensorsWriter.Write(run.File("dit.safetensors"), [.. state.Parameters.Named(state.Average.Values), .. fixedTables]);
     }
 }

@@ -1,4 +1,6 @@
+using System.Text.Json;
 using System.Text.Json.Serialization;
+using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Transformers;
@@ -6,10 +8,17 @@ using PyramidFlow.Transformers;
 namespace PyramidFlow.Training.Dit;
 
 /// <summary>What <c>train dit</c> does; read from JSON.</summary>
-public sealed record DitTrainingConfig
+public sealed record DitTrainingConfig : LoopConfig
 {
     private const int Stages = 3;
     private const int Shapes = 4;
+
+    /// <summary>With what suits the sprites world.</summary>
+    public DitTrainingConfig()
+    {
+        (Workers, LearningRate, WarmUpSteps) = (2, 1.5e-3, 200);
+        (Schedule, AverageHorizon) = (LearningRateShape.LinearSecondHalf, 0.05);
+    }
 
     /// <summary>The network, of either family.</summary>
     [JsonConverter(typeof(TransformerConfigConverter))]
@@ -20,9 +29,6 @@ public sealed record DitTrainingConfig
     /// working directory.
     /// </summary>
     public string? StartFrom { get; set; }
-
-    /// <summary>Seed of weights, data and draws.</summary>
-    public long Seed { get; set; } = 1;
 
     /// <summary>Clips in the cached data set.</summary>
     public int Clips { get; set; } = 12_000;
@@ -39,17 +45,11 @@ public sealed record DitTrainingConfig
     /// </summary>
     public IReadOnlyList<double>? ShapeShares { get; set; }
 
-    /// <summary>Training steps.</summary>
-    public int Steps { get; set; } = 10_000;
-
     /// <summary>Steps at the beginning that train on images only.</summary>
     public int ImageSteps { get; set; }
 
     /// <summary>Samples in a step for each stage, lowest resolution first.</summary>
     public IReadOnlyList<int> Batch { get; set; } = [32, 32, 32];
-
-    /// <summary>Threads that each compute a part of every batch; divides every batch. Part of what a seed reproduces.</summary>
-    public int Workers { get; set; } = 2;
 
     /// <summary>Share of the samples, after <see cref="ImageSteps"/>, that are images.</summary>
     public double ImageShare { get; set; } = 0.3;
@@ -64,36 +64,24 @@ public sealed record DitTrainingConfig
     [JsonConverter(typeof(JsonStringEnumConverter<DitOptimizer>))]
     public DitOptimizer Optimizer { get; set; } = DitOptimizer.AdamW;
 
-    /// <summary>Peak learning rate.</summary>
-    public double LearningRate { get; set; } = 1.5e-3;
-
-    /// <summary>Steps of linear rise.</summary>
-    public int WarmUpSteps { get; set; } = 200;
-
-    /// <summary>Largest gradient norm.</summary>
-    public double ClipNorm { get; set; } = 1;
-
-    /// <summary>Decoupled weight decay.</summary>
-    public double WeightDecay { get; set; } = 1e-4;
-
-    /// <summary>Share of the steps done so far over which the weights are averaged.</summary>
-    public double AverageHorizon { get; set; } = 0.05;
-
-    /// <summary>Steps between two checkpoints.</summary>
-    public int CheckpointEvery { get; set; } = 500;
-
     /// <summary>Reads a configuration file.</summary>
     /// <exception cref="ArgumentException">It is missing, malformed, holds an unknown key or an impossible value.</exception>
     /// <exception cref="CheckpointException">It does not describe a transformer.</exception>
     public static DitTrainingConfig Load(string path) =>
         TrainingConfigFile.Read(path, DitTrainingJson.Default.DitTrainingConfig).Check(path);
 
+    private static IEnumerable<string> KnownKeys(ITransformerConfig transformer)
+    {
+        using var json = JsonDocument.Parse(transformer.ToJson());
+        return [.. json.RootElement.EnumerateObject().Select(member => member.Name).Where(key => transformer.Others?.ContainsKey(key) != true)];
+    }
+
     private DitTrainingConfig Check(string path)
     {
         TransformerConfigs.Parse(Transformer.ToJson(), path);
         var unknown = Transformer.Others?.Keys.FirstOrDefault();
         var fault =
-            unknown is not null ? $"unknown key {unknown} in transformer"
+            unknown is not null ? $"unknown key {unknown} in transformer, the nearest one there is {NearestKey.Of(unknown, KnownKeys(Transformer))}"
             : Clips < 1 ? $"clips {Clips} is less than 1"
             : LatentFrames < 2 ? $"latent_frames {LatentFrames} is less than 2"
             : TurnShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"turn_share {TurnShare} is not 0 to 1")
@@ -102,8 +90,7 @@ public sealed record DitTrainingConfig
             : Batch.Count != Stages ? $"batch has {Batch.Count} numbers: give {Stages}, one for each stage"
             : Workers < 1 || Batch.Any(b => b < 1 || b % Workers != 0)
                 ? $"batch [{string.Join(", ", Batch)}] cannot be shared by {Workers} workers: use multiples"
-            : CheckpointEvery < 1 ? $"checkpoint_every {CheckpointEvery} is less than 1"
-            : null;
+            : LoopFault();
         return fault is null ? this : throw new ArgumentException($"{path}: {fault}");
     }
 }
@@ -119,6 +106,6 @@ public enum DitOptimizer
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true,
-    ReadCommentHandling = System.Text.Json.JsonCommentHandling.Skip, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow)]
+    ReadCommentHandling = JsonCommentHandling.Skip, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow)]
 [JsonSerializable(typeof(DitTrainingConfig))]
 internal sealed partial class DitTrainingJson : JsonSerializerContext;

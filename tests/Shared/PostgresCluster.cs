@@ -1,6 +1,6 @@
 using System.Diagnostics;
 
-namespace PyramidFlow.Server.Tests;
+namespace PyramidFlow.Testing;
 
 /// <summary>A PostgreSQL server of our own for the tests, from Debian's package, reached by a socket in a folder.</summary>
 public sealed class PostgresCluster : IDisposable
