@@ -1,3 +1,5 @@
+using PyramidFlow.Transformers;
+
 namespace PyramidFlow.Benchmarks;
 
 /// <summary>One measurement.</summary>

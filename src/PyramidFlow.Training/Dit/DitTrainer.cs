@@ -1,5 +1,5 @@
 using System.Diagnostics;
-using PyramidFlow.Schedulers;
+using System.Globalization;
 using PyramidFlow.TextEncoders;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
@@ -9,7 +9,7 @@ using PyramidFlow.Transformers;
 
 namespace PyramidFlow.Training.Dit;
 
-/// <summary>Trains the diffusion transformer autoregressively with the temporal pyramid, on latents of the sprites world.</summary>
+/// <summary>Trains the diffusion transformer on latents of the sprites world.</summary>
 public sealed class DitTrainer : IDisposable
 {
     private const int ReportEvery = 20;
@@ -20,8 +20,7 @@ public sealed class DitTrainer : IDisposable
     private readonly Workers<PyramidTransformer> workers;
     private readonly TrainingState state;
     private readonly Muon? muon;
-    private readonly PyramidFlowScheduler scheduler = new();
-    private readonly FlowObjective objective;
+    private readonly ClipObjective objective;
     private readonly RunFolder run;
 
     /// <summary>Prepares a run, or takes up the one in the folder.</summary>
@@ -33,7 +32,7 @@ public sealed class DitTrainer : IDisposable
     public DitTrainer(DitTrainingConfig config, string folder, SpriteLatents data, PromptEncoder prompts, Func<StateSource?>? start = null)
     {
         (this.config, this.data, this.prompts) = (config, data, prompts);
-        objective = new FlowObjective(scheduler, new ObjectiveOptions { SampleRatios = [1, 1, 1], CorruptRatio = config.CorruptRatio });
+        objective = new ClipObjective(config.Objective, config.CorruptRatio);
         run = new RunFolder(folder);
         var model = config.Transformer.Build();
         using (var weights = File.Exists(run.StateFile) ? null : start?.Invoke())
@@ -46,7 +45,7 @@ public sealed class DitTrainer : IDisposable
             state.Load(run.StateFile, Identity);
     }
 
-    private string Identity => $"dit seed {config.Seed} {config.Transformer.ToJson()}";
+    private string Identity => $"dit seed {config.Seed} {config.Transformer.ToJson()}" + (config.Objective == DitObjective.Pyramid ? "" : " full_sequence");
 
     /// <summary>
     /// Trains to the end, or until cancelled after the running step; either way the state is saved and the averaged
@@ -56,17 +55,22 @@ public sealed class DitTrainer : IDisposable
     {
         var rate = new LearningRate(config.LearningRate, config.WarmUpSteps, config.Steps, LearningRateShape.LinearSecondHalf, config.LearningRate / 20);
         var clock = Stopwatch.StartNew();
-        var losses = new double[scheduler.Stages.Count];
+        var losses = new double[objective.Stages];
+        var flops = 0L;
         while (state.Step < config.Steps && !cancel.IsCancellationRequested)
         {
-            Step(rate.At(state.Step), losses);
+            flops += Step(rate.At(state.Step), losses);
             state.Step++;
             if (state.Step % ReportEvery == 0)
             {
-                Report(progress, losses, clock.Elapsed.TotalSeconds / ReportEvery);
+                Report(progress, losses, flops, clock.Elapsed.TotalSeconds / ReportEvery);
                 Array.Clear(losses);
+                flops = 0;
                 clock.Restart();
             }
+
+            if (config.KeepSteps.Contains((int)state.Step))
+                WriteWeights($"dit-{state.Step}.safetensors");
 
             if (state.Step % config.CheckpointEvery == 0)
                 Save();
@@ -94,20 +98,21 @@ public sealed class DitTrainer : IDisposable
         model.Initialize(generator);
     }
 
-    private void Report(IProgress<TrainingProgress>? progress, double[] losses, double seconds)
+    private void Report(IProgress<TrainingProgress>? progress, double[] losses, long flops, double seconds)
     {
         for (var i = 0; i < losses.Length; i++)
             losses[i] /= ReportEvery;
-        run.Log(state.Step, ("loss_0", losses[0]), ("loss_1", losses[1]), ("loss_2", losses[2]), ("seconds_per_step", seconds));
-        progress?.Report(new TrainingProgress(state.Step, config.Steps, losses.Average(), seconds,
-            FormattableString.Invariant($"stages {losses[0]:F4} {losses[1]:F4} {losses[2]:F4}")));
+        run.Log(state.Step, [.. losses.Select((loss, stage) => ($"loss_{stage}", loss)), ("flops", flops), ("seconds_per_step", seconds)]);
+        var stages = string.Join(' ', losses.Select(loss => loss.ToString("F4", CultureInfo.InvariantCulture)));
+        progress?.Report(new TrainingProgress(state.Step, config.Steps, losses.Average(), seconds, $"stages {stages}"));
     }
 
-    private void Step(double learningRate, double[] losses)
+    // Gives what its matrix products cost.
+    private long Step(double learningRate, double[] losses)
     {
         var shares = workers.Run(Gradients);
         using var scope = new TensorScope();
-        foreach (var share in shares)
+        foreach (var (share, _) in shares)
         {
             for (var stage = 0; stage < losses.Length; stage++)
                 losses[stage] += share[stage];
@@ -121,26 +126,30 @@ public sealed class DitTrainer : IDisposable
         state.Parameters.ZeroGradients();
         var horizon = Math.Max(10, config.AverageHorizon * state.Step);
         state.Average.Update(state.Parameters, 1 - (1 / horizon));
+        return shares.Sum(share => share.Flops);
     }
 
     // One worker's part of every stage's batch; gradients stay in its model. Returns its part of the mean losses.
-    private double[] Gradients(int worker, PyramidTransformer model)
+    private (double[] Losses, long Flops) Gradients(int worker, PyramidTransformer model)
     {
-        var losses = new double[scheduler.Stages.Count];
+        var flops = 0L;
+        var losses = new double[objective.Stages];
         using var draws = TrainingState.Draws(config.Seed, (state.Step * workers.Count) + worker);
         for (var stage = 0; stage < losses.Length; stage++)
         {
             using var scope = new TensorScope();
             var random = new SpriteRandom(config.Seed, stream: 300 + (stage * workers.Count) + worker, state.Step);
             var image = state.Step < config.ImageSteps || random.NextSingle() < config.ImageShare;
-            var frames = image ? 1 : 2 + random.NextInt(data.Frames - 1);
+            var frames = image ? 1 : objective.Frames(random, data.Frames);
             var (latents, attributes) = data.Draw(random, config.Batch[stage] / workers.Count, frames);
             var text = Text(attributes, random);
-            var batch = objective.DrawStage(latents, stage, new GeneratorDraws(draws));
+            var batch = objective.Draw(latents, stage, new GeneratorDraws(draws));
             losses[stage] = FlowStep.Backward(model, batch, text, scale: 1.0 / workers.Count).Mean().Item() / workers.Count;
+            var shape = new SequenceShape(text.Mask.Rows, text.Mask.Length, [.. batch.Stages[0].Select(ClipSize.Of)], model.Config.UseTemporalCausal);
+            flops += DitFlops.Training(model.Config, shape);
         }
 
-        return losses;
+        return (losses, flops);
     }
 
     // The matrices inside the blocks; embeddings, modulation and the read-out are left to AdamW.
@@ -162,8 +171,13 @@ public sealed class DitTrainer : IDisposable
     private void Save()
     {
         state.Save(run.StateFile, Identity);
+        WriteWeights("dit.safetensors");
+    }
+
+    private void WriteWeights(string file)
+    {
         using var scope = new TensorScope();
         var fixedTables = workers.Model.NamedParameters().Where(p => !p.Parameter.Trainable).Select(p => (p.Key, p.Parameter.Value));
-        SafetensorsWriter.Write(run.File("dit.safetensors"), [.. state.Parameters.Named(state.Average.Values), .. fixedTables]);
+        SafetensorsWriter.Write(run.File(file), [.. state.Parameters.Named(state.Average.Values), .. fixedTables]);
     }
 }

@@ -8,8 +8,6 @@ namespace PyramidFlow.Training.Dit;
 /// <summary>What <c>train dit</c> does; read from JSON.</summary>
 public sealed record DitTrainingConfig
 {
-    private const int Stages = 3;
-
     /// <summary>The network, of either family.</summary>
     [JsonConverter(typeof(TransformerConfigConverter))]
     public required ITransformerConfig Transformer { get; set; }
@@ -19,6 +17,13 @@ public sealed record DitTrainingConfig
     /// working directory.
     /// </summary>
     public string? StartFrom { get; set; }
+
+    /// <summary>Whether the transformer of <see cref="StartFrom"/> is left, and new weights are drawn from the seed.</summary>
+    public bool NewWeights { get; set; }
+
+    /// <summary>What the transformer learns.</summary>
+    [JsonConverter(typeof(JsonStringEnumConverter<DitObjective>))]
+    public DitObjective Objective { get; set; }
 
     /// <summary>Seed of weights, data and draws.</summary>
     public long Seed { get; set; } = 1;
@@ -38,7 +43,7 @@ public sealed record DitTrainingConfig
     /// <summary>Steps at the beginning that train on images only.</summary>
     public int ImageSteps { get; set; }
 
-    /// <summary>Samples in a step for each stage, lowest resolution first.</summary>
+    /// <summary>Samples in a step for each stage, lowest resolution first; one number where the objective has no stages.</summary>
     public IReadOnlyList<int> Batch { get; set; } = [32, 32, 32];
 
     /// <summary>Threads that each compute a part of every batch; divides every batch. Part of what a seed reproduces.</summary>
@@ -75,6 +80,9 @@ public sealed record DitTrainingConfig
     /// <summary>Steps between two checkpoints.</summary>
     public int CheckpointEvery { get; set; } = 500;
 
+    /// <summary>Steps after which the averaged weights are kept in a file of their own, <c>dit-STEP.safetensors</c>.</summary>
+    public IReadOnlyList<int> KeepSteps { get; set; } = [];
+
     /// <summary>Reads a configuration file.</summary>
     /// <exception cref="ArgumentException">It is missing, malformed, holds an unknown key or an impossible value.</exception>
     /// <exception cref="CheckpointException">It does not describe a transformer.</exception>
@@ -84,19 +92,33 @@ public sealed record DitTrainingConfig
     private DitTrainingConfig Check(string path)
     {
         TransformerConfigs.Parse(Transformer.ToJson(), path);
+        var stages = ClipObjective.StagesOf(Objective);
         var unknown = Transformer.Others?.Keys.FirstOrDefault();
         var fault =
             unknown is not null ? $"unknown key {unknown} in transformer"
             : Clips < 1 ? $"clips {Clips} is less than 1"
             : LatentFrames < 2 ? $"latent_frames {LatentFrames} is less than 2"
             : TurnShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"turn_share {TurnShare} is not 0 to 1")
-            : Batch.Count != Stages ? $"batch has {Batch.Count} numbers: give {Stages}, one for each stage"
+            : Batch.Count != stages ? $"batch has {Batch.Count} numbers: give {stages}, one for each stage"
+            : Objective == DitObjective.FullSequence && Transformer.UseTemporalCausal ? "full_sequence lets every frame see every other: set use_temporal_causal to false in transformer"
             : Workers < 1 || Batch.Any(b => b < 1 || b % Workers != 0)
                 ? $"batch [{string.Join(", ", Batch)}] cannot be shared by {Workers} workers: use multiples"
             : CheckpointEvery < 1 ? $"checkpoint_every {CheckpointEvery} is less than 1"
             : null;
         return fault is null ? this : throw new ArgumentException($"{path}: {fault}");
     }
+}
+
+/// <summary>What a transformer learns.</summary>
+public enum DitObjective
+{
+    /// <summary>The next unit from its history, at one of three stages, with the temporal pyramid: the paper's.</summary>
+    [JsonStringEnumMemberName("pyramid")]
+    Pyramid,
+
+    /// <summary>All frames of a clip together at full resolution, in one stage: plain flow matching.</summary>
+    [JsonStringEnumMemberName("full_sequence")]
+    FullSequence,
 }
 
 /// <summary>Optimisers of the transformer's training.</summary>
