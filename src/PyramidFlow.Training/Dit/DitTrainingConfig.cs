@@ -8,6 +8,8 @@ namespace PyramidFlow.Training.Dit;
 /// <summary>What <c>train dit</c> does; read from JSON.</summary>
 public sealed record DitTrainingConfig
 {
+    private const int Shapes = 4;
+
     /// <summary>The network, of either family.</summary>
     [JsonConverter(typeof(TransformerConfigConverter))]
     public required ITransformerConfig Transformer { get; set; }
@@ -36,6 +38,12 @@ public sealed record DitTrainingConfig
 
     /// <summary>Share of the cached clips in which the sprite turns, and the prompt changes with it.</summary>
     public double TurnShare { get; set; }
+
+    /// <summary>
+    /// How often each shape is trained on, in the order of <see cref="Sprites.SpriteShape"/>; only their proportion counts. Null
+    /// draws all clips alike, a quarter for each shape.
+    /// </summary>
+    public IReadOnlyList<double>? ShapeShares { get; set; }
 
     /// <summary>Training steps.</summary>
     public int Steps { get; set; } = 10_000;
@@ -99,6 +107,8 @@ public sealed record DitTrainingConfig
             : Clips < 1 ? $"clips {Clips} is less than 1"
             : LatentFrames < 2 ? $"latent_frames {LatentFrames} is less than 2"
             : TurnShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"turn_share {TurnShare} is not 0 to 1")
+            : ShapeShares is { } shares && (shares.Count != Shapes || shares.Any(s => s is not (>= 0 and < double.PositiveInfinity)) || shares.Sum() <= 0)
+                ? $"shape_shares takes {Shapes} numbers of at least 0, not all 0: for circle, square, triangle and star"
             : Batch.Count != stages ? $"batch has {Batch.Count} numbers: give {stages}, one for each stage"
             : Objective == DitObjective.FullSequence && Transformer.UseTemporalCausal ? "full_sequence lets every frame see every other: set use_temporal_causal to false in transformer"
             : Workers < 1 || Batch.Any(b => b < 1 || b % Workers != 0)

@@ -14,8 +14,13 @@ public sealed class SpriteLatents : IDisposable
 
     private readonly Tensor latents;
     private readonly DitTrainingConfig config;
+    private readonly long[][] clipsOfShape;
 
-    private SpriteLatents(Tensor latents, DitTrainingConfig config) => (this.latents, this.config) = (latents, config);
+    private SpriteLatents(Tensor latents, DitTrainingConfig config)
+    {
+        (this.latents, this.config) = (latents, config);
+        clipsOfShape = config.ShapeShares is null ? [] : ClipsOfShape(config);
+    }
 
     /// <summary>Clips in the set.</summary>
     public int Count => (int)latents.Size(0);
@@ -54,13 +59,32 @@ public sealed class SpriteLatents : IDisposable
     /// <param name="frames">Their first frames only.</param>
     public (Tensor Latents, SpriteAttributes[] Attributes) Draw(SpriteRandom random, int count, int frames)
     {
-        var index = Enumerable.Range(0, count).Select(_ => (long)random.NextInt(Count)).ToArray();
+        var index = Enumerable.Range(0, count).Select(_ => Clip(random)).ToArray();
         var some = latents.Narrow(2, 0, frames).IndexSelect(0, Tensor.From(index)).To(ElementType.Float32);
         return (some, [.. index.Select(i => Shown(i, frames - 1))]);
     }
 
     /// <inheritdoc/>
     public void Dispose() => latents.Dispose();
+
+    // Any clip, or one of a shape that is drawn by its share first.
+    private long Clip(SpriteRandom random)
+    {
+        if (config.ShapeShares is not { } shares)
+            return random.NextInt(Count);
+        var at = random.NextSingle() * shares.Sum();
+        var shape = 0;
+        while (shape < shares.Count - 1 && at >= shares[shape])
+            at -= (float)shares[shape++];
+        return clipsOfShape[shape][random.NextInt(clipsOfShape[shape].Length)];
+    }
+
+    private static long[][] ClipsOfShape(DitTrainingConfig config)
+    {
+        var clips = Enumerable.Range(0, config.Clips).ToLookup(clip => SpriteWorld.Scene(config.Seed, clip).Attributes.Shape, clip => (long)clip);
+        return [.. Enum.GetValues<SpriteShape>().Select(shape => clips[shape].ToArray()
+            is { Length: > 0 } some ? some : throw new ArgumentException($"none of {config.Clips} clips shows a {shape.ToString().ToLowerInvariant()}: raise clips or leave shape_shares out"))];
+    }
 
     private static void Make(string path, DitTrainingConfig config, Func<Tensor, Tensor> encode,
         IProgress<TrainingProgress>? progress, CancellationToken cancel)

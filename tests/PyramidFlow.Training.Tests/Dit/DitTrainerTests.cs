@@ -130,6 +130,20 @@ public sealed class DitTrainerTests : IDisposable
         Assert.InRange((latents - expected).Abs().Max().Item(), 0, 1e-2);
     }
 
+    [Fact]
+    public void Shapes_are_drawn_by_their_shares()
+    {
+        var config = Config with { Clips = 24, LatentFrames = 2, ShapeShares = [1, 0, 0, 3] };
+        using var data = Latents(config);
+        var shapes = data.Draw(new SpriteRandom(1), 400, frames: 1).Attributes.CountBy(a => a.Shape).ToDictionary();
+        Assert.Equal([SpriteShape.Circle, SpriteShape.Star], shapes.Keys.Order());
+        Assert.InRange(shapes[SpriteShape.Star], 270, 330);
+    }
+
+    [Fact]
+    public void A_share_of_a_shape_that_no_clip_shows_is_refused() =>
+        Assert.Contains("shape_shares", Assert.Throws<ArgumentException>(() => Latents(Config with { Clips = 3, ShapeShares = [1, 1, 1, 1] })).Message, StringComparison.Ordinal);
+
     private static void Stop(CancellationTokenSource source, bool now)
     {
         if (now)
