@@ -55,6 +55,7 @@ internal static class CommandLine
             TrainCommand.Create(console),
             DataCommand.Create(console),
             BenchCommand.Create(console),
+            ServeCommand.Create(console),
             ModelsCommand.Create(console),
             DoctorCommand.Create(console),
             verbose,

@@ -4,7 +4,8 @@ namespace PyramidFlow.Torch.Checkpoints;
 
 /// <summary>Finds the tensors in nested containers and names them by their way there, with dots.</summary>
 /// <param name="path">What to call the file in an error.</param>
-internal sealed class PickleTensors(string path)
+/// <param name="bareKey">What to call a tensor that is not in a container; null leaves it out.</param>
+internal sealed class PickleTensors(string path, string? bareKey)
 {
     // A pickle can hold a list that holds itself, or lists of lists of lists that all share their items.
     private const int MaxDepth = 32;
@@ -30,6 +31,8 @@ internal sealed class PickleTensors(string path)
         {
             case PickleTensor tensor when key.Length > 0:
                 return [(key, tensor)];
+            case PickleTensor tensor when bareKey is not null:
+                return [(bareKey, tensor)];
             case PickleDictionary dictionary:
                 return dictionary.Items.SelectMany(item => Name(item.Key) is { } name ? Visit(Join(key, name), item.Value, depth + 1) : []);
             case IReadOnlyList<object?> list:

@@ -24,18 +24,19 @@ public sealed class TorchArchive : StateSource
 
     /// <summary>Maps a file and checks it whole: zip directory, pickle, and that every tensor lies inside its storage.</summary>
     /// <param name="path">The checkpoint.</param>
+    /// <param name="bareKey">Key of a tensor that was saved without a container; null refuses such a file.</param>
     /// <exception cref="CheckpointException">
     /// The file is missing, cut off, of the format before 1.6, big-endian, or asks for anything but tensors; the message
     /// names what.
     /// </exception>
-    public static TorchArchive Open(string path)
+    public static TorchArchive Open(string path, string? bareKey = null)
     {
         var file = MappedFile.Open(path, minimum: 4);
         try
         {
             CheckFormat(file);
             var archive = new TorchArchive(file);
-            archive.Read();
+            archive.Index(bareKey);
             return archive;
         }
         catch
@@ -77,7 +78,7 @@ public sealed class TorchArchive : StateSource
             : $"{file.Path} is not a PyTorch checkpoint: it does not begin like a zip file; download it again");
     }
 
-    private void Read()
+    private void Index(string? bareKey)
     {
         var zip = new StoredZip(file);
         var pickles = zip.Entries.Keys.Where(name => name.EndsWith("/data.pkl", StringComparison.Ordinal)
@@ -93,7 +94,7 @@ public sealed class TorchArchive : StateSource
 
         var (offset, length) = zip.Entries[pickles[0]];
         var content = new PickleReader(file.Path).Read(file.Bytes(offset, Math.Min(length, int.MaxValue)));
-        foreach (var (key, tensor) in new PickleTensors(file.Path).Flatten(content))
+        foreach (var (key, tensor) in new PickleTensors(file.Path, bareKey).Flatten(content))
         {
             if (!entries.TryAdd(key, Place(key, tensor, zip, root)))
                 throw Fault($"it holds the key {key} twice");

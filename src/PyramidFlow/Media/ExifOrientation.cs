@@ -44,6 +44,9 @@ internal static class ExifOrientation
         _ => "",
     };
 
+    /// <summary>Whether the upright picture has width and height changed over.</summary>
+    public static bool IsSideways(int orientation) => orientation is >= 5 and <= 8;
+
     private static int UInt16(ReadOnlySpan<byte> bytes, bool little) =>
         little ? BinaryPrimitives.ReadUInt16LittleEndian(bytes) : BinaryPrimitives.ReadUInt16BigEndian(bytes);
 }

@@ -32,19 +32,22 @@ public static class ImageReader
         CancellationToken ct = default, FfmpegTools? tools = null)
     {
         CoverCrop.Check(coverWidth, coverHeight);
-        try
-        {
-            await using var source = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 16, useAsync: true);
-            return await ReadAsync(source, path, coverWidth, coverHeight, ct, tools).ConfigureAwait(false);
-        }
-        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
-        {
-            throw new MediaException($"{path} does not exist", e);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new MediaException($"cannot read {path}: {(Directory.Exists(path) ? "it is a folder" : e.Message)}", e);
-        }
+        return await OpenAsync(path, source => ReadAsync(source, path, coverWidth, coverHeight, ct, tools)).ConfigureAwait(false);
+    }
+
+    /// <summary>Width and height as <see cref="ReadAsync(string, int?, int?, CancellationToken, FfmpegTools?)"/> gives them, where
+    /// possible without decoding.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="ct">Stops the decoder.</param>
+    /// <param name="tools">Which ffmpeg; by default what the environment names.</param>
+    /// <exception cref="MediaException">The file is missing, is no picture, is damaged or too large.</exception>
+    public static async Task<(int Width, int Height)> MeasureAsync(string path, CancellationToken ct = default, FfmpegTools? tools = null)
+    {
+        var header = await OpenAsync(path, async source => Check(await ReadAllAsync(source, path, ct).ConfigureAwait(false), path)).ConfigureAwait(false);
+        if (header is not null)
+            return header.IsSideways ? ((int)header.Height, (int)header.Width) : ((int)header.Width, (int)header.Height);
+        var picture = await ReadAsync(path, ct: ct, tools: tools).ConfigureAwait(false);
+        return (picture.Width, picture.Height);
     }
 
     /// <summary>Reads a picture from a stream, for example an upload.</summary>
@@ -94,6 +97,23 @@ public static class ImageReader
 
         var exitCode = await process.ExitCodeAsync().ConfigureAwait(false);
         return exitCode == 0 && image is not null ? image : throw Failure(name, process.Errors);
+    }
+
+    private static async Task<T> OpenAsync<T>(string path, Func<Stream, Task<T>> read)
+    {
+        try
+        {
+            await using var source = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 16, useAsync: true);
+            return await read(source).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new MediaException($"{path} does not exist", e);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new MediaException($"cannot read {path}: {(Directory.Exists(path) ? "it is a folder" : e.Message)}", e);
+        }
     }
 
     private static async Task<byte[]> ReadAllAsync(Stream source, string name, CancellationToken ct)

@@ -7,7 +7,8 @@ namespace PyramidFlow.Media;
 /// <param name="Height">Height in pixels as stored, perhaps 0.</param>
 /// <param name="Orientation">For PNG and WebP, 1 to 8 as in EXIF; null where ffmpeg knows it itself.</param>
 /// <param name="IsAnimatedWebP">Whether it is a moving WebP, which ffmpeg cannot read.</param>
-internal sealed record PictureHeader(long Width, long Height, int? Orientation = null, bool IsAnimatedWebP = false)
+/// <param name="IsSideways">Whether it is shown turned by a quarter, width and height changed over.</param>
+internal sealed record PictureHeader(long Width, long Height, int? Orientation = null, bool IsAnimatedWebP = false, bool IsSideways = false)
 {
     /// <summary>Reads the header, or null for other kinds of file.</summary>
     /// <exception cref="InvalidDataException">The file is cut short or damaged.</exception>
@@ -44,7 +45,7 @@ internal sealed record PictureHeader(long Width, long Height, int? Orientation =
             }
             else if (type.SequenceEqual("IEND"u8))
             {
-                return header with { Orientation = orientation };
+                return header.Turned(orientation);
             }
         }
     }
@@ -53,6 +54,7 @@ internal sealed record PictureHeader(long Width, long Height, int? Orientation =
     private static PictureHeader ReadJpeg(ReadOnlySpan<byte> segments)
     {
         PictureHeader? header = null;
+        var sideways = false;
         while (true)
         {
             while (Take(ref segments, 1)[0] != 0xFF)
@@ -74,11 +76,13 @@ internal sealed record PictureHeader(long Width, long Height, int? Orientation =
                     : throw new InvalidDataException("its header is cut short");
             }
 
+            if (type == 0xE1)
+                sideways |= ExifOrientation.IsSideways(ExifOrientation.Read(data));
             if (type != 0xDA)
                 continue;
             if (segments.LastIndexOf((ReadOnlySpan<byte>)[0xFF, 0xD9]) < 0)
                 throw new InvalidDataException("its end is missing");
-            return header ?? throw new InvalidDataException("it has no header");
+            return header is null ? throw new InvalidDataException("it has no header") : header with { IsSideways = sideways };
         }
     }
 
@@ -107,7 +111,7 @@ internal sealed record PictureHeader(long Width, long Height, int? Orientation =
                 orientation = ExifOrientation.Read(data);
         }
 
-        return header is null ? throw new InvalidDataException("it has no header") : header with { Orientation = orientation };
+        return header is null ? throw new InvalidDataException("it has no header") : header.Turned(orientation);
     }
 
     // The extended, the lossless and the lossy header (WebP container and VP8 specifications).
@@ -130,6 +134,8 @@ internal sealed record PictureHeader(long Width, long Height, int? Orientation =
         var frame = Take(ref data, 10);
         return new(BinaryPrimitives.ReadUInt16LittleEndian(frame[6..]) & 0x3FFF, BinaryPrimitives.ReadUInt16LittleEndian(frame[8..]) & 0x3FFF);
     }
+
+    private PictureHeader Turned(int orientation) => this with { Orientation = orientation, IsSideways = ExifOrientation.IsSideways(orientation) };
 
     private static int Int24(ReadOnlySpan<byte> bytes) => bytes[0] | (bytes[1] << 8) | (bytes[2] << 16);
 

@@ -1,0 +1,88 @@
+using PyramidFlow.Media;
+using PyramidFlow.Server.Jobs;
+
+namespace PyramidFlow.Server.Files;
+
+/// <summary>
+/// Makes an upload the picture or video a new one begins with: decoded, cut to its size and encoded anew. Nothing of what
+/// came is kept.
+/// </summary>
+/// <param name="folder">Where files go.</param>
+/// <param name="limits">Bytes, pixels and seconds that are allowed.</param>
+internal sealed class UploadReader(VideoFolder folder, ServerLimits limits)
+{
+    private const string Picture = "the picture", Video = "the video";
+
+    /// <summary>Reads an upload and keeps what the job of this id begins with.</summary>
+    /// <param name="id">The job.</param>
+    /// <param name="request">It, every value filled in.</param>
+    /// <param name="framesPerSecond">Of the model.</param>
+    /// <param name="upload">The upload.</param>
+    /// <param name="cancel">Stops the decoder.</param>
+    /// <exception cref="JobException">It is too large, too long, or no picture or video.</exception>
+    public async Task ReadAsync(string id, VideoRequest request, double framesPerSecond, VideoUpload upload, CancellationToken cancel)
+    {
+        try
+        {
+            if (request.Input!.Kind == VideoInputKind.Image)
+                await PictureAsync(id, request, upload, cancel).ConfigureAwait(false);
+            else
+                await VideoAsync(id, request, framesPerSecond, upload, cancel).ConfigureAwait(false);
+        }
+        catch (MediaException e)
+        {
+            throw new JobException(JobFault.Unsupported, e.Message, e) { Parameter = "input_reference" };
+        }
+    }
+
+    private async Task PictureAsync(string id, VideoRequest request, VideoUpload upload, CancellationToken cancel)
+    {
+        var limited = new LimitedStream(upload.Content, limits.ImageBytes);
+        var picture = await ImageReader.ReadAsync(limited, Picture, request.Width, request.Height, cancel).ConfigureAwait(false);
+        PngWriter.Write(folder.InputPicture(id), picture);
+    }
+
+    // ffmpeg has to seek in videos, so this one lies in a file for a moment, under a name of ours.
+    private async Task VideoAsync(string id, VideoRequest request, double framesPerSecond, VideoUpload upload, CancellationToken cancel)
+    {
+        var path = Path.Combine(folder.Incoming, Guid.NewGuid().ToString("N"));
+        try
+        {
+            await using (var file = new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 16, useAsync: true))
+                await new LimitedStream(upload.Content, limits.VideoBytes).CopyToAsync(file, cancel).ConfigureAwait(false);
+            await CheckAsync(path, cancel).ConfigureAwait(false);
+            var options = new VideoReadOptions { Width = request.Width, Height = request.Height, Fps = framesPerSecond };
+            // The container may lie about how long it is.
+            var most = (long)(limits.VideoSeconds * framesPerSecond) + 1;
+            await using var video = VideoWriter.Create(folder.InputVideo(id), request.Width!.Value, request.Height!.Value, new() { Fps = framesPerSecond, Crf = 8 });
+            await foreach (var frames in VideoReader.ReadAsync(path, options, cancel).ConfigureAwait(false))
+            {
+                await video.WriteFramesAsync(frames.Rgb, cancel).ConfigureAwait(false);
+                if (video.FrameCount > most)
+                    throw TooLong();
+            }
+
+            await video.CompleteAsync(cancel).ConfigureAwait(false);
+        }
+        catch (MediaException e) when (e.Message.Contains(path, StringComparison.Ordinal))
+        {
+            throw new MediaException(e.Message.Replace(path, Video, StringComparison.Ordinal), e);
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+    }
+
+    private async Task CheckAsync(string path, CancellationToken cancel)
+    {
+        var info = await VideoReader.ProbeAsync(path, cancel).ConfigureAwait(false);
+        if ((long)info.Width * info.Height > limits.Pixels)
+            throw new JobException(JobFault.TooLarge, $"the video is {info.Width}x{info.Height}: make it smaller than {limits.Pixels / 1_000_000} megapixels") { Parameter = "input_reference" };
+        if (info.Duration.TotalSeconds > limits.VideoSeconds)
+            throw TooLong();
+    }
+
+    private JobException TooLong() =>
+        new(JobFault.TooLarge, FormattableString.Invariant($"the video is longer than {limits.VideoSeconds} seconds: send its end only")) { Parameter = "input_reference" };
+}

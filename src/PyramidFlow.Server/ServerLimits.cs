@@ -1,0 +1,32 @@
+namespace PyramidFlow.Server;
+
+/// <summary>What users may ask for; beyond it a request is refused with a sentence.</summary>
+public sealed record ServerLimits
+{
+    /// <summary>Bytes of a picture.</summary>
+    public long ImageBytes { get; init; } = 32 << 20;
+
+    /// <summary>Bytes of a video.</summary>
+    public long VideoBytes { get; init; } = 256L << 20;
+
+    /// <summary>Pixels of a picture or of a frame of a video.</summary>
+    public long Pixels { get; init; } = 40_000_000;
+
+    /// <summary>Seconds of a video that is gone on from.</summary>
+    public double VideoSeconds { get; init; } = 60;
+
+    /// <summary>Characters of a prompt.</summary>
+    public int PromptLength { get; init; } = 4000;
+
+    /// <summary>Frames of a new video.</summary>
+    public int Frames { get; init; } = 1441;
+
+    /// <summary>Steps of a stage.</summary>
+    public int Steps { get; init; } = 200;
+
+    /// <summary>Videos of one owner that may wait or be made.</summary>
+    public int ActiveJobs { get; init; } = 500;
+
+    /// <summary>New videos that one owner may ask for in a minute.</summary>
+    public int RequestsPerMinute { get; init; } = 600;
+}

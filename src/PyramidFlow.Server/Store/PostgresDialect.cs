@@ -1,0 +1,23 @@
+using System.Data.Common;
+using Npgsql;
+
+namespace PyramidFlow.Server.Store;
+
+/// <summary>PostgreSQL: for servers and workers on several machines.</summary>
+/// <param name="connection">The connection string.</param>
+internal sealed class PostgresDialect(string connection) : SqlDialect
+{
+    private readonly NpgsqlDataSource source = NpgsqlDataSource.Create(connection);
+
+    public override string Now => "(extract(epoch from clock_timestamp()) * 1000)::bigint";
+
+    public override string SkipLocked => "FOR UPDATE SKIP LOCKED";
+
+    public override IReadOnlyList<string> Exclusive => ["SELECT pg_advisory_xact_lock(7370726974)"];
+
+    public override async Task<DbConnection> OpenAsync(CancellationToken cancel) => await source.OpenConnectionAsync(cancel).ConfigureAwait(false);
+
+    public override Task<IDisposable?> BeginWriteAsync(CancellationToken cancel) => Task.FromResult<IDisposable?>(null);
+
+    public override ValueTask DisposeAsync() => source.DisposeAsync();
+}

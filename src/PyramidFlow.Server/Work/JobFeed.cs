@@ -1,0 +1,114 @@
+using System.Collections.Concurrent;
+using System.Data.Common;
+using PyramidFlow.Server.Jobs;
+using PyramidFlow.Server.Store;
+
+namespace PyramidFlow.Server.Work;
+
+/// <summary>
+/// Reads what changed in the queue, once for all who watch in this process, and tells them. Changes of this process come at
+/// once, those of others within a fifth of a second.
+/// </summary>
+internal sealed partial class JobFeed(IJobStore store, JobSignals signals, ILogger<JobFeed> log) : BackgroundService
+{
+    private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(200), Least = TimeSpan.FromMilliseconds(25);
+    private readonly ConcurrentDictionary<JobWatcher, byte> watchers = [];
+    private readonly ConcurrentDictionary<string, VideoJob> waiting = [];
+    private volatile QueueView queue = new([], []);
+
+    /// <summary>The queue as it was last seen.</summary>
+    public QueueView Queue => queue;
+
+    /// <summary>Begins to tell a watcher; disposing the result ends it.</summary>
+    public IDisposable Add(JobWatcher watcher)
+    {
+        watchers[watcher] = 0;
+        return new Subscription(this, watcher);
+    }
+
+    /// <summary>A job with its place in the queue.</summary>
+    public async Task<VideoJob> PlaceAsync(VideoJob job, CancellationToken cancel)
+    {
+        if (job.Status == VideoStatus.Queued && !queue.Has(job.Id))
+            await RefreshAsync(cancel).ConfigureAwait(false);
+        return queue.Place(job);
+    }
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        long? seen = null;
+        while (!stoppingToken.IsCancellationRequested)
+        {
+            var signal = signals.Next;
+            try
+            {
+                seen = seen is { } last ? await ReadAsync(last, stoppingToken).ConfigureAwait(false) : await BeginAsync(stoppingToken).ConfigureAwait(false);
+                await Task.Delay(Least, stoppingToken).ConfigureAwait(false);
+                await JobSignals.WaitAsync(signal, Look, stoppingToken).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
+            {
+                return;
+            }
+            catch (DbException e)
+            {
+                LogUnreachable(log, e.Message);
+                await Task.Delay(TimeSpan.FromSeconds(1), stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            }
+        }
+    }
+
+    private async Task<long> BeginAsync(CancellationToken cancel)
+    {
+        var revision = await store.RevisionAsync(cancel).ConfigureAwait(false);
+        await RefreshAsync(cancel).ConfigureAwait(false);
+        return revision;
+    }
+
+    private async Task<long> ReadAsync(long seen, CancellationToken cancel)
+    {
+        if (await store.RevisionAsync(cancel).ConfigureAwait(false) == seen)
+            return seen;
+        var changes = await store.ChangesAsync(seen, cancel).ConfigureAwait(false);
+        // Progress of one job moves no other.
+        if (changes.Any(change => change.Job is not { Status: VideoStatus.InProgress, Progress: not null }))
+            await RefreshAsync(cancel).ConfigureAwait(false);
+        foreach (var (id, owner, revision, job) in changes)
+        {
+            if (job is { Status: VideoStatus.Queued })
+                waiting[id] = job;
+            else
+                waiting.TryRemove(id, out _);
+            Tell(owner, id, job);
+            seen = Math.Max(seen, revision);
+        }
+
+        return seen;
+    }
+
+    private async Task RefreshAsync(CancellationToken cancel)
+    {
+        var before = queue;
+        queue = new QueueView(await store.QueueAsync(cancel).ConfigureAwait(false), await store.PaceAsync(cancel).ConfigureAwait(false));
+        foreach (var (id, job) in waiting)
+        {
+            if (before.Place(job).QueuePosition != queue.Place(job).QueuePosition)
+                Tell(job.Owner, id, job);
+        }
+    }
+
+    private void Tell(Owner owner, string id, VideoJob? job)
+    {
+        var change = new JobChange(id, job is null ? null : queue.Place(job));
+        foreach (var watcher in watchers.Keys)
+            watcher.Tell(owner, change);
+    }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The queue cannot be reached: {Reason}")]
+    private static partial void LogUnreachable(ILogger log, string reason);
+
+    private sealed class Subscription(JobFeed feed, JobWatcher watcher) : IDisposable
+    {
+        public void Dispose() => feed.watchers.TryRemove(watcher, out _);
+    }
+}

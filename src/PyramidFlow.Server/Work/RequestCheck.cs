@@ -1,0 +1,105 @@
+using System.Security.Cryptography;
+using PyramidFlow.Hub;
+using PyramidFlow.Pipelines;
+using PyramidFlow.Server.Jobs;
+
+namespace PyramidFlow.Server.Work;
+
+/// <summary>Checks what is asked for against its model and the service's limits, before anything is decoded or computed.</summary>
+/// <param name="catalog">Finds the model.</param>
+/// <param name="limits">What users may ask for.</param>
+internal sealed class RequestCheck(ModelCatalog catalog, ServerLimits limits)
+{
+    /// <summary>The request with every value filled in.</summary>
+    /// <exception cref="JobException">It cannot be made; says what could be.</exception>
+    public VideoRequest Complete(VideoRequest request)
+    {
+        var model = catalog.Find(request.Model);
+        CheckTexts(request);
+        CheckNumbers(request);
+        var settings = model.Settings;
+        request = request with
+        {
+            Model = model.Id,
+            NegativePrompt = request.NegativePrompt ?? settings.NegativePrompt,
+            PromptSuffix = request.PromptSuffix ?? settings.PromptSuffix,
+            Steps = request.Steps ?? settings.Steps,
+            VideoSteps = request.VideoSteps ?? settings.VideoSteps,
+            Guidance = request.Guidance ?? settings.Guidance,
+            VideoGuidance = request.VideoGuidance ?? settings.VideoGuidance,
+            Seed = request.Seed ?? (ulong)RandomNumberGenerator.GetInt32(int.MaxValue),
+        };
+        var resolved = Resolve(Imagined(request, settings), settings);
+        var goesOn = request.Input?.Kind == VideoInputKind.Video;
+        var frames = goesOn ? (resolved.Sampling.Units - 1) * VideoLength.Scale : resolved.Frames;
+        if (frames > limits.Frames)
+            throw Invalid("seconds", $"{frames} frames are more than this service makes at once: ask for at most {limits.Frames}");
+        if (resolved.Width % 2 != 0 || resolved.Height % 2 != 0)
+            throw Invalid("size", "width and height must be even");
+        return request with
+        {
+            Width = resolved.Width,
+            Height = resolved.Height,
+            Frames = frames,
+            Seconds = Math.Round((goesOn ? frames : frames - 1) / settings.FramesPerSecond, 2),
+        };
+    }
+
+    private void CheckTexts(VideoRequest request)
+    {
+        if (string.IsNullOrWhiteSpace(request.Prompt) && request.Input is null)
+            throw Invalid("prompt", "the prompt is empty: say what is to be seen, or give a picture to start from");
+        foreach (var (name, text) in new[] { ("prompt", request.Prompt), ("negative_prompt", request.NegativePrompt), ("prompt", request.PromptSuffix) }
+            .Concat(request.Schedule.Select(change => ("prompts", (string?)change.Prompt))))
+        {
+            if (text?.Length > limits.PromptLength)
+                throw Invalid(name, $"the text has {text.Length} characters: shorten it to {limits.PromptLength}");
+            if (text?.Contains('\0', StringComparison.Ordinal) == true)
+                throw Invalid(name, "the text contains a null character: remove it");
+        }
+    }
+
+    private void CheckNumbers(VideoRequest request)
+    {
+        if (request.FramesPerSecond is { } fps && !(fps is >= 1 and <= 240))
+            throw Invalid("fps", FormattableString.Invariant($"{fps} frames per second cannot be played: use 1 to 240"));
+        foreach (var (name, steps) in new[] { ("num_inference_steps", request.Steps), ("video_steps", request.VideoSteps) })
+        {
+            if (steps?.FirstOrDefault(count => count > limits.Steps || count < 1) is { } wrong and not 0 || steps?.Contains(0) == true)
+                throw Invalid(name, $"steps of a stage are 1 to {limits.Steps}");
+        }
+
+        foreach (var (name, scale) in new[] { ("guidance_scale", request.Guidance), ("video_guidance", request.VideoGuidance) })
+        {
+            if (scale is { } value && !(value is >= 0 and <= 100))
+                throw Invalid(name, "guidance is 0 (off) to 100");
+        }
+    }
+
+    // With a black picture in place of one that is yet to be read.
+    private static GenerationRequest Imagined(VideoRequest request, PipelineSettings settings)
+    {
+        var generation = request.ToGeneration();
+        if (request.Input is null)
+            return generation;
+        var (width, height) = (request.Width ?? settings.Width, request.Height ?? settings.Height);
+        // A size is checked before the memory for it is taken.
+        Resolve(new GenerationRequest { Prompt = "picture", Width = width, Height = height }, settings);
+        var black = new byte[3 * width * height];
+        return request.Input.Kind == VideoInputKind.Image ? generation with { Image = black } : generation with { Video = black };
+    }
+
+    private static GenerationSettings Resolve(GenerationRequest request, PipelineSettings settings)
+    {
+        try
+        {
+            return request.Resolve(settings);
+        }
+        catch (ArgumentException e)
+        {
+            throw new JobException(JobFault.Invalid, JobFaults.Sentence(e), e);
+        }
+    }
+
+    private static JobException Invalid(string parameter, string message) => new(JobFault.Invalid, message) { Parameter = parameter };
+}

@@ -1,0 +1,71 @@
+using System.Diagnostics;
+using PyramidFlow.Media;
+using PyramidFlow.Pipelines;
+using PyramidFlow.Server.Files;
+using PyramidFlow.Server.Jobs;
+
+namespace PyramidFlow.Server.Work;
+
+/// <summary>Makes the video of one job with all its files.</summary>
+/// <param name="catalog">Finds the job's model.</param>
+/// <param name="loaded">Keeps it in memory.</param>
+/// <param name="folder">Where the files go.</param>
+internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, VideoFolder folder)
+{
+    /// <summary>Makes it.</summary>
+    /// <param name="job">What to make.</param>
+    /// <param name="keeper">Told how far it is.</param>
+    /// <returns>What it became; its files are whole and have their names.</returns>
+    /// <exception cref="OperationCanceledException">The keeper stopped it.</exception>
+    public async Task<VideoResult> MakeAsync(VideoJob job, LeaseKeeper keeper)
+    {
+        var cancel = keeper.Stop;
+        var start = Stopwatch.GetTimestamp();
+        var (id, attempt, request) = (job.Id, job.Attempt, job.Request);
+        var model = catalog.Find(request.Model);
+        Directory.CreateDirectory(folder.Of(id));
+        folder.DeleteMade(id);
+        await using var files = new VideoFiles(job, folder, request.FramesPerSecond ?? model.Settings.FramesPerSecond);
+        var generation = request.ToGeneration() with { Image = await PictureAsync(request, id, cancel).ConfigureAwait(false) };
+        if (request.Input?.Kind == VideoInputKind.Video)
+            generation = generation with { Video = await GivenAsync(request, id, model, files, cancel).ConfigureAwait(false) };
+        var run = loaded.Get(model, keeper).GenerateAsync(generation, keeper, cancel);
+        files.Expect(run.Settings.Frames);
+        await foreach (var chunk in run.ConfigureAwait(false))
+        {
+            await files.AddAsync(chunk.Rgb, cancel).ConfigureAwait(false);
+            keeper.Streamed(files.Frames);
+            if (files.Preview())
+                keeper.Previewed();
+        }
+
+        await files.CompleteAsync(cancel).ConfigureAwait(false);
+        return new VideoResult(files.Frames, new FileInfo(folder.Video(id, attempt)).Length, Stopwatch.GetElapsedTime(start).TotalSeconds, run.Warnings);
+    }
+
+    private async Task<ReadOnlyMemory<byte>?> PictureAsync(VideoRequest request, string id, CancellationToken cancel) => request.Input?.Kind == VideoInputKind.Image
+        ? (await ImageReader.ReadAsync(folder.InputPicture(id), request.Width, request.Height, cancel).ConfigureAwait(false)).Pixels
+        : null;
+
+    // The whole video that is gone on from comes first; the model sees its end.
+    private async Task<ReadOnlyMemory<byte>> GivenAsync(VideoRequest request, string id, VideoModel model, VideoFiles files, CancellationToken cancel)
+    {
+        var options = new VideoReadOptions { Width = request.Width, Height = request.Height, Fps = model.Settings.FramesPerSecond, FramesPerChunk = 1 };
+        var most = VideoLength.OfLatents(model.Settings.MaxLatentFrames);
+        var last = new Queue<ReadOnlyMemory<byte>>();
+        await foreach (var frame in VideoReader.ReadAsync(folder.InputVideo(id), options, cancel).ConfigureAwait(false))
+        {
+            last.Enqueue(frame.Rgb);
+            if (last.Count > most)
+                await files.AddAsync(last.Dequeue(), cancel).ConfigureAwait(false);
+        }
+
+        while (last.Count > VideoLength.Fitting(last.Count))
+            await files.AddAsync(last.Dequeue(), cancel).ConfigureAwait(false);
+        var frames = last.ToArray();
+        var rgb = new byte[frames.Sum(frame => (long)frame.Length)];
+        foreach (var (i, frame) in frames.Index())
+            frame.CopyTo(rgb.AsMemory(i * frame.Length));
+        return rgb;
+    }
+}

@@ -1,0 +1,71 @@
+namespace PyramidFlow.Training.Data;
+
+/// <summary>Opens data sets as batches.</summary>
+public static class DataSources
+{
+    /// <summary>Videos and images, decoded in the background.</summary>
+    /// <param name="options">Which and how they are cut.</param>
+    /// <param name="plan">What decides the batches.</param>
+    /// <param name="captions">Whether every item needs a caption.</param>
+    /// <param name="faults">Told about bad items.</param>
+    /// <param name="progress">Told how many items were looked at, or null.</param>
+    /// <param name="cancel">Stops the looking.</param>
+    /// <exception cref="DataException">An option or a line is wrong, files are missing, or (nearly) nothing can be used.</exception>
+    public static async Task<IBatchSource<ClipBatch>> OpenClipsAsync(DataOptions options, BatchPlanOptions plan, bool captions, FaultLog faults,
+        IProgress<int>? progress = null, CancellationToken cancel = default)
+    {
+        plan.Check();
+        var data = await LookAtClipsAsync(options, captions, faults, progress, cancel).ConfigureAwait(false);
+        data.Require(faults, options.SkipMissing);
+        var reader = new ClipReader(options.Fps, options.RandomStart);
+        return new ReadAhead<byte[], ClipBatch>(new BatchPlan(data, plan), new ItemLoading<byte[]>(reader.ReadAsync, faults, options.Workers), faults, options.Prefetch,
+            (bucket, items) => new ClipBatch(bucket, [.. items.Select(i => i.Content)], Captions(items), Lines(items)));
+    }
+
+    /// <summary>Latents that were extracted before, with captions or their features.</summary>
+    /// <param name="options">Which and how they are cut.</param>
+    /// <param name="plan">What decides the batches.</param>
+    /// <param name="text">What is needed of the captions.</param>
+    /// <param name="channels">Channels of the latents: 16 as released.</param>
+    /// <param name="faults">Told about bad items.</param>
+    /// <param name="progress">Told how many items were looked at, or null.</param>
+    /// <param name="cancel">Stops the looking.</param>
+    /// <exception cref="DataException">An option or a line is wrong, files are missing, or (nearly) nothing can be used.</exception>
+    public static async Task<IBatchSource<LatentBatch>> OpenLatentsAsync(DataOptions options, BatchPlanOptions plan, CaptionForm text, int channels,
+        FaultLog faults, IProgress<int>? progress = null, CancellationToken cancel = default)
+    {
+        plan.Check();
+        var data = await LookAtLatentsAsync(options, text, channels, faults, progress, cancel).ConfigureAwait(false);
+        data.Require(faults, options.SkipMissing);
+        var reader = new LatentReader(text);
+        return new ReadAhead<LatentItem, LatentBatch>(new BatchPlan(data, plan), new ItemLoading<LatentItem>(reader.ReadAsync, faults, options.Workers),
+            faults, options.Prefetch, (bucket, items) => LatentReader.Batch(bucket, [.. items.Select(i => i.Content)], Captions(items), Lines(items)));
+    }
+
+    /// <summary>Looks at videos and images without decoding them; bad items are only recorded.</summary>
+    /// <inheritdoc cref="OpenClipsAsync"/>
+    public static Task<DataSet> LookAtClipsAsync(DataOptions options, bool captions, FaultLog faults, IProgress<int>? progress = null, CancellationToken cancel = default)
+    {
+        options.Check();
+        var buckets = new Buckets(
+            options.Sizes ?? throw new DataException("data: sizes is missing: give at least one, such as [\"640x384\"]"),
+            options.Frames ?? throw new DataException("data: frames is missing: give at least one length, such as [121]"));
+        var look = new ClipLook(buckets, options.Fps, options.MostEnlarged, captions);
+        return DataSet.LookAsync(AnnotationFile.Read(options.Annotations), look, faults, options.Workers, progress, cancel);
+    }
+
+    /// <summary>Looks at latents without reading their numbers; bad items are only recorded.</summary>
+    /// <inheritdoc cref="OpenLatentsAsync"/>
+    public static Task<DataSet> LookAtLatentsAsync(DataOptions options, CaptionForm text, int channels, FaultLog faults,
+        IProgress<int>? progress = null, CancellationToken cancel = default)
+    {
+        options.Check();
+        var sizes = options.Sizes is null ? null : new Buckets(options.Sizes, options.Frames ?? [1]);
+        var look = new LatentLook(channels, sizes, options.Frames, options.MaxFrames, text);
+        return DataSet.LookAsync(AnnotationFile.Read(options.Annotations), look, faults, options.Workers, progress, cancel);
+    }
+
+    private static string[] Captions<T>(IReadOnlyList<(DataItem Item, T Content)> items) => [.. items.Select(i => i.Item.Annotation.Text ?? "")];
+
+    private static Annotation[] Lines<T>(IReadOnlyList<(DataItem Item, T Content)> items) => [.. items.Select(i => i.Item.Annotation)];
+}

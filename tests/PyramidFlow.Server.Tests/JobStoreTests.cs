@@ -1,0 +1,243 @@
+using PyramidFlow.Pipelines;
+using PyramidFlow.Server.Jobs;
+using PyramidFlow.Server.Store;
+using PyramidFlow.Testing;
+
+namespace PyramidFlow.Server.Tests;
+
+/// <summary>What holds for the queue in every database.</summary>
+public abstract class JobStoreTests : IAsyncLifetime
+{
+    private static readonly TimeSpan Long = TimeSpan.FromHours(1), Over = TimeSpan.FromMilliseconds(-1000);
+    private static readonly string[] Models = ["sprites"];
+    private SqlJobStore? store;
+
+    private protected SqlJobStore Store => store!;
+
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    public async ValueTask InitializeAsync()
+    {
+        store = new SqlJobStore(await OpenAsync(), new RetryRules(3, TimeSpan.Zero));
+        await store.InitializeAsync(Cancel);
+    }
+
+    public virtual async ValueTask DisposeAsync()
+    {
+        if (store is not null)
+            await store.DisposeAsync();
+        GC.SuppressFinalize(this);
+    }
+
+    private protected abstract Task<SqlDialect> OpenAsync();
+
+    [Fact]
+    public async Task Jobs_are_taken_in_the_order_they_came_and_only_once()
+    {
+        var first = await AddAsync();
+        var second = await AddAsync();
+
+        var taken = await Store.LeaseAsync("a", Models, Long, Cancel);
+        var next = await Store.LeaseAsync("b", Models, Long, Cancel);
+
+        Assert.Equal((first.Id, second.Id), (taken!.Id, next!.Id));
+        Assert.Equal((VideoStatus.InProgress, 1), (taken.Job.Status, taken.Attempt));
+        Assert.Null(await Store.LeaseAsync("c", Models, Long, Cancel));
+    }
+
+    [Fact]
+    public async Task A_worker_takes_only_jobs_whose_model_it_has()
+    {
+        await AddAsync();
+
+        Assert.Null(await Store.LeaseAsync("a", ["other"], Long, Cancel));
+        Assert.Null(await Store.LeaseAsync("a", [], Long, Cancel));
+        Assert.NotNull(await Store.LeaseAsync("a", ["other", "sprites"], Long, Cancel));
+    }
+
+    [Fact]
+    public async Task Many_workers_at_once_get_each_job_once()
+    {
+        for (var i = 0; i < 20; i++)
+            await AddAsync();
+
+        var taken = await Task.WhenAll(Enumerable.Range(0, 8).Select(worker => Task.Run(async () =>
+        {
+            var mine = new List<string>();
+            while (await Store.LeaseAsync($"worker {worker}", Models, Long, Cancel) is { } lease)
+                mine.Add(lease.Id);
+            return mine;
+        })));
+
+        Assert.Equal(20, taken.SelectMany(ids => ids).Distinct().Count());
+        Assert.Equal(20, taken.Sum(ids => ids.Count));
+    }
+
+    [Fact]
+    public async Task A_lease_that_ran_out_puts_the_job_back_and_its_old_worker_can_no_longer_end_it()
+    {
+        var job = await AddAsync();
+        var lost = await Store.LeaseAsync("a", Models, Over, Cancel);
+
+        Assert.Equal(1, await Store.ReapAsync(Cancel));
+        var again = await Store.LeaseAsync("b", Models, Long, Cancel);
+
+        Assert.Equal((job.Id, 2), (again!.Id, again.Attempt));
+        Assert.False(await Store.RenewAsync(lost!, null, Long, Cancel));
+        Assert.False(await Store.CompleteAsync(lost!, Result, Cancel));
+        Assert.True(await Store.CompleteAsync(again, Result, Cancel));
+        Assert.False(await Store.CompleteAsync(again, Result, Cancel));
+        Assert.Equal(VideoStatus.Completed, (await Store.FindAsync(job.Id, Cancel))!.Status);
+    }
+
+    [Fact]
+    public async Task A_job_whose_workers_die_three_times_fails_with_a_reason()
+    {
+        var job = await AddAsync();
+        for (var attempt = 1; attempt <= 3; attempt++)
+        {
+            Assert.NotNull(await Store.LeaseAsync("a", Models, Over, Cancel));
+            await Store.ReapAsync(Cancel);
+        }
+
+        var failed = await Store.FindAsync(job.Id, Cancel);
+        Assert.Equal((VideoStatus.Failed, VideoError.Abandoned), (failed!.Status, failed.Error!.Code));
+        Assert.Null(await Store.LeaseAsync("a", Models, Long, Cancel));
+    }
+
+    [Fact]
+    public async Task A_failure_that_may_pass_is_tried_again_and_another_is_not()
+    {
+        var (passing, lasting) = (await AddAsync(), await AddAsync());
+        var error = new VideoError(VideoError.Storage, "the disk is full");
+        await Store.FailAsync((await Store.LeaseAsync("a", Models, Long, Cancel))!, error, retry: true, Cancel);
+        var taken = await Store.LeaseAsync("a", Models, Long, Cancel);
+        Assert.Equal((passing.Id, 2), (taken!.Id, taken.Attempt));
+        await Store.FailAsync((await Store.LeaseAsync("a", Models, Long, Cancel))!, error, retry: false, Cancel);
+
+        Assert.Equal(error, (await Store.FindAsync(lasting.Id, Cancel))!.Error);
+        Assert.Equal(VideoStatus.Failed, (await Store.FindAsync(lasting.Id, Cancel))!.Status);
+    }
+
+    [Fact]
+    public async Task A_released_job_waits_again_without_having_been_tried()
+    {
+        await AddAsync();
+        Assert.True(await Store.ReleaseAsync((await Store.LeaseAsync("a", Models, Long, Cancel))!, Cancel));
+
+        Assert.Equal(1, (await Store.LeaseAsync("b", Models, Long, Cancel))!.Attempt);
+    }
+
+    [Fact]
+    public async Task A_cancelled_job_is_no_longer_its_workers()
+    {
+        var job = await AddAsync();
+        var lease = await Store.LeaseAsync("a", Models, Long, Cancel);
+        await Store.CancelAsync(job.Id, new VideoError(VideoError.Cancelled, "you cancelled it"), Cancel);
+
+        Assert.False(await Store.RenewAsync(lease!, null, Long, Cancel));
+        Assert.Equal(VideoError.Cancelled, (await Store.FindAsync(job.Id, Cancel))!.Error!.Code);
+    }
+
+    [Fact]
+    public async Task A_deleted_job_is_gone_but_its_going_is_told()
+    {
+        var job = await AddAsync();
+        var before = await Store.RevisionAsync(Cancel);
+        await Store.DeleteAsync(job.Id, Cancel);
+
+        Assert.Null(await Store.FindAsync(job.Id, Cancel));
+        var change = Assert.Single(await Store.ChangesAsync(before, Cancel));
+        Assert.Equal((job.Id, null), (change.Id, change.Job));
+        await Store.PurgeAsync(Over, Cancel);
+        Assert.Empty(await Store.ChangesAsync(before, Cancel));
+    }
+
+    [Fact]
+    public async Task An_idempotency_key_gives_the_same_job_again_and_refuses_another_use()
+    {
+        var first = await AddAsync("key", "same");
+        var again = await AddAsync("key", "same");
+        var other = await Assert.ThrowsAsync<JobException>(() => AddAsync("key", "different"));
+
+        Assert.Equal(first.Id, again.Id);
+        Assert.Equal(JobFault.Conflict, other.Fault);
+        Assert.NotEqual(first.Id, (await AddAsync("key", "same", owner: "somebody else")).Id);
+    }
+
+    [Fact]
+    public async Task No_more_jobs_than_allowed_wait_even_when_asked_for_at_once()
+    {
+        var added = await Task.WhenAll(Enumerable.Range(0, 12).Select(async _ =>
+        {
+            try
+            {
+                await AddAsync(most: 5);
+                return true;
+            }
+            catch (JobException e) when (e.Fault == JobFault.TooMany)
+            {
+                return false;
+            }
+        }));
+
+        Assert.Equal(5, added.Count(was => was));
+    }
+
+    [Fact]
+    public async Task Lists_go_through_an_owners_jobs_from_either_end()
+    {
+        var jobs = new List<VideoJob>();
+        for (var i = 0; i < 5; i++)
+            jobs.Add(await AddAsync());
+        await AddAsync(owner: "somebody else");
+        var ids = jobs.ConvertAll(job => job.Id);
+
+        var newest = await Store.ListAsync(new Owner("me"), new VideoQuery(2), Cancel);
+        var rest = await Store.ListAsync(new Owner("me"), new VideoQuery(10, newest![1].Id), Cancel);
+        var oldest = await Store.ListAsync(new Owner("me"), new VideoQuery(10, OldestFirst: true), Cancel);
+
+        Assert.Equal([ids[4], ids[3], ids[2]], newest.Select(job => job.Id));
+        Assert.Equal([ids[2], ids[1], ids[0]], rest!.Select(job => job.Id));
+        Assert.Equal(ids, oldest!.Select(job => job.Id));
+        Assert.Null(await Store.ListAsync(new Owner("me"), new VideoQuery(2, VideoId.New()), Cancel));
+    }
+
+    [Fact]
+    public async Task Progress_is_kept_and_told_as_a_change()
+    {
+        var job = await AddAsync();
+        var lease = await Store.LeaseAsync("a", Models, Long, Cancel);
+        var before = await Store.RevisionAsync(Cancel);
+        var progress = new VideoProgress(0.5, GenerationPhase.Denoising, 1, 2, 2, 3, 4, 5) { SecondsLeft = 7.5, Preview = 2, LiveFrames = 1 };
+        await Store.RenewAsync(lease!, progress, Long, Cancel);
+
+        Assert.Equal(progress, (await Store.FindAsync(job.Id, Cancel))!.Progress);
+        Assert.Equal(job.Id, Assert.Single(await Store.ChangesAsync(before, Cancel)).Id);
+        var entry = Assert.Single(await Store.QueueAsync(Cancel));
+        Assert.Equal((true, 7.5), (entry.Runs, entry.SecondsLeft));
+    }
+
+    private static VideoResult Result => new(9, 1234, 1.5, ["a sentence"]);
+
+    private async Task<VideoJob> AddAsync(string? key = null, string? fingerprint = null, string owner = "me", int most = int.MaxValue) =>
+        (await Store.AddAsync(new NewJob(VideoId.New(), new Owner(owner), new VideoRequest { Prompt = "a red circle", Model = "sprites", Frames = 9, Width = 128, Height = 128, Seed = 7 })
+        {
+            IdempotencyKey = key,
+            Fingerprint = fingerprint,
+            MaxActive = most,
+        }, Cancel)).Job;
+}
+
+public sealed class SqliteJobStoreTests : JobStoreTests
+{
+    private readonly TemporaryFolder folder = new();
+
+    private protected override Task<SqlDialect> OpenAsync() => Task.FromResult<SqlDialect>(new SqliteDialect(folder.File("jobs.db")));
+
+    public override async ValueTask DisposeAsync()
+    {
+        await base.DisposeAsync();
+        folder.Dispose();
+    }
+}

@@ -1,0 +1,65 @@
+using PyramidFlow.Training.Data;
+
+namespace PyramidFlow.Training.Tests.Data;
+
+public sealed class AnnotationFileTests : IDisposable
+{
+    private readonly MediaFolder folder = new();
+
+    public void Dispose() => folder.Dispose();
+
+    [Fact]
+    public void Reads_lines_as_released_and_sees_paths_from_the_files_folder()
+    {
+        var path = folder.Annotate(
+            """{"video": "clips/a.mp4", "text": "the serene beauty of a valley", "latent": "clips/a-latent-384-2.pt", "text_fea": "/features/a-text.pt", "frames": [4, 0, 2, 2], "duration": 3}""",
+            "",
+            """{"image": "b.jpg", "text": ""}""");
+
+        var items = AnnotationFile.Read(path);
+
+        Assert.Equal(2, items.Count);
+        Assert.Equal(folder.File("clips", "a.mp4"), items[0].Video);
+        Assert.Equal(folder.File("clips", "a-latent-384-2.pt"), items[0].Latent);
+        Assert.Equal("/features/a-text.pt", items[0].TextFeatures);
+        Assert.Equal([0, 2, 4], items[0].Frames!);
+        Assert.Equal((3, "", null), (items[1].Line, items[1].Text, items[1].Video));
+        Assert.Equal(folder.File("b.jpg"), items[1].Image);
+    }
+
+    [Theory]
+    [InlineData("{\"video\": \"a.mp4\"", "is not JSON")]
+    [InlineData("[1, 2]", "not a JSON object")]
+    [InlineData("{\"size\": 3}", "none of video, image, latent and text")]
+    [InlineData("{\"video\": \"a.mp4\", \"image\": \"b.png\"}", "both video and image")]
+    [InlineData("{\"video\": 3}", "video is not a text")]
+    [InlineData("{\"video\": \"\"}", "video is empty")]
+    [InlineData("{\"video\": \"a.mp4\", \"frames\": 16}", "not a list of frame numbers")]
+    [InlineData("{\"video\": \"a.mp4\", \"frames\": [0, -1]}", "-1, which is no frame number")]
+    public void A_malformed_line_is_named_with_file_and_line(string line, string words)
+    {
+        var path = folder.Annotate(new { video = "a.mp4" }, "", line);
+
+        var error = Assert.Throws<DataException>(() => AnnotationFile.Read(path));
+
+        Assert.StartsWith($"{path}, line 3: ", error.Message, StringComparison.Ordinal);
+        Assert.Contains(words, error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_missing_or_empty_file_says_so()
+    {
+        Assert.Contains("does not exist", Assert.Throws<DataException>(() => AnnotationFile.Read(folder.File("none.jsonl"))).Message, StringComparison.Ordinal);
+        Assert.Contains("is empty", Assert.Throws<DataException>(() => AnnotationFile.Read(folder.Annotate("", "  "))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_scan_keeps_the_good_lines_and_names_every_bad_one()
+    {
+        var (items, faults) = AnnotationFile.Scan(folder.Annotate(new { video = "a.mp4" }, "nonsense", new { image = "b.png" }, "{}"));
+
+        Assert.Equal([1, 3], items.Select(item => item.Line));
+        Assert.Equal([2, 4], faults.Select(fault => fault.Line));
+        Assert.All(faults, fault => Assert.Equal(DataFaultKind.Line, fault.Kind));
+    }
+}
