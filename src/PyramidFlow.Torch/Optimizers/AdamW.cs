@@ -62,6 +62,7 @@ public sealed class AdamW : IDisposable
         var correction2 = 1 - Math.Pow(options.Beta2, Steps);
         var denominator = SecondMoment.Sqrt().MulInPlace(1 / Math.Sqrt(correction2)).AddInPlace(options.Epsilon);
         parameters.Values.AddcdivInPlace(FirstMoment, denominator, -learningRate / correction1);
+        parameters.Refresh();
     }
 
     // Neighbouring weights that decay are one range: all of them, unless vectors are spared.

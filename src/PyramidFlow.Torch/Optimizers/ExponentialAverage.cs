@@ -5,13 +5,15 @@ public sealed class ExponentialAverage : IDisposable
 {
     /// <summary>Starts from the present weights.</summary>
     /// <param name="parameters">Whose weights to average.</param>
-    public ExponentialAverage(FlatParameters parameters)
+    /// <param name="device">Where to keep the average; null is where the weights are.</param>
+    public ExponentialAverage(FlatParameters parameters, Device? device = null)
     {
         using var noGrad = NoGrad.Begin();
-        Values = TensorScope.Detach(parameters.Values.Clone());
+        using var scope = new TensorScope();
+        Values = TensorScope.Detach(parameters.Values.To(device ?? parameters.Values.Device).Clone());
     }
 
-    /// <summary>The average, [n].</summary>
+    /// <summary>The average, float32 [n].</summary>
     public Tensor Values { get; }
 
     /// <summary>Moves the average towards the weights.</summary>
@@ -20,7 +22,8 @@ public sealed class ExponentialAverage : IDisposable
     public void Update(FlatParameters parameters, double decay)
     {
         using var noGrad = NoGrad.Begin();
-        Values.LerpInPlace(parameters.Values, 1 - decay);
+        using var scope = new TensorScope();
+        Values.LerpInPlace(parameters.Values.To(Values.Device), 1 - decay);
     }
 
     /// <summary>
@@ -33,6 +36,7 @@ public sealed class ExponentialAverage : IDisposable
         var held = parameters.Values.Clone();
         parameters.Values.CopyFrom(Values);
         Values.CopyFrom(held);
+        parameters.Refresh();
     }
 
     /// <inheritdoc/>

@@ -5,19 +5,32 @@ namespace PyramidFlow.Torch;
 /// modules keep views. An optimiser step, clipping and averaging are then a few long vector operations instead of
 /// hundreds of short ones.
 /// </summary>
+/// <remarks>
+/// With another element type to compute in, such as bfloat16, the modules see a copy of that type; weights and gradients
+/// stay float32, and every gradient that backward gives is added to them there.
+/// </remarks>
 public sealed class FlatParameters : IDisposable
 {
     private readonly List<(string Key, Parameter Parameter, long Start)> entries = [];
+    private readonly Tensor computed;
 
     /// <summary>Moves the trainable, initialised weights of these modules into one vector.</summary>
-    /// <param name="modules">Modules with the prefix of their keys; all weights float32, on one device.</param>
+    /// <param name="modules">Modules with the prefix of their keys; all weights on one device.</param>
     public FlatParameters(params IEnumerable<(string Prefix, Module Module)> modules)
-        : this(null, modules)
+        : this(null, ElementType.Float32, modules)
+    {
+    }
+
+    /// <summary>The same for modules that compute in another element type than the weights are kept in.</summary>
+    /// <param name="compute">Element type the modules see.</param>
+    /// <param name="modules">Modules with the prefix of their keys; all weights on one device.</param>
+    public FlatParameters(ElementType compute, params IEnumerable<(string Prefix, Module Module)> modules)
+        : this(null, compute, modules)
     {
     }
 
     // With an original the weights are its own vector; only the gradients are separate.
-    private FlatParameters(FlatParameters? original, IEnumerable<(string Prefix, Module Module)> modules)
+    private FlatParameters(FlatParameters? original, ElementType compute, IEnumerable<(string Prefix, Module Module)> modules)
     {
         long count = 0;
         foreach (var (prefix, module) in modules)
@@ -37,13 +50,13 @@ public sealed class FlatParameters : IDisposable
         Values = TensorScope.Detach(original?.Values.Detached()
             ?? Tensor.Empty([count], ElementType.Float32, entries[0].Parameter.Value.Device));
         Gradients = TensorScope.Detach(Values.ZerosLike());
+        if (original is null)
+            Gather();
+        computed = compute == ElementType.Float32 ? Values : TensorScope.Detach(original?.computed.Detached() ?? Values.To(compute));
         foreach (var (_, parameter, start) in entries)
         {
             using var scope = new TensorScope();
-            var view = Part(Values, parameter, start);
-            if (original is null)
-                view.CopyFrom(parameter.Value);
-            parameter.Value = view.Detached();
+            parameter.Value = Part(computed, parameter, start).Detached();
             parameter.Value.RequiresGrad = true;
             parameter.Value.Grad = Part(Gradients, parameter, start);
         }
@@ -54,13 +67,22 @@ public sealed class FlatParameters : IDisposable
     /// part of a batch; add its gradients up before the step.
     /// </summary>
     /// <param name="modules">As in the constructor; they need not be initialised.</param>
-    public FlatParameters Share(params IEnumerable<(string Prefix, Module Module)> modules) => new(this, modules);
+    public FlatParameters Share(params IEnumerable<(string Prefix, Module Module)> modules) => new(this, computed.Type, modules);
 
-    /// <summary>All weights, [n].</summary>
+    /// <summary>All weights, float32 [n]; call <see cref="Refresh"/> after changing them.</summary>
     public Tensor Values { get; }
 
-    /// <summary>All gradients, [n]; backward adds to them.</summary>
+    /// <summary>All gradients, float32 [n]; backward adds to them.</summary>
     public Tensor Gradients { get; }
+
+    /// <summary>Shows the modules the present weights, where they compute in another element type.</summary>
+    public void Refresh()
+    {
+        if (ReferenceEquals(computed, Values))
+            return;
+        using var noGrad = NoGrad.Begin();
+        computed.CopyFrom(Values);
+    }
 
     /// <summary>Sets all gradients to zero.</summary>
     public void ZeroGradients()
@@ -103,7 +125,17 @@ public sealed class FlatParameters : IDisposable
     public void Dispose()
     {
         Values.Dispose();
+        computed.Dispose();
         Gradients.Dispose();
+    }
+
+    private void Gather()
+    {
+        foreach (var (_, parameter, start) in entries)
+        {
+            using var scope = new TensorScope();
+            Part(Values, parameter, start).CopyFrom(parameter.Value);
+        }
     }
 
     private static Tensor Part(Tensor vector, Parameter parameter, long start)

@@ -45,6 +45,8 @@ public sealed class Muon
             Scatter(parameters.Values, updated[i].group, updated[i].Values);
             Scatter(rest.FirstMoment, updated[i].group, momenta[i]);
         }
+
+        parameters.Refresh();
     }
 
     // Momentum is written back into AdamW's first moment before AdamW runs.

@@ -1,5 +1,3 @@
-using System.Diagnostics;
-using System.Globalization;
 using PyramidFlow.TextEncoders;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
@@ -10,18 +8,17 @@ using PyramidFlow.Transformers;
 namespace PyramidFlow.Training.Dit;
 
 /// <summary>Trains the diffusion transformer on latents of the sprites world.</summary>
-public sealed class DitTrainer : IDisposable
+public sealed class DitTrainer : ITraining, IDisposable
 {
-    private const int ReportEvery = 20;
-
     private readonly DitTrainingConfig config;
     private readonly SpriteLatents data;
     private readonly PromptEncoder prompts;
     private readonly Workers<PyramidTransformer> workers;
-    private readonly TrainingState state;
-    private readonly Muon? muon;
+    private readonly TrainingPart part;
+    private readonly FixedTables tables;
     private readonly ClipObjective objective;
-    private readonly RunFolder run;
+    private readonly RunFolder folder;
+    private readonly TrainingLoop loop;
 
     /// <summary>Prepares a run, or takes up the one in the folder.</summary>
     /// <param name="config">What to train.</param>
@@ -33,57 +30,75 @@ public sealed class DitTrainer : IDisposable
     {
         (this.config, this.data, this.prompts) = (config, data, prompts);
         objective = new ClipObjective(config.Objective, config.CorruptRatio);
-        run = new RunFolder(folder);
-        var model = config.Transformer.Build();
-        using (var weights = File.Exists(run.StateFile) ? null : start?.Invoke())
+        this.folder = new RunFolder(folder);
+        var model = Declare();
+        using (var weights = this.folder.LatestState is null ? start?.Invoke() : null)
             GiveWeights(model, weights);
-        state = new TrainingState(new AdamWOptions { WeightDecay = config.WeightDecay }, ("", model));
-        if (config.Optimizer == DitOptimizer.Muon)
-            muon = new Muon(state.Parameters, state.Optimizer, config.WeightDecay, IsHidden);
-        workers = new Workers<PyramidTransformer>(model, state.Parameters, config.Workers, () => config.Transformer.Build());
-        if (File.Exists(run.StateFile))
-            state.Load(run.StateFile, Identity);
+        part = new TrainingPart("", config, new PartOptions { TakesMuon = config.Optimizer == DitOptimizer.Muon ? IsHidden : null }, ("", model));
+        tables = new FixedTables(model, config.ComputeType);
+        workers = new Workers<PyramidTransformer>(model, part.Parameters, config.Workers, Declare);
+        loop = new TrainingLoop(config, this, this.folder);
     }
 
-    private string Identity => $"dit seed {config.Seed} {config.Transformer.ToJson()}" + (config.Objective == DitObjective.Pyramid ? "" : " full_sequence");
+    /// <inheritdoc/>
+    public string Identity => $"dit seed {config.Seed} {config.Transformer.ToJson()}" + (config.Objective == DitObjective.Pyramid ? "" : " full_sequence");
+
+    /// <inheritdoc/>
+    public IReadOnlyList<TrainingPart> Parts => [part];
 
     /// <summary>
     /// Trains to the end, or until cancelled after the running step; either way the state is saved and the averaged
     /// weights lie in <c>dit.safetensors</c> of the folder.
     /// </summary>
-    public void Run(IProgress<TrainingProgress>? progress, CancellationToken cancel)
+    public void Run(IProgress<TrainingProgress>? progress, CancellationToken cancel) => loop.Run(progress, cancel);
+
+    /// <inheritdoc/>
+    public BatchLosses Backward(MicroBatch batch)
     {
-        var rate = new LearningRate(config.LearningRate, config.WarmUpSteps, config.Steps, LearningRateShape.LinearSecondHalf, config.LearningRate / 20);
-        var clock = Stopwatch.StartNew();
-        var losses = new double[objective.Stages];
-        var flops = 0L;
-        while (state.Step < config.Steps && !cancel.IsCancellationRequested)
+        var shares = workers.Run((worker, model) => Gradients(batch, worker, model));
+        return BatchLosses.Mean(shares);
+    }
+
+    /// <inheritdoc/>
+    public IEnumerable<(string Key, Tensor Tensor)> Inputs(MicroBatch batch)
+    {
+        for (var worker = 0; worker < workers.Count; worker++)
         {
-            flops += Step(rate.At(state.Step), losses);
-            state.Step++;
-            if (state.Step % ReportEvery == 0)
+            using var draws = batch.Draws(worker, workers.Count);
+            for (var stage = 0; stage < objective.Stages; stage++)
             {
-                Report(progress, losses, flops, clock.Elapsed.TotalSeconds / ReportEvery);
-                Array.Clear(losses);
-                flops = 0;
-                clock.Restart();
+                var (inputs, text) = Draw(batch, worker, stage, new GeneratorDraws(draws));
+                foreach (var (key, tensor) in inputs.Named().Append(("text", text.Tokens)).Append(("pooled", text.Pooled)))
+                    yield return ($"worker_{worker}.stage_{stage}.{key}", tensor);
             }
-
-            if (config.KeepSteps.Contains((int)state.Step))
-                WriteWeights($"dit-{state.Step}.safetensors");
-
-            if (state.Step % config.CheckpointEvery == 0)
-                Save();
         }
+    }
 
-        Save();
+    /// <inheritdoc/>
+    public IReadOnlyList<(string Name, double Value)> Publish()
+    {
+        using var scope = new TensorScope();
+        WriteWeights("dit.safetensors");
+        if (config.KeepSteps.Contains((int)loop.Step))
+            WriteWeights(KeptWeights.NameOf(loop.Step));
+        return [];
+
+        void WriteWeights(string file) => SafetensorsWriter.Write(folder.File(file), [.. part.Averaged, .. tables.Named]);
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
         workers.Dispose();
-        state.Dispose();
+        part.Dispose();
+        tables.Dispose();
+    }
+
+    private PyramidTransformer Declare()
+    {
+        var model = config.Transformer.Build();
+        model.CheckpointRatio = config.CheckpointRatio;
+        return model;
     }
 
     private void GiveWeights(PyramidTransformer model, StateSource? weights)
@@ -98,58 +113,37 @@ public sealed class DitTrainer : IDisposable
         model.Initialize(generator);
     }
 
-    private void Report(IProgress<TrainingProgress>? progress, double[] losses, long flops, double seconds)
+    // One worker's part of every stage's batch; gradients stay in its model.
+    private BatchLosses Gradients(MicroBatch batch, int worker, PyramidTransformer model)
     {
-        for (var i = 0; i < losses.Length; i++)
-            losses[i] /= ReportEvery;
-        run.Log(state.Step, [.. losses.Select((loss, stage) => ($"loss_{stage}", loss)), ("flops", flops), ("seconds_per_step", seconds)]);
-        var stages = string.Join(' ', losses.Select(loss => loss.ToString("F4", CultureInfo.InvariantCulture)));
-        progress?.Report(new TrainingProgress(state.Step, config.Steps, losses.Average(), seconds, $"stages {stages}"));
-    }
-
-    // Gives what its matrix products cost.
-    private long Step(double learningRate, double[] losses)
-    {
-        var shares = workers.Run(Gradients);
-        using var scope = new TensorScope();
-        foreach (var (share, _) in shares)
-        {
-            for (var stage = 0; stage < losses.Length; stage++)
-                losses[stage] += share[stage];
-        }
-
-        state.Parameters.ClipGradients(config.ClipNorm);
-        if (muon is null)
-            state.Optimizer.Step(learningRate);
-        else
-            muon.Step(learningRate);
-        state.Parameters.ZeroGradients();
-        var horizon = Math.Max(10, config.AverageHorizon * state.Step);
-        state.Average.Update(state.Parameters, 1 - (1 / horizon));
-        return shares.Sum(share => share.Flops);
-    }
-
-    // One worker's part of every stage's batch; gradients stay in its model. Returns its part of the mean losses.
-    private (double[] Losses, long Flops) Gradients(int worker, PyramidTransformer model)
-    {
-        var flops = 0L;
         var losses = new double[objective.Stages];
-        using var draws = TrainingState.Draws(config.Seed, (state.Step * workers.Count) + worker);
+        var (tokens, flops) = (0L, 0L);
+        using var draws = batch.Draws(worker, workers.Count);
         for (var stage = 0; stage < losses.Length; stage++)
         {
             using var scope = new TensorScope();
-            var random = new SpriteRandom(config.Seed, stream: 300 + (stage * workers.Count) + worker, state.Step);
-            var image = state.Step < config.ImageSteps || random.NextSingle() < config.ImageShare;
-            var frames = image ? 1 : objective.Frames(random, data.Frames);
-            var (latents, attributes) = data.Draw(random, config.Batch[stage] / workers.Count, frames);
-            var text = Text(attributes, random);
-            var batch = objective.Draw(latents, stage, new GeneratorDraws(draws));
-            losses[stage] = FlowStep.Backward(model, batch, text, scale: 1.0 / workers.Count).Mean().Item() / workers.Count;
-            var shape = new SequenceShape(text.Mask.Rows, text.Mask.Length, [.. batch.Stages[0].Select(ClipSize.Of)], model.Config.UseTemporalCausal);
-            flops += DitFlops.Training(model.Config, shape);
+            var (inputs, text) = Draw(batch, worker, stage, new GeneratorDraws(draws));
+            losses[stage] = FlowStep.Backward(model, inputs, text, batch.Scale / workers.Count).Mean().Item();
+            tokens += inputs.Tokens;
+            flops += Flops(model.Config, inputs, text);
         }
 
-        return (losses, flops);
+        return new BatchLosses(losses.Average(), [.. losses.Select((loss, stage) => ($"loss_{stage}", loss))], tokens) { Flops = flops };
+    }
+
+    private static long Flops(ITransformerConfig network, FlowBatch inputs, TextCondition text) =>
+        DitFlops.Training(network, new SequenceShape(text.Mask.Rows, text.Mask.Length, [.. inputs.Stages[0].Select(ClipSize.Of)], network.UseTemporalCausal));
+
+    private (FlowBatch Inputs, TextCondition Text) Draw(MicroBatch batch, int worker, int stage, ITrainingDraws draws)
+    {
+        var share = batch.Share(worker, workers.Count);
+        var shares = workers.Count * batch.Ranks;
+        var random = new SpriteRandom(config.Seed, stream: 300 + (stage * shares) + share, batch.Number);
+        var image = batch.Step < config.ImageSteps || random.NextSingle() < config.ImageShare;
+        var frames = image ? 1 : objective.Frames(random, data.Frames);
+        var (latents, attributes) = data.Draw(random, config.Batch[stage] / shares, frames);
+        var text = Text(attributes, random);
+        return (objective.Draw(latents, stage, draws), text);
     }
 
     // The matrices inside the blocks; embeddings, modulation and the read-out are left to AdamW.
@@ -166,18 +160,5 @@ public sealed class DitTrainer : IDisposable
         }).ToArray();
         var features = prompts.Encode(captions);
         return new TextCondition(features.Tokens, TextMask.OfLengths(features.Lengths), features.Pooled);
-    }
-
-    private void Save()
-    {
-        state.Save(run.StateFile, Identity);
-        WriteWeights("dit.safetensors");
-    }
-
-    private void WriteWeights(string file)
-    {
-        using var scope = new TensorScope();
-        var fixedTables = workers.Model.NamedParameters().Where(p => !p.Parameter.Trainable).Select(p => (p.Key, p.Parameter.Value));
-        SafetensorsWriter.Write(run.File(file), [.. state.Parameters.Named(state.Average.Values), .. fixedTables]);
     }
 }

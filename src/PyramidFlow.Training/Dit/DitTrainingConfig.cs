@@ -1,4 +1,6 @@
+using System.Text.Json;
 using System.Text.Json.Serialization;
+using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Transformers;
@@ -6,9 +8,16 @@ using PyramidFlow.Transformers;
 namespace PyramidFlow.Training.Dit;
 
 /// <summary>What <c>train dit</c> does; read from JSON.</summary>
-public sealed record DitTrainingConfig
+public sealed record DitTrainingConfig : LoopConfig
 {
     private const int Shapes = 4;
+
+    /// <summary>With what suits the sprites world.</summary>
+    public DitTrainingConfig()
+    {
+        (Workers, LearningRate, WarmUpSteps) = (2, 1.5e-3, 200);
+        (Schedule, AverageHorizon) = (LearningRateShape.LinearSecondHalf, 0.05);
+    }
 
     /// <summary>The network, of either family.</summary>
     [JsonConverter(typeof(TransformerConfigConverter))]
@@ -23,12 +32,9 @@ public sealed record DitTrainingConfig
     /// <summary>Whether the transformer of <see cref="StartFrom"/> is left, and new weights are drawn from the seed.</summary>
     public bool NewWeights { get; set; }
 
-    /// <summary>What the transformer learns.</summary>
-    [JsonConverter(typeof(JsonStringEnumConverter<DitObjective>))]
+    /// <summary>What the transformer learns: <c>pyramid</c> or <c>full_sequence</c>.</summary>
+    [JsonConverter(typeof(SnakeCaseEnumConverter<DitObjective>))]
     public DitObjective Objective { get; set; }
-
-    /// <summary>Seed of weights, data and draws.</summary>
-    public long Seed { get; set; } = 1;
 
     /// <summary>Clips in the cached data set.</summary>
     public int Clips { get; set; } = 12_000;
@@ -45,17 +51,11 @@ public sealed record DitTrainingConfig
     /// </summary>
     public IReadOnlyList<double>? ShapeShares { get; set; }
 
-    /// <summary>Training steps.</summary>
-    public int Steps { get; set; } = 10_000;
-
     /// <summary>Steps at the beginning that train on images only.</summary>
     public int ImageSteps { get; set; }
 
     /// <summary>Samples in a step for each stage, lowest resolution first; one number where the objective has no stages.</summary>
     public IReadOnlyList<int> Batch { get; set; } = [32, 32, 32];
-
-    /// <summary>Threads that each compute a part of every batch; divides every batch. Part of what a seed reproduces.</summary>
-    public int Workers { get; set; } = 2;
 
     /// <summary>Share of the samples, after <see cref="ImageSteps"/>, that are images.</summary>
     public double ImageShare { get; set; } = 0.3;
@@ -70,25 +70,7 @@ public sealed record DitTrainingConfig
     [JsonConverter(typeof(JsonStringEnumConverter<DitOptimizer>))]
     public DitOptimizer Optimizer { get; set; } = DitOptimizer.AdamW;
 
-    /// <summary>Peak learning rate.</summary>
-    public double LearningRate { get; set; } = 1.5e-3;
-
-    /// <summary>Steps of linear rise.</summary>
-    public int WarmUpSteps { get; set; } = 200;
-
-    /// <summary>Largest gradient norm.</summary>
-    public double ClipNorm { get; set; } = 1;
-
-    /// <summary>Decoupled weight decay.</summary>
-    public double WeightDecay { get; set; } = 1e-4;
-
-    /// <summary>Share of the steps done so far over which the weights are averaged.</summary>
-    public double AverageHorizon { get; set; } = 0.05;
-
-    /// <summary>Steps between two checkpoints.</summary>
-    public int CheckpointEvery { get; set; } = 500;
-
-    /// <summary>Steps after which the averaged weights are kept in a file of their own, <c>dit-STEP.safetensors</c>.</summary>
+    /// <summary>Steps after which the averaged weights are kept in a file of their own, <c>dit-STEP.safetensors</c>; steps of checkpoints.</summary>
     public IReadOnlyList<int> KeepSteps { get; set; } = [];
 
     /// <summary>Reads a configuration file.</summary>
@@ -97,13 +79,19 @@ public sealed record DitTrainingConfig
     public static DitTrainingConfig Load(string path) =>
         TrainingConfigFile.Read(path, DitTrainingJson.Default.DitTrainingConfig).Check(path);
 
+    private static IEnumerable<string> KnownKeys(ITransformerConfig transformer)
+    {
+        using var json = JsonDocument.Parse(transformer.ToJson());
+        return [.. json.RootElement.EnumerateObject().Select(member => member.Name).Where(key => transformer.Others?.ContainsKey(key) != true)];
+    }
+
     private DitTrainingConfig Check(string path)
     {
         TransformerConfigs.Parse(Transformer.ToJson(), path);
         var stages = ClipObjective.StagesOf(Objective);
         var unknown = Transformer.Others?.Keys.FirstOrDefault();
         var fault =
-            unknown is not null ? $"unknown key {unknown} in transformer"
+            unknown is not null ? $"unknown key {unknown} in transformer, the nearest one there is {NearestKey.Of(unknown, KnownKeys(Transformer))}"
             : Clips < 1 ? $"clips {Clips} is less than 1"
             : LatentFrames < 2 ? $"latent_frames {LatentFrames} is less than 2"
             : TurnShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"turn_share {TurnShare} is not 0 to 1")
@@ -113,8 +101,9 @@ public sealed record DitTrainingConfig
             : Objective == DitObjective.FullSequence && Transformer.UseTemporalCausal ? "full_sequence lets every frame see every other: set use_temporal_causal to false in transformer"
             : Workers < 1 || Batch.Any(b => b < 1 || b % Workers != 0)
                 ? $"batch [{string.Join(", ", Batch)}] cannot be shared by {Workers} workers: use multiples"
-            : CheckpointEvery < 1 ? $"checkpoint_every {CheckpointEvery} is less than 1"
-            : null;
+            : LoopFault()
+            ?? (KeepSteps.Any(step => step % CheckpointEvery != 0)
+                ? $"keep_steps [{string.Join(", ", KeepSteps)}] are not all multiples of checkpoint_every {CheckpointEvery}: weights are kept at checkpoints" : null);
         return fault is null ? this : throw new ArgumentException($"{path}: {fault}");
     }
 }
@@ -123,11 +112,9 @@ public sealed record DitTrainingConfig
 public enum DitObjective
 {
     /// <summary>The next unit from its history, at one of three stages, with the temporal pyramid: the paper's.</summary>
-    [JsonStringEnumMemberName("pyramid")]
     Pyramid,
 
     /// <summary>All frames of a clip together at full resolution, in one stage: plain flow matching.</summary>
-    [JsonStringEnumMemberName("full_sequence")]
     FullSequence,
 }
 
@@ -142,6 +129,6 @@ public enum DitOptimizer
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true,
-    ReadCommentHandling = System.Text.Json.JsonCommentHandling.Skip, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow)]
+    ReadCommentHandling = JsonCommentHandling.Skip, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow)]
 [JsonSerializable(typeof(DitTrainingConfig))]
 internal sealed partial class DitTrainingJson : JsonSerializerContext;

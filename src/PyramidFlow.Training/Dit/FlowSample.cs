@@ -1,4 +1,5 @@
 using PyramidFlow.Torch;
+using PyramidFlow.Transformers;
 
 namespace PyramidFlow.Training.Dit;
 
@@ -13,6 +14,21 @@ public sealed record FlowSample(IReadOnlyList<Tensor> Clips, Tensor Timesteps, T
 /// <param name="Timesteps">Of all rows in the batch's order, [rows], 0..1000.</param>
 public sealed record FlowBatch(IReadOnlyList<FlowSample> Columns, Tensor Timesteps)
 {
-    /// <summary>What <see cref="Transformers.PyramidTransformer.Forward"/> takes.</summary>
+    /// <summary>What <see cref="PyramidTransformer.Forward"/> takes.</summary>
     public IReadOnlyList<IReadOnlyList<Tensor>> Stages => [.. Columns.Select(c => c.Clips)];
+
+    /// <summary>Video tokens that go through the transformer.</summary>
+    public long Tokens => Columns.Sum(column => column.Clips.Sum(clip => clip.Size(0) * ClipSize.Of(clip).Tokens));
+
+    /// <summary>All its tensors, to be saved.</summary>
+    public IEnumerable<(string Key, Tensor Tensor)> Named()
+    {
+        for (var i = 0; i < Columns.Count; i++)
+        {
+            for (var clip = 0; clip < Columns[i].Clips.Count; clip++)
+                yield return ($"column_{i}.clip_{clip}", Columns[i].Clips[clip]);
+            yield return ($"column_{i}.timesteps", Columns[i].Timesteps);
+            yield return ($"column_{i}.target", Columns[i].Target);
+        }
+    }
 }

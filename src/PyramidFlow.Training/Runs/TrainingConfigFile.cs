@@ -12,21 +12,32 @@ public static class TrainingConfigFile
     {
         try
         {
-            return JsonSerializer.Deserialize(File.ReadAllText(path), type)
-                ?? throw new ArgumentException($"{path} is empty");
+            var text = File.ReadAllText(path);
+            using (var json = JsonDocument.Parse(text, new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip }))
+                CheckKeys(json.RootElement, type, path, "");
+            return JsonSerializer.Deserialize(text, type) ?? throw new ArgumentException($"{path} is empty");
         }
         catch (JsonException e)
         {
             throw new ArgumentException($"{path}, line {e.LineNumber + 1}: {e.Message}", e);
         }
-        catch (InvalidOperationException e)
-        {
-            // The network's own configuration keeps keys it does not know, which this reader cannot hand to it.
-            throw new ArgumentException($"{path}: the network (vae, transformer) has a key that is unknown; see configs/ for those there are", e);
-        }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
             throw new ArgumentException($"{path} does not exist: the configurations that come with the program are in configs/", e);
+        }
+    }
+    // Objects that have a reader of their own know their keys themselves.
+    private static void CheckKeys(JsonElement json, JsonTypeInfo type, string path, string inside)
+    {
+        if (json.ValueKind != JsonValueKind.Object || type.Kind != JsonTypeInfoKind.Object)
+            return;
+        var known = type.Properties.Where(property => !property.IsExtensionData).ToDictionary(property => property.Name);
+        foreach (var member in json.EnumerateObject())
+        {
+            if (!known.TryGetValue(member.Name, out var property))
+                throw new ArgumentException($"{path}: unknown key {member.Name}{inside}, the nearest one there is {NearestKey.Of(member.Name, known.Keys)}");
+            if (property.CustomConverter is null)
+                CheckKeys(member.Value, type.Options.GetTypeInfo(property.PropertyType), path, $" in {member.Name}");
         }
     }
 }

@@ -1,34 +1,31 @@
 using System.Globalization;
+using System.Text.Json;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Training.Runs;
 
-/// <summary>Everything a run needs to go on exactly where it stopped: weights, moments, average and step.</summary>
-/// <remarks>Draws of a step depend only on the run's seed and the step's number, so no generator state is kept.</remarks>
-public sealed class TrainingState : IDisposable
+/// <summary>Everything a run needs to go on exactly where it stopped: weights, moments, averages, step and what the spike guard knows.</summary>
+/// <remarks>Draws and data of a step depend only on the run's seed and the step's number, so no generator state is kept.</remarks>
+public sealed class TrainingState
 {
-    private const string StepKey = "step", RunKey = "run";
+    private const string StepKey = "step", RunKey = "run", SpikesKey = "spikes", OptimizerSteps = "optimizer_steps";
 
-    /// <summary>Starts from the modules' present weights.</summary>
-    public TrainingState(AdamWOptions options, params IEnumerable<(string Prefix, Module Module)> modules)
-    {
-        Parameters = new FlatParameters(modules);
-        Optimizer = new AdamW(Parameters, options);
-        Average = new ExponentialAverage(Parameters);
-    }
+    private readonly IReadOnlyList<TrainingPart> parts;
+    private readonly IReadOnlyList<(string Key, Tensor Tensor)> buffers;
 
-    /// <summary>Weights and gradients.</summary>
-    public FlatParameters Parameters { get; }
+    /// <summary>Describes a state over what a trainer has; the parts stay the caller's.</summary>
+    /// <param name="parts">Networks that step; one of them may have no name.</param>
+    /// <param name="guard">The spike guard.</param>
+    /// <param name="buffers">Other tensors that training changes; null is none.</param>
+    public TrainingState(IReadOnlyList<TrainingPart> parts, SpikeGuard guard, IReadOnlyList<(string Key, Tensor Tensor)>? buffers = null) =>
+        (this.parts, Guard, this.buffers) = (parts, guard, buffers ?? []);
 
-    /// <summary>Moments of the gradients.</summary>
-    public AdamW Optimizer { get; }
-
-    /// <summary>Running average of the weights.</summary>
-    public ExponentialAverage Average { get; }
-
-    /// <summary>Steps done.</summary>
+    /// <summary>Steps done, skipped ones included.</summary>
     public long Step { get; set; }
+
+    /// <summary>The spike guard.</summary>
+    public SpikeGuard Guard { get; }
 
     /// <summary>Generator of one step's draws.</summary>
     /// <param name="seed">Seed of the run.</param>
@@ -36,22 +33,23 @@ public sealed class TrainingState : IDisposable
     public static RandomGenerator Draws(long seed, long step) =>
         new(unchecked(((ulong)seed * 0x9E3779B97F4A7C15UL) ^ ((ulong)step + 0x632BE59BD9B4E019UL)));
 
-    /// <summary>Writes the state; the file before stays until the new one is whole.</summary>
+    /// <summary>Writes the state; a file before stays until the new one is whole.</summary>
     /// <param name="path">Target file.</param>
     /// <param name="run">Identity of the run (its configuration); a state of another run is refused when loading.</param>
     public void Save(string path, string run)
     {
         using var scope = new TensorScope();
-        SafetensorsWriter.Write(path,
-            [
-                ("values", Parameters.Values), ("average", Average.Values),
-                ("first_moment", Optimizer.FirstMoment), ("second_moment", Optimizer.SecondMoment),
-            ],
-            new Dictionary<string, string> { [StepKey] = Step.ToString(CultureInfo.InvariantCulture), [RunKey] = run });
+        var metadata = new Dictionary<string, string>
+        {
+            [StepKey] = Step.ToString(CultureInfo.InvariantCulture), [RunKey] = run, [SpikesKey] = Guard.Save(),
+        };
+        foreach (var part in parts)
+            metadata[Key(part, OptimizerSteps)] = part.Optimizer.Steps.ToString(CultureInfo.InvariantCulture);
+        SafetensorsWriter.Write(path, Tensors(), metadata);
     }
 
     /// <summary>Takes a saved state over.</summary>
-    /// <exception cref="CheckpointException">The file is of another run, or damaged.</exception>
+    /// <exception cref="CheckpointException">The file is of another run or model, or damaged; nothing was changed.</exception>
     public void Load(string path, string run)
     {
         using var noGrad = NoGrad.Begin();
@@ -59,28 +57,47 @@ public sealed class TrainingState : IDisposable
         using var file = SafetensorsFile.Open(path);
         if (file.Metadata.GetValueOrDefault(RunKey) != run)
             throw new CheckpointException($"{path} belongs to a run with another configuration: choose another --out, or delete it to start anew");
-        foreach (var (key, target) in new[]
-        {
-            ("values", Parameters.Values), ("average", Average.Values),
-            ("first_moment", Optimizer.FirstMoment), ("second_moment", Optimizer.SecondMoment),
-        })
+        var targets = Tensors().ToList();
+        foreach (var (key, target) in targets)
         {
             if (!file.Entries.TryGetValue(key, out var entry) || !entry.Shape.SequenceEqual(target.Shape))
                 throw new CheckpointException($"{path} does not hold {key} of {target.ElementCount} numbers: it is of another model");
-            target.CopyFrom(file.Tensor(entry));
         }
 
-        if (!long.TryParse(file.Metadata.GetValueOrDefault(StepKey), CultureInfo.InvariantCulture, out var step))
-            throw new CheckpointException($"{path} does not say how many steps were done: it is damaged, delete it to start anew");
-        Step = step;
-        Optimizer.Steps = Step;
+        Step = Number(file, StepKey) ?? throw Damaged(path, "does not say how many steps were done");
+        try
+        {
+            if (file.Metadata.TryGetValue(SpikesKey, out var spikes))
+                Guard.Load(spikes);
+        }
+        catch (JsonException)
+        {
+            throw Damaged(path, "does not say which losses it has seen");
+        }
+
+        foreach (var (key, target) in targets)
+            target.CopyFrom(file.Tensor(file.Entries[key]));
+        foreach (var part in parts)
+        {
+            part.Optimizer.Steps = Number(file, Key(part, OptimizerSteps)) ?? Step;
+            part.Parameters.Refresh();
+        }
     }
 
-    /// <inheritdoc/>
-    public void Dispose()
-    {
-        Parameters.Dispose();
-        Optimizer.Dispose();
-        Average.Dispose();
-    }
+    private static CheckpointException Damaged(string path, string fault) => new($"{path} {fault}: it is damaged, delete it to start anew");
+
+    private static long? Number(SafetensorsFile file, string key) =>
+        long.TryParse(file.Metadata.GetValueOrDefault(key), CultureInfo.InvariantCulture, out var number) ? number : null;
+
+    private static string Key(TrainingPart part, string name) => part.Name.Length == 0 ? name : $"{part.Name}.{name}";
+
+    private IEnumerable<(string Key, Tensor Tensor)> Tensors() =>
+    [
+        .. parts.SelectMany(part => new (string, Tensor?)[]
+        {
+            (Key(part, "values"), part.Parameters.Values), (Key(part, "average"), part.Average?.Values),
+            (Key(part, "first_moment"), part.Optimizer.FirstMoment), (Key(part, "second_moment"), part.Optimizer.SecondMoment),
+        }).Where(pair => pair.Item2 is not null).Select(pair => (pair.Item1, pair.Item2!)),
+        .. buffers.Select(buffer => ($"buffer.{buffer.Key}", buffer.Tensor)),
+    ];
 }

@@ -45,7 +45,8 @@ public static class SpriteTextEncoders
         using var generator = new RandomGenerator((ulong)seed);
         foreach (var module in new Module[] { clip, t5, heads })
             module.Initialize(generator);
-        using var state = new TrainingState(new AdamWOptions(), ("clip", clip), ("t5", t5), ("heads", heads));
+        using var parameters = new FlatParameters(("clip", clip), ("t5", t5), ("heads", heads));
+        using var optimizer = new AdamW(parameters);
         var rate = new LearningRate(2e-3, 20, steps, LearningRateShape.Cosine);
         for (var step = 0; step < steps; step++)
         {
@@ -55,9 +56,9 @@ public static class SpriteTextEncoders
             var loss = heads.Loss(clip.Forward(ClipIds(clipTokens, captions)).Pooled, targets, token: false)
                 + heads.Loss(MeanToken(t5, t5Tokens, captions), targets, token: true);
             loss.Backward();
-            state.Parameters.ClipGradients(1);
-            state.Optimizer.Step(rate.At(step));
-            state.Parameters.ZeroGradients();
+            parameters.ClipGradients(1);
+            optimizer.Step(rate.At(step));
+            parameters.ZeroGradients();
             if (step % ReportEvery == ReportEvery - 1)
                 progress?.Report(new TrainingProgress(step + 1, steps, loss.Item(), 0, "text encoders"));
         }

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Runs;
@@ -11,18 +10,21 @@ namespace PyramidFlow.Training.Vae;
 /// Trains the causal video VAE on the sprites world: linear maps first, which are the encoder from then on, so that a
 /// transformer can train on its latents at once; then the convolutional decoder by mean squared error.
 /// </summary>
-public sealed class VaeTrainer : IDisposable
+public sealed class VaeTrainer : ITraining, IDisposable
 {
-    private const int ReportEvery = 10;
     private const int EvaluationClips = 8;
     private const long EvaluationSeed = 77;
     private const long FirstClip = 100_000;
 
     private readonly VaeTrainingConfig config;
     private readonly RunFolder run;
+    private readonly TrainingLoop loop;
     private readonly LinearAutoencoder linear;
     private readonly Workers<CausalVideoVae> workers;
-    private readonly TrainingState state;
+    private readonly TrainingPart part;
+    private readonly FixedTables tables;
+
+    private double quality;
 
     /// <summary>Prepares a run, or takes up the one in the folder; makes the linear start if the folder has none.</summary>
     /// <param name="config">What to train.</param>
@@ -39,13 +41,17 @@ public sealed class VaeTrainer : IDisposable
         vae.Initialize(generator);
         LinearStart.Write(vae, linear, config.Vae.EncoderNormNumGroups);
         FreezeEncoder(vae);
-        state = new TrainingState(new AdamWOptions { Beta2 = 0.99 }, ("", vae));
-        workers = new Workers<CausalVideoVae>(vae, state.Parameters, config.Workers, () => FreezeEncoder(new CausalVideoVae(config.Vae)));
-        if (File.Exists(run.StateFile))
-            state.Load(run.StateFile, Identity);
+        part = new TrainingPart("", config, null, ("", vae));
+        tables = new FixedTables(vae, config.ComputeType);
+        workers = new Workers<CausalVideoVae>(vae, part.Parameters, config.Workers, () => FreezeEncoder(new CausalVideoVae(config.Vae)));
+        loop = new TrainingLoop(config, this, run);
     }
 
-    private string Identity => $"vae decoder seed {config.Seed} widths {string.Join(",", config.Vae.DecoderBlockOutChannels)}";
+    /// <inheritdoc/>
+    public string Identity => $"vae decoder seed {config.Seed} widths {string.Join(",", config.Vae.DecoderBlockOutChannels)}";
+
+    /// <inheritdoc/>
+    public IReadOnlyList<TrainingPart> Parts => [part];
 
     /// <summary>Mean over unseen clips of the clip's peak signal-to-noise ratio through encoder and decoder, dB.</summary>
     /// <param name="vae">The network, with weights.</param>
@@ -76,39 +82,39 @@ public sealed class VaeTrainer : IDisposable
     /// <returns>Mean peak signal-to-noise ratio of the averaged weights on unseen clips, dB.</returns>
     public double Run(IProgress<TrainingProgress>? progress, CancellationToken cancel)
     {
-        var rate = new LearningRate(config.LearningRate, config.WarmUpSteps, config.Steps, LearningRateShape.LinearSecondHalf, config.LearningRate / 20);
-        var clock = Stopwatch.StartNew();
-        var losses = 0.0;
-        var quality = double.NaN;
-        while (state.Step < config.Steps && !cancel.IsCancellationRequested)
+        loop.Run(progress, cancel);
+        return quality;
+    }
+
+    /// <inheritdoc/>
+    public BatchLosses Backward(MicroBatch batch) => BatchLosses.Mean(workers.Run((worker, vae) => Gradients(batch, worker, vae)));
+
+    /// <inheritdoc/>
+    public IEnumerable<(string Key, Tensor Tensor)> Inputs(MicroBatch batch)
+    {
+        for (var worker = 0; worker < workers.Count; worker++)
         {
-            losses += Step(rate.At(state.Step));
-            state.Step++;
-            if (state.Step % ReportEvery == 0)
-            {
-                var seconds = clock.Elapsed.TotalSeconds / ReportEvery;
-                run.Log(state.Step, ("loss", losses / ReportEvery), ("seconds_per_step", seconds));
-                progress?.Report(new TrainingProgress(state.Step, config.Steps, losses / ReportEvery, seconds));
-                losses = 0;
-                clock.Restart();
-            }
-
-            if (state.Step % config.CheckpointEvery == 0)
-            {
-                quality = Save();
-                progress?.Report(new TrainingProgress(state.Step, config.Steps, 0, 0, FormattableString.Invariant($"{quality:F2} dB on unseen clips")));
-                clock.Restart();
-            }
+            var (video, latents) = Draw(batch, worker);
+            yield return ($"worker_{worker}.video", video);
+            yield return ($"worker_{worker}.latents", latents);
         }
+    }
 
-        return state.Step % config.CheckpointEvery == 0 && double.IsFinite(quality) ? quality : Save();
+    /// <inheritdoc/>
+    public IReadOnlyList<(string Name, double Value)> Publish()
+    {
+        using var scope = new TensorScope();
+        SafetensorsWriter.Write(run.File("vae.safetensors"), [.. part.Averaged, .. tables.Named]);
+        quality = part.WithAverage(() => Evaluate(workers.Model, config.Frames, EvaluationClips));
+        return [("psnr", quality)];
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
         workers.Dispose();
-        state.Dispose();
+        part.Dispose();
+        tables.Dispose();
         linear.Dispose();
     }
 
@@ -119,64 +125,39 @@ public sealed class VaeTrainer : IDisposable
         return vae;
     }
 
-    private double Step(double learningRate)
+    private BatchLosses Gradients(MicroBatch batch, int worker, CausalVideoVae vae)
     {
-        var shares = workers.Run(Gradients);
         using var scope = new TensorScope();
-        state.Parameters.ClipGradients(config.ClipNorm);
-        state.Optimizer.Step(learningRate);
-        state.Parameters.ZeroGradients();
-        state.Average.Update(state.Parameters, Math.Min(config.AverageDecay, (1 + state.Step) / (10.0 + state.Step)));
-        return shares.Sum();
+        var (video, latents) = Draw(batch, worker);
+        var error = vae.Decode(latents.To(config.ComputeType)).To(ElementType.Float32) - video;
+        var loss = (error * error).Mean();
+        (loss * (batch.Scale / workers.Count)).Backward();
+        return new BatchLosses(loss.Item(), [], latents.Size(0) * latents.Size(2) * latents.Size(3) * latents.Size(4));
     }
 
-    // Clips, crops and noise follow from seed and step alone: a resumed run sees what the uninterrupted one would.
-    private double Gradients(int worker, CausalVideoVae vae)
+    // Clips, crops and noise follow from seed and number alone: a resumed run sees what the uninterrupted one would.
+    private (Tensor Video, Tensor Latents) Draw(MicroBatch batch, int worker)
     {
         using var scope = new TensorScope();
-        using var draws = TrainingState.Draws(config.Seed, (state.Step * workers.Count) + worker);
-        var count = config.Batch / workers.Count;
+        using var noGrad = NoGrad.Begin();
+        using var draws = batch.Draws(worker, workers.Count);
+        var count = config.Batch / (workers.Count * batch.Ranks);
         var videos = new Tensor[count];
         var latents = new Tensor[count];
         for (var i = 0; i < count; i++)
         {
             using var clipScope = new TensorScope();
-            using var noGrad = NoGrad.Begin();
-            var index = (state.Step * config.Batch) + (worker * count) + i;
+            var index = (batch.Number * config.Batch) + (batch.Share(worker, workers.Count) * count) + i;
             var random = new SpriteRandom(config.Seed, stream: 100, index);
             var places = ((SpriteWorld.Width - config.Crop) / 8) + 1;
             var (y, x) = (8 * random.NextInt(places), 8 * random.NextInt(places));
-            var video = SpriteClips.RenderChannelsLast(SpriteWorld.Scene(config.Seed, FirstClip + index), config.Frames)
+            var clip = SpriteClips.RenderChannelsLast(SpriteWorld.Scene(config.Seed, FirstClip + index), config.Frames)
                 .Narrow(2, y, config.Crop).Narrow(3, x, config.Crop);                              // [1, t, h, w, 3]
-            latents[i] = clipScope.Keep(linear.Encode(video).Permute(0, 4, 1, 2, 3));              // [1, c, t', h/8, w/8]
-            videos[i] = clipScope.Keep(video.Permute(0, 4, 1, 2, 3).Contiguous());
+            latents[i] = clipScope.Keep(linear.Encode(clip).Permute(0, 4, 1, 2, 3));               // [1, c, t', h/8, w/8]
+            videos[i] = clipScope.Keep(clip.Permute(0, 4, 1, 2, 3).Contiguous());
         }
 
-        var target = Tensor.Cat(videos, 0);
         var z = Tensor.Cat(latents, 0).Contiguous();
-        z = z.Add(Tensor.Randn(z.Shape, draws), config.LatentNoise);
-        var error = vae.Decode(z) - target;
-        var loss = (error * error).Mean() / workers.Count;
-        loss.Backward();
-        return loss.Item();
-    }
-
-    // State, averaged weights, and how good those are.
-    private double Save()
-    {
-        state.Save(run.StateFile, Identity);
-        state.Average.Swap(state.Parameters);
-        try
-        {
-            using var scope = new TensorScope();
-            SafetensorsWriter.Write(run.File("vae.safetensors"), workers.Model.NamedParameters().Select(p => (p.Key, p.Parameter.Value)));
-            var quality = Evaluate(workers.Model, config.Frames, EvaluationClips);
-            run.Log(state.Step, ("psnr", quality));
-            return quality;
-        }
-        finally
-        {
-            state.Average.Swap(state.Parameters);
-        }
+        return (scope.Keep(Tensor.Cat(videos, 0)), scope.Keep(z.Add(Tensor.Randn(z.Shape, draws), config.LatentNoise)));
     }
 }

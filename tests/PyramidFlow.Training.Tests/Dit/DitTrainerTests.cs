@@ -3,6 +3,7 @@ using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Dit;
+using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;
 using PyramidFlow.Training.Vae;
 using PyramidFlow.Transformers;
@@ -52,7 +53,7 @@ public sealed class DitTrainerTests : IDisposable
         TorchRuntime.Threads = threads;
 
         Assert.Equal("4", Metadata("parts")["step"]);
-        foreach (var file in new[] { "state.safetensors", "dit.safetensors" })
+        foreach (var file in new[] { "state-00000004.safetensors", "dit.safetensors" })
             Assert.Equal(File.ReadAllBytes(folder.File("whole", file)), File.ReadAllBytes(folder.File("parts", file)));
     }
 
@@ -181,7 +182,7 @@ public sealed class DitTrainerTests : IDisposable
 
     private IReadOnlyDictionary<string, string> Metadata(string name)
     {
-        using var file = SafetensorsFile.Open(folder.File(name, "state.safetensors"));
+        using var file = SafetensorsFile.Open(new RunFolder(Path.Combine(folder.Path, name)).LatestState!);
         return file.Metadata;
     }
 }

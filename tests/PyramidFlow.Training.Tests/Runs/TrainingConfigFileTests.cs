@@ -51,7 +51,9 @@ public sealed class TrainingConfigFileTests : IDisposable
     }
 
     [Theory]
-    [InlineData(", \"step\": 5", "step")]
+    [InlineData(", \"step\": 5", "unknown key step, the nearest one there is steps")]
+    [InlineData(", \"lerning_rate\": 5", "learning_rate")]
+    [InlineData(", \"schedule\": \"sine\"", "schedule")]
     [InlineData(", \"steps\": \"many\"", "steps")]
     [InlineData(", \"batch\": [32, 32]", "one for each stage")]
     [InlineData(", \"batch\": [32, 32, 31]", "cannot be shared by 2 workers")]
@@ -83,7 +85,7 @@ public sealed class TrainingConfigFileTests : IDisposable
     {
         var config = Transformer.Replace("\"num_layers\": 1", "\"num_layer\": 1, \"num_layers\": 1", StringComparison.Ordinal);
         var error = Assert.Throws<ArgumentException>(() => Load($"{{ {config} }}"));
-        Assert.Contains("unknown", error.Message, StringComparison.Ordinal);
+        Assert.Contains("num_layer in transformer, the nearest one there is num_layers", error.Message, StringComparison.Ordinal);
     }
 
     [Theory]

@@ -23,9 +23,9 @@ public sealed class TrainingStateTests : IDisposable
         second.State.Load(folder.File("state.safetensors"), "run");
         Assert.Equal(3, second.State.Step);
         second.Train(2);
-        Assert.Equal(first.State.Parameters.Values.ToArray<float>(), second.State.Parameters.Values.ToArray<float>());
-        Assert.Equal(first.State.Average.Values.ToArray<float>(), second.State.Average.Values.ToArray<float>());
-        Assert.Equal(first.State.Optimizer.SecondMoment.ToArray<float>(), second.State.Optimizer.SecondMoment.ToArray<float>());
+        Assert.Equal(first.Part.Parameters.Values.ToArray<float>(), second.Part.Parameters.Values.ToArray<float>());
+        Assert.Equal(first.Part.Average!.Values.ToArray<float>(), second.Part.Average!.Values.ToArray<float>());
+        Assert.Equal(first.Part.Optimizer.SecondMoment.ToArray<float>(), second.Part.Optimizer.SecondMoment.ToArray<float>());
     }
 
     [Fact]
@@ -64,8 +64,11 @@ public sealed class TrainingStateTests : IDisposable
             using var generator = new RandomGenerator(seed);
             linear = new Linear(4, outputs);
             linear.Initialize(generator);
-            State = new TrainingState(new AdamWOptions(), ("", linear));
+            Part = new TrainingPart("", new ToyConfig(), null, ("", linear));
+            State = new TrainingState([Part], new SpikeGuard(10));
         }
+
+        public TrainingPart Part { get; }
 
         public TrainingState State { get; }
 
@@ -76,16 +79,16 @@ public sealed class TrainingStateTests : IDisposable
                 using var scope = new TensorScope();
                 using var draws = TrainingState.Draws(1, State.Step);
                 linear.Forward(Tensor.Randn([2, 4], draws)).Pow(2).Mean().Backward();
-                State.Optimizer.Step(0.01);
-                State.Parameters.ZeroGradients();
-                State.Average.Update(State.Parameters, 0.9);
+                Part.Optimizer.Step(0.01);
+                Part.Parameters.ZeroGradients();
+                Part.Average!.Update(Part.Parameters, 0.9);
                 State.Step++;
             }
         }
 
         public void Dispose()
         {
-            State.Dispose();
+            Part.Dispose();
             linear.Dispose();
         }
     }

@@ -1,0 +1,128 @@
+namespace PyramidFlow.Training.Runs;
+
+/// <summary>
+/// The one training loop: steps, checkpoints, metrics and samples of whatever <see cref="ITraining"/> trains. What a step
+/// does follows from the state and its number alone: an interrupted and resumed run ends in the bits of an uninterrupted one.
+/// </summary>
+public sealed class TrainingLoop
+{
+    private readonly LoopConfig config;
+    private readonly ITraining training;
+    private readonly RunFolder folder;
+    private readonly TrainingState state;
+    private readonly TrainingStep step;
+    private readonly StepWindow window = new();
+
+    private long? saved;
+    private RunSummary summary = new();
+
+    /// <summary>Prepares a run, or takes up the one in the folder.</summary>
+    /// <param name="config">Steps, and how often to do what.</param>
+    /// <param name="training">What is trained; stays the caller's.</param>
+    /// <param name="folder">Where it is kept.</param>
+    /// <exception cref="PyramidFlow.Torch.Checkpoints.CheckpointException">The folder holds a run of another model or configuration.</exception>
+    public TrainingLoop(LoopConfig config, ITraining training, RunFolder folder)
+    {
+        (this.config, this.training, this.folder) = (config, training, folder);
+        state = new TrainingState(training.Parts, new SpikeGuard(config.SpikeFactor), training.Buffers);
+        step = new TrainingStep(config, training, folder);
+        if (folder.LatestState is { } path)
+        {
+            state.Load(path, training.Identity);
+            saved = state.Step;
+        }
+    }
+
+    /// <summary>Steps done.</summary>
+    public long Step => state.Step;
+
+    /// <summary>Trains to the end, or until cancelled after the running step; either way the state is saved and the weights published.</summary>
+    /// <param name="progress">Told now and then, or null.</param>
+    /// <param name="cancel">Stops after the running step.</param>
+    /// <exception cref="TrainingException">A loss is not a number, a checkpoint cannot be written, or another process trains in the folder.</exception>
+    public void Run(IProgress<TrainingProgress>? progress, CancellationToken cancel)
+    {
+        using var held = folder.Hold();
+        using var log = new RunLog(folder, state.Step);
+        var isPublished = false;
+        while (state.Step < config.Steps && !cancel.IsCancellationRequested)
+        {
+            isPublished = false;
+            if (window.Take(() => step.Take(state)).Skipped is { } fault)
+                Skipped(log, progress, fault);
+            if (state.Step % config.LogEvery == 0)
+                Report(log, progress);
+            if (state.Step % config.CheckpointEvery == 0)
+            {
+                Checkpoint(log, progress);
+                isPublished = true;
+            }
+
+            if (config.SampleEvery > 0 && state.Step % config.SampleEvery == 0)
+                Sample(log, cancel);
+        }
+
+        if (!isPublished)
+            Checkpoint(log, progress);
+        Summarize(log);
+    }
+
+    private void Skipped(RunLog log, IProgress<TrainingProgress>? progress, string fault)
+    {
+        log.Add(state.Step, [("skipped_steps", state.Guard.Skipped)]);
+        progress?.Report(new TrainingProgress(state.Step, config.Steps, 0, 0, $"step {state.Step} is skipped: {fault}"));
+    }
+
+    private void Report(RunLog log, IProgress<TrainingProgress>? progress)
+    {
+        var losses = window.Losses;
+        log.Add(state.Step,
+        [
+            ("loss", losses.Loss), .. losses.Named,
+            .. training.Parts.Select((part, i) => (part.NormName, window.NormOf(i))),
+            .. training.Parts.Select(part => (part.RateName, part.RateAt(state.Step - 1))),
+            .. losses.Flops > 0 ? [("flops", (double)losses.Flops)] : Array.Empty<(string, double)>(),
+            ("seconds_per_step", window.SecondsPerStep), ("tokens_per_second", window.TokensPerSecond), ("skipped_steps", state.Guard.Skipped),
+        ]);
+        summary = summary with { SecondsPerStep = window.SecondsPerStep, TokensPerSecond = window.TokensPerSecond, Losses = [("loss", losses.Loss), .. losses.Named] };
+        Summarize(log);
+        progress?.Report(new TrainingProgress(state.Step, config.Steps, losses.Loss, window.SecondsPerStep,
+            losses.Named.Count == 0 ? null : string.Join(", ", losses.Named.Select(value => FormattableString.Invariant($"{value.Name} {value.Value:F4}")))));
+        window.Clear();
+    }
+
+    private void Checkpoint(RunLog log, IProgress<TrainingProgress>? progress)
+    {
+        IReadOnlyList<(string Name, double Value)> measured;
+        try
+        {
+            if (saved != state.Step)
+                state.Save(folder.StateFile(state.Step), training.Identity);
+            saved = state.Step;
+            folder.Prune(config.KeepLast, config.KeepEvery);
+            measured = training.Publish();
+        }
+        catch (IOException e)
+        {
+            var kept = saved is { } before ? $"the state of step {before} is whole" : "there is no earlier one";
+            throw new TrainingException($"the checkpoint of step {state.Step} cannot be written ({e.Message}); {kept}: make room and start the same command again", e);
+        }
+
+        if (measured.Count == 0)
+            return;
+        summary = summary with { Measured = measured };
+        log.Add(state.Step, measured);
+        progress?.Report(new TrainingProgress(state.Step, config.Steps, 0, 0,
+            string.Join(", ", measured.Select(value => FormattableString.Invariant($"{value.Name} {value.Value:F2}")))));
+    }
+
+    private void Summarize(RunLog log) =>
+        log.Summarize(summary with { Step = state.Step, Steps = config.Steps, Skipped = state.Guard.Skipped, Checkpoint = saved });
+
+    private void Sample(RunLog log, CancellationToken cancel)
+    {
+        var path = folder.SampleFile(state.Step);
+        if (training.Sample(path, cancel))
+            log.Picture(state.Step, "samples", path);
+    }
+}
