@@ -3,6 +3,7 @@ using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Pipelines;
 using PyramidFlow.Testing;
+using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;
 
 namespace PyramidFlow.Training.Tests;
@@ -47,6 +48,16 @@ public sealed class SpriteTrainingTests : IDisposable
         SpriteTraining.Ship(further, successor);
         Assert.All(Directory.GetFiles(model, "*.safetensors", SearchOption.AllDirectories), file =>
             Assert.Equal(File.ReadAllBytes(file), File.ReadAllBytes(Path.Combine(successor, Path.GetRelativePath(model, file)))));
+
+        var together = Path.Combine(folder.Path, "together");
+        (config["objective"], config["new_weights"], config["batch"]) = ("full_sequence", true, new JsonArray(2));
+        (config["transformer"]!["use_temporal_causal"], config["checkpoint_every"], config["keep_steps"]) = (false, 1, new JsonArray(1));
+        folder.Write("together.json", config.ToJsonString());
+        SpriteTraining.RunDit(folder.File("together.json"), together, null, CancellationToken.None);
+        SpriteTraining.Ship(together, successor, Assert.Single(KeptWeights.Of(Path.Combine(together, "dit"))).File);
+        Assert.True(CheckpointFolder.Open(successor).Settings(null).FullSequence);
+        var weights = Path.Combine("diffusion_transformer", "diffusion_pytorch_model.safetensors");
+        Assert.NotEqual(File.ReadAllBytes(Path.Combine(model, weights)), File.ReadAllBytes(Path.Combine(successor, weights)));
 
         // A model may be shipped over the one it started from.
         SpriteTraining.Ship(further, model);

@@ -39,13 +39,14 @@ internal static class EvalCommand
         var output = CliOptions.Text("--out", "DIR", "folder of all runs of the model");
         var count = CliOptions.Whole("--count", "N", $"clips to generate and judge for each [default: {CheckpointCount}]", 1);
         var seed = CliOptions.Seed("--seed", "which prompts and noise [default: 0]");
+        var steps = CliOptions.Steps("--steps", "only those of these steps [default: all]");
         var threads = CliOptions.Whole("--threads", "N", "CPU threads [default: all]", 1);
         output.Required = true;
         var command = new ExampledCommand("checkpoints",
             "Judges the weights a training of the transformer kept on its way, against what they cost.",
-            $"{CommandLine.Name} eval checkpoints --out runs/sprites --count 50") { output, count, seed, threads };
+            $"{CommandLine.Name} eval checkpoints --out runs/sprites --count 50") { output, steps, count, seed, threads };
         command.SetAction((parsed, cancel) => new CheckpointEvaluation(console).RunAsync(parsed.GetRequiredValue(output)!,
-            parsed.GetValue(count) ?? CheckpointCount, (long)(parsed.GetValue(seed) ?? 0), parsed.GetValue(threads), cancel));
+            parsed.GetValue(steps), parsed.GetValue(count) ?? CheckpointCount, (long)(parsed.GetValue(seed) ?? 0), parsed.GetValue(threads), cancel));
         return command;
     }
 }

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text.Json;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Hub;
 using PyramidFlow.Pipelines;
@@ -20,21 +19,25 @@ internal sealed class CheckpointEvaluation(CliConsole console)
 
     /// <summary>Generates, judges and prints.</summary>
     /// <param name="folder">Folder of all runs of a model.</param>
+    /// <param name="steps">Only those of these steps; null is all.</param>
     /// <param name="count">Clips of each checkpoint.</param>
     /// <param name="seed">Which prompts and noise.</param>
     /// <param name="threads">CPU threads; null leaves the setting as it is.</param>
     /// <param name="cancel">Stops within a step.</param>
-    public async Task<int> RunAsync(string folder, int count, long seed, int? threads, CancellationToken cancel)
+    public async Task<int> RunAsync(string folder, IReadOnlyList<int>? steps, int count, long seed, int? threads, CancellationToken cancel)
     {
         var run = Path.Combine(folder, "dit");
         var kept = KeptWeights.Of(run);
         if (kept.Count == 0)
             throw new UsageException($"{run} kept no weights on its way: train with keep_steps");
+        var missing = steps?.Where(step => kept.All(weights => weights.Step != step)).ToArray() ?? [];
+        if (missing.Length > 0)
+            throw new UsageException($"{run} kept no weights of step {string.Join(", ", missing)}: it has {string.Join(", ", kept.Select(weights => weights.Step))}");
         var results = Path.Combine(run, FileName);
         var done = File.Exists(results) ? MetricLines.Read(results).Select(line => (long)line["step"]).ToHashSet() : [];
         using (var line = new ProgressLine(console))
         {
-            foreach (var weights in kept.Where(weights => !done.Contains(weights.Step)))
+            foreach (var weights in kept.Where(weights => !done.Contains(weights.Step) && steps?.Contains((int)weights.Step) != false))
             {
                 var trial = await JudgeAsync(folder, weights, count, seed, threads, line, cancel).ConfigureAwait(false);
                 await File.AppendAllTextAsync(results, Json(weights, count, seed, trial) + "\n", cancel).ConfigureAwait(false);

@@ -7,7 +7,7 @@ public static class MetricLines
 {
     private const string Step = "step";
 
-    /// <summary>The numbers of every line, by step. A line of a step that came before, which a resumed run did again, replaces it.</summary>
+    /// <summary>The numbers of every step. What a later line of the file says of a step, which a resumed run did again, counts.</summary>
     /// <param name="path">A file of JSON objects, one a line; each has a <c>step</c>.</param>
     /// <exception cref="ArgumentException">The file is missing or not such a file; the message says where.</exception>
     public static IReadOnlyList<IReadOnlyDictionary<string, double>> Read(string path)
@@ -17,11 +17,15 @@ public static class MetricLines
         var text = File.ReadAllText(path);
         // What is after the last line's end is being written.
         var lines = text[..(text.LastIndexOf('\n') + 1)].Split('\n', StringSplitOptions.RemoveEmptyEntries);
-        var steps = new SortedDictionary<double, IReadOnlyDictionary<string, double>>();
+        var steps = new SortedDictionary<double, Dictionary<string, double>>();
         for (var i = 0; i < lines.Length; i++)
         {
             var numbers = Numbers(lines[i], path, i + 1);
-            steps[numbers[Step]] = numbers;
+            if (!steps.TryAdd(numbers[Step], numbers))
+            {
+                foreach (var (key, value) in numbers)
+                    steps[numbers[Step]][key] = value;
+            }
         }
 
         return [.. steps.Values];
