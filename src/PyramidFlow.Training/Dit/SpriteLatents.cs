@@ -44,10 +44,11 @@ public sealed class SpriteLatents : IDisposable
         if (latents.Size(0) != config.Clips || latents.Size(2) != config.LatentFrames)
             throw new CheckpointException($"{path} holds {latents.Size(0)} clips of {latents.Size(2)} latent frames, not what the configuration asks for: delete it");
 
-        foreach (var (key, wanted) in Identity(config))
+        var identity = Identity(config);
+        foreach (var key in (string[])[SeedKey, TurnsKey, ExtraKey])
         {
-            if (file.Metadata.GetValueOrDefault(key) is var found && found != wanted)
-                throw new CheckpointException($"{path} holds clips of {key} {found ?? "unknown"}, not {wanted}: delete it");
+            if (file.Metadata.GetValueOrDefault(key) is var found && identity.GetValueOrDefault(key) is var wanted && found != wanted)
+                throw new CheckpointException($"{path} holds clips of {key} {found ?? "unknown"}, not {wanted ?? "none"}: delete it");
         }
 
         return new SpriteLatents(TensorScope.Detach(latents), config);

@@ -76,7 +76,7 @@ public sealed class LoraTrainingTests : IDisposable
             model.Load(weights);
         var before = model.NamedParameters().ToDictionary(p => p.Key, p => p.Parameter.Value.ToArray<float>());
         LoraFile.Merge(model, folder.File("run", "lora.safetensors"));
-        var changed = model.NamedParameters().Where(p => !p.Parameter.Value.ToArray<float>().SequenceEqual(before[p.Key])).Select(p => p.Key);
+        var changed = model.NamedParameters().Where(p => !p.Parameter.Value.ToArray<float>().SequenceEqual(before[p.Key])).Select(p => p.Key).ToList();
         Assert.Contains("context_embedder.weight", changed);
         Assert.All(changed, key => Assert.Contains(Config.Lora!.Targets, target => key.EndsWith($"{target}.weight", StringComparison.Ordinal)));
     }
@@ -121,8 +121,8 @@ public sealed class LoraTrainingTests : IDisposable
         using var generator = new RandomGenerator(seed);
         using var model = Config.Transformer.Build();
         model.Initialize(generator);
-        // The read-out starts at zero, behind which nothing learns at first.
-        SafetensorsWriter.Write(folder.File(name), model.NamedParameters().Select(p => (p.Key, p.Key == "proj_out.weight" ? Tensor.Randn(p.Parameter.Shape, generator) * 0.1 : p.Parameter.Value)));
+        // Read-out and modulation start at zero, behind which nothing learns at first.
+        SafetensorsWriter.Write(folder.File(name), model.NamedParameters().Select(p => (p.Key, p.Parameter.Value + (Tensor.Randn(p.Parameter.Shape, generator) * 0.1))));
     }
 
     private SpriteLatents Latents(DitTrainingConfig config) =>
