@@ -7,7 +7,7 @@ namespace PyramidFlow.Cli.Tests;
 
 public class TrainProcessTests(TinySprites sprites, ITestOutputHelper output) : IClassFixture<TinySprites>
 {
-    private const int Steps = 30;
+    private const int Steps = 12;
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 

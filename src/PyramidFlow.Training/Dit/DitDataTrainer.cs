@@ -16,6 +16,7 @@ namespace PyramidFlow.Training.Dit;
 internal sealed class DitDataTrainer : ITraining, IDisposable
 {
     private readonly DitDataConfig config;
+    private readonly ComponentFolder component;
     private readonly ITransformerConfig transformer;
     private readonly DitItems items;
     private readonly DitDataModels models;
@@ -43,10 +44,10 @@ internal sealed class DitDataTrainer : ITraining, IDisposable
             SampleRatios = config.SampleRatios, CorruptRatio = config.CorruptRatio, FramesPerUnit = config.FramePerUnit,
         });
         lengths = new StageLengths { MaxTemporalLength = config.MaxTemporalLength, FramesPerUnit = config.FramePerUnit, SyncGroup = config.VideoSyncGroup };
-        var component = start.Transformer(config.Variant);
+        component = start.Transformer(config.Variant);
         transformer = TransformerConfigs.Load(component.ConfigFile);
         var model = Declare();
-        GiveWeights(model, component);
+        GiveWeights(model);
         part = new TrainingPart("", config, null, ("", model));
         tables = new FixedTables(model, config.ComputeType);
         workers = new Workers<PyramidTransformer>(model, part.Parameters, config.Workers, Declare);
@@ -89,7 +90,7 @@ internal sealed class DitDataTrainer : ITraining, IDisposable
         using var scope = new TensorScope();
         var target = folder.File(CheckpointNames.Transformer);
         Directory.CreateDirectory(target);
-        File.WriteAllText(Path.Combine(target, ComponentFolder.ConfigName), ConfigFile.WithClass(transformer.ClassName, transformer.ToJson()));
+        SpriteStart.CopyFile(component.ConfigFile, Path.Combine(target, ComponentFolder.ConfigName));
         SafetensorsWriter.Write(Path.Combine(target, "diffusion_pytorch_model.safetensors"), [.. part.Averaged, .. tables.Named]);
         return [];
     }
@@ -109,7 +110,7 @@ internal sealed class DitDataTrainer : ITraining, IDisposable
         return model;
     }
 
-    private void GiveWeights(PyramidTransformer model, ComponentFolder component)
+    private void GiveWeights(PyramidTransformer model)
     {
         if (config.FromScratch)
         {

@@ -23,7 +23,7 @@ public sealed class DitDataTrainingTests(TinyModel model) : IClassFixture<TinyMo
     public async Task Videos_and_images_train_a_model_that_fits_its_folder()
     {
         var annotations = await SomeMedia();
-        var config = Config(model.Folder, annotations, "\"workers\": 2, \"batch\": 8, \"accumulation\": 2");
+        var config = Config(model.Folder, annotations, "\"accumulation\": 2, \"steps\": 2");
         Assert.Empty(Train(config, "run"));
 
         // The trained component takes the place of the model's own and is loaded by its config.
@@ -40,8 +40,8 @@ public sealed class DitDataTrainingTests(TinyModel model) : IClassFixture<TinyMo
     {
         var annotations = await SomeMedia();
         Train(Config(model.Folder, annotations), "whole");
-        Train(Config(model.Folder, annotations, "\"checkpoint_every\": 2"), "parts", new StopAfter(2));
-        Assert.EndsWith("state-00000002.safetensors", new RunFolder(media.File("parts")).LatestState!, StringComparison.Ordinal);
+        Train(Config(model.Folder, annotations), "parts", new StopAfter(1));
+        Assert.EndsWith("state-00000001.safetensors", new RunFolder(media.File("parts")).LatestState!, StringComparison.Ordinal);
         Train(Config(model.Folder, annotations), "parts");
         Assert.Equal(Weights("whole"), Weights("parts"));
     }
@@ -54,7 +54,7 @@ public sealed class DitDataTrainingTests(TinyModel model) : IClassFixture<TinyMo
     public void Both_families_learn_from_extracted_latents_and_features(string family, string objective)
     {
         var config = Config(Bare(family), Extracted(), "\"input\": \"latents\", \"captions\": \"features\", \"text_drop\": 0, \"from_scratch\": true, "
-            + $"\"steps\": 30, \"objective\": \"{objective}\", \"learning_rate\": 0.01, \"warm_up_steps\": 0, \"log_every\": 5");
+            + $"\"steps\": 12, \"objective\": \"{objective}\", \"learning_rate\": 0.01, \"warm_up_steps\": 0, \"log_every\": 3");
         Train(config, "run");
         var losses = Metrics("run").Select(line => line.GetProperty("loss").GetDouble()).ToList();
         Assert.True(losses[^1] < 0.9 * losses[0], string.Join(", ", losses));
@@ -74,8 +74,8 @@ public sealed class DitDataTrainingTests(TinyModel model) : IClassFixture<TinyMo
         {
           // a comment
           "model": {{JsonSerializer.Serialize(folder)}},
-          "data": { "annotations": {{JsonSerializer.Serialize(annotations)}}, "sizes": ["64x64"], "frames": [9, 17], "workers": 1, "fps": null },
-          "steps": 4, "max_temporal_length": 3, "log_every": 1, {{addition}}
+          "data": { "annotations": {{JsonSerializer.Serialize(annotations)}}, "sizes": ["64x64"], "frames": [9, 17], "workers": 2, "prefetch": 0, "fps": null },
+          "steps": 3, "max_temporal_length": 3, "log_every": 1, {{addition}}
         }
         """;
 
@@ -88,7 +88,7 @@ public sealed class DitDataTrainingTests(TinyModel model) : IClassFixture<TinyMo
     private async Task<string> SomeMedia()
     {
         List<object> lines = [];
-        for (var i = 0; i < 4; i++)
+        for (var i = 0; i < 2; i++)
             lines.Add(new { video = await media.VideoAsync($"{i}.mp4", 17 + (8 * (i % 2)), 64, 64), text = "a red ball" });
         lines.Add(new { image = media.Image("still.png", 64, 64), text = "a ball" });
         return media.Annotate([.. lines]);
