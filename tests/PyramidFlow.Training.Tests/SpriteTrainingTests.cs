@@ -50,7 +50,7 @@ public sealed class SpriteTrainingTests : IDisposable
             Assert.Equal(File.ReadAllBytes(file), File.ReadAllBytes(Path.Combine(successor, Path.GetRelativePath(model, file)))));
 
         var together = Path.Combine(folder.Path, "together");
-        (config["objective"], config["new_weights"], config["batch"]) = ("full_sequence", true, new JsonArray(2));
+        (config["objective"], config["new_weights"], config["batch"], config["log_every"]) = ("full_sequence", true, new JsonArray(2), 1);
         (config["transformer"]!["use_temporal_causal"], config["checkpoint_every"], config["keep_steps"]) = (false, 1, new JsonArray(1));
         folder.Write("together.json", config.ToJsonString());
         SpriteTraining.RunDit(folder.File("together.json"), together, null, CancellationToken.None);
