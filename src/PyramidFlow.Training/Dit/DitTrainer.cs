@@ -1,13 +1,15 @@
+using PyramidFlow.Lora;
 using PyramidFlow.TextEncoders;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Training.Lora;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;
 using PyramidFlow.Transformers;
 
 namespace PyramidFlow.Training.Dit;
 
-/// <summary>Trains the diffusion transformer on latents of the sprites world.</summary>
+/// <summary>Trains the diffusion transformer, or a LoRA of it, on latents of the sprites world.</summary>
 public sealed class DitTrainer : ITraining, IDisposable
 {
     private readonly DitTrainingConfig config;
@@ -32,23 +34,30 @@ public sealed class DitTrainer : ITraining, IDisposable
         objective = new ClipObjective(config.Objective, config.CorruptRatio);
         this.folder = new RunFolder(folder);
         var model = Declare();
-        using (var weights = this.folder.LatestState is null ? start?.Invoke() : null)
+        using (var weights = this.folder.LatestState is null || config.Lora is not null ? start?.Invoke() : null)
             GiveWeights(model, weights);
+        Identity = $"dit seed {config.Seed} {config.Transformer.ToJson()}" + (config.Objective == DitObjective.Pyramid ? "" : " full_sequence");
+        if (config.Lora is { } lora)
+        {
+            Identity = $"{AdaptedTransformer.Identity(model, lora)} {Identity}";
+            AdaptedTransformer.Attach(model, lora, config.Seed);
+        }
+
         part = new TrainingPart("", config, new PartOptions { TakesMuon = config.Optimizer == DitOptimizer.Muon ? IsHidden : null }, ("", model));
         tables = new FixedTables(model, config.ComputeType);
-        workers = new Workers<PyramidTransformer>(model, part.Parameters, config.Workers, Declare);
+        workers = new Workers<PyramidTransformer>(model, part.Parameters, config.Workers, () => Another(model));
         loop = new TrainingLoop(config, this, this.folder);
     }
 
     /// <inheritdoc/>
-    public string Identity => $"dit seed {config.Seed} {config.Transformer.ToJson()}" + (config.Objective == DitObjective.Pyramid ? "" : " full_sequence");
+    public string Identity { get; }
 
     /// <inheritdoc/>
     public IReadOnlyList<TrainingPart> Parts => [part];
 
     /// <summary>
     /// Trains to the end, or until cancelled after the running step; either way the state is saved and the averaged
-    /// weights lie in <c>dit.safetensors</c> of the folder.
+    /// weights lie in <c>dit.safetensors</c> of the folder, a LoRA's in <c>lora.safetensors</c>.
     /// </summary>
     public void Run(IProgress<TrainingProgress>? progress, CancellationToken cancel) => loop.Run(progress, cancel);
 
@@ -78,7 +87,10 @@ public sealed class DitTrainer : ITraining, IDisposable
     public IReadOnlyList<(string Name, double Value)> Publish()
     {
         using var scope = new TensorScope();
-        WriteWeights("dit.safetensors");
+        if (config.Lora is { } lora)
+            LoraFile.Write(folder.File("lora.safetensors"), part.Averaged, lora);
+        else
+            WriteWeights("dit.safetensors");
         if (config.KeepSteps.Contains((int)loop.Step))
             WriteWeights(KeptWeights.NameOf(loop.Step));
         return [];
@@ -101,11 +113,20 @@ public sealed class DitTrainer : ITraining, IDisposable
         return model;
     }
 
+    // For another worker.
+    private PyramidTransformer Another(PyramidTransformer model)
+    {
+        var another = Declare();
+        if (config.Lora is { } lora)
+            AdaptedTransformer.Share(model, another, lora);
+        return another;
+    }
+
     private void GiveWeights(PyramidTransformer model, StateSource? weights)
     {
         if (weights is not null)
         {
-            model.Load(weights, ElementType.Float32);
+            model.Load(weights, config.Lora is null ? ElementType.Float32 : config.ComputeType);
             return;
         }
 
@@ -125,7 +146,7 @@ public sealed class DitTrainer : ITraining, IDisposable
             var (inputs, text) = Draw(batch, worker, stage, new GeneratorDraws(draws));
             losses[stage] = FlowStep.Backward(model, inputs, text, batch.Scale / workers.Count).Mean().Item();
             tokens += inputs.Tokens;
-            flops += Flops(model.Config, inputs, text);
+            flops += config.Lora is null ? Flops(model.Config, inputs, text) : 0;
         }
 
         return new BatchLosses(losses.Average(), [.. losses.Select((loss, stage) => ($"loss_{stage}", loss))], tokens) { Flops = flops };
