@@ -58,7 +58,7 @@ public sealed class SpriteTrainingTests : IDisposable
         Assert.Contains("train lora", Assert.Throws<ArgumentException>(() => SpriteTraining.RunDit(folder.File("lora.json"), further, null, CancellationToken.None)).Message, StringComparison.Ordinal);
 
         var together = Path.Combine(folder.Path, "together");
-        (config["objective"], config["new_weights"], config["batch"]) = ("full_sequence", true, new JsonArray(2));
+        (config["objective"], config["new_weights"], config["batch"], config["log_every"]) = ("full_sequence", true, new JsonArray(2), 1);
         (config["transformer"]!["use_temporal_causal"], config["checkpoint_every"], config["keep_steps"]) = (false, 1, new JsonArray(1));
         folder.Write("together.json", config.ToJsonString());
         SpriteTraining.RunDit(folder.File("together.json"), together, null, CancellationToken.None);

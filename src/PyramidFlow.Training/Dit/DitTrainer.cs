@@ -152,7 +152,7 @@ public sealed class DitTrainer : ITraining, IDisposable
             var (inputs, text) = Draw(batch, worker, stage, new GeneratorDraws(draws));
             losses[stage] = FlowStep.Backward(model, inputs, text, batch.Scale / workers.Count).Mean().Item();
             tokens += inputs.Tokens;
-            flops += Flops(model.Config, inputs, text);
+            flops += config.Lora is null ? Flops(model.Config, inputs, text) : 0;
         }
 
         return new BatchLosses(losses.Average(), [.. losses.Select((loss, stage) => ($"loss_{stage}", loss))], tokens) { Flops = flops };

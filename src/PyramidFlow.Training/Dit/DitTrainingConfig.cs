@@ -108,11 +108,11 @@ public sealed record DitTrainingConfig : LoopConfig
     {
         if (transformer is not null)
             TransformerConfigs.Parse(transformer.ToJson(), path);
+        var stages = ClipObjective.StagesOf(Objective);
         var unknown = transformer?.Others?.Keys.FirstOrDefault();
         transformer ??= StartFrom is { } folder
             ? TransformerConfigs.Load(CheckpointFolder.Open(folder).Transformer().ConfigFile)
             : throw new ArgumentException($"{path}: transformer is missing: give its keys, or in start_from the model folder that has them");
-        var stages = ClipObjective.StagesOf(Objective);
         var fault =
             unknown is not null ? $"unknown key {unknown} in transformer, the nearest one there is {NearestKey.Of(unknown, KnownKeys(Transformer))}"
             : Clips < 1 ? $"clips {Clips} is less than 1"
@@ -122,6 +122,7 @@ public sealed record DitTrainingConfig : LoopConfig
                 ? $"shape_shares takes {Shapes} numbers of at least 0, not all 0: for circle, square, triangle and star"
             : ExtraColourShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"extra_colour_share {ExtraColourShare} is not 0 to 1")
             : Lora?.Fault() is { } lora ? $"lora: {lora}"
+            : Lora is not null && (NewWeights || KeepSteps.Count > 0) ? "a LoRA adds to the weights of start_from and is kept alone: leave new_weights and keep_steps out"
             : Batch.Count != stages ? $"batch has {Batch.Count} numbers: give {stages}, one for each stage"
             : Objective == DitObjective.FullSequence && Transformer.UseTemporalCausal ? "full_sequence lets every frame see every other: set use_temporal_causal to false in transformer"
             : Workers < 1 || Batch.Any(b => b < 1 || b % Workers != 0)
