@@ -70,13 +70,13 @@ public sealed class PageTests(Chromium chromium) : BrowserTest(chromium)
         var page = await OpenAsync(new() { ViewportSize = new() { Width = width, Height = 800 }, ColorScheme = colours, ReducedMotion = ReducedMotion.Reduce });
         await CheckAsync();
         await page.GetByText("Steps, guidance, what to avoid").ClickAsync();
-        await page.GetByText("From a picture").ClickAsync();
+        await page.GetByLabel("From a picture").CheckAsync();
         await page.GetByLabel("Steps, motion").FillAsync("many");
         await page.GetByRole(AriaRole.Button, new() { Name = "Generate" }).ClickAsync();
         await Expect(page.Locator("#input_reference-error")).ToBeVisibleAsync();
         await CheckAsync();
 
-        await page.GetByText("From text").ClickAsync();
+        await page.GetByLabel("From text").CheckAsync();
         await GenerateAsync(page, units: 6, steps: "100");
         await Expect(page.Locator("#stage")).ToContainTextAsync("step");
         await GenerateAsync(page, "a large green square resting on a gray background");
@@ -107,7 +107,7 @@ public sealed class PageTests(Chromium chromium) : BrowserTest(chromium)
     {
         var page = await OpenAsync(new() { ColorScheme = ColorScheme.Light });
         var light = await BackgroundAsync();
-        await page.GetByText("Dark").ClickAsync();
+        await page.GetByLabel("Dark").CheckAsync();
         await page.WaitForFunctionAsync("() => document.documentElement.dataset.theme === 'dark'");
         Assert.NotEqual(light, await BackgroundAsync());
         await ReloadAsync(page);
