@@ -8,10 +8,10 @@ public sealed class PageTests(Chromium chromium) : BrowserTest(chromium)
 {
     private readonly TemporaryFolder data = new();
 
-    public override async ValueTask InitializeAsync()
+    public override async ValueTask DisposeAsync()
     {
-        await base.InitializeAsync();
-        await RestartAsync();
+        await base.DisposeAsync();
+        data.Dispose();
     }
 
     [Fact]
@@ -117,10 +117,12 @@ public sealed class PageTests(Chromium chromium) : BrowserTest(chromium)
         Task<string> BackgroundAsync() => page.EvaluateAsync<string>("getComputedStyle(document.body).backgroundColor");
     }
 
+    private protected override Task<TestServer> StartAsync() => TestServer.StartAsync(data: data.Path);
+
     // Over the same data.
     private async Task RestartAsync()
     {
         await Server.DisposeAsync();
-        Server = await TestServer.StartAsync(data: data.Path);
+        Server = await StartAsync();
     }
 }
