@@ -34,6 +34,15 @@ internal static class CliOptions
     public static Option<FrameSize?> Size(string name, string description) =>
         Parsed<FrameSize?>(name, "WxH", description, text => Values.Size(text));
 
+    public static Option<IReadOnlyList<string>?> Sizes(string name, string description) =>
+        Parsed<IReadOnlyList<string>?>(name, "WxH,WxH", description, Values.Sizes);
+
+    public static Option<IReadOnlyList<int>?> Lengths(string name, string description) =>
+        Parsed<IReadOnlyList<int>?>(name, "N,N", description, Values.Lengths);
+
+    public static Option<(int Part, int Parts)?> Part(string name, string description) =>
+        Parsed<(int, int)?>(name, "I/N", description, text => Values.Part(text));
+
     /// <summary>An option whose value may be left out.</summary>
     public static Option<(double Alpha, double Minimum)?> LinearGuidance(string name, string description, (double, double) usual)
     {
