@@ -36,7 +36,9 @@
   const retry = () => document.getElementById('components-reconnect-modal')
     .dispatchEvent(new CustomEvent('components-reconnect-state-changed', { detail: { state: 'failed' } }));
 
-  const play = video => calm.matches || video.play().catch(() => { /* the browser leaves it to the user */ });
+  const play = video => {
+    if (!calm.matches) video.play().catch(() => { /* the browser leaves it to the user */ });
+  };
 
   // The profile that the stream's decoder needs, from the box that describes it.
   const codecOf = bytes => {
@@ -83,7 +85,9 @@
       target?.scrollIntoView({ block: 'nearest', behavior: calm.matches ? 'auto' : 'smooth' });
     },
     showFile: (id, target) => {
-      const address = URL.createObjectURL(document.getElementById(id).files[0]);
+      const file = document.getElementById(id)?.files[0];
+      if (!file) return;
+      const address = URL.createObjectURL(file);
       target.addEventListener(target.tagName === 'VIDEO' ? 'loadeddata' : 'load', () => URL.revokeObjectURL(address), { once: true });
       target.src = address;
     },

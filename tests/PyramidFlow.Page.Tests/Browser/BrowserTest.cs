@@ -17,14 +17,14 @@ public abstract class BrowserTest(Chromium chromium) : IClassFixture<Chromium>, 
 
     private protected TestServer Server { get; set; } = null!;
 
-    public virtual async ValueTask InitializeAsync()
+    public async ValueTask InitializeAsync()
     {
         Assertions.SetDefaultExpectTimeout(Patience);
         _ = chromium.Browser;
-        Server = await TestServer.StartAsync();
+        Server = await StartAsync();
     }
 
-    public async ValueTask DisposeAsync()
+    public virtual async ValueTask DisposeAsync()
     {
         foreach (var context in contexts)
             await context.CloseAsync();
@@ -33,6 +33,9 @@ public abstract class BrowserTest(Chromium chromium) : IClassFixture<Chromium>, 
         GC.SuppressFinalize(this);
         Assert.Empty(complaints);
     }
+
+    /// <summary>Starts the server.</summary>
+    private protected virtual Task<TestServer> StartAsync() => TestServer.StartAsync();
 
     /// <summary>Opens the page and waits until it can be used.</summary>
     protected async Task<IPage> OpenAsync(BrowserNewContextOptions? options = null)

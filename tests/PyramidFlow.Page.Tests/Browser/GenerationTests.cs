@@ -58,11 +58,11 @@ public sealed class GenerationTests(Chromium chromium) : BrowserTest(chromium)
     {
         var page = await OpenAsync();
         var picture = await File.ReadAllBytesAsync(Path.Combine(AppContext.BaseDirectory, "Browser", "picture.png"), TestContext.Current.CancellationToken);
-        await page.GetByText("From a picture").ClickAsync();
+        await page.GetByLabel("From a picture").CheckAsync();
         await page.Locator("#input_reference").SetInputFilesAsync(new FilePayload { Name = "chosen.png", MimeType = "image/png", Buffer = picture });
         await ShownAsync("chosen.png");
         await GiveAsync("new DragEvent('drop', { dataTransfer: files, bubbles: true, cancelable: true })", "dropped.png");
-        await page.GetByText("From text").ClickAsync();
+        await page.GetByLabel("From text").CheckAsync();
         await GiveAsync("new ClipboardEvent('paste', { clipboardData: files, bubbles: true, cancelable: true })", "pasted.png");
 
         await GenerateAsync(page, "a red circle moving right");

@@ -8,10 +8,10 @@ public sealed class PageTests(Chromium chromium) : BrowserTest(chromium)
 {
     private readonly TemporaryFolder data = new();
 
-    public override async ValueTask InitializeAsync()
+    public override async ValueTask DisposeAsync()
     {
-        await base.InitializeAsync();
-        await RestartAsync();
+        await base.DisposeAsync();
+        data.Dispose();
     }
 
     [Fact]
@@ -70,13 +70,13 @@ public sealed class PageTests(Chromium chromium) : BrowserTest(chromium)
         var page = await OpenAsync(new() { ViewportSize = new() { Width = width, Height = 800 }, ColorScheme = colours, ReducedMotion = ReducedMotion.Reduce });
         await CheckAsync();
         await page.GetByText("Steps, guidance, what to avoid").ClickAsync();
-        await page.GetByText("From a picture").ClickAsync();
+        await page.GetByLabel("From a picture").CheckAsync();
         await page.GetByLabel("Steps, motion").FillAsync("many");
         await page.GetByRole(AriaRole.Button, new() { Name = "Generate" }).ClickAsync();
         await Expect(page.Locator("#input_reference-error")).ToBeVisibleAsync();
         await CheckAsync();
 
-        await page.GetByText("From text").ClickAsync();
+        await page.GetByLabel("From text").CheckAsync();
         await GenerateAsync(page, units: 6, steps: "100");
         await Expect(page.Locator("#stage")).ToContainTextAsync("step");
         await GenerateAsync(page, "a large green square resting on a gray background");
@@ -107,7 +107,7 @@ public sealed class PageTests(Chromium chromium) : BrowserTest(chromium)
     {
         var page = await OpenAsync(new() { ColorScheme = ColorScheme.Light });
         var light = await BackgroundAsync();
-        await page.GetByText("Dark").ClickAsync();
+        await page.GetByLabel("Dark").CheckAsync();
         await page.WaitForFunctionAsync("() => document.documentElement.dataset.theme === 'dark'");
         Assert.NotEqual(light, await BackgroundAsync());
         await ReloadAsync(page);
@@ -117,10 +117,12 @@ public sealed class PageTests(Chromium chromium) : BrowserTest(chromium)
         Task<string> BackgroundAsync() => page.EvaluateAsync<string>("getComputedStyle(document.body).backgroundColor");
     }
 
+    private protected override Task<TestServer> StartAsync() => TestServer.StartAsync(data: data.Path);
+
     // Over the same data.
     private async Task RestartAsync()
     {
         await Server.DisposeAsync();
-        Server = await TestServer.StartAsync(data: data.Path);
+        Server = await StartAsync();
     }
 }

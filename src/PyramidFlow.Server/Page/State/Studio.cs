@@ -22,6 +22,9 @@ internal sealed class Studio(IVideoJobs jobs, VideoLibrary library, ServerLimits
     /// <summary>What is wrong with the form, by <see cref="DraftField"/>.</summary>
     public Dictionary<string, string> Errors { get; } = [];
 
+    /// <summary>Whether keys are in use, so that one can sign out.</summary>
+    public bool IsSignedIn { get; private set; }
+
     /// <summary>Models to choose from.</summary>
     public IReadOnlyList<VideoModel> Models { get; private set; } = [];
 
@@ -59,7 +62,8 @@ internal sealed class Studio(IVideoJobs jobs, VideoLibrary library, ServerLimits
     /// <summary>Learns who looks, which models there are and which videos.</summary>
     public async Task BeginAsync(CancellationToken cancel)
     {
-        owner = Owner.Of((await user.GetAuthenticationStateAsync()).User);
+        var who = (await user.GetAuthenticationStateAsync()).User;
+        (owner, IsSignedIn) = (Owner.Of(who), who.Identity is { IsAuthenticated: true });
         Models = jobs.Models;
         if (Models.Count > 0)
             Choose(Models[0].Id);
