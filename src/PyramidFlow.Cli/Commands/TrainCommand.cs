@@ -10,9 +10,10 @@ namespace PyramidFlow.Cli.Commands;
 internal static class TrainCommand
 {
     public static Command Create(CliConsole console) => new ExampledCommand("train",
-        "Trains the models of the sprites world; a run that was stopped goes on where it was.",
+        "Trains models on your own data, or those of the sprites world; a run that was stopped goes on where it was.",
         $"{CommandLine.Name} train vae --config configs/sprites-vae.json --out runs/sprites",
         $"{CommandLine.Name} train dit --config configs/sprites-dit.json --out runs/sprites",
+        $"{CommandLine.Name} train vae --config configs/vae-stage1.json --out runs/vae-stage1",
         $"{CommandLine.Name} train ship --out runs/sprites --model models/sprites")
     {
         One("vae", "Trains the causal video VAE.", TrainRun.Vae, console),

@@ -1,3 +1,6 @@
+using System.Text.Json.Serialization;
+using PyramidFlow.Training.Runs;
+
 namespace PyramidFlow.Training.Vae;
 
 /// <summary>The <c>discriminator</c> of a VAE's training; the defaults are those of the released scripts.</summary>
@@ -13,7 +16,7 @@ public sealed record VaeDiscriminatorOptions
     public double LearningRate { get; set; } = 1e-4;
 
     /// <summary>What it minimises: <c>hinge</c> or <c>vanilla</c>.</summary>
-    [System.Text.Json.Serialization.JsonConverter(typeof(Runs.SnakeCaseEnumConverter<AdversarialLoss>))]
+    [JsonConverter(typeof(SnakeCaseEnumConverter<AdversarialLoss>))]
     public AdversarialLoss Loss { get; set; } = AdversarialLoss.Hinge;
 
     /// <summary>Whether it judges clips (3-D), not single frames.</summary>

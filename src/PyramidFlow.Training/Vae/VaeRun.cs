@@ -30,11 +30,11 @@ public static class VaeRun
         using var discriminator = VaeStart.Discriminator(config, device);
         using var lpips = config.PerceptualWeight > 0 ? Lpips.Open(config.Lpips!) : null;
         using var loss = VaeStart.Loss(config, lpips, discriminator, device);
+        using var vae = VaeStart.Vae(config, sizes, device);
 
         var faults = new FaultLog(fault => progress?.Report(new TrainingProgress(0, config.Steps, 0, 0, fault.ToString())));
         using var clips = VaeClips.OpenAsync(config, sizes, discriminator, device, faults,
             new Looking(progress), group, cancel).GetAwaiter().GetResult();
-        using var vae = VaeStart.Vae(config, sizes, device);
         var run = new RunFolder(folder);
         using var training = new VaeTraining(config, run, vae, loss, discriminator, clips.Batch, clips.HeldOut);
         var loop = new TrainingLoop(config, training, run, group);
