@@ -54,6 +54,7 @@ internal static class CommandLine
             EvalCommand.Create(console),
             TrainCommand.Create(console),
             DataCommand.Create(console),
+            ExtractCommand.Create(console),
             BenchCommand.Create(console),
             ServeCommand.Create(console),
             PlanCommand.Create(console),

@@ -10,9 +10,14 @@ public class HelpTests
     [InlineData("train")]
     [InlineData("train", "vae")]
     [InlineData("train", "dit")]
+    [InlineData("train", "lora")]
     [InlineData("train", "ship")]
     [InlineData("data")]
     [InlineData("data", "sprites")]
+    [InlineData("data", "check")]
+    [InlineData("extract")]
+    [InlineData("extract", "latents")]
+    [InlineData("extract", "text")]
     [InlineData("bench")]
     [InlineData("bench", "dit")]
     [InlineData("bench", "vae")]
@@ -41,13 +46,13 @@ public class HelpTests
         var run = await CliRun.OfAsync("--help");
 
         Assert.Equal(ExitCode.Ok, run.Code);
-        Assert.All((string[])["generate", "extend", "eval", "train", "data", "bench", "plan", "models", "doctor"], name => Assert.Contains($"  {name} ", run.Out, StringComparison.Ordinal));
+        Assert.All((string[])["generate", "extend", "eval", "train", "data", "extract", "bench", "plan", "models", "doctor"], name => Assert.Contains($"  {name} ", run.Out, StringComparison.Ordinal));
     }
 
     [Fact]
     public async Task Examples_in_the_help_parse()
     {
-        foreach (var command in (string[])["generate", "extend", "eval sprites", "train vae", "train dit", "train ship", "data sprites", "bench dit", "bench vae", "bench all", "plan", "models list", "models verify", "models download", "models convert", "models random", "doctor"])
+        foreach (var command in (string[])["generate", "extend", "eval sprites", "train vae", "train dit", "train lora", "train ship", "data sprites", "data check", "extract latents", "extract text", "bench dit", "bench vae", "bench all", "plan", "models list", "models verify", "models download", "models convert", "models random", "doctor"])
         {
             var help = (await CliRun.OfAsync([.. command.Split(' '), "--help"])).Out;
             foreach (var example in help[help.IndexOf("Examples:", StringComparison.Ordinal)..].Split('\n').Skip(1).Where(line => line.Trim().Length > 0))

@@ -7,13 +7,16 @@ using PyramidFlow.Training.Sprites;
 
 namespace PyramidFlow.Cli.Commands;
 
-/// <summary><c>data sprites</c>: a contact sheet of the training world.</summary>
+/// <summary><c>data</c>: what there is to train on; <c>data sprites</c> draws a contact sheet of the training world.</summary>
 internal static class DataCommand
 {
     private const int DefaultCount = 12, MostClips = 1000;
 
     public static Command Create(CliConsole console) => new ExampledCommand("data", "Looks at training data.",
-        $"{CommandLine.Name} data sprites --count 12 --seed 1 -o sheet.png") { Sprites(console) };
+        $"{CommandLine.Name} data check data.jsonl -o sheet.png", $"{CommandLine.Name} data sprites --count 12 --seed 1 -o sheet.png")
+    {
+        DataCheckCommand.Create(console), Sprites(console),
+    };
 
     private static ExampledCommand Sprites(CliConsole console)
     {

@@ -36,12 +36,46 @@ internal static class CliOptions
     public static Option<FrameSize?> Size(string name, string description) =>
         Parsed<FrameSize?>(name, "WxH", description, text => Values.Size(text));
 
+    public static Option<IReadOnlyList<string>?> Sizes(string name, string description) =>
+        Parsed<IReadOnlyList<string>?>(name, "WxH,WxH", description, Values.Sizes);
+
+    public static Option<IReadOnlyList<int>?> Lengths(string name, string description) =>
+        Parsed<IReadOnlyList<int>?>(name, "N,N", description, Values.Lengths);
+
+    public static Option<(int Part, int Parts)?> Part(string name, string description) =>
+        Parsed<(int, int)?>(name, "I/N", description, text => Values.Part(text));
+
     /// <summary>An option whose value may be left out.</summary>
     public static Option<(double Alpha, double Minimum)?> LinearGuidance(string name, string description, (double, double) usual)
     {
         var option = Parsed<(double, double)?>(name, "ALPHA,MIN", description, text => Values.LinearGuidance(text), usual);
         option.Arity = ArgumentArity.ZeroOrOne;
         return option;
+    }
+
+    /// <summary>An option that may be given several times.</summary>
+    public static Option<IReadOnlyList<T>?> Several<T>(string name, string valueName, string description, Func<string, T> parse)
+    {
+        IReadOnlyList<T>? Parse(ArgumentResult result)
+        {
+            var values = new List<T>();
+            foreach (var token in result.Tokens)
+            {
+                try
+                {
+                    values.Add(parse(token.Value));
+                }
+                catch (FormatException e)
+                {
+                    result.AddError(Fault(name, token.Value, e));
+                    return null;
+                }
+            }
+
+            return values;
+        }
+
+        return new Option<IReadOnlyList<T>?>(name) { Description = description, HelpName = valueName, Arity = ArgumentArity.OneOrMore, CustomParser = Parse };
     }
 
     private static Option<T> Parsed<T>(string name, string valueName, string description, Func<string, T> parse, T? usual = default)
@@ -56,7 +90,7 @@ internal static class CliOptions
             }
             catch (FormatException e)
             {
-                result.AddError($"{name} {(text.Length == 0 ? "is empty" : $"cannot be {text}")}: {e.Message}");
+                result.AddError(Fault(name, text, e));
                 return default;
             }
         }
@@ -69,4 +103,7 @@ internal static class CliOptions
             CustomParser = Parse,
         };
     }
+
+    private static string Fault(string name, string text, FormatException e) =>
+        $"{name} {(text.Length == 0 ? "is empty" : $"cannot be {text}")}: {e.Message}";
 }

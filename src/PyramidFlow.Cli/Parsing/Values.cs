@@ -48,6 +48,19 @@ internal static class Values
         ? new FrameSize(Whole(width, 1, " for the width"), Whole(height, 1, " for the height"))
         : throw new FormatException("use width x height in pixels, such as 640x384");
 
+    /// <exception cref="FormatException">Some part is not such as 640x384.</exception>
+    public static IReadOnlyList<string> Sizes(string text) =>
+        [.. text.Split(',').Select(part => Size(part.Trim())).Select(size => $"{size.Width}x{size.Height}")];
+
+    /// <exception cref="FormatException">Some part is no whole number from 1.</exception>
+    public static IReadOnlyList<int> Lengths(string text) => [.. text.Split(',').Select(part => Whole(part.Trim(), 1, ", such as 49,121"))];
+
+    /// <exception cref="FormatException">It is not such as 2/4.</exception>
+    public static (int Part, int Parts) Part(string text) =>
+        text.Split('/') is [var part, var parts] && Whole(part, 1, " to the number of parts, such as 2/4") is var i && Whole(parts, 1, " for the number of parts") is var n && i <= n
+            ? (i, n)
+            : throw new FormatException("use the part and the number of parts, such as 2/4");
+
     /// <exception cref="FormatException">It is not two numbers from 0.</exception>
     public static (double Alpha, double Minimum) LinearGuidance(string text)
     {

@@ -1,0 +1,90 @@
+using PyramidFlow.Cli.Models;
+using PyramidFlow.Cli.Output;
+using PyramidFlow.Hub;
+using PyramidFlow.TextEncoders;
+using PyramidFlow.Torch;
+using PyramidFlow.Training.Data;
+using PyramidFlow.Training.Data.Extracting;
+using PyramidFlow.Vae;
+
+namespace PyramidFlow.Cli.Datasets;
+
+/// <summary>One run of <c>extract latents</c> or <c>extract text</c>.</summary>
+internal sealed class ExtractRun(CliConsole console)
+{
+    private const int MostWarnings = 3;
+
+    public async Task<int> LatentsAsync(ExtractArguments arguments, LatentExtractionOptions options, CancellationToken cancel)
+    {
+        var target = arguments.Target("latents");
+        // What is wrong with the lines shows before any weight is read.
+        AnnotationFile.Read(target.Annotations);
+        var (folder, type, device) = Open(arguments.Model);
+        options = options with { Tiles = arguments.Model.Options().Tiles };
+        using var vae = LoadVae(folder, type, device);
+        return await ReportedAsync(target, (faults, progress) =>
+            new LatentExtraction(vae, options, faults).RunAsync(target, progress, cancel)).ConfigureAwait(false);
+    }
+
+    public async Task<int> TextAsync(ExtractArguments arguments, ElementType storedType, int batchSize, CancellationToken cancel)
+    {
+        var target = arguments.Target("text");
+        AnnotationFile.Read(target.Annotations);
+        var (folder, type, device) = Open(arguments.Model);
+        using var encoder = PromptEncoder.Load(folder, type, device);
+        return await ReportedAsync(target, (faults, progress) =>
+            Task.Run(() => new TextExtraction(encoder, storedType, batchSize, faults).Run(target, progress, cancel), CancellationToken.None)).ConfigureAwait(false);
+    }
+
+    private static (CheckpointFolder Folder, ElementType Type, Device Device) Open(ModelArguments model)
+    {
+        var folder = model.Open();
+        if (model.Threads is { } threads)
+            TorchRuntime.Threads = threads;
+        return (folder, NumberTypes.Parse(model.UsedType)!.Value, model.Options().Device ?? Device.Cpu);
+    }
+
+    private static CausalVideoVae LoadVae(CheckpointFolder folder, ElementType type, Device device)
+    {
+        var vae = new CausalVideoVae(CausalVideoVaeConfig.Read(folder.Vae.ConfigFile));
+        try
+        {
+            using var weights = folder.Vae.OpenWeights();
+            vae.Load(weights, type, device);
+            return vae;
+        }
+        catch
+        {
+            vae.Dispose();
+            throw;
+        }
+    }
+
+    private async Task<int> ReportedAsync(ExtractionTarget target, Func<FaultLog, IProgress<ExtractionProgress>, Task<ExtractionResult>> run)
+    {
+        var faults = new FaultLog();
+        using var line = new ProgressLine(console);
+        ExtractionResult result;
+        try
+        {
+            result = await run(faults, new ExtractionLine(line)).ConfigureAwait(false);
+        }
+        finally
+        {
+            line.Clear();
+            foreach (var sentence in faults.Summary())
+                console.Warn(sentence);
+        }
+
+        foreach (var warning in result.Warnings.Take(MostWarnings))
+            console.Warn(warning);
+        if (result.Warnings.Count > MostWarnings)
+            console.Warn($"and {result.Warnings.Count - MostWarnings} more of this kind");
+        console.Note($"{result.Made} made, {result.Kept} were there" + (result.Lines is null
+            ? $"; when all {target.Parts} parts are done, the same command without --part writes {target.Output}"
+            : $", {result.Lines} lines{(faults.Faults.Count > 0 ? $", {faults.Faults.Count} left out" : "")}"));
+        if (result.Lines is not null)
+            console.Result(target.Output);
+        return ExitCode.Ok;
+    }
+}

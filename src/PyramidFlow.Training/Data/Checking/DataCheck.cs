@@ -1,0 +1,119 @@
+using System.Collections.Concurrent;
+using PyramidFlow.TextEncoders;
+using PyramidFlow.Tokenizers;
+using PyramidFlow.Training.Sprites;
+
+namespace PyramidFlow.Training.Data.Checking;
+
+/// <summary>Looks a data set over before it is trained on.</summary>
+/// <param name="options">Which and how items are cut.</param>
+/// <param name="channels">Channels latents have.</param>
+public sealed class DataCheck(DataOptions options, int channels)
+{
+    private const int CellWidth = 160, MostCellHeight = 240;
+
+    private readonly List<DataItem> usable = [];
+
+    /// <summary>Looks at every line, header and shape; with <paramref name="decode"/> at every frame too.</summary>
+    /// <param name="tokenizer">Counts tokens of captions; null leaves that out.</param>
+    /// <param name="decode">Whether every clip is decoded and every latent read.</param>
+    /// <param name="progress">Told how many items were looked at, or null.</param>
+    /// <param name="cancel">Stops it.</param>
+    /// <exception cref="DataException">An annotation file is missing or empty, or an option is impossible.</exception>
+    public async Task<DataReport> RunAsync(T5Tokenizer? tokenizer, bool decode, IProgress<(int Done, int Total)>? progress = null, CancellationToken cancel = default)
+    {
+        options.Check();
+        var faults = new FaultLog();
+        var look = new CheckLook(
+            new ClipLook(new Buckets(options.Sizes!, options.Frames!), options.Fps, options.MostEnlarged, captions: false),
+            new LatentLook(channels, sizes: null, lengths: null, options.MaxFrames, CaptionForm.None));
+        var annotations = new List<Annotation>();
+        foreach (var path in options.Annotations)
+        {
+            var (items, bad) = AnnotationFile.Scan(path);
+            annotations.AddRange(items);
+            foreach (var fault in bad)
+                faults.Add(fault);
+        }
+
+        var lines = annotations.Count + faults.Faults.Count;
+        var data = await DataSet.LookAsync(annotations, look, faults, options.Workers, progress is null ? null : new Counted(progress, annotations.Count), cancel).ConfigureAwait(false);
+        var broken = decode ? await DecodeAsync(data.Items, faults, progress, cancel).ConfigureAwait(false) : [];
+        usable.Clear();
+        usable.AddRange(data.Items.Where(item => !broken.ContainsKey(item)));
+        return Report(lines, tokenizer, faults);
+    }
+
+    /// <summary>Frames of some usable items with a video or image, spread evenly over the set, small and all of one size.</summary>
+    /// <param name="count">Most items.</param>
+    /// <param name="faults">Told about items that turn out broken; they are left out.</param>
+    /// <param name="cancel">Stops the decoding.</param>
+    /// <returns>Each item, its frames as [t, h, w, 3] bytes, and their size.</returns>
+    public async Task<(IReadOnlyList<(DataItem Item, byte[] Rgb)> Clips, int Width, int Height)> SamplesAsync(int count, FaultLog faults, CancellationToken cancel = default)
+    {
+        var shown = usable.Where(item => item.Annotation.Media is { } path && File.Exists(path)).ToList();
+        if (shown.Count == 0)
+            return ([], 0, 0);
+        var first = shown[0].Bucket;
+        var height = Math.Clamp((int)Math.Round((double)CellWidth * first.Height / first.Width), 1, MostCellHeight);
+        var reader = new ClipReader(options.Fps, randomStart: false);
+        var clips = new List<(DataItem, byte[])>();
+        foreach (var item in Enumerable.Range(0, Math.Min(count, shown.Count)).Select(i => shown[(int)((long)i * shown.Count / Math.Min(count, shown.Count))]))
+        {
+            try
+            {
+                clips.Add((item, await reader.ReadAsync(item with { Bucket = new Bucket(CellWidth, height, item.Bucket.Frames) }, new SpriteRandom(0), cancel).ConfigureAwait(false)));
+            }
+            catch (BadItemException e)
+            {
+                faults.Add(e.Fault(item.Annotation));
+            }
+        }
+
+        return (clips, CellWidth, height);
+    }
+
+    private async Task<ConcurrentDictionary<DataItem, bool>> DecodeAsync(IReadOnlyList<DataItem> items, FaultLog faults, IProgress<(int Done, int Total)>? progress, CancellationToken cancel)
+    {
+        var broken = new ConcurrentDictionary<DataItem, bool>(ReferenceEqualityComparer.Instance);
+        var clips = new ClipReader(options.Fps, randomStart: false);
+        var latents = new LatentReader(CaptionForm.None);
+        var done = 0;
+        await Parallel.ForEachAsync(items, new ParallelOptions { MaxDegreeOfParallelism = options.Workers, CancellationToken = cancel }, async (item, ct) =>
+        {
+            try
+            {
+                if (item.Annotation.Latent is not null)
+                    await latents.ReadAsync(item, new SpriteRandom(0), ct).ConfigureAwait(false);
+                else
+                    await clips.ReadAsync(item, new SpriteRandom(0), ct).ConfigureAwait(false);
+            }
+            catch (BadItemException e)
+            {
+                broken[item] = true;
+                faults.Add(e.Fault(item.Annotation));
+            }
+
+            progress?.Report((Interlocked.Increment(ref done), items.Count));
+        }).ConfigureAwait(false);
+        return broken;
+    }
+
+    private DataReport Report(int lines, T5Tokenizer? tokenizer, FaultLog faults)
+    {
+        var annotations = usable.Select(item => item.Annotation).ToList();
+        double[] seconds = [.. usable.Where(item => item.Seconds > 0).Select(item => item.Seconds).Order()];
+        var lengths = tokenizer is null ? null
+            : CaptionLengths.Of(annotations.Where(line => line.Text is not null).Select(line => tokenizer.Encode(line.Text!, PromptEncoder.MaxTokens, pad: false).FullLength), PromptEncoder.MaxTokens);
+        return new DataReport(lines, usable.Count, annotations.Count(line => line.Video is not null), annotations.Count(line => line.Image is not null),
+            annotations.Count(line => line.Text is not null), annotations.Count(line => line.Latent is not null), annotations.Count(line => line.TextFeatures is not null),
+            new DataSet(usable).Counts,
+            seconds.Length == 0 ? null : (seconds[0], seconds[(seconds.Length - 1) / 2], seconds[^1], seconds.Sum()),
+            lengths, [.. faults.Faults.OrderBy(fault => fault.File, StringComparer.Ordinal).ThenBy(fault => fault.Line)]);
+    }
+
+    private sealed class Counted(IProgress<(int Done, int Total)> progress, int total) : IProgress<int>
+    {
+        public void Report(int value) => progress.Report((value, total));
+    }
+}

@@ -1,0 +1,126 @@
+using System.Text.Json;
+using PyramidFlow.Media;
+using PyramidFlow.Testing;
+using PyramidFlow.Torch;
+using PyramidFlow.Training.Data;
+
+namespace PyramidFlow.Cli.Tests;
+
+/// <summary><c>data check</c>, <c>extract latents</c> and <c>extract text</c>.</summary>
+public sealed class DatasetTests(TinyModel model) : IClassFixture<TinyModel>, IDisposable
+{
+    private readonly TemporaryFolder folder = new();
+
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    public void Dispose() => folder.Dispose();
+
+    [Fact]
+    public async Task Check_reports_buckets_captions_and_every_fault_by_line()
+    {
+        var annotations = await MixedAsync();
+        var sheet = folder.File("sheet.png");
+
+        var run = await CliRun.OfAsync("data", "check", annotations, "--size", "64x64", "--frames", "9,17", "--model", model.Folder, "--json", "-o", sheet);
+
+        Assert.Equal(ExitCode.Failed, run.Code);
+        using var report = JsonDocument.Parse(run.Out);
+        var root = report.RootElement;
+        Assert.Equal((7, 3), (root.GetProperty("lines").GetInt32(), root.GetProperty("usable").GetInt32()));
+        Assert.Equal([1, 9, 17], root.GetProperty("buckets").EnumerateArray().Select(bucket => bucket.GetProperty("frames").GetInt32()));
+        Assert.Equal([(4, "too_small"), (5, "too_short"), (6, "missing"), (7, "line")],
+            root.GetProperty("faults").EnumerateArray().Select(fault => (fault.GetProperty("line").GetInt32(), fault.GetProperty("kind").GetString()!)));
+        Assert.Equal(4, root.GetProperty("caption_tokens").GetProperty("longest").GetInt32());
+        Assert.Equal((8 * 162) + 2, (await ImageReader.ReadAsync(sheet, ct: Cancel)).Width);
+        Assert.Contains("line 1: a red ball", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Check_finds_what_is_damaged_inside_only_when_it_decodes()
+    {
+        await VideoAsync("a.mp4", 9);
+        DamagedVideo.Spoil(folder.File("a.mp4"));
+        var annotations = folder.Write("a.jsonl", "{\"video\": \"a.mp4\"}\n");
+
+        Assert.Equal(ExitCode.Ok, (await CliRun.OfAsync("data", "check", annotations, "--size", "64x64")).Code);
+        var decoded = await CliRun.OfAsync("data", "check", annotations, "--size", "64x64", "--decode");
+
+        Assert.Equal(ExitCode.Failed, decoded.Code);
+        Assert.Contains("1 damaged", decoded.Out, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task What_is_extracted_can_be_trained_on()
+    {
+        var annotations = await MixedAsync(good: 3);
+        var (latents, train) = (folder.File("latents.jsonl"), folder.File("train.jsonl"));
+
+        var first = await CliRun.OfAsync("extract", "latents", annotations, "--model", model.Folder, "--size", "64x64", "--frames", "17", "-o", latents);
+        var second = await CliRun.OfAsync("extract", "text", latents, "--model", model.Folder, "-o", train);
+        var again = await CliRun.OfAsync("extract", "text", latents, "--model", model.Folder, "-o", train);
+        var check = await CliRun.OfAsync("data", "check", train, "--size", "64x64", "--model", model.Folder, "--decode");
+
+        Assert.True(first.Code == ExitCode.Ok, first.Error);
+        Assert.Equal(latents, first.Out.Trim());
+        Assert.Contains("3 made, 0 were there, 3 lines", first.Error, StringComparison.Ordinal);
+        Assert.True(second.Code == ExitCode.Ok, second.Error);
+        Assert.Contains("0 made, 3 were there", again.Error, StringComparison.Ordinal);
+        Assert.True(check.Code == ExitCode.Ok, check.Out);
+        using var source = await DataSources.OpenLatentsAsync(new DataOptions { Annotations = [train] }, new BatchPlanOptions(1, 2), CaptionForm.Features, 4, new FaultLog(), cancel: Cancel);
+        using var scope = new TensorScope();
+        var batch = source.Batch(0, Cancel);
+        Assert.Equal([2, 4, batch.Latents.Size(2), 8, 8], batch.Latents.Shape);
+        Assert.Equal(32, batch.Text!.Tokens.Size(2));
+    }
+
+    [Fact]
+    public async Task What_is_wrong_with_the_lines_shows_before_a_model_is_looked_for()
+    {
+        var annotations = folder.Write("a.jsonl", "{\"video\": \"a.mp4\"}\n{\"video\": 3}\n");
+
+        var run = await CliRun.OfAsync("extract", "latents", annotations, "--model", "nowhere");
+
+        Assert.Equal(ExitCode.Failed, run.Code);
+        Assert.Contains($"{annotations}, line 2: video is not a text", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Wrong_options_are_refused()
+    {
+        (await CliRun.OfAsync("extract", "latents", folder.File("none.jsonl"))).AssertRefused("none.jsonl does not exist");
+        (await CliRun.OfAsync("extract", "text", "a.jsonl", "--part", "3/2")).AssertRefused("--part cannot be 3/2", "such as 2/4");
+        (await CliRun.OfAsync("data", "check", "a.jsonl", "--size", "big")).AssertRefused("--size cannot be big");
+    }
+
+    // Three good items, a tiny image, a short and a missing video, and a line that is no JSON.
+    private async Task<string> MixedAsync(int good = 7)
+    {
+        await VideoAsync("a.mp4", 20);
+        await VideoAsync("b.mp4", 9);
+        await VideoAsync("short.mp4", 3);
+        Picture("c.png", 80);
+        Picture("tiny.png", 1);
+        string[] lines =
+        [
+            """{"video": "a.mp4", "text": "a red ball"}""", """{"video": "b.mp4", "text": "a ball"}""", """{"image": "c.png", "text": "a red ball"}""",
+            """{"image": "tiny.png", "text": "a"}""", """{"video": "short.mp4", "text": "a"}""", """{"video": "lost.mp4", "text": "a"}""", "{",
+        ];
+        return folder.Write("data.jsonl", string.Concat(lines.Take(good).Select(line => line + "\n")));
+    }
+
+    private void Picture(string name, int side) => PngWriter.Write(folder.File(name), new RgbImage(side, side, new byte[side * side * 3]));
+
+    private async Task VideoAsync(string name, int frames)
+    {
+        var random = new Random(1);
+        var rgb = new byte[64 * 64 * 3];
+        await using var writer = VideoWriter.Create(folder.File(name), 64, 64);
+        for (var i = 0; i < frames; i++)
+        {
+            random.NextBytes(rgb);
+            await writer.WriteFramesAsync(rgb, Cancel);
+        }
+
+        await writer.CompleteAsync(Cancel);
+    }
+}
