@@ -52,6 +52,8 @@ public static class LoraFile
         var layers = Layers(model, path, source, keys);
         var parameters = model.NamedParameters().ToDictionary(p => p.Key, p => p.Parameter);
         var metadata = LoraMetadata.Read(path);
+        if (layers.Find(layer => parameters[layer + ".weight"].Type == ElementType.Int8) is { } rounded)
+            throw new CheckpointException($"{path} cannot be added to {rounded}, which is int8: use the checkpoint it was converted from");
         foreach (var layer in layers)
         {
             using var scope = new TensorScope();
@@ -106,8 +108,6 @@ public static class LoraFile
                 return $"{layer}{Up} is missing";
             if (!parameters.TryGetValue(layer + ".weight", out var target) || target.Shape.Length != 2)
                 return $"the model has no layer {layer}";
-            if (target.Type == ElementType.Int8)
-                return $"{layer} is int8, to which nothing can be added: use the checkpoint it was converted from";
             var (a, b) = (source.Describe(keys[layer + Down]).Shape, source.Describe(up).Shape);
             return a.Length == 2 && b.Length == 2 && a[0] == b[1] && b[0] == target.Shape[0] && a[1] == target.Shape[1] ? null
                 : $"{layer} is [{string.Join(", ", b)}] x [{string.Join(", ", a)}] where the model has [{string.Join(", ", target.Shape)}]";

@@ -54,7 +54,9 @@ public static class MemoryBudget
                 return fitting;
         }
 
-        throw Refusal(RunMemory.Of(model, settings, type, Transformers(Decoders(options with { Offload = ways[^1] }).Last()).Last()));
+        // Small tiles lie over one another, and what is remembered for each grows with that: the smallest do not always take least.
+        var least = Decoders(options with { Offload = ways[^1] }).MinBy(each => RunMemory.Of(model, settings, type, each).Decoder)!;
+        throw Refusal(RunMemory.Of(model, settings, type, Transformers(least).Last()));
 
         PipelineOptions? Fitting(PipelineOptions asked)
         {
