@@ -74,8 +74,7 @@ public static class SpriteTraining
         return Path.Combine(folder, LoraPart, "lora.safetensors");
     }
 
-    private static void Run(DitTrainingConfig config, string configPath, string folder, string part, IProgress<TrainingProgress>? progress,
-        CancellationToken cancel, ProcessGroup? group)
+    private static void Run(DitTrainingConfig config, string configPath, string folder, string part, IProgress<TrainingProgress>? progress, CancellationToken cancel, ProcessGroup? group)
     {
         if (config.Transformer is not PyramidFluxConfig)
             throw new ArgumentException($"{configPath}: the text encoders of sprites are those of pyramid_flux: give its keys in transformer");
@@ -89,7 +88,7 @@ public static class SpriteTraining
         using var prompts = SpriteTextEncoders.Load(model);
 
         TorchRuntime.Threads = 1;
-        using var trainer = new DitTrainer(config, Path.Combine(folder, part), data, prompts, start.OpenTransformer, group);
+        using var trainer = new DitTrainer(config, Path.Combine(folder, part), data, prompts, config.NewWeights ? null : start.OpenTransformer, group);
         if (group is not { Rank: > 0 })
             SpriteStart.CopyFile(configPath, Path.Combine(folder, part, "config.json"));
         trainer.Run(progress, cancel);
@@ -98,13 +97,14 @@ public static class SpriteTraining
     /// <summary>Puts the model folder together from the runs, weights in bfloat16.</summary>
     /// <param name="folder">Folder of all runs of the model.</param>
     /// <param name="target">Model folder to write.</param>
+    /// <param name="weights">Which file of the transformer's run holds the weights.</param>
     /// <exception cref="ArgumentException">A run is missing.</exception>
-    public static void Ship(string folder, string target)
+    public static void Ship(string folder, string target, string weights = "dit.safetensors")
     {
         RequireRun(folder, "dit");
         var config = DitTrainingConfig.Load(DitConfig(folder));
         var transformer = Path.Combine(target, CheckpointNames.Transformer);
-        Convert(Path.Combine(folder, "dit", "dit.safetensors"), Path.Combine(transformer, "diffusion_pytorch_model.safetensors"));
+        Convert(Path.Combine(folder, "dit", weights), Path.Combine(transformer, "diffusion_pytorch_model.safetensors"));
         File.WriteAllText(Path.Combine(transformer, ComponentFolder.ConfigName), ConfigFile.WithClass(config.Transformer.ClassName, config.Transformer.ToJson()));
 
         var vae = Path.Combine(target, CheckpointNames.Vae);
@@ -121,7 +121,7 @@ public static class SpriteTraining
         }
 
         SpriteStart.CopyText(Path.Combine(folder, ModelFolder), target);
-        Settings.Write(Path.Combine(target, PipelineSettings.FileName));
+        (config.Objective == DitObjective.FullSequence ? FullSequenceSettings : Settings).Write(Path.Combine(target, PipelineSettings.FileName));
     }
 
     /// <summary>What a pipeline uses with this model unless told otherwise.</summary>
@@ -129,6 +129,15 @@ public static class SpriteTraining
         new LatentNormalization(0, 1, 0, 1), PromptSuffix: "", NegativePrompt: "",
         SpriteWorld.Width, SpriteWorld.Height, Frames: 49, SpriteWorld.FramesPerSecond,
         Steps: [10, 10, 10], VideoSteps: [6, 6, 6], Guidance: 5, VideoGuidance: 4, MaxLatentFrames: 7);
+
+    /// <summary>The same for a model that makes all frames together: the steps of an image's three stages, in one.</summary>
+    public static PipelineSettings FullSequenceSettings { get; } = Settings with
+    {
+        FullSequence = true,
+        Steps = [Settings.Steps.Sum()],
+        VideoSteps = [Settings.Steps.Sum()],
+        Guidance = Settings.VideoGuidance,
+    };
 
     private static void RequireRun(string folder, string part)
     {

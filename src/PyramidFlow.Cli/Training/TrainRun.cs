@@ -11,30 +11,27 @@ namespace PyramidFlow.Cli.Training;
 /// <summary>One run of <c>train</c>: the only place that calls the trainers.</summary>
 internal static class TrainRun
 {
-    /// <summary>A training that can be stopped and taken up again; gives what came of it, a file or a folder, and what is to be said at its end.</summary>
-    public delegate (string Result, IReadOnlyList<string> Remarks) Entry(string config, string folder, IProgress<TrainingProgress>? progress,
-        ProcessGroup? group, CancellationToken cancel);
+    /// <summary>A training that can be stopped and taken up again.</summary>
+    public delegate TrainingEnd Entry(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel);
 
-    public static (string Result, IReadOnlyList<string> Remarks) Vae(string config, string folder, IProgress<TrainingProgress>? progress,
-        ProcessGroup? group, CancellationToken cancel)
+    public static TrainingEnd Vae(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel)
     {
         if (TrainingConfigFile.NamesData(config))
-            return (folder, VaeRun.Run(config, folder, progress, cancel, group));
+            return new TrainingEnd(folder, VaeRun.Run(config, folder, progress, cancel, group));
         SpriteTraining.RunVae(config, folder, progress, cancel, group);
-        return (folder, []);
+        return new TrainingEnd(folder);
     }
 
-    public static (string Result, IReadOnlyList<string> Remarks) Dit(string config, string folder, IProgress<TrainingProgress>? progress,
-        ProcessGroup? group, CancellationToken cancel)
+    public static TrainingEnd Dit(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel)
     {
         if (TrainingConfigFile.NamesData(config))
-            return (folder, DitDataTraining.Run(config, folder, progress, cancel, group));
+            return new TrainingEnd(folder, DitDataTraining.Run(config, folder, progress, cancel, group));
         SpriteTraining.RunDit(config, folder, progress, cancel, group);
-        return (folder, []);
+        return new TrainingEnd(folder);
     }
 
-    public static (string Result, IReadOnlyList<string> Remarks) Lora(string config, string folder, IProgress<TrainingProgress>? progress,
-        ProcessGroup? group, CancellationToken cancel) => (SpriteTraining.RunLora(config, folder, progress, cancel, group), []);
+    public static TrainingEnd Lora(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel) =>
+        new(SpriteTraining.RunLora(config, folder, progress, cancel, group));
 
     public static async Task<int> ShipAsync(string folder, string model, CliConsole console)
     {
@@ -54,11 +51,11 @@ internal static class TrainRun
         using var line = new ProgressLine(console);
         using var group = ProcessPlace.Of(Environment.GetEnvironmentVariable) is { } place ? ProcessGroup.Join(place, cancel: cancel) : null;
         var isFirst = group is not { Rank: > 0 };
-        var (result, remarks) = await Task.Run(() => entry(config, folder, isFirst ? new TrainingMonitor(line) : null, group, cancel), CancellationToken.None).ConfigureAwait(false);
+        var end = await Task.Run(() => entry(config, folder, isFirst ? new TrainingMonitor(line) : null, group, cancel), CancellationToken.None).ConfigureAwait(false);
         line.Clear();
         if (!isFirst)
             return ExitCode.Ok;
-        foreach (var remark in remarks)
+        foreach (var remark in end.Remarks)
             console.Note(remark);
         if (cancel.IsCancellationRequested)
         {
@@ -66,7 +63,16 @@ internal static class TrainRun
             return ExitCode.Cancelled;
         }
 
-        console.Result(result);
+        console.Result(end.Result);
         return ExitCode.Ok;
     }
+}
+
+/// <summary>What came of a training.</summary>
+/// <param name="Result">The file or folder that was made.</param>
+/// <param name="Notes">What is to be said at its end, or null.</param>
+internal sealed record TrainingEnd(string Result, IReadOnlyList<string>? Notes = null)
+{
+    /// <summary>What is to be said at its end.</summary>
+    public IReadOnlyList<string> Remarks => Notes ?? [];
 }

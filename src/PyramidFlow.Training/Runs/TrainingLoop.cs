@@ -131,6 +131,7 @@ public sealed class TrainingLoop
             ("loss", losses.Loss), .. losses.Named,
             .. training.Parts.Select((part, i) => (part.NormName, window.NormOf(i))),
             .. training.Parts.Select(part => (part.RateName, part.RateAt(state.Step - 1))),
+            .. losses.Flops > 0 ? [("flops", (double)losses.Flops)] : Array.Empty<(string, double)>(),
             ("seconds_per_step", window.SecondsPerStep), ("tokens_per_second", window.TokensPerSecond), ("skipped_steps", state.Guard.Skipped),
             ("memory_mib", Environment.WorkingSet / Mebibyte), ("tensor_memory_mib", TorchRuntime.CpuMemory.InUse / Mebibyte),
         ]);

@@ -1,0 +1,105 @@
+using System.Globalization;
+using Microsoft.AspNetCore.Components.Forms;
+using PyramidFlow.Pipelines;
+using PyramidFlow.Server.Jobs;
+
+namespace PyramidFlow.Server.Page.State;
+
+/// <summary>What stands in the form, as it was typed.</summary>
+internal sealed class Draft
+{
+    /// <summary>What the video begins with.</summary>
+    public DraftMode Mode { get; set; }
+
+    /// <summary>What is to be seen.</summary>
+    public string Prompt { get; set; } = "";
+
+    /// <summary>What guidance steers away from.</summary>
+    public string NegativePrompt { get; set; } = "";
+
+    /// <summary>Length in steps of the slider: each is 8 frames, after the first one.</summary>
+    public int Units { get; set; }
+
+    /// <summary>Whether the size is typed and not chosen.</summary>
+    public bool HasOwnSize { get; set; }
+
+    /// <summary>Pixels.</summary>
+    public string Width { get; set; } = "";
+
+    /// <summary>Pixels.</summary>
+    public string Height { get; set; } = "";
+
+    /// <summary>Steps of the first frame: a number for all stages, or one for each.</summary>
+    public string Steps { get; set; } = "";
+
+    /// <summary>Likewise for the frames that follow.</summary>
+    public string VideoSteps { get; set; } = "";
+
+    /// <summary>Guidance of the first frame.</summary>
+    public string Guidance { get; set; } = "";
+
+    /// <summary>Guidance of the frames that follow.</summary>
+    public string VideoGuidance { get; set; } = "";
+
+    /// <summary>Seed; unused unless it is kept.</summary>
+    public string Seed { get; set; } = "";
+
+    /// <summary>Whether the seed stays the same from video to video.</summary>
+    public bool KeepsSeed { get; set; }
+
+    /// <summary>Prompts that take over later; they come with reused settings and are not edited here.</summary>
+    public IReadOnlyList<PromptChange> Schedule { get; set; } = [];
+
+    /// <summary>A picture or video of the user's own to begin with.</summary>
+    public IBrowserFile? File { get; set; }
+
+    /// <summary>An earlier video to begin with its end.</summary>
+    public VideoJob? From { get; set; }
+
+    /// <summary>An earlier video to begin with the same upload as.</summary>
+    public VideoJob? SameInputAs { get; set; }
+
+    /// <summary>Fills in what a model uses by itself; prompt and what it begins with stay.</summary>
+    public void Use(VideoModel model)
+    {
+        var settings = model.Settings;
+        NegativePrompt = settings.NegativePrompt;
+        Units = (settings.Frames - 1) / VideoLength.Scale;
+        Take(settings.Width, settings.Height, settings.Steps, settings.VideoSteps, settings.Guidance, settings.VideoGuidance, model);
+        (Schedule, KeepsSeed, Seed) = ([], false, "");
+    }
+
+    /// <summary>Fills in everything as it was for an earlier video, its seed too.</summary>
+    /// <param name="job">The video.</param>
+    /// <param name="model">The model it was made with.</param>
+    public void Use(VideoJob job, VideoModel model)
+    {
+        var request = job.Request;
+        Use(model);
+        (Prompt, NegativePrompt, Schedule) = (request.Prompt, request.NegativePrompt ?? "", request.Schedule);
+        Mode = request.Input?.Kind switch { null => DraftMode.Text, VideoInputKind.Image => DraftMode.Image, _ => DraftMode.Extend };
+        Units = (request.Frames ?? 1) / VideoLength.Scale;
+        var settings = model.Settings;
+        Take(request.Width ?? settings.Width, request.Height ?? settings.Height, request.Steps ?? settings.Steps, request.VideoSteps ?? settings.VideoSteps,
+            request.Guidance ?? settings.Guidance, request.VideoGuidance ?? settings.VideoGuidance, model);
+        (KeepsSeed, Seed) = (true, Text(request.Seed ?? 0));
+        (File, From, SameInputAs) = (null, null, request.Input is null ? null : job);
+    }
+
+    /// <summary>Takes a size.</summary>
+    public void Resize(int width, int height) => (Width, Height) = (Text(width), Text(height));
+
+    private void Take(int width, int height, IReadOnlyList<int> steps, IReadOnlyList<int> videoSteps, double guidance, double videoGuidance, VideoModel model)
+    {
+        Resize(width, height);
+        HasOwnSize = !SizeChoice.Of(model).Any(size => size.Width == width && size.Height == height);
+        (Steps, VideoSteps) = (Text(steps), Text(videoSteps));
+        (Guidance, VideoGuidance) = (Text(guidance), Text(videoGuidance));
+    }
+
+    /// <summary>Steps as one number when all stages have the same.</summary>
+    public static string Text(IReadOnlyList<int> steps) =>
+        steps.Distinct().Count() == 1 ? Text(steps[0]) : string.Join(", ", steps.Select(count => Text(count)));
+
+    private static string Text(IFormattable value) => value.ToString(null, CultureInfo.InvariantCulture);
+}

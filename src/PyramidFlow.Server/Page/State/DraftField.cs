@@ -1,0 +1,18 @@
+namespace PyramidFlow.Server.Page.State;
+
+/// <summary>Fields of the form, named as REST names its parameters: a fault of one names the other.</summary>
+internal static class DraftField
+{
+    public const string Prompt = "prompt", NegativePrompt = "negative_prompt", Model = "model", Size = "size", Seconds = "seconds",
+        Steps = "num_inference_steps", VideoSteps = "video_steps", Guidance = "guidance_scale", VideoGuidance = "video_guidance",
+        Seed = "seed", Input = "input_reference";
+
+    /// <summary>What belongs to no field.</summary>
+    public const string Form = "form";
+
+    /// <summary>In the order they stand on the page.</summary>
+    public static IReadOnlyList<string> All { get; } = [Model, Input, Prompt, Seconds, Size, NegativePrompt, Steps, VideoSteps, Guidance, VideoGuidance, Seed];
+
+    /// <summary>Whether a field lies in the part of the form that can be folded away.</summary>
+    public static bool IsFolded(string field) => field is NegativePrompt or Steps or VideoSteps or Guidance or VideoGuidance;
+}

@@ -1,0 +1,110 @@
+// What a browser does only for a script; everything else is drawn by the server.
+(() => {
+  const root = document.documentElement;
+  const calm = matchMedia('(prefers-reduced-motion: reduce)');
+
+  // Storage may be switched off: the theme then lasts as long as the page.
+  let theme = 'system';
+  try { theme = localStorage.getItem('theme') ?? theme; } catch { }
+  const dress = () => theme === 'system' ? delete root.dataset.theme : root.dataset.theme = theme;
+  dress();
+
+  // A file that is dropped or pasted anywhere goes the way of a chosen one.
+  const give = files => {
+    const input = document.getElementById('input_reference');
+    if (!input || files.length === 0) return false;
+    input.files = files;
+    input.dispatchEvent(new Event('change', { bubbles: true }));
+    return true;
+  };
+  const drag = event => {
+    if (!event.dataTransfer?.types.includes('Files')) return;
+    event.preventDefault();
+    root.classList.toggle('dragging', event.type === 'dragover');
+    if (event.type === 'drop') give(event.dataTransfer.files);
+  };
+  addEventListener('dragover', drag);
+  addEventListener('drop', drag);
+  addEventListener('dragleave', event => event.relatedTarget ?? root.classList.remove('dragging'));
+  addEventListener('paste', event => give(event.clipboardData.files) && event.preventDefault());
+
+  // After the server was away for long its page is another: load it.
+  addEventListener('components-reconnect-state-changed', ({ detail }) => {
+    if (detail.state === 'rejected') location.reload();
+    if (detail.state === 'failed') setTimeout(async () => (await fetch('health').catch(() => null))?.ok ? location.reload() : retry(), 2000);
+  }, true);
+  const retry = () => document.getElementById('components-reconnect-modal')
+    .dispatchEvent(new CustomEvent('components-reconnect-state-changed', { detail: { state: 'failed' } }));
+
+  const play = video => {
+    if (!calm.matches) video.play().catch(() => { /* the browser leaves it to the user */ });
+  };
+
+  // The profile that the stream's decoder needs, from the box that describes it.
+  const codecOf = bytes => {
+    for (let i = 0; i + 7 < bytes.length; i++)
+      if (bytes[i] === 0x61 && bytes[i + 1] === 0x76 && bytes[i + 2] === 0x63 && bytes[i + 3] === 0x43)
+        return 'avc1.' + [...bytes.subarray(i + 5, i + 8)].map(byte => byte.toString(16).padStart(2, '0')).join('');
+    return null;
+  };
+
+  // Pieces are added as they come; at the end of what there is it begins again, until all is there.
+  const feed = async (video, source, address) => {
+    const reader = (await fetch(address)).body.getReader();
+    let head = new Uint8Array(), buffer = null;
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done || !video.isConnected) break;
+      let piece = value;
+      if (!buffer) {
+        piece = new Uint8Array([...head, ...value]);
+        const codec = codecOf(piece);
+        if (!codec) { head = piece; continue; }
+        buffer = source.addSourceBuffer(`video/mp4; codecs="${codec}"`);
+      }
+      const added = new Promise(resolve => buffer.addEventListener('updateend', resolve, { once: true }));
+      buffer.appendBuffer(piece);
+      await added;
+      if (video.paused && video.played.length === 0) play(video);
+    }
+    await reader.cancel();
+    if (source.readyState === 'open') source.endOfStream();
+    video.loop = true;
+  };
+
+  window.pyramidflow = {
+    theme: () => theme,
+    setTheme: value => {
+      theme = value;
+      dress();
+      try { localStorage.setItem('theme', value); } catch { }
+    },
+    focus: id => {
+      const target = document.getElementById(id);
+      target?.focus({ preventScroll: true });
+      target?.scrollIntoView({ block: 'nearest', behavior: calm.matches ? 'auto' : 'smooth' });
+    },
+    showFile: (id, target) => {
+      const file = document.getElementById(id)?.files[0];
+      if (!file) return;
+      const address = URL.createObjectURL(file);
+      target.addEventListener(target.tagName === 'VIDEO' ? 'loadeddata' : 'load', () => URL.revokeObjectURL(address), { once: true });
+      target.src = address;
+    },
+    play,
+    playLive: (video, address) => {
+      if (!window.MediaSource) {
+        video.src = address;
+        play(video);
+        return;
+      }
+      const source = new MediaSource();
+      source.addEventListener('sourceopen', () => feed(video, source, address).catch(() => { video.src = address; }), { once: true });
+      video.addEventListener('waiting', () => {
+        const { buffered, currentTime } = video;
+        if (buffered.length && currentTime >= buffered.end(buffered.length - 1) - 0.2) video.currentTime = buffered.start(0);
+      });
+      video.src = URL.createObjectURL(source);
+    },
+  };
+})();

@@ -1,0 +1,147 @@
+using Bunit;
+using PyramidFlow.Server.Jobs;
+
+namespace PyramidFlow.Page.Tests.Components;
+
+public sealed class FormTests : PageContext
+{
+    private const string Circle = "a small red circle moving right on a black background";
+
+    [Fact]
+    public void A_request_holds_what_the_form_says()
+    {
+        var page = Open();
+        page.Find("#prompt").Input(Circle);
+        page.Find("#seconds").Input("2");
+        page.Find("#num_inference_steps").Change("4, 5, 6");
+        page.Find("#video_steps").Change("3");
+        page.Find("#guidance_scale").Change("6.5");
+        page.Find("#negative_prompt").Change("blur");
+        page.Find(".check input").Change(true);
+        page.Find("#seed").Change("42");
+        page.Find("form").Submit();
+
+        var request = Assert.Single(Jobs.Requests);
+        Assert.Equal((Circle, "blur", 42ul, 17), (request.Prompt, request.NegativePrompt, request.Seed, request.Frames));
+        Assert.Equal([4, 5, 6], request.Steps!);
+        Assert.Equal([3, 3, 3], request.VideoSteps!);
+        Assert.Equal((6.5, 5.0), (request.Guidance, request.VideoGuidance));
+        Assert.Equal("stage", Focused.Last());
+    }
+
+    [Fact]
+    public void Control_and_enter_in_the_prompt_generate()
+    {
+        var page = Open();
+        page.Find("#prompt").Input(Circle);
+        page.Find("#prompt").KeyDown(new Microsoft.AspNetCore.Components.Web.KeyboardEventArgs { Key = "Enter" });
+        Assert.Empty(Jobs.Requests);
+        page.Find("#prompt").KeyDown(new Microsoft.AspNetCore.Components.Web.KeyboardEventArgs { Key = "Enter", CtrlKey = true });
+        Assert.Single(Jobs.Requests);
+    }
+
+    [Fact]
+    public void An_empty_prompt_is_named_and_gets_the_focus()
+    {
+        var page = Open();
+        page.Find("form").Submit();
+        Assert.Equal("Say what is to be seen.", ErrorOf(page, "prompt"));
+        Assert.Equal("prompt", Focused.Last());
+        Assert.Empty(Jobs.Requests);
+    }
+
+    [Theory]
+    [InlineData("num_inference_steps", "4, 5", "This model has 3 stages: write one number for all of them, or 3 with commas between.")]
+    [InlineData("video_steps", "many", "“many” is no number of steps: use 1 or more, such as 10.")]
+    [InlineData("guidance_scale", "-1", "Guidance is a number: 0 turns it off, 4 to 9 is usual.")]
+    public void A_wrong_value_in_the_folded_part_opens_it(string field, string value, string sentence)
+    {
+        var page = Open();
+        Assert.False(page.Find("details").HasAttribute("open"));
+        page.Find("#prompt").Input(Circle);
+        page.Find($"#{field}").Change(value);
+        page.Find("form").Submit();
+        Assert.Equal(sentence, ErrorOf(page, field));
+        Assert.True(page.Find("details").HasAttribute("open"));
+    }
+
+    [Theory]
+    [InlineData("100", "The width 100 is not a multiple of 64: use 64 or 128.")]
+    [InlineData("wide", "The width is a number of pixels: use a multiple of 64, such as 128.")]
+    public void A_wrong_size_is_answered_with_one_that_works(string width, string sentence)
+    {
+        var page = Open();
+        page.Find("#prompt").Input(Circle);
+        page.Find("#size").Change("own");
+        page.Find("#width").Change(width);
+        page.Find("form").Submit();
+        Assert.Equal(sentence, page.Find(".field .error").TextContent);
+    }
+
+    [Fact]
+    public void What_the_server_refuses_stands_beside_the_field_it_names()
+    {
+        var page = Open();
+        page.Find("#prompt").Input(Circle);
+        Jobs.Fault = new JobException(JobFault.Invalid, "10000 frames are more than this service makes at once: ask for at most 1441") { Parameter = "seconds" };
+        page.Find("form").Submit();
+        Assert.Equal("10000 frames are more than this service makes at once: ask for at most 1441.", ErrorOf(page, "seconds"));
+
+        Jobs.Fault = new JobException(JobFault.TooMany, "500 of your videos wait already: try again later");
+        page.Find("form").Submit();
+        Assert.Equal("500 of your videos wait already: try again later.", page.Find("#form-error").TextContent);
+    }
+
+    [Fact]
+    public void A_preset_sets_length_and_steps()
+    {
+        var page = Open();
+        Assert.Equal("true", Button(page, "Standard").GetAttribute("aria-pressed"));
+        Press(page, "Sketch");
+        Assert.Equal(("true", "false"), (Button(page, "Sketch").GetAttribute("aria-pressed"), Button(page, "Standard").GetAttribute("aria-pressed")));
+        Assert.Equal(("3", "4"), (page.Find("#seconds").GetAttribute("value"), page.Find("#num_inference_steps").GetAttribute("value")));
+        Press(page, "Still");
+        Assert.Contains("a still picture", page.Find("output").TextContent, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_last_seed_can_be_used_again()
+    {
+        var page = Open();
+        page.Find("#prompt").Input(Circle);
+        page.Find("form").Submit();
+        Assert.Null(Jobs.Requests[0].Seed);
+        Press(page, "Use 1001 again");
+        page.Find("form").Submit();
+        Assert.Equal(1001ul, Jobs.Requests[1].Seed);
+    }
+
+    [Fact]
+    public void A_picture_is_sent_with_the_request()
+    {
+        var page = Open();
+        page.FindComponent<Microsoft.AspNetCore.Components.Forms.InputFile>().UploadFiles(InputFileContent.CreateFromBinary([1, 2, 3], "photo.png", contentType: "image/png"));
+        page.Find("form").Submit();
+        Assert.Equal(new VideoInput(VideoInputKind.Image), Assert.Single(Jobs.Requests).Input);
+        Assert.Equal([3], Jobs.Uploads);
+    }
+
+    [Fact]
+    public void A_file_that_is_no_picture_or_too_large_is_refused_before_it_is_sent()
+    {
+        var page = Open();
+        page.FindAll(".segments input")[1].Change(true);
+        var input = page.FindComponent<Microsoft.AspNetCore.Components.Forms.InputFile>();
+        input.UploadFiles(InputFileContent.CreateFromText("x", "notes.txt", contentType: "text/plain"));
+        Assert.Equal("“notes.txt” is neither a picture nor a video: use such as PNG, JPEG or MP4.", ErrorOf(page, "input_reference"));
+        input.UploadFiles(InputFileContent.CreateFromBinary(new byte[(1 << 20) + 1], "photo.png", contentType: "image/png"));
+        Assert.Equal("“photo.png” is larger than 1 MB: make it smaller.", ErrorOf(page, "input_reference"));
+    }
+
+    [Fact]
+    public void Without_a_model_the_page_says_how_to_get_one()
+    {
+        Jobs.Models = [];
+        Assert.Contains("pyramidflow models download", Open().Find("form").TextContent, StringComparison.Ordinal);
+    }
+}
