@@ -57,6 +57,8 @@ internal static class CommandLine
             ExtractCommand.Create(console),
             BenchCommand.Create(console),
             ServeCommand.Create(console),
+            WorkerCommand.Create(console),
+            KeysCommand.Create(console),
             ModelsCommand.Create(console),
             DoctorCommand.Create(console),
             verbose,

@@ -10,6 +10,8 @@ internal static class ServerLog
         logging.ClearProviders();
         logging.AddFilter("Microsoft.AspNetCore", LogLevel.Warning);
         logging.AddFilter("Microsoft.Hosting", LogLevel.Warning);
+        // Its keys lie in the data folder, as readable as everything else there.
+        logging.AddFilter("Microsoft.AspNetCore.DataProtection", LogLevel.Error);
         if (instead is not null)
         {
             instead(logging);

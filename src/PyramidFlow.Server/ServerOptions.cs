@@ -8,6 +8,9 @@ public sealed record ServerOptions
     /// <summary>The port unless another is asked for.</summary>
     public const int UsualPort = 8188;
 
+    /// <summary>Least time between two previews of a video unless another is asked for.</summary>
+    public static readonly TimeSpan UsualPreview = TimeSpan.FromMilliseconds(300);
+
     /// <summary>Folder of videos and, without a <see cref="Database"/>, of the queue; a shared mount when workers are elsewhere.</summary>
     public required string DataFolder { get; init; }
 
@@ -18,13 +21,22 @@ public sealed record ServerOptions
     public required Func<IReadOnlyList<ModelFolder>> Models { get; init; }
 
     /// <summary>How models are loaded; the variant is chosen by each request.</summary>
-    public PipelineOptions Pipeline { get; init; } = new();
+    public PipelineOptions Pipeline { get; init; } = new() { PreviewEvery = UsualPreview };
 
     /// <summary>Address to listen on; other than loopback needs keys.</summary>
     public string Host { get; init; } = "127.0.0.1";
 
     /// <summary>Port to listen on; 0 takes a free one.</summary>
     public int Port { get; init; } = UsualPort;
+
+    /// <summary>Names the service answers to beside its address; on a loopback address localhost is always one. None is any, elsewhere.</summary>
+    public IReadOnlyList<string> AllowedHosts { get; init; } = [];
+
+    /// <summary>Days that videos are kept; null is for ever.</summary>
+    public double? KeepDays { get; init; }
+
+    /// <summary>Bytes that videos may take together, beyond which the oldest are removed; null is no limit.</summary>
+    public long? KeepBytes { get; init; }
 
     /// <summary>Whether this process makes videos too, and not only other workers.</summary>
     public bool Works { get; init; } = true;

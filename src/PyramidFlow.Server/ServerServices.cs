@@ -20,7 +20,9 @@ internal static class ServerServices
         .AddSingleton<IJobStore, SqlJobStore>()
         .AddSingleton<JobSignals>()
         .AddSingleton<ModelCatalog>()
-        .AddHostedService<QueueStart>();
+        .AddSingleton<FileCare>()
+        .AddHostedService<QueueStart>()
+        .AddHostedService<QueueCare>();
 
     /// <summary>Making videos in this process.</summary>
     public static IServiceCollection AddWorker(this IServiceCollection services) => services

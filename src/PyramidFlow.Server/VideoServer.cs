@@ -1,34 +1,68 @@
-using System.Net;
 using Microsoft.Extensions.FileProviders;
+using OpenTelemetry.Metrics;
 using PyramidFlow.Server.Page;
 using PyramidFlow.Server.Rest;
+using PyramidFlow.Server.Safety;
+using PyramidFlow.Server.Work;
 
 namespace PyramidFlow.Server;
 
 /// <summary>The service: REST and the web page, and unless told otherwise a worker in the same process.</summary>
 public static class VideoServer
 {
+    private const int MostConnections = 2000;
+
     /// <summary>Puts a server together; run it, or start and stop it.</summary>
     /// <param name="options">How it runs.</param>
-    /// <param name="logging">Where its log goes; the console unless given.</param>
+    /// <param name="logging">Where its log goes; standard error unless given.</param>
+    /// <exception cref="ArgumentException">The address cannot be listened on, or needs a key that is not there.</exception>
     public static WebApplication Build(ServerOptions options, Action<ILoggingBuilder>? logging = null)
     {
+        var address = ListenRules.Check(options, new ApiKeys(options.DataFolder));
         var builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory });
         ServerLog.Configure(builder.Logging, logging);
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
-            kestrel.Listen(IPAddress.Parse(options.Host), options.Port);
+            kestrel.Limits.MaxRequestBodySize = options.Limits.VideoBytes + (1 << 20);
+            kestrel.Limits.MaxConcurrentConnections = MostConnections;
+            kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(15);
+            kestrel.Listen(address, options.Port);
         });
-        builder.Services.AddQueue(options).AddJobs();
+        builder.Services.AddQueue(options).AddJobs().AddAccess(options).AddRateLimits(options.Limits);
         if (options.Works)
             builder.Services.AddWorker();
+        builder.Services.AddSingleton<RequestReader>().AddSingleton<EventStream>();
+        builder.Services.AddOpenApi("v1", document => document.AddDocumentTransformer((api, _, _) =>
+        {
+            (api.Info.Title, api.Info.Version) = ("PyramidFlow", "1");
+            return Task.CompletedTask;
+        }));
+        builder.Services.ConfigureHttpJsonOptions(json => json.SerializerOptions.PropertyNamingPolicy = System.Text.Json.JsonNamingPolicy.SnakeCaseLower);
         builder.Services.AddRazorComponents().AddInteractiveServerComponents();
+        Telemetry.Add(builder.Services, metrics => metrics.AddAspNetCoreInstrumentation().AddPrometheusExporter());
         var app = builder.Build();
+        app.Services.GetRequiredService<Telemetry>().Observe(app.Services.GetRequiredService<JobFeed>());
+        Map(app);
+        return app;
+    }
+
+    private static void Map(WebApplication app)
+    {
+        app.UseSafeHeaders();
+        app.UseMiddleware<Problems>();
+        app.UseMiddleware<OriginCheck>();
         app.UseStaticFiles(new StaticFileOptions { FileProvider = new ManifestEmbeddedFileProvider(typeof(VideoServer).Assembly, "wwwroot") });
+        app.UseRouting();
+        app.UseAccess();
+        app.UseRateLimiter();
         app.UseAntiforgery();
         app.MapHealth();
-        app.MapRazorComponents<App>().AddInteractiveServerRenderMode();
-        return app;
+        app.MapVideos();
+        app.MapSession();
+        app.MapOpenApi();
+        app.MapPrometheusScrapingEndpoint("/metrics");
+        // SafeHeaders says who may frame the page.
+        app.MapRazorComponents<App>().AddInteractiveServerRenderMode(mode => mode.ContentSecurityFrameAncestorsPolicy = null);
     }
 }

@@ -28,6 +28,12 @@ public class HelpTests
     [InlineData("models", "download")]
     [InlineData("models", "convert")]
     [InlineData("models", "random")]
+    [InlineData("serve")]
+    [InlineData("worker")]
+    [InlineData("keys")]
+    [InlineData("keys", "add")]
+    [InlineData("keys", "list")]
+    [InlineData("keys", "remove")]
     [InlineData("doctor")]
     public async Task Every_command_has_help_with_an_example(params string[] command)
     {
@@ -45,13 +51,13 @@ public class HelpTests
         var run = await CliRun.OfAsync("--help");
 
         Assert.Equal(ExitCode.Ok, run.Code);
-        Assert.All((string[])["generate", "extend", "eval", "train", "data", "extract", "bench", "models", "doctor"], name => Assert.Contains($"  {name} ", run.Out, StringComparison.Ordinal));
+        Assert.All((string[])["generate", "extend", "eval", "train", "data", "extract", "bench", "serve", "worker", "keys", "models", "doctor"], name => Assert.Contains($"  {name} ", run.Out, StringComparison.Ordinal));
     }
 
     [Fact]
     public async Task Examples_in_the_help_parse()
     {
-        foreach (var command in (string[])["generate", "extend", "eval sprites", "train vae", "train dit", "train lora", "train ship", "data sprites", "data check", "extract latents", "extract text", "bench dit", "bench vae", "bench all", "models list", "models verify", "models download", "models convert", "models random", "doctor"])
+        foreach (var command in (string[])["generate", "extend", "eval sprites", "train vae", "train dit", "train lora", "train ship", "data sprites", "data check", "extract latents", "extract text", "bench dit", "bench vae", "bench all", "models list", "models verify", "models download", "models convert", "models random", "serve", "worker", "keys add", "doctor"])
         {
             var help = (await CliRun.OfAsync([.. command.Split(' '), "--help"])).Out;
             foreach (var example in help[help.IndexOf("Examples:", StringComparison.Ordinal)..].Split('\n').Skip(1).Where(line => line.Trim().Length > 0))

@@ -241,3 +241,15 @@ public sealed class SqliteJobStoreTests : JobStoreTests
         folder.Dispose();
     }
 }
+
+public sealed class PostgresJobStoreTests(PostgresCluster cluster) : JobStoreTests, IClassFixture<PostgresCluster>
+{
+    private protected override async Task<SqlDialect> OpenAsync()
+    {
+        cluster.SkipUnlessThere();
+        var dialect = new PostgresDialect(cluster.Connection);
+        await using var session = await SqlSession.ReadAsync(dialect, TestContext.Current.CancellationToken);
+        await session.ExecuteAsync("DROP TABLE IF EXISTS videos; DROP TABLE IF EXISTS counters", TestContext.Current.CancellationToken);
+        return dialect;
+    }
+}

@@ -5,7 +5,8 @@ namespace PyramidFlow.Server.Files;
 /// <summary>A stream that is refused as soon as it turns out longer than allowed, whatever its sender said before.</summary>
 /// <param name="inner">The bytes; stays open.</param>
 /// <param name="most">How many are allowed.</param>
-internal sealed class LimitedStream(Stream inner, long most) : Stream
+/// <param name="limit">The limit to name, when some were read before.</param>
+internal sealed class LimitedStream(Stream inner, long most, long? limit = null) : Stream
 {
     private long read;
 
@@ -41,6 +42,6 @@ internal sealed class LimitedStream(Stream inner, long most) : Stream
     {
         read += bytes;
         return read <= most ? bytes
-            : throw new JobException(JobFault.TooLarge, $"the file is larger than {most >> 20} MiB: send a smaller one") { Parameter = "input_reference" };
+            : throw new JobException(JobFault.TooLarge, $"the file is larger than {(limit ?? most) >> 20} MiB: send a smaller one") { Parameter = "input_reference" };
     }
 }

@@ -11,7 +11,8 @@ namespace PyramidFlow.Server.Files;
 /// <param name="limits">Bytes, pixels and seconds that are allowed.</param>
 internal sealed class UploadReader(VideoFolder folder, ServerLimits limits)
 {
-    private const string Picture = "the picture", Video = "the video";
+    private const string Parameter = "input_reference";
+    private const int NearlyLossless = 8;
 
     /// <summary>Reads an upload and keeps what the job of this id begins with.</summary>
     /// <param name="id">The job.</param>
@@ -22,51 +23,18 @@ internal sealed class UploadReader(VideoFolder folder, ServerLimits limits)
     /// <exception cref="JobException">It is too large, too long, or no picture or video.</exception>
     public async Task ReadAsync(string id, VideoRequest request, double framesPerSecond, VideoUpload upload, CancellationToken cancel)
     {
-        try
-        {
-            if (request.Input!.Kind == VideoInputKind.Image)
-                await PictureAsync(id, request, upload, cancel).ConfigureAwait(false);
-            else
-                await VideoAsync(id, request, framesPerSecond, upload, cancel).ConfigureAwait(false);
-        }
-        catch (MediaException e)
-        {
-            throw new JobException(JobFault.Unsupported, e.Message, e) { Parameter = "input_reference" };
-        }
-    }
-
-    private async Task PictureAsync(string id, VideoRequest request, VideoUpload upload, CancellationToken cancel)
-    {
-        var limited = new LimitedStream(upload.Content, limits.ImageBytes);
-        var picture = await ImageReader.ReadAsync(limited, Picture, request.Width, request.Height, cancel).ConfigureAwait(false);
-        PngWriter.Write(folder.InputPicture(id), picture);
-    }
-
-    // ffmpeg has to seek in videos, so this one lies in a file for a moment, under a name of ours.
-    private async Task VideoAsync(string id, VideoRequest request, double framesPerSecond, VideoUpload upload, CancellationToken cancel)
-    {
+        var isPicture = request.Input!.Kind == VideoInputKind.Image;
+        // ffmpeg has to seek in videos, so what came lies in a file for a moment, under a name of ours.
         var path = Path.Combine(folder.Incoming, Guid.NewGuid().ToString("N"));
         try
         {
             await using (var file = new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 16, useAsync: true))
-                await new LimitedStream(upload.Content, limits.VideoBytes).CopyToAsync(file, cancel).ConfigureAwait(false);
-            await CheckAsync(path, cancel).ConfigureAwait(false);
-            var options = new VideoReadOptions { Width = request.Width, Height = request.Height, Fps = framesPerSecond };
-            // The container may lie about how long it is.
-            var most = (long)(limits.VideoSeconds * framesPerSecond) + 1;
-            await using var video = VideoWriter.Create(folder.InputVideo(id), request.Width!.Value, request.Height!.Value, new() { Fps = framesPerSecond, Crf = 8 });
-            await foreach (var frames in VideoReader.ReadAsync(path, options, cancel).ConfigureAwait(false))
-            {
-                await video.WriteFramesAsync(frames.Rgb, cancel).ConfigureAwait(false);
-                if (video.FrameCount > most)
-                    throw TooLong();
-            }
-
-            await video.CompleteAsync(cancel).ConfigureAwait(false);
+                await new LimitedStream(upload.Content, isPicture ? limits.ImageBytes : limits.VideoBytes).CopyToAsync(file, cancel).ConfigureAwait(false);
+            await (isPicture ? PictureAsync(id, request, path, cancel) : VideoAsync(id, request, framesPerSecond, path, cancel)).ConfigureAwait(false);
         }
         catch (MediaException e) when (e.Message.Contains(path, StringComparison.Ordinal))
         {
-            throw new MediaException(e.Message.Replace(path, Video, StringComparison.Ordinal), e);
+            throw new JobException(JobFault.Unsupported, e.Message.Replace(path, isPicture ? "the picture" : "the video", StringComparison.Ordinal), e) { Parameter = Parameter };
         }
         finally
         {
@@ -74,15 +42,39 @@ internal sealed class UploadReader(VideoFolder folder, ServerLimits limits)
         }
     }
 
-    private async Task CheckAsync(string path, CancellationToken cancel)
+    private async Task PictureAsync(string id, VideoRequest request, string path, CancellationToken cancel)
+    {
+        var (width, height) = await ImageReader.MeasureAsync(path, cancel).ConfigureAwait(false);
+        CheckPixels("picture", width, height);
+        PngWriter.Write(folder.InputPicture(id), await ImageReader.ReadAsync(path, request.Width, request.Height, cancel).ConfigureAwait(false));
+    }
+
+    private async Task VideoAsync(string id, VideoRequest request, double framesPerSecond, string path, CancellationToken cancel)
     {
         var info = await VideoReader.ProbeAsync(path, cancel).ConfigureAwait(false);
-        if ((long)info.Width * info.Height > limits.Pixels)
-            throw new JobException(JobFault.TooLarge, $"the video is {info.Width}x{info.Height}: make it smaller than {limits.Pixels / 1_000_000} megapixels") { Parameter = "input_reference" };
+        CheckPixels("video", info.Width, info.Height);
         if (info.Duration.TotalSeconds > limits.VideoSeconds)
             throw TooLong();
+        var options = new VideoReadOptions { Width = request.Width, Height = request.Height, Fps = framesPerSecond };
+        // The container may lie about how long it is.
+        var most = (long)(limits.VideoSeconds * framesPerSecond) + 1;
+        await using var video = VideoWriter.Create(folder.InputVideo(id), request.Width!.Value, request.Height!.Value, new() { Fps = framesPerSecond, Crf = NearlyLossless });
+        await foreach (var frames in VideoReader.ReadAsync(path, options, cancel).ConfigureAwait(false))
+        {
+            await video.WriteFramesAsync(frames.Rgb, cancel).ConfigureAwait(false);
+            if (video.FrameCount > most)
+                throw TooLong();
+        }
+
+        await video.CompleteAsync(cancel).ConfigureAwait(false);
+    }
+
+    private void CheckPixels(string what, int width, int height)
+    {
+        if ((long)width * height > limits.Pixels)
+            throw new JobException(JobFault.TooLarge, $"the {what} is {width}x{height}: make it smaller than {limits.Pixels / 1_000_000} megapixels") { Parameter = Parameter };
     }
 
     private JobException TooLong() =>
-        new(JobFault.TooLarge, FormattableString.Invariant($"the video is longer than {limits.VideoSeconds} seconds: send its end only")) { Parameter = "input_reference" };
+        new(JobFault.TooLarge, FormattableString.Invariant($"the video is longer than {limits.VideoSeconds} seconds: send its end only")) { Parameter = Parameter };
 }

@@ -46,14 +46,11 @@ internal sealed class VideoFiles : IAsyncDisposable
         }
     }
 
-    /// <summary>Makes the latest frame the preview.</summary>
-    public bool Preview()
-    {
-        if (last is null)
-            return false;
-        PngWriter.Write(folder.Preview(job.Id, job.Attempt), SmallPicture.Of(last, SmallPicture.PreviewSide));
-        return true;
-    }
+    /// <summary>Makes a picture the preview.</summary>
+    public void Show(RgbImage picture) => PngWriter.Write(folder.Preview(job.Id, job.Attempt), SmallPicture.Of(picture, SmallPicture.PreviewSide));
+
+    /// <summary>Makes the last frame so far the preview.</summary>
+    public void ShowLast() => Show(last ?? throw new InvalidOperationException("there is no frame yet"));
 
     /// <summary>Gives the files their names; the video comes last, so that the others are there when it is.</summary>
     public async Task CompleteAsync(CancellationToken cancel)

@@ -29,23 +29,27 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
         var generation = request.ToGeneration() with { Image = await PictureAsync(request, id, cancel).ConfigureAwait(false) };
         if (request.Input?.Kind == VideoInputKind.Video)
             generation = generation with { Video = await GivenAsync(request, id, model, files, cancel).ConfigureAwait(false) };
-        var run = loaded.Get(model, keeper).GenerateAsync(generation, keeper, cancel);
+        var progress = new PreviewedProgress(keeper, files);
+        var run = loaded.Get(model, progress).GenerateAsync(generation, progress, cancel);
         files.Expect(run.Settings.Frames);
         await foreach (var chunk in run.ConfigureAwait(false))
         {
             await files.AddAsync(chunk.Rgb, cancel).ConfigureAwait(false);
             keeper.Streamed(files.Frames);
-            if (files.Preview())
-                keeper.Previewed();
+            files.ShowLast();
+            keeper.Previewed();
         }
 
         await files.CompleteAsync(cancel).ConfigureAwait(false);
         return new VideoResult(files.Frames, new FileInfo(folder.Video(id, attempt)).Length, Stopwatch.GetElapsedTime(start).TotalSeconds, run.Warnings);
     }
 
-    private async Task<ReadOnlyMemory<byte>?> PictureAsync(VideoRequest request, string id, CancellationToken cancel) => request.Input?.Kind == VideoInputKind.Image
-        ? (await ImageReader.ReadAsync(folder.InputPicture(id), request.Width, request.Height, cancel).ConfigureAwait(false)).Pixels
-        : null;
+    private async Task<ReadOnlyMemory<byte>?> PictureAsync(VideoRequest request, string id, CancellationToken cancel)
+    {
+        if (request.Input?.Kind != VideoInputKind.Image)
+            return null;
+        return (await ImageReader.ReadAsync(folder.InputPicture(id), request.Width, request.Height, cancel).ConfigureAwait(false)).Pixels;
+    }
 
     // The whole video that is gone on from comes first; the model sees its end.
     private async Task<ReadOnlyMemory<byte>> GivenAsync(VideoRequest request, string id, VideoModel model, VideoFiles files, CancellationToken cancel)
@@ -67,5 +71,20 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
         foreach (var (i, frame) in frames.Index())
             frame.CopyTo(rgb.AsMemory(i * frame.Length));
         return rgb;
+    }
+
+    // Keeps the picture that a report brings before it is told that there is one.
+    private sealed class PreviewedProgress(LeaseKeeper keeper, VideoFiles files) : IProgress<GenerationProgress>
+    {
+        public void Report(GenerationProgress value)
+        {
+            if (value.Preview is { } picture)
+            {
+                files.Show(picture);
+                keeper.Previewed();
+            }
+
+            keeper.Report(value);
+        }
     }
 }

@@ -1,4 +1,5 @@
 using System.Data.Common;
+using System.Diagnostics;
 using PyramidFlow.Server.Files;
 using PyramidFlow.Server.Jobs;
 using PyramidFlow.Server.Store;
@@ -7,7 +8,8 @@ namespace PyramidFlow.Server.Work;
 
 /// <summary>Takes jobs from the queue and makes them, one at a time.</summary>
 internal sealed partial class VideoWorker(
-    IJobStore store, JobSignals signals, ModelCatalog catalog, VideoMaker maker, VideoFolder folder, ServerOptions options, ILogger<VideoWorker> log) : BackgroundService
+    IJobStore store, JobSignals signals, ModelCatalog catalog, VideoMaker maker, VideoFolder folder, Telemetry telemetry, ServerOptions options,
+    ILogger<VideoWorker> log) : BackgroundService
 {
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(500);
     private readonly TimeSpan lease = TimeSpan.FromSeconds(options.LeaseSeconds);
@@ -40,6 +42,9 @@ internal sealed partial class VideoWorker(
     private async Task RunAsync(JobLease job, CancellationToken stop)
     {
         LogBegun(log, job.Id, job.Attempt);
+        var start = Stopwatch.GetTimestamp();
+        using var activity = telemetry.Activities.StartActivity("make video");
+        activity?.SetTag("video.id", job.Id).SetTag("video.attempt", job.Attempt).SetTag("model", job.Job.Request.Model);
         signals.Changed();
         VideoResult? result = null;
         Exception? fault = null;
@@ -59,10 +64,15 @@ internal sealed partial class VideoWorker(
         }
 
         // The user cancelled, or another has it: what was made is in nobody's way, but of no use.
-        if (lost || !await EndAsync(job, result, fault, stop).ConfigureAwait(false))
+        lost = lost || !await EndAsync(job, result, fault, stop).ConfigureAwait(false);
+        telemetry.Ended(job.Job.Request.Model!, lost ? "lost" : result is null ? "failed" : "completed", Stopwatch.GetElapsedTime(start));
+        activity?.SetStatus(result is null && !lost ? ActivityStatusCode.Error : ActivityStatusCode.Ok);
+        if (lost)
         {
             LogLost(log, job.Id);
             folder.DeleteAttempt(job.Id, job.Attempt);
+            // When its video was deleted, a file written after that has made the folder anew.
+            folder.DeleteIfEmpty(job.Id);
         }
 
         signals.Changed();

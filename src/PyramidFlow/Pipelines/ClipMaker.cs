@@ -74,8 +74,10 @@ internal sealed class ClipMaker(PipelineModels models, LatentNormalization norma
         var latents = given.Of(settings, noise, cancel);
         if (settings.GoesOn)
             noise.Skip(settings.Sampling, models.Transformer.Config.LatentChannels, GivenFrames(settings));
+        var preview = options.PreviewEvery is { } pause && progress is not null ? new LatentPreview(models, normalization, pause) : null;
         return new ClipSource(unit => prompts.Text(settings.PromptOf(unit), negative), noise)
         {
+            Guess = preview is null ? null : (step, clean) => meter.Preview = preview.Of(step, clean),
             Given = latents,
             Restart = latent => given.OfPicture(output.LastFrame(latent)),
             Warn = warn,

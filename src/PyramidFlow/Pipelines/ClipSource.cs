@@ -16,6 +16,12 @@ public sealed record ClipSource(Func<int, GuidedText> Text, INoiseSource Noise)
     /// </summary>
     public Func<long, Tensor>? Restart { get; init; }
 
+    /// <summary>
+    /// Told before each report of progress, with what makes a guess at the clean latents when it is called: [b, c, t, h, w] at
+    /// the size of the step's stage, in the caller's scope.
+    /// </summary>
+    public Action<SamplerStep, Func<Tensor>>? Guess { get; init; }
+
     /// <summary>Takes sentences for the user.</summary>
     public Action<string>? Warn { get; init; }
 }

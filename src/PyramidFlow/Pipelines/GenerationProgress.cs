@@ -1,3 +1,5 @@
+using PyramidFlow.Media;
+
 namespace PyramidFlow.Pipelines;
 
 /// <summary>What a pipeline is doing.</summary>
@@ -35,4 +37,10 @@ public sealed record GenerationProgress(GenerationPhase Phase, int Unit, int Uni
 
     /// <summary>Number of clips of the run.</summary>
     public int Items { get; init; } = 1;
+
+    /// <summary>
+    /// What the last frame of the unit would be if it were clean now, at the size of the stage; null in most reports
+    /// (<see cref="PipelineOptions.PreviewEvery"/>).
+    /// </summary>
+    public RgbImage? Preview { get; init; }
 }

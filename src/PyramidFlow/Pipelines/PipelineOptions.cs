@@ -35,6 +35,12 @@ public sealed record PipelineOptions
     /// <summary>Latent frames that the VAE decodes at a time (the first time one more): less memory, the same frames.</summary>
     public int DecodeWindow { get; init; } = 4;
 
+    /// <summary>
+    /// Least time between two guesses at the frame that is being denoised (<see cref="GenerationProgress.Preview"/>); they take up
+    /// to a tenth of the time. Null makes none.
+    /// </summary>
+    public TimeSpan? PreviewEvery { get; init; }
+
     /// <summary>Takes warnings, such as that a prompt was cut; null drops them (they stand in <see cref="GenerationRun.Warnings"/> too).</summary>
     public ILogger? Logger { get; init; }
 

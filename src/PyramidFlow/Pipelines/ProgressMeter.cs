@@ -1,3 +1,5 @@
+using PyramidFlow.Media;
+
 namespace PyramidFlow.Pipelines;
 
 /// <summary>Turns what has been done into reports with a share of the whole; a step weighs as many tokens as it looks at.</summary>
@@ -19,6 +21,9 @@ internal sealed class ProgressMeter(SamplingPlan plan, bool isGiven, bool decode
 
     private double done;
 
+    /// <summary>A picture that goes with the next report.</summary>
+    internal RgbImage? Preview { get; set; }
+
     /// <inheritdoc/>
     public void Report(SamplerStep step)
     {
@@ -38,10 +43,14 @@ internal sealed class ProgressMeter(SamplingPlan plan, bool isGiven, bool decode
 
     private static double DecodeWeight(SamplingPlan plan, int unit) => DecodeSteps * plan.SizeOf(unit, plan.Stages - 1).Tokens;
 
-    private void Send(GenerationPhase phase, int unit, int stage, int step, int steps) =>
+    private void Send(GenerationPhase phase, int unit, int stage, int step, int steps)
+    {
         target?.Report(new GenerationProgress(phase, unit, plan.Units, stage, plan.Stages, step, steps, (item + Math.Min(1, done / total)) / items)
         {
             Item = item,
             Items = items,
+            Preview = Preview,
         });
+        Preview = null;
+    }
 }

@@ -86,14 +86,21 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
                 x = Renoise(x, stage, source.Noise);
             var steps = scheduler.Steps(stage, plan.StepsOf(unit)[stage]);
             var (guidance, number) = (plan.Guidance[unit], stage);
-            x = inner.Keep(CheckedStage(inUse, x, history, steps, text, guidance, step => progress?.Report(new SamplerStep(unit, number, step, steps.Count)), cancel));
+            x = inner.Keep(CheckedStage(inUse, x, history, steps, text, guidance, Done, cancel));
+
+            void Done(int step, Tensor sample, Tensor velocity)
+            {
+                var done = new SamplerStep(unit, number, step, steps.Count);
+                source.Guess?.Invoke(done, () => scheduler.Clean(number, sample, velocity, steps.Sigmas[step]));
+                progress?.Report(done);
+            }
         }
 
         return TensorScope.Detach(To(model, x));
     }
 
     private Tensor CheckedStage(ModelInUse inUse, Tensor x, IReadOnlyList<Tensor> history, FlowSteps steps, GuidedText text, double? guidance,
-        Action<int> done, CancellationToken cancel)
+        Action<int, Tensor, Tensor> done, CancellationToken cancel)
     {
         var result = Stage(inUse.Current, x, history, steps, text, guidance, done, cancel);
         if (!inUse.MayOverflow || result.AllFinite())
@@ -104,7 +111,7 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
 
     // All steps of a stage. Guided, each clip goes through twice: without the prompt first, then with it.
     private Tensor Stage(PyramidTransformer with, Tensor x, IReadOnlyList<Tensor> history, FlowSteps steps, GuidedText text, double? guidance,
-        Action<int> done, CancellationToken cancel)
+        Action<int, Tensor, Tensor> done, CancellationToken cancel)
     {
         using var scope = new TensorScope();
         var condition = guidance is null ? text.Prompt
@@ -121,7 +128,7 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
             if (x != start)
                 x.Dispose();
             x = next;
-            done(step + 1);
+            done(step + 1, x, velocity);
         }
 
         return scope.Keep(x);

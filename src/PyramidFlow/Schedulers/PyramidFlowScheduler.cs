@@ -52,6 +52,22 @@ public sealed class PyramidFlowScheduler
         (sample.To(ElementType.Float32) + velocity * (next - sigma)).To(velocity.Type);
 
     /// <summary>
+    /// A guess at the data behind a sample: the flow of a stage goes straight from more noise to less, so its velocity tells
+    /// the noise that is left. Exact at the end of the last stage.
+    /// </summary>
+    /// <param name="stage">The stage.</param>
+    /// <param name="sample">The sample at <paramref name="sigma"/>.</param>
+    /// <param name="velocity">The model's prediction near it.</param>
+    /// <param name="sigma">Weight within the stage, 1 to 0.</param>
+    /// <returns>Of the sample's shape, float32.</returns>
+    public Tensor Clean(int stage, Tensor sample, Tensor velocity, double sigma)
+    {
+        var (start, end) = (Stages[stage].Start, Stages[stage].End);
+        var noise = end + (sigma * (start - end));
+        return sample.To(ElementType.Float32) - velocity.To(ElementType.Float32) * (noise / (start - end));
+    }
+
+    /// <summary>
     /// How to go on from an upsampled sample into a stage: alpha * x + beta * <see cref="BlockNoise"/> has the distribution
     /// training starts from (paper eq. 15, appendix A).
     /// </summary>

@@ -1,0 +1,87 @@
+using System.Runtime.CompilerServices;
+using System.Text.Json;
+using PyramidFlow.Server.Jobs;
+
+namespace PyramidFlow.Server.Rest;
+
+/// <summary>
+/// The progress of a video as server-sent events: <c>progress</c> with the video, <c>preview</c> with a picture, and at last
+/// <c>completed</c>, <c>failed</c> or <c>deleted</c>.
+/// </summary>
+internal sealed class EventStream(IVideoJobs jobs)
+{
+    private static readonly TimeSpan Beat = TimeSpan.FromSeconds(15);
+
+    // All who watch a video are told the same object: its event is written once.
+    private readonly ConditionalWeakTable<VideoJob, byte[]> events = [];
+    private readonly ConditionalWeakTable<VideoJob, Task<byte[]?>> previews = [];
+
+    public static Task WriteAsync(string id, HttpContext context, EventStream stream, CancellationToken cancel) => stream.WriteAsync(id, context, cancel);
+
+    private async Task WriteAsync(string id, HttpContext context, CancellationToken cancel)
+    {
+        var owner = Owner.Of(context.User);
+        // A video that is not there is to be answered as such, before the stream begins.
+        await jobs.GetAsync(owner, id, cancel).ConfigureAwait(false);
+        var response = context.Response;
+        response.ContentType = "text/event-stream";
+        response.Headers.CacheControl = "no-store";
+        response.Headers["X-Accel-Buffering"] = "no";
+        await using var changes = jobs.WatchAsync(owner, id, cancel).GetAsyncEnumerator(cancel);
+        var preview = 0;
+        var next = changes.MoveNextAsync().AsTask();
+        VideoJob? last = null;
+        while (true)
+        {
+            if (await Task.WhenAny(next, Task.Delay(Beat, cancel)).ConfigureAwait(false) != next)
+            {
+                await response.Body.WriteAsync(": still here\n\n"u8.ToArray(), cancel).ConfigureAwait(false);
+                await response.Body.FlushAsync(cancel).ConfigureAwait(false);
+                continue;
+            }
+
+            if (!await next.ConfigureAwait(false))
+                break;
+            last = changes.Current;
+            next = changes.MoveNextAsync().AsTask();
+            await response.Body.WriteAsync(events.GetValue(last, Event), cancel).ConfigureAwait(false);
+            if (last.Progress is { Preview: var number } && number > preview && !last.HasEnded
+                && await previews.GetValue(last, PreviewAsync).WaitAsync(cancel).ConfigureAwait(false) is { } picture)
+            {
+                preview = number;
+                await response.Body.WriteAsync(picture, cancel).ConfigureAwait(false);
+            }
+
+            await response.Body.FlushAsync(cancel).ConfigureAwait(false);
+        }
+
+        if (last is { HasEnded: false })
+            await response.Body.WriteAsync("event: deleted\ndata: {}\n\n"u8.ToArray(), cancel).ConfigureAwait(false);
+    }
+
+    private static byte[] Event(VideoJob job)
+    {
+        var name = job.Status switch { VideoStatus.Completed => "completed", VideoStatus.Failed => "failed", _ => "progress" };
+        return [.. System.Text.Encoding.ASCII.GetBytes($"event: {name}\ndata: "), .. JsonSerializer.SerializeToUtf8Bytes(VideoObject.Of(job), RestJson.Default.VideoObject), .. "\n\n"u8];
+    }
+
+    // Null when it has been removed meanwhile.
+    private async Task<byte[]?> PreviewAsync(VideoJob job)
+    {
+        try
+        {
+            var content = await jobs.OpenAsync(job.Owner, job.Id, VideoVariant.Preview, CancellationToken.None).ConfigureAwait(false);
+            await using (content.Stream.ConfigureAwait(false))
+            {
+                using var png = new MemoryStream();
+                await content.Stream.CopyToAsync(png).ConfigureAwait(false);
+                var preview = new PreviewObject(job.Progress!.Preview, "data:image/png;base64," + Convert.ToBase64String(png.GetBuffer(), 0, (int)png.Length));
+                return [.. "event: preview\ndata: "u8, .. JsonSerializer.SerializeToUtf8Bytes(preview, RestJson.Default.PreviewObject), .. "\n\n"u8];
+            }
+        }
+        catch (JobException)
+        {
+            return null;
+        }
+    }
+}

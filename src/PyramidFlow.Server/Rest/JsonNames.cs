@@ -1,0 +1,10 @@
+using System.Text.Json;
+using PyramidFlow.Pipelines;
+
+namespace PyramidFlow.Server.Rest;
+
+/// <summary>Words of REST.</summary>
+internal static class JsonNames
+{
+    public static string Of(GenerationPhase phase) => JsonNamingPolicy.SnakeCaseLower.ConvertName(phase.ToString());
+}

@@ -1,0 +1,22 @@
+using PyramidFlow.Server.Jobs;
+
+namespace PyramidFlow.Server.Rest;
+
+/// <summary>A video while it is made.</summary>
+internal static class LiveStream
+{
+    public static async Task WriteAsync(string id, HttpContext context, IVideoJobs jobs, CancellationToken cancel)
+    {
+        await using var pieces = jobs.StreamAsync(Owner.Of(context.User), id, cancel).GetAsyncEnumerator(cancel);
+        // Faults are to be answered as such, before the stream begins.
+        var more = await pieces.MoveNextAsync().ConfigureAwait(false);
+        context.Response.ContentType = "video/mp4";
+        context.Response.Headers.CacheControl = "no-store";
+        context.Response.Headers["X-Accel-Buffering"] = "no";
+        for (; more; more = await pieces.MoveNextAsync().ConfigureAwait(false))
+        {
+            await context.Response.Body.WriteAsync(pieces.Current, cancel).ConfigureAwait(false);
+            await context.Response.Body.FlushAsync(cancel).ConfigureAwait(false);
+        }
+    }
+}

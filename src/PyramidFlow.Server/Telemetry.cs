@@ -1,0 +1,76 @@
+using System.Diagnostics;
+using System.Diagnostics.Metrics;
+using OpenTelemetry.Metrics;
+using OpenTelemetry.Resources;
+using OpenTelemetry.Trace;
+using PyramidFlow.Server.Work;
+
+namespace PyramidFlow.Server;
+
+/// <summary>Figures and traces of the service, in OpenTelemetry's words.</summary>
+internal sealed class Telemetry : IDisposable
+{
+    public const string Name = "PyramidFlow.Server";
+    private const string Endpoint = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    private readonly Meter meter;
+    private readonly Counter<long> ended;
+    private readonly Histogram<double> seconds;
+
+    public Telemetry(IMeterFactory meters)
+    {
+        meter = meters.Create(Name);
+        ended = meter.CreateCounter<long>("pyramidflow.videos.ended", "{video}", "Videos that were completed, failed or given up by this process");
+        seconds = meter.CreateHistogram<double>("pyramidflow.video.duration", "s", "Time to make a video");
+    }
+
+    /// <summary>Traces of the making of videos.</summary>
+    public ActivitySource Activities { get; } = new(Name);
+
+    /// <summary>A video has ended here.</summary>
+    /// <param name="model">Its model.</param>
+    /// <param name="how">completed, failed or lost.</param>
+    /// <param name="time">How long it took.</param>
+    public void Ended(string model, string how, TimeSpan time)
+    {
+        var tags = new TagList { { "model", model }, { "outcome", how } };
+        ended.Add(1, tags);
+        seconds.Record(time.TotalSeconds, tags);
+    }
+
+    /// <summary>Shows the length of the queue.</summary>
+    public void Observe(JobFeed feed)
+    {
+        meter.CreateObservableGauge("pyramidflow.queue.waiting", () => feed.Queue.Waiting, "{video}", "Videos that wait");
+        meter.CreateObservableGauge("pyramidflow.queue.running", () => feed.Queue.Running, "{video}", "Videos that are being made");
+    }
+
+    public void Dispose()
+    {
+        Activities.Dispose();
+        meter.Dispose();
+    }
+
+    /// <summary>Collects figures and traces; they are sent by OTLP when OTEL_EXPORTER_OTLP_ENDPOINT is set.</summary>
+    /// <param name="services">Of the process.</param>
+    /// <param name="more">Figures beside those of all processes.</param>
+    public static void Add(IServiceCollection services, Action<MeterProviderBuilder>? more = null)
+    {
+        services.AddSingleton<Telemetry>();
+        var sends = Environment.GetEnvironmentVariable(Endpoint) is { Length: > 0 };
+        services.AddOpenTelemetry()
+            .ConfigureResource(resource => resource.AddService("pyramidflow"))
+            .WithMetrics(metrics =>
+            {
+                metrics.AddMeter(Name).AddRuntimeInstrumentation();
+                more?.Invoke(metrics);
+                if (sends)
+                    metrics.AddOtlpExporter();
+            })
+            .WithTracing(traces =>
+            {
+                traces.AddSource(Name).AddAspNetCoreInstrumentation();
+                if (sends)
+                    traces.AddOtlpExporter();
+            });
+    }
+}

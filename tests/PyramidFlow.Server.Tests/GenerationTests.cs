@@ -1,0 +1,210 @@
+using System.Net;
+using System.Net.Http.Headers;
+using System.Text;
+using System.Text.Json;
+using PyramidFlow.Media;
+using PyramidFlow.Testing;
+
+namespace PyramidFlow.Server.Tests;
+
+public sealed class GenerationTests : IAsyncLifetime
+{
+    private TestServer? server;
+
+    private TestServer Server => server!;
+
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync();
+
+    public async ValueTask DisposeAsync()
+    {
+        if (server is not null)
+            await server.DisposeAsync();
+    }
+
+    [Fact]
+    public async Task A_video_goes_through_the_queue_and_can_be_fetched_in_whole_and_in_parts()
+    {
+        var asked = await Server.PostAsync(TestServer.Quick);
+        Assert.Equal(("video", "128x128", 9), (asked.GetProperty("object").GetString(), asked.GetProperty("size").GetString(), asked.GetProperty("num_frames").GetInt32()));
+        var id = asked.GetProperty("id").GetString()!;
+        var video = await Server.EndedAsync(id);
+        Assert.Equal(("completed", 100), (video.GetProperty("status").GetString(), video.GetProperty("progress").GetInt32()));
+
+        using var folder = new TemporaryFolder();
+        var bytes = await Server.Client.GetByteArrayAsync($"/v1/videos/{id}/content", Cancel);
+        var info = await VideoReader.ProbeAsync(folder.Write("video.mp4", bytes), Cancel);
+        Assert.Equal((128, 128, 9L), (info.Width, info.Height, info.FrameCount));
+
+        using var part = new HttpRequestMessage(HttpMethod.Get, $"/v1/videos/{id}/content") { Headers = { Range = new RangeHeaderValue(10, 19) } };
+        using var partial = await Server.Client.SendAsync(part, Cancel);
+        Assert.Equal(HttpStatusCode.PartialContent, partial.StatusCode);
+        Assert.Equal(bytes[10..20], await partial.Content.ReadAsByteArrayAsync(Cancel));
+        using var beyond = new HttpRequestMessage(HttpMethod.Get, $"/v1/videos/{id}/content") { Headers = { Range = new RangeHeaderValue(bytes.Length + 10, null) } };
+        await TestServer.ProblemAsync(await Server.Client.SendAsync(beyond, Cancel), HttpStatusCode.RequestedRangeNotSatisfiable);
+
+        foreach (var (variant, width, height) in new[] { ("thumbnail", 128, 128), ("spritesheet", 512, 384), ("last_frame", 128, 128) })
+        {
+            using var picture = await Server.Client.GetAsync($"/v1/videos/{id}/content?variant={variant}", Cancel);
+            Assert.Equal("image/png", picture.Content.Headers.ContentType?.MediaType);
+            Assert.Equal("nosniff", Assert.Single(picture.Headers.GetValues("X-Content-Type-Options")));
+            var size = await ImageReader.MeasureAsync(folder.Write($"{variant}.png", await picture.Content.ReadAsByteArrayAsync(Cancel)), Cancel);
+            Assert.Equal((width, height), size);
+        }
+
+        Assert.Equal(["1.last.png", "1.mp4", "1.spritesheet.png", "1.thumbnail.png"], Files(id));
+    }
+
+    [Fact]
+    public async Task The_same_seed_gives_the_same_video_and_a_remix_another()
+    {
+        var first = await Server.SubmitAsync(TestServer.Quick);
+        var second = await Server.SubmitAsync(TestServer.Quick);
+        await Server.EndedAsync(first);
+        await Server.EndedAsync(second);
+        var remix = await Server.PostAsync(new { prompt = "a large white star on a navy background" }, $"/v1/videos/{first}/remix");
+        var made = await Server.EndedAsync(remix.GetProperty("id").GetString()!);
+
+        Assert.Equal((first, 7), (made.GetProperty("remixed_from_video_id").GetString(), made.GetProperty("seed").GetInt32()));
+        var pictures = new List<string>();
+        foreach (var id in new[] { first, second, made.GetProperty("id").GetString() })
+            pictures.Add(Convert.ToBase64String(await Server.Client.GetByteArrayAsync($"/v1/videos/{id}/content?variant=last_frame", Cancel)));
+        Assert.Equal(pictures[0], pictures[1]);
+        Assert.NotEqual(pictures[0], pictures[2]);
+    }
+
+    [Fact]
+    public async Task Events_tell_the_progress_with_previews_and_end_with_the_video()
+    {
+        var id = await Server.SubmitAsync(new { prompt = "a small red circle", num_frames = 17, num_inference_steps = 4 });
+        var events = new List<(string Name, JsonElement Data)>();
+        await foreach (var (name, data) in EventsAsync(id))
+            events.Add((name, JsonDocument.Parse(data).RootElement));
+
+        Assert.Equal("completed", events[^1].Name);
+        var stages = events.Where(e => e.Name == "progress" && e.Data.GetProperty("stage").ValueKind == JsonValueKind.Object).Select(e => e.Data.GetProperty("stage")).ToList();
+        Assert.NotEmpty(stages);
+        Assert.All(stages, stage => Assert.InRange(stage.GetProperty("unit").GetInt32(), 1, 3));
+        var preview = events.First(e => e.Name == "preview").Data.GetProperty("url").GetString()!;
+        Assert.StartsWith("data:image/png;base64,iVBOR", preview, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Who_comes_late_to_the_stream_gets_it_from_its_beginning()
+    {
+        var id = await Server.SubmitAsync(new { prompt = "a small red circle", num_frames = 33, num_inference_steps = 3 });
+        await Server.UntilAsync(id, video => video.GetProperty("stage") is { ValueKind: JsonValueKind.Object } stage && stage.GetProperty("live_frames").GetInt32() > 0);
+        var streams = await Task.WhenAll(Enumerable.Range(0, 3).Select(_ => Server.Client.GetByteArrayAsync($"/v1/videos/{id}/stream", Cancel)));
+        await Server.EndedAsync(id);
+
+        using var folder = new TemporaryFolder();
+        var frames = 0;
+        await foreach (var chunk in VideoReader.ReadAsync(folder.Write("live.mp4", streams[0]), ct: Cancel))
+            frames += chunk.Count;
+        Assert.Equal(33, frames);
+        Assert.All(streams, stream => Assert.Equal(streams[0], stream));
+    }
+
+    [Fact]
+    public async Task A_cancelled_video_stops_and_the_next_one_runs()
+    {
+        var slow = await Server.SubmitAsync(TestServer.Slow);
+        var next = await Server.SubmitAsync(TestServer.Quick);
+        await Server.UntilAsync(slow, video => video.GetProperty("stage").ValueKind == JsonValueKind.Object);
+        Assert.Equal(1, (await Server.GetAsync($"/v1/videos/{next}")).GetProperty("queue_position").GetInt32());
+
+        var cancelled = await Server.PostAsync(new { }, $"/v1/videos/{slow}/cancel");
+
+        Assert.Equal(("failed", "cancelled"), (cancelled.GetProperty("status").GetString(), cancelled.GetProperty("error").GetProperty("code").GetString()));
+        Assert.Equal("completed", (await Server.EndedAsync(next)).GetProperty("status").GetString());
+        Assert.Empty(Files(slow));
+    }
+
+    [Fact]
+    public async Task A_deleted_video_is_gone_with_its_files_while_it_is_made()
+    {
+        var id = await Server.SubmitAsync(TestServer.Slow);
+        await Server.UntilAsync(id, video => video.GetProperty("stage").ValueKind == JsonValueKind.Object);
+
+        var deleted = await TestServer.JsonAsync(await Server.Client.DeleteAsync($"/v1/videos/{id}", Cancel), HttpStatusCode.OK);
+
+        Assert.True(deleted.GetProperty("deleted").GetBoolean());
+        await TestServer.ProblemAsync(await Server.Client.GetAsync($"/v1/videos/{id}", Cancel), HttpStatusCode.NotFound);
+        await Server.EndedAsync(await Server.SubmitAsync(TestServer.Quick));
+        Assert.False(Directory.Exists(Path.Combine(Server.Data, "videos", id)));
+    }
+
+    [Fact]
+    public async Task A_picture_becomes_the_first_frame_and_a_video_is_gone_on_from()
+    {
+        using var form = new MultipartFormDataContent
+        {
+            { new ByteArrayContent(PngWriter.Encode(new RgbImage(64, 32, Enumerable.Repeat((byte)200, 64 * 32 * 3).ToArray()))), "input_reference", "../../evil.png" },
+            { new StringContent("a small red circle"), "prompt" },
+            { new StringContent("9"), "num_frames" },
+            { new StringContent("1"), "num_inference_steps" },
+        };
+        var from = await TestServer.JsonAsync(await Server.Client.PostAsync("/v1/videos", form, Cancel), HttpStatusCode.OK);
+        var id = from.GetProperty("id").GetString()!;
+        Assert.Equal("completed", (await Server.EndedAsync(id)).GetProperty("status").GetString());
+        var input = await Server.Client.GetByteArrayAsync($"/v1/videos/{id}/content?variant=input", Cancel);
+        using var folder = new TemporaryFolder();
+        Assert.Equal((128, 128), await ImageReader.MeasureAsync(folder.Write("input.png", input), Cancel));
+
+        using var extension = new MultipartFormDataContent
+        {
+            { new StringContent("a small red circle"), "prompt" },
+            { new StringContent("8"), "num_frames" },
+            { new StringContent("1"), "num_inference_steps" },
+            { new ByteArrayContent(await Server.Client.GetByteArrayAsync($"/v1/videos/{id}/content", Cancel)), "input_reference", "clip.mp4" },
+        };
+        var extended = await TestServer.JsonAsync(await Server.Client.PostAsync("/v1/videos", extension, Cancel), HttpStatusCode.OK);
+        Assert.Equal(17, (await Server.EndedAsync(extended.GetProperty("id").GetString()!)).GetProperty("num_frames").GetInt32());
+
+        var again = await Server.SubmitAsync(new { prompt = "a small red circle", num_frames = 8, num_inference_steps = 1, extend_video_id = id });
+        Assert.Equal(17, (await Server.EndedAsync(again)).GetProperty("num_frames").GetInt32());
+        var next = await Server.SubmitAsync(new { prompt = "a small red circle", num_frames = 9, num_inference_steps = 1, extra_params = new { last_frame_of_video_id = id } });
+        Assert.Equal("completed", (await Server.EndedAsync(next)).GetProperty("status").GetString());
+        Assert.Empty(Directory.EnumerateFiles(Path.Combine(Server.Data, "incoming")));
+    }
+
+    [Fact]
+    public async Task The_gallery_survives_a_restart_and_a_video_that_was_being_made_is_made_again()
+    {
+        using var folder = new TemporaryFolder();
+        string done, running;
+        await using (var before = await TestServer.StartAsync(data: folder.Path))
+        {
+            done = await before.SubmitAsync(TestServer.Quick);
+            await before.EndedAsync(done);
+            running = await before.SubmitAsync(new { prompt = "a small red circle", num_frames = 17, num_inference_steps = 20 });
+            await before.UntilAsync(running, video => video.GetProperty("stage").ValueKind == JsonValueKind.Object);
+        }
+
+        await using var after = await TestServer.StartAsync(data: folder.Path);
+        Assert.Equal("completed", (await after.EndedAsync(running)).GetProperty("status").GetString());
+        var list = await after.GetAsync("/v1/videos");
+        Assert.Equal([running, done], list.GetProperty("data").EnumerateArray().Select(video => video.GetProperty("id").GetString()!));
+        Assert.NotEmpty(await after.Client.GetByteArrayAsync($"/v1/videos/{done}/content", Cancel));
+    }
+
+    private string[] Files(string id)
+    {
+        var folder = Path.Combine(Server.Data, "videos", id);
+        return Directory.Exists(folder) ? [.. Directory.EnumerateFiles(folder).Select(file => Path.GetFileName(file)).Order(StringComparer.Ordinal)] : [];
+    }
+
+    private async IAsyncEnumerable<(string Name, string Data)> EventsAsync(string id)
+    {
+        using var stream = new StreamReader(await Server.Client.GetStreamAsync($"/v1/videos/{id}/events", Cancel), Encoding.UTF8);
+        var name = "";
+        while (await stream.ReadLineAsync(Cancel) is { } line)
+        {
+            if (line.StartsWith("event: ", StringComparison.Ordinal))
+                name = line[7..];
+            else if (line.StartsWith("data: ", StringComparison.Ordinal))
+                yield return (name, line[6..]);
+        }
+    }
+}

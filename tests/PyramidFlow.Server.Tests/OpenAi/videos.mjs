@@ -1,0 +1,51 @@
+// The video calls of OpenAI's client library against a server of ours: node videos.mjs URL KEY
+import assert from 'node:assert/strict';
+import OpenAI, { toFile } from 'openai';
+
+const client = new OpenAI({ baseURL: `${process.argv[2]}/v1`, apiKey: process.argv[3], maxRetries: 0 });
+const prompt = 'a small red circle moving right on a black background';
+
+async function finished(video) {
+    while (video.status === 'queued' || video.status === 'in_progress') {
+        await new Promise(done => setTimeout(done, 100));
+        video = await client.videos.retrieve(video.id);
+    }
+    assert.equal(video.status, 'completed', JSON.stringify(video.error));
+    assert.equal(video.progress, 100);
+    return video;
+}
+
+const created = await client.videos.create({ prompt, model: 'sprites', size: '128x128', seconds: '0.33', num_inference_steps: 1 });
+assert.equal(created.object, 'video');
+assert.equal(created.status, 'queued');
+assert.equal(created.error, null);
+const video = await finished(created);
+const mp4 = Buffer.from(await (await client.videos.downloadContent(video.id)).arrayBuffer());
+assert.equal(mp4.subarray(4, 8).toString('latin1'), 'ftyp');
+for (const variant of ['thumbnail', 'spritesheet']) {
+    const response = await client.videos.downloadContent(video.id, { variant });
+    assert.equal(response.headers.get('content-type'), 'image/png');
+    await response.arrayBuffer();
+}
+
+const picture = Buffer.from(await (await client.videos.downloadContent(video.id, { variant: 'thumbnail' })).arrayBuffer());
+const fromPicture = await finished(await client.videos.create({
+    prompt, seconds: '0.33', num_inference_steps: 1, input_reference: await toFile(picture, 'first.png', { type: 'image/png' }),
+}));
+const remix = await finished(await client.videos.remix(video.id, { prompt: 'a large white star on a navy background' }));
+assert.equal(remix.remixed_from_video_id, video.id);
+const longer = await finished(await client.videos.extend({ prompt, seconds: '0.33', video: { id: video.id } }));
+assert.equal(longer.num_frames, 17);
+
+const listed = [];
+for await (const one of client.videos.list({ limit: 2 }))
+    listed.push(one.id);
+assert.deepEqual(listed, [longer.id, remix.id, fromPicture.id, video.id]);
+
+const deleted = await client.videos.delete(video.id);
+assert.deepEqual(deleted, { id: video.id, object: 'video.deleted', deleted: true });
+await assert.rejects(client.videos.retrieve(video.id), error => error instanceof OpenAI.NotFoundError && /no video/.test(error.message));
+await assert.rejects(client.videos.create({ prompt, seconds: 'abc' }), error => error instanceof OpenAI.BadRequestError && error.param === 'seconds');
+await assert.rejects(new OpenAI({ baseURL: client.baseURL, apiKey: 'pf_wrong', maxRetries: 0 }).videos.list(), OpenAI.AuthenticationError);
+assert.ok((await client.models.list()).data.some(model => model.id === 'sprites'));
+console.log('all calls answered');
