@@ -1,4 +1,5 @@
 using PyramidFlow.Hub;
+using PyramidFlow.Lora;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Dit;
@@ -16,7 +17,7 @@ namespace PyramidFlow.Training;
 /// </summary>
 public static class SpriteTraining
 {
-    private const string ModelFolder = "model";
+    private const string ModelFolder = "model", LoraPart = "lora";
 
     /// <summary>Trains the VAE; its run lies in <c>FOLDER/vae</c>.</summary>
     /// <param name="configPath">A <see cref="VaeTrainingConfig"/>.</param>
@@ -44,6 +45,32 @@ public static class SpriteTraining
     public static void RunDit(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel)
     {
         var config = DitTrainingConfig.Load(configPath);
+        if (config.Lora is not null)
+            throw new ArgumentException($"{configPath} describes a LoRA: train it with 'train lora', or take the key lora out");
+        Run(config, configPath, folder, "dit", progress, cancel);
+    }
+
+    /// <summary>Trains a LoRA of a model folder's transformer; the run and <c>lora.safetensors</c> lie in <c>FOLDER/lora</c>.</summary>
+    /// <param name="configPath">A <see cref="DitTrainingConfig"/> with <c>start_from</c>.</param>
+    /// <param name="folder">Folder of the run.</param>
+    /// <param name="progress">Told every few steps, or null.</param>
+    /// <param name="cancel">Stops after the running step, with a checkpoint.</param>
+    /// <returns>The LoRA's file.</returns>
+    /// <exception cref="ArgumentException">The model is not named, or a target names no layer of it.</exception>
+    public static string RunLora(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel)
+    {
+        var config = DitTrainingConfig.Load(configPath);
+        if (config.StartFrom is null)
+            throw new ArgumentException($"{configPath}: a LoRA belongs to a model: name its folder in start_from");
+        config.Lora ??= new LoraConfig();
+        using (var declared = config.Transformer.Build())
+            LoraAdapters.Layers(declared, config.Lora);
+        Run(config, configPath, folder, LoraPart, progress, cancel);
+        return Path.Combine(folder, LoraPart, "lora.safetensors");
+    }
+
+    private static void Run(DitTrainingConfig config, string configPath, string folder, string part, IProgress<TrainingProgress>? progress, CancellationToken cancel)
+    {
         if (config.Transformer is not PyramidFluxConfig)
             throw new ArgumentException($"{configPath}: the text encoders of sprites are those of pyramid_flux: give its keys in transformer");
         using var start = config.StartFrom is { } from ? SpriteStart.FromModel(from, cancel) : SpriteStart.FromVaeRun(folder, VaeConfig(folder));
@@ -53,8 +80,8 @@ public static class SpriteTraining
         using var prompts = SpriteTextEncoders.Load(model);
 
         TorchRuntime.Threads = 1;
-        using var trainer = new DitTrainer(config, Path.Combine(folder, "dit"), data, prompts, start.OpenTransformer);
-        SpriteStart.CopyFile(configPath, DitConfig(folder));
+        using var trainer = new DitTrainer(config, Path.Combine(folder, part), data, prompts, start.OpenTransformer);
+        SpriteStart.CopyFile(configPath, Path.Combine(folder, part, "config.json"));
         trainer.Run(progress, cancel);
     }
 

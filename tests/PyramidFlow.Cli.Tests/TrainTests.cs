@@ -7,12 +7,14 @@ public class TrainTests
     [Theory]
     [InlineData("vae")]
     [InlineData("dit")]
+    [InlineData("lora")]
     public async Task Missing_configuration_is_refused(string what) =>
         (await CliRun.OfAsync("train", what, "--config", "no-such.json", "--out", "runs/x")).AssertRefused("no-such.json does not exist", "configs/");
 
     [Theory]
     [InlineData("vae")]
     [InlineData("dit")]
+    [InlineData("lora")]
     public async Task Malformed_configuration_fails_with_one_sentence(string what)
     {
         using var folder = new TemporaryFolder();

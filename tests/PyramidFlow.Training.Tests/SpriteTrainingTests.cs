@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
+using PyramidFlow.Lora;
 using PyramidFlow.Pipelines;
 using PyramidFlow.Testing;
 using PyramidFlow.Training.Sprites;
@@ -47,6 +48,13 @@ public sealed class SpriteTrainingTests : IDisposable
         SpriteTraining.Ship(further, successor);
         Assert.All(Directory.GetFiles(model, "*.safetensors", SearchOption.AllDirectories), file =>
             Assert.Equal(File.ReadAllBytes(file), File.ReadAllBytes(Path.Combine(successor, Path.GetRelativePath(model, file)))));
+
+        var adapted = JsonNode.Parse(File.ReadAllText(CommittedConfig.Path("sprites-lora.json")), documentOptions: new() { CommentHandling = System.Text.Json.JsonCommentHandling.Skip })!;
+        (adapted["start_from"], adapted["steps"], adapted["clips"], adapted["latent_frames"], adapted["batch"]) = (model, 1, 2, 2, new JsonArray(1, 1, 1));
+        folder.Write("lora.json", adapted.ToJsonString());
+        var lora = SpriteTraining.RunLora(folder.File("lora.json"), Path.Combine(folder.Path, "lora"), null, CancellationToken.None);
+        VideoPipeline.Load(model, new PipelineOptions { Loras = [new LoraUse(lora)] }).Dispose();
+        Assert.Contains("train lora", Assert.Throws<ArgumentException>(() => SpriteTraining.RunDit(folder.File("lora.json"), further, null, CancellationToken.None)).Message, StringComparison.Ordinal);
 
         // A model may be shipped over the one it started from.
         SpriteTraining.Ship(further, model);

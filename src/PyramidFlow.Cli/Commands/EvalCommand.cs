@@ -3,6 +3,7 @@ using PyramidFlow.Cli.Evaluating;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Cli.Parsing;
+using PyramidFlow.Training.Sprites;
 
 namespace PyramidFlow.Cli.Commands;
 
@@ -19,6 +20,8 @@ internal static class EvalCommand
         var count = CliOptions.Whole("--count", "N", $"clips to generate and judge [default: {DefaultCount}]", 1);
         var seed = CliOptions.Seed("--seed", "which prompts and noise [default: 0]");
         var mode = CliOptions.Choice("--mode", "what to evaluate: videos from prompts, the continuation of given frames, or a change of prompt [default: video]", [.. SpriteEvaluation.Modes]);
+        var colour = CliOptions.Choice("--colour", "ask for sprites of this colour only [default: all eight; pink is one that training does not show]",
+            [.. Enum.GetNames<SpriteColour>().Select(name => name.ToLowerInvariant())]);
         var json = CliOptions.Flag("--json", "print one JSON object instead of a table");
         var sheet = CliOptions.Text("--sheet", "FILE", "also write a picture of the first 12 clips (.png)");
         var model = new ModelOptions();
@@ -26,10 +29,11 @@ internal static class EvalCommand
             "Generates clips of unseen prompts, measures what they show, and prints the share that is right.",
             $"{CommandLine.Name} eval sprites --count 200 --seed 0",
             $"{CommandLine.Name} eval sprites --mode schedule --count 50",
-            $"{CommandLine.Name} eval sprites --count 12 --sheet sheet.png --json") { mode, count, seed, json, sheet };
+            $"{CommandLine.Name} eval sprites --count 12 --sheet sheet.png --json",
+            $"{CommandLine.Name} eval sprites --lora pink.safetensors --colour pink --count 100") { mode, count, seed, colour, json, sheet };
         model.AddTo(command);
         command.SetAction((parsed, cancel) => new SpriteEvaluation(console).RunAsync(parsed.GetValue(mode) ?? SpriteEvaluation.Modes[0], parsed.GetValue(count) ?? DefaultCount,
-            (long)(parsed.GetValue(seed) ?? 0), model.Read(parsed), parsed.GetValue(json), parsed.GetValue(sheet), cancel));
+            new SpriteScenes((long)(parsed.GetValue(seed) ?? 0), parsed.GetValue(colour) is { } name ? Enum.Parse<SpriteColour>(name, ignoreCase: true) : null), model.Read(parsed), parsed.GetValue(json), parsed.GetValue(sheet), cancel));
         return command;
     }
 }

@@ -5,7 +5,7 @@ using PyramidFlow.Cli.Training;
 
 namespace PyramidFlow.Cli.Commands;
 
-/// <summary><c>train vae</c>, <c>train dit</c> and <c>train ship</c>.</summary>
+/// <summary><c>train vae</c>, <c>train dit</c>, <c>train lora</c> and <c>train ship</c>.</summary>
 internal static class TrainCommand
 {
     public static Command Create(CliConsole console) => new ExampledCommand("train",
@@ -16,6 +16,7 @@ internal static class TrainCommand
     {
         One("vae", "Trains the causal video VAE.", TrainRun.Vae, console),
         One("dit", "Trains the text encoders and the diffusion transformer on the VAE's latents.", TrainRun.Dit, console),
+        One("lora", "Trains a LoRA of a model folder's transformer, to be used with --lora.", TrainRun.Lora, console),
         Ship(console),
     };
 

@@ -7,8 +7,8 @@ namespace PyramidFlow.Cli.Evaluating;
 /// The first 25 frames of a drawn clip are given and 24 more are made: the new ones must keep colour and shape. Motion is that of
 /// the whole clip, since a sprite may have reached the edge by then.
 /// </summary>
-/// <param name="seed">Which scenes and noise.</param>
-internal sealed class ExtensionTrial(long seed) : ISpriteTrial
+/// <param name="scenes">Which scenes and noise.</param>
+internal sealed class ExtensionTrial(SpriteScenes scenes) : ISpriteTrial
 {
     private const int Given = 25, New = 24;
 
@@ -30,7 +30,7 @@ internal sealed class ExtensionTrial(long seed) : ISpriteTrial
 
     public GenerationRequest Request(int index)
     {
-        var scene = SpriteWorld.EvaluationScene(seed, index);
+        var scene = scenes.Scene(index);
         return new GenerationRequest
         {
             Prompt = SpriteCaptions.Canonical(scene.Attributes),
@@ -38,13 +38,13 @@ internal sealed class ExtensionTrial(long seed) : ISpriteTrial
             Width = SpriteWorld.Width,
             Height = SpriteWorld.Height,
             Frames = New,
-            Seed = VideoTrial.Noise(seed, index),
+            Seed = VideoTrial.Noise(scenes.Seed, index),
         };
     }
 
     public void Judge(int index, byte[] clip)
     {
-        var scene = SpriteWorld.EvaluationScene(seed, index);
+        var scene = scenes.Scene(index);
         var verdict = SpriteJudge.Judge(clip.AsSpan(Given * SpriteWorld.FrameBytes), New, SpriteWorld.Width, SpriteWorld.Height);
         whole.Add(scene.Attributes, SpriteJudge.Judge(clip, Given + New, SpriteWorld.Width, SpriteWorld.Height));
         made.Add(scene.Attributes, verdict);

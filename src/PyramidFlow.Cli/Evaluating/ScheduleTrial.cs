@@ -8,9 +8,9 @@ namespace PyramidFlow.Cli.Evaluating;
 /// A sprite is to move one way and, from frame 25 on, another way at a right angle, as a second prompt says. The first frame is
 /// given: a start that leaves way for both. It has turned when both parts show their own motion.
 /// </summary>
-/// <param name="seed">Which scenes and noise.</param>
+/// <param name="scenes">Which scenes and noise.</param>
 /// <param name="settings">The checkpoint's frames a second.</param>
-internal sealed class ScheduleTrial(long seed, PipelineSettings settings) : ISpriteTrial
+internal sealed class ScheduleTrial(SpriteScenes scenes, PipelineSettings settings) : ISpriteTrial
 {
     private const int Frames = 49;
 
@@ -27,7 +27,7 @@ internal sealed class ScheduleTrial(long seed, PipelineSettings settings) : ISpr
 
     public GenerationRequest Request(int index)
     {
-        var turn = SpriteTurn.Of(seed, index);
+        var turn = scenes.Turn(index);
         return new GenerationRequest
         {
             Prompt = SpriteCaptions.Canonical(turn.Before),
@@ -36,13 +36,13 @@ internal sealed class ScheduleTrial(long seed, PipelineSettings settings) : ISpr
             Width = SpriteWorld.Width,
             Height = SpriteWorld.Height,
             Frames = Frames,
-            Seed = VideoTrial.Noise(seed, index),
+            Seed = VideoTrial.Noise(scenes.Seed, index),
         };
     }
 
     public void Judge(int index, byte[] clip)
     {
-        var turn = SpriteTurn.Of(seed, index);
+        var turn = scenes.Turn(index);
         var at = turn.Frame * SpriteWorld.FrameBytes;
         var first = SpriteJudge.Judge(clip.AsSpan(0, at), turn.Frame, SpriteWorld.Width, SpriteWorld.Height);
         var second = SpriteJudge.Judge(clip.AsSpan(at), Frames - turn.Frame, SpriteWorld.Width, SpriteWorld.Height);

@@ -20,7 +20,7 @@ internal sealed class SpriteEvaluation(CliConsole console)
     internal static IReadOnlyList<string> Modes { get; } = ["video", "extension", "schedule"];
 
     /// <summary>Generates, judges and prints.</summary>
-    public async Task<int> RunAsync(string mode, int count, long seed, ModelArguments model, bool json, string? sheet, CancellationToken cancel)
+    public async Task<int> RunAsync(string mode, int count, SpriteScenes scenes, ModelArguments model, bool json, string? sheet, CancellationToken cancel)
     {
         if (sheet is not null)
             OutputFile.Check(sheet, ".png");
@@ -30,9 +30,9 @@ internal sealed class SpriteEvaluation(CliConsole console)
             throw new UsageException($"{folder.Root} makes clips of {settings.Frames} frames, too few to judge motion: set frames in {PipelineSettings.FileName} to 9 or more");
         ISpriteTrial trial = mode switch
         {
-            "extension" => new ExtensionTrial(seed),
-            "schedule" => new ScheduleTrial(seed, settings),
-            _ => new VideoTrial(seed, settings),
+            "extension" => new ExtensionTrial(scenes),
+            "schedule" => new ScheduleTrial(scenes, settings),
+            _ => new VideoTrial(scenes, settings),
         };
         using var line = new ProgressLine(console);
         var shown = new List<byte[]>();

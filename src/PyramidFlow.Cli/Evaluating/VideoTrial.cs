@@ -5,9 +5,9 @@ using PyramidFlow.Training.Sprites;
 namespace PyramidFlow.Cli.Evaluating;
 
 /// <summary>Videos from unseen prompts: everything the prompt says must be there.</summary>
-/// <param name="seed">Which prompts and noise.</param>
+/// <param name="scenes">Which prompts and noise.</param>
 /// <param name="settings">The checkpoint's size and length.</param>
-internal sealed class VideoTrial(long seed, PipelineSettings settings) : ISpriteTrial
+internal sealed class VideoTrial(SpriteScenes scenes, PipelineSettings settings) : ISpriteTrial
 {
     private const long CaptionStream = 500, NoiseStream = 501;
 
@@ -23,8 +23,8 @@ internal sealed class VideoTrial(long seed, PipelineSettings settings) : ISprite
 
     public GenerationRequest Request(int index) => new()
     {
-        Prompt = SpriteCaptions.Caption(Attributes(index), new SpriteRandom(seed, CaptionStream, index)),
-        Seed = Noise(seed, index),
+        Prompt = SpriteCaptions.Caption(Attributes(index), new SpriteRandom(scenes.Seed, CaptionStream, index)),
+        Seed = Noise(scenes.Seed, index),
     };
 
     public void Judge(int index, byte[] clip) => accuracy.Add(Attributes(index),
@@ -33,5 +33,5 @@ internal sealed class VideoTrial(long seed, PipelineSettings settings) : ISprite
     /// <summary>Seed of a clip's noise.</summary>
     internal static ulong Noise(long seed, int index) => new SpriteRandom(seed, NoiseStream, index).NextUInt64();
 
-    private SpriteAttributes Attributes(int index) => SpriteWorld.EvaluationScene(seed, index).Attributes;
+    private SpriteAttributes Attributes(int index) => scenes.Scene(index).Attributes;
 }

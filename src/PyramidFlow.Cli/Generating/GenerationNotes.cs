@@ -12,13 +12,16 @@ namespace PyramidFlow.Cli.Generating;
 /// <summary>A prompt that takes over from a second on.</summary>
 internal sealed record TimedPrompt(double From, string Prompt);
 
+/// <summary>A LoRA the model had: the name of its file, how much it counts, and the hash by which it is known again.</summary>
+internal sealed record NotedLora(string File, double Weight, string? Sha256);
+
 /// <summary>How a file was made, kept in it as JSON under <c>comment</c>; its keys are those of <see cref="ClipJson"/>.</summary>
 internal sealed record GenerationNotes(
     string Program, string Prompt, string? NegativePrompt, string? PromptSuffix, ulong Seed, string Model, string Variant,
     int? Width, int? Height, int? Frames, double Fps, IReadOnlyList<int>? Steps, IReadOnlyList<int>? VideoSteps,
     double? Guidance, double? VideoGuidance, IReadOnlyList<double>? LinearGuidance, int? FramesPerUnit, string? Image,
     string? ImageSha256, bool? SampleImage, IReadOnlyList<TimedPrompt>? Prompts, string? Video, string? Latents, bool? NewOnly, int? History,
-    int? Tile, double? TileOverlap, string Dtype, string? Device)
+    int? Tile, double? TileOverlap, string Dtype, string? Device, IReadOnlyList<NotedLora>? Loras)
 {
     /// <summary>The key in a file's metadata.</summary>
     public const string Key = "comment";
@@ -45,7 +48,8 @@ internal sealed record GenerationNotes(
             request.FramesPerUnit == 1 ? null : request.FramesPerUnit, Path.GetFileName(image), image is null ? null : Sha256(image),
             request.SampleImage ? true : null, plan.Clip.Later?.Select(later => new TimedPrompt(later.FromSeconds, later.Prompt)).ToList(),
             Path.GetFileName(plan.Clip.Video), Path.GetFileName(plan.Clip.Latents), plan.Clip.NewOnly, request.HistoryWindow,
-            model.Tile, model.TileOverlap, model.UsedType, model.Device);
+            model.Tile, model.TileOverlap, model.UsedType, model.Device,
+            model.Loras is { Count: > 0 } loras ? [.. loras.Select(lora => new NotedLora(Path.GetFileName(lora.Path), lora.Weight, lora.Sha256))] : null);
     }
 
     /// <summary>The notes as metadata of a file.</summary>

@@ -33,6 +33,7 @@ internal static class LikeFile
             {
                 Name = arguments.Model.Name ?? Model(notes, path),
                 Variant = arguments.Model.Variant ?? (arguments.Model.Name is null ? notes.Variant : null),
+                Loras = arguments.Model.Loras ?? Loras(path, notes, console),
                 Type = arguments.Model.Type ?? notes.Dtype,
                 Tile = arguments.Model.Tile ?? notes.Tile,
                 TileOverlap = arguments.Model.TileOverlap ?? notes.TileOverlap,
@@ -43,6 +44,25 @@ internal static class LikeFile
     private static string Model(GenerationNotes notes, string path) => ModelCatalog.Known().Any(model => model.Name == notes.Model)
         ? notes.Model
         : throw new UsageException($"{path} was made by the model '{notes.Model}', which is not here: name its folder with --model, or set {ModelCatalog.Variable} to the folder around it");
+
+    private static List<LoraArgument>? Loras(string path, GenerationNotes notes, CliConsole console)
+    {
+        if (notes.Loras is not { Count: > 0 } noted)
+            return null;
+        var found = new List<LoraArgument>();
+        foreach (var (file, weight, sha256) in noted)
+        {
+            // Nothing a file says leads out of the folders that are looked in.
+            var name = Path.GetFileName(file);
+            var lora = new LoraArgument(Beside(path, name)
+                ?? throw new UsageException($"{path} was made with the LoRA {name}, which is neither here nor beside it: name it with --lora"), weight);
+            if (lora.Sha256 != sha256)
+                console.Warn($"{lora.Path} is another LoRA than the one {path} was made with, so the result will differ");
+            found.Add(lora);
+        }
+
+        return found;
+    }
 
     private static string? Beside(string path, string name) =>
         new[] { name, Path.Combine(Path.GetDirectoryName(path) ?? "", name) }.FirstOrDefault(File.Exists);

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using PyramidFlow.Cli.Generating;
 using PyramidFlow.Hub;
 using PyramidFlow.Pipelines;
 using PyramidFlow.Torch;
@@ -13,6 +14,9 @@ internal sealed record ModelArguments
     public string? Name { get; init; }
 
     public string? Variant { get; init; }
+
+    /// <summary>LoRAs to add to the transformer; null is none.</summary>
+    public IReadOnlyList<LoraArgument>? Loras { get; init; }
 
     public string? Device { get; init; }
 
@@ -29,9 +33,11 @@ internal sealed record ModelArguments
     /// <summary>The element type that is computed in.</summary>
     public string UsedType => Type ?? (Device is null or "cpu" ? "fp32" : "bf16");
 
-    /// <summary>The checkpoint's folder, with the variant checked.</summary>
+    /// <summary>The checkpoint's folder, with the variant checked; that there are LoRA files is checked too.</summary>
     public CheckpointFolder Open()
     {
+        foreach (var lora in Loras ?? [])
+            OutputFile.CheckInput(lora.Path, "--lora takes a LoRA's safetensors file");
         var folder = CheckpointFolder.Open(ModelCatalog.Find(Name ?? ModelCatalog.Default));
         if (Variant is not null && !folder.Variants.Contains(Variant))
         {
@@ -46,6 +52,7 @@ internal sealed record ModelArguments
     public PipelineOptions Options() => new()
     {
         Variant = Variant,
+        Loras = [.. (Loras ?? []).Select(lora => lora.Use)],
         Device = Device is null ? null : ParseDevice(Device),
         Type = NumberTypes.Parse(Type),
         Threads = Threads,

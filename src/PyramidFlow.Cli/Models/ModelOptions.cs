@@ -8,18 +8,21 @@ internal sealed class ModelOptions
 {
     private readonly Option<string?> model = CliOptions.Text("--model", "DIR|NAME", $"checkpoint folder, or a name that {CommandLine.Name} doctor lists [default: {ModelCatalog.Default}]");
     private readonly Option<string?> variant = CliOptions.Text("--variant", "NAME", "transformer of the checkpoint: 384p, 768p or image [default: its first]");
+    private readonly Option<IReadOnlyList<LoraArgument>?> loras = CliOptions.Several("--lora", "FILE[:WEIGHT]",
+        "add a LoRA to the transformer, counted WEIGHT times [default: 1]; may be given several times", LoraArgument.Parse);
     private readonly Option<string?> device = CliOptions.Text("--device", "NAME", "cpu, cuda or cuda:N [default: cpu]");
     private readonly Option<string?> type = CliOptions.Choice("--dtype", "number type to compute in [default: fp32 on a CPU, bf16 on a GPU]", "fp32", "bf16", "fp16");
     private readonly Option<int?> threads = CliOptions.Whole("--threads", "N", "CPU threads [default: all]", 1);
     private readonly Option<int?> tile = CliOptions.Whole("--tile", "PIXELS", "decode and encode in tiles of this side, such as 256: less memory [default: whole frames]", 1);
     private readonly Option<double?> overlap = CliOptions.Number("--tile-overlap", "SHARE", "share of a tile that lies over the next, up to 0.5 [default: 0.25]", zero: false);
 
-    public void AddTo(ExampledCommand command) => command.Group("Model", model, variant, device, type, threads, tile, overlap);
+    public void AddTo(ExampledCommand command) => command.Group("Model", model, variant, loras, device, type, threads, tile, overlap);
 
     public ModelArguments Read(ParseResult parsed) => new()
     {
         Name = parsed.GetValue(model),
         Variant = parsed.GetValue(variant),
+        Loras = parsed.GetValue(loras),
         Device = parsed.GetValue(device),
         Type = parsed.GetValue(type),
         Threads = parsed.GetValue(threads),

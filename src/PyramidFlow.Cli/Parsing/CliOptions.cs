@@ -51,6 +51,31 @@ internal static class CliOptions
         return option;
     }
 
+    /// <summary>An option that may be given several times.</summary>
+    public static Option<IReadOnlyList<T>?> Several<T>(string name, string valueName, string description, Func<string, T> parse)
+    {
+        IReadOnlyList<T>? Parse(ArgumentResult result)
+        {
+            var values = new List<T>();
+            foreach (var token in result.Tokens)
+            {
+                try
+                {
+                    values.Add(parse(token.Value));
+                }
+                catch (FormatException e)
+                {
+                    result.AddError(Fault(name, token.Value, e));
+                    return null;
+                }
+            }
+
+            return values;
+        }
+
+        return new Option<IReadOnlyList<T>?>(name) { Description = description, HelpName = valueName, Arity = ArgumentArity.OneOrMore, CustomParser = Parse };
+    }
+
     private static Option<T> Parsed<T>(string name, string valueName, string description, Func<string, T> parse, T? usual = default)
     {
         T? Parse(ArgumentResult result)
@@ -63,7 +88,7 @@ internal static class CliOptions
             }
             catch (FormatException e)
             {
-                result.AddError($"{name} {(text.Length == 0 ? "is empty" : $"cannot be {text}")}: {e.Message}");
+                result.AddError(Fault(name, text, e));
                 return default;
             }
         }
@@ -76,4 +101,7 @@ internal static class CliOptions
             CustomParser = Parse,
         };
     }
+
+    private static string Fault(string name, string text, FormatException e) =>
+        $"{name} {(text.Length == 0 ? "is empty" : $"cannot be {text}")}: {e.Message}";
 }

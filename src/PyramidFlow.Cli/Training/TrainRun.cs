@@ -8,14 +8,23 @@ namespace PyramidFlow.Cli.Training;
 /// <summary>One run of <c>train</c>: the only place that calls the trainers.</summary>
 internal static class TrainRun
 {
-    /// <summary>A training that can be stopped and taken up again.</summary>
-    public delegate void Entry(string config, string folder, IProgress<TrainingProgress> progress, CancellationToken cancel);
+    /// <summary>A training that can be stopped and taken up again; gives what came of it, a file or a folder.</summary>
+    public delegate string Entry(string config, string folder, IProgress<TrainingProgress> progress, CancellationToken cancel);
 
-    public static void Vae(string config, string folder, IProgress<TrainingProgress> progress, CancellationToken cancel) =>
+    public static string Vae(string config, string folder, IProgress<TrainingProgress> progress, CancellationToken cancel)
+    {
         SpriteTraining.RunVae(config, folder, progress, cancel);
+        return folder;
+    }
 
-    public static void Dit(string config, string folder, IProgress<TrainingProgress> progress, CancellationToken cancel) =>
+    public static string Dit(string config, string folder, IProgress<TrainingProgress> progress, CancellationToken cancel)
+    {
         SpriteTraining.RunDit(config, folder, progress, cancel);
+        return folder;
+    }
+
+    public static string Lora(string config, string folder, IProgress<TrainingProgress> progress, CancellationToken cancel) =>
+        SpriteTraining.RunLora(config, folder, progress, cancel);
 
     public static async Task<int> ShipAsync(string folder, string model, CliConsole console)
     {
@@ -33,7 +42,7 @@ internal static class TrainRun
         if (threads is { } count)
             TorchRuntime.Threads = count;
         using var line = new ProgressLine(console);
-        await Task.Run(() => entry(config, folder, new TrainingMonitor(line), cancel), CancellationToken.None).ConfigureAwait(false);
+        var result = await Task.Run(() => entry(config, folder, new TrainingMonitor(line), cancel), CancellationToken.None).ConfigureAwait(false);
         line.Clear();
         if (cancel.IsCancellationRequested)
         {
@@ -41,7 +50,7 @@ internal static class TrainRun
             return ExitCode.Cancelled;
         }
 
-        console.Result(folder);
+        console.Result(result);
         return ExitCode.Ok;
     }
 }

@@ -62,6 +62,13 @@ internal sealed class VideoFolder(string root)
             Directory.Delete(Of(id), recursive: true);
     }
 
+    /// <summary>Removes a video's folder if nothing is in it.</summary>
+    public void DeleteIfEmpty(string id)
+    {
+        if (Directory.Exists(Of(id)) && !Directory.EnumerateFileSystemEntries(Of(id)).Any())
+            Directory.Delete(Of(id));
+    }
+
     /// <summary>Removes what an attempt made; what is needed to begin again stays.</summary>
     public void DeleteAttempt(string id, int attempt) => DeleteMade(id, name => name.StartsWith(FormattableString.Invariant($"{attempt}."), StringComparison.Ordinal));
 

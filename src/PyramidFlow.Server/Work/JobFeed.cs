@@ -29,8 +29,14 @@ internal sealed partial class JobFeed(IJobStore store, JobSignals signals, ILogg
     /// <summary>A job with its place in the queue.</summary>
     public async Task<VideoJob> PlaceAsync(VideoJob job, CancellationToken cancel)
     {
-        if (job.Status == VideoStatus.Queued && !queue.Has(job.Id))
-            await RefreshAsync(cancel).ConfigureAwait(false);
+        if (job.Status == VideoStatus.Queued)
+        {
+            if (!queue.Has(job.Id))
+                await RefreshAsync(cancel).ConfigureAwait(false);
+            // Whoever asks may watch it, and is to hear when it moves up.
+            waiting[job.Id] = job;
+        }
+
         return queue.Place(job);
     }
 
@@ -92,7 +98,9 @@ internal sealed partial class JobFeed(IJobStore store, JobSignals signals, ILogg
         queue = new QueueView(await store.QueueAsync(cancel).ConfigureAwait(false), await store.PaceAsync(cancel).ConfigureAwait(false));
         foreach (var (id, job) in waiting)
         {
-            if (before.Place(job).QueuePosition != queue.Place(job).QueuePosition)
+            if (!queue.Has(id))
+                waiting.TryRemove(id, out _);
+            else if (before.Place(job).QueuePosition != queue.Place(job).QueuePosition)
                 Tell(job.Owner, id, job);
         }
     }

@@ -71,6 +71,8 @@ internal sealed partial class VideoWorker(
         {
             LogLost(log, job.Id);
             folder.DeleteAttempt(job.Id, job.Attempt);
+            // When its video was deleted, a file written after that has made the folder anew.
+            folder.DeleteIfEmpty(job.Id);
         }
 
         signals.Changed();

@@ -1,14 +1,18 @@
+using PyramidFlow.Lora;
 using PyramidFlow.Schedulers;
 using PyramidFlow.TextEncoders;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Training.Lora;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;
 using PyramidFlow.Transformers;
 
 namespace PyramidFlow.Training.Dit;
 
-/// <summary>Trains the diffusion transformer autoregressively with the temporal pyramid, on latents of the sprites world.</summary>
+/// <summary>
+/// Trains the diffusion transformer, or a LoRA of it, autoregressively with the temporal pyramid, on latents of the sprites world.
+/// </summary>
 public sealed class DitTrainer : ITraining, IDisposable
 {
     private readonly DitTrainingConfig config;
@@ -34,23 +38,30 @@ public sealed class DitTrainer : ITraining, IDisposable
         objective = new FlowObjective(scheduler, new ObjectiveOptions { SampleRatios = [1, 1, 1], CorruptRatio = config.CorruptRatio });
         this.folder = new RunFolder(folder);
         var model = Declare();
-        using (var weights = this.folder.LatestState is null ? start?.Invoke() : null)
+        using (var weights = this.folder.LatestState is null || config.Lora is not null ? start?.Invoke() : null)
             GiveWeights(model, weights);
+        Identity = $"dit seed {config.Seed} {config.Transformer.ToJson()}";
+        if (config.Lora is { } lora)
+        {
+            Identity = $"{AdaptedTransformer.Identity(model, lora)} {Identity}";
+            AdaptedTransformer.Attach(model, lora, config.Seed);
+        }
+
         part = new TrainingPart("", config, new PartOptions { TakesMuon = config.Optimizer == DitOptimizer.Muon ? IsHidden : null }, ("", model));
         tables = new FixedTables(model, config.ComputeType);
-        workers = new Workers<PyramidTransformer>(model, part.Parameters, config.Workers, Declare);
+        workers = new Workers<PyramidTransformer>(model, part.Parameters, config.Workers, () => Another(model));
         loop = new TrainingLoop(config, this, this.folder);
     }
 
     /// <inheritdoc/>
-    public string Identity => $"dit seed {config.Seed} {config.Transformer.ToJson()}";
+    public string Identity { get; }
 
     /// <inheritdoc/>
     public IReadOnlyList<TrainingPart> Parts => [part];
 
     /// <summary>
     /// Trains to the end, or until cancelled after the running step; either way the state is saved and the averaged
-    /// weights lie in <c>dit.safetensors</c> of the folder.
+    /// weights lie in <c>dit.safetensors</c> of the folder, a LoRA's in <c>lora.safetensors</c>.
     /// </summary>
     public void Run(IProgress<TrainingProgress>? progress, CancellationToken cancel) => loop.Run(progress, cancel);
 
@@ -80,7 +91,10 @@ public sealed class DitTrainer : ITraining, IDisposable
     public IReadOnlyList<(string Name, double Value)> Publish()
     {
         using var scope = new TensorScope();
-        SafetensorsWriter.Write(folder.File("dit.safetensors"), [.. part.Averaged, .. tables.Named]);
+        if (config.Lora is { } lora)
+            LoraFile.Write(folder.File("lora.safetensors"), part.Averaged, lora);
+        else
+            SafetensorsWriter.Write(folder.File("dit.safetensors"), [.. part.Averaged, .. tables.Named]);
         return [];
     }
 
@@ -99,11 +113,20 @@ public sealed class DitTrainer : ITraining, IDisposable
         return model;
     }
 
+    // For another worker.
+    private PyramidTransformer Another(PyramidTransformer model)
+    {
+        var another = Declare();
+        if (config.Lora is { } lora)
+            AdaptedTransformer.Share(model, another, lora);
+        return another;
+    }
+
     private void GiveWeights(PyramidTransformer model, StateSource? weights)
     {
         if (weights is not null)
         {
-            model.Load(weights, ElementType.Float32);
+            model.Load(weights, config.Lora is null ? ElementType.Float32 : config.ComputeType);
             return;
         }
 

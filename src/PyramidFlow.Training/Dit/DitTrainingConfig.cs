@@ -1,17 +1,22 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using PyramidFlow.Hub;
+using PyramidFlow.Lora;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Sprites;
 using PyramidFlow.Transformers;
 
 namespace PyramidFlow.Training.Dit;
 
-/// <summary>What <c>train dit</c> does; read from JSON.</summary>
+/// <summary>What <c>train dit</c> and <c>train lora</c> do; read from JSON.</summary>
 public sealed record DitTrainingConfig : LoopConfig
 {
     private const int Stages = 3;
     private const int Shapes = 4;
+
+    private ITransformerConfig? transformer;
 
     /// <summary>With what suits the sprites world.</summary>
     public DitTrainingConfig()
@@ -20,15 +25,22 @@ public sealed record DitTrainingConfig : LoopConfig
         (Schedule, AverageHorizon) = (LearningRateShape.LinearSecondHalf, 0.05);
     }
 
-    /// <summary>The network, of either family.</summary>
+    /// <summary>The network, of either family; left out it is that of <see cref="StartFrom"/>.</summary>
     [JsonConverter(typeof(TransformerConfigConverter))]
-    public required ITransformerConfig Transformer { get; set; }
+    public ITransformerConfig Transformer
+    {
+        get => transformer ?? throw new InvalidOperationException("the configuration names no transformer");
+        set => transformer = value;
+    }
 
     /// <summary>
     /// Model folder to go on from: its transformer's weights, text encoders and VAE; null starts from nothing. Relative to the
     /// working directory.
     /// </summary>
     public string? StartFrom { get; set; }
+
+    /// <summary>The additions that <c>train lora</c> trains beside frozen weights; null trains the weights.</summary>
+    public LoraConfig? Lora { get; set; }
 
     /// <summary>Clips in the cached data set.</summary>
     public int Clips { get; set; } = 12_000;
@@ -44,6 +56,13 @@ public sealed record DitTrainingConfig : LoopConfig
     /// draws all clips alike, a quarter for each shape.
     /// </summary>
     public IReadOnlyList<double>? ShapeShares { get; set; }
+
+    /// <summary>A colour that a share of the cached clips is painted in, such as one that the model does not know; null is none.</summary>
+    [JsonConverter(typeof(JsonStringEnumConverter<SpriteColour>))]
+    public SpriteColour? ExtraColour { get; set; }
+
+    /// <summary>That share.</summary>
+    public double ExtraColourShare { get; set; } = 0.5;
 
     /// <summary>Steps at the beginning that train on images only.</summary>
     public int ImageSteps { get; set; }
@@ -78,8 +97,12 @@ public sealed record DitTrainingConfig : LoopConfig
 
     private DitTrainingConfig Check(string path)
     {
-        TransformerConfigs.Parse(Transformer.ToJson(), path);
-        var unknown = Transformer.Others?.Keys.FirstOrDefault();
+        if (transformer is not null)
+            TransformerConfigs.Parse(transformer.ToJson(), path);
+        var unknown = transformer?.Others?.Keys.FirstOrDefault();
+        transformer ??= StartFrom is { } folder
+            ? TransformerConfigs.Load(CheckpointFolder.Open(folder).Transformer().ConfigFile)
+            : throw new ArgumentException($"{path}: transformer is missing: give its keys, or in start_from the model folder that has them");
         var fault =
             unknown is not null ? $"unknown key {unknown} in transformer, the nearest one there is {NearestKey.Of(unknown, KnownKeys(Transformer))}"
             : Clips < 1 ? $"clips {Clips} is less than 1"
@@ -87,6 +110,8 @@ public sealed record DitTrainingConfig : LoopConfig
             : TurnShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"turn_share {TurnShare} is not 0 to 1")
             : ShapeShares is { } shares && (shares.Count != Shapes || shares.Any(s => s is not (>= 0 and < double.PositiveInfinity)) || shares.Sum() <= 0)
                 ? $"shape_shares takes {Shapes} numbers of at least 0, not all 0: for circle, square, triangle and star"
+            : ExtraColourShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"extra_colour_share {ExtraColourShare} is not 0 to 1")
+            : Lora?.Fault() is { } lora ? $"lora: {lora}"
             : Batch.Count != Stages ? $"batch has {Batch.Count} numbers: give {Stages}, one for each stage"
             : Workers < 1 || Batch.Any(b => b < 1 || b % Workers != 0)
                 ? $"batch [{string.Join(", ", Batch)}] cannot be shared by {Workers} workers: use multiples"

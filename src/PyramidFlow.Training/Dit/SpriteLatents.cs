@@ -10,7 +10,7 @@ namespace PyramidFlow.Training.Dit;
 /// <summary>Latents of the clips of the sprites world, computed once and memory-mapped afterwards.</summary>
 public sealed class SpriteLatents : IDisposable
 {
-    private const string SeedKey = "seed", TurnsKey = "turn_share";
+    private const string SeedKey = "seed", TurnsKey = "turn_share", ExtraKey = "extra_colour";
 
     private readonly Tensor latents;
     private readonly DitTrainingConfig config;
@@ -44,10 +44,11 @@ public sealed class SpriteLatents : IDisposable
         if (latents.Size(0) != config.Clips || latents.Size(2) != config.LatentFrames)
             throw new CheckpointException($"{path} holds {latents.Size(0)} clips of {latents.Size(2)} latent frames, not what the configuration asks for: delete it");
 
-        foreach (var (key, wanted) in Identity(config))
+        var identity = Identity(config);
+        foreach (var key in (string[])[SeedKey, TurnsKey, ExtraKey])
         {
-            if (file.Metadata.GetValueOrDefault(key) is var found && found != wanted)
-                throw new CheckpointException($"{path} holds clips of {key} {found ?? "unknown"}, not {wanted}: delete it");
+            if (file.Metadata.GetValueOrDefault(key) is var found && identity.GetValueOrDefault(key) is var wanted && found != wanted)
+                throw new CheckpointException($"{path} holds clips of {key} {found ?? "unknown"}, not {wanted ?? "none"}: delete it");
         }
 
         return new SpriteLatents(TensorScope.Detach(latents), config);
@@ -109,20 +110,32 @@ public sealed class SpriteLatents : IDisposable
     private static Tensor Video(DitTrainingConfig config, long clip)
     {
         var frames = VideoLength.OfLatents(config.LatentFrames);
-        return SpriteTurn.Training(config.Seed, clip, config.TurnShare) is { } turn
-            ? SpriteClips.ChannelsLast(turn.Render(frames))
-            : SpriteClips.RenderChannelsLast(SpriteWorld.Scene(config.Seed, clip), frames);
+        return Turn(config, clip) is { } turn ? SpriteClips.ChannelsLast(turn.Render(frames)) : SpriteClips.RenderChannelsLast(Scene(config, clip), frames);
     }
 
-    private static Dictionary<string, string> Identity(DitTrainingConfig config) => new()
+    private static SpriteScene Scene(DitTrainingConfig config, long clip) => Painted(config, clip, SpriteWorld.Scene(config.Seed, clip));
+
+    private static SpriteTurn? Turn(DitTrainingConfig config, long clip) =>
+        SpriteTurn.Training(config.Seed, clip, config.TurnShare) is { } turn ? turn with { Start = Painted(config, clip, turn.Start) } : null;
+
+    private static SpriteScene Painted(DitTrainingConfig config, long clip, SpriteScene scene) =>
+        config.ExtraColour is { } colour ? new SpriteExtraColour(colour, config.ExtraColourShare).Paint(scene, config.Seed, clip) : scene;
+
+    private static Dictionary<string, string> Identity(DitTrainingConfig config)
     {
-        [SeedKey] = config.Seed.ToString(CultureInfo.InvariantCulture),
-        [TurnsKey] = config.TurnShare.ToString(CultureInfo.InvariantCulture),
-    };
+        var identity = new Dictionary<string, string>
+        {
+            [SeedKey] = config.Seed.ToString(CultureInfo.InvariantCulture),
+            [TurnsKey] = config.TurnShare.ToString(CultureInfo.InvariantCulture),
+        };
+        if (config.ExtraColour is { } colour)
+            identity[ExtraKey] = FormattableString.Invariant($"{colour} {config.ExtraColourShare}");
+        return identity;
+    }
 
     // What the prompt says while a latent frame is made.
     private SpriteAttributes Shown(long clip, int unit) =>
-        SpriteTurn.Training(config.Seed, clip, config.TurnShare) is not { } turn ? SpriteWorld.Scene(config.Seed, clip).Attributes
+        Turn(config, clip) is not { } turn ? Scene(config, clip).Attributes
         : VideoLength.OfLatents(unit) < turn.Frame ? turn.Before
         : turn.After;
 }

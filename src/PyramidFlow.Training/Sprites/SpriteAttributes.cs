@@ -9,10 +9,13 @@ namespace PyramidFlow.Training.Sprites;
 public readonly record struct SpriteAttributes(
     SpriteSize Size, SpriteColour Colour, SpriteShape Shape, SpriteMotion Motion, SpriteBackground Background)
 {
+    /// <summary>Number of colours that scenes are drawn with: all but the one that is taught later.</summary>
+    public const int Colours = 8;
+
     /// <summary>
     /// Number of different attribute combinations: 2 sizes x 8 colours x 4 shapes x 7 motions x 6 backgrounds.
     /// </summary>
-    public const int Combinations = 2 * 8 * 4 * 7 * 6;
+    public const int Combinations = 2 * Colours * 4 * 7 * 6;
 
     /// <summary>The combination with a number; numbers and combinations correspond one to one.</summary>
     /// <param name="number">0 to <see cref="Combinations"/> - 1.</param>
@@ -22,7 +25,7 @@ public readonly record struct SpriteAttributes(
         ArgumentOutOfRangeException.ThrowIfNegative(number);
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(number, Combinations);
         (number, var size) = Math.DivRem(number, 2);
-        (number, var colour) = Math.DivRem(number, 8);
+        (number, var colour) = Math.DivRem(number, Colours);
         (number, var shape) = Math.DivRem(number, 4);
         (var background, var motion) = Math.DivRem(number, 7);
         return new((SpriteSize)size, (SpriteColour)colour, (SpriteShape)shape, (SpriteMotion)motion,

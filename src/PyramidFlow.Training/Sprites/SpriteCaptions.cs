@@ -7,7 +7,8 @@ namespace PyramidFlow.Training.Sprites;
 public static class SpriteCaptions
 {
     /// <summary>
-    /// Every word that a caption may hold, and some more that a prompt may; lower case, without punctuation.
+    /// Every word that a caption may hold, and some more that a prompt may; lower case, without punctuation. The word of
+    /// <see cref="SpriteColour.Pink"/> is none of them: tokenizers spell it.
     /// </summary>
     public static IReadOnlyList<string> Words { get; } =
     [

@@ -1,6 +1,9 @@
 namespace PyramidFlow.Training.Sprites;
 
-/// <summary>Colour of a sprite; the values are in <see cref="SpritePalette"/>.</summary>
+/// <summary>
+/// Colour of a sprite; the values are in <see cref="SpritePalette"/>. Scenes draw the first <see cref="SpriteAttributes.Colours"/> of
+/// them; the last is kept to be taught later.
+/// </summary>
 public enum SpriteColour
 {
     /// <summary>Red.</summary>
@@ -26,4 +29,7 @@ public enum SpriteColour
 
     /// <summary>Cyan.</summary>
     Cyan,
+
+    /// <summary>Pink, which no scene has unless <see cref="SpriteExtraColour"/> paints it.</summary>
+    Pink,
 }

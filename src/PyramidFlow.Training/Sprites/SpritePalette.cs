@@ -16,6 +16,7 @@ public static class SpritePalette
         SpriteColour.Orange => (255, 128, 12),
         SpriteColour.White => (246, 246, 246),
         SpriteColour.Cyan => (36, 216, 236),
+        SpriteColour.Pink => (255, 122, 184),
         _ => throw new ArgumentOutOfRangeException(nameof(colour), colour, null),
     };
 

@@ -19,7 +19,7 @@ public static class SpriteTextEncoders
 
     private static readonly int[] Classes =
     [
-        Enum.GetValues<SpriteSize>().Length, Enum.GetValues<SpriteColour>().Length, Enum.GetValues<SpriteShape>().Length,
+        Enum.GetValues<SpriteSize>().Length, SpriteAttributes.Colours, Enum.GetValues<SpriteShape>().Length,
         Enum.GetValues<SpriteMotion>().Length, Enum.GetValues<SpriteBackground>().Length,
     ];
 

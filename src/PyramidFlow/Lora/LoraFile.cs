@@ -26,7 +26,17 @@ public static class LoraFile
         using var scope = new TensorScope();
         SafetensorsWriter.Write(path,
             [.. weights.Select(w => (Prefix + w.Key, w.Key.EndsWith(Up, StringComparison.Ordinal) ? w.Tensor * config.Scale : w.Tensor))],
-            new Dictionary<string, string> { ["format"] = "pt" });
+            LoraMetadata.Of(config));
+    }
+
+    /// <summary>Fails where a file's additions cannot be added to a model; reads no weight, and the model needs none.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="path">Safetensors file.</param>
+    /// <exception cref="CheckpointException">The file is missing or damaged, holds no LoRA, or one of another model.</exception>
+    public static void Check(Module model, string path)
+    {
+        using var source = Open(path);
+        Layers(model, path, source, Keys(source));
     }
 
     /// <summary>Adds the additions of a file to a model's weights for good; several files add up.</summary>
@@ -36,20 +46,17 @@ public static class LoraFile
     /// <exception cref="CheckpointException">The file is missing or damaged, holds no LoRA, or one of another model.</exception>
     public static void Merge(Module model, string path, double weight = 1)
     {
-        CheckExists(path);
         using var noGrad = NoGrad.Begin();
-        using var source = WeightsFile.Open(path);
-        var parameters = model.NamedParameters().ToDictionary(p => p.Key, p => p.Parameter);
+        using var source = Open(path);
         var keys = Keys(source);
-        List<string> layers = [.. keys.Keys.Where(key => key.EndsWith(Down, StringComparison.Ordinal)).Select(key => key[..^Down.Length])];
-        if (layers.Count == 0)
-            throw new CheckpointException($"{path} holds no LoRA: none of its keys ends in {Down[1..]}");
-        Check(path, source, layers, keys, parameters);
+        var layers = Layers(model, path, source, keys);
+        var parameters = model.NamedParameters().ToDictionary(p => p.Key, p => p.Parameter);
+        var metadata = LoraMetadata.Read(path);
         foreach (var layer in layers)
         {
             using var scope = new TensorScope();
             var (a, b) = (Read(layer + Down), Read(layer + Up));                                    // [r, in], [out, r]
-            var scale = keys.ContainsKey(layer + Alpha) ? Read(layer + Alpha).Item() / a.Size(0) : 1;
+            var scale = keys.ContainsKey(layer + Alpha) ? Read(layer + Alpha).Item() / a.Size(0) : metadata.Scale(layer, a.Size(0));
             var target = parameters[layer + ".weight"];
             var sum = target.Value.To(ElementType.Float32).Add(b.Matmul(a).To(target.Value.Device), weight * scale);
             target.Value = sum.To(target.Value.Type);
@@ -58,12 +65,9 @@ public static class LoraFile
         Tensor Read(string key) => source.Read(keys[key]).To(ElementType.Float32);
     }
 
-    /// <summary>Refuses a path where no file is.</summary>
-    internal static void CheckExists(string path)
-    {
-        if (!File.Exists(path))
-            throw new CheckpointException($"{path} does not exist: give the LoRA's safetensors file");
-    }
+    private static StateSource Open(string path) => File.Exists(path)
+        ? WeightsFile.Open(path)
+        : throw new CheckpointException($"{path} does not exist: give the LoRA's safetensors file");
 
     // The file's keys by what they are called here: without a prefix, under the new names.
     private static Dictionary<string, string> Keys(StateSource source)
@@ -80,14 +84,21 @@ public static class LoraFile
         return keys;
     }
 
-    private static void Check(string path, StateSource source, List<string> layers, Dictionary<string, string> keys, Dictionary<string, Parameter> parameters)
+    // The layers that have additions, all of them in the model and of its shapes.
+    private static List<string> Layers(Module model, string path, StateSource source, Dictionary<string, string> keys)
     {
+        List<string> layers = [.. keys.Keys.Where(key => key.EndsWith(Down, StringComparison.Ordinal)).Select(key => key[..^Down.Length])];
+        if (layers.Count == 0)
+            throw new CheckpointException($"{path} holds no LoRA: none of its keys ends in {Down[1..]}");
+        var parameters = model.NamedParameters().ToDictionary(p => p.Key, p => p.Parameter);
+        if (!layers.Exists(layer => parameters.ContainsKey(layer + ".weight")))
+            throw new CheckpointException($"{path} is a LoRA of another model: there is no layer {layers[0]} here, nor any other of its {layers.Count}");
         var known = layers.SelectMany(layer => new[] { layer + Down, layer + Up, layer + Alpha }).ToHashSet();
         var faults = keys.Keys.Where(key => !known.Contains(key)).Select(key => $"{key} belongs to no pair of matrices")
             .Concat(layers.Select(Fault).OfType<string>()).ToList();
         const int shown = 6;
-        if (faults.Count > 0)
-            throw new CheckpointException($"{path} does not fit this model: {string.Join("; ", faults.Take(shown))}{(faults.Count > shown ? $"; and {faults.Count - shown} more" : "")}");
+        return faults.Count == 0 ? layers : throw new CheckpointException(
+            $"{path} does not fit this model: {string.Join("; ", faults.Take(shown))}{(faults.Count > shown ? $"; and {faults.Count - shown} more" : "")}");
 
         string? Fault(string layer)
         {

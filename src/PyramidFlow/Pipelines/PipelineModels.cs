@@ -28,9 +28,13 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
         var report = CheckpointReport.Of(folder, options.Variant ?? folder.Variants[0]).Variants[0];
         if (!report.Runs)
             throw new CheckpointException(string.Join("; ", report.Faults));
-        foreach (var lora in options.Loras)
-            LoraFile.CheckExists(lora.Path);
         var transformerConfig = TransformerConfigs.Load(folder.Transformer(options.Variant).ConfigFile);
+        using (var declared = transformerConfig.Build())
+        {
+            foreach (var lora in options.Loras)
+                LoraFile.Check(declared, lora.Path);
+        }
+
         var vaeConfig = CausalVideoVaeConfig.Read(folder.Vae.ConfigFile);
         var device = options.Device ?? Device.Cpu;
         var type = options.Type ?? (device.Type == DeviceType.Cpu ? ElementType.Float32 : ElementType.BFloat16);

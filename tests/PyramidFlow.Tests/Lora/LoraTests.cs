@@ -69,6 +69,7 @@ public sealed class LoraTests : IDisposable
         Assert.Equal([32, 2], file.Entries["transformer.transformer_blocks.1.attn.to_out.0.lora_B.weight"].Shape);
         Assert.Equal([2, 160], file.Entries["transformer.single_transformer_blocks.0.proj_out.lora_A.weight"].Shape);
         Assert.All(file.Entries.Keys, key => Assert.StartsWith("transformer.", key, StringComparison.Ordinal));
+        Assert.Contains("\"transformer.lora_alpha\":2,", file.Metadata["lora_adapter_metadata"], StringComparison.Ordinal);
     }
 
     [Theory]
@@ -89,15 +90,37 @@ public sealed class LoraTests : IDisposable
         Assert.InRange((weight.Value - expected).Abs().Max().Item(), 0, 1e-5);
     }
 
+    [Theory]
+    [InlineData("""{"transformer.r": 4, "transformer.lora_alpha": 8}""", 2)]
+    [InlineData("""{"transformer.r": 4, "transformer.lora_alpha": 8, "transformer.alpha_pattern": {"attn.to_k": 12}}""", 3)]
+    [InlineData("""{"transformer.r": 4, "transformer.lora_alpha": 8, "transformer.use_rslora": true}""", 4)]
+    [InlineData("""{"other.lora_alpha": 8}""", 1)]
+    [InlineData("no json", 1)]
+    public void The_alpha_that_diffusers_notes_in_a_file_counts(string metadata, double factor)
+    {
+        const string layer = "transformer_blocks.0.attn.to_k";
+        using var model = Tiny.Flux(generator);
+        var (a, b) = (Tensor.Randn([4, 32], generator), Tensor.Randn([32, 4], generator));
+        var weight = model.NamedParameters().Single(p => p.Key == layer + ".weight").Parameter;
+        var expected = weight.Value + (b.Matmul(a) * factor);
+        SafetensorsWriter.Write(folder.File("other.safetensors"), [($"transformer.{layer}.lora_A.weight", a), ($"transformer.{layer}.lora_B.weight", b)],
+            new Dictionary<string, string> { ["lora_adapter_metadata"] = metadata });
+        LoraFile.Merge(model, folder.File("other.safetensors"));
+        Assert.InRange((weight.Value - expected).Abs().Max().Item(), 0, 1e-5);
+    }
+
     [Fact]
     public void Files_that_do_not_fit_and_impossible_configurations_are_refused_in_words()
     {
         using var model = Tiny.Flux(generator);
         Assert.Contains("does not exist", Refused("missing.safetensors"), StringComparison.Ordinal);
         Assert.Contains("holds no LoRA", Written(("x.weight", [2, 2])), StringComparison.Ordinal);
-        Assert.Contains("no layer elsewhere", Written(("elsewhere.lora_A.weight", [2, 32]), ("elsewhere.lora_B.weight", [32, 2])), StringComparison.Ordinal);
+        Assert.Contains("LoRA of another model: there is no layer elsewhere", Written(("elsewhere.lora_A.weight", [2, 32]), ("elsewhere.lora_B.weight", [32, 2])), StringComparison.Ordinal);
+        Assert.Contains("no layer nowhere", Written(("nowhere.lora_A.weight", [2, 32]), ("nowhere.lora_B.weight", [32, 2]), ("proj_out.lora_A.weight", [2, 32]), ("proj_out.lora_B.weight", [64, 2])), StringComparison.Ordinal);
         Assert.Contains("lora_B.weight is missing", Written(("proj_out.lora_A.weight", [2, 32])), StringComparison.Ordinal);
         Assert.Contains("[32, 2] x [2, 16]", Written(("proj_out.lora_A.weight", [2, 16]), ("proj_out.lora_B.weight", [32, 2])), StringComparison.Ordinal);
+        Assert.Contains("alpha", Assert.Throws<ArgumentException>(() => LoraAdapters.Layers(model, Config with { Alpha = 0 })).Message, StringComparison.Ordinal);
+        Assert.Contains("targets", Assert.Throws<ArgumentException>(() => LoraAdapters.Layers(model, Config with { Targets = [] })).Message, StringComparison.Ordinal);
         Assert.Contains("rank", Assert.Throws<ArgumentException>(() => LoraAdapters.Attach(model, Config with { Rank = 0 }, generator)).Message, StringComparison.Ordinal);
         var error = Assert.Throws<ArgumentException>(() => LoraAdapters.Attach(model, Config with { Targets = ["to_w"] }, generator));
         Assert.Contains("attn.to_q, ", error.Message, StringComparison.Ordinal);

@@ -1,5 +1,7 @@
+using PyramidFlow.Lora;
 using PyramidFlow.Testing;
 using PyramidFlow.Training.Dit;
+using PyramidFlow.Training.Sprites;
 using PyramidFlow.Training.Vae;
 using PyramidFlow.Transformers;
 
@@ -54,6 +56,25 @@ public sealed class TrainingConfigFileTests : IDisposable
         Assert.Contains("c.json", error.Message, StringComparison.Ordinal);
         Assert.Contains(named, error.Message, StringComparison.Ordinal);
     }
+
+    [Fact]
+    public void A_lora_takes_its_defaults_and_refuses_what_is_unknown_or_impossible()
+    {
+        var lora = Load($"{{ {Transformer}, \"lora\": {{ \"rank\": 4 }}, \"extra_colour\": \"pink\" }}");
+        Assert.Equal((4, new LoraConfig().Alpha, SpriteColour.Pink), (lora.Lora!.Rank, lora.Lora.Alpha, lora.ExtraColour));
+        Assert.Equal(new LoraConfig().Targets, lora.Lora.Targets);
+        Refused("\"lora\": { \"rnk\": 4 }", "unknown key rnk in lora, the nearest one there is rank");
+        Refused("\"lora\": { \"rank\": 0 }", "lora: a LoRA of rank 0 has no weights");
+        Refused("\"lora\": { \"targets\": [] }", "lora: targets names no layer");
+        Refused("\"extra_colour\": \"mauve\"", "extra_colour");
+
+        void Refused(string addition, string named) =>
+            Assert.Contains(named, Assert.Throws<ArgumentException>(() => Load($"{{ {Transformer}, {addition} }}")).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_network_that_is_not_there_is_asked_for() =>
+        Assert.Contains("transformer is missing", Assert.Throws<ArgumentException>(() => Load("{ \"steps\": 5 }")).Message, StringComparison.Ordinal);
 
     [Fact]
     public void The_network_may_be_of_either_family()

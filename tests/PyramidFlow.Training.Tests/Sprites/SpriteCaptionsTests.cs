@@ -34,6 +34,16 @@ public class SpriteCaptionsTests
     }
 
     [Fact]
+    public void The_colour_that_is_taught_later_has_a_word_that_the_vocabulary_has_not()
+    {
+        var pink = RedCircle with { Colour = SpriteColour.Pink };
+        Assert.Equal("a small pink circle moving right on a black background", SpriteCaptions.Canonical(pink));
+        Assert.True(SpriteCaptions.TryParse(SpriteCaptions.Caption(pink, new SpriteRandom(3)), out var parsed));
+        Assert.Equal(pink, parsed);
+        Assert.DoesNotContain("pink", SpriteCaptions.Words);
+    }
+
+    [Fact]
     public void Words_are_distinct_lower_case_and_few()
     {
         Assert.Equal(SpriteCaptions.Words.Count, SpriteCaptions.Words.Distinct().Count());

@@ -23,6 +23,13 @@ public class SpriteJudgeTests
         Assert.Equal(1, accuracy.All);
     }
 
+    [Fact]
+    public void Pink_is_told_from_every_colour_and_background()
+    {
+        var accuracy = Measure(seed: 5, clips: 300, frames: 17, degraded: true, SpriteColour.Pink);
+        Assert.Equal(1, accuracy.All);
+    }
+
     [Theory]
     [InlineData(9)]
     [InlineData(17)]
@@ -97,12 +104,14 @@ public class SpriteJudgeTests
         Assert.Equal(SpriteMotion.Down, SpriteJudge.Judge(frames, 25, 128, 128).Motion);
     }
 
-    private static SpriteAccuracy Measure(long seed, int clips, int frames, bool degraded)
+    private static SpriteAccuracy Measure(long seed, int clips, int frames, bool degraded, SpriteColour? colour = null)
     {
         var verdicts = new (SpriteAttributes Expected, SpriteVerdict Verdict)[clips];
         Parallel.For(0, clips, i =>
         {
             var scene = SpriteWorld.EvaluationScene(seed, i);
+            if (colour is { } only)
+                scene = new SpriteExtraColour(only, 1).Paint(scene, seed, i);
             var clip = SpriteRenderer.Render(scene, frames);
             if (degraded)
                 clip = Degradation.BlurAndNoise(clip, seed: i);

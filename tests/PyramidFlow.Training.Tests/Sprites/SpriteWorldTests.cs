@@ -32,10 +32,27 @@ public class SpriteWorldTests
     {
         var scenes = Enumerable.Range(0, 20_000).Select(i => SpriteWorld.Scene(0, i).Attributes).ToArray();
         Assert.DoesNotContain(scenes, SpriteWorld.IsHeldOut);
-        foreach (var colour in Enum.GetValues<SpriteColour>())
+        Assert.Equal(0, scenes.Count(s => s.Colour == SpriteColour.Pink));
+        foreach (var colour in Enum.GetValues<SpriteColour>().Except([SpriteColour.Pink]))
             Assert.InRange(scenes.Count(s => s.Colour == colour), 2200, 2800);
         foreach (var motion in Enum.GetValues<SpriteMotion>())
             Assert.InRange(scenes.Count(s => s.Motion == motion), 2600, 3100);
+    }
+
+    [Fact]
+    public void A_share_of_the_scenes_can_have_a_colour_that_no_other_scene_has()
+    {
+        var extra = new SpriteExtraColour(SpriteColour.Pink, 0.25);
+        var pink = 0;
+        for (var i = 0; i < 4000; i++)
+        {
+            var scene = SpriteWorld.Scene(3, i);
+            var painted = extra.Paint(scene, 3, i);
+            pink += painted == scene ? 0 : 1;
+            Assert.True(painted == scene || painted == scene with { Attributes = scene.Attributes with { Colour = SpriteColour.Pink } });
+        }
+
+        Assert.InRange(pink, 900, 1100);
     }
 
     [Fact]

@@ -1,0 +1,43 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using PyramidFlow.Lora;
+
+namespace PyramidFlow.Cli.Models;
+
+/// <summary>A LoRA as typed: <c>FILE</c> or <c>FILE:WEIGHT</c>.</summary>
+internal sealed class LoraArgument(string path, double weight)
+{
+    private readonly Lazy<string> sha256 = new(() => Hash(path));
+
+    /// <summary>Its file.</summary>
+    public string Path => path;
+
+    /// <summary>How much it counts; 1 as trained.</summary>
+    public double Weight => weight;
+
+    /// <summary>The hash by which the file is known again; read once.</summary>
+    public string Sha256 => sha256.Value;
+
+    /// <summary>How the library takes it.</summary>
+    public LoraUse Use => new(Path, Weight);
+
+    /// <summary>Reads what was typed; a colon that is part of a file's name is one.</summary>
+    /// <exception cref="FormatException">There is no name, or what follows the last colon is no number.</exception>
+    public static LoraArgument Parse(string text)
+    {
+        var colon = text.LastIndexOf(':');
+        if (colon < 0 || File.Exists(text))
+            return text.Length > 0 ? new LoraArgument(text, 1) : throw Fault();
+        return colon > 0 && double.TryParse(text.AsSpan(colon + 1), NumberStyles.Float, CultureInfo.InvariantCulture, out var weight) && double.IsFinite(weight)
+            ? new LoraArgument(text[..colon], weight)
+            : throw Fault();
+
+        static FormatException Fault() => new("use a file, or a file and how much it counts, such as style.safetensors:0.8");
+    }
+
+    private static string Hash(string path)
+    {
+        using var file = File.OpenRead(path);
+        return Convert.ToHexStringLower(SHA256.HashData(file));
+    }
+}

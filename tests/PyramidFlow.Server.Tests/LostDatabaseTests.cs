@@ -1,0 +1,29 @@
+using System.Net;
+using PyramidFlow.Testing;
+
+namespace PyramidFlow.Server.Tests;
+
+public sealed class LostDatabaseTests
+{
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task While_the_database_is_away_requests_are_refused_and_all_goes_on_when_it_is_back()
+    {
+        using var cluster = new PostgresCluster();
+        cluster.SkipUnlessThere();
+        await using var server = await TestServer.StartAsync(options => options with { Database = cluster.Connection, LeaseSeconds = 5 });
+        var id = await server.SubmitAsync(TestServer.Quick);
+        cluster.Switch(on: false);
+
+        await TestServer.ProblemAsync(await server.Client.GetAsync($"/v1/videos/{id}", Cancel), HttpStatusCode.ServiceUnavailable);
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, (await server.Client.GetAsync("/health/ready", Cancel)).StatusCode);
+        Assert.Equal(HttpStatusCode.OK, (await server.Client.GetAsync("/health", Cancel)).StatusCode);
+
+        cluster.Switch(on: true);
+        // Connections that were open before fail once more each.
+        while ((await server.Client.GetAsync($"/v1/videos/{id}", Cancel)).StatusCode != HttpStatusCode.OK)
+            await Task.Delay(100, Cancel);
+        Assert.Equal("completed", (await server.EndedAsync(id)).GetProperty("status").GetString());
+    }
+}
