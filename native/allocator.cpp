@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <stdexcept>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -24,7 +26,12 @@ struct Cache {
     size_t cap = size_t(512) << 20;
     std::atomic<int64_t> in_use{0};            // bytes handed out
     std::atomic<int64_t> peak{0};
+    std::atomic<int64_t> limit{0};             // most bytes handed out at a time; 0 is no limit
 };
+
+[[noreturn]] void refuse(size_t bytes) {
+    throw std::runtime_error("out of memory: " + std::to_string((bytes >> 20) + 1) + " MB more were needed");
+}
 
 // Never destroyed: tensors may be freed after static destructors have begun.
 Cache& cache() {
@@ -43,6 +50,8 @@ void* take(size_t bytes) {
     size_t size = size_class(bytes == 0 ? 1 : bytes);
     auto& c = cache();
     void* block = nullptr;
+    int64_t limit = c.limit.load();
+    if (limit > 0 && c.in_use.load() + static_cast<int64_t>(size) > limit) refuse(size);
     if (size > smallest_class) {
         std::lock_guard<std::mutex> lock(c.mutex);
         auto found = c.free_blocks.find(size);
@@ -53,7 +62,7 @@ void* take(size_t bytes) {
         }
     }
     if (!block && posix_memalign(&block, alignment, size + header) != 0) {
-        throw std::runtime_error("out of memory: " + std::to_string(size >> 20) + " MB more were needed");
+        refuse(size);
     }
     *static_cast<size_t*>(block) = size;
     int64_t now = c.in_use += static_cast<int64_t>(size);
@@ -104,6 +113,9 @@ PF_API void pf_allocator_install(int64_t cap) {
     cache().cap = static_cast<size_t>(cap);
     c10::SetCPUAllocator(allocator, /*priority=*/100);
 }
+
+// Refuses what would go beyond so many bytes in use; 0 refuses nothing.
+PF_API void pf_allocator_limit(int64_t bytes) { cache().limit = bytes; }
 
 PF_API void pf_allocator_trim() {
     auto& c = cache();

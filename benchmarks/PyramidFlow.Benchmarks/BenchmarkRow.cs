@@ -1,3 +1,6 @@
+using PyramidFlow.Transformers;
+using PyramidFlow.Vae;
+
 namespace PyramidFlow.Benchmarks;
 
 /// <summary>One measurement.</summary>

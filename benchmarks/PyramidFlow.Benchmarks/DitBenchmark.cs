@@ -66,11 +66,11 @@ internal sealed class DitBenchmark
         using var layout = model.Layout([.. clips], text.Mask);
         if (options.Unit == 0)
         {
-            Add("step", times.Select(t => t.Unit), DitFlops.Joint(config, layout));
+            Add("step", times.Select(t => t.Unit), DitFlops.Joint(config, layout.Shape));
             return;
         }
 
-        var (prefix, unit) = (DitFlops.Prefix(config, layout), DitFlops.Unit(config, layout));
+        var (prefix, unit) = (DitFlops.Prefix(config, layout.Shape), DitFlops.Unit(config, layout.Shape));
         Add("prefix pass", times.Select(t => t.Prefix), prefix);
         Add("unit pass", times.Select(t => t.Unit), unit);
         Add("step (prefix + unit)", times.Select(t => t.Prefix + t.Unit), prefix + unit);

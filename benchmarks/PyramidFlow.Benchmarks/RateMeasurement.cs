@@ -29,7 +29,7 @@ internal static class RateMeasurement
     }
 
     // The three shapes of a block's linear layers, by their joint time.
-    private static double Gemm(RateSizes sizes, ElementType type, RandomGenerator generator)
+    internal static double Gemm(RateSizes sizes, ElementType type, RandomGenerator generator)
     {
         var (flops, seconds) = (0.0, 0.0);
         foreach (var (inputs, outputs) in ((long, long)[])[(sizes.Dim, sizes.Dim), (sizes.Dim, 4 * sizes.Dim), (4 * sizes.Dim, sizes.Dim)])
@@ -45,7 +45,7 @@ internal static class RateMeasurement
         return flops / seconds / 1e9;
     }
 
-    private static double Conv(RateSizes sizes, ElementType type, RandomGenerator generator)
+    internal static double Conv(RateSizes sizes, ElementType type, RandomGenerator generator)
     {
         using var scope = new TensorScope();
         var (channels, side) = (sizes.Channels, sizes.Side);

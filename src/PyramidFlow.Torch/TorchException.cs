@@ -1,7 +1,7 @@
 namespace PyramidFlow.Torch;
 
 /// <summary>libtorch refused an operation, or could not be loaded; the message carries its own words.</summary>
-public sealed class TorchException : Exception
+public class TorchException : Exception
 {
     /// <summary>Creates the error.</summary>
     public TorchException(string message, Exception? inner = null)

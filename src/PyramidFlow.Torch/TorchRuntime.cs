@@ -84,6 +84,13 @@ public static unsafe class TorchRuntime
         Native.pf_allocator_trim();
     }
 
+    /// <summary>Refuses tensors (<see cref="TorchMemoryException"/>) beyond so many bytes of CPU memory in use; 0 refuses none.</summary>
+    public static void LimitMemory(long bytes)
+    {
+        EnsureStarted();
+        Native.pf_allocator_limit(bytes);
+    }
+
     /// <summary>Bounds the bytes of freed CPU memory kept for reuse.</summary>
     public static void LimitCache(long bytes)
     {

@@ -2,6 +2,7 @@ using PyramidFlow.Hub;
 using PyramidFlow.Lora;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;
@@ -24,12 +25,14 @@ public static class SpriteTraining
     /// <param name="folder">Folder of all runs of the model.</param>
     /// <param name="progress">Told every few steps, or null.</param>
     /// <param name="cancel">Stops after the running step, with a checkpoint.</param>
+    /// <param name="group">The processes that train together, or null for one.</param>
     /// <returns>Mean peak signal-to-noise ratio on unseen clips, dB.</returns>
-    public static double RunVae(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel)
+    public static double RunVae(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel, ProcessGroup? group = null)
     {
         var config = VaeTrainingConfig.Load(configPath);
-        using var trainer = new VaeTrainer(config, Path.Combine(folder, "vae"), progress, cancel);
-        SpriteStart.CopyFile(configPath, VaeConfig(folder));
+        using var trainer = new VaeTrainer(config, Path.Combine(folder, "vae"), progress, cancel, group);
+        if (group is not { Rank: > 0 })
+            SpriteStart.CopyFile(configPath, VaeConfig(folder));
 
         // Every worker is a thread of its own; operators that split their work as well would only wait for each other.
         TorchRuntime.Threads = 1;
@@ -41,13 +44,14 @@ public static class SpriteTraining
     /// <param name="folder">Folder of all runs of the model; the VAE's linear start must be there.</param>
     /// <param name="progress">Told every few steps, or null.</param>
     /// <param name="cancel">Stops after the running step, with a checkpoint.</param>
+    /// <param name="group">The processes that train together, or null for one.</param>
     /// <exception cref="ArgumentException">The VAE's run is missing.</exception>
-    public static void RunDit(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel)
+    public static void RunDit(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel, ProcessGroup? group = null)
     {
         var config = DitTrainingConfig.Load(configPath);
         if (config.Lora is not null)
             throw new ArgumentException($"{configPath} describes a LoRA: train it with 'train lora', or take the key lora out");
-        Run(config, configPath, folder, "dit", progress, cancel);
+        Run(config, configPath, folder, "dit", progress, cancel, group);
     }
 
     /// <summary>Trains a LoRA of a model folder's transformer; the run and <c>lora.safetensors</c> lie in <c>FOLDER/lora</c>.</summary>
@@ -55,9 +59,10 @@ public static class SpriteTraining
     /// <param name="folder">Folder of the run.</param>
     /// <param name="progress">Told every few steps, or null.</param>
     /// <param name="cancel">Stops after the running step, with a checkpoint.</param>
+    /// <param name="group">The processes that train together, or null for one.</param>
     /// <returns>The LoRA's file.</returns>
     /// <exception cref="ArgumentException">The model is not named, or a target names no layer of it.</exception>
-    public static string RunLora(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel)
+    public static string RunLora(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel, ProcessGroup? group = null)
     {
         var config = DitTrainingConfig.Load(configPath);
         if (config.StartFrom is null)
@@ -65,36 +70,41 @@ public static class SpriteTraining
         config.Lora ??= new LoraConfig();
         using (var declared = config.Transformer.Build())
             LoraAdapters.Layers(declared, config.Lora);
-        Run(config, configPath, folder, LoraPart, progress, cancel);
+        Run(config, configPath, folder, LoraPart, progress, cancel, group);
         return Path.Combine(folder, LoraPart, "lora.safetensors");
     }
 
-    private static void Run(DitTrainingConfig config, string configPath, string folder, string part, IProgress<TrainingProgress>? progress, CancellationToken cancel)
+    private static void Run(DitTrainingConfig config, string configPath, string folder, string part, IProgress<TrainingProgress>? progress, CancellationToken cancel, ProcessGroup? group)
     {
         if (config.Transformer is not PyramidFluxConfig)
             throw new ArgumentException($"{configPath}: the text encoders of sprites are those of pyramid_flux: give its keys in transformer");
         using var start = config.StartFrom is { } from ? SpriteStart.FromModel(from, cancel) : SpriteStart.FromVaeRun(folder, VaeConfig(folder));
         var model = Path.Combine(folder, ModelFolder);
-        start.ProvideText(model, config.Seed, progress, cancel);
-        using var data = SpriteLatents.OpenOrMake(Path.Combine(folder, "latents.safetensors"), config, start.Encode, progress, cancel);
+        using var data = group.InTurn(() =>
+        {
+            start.ProvideText(model, config.Seed, progress, cancel);
+            return SpriteLatents.OpenOrMake(Path.Combine(folder, "latents.safetensors"), config, start.Encode, progress, cancel);
+        });
         using var prompts = SpriteTextEncoders.Load(model);
 
         TorchRuntime.Threads = 1;
-        using var trainer = new DitTrainer(config, Path.Combine(folder, part), data, prompts, start.OpenTransformer);
-        SpriteStart.CopyFile(configPath, Path.Combine(folder, part, "config.json"));
+        using var trainer = new DitTrainer(config, Path.Combine(folder, part), data, prompts, config.NewWeights ? null : start.OpenTransformer, group);
+        if (group is not { Rank: > 0 })
+            SpriteStart.CopyFile(configPath, Path.Combine(folder, part, "config.json"));
         trainer.Run(progress, cancel);
     }
 
     /// <summary>Puts the model folder together from the runs, weights in bfloat16.</summary>
     /// <param name="folder">Folder of all runs of the model.</param>
     /// <param name="target">Model folder to write.</param>
+    /// <param name="weights">Which file of the transformer's run holds the weights.</param>
     /// <exception cref="ArgumentException">A run is missing.</exception>
-    public static void Ship(string folder, string target)
+    public static void Ship(string folder, string target, string weights = "dit.safetensors")
     {
         RequireRun(folder, "dit");
         var config = DitTrainingConfig.Load(DitConfig(folder));
         var transformer = Path.Combine(target, CheckpointNames.Transformer);
-        Convert(Path.Combine(folder, "dit", "dit.safetensors"), Path.Combine(transformer, "diffusion_pytorch_model.safetensors"));
+        Convert(Path.Combine(folder, "dit", weights), Path.Combine(transformer, "diffusion_pytorch_model.safetensors"));
         File.WriteAllText(Path.Combine(transformer, ComponentFolder.ConfigName), ConfigFile.WithClass(config.Transformer.ClassName, config.Transformer.ToJson()));
 
         var vae = Path.Combine(target, CheckpointNames.Vae);
@@ -111,7 +121,7 @@ public static class SpriteTraining
         }
 
         SpriteStart.CopyText(Path.Combine(folder, ModelFolder), target);
-        Settings.Write(Path.Combine(target, PipelineSettings.FileName));
+        (config.Objective == DitObjective.FullSequence ? FullSequenceSettings : Settings).Write(Path.Combine(target, PipelineSettings.FileName));
     }
 
     /// <summary>What a pipeline uses with this model unless told otherwise.</summary>
@@ -119,6 +129,15 @@ public static class SpriteTraining
         new LatentNormalization(0, 1, 0, 1), PromptSuffix: "", NegativePrompt: "",
         SpriteWorld.Width, SpriteWorld.Height, Frames: 49, SpriteWorld.FramesPerSecond,
         Steps: [10, 10, 10], VideoSteps: [6, 6, 6], Guidance: 5, VideoGuidance: 4, MaxLatentFrames: 7);
+
+    /// <summary>The same for a model that makes all frames together: the steps of an image's three stages, in one.</summary>
+    public static PipelineSettings FullSequenceSettings { get; } = Settings with
+    {
+        FullSequence = true,
+        Steps = [Settings.Steps.Sum()],
+        VideoSteps = [Settings.Steps.Sum()],
+        Guidance = Settings.VideoGuidance,
+    };
 
     private static void RequireRun(string folder, string part)
     {

@@ -1,4 +1,3 @@
-using PyramidFlow.Transformers;
 using PyramidFlow.Vae;
 
 namespace PyramidFlow.Benchmarks.Tests;
@@ -6,38 +5,6 @@ namespace PyramidFlow.Benchmarks.Tests;
 /// <summary>Against counts by hand, in multiply-adds, term by term.</summary>
 public class FlopTests
 {
-    // d = 8, d² = 64; text 3, history 1, unit 2 tokens. The prefix's 4 tokens see 4 keys each, the unit's 2 see 6.
-    private static readonly PyramidFluxConfig Transformer = new(InChannels: 4, NumLayers: 1, NumSingleLayers: 2, AttentionHeadDim: 8,
-        NumAttentionHeads: 1, JointAttentionDim: 6, PooledProjectionDim: 5, AxesDimsRope: [2, 2, 4]);
-
-    private const long Conditioning = (256 * 8) + 64 + (5 * 8) + 64;
-    private const long Modulation = Conditioning + (12 * 64) + (2 * 3 * 64) + (2 * 64);
-
-    [Theory]
-    [InlineData(1)]
-    [InlineData(2)]
-    public void Transformer_passes_are_counted_as_by_hand(int rows)
-    {
-        using var layout = Layout(rows);
-
-        const long prefixBlock = (4 * 12 * 64) + (2 * 8 * 16), unitBlock = (2 * 12 * 64) + (2 * 8 * 12);
-        const long prefix = Modulation + (3 * 6 * 8) + (1 * 4 * 8) + (2 * prefixBlock) + (4 * 2 * 64);
-        const long unit = (2 * 4 * 8) + (3 * unitBlock) + (2 * 8 * 4);
-        Assert.Equal(2 * rows * prefix, DitFlops.Prefix(Transformer, layout));
-        Assert.Equal(21680, 2 * prefix);
-        Assert.Equal(2 * rows * unit, DitFlops.Unit(Transformer, layout));
-        Assert.Equal(10624, 2 * unit);
-    }
-
-    [Fact]
-    public void Prefix_and_unit_are_together_the_joint_pass()
-    {
-        using var layout = Layout(rows: 1);
-
-        Assert.Equal(32304, DitFlops.Joint(Transformer, layout));
-        Assert.Equal(32304, DitFlops.Prefix(Transformer, layout) + DitFlops.Unit(Transformer, layout));
-    }
-
     [Fact]
     public void Vae_of_one_frame_is_counted_as_by_hand()
     {
@@ -60,7 +27,4 @@ public class FlopTests
         Assert.Equal(2 * (start + coarse + fine), VaeFlops.Decode(config, 2, 1, 1));
         Assert.Equal(166896, 2 * (start + coarse + fine));
     }
-
-    private static SequenceLayout Layout(int rows) => new(TextMask.OfLengths([.. Enumerable.Repeat(3, rows)]),
-        [new ClipSize(1, 1, 1), new ClipSize(1, 1, 2)], Transformer.AxesDimsRope, causal: true);
 }

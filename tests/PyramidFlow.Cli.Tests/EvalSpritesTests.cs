@@ -42,4 +42,12 @@ public class EvalSpritesTests(TinyModel model) : IClassFixture<TinyModel>
         Assert.Contains(" dB", run.Out, StringComparison.Ordinal);
         Assert.Equal(66 + 2, (await ImageReader.ReadAsync(folder.File("sheet.png"), ct: TestContext.Current.CancellationToken)).Height);
     }
+
+    [Fact]
+    public async Task Runs_that_kept_no_weights_are_refused()
+    {
+        using var folder = new TemporaryFolder();
+        folder.Write("dit/metrics.jsonl", "");
+        (await CliRun.OfAsync("eval", "checkpoints", "--out", folder.Path)).AssertRefused("keep_steps");
+    }
 }

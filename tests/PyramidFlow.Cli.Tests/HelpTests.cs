@@ -22,6 +22,7 @@ public class HelpTests
     [InlineData("bench", "dit")]
     [InlineData("bench", "vae")]
     [InlineData("bench", "all")]
+    [InlineData("plan")]
     [InlineData("models")]
     [InlineData("models", "list")]
     [InlineData("models", "verify")]
@@ -51,13 +52,13 @@ public class HelpTests
         var run = await CliRun.OfAsync("--help");
 
         Assert.Equal(ExitCode.Ok, run.Code);
-        Assert.All((string[])["generate", "extend", "eval", "train", "data", "extract", "bench", "serve", "worker", "keys", "models", "doctor"], name => Assert.Contains($"  {name} ", run.Out, StringComparison.Ordinal));
+        Assert.All((string[])["generate", "extend", "eval", "train", "launch", "data", "extract", "bench", "serve", "worker", "keys", "plan", "models", "doctor"], name => Assert.Contains($"  {name} ", run.Out, StringComparison.Ordinal));
     }
 
     [Fact]
     public async Task Examples_in_the_help_parse()
     {
-        foreach (var command in (string[])["generate", "extend", "eval sprites", "train vae", "train dit", "train lora", "train ship", "data sprites", "data check", "extract latents", "extract text", "bench dit", "bench vae", "bench all", "models list", "models verify", "models download", "models convert", "models random", "serve", "worker", "keys add", "doctor"])
+        foreach (var command in (string[])["generate", "extend", "eval sprites", "train vae", "train dit", "train lora", "train ship", "data sprites", "data check", "extract latents", "extract text", "bench dit", "bench vae", "bench all", "plan", "models list", "models verify", "models download", "models convert", "models random", "serve", "worker", "keys add", "doctor"])
         {
             var help = (await CliRun.OfAsync([.. command.Split(' '), "--help"])).Out;
             foreach (var example in help[help.IndexOf("Examples:", StringComparison.Ordinal)..].Split('\n').Skip(1).Where(line => line.Trim().Length > 0))

@@ -4,6 +4,7 @@ using PyramidFlow.Hub.Checking;
 using PyramidFlow.Lora;
 using PyramidFlow.Pipelines;
 using PyramidFlow.Testing;
+using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;
 
 namespace PyramidFlow.Training.Tests;
@@ -55,6 +56,16 @@ public sealed class SpriteTrainingTests : IDisposable
         var lora = SpriteTraining.RunLora(folder.File("lora.json"), Path.Combine(folder.Path, "lora"), null, CancellationToken.None);
         VideoPipeline.Load(model, new PipelineOptions { Loras = [new LoraUse(lora)] }).Dispose();
         Assert.Contains("train lora", Assert.Throws<ArgumentException>(() => SpriteTraining.RunDit(folder.File("lora.json"), further, null, CancellationToken.None)).Message, StringComparison.Ordinal);
+
+        var together = Path.Combine(folder.Path, "together");
+        (config["objective"], config["new_weights"], config["batch"], config["log_every"]) = ("full_sequence", true, new JsonArray(2), 1);
+        (config["transformer"]!["use_temporal_causal"], config["checkpoint_every"], config["keep_steps"]) = (false, 1, new JsonArray(1));
+        folder.Write("together.json", config.ToJsonString());
+        SpriteTraining.RunDit(folder.File("together.json"), together, null, CancellationToken.None);
+        SpriteTraining.Ship(together, successor, Assert.Single(KeptWeights.Of(Path.Combine(together, "dit"))).File);
+        Assert.True(CheckpointFolder.Open(successor).Settings(null).FullSequence);
+        var weights = Path.Combine("diffusion_transformer", "diffusion_pytorch_model.safetensors");
+        Assert.NotEqual(File.ReadAllBytes(Path.Combine(model, weights)), File.ReadAllBytes(Path.Combine(successor, weights)));
 
         // A model may be shipped over the one it started from.
         SpriteTraining.Ship(further, model);

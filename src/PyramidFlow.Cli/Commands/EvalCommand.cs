@@ -10,10 +10,11 @@ namespace PyramidFlow.Cli.Commands;
 /// <summary><c>eval sprites</c>: how often a model makes what the prompt says.</summary>
 internal static class EvalCommand
 {
-    private const int DefaultCount = 200;
+    private const int DefaultCount = 200, CheckpointCount = 50;
 
     public static Command Create(CliConsole console) => new ExampledCommand("eval", "Measures how good a model is.",
-        $"{CommandLine.Name} eval sprites --count 200 --seed 0") { Sprites(console) };
+        $"{CommandLine.Name} eval sprites --count 200 --seed 0",
+        $"{CommandLine.Name} eval checkpoints --out runs/sprites --count 50") { Sprites(console), Checkpoints(console) };
 
     private static ExampledCommand Sprites(CliConsole console)
     {
@@ -34,6 +35,22 @@ internal static class EvalCommand
         model.AddTo(command);
         command.SetAction((parsed, cancel) => new SpriteEvaluation(console).RunAsync(parsed.GetValue(mode) ?? SpriteEvaluation.Modes[0], parsed.GetValue(count) ?? DefaultCount,
             new SpriteScenes((long)(parsed.GetValue(seed) ?? 0), parsed.GetValue(colour) is { } name ? Enum.Parse<SpriteColour>(name, ignoreCase: true) : null), model.Read(parsed), parsed.GetValue(json), parsed.GetValue(sheet), cancel));
+        return command;
+    }
+
+    private static ExampledCommand Checkpoints(CliConsole console)
+    {
+        var output = CliOptions.Text("--out", "DIR", "folder of all runs of the model");
+        var count = CliOptions.Whole("--count", "N", $"clips to generate and judge for each [default: {CheckpointCount}]", 1);
+        var seed = CliOptions.Seed("--seed", "which prompts and noise [default: 0]");
+        var steps = CliOptions.Steps("--steps", "only those of these steps [default: all]");
+        var threads = CliOptions.Whole("--threads", "N", "CPU threads [default: all]", 1);
+        output.Required = true;
+        var command = new ExampledCommand("checkpoints",
+            "Judges the weights a training of the transformer kept on its way, against what they cost.",
+            $"{CommandLine.Name} eval checkpoints --out runs/sprites --count 50") { output, steps, count, seed, threads };
+        command.SetAction((parsed, cancel) => new CheckpointEvaluation(console).RunAsync(parsed.GetRequiredValue(output)!,
+            parsed.GetValue(steps), parsed.GetValue(count) ?? CheckpointCount, (long)(parsed.GetValue(seed) ?? 0), parsed.GetValue(threads), cancel));
         return command;
     }
 }

@@ -35,18 +35,10 @@ internal sealed class SpriteEvaluation(CliConsole console)
             _ => new VideoTrial(scenes, settings),
         };
         using var line = new ProgressLine(console);
-        var shown = new List<byte[]>();
+        List<byte[]> shown;
         var size = trial.Request(0).Resolve(settings);
         using (var pipeline = VideoPipeline.Load(folder.Root, model.Options(), null))
-        {
-            for (var i = 0; i < count; i++)
-            {
-                var clip = await GenerateAsync(pipeline, trial.Request(i), new ClipShare(line, i, count), cancel).ConfigureAwait(false);
-                trial.Judge(i, clip);
-                if (i < ClipsOnSheet)
-                    shown.Add(clip);
-            }
-        }
+            shown = await new TrialRun(line).RunAsync(pipeline, trial, count, ClipsOnSheet, cancel).ConfigureAwait(false);
 
         double? psnr = mode == Modes[0] ? Reconstruction(folder, Math.Min(count, ReconstructedClips), Math.Min(ReconstructedFrames, settings.Frames), line, cancel) : null;
         line.Clear();
@@ -61,14 +53,6 @@ internal sealed class SpriteEvaluation(CliConsole console)
         return ExitCode.Ok;
     }
 
-    private static async Task<byte[]> GenerateAsync(VideoPipeline pipeline, GenerationRequest request, ClipShare progress, CancellationToken cancel)
-    {
-        using var frames = new MemoryStream();
-        await foreach (var chunk in pipeline.GenerateAsync(request, progress, cancel).ConfigureAwait(false))
-            frames.Write(chunk.Rgb.Span);
-        return frames.ToArray();
-    }
-
     private static double Reconstruction(CheckpointFolder folder, int clips, int frames, ProgressLine line, CancellationToken cancel)
     {
         using var vae = new CausalVideoVae(CausalVideoVaeConfig.Read(folder.Vae.ConfigFile));
@@ -78,12 +62,5 @@ internal sealed class SpriteEvaluation(CliConsole console)
 
         void Begin(int clip) =>
             line.Update("reconstructing", $"clip {clip + 1}/{clips}", (double)clip / clips, TimeSpan.Zero);
-    }
-
-    // Progress of one clip as a part of all.
-    private sealed class ClipShare(ProgressLine line, int index, int count) : IProgress<GenerationProgress>
-    {
-        public void Report(GenerationProgress value) =>
-            line.Update("generating", $"clip {index + 1}/{count}", (index + value.Fraction) / count);
     }
 }

@@ -21,6 +21,9 @@ internal sealed class VideoTrial(SpriteScenes scenes, PipelineSettings settings)
 
     public IReadOnlyList<(string Name, string Words, double Value)> Figures => [];
 
+    /// <summary>Mean share of the attributes that are right, 0 to 1.</summary>
+    public double Mean => accuracy.Mean;
+
     public GenerationRequest Request(int index) => new()
     {
         Prompt = SpriteCaptions.Caption(Attributes(index), new SpriteRandom(scenes.Seed, CaptionStream, index)),

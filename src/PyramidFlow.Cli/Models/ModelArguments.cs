@@ -30,6 +30,15 @@ internal sealed record ModelArguments
     /// <summary>Share of a tile that lies over its neighbour.</summary>
     public double? TileOverlap { get; init; }
 
+    /// <summary>When weights are in memory.</summary>
+    public Offload Offload { get; init; } = Offload.Auto;
+
+    /// <summary>Most bytes a run may take; null is what the machine has.</summary>
+    public long? MaxMemory { get; init; }
+
+    /// <summary>Whether prompts are encoded anew, and none is kept.</summary>
+    public bool NoTextCache { get; init; }
+
     /// <summary>The element type that is computed in.</summary>
     public string UsedType => Type ?? (Device is null or "cpu" ? "fp32" : "bf16");
 
@@ -57,6 +66,9 @@ internal sealed record ModelArguments
         Type = NumberTypes.Parse(Type),
         Threads = Threads,
         Tiles = Tiles(),
+        Offload = Offload,
+        MaxMemory = MaxMemory,
+        TextCache = NoTextCache ? null : CacheFolder.Prompts,
     };
 
     private TileOptions? Tiles()

@@ -16,7 +16,16 @@ internal sealed class ModelOptions
     private readonly Option<int?> tile = CliOptions.Whole("--tile", "PIXELS", "decode and encode in tiles of this side, such as 256: less memory [default: whole frames]", 1);
     private readonly Option<double?> overlap = CliOptions.Number("--tile-overlap", "SHARE", "share of a tile that lies over the next, up to 0.5 [default: 0.25]", zero: false);
 
-    public void AddTo(ExampledCommand command) => command.Group("Model", model, variant, loras, device, type, threads, tile, overlap);
+    private readonly Option<string?> offload = CliOptions.Choice("--offload", "when weights are in memory: always, one model at a time, one block at a time, or what fits [default: auto]",
+        [.. OffloadNames.All]);
+    private readonly Option<long?> maxMemory = CliOptions.Memory("--max-memory", "most memory to take: offload, tiles and what is done at a time follow from it");
+    private readonly Option<bool> noTextCache = CliOptions.Flag("--no-text-cache", "encode prompts that were encoded before anew, and keep none");
+
+    public void AddTo(ExampledCommand command)
+    {
+        command.Group("Model", model, variant, loras, device, type, threads);
+        command.Group("Memory", maxMemory, offload, tile, overlap, noTextCache);
+    }
 
     public ModelArguments Read(ParseResult parsed) => new()
     {
@@ -28,5 +37,8 @@ internal sealed class ModelOptions
         Threads = parsed.GetValue(threads),
         Tile = parsed.GetValue(tile),
         TileOverlap = parsed.GetValue(overlap),
+        Offload = OffloadNames.Parse(parsed.GetValue(offload)),
+        MaxMemory = parsed.GetValue(maxMemory),
+        NoTextCache = parsed.GetValue(noTextCache),
     };
 }

@@ -24,6 +24,16 @@ internal static class Values
             ? value
             : throw new FormatException(zero ? "use 0 (off) or a positive number" : "use a positive number");
 
+    /// <summary>Bytes of such as <c>8GB</c>, <c>7.5 GB</c> or <c>800MB</c>; a GB is 10^9 bytes, a GiB 2^30.</summary>
+    /// <exception cref="FormatException">It is no positive amount with a unit.</exception>
+    public static long Bytes(string text)
+    {
+        var unit = text.TrimStart([.. "0123456789. "]).ToLowerInvariant();
+        var factor = unit switch { "mb" or "m" => 1e6, "gb" or "g" => 1e9, "mib" => 1 << 20, "gib" => 1 << 30, _ => 0 };
+        var isNumber = double.TryParse(text[..^unit.Length].Trim(), NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var count);
+        return isNumber && count * factor is >= 1 and < 1e18 ? (long)(count * factor) : throw new FormatException("use an amount with MB or GB, such as 8GB");
+    }
+
     /// <exception cref="FormatException">It is no whole number from 0.</exception>
     public static ulong Seed(string text) => ulong.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var value)
         ? value

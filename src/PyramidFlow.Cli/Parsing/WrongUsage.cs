@@ -41,8 +41,8 @@ internal static class WrongUsage
         return (values ?? parsed.Errors[0]).Message.TrimEnd('.');
     }
 
-    // An unknown option where an argument may stand is taken for the argument.
-    private static string? Slip(ParseResult parsed) => parsed.CommandResult.Command.Arguments
+    // An unknown option where an argument may stand is taken for the argument; behind -- it is meant so.
+    private static string? Slip(ParseResult parsed) => parsed.Tokens.Any(token => token.Type == TokenType.DoubleDash) ? null : parsed.CommandResult.Command.Arguments
         .SelectMany(argument => parsed.GetResult(argument)?.Tokens ?? [])
         .Select(token => token.Value)
         .FirstOrDefault(text => text.StartsWith('-') && text.Length > 1 && !text.Contains(' '));

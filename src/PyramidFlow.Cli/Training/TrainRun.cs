@@ -1,30 +1,37 @@
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Torch;
+using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training;
+using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Vae;
 
 namespace PyramidFlow.Cli.Training;
 
 /// <summary>One run of <c>train</c>: the only place that calls the trainers.</summary>
 internal static class TrainRun
 {
-    /// <summary>A training that can be stopped and taken up again; gives what came of it, a file or a folder.</summary>
-    public delegate string Entry(string config, string folder, IProgress<TrainingProgress> progress, CancellationToken cancel);
+    /// <summary>A training that can be stopped and taken up again.</summary>
+    public delegate TrainingEnd Entry(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel);
 
-    public static string Vae(string config, string folder, IProgress<TrainingProgress> progress, CancellationToken cancel)
+    public static TrainingEnd Vae(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel)
     {
-        SpriteTraining.RunVae(config, folder, progress, cancel);
-        return folder;
+        if (TrainingConfigFile.NamesData(config))
+            return new TrainingEnd(folder, VaeRun.Run(config, folder, progress, cancel, group));
+        SpriteTraining.RunVae(config, folder, progress, cancel, group);
+        return new TrainingEnd(folder);
     }
 
-    public static string Dit(string config, string folder, IProgress<TrainingProgress> progress, CancellationToken cancel)
+    public static TrainingEnd Dit(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel)
     {
-        SpriteTraining.RunDit(config, folder, progress, cancel);
-        return folder;
+        if (TrainingConfigFile.NamesData(config))
+            return new TrainingEnd(folder, DitDataTraining.Run(config, folder, progress, cancel, group));
+        SpriteTraining.RunDit(config, folder, progress, cancel, group);
+        return new TrainingEnd(folder);
     }
 
-    public static string Lora(string config, string folder, IProgress<TrainingProgress> progress, CancellationToken cancel) =>
-        SpriteTraining.RunLora(config, folder, progress, cancel);
+    public static TrainingEnd Lora(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel) =>
+        new(SpriteTraining.RunLora(config, folder, progress, cancel, group));
 
     public static async Task<int> ShipAsync(string folder, string model, CliConsole console)
     {
@@ -42,15 +49,30 @@ internal static class TrainRun
         if (threads is { } count)
             TorchRuntime.Threads = count;
         using var line = new ProgressLine(console);
-        var result = await Task.Run(() => entry(config, folder, new TrainingMonitor(line), cancel), CancellationToken.None).ConfigureAwait(false);
+        using var group = ProcessPlace.Of(Environment.GetEnvironmentVariable) is { } place ? ProcessGroup.Join(place, cancel: cancel) : null;
+        var isFirst = group is not { Rank: > 0 };
+        var end = await Task.Run(() => entry(config, folder, isFirst ? new TrainingMonitor(line) : null, group, cancel), CancellationToken.None).ConfigureAwait(false);
         line.Clear();
+        if (!isFirst)
+            return ExitCode.Ok;
+        foreach (var remark in end.Remarks)
+            console.Note(remark);
         if (cancel.IsCancellationRequested)
         {
             console.Note("stopped and saved: the same command goes on from here");
             return ExitCode.Cancelled;
         }
 
-        console.Result(result);
+        console.Result(end.Result);
         return ExitCode.Ok;
     }
+}
+
+/// <summary>What came of a training.</summary>
+/// <param name="Result">The file or folder that was made.</param>
+/// <param name="Notes">What is to be said at its end, or null.</param>
+internal sealed record TrainingEnd(string Result, IReadOnlyList<string>? Notes = null)
+{
+    /// <summary>What is to be said at its end.</summary>
+    public IReadOnlyList<string> Remarks => Notes ?? [];
 }

@@ -1,4 +1,5 @@
 using System.IO.MemoryMappedFiles;
+using PyramidFlow.Torch.Interop;
 
 namespace PyramidFlow.Torch.Checkpoints;
 
@@ -85,6 +86,12 @@ internal sealed unsafe class MappedFile : IDisposable
         using (tensor)
             return tensor.Clone();
     }
+
+    /// <summary>Begins to read bytes that will be needed soon.</summary>
+    internal void Prefetch(long offset, long length) => PageAdvice.Prefetch(Address(offset), length);
+
+    /// <summary>Lets bytes go out of this process's memory until they are touched again; those written since are lost.</summary>
+    internal void Drop(long offset, long length) => PageAdvice.Drop(Address(offset), length);
 
     /// <inheritdoc/>
     public void Dispose()

@@ -72,6 +72,12 @@ public sealed class SafetensorsFile : IDisposable
     /// <summary>A tensor over the file's own pages; the map stays until this object and all such tensors are gone.</summary>
     public Tensor Tensor(TensorEntry entry) => file.Tensor(entry.Offset, entry.Shape, entry.Type);
 
+    /// <summary>Begins to read a tensor's bytes from the disk; returns at once.</summary>
+    public void Prefetch(TensorEntry entry) => file.Prefetch(entry.Offset, entry.ByteLength);
+
+    /// <summary>Lets a tensor's pages go until they are touched again; a tensor over them that was written loses what was written.</summary>
+    public void Drop(TensorEntry entry) => file.Drop(entry.Offset, entry.ByteLength);
+
     /// <summary>Lets the map go once no tensor uses it any more. Harmless when repeated.</summary>
     public void Dispose() => file.Dispose();
 

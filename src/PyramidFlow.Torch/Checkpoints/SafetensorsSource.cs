@@ -26,6 +26,12 @@ public sealed class SafetensorsSource : StateSource
     public override Tensor Read(string key) => file.Tensor(file.Entries[key]);
 
     /// <inheritdoc/>
+    public override void Prefetch(string key) => file.Prefetch(file.Entries[key]);
+
+    /// <inheritdoc/>
+    public override void Drop(string key) => file.Drop(file.Entries[key]);
+
+    /// <inheritdoc/>
     public override void Dispose()
     {
         file.Dispose();

@@ -28,6 +28,10 @@ internal sealed class ShardedSource : StateSource
 
     public override Tensor Read(string key) => owners[key].Read(key);
 
+    public override void Prefetch(string key) => owners[key].Prefetch(key);
+
+    public override void Drop(string key) => owners[key].Drop(key);
+
     public override void Dispose()
     {
         foreach (var shard in shards)

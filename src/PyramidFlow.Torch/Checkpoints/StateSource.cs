@@ -22,6 +22,16 @@ public abstract class StateSource : IDisposable
     /// <summary>The tensor, on the CPU; over the file's own memory where that is possible.</summary>
     public abstract Tensor Read(string key);
 
+    /// <summary>Says that a tensor will be read soon; returns at once.</summary>
+    public virtual void Prefetch(string key)
+    {
+    }
+
+    /// <summary>Says that a tensor is not needed for now: its memory may go until it is touched again.</summary>
+    public virtual void Drop(string key)
+    {
+    }
+
     /// <summary>The tensors whose keys begin with a prefix, under the rest of their keys.</summary>
     public StateSource Under(string prefix) => new PrefixedSource(this, prefix);
 
@@ -57,5 +67,9 @@ public abstract class StateSource : IDisposable
         public override (long[] Shape, ElementType Type) Describe(string key) => inner.Describe(prefix + key);
 
         public override Tensor Read(string key) => inner.Read(prefix + key);
+
+        public override void Prefetch(string key) => inner.Prefetch(prefix + key);
+
+        public override void Drop(string key) => inner.Drop(prefix + key);
     }
 }

@@ -61,11 +61,19 @@ public sealed class TorchArchive : StateSource
     }
 
     /// <inheritdoc/>
+    public override void Prefetch(string key) => file.Prefetch(entries[key].Start, Length(key));
+
+    /// <inheritdoc/>
+    public override void Drop(string key) => file.Drop(entries[key].Start, Length(key));
+
+    /// <inheritdoc/>
     public override void Dispose()
     {
         file.Dispose();
         base.Dispose();
     }
+
+    private long Length(string key) => entries[key].Extent * entries[key].Tensor.Type.Size();
 
     private static void CheckFormat(MappedFile file)
     {

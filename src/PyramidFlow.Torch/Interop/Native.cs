@@ -111,6 +111,9 @@ internal static unsafe partial class Native
     internal static partial void pf_allocator_install(long cap);
 
     [LibraryImport(Library)]
+    internal static partial void pf_allocator_limit(long bytes);
+
+    [LibraryImport(Library)]
     internal static partial void pf_allocator_trim();
 
     [LibraryImport(Library)]
@@ -120,8 +123,11 @@ internal static unsafe partial class Native
     internal static partial void pf_allocator_statistics(long* inUse, long* held, long* peak);
 
     /// <summary>Throws the thread's last libtorch error.</summary>
-    internal static TorchException Error(string what) =>
-        new($"{what}: {FirstLine(Marshal.PtrToStringUTF8((nint)pf_last_error()) ?? "unknown error")}");
+    internal static TorchException Error(string what)
+    {
+        var text = FirstLine(Marshal.PtrToStringUTF8((nint)pf_last_error()) ?? "unknown error");
+        return text.Contains("out of memory", StringComparison.Ordinal) ? new TorchMemoryException(text) : new TorchException($"{what}: {text}");
+    }
 
     private static string FirstLine(string text)
     {

@@ -6,6 +6,9 @@ public sealed class Linear : Module
     private readonly Parameter weight;
     private readonly Parameter? bias;
 
+    // A factor for each output where the weight is int8; see Int8Weight.
+    private Parameter? weightScale;
+
     [Key("lora_A.weight")]
     private Parameter? down;
 
@@ -57,7 +60,7 @@ public sealed class Linear : Module
     /// <summary>Applies it to the last dimension.</summary>
     public Tensor Forward(Tensor x)
     {
-        var y = x.Linear(weight, bias?.Value);
+        var y = weightScale is null ? x.Linear(weight, bias?.Value) : ForwardInt8(x, weightScale);
         return down is null ? y : y + LowRank(x);
     }
 
@@ -67,11 +70,25 @@ public sealed class Linear : Module
     /// <param name="parts">[..., n] each; their n add up to the layer's inputs.</param>
     public Tensor Forward(params IReadOnlyList<Tensor> parts)
     {
+        if (weightScale is not null)
+            return Forward(Tensor.Cat([.. parts], -1));
         var weights = weight.Value.Split([.. parts.Select(part => part.Size(-1))], 1);
         var y = parts[^1].Linear(weights[^1], bias?.Value);
         for (var i = parts.Count - 2; i >= 0; i--)
             y = y + parts[i].Linear(weights[i], null);
         return down is null ? y : y + LowRank(Tensor.Cat([.. parts], -1));
+    }
+
+    /// <inheritdoc/>
+    protected override void Adopt(Func<string, bool> holds) => weightScale = holds("weight_scale")
+        ? new Parameter([weight.Shape[0]], Initializers.Ones) { Trainable = false }
+        : null;
+
+    // The matrix exists in the type of the computation only while it is used.
+    private Tensor ForwardInt8(Tensor x, Parameter scales)
+    {
+        using var scope = new TensorScope();
+        return scope.Keep(x.Linear(new Int8Weight(weight, scales).Dequantize(x.Type), bias?.Value));
     }
 
     // In the element type of the small matrices, which may be wider than the layer's.

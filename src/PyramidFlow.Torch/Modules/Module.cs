@@ -14,6 +14,8 @@ public abstract class Module : IDisposable
 {
     private static readonly ConcurrentDictionary<Type, (FieldInfo Field, string Key)[]> Members = new();
 
+    private StateSource? attached;
+
     /// <summary>All parameters with their state-dict keys, in the order of the fields.</summary>
     /// <param name="prefix">Put before every key, with a dot.</param>
     public IEnumerable<(string Key, Parameter Parameter)> NamedParameters(string prefix = "")
@@ -73,22 +75,41 @@ public abstract class Module : IDisposable
     /// <exception cref="CheckpointException">Keys are missing, unexpected or of another shape; all are named at once.</exception>
     public void Load(StateSource source, ElementType? type = null, Device? device = null, Func<string, bool>? ignore = null)
     {
-        source = source.Holding([.. NamedParameters().Select(p => p.Key)]);
-        if (Misfits(source, ignore) is { Count: > 0 } faults)
-        {
-            const int shown = 12;
-            var more = faults.Count > shown ? $"; and {faults.Count - shown} more" : "";
-            throw new CheckpointException($"{source.Name} does not fit its config: {string.Join("; ", faults.Take(shown))}{more}");
-        }
+        foreach (var (parameter, stored) in Stored(source, type, device, ignore))
+            parameter.Value = stored.Fetch();
+    }
 
-        foreach (var (key, parameter) in NamedParameters())
-        {
-            using var scope = new TensorScope();
-            var tensor = source.Read(key);
-            if (type is { } wanted && tensor.Type.IsFloatingPoint())
-                tensor = tensor.To(wanted);
-            parameter.Value = device is { } place ? tensor.To(place) : tensor;
-        }
+    /// <summary>
+    /// As <see cref="Load"/>, but each weight is taken from the checkpoint when it is first needed, and can be let go
+    /// (<see cref="Release"/>) and taken again.
+    /// </summary>
+    /// <param name="source">The checkpoint; owned by the module from now on, also when this fails.</param>
+    /// <param name="type">Element type to hold floating point weights in; null keeps the checkpoint's.</param>
+    /// <param name="device">Where to hold them; null is the CPU.</param>
+    /// <exception cref="CheckpointException">As <see cref="Load"/>.</exception>
+    public void Attach(StateSource source, ElementType? type = null, Device? device = null)
+    {
+        attached?.Dispose();
+        attached = source;
+        foreach (var (parameter, stored) in Stored(source, type, device, null))
+            parameter.Attach(stored);
+    }
+
+    /// <summary>Lets all weights go that can be taken again (<see cref="Attach"/>); a weight that was set since stays.</summary>
+    public void Release()
+    {
+        foreach (var stream in NamedModules().SelectMany(named => named.Module.Streams))
+            stream.Settle();
+        foreach (var (_, parameter) in NamedParameters())
+            parameter.Release();
+    }
+
+    /// <summary>
+    /// From now on a model made of blocks takes the weights of a block when the block's turn comes and lets them go after it, or
+    /// does so no longer; other models do nothing. Only attached weights go (<see cref="Attach"/>); the results are the same.
+    /// </summary>
+    public virtual void StreamWeights(bool on = true)
+    {
     }
 
     /// <summary>Where a checkpoint is not one of this model; reads no weight.</summary>
@@ -97,17 +118,21 @@ public abstract class Module : IDisposable
     /// <returns>One part of a sentence for each key that is missing, unexpected or of another shape.</returns>
     public IReadOnlyList<string> Misfits(StateSource source, Func<string, bool>? ignore = null)
     {
-        var parameters = NamedParameters().ToList();
-        source = source.Holding([.. parameters.Select(p => p.Key)]);
-        var known = parameters.Select(p => p.Key).ToHashSet();
+        source = source.Holding([.. NamedParameters().Select(p => p.Key)]);
         var available = source.Keys.ToHashSet();
+        foreach (var (path, module) in NamedModules())
+            module.Adopt(key => available.Contains(path.Length == 0 ? key : $"{path}.{key}"));
+        var parameters = NamedParameters().ToList();
+        var known = parameters.Select(p => p.Key).ToHashSet();
         var faults = new List<string>();
         faults.AddRange(known.Where(key => !available.Contains(key)).Select(key => $"{key} is missing"));
         faults.AddRange(available.Where(key => !known.Contains(key) && !Ignores(key) && ignore?.Invoke(key) != true)
             .Select(key => $"{key} is not part of this model"));
         foreach (var (key, parameter) in parameters.Where(p => available.Contains(p.Key)))
         {
-            var shape = source.Describe(key).Shape;
+            var (shape, type) = source.Describe(key);
+            if (key.EndsWith("weight", StringComparison.Ordinal) && (type == ElementType.Int8) != available.Contains(key + "_scale"))
+                faults.Add(type == ElementType.Int8 ? $"{key} is int8 and its factors {key}_scale are missing" : $"{key} has factors and is not int8");
             if (!shape.SequenceEqual(parameter.Shape))
                 faults.Add($"{key} is [{string.Join(", ", shape)}] where the model has [{string.Join(", ", parameter.Shape)}]");
         }
@@ -135,7 +160,7 @@ public abstract class Module : IDisposable
         foreach (var (_, parameter) in NamedParameters())
         {
             using var scope = new TensorScope();
-            var value = parameter.Value.To(type);
+            var value = parameter.Value.Type.IsFloatingPoint() ? parameter.Value.To(type) : parameter.Value;
             parameter.Value = device is { } place ? value.To(place) : value;
         }
     }
@@ -146,13 +171,40 @@ public abstract class Module : IDisposable
     /// <summary>Frees all weights.</summary>
     public void Dispose()
     {
+        foreach (var stream in NamedModules().SelectMany(named => named.Module.Streams))
+            stream.Settle();
         foreach (var (_, parameter) in NamedParameters())
             parameter.Free();
+        attached?.Dispose();
+        attached = null;
         GC.SuppressFinalize(this);
     }
 
+    /// <summary>A checkpoint is going to be read: declares the weights that only some checkpoints hold.</summary>
+    /// <param name="holds">Whether the checkpoint holds a key, relative to this module.</param>
+    protected virtual void Adopt(Func<string, bool> holds)
+    {
+    }
+
+    /// <summary>The streams that <see cref="StreamWeights"/> set up, if any.</summary>
+    protected virtual IEnumerable<WeightStream> Streams => [];
+
     /// <summary>Whether checkpoints may hold this key although the model has no use for it, such as a tied copy.</summary>
     protected virtual bool Ignores(string key) => false;
+
+    // Every parameter with where its value is to be had, once the checkpoint is known to be one of this model.
+    private List<(Parameter Parameter, StoredWeight Stored)> Stored(StateSource source, ElementType? type, Device? device, Func<string, bool>? ignore)
+    {
+        source = source.Holding([.. NamedParameters().Select(p => p.Key)]);
+        if (Misfits(source, ignore) is { Count: > 0 } faults)
+        {
+            const int shown = 12;
+            var more = faults.Count > shown ? $"; and {faults.Count - shown} more" : "";
+            throw new CheckpointException($"{source.Name} does not fit its config: {string.Join("; ", faults.Take(shown))}{more}");
+        }
+
+        return [.. NamedParameters().Select(p => (p.Parameter, new StoredWeight(source, p.Key, type, device)))];
+    }
 
     private static (FieldInfo Field, string Key)[] FindMembers(Type type)
     {

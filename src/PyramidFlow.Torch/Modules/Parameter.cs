@@ -9,7 +9,9 @@ namespace PyramidFlow.Torch;
 public sealed class Parameter
 {
     private readonly Initializer initializer;
-    private Tensor? value;
+    private readonly Lock gate = new();
+    private volatile Tensor? value;
+    private StoredWeight? stored;
 
     /// <summary>Declares a weight.</summary>
     /// <param name="shape">Sizes, outermost first.</param>
@@ -32,17 +34,30 @@ public sealed class Parameter
     /// <summary>True once it has memory.</summary>
     public bool HasValue => value is not null;
 
-    /// <summary>The weight. Setting it takes the tensor over, out of its scope, and frees the one before.</summary>
+    /// <summary>Element type of the value, also of one that is not in memory now.</summary>
+    public ElementType Type => stored?.Type ?? Value.Type;
+
+    /// <summary>Where the value is, or will be when it is next needed.</summary>
+    public Device Device => stored?.Device ?? Value.Device;
+
+    /// <summary>
+    /// The weight, taken from its checkpoint if it was let go. Setting it takes the tensor over, out of its scope, and frees the
+    /// one before; from then on it stays in memory.
+    /// </summary>
     /// <exception cref="InvalidOperationException">The module was neither loaded nor initialised.</exception>
     public Tensor Value
     {
-        get => value ?? throw new InvalidOperationException("this module has no weights yet: load a checkpoint or call Initialize");
+        get => value ?? Fetch();
         set
         {
             var taken = TensorScope.Detach(value);
-            if (!ReferenceEquals(this.value, taken))
-                this.value?.Dispose();
-            this.value = taken;
+            lock (gate)
+            {
+                if (!ReferenceEquals(this.value, taken))
+                    this.value?.Dispose();
+                this.value = taken;
+                stored = null;
+            }
         }
     }
 
@@ -61,7 +76,52 @@ public sealed class Parameter
     /// <summary>Frees the memory; the declaration stays.</summary>
     public void Free()
     {
-        value?.Dispose();
-        value = null;
+        lock (gate)
+        {
+            value?.Dispose();
+            value = null;
+            stored = null;
+        }
+    }
+
+    /// <summary>Says where the value is to be had whenever it is needed; one in memory is freed.</summary>
+    internal void Attach(StoredWeight weight)
+    {
+        lock (gate)
+        {
+            value?.Dispose();
+            value = null;
+            stored = weight;
+        }
+    }
+
+    /// <summary>Begins to bring a value that was let go, so that it is there, or nearly, when it is needed.</summary>
+    internal void Prefetch()
+    {
+        stored?.Prefetch();
+        if (stored is { IsMapped: false })
+            Fetch();
+    }
+
+    /// <summary>Lets the value go if it can be taken again.</summary>
+    internal void Release()
+    {
+        lock (gate)
+        {
+            if (stored is null)
+                return;
+            value?.Dispose();
+            value = null;
+            stored.Drop();
+        }
+    }
+
+    private Tensor Fetch()
+    {
+        lock (gate)
+        {
+            return value ??= stored?.Fetch()
+                ?? throw new InvalidOperationException("this module has no weights yet: load a checkpoint or call Initialize");
+        }
     }
 }

@@ -31,8 +31,9 @@ public sealed class BatchPlan
     public PlannedBatch Batch(long step)
     {
         var (bucket, earlier) = draws.At(step);
-        var stride = (long)options.World * options.BatchSize;
-        var first = (earlier * stride) + ((long)options.Rank * options.BatchSize);
+        var size = options.SizeOf(orders[bucket].Bucket);
+        var stride = (long)options.World * size;
+        var first = (earlier * stride) + ((long)options.Rank * size);
         return new PlannedBatch(options, step, orders[bucket], first, stride);
     }
 

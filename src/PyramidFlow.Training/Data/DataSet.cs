@@ -13,6 +13,17 @@ public sealed class DataSet
     public IReadOnlyList<(Bucket Bucket, int Count)> Counts =>
         [.. Items.GroupBy(item => item.Bucket).OrderBy(group => group.Key).Select(group => (group.Key, group.Count()))];
 
+    /// <summary>Takes some items out, evenly spread over the lines, to measure on.</summary>
+    /// <param name="count">How many.</param>
+    /// <exception cref="DataException">None would be left.</exception>
+    public (DataSet Training, DataSet HeldOut) HoldOut(int count)
+    {
+        if (count > 0 && count >= Items.Count)
+            throw new DataException($"held_out {count} leaves none of the {Items.Count} items to train on: hold out fewer");
+        var taken = Enumerable.Range(0, count).Select(i => (int)((2L * i + 1) * Items.Count / (2L * count))).ToHashSet();
+        return (new DataSet([.. Items.Where((_, i) => !taken.Contains(i))]), new DataSet([.. Items.Where((_, i) => taken.Contains(i))]));
+    }
+
     /// <summary>Looks at every item once, several at a time; headers only, nothing is decoded.</summary>
     /// <param name="annotations">The lines.</param>
     /// <param name="look">Places an item.</param>

@@ -1,3 +1,5 @@
+using PyramidFlow.Training.Sprites;
+
 namespace PyramidFlow.Training.Data;
 
 /// <summary>Opens data sets as batches.</summary>
@@ -17,9 +19,45 @@ public static class DataSources
         plan.Check();
         var data = await LookAtClipsAsync(options, captions, faults, progress, cancel).ConfigureAwait(false);
         data.Require(faults, options.SkipMissing);
+        return OpenClips(data, options, plan, faults);
+    }
+
+    /// <summary>Videos and images that were looked at, decoded in the background.</summary>
+    /// <param name="data">The items.</param>
+    /// <param name="options">How they are cut.</param>
+    /// <param name="plan">What decides the batches.</param>
+    /// <param name="faults">Told about bad items.</param>
+    /// <exception cref="DataException">An option is wrong, or there is no item.</exception>
+    public static IBatchSource<ClipBatch> OpenClips(DataSet data, DataOptions options, BatchPlanOptions plan, FaultLog faults)
+    {
         var reader = new ClipReader(options.Fps, options.RandomStart);
         return new ReadAhead<byte[], ClipBatch>(new BatchPlan(data, plan), new ItemLoading<byte[]>(reader.ReadAsync, faults, options.Workers), faults, options.Prefetch,
             (bucket, items) => new ClipBatch(bucket, [.. items.Select(i => i.Content)], Captions(items), Lines(items)));
+    }
+
+    /// <summary>Reads all clips of a data set, each from its first frame: few, to measure on. Bad ones are recorded and left out.</summary>
+    /// <param name="data">The items.</param>
+    /// <param name="options">How they are cut.</param>
+    /// <param name="faults">Told about bad items.</param>
+    /// <param name="cancel">Stops the decoders.</param>
+    public static async Task<IReadOnlyList<ClipBatch>> ReadClipsAsync(DataSet data, DataOptions options, FaultLog faults, CancellationToken cancel = default)
+    {
+        var reader = new ClipReader(options.Fps, randomStart: false);
+        var clips = new List<ClipBatch>();
+        foreach (var (item, i) in data.Items.Select((item, i) => (item, i)))
+        {
+            try
+            {
+                var rgb = await reader.ReadAsync(item, new SpriteRandom(0, 0, i), cancel).ConfigureAwait(false);
+                clips.Add(new ClipBatch(item.Bucket, [rgb], [item.Annotation.Text ?? ""], [item.Annotation]));
+            }
+            catch (BadItemException e)
+            {
+                faults.Add(e.Fault(item.Annotation));
+            }
+        }
+
+        return clips;
     }
 
     /// <summary>Latents that were extracted before, with captions or their features.</summary>

@@ -24,7 +24,7 @@ public sealed class PlannedBatch
     public Bucket Bucket => order.Bucket;
 
     /// <summary>Number of items.</summary>
-    public int Size => options.BatchSize;
+    public int Size => options.SizeOf(Bucket);
 
     /// <summary>Items the bucket has.</summary>
     public int BucketCount => order.Count;
@@ -36,5 +36,5 @@ public sealed class PlannedBatch
     public DataItem Item(int slot, int attempt = 0) => order.At(first + slot + (attempt * stride));
 
     /// <summary>Draws for a place in the batch, such as where its clip starts.</summary>
-    internal SpriteRandom Draws(int slot) => new(options.Seed, DrawStream, ((Step * options.World) + options.Rank) * options.BatchSize + slot);
+    internal SpriteRandom Draws(int slot) => new(options.Seed, DrawStream, ((Step * options.World) + options.Rank) * options.MostItems + slot);
 }

@@ -1,8 +1,8 @@
 using PyramidFlow.Lora;
-using PyramidFlow.Schedulers;
 using PyramidFlow.TextEncoders;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training.Lora;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;
@@ -10,9 +10,7 @@ using PyramidFlow.Transformers;
 
 namespace PyramidFlow.Training.Dit;
 
-/// <summary>
-/// Trains the diffusion transformer, or a LoRA of it, autoregressively with the temporal pyramid, on latents of the sprites world.
-/// </summary>
+/// <summary>Trains the diffusion transformer, or a LoRA of it, on latents of the sprites world.</summary>
 public sealed class DitTrainer : ITraining, IDisposable
 {
     private readonly DitTrainingConfig config;
@@ -21,8 +19,7 @@ public sealed class DitTrainer : ITraining, IDisposable
     private readonly Workers<PyramidTransformer> workers;
     private readonly TrainingPart part;
     private readonly FixedTables tables;
-    private readonly PyramidFlowScheduler scheduler = new();
-    private readonly FlowObjective objective;
+    private readonly ClipObjective objective;
     private readonly RunFolder folder;
     private readonly TrainingLoop loop;
 
@@ -32,15 +29,20 @@ public sealed class DitTrainer : ITraining, IDisposable
     /// <param name="data">Latents and what they show.</param>
     /// <param name="prompts">Frozen text encoders.</param>
     /// <param name="start">Opens the weights a new run starts from; null, or what gives null, draws them from the seed.</param>
-    public DitTrainer(DitTrainingConfig config, string folder, SpriteLatents data, PromptEncoder prompts, Func<StateSource?>? start = null)
+    /// <param name="group">The processes that train together, or null for one.</param>
+    /// <exception cref="ArgumentException">A batch cannot be shared by all workers of all processes.</exception>
+    public DitTrainer(DitTrainingConfig config, string folder, SpriteLatents data, PromptEncoder prompts, Func<StateSource?>? start = null,
+        ProcessGroup? group = null)
     {
+        if (group is not null && config.Batch.Any(size => size % (config.Workers * group.Size) != 0))
+            throw new ArgumentException($"batch [{string.Join(", ", config.Batch)}] cannot be shared by {config.Workers} workers of {group.Size} processes: use multiples");
         (this.config, this.data, this.prompts) = (config, data, prompts);
-        objective = new FlowObjective(scheduler, new ObjectiveOptions { SampleRatios = [1, 1, 1], CorruptRatio = config.CorruptRatio });
+        objective = new ClipObjective(config.Objective, config.CorruptRatio);
         this.folder = new RunFolder(folder);
         var model = Declare();
         using (var weights = this.folder.LatestState is null || config.Lora is not null ? start?.Invoke() : null)
             GiveWeights(model, weights);
-        Identity = $"dit seed {config.Seed} {config.Transformer.ToJson()}";
+        Identity = $"dit seed {config.Seed} {config.Transformer.ToJson()}" + (config.Objective == DitObjective.Pyramid ? "" : " full_sequence");
         if (config.Lora is { } lora)
         {
             Identity = $"{AdaptedTransformer.Identity(model, lora)} {Identity}";
@@ -50,7 +52,7 @@ public sealed class DitTrainer : ITraining, IDisposable
         part = new TrainingPart("", config, new PartOptions { TakesMuon = config.Optimizer == DitOptimizer.Muon ? IsHidden : null }, ("", model));
         tables = new FixedTables(model, config.ComputeType);
         workers = new Workers<PyramidTransformer>(model, part.Parameters, config.Workers, () => Another(model));
-        loop = new TrainingLoop(config, this, this.folder);
+        loop = new TrainingLoop(config, this, this.folder, group);
     }
 
     /// <inheritdoc/>
@@ -78,7 +80,7 @@ public sealed class DitTrainer : ITraining, IDisposable
         for (var worker = 0; worker < workers.Count; worker++)
         {
             using var draws = batch.Draws(worker, workers.Count);
-            for (var stage = 0; stage < scheduler.Stages.Count; stage++)
+            for (var stage = 0; stage < objective.Stages; stage++)
             {
                 var (inputs, text) = Draw(batch, worker, stage, new GeneratorDraws(draws));
                 foreach (var (key, tensor) in inputs.Named().Append(("text", text.Tokens)).Append(("pooled", text.Pooled)))
@@ -94,8 +96,12 @@ public sealed class DitTrainer : ITraining, IDisposable
         if (config.Lora is { } lora)
             LoraFile.Write(folder.File("lora.safetensors"), part.Averaged, lora);
         else
-            SafetensorsWriter.Write(folder.File("dit.safetensors"), [.. part.Averaged, .. tables.Named]);
+            WriteWeights("dit.safetensors");
+        if (config.KeepSteps.Contains((int)loop.Step))
+            WriteWeights(KeptWeights.NameOf(loop.Step));
         return [];
+
+        void WriteWeights(string file) => SafetensorsWriter.Write(folder.File(file), [.. part.Averaged, .. tables.Named]);
     }
 
     /// <inheritdoc/>
@@ -137,8 +143,8 @@ public sealed class DitTrainer : ITraining, IDisposable
     // One worker's part of every stage's batch; gradients stay in its model.
     private BatchLosses Gradients(MicroBatch batch, int worker, PyramidTransformer model)
     {
-        var losses = new double[scheduler.Stages.Count];
-        var tokens = 0L;
+        var losses = new double[objective.Stages];
+        var (tokens, flops) = (0L, 0L);
         using var draws = batch.Draws(worker, workers.Count);
         for (var stage = 0; stage < losses.Length; stage++)
         {
@@ -146,10 +152,14 @@ public sealed class DitTrainer : ITraining, IDisposable
             var (inputs, text) = Draw(batch, worker, stage, new GeneratorDraws(draws));
             losses[stage] = FlowStep.Backward(model, inputs, text, batch.Scale / workers.Count).Mean().Item();
             tokens += inputs.Tokens;
+            flops += config.Lora is null ? Flops(model.Config, inputs, text) : 0;
         }
 
-        return new BatchLosses(losses.Average(), [.. losses.Select((loss, stage) => ($"loss_{stage}", loss))], tokens);
+        return new BatchLosses(losses.Average(), [.. losses.Select((loss, stage) => ($"loss_{stage}", loss))], tokens) { Flops = flops };
     }
+
+    private static long Flops(ITransformerConfig network, FlowBatch inputs, TextCondition text) =>
+        DitFlops.Training(network, new SequenceShape(text.Mask.Rows, text.Mask.Length, [.. inputs.Stages[0].Select(ClipSize.Of)], network.UseTemporalCausal));
 
     private (FlowBatch Inputs, TextCondition Text) Draw(MicroBatch batch, int worker, int stage, ITrainingDraws draws)
     {
@@ -157,10 +167,10 @@ public sealed class DitTrainer : ITraining, IDisposable
         var shares = workers.Count * batch.Ranks;
         var random = new SpriteRandom(config.Seed, stream: 300 + (stage * shares) + share, batch.Number);
         var image = batch.Step < config.ImageSteps || random.NextSingle() < config.ImageShare;
-        var frames = image ? 1 : 2 + random.NextInt(data.Frames - 1);
+        var frames = image ? 1 : objective.Frames(random, data.Frames);
         var (latents, attributes) = data.Draw(random, config.Batch[stage] / shares, frames);
         var text = Text(attributes, random);
-        return (objective.DrawStage(latents, stage, draws), text);
+        return (objective.Draw(latents, stage, draws), text);
     }
 
     // The matrices inside the blocks; embeddings, modulation and the read-out are left to AdamW.

@@ -13,7 +13,6 @@ namespace PyramidFlow.Training.Dit;
 /// <summary>What <c>train dit</c> and <c>train lora</c> do; read from JSON.</summary>
 public sealed record DitTrainingConfig : LoopConfig
 {
-    private const int Stages = 3;
     private const int Shapes = 4;
 
     private ITransformerConfig? transformer;
@@ -42,6 +41,13 @@ public sealed record DitTrainingConfig : LoopConfig
     /// <summary>The additions that <c>train lora</c> trains beside frozen weights; null trains the weights.</summary>
     public LoraConfig? Lora { get; set; }
 
+    /// <summary>Whether the transformer of <see cref="StartFrom"/> is left, and new weights are drawn from the seed.</summary>
+    public bool NewWeights { get; set; }
+
+    /// <summary>What the transformer learns: <c>pyramid</c> or <c>full_sequence</c>.</summary>
+    [JsonConverter(typeof(SnakeCaseEnumConverter<DitObjective>))]
+    public DitObjective Objective { get; set; }
+
     /// <summary>Clips in the cached data set.</summary>
     public int Clips { get; set; } = 12_000;
 
@@ -67,7 +73,7 @@ public sealed record DitTrainingConfig : LoopConfig
     /// <summary>Steps at the beginning that train on images only.</summary>
     public int ImageSteps { get; set; }
 
-    /// <summary>Samples in a step for each stage, lowest resolution first.</summary>
+    /// <summary>Samples in a step for each stage, lowest resolution first; one number where the objective has no stages.</summary>
     public IReadOnlyList<int> Batch { get; set; } = [32, 32, 32];
 
     /// <summary>Share of the samples, after <see cref="ImageSteps"/>, that are images.</summary>
@@ -82,6 +88,9 @@ public sealed record DitTrainingConfig : LoopConfig
     /// <summary>How the weights step.</summary>
     [JsonConverter(typeof(JsonStringEnumConverter<DitOptimizer>))]
     public DitOptimizer Optimizer { get; set; } = DitOptimizer.AdamW;
+
+    /// <summary>Steps after which the averaged weights are kept in a file of their own, <c>dit-STEP.safetensors</c>; steps of checkpoints.</summary>
+    public IReadOnlyList<int> KeepSteps { get; set; } = [];
 
     /// <summary>Reads a configuration file.</summary>
     /// <exception cref="ArgumentException">It is missing, malformed, holds an unknown key or an impossible value.</exception>
@@ -99,6 +108,7 @@ public sealed record DitTrainingConfig : LoopConfig
     {
         if (transformer is not null)
             TransformerConfigs.Parse(transformer.ToJson(), path);
+        var stages = ClipObjective.StagesOf(Objective);
         var unknown = transformer?.Others?.Keys.FirstOrDefault();
         transformer ??= StartFrom is { } folder
             ? TransformerConfigs.Load(CheckpointFolder.Open(folder).Transformer().ConfigFile)
@@ -112,12 +122,26 @@ public sealed record DitTrainingConfig : LoopConfig
                 ? $"shape_shares takes {Shapes} numbers of at least 0, not all 0: for circle, square, triangle and star"
             : ExtraColourShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"extra_colour_share {ExtraColourShare} is not 0 to 1")
             : Lora?.Fault() is { } lora ? $"lora: {lora}"
-            : Batch.Count != Stages ? $"batch has {Batch.Count} numbers: give {Stages}, one for each stage"
+            : Lora is not null && (NewWeights || KeepSteps.Count > 0) ? "a LoRA adds to the weights of start_from and is kept alone: leave new_weights and keep_steps out"
+            : Batch.Count != stages ? $"batch has {Batch.Count} numbers: give {stages}, one for each stage"
+            : Objective == DitObjective.FullSequence && Transformer.UseTemporalCausal ? "full_sequence lets every frame see every other: set use_temporal_causal to false in transformer"
             : Workers < 1 || Batch.Any(b => b < 1 || b % Workers != 0)
                 ? $"batch [{string.Join(", ", Batch)}] cannot be shared by {Workers} workers: use multiples"
-            : LoopFault();
+            : LoopFault()
+            ?? (KeepSteps.Any(step => step % CheckpointEvery != 0)
+                ? $"keep_steps [{string.Join(", ", KeepSteps)}] are not all multiples of checkpoint_every {CheckpointEvery}: weights are kept at checkpoints" : null);
         return fault is null ? this : throw new ArgumentException($"{path}: {fault}");
     }
+}
+
+/// <summary>What a transformer learns.</summary>
+public enum DitObjective
+{
+    /// <summary>The next unit from its history, at one of three stages, with the temporal pyramid: the paper's.</summary>
+    Pyramid,
+
+    /// <summary>All frames of a clip together at full resolution, in one stage: plain flow matching.</summary>
+    FullSequence,
 }
 
 /// <summary>Optimisers of the transformer's training.</summary>

@@ -60,15 +60,6 @@ public sealed class EventFile : IDisposable
     /// <inheritdoc/>
     public void Dispose() => stream.Dispose();
 
-    /// <summary>The masked checksum of the record format.</summary>
-    internal static uint Checksum(ReadOnlySpan<byte> data)
-    {
-        var crc = uint.MaxValue;
-        foreach (var value in data)
-            crc = BitOperations.Crc32C(crc, value);
-        return unchecked(BitOperations.RotateRight(~crc, 15) + ChecksumOffset);
-    }
-
     private void Add(ProtobufWriter message)
     {
         Span<byte> head = stackalloc byte[sizeof(ulong) + sizeof(uint)], foot = stackalloc byte[sizeof(uint)];
@@ -79,5 +70,14 @@ public sealed class EventFile : IDisposable
         stream.Write(message.Written);
         stream.Write(foot);
         stream.Flush();
+    }
+
+    // The masked checksum of the record format.
+    private static uint Checksum(ReadOnlySpan<byte> data)
+    {
+        var crc = uint.MaxValue;
+        foreach (var value in data)
+            crc = BitOperations.Crc32C(crc, value);
+        return unchecked(BitOperations.RotateRight(~crc, 15) + ChecksumOffset);
     }
 }

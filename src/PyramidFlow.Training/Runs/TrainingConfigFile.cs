@@ -26,6 +26,23 @@ public static class TrainingConfigFile
             throw new ArgumentException($"{path} does not exist: the configurations that come with the program are in configs/", e);
         }
     }
+
+    /// <summary>Whether a configuration names data of one's own: its <c>data</c> is an object. Otherwise it is one of the sprites world.</summary>
+    public static bool NamesData(string path)
+    {
+        try
+        {
+            using var json = JsonDocument.Parse(File.ReadAllText(path), new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip });
+            return json.RootElement.ValueKind == JsonValueKind.Object
+                && json.RootElement.TryGetProperty("data", out var data) && data.ValueKind == JsonValueKind.Object;
+        }
+        catch (JsonException)
+        {
+            // Whoever reads it as the other kind says where it is malformed.
+            return false;
+        }
+    }
+
     // Objects that have a reader of their own know their keys themselves.
     private static void CheckKeys(JsonElement json, JsonTypeInfo type, string path, string inside)
     {

@@ -1,16 +1,26 @@
+using PyramidFlow.Torch;
+using PyramidFlow.Torch.Distributed;
+
 namespace PyramidFlow.Training.Runs;
 
 /// <summary>
 /// The one training loop: steps, checkpoints, metrics and samples of whatever <see cref="ITraining"/> trains. What a step
 /// does follows from the state and its number alone: an interrupted and resumed run ends in the bits of an uninterrupted one.
 /// </summary>
+/// <remarks>
+/// Of several processes that train together each computes a part of every batch, and all take the same step from the sum of
+/// their gradients; the first one alone writes into the folder, from which all start.
+/// </remarks>
 public sealed class TrainingLoop
 {
+    private const double Mebibyte = 1 << 20;
+
     private readonly LoopConfig config;
     private readonly ITraining training;
     private readonly RunFolder folder;
     private readonly TrainingState state;
     private readonly TrainingStep step;
+    private readonly ProcessGroup? group;
     private readonly StepWindow window = new();
 
     private long? saved;
@@ -20,12 +30,13 @@ public sealed class TrainingLoop
     /// <param name="config">Steps, and how often to do what.</param>
     /// <param name="training">What is trained; stays the caller's.</param>
     /// <param name="folder">Where it is kept.</param>
+    /// <param name="group">The processes that train together; null is this one alone. Stays the caller's.</param>
     /// <exception cref="PyramidFlow.Torch.Checkpoints.CheckpointException">The folder holds a run of another model or configuration.</exception>
-    public TrainingLoop(LoopConfig config, ITraining training, RunFolder folder)
+    public TrainingLoop(LoopConfig config, ITraining training, RunFolder folder, ProcessGroup? group = null)
     {
-        (this.config, this.training, this.folder) = (config, training, folder);
+        (this.config, this.training, this.folder, this.group) = (config, training, folder, group);
         state = new TrainingState(training.Parts, new SpikeGuard(config.SpikeFactor), training.Buffers);
-        step = new TrainingStep(config, training, folder);
+        step = new TrainingStep(config, training, folder, group);
         if (folder.LatestState is { } path)
         {
             state.Load(path, training.Identity);
@@ -42,13 +53,25 @@ public sealed class TrainingLoop
     /// <exception cref="TrainingException">A loss is not a number, a checkpoint cannot be written, or another process trains in the folder.</exception>
     public void Run(IProgress<TrainingProgress>? progress, CancellationToken cancel)
     {
+        if (group is { Rank: > 0 })
+        {
+            Follow(group, cancel);
+            return;
+        }
+
         using var held = folder.Hold();
         using var log = new RunLog(folder, state.Step);
+        Agree();
         var isPublished = false;
-        while (state.Step < config.Steps && !cancel.IsCancellationRequested)
+        var isLast = false;
+
+        // Several processes stop when all know of it, one at once.
+        while (state.Step < config.Steps && !isLast && (group is not null || !cancel.IsCancellationRequested))
         {
             isPublished = false;
-            if (window.Take(() => step.Take(state)).Skipped is { } fault)
+            var result = window.Take(() => step.Take(state, cancel));
+            isLast = result.IsLast;
+            if (result.Skipped is { } fault)
                 Skipped(log, progress, fault);
             if (state.Step % config.LogEvery == 0)
                 Report(log, progress);
@@ -65,6 +88,33 @@ public sealed class TrainingLoop
         if (!isPublished)
             Checkpoint(log, progress);
         Summarize(log);
+        group?.Barrier();
+    }
+
+    // The other processes only step.
+    private void Follow(ProcessGroup others, CancellationToken cancel)
+    {
+        Agree();
+        var isLast = false;
+        while (state.Step < config.Steps && !isLast)
+            isLast = step.Take(state, cancel).IsLast;
+        others.Barrier();
+    }
+
+    // All begin at the same step with the same weights.
+    private void Agree()
+    {
+        if (group is null)
+            return;
+        Span<long> first = [state.Step];
+        group.Broadcast(first);
+        if (first[0] != state.Step)
+            throw new ProcessGroupException($"process {group.Rank} is at step {state.Step}, the first one at {first[0]}: give all processes the same --out folder");
+        foreach (var part in training.Parts)
+        {
+            group.Broadcast(part.Parameters.Values);
+            part.Parameters.Refresh();
+        }
     }
 
     private void Skipped(RunLog log, IProgress<TrainingProgress>? progress, string fault)
@@ -81,7 +131,9 @@ public sealed class TrainingLoop
             ("loss", losses.Loss), .. losses.Named,
             .. training.Parts.Select((part, i) => (part.NormName, window.NormOf(i))),
             .. training.Parts.Select(part => (part.RateName, part.RateAt(state.Step - 1))),
+            .. losses.Flops > 0 ? [("flops", (double)losses.Flops)] : Array.Empty<(string, double)>(),
             ("seconds_per_step", window.SecondsPerStep), ("tokens_per_second", window.TokensPerSecond), ("skipped_steps", state.Guard.Skipped),
+            ("memory_mib", Environment.WorkingSet / Mebibyte), ("tensor_memory_mib", TorchRuntime.CpuMemory.InUse / Mebibyte),
         ]);
         summary = summary with { SecondsPerStep = window.SecondsPerStep, TokensPerSecond = window.TokensPerSecond, Losses = [("loss", losses.Loss), .. losses.Named] };
         Summarize(log);

@@ -18,7 +18,7 @@ public sealed class TrainingPart : IDisposable
     {
         options ??= new PartOptions();
         (Name, this.config, rates) = (name, config, config.Rates(options.LearningRate));
-        Parameters = new FlatParameters(config.ComputeType, modules);
+        Parameters = new FlatParameters(options.ComputeType ?? config.ComputeType, modules);
         Optimizer = new AdamW(Parameters, new AdamWOptions
         {
             Beta1 = config.Beta1, Beta2 = config.Beta2, WeightDecay = config.WeightDecay, DecayMatricesOnly = options.DecayMatricesOnly,

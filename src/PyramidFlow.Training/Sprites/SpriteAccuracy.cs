@@ -28,6 +28,9 @@ public sealed class SpriteAccuracy
     /// <summary>Share of clips with everything right, 0..1.</summary>
     public double All => (double)all / Count;
 
+    /// <summary>Mean of the five shares, 0..1.</summary>
+    public double Mean => (Size + Colour + Shape + Motion + Background) / 5;
+
     /// <summary>Counts one clip.</summary>
     /// <param name="expected">What the prompt asked for.</param>
     /// <param name="verdict">What the judge found.</param>

@@ -44,7 +44,8 @@ public sealed class PatchDiscriminator : Module
     // What two convolutions of stride 1 leave of it is one patch.
     private int LeastFrames => (2 * Config.Layers) + 4;
 
-    private int LeastSide => 3 << Config.Layers;
+    /// <summary>Smallest height and width it can judge, pixels.</summary>
+    public int LeastSide => 3 << Config.Layers;
 
     /// <summary>Positive where a patch looks real.</summary>
     /// <param name="x">

@@ -16,7 +16,7 @@ public sealed class VaeLoss : Module
     private readonly Lpips? perceptualLoss;
     private readonly PatchDiscriminator? discriminator;
 
-    /// <summary>Joins the parts; the discriminator and the variance get weights by <see cref="Module.Initialize"/> or loading.</summary>
+    /// <summary>Joins the parts; the discriminator, if it has no weights, gets them by <see cref="Module.Initialize"/> or loading.</summary>
     /// <param name="options">How much each part counts.</param>
     /// <param name="perceptual">LPIPS; may be null at perceptual weight 0.</param>
     /// <param name="discriminator">May be null at adversarial factor 0.</param>
@@ -28,9 +28,12 @@ public sealed class VaeLoss : Module
         if (options.AdversarialFactor > 0 && discriminator is null)
             throw new ArgumentException(FormattableString.Invariant($"an adversarial factor of {options.AdversarialFactor} needs a discriminator: give one, or set it to 0"));
         this.options = options;
-        logvar = new Parameter([], (weight, _) => weight.Fill(options.LogVariance));
+        logvar = new Parameter([], (weight, _) => weight.Fill(options.LogVariance)) { Value = Tensor.Full([], options.LogVariance) };
         (perceptualLoss, this.discriminator) = (options.PerceptualWeight > 0 ? perceptual : null, discriminator);
     }
+
+    /// <summary>How much each part counts.</summary>
+    public VaeLossOptions Options => options;
 
     /// <summary>Whether the discriminator takes part in a step.</summary>
     public bool IsAdversarial(long step) => FactorAt(step) > 0;

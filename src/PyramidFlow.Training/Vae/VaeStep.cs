@@ -8,7 +8,7 @@ namespace PyramidFlow.Training.Vae;
 public static class VaeStep
 {
     /// <summary>Encodes, draws latents, decodes, and adds the gradients to those of the VAE and the discriminator.</summary>
-    /// <param name="vae">The network; an encoder whose weights are frozen costs no backward.</param>
+    /// <param name="vae">The network; an encoder that is not trained costs no backward.</param>
     /// <param name="loss">The loss, with its discriminator.</param>
     /// <param name="video">Pixels in -1 to 1, [b, 3, 1 + 8n, 8h, 8w].</param>
     /// <param name="draws">Source of the draws around the means.</param>
@@ -16,13 +16,53 @@ public static class VaeStep
     /// <param name="scale">Factor of the gradients, such as one over the batches that make a step.</param>
     /// <returns>What the losses were; the discriminator's is null before it takes part.</returns>
     public static (VaeLossTerms Vae, DiscriminatorTerms? Discriminator) Backward(CausalVideoVae vae, VaeLoss loss, Tensor video,
-        ITrainingDraws draws, long step, double scale = 1)
+        ITrainingDraws draws, long step, double scale = 1) =>
+        Backward(vae, loss, video, frames => vae.Encode(frames), latents => vae.Decode(latents), draws, step, scale);
+
+    /// <summary>
+    /// As the other, in windows of time: the memory of one window. Each sees the frames before it, but its gradient ends
+    /// at its first frame, and its loss counts alike, as when the released system trains with a device for each window.
+    /// </summary>
+    /// <param name="vae">The network; an encoder that is not trained costs no backward.</param>
+    /// <param name="loss">The loss, with its discriminator.</param>
+    /// <param name="video">Pixels in -1 to 1, [b, 3, 1 + 8n, 8h, 8w].</param>
+    /// <param name="windows">How many windows; see <see cref="TimeWindows"/>.</param>
+    /// <param name="draws">Source of the draws around the means, window by window.</param>
+    /// <param name="step">Number of the step, from 0.</param>
+    /// <param name="scale">Factor of the gradients, such as one over the batches that make a step.</param>
+    /// <returns>What the losses were; the discriminator's is null before it takes part.</returns>
+    /// <exception cref="ArgumentException">The clip does not divide into the windows.</exception>
+    public static (VaeLossTerms Vae, DiscriminatorTerms? Discriminator) BackwardInWindows(CausalVideoVae vae, VaeLoss loss, Tensor video,
+        int windows, ITrainingDraws draws, long step, double scale = 1)
+    {
+        var terms = new List<(VaeLossTerms Vae, DiscriminatorTerms? Discriminator)>();
+        using var encoder = vae.EncodeStream(isTraining: true);
+        using var decoder = vae.DecodeStream(isTraining: true);
+        foreach (var (start, length) in TimeWindows.Of(video.Size(2), windows, vae.Config.TemporalScale))
+        {
+            using var scope = new TensorScope();
+            terms.Add(Backward(vae, loss, video.Narrow(2, start, length), frames => new DiagonalGaussian(encoder.Push(frames)), decoder.Push,
+                draws, step, scale / windows));
+        }
+
+        DiscriminatorTerms[] judged = [.. terms.Select(t => t.Discriminator).OfType<DiscriminatorTerms>()];
+        return (VaeLossTerms.OfWindows([.. terms.Select(t => t.Vae)], loss.Options.KlWeight), judged.Length == 0 ? null : DiscriminatorTerms.OfWindows(judged));
+    }
+
+    private static (VaeLossTerms Vae, DiscriminatorTerms? Discriminator) Backward(CausalVideoVae vae, VaeLoss loss, Tensor video,
+        Func<Tensor, DiagonalGaussian> encode, Func<Tensor, Tensor> decode, ITrainingDraws draws, long step, double scale)
     {
         using var scope = new TensorScope();
-        var posterior = vae.Encode(video);
+        var posterior = vae.TrainsEncoder ? encode(video) : EncodeFrozen(encode, video);
         var noise = draws.Normal(posterior.Mean.Shape).To(posterior.Mean.Type).To(posterior.Mean.Device);
-        var reconstruction = vae.Decode(posterior.Sample(noise));                                   // [b, 3, t, h, w]
+        var reconstruction = decode(posterior.Sample(noise));                                       // [b, 3, t, h, w]
         var terms = loss.Backward(video, reconstruction, posterior, vae.LastWeight, step, scale);
         return (terms, loss.IsAdversarial(step) ? loss.BackwardDiscriminator(video, reconstruction, step, scale) : null);
+    }
+
+    private static DiagonalGaussian EncodeFrozen(Func<Tensor, DiagonalGaussian> encode, Tensor video)
+    {
+        using var noGrad = NoGrad.Begin();
+        return encode(video);
     }
 }

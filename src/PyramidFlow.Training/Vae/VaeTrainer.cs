@@ -1,5 +1,6 @@
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;
 using PyramidFlow.Vae;
@@ -31,11 +32,15 @@ public sealed class VaeTrainer : ITraining, IDisposable
     /// <param name="folder">Folder of the run.</param>
     /// <param name="progress">Told every few steps of the linear start, or null.</param>
     /// <param name="cancel">Stops the linear start.</param>
-    public VaeTrainer(VaeTrainingConfig config, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel)
+    /// <param name="group">The processes that train together, or null for one.</param>
+    /// <exception cref="ArgumentException">The batch cannot be shared by all workers of all processes.</exception>
+    public VaeTrainer(VaeTrainingConfig config, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel, ProcessGroup? group = null)
     {
+        if (group is not null && config.Batch % (config.Workers * group.Size) != 0)
+            throw new ArgumentException($"batch {config.Batch} cannot be shared by {config.Workers} workers of {group.Size} processes: use a multiple");
         this.config = config;
         run = new RunFolder(folder);
-        linear = LinearStartFit.OpenOrFit(run.File(LinearStartFit.FileName), config, progress, cancel);
+        linear = group.InTurn(() => LinearStartFit.OpenOrFit(run.File(LinearStartFit.FileName), config, progress, cancel));
         var vae = new CausalVideoVae(config.Vae);
         using var generator = new RandomGenerator((ulong)config.Seed);
         vae.Initialize(generator);
@@ -44,7 +49,7 @@ public sealed class VaeTrainer : ITraining, IDisposable
         part = new TrainingPart("", config, null, ("", vae));
         tables = new FixedTables(vae, config.ComputeType);
         workers = new Workers<CausalVideoVae>(vae, part.Parameters, config.Workers, () => FreezeEncoder(new CausalVideoVae(config.Vae)));
-        loop = new TrainingLoop(config, this, run);
+        loop = new TrainingLoop(config, this, run, group);
     }
 
     /// <inheritdoc/>

@@ -54,10 +54,11 @@ public static class ConfigFile
 
     /// <summary>The text of a <c>config.json</c> with the model's class before the other keys, as diffusers writes it.</summary>
     /// <param name="className">What the released system calls the model.</param>
-    /// <param name="json">The keys: a JSON object.</param>
+    /// <param name="json">The keys: a JSON object, which may say its class too.</param>
     public static string WithClass(string className, string json)
     {
         var config = JsonNode.Parse(json)!.AsObject();
+        config.Remove("_class_name");
         config.Insert(0, "_class_name", className);
         return config.ToJsonString(new() { WriteIndented = true }) + "\n";
     }

@@ -30,6 +30,12 @@ public sealed record PipelineSettings(
     double VideoGuidance,
     int MaxLatentFrames = 16)
 {
+    /// <summary>
+    /// Whether the transformer was trained on whole clips at full resolution: all frames are made together, with the steps and
+    /// the guidance of the first unit.
+    /// </summary>
+    public bool FullSequence { get; init; }
+
     /// <summary>Name of the file at a checkpoint's root.</summary>
     public const string FileName = "pipeline.json";
 

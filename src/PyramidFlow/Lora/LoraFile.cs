@@ -52,6 +52,8 @@ public static class LoraFile
         var layers = Layers(model, path, source, keys);
         var parameters = model.NamedParameters().ToDictionary(p => p.Key, p => p.Parameter);
         var metadata = LoraMetadata.Read(path);
+        if (layers.Find(layer => parameters[layer + ".weight"].Type == ElementType.Int8) is { } rounded)
+            throw new CheckpointException($"{path} cannot be added to {rounded}, which is int8: use the checkpoint it was converted from");
         foreach (var layer in layers)
         {
             using var scope = new TensorScope();

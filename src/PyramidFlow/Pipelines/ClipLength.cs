@@ -42,9 +42,19 @@ internal sealed record ClipLength(int Given, int History, int First, int Made, i
         CheckMost(frames, 1 + ((VideoLength.MaxFrames - 1) / multiple * multiple));
         if (request.Image is not null && frames == 1)
             throw new ArgumentException(Invariant($"the image is the first frame, so 1 frame leaves nothing to make: use {1 + multiple} frames or more"));
+        if (settings.FullSequence)
+            return Together(frames, settings);
         var warnings = new List<string>();
         var window = WindowOf(request, settings, 1 + ((frames - 1) / VideoLength.Scale), warnings);
         return new ClipLength(0, 0, 1, frames, 1 + ((frames - 1) / multiple), window, warnings);
+    }
+
+    private static ClipLength Together(int frames, PipelineSettings settings)
+    {
+        var latents = VideoLength.Latents(frames);
+        IReadOnlyList<string> warnings = latents <= settings.MaxLatentFrames ? []
+            : [Invariant($"the clip is longer than the {VideoLength.OfLatents(settings.MaxLatentFrames) / settings.FramesPerSecond:0.#} seconds this checkpoint was trained on, and it may fall apart")];
+        return new ClipLength(0, 0, latents, frames, 1, null, warnings);
     }
 
     private static ClipLength Further(GenerationRequest request, PipelineSettings settings, int given)

@@ -13,7 +13,7 @@ namespace PyramidFlow.Pipelines;
 internal sealed class ClipMaker(PipelineModels models, LatentNormalization normalization, PipelineOptions options, PyramidSampler sampler,
     Action<string> warn, IProgress<GenerationProgress>? progress) : IDisposable
 {
-    private readonly PromptBook prompts = new(models.Text, models.Wider is null ? null : models.Wider.Text, warn);
+    private readonly PromptBook prompts = models.Book(warn);
     private readonly GivenLatents given = new(models, normalization, options, warn);
 
     /// <summary>Makes a clip.</summary>
@@ -36,6 +36,7 @@ internal sealed class ClipMaker(PipelineModels models, LatentNormalization norma
         var first = settings.IsGiven ? 1 : 0;
         var unit = 0;
         meter.Begin(GenerationPhase.Denoising, first);
+        models.MakeRoom(models.Transformer);
         foreach (var latents in sampler.Clip(plan, source, meter, cancel))
         {
             using (latents)
@@ -44,13 +45,17 @@ internal sealed class ClipMaker(PipelineModels models, LatentNormalization norma
                 if (decodes)
                 {
                     meter.Begin(GenerationPhase.Decoding, unit);
-                    output.Add(unit, latents, cancel);
+                    models.MakeRoom(models.Vae);
+                    Decode(output, unit, latents, cancel);
                     meter.Decoded(unit);
                 }
             }
 
             if (++unit < plan.Units)
+            {
                 meter.Begin(GenerationPhase.Denoising, unit);
+                models.MakeRoom(models.Transformer);
+            }
         }
     }
 
@@ -79,9 +84,28 @@ internal sealed class ClipMaker(PipelineModels models, LatentNormalization norma
         {
             Guess = preview is null ? null : (step, clean) => meter.Preview = preview.Of(step, clean),
             Given = latents,
-            Restart = latent => given.OfPicture(output.LastFrame(latent)),
+            Restart = latent => Restart(output.LastFrame(latent)),
             Warn = warn,
         };
+    }
+
+    private static void Decode(ClipOutput output, int unit, Tensor latents, CancellationToken cancel)
+    {
+        try
+        {
+            output.Add(unit, latents, cancel);
+        }
+        catch (TorchMemoryException e)
+        {
+            throw new TorchMemoryException($"{e.Message} to decode: decode in tiles, give a memory budget, or make smaller frames", e);
+        }
+    }
+
+    private Tensor Restart(Tensor picture)
+    {
+        var latents = given.OfPicture(picture);
+        models.MakeRoom(models.Transformer);
+        return latents;
     }
 
     // Latent frames that come before, those outside the history window among them.

@@ -60,6 +60,7 @@ internal sealed class GivenLatents(PipelineModels models, LatentNormalization no
 
     private DiagonalGaussian Checked(Func<CausalVideoVae, Tensor> encode)
     {
+        models.MakeRoom(models.Vae);
         var moments = encode(models.Vae);
         if (models.Wider is { } wider && !moments.AllFinite())
         {

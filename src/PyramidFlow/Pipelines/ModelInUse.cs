@@ -1,3 +1,4 @@
+using PyramidFlow.Torch;
 using PyramidFlow.Transformers;
 
 namespace PyramidFlow.Pipelines;
@@ -18,6 +19,24 @@ internal sealed class ModelInUse(PyramidTransformer model, Func<PyramidTransform
 
     /// <summary>Whether results must be looked at, as there is another model to make them with.</summary>
     internal bool MayOverflow => wider is not null;
+
+    /// <summary>How much it does at a time.</summary>
+    internal required SamplerOptions Options { get; set; }
+
+    /// <summary>Does less at a time from now on, after memory ran out.</summary>
+    /// <param name="cause">What is thrown when it does as little as it can already.</param>
+    internal void Shrink(TorchMemoryException cause)
+    {
+        const int leastBlock = 16;
+        var attention = Current.Attention;
+        if (Options.PrefixBytes == 0 && attention.QueryBlock <= leastBlock)
+            throw new TorchMemoryException($"{cause.Message}, with as little at a time as can be: use another way to offload, a memory budget, or smaller frames", cause);
+        TorchRuntime.TrimMemory();
+        Options = Options with { PrefixBytes = Options.PrefixBytes >> 3 };
+        var block = Math.Max(leastBlock, attention.QueryBlock / 2);
+        Current.Attention = attention with { QueryBlock = block, WholeUpTo = Math.Min(attention.WholeUpTo, block) };
+        warn?.Invoke("memory ran out: that part was done again with less at a time, and so is the rest of the clip");
+    }
 
     /// <summary>Goes over to the wider type.</summary>
     /// <exception cref="InvalidOperationException">That was done before.</exception>

@@ -9,17 +9,18 @@ namespace PyramidFlow.Pipelines;
 
 /// <summary>Loads the models of a checkpoint onto one device, in whatever element type.</summary>
 /// <param name="folder">The checkpoint.</param>
-/// <param name="options">Which transformer, and what is added to its weights.</param>
+/// <param name="options">Which transformer, what is added to its weights, and when weights are in memory.</param>
 /// <param name="device">Where to hold them.</param>
 /// <param name="transformer">Sizes of the transformer.</param>
 /// <param name="vae">Sizes of the VAE.</param>
 internal sealed class ModelLoader(CheckpointFolder folder, PipelineOptions options, Device device, ITransformerConfig transformer, CausalVideoVaeConfig vae)
 {
-    internal PromptEncoder Text(ElementType type) => PromptEncoder.Load(folder, type, device);
+    /// <summary>Text encoders, whose weights are read when the first prompt needs them.</summary>
+    internal PromptEncoder Text(ElementType type) => PromptEncoder.Load(folder, (model, component) => Attach(model, component, type));
 
     internal PyramidTransformer Transformer(ElementType type)
     {
-        var model = Fill(transformer.Build(), folder.Transformer(options.Variant), type);
+        var model = Fill(transformer.Build(options.Attention), folder.Transformer(options.Variant), type);
         try
         {
             foreach (var lora in options.Loras)
@@ -40,8 +41,10 @@ internal sealed class ModelLoader(CheckpointFolder folder, PipelineOptions optio
     {
         try
         {
-            using var source = component.OpenWeights();
-            model.Load(source, type, device);
+            if (options is { Offload: Offload.None, MaxMemory: null })
+                Load(model, component, type);
+            else
+                Attach(model, component, type);
             return model;
         }
         catch
@@ -50,4 +53,12 @@ internal sealed class ModelLoader(CheckpointFolder folder, PipelineOptions optio
             throw;
         }
     }
+
+    private void Load(Module model, ComponentFolder component, ElementType type)
+    {
+        using var source = component.OpenWeights();
+        model.Load(source, type, device);
+    }
+
+    private void Attach(Module model, ComponentFolder component, ElementType type) => model.Attach(component.OpenWeights(), type, device);
 }

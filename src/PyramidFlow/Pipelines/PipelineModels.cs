@@ -22,6 +22,12 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
     /// <summary>Where they are.</summary>
     internal Device Device => Transformer.Device;
 
+    /// <summary>Prompts encoded before; null when they are not kept.</summary>
+    internal PromptCache? Prompts { get; init; }
+
+    /// <summary>When weights are in memory, from <see cref="Arrange"/>.</summary>
+    internal Offload Offload { get; private set; }
+
     /// <summary>Loads the models; what can be seen from names and configs is checked before any weight is read.</summary>
     internal static PipelineModels Load(CheckpointFolder folder, PipelineOptions options, IProgress<GenerationProgress>? progress)
     {
@@ -37,7 +43,7 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
 
         var vaeConfig = CausalVideoVaeConfig.Read(folder.Vae.ConfigFile);
         var device = options.Device ?? Device.Cpu;
-        var type = options.Type ?? (device.Type == DeviceType.Cpu ? ElementType.Float32 : ElementType.BFloat16);
+        var type = options.TypeOn(device);
         if (type == ElementType.Float16 && device.Type == DeviceType.Cpu)
             throw new ArgumentException("float16 is for GPUs, CPUs have no arithmetic for it: use bfloat16 (bf16) or float32 (fp32)");
         options.Check();
@@ -49,7 +55,10 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
             var text = Add(loader.Text(type));
             var transformer = Add(loader.Transformer(type));
             var vae = Add(loader.Vae(type));
-            return new PipelineModels(text, transformer, vae, type == ElementType.Float16 ? new WiderModels(loader, device) : null);
+            return new PipelineModels(text, transformer, vae, type == ElementType.Float16 ? new WiderModels(loader, device) : null)
+            {
+                Prompts = options.TextCache is { } cache ? new PromptCache(cache, EncoderIdentity.Of(folder, type, device), text, type, device) : null,
+            };
         }
         catch
         {
@@ -68,9 +77,31 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
         }
     }
 
+    /// <summary>Encoded prompts of a run.</summary>
+    internal PromptBook Book(Action<string> warn) =>
+        new(Text, Wider is null ? null : Wider.Text, warn) { Cache = Prompts, Begin = () => MakeRoom([.. Text.Models]) };
+
     /// <summary>A decoder of one clip, which goes over to the wider VAE where pixels overflow.</summary>
     internal UnitDecoder Decoder(LatentNormalization normalization, TileOptions? tiles, Action<string> warn) =>
         new(Vae, normalization, tiles, Wider is null ? null : Wider.Vae, warn);
+
+    /// <summary>Says when weights are in memory from now on.</summary>
+    /// <param name="offload">Not <see cref="Offload.Auto"/>.</param>
+    internal void Arrange(Offload offload)
+    {
+        Offload = offload;
+        foreach (var model in Text.Models.Append(Transformer))
+            model.StreamWeights(offload == Offload.Sequential);
+    }
+
+    /// <summary>Some models are about to work: where memory is short the others let their weights go.</summary>
+    internal void MakeRoom(params IReadOnlyCollection<Module> working)
+    {
+        if (Offload == Offload.None)
+            return;
+        foreach (var model in Text.Models.Append(Transformer).Append(Vae).Except(working))
+            model.Release();
+    }
 
     /// <inheritdoc/>
     public void Dispose()

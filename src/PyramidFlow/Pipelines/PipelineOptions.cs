@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging;
 using PyramidFlow.Lora;
 using PyramidFlow.Torch;
+using PyramidFlow.Transformers;
 using PyramidFlow.Vae;
 
 namespace PyramidFlow.Pipelines;
@@ -23,6 +24,9 @@ public sealed record PipelineOptions
     /// <summary>LoRAs that are added to the transformer's weights, one after another.</summary>
     public IReadOnlyList<LoraUse> Loras { get; init; } = [];
 
+    /// <summary>How attention trades speed for memory.</summary>
+    public AttentionSettings Attention { get; init; } = new();
+
     /// <summary>How sampling trades speed for memory.</summary>
     public SamplerOptions Sampler { get; init; } = new();
 
@@ -41,8 +45,24 @@ public sealed record PipelineOptions
     /// </summary>
     public TimeSpan? PreviewEvery { get; init; }
 
+    /// <summary>When weights are in memory.</summary>
+    public Offload Offload { get; init; }
+
+    /// <summary>
+    /// Most bytes that a run may take, the program itself among them; null takes what the machine has. How weights are held
+    /// (unless <see cref="Offload"/> says), how much is sampled and decoded at a time and, where nothing else helps, the tiles
+    /// follow from it.
+    /// </summary>
+    public long? MaxMemory { get; init; }
+
+    /// <summary>Folder for encoded prompts, so that a prompt seen before needs no text encoder; null keeps none.</summary>
+    public string? TextCache { get; init; }
+
     /// <summary>Takes warnings, such as that a prompt was cut; null drops them (they stand in <see cref="GenerationRun.Warnings"/> too).</summary>
     public ILogger? Logger { get; init; }
+
+    /// <summary>The element type that is computed in on a device.</summary>
+    internal ElementType TypeOn(Device device) => Type ?? (device.Type == DeviceType.Cpu ? ElementType.Float32 : ElementType.BFloat16);
 
     /// <summary>Fails on what is impossible whatever the checkpoint.</summary>
     internal void Check()
@@ -51,6 +71,8 @@ public sealed record PipelineOptions
             throw new ArgumentException($"the VAE cannot encode {EncodeWindow} frames at a time: use a multiple of {VideoLength.Scale}, such as 32");
         if (DecodeWindow < 1)
             throw new ArgumentException($"the VAE cannot decode {DecodeWindow} latent frames at a time: use 1 or more, such as 4");
+        if (MaxMemory < 1)
+            throw new ArgumentException(FormattableString.Invariant($"a memory budget of {MaxMemory} bytes is none: use such as 8 GB"));
         Tiles?.Check(VideoLength.Scale);
     }
 }

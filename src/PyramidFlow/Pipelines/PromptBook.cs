@@ -12,6 +12,12 @@ internal sealed class PromptBook(PromptEncoder encoder, Func<PromptEncoder>? wid
     private readonly Dictionary<string, PromptFeatures> features = [];
     private readonly Dictionary<(string, string?), GuidedText> texts = [];
 
+    /// <summary>Prompts encoded in earlier runs; null looks for none.</summary>
+    internal PromptCache? Cache { get; init; }
+
+    /// <summary>Told before the encoder works.</summary>
+    internal Action? Begin { get; init; }
+
     /// <summary>A prompt with what guidance steers away from.</summary>
     /// <param name="prompt">The prompt.</param>
     /// <param name="negative">Null when no unit is guided.</param>
@@ -51,6 +57,17 @@ internal sealed class PromptBook(PromptEncoder encoder, Func<PromptEncoder>? wid
         if (features.TryGetValue(text, out var known))
             return known;
         using var scope = new TensorScope();
+        var encoded = Cache?.Find(text) ?? Encode(text);
+        foreach (var warning in encoded.Warnings)
+            warn(warning);
+        TensorScope.Detach(encoded.Tokens);
+        TensorScope.Detach(encoded.Pooled);
+        return features[text] = encoded;
+    }
+
+    private PromptFeatures Encode(string text)
+    {
+        Begin?.Invoke();
         var encoded = encoder.Encode([text]);
         if (wider is not null && !(encoded.Tokens.AllFinite() && encoded.Pooled.AllFinite()))
         {
@@ -61,10 +78,8 @@ internal sealed class PromptBook(PromptEncoder encoder, Func<PromptEncoder>? wid
             warn($"numbers of the text encoders went beyond {type}: the prompt was encoded again in a wider type");
         }
 
-        foreach (var warning in encoded.Warnings)
-            warn(warning);
-        TensorScope.Detach(encoded.Tokens);
-        TensorScope.Detach(encoded.Pooled);
-        return features[text] = encoded;
+        if (Cache?.Keep(text, encoded) is { } fault)
+            warn(fault);
+        return encoded;
     }
 }

@@ -19,6 +19,7 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
     Func<PyramidTransformer>? wider = null)
 {
     private readonly SamplerOptions options = options ?? new SamplerOptions();
+    private readonly AttentionSettings attention = model.Attention;
 
     /// <summary>Samples a clip with one text. Each unit is handed out as soon as it is done.</summary>
     /// <param name="plan">Shape and steps.</param>
@@ -48,7 +49,8 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
     private IEnumerable<Tensor> Units(SamplingPlan plan, ClipSource source, IProgress<SamplerStep>? progress, CancellationToken cancel)
     {
         using var history = new ClipHistory(plan.Window, source.Restart);
-        var inUse = new ModelInUse(model, wider, source.Warn);
+        model.Attention = attention;
+        var inUse = new ModelInUse(model, wider, source.Warn) { Options = options };
         for (var unit = 0; unit < plan.Units; unit++)
         {
             var latents = unit == 0 && source.Given is { } given
@@ -102,7 +104,17 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
     private Tensor CheckedStage(ModelInUse inUse, Tensor x, IReadOnlyList<Tensor> history, FlowSteps steps, GuidedText text, double? guidance,
         Action<int, Tensor, Tensor> done, CancellationToken cancel)
     {
-        var result = Stage(inUse.Current, x, history, steps, text, guidance, done, cancel);
+        Tensor result;
+        try
+        {
+            result = Stage(inUse, x, history, steps, text, guidance, done, cancel);
+        }
+        catch (TorchMemoryException e)
+        {
+            inUse.Shrink(e);
+            return CheckedStage(inUse, x, history, steps, text, guidance, done, cancel);
+        }
+
         if (!inUse.MayOverflow || result.AllFinite())
             return result;
         inUse.Widen();
@@ -110,14 +122,15 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
     }
 
     // All steps of a stage. Guided, each clip goes through twice: without the prompt first, then with it.
-    private Tensor Stage(PyramidTransformer with, Tensor x, IReadOnlyList<Tensor> history, FlowSteps steps, GuidedText text, double? guidance,
+    private Tensor Stage(ModelInUse inUse, Tensor x, IReadOnlyList<Tensor> history, FlowSteps steps, GuidedText text, double? guidance,
         Action<int, Tensor, Tensor> done, CancellationToken cancel)
     {
         using var scope = new TensorScope();
+        var with = inUse.Current;
         var condition = guidance is null ? text.Prompt
             : text.Guided ?? throw new ArgumentException("a guided unit needs the text that guidance steers away from", nameof(text));
         var clips = history.Select(clip => Rows(To(with, clip), guidance)).ToList();
-        using var velocities = StageVelocity.Begin(with, clips, ClipSize.Of(x), condition, steps.Timesteps, options);
+        using var velocities = StageVelocity.Begin(with, clips, ClipSize.Of(x), condition, steps.Timesteps, inUse.Options);
         var start = x = To(with, x);
         for (var step = 0; step < steps.Count; step++)
         {

@@ -62,6 +62,8 @@ internal static class RequestResolver
         var frame = 3L * width * height;
         if (new[] { request.Image is not null, request.Video is not null, request.Latents is not null }.Count(given => given) > 1)
             throw new ArgumentException("an image, a video and latents to go on from exclude each other: give one of them");
+        if (settings.FullSequence && (request.Image is not null || request.Video is not null || request.Latents is not null || request.Schedule.Count > 0))
+            throw new ArgumentException("this checkpoint makes all frames of a clip together: it takes one prompt, and no image, video or latents to go on from");
         if (request.NewFramesOnly && request.Video is null && request.Latents is null)
             throw new ArgumentException("only new frames are asked for, but there is no video to go on from: give one, or leave this out");
         if (request.Image is { } image && image.Length != frame)
@@ -97,7 +99,7 @@ internal static class RequestResolver
         Scaled("the minimum of linear guidance", linear.Minimum);
         Scaled("the alpha of linear guidance", linear.Alpha);
         // Given latents count as the units they would have been made in.
-        var before = (length.First - 2 + request.FramesPerUnit) / request.FramesPerUnit;
+        var before = length.Given == 0 ? 0 : (length.First - 2 + request.FramesPerUnit) / request.FramesPerUnit;
         return [.. Enumerable.Range(before, length.Units).Select(unit => Switch(first == 0 ? 0 : Math.Max(first - (linear.Alpha * unit), linear.Minimum)))];
 
         static double? Switch(double scale) => scale > 0 ? scale : null;

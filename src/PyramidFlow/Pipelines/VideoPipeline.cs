@@ -14,20 +14,20 @@ public sealed partial class VideoPipeline : IDisposable
 {
     private readonly PipelineModels models;
     private readonly PipelineOptions options;
-    private readonly PyramidSampler sampler;
+    private readonly RunPlacement placement;
+    private readonly PyramidFlowScheduler scheduler;
     private readonly SemaphoreSlim gate = new(1);
     private readonly CancellationTokenSource closing = new();
 
-    private VideoPipeline(PipelineModels models, PipelineSettings settings, PipelineOptions options)
+    private VideoPipeline(PipelineModels models, PipelineSettings settings, PipelineOptions options, RunPlacement placement)
     {
-        (this.models, Settings, this.options) = (models, settings, options);
+        (this.models, Settings, this.options, this.placement) = (models, settings, options, placement);
         var stages = settings.Steps.Count;
-        var scheduler = new PyramidFlowScheduler(new FlowOptions
+        scheduler = new PyramidFlowScheduler(new FlowOptions
         {
             Stages = stages,
             StageRange = [.. Enumerable.Range(0, stages + 1).Select(i => (double)i / stages)],
         });
-        sampler = new PyramidSampler(models.Transformer, scheduler, options.Sampler, models.Wider is null ? null : models.Wider.Transformer);
     }
 
     /// <summary>The checkpoint's defaults, for <see cref="GenerationRequest.Resolve"/>.</summary>
@@ -48,7 +48,7 @@ public sealed partial class VideoPipeline : IDisposable
         var models = PipelineModels.Load(checkpoint, options, progress);
         try
         {
-            return new VideoPipeline(models, settings, options);
+            return new VideoPipeline(models, settings, options, new RunPlacement(checkpoint, options));
         }
         catch
         {
@@ -101,7 +101,7 @@ public sealed partial class VideoPipeline : IDisposable
         {
             using var noGrad = NoGrad.Begin();
             using var scope = new TensorScope();
-            using var maker = new ClipMaker(models, Settings.Latent, options, sampler, Log, progress);
+            using var maker = Maker(items, Log, progress);
             LogKnown(items);
             var clips = items.Select((item, i) => Latents(maker, item, i, items.Count, stop.Token)).ToList();
             return scope.Keep(Tensor.Cat([.. clips], 0));
@@ -135,6 +135,7 @@ public sealed partial class VideoPipeline : IDisposable
             using var noGrad = NoGrad.Begin();
             using var scope = new TensorScope();
             using var frames = new MemoryStream();
+            models.MakeRoom(models.Vae);
             foreach (var clip in latents.Chunk(latents.Size(0), 0))
             {
                 using var decoder = models.Decoder(Settings.Latent, options.Tiles, Log);
@@ -169,16 +170,21 @@ public sealed partial class VideoPipeline : IDisposable
     private GenerationSettings Resolve(GenerationRequest request)
     {
         var settings = request.Resolve(Settings);
+        CheckSize(settings);
+        placement.Of(settings);
+        return settings;
+    }
+
+    private void CheckSize(GenerationSettings settings)
+    {
         if (models.Transformer.Config.MaxPatches is not { } patches)
-            return settings;
+            return;
         var most = patches * Patches.Size * VideoLength.Scale;
         foreach (var (what, value) in new[] { ("width", settings.Width), ("height", settings.Height) })
         {
             if (value > most)
                 throw new ArgumentException(FormattableString.Invariant($"{what} {value} is more than this checkpoint has positions for: use at most {most}"));
         }
-
-        return settings;
     }
 
     private void Generate(IReadOnlyList<GenerationSettings> items, IProgress<GenerationProgress>? progress, Action<string> warn, Action<VideoChunk> write,
@@ -186,10 +192,19 @@ public sealed partial class VideoPipeline : IDisposable
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
-        using var maker = new ClipMaker(models, Settings.Latent, options, sampler, warning => { Log(warning); warn(warning); }, progress);
+        using var maker = Maker(items, warning => { Log(warning); warn(warning); }, progress);
         LogKnown(items);
         foreach (var (i, item) in items.Index())
             maker.Make(item, i, items.Count, write, null, cancel);
+    }
+
+    private ClipMaker Maker(IReadOnlyList<GenerationSettings> items, Action<string> warn, IProgress<GenerationProgress>? progress)
+    {
+        var run = placement.Of(items);
+        models.Arrange(run.Offload);
+        models.Transformer.Attention = run.Attention;
+        var sampler = new PyramidSampler(models.Transformer, scheduler, run.Sampler, models.Wider is null ? null : models.Wider.Transformer);
+        return new ClipMaker(models, Settings.Latent, run, sampler, warn, progress);
     }
 
     private static Tensor Latents(ClipMaker maker, GenerationSettings item, int number, int count, CancellationToken cancel)

@@ -34,7 +34,7 @@ internal sealed class ClipTextTransformer : Module
         finalLayerNorm = new LayerNorm(config.HiddenSize, eps: config.LayerNormEps);
     }
 
-    internal Device Device => tokens.Weight.Value.Device;
+    internal Device Device => tokens.Weight.Device;
 
     internal ClipTextOutput Forward(Tensor ids)
     {

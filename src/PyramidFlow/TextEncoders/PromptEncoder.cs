@@ -32,7 +32,16 @@ public abstract class PromptEncoder : IDisposable
     /// <param name="type">Element type to hold the weights in; null keeps the checkpoint's, which then stay memory-mapped.</param>
     /// <param name="device">Where to hold them; null is the CPU.</param>
     /// <exception cref="CheckpointException">A folder or file is missing, damaged, or of another model.</exception>
-    public static PromptEncoder Load(CheckpointFolder folder, ElementType? type = null, Device? device = null)
+    public static PromptEncoder Load(CheckpointFolder folder, ElementType? type = null, Device? device = null) => Load(folder, (model, component) =>
+    {
+        using var source = component.OpenWeights();
+        model.Load(source, type, device);
+    });
+
+    /// <summary>As the public one, with weights from wherever the caller wants.</summary>
+    /// <param name="folder">The checkpoint.</param>
+    /// <param name="fill">Gives each text encoder its weights, from its folder.</param>
+    internal static PromptEncoder Load(CheckpointFolder folder, Action<Module, ComponentFolder> fill)
     {
         var parts = folder.Family.TextComponents();
         var t5Tokenizer = T5Tokenizer.Load(folder.Component(parts[^1].Tokenizer).Folder);
@@ -70,8 +79,7 @@ public abstract class PromptEncoder : IDisposable
             where T : Module
         {
             loaded.Add(model);
-            using var source = component.OpenWeights();
-            model.Load(source, type, device);
+            fill(model, component);
             return model;
         }
     }

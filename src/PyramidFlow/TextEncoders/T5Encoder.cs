@@ -17,6 +17,8 @@ public sealed class T5Encoder : Module
     [Key("encoder.final_layer_norm")]
     private readonly RmsNorm finalNorm;
 
+    private WeightStream? stream;
+
     /// <summary>Declares the model.</summary>
     public T5Encoder(T5EncoderConfig config)
     {
@@ -30,7 +32,7 @@ public sealed class T5Encoder : Module
     public T5EncoderConfig Config { get; }
 
     /// <summary>Where the weights are, and where ids have to be.</summary>
-    public Device Device => shared.Weight.Value.Device;
+    public Device Device => shared.Weight.Device;
 
     /// <summary>Features of each token.</summary>
     /// <param name="ids">Token ids, int64 [b, n].</param>
@@ -47,10 +49,24 @@ public sealed class T5Encoder : Module
             bias = bias + closed * TextAttention.Masked;                      // [b, h, n, n]
         }
 
-        foreach (var block in blocks)
+        foreach (var (i, block) in blocks.Index())
+        {
+            using var turn = stream?.Enter(i);
             x = block.Forward(x, bias);                                       // [b, n, d]
+        }
+
         return scope.Keep(finalNorm.Forward(x));                              // [b, n, d]
     }
+
+    /// <inheritdoc/>
+    public override void StreamWeights(bool on = true)
+    {
+        stream?.Settle();
+        stream = on ? new WeightStream([.. blocks.Select(block => block.NamedParameters().Select(named => named.Parameter).ToList())]) : null;
+    }
+
+    /// <inheritdoc/>
+    protected override IEnumerable<WeightStream> Streams => stream is null ? [] : [stream];
 
     /// <inheritdoc/>
     protected override bool Ignores(string key) => key == "encoder.embed_tokens.weight";
@@ -81,8 +97,9 @@ public sealed class T5Encoder : Module
 
         internal Tensor Forward(Tensor x, Tensor bias)
         {
+            using var scope = new TensorScope();
             x = x + attention.Forward(attentionNorm.Forward(x), bias);        // [b, n, d]
-            return x + feedForward.Forward(feedForwardNorm.Forward(x));       // [b, n, d]
+            return scope.Keep(x + feedForward.Forward(feedForwardNorm.Forward(x))); // [b, n, d]
         }
     }
 

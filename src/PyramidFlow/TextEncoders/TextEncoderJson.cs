@@ -6,4 +6,5 @@ namespace PyramidFlow.TextEncoders;
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
 [JsonSerializable(typeof(T5EncoderConfig))]
 [JsonSerializable(typeof(ClipTextConfig))]
+[JsonSerializable(typeof(string[]))]
 internal sealed partial class TextEncoderJson : JsonSerializerContext;

@@ -27,7 +27,7 @@ public static class BlockCausalAttention
         var fused = q.Device.Type == DeviceType.Cuda && Tensor.HasScaledDotProductAttention;
         var block = fused ? queries : layout.Settings.QueryBlock;
         var parts = new List<Tensor>();
-        foreach (var (start, end, visible) in layout.Ranges(first, queries))
+        foreach (var (start, end, visible) in layout.Shape.Ranges(first, queries))
         {
             using var scope = new TensorScope();
             var (seenKeys, seenValues) = (k.Narrow(1, 0, visible), v.Narrow(1, 0, visible));

@@ -9,11 +9,13 @@ namespace PyramidFlow.Transformers;
 /// </summary>
 public abstract class PyramidTransformer : Module
 {
+    private TransformerStreams? streams;
+
     /// <summary>Its sizes.</summary>
     public abstract ITransformerConfig Config { get; }
 
     /// <summary>How attention is computed.</summary>
-    public AttentionSettings Attention { get; init; } = new();
+    public AttentionSettings Attention { get; set; } = new();
 
     /// <summary>
     /// Share of the blocks, from the first on, whose activations are not kept for backward but computed again there; 0 to 1.
@@ -22,12 +24,15 @@ public abstract class PyramidTransformer : Module
     public double CheckpointRatio { get; set; }
 
     /// <summary>Where its weights are.</summary>
-    public Device Device => Parts.ProjOut.Weight.Value.Device;
+    public Device Device => Parts.ProjOut.Weight.Device;
 
     /// <summary>Element type of its weights, in which it computes.</summary>
-    public ElementType WeightType => Parts.ProjOut.Weight.Value.Type;
+    public ElementType WeightType => Parts.ProjOut.Weight.Type;
 
     private protected abstract TransformerParts Parts { get; }
+
+    /// <inheritdoc/>
+    protected override IEnumerable<WeightStream> Streams => streams is null ? [] : [streams.Modulation, streams.Blocks];
 
     /// <summary>Features of a head that turn with time, height and width; all 0 where none does.</summary>
     private protected abstract IReadOnlyList<int> RotaryDims { get; }
@@ -47,8 +52,14 @@ public abstract class PyramidTransformer : Module
     public TransformerModulation Modulate(Tensor timesteps, Tensor pooled)
     {
         var activated = Parts.TimeText.Forward(timesteps, pooled.To(WeightType)).Silu();    // [rows, d]
-        return new TransformerModulation([.. Parts.Joint.Select(b => b.Modulate(activated))],
-            [.. Parts.Single.Select(b => b.Modulate(activated))], Parts.NormOut.Forward(activated));
+        return new TransformerModulation([.. Parts.Joint.Select((b, i) => InTurn(i, () => b.Modulate(activated)))],
+            [.. Parts.Single.Select((b, i) => InTurn(Parts.Joint.Length + i, () => b.Modulate(activated)))], Parts.NormOut.Forward(activated));
+
+        T InTurn<T>(int block, Func<T> modulate)
+        {
+            using var turn = streams?.Modulation.Enter(block);
+            return modulate();
+        }
     }
 
     /// <summary>The joint pass over packed stages: row r of text and timesteps belongs to stage r mod (number of stages).</summary>
@@ -134,6 +145,14 @@ public abstract class PyramidTransformer : Module
         return scope.Keep(ReadOut(x, layout, modulation));
     }
 
+    /// <inheritdoc/>
+    public override void StreamWeights(bool on = true)
+    {
+        foreach (var stream in Streams)
+            stream.Settle();
+        streams = on ? TransformerStreams.Of(Parts) : null;
+    }
+
     /// <summary>Text tokens at the model's width; the same in every step.</summary>
     internal Tensor EmbedText(TextCondition text) =>
         Parts.Context.Forward(text.Tokens.Narrow(1, 0, text.Mask.Length).To(WeightType)); // [rows, l, d]
@@ -171,6 +190,7 @@ public abstract class PyramidTransformer : Module
         var recomputed = pass.CanRepeat ? (int)Math.Ceiling(CheckpointRatio * Config.Blocks) : 0;
         for (var i = 0; i < doubles; i++)
         {
+            using var turn = streams?.Blocks.Enter(i);
             var (nextText, next) = joint[i].Run(text, x, modulation.Joint[i], pass, i < recomputed);
             Free(text, firstText);
             Free(x, first);
@@ -178,7 +198,10 @@ public abstract class PyramidTransformer : Module
         }
 
         if (single.Length == 0)
+        {
+            using var turn = streams?.Blocks.Enter(doubles);
             return Kept(joint[^1].RunLast(text, x, modulation.Joint[^1], pass, outputs, doubles < recomputed));
+        }
 
         if (text is not null)
         {
@@ -190,11 +213,13 @@ public abstract class PyramidTransformer : Module
 
         for (var i = 0; i < single.Length - 1; i++)
         {
+            using var turn = streams?.Blocks.Enter(doubles + i);
             var next = single[i].Run(x, modulation.Single[i], pass, x.Size(1), doubles + i < recomputed)!;
             Free(x, first);
             x = next;
         }
 
+        using var last = streams?.Blocks.Enter(Config.Blocks - 1);
         return Kept(single[^1].Run(x, modulation.Single[^1], pass, outputs, Config.Blocks <= recomputed));           // [b, outputs, d]
 
         Tensor? Kept(Tensor? result) => result is null ? null : scope.Keep(result);

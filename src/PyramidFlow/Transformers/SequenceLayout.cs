@@ -23,44 +23,37 @@ public sealed class SequenceLayout : IDisposable
     public SequenceLayout(TextMask text, IReadOnlyList<ClipSize> clips, IReadOnlyList<int> rotaryDims, bool causal,
         AttentionSettings? settings = null, Device? device = null)
     {
-        if (clips.Count == 0)
-            throw new ArgumentException("a stage needs at least the noisy unit", nameof(clips));
         this.text = text;
         this.device = device ?? Device.Cpu;
-        Clips = clips;
-        Causal = causal;
+        Shape = new SequenceShape(text.Rows, text.Length, clips, causal);
         Settings = settings ?? new AttentionSettings();
-        FrameEnds = FindFrameEnds();
         using var noGrad = NoGrad.Begin();
         Rotary = rotaryDims.Sum() > 0 ? new Rotary(Positions(), rotaryDims, this.device) : null;
     }
 
-    /// <summary>Sizes of the clips, the noisy unit last.</summary>
-    public IReadOnlyList<ClipSize> Clips { get; }
+    /// <summary>Sizes, and who attends to whom.</summary>
+    public SequenceShape Shape { get; }
 
-    /// <summary>Whether a latent frame attends to itself and earlier ones only.</summary>
-    public bool Causal { get; }
+    /// <summary>Sizes of the clips, the noisy unit last.</summary>
+    public IReadOnlyList<ClipSize> Clips => Shape.Clips;
 
     /// <summary>How to compute attention.</summary>
     public AttentionSettings Settings { get; }
 
     /// <summary>Rows of the batch.</summary>
-    public int Rows => text.Rows;
+    public int Rows => Shape.Rows;
 
     /// <summary>Text tokens: as many as the longest row has.</summary>
-    public int TextLength => text.Length;
+    public int TextLength => Shape.TextLength;
 
     /// <summary>The noisy unit.</summary>
-    public ClipSize Unit => Clips[^1];
+    public ClipSize Unit => Shape.Unit;
 
     /// <summary>All tokens.</summary>
-    public long Length => FrameEnds[^1];
+    public long Length => Shape.Length;
 
     /// <summary>Tokens of text and history, which come before the noisy unit.</summary>
-    public long PrefixLength => Length - Unit.Tokens;
-
-    /// <summary>Where each latent frame ends in the sequence; text belongs to the first one.</summary>
-    public IReadOnlyList<long> FrameEnds { get; }
+    public long PrefixLength => Shape.PrefixLength;
 
     /// <summary>Position embeddings that are added to each clip's tokens, [1, t or 1, h*w, d]; none where positions are only rotary.</summary>
     public IReadOnlyList<Tensor> PositionEmbeddings { get; init; } = [];
@@ -72,34 +65,12 @@ public sealed class SequenceLayout : IDisposable
     public bool HasPadding => text.HasPadding;
 
     /// <summary>
-    /// The ranges of queries that see the same keys: tokens [Start, End) see tokens [0, Keys). Only the part within
-    /// [first, first + count).
-    /// </summary>
-    public IEnumerable<(long Start, long End, long Keys)> Ranges(long first, long count)
-    {
-        if (!Causal)
-        {
-            yield return (first, first + count, Length);
-            yield break;
-        }
-
-        var start = 0L;
-        foreach (var end in FrameEnds)
-        {
-            var (from, to) = (Math.Max(start, first), Math.Min(end, first + count));
-            if (from < to)
-                yield return (from, to, end);
-            start = end;
-        }
-    }
-
-    /// <summary>
     /// Added to the scores of all queries at once: 0 where one may attend, else -infinity; [1 or rows, Length, Length].
     /// </summary>
     public Tensor WholeBias(ElementType type) => Cached(wholeBias, type, () =>
     {
         var seen = new float[Length, Length];
-        foreach (var (start, end, keys) in Ranges(0, Length))
+        foreach (var (start, end, keys) in Shape.Ranges(0, Length))
         {
             for (var query = start; query < end; query++)
             {
@@ -131,19 +102,6 @@ public sealed class SequenceLayout : IDisposable
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
         return cache[type] = TensorScope.Detach(make().To(type).To(device));
-    }
-
-    private long[] FindFrameEnds()
-    {
-        var ends = new List<long>();
-        var end = (long)TextLength;
-        foreach (var clip in Clips)
-        {
-            for (var frame = 0L; frame < clip.Time; frame++)
-                ends.Add(end += clip.FrameTokens);
-        }
-
-        return [.. ends];
     }
 
     // Time runs on through the clips; a smaller clip spreads over the height and width of the noisy unit.

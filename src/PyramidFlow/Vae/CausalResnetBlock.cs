@@ -29,7 +29,10 @@ public sealed class CausalResnetBlock : Module
     /// <summary>[b, in, t, h, w] to [b, out, t, h, w].</summary>
     /// <param name="x">Features.</param>
     /// <param name="pass">Where in the video they stand.</param>
-    public Tensor Forward(Tensor x, CausalPass pass)
+    public Tensor Forward(Tensor x, CausalPass pass) =>
+        pass.Recomputes ? Checkpointing.Run(input => Compute(input, pass), x) : Compute(x, pass);
+
+    private Tensor Compute(Tensor x, CausalPass pass)
     {
         using var scope = new TensorScope();
         var h = conv1.Forward(activation(norm1.Forward(x)), pass);            // [b, out, t, h, w]

@@ -35,6 +35,25 @@ public sealed class CausalVideoVae : Module
     /// </summary>
     public ElementType? ConvolutionType { get; init; }
 
+    /// <summary>
+    /// Whether residual blocks keep only their input for backward and are computed again there: about half the
+    /// memory of training for about a third more time.
+    /// </summary>
+    public bool RecomputesBlocks { get; set; }
+
+    /// <summary>Whether training changes what makes latents of a video; if not, a transformer trained on them still fits.</summary>
+    public bool TrainsEncoder
+    {
+        get => EncoderParameters.Any(parameter => parameter.Trainable);
+        set
+        {
+            foreach (var parameter in EncoderParameters)
+                parameter.Trainable = value;
+        }
+    }
+
+    private IEnumerable<Parameter> EncoderParameters => ((Module[])[encoder, quantConv]).SelectMany(part => part.NamedParameters()).Select(p => p.Parameter);
+
     /// <summary>Encodes a video.</summary>
     /// <param name="x">Pixels in -1 to 1, [b, 3, 1 + 8n, 8h, 8w].</param>
     /// <param name="window">Frames at a time after the first, a multiple of 8: less memory, same latents, no gradients;
@@ -89,24 +108,28 @@ public sealed class CausalVideoVae : Module
     /// of its latent frames, for <see cref="DiagonalGaussian"/>.
     /// </summary>
     /// <param name="tiles">Works on parts of the frames; null on whole ones.</param>
-    public VaeStream EncodeStream(TileOptions? tiles = null) => new(
+    /// <param name="isTraining">Whether gradients are recorded within each piece; run its backward before the next.</param>
+    public VaeStream EncodeStream(TileOptions? tiles = null, bool isTraining = false) => new(
         EncodeFrames,
         (height, width) => Tiling.OfPixels(tiles, height, width, Config.SpatialScale),
         (frames, isStart) =>
         {
             CheckChannels(frames, Config.EncoderInChannels, "a video");
             CheckPiece(frames.Size(2), isStart);
-        });
+        },
+        isTraining);
 
     /// <summary>
     /// Decodes a video piece by piece: push one or more latent frames, get the frames they become; the first becomes 1,
     /// every other 8.
     /// </summary>
     /// <param name="tiles">Works on parts of the frames; null on whole ones.</param>
-    public VaeStream DecodeStream(TileOptions? tiles = null) => new(
+    /// <param name="isTraining">Whether gradients are recorded within each piece; run its backward before the next.</param>
+    public VaeStream DecodeStream(TileOptions? tiles = null, bool isTraining = false) => new(
         DecodeFrames,
         (height, width) => Tiling.OfLatents(tiles, height, width, Config.SpatialScale),
-        (frames, _) => CheckChannels(frames, Config.EncoderOutChannels, "a latent video"));
+        (frames, _) => CheckChannels(frames, Config.EncoderOutChannels, "a latent video"),
+        isTraining);
 
     // The first piece has one frame more than the others: the frame the video begins with.
     private static Tensor InPieces(VaeStream stream, Tensor x, int window)
@@ -128,14 +151,14 @@ public sealed class CausalVideoVae : Module
     private Tensor EncodeFrames(Tensor x, CausalPass pass)
     {
         using var scope = new TensorScope();
-        pass = pass with { ConvolutionType = ConvolutionType };
+        pass = pass with { ConvolutionType = ConvolutionType, Recomputes = RecomputesBlocks };
         return scope.Keep(quantConv.Forward(encoder.Forward(x, pass), pass));                             // [b, 2c, t', h', w']
     }
 
     private Tensor DecodeFrames(Tensor z, CausalPass pass)
     {
         using var scope = new TensorScope();
-        pass = pass with { ConvolutionType = ConvolutionType };
+        pass = pass with { ConvolutionType = ConvolutionType, Recomputes = RecomputesBlocks };
         return scope.Keep(decoder.Forward(postQuantConv.Forward(z, pass), pass));                         // [b, 3, t, h, w]
     }
 

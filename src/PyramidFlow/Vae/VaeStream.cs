@@ -4,21 +4,24 @@ namespace PyramidFlow.Vae;
 
 /// <summary>
 /// One video going through encoder or decoder piece by piece; the pieces together are what the whole would give. Each
-/// stream has its own memory of the frames before, so one network can serve many. No gradients.
+/// stream has its own memory of the frames before, so one network can serve many. Gradients are recorded within a piece
+/// only, and only if it is for training.
 /// </summary>
 public sealed class VaeStream : IDisposable
 {
     private readonly Func<Tensor, CausalPass, Tensor> network;
     private readonly Func<long, long, Tiling?> cut;
     private readonly Action<Tensor, bool> check;
+    private readonly bool isTraining;
     private readonly List<CausalCache> caches = [];
     private long[]? shape;
 
-    internal VaeStream(Func<Tensor, CausalPass, Tensor> network, Func<long, long, Tiling?> cut, Action<Tensor, bool> check)
+    internal VaeStream(Func<Tensor, CausalPass, Tensor> network, Func<long, long, Tiling?> cut, Action<Tensor, bool> check, bool isTraining)
     {
         this.network = network;
         this.cut = cut;
         this.check = check;
+        this.isTraining = isTraining;
     }
 
     /// <summary>The next piece.</summary>
@@ -27,13 +30,10 @@ public sealed class VaeStream : IDisposable
     /// <exception cref="ArgumentException">The piece has another size, or a number of frames that leaves a latent frame unfinished.</exception>
     public Tensor Push(Tensor frames)
     {
+        if (isTraining)
+            return Next(frames);
         using var noGrad = NoGrad.Begin();
-        var isStart = shape is null;
-        check(frames, isStart);
-        CheckSize(frames.Shape);
-        if (cut(frames.Size(3), frames.Size(4)) is not { } tiling)
-            return Run(frames, 0, isStart);
-        return tiling.Run(frames, (tile, i) => Run(tile, i, isStart));
+        return Next(frames);
     }
 
     /// <inheritdoc/>
@@ -44,10 +44,22 @@ public sealed class VaeStream : IDisposable
         caches.Clear();
     }
 
+    private Tensor Next(Tensor frames)
+    {
+        var isStart = shape is null;
+        check(frames, isStart);
+        CheckSize(frames.Shape);
+        foreach (var cache in caches)
+            cache.Advance();
+        return cut(frames.Size(3), frames.Size(4)) is { } tiling
+            ? tiling.Run(frames, (tile, i) => Run(tile, i, isStart))
+            : Run(frames, 0, isStart);
+    }
+
     private Tensor Run(Tensor frames, int tile, bool isStart)
     {
         while (caches.Count <= tile)
-            caches.Add(new CausalCache());
+            caches.Add(new CausalCache(isRepeatable: isTraining));
         return network(frames, new CausalPass(isStart, caches[tile]));
     }
 

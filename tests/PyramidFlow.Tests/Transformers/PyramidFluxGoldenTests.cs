@@ -26,6 +26,10 @@ public class PyramidFluxGoldenTests
         TransformerCase.CheckForward("flux_forward", name, TransformerCase.SmallBlocks);
 
     [Theory(SkipTestWithoutData = true)]
+    [MemberData(nameof(Forwards))]
+    public void Forward_with_int8_matrices_stays_near_the_reference(string name) => TransformerCase.CheckInt8("flux_forward", name);
+
+    [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(HalfForwards))]
     public void Forward_in_bfloat16_stays_near_the_reference(string name) => TransformerCase.CheckHalf("flux_forward_bf16", name);
 

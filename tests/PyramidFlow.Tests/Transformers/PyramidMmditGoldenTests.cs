@@ -22,6 +22,10 @@ public class PyramidMmditGoldenTests
         TransformerCase.CheckForward("mmdit_forward", name, TransformerCase.SmallBlocks);
 
     [Theory(SkipTestWithoutData = true)]
+    [MemberData(nameof(Forwards))]
+    public void Forward_with_int8_matrices_stays_near_the_reference(string name) => TransformerCase.CheckInt8("mmdit_forward", name);
+
+    [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(HalfForwards))]
     public void Forward_in_bfloat16_stays_near_the_reference(string name) => TransformerCase.CheckHalf("mmdit_forward_bf16", name);
 

@@ -12,17 +12,17 @@ public class SequenceLayoutTests
     {
         using var layout = new SequenceLayout(Mask(3, 1), Clips, [2, 4, 4], causal: true);
         Assert.Equal(3, layout.TextLength);
-        Assert.Equal([5, 7, 15], layout.FrameEnds);
+        Assert.Equal([5, 7, 15], layout.Shape.FrameEnds);
         Assert.Equal(7, layout.PrefixLength);
-        Assert.Equal([(0, 5, 5), (5, 7, 7), (7, 15, 15)], layout.Ranges(0, 15));
-        Assert.Equal([(6, 7, 7), (7, 9, 15)], layout.Ranges(6, 3));
+        Assert.Equal([(0, 5, 5), (5, 7, 7), (7, 15, 15)], layout.Shape.Ranges(0, 15));
+        Assert.Equal([(6, 7, 7), (7, 9, 15)], layout.Shape.Ranges(6, 3));
     }
 
     [Fact]
     public void Without_the_causal_mask_everything_sees_everything()
     {
         using var layout = new SequenceLayout(Mask(3, 1), Clips, [2, 4, 4], causal: false);
-        Assert.Equal([(0, 15, 15)], layout.Ranges(0, 15));
+        Assert.Equal([(0, 15, 15)], layout.Shape.Ranges(0, 15));
     }
 
     [Fact]

@@ -1,6 +1,8 @@
 using System.Globalization;
+using PyramidFlow.Hub.Conversion;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Transformers;
 
 namespace PyramidFlow.Tests.Transformers;
@@ -55,6 +57,33 @@ internal static class TransformerCase
             TestContext.Current.TestOutputHelper?.WriteLine(message);
             Assert.True(mean <= allowed, message);
             golden.AssertClose($"out/pred.{stage}", velocities[stage]);
+        }
+    }
+
+    /// <summary>With the matrices of the blocks rounded to int8: how far the velocities are from the reference's.</summary>
+    internal static void CheckInt8(string kind, string name)
+    {
+        const double allowed = 0.05;
+        using var golden = Goldens.Open(kind, name);
+        using var folder = new TemporaryFolder();
+        using var scope = new TensorScope();
+        using var noGrad = NoGrad.Begin();
+        using (var state = golden.State())
+            SafetensorsWriter.Write(folder.File("plain.safetensors"), state.Keys.Select(key => (key, state.Read(key))));
+        var reports = new List<string>();
+        CheckpointConversion.Convert(folder.File("plain.safetensors"), folder.File("int8"), new ConversionOptions { Int8 = true, Report = reports.Add },
+            cancel: TestContext.Current.CancellationToken);
+        using var rounded = WeightsFile.Open(folder.File("int8"));
+        using var model = Declare(golden);
+        model.Load(rounded);
+        var velocities = Forward(golden, model);
+        for (var stage = 0; stage < velocities.Length; stage++)
+        {
+            var expected = golden.Tensor($"out/pred.{stage}").To(ElementType.Float32);
+            var error = (velocities[stage] - expected).Norm().Item() / expected.Norm().Item();
+            var message = string.Create(CultureInfo.InvariantCulture, $"stage {stage}: relative error {error:G3}, allowed {allowed}; {string.Join("; ", reports)}");
+            TestContext.Current.TestOutputHelper?.WriteLine(message);
+            Assert.True(error is > 0 and <= allowed, message);
         }
     }
 

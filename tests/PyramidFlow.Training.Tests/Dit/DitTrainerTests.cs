@@ -1,3 +1,4 @@
+using System.Text.Json;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
@@ -76,6 +77,24 @@ public sealed class DitTrainerTests : IDisposable
             else if (key == "proj_out.weight")
                 Assert.NotEqual(before.Value.ToArray<float>(), after.Value.ToArray<float>());
         }
+    }
+
+    [Fact]
+    public void Full_sequence_training_shows_the_network_whole_clips_and_counts_their_operations()
+    {
+        var transformer = new PyramidFluxConfig(64, 1, 1, 16, 2, WordlessPrompts.Width, WordlessPrompts.Width, [4, 6, 6], UseTemporalCausal: false);
+        var config = Config with
+        {
+            Transformer = transformer, Objective = DitObjective.FullSequence, Batch = [2], Workers = 1, ImageShare = 0, Steps = 20, KeepSteps = [20],
+        };
+        using var data = Latents(config);
+        Train(config, data, "whole");
+
+        using var metrics = JsonDocument.Parse(File.ReadAllText(folder.File("whole", "metrics.jsonl")));
+        var shape = new SequenceShape(2, 1, [new ClipSize(config.LatentFrames, 8, 8)], Causal: false);
+        Assert.Equal(20 * DitFlops.Training(transformer, shape), metrics.RootElement.GetProperty("flops").GetInt64());
+        Assert.False(metrics.RootElement.TryGetProperty("loss_1", out _));
+        Assert.Equal(File.ReadAllBytes(folder.File("whole", "dit.safetensors")), File.ReadAllBytes(folder.File("whole", "dit-20.safetensors")));
     }
 
     [Fact]

@@ -42,6 +42,16 @@ public sealed class TrainingConfigFileTests : IDisposable
         Assert.Equal((DitOptimizer.Muon, 4, 0.0), (read.Optimizer, read.Workers, read.ImageShare));
     }
 
+    [Fact]
+    public void Both_arms_of_the_comparison_differ_in_the_objective_only()
+    {
+        var (pyramid, full) = (DitTrainingConfig.Load(CommittedConfig.Path("claim-pyramid.json")), DitTrainingConfig.Load(CommittedConfig.Path("claim-full-sequence.json")));
+        Assert.Equal((DitObjective.Pyramid, DitObjective.FullSequence), (pyramid.Objective, full.Objective));
+        Assert.Equal(pyramid.Transformer.ToJson(), (((PyramidFluxConfig)full.Transformer) with { UseTemporalCausal = true }).ToJson());
+        Assert.Equal(pyramid.KeepSteps, full.KeepSteps);
+        Assert.Equal(pyramid with { Transformer = full.Transformer, Objective = full.Objective, Batch = full.Batch, KeepSteps = full.KeepSteps }, full);
+    }
+
     [Theory]
     [InlineData(", \"step\": 5", "unknown key step, the nearest one there is steps")]
     [InlineData(", \"lerning_rate\": 5", "learning_rate")]
@@ -50,6 +60,8 @@ public sealed class TrainingConfigFileTests : IDisposable
     [InlineData(", \"batch\": [32, 32]", "one for each stage")]
     [InlineData(", \"batch\": [32, 32, 31]", "cannot be shared by 2 workers")]
     [InlineData(", \"latent_frames\": 1", "latent_frames 1")]
+    [InlineData(", \"objective\": \"full_sequence\", \"batch\": [2]", "use_temporal_causal")]
+    [InlineData(", \"objective\": \"full_sequence\"", "give 1")]
     public void Unknown_keys_and_impossible_values_are_named(string addition, string named)
     {
         var error = Assert.Throws<ArgumentException>(() => Load($"{{ {Transformer}{addition} }}"));

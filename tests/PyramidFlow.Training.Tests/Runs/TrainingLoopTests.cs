@@ -131,6 +131,18 @@ public sealed class TrainingLoopTests : IDisposable
         Assert.All(wide.Weights.Zip(narrow.Weights), pair => Assert.Equal(pair.First, pair.Second, 5e-3f));
     }
 
+    [Fact]
+    public void Steps_leave_no_tensor_behind()
+    {
+        var live = new List<(long Count, long Bytes)>();
+        Train(Config with { Steps = 300, CheckpointEvery = 50, Accumulation = 2 }, "run", begin: batch =>
+        {
+            if (batch.Step % 100 == 99)
+                live.Add((Tensor.LiveCount, TorchRuntime.CpuMemory.InUse));
+        });
+        Assert.Equal(live[0], live[^1]);
+    }
+
     [Theory]
     [InlineData(0, 1, "steps 0")]
     [InlineData(1, 0.5, "spike_factor 0.5")]

@@ -37,7 +37,7 @@ internal sealed class ModelChecks(CheckpointFolder folder)
             var held = weights.Holding(keys);
             var tensors = held.Declarations();
             List<string> misfits = [.. model?.Misfits(held) ?? [], .. tensors
-                .Where(weight => keys.Contains(weight.Key) && !weight.Type.IsFloatingPoint())
+                .Where(weight => keys.Contains(weight.Key) && !weight.Type.IsFloatingPoint() && !(weight.Type == ElementType.Int8 && held.Keys.Contains(weight.Key + "_scale")))
                 .Select(weight => $"{weight.Key} is of {weight.Type} where the model has floating point numbers")];
             if (misfits.Count > 0)
                 faults.Add(Disagreement(folder.Component(name).ConfigFile, weights, misfits));

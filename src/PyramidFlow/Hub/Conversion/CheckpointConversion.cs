@@ -25,6 +25,8 @@ public static class CheckpointConversion
         try
         {
             var copied = Collect(source, parts, notes);
+            foreach (var part in parts.Where(_ => options.Int8))
+                part.ChooseInt8(options, cancel);
             var total = parts.Sum(part => part.Declare(options.Type).Sum(tensor => tensor.ByteLength));
             using var folder = NewFolder.Begin(target, total);
             foreach (var (from, to) in copied)

@@ -14,13 +14,25 @@ internal sealed record ConversionPart(string Folder, StateSource Source, string?
 
     private const double LargestHalf = 65504;
 
+    private Int8Layers? rounded;
+
+    /// <summary>Measures which weights can be int8, and says what that loses.</summary>
+    internal void ChooseInt8(ConversionOptions options, CancellationToken cancel)
+    {
+        rounded = Int8Layers.Choose(Source, cancel);
+        if (rounded.Report(Folder.Length > 0 ? Folder : Source.Name) is { } report)
+            options.Report?.Invoke(report);
+    }
+
     /// <summary>What will be written.</summary>
     internal IReadOnlyList<TensorDeclaration> Declare(ElementType? type)
     {
         var shared = Source.Keys.Contains("shared.weight");
         return [.. Source.Declarations()
             .Where(tensor => !Superfluous.Contains(tensor.Key) || (tensor.Key == Superfluous[0] && !shared))
-            .Select(tensor => type is { } wanted && tensor.Type.IsFloatingPoint() ? tensor with { Type = wanted } : tensor)];
+            .SelectMany(tensor => rounded?.Contains(tensor.Key) == true
+                ? [tensor with { Type = ElementType.Int8 }, new(tensor.Key + Int8Layers.ScaleSuffix, ElementType.Float32, [tensor.Shape[0]])]
+                : (TensorDeclaration[])[type is { } wanted && tensor.Type.IsFloatingPoint() ? tensor with { Type = wanted } : tensor])];
     }
 
     /// <summary>Writes it, one tensor after another.</summary>
@@ -40,12 +52,22 @@ internal sealed record ConversionPart(string Folder, StateSource Source, string?
         {
             cancel.ThrowIfCancellationRequested();
             using var scope = new TensorScope();
-            var tensor = Source.Read(entry.Name);
+            var tensor = Read(entry.Name);
             if (entry.Type == ElementType.Float16 && tensor.Type != ElementType.Float16)
                 CheckRange(entry.Name, tensor);
             SafetensorsWriter.WriteData(file, entry, tensor);
             written(entry.ByteLength);
         });
+    }
+
+    private Tensor Read(string key)
+    {
+        if (rounded is null)
+            return Source.Read(key);
+        if (rounded.Contains(key))
+            return Int8Weight.Of(Source.Read(key)).Codes;
+        var scaled = key.EndsWith(Int8Layers.ScaleSuffix, StringComparison.Ordinal) ? key[..^Int8Layers.ScaleSuffix.Length] : key;
+        return scaled != key && rounded.Contains(scaled) ? Int8Weight.Of(Source.Read(scaled)).Scales : Source.Read(key);
     }
 
     // Text encoders are in transformers' format, the others in diffusers'.

@@ -1,6 +1,4 @@
-using PyramidFlow.Vae;
-
-namespace PyramidFlow.Benchmarks;
+namespace PyramidFlow.Vae;
 
 /// <summary>
 /// Floating point operations of a <see cref="CausalVideoVae"/> over a whole video: 2 for each multiply-add of a convolution,

@@ -1,0 +1,73 @@
+using System.Globalization;
+using System.Security;
+using System.Text;
+
+namespace PyramidFlow.Cli.Plotting;
+
+/// <summary>Draws curves as an SVG picture.</summary>
+/// <param name="Title">Above the picture; may be empty.</param>
+/// <param name="X">What goes to the right.</param>
+/// <param name="Y">What goes up.</param>
+/// <param name="LogX">Whether equal ratios are equal lengths to the right.</param>
+/// <param name="LogY">The same upwards.</param>
+internal sealed record LinePlot(string Title, string X, string Y, bool LogX, bool LogY)
+{
+    private const int Width = 800, Height = 480, Left = 70, Right = 20, Top = 40, Bottom = 50, LegendLine = 18, FewPoints = 24;
+
+    // Colours that differ in brightness too.
+    private static readonly string[] Colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"];
+
+    /// <summary>The picture.</summary>
+    /// <param name="curves">At least one point in all.</param>
+    public string Draw(IReadOnlyList<Curve> curves)
+    {
+        var x = new Axis([.. curves.SelectMany(curve => curve.Points).Select(p => p.X)], LogX);
+        var y = new Axis([.. curves.SelectMany(curve => curve.Points).Select(p => p.Y)], LogY);
+        var svg = new StringBuilder();
+        Add(svg, $"""<svg xmlns="http://www.w3.org/2000/svg" width="{Width}" height="{Height}" viewBox="0 0 {Width} {Height}" font-family="sans-serif" font-size="12">""");
+        Add(svg, $"""<rect width="{Width}" height="{Height}" fill="white"/>""");
+        Text(svg, Width / 2, Top / 2, Title, "middle", """ font-size="15" """);
+        foreach (var (value, text) in x.Ticks)
+        {
+            Line(svg, Across(x, value), Top, Across(x, value), Height - Bottom);
+            Text(svg, Across(x, value), Height - Bottom + 18, text, "middle");
+        }
+
+        foreach (var (value, text) in y.Ticks)
+        {
+            Line(svg, Left, Up(y, value), Width - Right, Up(y, value));
+            Text(svg, Left - 6, Up(y, value) + 4, text, "end");
+        }
+
+        Text(svg, (Left + Width - Right) / 2, Height - 12, X, "middle");
+        Text(svg, 0, 0, Y, "middle", FormattableString.Invariant($""" transform="translate(18 {(Top + Height - Bottom) / 2}) rotate(-90)" """));
+        foreach (var (i, curve) in curves.Index())
+            Draw(svg, curve, i, x, y);
+        return svg.Append("</svg>\n").ToString();
+    }
+
+    private static void Draw(StringBuilder svg, Curve curve, int number, Axis x, Axis y)
+    {
+        var colour = Colours[number % Colours.Length];
+        var points = curve.Points.Select(p => (X: Across(x, p.X), Y: Up(y, p.Y))).ToList();
+        var path = string.Join(' ', points.Select(p => FormattableString.Invariant($"{p.X:F1},{p.Y:F1}")));
+        Add(svg, $"""<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6"/>""");
+        foreach (var point in points.Take(points.Count <= FewPoints ? points.Count : 0))
+            Add(svg, $"""<circle cx="{point.X:F1}" cy="{point.Y:F1}" r="3" fill="{colour}"/>""");
+        var at = Top + 16 + (number * LegendLine);
+        Add(svg, $"""<rect x="{Width - Right - 22}" y="{at - 6}" width="16" height="3" fill="{colour}"/>""");
+        Text(svg, Width - Right - 28, at, curve.Label, "end");
+    }
+
+    private static double Across(Axis axis, double value) => Left + (axis.At(value) * (Width - Left - Right));
+
+    private static double Up(Axis axis, double value) => Height - Bottom - (axis.At(value) * (Height - Top - Bottom));
+
+    private static void Line(StringBuilder svg, double x1, double y1, double x2, double y2) =>
+        Add(svg, $"""<line x1="{x1:F1}" y1="{y1:F1}" x2="{x2:F1}" y2="{y2:F1}" stroke="#dddddd"/>""");
+
+    private static void Text(StringBuilder svg, double x, double y, string text, string anchor, string more = " ") =>
+        Add(svg, $"""<text x="{x:F1}" y="{y:F1}" text-anchor="{anchor}"{more}>{SecurityElement.Escape(text)}</text>""");
+
+    private static void Add(StringBuilder svg, FormattableString line) => svg.Append(line.ToString(CultureInfo.InvariantCulture)).Append('\n');
+}

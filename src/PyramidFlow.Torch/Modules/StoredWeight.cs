@@ -1,0 +1,38 @@
+using PyramidFlow.Torch.Checkpoints;
+
+namespace PyramidFlow.Torch;
+
+/// <summary>Where the value of a parameter is to be had, as often as it is needed.</summary>
+/// <param name="source">A checkpoint, which stays its owner's.</param>
+/// <param name="key">Which of its tensors.</param>
+/// <param name="type">Element type to hold floating point weights in; null keeps the checkpoint's.</param>
+/// <param name="device">Where to hold it; null is the CPU.</param>
+internal sealed class StoredWeight(StateSource source, string key, ElementType? type, Device? device)
+{
+    private readonly ElementType own = source.Describe(key).Type;
+
+    internal ElementType Type => own.IsFloatingPoint() ? type ?? own : own;
+
+    internal Device Device => device ?? Device.Cpu;
+
+    /// <summary>Whether the value lies over the checkpoint's own pages, so that it takes no memory of its own.</summary>
+    internal bool IsMapped => Type == own && Device.Type == DeviceType.Cpu;
+
+    /// <summary>The value, in no scope.</summary>
+    internal Tensor Fetch()
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        var tensor = source.Read(key);
+        if (IsMapped)
+            return TensorScope.Detach(tensor);
+        // One of a GPU is brought over before it is converted if that makes it larger.
+        var there = Type.Size() > own.Size() ? tensor.To(Device).To(Type) : tensor.To(Type).To(Device);
+        source.Drop(key);
+        return TensorScope.Detach(there);
+    }
+
+    internal void Prefetch() => source.Prefetch(key);
+
+    internal void Drop() => source.Drop(key);
+}

@@ -1,0 +1,156 @@
+using PyramidFlow.Hub;
+using PyramidFlow.Schedulers;
+using PyramidFlow.TextEncoders;
+using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch.Distributed;
+using PyramidFlow.Training.Runs;
+using PyramidFlow.Transformers;
+
+namespace PyramidFlow.Training.Dit;
+
+/// <summary>
+/// Trains a diffusion transformer of either family on data of one's own, as the released ones were: a batch is dealt to the
+/// stages, and all go through the transformer together.
+/// </summary>
+internal sealed class DitDataTrainer : ITraining, IDisposable
+{
+    private readonly DitDataConfig config;
+    private readonly ComponentFolder component;
+    private readonly ITransformerConfig transformer;
+    private readonly DitItems items;
+    private readonly DitDataModels models;
+    private readonly Workers<PyramidTransformer> workers;
+    private readonly TrainingPart part;
+    private readonly FixedTables tables;
+    private readonly PyramidFlowScheduler scheduler = new();
+    private readonly FlowObjective objective;
+    private readonly StageLengths lengths;
+    private readonly RunFolder folder;
+    private readonly TrainingLoop loop;
+
+    /// <summary>Prepares a run, or takes up the one in the folder.</summary>
+    /// <param name="config">What to train.</param>
+    /// <param name="run">Folder of the run.</param>
+    /// <param name="start">Model folder to start from.</param>
+    /// <param name="items">The data; stays the caller's.</param>
+    /// <param name="models">Frozen models; they stay the caller's.</param>
+    /// <param name="group">The processes that train together, or null for one.</param>
+    internal DitDataTrainer(DitDataConfig config, RunFolder run, CheckpointFolder start, DitItems items, DitDataModels models, ProcessGroup? group)
+    {
+        (this.config, this.items, this.models, folder) = (config, items, models, run);
+        objective = new FlowObjective(scheduler, new ObjectiveOptions
+        {
+            SampleRatios = config.SampleRatios, CorruptRatio = config.CorruptRatio, FramesPerUnit = config.FramePerUnit,
+        });
+        lengths = new StageLengths { MaxTemporalLength = config.MaxTemporalLength, FramesPerUnit = config.FramePerUnit, SyncGroup = config.VideoSyncGroup };
+        component = start.Transformer(config.Variant);
+        transformer = TransformerConfigs.Load(component.ConfigFile);
+        var model = Declare();
+        GiveWeights(model);
+        part = new TrainingPart("", config, null, ("", model));
+        tables = new FixedTables(model, config.ComputeType);
+        workers = new Workers<PyramidTransformer>(model, part.Parameters, config.Workers, Declare);
+        loop = new TrainingLoop(config, this, run, group);
+    }
+
+    /// <inheritdoc/>
+    public string Identity => $"dit data seed {config.Seed} {config.Objective} {transformer.ToJson()}";
+
+    /// <inheritdoc/>
+    public IReadOnlyList<TrainingPart> Parts => [part];
+
+    /// <summary>Trains to the end, or until cancelled after the running step.</summary>
+    internal void Run(IProgress<TrainingProgress>? progress, CancellationToken cancel) => loop.Run(progress, cancel);
+
+    /// <inheritdoc/>
+    public BatchLosses Backward(MicroBatch batch)
+    {
+        using var scope = new TensorScope();
+        var read = items.Batch(batch.Number);
+        return BatchLosses.Mean(workers.Run((worker, model) => Gradients(batch, read, worker, model)));
+    }
+
+    /// <inheritdoc/>
+    public IEnumerable<(string Key, Tensor Tensor)> Inputs(MicroBatch batch)
+    {
+        var read = items.Batch(batch.Number);
+        yield return (read.ArePixels ? "pixels" : "latents", read.Content);
+        for (var worker = 0; worker < workers.Count; worker++)
+        {
+            var (inputs, text) = Draw(batch, read, worker);
+            foreach (var (key, tensor) in inputs.Named().Append(("text", text.Tokens)).Append(("pooled", text.Pooled)))
+                yield return ($"worker_{worker}.{key}", tensor);
+        }
+    }
+
+    /// <inheritdoc/>
+    public IReadOnlyList<(string Name, double Value)> Publish()
+    {
+        using var scope = new TensorScope();
+        var target = folder.File(CheckpointNames.Transformer);
+        Directory.CreateDirectory(target);
+        SpriteStart.CopyFile(component.ConfigFile, Path.Combine(target, ComponentFolder.ConfigName));
+        SafetensorsWriter.Write(Path.Combine(target, "diffusion_pytorch_model.safetensors"), [.. part.Averaged, .. tables.Named]);
+        return [];
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        workers.Dispose();
+        part.Dispose();
+        tables.Dispose();
+    }
+
+    private PyramidTransformer Declare()
+    {
+        var model = transformer.Build();
+        model.CheckpointRatio = config.CheckpointRatio;
+        return model;
+    }
+
+    private void GiveWeights(PyramidTransformer model)
+    {
+        if (config.FromScratch)
+        {
+            using var generator = new RandomGenerator((ulong)config.Seed);
+            model.Initialize(generator);
+            model.To(ElementType.Float32, models.Device);
+            return;
+        }
+
+        using var weights = component.OpenWeights();
+        model.Load(weights, ElementType.Float32, models.Device);
+    }
+
+    private BatchLosses Gradients(MicroBatch batch, DitItemBatch read, int worker, PyramidTransformer model)
+    {
+        using var scope = new TensorScope();
+        var (inputs, text) = Draw(batch, read, worker);
+        var losses = FlowStep.Backward(model, inputs, text, batch.Scale / workers.Count).ToArray<float>();
+
+        // Column after column; neighbouring columns may be of one stage.
+        var rows = losses.Length / config.SampleRatios.Sum();
+        var named = new List<(string, double)>();
+        foreach (var (stage, ratio) in config.SampleRatios.Index().Where(pair => pair.Item > 0))
+            named.Add(($"loss_{stage}", losses.Skip(rows * config.SampleRatios.Take(stage).Sum()).Take(rows * ratio).Average()));
+        return new BatchLosses(losses.Average(), named, inputs.Tokens);
+    }
+
+    private (FlowBatch Inputs, TextCondition Text) Draw(MicroBatch batch, DitItemBatch read, int worker)
+    {
+        using var generator = batch.Draws(worker, workers.Count);
+        var draws = new GeneratorDraws(generator);
+        var rows = config.Batch / workers.Count;
+        var first = worker * rows;
+        var dropped = TextDrop.Choose(rows, config.TextDrop, draws);
+        var features = read.Text is not { } all ? null : new PromptFeatures(all.Tokens.Narrow(0, first, rows), all.Lengths[first..(first + rows)], all.Pooled.Narrow(0, first, rows), []);
+        var text = models.Text([.. read.Captions.Skip(first).Take(rows)], features, dropped);
+        var latents = models.Latents(read.Content.Narrow(0, first, rows), read.ArePixels, draws);
+        var units = config.Objective == TemporalObjective.Autoregressive
+            ? lengths.At(batch.Number, scheduler.Stages.Count, batch.Rank, batch.Ranks, lengths.UnitsOf(latents.Size(2)))
+            : null;
+        return (objective.Draw(latents, units, draws), text);
+    }
+}

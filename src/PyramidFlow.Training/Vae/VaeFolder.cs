@@ -1,0 +1,40 @@
+using PyramidFlow.Hub;
+using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Vae;
+
+namespace PyramidFlow.Training.Vae;
+
+/// <summary>The folder of a VAE in the released layout: <c>config.json</c> and <c>diffusion_pytorch_model.safetensors</c>.</summary>
+public static class VaeFolder
+{
+    private const string Weights = "diffusion_pytorch_model.safetensors";
+
+    /// <summary>Writes a VAE; a folder that is there is replaced file by file, each whole at every moment.</summary>
+    /// <param name="folder">The VAE's folder, such as <c>.../causal_video_vae</c>.</param>
+    /// <param name="config">The network.</param>
+    /// <param name="weights">All its weights.</param>
+    public static void Write(string folder, CausalVideoVaeConfig config, IEnumerable<(string Key, Tensor Tensor)> weights)
+    {
+        Directory.CreateDirectory(folder);
+        SafetensorsWriter.Write(Path.Combine(folder, Weights), weights.OrderBy(weight => weight.Key, StringComparer.Ordinal),
+            new Dictionary<string, string> { ["format"] = "pt" });
+        File.WriteAllText(Path.Combine(folder, ComponentFolder.ConfigName), ConfigFile.WithClass(CausalVideoVaeConfig.ClassName, config.ToJson()));
+    }
+
+    /// <summary>Finds a VAE's folder.</summary>
+    /// <param name="path">The folder itself, or a model folder or run of <c>train vae</c> that holds a <c>causal_video_vae</c>.</param>
+    /// <exception cref="CheckpointException">There is none.</exception>
+    public static ComponentFolder Find(string path)
+    {
+        if (!Directory.Exists(path))
+            throw new CheckpointException($"{path} does not exist: name a model folder, a run of train vae, or the folder of a VAE");
+        foreach (var folder in new[] { Path.Combine(path, CheckpointNames.Vae), path })
+        {
+            if (File.Exists(Path.Combine(folder, ComponentFolder.ConfigName)))
+                return new ComponentFolder(CheckpointNames.Vae, folder);
+        }
+
+        throw new CheckpointException($"{path} holds no {CheckpointNames.Vae} with a {ComponentFolder.ConfigName}: name a model folder, a run of train vae, or the folder of a VAE");
+    }
+}

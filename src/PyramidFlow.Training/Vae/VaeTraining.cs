@@ -1,0 +1,130 @@
+using PyramidFlow.Hub;
+using PyramidFlow.Media;
+using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Sprites;
+using PyramidFlow.Vae;
+
+namespace PyramidFlow.Training.Vae;
+
+/// <summary>Trains a causal video VAE, and perhaps its discriminator, on clips and images.</summary>
+public sealed class VaeTraining : ITraining, IDisposable
+{
+    /// <summary>File of a run with the discriminator's weights, where there is one.</summary>
+    public const string DiscriminatorFile = "discriminator.safetensors";
+
+    private const string DiscriminatorName = "discriminator";
+
+    private readonly VaeRunConfig config;
+    private readonly RunFolder run;
+    private readonly CausalVideoVae vae;
+    private readonly VaeLoss loss;
+    private readonly Func<long, Tensor> clips;
+    private readonly IReadOnlyList<Func<Tensor>> heldOut;
+    private readonly TrainingPart generator;
+    private readonly TrainingPart? judge;
+
+    /// <summary>Takes networks with weights in float32.</summary>
+    /// <param name="config">How to train.</param>
+    /// <param name="run">Where weights and samples are written.</param>
+    /// <param name="vae">The network; the caller's.</param>
+    /// <param name="loss">The loss, its parts as the configuration says; the caller's.</param>
+    /// <param name="discriminator">The discriminator in the loss, or null.</param>
+    /// <param name="clips">The clips of a batch's number, pixels in -1 to 1, [b, 3, t, h, w], on the network's device.</param>
+    /// <param name="heldOut">Clips that are not trained on, [1, 3, t, h, w] each.</param>
+    public VaeTraining(VaeRunConfig config, RunFolder run, CausalVideoVae vae, VaeLoss loss, PatchDiscriminator? discriminator,
+        Func<long, Tensor> clips, IReadOnlyList<Func<Tensor>> heldOut)
+    {
+        (this.config, this.run, this.vae, this.loss, this.clips, this.heldOut) = (config, run, vae, loss, clips, heldOut);
+        vae.TrainsEncoder = !config.FreezeEncoder;
+        vae.RecomputesBlocks = config.CheckpointRatio > 0;
+
+        // As the released trainer: biases and the scales of norms do not decay, and weights are float32 whatever convolutions compute in.
+        var options = new PartOptions { DecayMatricesOnly = true, ComputeType = ElementType.Float32 };
+        generator = new TrainingPart("", config, options, ("", vae));
+        judge = discriminator is null ? null : new TrainingPart(DiscriminatorName, config,
+            options with { LearningRate = config.Discriminator?.LearningRate, IsAveraged = false }, ("", discriminator));
+    }
+
+    /// <inheritdoc/>
+    public string Identity => $"vae seed {config.Seed} {vae.Config.ToJson()} encoder {(vae.TrainsEncoder ? "trained" : "frozen")}{(judge is null ? "" : " with discriminator")}";
+
+    /// <inheritdoc/>
+    public IReadOnlyList<TrainingPart> Parts => judge is null ? [generator] : [generator, judge];
+
+    /// <inheritdoc/>
+    public BatchLosses Backward(MicroBatch batch)
+    {
+        using var scope = new TensorScope();
+        using var draws = batch.Draws();
+        var noise = new GeneratorDraws(draws);
+        var video = clips(batch.Number);                                                            // [b, 3, t, h, w]
+        var (terms, judged) = config.Windows == 1 || video.Size(2) == 1
+            ? VaeStep.Backward(vae, loss, video, noise, batch.Step, batch.Scale)
+            : VaeStep.BackwardInWindows(vae, loss, video, config.Windows, noise, batch.Step, batch.Scale);
+        return new BatchLosses(terms.Reconstruction + (config.KlWeight * terms.Kl), Named(terms, judged), video.Size(0) * video.Size(2) * video.Size(3) * video.Size(4));
+    }
+
+    /// <inheritdoc/>
+    public IEnumerable<(string Key, Tensor Tensor)> Inputs(MicroBatch batch) => [("video", clips(batch.Number))];
+
+    /// <summary>Writes <c>causal_video_vae</c> into the run, and measures the held-out clips.</summary>
+    public IReadOnlyList<(string Name, double Value)> Publish()
+    {
+        using var scope = new TensorScope();
+        var frozen = vae.NamedParameters().Where(p => !p.Parameter.Trainable).Select(p => (p.Key, p.Parameter.Value));
+        VaeFolder.Write(run.File(CheckpointNames.Vae), vae.Config, [.. generator.Averaged, .. frozen]);
+        if (judge is not null)
+            SafetensorsWriter.Write(run.File(DiscriminatorFile), judge.Averaged);
+        if (heldOut.Count == 0)
+            return [];
+        var quality = generator.WithAverage(() => heldOut.Select(Measure).ToList());
+        return [("psnr", quality.Average()), ("psnr_worst", quality.Min())];
+    }
+
+    /// <inheritdoc/>
+    public bool Sample(string path, CancellationToken cancel)
+    {
+        if (heldOut.Count == 0)
+            return false;
+        using var scope = new TensorScope();
+        var rows = generator.WithAverage(() => heldOut.Select(clip =>
+        {
+            cancel.ThrowIfCancellationRequested();
+            var video = clip();
+            return (video, Reconstruction.Of(vae, video));
+        }).ToList());
+        PngWriter.Write(path, Reconstruction.Sheet(rows));
+        return true;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        generator.Dispose();
+        judge?.Dispose();
+    }
+
+    private double Measure(Func<Tensor> clip)
+    {
+        using var scope = new TensorScope();
+        var video = clip();
+        return SpriteClips.PeakSignalToNoise(video, Reconstruction.Of(vae, video));
+    }
+
+    // The same names for every batch, also before the discriminator begins.
+    private List<(string Name, double Value)> Named(VaeLossTerms terms, DiscriminatorTerms? judged)
+    {
+        List<(string, double)> named = [("pixel", terms.Pixel), ("kl", terms.Kl)];
+        if (config.PerceptualWeight > 0)
+            named.Add(("perceptual", terms.Perceptual));
+        if (judge is not null)
+        {
+            named.AddRange([("adversarial", terms.Adversarial), ("adversarial_weight", terms.AdversarialWeight), ("discriminator", judged?.Loss ?? 0),
+                ("real", judged?.Real ?? 0), ("fake", judged?.Fake ?? 0)]);
+        }
+
+        return named;
+    }
+}

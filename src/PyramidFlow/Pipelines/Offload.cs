@@ -1,0 +1,17 @@
+namespace PyramidFlow.Pipelines;
+
+/// <summary>When weights are in memory; the results are the same to the bit.</summary>
+public enum Offload
+{
+    /// <summary>Always, but for text encoders that no prompt has needed yet.</summary>
+    None,
+
+    /// <summary>One model at a time: text encoders, transformer and VAE make room for one another.</summary>
+    Model,
+
+    /// <summary>Of the transformer and T5 only the block at work and the next one, which is brought meanwhile.</summary>
+    Sequential,
+
+    /// <summary>The first of the others that fits the memory that is free.</summary>
+    Auto,
+}

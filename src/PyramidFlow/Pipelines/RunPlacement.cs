@@ -1,0 +1,34 @@
+using PyramidFlow.Hub;
+using PyramidFlow.Planning;
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Pipelines;
+
+/// <summary>How runs of a pipeline use memory: as they were asked to, within what the machine has.</summary>
+/// <param name="folder">The checkpoint.</param>
+/// <param name="options">What was asked for.</param>
+internal sealed class RunPlacement(CheckpointFolder folder, PipelineOptions options)
+{
+    private readonly PlannedModel model = PlannedModel.Of(folder, options.Variant);
+
+    private Device Device => options.Device ?? Device.Cpu;
+
+    /// <summary>Options for a clip.</summary>
+    /// <returns>Those asked for, with a way to offload that is not <see cref="Offload.Auto"/>, and with all that a budget needs.</returns>
+    /// <exception cref="ArgumentException">The clip does not fit the budget, or the machine; says what would.</exception>
+    internal PipelineOptions Of(GenerationSettings settings)
+    {
+        if (options.MaxMemory is { } budget)
+            return MemoryBudget.Fit(model, settings, Type, options, budget);
+        // How much a GPU has is not known here; that T5 makes room for the others costs it little.
+        return Device.Type == DeviceType.Cpu
+            ? MemoryBudget.Place(model, settings, Type, options, MachineMemory.Available(), MachineMemory.Total)
+            : options with { Offload = options.Offload == Offload.Auto ? Offload.Model : options.Offload };
+    }
+
+    /// <summary>Options for several clips of one run: those of the clip that takes most.</summary>
+    internal PipelineOptions Of(IReadOnlyList<GenerationSettings> clips) =>
+        Of(clips.MaxBy(clip => (double)clip.Width * clip.Height * clip.Sampling.Frames)!);
+
+    private ElementType Type => options.TypeOn(Device);
+}

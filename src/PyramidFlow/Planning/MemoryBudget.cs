@@ -1,0 +1,100 @@
+using PyramidFlow.Pipelines;
+using PyramidFlow.Torch;
+using PyramidFlow.Vae;
+using static System.FormattableString;
+
+namespace PyramidFlow.Planning;
+
+/// <summary>Chooses how a run works so that it stays within some memory; of what fits, what costs the least time.</summary>
+public static class MemoryBudget
+{
+    private static readonly Offload[] Ways = [Offload.None, Offload.Model, Offload.Sequential];
+    private static readonly long[] PrefixBytes = [2L << 30, 512L << 20, 128L << 20, 32L << 20, 0];
+    private static readonly int[] QueryBlocks = [256, 128, 64, 32];
+    private static readonly int[] Windows = [4, 2, 1];
+    private static readonly int?[] Tiles = [null, 512, 384, 256, 192, 128];
+
+    /// <summary>Chooses when weights are in memory where that was left open; all else stays as it was asked for, and so do the frames.</summary>
+    /// <param name="model">The checkpoint.</param>
+    /// <param name="settings">The clip.</param>
+    /// <param name="type">Element type.</param>
+    /// <param name="options">What was asked for.</param>
+    /// <param name="available">Bytes that are free now.</param>
+    /// <param name="total">Bytes that there are at all.</param>
+    /// <exception cref="ArgumentException">It does not fit even where nothing else runs.</exception>
+    public static PipelineOptions Place(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options, long available, long total)
+    {
+        Offload[] ways = options.Offload == Offload.Auto ? Ways : [options.Offload];
+        var placed = ways.Select(way => options with { Offload = way }).ToList();
+        var peaks = placed.ConvertAll(each => RunMemory.Of(model, settings, type, each).Peak);
+        var fits = peaks.FindIndex(peak => peak <= available);
+        if (fits < 0 && peaks[^1] > total)
+        {
+            throw new ArgumentException(Invariant(
+                $"{settings.Width}x{settings.Height} with {settings.Frames} frames needs {peaks[^1] / 1e9:0.0} GB and this machine has {total / 1e9:0.0} GB: give a memory budget (--max-memory), decode in tiles, or make smaller frames"));
+        }
+
+        return placed[fits < 0 ? ^1 : fits];
+    }
+
+    /// <summary>Options that keep a run within so many bytes.</summary>
+    /// <param name="model">The checkpoint.</param>
+    /// <param name="settings">The clip.</param>
+    /// <param name="type">Element type.</param>
+    /// <param name="options">What was asked for: what is not left to choose stays, such as tiles or a way to offload.</param>
+    /// <param name="bytes">The budget.</param>
+    /// <returns>Options whose <see cref="PipelineOptions.Offload"/> is not <see cref="Offload.Auto"/>.</returns>
+    /// <exception cref="ArgumentException">Nothing fits: says the least that works and what to change.</exception>
+    public static PipelineOptions Fit(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options, long bytes)
+    {
+        Offload[] ways = options.Offload == Offload.Auto ? Ways : [options.Offload];
+        foreach (var way in ways)
+        {
+            if (Fitting(options with { Offload = way }) is { } fitting)
+                return fitting;
+        }
+
+        // Small tiles lie over one another, and what is remembered for each grows with that: the smallest do not always take least.
+        var least = Decoders(options with { Offload = ways[^1] }).MinBy(each => RunMemory.Of(model, settings, type, each).Decoder)!;
+        throw Refusal(RunMemory.Of(model, settings, type, Transformers(least).Last()));
+
+        PipelineOptions? Fitting(PipelineOptions asked)
+        {
+            if (RunMemory.Of(model, settings, type, asked).Text > bytes)
+                return null;
+            return Decoders(asked).FirstOrDefault(each => RunMemory.Of(model, settings, type, each).Decoder <= bytes) is { } decodes
+                ? Transformers(decodes).FirstOrDefault(each => RunMemory.Of(model, settings, type, each).Transformer <= bytes)
+                : null;
+        }
+
+        ArgumentException Refusal(RunMemory least)
+        {
+            List<string> changes = [];
+            if (options.Offload is not (Offload.Auto or Offload.Sequential))
+                changes.Add("offload one block at a time (sequential)");
+            if (least.Text == least.Peak || least.Transformer == least.Peak)
+                changes.Add(model.Sizes.Transformer.IsRounded ? "take a smaller model" : "convert the model to int8 (models convert --int8)");
+            if (least.Decoder == least.Peak || least.Transformer == least.Peak)
+                changes.Add("make smaller or fewer frames");
+            if (type == ElementType.Float32)
+                changes.Add("compute in bfloat16 (bf16)");
+            return new ArgumentException(Invariant(
+                $"{settings.Width}x{settings.Height} with {settings.Frames} frames needs at least {least.Peak / 1e9:0.0} GB and may take {bytes / 1e9:0.0} GB: allow more, or {string.Join(", or ", changes)}"));
+        }
+    }
+
+    // From the fastest to what takes the least memory. Windows come first, for tiles change the picture a little.
+    private static IEnumerable<PipelineOptions> Decoders(PipelineOptions asked) =>
+        from tile in asked.Tiles is null ? Tiles : [asked.Tiles.Size]
+        from window in Windows.Where(window => window < asked.DecodeWindow).Prepend(asked.DecodeWindow)
+        select asked with { DecodeWindow = window, Tiles = tile is { } side ? (asked.Tiles ?? new TileOptions()) with { Size = side } : null };
+
+    private static IEnumerable<PipelineOptions> Transformers(PipelineOptions asked) =>
+        from block in QueryBlocks.Where(block => block < asked.Attention.QueryBlock).Prepend(asked.Attention.QueryBlock)
+        from ahead in PrefixBytes.Where(ahead => ahead < asked.Sampler.PrefixBytes).Prepend(asked.Sampler.PrefixBytes)
+        select asked with
+        {
+            Attention = asked.Attention with { QueryBlock = block, WholeUpTo = Math.Min(asked.Attention.WholeUpTo, block) },
+            Sampler = asked.Sampler with { PrefixBytes = ahead },
+        };
+}

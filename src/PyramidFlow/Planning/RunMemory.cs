@@ -1,0 +1,48 @@
+using PyramidFlow.Pipelines;
+using PyramidFlow.TextEncoders;
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Planning;
+
+/// <summary>Most memory of a run, and of each of its phases: weights that are held then, and what the work itself takes.</summary>
+/// <param name="Text">While prompts are encoded, bytes; only the rest of the phases' weights where the prompts are known.</param>
+/// <param name="Transformer">While latents are sampled.</param>
+/// <param name="Decoder">While they are decoded.</param>
+public sealed record RunMemory(long Text, long Transformer, long Decoder)
+{
+    /// <summary>What a process takes before it has a tensor, and freed tensors that are kept to be used again.</summary>
+    internal const long Base = 400L << 20;
+
+    /// <summary>The most of all phases.</summary>
+    public long Peak => Math.Max(Text, Math.Max(Transformer, Decoder));
+
+    /// <summary>Estimates a run.</summary>
+    /// <param name="model">The checkpoint.</param>
+    /// <param name="settings">The clip.</param>
+    /// <param name="type">Element type.</param>
+    /// <param name="options">When weights are in memory, tiles, windows, blocks of queries; <see cref="Offload.Auto"/> counts as none.</param>
+    public static RunMemory Of(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options)
+    {
+        var (sizes, plan) = (model.Sizes, settings.Sampling);
+        var transformer = TransformerMemory.Peak(model.Transformer, plan, settings.IsGiven ? 1 : 0, type, options.Sampler, options.Attention)
+            + sizes.Transformer.UnpackedBytes(type);
+        var decoder = DecoderMemory.Peak(model.Vae, plan, options.DecodeWindow, options.Tiles, type);
+        var text = TextWork(model, type);
+        var all = sizes.All.Sum(size => size.Bytes(type));
+        var isStreamed = options.Offload == Offload.Sequential;
+        return options.Offload is Offload.None or Offload.Auto
+            ? new RunMemory(Base + all + text, Base + all + transformer, Base + all + decoder)
+            : new RunMemory(Base + sizes.Text.Sum(Held) + text, Base + Held(sizes.Transformer) + transformer, Base + sizes.Vae.Bytes(type) + decoder);
+
+        long Held(WeightSizes size) => isStreamed ? size.StreamedBytes(type) : size.Bytes(type);
+    }
+
+    // One prompt at a time: scores of all heads with their softmax, and the feed-forward part at its widest.
+    private static long TextWork(PlannedModel model, ElementType type)
+    {
+        const long tokens = PromptEncoder.MaxTokens;
+        var t5 = model.T5;
+        return (tokens * tokens * t5.NumHeads * (type.Size() + (3 * sizeof(float)))) + (tokens * ((4 * t5.DFf) + (12 * t5.DModel)) * type.Size())
+            + model.Sizes.Text[^1].UnpackedBytes(type);
+    }
+}

@@ -1,0 +1,61 @@
+using PyramidFlow.Pipelines;
+using PyramidFlow.Torch;
+using PyramidFlow.Transformers;
+
+namespace PyramidFlow.Planning;
+
+/// <summary>What the transformer holds beside its weights.</summary>
+internal static class TransformerMemory
+{
+    // Of each token, in numbers as many as the model is wide: what a block with two streams holds when its feed-forward part is at
+    // its widest. Norms and rotations of queries and keys work in float32, so a narrower type adds copies. Counted in the code;
+    // compared with what the allocator says by a test.
+    private const int BlockInFloat32 = 30, BlockInNarrow = 40;
+
+    // Adaptive norms: outputs of a block, in widths.
+    private const int AdaptiveJoint = 12, AdaptiveSingle = 3;
+
+    /// <summary>Most bytes over all units and stages.</summary>
+    /// <param name="config">The transformer.</param>
+    /// <param name="plan">Shape and steps of the clip.</param>
+    /// <param name="first">The first unit that is sampled.</param>
+    /// <param name="type">Element type.</param>
+    /// <param name="sampler">How much is held ahead.</param>
+    /// <param name="attention">How many queries go at a time.</param>
+    internal static long Peak(ITransformerConfig config, SamplingPlan plan, int first, ElementType type, SamplerOptions sampler, AttentionSettings attention)
+    {
+        var most = 0L;
+        for (var unit = first; unit < plan.Units; unit++)
+        {
+            for (var stage = 0; stage < plan.Stages; stage++)
+                most = Math.Max(most, Stage(config, WorkCount.Shape(config, plan, unit, stage), plan.StepsOf(unit)[stage], type, sampler, attention));
+        }
+
+        return most;
+    }
+
+    /// <summary>Most bytes of one stage.</summary>
+    internal static long Stage(ITransformerConfig config, SequenceShape shape, int steps, ElementType type, SamplerOptions sampler, AttentionSettings attention)
+    {
+        var modulation = (long)steps * shape.Rows * Adaptive(config) * config.Dim * type.Size();
+        if (!WorkCount.UsesPrefix(config, shape, sampler))
+            return modulation + Pass(config, shape.Rows, shape.Length, shape.Length, type, attention);
+        var timestep = 2L * config.Blocks * shape.Rows * shape.PrefixLength * config.Dim * type.Size();
+        var ahead = (int)Math.Clamp(sampler.PrefixBytes / timestep, 1, steps);
+        var prefix = Pass(config, shape.Rows * ahead, shape.PrefixLength, shape.PrefixLength, type, attention);
+        // Keys and values of prefix and unit stand side by side while a block attends.
+        var unit = Pass(config, shape.Rows, shape.Unit.Tokens, shape.Length, type, attention) + (2 * shape.Rows * shape.Length * config.Dim * type.Size());
+        return (modulation * ahead / steps) + (ahead * timestep) + Math.Max(prefix, unit);
+    }
+
+    private static long Pass(ITransformerConfig config, long rows, long tokens, long keys, ElementType type, AttentionSettings attention)
+    {
+        var queries = tokens <= attention.WholeUpTo ? tokens : Math.Min(tokens, attention.QueryBlock);
+        var numbers = type == ElementType.Float32 ? BlockInFloat32 : BlockInNarrow;
+        return (rows * tokens * config.Dim * numbers * type.Size()) + (2 * rows * queries * keys * type.Size());
+    }
+
+    private static long Adaptive(ITransformerConfig config) => config is PyramidFluxConfig flux
+        ? (AdaptiveJoint * flux.NumLayers) + (AdaptiveSingle * flux.NumSingleLayers)
+        : AdaptiveJoint * config.Blocks;
+}
