@@ -30,11 +30,16 @@ internal sealed class Axis
 
     private double Bend(double value) => logarithmic ? Math.Log10(value) : value;
 
-    // Powers of ten with their doubles and fives; only the powers where these are many.
+    // As many digits of every power of ten as there is room for.
     private List<double> Ratios()
     {
-        var fine = Within([1, 2, 5]);
-        return fine.Count <= MostTicks ? fine : Within([1]);
+        foreach (var digits in (double[][])[[1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 2, 5]])
+        {
+            if (Within(digits) is { Count: <= MostTicks } ticks)
+                return ticks;
+        }
+
+        return Within([1]);
 
         List<double> Within(double[] digits) =>
             [.. Enumerable.Range((int)Math.Floor(low), (int)Math.Ceiling(high) - (int)Math.Floor(low) + 1)

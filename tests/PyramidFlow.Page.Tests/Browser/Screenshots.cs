@@ -5,7 +5,7 @@ namespace PyramidFlow.Page.Tests.Browser;
 /// <summary>Makes the pictures of the documentation, when a folder for them is named.</summary>
 public sealed class Screenshots(Chromium chromium) : BrowserTest(chromium)
 {
-    private static readonly ViewportSize Desk = new() { Width = 1360, Height = 900 };
+    private static readonly ViewportSize Desk = new() { Width = 1360, Height = 1080 };
 
     private static readonly string[] Prompts =
     [

@@ -86,6 +86,17 @@ internal sealed class Draft
         (File, From, SameInputAs) = (null, null, request.Input is null ? null : job);
     }
 
+    /// <summary>Begins with an earlier video, at its size; its prompt is taken where there is none.</summary>
+    public void Continue(VideoJob job, DraftMode mode)
+    {
+        (Mode, File, From, SameInputAs) = (mode, null, job, null);
+        if (job.Request is { Width: { } width, Height: { } height })
+            Resize(width, height);
+        Units = Math.Max(1, Units);
+        if (Prompt.Length == 0)
+            Prompt = job.Request.Prompt;
+    }
+
     /// <summary>Takes a size.</summary>
     public void Resize(int width, int height) => (Width, Height) = (Text(width), Text(height));
 

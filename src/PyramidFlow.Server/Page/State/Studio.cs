@@ -1,5 +1,6 @@
 using System.Data.Common;
 using Microsoft.AspNetCore.Components.Authorization;
+using Microsoft.AspNetCore.Components.Forms;
 using PyramidFlow.Server.Jobs;
 
 namespace PyramidFlow.Server.Page.State;
@@ -108,7 +109,7 @@ internal sealed class Studio(IVideoJobs jobs, VideoLibrary library, ServerLimits
     }
 
     /// <summary>Takes a file to begin with; of the wrong kind or too large it is refused here, before it is sent.</summary>
-    public void Take(Microsoft.AspNetCore.Components.Forms.IBrowserFile file)
+    public void Take(IBrowserFile file)
     {
         Errors.Remove(DraftField.Input);
         var isVideo = file.ContentType.StartsWith("video/", StringComparison.Ordinal);
@@ -126,12 +127,7 @@ internal sealed class Studio(IVideoJobs jobs, VideoLibrary library, ServerLimits
     {
         if (Models.FirstOrDefault(model => model.Id == job.Request.Model) is { } model && model != Model)
             Choose(model.Id);
-        (Draft.Mode, Draft.File, Draft.From, Draft.SameInputAs) = (mode, null, job, null);
-        if (job.Request is { Width: { } width, Height: { } height })
-            Draft.Resize(width, height);
-        Draft.Units = Math.Max(1, Draft.Units);
-        if (Draft.Prompt.Length == 0)
-            Draft.Prompt = job.Request.Prompt;
+        Draft.Continue(job, mode);
         Errors.Clear();
         Changed?.Invoke();
     }
@@ -287,26 +283,7 @@ internal sealed class Studio(IVideoJobs jobs, VideoLibrary library, ServerLimits
     private void HasChanged(VideoJob? before, VideoJob? now)
     {
         IsStale = false;
-        Announce(before, now);
-    }
-
-    // Each state once, and of progress every quarter: more would be noise.
-    private void Announce(VideoJob? before, VideoJob? now)
-    {
-        if (now is null)
-            return;
-        var words = now.Status switch
-        {
-            _ when before is null => now.Status == VideoStatus.Queued ? $"{Words.Place(now.QueuePosition)}: {Words.Title(now)}" : null,
-            VideoStatus.InProgress when before.Status == VideoStatus.Queued => $"Begun: {Words.Title(now)}",
-            VideoStatus.InProgress when Quarter(now) > Quarter(before) => $"{Words.State(now)}: {Words.Title(now)}",
-            VideoStatus.Queued when now.QueuePosition < before.QueuePosition => $"{Words.Place(now.QueuePosition)}: {Words.Title(now)}",
-            VideoStatus.Completed or VideoStatus.Failed when !before.HasEnded => $"{Words.State(now)}: {Words.Title(now)}",
-            _ => null,
-        };
-        if (words is not null)
+        if (SpokenChange.Of(before, now) is { } words)
             Say(words);
     }
-
-    private static int Quarter(VideoJob job) => (int)((job.Progress?.Fraction ?? 0) * 4);
 }
