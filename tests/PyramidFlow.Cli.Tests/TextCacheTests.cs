@@ -3,6 +3,9 @@ using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;
 
+// Alone: other tests keep prompts in the same folder.
+[CollectionDefinition(nameof(TextCacheTests), DisableParallelization = true)]
+[Collection(nameof(TextCacheTests))]
 public sealed class TextCacheTests(TinyModel model) : IClassFixture<TinyModel>, IDisposable
 {
     private readonly TemporaryFolder folder = new();
@@ -27,7 +30,7 @@ public sealed class TextCacheTests(TinyModel model) : IClassFixture<TinyModel>, 
 
     private async Task<byte[]> Make(string name, params string[] options)
     {
-        var run = await CliRun.OfAsync(["generate", "a red ball", "--model", model.Folder, "--frames", "1", "--seed", "3", "-o", folder.File(name), .. options]);
+        var run = await CliRun.OfAsync(["generate", "a ball that no other test asks for", "--model", model.Folder, "--frames", "1", "--seed", "3", "-o", folder.File(name), .. options]);
         Assert.True(run.Code == ExitCode.Ok, run.Error);
         return await File.ReadAllBytesAsync(folder.File(name), TestContext.Current.CancellationToken);
     }
