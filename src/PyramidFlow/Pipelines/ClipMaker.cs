@@ -79,7 +79,8 @@ internal sealed class ClipMaker(PipelineModels models, LatentNormalization norma
         var latents = given.Of(settings, noise, cancel);
         if (settings.GoesOn)
             noise.Skip(settings.Sampling, models.Transformer.Config.LatentChannels, GivenFrames(settings));
-        var preview = options.PreviewEvery is { } pause && progress is not null ? new LatentPreview(models, normalization, pause) : null;
+        // Models that make room for one another must not both be needed at each step.
+        var preview = options.PreviewEvery is { } pause && progress is not null && models.Offload == Offload.None ? new LatentPreview(models, normalization, pause) : null;
         return new ClipSource(unit => prompts.Text(settings.PromptOf(unit), negative), noise)
         {
             Guess = preview is null ? null : (step, clean) => meter.Preview = preview.Of(step, clean),

@@ -41,7 +41,7 @@ public sealed record PipelineOptions
 
     /// <summary>
     /// Least time between two guesses at the frame that is being denoised (<see cref="GenerationProgress.Preview"/>); they take up
-    /// to a tenth of the time. Null makes none.
+    /// to a tenth of the time. Null makes none, and so does any <see cref="Offload"/>: the VAE is not in memory then.
     /// </summary>
     public TimeSpan? PreviewEvery { get; init; }
 
