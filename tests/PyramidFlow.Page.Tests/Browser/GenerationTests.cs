@@ -27,7 +27,7 @@ public sealed class GenerationTests(Chromium chromium) : BrowserTest(chromium)
     public async Task A_running_video_is_cancelled()
     {
         var page = await OpenAsync();
-        await GenerateAsync(page, units: 6, steps: "100");
+        await GenerateAsync(page, units: 24, steps: "200");
         await Expect(page.Locator("#stage")).ToContainTextAsync("step");
         await page.GetByRole(AriaRole.Button, new() { Name = "Cancel" }).ClickAsync();
         await Expect(page.Locator("#stage")).ToContainTextAsync("You cancelled it.");
@@ -38,7 +38,7 @@ public sealed class GenerationTests(Chromium chromium) : BrowserTest(chromium)
     public async Task Two_wait_in_the_queue_and_a_reload_finds_them_where_they_are()
     {
         var page = await OpenAsync();
-        await GenerateAsync(page, units: 6, steps: "100");
+        await GenerateAsync(page, units: 24, steps: "200");
         await Expect(page.Locator("#stage progress")).ToBeVisibleAsync();
         await Expect(page.Locator("#stage")).ToContainTextAsync("step");
         await GenerateAsync(page, "a large green square resting on a gray background");

@@ -77,7 +77,7 @@ public sealed class PageTests(Chromium chromium) : BrowserTest(chromium)
         await CheckAsync();
 
         await page.GetByLabel("From text").CheckAsync();
-        await GenerateAsync(page, units: 6, steps: "100");
+        await GenerateAsync(page, units: 24, steps: "200");
         await Expect(page.Locator("#stage")).ToContainTextAsync("step");
         await GenerateAsync(page, "a large green square resting on a gray background");
         await Expect(page.GetByRole(AriaRole.Region, new() { Name = "Queue" })).ToBeVisibleAsync();
