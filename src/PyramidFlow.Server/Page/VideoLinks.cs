@@ -25,7 +25,7 @@ internal static class VideoLinks
     {
         var words = job.Request.Prompt.Split([.. Path.GetInvalidFileNameChars(), ' ', '.', ',', ':', ';', '"', '\'', '?', '*', '\n'], StringSplitOptions.RemoveEmptyEntries);
         var name = string.Join('-', words.Take(8)).ToLowerInvariant();
-        return string.Create(CultureInfo.InvariantCulture, $"{(name.Length is 0 or > 80 ? "video" : name)}-{job.Request.Seed}.mp4");
+        return string.Create(CultureInfo.InvariantCulture, $"{(name.Length is 0 or > 80 ? "video" : name)}-{job.Request.Seed}.{(job.Result?.Frames == 1 ? "png" : "mp4")}");
     }
 
     private static string Content(VideoJob job, string variant) => $"v1/videos/{job.Id}/content?variant={variant}";

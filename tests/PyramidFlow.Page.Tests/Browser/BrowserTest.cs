@@ -74,11 +74,11 @@ public abstract class BrowserTest(Chromium chromium) : IClassFixture<Chromium>, 
         await page.GetByRole(AriaRole.Button, new() { Name = "Generate" }).ClickAsync();
     }
 
-    /// <summary>Waits until the stage shows a finished video that can be played.</summary>
+    /// <summary>Waits until the stage shows a finished video that can be played, or a picture.</summary>
     protected static async Task FinishedAsync(IPage page)
     {
         await Expect(page.GetByRole(AriaRole.Link, new() { Name = "Download" })).ToBeVisibleAsync();
-        await page.WaitForFunctionAsync("() => document.querySelector('#stage video')?.readyState >= 2");
+        await page.WaitForFunctionAsync("() => document.querySelector('#stage video')?.readyState >= 2 || document.querySelector('#stage .frame img')?.naturalWidth > 0");
     }
 
     /// <summary>What no user should meet: of the rules of axe, those that are serious or worse.</summary>

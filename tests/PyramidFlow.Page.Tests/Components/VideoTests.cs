@@ -104,6 +104,16 @@ public sealed class VideoTests : PageContext
     }
 
     [Fact]
+    public void A_single_frame_is_shown_and_saved_as_a_picture()
+    {
+        Jobs.Add(VideoStatus.Completed, change: job => job with { Result = new VideoResult(1, 1000, 1, []) });
+        var page = Open();
+        Assert.Empty(page.FindAll("#stage video"));
+        Assert.EndsWith("variant=last_frame", page.Find("#stage .frame img").GetAttribute("src"), StringComparison.Ordinal);
+        Assert.Equal("prompt-1-1001.png", page.Find("#stage a").GetAttribute("download"));
+    }
+
+    [Fact]
     public void A_deleted_video_can_be_taken_back()
     {
         Jobs.Add(VideoStatus.Completed);
