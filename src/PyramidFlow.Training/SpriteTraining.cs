@@ -128,7 +128,7 @@ public static class SpriteTraining
     public static PipelineSettings Settings { get; } = new(
         new LatentNormalization(0, 1, 0, 1), PromptSuffix: "", NegativePrompt: "",
         SpriteWorld.Width, SpriteWorld.Height, Frames: 49, SpriteWorld.FramesPerSecond,
-        Steps: [10, 10, 10], VideoSteps: [6, 6, 6], Guidance: 5, VideoGuidance: 4, MaxLatentFrames: 7);
+        Steps: [10, 10, 10], VideoSteps: [6, 6, 6], Guidance: 3, VideoGuidance: 3, MaxLatentFrames: 7);
 
     /// <summary>The same for a model that makes all frames together: the steps of an image's three stages, in one.</summary>
     public static PipelineSettings FullSequenceSettings { get; } = Settings with

@@ -11,6 +11,9 @@ namespace PyramidFlow.Server.Jobs;
 internal sealed class VideoJobs(
     IJobStore store, JobFeed feed, JobSignals signals, ModelCatalog catalog, RequestCheck check, UploadReader uploads, VideoFolder folder, ServerOptions options) : IVideoJobs
 {
+    private const int LockAttempts = 20;
+    private static readonly TimeSpan LockPause = TimeSpan.FromMilliseconds(10);
+
     public IReadOnlyList<VideoModel> Models => catalog.All();
 
     public async Task<VideoJob> SubmitAsync(Owner owner, VideoRequest request, VideoUpload? upload, string? idempotencyKey, CancellationToken cancel)
@@ -106,7 +109,7 @@ internal sealed class VideoJobs(
             : ("image/png", $"{id}-{variant.ToString().ToLowerInvariant()}.png");
         try
         {
-            var file = new FileStream(folder.File(job, variant), FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, 1 << 16, useAsync: true);
+            var file = await OpenAsync(folder.File(job, variant), cancel).ConfigureAwait(false);
             return new VideoContent(file, type, name, File.GetLastWriteTimeUtc(file.SafeFileHandle));
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
@@ -122,6 +125,22 @@ internal sealed class VideoJobs(
             throw NotReady(job);
         await foreach (var piece in new LiveReader(store, signals, folder).ReadAsync(job, cancel).ConfigureAwait(false))
             yield return piece;
+    }
+
+    // A file that was renamed into place this instant may still be locked by its writer.
+    private static async Task<FileStream> OpenAsync(string path, CancellationToken cancel)
+    {
+        for (var attempt = 1; ; attempt++)
+        {
+            try
+            {
+                return new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, 1 << 16, useAsync: true);
+            }
+            catch (IOException e) when (e is not (FileNotFoundException or DirectoryNotFoundException) && attempt < LockAttempts)
+            {
+                await Task.Delay(LockPause, cancel).ConfigureAwait(false);
+            }
+        }
     }
 
     private async Task<VideoJob> FindAsync(Owner owner, string id, CancellationToken cancel) =>
