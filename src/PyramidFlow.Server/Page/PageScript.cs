@@ -14,7 +14,12 @@ internal sealed class PageScript(IJSRuntime browser)
     public ValueTask SetThemeAsync(string theme) => browser.InvokeVoidAsync("pyramidflow.setTheme", theme);
 
     /// <summary>Moves the focus to an element, and it into view.</summary>
-    public ValueTask FocusAsync(string id) => browser.InvokeVoidAsync("pyramidflow.focus", id);
+    public async ValueTask FocusAsync(string id)
+    {
+        // What is to have it may be drawn only when the handler that asks has let go.
+        await Task.Yield();
+        await browser.InvokeVoidAsync("pyramidflow.focus", id);
+    }
 
     /// <summary>Shows a chosen file without sending it.</summary>
     /// <param name="input">Id of the input it was chosen with.</param>

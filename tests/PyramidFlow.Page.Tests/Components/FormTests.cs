@@ -26,7 +26,7 @@ public sealed class FormTests : PageContext
         Assert.Equal([4, 5, 6], request.Steps!);
         Assert.Equal([3, 3, 3], request.VideoSteps!);
         Assert.Equal((6.5, 5.0), (request.Guidance, request.VideoGuidance));
-        Assert.Equal("stage", Focused.Last());
+        FocusIs(page, "stage");
     }
 
     [Fact]
@@ -46,7 +46,7 @@ public sealed class FormTests : PageContext
         var page = Open();
         page.Find("form").Submit();
         Assert.Equal("Say what is to be seen.", ErrorOf(page, "prompt"));
-        Assert.Equal("prompt", Focused.Last());
+        FocusIs(page, "prompt");
         Assert.Empty(Jobs.Requests);
     }
 

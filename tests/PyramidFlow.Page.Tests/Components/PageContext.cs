@@ -55,6 +55,7 @@ public abstract class PageContext : BunitContext
         return page.Find($"#{field}-error").TextContent;
     }
 
-    /// <summary>Elements that the focus was moved to, in order.</summary>
-    protected IEnumerable<string> Focused => JSInterop.Invocations["pyramidflow.focus"].Select(call => (string)call.Arguments[0]!);
+    /// <summary>The focus was moved to that element last.</summary>
+    protected void FocusIs(IRenderedComponent<Home> page, string id) =>
+        page.WaitForAssertion(() => Assert.Equal(id, JSInterop.Invocations["pyramidflow.focus"].LastOrDefault().Arguments?[0]));
 }

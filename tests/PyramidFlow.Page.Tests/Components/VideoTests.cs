@@ -12,7 +12,7 @@ public sealed class VideoTests : PageContext
         var page = Open();
         Press(page, "a large white star growing on a navy background");
         Assert.Equal("a large white star growing on a navy background", page.Find("#prompt").GetAttribute("value"));
-        Assert.Equal("prompt", Focused.Last());
+        FocusIs(page, "prompt");
     }
 
     [Fact]
@@ -120,7 +120,7 @@ public sealed class VideoTests : PageContext
         var page = Open();
         Press(page, "Delete");
         Assert.Empty(page.FindAll(".card"));
-        Assert.Equal("undo", Focused.Last());
+        FocusIs(page, "undo");
         Press(page, "Undo");
         Assert.Single(page.FindAll(".card"));
         Assert.Empty(Jobs.Deleted);
