@@ -59,8 +59,19 @@ internal abstract class SpriteStart : IDisposable
     /// <summary>Copies a file, unless it is there already: a run may be gone on with by its own copy of the configuration, and a model be shipped over the one it started from.</summary>
     internal static void CopyFile(string from, string to)
     {
-        if (Path.GetFullPath(from) != Path.GetFullPath(to))
-            File.Copy(from, to, overwrite: true);
+        if (Path.GetFullPath(from) == Path.GetFullPath(to))
+            return;
+        // Not written over: a pipeline may hold the old file mapped.
+        var partial = $"{to}.partial-{Guid.NewGuid():N}";
+        try
+        {
+            File.Copy(from, partial);
+            File.Move(partial, to, overwrite: true);
+        }
+        finally
+        {
+            File.Delete(partial);
+        }
     }
 
     private protected abstract void MakeText(string model, long seed, IProgress<TrainingProgress>? progress, CancellationToken cancel);
