@@ -12,7 +12,8 @@ public sealed class GenerationTests(Chromium chromium) : BrowserTest(chromium)
         await GenerateAsync(page);
         await FinishedAsync(page);                                  // the model is in memory now
         var start = Stopwatch.GetTimestamp();
-        await GenerateAsync(page, "a large white star growing on a navy background", units: 3, steps: "10");
+        // Long enough that a slow browser finds it unfinished.
+        await GenerateAsync(page, "a large white star growing on a navy background", units: 6, steps: "40");
         await page.WaitForFunctionAsync("() => document.querySelector('.preview')?.naturalWidth > 0");
         TestContext.Current.TestOutputHelper?.WriteLine($"first preview {Stopwatch.GetElapsedTime(start).TotalSeconds:F2} s after Generate");
         await Expect(page.Locator("#stage")).ToContainTextAsync("stage");
