@@ -49,9 +49,12 @@ public sealed class LoraTests : IClassFixture<TinyModel>, IDisposable
     [Fact]
     public async Task A_lora_of_another_model_and_a_file_that_holds_none_fail_with_one_sentence()
     {
-        using var scope = new TensorScope();
-        SafetensorsWriter.Write(folder.File("other.safetensors"), [("transformer.elsewhere.lora_A.weight", Tensor.Ones([1, 2])), ("transformer.elsewhere.lora_B.weight", Tensor.Ones([2, 1]))]);
-        SafetensorsWriter.Write(folder.File("weights.safetensors"), [("x.weight", Tensor.Ones([2, 2]))]);
+        using (new TensorScope())    // closed before the first await: what follows may go on on another thread
+        {
+            SafetensorsWriter.Write(folder.File("other.safetensors"), [("transformer.elsewhere.lora_A.weight", Tensor.Ones([1, 2])), ("transformer.elsewhere.lora_B.weight", Tensor.Ones([2, 1]))]);
+            SafetensorsWriter.Write(folder.File("weights.safetensors"), [("x.weight", Tensor.Ones([2, 2]))]);
+        }
+
         await File.WriteAllTextAsync(folder.File("text.safetensors"), "no weights", Cancel);
         await FailsAsync("other.safetensors", "is a LoRA of another model: there is no layer elsewhere here");
         await FailsAsync("weights.safetensors", "holds no LoRA");
