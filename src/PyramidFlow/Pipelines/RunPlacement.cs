@@ -1,16 +1,13 @@
-using PyramidFlow.Hub;
 using PyramidFlow.Planning;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Pipelines;
 
 /// <summary>How runs of a pipeline use memory: as they were asked to, within what the machine has.</summary>
-/// <param name="folder">The checkpoint.</param>
+/// <param name="model">The checkpoint; null for models that are held by somebody else, about which there is nothing to decide.</param>
 /// <param name="options">What was asked for.</param>
-internal sealed class RunPlacement(CheckpointFolder folder, PipelineOptions options)
+internal sealed class RunPlacement(PlannedModel? model, PipelineOptions options)
 {
-    private readonly PlannedModel model = PlannedModel.Of(folder, options.Variant);
-
     private Device Device => options.Device ?? Device.Cpu;
 
     /// <summary>Options for a clip.</summary>
@@ -18,6 +15,8 @@ internal sealed class RunPlacement(CheckpointFolder folder, PipelineOptions opti
     /// <exception cref="ArgumentException">The clip does not fit the budget, or the machine; says what would.</exception>
     internal PipelineOptions Of(GenerationSettings settings)
     {
+        if (model is null)
+            return options with { Offload = Offload.None };
         if (options.MaxMemory is { } budget)
             return MemoryBudget.Fit(model, settings, Type, options, budget);
         if (Device.Type == DeviceType.Cpu)
