@@ -55,6 +55,7 @@ internal sealed class GenerationMonitor(ProgressLine line, int clip = 0, int cli
     private static (string Milestone, string Detail) Words(GenerationProgress p) => p.Phase switch
     {
         GenerationPhase.Denoising => ($"{Name(p.Phase)} unit {p.Unit + 1}/{p.Units}", $"stage {p.Stage + 1}/{p.Stages}, step {p.Step}/{p.Steps}"),
+        GenerationPhase.Decoding when p.Steps > 0 => ($"{Name(p.Phase)} all units", $"tile {Math.Min(p.Step + 1, p.Steps)}/{p.Steps}"),
         GenerationPhase.Decoding => ($"{Name(p.Phase)} unit {p.Unit + 1}/{p.Units}", ""),
         _ => (Name(p.Phase), ""),
     };

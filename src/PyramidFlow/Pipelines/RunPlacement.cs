@@ -19,10 +19,15 @@ internal sealed class RunPlacement(PlannedModel? model, PipelineOptions options)
             return options with { Offload = Offload.None };
         if (options.MaxMemory is { } budget)
             return MemoryBudget.Fit(model, settings, Type, options, budget);
-        // How much a GPU has is not known here; that T5 makes room for the others costs it little.
-        return Device.Type == DeviceType.Cpu
-            ? MemoryBudget.Place(model, settings, Type, options, MachineMemory.Available(), MachineMemory.Total)
-            : options with { Offload = options.Offload == Offload.Auto ? Offload.Model : options.Offload };
+        if (Device.Type == DeviceType.Cpu)
+            return MemoryBudget.Place(model, settings, Type, options, MachineMemory.Available(), MachineMemory.Total);
+        // Where a GPU's memory is not known: that T5 makes room for the others costs it little.
+        if (DeviceMemory.Of(Device) is not { } memory)
+            return options with { Offload = options.Offload == Offload.Auto ? Offload.Model : options.Offload };
+        var ours = memory.Free + memory.Cached + memory.InUse;
+        var placed = MemoryBudget.Place(model, settings, Type, options, ours, memory.Total);
+        var roomy = placed with { Sampler = placed.Sampler.RoomyOn(Device) };
+        return RunMemory.Of(model, settings, Type, roomy).Peak <= ours ? roomy : placed;
     }
 
     /// <summary>Options for several clips of one run: those of the clip that takes most.</summary>

@@ -154,11 +154,11 @@ public sealed partial class VideoPipeline : IDisposable
             foreach (var clip in latents.Chunk(latents.Size(0), 0))
             {
                 using var decoder = models.Decoder(Settings.Latent, options.Tiles, Log);
-                for (long start = 0, end = options.DecodeWindow + 1; start < clip.Size(2); (start, end) = (end, end + options.DecodeWindow))
+                foreach (var piece in Decoded(decoder, clip.To(models.Type).To(models.Device)))
                 {
                     using var inner = new TensorScope();
-                    var piece = clip.Narrow(2, start, Math.Min(end, clip.Size(2)) - start).To(models.Type).To(models.Device);
-                    frames.Write(FrameBytes.Of(decoder.Decode(piece).Select(0, 0)));
+                    frames.Write(FrameBytes.Of(piece.Select(0, 0)));
+                    piece.Dispose();
                 }
             }
 
@@ -180,6 +180,12 @@ public sealed partial class VideoPipeline : IDisposable
         if (isOwner)
             models.Dispose();
         gate.Release();
+    }
+
+    private IEnumerable<Tensor> Decoded(UnitDecoder decoder, Tensor clip)
+    {
+        var pieces = UnitDecoder.Pieces(clip.Size(2), options.DecodeWindow, isStart: true).Select(piece => clip.Narrow(2, piece.Start, piece.Count));
+        return options.TileByTile ? decoder.DecodeAll([.. pieces]) : pieces.Select(decoder.Decode);
     }
 
     // What a checkpoint's settings allow its transformer may still have no positions for.

@@ -127,6 +127,36 @@ public sealed class CausalVideoVae : Module
     }
 
     /// <summary>
+    /// Decodes a video as a <see cref="DecodeStream"/> with tiles does, but each tile through all pieces before the next: the frames
+    /// before are remembered for one tile instead of all. The same frames, but none before all are there.
+    /// </summary>
+    /// <param name="pieces">Latents of the pieces in their order, [b, c, t, h, w] each.</param>
+    /// <param name="tiles">The tiles, weighted ones.</param>
+    /// <param name="begin">Told before each tile how many are done, of how many; may throw to stop.</param>
+    /// <returns>Frames of each piece, [b, 3, t', 8h, 8w], on the CPU.</returns>
+    /// <exception cref="ArgumentException">The latents have another shape, or tiles cannot be decoded one after another.</exception>
+    public Tensor[] DecodeTileByTile(IReadOnlyList<Tensor> pieces, TileOptions tiles, Action<int, int>? begin = null)
+    {
+        foreach (var piece in pieces)
+            CheckChannels(piece, Config.EncoderOutChannels, "a latent video");
+        if (!tiles.CanGoOneByOne)
+            throw new ArgumentException("tiles that are blended the released code's way cannot be decoded one after another: use weighted ones", nameof(tiles));
+        var tiling = Tiling.OfLatents(tiles, pieces[0].Size(3), pieces[0].Size(4), Config.SpatialScale);
+        using var scope = new TensorScope();
+        using var noGrad = NoGrad.Begin();
+        Tensor[] frames = tiling is null ? [.. Tile(pieces, 0).Select(part => part.To(Device.Cpu))] : tiling.Run(pieces, Tile, Device.Cpu);
+        return [.. frames.Select(scope.Keep)];
+
+        IEnumerable<Tensor> Tile(IEnumerable<Tensor> parts, int tile)
+        {
+            begin?.Invoke(tile, tiling?.Count ?? 1);
+            using var stream = DecodeStream();
+            foreach (var part in parts)
+                yield return stream.Push(part);
+        }
+    }
+
+    /// <summary>
     /// Encodes a video piece by piece: push 1 + 8n frames first, then multiples of 8; each gives the moments [b, 2c, n, h, w]
     /// of its latent frames, for <see cref="DiagonalGaussian"/>.
     /// </summary>
