@@ -60,6 +60,7 @@ internal static class PlanJson
             json.WriteNumber("prefix_bytes", options.Sampler.PrefixBytes);
             json.WriteNumber("decode_window", options.DecodeWindow);
             json.WriteNumber("tile", options.Tiles?.Size ?? 0);
+            json.WriteBoolean("tile_by_tile", options.TileByTile);
             json.WriteEndObject();
         }
 

@@ -42,11 +42,15 @@ internal sealed class ClipMaker(PipelineModels models, LatentNormalization norma
             using (latents)
             {
                 keep?.Invoke(latents);
-                if (decodes)
+                if (decodes && output.Waits)
+                {
+                    output.Add(unit, latents, cancel);
+                }
+                else if (decodes)
                 {
                     meter.Begin(GenerationPhase.Decoding, unit);
                     models.MakeRoom(models.Vae);
-                    Decode(output, unit, latents, cancel);
+                    output.Add(unit, latents, cancel);
                     meter.Decoded(unit);
                 }
             }
@@ -57,6 +61,9 @@ internal sealed class ClipMaker(PipelineModels models, LatentNormalization norma
                 models.MakeRoom(models.Transformer);
             }
         }
+
+        if (output.Waits)
+            Finish(output, meter, plan, cancel);
     }
 
     /// <inheritdoc/>
@@ -90,16 +97,15 @@ internal sealed class ClipMaker(PipelineModels models, LatentNormalization norma
         };
     }
 
-    private static void Decode(ClipOutput output, int unit, Tensor latents, CancellationToken cancel)
+    private void Finish(ClipOutput output, ProgressMeter meter, SamplingPlan plan, CancellationToken cancel)
     {
-        try
+        meter.Begin(GenerationPhase.Decoding, plan.Units - 1);
+        models.MakeRoom(models.Vae);
+        output.Finish((tile, tiles) =>
         {
-            output.Add(unit, latents, cancel);
-        }
-        catch (TorchMemoryException e)
-        {
-            throw new TorchMemoryException($"{e.Message} to decode: decode in tiles, give a memory budget, or make smaller frames", e);
-        }
+            cancel.ThrowIfCancellationRequested();
+            meter.DecodedShare(tile, tiles);
+        });
     }
 
     private Tensor Restart(Tensor picture)

@@ -12,12 +12,16 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
 {
     // The last frame of each latent frame that a cut history may still begin with, [1, 3, 1, h, w].
     private readonly Dictionary<long, Tensor> lastFrames = [];
+    private readonly List<Piece> waiting = [];
     private readonly int frameBytes = 3 * settings.Width * settings.Height;
     private JointFade? fade;
     private long latentFrames;
     private int written, passed;
 
-    /// <summary>Decodes a unit.</summary>
+    /// <summary>Whether nothing is decoded before all latents are there.</summary>
+    internal bool Waits => write is not null && options.DecodesByTile(settings.Sampling);
+
+    /// <summary>Decodes a unit, or keeps its latents for <see cref="Finish"/> where it <see cref="Waits"/>.</summary>
     /// <param name="unit">Its number, from 0.</param>
     /// <param name="latents">Normalised latents, [1, c, t, h, w].</param>
     /// <param name="cancel">Looked at before each piece.</param>
@@ -27,18 +31,28 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
         if (isGiven)
             PassEarlierFrames();
         var total = latents.Size(2);
-        for (long start = 0, count = Math.Min(total, options.DecodeWindow + (unit == 0 ? 1 : 0)); count > 0;
-            start += count, count = Math.Min(total - start, options.DecodeWindow))
+        foreach (var (start, count) in UnitDecoder.Pieces(total, options.DecodeWindow, isStart: unit == 0))
         {
             cancel.ThrowIfCancellationRequested();
             using var scope = new TensorScope();
-            var piece = latents.Narrow(2, start, count);
-            var frames = decoder.Decode(piece);                                                      // [1, 3, t, h, w]
-            Remember(frames, count);
-            if (isGiven && settings.Video is { } video && start + count == total && write is not null)
-                fade = new JointFade(FrameBytes.ToPixels(video.Span[^frameBytes..], settings.Width, settings.Height).To(frames.Device), frames.Narrow(2, frames.Size(2) - 1, 1));
-            if (!(isGiven && settings.NewFramesOnly))
-                Write((isGiven || fade is null ? frames : fade.Apply(frames)).Select(0, 0), piece, isGiven ? settings.Video : null);
+            var piece = new Piece(latents.Narrow(2, start, count), isGiven, IsJoint: isGiven && start + count == total);
+            if (Waits)
+                waiting.Add(piece with { Latents = TensorScope.Detach(piece.Latents.Clone()) });
+            else
+                Put(piece, decoder.Decode(piece.Latents));
+        }
+    }
+
+    /// <summary>Decodes what waits for the end of the clip.</summary>
+    /// <param name="begin">Told before each tile how many are done, of how many.</param>
+    internal void Finish(Action<int, int> begin)
+    {
+        using var scope = new TensorScope();
+        foreach (var (piece, frames) in waiting.Zip(decoder.DecodeAll([.. waiting.Select(piece => piece.Latents)], begin)))
+        {
+            using var inner = new TensorScope();
+            Put(piece, frames);
+            frames.Dispose();
         }
     }
 
@@ -49,8 +63,18 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
     public void Dispose()
     {
         fade?.Dispose();
-        foreach (var frame in lastFrames.Values)
+        foreach (var frame in lastFrames.Values.Concat(waiting.Select(piece => piece.Latents)))
             frame.Dispose();
+    }
+
+    // Frames [1, 3, t, h, w] go out.
+    private void Put(Piece piece, Tensor frames)
+    {
+        Remember(frames, piece.Latents.Size(2));
+        if (piece.IsJoint && settings.Video is { } video && write is not null)
+            fade = new JointFade(FrameBytes.ToPixels(video.Span[^frameBytes..], settings.Width, settings.Height).To(frames.Device), frames.Narrow(2, frames.Size(2) - 1, 1));
+        if (!(piece.IsGiven && settings.NewFramesOnly))
+            Write((piece.IsGiven || fade is null ? frames : fade.Apply(frames)).Select(0, 0), piece.Latents, piece.IsGiven ? settings.Video : null);
     }
 
     // Given frames before those that were encoded.
@@ -97,4 +121,7 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
 
         latentFrames = end;
     }
+
+    // Latents that are decoded at a time; the last ones of what was given are where new frames join.
+    private sealed record Piece(Tensor Latents, bool IsGiven, bool IsJoint);
 }

@@ -10,11 +10,17 @@ public static class FrameBytes
     /// <returns>t x h x w x 3 bytes.</returns>
     public static byte[] Of(Tensor frames)
     {
-        using var scope = new TensorScope();
-        // In place after the first product: frames are the largest tensors there are.
-        var levels = (frames.To(ElementType.Float32) * 127.5).AddInPlace(127.5).ClampInPlace(0, 255); // [3, t, h, w]
-        var bytes = levels.Round().To(ElementType.UInt8);
-        return bytes.Permute(1, 2, 3, 0).ToArray<byte>();                                            // [t, h, w, 3]
+        // Frame by frame and in place after the first product: frames are the largest tensors there are.
+        var (count, size) = (frames.Size(1), (int)(3 * frames.Size(2) * frames.Size(3)));
+        var bytes = new byte[count * size];
+        for (var frame = 0; frame < count; frame++)
+        {
+            using var scope = new TensorScope();
+            var levels = (frames.Select(1, frame).To(ElementType.Float32) * 127.5).AddInPlace(127.5).ClampInPlace(0, 255); // [3, h, w]
+            levels.Round().To(ElementType.UInt8).Permute(1, 2, 0).ToArray<byte>().CopyTo(bytes, frame * size);           // [h, w, 3]
+        }
+
+        return bytes;
     }
 
     /// <summary>Bytes of frames as pixels.</summary>

@@ -40,6 +40,13 @@ public sealed record PipelineOptions
     public int DecodeWindow { get; init; } = 4;
 
     /// <summary>
+    /// Whether each tile goes through the whole clip before the next, so that the frames before are remembered for one tile instead
+    /// of all: much less memory for large frames, the same frames, but none before all latents are there. Needs weighted
+    /// <see cref="Tiles"/>; where a cut history begins with decoded frames units are decoded one after another all the same.
+    /// </summary>
+    public bool TileByTile { get; init; }
+
+    /// <summary>
     /// Least time between two guesses at the frame that is being denoised (<see cref="GenerationProgress.Preview"/>); they take up
     /// to a tenth of the time. Null makes none, and so does any <see cref="Offload"/>: the VAE is not in memory then.
     /// </summary>
@@ -64,6 +71,9 @@ public sealed record PipelineOptions
     /// <summary>The element type that is computed in on a device.</summary>
     internal ElementType TypeOn(Device device) => Type ?? (device.Type == DeviceType.Cpu ? ElementType.Float32 : ElementType.BFloat16);
 
+    /// <summary>Whether a clip is decoded tile by tile.</summary>
+    internal bool DecodesByTile(SamplingPlan plan) => TileByTile && plan.Window is null;
+
     /// <summary>Fails on what is impossible whatever the checkpoint.</summary>
     internal void Check()
     {
@@ -74,5 +84,7 @@ public sealed record PipelineOptions
         if (MaxMemory < 1)
             throw new ArgumentException(FormattableString.Invariant($"a memory budget of {MaxMemory} bytes is none: use such as 8 GB"));
         Tiles?.Check(VideoLength.Scale);
+        if (TileByTile && Tiles is not { CanGoOneByOne: true })
+            throw new ArgumentException("only weighted tiles can be decoded one by one: give their size, such as 256");
     }
 }

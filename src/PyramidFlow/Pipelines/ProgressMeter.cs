@@ -41,6 +41,16 @@ internal sealed class ProgressMeter(SamplingPlan plan, bool isGiven, bool decode
         Send(GenerationPhase.Decoding, unit, plan.Stages - 1, 0, 0);
     }
 
+    /// <summary>The clip is decoded tile by tile, and a tile begins.</summary>
+    /// <param name="tile">Tiles done.</param>
+    /// <param name="tiles">All.</param>
+    internal void DecodedShare(int tile, int tiles)
+    {
+        var decoding = Enumerable.Range(0, plan.Units).Sum(unit => DecodeWeight(plan, unit));
+        done = total - (decoding * (tiles - tile) / tiles);
+        Send(GenerationPhase.Decoding, plan.Units - 1, plan.Stages - 1, tile, tiles);
+    }
+
     private static double DecodeWeight(SamplingPlan plan, int unit) => DecodeSteps * plan.SizeOf(unit, plan.Stages - 1).Tokens;
 
     private void Send(GenerationPhase phase, int unit, int stage, int step, int steps)

@@ -4,7 +4,10 @@ using PyramidFlow.Vae;
 
 namespace PyramidFlow.Pipelines;
 
-/// <summary>Decodes one clip unit by unit, with the result of decoding it whole.</summary>
+/// <summary>
+/// Decodes one clip unit by unit, with the result of decoding it whole. What memory is too small for is done again with less at a
+/// time: single latent frames first, then smaller and smaller tiles.
+/// </summary>
 /// <param name="vae">The VAE; it stays the caller's.</param>
 /// <param name="normalization">How the transformer sees its latents.</param>
 /// <param name="tiles">Decodes parts of the frames; null whole ones.</param>
@@ -12,13 +15,16 @@ namespace PyramidFlow.Pipelines;
 /// Gives the VAE in a type of wider range, which stays its owner's: units whose pixels are not finite are decoded again with
 /// it, and so are those after them. Null looks at no pixels.
 /// </param>
-/// <param name="warn">Takes a sentence for the user when that happens.</param>
+/// <param name="warn">Takes a sentence for the user when something is done again.</param>
 public sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normalization, TileOptions? tiles = null,
     Func<CausalVideoVae>? wider = null, Action<string>? warn = null) : IDisposable
 {
+    // Latents of what has been decoded: small, and the frames that layers remember can be made of them again.
     private readonly List<Tensor> decoded = [];
-    private VaeStream stream = vae.DecodeStream(tiles);
-    private bool started, widened;
+    private CausalVideoVae vae = vae;
+    private TileOptions? tiles = tiles;
+    private VaeStream? stream;
+    private bool started, widened, singly;
 
     /// <summary>How the transformer sees its latents.</summary>
     public LatentNormalization Normalization { get; } = normalization;
@@ -27,46 +33,121 @@ public sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normaliz
     /// <param name="latents">Normalised latents [b, c, t, h, w].</param>
     /// <returns>Pixels, about -1 to 1: [b, 3, 8t, 8h, 8w], but for the first unit 1 + 8(t - 1) frames.</returns>
     /// <exception cref="InvalidOperationException">The pixels are not finite in the wider type either.</exception>
+    /// <exception cref="TorchMemoryException">Memory is too small for the smallest tiles.</exception>
     public Tensor Decode(Tensor latents)
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
-        var z = Normalization.Denormalize(latents, !started);
+        var z = Normalization.Denormalize(latents, isStart: !started);
+        var frames = Persist(z, () => [Push(Stream(), z)])[0];
         started = true;
-        var frames = stream.Push(widened ? z.To(ElementType.Float32) : z);
-        if (wider is not null && !frames.AllFinite())
-            frames = DecodeAgain(z);
-        else if (wider is not null && !widened)
-            decoded.Add(TensorScope.Detach(z));
+        decoded.Add(TensorScope.Detach(z));
         return scope.Keep(frames);
+    }
+
+    /// <summary>Decodes all units of the clip at once, tile by tile (<see cref="CausalVideoVae.DecodeTileByTile"/>).</summary>
+    /// <param name="latents">Of each unit or part of one, as for <see cref="Decode"/>, in their order.</param>
+    /// <param name="begin">Told before each tile how many are done, of how many; may throw to stop.</param>
+    /// <returns>Pixels of each, on the CPU.</returns>
+    /// <exception cref="InvalidOperationException">The pixels are not finite in the wider type either, or there are no tiles.</exception>
+    /// <exception cref="TorchMemoryException">Memory is too small for the smallest tiles.</exception>
+    public Tensor[] DecodeAll(IReadOnlyList<Tensor> latents, Action<int, int>? begin = null)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        Tensor[] pieces = [.. latents.Select((part, i) => Normalization.Denormalize(part, isStart: i == 0))];
+        singly = true;
+        var frames = Persist(pieces[0], () =>
+            vae.DecodeTileByTile([.. pieces.Select(Typed)], tiles ?? throw new InvalidOperationException("there are no tiles to decode one by one"), begin));
+        return [.. frames.Select(scope.Keep)];
+    }
+
+    /// <summary>Latent frames that go at a time.</summary>
+    /// <param name="total">Latent frames of a unit.</param>
+    /// <param name="window">How many at most.</param>
+    /// <param name="isStart">Whether the clip begins with them: then the first time has one more.</param>
+    internal static IEnumerable<(long Start, long Count)> Pieces(long total, int window, bool isStart)
+    {
+        for (long start = 0, count = Math.Min(total, window + (isStart ? 1 : 0)); count > 0; start += count, count = Math.Min(total - start, window))
+            yield return (start, count);
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        stream.Dispose();
+        Forget();
         decoded.ForEach(latents => latents.Dispose());
         decoded.Clear();
     }
 
-    // The frames that layers remember may be spoilt too, so the clip's latents go through once more from its beginning.
-    private Tensor DecodeAgain(Tensor z)
+    // Until it fits and is finite; what layers remember may be spoilt after a failure, so the clip begins anew.
+    private Tensor[] Persist(Tensor z, Func<Tensor[]> decode)
     {
-        if (widened)
-            throw new InvalidOperationException("the VAE's numbers are not finite in float32 either: its weights are damaged, download the checkpoint again");
-        widened = true;
-        warn?.Invoke("numbers of the VAE went beyond float16: that part was decoded again in float32, and so is the rest of the clip");
-        stream.Dispose();
-        stream = wider!().DecodeStream(tiles);
+        while (true)
+        {
+            try
+            {
+                var frames = decode();
+                if (wider is null || frames.All(part => part.AllFinite()))
+                    return frames;
+                Array.ForEach(frames, part => part.Dispose());
+                Forget();
+                Widen();
+            }
+            catch (TorchMemoryException e)
+            {
+                Forget();
+                Shrink(z, e);
+            }
+        }
+    }
+
+    private void Forget()
+    {
+        stream?.Dispose();
+        stream = null;
+    }
+
+    // The stream as it is after all that has been decoded.
+    private VaeStream Stream()
+    {
+        if (stream is not null)
+            return stream;
+        stream = vae.DecodeStream(tiles);
         foreach (var before in decoded)
         {
             using var scope = new TensorScope();
-            stream.Push(before.To(ElementType.Float32));
-            before.Dispose();
+            Push(stream, before);
         }
 
-        decoded.Clear();
-        var frames = stream.Push(z.To(ElementType.Float32));
-        return frames.AllFinite() ? frames : DecodeAgain(z);
+        return stream;
+    }
+
+    private Tensor Push(VaeStream to, Tensor z) =>
+        singly ? Tensor.Cat([.. Enumerable.Range(0, (int)z.Size(2)).Select(frame => to.Push(Typed(z.Narrow(2, frame, 1))))], 2) : to.Push(Typed(z));
+
+    private Tensor Typed(Tensor z) => widened ? z.To(ElementType.Float32) : z;
+
+    private void Widen()
+    {
+        if (widened)
+            throw new InvalidOperationException("the VAE's numbers are not finite in float32 either: its weights are damaged, download the checkpoint again");
+        (widened, vae) = (true, wider!());
+        warn?.Invoke("numbers of the VAE went beyond float16: that part was decoded again in float32, and so is the rest of the clip");
+    }
+
+    private void Shrink(Tensor z, TorchMemoryException cause)
+    {
+        var side = Math.Max(z.Size(3), z.Size(4)) * vae.Config.SpatialScale;
+        if (!singly)
+            singly = true;
+        else if (TileOptions.Smaller(tiles, side) is { } smaller)
+            tiles = smaller;
+        else
+            throw new TorchMemoryException($"{cause.Message} to decode, with tiles as small as can be: give a memory budget, another way to offload, or make smaller frames", cause);
+        TorchRuntime.TrimMemory();
+        warn?.Invoke(tiles is null
+            ? "memory ran out: that part was decoded again with one latent frame at a time, and so is the rest of the clip"
+            : $"memory ran out: that part was decoded again in tiles of {tiles.Size} pixels, and so is the rest of the clip");
     }
 }

@@ -9,7 +9,7 @@ internal static class DecoderMemory
 {
     // The most is alive in the first residual block of the finest level, whose input has the width of the level before: this many
     // times its input, all copies in norms and convolutions counted. Measured; a test compares it with the allocator.
-    private const double InputsInFloat32 = 7.1, InputsInNarrow = 8.9;
+    private const double Inputs = 7.0;
 
     // Frames that each causal convolution remembers of its input, for the next unit.
     private const int Remembered = 2;
@@ -17,38 +17,41 @@ internal static class DecoderMemory
     /// <summary>Most bytes while a clip is decoded.</summary>
     /// <param name="config">The VAE.</param>
     /// <param name="plan">The clip.</param>
-    /// <param name="window">Latent frames at a time, after the first.</param>
-    /// <param name="tiles">Parts that are decoded one after another; null the whole.</param>
+    /// <param name="options">Latent frames at a time, tiles and their order.</param>
     /// <param name="type">Element type.</param>
-    internal static long Peak(CausalVideoVaeConfig config, SamplingPlan plan, int window, TileOptions? tiles, ElementType type)
+    internal static long Peak(CausalVideoVaeConfig config, SamplingPlan plan, PipelineOptions options, ElementType type)
     {
+        var (window, byTile) = (options.DecodeWindow, options.DecodesByTile(plan));
         var first = Math.Min(plan.First, window + 1);
-        var begin = Piece(config, first, 1 + ((first - 1) * config.TemporalScale), plan.Height, plan.Width, tiles, type);
-        if (plan.Frames == first)
-            return begin;
+        var begin = Piece(first, 1 + ((first - 1) * config.TemporalScale));
         var frames = Math.Max(Math.Min(plan.FramesPerUnit, window), Math.Min(plan.First - first, window));
-        return Math.Max(begin, Piece(config, frames, frames * config.TemporalScale, plan.Height, plan.Width, tiles, type));
+        var most = plan.Frames == first ? begin : Math.Max(begin, Piece(frames, frames * config.TemporalScale));
+        return byTile ? most + Gathered() : most;
+
+        long Piece(long frames, long framesOut) => DecoderMemory.Piece(config, frames, framesOut, plan.Height, plan.Width, options.Tiles, byTile, type);
+
+        // All frames of the clip, and of one row of tiles their sum in float32 and its last piece twice.
+        long Gathered()
+        {
+            var tile = Math.Min(plan.Height * config.SpatialScale, options.Tiles!.Size);
+            var row = (long)config.DecoderOutChannels * plan.Width * config.SpatialScale;
+            var framesOut = 1 + ((plan.Frames - 1) * config.TemporalScale);
+            return (row * framesOut * ((plan.Height * config.SpatialScale * type.Size()) + (tile * sizeof(float))))
+                + (row * frames * config.TemporalScale * tile * sizeof(float));
+        }
     }
 
-    /// <summary>Most bytes while latent frames are decoded as part of a stream.</summary>
-    /// <param name="config">The VAE.</param>
-    /// <param name="frames">Latent frames.</param>
-    /// <param name="framesOut">Frames that they become.</param>
-    /// <param name="height">Rows of the latents.</param>
-    /// <param name="width">Columns of the latents.</param>
-    /// <param name="tiles">Parts that are decoded one after another; null the whole.</param>
-    /// <param name="type">Element type.</param>
-    internal static long Piece(CausalVideoVaeConfig config, long frames, long framesOut, long height, long width, TileOptions? tiles, ElementType type)
+    // Most bytes while latent frames are decoded, as part of a stream or of one tile's way through the clip.
+    private static long Piece(CausalVideoVaeConfig config, long frames, long framesOut, long height, long width, TileOptions? tiles, bool byTile, ElementType type)
     {
         var side = tiles is null ? long.MaxValue : tiles.Size / config.SpatialScale;
         var (tileHeight, tileWidth) = (Math.Min(height, side), Math.Min(width, side));
         var pixels = tileHeight * tileWidth * config.SpatialScale * config.SpatialScale;
         var widths = config.DecoderBlockOutChannels;
-        var inputs = type == ElementType.Float32 ? InputsInFloat32 : InputsInNarrow;
-        var working = (long)(inputs * widths[Math.Min(1, widths.Count - 1)] * framesOut * pixels) * type.Size();
-        var covered = (long)(Covered(height, side, tiles) * Covered(width, side, tiles));
+        var working = (long)(Inputs * widths[Math.Min(1, widths.Count - 1)] * framesOut * pixels) * type.Size();
+        var covered = byTile ? tileHeight * tileWidth : (long)(Covered(height, side, tiles) * Covered(width, side, tiles));
         var remembered = Math.Min(framesOut, Remembered) * RememberedChannels(config, covered) * type.Size();
-        var wholeFrames = config.DecoderOutChannels * framesOut * height * width * config.SpatialScale * config.SpatialScale;
+        var wholeFrames = byTile ? 0 : config.DecoderOutChannels * framesOut * height * width * config.SpatialScale * config.SpatialScale;
         return Math.Max(working, Attention(widths[^1], frames, tileHeight * tileWidth, type)) + remembered
             + (wholeFrames * (type.Size() + (tiles is null ? 0 : type.Size() + sizeof(float))));
     }

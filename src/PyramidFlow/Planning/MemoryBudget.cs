@@ -12,7 +12,7 @@ public static class MemoryBudget
     private static readonly long[] PrefixBytes = [2L << 30, 512L << 20, 128L << 20, 32L << 20, 0];
     private static readonly int[] QueryBlocks = [256, 128, 64, 32];
     private static readonly int[] Windows = [4, 2, 1];
-    private static readonly int?[] Tiles = [null, 512, 384, 256, 192, 128];
+    private static readonly int?[] Tiles = [null, .. TileOptions.Sizes];
 
     /// <summary>Chooses when weights are in memory where that was left open; all else stays as it was asked for, and so do the frames.</summary>
     /// <param name="model">The checkpoint.</param>
@@ -55,14 +55,14 @@ public static class MemoryBudget
         }
 
         // Small tiles lie over one another, and what is remembered for each grows with that: the smallest do not always take least.
-        var least = Decoders(options with { Offload = ways[^1] }).MinBy(each => RunMemory.Of(model, settings, type, each).Decoder)!;
+        var least = Decoders(settings, options with { Offload = ways[^1] }).MinBy(each => RunMemory.Of(model, settings, type, each).Decoder)!;
         throw Refusal(RunMemory.Of(model, settings, type, Transformers(least).Last()));
 
         PipelineOptions? Fitting(PipelineOptions asked)
         {
             if (RunMemory.Of(model, settings, type, asked).Text > bytes)
                 return null;
-            return Decoders(asked).FirstOrDefault(each => RunMemory.Of(model, settings, type, each).Decoder <= bytes) is { } decodes
+            return Decoders(settings, asked).FirstOrDefault(each => RunMemory.Of(model, settings, type, each).Decoder <= bytes) is { } decodes
                 ? Transformers(decodes).FirstOrDefault(each => RunMemory.Of(model, settings, type, each).Transformer <= bytes)
                 : null;
         }
@@ -83,11 +83,18 @@ public static class MemoryBudget
         }
     }
 
-    // From the fastest to what takes the least memory. Windows come first, for tiles change the picture a little.
-    private static IEnumerable<PipelineOptions> Decoders(PipelineOptions asked) =>
+    // From the fastest to what takes the least memory. Windows come first, for tiles change the picture a little; then tile by tile, for
+    // that keeps frames back until the end.
+    private static IEnumerable<PipelineOptions> Decoders(GenerationSettings settings, PipelineOptions asked) =>
         from tile in asked.Tiles is null ? Tiles : [asked.Tiles.Size]
+        let tiles = tile is { } side ? (asked.Tiles ?? new TileOptions()) with { Size = side } : null
+        from byTile in asked.TileByTile ? [true] : MayGoByTile(settings, tiles) ? [false, true] : (bool[])[false]
         from window in Windows.Where(window => window < asked.DecodeWindow).Prepend(asked.DecodeWindow)
-        select asked with { DecodeWindow = window, Tiles = tile is { } side ? (asked.Tiles ?? new TileOptions()) with { Size = side } : null };
+        where !byTile || tiles is not null
+        select asked with { DecodeWindow = window, Tiles = tiles, TileByTile = byTile };
+
+    private static bool MayGoByTile(GenerationSettings settings, TileOptions? tiles) =>
+        tiles is { CanGoOneByOne: true } && settings.Sampling.Window is null && Math.Max(settings.Width, settings.Height) > tiles.Size;
 
     private static IEnumerable<PipelineOptions> Transformers(PipelineOptions asked) =>
         from block in QueryBlocks.Where(block => block < asked.Attention.QueryBlock).Prepend(asked.Attention.QueryBlock)

@@ -26,7 +26,7 @@ public sealed record RunMemory(long Text, long Transformer, long Decoder)
         var (sizes, plan) = (model.Sizes, settings.Sampling);
         var transformer = TransformerMemory.Peak(model.Transformer, plan, settings.IsGiven ? 1 : 0, type, options.Sampler, options.Attention)
             + sizes.Transformer.UnpackedBytes(type);
-        var decoder = DecoderMemory.Peak(model.Vae, plan, options.DecodeWindow, options.Tiles, type);
+        var decoder = DecoderMemory.Peak(model.Vae, plan, options, type);
         var text = TextWork(model, type);
         var all = sizes.All.Sum(size => size.Bytes(type));
         var isStreamed = options.Offload == Offload.Sequential;

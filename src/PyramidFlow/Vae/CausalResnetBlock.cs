@@ -35,8 +35,14 @@ public sealed class CausalResnetBlock : Module
     private Tensor Compute(Tensor x, CausalPass pass)
     {
         using var scope = new TensorScope();
-        var h = conv1.Forward(activation(norm1.Forward(x)), pass);            // [b, out, t, h, w]
-        h = conv2.Forward(activation(norm2.Forward(h)), pass);                // [b, out, t, h, w]
+        var h = Half(norm1, conv1, x, pass);                                  // [b, out, t, h, w]
+        h = Half(norm2, conv2, h, pass);                                      // [b, out, t, h, w]
         return scope.Keep(h + (convShortcut?.Forward(x, pass) ?? x));         // [b, out, t, h, w]
+    }
+
+    private Tensor Half(CausalGroupNorm norm, CausalConv3d conv, Tensor x, CausalPass pass)
+    {
+        using var scope = new TensorScope();
+        return scope.Keep(conv.Forward(activation(norm.Forward(x)), pass));
     }
 }

@@ -1,4 +1,6 @@
+using PyramidFlow.Hub;
 using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Vae;
 
@@ -21,6 +23,27 @@ public sealed class CausalVideoVae : Module
         decoder = new CausalVaeDecoder(config);
         quantConv = new CausalConv3d(2 * config.EncoderOutChannels, 2 * config.EncoderOutChannels, kernel: 1);
         postQuantConv = new CausalConv3d(config.EncoderOutChannels, config.EncoderOutChannels, kernel: 1);
+    }
+
+    /// <summary>Reads a VAE from its folder.</summary>
+    /// <param name="component">The folder, such as <c>causal_video_vae</c> of a checkpoint.</param>
+    /// <param name="type">Element type to hold the weights in.</param>
+    /// <param name="device">Where to hold them; null is the CPU.</param>
+    /// <exception cref="CheckpointException">The config or a weight is missing, damaged or of another network.</exception>
+    public static CausalVideoVae Load(ComponentFolder component, ElementType type, Device? device = null)
+    {
+        var vae = new CausalVideoVae(CausalVideoVaeConfig.Read(component.ConfigFile));
+        try
+        {
+            using var weights = component.OpenWeights();
+            vae.Load(weights, type, device);
+            return vae;
+        }
+        catch
+        {
+            vae.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Weight of the convolution that gives the pixels.</summary>
@@ -101,6 +124,36 @@ public sealed class CausalVideoVae : Module
         return tiling is null
             ? DecodeFrames(z, new CausalPass(isStart))
             : tiling.Run(z, (tile, _) => DecodeFrames(tile, CausalPass.Whole));
+    }
+
+    /// <summary>
+    /// Decodes a video as a <see cref="DecodeStream"/> with tiles does, but each tile through all pieces before the next: the frames
+    /// before are remembered for one tile instead of all. The same frames, but none before all are there.
+    /// </summary>
+    /// <param name="pieces">Latents of the pieces in their order, [b, c, t, h, w] each.</param>
+    /// <param name="tiles">The tiles, weighted ones.</param>
+    /// <param name="begin">Told before each tile how many are done, of how many; may throw to stop.</param>
+    /// <returns>Frames of each piece, [b, 3, t', 8h, 8w], on the CPU.</returns>
+    /// <exception cref="ArgumentException">The latents have another shape, or tiles cannot be decoded one after another.</exception>
+    public Tensor[] DecodeTileByTile(IReadOnlyList<Tensor> pieces, TileOptions tiles, Action<int, int>? begin = null)
+    {
+        foreach (var piece in pieces)
+            CheckChannels(piece, Config.EncoderOutChannels, "a latent video");
+        if (!tiles.CanGoOneByOne)
+            throw new ArgumentException("tiles that are blended the released code's way cannot be decoded one after another: use weighted ones", nameof(tiles));
+        var tiling = Tiling.OfLatents(tiles, pieces[0].Size(3), pieces[0].Size(4), Config.SpatialScale);
+        using var scope = new TensorScope();
+        using var noGrad = NoGrad.Begin();
+        Tensor[] frames = tiling is null ? [.. Tile(pieces, 0).Select(part => part.To(Device.Cpu))] : tiling.Run(pieces, Tile, Device.Cpu);
+        return [.. frames.Select(scope.Keep)];
+
+        IEnumerable<Tensor> Tile(IEnumerable<Tensor> parts, int tile)
+        {
+            begin?.Invoke(tile, tiling?.Count ?? 1);
+            using var stream = DecodeStream();
+            foreach (var part in parts)
+                yield return stream.Push(part);
+        }
     }
 
     /// <summary>

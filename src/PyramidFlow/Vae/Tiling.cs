@@ -7,23 +7,26 @@ internal sealed class Tiling
 {
     private readonly TileAxis rows;
     private readonly TileAxis columns;
-    private readonly Func<Tensor[,], Tensor> blend;
+    private readonly int up, down;
+
+    // Blends the released code's way; null weighs.
+    private readonly Func<Tensor[,], Tensor>? sequential;
 
     private Tiling(TileOptions options, long height, long width, long tile, long unit, int scale, bool down)
     {
+        (up, this.down) = down ? (1, scale) : (scale, 1);
         if (options.Blend == TileBlend.Sequential)
         {
             var step = (long)(tile * (1 - options.Overlap));
             (rows, columns) = (TileAxis.Stepped(height, tile, step), TileAxis.Stepped(width, tile, step));
             var result = down ? options.Size / scale : options.Size;
             var extent = (long)(result * options.Overlap);
-            blend = tiles => SequentialBlend.Run(tiles, extent, result - extent);
+            sequential = tiles => SequentialBlend.Run(tiles, extent, result - extent);
         }
         else
         {
             var overlap = (long)Math.Ceiling(tile * options.Overlap / unit) * unit;
             (rows, columns) = (TileAxis.Spread(height, tile, overlap, unit), TileAxis.Spread(width, tile, overlap, unit));
-            blend = tiles => Weighted(tiles, down ? 1 : scale, down ? scale : 1);
         }
     }
 
@@ -55,15 +58,45 @@ internal sealed class Tiling
     /// <param name="network">From a tile and its number to its result.</param>
     internal Tensor Run(Tensor x, Func<Tensor, int, Tensor> network)
     {
+        if (sequential is null)
+            return Run([x], (parts, tile) => [network(parts.Single(), tile)], gather: null)[0];
         using var scope = new TensorScope();
         var tiles = new Tensor[rows.Count, columns.Count];
-        for (var i = 0; i < rows.Count; i++)
-        {
-            for (var j = 0; j < columns.Count; j++)
-                tiles[i, j] = network(columns.Cut(rows.Cut(x, 3, i), 4, j), (i * columns.Count) + j);
-        }
+        foreach (var (i, j) in Places())
+            tiles[i, j] = network(Cut(x, i, j), Number(i, j));
+        return scope.Keep(sequential(tiles));
+    }
 
-        return scope.Keep(blend(tiles));
+    /// <summary>Every tile through a network that goes through a video piece by piece: one tile's pieces first, then the next tile's.</summary>
+    /// <param name="pieces">Of one video, [b, c, t, h, w] each; all sizes but t are the same.</param>
+    /// <param name="network">From a tile's part of each piece and its number to their results, each of which is asked for when the one before is blended.</param>
+    /// <param name="gather">Where the results are; null is where the network gives them.</param>
+    /// <returns>What becomes of each piece, blended.</returns>
+    /// <exception cref="InvalidOperationException">These tiles are blended the released code's way, which needs all of them at once.</exception>
+    internal Tensor[] Run(IReadOnlyList<Tensor> pieces, Func<IEnumerable<Tensor>, int, IEnumerable<Tensor>> network, Device? gather)
+    {
+        if (sequential is not null)
+            throw new InvalidOperationException("tiles that are blended the released code's way cannot be taken one after another");
+        BandBlend[] bands = [.. pieces.Select(_ => new BandBlend(rows, columns, up, down, gather))];
+        try
+        {
+            foreach (var (i, j) in Places())
+            {
+                using var scope = new TensorScope();
+                foreach (var (band, result) in bands.Zip(network(pieces.Select(piece => Cut(piece, i, j)), Number(i, j))))
+                {
+                    band.Add(result, i, j);
+                    result.Dispose();
+                }
+            }
+
+            return [.. bands.Select(band => band.Whole())];
+        }
+        finally
+        {
+            foreach (var band in bands)
+                band.Dispose();
+        }
     }
 
     private static void RequireMultiple((string Name, long Value) height, (string Name, long Value) width, long scale)
@@ -75,28 +108,12 @@ internal sealed class Tiling
         }
     }
 
-    private Tensor Weighted(Tensor[,] tiles, int up, int down)
-    {
-        var first = tiles[0, 0];
-        long[] whole = [.. first.Shape[..3], rows.Total * up / down, columns.Total * up / down];
-        var sum = Tensor.Zeros(whole, ElementType.Float32, first.Device);
-        var weights = Tensor.Zeros([1, 1, 1, .. whole[3..]], ElementType.Float32, first.Device);
-        for (var i = 0; i < rows.Count; i++)
-        {
-            for (var j = 0; j < columns.Count; j++)
-            {
-                using var scope = new TensorScope();
-                var tile = tiles[i, j];
-                var weight = rows.Weights(i, tile.Size(3)).Unsqueeze(1) * columns.Weights(j, tile.Size(4));          // [h, w]
-                weight = weight.To(first.Device).Unflatten(0, 1, 1, 1, -1);                           // [1, 1, 1, h, w]
-                Place(sum, tile, i, j).AddInPlace(tile * weight);
-                Place(weights, tile, i, j).AddInPlace(weight);
-            }
-        }
+    private IEnumerable<(int Row, int Column)> Places() =>
+        from i in Enumerable.Range(0, rows.Count)
+        from j in Enumerable.Range(0, columns.Count)
+        select (i, j);
 
-        return sum.DivInPlace(weights).To(first.Type);
+    private Tensor Cut(Tensor x, int i, int j) => columns.Cut(rows.Cut(x, 3, i), 4, j);
 
-        Tensor Place(Tensor target, Tensor tile, int i, int j) => target
-            .Narrow(3, rows.Starts[i] * up / down, tile.Size(3)).Narrow(4, columns.Starts[j] * up / down, tile.Size(4));
-    }
+    private int Number(int i, int j) => (i * columns.Count) + j;
 }

@@ -54,10 +54,12 @@ public class ActivationMemoryTests
     }
 
     [Theory]
-    [InlineData(ElementType.Float32, null)]
-    [InlineData(ElementType.BFloat16, null)]
-    [InlineData(ElementType.Float32, 64)]
-    public void Decoder(ElementType type, int? tile)
+    [InlineData(ElementType.Float32, null, false)]
+    [InlineData(ElementType.BFloat16, null, false)]
+    [InlineData(ElementType.Float32, 72, false)]
+    [InlineData(ElementType.Float32, 72, true)]
+    [InlineData(ElementType.BFloat16, 72, true)]
+    public void Decoder(ElementType type, int? tile, bool byTile)
     {
         // Wide enough for the kernels that real sizes meet (CausalConv3d goes another way for small ones).
         const int side = 12;
@@ -72,16 +74,23 @@ public class ActivationMemoryTests
         var tiles = tile is { } size ? new TileOptions(size) : null;
         var plan = new SamplingPlan(side, side, 1, [1], [1], [null, null, null]);
 
+        var pieces = latents.Chunk(3, 2);
         var held = Most(() =>
         {
+            if (byTile)
+            {
+                vae.DecodeTileByTile(pieces, tiles!);
+                return;
+            }
+
             using var stream = vae.DecodeStream(tiles);
-            for (var unit = 0; unit < 3; unit++)
+            foreach (var piece in pieces)
             {
                 using var inner = new TensorScope();
-                stream.Push(latents.Narrow(2, unit, 1));
+                stream.Push(piece);
             }
         });
-        Check(DecoderMemory.Peak(config, plan, 4, tiles, type), held);
+        Check(DecoderMemory.Peak(config, plan, new PipelineOptions { Tiles = tiles, TileByTile = byTile }, type), held);
     }
 
     private static long Most(Action work)

@@ -48,6 +48,69 @@ public sealed class VaeStreamTests
         GoldenTensors.AssertClose(vae.Decode(z, tiles: tiles), Tensor.Cat(Push(stream, z, [1, 2]), 2), Tolerance, Tolerance, "video");
     }
 
+    [Theory]
+    [InlineData(ElementType.Float32, 7, 9, 0.25, 24)]
+    [InlineData(ElementType.BFloat16, 5, 7, 0.5, 16)]
+    [InlineData(ElementType.Float32, 3, 2, 0.25, 32)]
+    public void Tile_by_tile_gives_the_frames_of_a_stream_to_the_bit(ElementType type, long height, long width, double overlap, int side)
+    {
+        using var scope = new TensorScope();
+        using var noGrad = NoGrad.Begin();
+        using var vae = SmallVae.Create();
+        vae.To(type);
+        var tiles = new TileOptions(side, overlap);
+        var z = SmallVae.Random(1, 4, 5, height, width).To(type);
+        Tensor[] pieces = [z.Narrow(2, 0, 2), z.Narrow(2, 2, 1), z.Narrow(2, 3, 2)];
+        using var stream = vae.DecodeStream(tiles);
+        Tensor[] expected = [.. pieces.Select(stream.Push)];
+        var told = new List<(int, int)>();
+        var actual = vae.DecodeTileByTile(pieces, tiles, (done, all) => told.Add((done, all)));
+        Assert.Equal(3, actual.Length);
+        Assert.Equal(Enumerable.Range(0, told.Count).Select(i => (i, told.Count)), told);
+        foreach (var (whole, parts) in expected.Zip(actual))
+        {
+            Assert.Equal(type, parts.Type);
+            Assert.Equal(whole.To(ElementType.Float32).ToArray<float>(), parts.To(ElementType.Float32).ToArray<float>());
+        }
+    }
+
+    [Fact]
+    public void Tile_by_tile_remembers_frames_of_one_tile_only()
+    {
+        using var noGrad = NoGrad.Begin();
+        using var vae = SmallVae.Create();
+        var tiles = new TileOptions(16);
+        var (streamed, byTile) = (Most(pieces =>
+        {
+            using var stream = vae.DecodeStream(tiles);
+            foreach (var piece in pieces)
+            {
+                using var scope = new TensorScope();
+                stream.Push(piece);
+            }
+        }), Most(pieces => vae.DecodeTileByTile(pieces, tiles)));
+        Assert.True(byTile < 0.6 * streamed, $"{byTile} bytes tile by tile, {streamed} in a stream");
+
+        static long Most(Action<Tensor[]> decode)
+        {
+            using var scope = new TensorScope();
+            var z = SmallVae.Random(1, 4, 4, 16, 16);
+            var before = TorchRuntime.CpuMemory.InUse;
+            TorchRuntime.ResetPeak();
+            decode([.. z.Chunk(4, 2)]);
+            return TorchRuntime.CpuMemory.Peak - before;
+        }
+    }
+
+    [Fact]
+    public void Tiles_of_the_released_code_do_not_go_one_by_one()
+    {
+        using var scope = new TensorScope();
+        using var vae = SmallVae.Create();
+        var tiles = new TileOptions(16, Blend: TileBlend.Sequential);
+        Assert.Contains("use weighted ones", Assert.Throws<ArgumentException>(() => vae.DecodeTileByTile([SmallVae.Random(1, 4, 1, 4, 4)], tiles)).Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Streams_of_one_network_do_not_disturb_each_other()
     {
