@@ -28,16 +28,17 @@ public sealed class Screenshots(Chromium chromium) : BrowserTest(chromium)
             await Expect(page.Locator(".card")).ToHaveCountAsync(i + 1);
         }
 
-        await GenerateAsync(page, "a large orange circle moving right on a navy background", units: 6, steps: "10");
+        // Long enough that it is unfinished when all else is in place, on a slow machine too.
+        await GenerateAsync(page, "a large orange circle moving right on a navy background", units: 12, steps: "20");
         await page.GetByText("Steps, guidance, what to avoid").ClickAsync();
-        await Expect(page.Locator("#stage")).ToContainTextAsync("part 3 of 7");
         await page.GetByLabel("Prompt", new() { Exact = true }).FillAsync(Circle);
+        await page.GetByRole(AriaRole.Button, new() { Name = "Standard" }).ClickAsync();
         await page.GetByRole(AriaRole.Button, new() { Name = "Generate" }).ClickAsync();
         await Expect(page.GetByRole(AriaRole.Region, new() { Name = "Queue" })).ToBeVisibleAsync();
+        await Expect(page.Locator("#stage")).ToContainTextAsync("part 3 of 13");
         await ShotAsync(page, "page-running");
         await Expect(page.Locator(".card")).ToHaveCountAsync(Prompts.Length + 2);
         await FinishedAsync(page);
-        await page.GetByRole(AriaRole.Button, new() { Name = "Standard" }).ClickAsync();
         await ShotAsync(page, "page-light");
         page = await OpenAsync(new() { ViewportSize = Desk, ColorScheme = ColorScheme.Dark });
         await page.Locator(".card").Nth(2).ClickAsync();
