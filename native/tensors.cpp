@@ -1,4 +1,4 @@
-// Tensors: handles, facts about them, memory from outside, generators, threads and devices.
+// Tensors: handles, facts about them, memory from outside, generators and threads.
 #include "shim.h"
 
 #include <ATen/CPUGeneratorImpl.h>
@@ -86,8 +86,4 @@ PF_API const char* pf_version() { return TORCH_VERSION; }
 PF_API const char* pf_build_configuration() {
     static const std::string configuration = at::show_config();
     return configuration.c_str();
-}
-
-PF_API int pf_has_cuda() {
-    return pf::guarded<int>(0, [] { return static_cast<int>(at::globalContext().hasCUDA()); });
 }

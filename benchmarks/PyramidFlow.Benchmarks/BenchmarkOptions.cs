@@ -12,10 +12,16 @@ public sealed record BenchmarkOptions
     internal const int Stages = 3;
 
     /// <summary>The transformer to measure, from <see cref="ReleasedModels.Transformer"/>; null leaves it out.</summary>
-    public PyramidFluxConfig? Transformer { get; init; }
+    public ITransformerConfig? Transformer { get; init; }
 
     /// <summary>The VAE to measure; null leaves it out.</summary>
     public CausalVideoVaeConfig? Vae { get; init; }
+
+    /// <summary>A whole video to make with a released model's sizes; null makes none.</summary>
+    public VideoToMeasure? Video { get; init; }
+
+    /// <summary>Where to compute.</summary>
+    public Device Device { get; init; } = Device.Cpu;
 
     /// <summary>Element type of the weights, in which all is computed: float32 or bfloat16.</summary>
     public ElementType Type { get; init; } = ElementType.Float32;

@@ -6,12 +6,13 @@ using System.Text.Json.Serialization;
 namespace PyramidFlow.Benchmarks;
 
 /// <summary>All measurements of one run, and ways to print them.</summary>
+/// <param name="Device">Where it was measured.</param>
 /// <param name="Threads">Threads an operator could use.</param>
 /// <param name="Libtorch">Version of libtorch.</param>
 /// <param name="Runs">Runs behind each row's median.</param>
 /// <param name="Rates">Speed of single operations.</param>
 /// <param name="Rows">The measurements.</param>
-public sealed record BenchmarkReport(int Threads, string Libtorch, int Runs, MachineRates Rates, IReadOnlyList<BenchmarkRow> Rows)
+public sealed record BenchmarkReport(string Device, int Threads, string Libtorch, int Runs, MachineRates Rates, IReadOnlyList<BenchmarkRow> Rows)
 {
     /// <summary>Heads of the columns of <see cref="Cells"/>.</summary>
     [JsonIgnore]
@@ -28,7 +29,7 @@ public sealed record BenchmarkReport(int Threads, string Libtorch, int Runs, Mac
     /// <summary>The rates and what they were measured with, in a sentence.</summary>
     [JsonIgnore]
     public string RatesLine => string.Create(CultureInfo.InvariantCulture,
-        $"{Threads} threads, libtorch {Libtorch}, median of {Runs}; matrix products {Rates.GemmFp32:0} GFLOP/s in fp32, {Rates.GemmBf16:0} in bf16; convolution {Rates.ConvFp32:0} in fp32{(Rates.ConvBf16 is { } narrow ? $", {Number(narrow, "0")} in bf16" : "")}; copy {Rates.Copy:0.0} GB/s");
+        $"{Device}, {Threads} threads, libtorch {Libtorch}, median of {Runs}; matrix products {Rates.GemmFp32:0} GFLOP/s in fp32, {Rates.GemmBf16:0} in bf16; convolution {Rates.ConvFp32:0} in fp32{(Rates.ConvBf16 is { } narrow ? $", {Number(narrow, "0")} in bf16" : "")}; copy {Rates.Copy:0.0} GB/s");
 
     /// <summary>One JSON object.</summary>
     public string ToJson() => JsonSerializer.Serialize(this, BenchmarkJson.Default.BenchmarkReport);

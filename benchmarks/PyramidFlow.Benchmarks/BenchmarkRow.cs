@@ -13,4 +13,4 @@ namespace PyramidFlow.Benchmarks;
 /// <param name="Share">Speed over that of single operations in the same process: matrix products for the transformer,
 /// convolution for the VAE.</param>
 /// <param name="PeakMb">Most memory tensors have held from the start until then, weights included, MB.</param>
-public sealed record BenchmarkRow(string Name, int? Stage, int? Unit, string Dtype, double Seconds, long Flops, double Share, double PeakMb);
+public sealed record BenchmarkRow(string Name, int? Stage, int? Unit, string Dtype, double Seconds, double Flops, double Share, double PeakMb);

@@ -2,10 +2,10 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Benchmarks;
 
-/// <summary>Measures models of real size with random weights on the CPU.</summary>
+/// <summary>Measures models of real size with random weights on one device.</summary>
 public static class BenchmarkRun
 {
-    /// <summary>Measures the machine's rates, then the VAE, then the transformer.</summary>
+    /// <summary>Measures the machine's rates, then the VAE, then the transformer, then a whole video.</summary>
     /// <param name="options">What to measure.</param>
     /// <param name="progress">Takes a line before each longer piece of work and after each row.</param>
     /// <param name="cancel">Stops between two measurements.</param>
@@ -14,7 +14,7 @@ public static class BenchmarkRun
     {
         options.Check();
         var rates = RateMeasurement.Measure(options, progress, cancel);
-        var writer = new RowWriter(options.Type, progress);
+        var writer = new RowWriter(options, progress);
         TorchRuntime.TrimMemory();
 
         // The smaller model first: the peak of memory never falls again.
@@ -30,6 +30,12 @@ public static class BenchmarkRun
             TorchRuntime.TrimMemory();
         }
 
-        return new BenchmarkReport(TorchRuntime.Threads, TorchRuntime.Version, options.Runs, rates, writer.Rows);
+        if (options.Video is { } video)
+        {
+            new VideoBenchmark(options, video, rates, writer).Run(progress, cancel);
+            TorchRuntime.TrimMemory();
+        }
+
+        return new BenchmarkReport(options.Device.ToString(), TorchRuntime.Threads, TorchRuntime.Version, options.Runs, rates, writer.Rows);
     }
 }

@@ -13,18 +13,16 @@ internal sealed class DitBenchmark
     private const int TextLength = 128, NegativeLength = 64;
 
     private readonly BenchmarkOptions options;
-    private readonly PyramidFluxConfig config;
+    private readonly ITransformerConfig config;
     private readonly RowWriter writer;
     private readonly double rate;
     private readonly string suffix;
 
-    internal DitBenchmark(BenchmarkOptions options, PyramidFluxConfig config, MachineRates rates, RowWriter writer)
+    internal DitBenchmark(BenchmarkOptions options, ITransformerConfig config, MachineRates rates, RowWriter writer)
     {
         (this.options, this.config, this.writer) = (options, config, writer);
         rate = rates.Gemm(options.Type);
-        var blocks = config.NumLayers + config.NumSingleLayers < ReleasedModels.DoubleBlocks + ReleasedModels.SingleBlocks
-            ? $", only {config.NumLayers}+{config.NumSingleLayers} blocks"
-            : "";
+        var blocks = ReleasedModels.IsWhole(config) ? "" : $", only {config.Blocks} blocks";
         suffix = $"{options.Size.Width}x{options.Size.Height}{blocks}";
     }
 
@@ -33,14 +31,14 @@ internal sealed class DitBenchmark
         using var noGrad = NoGrad.Begin();
         using var generator = new RandomGenerator(2);
         using var scope = new TensorScope();
-        using var model = new PyramidFlux(config);
+        using var model = config.Build();
         progress($"filling {model.ParameterCount()} weights of the transformer");
-        RandomWeights.Fill(model, options.Type);
+        RandomWeights.Fill(model, options.Type, options.Device);
 
-        var text = new TextCondition(Tensor.Randn([Rows, TextLength, config.JointAttentionDim], generator),
-            TextMask.OfLengths([NegativeLength, TextLength]), Tensor.Randn([Rows, config.PooledProjectionDim], generator));
+        var text = new TextCondition(Tensor.Randn([Rows, TextLength, config.JointAttentionDim], generator).To(options.Device),
+            TextMask.OfLengths([NegativeLength, TextLength]), Tensor.Randn([Rows, config.PooledProjectionDim], generator).To(options.Device));
         var latents = Tensor.Randn([Rows, config.LatentChannels, Math.Max(1, options.Unit), options.Size.Height / LatentScale,
-            options.Size.Width / LatentScale], generator);
+            options.Size.Width / LatentScale], generator).To(options.Type).To(options.Device);
         var pyramid = LatentPyramid.Build(latents, BenchmarkOptions.Stages);
         progress("one step to warm up");
         Measure(model, text, pyramid, 0);
@@ -86,16 +84,16 @@ internal sealed class DitBenchmark
         var (history, noisy) = (History(pyramid, stage), Noisy(pyramid, stage));
         if (options.Unit == 0)
         {
-            var timesteps = Tensor.Full([Rows], 500, options.Type);
-            return (0, Timing.Once(() => model.Forward([[noisy]], text, timesteps)));
+            var timesteps = Tensor.Full([Rows], 500, options.Type, options.Device);
+            return (0, Timing.Once(options.Device, () => model.Forward([[noisy]], text, timesteps)));
         }
 
         PrefixCache? prefix = null;
         try
         {
-            var timestep = Tensor.Full([1], 500, options.Type);
-            var before = Timing.Once(() => prefix = model.ComputePrefix(history, ClipSize.Of(noisy), text, timestep));
-            return (before, Timing.Once(() => model.ForwardUnit(noisy, 0, prefix!)));
+            var timestep = Tensor.Full([1], 500, options.Type, options.Device);
+            var before = Timing.Once(options.Device, () => prefix = model.ComputePrefix(history, ClipSize.Of(noisy), text, timestep));
+            return (before, Timing.Once(options.Device, () => model.ForwardUnit(noisy, 0, prefix!)));
         }
         finally
         {

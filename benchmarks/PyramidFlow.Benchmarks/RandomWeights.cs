@@ -9,17 +9,17 @@ internal static class RandomWeights
     private const double Std = 0.02;
     private const long PoolSize = 1L << 24;
 
-    internal static void Fill(Module model, ElementType type)
+    internal static void Fill(Module model, ElementType type, Device device)
     {
         using var noGrad = NoGrad.Begin();
         using var generator = new RandomGenerator(1);
         using var scope = new TensorScope();
         var largest = model.NamedParameters().Max(p => p.Parameter.ElementCount);
-        var pool = Tensor.Randn([Math.Min(largest, PoolSize)], generator).MulInPlace(Std).To(type);
+        var pool = Tensor.Randn([Math.Min(largest, PoolSize)], generator).MulInPlace(Std).To(type).To(device);
         foreach (var (_, parameter) in model.NamedParameters())
         {
             using var inner = new TensorScope();
-            var value = Tensor.Empty(parameter.Shape, type);
+            var value = Tensor.Empty(parameter.Shape, type, device);
             var flat = value.Reshape(-1);
             for (long at = 0, total = flat.Size(0); at < total; at += pool.Size(0))
             {

@@ -1,24 +1,35 @@
+using PyramidFlow.Hub;
+using PyramidFlow.Planning;
 using PyramidFlow.Transformers;
 
 namespace PyramidFlow.Benchmarks;
 
-/// <summary>Sizes of the released transformer (pyramid-flow-miniflux).</summary>
+/// <summary>Transformers of the released sizes.</summary>
 public static class ReleasedModels
 {
-    /// <summary>Double- and single-stream blocks of the released transformer.</summary>
-    public const int DoubleBlocks = 8, SingleBlocks = 16;
-
-    /// <summary>miniFLUX: 1920 wide, about 2 billion weights.</summary>
-    /// <param name="blocks">Keeps only this many blocks, 1 to 24, one of three double-stream; null keeps all.</param>
+    /// <summary>The transformer of a released model.</summary>
+    /// <param name="family">miniFLUX (1920 wide, 8 double- and 16 single-stream blocks) or SD3 (1536 wide, 24 blocks).</param>
+    /// <param name="blocks">Keeps only this many blocks, 1 to 24, of miniFLUX one of three double-stream; null keeps all.</param>
     /// <exception cref="ArgumentException">The model has fewer blocks.</exception>
-    public static PyramidFluxConfig Transformer(int? blocks = null)
+    public static ITransformerConfig Transformer(ModelFamily family = ModelFamily.Flux, int? blocks = null)
     {
-        var all = DoubleBlocks + SingleBlocks;
-        if (blocks < 1 || blocks > all)
-            throw new ArgumentException($"the model has {all} blocks, not {blocks}: use 1 to {all}");
-        var kept = blocks ?? all;
+        var whole = Whole(family);
+        if (blocks is not { } kept)
+            return whole;
+        if (kept < 1 || kept > whole.Blocks)
+            throw new ArgumentException($"the model has {whole.Blocks} blocks, not {kept}: use 1 to {whole.Blocks}");
         var doubles = Math.Max(1, (kept + 1) / 3);
-        return new PyramidFluxConfig(InChannels: 64, NumLayers: doubles, NumSingleLayers: kept - doubles, AttentionHeadDim: 64,
-            NumAttentionHeads: 30, JointAttentionDim: 4096, PooledProjectionDim: 768);
+        return whole switch
+        {
+            PyramidFluxConfig flux => flux with { NumLayers = doubles, NumSingleLayers = kept - doubles },
+            PyramidMmditConfig sd3 => sd3 with { NumLayers = kept },
+            _ => throw new ArgumentException($"{whole.ClassName} cannot be cut"),
+        };
     }
+
+    /// <summary>Whether a model has all its blocks.</summary>
+    internal static bool IsWhole(ITransformerConfig config) =>
+        config.Blocks == Whole(config is PyramidFluxConfig ? ModelFamily.Flux : ModelFamily.Mmdit).Blocks;
+
+    private static ITransformerConfig Whole(ModelFamily family) => PlannedModel.Released(family, "768p").Transformer;
 }

@@ -4,7 +4,7 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Benchmarks;
 
 /// <summary>Collects rows and says each as it comes.</summary>
-internal sealed class RowWriter(ElementType type, Action<string> progress)
+internal sealed class RowWriter(BenchmarkOptions options, Action<string> progress)
 {
     internal List<BenchmarkRow> Rows { get; } = [];
 
@@ -15,10 +15,10 @@ internal sealed class RowWriter(ElementType type, Action<string> progress)
     /// <param name="rate">GFLOP/s that single operations reach.</param>
     /// <param name="stage">Stage of the pyramid.</param>
     /// <param name="unit">Unit of the video.</param>
-    internal void Add(string name, double seconds, long flops, double rate, int? stage = null, int? unit = null)
+    internal void Add(string name, double seconds, double flops, double rate, int? stage = null, int? unit = null)
     {
-        var row = new BenchmarkRow(name, stage, unit, type == ElementType.BFloat16 ? "bf16" : "fp32", seconds, flops,
-            flops / seconds / (rate * 1e9), TorchRuntime.CpuMemory.Peak / 1e6);
+        var row = new BenchmarkRow(name, stage, unit, options.Type == ElementType.BFloat16 ? "bf16" : "fp32", seconds, flops,
+            flops / seconds / (rate * 1e9), TorchRuntime.PeakMemory(options.Device) / 1e6);
         Rows.Add(row);
         var place = stage is null ? "" : $", stage {stage}";
         progress(string.Create(CultureInfo.InvariantCulture, $"{name}{place}: {seconds:0.000} s, {row.Share:0%} of the rate"));

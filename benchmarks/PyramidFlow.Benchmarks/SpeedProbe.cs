@@ -10,10 +10,12 @@ public static class SpeedProbe
 
     /// <summary>Operations a second in matrix products and in convolutions.</summary>
     /// <param name="type">Float32 or bfloat16.</param>
-    public static (double Products, double Convolutions) Measure(ElementType type)
+    /// <param name="device">Where to measure; null is the CPU.</param>
+    public static (double Products, double Convolutions) Measure(ElementType type, Device? device = null)
     {
         using var noGrad = NoGrad.Begin();
         using var generator = new RandomGenerator(1);
-        return (1e9 * RateMeasurement.Gemm(Small, type, generator), 1e9 * RateMeasurement.Conv(Small, type, generator));
+        var place = device ?? Device.Cpu;
+        return (1e9 * RateMeasurement.Gemm(Small, type, generator, place), 1e9 * RateMeasurement.Conv(Small, type, generator, place));
     }
 }

@@ -3,23 +3,25 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Benchmarks;
 
-/// <summary>Wall-clock times of work on the CPU, seconds.</summary>
+/// <summary>Wall-clock times of work on one device, seconds.</summary>
 internal static class Timing
 {
-    /// <summary>One run; what it makes is freed.</summary>
-    internal static double Once(Action work)
+    /// <summary>One run, until the device is done; what it makes is freed.</summary>
+    internal static double Once(Device device, Action work)
     {
         using var scope = new TensorScope();
+        TorchRuntime.Synchronize(device);
         var start = Stopwatch.GetTimestamp();
         work();
+        TorchRuntime.Synchronize(device);
         return Stopwatch.GetElapsedTime(start).TotalSeconds;
     }
 
     /// <summary>The shortest of some runs after one that does not count.</summary>
-    internal static double Best(int runs, Action work)
+    internal static double Best(Device device, int runs, Action work)
     {
-        Once(work);
-        return Enumerable.Range(0, runs).Min(_ => Once(work));
+        Once(device, work);
+        return Enumerable.Range(0, runs).Min(_ => Once(device, work));
     }
 
     /// <summary>The middle one, or the mean of the middle two.</summary>

@@ -13,16 +13,16 @@ internal sealed class VaeBenchmark(BenchmarkOptions options, CausalVideoVaeConfi
         using var scope = new TensorScope();
         using var vae = new CausalVideoVae(config);
         progress($"filling {vae.ParameterCount()} weights of the VAE");
-        RandomWeights.Fill(vae, options.Type);
+        RandomWeights.Fill(vae, options.Type, options.Device);
 
         var (width, height) = options.VaeSize;
         var (columns, rows) = (width / config.SpatialScale, height / config.SpatialScale);
-        var pixels = Tensor.Randn([1, config.EncoderInChannels, 1, height, width], generator).To(options.Type);
-        var latents = Tensor.Randn([1, config.EncoderOutChannels, 2, rows, columns], generator).To(options.Type);
+        var pixels = Tensor.Randn([1, config.EncoderInChannels, 1, height, width], generator).To(options.Type).To(options.Device);
+        var latents = Tensor.Randn([1, config.EncoderOutChannels, 2, rows, columns], generator).To(options.Type).To(options.Device);
         var first = latents.Narrow(2, 0, 1);
         progress("one frame each way to warm up");
-        Timing.Once(() => vae.Encode(pixels));
-        Timing.Once(() => vae.Decode(first));
+        Timing.Once(options.Device, () => vae.Encode(pixels));
+        Timing.Once(options.Device, () => vae.Decode(first));
         Add("encode 1 frame", () => vae.Encode(pixels), VaeFlops.Encode(config, 1, height, width));
         Add("decode 1 frame", () => vae.Decode(first), VaeFlops.Decode(config, 1, rows, columns));
         Add($"decode {1 + config.TemporalScale} frames", () => vae.Decode(latents), VaeFlops.Decode(config, 2, rows, columns));
@@ -33,7 +33,7 @@ internal sealed class VaeBenchmark(BenchmarkOptions options, CausalVideoVaeConfi
             for (var run = 0; run < options.Runs; run++)
             {
                 cancel.ThrowIfCancellationRequested();
-                seconds.Add(Timing.Once(work));
+                seconds.Add(Timing.Once(options.Device, work));
             }
 
             writer.Add($"VAE {what}, {width}x{height}", Timing.Median(seconds), flops, rates.Conv(options.Type));

@@ -15,6 +15,15 @@ public sealed record ServerLimits
     /// <summary>Seconds of a video that is gone on from.</summary>
     public double VideoSeconds { get; init; } = 60;
 
+    /// <summary>Seconds in which the headers of a request must have come.</summary>
+    public double HeaderSeconds { get; init; } = 15;
+
+    /// <summary>Bytes a second that a body must bring on average, once <see cref="BodyGraceSeconds"/> are over.</summary>
+    public double BodyBytesPerSecond { get; init; } = 1024;
+
+    /// <summary>Seconds in which a body may be slower; more than 1.</summary>
+    public double BodyGraceSeconds { get; init; } = 10;
+
     /// <summary>Characters of a prompt.</summary>
     public int PromptLength { get; init; } = 4000;
 

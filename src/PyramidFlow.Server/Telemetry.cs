@@ -37,11 +37,12 @@ internal sealed class Telemetry : IDisposable
         seconds.Record(time.TotalSeconds, tags);
     }
 
-    /// <summary>Shows the length of the queue.</summary>
+    /// <summary>Shows the length of the queue, and how many listen.</summary>
     public void Observe(JobFeed feed)
     {
         meter.CreateObservableGauge("pyramidflow.queue.waiting", () => feed.Queue.Waiting, "{video}", "Videos that wait");
         meter.CreateObservableGauge("pyramidflow.queue.running", () => feed.Queue.Running, "{video}", "Videos that are being made");
+        meter.CreateObservableGauge("pyramidflow.listeners", () => feed.Watchers, "{listener}", "Pages and clients that are told of progress");
     }
 
     public void Dispose()

@@ -1,3 +1,4 @@
+using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.FileProviders;
 using OpenTelemetry.Metrics;
 using PyramidFlow.Server.Page;
@@ -26,7 +27,9 @@ public static class VideoServer
             kestrel.AddServerHeader = false;
             kestrel.Limits.MaxRequestBodySize = options.Limits.VideoBytes + (1 << 20);
             kestrel.Limits.MaxConcurrentConnections = MostConnections;
-            kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(15);
+            // Who sends drop by drop must not hold a connection for long.
+            kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(options.Limits.HeaderSeconds);
+            kestrel.Limits.MinRequestBodyDataRate = new MinDataRate(options.Limits.BodyBytesPerSecond, TimeSpan.FromSeconds(options.Limits.BodyGraceSeconds));
             kestrel.Listen(address, options.Port);
         });
         builder.Services.AddQueue(options).AddJobs().AddAccess(options).AddRateLimits(options.Limits);

@@ -57,6 +57,16 @@ public static unsafe class TorchRuntime
         }
     }
 
+    /// <summary>CUDA devices that this libtorch can use.</summary>
+    public static int CudaDevices
+    {
+        get
+        {
+            EnsureStarted();
+            return Native.pf_cuda_count();
+        }
+    }
+
     /// <summary>Bytes of CPU memory held by tensors, kept for reuse, and the most held by tensors since
     /// <see cref="ResetPeak"/>, or ever.</summary>
     public static (long InUse, long Cached, long Peak) CpuMemory
@@ -70,6 +80,17 @@ public static unsafe class TorchRuntime
         }
     }
 
+    /// <summary>The most bytes that tensors on a device have held at a time; 0 where this libtorch does not tell.</summary>
+    public static long PeakMemory(Device device) => device.Type == DeviceType.Cpu ? CpuMemory.Peak : DeviceMemory.Of(device)?.Peak ?? 0;
+
+    /// <summary>Waits until all work that this thread has asked of a device so far is done; on a CPU it is.</summary>
+    public static void Synchronize(Device device)
+    {
+        EnsureStarted();
+        if (device.Type != DeviceType.Cpu && Native.pf_cuda_synchronize(device.Index) < 0)
+            throw Native.Error(device.ToString());
+    }
+
     /// <summary>Begins to measure the peak of <see cref="CpuMemory"/> anew.</summary>
     public static void ResetPeak()
     {
@@ -77,11 +98,13 @@ public static unsafe class TorchRuntime
         Native.pf_allocator_reset_peak();
     }
 
-    /// <summary>Gives memory kept for reuse back to the system.</summary>
+    /// <summary>Gives memory kept for reuse back to the system, that of GPUs too.</summary>
     public static void TrimMemory()
     {
         EnsureStarted();
         Native.pf_allocator_trim();
+        if (HasCuda && Native.pf_cuda_trim() < 0)
+            throw Native.Error("memory of the GPU could not be given back");
     }
 
     /// <summary>Refuses tensors (<see cref="TorchMemoryException"/>) beyond so many bytes of CPU memory in use; 0 refuses none.</summary>
@@ -104,6 +127,7 @@ public static unsafe class TorchRuntime
     {
         Native.pf_allocator_install(DefaultCacheBytes);
         Native.pf_set_threads(Environment.ProcessorCount);
+        Native.pf_cuda_settings();
         return true;
     }
 }

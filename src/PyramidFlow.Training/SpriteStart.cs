@@ -1,4 +1,5 @@
 using PyramidFlow.Hub;
+using PyramidFlow.Media;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Runs;
@@ -35,6 +36,11 @@ internal abstract class SpriteStart : IDisposable
     /// <summary>A video [1, frames, h, w, 3] to latents [1, c, t, h/8, w/8].</summary>
     internal abstract Tensor Encode(Tensor video);
 
+    /// <summary>The VAE, to look at what the transformer makes; the caller's.</summary>
+    /// <param name="type">Element type of its weights.</param>
+    /// <exception cref="ArgumentException">The VAE's run made none yet.</exception>
+    internal abstract CausalVideoVae OpenVae(ElementType type);
+
     /// <summary>Weights the transformer starts from; null draws new ones.</summary>
     internal abstract StateSource? OpenTransformer();
 
@@ -62,16 +68,10 @@ internal abstract class SpriteStart : IDisposable
         if (Path.GetFullPath(from) == Path.GetFullPath(to))
             return;
         // Not written over: a pipeline may hold the old file mapped.
-        var partial = $"{to}.partial-{Guid.NewGuid():N}";
-        try
-        {
-            File.Copy(from, partial);
-            File.Move(partial, to, overwrite: true);
-        }
-        finally
-        {
-            File.Delete(partial);
-        }
+        using var copy = PartialFile.Create(to);
+        using (var source = File.OpenRead(from))
+            source.CopyTo(copy.Stream);
+        copy.Commit();
     }
 
     private protected abstract void MakeText(string model, long seed, IProgress<TrainingProgress>? progress, CancellationToken cancel);
@@ -80,6 +80,8 @@ internal abstract class SpriteStart : IDisposable
     {
         private const int TextSteps = 300;
 
+        private readonly string weights;
+        private readonly VaeTrainingConfig config;
         private readonly LinearAutoencoder encoder;
 
         internal VaeRunStart(string folder, string vaeConfig)
@@ -87,12 +89,24 @@ internal abstract class SpriteStart : IDisposable
             var maps = Path.Combine(folder, "vae", LinearStartFit.FileName);
             if (!File.Exists(maps))
                 throw new ArgumentException($"{maps} is missing: run 'train vae --out {folder}' first");
-            encoder = LinearStartFit.Declare(VaeTrainingConfig.Load(vaeConfig));
+            config = VaeTrainingConfig.Load(vaeConfig);
+            weights = Path.Combine(folder, "vae", "vae.safetensors");
+            encoder = LinearStartFit.Declare(config);
             using var source = new SafetensorsSource(maps);
             encoder.Load(source);
         }
 
         internal override Tensor Encode(Tensor video) => encoder.Encode(video).Permute(0, 4, 1, 2, 3);
+
+        internal override CausalVideoVae OpenVae(ElementType type)
+        {
+            if (!File.Exists(weights))
+                throw new ArgumentException($"{weights} is missing, without which there are no samples to look at: finish 'train vae' first, or leave samples out");
+            var vae = new CausalVideoVae(config.Vae);
+            using var source = new SafetensorsSource(weights);
+            vae.Load(source, type);
+            return vae;
+        }
 
         internal override StateSource? OpenTransformer() => null;
 
@@ -113,6 +127,8 @@ internal abstract class SpriteStart : IDisposable
         // A run that goes on has its latents and never comes here.
         internal override Tensor Encode(Tensor video) => (encoder ??= ReadOff()).Encode(video);
 
+        internal override CausalVideoVae OpenVae(ElementType type) => CausalVideoVae.Load(model.Vae, type);
+
         internal override StateSource OpenTransformer() => model.Transformer().OpenWeights();
 
         public override void Dispose() => encoder?.Dispose();
@@ -122,9 +138,7 @@ internal abstract class SpriteStart : IDisposable
 
         private BlockEncoder ReadOff()
         {
-            using var vae = new CausalVideoVae(CausalVideoVaeConfig.Read(model.Vae.ConfigFile));
-            using var weights = model.Vae.OpenWeights();
-            vae.Load(weights, ElementType.Float32);
+            using var vae = OpenVae(ElementType.Float32);
             return BlockEncoder.Of(vae, cancel);
         }
     }

@@ -68,10 +68,9 @@ public static class SpriteTraining
         if (config.StartFrom is null)
             throw new ArgumentException($"{configPath}: a LoRA belongs to a model: name its folder in start_from");
         config.Lora ??= new LoraConfig();
-        using (var declared = config.Transformer.Build())
-            LoraAdapters.Layers(declared, config.Lora);
+        TrainedTransformer.Check(config.Transformer, config.Lora);
         Run(config, configPath, folder, LoraPart, progress, cancel, group);
-        return Path.Combine(folder, LoraPart, "lora.safetensors");
+        return Path.Combine(folder, LoraPart, LoraFile.Name);
     }
 
     private static void Run(DitTrainingConfig config, string configPath, string folder, string part, IProgress<TrainingProgress>? progress, CancellationToken cancel, ProcessGroup? group)
@@ -88,7 +87,8 @@ public static class SpriteTraining
         using var prompts = SpriteTextEncoders.Load(model);
 
         TorchRuntime.Threads = 1;
-        using var trainer = new DitTrainer(config, Path.Combine(folder, part), data, prompts, config.NewWeights ? null : start.OpenTransformer, group);
+        using var samples = config.Samples is { } shown ? new TransformerSamples(shown, SettingsOf(config), prompts, () => start.OpenVae(config.ComputeType)) : null;
+        using var trainer = new DitTrainer(config, Path.Combine(folder, part), data, prompts, config.NewWeights ? null : start.OpenTransformer, group, samples);
         if (group is not { Rank: > 0 })
             SpriteStart.CopyFile(configPath, Path.Combine(folder, part, "config.json"));
         trainer.Run(progress, cancel);
@@ -121,7 +121,7 @@ public static class SpriteTraining
         }
 
         SpriteStart.CopyText(Path.Combine(folder, ModelFolder), target);
-        (config.Objective == DitObjective.FullSequence ? FullSequenceSettings : Settings).Write(Path.Combine(target, PipelineSettings.FileName));
+        SettingsOf(config).Write(Path.Combine(target, PipelineSettings.FileName));
     }
 
     /// <summary>What a pipeline uses with this model unless told otherwise.</summary>
@@ -138,6 +138,8 @@ public static class SpriteTraining
         VideoSteps = [Settings.Steps.Sum()],
         Guidance = Settings.VideoGuidance,
     };
+
+    private static PipelineSettings SettingsOf(DitTrainingConfig config) => config.Objective == DitObjective.FullSequence ? FullSequenceSettings : Settings;
 
     private static void RequireRun(string folder, string part)
     {

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using PyramidFlow.Hub;
 using PyramidFlow.Torch;
 using PyramidFlow.Transformers;
 using PyramidFlow.Vae;
@@ -40,7 +41,7 @@ public class BenchmarkRunTests
             Assert.All((double[])[row.Seconds, row.Flops, row.Share, row.PeakMb], AssertPositive);
             Assert.Contains(lines, line => line.StartsWith(row.Name, StringComparison.Ordinal));
         });
-        Assert.Contains("only 1+2 blocks", report.Rows[^1].Name, StringComparison.Ordinal);
+        Assert.Contains("only 3 blocks", report.Rows[^1].Name, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -67,7 +68,7 @@ public class BenchmarkRunTests
     [Fact]
     public void Report_prints_as_json_and_as_markdown()
     {
-        var report = new BenchmarkReport(2, "1.13.1", 1, new MachineRates(100, 200, 90, null, 12.5),
+        var report = new BenchmarkReport("cpu", 2, "1.13.1", 1, new MachineRates(100, 200, 90, null, 12.5),
             [new BenchmarkRow("step", 2, 8, "fp32", 2.5, 100_000_000_000, 0.4, 1234.2)]);
 
         using var json = JsonDocument.Parse(report.ToJson());
@@ -87,10 +88,13 @@ public class BenchmarkRunTests
     [Fact]
     public void Fewer_blocks_keep_the_mixture()
     {
-        Assert.Equal([(1, 0), (1, 1), (1, 2), (2, 4), (8, 16)], ((int[])[1, 2, 3, 6, 24]).Select(blocks =>
-            (ReleasedModels.Transformer(blocks).NumLayers, ReleasedModels.Transformer(blocks).NumSingleLayers)));
-        Assert.Equal((8, 16), (ReleasedModels.Transformer().NumLayers, ReleasedModels.Transformer().NumSingleLayers));
-        Assert.Throws<ArgumentException>(() => ReleasedModels.Transformer(25));
+        Assert.Equal([(1, 0), (1, 1), (1, 2), (2, 4), (8, 16)], ((int?[])[1, 2, 3, 6, null]).Select(blocks =>
+        {
+            var flux = (PyramidFluxConfig)ReleasedModels.Transformer(ModelFamily.Flux, blocks);
+            return (flux.NumLayers, flux.NumSingleLayers);
+        }));
+        Assert.Equal([1, 6, 24], ((int?[])[1, 6, null]).Select(blocks => ReleasedModels.Transformer(ModelFamily.Mmdit, blocks).Blocks));
+        Assert.Throws<ArgumentException>(() => ReleasedModels.Transformer(ModelFamily.Flux, 25));
     }
 
     private static void AssertPositive(double value) => Assert.True(double.IsFinite(value) && value > 0, $"{value}");

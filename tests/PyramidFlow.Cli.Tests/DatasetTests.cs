@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using PyramidFlow.Media;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
@@ -71,6 +72,37 @@ public sealed class DatasetTests(TinyModel model) : IClassFixture<TinyModel>, ID
         var batch = source.Batch(0, Cancel);
         Assert.Equal([2, 4, batch.Latents.Size(2), 8, 8], batch.Latents.Shape);
         Assert.Equal(32, batch.Text!.Tokens.Size(2));
+    }
+
+    [Fact]
+    public async Task Check_looks_at_latents_without_media()
+    {
+        var latents = folder.File("latents.jsonl");
+        var extracted = await CliRun.OfAsync("extract", "latents", await MixedAsync(good: 3), "--model", model.Folder, "--size", "64x64", "--frames", "17", "-o", latents);
+        Assert.True(extracted.Code == ExitCode.Ok, extracted.Error);
+        var lines = (await File.ReadAllLinesAsync(latents, Cancel)).Select(line => JsonNode.Parse(line)!.AsObject()).ToList();
+        foreach (var line in lines)
+            _ = line.Remove("video") || line.Remove("image");
+        await File.WriteAllLinesAsync(latents, lines.Select(line => line.ToJsonString()), Cancel);
+
+        var good = await CliRun.OfAsync("data", "check", latents, "--model", model.Folder, "--decode", "--json", "-o", folder.File("sheet.png"));
+        Assert.True(good.Code == ExitCode.Ok, good.Error);
+        using (var report = JsonDocument.Parse(good.Out))
+        {
+            Assert.Equal((3, 3, 0), (report.RootElement.GetProperty("usable").GetInt32(), report.RootElement.GetProperty("latents").GetInt32(), report.RootElement.GetProperty("videos").GetInt32()));
+            Assert.Equal([1, 9, 17], report.RootElement.GetProperty("buckets").EnumerateArray().Select(bucket => bucket.GetProperty("frames").GetInt32()));
+        }
+
+        // The sheet shows what the model's VAE makes of them.
+        Assert.Equal(3, (await ImageReader.ReadAsync(folder.File("sheet.png"), ct: Cancel)).Height / 162);
+
+        using (var damaged = File.OpenWrite(folder.File(lines[1]["latent"]!.GetValue<string>().Split('/'))))
+            damaged.SetLength(10);
+        var bad = await CliRun.OfAsync("data", "check", latents, "--model", model.Folder);
+        Assert.Equal(ExitCode.Failed, bad.Code);
+        Assert.Contains("1 damaged", bad.Out, StringComparison.Ordinal);
+        Assert.Contains($"{latents}, line 2", bad.Out, StringComparison.Ordinal);
+        Assert.Contains("without a --model", (await CliRun.OfAsync("data", "check", latents, "-o", folder.File("none.png"))).Error, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -31,7 +31,7 @@ public sealed class LikeTests(TinyModel model) : IClassFixture<TinyModel>
     {
         using var folder = new TemporaryFolder();
         string[] clip = ["--model", model.Folder, "--size", "512x512", "--frames", "1"];
-        var plan = await CliRun.OfAsync(["plan", .. clip, "--tile", "256", "--speed", "1", "--json"]);
+        var plan = await CliRun.OfAsync(["plan", .. clip, "--tile", "384", "--speed", "1", "--json"]);
         using var planned = JsonDocument.Parse(plan.Out);
         var bytes = planned.RootElement.GetProperty("memory").GetProperty("none").GetProperty("peak").GetInt64();
         var budget = FormattableString.Invariant($"{bytes / 1e6:F6}MB");
@@ -41,7 +41,7 @@ public sealed class LikeTests(TinyModel model) : IClassFixture<TinyModel>
         Assert.True(one.Code == ExitCode.Ok, one.Error);
         Assert.True(two.Code == ExitCode.Ok, two.Error);
         using var notes = JsonDocument.Parse((await MediaMetadata.ReadAsync(folder.File("b.png"), Cancel))["comment"]);
-        Assert.Equal(256, notes.RootElement.GetProperty("tile").GetInt32());
+        Assert.Equal(384, notes.RootElement.GetProperty("tile").GetInt32());
         Assert.Equal(await File.ReadAllBytesAsync(folder.File("a.png"), Cancel), await File.ReadAllBytesAsync(folder.File("b.png"), Cancel));
     }
 

@@ -29,6 +29,9 @@ public sealed class TinySprites : IDisposable
         SpriteTextEncoders.Make(Path.Combine(folder.Path, "start", "model"), seed: 1, steps: 1, null, CancellationToken.None);
     }
 
+    /// <summary>A folder of it, which is made.</summary>
+    public string NewFolder(string name) => Directory.CreateDirectory(Path.Combine(folder.Path, name)).FullName;
+
     /// <summary>A configuration of a transformer.</summary>
     /// <param name="workers">Threads.</param>
     /// <param name="steps">Steps, each with a checkpoint.</param>

@@ -41,6 +41,10 @@ public sealed class GenerationTests : IAsyncLifetime
         using var partial = await Server.Client.SendAsync(part, Cancel);
         Assert.Equal(HttpStatusCode.PartialContent, partial.StatusCode);
         Assert.Equal(bytes[10..20], await partial.Content.ReadAsByteArrayAsync(Cancel));
+        using var end = new HttpRequestMessage(HttpMethod.Get, $"/v1/videos/{id}/content") { Headers = { Range = new RangeHeaderValue(null, 7) } };
+        Assert.Equal(bytes[^7..], await (await Server.Client.SendAsync(end, Cancel)).Content.ReadAsByteArrayAsync(Cancel));
+        using var changed = new HttpRequestMessage(HttpMethod.Get, $"/v1/videos/{id}/content") { Headers = { Range = new RangeHeaderValue(10, 19), IfRange = new RangeConditionHeaderValue("\"another\"") } };
+        Assert.Equal(bytes, await (await Server.Client.SendAsync(changed, Cancel)).Content.ReadAsByteArrayAsync(Cancel));
         using var beyond = new HttpRequestMessage(HttpMethod.Get, $"/v1/videos/{id}/content") { Headers = { Range = new RangeHeaderValue(bytes.Length + 10, null) } };
         await TestServer.ProblemAsync(await Server.Client.SendAsync(beyond, Cancel), HttpStatusCode.RequestedRangeNotSatisfiable);
 

@@ -40,6 +40,21 @@ public sealed class SafetyTests : IDisposable
         server.Client.DefaultRequestHeaders.Authorization = null;
         foreach (var path in new[] { "", "/content", "/events", "/stream", "/content?variant=preview" })
             await TestServer.ProblemAsync(await AsAsync(server, bob, $"/v1/videos/{id}{path}"), HttpStatusCode.NotFound);
+        foreach (var (method, path, body) in new[]
+        {
+            (HttpMethod.Delete, "/v1/videos/" + id, ""),
+            (HttpMethod.Post, $"/v1/videos/{id}/cancel", "{}"),
+            (HttpMethod.Post, $"/v1/videos/{id}/remix", "{\"prompt\": \"a star\"}"),
+            (HttpMethod.Post, "/v1/videos/extensions", $"{{\"prompt\": \"a star\", \"video\": {{\"id\": \"{id}\"}}}}"),
+            (HttpMethod.Post, "/v1/videos", $"{{\"prompt\": \"a star\", \"extend_video_id\": \"{id}\"}}"),
+            (HttpMethod.Post, "/v1/videos", $"{{\"prompt\": \"a star\", \"last_frame_of_video_id\": \"{id}\"}}"),
+            (HttpMethod.Get, "/v1/videos?after=" + id, ""),
+        })
+        {
+            await TestServer.ProblemAsync(await AsAsync(server, bob, path, method, body), HttpStatusCode.NotFound);
+        }
+
+        Assert.Equal("queued", (await TestServer.JsonAsync(await AsAsync(server, alice, $"/v1/videos/{id}"), HttpStatusCode.OK)).GetProperty("status").GetString());
         Assert.Equal(0, (await TestServer.JsonAsync(await AsAsync(server, bob, "/v1/videos"), HttpStatusCode.OK)).GetProperty("data").GetArrayLength());
 
         Assert.True(keys.Remove("alice"));
@@ -130,8 +145,9 @@ public sealed class SafetyTests : IDisposable
         Assert.Equal(("sprites", 64), (model.GetProperty("id").GetString(), model.GetProperty("size_multiple").GetInt32()));
     }
 
-    private static Task<HttpResponseMessage> AsAsync(TestServer server, string key, string path) => server.Client.SendAsync(new HttpRequestMessage(HttpMethod.Get, path)
+    private static Task<HttpResponseMessage> AsAsync(TestServer server, string key, string path, HttpMethod? method = null, string body = "") => server.Client.SendAsync(new HttpRequestMessage(method ?? HttpMethod.Get, path)
     {
         Headers = { Authorization = new AuthenticationHeaderValue("Bearer", key) },
+        Content = body.Length == 0 ? null : new StringContent(body, System.Text.Encoding.UTF8, "application/json"),
     }, Cancel);
 }

@@ -7,8 +7,8 @@ namespace PyramidFlow.Testing;
 /// <summary>Tensors of golden cases, and comparison by the manifest's tolerance.</summary>
 public static class GoldenTensors
 {
-    /// <summary>A tensor of the case's file, over the file's memory.</summary>
-    public static Tensor Tensor(this GoldenCase golden, string name) => golden.File.Tensor(golden.File.Entries[name]);
+    /// <summary>A tensor of the case's file on the <see cref="TestDevice"/>; on the CPU it lies over the file's memory.</summary>
+    public static Tensor Tensor(this GoldenCase golden, string name) => golden.File.Tensor(golden.File.Entries[name]).There();
 
     public static bool Has(this GoldenCase golden, string name) => golden.File.Entries.ContainsKey(name);
 
@@ -27,8 +27,8 @@ public static class GoldenTensors
         using var scope = new TensorScope();
         using var noGrad = NoGrad.Begin();
         Assert.Equal(expected.Shape, actual.Shape);
-        var e = expected.To(ElementType.Float64);
-        var difference = (actual.To(ElementType.Float64) - e).Abs();
+        var e = expected.To(Device.Cpu).To(ElementType.Float64);
+        var difference = (actual.To(Device.Cpu).To(ElementType.Float64) - e).Abs();
         var excess = difference - e.Abs() * rtol;
         var message = string.Create(CultureInfo.InvariantCulture,
             $"{what}: largest difference {difference.Max().Item():G4} of values up to {e.Abs().Max().Item():G4}, allowed {atol:G2} + {rtol:G2} |expected|");

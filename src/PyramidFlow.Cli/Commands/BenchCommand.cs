@@ -2,7 +2,7 @@ using System.CommandLine;
 using PyramidFlow.Benchmarks;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Cli.Parsing;
-using PyramidFlow.Torch;
+using PyramidFlow.Hub;
 using PyramidFlow.Vae;
 
 namespace PyramidFlow.Cli.Commands;
@@ -10,12 +10,13 @@ namespace PyramidFlow.Cli.Commands;
 /// <summary><c>bench</c>: how fast models of real size run here, beside what the machine can do.</summary>
 internal static class BenchCommand
 {
-    public static Command Create(CliConsole console) => new ExampledCommand("bench", "Measures models of real size with random weights on the CPU.",
-        $"{CommandLine.Name} bench vae", $"{CommandLine.Name} bench dit --dtype bf16 --blocks 3")
+    public static Command Create(CliConsole console) => new ExampledCommand("bench", "Measures models of real size with random weights.",
+        $"{CommandLine.Name} bench vae", $"{CommandLine.Name} bench dit --dtype bf16 --blocks 3", $"{CommandLine.Name} bench video --device cuda --dtype bf16")
     {
         Target("dit", "Measures single steps of the transformer; holds 8 GB of weights in fp32, 4 GB in bf16.", true, false, console),
         Target("vae", "Measures the VAE.", false, true, console),
         Target("all", "Measures the VAE, then the transformer.", true, true, console),
+        Video(console),
     };
 
     private static ExampledCommand Target(string name, string description, bool transformer, bool vae, CliConsole console)
@@ -25,44 +26,65 @@ internal static class BenchCommand
         var unit = CliOptions.Whole("--unit", "N", "which unit of the video the transformer makes, from 0 [default: 8]", 0);
         var blocks = CliOptions.Whole("--blocks", "N", "only so many of the transformer's 24 blocks, for a quick look", 1);
         var runs = CliOptions.Whole("--runs", "N", "runs of each row, whose median is given [default: 1]", 1);
-        var threads = CliOptions.Whole("--threads", "N", "CPU threads [default: all]", 1);
-        var json = CliOptions.Flag("--json", "print JSON instead of a table");
-        var markdown = CliOptions.Flag("--markdown", "print the table in Markdown");
-        var command = new ExampledCommand(name, description, $"{CommandLine.Name} bench {name} --dtype bf16 --markdown") { type, size, runs, threads, json, markdown };
+        var family = FamilyOption();
+        var common = new BenchOptions(type, runs);
+        var command = new ExampledCommand(name, description, $"{CommandLine.Name} bench {name} --dtype bf16 --markdown") { size };
         if (transformer)
         {
+            command.Add(family);
             command.Add(unit);
             command.Add(blocks);
         }
 
+        common.AddTo(command);
         command.SetAction((parsed, cancel) =>
         {
-            if (parsed.GetValue(json) && parsed.GetValue(markdown))
-                throw new UsageException("--json and --markdown are two ways to print the same: use one");
-            var options = Options(transformer ? parsed.GetValue(blocks) : null);
-            options = options with
-            {
-                Type = parsed.GetValue(type) == "bf16" ? ElementType.BFloat16 : ElementType.Float32,
-                Unit = (transformer ? parsed.GetValue(unit) : null) ?? options.Unit,
-                Runs = parsed.GetValue(runs) ?? options.Runs,
-            };
+            var options = common.Read(parsed, Options(parsed.GetValue(family), transformer ? parsed.GetValue(blocks) : null));
+            options = options with { Unit = (transformer ? parsed.GetValue(unit) : null) ?? options.Unit };
             if (parsed.GetValue(size) is { } pixels)
                 options = transformer ? options with { Size = (pixels.Width, pixels.Height) } : options with { VaeSize = (pixels.Width, pixels.Height) };
-            Check(options);
-            if (parsed.GetValue(threads) is { } count)
-                TorchRuntime.Threads = count;
-            var report = BenchmarkRun.Run(options, console.Note, cancel);
-            BenchReport.Print(report, parsed.GetValue(json), parsed.GetValue(markdown), console);
-            return Task.FromResult(ExitCode.Ok);
+            return Run(options, common, parsed, console, cancel);
         });
         return command;
 
-        BenchmarkOptions Options(int? kept) => AsUsage(() => new BenchmarkOptions
+        BenchmarkOptions Options(string? model, int? kept) => AsUsage(() => new BenchmarkOptions
         {
-            Transformer = transformer ? ReleasedModels.Transformer(kept) : null,
+            Transformer = transformer ? ReleasedModels.Transformer(FamilyOf(model), kept) : null,
             Vae = vae ? CausalVideoVaeConfig.Released : null,
         });
     }
+
+    private static ExampledCommand Video(CliConsole console)
+    {
+        var type = CliOptions.Choice("--dtype", "element type to compute in [default: fp32]", "fp32", "bf16");
+        var size = CliOptions.Size("--size", "size of the video [default: 640x384]");
+        var frames = CliOptions.Whole("--frames", "N", "frames: 1, 9, 17, ... [default: 121]", 1);
+        var runs = CliOptions.Whole("--runs", "N", "videos, the median of whose times is given [default: 1]", 1);
+        var family = FamilyOption();
+        var common = new BenchOptions(type, runs);
+        var command = new ExampledCommand("video", "Makes a whole video, from text features to frames, with the steps of the released models; for GPUs.",
+            $"{CommandLine.Name} bench video --device cuda --dtype bf16 --size 1280x768 --markdown") { size, frames, family };
+        common.AddTo(command);
+        command.SetAction((parsed, cancel) =>
+        {
+            var (width, height) = parsed.GetValue(size) is { } pixels ? (pixels.Width, pixels.Height) : (640, 384);
+            var video = new VideoToMeasure(FamilyOf(parsed.GetValue(family)), width, height, parsed.GetValue(frames) ?? 121);
+            return Run(common.Read(parsed, new BenchmarkOptions { Video = video }), common, parsed, console, cancel);
+        });
+        return command;
+    }
+
+    private static Task<int> Run(BenchmarkOptions options, BenchOptions common, ParseResult parsed, CliConsole console, CancellationToken cancel)
+    {
+        Check(options);
+        var report = BenchmarkRun.Run(options, console.Note, cancel);
+        common.Print(report, parsed, console);
+        return Task.FromResult(ExitCode.Ok);
+    }
+
+    private static Option<string?> FamilyOption() => CliOptions.Choice("--model", "sizes of which released model [default: miniflux]", "miniflux", "sd3");
+
+    private static ModelFamily FamilyOf(string? name) => name == "sd3" ? ModelFamily.Mmdit : ModelFamily.Flux;
 
     private static void Check(BenchmarkOptions options) => AsUsage(() =>
     {

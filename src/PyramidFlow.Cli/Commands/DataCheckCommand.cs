@@ -20,7 +20,7 @@ internal static class DataCheckCommand
         var frames = CliOptions.Lengths("--frames", $"lengths of clips; each video goes to the longest that fits [default: every length up to {UsualFrames}]");
         var fps = CliOptions.Number("--fps", "RATE", "frames per second videos are brought to; 0 takes frames as stored [default: 24]", zero: true);
         var decode = CliOptions.Flag("--decode", "decode every clip and read all latents, not only their headers");
-        var model = CliOptions.Text("--model", "DIR|NAME", "checkpoint whose tokenizer counts the captions' tokens, and whose VAE the latents are of");
+        var model = CliOptions.Text("--model", "DIR|NAME", "checkpoint whose tokenizer counts the captions' tokens, and whose VAE the latents are of, which decodes them for the sheet");
         var output = CliOptions.Text("--output", "FILE", "contact sheet to write, .png", "-o");
         var count = CliOptions.Whole("--count", "N", $"clips on the sheet [default: {UsualCount}]", 1, 200);
         var workers = CliOptions.Whole("--workers", "N", $"files looked at at a time [default: {UsualWorkers}]", 1);

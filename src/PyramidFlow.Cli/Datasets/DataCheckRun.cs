@@ -4,6 +4,7 @@ using PyramidFlow.Cli.Output;
 using PyramidFlow.Hub;
 using PyramidFlow.Media;
 using PyramidFlow.Tokenizers;
+using PyramidFlow.Torch;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Data.Checking;
 using PyramidFlow.Training.Sprites;
@@ -40,17 +41,17 @@ internal sealed class DataCheckRun(CliConsole console)
         line.Dispose();
         DataReportText.Print(report, json, console);
         if (sheet is not null)
-            await DrawAsync(check, sheet, count, cancel).ConfigureAwait(false);
+            await DrawAsync(check, folder, sheet, count, cancel).ConfigureAwait(false);
         return report.Faults.Count == 0 ? ExitCode.Ok : ExitCode.Failed;
     }
 
-    private async Task DrawAsync(DataCheck check, string sheet, int count, CancellationToken cancel)
+    private async Task DrawAsync(DataCheck check, CheckpointFolder? folder, string sheet, int count, CancellationToken cancel)
     {
         var faults = new FaultLog(fault => console.Warn(fault.ToString()));
-        var (clips, width, height) = await check.SamplesAsync(count, faults, cancel).ConfigureAwait(false);
+        var (clips, width, height) = await check.SamplesAsync(count, folder is null ? null : () => CausalVideoVae.Load(folder.Vae, ElementType.Float32), faults, cancel).ConfigureAwait(false);
         if (clips.Count == 0)
         {
-            console.Warn($"{sheet} is not written: no usable item has a video or an image to show");
+            console.Warn($"{sheet} is not written: no usable item has a video or an image to show{(folder is null ? ", and latents are not decoded without a --model" : "")}");
             return;
         }
 

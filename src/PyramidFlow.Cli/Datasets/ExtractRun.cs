@@ -21,7 +21,7 @@ internal sealed class ExtractRun(CliConsole console)
         AnnotationFile.Read(target.Annotations);
         var (folder, type, device) = Open(arguments.Model);
         options = options with { Tiles = arguments.Model.Options().Tiles };
-        using var vae = LoadVae(folder, type, device);
+        using var vae = CausalVideoVae.Load(folder.Vae, type, device);
         return await ReportedAsync(target, (faults, progress) =>
             new LatentExtraction(vae, options, faults).RunAsync(target, progress, cancel)).ConfigureAwait(false);
     }
@@ -42,22 +42,6 @@ internal sealed class ExtractRun(CliConsole console)
         if (model.Threads is { } threads)
             TorchRuntime.Threads = threads;
         return (folder, NumberTypes.Parse(model.UsedType)!.Value, model.Options().Device ?? Device.Cpu);
-    }
-
-    private static CausalVideoVae LoadVae(CheckpointFolder folder, ElementType type, Device device)
-    {
-        var vae = new CausalVideoVae(CausalVideoVaeConfig.Read(folder.Vae.ConfigFile));
-        try
-        {
-            using var weights = folder.Vae.OpenWeights();
-            vae.Load(weights, type, device);
-            return vae;
-        }
-        catch
-        {
-            vae.Dispose();
-            throw;
-        }
     }
 
     private async Task<int> ReportedAsync(ExtractionTarget target, Func<FaultLog, IProgress<ExtractionProgress>, Task<ExtractionResult>> run)

@@ -55,9 +55,7 @@ internal sealed class SpriteEvaluation(CliConsole console)
 
     private static double Reconstruction(CheckpointFolder folder, int clips, int frames, ProgressLine line, CancellationToken cancel)
     {
-        using var vae = new CausalVideoVae(CausalVideoVaeConfig.Read(folder.Vae.ConfigFile));
-        using (var weights = folder.Vae.OpenWeights())
-            vae.Load(weights, ElementType.Float32);
+        using var vae = CausalVideoVae.Load(folder.Vae, ElementType.Float32);
         return VaeTrainer.Evaluate(vae, frames, clips, Begin, cancel);
 
         void Begin(int clip) =>

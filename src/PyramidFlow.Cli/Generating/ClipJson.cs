@@ -1,5 +1,6 @@
 using System.Text.Json;
 using PyramidFlow.Cli.Parsing;
+using PyramidFlow.Training.Runs;
 
 namespace PyramidFlow.Cli.Generating;
 
@@ -75,7 +76,7 @@ internal static class ClipJson
 
     private static ClipArguments Told(ClipArguments clip, Story story) => clip with { Prompt = clip.Prompt ?? story.First, Later = story.Later };
 
-    private static FormatException Unknown(string name) => WrongUsage.Nearest(name, Setters.Keys) is { } near
+    private static FormatException Unknown(string name) => NearestName.Slip(name, Setters.Keys) is { } near
         ? new FormatException($"unknown key '{Shortened(name)}': did you mean {near}?")
         : new FormatException($"unknown key '{Shortened(name)}': use {string.Join(", ", Setters.Keys)}");
 

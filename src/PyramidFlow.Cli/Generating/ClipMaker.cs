@@ -65,9 +65,11 @@ internal sealed class ClipMaker(ModelArguments model, CheckpointFolder folder, C
 
     private async Task<ReadOnlyMemory<byte>?> VideoAsync(GenerationPlan plan, Func<ReadOnlyMemory<byte>, Task> write, CancellationToken cancel)
     {
-        if (plan.Clip.Video is null)
+        if (plan.Clip.Video is not { } path)
             return null;
-        return await GivenVideo.ReadAsync(plan, settings, plan.Request.NewFramesOnly ? null : write, cancel).ConfigureAwait(false);
+        var options = new VideoReadOptions { Width = plan.Request.Width, Height = plan.Request.Height, Fps = plan.FramesPerSecond };
+        var most = VideoLength.OfLatents(Math.Clamp(plan.Request.HistoryWindow ?? 0, settings.MaxLatentFrames, VideoLength.Latents(VideoLength.MaxFrames)));
+        return await GivenVideo.ReadAsync(path, options, most, plan.Request.NewFramesOnly ? null : write, cancel).ConfigureAwait(false);
     }
 
     // The tiles that a budget makes of this clip, so that they need no budget to be made again. A given video is read too late for that.

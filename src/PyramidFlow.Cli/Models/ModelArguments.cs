@@ -89,7 +89,7 @@ internal sealed record ModelArguments
 
     // Not inlined, so that only a run with a GPU touches libtorch before the weights do.
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private static Device ParseDevice(string text)
+    internal static Device ParseDevice(string text)
     {
         try
         {

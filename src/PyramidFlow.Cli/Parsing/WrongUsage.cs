@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using PyramidFlow.Cli.Output;
+using PyramidFlow.Training.Runs;
 
 namespace PyramidFlow.Cli.Parsing;
 
@@ -16,13 +17,6 @@ internal static class WrongUsage
         console.Fail(Sentence(parsed, command));
         console.Note($"see {FullName(parsed.CommandResult)} --help");
         return ExitCode.WrongUsage;
-    }
-
-    /// <summary>The nearest of some names, when it is near enough to be a slip of the fingers.</summary>
-    public static string? Nearest(string typed, IEnumerable<string> names)
-    {
-        var (name, distance) = names.Select(n => (n, Distance(typed, n))).DefaultIfEmpty(("", int.MaxValue)).MinBy(pair => pair.Item2);
-        return typed.Length > 2 && distance <= Math.Max(1, typed.Length / 3) ? name : null;
     }
 
     private static string Sentence(ParseResult parsed, Command command)
@@ -59,7 +53,7 @@ internal static class WrongUsage
 
         var names = isOption ? OptionNames(parsed.CommandResult) : command.Subcommands.Select(c => c.Name);
         var kind = isOption ? "option" : command.Subcommands.Count > 0 ? "command" : "argument";
-        if (Nearest(token, names) is { } near)
+        if (NearestName.Slip(token, names) is { } near)
             return $"unknown {kind} '{token}': did you mean {near}?";
         return kind == "command"
             ? $"unknown command '{token}': use {string.Join(", ", names)}"
@@ -73,22 +67,4 @@ internal static class WrongUsage
     public static string FullName(CommandResult result) => result.Parent is CommandResult parent
         ? $"{FullName(parent)} {result.Command.Name}"
         : result.Command.Name;
-
-    // Letters to add, leave out, change or swap with the next (optimal string alignment).
-    private static int Distance(string a, string b)
-    {
-        var table = new int[a.Length + 1, b.Length + 1];
-        for (var i = 0; i <= a.Length; i++)
-        {
-            for (var j = 0; j <= b.Length; j++)
-            {
-                table[i, j] = i == 0 || j == 0 ? i + j
-                    : Math.Min(Math.Min(table[i - 1, j], table[i, j - 1]) + 1, table[i - 1, j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1));
-                if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-                    table[i, j] = Math.Min(table[i, j], table[i - 2, j - 2] + 1);
-            }
-        }
-
-        return table[a.Length, b.Length];
-    }
 }

@@ -1,4 +1,5 @@
 using PyramidFlow.Cli.Output;
+using PyramidFlow.Lora;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training;
@@ -30,8 +31,12 @@ internal static class TrainRun
         return new TrainingEnd(folder);
     }
 
-    public static TrainingEnd Lora(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel) =>
-        new(SpriteTraining.RunLora(config, folder, progress, cancel, group));
+    public static TrainingEnd Lora(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel)
+    {
+        if (TrainingConfigFile.NamesData(config))
+            return new TrainingEnd(Path.Combine(folder, LoraFile.Name), DitDataTraining.RunLora(config, folder, progress, cancel, group));
+        return new TrainingEnd(SpriteTraining.RunLora(config, folder, progress, cancel, group));
+    }
 
     public static async Task<int> ShipAsync(string folder, string model, CliConsole console)
     {

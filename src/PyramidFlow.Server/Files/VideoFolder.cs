@@ -55,6 +55,10 @@ internal sealed class VideoFolder(string root)
         _ => InputPicture(job.Id),
     };
 
+    /// <summary>Bytes of the files that stay when an attempt has made a video: all but what only shows it while it is made.</summary>
+    public long BytesOf(string id, int attempt) => new DirectoryInfo(Of(id)).EnumerateFiles()
+        .Where(file => file.FullName != Live(id, attempt) && file.FullName != Preview(id, attempt)).Sum(file => file.Length);
+
     /// <summary>Removes a video's files.</summary>
     public void Delete(string id)
     {

@@ -13,6 +13,12 @@ internal sealed class PageScript(IJSRuntime browser)
     /// <summary>Chooses a theme.</summary>
     public ValueTask SetThemeAsync(string theme) => browser.InvokeVoidAsync("pyramidflow.setTheme", theme);
 
+    /// <summary>What the browser has kept of the form; null is nothing.</summary>
+    public ValueTask<string?> KeptAsync() => browser.InvokeAsync<string?>("pyramidflow.kept");
+
+    /// <summary>Lets the browser keep the form, until it is signed out of.</summary>
+    public ValueTask KeepAsync(string form) => browser.InvokeVoidAsync("pyramidflow.keep", form);
+
     /// <summary>Moves the focus to an element, and it into view.</summary>
     public async ValueTask FocusAsync(string id)
     {

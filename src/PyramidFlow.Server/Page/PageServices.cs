@@ -9,6 +9,6 @@ internal static class PageServices
     public static IServiceCollection AddPage(this IServiceCollection services)
     {
         services.AddRazorComponents().AddInteractiveServerComponents();
-        return services.AddScoped<VideoLibrary>().AddScoped<Studio>().AddScoped<PageScript>();
+        return services.AddScoped<VideoLibrary>().AddScoped<VideoForm>().AddScoped<Studio>().AddScoped<PageScript>();
     }
 }

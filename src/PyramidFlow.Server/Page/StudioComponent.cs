@@ -10,6 +10,8 @@ public abstract class StudioComponent : ComponentBase, IDisposable
     [Inject]
     internal Studio Studio { get; set; } = null!;
 
+    internal VideoForm Form => Studio.Form;
+
     [Inject]
     internal PageScript Script { get; set; } = null!;
 

@@ -7,6 +7,9 @@ namespace PyramidFlow.Server.Page;
 /// <summary>Numbers and states as people say them.</summary>
 internal static class Words
 {
+    /// <summary>Nothing can be done until it is back.</summary>
+    public const string QueueIsAway = "The queue cannot be reached just now: try again in a moment.";
+
     /// <summary>A message as a sentence: a capital first, a full stop last.</summary>
     public static string Sentence(string text)
     {
@@ -35,6 +38,16 @@ internal static class Words
     public static string Length(int frames, double framesPerSecond) => frames == 1
         ? "a still picture"
         : Invariant($"{frames / framesPerSecond:0.#} s, {frames} frames");
+
+    /// <summary>A length in the corner of a small picture, such as "2 s".</summary>
+    public static string Badge(VideoJob job) => job.Result is not { Frames: > 1 and var frames } ? "Picture" : Invariant($"{frames / FramesPerSecond(job):0.#} s");
+
+    /// <summary>How fast a video's file plays, whatever its model is made for.</summary>
+    public static double FramesPerSecond(VideoJob job) => job.Request.FramesPerSecond ?? (job.Request is { Seconds: > 0 and var seconds, Frames: { } frames, Input: var input }
+        ? (input?.Kind == VideoInputKind.Video ? frames : frames - 1) / seconds : 24);
+
+    /// <summary>A value of the first frame and one of those that follow, such as "10, then 6".</summary>
+    public static string Both(string first, string later) => first == later ? first : $"{first}, then {later}";
 
     /// <summary>A place in the queue, such as "2nd in the queue".</summary>
     public static string Place(int? position) => position switch

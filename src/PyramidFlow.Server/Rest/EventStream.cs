@@ -27,36 +27,47 @@ internal sealed class EventStream(IVideoJobs jobs)
         response.ContentType = "text/event-stream";
         response.Headers.CacheControl = "no-store";
         response.Headers["X-Accel-Buffering"] = "no";
-        await using var changes = jobs.WatchAsync(owner, id, cancel).GetAsyncEnumerator(cancel);
-        var preview = 0;
+        using var ended = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        await using var changes = jobs.WatchAsync(owner, id, ended.Token).GetAsyncEnumerator(ended.Token);
         var next = changes.MoveNextAsync().AsTask();
-        VideoJob? last = null;
-        while (true)
+        try
         {
-            if (await Task.WhenAny(next, Task.Delay(Beat, cancel)).ConfigureAwait(false) != next)
+            var (preview, last, beat) = (0, (VideoJob?)null, Task.Delay(Beat, ended.Token));
+            while (true)
             {
-                await response.Body.WriteAsync(": still here\n\n"u8.ToArray(), cancel).ConfigureAwait(false);
+                // One timer for many events: it is renewed only when it has run out.
+                if (await Task.WhenAny(next, beat).ConfigureAwait(false) == beat)
+                {
+                    beat = Task.Delay(Beat, ended.Token);
+                    await response.Body.WriteAsync(": still here\n\n"u8.ToArray(), cancel).ConfigureAwait(false);
+                    await response.Body.FlushAsync(cancel).ConfigureAwait(false);
+                    continue;
+                }
+
+                if (!await next.ConfigureAwait(false))
+                    break;
+                last = changes.Current;
+                next = changes.MoveNextAsync().AsTask();
+                await response.Body.WriteAsync(events.GetValue(last, Event), cancel).ConfigureAwait(false);
+                if (last.Progress is { Preview: var number } && number > preview && !last.HasEnded
+                    && await previews.GetValue(last, PreviewAsync).WaitAsync(cancel).ConfigureAwait(false) is { } picture)
+                {
+                    preview = number;
+                    await response.Body.WriteAsync(picture, cancel).ConfigureAwait(false);
+                }
+
                 await response.Body.FlushAsync(cancel).ConfigureAwait(false);
-                continue;
             }
 
-            if (!await next.ConfigureAwait(false))
-                break;
-            last = changes.Current;
-            next = changes.MoveNextAsync().AsTask();
-            await response.Body.WriteAsync(events.GetValue(last, Event), cancel).ConfigureAwait(false);
-            if (last.Progress is { Preview: var number } && number > preview && !last.HasEnded
-                && await previews.GetValue(last, PreviewAsync).WaitAsync(cancel).ConfigureAwait(false) is { } picture)
-            {
-                preview = number;
-                await response.Body.WriteAsync(picture, cancel).ConfigureAwait(false);
-            }
-
-            await response.Body.FlushAsync(cancel).ConfigureAwait(false);
+            if (last is { HasEnded: false })
+                await response.Body.WriteAsync("event: deleted\ndata: {}\n\n"u8.ToArray(), cancel).ConfigureAwait(false);
         }
-
-        if (last is { HasEnded: false })
-            await response.Body.WriteAsync("event: deleted\ndata: {}\n\n"u8.ToArray(), cancel).ConfigureAwait(false);
+        finally
+        {
+            // Whatever ends the writing ends the listening and the timer too.
+            await ended.CancelAsync().ConfigureAwait(false);
+            await ((Task)next).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
     }
 
     private static byte[] Event(VideoJob job)

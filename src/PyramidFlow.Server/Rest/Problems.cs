@@ -7,6 +7,9 @@ namespace PyramidFlow.Server.Rest;
 /// <summary>Turns what goes wrong into problem details; only what nobody foresaw is logged as an error.</summary>
 internal sealed partial class Problems(RequestDelegate next, ILogger<Problems> log)
 {
+    private const int SqliteFull = 13;
+    private const string DiskFull = "nothing can be written here: the disk of this service may be full";
+
     public async Task InvokeAsync(HttpContext context)
     {
         try
@@ -54,8 +57,9 @@ internal sealed partial class Problems(RequestDelegate next, ILogger<Problems> l
         BadHttpRequestException { StatusCode: 408 } => ProblemObject.Of(408, "the request came too slowly: send it again", "too_slow"),
         BadHttpRequestException bad => ProblemObject.Of(bad.StatusCode, "the request is not well-formed HTTP, or ended before it was whole", "malformed"),
         InvalidDataException or JsonException => ProblemObject.Of(400, "the body of the request is damaged or cut short", "malformed"),
+        Microsoft.Data.Sqlite.SqliteException { SqliteErrorCode: SqliteFull } => ProblemObject.Of(507, DiskFull, "storage"),
         DbException or TimeoutException => ProblemObject.Of(503, "the queue cannot be reached just now: try again in a moment", "unavailable") with { RetryAfterSeconds = 5 },
-        IOException or UnauthorizedAccessException or Media.MediaException => ProblemObject.Of(507, "the file cannot be written here: the disk may be full", "storage"),
+        IOException or UnauthorizedAccessException or Media.MediaException => ProblemObject.Of(507, DiskFull, "storage"),
         _ => ProblemObject.Of(500, "this program failed at the request; whoever runs it finds more in its log", "internal"),
     };
 

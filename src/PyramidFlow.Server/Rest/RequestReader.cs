@@ -13,6 +13,9 @@ internal sealed class RequestReader(VideoFolder folder, ServerLimits limits)
 {
     // A video to extend comes under a name of its own.
     private const string File = "input_reference", Video = "video";
+
+    // What clients make of {"input_reference": {"image_url": ...}} and {"file_id": ...} in a form.
+    private const string Url = $"{File}[image_url]", FileId = $"{File}[file_id]";
     private const int MostFields = 64, FieldBytes = 64 << 10;
 
     /// <summary>Reads a body.</summary>
@@ -64,16 +67,18 @@ internal sealed class RequestReader(VideoFolder folder, ServerLimits limits)
         }
     }
 
-    // Addresses are not fetched: the service would become a way into networks its users cannot reach.
     private async Task<SpooledUpload> DataAsync(JsonElement reference, CancellationToken cancel)
     {
         var url = reference.ValueKind == JsonValueKind.Object && reference.TryGetProperty("image_url", out var inner) ? inner : reference;
-        if (url.ValueKind != JsonValueKind.String || url.GetString() is not { } text || !text.StartsWith("data:", StringComparison.Ordinal) || text.IndexOf(";base64,", StringComparison.Ordinal) is var comma && comma < 0)
-            throw Wrong("input_reference in JSON is a data URL (data:image/png;base64,...): send files as multipart/form-data");
+        using var text = new MemoryStream(System.Text.Encoding.ASCII.GetBytes(url.ValueKind == JsonValueKind.String ? url.GetString()! : ""));
+        return await DataAsync(text, cancel).ConfigureAwait(false);
+    }
+
+    private async Task<SpooledUpload> DataAsync(Stream text, CancellationToken cancel)
+    {
         try
         {
-            using var bytes = new MemoryStream(Convert.FromBase64String(text[(comma + ";base64,".Length)..]));
-            return await SpooledUpload.ReadAsync(bytes, folder, limits, cancel).ConfigureAwait(false);
+            return await SpooledUpload.ReadAsync(await DataUrl.OpenAsync(text, cancel).ConfigureAwait(false), folder, limits, cancel).ConfigureAwait(false);
         }
         catch (FormatException)
         {
@@ -96,12 +101,14 @@ internal sealed class RequestReader(VideoFolder folder, ServerLimits limits)
                     throw new JobException(JobFault.Invalid, $"the form has more than {MostFields} fields");
                 if (!ContentDispositionHeaderValue.TryParse(section.ContentDisposition, out var disposition) || HeaderUtilities.RemoveQuotes(disposition.Name).Value is not { Length: > 0 } name)
                     throw new JobException(JobFault.Invalid, "a part of the form has no name: it is not well-formed multipart/form-data");
-                if (name != File && (name != Video || disposition.FileName.Length == 0))
+                if (name == FileId)
+                    throw Wrong("files are not kept here under ids of their own: send the picture or video itself as input_reference");
+                if (name is not (File or Url) && (name != Video || disposition.FileName.Length == 0))
                     fields.Set(name.EndsWith("[]", StringComparison.Ordinal) ? name[..^2] : name, await TextAsync(section.Body, name, cancel).ConfigureAwait(false));
-                else if (upload is null)
-                    upload = await SpooledUpload.ReadAsync(section.Body, folder, limits, cancel).ConfigureAwait(false);
-                else
+                else if (upload is not null)
                     throw Wrong("the form has more than one file: send one picture or video");
+                else
+                    upload = await (name == Url ? DataAsync(section.Body, cancel) : SpooledUpload.ReadAsync(section.Body, folder, limits, cancel)).ConfigureAwait(false);
             }
 
             return upload;

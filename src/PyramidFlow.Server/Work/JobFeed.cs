@@ -19,6 +19,9 @@ internal sealed partial class JobFeed(IJobStore store, JobSignals signals, ILogg
     /// <summary>The queue as it was last seen.</summary>
     public QueueView Queue => queue;
 
+    /// <summary>How many watch.</summary>
+    public int Watchers => watchers.Count;
+
     /// <summary>Begins to tell a watcher; disposing the result ends it.</summary>
     public IDisposable Add(JobWatcher watcher)
     {

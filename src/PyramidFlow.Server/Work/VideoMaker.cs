@@ -41,7 +41,7 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
         }
 
         await files.CompleteAsync(cancel).ConfigureAwait(false);
-        return new VideoResult(files.Frames, new FileInfo(folder.Video(id, attempt)).Length, Stopwatch.GetElapsedTime(start).TotalSeconds, run.Warnings);
+        return new VideoResult(files.Frames, folder.BytesOf(id, attempt), Stopwatch.GetElapsedTime(start).TotalSeconds, run.Warnings);
     }
 
     private async Task<ReadOnlyMemory<byte>?> PictureAsync(VideoRequest request, string id, CancellationToken cancel)
@@ -52,26 +52,9 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
     }
 
     // The whole video that is gone on from comes first; the model sees its end.
-    private async Task<ReadOnlyMemory<byte>> GivenAsync(VideoRequest request, string id, VideoModel model, VideoFiles files, CancellationToken cancel)
-    {
-        var options = new VideoReadOptions { Width = request.Width, Height = request.Height, Fps = model.Settings.FramesPerSecond, FramesPerChunk = 1 };
-        var most = VideoLength.OfLatents(model.Settings.MaxLatentFrames);
-        var last = new Queue<ReadOnlyMemory<byte>>();
-        await foreach (var frame in VideoReader.ReadAsync(folder.InputVideo(id), options, cancel).ConfigureAwait(false))
-        {
-            last.Enqueue(frame.Rgb);
-            if (last.Count > most)
-                await files.AddAsync(last.Dequeue(), cancel).ConfigureAwait(false);
-        }
-
-        while (last.Count > VideoLength.Fitting(last.Count))
-            await files.AddAsync(last.Dequeue(), cancel).ConfigureAwait(false);
-        var frames = last.ToArray();
-        var rgb = new byte[frames.Sum(frame => (long)frame.Length)];
-        foreach (var (i, frame) in frames.Index())
-            frame.CopyTo(rgb.AsMemory(i * frame.Length));
-        return rgb;
-    }
+    private Task<ReadOnlyMemory<byte>> GivenAsync(VideoRequest request, string id, VideoModel model, VideoFiles files, CancellationToken cancel) => GivenVideo.ReadAsync(
+        folder.InputVideo(id), new() { Width = request.Width, Height = request.Height, Fps = model.Settings.FramesPerSecond },
+        VideoLength.OfLatents(model.Settings.MaxLatentFrames), rgb => files.AddAsync(rgb, cancel), cancel);
 
     // Keeps the picture that a report brings before it is told that there is one.
     private sealed class PreviewedProgress(LeaseKeeper keeper, VideoFiles files) : IProgress<GenerationProgress>

@@ -31,8 +31,9 @@ internal sealed partial class VideoWorker(
             {
                 return;
             }
-            catch (DbException e)
+            catch (Exception e) when (e is DbException or IOException or UnauthorizedAccessException)
             {
+                // Its lease runs out, and it is tried again here or elsewhere.
                 LogUnreachable(log, e.Message);
                 await Task.Delay(Look, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
@@ -124,6 +125,6 @@ internal sealed partial class VideoWorker(
     [LoggerMessage(Level = LogLevel.Error, Message = "{Id}: attempt {Attempt} failed")]
     private static partial void LogFailed(ILogger log, Exception fault, string id, int attempt);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "The queue cannot be reached: {Reason}")]
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The queue or its folder cannot be used: {Reason}")]
     private static partial void LogUnreachable(ILogger log, string reason);
 }

@@ -9,6 +9,12 @@
   const dress = () => theme === 'system' ? delete root.dataset.theme : root.dataset.theme = theme;
   dress();
 
+  // The form is kept over a reload; who signs out leaves nothing of it behind.
+  const kept = value => {
+    try { return value === undefined ? localStorage.getItem('form') : localStorage.setItem('form', value); } catch { return null; }
+  };
+  if (location.pathname === '/signin') kept('');
+
   // A file that is dropped or pasted anywhere goes the way of a chosen one.
   const give = files => {
     const input = document.getElementById('input_reference');
@@ -79,10 +85,15 @@
       dress();
       try { localStorage.setItem('theme', value); } catch { }
     },
+    kept: () => kept(),
+    keep: form => kept(form),
     focus: id => {
       const target = document.getElementById(id);
       target?.focus({ preventScroll: true });
-      target?.scrollIntoView({ block: 'nearest', behavior: calm.matches ? 'auto' : 'smooth' });
+      // What begins in sight stays where it is, though it may end below.
+      const top = target?.getBoundingClientRect().top;
+      if (top < 0 || top > innerHeight * .6)
+        target.scrollIntoView({ block: target.offsetHeight > innerHeight * .6 ? 'start' : 'nearest', behavior: calm.matches ? 'auto' : 'smooth' });
     },
     showFile: (id, target) => {
       const file = document.getElementById(id)?.files[0];

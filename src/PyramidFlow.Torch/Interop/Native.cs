@@ -80,6 +80,36 @@ internal static unsafe partial class Native
     internal static partial int pf_has_cuda();
 
     [LibraryImport(Library)]
+    internal static partial int pf_cuda_count();
+
+    [LibraryImport(Library)]
+    internal static partial void pf_cuda_settings();
+
+    [LibraryImport(Library)]
+    internal static partial int pf_cuda_memory(int index, long* inUse, long* held, long* peak, long* free, long* total);
+
+    [LibraryImport(Library)]
+    internal static partial int pf_cuda_reset_peak(int index);
+
+    [LibraryImport(Library)]
+    internal static partial int pf_cuda_trim();
+
+    [LibraryImport(Library)]
+    internal static partial int pf_cuda_synchronize(int index);
+
+    [LibraryImport(Library)]
+    internal static partial nint pf_stream_new(int index);
+
+    [LibraryImport(Library)]
+    internal static partial nint pf_stream_exchange(nint stream);
+
+    [LibraryImport(Library)]
+    internal static partial int pf_stream_synchronize(nint stream);
+
+    [LibraryImport(Library)]
+    internal static partial void pf_stream_free(nint stream);
+
+    [LibraryImport(Library)]
     internal static partial int pf_grad_mode(int enabled);
 
     [LibraryImport(Library)]

@@ -96,12 +96,25 @@ public abstract class Module : IDisposable
     }
 
     /// <summary>Lets all weights go that can be taken again (<see cref="Attach"/>); a weight that was set since stays.</summary>
-    public void Release()
+    /// <returns>Whether there were any.</returns>
+    public bool Release()
     {
         foreach (var stream in NamedModules().SelectMany(named => named.Module.Streams))
             stream.Settle();
+        var released = false;
         foreach (var (_, parameter) in NamedParameters())
+        {
+            // A GPU may be at work with them still, and their memory is written to without regard to that work.
+            if (!released && parameter.CanRelease)
+            {
+                TorchRuntime.Synchronize(parameter.Device);
+                released = true;
+            }
+
             parameter.Release();
+        }
+
+        return released;
     }
 
     /// <summary>

@@ -103,6 +103,9 @@ public sealed class Parameter
             Fetch();
     }
 
+    /// <summary>Whether it has a value in memory that can be taken again.</summary>
+    internal bool CanRelease => stored is not null && HasValue;
+
     /// <summary>Lets the value go if it can be taken again.</summary>
     internal void Release()
     {

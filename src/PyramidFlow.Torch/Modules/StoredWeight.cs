@@ -27,7 +27,7 @@ internal sealed class StoredWeight(StateSource source, string key, ElementType? 
         if (IsMapped)
             return TensorScope.Detach(tensor);
         // One of a GPU is brought over before it is converted if that makes it larger.
-        var there = Type.Size() > own.Size() ? tensor.To(Device).To(Type) : tensor.To(Type).To(Device);
+        var there = Type.Size() > own.Size() ? Bring(tensor).To(Type) : Bring(tensor.To(Type));
         source.Drop(key);
         return TensorScope.Detach(there);
     }
@@ -35,4 +35,6 @@ internal sealed class StoredWeight(StateSource source, string key, ElementType? 
     internal void Prefetch() => source.Prefetch(key);
 
     internal void Drop() => source.Drop(key);
+
+    private Tensor Bring(Tensor tensor) => Device.Type == DeviceType.Cpu ? tensor : DeviceUpload.To(Device).Send(tensor);
 }

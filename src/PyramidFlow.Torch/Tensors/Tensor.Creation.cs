@@ -10,6 +10,11 @@ public sealed unsafe partial class Tensor
     public static Tensor Empty(long[] shape, ElementType type = ElementType.Float32, Device? device = null) =>
         Operator.Find("aten::empty.memory_format").Call(shape, type, Arg.None, device ?? Device.Cpu);
 
+    /// <summary>Bytes of host memory that a GPU can read while this process goes on; not set.</summary>
+    /// <exception cref="TorchException">There is no GPU.</exception>
+    public static Tensor PageLocked(long[] shape) =>
+        Operator.Find("aten::empty.memory_format").Call(shape, ElementType.UInt8, Arg.None, Device.Cpu, true);
+
     /// <summary>A tensor of zeros.</summary>
     public static Tensor Zeros(long[] shape, ElementType type = ElementType.Float32, Device? device = null) =>
         Operator.Find("aten::zeros").Call(shape, type, Arg.None, device ?? Device.Cpu);

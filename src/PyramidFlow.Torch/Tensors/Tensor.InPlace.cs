@@ -42,7 +42,9 @@ public sealed partial class Tensor
     public Tensor ClampInPlace(double low, double high) => RunInPlace("aten::clamp_", this, low, high);
 
     /// <summary>Copies another tensor's elements over, with broadcasting and conversion.</summary>
-    public Tensor CopyFrom(Tensor source) => RunInPlace("aten::copy_", this, source);
+    /// <param name="source">What is copied.</param>
+    /// <param name="wait">False returns before the copy is done where one of the two is page-locked and the other on a GPU.</param>
+    public Tensor CopyFrom(Tensor source, bool wait = true) => RunInPlace("aten::copy_", this, source, !wait);
 
     /// <summary>Sets every element.</summary>
     public Tensor Fill(double value) => RunInPlace("aten::fill_.Scalar", this, value);

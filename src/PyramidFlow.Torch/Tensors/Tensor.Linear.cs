@@ -35,6 +35,12 @@ public sealed partial class Tensor
     public Tensor LayerNorm(long[] shape, Tensor? weight = null, Tensor? bias = null, double eps = 1e-5) =>
         Call("aten::layer_norm", this, shape, weight, bias, eps);
 
+    /// <summary>Whether this libtorch has <see cref="RmsNorm"/> (2.4 and later).</summary>
+    public static bool HasRmsNorm => Interop.Operator.Exists("aten::rms_norm");
+
+    /// <summary>Divides the last dimensions by their root mean square and scales them.</summary>
+    public Tensor RmsNorm(long[] shape, Tensor weight, double eps) => Call("aten::rms_norm", this, shape, weight, eps);
+
     /// <summary>Normalises over groups of channels (dimension 1).</summary>
     public Tensor GroupNorm(long groups, Tensor? weight = null, Tensor? bias = null, double eps = 1e-5) =>
         Call("aten::group_norm", this, groups, weight, bias, eps);

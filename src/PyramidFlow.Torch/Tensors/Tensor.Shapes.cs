@@ -83,6 +83,9 @@ public sealed partial class Tensor
     /// <summary>Another element type; itself when it already is.</summary>
     public Tensor To(ElementType type) => Call("aten::to.dtype", this, type);
 
+    /// <summary>The same memory read as another element type; the last dimension grows or shrinks with its size.</summary>
+    public Tensor ViewAs(ElementType type) => Call("aten::view.dtype", this, type);
+
     /// <summary>Another device; itself when it is already there.</summary>
     public Tensor To(Device device) => Call("aten::to.device", this, device, Type);
 

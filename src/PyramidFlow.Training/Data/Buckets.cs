@@ -15,7 +15,7 @@ public sealed class Buckets
     /// <exception cref="DataException">A size or length is impossible, or there is none.</exception>
     public Buckets(IReadOnlyList<string> sizes, IReadOnlyList<int> lengths)
     {
-        this.sizes = [.. sizes.Select(ParseSize)];
+        this.sizes = [.. sizes.Select(Size)];
         if (this.sizes.Length == 0)
             throw new DataException("sizes is empty: give at least one, such as [\"640x384\"]");
         if (lengths.Count == 0)
@@ -44,7 +44,10 @@ public sealed class Buckets
     /// <summary>Whether a size is one of them.</summary>
     public bool HasSize(int width, int height) => sizes.Contains((width, height));
 
-    private static (int Width, int Height) ParseSize(string text)
+    /// <summary>A size as it is written, such as <c>640x384</c>.</summary>
+    /// <param name="text">Width x height in pixels, multiples of 8.</param>
+    /// <exception cref="DataException">It is none.</exception>
+    public static (int Width, int Height) Size(string text)
     {
         if (text.ToLowerInvariant().Split('x') is not [var first, var second]
             || !int.TryParse(first, NumberStyles.None, CultureInfo.InvariantCulture, out var width)

@@ -1,11 +1,12 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using PyramidFlow.Lora;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Runs;
 
 namespace PyramidFlow.Training.Dit;
 
-/// <summary>What <c>train dit</c> does with videos, images or latents of one's own; read from JSON. The defaults are those of the released runs.</summary>
+/// <summary>What <c>train dit</c> and <c>train lora</c> do with videos, images or latents of one's own; read from JSON. The defaults are those of the released runs.</summary>
 public sealed record DitDataConfig : LoopConfig
 {
     /// <summary>As released.</summary>
@@ -19,6 +20,9 @@ public sealed record DitDataConfig : LoopConfig
 
     /// <summary>Whether the transformer starts with new weights from the seed instead of the folder's.</summary>
     public bool FromScratch { get; set; }
+
+    /// <summary>The additions that <c>train lora</c> trains beside the folder's weights; null trains the weights.</summary>
+    public LoraConfig? Lora { get; set; }
 
     /// <summary>The items and how they are cut.</summary>
     public required DataOptions Data { get; set; }
@@ -62,6 +66,9 @@ public sealed record DitDataConfig : LoopConfig
     /// <summary>Frames that go through the VAE at a time, a multiple of 8; null is whole clips.</summary>
     public int? VaeWindow { get; set; }
 
+    /// <summary>What is made every <see cref="LoopConfig.SampleEvery"/> steps, to be looked at; null is nothing.</summary>
+    public SampleOptions? Samples { get; set; }
+
     /// <summary>Where to compute: <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>; of several processes on one machine each takes the GPU of its number.</summary>
     public string Device { get; set; } = "cpu";
 
@@ -81,7 +88,8 @@ public sealed record DitDataConfig : LoopConfig
             : VaeWindow is { } window && (window < 8 || window % 8 != 0) ? $"vae_window {window} is not a multiple of 8"
             : Captions == CaptionForm.None ? "captions none leaves nothing to learn from: use text or features"
             : Input == DitInput.Media && Captions == CaptionForm.Features ? "captions features go with input latents: extract latents too, or use captions text"
-            : LoopFault();
+            : Lora?.Fault() is { } lora ? $"lora: {lora}"
+            : SampleOptions.Fault(Samples, SampleEvery) ?? LoopFault();
         return fault is null ? this : throw new ArgumentException($"{path}: {fault}");
     }
 }

@@ -25,18 +25,23 @@ internal sealed class DitDataModels : IDisposable
     internal DitDataModels(DitDataConfig config, CheckpointFolder folder, Device device)
     {
         (this.config, Device) = (config, device);
-        normalization = folder.Settings(config.Variant).Latent;
+        var settings = folder.Settings(config.Variant);
+        normalization = settings.Latent;
         var vaeConfig = CausalVideoVaeConfig.Read(folder.Vae.ConfigFile);
         Channels = vaeConfig.EncoderOutChannels;
         if (config.Input == DitInput.Media)
         {
-            vae = new CausalVideoVae(vaeConfig);
-            using var weights = folder.Vae.OpenWeights();
-            vae.Load(weights, config.ComputeType, device);
+            vae = CausalVideoVae.Load(folder.Vae, config.ComputeType, device);
         }
 
-        if (config.Captions == CaptionForm.Text || config.TextDrop > 0)
+        if (config.Captions == CaptionForm.Text || config.TextDrop > 0 || config.Samples is not null)
             prompts = PromptEncoder.Load(folder, config.ComputeType, device);
+        if (config.Samples is { } samples)
+        {
+            Samples = new TransformerSamples(samples, settings with { FullSequence = config.Objective == TemporalObjective.FullSequence }, prompts!,
+                () => CausalVideoVae.Load(folder.Vae, config.ComputeType, device));
+        }
+
         if (config.Captions == CaptionForm.Features && prompts is not null)
         {
             // The one text that is not among the features; its encoders are let go.
@@ -48,6 +53,9 @@ internal sealed class DitDataModels : IDisposable
             prompts = null;
         }
     }
+
+    /// <summary>Makes what is looked at now and then; null where nothing is.</summary>
+    internal TransformerSamples? Samples { get; }
 
     /// <summary>Channels of the latents.</summary>
     internal int Channels { get; }
@@ -88,6 +96,7 @@ internal sealed class DitDataModels : IDisposable
     {
         vae?.Dispose();
         prompts?.Dispose();
+        Samples?.Dispose();
     }
 
     private static float[] Flat(Tensor tensor) => tensor.To(ElementType.Float32).ToArray<float>();

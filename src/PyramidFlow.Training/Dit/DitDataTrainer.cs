@@ -1,8 +1,8 @@
 using PyramidFlow.Hub;
+using PyramidFlow.Lora;
 using PyramidFlow.Schedulers;
 using PyramidFlow.TextEncoders;
 using PyramidFlow.Torch;
-using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Transformers;
@@ -10,19 +10,16 @@ using PyramidFlow.Transformers;
 namespace PyramidFlow.Training.Dit;
 
 /// <summary>
-/// Trains a diffusion transformer of either family on data of one's own, as the released ones were: a batch is dealt to the
+/// Trains a diffusion transformer of either family, or a LoRA of one, on data of one's own, as the released ones were: a batch is dealt to the
 /// stages, and all go through the transformer together.
 /// </summary>
 internal sealed class DitDataTrainer : ITraining, IDisposable
 {
     private readonly DitDataConfig config;
     private readonly ComponentFolder component;
-    private readonly ITransformerConfig transformer;
     private readonly DitItems items;
     private readonly DitDataModels models;
-    private readonly Workers<PyramidTransformer> workers;
-    private readonly TrainingPart part;
-    private readonly FixedTables tables;
+    private readonly TrainedTransformer transformer;
     private readonly PyramidFlowScheduler scheduler = new();
     private readonly FlowObjective objective;
     private readonly StageLengths lengths;
@@ -45,20 +42,18 @@ internal sealed class DitDataTrainer : ITraining, IDisposable
         });
         lengths = new StageLengths { MaxTemporalLength = config.MaxTemporalLength, FramesPerUnit = config.FramePerUnit, SyncGroup = config.VideoSyncGroup };
         component = start.Transformer(config.Variant);
-        transformer = TransformerConfigs.Load(component.ConfigFile);
-        var model = Declare();
-        GiveWeights(model);
-        part = new TrainingPart("", config, null, ("", model));
-        tables = new FixedTables(model, config.ComputeType);
-        workers = new Workers<PyramidTransformer>(model, part.Parameters, config.Workers, Declare);
+        using (var weights = config.FromScratch ? null : component.OpenWeights())
+            transformer = new TrainedTransformer(config, TransformerConfigs.Load(component.ConfigFile), config.Lora, weights, models.Device);
         loop = new TrainingLoop(config, this, run, group);
     }
 
     /// <inheritdoc/>
-    public string Identity => $"dit data seed {config.Seed} {config.Objective} {transformer.ToJson()}";
+    public string Identity => $"dit data seed {config.Seed} {config.Objective} {transformer.Identity}";
 
     /// <inheritdoc/>
-    public IReadOnlyList<TrainingPart> Parts => [part];
+    public IReadOnlyList<TrainingPart> Parts => [transformer.Part];
+
+    private Workers<PyramidTransformer> Workers => transformer.Workers;
 
     /// <summary>Trains to the end, or until cancelled after the running step.</summary>
     internal void Run(IProgress<TrainingProgress>? progress, CancellationToken cancel) => loop.Run(progress, cancel);
@@ -68,7 +63,7 @@ internal sealed class DitDataTrainer : ITraining, IDisposable
     {
         using var scope = new TensorScope();
         var read = items.Batch(batch.Number);
-        return BatchLosses.Mean(workers.Run((worker, model) => Gradients(batch, read, worker, model)));
+        return BatchLosses.Mean(Workers.Run((worker, model) => Gradients(batch, read, worker, model)));
     }
 
     /// <inheritdoc/>
@@ -76,7 +71,7 @@ internal sealed class DitDataTrainer : ITraining, IDisposable
     {
         var read = items.Batch(batch.Number);
         yield return (read.ArePixels ? "pixels" : "latents", read.Content);
-        for (var worker = 0; worker < workers.Count; worker++)
+        for (var worker = 0; worker < Workers.Count; worker++)
         {
             var (inputs, text) = Draw(batch, read, worker);
             foreach (var (key, tensor) in inputs.Named().Append(("text", text.Tokens)).Append(("pooled", text.Pooled)))
@@ -87,48 +82,30 @@ internal sealed class DitDataTrainer : ITraining, IDisposable
     /// <inheritdoc/>
     public IReadOnlyList<(string Name, double Value)> Publish()
     {
-        using var scope = new TensorScope();
+        if (config.Lora is not null)
+        {
+            transformer.Write(folder.File(LoraFile.Name));
+            return [];
+        }
+
         var target = folder.File(CheckpointNames.Transformer);
         Directory.CreateDirectory(target);
         SpriteStart.CopyFile(component.ConfigFile, Path.Combine(target, ComponentFolder.ConfigName));
-        SafetensorsWriter.Write(Path.Combine(target, "diffusion_pytorch_model.safetensors"), [.. part.Averaged, .. tables.Named]);
+        transformer.Write(Path.Combine(target, "diffusion_pytorch_model.safetensors"));
         return [];
     }
 
     /// <inheritdoc/>
-    public void Dispose()
-    {
-        workers.Dispose();
-        part.Dispose();
-        tables.Dispose();
-    }
+    public bool Sample(string path, CancellationToken cancel) => transformer.Sample(models.Samples, path, cancel);
 
-    private PyramidTransformer Declare()
-    {
-        var model = transformer.Build();
-        model.CheckpointRatio = config.CheckpointRatio;
-        return model;
-    }
-
-    private void GiveWeights(PyramidTransformer model)
-    {
-        if (config.FromScratch)
-        {
-            using var generator = new RandomGenerator((ulong)config.Seed);
-            model.Initialize(generator);
-            model.To(ElementType.Float32, models.Device);
-            return;
-        }
-
-        using var weights = component.OpenWeights();
-        model.Load(weights, ElementType.Float32, models.Device);
-    }
+    /// <inheritdoc/>
+    public void Dispose() => transformer.Dispose();
 
     private BatchLosses Gradients(MicroBatch batch, DitItemBatch read, int worker, PyramidTransformer model)
     {
         using var scope = new TensorScope();
         var (inputs, text) = Draw(batch, read, worker);
-        var losses = FlowStep.Backward(model, inputs, text, batch.Scale / workers.Count).ToArray<float>();
+        var losses = FlowStep.Backward(model, inputs, text, batch.Scale / Workers.Count).ToArray<float>();
 
         // Column after column; neighbouring columns may be of one stage.
         var rows = losses.Length / config.SampleRatios.Sum();
@@ -140,9 +117,9 @@ internal sealed class DitDataTrainer : ITraining, IDisposable
 
     private (FlowBatch Inputs, TextCondition Text) Draw(MicroBatch batch, DitItemBatch read, int worker)
     {
-        using var generator = batch.Draws(worker, workers.Count);
+        using var generator = batch.Draws(worker, Workers.Count);
         var draws = new GeneratorDraws(generator);
-        var rows = config.Batch / workers.Count;
+        var rows = config.Batch / Workers.Count;
         var first = worker * rows;
         var dropped = TextDrop.Choose(rows, config.TextDrop, draws);
         var features = read.Text is not { } all ? null : new PromptFeatures(all.Tokens.Narrow(0, first, rows), all.Lengths[first..(first + rows)], all.Pooled.Narrow(0, first, rows), []);

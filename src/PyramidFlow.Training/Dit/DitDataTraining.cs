@@ -1,7 +1,9 @@
 using PyramidFlow.Hub;
+using PyramidFlow.Lora;
 using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Runs;
+using PyramidFlow.Transformers;
 
 namespace PyramidFlow.Training.Dit;
 
@@ -14,7 +16,7 @@ public static class DitDataTraining
     /// <summary>
     /// Trains; the run lies in the folder, and in it <c>diffusion_transformer</c>, which takes the place of the model folder's.
     /// </summary>
-    /// <param name="configPath">A <see cref="DitDataConfig"/>.</param>
+    /// <param name="configPath">A <see cref="DitDataConfig"/> without <c>lora</c>.</param>
     /// <param name="folder">Folder of the run.</param>
     /// <param name="progress">Told every few steps, and of every item that cannot be used; or null.</param>
     /// <param name="cancel">Stops after the running step, with a checkpoint.</param>
@@ -25,6 +27,32 @@ public static class DitDataTraining
     public static IReadOnlyList<string> Run(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel, ProcessGroup? group = null)
     {
         var config = DitDataConfig.Load(configPath);
+        if (config.Lora is not null)
+            throw new ArgumentException($"{configPath} describes a LoRA: train it with 'train lora', or take the key lora out");
+        return Run(config, configPath, folder, progress, cancel, group);
+    }
+
+    /// <summary>Trains a LoRA of the model folder's transformer; the run and <see cref="LoraFile.Name"/> lie in the folder.</summary>
+    /// <param name="configPath">A <see cref="DitDataConfig"/>; without <c>lora</c> it is one with the defaults of <see cref="LoraConfig"/>.</param>
+    /// <param name="folder">Folder of the run.</param>
+    /// <param name="progress">Told every few steps, and of every item that cannot be used; or null.</param>
+    /// <param name="cancel">Stops after the running step, with a checkpoint.</param>
+    /// <param name="group">The processes that train together, or null for one.</param>
+    /// <returns>What there is to say about items that could not be used; empty when all was well.</returns>
+    /// <exception cref="DataException">The data cannot be used.</exception>
+    /// <exception cref="ArgumentException">The configuration is impossible, or a target names no layer of the transformer.</exception>
+    public static IReadOnlyList<string> RunLora(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel, ProcessGroup? group = null)
+    {
+        var config = DitDataConfig.Load(configPath);
+        if (config.FromScratch)
+            throw new ArgumentException($"{configPath}: a LoRA adds to the weights of the model's folder: leave from_scratch out");
+        config.Lora ??= new LoraConfig();
+        TrainedTransformer.Check(TransformerConfigs.Load(CheckpointFolder.Open(config.Model).Transformer(config.Variant).ConfigFile), config.Lora);
+        return Run(config, configPath, folder, progress, cancel, group);
+    }
+
+    private static IReadOnlyList<string> Run(DitDataConfig config, string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel, ProcessGroup? group)
+    {
         var start = CheckpointFolder.Open(config.Model);
         var faults = new FaultLog(fault => progress?.Report(new TrainingProgress(0, config.Steps, 0, 0, fault.ToString())));
         using var models = new DitDataModels(config, start, TrainingDevice.Of(config.Device, group));

@@ -3,7 +3,6 @@ using PyramidFlow.TextEncoders;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Distributed;
-using PyramidFlow.Training.Lora;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;
 using PyramidFlow.Transformers;
@@ -16,9 +15,8 @@ public sealed class DitTrainer : ITraining, IDisposable
     private readonly DitTrainingConfig config;
     private readonly SpriteLatents data;
     private readonly PromptEncoder prompts;
-    private readonly Workers<PyramidTransformer> workers;
-    private readonly TrainingPart part;
-    private readonly FixedTables tables;
+    private readonly TrainedTransformer transformer;
+    private readonly TransformerSamples? samples;
     private readonly ClipObjective objective;
     private readonly RunFolder folder;
     private readonly TrainingLoop loop;
@@ -30,36 +28,32 @@ public sealed class DitTrainer : ITraining, IDisposable
     /// <param name="prompts">Frozen text encoders.</param>
     /// <param name="start">Opens the weights a new run starts from; null, or what gives null, draws them from the seed.</param>
     /// <param name="group">The processes that train together, or null for one.</param>
+    /// <param name="samples">Makes what is looked at now and then; null is nothing. Stays the caller's.</param>
     /// <exception cref="ArgumentException">A batch cannot be shared by all workers of all processes.</exception>
     public DitTrainer(DitTrainingConfig config, string folder, SpriteLatents data, PromptEncoder prompts, Func<StateSource?>? start = null,
-        ProcessGroup? group = null)
+        ProcessGroup? group = null, TransformerSamples? samples = null)
     {
         if (group is not null && config.Batch.Any(size => size % (config.Workers * group.Size) != 0))
             throw new ArgumentException($"batch [{string.Join(", ", config.Batch)}] cannot be shared by {config.Workers} workers of {group.Size} processes: use multiples");
-        (this.config, this.data, this.prompts) = (config, data, prompts);
+        (this.config, this.data, this.prompts, this.samples) = (config, data, prompts, samples);
         objective = new ClipObjective(config.Objective, config.CorruptRatio);
         this.folder = new RunFolder(folder);
-        var model = Declare();
         using (var weights = this.folder.LatestState is null || config.Lora is not null ? start?.Invoke() : null)
-            GiveWeights(model, weights);
-        Identity = $"dit seed {config.Seed} {config.Transformer.ToJson()}" + (config.Objective == DitObjective.Pyramid ? "" : " full_sequence");
-        if (config.Lora is { } lora)
         {
-            Identity = $"{AdaptedTransformer.Identity(model, lora)} {Identity}";
-            AdaptedTransformer.Attach(model, lora, config.Seed);
+            transformer = new TrainedTransformer(config, config.Transformer, config.Lora, weights, Device.Cpu,
+                new PartOptions { TakesMuon = config.Optimizer == DitOptimizer.Muon ? IsHidden : null });
         }
 
-        part = new TrainingPart("", config, new PartOptions { TakesMuon = config.Optimizer == DitOptimizer.Muon ? IsHidden : null }, ("", model));
-        tables = new FixedTables(model, config.ComputeType);
-        workers = new Workers<PyramidTransformer>(model, part.Parameters, config.Workers, () => Another(model));
         loop = new TrainingLoop(config, this, this.folder, group);
     }
 
     /// <inheritdoc/>
-    public string Identity { get; }
+    public string Identity => $"dit seed {config.Seed} {transformer.Identity}{(config.Objective == DitObjective.Pyramid ? "" : " full_sequence")}";
 
     /// <inheritdoc/>
-    public IReadOnlyList<TrainingPart> Parts => [part];
+    public IReadOnlyList<TrainingPart> Parts => [transformer.Part];
+
+    private Workers<PyramidTransformer> Workers => transformer.Workers;
 
     /// <summary>
     /// Trains to the end, or until cancelled after the running step; either way the state is saved and the averaged
@@ -70,16 +64,16 @@ public sealed class DitTrainer : ITraining, IDisposable
     /// <inheritdoc/>
     public BatchLosses Backward(MicroBatch batch)
     {
-        var shares = workers.Run((worker, model) => Gradients(batch, worker, model));
+        var shares = Workers.Run((worker, model) => Gradients(batch, worker, model));
         return BatchLosses.Mean(shares);
     }
 
     /// <inheritdoc/>
     public IEnumerable<(string Key, Tensor Tensor)> Inputs(MicroBatch batch)
     {
-        for (var worker = 0; worker < workers.Count; worker++)
+        for (var worker = 0; worker < Workers.Count; worker++)
         {
-            using var draws = batch.Draws(worker, workers.Count);
+            using var draws = batch.Draws(worker, Workers.Count);
             for (var stage = 0; stage < objective.Stages; stage++)
             {
                 var (inputs, text) = Draw(batch, worker, stage, new GeneratorDraws(draws));
@@ -92,65 +86,29 @@ public sealed class DitTrainer : ITraining, IDisposable
     /// <inheritdoc/>
     public IReadOnlyList<(string Name, double Value)> Publish()
     {
-        using var scope = new TensorScope();
-        if (config.Lora is { } lora)
-            LoraFile.Write(folder.File("lora.safetensors"), part.Averaged, lora);
-        else
-            WriteWeights("dit.safetensors");
+        transformer.Write(folder.File(config.Lora is null ? "dit.safetensors" : LoraFile.Name));
         if (config.KeepSteps.Contains((int)loop.Step))
-            WriteWeights(KeptWeights.NameOf(loop.Step));
+            transformer.Write(folder.File(KeptWeights.NameOf(loop.Step)));
         return [];
-
-        void WriteWeights(string file) => SafetensorsWriter.Write(folder.File(file), [.. part.Averaged, .. tables.Named]);
     }
 
     /// <inheritdoc/>
-    public void Dispose()
-    {
-        workers.Dispose();
-        part.Dispose();
-        tables.Dispose();
-    }
+    public bool Sample(string path, CancellationToken cancel) => transformer.Sample(samples, path, cancel);
 
-    private PyramidTransformer Declare()
-    {
-        var model = config.Transformer.Build();
-        model.CheckpointRatio = config.CheckpointRatio;
-        return model;
-    }
-
-    // For another worker.
-    private PyramidTransformer Another(PyramidTransformer model)
-    {
-        var another = Declare();
-        if (config.Lora is { } lora)
-            AdaptedTransformer.Share(model, another, lora);
-        return another;
-    }
-
-    private void GiveWeights(PyramidTransformer model, StateSource? weights)
-    {
-        if (weights is not null)
-        {
-            model.Load(weights, config.Lora is null ? ElementType.Float32 : config.ComputeType);
-            return;
-        }
-
-        using var generator = new RandomGenerator((ulong)config.Seed);
-        model.Initialize(generator);
-    }
+    /// <inheritdoc/>
+    public void Dispose() => transformer.Dispose();
 
     // One worker's part of every stage's batch; gradients stay in its model.
     private BatchLosses Gradients(MicroBatch batch, int worker, PyramidTransformer model)
     {
         var losses = new double[objective.Stages];
         var (tokens, flops) = (0L, 0L);
-        using var draws = batch.Draws(worker, workers.Count);
+        using var draws = batch.Draws(worker, Workers.Count);
         for (var stage = 0; stage < losses.Length; stage++)
         {
             using var scope = new TensorScope();
             var (inputs, text) = Draw(batch, worker, stage, new GeneratorDraws(draws));
-            losses[stage] = FlowStep.Backward(model, inputs, text, batch.Scale / workers.Count).Mean().Item();
+            losses[stage] = FlowStep.Backward(model, inputs, text, batch.Scale / Workers.Count).Mean().Item();
             tokens += inputs.Tokens;
             flops += config.Lora is null ? Flops(model.Config, inputs, text) : 0;
         }
@@ -163,8 +121,8 @@ public sealed class DitTrainer : ITraining, IDisposable
 
     private (FlowBatch Inputs, TextCondition Text) Draw(MicroBatch batch, int worker, int stage, ITrainingDraws draws)
     {
-        var share = batch.Share(worker, workers.Count);
-        var shares = workers.Count * batch.Ranks;
+        var share = batch.Share(worker, Workers.Count);
+        var shares = Workers.Count * batch.Ranks;
         var random = new SpriteRandom(config.Seed, stream: 300 + (stage * shares) + share, batch.Number);
         var image = batch.Step < config.ImageSteps || random.NextSingle() < config.ImageShare;
         var frames = image ? 1 : objective.Frames(random, data.Frames);

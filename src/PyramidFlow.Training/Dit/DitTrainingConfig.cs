@@ -92,6 +92,9 @@ public sealed record DitTrainingConfig : LoopConfig
     /// <summary>Steps after which the averaged weights are kept in a file of their own, <c>dit-STEP.safetensors</c>; steps of checkpoints.</summary>
     public IReadOnlyList<int> KeepSteps { get; set; } = [];
 
+    /// <summary>What is made every <see cref="LoopConfig.SampleEvery"/> steps, to be looked at; null is nothing.</summary>
+    public SampleOptions? Samples { get; set; }
+
     /// <summary>Reads a configuration file.</summary>
     /// <exception cref="ArgumentException">It is missing, malformed, holds an unknown key or an impossible value.</exception>
     /// <exception cref="CheckpointException">It does not describe a transformer.</exception>
@@ -114,7 +117,7 @@ public sealed record DitTrainingConfig : LoopConfig
             ? TransformerConfigs.Load(CheckpointFolder.Open(folder).Transformer().ConfigFile)
             : throw new ArgumentException($"{path}: transformer is missing: give its keys, or in start_from the model folder that has them");
         var fault =
-            unknown is not null ? $"unknown key {unknown} in transformer, the nearest one there is {NearestKey.Of(unknown, KnownKeys(Transformer))}"
+            unknown is not null ? $"unknown key {unknown} in transformer, the nearest one there is {NearestName.Of(unknown, KnownKeys(Transformer))}"
             : Clips < 1 ? $"clips {Clips} is less than 1"
             : LatentFrames < 2 ? $"latent_frames {LatentFrames} is less than 2"
             : TurnShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"turn_share {TurnShare} is not 0 to 1")
@@ -127,7 +130,7 @@ public sealed record DitTrainingConfig : LoopConfig
             : Objective == DitObjective.FullSequence && Transformer.UseTemporalCausal ? "full_sequence lets every frame see every other: set use_temporal_causal to false in transformer"
             : Workers < 1 || Batch.Any(b => b < 1 || b % Workers != 0)
                 ? $"batch [{string.Join(", ", Batch)}] cannot be shared by {Workers} workers: use multiples"
-            : LoopFault()
+            : SampleOptions.Fault(Samples, SampleEvery) ?? LoopFault()
             ?? (KeepSteps.Any(step => step % CheckpointEvery != 0)
                 ? $"keep_steps [{string.Join(", ", KeepSteps)}] are not all multiples of checkpoint_every {CheckpointEvery}: weights are kept at checkpoints" : null);
         return fault is null ? this : throw new ArgumentException($"{path}: {fault}");

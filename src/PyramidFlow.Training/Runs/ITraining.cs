@@ -30,5 +30,6 @@ public interface ITraining
     /// <param name="path">PNG file to write.</param>
     /// <param name="cancel">Stops it.</param>
     /// <returns>False where the trainer makes none.</returns>
+    /// <exception cref="PyramidFlow.Media.MediaException">The file cannot be written; the run goes on.</exception>
     bool Sample(string path, CancellationToken cancel) => false;
 }

@@ -34,6 +34,9 @@ public sealed record RunSummary
     /// <summary>Latest measurements of a checkpoint.</summary>
     public IReadOnlyList<(string Name, double Value)> Measured { get; init; } = [];
 
+    /// <summary>The newest contact sheet, or null.</summary>
+    public string? Samples { get; init; }
+
     /// <summary>Writes it; the file before stays until the new one is whole.</summary>
     public void Write(string path)
     {
@@ -52,6 +55,8 @@ public sealed record RunSummary
             Line($"peak memory     {process.PeakWorkingSet64 / Mebibyte:F0} MiB, {TorchRuntime.CpuMemory.Peak / Mebibyte:F0} MiB of it tensors");
         Line($"skipped steps   {Skipped}");
         Line($"checkpoint      {(Checkpoint is { } step ? $"step {step}" : "none yet")}");
+        if (Samples is not null)
+            Line($"samples         {Samples}");
         foreach (var (name, value) in Losses.Concat(Measured))
             Line($"{name,-15} {value:G6}");
         return text.ToString();

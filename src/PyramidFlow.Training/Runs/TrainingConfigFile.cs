@@ -52,7 +52,7 @@ public static class TrainingConfigFile
         foreach (var member in json.EnumerateObject())
         {
             if (!known.TryGetValue(member.Name, out var property))
-                throw new ArgumentException($"{path}: unknown key {member.Name}{inside}, the nearest one there is {NearestKey.Of(member.Name, known.Keys)}");
+                throw new ArgumentException($"{path}: unknown key {member.Name}{inside}, the nearest one there is {NearestName.Of(member.Name, known.Keys)}");
             if (property.CustomConverter is null)
                 CheckKeys(member.Value, type.Options.GetTypeInfo(property.PropertyType), path, $" in {member.Name}");
         }

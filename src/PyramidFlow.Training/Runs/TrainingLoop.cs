@@ -1,3 +1,4 @@
+using PyramidFlow.Media;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Distributed;
 
@@ -72,9 +73,9 @@ public sealed class TrainingLoop
             var result = window.Take(() => step.Take(state, cancel));
             isLast = result.IsLast;
             if (result.Skipped is { } fault)
-                Skipped(log, progress, fault);
+                Written("metrics", () => Skipped(log, progress, fault));
             if (state.Step % config.LogEvery == 0)
-                Report(log, progress);
+                Written("metrics", () => Report(log, progress));
             if (state.Step % config.CheckpointEvery == 0)
             {
                 Checkpoint(log, progress);
@@ -82,12 +83,12 @@ public sealed class TrainingLoop
             }
 
             if (config.SampleEvery > 0 && state.Step % config.SampleEvery == 0)
-                Sample(log, cancel);
+                Sample(log, progress, cancel);
         }
 
         if (!isPublished)
             Checkpoint(log, progress);
-        Summarize(log);
+        Written("summary", () => Summarize(log));
         group?.Barrier();
     }
 
@@ -144,36 +145,58 @@ public sealed class TrainingLoop
 
     private void Checkpoint(RunLog log, IProgress<TrainingProgress>? progress)
     {
-        IReadOnlyList<(string Name, double Value)> measured;
-        try
+        IReadOnlyList<(string Name, double Value)> measured = [];
+        Written("checkpoint", () =>
         {
             if (saved != state.Step)
                 state.Save(folder.StateFile(state.Step), training.Identity);
             saved = state.Step;
             folder.Prune(config.KeepLast, config.KeepEvery);
             measured = training.Publish();
-        }
-        catch (IOException e)
-        {
-            var kept = saved is { } before ? $"the state of step {before} is whole" : "there is no earlier one";
-            throw new TrainingException($"the checkpoint of step {state.Step} cannot be written ({e.Message}); {kept}: make room and start the same command again", e);
-        }
-
+        });
         if (measured.Count == 0)
             return;
         summary = summary with { Measured = measured };
-        log.Add(state.Step, measured);
+        Written("measurement", () => log.Add(state.Step, measured));
         progress?.Report(new TrainingProgress(state.Step, config.Steps, 0, 0,
             string.Join(", ", measured.Select(value => FormattableString.Invariant($"{value.Name} {value.Value:F2}")))));
+    }
+
+    private void Written(string what, Action write)
+    {
+        try
+        {
+            write();
+        }
+        catch (Exception e) when (e is IOException or MediaException)
+        {
+            var kept = saved is { } before ? $"the state of step {before} is whole" : "there is no earlier one";
+            throw new TrainingException($"the {what} of step {state.Step} cannot be written ({e.Message}); {kept}: make room and start the same command again", e);
+        }
     }
 
     private void Summarize(RunLog log) =>
         log.Summarize(summary with { Step = state.Step, Steps = config.Steps, Skipped = state.Guard.Skipped, Checkpoint = saved });
 
-    private void Sample(RunLog log, CancellationToken cancel)
+    // Something to look at, and no reason to end a run.
+    private void Sample(RunLog log, IProgress<TrainingProgress>? progress, CancellationToken cancel)
     {
         var path = folder.SampleFile(state.Step);
-        if (training.Sample(path, cancel))
+        try
+        {
+            if (!training.Sample(path, cancel))
+                return;
             log.Picture(state.Step, "samples", path);
+            summary = summary with { Samples = path };
+            progress?.Report(new TrainingProgress(state.Step, config.Steps, 0, 0, $"samples are in {path}"));
+        }
+        catch (OperationCanceledException)
+        {
+            // The run stops, and saves what it has.
+        }
+        catch (Exception e) when (e is IOException or MediaException)
+        {
+            progress?.Report(new TrainingProgress(state.Step, config.Steps, 0, 0, $"the samples of step {state.Step} cannot be written: {e.Message}"));
+        }
     }
 }

@@ -38,7 +38,9 @@ public static class Reconstruction
     private static Tensor Fill(Tensor video, long height, long width) =>
         video.To(Device.Cpu).To(ElementType.Float32).Pad([0, width - video.Size(4), 0, height - video.Size(3)]);
 
-    // [1, 3, t, h, w] to bytes of [t, h, w, 3].
-    private static byte[] Bytes(Tensor video) =>
+    /// <summary>Pixels as bytes.</summary>
+    /// <param name="video">Pixels in -1 to 1, [1, 3, t, h, w].</param>
+    /// <returns>Interleaved RGB, [t, h, w, 3].</returns>
+    internal static byte[] Bytes(Tensor video) =>
         ((video.Permute(0, 2, 3, 4, 1).Clamp(-1, 1) + 1) * 127.5).Round().To(ElementType.UInt8).Contiguous().ToArray<byte>();
 }

@@ -6,6 +6,9 @@ namespace PyramidFlow.Lora;
 /// <summary>Low-rank additions on disk, under the keys that diffusers reads: <c>transformer.LAYER.lora_A.weight</c> and <c>lora_B</c>.</summary>
 public static class LoraFile
 {
+    /// <summary>Name of the file that a training writes.</summary>
+    public const string Name = "lora.safetensors";
+
     private const string Prefix = "transformer.", Down = ".lora_A.weight", Up = ".lora_B.weight", Alpha = ".alpha";
 
     private static readonly string[] Prefixes = [Prefix, "base_model.model.", "dit.", ""];

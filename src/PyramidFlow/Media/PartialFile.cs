@@ -7,7 +7,7 @@ namespace PyramidFlow.Media;
 /// (".NAME.partial-XXXXXXXX.mp4"), then renamed; deleted when not committed. What a killed process left behind is deleted
 /// when the same target is written again.
 /// </summary>
-internal sealed class PartialFile : IDisposable
+public sealed class PartialFile : IDisposable
 {
     // Leaves room in the 255 bytes a file name may have.
     private const int MaxStemBytes = 180;
@@ -75,6 +75,7 @@ internal sealed class PartialFile : IDisposable
         }
     }
 
+    /// <summary>Deletes what was not committed.</summary>
     public void Dispose()
     {
         if (!committed)

@@ -99,8 +99,12 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
     {
         if (Offload == Offload.None)
             return;
+        var released = false;
         foreach (var model in Text.Models.Append(Transformer).Append(Vae).Except(working))
-            model.Release();
+            released |= model.Release();
+        // What tensors of a GPU have left behind is of no use to weights, which are brought to memory of their own.
+        if (released && Device.Type == DeviceType.Cuda)
+            TorchRuntime.TrimMemory();
     }
 
     /// <inheritdoc/>

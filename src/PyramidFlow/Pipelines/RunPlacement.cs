@@ -1,16 +1,13 @@
-using PyramidFlow.Hub;
 using PyramidFlow.Planning;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Pipelines;
 
 /// <summary>How runs of a pipeline use memory: as they were asked to, within what the machine has.</summary>
-/// <param name="folder">The checkpoint.</param>
+/// <param name="model">The checkpoint; null for models that are held by somebody else, about which there is nothing to decide.</param>
 /// <param name="options">What was asked for.</param>
-internal sealed class RunPlacement(CheckpointFolder folder, PipelineOptions options)
+internal sealed class RunPlacement(PlannedModel? model, PipelineOptions options)
 {
-    private readonly PlannedModel model = PlannedModel.Of(folder, options.Variant);
-
     private Device Device => options.Device ?? Device.Cpu;
 
     /// <summary>Options for a clip.</summary>
@@ -18,12 +15,19 @@ internal sealed class RunPlacement(CheckpointFolder folder, PipelineOptions opti
     /// <exception cref="ArgumentException">The clip does not fit the budget, or the machine; says what would.</exception>
     internal PipelineOptions Of(GenerationSettings settings)
     {
+        if (model is null)
+            return options with { Offload = Offload.None };
         if (options.MaxMemory is { } budget)
             return MemoryBudget.Fit(model, settings, Type, options, budget);
-        // How much a GPU has is not known here; that T5 makes room for the others costs it little.
-        return Device.Type == DeviceType.Cpu
-            ? MemoryBudget.Place(model, settings, Type, options, MachineMemory.Available(), MachineMemory.Total)
-            : options with { Offload = options.Offload == Offload.Auto ? Offload.Model : options.Offload };
+        if (Device.Type == DeviceType.Cpu)
+            return MemoryBudget.Place(model, settings, Type, options, MachineMemory.Available(), MachineMemory.Total);
+        // Where a GPU's memory is not known: that T5 makes room for the others costs it little.
+        if (DeviceMemory.Of(Device) is not { } memory)
+            return options with { Offload = options.Offload == Offload.Auto ? Offload.Model : options.Offload };
+        var ours = memory.Free + memory.Cached + memory.InUse;
+        var placed = MemoryBudget.Place(model, settings, Type, options, ours, memory.Total);
+        var roomy = placed with { Sampler = placed.Sampler.RoomyOn(Device) };
+        return RunMemory.Of(model, settings, Type, roomy).Peak <= ours ? roomy : placed;
     }
 
     /// <summary>Options for several clips of one run: those of the clip that takes most.</summary>

@@ -1,8 +1,11 @@
 using Microsoft.Extensions.Logging;
 using PyramidFlow.Hub;
+using PyramidFlow.Planning;
 using PyramidFlow.Schedulers;
+using PyramidFlow.TextEncoders;
 using PyramidFlow.Torch;
 using PyramidFlow.Transformers;
+using PyramidFlow.Vae;
 
 namespace PyramidFlow.Pipelines;
 
@@ -18,10 +21,11 @@ public sealed partial class VideoPipeline : IDisposable
     private readonly PyramidFlowScheduler scheduler;
     private readonly SemaphoreSlim gate = new(1);
     private readonly CancellationTokenSource closing = new();
+    private readonly bool isOwner;
 
-    private VideoPipeline(PipelineModels models, PipelineSettings settings, PipelineOptions options, RunPlacement placement)
+    private VideoPipeline(PipelineModels models, PipelineSettings settings, PipelineOptions options, RunPlacement placement, bool isOwner = true)
     {
-        (this.models, Settings, this.options, this.placement) = (models, settings, options, placement);
+        (this.models, Settings, this.options, this.placement, this.isOwner) = (models, settings, options, placement, isOwner);
         var stages = settings.Steps.Count;
         scheduler = new PyramidFlowScheduler(new FlowOptions
         {
@@ -48,13 +52,24 @@ public sealed partial class VideoPipeline : IDisposable
         var models = PipelineModels.Load(checkpoint, options, progress);
         try
         {
-            return new VideoPipeline(models, settings, options, new RunPlacement(checkpoint, options));
+            return new VideoPipeline(models, settings, options, new RunPlacement(PlannedModel.Of(checkpoint, options.Variant), options));
         }
         catch
         {
             models.Dispose();
             throw;
         }
+    }
+
+    /// <summary>Works with models that are in memory, such as those of a training; they stay the caller's.</summary>
+    /// <param name="text">Encodes prompts.</param>
+    /// <param name="transformer">Predicts velocities.</param>
+    /// <param name="vae">Decodes latents; of the transformer's element type and device.</param>
+    /// <param name="settings">What a request leaves open.</param>
+    public static VideoPipeline Of(PromptEncoder text, PyramidTransformer transformer, CausalVideoVae vae, PipelineSettings settings)
+    {
+        var options = new PipelineOptions { Type = transformer.WeightType, Device = transformer.Device };
+        return new VideoPipeline(new PipelineModels(text, transformer, vae, null), settings, options, new RunPlacement(null, options), isOwner: false);
     }
 
     /// <summary>Makes a video, or as many as the request asks for; nothing is done before it is enumerated.</summary>
@@ -155,14 +170,15 @@ public sealed partial class VideoPipeline : IDisposable
         }
     }
 
-    /// <summary>Stops what is under way, waits for it and frees the models.</summary>
+    /// <summary>Stops what is under way, waits for it and frees the models, unless they are the caller's.</summary>
     public void Dispose()
     {
         if (closing.IsCancellationRequested)
             return;
         closing.Cancel();
         gate.Wait();
-        models.Dispose();
+        if (isOwner)
+            models.Dispose();
         gate.Release();
     }
 

@@ -8,11 +8,12 @@ namespace PyramidFlow.Planning;
 /// <summary>Chooses how a run works so that it stays within some memory; of what fits, what costs the least time.</summary>
 public static class MemoryBudget
 {
+    private const int LargeTile = 256;
+
     private static readonly Offload[] AllWays = [Offload.None, Offload.Model, Offload.Sequential];
     private static readonly long[] PrefixBytes = [2L << 30, 512L << 20, 128L << 20, 32L << 20, 0];
     private static readonly int[] QueryBlocks = [256, 128, 64, 32];
     private static readonly int[] Windows = [4, 2, 1];
-    private static readonly int?[] Tiles = [null, .. TileOptions.Sizes];
 
     /// <summary>Chooses when weights are in memory where that was left open; all else stays as it was asked for, and so do the frames.</summary>
     /// <param name="model">The checkpoint.</param>
@@ -95,15 +96,20 @@ public static class MemoryBudget
         }
     }
 
-    // From the fastest to what takes the least memory. Windows come first, for tiles change the picture a little; then tile by tile, for
-    // that keeps frames back until the end.
-    private static IEnumerable<PipelineOptions> Decoders(GenerationSettings settings, PipelineOptions asked) =>
-        from tile in asked.Tiles is null ? Tiles : [asked.Tiles.Size]
-        let tiles = tile is { } side ? (asked.Tiles ?? new TileOptions()) with { Size = side } : null
-        from byTile in asked.TileByTile ? [true] : MayGoByTile(settings, tiles) ? [false, true] : (bool[])[false]
-        from window in Windows.Where(window => window < asked.DecodeWindow).Prepend(asked.DecodeWindow)
-        where !byTile || tiles is not null
-        select asked with { DecodeWindow = window, Tiles = tiles, TileByTile = byTile };
+    // From what changes least to what takes the least memory. Windows come first, for tiles change the picture a little; then tile by
+    // tile, which keeps frames back until the end; small tiles last.
+    private static IEnumerable<PipelineOptions> Decoders(GenerationSettings settings, PipelineOptions asked)
+    {
+        int?[] sizes = asked.Tiles is null ? [null, .. TileOptions.Sizes] : [asked.Tiles.Size];
+        TileOptions?[] all = [.. sizes.Select(size => size is { } side ? (asked.Tiles ?? new TileOptions()) with { Size = side } : null)];
+        var byTile = all.Where(tiles => asked.TileByTile || MayGoByTile(settings, tiles)).Select(tiles => (Tiles: tiles, ByTile: true));
+        var streamed = asked.TileByTile ? [] : all.Select(tiles => (Tiles: tiles, ByTile: false));
+        return from decoder in streamed.Where(IsLarge).Concat(byTile).Concat(streamed.Where(each => !IsLarge(each)))
+               from window in Windows.Where(window => window < asked.DecodeWindow).Prepend(asked.DecodeWindow)
+               select asked with { DecodeWindow = window, Tiles = decoder.Tiles, TileByTile = decoder.ByTile };
+
+        static bool IsLarge((TileOptions? Tiles, bool) decoder) => decoder.Tiles is not { Size: < LargeTile };
+    }
 
     private static bool MayGoByTile(GenerationSettings settings, TileOptions? tiles) =>
         tiles is { CanGoOneByOne: true } && settings.Sampling.Window is null && Math.Max(settings.Width, settings.Height) > tiles.Size;

@@ -85,7 +85,7 @@ public abstract class PromptEncoder : IDisposable
     }
 
     /// <summary>Frees the text encoders.</summary>
-    public void Dispose()
+    public virtual void Dispose()
     {
         foreach (var model in Models)
             model.Dispose();

@@ -28,17 +28,13 @@ internal sealed class BlockPass(SequenceLayout layout, long first,
         using var scope = new TensorScope();
         k = Turn(k, first);
         record?.Add((TensorScope.Detach(k), TensorScope.Detach(v)));
-        if (before is not null)
-        {
-            var (keys, values) = before[block];
-            (k, v) = (Tensor.Cat([keys, k], 1), Tensor.Cat([values, v], 1));
-        }
-
+        Tensor[] keys = before is null ? [k] : [before[block].Keys, k];
+        Tensor[] values = before is null ? [v] : [before[block].Values, v];
         block++;
         if (q is null)
             return null;
-        var start = k.Size(1) - q.Size(1);
-        return scope.Keep(BlockCausalAttention.Forward(Turn(q, start), k, v, layout, start));
+        var start = keys.Sum(part => part.Size(1)) - q.Size(1);
+        return scope.Keep(BlockCausalAttention.Forward(Turn(q, start), keys, values, layout, start));
     }
 
     private Tensor Turn(Tensor x, long from) => layout.Rotary?.Apply(x, from) ?? x;

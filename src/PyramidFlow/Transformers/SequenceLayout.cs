@@ -27,6 +27,7 @@ public sealed class SequenceLayout : IDisposable
         this.device = device ?? Device.Cpu;
         Shape = new SequenceShape(text.Rows, text.Length, clips, causal);
         Settings = settings ?? new AttentionSettings();
+        TextLengths = text.Lengths();
         using var noGrad = NoGrad.Begin();
         Rotary = rotaryDims.Sum() > 0 ? new Rotary(Positions(), rotaryDims, this.device) : null;
     }
@@ -64,6 +65,9 @@ public sealed class SequenceLayout : IDisposable
     /// <summary>Whether rows must not see some of the text keys.</summary>
     public bool HasPadding => text.HasPadding;
 
+    /// <summary>Words that each row's text begins with, from <see cref="TextMask.Lengths"/>.</summary>
+    public IReadOnlyList<int>? TextLengths { get; }
+
     /// <summary>
     /// Added to the scores of all queries at once: 0 where one may attend, else -infinity; [1 or rows, Length, Length].
     /// </summary>
@@ -80,7 +84,7 @@ public sealed class SequenceLayout : IDisposable
         }
 
         var bias = Tensor.From(System.Runtime.InteropServices.MemoryMarshal.CreateReadOnlySpan(ref seen[0, 0], seen.Length), 1, Length, Length);
-        return HasPadding ? bias + KeyBias(ElementType.Float32) : bias;
+        return HasPadding ? bias + text.KeyBias().Pad([0, Length - TextLength]) : bias;
     });
 
     /// <summary>Added to the scores whatever the query: -infinity for padding text; [rows, 1, Length].</summary>

@@ -34,6 +34,19 @@ public sealed class TextMask
     /// <summary>Whether padding remains inside <see cref="Length"/>.</summary>
     public bool HasPadding => words.Any(row => row.AsSpan(0, Length).Contains(false));
 
+    /// <summary>
+    /// How many words the rows begin with, where all other tokens are padding: row r has as many as entry r mod (number of
+    /// entries) says. Null where a word follows padding.
+    /// </summary>
+    public IReadOnlyList<int>? Lengths()
+    {
+        var lengths = words.Select(row => row.TakeWhile(word => word).Count()).ToArray();
+        if (words.Where((row, r) => row.Skip(lengths[r]).Contains(true)).Any())
+            return null;
+        var period = Enumerable.Range(1, Rows).First(p => Rows % p == 0 && lengths.Index().All(l => l.Item == lengths[l.Index % p]));
+        return lengths[..period];
+    }
+
     /// <summary>Rows r with r mod <paramref name="count"/> = <paramref name="stage"/>: those of one packed stage.</summary>
     public TextMask Stage(int stage, int count) => new([.. words.Where((_, r) => r % count == stage)]);
 

@@ -1,4 +1,6 @@
+using PyramidFlow.Hub;
 using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Vae;
 
@@ -21,6 +23,27 @@ public sealed class CausalVideoVae : Module
         decoder = new CausalVaeDecoder(config);
         quantConv = new CausalConv3d(2 * config.EncoderOutChannels, 2 * config.EncoderOutChannels, kernel: 1);
         postQuantConv = new CausalConv3d(config.EncoderOutChannels, config.EncoderOutChannels, kernel: 1);
+    }
+
+    /// <summary>Reads a VAE from its folder.</summary>
+    /// <param name="component">The folder, such as <c>causal_video_vae</c> of a checkpoint.</param>
+    /// <param name="type">Element type to hold the weights in.</param>
+    /// <param name="device">Where to hold them; null is the CPU.</param>
+    /// <exception cref="CheckpointException">The config or a weight is missing, damaged or of another network.</exception>
+    public static CausalVideoVae Load(ComponentFolder component, ElementType type, Device? device = null)
+    {
+        var vae = new CausalVideoVae(CausalVideoVaeConfig.Read(component.ConfigFile));
+        try
+        {
+            using var weights = component.OpenWeights();
+            vae.Load(weights, type, device);
+            return vae;
+        }
+        catch
+        {
+            vae.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Weight of the convolution that gives the pixels.</summary>

@@ -103,6 +103,26 @@ public sealed class PageTests(Chromium chromium) : BrowserTest(chromium)
     }
 
     [Fact]
+    public async Task What_stands_in_the_form_survives_a_reload()
+    {
+        var page = await OpenAsync();
+        await page.GetByLabel("Prompt", new() { Exact = true }).FillAsync(Circle);
+        await page.GetByLabel("Length").FillAsync("3");
+        await page.GetByText("Steps, guidance, what to avoid").ClickAsync();
+        await page.GetByLabel("Guidance, motion").FillAsync("2.5");
+        await page.GetByLabel("Keep the seed").CheckAsync();
+        await page.GetByLabel("Seed", new() { Exact = true }).FillAsync("42");
+        await page.GetByLabel("Seed", new() { Exact = true }).PressAsync("Tab");
+        await page.WaitForFunctionAsync("() => localStorage.getItem('form')?.includes('\"42\"')");
+
+        await ReloadAsync(page);
+        await Expect(page.GetByLabel("Prompt", new() { Exact = true })).ToHaveValueAsync(Circle);
+        await Expect(page.GetByLabel("Length")).ToHaveValueAsync("3");
+        await Expect(page.GetByLabel("Guidance, motion")).ToHaveValueAsync("2.5");
+        await Expect(page.GetByLabel("Seed", new() { Exact = true })).ToHaveValueAsync("42");
+    }
+
+    [Fact]
     public async Task Colours_that_were_chosen_stay_chosen()
     {
         var page = await OpenAsync(new() { ColorScheme = ColorScheme.Light });

@@ -66,7 +66,8 @@ internal sealed class FakeVideoJobs : IVideoJobs
         return Add(VideoStatus.Queued, request);
     }
 
-    public Task<VideoJob> GetAsync(Owner owner, string id, CancellationToken cancel) => Task.FromResult(known[id]);
+    public Task<VideoJob> GetAsync(Owner owner, string id, CancellationToken cancel) =>
+        known.TryGetValue(id, out var job) ? Task.FromResult(job) : throw new JobException(JobFault.NotFound, "there is no video of this id");
 
     public Task<VideoList> ListAsync(Owner owner, VideoQuery query, CancellationToken cancel)
     {

@@ -1,5 +1,6 @@
 using Bunit;
 using PyramidFlow.Server.Jobs;
+using PyramidFlow.Server.Page.State;
 
 namespace PyramidFlow.Page.Tests.Components;
 
@@ -136,6 +137,63 @@ public sealed class FormTests : PageContext
         Assert.Equal("“notes.txt” is neither a picture nor a video: use such as PNG, JPEG or MP4.", ErrorOf(page, "input_reference"));
         input.UploadFiles(InputFileContent.CreateFromBinary(new byte[(1 << 20) + 1], "photo.png", contentType: "image/png"));
         Assert.Equal("“photo.png” is larger than 1 MB: make it smaller.", ErrorOf(page, "input_reference"));
+    }
+
+    [Fact]
+    public void What_stands_in_the_form_is_kept_by_the_browser()
+    {
+        var before = Jobs.Add(VideoStatus.Completed);
+        var page = Open();
+        page.Find("#prompt").Input(Circle);
+        page.Find("#seconds").Input("2");
+        page.Find("#guidance_scale").Change("6.5");
+        page.WaitForAssertion(() => Assert.Contains("6.5", Kept(), StringComparison.Ordinal));
+        Press(page, "Begin with its last frame");
+        page.WaitForAssertion(() => Assert.Contains(before.Id, Kept(), StringComparison.Ordinal));
+
+        var draft = KeptDraft.FromJson(Kept())!;
+        Assert.Equal((Circle, "6.5", 2, DraftMode.Image, before.Id), (draft.Prompt, draft.Guidance, draft.Units, draft.Mode, draft.From));
+
+        string Kept() => (string)JSInterop.Invocations["pyramidflow.keep"].Last().Arguments[0]!;
+    }
+
+    [Fact]
+    public void What_the_browser_kept_stands_in_the_form_again()
+    {
+        var before = Jobs.Add(VideoStatus.Completed);
+        var draft = KeptDraft.Of(new Draft(), FakeVideoJobs.Sprites) with
+        {
+            Prompt = Circle, Mode = DraftMode.Image, Units = 3, Width = "128", Height = "128", Steps = "4", VideoSteps = "3", Guidance = "6.5", VideoGuidance = "2", Seed = "42", KeepsSeed = true, From = before.Id,
+        };
+        JSInterop.Setup<string?>("pyramidflow.kept").SetResult(draft.ToJson());
+        var page = Open();
+        page.WaitForAssertion(() => Assert.Equal(Circle, page.Find("#prompt").GetAttribute("value")));
+        Assert.Equal(("4", "6.5", "42"), (page.Find("#num_inference_steps").GetAttribute("value"), page.Find("#guidance_scale").GetAttribute("value"), page.Find("#seed").GetAttribute("value")));
+        page.Find("form").Submit();
+        var request = Assert.Single(Jobs.Requests);
+        Assert.Equal((25, 42ul, new VideoInput(VideoInputKind.Image, before.Id)), (request.Frames, request.Seed, request.Input));
+    }
+
+    [Theory]
+    [InlineData("{")]
+    [InlineData("[1]")]
+    [InlineData("{\"Prompt\": null}")]
+    [InlineData("{\"Units\": 1e99}")]
+    public void What_cannot_be_read_of_a_kept_form_is_forgotten(string kept)
+    {
+        JSInterop.Setup<string?>("pyramidflow.kept").SetResult(kept);
+        var page = Open();
+        Assert.Equal("10", page.Find("#num_inference_steps").GetAttribute("value"));
+    }
+
+    [Fact]
+    public void A_kept_form_of_a_model_or_video_that_is_gone_keeps_its_prompt()
+    {
+        var draft = KeptDraft.Of(new Draft(), FakeVideoJobs.Sprites) with { Model = "another", Prompt = Circle, Steps = "4", From = "video_gone" };
+        JSInterop.Setup<string?>("pyramidflow.kept").SetResult(draft.ToJson());
+        var page = Open();
+        page.WaitForAssertion(() => Assert.Equal(Circle, page.Find("#prompt").GetAttribute("value")));
+        Assert.Equal("10", page.Find("#num_inference_steps").GetAttribute("value"));
     }
 
     [Fact]

@@ -20,7 +20,7 @@ public abstract class PageContext : BunitContext
         JSInterop.Mode = JSRuntimeMode.Loose;
         JSInterop.Setup<string>("pyramidflow.theme").SetResult("system");
         Services.AddSingleton<IVideoJobs>(Jobs).AddSingleton(new ServerLimits { ImageBytes = 1 << 20 })
-            .AddScoped<VideoLibrary>().AddScoped<Studio>().AddScoped<PageScript>();
+            .AddScoped<VideoLibrary>().AddScoped<VideoForm>().AddScoped<Studio>().AddScoped<PageScript>();
         BunitAuthorizationContext user = AddAuthorization();
         user.SetNotAuthorized();
         SetRendererInfo(new RendererInfo("Server", true));

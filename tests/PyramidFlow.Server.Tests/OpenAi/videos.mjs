@@ -32,6 +32,10 @@ const picture = Buffer.from(await (await client.videos.downloadContent(video.id,
 const fromPicture = await finished(await client.videos.create({
     prompt, seconds: '0.33', num_inference_steps: 1, input_reference: await toFile(picture, 'first.png', { type: 'image/png' }),
 }));
+const fromUrl = await finished(await client.videos.create({
+    prompt, seconds: '0.33', num_inference_steps: 1, input_reference: { image_url: `data:image/png;base64,${picture.toString('base64')}` },
+}));
+assert.ok((await (await client.videos.downloadContent(fromUrl.id, { variant: 'input' })).arrayBuffer()).byteLength > 0);
 const remix = await finished(await client.videos.remix(video.id, { prompt: 'a large white star on a navy background' }));
 assert.equal(remix.remixed_from_video_id, video.id);
 const longer = await finished(await client.videos.extend({ prompt, seconds: '0.33', video: { id: video.id } }));
@@ -40,7 +44,7 @@ assert.equal(longer.num_frames, 17);
 const listed = [];
 for await (const one of client.videos.list({ limit: 2 }))
     listed.push(one.id);
-assert.deepEqual(listed, [longer.id, remix.id, fromPicture.id, video.id]);
+assert.deepEqual(listed, [longer.id, remix.id, fromUrl.id, fromPicture.id, video.id]);
 
 const deleted = await client.videos.delete(video.id);
 assert.deepEqual(deleted, { id: video.id, object: 'video.deleted', deleted: true });

@@ -36,7 +36,7 @@ public sealed class OffloadTests : IDisposable
         TinyCheckpoint.Write(folder);
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
-        using var models = PipelineModels.Load(CheckpointFolder.Open(folder.Path), new PipelineOptions { Offload = offload, Type = ElementType.BFloat16 }, null);
+        using var models = PipelineModels.Load(CheckpointFolder.Open(folder.Path), new PipelineOptions { Offload = offload, Type = ElementType.BFloat16, Device = TestDevice.Current }, null);
         models.Arrange(offload);
         Assert.False(IsHeld([.. models.Text.Models]));
         using var book = models.Book(_ => { });
@@ -55,7 +55,7 @@ public sealed class OffloadTests : IDisposable
 
     private async Task<byte[]> Make(ElementType type, Offload offload)
     {
-        using var pipeline = VideoPipeline.Load(folder.Path, new PipelineOptions { Type = type, Offload = offload });
+        using var pipeline = VideoPipeline.Load(folder.Path, new PipelineOptions { Type = type, Offload = offload, Device = TestDevice.Current });
         return TinyPipeline.Bytes(await TinyPipeline.Collect(pipeline.GenerateAsync(Request, cancel: TestContext.Current.CancellationToken)));
     }
 }

@@ -90,7 +90,7 @@ public class PipelineGoldenTests
     {
         var model = TransformerConfigs.Parse(golden.Config.GetProperty("dit").GetRawText(), "golden dit").Build();
         using var state = golden.State("dit_weights_file");
-        model.Load(state);
+        model.Load(state, device: TestDevice.Current);
         return model;
     }
 
@@ -99,7 +99,7 @@ public class PipelineGoldenTests
         var json = Encoding.UTF8.GetBytes(golden.Config.GetProperty("vae").GetRawText());
         var vae = new CausalVideoVae(CausalVideoVaeConfig.Parse(json, "golden vae"));
         using var state = golden.State("vae_weights_file");
-        vae.Load(state);
+        vae.Load(state, device: TestDevice.Current);
         return vae;
     }
 
@@ -160,7 +160,7 @@ public class PipelineGoldenTests
     {
         var image = golden.Tensor("in/image_hwc_u8");
         var pixels = FrameBytes.ToPixels(image.ToArray<byte>(), (int)image.Size(1), (int)image.Size(0));
-        var posterior = vae.Encode(pixels);
+        var posterior = vae.Encode(pixels.There());
         return normalization.Normalize(posterior.Sample(noise.Posterior(posterior.Mean.Shape)), isStart: true);
     }
 }

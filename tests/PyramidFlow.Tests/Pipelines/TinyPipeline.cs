@@ -23,7 +23,7 @@ public sealed class TinyPipeline : IDisposable
 
     internal static GenerationRequest Request { get; } = new() { Prompt = "a cat", Seed = 7 };
 
-    internal VideoPipeline Load(PipelineOptions options) => VideoPipeline.Load(folder.Path, options);
+    internal VideoPipeline Load(PipelineOptions options) => VideoPipeline.Load(folder.Path, options with { Device = options.Device ?? TestDevice.Current });
 
     internal static async Task<List<VideoChunk>> Collect(GenerationRun run)
     {

@@ -15,7 +15,7 @@ public sealed class TextGoldenTests
         using var golden = Goldens.Open("t5_encoder", name);
         using var scope = new TensorScope();
         using var model = new T5Encoder(golden.Config.AsT5());
-        model.Load(golden.State());
+        model.Load(golden.State(), device: TestDevice.Current);
         var ids = golden.Tensor("in/input_ids");
         var mask = golden.Has("in/attention_mask") ? golden.Tensor("in/attention_mask") : null;
         golden.AssertClose("out/last_hidden_state", model.Forward(ids, mask));
@@ -45,7 +45,7 @@ public sealed class TextGoldenTests
         using var golden = Goldens.Open("clip_text", name);
         using var scope = new TensorScope();
         using var model = new ClipTextModel(golden.Config.AsClip());
-        model.Load(golden.State());
+        model.Load(golden.State(), device: TestDevice.Current);
         var (hidden, pooled) = model.Forward(golden.Tensor("in/input_ids"));
         golden.AssertClose("out/last_hidden_state", hidden);
         golden.AssertClose("out/pooler_output", pooled);
@@ -58,7 +58,7 @@ public sealed class TextGoldenTests
         using var golden = Goldens.Open("clip_text_projection", name);
         using var scope = new TensorScope();
         using var model = new ClipTextModelWithProjection(golden.Config.AsClip());
-        model.Load(golden.State());
+        model.Load(golden.State(), device: TestDevice.Current);
         var (hidden, pooled) = model.Forward(golden.Tensor("in/input_ids"));
         golden.AssertClose("out/last_hidden_state", hidden);
         golden.AssertClose("out/text_embeds", pooled);
@@ -72,8 +72,8 @@ public sealed class TextGoldenTests
         using var scope = new TensorScope();
         using var clip = new ClipTextModel(golden.Config.GetProperty("clip").AsClip());
         using var t5 = new T5Encoder(golden.Config.GetProperty("t5").AsT5());
-        clip.Load(golden.State("clip_weights_file"));
-        t5.Load(golden.State("t5_weights_file"));
+        clip.Load(golden.State("clip_weights_file"), device: TestDevice.Current);
+        t5.Load(golden.State("t5_weights_file"), device: TestDevice.Current);
         var features = FluxPromptEncoder.EncodeIds(
             clip, golden.Tensor("in/clip_input_ids"), t5, golden.Tensor("in/t5_input_ids"), Lengths(golden));
         golden.AssertClose("out/pooled_prompt_embeds", features.Pooled);
@@ -89,9 +89,9 @@ public sealed class TextGoldenTests
         using var clip = new ClipTextModelWithProjection(golden.Config.GetProperty("clip").AsClip());
         using var clip2 = new ClipTextModelWithProjection(golden.Config.GetProperty("clip2").AsClip());
         using var t5 = new T5Encoder(golden.Config.GetProperty("t5").AsT5());
-        clip.Load(golden.State("clip_weights_file"));
-        clip2.Load(golden.State("clip2_weights_file"));
-        t5.Load(golden.State("t5_weights_file"));
+        clip.Load(golden.State("clip_weights_file"), device: TestDevice.Current);
+        clip2.Load(golden.State("clip2_weights_file"), device: TestDevice.Current);
+        t5.Load(golden.State("t5_weights_file"), device: TestDevice.Current);
         var features = Sd3PromptEncoder.EncodeIds([clip, clip2],
             [golden.Tensor("in/clip_input_ids"), golden.Tensor("in/clip2_input_ids")], t5, golden.Tensor("in/t5_input_ids"), Lengths(golden));
         golden.AssertClose("out/pooled_prompt_embeds", features.Pooled);

@@ -75,7 +75,7 @@ internal static class TransformerCase
             cancel: TestContext.Current.CancellationToken);
         using var rounded = WeightsFile.Open(folder.File("int8"));
         using var model = Declare(golden);
-        model.Load(rounded);
+        model.Load(rounded, device: TestDevice.Current);
         var velocities = Forward(golden, model);
         for (var stage = 0; stage < velocities.Length; stage++)
         {
@@ -98,10 +98,10 @@ internal static class TransformerCase
             using var noGrad = NoGrad.Begin();
             using var model = Model(golden, attention: attention);
             var (clips, text) = (Stages(golden)[0], Text(golden));
-            using var prefix = model.ComputePrefix(clips[..^1], ClipSize.Of(clips[^1]), text, Tensor.From(timesteps));
+            using var prefix = model.ComputePrefix(clips[..^1], ClipSize.Of(clips[^1]), text, Tensor.From(timesteps).There());
             for (var i = 0; i < timesteps.Length; i++)
             {
-                var joint = model.Forward([clips], text, Tensor.Full([text.Mask.Rows], timesteps[i]))[0];
+                var joint = model.Forward([clips], text, Tensor.Full([text.Mask.Rows], timesteps[i]).There())[0];
                 GoldenTensors.AssertClose(joint, model.ForwardUnit(clips[^1], i, prefix), 1e-5, 1e-5, $"timestep {timesteps[i]}");
             }
         }
@@ -118,7 +118,7 @@ internal static class TransformerCase
         var rows = new List<Tensor>();
         for (var row = 0; row < timesteps.Length; row++)
         {
-            using var prefix = model.ComputePrefix(clips[..^1], ClipSize.Of(clips[^1]), text, Tensor.From([timesteps[row]]));
+            using var prefix = model.ComputePrefix(clips[..^1], ClipSize.Of(clips[^1]), text, Tensor.From([timesteps[row]]).There());
             rows.Add(model.ForwardUnit(clips[^1], 0, prefix).Narrow(0, row, 1));
         }
 
@@ -129,7 +129,7 @@ internal static class TransformerCase
     {
         var model = Declare(golden, attention);
         using var state = golden.State();
-        model.Load(state, type);
+        model.Load(state, type, TestDevice.Current);
         return model;
     }
 

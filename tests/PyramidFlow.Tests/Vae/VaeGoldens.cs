@@ -12,7 +12,7 @@ internal static class VaeGoldens
     {
         var vae = new CausalVideoVae(CausalVideoVaeConfig.Parse(Encoding.UTF8.GetBytes(golden.Config.GetRawText()), "golden config"));
         using var state = golden.State();
-        vae.Load(state);
+        vae.Load(state, device: TestDevice.Current);
         return vae;
     }
 
@@ -20,7 +20,7 @@ internal static class VaeGoldens
         where T : Module
     {
         using var state = golden.State();
-        module.Load(state);
+        module.Load(state, device: TestDevice.Current);
         return module;
     }
 

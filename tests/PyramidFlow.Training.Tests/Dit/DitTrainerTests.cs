@@ -1,11 +1,8 @@
 using System.Text.Json;
-using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Dit;
-using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;
-using PyramidFlow.Training.Vae;
 using PyramidFlow.Transformers;
 
 namespace PyramidFlow.Training.Tests.Dit;
@@ -14,61 +11,32 @@ public sealed class DitTrainerTests : IDisposable
 {
     private static readonly DitTrainingConfig Config = new()
     {
-        Transformer = new PyramidFluxConfig(64, 1, 1, 16, 2, WordlessPrompts.Width, WordlessPrompts.Width, [4, 6, 6]),
+        Transformer = SpriteRuns.Transformer,
         Clips = 3, LatentFrames = 3, Steps = 4, Batch = [2, 2, 2], Workers = 2, WarmUpSteps = 1, CheckpointEvery = 100,
     };
 
-    private readonly TemporaryFolder folder = new();
-    private readonly LinearAutoencoder encoder = new([16, 32, 64], 16);
+    private readonly SpriteRuns runs = new();
 
-    public DitTrainerTests()
-    {
-        using var generator = new RandomGenerator(1);
-        encoder.Initialize(generator);
-    }
-
-    public void Dispose()
-    {
-        encoder.Dispose();
-        folder.Dispose();
-    }
+    public void Dispose() => runs.Dispose();
 
     [Theory]
     [InlineData(DitOptimizer.AdamW)]
     [InlineData(DitOptimizer.Muon)]
-    public void An_interrupted_run_ends_in_the_bits_of_an_uninterrupted_one(DitOptimizer optimizer)
-    {
-        var config = Config with { Optimizer = optimizer };
-        var threads = TorchRuntime.Threads;
-        TorchRuntime.Threads = 1;
-        using var data = Latents(config);
-        Train(config, data, "whole");
-
-        // Six encodings a step (three stages, two workers): this is within the second, which is still finished.
-        using var stop = new CancellationTokenSource();
-        var encodings = 0;
-        Train(config, data, "parts", () => Stop(stop, Interlocked.Increment(ref encodings) == 8), stop);
-        Assert.Equal("2", Metadata("parts")["step"]);
-        Train(config, data, "parts");
-        TorchRuntime.Threads = threads;
-
-        Assert.Equal("4", Metadata("parts")["step"]);
-        foreach (var file in new[] { "state-00000004.safetensors", "dit.safetensors" })
-            Assert.Equal(File.ReadAllBytes(folder.File("whole", file)), File.ReadAllBytes(folder.File("parts", file)));
-    }
+    public void An_interrupted_run_ends_in_the_bits_of_an_uninterrupted_one(DitOptimizer optimizer) =>
+        runs.AssertStopsWithoutATrace(Config with { Optimizer = optimizer }, null, "state-00000004.safetensors", "dit.safetensors");
 
     [Fact]
     public void The_mmdit_trains_too_and_its_weights_are_whole()
     {
         var transformer = new PyramidMmditConfig(16, 2, 16, 2, CaptionProjectionDim: 32, WordlessPrompts.Width, WordlessPrompts.Width, PosEmbedMaxSize: 16);
         var config = Config with { Transformer = transformer, Steps = 2 };
-        using var data = Latents(config);
-        Train(config, data, "mmdit");
+        using var data = runs.Latents(config);
+        runs.Train(config, data, "mmdit");
         using var generator = new RandomGenerator((ulong)config.Seed);
         using var fresh = transformer.Build();
         fresh.Initialize(generator);
         using var trained = transformer.Build();
-        using (var weights = new SafetensorsSource(folder.File("mmdit", "dit.safetensors")))
+        using (var weights = new SafetensorsSource(runs.File("mmdit", "dit.safetensors")))
             trained.Load(weights);
         foreach (var ((key, before), (_, after)) in fresh.NamedParameters().Zip(trained.NamedParameters()))
         {
@@ -82,28 +50,28 @@ public sealed class DitTrainerTests : IDisposable
     [Fact]
     public void Full_sequence_training_shows_the_network_whole_clips_and_counts_their_operations()
     {
-        var transformer = new PyramidFluxConfig(64, 1, 1, 16, 2, WordlessPrompts.Width, WordlessPrompts.Width, [4, 6, 6], UseTemporalCausal: false);
+        var transformer = SpriteRuns.Transformer with { UseTemporalCausal = false };
         var config = Config with
         {
             Transformer = transformer, Objective = DitObjective.FullSequence, Batch = [2], Workers = 1, ImageShare = 0, Steps = 20, KeepSteps = [20],
         };
-        using var data = Latents(config);
-        Train(config, data, "whole");
+        using var data = runs.Latents(config);
+        runs.Train(config, data, "whole");
 
-        using var metrics = JsonDocument.Parse(File.ReadAllText(folder.File("whole", "metrics.jsonl")));
+        using var metrics = JsonDocument.Parse(File.ReadAllText(runs.File("whole", "metrics.jsonl")));
         var shape = new SequenceShape(2, 1, [new ClipSize(config.LatentFrames, 8, 8)], Causal: false);
         Assert.Equal(20 * DitFlops.Training(transformer, shape), metrics.RootElement.GetProperty("flops").GetInt64());
         Assert.False(metrics.RootElement.TryGetProperty("loss_1", out _));
-        Assert.Equal(File.ReadAllBytes(folder.File("whole", "dit.safetensors")), File.ReadAllBytes(folder.File("whole", "dit-20.safetensors")));
+        Assert.Equal(File.ReadAllBytes(runs.File("whole", "dit.safetensors")), File.ReadAllBytes(runs.File("whole", "dit-20.safetensors")));
     }
 
     [Fact]
     public void A_state_of_another_configuration_is_refused()
     {
         var config = Config with { Steps = 1 };
-        using var data = Latents(config);
-        Train(config, data, "run");
-        var error = Assert.Throws<CheckpointException>(() => Train(config with { Seed = 2 }, data, "run"));
+        using var data = runs.Latents(config);
+        runs.Train(config, data, "run");
+        var error = Assert.Throws<CheckpointException>(() => runs.Train(config with { Seed = 2 }, data, "run"));
         Assert.Contains("another configuration", error.Message, StringComparison.Ordinal);
     }
 
@@ -112,10 +80,10 @@ public sealed class DitTrainerTests : IDisposable
     {
         using var scope = new TensorScope();
         using var noGrad = NoGrad.Begin();
-        using var made = Latents(Config);
-        var written = File.GetLastWriteTimeUtc(folder.File("latents.safetensors"));
-        using var read = Latents(Config);
-        Assert.Equal(written, File.GetLastWriteTimeUtc(folder.File("latents.safetensors")));
+        using var made = runs.Latents(Config);
+        var written = File.GetLastWriteTimeUtc(runs.File("latents.safetensors"));
+        using var read = runs.Latents(Config);
+        Assert.Equal(written, File.GetLastWriteTimeUtc(runs.File("latents.safetensors")));
         Assert.Equal((3, 3), (read.Count, read.Frames));
         var (expected, attributes) = made.Draw(new SpriteRandom(1), 4, frames: 2);
         var (actual, again) = read.Draw(new SpriteRandom(1), 4, frames: 2);
@@ -124,29 +92,29 @@ public sealed class DitTrainerTests : IDisposable
         Assert.Equal(attributes, again);
 
         var clip = Enumerable.Range(0, 3).First(i => SpriteWorld.Scene(Config.Seed, i).Attributes == attributes[0]);
-        var latents = encoder.Encode(SpriteClips.RenderChannelsLast(SpriteWorld.Scene(Config.Seed, clip), 17)).Permute(0, 4, 1, 2, 3);
+        var latents = runs.Encoder.Encode(SpriteClips.RenderChannelsLast(SpriteWorld.Scene(Config.Seed, clip), 17)).Permute(0, 4, 1, 2, 3);
         Assert.InRange((latents.Narrow(2, 0, 2) - actual.Narrow(0, 0, 1)).Abs().Max().Item(), 0, 1e-2);
     }
 
     [Fact]
     public void Latents_of_another_size_seed_or_kind_are_refused()
     {
-        Latents(Config).Dispose();
+        runs.Latents(Config).Dispose();
         foreach (var config in new[] { Config with { Clips = 4 }, Config with { LatentFrames = 2 }, Config with { Seed = 2 }, Config with { TurnShare = 1 } })
-            Assert.Contains("delete it", Assert.Throws<CheckpointException>(() => Latents(config)).Message, StringComparison.Ordinal);
+            Assert.Contains("delete it", Assert.Throws<CheckpointException>(() => runs.Latents(config)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
     public void The_prompt_of_a_clip_that_turns_changes_with_it()
     {
         var config = Config with { Clips = 1, LatentFrames = 5, TurnShare = 1 };
-        using var data = Latents(config);
+        using var data = runs.Latents(config);
         var turn = SpriteTurn.Training(config.Seed, 0, config.TurnShare)!.Value;
         var shown = Enumerable.Range(1, config.LatentFrames)
             .Select(frames => data.Draw(new SpriteRandom(1), 1, frames).Attributes[0]);
         Assert.Equal(Enumerable.Range(0, config.LatentFrames).Select(unit => (8 * unit) - 7 < turn.Frame ? turn.Before : turn.After), shown);
         var latents = data.Draw(new SpriteRandom(1), 1, config.LatentFrames).Latents;
-        var expected = encoder.Encode(SpriteClips.ChannelsLast(turn.Render(33))).Permute(0, 4, 1, 2, 3);
+        var expected = runs.Encoder.Encode(SpriteClips.ChannelsLast(turn.Render(33))).Permute(0, 4, 1, 2, 3);
         Assert.InRange((latents - expected).Abs().Max().Item(), 0, 1e-2);
     }
 
@@ -154,7 +122,7 @@ public sealed class DitTrainerTests : IDisposable
     public void Shapes_are_drawn_by_their_shares()
     {
         var config = Config with { Clips = 24, LatentFrames = 2, ShapeShares = [1, 0, 0, 3] };
-        using var data = Latents(config);
+        using var data = runs.Latents(config);
         var shapes = data.Draw(new SpriteRandom(1), 400, frames: 1).Attributes.CountBy(a => a.Shape).ToDictionary();
         Assert.Equal([SpriteShape.Circle, SpriteShape.Star], shapes.Keys.Order());
         Assert.InRange(shapes[SpriteShape.Star], 270, 330);
@@ -162,27 +130,5 @@ public sealed class DitTrainerTests : IDisposable
 
     [Fact]
     public void A_share_of_a_shape_that_no_clip_shows_is_refused() =>
-        Assert.Contains("shape_shares", Assert.Throws<ArgumentException>(() => Latents(Config with { Clips = 3, ShapeShares = [1, 1, 1, 1] })).Message, StringComparison.Ordinal);
-
-    private static void Stop(CancellationTokenSource source, bool now)
-    {
-        if (now)
-            source.Cancel();
-    }
-
-    private SpriteLatents Latents(DitTrainingConfig config) =>
-        SpriteLatents.OpenOrMake(folder.File("latents.safetensors"), config, video => encoder.Encode(video).Permute(0, 4, 1, 2, 3), null, CancellationToken.None);
-
-    private void Train(DitTrainingConfig config, SpriteLatents data, string name, Action? encoded = null, CancellationTokenSource? stop = null)
-    {
-        using var prompts = new WordlessPrompts(encoded);
-        using var trainer = new DitTrainer(config, Path.Combine(folder.Path, name), data, prompts);
-        trainer.Run(null, stop?.Token ?? CancellationToken.None);
-    }
-
-    private IReadOnlyDictionary<string, string> Metadata(string name)
-    {
-        using var file = SafetensorsFile.Open(new RunFolder(Path.Combine(folder.Path, name)).LatestState!);
-        return file.Metadata;
-    }
+        Assert.Contains("shape_shares", Assert.Throws<ArgumentException>(() => runs.Latents(Config with { Clips = 3, ShapeShares = [1, 1, 1, 1] })).Message, StringComparison.Ordinal);
 }

@@ -1,6 +1,8 @@
+using PyramidFlow.Lora;
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Vae;
+using PyramidFlow.Transformers;
 
 namespace PyramidFlow.Training.Tests.Runs;
 
@@ -38,6 +40,16 @@ public sealed class RecipeTests
     {
         var config = DitDataConfig.Load(CommittedConfig.Path("miniflux-image-768p.json"));
         Assert.Equal((TemporalObjective.FullSequence, 1e-4, 1, 4), (config.Objective, config.LearningRate, config.Accumulation, config.Batch));
+    }
+
+    [Fact]
+    public void The_recipe_of_a_lora_fits_the_released_transformer()
+    {
+        var config = DitDataConfig.Load(CommittedConfig.Path("lora-miniflux-384p.json"));
+        Assert.Equal((16, 1.0, "384p", 500), (config.Lora!.Rank, config.Lora.Scale, config.Variant, config.SampleEvery));
+        var released = new PyramidFluxConfig(InChannels: 64, NumLayers: 8, NumSingleLayers: 16, AttentionHeadDim: 64, NumAttentionHeads: 30, JointAttentionDim: 4096, PooledProjectionDim: 768);
+        using var model = released.Build();
+        Assert.Equal((3 * 24) + 8, LoraAdapters.Layers(model, config.Lora).Count);
     }
 
     [Fact]

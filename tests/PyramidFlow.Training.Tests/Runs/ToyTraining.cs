@@ -1,3 +1,4 @@
+using PyramidFlow.Media;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Runs;
@@ -29,6 +30,8 @@ internal sealed class ToyTraining : ITraining, IDisposable
 
     public Action<MicroBatch> Begin { get; init; } = _ => { };
 
+    public Action<string> Sampling { get; init; } = _ => { };
+
     public float[] Weights => Parts[0].Parameters.Values.ToArray<float>();
 
     public BatchLosses Backward(MicroBatch batch)
@@ -52,6 +55,14 @@ internal sealed class ToyTraining : ITraining, IDisposable
         using var scope = new TensorScope();
         SafetensorsWriter.Write(folder.File("toy.safetensors"), Parts[0].Averaged);
         return [("quality", 1)];
+    }
+
+    public bool Sample(string path, CancellationToken cancel)
+    {
+        Sampling(path);
+        cancel.ThrowIfCancellationRequested();
+        PngWriter.Write(path, new RgbImage(2, 1, new byte[6]));
+        return true;
     }
 
     public void Dispose()

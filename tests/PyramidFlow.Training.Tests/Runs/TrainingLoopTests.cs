@@ -93,6 +93,39 @@ public sealed class TrainingLoopTests : IDisposable
     }
 
     [Fact]
+    public void Samples_are_made_every_so_many_steps_and_their_place_is_told()
+    {
+        var told = new Notes();
+        using var training = Make(Config with { SampleEvery = 5 }, "run");
+        new TrainingLoop(Config with { SampleEvery = 5 }, training, new RunFolder(In("run"))).Run(told, CancellationToken.None);
+        var sheets = Directory.GetFiles(In("run", "samples")).Order().ToList();
+        Assert.Equal([5, 10], sheets.Select(path => int.Parse(Path.GetFileNameWithoutExtension(path)["step-".Length..], System.Globalization.CultureInfo.InvariantCulture)));
+        Assert.Equal(sheets.Select(path => $"samples are in {path}"), told.All.Where(note => note.Contains("samples", StringComparison.Ordinal)));
+        Assert.Contains($"samples         {sheets[^1]}", File.ReadAllText(In("run", "summary.txt")), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_run_stopped_while_it_samples_saves_what_it_has()
+    {
+        var config = Config with { SampleEvery = 5 };
+        using var stop = new CancellationTokenSource();
+        using (var training = new ToyTraining(config, new RunFolder(In("run"))) { Sampling = _ => stop.Cancel() })
+            new TrainingLoop(config, training, new RunFolder(In("run"))).Run(null, stop.Token);
+        Assert.Equal(5, StepsOf("run"));
+        Assert.Empty(Directory.GetFiles(In("run", "samples")));
+    }
+
+    [Fact]
+    public void Samples_that_cannot_be_written_are_told_and_the_run_goes_on()
+    {
+        var (config, told) = (Config with { SampleEvery = 12 }, new Notes());
+        using var training = new ToyTraining(config, new RunFolder(In("run"))) { Sampling = path => Directory.CreateDirectory(path) };
+        new TrainingLoop(config, training, new RunFolder(In("run"))).Run(told, CancellationToken.None);
+        Assert.Equal(12, StepsOf("run"));
+        Assert.Single(told.All, note => note.StartsWith("the samples of step 12 cannot be written: ", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public void The_folder_of_another_model_is_refused()
     {
         Train(Config, "run");
@@ -148,6 +181,13 @@ public sealed class TrainingLoopTests : IDisposable
     [InlineData(1, 0.5, "spike_factor 0.5")]
     public void Impossible_values_are_named(int steps, double spikes, string named) =>
         Assert.Contains(named, (Config with { Steps = steps, SpikeFactor = spikes }).Fault, StringComparison.Ordinal);
+
+    private sealed class Notes : IProgress<TrainingProgress>
+    {
+        public List<string> All { get; } = [];
+
+        public void Report(TrainingProgress value) => All.AddRange(value.Note is { } note ? [note] : Array.Empty<string>());
+    }
 
     private static void StopAt(CancellationTokenSource source, MicroBatch batch, long step)
     {

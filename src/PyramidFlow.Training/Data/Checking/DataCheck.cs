@@ -1,7 +1,11 @@
 using System.Collections.Concurrent;
+using PyramidFlow.Pipelines;
 using PyramidFlow.TextEncoders;
 using PyramidFlow.Tokenizers;
+using PyramidFlow.Torch;
 using PyramidFlow.Training.Sprites;
+using PyramidFlow.Training.Vae;
+using PyramidFlow.Vae;
 
 namespace PyramidFlow.Training.Data.Checking;
 
@@ -10,7 +14,8 @@ namespace PyramidFlow.Training.Data.Checking;
 /// <param name="channels">Channels latents have.</param>
 public sealed class DataCheck(DataOptions options, int channels)
 {
-    private const int CellWidth = 160, MostCellHeight = 240;
+    // Of latents the beginning is decoded: a VAE takes long for a whole clip.
+    private const int CellWidth = 160, MostCellHeight = 240, LatentFramesShown = 2;
 
     private readonly List<DataItem> usable = [];
 
@@ -44,25 +49,29 @@ public sealed class DataCheck(DataOptions options, int channels)
         return Report(lines, tokenizer, faults);
     }
 
-    /// <summary>Frames of some usable items with a video or image, spread evenly over the set, small and all of one size.</summary>
+    /// <summary>Frames of some usable items, spread evenly over the set, small and all of one size.</summary>
     /// <param name="count">Most items.</param>
+    /// <param name="openVae">Opens the VAE that the latents are of, to show those that stand without video or image, their first 9 frames; null leaves them out.</param>
     /// <param name="faults">Told about items that turn out broken; they are left out.</param>
     /// <param name="cancel">Stops the decoding.</param>
     /// <returns>Each item, its frames as [t, h, w, 3] bytes, and their size.</returns>
-    public async Task<(IReadOnlyList<(DataItem Item, byte[] Rgb)> Clips, int Width, int Height)> SamplesAsync(int count, FaultLog faults, CancellationToken cancel = default)
+    public async Task<(IReadOnlyList<(DataItem Item, byte[] Rgb)> Clips, int Width, int Height)> SamplesAsync(int count, Func<CausalVideoVae>? openVae, FaultLog faults, CancellationToken cancel = default)
     {
-        var shown = usable.Where(item => item.Annotation.Media is { } path && File.Exists(path)).ToList();
+        var shown = usable.Where(item => HasMedia(item) || (openVae is not null && item.Annotation.Latent is not null)).ToList();
         if (shown.Count == 0)
             return ([], 0, 0);
         var first = shown[0].Bucket;
         var height = Math.Clamp((int)Math.Round((double)CellWidth * first.Height / first.Width), 1, MostCellHeight);
         var reader = new ClipReader(options.Fps, randomStart: false);
         var clips = new List<(DataItem, byte[])>();
+        using var vae = shown.TrueForAll(HasMedia) ? null : openVae?.Invoke();
         foreach (var item in Enumerable.Range(0, Math.Min(count, shown.Count)).Select(i => shown[(int)((long)i * shown.Count / Math.Min(count, shown.Count))]))
         {
             try
             {
-                clips.Add((item, await reader.ReadAsync(item with { Bucket = new Bucket(CellWidth, height, item.Bucket.Frames) }, new SpriteRandom(0), cancel).ConfigureAwait(false)));
+                clips.Add((item, HasMedia(item)
+                    ? await reader.ReadAsync(item with { Bucket = new Bucket(CellWidth, height, item.Bucket.Frames) }, new SpriteRandom(0), cancel).ConfigureAwait(false)
+                    : Decoded(item, vae!, height)));
             }
             catch (BadItemException e)
             {
@@ -71,6 +80,20 @@ public sealed class DataCheck(DataOptions options, int channels)
         }
 
         return (clips, CellWidth, height);
+    }
+
+    private static bool HasMedia(DataItem item) => item.Annotation.Media is { } path && File.Exists(path);
+
+    private static byte[] Decoded(DataItem item, CausalVideoVae vae, int height)
+    {
+        var frames = Math.Min(LatentFramesShown, VideoLength.Latents(item.Bucket.Frames));
+        var numbers = LatentItemFile.Read(item.Annotation.Latent!, frames);
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        var latents = Tensor.From(numbers, 1, vae.Config.EncoderOutChannels, frames, item.Bucket.Height / VideoLength.Scale, item.Bucket.Width / VideoLength.Scale);
+        var video = vae.Decode(latents, window: 1);                                                             // [1, 3, t, h, w]
+        var small = video.Select(0, 0).Permute(1, 0, 2, 3).InterpolateBilinear(height, CellWidth);              // [t, 3, h', w']
+        return Reconstruction.Bytes(small.Permute(1, 0, 2, 3).Unsqueeze(0));
     }
 
     private async Task<ConcurrentDictionary<DataItem, bool>> DecodeAsync(IReadOnlyList<DataItem> items, FaultLog faults, IProgress<(int Done, int Total)>? progress, CancellationToken cancel)

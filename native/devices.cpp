@@ -1,0 +1,119 @@
+// Devices besides the CPU: their memory, and their streams of work. Written against c10's interfaces that are the same for
+// all devices, so it needs no CUDA headers and builds on a libtorch for CPUs too.
+#include "shim.h"
+
+#include <ATen/Context.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+#include <torch/version.h>
+
+#define PF_LIBTORCH(major, minor) \
+    (TORCH_VERSION_MAJOR > major || (TORCH_VERSION_MAJOR == major && TORCH_VERSION_MINOR >= minor))
+
+// Since 2.10 a device's allocator says what it holds through an interface that is the same for all devices.
+#if PF_LIBTORCH(2, 10)
+#define PF_DEVICE_STATISTICS 1
+#include <c10/core/CachingDeviceAllocator.h>
+#endif
+
+namespace {
+
+constexpr auto kind = c10::DeviceType::CUDA;
+
+// A device that is only counted has no allocator yet; a tensor on it brings it up. An index below 0 is the current device.
+c10::Device awake(int index) {
+    auto device = c10::Device(kind, static_cast<c10::DeviceIndex>(index));
+    return at::empty({1}, at::TensorOptions().dtype(at::kByte).device(device)).device();
+}
+
+c10::impl::VirtualGuardImpl guard() { return c10::impl::VirtualGuardImpl(kind); }
+
+}  // namespace
+
+PF_API int pf_has_cuda() {
+    return pf::guarded<int>(0, [] { return static_cast<int>(at::globalContext().hasCUDA()); });
+}
+
+PF_API int pf_cuda_count() {
+    return pf::guarded<int>(0, [] { return pf_has_cuda() ? static_cast<int>(guard().deviceCount()) : 0; });
+}
+
+// float32 is computed in float32 also in convolutions, where libtorch would round inputs to 10 bits (TF32) by itself. Fused
+// attention is not cuDNN's, which takes 60 ms to get ready for each new shape: a video brings hundreds of them.
+PF_API void pf_cuda_settings() {
+    at::globalContext().setAllowTF32CuDNN(false);
+#if PF_LIBTORCH(2, 5)
+    at::globalContext().setSDPUseCuDNN(false);
+#endif
+}
+
+// Bytes of tensors now and at most, what is kept for reuse, and what the device has free and in all; -1 with an error text
+// where this libtorch does not say.
+PF_API int pf_cuda_memory(int index, int64_t* in_use, int64_t* held, int64_t* peak, int64_t* free, int64_t* total) {
+    return pf::guarded<int>(-1, [&] {
+#ifdef PF_DEVICE_STATISTICS
+        auto device = awake(index);
+        auto* allocator = c10::getDeviceAllocator(kind);
+        auto statistics = allocator->getDeviceStats(device.index());
+        constexpr auto all = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+        auto memory = allocator->getMemoryInfo(device.index());
+        *in_use = statistics.allocated_bytes[all].current;
+        *held = statistics.reserved_bytes[all].current - *in_use;
+        *peak = statistics.allocated_bytes[all].peak;
+        *free = static_cast<int64_t>(memory.first);
+        *total = static_cast<int64_t>(memory.second);
+        return 0;
+#else
+        pf::set_error("libtorch " TORCH_VERSION " does not tell the memory of a device: 2.10 and later do");
+        return -1;
+#endif
+    });
+}
+
+PF_API int pf_cuda_reset_peak(int index) {
+    return pf::guarded<int>(-1, [&] {
+#ifdef PF_DEVICE_STATISTICS
+        auto device = awake(index);
+        c10::getDeviceAllocator(kind)->resetPeakStats(device.index());
+#endif
+        return 0;
+    });
+}
+
+// Gives what is kept for reuse on all devices back to them.
+PF_API int pf_cuda_trim() {
+    return pf::guarded<int>(-1, [&] {
+#ifdef PF_DEVICE_STATISTICS
+        if (auto* allocator = c10::getDeviceAllocator(kind); allocator->initialized()) allocator->emptyCache();
+#endif
+        return 0;
+    });
+}
+
+// Waits until all that this thread has asked of the device so far is done.
+PF_API int pf_cuda_synchronize(int index) {
+    return pf::guarded<int>(-1, [&] {
+        auto streams = guard();
+        streams.synchronizeStream(streams.getStream(awake(index)));
+        return 0;
+    });
+}
+
+// A stream beside the default one; freed with pf_stream_free.
+PF_API void* pf_stream_new(int index) {
+    return pf::guarded<void*>(nullptr, [&] { return new c10::Stream(guard().getStreamFromGlobalPool(awake(index))); });
+}
+
+// Makes it the one this thread's work goes to; returns the one before, to be set again and freed.
+PF_API void* pf_stream_exchange(void* stream) {
+    return pf::guarded<void*>(
+        nullptr, [&] { return new c10::Stream(guard().exchangeStream(*static_cast<c10::Stream*>(stream))); });
+}
+
+PF_API int pf_stream_synchronize(void* stream) {
+    return pf::guarded<int>(-1, [&] {
+        guard().synchronizeStream(*static_cast<c10::Stream*>(stream));
+        return 0;
+    });
+}
+
+PF_API void pf_stream_free(void* stream) { delete static_cast<c10::Stream*>(stream); }

@@ -1,0 +1,43 @@
+using System.CommandLine;
+using PyramidFlow.Benchmarks;
+using PyramidFlow.Cli.Models;
+using PyramidFlow.Cli.Output;
+using PyramidFlow.Cli.Parsing;
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Cli.Commands;
+
+/// <summary>Options that all benchmarks have.</summary>
+/// <param name="type">Element type.</param>
+/// <param name="runs">Runs of each row.</param>
+internal sealed class BenchOptions(Option<string?> type, Option<int?> runs)
+{
+    private readonly Option<string?> device = CliOptions.Text("--device", "NAME", "cpu, cuda or cuda:N [default: cpu]");
+    private readonly Option<int?> threads = CliOptions.Whole("--threads", "N", "CPU threads [default: all]", 1);
+    private readonly Option<bool> json = CliOptions.Flag("--json", "print JSON instead of a table");
+    private readonly Option<bool> markdown = CliOptions.Flag("--markdown", "print the table in Markdown");
+
+    internal void AddTo(Command command)
+    {
+        foreach (var option in (Option[])[type, device, runs, threads, json, markdown])
+            command.Add(option);
+    }
+
+    /// <summary>Options of the measurement, with what the user said of these.</summary>
+    internal BenchmarkOptions Read(ParseResult parsed, BenchmarkOptions options)
+    {
+        if (parsed.GetValue(json) && parsed.GetValue(markdown))
+            throw new UsageException("--json and --markdown are two ways to print the same: use one");
+        if (parsed.GetValue(threads) is { } count)
+            TorchRuntime.Threads = count;
+        return options with
+        {
+            Type = parsed.GetValue(type) == "bf16" ? ElementType.BFloat16 : ElementType.Float32,
+            Runs = parsed.GetValue(runs) ?? options.Runs,
+            Device = parsed.GetValue(device) is { } name ? ModelArguments.ParseDevice(name) : options.Device,
+        };
+    }
+
+    internal void Print(BenchmarkReport report, ParseResult parsed, CliConsole console) =>
+        BenchReport.Print(report, parsed.GetValue(json), parsed.GetValue(markdown), console);
+}

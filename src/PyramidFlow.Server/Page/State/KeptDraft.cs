@@ -1,0 +1,58 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using PyramidFlow.Pipelines;
+using PyramidFlow.Server.Jobs;
+
+namespace PyramidFlow.Server.Page.State;
+
+/// <summary>
+/// A form as the browser keeps it over a reload: all but a file of the user's own, which browsers do not give back. It comes
+/// from outside, so that it may hold anything; the form is checked when it is sent.
+/// </summary>
+internal sealed record KeptDraft(
+    string? Model, DraftMode Mode, string Prompt, string NegativePrompt, int Units, bool HasOwnSize, string Width, string Height,
+    string Steps, string VideoSteps, string Guidance, string VideoGuidance, string Seed, bool KeepsSeed,
+    IReadOnlyList<PromptChange>? Schedule, string? From, string? SameInputAs)
+{
+    // Beyond any length: the form's arithmetic stays within its numbers.
+    private const int MostUnits = 10_000;
+
+    public static KeptDraft Of(Draft draft, VideoModel? model) => new(
+        model?.Id, draft.Mode, draft.Prompt, draft.NegativePrompt, draft.Units, draft.HasOwnSize, draft.Width, draft.Height,
+        draft.Steps, draft.VideoSteps, draft.Guidance, draft.VideoGuidance, draft.Seed, draft.KeepsSeed, draft.Schedule, draft.From?.Id, draft.SameInputAs?.Id);
+
+    public string ToJson() => JsonSerializer.Serialize(this, KeptDraftJson.Default.KeptDraft);
+
+    /// <summary>What was kept; null when nothing was, or nothing that can be read.</summary>
+    public static KeptDraft? FromJson(string? json)
+    {
+        try
+        {
+            return string.IsNullOrEmpty(json) ? null : JsonSerializer.Deserialize(json, KeptDraftJson.Default.KeptDraft);
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Fills a form in.</summary>
+    /// <param name="draft">It.</param>
+    /// <param name="model">The model that is chosen there; settings of another are not taken over.</param>
+    /// <param name="from">The video of <see cref="From"/>; null when it is gone.</param>
+    /// <param name="sameInputAs">Likewise of <see cref="SameInputAs"/>.</param>
+    public void Restore(Draft draft, VideoModel model, VideoJob? from, VideoJob? sameInputAs)
+    {
+        (draft.Mode, draft.Prompt, draft.From, draft.SameInputAs) = (Enum.IsDefined(Mode) ? Mode : DraftMode.Text, Prompt, from, sameInputAs);
+        if (Model != model.Id)
+            return;
+        (draft.NegativePrompt, draft.Units, draft.Schedule) = (NegativePrompt, Math.Clamp(Units, 0, MostUnits), Schedule ?? []);
+        (draft.HasOwnSize, draft.Width, draft.Height) = (HasOwnSize, Width, Height);
+        (draft.Steps, draft.VideoSteps, draft.Guidance, draft.VideoGuidance) = (Steps, VideoSteps, Guidance, VideoGuidance);
+        (draft.Seed, draft.KeepsSeed) = (Seed, KeepsSeed);
+    }
+}
+
+[JsonSourceGenerationOptions(RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true)]
+[JsonSerializable(typeof(KeptDraft))]
+internal sealed partial class KeptDraftJson : JsonSerializerContext;

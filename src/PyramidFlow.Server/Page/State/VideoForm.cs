@@ -1,0 +1,164 @@
+using System.Data.Common;
+using Microsoft.AspNetCore.Components.Forms;
+using PyramidFlow.Server.Jobs;
+
+namespace PyramidFlow.Server.Page.State;
+
+/// <summary>The form that asks for a video: what stands in it, what is wrong with it, and its sending.</summary>
+/// <param name="jobs">Where the videos are.</param>
+/// <param name="limits">Sizes of uploads.</param>
+internal sealed class VideoForm(IVideoJobs jobs, ServerLimits limits)
+{
+    private Owner owner;
+
+    /// <summary>What stands in it.</summary>
+    public Draft Draft { get; } = new();
+
+    /// <summary>What is wrong with it, by <see cref="DraftField"/>.</summary>
+    public Dictionary<string, string> Errors { get; } = [];
+
+    /// <summary>Models to choose from.</summary>
+    public IReadOnlyList<VideoModel> Models { get; private set; } = [];
+
+    /// <summary>The model that is chosen; null when none is installed.</summary>
+    public VideoModel? Model { get; private set; }
+
+    /// <summary>Whether a request is on its way.</summary>
+    public bool IsSending { get; private set; }
+
+    /// <summary>Seed of the video asked for last.</summary>
+    public ulong? LastSeed { get; private set; }
+
+    /// <summary>Something in it is different.</summary>
+    public event Action? Changed;
+
+    /// <summary>A video was asked for.</summary>
+    public event Action<VideoJob>? Sent;
+
+    /// <summary>Learns who asks and which models there are.</summary>
+    public void Begin(Owner who)
+    {
+        (owner, Models) = (who, jobs.Models);
+        if (Models.Count > 0)
+            Choose(Models[0].Id);
+    }
+
+    /// <summary>Chooses a model and fills in what it uses by itself.</summary>
+    public void Choose(string id)
+    {
+        Model = Models.FirstOrDefault(model => model.Id == id) ?? Models[0];
+        Draft.Use(Model);
+        Errors.Clear();
+        Touch();
+    }
+
+    /// <summary>What stands in it, to be kept by the browser.</summary>
+    public string Keep() => KeptDraft.Of(Draft, Model).ToJson();
+
+    /// <summary>Fills in what the browser has kept; what cannot be used any more is left out.</summary>
+    /// <param name="kept">What <see cref="Keep"/> gave once, or anything else.</param>
+    public async Task RestoreAsync(string? kept)
+    {
+        if (KeptDraft.FromJson(kept) is not { } draft || Model is null)
+            return;
+        if (draft.Model != Model.Id && Models.FirstOrDefault(model => model.Id == draft.Model) is { } model)
+            Choose(model.Id);
+        draft.Restore(Draft, Model, await FindAsync(draft.From), await FindAsync(draft.SameInputAs));
+        Touch();
+    }
+
+    /// <summary>Asks for the video it describes.</summary>
+    /// <returns>The field at fault; null when it is in the queue.</returns>
+    public async Task<string?> GenerateAsync()
+    {
+        Errors.Clear();
+        if (Model is null || IsSending)
+            return null;
+        var request = new DraftReader(Model, Errors).Read(Draft);
+        if (Errors.Count == 0)
+            await SendAsync(request);
+        Touch();
+        return DraftField.All.Append(DraftField.Form).FirstOrDefault(Errors.ContainsKey);
+    }
+
+    /// <summary>Takes a file to begin with; of the wrong kind or too large it is refused here, before it is sent.</summary>
+    public void Take(IBrowserFile file)
+    {
+        Errors.Remove(DraftField.Input);
+        var isVideo = file.ContentType.StartsWith("video/", StringComparison.Ordinal);
+        if (!isVideo && !file.ContentType.StartsWith("image/", StringComparison.Ordinal))
+            Errors[DraftField.Input] = $"“{file.Name}” is neither a picture nor a video: use such as PNG, JPEG or MP4.";
+        else if ((isVideo ? limits.VideoBytes : limits.ImageBytes) is var most && file.Size > most)
+            Errors[DraftField.Input] = $"“{file.Name}” is larger than {most >> 20} MB: make it smaller.";
+        else
+            (Draft.Mode, Draft.File, Draft.From, Draft.SameInputAs) = (isVideo ? DraftMode.Extend : DraftMode.Image, file, null, null);
+        Touch();
+    }
+
+    /// <summary>Takes an earlier video to begin with: its last frame, or all of it.</summary>
+    public void Continue(VideoJob job, DraftMode mode)
+    {
+        if (Models.FirstOrDefault(model => model.Id == job.Request.Model) is { } model && model != Model)
+            Choose(model.Id);
+        Draft.Continue(job, mode);
+        Errors.Clear();
+        Touch();
+    }
+
+    /// <summary>Fills it in as it was for a video.</summary>
+    public void Reuse(VideoJob job)
+    {
+        var model = Models.FirstOrDefault(model => model.Id == job.Request.Model);
+        if ((model ?? Model) is not { } chosen)
+            return;
+        Choose(chosen.Id);
+        Draft.Use(job, chosen);
+        if (model is null)
+            Errors[DraftField.Model] = $"The model {job.Request.Model} is not here any more: {chosen.Id} takes its place.";
+        Touch();
+    }
+
+    /// <summary>Tells components that it is different.</summary>
+    public void Touch() => Changed?.Invoke();
+
+    private async Task SendAsync(VideoRequest request)
+    {
+        IsSending = true;
+        Touch();
+        try
+        {
+            await using var stream = Draft.Mode == DraftMode.Text ? null : Draft.File?.OpenReadStream(Math.Max(limits.ImageBytes, limits.VideoBytes));
+            var job = await jobs.SubmitAsync(owner, request, stream is null ? null : new VideoUpload(stream, Draft.File!.Name));
+            LastSeed = job.Request.Seed;
+            Sent?.Invoke(job);
+        }
+        catch (JobException e)
+        {
+            Errors[DraftField.All.Contains(e.Parameter) ? e.Parameter! : DraftField.Form] = Words.Sentence(e.Message);
+        }
+        catch (IOException)
+        {
+            Errors[DraftField.Input] = "The file could not be read to its end: choose it again.";
+        }
+        catch (DbException)
+        {
+            Errors[DraftField.Form] = Words.QueueIsAway;
+        }
+        finally
+        {
+            IsSending = false;
+        }
+    }
+
+    private async Task<VideoJob?> FindAsync(string? id)
+    {
+        try
+        {
+            return id is null ? null : await jobs.GetAsync(owner, id);
+        }
+        catch (Exception e) when (e is JobException or DbException)
+        {
+            return null;
+        }
+    }
+}

@@ -1,0 +1,62 @@
+using System.Collections.Concurrent;
+
+namespace PyramidFlow.Torch;
+
+/// <summary>
+/// Brings tensors from host memory, such as the mapped pages of a checkpoint, to a GPU while it computes: through two
+/// page-locked buffers, of which one is filled while the other is sent, on streams of their own.
+/// </summary>
+internal sealed class DeviceUpload
+{
+    private const long BufferBytes = 32L << 20;
+
+    private static readonly ConcurrentDictionary<Device, DeviceUpload> Known = new();
+
+    private readonly Device device;
+    private readonly Lock gate = new();
+    private readonly (DeviceStream Stream, Tensor Buffer)[] lanes;
+
+    private DeviceUpload(Device device)
+    {
+        this.device = device;
+        lanes = [Lane(), Lane()];
+
+        (DeviceStream, Tensor) Lane() => (new DeviceStream(device), TensorScope.Detach(Tensor.PageLocked([BufferBytes])));
+    }
+
+    /// <summary>The one of a GPU; it lasts as long as the process.</summary>
+    internal static DeviceUpload To(Device device) => Known.GetOrAdd(device, place => new DeviceUpload(place));
+
+    /// <summary>A copy of a contiguous tensor of host memory on the device, whole when this returns.</summary>
+    internal Tensor Send(Tensor source)
+    {
+        lock (gate)
+        {
+            using var scope = new TensorScope();
+            Tensor target;
+            // The memory must be one that only these streams have written: others may still be at work on what they have freed.
+            using (lanes[0].Stream.Use())
+                target = Tensor.Empty(source.Shape, source.Type, device);
+            lanes[0].Stream.Synchronize();
+            var (from, to) = (Bytes(source), Bytes(target));
+            var total = from.Size(0);
+            for (var (at, lane) = (0L, 0); at < total; at += BufferBytes, lane = 1 - lane)
+            {
+                using var inner = new TensorScope();
+                var (stream, buffer) = lanes[lane];
+                var count = Math.Min(BufferBytes, total - at);
+                var part = buffer.Narrow(0, 0, count);
+                stream.Synchronize();
+                part.CopyFrom(from.Narrow(0, at, count));
+                using var turn = stream.Use();
+                to.Narrow(0, at, count).CopyFrom(part, wait: false);
+            }
+
+            lanes[0].Stream.Synchronize();
+            lanes[1].Stream.Synchronize();
+            return scope.Keep(target);
+        }
+    }
+
+    private static Tensor Bytes(Tensor tensor) => tensor.Reshape(-1).ViewAs(ElementType.UInt8);
+}

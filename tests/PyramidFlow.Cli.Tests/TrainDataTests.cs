@@ -1,0 +1,146 @@
+using System.Text.Json;
+using PyramidFlow.Hub.RandomModels;
+using PyramidFlow.Media;
+using PyramidFlow.Testing;
+
+namespace PyramidFlow.Cli.Tests;
+
+/// <summary><c>train dit</c> and <c>train lora</c> on data of one's own, with models of both families in the released layout.</summary>
+public sealed class TrainDataTests : IDisposable
+{
+    private const string Captions = "a red ball";
+
+    private readonly TemporaryFolder folder = new();
+
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    public void Dispose() => folder.Dispose();
+
+    [Theory]
+    [InlineData(RandomLayout.Miniflux)]
+    [InlineData(RandomLayout.Sd3)]
+    public async Task A_lora_of_ones_own_pictures_is_used_by_generate(RandomLayout layout)
+    {
+        var model = Model(layout);
+        var config = Config(model, "\"lora\": { \"rank\": 2, \"targets\": [\"proj_out\"] }, \"learning_rate\": 0.5, \"warm_up_steps\": 0, \"steps\": 2");
+        var trained = await CliRun.OfAsync("train", "lora", "--config", config, "--out", folder.File("run"));
+
+        Assert.True(trained.Code == ExitCode.Ok, trained.Error);
+        var lora = folder.File("run", "lora.safetensors");
+        Assert.Equal(lora, trained.Out.Trim());
+        var plain = await GenerateAsync(model, "plain.png");
+        var adapted = await GenerateAsync(model, "adapted.png", "--lora", lora);
+        Assert.NotEqual(plain, adapted);
+        Assert.Equal(plain, await GenerateAsync(model, "none.png", "--lora", $"{lora}:0"));
+    }
+
+    [Theory]
+    [InlineData(RandomLayout.Miniflux, "media", "text")]
+    [InlineData(RandomLayout.Sd3, "latents", "features")]
+    public async Task Samples_are_what_generate_makes_of_the_weights_of_that_step(RandomLayout layout, string input, string captions)
+    {
+        var model = Model(layout);
+        var annotations = input == "media" ? Annotations() : await ExtractedAsync(model);
+        var config = Config(model, $$"""
+            "input": "{{input}}", "captions": "{{captions}}", "steps": 2, "learning_rate": 0.01, "warm_up_steps": 0, "sample_every": 2,
+            "samples": { "prompts": ["a red ball", "a dog"], "size": "128x64", "frames": 9, "seed": 3, "guidance": 2, "video_guidance": 2 }
+            """, annotations);
+        var trained = await CliRun.OfAsync("train", "dit", "--config", config, "--out", folder.File("run"));
+
+        Assert.True(trained.Code == ExitCode.Ok, trained.Error);
+        var path = folder.File("run", "samples", "step-00000002.png");
+        Assert.Contains($"samples are in {path}", trained.Error, StringComparison.Ordinal);
+        var sheet = await ImageReader.ReadAsync(path, ct: Cancel);
+        Assert.Equal((2 + (8 * 130), 2 + (2 * 66)), (sheet.Width, sheet.Height));
+
+        // The second row begins with the second prompt's first frame, which the trained model makes of the next seed.
+        Directory.Move(folder.File("run", "diffusion_transformer"), Replaced(model));
+        var run = await CliRun.OfAsync("generate", "a dog", "--model", model, "--size", "128x64", "--frames", "1", "--seed", "4", "--guidance", "2", "-o", folder.File("dog.png"));
+        Assert.True(run.Code == ExitCode.Ok, run.Error);
+        var dog = await ImageReader.ReadAsync(folder.File("dog.png"), ct: Cancel);
+        var difference = Enumerable.Range(0, 64).SelectMany(y => Enumerable.Range(0, 128 * 3).Select(x =>
+            Math.Abs(sheet.Pixels.Span[((y + 68) * sheet.Width * 3) + 6 + x] - dog.Pixels.Span[(y * 128 * 3) + x]))).Max();
+        Assert.InRange(difference, 0, 2);
+    }
+
+    [Fact]
+    public async Task What_could_not_be_used_is_named_at_the_end()
+    {
+        Picture("tiny.png", 1);
+        var annotations = Annotations(new { image = "tiny.png", text = Captions }, new { image = "lost.png", text = Captions });
+        var run = await CliRun.OfAsync("train", "dit", "--config", Config(Model(RandomLayout.Miniflux), "\"steps\": 1", annotations), "--out", folder.File("run"));
+
+        Assert.True(run.Code == ExitCode.Ok, run.Error);
+        var report = run.Error[run.Error.IndexOf("2 of the items could not be used: 1 missing, 1 too small", StringComparison.Ordinal)..];
+        Assert.Contains($"{annotations}, line 4", report, StringComparison.Ordinal);
+        Assert.Contains($"{annotations}, line 5", report, StringComparison.Ordinal);
+        Assert.Contains("tiny.png", report, StringComparison.Ordinal);
+        Assert.Contains("lost.png", report, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("\"sample_every\": 2", "sample_every 2 without samples")]
+    [InlineData("\"samples\": { \"prompts\": [\"a\"] }", "samples without sample_every")]
+    [InlineData("\"sample_every\": 2, \"samples\": { \"prompts\": [] }", "samples has no prompts")]
+    [InlineData("\"sample_every\": 2, \"samples\": { \"prompts\": [\"a\"], \"size\": \"big\" }", "the size big is not width x height")]
+    [InlineData("\"sample_every\": 2, \"samples\": { \"prompts\": [\"a\"], \"frames\": 4 }", "frames")]
+    [InlineData("\"sample_every\": 2, \"samples\": { \"prompt\": [\"a\"] }", "unknown key prompt in samples, the nearest one there is prompts")]
+    public async Task Impossible_samples_are_refused_before_the_first_step(string addition, string words)
+    {
+        var run = await CliRun.OfAsync("train", "dit", "--config", Config(Model(RandomLayout.Miniflux), addition), "--out", folder.File("run"));
+
+        Assert.Equal(ExitCode.Failed, run.Code);
+        Assert.Contains(words, Assert.Single(run.Error.Split('\n'), line => line.StartsWith("error: ", StringComparison.Ordinal)), StringComparison.Ordinal);
+        Assert.False(File.Exists(folder.File("run", "metrics.jsonl")));
+    }
+
+    private string Model(RandomLayout layout)
+    {
+        var path = Path.Combine(folder.Path, "model");
+        RandomCheckpoint.Write(path, new RandomOptions(layout, RandomScale.Tiny, Seed: 1), cancel: Cancel);
+        return path;
+    }
+
+    private static string Replaced(string model)
+    {
+        var component = Path.Combine(model, "diffusion_transformer_384p");
+        Directory.Delete(component, recursive: true);
+        return component;
+    }
+
+    private string Config(string model, string addition, string? annotations = null) => folder.Write("config.json", $$"""
+        {
+          "model": {{JsonSerializer.Serialize(model)}},
+          "data": { "annotations": {{JsonSerializer.Serialize(annotations ?? Annotations())}}, "sizes": ["64x64"], "frames": [9], "skip_missing": true },
+          "max_temporal_length": 2, {{addition}}
+        }
+        """);
+
+    private string Annotations(params object[] more)
+    {
+        for (var i = 0; i < 3; i++)
+            Picture($"{i}.png", 64);
+        IEnumerable<object> pictures = Enumerable.Range(0, 3).Select(i => new { image = $"{i}.png", text = Captions });
+        return folder.Write("data.jsonl", string.Concat(pictures.Concat(more).Select(line => JsonSerializer.Serialize(line) + "\n")));
+    }
+
+    private async Task<string> ExtractedAsync(string model)
+    {
+        var (latents, train) = (folder.File("latents.jsonl"), folder.File("train.jsonl"));
+        var first = await CliRun.OfAsync("extract", "latents", Annotations(), "--model", model, "--size", "64x64", "-o", latents);
+        Assert.True(first.Code == ExitCode.Ok, first.Error);
+        var second = await CliRun.OfAsync("extract", "text", latents, "--model", model, "-o", train);
+        Assert.True(second.Code == ExitCode.Ok, second.Error);
+        return train;
+    }
+
+    private void Picture(string name, int side) =>
+        PngWriter.Write(folder.File(name), new RgbImage(side, side, Enumerable.Range(0, side * side * 3).Select(i => (byte)(i * 7)).ToArray()));
+
+    private async Task<byte[]> GenerateAsync(string model, string name, params string[] more)
+    {
+        var run = await CliRun.OfAsync(["generate", Captions, "--model", model, "--frames", "1", "--seed", "1", "-o", folder.File(name), .. more]);
+        Assert.True(run.Code == ExitCode.Ok, run.Error);
+        return (await ImageReader.ReadAsync(folder.File(name), ct: Cancel)).Pixels.ToArray();
+    }
+}

@@ -1,0 +1,153 @@
+using System.Diagnostics;
+using System.Net;
+using System.Text;
+using PyramidFlow.Media;
+using PyramidFlow.Testing;
+
+namespace PyramidFlow.Server.Tests;
+
+/// <summary>Uploads that are too long or never end, and pictures that come as text.</summary>
+public sealed class UploadTests : IAsyncLifetime
+{
+    private static readonly byte[] Picture = PngWriter.Encode(new RgbImage(64, 32, Enumerable.Repeat((byte)200, 64 * 32 * 3).ToArray()));
+    private readonly TemporaryFolder folder = new();
+    private TestServer? server;
+
+    private TestServer Server => server!;
+
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync(options => options with
+    {
+        Works = false,
+        Limits = new ServerLimits { ImageBytes = 1 << 20, VideoBytes = 2 << 20, VideoSeconds = 2 },
+    });
+
+    public async ValueTask DisposeAsync()
+    {
+        if (server is not null)
+            await server.DisposeAsync();
+        folder.Dispose();
+    }
+
+    [Fact]
+    public async Task A_video_that_says_it_is_too_long_is_refused_before_it_is_decoded()
+    {
+        var path = await VideoAsync("long.mp4", seconds: 3);
+        // Its frames are rubbish: to decode one would be another fault.
+        DamagedVideo.Spoil(path);
+
+        await TooLongAsync(path);
+    }
+
+    [Fact]
+    public async Task A_video_that_lies_about_its_length_is_refused_while_it_is_decoded()
+    {
+        var path = await VideoAsync("lies.mkv", seconds: 3);
+        var bytes = await File.ReadAllBytesAsync(path, Cancel);
+        // Its duration (element 4489, 8 bytes, milliseconds) is a second from now on.
+        var duration = bytes.AsSpan().IndexOf((byte[])[0x44, 0x89, 0x88]);
+        Assert.True(duration > 0);
+        BitConverter.GetBytes(1000.0).Reverse().ToArray().CopyTo(bytes, duration + 3);
+        await File.WriteAllBytesAsync(path, bytes, Cancel);
+        Assert.Equal(1, (await VideoReader.ProbeAsync(path, Cancel)).Duration.TotalSeconds);
+
+        await TooLongAsync(path);
+    }
+
+    [Fact]
+    public async Task A_video_that_is_short_enough_is_taken()
+    {
+        using var form = await FormAsync(await VideoAsync("short.mp4", seconds: 1));
+        await TestServer.JsonAsync(await Server.Client.PostAsync("/v1/videos", form, Cancel), HttpStatusCode.OK);
+    }
+
+    [Fact]
+    public async Task An_upload_without_end_is_refused_when_it_is_larger_than_allowed()
+    {
+        using var client = await RawClient.OpenAsync(Server);
+        await client.SendAsync("POST /v1/videos HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\nTransfer-Encoding: chunked\r\n\r\n");
+        await ChunkAsync(Encoding.Latin1.GetBytes("--b\r\nContent-Disposition: form-data; name=\"input_reference\"; filename=\"a.png\"\r\n\r\n\u0089PNG\r\n\u001a\n        "));
+        var answer = client.AnswerAsync();
+        var sent = 0L;
+        for (var block = new byte[1 << 16]; !answer.IsCompleted; sent += block.Length)
+        {
+            try
+            {
+                await ChunkAsync(block);
+            }
+            catch (IOException)
+            {
+                // The server has hung up; what it said before is still to be read.
+                break;
+            }
+        }
+
+        Assert.StartsWith("HTTP/1.1 413 ", await answer, StringComparison.Ordinal);
+        // What lies in buffers between the two, and no more, was sent beyond the limit.
+        Assert.InRange(sent, 1, 256 << 20);
+        Assert.Empty(Directory.EnumerateFiles(Path.Combine(Server.Data, "incoming")));
+
+        async Task ChunkAsync(byte[] bytes)
+        {
+            await client.SendAsync($"{bytes.Length:x}\r\n");
+            await client.SendAsync(bytes);
+            await client.SendAsync("\r\n");
+        }
+    }
+
+    [Theory]
+    [InlineData("json")]
+    [InlineData("form")]
+    public async Task A_picture_may_come_as_a_data_url(string how)
+    {
+        var url = "data:image/png;base64," + Convert.ToBase64String(Picture);
+        HttpContent body = how == "json"
+            ? new StringContent($"{{\"prompt\": \"a circle\", \"input_reference\": {{\"image_url\": \"{url}\"}}}}", Encoding.UTF8, "application/json")
+            : new MultipartFormDataContent { { new StringContent("a circle"), "prompt" }, { new StringContent(url), "input_reference[image_url]" } };
+
+        var id = (await TestServer.JsonAsync(await Server.Client.PostAsync("/v1/videos", body, Cancel), HttpStatusCode.OK)).GetProperty("id").GetString();
+
+        var input = await Server.Client.GetByteArrayAsync($"/v1/videos/{id}/content?variant=input", Cancel);
+        Assert.Equal((128, 128), await ImageReader.MeasureAsync(folder.Write("input.png", input), Cancel));
+    }
+
+    [Theory]
+    [InlineData("input_reference[image_url]", "http://localhost/a.png", 400, "data URL")]
+    [InlineData("input_reference[image_url]", "data:image/png;base64,####", 400, "base64")]
+    [InlineData("input_reference[image_url]", "data:image/png;base64,aGVsbG8gd29ybGQsIHRoaXMgaXMgdGV4dA==", 415, "neither a picture")]
+    [InlineData("input_reference[image_url]", "", 400, "data URL")]
+    [InlineData("input_reference[file_id]", "file-1", 400, "input_reference")]
+    public async Task A_picture_as_text_that_is_none_is_refused_with_a_sentence(string name, string value, int status, string words)
+    {
+        using var form = new MultipartFormDataContent { { new StringContent("a circle"), "prompt" }, { new StringContent(value), name } };
+        var problem = await TestServer.ProblemAsync(await Server.Client.PostAsync("/v1/videos", form, Cancel), (HttpStatusCode)status);
+        Assert.Contains(words, problem.GetProperty("detail").GetString(), StringComparison.Ordinal);
+        Assert.Empty(Directory.EnumerateFiles(Path.Combine(Server.Data, "incoming")));
+    }
+
+    private async Task TooLongAsync(string path)
+    {
+        using var form = await FormAsync(path);
+        var problem = await TestServer.ProblemAsync(await Server.Client.PostAsync("/v1/videos", form, Cancel), HttpStatusCode.RequestEntityTooLarge);
+        Assert.Contains("longer than 2 seconds", problem.GetProperty("detail").GetString(), StringComparison.Ordinal);
+        Assert.Empty(Directory.EnumerateFiles(Path.Combine(Server.Data, "incoming")));
+        Assert.Empty(Directory.EnumerateFileSystemEntries(Path.Combine(Server.Data, "videos")));
+    }
+
+    private static async Task<MultipartFormDataContent> FormAsync(string path) => new()
+    {
+        { new StringContent("a circle"), "prompt" },
+        { new ByteArrayContent(await File.ReadAllBytesAsync(path, Cancel)), "input_reference", "clip" },
+    };
+
+    private async Task<string> VideoAsync(string name, int seconds)
+    {
+        var path = folder.File(name);
+        using var process = Process.Start(FfmpegTools.FromEnvironment().Ffmpeg,
+            ["-loglevel", "error", "-f", "lavfi", "-i", $"testsrc=size=64x64:rate=24:duration={seconds}", "-pix_fmt", "yuv420p", path]);
+        await process.WaitForExitAsync(Cancel);
+        Assert.Equal(0, process.ExitCode);
+        return path;
+    }
+}

@@ -1,0 +1,87 @@
+using PyramidFlow.Lora;
+using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Training.Dit;
+using PyramidFlow.Training.Tests.Dit;
+
+namespace PyramidFlow.Training.Tests.Lora;
+
+/// <summary>A LoRA on data of one's own; <c>TrainDataTests</c> of the command trains one on media and generates with it.</summary>
+public sealed class LoraDataTrainingTests : IDisposable
+{
+    private const string Learns = "\"learning_rate\": 0.02, \"warm_up_steps\": 0, \"lora\": { \"rank\": 4, \"alpha\": 8, \"targets\": [\"to_q\", \"to_v\", \"proj_out\"] }";
+
+    private readonly OwnDataRuns runs = new();
+
+    public void Dispose() => runs.Dispose();
+
+    [Theory]
+    [InlineData("flux", "float32")]
+    [InlineData("flux", "bfloat16")]
+    [InlineData("mmdit", "float32")]
+    [InlineData("mmdit", "bfloat16")]
+    public void Both_families_learn_in_the_named_layers_only(string family, string precision)
+    {
+        var model = runs.Bare(family, seed: 5);
+        Train(model, $"{Learns}, \"steps\": 12, \"log_every\": 3, \"precision\": \"{precision}\"", "run");
+
+        var losses = runs.Metrics("run").Select(line => line.GetProperty("loss").GetDouble()).ToList();
+        Assert.True(losses[^1] < 0.9 * losses[0], string.Join(", ", losses));
+        Assert.False(Directory.Exists(Path.Combine(Path.GetDirectoryName(runs.Media.File("run", "x"))!, "diffusion_transformer")));
+        using (var file = SafetensorsFile.Open(Lora("run")))
+            Assert.All(file.Entries.Keys, key => Assert.Matches(@"^transformer\.(.+\.)?(to_q|to_v|proj_out)\.lora_[AB]\.weight$", key));
+
+        using var scope = new TensorScope();
+        using var transformer = OwnDataRuns.Transformer(family).Build();
+        using (var weights = new SafetensorsSource(Path.Combine(model, "diffusion_transformer_384p", "diffusion_pytorch_model.safetensors")))
+            transformer.Load(weights);
+        var before = transformer.NamedParameters().ToDictionary(p => p.Key, p => p.Parameter.Value.ToArray<float>());
+        LoraFile.Merge(transformer, Lora("run"));
+        var changed = transformer.NamedParameters().Where(p => !p.Parameter.Value.ToArray<float>().SequenceEqual(before[p.Key])).Select(p => p.Key).ToList();
+        Assert.Contains("proj_out.weight", changed);
+        Assert.All(changed, key => Assert.Matches(@"(^|\.)(to_q|to_v|proj_out)\.weight$", key));
+    }
+
+    [Fact]
+    public void A_stopped_run_of_two_workers_ends_in_the_bits_of_a_whole_one()
+    {
+        var threads = TorchRuntime.Threads;
+        TorchRuntime.Threads = 1;
+        var (model, addition) = (runs.Bare("mmdit", seed: 5), $"{Learns}, \"workers\": 2, \"batch\": 8");
+        Train(model, addition, "whole");
+        Train(model, addition, "parts", new OwnDataRuns.StopAfter(1));
+        Assert.True(File.Exists(runs.Media.File("parts", "state-00000001.safetensors")));
+        Train(model, addition, "parts");
+        TorchRuntime.Threads = threads;
+        foreach (var file in new[] { "state-00000003.safetensors", LoraFile.Name })
+            Assert.Equal(File.ReadAllBytes(runs.Media.File("whole", file)), File.ReadAllBytes(runs.Media.File("parts", file)));
+
+        // Another base, another rank: another run.
+        Refused(runs.Bare("mmdit", seed: 6), addition);
+        Refused(model, addition.Replace("\"rank\": 4", "\"rank\": 2", StringComparison.Ordinal));
+
+        void Refused(string folder, string other) =>
+            Assert.Contains("another configuration", Assert.Throws<CheckpointException>(() => Train(folder, other, "parts")).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Impossible_configurations_are_refused_in_one_sentence()
+    {
+        var model = runs.Bare("flux", seed: 5);
+        Named("\"lora\": { \"targets\": [\"to_nowhere\"] }", "the LoRA target to_nowhere names no layer of this model; there are: ");
+        Named("\"lora\": { \"rank\": 0 }", "lora: a LoRA of rank 0");
+        Named("\"lora\": { \"rnak\": 4 }", "unknown key rnak in lora, the nearest one there is rank");
+        Named("\"from_scratch\": true", "leave from_scratch out");
+        var error = Assert.Throws<ArgumentException>(() =>
+            runs.Train(DitDataTraining.Run, OwnDataRuns.ExtractedConfig(model, runs.Extracted(), Learns), "run"));
+        Assert.Contains("train it with 'train lora'", error.Message, StringComparison.Ordinal);
+
+        void Named(string addition, string words) =>
+            Assert.Contains(words, Assert.Throws<ArgumentException>(() => Train(model, addition, "run")).Message, StringComparison.Ordinal);
+    }
+
+    private string Lora(string name) => runs.Media.File(name, LoraFile.Name);
+
+    private void Train(string model, string addition, string name, OwnDataRuns.StopAfter? stop = null) =>
+        runs.Train(DitDataTraining.RunLora, OwnDataRuns.ExtractedConfig(model, runs.Extracted(), addition), name, stop);
+}
