@@ -22,7 +22,7 @@ internal sealed class GenerateRun(CliConsole console)
         var plans = await PlansAsync(arguments, folder.Settings(arguments.Model.Variant), cancel).ConfigureAwait(false);
         foreach (var (i, plan) in plans.Index())
         {
-            var monitor = new GenerationMonitor(line, i, plans.Count);
+            var monitor = new GenerationMonitor(line, i, plans.Count, arguments.Model.Options().Device);
             var clip = await maker.MakeAsync(plan, monitor, cancel).ConfigureAwait(false);
             line.Clear();
             report.Made(clip, monitor.Summary());

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Pipelines;
+using PyramidFlow.Torch;
 
 namespace PyramidFlow.Cli.Generating;
 
@@ -8,7 +9,8 @@ namespace PyramidFlow.Cli.Generating;
 /// <param name="line">Where to show it.</param>
 /// <param name="clip">Which clip of the run, from 0.</param>
 /// <param name="clips">Clips of the run.</param>
-internal sealed class GenerationMonitor(ProgressLine line, int clip = 0, int clips = 1) : IProgress<GenerationProgress>
+/// <param name="device">Where it is made; null is the CPU.</param>
+internal sealed class GenerationMonitor(ProgressLine line, int clip = 0, int clips = 1, Device? device = null) : IProgress<GenerationProgress>
 {
     private readonly long start = Stopwatch.GetTimestamp();
     private readonly Dictionary<GenerationPhase, TimeSpan> phases = [];
@@ -28,14 +30,19 @@ internal sealed class GenerationMonitor(ProgressLine line, int clip = 0, int cli
     /// <summary>Takes the progress off a terminal, so that something else can be said.</summary>
     public void Clear() => line.Clear();
 
-    /// <summary>Such as <c>12 s (loading 0.4 s, denoising 9.1 s in stages 1.0 + 2.6 + 5.5, decoding 2.2 s)</c>.</summary>
+    /// <summary>
+    /// Such as <c>12 s (loading 0.4 s, denoising 9.1 s in stages 1.0 + 2.6 + 5.5, decoding 2.2 s)</c>; of a GPU also the most
+    /// memory that tensors have held there.
+    /// </summary>
     public string Summary()
     {
         Book(null);
         var parts = phases.OrderBy(phase => phase.Key).Where(phase => phase.Value.TotalSeconds >= 0.05).Select(phase =>
             $"{Name(phase.Key)} {Durations.Text(phase.Value)}{(phase.Key == GenerationPhase.Denoising ? Stages() : "")}");
-        return $"{Durations.Text(Stopwatch.GetElapsedTime(start))} ({string.Join(", ", parts)})";
+        return $"{Durations.Text(Stopwatch.GetElapsedTime(start))} ({string.Join(", ", parts)}){Memory()}";
     }
+
+    private string Memory() => device is { Type: DeviceType.Cuda } gpu && TorchRuntime.PeakMemory(gpu) is > 0 and var peak ? $", {Bytes.Text(peak)} of {gpu} at most" : "";
 
     private string Stages() => " in stages " + string.Join(" + ", stages.Values.Select(t => FormattableString.Invariant($"{t.TotalSeconds:F1}")));
 

@@ -39,8 +39,13 @@ internal sealed class Workers<T> : IDisposable
     internal TResult[] Run<TResult>(Func<int, T, TResult> gradients)
     {
         var results = new TResult[Count];
-        Parallel.For(0, Count, new ParallelOptions { MaxDegreeOfParallelism = Count },
-            worker => results[worker] = gradients(worker, models[worker]));
+        // A thread that has computed before keeps the number of threads of then, and another number gives other bits.
+        var threads = TorchRuntime.Threads;
+        Parallel.For(0, Count, new ParallelOptions { MaxDegreeOfParallelism = Count }, worker =>
+        {
+            TorchRuntime.Threads = threads;
+            results[worker] = gradients(worker, models[worker]);
+        });
         using var scope = new TensorScope();
         parameters.Collect(sharers);
         return results;
