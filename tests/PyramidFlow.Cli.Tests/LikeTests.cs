@@ -27,6 +27,25 @@ public sealed class LikeTests(TinyModel model) : IClassFixture<TinyModel>
     }
 
     [Fact]
+    public async Task Tiles_that_a_budget_chose_are_noted_and_need_no_budget_again()
+    {
+        using var folder = new TemporaryFolder();
+        string[] clip = ["--model", model.Folder, "--size", "512x512", "--frames", "1"];
+        var plan = await CliRun.OfAsync(["plan", .. clip, "--tile", "384", "--speed", "1", "--json"]);
+        using var planned = JsonDocument.Parse(plan.Out);
+        var bytes = planned.RootElement.GetProperty("memory").GetProperty("none").GetProperty("peak").GetInt64();
+        var budget = FormattableString.Invariant($"{bytes / 1e6:F6}MB");
+        var one = await CliRun.OfAsync(["generate", "a red ball", .. clip, "--max-memory", budget, "-o", folder.File("a.png")]);
+        var two = await CliRun.OfAsync("generate", "--like", folder.File("a.png"), "--model", model.Folder, "-o", folder.File("b.png"));
+
+        Assert.True(one.Code == ExitCode.Ok, one.Error);
+        Assert.True(two.Code == ExitCode.Ok, two.Error);
+        using var notes = JsonDocument.Parse((await MediaMetadata.ReadAsync(folder.File("b.png"), Cancel))["comment"]);
+        Assert.Equal(384, notes.RootElement.GetProperty("tile").GetInt32());
+        Assert.Equal(await File.ReadAllBytesAsync(folder.File("a.png"), Cancel), await File.ReadAllBytesAsync(folder.File("b.png"), Cancel));
+    }
+
+    [Fact]
     public async Task What_is_typed_goes_before_what_the_file_says()
     {
         using var folder = new TemporaryFolder();

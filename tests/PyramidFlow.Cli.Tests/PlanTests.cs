@@ -34,6 +34,8 @@ public class PlanTests
         Assert.StartsWith("pyramid-flow-miniflux 384p: 640x384, 9 frames (0.4 s), BFloat16, on cpu", run.Out, StringComparison.Ordinal);
         Assert.Contains("all: ", run.Out, StringComparison.Ordinal);
         Assert.Contains("within 8.0 GB: --offload sequential", run.Out, StringComparison.Ordinal);
+        Assert.Contains("or convert it to int8 (models convert pyramid-flow-miniflux pyramid-flow-miniflux-int8 --int8), which fits with --offload model",
+            string.Join(' ', run.Out.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -73,7 +73,8 @@ internal sealed class BatchPlanner(BatchFile batch, GenerateArguments arguments,
         try
         {
             var notes = GenerationNotes.Read(await MediaMetadata.ReadAsync(plan.Output, cancel).ConfigureAwait(false));
-            return notes?.Fits(GenerationNotes.Of(plan, folder, arguments.Model), plan.Clip.Seed is not null, arguments.Model.Type is not null) ?? false;
+            return notes?.Fits(GenerationNotes.Of(plan, folder, arguments.Model), plan.Clip.Seed is not null, arguments.Model.Type is not null,
+                arguments.Model.Tile is not null || arguments.Model.MaxMemory is null) ?? false;
         }
         catch (MediaException)
         {

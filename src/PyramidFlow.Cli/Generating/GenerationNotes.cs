@@ -99,7 +99,8 @@ internal sealed record GenerationNotes(
     /// <param name="asked">Notes of what is to be made.</param>
     /// <param name="seed">Whether a seed was asked for.</param>
     /// <param name="type">Whether a number type was asked for.</param>
-    public bool Fits(GenerationNotes asked, bool seed, bool type)
+    /// <param name="tile">Whether the tiles were asked for, rather than left to a memory budget.</param>
+    public bool Fits(GenerationNotes asked, bool seed, bool type, bool tile)
     {
         return Comparable(this) == Comparable(asked);
 
@@ -109,6 +110,7 @@ internal sealed record GenerationNotes(
             Device = null,
             Seed = seed ? notes.Seed : 0,
             Dtype = type ? notes.Dtype : "",
+            Tile = tile ? notes.Tile : null,
         }, Readable.GenerationNotes);
     }
 

@@ -7,7 +7,7 @@ using Spectre.Console;
 namespace PyramidFlow.Cli.Planning;
 
 /// <summary>A plan with all that it is about.</summary>
-internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSettings Settings, ElementType Type, Device Device, PipelineOptions Options,
+internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSettings Settings, ElementType Type, Device Device, PipelineOptions Asked, PipelineOptions Options,
     MachineSpeed Speed, RunPlan Plan)
 {
     /// <summary>Prints tables.</summary>
@@ -21,7 +21,11 @@ internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSet
             $"all: {Plan.Flops / 1e12:N1} TFLOP, about {Durations.Text(TimeSpan.FromSeconds(Plan.Seconds))} at {Speed.Products / 1e9:N0} GFLOP/s in products and {Speed.Convolutions / 1e9:N0} in convolutions"));
         console.Result(Memory());
         if (Options.MaxMemory is not null)
+        {
             console.Result(Chosen());
+            if (MemoryBudget.Int8Conversion(Model, Settings, Type, Asked, Options.MaxMemory!.Value) is { } conversion)
+                console.Result($"or {conversion}");
+        }
     }
 
     private Table Work()

@@ -22,19 +22,20 @@ internal static class PlanRun
     public static void Run(ClipArguments clip, ModelArguments arguments, double? speed, bool json, CliConsole console, CancellationToken cancel)
     {
         var model = Model(arguments);
-        var options = arguments.Options();
-        var device = options.Device ?? Device.Cpu;
+        var asked = arguments.Options();
+        var options = asked;
+        var device = asked.Device ?? Device.Cpu;
         var type = NumberTypes.Parse(arguments.UsedType) ?? ElementType.Float32;
         var request = GenerationPlan.Of(clip with { Seed = 0 }, "plan.mp4", model.Settings).Request;
         if (clip is { Frames: null, Seconds: null })
             request = request with { Frames = model.Settings.Frames };
         var settings = request.Resolve(model.Settings);
-        if (options.MaxMemory is { } budget)
-            options = Within(model, settings, type, options, budget);
+        if (asked.MaxMemory is { } budget)
+            options = Within(model, settings, type, asked, budget);
         cancel.ThrowIfCancellationRequested();
         var rates = speed is { } given ? new MachineSpeed(given * 1e9, given * 1e9) : Measured(type, console);
         var plan = RunPlan.Of(model, settings, type, options, rates);
-        var report = new PlanReport(arguments.Name ?? ModelCatalog.Default, model, settings, type, device, options, rates, plan);
+        var report = new PlanReport(arguments.Name ?? ModelCatalog.Default, model, settings, type, device, asked, options, rates, plan);
         if (json)
             console.Result(PlanJson.Of(report));
         else

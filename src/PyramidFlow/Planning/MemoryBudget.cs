@@ -8,11 +8,12 @@ namespace PyramidFlow.Planning;
 /// <summary>Chooses how a run works so that it stays within some memory; of what fits, what costs the least time.</summary>
 public static class MemoryBudget
 {
-    private static readonly Offload[] Ways = [Offload.None, Offload.Model, Offload.Sequential];
+    private const int LargeTile = 256;
+
+    private static readonly Offload[] AllWays = [Offload.None, Offload.Model, Offload.Sequential];
     private static readonly long[] PrefixBytes = [2L << 30, 512L << 20, 128L << 20, 32L << 20, 0];
     private static readonly int[] QueryBlocks = [256, 128, 64, 32];
     private static readonly int[] Windows = [4, 2, 1];
-    private static readonly int?[] Tiles = [null, .. TileOptions.Sizes];
 
     /// <summary>Chooses when weights are in memory where that was left open; all else stays as it was asked for, and so do the frames.</summary>
     /// <param name="model">The checkpoint.</param>
@@ -24,8 +25,7 @@ public static class MemoryBudget
     /// <exception cref="ArgumentException">It does not fit even where nothing else runs.</exception>
     public static PipelineOptions Place(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options, long available, long total)
     {
-        Offload[] ways = options.Offload == Offload.Auto ? Ways : [options.Offload];
-        var placed = ways.Select(way => options with { Offload = way }).ToList();
+        var placed = Ways(options).Select(way => options with { Offload = way }).ToList();
         var peaks = placed.ConvertAll(each => RunMemory.Of(model, settings, type, each).Peak);
         var fits = peaks.FindIndex(peak => peak <= available);
         if (fits < 0 && peaks[^1] > total)
@@ -47,16 +47,44 @@ public static class MemoryBudget
     /// <exception cref="ArgumentException">Nothing fits: says the least that works and what to change.</exception>
     public static PipelineOptions Fit(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options, long bytes)
     {
-        Offload[] ways = options.Offload == Offload.Auto ? Ways : [options.Offload];
-        foreach (var way in ways)
-        {
-            if (Fitting(options with { Offload = way }) is { } fitting)
-                return fitting;
-        }
+        if (Find(model, settings, type, options, bytes) is { } fitting)
+            return fitting;
 
         // Small tiles lie over one another, and what is remembered for each grows with that: the smallest do not always take least.
-        var least = Decoders(settings, options with { Offload = ways[^1] }).MinBy(each => RunMemory.Of(model, settings, type, each).Decoder)!;
-        throw Refusal(RunMemory.Of(model, settings, type, Transformers(least).Last()));
+        var way = Ways(options)[^1];
+        var decodes = Decoders(settings, options with { Offload = way }).MinBy(each => RunMemory.Of(model, settings, type, each).Decoder)!;
+        var least = RunMemory.Of(model, settings, type, Transformers(decodes).Last());
+        List<string> changes = [];
+        if (Int8Conversion(model, settings, type, options, bytes) is { } conversion)
+            changes.Add(conversion);
+        if (options.Offload is not (Offload.Auto or Offload.Sequential))
+            changes.Add("offload one block at a time (sequential)");
+        if ((least.Text == least.Peak || least.Transformer == least.Peak) && model.AsInt8 is null)
+            changes.Add("take a smaller model");
+        if (least.Decoder == least.Peak || least.Transformer == least.Peak)
+            changes.Add("make smaller or fewer frames");
+        if (type == ElementType.Float32)
+            changes.Add("compute in bfloat16 (bf16)");
+        throw new ArgumentException(Invariant(
+            $"{settings.Width}x{settings.Height} with {settings.Frames} frames needs at least {least.Peak / 1e9:0.0} GB and may take {bytes / 1e9:0.0} GB: allow more, or {string.Join(", or ", changes)}"));
+    }
+
+    /// <summary>How to convert a model to int8, where that lets a run stay within so many bytes, or do so without holding one block at a time.</summary>
+    /// <returns>A clause; null where int8 does not help.</returns>
+    public static string? Int8Conversion(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options, long bytes)
+    {
+        if (model.AsInt8 is not { } rounded || Find(rounded, settings, type, options, bytes) is not { } fitting)
+            return null;
+        if (Find(model, settings, type, options, bytes) is { } present && (present.Offload != Offload.Sequential || fitting.Offload == Offload.Sequential))
+            return null;
+        return $"convert it to int8 (models convert {model.Name} {rounded.Name} --int8), which fits with --offload {fitting.Offload.ToString().ToLowerInvariant()}";
+    }
+
+    private static Offload[] Ways(PipelineOptions options) => options.Offload == Offload.Auto ? AllWays : [options.Offload];
+
+    private static PipelineOptions? Find(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options, long bytes)
+    {
+        return Ways(options).Select(way => Fitting(options with { Offload = way })).FirstOrDefault(fitting => fitting is not null);
 
         PipelineOptions? Fitting(PipelineOptions asked)
         {
@@ -66,32 +94,22 @@ public static class MemoryBudget
                 ? Transformers(decodes).FirstOrDefault(each => RunMemory.Of(model, settings, type, each).Transformer <= bytes)
                 : null;
         }
-
-        ArgumentException Refusal(RunMemory least)
-        {
-            List<string> changes = [];
-            if (options.Offload is not (Offload.Auto or Offload.Sequential))
-                changes.Add("offload one block at a time (sequential)");
-            if (least.Text == least.Peak || least.Transformer == least.Peak)
-                changes.Add(model.Sizes.Transformer.IsRounded ? "take a smaller model" : "convert the model to int8 (models convert --int8)");
-            if (least.Decoder == least.Peak || least.Transformer == least.Peak)
-                changes.Add("make smaller or fewer frames");
-            if (type == ElementType.Float32)
-                changes.Add("compute in bfloat16 (bf16)");
-            return new ArgumentException(Invariant(
-                $"{settings.Width}x{settings.Height} with {settings.Frames} frames needs at least {least.Peak / 1e9:0.0} GB and may take {bytes / 1e9:0.0} GB: allow more, or {string.Join(", or ", changes)}"));
-        }
     }
 
-    // From the fastest to what takes the least memory. Windows come first, for tiles change the picture a little; then tile by tile, for
-    // that keeps frames back until the end.
-    private static IEnumerable<PipelineOptions> Decoders(GenerationSettings settings, PipelineOptions asked) =>
-        from tile in asked.Tiles is null ? Tiles : [asked.Tiles.Size]
-        let tiles = tile is { } side ? (asked.Tiles ?? new TileOptions()) with { Size = side } : null
-        from byTile in asked.TileByTile ? [true] : MayGoByTile(settings, tiles) ? [false, true] : (bool[])[false]
-        from window in Windows.Where(window => window < asked.DecodeWindow).Prepend(asked.DecodeWindow)
-        where !byTile || tiles is not null
-        select asked with { DecodeWindow = window, Tiles = tiles, TileByTile = byTile };
+    // From what changes least to what takes the least memory. Windows come first, for tiles change the picture a little; then tile by
+    // tile, which keeps frames back until the end; small tiles last.
+    private static IEnumerable<PipelineOptions> Decoders(GenerationSettings settings, PipelineOptions asked)
+    {
+        int?[] sizes = asked.Tiles is null ? [null, .. TileOptions.Sizes] : [asked.Tiles.Size];
+        TileOptions?[] all = [.. sizes.Select(size => size is { } side ? (asked.Tiles ?? new TileOptions()) with { Size = side } : null)];
+        var byTile = all.Where(tiles => asked.TileByTile || MayGoByTile(settings, tiles)).Select(tiles => (Tiles: tiles, ByTile: true));
+        var streamed = asked.TileByTile ? [] : all.Select(tiles => (Tiles: tiles, ByTile: false));
+        return from decoder in streamed.Where(IsLarge).Concat(byTile).Concat(streamed.Where(each => !IsLarge(each)))
+               from window in Windows.Where(window => window < asked.DecodeWindow).Prepend(asked.DecodeWindow)
+               select asked with { DecodeWindow = window, Tiles = decoder.Tiles, TileByTile = decoder.ByTile };
+
+        static bool IsLarge((TileOptions? Tiles, bool) decoder) => decoder.Tiles is not { Size: < LargeTile };
+    }
 
     private static bool MayGoByTile(GenerationSettings settings, TileOptions? tiles) =>
         tiles is { CanGoOneByOne: true } && settings.Sampling.Window is null && Math.Max(settings.Width, settings.Height) > tiles.Size;

@@ -6,5 +6,8 @@ namespace PyramidFlow.Planning;
 /// <param name="Vae">The VAE.</param>
 internal sealed record ModelSizes(IReadOnlyList<WeightSizes> Text, WeightSizes Transformer, WeightSizes Vae)
 {
+    /// <summary>After a conversion to int8, which leaves CLIP and VAE as they are.</summary>
+    internal ModelSizes AsInt8 => new([.. Text.SkipLast(1), Text[^1].AsInt8], Transformer.AsInt8, Vae);
+
     internal IEnumerable<WeightSizes> All => [.. Text, Transformer, Vae];
 }

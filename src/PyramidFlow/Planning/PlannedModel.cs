@@ -10,11 +10,14 @@ namespace PyramidFlow.Planning;
 /// <summary>A checkpoint as far as its configs tell: enough to know what a run will take, without its weights.</summary>
 public sealed class PlannedModel
 {
-    private PlannedModel(ModelFamily family, string variant, PipelineSettings settings, ITransformerConfig transformer, CausalVideoVaeConfig vae,
+    private PlannedModel(string name, ModelFamily family, string variant, PipelineSettings settings, ITransformerConfig transformer, CausalVideoVaeConfig vae,
         IReadOnlyList<ClipTextConfig> clips, T5EncoderConfig t5)
     {
-        (Family, Variant, Settings, Transformer, Vae, Clips, T5) = (family, variant, settings, transformer, vae, clips, t5);
+        (Name, Family, Variant, Settings, Transformer, Vae, Clips, T5) = (name, family, variant, settings, transformer, vae, clips, t5);
     }
+
+    /// <summary>What to call it: the folder, or the name of a released one.</summary>
+    public string Name { get; }
 
     /// <summary>Which kind of transformer.</summary>
     public ModelFamily Family { get; }
@@ -43,7 +46,7 @@ public sealed class PlannedModel
     public static PlannedModel Released(ModelFamily family, string variant)
     {
         var sizes = RandomSizes.Of(family == ModelFamily.Flux ? RandomLayout.Miniflux : RandomLayout.Sd3, RandomScale.Real, 0, 0);
-        return new PlannedModel(family, variant, PipelineSettings.Released(family, variant), sizes.Transformer, sizes.Vae, sizes.Clips, sizes.T5);
+        return new PlannedModel(family == ModelFamily.Flux ? "pyramid-flow-miniflux" : "pyramid-flow-sd3", family, variant, PipelineSettings.Released(family, variant), sizes.Transformer, sizes.Vae, sizes.Clips, sizes.T5);
     }
 
     /// <summary>A checkpoint that is here, with or without its weights.</summary>
@@ -53,13 +56,18 @@ public sealed class PlannedModel
     public static PlannedModel Of(CheckpointFolder folder, string? variant = null)
     {
         var text = folder.Family.TextComponents();
-        var model = new PlannedModel(folder.Family, variant ?? folder.Variants[0], folder.Settings(variant),
+        var model = new PlannedModel(Path.GetFileName(folder.Root), folder.Family, variant ?? folder.Variants[0], folder.Settings(variant),
             TransformerConfigs.Load(folder.Transformer(variant).ConfigFile), CausalVideoVaeConfig.Read(folder.Vae.ConfigFile),
             [.. text.SkipLast(1).Select(part => ClipTextConfig.Read(folder.Component(part.TextEncoder).ConfigFile))],
             T5EncoderConfig.Read(folder.Component(text[^1].TextEncoder).ConfigFile));
         model.Sizes = model.Measure(folder, variant);
         return model;
     }
+
+    /// <summary>The same model after a conversion to int8 (<c>models convert --int8</c>), as far as shapes tell; null where it is one.</summary>
+    public PlannedModel? AsInt8 => Sizes.Transformer.IsRounded
+        ? null
+        : new PlannedModel($"{Name}-int8", Family, Variant, Settings, Transformer, Vae, Clips, T5) { Sizes = Sizes.AsInt8 };
 
     /// <summary>Weights of the text encoders, the transformer and the VAE.</summary>
     internal ModelSizes Sizes { get => field ??= Measure(null, null); private set; }

@@ -1,5 +1,6 @@
 using System.Text.RegularExpressions;
 using PyramidFlow.Hub;
+using PyramidFlow.Hub.Conversion;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 
@@ -11,17 +12,19 @@ internal sealed partial class WeightSizes
     // For each block, and under the empty name what belongs to none: numbers that take the type of the computation, and bytes of
     // int8 codes, which do not.
     private readonly Dictionary<string, (long Floats, long Bytes)> parts = [];
+    private readonly WeightSizes? rounded;
     private long largestRounded;
 
-    private WeightSizes()
-    {
-    }
+    private WeightSizes(bool isConverted) => rounded = isConverted ? null : new WeightSizes(isConverted: true);
 
     /// <summary>Number of weights, the factors of int8 weights among them.</summary>
     internal long Count => parts.Values.Sum(part => part.Floats + part.Bytes);
 
     /// <summary>Whether some of the weights are int8.</summary>
     internal bool IsRounded => largestRounded > 0;
+
+    /// <summary>The same model after a conversion to int8, as far as shapes tell.</summary>
+    internal WeightSizes AsInt8 => rounded ?? this;
 
     /// <summary>Bytes of all weights.</summary>
     internal long Bytes(ElementType type) => parts.Values.Sum(part => Bytes(part, type));
@@ -47,7 +50,7 @@ internal sealed partial class WeightSizes
             if (source is not null && model.Misfits(source) is [var fault, ..])
                 throw new CheckpointException($"{folder!.ConfigFile} and {source.Name} disagree: {fault}; download both again, from one place");
             var held = source?.Holding([.. model.NamedParameters().Select(named => named.Key)]);
-            var sizes = new WeightSizes();
+            var sizes = new WeightSizes(isConverted: false);
             foreach (var (key, parameter) in model.NamedParameters())
                 sizes.Add(key, parameter, held?.Describe(key).Type ?? ElementType.Float32);
             return sizes;
@@ -63,9 +66,21 @@ internal sealed partial class WeightSizes
 
     private void Add(string key, Parameter parameter, ElementType type)
     {
-        var block = Block.Match(key).Value;
+        var (block, count) = (Block.Match(key).Value, parameter.ElementCount);
+        Add(block, count, type);
+        if (!Int8Layers.IsCandidate(key, parameter.Shape, type))
+        {
+            rounded!.Add(block, count, type);
+            return;
+        }
+
+        rounded!.Add(block, count, ElementType.Int8);
+        rounded.Add(block, parameter.Shape[0], type);
+    }
+
+    private void Add(string block, long count, ElementType type)
+    {
         var (floats, bytes) = parts.GetValueOrDefault(block);
-        var count = parameter.ElementCount;
         parts[block] = type.IsFloatingPoint() ? (floats + count, bytes) : (floats, bytes + (count * type.Size()));
         if (type == ElementType.Int8)
             largestRounded = Math.Max(largestRounded, count);

@@ -17,7 +17,8 @@ public class MemoryBudgetTests
     [Theory]
     [InlineData(200, Offload.None)]
     [InlineData(16, Offload.Model)]
-    [InlineData(8, Offload.Sequential)]
+    [InlineData(8, Offload.Model)]
+    [InlineData(6, Offload.Sequential)]
     public void What_costs_least_time_is_taken_of_what_fits(int gigabytes, Offload expected)
     {
         var options = Fit(gigabytes * GB);
@@ -46,6 +47,38 @@ public class MemoryBudgetTests
         Fit((long)((least + 0.1) * GB));
         Assert.Throws<ArgumentException>(() => Fit((long)((least - 0.1) * GB)));
         Assert.Contains("offload one block at a time", Assert.Throws<ArgumentException>(() => Fit(4 * GB, new PipelineOptions { Offload = Offload.Model })).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(9, 5)]
+    [InlineData(121, 12)]
+    public void Large_frames_fit_tile_by_tile_unless_a_cut_history_needs_frames_meanwhile(int frames, int gigabytes)
+    {
+        var request = new GenerationRequest { Prompt = "p", Width = 1280, Height = 768, Frames = frames };
+        var options = Fit(request);
+        Assert.True(options.TileByTile);
+        Assert.True(RunMemory.Of(Model, request.Resolve(Model.Settings), ElementType.BFloat16, options).Peak <= gigabytes * GB);
+        Assert.Contains("needs at least", Assert.Throws<ArgumentException>(() => Fit(request with { HistoryWindow = 1 })).Message, StringComparison.Ordinal);
+        Assert.False(Fit(request with { Width = 128, Height = 128 }).TileByTile);
+
+        PipelineOptions Fit(GenerationRequest of) =>
+            MemoryBudget.Fit(Model, of.Resolve(Model.Settings), ElementType.BFloat16, new PipelineOptions { Offload = Offload.Auto }, gigabytes * GB);
+    }
+
+    [Fact]
+    public void Int8_is_named_where_it_lets_a_run_fit_or_spares_it_to_hold_one_block_at_a_time()
+    {
+        var auto = new PipelineOptions { Offload = Offload.Auto };
+        Assert.Equal("convert it to int8 (models convert pyramid-flow-miniflux pyramid-flow-miniflux-int8 --int8), which fits with --offload model", Int8(Model, auto, 8));
+        Assert.Null(Int8(Model, auto, 200));
+        Assert.Null(Int8(Model.AsInt8!, auto, 8));
+        Assert.Null(Model.AsInt8!.AsInt8);
+        var refused = Assert.Throws<ArgumentException>(() => Fit(9 * GB, auto with { Offload = Offload.Model })).Message;
+        Assert.Contains("models convert pyramid-flow-miniflux pyramid-flow-miniflux-int8 --int8", refused, StringComparison.Ordinal);
+        Assert.DoesNotContain("int8", Assert.Throws<ArgumentException>(() => Fit(1 * GB)).Message, StringComparison.Ordinal);
+
+        static string? Int8(PlannedModel model, PipelineOptions options, long gigabytes) =>
+            MemoryBudget.Int8Conversion(model, Settings(), ElementType.BFloat16, options, gigabytes * GB);
     }
 
     [Fact]

@@ -21,7 +21,7 @@ internal sealed class Int8Layers
     private Int8Layers(StateSource source, CancellationToken cancel)
     {
         using var noGrad = NoGrad.Begin();
-        foreach (var tensor in source.Declarations().Where(IsCandidate))
+        foreach (var tensor in source.Declarations().Where(tensor => IsCandidate(tensor.Key, tensor.Shape, tensor.Type)))
         {
             cancel.ThrowIfCancellationRequested();
             candidates++;
@@ -52,9 +52,10 @@ internal sealed class Int8Layers
             $"{name}: {errors.Count} of {candidates} matrices as int8, relative error {100 * errors.Values.Average():F2}% on average and {100 * worst.Value:F2}% at most ({worst.Key})");
     }
 
-    private static bool IsCandidate(TensorDeclaration tensor) =>
-        tensor.Shape.Length == 2 && tensor.Shape.All(side => side >= LeastSide) && tensor.Type.IsFloatingPoint()
-        && tensor.Key.EndsWith(".weight", StringComparison.Ordinal)
-        && (tensor.Key.Contains("transformer_blocks.", StringComparison.Ordinal)
-            || (tensor.Key.StartsWith("encoder.block.", StringComparison.Ordinal) && !tensor.Key.Contains("relative_attention_bias", StringComparison.Ordinal)));
+    /// <summary>Whether a weight may be rounded, as far as its name and shape tell.</summary>
+    internal static bool IsCandidate(string key, long[] shape, ElementType type) =>
+        shape.Length == 2 && shape.All(side => side >= LeastSide) && type.IsFloatingPoint()
+        && key.EndsWith(".weight", StringComparison.Ordinal)
+        && (key.Contains("transformer_blocks.", StringComparison.Ordinal)
+            || (key.StartsWith("encoder.block.", StringComparison.Ordinal) && !key.Contains("relative_attention_bias", StringComparison.Ordinal)));
 }
