@@ -10,4 +10,7 @@ public sealed record RateSizes(long Tokens, long Dim, long Channels, long Side, 
 {
     /// <summary>Shapes of the released models.</summary>
     public static RateSizes Released { get; } = new(1024, 1920, 256, 64, 256L << 20);
+
+    /// <summary>The same with as many rows and pixels as keep a GPU busy.</summary>
+    public static RateSizes ReleasedOnGpu { get; } = new(8192, 1920, 256, 256, 4L << 30);
 }

@@ -7,11 +7,11 @@ namespace PyramidFlow.Cli.Tests;
 
 public class TrainProcessTests(TinySprites sprites, ITestOutputHelper output) : IClassFixture<TinySprites>
 {
-    private const int Steps = 12;
-
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     // PYRAMIDFLOW_KILLS sets another number of kills.
+    private static int Steps => 4 * Kills;
+
     private static int Kills => int.Parse(Environment.GetEnvironmentVariable("PYRAMIDFLOW_KILLS") ?? "3", CultureInfo.InvariantCulture);
 
     [Fact]
@@ -19,23 +19,29 @@ public class TrainProcessTests(TinySprites sprites, ITestOutputHelper output) : 
     {
         var config = sprites.Config(workers: 2, Steps);
         var (whole, killed) = (sprites.NewRuns("whole"), sprites.NewRuns("killed"));
-        var clock = Stopwatch.StartNew();
         Assert.Equal(ExitCode.Ok, await RunAsync("train", "dit", "--config", config, "--out", whole));
-        var seconds = clock.Elapsed.TotalSeconds;
 
+        // The first kill is within the steps, the others there or while the program starts.
         var random = new Random(5);
+        var states = new List<int>();
         for (var kill = 0; kill < Kills; kill++)
         {
             using var process = Start("train", "dit", "--config", config, "--out", killed);
             process.BeginErrorReadLine();
             process.BeginOutputReadLine();
-            await Task.WhenAny(process.WaitForExitAsync(Cancel), Task.Delay(TimeSpan.FromSeconds(random.NextDouble() * seconds), Cancel));
+            var more = kill == 0 ? 1 + random.Next(3) : random.Next(4);
+            var goal = NewestState(killed) + more;
+            while (!process.HasExited && NewestState(killed) < goal)
+                await Task.Delay(1, Cancel);
+            await Task.WhenAny(process.WaitForExitAsync(Cancel), Task.Delay(TimeSpan.FromMilliseconds(random.Next(more == 0 ? 2000 : 100)), Cancel));
             var ended = process.HasExited;
             process.Kill();
             await process.WaitForExitAsync(Cancel);
-            var states = Directory.Exists(Path.Combine(killed, "dit")) ? Directory.GetFiles(Path.Combine(killed, "dit"), "state-*.safetensors") : [];
-            output.WriteLine($"kill {kill + 1}: {(ended ? "after the end" : "while running")}, newest state {states.Select(Path.GetFileNameWithoutExtension).Max() ?? "none"}");
+            states.Add(NewestState(killed));
+            output.WriteLine($"kill {kill + 1}: {(ended ? "after the end" : "while running")}, newest state {states[^1]} of {Steps}");
         }
+
+        Assert.Contains(states, state => state > 0 && state < Steps);
 
         Assert.Equal(ExitCode.Ok, await RunAsync("train", "dit", "--config", config, "--out", killed));
         foreach (var file in new[] { "dit.safetensors", $"state-{Steps:D8}.safetensors" })
@@ -71,6 +77,11 @@ public class TrainProcessTests(TinySprites sprites, ITestOutputHelper output) : 
         var runs = sprites.NewRuns("failing");
         Assert.Equal(ExitCode.Failed, await RunAsync("launch", "--nproc", "3", "--", "train", "dit", "--config", sprites.Config(workers: 1, 4), "--out", runs));
     }
+
+    private static int NewestState(string runs) => Directory.Exists(Path.Combine(runs, "dit"))
+        ? Directory.GetFiles(Path.Combine(runs, "dit"), "state-*.safetensors")
+            .Select(path => int.Parse(Path.GetFileNameWithoutExtension(path)["state-".Length..], CultureInfo.InvariantCulture)).DefaultIfEmpty(0).Max()
+        : 0;
 
     private static IEnumerable<int> Logged(string runs) => File.ReadLines(Path.Combine(runs, "dit", "metrics.jsonl"))
         .Select(line => System.Text.Json.JsonElement.Parse(line).GetProperty("step").GetInt32());

@@ -30,11 +30,13 @@ internal sealed class BenchOptions(Option<string?> type, Option<int?> runs)
             throw new UsageException("--json and --markdown are two ways to print the same: use one");
         if (parsed.GetValue(threads) is { } count)
             TorchRuntime.Threads = count;
+        var device = parsed.GetValue(this.device) is { } name ? ModelArguments.ParseDevice(name) : options.Device;
         return options with
         {
+            Rates = device.Type == DeviceType.Cuda ? RateSizes.ReleasedOnGpu : options.Rates,
             Type = parsed.GetValue(type) == "bf16" ? ElementType.BFloat16 : ElementType.Float32,
             Runs = parsed.GetValue(runs) ?? options.Runs,
-            Device = parsed.GetValue(device) is { } name ? ModelArguments.ParseDevice(name) : options.Device,
+            Device = device,
         };
     }
 

@@ -28,15 +28,21 @@ internal sealed class JobWatcher(Owner owner, string? id)
         ready.Writer.TryWrite(true);
     }
 
-    /// <summary>Waits for changes and gives them.</summary>
+    /// <summary>Waits for changes and gives them; at least one.</summary>
     public async Task<IReadOnlyList<JobChange>> NextAsync(CancellationToken cancel)
     {
-        await ready.Reader.ReadAsync(cancel).ConfigureAwait(false);
-        lock (gate)
+        while (true)
         {
-            var changes = pending;
-            pending = [];
-            return [.. changes.Values];
+            await ready.Reader.ReadAsync(cancel).ConfigureAwait(false);
+            lock (gate)
+            {
+                // What woke us may have been taken already, together with what came before it.
+                if (pending.Count == 0)
+                    continue;
+                var changes = pending;
+                pending = [];
+                return [.. changes.Values];
+            }
         }
     }
 }

@@ -48,6 +48,9 @@ internal static partial class ShimLocator
             _ = setenv("ATEN_CPU_CAPABILITY", "avx512", keepWhatTheUserSet);
         else if (System.Runtime.Intrinsics.X86.Avx2.IsSupported)
             _ = setenv("ATEN_CPU_CAPABILITY", "avx2", keepWhatTheUserSet);
+        // A GPU's freed memory then serves tensors of any size; the second name is that of libtorch before 2.9.
+        _ = setenv("PYTORCH_ALLOC_CONF", "expandable_segments:True", keepWhatTheUserSet);
+        _ = setenv("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True", keepWhatTheUserSet);
     }
 
     [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)]

@@ -75,7 +75,7 @@ public abstract class Module : IDisposable
     /// <exception cref="CheckpointException">Keys are missing, unexpected or of another shape; all are named at once.</exception>
     public void Load(StateSource source, ElementType? type = null, Device? device = null, Func<string, bool>? ignore = null)
     {
-        foreach (var (parameter, stored) in Stored(source, type, device, ignore))
+        foreach (var (parameter, stored) in Stored(source, type, device, ignore, again: false))
             parameter.Value = stored.Fetch();
     }
 
@@ -91,7 +91,7 @@ public abstract class Module : IDisposable
     {
         attached?.Dispose();
         attached = source;
-        foreach (var (parameter, stored) in Stored(source, type, device, null))
+        foreach (var (parameter, stored) in Stored(source, type, device, null, again: true))
             parameter.Attach(stored);
     }
 
@@ -206,7 +206,7 @@ public abstract class Module : IDisposable
     protected virtual bool Ignores(string key) => false;
 
     // Every parameter with where its value is to be had, once the checkpoint is known to be one of this model.
-    private List<(Parameter Parameter, StoredWeight Stored)> Stored(StateSource source, ElementType? type, Device? device, Func<string, bool>? ignore)
+    private List<(Parameter Parameter, StoredWeight Stored)> Stored(StateSource source, ElementType? type, Device? device, Func<string, bool>? ignore, bool again)
     {
         source = source.Holding([.. NamedParameters().Select(p => p.Key)]);
         if (Misfits(source, ignore) is { Count: > 0 } faults)
@@ -216,7 +216,7 @@ public abstract class Module : IDisposable
             throw new CheckpointException($"{source.Name} does not fit its config: {string.Join("; ", faults.Take(shown))}{more}");
         }
 
-        return [.. NamedParameters().Select(p => (p.Parameter, new StoredWeight(source, p.Key, type, device)))];
+        return [.. NamedParameters().Select(p => (p.Parameter, new StoredWeight(source, p.Key, type, device, again)))];
     }
 
     private static (FieldInfo Field, string Key)[] FindMembers(Type type)

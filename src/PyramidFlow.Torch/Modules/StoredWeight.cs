@@ -7,9 +7,13 @@ namespace PyramidFlow.Torch;
 /// <param name="key">Which of its tensors.</param>
 /// <param name="type">Element type to hold floating point weights in; null keeps the checkpoint's.</param>
 /// <param name="device">Where to hold it; null is the CPU.</param>
-internal sealed class StoredWeight(StateSource source, string key, ElementType? type, Device? device)
+/// <param name="again">Whether it will be needed again after it was let go.</param>
+internal sealed class StoredWeight(StateSource source, string key, ElementType? type, Device? device, bool again)
 {
     private readonly ElementType own = source.Describe(key).Type;
+
+    // The system can have the pages whenever it needs them; without need they are not mapped anew for each step of a GPU.
+    private readonly bool isKept = again && device is { Type: not DeviceType.Cpu };
 
     internal ElementType Type => own.IsFloatingPoint() ? type ?? own : own;
 
@@ -28,13 +32,18 @@ internal sealed class StoredWeight(StateSource source, string key, ElementType? 
             return TensorScope.Detach(tensor);
         // One of a GPU is brought over before it is converted if that makes it larger.
         var there = Type.Size() > own.Size() ? Bring(tensor).To(Type) : Bring(tensor.To(Type));
-        source.Drop(key);
+        if (!isKept)
+            source.Drop(key);
         return TensorScope.Detach(there);
     }
 
     internal void Prefetch() => source.Prefetch(key);
 
-    internal void Drop() => source.Drop(key);
+    internal void Drop()
+    {
+        if (!isKept)
+            source.Drop(key);
+    }
 
     private Tensor Bring(Tensor tensor) => Device.Type == DeviceType.Cpu ? tensor : DeviceUpload.To(Device).Send(tensor);
 }

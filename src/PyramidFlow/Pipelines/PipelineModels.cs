@@ -90,8 +90,9 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
     internal void Arrange(Offload offload)
     {
         Offload = offload;
-        foreach (var model in Text.Models.Append(Transformer))
-            model.StreamWeights(offload == Offload.Sequential);
+        foreach (var model in Text.Models)
+            model.StreamWeights(offload != Offload.None);
+        Transformer.StreamWeights(offload == Offload.Sequential);
     }
 
     /// <summary>Some models are about to work: where memory is short the others let their weights go.</summary>

@@ -29,12 +29,11 @@ public sealed record RunMemory(long Text, long Transformer, long Decoder)
         var decoder = DecoderMemory.Peak(model.Vae, plan, options, type);
         var text = TextWork(model, type);
         var all = sizes.All.Sum(size => size.Bytes(type));
-        var isStreamed = options.Offload == Offload.Sequential;
         return options.Offload is Offload.None or Offload.Auto
             ? new RunMemory(Base + all + text, Base + all + transformer, Base + all + decoder)
-            : new RunMemory(Base + sizes.Text.Sum(Held) + text, Base + Held(sizes.Transformer) + transformer, Base + sizes.Vae.Bytes(type) + decoder);
+            : new RunMemory(Base + sizes.Text.Sum(size => size.StreamedBytes(type)) + text, Base + Held(sizes.Transformer) + transformer, Base + sizes.Vae.Bytes(type) + decoder);
 
-        long Held(WeightSizes size) => isStreamed ? size.StreamedBytes(type) : size.Bytes(type);
+        long Held(WeightSizes size) => options.Offload == Offload.Sequential ? size.StreamedBytes(type) : size.Bytes(type);
     }
 
     // One prompt at a time: scores of all heads with their softmax, and the feed-forward part at its widest.

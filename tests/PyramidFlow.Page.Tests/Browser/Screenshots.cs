@@ -37,15 +37,20 @@ public sealed class Screenshots(Chromium chromium) : BrowserTest(chromium)
         await ShotAsync(page, "page-running");
         await Expect(page.Locator(".card")).ToHaveCountAsync(Prompts.Length + 2);
         await FinishedAsync(page);
+        await page.GetByRole(AriaRole.Button, new() { Name = "Standard" }).ClickAsync();
         await ShotAsync(page, "page-light");
         page = await OpenAsync(new() { ViewportSize = Desk, ColorScheme = ColorScheme.Dark });
+        await page.Locator(".card").Nth(2).ClickAsync();
         await FinishedAsync(page);
         await ShotAsync(page, "page-dark");
         page = await OpenAsync(new() { ViewportSize = new() { Width = 390, Height = 844 }, DeviceScaleFactor = 2, IsMobile = true, HasTouch = true, ColorScheme = ColorScheme.Light });
         await FinishedAsync(page);
-        await page.Locator("#stage").EvaluateAsync("stage => stage.scrollIntoView()");
-        await ShotAsync(page, "page-phone");
+        await ShotAsync(page, "page-phone", "document.querySelector('#stage').scrollIntoView()");
 
-        Task ShotAsync(IPage from, string name) => from.ScreenshotAsync(new() { Path = Path.Combine(folder!, name + ".png") });
+        async Task ShotAsync(IPage from, string name, string scroll = "scrollTo(0, 0)")
+        {
+            await from.EvaluateAsync(scroll);
+            await from.ScreenshotAsync(new() { Path = Path.Combine(folder!, name + ".png") });
+        }
     }
 }

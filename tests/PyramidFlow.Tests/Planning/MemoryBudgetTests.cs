@@ -17,7 +17,8 @@ public class MemoryBudgetTests
     [Theory]
     [InlineData(200, Offload.None)]
     [InlineData(16, Offload.Model)]
-    [InlineData(8, Offload.Sequential)]
+    [InlineData(8, Offload.Model)]
+    [InlineData(6, Offload.Sequential)]
     public void What_costs_least_time_is_taken_of_what_fits(int gigabytes, Offload expected)
     {
         var options = Fit(gigabytes * GB);
