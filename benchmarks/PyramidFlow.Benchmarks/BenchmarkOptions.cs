@@ -32,6 +32,9 @@ public sealed record BenchmarkOptions
     /// <summary>Pixels of the frames the VAE decodes and encodes, multiples of its scale.</summary>
     public (int Width, int Height) VaeSize { get; init; } = (256, 256);
 
+    /// <summary>Tiles for a decoder that goes tile by tile; null decodes and encodes whole frames.</summary>
+    public TileOptions? VaeTiles { get; init; }
+
     /// <summary>Which unit of the video the transformer makes, from 0; the units before it are its history.</summary>
     public int Unit { get; init; } = 8;
 

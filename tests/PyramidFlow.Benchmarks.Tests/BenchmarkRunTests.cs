@@ -57,6 +57,16 @@ public class BenchmarkRunTests
     }
 
     [Fact]
+    public void Tiles_go_one_by_one()
+    {
+        var lines = new List<string>();
+        var report = BenchmarkRun.Run(Tiny with { Transformer = null, VaeSize = (96, 64), VaeTiles = new TileOptions(64) }, lines.Add, TestContext.Current.CancellationToken);
+
+        Assert.EndsWith("tile by tile (64), 96x64", Assert.Single(report.Rows).Name, StringComparison.Ordinal);
+        Assert.Contains(lines, line => line.StartsWith("tile 2 of 2,", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public void The_first_unit_has_no_prefix()
     {
         var report = BenchmarkRun.Run(Tiny with { Vae = null, Unit = 0 }, _ => { }, TestContext.Current.CancellationToken);

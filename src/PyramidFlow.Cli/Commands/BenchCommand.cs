@@ -26,9 +26,12 @@ internal static class BenchCommand
         var unit = CliOptions.Whole("--unit", "N", "which unit of the video the transformer makes, from 0 [default: 8]", 0);
         var blocks = CliOptions.Whole("--blocks", "N", "only so many of the transformer's 24 blocks, for a quick look", 1);
         var runs = CliOptions.Whole("--runs", "N", "runs of each row, whose median is given [default: 1]", 1);
+        var tile = CliOptions.Whole("--tile", "PIXELS", "decode 9 frames tile by tile with tiles of this side, such as 256", 64);
         var family = FamilyOption();
         var common = new BenchOptions(type, runs);
         var command = new ExampledCommand(name, description, $"{CommandLine.Name} bench {name} --dtype bf16 --markdown") { size };
+        if (!transformer)
+            command.Add(tile);
         if (transformer)
         {
             command.Add(family);
@@ -43,6 +46,8 @@ internal static class BenchCommand
             options = options with { Unit = (transformer ? parsed.GetValue(unit) : null) ?? options.Unit };
             if (parsed.GetValue(size) is { } pixels)
                 options = transformer ? options with { Size = (pixels.Width, pixels.Height) } : options with { VaeSize = (pixels.Width, pixels.Height) };
+            if (!transformer && parsed.GetValue(tile) is { } side)
+                options = options with { VaeTiles = new TileOptions(side) };
             return Run(options, common, parsed, console, cancel);
         });
         return command;
