@@ -86,6 +86,9 @@ public sealed class TrainingLoop
                 Sample(log, progress, cancel);
         }
 
+        // Steps since the last line, which sums over the lines (operations, time) must not lose.
+        if (window.Count > 0)
+            Written("metrics", () => Report(log, progress));
         if (!isPublished)
             Checkpoint(log, progress);
         Written("summary", () => Summarize(log));

@@ -24,7 +24,9 @@ public sealed class TrainingLoopTests : IDisposable
         using (var stop = new CancellationTokenSource())
             Train(config, "parts", begin: batch => StopAt(stop, batch, 6), stop: stop);
         Assert.Equal(7, StepsOf("parts"));
+        Assert.Equal([3, 6, 7], Steps("parts", "loss").Select(line => line.Step));
         Train(config, "parts");
+        Assert.Equal([3, 6, 7, 9, 12], Steps("parts", "loss").Select(line => line.Step));
 
         foreach (var file in new[] { "state-00000012.safetensors", "toy.safetensors" })
             Assert.Equal(File.ReadAllBytes(In("whole", file)), File.ReadAllBytes(In("parts", file)));
@@ -150,7 +152,7 @@ public sealed class TrainingLoopTests : IDisposable
         File.AppendAllText(In("run", "metrics.jsonl"), "{\"step\": 6, \"loss\": 1}\n{\"step\": 7, \"lo");
         File.WriteAllText(In("run", "state-00000008.safetensors.partial-1"), "half");
         Train(Config, "run");
-        Assert.Equal([3, 4, 6, 8, 9, 12, 12], File.ReadLines(In("run", "metrics.jsonl")).Select(line => JsonElement.Parse(line).GetProperty("step").GetInt64()));
+        Assert.Equal([3, 4, 4, 6, 8, 9, 12, 12], File.ReadLines(In("run", "metrics.jsonl")).Select(line => JsonElement.Parse(line).GetProperty("step").GetInt64()));
         Assert.False(File.Exists(In("run", "state-00000008.safetensors.partial-1")));
     }
 
