@@ -19,22 +19,20 @@ namespace {
 
 constexpr auto kind = c10::DeviceType::CUDA;
 
-// A device that is only counted has no allocator yet; a tensor on it brings it up. An index below 0 is the current device.
-c10::Device awake(int index) {
-    auto device = c10::Device(kind, static_cast<c10::DeviceIndex>(index));
-    return at::empty({1}, at::TensorOptions().dtype(at::kByte).device(device)).device();
+c10::impl::VirtualGuardImpl guard() { return c10::impl::VirtualGuardImpl(kind); }
+
+// An index below 0 is the current device.
+c10::Device place(int index) {
+    return index < 0 ? guard().getDevice() : c10::Device(kind, static_cast<c10::DeviceIndex>(index));
 }
 
-c10::impl::VirtualGuardImpl guard() { return c10::impl::VirtualGuardImpl(kind); }
+// A device that is only counted has no allocator yet; a tensor on it brings it up.
+c10::Device awake(int index) { return at::empty({1}, at::TensorOptions().dtype(at::kByte).device(place(index))).device(); }
 
 }  // namespace
 
 PF_API int pf_has_cuda() {
     return pf::guarded<int>(0, [] { return static_cast<int>(at::globalContext().hasCUDA()); });
-}
-
-PF_API int pf_cuda_count() {
-    return pf::guarded<int>(0, [] { return pf_has_cuda() ? static_cast<int>(guard().deviceCount()) : 0; });
 }
 
 // float32 is computed in float32 also in convolutions, where libtorch would round inputs to 10 bits (TF32) by itself. Fused
@@ -46,8 +44,8 @@ PF_API void pf_cuda_settings() {
 #endif
 }
 
-// Bytes of tensors now and at most, what is kept for reuse, and what the device has free and in all; -1 with an error text
-// where this libtorch does not say.
+// Bytes of tensors now and at most, what is kept for reuse, and what the device has free and in all. 1 where this libtorch
+// does not say.
 PF_API int pf_cuda_memory(int index, int64_t* in_use, int64_t* held, int64_t* peak, int64_t* free, int64_t* total) {
     return pf::guarded<int>(-1, [&] {
 #ifdef PF_DEVICE_STATISTICS
@@ -63,8 +61,7 @@ PF_API int pf_cuda_memory(int index, int64_t* in_use, int64_t* held, int64_t* pe
         *total = static_cast<int64_t>(memory.second);
         return 0;
 #else
-        pf::set_error("libtorch " TORCH_VERSION " does not tell the memory of a device: 2.10 and later do");
-        return -1;
+        return 1;
 #endif
     });
 }
@@ -93,7 +90,7 @@ PF_API int pf_cuda_trim() {
 PF_API int pf_cuda_synchronize(int index) {
     return pf::guarded<int>(-1, [&] {
         auto streams = guard();
-        streams.synchronizeStream(streams.getStream(awake(index)));
+        streams.synchronizeStream(streams.getStream(place(index)));
         return 0;
     });
 }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using PyramidFlow.Planning;
 using PyramidFlow.Torch;
 using PyramidFlow.Transformers;
 using PyramidFlow.Vae;
@@ -60,8 +61,10 @@ public sealed record BenchmarkOptions
             CheckMultiple("height", Size.Height, 64);
         }
 
+        Video?.Settings(PlannedModel.Released(Video.Family, Video.Variant).Settings);
         if (Vae is not null)
         {
+            VaeTiles?.Check(Vae.SpatialScale);
             CheckMultiple("width", VaeSize.Width, Vae.SpatialScale);
             CheckMultiple("height", VaeSize.Height, Vae.SpatialScale);
         }

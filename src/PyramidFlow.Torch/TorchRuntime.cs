@@ -57,16 +57,6 @@ public static unsafe class TorchRuntime
         }
     }
 
-    /// <summary>CUDA devices that this libtorch can use.</summary>
-    public static int CudaDevices
-    {
-        get
-        {
-            EnsureStarted();
-            return Native.pf_cuda_count();
-        }
-    }
-
     /// <summary>Bytes of CPU memory held by tensors, kept for reuse, and the most held by tensors since
     /// <see cref="ResetPeak"/>, or ever.</summary>
     public static (long InUse, long Cached, long Peak) CpuMemory

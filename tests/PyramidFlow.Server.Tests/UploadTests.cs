@@ -126,6 +126,15 @@ public sealed class UploadTests : IAsyncLifetime
         Assert.Empty(Directory.EnumerateFiles(Path.Combine(Server.Data, "incoming")));
     }
 
+    [Fact]
+    public async Task A_data_url_that_was_cut_is_refused()
+    {
+        var text = Convert.ToBase64String(Picture);
+        using var form = new MultipartFormDataContent { { new StringContent("a circle"), "prompt" }, { new StringContent("data:image/png;base64," + text[..^6]), "input_reference[image_url]" } };
+        var problem = await TestServer.ProblemAsync(await Server.Client.PostAsync("/v1/videos", form, Cancel), HttpStatusCode.BadRequest);
+        Assert.Contains("base64", problem.GetProperty("detail").GetString(), StringComparison.Ordinal);
+    }
+
     private async Task TooLongAsync(string path)
     {
         using var form = await FormAsync(path);

@@ -8,9 +8,6 @@ public static class TestDevice
     public static Device Current { get; } =
         Environment.GetEnvironmentVariable("PYRAMIDFLOW_TEST_DEVICE") is { Length: > 0 } name ? Device.Parse(name) : Device.Cpu;
 
-    /// <summary>Whether that is a GPU.</summary>
-    public static bool IsCuda => Current.Type == DeviceType.Cuda;
-
     /// <summary>The tensor there; itself when it already is.</summary>
     public static Tensor There(this Tensor tensor) => tensor.To(Current);
 }

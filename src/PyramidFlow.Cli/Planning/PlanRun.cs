@@ -33,7 +33,7 @@ internal static class PlanRun
         if (asked.MaxMemory is { } budget)
             options = Within(model, settings, type, asked, budget);
         cancel.ThrowIfCancellationRequested();
-        var rates = speed is { } given ? new MachineSpeed(given * 1e9, given * 1e9) : Measured(type, console);
+        var rates = speed is { } given ? new MachineSpeed(given * 1e9, given * 1e9) : Measured(type, asked.Device, console);
         var plan = RunPlan.Of(model, settings, type, options, rates);
         var report = new PlanReport(arguments.Name ?? ModelCatalog.Default, model, settings, type, device, asked, options, rates, plan);
         if (json)
@@ -66,10 +66,10 @@ internal static class PlanRun
         }
     }
 
-    private static MachineSpeed Measured(ElementType type, CliConsole console)
+    private static MachineSpeed Measured(ElementType type, Device? device, CliConsole console)
     {
         console.Note("measuring the speed of this machine");
-        var (products, convolutions) = SpeedProbe.Measure(type == ElementType.Float16 ? ElementType.BFloat16 : type);
+        var (products, convolutions) = SpeedProbe.Measure(type == ElementType.Float16 ? ElementType.BFloat16 : type, device);
         return new MachineSpeed(products, convolutions);
     }
 }

@@ -25,9 +25,32 @@ internal static class DataUrl
         {
             head.Append((char)one[0]);
             if (one[0] == ',' && head.ToString() is var url && url.StartsWith(Start, StringComparison.Ordinal) && url.EndsWith(Marker, StringComparison.Ordinal))
-                return new CryptoStream(text, new FromBase64Transform(), CryptoStreamMode.Read, leaveOpen: true);
+                return new CryptoStream(text, new WholeBase64(), CryptoStreamMode.Read, leaveOpen: true);
         }
 
         throw new JobException(JobFault.Invalid, "input_reference as text is a data URL (data:image/png;base64,...): send a file as multipart/form-data") { Parameter = "input_reference" };
+    }
+
+    // .NET's own passes over a rest that is no whole block of four characters: a text that was cut would go unnoticed.
+    private sealed class WholeBase64 : ICryptoTransform
+    {
+        private readonly FromBase64Transform inner = new();
+
+        public bool CanReuseTransform => inner.CanReuseTransform;
+
+        public bool CanTransformMultipleBlocks => inner.CanTransformMultipleBlocks;
+
+        public int InputBlockSize => inner.InputBlockSize;
+
+        public int OutputBlockSize => inner.OutputBlockSize;
+
+        public int TransformBlock(byte[] inputBuffer, int inputOffset, int inputCount, byte[] outputBuffer, int outputOffset) =>
+            inner.TransformBlock(inputBuffer, inputOffset, inputCount, outputBuffer, outputOffset);
+
+        public byte[] TransformFinalBlock(byte[] inputBuffer, int inputOffset, int inputCount) => inputCount % 4 == 0
+            ? inner.TransformFinalBlock(inputBuffer, inputOffset, inputCount)
+            : throw new FormatException("the data URL ends in the middle of a block");
+
+        public void Dispose() => inner.Dispose();
     }
 }

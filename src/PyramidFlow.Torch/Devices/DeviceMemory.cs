@@ -16,7 +16,12 @@ public readonly record struct DeviceMemory(long InUse, long Cached, long Peak, l
     {
         TorchRuntime.EnsureStarted();
         long inUse, cached, peak, free, total;
-        return Native.pf_cuda_memory(device.Index, &inUse, &cached, &peak, &free, &total) < 0 ? null : new DeviceMemory(inUse, cached, peak, free, total);
+        return Native.pf_cuda_memory(device.Index, &inUse, &cached, &peak, &free, &total) switch
+        {
+            0 => new DeviceMemory(inUse, cached, peak, free, total),
+            < 0 => throw Native.Error($"the memory of {device} cannot be told"),
+            _ => null,
+        };
     }
 
     /// <summary>Begins to measure <see cref="Peak"/> anew.</summary>

@@ -10,7 +10,7 @@ internal sealed class DeviceUpload
 {
     private const long BufferBytes = 32L << 20;
 
-    private static readonly ConcurrentDictionary<Device, DeviceUpload> Known = new();
+    private static readonly ConcurrentDictionary<int, Lazy<DeviceUpload>> Known = new();
 
     private readonly Device device;
     private readonly Lock gate = new();
@@ -25,7 +25,8 @@ internal sealed class DeviceUpload
     }
 
     /// <summary>The one of a GPU; it lasts as long as the process.</summary>
-    internal static DeviceUpload To(Device device) => Known.GetOrAdd(device, place => new DeviceUpload(place));
+    internal static DeviceUpload To(Device device) =>
+        Known.GetOrAdd(Math.Max(0, device.Index), index => new Lazy<DeviceUpload>(() => new DeviceUpload(new Device(DeviceType.Cuda, index)))).Value;
 
     /// <summary>A copy of a contiguous tensor of host memory on the device, whole when this returns.</summary>
     internal Tensor Send(Tensor source)

@@ -80,9 +80,6 @@ internal static unsafe partial class Native
     internal static partial int pf_has_cuda();
 
     [LibraryImport(Library)]
-    internal static partial int pf_cuda_count();
-
-    [LibraryImport(Library)]
     internal static partial void pf_cuda_settings();
 
     [LibraryImport(Library)]

@@ -49,8 +49,9 @@ internal static partial class ShimLocator
         else if (System.Runtime.Intrinsics.X86.Avx2.IsSupported)
             _ = setenv("ATEN_CPU_CAPABILITY", "avx2", keepWhatTheUserSet);
         // A GPU's freed memory then serves tensors of any size; the second name is that of libtorch before 2.9.
-        _ = setenv("PYTORCH_ALLOC_CONF", "expandable_segments:True", keepWhatTheUserSet);
-        _ = setenv("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True", keepWhatTheUserSet);
+        string[] allocator = ["PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"];
+        if (!allocator.Any(name => Environment.GetEnvironmentVariable(name) is { Length: > 0 }))
+            Array.ForEach(allocator, name => _ = setenv(name, "expandable_segments:True", keepWhatTheUserSet));
     }
 
     [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)]

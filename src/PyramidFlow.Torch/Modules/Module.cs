@@ -104,13 +104,7 @@ public abstract class Module : IDisposable
         var released = false;
         foreach (var (_, parameter) in NamedParameters())
         {
-            // A GPU may be at work with them still, and their memory is written to without regard to that work.
-            if (!released && parameter.CanRelease)
-            {
-                TorchRuntime.Synchronize(parameter.Device);
-                released = true;
-            }
-
+            released |= parameter.CanRelease;
             parameter.Release();
         }
 

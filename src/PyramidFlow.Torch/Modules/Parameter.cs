@@ -54,7 +54,7 @@ public sealed class Parameter
             lock (gate)
             {
                 if (!ReferenceEquals(this.value, taken))
-                    this.value?.Dispose();
+                    Discard();
                 this.value = taken;
                 stored = null;
             }
@@ -78,8 +78,7 @@ public sealed class Parameter
     {
         lock (gate)
         {
-            value?.Dispose();
-            value = null;
+            Discard();
             stored = null;
         }
     }
@@ -89,8 +88,7 @@ public sealed class Parameter
     {
         lock (gate)
         {
-            value?.Dispose();
-            value = null;
+            Discard();
             stored = weight;
         }
     }
@@ -113,9 +111,24 @@ public sealed class Parameter
         {
             if (stored is null)
                 return;
-            value?.Dispose();
-            value = null;
+            Discard();
             stored.Drop();
+        }
+    }
+
+    // A GPU may be at work with it still, and memory of uploads is written to without regard to that work.
+    private void Discard()
+    {
+        if (value is not { } old)
+            return;
+        value = null;
+        try
+        {
+            TorchRuntime.Synchronize(old.Device);
+        }
+        finally
+        {
+            old.Dispose();
         }
     }
 

@@ -32,6 +32,8 @@ internal sealed class StoredWeight(StateSource source, string key, ElementType? 
             return TensorScope.Detach(tensor);
         // One of a GPU is brought over before it is converted if that makes it larger.
         var there = Type.Size() > own.Size() ? Bring(tensor).To(Type) : Bring(tensor.To(Type));
+        // What was converted lies in memory of the uploads, which the next one writes to.
+        TorchRuntime.Synchronize(Device);
         if (!isKept)
             source.Drop(key);
         return TensorScope.Detach(there);

@@ -33,8 +33,6 @@ public sealed class WeightStream(IReadOnlyList<IReadOnlyList<Parameter>> blocks)
     {
         public void Dispose()
         {
-            if (weights.Count > 0)
-                TorchRuntime.Synchronize(weights[0].Device);
             foreach (var weight in weights)
                 weight.Release();
         }

@@ -1,5 +1,6 @@
 using PyramidFlow.Media;
 using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Distributed;
 
 namespace PyramidFlow.Training.Runs;
@@ -197,9 +198,9 @@ public sealed class TrainingLoop
         {
             // The run stops, and saves what it has.
         }
-        catch (Exception e) when (e is IOException or MediaException)
+        catch (Exception e) when (e is IOException or MediaException or TorchException or CheckpointException or ArgumentException)
         {
-            progress?.Report(new TrainingProgress(state.Step, config.Steps, 0, 0, $"the samples of step {state.Step} cannot be written: {e.Message}"));
+            progress?.Report(new TrainingProgress(state.Step, config.Steps, 0, 0, $"the samples of step {state.Step} cannot be made: {e.Message}"));
         }
     }
 }

@@ -101,11 +101,8 @@ internal sealed class ClipMaker(PipelineModels models, LatentNormalization norma
     {
         meter.Begin(GenerationPhase.Decoding, plan.Units - 1);
         models.MakeRoom(models.Vae);
-        output.Finish((tile, tiles) =>
-        {
-            cancel.ThrowIfCancellationRequested();
-            meter.DecodedShare(tile, tiles);
-        });
+        output.Finish(meter.DecodedShare, cancel);
+        meter.DecodedShare(1, 1);
     }
 
     private Tensor Restart(Tensor picture)

@@ -45,10 +45,11 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
 
     /// <summary>Decodes what waits for the end of the clip.</summary>
     /// <param name="begin">Told before each tile how many are done, of how many.</param>
-    internal void Finish(Action<int, int> begin)
+    /// <param name="cancel">Looked at before each piece of a tile.</param>
+    internal void Finish(Action<int, int> begin, CancellationToken cancel)
     {
         using var scope = new TensorScope();
-        foreach (var (piece, frames) in waiting.Zip(decoder.DecodeAll([.. waiting.Select(piece => piece.Latents)], begin)))
+        foreach (var (piece, frames) in waiting.Zip(decoder.DecodeAll([.. waiting.Select(piece => piece.Latents)], begin, cancel)))
         {
             using var inner = new TensorScope();
             Put(piece, frames);

@@ -47,18 +47,19 @@ public sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normaliz
 
     /// <summary>Decodes all units of the clip at once, tile by tile (<see cref="CausalVideoVae.DecodeTileByTile"/>).</summary>
     /// <param name="latents">Of each unit or part of one, as for <see cref="Decode"/>, in their order.</param>
-    /// <param name="begin">Told before each tile how many are done, of how many; may throw to stop.</param>
+    /// <param name="begin">Told before each tile how many are done, of how many.</param>
+    /// <param name="cancel">Looked at before each piece of a tile.</param>
     /// <returns>Pixels of each, on the CPU.</returns>
     /// <exception cref="InvalidOperationException">The pixels are not finite in the wider type either, or there are no tiles.</exception>
     /// <exception cref="TorchMemoryException">Memory is too small for the smallest tiles.</exception>
-    public Tensor[] DecodeAll(IReadOnlyList<Tensor> latents, Action<int, int>? begin = null)
+    public Tensor[] DecodeAll(IReadOnlyList<Tensor> latents, Action<int, int>? begin = null, CancellationToken cancel = default)
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
         Tensor[] pieces = [.. latents.Select((part, i) => Normalization.Denormalize(part, isStart: i == 0))];
         singly = true;
         var frames = Persist(pieces[0], () =>
-            vae.DecodeTileByTile([.. pieces.Select(Typed)], tiles ?? throw new InvalidOperationException("there are no tiles to decode one by one"), begin));
+            vae.DecodeTileByTile([.. pieces.Select(Typed)], tiles ?? throw new InvalidOperationException("there are no tiles to decode one by one"), begin, cancel));
         return [.. frames.Select(scope.Keep)];
     }
 
@@ -87,10 +88,10 @@ public sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normaliz
         {
             try
             {
+                using var scope = new TensorScope();
                 var frames = decode();
                 if (wider is null || frames.All(part => part.AllFinite()))
-                    return frames;
-                Array.ForEach(frames, part => part.Dispose());
+                    return [.. frames.Select(scope.Keep)];
                 Forget();
                 Widen();
             }

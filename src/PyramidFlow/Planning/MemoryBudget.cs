@@ -55,18 +55,20 @@ public static class MemoryBudget
         var decodes = Decoders(settings, options with { Offload = way }).MinBy(each => RunMemory.Of(model, settings, type, each).Decoder)!;
         var least = RunMemory.Of(model, settings, type, Transformers(decodes).Last());
         List<string> changes = [];
-        if (Int8Conversion(model, settings, type, options, bytes) is { } conversion)
+        changes.Add("allow more");
+        var conversion = Int8Conversion(model, settings, type, options, bytes);
+        if (conversion is not null)
             changes.Add(conversion);
         if (options.Offload is not (Offload.Auto or Offload.Sequential))
             changes.Add("offload one block at a time (sequential)");
-        if ((least.Text == least.Peak || least.Transformer == least.Peak) && model.AsInt8 is null)
+        if ((least.Text == least.Peak || least.Transformer == least.Peak) && conversion is null)
             changes.Add("take a smaller model");
         if (least.Decoder == least.Peak || least.Transformer == least.Peak)
             changes.Add("make smaller or fewer frames");
         if (type == ElementType.Float32)
             changes.Add("compute in bfloat16 (bf16)");
         throw new ArgumentException(Invariant(
-            $"{settings.Width}x{settings.Height} with {settings.Frames} frames needs at least {least.Peak / 1e9:0.0} GB and may take {bytes / 1e9:0.0} GB: allow more, or {string.Join(", or ", changes)}"));
+            $"{settings.Width}x{settings.Height} with {settings.Frames} frames needs at least {least.Peak / 1e9:0.0} GB and may take {bytes / 1e9:0.0} GB: {string.Join(", or ", changes)}"));
     }
 
     /// <summary>How to convert a model to int8, where that lets a run stay within so many bytes, or do so without holding one block at a time.</summary>

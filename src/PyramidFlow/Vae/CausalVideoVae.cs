@@ -132,10 +132,11 @@ public sealed class CausalVideoVae : Module
     /// </summary>
     /// <param name="pieces">Latents of the pieces in their order, [b, c, t, h, w] each.</param>
     /// <param name="tiles">The tiles, weighted ones.</param>
-    /// <param name="begin">Told before each tile how many are done, of how many; may throw to stop.</param>
+    /// <param name="begin">Told before each tile how many are done, of how many.</param>
+    /// <param name="cancel">Looked at before each piece of a tile.</param>
     /// <returns>Frames of each piece, [b, 3, t', 8h, 8w], on the CPU.</returns>
     /// <exception cref="ArgumentException">The latents have another shape, or tiles cannot be decoded one after another.</exception>
-    public Tensor[] DecodeTileByTile(IReadOnlyList<Tensor> pieces, TileOptions tiles, Action<int, int>? begin = null)
+    public Tensor[] DecodeTileByTile(IReadOnlyList<Tensor> pieces, TileOptions tiles, Action<int, int>? begin = null, CancellationToken cancel = default)
     {
         foreach (var piece in pieces)
             CheckChannels(piece, Config.EncoderOutChannels, "a latent video");
@@ -152,7 +153,10 @@ public sealed class CausalVideoVae : Module
             begin?.Invoke(tile, tiling?.Count ?? 1);
             using var stream = DecodeStream();
             foreach (var part in parts)
+            {
+                cancel.ThrowIfCancellationRequested();
                 yield return stream.Push(part);
+            }
         }
     }
 

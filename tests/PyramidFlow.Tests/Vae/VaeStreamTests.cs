@@ -64,7 +64,7 @@ public sealed class VaeStreamTests
         using var stream = vae.DecodeStream(tiles);
         Tensor[] expected = [.. pieces.Select(stream.Push)];
         var told = new List<(int, int)>();
-        var actual = vae.DecodeTileByTile(pieces, tiles, (done, all) => told.Add((done, all)));
+        var actual = vae.DecodeTileByTile(pieces, tiles, (done, all) => told.Add((done, all)), TestContext.Current.CancellationToken);
         Assert.Equal(3, actual.Length);
         Assert.Equal(Enumerable.Range(0, told.Count).Select(i => (i, told.Count)), told);
         foreach (var (whole, parts) in expected.Zip(actual))
@@ -108,7 +108,7 @@ public sealed class VaeStreamTests
         using var scope = new TensorScope();
         using var vae = SmallVae.Create();
         var tiles = new TileOptions(16, Blend: TileBlend.Sequential);
-        Assert.Contains("use weighted ones", Assert.Throws<ArgumentException>(() => vae.DecodeTileByTile([SmallVae.Random(1, 4, 1, 4, 4)], tiles)).Message, StringComparison.Ordinal);
+        Assert.Contains("use weighted ones", Assert.Throws<ArgumentException>(() => vae.DecodeTileByTile([SmallVae.Random(1, 4, 1, 4, 4)], tiles, cancel: TestContext.Current.CancellationToken)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
