@@ -9,9 +9,9 @@ public class TrainProcessTests(TinySprites sprites, ITestOutputHelper output) : 
 {
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
-    // PYRAMIDFLOW_KILLS sets another number of kills.
     private static int Steps => 4 * Kills;
 
+    // PYRAMIDFLOW_KILLS sets another number of kills.
     private static int Kills => int.Parse(Environment.GetEnvironmentVariable("PYRAMIDFLOW_KILLS") ?? "3", CultureInfo.InvariantCulture);
 
     [Fact]
