@@ -65,8 +65,9 @@ bootstrap() {
 # run WHAT COMMAND...: says what is done, keeps the output in the log, shows its end when it fails.
 run() {
     say "$1 ..."
-    if ! "${@:2}" >"$log" 2>&1 </dev/null; then
-        awk '!seen[$0]++' "$log" | tail -n 30 >&2
+    printf '\n== %s\n' "$1" >>"$log"
+    if ! "${@:2}" >>"$log" 2>&1 </dev/null; then
+        awk '/^== /{delete seen} !seen[$0]++' "$log" | tail -n 30 >&2
         return 1
     fi
 }
@@ -157,6 +158,7 @@ main() {
         is_fresh "$project" || stale+=("$project")
     done
     [[ ${#stale[@]} -gt 0 ]] || return 0
+    : >"$log"
     check_dotnet
     install_packages
     build_shim

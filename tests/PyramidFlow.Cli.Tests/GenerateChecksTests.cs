@@ -42,6 +42,10 @@ public class GenerateChecksTests(TinyModel model) : IClassFixture<TinyModel>
         (await CliRun.OfAsync("generate", Prompt, "--model", "no-such-model")).AssertRefused("unknown model 'no-such-model'");
 
     [Fact]
+    public async Task A_released_model_that_is_not_here_is_refused_with_the_way_to_get_it() =>
+        (await CliRun.OfAsync("generate", Prompt, "--model", "./pyramid-flow-sd3")).AssertRefused("is not here yet: run pyramidflow models download pyramid-flow-sd3");
+
+    [Fact]
     public async Task Folder_that_is_no_checkpoint_is_refused()
     {
         using var folder = new TemporaryFolder();

@@ -43,6 +43,9 @@ internal static class ModelCatalog
             return found;
         if (Directory.Exists(nameOrFolder))
             throw new UsageException($"{nameOrFolder} is not a checkpoint folder: it has no diffusion_transformer_384p, _768p or _image in it");
+        var name = Path.GetFileName(Path.TrimEndingDirectorySeparator(nameOrFolder));
+        if (KnownDownload.All.Any(released => released.Name == name))
+            throw new UsageException($"the model {nameOrFolder} is not here yet: run {CommandLine.Name} models download {name}");
         var choices = known.Count > 0
             ? $"use {string.Join(", ", known.Select(model => model.Name))} or the folder of a checkpoint"
             : $"none is installed; name the folder of a checkpoint, or set {Variable} to the folder around it";

@@ -6,7 +6,7 @@ namespace PyramidFlow.Cli.Models;
 /// <summary>The options that choose a model and how it runs; the same for every command that runs one.</summary>
 internal sealed class ModelOptions
 {
-    private readonly Option<string?> model = CliOptions.Text("--model", "DIR|NAME", $"checkpoint folder, or a name that {CommandLine.Name} doctor lists [default: {ModelCatalog.Default}]");
+    private readonly Option<string?> model = CliOptions.Text("--model", "DIR|NAME", $"checkpoint folder, or a name that {CommandLine.Name} models list shows [default: {ModelCatalog.Default}]");
     private readonly Option<string?> variant = CliOptions.Text("--variant", "NAME", "transformer of the checkpoint: 384p, 768p or image [default: its first]");
     private readonly Option<IReadOnlyList<LoraArgument>?> loras = CliOptions.Several("--lora", "FILE[:WEIGHT]",
         "add a LoRA to the transformer, counted WEIGHT times [default: 1]; may be given several times", LoraArgument.Parse);
