@@ -124,7 +124,7 @@ public sealed class TrainingLoopTests : IDisposable
         using var training = new ToyTraining(config, new RunFolder(In("run"))) { Sampling = path => Directory.CreateDirectory(path) };
         new TrainingLoop(config, training, new RunFolder(In("run"))).Run(told, CancellationToken.None);
         Assert.Equal(12, StepsOf("run"));
-        Assert.Single(told.All, note => note.StartsWith("the samples of step 12 cannot be written: ", StringComparison.Ordinal));
+        Assert.Single(told.All, note => note.StartsWith("the samples of step 12 cannot be made: ", StringComparison.Ordinal));
     }
 
     [Fact]
