@@ -21,22 +21,22 @@ internal static class BenchCommand
 
     private static ExampledCommand Target(string name, string description, bool transformer, bool vae, CliConsole console)
     {
-        var type = CliOptions.Choice("--dtype", "element type to compute in [default: fp32]", "fp32", "bf16");
         var size = CliOptions.Size("--size", transformer ? "size of the video the transformer makes [default: 640x384]" : "size of the frames [default: 256x256]");
         var unit = CliOptions.Whole("--unit", "N", "which unit of the video the transformer makes, from 0 [default: 8]", 0);
         var blocks = CliOptions.Whole("--blocks", "N", "only so many of the transformer's 24 blocks, for a quick look", 1);
-        var runs = CliOptions.Whole("--runs", "N", "runs of each row, whose median is given [default: 1]", 1);
         var tile = CliOptions.Whole("--tile", "PIXELS", "decode 9 frames tile by tile with tiles of this side, such as 256", 64);
         var family = FamilyOption();
-        var common = new BenchOptions(type, runs);
+        var common = new BenchOptions("runs of each row, whose median is given");
         var command = new ExampledCommand(name, description, $"{CommandLine.Name} bench {name} --dtype bf16 --markdown") { size };
-        if (!transformer)
-            command.Add(tile);
         if (transformer)
         {
             command.Add(family);
             command.Add(unit);
             command.Add(blocks);
+        }
+        else
+        {
+            command.Add(tile);
         }
 
         common.AddTo(command);
@@ -61,12 +61,10 @@ internal static class BenchCommand
 
     private static ExampledCommand Video(CliConsole console)
     {
-        var type = CliOptions.Choice("--dtype", "element type to compute in [default: fp32]", "fp32", "bf16");
         var size = CliOptions.Size("--size", "size of the video [default: 640x384]");
         var frames = CliOptions.Whole("--frames", "N", "frames: 1, 9, 17, ... [default: 121]", 1);
-        var runs = CliOptions.Whole("--runs", "N", "videos, the median of whose times is given [default: 1]", 1);
         var family = FamilyOption();
-        var common = new BenchOptions(type, runs);
+        var common = new BenchOptions("videos, the median of whose times is given");
         var command = new ExampledCommand("video", "Makes a whole video, from text features to frames, with the steps of the released models; for GPUs.",
             $"{CommandLine.Name} bench video --device cuda --dtype bf16 --size 1280x768 --markdown") { size, frames, family };
         common.AddTo(command);

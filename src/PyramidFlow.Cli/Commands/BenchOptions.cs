@@ -8,10 +8,11 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Cli.Commands;
 
 /// <summary>Options that all benchmarks have.</summary>
-/// <param name="type">Element type.</param>
-/// <param name="runs">Runs of each row.</param>
-internal sealed class BenchOptions(Option<string?> type, Option<int?> runs)
+/// <param name="runs">What the median is of, for the help.</param>
+internal sealed class BenchOptions(string runs)
 {
+    private readonly Option<string?> type = CliOptions.Choice("--dtype", "element type to compute in [default: fp32]", "fp32", "bf16");
+    private readonly Option<int?> runs = CliOptions.Whole("--runs", "N", $"{runs} [default: 1]", 1);
     private readonly Option<string?> device = CliOptions.Text("--device", "NAME", "cpu, cuda or cuda:N [default: cpu]");
     private readonly Option<int?> threads = CliOptions.Whole("--threads", "N", "CPU threads [default: all]", 1);
     private readonly Option<bool> json = CliOptions.Flag("--json", "print JSON instead of a table");

@@ -103,11 +103,7 @@ public abstract class Module : IDisposable
             stream.Settle();
         var released = false;
         foreach (var (_, parameter) in NamedParameters())
-        {
-            released |= parameter.CanRelease;
-            parameter.Release();
-        }
-
+            released |= parameter.Release();
         return released;
     }
 

@@ -101,18 +101,18 @@ public sealed class Parameter
             Fetch();
     }
 
-    /// <summary>Whether it has a value in memory that can be taken again.</summary>
-    internal bool CanRelease => stored is not null && HasValue;
-
     /// <summary>Lets the value go if it can be taken again.</summary>
-    internal void Release()
+    /// <returns>Whether one went.</returns>
+    internal bool Release()
     {
         lock (gate)
         {
             if (stored is null)
-                return;
+                return false;
+            var held = HasValue;
             Discard();
             stored.Drop();
+            return held;
         }
     }
 

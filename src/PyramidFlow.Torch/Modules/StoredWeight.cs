@@ -31,9 +31,7 @@ internal sealed class StoredWeight(StateSource source, string key, ElementType? 
         if (IsMapped)
             return TensorScope.Detach(tensor);
         // One of a GPU is brought over before it is converted if that makes it larger.
-        var there = Type.Size() > own.Size() ? Bring(tensor).To(Type) : Bring(tensor.To(Type));
-        // What was converted lies in memory of the uploads, which the next one writes to.
-        TorchRuntime.Synchronize(Device);
+        var there = Type.Size() > own.Size() ? BringNarrow(tensor) : Bring(tensor.To(Type));
         if (!isKept)
             source.Drop(key);
         return TensorScope.Detach(there);
@@ -45,6 +43,14 @@ internal sealed class StoredWeight(StateSource source, string key, ElementType? 
     {
         if (!isKept)
             source.Drop(key);
+    }
+
+    // What is converted there lies in memory of the uploads, which the next one writes to, so it is waited for.
+    private Tensor BringNarrow(Tensor tensor)
+    {
+        var wide = Bring(tensor).To(Type);
+        TorchRuntime.Synchronize(Device);
+        return wide;
     }
 
     private Tensor Bring(Tensor tensor) => Device.Type == DeviceType.Cpu ? tensor : DeviceUpload.To(Device).Send(tensor);
