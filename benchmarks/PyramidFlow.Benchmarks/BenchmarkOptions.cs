@@ -18,14 +18,20 @@ public sealed record BenchmarkOptions
     /// <summary>The VAE to measure; null leaves it out.</summary>
     public CausalVideoVaeConfig? Vae { get; init; }
 
+    /// <summary>Text encoders to measure; null leaves them out.</summary>
+    public TextToMeasure? Text { get; init; }
+
+    /// <summary>A training step to measure; null leaves it out.</summary>
+    public TrainingToMeasure? Training { get; init; }
+
     /// <summary>A whole video to make with a released model's sizes; null makes none.</summary>
     public VideoToMeasure? Video { get; init; }
 
     /// <summary>Where to compute.</summary>
     public Device Device { get; init; } = Device.Cpu;
 
-    /// <summary>Element type of the weights, in which all is computed: float32 or bfloat16.</summary>
-    public ElementType Type { get; init; } = ElementType.Float32;
+    /// <summary>Element types of the weights, in which all is computed, one after the other: float32 and bfloat16.</summary>
+    public IReadOnlyList<ElementType> Types { get; init; } = [ElementType.Float32];
 
     /// <summary>Pixels of the video the transformer makes, multiples of 64.</summary>
     public (int Width, int Height) Size { get; init; } = (640, 384);
@@ -33,11 +39,17 @@ public sealed record BenchmarkOptions
     /// <summary>Pixels of the frames the VAE decodes and encodes, multiples of its scale.</summary>
     public (int Width, int Height) VaeSize { get; init; } = (256, 256);
 
+    /// <summary>Lengths of the videos the VAE decodes and encodes, in latent frames.</summary>
+    public IReadOnlyList<int> VaeLatentFrames { get; init; } = [1, 2, 3];
+
+    /// <summary>Pixels of the clips a training step learns from, multiples of 128.</summary>
+    public (int Width, int Height) TrainingSize { get; init; } = (256, 256);
+
     /// <summary>Tiles for a decoder that goes tile by tile; null decodes and encodes whole frames.</summary>
     public TileOptions? VaeTiles { get; init; }
 
-    /// <summary>Which unit of the video the transformer makes, from 0; the units before it are its history.</summary>
-    public int Unit { get; init; } = 8;
+    /// <summary>Which units of the video the transformer makes, from 0, in rising order; the units before one are its history.</summary>
+    public IReadOnlyList<int> Units { get; init; } = [1, 8, 16];
 
     /// <summary>How often each row is measured; the median counts. At least 1.</summary>
     public int Runs { get; init; } = 1;
@@ -49,16 +61,22 @@ public sealed record BenchmarkOptions
     /// <exception cref="ArgumentException">A size, unit or element type is impossible; the message has the fix.</exception>
     public void Check()
     {
-        if (Type is not (ElementType.Float32 or ElementType.BFloat16))
-            throw new ArgumentException($"{Type} is not measured: use Float32 or BFloat16");
-        if (Unit < 0)
-            throw new ArgumentException($"unit {Unit} is negative: use 0 for the first");
+        if (Types.Count == 0 || Types.Any(type => type is not (ElementType.Float32 or ElementType.BFloat16)))
+            throw new ArgumentException($"[{string.Join(", ", Types)}] are not measured: use Float32, BFloat16 or both");
+        if (Units.Any(unit => unit < 0))
+            throw new ArgumentException($"unit {Units.Min()} is negative: use 0 for the first");
         if (Runs < 1)
             throw new ArgumentException($"{Runs} runs give no median: use 1 or more");
         if (Transformer is not null)
         {
             CheckMultiple("width", Size.Width, 64);
             CheckMultiple("height", Size.Height, 64);
+        }
+
+        if (Training is not null)
+        {
+            CheckMultiple("width", TrainingSize.Width, 128);
+            CheckMultiple("height", TrainingSize.Height, 128);
         }
 
         Video?.Settings(PlannedModel.Released(Video.Family, Video.Variant).Settings);

@@ -21,7 +21,7 @@ internal sealed class DitBenchmark
     internal DitBenchmark(BenchmarkOptions options, ITransformerConfig config, MachineRates rates, RowWriter writer)
     {
         (this.options, this.config, this.writer) = (options, config, writer);
-        rate = rates.Gemm(options.Type);
+        rate = rates.Gemm(writer.Type);
         var blocks = ReleasedModels.IsWhole(config) ? "" : $", only {config.Blocks} blocks";
         suffix = $"{options.Size.Width}x{options.Size.Height}{blocks}";
     }
@@ -33,36 +33,40 @@ internal sealed class DitBenchmark
         using var scope = new TensorScope();
         using var model = config.Build();
         progress($"filling {model.ParameterCount()} weights of the transformer");
-        RandomWeights.Fill(model, options.Type, options.Device);
+        RandomWeights.Fill(model, writer.Type, options.Device);
 
         var text = new TextCondition(Tensor.Randn([Rows, TextLength, config.JointAttentionDim], generator).To(options.Device),
             TextMask.OfLengths([NegativeLength, TextLength]), Tensor.Randn([Rows, config.PooledProjectionDim], generator).To(options.Device));
-        var latents = Tensor.Randn([Rows, config.LatentChannels, Math.Max(1, options.Unit), options.Size.Height / LatentScale,
-            options.Size.Width / LatentScale], generator).To(options.Type).To(options.Device);
+        var latents = Tensor.Randn([Rows, config.LatentChannels, Math.Max(1, options.Units.Max()), options.Size.Height / LatentScale,
+            options.Size.Width / LatentScale], generator).To(writer.Type).To(options.Device);
         var pyramid = LatentPyramid.Build(latents, BenchmarkOptions.Stages);
         progress("one step to warm up");
-        Measure(model, text, pyramid, 0);
-        for (var stage = 0; stage < BenchmarkOptions.Stages; stage++)
+        Measure(model, text, pyramid, options.Units[0], 0);
+        foreach (var unit in options.Units)
         {
-            cancel.ThrowIfCancellationRequested();
-            progress($"transformer, stage {stage}");
-            Report(model, text, pyramid, stage, cancel);
+            for (var stage = 0; stage < BenchmarkOptions.Stages; stage++)
+            {
+                cancel.ThrowIfCancellationRequested();
+                progress($"transformer, unit {unit}, stage {stage}");
+                writer.EndGroup();
+                Report(model, text, pyramid, unit, stage, cancel);
+            }
         }
     }
 
-    private void Report(PyramidTransformer model, TextCondition text, Tensor[] pyramid, int stage, CancellationToken cancel)
+    private void Report(PyramidTransformer model, TextCondition text, Tensor[] pyramid, int number, int stage, CancellationToken cancel)
     {
         using var scope = new TensorScope();
         var times = new List<(double Prefix, double Unit)>();
         for (var run = 0; run < options.Runs; run++)
         {
             cancel.ThrowIfCancellationRequested();
-            times.Add(Measure(model, text, pyramid, stage));
+            times.Add(Measure(model, text, pyramid, number, stage));
         }
 
-        var clips = History(pyramid, stage).Append(Noisy(pyramid, stage)).Select(ClipSize.Of);
+        var clips = History(pyramid, number, stage).Append(Noisy(pyramid, stage)).Select(ClipSize.Of);
         using var layout = model.Layout([.. clips], text.Mask);
-        if (options.Unit == 0)
+        if (number == 0)
         {
             Add("step", times.Select(t => t.Unit), DitFlops.Joint(config, layout.Shape));
             return;
@@ -74,24 +78,24 @@ internal sealed class DitBenchmark
         Add("step (prefix + unit)", times.Select(t => t.Prefix + t.Unit), prefix + unit);
 
         void Add(string part, IEnumerable<double> seconds, long flops) =>
-            writer.Add($"transformer {part}, {suffix}", Timing.Median(seconds), flops, rate, stage, options.Unit);
+            writer.Add($"transformer {part}, {suffix}", Timing.Median(seconds), flops, rate, stage, number);
     }
 
     // One step as a pipeline does it. The first unit has no history, so there its one pass counts as the unit's.
-    private (double Prefix, double Unit) Measure(PyramidTransformer model, TextCondition text, Tensor[] pyramid, int stage)
+    private (double Prefix, double Unit) Measure(PyramidTransformer model, TextCondition text, Tensor[] pyramid, int number, int stage)
     {
         using var scope = new TensorScope();
-        var (history, noisy) = (History(pyramid, stage), Noisy(pyramid, stage));
-        if (options.Unit == 0)
+        var (history, noisy) = (History(pyramid, number, stage), Noisy(pyramid, stage));
+        if (number == 0)
         {
-            var timesteps = Tensor.Full([Rows], 500, options.Type, options.Device);
+            var timesteps = Tensor.Full([Rows], 500, writer.Type, options.Device);
             return (0, Timing.Once(options.Device, () => model.Forward([[noisy]], text, timesteps)));
         }
 
         PrefixCache? prefix = null;
         try
         {
-            var timestep = Tensor.Full([1], 500, options.Type, options.Device);
+            var timestep = Tensor.Full([1], 500, writer.Type, options.Device);
             var before = Timing.Once(options.Device, () => prefix = model.ComputePrefix(history, ClipSize.Of(noisy), text, timestep));
             return (before, Timing.Once(options.Device, () => model.ForwardUnit(noisy, 0, prefix!)));
         }
@@ -101,8 +105,8 @@ internal sealed class DitBenchmark
         }
     }
 
-    private List<Tensor> History(Tensor[] pyramid, int stage) =>
-        options.Unit == 0 ? [] : LatentPyramid.History(pyramid, options.Unit, stage, framesPerUnit: 1);
+    private List<Tensor> History(Tensor[] pyramid, int number, int stage) =>
+        number == 0 ? [] : LatentPyramid.History(pyramid, number, stage, framesPerUnit: 1);
 
     private static Tensor Noisy(Tensor[] pyramid, int stage) => pyramid[stage].Narrow(2, 0, 1);
 }

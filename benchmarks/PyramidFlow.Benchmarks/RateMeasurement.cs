@@ -12,7 +12,7 @@ internal static class RateMeasurement
         using var noGrad = NoGrad.Begin();
         using var generator = new RandomGenerator(1);
         var (sizes, device) = (options.Rates, options.Device);
-        var convolvesNarrow = (options.Vae is not null || options.Video is not null) && options.Type == ElementType.BFloat16;
+        var convolvesNarrow = (options.Vae is not null || options.Video is not null) && options.Types.Contains(ElementType.BFloat16);
         return new MachineRates(
             Step("products in float32", () => Gemm(sizes, ElementType.Float32, generator, device)),
             Step("products in bfloat16", () => Gemm(sizes, ElementType.BFloat16, generator, device)),

@@ -27,9 +27,23 @@ public static class ReleasedModels
         };
     }
 
+    /// <summary>The text encoders of a released model.</summary>
+    /// <param name="family">miniFLUX (CLIP-L and T5-XXL) or SD3 (CLIP-L, CLIP-G and T5-XXL).</param>
+    /// <param name="blocks">Keeps only this many of T5's blocks; null keeps as many as memory has room for.</param>
+    /// <exception cref="ArgumentException">T5 has fewer blocks.</exception>
+    public static TextToMeasure Text(ModelFamily family = ModelFamily.Flux, int? blocks = null)
+    {
+        var released = Released(family);
+        return blocks is { } kept && (kept < 1 || kept > released.T5.NumLayers)
+            ? throw new ArgumentException($"T5 has {released.T5.NumLayers} blocks, not {kept}: use 1 to {released.T5.NumLayers}")
+            : new TextToMeasure(released.Clips, released.T5, blocks);
+    }
+
     /// <summary>Whether a model has all its blocks.</summary>
     internal static bool IsWhole(ITransformerConfig config) =>
         config.Blocks == Whole(config is PyramidFluxConfig ? ModelFamily.Flux : ModelFamily.Mmdit).Blocks;
 
-    private static ITransformerConfig Whole(ModelFamily family) => PlannedModel.Released(family, "768p").Transformer;
+    private static ITransformerConfig Whole(ModelFamily family) => Released(family).Transformer;
+
+    private static PlannedModel Released(ModelFamily family) => PlannedModel.Released(family, "768p");
 }

@@ -17,6 +17,19 @@ internal static class Timing
         return Stopwatch.GetElapsedTime(start).TotalSeconds;
     }
 
+    /// <summary>Several runs one after the other.</summary>
+    internal static List<double> Repeated(BenchmarkOptions options, Action work, CancellationToken cancel)
+    {
+        var seconds = new List<double>();
+        for (var run = 0; run < options.Runs; run++)
+        {
+            cancel.ThrowIfCancellationRequested();
+            seconds.Add(Once(options.Device, work));
+        }
+
+        return seconds;
+    }
+
     /// <summary>The shortest of some runs after one that does not count.</summary>
     internal static double Best(Device device, int runs, Action work)
     {

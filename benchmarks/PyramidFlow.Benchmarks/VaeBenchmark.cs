@@ -3,7 +3,10 @@ using PyramidFlow.Vae;
 
 namespace PyramidFlow.Benchmarks;
 
-/// <summary>The VAE on one frame, both ways, and decoding the first two latent frames of a video.</summary>
+/// <summary>
+/// The VAE both ways on videos of rising length. A single frame is decoded in the plain form too, through the taps that meet only
+/// zeros; both forms run in turns and count the operations that the pixels need.
+/// </summary>
 internal sealed class VaeBenchmark(BenchmarkOptions options, CausalVideoVaeConfig config, MachineRates rates, RowWriter writer)
 {
     internal void Run(Action<string> progress, CancellationToken cancel)
@@ -13,29 +16,81 @@ internal sealed class VaeBenchmark(BenchmarkOptions options, CausalVideoVaeConfi
         using var scope = new TensorScope();
         using var vae = new CausalVideoVae(config);
         progress($"filling {vae.ParameterCount()} weights of the VAE");
-        RandomWeights.Fill(vae, options.Type, options.Device);
+        RandomWeights.Fill(vae, writer.Type, options.Device);
 
         var (width, height) = options.VaeSize;
         var (columns, rows) = (width / config.SpatialScale, height / config.SpatialScale);
-        var pixels = Tensor.Randn([1, config.EncoderInChannels, 1, height, width], generator).To(options.Type).To(options.Device);
-        var latents = Tensor.Randn([1, config.EncoderOutChannels, 2, rows, columns], generator).To(options.Type).To(options.Device);
-        var first = latents.Narrow(2, 0, 1);
-        progress("one frame each way to warm up");
-        var frames = 1 + config.TemporalScale;
         if (options.VaeTiles is { } tiles)
         {
-            var side = tiles.Size / config.SpatialScale;
-            Timing.Once(options.Device, () => vae.Decode(first.Narrow(3, 0, Math.Min(side, rows)).Narrow(4, 0, Math.Min(side, columns))));
-            Add($"decode {frames} frames tile by tile ({tiles.Size})", () => vae.DecodeTileByTile([first, latents.Narrow(2, 1, 1)], tiles, (done, count) => Begin(done, count)),
-                VaeFlops.Decode(config, 2, rows, columns));
+            TileByTile(tiles);
             return;
         }
 
-        Timing.Once(options.Device, () => vae.Encode(pixels));
-        Timing.Once(options.Device, () => vae.Decode(first));
-        Add("encode 1 frame", () => vae.Encode(pixels), VaeFlops.Encode(config, 1, height, width));
-        Add("decode 1 frame", () => vae.Decode(first), VaeFlops.Decode(config, 1, rows, columns));
-        Add($"decode {frames} frames", () => vae.Decode(latents), VaeFlops.Decode(config, 2, rows, columns));
+        progress("one frame each way to warm up");
+        Timing.Once(options.Device, () => vae.Encode(Pixels(1)));
+        Timing.Once(options.Device, () => vae.Decode(Latents(1)));
+        foreach (var length in options.VaeLatentFrames)
+        {
+            var frames = 1 + ((length - 1) * config.TemporalScale);
+            using var inner = new TensorScope();
+            var (pixels, latents) = (Pixels(frames), Latents(length));
+            var name = frames == 1 ? "1 frame" : $"{frames} frames";
+            Add($"encode {name}", Repeated(() => vae.Encode(pixels)), VaeFlops.Encode(config, frames, height, width));
+            if (frames == 1)
+                SingleFrame(latents);
+            else
+                Add($"decode {name}", Repeated(() => vae.Decode(latents)), VaeFlops.Decode(config, length, rows, columns));
+        }
+
+        Tensor Pixels(long frames) => Tensor.Randn([1, config.EncoderInChannels, frames, height, width], generator).To(writer.Type).To(options.Device);
+
+        Tensor Latents(long frames) => Tensor.Randn([1, config.EncoderOutChannels, frames, rows, columns], generator).To(writer.Type).To(options.Device);
+
+        List<double> Repeated(Action work)
+        {
+            writer.EndGroup();
+            return Timing.Repeated(options, work, cancel);
+        }
+
+        void SingleFrame(Tensor latents)
+        {
+            var (plain, saved) = (new List<double>(), new List<double>());
+            Plain();
+            writer.EndGroup();
+            for (var run = 0; run < options.Runs; run++)
+            {
+                cancel.ThrowIfCancellationRequested();
+                saved.Add(Timing.Once(options.Device, () => vae.Decode(latents)));
+                plain.Add(Plain());
+            }
+
+            var flops = VaeFlops.Decode(config, 1, rows, columns);
+            Add("decode 1 frame", saved, flops);
+            Add("decode 1 frame with zero taps", plain, flops);
+
+            double Plain()
+            {
+                vae.ComputesZeroTaps = true;
+                try
+                {
+                    return Timing.Once(options.Device, () => vae.Decode(latents));
+                }
+                finally
+                {
+                    vae.ComputesZeroTaps = false;
+                }
+            }
+        }
+
+        void TileByTile(TileOptions cut)
+        {
+            var (latents, side) = (Latents(2), cut.Size / config.SpatialScale);
+            var first = latents.Narrow(2, 0, 1);
+            progress("one tile to warm up");
+            Timing.Once(options.Device, () => vae.Decode(first.Narrow(3, 0, Math.Min(side, rows)).Narrow(4, 0, Math.Min(side, columns))));
+            Add($"decode {1 + config.TemporalScale} frames tile by tile ({cut.Size})",
+                Repeated(() => vae.DecodeTileByTile([first, latents.Narrow(2, 1, 1)], cut, Begin)), VaeFlops.Decode(config, 2, rows, columns));
+        }
 
         void Begin(int done, int count)
         {
@@ -43,16 +98,7 @@ internal sealed class VaeBenchmark(BenchmarkOptions options, CausalVideoVaeConfi
             progress($"tile {done + 1} of {count}, {TorchRuntime.PeakMemory(options.Device) / 1e6:0} MB at most");
         }
 
-        void Add(string what, Action work, long flops)
-        {
-            var seconds = new List<double>();
-            for (var run = 0; run < options.Runs; run++)
-            {
-                cancel.ThrowIfCancellationRequested();
-                seconds.Add(Timing.Once(options.Device, work));
-            }
-
-            writer.Add($"VAE {what}, {width}x{height}", Timing.Median(seconds), flops, rates.Conv(options.Type));
-        }
+        void Add(string what, List<double> seconds, long flops) =>
+            writer.Add($"VAE {what}, {width}x{height}", Timing.Median(seconds), flops, rates.Conv(writer.Type));
     }
 }

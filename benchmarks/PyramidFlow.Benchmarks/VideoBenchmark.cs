@@ -25,14 +25,14 @@ internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure vi
         using var transformer = planned.Transformer.Build();
         using var vae = new CausalVideoVae(planned.Vae);
         progress($"filling {transformer.ParameterCount() + vae.ParameterCount()} weights");
-        RandomWeights.Fill(transformer, options.Type, options.Device);
-        RandomWeights.Fill(vae, options.Type, options.Device);
+        RandomWeights.Fill(transformer, writer.Type, options.Device);
+        RandomWeights.Fill(vae, writer.Type, options.Device);
         var work = new Work(planned, new PyramidSampler(transformer, new PyramidFlowScheduler(new FlowOptions()), new SamplerOptions().RoomyOn(options.Device)), vae, Text(planned));
         progress($"{Math.Min(WarmUpFrames, video.Frames)} frames to warm up");
         Make(work, video with { Frames = Math.Min(WarmUpFrames, video.Frames) }, cancel);
 
         var settings = video.Settings(planned.Settings);
-        var plan = RunPlan.Of(planned, settings, options.Type, new PipelineOptions(), new MachineSpeed(1, 1)).Work;
+        var plan = RunPlan.Of(planned, settings, writer.Type, new PipelineOptions(), new MachineSpeed(1, 1)).Work;
         var times = new List<(double Sampling, double Decoding)>();
         for (var run = 0; run < options.Runs; run++)
         {
@@ -41,7 +41,7 @@ internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure vi
         }
 
         var (denoising, decoding) = (Flops(GenerationPhase.Denoising), Flops(GenerationPhase.Decoding));
-        var (products, convolutions) = (rates.Gemm(options.Type), rates.Conv(options.Type));
+        var (products, convolutions) = (rates.Gemm(writer.Type), rates.Conv(writer.Type));
         Add("sampled", times.Select(t => t.Sampling), denoising, products);
         Add("decoded", times.Select(t => t.Decoding), decoding, convolutions);
         // The rate at which both would run if each ran at its own.
@@ -78,8 +78,8 @@ internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure vi
         return GuidedText.Of(Features(TextLength), Features(NegativeLength));
 
         PromptFeatures Features(int length) => new(
-            Tensor.Randn([1, length, model.Transformer.JointAttentionDim], generator).To(options.Type).To(options.Device),
-            [length], Tensor.Randn([1, model.Transformer.PooledProjectionDim], generator).To(options.Type).To(options.Device), []);
+            Tensor.Randn([1, length, model.Transformer.JointAttentionDim], generator).To(writer.Type).To(options.Device),
+            [length], Tensor.Randn([1, model.Transformer.PooledProjectionDim], generator).To(writer.Type).To(options.Device), []);
     }
 
     private sealed record Work(PlannedModel Model, PyramidSampler Sampler, CausalVideoVae Vae, GuidedText Text);

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using PyramidFlow.Hub;
+using PyramidFlow.TextEncoders;
 using PyramidFlow.Torch;
 using PyramidFlow.Transformers;
 using PyramidFlow.Vae;
@@ -16,7 +17,8 @@ public class BenchmarkRunTests
         // The highest stage then has more tokens than fit one masked call.
         Size = (256, 128),
         VaeSize = (32, 16),
-        Unit = 3,
+        VaeLatentFrames = [1, 2],
+        Units = [3],
         Rates = new RateSizes(Tokens: 16, Dim: 16, Channels: 8, Side: 8, CopyBytes: 1 << 16),
     };
 
@@ -28,12 +30,12 @@ public class BenchmarkRunTests
         var lines = new List<string>();
         var before = Tensor.LiveCount;
 
-        var report = BenchmarkRun.Run(Tiny with { Type = type, Runs = 2 }, lines.Add, TestContext.Current.CancellationToken);
+        var report = BenchmarkRun.Run(Tiny with { Types = [type], Runs = 2 }, lines.Add, TestContext.Current.CancellationToken);
 
         Assert.Equal(before, Tensor.LiveCount);
         Assert.All((double[])[report.Rates.GemmFp32, report.Rates.GemmBf16, report.Rates.ConvFp32, report.Rates.Copy], AssertPositive);
         Assert.Equal(type == ElementType.BFloat16, report.Rates.ConvBf16 > 0);
-        Assert.Equal([null, null, null, 0, 0, 0, 1, 1, 1, 2, 2, 2], report.Rows.Select(row => row.Stage));
+        Assert.Equal([null, null, null, null, null, 0, 0, 0, 1, 1, 1, 2, 2, 2], report.Rows.Select(row => row.Stage));
         Assert.All(report.Rows, row =>
         {
             Assert.Equal(dtype, row.Dtype);
@@ -57,6 +59,76 @@ public class BenchmarkRunTests
     }
 
     [Fact]
+    public void Units_and_element_types_come_one_after_the_other()
+    {
+        var report = BenchmarkRun.Run(Tiny with { Vae = null, Units = [1, 3], Types = [ElementType.Float32, ElementType.BFloat16] }, _ => { }, TestContext.Current.CancellationToken);
+
+        Assert.Equal(36, report.Rows.Count);
+        Assert.Equal([("fp32", 1), ("fp32", 3), ("bf16", 1), ("bf16", 3)], report.Rows.Select(row => (row.Dtype, row.Unit!.Value)).Distinct());
+        foreach (var (narrow, wide) in report.Rows.Where(row => row.Dtype == "bf16").Zip(report.Rows.Where(row => row.Dtype == "fp32")))
+            Assert.Equal((wide.Name, wide.Stage, wide.Unit, wide.Flops), (narrow.Name, narrow.Stage, narrow.Unit, narrow.Flops));
+        // A later unit has more history before it.
+        Assert.All(report.Rows.Where(row => row is { Unit: 1, Dtype: "fp32" } && row.Name.Contains("prefix pass", StringComparison.Ordinal)), row =>
+            Assert.True(row.Flops < report.Rows.First(later => later.Unit == 3 && later.Stage == row.Stage && later.Name == row.Name).Flops));
+    }
+
+    [Fact]
+    public void Vae_goes_both_ways_and_a_single_frame_in_the_plain_form_too()
+    {
+        var report = BenchmarkRun.Run(Tiny with { Transformer = null, VaeLatentFrames = [1, 3] }, _ => { }, TestContext.Current.CancellationToken);
+
+        Assert.Equal(["VAE encode 1 frame, 32x16", "VAE decode 1 frame, 32x16", "VAE decode 1 frame with zero taps, 32x16", "VAE encode 5 frames, 32x16", "VAE decode 5 frames, 32x16"],
+            report.Rows.Select(row => row.Name));
+        Assert.Equal(report.Rows[1].Flops, report.Rows[2].Flops);
+    }
+
+    [Theory]
+    [InlineData(1, ", only 1 of 4 blocks")]
+    [InlineData(null, "")]
+    public void Text_encoders_say_when_they_were_cut(int? blocks, string cut)
+    {
+        var t5 = new T5EncoderConfig(VocabSize: 20, DModel: 8, DKv: 4, DFf: 16, NumLayers: 4, NumHeads: 2, FeedForwardProj: "gated-gelu");
+        var clip = new ClipTextConfig(20, 8, 16, 2, 2, 5, 2);
+        var before = Tensor.LiveCount;
+
+        var report = BenchmarkRun.Run(Tiny with { Transformer = null, Vae = null, Text = new TextToMeasure([clip], t5, blocks) }, _ => { }, TestContext.Current.CancellationToken);
+
+        Assert.Equal(before, Tensor.LiveCount);
+        Assert.Equal(["text encoder CLIP 8 wide, 2 x 5 tokens", $"text encoder T5 8 wide{cut}, 2 x 128 tokens"], report.Rows.Select(row => row.Name));
+        Assert.Equal([TextFlops.Clip(clip, 2, 5), TextFlops.T5(t5 with { NumLayers = blocks ?? 4 }, 2, 128)], report.Rows.Select(row => (long)row.Flops));
+        Assert.All(report.Rows, row => AssertPositive(row.Share));
+    }
+
+    [Theory]
+    [InlineData(ElementType.Float32)]
+    [InlineData(ElementType.BFloat16)]
+    public void A_training_step_counts_the_work_of_all_stages(ElementType type)
+    {
+        var before = Tensor.LiveCount;
+        var training = new TrainingToMeasure(Tiny.Transformer!, Clips: 4, Units: 2);
+
+        var report = BenchmarkRun.Run(Tiny with { Transformer = null, Vae = null, Training = training, TrainingSize = (128, 128), Types = [type], Runs = 2 }, _ => { }, TestContext.Current.CancellationToken);
+
+        Assert.Equal(before, Tensor.LiveCount);
+        // Clips of 16x16 latents: 4, 16 and 64 tokens a frame; the history has the resolution of its stage.
+        var flops = ((int Rows, long Side)[])[(1, 2), (2, 4), (1, 8)];
+        Assert.Equal(flops.Sum(stage => DitFlops.Training(training.Transformer, new SequenceShape(stage.Rows, 128, [new ClipSize(1, stage.Side, stage.Side), new ClipSize(1, stage.Side, stage.Side)], Causal: true))),
+            report.Rows[0].Flops);
+        Assert.Collection(report.Rows,
+            row => Assert.StartsWith("training: forward and backward, 4 clips of 2 units, 128x128,", row.Name, StringComparison.Ordinal),
+            row => Assert.StartsWith("training step, 4 clips of 2 units, 128x128,", row.Name, StringComparison.Ordinal));
+        Assert.All(report.Rows, row => AssertPositive(row.Share));
+        Assert.True(report.Rows[0].Seconds < report.Rows[1].Seconds);
+    }
+
+    [Fact]
+    public void The_transformer_that_is_trained_has_about_100_million_weights()
+    {
+        using var declared = TrainingToMeasure.HundredMillion.Transformer.Build();
+        Assert.InRange(declared.ParameterCount(), 95_000_000, 105_000_000);
+    }
+
+    [Fact]
     public void Tiles_go_one_by_one()
     {
         var lines = new List<string>();
@@ -69,7 +141,7 @@ public class BenchmarkRunTests
     [Fact]
     public void The_first_unit_has_no_prefix()
     {
-        var report = BenchmarkRun.Run(Tiny with { Vae = null, Unit = 0 }, _ => { }, TestContext.Current.CancellationToken);
+        var report = BenchmarkRun.Run(Tiny with { Vae = null, Units = [0] }, _ => { }, TestContext.Current.CancellationToken);
 
         Assert.Equal([0, 1, 2], report.Rows.Select(row => row.Stage));
         Assert.All(report.Rows, row => AssertPositive(row.Share));
@@ -105,6 +177,8 @@ public class BenchmarkRunTests
         }));
         Assert.Equal([1, 6, 24], ((int?[])[1, 6, null]).Select(blocks => ReleasedModels.Transformer(ModelFamily.Mmdit, blocks).Blocks));
         Assert.Throws<ArgumentException>(() => ReleasedModels.Transformer(ModelFamily.Flux, 25));
+        Assert.Equal("T5 has 24 blocks, not 25: use 1 to 24", Assert.Throws<ArgumentException>(() => ReleasedModels.Text(blocks: 25)).Message);
+        Assert.Equal([1, 2], ((ModelFamily[])[ModelFamily.Flux, ModelFamily.Mmdit]).Select(family => ReleasedModels.Text(family).Clips.Count));
     }
 
     private static void AssertPositive(double value) => Assert.True(double.IsFinite(value) && value > 0, $"{value}");

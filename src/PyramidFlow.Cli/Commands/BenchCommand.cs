@@ -3,7 +3,6 @@ using PyramidFlow.Benchmarks;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Cli.Parsing;
 using PyramidFlow.Hub;
-using PyramidFlow.Vae;
 
 namespace PyramidFlow.Cli.Commands;
 
@@ -13,50 +12,26 @@ internal static class BenchCommand
     public static Command Create(CliConsole console) => new ExampledCommand("bench", "Measures models of real size with random weights.",
         $"{CommandLine.Name} bench vae", $"{CommandLine.Name} bench dit --dtype bf16 --blocks 3", $"{CommandLine.Name} bench video --device cuda --dtype bf16")
     {
-        Target("dit", "Measures single steps of the transformer; holds 8 GB of weights in fp32, 4 GB in bf16.", true, false, console),
-        Target("vae", "Measures the VAE.", false, true, console),
-        Target("all", "Measures the VAE, then the transformer.", true, true, console),
+        Target("dit", "Measures single steps of the transformer; holds 8 GB of weights in fp32, 4 GB in bf16.", BenchParts.Dit, console),
+        Target("vae", "Measures the VAE; 17 frames take 10 GB in fp32.", BenchParts.Vae, console),
+        Target("text", "Measures the text encoders; T5 is cut to what fits: whole it holds 19 GB in fp32, 9.5 GB in bf16.", BenchParts.Text, console),
+        Target("train", "Measures a training step of a transformer with 100 million weights.", BenchParts.Train, console),
+        Target("all", "Measures the VAE, text encoders, the transformer and a training step.", BenchParts.All, console),
         Video(console),
     };
 
-    private static ExampledCommand Target(string name, string description, bool transformer, bool vae, CliConsole console)
+    internal static Option<string?> FamilyOption() => CliOptions.Choice("--model", "sizes of which released model [default: miniflux]", "miniflux", "sd3");
+
+    internal static ModelFamily FamilyOf(string? name) => name == "sd3" ? ModelFamily.Mmdit : ModelFamily.Flux;
+
+    private static ExampledCommand Target(string name, string description, BenchParts parts, CliConsole console)
     {
-        var size = CliOptions.Size("--size", transformer ? "size of the video the transformer makes [default: 640x384]" : "size of the frames [default: 256x256]");
-        var unit = CliOptions.Whole("--unit", "N", "which unit of the video the transformer makes, from 0 [default: 8]", 0);
-        var blocks = CliOptions.Whole("--blocks", "N", "only so many of the transformer's 24 blocks, for a quick look", 1);
-        var tile = CliOptions.Whole("--tile", "PIXELS", "decode 9 frames tile by tile with tiles of this side, such as 256", 64);
-        var family = FamilyOption();
-        var common = new BenchOptions("runs of each row, whose median is given");
-        var command = new ExampledCommand(name, description, $"{CommandLine.Name} bench {name} --dtype bf16 --markdown") { size };
-        if (transformer)
-        {
-            command.Add(family);
-            command.Add(unit);
-            command.Add(blocks);
-        }
-        else
-        {
-            command.Add(tile);
-        }
-
+        var (target, common) = (new BenchTarget(parts), new BenchOptions("runs of each row, whose median is given"));
+        var command = new ExampledCommand(name, description, $"{CommandLine.Name} bench {name} --dtype bf16 --markdown");
+        target.AddTo(command);
         common.AddTo(command);
-        command.SetAction((parsed, cancel) =>
-        {
-            var options = common.Read(parsed, Options(parsed.GetValue(family), transformer ? parsed.GetValue(blocks) : null));
-            options = options with { Unit = (transformer ? parsed.GetValue(unit) : null) ?? options.Unit };
-            if (parsed.GetValue(size) is { } pixels)
-                options = transformer ? options with { Size = (pixels.Width, pixels.Height) } : options with { VaeSize = (pixels.Width, pixels.Height) };
-            if (!transformer && parsed.GetValue(tile) is { } side)
-                options = options with { VaeTiles = new TileOptions(side) };
-            return Run(options, common, parsed, console, cancel);
-        });
+        command.SetAction((parsed, cancel) => Run(common.Read(parsed, AsUsage(() => target.Read(parsed))), common, parsed, console, cancel));
         return command;
-
-        BenchmarkOptions Options(string? model, int? kept) => AsUsage(() => new BenchmarkOptions
-        {
-            Transformer = transformer ? ReleasedModels.Transformer(FamilyOf(model), kept) : null,
-            Vae = vae ? CausalVideoVaeConfig.Released : null,
-        });
     }
 
     private static ExampledCommand Video(CliConsole console)
@@ -84,10 +59,6 @@ internal static class BenchCommand
         common.Print(report, parsed, console);
         return Task.FromResult(ExitCode.Ok);
     }
-
-    private static Option<string?> FamilyOption() => CliOptions.Choice("--model", "sizes of which released model [default: miniflux]", "miniflux", "sd3");
-
-    private static ModelFamily FamilyOf(string? name) => name == "sd3" ? ModelFamily.Mmdit : ModelFamily.Flux;
 
     private static void Check(BenchmarkOptions options) => AsUsage(() =>
     {

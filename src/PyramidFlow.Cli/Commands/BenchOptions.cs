@@ -11,7 +11,7 @@ namespace PyramidFlow.Cli.Commands;
 /// <param name="runs">What the median is of, for the help.</param>
 internal sealed class BenchOptions(string runs)
 {
-    private readonly Option<string?> type = CliOptions.Choice("--dtype", "element type to compute in [default: fp32]", "fp32", "bf16");
+    private readonly Option<string?> type = CliOptions.Choice("--dtype", "element type to compute in, or both one after the other [default: fp32]", "fp32", "bf16", "both");
     private readonly Option<int?> runs = CliOptions.Whole("--runs", "N", $"{runs} [default: 1]", 1);
     private readonly Option<string?> device = CliOptions.Text("--device", "NAME", "cpu, cuda or cuda:N [default: cpu]");
     private readonly Option<int?> threads = CliOptions.Whole("--threads", "N", "CPU threads [default: all]", 1);
@@ -35,7 +35,12 @@ internal sealed class BenchOptions(string runs)
         return options with
         {
             Rates = device.Type == DeviceType.Cuda ? RateSizes.ReleasedOnGpu : options.Rates,
-            Type = parsed.GetValue(type) == "bf16" ? ElementType.BFloat16 : ElementType.Float32,
+            Types = parsed.GetValue(type) switch
+            {
+                "bf16" => [ElementType.BFloat16],
+                "both" => [ElementType.Float32, ElementType.BFloat16],
+                _ => options.Types,
+            },
             Runs = parsed.GetValue(runs) ?? options.Runs,
             Device = device,
         };

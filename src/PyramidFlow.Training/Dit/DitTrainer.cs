@@ -110,14 +110,11 @@ public sealed class DitTrainer : ITraining, IDisposable
             var (inputs, text) = Draw(batch, worker, stage, new GeneratorDraws(draws));
             losses[stage] = FlowStep.Backward(model, inputs, text, batch.Scale / Workers.Count).Mean().Item();
             tokens += inputs.Tokens;
-            flops += config.Lora is null ? Flops(model.Config, inputs, text) : 0;
+            flops += config.Lora is null ? FlowStep.Flops(model.Config, inputs, text.Mask) : 0;
         }
 
         return new BatchLosses(losses.Average(), [.. losses.Select((loss, stage) => ($"loss_{stage}", loss))], tokens) { Flops = flops };
     }
-
-    private static long Flops(ITransformerConfig network, FlowBatch inputs, TextCondition text) =>
-        DitFlops.Training(network, new SequenceShape(text.Mask.Rows, text.Mask.Length, [.. inputs.Stages[0].Select(ClipSize.Of)], network.UseTemporalCausal));
 
     private (FlowBatch Inputs, TextCondition Text) Draw(MicroBatch batch, int worker, int stage, ITrainingDraws draws)
     {

@@ -6,6 +6,17 @@ namespace PyramidFlow.Training.Dit;
 /// <summary>Forward and backward of one batch.</summary>
 public static class FlowStep
 {
+    /// <summary>Operations of <see cref="Backward"/>; see <see cref="DitFlops.Training"/>.</summary>
+    /// <param name="network">Sizes of the transformer.</param>
+    /// <param name="batch">Inputs.</param>
+    /// <param name="text">Text rows in the batch's order.</param>
+    public static long Flops(ITransformerConfig network, FlowBatch batch, TextMask text)
+    {
+        var count = batch.Columns.Count;
+        return batch.Stages.Select((clips, i) => (Clips: clips, Text: text.Stage(i, count)))
+            .Sum(stage => DitFlops.Training(network, new SequenceShape(stage.Text.Rows, stage.Text.Length, [.. stage.Clips.Select(ClipSize.Of)], network.UseTemporalCausal)));
+    }
+
     /// <summary>Adds the gradients of a batch's mean loss to those of the weights.</summary>
     /// <param name="model">The transformer.</param>
     /// <param name="batch">Inputs and targets.</param>

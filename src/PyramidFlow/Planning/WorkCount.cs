@@ -1,4 +1,5 @@
 using PyramidFlow.Pipelines;
+using PyramidFlow.TextEncoders;
 using PyramidFlow.Transformers;
 using PyramidFlow.Vae;
 
@@ -8,7 +9,7 @@ namespace PyramidFlow.Planning;
 internal static class WorkCount
 {
     /// <summary>Text tokens that are counted for a prompt whose length nobody knows yet: the most there can be.</summary>
-    internal const int TextTokens = TextEncoders.PromptEncoder.MaxTokens;
+    internal const int TextTokens = PromptEncoder.MaxTokens;
 
     /// <summary>The sequence of a step.</summary>
     internal static SequenceShape Shape(ITransformerConfig config, SamplingPlan plan, int unit, int stage)
@@ -49,8 +50,10 @@ internal static class WorkCount
             : ((long)Math.Ceiling(((total - side) / (side * (1 - tiles!.Overlap))) + 1), side);
     }
 
-    /// <summary>Encoding the prompt and what guidance steers away from: each weight meets each token once, but for the token tables.</summary>
-    internal static double Text(PlannedModel model, bool guided) => (guided ? 2 : 1) * 2.0 * (
-        (TextTokens * (model.Sizes.Text[^1].Count - (model.T5.VocabSize * model.T5.DModel)))
-        + model.Clips.Zip(model.Sizes.Text, (clip, sizes) => clip.MaxPositionEmbeddings * (sizes.Count - (clip.VocabSize * clip.HiddenSize))).Sum());
+    /// <summary>Encoding the prompt and what guidance steers away from, both as long as they can be.</summary>
+    internal static double Text(PlannedModel model, bool guided)
+    {
+        var rows = guided ? 2 : 1;
+        return TextFlops.T5(model.T5, rows, TextTokens) + model.Clips.Sum(clip => TextFlops.Clip(clip, rows, clip.MaxPositionEmbeddings));
+    }
 }

@@ -71,19 +71,20 @@ public sealed class CausalConv3d : Module
         var type = x.Type;
         if (pass.ConvolutionType is { } narrow)
             (x, w, b) = (x.To(narrow), w.To(narrow), b?.To(narrow));
-        var y = taps == 1 ? Convolve(x, w, b) : Causal(x, pass.Cache, w, b);
+        var y = taps == 1 ? Convolve(x, w, b) : Causal(x, pass, w, b);
         return scope.Keep(y.To(type));
     }
 
-    private Tensor Causal(Tensor x, CausalCache? cache, Tensor w, Tensor? b)
+    private Tensor Causal(Tensor x, CausalPass pass, Tensor w, Tensor? b)
     {
+        var cache = pass.Cache;
         var before = cache?.Find(this);                                       // [b, in, n, h, w]
         if (cache is not null)
             CheckAligned(x.Size(2), isFirst: before is null);
         var zeros = before is null ? taps - 1 : taps - stride[0] - before.Size(2);
         if (before is not null)
             x = Tensor.Cat([before, x], 2);                                   // [b, in, n + t, h, w]
-        var y = before is null && x.Size(2) == 1
+        var y = before is null && x.Size(2) == 1 && !pass.ComputesZeroTaps
             ? FirstFrame(x, w, b)
             : Convolve(zeros > 0 ? x.Pad([0, 0, 0, 0, zeros, 0]) : x, w, b);
         var kept = Math.Min(taps - stride[0], x.Size(2));

@@ -13,7 +13,7 @@ public sealed class CausalTemporalUpsample : Module
     /// <summary>[b, in, t, h, w] to [b, out, 2t, h, w], or 2t - 1 frames at a video's start.</summary>
     public Tensor Forward(Tensor x, CausalPass pass)
     {
-        if (pass.IsStart && x.Size(2) == 1)
+        if (pass.IsStart && x.Size(2) == 1 && !pass.ComputesZeroTaps)
             return conv.ForwardOddOutputs(x, pass);
 
         using var scope = new TensorScope();

@@ -64,6 +64,12 @@ public sealed class CausalVideoVae : Module
     /// </summary>
     public bool RecomputesBlocks { get; set; }
 
+    /// <summary>
+    /// Whether a single first frame goes through all taps of the convolutions, those that meet only zeros too, and through the
+    /// half of temporal upsampling that is dropped: the plain form, to compare with. The same pixels, more work.
+    /// </summary>
+    internal bool ComputesZeroTaps { get; set; }
+
     /// <summary>Whether training changes what makes latents of a video; if not, a transformer trained on them still fits.</summary>
     public bool TrainsEncoder
     {
@@ -208,16 +214,19 @@ public sealed class CausalVideoVae : Module
     private Tensor EncodeFrames(Tensor x, CausalPass pass)
     {
         using var scope = new TensorScope();
-        pass = pass with { ConvolutionType = ConvolutionType, Recomputes = RecomputesBlocks };
+        pass = Settled(pass);
         return scope.Keep(quantConv.Forward(encoder.Forward(x, pass), pass));                             // [b, 2c, t', h', w']
     }
 
     private Tensor DecodeFrames(Tensor z, CausalPass pass)
     {
         using var scope = new TensorScope();
-        pass = pass with { ConvolutionType = ConvolutionType, Recomputes = RecomputesBlocks };
+        pass = Settled(pass);
         return scope.Keep(decoder.Forward(postQuantConv.Forward(z, pass), pass));                         // [b, 3, t, h, w]
     }
+
+    private CausalPass Settled(CausalPass pass) =>
+        pass with { ConvolutionType = ConvolutionType, Recomputes = RecomputesBlocks, ComputesZeroTaps = ComputesZeroTaps };
 
     private void CheckPiece(long frames, bool isStart)
     {

@@ -25,6 +25,27 @@ public sealed class CausalVideoVaeTests
         GoldenTensors.AssertClose(vae.Decode(z).Narrow(2, 0, 1), vae.Decode(z.Narrow(2, 0, 1)), 1e-5, 1e-5, "picture");
     }
 
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void Leaving_out_the_taps_that_meet_zeros_changes_no_pixel(int batch)
+    {
+        using var scope = new TensorScope();
+        using var noGrad = NoGrad.Begin();
+        using var vae = SmallVae.Create();
+        var (x, z) = (SmallVae.Random(batch, 3, 1, 16, 24), SmallVae.Random(batch, 4, 1, 2, 3));
+        var (latent, picture) = (vae.Encode(x).Mode, vae.Decode(z));
+        vae.ComputesZeroTaps = true;
+        GoldenTensors.AssertClose(vae.Encode(x).Mode, latent, 1e-5, 1e-5, "latent");
+        GoldenTensors.AssertClose(vae.Decode(z), picture, 1e-5, 1e-5, "picture");
+
+        // A tap that meets only zeros is looked at in the plain form alone.
+        vae.LastWeight.Value.Select(2, 0).MulInPlace(double.NaN);
+        Assert.All(vae.Decode(z).ToArray<float>(), value => Assert.True(float.IsNaN(value)));
+        vae.ComputesZeroTaps = false;
+        GoldenTensors.AssertClose(vae.Decode(z), picture, 0, 0, "picture whose taps do not matter");
+    }
+
     // Batch 1 takes another way through libtorch than larger batches.
     [Fact]
     public void Gradients_do_not_depend_on_the_batch()
