@@ -23,6 +23,15 @@ public sealed class OperatorTests : IDisposable
     }
 
     [Fact]
+    public void A_repeated_addition_leaves_its_tensors_and_no_sum()
+    {
+        var (x, y) = (Tensor.From<float>([1, 2]), Tensor.From<float>([3, 4]));
+        Repetition.Add(x, y, 3);
+        Assert.Equal([1f, 2f, 3f, 4f], [.. x.ToArray<float>(), .. y.ToArray<float>()]);
+        Assert.Contains("size of tensor", Assert.Throws<TorchException>(() => Repetition.Add(x, Tensor.Ones([3]), 1)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Text_arguments_arrive_whole()
     {
         var x = Tensor.From<float>([1, 2, 3, 4], 2, 2);

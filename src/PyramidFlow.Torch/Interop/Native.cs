@@ -22,6 +22,9 @@ internal static unsafe partial class Native
     internal static partial int pf_operator_call(nint op, NativeValue* args, int argCount, NativeValue* results, int capacity);
 
     [LibraryImport(Library)]
+    internal static partial int pf_repeat_add(nint a, nint b, long count);
+
+    [LibraryImport(Library)]
     internal static partial void pf_tensor_free(nint tensor);
 
     [LibraryImport(Library), SuppressGCTransition]
