@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Reflection;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
@@ -14,6 +15,13 @@ namespace PyramidFlow.Benchmarks;
 /// <param name="Rows">The measurements.</param>
 public sealed record BenchmarkReport(string Device, int Threads, string Libtorch, int Runs, MachineRates Rates, IReadOnlyList<BenchmarkRow> Rows)
 {
+    /// <summary>Day of the measurement, YYYY-MM-DD.</summary>
+    public string Date { get; init; } = DateTime.UtcNow.ToString(BenchmarkHistory.DateFormat, CultureInfo.InvariantCulture);
+
+    /// <summary>Commit that was last when this was built, or empty.</summary>
+    public string Commit { get; init; } = typeof(BenchmarkReport).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()
+        ?.InformationalVersion.Split('+') is [_, var commit] ? commit : "";
+
     /// <summary>Heads of the columns of <see cref="Cells"/>.</summary>
     [JsonIgnore]
     public IReadOnlyList<string> Columns => ["what", "stage", "unit", "dtype", "seconds", "TFLOP", "GFLOP/s", "share", "peak MB"];
@@ -54,4 +62,5 @@ public sealed record BenchmarkReport(string Device, int Threads, string Libtorch
 /// <summary>Source-generated writing of reports.</summary>
 [JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
 [JsonSerializable(typeof(BenchmarkReport))]
+[JsonSerializable(typeof(HistoryPoint))]
 internal sealed partial class BenchmarkJson : JsonSerializerContext;

@@ -14,4 +14,5 @@ namespace PyramidFlow.Benchmarks;
 /// <param name="Share">Speed over that of single operations in the same process: convolution for the VAE, matrix
 /// products for all others.</param>
 /// <param name="PeakMb">Most memory tensors held while it was measured, with the rows measured together with it, weights included, MB.</param>
-public sealed record BenchmarkRow(string Name, int? Stage, int? Unit, string Dtype, double Seconds, double Flops, double Share, double PeakMb);
+/// <param name="Kind">Line of the picture over time that its share belongs to; null for parts of other rows and what is only compared with.</param>
+public sealed record BenchmarkRow(string Name, int? Stage, int? Unit, string Dtype, double Seconds, double Flops, double Share, double PeakMb, string? Kind = null);

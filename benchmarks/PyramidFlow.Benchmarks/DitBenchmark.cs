@@ -8,6 +8,7 @@ namespace PyramidFlow.Benchmarks;
 internal sealed class DitBenchmark
 {
     private const int Rows = 2, LatentScale = 8;
+    private const string Step = "transformer step";
 
     // As many text tokens as the released system gives, and a shorter negative prompt.
     private const int TextLength = 128, NegativeLength = 64;
@@ -68,17 +69,17 @@ internal sealed class DitBenchmark
         using var layout = model.Layout([.. clips], text.Mask);
         if (number == 0)
         {
-            Add("step", times.Select(t => t.Unit), DitFlops.Joint(config, layout.Shape));
+            Add("step", times.Select(t => t.Unit), DitFlops.Joint(config, layout.Shape), Step);
             return;
         }
 
         var (prefix, unit) = (DitFlops.Prefix(config, layout.Shape), DitFlops.Unit(config, layout.Shape));
         Add("prefix pass", times.Select(t => t.Prefix), prefix);
         Add("unit pass", times.Select(t => t.Unit), unit);
-        Add("step (prefix + unit)", times.Select(t => t.Prefix + t.Unit), prefix + unit);
+        Add("step (prefix + unit)", times.Select(t => t.Prefix + t.Unit), prefix + unit, Step);
 
-        void Add(string part, IEnumerable<double> seconds, long flops) =>
-            writer.Add($"transformer {part}, {suffix}", Timing.Median(seconds), flops, rate, stage, number);
+        void Add(string part, IEnumerable<double> seconds, long flops, string? kind = null) =>
+            writer.Add($"transformer {part}, {suffix}", Timing.Median(seconds), flops, rate, stage, number, kind);
     }
 
     // One step as a pipeline does it. The first unit has no history, so there its one pass counts as the unit's.

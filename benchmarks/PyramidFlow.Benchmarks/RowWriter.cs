@@ -18,10 +18,11 @@ internal sealed class RowWriter(Device device, Action<string> progress)
     /// <param name="rate">GFLOP/s that single operations reach.</param>
     /// <param name="stage">Stage of the pyramid.</param>
     /// <param name="unit">Unit of the video.</param>
-    internal void Add(string name, double seconds, double flops, double rate, int? stage = null, int? unit = null)
+    /// <param name="kind">Line of the picture over time.</param>
+    internal void Add(string name, double seconds, double flops, double rate, int? stage = null, int? unit = null, string? kind = null)
     {
         var row = new BenchmarkRow(name, stage, unit, Type == ElementType.BFloat16 ? "bf16" : "fp32", seconds, flops,
-            flops / seconds / (rate * 1e9), TorchRuntime.PeakMemory(device) / 1e6);
+            flops / seconds / (rate * 1e9), TorchRuntime.PeakMemory(device) / 1e6, kind);
         Rows.Add(row);
         var place = (stage is null ? "" : $", stage {stage}") + (unit is null ? "" : $", unit {unit}");
         progress(string.Create(CultureInfo.InvariantCulture, $"{name}{place}: {seconds:0.000} s, {row.Share:0%} of the rate"));

@@ -38,7 +38,7 @@ internal sealed class TextBenchmark(BenchmarkOptions options, TextToMeasure text
             Timing.Once(options.Device, () => forward(ids));
             writer.EndGroup();
             var seconds = Timing.Repeated(options, () => forward(ids), cancel);
-            writer.Add($"text encoder {what}, {Rows} x {tokens} tokens", Timing.Median(seconds), flops(tokens), rates.Gemm(writer.Type));
+            writer.Add($"text encoder {what}, {Rows} x {tokens} tokens", Timing.Median(seconds), flops(tokens), rates.Gemm(writer.Type), kind: "text encoder");
         }
     }
 

@@ -94,7 +94,7 @@ internal sealed class TrainBenchmark : ITraining, IDisposable
         var millions = (transformer.Workers.Model.ParameterCount() / 1e6).ToString("0", CultureInfo.InvariantCulture);
         var size = $"{what.Clips} clips of {what.Units} units, {options.TrainingSize.Width}x{options.TrainingSize.Height}, {millions}M weights";
         writer.Add($"training: forward and backward, {size}", Timing.Median(gradients), flops, rate);
-        writer.Add($"training step, {size}", Timing.Median(steps), flops, rate);
+        writer.Add($"training step, {size}", Timing.Median(steps), flops, rate, kind: "training step");
     }
 
     private BatchLosses Gradients(MicroBatch batch, int worker, PyramidTransformer model)

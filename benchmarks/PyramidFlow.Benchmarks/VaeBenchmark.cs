@@ -9,6 +9,8 @@ namespace PyramidFlow.Benchmarks;
 /// </summary>
 internal sealed class VaeBenchmark(BenchmarkOptions options, CausalVideoVaeConfig config, MachineRates rates, RowWriter writer)
 {
+    private const string Decode = "VAE decode";
+
     internal void Run(Action<string> progress, CancellationToken cancel)
     {
         using var noGrad = NoGrad.Begin();
@@ -35,11 +37,11 @@ internal sealed class VaeBenchmark(BenchmarkOptions options, CausalVideoVaeConfi
             using var inner = new TensorScope();
             var (pixels, latents) = (Pixels(frames), Latents(length));
             var name = frames == 1 ? "1 frame" : $"{frames} frames";
-            Add($"encode {name}", Repeated(() => vae.Encode(pixels)), VaeFlops.Encode(config, frames, height, width));
+            Add($"encode {name}", Repeated(() => vae.Encode(pixels)), VaeFlops.Encode(config, frames, height, width), "VAE encode");
             if (frames == 1)
                 SingleFrame(latents);
             else
-                Add($"decode {name}", Repeated(() => vae.Decode(latents)), VaeFlops.Decode(config, length, rows, columns));
+                Add($"decode {name}", Repeated(() => vae.Decode(latents)), VaeFlops.Decode(config, length, rows, columns), Decode);
         }
 
         Tensor Pixels(long frames) => Tensor.Randn([1, config.EncoderInChannels, frames, height, width], generator).To(writer.Type).To(options.Device);
@@ -65,7 +67,7 @@ internal sealed class VaeBenchmark(BenchmarkOptions options, CausalVideoVaeConfi
             }
 
             var flops = VaeFlops.Decode(config, 1, rows, columns);
-            Add("decode 1 frame", saved, flops);
+            Add("decode 1 frame", saved, flops, Decode);
             Add("decode 1 frame with zero taps", plain, flops);
 
             double Plain()
@@ -98,7 +100,7 @@ internal sealed class VaeBenchmark(BenchmarkOptions options, CausalVideoVaeConfi
             progress($"tile {done + 1} of {count}, {TorchRuntime.PeakMemory(options.Device) / 1e6:0} MB at most");
         }
 
-        void Add(string what, List<double> seconds, long flops) =>
-            writer.Add($"VAE {what}, {width}x{height}", Timing.Median(seconds), flops, rates.Conv(writer.Type));
+        void Add(string what, List<double> seconds, long flops, string? kind = null) =>
+            writer.Add($"VAE {what}, {width}x{height}", Timing.Median(seconds), flops, rates.Conv(writer.Type), kind: kind);
     }
 }

@@ -46,12 +46,12 @@ internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure vi
         Add("decoded", times.Select(t => t.Decoding), decoding, convolutions);
         // The rate at which both would run if each ran at its own.
         Add("made", times.Select(t => t.Sampling + t.Decoding), denoising + decoding,
-            (denoising + decoding) / ((denoising / products) + (decoding / convolutions)));
+            (denoising + decoding) / ((denoising / products) + (decoding / convolutions)), "video");
 
         double Flops(GenerationPhase phase) => plan.Where(part => part.Phase == phase).Sum(part => part.Flops);
 
-        void Add(string what, IEnumerable<double> seconds, double flops, double rate) =>
-            writer.Add($"{video.Family} {video.Width}x{video.Height}, {video.Frames} frames {what}", Timing.Median(seconds), flops, rate);
+        void Add(string what, IEnumerable<double> seconds, double flops, double rate, string? kind = null) =>
+            writer.Add($"{video.Family} {video.Width}x{video.Height}, {video.Frames} frames {what}", Timing.Median(seconds), flops, rate, kind: kind);
     }
 
     private (double Sampling, double Decoding) Make(Work work, VideoToMeasure clip, CancellationToken cancel)

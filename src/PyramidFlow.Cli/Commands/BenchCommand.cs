@@ -2,6 +2,7 @@ using System.CommandLine;
 using PyramidFlow.Benchmarks;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Cli.Parsing;
+using PyramidFlow.Cli.Plotting;
 using PyramidFlow.Hub;
 
 namespace PyramidFlow.Cli.Commands;
@@ -18,6 +19,7 @@ internal static class BenchCommand
         Target("train", "Measures a training step of a transformer with 100 million weights.", BenchParts.Train, console),
         Target("all", "Measures the VAE, text encoders, the transformer and a training step.", BenchParts.All, console),
         Video(console),
+        Plot(console),
     };
 
     internal static Option<string?> FamilyOption() => CliOptions.Choice("--model", "sizes of which released model [default: miniflux]", "miniflux", "sd3");
@@ -49,6 +51,17 @@ internal static class BenchCommand
             var video = new VideoToMeasure(FamilyOf(parsed.GetValue(family)), width, height, parsed.GetValue(frames) ?? 121);
             return Run(common.Read(parsed, new BenchmarkOptions { Video = video }), common, parsed, console, cancel);
         });
+        return command;
+    }
+
+    private static ExampledCommand Plot(CliConsole console)
+    {
+        var folder = new Argument<string>("FOLDER") { Description = "files that bench printed with --json [default: benchmarks/history]", Arity = ArgumentArity.ZeroOrOne };
+        var output = CliOptions.Text("--output", "FILE", "picture to write [default: benchmarks.svg]", "-o");
+        var command = new ExampledCommand("plot", "Draws the shares of kept benchmarks over time.",
+            $"{CommandLine.Name} bench plot benchmarks/history -o docs/images/benchmarks.svg") { folder, output };
+        command.SetAction((parsed, _) => Task.FromResult(
+            HistoryPlot.Run(parsed.GetValue(folder) ?? "benchmarks/history", parsed.GetValue(output) ?? "benchmarks.svg", console)));
         return command;
     }
 

@@ -7,15 +7,19 @@ internal sealed class Axis
 {
     private const int FewestTicks = 3, MostTicks = 8;
 
-    private readonly double low, high;
+    private readonly double low, high, leastStep;
     private readonly bool logarithmic;
+    private readonly Func<double, string> text;
 
     /// <summary>Spans the values.</summary>
     /// <param name="values">At least one; positive where logarithmic.</param>
     /// <param name="logarithmic">Whether equal ratios are equal lengths.</param>
-    public Axis(IReadOnlyCollection<double> values, bool logarithmic)
+    /// <param name="areDays">Whether they are days, those of <see cref="DateOnly.DayNumber"/>.</param>
+    public Axis(IReadOnlyCollection<double> values, bool logarithmic, bool areDays = false)
     {
         this.logarithmic = logarithmic;
+        leastStep = areDays ? 1 : 0;
+        text = areDays ? Day : value => value.ToString("G4", CultureInfo.InvariantCulture);
         (low, high) = (Bend(values.Min()), Bend(values.Max()));
         var margin = high > low ? 0.03 * (high - low) : 1;
         (low, high) = (low - margin, high + margin);
@@ -26,7 +30,7 @@ internal sealed class Axis
 
     /// <summary>Round values within, with their texts.</summary>
     public IReadOnlyList<(double Value, string Text)> Ticks =>
-        [.. (logarithmic ? Ratios() : Steps()).Select(value => (value, value.ToString("G4", CultureInfo.InvariantCulture)))];
+        [.. (logarithmic ? Ratios() : Steps()).Select(value => (value, text(value)))];
 
     private double Bend(double value) => logarithmic ? Math.Log10(value) : value;
 
@@ -48,7 +52,7 @@ internal sealed class Axis
 
     private List<double> Steps()
     {
-        var step = Math.Pow(10, Math.Floor(Math.Log10((high - low) / FewestTicks)));
+        var step = Math.Max(leastStep, Math.Pow(10, Math.Floor(Math.Log10((high - low) / FewestTicks))));
         foreach (var wider in (double[])[1, 2, 5, 10])
         {
             if ((high - low) / (step * wider) <= MostTicks)
@@ -61,6 +65,8 @@ internal sealed class Axis
         var first = (long)Math.Ceiling(low / step);
         return [.. Enumerable.Range(0, (int)((high / step) - first) + 1).Select(i => (first + i) * step).Where(Inside)];
     }
+
+    private static string Day(double number) => DateOnly.FromDayNumber((int)number).ToString("yyyy-MM-dd", CultureInfo.InvariantCulture);
 
     private bool Inside(double value) => At(value) is >= 0 and <= 1;
 }

@@ -17,11 +17,14 @@ internal sealed record LinePlot(string Title, string X, string Y, bool LogX, boo
     // Colours that differ in brightness too.
     private static readonly string[] Colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"];
 
+    /// <summary>Whether what goes to the right are days, those of <see cref="DateOnly.DayNumber"/>.</summary>
+    public bool DaysX { get; init; }
+
     /// <summary>The picture.</summary>
     /// <param name="curves">At least one point in all.</param>
     public string Draw(IReadOnlyList<Curve> curves)
     {
-        var x = new Axis([.. curves.SelectMany(curve => curve.Points).Select(p => p.X)], LogX);
+        var x = new Axis([.. curves.SelectMany(curve => curve.Points).Select(p => p.X)], LogX, DaysX);
         var y = new Axis([.. curves.SelectMany(curve => curve.Points).Select(p => p.Y)], LogY);
         var svg = new StringBuilder();
         Add(svg, $"""<svg xmlns="http://www.w3.org/2000/svg" width="{Width}" height="{Height}" viewBox="0 0 {Width} {Height}" font-family="sans-serif" font-size="12">""");
@@ -49,9 +52,10 @@ internal sealed record LinePlot(string Title, string X, string Y, bool LogX, boo
     private static void Draw(StringBuilder svg, Curve curve, int number, Axis x, Axis y)
     {
         var colour = Colours[number % Colours.Length];
+        var dashes = number < Colours.Length ? "" : $""" stroke-dasharray="{6 * (number / Colours.Length)} 3" """;
         var points = curve.Points.Select(p => (X: Across(x, p.X), Y: Up(y, p.Y))).ToList();
         var path = string.Join(' ', points.Select(p => FormattableString.Invariant($"{p.X:F1},{p.Y:F1}")));
-        Add(svg, $"""<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6"/>""");
+        Add(svg, $"""<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6"{dashes}/>""");
         foreach (var point in points.Take(points.Count <= FewPoints ? points.Count : 0))
             Add(svg, $"""<circle cx="{point.X:F1}" cy="{point.Y:F1}" r="3" fill="{colour}"/>""");
         var at = Top + 16 + (number * LegendLine);
