@@ -30,9 +30,9 @@ public static class BlockNoise
             throw new ArgumentOutOfRangeException(nameof(gamma), gamma, "gamma must be in [0, 1/3]");
         using var scope = new TensorScope();
         var c = 1 - Math.Sqrt(Math.Max(0, 1 - (3 * gamma)) / (1 + gamma));
-        var shape = z.Shape;
-        var blocks = z.Reshape([.. shape[..^2], shape[^2] / 2, 2, shape[^1] / 2, 2]);       // [..., h/2, 2, w/2, 2]
-        var mean = blocks.Mean([-3, -1], keepDim: true);                                    // [..., h/2, 1, w/2, 1]
-        return scope.Keep((blocks.Add(mean, -c) * Math.Sqrt(1 + gamma)).Reshape(shape));
+        // Pooled and doubled in planes: sums over blocks by stride go two numbers at a time.
+        var planes = z.Reshape(1, -1, z.Size(-2), z.Size(-1));                              // [1, n, h, w]
+        var mean = planes.AvgPool2d(2, 2).InterpolateNearest(z.Size(-2), z.Size(-1));       // [1, n, h, w]
+        return scope.Keep(planes.Add(mean, -c).MulInPlace(Math.Sqrt(1 + gamma)).Reshape(z.Shape));
     }
 }
