@@ -16,6 +16,30 @@ public class BlockNoiseTests
         Assert.InRange((noise * noise).Mean().Item(), 0.7, 1.3);
     }
 
+    // The plain form, number by number.
+    [Theory]
+    [InlineData(0)]
+    [InlineData(0.2)]
+    [InlineData(BlockNoise.MaxGamma)]
+    public void A_share_of_its_mean_is_taken_from_every_block(double gamma)
+    {
+        using var scope = new TensorScope();
+        using var generator = new RandomGenerator(1);
+        var z = Tensor.Randn([3, 4, 6], generator);
+        var (given, made) = (z.ToArray<float>(), BlockNoise.FromNormal(z, gamma));
+        var share = 1 - Math.Sqrt(Math.Max(0, 1 - (3 * gamma)) / (1 + gamma));
+
+        Assert.Equal([3, 4, 6], made.Shape);
+        Assert.All(made.ToArray<float>().Index(), value =>
+        {
+            var (plane, row, column) = (value.Index / 24, value.Index / 6 % 4, value.Index % 6);
+            var mean = (At(0, 0) + At(0, 1) + At(1, 0) + At(1, 1)) / 4;
+            Assert.Equal(Math.Sqrt(1 + gamma) * (given[value.Index] - (share * mean)), value.Item, 1e-5);
+
+            double At(int down, int right) => given[(plane * 24) + (((row / 2 * 2) + down) * 6) + (column / 2 * 2) + right];
+        });
+    }
+
     [Fact]
     public void Upsampled_noise_renoised_is_white()
     {
