@@ -19,6 +19,19 @@ public class EvalSpritesTests(TinyModel model) : IClassFixture<TinyModel>
         Assert.InRange(json.RootElement.GetProperty("psnr").GetDouble(), 0, 60);
     }
 
+    [Fact]
+    public async Task Clips_are_sampled_as_the_options_say()
+    {
+        using var folder = new TemporaryFolder();
+        string[] command = ["eval", "sprites", "--count", "1", "--steps", "2,2,2", "--video-steps", "2,2,2", "--json", "--sheet"];
+        var exact = await CliRun.OfAsync([.. command, folder.File("exact.png")]);
+        var other = await CliRun.OfAsync([.. command, folder.File("other.png"), "--reuse-prefix", "2"]);
+
+        Assert.All([exact, other], run => Assert.True(run.Code == ExitCode.Ok, run.Error));
+        Assert.NotEqual(await File.ReadAllBytesAsync(folder.File("exact.png"), TestContext.Current.CancellationToken), await File.ReadAllBytesAsync(folder.File("other.png"), TestContext.Current.CancellationToken));
+        (await CliRun.OfAsync("eval", "sprites", "--model", model.Folder, "--steps", "2,2")).AssertRefused("2 numbers for 3 stages");
+    }
+
     [Theory]
     [InlineData("extension", "kept", "joint")]
     [InlineData("schedule", "turned", "motion_before")]

@@ -29,6 +29,14 @@ public class GenerateChecksTests(TinyModel model) : IClassFixture<TinyModel>
     public async Task Steps_of_another_number_of_stages_are_refused() =>
         (await GenerateAsync(Prompt, "--steps", "5,5")).AssertRefused("steps", "3 stages");
 
+    [Theory]
+    [InlineData("--reuse-prefix", "0", "--reuse-prefix cannot be 0: use a whole number from 1")]
+    [InlineData("--guidance-every", "half", "--guidance-every cannot be half: use a whole number from 1")]
+    [InlineData("--guidance-every", "1001", "guidance cannot come every 1001 steps: use 1 to 1000")]
+    [InlineData("--solver", "heun", "--solver cannot be heun: use euler, second-order")]
+    public async Task Impossible_approximations_are_refused(string option, string value, string words) =>
+        (await GenerateAsync(Prompt, option, value)).AssertRefused(words);
+
     [Fact]
     public async Task Frames_and_seconds_together_are_refused() =>
         (await GenerateAsync(Prompt, "--frames", "9", "--seconds", "1")).AssertRefused("use one of them");

@@ -27,6 +27,27 @@ public sealed class LikeTests(TinyModel model) : IClassFixture<TinyModel>
     }
 
     [Fact]
+    public async Task Approximations_are_noted_and_made_again_and_exact_files_say_nothing_of_them()
+    {
+        using var folder = new TemporaryFolder();
+        string[] clip = ["a small red circle", "--seed", "4", "--frames", "9", "--steps", "3,3,3", "--video-steps", "3,3,3"];
+        var exact = await CliRun.OfAsync(["generate", .. clip, "-o", folder.File("exact.mp4"), "--reuse-prefix", "1", "--guidance-every", "1", "--solver", "euler"]);
+        var one = await CliRun.OfAsync(["generate", .. clip, "-o", folder.File("a.mp4"), "--reuse-prefix", "3", "--guidance-every", "2", "--solver", "second-order"]);
+        var two = await CliRun.OfAsync("generate", "--like", folder.File("a.mp4"), "-o", folder.File("b.mp4"));
+        var off = await CliRun.OfAsync("generate", "--like", folder.File("a.mp4"), "-o", folder.File("c.mp4"),
+            "--reuse-prefix", "1", "--guidance-every", "1", "--solver", "euler");
+
+        Assert.All([exact, one, two, off], run => Assert.True(run.Code == ExitCode.Ok, run.Error));
+        Assert.Equal(await File.ReadAllBytesAsync(folder.File("a.mp4"), Cancel), await File.ReadAllBytesAsync(folder.File("b.mp4"), Cancel));
+        Assert.NotEqual(await File.ReadAllBytesAsync(folder.File("a.mp4"), Cancel), await File.ReadAllBytesAsync(folder.File("exact.mp4"), Cancel));
+        Assert.Equal(await File.ReadAllBytesAsync(folder.File("exact.mp4"), Cancel), await File.ReadAllBytesAsync(folder.File("c.mp4"), Cancel));
+        var notes = (await MediaMetadata.ReadAsync(folder.File("a.mp4"), Cancel))["comment"];
+        Assert.Contains("\"reuse_prefix\":3,\"guidance_every\":2,\"solver\":\"second-order\"", notes, StringComparison.Ordinal);
+        notes = (await MediaMetadata.ReadAsync(folder.File("exact.mp4"), Cancel))["comment"];
+        Assert.All(["reuse_prefix", "guidance_every", "solver"], key => Assert.DoesNotContain(key, notes, StringComparison.Ordinal));
+    }
+
+    [Fact]
     public async Task Tiles_that_a_budget_chose_are_noted_and_need_no_budget_again()
     {
         using var folder = new TemporaryFolder();

@@ -26,6 +26,27 @@ public class PlanTests
     }
 
     [Fact]
+    public async Task Approximations_save_work()
+    {
+        string[] plan = ["plan", "--model", "pyramid-flow-miniflux", "--dtype", "bf16", "--frames", "17", "--speed", "100", "--json"];
+        var exact = await FlopsAsync();
+        var prefix = await FlopsAsync("--reuse-prefix", "5");
+        var guidance = await FlopsAsync("--guidance-every", "2");
+        var both = await FlopsAsync("--reuse-prefix", "5", "--guidance-every", "2");
+
+        Assert.True(both < prefix && both < guidance && prefix < exact && guidance < exact, $"{exact}, {prefix}, {guidance}, {both}");
+        Assert.Equal(exact, await FlopsAsync("--solver", "second-order"));
+
+        async Task<double> FlopsAsync(params string[] options)
+        {
+            var run = await CliRun.OfAsync([.. plan, .. options]);
+            Assert.True(run.Code == ExitCode.Ok, run.Error);
+            using var json = JsonDocument.Parse(run.Out);
+            return json.RootElement.GetProperty("flops").GetDouble();
+        }
+    }
+
+    [Fact]
     public async Task Tables_say_the_same_and_a_budget_what_follows_from_it()
     {
         var run = await CliRun.OfAsync("plan", "--model", "pyramid-flow-miniflux", "--dtype", "bf16", "--frames", "9", "--speed", "100", "--max-memory", "4GB");

@@ -61,6 +61,28 @@ public sealed class GenerationTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Approximations_change_the_video_and_stand_in_its_file()
+    {
+        const string prompt = "a small red circle moving right on a black background";
+        var exact = await Server.SubmitAsync(new { prompt, num_frames = 9, num_inference_steps = 4, seed = 7 });
+        var faster = await Server.SubmitAsync(new { prompt, num_frames = 9, num_inference_steps = 4, seed = 7, reuse_prefix = 4, guidance_every = 2, solver = "second-order" });
+        using var folder = new TemporaryFolder();
+        var files = new List<string>();
+        foreach (var id in new[] { exact, faster })
+        {
+            await Server.EndedAsync(id);
+            files.Add(folder.Write($"{id}.mp4", await Server.Client.GetByteArrayAsync($"/v1/videos/{id}/content", Cancel)));
+        }
+
+        var notes = (await MediaMetadata.ReadAsync(files[1], Cancel))["comment"];
+        Assert.Contains("\"reuse_prefix\":4,\"guidance_every\":2,\"solver\":\"second-order\"", notes, StringComparison.Ordinal);
+        Assert.DoesNotContain("solver", (await MediaMetadata.ReadAsync(files[0], Cancel))["comment"], StringComparison.Ordinal);
+        Assert.NotEqual(
+            await Server.Client.GetByteArrayAsync($"/v1/videos/{exact}/content?variant=last_frame", Cancel),
+            await Server.Client.GetByteArrayAsync($"/v1/videos/{faster}/content?variant=last_frame", Cancel));
+    }
+
+    [Fact]
     public async Task The_same_seed_gives_the_same_video_and_a_remix_another()
     {
         var first = await Server.SubmitAsync(TestServer.Quick);

@@ -23,6 +23,7 @@ internal static class GenerateCommand
             $"{CommandLine.Name} generate --prompts story.json --seconds 4 -o story.mp4",
             $"{CommandLine.Name} generate --like red.mp4 --seconds 4 -o longer.mp4",
             $"{CommandLine.Name} generate --batch prompts.txt -o clips",
+            $"{CommandLine.Name} generate \"a red panda eating bamboo\" --model ./pyramid-flow-miniflux --reuse-prefix 2 --guidance-every 2",
             $"{CommandLine.Name} generate \"a red panda eating bamboo\" --model ./pyramid-flow-miniflux --variant 768p --device cuda")
         {
             prompt, options.Output, image, latents, batch,

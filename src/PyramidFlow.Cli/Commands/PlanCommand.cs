@@ -21,6 +21,7 @@ internal static class PlanCommand
         var steps = CliOptions.Steps("--steps", "denoising steps of the first frame in each stage [default: the model's]");
         var videoSteps = CliOptions.Steps("--video-steps", "denoising steps of each later unit in each stage");
         var guidance = CliOptions.Number("--guidance", "SCALE", "0 is off, which halves the work [default: the model's]", zero: true);
+        var approximations = new ApproximationOptions();
         var speed = CliOptions.Number("--speed", "GFLOPS", "speed to reckon with, in 10^9 operations a second [default: measured for a second]", zero: false);
         var json = CliOptions.Flag("--json", "print one JSON object instead of tables");
         var command = new ExampledCommand("plan", "Says how many operations, how much memory and about how much time a video takes; needs no weights.",
@@ -29,11 +30,12 @@ internal static class PlanCommand
             json,
         };
         command.Group("What to make", frames, seconds, size, steps, videoSteps, guidance);
+        approximations.AddTo(command);
         model.AddTo(command);
         command.Group("Machine", speed);
         command.SetAction((parsed, cancel) =>
         {
-            var clip = new ClipArguments
+            var clip = approximations.Read(parsed, new ClipArguments
             {
                 Prompt = "plan",
                 Frames = parsed.GetValue(frames),
@@ -43,7 +45,7 @@ internal static class PlanCommand
                 VideoSteps = parsed.GetValue(videoSteps),
                 Guidance = parsed.GetValue(guidance),
                 VideoGuidance = parsed.GetValue(guidance),
-            };
+            });
             PlanRun.Run(clip, model.Read(parsed), parsed.GetValue(speed), parsed.GetValue(json), console, cancel);
             return Task.FromResult(ExitCode.Ok);
         });

@@ -20,7 +20,15 @@ internal sealed class SpriteEvaluation(CliConsole console)
     internal static IReadOnlyList<string> Modes { get; } = ["video", "extension", "schedule"];
 
     /// <summary>Generates, judges and prints.</summary>
-    public async Task<int> RunAsync(string mode, int count, SpriteScenes scenes, ModelArguments model, bool json, string? sheet, CancellationToken cancel)
+    /// <param name="mode">One of <see cref="Modes"/>.</param>
+    /// <param name="count">Clips.</param>
+    /// <param name="scenes">Which scenes and noise.</param>
+    /// <param name="sampling">Steps and approximations of every clip.</param>
+    /// <param name="model">The model.</param>
+    /// <param name="json">Whether to print one JSON object.</param>
+    /// <param name="sheet">File for a picture of the first clips; null is none.</param>
+    /// <param name="cancel">Stops within a step.</param>
+    public async Task<int> RunAsync(string mode, int count, SpriteScenes scenes, ClipArguments sampling, ModelArguments model, bool json, string? sheet, CancellationToken cancel)
     {
         if (sheet is not null)
             OutputFile.Check(sheet, ".png");
@@ -36,9 +44,9 @@ internal sealed class SpriteEvaluation(CliConsole console)
         };
         using var line = new ProgressLine(console);
         List<byte[]> shown;
-        var size = trial.Request(0).Resolve(settings);
+        var size = GenerationPlan.Resolve(Change(trial.Request(0)), settings);
         using (var pipeline = VideoPipeline.Load(folder.Root, model.Options(), null))
-            shown = await new TrialRun(line).RunAsync(pipeline, trial, count, ClipsOnSheet, cancel).ConfigureAwait(false);
+            shown = await new TrialRun(line) { Change = Change }.RunAsync(pipeline, trial, count, ClipsOnSheet, cancel).ConfigureAwait(false);
 
         double? psnr = mode == Modes[0] ? Reconstruction(folder, Math.Min(count, ReconstructedClips), Math.Min(ReconstructedFrames, settings.Frames), line, cancel) : null;
         line.Clear();
@@ -51,6 +59,9 @@ internal sealed class SpriteEvaluation(CliConsole console)
 
         EvaluationReport.Print(count, trial, psnr, json, console);
         return ExitCode.Ok;
+
+        GenerationRequest Change(GenerationRequest request) =>
+            request with { Steps = sampling.Steps, VideoSteps = sampling.VideoSteps, Approximations = sampling.Approximations };
     }
 
     private static double Reconstruction(CheckpointFolder folder, int clips, int frames, ProgressLine line, CancellationToken cancel)

@@ -8,6 +8,9 @@ namespace PyramidFlow.Cli.Evaluating;
 /// <param name="what">What is generated, for the line.</param>
 internal sealed class TrialRun(ProgressLine line, string what = "generating")
 {
+    /// <summary>What else is asked of every clip, such as other steps.</summary>
+    public Func<GenerationRequest, GenerationRequest>? Change { get; init; }
+
     /// <summary>Runs it.</summary>
     /// <param name="pipeline">The model.</param>
     /// <param name="trial">What to ask for.</param>
@@ -20,7 +23,7 @@ internal sealed class TrialRun(ProgressLine line, string what = "generating")
         for (var i = 0; i < count; i++)
         {
             using var frames = new MemoryStream();
-            await foreach (var chunk in pipeline.GenerateAsync(trial.Request(i), new ClipShare(line, what, i, count), cancel).ConfigureAwait(false))
+            await foreach (var chunk in pipeline.GenerateAsync(Request(i), new ClipShare(line, what, i, count), cancel).ConfigureAwait(false))
                 frames.Write(chunk.Rgb.Span);
             var clip = frames.ToArray();
             trial.Judge(i, clip);
@@ -29,6 +32,8 @@ internal sealed class TrialRun(ProgressLine line, string what = "generating")
         }
 
         return shown;
+
+        GenerationRequest Request(int index) => Change is null ? trial.Request(index) : Change(trial.Request(index));
     }
 
     // Progress of one clip as a part of all.

@@ -1,5 +1,6 @@
 using PyramidFlow.Cli.Parsing;
 using PyramidFlow.Pipelines;
+using PyramidFlow.Schedulers;
 
 namespace PyramidFlow.Cli.Generating;
 
@@ -44,6 +45,12 @@ internal sealed record ClipArguments
     /// <summary>Latent frames that a unit looks back at; 0 is all.</summary>
     public int? History { get; init; }
 
+    public int? ReusePrefix { get; init; }
+
+    public int? GuidanceEvery { get; init; }
+
+    public FlowSolver? Solver { get; init; }
+
     public bool? SampleImage { get; init; }
 
     public string? Negative { get; init; }
@@ -57,6 +64,14 @@ internal sealed record ClipArguments
 
     /// <summary>Whether a video or latents are gone on from, so that lengths are those of what is added.</summary>
     public bool GoesOn => Video is not null || Latents is not null;
+
+    /// <summary>What may be computed less exactly.</summary>
+    public Approximations Approximations => new()
+    {
+        ReusePrefix = ReusePrefix ?? 1,
+        GuidanceEvery = GuidanceEvery ?? 1,
+        Solver = Solver ?? FlowSolver.Euler,
+    };
 
     /// <summary>These, and where they leave something out the others.</summary>
     public ClipArguments Over(ClipArguments others)
@@ -80,6 +95,9 @@ internal sealed record ClipArguments
             LinearGuidance = LinearGuidance ?? others.LinearGuidance,
             FramesPerUnit = FramesPerUnit ?? others.FramesPerUnit,
             History = History ?? others.History,
+            ReusePrefix = ReusePrefix ?? others.ReusePrefix,
+            GuidanceEvery = GuidanceEvery ?? others.GuidanceEvery,
+            Solver = Solver ?? others.Solver,
             SampleImage = SampleImage ?? others.SampleImage,
             Negative = Negative ?? others.Negative,
             Suffix = Suffix ?? others.Suffix,

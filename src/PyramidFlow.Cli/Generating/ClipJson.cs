@@ -31,6 +31,9 @@ internal static class ClipJson
         ["linear_guidance"] = (clip, value) => clip with { LinearGuidance = Values.LinearGuidance(Text(value)) },
         ["frames_per_unit"] = (clip, value) => clip with { FramesPerUnit = Values.Whole(Text(value), 1) },
         ["history"] = (clip, value) => clip with { History = Values.Whole(Text(value), 0) },
+        ["reuse_prefix"] = (clip, value) => clip with { ReusePrefix = Values.Whole(Text(value), 1) },
+        ["guidance_every"] = (clip, value) => clip with { GuidanceEvery = Values.Whole(Text(value), 1) },
+        ["solver"] = (clip, value) => clip with { Solver = Values.Solver(Text(value)) },
         ["seed"] = (clip, value) => clip with { Seed = Values.Seed(Text(value)) },
     };
 

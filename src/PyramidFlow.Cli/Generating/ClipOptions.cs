@@ -34,6 +34,7 @@ internal sealed class ClipOptions(bool extends)
     private readonly Option<int?> history = CliOptions.Whole("--history", "N",
         "latent frames that a unit looks back at, 0 for all [default: all, or what the model was trained on if the clip is longer]", 0);
     private readonly Option<bool> sampleImage = CliOptions.Flag("--sample-image", "draw the latents of given pictures, as the released code does, and do not take their mean");
+    private readonly ApproximationOptions approximations = new();
     private readonly ModelOptions model = new();
 
     /// <summary>The file to write; where a command shows it is up to the command.</summary>
@@ -46,6 +47,7 @@ internal sealed class ClipOptions(bool extends)
         command.Group("What it shows", prompts, seed, negative, suffix, guidance, videoGuidance, linear);
         command.Group("Files", count, like, stream, saveLatents, json);
         command.Group("Sampling", steps, videoSteps, framesPerUnit, history, sampleImage);
+        approximations.AddTo(command);
         model.AddTo(command);
     }
 
@@ -54,7 +56,7 @@ internal sealed class ClipOptions(bool extends)
         var story = parsed.GetValue(prompts) is { } file ? Story.Read(file) : null;
         return new GenerateArguments
         {
-            Clip = new ClipArguments
+            Clip = approximations.Read(parsed, new ClipArguments
             {
                 Prompt = story?.First,
                 Later = story?.Later,
@@ -72,7 +74,7 @@ internal sealed class ClipOptions(bool extends)
                 Negative = parsed.GetValue(negative),
                 Suffix = parsed.GetValue(suffix),
                 Seed = parsed.GetValue(seed),
-            },
+            }),
             Model = model.Read(parsed),
             Output = parsed.GetValue(Output),
             Count = parsed.GetValue(count) ?? 1,

@@ -6,6 +6,7 @@ using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Parsing;
 using PyramidFlow.Hub;
 using PyramidFlow.Pipelines;
+using PyramidFlow.Schedulers;
 
 namespace PyramidFlow.Cli.Generating;
 
@@ -21,7 +22,7 @@ internal sealed record GenerationNotes(
     int? Width, int? Height, int? Frames, double Fps, IReadOnlyList<int>? Steps, IReadOnlyList<int>? VideoSteps,
     double? Guidance, double? VideoGuidance, IReadOnlyList<double>? LinearGuidance, int? FramesPerUnit, string? Image,
     string? ImageSha256, bool? SampleImage, IReadOnlyList<TimedPrompt>? Prompts, string? Video, string? Latents, bool? NewOnly, int? History,
-    int? Tile, double? TileOverlap, string Dtype, string? Device, IReadOnlyList<NotedLora>? Loras)
+    int? ReusePrefix, int? GuidanceEvery, FlowSolver? Solver, int? Tile, double? TileOverlap, string Dtype, string? Device, IReadOnlyList<NotedLora>? Loras)
 {
     /// <summary>The key in a file's metadata.</summary>
     public const string Key = "comment";
@@ -48,6 +49,7 @@ internal sealed record GenerationNotes(
             request.FramesPerUnit == 1 ? null : request.FramesPerUnit, Path.GetFileName(image), image is null ? null : Sha256(image),
             request.SampleImage ? true : null, plan.Clip.Later?.Select(later => new TimedPrompt(later.FromSeconds, later.Prompt)).ToList(),
             Path.GetFileName(plan.Clip.Video), Path.GetFileName(plan.Clip.Latents), plan.Clip.NewOnly, request.HistoryWindow,
+            Unusual(request.Approximations.ReusePrefix, 1), Unusual(request.Approximations.GuidanceEvery, 1), Unusual(request.Approximations.Solver, FlowSolver.Euler),
             model.Tile, model.TileOverlap, model.UsedType, model.Device,
             model.Loras is { Count: > 0 } loras ? [.. loras.Select(lora => new NotedLora(Path.GetFileName(lora.Path), lora.Weight, lora.Sha256))] : null);
     }
@@ -89,6 +91,9 @@ internal sealed record GenerationNotes(
         VideoGuidance = VideoGuidance,
         LinearGuidance = LinearGuidance is [var alpha, var minimum] ? (alpha, minimum) : null,
         FramesPerUnit = FramesPerUnit,
+        ReusePrefix = ReusePrefix,
+        GuidanceEvery = GuidanceEvery,
+        Solver = Solver,
         SampleImage = SampleImage,
         Negative = NegativePrompt,
         Suffix = PromptSuffix,
@@ -122,6 +127,10 @@ internal sealed record GenerationNotes(
         using var file = File.OpenRead(path);
         return Convert.ToHexStringLower(SHA256.HashData(file));
     }
+
+    // What is as usual is not noted.
+    private static T? Unusual<T>(T value, T usual)
+        where T : struct => value.Equals(usual) ? null : value;
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]

@@ -42,6 +42,7 @@ internal sealed record GenerationPlan(ClipArguments Clip, GenerationRequest Requ
             LinearGuidance = clip.LinearGuidance,
             FramesPerUnit = clip.FramesPerUnit ?? 1,
             HistoryWindow = clip.History,
+            Approximations = clip.Approximations,
             SampleImage = clip.SampleImage ?? false,
             NewFramesOnly = clip.NewOnly ?? false,
             Latents = latents,
@@ -96,7 +97,9 @@ internal sealed record GenerationPlan(ClipArguments Clip, GenerationRequest Requ
         return clip.Image is null ? request with { Video = black } : request with { Image = black };
     }
 
-    private static GenerationSettings Resolve(GenerationRequest request, PipelineSettings settings)
+    /// <summary>A request with every value filled in.</summary>
+    /// <exception cref="UsageException">The model cannot make what is asked for.</exception>
+    public static GenerationSettings Resolve(GenerationRequest request, PipelineSettings settings)
     {
         try
         {

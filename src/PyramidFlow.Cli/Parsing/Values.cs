@@ -1,10 +1,15 @@
 using System.Globalization;
+using PyramidFlow.Schedulers;
 
 namespace PyramidFlow.Cli.Parsing;
 
 /// <summary>Values as people write them, on a command line or in a file; what is wrong is said as "use ...".</summary>
 internal static class Values
 {
+    /// <summary>Names of solvers.</summary>
+    public static IReadOnlyDictionary<string, FlowSolver> Solvers { get; } =
+        new Dictionary<string, FlowSolver> { ["euler"] = FlowSolver.Euler, ["second-order"] = FlowSolver.SecondOrder };
+
     /// <exception cref="FormatException">It is none of the choices.</exception>
     public static string Choice(string text, params string[] choices) => choices.Contains(text)
         ? text
@@ -33,6 +38,9 @@ internal static class Values
         var isNumber = double.TryParse(text[..^unit.Length].Trim(), NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var count);
         return isNumber && count * factor is >= 1 and < 1e18 ? (long)(count * factor) : throw new FormatException("use an amount with MB or GB, such as 8GB");
     }
+
+    /// <exception cref="FormatException">There is no such solver.</exception>
+    public static FlowSolver Solver(string text) => Solvers[Choice(text, [.. Solvers.Keys])];
 
     /// <exception cref="FormatException">It is no whole number from 0.</exception>
     public static ulong Seed(string text) => ulong.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var value)

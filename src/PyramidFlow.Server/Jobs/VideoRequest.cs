@@ -1,4 +1,5 @@
 using PyramidFlow.Pipelines;
+using PyramidFlow.Schedulers;
 
 namespace PyramidFlow.Server.Jobs;
 
@@ -49,6 +50,15 @@ public sealed record VideoRequest
 
     /// <summary>Guidance scale of the later units; 0 is off.</summary>
     public double? VideoGuidance { get; init; }
+
+    /// <summary>For how many neighbouring steps text and history are computed once; null and 1 are exact (<see cref="Approximations"/>).</summary>
+    public int? ReusePrefix { get; init; }
+
+    /// <summary>Guidance is computed in every step of this number; null and 1 are exact.</summary>
+    public int? GuidanceEvery { get; init; }
+
+    /// <summary>How the flow is followed; null is <see cref="FlowSolver.Euler"/>.</summary>
+    public FlowSolver? Solver { get; init; }
 
     /// <summary>Seed of all draws; one is drawn when it is null. The same request with the same seed gives the same video.</summary>
     public ulong? Seed { get; init; }

@@ -34,6 +34,9 @@ internal static class CreateFields
                 ?? (steps is null || settings is null ? null : [.. steps.Zip(settings.Steps, settings.VideoSteps).Select(stage => Math.Max(1, stage.First * stage.Third / stage.Second))]),
             Guidance = fields.Number("guidance_scale", "7"),
             VideoGuidance = fields.Number("video_guidance_scale", "5") ?? (fields.Text("guidance_scale") is "0" ? 0 : null),
+            ReusePrefix = fields.Whole("reuse_prefix"),
+            GuidanceEvery = fields.Whole("guidance_every"),
+            Solver = fields.Solver("solver"),
             Seed = fields.Seed("seed"),
             Input = Input(fields, upload),
         };

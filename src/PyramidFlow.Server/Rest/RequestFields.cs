@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using PyramidFlow.Pipelines;
+using PyramidFlow.Schedulers;
 using PyramidFlow.Server.Jobs;
 
 namespace PyramidFlow.Server.Rest;
@@ -42,6 +43,14 @@ internal sealed class RequestFields
         text.Split('x', 'X') is [var width, var height]
         && int.TryParse(width, NumberStyles.None, CultureInfo.InvariantCulture, out var w) && int.TryParse(height, NumberStyles.None, CultureInfo.InvariantCulture, out var h)
             ? (w, h) : null);
+
+    /// <summary>How the flow is followed.</summary>
+    public FlowSolver? Solver(string name) => Parsed<FlowSolver>(name, "euler or second-order", text => text switch
+    {
+        "euler" => FlowSolver.Euler,
+        "second-order" => FlowSolver.SecondOrder,
+        _ => null,
+    });
 
     /// <summary>Steps of each stage: one number for all, or a list.</summary>
     public IReadOnlyList<int>? Steps(string name, int stages)

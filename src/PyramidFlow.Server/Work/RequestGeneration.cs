@@ -1,4 +1,5 @@
 using PyramidFlow.Pipelines;
+using PyramidFlow.Schedulers;
 using PyramidFlow.Server.Jobs;
 
 namespace PyramidFlow.Server.Work;
@@ -21,6 +22,12 @@ internal static class RequestGeneration
         VideoSteps = request.VideoSteps,
         Guidance = request.Guidance,
         VideoGuidance = request.VideoGuidance,
+        Approximations = new Approximations
+        {
+            ReusePrefix = request.ReusePrefix ?? 1,
+            GuidanceEvery = request.GuidanceEvery ?? 1,
+            Solver = request.Solver ?? FlowSolver.Euler,
+        },
         Seed = request.Seed ?? 0,
     };
 }

@@ -50,6 +50,9 @@ public sealed record GenerationRequest
     /// </summary>
     public (double Alpha, double Minimum)? LinearGuidance { get; init; }
 
+    /// <summary>What may be computed less exactly to save work; nothing unless it is asked for.</summary>
+    public Approximations Approximations { get; init; } = Approximations.None;
+
     /// <summary>Latent frames of a unit after the first; the released models use 1.</summary>
     public int FramesPerUnit { get; init; } = 1;
 

@@ -16,9 +16,8 @@ internal sealed class JointVelocity : StageVelocity
     {
         using var scope = new TensorScope();
         (this.model, this.history) = (model, history);
-        var each = Timesteps(model, timesteps).RepeatInterleave(text.Mask.Rows, 0);                  // [steps * rows]
         words = model.EmbedText(text);                                                               // [rows, l, d]
-        modulation = model.Modulate(each, text.Pooled.Repeat(timesteps.Count, 1));
+        modulation = Modulate(model, text, timesteps);
         layout = model.Layout([.. history.Select(ClipSize.Of), unit], text.Mask);
         // Nothing can fail any more: from here on this object owns them.
         TensorScope.Detach(words);

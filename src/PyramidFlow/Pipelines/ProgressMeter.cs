@@ -2,7 +2,7 @@ using PyramidFlow.Media;
 
 namespace PyramidFlow.Pipelines;
 
-/// <summary>Turns what has been done into reports with a share of the whole; a step weighs as many tokens as it looks at.</summary>
+/// <summary>Turns what has been done into reports with a share of the whole; a step weighs as much as <see cref="SamplingPlan.Work"/> says.</summary>
 /// <param name="plan">The clip.</param>
 /// <param name="isGiven">Whether the first unit is given.</param>
 /// <param name="decodes">Whether units are decoded too.</param>
@@ -16,7 +16,7 @@ internal sealed class ProgressMeter(SamplingPlan plan, bool isGiven, bool decode
     private const double DecodeSteps = 5;
 
     private readonly double total = Enumerable.Range(0, plan.Units)
-        .Sum(unit => (isGiven && unit == 0 ? 0 : Enumerable.Range(0, plan.Stages).Sum(stage => (double)plan.StepsOf(unit)[stage] * plan.Tokens(unit, stage)))
+        .Sum(unit => (isGiven && unit == 0 ? 0 : Enumerable.Range(0, plan.Stages).Sum(stage => Enumerable.Range(0, plan.StepsOf(unit)[stage]).Sum(step => plan.Work(unit, stage, step))))
             + (decodes ? DecodeWeight(plan, unit) : 0));
 
     private double done;
@@ -27,7 +27,7 @@ internal sealed class ProgressMeter(SamplingPlan plan, bool isGiven, bool decode
     /// <inheritdoc/>
     public void Report(SamplerStep step)
     {
-        done += plan.Tokens(step.Unit, step.Stage);
+        done += plan.Work(step.Unit, step.Stage, step.Step - 1);
         Send(GenerationPhase.Denoising, step.Unit, step.Stage, step.Step, step.Steps);
     }
 

@@ -86,9 +86,9 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
             using var inner = new TensorScope();
             if (stage > 0)
                 x = Renoise(x, stage, source.Noise);
-            var steps = scheduler.Steps(stage, plan.StepsOf(unit)[stage]);
+            var steps = scheduler.Steps(stage, plan.StepsOf(unit)[stage], plan.Approximations.Solver);
             var (guidance, number) = (plan.Guidance[unit], stage);
-            x = inner.Keep(CheckedStage(inUse, x, history, steps, text, guidance, Done, cancel));
+            x = inner.Keep(CheckedStage(inUse, x, history, steps, text, guidance, plan.Approximations, Done, cancel));
 
             void Done(int step, Tensor sample, Tensor velocity)
             {
@@ -102,42 +102,41 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
     }
 
     private Tensor CheckedStage(ModelInUse inUse, Tensor x, IReadOnlyList<Tensor> history, FlowSteps steps, GuidedText text, double? guidance,
-        Action<int, Tensor, Tensor> done, CancellationToken cancel)
+        Approximations approximations, Action<int, Tensor, Tensor> done, CancellationToken cancel)
     {
         Tensor result;
         try
         {
-            result = Stage(inUse, x, history, steps, text, guidance, done, cancel);
+            result = Stage(inUse, x, history, steps, text, guidance, approximations, done, cancel);
         }
         catch (TorchMemoryException e)
         {
             inUse.Shrink(e);
-            return CheckedStage(inUse, x, history, steps, text, guidance, done, cancel);
+            return CheckedStage(inUse, x, history, steps, text, guidance, approximations, done, cancel);
         }
 
         if (!inUse.MayOverflow || result.AllFinite())
             return result;
         inUse.Widen();
-        return CheckedStage(inUse, x, history, steps, text, guidance, done, cancel);
+        return CheckedStage(inUse, x, history, steps, text, guidance, approximations, done, cancel);
     }
 
-    // All steps of a stage. Guided, each clip goes through twice: without the prompt first, then with it.
+    // All steps of a stage.
     private Tensor Stage(ModelInUse inUse, Tensor x, IReadOnlyList<Tensor> history, FlowSteps steps, GuidedText text, double? guidance,
-        Action<int, Tensor, Tensor> done, CancellationToken cancel)
+        Approximations approximations, Action<int, Tensor, Tensor> done, CancellationToken cancel)
     {
         using var scope = new TensorScope();
         var with = inUse.Current;
-        var condition = guidance is null ? text.Prompt
-            : text.Guided ?? throw new ArgumentException("a guided unit needs the text that guidance steers away from", nameof(text));
-        var clips = history.Select(clip => Rows(To(with, clip), guidance)).ToList();
-        using var velocities = StageVelocity.Begin(with, clips, ClipSize.Of(x), condition, steps.Timesteps, inUse.Options);
+        var clips = history.Select(clip => To(with, clip)).ToList();
+        using var velocities = new GuidedVelocity(with, clips, ClipSize.Of(x), text, steps.Timesteps, guidance, approximations, inUse.Options);
+        using var integrator = new FlowIntegrator(steps, approximations.Solver);
         var start = x = To(with, x);
         for (var step = 0; step < steps.Count; step++)
         {
             cancel.ThrowIfCancellationRequested();
             using var inner = new TensorScope();
-            var velocity = Guide(velocities.At(Rows(x, guidance), step), guidance);                  // [b, c, t, h, w]
-            var next = inner.Keep(PyramidFlowScheduler.Step(x, velocity, steps.Sigmas[step], steps.Sigmas[step + 1]));
+            var velocity = velocities.At(x, step);                                                   // [b, c, t, h, w]
+            var next = inner.Keep(integrator.Step(x, velocity, step));
             if (x != start)
                 x.Dispose();
             x = next;
@@ -157,16 +156,6 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
     }
 
     private static Tensor To(PyramidTransformer model, Tensor x) => x.To(model.WeightType).To(model.Device);
-
-    private static Tensor Rows(Tensor x, double? guidance) => guidance is null ? x : Tensor.Cat([x, x], 0);
-
-    private static Tensor Guide(Tensor velocity, double? guidance)
-    {
-        if (guidance is not { } scale)
-            return velocity;
-        var parts = velocity.Chunk(2, 0);
-        return parts[0].Add(parts[1] - parts[0], scale);
-    }
 
     private Tensor Own(Tensor given)
     {

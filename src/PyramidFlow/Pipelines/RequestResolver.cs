@@ -19,6 +19,7 @@ internal static class RequestResolver
             throw new ArgumentException(Invariant($"{width}x{height} is more than {FrameSizes.MaxPixels} pixels: use at most 4096x4096, or such as {settings.Width}x{settings.Height}"));
         if (request.Count < 1)
             throw new ArgumentException(Invariant($"{request.Count} clips are none: use 1 or more"));
+        request.Approximations.Check();
         CheckGiven(request, settings, width, height);
         var length = ClipLength.Of(request, settings, width, height);
         var sampling = new SamplingPlan(height / Scale, width / Scale, request.FramesPerUnit,
@@ -28,6 +29,7 @@ internal static class RequestResolver
         {
             First = length.First,
             Window = length.Window,
+            Approximations = request.Approximations,
         };
         return new GenerationSettings(PromptPlan.Of(request, settings, length), request.NegativePrompt ?? settings.NegativePrompt,
             width, height, length.Made + (request.NewFramesOnly ? 0 : length.Given), request.Seed, sampling)

@@ -18,6 +18,9 @@ public sealed record SamplingPlan(int Height, int Width, int FramesPerUnit, IRea
     /// <summary>Most latent frames of history that a unit looks at; null is all.</summary>
     public int? Window { get; init; }
 
+    /// <summary>What may be computed less exactly to save work.</summary>
+    public Approximations Approximations { get; init; } = Approximations.None;
+
     /// <summary>Number of units.</summary>
     public int Units => Guidance.Count;
 
@@ -39,11 +42,22 @@ public sealed record SamplingPlan(int Height, int Width, int FramesPerUnit, IRea
     /// <summary>Tokens of a unit at a stage.</summary>
     public ClipSize SizeOf(int unit, int stage) => Size(FramesOf(unit), stage);
 
-    /// <summary>Tokens of history and unit together: what a step costs.</summary>
+    /// <summary>Tokens of history and unit together: what an exact step costs.</summary>
     public long Tokens(int unit, int stage)
     {
         var history = LatentPyramid.HistoryRanges(HistoryOf(unit), stage, FramesPerUnit);
         return SizeOf(unit, stage).Tokens + history.Sum(clip => Size(clip.Count, clip.Level).Tokens);
+    }
+
+    /// <summary>
+    /// What a step costs, in tokens: <see cref="Tokens"/>, less what is approximated. Steps that share a history share its tokens, and
+    /// where the others are guided a step without guidance counts half.
+    /// </summary>
+    public double Work(int unit, int stage, int step)
+    {
+        var own = SizeOf(unit, stage).Tokens;
+        var history = (double)(Tokens(unit, stage) - own) / Approximations.ReusePrefix;
+        return (own + history) * (Guidance[unit] is null || Approximations.IsGuided(step) ? 1 : 0.5);
     }
 
     private ClipSize Size(long frames, int stage)

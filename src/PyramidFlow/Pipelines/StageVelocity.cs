@@ -13,10 +13,11 @@ internal abstract class StageVelocity : IDisposable
     /// <param name="text">Text of the rows.</param>
     /// <param name="timesteps">One for each step, 0..1000.</param>
     /// <param name="options">How much may be held ahead.</param>
+    /// <param name="reuse">For how many neighbouring steps text and history are computed once; 1 is exact.</param>
     internal static StageVelocity Begin(PyramidTransformer model, IReadOnlyList<Tensor> history, ClipSize unit, TextCondition text,
-        IReadOnlyList<double> timesteps, SamplerOptions options) =>
+        IReadOnlyList<double> timesteps, SamplerOptions options, int reuse = 1) =>
         options.UsePrefix && model.Config.UseTemporalCausal && history.Count > 0
-            ? new PrefixVelocity(model, history, unit, text, timesteps, options.PrefixBytes)
+            ? new PrefixVelocity(model, history, unit, text, timesteps, options.PrefixBytes, reuse)
             : new JointVelocity(model, history, unit, text, timesteps);
 
     /// <summary>The velocity of a step, shaped like the unit.</summary>
@@ -26,6 +27,10 @@ internal abstract class StageVelocity : IDisposable
 
     /// <inheritdoc/>
     public abstract void Dispose();
+
+    /// <summary>Modulation of all rows of text at each timestep, [timesteps * rows, ...].</summary>
+    private protected static TransformerModulation Modulate(PyramidTransformer model, TextCondition text, IReadOnlyList<double> timesteps) =>
+        model.Modulate(Timesteps(model, timesteps).RepeatInterleave(text.Mask.Rows, 0), text.Pooled.Repeat(timesteps.Count, 1));
 
     /// <summary>Timesteps as the model is told them: rounded to its own element type, as the released system does.</summary>
     private protected static Tensor Timesteps(PyramidTransformer model, IEnumerable<double> timesteps) =>

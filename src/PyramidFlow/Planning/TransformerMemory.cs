@@ -28,14 +28,15 @@ internal static class TransformerMemory
         for (var unit = first; unit < plan.Units; unit++)
         {
             for (var stage = 0; stage < plan.Stages; stage++)
-                most = Math.Max(most, Stage(config, WorkCount.Shape(config, plan, unit, stage), plan.StepsOf(unit)[stage], type, sampler, attention));
+                most = Math.Max(most, Stage(config, WorkCount.Shape(config, plan, unit, stage), plan.StepsOf(unit)[stage], type, sampler, attention, plan.Approximations));
         }
 
         return most;
     }
 
     /// <summary>Most bytes of one stage.</summary>
-    internal static long Stage(ITransformerConfig config, SequenceShape shape, int steps, ElementType type, SamplerOptions sampler, AttentionSettings attention)
+    internal static long Stage(ITransformerConfig config, SequenceShape shape, int steps, ElementType type, SamplerOptions sampler, AttentionSettings attention,
+        Approximations approximations)
     {
         var modulation = (long)steps * shape.Rows * Adaptive(config) * config.Dim * type.Size();
         if (!WorkCount.UsesPrefix(config, shape, sampler))
@@ -45,7 +46,9 @@ internal static class TransformerMemory
         var prefix = Pass(config, shape.Rows * ahead, shape.PrefixLength, shape.PrefixLength, type, attention);
         // Keys and values of prefix and unit stand side by side while a block attends.
         var unit = Pass(config, shape.Rows, shape.Unit.Tokens, shape.Length, type, attention) + (2 * shape.Rows * shape.Length * config.Dim * type.Size());
-        return (modulation * ahead / steps) + (ahead * timestep) + Math.Max(prefix, unit);
+        // A prefix that is reused knows nothing of the unit's own timesteps; and one row without guidance holds a prefix of its own.
+        var apart = (approximations.ReusePrefix > 1 ? modulation : 0) + (approximations.GuidanceEvery > 1 && shape.Rows > 1 ? timestep / 2 : 0);
+        return (modulation * ahead / steps) + (ahead * timestep) + Math.Max(prefix, unit) + apart;
     }
 
     private static long Pass(ITransformerConfig config, long rows, long tokens, long keys, ElementType type, AttentionSettings attention)

@@ -27,10 +27,15 @@ internal static class WorkCount
         sampler.UsePrefix && config.UseTemporalCausal && shape.Clips.Count > 1;
 
     /// <summary>All steps of one unit at one stage.</summary>
-    internal static double Stage(ITransformerConfig config, SequenceShape shape, int steps, SamplerOptions sampler) =>
-        steps * (UsesPrefix(config, shape, sampler)
-            ? (double)DitFlops.Prefix(config, shape) + DitFlops.Unit(config, shape)
-            : DitFlops.Joint(config, shape));
+    internal static double Stage(ITransformerConfig config, SequenceShape shape, int steps, SamplerOptions sampler, Approximations approximations)
+    {
+        var guided = shape.Rows == 1 ? 0 : approximations.GuidedSteps(steps);
+        return Steps(shape, guided) + Steps(shape with { Rows = 1 }, steps - guided);
+
+        double Steps(SequenceShape rows, int count) => UsesPrefix(config, rows, sampler)
+            ? ((double)approximations.Prefixes(count) * DitFlops.Prefix(config, rows)) + ((double)count * DitFlops.Unit(config, rows))
+            : (double)count * DitFlops.Joint(config, rows);
+    }
 
     /// <summary>Decoding the latent frames of a unit.</summary>
     internal static double Decode(CausalVideoVaeConfig config, SamplingPlan plan, int unit, TileOptions? tiles)

@@ -42,6 +42,23 @@ public sealed class PyramidFlowScheduler
         return new FlowSteps(Linspace(timesteps[0], timesteps[^1], count), [.. Linspace(sigmas[0], sigmas[^1], count), 0]);
     }
 
+    /// <summary>The steps of a stage for a solver.</summary>
+    /// <param name="stage">0 is the lowest resolution.</param>
+    /// <param name="count">At least 1.</param>
+    /// <param name="solver">
+    /// Euler's are the released system's, the last of which is only a thousandth of the stage; those of second order are even.
+    /// </param>
+    public FlowSteps Steps(int stage, int count, FlowSolver solver)
+    {
+        if (solver == FlowSolver.Euler)
+            return Steps(stage, count);
+        ArgumentOutOfRangeException.ThrowIfLessThan(count, 1);
+        var (timesteps, sigmas) = (Stages[stage].Timesteps, Stages[stage].Sigmas);
+        // Both tables fall evenly; where the sigmas would reach 0 the timesteps reach this.
+        var end = timesteps[0] + ((timesteps[^1] - timesteps[0]) * sigmas[0] / (sigmas[0] - sigmas[^1]));
+        return new FlowSteps(Linspace(timesteps[0], end, count + 1)[..^1], Linspace(sigmas[0], 0, count + 1));
+    }
+
     /// <summary>One Euler step along the flow, in float32: x + (next - sigma) * v.</summary>
     /// <param name="sample">The sample at <paramref name="sigma"/>.</param>
     /// <param name="velocity">The model's prediction there.</param>

@@ -132,14 +132,16 @@ public abstract class PyramidTransformer : Module
     /// <param name="noisy">[b, c, t, h, w], of the size the prefix was made for.</param>
     /// <param name="timestep">Which of the prefix's timesteps.</param>
     /// <param name="prefix">Text and history.</param>
+    /// <param name="own">From <see cref="Modulate"/>, where the unit's own timestep is another than the prefix's, which is then an approximation.</param>
     /// <returns>The velocity, shaped like <paramref name="noisy"/>.</returns>
-    public Tensor ForwardUnit(Tensor noisy, int timestep, PrefixCache prefix)
+    public Tensor ForwardUnit(Tensor noisy, int timestep, PrefixCache prefix, TransformerModulation? own = null)
     {
         var layout = prefix.Layout;
         if (ClipSize.Of(noisy) != layout.Unit)
             throw new ArgumentException($"this prefix was made for a unit of {layout.Unit}, not {ClipSize.Of(noisy)}", nameof(noisy));
         using var scope = new TensorScope();
         var (blocks, modulation) = prefix.At(timestep);
+        modulation = own ?? modulation;
         var embedded = EmbedClips([noisy], layout, layout.Clips.Count - 1);                 // [b, n, d]
         var x = RunBlocks(null, embedded, modulation, new BlockPass(layout, layout.PrefixLength, blocks), layout.Unit.Tokens)!;
         return scope.Keep(ReadOut(x, layout, modulation));
