@@ -257,7 +257,7 @@ PF_API int pf_fused_turn(Handle xh, Handle tableh, Handle* y) {
 // on scores that stay in its cache. q [heads, b, nq, d], k and v [heads, b, nk, d], y [heads, b, nq, d].
 PF_API int pf_fused_attention(Handle qh, Handle kh, Handle vh, double scale, Handle* y) {
     return pf::guarded<int>(-1, [&] {
-        constexpr int64_t cached = 1 << 20, least = 32;      // bytes of scores, queries
+        constexpr int64_t cached = 2 << 20, least = 32;      // bytes of scores, queries
         auto q = pf::borrow(qh), k = pf::borrow(kh), v = pf::borrow(vh);
         if (!applies(q) || !applies(k) || !applies(v) || q.dim() != 4 || k.scalar_type() != q.scalar_type()
             || v.scalar_type() != q.scalar_type() || q.numel() == 0 || k.numel() == 0)
