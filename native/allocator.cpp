@@ -1,29 +1,36 @@
 // A caching CPU allocator. malloc gives every large block back to the system when it is freed, so each operator pays
-// page faults for its output; keeping freed blocks makes element-wise work several times faster.
+// page faults for its output; keeping freed blocks makes element-wise work several times faster. What is kept never makes
+// the process larger than its tensors have been at their largest (or than `cap`): a new block drives out those freed longest ago.
 #include "shim.h"
 
 #include <c10/core/CPUAllocator.h>
 
+#include <sys/mman.h>
+
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
+#include <list>
 #include <mutex>
 #include <stdexcept>
 #include <string>
 #include <unordered_map>
-#include <vector>
 
 namespace {
 
 constexpr size_t alignment = 64;
 constexpr size_t header = alignment;           // holds the block's size class in front of the data
 constexpr size_t smallest_class = 4096;        // malloc keeps smaller blocks well enough by itself
+constexpr size_t huge_page = size_t(2) << 20;  // one page fault instead of 512; blocks of two or more ask for them
 
 struct Cache {
-    std::mutex mutex;
-    std::unordered_map<size_t, std::vector<void*>> free_blocks;
-    size_t held = 0;                           // bytes in free_blocks
+    std::mutex mutex;                          // of the next five
+    std::list<void*> freed;                    // blocks kept for reuse, longest ago first
+    std::unordered_map<size_t, std::list<std::list<void*>::iterator>> by_size;
+    size_t held = 0;                           // bytes in freed
     size_t cap = size_t(512) << 20;
+    size_t high_water = 0;                     // most bytes handed out since memory was trimmed
     std::atomic<int64_t> in_use{0};            // bytes handed out
     std::atomic<int64_t> peak{0};
     std::atomic<int64_t> limit{0};             // most bytes handed out at a time; 0 is no limit
@@ -46,26 +53,64 @@ size_t size_class(size_t bytes) {
     return (bytes + step - 1) / step * step;
 }
 
+void* from_system(size_t size) {
+    bool is_huge = size >= 2 * huge_page;
+    void* block = nullptr;
+    if (posix_memalign(&block, is_huge ? huge_page : alignment, size + header) != 0) refuse(size);
+    // A wish, which changes nothing where it is refused. What does not fill a page is left out, so none is wasted.
+    if (is_huge) madvise(block, (size + header) / huge_page * huge_page, MADV_HUGEPAGE);
+    return block;
+}
+
+size_t size_of(void* block) { return *static_cast<size_t*>(block); }
+
+// The functions of this paragraph need the mutex.
+void* from_cache(Cache& c, size_t size) {
+    auto found = c.by_size.find(size);
+    if (found == c.by_size.end() || found->second.empty()) return nullptr;
+    auto newest = found->second.back();
+    found->second.pop_back();
+    void* block = *newest;
+    c.freed.erase(newest);
+    c.held -= size;
+    return block;
+}
+
+void drop_oldest(Cache& c) {
+    void* block = c.freed.front();
+    size_t size = size_of(block);
+    c.by_size[size].pop_front();
+    c.freed.pop_front();
+    c.held -= size;
+    std::free(block);
+}
+
+void stay_within(Cache& c) {
+    size_t bound = c.high_water > c.cap ? c.high_water : c.cap;
+    size_t in_use = static_cast<size_t>(c.in_use.load());
+    while (!c.freed.empty() && in_use + c.held > bound) drop_oldest(c);
+}
+
 void* take(size_t bytes) {
     size_t size = size_class(bytes == 0 ? 1 : bytes);
     auto& c = cache();
     void* block = nullptr;
     int64_t limit = c.limit.load();
     if (limit > 0 && c.in_use.load() + static_cast<int64_t>(size) > limit) refuse(size);
+    int64_t now = c.in_use += static_cast<int64_t>(size);
     if (size > smallest_class) {
         std::lock_guard<std::mutex> lock(c.mutex);
-        auto found = c.free_blocks.find(size);
-        if (found != c.free_blocks.end() && !found->second.empty()) {
-            block = found->second.back();
-            found->second.pop_back();
-            c.held -= size;
-        }
+        if (static_cast<size_t>(now) > c.high_water) c.high_water = static_cast<size_t>(now);
+        block = from_cache(c, size);
+        if (!block) stay_within(c);
     }
-    if (!block && posix_memalign(&block, alignment, size + header) != 0) {
-        refuse(size);
+    try {
+        if (!block) block = from_system(size);
+    } catch (...) {
+        c.in_use -= static_cast<int64_t>(size);
+        throw;
     }
     *static_cast<size_t*>(block) = size;
-    int64_t now = c.in_use += static_cast<int64_t>(size);
     int64_t peak = c.peak.load();
     while (now > peak && !c.peak.compare_exchange_weak(peak, now)) {}
     return static_cast<char*>(block) + header;
@@ -74,18 +119,18 @@ void* take(size_t bytes) {
 void give_back(void* data) {
     if (!data) return;
     void* block = static_cast<char*>(data) - header;
-    size_t size = *static_cast<size_t*>(block);
+    size_t size = size_of(block);
     auto& c = cache();
     c.in_use -= static_cast<int64_t>(size);
-    if (size > smallest_class) {
-        std::lock_guard<std::mutex> lock(c.mutex);
-        if (c.held + size <= c.cap) {
-            c.free_blocks[size].push_back(block);
-            c.held += size;
-            return;
-        }
+    if (size <= smallest_class) {
+        std::free(block);
+        return;
     }
-    std::free(block);
+    std::lock_guard<std::mutex> lock(c.mutex);
+    c.freed.push_back(block);
+    c.by_size[size].push_back(std::prev(c.freed.end()));
+    c.held += size;
+    stay_within(c);
 }
 
 // libtorch 1.13 declares allocate const, 2.x not, and 2.3 added copy_data: whichever the base class has is overridden,
@@ -107,7 +152,7 @@ struct CachingAllocator final : c10::Allocator {
 
 }  // namespace
 
-// Registers the allocator; `cap` bounds the bytes kept for reuse.
+// Registers the allocator; freed memory is kept while it and that in use are at most `cap` bytes, or than was in use before.
 PF_API void pf_allocator_install(int64_t cap) {
     static auto* allocator = new CachingAllocator();
     cache().cap = static_cast<size_t>(cap);
@@ -117,13 +162,12 @@ PF_API void pf_allocator_install(int64_t cap) {
 // Refuses what would go beyond so many bytes in use; 0 refuses nothing.
 PF_API void pf_allocator_limit(int64_t bytes) { cache().limit = bytes; }
 
-PF_API void pf_allocator_trim() {
+// Gives back what is kept beyond so many bytes, and forgets how much was in use at most.
+PF_API void pf_allocator_trim(int64_t bytes) {
     auto& c = cache();
     std::lock_guard<std::mutex> lock(c.mutex);
-    for (auto& entry : c.free_blocks)
-        for (void* block : entry.second) std::free(block);
-    c.free_blocks.clear();
-    c.held = 0;
+    c.high_water = static_cast<size_t>(c.in_use.load());
+    while (!c.freed.empty() && c.held > static_cast<size_t>(bytes)) drop_oldest(c);
 }
 
 // Starts the peak anew from what is in use.

@@ -6,7 +6,7 @@ namespace PyramidFlow.Torch;
 /// <summary>Settings of and facts about the loaded libtorch.</summary>
 public static unsafe class TorchRuntime
 {
-    private const long DefaultCacheBytes = 512L << 20;
+    private static long cacheBytes = 512L << 20;
 
     private static readonly Lazy<bool> Started = new(Start);
 
@@ -92,9 +92,19 @@ public static unsafe class TorchRuntime
     public static void TrimMemory()
     {
         EnsureStarted();
-        Native.pf_allocator_trim();
+        Native.pf_allocator_trim(0);
         if (HasCuda && Native.pf_cuda_trim() < 0)
             throw Native.Error("memory of the GPU could not be given back");
+    }
+
+    /// <summary>
+    /// After work that may not come again soon: gives freed CPU memory back to the system, but for as much as is quickly used
+    /// again (512 MB, or what <see cref="LimitCache"/> says).
+    /// </summary>
+    public static void RelaxMemory()
+    {
+        EnsureStarted();
+        Native.pf_allocator_trim(cacheBytes);
     }
 
     /// <summary>Refuses tensors (<see cref="TorchMemoryException"/>) beyond so many bytes of CPU memory in use; 0 refuses none.</summary>
@@ -104,10 +114,14 @@ public static unsafe class TorchRuntime
         Native.pf_allocator_limit(bytes);
     }
 
-    /// <summary>Bounds the bytes of freed CPU memory kept for reuse.</summary>
+    /// <summary>
+    /// Bounds the freed CPU memory that is kept for reuse: together with what tensors hold it may be as much as they have held at
+    /// most before, or this many bytes if that is more.
+    /// </summary>
     public static void LimitCache(long bytes)
     {
         EnsureStarted();
+        cacheBytes = bytes;
         Native.pf_allocator_install(bytes);
     }
 
@@ -115,7 +129,7 @@ public static unsafe class TorchRuntime
 
     private static bool Start()
     {
-        Native.pf_allocator_install(DefaultCacheBytes);
+        Native.pf_allocator_install(cacheBytes);
         Native.pf_set_threads(Environment.ProcessorCount);
         Native.pf_cuda_settings();
         return true;

@@ -25,6 +25,24 @@ internal static unsafe partial class Native
     internal static partial int pf_repeat_add(nint a, nint b, long count);
 
     [LibraryImport(Library)]
+    internal static partial int pf_fused_gelu(nint x);
+
+    [LibraryImport(Library)]
+    internal static partial int pf_fused_softmax(nint x, double scale);
+
+    [LibraryImport(Library)]
+    internal static partial int pf_fused_attention(nint q, nint k, nint v, double scale, nint* y);
+
+    [LibraryImport(Library)]
+    internal static partial int pf_fused_modulate(nint x, nint scale, nint shift, double eps, nint* y);
+
+    [LibraryImport(Library)]
+    internal static partial int pf_fused_rms_norm(nint x, nint weight, double eps, nint* y);
+
+    [LibraryImport(Library)]
+    internal static partial int pf_fused_turn(nint x, nint table, nint* y);
+
+    [LibraryImport(Library)]
     internal static partial void pf_tensor_free(nint tensor);
 
     [LibraryImport(Library), SuppressGCTransition]
@@ -144,7 +162,7 @@ internal static unsafe partial class Native
     internal static partial void pf_allocator_limit(long bytes);
 
     [LibraryImport(Library)]
-    internal static partial void pf_allocator_trim();
+    internal static partial void pf_allocator_trim(long bytes);
 
     [LibraryImport(Library)]
     internal static partial void pf_allocator_reset_peak();

@@ -14,12 +14,7 @@ public sealed class RmsNorm : Module
     }
 
     /// <summary>[..., dim] to [..., dim], of the input's element type.</summary>
-    public Tensor Forward(Tensor x)
-    {
-        if (x.Device.Type == DeviceType.Cuda && Tensor.HasRmsNorm)
-            return x.RmsNorm([x.Size(-1)], weight, eps);
-        var wide = x.To(ElementType.Float32);
-        var scale = ((wide * wide).Mean([-1], keepDim: true) + eps).Rsqrt();
-        return (wide * scale).To(x.Type) * weight;
-    }
+    public Tensor Forward(Tensor x) => x.Device.Type == DeviceType.Cuda && Tensor.HasRmsNorm
+        ? x.RmsNorm([x.Size(-1)], weight, eps)
+        : Fused.RmsNorm(x, weight, eps);
 }

@@ -67,7 +67,11 @@ internal sealed class ClipMaker(PipelineModels models, LatentNormalization norma
     }
 
     /// <inheritdoc/>
-    public void Dispose() => prompts.Dispose();
+    public void Dispose()
+    {
+        prompts.Dispose();
+        TorchRuntime.RelaxMemory();
+    }
 
     private ClipSource Source(GenerationSettings settings, SeededNoise noise, ClipOutput output, ProgressMeter meter, CancellationToken cancel)
     {

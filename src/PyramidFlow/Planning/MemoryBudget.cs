@@ -84,15 +84,18 @@ public static class MemoryBudget
 
     private static Offload[] Ways(PipelineOptions options) => options.Offload == Offload.Auto ? AllWays : [options.Offload];
 
+    // Small tiles, or each tile through the whole clip, cost more time than weights that make room for one another.
     private static PipelineOptions? Find(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options, long bytes)
     {
-        return Ways(options).Select(way => Fitting(options with { Offload = way })).FirstOrDefault(fitting => fitting is not null);
+        return new[] { true, false }.SelectMany(quick => Ways(options).Select(way => Fitting(options with { Offload = way }, quick)))
+            .FirstOrDefault(fitting => fitting is not null);
 
-        PipelineOptions? Fitting(PipelineOptions asked)
+        PipelineOptions? Fitting(PipelineOptions asked, bool quick)
         {
             if (RunMemory.Of(model, settings, type, asked).Text > bytes)
                 return null;
-            return Decoders(settings, asked).FirstOrDefault(each => RunMemory.Of(model, settings, type, each).Decoder <= bytes) is { } decodes
+            var decoders = Decoders(settings, asked).Where(each => !quick || (IsLarge(each.Tiles) && each.TileByTile == asked.TileByTile));
+            return decoders.FirstOrDefault(each => RunMemory.Of(model, settings, type, each).Decoder <= bytes) is { } decodes
                 ? Transformers(decodes).FirstOrDefault(each => RunMemory.Of(model, settings, type, each).Transformer <= bytes)
                 : null;
         }
@@ -106,12 +109,12 @@ public static class MemoryBudget
         TileOptions?[] all = [.. sizes.Select(size => size is { } side ? (asked.Tiles ?? new TileOptions()) with { Size = side } : null)];
         var byTile = all.Where(tiles => asked.TileByTile || MayGoByTile(settings, tiles)).Select(tiles => (Tiles: tiles, ByTile: true));
         var streamed = asked.TileByTile ? [] : all.Select(tiles => (Tiles: tiles, ByTile: false));
-        return from decoder in streamed.Where(IsLarge).Concat(byTile).Concat(streamed.Where(each => !IsLarge(each)))
+        return from decoder in streamed.Where(each => IsLarge(each.Tiles)).Concat(byTile).Concat(streamed.Where(each => !IsLarge(each.Tiles)))
                from window in Windows.Where(window => window < asked.DecodeWindow).Prepend(asked.DecodeWindow)
                select asked with { DecodeWindow = window, Tiles = decoder.Tiles, TileByTile = decoder.ByTile };
-
-        static bool IsLarge((TileOptions? Tiles, bool) decoder) => decoder.Tiles is not { Size: < LargeTile };
     }
+
+    private static bool IsLarge(TileOptions? tiles) => tiles is not { Size: < LargeTile };
 
     private static bool MayGoByTile(GenerationSettings settings, TileOptions? tiles) =>
         tiles is { CanGoOneByOne: true } && settings.Sampling.Window is null && Math.Max(settings.Width, settings.Height) > tiles.Size;

@@ -8,9 +8,8 @@ namespace PyramidFlow.Planning;
 internal static class TransformerMemory
 {
     // Of each token, in numbers as many as the model is wide: what a block with two streams holds when its feed-forward part is at
-    // its widest. Norms and rotations of queries and keys work in float32, so a narrower type adds copies. Counted in the code;
-    // compared with what the allocator says by a test.
-    private const int BlockInFloat32 = 30, BlockInNarrow = 40;
+    // its widest. Counted in the code; compared with what the allocator says by a test.
+    private const int Block = 19;
 
     // Adaptive norms: outputs of a block, in widths.
     private const int AdaptiveJoint = 12, AdaptiveSingle = 3;
@@ -54,8 +53,7 @@ internal static class TransformerMemory
     private static long Pass(ITransformerConfig config, long rows, long tokens, long keys, ElementType type, AttentionSettings attention)
     {
         var queries = tokens <= attention.WholeUpTo ? tokens : Math.Min(tokens, attention.QueryBlock);
-        var numbers = type == ElementType.Float32 ? BlockInFloat32 : BlockInNarrow;
-        return (rows * tokens * config.Dim * numbers * type.Size()) + (2 * rows * queries * keys * type.Size());
+        return (rows * tokens * config.Dim * Block * type.Size()) + (2 * rows * queries * keys * type.Size());
     }
 
     private static long Adaptive(ITransformerConfig config) => config is PyramidFluxConfig flux

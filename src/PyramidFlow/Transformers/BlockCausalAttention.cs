@@ -8,6 +8,9 @@ namespace PyramidFlow.Transformers;
 /// </summary>
 public static class BlockCausalAttention
 {
+    // Scores of as many heads go at a time as stay in the processor's caches.
+    private const long ScoresAtATime = 1 << 20;
+
     /// <summary>Attends with the tokens from <paramref name="first"/> on.</summary>
     /// <param name="q">Queries of tokens first, first + 1, ...: [b, nq, heads, head].</param>
     /// <param name="keys">Keys of tokens 0, 1, ..., at least up to the last query, in parts [b, n, heads, head], of which the first holds all text.</param>
@@ -17,40 +20,20 @@ public static class BlockCausalAttention
     /// <returns>[b, nq, heads * head].</returns>
     public static Tensor Forward(Tensor q, IReadOnlyList<Tensor> keys, IReadOnlyList<Tensor> values, SequenceLayout layout, long first)
     {
-        var fused = q.Device.Type == DeviceType.Cuda && Tensor.HasScaledDotProductAttention;
-        if (fused && layout is { HasPadding: true, TextLengths: { } words } && layout.Length > layout.Settings.WholeUpTo)
-            return AttendWords(q, keys, values, layout, first, words);
-        var (k, v) = (Joined(keys), Joined(values));                                        // [b, nk, heads, head]
         if (layout.Length <= layout.Settings.WholeUpTo)
         {
-            var bias = layout.WholeBias(q.Type).Narrow(1, first, q.Size(1)).Narrow(2, 0, k.Size(1));
-            return fused ? AttendFused(q, k, v, bias) : Attend(q, k, v, bias);
-        }
-
-        return AttendRanges(q, k, v, layout, first, fused);
-    }
-
-    // Queries that see the same keys at a time.
-    private static Tensor AttendRanges(Tensor q, Tensor k, Tensor v, SequenceLayout layout, long first, bool fused)
-    {
-        var block = fused ? q.Size(1) : layout.Settings.QueryBlock;
-        var parts = new List<Tensor>();
-        foreach (var (start, end, visible) in layout.Shape.Ranges(first, q.Size(1)))
-        {
             using var scope = new TensorScope();
-            var (seenKeys, seenValues) = (k.Narrow(1, 0, visible), v.Narrow(1, 0, visible));
-            var bias = layout.HasPadding ? layout.KeyBias(q.Type).Narrow(2, 0, visible) : null;
-            for (var at = start; at < end; at += block)
-            {
-                var some = q.Narrow(1, at - first, Math.Min(block, end - at));
-                parts.Add(scope.Keep(fused ? AttendFused(some, seenKeys, seenValues, bias) : Attend(some, seenKeys, seenValues, bias)));
-            }
+            var (k, v) = (HeadsFirst(keys), HeadsFirst(values));
+            var bias = layout.WholeBias(q.Type).Narrow(1, first, q.Size(1)).Narrow(2, 0, k.Size(2));
+            return scope.Keep(Attend(HeadsFirst([q]), k, v, bias));
         }
 
-        return Joined(parts);
+        return layout is { HasPadding: true, TextLengths: { } words }
+            ? AttendWords(q, keys, values, layout, first, words)
+            : AttendRanges(q, keys, values, layout, first, layout.HasPadding ? layout.KeyBias(q.Type) : null);
     }
 
-    // Fused attention is twice as fast without a mask. Rows with as many words are done together, on keys without the padding.
+    // Attention without a mask is much faster. Rows with as many words are done together, on keys without the padding.
     private static Tensor AttendWords(Tensor q, IReadOnlyList<Tensor> k, IReadOnlyList<Tensor> v, SequenceLayout layout, long first, IReadOnlyList<int> words)
     {
         using var scope = new TensorScope();
@@ -59,47 +42,81 @@ public static class BlockCausalAttention
         {
             using var inner = new TensorScope();
             var padding = layout.TextLength - length;
-            var (queries, keys, values) = (Rows(q), Seen(k), Seen(v));
-            var parts = layout.Shape.Ranges(first, q.Size(1)).Select(range => AttendFused(queries.Narrow(1, range.Start - first, range.End - range.Start),
-                keys.Narrow(1, 0, range.Keys - padding), values.Narrow(1, 0, range.Keys - padding), null)).ToArray();
-            rows.Add(inner.Keep(Joined(parts)));       // [b / lengths, nq, heads * head]
+            rows.Add(inner.Keep(AttendRanges(Rows(q), Seen(k), Seen(v), layout, first, null, padding)));   // [b / lengths, nq, heads * head]
 
             Tensor Rows(Tensor x) => x.Slice(0, row, q.Size(0), words.Count);
 
-            Tensor Seen(IReadOnlyList<Tensor> parts)
+            List<Tensor> Seen(IReadOnlyList<Tensor> parts)
             {
                 var all = parts.Select(Rows).ToList();
-                if (padding > 0)
-                    all = [all[0].Narrow(1, 0, length), all[0].Narrow(1, layout.TextLength, all[0].Size(1) - layout.TextLength), .. all.Skip(1)];
-                return Joined(all);
+                return padding == 0 ? all
+                    : [all[0].Narrow(1, 0, length), all[0].Narrow(1, layout.TextLength, all[0].Size(1) - layout.TextLength), .. all.Skip(1)];
             }
         }
 
         return scope.Keep(Tensor.Stack([.. rows], 1).Flatten(0, 1));                         // [b, nq, heads * head]
     }
 
-    private static Tensor Joined(IReadOnlyList<Tensor> parts) => parts.Count == 1 ? parts[0] : Tensor.Cat([.. parts], 1);
-
-    // One head at a time: its queries, keys and values are plain views of [b, n, heads, head], so nothing is transposed in
-    // memory, and the heads' results side by side are the output.
-    private static Tensor Attend(Tensor q, Tensor k, Tensor v, Tensor? bias)
+    // Queries that see the same keys at a time. Of the text, `absent` tokens are not among the keys.
+    private static Tensor AttendRanges(Tensor q, IReadOnlyList<Tensor> keys, IReadOnlyList<Tensor> values, SequenceLayout layout, long first,
+        Tensor? bias, long absent = 0)
     {
         using var scope = new TensorScope();
-        var scale = 1 / Math.Sqrt(q.Size(3));
-        var (queries, keys, values) = (q.Unbind(2), k.Unbind(2), v.Unbind(2));              // heads x [b, n, head]
-        var start = bias ?? Tensor.Zeros([1, 1, 1], q.Type, q.Device);
-        var heads = new Tensor[queries.Length];
-        for (var h = 0; h < heads.Length; h++)
+        var (queries, k, v) = (HeadsFirst([q]), HeadsFirst(keys), HeadsFirst(values));
+        var block = IsFused(q) ? q.Size(1) : layout.Settings.QueryBlock;
+        var parts = new List<Tensor>();
+        foreach (var (start, end, all) in layout.Shape.Ranges(first, q.Size(1)))
         {
             using var inner = new TensorScope();
-            var scores = start.Baddbmm(queries[h], keys[h].Transpose(1, 2), alpha: scale);  // [b, nq, nk]
-            heads[h] = inner.Keep(scores.Softmax(-1).Bmm(values[h]));                       // [b, nq, head]
+            var visible = all - absent;
+            var (seenKeys, seenValues, seenBias) = (k.Narrow(2, 0, visible), v.Narrow(2, 0, visible), bias?.Narrow(2, 0, visible));
+            for (var at = start; at < end; at += block)
+                parts.Add(inner.Keep(Attend(queries.Narrow(2, at - first, Math.Min(block, end - at)), seenKeys, seenValues, seenBias)));
         }
 
-        return scope.Keep(heads.Length == 1 ? heads[0] : Tensor.Cat(heads, -1));            // [b, nq, heads * head]
+        return scope.Keep(parts.Count == 1 ? parts[0] : Tensor.Cat([.. parts], 1));
     }
 
-    private static Tensor AttendFused(Tensor q, Tensor k, Tensor v, Tensor? bias) =>
-        q.Transpose(1, 2).ScaledDotProductAttention(k.Transpose(1, 2), v.Transpose(1, 2), bias?.Unsqueeze(1))
-            .Transpose(1, 2).Flatten(2);                                                    // [b, nq, heads * head]
+    private static bool IsFused(Tensor q) => q.Device.Type == DeviceType.Cuda && Tensor.HasScaledDotProductAttention;
+
+    // Parts [b, n, heads, head] after one another, each head's rows together: [heads, b, n, head]. On a GPU the fused
+    // operator takes heads as they lie.
+    private static Tensor HeadsFirst(IReadOnlyList<Tensor> parts)
+    {
+        if (IsFused(parts[0]))
+            return (parts.Count == 1 ? parts[0] : Tensor.Cat([.. parts], 1)).Permute(2, 0, 1, 3);
+        return parts.Count == 1 ? parts[0].Permute(2, 0, 1, 3).Contiguous() : Tensor.Cat([.. parts.Select(part => part.Permute(2, 0, 1, 3))], 2);
+    }
+
+    // q [heads, b, nq, head], k and v [heads, b, nk, head], bias [1 or b, 1 or nq, nk]: to [b, nq, heads * head].
+    private static Tensor Attend(Tensor q, Tensor k, Tensor v, Tensor? bias)
+    {
+        if (IsFused(q))
+        {
+            return q.Transpose(0, 1).ScaledDotProductAttention(k.Transpose(0, 1), v.Transpose(0, 1), bias?.Unsqueeze(1))
+                .Transpose(1, 2).Flatten(2);
+        }
+
+        using var scope = new TensorScope();
+        var scale = 1 / Math.Sqrt(q.Size(3));
+        if (bias is null && Fused.Attention(q, k, v, scale) is { } fused)
+            return scope.Keep(fused.Permute(1, 2, 0, 3).Flatten(2));
+        var (heads, rows) = (q.Size(0), q.Size(1));
+        var group = Math.Clamp(ScoresAtATime / (rows * q.Size(2) * k.Size(2)), 1, heads);
+        var parts = new List<Tensor>();
+        for (var head = 0L; head < heads; head += group)
+        {
+            using var inner = new TensorScope();
+            var scores = Some(q).Bmm(Some(k).Transpose(1, 2));                              // [group * b, nq, nk]
+            var weights = bias is null
+                ? Fused.Softmax(scores, scale)
+                : bias.Add(scores.Unflatten(0, -1, rows), scale).Softmax(-1).Flatten(0, 1);
+            parts.Add(inner.Keep(weights.Bmm(Some(v))));                                    // [group * b, nq, head]
+
+            Tensor Some(Tensor x) => x.Narrow(0, head, Math.Min(group, heads - head)).Flatten(0, 1);
+        }
+
+        var all = parts.Count == 1 ? parts[0] : Tensor.Cat([.. parts], 0);                  // [heads * b, nq, head]
+        return scope.Keep(all.Unflatten(0, heads, rows).Permute(1, 2, 0, 3).Flatten(2));
+    }
 }

@@ -12,5 +12,5 @@ public sealed class FeedForward(long dim) : Module
     private readonly Linear narrow = Projection.New(4 * dim, dim);
 
     /// <summary>[b, n, d] to [b, n, d].</summary>
-    public Tensor Forward(Tensor x) => narrow.Forward(wide.Forward(x).Gelu(approximate: true));
+    public Tensor Forward(Tensor x) => narrow.Forward(Fused.Gelu(wide.Forward(x)));
 }

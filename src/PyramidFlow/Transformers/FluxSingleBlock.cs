@@ -34,7 +34,7 @@ internal sealed class FluxSingleBlock(long dim, long heads) : Module
         if (outputs < x.Size(1))
             (x, h) = (Last(x, outputs), Last(h, outputs));
         var a = pass.Attend(attn.Queries(h), k, v)!;                                        // [b, outputs, d]
-        var m = projMlp.Forward(h).Gelu(approximate: true);                                 // [b, outputs, 4d]
+        var m = Fused.Gelu(projMlp.Forward(h));                                            // [b, outputs, 4d]
         return scope.Keep(mod.Add(x, projOut.Forward(a, m)));
     }
 

@@ -11,7 +11,7 @@ public readonly record struct Modulation(Tensor Shift, Tensor Scale, Tensor? Gat
     private const double Eps = 1e-6;
 
     /// <summary>Normalises, scales and shifts: [b, n, d] to the same.</summary>
-    public Tensor Apply(Tensor x) => Shift.Addcmul(x.LayerNorm([x.Size(-1)], eps: Eps), Scale);
+    public Tensor Apply(Tensor x) => Fused.Modulate(x, Scale, Shift, Eps);
 
     /// <summary>x + gate * y, [b, n, d].</summary>
     public Tensor Add(Tensor x, Tensor y) => x.Addcmul(Gate!, y);

@@ -40,12 +40,7 @@ public sealed class Rotary : IDisposable
     /// <param name="x">[b, n, heads, head].</param>
     /// <param name="first">Place of the first one in the sequence.</param>
     /// <returns>[b, n, heads, head], of the input's element type.</returns>
-    public Tensor Apply(Tensor x, long first)
-    {
-        var pairs = x.To(ElementType.Float32).Unflatten(-1, -1, 2).ViewAsComplex();         // [b, n, h, d/2]
-        var turned = pairs * turns.Narrow(0, first, x.Size(1));
-        return turned.ViewAsReal().Flatten(3).To(x.Type);                                   // [b, n, h, d]
-    }
+    public Tensor Apply(Tensor x, long first) => Fused.Turn(x, turns.Narrow(0, first, x.Size(1)));
 
     /// <inheritdoc/>
     public void Dispose() => turns.Dispose();

@@ -1,0 +1,82 @@
+using PyramidFlow.Torch.Interop;
+
+namespace PyramidFlow.Torch;
+
+/// <summary>
+/// Element-wise work of transformers in one pass over memory (<c>native/fused.cpp</c>): on a CPU, in float32 or bfloat16, where no
+/// gradient is recorded. Elsewhere the operators of libtorch that it stands for. In bfloat16 the result is rounded once, at the end.
+/// </summary>
+public static unsafe class Fused
+{
+    /// <summary>Whether it is used; off to compare with the plain operators.</summary>
+    public static bool IsOn { get; set; } = true;
+
+    /// <summary>GELU in tanh's approximation.</summary>
+    /// <param name="x">May be overwritten: only the result is for use.</param>
+    public static Tensor Gelu(Tensor x) => IsOn && Done(Native.pf_fused_gelu(x.Handle)) ? x : InFloat32(x, wide => wide.Gelu(approximate: true));
+
+    /// <summary>softmax(scale * x) over the last dimension.</summary>
+    /// <param name="x">May be overwritten: only the result is for use.</param>
+    /// <param name="scale">Positive.</param>
+    public static Tensor Softmax(Tensor x, double scale) =>
+        IsOn && Done(Native.pf_fused_softmax(x.Handle, scale)) ? x : (x * scale).Softmax(-1);
+
+    /// <summary>
+    /// softmax(scale * q k^T) v in blocks whose scores stay in the processor's caches; null where it does not apply.
+    /// </summary>
+    /// <param name="q">[heads, b, nq, d].</param>
+    /// <param name="k">[heads, b, nk, d].</param>
+    /// <param name="v">[heads, b, nk, d].</param>
+    /// <param name="scale">Positive.</param>
+    /// <returns>[heads, b, nq, d].</returns>
+    public static Tensor? Attention(Tensor q, Tensor k, Tensor v, double scale)
+    {
+        nint y;
+        return IsOn && Done(Native.pf_fused_attention(q.Handle, k.Handle, v.Handle, scale, &y)) ? Tensor.Own(y) : null;
+    }
+
+    /// <summary>Normalises the last dimension to mean 0 and variance 1, then scales and shifts it.</summary>
+    /// <param name="x">[b, n, d].</param>
+    /// <param name="scale">[b, 1, d].</param>
+    /// <param name="shift">[b, 1, d].</param>
+    /// <param name="eps">Added to the variance.</param>
+    public static Tensor Modulate(Tensor x, Tensor scale, Tensor shift, double eps)
+    {
+        nint y;
+        return IsOn && Done(Native.pf_fused_modulate(x.Handle, scale.Handle, shift.Handle, eps, &y))
+            ? Tensor.Own(y)
+            : shift.Addcmul(InFloat32(x, wide => wide.LayerNorm([x.Size(-1)], eps: eps)), scale);
+    }
+
+    /// <summary>Divides the last dimension by its root mean square, computed in float32, and scales it.</summary>
+    /// <param name="x">[..., d].</param>
+    /// <param name="weight">[d].</param>
+    /// <param name="eps">Added to the mean square.</param>
+    public static Tensor RmsNorm(Tensor x, Tensor weight, double eps)
+    {
+        nint y;
+        if (IsOn && Done(Native.pf_fused_rms_norm(x.Handle, weight.Handle, eps, &y)))
+            return Tensor.Own(y);
+        var wide = x.To(ElementType.Float32);
+        var scale = ((wide * wide).Mean([-1], keepDim: true) + eps).Rsqrt();
+        return (wide * scale).To(x.Type) * weight;
+    }
+
+    /// <summary>Turns pairs of neighbouring features, as complex numbers, in float32.</summary>
+    /// <param name="x">[b, n, heads, d].</param>
+    /// <param name="turns">Cosines and sines, complex, [n, 1, d / 2].</param>
+    public static Tensor Turn(Tensor x, Tensor turns)
+    {
+        nint y;
+        if (IsOn && Done(Native.pf_fused_turn(x.Handle, turns.ViewAsReal().Handle, &y)))
+            return Tensor.Own(y);
+        var pairs = x.To(ElementType.Float32).Unflatten(-1, -1, 2).ViewAsComplex();         // [b, n, h, d/2]
+        return (pairs * turns).ViewAsReal().Flatten(3).To(x.Type);                          // [b, n, h, d]
+    }
+
+    // libtorch's operators on a CPU are many times slower in bfloat16 than in float32 and two conversions.
+    private static Tensor InFloat32(Tensor x, Func<Tensor, Tensor> work) =>
+        x.Type == ElementType.BFloat16 && x.Device.Type == DeviceType.Cpu ? work(x.To(ElementType.Float32)).To(x.Type) : work(x);
+
+    private static bool Done(int answer) => answer >= 0 ? answer == 1 : throw Native.Error("fused work");
+}

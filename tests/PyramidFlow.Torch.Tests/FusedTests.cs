@@ -1,0 +1,133 @@
+namespace PyramidFlow.Torch.Tests;
+
+/// <summary>Work in one pass over memory against the plain operators.</summary>
+public sealed class FusedTests : IDisposable
+{
+    private readonly TensorScope scope = new();
+    private readonly RandomGenerator generator = new(1);
+
+    public static TheoryData<ElementType> Types => [ElementType.Float32, ElementType.BFloat16];
+
+    [Theory]
+    [MemberData(nameof(Types))]
+    public void Gelu(ElementType type) => Same(type, x => Fused.Gelu(x.Clone()), Random(ElementType.Float32, 3, 5, 333) * 4);
+
+    [Theory]
+    [MemberData(nameof(Types))]
+    public void Softmax(ElementType type) => Same(type, x => Fused.Softmax(x.Clone(), 0.25), Random(ElementType.Float32, 4, 7, 1001) * 20);
+
+    [Theory]
+    [MemberData(nameof(Types))]
+    public void Modulate(ElementType type)
+    {
+        // As a slice of an adaptive norm's outputs lies: rows far apart.
+        var parts = Random(type, 2, 1, 6 * 96).Chunk(6, -1);
+        Same(type, x => Fused.Modulate(x, parts[1] + 1, parts[2], 1e-6), Random(ElementType.Float32, 2, 33, 96) + 3);
+    }
+
+    [Theory]
+    [MemberData(nameof(Types))]
+    public void Root_mean_square(ElementType type)
+    {
+        var weight = Random(type, 64);
+        Same(type, x => Fused.RmsNorm(x, weight, 1e-6), Random(ElementType.Float32, 2, 9, 3, 64));
+    }
+
+    [Theory]
+    [MemberData(nameof(Types))]
+    public void Turn(ElementType type)
+    {
+        var turns = Random(ElementType.Float32, 11, 1, 32, 2).ViewAsComplex();
+        Same(type, x => Fused.Turn(x, turns.Narrow(0, 2, 9)), Random(ElementType.Float32, 2, 9, 3, 64));
+    }
+
+    [Theory]
+    [InlineData(1, 1, 1)]
+    [InlineData(50, 70, 2)]
+    [InlineData(300, 9000, 1)]
+    public void Attention(int queries, int keys, int rows)
+    {
+        foreach (var type in Types.Select(row => row.Data))
+        {
+            var (q, k, v) = (Random(type, 3, rows, queries, 64), Random(type, 3, rows, keys, 64), Random(type, 3, rows, keys, 64));
+            var plain = Wide(q).Flatten(0, 1).Bmm(Wide(k).Flatten(0, 1).Transpose(1, 2)).MulInPlace(0.125).Softmax(-1).Bmm(Wide(v).Flatten(0, 1));
+
+            // Views, as the keys of some frames are.
+            var longer = Tensor.Cat([k, k], 2);
+            var y = Fused.Attention(q, longer.Narrow(2, 0, keys), v, 0.125);
+
+            Assert.NotNull(y);
+            Close(plain.Unflatten(0, 3, rows), y, type);
+        }
+    }
+
+    [Fact]
+    public void Softmax_of_one_large_score_is_one()
+    {
+        var x = Tensor.Full([1, 40], -1e30, ElementType.Float32);
+        x.Narrow(1, 7, 1).CopyFrom(Tensor.Full([1, 1], 1e30, ElementType.Float32));
+        var y = Fused.Softmax(x, 1).ToArray<float>();
+        Assert.Equal(1, y[7]);
+        Assert.All(y.Where((_, i) => i != 7), other => Assert.InRange(other, 0, 1e-30f));
+    }
+
+    [Fact]
+    public void What_is_not_a_number_stays_so()
+    {
+        var x = Tensor.Full([1, 8], double.NaN, ElementType.BFloat16);
+        Assert.False(Fused.Gelu(x).AllFinite());
+        Assert.False(Fused.RmsNorm(x, Tensor.Full([8], 1, ElementType.BFloat16), 1e-6).AllFinite());
+    }
+
+    [Fact]
+    public void Gradients_flow_as_through_the_plain_operators()
+    {
+        var x = Random(ElementType.Float32, 2, 3, 64);
+        x.RequiresGrad = true;
+        var weight = Random(ElementType.Float32, 64);
+        Tensor Run() => Fused.Softmax(Fused.Gelu(Fused.RmsNorm(x * 1, weight, 1e-6)), 0.5).Narrow(2, 0, 3).Sum();
+        var recorded = Run().Gradients([x])[0];
+        Fused.IsOn = false;
+        var plain = Run().Gradients([x])[0];
+        Close(plain, recorded, ElementType.Float32);
+    }
+
+    [Fact]
+    public void Other_types_and_layouts_go_the_plain_way()
+    {
+        var half = Random(ElementType.Float16, 2, 3, 64);
+        Assert.True(Fused.Gelu(half.Clone().To(ElementType.Float32)).IsContiguous);
+        var slice = Random(ElementType.Float32, 2, 6, 64).Slice(1, 0, 6, 2);
+        var shift = Random(ElementType.Float32, 2, 1, 64);
+        Close(Fused.Modulate(slice.Contiguous(), shift, shift, 1e-6), Fused.Modulate(slice, shift, shift, 1e-6), ElementType.Float32);
+    }
+
+    public void Dispose()
+    {
+        Fused.IsOn = true;
+        scope.Dispose();
+        generator.Dispose();
+    }
+
+    // The plain form rounds to bfloat16 after each of its operators, so they differ by a few of its units.
+    private static void Same(ElementType type, Func<Tensor, Tensor> work, Tensor x)
+    {
+        var narrow = x.To(type);
+        var y = work(narrow);
+        Assert.Equal(type, y.Type);
+        Fused.IsOn = false;
+        Close(work(narrow), y, type);
+        Fused.IsOn = true;
+    }
+
+    private static Tensor Wide(Tensor x) => x.To(ElementType.Float32);
+
+    private static void Close(Tensor expected, Tensor actual, ElementType type)
+    {
+        Assert.Equal(expected.Shape, actual.Shape);
+        var difference = (Wide(expected) - Wide(actual)).Norm().ToArray<float>()[0] / Wide(expected).Norm().ToArray<float>()[0];
+        Assert.InRange(difference, 0, type == ElementType.Float32 ? 1e-5 : 1.5e-2);
+    }
+
+    private Tensor Random(ElementType type, params long[] shape) => Tensor.Randn(shape, generator).To(type);
+}
