@@ -127,8 +127,19 @@ void give_back(void* data) {
         return;
     }
     std::lock_guard<std::mutex> lock(c.mutex);
-    c.freed.push_back(block);
-    c.by_size[size].push_back(std::prev(c.freed.end()));
+    try {
+        auto& same = c.by_size[size];
+        c.freed.push_back(block);
+        try {
+            same.push_back(std::prev(c.freed.end()));
+        } catch (...) {
+            c.freed.pop_back();
+            throw;
+        }
+    } catch (...) {                            // no memory even to remember it
+        std::free(block);
+        return;
+    }
     c.held += size;
     stay_within(c);
 }
@@ -155,19 +166,22 @@ struct CachingAllocator final : c10::Allocator {
 // Registers the allocator; freed memory is kept while it and that in use are at most `cap` bytes, or than was in use before.
 PF_API void pf_allocator_install(int64_t cap) {
     static auto* allocator = new CachingAllocator();
-    cache().cap = static_cast<size_t>(cap);
+    {
+        std::lock_guard<std::mutex> lock(cache().mutex);
+        cache().cap = static_cast<size_t>(cap);
+    }
     c10::SetCPUAllocator(allocator, /*priority=*/100);
 }
 
 // Refuses what would go beyond so many bytes in use; 0 refuses nothing.
 PF_API void pf_allocator_limit(int64_t bytes) { cache().limit = bytes; }
 
-// Gives back what is kept beyond so many bytes, and forgets how much was in use at most.
+// Gives back what is kept beyond so many bytes, and forgets how much was in use at most: it counts as what is now and those bytes.
 PF_API void pf_allocator_trim(int64_t bytes) {
     auto& c = cache();
     std::lock_guard<std::mutex> lock(c.mutex);
-    c.high_water = static_cast<size_t>(c.in_use.load());
     while (!c.freed.empty() && c.held > static_cast<size_t>(bytes)) drop_oldest(c);
+    c.high_water = static_cast<size_t>(c.in_use.load() + bytes);
 }
 
 // Starts the peak anew from what is in use.

@@ -1,16 +1,17 @@
-// Element-wise work of the transformer in one pass over memory, for inference on the CPU. Each function answers 0, and has
-// done nothing, where it does not apply: on other devices, for other types and layouts, and where a gradient is recorded.
-// Numbers are float32 inside; bfloat16 is rounded once, at the end.
+// Norms, activations and attention of the transformer in few passes over memory, for inference on the CPU. Each function answers
+// 0, and has done nothing, where it does not apply: on other devices, for other types and layouts, and where a gradient is
+// recorded. Numbers are float32 inside; bfloat16 is rounded once, at the end (in attention also scores and weights are).
 #include "shim.h"
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <vector>
 
 // The compiler makes these for several instruction sets, and the loader takes the one that the CPU has.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(__x86_64__) && defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__)
 #define PF_EACH_CPU __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define PF_EACH_CPU
@@ -188,20 +189,6 @@ PF_API int pf_fused_gelu(Handle handle) {
     });
 }
 
-// softmax(scale * x) over the last dimension in place; the scale is positive.
-PF_API int pf_fused_softmax(Handle handle, double scale) {
-    return pf::guarded<int>(-1, [&] {
-        auto x = pf::borrow(handle);
-        if (!applies(x) || !x.is_contiguous() || x.numel() == 0) return 0;
-        auto width = x.size(-1);
-        each_row(x.numel() / width, width, [&](int64_t first, int64_t end) {
-            std::vector<float> scratch(width);
-            PF_CALL(x, softmax, data<T>(x), first, end, width, static_cast<float>(scale), scratch.data());
-        });
-        return 1;
-    });
-}
-
 // Normalises the last dimension of x [b, n, d], then scales and shifts it by [b, 1, d], into y.
 PF_API int pf_fused_modulate(Handle xh, Handle scaleh, Handle shifth, double eps, Handle* y) {
     return pf::guarded<int>(-1, [&] {
@@ -262,6 +249,8 @@ PF_API int pf_fused_attention(Handle qh, Handle kh, Handle vh, double scale, Han
         if (!applies(q) || !applies(k) || !applies(v) || q.dim() != 4 || k.scalar_type() != q.scalar_type()
             || v.scalar_type() != q.scalar_type() || q.numel() == 0 || k.numel() == 0)
             return 0;
+        TORCH_CHECK(k.sizes() == v.sizes() && k.dim() == 4 && k.size(0) == q.size(0) && k.size(1) == q.size(1) && k.size(3) == q.size(3),
+                    "queries ", q.sizes(), ", keys ", k.sizes(), " and values ", v.sizes(), " do not fit");
         auto rows = q.size(1), queries = q.size(2), keys = k.size(2);
         auto block = std::min(queries, std::max(least, cached / static_cast<int64_t>(keys * q.element_size()) / least * least));
         auto blocks = (queries + block - 1) / block;
@@ -271,12 +260,12 @@ PF_API int pf_fused_attention(Handle qh, Handle kh, Handle vh, double scale, Han
             auto buffer = at::empty({block, keys}, q.options());
             std::vector<float> scratch(keys);
             for (int64_t task = first; task < end; task++) {
-                auto head = task / blocks / rows, row = task / blocks % rows, at = task % blocks * block;
-                auto count = std::min(block, queries - at);
+                auto head = task / blocks / rows, row = task / blocks % rows, from = task % blocks * block;
+                auto count = std::min(block, queries - from);
                 auto scores = buffer.narrow(0, 0, count);
-                at::mm_out(scores, q[head][row].narrow(0, at, count), k[head][row].t());
+                at::mm_out(scores, q[head][row].narrow(0, from, count), k[head][row].t());
                 PF_CALL(scores, softmax, data<T>(scores), 0, count, keys, static_cast<float>(scale), scratch.data());
-                auto target = out[head][row].narrow(0, at, count);
+                auto target = out[head][row].narrow(0, from, count);
                 at::mm_out(target, scores, v[head][row]);
             }
         });

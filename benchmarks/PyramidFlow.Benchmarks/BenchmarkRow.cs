@@ -15,4 +15,6 @@ namespace PyramidFlow.Benchmarks;
 /// products for all others.</param>
 /// <param name="PeakMb">Most memory tensors held while it was measured, with the rows measured together with it, weights included, MB.</param>
 /// <param name="Kind">Line of the picture over time that its share belongs to; null for parts of other rows and what is only compared with.</param>
-public sealed record BenchmarkRow(string Name, int? Stage, int? Unit, string Dtype, double Seconds, double Flops, double Share, double PeakMb, string? Kind = null);
+/// <param name="Rate">GFLOP/s of single operations that the share is of: for the transformer those measured between its runs.</param>
+public sealed record BenchmarkRow(string Name, int? Stage, int? Unit, string Dtype, double Seconds, double Flops, double Share, double PeakMb, string? Kind = null,
+    double? Rate = null);

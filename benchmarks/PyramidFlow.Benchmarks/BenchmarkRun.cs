@@ -20,7 +20,7 @@ public static class BenchmarkRun
         if (options.Text is { } text)
             Each(() => new TextBenchmark(options, text, rates, writer).Run(progress, cancel));
         if (options.Transformer is { } transformer)
-            Each(() => new DitBenchmark(options, transformer, rates, writer).Run(progress, cancel));
+            Each(() => new DitBenchmark(options, transformer, writer).Run(progress, cancel));
         if (options.Training is { } training)
             Each(() => TrainBenchmark.Run(options, training, rates, writer, progress, cancel));
         if (options.Video is { } video)

@@ -4,7 +4,10 @@ using PyramidFlow.Transformers;
 
 namespace PyramidFlow.Benchmarks;
 
-/// <summary>Single denoising steps of the transformer at every stage, with guidance: rows without and with the prompt.</summary>
+/// <summary>
+/// Single denoising steps of the transformer at every stage, with guidance: rows without and with the prompt. Shares are of the
+/// median rate of matrix products measured before each run.
+/// </summary>
 internal sealed class DitBenchmark
 {
     private const int Rows = 2, LatentScale = 8;
@@ -16,13 +19,11 @@ internal sealed class DitBenchmark
     private readonly BenchmarkOptions options;
     private readonly ITransformerConfig config;
     private readonly RowWriter writer;
-    private readonly double rate;
     private readonly string suffix;
 
-    internal DitBenchmark(BenchmarkOptions options, ITransformerConfig config, MachineRates rates, RowWriter writer)
+    internal DitBenchmark(BenchmarkOptions options, ITransformerConfig config, RowWriter writer)
     {
         (this.options, this.config, this.writer) = (options, config, writer);
-        rate = rates.Gemm(writer.Type);
         var blocks = ReleasedModels.IsWhole(config) ? "" : $", only {config.Blocks} blocks";
         suffix = $"{options.Size.Width}x{options.Size.Height}{blocks}";
     }
@@ -58,12 +59,19 @@ internal sealed class DitBenchmark
     private void Report(PyramidTransformer model, TextCondition text, Tensor[] pyramid, int number, int stage, CancellationToken cancel)
     {
         using var scope = new TensorScope();
+        using var generator = new RandomGenerator(4);
         var times = new List<(double Prefix, double Unit)>();
+        var rates = new List<double>();
         for (var run = 0; run < options.Runs; run++)
         {
             cancel.ThrowIfCancellationRequested();
+            rates.Add(RateMeasurement.Gemm(options.Rates, writer.Type, generator, options.Device));
+            writer.EndGroup();
             times.Add(Measure(model, text, pyramid, number, stage));
         }
+
+        // Paired with the runs: a machine's speed drifts within minutes.
+        var rate = Timing.Median(rates);
 
         var clips = History(pyramid, number, stage).Append(Noisy(pyramid, stage)).Select(ClipSize.Of);
         using var layout = model.Layout([.. clips], text.Mask);

@@ -22,7 +22,7 @@ internal sealed class RowWriter(Device device, Action<string> progress)
     internal void Add(string name, double seconds, double flops, double rate, int? stage = null, int? unit = null, string? kind = null)
     {
         var row = new BenchmarkRow(name, stage, unit, Type == ElementType.BFloat16 ? "bf16" : "fp32", seconds, flops,
-            flops / seconds / (rate * 1e9), TorchRuntime.PeakMemory(device) / 1e6, kind);
+            flops / seconds / (rate * 1e9), TorchRuntime.PeakMemory(device) / 1e6, kind, rate);
         Rows.Add(row);
         var place = (stage is null ? "" : $", stage {stage}") + (unit is null ? "" : $", unit {unit}");
         progress(string.Create(CultureInfo.InvariantCulture, $"{name}{place}: {seconds:0.000} s, {row.Share:0%} of the rate"));

@@ -14,10 +14,6 @@ public sealed class FusedTests : IDisposable
 
     [Theory]
     [MemberData(nameof(Types))]
-    public void Softmax(ElementType type) => Same(type, x => Fused.Softmax(x.Clone(), 0.25), Random(ElementType.Float32, 4, 7, 1001) * 20);
-
-    [Theory]
-    [MemberData(nameof(Types))]
     public void Modulate(ElementType type)
     {
         // As a slice of an adaptive norm's outputs lies: rows far apart.
@@ -62,13 +58,20 @@ public sealed class FusedTests : IDisposable
     }
 
     [Fact]
-    public void Softmax_of_one_large_score_is_one()
+    public void Attention_to_one_large_score_is_its_value()
     {
-        var x = Tensor.Full([1, 40], -1e30, ElementType.Float32);
-        x.Narrow(1, 7, 1).CopyFrom(Tensor.Full([1, 1], 1e30, ElementType.Float32));
-        var y = Fused.Softmax(x, 1).ToArray<float>();
-        Assert.Equal(1, y[7]);
-        Assert.All(y.Where((_, i) => i != 7), other => Assert.InRange(other, 0, 1e-30f));
+        var q = Tensor.Full([1, 1, 1, 4], 1e3, ElementType.Float32);
+        var k = Tensor.Full([1, 1, 40, 4], -1e3, ElementType.Float32);
+        k.Narrow(2, 7, 1).CopyFrom(Tensor.Full([1, 1, 1, 4], 1e3, ElementType.Float32));
+        var v = Random(ElementType.Float32, 1, 1, 40, 4);
+        Assert.Equal(v.Narrow(2, 7, 1).ToArray<float>(), Fused.Attention(q, k, v, 0.5)!.ToArray<float>());
+    }
+
+    [Fact]
+    public void Keys_that_do_not_fit_the_queries_are_an_error()
+    {
+        var q = Random(ElementType.Float32, 2, 1, 3, 8);
+        Assert.Contains("do not fit", Assert.Throws<TorchException>(() => Fused.Attention(q, q, Random(ElementType.Float32, 2, 1, 3, 16), 1)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -85,7 +88,7 @@ public sealed class FusedTests : IDisposable
         var x = Random(ElementType.Float32, 2, 3, 64);
         x.RequiresGrad = true;
         var weight = Random(ElementType.Float32, 64);
-        Tensor Run() => Fused.Softmax(Fused.Gelu(Fused.RmsNorm(x * 1, weight, 1e-6)), 0.5).Narrow(2, 0, 3).Sum();
+        Tensor Run() => Fused.Gelu(Fused.RmsNorm(x * 1, weight, 1e-6)).Narrow(2, 0, 3).Sum();
         var recorded = Run().Gradients([x])[0];
         Fused.IsOn = false;
         var plain = Run().Gradients([x])[0];
@@ -95,11 +98,13 @@ public sealed class FusedTests : IDisposable
     [Fact]
     public void Other_types_and_layouts_go_the_plain_way()
     {
-        var half = Random(ElementType.Float16, 2, 3, 64);
-        Assert.True(Fused.Gelu(half.Clone().To(ElementType.Float32)).IsContiguous);
+        var calls = Fused.Calls;
+        var half = Random(ElementType.Float32, 2, 3, 64).To(ElementType.Float16);
+        Assert.NotSame(half, Fused.Gelu(half.To(ElementType.Float64)));
         var slice = Random(ElementType.Float32, 2, 6, 64).Slice(1, 0, 6, 2);
         var shift = Random(ElementType.Float32, 2, 1, 64);
         Close(Fused.Modulate(slice.Contiguous(), shift, shift, 1e-6), Fused.Modulate(slice, shift, shift, 1e-6), ElementType.Float32);
+        Assert.Equal(1, Fused.Calls - calls);
     }
 
     public void Dispose()
@@ -113,7 +118,9 @@ public sealed class FusedTests : IDisposable
     private static void Same(ElementType type, Func<Tensor, Tensor> work, Tensor x)
     {
         var narrow = x.To(type);
+        var calls = Fused.Calls;
         var y = work(narrow);
+        Assert.Equal(1, Fused.Calls - calls);
         Assert.Equal(type, y.Type);
         Fused.IsOn = false;
         Close(work(narrow), y, type);

@@ -62,6 +62,31 @@ public class OptimizerTests
         Assert.Equal([1f, 1f], layer.Weight.Value.ToArray<float>());
     }
 
+    [Fact]
+    public void Weights_of_all_pieces_are_updated_alike()
+    {
+        // More than are updated together, and a short rest.
+        const int count = (1 << 19) + 3;
+        using var scope = new TensorScope();
+        using var layer = new Linear(count, 1, bias: false);
+        using var generator = new RandomGenerator(1);
+        layer.Initialize(generator);
+        using var parameters = new FlatParameters(("", layer));
+        using var optimizer = new AdamW(parameters, new AdamWOptions { WeightDecay = 0 });
+        var before = parameters.Values.ToArray<float>();
+        var gradient = Tensor.Randn([count], generator);
+        parameters.Gradients.CopyFrom(gradient);
+
+        optimizer.Step(0.1);
+
+        // The first step goes as far as the learning rate, against the gradient's sign.
+        var after = parameters.Values.ToArray<float>();
+        var signs = gradient.ToArray<float>();
+        for (var i = 0; i < count; i += 1009)
+            Assert.Equal(before[i] - (0.1f * Math.Sign(signs[i])), after[i], 1e-4f);
+        Assert.Equal(before[^1] - (0.1f * Math.Sign(signs[^1])), after[^1], 1e-4f);
+    }
+
     [Theory]
     [InlineData(LearningRateShape.Constant, 1.0, 1.0)]
     [InlineData(LearningRateShape.Cosine, 0.5, 0.0)]

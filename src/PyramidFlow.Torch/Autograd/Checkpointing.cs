@@ -39,8 +39,23 @@ public static class Checkpointing
         var anchor = Tensor.Empty([0]);
         anchor.RequiresGrad = true;
         bool[] wanted = [.. inputs.Select(input => input.RequiresGrad)];
-        return [.. CustomFunction.Apply([.. inputs, anchor], () => (block(inputs), inputs), (gradients, saved) => Recompute(block, wanted, gradients, saved))
+        return [.. CustomFunction.Apply([.. inputs, anchor], () => (InPlainOperators(() => block(inputs)), inputs), (gradients, saved) => Recompute(block, wanted, gradients, saved))
             .Select(scope.Keep)];
+    }
+
+    // As when it is computed again, for then gradients are recorded.
+    private static Tensor[] InPlainOperators(Func<Tensor[]> block)
+    {
+        var before = Fused.IsOn;
+        Fused.IsOn = false;
+        try
+        {
+            return block();
+        }
+        finally
+        {
+            Fused.IsOn = before;
+        }
     }
 
     private static Tensor?[] Recompute(Func<Tensor[], Tensor[]> block, bool[] wanted, Tensor?[] gradients, Tensor[] saved)

@@ -28,9 +28,6 @@ internal static unsafe partial class Native
     internal static partial int pf_fused_gelu(nint x);
 
     [LibraryImport(Library)]
-    internal static partial int pf_fused_softmax(nint x, double scale);
-
-    [LibraryImport(Library)]
     internal static partial int pf_fused_attention(nint q, nint k, nint v, double scale, nint* y);
 
     [LibraryImport(Library)]

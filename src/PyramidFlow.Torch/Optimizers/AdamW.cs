@@ -24,6 +24,9 @@ public sealed record AdamWOptions
 /// <summary>Adam with decoupled weight decay (Loshchilov and Hutter), on one vector of weights.</summary>
 public sealed class AdamW : IDisposable
 {
+    // Weights that are updated together on a CPU: few enough that all passes over them but the first meet its caches.
+    private const long Piece = 1 << 18;
+
     private readonly FlatParameters parameters;
     private readonly AdamWOptions options;
     private readonly List<(long Start, long Length)> decayed = [];
@@ -53,16 +56,27 @@ public sealed class AdamW : IDisposable
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
         Steps++;
-        var gradient = parameters.Gradients;
         foreach (var (start, length) in decayed)
             parameters.Values.Narrow(0, start, length).MulInPlace(1 - (learningRate * options.WeightDecay));
-        FirstMoment.LerpInPlace(gradient, 1 - options.Beta1);
-        SecondMoment.MulInPlace(options.Beta2).AddcmulInPlace(gradient, gradient, 1 - options.Beta2);
+        var count = parameters.Values.Size(0);
+        var piece = parameters.Values.Device.Type == DeviceType.Cpu ? Piece : count;
+        for (var start = 0L; start < count; start += piece)
+            Update(start, Math.Min(piece, count - start), learningRate);
+        parameters.Refresh();
+    }
+
+    private void Update(long start, long length, double learningRate)
+    {
+        using var scope = new TensorScope();
+        var (values, gradient, mean, square) = (Some(parameters.Values), Some(parameters.Gradients), Some(FirstMoment), Some(SecondMoment));
+        mean.LerpInPlace(gradient, 1 - options.Beta1);
+        square.MulInPlace(options.Beta2).AddcmulInPlace(gradient, gradient, 1 - options.Beta2);
         var correction1 = 1 - Math.Pow(options.Beta1, Steps);
         var correction2 = 1 - Math.Pow(options.Beta2, Steps);
-        var denominator = SecondMoment.Sqrt().MulInPlace(1 / Math.Sqrt(correction2)).AddInPlace(options.Epsilon);
-        parameters.Values.AddcdivInPlace(FirstMoment, denominator, -learningRate / correction1);
-        parameters.Refresh();
+        var denominator = square.Sqrt().MulInPlace(1 / Math.Sqrt(correction2)).AddInPlace(options.Epsilon);
+        values.AddcdivInPlace(mean, denominator, -learningRate / correction1);
+
+        Tensor Some(Tensor all) => all.Narrow(0, start, length);
     }
 
     // Neighbouring weights that decay are one range: all of them, unless vectors are spared.

@@ -3,23 +3,28 @@ using PyramidFlow.Torch.Interop;
 namespace PyramidFlow.Torch;
 
 /// <summary>
-/// Element-wise work of transformers in one pass over memory (<c>native/fused.cpp</c>): on a CPU, in float32 or bfloat16, where no
-/// gradient is recorded. Elsewhere the operators of libtorch that it stands for. In bfloat16 the result is rounded once, at the end.
+/// Norms, activations and attention of transformers in few passes over memory (<c>native/fused.cpp</c>): on a CPU, in float32 or
+/// bfloat16, where no gradient is recorded. Elsewhere the operators of libtorch that they stand for.
 /// </summary>
 public static unsafe class Fused
 {
-    /// <summary>Whether it is used; off to compare with the plain operators.</summary>
-    public static bool IsOn { get; set; } = true;
+    [ThreadStatic]
+    private static bool isOff;
+
+    /// <summary>Calls of this thread that took the one-pass way.</summary>
+    [field: ThreadStatic]
+    internal static int Calls { get; private set; }
+
+    /// <summary>Whether this thread takes it; off where work must be the same as with gradients.</summary>
+    internal static bool IsOn
+    {
+        get => !isOff;
+        set => isOff = !value;
+    }
 
     /// <summary>GELU in tanh's approximation.</summary>
     /// <param name="x">May be overwritten: only the result is for use.</param>
     public static Tensor Gelu(Tensor x) => IsOn && Done(Native.pf_fused_gelu(x.Handle)) ? x : InFloat32(x, wide => wide.Gelu(approximate: true));
-
-    /// <summary>softmax(scale * x) over the last dimension.</summary>
-    /// <param name="x">May be overwritten: only the result is for use.</param>
-    /// <param name="scale">Positive.</param>
-    public static Tensor Softmax(Tensor x, double scale) =>
-        IsOn && Done(Native.pf_fused_softmax(x.Handle, scale)) ? x : (x * scale).Softmax(-1);
 
     /// <summary>
     /// softmax(scale * q k^T) v in blocks whose scores stay in the processor's caches; null where it does not apply.
@@ -78,5 +83,11 @@ public static unsafe class Fused
     private static Tensor InFloat32(Tensor x, Func<Tensor, Tensor> work) =>
         x.Type == ElementType.BFloat16 && x.Device.Type == DeviceType.Cpu ? work(x.To(ElementType.Float32)).To(x.Type) : work(x);
 
-    private static bool Done(int answer) => answer >= 0 ? answer == 1 : throw Native.Error("fused work");
+    private static bool Done(int answer)
+    {
+        if (answer < 0)
+            throw Native.Error("fused work");
+        Calls += answer;
+        return answer == 1;
+    }
 }

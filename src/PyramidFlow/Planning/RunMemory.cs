@@ -10,7 +10,7 @@ namespace PyramidFlow.Planning;
 /// <param name="Decoder">While they are decoded.</param>
 public sealed record RunMemory(long Text, long Transformer, long Decoder)
 {
-    /// <summary>What a process takes before it has a tensor, and freed tensors that are kept to be used again.</summary>
+    /// <summary>What a process takes beside its tensors; freed ones that are kept never make it larger than they have been.</summary>
     internal const long Base = 400L << 20;
 
     /// <summary>The most of all phases.</summary>
@@ -24,7 +24,7 @@ public sealed record RunMemory(long Text, long Transformer, long Decoder)
     public static RunMemory Of(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options)
     {
         var (sizes, plan) = (model.Sizes, settings.Sampling);
-        var transformer = TransformerMemory.Peak(model.Transformer, plan, settings.IsGiven ? 1 : 0, type, options.Sampler, options.Attention)
+        var transformer = TransformerMemory.Peak(model.Transformer, plan, settings.IsGiven ? 1 : 0, type, options.Sampler, options.Attention, (options.Device ?? Device.Cpu).Type)
             + sizes.Transformer.UnpackedBytes(type);
         var decoder = DecoderMemory.Peak(model.Vae, plan, options, type);
         var text = TextWork(model, type);

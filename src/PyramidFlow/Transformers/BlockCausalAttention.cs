@@ -63,7 +63,7 @@ public static class BlockCausalAttention
     {
         using var scope = new TensorScope();
         var (queries, k, v) = (HeadsFirst([q]), HeadsFirst(keys), HeadsFirst(values));
-        var block = IsFused(q) ? q.Size(1) : layout.Settings.QueryBlock;
+        var block = HasFusedOperator(q) ? q.Size(1) : layout.Settings.QueryBlock;
         var parts = new List<Tensor>();
         foreach (var (start, end, all) in layout.Shape.Ranges(first, q.Size(1)))
         {
@@ -77,13 +77,13 @@ public static class BlockCausalAttention
         return scope.Keep(parts.Count == 1 ? parts[0] : Tensor.Cat([.. parts], 1));
     }
 
-    private static bool IsFused(Tensor q) => q.Device.Type == DeviceType.Cuda && Tensor.HasScaledDotProductAttention;
+    private static bool HasFusedOperator(Tensor q) => q.Device.Type == DeviceType.Cuda && Tensor.HasScaledDotProductAttention;
 
     // Parts [b, n, heads, head] after one another, each head's rows together: [heads, b, n, head]. On a GPU the fused
     // operator takes heads as they lie.
     private static Tensor HeadsFirst(IReadOnlyList<Tensor> parts)
     {
-        if (IsFused(parts[0]))
+        if (HasFusedOperator(parts[0]))
             return (parts.Count == 1 ? parts[0] : Tensor.Cat([.. parts], 1)).Permute(2, 0, 1, 3);
         return parts.Count == 1 ? parts[0].Permute(2, 0, 1, 3).Contiguous() : Tensor.Cat([.. parts.Select(part => part.Permute(2, 0, 1, 3))], 2);
     }
@@ -91,7 +91,7 @@ public static class BlockCausalAttention
     // q [heads, b, nq, head], k and v [heads, b, nk, head], bias [1 or b, 1 or nq, nk]: to [b, nq, heads * head].
     private static Tensor Attend(Tensor q, Tensor k, Tensor v, Tensor? bias)
     {
-        if (IsFused(q))
+        if (HasFusedOperator(q))
         {
             return q.Transpose(0, 1).ScaledDotProductAttention(k.Transpose(0, 1), v.Transpose(0, 1), bias?.Unsqueeze(1))
                 .Transpose(1, 2).Flatten(2);
@@ -109,7 +109,7 @@ public static class BlockCausalAttention
             using var inner = new TensorScope();
             var scores = Some(q).Bmm(Some(k).Transpose(1, 2));                              // [group * b, nq, nk]
             var weights = bias is null
-                ? Fused.Softmax(scores, scale)
+                ? (scores * scale).Softmax(-1)
                 : bias.Add(scores.Unflatten(0, -1, rows), scale).Softmax(-1).Flatten(0, 1);
             parts.Add(inner.Keep(weights.Bmm(Some(v))));                                    // [group * b, nq, head]
 

@@ -48,7 +48,7 @@ public class ActivationMemoryTests
             using var velocity = StageVelocity.Begin(model, history, ClipSize.Of(noisy), condition, [900, 600, 400, 200], options);
             velocity.At(noisy, 0);
         });
-        Check(TransformerMemory.Stage(config, shape, steps, type, options, model.Attention, Approximations.None), held);
+        Check(TransformerMemory.Stage(config, shape, steps, type, options, model.Attention, Approximations.None, DeviceType.Cpu), held);
 
         Tensor Clip(long time, long side) => Tensor.Randn([rows, config.LatentChannels, time, side, side], generator, type);
     }
