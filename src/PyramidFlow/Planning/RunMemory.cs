@@ -11,7 +11,7 @@ namespace PyramidFlow.Planning;
 public sealed record RunMemory(long Text, long Transformer, long Decoder)
 {
     /// <summary>What a process takes beside its tensors; freed ones that are kept never make it larger than they have been.</summary>
-    internal const long Base = 400L << 20;
+    internal const long Base = 670L << 20;
 
     /// <summary>The most of all phases.</summary>
     public long Peak => Math.Max(Text, Math.Max(Transformer, Decoder));
