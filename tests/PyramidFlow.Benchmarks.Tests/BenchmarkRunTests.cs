@@ -157,7 +157,7 @@ public class BenchmarkRunTests
         var rates = json.RootElement.GetProperty("rates");
         Assert.Equal([100, 200, 90, 12.5], ((string[])["gemm_fp32", "gemm_bf16", "conv_fp32", "copy"]).Select(name => rates.GetProperty(name).GetDouble()));
         var row = Assert.Single(json.RootElement.GetProperty("rows").EnumerateArray());
-        Assert.Equal(["name", "stage", "unit", "dtype", "seconds", "flops", "share", "peak_mb", "kind"], row.EnumerateObject().Select(p => p.Name));
+        Assert.Equal(["name", "stage", "unit", "dtype", "seconds", "flops", "share", "peak_mb", "kind", "rate"], row.EnumerateObject().Select(p => p.Name));
         Assert.Matches("^20[0-9]{2}-[0-9]{2}-[0-9]{2}$", json.RootElement.GetProperty("date").GetString());
         Assert.NotNull(json.RootElement.GetProperty("commit").GetString());
         Assert.Contains("| step | 2 | 8 | fp32 | 2.500 | 0.100 | 40 | 40% | 1234 |\n", report.ToMarkdown(), StringComparison.Ordinal);
