@@ -66,12 +66,7 @@ internal sealed record ClipArguments
     public bool GoesOn => Video is not null || Latents is not null;
 
     /// <summary>What may be computed less exactly.</summary>
-    public Approximations Approximations => new()
-    {
-        ReusePrefix = ReusePrefix ?? 1,
-        GuidanceEvery = GuidanceEvery ?? 1,
-        Solver = Solver ?? FlowSolver.Euler,
-    };
+    public Approximations Approximations => Approximations.Of(ReusePrefix, GuidanceEvery, Solver);
 
     /// <summary>These, and where they leave something out the others.</summary>
     public ClipArguments Over(ClipArguments others)

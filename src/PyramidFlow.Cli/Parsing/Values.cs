@@ -6,10 +6,6 @@ namespace PyramidFlow.Cli.Parsing;
 /// <summary>Values as people write them, on a command line or in a file; what is wrong is said as "use ...".</summary>
 internal static class Values
 {
-    /// <summary>Names of solvers.</summary>
-    public static IReadOnlyDictionary<string, FlowSolver> Solvers { get; } =
-        new Dictionary<string, FlowSolver> { ["euler"] = FlowSolver.Euler, ["second-order"] = FlowSolver.SecondOrder };
-
     /// <exception cref="FormatException">It is none of the choices.</exception>
     public static string Choice(string text, params string[] choices) => choices.Contains(text)
         ? text
@@ -40,7 +36,7 @@ internal static class Values
     }
 
     /// <exception cref="FormatException">There is no such solver.</exception>
-    public static FlowSolver Solver(string text) => Solvers[Choice(text, [.. Solvers.Keys])];
+    public static FlowSolver Solver(string text) => FlowSolverNames.All[Choice(text, [.. FlowSolverNames.All.Keys])];
 
     /// <exception cref="FormatException">It is no whole number from 0.</exception>
     public static ulong Seed(string text) => ulong.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var value)

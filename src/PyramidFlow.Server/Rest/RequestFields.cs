@@ -45,12 +45,8 @@ internal sealed class RequestFields
             ? (w, h) : null);
 
     /// <summary>How the flow is followed.</summary>
-    public FlowSolver? Solver(string name) => Parsed<FlowSolver>(name, "euler or second-order", text => text switch
-    {
-        "euler" => FlowSolver.Euler,
-        "second-order" => FlowSolver.SecondOrder,
-        _ => null,
-    });
+    public FlowSolver? Solver(string name) => Parsed<FlowSolver>(name, string.Join(" or ", FlowSolverNames.All.Keys),
+        text => FlowSolverNames.All.TryGetValue(text, out var solver) ? solver : null);
 
     /// <summary>Steps of each stage: one number for all, or a list.</summary>
     public IReadOnlyList<int>? Steps(string name, int stages)

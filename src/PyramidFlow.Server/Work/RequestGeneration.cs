@@ -1,5 +1,4 @@
 using PyramidFlow.Pipelines;
-using PyramidFlow.Schedulers;
 using PyramidFlow.Server.Jobs;
 
 namespace PyramidFlow.Server.Work;
@@ -22,12 +21,7 @@ internal static class RequestGeneration
         VideoSteps = request.VideoSteps,
         Guidance = request.Guidance,
         VideoGuidance = request.VideoGuidance,
-        Approximations = new Approximations
-        {
-            ReusePrefix = request.ReusePrefix ?? 1,
-            GuidanceEvery = request.GuidanceEvery ?? 1,
-            Solver = request.Solver ?? FlowSolver.Euler,
-        },
+        Approximations = Approximations.Of(request.ReusePrefix, request.GuidanceEvery, request.Solver),
         Seed = request.Seed ?? 0,
     };
 }

@@ -28,6 +28,14 @@ public sealed record Approximations
     /// <summary>How the flow of a stage is followed; Euler is what the released system does.</summary>
     public FlowSolver Solver { get; init; }
 
+    /// <summary>What was asked for; exact where nothing was.</summary>
+    public static Approximations Of(int? reusePrefix, int? guidanceEvery, FlowSolver? solver) => new()
+    {
+        ReusePrefix = reusePrefix ?? 1,
+        GuidanceEvery = guidanceEvery ?? 1,
+        Solver = solver ?? FlowSolver.Euler,
+    };
+
     /// <summary>Whether a step of a guided unit computes guidance.</summary>
     /// <param name="step">Its number in the stage, from 0.</param>
     internal bool IsGuided(int step) => step % GuidanceEvery == 0;

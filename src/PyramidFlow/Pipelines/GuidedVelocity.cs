@@ -11,7 +11,7 @@ namespace PyramidFlow.Pipelines;
 internal sealed class GuidedVelocity : IDisposable
 {
     private readonly double? guidance;
-    private readonly int every;
+    private readonly Approximations approximations;
     private readonly StageVelocity? both, alone;
     private Tensor? difference;
 
@@ -27,7 +27,7 @@ internal sealed class GuidedVelocity : IDisposable
     internal GuidedVelocity(PyramidTransformer model, IReadOnlyList<Tensor> history, ClipSize unit, GuidedText text,
         IReadOnlyList<double> timesteps, double? guidance, Approximations approximations, SamplerOptions options)
     {
-        (this.guidance, every) = (guidance, approximations.GuidanceEvery);
+        (this.guidance, this.approximations) = (guidance, approximations);
         if (guidance is null)
         {
             alone = StageVelocity.Begin(model, history, unit, text.Prompt, timesteps, options, approximations.ReusePrefix);
@@ -64,7 +64,8 @@ internal sealed class GuidedVelocity : IDisposable
         if (guidance is not { } scale)
             return alone!.At(noisy, step);
         using var scope = new TensorScope();
-        if (step % every > 0)
+        var every = approximations.GuidanceEvery;
+        if (!approximations.IsGuided(step))
             return scope.Keep(alone!.At(noisy, step - (step / every) - 1).Add(difference!, scale - 1));
         var parts = both!.At(Tensor.Cat([noisy, noisy], 0), step / every).Chunk(2, 0);               // uncond, cond
         var apart = parts[1] - parts[0];

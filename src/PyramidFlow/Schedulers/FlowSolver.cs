@@ -7,13 +7,13 @@ namespace PyramidFlow.Schedulers;
 public enum FlowSolver
 {
     /// <summary>Euler steps, as the released system takes them.</summary>
-    [JsonStringEnumMemberName("euler")]
+    [JsonStringEnumMemberName(FlowSolverNames.Euler)]
     Euler,
 
     /// <summary>
     /// Explicit midpoint rule over even steps (Hairer, Norsett, Wanner, "Solving Ordinary Differential Equations I", II.1): two steps
     /// go together, of which the first looks at the middle. The error of a stage falls with the square of its number of steps.
     /// </summary>
-    [JsonStringEnumMemberName("second-order")]
+    [JsonStringEnumMemberName(FlowSolverNames.SecondOrder)]
     SecondOrder,
 }
