@@ -63,8 +63,8 @@ public sealed record BenchmarkOptions
     {
         if (Types.Count == 0 || Types.Any(type => type is not (ElementType.Float32 or ElementType.BFloat16)))
             throw new ArgumentException($"[{string.Join(", ", Types)}] are not measured: use Float32, BFloat16 or both");
-        if (Units.Any(unit => unit < 0))
-            throw new ArgumentException($"unit {Units.Min()} is negative: use 0 for the first");
+        if (Units.Count == 0 || Units.Min() < 0)
+            throw new ArgumentException(Units.Count == 0 ? "no unit is named: use 0 for the first" : $"unit {Units.Min()} is negative: use 0 for the first");
         if (Runs < 1)
             throw new ArgumentException($"{Runs} runs give no median: use 1 or more");
         if (Transformer is not null)
@@ -82,6 +82,8 @@ public sealed record BenchmarkOptions
         Video?.Settings(PlannedModel.Released(Video.Family, Video.Variant).Settings);
         if (Vae is not null)
         {
+            if (VaeLatentFrames.Count == 0 || VaeLatentFrames.Min() < 1)
+                throw new ArgumentException($"[{string.Join(", ", VaeLatentFrames)}] latent frames make no video: use 1 or more");
             VaeTiles?.Check(Vae.SpatialScale);
             CheckMultiple("width", VaeSize.Width, Vae.SpatialScale);
             CheckMultiple("height", VaeSize.Height, Vae.SpatialScale);

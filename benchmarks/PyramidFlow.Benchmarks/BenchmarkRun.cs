@@ -22,7 +22,7 @@ public static class BenchmarkRun
         if (options.Transformer is { } transformer)
             Each(() => new DitBenchmark(options, transformer, writer).Run(progress, cancel));
         if (options.Training is { } training)
-            Each(() => TrainBenchmark.Run(options, training, rates, writer, progress, cancel));
+            Each(() => TrainBenchmark.Run(options, training, writer, progress, cancel));
         if (options.Video is { } video)
             Each(() => new VideoBenchmark(options, video, rates, writer).Run(progress, cancel));
         return new BenchmarkReport(options.Device.ToString(), TorchRuntime.Threads, TorchRuntime.Version, options.Runs, rates, writer.Rows);

@@ -8,7 +8,10 @@ using PyramidFlow.Transformers;
 
 namespace PyramidFlow.Benchmarks;
 
-/// <summary>Steps of the real training over a batch of random latents and text: forward, backward, clipping, AdamW and the running average.</summary>
+/// <summary>
+/// Steps of the real training over a batch of random latents and text: forward, backward, clipping, AdamW and the running average.
+/// Shares are of the median rate of matrix products measured before each step.
+/// </summary>
 internal sealed class TrainBenchmark : ITraining, IDisposable
 {
     private const int LatentScale = 8;
@@ -43,7 +46,7 @@ internal sealed class TrainBenchmark : ITraining, IDisposable
 
     private double Seconds { get; set; }
 
-    internal static void Run(BenchmarkOptions options, TrainingToMeasure what, MachineRates rates, RowWriter writer, Action<string> progress, CancellationToken cancel)
+    internal static void Run(BenchmarkOptions options, TrainingToMeasure what, RowWriter writer, Action<string> progress, CancellationToken cancel)
     {
         using var scope = new TensorScope();
         var folder = Directory.CreateTempSubdirectory("pyramidflow-bench-");
@@ -51,7 +54,7 @@ internal sealed class TrainBenchmark : ITraining, IDisposable
         {
             progress("drawing the weights of the transformer to train");
             using var training = new TrainBenchmark(options, what, writer.Type);
-            training.Measure(new RunFolder(folder.FullName), rates.Gemm(writer.Type), writer, progress, cancel);
+            training.Measure(new RunFolder(folder.FullName), writer, progress, cancel);
         }
         finally
         {
@@ -76,21 +79,25 @@ internal sealed class TrainBenchmark : ITraining, IDisposable
     /// <inheritdoc/>
     public void Dispose() => transformer.Dispose();
 
-    private void Measure(RunFolder folder, double rate, RowWriter writer, Action<string> progress, CancellationToken cancel)
+    private void Measure(RunFolder folder, RowWriter writer, Action<string> progress, CancellationToken cancel)
     {
         var state = new TrainingState(Parts, new SpikeGuard(0));
         var step = new TrainingStep(settings, this, folder, null);
         progress("one step to warm up");
         var flops = step.Take(state, cancel).Losses.Flops;
-        writer.EndGroup();
-        var (gradients, steps) = (new List<double>(), new List<double>());
+        using var generator = new RandomGenerator(6);
+        var (rates, gradients, steps) = (new List<double>(), new List<double>(), new List<double>());
         for (var run = 0; run < options.Runs; run++)
         {
             cancel.ThrowIfCancellationRequested();
+            rates.Add(RateMeasurement.Gemm(options.Rates, writer.Type, generator, options.Device));
+            writer.EndGroup();
             steps.Add(Timing.Once(options.Device, () => step.Take(state, CancellationToken.None)));
             gradients.Add(Seconds);
         }
 
+        // Paired with the steps: a machine's speed drifts within minutes.
+        var rate = Timing.Median(rates);
         var millions = (transformer.Workers.Model.ParameterCount() / 1e6).ToString("0", CultureInfo.InvariantCulture);
         var size = $"{what.Clips} clips of {what.Units} units, {options.TrainingSize.Width}x{options.TrainingSize.Height}, {millions}M weights";
         writer.Add($"training: forward and backward, {size}", Timing.Median(gradients), flops, rate);

@@ -170,6 +170,14 @@ public class BenchmarkRunTests
         Assert.Equal(words, Assert.Throws<ArgumentException>(() => (Tiny with { Size = (width, height) }).Check()).Message);
 
     [Fact]
+    public void Nothing_to_measure_is_refused()
+    {
+        BenchmarkOptions[] empty = [Tiny with { Units = [] }, Tiny with { Units = [-1] }, Tiny with { Types = [] }, Tiny with { VaeLatentFrames = [] }, Tiny with { VaeLatentFrames = [0] }];
+        Assert.Equal(["no unit is named", "unit -1 is negative", "[] are not measured", "[] latent frames make no video", "[0] latent frames make no video"],
+            empty.Select(options => Assert.Throws<ArgumentException>(options.Check).Message.Split(':')[0]));
+    }
+
+    [Fact]
     public void Fewer_blocks_keep_the_mixture()
     {
         Assert.Equal([(1, 0), (1, 1), (1, 2), (2, 4), (8, 16)], ((int?[])[1, 2, 3, 6, null]).Select(blocks =>

@@ -10,7 +10,7 @@ namespace PyramidFlow.Cli.Commands;
 internal static class TrainCommand
 {
     public static Command Create(CliConsole console) => new ExampledCommand("train",
-        "Trains models on your own data, or those of the sprites world; a run that was stopped goes on where it was.",
+        "Trains models on your own data, or those of the sprites world; a run that was stopped goes on where it was (docs/training.md).",
         $"{CommandLine.Name} train vae --config configs/sprites-vae.json --out runs/sprites",
         $"{CommandLine.Name} train dit --config configs/sprites-dit.json --out runs/sprites",
         $"{CommandLine.Name} train vae --config configs/vae-stage1.json --out runs/vae-stage1",

@@ -41,7 +41,7 @@ public static class VaeStep
         foreach (var (start, length) in TimeWindows.Of(video.Size(2), windows, vae.Config.TemporalScale))
         {
             using var scope = new TensorScope();
-            terms.Add(Backward(vae, loss, video.Narrow(2, start, length), frames => new DiagonalGaussian(encoder.Push(frames)), decoder.Push,
+            terms.Add(Backward(vae, loss, video.Narrow(2, start, length), frames => new DiagonalGaussian(encoder.Push(frames)), z => decoder.Push(z),
                 draws, step, scale / windows));
         }
 

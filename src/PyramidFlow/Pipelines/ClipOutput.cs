@@ -39,7 +39,7 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
             if (Waits)
                 waiting.Add(piece with { Latents = TensorScope.Detach(piece.Latents.Clone()) });
             else
-                Put(piece, decoder.Decode(piece.Latents));
+                Put(piece, decoder.Decode(piece.Latents, isEnd: latentFrames + count == settings.Sampling.Frames));
         }
     }
 

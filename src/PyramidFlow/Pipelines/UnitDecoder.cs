@@ -31,15 +31,16 @@ public sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normaliz
 
     /// <summary>Decodes the next unit.</summary>
     /// <param name="latents">Normalised latents [b, c, t, h, w].</param>
+    /// <param name="isEnd">Whether it is the last: less memory.</param>
     /// <returns>Pixels, about -1 to 1: [b, 3, 8t, 8h, 8w], but for the first unit 1 + 8(t - 1) frames.</returns>
     /// <exception cref="InvalidOperationException">The pixels are not finite in the wider type either.</exception>
     /// <exception cref="TorchMemoryException">Memory is too small for the smallest tiles.</exception>
-    public Tensor Decode(Tensor latents)
+    public Tensor Decode(Tensor latents, bool isEnd = false)
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
         var z = Normalization.Denormalize(latents, isStart: !started);
-        var frames = Persist(z, () => [Push(Stream(), z)])[0];
+        var frames = Persist(z, () => [Push(Stream(), z, isEnd)])[0];
         started = true;
         decoded.Add(TensorScope.Detach(z));
         return scope.Keep(frames);
@@ -118,14 +119,19 @@ public sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normaliz
         foreach (var before in decoded)
         {
             using var scope = new TensorScope();
-            Push(stream, before);
+            Push(stream, before, isEnd: false);
         }
 
         return stream;
     }
 
-    private Tensor Push(VaeStream to, Tensor z) =>
-        singly ? Tensor.Cat([.. Enumerable.Range(0, (int)z.Size(2)).Select(frame => to.Push(Typed(z.Narrow(2, frame, 1))))], 2) : to.Push(Typed(z));
+    private Tensor Push(VaeStream to, Tensor z, bool isEnd)
+    {
+        if (!singly)
+            return to.Push(Typed(z), isEnd);
+        var count = (int)z.Size(2);
+        return Tensor.Cat([.. Enumerable.Range(0, count).Select(i => to.Push(Typed(z.Narrow(2, i, 1)), isEnd && i == count - 1))], 2);
+    }
 
     private Tensor Typed(Tensor z) => widened ? z.To(ElementType.Float32) : z;
 

@@ -184,8 +184,11 @@ public sealed partial class VideoPipeline : IDisposable
 
     private IEnumerable<Tensor> Decoded(UnitDecoder decoder, Tensor clip)
     {
-        var pieces = UnitDecoder.Pieces(clip.Size(2), options.DecodeWindow, isStart: true).Select(piece => clip.Narrow(2, piece.Start, piece.Count));
-        return options.TileByTile ? decoder.DecodeAll([.. pieces]) : pieces.Select(decoder.Decode);
+        var total = clip.Size(2);
+        var pieces = UnitDecoder.Pieces(total, options.DecodeWindow, isStart: true);
+        return options.TileByTile
+            ? decoder.DecodeAll([.. pieces.Select(piece => clip.Narrow(2, piece.Start, piece.Count))])
+            : pieces.Select(piece => decoder.Decode(clip.Narrow(2, piece.Start, piece.Count), isEnd: piece.Start + piece.Count == total));
     }
 
     // What a checkpoint's settings allow its transformer may still have no positions for.

@@ -11,6 +11,9 @@ internal static class DecoderMemory
     // times its input, all copies in norms and convolutions counted. Measured; a test compares it with the allocator.
     private const double Inputs = 7.0;
 
+    // The same for a clip's first frame, which no zeros are put before.
+    private const double InputsOfOne = 5.4;
+
     // Frames that each causal convolution remembers of its input, for the next unit.
     private const int Remembered = 2;
 
@@ -23,12 +26,16 @@ internal static class DecoderMemory
     {
         var (window, byTile) = (options.DecodeWindow, options.DecodesByTile(plan));
         var first = Math.Min(plan.First, window + 1);
-        var begin = Piece(first, 1 + ((first - 1) * config.TemporalScale));
+        var firstOut = 1 + ((first - 1) * config.TemporalScale);
         var frames = Math.Max(Math.Min(plan.FramesPerUnit, window), Math.Min(plan.First - first, window));
-        var most = plan.Frames == first ? begin : Math.Max(begin, Piece(frames, frames * config.TemporalScale));
+        // The last piece leaves nothing and lets go of what was left.
+        var most = plan.Frames == first
+            ? Piece(first, firstOut, 0)
+            : Math.Max(Piece(first, firstOut, firstOut), Piece(frames, frames * config.TemporalScale, plan.Frames == first + frames ? firstOut : Remembered));
         return byTile ? most + Gathered() : most;
 
-        long Piece(long frames, long framesOut) => DecoderMemory.Piece(config, frames, framesOut, plan.Height, plan.Width, options.Tiles, byTile, type);
+        long Piece(long frames, long framesOut, int framesLeft) =>
+            DecoderMemory.Piece(config, frames, framesOut, Math.Min(framesLeft, Remembered), plan.Height, plan.Width, options.Tiles, byTile, type);
 
         // All frames of the clip, and of one row of tiles their sum in float32 and its last piece twice.
         long Gathered()
@@ -42,15 +49,15 @@ internal static class DecoderMemory
     }
 
     // Most bytes while latent frames are decoded, as part of a stream or of one tile's way through the clip.
-    private static long Piece(CausalVideoVaeConfig config, long frames, long framesOut, long height, long width, TileOptions? tiles, bool byTile, ElementType type)
+    private static long Piece(CausalVideoVaeConfig config, long frames, long framesOut, int framesLeft, long height, long width, TileOptions? tiles, bool byTile, ElementType type)
     {
         var side = tiles is null ? long.MaxValue : tiles.Size / config.SpatialScale;
         var (tileHeight, tileWidth) = (Math.Min(height, side), Math.Min(width, side));
         var pixels = tileHeight * tileWidth * config.SpatialScale * config.SpatialScale;
         var widths = config.DecoderBlockOutChannels;
-        var working = (long)(Inputs * widths[Math.Min(1, widths.Count - 1)] * framesOut * pixels) * type.Size();
+        var working = (long)((framesOut == 1 ? InputsOfOne : Inputs) * widths[Math.Min(1, widths.Count - 1)] * framesOut * pixels) * type.Size();
         var covered = byTile ? tileHeight * tileWidth : (long)(Covered(height, side, tiles) * Covered(width, side, tiles));
-        var remembered = Math.Min(framesOut, Remembered) * RememberedChannels(config, covered) * type.Size();
+        var remembered = framesLeft * RememberedChannels(config, covered) * type.Size();
         var wholeFrames = byTile ? 0 : config.DecoderOutChannels * framesOut * height * width * config.SpatialScale * config.SpatialScale;
         return Math.Max(working, Attention(widths[^1], frames, tileHeight * tileWidth, type)) + remembered
             + (wholeFrames * (type.Size() + (tiles is null ? 0 : type.Size() + sizeof(float))));

@@ -30,8 +30,9 @@ public static class MemoryBudget
         var fits = peaks.FindIndex(peak => peak <= available);
         if (fits < 0 && peaks[^1] > total)
         {
+            var place = options.Device is { Type: DeviceType.Cuda } gpu ? gpu.ToString() : "this machine";
             throw new ArgumentException(Invariant(
-                $"{settings.Width}x{settings.Height} with {settings.Frames} frames needs {peaks[^1] / 1e9:0.0} GB and this machine has {total / 1e9:0.0} GB: give a memory budget (--max-memory), decode in tiles, or make smaller frames"));
+                $"{settings.Width}x{settings.Height} with {settings.Frames} frames needs {peaks[^1] / 1e9:0.0} GB and {place} has {total / 1e9:0.0} GB: give a memory budget (--max-memory), decode in tiles, or make smaller frames"));
         }
 
         return placed[fits < 0 ? ^1 : fits];

@@ -103,13 +103,15 @@ public static class BlockCausalAttention
             return scope.Keep(fused.Permute(1, 2, 0, 3).Flatten(2));
         var (heads, rows) = (q.Size(0), q.Size(1));
         var group = Math.Clamp(ScoresAtATime / (rows * q.Size(2) * k.Size(2)), 1, heads);
+        if (bias is null)
+            q *= scale;                                                                     // fewer numbers than scores
         var parts = new List<Tensor>();
         for (var head = 0L; head < heads; head += group)
         {
             using var inner = new TensorScope();
             var scores = Some(q).Bmm(Some(k).Transpose(1, 2));                              // [group * b, nq, nk]
             var weights = bias is null
-                ? (scores * scale).Softmax(-1)
+                ? scores.Softmax(-1)
                 : bias.Add(scores.Unflatten(0, -1, rows), scale).Softmax(-1).Flatten(0, 1);
             parts.Add(inner.Keep(weights.Bmm(Some(v))));                                    // [group * b, nq, head]
 

@@ -44,6 +44,13 @@ public sealed class CausalCache(bool isRepeatable = false) : IDisposable
         Put(next ?? frames, layer, TensorScope.Detach(tensor.Detached().Clone()));
     }
 
+    /// <summary>Frees what a layer left, unless it may be asked for again; nothing comes after the present piece.</summary>
+    internal void Forget(Module layer)
+    {
+        if (next is null && frames.Remove(layer, out var last))
+            last.Dispose();
+    }
+
     private static Dictionary<Module, Tensor> Empty() => new(ReferenceEqualityComparer.Instance);
 
     private static void Put(Dictionary<Module, Tensor> target, Module layer, Tensor tensor)

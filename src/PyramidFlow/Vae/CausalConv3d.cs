@@ -79,16 +79,20 @@ public sealed class CausalConv3d : Module
     {
         var cache = pass.Cache;
         var before = cache?.Find(this);                                       // [b, in, n, h, w]
+        var isFirst = before is null;
         if (cache is not null)
-            CheckAligned(x.Size(2), isFirst: before is null);
+            CheckAligned(x.Size(2), isFirst);
         var zeros = before is null ? taps - 1 : taps - stride[0] - before.Size(2);
         if (before is not null)
             x = Tensor.Cat([before, x], 2);                                   // [b, in, n + t, h, w]
-        var y = before is null && x.Size(2) == 1 && !pass.ComputesZeroTaps
+        if (pass.IsEnd)
+            cache?.Forget(this);
+        var y = isFirst && x.Size(2) == 1 && !pass.ComputesZeroTaps
             ? FirstFrame(x, w, b)
             : Convolve(zeros > 0 ? x.Pad([0, 0, 0, 0, zeros, 0]) : x, w, b);
         var kept = Math.Min(taps - stride[0], x.Size(2));
-        cache?.Keep(this, x.Narrow(2, x.Size(2) - kept, kept));
+        if (!pass.IsEnd)
+            cache?.Keep(this, x.Narrow(2, x.Size(2) - kept, kept));
         return y;
     }
 

@@ -9,6 +9,9 @@ namespace PyramidFlow.Vae;
 /// <param name="Recomputes">Whether residual blocks keep only their input for backward (<see cref="Checkpointing"/>).</param>
 public readonly record struct CausalPass(bool IsStart, CausalCache? Cache = null, ElementType? ConvolutionType = null, bool Recomputes = false)
 {
+    /// <summary>Whether no frames come after them: then nothing of them is remembered.</summary>
+    public bool IsEnd { get; init; }
+
     /// <summary>Whether a single first frame meets the zeros before it too; see <see cref="CausalVideoVae.ComputesZeroTaps"/>.</summary>
     internal bool ComputesZeroTaps { get; init; }
 

@@ -158,10 +158,10 @@ public sealed class CausalVideoVae : Module
         {
             begin?.Invoke(tile, tiling?.Count ?? 1);
             using var stream = DecodeStream();
-            foreach (var part in parts)
+            foreach (var (i, part) in parts.Index())
             {
                 cancel.ThrowIfCancellationRequested();
-                yield return stream.Push(part);
+                yield return stream.Push(part, isEnd: i == pieces.Count - 1);
             }
         }
     }
@@ -200,7 +200,7 @@ public sealed class CausalVideoVae : Module
         using var scope = new TensorScope();
         var (total, pieces) = (x.Size(2), new List<Tensor>());
         for (long start = 0, end = Math.Min(window + 1, total); start < total; (start, end) = (end, Math.Min(end + window, total)))
-            pieces.Add(stream.Push(x.Narrow(2, start, end - start)));
+            pieces.Add(stream.Push(x.Narrow(2, start, end - start), isEnd: end == total));
         return scope.Keep(pieces.Count == 1 ? pieces[0] : Tensor.Cat([.. pieces], 2));
     }
 

@@ -15,6 +15,7 @@ public sealed class VaeStream : IDisposable
     private readonly bool isTraining;
     private readonly List<CausalCache> caches = [];
     private long[]? shape;
+    private bool ended;
 
     internal VaeStream(Func<Tensor, CausalPass, Tensor> network, Func<long, long, Tiling?> cut, Action<Tensor, bool> check, bool isTraining)
     {
@@ -26,14 +27,16 @@ public sealed class VaeStream : IDisposable
 
     /// <summary>The next piece.</summary>
     /// <param name="frames">Frames, [b, c, t, h, w]; all sizes but t stay the same.</param>
+    /// <param name="isEnd">Whether the video ends with them; less memory, for nothing of them needs to be remembered.</param>
     /// <returns>What became of them, [b, c', t', h', w'].</returns>
     /// <exception cref="ArgumentException">The piece has another size, or a number of frames that leaves a latent frame unfinished.</exception>
-    public Tensor Push(Tensor frames)
+    /// <exception cref="InvalidOperationException">The video has ended.</exception>
+    public Tensor Push(Tensor frames, bool isEnd = false)
     {
         if (isTraining)
-            return Next(frames);
+            return Next(frames, isEnd);
         using var noGrad = NoGrad.Begin();
-        return Next(frames);
+        return Next(frames, isEnd);
     }
 
     /// <inheritdoc/>
@@ -44,23 +47,26 @@ public sealed class VaeStream : IDisposable
         caches.Clear();
     }
 
-    private Tensor Next(Tensor frames)
+    private Tensor Next(Tensor frames, bool isEnd)
     {
+        if (ended)
+            throw new InvalidOperationException("this video has ended: open another stream for more frames");
         var isStart = shape is null;
         check(frames, isStart);
         CheckSize(frames.Shape);
         foreach (var cache in caches)
             cache.Advance();
+        ended = isEnd;
         return cut(frames.Size(3), frames.Size(4)) is { } tiling
-            ? tiling.Run(frames, (tile, i) => Run(tile, i, isStart))
-            : Run(frames, 0, isStart);
+            ? tiling.Run(frames, (tile, i) => Run(tile, i, isStart, isEnd))
+            : Run(frames, 0, isStart, isEnd);
     }
 
-    private Tensor Run(Tensor frames, int tile, bool isStart)
+    private Tensor Run(Tensor frames, int tile, bool isStart, bool isEnd)
     {
         while (caches.Count <= tile)
             caches.Add(new CausalCache(isRepeatable: isTraining));
-        return network(frames, new CausalPass(isStart, caches[tile]));
+        return network(frames, new CausalPass(isStart, caches[tile]) { IsEnd = isEnd });
     }
 
     private void CheckSize(long[] next)

@@ -71,7 +71,7 @@ public class PipelineGoldenTests
     private static void CheckFrames(GoldenCase golden, List<Tensor> units, CausalVideoVae vae, LatentNormalization normalization)
     {
         using var decoder = new UnitDecoder(vae, normalization, Tiles(golden.Call()));
-        var decoded = Tensor.Cat([.. units.Select(decoder.Decode)], 2);                              // [b, 3, t, h, w]
+        var decoded = Tensor.Cat([.. units.Select(unit => decoder.Decode(unit))], 2);                              // [b, 3, t, h, w]
         if (golden.Has("out/decoded"))
             golden.AssertClose("out/decoded", decoded);
         // The reference cuts fractions where we round, so that bytes may be one higher.

@@ -95,7 +95,7 @@ public sealed class TileByTileTests(TinyPipeline tiny) : IClassFixture<TinyPipel
             TorchRuntime.ResetPeak();
             using var inner = new TensorScope();
             var numbers = new List<float>();
-            foreach (var frames in byTile ? decoder.DecodeAll(pieces) : pieces.Select(decoder.Decode))
+            foreach (var frames in byTile ? decoder.DecodeAll(pieces) : pieces.Select(piece => decoder.Decode(piece)))
             {
                 numbers.AddRange(frames.ToArray<float>());
                 frames.Dispose();

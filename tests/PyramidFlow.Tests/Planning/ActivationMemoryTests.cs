@@ -54,12 +54,16 @@ public class ActivationMemoryTests
     }
 
     [Theory]
-    [InlineData(ElementType.Float32, null, false)]
-    [InlineData(ElementType.BFloat16, null, false)]
-    [InlineData(ElementType.Float32, 72, false)]
-    [InlineData(ElementType.Float32, 72, true)]
-    [InlineData(ElementType.BFloat16, 72, true)]
-    public void Decoder(ElementType type, int? tile, bool byTile)
+    [InlineData(ElementType.Float32, 3, null, false)]
+    [InlineData(ElementType.BFloat16, 3, null, false)]
+    [InlineData(ElementType.Float32, 1, null, false)]
+    [InlineData(ElementType.BFloat16, 1, null, false)]
+    [InlineData(ElementType.Float32, 2, null, false)]
+    [InlineData(ElementType.Float32, 3, 72, false)]
+    [InlineData(ElementType.Float32, 3, 72, true)]
+    [InlineData(ElementType.Float32, 2, 72, true)]
+    [InlineData(ElementType.BFloat16, 3, 72, true)]
+    public void Decoder(ElementType type, int frames, int? tile, bool byTile)
     {
         // Wide enough for the kernels that real sizes meet (CausalConv3d goes another way for small ones).
         const int side = 12;
@@ -70,11 +74,11 @@ public class ActivationMemoryTests
         using var vae = new CausalVideoVae(config);
         vae.Initialize(generator);
         vae.To(type);
-        var latents = Tensor.Randn([1, 4, 3, side, side], generator, type);
+        var latents = Tensor.Randn([1, 4, frames, side, side], generator, type);
         var tiles = tile is { } size ? new TileOptions(size) : null;
-        var plan = new SamplingPlan(side, side, 1, [1], [1], [null, null, null]);
+        var plan = new SamplingPlan(side, side, 1, [1], [1], new double?[frames]);
 
-        var pieces = latents.Chunk(3, 2);
+        var pieces = latents.Chunk(frames, 2);
         var held = Most(() =>
         {
             if (byTile)
@@ -84,10 +88,10 @@ public class ActivationMemoryTests
             }
 
             using var stream = vae.DecodeStream(tiles);
-            foreach (var piece in pieces)
+            foreach (var (i, piece) in pieces.Index())
             {
                 using var inner = new TensorScope();
-                stream.Push(piece);
+                stream.Push(piece, isEnd: i == frames - 1);
             }
         });
         Check(DecoderMemory.Peak(config, plan, new PipelineOptions { Tiles = tiles, TileByTile = byTile }, type), held);

@@ -88,6 +88,9 @@ public class MemoryBudgetTests
         Assert.NotEqual(Offload.None, Place(20 * GB, 500 * GB).Offload);
         Assert.Equal(new PipelineOptions { Offload = Offload.Sequential }, Place(1, 500 * GB));
         Assert.Contains("and this machine has 2.0 GB", Assert.Throws<ArgumentException>(() => Place(1, 2 * GB)).Message, StringComparison.Ordinal);
+        var onGpu = new PipelineOptions { Offload = Offload.Auto, Device = new Device(DeviceType.Cuda, 1) };
+        Assert.Contains("and cuda:1 has 2.0 GB", Assert.Throws<ArgumentException>(() =>
+            MemoryBudget.Place(Model, Settings(), ElementType.BFloat16, onGpu, 1, 2 * GB)).Message, StringComparison.Ordinal);
     }
 
     [Fact]

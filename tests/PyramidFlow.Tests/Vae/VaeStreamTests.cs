@@ -62,7 +62,7 @@ public sealed class VaeStreamTests
         var z = SmallVae.Random(1, 4, 5, height, width).To(type);
         Tensor[] pieces = [z.Narrow(2, 0, 2), z.Narrow(2, 2, 1), z.Narrow(2, 3, 2)];
         using var stream = vae.DecodeStream(tiles);
-        Tensor[] expected = [.. pieces.Select(stream.Push)];
+        Tensor[] expected = [.. pieces.Select(piece => stream.Push(piece))];
         var told = new List<(int, int)>();
         var actual = vae.DecodeTileByTile(pieces, tiles, (done, all) => told.Add((done, all)), TestContext.Current.CancellationToken);
         Assert.Equal(3, actual.Length);
@@ -100,6 +100,33 @@ public sealed class VaeStreamTests
             decode([.. z.Chunk(4, 2)]);
             return TorchRuntime.CpuMemory.Peak - before;
         }
+    }
+
+    [Theory]
+    [InlineData(null)]
+    [InlineData(16)]
+    public void The_last_piece_is_decoded_alike_and_leaves_nothing_in_memory(int? side)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        using var vae = SmallVae.Create();
+        var tiles = side is { } size ? new TileOptions(size) : null;
+        var z = SmallVae.Random(1, 4, 2, 3, 4);
+        var (first, last) = (z.Narrow(2, 0, 1), z.Narrow(2, 1, 1));
+        using var open = vae.DecodeStream(tiles);
+        open.Push(first);
+        var expected = open.Push(last).ToArray<float>();
+
+        var before = TorchRuntime.CpuMemory.InUse;
+        using var ended = vae.DecodeStream(tiles);
+        using (new TensorScope())
+        {
+            ended.Push(first);
+            Assert.Equal(expected, ended.Push(last, isEnd: true).ToArray<float>());
+        }
+
+        Assert.Equal(before, TorchRuntime.CpuMemory.InUse);
+        Assert.Throws<InvalidOperationException>(() => ended.Push(last));
     }
 
     [Fact]
