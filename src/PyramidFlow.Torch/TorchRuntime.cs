@@ -30,7 +30,10 @@ public static unsafe class TorchRuntime
         }
     }
 
-    /// <summary>Threads an operator may use; at least 1.</summary>
+    /// <summary>
+    /// Threads an operator may use where this thread asks for it; at least 1. A thread that asks for nothing itself takes, once
+    /// and for all, what another one set last before it computed first.
+    /// </summary>
     public static int Threads
     {
         get

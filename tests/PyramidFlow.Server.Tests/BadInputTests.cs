@@ -5,25 +5,13 @@ using System.Text;
 namespace PyramidFlow.Server.Tests;
 
 /// <summary>What a server without a worker says to requests that cannot be met.</summary>
-public sealed class BadInputTests : IAsyncLifetime
-{
-    private TestServer? server;
-
-    private HttpClient Client => server!.Client;
-
-    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
-
-    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync(options => options with
+public sealed class BadInputTests() : StartedServer(options => options with
     {
         Works = false,
         Limits = new ServerLimits { ImageBytes = 100_000, VideoBytes = 200_000, Pixels = 10_000, ActiveJobs = 3, PromptLength = 100 },
-    });
-
-    public async ValueTask DisposeAsync()
-    {
-        if (server is not null)
-            await server.DisposeAsync();
-    }
+    })
+{
+    private HttpClient Client => Server.Client;
 
     [Theory]
     [InlineData("{\"prompt\": \"a circle\", ", 400, "not JSON")]
@@ -95,14 +83,14 @@ public sealed class BadInputTests : IAsyncLifetime
         await RefusedAsync(Media.PngWriter.Encode(new Media.RgbImage(200, 100, new byte[200 * 100 * 3])), HttpStatusCode.RequestEntityTooLarge);
         await RefusedAsync([0, 0, 0, 24, .. "ftypisom"u8, .. new byte[1000]], HttpStatusCode.UnsupportedMediaType);
 
-        Assert.Empty(Directory.EnumerateFileSystemEntries(Path.Combine(server!.Data, "incoming")));
-        Assert.Empty(Directory.EnumerateFileSystemEntries(Path.Combine(server.Data, "videos")));
+        Assert.Empty(Directory.EnumerateFileSystemEntries(Path.Combine(Server.Data, "incoming")));
+        Assert.Empty(Directory.EnumerateFileSystemEntries(Path.Combine(Server.Data, "videos")));
     }
 
     [Fact]
     public async Task A_body_of_two_gigabytes_is_refused_before_it_is_sent()
     {
-        using var client = await RawClient.OpenAsync(server!);
+        using var client = await RawClient.OpenAsync(Server);
         await client.SendAsync("POST /v1/videos HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 2147483648\r\n\r\n");
         var answer = await client.AnswerAsync();
 
@@ -133,7 +121,7 @@ public sealed class BadInputTests : IAsyncLifetime
     [Fact]
     public async Task What_is_not_made_yet_cannot_be_fetched()
     {
-        var id = await server!.SubmitAsync(TestServer.Quick);
+        var id = await Server.SubmitAsync(TestServer.Quick);
         await TestServer.ProblemAsync(await Client.GetAsync($"/v1/videos/{id}/content", Cancel), HttpStatusCode.Conflict);
         await TestServer.ProblemAsync(await Client.GetAsync($"/v1/videos/{id}/stream", Cancel), HttpStatusCode.Conflict);
         await TestServer.ProblemAsync(await Client.GetAsync($"/v1/videos/{id}/content?variant=poster", Cancel), HttpStatusCode.BadRequest);
@@ -143,7 +131,7 @@ public sealed class BadInputTests : IAsyncLifetime
     public async Task More_videos_than_allowed_at_a_time_are_refused()
     {
         for (var i = 0; i < 3; i++)
-            await server!.SubmitAsync(TestServer.Quick);
+            await Server.SubmitAsync(TestServer.Quick);
         using var one = new StringContent("{\"prompt\": \"a circle\"}", Encoding.UTF8, "application/json");
         var refused = await Client.PostAsync("/v1/videos", one, Cancel);
         await TestServer.ProblemAsync(refused, HttpStatusCode.TooManyRequests);
@@ -171,7 +159,7 @@ public sealed class BadInputTests : IAsyncLifetime
     {
         using var form = new MultipartFormDataContent { { new StringContent("a circle"), "prompt" }, { new ByteArrayContent(upload), "input_reference", "a.png" } };
         var problem = await TestServer.ProblemAsync(await Client.PostAsync("/v1/videos", form, Cancel), status);
-        Assert.DoesNotContain(server!.Data, problem.ToString(), StringComparison.Ordinal);
+        Assert.DoesNotContain(Server.Data, problem.ToString(), StringComparison.Ordinal);
         Assert.Equal("input_reference", problem.GetProperty("error").GetProperty("param").GetString());
     }
 }

@@ -7,22 +7,8 @@ using PyramidFlow.Testing;
 
 namespace PyramidFlow.Server.Tests;
 
-public sealed class GenerationTests : IAsyncLifetime
+public sealed class GenerationTests : StartedServer
 {
-    private TestServer? server;
-
-    private TestServer Server => server!;
-
-    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
-
-    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync();
-
-    public async ValueTask DisposeAsync()
-    {
-        if (server is not null)
-            await server.DisposeAsync();
-    }
-
     [Fact]
     public async Task A_video_goes_through_the_queue_and_can_be_fetched_in_whole_and_in_parts()
     {

@@ -4,22 +4,8 @@ using PyramidFlow.Server.Work;
 namespace PyramidFlow.Server.Tests;
 
 /// <summary>Who watches and goes away in the middle costs nothing afterwards, and the video is made all the same.</summary>
-public sealed class ListenerTests : IAsyncLifetime
+public sealed class ListenerTests : StartedServer
 {
-    private TestServer? server;
-
-    private TestServer Server => server!;
-
-    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
-
-    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync();
-
-    public async ValueTask DisposeAsync()
-    {
-        if (server is not null)
-            await server.DisposeAsync();
-    }
-
     [Fact]
     public async Task A_listener_that_hangs_up_in_the_middle_of_the_events_is_forgotten()
     {

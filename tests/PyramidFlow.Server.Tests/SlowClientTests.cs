@@ -1,28 +1,14 @@
 namespace PyramidFlow.Server.Tests;
 
 /// <summary>Clients that send drop by drop (slow loris) or go away in the middle.</summary>
-public sealed class SlowClientTests : IAsyncLifetime
-{
-    private const string Form = "POST /v1/videos HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 100000\r\n\r\n"
-        + "--b\r\nContent-Disposition: form-data; name=\"input_reference\"; filename=\"a.png\"\r\n\r\n\u0089PNG\r\n and some bytes more";
-
-    private TestServer? server;
-
-    private TestServer Server => server!;
-
-    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
-
-    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync(options => options with
+public sealed class SlowClientTests() : StartedServer(options => options with
     {
         Works = false,
         Limits = new ServerLimits { HeaderSeconds = 1, BodyBytesPerSecond = 1 << 20, BodyGraceSeconds = 1.5 },
-    });
-
-    public async ValueTask DisposeAsync()
-    {
-        if (server is not null)
-            await server.DisposeAsync();
-    }
+    })
+{
+    private const string Form = "POST /v1/videos HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 100000\r\n\r\n"
+        + "--b\r\nContent-Disposition: form-data; name=\"input_reference\"; filename=\"a.png\"\r\n\r\n\u0089PNG\r\n and some bytes more";
 
     [Fact]
     public async Task Headers_that_do_not_come_are_not_waited_for()

@@ -7,26 +7,18 @@ using PyramidFlow.Testing;
 namespace PyramidFlow.Server.Tests;
 
 /// <summary>Uploads that are too long or never end, and pictures that come as text.</summary>
-public sealed class UploadTests : IAsyncLifetime
-{
-    private static readonly byte[] Picture = PngWriter.Encode(new RgbImage(64, 32, Enumerable.Repeat((byte)200, 64 * 32 * 3).ToArray()));
-    private readonly TemporaryFolder folder = new();
-    private TestServer? server;
-
-    private TestServer Server => server!;
-
-    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
-
-    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync(options => options with
+public sealed class UploadTests() : StartedServer(options => options with
     {
         Works = false,
         Limits = new ServerLimits { ImageBytes = 1 << 20, VideoBytes = 2 << 20, VideoSeconds = 2 },
-    });
+    })
+{
+    private static readonly byte[] Picture = PngWriter.Encode(new RgbImage(64, 32, Enumerable.Repeat((byte)200, 64 * 32 * 3).ToArray()));
+    private readonly TemporaryFolder folder = new();
 
-    public async ValueTask DisposeAsync()
+    public override async ValueTask DisposeAsync()
     {
-        if (server is not null)
-            await server.DisposeAsync();
+        await base.DisposeAsync();
         folder.Dispose();
     }
 

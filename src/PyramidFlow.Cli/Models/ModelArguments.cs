@@ -64,7 +64,7 @@ internal sealed record ModelArguments
         Loras = [.. (Loras ?? []).Select(lora => lora.Use)],
         Device = Device is null ? null : ParseDevice(Device),
         Type = NumberTypes.Parse(Type),
-        Threads = Threads,
+        Threads = Threads ?? Environment.ProcessorCount,
         Tiles = Tiles(),
         Offload = Offload,
         MaxMemory = MaxMemory,

@@ -51,12 +51,16 @@ internal static class TrainRun
             throw new UsageException($"{config} does not exist: the configurations that come with the program are in configs/");
         if (File.Exists(folder))
             throw new UsageException($"{folder} is a file: --out takes a folder");
-        if (threads is { } count)
-            TorchRuntime.Threads = count;
         using var line = new ProgressLine(console);
         using var group = ProcessPlace.Of(Environment.GetEnvironmentVariable) is { } place ? ProcessGroup.Join(place, cancel: cancel) : null;
         var isFirst = group is not { Rank: > 0 };
-        var end = await Task.Run(() => entry(config, folder, isFirst ? new TrainingMonitor(line) : null, group, cancel), CancellationToken.None).ConfigureAwait(false);
+        var end = await Task.Run(
+            () =>
+            {
+                TorchRuntime.Threads = threads ?? Environment.ProcessorCount;
+                return entry(config, folder, isFirst ? new TrainingMonitor(line) : null, group, cancel);
+            },
+            CancellationToken.None).ConfigureAwait(false);
         line.Clear();
         if (!isFirst)
             return ExitCode.Ok;

@@ -1,6 +1,6 @@
 namespace PyramidFlow.Torch;
 
-/// <content>Products, convolutions, normalisations and resizing.</content>
+/// <content>Products, normalisations and resizing.</content>
 public sealed partial class Tensor
 {
     /// <summary>Matrix product with broadcasting.</summary>
@@ -22,14 +22,6 @@ public sealed partial class Tensor
 
     /// <summary>x W^T + b; weight is [out, in].</summary>
     public Tensor Linear(Tensor weight, Tensor? bias) => Call("aten::linear", this, weight, bias);
-
-    /// <summary>2-D convolution; weight is [out, in, h, w].</summary>
-    public Tensor Conv2d(Tensor weight, Tensor? bias, long[] stride, long[] padding) =>
-        Call("aten::conv2d", this, weight, bias, stride, padding);
-
-    /// <summary>3-D convolution; weight is [out, in, t, h, w].</summary>
-    public Tensor Conv3d(Tensor weight, Tensor? bias, long[] stride, long[] padding) =>
-        Call("aten::conv3d", this, weight, bias, stride, padding);
 
     /// <summary>Normalises over the last dimension.</summary>
     public Tensor LayerNorm(long[] shape, Tensor? weight = null, Tensor? bias = null, double eps = 1e-5) =>

@@ -18,7 +18,7 @@ public sealed record PipelineOptions
     /// <summary>Where to compute; null is the CPU.</summary>
     public Device? Device { get; init; }
 
-    /// <summary>Threads of an operator; null leaves the setting as it is.</summary>
+    /// <summary>Threads of an operator; null takes as many as the thread that loads the pipeline. Another number may give other last digits.</summary>
     public int? Threads { get; init; }
 
     /// <summary>LoRAs that are added to the transformer's weights, one after another.</summary>

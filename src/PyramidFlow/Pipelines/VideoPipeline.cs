@@ -23,9 +23,13 @@ public sealed partial class VideoPipeline : IDisposable
     private readonly CancellationTokenSource closing = new();
     private readonly bool isOwner;
 
+    // Whatever thread it works on: another number may give other bits.
+    private readonly int threads;
+
     private VideoPipeline(PipelineModels models, PipelineSettings settings, PipelineOptions options, RunPlacement placement, bool isOwner = true)
     {
         (this.models, Settings, this.options, this.placement, this.isOwner) = (models, settings, options, placement, isOwner);
+        threads = options.Threads ?? TorchRuntime.Threads;
         var stages = settings.Steps.Count;
         scheduler = new PyramidFlowScheduler(new FlowOptions
         {
@@ -150,6 +154,7 @@ public sealed partial class VideoPipeline : IDisposable
             using var noGrad = NoGrad.Begin();
             using var scope = new TensorScope();
             using var frames = new MemoryStream();
+            TorchRuntime.Threads = threads;
             models.MakeRoom(models.Vae);
             foreach (var clip in latents.Chunk(latents.Size(0), 0))
             {
@@ -226,6 +231,7 @@ public sealed partial class VideoPipeline : IDisposable
     private ClipMaker Maker(IReadOnlyList<GenerationSettings> items, Action<string> warn, IProgress<GenerationProgress>? progress)
     {
         var run = placement.Of(items);
+        TorchRuntime.Threads = threads;
         models.Arrange(run.Offload);
         models.Transformer.Attention = run.Attention;
         var sampler = new PyramidSampler(models.Transformer, scheduler, run.Sampler, models.Wider is null ? null : models.Wider.Transformer);

@@ -65,8 +65,12 @@ public sealed class PyramidFlowScheduler
     /// <param name="sigma">Weight before the step.</param>
     /// <param name="next">Weight after it.</param>
     /// <returns>Of the velocity's element type.</returns>
-    public static Tensor Step(Tensor sample, Tensor velocity, double sigma, double next) =>
-        (sample.To(ElementType.Float32) + velocity * (next - sigma)).To(velocity.Type);
+    public static Tensor Step(Tensor sample, Tensor velocity, double sigma, double next)
+    {
+        // Newer libtorchs would not round a plain number to the velocity's type.
+        var length = Tensor.Full([], next - sigma, velocity.Type);
+        return (sample.To(ElementType.Float32) + velocity * length).To(velocity.Type);
+    }
 
     /// <summary>
     /// A guess at the data behind a sample: the flow of a stage goes straight from more noise to less, so its velocity tells

@@ -29,6 +29,20 @@ public sealed class VideoPipelineTests : IDisposable
     }
 
     [Fact]
+    public async Task Threads_are_those_a_pipeline_was_loaded_with_whatever_another_one_was_given()
+    {
+        using var one = VideoPipeline.Load(folder.Path, new PipelineOptions { Threads = 1 });
+        using var two = VideoPipeline.Load(folder.Path, new PipelineOptions { Threads = 2 });
+        foreach (var (pipeline, threads) in new[] { (one, 1), (two, 2), (one, 1) })
+        {
+            var seen = new ThreadCounts();
+            await Collect(pipeline.GenerateAsync(Request with { Frames = 1 }, seen, Cancel));
+            Assert.All(seen, count => Assert.Equal(threads, count));
+            Assert.NotEmpty(seen);
+        }
+    }
+
+    [Fact]
     public async Task Frames_come_unit_by_unit_and_equal_those_decoded_at_once()
     {
         using var pipeline = VideoPipeline.Load(folder.Path);
@@ -242,4 +256,14 @@ public sealed class VideoPipelineTests : IDisposable
     }
 
     private static byte[] Bytes(IEnumerable<VideoChunk> chunks) => [.. chunks.SelectMany(c => c.Rgb.ToArray())];
+
+    // How many threads operators may use, at each step of the work.
+    private sealed class ThreadCounts : List<int>, IProgress<GenerationProgress>
+    {
+        public void Report(GenerationProgress value)
+        {
+            if (value.Phase == GenerationPhase.Denoising)
+                Add(TorchRuntime.Threads);
+        }
+    }
 }
