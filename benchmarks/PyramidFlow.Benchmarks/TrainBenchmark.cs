@@ -96,7 +96,7 @@ internal sealed class TrainBenchmark : ITraining, IDisposable
             gradients.Add(Seconds);
         }
 
-        // Paired with the steps: a machine's speed drifts within minutes.
+        // Measured between the steps: a machine's speed drifts within minutes.
         var rate = Timing.Median(rates);
         var millions = (transformer.Workers.Model.ParameterCount() / 1e6).ToString("0", CultureInfo.InvariantCulture);
         var size = $"{what.Clips} clips of {what.Units} units, {options.TrainingSize.Width}x{options.TrainingSize.Height}, {millions}M weights";

@@ -19,6 +19,7 @@ public class GenerateTests(TinyModel model) : IClassFixture<TinyModel>
         Assert.Equal(path, run.Out.Trim());
         Assert.Contains("seed 7, 17 frames of 64x64", run.Error, StringComparison.Ordinal);
         Assert.Contains("denoising", run.Error, StringComparison.Ordinal);
+        Assert.Matches(@"s \(first output after [0-9.]+ s", run.Error);
         var video = await VideoReader.ProbeAsync(path, Cancel);
         Assert.Equal((64, 64), (video.Width, video.Height));
         using var notes = JsonDocument.Parse(video.Metadata["comment"]);

@@ -2,33 +2,67 @@ using PyramidFlow.Testing;
 
 namespace PyramidFlow.Torch.Tests;
 
-/// <summary>Convolutions and their gradients are right however many channels there are: some builds of oneDNN are wrong for some.</summary>
+/// <summary>Convolutions and their gradients are right however wide and long they are: some builds of oneDNN are wrong for some.</summary>
 public sealed class ConvolutionTests
 {
+    private const int Taps = 3;
+
     public static TheoryData<int, int, int, int, int> Shapes => new(
         from batch in new[] { 1, 3 }
-        from channels in new[] { (3, 8), (8, 3), (12, 20), (16, 16), (20, 32), (24, 8), (48, 24), (8, 33) }
-        from dimensions in new[] { 2, 3 }
+        from channels in new[] { (3, 8), (16, 3), (12, 20), (16, 16), (20, 32), (24, 8), (48, 24), (8, 33) }
+        from kernel in new[] { 1, 3, 4 }
         from stride in new[] { 1, 2 }
-        select (batch, channels.Item1, channels.Item2, dimensions, stride));
+        select (batch, channels.Item1, channels.Item2, kernel, stride));
 
     [Theory]
     [MemberData(nameof(Shapes))]
-    public void A_convolution_is_a_sum_of_products_over_its_taps(int batch, int inputs, int outputs, int dimensions, int stride)
+    public void A_picture_is_convolved(int batch, int inputs, int outputs, int kernel, int stride)
+    {
+        long[] strides = [stride, stride], padding = [kernel / 2, kernel / 2];
+        Check([batch, inputs, 7, 9], [outputs, inputs, kernel, kernel], strides, padding,
+            (x, weight, bias) => x.Conv2d(weight, bias, strides, padding), (x, weight, bias) => x.Conv2dByProducts(weight, bias, strides, padding));
+    }
+
+    [Theory]
+    [MemberData(nameof(Shapes))]
+    public void A_video_is_convolved(int batch, int inputs, int outputs, int kernel, int stride)
+    {
+        long[] strides = [stride, stride, stride], padding = [0, kernel / 2, kernel / 2];
+        Check([batch, inputs, 5, 5, 7], [outputs, inputs, Taps, kernel, kernel], strides, padding,
+            (x, weight, bias) => x.Conv3d(weight, bias, strides, padding), (x, weight, bias) => x.Conv3dByProducts(weight, bias, strides, padding));
+    }
+
+    [Fact]
+    public void Narrow_numbers_are_added_up_in_wide_ones()
+    {
+        using var scope = new TensorScope();
+        using var generator = new RandomGenerator(4);
+        var (x, weight) = (Tensor.Randn([2, 24, 7, 9], generator), Tensor.Randn([8, 24, 3, 3], generator));
+        var expected = x.Conv2d(weight, null, [1, 1], [1, 1]);
+        var narrow = (x.To(ElementType.BFloat16), weight.To(ElementType.BFloat16));
+        foreach (var found in new[] { narrow.Item1.Conv2d(narrow.Item2, null, [1, 1], [1, 1]), narrow.Item1.Conv2dByProducts(narrow.Item2, null, [1, 1], [1, 1]) })
+        {
+            Assert.Equal(ElementType.BFloat16, found.Type);
+            Assert.InRange((found.To(ElementType.Float32) - expected).Norm().Item() / expected.Norm().Item(), 0, 0.01);
+        }
+    }
+
+    // Each way, with and without gradients, against a sum over the kernel's taps.
+    private static void Check(long[] shape, long[] weightShape, long[] strides, long[] padding, params Func<Tensor, Tensor, Tensor?, Tensor>[] ways)
     {
         using var scope = new TensorScope();
         using var generator = new RandomGenerator(3);
-        long[] space = [.. new long[] { 3, 5, 7 }[(3 - dimensions)..]];
-        long[] ones = [.. Enumerable.Repeat(1L, dimensions)];
-        long[] strides = [.. Enumerable.Repeat((long)stride, dimensions)];
-        Tensor[] leaves = [Leaf([batch, inputs, .. space]), Leaf([outputs, inputs, .. Enumerable.Repeat(3L, dimensions)]), Leaf([outputs])];
+        Tensor[] leaves = [Leaf(shape), Leaf(weightShape), Leaf([weightShape[0]])];
         var (x, weight, bias) = (leaves[0], leaves[1], leaves[2]);
-
-        var actual = Gradients(dimensions == 2 ? x.Conv2d(weight, bias, strides, ones) : x.Conv3d(weight, bias, strides, ones));
-        GoldenTensors.AssertClose(actual[0], Without(), 1e-5 * actual[0].Abs().Max().Item(), 1e-4, "result without gradients");
         var expected = Gradients(OverTaps());
-        foreach (var (name, right, found) in new[] { "result", "gradient of the input", "of the weight", "of the bias" }.Zip(expected, actual))
-            GoldenTensors.AssertClose(right, found, 1e-5 * right.Abs().Max().Item(), 1e-4, name);
+        foreach (var way in ways)
+        {
+            foreach (var (name, right, found) in new[] { "result", "gradient of the input", "of the weight", "of the bias" }.Zip(expected, Gradients(way(x, weight, bias))))
+                Close(right, found, name);
+            using var noGrad = NoGrad.Begin();
+            Close(expected[0], way(x.Detached(), weight.Detached(), bias.Detached()), "result without gradients");
+            Close(expected[0] - bias.Reshape([1, weightShape[0], .. strides.Select(_ => 1L)]), way(x.Detached(), weight.Detached(), null), "result without a bias");
+        }
 
         // The sum of squares, so that gradients differ from place to place.
         Tensor[] Gradients(Tensor y)
@@ -40,32 +74,35 @@ public sealed class ConvolutionTests
             return all;
         }
 
-        Tensor Without()
-        {
-            using var noGrad = NoGrad.Begin();
-            return dimensions == 2 ? x.Detached().Conv2d(weight.Detached(), bias, strides, ones) : x.Detached().Conv3d(weight.Detached(), bias, strides, ones);
-        }
-
         Tensor OverTaps()
         {
-            var padded = x.Pad([.. Enumerable.Repeat(1L, 2 * dimensions)]);
-            var sum = bias.Reshape([1, outputs, .. ones]);
-            for (var tap = 0; tap < Math.Pow(3, dimensions); tap++)
+            long[] kernel = weightShape[2..];
+            var padded = x.Pad([.. padding.Reverse().SelectMany(size => new[] { size, size })]);
+            long[] sizes = [.. kernel.Select((taps, axis) => ((padded.Size(2 + axis) - taps) / strides[axis]) + 1)];
+            var sum = bias.Reshape([1, weightShape[0], .. sizes.Select(_ => 1L)]);
+            for (var tap = 0L; tap < kernel.Aggregate(1L, (a, b) => a * b); tap++)
             {
-                var (seen, matrix) = (padded, weight);
-                for (var (axis, rest) = (0, tap); axis < dimensions; axis++, rest /= 3)
-                    (seen, matrix) = (seen.Slice(2 + axis, rest % 3, (rest % 3) + space[axis], stride), matrix.Narrow(2 + axis, rest % 3, 1));
-                sum += matrix.Reshape(outputs, inputs).Matmul(seen.Flatten(2)).Reshape([batch, outputs, .. space.Select(size => (size + stride - 1) / stride)]);
+                var (seen, matrix, rest) = (padded, weight, tap);
+                for (var axis = 0; axis < kernel.Length; axis++)
+                {
+                    var (place, next) = (rest % kernel[axis], rest / kernel[axis]);
+                    seen = seen.Slice(2 + axis, place, place + ((sizes[axis] - 1) * strides[axis]) + 1, strides[axis]);
+                    (matrix, rest) = (matrix.Narrow(2 + axis, place, 1), next);
+                }
+
+                sum += matrix.Reshape(weightShape[0], weightShape[1]).Matmul(seen.Flatten(2)).Reshape([shape[0], weightShape[0], .. sizes]);
             }
 
             return sum;
         }
 
-        Tensor Leaf(long[] shape)
+        Tensor Leaf(long[] size)
         {
-            var leaf = Tensor.Randn(shape, generator);
+            var leaf = Tensor.Randn(size, generator);
             leaf.RequiresGrad = true;
             return leaf;
         }
+
+        static void Close(Tensor right, Tensor found, string name) => GoldenTensors.AssertClose(right, found, 1e-5 * right.Abs().Max().Item(), 1e-4, name);
     }
 }

@@ -37,6 +37,7 @@ internal sealed class ClipMaker(ModelArguments model, CheckpointFolder folder, C
         {
             Warn(run.Warnings, monitor);
             await WriteAsync(chunk.Rgb).ConfigureAwait(false);
+            monitor.Wrote();
             if (plan.LatentsFile is not null && chunk.Latents is { } made)
                 latents.Add(made);
         }

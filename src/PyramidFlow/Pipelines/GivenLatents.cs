@@ -46,13 +46,14 @@ internal sealed class GivenLatents(PipelineModels models, LatentNormalization no
         using var scope = new TensorScope();
         var moments = new List<Tensor>();
         var frame = 3 * width * height;
-        for (var (start, count) = (0, Math.Min(rgb.Length / frame, options.EncodeWindow + 1)); count > 0;
-            (start, count) = (start + count, Math.Min((rgb.Length / frame) - start - count, options.EncodeWindow)))
+        var frames = rgb.Length / frame;
+        for (var (start, count) = (0, Math.Min(frames, options.EncodeWindow + 1)); count > 0;
+            (start, count) = (start + count, Math.Min(frames - start - count, options.EncodeWindow)))
         {
             cancel.ThrowIfCancellationRequested();
             using var inner = new TensorScope();
             var pixels = FrameBytes.ToPixels(rgb.Slice(start * frame, count * frame), width, height);
-            moments.Add(inner.Keep(stream.Push(pixels.To(WeightType(vae)).To(models.Device))));      // [1, 2c, t, h, w]
+            moments.Add(inner.Keep(stream.Push(pixels.To(WeightType(vae)).To(models.Device), isEnd: start + count == frames)));      // [1, 2c, t, h, w]
         }
 
         return scope.Keep(Tensor.Cat([.. moments], 2));                                              // [1, 2c, t, h, w]

@@ -18,7 +18,10 @@ public sealed record PipelineOptions
     /// <summary>Where to compute; null is the CPU.</summary>
     public Device? Device { get; init; }
 
-    /// <summary>Threads of an operator; null takes as many as the thread that loads the pipeline. Another number may give other last digits.</summary>
+    /// <summary>
+    /// Threads of an operator; null takes as many as the thread that loads the pipeline. Another number may give other last digits. A thread
+    /// that loads, decodes or makes latents itself keeps the number.
+    /// </summary>
     public int? Threads { get; init; }
 
     /// <summary>LoRAs that are added to the transformer's weights, one after another.</summary>

@@ -31,9 +31,9 @@ public sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normaliz
 
     /// <summary>Decodes the next unit.</summary>
     /// <param name="latents">Normalised latents [b, c, t, h, w].</param>
-    /// <param name="isEnd">Whether it is the last: less memory.</param>
+    /// <param name="isEnd">Whether the clip ends with it; less memory, for nothing of it needs to be remembered.</param>
     /// <returns>Pixels, about -1 to 1: [b, 3, 8t, 8h, 8w], but for the first unit 1 + 8(t - 1) frames.</returns>
-    /// <exception cref="InvalidOperationException">The pixels are not finite in the wider type either.</exception>
+    /// <exception cref="InvalidOperationException">The pixels are not finite in the wider type either, or the clip has ended.</exception>
     /// <exception cref="TorchMemoryException">Memory is too small for the smallest tiles.</exception>
     public Tensor Decode(Tensor latents, bool isEnd = false)
     {

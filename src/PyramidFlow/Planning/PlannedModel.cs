@@ -82,6 +82,7 @@ public sealed class PlannedModel
                 WeightSizes.Of(new T5Encoder(T5), folder?.Component(text[^1].TextEncoder)),
             ],
             WeightSizes.Of(Transformer.Build(), folder?.Transformer(variant)),
-            WeightSizes.Of(new CausalVideoVae(Vae), folder?.Vae));
+            WeightSizes.Of(new CausalVideoVae(Vae), folder?.Vae),
+            WeightSizes.Of(new CausalVaeDecoder(Vae), null));
     }
 }

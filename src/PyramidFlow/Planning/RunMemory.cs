@@ -29,11 +29,13 @@ public sealed record RunMemory(long Text, long Transformer, long Decoder)
         var decoder = DecoderMemory.Peak(model.Vae, plan, options, type);
         var text = TextWork(model, type);
         var all = sizes.All.Sum(size => size.Bytes(type));
+        var device = (options.Device ?? Device.Cpu).Type;
+        var vae = sizes.Vae.IsMapped(type, device) && !settings.IsGiven ? sizes.VaeDecoder.Bytes(type) : sizes.Vae.Bytes(type);
         return options.Offload is Offload.None or Offload.Auto
             ? new RunMemory(Base + all + text, Base + all + transformer, Base + all + decoder)
-            : new RunMemory(Base + sizes.Text.Sum(size => size.StreamedBytes(type)) + text, Base + Held(sizes.Transformer) + transformer, Base + sizes.Vae.Bytes(type) + decoder);
+            : new RunMemory(Base + sizes.Text.Sum(size => size.StreamedBytes(type, device)) + text, Base + Held(sizes.Transformer) + transformer, Base + vae + decoder);
 
-        long Held(WeightSizes size) => options.Offload == Offload.Sequential ? size.StreamedBytes(type) : size.Bytes(type);
+        long Held(WeightSizes size) => options.Offload == Offload.Sequential ? size.StreamedBytes(type, device) : size.Bytes(type);
     }
 
     // One prompt at a time: scores of all heads with their softmax, and the feed-forward part at its widest.

@@ -13,6 +13,8 @@ internal sealed partial class WeightSizes
     // int8 codes, which do not.
     private readonly Dictionary<string, (long Floats, long Bytes)> parts = [];
     private readonly WeightSizes? rounded;
+    // Types of the file's numbers; none where there is no file.
+    private readonly HashSet<ElementType> storedAs = [];
     private long largestRounded;
 
     private WeightSizes(bool isConverted) => rounded = isConverted ? null : new WeightSizes(isConverted: true);
@@ -30,11 +32,15 @@ internal sealed partial class WeightSizes
     internal long Bytes(ElementType type) => parts.Values.Sum(part => Bytes(part, type));
 
     /// <summary>Most bytes when only the block at work and the next are held; all where there are no blocks.</summary>
-    internal long StreamedBytes(ElementType type)
+    internal long StreamedBytes(ElementType type, DeviceType device)
     {
         var blocks = parts.Where(part => part.Key.Length > 0).Select(part => Bytes(part.Value, type)).OrderDescending().ToList();
-        return Bytes(type) - blocks.Sum() + blocks.Take(2).Sum();
+        // Pages of the next block that are only asked for are not this process's yet.
+        return Bytes(type) - blocks.Sum() + blocks.Take(IsMapped(type, device) ? 1 : 2).Sum();
     }
+
+    /// <summary>Whether weights are used as they lie in the file, so that only what was read takes memory.</summary>
+    internal bool IsMapped(ElementType type, DeviceType device) => device == DeviceType.Cpu && storedAs.SetEquals([type]);
 
     /// <summary>Bytes of the largest int8 matrix while it is used, in the type of the computation.</summary>
     internal long UnpackedBytes(ElementType type) => largestRounded * type.Size();
@@ -53,6 +59,8 @@ internal sealed partial class WeightSizes
             var sizes = new WeightSizes(isConverted: false);
             foreach (var (key, parameter) in model.NamedParameters())
                 sizes.Add(key, parameter, held?.Describe(key).Type ?? ElementType.Float32);
+            if (held is null)
+                sizes.storedAs.Clear();
             return sizes;
         }
     }
@@ -81,6 +89,8 @@ internal sealed partial class WeightSizes
     private void Add(string block, long count, ElementType type)
     {
         var (floats, bytes) = parts.GetValueOrDefault(block);
+        if (type.IsFloatingPoint())
+            storedAs.Add(type);
         parts[block] = type.IsFloatingPoint() ? (floats + count, bytes) : (floats, bytes + (count * type.Size()));
         if (type == ElementType.Int8)
             largestRounded = Math.Max(largestRounded, count);

@@ -95,7 +95,7 @@ public sealed class TileByTileTests(TinyPipeline tiny) : IClassFixture<TinyPipel
             TorchRuntime.ResetPeak();
             using var inner = new TensorScope();
             var numbers = new List<float>();
-            foreach (var frames in byTile ? decoder.DecodeAll(pieces) : pieces.Select(piece => decoder.Decode(piece)))
+            foreach (var frames in byTile ? decoder.DecodeAll(pieces) : pieces.Select((piece, i) => decoder.Decode(piece, isEnd: i == pieces.Length - 1)))
             {
                 numbers.AddRange(frames.ToArray<float>());
                 frames.Dispose();
@@ -120,7 +120,8 @@ public sealed class TileByTileTests(TinyPipeline tiny) : IClassFixture<TinyPipel
         TorchRuntime.LimitMemory(0);
         Assert.Contains("with tiles as small as can be: give a memory budget", error.Message, StringComparison.Ordinal);
         Assert.Equal(live, Tensor.LiveCount);
-        Assert.Equal(1, decoder.Decode(latents).Size(2));
+        Assert.Equal(1, decoder.Decode(latents, isEnd: true).Size(2));
+        Assert.Contains("has ended", Assert.Throws<InvalidOperationException>(() => decoder.Decode(latents)).Message, StringComparison.Ordinal);
     }
 
     // Cancels when the second tile begins, and sees no further one.

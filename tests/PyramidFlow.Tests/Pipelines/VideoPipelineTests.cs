@@ -31,8 +31,10 @@ public sealed class VideoPipelineTests : IDisposable
     [Fact]
     public async Task Threads_are_those_a_pipeline_was_loaded_with_whatever_another_one_was_given()
     {
+        var before = TorchRuntime.Threads;
         using var one = VideoPipeline.Load(folder.Path, new PipelineOptions { Threads = 1 });
         using var two = VideoPipeline.Load(folder.Path, new PipelineOptions { Threads = 2 });
+        TorchRuntime.Threads = before;
         foreach (var (pipeline, threads) in new[] { (one, 1), (two, 2), (one, 1) })
         {
             var seen = new ThreadCounts();

@@ -38,7 +38,7 @@ internal sealed class LatentEncoder(CausalVideoVae vae, LatentExtractionOptions 
         {
             using var window = new TensorScope();
             var pixels = FrameBytes.ToPixels(rgb.AsSpan(start * frameBytes, (end - start) * frameBytes), bucket.Width, bucket.Height);
-            pieces.Add(window.Keep(stream.Push(pixels.To(weight.Device).To(weight.Type))));            // [1, 2c, t', h, w]
+            pieces.Add(window.Keep(stream.Push(pixels.To(weight.Device).To(weight.Type), isEnd: end == bucket.Frames)));            // [1, 2c, t', h, w]
         }
 
         return pieces.Count == 1 ? pieces[0] : Tensor.Cat([.. pieces], 2);
