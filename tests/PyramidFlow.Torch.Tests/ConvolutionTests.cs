@@ -32,15 +32,19 @@ public sealed class ConvolutionTests
             (x, weight, bias) => x.Conv3d(weight, bias, strides, padding), (x, weight, bias) => x.Conv3dByProducts(weight, bias, strides, padding));
     }
 
-    [Fact]
-    public void Narrow_numbers_are_added_up_in_wide_ones()
+    [Theory]
+    [InlineData(24, 8)]
+    [InlineData(16, 3)]
+    [InlineData(16, 32)]
+    [InlineData(8, 16)]
+    public void Narrow_numbers_are_added_up_in_wide_ones(int inputs, int outputs)
     {
         using var scope = new TensorScope();
         using var generator = new RandomGenerator(4);
-        var (x, weight) = (Tensor.Randn([2, 24, 7, 9], generator), Tensor.Randn([8, 24, 3, 3], generator));
-        var expected = x.Conv2d(weight, null, [1, 1], [1, 1]);
-        var narrow = (x.To(ElementType.BFloat16), weight.To(ElementType.BFloat16));
-        foreach (var found in new[] { narrow.Item1.Conv2d(narrow.Item2, null, [1, 1], [1, 1]), narrow.Item1.Conv2dByProducts(narrow.Item2, null, [1, 1], [1, 1]) })
+        Tensor[] wide = [Tensor.Randn([2, inputs, 7, 9], generator), Tensor.Randn([outputs, inputs, 3, 3], generator), Tensor.Randn([outputs], generator)];
+        Tensor[] narrow = [.. wide.Select(tensor => tensor.To(ElementType.BFloat16))];
+        var expected = wide[0].Conv2d(wide[1], wide[2], [1, 1], [1, 1]);
+        foreach (var found in new[] { narrow[0].Conv2d(narrow[1], narrow[2], [1, 1], [1, 1]), narrow[0].Conv2dByProducts(narrow[1], narrow[2], [1, 1], [1, 1]) })
         {
             Assert.Equal(ElementType.BFloat16, found.Type);
             Assert.InRange((found.To(ElementType.Float32) - expected).Norm().Item() / expected.Norm().Item(), 0, 0.01);

@@ -9,8 +9,8 @@ public sealed partial class Tensor
     // Numbers of windows, as a matrix, that are made at a time; at least those of one member of the batch.
     private const long WindowsAtATime = 1 << 20;
 
-    // oneDNN as Debian 13 builds it (3.7) computes wrong numbers: for batches whose channels do not fill their blocks, and some gradients
-    // of convolutions with a stride. What it gets right stays with it.
+    // oneDNN as Debian 13 builds it (3.7) computes wrong numbers: where channels do not fill their blocks, for batches in float32 and
+    // with a bias in bfloat16, and some gradients of convolutions with a stride. What it gets right stays with it.
     private static readonly Lazy<bool> IsOneDnnWrong = new(MixesUpBatches, LazyThreadSafetyMode.PublicationOnly);
 
     /// <summary>2-D convolution; weight is [out, in, h, w].</summary>
@@ -22,7 +22,7 @@ public sealed partial class Tensor
         GoesWrong(weight) ? Conv3dByProducts(weight, bias, stride, padding) : Call("aten::conv3d", this, weight, bias, stride, padding);
 
     private bool GoesWrong(Tensor weight) => Device.Type == DeviceType.Cpu
-        && (weight.Size(1) % ChannelBlock != 0 || RequiresGrad || weight.RequiresGrad) && IsOneDnnWrong.Value;
+        && (weight.Size(0) % ChannelBlock != 0 || weight.Size(1) % ChannelBlock != 0 || RequiresGrad || weight.RequiresGrad) && IsOneDnnWrong.Value;
 
     // Without oneDNN: what the kernel sees as a matrix, times the weight. Its backward takes any input for one without gaps, and
     // narrow numbers it would add up as such.
