@@ -12,7 +12,10 @@ namespace PyramidFlow.Cli.Plotting;
 /// <param name="LogY">The same upwards.</param>
 internal sealed record LinePlot(string Title, string X, string Y, bool LogX, bool LogY)
 {
-    private const int Width = 800, Height = 480, Left = 70, Right = 20, Top = 40, Bottom = 50, LegendLine = 18, FewPoints = 24;
+    private const int Width = 800, Height = 480, Left = 70, Right = 20, Top = 40, Bottom = 50, FewPoints = 24;
+
+    // The legend stands beside the picture, so that it hides no curve.
+    private const int LegendLine = 18, LegendSample = 24, LetterWidth = 7;
 
     // Colours that differ in brightness too.
     private static readonly string[] Colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"];
@@ -27,8 +30,9 @@ internal sealed record LinePlot(string Title, string X, string Y, bool LogX, boo
         var x = new Axis([.. curves.SelectMany(curve => curve.Points).Select(p => p.X)], LogX, DaysX);
         var y = new Axis([.. curves.SelectMany(curve => curve.Points).Select(p => p.Y)], LogY);
         var svg = new StringBuilder();
-        Add(svg, $"""<svg xmlns="http://www.w3.org/2000/svg" width="{Width}" height="{Height}" viewBox="0 0 {Width} {Height}" font-family="sans-serif" font-size="12">""");
-        Add(svg, $"""<rect width="{Width}" height="{Height}" fill="white"/>""");
+        var all = Width + LegendSample + (LetterWidth * curves.Max(curve => curve.Label.Length)) + Right;
+        Add(svg, $"""<svg xmlns="http://www.w3.org/2000/svg" width="{all}" height="{Height}" viewBox="0 0 {all} {Height}" font-family="sans-serif" font-size="12">""");
+        Add(svg, $"""<rect width="{all}" height="{Height}" fill="white"/>""");
         Text(svg, Width / 2, Top / 2, Title, "middle", """ font-size="15" """);
         foreach (var (value, text) in x.Ticks)
         {
@@ -59,8 +63,8 @@ internal sealed record LinePlot(string Title, string X, string Y, bool LogX, boo
         foreach (var point in points.Take(points.Count <= FewPoints ? points.Count : 0))
             Add(svg, $"""<circle cx="{point.X:F1}" cy="{point.Y:F1}" r="3" fill="{colour}"/>""");
         var at = Top + 16 + (number * LegendLine);
-        Add(svg, $"""<rect x="{Width - Right - 22}" y="{at - 6}" width="16" height="3" fill="{colour}"/>""");
-        Text(svg, Width - Right - 28, at, curve.Label, "end");
+        Add(svg, $"""<line x1="{Width}" y1="{at - 4}" x2="{Width + LegendSample - 6}" y2="{at - 4}" stroke="{colour}" stroke-width="2.5"{dashes}/>""");
+        Text(svg, Width + LegendSample, at, curve.Label, "start");
     }
 
     private static double Across(Axis axis, double value) => Left + (axis.At(value) * (Width - Left - Right));
