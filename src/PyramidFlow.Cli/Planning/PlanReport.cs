@@ -18,7 +18,7 @@ internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSet
             $"{Name}{variant}: {Settings.Width}x{Settings.Height}, {Settings.Frames} frames ({Settings.Frames / Model.Settings.FramesPerSecond:0.0} s), {Type}, on {Device}"));
         console.Result(Work());
         console.Result(FormattableString.Invariant(
-            $"all: {Plan.Flops / 1e12:N1} TFLOP, about {Durations.Text(TimeSpan.FromSeconds(Plan.Seconds))} at {Speed.Products / 1e9:N0} GFLOP/s in products and {Speed.Convolutions / 1e9:N0} in convolutions"));
+            $"all: {Plan.Flops / 1e12:N1} TFLOP, about {Durations.Text(TimeSpan.FromSeconds(Plan.Seconds))} at {MachineSpeed.ReachedShare:0%} of {Speed.Products / 1e9:N0} GFLOP/s in products and {Speed.Convolutions / 1e9:N0} in convolutions"));
         console.Result(Memory());
         if (Options.MaxMemory is not null)
         {

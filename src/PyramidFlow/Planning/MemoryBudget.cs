@@ -32,7 +32,7 @@ public static class MemoryBudget
         {
             var place = options.Device is { Type: DeviceType.Cuda } gpu ? gpu.ToString() : "this machine";
             throw new ArgumentException(Invariant(
-                $"{settings.Width}x{settings.Height} with {settings.Frames} frames needs {peaks[^1] / 1e9:0.0} GB and {place} has {total / 1e9:0.0} GB: give a memory budget (--max-memory), decode in tiles, or make smaller frames"));
+                $"{Clip(settings)} needs {peaks[^1] / 1e9:0.0} GB and {place} has {total / 1e9:0.0} GB: give a memory budget (--max-memory), decode in tiles, or make smaller frames"));
         }
 
         return placed[fits < 0 ? ^1 : fits];
@@ -55,8 +55,9 @@ public static class MemoryBudget
         var way = Ways(options)[^1];
         var decodes = Decoders(settings, options with { Offload = way }).MinBy(each => RunMemory.Of(model, settings, type, each).Decoder)!;
         var least = RunMemory.Of(model, settings, type, Transformers(decodes).Last());
-        List<string> changes = [];
-        changes.Add("allow more");
+        List<string> changes = ["allow more"];
+        if (bytes <= RunMemory.Base)
+            throw new ArgumentException(Invariant($"{Clip(settings)} needs at least {least.Peak / 1e9:0.0} GB, the program alone {RunMemory.Base / 1e9:0.0} GB, and may take {bytes / 1e9:0.0} GB: {changes[0]}"));
         var conversion = Int8Conversion(model, settings, type, options, bytes);
         if (conversion is not null)
             changes.Add(conversion);
@@ -69,7 +70,7 @@ public static class MemoryBudget
         if (type == ElementType.Float32)
             changes.Add("compute in bfloat16 (bf16)");
         throw new ArgumentException(Invariant(
-            $"{settings.Width}x{settings.Height} with {settings.Frames} frames needs at least {least.Peak / 1e9:0.0} GB and may take {bytes / 1e9:0.0} GB: {string.Join(", or ", changes)}"));
+            $"{Clip(settings)} needs at least {least.Peak / 1e9:0.0} GB and may take {bytes / 1e9:0.0} GB: {string.Join(", or ", changes)}"));
     }
 
     /// <summary>How to convert a model to int8, where that lets a run stay within so many bytes, or do so without holding one block at a time.</summary>
@@ -82,6 +83,8 @@ public static class MemoryBudget
             return null;
         return $"convert it to int8 (models convert {model.Name} {rounded.Name} --int8), which fits with --offload {fitting.Offload.ToString().ToLowerInvariant()}";
     }
+
+    private static string Clip(GenerationSettings settings) => $"{settings.Width}x{settings.Height} with {settings.Frames} {(settings.Frames == 1 ? "frame" : "frames")}";
 
     private static Offload[] Ways(PipelineOptions options) => options.Offload == Offload.Auto ? AllWays : [options.Offload];
 

@@ -19,7 +19,7 @@ public sealed record PlannedWork(GenerationPhase Phase, int? Unit, int? Stage, i
 public sealed record MachineSpeed(double Products, double Convolutions)
 {
     /// <summary>Share of these speeds that whole models reach (docs/benchmarks.md).</summary>
-    internal const double ReachedShare = 0.85;
+    public const double ReachedShare = 0.85;
 }
 
 /// <summary>What a run will take, known from configs alone.</summary>

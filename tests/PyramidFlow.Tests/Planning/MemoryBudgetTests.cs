@@ -75,6 +75,7 @@ public class MemoryBudgetTests
         Assert.Null(Model.AsInt8!.AsInt8);
         var refused = Assert.Throws<ArgumentException>(() => Fit(4 * GB, auto with { Offload = Offload.Model })).Message;
         Assert.Contains("models convert pyramid-flow-miniflux pyramid-flow-miniflux-int8 --int8", refused, StringComparison.Ordinal);
+        Assert.EndsWith("the program alone 0.7 GB, and may take 0.1 GB: allow more", Assert.Throws<ArgumentException>(() => Fit(GB / 10)).Message, StringComparison.Ordinal);
         Assert.EndsWith("allow more, or take a smaller model, or make smaller or fewer frames", Assert.Throws<ArgumentException>(() => Fit(1 * GB)).Message, StringComparison.Ordinal);
 
         static string? Int8(PlannedModel model, PipelineOptions options, long gigabytes) =>
