@@ -15,14 +15,26 @@ public sealed partial class Tensor
 
     /// <summary>2-D convolution; weight is [out, in, h, w].</summary>
     public Tensor Conv2d(Tensor weight, Tensor? bias, long[] stride, long[] padding) =>
-        GoesWrong(weight) ? Conv2dByProducts(weight, bias, stride, padding) : Call("aten::conv2d", this, weight, bias, stride, padding);
+        NeedsProducts(weight) ? Conv2dByProducts(weight, bias, stride, padding) : ByOneDnn("aten::conv2d", weight, bias, stride, padding);
 
     /// <summary>3-D convolution; weight is [out, in, t, h, w].</summary>
     public Tensor Conv3d(Tensor weight, Tensor? bias, long[] stride, long[] padding) =>
-        GoesWrong(weight) ? Conv3dByProducts(weight, bias, stride, padding) : Call("aten::conv3d", this, weight, bias, stride, padding);
+        NeedsProducts(weight) ? Conv3dByProducts(weight, bias, stride, padding) : ByOneDnn("aten::conv3d", weight, bias, stride, padding);
 
-    private bool GoesWrong(Tensor weight) => Device.Type == DeviceType.Cpu
-        && (weight.Size(0) % ChannelBlock != 0 || weight.Size(1) % ChannelBlock != 0 || RequiresGrad || weight.RequiresGrad) && IsOneDnnWrong.Value;
+    private bool NeedsProducts(Tensor weight) => Device.Type == DeviceType.Cpu
+        && (weight.Size(1) % ChannelBlock != 0 || RequiresGrad || weight.RequiresGrad) && IsOneDnnWrong.Value;
+
+    // With outputs of zeros that fill the last block where that is needed.
+    private Tensor ByOneDnn(string name, Tensor weight, Tensor? bias, long[] stride, long[] padding)
+    {
+        var outputs = weight.Size(0);
+        var missing = (ChannelBlock - (outputs % ChannelBlock)) % ChannelBlock;
+        if (missing == 0 || Device.Type != DeviceType.Cpu || !IsOneDnnWrong.Value)
+            return Call(name, this, weight, bias, stride, padding);
+        using var scope = new TensorScope();
+        var filled = weight.Pad([.. new long[2 * stride.Length], 0, 0, 0, missing]);
+        return scope.Keep(Call(name, this, filled, bias?.Pad([0, missing]), stride, padding).Narrow(1, 0, outputs));
+    }
 
     // Without oneDNN: what the kernel sees as a matrix, times the weight. Its backward takes any input for one without gaps, and
     // narrow numbers it would add up as such.
