@@ -29,7 +29,8 @@ public sealed class ConvolutionTests
     {
         long[] strides = [stride, stride, stride], padding = [0, kernel / 2, kernel / 2];
         Check([batch, inputs, 5, 5, 7], [outputs, inputs, Taps, kernel, kernel], strides, padding,
-            (x, weight, bias) => x.Conv3d(weight, bias, strides, padding), (x, weight, bias) => x.Conv3dByProducts(weight, bias, strides, padding));
+            (x, weight, bias) => x.Conv3d(weight, bias, strides, padding), (x, weight, bias) => x.Conv3dByProducts(weight, bias, strides, padding),
+            (x, weight, bias) => x.Conv3dOverFrames(weight, bias, strides, padding));
     }
 
     [Theory]

@@ -21,6 +21,12 @@ public sealed partial class Tensor
     public Tensor Conv3d(Tensor weight, Tensor? bias, long[] stride, long[] padding) =>
         NeedsProducts(weight) ? Conv3dByProducts(weight, bias, stride, padding) : ByOneDnn("aten::conv3d", weight, bias, stride, padding);
 
+    /// <summary>
+    /// The same as <see cref="Conv3d"/>, as a batch of 2-D convolutions, one for each frame, whose channels are those of all frames it sees.
+    /// </summary>
+    public Tensor Conv3dOverFrames(Tensor weight, Tensor? bias, long[] stride, long[] padding) =>
+        OverFrames(weight, stride, padding, (frames, flat) => frames.Conv2d(flat, bias, stride[1..], padding[1..]));
+
     private bool NeedsProducts(Tensor weight) => Device.Type == DeviceType.Cpu
         && (weight.Size(1) % ChannelBlock != 0 || RequiresGrad || weight.RequiresGrad) && IsOneDnnWrong.Value;
 
@@ -52,15 +58,17 @@ public sealed partial class Tensor
         static Tensor Wide(Tensor x) => x.To(ElementType.Float32).Contiguous();
     }
 
-    // Frames are a batch of 2-D convolutions whose channels are those of all frames that each sees.
-    internal Tensor Conv3dByProducts(Tensor weight, Tensor? bias, long[] stride, long[] padding)
+    internal Tensor Conv3dByProducts(Tensor weight, Tensor? bias, long[] stride, long[] padding) =>
+        OverFrames(weight, stride, padding, (frames, flat) => frames.Conv2dByProducts(flat, bias, stride[1..], padding[1..]));
+
+    private Tensor OverFrames(Tensor weight, long[] stride, long[] padding, Func<Tensor, Tensor, Tensor> convolve)
     {
         using var scope = new TensorScope();
-        var (x, taps, step) = (Pad([0, 0, 0, 0, padding[0], padding[0]]), weight.Size(2), stride[0]);
+        var (x, taps, step) = (padding[0] == 0 ? this : Pad([0, 0, 0, 0, padding[0], padding[0]]), weight.Size(2), stride[0]);
         var reach = (x.Size(2) - taps) / step * step;
         var seen = Cat([.. Enumerable.Range(0, (int)taps).Select(tap => x.Slice(2, tap, tap + reach + 1, step))], 1);       // [b, taps * in, t, h, w]
         var frames = seen.Transpose(1, 2).Flatten(0, 1);                                                                     // [b * t, taps * in, h, w]
-        var y = frames.Conv2dByProducts(weight.Transpose(1, 2).Flatten(1, 2), bias, stride[1..], padding[1..]);
+        var y = convolve(frames, weight.Transpose(1, 2).Flatten(1, 2));
         return scope.Keep(y.Unflatten(0, Size(0), -1).Transpose(1, 2));                                                      // [b, out, t, h, w]
     }
 

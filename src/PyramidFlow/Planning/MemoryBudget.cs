@@ -55,9 +55,9 @@ public static class MemoryBudget
         var way = Ways(options)[^1];
         var decodes = Decoders(settings, options with { Offload = way }).MinBy(each => RunMemory.Of(model, settings, type, each).Decoder)!;
         var least = RunMemory.Of(model, settings, type, Transformers(decodes).Last());
-        List<string> changes = ["allow more"];
         if (bytes <= RunMemory.Base)
-            throw new ArgumentException(Invariant($"{Clip(settings)} needs at least {least.Peak / 1e9:0.0} GB, the program alone {RunMemory.Base / 1e9:0.0} GB, and may take {bytes / 1e9:0.0} GB: {changes[0]}"));
+            throw new ArgumentException(Invariant($"{Clip(settings)} needs at least {least.Peak / 1e9:0.0} GB, the program alone {RunMemory.Base / 1e9:0.0} GB, and may take {bytes / 1e9:0.0} GB: allow more"));
+        List<string> changes = ["allow more"];
         var conversion = Int8Conversion(model, settings, type, options, bytes);
         if (conversion is not null)
             changes.Add(conversion);

@@ -23,13 +23,12 @@ public sealed record RunMemory(long Text, long Transformer, long Decoder)
     /// <param name="options">When weights are in memory, tiles, windows, blocks of queries; <see cref="Offload.Auto"/> counts as none.</param>
     public static RunMemory Of(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options)
     {
-        var (sizes, plan) = (model.Sizes, settings.Sampling);
-        var transformer = TransformerMemory.Peak(model.Transformer, plan, settings.IsGiven ? 1 : 0, type, options.Sampler, options.Attention, (options.Device ?? Device.Cpu).Type)
+        var (sizes, plan, device) = (model.Sizes, settings.Sampling, (options.Device ?? Device.Cpu).Type);
+        var transformer = TransformerMemory.Peak(model.Transformer, plan, settings.IsGiven ? 1 : 0, type, options.Sampler, options.Attention, device)
             + sizes.Transformer.UnpackedBytes(type);
         var decoder = DecoderMemory.Peak(model.Vae, plan, options, type);
         var text = TextWork(model, type);
         var all = sizes.All.Sum(size => size.Bytes(type));
-        var device = (options.Device ?? Device.Cpu).Type;
         var vae = sizes.Vae.IsMapped(type, device) && !settings.IsGiven ? sizes.VaeDecoder.Bytes(type) : sizes.Vae.Bytes(type);
         return options.Offload is Offload.None or Offload.Auto
             ? new RunMemory(Base + all + text, Base + all + transformer, Base + all + decoder)

@@ -13,11 +13,15 @@ internal sealed partial class WeightSizes
     // int8 codes, which do not.
     private readonly Dictionary<string, (long Floats, long Bytes)> parts = [];
     private readonly WeightSizes? rounded;
-    // Types of the file's numbers; none where there is no file.
-    private readonly HashSet<ElementType> storedAs = [];
+    // Types of the file's numbers, which a conversion to int8 keeps; none where there is no file.
+    private readonly HashSet<ElementType> storedAs;
     private long largestRounded;
 
-    private WeightSizes(bool isConverted) => rounded = isConverted ? null : new WeightSizes(isConverted: true);
+    private WeightSizes(HashSet<ElementType> storedAs, bool isConverted)
+    {
+        this.storedAs = storedAs;
+        rounded = isConverted ? null : new WeightSizes(storedAs, isConverted: true);
+    }
 
     /// <summary>Number of weights, the factors of int8 weights among them.</summary>
     internal long Count => parts.Values.Sum(part => part.Floats + part.Bytes);
@@ -56,11 +60,10 @@ internal sealed partial class WeightSizes
             if (source is not null && model.Misfits(source) is [var fault, ..])
                 throw new CheckpointException($"{folder!.ConfigFile} and {source.Name} disagree: {fault}; download both again, from one place");
             var held = source?.Holding([.. model.NamedParameters().Select(named => named.Key)]);
-            var sizes = new WeightSizes(isConverted: false);
-            foreach (var (key, parameter) in model.NamedParameters())
-                sizes.Add(key, parameter, held?.Describe(key).Type ?? ElementType.Float32);
-            if (held is null)
-                sizes.storedAs.Clear();
+            var stored = model.NamedParameters().Select(named => (named.Key, named.Parameter, Type: held?.Describe(named.Key).Type)).ToList();
+            var sizes = new WeightSizes([.. stored.Select(each => each.Type).OfType<ElementType>().Where(type => type.IsFloatingPoint())], isConverted: false);
+            foreach (var (key, parameter, type) in stored)
+                sizes.Add(key, parameter, type ?? ElementType.Float32);
             return sizes;
         }
     }
@@ -89,8 +92,6 @@ internal sealed partial class WeightSizes
     private void Add(string block, long count, ElementType type)
     {
         var (floats, bytes) = parts.GetValueOrDefault(block);
-        if (type.IsFloatingPoint())
-            storedAs.Add(type);
         parts[block] = type.IsFloatingPoint() ? (floats + count, bytes) : (floats, bytes + (count * type.Size()));
         if (type == ElementType.Int8)
             largestRounded = Math.Max(largestRounded, count);

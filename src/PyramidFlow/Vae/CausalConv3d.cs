@@ -101,21 +101,11 @@ public sealed class CausalConv3d : Module
         x.Squeeze(2).Conv2d(w.Select(2, taps - 1), b, stride[1..], padding[1..]).Unsqueeze(2);
 
     private Tensor Convolve(Tensor x, Tensor w, Tensor? b) =>
-        IsLeftToSlowKernel(x) ? ConvolveFrames(x, w, b) : x.Conv3d(w, b, stride, padding);
+        IsLeftToSlowKernel(x) ? x.Conv3dOverFrames(w, b, stride, padding) : x.Conv3d(w, b, stride, padding);
 
     // libtorch on the CPU gives small float32 inputs of batch 1 to a kernel that is 2 to 4 times slower than oneDNN's.
     private static bool IsLeftToSlowKernel(Tensor x) => x.Device.Type == DeviceType.Cpu && x.Type == ElementType.Float32
         && x.Size(0) == 1 && x.Size(1) * x.Size(2) * x.Size(3) <= SlowKernelSize;
-
-    // The same as a batch of 2-D convolutions, one for each frame, whose channels are those of all frames it sees.
-    private Tensor ConvolveFrames(Tensor x, Tensor w, Tensor? b)
-    {
-        var frames = (x.Size(2) - taps) / stride[0];
-        var seen = Enumerable.Range(0, (int)taps).Select(tap => x.Slice(2, tap, tap + (frames * stride[0]) + 1, stride[0]));
-        var stacked = Frames.Merge(Tensor.Cat([.. seen], 1));                 // [b * t, taps * in, h, w]
-        var flat = w.Transpose(1, 2).Flatten(1, 2);                           // [out, taps * in, h, w]
-        return Frames.Split(stacked.Conv2d(flat, b, stride[1..], padding[1..]), x.Size(0));
-    }
 
     private void CheckAligned(long frames, bool isFirst)
     {

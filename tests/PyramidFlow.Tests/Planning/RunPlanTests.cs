@@ -93,6 +93,7 @@ public sealed class RunPlanTests : IDisposable
         Assert.True(model.Sizes.Transformer.IsMapped(stored, DeviceType.Cpu));
         Assert.False(model.Sizes.Transformer.IsMapped(stored, DeviceType.Cuda));
         Assert.False(PlannedModel.Released(ModelFamily.Flux, "384p").Sizes.Transformer.IsMapped(ElementType.Float32, DeviceType.Cpu));
+        Assert.False(PlannedModel.Released(ModelFamily.Flux, "384p").AsInt8!.Sizes.Transformer.IsMapped(ElementType.Float32, DeviceType.Cpu));
 
         var (mapped, copied) = (Sequential(null), Sequential(new Device(DeviceType.Cuda)));
         var (block, encoder) = (model.Sizes.Transformer.StreamedBytes(stored, DeviceType.Cuda) - model.Sizes.Transformer.StreamedBytes(stored, DeviceType.Cpu),
