@@ -60,6 +60,12 @@ public static unsafe class TorchRuntime
         }
     }
 
+    /// <summary>
+    /// True when oneDNN, which computes convolutions on a CPU, was found to compute some of them wrongly: they go another way then,
+    /// right but slower. The first to ask waits for one small convolution.
+    /// </summary>
+    public static bool IsOneDnnWrong => Tensor.IsOneDnnWrong.Value;
+
     /// <summary>Bytes of CPU memory held by tensors, kept for reuse, and the most held by tensors since
     /// <see cref="ResetPeak"/>, or ever.</summary>
     public static (long InUse, long Cached, long Peak) CpuMemory

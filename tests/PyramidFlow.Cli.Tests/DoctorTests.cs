@@ -1,4 +1,6 @@
 using System.Text.Json;
+using PyramidFlow.Cli.Diagnostics;
+using PyramidFlow.Torch;
 
 namespace PyramidFlow.Cli.Tests;
 
@@ -11,6 +13,25 @@ public class DoctorTests
 
         Assert.All((string[])[".NET", "libtorch", "ffmpeg", "model sprites", "disk"], name => Assert.Contains(name, run.Out, StringComparison.Ordinal));
         Assert.Empty(run.Error);
+    }
+
+    [Fact]
+    public async Task What_computes_convolutions_is_said_as_this_libtorch_was_found()
+    {
+        using var json = JsonDocument.Parse((await CliRun.OfAsync("doctor", "--json")).Out);
+
+        var check = Assert.Single(json.RootElement.GetProperty("checks").EnumerateArray(), check => check.GetProperty("name").GetString() == "convolutions");
+        Assert.Equal(TorchFindings.Convolutions(TorchRuntime.IsOneDnnWrong).Value, check.GetProperty("value").GetString());
+    }
+
+    [Fact]
+    public void A_faulty_oneDNN_is_a_note_that_says_what_it_costs_and_a_right_one_is_ok()
+    {
+        var (faulty, right) = (TorchFindings.Convolutions(true), TorchFindings.Convolutions(false));
+
+        Assert.Equal((FindingState.Optional, FindingState.Ok), (faulty.State, right.State));
+        Assert.Contains("slower in training a VAE; another libtorch avoids it", faulty.Value, StringComparison.Ordinal);
+        Assert.Equal("oneDNN, which passed a check", right.Value);
     }
 
     [Fact]

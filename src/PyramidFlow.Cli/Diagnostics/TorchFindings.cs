@@ -27,9 +27,17 @@ internal static partial class TorchFindings
             new("libtorch", FindingState.Ok, $"{version}, {Location()}"),
             new("libtorch build", FindingState.Ok, Build(build)),
             new("CPU", FindingState.Ok, $"{Environment.ProcessorCount} cores, {TorchRuntime.Threads} threads, {Capability(build)}"),
+            Convolutions(TorchRuntime.IsOneDnnWrong),
             Gpu(),
         ];
     }
+
+    /// <summary>What computes convolutions on the CPU.</summary>
+    /// <param name="isOneDnnWrong">Whether oneDNN computes some wrongly.</param>
+    internal static Finding Convolutions(bool isOneDnnWrong) => isOneDnnWrong
+        ? new("convolutions", FindingState.Optional,
+            "this libtorch's oneDNN computes some wrongly, so they go another way: right, but slower in training a VAE; another libtorch avoids it")
+        : new("convolutions", FindingState.Ok, "oneDNN, which passed a check");
 
     private static string Reason(Exception e) => e switch
     {

@@ -11,7 +11,7 @@ public sealed partial class Tensor
 
     // oneDNN as Debian 13 builds it (3.7) computes wrong numbers: where channels do not fill their blocks, for batches in float32 and
     // with a bias in bfloat16, and some gradients of convolutions with a stride. What it gets right stays with it.
-    private static readonly Lazy<bool> IsOneDnnWrong = new(MixesUpBatches, LazyThreadSafetyMode.PublicationOnly);
+    internal static readonly Lazy<bool> IsOneDnnWrong = new(MixesUpBatches, LazyThreadSafetyMode.PublicationOnly);
 
     /// <summary>2-D convolution; weight is [out, in, h, w].</summary>
     public Tensor Conv2d(Tensor weight, Tensor? bias, long[] stride, long[] padding) =>
