@@ -60,6 +60,23 @@ public class PlanTests
     }
 
     [Fact]
+    public async Task Tables_count_units_and_stages_from_one_and_scripts_from_zero()
+    {
+        string[] plan = ["plan", "--frames", "9", "--speed", "100"];
+        using var json = JsonDocument.Parse((await CliRun.OfAsync([.. plan, "--json"])).Out);
+        var work = json.RootElement.GetProperty("work").EnumerateArray().Where(part => part.TryGetProperty("stage", out _))
+            .Select(part => (Unit: part.GetProperty("unit").GetInt32(), Stage: part.GetProperty("stage").GetInt32())).ToList();
+        var table = (await CliRun.OfAsync(plan)).Out;
+
+        Assert.Equal([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)], work);
+        Assert.Equal(work.Select(part => (part.Unit + 1, part.Stage + 1)), Rows("denoise").Select(row => (int.Parse(row[1]), int.Parse(row[2]))));
+        Assert.Equal(["1", "2"], Rows("decode").Select(row => row[1]));
+
+        IEnumerable<string[]> Rows(string phase) =>
+            table.Split('\n').Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries)).Where(words => words.Contains(phase));
+    }
+
+    [Fact]
     public async Task What_cannot_be_is_refused()
     {
         (await CliRun.OfAsync("plan", "--model", "pyramid-flow-miniflux", "--speed", "1", "--max-memory", "1GB")).AssertRefused("needs at least", "allow more");

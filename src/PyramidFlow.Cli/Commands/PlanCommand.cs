@@ -23,7 +23,7 @@ internal static class PlanCommand
         var guidance = CliOptions.Number("--guidance", "SCALE", "0 is off, which halves the work [default: the model's]", zero: true);
         var approximations = new ApproximationOptions();
         var speed = CliOptions.Number("--speed", "GFLOPS", "speed to reckon with, in 10^9 operations a second [default: measured for a second]", zero: false);
-        var json = CliOptions.Flag("--json", "print one JSON object instead of tables");
+        var json = CliOptions.Flag("--json", "print one JSON object instead of tables, units and stages counted from 0");
         var command = new ExampledCommand("plan", "Says how many operations, how much memory and about how much time a video takes; needs no weights.",
             $"{Name} --seconds 2", $"{Name} --model pyramid-flow-miniflux --variant 768p --seconds 10 --dtype bf16", $"{Name} --model pyramid-flow-sd3 --dtype bf16 --max-memory 8GB --json")
         {

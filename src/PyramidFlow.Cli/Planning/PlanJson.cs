@@ -3,7 +3,7 @@ using PyramidFlow.Hub;
 
 namespace PyramidFlow.Cli.Planning;
 
-/// <summary>A plan for scripts.</summary>
+/// <summary>A plan for scripts; it counts units and stages from 0.</summary>
 internal static class PlanJson
 {
     public static string Of(PlanReport report) => JsonText.Of(json =>

@@ -10,7 +10,7 @@ namespace PyramidFlow.Cli.Planning;
 internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSettings Settings, ElementType Type, Device Device, PipelineOptions Asked, PipelineOptions Options,
     MachineSpeed Speed, RunPlan Plan)
 {
-    /// <summary>Prints tables.</summary>
+    /// <summary>Prints tables, which count units and stages from 1, as progress does.</summary>
     public void Print(CliConsole console)
     {
         var variant = Model.Variant.Length == 0 ? "" : $" {Model.Variant}";
@@ -34,7 +34,7 @@ internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSet
         foreach (var work in Plan.Work)
         {
             table.AddRow(work.Phase switch { GenerationPhase.EncodingText => "text", GenerationPhase.Denoising => "denoise", _ => "decode" },
-                Number(work.Unit), Number(work.Stage), work.Steps == 0 ? "" : Number(work.Steps), work.Tokens == 0 ? "" : FormattableString.Invariant($"{work.Tokens}"),
+                Number(work.Unit + 1), Number(work.Stage + 1), work.Steps == 0 ? "" : Number(work.Steps), work.Tokens == 0 ? "" : FormattableString.Invariant($"{work.Tokens}"),
                 FormattableString.Invariant($"{work.Flops / 1e12:N2}"), Durations.Text(TimeSpan.FromSeconds(work.Seconds)));
         }
 
