@@ -25,6 +25,10 @@ internal static class TestPictures
         return new RgbImage(width, height, pixels);
     }
 
+    /// <summary>Frames of <see cref="Gradient"/>, 96x64, one after another.</summary>
+    public static byte[] Frames(int first, int count) =>
+        [.. Enumerable.Range(first, count).SelectMany(i => Gradient(96, 64, i).Pixels.ToArray())];
+
     public static byte[] Noise(int bytes)
     {
         var noise = new byte[bytes];

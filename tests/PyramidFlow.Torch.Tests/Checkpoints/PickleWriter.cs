@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Runtime.InteropServices;
 using System.Text;
 
 namespace PyramidFlow.Torch.Tests.Checkpoints;
@@ -7,6 +8,13 @@ namespace PyramidFlow.Torch.Tests.Checkpoints;
 internal sealed class PickleWriter
 {
     private readonly List<byte> bytes = [0x80, 2];
+
+    /// <summary>The storage that <see cref="Weight"/> and <see cref="Weights"/> point to: 1 to 6.</summary>
+    public static byte[] SixFloats { get; } = MemoryMarshal.AsBytes<float>([1, 2, 3, 4, 5, 6]).ToArray();
+
+    /// <summary>A state dict of one tensor, w.</summary>
+    public static byte[] Weights(long count, long offset, long[] shape, long[] strides) =>
+        new PickleWriter().StateDict(d => d.Text("w").Tensor("torch.FloatStorage", "0", count, offset, shape, strides)).End();
 
     public byte[] End() => [.. bytes, (byte)'.'];
 
@@ -59,6 +67,9 @@ internal sealed class PickleWriter
         Storage(storageClass, entry, count).Number(offset).Tuple(shape).Tuple(strides);
         return Op("\x89").Global("collections", "OrderedDict").Op(")RtR");
     }
+
+    /// <summary>All of <see cref="SixFloats"/>.</summary>
+    public PickleWriter Weight() => Tensor("torch.FloatStorage", "0", 6, 0, [6], [1]);
 
     public PickleWriter Storage(string storageClass, string entry, long count)
     {
