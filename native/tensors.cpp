@@ -5,6 +5,10 @@
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <torch/version.h>
+#include <atomic>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 
 PF_API void pf_tensor_free(Handle handle) {
     c10::intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>::reclaim(static_cast<c10::TensorImpl*>(handle));
@@ -76,7 +80,22 @@ PF_API int pf_generator_set_state(void* handle, Handle state) {
     });
 }
 
-PF_API void pf_set_threads(int count) { at::set_num_threads(count); }
+// For this thread alone. It would take the number that any thread set last when it first asks for one; so it asks before.
+PF_API void pf_set_own_threads(int count) {
+    at::get_num_threads();
+#ifdef _OPENMP
+    omp_set_num_threads(count);
+#else
+    at::set_num_threads(count);
+#endif
+}
+
+// For threads that set none, too. libtorch starts a pool of threads anew at each call, and they spin for a while.
+PF_API void pf_set_threads(int count) {
+    static std::atomic<int> shared{0};
+    pf_set_own_threads(count);
+    if (shared.exchange(count) != count) at::set_num_threads(count);
+}
 
 PF_API int pf_get_threads() { return at::get_num_threads(); }
 

@@ -50,6 +50,18 @@ public static unsafe class TorchRuntime
         }
     }
 
+    /// <summary>
+    /// Makes operators of this thread use so many threads for a while: cheaper than <see cref="Threads"/>, and no other thread takes the
+    /// number over.
+    /// </summary>
+    /// <param name="count">At least 1.</param>
+    public static void UseThreads(int count)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(count, 1);
+        EnsureStarted();
+        Native.pf_set_own_threads(count);
+    }
+
     /// <summary>True when this libtorch can use a CUDA device that is there.</summary>
     public static bool HasCuda
     {

@@ -37,43 +37,6 @@ public sealed class FusedTests : IDisposable
         Same(type, x => Fused.Turn(x, turns.Narrow(0, 2, 9)), Random(ElementType.Float32, 2, 9, 3, 64));
     }
 
-    [Theory]
-    [InlineData(1, 1, 1)]
-    [InlineData(50, 70, 2)]
-    [InlineData(300, 9000, 1)]
-    public void Attention(int queries, int keys, int rows)
-    {
-        foreach (var type in Types.Select(row => row.Data))
-        {
-            var (q, k, v) = (Random(type, 3, rows, queries, 64), Random(type, 3, rows, keys, 64), Random(type, 3, rows, keys, 64));
-            var plain = Wide(q).Flatten(0, 1).Bmm(Wide(k).Flatten(0, 1).Transpose(1, 2)).MulInPlace(0.125).Softmax(-1).Bmm(Wide(v).Flatten(0, 1));
-
-            // Views, as the keys of some frames are.
-            var longer = Tensor.Cat([k, k], 2);
-            var y = Fused.Attention(q, longer.Narrow(2, 0, keys), v, 0.125);
-
-            Assert.NotNull(y);
-            Close(plain.Unflatten(0, 3, rows), y, type);
-        }
-    }
-
-    [Fact]
-    public void Attention_to_one_large_score_is_its_value()
-    {
-        var q = Tensor.Full([1, 1, 1, 4], 1e3, ElementType.Float32);
-        var k = Tensor.Full([1, 1, 40, 4], -1e3, ElementType.Float32);
-        k.Narrow(2, 7, 1).CopyFrom(Tensor.Full([1, 1, 1, 4], 1e3, ElementType.Float32));
-        var v = Random(ElementType.Float32, 1, 1, 40, 4);
-        Assert.Equal(v.Narrow(2, 7, 1).ToArray<float>(), Fused.Attention(q, k, v, 0.5)!.ToArray<float>());
-    }
-
-    [Fact]
-    public void Keys_that_do_not_fit_the_queries_are_an_error()
-    {
-        var q = Random(ElementType.Float32, 2, 1, 3, 8);
-        Assert.Contains("do not fit", Assert.Throws<TorchException>(() => Fused.Attention(q, q, Random(ElementType.Float32, 2, 1, 3, 16), 1)).Message, StringComparison.Ordinal);
-    }
-
     [Fact]
     public void What_is_not_a_number_stays_so()
     {

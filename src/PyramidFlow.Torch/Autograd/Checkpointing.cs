@@ -39,22 +39,22 @@ public static class Checkpointing
         var anchor = Tensor.Empty([0]);
         anchor.RequiresGrad = true;
         bool[] wanted = [.. inputs.Select(input => input.RequiresGrad)];
-        return [.. CustomFunction.Apply([.. inputs, anchor], () => (InPlainOperators(() => block(inputs)), inputs), (gradients, saved) => Recompute(block, wanted, gradients, saved))
+        return [.. CustomFunction.Apply([.. inputs, anchor], () => (AsForGradients(() => block(inputs)), inputs), (gradients, saved) => Recompute(block, wanted, gradients, saved))
             .Select(scope.Keep)];
     }
 
     // As when it is computed again, for then gradients are recorded.
-    private static Tensor[] InPlainOperators(Func<Tensor[]> block)
+    private static Tensor[] AsForGradients(Func<Tensor[]> block)
     {
-        var before = Fused.IsOn;
-        Fused.IsOn = false;
+        var before = Fused.IsForGradients;
+        Fused.IsForGradients = true;
         try
         {
             return block();
         }
         finally
         {
-            Fused.IsOn = before;
+            Fused.IsForGradients = before;
         }
     }
 

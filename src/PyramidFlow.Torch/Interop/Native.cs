@@ -28,7 +28,10 @@ internal static unsafe partial class Native
     internal static partial int pf_fused_gelu(nint x);
 
     [LibraryImport(Library)]
-    internal static partial int pf_fused_attention(nint q, nint k, nint v, double scale, nint* y);
+    internal static partial int pf_fused_attention(nint q, nint k, nint v, long* ranges, int count, double scale, nint* y);
+
+    [LibraryImport(Library)]
+    internal static partial int pf_fused_attention_backward(nint q, nint k, nint v, nint dy, long* ranges, int count, double scale, nint* dq, nint* dk, nint* dv);
 
     [LibraryImport(Library)]
     internal static partial int pf_fused_modulate(nint x, nint scale, nint shift, double eps, nint* y);
@@ -84,6 +87,9 @@ internal static unsafe partial class Native
 
     [LibraryImport(Library)]
     internal static partial void pf_set_threads(int count);
+
+    [LibraryImport(Library)]
+    internal static partial void pf_set_own_threads(int count);
 
     [LibraryImport(Library)]
     internal static partial int pf_get_threads();

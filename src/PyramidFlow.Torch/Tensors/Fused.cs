@@ -3,42 +3,37 @@ using PyramidFlow.Torch.Interop;
 namespace PyramidFlow.Torch;
 
 /// <summary>
-/// Norms, activations and attention of transformers in few passes over memory (<c>native/fused.cpp</c>): on a CPU, in float32 or
-/// bfloat16, where no gradient is recorded. Elsewhere the operators of libtorch that they stand for.
+/// Norms and activations of transformers in few passes over memory (<c>native/fused.cpp</c>): on a CPU, in float32 or bfloat16,
+/// where no gradient is recorded. Elsewhere the operators of libtorch that they stand for.
 /// </summary>
 public static unsafe class Fused
 {
     [ThreadStatic]
-    private static bool isOff;
+    private static bool isOff, isForGradients;
 
     /// <summary>Calls of this thread that took the one-pass way.</summary>
     [field: ThreadStatic]
     internal static int Calls { get; private set; }
 
-    /// <summary>Whether this thread takes it; off where work must be the same as with gradients.</summary>
+    /// <summary>Whether this thread takes it, attention included; on unless plain operators are wanted to compare with.</summary>
     internal static bool IsOn
     {
         get => !isOff;
         set => isOff = !value;
     }
 
+    /// <summary>Whether this thread works as it does where gradients are recorded, though they are not.</summary>
+    internal static bool IsForGradients
+    {
+        get => isForGradients;
+        set => isForGradients = value;
+    }
+
+    private static bool Applies => !isOff && !isForGradients;
+
     /// <summary>GELU in tanh's approximation.</summary>
     /// <param name="x">May be overwritten: only the result is for use.</param>
-    public static Tensor Gelu(Tensor x) => IsOn && Done(Native.pf_fused_gelu(x.Handle)) ? x : InFloat32(x, wide => wide.Gelu(approximate: true));
-
-    /// <summary>
-    /// softmax(scale * q k^T) v in blocks whose scores stay in the processor's caches; null where it does not apply.
-    /// </summary>
-    /// <param name="q">[heads, b, nq, d].</param>
-    /// <param name="k">[heads, b, nk, d].</param>
-    /// <param name="v">[heads, b, nk, d].</param>
-    /// <param name="scale">Positive.</param>
-    /// <returns>[heads, b, nq, d].</returns>
-    public static Tensor? Attention(Tensor q, Tensor k, Tensor v, double scale)
-    {
-        nint y;
-        return IsOn && Done(Native.pf_fused_attention(q.Handle, k.Handle, v.Handle, scale, &y)) ? Tensor.Own(y) : null;
-    }
+    public static Tensor Gelu(Tensor x) => Applies && Done(Native.pf_fused_gelu(x.Handle)) ? x : InFloat32(x, wide => wide.Gelu(approximate: true));
 
     /// <summary>Normalises the last dimension to mean 0 and variance 1, then scales and shifts it.</summary>
     /// <param name="x">[b, n, d].</param>
@@ -48,7 +43,7 @@ public static unsafe class Fused
     public static Tensor Modulate(Tensor x, Tensor scale, Tensor shift, double eps)
     {
         nint y;
-        return IsOn && Done(Native.pf_fused_modulate(x.Handle, scale.Handle, shift.Handle, eps, &y))
+        return Applies && Done(Native.pf_fused_modulate(x.Handle, scale.Handle, shift.Handle, eps, &y))
             ? Tensor.Own(y)
             : shift.Addcmul(InFloat32(x, wide => wide.LayerNorm([x.Size(-1)], eps: eps)), scale);
     }
@@ -60,7 +55,7 @@ public static unsafe class Fused
     public static Tensor RmsNorm(Tensor x, Tensor weight, double eps)
     {
         nint y;
-        if (IsOn && Done(Native.pf_fused_rms_norm(x.Handle, weight.Handle, eps, &y)))
+        if (Applies && Done(Native.pf_fused_rms_norm(x.Handle, weight.Handle, eps, &y)))
             return Tensor.Own(y);
         var wide = x.To(ElementType.Float32);
         var scale = ((wide * wide).Mean([-1], keepDim: true) + eps).Rsqrt();
@@ -73,10 +68,17 @@ public static unsafe class Fused
     public static Tensor Turn(Tensor x, Tensor turns)
     {
         nint y;
-        if (IsOn && Done(Native.pf_fused_turn(x.Handle, turns.ViewAsReal().Handle, &y)))
+        if (Applies && Done(Native.pf_fused_turn(x.Handle, turns.ViewAsReal().Handle, &y)))
             return Tensor.Own(y);
         var pairs = x.To(ElementType.Float32).Unflatten(-1, -1, 2).ViewAsComplex();         // [b, n, h, d/2]
         return (pairs * turns).ViewAsReal().Flatten(3).To(x.Type);                          // [b, n, h, d]
+    }
+
+    /// <summary>The answer of a kernel that must apply.</summary>
+    internal static void Require(int answer)
+    {
+        if (!Done(answer))
+            throw new TorchException("tensors of one call are of different kinds");
     }
 
     // libtorch's operators on a CPU are many times slower in bfloat16 than in float32 and two conversions.

@@ -63,6 +63,8 @@ public static class BlockCausalAttention
     {
         using var scope = new TensorScope();
         var (queries, k, v) = (HeadsFirst([q]), HeadsFirst(keys), HeadsFirst(values));
+        if (bias is null && AttendFused(queries, k, v, layout, first, absent) is { } fused)
+            return scope.Keep(fused);
         var block = HasFusedOperator(q) ? q.Size(1) : layout.Settings.QueryBlock;
         var parts = new List<Tensor>();
         foreach (var (start, end, all) in layout.Shape.Ranges(first, q.Size(1)))
@@ -75,6 +77,13 @@ public static class BlockCausalAttention
         }
 
         return scope.Keep(parts.Count == 1 ? parts[0] : Tensor.Cat([.. parts], 1));
+    }
+
+    // All ranges in one call; null where that does not apply.
+    private static Tensor? AttendFused(Tensor q, Tensor k, Tensor v, SequenceLayout layout, long first, long absent)
+    {
+        AttentionRange[] ranges = [.. layout.Shape.Ranges(first, q.Size(2)).Select(range => new AttentionRange(range.Start - first, range.End - range.Start, range.Keys - absent))];
+        return FusedAttention.Apply(q, k, v, ranges, 1 / Math.Sqrt(q.Size(3)))?.Permute(1, 2, 0, 3).Flatten(2);
     }
 
     private static bool HasFusedOperator(Tensor q) => q.Device.Type == DeviceType.Cuda && Tensor.HasScaledDotProductAttention;
@@ -99,8 +108,6 @@ public static class BlockCausalAttention
 
         using var scope = new TensorScope();
         var scale = 1 / Math.Sqrt(q.Size(3));
-        if (bias is null && Fused.Attention(q, k, v, scale) is { } fused)
-            return scope.Keep(fused.Permute(1, 2, 0, 3).Flatten(2));
         var (heads, rows) = (q.Size(0), q.Size(1));
         var group = Math.Clamp(ScoresAtATime / (rows * q.Size(2) * k.Size(2)), 1, heads);
         if (bias is null)
