@@ -36,6 +36,9 @@ internal sealed record ModelArguments
     /// <summary>Most bytes a run may take; null is what the machine has.</summary>
     public long? MaxMemory { get; init; }
 
+    /// <summary>Whether units are decoded while the next ones are sampled; null is what pays.</summary>
+    public bool? OverlapDecoding { get; init; }
+
     /// <summary>Whether prompts are encoded anew, and none is kept.</summary>
     public bool NoTextCache { get; init; }
 
@@ -68,6 +71,7 @@ internal sealed record ModelArguments
         Tiles = Tiles(),
         Offload = Offload,
         MaxMemory = MaxMemory,
+        OverlapDecoding = OverlapDecoding,
         TextCache = NoTextCache ? null : CacheFolder.Prompts,
     };
 

@@ -18,12 +18,14 @@ internal sealed class ModelOptions
     private readonly Option<string?> offload = CliOptions.Choice("--offload", "when weights are in memory: always, one model at a time, one block at a time, or what fits [default: auto]",
         [.. OffloadNames.All]);
     private readonly Option<long?> maxMemory = CliOptions.Memory("--max-memory", "most memory to take: offload, tiles and what is done at a time follow from it");
+    private readonly Option<string?> overlapDecoding = CliOptions.Choice("--overlap-decoding",
+        "decode units while the next ones are denoised, if memory holds all models and the work of both [default: on for a GPU that has it]", "on", "off");
     private readonly Option<bool> noTextCache = CliOptions.Flag("--no-text-cache", "encode prompts that were encoded before anew, and keep none");
 
     public void AddTo(ExampledCommand command)
     {
         command.Group("Model", model, variant, loras, device, type, threads);
-        command.Group("Memory", maxMemory, offload, tile, overlap, noTextCache);
+        command.Group("Memory", maxMemory, offload, tile, overlap, overlapDecoding, noTextCache);
     }
 
     public ModelArguments Read(ParseResult parsed) => new()
@@ -38,6 +40,7 @@ internal sealed class ModelOptions
         TileOverlap = parsed.GetValue(overlap),
         Offload = OffloadNames.Parse(parsed.GetValue(offload)),
         MaxMemory = parsed.GetValue(maxMemory),
+        OverlapDecoding = parsed.GetValue(overlapDecoding) switch { "on" => true, "off" => false, _ => null },
         NoTextCache = parsed.GetValue(noTextCache),
     };
 }

@@ -13,6 +13,10 @@ namespace PyramidFlow.Pipelines;
 internal sealed class ClipMaker(PipelineModels models, LatentNormalization normalization, PipelineOptions options, PyramidSampler sampler,
     Action<string> warn, IProgress<GenerationProgress>? progress) : IDisposable
 {
+    // Operators on fewer elements are not worth sharing: their threads wait for one another, and for whatever else the machine does.
+    private const long SharedElements = 1 << 16;
+
+    private readonly int threads = TorchRuntime.Threads;
     private readonly PromptBook prompts = models.Book(warn);
     private readonly GivenLatents given = new(models, normalization, options, warn);
 
@@ -32,38 +36,43 @@ internal sealed class ClipMaker(PipelineModels models, LatentNormalization norma
         using var noise = new SeededNoise(settings.Seed);
         using var decoder = models.Decoder(normalization, options.Tiles, warn);
         using var output = new ClipOutput(settings, item, decoder, options, write);
-        var source = Source(settings, noise, output, meter, cancel);
-        var first = settings.IsGiven ? 1 : 0;
-        var unit = 0;
-        meter.Begin(GenerationPhase.Denoising, first);
-        models.MakeRoom(models.Transformer);
-        foreach (var latents in sampler.Clip(plan, source, meter, cancel))
+        using var decoding = decodes ? Decoding(output, meter, plan, cancel) : null;
+        var stop = decoding?.Stopped ?? cancel;
+        var source = Source(settings, noise, output, meter, stop);
+        BeginUnit(settings.IsGiven ? 1 : 0);
+        try
         {
-            using (latents)
+            foreach (var (unit, latents) in sampler.Clip(plan, source, meter, stop).Index())
             {
-                keep?.Invoke(latents);
-                if (decodes && output.Waits)
+                using (latents)
                 {
-                    output.Add(unit, latents, cancel);
+                    TorchRuntime.UseThreads(threads);
+                    keep?.Invoke(latents);
+                    decoding?.Add(unit, latents);
                 }
-                else if (decodes)
-                {
-                    meter.Begin(GenerationPhase.Decoding, unit);
-                    models.MakeRoom(models.Vae);
-                    output.Add(unit, latents, cancel);
-                    meter.Decoded(unit);
-                }
-            }
 
-            if (++unit < plan.Units)
-            {
-                meter.Begin(GenerationPhase.Denoising, unit);
-                models.MakeRoom(models.Transformer);
+                if (unit + 1 < plan.Units)
+                    BeginUnit(unit + 1);
             }
         }
+        catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
+        {
+            decoding?.ThrowIfFailed();
+            throw;
+        }
+        finally
+        {
+            TorchRuntime.UseThreads(threads);
+        }
 
-        if (output.Waits)
-            Finish(output, meter, plan, cancel);
+        decoding?.Complete();
+
+        void BeginUnit(int unit)
+        {
+            TorchRuntime.UseThreads(SamplingThreads(plan));
+            meter.Begin(GenerationPhase.Denoising, unit);
+            models.MakeRoom(models.Transformer);
+        }
     }
 
     /// <inheritdoc/>
@@ -96,17 +105,20 @@ internal sealed class ClipMaker(PipelineModels models, LatentNormalization norma
         {
             Guess = preview is null ? null : (step, clean) => meter.Preview = preview.Of(step, clean),
             Given = latents,
-            Restart = latent => Restart(output.LastFrame(latent)),
+            Restart = latent => Restart(output.LastFrame(latent, cancel)),
             Warn = warn,
         };
     }
 
-    private void Finish(ClipOutput output, ProgressMeter meter, SamplingPlan plan, CancellationToken cancel)
+    private UnitDecoding Decoding(ClipOutput output, ProgressMeter meter, SamplingPlan plan, CancellationToken cancel) =>
+        output.Waits ? new DecodingByTile(output, meter, models, plan.Units, cancel)
+        : output.MayOverlap ? new OverlappedDecoding(output, meter, cancel)
+        : new DecodingInTurn(output, meter, models, cancel);
+
+    private int SamplingThreads(SamplingPlan plan)
     {
-        meter.Begin(GenerationPhase.Decoding, plan.Units - 1);
-        models.MakeRoom(models.Vae);
-        output.Finish(meter.DecodedShare, cancel);
-        meter.DecodedShare(1, 1);
+        var largest = plan.SizeOf(plan.Units - 1, plan.Stages - 1).Tokens * models.Transformer.Config.Dim * 2;   // a unit of two rows, for guidance
+        return largest <= SharedElements ? 1 : threads;
     }
 
     private Tensor Restart(Tensor picture)

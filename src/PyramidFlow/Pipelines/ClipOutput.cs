@@ -21,26 +21,33 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
     /// <summary>Whether nothing is decoded before all latents are there.</summary>
     internal bool Waits => write is not null && options.DecodesByTile(settings.Sampling);
 
-    /// <summary>Decodes a unit, or keeps its latents for <see cref="Finish"/> where it <see cref="Waits"/>.</summary>
+    /// <summary>Whether units may be decoded while the next ones are sampled.</summary>
+    internal bool MayOverlap => write is not null && options.Overlaps(settings.Sampling);
+
+    /// <summary>Decodes a unit.</summary>
     /// <param name="unit">Its number, from 0.</param>
     /// <param name="latents">Normalised latents, [1, c, t, h, w].</param>
     /// <param name="cancel">Looked at before each piece.</param>
     internal void Add(int unit, Tensor latents, CancellationToken cancel)
     {
-        var isGiven = unit == 0 && settings.GoesOn;
-        if (isGiven)
-            PassEarlierFrames();
-        var total = latents.Size(2);
-        foreach (var (start, count) in UnitDecoder.Pieces(total, options.DecodeWindow, isStart: unit == 0))
+        PassEarlierFrames(unit);
+        using var scope = new TensorScope();
+        foreach (var piece in Pieces(unit, latents))
         {
             cancel.ThrowIfCancellationRequested();
-            using var scope = new TensorScope();
-            var piece = new Piece(latents.Narrow(2, start, count), isGiven, IsJoint: isGiven && start + count == total);
-            if (Waits)
-                waiting.Add(piece with { Latents = TensorScope.Detach(piece.Latents.Clone()) });
-            else
-                Put(piece, decoder.Decode(piece.Latents, isEnd: latentFrames + count == settings.Sampling.Frames));
+            using var inner = new TensorScope();
+            Put(piece, decoder.Decode(piece.Latents, isEnd: latentFrames + piece.Latents.Size(2) == settings.Sampling.Frames));
         }
+    }
+
+    /// <summary>Keeps the latents of a unit for <see cref="Finish"/>.</summary>
+    /// <param name="unit">Its number, from 0.</param>
+    /// <param name="latents">Normalised latents, [1, c, t, h, w]; they stay the caller's.</param>
+    internal void Hold(int unit, Tensor latents)
+    {
+        PassEarlierFrames(unit);
+        using var scope = new TensorScope();
+        waiting.AddRange(Pieces(unit, latents).Select(piece => piece with { Latents = TensorScope.Detach(piece.Latents.Clone()) }));
     }
 
     /// <summary>Decodes what waits for the end of the clip.</summary>
@@ -57,8 +64,31 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
         }
     }
 
-    /// <summary>The last frame of a latent frame that has been decoded, as long as the history window may ask for it: [1, 3, 1, h, w].</summary>
-    internal Tensor LastFrame(long latentFrame) => lastFrames[latentFrame];
+    /// <summary>
+    /// The last frame of a latent frame, as long as the history window may ask for it: [1, 3, 1, h, w]. Waits until it is decoded where
+    /// another thread does that.
+    /// </summary>
+    /// <param name="latentFrame">Its number in the clip.</param>
+    /// <param name="cancel">Ends the waiting.</param>
+    internal Tensor LastFrame(long latentFrame, CancellationToken cancel)
+    {
+        using var wake = cancel.Register(() =>
+        {
+            lock (lastFrames)
+                Monitor.PulseAll(lastFrames);
+        });
+        lock (lastFrames)
+        {
+            Tensor? frame;
+            while (!lastFrames.TryGetValue(latentFrame, out frame))
+            {
+                cancel.ThrowIfCancellationRequested();
+                Monitor.Wait(lastFrames);
+            }
+
+            return frame;
+        }
+    }
 
     /// <inheritdoc/>
     public void Dispose()
@@ -66,6 +96,14 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
         fade?.Dispose();
         foreach (var frame in lastFrames.Values.Concat(waiting.Select(piece => piece.Latents)))
             frame.Dispose();
+    }
+
+    // A unit in as many latent frames as are decoded at a time; views in the open scope.
+    private Piece[] Pieces(int unit, Tensor latents)
+    {
+        var (total, isGiven) = (latents.Size(2), unit == 0 && settings.GoesOn);
+        return [.. UnitDecoder.Pieces(total, options.DecodeWindow, isStart: unit == 0).Select(part =>
+            new Piece(latents.Narrow(2, part.Start, part.Count), isGiven, IsJoint: isGiven && part.Start + part.Count == total))];
     }
 
     // Frames [1, 3, t, h, w] go out.
@@ -79,9 +117,9 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
     }
 
     // Given frames before those that were encoded.
-    private void PassEarlierFrames()
+    private void PassEarlierFrames(int unit)
     {
-        if (settings.Video is not { } video)
+        if (unit > 0 || settings.Video is not { } video)
             return;
         passed = (video.Length / frameBytes) - settings.HistoryFrames;
         if (passed > 0 && !settings.NewFramesOnly)
@@ -111,12 +149,17 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
         if (settings.Sampling.Window is { } window)
         {
             var last = frames.Size(2) - 1;
-            for (var latent = Math.Max(latentFrames, end - window); latent < end; latent++)
-                lastFrames[latent] = TensorScope.Detach(frames.Narrow(2, last - (VideoLength.Scale * (end - 1 - latent)), 1).Clone());
-            foreach (var old in lastFrames.Keys.Where(latent => latent < end - window).ToList())
+            lock (lastFrames)
             {
-                lastFrames.Remove(old, out var frame);
-                frame!.Dispose();
+                for (var latent = Math.Max(latentFrames, end - window); latent < end; latent++)
+                    lastFrames[latent] = TensorScope.Detach(frames.Narrow(2, last - (VideoLength.Scale * (end - 1 - latent)), 1).Clone());
+                foreach (var old in lastFrames.Keys.Where(latent => latent < end - window).ToList())
+                {
+                    lastFrames.Remove(old, out var frame);
+                    frame!.Dispose();
+                }
+
+                Monitor.PulseAll(lastFrames);
             }
         }
 

@@ -14,6 +14,7 @@ public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
     private readonly SemaphoreSlim gate;
     private readonly Work work;
     private readonly CancellationToken[] cancels;
+    private readonly Lock warnings = new();
 
     internal GenerationRun(IReadOnlyList<GenerationSettings> items, SemaphoreSlim gate, Work work, params CancellationToken[] cancels)
     {
@@ -76,7 +77,7 @@ public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
         try
         {
             Warnings = Known();
-            work(Items, warning => Warnings = [.. Warnings.Append(warning).Distinct()], chunk => writer.WriteAsync(chunk, cancel).AsTask().GetAwaiter().GetResult(), cancel);
+            work(Items, Warn, chunk => writer.WriteAsync(chunk, cancel).AsTask().GetAwaiter().GetResult(), cancel);
         }
         catch (Exception e)
         {
@@ -84,6 +85,13 @@ public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
         }
 
         writer.Complete(fault);
+    }
+
+    // From either thread, where decoding has its own.
+    private void Warn(string warning)
+    {
+        lock (warnings)
+            Warnings = [.. Warnings.Append(warning).Distinct()];
     }
 
     private IReadOnlyList<string> Known() => [.. Items.SelectMany(item => item.Warnings).Distinct()];

@@ -50,6 +50,12 @@ public sealed record PipelineOptions
     public bool TileByTile { get; init; }
 
     /// <summary>
+    /// Whether units are decoded on a thread of their own while the next ones are sampled, where all models are in memory: the same frames,
+    /// sooner on a GPU, for memory that holds the work of both. Not with <see cref="TileByTile"/>. Null does so on a GPU whose memory allows it.
+    /// </summary>
+    public bool? OverlapDecoding { get; init; }
+
+    /// <summary>
     /// Least time between two guesses at the frame that is being denoised (<see cref="GenerationProgress.Preview"/>); they take up
     /// to a tenth of the time. Null makes none, and so does any <see cref="Offload"/>: the VAE is not in memory then.
     /// </summary>
@@ -76,6 +82,10 @@ public sealed record PipelineOptions
 
     /// <summary>Whether a clip is decoded tile by tile.</summary>
     internal bool DecodesByTile(SamplingPlan plan) => TileByTile && plan.Window is null;
+
+    /// <summary>Whether units of a clip are decoded while the next ones are sampled; null of <see cref="OverlapDecoding"/> counts as no.</summary>
+    internal bool Overlaps(SamplingPlan plan) =>
+        OverlapDecoding == true && Offload is Offload.None or Offload.Auto && !DecodesByTile(plan) && plan.Units > 1;
 
     /// <summary>Fails on what is impossible whatever the checkpoint.</summary>
     internal void Check()

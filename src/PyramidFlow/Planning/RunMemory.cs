@@ -30,6 +30,8 @@ public sealed record RunMemory(long Text, long Transformer, long Decoder)
         var text = TextWork(model, type);
         var all = sizes.All.Sum(size => size.Bytes(type));
         var vae = sizes.Vae.IsMapped(type, device) && !settings.IsGiven ? sizes.VaeDecoder.Bytes(type) : sizes.Vae.Bytes(type);
+        if (options.Overlaps(plan))
+            (transformer, decoder) = (transformer + decoder, transformer + decoder);
         return options.Offload is Offload.None or Offload.Auto
             ? new RunMemory(Base + all + text, Base + all + transformer, Base + all + decoder)
             : new RunMemory(Base + sizes.Text.Sum(size => size.StreamedBytes(type, device)) + text, Base + Held(sizes.Transformer) + transformer, Base + vae + decoder);

@@ -12,6 +12,9 @@ public sealed class VideoPipelineTests : IDisposable
 
     public VideoPipelineTests() => TinyCheckpoint.Write(folder);
 
+    // A picture whose operators are worth sharing among threads.
+    private static GenerationRequest Large { get; } = Request with { Frames = 1, Width = 576, Height = 576, Steps = [1, 1, 1] };
+
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     public void Dispose() => folder.Dispose();
@@ -37,11 +40,18 @@ public sealed class VideoPipelineTests : IDisposable
         TorchRuntime.Threads = before;
         foreach (var (pipeline, threads) in new[] { (one, 1), (two, 2), (one, 1) })
         {
-            var seen = new ThreadCounts();
-            await Collect(pipeline.GenerateAsync(Request with { Frames = 1 }, seen, Cancel));
-            Assert.All(seen, count => Assert.Equal(threads, count));
+            var seen = await Threads(pipeline, Large);
+            Assert.All(seen, count => Assert.Equal(threads, count.Threads));
             Assert.NotEmpty(seen);
         }
+    }
+
+    [Fact]
+    public async Task Small_tensors_are_sampled_on_one_thread_and_decoded_on_all()
+    {
+        using var pipeline = VideoPipeline.Load(folder.Path, new PipelineOptions { Threads = 2 });
+        foreach (var (phase, threads) in await Threads(pipeline, Request))
+            Assert.Equal(phase == GenerationPhase.Denoising ? 1 : 2, threads);
     }
 
     [Fact]
@@ -260,12 +270,15 @@ public sealed class VideoPipelineTests : IDisposable
     private static byte[] Bytes(IEnumerable<VideoChunk> chunks) => [.. chunks.SelectMany(c => c.Rgb.ToArray())];
 
     // How many threads operators may use, at each step of the work.
-    private sealed class ThreadCounts : List<int>, IProgress<GenerationProgress>
+    private static async Task<List<(GenerationPhase Phase, int Threads)>> Threads(VideoPipeline pipeline, GenerationRequest request)
     {
-        public void Report(GenerationProgress value)
-        {
-            if (value.Phase == GenerationPhase.Denoising)
-                Add(TorchRuntime.Threads);
-        }
+        var seen = new ThreadCounts();
+        await Collect(pipeline.GenerateAsync(request, seen, Cancel));
+        return seen;
+    }
+
+    private sealed class ThreadCounts : List<(GenerationPhase Phase, int Threads)>, IProgress<GenerationProgress>
+    {
+        public void Report(GenerationProgress value) => Add((value.Phase, TorchRuntime.Threads));
     }
 }
