@@ -54,10 +54,18 @@ internal sealed class ItemLoading<TItem>(Func<DataItem, SpriteRandom, Cancellati
 
     private void Record(PlannedBatch batch, DataItem item, BadItemException e)
     {
-        if (!bad.TryAdd(item, true))
-            return;
-        faults.Add(e.Fault(item.Annotation));
-        if (BadShare.IsTooMuch(badInBucket.AddOrUpdate(batch.Bucket, 1, (_, count) => count + 1), batch.BucketCount))
+        int count;
+        lock (badInBucket)
+        {
+            if (bad.ContainsKey(item))
+                return;
+            faults.Add(e.Fault(item.Annotation));
+            badInBucket[batch.Bucket] = count = badInBucket.GetValueOrDefault(batch.Bucket) + 1;
+            // Last, for others look at it without the lock and may end the run by it, with what was recorded.
+            bad[item] = true;
+        }
+
+        if (BadShare.IsTooMuch(count, batch.BucketCount))
             throw TooMany(batch);
     }
 
