@@ -57,7 +57,7 @@ inline bool applies(const at::Tensor& x) {
 
 }  // namespace pf
 
-// Rows first..end of each kind of work, by element type.
+// One function for each element type.
 #define PF_BOTH_TYPES(NAME, PARAMETERS, BODY)                     \
     PF_EACH_CPU void NAME##_float PARAMETERS(float) BODY          \
     PF_EACH_CPU void NAME##_bf16 PARAMETERS(bf16) BODY

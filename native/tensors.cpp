@@ -85,9 +85,8 @@ PF_API void pf_set_own_threads(int count) {
     at::get_num_threads();
 #ifdef _OPENMP
     omp_set_num_threads(count);
-#else
-    at::set_num_threads(count);
 #endif
+    if (at::get_num_threads() != count) at::set_num_threads(count);      // libtorch has an OpenMP of its own
 }
 
 // For threads that set none, too. libtorch starts a pool of threads anew at each call, and they spin for a while.

@@ -51,7 +51,7 @@ public static unsafe class TorchRuntime
     }
 
     /// <summary>
-    /// Makes operators of this thread use so many threads for a while: cheaper than <see cref="Threads"/>, and no other thread takes the
+    /// Makes operators of this thread use so many threads until it says another number: cheaper than <see cref="Threads"/>, and no other thread takes the
     /// number over.
     /// </summary>
     /// <param name="count">At least 1.</param>

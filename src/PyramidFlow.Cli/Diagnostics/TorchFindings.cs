@@ -37,7 +37,7 @@ internal static partial class TorchFindings
     internal static Finding Convolutions(bool isOneDnnWrong) => isOneDnnWrong
         ? new("convolutions", FindingState.Optional,
             "this libtorch's oneDNN computes some wrongly, so they go another way: right, but slower in training a VAE; another libtorch avoids it")
-        : new("convolutions", FindingState.Ok, "oneDNN, which passed a check");
+        : new("convolutions", FindingState.Ok, "libtorch's, which passed a check");
 
     private static string Reason(Exception e) => e switch
     {

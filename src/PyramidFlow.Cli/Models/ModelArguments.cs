@@ -36,8 +36,8 @@ internal sealed record ModelArguments
     /// <summary>Most bytes a run may take; null is what the machine has.</summary>
     public long? MaxMemory { get; init; }
 
-    /// <summary>Whether units are decoded while the next ones are sampled; null is what pays.</summary>
-    public bool? OverlapDecoding { get; init; }
+    /// <summary>Whether units are decoded while the next ones are sampled, if memory allows it.</summary>
+    public bool OverlapDecoding { get; init; }
 
     /// <summary>Whether prompts are encoded anew, and none is kept.</summary>
     public bool NoTextCache { get; init; }

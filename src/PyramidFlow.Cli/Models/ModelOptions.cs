@@ -12,14 +12,14 @@ internal sealed class ModelOptions
         "add a LoRA to the transformer, counted WEIGHT times [default: 1]; may be given several times", LoraArgument.Parse);
     private readonly Option<string?> device = CliOptions.Text("--device", "NAME", "cpu, cuda or cuda:N [default: cpu]");
     private readonly Option<string?> type = CliOptions.Choice("--dtype", "number type to compute in [default: fp32 on a CPU, bf16 on a GPU]", "fp32", "bf16", "fp16");
-    private readonly Option<int?> threads = CliOptions.Whole("--threads", "N", "CPU threads [default: all]", 1);
+    private readonly Option<int?> threads = CliOptions.Whole("--threads", "N", "CPU threads; small models are denoised on one [default: all]", 1);
     private readonly Option<int?> tile = CliOptions.Whole("--tile", "PIXELS", "decode and encode in tiles of this side, such as 256: less memory [default: whole frames]", 1);
     private readonly Option<double?> overlap = CliOptions.Number("--tile-overlap", "SHARE", "share of a tile that lies over the next, up to 0.5 [default: 0.25]", zero: false);
     private readonly Option<string?> offload = CliOptions.Choice("--offload", "when weights are in memory: always, one model at a time, one block at a time, or what fits [default: auto]",
         [.. OffloadNames.All]);
     private readonly Option<long?> maxMemory = CliOptions.Memory("--max-memory", "most memory to take: offload, tiles and what is done at a time follow from it");
-    private readonly Option<string?> overlapDecoding = CliOptions.Choice("--overlap-decoding",
-        "decode units while the next ones are denoised, if memory holds all models and the work of both [default: on for a GPU that has it]", "on", "off");
+    private readonly Option<bool> overlapDecoding = CliOptions.Flag("--overlap-decoding",
+        "decode units while the next ones are denoised, if memory holds all models and the work of both");
     private readonly Option<bool> noTextCache = CliOptions.Flag("--no-text-cache", "encode prompts that were encoded before anew, and keep none");
 
     public void AddTo(ExampledCommand command)
@@ -40,7 +40,7 @@ internal sealed class ModelOptions
         TileOverlap = parsed.GetValue(overlap),
         Offload = OffloadNames.Parse(parsed.GetValue(offload)),
         MaxMemory = parsed.GetValue(maxMemory),
-        OverlapDecoding = parsed.GetValue(overlapDecoding) switch { "on" => true, "off" => false, _ => null },
+        OverlapDecoding = parsed.GetValue(overlapDecoding),
         NoTextCache = parsed.GetValue(noTextCache),
     };
 }

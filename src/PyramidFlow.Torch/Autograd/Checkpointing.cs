@@ -43,7 +43,7 @@ public static class Checkpointing
             .Select(scope.Keep)];
     }
 
-    // As when it is computed again, for then gradients are recorded.
+    // The same the first time, when nothing is recorded, and the second.
     private static Tensor[] AsForGradients(Func<Tensor[]> block)
     {
         var before = Fused.IsForGradients;
@@ -64,7 +64,7 @@ public static class Checkpointing
         Tensor[] inputs = [.. saved.Select(tensor => tensor.Detached())];
         for (var i = 0; i < inputs.Length; i++)
             inputs[i].RequiresGrad = wanted[i];
-        var results = block(inputs);
+        var results = AsForGradients(() => block(inputs));
         int[] roots = [.. Enumerable.Range(0, results.Length).Where(i => gradients[i] is not null && results[i].RequiresGrad)];
         if (roots.Length > 0)
             Tensor.Backward([.. roots.Select(i => results[i])], [.. roots.Select(i => gradients[i])]);

@@ -25,7 +25,7 @@ public static unsafe class FusedAttention
     /// <exception cref="TorchException">The shapes or the ranges do not fit one another.</exception>
     public static Tensor? Apply(Tensor q, Tensor k, Tensor v, AttentionRange[] ranges, double scale)
     {
-        if (!Fused.IsOn || q.Device.Type != DeviceType.Cpu || q.Type is not (ElementType.Float32 or ElementType.BFloat16) || q.ElementCount == 0)
+        if (!Fused.IsOn || q.Device.Type != DeviceType.Cpu || q.Type is not (ElementType.Float32 or ElementType.BFloat16) || q.ElementCount == 0 || k.ElementCount == 0)
             return null;
         return CustomFunction.Apply([q, k, v], () => ([Forward(q, k, v, ranges, scale)], [q, k, v]),
             (gradients, saved) => Backward(saved[0], saved[1], saved[2], gradients[0]!, ranges, scale))[0];

@@ -13,8 +13,9 @@ namespace PyramidFlow.Pipelines;
 internal sealed class ClipMaker(PipelineModels models, LatentNormalization normalization, PipelineOptions options, PyramidSampler sampler,
     Action<string> warn, IProgress<GenerationProgress>? progress) : IDisposable
 {
-    // Operators on fewer elements are not worth sharing: their threads wait for one another, and for whatever else the machine does.
-    private const long SharedElements = 1 << 16;
+    // Where the tokens of a unit have no more features together, threads wait for one another, and for whatever else the machine does,
+    // longer than they work.
+    private const long UnsharedFeatures = 1 << 15;
 
     private readonly int threads = TorchRuntime.Threads;
     private readonly PromptBook prompts = models.Book(warn);
@@ -38,10 +39,11 @@ internal sealed class ClipMaker(PipelineModels models, LatentNormalization norma
         using var output = new ClipOutput(settings, item, decoder, options, write);
         using var decoding = decodes ? Decoding(output, meter, plan, cancel) : null;
         var stop = decoding?.Stopped ?? cancel;
-        var source = Source(settings, noise, output, meter, stop);
-        BeginUnit(settings.IsGiven ? 1 : 0);
+        var sampling = SamplingThreads(plan);
+        var source = Source(settings, noise, output, meter, sampling, stop);
         try
         {
+            BeginUnit(settings.IsGiven ? 1 : 0);
             foreach (var (unit, latents) in sampler.Clip(plan, source, meter, stop).Index())
             {
                 using (latents)
@@ -69,7 +71,7 @@ internal sealed class ClipMaker(PipelineModels models, LatentNormalization norma
 
         void BeginUnit(int unit)
         {
-            TorchRuntime.UseThreads(SamplingThreads(plan));
+            TorchRuntime.UseThreads(sampling);
             meter.Begin(GenerationPhase.Denoising, unit);
             models.MakeRoom(models.Transformer);
         }
@@ -82,7 +84,7 @@ internal sealed class ClipMaker(PipelineModels models, LatentNormalization norma
         TorchRuntime.RelaxMemory();
     }
 
-    private ClipSource Source(GenerationSettings settings, SeededNoise noise, ClipOutput output, ProgressMeter meter, CancellationToken cancel)
+    private ClipSource Source(GenerationSettings settings, SeededNoise noise, ClipOutput output, ProgressMeter meter, int sampling, CancellationToken cancel)
     {
         cancel.ThrowIfCancellationRequested();
         meter.Begin(GenerationPhase.EncodingText);
@@ -103,9 +105,9 @@ internal sealed class ClipMaker(PipelineModels models, LatentNormalization norma
         var preview = options.PreviewEvery is { } pause && progress is not null && models.Offload == Offload.None ? new LatentPreview(models, normalization, pause) : null;
         return new ClipSource(unit => prompts.Text(settings.PromptOf(unit), negative), noise)
         {
-            Guess = preview is null ? null : (step, clean) => meter.Preview = preview.Of(step, clean),
+            Guess = preview is null ? null : (step, clean) => meter.Preview = OnAllThreads(sampling, () => preview.Of(step, clean)),
             Given = latents,
-            Restart = latent => Restart(output.LastFrame(latent, cancel)),
+            Restart = latent => OnAllThreads(sampling, () => Restart(output.LastFrame(latent, cancel))),
             Warn = warn,
         };
     }
@@ -117,8 +119,22 @@ internal sealed class ClipMaker(PipelineModels models, LatentNormalization norma
 
     private int SamplingThreads(SamplingPlan plan)
     {
-        var largest = plan.SizeOf(plan.Units - 1, plan.Stages - 1).Tokens * models.Transformer.Config.Dim * 2;   // a unit of two rows, for guidance
-        return largest <= SharedElements ? 1 : threads;
+        const int rows = 2;                                                                          // of a guided step
+        return rows * plan.SizeOf(plan.Units - 1, plan.Stages - 1).Tokens * models.Transformer.Config.Dim <= UnsharedFeatures ? 1 : threads;
+    }
+
+    // Work of the VAE in the midst of sampling.
+    private T OnAllThreads<T>(int sampling, Func<T> work)
+    {
+        TorchRuntime.UseThreads(threads);
+        try
+        {
+            return work();
+        }
+        finally
+        {
+            TorchRuntime.UseThreads(sampling);
+        }
     }
 
     private Tensor Restart(Tensor picture)

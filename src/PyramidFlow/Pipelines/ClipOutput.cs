@@ -72,6 +72,8 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
     /// <param name="cancel">Ends the waiting.</param>
     internal Tensor LastFrame(long latentFrame, CancellationToken cancel)
     {
+        if (!MayOverlap)
+            return lastFrames[latentFrame];
         using var wake = cancel.Register(() =>
         {
             lock (lastFrames)

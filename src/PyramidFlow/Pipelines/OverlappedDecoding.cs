@@ -5,16 +5,18 @@ namespace PyramidFlow.Pipelines;
 
 /// <summary>
 /// Decodes units on a thread of its own while the next ones are sampled. On a GPU both threads queue their work on the same
-/// stream, so that neither needs to wait for the other's: decoding fills the time in which the GPU waits to be asked for
-/// sampling's many small operations.
+/// stream, which does it in the order asked for: decoding fills the time in which the GPU waits for the next of sampling's many
+/// small operations.
 /// </summary>
 internal sealed class OverlappedDecoding : UnitDecoding
 {
+    private const int PollMilliseconds = 100;
+
     private readonly BlockingCollection<(int Unit, Tensor Latents)> waiting = [];
     private readonly CancellationTokenSource stop;
     private readonly Task working;
     private volatile int decoded;
-    private int added, told;
+    private int told;
 
     /// <summary>Begins to wait for units; operators take as many threads as this thread's do.</summary>
     internal OverlappedDecoding(ClipOutput output, ProgressMeter meter, CancellationToken cancel)
@@ -30,21 +32,22 @@ internal sealed class OverlappedDecoding : UnitDecoding
     internal override void Add(int unit, Tensor latents)
     {
         waiting.Add((unit, TensorScope.Detach(latents.Clone())), CancellationToken.None);
-        added = unit + 1;
         Tell();
     }
 
     internal override void Complete()
     {
         waiting.CompleteAdding();
-        Meter.Begin(GenerationPhase.Decoding, added - 1);
-        ThrowIfFailed();
+        Meter.Begin(GenerationPhase.Decoding, decoded);
+        while (Task.WaitAny([working], PollMilliseconds) < 0)
+            Tell();
+        working.GetAwaiter().GetResult();
         Tell();
     }
 
     internal override void ThrowIfFailed()
     {
-        if (waiting.IsAddingCompleted || stop.IsCancellationRequested)
+        if (stop.IsCancellationRequested)
             working.GetAwaiter().GetResult();
     }
 
@@ -53,6 +56,7 @@ internal sealed class OverlappedDecoding : UnitDecoding
         stop.Cancel();
         waiting.CompleteAdding();
         Task.WaitAny(working);
+        _ = working.Exception;                                                                       // thrown where it was asked for
         while (waiting.TryTake(out var unit))
             unit.Latents.Dispose();
         waiting.Dispose();
@@ -63,7 +67,7 @@ internal sealed class OverlappedDecoding : UnitDecoding
     {
         try
         {
-            TorchRuntime.Threads = threads;
+            TorchRuntime.UseThreads(threads);
             using var noGrad = NoGrad.Begin();
             foreach (var (unit, latents) in waiting.GetConsumingEnumerable(stop.Token))
             {

@@ -19,7 +19,7 @@ public sealed record PipelineOptions
     public Device? Device { get; init; }
 
     /// <summary>
-    /// Threads of an operator; null takes as many as the thread that loads the pipeline. Another number may give other last digits. A thread
+    /// Threads of an operator; null takes as many as the thread that loads the pipeline. Tensors too small to be shared are sampled on one. Another number may give other last digits. A thread
     /// that loads, decodes or makes latents itself keeps the number.
     /// </summary>
     public int? Threads { get; init; }
@@ -50,10 +50,10 @@ public sealed record PipelineOptions
     public bool TileByTile { get; init; }
 
     /// <summary>
-    /// Whether units are decoded on a thread of their own while the next ones are sampled, where all models are in memory: the same frames,
-    /// sooner on a GPU, for memory that holds the work of both. Not with <see cref="TileByTile"/>. Null does so on a GPU whose memory allows it.
+    /// Whether units are decoded on a thread of their own while the next ones are sampled, where all models and the work of both fit the
+    /// memory: the same frames in another time. Not with <see cref="TileByTile"/>.
     /// </summary>
-    public bool? OverlapDecoding { get; init; }
+    public bool OverlapDecoding { get; init; }
 
     /// <summary>
     /// Least time between two guesses at the frame that is being denoised (<see cref="GenerationProgress.Preview"/>); they take up
@@ -83,9 +83,9 @@ public sealed record PipelineOptions
     /// <summary>Whether a clip is decoded tile by tile.</summary>
     internal bool DecodesByTile(SamplingPlan plan) => TileByTile && plan.Window is null;
 
-    /// <summary>Whether units of a clip are decoded while the next ones are sampled; null of <see cref="OverlapDecoding"/> counts as no.</summary>
+    /// <summary>Whether units of a clip are decoded while the next ones are sampled.</summary>
     internal bool Overlaps(SamplingPlan plan) =>
-        OverlapDecoding == true && Offload is Offload.None or Offload.Auto && !DecodesByTile(plan) && plan.Units > 1;
+        OverlapDecoding && Offload is Offload.None or Offload.Auto && !DecodesByTile(plan) && plan.Units > 1;
 
     /// <summary>Fails on what is impossible whatever the checkpoint.</summary>
     internal void Check()

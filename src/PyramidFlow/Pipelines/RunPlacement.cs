@@ -18,7 +18,7 @@ internal sealed class RunPlacement(PlannedModel? model, PipelineOptions options)
         if (model is null)
             return options with { Offload = Offload.None };
         if (options.MaxMemory is { } budget)
-            return Overlapped(model, settings, MemoryBudget.Fit(model, settings, Type, options, budget), budget);
+            return MemoryBudget.Fit(model, settings, Type, options, budget);
         if (Device.Type == DeviceType.Cpu)
             return MemoryBudget.Place(model, settings, Type, options, MachineMemory.Available(), MachineMemory.Total);
         // Where a GPU's memory is not known: that T5 makes room for the others costs it little.
@@ -27,21 +27,12 @@ internal sealed class RunPlacement(PlannedModel? model, PipelineOptions options)
         var ours = memory.Free + memory.Cached + memory.InUse;
         var placed = MemoryBudget.Place(model, settings, Type, options, ours, memory.Total);
         var roomy = placed with { Sampler = placed.Sampler.RoomyOn(Device) };
-        return Overlapped(model, settings, RunMemory.Of(model, settings, Type, roomy).Peak <= ours ? roomy : placed, ours);
+        return RunMemory.Of(model, settings, Type, roomy).Peak <= ours ? roomy : placed;
     }
 
     /// <summary>Options for several clips of one run: those of the clip that takes most.</summary>
     internal PipelineOptions Of(IReadOnlyList<GenerationSettings> clips) =>
         Of(clips.MaxBy(clip => (double)clip.Width * clip.Height * clip.Sampling.Frames)!);
-
-    // A CPU is busy with sampling alone.
-    private PipelineOptions Overlapped(PlannedModel model, GenerationSettings settings, PipelineOptions placed, long bytes)
-    {
-        if (options.OverlapDecoding is not null || Device.Type == DeviceType.Cpu)
-            return placed;
-        var overlapped = placed with { OverlapDecoding = true };
-        return RunMemory.Of(model, settings, Type, overlapped).Peak <= bytes ? overlapped : placed;
-    }
 
     private ElementType Type => options.TypeOn(Device);
 }

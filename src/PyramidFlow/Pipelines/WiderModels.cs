@@ -21,7 +21,12 @@ internal sealed class WiderModels(ModelLoader loader, Device device) : IDisposab
 
     internal PyramidTransformer Transformer() => transformer ??= loader.Transformer(Type);
 
-    internal CausalVideoVae Vae() => vae ??= loader.Vae(ElementType.Float32);
+    // Decoding may have a thread of its own.
+    internal CausalVideoVae Vae()
+    {
+        lock (loader)
+            return vae ??= loader.Vae(ElementType.Float32);
+    }
 
     /// <summary>Text encoders; they are large and seldom needed, so the caller frees them.</summary>
     internal PromptEncoder Text() => loader.Text(Type);

@@ -25,7 +25,7 @@ public static class MemoryBudget
     /// <exception cref="ArgumentException">It does not fit even where nothing else runs.</exception>
     public static PipelineOptions Place(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options, long available, long total)
     {
-        var placed = Ways(options).Select(way => options with { Offload = way }).ToList();
+        var placed = Ways(options).Select(way => options with { Offload = way, OverlapDecoding = false }).ToList();
         var peaks = placed.ConvertAll(each => RunMemory.Of(model, settings, type, each).Peak);
         var fits = peaks.FindIndex(peak => peak <= available);
         if (fits < 0 && peaks[^1] > total)
@@ -35,7 +35,7 @@ public static class MemoryBudget
                 $"{Clip(settings)} needs {peaks[^1] / 1e9:0.0} GB and {place} has {total / 1e9:0.0} GB: give a memory budget (--max-memory), decode in tiles, or make smaller frames"));
         }
 
-        return placed[fits < 0 ? ^1 : fits];
+        return Overlapped(model, settings, type, options, placed[fits < 0 ? ^1 : fits], available);
     }
 
     /// <summary>Options that keep a run within so many bytes.</summary>
@@ -49,7 +49,7 @@ public static class MemoryBudget
     public static PipelineOptions Fit(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options, long bytes)
     {
         if (Find(model, settings, type, options, bytes) is { } fitting)
-            return fitting;
+            return Overlapped(model, settings, type, options, fitting, bytes);
 
         // Small tiles lie over one another, and what is remembered for each grows with that: the smallest do not always take least.
         var way = Ways(options)[^1];
@@ -84,6 +84,13 @@ public static class MemoryBudget
         return $"convert it to int8 (models convert {model.Name} {rounded.Name} --int8), which fits with --offload {fitting.Offload.ToString().ToLowerInvariant()}";
     }
 
+    // Decoding beside sampling where that was asked for and fits too.
+    private static PipelineOptions Overlapped(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions asked, PipelineOptions placed, long bytes)
+    {
+        var overlapped = placed with { OverlapDecoding = asked.OverlapDecoding };
+        return RunMemory.Of(model, settings, type, overlapped).Peak <= bytes ? overlapped : placed;
+    }
+
     private static string Clip(GenerationSettings settings) => $"{settings.Width}x{settings.Height} with {settings.Frames} {(settings.Frames == 1 ? "frame" : "frames")}";
 
     private static Offload[] Ways(PipelineOptions options) => options.Offload == Offload.Auto ? AllWays : [options.Offload];
@@ -91,6 +98,7 @@ public static class MemoryBudget
     // Small tiles, or each tile through the whole clip, cost more time than weights that make room for one another.
     private static PipelineOptions? Find(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options, long bytes)
     {
+        options = options with { OverlapDecoding = false };
         return new[] { true, false }.SelectMany(quick => Ways(options).Select(way => Fitting(options with { Offload = way }, quick)))
             .FirstOrDefault(fitting => fitting is not null);
 

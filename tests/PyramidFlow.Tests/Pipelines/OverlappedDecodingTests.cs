@@ -3,6 +3,7 @@ using PyramidFlow.Pipelines;
 using PyramidFlow.Planning;
 using PyramidFlow.Tests.Vae;
 using PyramidFlow.Torch;
+using PyramidFlow.Vae;
 
 namespace PyramidFlow.Tests.Pipelines;
 
@@ -100,6 +101,20 @@ public sealed class OverlappedDecodingTests(TinyPipeline tiny) : IClassFixture<T
         Assert.False(Overlapped.Overlaps(new GenerationRequest { Prompt = "a cat", Frames = 1 }.Resolve(model.Settings).Sampling));
 
         RunMemory Memory(PipelineOptions options) => RunMemory.Of(model, settings, ElementType.BFloat16, options);
+    }
+
+    [Theory]
+    [InlineData(100, true)]
+    [InlineData(0, false)]
+    public void Where_memory_is_too_small_for_both_a_budget_has_them_take_turns(int spare, bool expected)
+    {
+        var model = PlannedModel.Released(ModelFamily.Flux, "384p");
+        var settings = new GenerationRequest { Prompt = "a cat", Frames = 25 }.Resolve(model.Settings);
+        var inTurn = new PipelineOptions { Offload = Offload.None, Tiles = new TileOptions(256) };
+        var budget = RunMemory.Of(model, settings, ElementType.BFloat16, inTurn).Peak + (spare * 1_000_000_000L);
+        var placed = MemoryBudget.Fit(model, settings, ElementType.BFloat16, inTurn with { OverlapDecoding = true, MaxMemory = budget }, budget);
+        Assert.Equal(inTurn with { OverlapDecoding = expected, MaxMemory = budget }, placed);
+        Assert.Equal(expected, MemoryBudget.Place(model, settings, ElementType.BFloat16, inTurn with { OverlapDecoding = true }, budget, budget).OverlapDecoding);
     }
 
     private sealed class Reports : IProgress<GenerationProgress>

@@ -270,6 +270,15 @@ public sealed class VideoPipelineTests : IDisposable
     private static byte[] Bytes(IEnumerable<VideoChunk> chunks) => [.. chunks.SelectMany(c => c.Rgb.ToArray())];
 
     // How many threads operators may use, at each step of the work.
+    [Fact]
+    public void A_run_that_is_stopped_gives_the_caller_its_threads_back()
+    {
+        using var pipeline = VideoPipeline.Load(folder.Path, new PipelineOptions { Threads = 2 });
+        using var stop = new CancellationTokenSource();
+        Assert.ThrowsAny<OperationCanceledException>(() => pipeline.GenerateLatents(Request, new Stopper(stop), stop.Token));
+        Assert.Equal(2, TorchRuntime.Threads);
+    }
+
     private static async Task<List<(GenerationPhase Phase, int Threads)>> Threads(VideoPipeline pipeline, GenerationRequest request)
     {
         var seen = new ThreadCounts();
@@ -280,5 +289,14 @@ public sealed class VideoPipelineTests : IDisposable
     private sealed class ThreadCounts : List<(GenerationPhase Phase, int Threads)>, IProgress<GenerationProgress>
     {
         public void Report(GenerationProgress value) => Add((value.Phase, TorchRuntime.Threads));
+    }
+
+    private sealed class Stopper(CancellationTokenSource stop) : IProgress<GenerationProgress>
+    {
+        public void Report(GenerationProgress value)
+        {
+            if (value is { Phase: GenerationPhase.Denoising, Step: > 0 })
+                stop.Cancel();
+        }
     }
 }
