@@ -48,6 +48,9 @@ internal static partial class ShimLocator
             _ = setenv("ATEN_CPU_CAPABILITY", "avx512", keepWhatTheUserSet);
         else if (System.Runtime.Intrinsics.X86.Avx2.IsSupported)
             _ = setenv("ATEN_CPU_CAPABILITY", "avx2", keepWhatTheUserSet);
+        // Threads that wait for one another spin for a millisecond; where the machine does something else too, it gets nothing done meanwhile.
+        if (Environment.GetEnvironmentVariable("OMP_WAIT_POLICY") is not { Length: > 0 })
+            _ = setenv("GOMP_SPINCOUNT", "20000", keepWhatTheUserSet);
         // A GPU's freed memory then serves tensors of any size; the second name is that of libtorch before 2.9.
         string[] allocator = ["PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"];
         if (!allocator.Any(name => Environment.GetEnvironmentVariable(name) is { Length: > 0 }))
