@@ -1,6 +1,6 @@
 // Attention without the scores of all queries, and its gradients, on the CPU. Threads share out heads, rows of the batch and
-// blocks of queries (for gradients heads and rows), and each works on scores that stay in its cache. Scores and weights are of the tensors' element type, the
-// softmax between them is float32.
+// blocks of queries (for gradients heads and rows), and each works on scores that stay in its cache. Scores and weights are of
+// the tensors' element type, the softmax between them is float32.
 #include "fused.h"
 
 #include <ATen/Parallel.h>

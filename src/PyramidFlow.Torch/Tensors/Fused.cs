@@ -9,7 +9,7 @@ namespace PyramidFlow.Torch;
 public static unsafe class Fused
 {
     [ThreadStatic]
-    private static bool isOff, isForGradients;
+    private static bool isOff;
 
     /// <summary>Calls of this thread that took the one-pass way.</summary>
     [field: ThreadStatic]
@@ -23,13 +23,10 @@ public static unsafe class Fused
     }
 
     /// <summary>Whether this thread works as it does where gradients are recorded, though they are not.</summary>
-    internal static bool IsForGradients
-    {
-        get => isForGradients;
-        set => isForGradients = value;
-    }
+    [field: ThreadStatic]
+    internal static bool IsForGradients { get; set; }
 
-    private static bool Applies => !isOff && !isForGradients;
+    private static bool Applies => IsOn && !IsForGradients;
 
     /// <summary>GELU in tanh's approximation.</summary>
     /// <param name="x">May be overwritten: only the result is for use.</param>

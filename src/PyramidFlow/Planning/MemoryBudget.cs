@@ -53,7 +53,7 @@ public static class MemoryBudget
 
         // Small tiles lie over one another, and what is remembered for each grows with that: the smallest do not always take least.
         var way = Ways(options)[^1];
-        var decodes = Decoders(settings, options with { Offload = way }).MinBy(each => RunMemory.Of(model, settings, type, each).Decoder)!;
+        var decodes = Decoders(settings, options with { Offload = way, OverlapDecoding = false }).MinBy(each => RunMemory.Of(model, settings, type, each).Decoder)!;
         var least = RunMemory.Of(model, settings, type, Transformers(decodes).Last());
         if (bytes <= RunMemory.Base)
             throw new ArgumentException(Invariant($"{Clip(settings)} needs at least {least.Peak / 1e9:0.0} GB, the program alone {RunMemory.Base / 1e9:0.0} GB, and may take {bytes / 1e9:0.0} GB: allow more"));

@@ -28,24 +28,20 @@ public sealed class OverlappedDecodingTests(TinyPipeline tiny) : IClassFixture<T
         using var overlapped = tiny.Load(Overlapped);
         var expected = await tiny.Chunks(request);
         var actual = await TinyPipeline.Collect(overlapped.GenerateAsync(request, cancel: Cancel));
-        Assert.Equal(expected.Select(c => (c.Item, c.FirstFrame, c.Count)), actual.Select(c => (c.Item, c.FirstFrame, c.Count)));
-        foreach (var (one, other) in expected.Zip(actual))
-        {
-            Assert.Equal(one.Rgb.ToArray(), other.Rgb.ToArray());
-            Assert.Equal(one.Latents?.Values.ToArray(), other.Latents?.Values.ToArray());
-        }
+        TinyPipeline.AssertEqual(expected, actual);
     }
 
     [Fact]
     public async Task Progress_comes_from_one_thread_grows_and_tells_of_every_unit()
     {
         using var overlapped = tiny.Load(Overlapped);
-        var told = new Reports();
-        await TinyPipeline.Collect(overlapped.GenerateAsync(TinyPipeline.Request with { Frames = 33 }, told, Cancel));
-        Assert.Single(told.Threads);
-        Assert.Equal(told.Fractions.Order(), told.Fractions);
-        Assert.Equal(1, told.Fractions[^1], 1e-9);
-        Assert.Equal([0, 1, 2, 3, 4], told.Decoded.Distinct().Order());
+        var told = new List<(int Thread, GenerationProgress Report)>();
+        var teller = new ReportTo(value => told.Add((Environment.CurrentManagedThreadId, value)));
+        await TinyPipeline.Collect(overlapped.GenerateAsync(TinyPipeline.Request with { Frames = 33 }, teller, Cancel));
+        Assert.Single(told.Select(each => each.Thread).Distinct());
+        Assert.Equal(told.Select(each => each.Report.Fraction).Order(), told.Select(each => each.Report.Fraction));
+        Assert.Equal(1, told[^1].Report.Fraction, 1e-9);
+        Assert.Equal([0, 1, 2, 3, 4], told.Where(each => each.Report.Phase == GenerationPhase.Decoding).Select(each => each.Report.Unit).Distinct().Order());
     }
 
     [Fact]
@@ -115,22 +111,9 @@ public sealed class OverlappedDecodingTests(TinyPipeline tiny) : IClassFixture<T
         var placed = MemoryBudget.Fit(model, settings, ElementType.BFloat16, inTurn with { OverlapDecoding = true, MaxMemory = budget }, budget);
         Assert.Equal(inTurn with { OverlapDecoding = expected, MaxMemory = budget }, placed);
         Assert.Equal(expected, MemoryBudget.Place(model, settings, ElementType.BFloat16, inTurn with { OverlapDecoding = true }, budget, budget).OverlapDecoding);
-    }
+        Assert.Equal(Refusal(inTurn), Refusal(inTurn with { OverlapDecoding = true }));
 
-    private sealed class Reports : IProgress<GenerationProgress>
-    {
-        internal HashSet<int> Threads { get; } = [];
-
-        internal List<double> Fractions { get; } = [];
-
-        internal List<int> Decoded { get; } = [];
-
-        public void Report(GenerationProgress value)
-        {
-            Threads.Add(Environment.CurrentManagedThreadId);
-            Fractions.Add(value.Fraction);
-            if (value.Phase == GenerationPhase.Decoding)
-                Decoded.Add(value.Unit);
-        }
+        string Refusal(PipelineOptions options) =>
+            Assert.Throws<ArgumentException>(() => MemoryBudget.Fit(model, settings, ElementType.BFloat16, options, 1_000_000_000)).Message;
     }
 }

@@ -29,12 +29,7 @@ public sealed class TileByTileTests(TinyPipeline tiny) : IClassFixture<TinyPipel
         using var byTile = tiny.Load(new PipelineOptions { Tiles = Tiles, DecodeWindow = 2, TileByTile = true });
         var expected = await TinyPipeline.Collect(streaming.GenerateAsync(request, cancel: Cancel));
         var actual = await TinyPipeline.Collect(byTile.GenerateAsync(request, cancel: Cancel));
-        Assert.Equal(expected.Select(c => (c.FirstFrame, c.Count)), actual.Select(c => (c.FirstFrame, c.Count)));
-        foreach (var (one, other) in expected.Zip(actual))
-        {
-            Assert.Equal(one.Rgb.ToArray(), other.Rgb.ToArray());
-            Assert.Equal(one.Latents?.Values.ToArray(), other.Latents?.Values.ToArray());
-        }
+        TinyPipeline.AssertEqual(expected, actual);
     }
 
     [Fact]
@@ -53,9 +48,18 @@ public sealed class TileByTileTests(TinyPipeline tiny) : IClassFixture<TinyPipel
         await TinyPipeline.Collect(byTile.GenerateAsync(TinyPipeline.Request, cancel: Cancel));
         var live = Tensor.LiveCount;
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(Cancel);
-        var stopper = new Stopper(stop);
+        var seen = -1;
+        var stopper = new ReportTo(value =>
+        {
+            // Cancels when the second tile begins, and sees no further one.
+            if (value is not { Phase: GenerationPhase.Decoding, Steps: > 0 })
+                return;
+            seen = value.Step;
+            if (seen == 1)
+                stop.Cancel();
+        });
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => TinyPipeline.Collect(byTile.GenerateAsync(TinyPipeline.Request, stopper, stop.Token)));
-        Assert.Equal(1, stopper.Tile);
+        Assert.Equal(1, seen);
         Assert.Equal(live, Tensor.LiveCount);
     }
 
@@ -122,20 +126,5 @@ public sealed class TileByTileTests(TinyPipeline tiny) : IClassFixture<TinyPipel
         Assert.Equal(live, Tensor.LiveCount);
         Assert.Equal(1, decoder.Decode(latents, isEnd: true).Size(2));
         Assert.Contains("has ended", Assert.Throws<InvalidOperationException>(() => decoder.Decode(latents)).Message, StringComparison.Ordinal);
-    }
-
-    // Cancels when the second tile begins, and sees no further one.
-    private sealed class Stopper(CancellationTokenSource stop) : IProgress<GenerationProgress>
-    {
-        internal int Tile { get; private set; } = -1;
-
-        public void Report(GenerationProgress value)
-        {
-            if (value is not { Phase: GenerationPhase.Decoding, Steps: > 0 })
-                return;
-            Tile = value.Step;
-            if (Tile == 1)
-                stop.Cancel();
-        }
     }
 }

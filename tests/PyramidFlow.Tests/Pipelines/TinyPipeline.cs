@@ -57,6 +57,17 @@ public sealed class TinyPipeline : IDisposable
         return video;
     }
 
+    /// <summary>Fails unless the same frames come in the same pieces, with the same latents.</summary>
+    internal static void AssertEqual(IReadOnlyList<VideoChunk> expected, IReadOnlyList<VideoChunk> actual)
+    {
+        Assert.Equal(expected.Select(c => (c.Item, c.FirstFrame, c.Count)), actual.Select(c => (c.Item, c.FirstFrame, c.Count)));
+        foreach (var (one, other) in expected.Zip(actual))
+        {
+            Assert.Equal(one.Rgb.ToArray(), other.Rgb.ToArray());
+            Assert.Equal(one.Latents?.Values.ToArray(), other.Latents?.Values.ToArray());
+        }
+    }
+
     /// <summary>Fails unless bytes are equal but for roundings.</summary>
     internal static void AssertSame(byte[] expected, byte[] actual)
     {

@@ -12,9 +12,6 @@ public sealed class VideoPipelineTests : IDisposable
 
     public VideoPipelineTests() => TinyCheckpoint.Write(folder);
 
-    // A picture whose operators are worth sharing among threads.
-    private static GenerationRequest Large { get; } = Request with { Frames = 1, Width = 576, Height = 576, Steps = [1, 1, 1] };
-
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     public void Dispose() => folder.Dispose();
@@ -29,29 +26,6 @@ public sealed class VideoPipelineTests : IDisposable
         Assert.Equal(17 * 64 * 64 * 3, first.Length);
         Assert.Equal(first, again);
         Assert.NotEqual(first, other);
-    }
-
-    [Fact]
-    public async Task Threads_are_those_a_pipeline_was_loaded_with_whatever_another_one_was_given()
-    {
-        var before = TorchRuntime.Threads;
-        using var one = VideoPipeline.Load(folder.Path, new PipelineOptions { Threads = 1 });
-        using var two = VideoPipeline.Load(folder.Path, new PipelineOptions { Threads = 2 });
-        TorchRuntime.Threads = before;
-        foreach (var (pipeline, threads) in new[] { (one, 1), (two, 2), (one, 1) })
-        {
-            var seen = await Threads(pipeline, Large);
-            Assert.All(seen, count => Assert.Equal(threads, count.Threads));
-            Assert.NotEmpty(seen);
-        }
-    }
-
-    [Fact]
-    public async Task Small_tensors_are_sampled_on_one_thread_and_decoded_on_all()
-    {
-        using var pipeline = VideoPipeline.Load(folder.Path, new PipelineOptions { Threads = 2 });
-        foreach (var (phase, threads) in await Threads(pipeline, Request))
-            Assert.Equal(phase == GenerationPhase.Denoising ? 1 : 2, threads);
     }
 
     [Fact]
@@ -268,35 +242,4 @@ public sealed class VideoPipelineTests : IDisposable
     }
 
     private static byte[] Bytes(IEnumerable<VideoChunk> chunks) => [.. chunks.SelectMany(c => c.Rgb.ToArray())];
-
-    // How many threads operators may use, at each step of the work.
-    [Fact]
-    public void A_run_that_is_stopped_gives_the_caller_its_threads_back()
-    {
-        using var pipeline = VideoPipeline.Load(folder.Path, new PipelineOptions { Threads = 2 });
-        using var stop = new CancellationTokenSource();
-        Assert.ThrowsAny<OperationCanceledException>(() => pipeline.GenerateLatents(Request, new Stopper(stop), stop.Token));
-        Assert.Equal(2, TorchRuntime.Threads);
-    }
-
-    private static async Task<List<(GenerationPhase Phase, int Threads)>> Threads(VideoPipeline pipeline, GenerationRequest request)
-    {
-        var seen = new ThreadCounts();
-        await Collect(pipeline.GenerateAsync(request, seen, Cancel));
-        return seen;
-    }
-
-    private sealed class ThreadCounts : List<(GenerationPhase Phase, int Threads)>, IProgress<GenerationProgress>
-    {
-        public void Report(GenerationProgress value) => Add((value.Phase, TorchRuntime.Threads));
-    }
-
-    private sealed class Stopper(CancellationTokenSource stop) : IProgress<GenerationProgress>
-    {
-        public void Report(GenerationProgress value)
-        {
-            if (value is { Phase: GenerationPhase.Denoising, Step: > 0 })
-                stop.Cancel();
-        }
-    }
 }
