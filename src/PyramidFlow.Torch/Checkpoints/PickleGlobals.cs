@@ -6,8 +6,8 @@ namespace PyramidFlow.Torch.Checkpoints;
 /// </summary>
 internal static class PickleGlobals
 {
-    // libtorch's own limit; also, no short call may copy a long list again and again.
-    private const int MaxRank = 64;
+    /// <summary>Most dimensions: libtorch's own limit; also, no short call may copy a long list again and again.</summary>
+    internal const int MaxRank = 64;
 
     private static readonly Dictionary<string, object> Known = new()
     {

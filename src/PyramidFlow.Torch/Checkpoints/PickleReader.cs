@@ -1,18 +1,23 @@
 using System.Buffers.Binary;
+using System.Runtime.InteropServices;
 using System.Text;
 
 namespace PyramidFlow.Torch.Checkpoints;
 
 /// <summary>
 /// Reads the pickle of a PyTorch checkpoint. It knows the instructions and names that tensors in containers need and
-/// refuses everything else; nothing a pickle says is ever run. Time and memory are bounded by the length of the pickle.
+/// refuses everything else; nothing a pickle says is ever run. Time and memory are bounded by the length of the pickle and the budget.
 /// </summary>
 /// <param name="path">What to call the file in an error.</param>
-internal sealed class PickleReader(string path)
+/// <param name="budget">Of the file.</param>
+internal sealed class PickleReader(string path, ArchiveBudget budget)
 {
     private const int MaxBytes = 16 << 20;
     private const int MaxInstructions = 4 << 20;
     private const int MaxNameLength = 256;
+
+    // Bytes of what is made, about: a reference, a boxed number, a container, an entry of the memo, a tensor without its shape.
+    private const int Reference = 8, Number = 24, Container = 80, Entry = 48, Record = 128;
 
     private static readonly UTF8Encoding StrictUtf8 = new(false, throwOnInvalidBytes: true);
     private static readonly object Mark = new();
@@ -37,7 +42,7 @@ internal sealed class PickleReader(string path)
                 Run(instruction, ref input);
             }
         }
-        catch (Exception e) when (e is ArgumentException or InvalidCastException)
+        catch (Exception e) when (e is ArgumentException)
         {
             throw Fault("its list of tensors is damaged: download or write it again", e);
         }
@@ -56,82 +61,84 @@ internal sealed class PickleReader(string path)
                 _ = input.Take(8);
                 break;
             case '(':
-                stack.Add(Mark);
+                Push(Mark);
                 break;
             case '0':
                 _ = Pop();
                 break;
             case 'N':
-                stack.Add(null);
+                Push(null);
                 break;
             case '\x88' or '\x89':                                      // NEWTRUE, NEWFALSE
-                stack.Add(instruction == '\x88');
+                Push(instruction == '\x88', Number);
                 break;
             case 'K':                                                   // BININT1
-                stack.Add((long)input.Byte());
+                Push((long)input.Byte(), Number);
                 break;
             case 'M':                                                   // BININT2
-                stack.Add((long)BinaryPrimitives.ReadUInt16LittleEndian(input.Take(2)));
+                Push((long)BinaryPrimitives.ReadUInt16LittleEndian(input.Take(2)), Number);
                 break;
             case 'J':                                                   // BININT
-                stack.Add((long)BinaryPrimitives.ReadInt32LittleEndian(input.Take(4)));
+                Push((long)BinaryPrimitives.ReadInt32LittleEndian(input.Take(4)), Number);
                 break;
             case '\x8a':                                                // LONG1
-                stack.Add(Integer(input.Take(input.Byte())));
+                Push(Integer(input.Take(input.Byte())), Number);
                 break;
             case '\x8b':                                                // LONG4
-                stack.Add(Integer(input.Take(input.Length32())));
+                Push(Integer(input.Take(input.Length32())), Number);
                 break;
             case 'G':                                                   // BINFLOAT
-                stack.Add(BinaryPrimitives.ReadDoubleBigEndian(input.Take(8)));
+                Push(BinaryPrimitives.ReadDoubleBigEndian(input.Take(8)), Number);
                 break;
             case 'X' or 'T':                                            // BINUNICODE, BINSTRING
-                stack.Add(StrictUtf8.GetString(input.Take(input.Length32())));
+                Push(Text(input.Take(input.Length32())));
                 break;
             case '\x8c' or 'U':                                         // SHORT_BINUNICODE, SHORT_BINSTRING
-                stack.Add(StrictUtf8.GetString(input.Take(input.Byte())));
+                Push(Text(input.Take(input.Byte())));
                 break;
             case 'B':                                                   // BINBYTES
                 _ = input.Take(input.Length32());
-                stack.Add(PickleIgnored.Instance);
+                Push(PickleIgnored.Instance);
                 break;
             case 'C':                                                   // SHORT_BINBYTES
                 _ = input.Take(input.Byte());
-                stack.Add(PickleIgnored.Instance);
+                Push(PickleIgnored.Instance);
                 break;
             case 'q':                                                   // BINPUT
-                memo[input.Byte()] = Peek();
+                Keep(input.Byte());
                 break;
             case 'r':                                                   // LONG_BINPUT
-                memo[input.Length32()] = Peek();
+                Keep(input.Length32());
                 break;
             case '\x94':                                                // MEMOIZE
-                memo[memo.Count] = Peek();
+                Keep(memo.Count);
                 break;
             case 'h':                                                   // BINGET
-                stack.Add(Recall(input.Byte()));
+                Push(Recall(input.Byte()));
                 break;
             case 'j':                                                   // LONG_BINGET
-                stack.Add(Recall(input.Length32()));
+                Push(Recall(input.Length32()));
                 break;
             case 'c':                                                   // GLOBAL
-                stack.Add(Global(input.Line(), input.Line()));
+                Push(Global(input.Line(), input.Line()));
                 break;
             case '\x93':                                                // STACK_GLOBAL
-                var name = (string)Pop()!;
-                stack.Add(Global((string)Pop()!, name));
+                var name = As<string>(Pop());
+                Push(Global(As<string>(Pop()), name));
                 break;
             case 'Q':                                                   // BINPERSID
-                stack.Add(Storage(Pop()));
+                Push(Storage(Pop()), Entry);
                 break;
             case 'R':                                                   // REDUCE
-                var arguments = (object?[])Pop()!;
-                stack.Add(PickleGlobals.Call(Pop(), arguments) ?? throw new ArgumentException("not the arguments of this function"));
+                var arguments = As<object?[]>(Pop());
+                // No known call has more than a shape and strides among its first arguments.
+                budget.Take(Record + (Reference * arguments.Take(8).OfType<object?[]>().Sum(part => Math.Min(part.Length, PickleGlobals.MaxRank))));
+                Push(PickleGlobals.Call(Pop(), arguments) ?? throw new ArgumentException("not the arguments of this function"));
                 break;
             case '\x81':                                                // NEWOBJ: the settings of a run, beside its weights
                 if (Pop() is not object?[] { Length: 0 } || Pop() is not PickleFunction.Attributes)
                     throw Refused(instruction);
-                stack.Add(new PickleDictionary());
+                Push(new PickleDictionary(), Container);
                 break;
             case 'b':                                                   // BUILD: attributes, such as a state dict's _metadata
                 _ = Pop();
@@ -149,27 +156,27 @@ internal sealed class PickleReader(string path)
         switch (instruction)
         {
             case '}':
-                stack.Add(new PickleDictionary());
+                Push(new PickleDictionary(), Container);
                 break;
             case ']':
-                stack.Add(new List<object?>());
+                Push(new List<object?>(), Container);
                 break;
             case ')':
-                stack.Add(Array.Empty<object?>());
+                Push(Array.Empty<object?>());
                 break;
             case 't':
-                stack.Add(PopToMark());
+                Push(PopToMark());
                 break;
             case '\x85' or '\x86' or '\x87':                            // TUPLE1 to TUPLE3
-                stack.Add(PopMany(instruction - '\x84'));
+                Push(PopMany(instruction - '\x84'));
                 break;
             case 'a':                                                   // APPEND
                 var item = Pop();
-                ((List<object?>)Peek()!).Add(item);
+                As<List<object?>>(Peek()).Add(item);
                 break;
             case 'e':                                                   // APPENDS
                 var items = PopToMark();
-                ((List<object?>)Peek()!).AddRange(items);
+                As<List<object?>>(Peek()).AddRange(items);
                 break;
             case 's':                                                   // SETITEM
                 SetItems(PopMany(2));
@@ -186,7 +193,7 @@ internal sealed class PickleReader(string path)
     {
         if (items.Length % 2 != 0)
             throw new ArgumentException("a key without a value");
-        var dictionary = (PickleDictionary)Peek()!;
+        var dictionary = As<PickleDictionary>(Peek());
         for (var i = 0; i < items.Length; i += 2)
             dictionary.Items.Add((items[i], items[i + 1]));
     }
@@ -201,6 +208,28 @@ internal sealed class PickleReader(string path)
 
     private object? Recall(long index) =>
         memo.TryGetValue(index, out var value) ? value : throw new ArgumentException("nothing was put there");
+
+    // Null is one of Python's values, and of no kind.
+    private static T As<T>(object? value)
+        where T : class => value as T ?? throw new ArgumentException("an instruction is given something of another kind");
+
+    private void Push(object? value, int size = 0)
+    {
+        budget.Take(Reference + size);
+        stack.Add(value);
+    }
+
+    private string Text(ReadOnlySpan<byte> utf8)
+    {
+        budget.Take(Number + (2L * utf8.Length));
+        return StrictUtf8.GetString(utf8);
+    }
+
+    private void Keep(long index)
+    {
+        budget.Take(Entry);
+        memo[index] = Peek();
+    }
 
     private object? Peek() => stack.Count > 0 && !ReferenceEquals(stack[^1], Mark)
         ? stack[^1]
@@ -229,7 +258,8 @@ internal sealed class PickleReader(string path)
 
     private object?[] Cut(int from, int first)
     {
-        var items = stack.GetRange(first, stack.Count - first).ToArray();
+        budget.Take(Container + (2L * Reference * (stack.Count - first)));
+        var items = CollectionsMarshal.AsSpan(stack)[first..].ToArray();
         stack.RemoveRange(from, stack.Count - from);
         return items;
     }

@@ -3,16 +3,16 @@ using System.Globalization;
 namespace PyramidFlow.Torch.Checkpoints;
 
 /// <summary>Finds the tensors in nested containers and names them by their way there, with dots.</summary>
-/// <param name="path">What to call the file in an error.</param>
+/// <param name="budget">Of the file.</param>
 /// <param name="bareKey">What to call a tensor that is not in a container; null leaves it out.</param>
-internal sealed class PickleTensors(string path, string? bareKey)
+internal sealed class PickleTensors(ArchiveBudget budget, string? bareKey)
 {
     // A pickle can hold a list that holds itself, or lists of lists of lists that all share their items.
     private const int MaxDepth = 32;
-    private const int MaxItems = 1 << 18;
     private const int MaxKeyLength = 1024;
 
-    private int items;
+    // Of a key and of what is kept beside it, but for its characters.
+    private const int KeyBytes = 256;
 
     /// <summary>All tensors with their keys, in the order of the file.</summary>
     /// <exception cref="CheckpointException">The containers are nested too deeply or too large.</exception>
@@ -20,13 +20,8 @@ internal sealed class PickleTensors(string path, string? bareKey)
 
     private IEnumerable<(string Key, PickleTensor Tensor)> Visit(string key, object? value, int depth)
     {
-        if (depth > MaxDepth || ++items > MaxItems || key.Length > MaxKeyLength)
-        {
-            throw new CheckpointException(
-                $"{path} is not a readable PyTorch checkpoint: its containers are nested too deeply, too large or contain themselves; "
-                + "save only model.state_dict()");
-        }
-
+        if (depth > MaxDepth || key.Length > MaxKeyLength)
+            throw budget.TooLarge();
         switch (value)
         {
             case PickleTensor tensor when key.Length > 0:
@@ -34,12 +29,22 @@ internal sealed class PickleTensors(string path, string? bareKey)
             case PickleTensor tensor when bareKey is not null:
                 return [(bareKey, tensor)];
             case PickleDictionary dictionary:
-                return dictionary.Items.SelectMany(item => Name(item.Key) is { } name ? Visit(Join(key, name), item.Value, depth + 1) : []);
+                return dictionary.Items.SelectMany(item => Item(key, item.Key, item.Value, depth));
             case IReadOnlyList<object?> list:
-                return list.SelectMany((item, index) => Visit(Join(key, Name((long)index)!), item, depth + 1));
+                return list.SelectMany((item, index) => Item(key, (long)index, item, depth));
             default:
                 return [];
         }
+    }
+
+    // Also one without a name, which is passed over as often as its container is used.
+    private IEnumerable<(string Key, PickleTensor Tensor)> Item(string outer, object? key, object? value, int depth)
+    {
+        budget.Visit();
+        if (Name(key) is not { } name || value is not (PickleTensor or PickleDictionary or IReadOnlyList<object?>))
+            return [];
+        budget.Take(KeyBytes + (2L * (outer.Length + name.Length)));
+        return Visit(Join(outer, name), value, depth + 1);
     }
 
     private static string? Name(object? key) => key switch

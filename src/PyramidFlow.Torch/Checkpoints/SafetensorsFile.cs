@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Text.Json;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Torch.Checkpoints;
 
@@ -18,7 +19,11 @@ public sealed record TensorEntry(string Name, ElementType Type, long[] Shape, lo
 /// </summary>
 public sealed class SafetensorsFile : IDisposable
 {
-    private const long MaxHeaderBytes = 100 << 20;
+    // A hundred bytes a tensor, of a hundred thousand tensors; what is parsed takes ten times as much.
+    private const long MaxHeaderBytes = 16 << 20;
+
+    // libtorch's own limit.
+    private const int MaxRank = 64;
 
     private readonly MappedFile file;
 
@@ -88,28 +93,24 @@ public sealed class SafetensorsFile : IDisposable
         var metadata = new Dictionary<string, string>();
         try
         {
-            var reader = new Utf8JsonReader(header);
-            using var json = JsonDocument.ParseValue(ref reader);
+            using var json = StrictJson.Parse(header.ToArray(), new StrictJsonOptions(RepeatedKeys: true));
+            if (json.RootElement.ValueKind != JsonValueKind.Object)
+                throw new MalformedTextException(0, "its header is not an object");
             foreach (var property in json.RootElement.EnumerateObject())
             {
                 if (property.Name == "__metadata__")
                 {
-                    foreach (var pair in property.Value.EnumerateObject())
-                        metadata[pair.Name] = pair.Value.GetString() ?? "";
+                    ReadMetadata(property.Value, metadata);
                     continue;
                 }
 
                 if (!entries.TryAdd(property.Name, ReadEntry(path, property, dataStart)))
                     throw Damaged(path, $"it holds the key {property.Name} twice");
             }
-
-            // Only spaces may follow the object; anything else makes the reader throw.
-            _ = reader.Read();
         }
-        catch (Exception e) when (e is JsonException or InvalidOperationException or KeyNotFoundException
-            or FormatException or OverflowException)
+        catch (Exception e) when (e is MalformedTextException or OverflowException)
         {
-            throw new CheckpointException($"{path} is not a safetensors file, or it is damaged: {e.Message}", e);
+            throw new CheckpointException($"{path} is not a safetensors file, or it is damaged: {(e is OverflowException ? "a size in it is larger than any memory" : e.Message)}", e);
         }
 
         CheckLength(path, entries.Values, fileLength);
@@ -117,21 +118,37 @@ public sealed class SafetensorsFile : IDisposable
         return (entries, metadata);
     }
 
+    private static void ReadMetadata(JsonElement json, Dictionary<string, string> metadata)
+    {
+        if (json.ValueKind != JsonValueKind.Object)
+            throw new MalformedTextException(0, "__metadata__ is not an object of texts");
+        foreach (var pair in json.EnumerateObject())
+        {
+            metadata[pair.Name] = pair.Value.ValueKind == JsonValueKind.String ? pair.Value.GetString()!
+                : throw new MalformedTextException(0, $"__metadata__.{pair.Name} is not a text");
+        }
+    }
+
     private static TensorEntry ReadEntry(string path, JsonProperty property, long dataStart)
     {
         var name = property.Name;
+        if (property.Value.ValueKind != JsonValueKind.Object)
+            throw new MalformedTextException(0, $"{name} is not the description of a tensor");
         if (!property.Value.TryGetProperty("dtype", out var typeName) || !property.Value.TryGetProperty("shape", out var sizes)
             || !property.Value.TryGetProperty("data_offsets", out var offsets))
         {
             throw Damaged(path, $"{name} lacks its dtype, shape or data_offsets");
         }
 
-        var type = SafetensorsTypes.Parse(typeName.GetString()) ?? throw new CheckpointException(
-            $"{path}: {name} has the element type {typeName}, which is not known here: convert it to F32, F16 or BF16");
-        var shape = sizes.EnumerateArray().Select(size => size.GetInt64()).ToArray();
-        if (offsets.GetArrayLength() != 2)
+        var typeText = typeName.ValueKind is JsonValueKind.String or JsonValueKind.Null ? typeName.GetString()
+            : throw new MalformedTextException(0, $"{name}: dtype is not a text");
+        var type = SafetensorsTypes.Parse(typeText) ?? throw new CheckpointException(
+            $"{path}: {name} has the element type {typeText}, which is not known here: convert it to F32, F16 or BF16");
+        var shape = Numbers(name, "shape", sizes);
+        if (shape.Length > MaxRank)
+            throw Damaged(path, $"{name} has {shape.Length} dimensions, more than the {MaxRank} that a tensor may have");
+        if (Numbers(name, "data_offsets", offsets) is not [var begin, var end])
             throw Damaged(path, $"{name} does not have two data offsets");
-        long begin = offsets[0].GetInt64(), end = offsets[1].GetInt64();
         if (begin < 0 || end < begin)
             throw Damaged(path, $"{name} lies at bytes {begin} to {end}");
         if (shape.FirstOrDefault(size => size < 0) is < 0 and var negative)
@@ -139,6 +156,14 @@ public sealed class SafetensorsFile : IDisposable
         if (Shapes.ByteLength(shape, type) != end - begin)
             throw Damaged(path, $"{name} [{string.Join(", ", shape)}] does not fill its {end - begin} bytes");
         return new TensorEntry(name, type, shape, checked(dataStart + begin), end - begin);
+    }
+
+    private static long[] Numbers(string name, string key, JsonElement json)
+    {
+        if (json.ValueKind != JsonValueKind.Array)
+            throw new MalformedTextException(0, $"{name}: {key} is not a list of whole numbers");
+        return [.. json.EnumerateArray().Select(item => item.ValueKind == JsonValueKind.Number && item.TryGetInt64(out var number) ? number
+            : throw new MalformedTextException(0, $"{name}: {key} is not a list of whole numbers"))];
     }
 
     private static void CheckLength(string path, IEnumerable<TensorEntry> entries, long fileLength)

@@ -1,11 +1,12 @@
 using System.Text.Json;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Torch.Checkpoints;
 
 /// <summary>An <c>*.index.json</c>: which shard of a checkpoint holds which tensor.</summary>
 internal sealed class ShardIndex
 {
-    private const long MaxBytes = 64 << 20;
+    private const long MaxBytes = 16 << 20;
 
     private readonly string path;
     private readonly Dictionary<string, string> weightMap;
@@ -49,12 +50,9 @@ internal sealed class ShardIndex
 
     private static Dictionary<string, string> ReadMap(string path)
     {
-        using var stream = File.OpenRead(path);
-        if (stream.Length > MaxBytes)
-            throw Fault(path, $"it has more than {MaxBytes >> 20} MB; download it again");
         try
         {
-            using var json = JsonDocument.Parse(stream);
+            using var json = StrictJson.Parse(StrictText.ReadBytes(path, MaxBytes), new StrictJsonOptions(RepeatedKeys: true));
             if (json.RootElement.ValueKind != JsonValueKind.Object || !json.RootElement.TryGetProperty("weight_map", out var entries)
                 || entries.ValueKind != JsonValueKind.Object)
             {
@@ -71,9 +69,9 @@ internal sealed class ShardIndex
 
             return map.Count > 0 ? map : throw Fault(path, "weight_map is empty; download it again");
         }
-        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        catch (MalformedTextException e)
         {
-            throw Fault(path, "it is not valid JSON; download it again", e);
+            throw Fault(path, $"{e.Message}; download it again", e);
         }
     }
 

@@ -19,12 +19,16 @@ internal sealed class StoredZip
     private const int MaxEntries = 1 << 20;
     private const int MaxDirectoryBytes = 256 << 20;
 
+    // Of an entry, but for its name.
+    private const int EntryBytes = 96;
+
     private readonly MappedFile file;
+    private readonly ArchiveBudget budget;
     private readonly Dictionary<string, (long Offset, long Length)> entries = [];
 
-    internal StoredZip(MappedFile file)
+    internal StoredZip(MappedFile file, ArchiveBudget budget)
     {
-        this.file = file;
+        (this.file, this.budget) = (file, budget);
         var (start, length, count) = FindDirectory();
         ReadDirectory(start, length, count);
     }
@@ -94,6 +98,7 @@ internal sealed class StoredZip
 
     private void AddEntry(ReadOnlySpan<byte> central, ReadOnlySpan<byte> nameBytes, ReadOnlySpan<byte> extra)
     {
+        budget.Take(EntryBytes + (2L * nameBytes.Length));
         var name = Encoding.UTF8.GetString(nameBytes);
         const int encrypted = 1;
         if ((Read16(central, 8) & encrypted) != 0)

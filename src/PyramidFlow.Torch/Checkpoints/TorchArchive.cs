@@ -88,7 +88,8 @@ public sealed class TorchArchive : StateSource
 
     private void Index(string? bareKey)
     {
-        var zip = new StoredZip(file);
+        var budget = new ArchiveBudget(file.Path);
+        var zip = new StoredZip(file, budget);
         var pickles = zip.Entries.Keys.Where(name => name.EndsWith("/data.pkl", StringComparison.Ordinal)
             && name.IndexOf('/', StringComparison.Ordinal) == name.Length - "/data.pkl".Length).ToList();
         if (pickles.Count != 1)
@@ -101,8 +102,8 @@ public sealed class TorchArchive : StateSource
         }
 
         var (offset, length) = zip.Entries[pickles[0]];
-        var content = new PickleReader(file.Path).Read(file.Bytes(offset, Math.Min(length, int.MaxValue)));
-        foreach (var (key, tensor) in new PickleTensors(file.Path, bareKey).Flatten(content))
+        var content = new PickleReader(file.Path, budget).Read(file.Bytes(offset, Math.Min(length, int.MaxValue)));
+        foreach (var (key, tensor) in new PickleTensors(budget, bareKey).Flatten(content))
         {
             if (!entries.TryAdd(key, Place(key, tensor, zip, root)))
                 throw Fault($"it holds the key {key} twice");

@@ -62,6 +62,13 @@ public sealed class RefusedArchiveTests : IDisposable
         { "is damaged", new PickleWriter().Op("N}b").End() },
         { "is damaged", new PickleWriter().Global("torch._utils", "_rebuild_parameter").Op("(NNNtR").End() },
         { "is damaged", new PickleWriter().Op("X").Int32(2).Raw(0xff, 0xfe).End() },
+        { "is damaged", new PickleWriter().Op("NNa").End() },
+        { "is damaged", new PickleWriter().Op("N(Ne").End() },
+        { "is damaged", new PickleWriter().Op("NNNs").End() },
+        { "is damaged", new PickleWriter().Op("N(NNu").End() },
+        { "is damaged", new PickleWriter().Op("NN\x93").End() },
+        { "is damaged", new PickleWriter().Text("os").Op("N\x93").End() },
+        { "is damaged", new PickleWriter().Global("torch", "Size").Op("NR").End() },
         { "is damaged", new PickleWriter().End()[..2] },
         { "is damaged", [] },
         { "no named tensors", new PickleWriter().Op("}").End() },
@@ -71,6 +78,10 @@ public sealed class RefusedArchiveTests : IDisposable
         { "contain themselves", new PickleWriter().Op("}q\0").Text("a").Op("h\0s").End() },
         { "contain themselves", new PickleWriter().Op("]q\0(h\0h\0h\0e").End() },
         { "too large", Laughs() },
+        { "too large", UsedAgain("}q\0(", "NN", "u](", 0, "e") },
+        { "too large", UsedAgain("]q\0(", "N", "e](", 0, "e") },
+        { "too large", LongKeys() },
+        { "too large", Tensors() },
         { "more than the 16777216 allowed", new byte[(16 << 20) + 1] },
         { "instructions", [.. Enumerable.Repeat((byte)'N', (4 << 20) + 1)] },
     };
@@ -204,6 +215,41 @@ public sealed class RefusedArchiveTests : IDisposable
         }
 
         return pickle.End();
+    }
+
+    // A container of nameless items that is used as often as it has items: nothing but work, the square of the file's length.
+    private static byte[] UsedAgain(string begin, string item, string then, byte memo, string end)
+    {
+        const int count = 25_000;
+        var pickle = new PickleWriter().Op(begin).Op(string.Concat(Enumerable.Repeat(item, count))).Op(then);
+        for (var i = 0; i < count; i++)
+            pickle.Raw((byte)'h', memo);
+        return pickle.Op(end).End();
+    }
+
+    // A tensor under 500 x 500 keys of 900 characters, in less than three thousand bytes.
+    private static byte[] LongKeys()
+    {
+        var pickle = new PickleWriter().Weight().Op("q\0" + "0");
+        for (byte level = 1; level <= 2; level++)
+        {
+            pickle.Op("](");
+            for (var i = 0; i < 500; i++)
+                pickle.Raw((byte)'h', (byte)(level - 1));
+            pickle.Op("eq").Raw(level).Op("0");
+        }
+
+        return pickle.Op("}(").Text(new string('k', 900)).Raw((byte)'h', 2).Op("u").End();
+    }
+
+    // Tensors of 64 dimensions that are made again and again of one list of arguments.
+    private static byte[] Tensors()
+    {
+        var pickle = new PickleWriter().Global("torch._utils", "_rebuild_tensor_v2").Op("q\0" + "0(")
+            .Storage("torch.FloatStorage", "0", 6).Number(0).Tuple(new long[64]).Tuple(new long[64]).Op("tq\x01" + "0](");
+        for (var i = 0; i < 400_000; i++)
+            pickle.Op("h\0h\x01R");
+        return pickle.Op("e").End();
     }
 
     private string Fault(byte[] pickle) => Message(ArchiveWriter.Archive(pickle, SixFloats));

@@ -38,8 +38,31 @@ public sealed class SafetensorsTests : IDisposable
     [InlineData("""{"w":{"dtype":"F32","shape":[0,4611686018427387904,4],"data_offsets":[0,0]}}""", "not a safetensors file")]
     [InlineData("""{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"v":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}""", "w and v overlap")]
     [InlineData("""{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"w":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}}""", "holds the key w twice")]
+    [InlineData("""{"__metadata__":{"a":null}}""", "__metadata__.a is not a text")]
+    [InlineData("""{"__metadata__":["a"]}""", "__metadata__ is not an object")]
+    [InlineData("""{"__metadata__":{"a":"\ud800"}}""", "a: this holds half of a character")]
+    [InlineData("""{"w\udc00":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}""", "half of a character")]
+    [InlineData("""{"w":{"dtype":"F32\ud800","shape":[2],"data_offsets":[0,8]}}""", "dtype: this holds half of a character")]
+    [InlineData("""{"w":{"dtype":"F32","shape":{"a":1},"data_offsets":[0,8]}}""", "w: shape is not a list of whole numbers")]
+    [InlineData("""{"w":{"dtype":"F32","shape":[2],"data_offsets":["0",8]}}""", "w: data_offsets is not a list of whole numbers")]
     public void Hostile_headers_are_refused(string header, string message) =>
         Assert.Contains(message, Fault(Build(header)), StringComparison.Ordinal);
+
+    [Fact]
+    public void Text_that_is_no_UTF_8_is_refused_and_never_replaced()
+    {
+        var header = """{"__metadata__":{"a":"?"},"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}""";
+        var file = Build(header);
+        file[file.AsSpan().IndexOf((byte)'?')] = 0xE9;
+        Assert.Contains("not UTF-8", Fault(file), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_tensor_of_more_dimensions_than_any_has_is_refused()
+    {
+        var shape = string.Join(',', Enumerable.Repeat(1, 100_000));
+        Assert.Contains("100000 dimensions", Fault(Build($$$"""{"w":{"dtype":"U8","shape":[{{{shape}}}],"data_offsets":[0,1]}}""")), StringComparison.Ordinal);
+    }
 
     [Theory]
     [InlineData(ulong.MaxValue)]

@@ -99,7 +99,9 @@ public sealed class WeightsFileTests : IDisposable
     [InlineData("""{"weight_map":[]}""", "lacks weight_map")]
     [InlineData("""{}""", "lacks weight_map")]
     [InlineData("[]", "lacks weight_map")]
-    [InlineData("""{"weight_map":""", "is not valid JSON")]
+    [InlineData("""{"weight_map":""", "is not JSON")]
+    [InlineData("""{"weight_map":{"w":"\ud800"}}""", "w: this holds half of a character")]
+    [InlineData("""{"weight_map":{"\udc00":"model-00001-of-00001.safetensors"}}""", "half of a character")]
     public void Faulty_indexes_are_named(string index, string message) => AssertIndexFault(index, message);
 
     [Fact]
