@@ -5,13 +5,17 @@ namespace PyramidFlow.Tokenizers;
 /// <summary>Cuts a text at its added tokens: leftmost first, the longest where several begin at one place.</summary>
 internal sealed class AddedTokenSplitter
 {
-    private readonly Dictionary<char, AddedToken[]> byFirstChar;
+    private readonly Dictionary<string, AddedToken> byContent = new(StringComparer.Ordinal);
+
+    // Lengths of the tokens that begin with a character, the longest first.
+    private readonly Dictionary<char, int[]> lengths;
 
     public AddedTokenSplitter(IEnumerable<AddedToken> tokens)
     {
-        byFirstChar = tokens
-            .GroupBy(t => t.Content[0])
-            .ToDictionary(g => g.Key, g => g.OrderByDescending(t => t.Content.Length).ToArray());
+        foreach (var token in tokens.Where(token => token.Content.Length > 0))
+            byContent.TryAdd(token.Content, token);
+        lengths = byContent.Keys.GroupBy(content => content[0])
+            .ToDictionary(group => group.Key, group => group.Select(content => content.Length).Distinct().OrderDescending().ToArray());
     }
 
     /// <summary>A piece of the text: an added token's id, or (id -1) the text in between.</summary>
@@ -53,11 +57,12 @@ internal sealed class AddedTokenSplitter
 
     private AddedToken? Match(string text, int at)
     {
-        if (!byFirstChar.TryGetValue(text[at], out var candidates))
+        if (!lengths.TryGetValue(text[at], out var candidates))
             return null;
-        foreach (var token in candidates)
+        var known = byContent.GetAlternateLookup<ReadOnlySpan<char>>();
+        foreach (var length in candidates)
         {
-            if (text.AsSpan(at).StartsWith(token.Content, StringComparison.Ordinal))
+            if (length <= text.Length - at && known.TryGetValue(text.AsSpan(at, length), out var token))
                 return token;
         }
 

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Tokenizers;
 
@@ -138,18 +139,13 @@ internal sealed class BytePairModel
     /// <summary>Reads <c>vocab.json</c>: one flat object of symbol to id.</summary>
     public static Dictionary<string, int> ReadVocabulary(byte[] json)
     {
-        var vocabulary = new Dictionary<string, int>(1 << 16, StringComparer.Ordinal);
-        var reader = new Utf8JsonReader(json);
-        if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject)
-            throw new InvalidDataException("its top level is not an object");
-        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        var vocabulary = new Dictionary<string, int>(StringComparer.Ordinal);
+        using var document = TokenizerFile.Json(json);
+        foreach (var symbol in document.RootElement.EnumerateObject())
         {
-            var symbol = reader.GetString()!;
-            reader.Read();
-            var id = reader.GetInt32();
-            if (id is < 0 or > 1 << 24)
-                throw new InvalidDataException($"the id of \"{symbol}\" is {id}");
-            vocabulary[symbol] = id;
+            if (symbol.Value.ValueKind != JsonValueKind.Number || !symbol.Value.TryGetInt32(out var id) || id is < 0 or > 1 << 24)
+                throw new InvalidDataException($"the id of \"{symbol.Name}\" is not a whole number that a token may have");
+            vocabulary[symbol.Name] = id;
         }
 
         return vocabulary.Count > 0 ? vocabulary : throw new InvalidDataException("it has no entries");
@@ -158,7 +154,9 @@ internal sealed class BytePairModel
     /// <summary>Reads <c>merges.txt</c>: a version line, then one merge a line.</summary>
     public static string[] ReadMerges(byte[] text)
     {
-        var lines = Encoding.UTF8.GetString(text).Trim().Split('\n');
+        var lines = StrictText.Decode(text).Trim().Split('\n', MaxMerges + 2);
+        if (lines.Length > MaxMerges + 1)
+            lines = lines[..^1];
         for (var i = 0; i < lines.Length; i++)
             lines[i] = lines[i].TrimEnd('\r');
         return lines[1..];

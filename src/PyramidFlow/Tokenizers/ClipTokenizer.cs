@@ -29,9 +29,9 @@ public sealed class ClipTokenizer
         patternSpecials = ["<|startoftext|>", EndOfText];
         startOfTextId = model.Id(patternSpecials[0]) ?? StartId;
         endOfTextId = model.Id(patternSpecials[1]) ?? EndId;
-        addedTokens = new AddedTokenSplitter(added
-            .Concat(specials.All.Select(content => new AddedToken(Required(content), content)))
-            .DistinctBy(token => token.Content));
+        List<AddedToken> known = [.. added.Concat(specials.All.Select(content => new AddedToken(Required(content), content))).DistinctBy(token => token.Content)];
+        addedTokens = new AddedTokenSplitter(known);
+        VocabularySize = Math.Max(model.VocabularySize, known.Max(token => token.Id) + 1);
     }
 
     /// <summary>Id of the padding token: CLIP-L pads with its end token, CLIP-G with "!" (0).</summary>
@@ -44,20 +44,21 @@ public sealed class ClipTokenizer
     public int EndId { get; }
 
     /// <summary>One more than the greatest id; an embedding table needs at least so many rows.</summary>
-    public int VocabularySize => model.VocabularySize;
+    public int VocabularySize { get; }
 
     /// <summary>Loads <c>vocab.json</c>, <c>merges.txt</c> and, for the special tokens, the two settings files.</summary>
     /// <param name="folder">The folder, e.g. <c>tokenizer</c> of a released checkpoint.</param>
     /// <exception cref="CheckpointException">A file is missing, damaged, or lacks a special token.</exception>
     public static ClipTokenizer Load(string folder)
     {
-        var config = TokenizerFile.ReadSettings(Path.Combine(folder, "tokenizer_config.json"));
+        var configFile = Path.Combine(folder, "tokenizer_config.json");
+        var config = TokenizerFile.ReadSettings(configFile);
+        var added = TokenizerFile.Named(configFile, () => AddedToken.FromDecoder(config));
         var map = TokenizerFile.ReadSettings(Path.Combine(folder, "special_tokens_map.json"));
         var vocabulary = TokenizerFile.Read(Path.Combine(folder, "vocab.json"), BytePairModel.ReadVocabulary);
         return TokenizerFile.Read(Path.Combine(folder, "merges.txt"), bytes =>
         {
             var merges = BytePairModel.ReadMerges(bytes);
-            var added = AddedToken.FromDecoder(config);
             // The map counts first only in folders older than added_tokens_decoder.
             var specials = added is null ? Specials.From(map, config) : Specials.From(config, map);
             return new ClipTokenizer(new BytePairModel(vocabulary, merges, specials.Unknown), specials, added ?? []);

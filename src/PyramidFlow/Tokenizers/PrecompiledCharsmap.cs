@@ -39,7 +39,10 @@ internal sealed class PrecompiledCharsmap
     }
 
     /// <summary>Applies the rules grapheme by grapheme, as the reference's fast tokenizer does.</summary>
-    public string Apply(string text)
+    /// <param name="text">The text.</param>
+    /// <param name="most">Most characters that it may become.</param>
+    /// <exception cref="InvalidDataException">It becomes longer.</exception>
+    public string Apply(string text, int most)
     {
         var output = new List<byte>(text.Length + 16);
         Span<byte> utf8 = stackalloc byte[4];
@@ -52,14 +55,14 @@ internal sealed class PrecompiledCharsmap
             if (length <= MaxGraphemeBytes && Encoding.UTF8.GetByteCount(element) <= MaxGraphemeBytes)
             {
                 var bytes = grapheme[..Encoding.UTF8.GetBytes(element, grapheme)];
-                if (TryReplace(bytes, output))
+                if (TryReplace(bytes, output, most))
                     continue;
             }
 
             foreach (var rune in element.EnumerateRunes())
             {
                 var bytes = utf8[..rune.EncodeToUtf8(utf8)];
-                if (!TryReplace(bytes, output))
+                if (!TryReplace(bytes, output, most))
                     output.AddRange(bytes);
             }
         }
@@ -68,7 +71,7 @@ internal sealed class PrecompiledCharsmap
     }
 
     // The shortest rule that begins the chunk replaces the whole chunk: that is what the reference does.
-    private bool TryReplace(ReadOnlySpan<byte> chunk, List<byte> output)
+    private bool TryReplace(ReadOnlySpan<byte> chunk, List<byte> output, int most)
     {
         var at = Offset(units[0]);
         foreach (var b in chunk)
@@ -88,7 +91,11 @@ internal sealed class PrecompiledCharsmap
             if (start >= replacements.Length)
                 return false;
             var replacement = replacements.AsSpan((int)start);
-            output.AddRange(replacement[..replacement.IndexOf((byte)0)]);
+            var length = replacement.IndexOf((byte)0);
+            // A character has three bytes at most.
+            if (output.Count + length > 3L * most)
+                throw NormalizerStep.TooLong(most);
+            output.AddRange(replacement[..length]);
             return true;
         }
 

@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 
 namespace PyramidFlow.Tokenizers;
@@ -5,106 +6,54 @@ namespace PyramidFlow.Tokenizers;
 /// <summary>Reads a <c>tokenizer.json</c> that holds a unigram model.</summary>
 internal static class T5JsonReader
 {
-    /// <summary>Parses the file; the vocabulary is streamed, the small members are read as a document.</summary>
+    /// <summary>Parses the file.</summary>
     /// <exception cref="InvalidDataException">The file is not a unigram tokenizer of the T5 sort.</exception>
+    /// <exception cref="Torch.Formats.MalformedTextException">It is not JSON, or holds text that is none.</exception>
     public static T5Definition Parse(byte[] json)
     {
-        var reader = new Utf8JsonReader(json);
-        List<NormalizerStep> normalizer = [];
-        List<WordSplitStep> wordSplit = [];
-        List<AddedToken> added = [];
-        (UnigramVocabulary Vocabulary, int UnknownId)? model = null;
-        Expect(ref reader, JsonTokenType.StartObject);
-        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
-        {
-            var name = reader.GetString();
-            switch (name)
-            {
-                case "normalizer":
-                    normalizer = NormalizerStep.FromJson(JsonElement.ParseValue(ref reader));
-                    break;
-                case "pre_tokenizer":
-                    wordSplit = WordSplitStep.FromJson(JsonElement.ParseValue(ref reader));
-                    break;
-                case "added_tokens":
-                    foreach (var entry in JsonElement.ParseValue(ref reader).EnumerateArray())
-                        added.Add(AddedToken.FromJson(entry.GetProperty("id").GetInt32(), entry));
-                    break;
-                case "model":
-                    model = ReadModel(ref reader);
-                    break;
-                default:
-                    reader.Read();
-                    reader.Skip();
-                    break;
-            }
-        }
-
-        var (vocabulary, unknownId) = model ?? throw new InvalidDataException("it has no \"model\"");
+        using var document = TokenizerFile.Json(json);
+        var root = document.RootElement;
+        var normalizer = root.TryGetProperty("normalizer", out var steps) ? NormalizerStep.FromJson(steps) : [];
+        var wordSplit = root.TryGetProperty("pre_tokenizer", out var cuts) ? WordSplitStep.FromJson(cuts) : [];
+        var added = root.TryGetProperty("added_tokens", out var tokens) && tokens.ValueKind != JsonValueKind.Null ? ReadAdded(root) : [];
+        var model = TokenizerFile.Member(root, "model", JsonValueKind.Object);
+        if (model.TryGetProperty("type", out _) && TokenizerFile.Text(model, "type") is var type && type != "Unigram")
+            throw new InvalidDataException($"its model is {type}; a T5 tokenizer has a Unigram model");
+        if (TokenizerFile.Flag(model, "byte_fallback"))
+            throw new InvalidDataException("byte_fallback is not supported; T5 vocabularies have none");
+        var vocabulary = ReadVocabulary(model);
+        if (!TokenizerFile.Member(model, "unk_id", JsonValueKind.Number).TryGetInt32(out var unknownId))
+            throw new InvalidDataException("its model's unk_id is not the number of a piece");
         return new T5Definition(vocabulary, new UnigramModel(vocabulary, unknownId), unknownId, normalizer, wordSplit, added);
     }
 
-    private static (UnigramVocabulary Vocabulary, int UnknownId) ReadModel(ref Utf8JsonReader reader)
+    private static List<AddedToken> ReadAdded(JsonElement root)
     {
-        UnigramVocabulary? vocabulary = null;
-        int? unknownId = null;
-        Expect(ref reader, JsonTokenType.StartObject);
-        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        var added = new List<AddedToken>();
+        foreach (var entry in TokenizerFile.Member(root, "added_tokens", JsonValueKind.Array).EnumerateArray())
         {
-            if (reader.ValueTextEquals("vocab"u8))
-            {
-                vocabulary = ReadVocabulary(ref reader);
-            }
-            else if (reader.ValueTextEquals("type"u8))
-            {
-                reader.Read();
-                if (reader.GetString() is var type && type != "Unigram")
-                    throw new InvalidDataException($"its model is {type}; a T5 tokenizer has a Unigram model");
-            }
-            else if (reader.ValueTextEquals("unk_id"u8))
-            {
-                reader.Read();
-                unknownId = reader.GetInt32();
-            }
-            else if (reader.ValueTextEquals("byte_fallback"u8))
-            {
-                reader.Read();
-                if (reader.GetBoolean())
-                    throw new InvalidDataException("byte_fallback is not supported; T5 vocabularies have none");
-            }
-            else
-            {
-                reader.Read();
-                reader.Skip();
-            }
+            if (!TokenizerFile.Member(entry, "id", JsonValueKind.Number).TryGetInt32(out var id))
+                throw new InvalidDataException($"the id of added token {added.Count} is not a whole number that a token may have");
+            added.Add(AddedToken.FromJson(id, entry));
         }
 
-        return (vocabulary ?? throw new InvalidDataException("its model has no \"vocab\""),
-            unknownId ?? throw new InvalidDataException("its model has no \"unk_id\""));
+        return added;
     }
 
-    private static UnigramVocabulary ReadVocabulary(ref Utf8JsonReader reader)
+    private static UnigramVocabulary ReadVocabulary(JsonElement model)
     {
         var vocabulary = new UnigramVocabulary();
-        var buffer = new byte[256];
-        Expect(ref reader, JsonTokenType.StartArray);
-        while (reader.Read() && reader.TokenType == JsonTokenType.StartArray)
+        foreach (var entry in TokenizerFile.Member(model, "vocab", JsonValueKind.Array).EnumerateArray())
         {
-            Expect(ref reader, JsonTokenType.String);
-            if (reader.ValueSpan.Length > buffer.Length)
-                buffer = new byte[reader.ValueSpan.Length];
-            var piece = buffer.AsSpan(0, reader.CopyString(buffer));
-            Expect(ref reader, JsonTokenType.Number);
-            vocabulary.Add(piece, reader.GetDouble());
-            Expect(ref reader, JsonTokenType.EndArray);
+            if (entry.ValueKind != JsonValueKind.Array || entry.GetArrayLength() != 2 || entry[0].ValueKind != JsonValueKind.String
+                || entry[1].ValueKind != JsonValueKind.Number || !entry[1].TryGetDouble(out var score))
+            {
+                throw new InvalidDataException($"piece {vocabulary.Count} of its vocab is not a text and a score");
+            }
+
+            vocabulary.Add(Encoding.UTF8.GetBytes(entry[0].GetString()!), score);
         }
 
         return vocabulary;
-    }
-
-    private static void Expect(ref Utf8JsonReader reader, JsonTokenType type)
-    {
-        if (!reader.Read() || reader.TokenType != type)
-            throw new InvalidDataException($"byte {reader.TokenStartIndex} should begin {type}, not {reader.TokenType}");
     }
 }

@@ -1,6 +1,6 @@
 using System.Globalization;
-using System.Text;
 using System.Text.Json;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Tokenizers;
 
@@ -33,7 +33,7 @@ internal static class T5SentencePieceReader
                 case 1:
                     ReadPiece(message.Bytes(), vocabulary, out var type);
                     if (type is UnknownType or ControlType)
-                        added.Add(new AddedToken(vocabulary.Count - 1, Encoding.UTF8.GetString(vocabulary[^1])));
+                        added.Add(new AddedToken(vocabulary.Count - 1, StrictText.Decode(vocabulary[^1])));
                     if (type == UnknownType)
                         unknownId = vocabulary.Count - 1;
                     break;
@@ -112,9 +112,13 @@ internal static class T5SentencePieceReader
     // T5 counts its sentinels down: <extra_id_0> has the last id.
     private static List<AddedToken> WithExtraIds(List<AddedToken> special, int pieces, JsonElement settings)
     {
-        var extra = settings.TryGetProperty("extra_ids", out var count) ? count.GetInt32() : DefaultExtraIds;
-        if (extra is < 0 or > MaxExtraIds)
-            throw new InvalidDataException($"extra_ids of tokenizer_config.json is {extra}; 0 to {MaxExtraIds} is possible");
+        var extra = DefaultExtraIds;
+        if (settings.TryGetProperty("extra_ids", out var count)
+            && !(count.ValueKind == JsonValueKind.Number && count.TryGetInt32(out extra) && extra is >= 0 and <= MaxExtraIds))
+        {
+            throw new InvalidDataException($"extra_ids of tokenizer_config.json is not a whole number from 0 to {MaxExtraIds}");
+        }
+
         var tokens = AddedToken.FromDecoder(settings) ?? [];
         var known = tokens.Select(t => t.Content).ToHashSet();
         tokens.AddRange(special.Where(t => known.Add(t.Content)));

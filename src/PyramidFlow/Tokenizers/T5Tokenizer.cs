@@ -12,12 +12,16 @@ public sealed class T5Tokenizer
     /// <summary>Length the released system pads and cuts T5 prompts to.</summary>
     public const int DefaultMaxLength = 128;
 
+    // The longest replacement that Unicode's normalisation knows has 18 characters.
+    private const int MostGrowth = 32, Room = 1024;
+
+    private readonly string file;
     private readonly T5Definition definition;
     private readonly AddedTokenSplitter addedTokens;
 
-    private T5Tokenizer(T5Definition definition, JsonElement settings)
+    private T5Tokenizer(string file, T5Definition definition, JsonElement settings)
     {
-        this.definition = definition;
+        (this.file, this.definition) = (file, definition);
         addedTokens = new AddedTokenSplitter(definition.AddedTokens);
         PadId = definition.SpecialId(TokenizerFile.SpecialToken(settings, "pad_token") ?? "<pad>");
         EndId = definition.SpecialId(TokenizerFile.SpecialToken(settings, "eos_token") ?? "</s>");
@@ -46,9 +50,9 @@ public sealed class T5Tokenizer
         var model = Path.Combine(folder, "spiece.model");
         var settings = TokenizerFile.ReadSettings(Path.Combine(folder, "tokenizer_config.json"));
         if (File.Exists(json))
-            return TokenizerFile.Read(json, bytes => new T5Tokenizer(T5JsonReader.Parse(bytes), settings));
+            return TokenizerFile.Read(json, bytes => new T5Tokenizer(json, T5JsonReader.Parse(bytes), settings));
         if (File.Exists(model))
-            return TokenizerFile.Read(model, bytes => new T5Tokenizer(T5SentencePieceReader.Parse(bytes, settings), settings));
+            return TokenizerFile.Read(model, bytes => new T5Tokenizer(model, T5SentencePieceReader.Parse(bytes, settings), settings));
         throw new CheckpointException($"{folder} has neither tokenizer.json nor spiece.model: it is not a T5 tokenizer folder");
     }
 
@@ -56,6 +60,7 @@ public sealed class T5Tokenizer
     /// <param name="text">Any text; the empty text gives the end token alone.</param>
     /// <param name="maxLength">Most ids to give, the end token included; at least 1.</param>
     /// <param name="pad">Whether to fill up with the padding token to <paramref name="maxLength"/>.</param>
+    /// <exception cref="CheckpointException">The tokenizer's rules make far more of the text than any real ones do.</exception>
     public Tokenized Encode(string text, int maxLength = DefaultMaxLength, bool pad = true)
     {
         ArgumentNullException.ThrowIfNull(text);
@@ -73,8 +78,8 @@ public sealed class T5Tokenizer
 
     private void EncodeText(string text, bool opensText, List<int> ids)
     {
-        foreach (var step in definition.Normalizer)
-            text = step.Apply(text);
+        var most = (int)Math.Min(Room + ((long)MostGrowth * text.Length), int.MaxValue / 4);
+        text = TokenizerFile.Named(file, () => definition.Normalizer.Aggregate(text, (written, step) => step.Apply(written, most)));
         if (text.Length == 0)
             return;
         IEnumerable<(string Word, bool OpensText)> words = [(text, opensText)];

@@ -5,6 +5,9 @@ namespace PyramidFlow.Tokenizers;
 /// <summary>One step of the cutting into words (<c>pre_tokenizer</c>) named in a <c>tokenizer.json</c>.</summary>
 internal abstract record WordSplitStep
 {
+    // Of T5 there are two; each may put a mark before every word that the one before made.
+    private const int MaxSteps = 8;
+
     /// <summary>Cuts a word further.</summary>
     /// <param name="word">A word; not empty.</param>
     /// <param name="opensText">Whether it stands at the very start of the text.</param>
@@ -14,25 +17,26 @@ internal abstract record WordSplitStep
     /// <exception cref="InvalidDataException">The step is of a kind no T5 tokenizer uses.</exception>
     public static List<WordSplitStep> FromJson(JsonElement json)
     {
-        if (json.ValueKind == JsonValueKind.Null)
-            return [];
-        return json.GetProperty("type").GetString() switch
-        {
-            "Sequence" => [.. json.GetProperty("pretokenizers").EnumerateArray().SelectMany(FromJson)],
-            "WhitespaceSplit" => [new Whitespace()],
-            "Metaspace" => [MetaspaceFromJson(json)],
-            var other => throw new InvalidDataException(
-                $"pre-tokenizer \"{other}\" is not supported (Sequence, WhitespaceSplit and Metaspace are)"),
-        };
+        var steps = Steps(json).Take(MaxSteps + 1).ToList();
+        return steps.Count <= MaxSteps ? steps : throw new InvalidDataException($"its pre_tokenizer has more than {MaxSteps} steps");
     }
+
+    private static IEnumerable<WordSplitStep> Steps(JsonElement json) => json.ValueKind == JsonValueKind.Null ? [] : TokenizerFile.Text(json, "type") switch
+    {
+        "Sequence" => TokenizerFile.Member(json, "pretokenizers", JsonValueKind.Array).EnumerateArray().SelectMany(Steps),
+        "WhitespaceSplit" => [new Whitespace()],
+        "Metaspace" => [MetaspaceFromJson(json)],
+        var other => throw new InvalidDataException(
+            $"pre-tokenizer \"{other}\" is not supported (Sequence, WhitespaceSplit and Metaspace are)"),
+    };
 
     private static Metaspace MetaspaceFromJson(JsonElement json)
     {
-        if (json.GetProperty("replacement").GetString() is not [var mark])
+        if (TokenizerFile.Text(json, "replacement") is not [var mark])
             throw new InvalidDataException("the Metaspace replacement is not one character");
         // Older files have add_prefix_space in place of prepend_scheme.
-        var scheme = json.TryGetProperty("prepend_scheme", out var value)
-            ? value.GetString()
+        var scheme = json.TryGetProperty("prepend_scheme", out _)
+            ? TokenizerFile.Text(json, "prepend_scheme")
             : TokenizerFile.Flag(json, "add_prefix_space", otherwise: true) ? "always" : "never";
         var prefix = scheme switch
         {
