@@ -36,12 +36,13 @@ internal static class ModelsCommand
     {
         var folder = new Argument<string>("FOLDER") { Description = "checkpoint folder, or a name that models list shows" };
         var json = CliOptions.Flag("--json", "print JSON instead of a table");
-        var command = new ExampledCommand("verify", "Says what a checkpoint can run, and which file is missing, short or of another model; reads no weights.",
-            $"{Name} verify ./pyramid-flow-miniflux") { folder, json };
-        command.SetAction((parsed, _) =>
+        var quick = CliOptions.Flag("--quick", "read no weights: leave out that all of them are finite numbers");
+        var command = new ExampledCommand("verify", "Says what a checkpoint can run, and which file is missing, short, of another model, or holds a weight that is not a finite number.",
+            $"{Name} verify ./pyramid-flow-miniflux") { folder, quick, json };
+        command.SetAction((parsed, cancel) =>
         {
             var named = parsed.GetRequiredValue(folder);
-            var report = CheckpointReport.Of(CheckpointFolder.Open(Directory.Exists(named) ? named : ModelCatalog.Find(named)));
+            var report = CheckpointReport.Of(CheckpointFolder.Open(Directory.Exists(named) ? named : ModelCatalog.Find(named)), null, !parsed.GetValue(quick), cancel);
             VerifyReport.Print(report, parsed.GetValue(json), console);
             return Task.FromResult(report.CanRun ? ExitCode.Ok : ExitCode.Failed);
         });

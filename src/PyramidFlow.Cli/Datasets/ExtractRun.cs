@@ -1,6 +1,7 @@
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Hub;
+using PyramidFlow.Hub.Checking;
 using PyramidFlow.TextEncoders;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Data;
@@ -22,7 +23,7 @@ internal sealed class ExtractRun(CliConsole console)
         var (folder, type, device) = Open(arguments.Model);
         options = options with { Tiles = arguments.Model.Options().Tiles };
         using var vae = CausalVideoVae.Load(folder.Vae, type, device);
-        return await ReportedAsync(target, (faults, progress) =>
+        return await ReportedAsync(folder, target, (faults, progress) =>
             new LatentExtraction(vae, options, faults).RunAsync(target, progress, cancel)).ConfigureAwait(false);
     }
 
@@ -32,7 +33,7 @@ internal sealed class ExtractRun(CliConsole console)
         AnnotationFile.Read(target.Annotations);
         var (folder, type, device) = Open(arguments.Model);
         using var encoder = PromptEncoder.Load(folder, type, device);
-        return await ReportedAsync(target, (faults, progress) =>
+        return await ReportedAsync(folder, target, (faults, progress) =>
             Task.Run(() => new TextExtraction(encoder, storedType, batchSize, faults).Run(target, progress, cancel), CancellationToken.None)).ConfigureAwait(false);
     }
 
@@ -44,7 +45,7 @@ internal sealed class ExtractRun(CliConsole console)
         return (folder, NumberTypes.Parse(model.UsedType)!.Value, model.Options().Device ?? Device.Cpu);
     }
 
-    private async Task<int> ReportedAsync(ExtractionTarget target, Func<FaultLog, IProgress<ExtractionProgress>, Task<ExtractionResult>> run)
+    private async Task<int> ReportedAsync(CheckpointFolder folder, ExtractionTarget target, Func<FaultLog, IProgress<ExtractionProgress>, Task<ExtractionResult>> run)
     {
         var faults = new FaultLog();
         using var line = new ProgressLine(console);
@@ -52,6 +53,10 @@ internal sealed class ExtractRun(CliConsole console)
         try
         {
             result = await run(faults, new ExtractionLine(line)).ConfigureAwait(false);
+        }
+        catch (NonFiniteException e) when (WeightFaults.Explain(folder, e) is { } explanation)
+        {
+            throw explanation;
         }
         finally
         {

@@ -54,7 +54,7 @@ internal static class LikeFile
         {
             // Nothing a file says leads out of the folders that are looked in.
             var name = Path.GetFileName(file);
-            var lora = new LoraArgument(Beside(path, name)
+            var lora = new LoraArgument(Beside(path, name, Path.Exists)
                 ?? throw new UsageException($"{path} was made with the LoRA {name}, which is neither here nor beside it: name it with --lora"), weight);
             if (lora.Sha256 != sha256)
                 console.Warn($"{lora.Path} is another LoRA than the one {path} was made with, so the result will differ");
@@ -64,8 +64,8 @@ internal static class LikeFile
         return found;
     }
 
-    private static string? Beside(string path, string name) =>
-        new[] { name, Path.Combine(Path.GetDirectoryName(path) ?? "", name) }.FirstOrDefault(File.Exists);
+    private static string? Beside(string path, string name, Func<string, bool>? isThere = null) =>
+        new[] { name, Path.Combine(Path.GetDirectoryName(path) ?? "", name) }.FirstOrDefault(isThere ?? File.Exists);
 
     // Only its name is kept in the file, since a path would tell of the machine it was made on.
     private static string Picture(string name, string path, GenerationNotes notes, CliConsole console)

@@ -4,13 +4,13 @@ using PyramidFlow.Lora;
 
 namespace PyramidFlow.Cli.Models;
 
-/// <summary>A LoRA as typed: <c>FILE</c> or <c>FILE:WEIGHT</c>.</summary>
+/// <summary>A LoRA as typed: <c>FILE</c> or <c>FILE:WEIGHT</c>; the file may be the folder of an adapter.</summary>
 internal sealed class LoraArgument(string path, double weight)
 {
     private readonly Lazy<string> sha256 = new(() => Hash(path));
 
-    /// <summary>Its file.</summary>
-    public string Path => path;
+    /// <summary>Its file or folder.</summary>
+    public string Path { get; } = path.Length > 1 ? System.IO.Path.TrimEndingDirectorySeparator(path) : path;
 
     /// <summary>How much it counts; 1 as trained.</summary>
     public double Weight => weight;
@@ -26,7 +26,7 @@ internal sealed class LoraArgument(string path, double weight)
     public static LoraArgument Parse(string text)
     {
         var colon = text.LastIndexOf(':');
-        if (colon < 0 || File.Exists(text))
+        if (colon < 0 || File.Exists(text) || Directory.Exists(text))
             return text.Length > 0 ? new LoraArgument(text, 1) : throw Fault();
         return colon > 0 && double.TryParse(text.AsSpan(colon + 1), NumberStyles.Float, CultureInfo.InvariantCulture, out var weight) && double.IsFinite(weight)
             ? new LoraArgument(text[..colon], weight)
@@ -35,9 +35,21 @@ internal sealed class LoraArgument(string path, double weight)
         static FormatException Fault() => new("use a file, or a file and how much it counts, such as style.safetensors:0.8");
     }
 
+    // Settings beside the matrices change what they do.
     private static string Hash(string path)
     {
-        using var file = File.OpenRead(path);
-        return Convert.ToHexStringLower(SHA256.HashData(file));
+        var place = LoraPlace.Of(path);
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (var part in (string?[])[place.File, place.Config])
+        {
+            if (part is null)
+                continue;
+            using var file = File.OpenRead(part);
+            var buffer = new byte[1 << 16];
+            for (var count = file.Read(buffer); count > 0; count = file.Read(buffer))
+                hash.AppendData(buffer.AsSpan(0, count));
+        }
+
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 }

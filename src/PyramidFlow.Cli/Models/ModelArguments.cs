@@ -48,8 +48,8 @@ internal sealed record ModelArguments
     /// <summary>The checkpoint's folder, with the variant checked; that there are LoRA files is checked too.</summary>
     public CheckpointFolder Open()
     {
-        foreach (var lora in Loras ?? [])
-            OutputFile.CheckInput(lora.Path, "--lora takes a LoRA's safetensors file");
+        foreach (var lora in (Loras ?? []).Where(lora => !Directory.Exists(lora.Path)))
+            OutputFile.CheckInput(lora.Path, "--lora takes a LoRA's safetensors file, or the folder of an adapter");
         var folder = CheckpointFolder.Open(ModelCatalog.Find(Name ?? ModelCatalog.Default));
         if (Variant is not null && !folder.Variants.Contains(Variant))
         {

@@ -9,7 +9,7 @@ internal sealed class ModelOptions
     private readonly Option<string?> model = CliOptions.Text("--model", "DIR|NAME", $"checkpoint folder, or a name that {CommandLine.Name} models list shows [default: {ModelCatalog.Default}]");
     private readonly Option<string?> variant = CliOptions.Text("--variant", "NAME", "transformer of the checkpoint: 384p, 768p or image [default: its first]");
     private readonly Option<IReadOnlyList<LoraArgument>?> loras = CliOptions.Several("--lora", "FILE[:WEIGHT]",
-        "add a LoRA to the transformer, counted WEIGHT times [default: 1]; may be given several times", LoraArgument.Parse);
+        "add a LoRA (a file, or the folder of an adapter) to the transformer, counted WEIGHT times [default: 1]; may be given several times", LoraArgument.Parse);
     private readonly Option<string?> device = CliOptions.Text("--device", "NAME", "cpu, cuda or cuda:N [default: cpu]");
     private readonly Option<string?> type = CliOptions.Choice("--dtype", "number type to compute in [default: fp32 on a CPU, bf16 on a GPU]", "fp32", "bf16", "fp16");
     private readonly Option<int?> threads = CliOptions.Whole("--threads", "N", "CPU threads; small models are denoised on one [default: all]", 1);

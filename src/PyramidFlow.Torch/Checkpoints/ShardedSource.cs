@@ -26,6 +26,8 @@ internal sealed class ShardedSource : StateSource
 
     public override (long[] Shape, ElementType Type) Describe(string key) => owners[key].Describe(key);
 
+    public override string FileOf(string key) => owners[key].FileOf(key);
+
     public override Tensor Read(string key) => owners[key].Read(key);
 
     public override void Prefetch(string key) => owners[key].Prefetch(key);

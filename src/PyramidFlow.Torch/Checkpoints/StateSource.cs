@@ -12,6 +12,9 @@ public abstract class StateSource : IDisposable
     /// <summary>Shape and element type, without reading the data.</summary>
     public abstract (long[] Shape, ElementType Type) Describe(string key);
 
+    /// <summary>The file that holds a tensor.</summary>
+    public virtual string FileOf(string key) => Name;
+
     /// <summary>Keys, shapes and element types of all tensors.</summary>
     public IReadOnlyList<TensorDeclaration> Declarations() => [.. Keys.Select(key =>
     {
@@ -65,6 +68,8 @@ public abstract class StateSource : IDisposable
             [.. inner.Keys.Where(k => k.StartsWith(prefix, StringComparison.Ordinal)).Select(k => k[prefix.Length..])];
 
         public override (long[] Shape, ElementType Type) Describe(string key) => inner.Describe(prefix + key);
+
+        public override string FileOf(string key) => inner.FileOf(prefix + key);
 
         public override Tensor Read(string key) => inner.Read(prefix + key);
 

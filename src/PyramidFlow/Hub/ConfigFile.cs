@@ -3,12 +3,15 @@ using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Hub;
 
 /// <summary>Reads a checkpoint's <c>config.json</c> into a record; faults name the file and the key.</summary>
 public static class ConfigFile
 {
+    private const long MaxBytes = 4 << 20;
+
     /// <summary>Reads a file.</summary>
     /// <param name="path">The file.</param>
     /// <param name="type">Source-generated description of the record.</param>
@@ -18,11 +21,15 @@ public static class ConfigFile
         byte[] json;
         try
         {
-            json = File.ReadAllBytes(path);
+            json = StrictText.ReadBytes(path, MaxBytes);
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
             throw new CheckpointException($"{path} does not exist: download the checkpoint again, its configs are part of it", e);
+        }
+        catch (MalformedTextException e)
+        {
+            throw new CheckpointException($"{path}: {e.Message}", e);
         }
 
         return Parse(json, path, type);
@@ -35,20 +42,16 @@ public static class ConfigFile
     /// <exception cref="CheckpointException">It is not a JSON object, or it lacks or misstates a key.</exception>
     public static T Parse<T>(ReadOnlyMemory<byte> utf8Json, string file, JsonTypeInfo<T> type)
     {
-        if (utf8Json.Span.StartsWith("\uFEFF"u8))
-            utf8Json = utf8Json[3..];
         try
         {
-            using (var document = JsonDocument.Parse(utf8Json))
-                CheckKeys(document.RootElement, file, type);
-            return JsonSerializer.Deserialize(utf8Json.Span, type)!;
+            // As the released reader takes it: the last of repeated keys counts.
+            using var document = StrictJson.Parse(utf8Json, new StrictJsonOptions(RepeatedKeys: true));
+            CheckKeys(document.RootElement, file, type);
+            return StrictJson.Deserialize(document.RootElement, type);
         }
-        catch (JsonException e)
+        catch (MalformedTextException e)
         {
-            var at = e.Path?.TrimStart('$', '.') ?? "";
-            throw new CheckpointException(at.Length == 0
-                ? $"{file} is not valid JSON: {e.Message}"
-                : $"{file}: {at} has a value of the wrong kind", e);
+            throw new CheckpointException($"{file}: {e.Message}", e);
         }
     }
 
@@ -69,14 +72,14 @@ public static class ConfigFile
     /// <param name="fault">What is wrong, and what would be right: "is 0; it must be positive".</param>
     public static CheckpointException Fault(string file, string key, string fault) => new($"{file}: {key} {fault}");
 
-    /// <summary>Fails unless every size is positive.</summary>
+    /// <summary>Fails unless every size is positive and finite.</summary>
     /// <param name="file">The file, as the user knows it.</param>
     /// <param name="sizes">Keys and values.</param>
     public static void RequirePositive(string file, params ReadOnlySpan<(string Key, double Value)> sizes)
     {
         foreach (var (key, value) in sizes)
         {
-            if (!(value > 0))
+            if (!(value > 0 && double.IsFinite(value)))
                 throw Fault(file, key, FormattableString.Invariant($"is {value}; it must be positive"));
         }
     }
@@ -91,6 +94,12 @@ public static class ConfigFile
             .ToList();
         if (missing.Count > 0)
             throw new CheckpointException($"{file} lacks {string.Join(", ", missing)}");
+        foreach (var property in type.Properties)
+        {
+            if (root.TryGetProperty(property.Name, out var value) && !IsFinite(value))
+                throw Fault(file, property.Name, "has a number that is larger than any that can be computed with");
+        }
+
         if (type.UnmappedMemberHandling != JsonUnmappedMemberHandling.Disallow)
             return;
         var known = type.Properties.Select(p => p.Name).ToList();
@@ -98,4 +107,12 @@ public static class ConfigFile
         if (unknown.Count > 0)
             throw new CheckpointException($"{file} has the unknown key {string.Join(", ", unknown)}; known are {string.Join(", ", known)}");
     }
+
+    // Numbers such as 1e400, which a reader makes infinite.
+    private static bool IsFinite(JsonElement value) => value.ValueKind switch
+    {
+        JsonValueKind.Number => !value.TryGetDouble(out var number) || double.IsFinite(number),
+        JsonValueKind.Array => value.EnumerateArray().All(IsFinite),
+        _ => true,
+    };
 }

@@ -83,6 +83,12 @@ public sealed record PipelineSettings(
         ConfigFile.RequirePositive(file, ("image_scale", Latent.ImageScale), ("video_scale", Latent.VideoScale),
             ("width", Width), ("height", Height), ("frames", Frames), ("fps", FramesPerSecond),
             ("max_latent_frames", MaxLatentFrames));
+        foreach (var (key, shift) in (ReadOnlySpan<(string, double)>)[("image_shift", Latent.ImageShift), ("video_shift", Latent.VideoShift)])
+        {
+            if (!double.IsFinite(shift))
+                throw ConfigFile.Fault(file, key, "is not a finite number");
+        }
+
         if (Frames % 8 != 1)
             throw ConfigFile.Fault(file, "frames", $"is {Frames}; it must be 1 more than a multiple of 8, such as {(Frames / 8 * 8) + 1}");
         foreach (var (key, steps) in (ReadOnlySpan<(string, IReadOnlyList<int>)>)[("steps", Steps), ("video_steps", VideoSteps)])
@@ -93,7 +99,7 @@ public sealed record PipelineSettings(
 
         foreach (var (key, scale) in (ReadOnlySpan<(string, double)>)[("guidance", Guidance), ("video_guidance", VideoGuidance)])
         {
-            if (scale < 0)
+            if (!(scale >= 0 && double.IsFinite(scale)))
                 throw ConfigFile.Fault(file, key, FormattableString.Invariant($"is {scale}; use 0 for no guidance, or a positive scale"));
         }
     }

@@ -11,16 +11,16 @@ public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
     // One chunk waits while the next is made; more would only take memory from a slow reader.
     private const int ChunksAhead = 1;
 
-    private readonly SemaphoreSlim gate;
+    private readonly RunTurns turns;
     private readonly Work work;
     private readonly CancellationToken[] cancels;
     private readonly Lock warnings = new();
 
-    internal GenerationRun(IReadOnlyList<GenerationSettings> items, SemaphoreSlim gate, Work work, params CancellationToken[] cancels)
+    internal GenerationRun(IReadOnlyList<GenerationSettings> items, RunTurns turns, Work work, params CancellationToken[] cancels)
     {
         Items = items;
         Warnings = Known();
-        (this.gate, this.work, this.cancels) = (gate, work, cancels);
+        (this.turns, this.work, this.cancels) = (turns, work, cancels);
     }
 
     /// <summary>Makes the frames.</summary>
@@ -42,31 +42,29 @@ public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
     /// </summary>
     public IReadOnlyList<string> Warnings { get; private set; }
 
-    /// <inheritdoc/>
-    public async IAsyncEnumerator<VideoChunk> GetAsyncEnumerator(CancellationToken cancellationToken = default)
+    /// <summary>Starts the run when the first frame is asked for; one at a time of a pipeline, the others wait.</summary>
+    /// <param name="cancellationToken">Stops it within one step.</param>
+    /// <exception cref="InvalidOperationException">Thrown with the first frame: it is begun in the loop of another run of the same pipeline, which could never end.</exception>
+    public IAsyncEnumerator<VideoChunk> GetAsyncEnumerator(CancellationToken cancellationToken = default) =>
+        new Reader(turns, MakeAsync(cancellationToken));
+
+    private async IAsyncEnumerator<VideoChunk> MakeAsync(CancellationToken cancellationToken)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource([cancellationToken, .. cancels]);
         var token = stop.Token;
-        await gate.WaitAsync(token).ConfigureAwait(false);
+        await turns.WaitAsync(token).ConfigureAwait(false);
+        var chunks = Channel.CreateBounded<VideoChunk>(new BoundedChannelOptions(ChunksAhead) { SingleReader = true, SingleWriter = true });
+        // Scopes of tensors belong to a thread, so the whole work stays on one.
+        var working = Task.Factory.StartNew(() => turns.Work(() => Run(chunks.Writer, token)), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
         try
         {
-            var chunks = Channel.CreateBounded<VideoChunk>(new BoundedChannelOptions(ChunksAhead) { SingleReader = true, SingleWriter = true });
-            // Scopes of tensors belong to a thread, so the whole work stays on one.
-            var working = Task.Factory.StartNew(() => Run(chunks.Writer, token), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
-            try
-            {
-                await foreach (var chunk in chunks.Reader.ReadAllAsync(CancellationToken.None).ConfigureAwait(false))
-                    yield return chunk;
-            }
-            finally
-            {
-                await stop.CancelAsync().ConfigureAwait(false);
-                await working.ConfigureAwait(false);
-            }
+            await foreach (var chunk in chunks.Reader.ReadAllAsync(CancellationToken.None).ConfigureAwait(false))
+                yield return chunk;
         }
         finally
         {
-            gate.Release();
+            await stop.CancelAsync().ConfigureAwait(false);
+            await working.ConfigureAwait(false);
         }
     }
 
@@ -95,4 +93,41 @@ public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
     }
 
     private IReadOnlyList<string> Known() => [.. Items.SelectMany(item => item.Warnings).Distinct()];
+
+    // The parts that are not async see to what the reading code is told of itself.
+    private sealed class Reader(RunTurns turns, IAsyncEnumerator<VideoChunk> chunks) : IAsyncEnumerator<VideoChunk>
+    {
+        private readonly RunTurns.Turn turn = turns.Open();
+        private bool begun;
+
+        public VideoChunk Current => chunks.Current;
+
+        public async ValueTask<bool> MoveNextAsync()
+        {
+            if (!begun)
+                turns.Enter(turn);
+            begun = true;
+            var more = false;
+            try
+            {
+                return more = await chunks.MoveNextAsync().ConfigureAwait(false);
+            }
+            finally
+            {
+                turn.IsActive = more;
+            }
+        }
+
+        public ValueTask DisposeAsync()
+        {
+            turns.Close(turn);
+            return EndAsync();
+        }
+
+        private async ValueTask EndAsync()
+        {
+            await chunks.DisposeAsync().ConfigureAwait(false);
+            turn.IsActive = false;
+        }
+    }
 }

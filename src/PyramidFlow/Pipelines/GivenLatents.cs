@@ -18,7 +18,13 @@ internal sealed class GivenLatents(PipelineModels models, LatentNormalization no
     internal Tensor? Of(GenerationSettings settings, INoiseSource noise, CancellationToken cancel)
     {
         if (settings.Latents is { } latents)
-            return latents.ToTensor().To(models.Type).To(models.Device);
+        {
+            using var own = new TensorScope();
+            var given = latents.ToTensor().To(models.Type);
+            return given.AllFinite() ? own.Keep(given.To(models.Device))
+                : throw new ArgumentException($"the latents to go on from have numbers too large for {models.Type}: load the model in another type");
+        }
+
         if ((settings.Image ?? settings.Video) is not { } bytes)
             return null;
         var frame = 3 * settings.Width * settings.Height;
@@ -69,6 +75,8 @@ internal sealed class GivenLatents(PipelineModels models, LatentNormalization no
             moments = encode(wider.Vae());
         }
 
+        if (!moments.AllFinite())
+            throw new NonFiniteException(ModelPart.Vae, "when what is gone on from was encoded");
         return new DiagonalGaussian(moments);
     }
 

@@ -39,14 +39,16 @@ public sealed class LatentClip
     /// <summary>Copies latents.</summary>
     /// <param name="latents">Normalised latents as the transformer sees them, [1, c, t, h, w].</param>
     /// <param name="normalization">How they were normalised.</param>
-    /// <exception cref="ArgumentException">They have another shape.</exception>
+    /// <exception cref="ArgumentException">They have another shape, or numbers that are not finite.</exception>
     public static LatentClip Of(Tensor latents, LatentNormalization normalization)
     {
         using var scope = new TensorScope();
         var shape = latents.Shape;
         if (shape.Length != 5 || shape[0] != 1 || shape.Any(size => size < 1))
             throw new ArgumentException($"latents of a clip are [1, channels, frames, height, width], not [{string.Join(", ", shape)}]", nameof(latents));
-        return new LatentClip(latents.To(ElementType.Float32).To(Device.Cpu).Contiguous().ToArray<float>(), shape, normalization);
+        var values = latents.To(ElementType.Float32).To(Device.Cpu).Contiguous().ToArray<float>();
+        return Array.TrueForAll(values, float.IsFinite) ? new LatentClip(values, shape, normalization)
+            : throw new ArgumentException("latents of a clip have numbers that are not finite: they cannot be decoded or gone on from", nameof(latents));
     }
 
     /// <summary>Clips one after another as one clip.</summary>

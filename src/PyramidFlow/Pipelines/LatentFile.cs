@@ -2,6 +2,7 @@ using System.Globalization;
 using PyramidFlow.Hub;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Pipelines;
 
@@ -35,7 +36,7 @@ public static class LatentFile
     /// <summary>Reads latents.</summary>
     /// <param name="path">A file of <see cref="Write"/>.</param>
     /// <param name="metadata">All metadata of the file.</param>
-    /// <exception cref="CheckpointException">The file is missing, damaged or holds no latents.</exception>
+    /// <exception cref="CheckpointException">The file is missing, damaged, holds no latents, or numbers that are not finite.</exception>
     public static LatentClip Read(string path, out IReadOnlyDictionary<string, string> metadata)
     {
         using var file = SafetensorsFile.Open(path);
@@ -44,9 +45,12 @@ public static class LatentFile
             throw new CheckpointException($"{path} holds no latents of a clip: use a file that was written by this program");
         metadata = file.Metadata;
         var known = file.Metadata;
-        double[] values = [.. Statistics.Select(name => known.TryGetValue(name, out var text) && double.TryParse(text, CultureInfo.InvariantCulture, out var value)
+        double[] values = [.. Statistics.Select(name => known.TryGetValue(name, out var text) && PlainNumber.TryReal(text, out var value)
             ? value
             : throw new CheckpointException($"{path} does not say {name}, so that its latents cannot be read: use a file that was written by this program"))];
-        return LatentClip.Of(file.Tensor(entry), new LatentNormalization(values[0], values[1], values[2], values[3]));
+        var latents = file.Tensor(entry).To(ElementType.Float32);
+        if (!latents.AllFinite())
+            throw new CheckpointException($"{path} holds numbers that are not finite in {Key}: make the latents again");
+        return LatentClip.Of(latents, new LatentNormalization(values[0], values[1], values[2], values[3]));
     }
 }

@@ -39,14 +39,15 @@ internal sealed class ModelInUse(PyramidTransformer model, Func<PyramidTransform
     }
 
     /// <summary>Goes over to the wider type.</summary>
-    /// <exception cref="InvalidOperationException">That was done before.</exception>
-    internal void Widen()
+    /// <returns>False where that was done before.</returns>
+    internal bool Widen()
     {
         if (widened)
-            throw new InvalidOperationException($"the transformer's numbers are not finite in {Current.WeightType} either: its weights are damaged, download the checkpoint again");
+            return false;
         var narrow = Current.WeightType;
         Current = wider!();
         widened = true;
         warn?.Invoke($"numbers of the transformer went beyond {narrow}: that part was done again in {Current.WeightType}, and so is the rest of the clip; load it as {Current.WeightType} to save the time");
+        return true;
     }
 }

@@ -25,6 +25,9 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
     /// <summary>Prompts encoded before; null when they are not kept.</summary>
     internal PromptCache? Prompts { get; init; }
 
+    /// <summary>Where they came from, and which transformer; null for models of somebody else's.</summary>
+    internal (CheckpointFolder Folder, string? Variant)? Origin { get; init; }
+
     /// <summary>When weights are in memory, from <see cref="Arrange"/>.</summary>
     internal Offload Offload { get; private set; }
 
@@ -57,6 +60,7 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
             var vae = Add(loader.Vae(type));
             return new PipelineModels(text, transformer, vae, type == ElementType.Float16 ? new WiderModels(loader, device) : null)
             {
+                Origin = (folder, options.Variant),
                 Prompts = options.TextCache is { } cache ? new PromptCache(cache, EncoderIdentity.Of(folder, type, device), text, type, device) : null,
             };
         }
@@ -106,6 +110,15 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
         // What tensors of a GPU have left behind is of no use to weights, which are brought to memory of their own.
         if (released && Device.Type == DeviceType.Cuda)
             TorchRuntime.TrimMemory();
+    }
+
+    /// <summary>What an exception is about, where the weights tell: the file and the key, or the key of a weight in memory. Else null.</summary>
+    internal Exception? Explanation(NonFiniteException e)
+    {
+        if (Origin is (var folder, var variant))
+            return WeightFaults.Explain(folder, e, variant);
+        IEnumerable<Module> models = e.Part switch { ModelPart.Text => Text.Models, ModelPart.Transformer => [Transformer], _ => [Vae] };
+        return WeightFaults.Find(models) is { } key ? new NonFiniteException(e.Part, e.Where, $"its weight {key} holds such a number", e) : null;
     }
 
     /// <inheritdoc/>

@@ -5,7 +5,7 @@ namespace PyramidFlow.Pipelines;
 
 /// <summary>Encoded texts of a run; each is encoded once, by itself, so that its features do not depend on the others.</summary>
 /// <param name="encoder">Encodes them; it stays the caller's.</param>
-/// <param name="wider">Gives an encoder, to be freed after use, for texts whose features are not finite; null looks at none.</param>
+/// <param name="wider">Gives an encoder, to be freed after use, for texts whose features are not finite; null has none.</param>
 /// <param name="warn">Takes sentences for the user, such as that a prompt was cut.</param>
 internal sealed class PromptBook(PromptEncoder encoder, Func<PromptEncoder>? wider, Action<string> warn) : IDisposable
 {
@@ -69,7 +69,7 @@ internal sealed class PromptBook(PromptEncoder encoder, Func<PromptEncoder>? wid
     {
         Begin?.Invoke();
         var encoded = encoder.Encode([text]);
-        if (wider is not null && !(encoded.Tokens.AllFinite() && encoded.Pooled.AllFinite()))
+        if (wider is not null && !encoded.AreFinite())
         {
             using var other = wider();
             var type = encoded.Tokens.Type;
@@ -78,6 +78,8 @@ internal sealed class PromptBook(PromptEncoder encoder, Func<PromptEncoder>? wid
             warn($"numbers of the text encoders went beyond {type}: the prompt was encoded again in a wider type");
         }
 
+        if (!encoded.AreFinite())
+            throw new NonFiniteException(ModelPart.Text, "when a prompt was encoded");
         if (Cache?.Keep(text, encoded) is { } fault)
             warn(fault);
         return encoded;

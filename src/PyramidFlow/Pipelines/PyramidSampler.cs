@@ -13,7 +13,7 @@ namespace PyramidFlow.Pipelines;
 /// <param name="options">How to trade speed for memory.</param>
 /// <param name="wider">
 /// Gives the transformer in a type of wider range, which stays its owner's; where numbers of <paramref name="model"/> are not
-/// finite, the stage is done again with it. Null looks at no numbers.
+/// finite, the stage is done again with it. Null has nothing to do again with.
 /// </param>
 public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowScheduler scheduler, SamplerOptions? options = null,
     Func<PyramidTransformer>? wider = null)
@@ -38,7 +38,8 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
     /// <param name="source">Text, noise, and what is given.</param>
     /// <param name="progress">Told after every step.</param>
     /// <param name="cancel">Looked at before every step.</param>
-    /// <returns>Normalised latents of each unit, [b, c, t, h, w]; the caller disposes them.</returns>
+    /// <returns>Normalised latents of each unit, [b, c, t, h, w]; the caller disposes them. All are finite.</returns>
+    /// <exception cref="NonFiniteException">Numbers of a stage are not finite, in no type that there is.</exception>
     public IEnumerable<Tensor> Clip(SamplingPlan plan, ClipSource source, IProgress<SamplerStep>? progress = null, CancellationToken cancel = default)
     {
         if (plan.Stages != scheduler.Stages.Count)
@@ -80,6 +81,7 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
         var start = source.Noise.Latents([text.Prompt.Mask.Rows, model.Config.LatentChannels, plan.FramesOf(unit), plan.Height, plan.Width]);
         var x = To(inUse.Current, LatentPyramid.Noise(start, plan.Stages - 1));                      // [b, c, t, h, w]
         var pyramid = clean is null ? null : LatentPyramid.Build(clean, plan.Stages);
+        var sums = new List<Tensor>();
         for (var stage = 0; stage < plan.Stages; stage++)
         {
             var history = pyramid is null ? [] : LatentPyramid.HistoryAfter(pyramid, clean!.Size(2), stage, plan.FramesPerUnit);
@@ -88,7 +90,9 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
                 x = Renoise(x, stage, source.Noise);
             var steps = scheduler.Steps(stage, plan.StepsOf(unit)[stage], plan.Approximations.Solver);
             var (guidance, number) = (plan.Guidance[unit], stage);
-            x = inner.Keep(CheckedStage(inUse, x, history, steps, text, guidance, plan.Approximations, Done, cancel));
+            x = inner.Keep(CheckedStage(inUse, x, history, steps, text, guidance, plan.Approximations, Done, cancel,
+                FormattableString.Invariant($"after stage {stage + 1} of {plan.Stages} of unit {unit + 1}")));
+            sums.Add(inner.Keep(x.FiniteSum()));
 
             void Done(int step, Tensor sample, Tensor velocity)
             {
@@ -98,11 +102,16 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
             }
         }
 
+        // A GPU is waited for once a unit.
+        if (!x.AllFinite() && sums.FindIndex(sum => !double.IsFinite(sum.Item())) is var broken)
+            throw NotFinite(FormattableString.Invariant($"after stage {(broken < 0 ? plan.Stages : broken + 1)} of {plan.Stages} of unit {unit + 1}"));
         return TensorScope.Detach(To(model, x));
     }
 
+    private static NonFiniteException NotFinite(string where) => new(ModelPart.Transformer, where);
+
     private Tensor CheckedStage(ModelInUse inUse, Tensor x, IReadOnlyList<Tensor> history, FlowSteps steps, GuidedText text, double? guidance,
-        Approximations approximations, Action<int, Tensor, Tensor> done, CancellationToken cancel)
+        Approximations approximations, Action<int, Tensor, Tensor> done, CancellationToken cancel, string where)
     {
         Tensor result;
         try
@@ -112,13 +121,14 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
         catch (TorchMemoryException e)
         {
             inUse.Shrink(e);
-            return CheckedStage(inUse, x, history, steps, text, guidance, approximations, done, cancel);
+            return CheckedStage(inUse, x, history, steps, text, guidance, approximations, done, cancel, where);
         }
 
         if (!inUse.MayOverflow || result.AllFinite())
             return result;
-        inUse.Widen();
-        return CheckedStage(inUse, x, history, steps, text, guidance, approximations, done, cancel);
+        if (!inUse.Widen())
+            throw NotFinite(where);
+        return CheckedStage(inUse, x, history, steps, text, guidance, approximations, done, cancel, where);
     }
 
     // All steps of a stage.

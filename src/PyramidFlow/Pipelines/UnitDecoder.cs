@@ -13,7 +13,7 @@ namespace PyramidFlow.Pipelines;
 /// <param name="tiles">Decodes parts of the frames; null whole ones.</param>
 /// <param name="wider">
 /// Gives the VAE in a type of wider range, which stays its owner's: units whose pixels are not finite are decoded again with
-/// it, and so are those after them. Null looks at no pixels.
+/// it, and so are those after them. Null has nothing to decode again with.
 /// </param>
 /// <param name="warn">Takes a sentence for the user when something is done again.</param>
 public sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normalization, TileOptions? tiles = null,
@@ -33,7 +33,8 @@ public sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normaliz
     /// <param name="latents">Normalised latents [b, c, t, h, w].</param>
     /// <param name="isEnd">Whether the clip ends with it; less memory, for nothing of it needs to be remembered.</param>
     /// <returns>Pixels, about -1 to 1: [b, 3, 8t, 8h, 8w], but for the first unit 1 + 8(t - 1) frames.</returns>
-    /// <exception cref="InvalidOperationException">The pixels are not finite in the wider type either, or the clip has ended.</exception>
+    /// <exception cref="NonFiniteException">The pixels are not finite, in no type that there is.</exception>
+    /// <exception cref="InvalidOperationException">The clip has ended.</exception>
     /// <exception cref="TorchMemoryException">Memory is too small for the smallest tiles.</exception>
     public Tensor Decode(Tensor latents, bool isEnd = false)
     {
@@ -51,7 +52,8 @@ public sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normaliz
     /// <param name="begin">Told before each tile how many are done, of how many.</param>
     /// <param name="cancel">Looked at before each piece of a tile.</param>
     /// <returns>Pixels of each, on the CPU.</returns>
-    /// <exception cref="InvalidOperationException">The pixels are not finite in the wider type either, or there are no tiles.</exception>
+    /// <exception cref="NonFiniteException">The pixels are not finite, in no type that there is.</exception>
+    /// <exception cref="InvalidOperationException">There are no tiles.</exception>
     /// <exception cref="TorchMemoryException">Memory is too small for the smallest tiles.</exception>
     public Tensor[] DecodeAll(IReadOnlyList<Tensor> latents, Action<int, int>? begin = null, CancellationToken cancel = default)
     {
@@ -91,7 +93,7 @@ public sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normaliz
             {
                 using var scope = new TensorScope();
                 var frames = decode();
-                if (wider is null || frames.All(part => part.AllFinite()))
+                if (frames.All(part => part.AllFinite()))
                     return [.. frames.Select(scope.Keep)];
                 Forget();
                 Widen();
@@ -137,9 +139,9 @@ public sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normaliz
 
     private void Widen()
     {
-        if (widened)
-            throw new InvalidOperationException("the VAE's numbers are not finite in float32 either: its weights are damaged, download the checkpoint again");
-        (widened, vae) = (true, wider!());
+        if (widened || wider is null)
+            throw new NonFiniteException(ModelPart.Vae, "when frames were decoded");
+        (widened, vae) = (true, wider());
         warn?.Invoke("numbers of the VAE went beyond float16: that part was decoded again in float32, and so is the rest of the clip");
     }
 

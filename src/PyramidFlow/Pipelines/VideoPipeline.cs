@@ -11,7 +11,7 @@ namespace PyramidFlow.Pipelines;
 
 /// <summary>
 /// Text to video and image to video with the models of one checkpoint. It holds loaded models and options only; runs at the
-/// same time take turns.
+/// same time take turns, and one that is begun in the loop of another is refused.
 /// </summary>
 public sealed partial class VideoPipeline : IDisposable
 {
@@ -19,7 +19,7 @@ public sealed partial class VideoPipeline : IDisposable
     private readonly PipelineOptions options;
     private readonly RunPlacement placement;
     private readonly PyramidFlowScheduler scheduler;
-    private readonly SemaphoreSlim gate = new(1);
+    private readonly RunTurns turns = new();
     private readonly CancellationTokenSource closing = new();
     private readonly bool isOwner;
 
@@ -100,7 +100,7 @@ public sealed partial class VideoPipeline : IDisposable
         ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
         if (requests.Count == 0)
             throw new ArgumentException("there is nothing to make: give at least one request");
-        return new GenerationRun([.. requests.SelectMany(Items)], gate, (items, warn, write, stop) => Generate(items, progress, warn, write, stop),
+        return new GenerationRun([.. requests.SelectMany(Items)], turns, (items, warn, write, stop) => Generate(items, progress, warn, write, stop),
             cancel, closing.Token);
     }
 
@@ -110,13 +110,14 @@ public sealed partial class VideoPipeline : IDisposable
     /// <param name="cancel">Looked at before every step.</param>
     /// <returns>Normalised latents [count, c, t, h/8, w/8], as the transformer sees them, on its device; given ones among them.</returns>
     /// <exception cref="ArgumentException">A value is impossible.</exception>
+    /// <exception cref="InvalidOperationException">This code takes the frames or the progress of another run of this pipeline.</exception>
+    /// <exception cref="NonFiniteException">A model's numbers are not finite; where a file is at fault, a <see cref="Torch.Checkpoints.CheckpointException"/> names it.</exception>
     public Tensor GenerateLatents(GenerationRequest request, IProgress<GenerationProgress>? progress = null, CancellationToken cancel = default)
     {
         ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
         var items = Items(request).ToList();
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel, closing.Token);
-        gate.Wait(stop.Token);
-        try
+        return turns.Do(() => Explained(() =>
         {
             using var noGrad = NoGrad.Begin();
             using var scope = new TensorScope();
@@ -124,11 +125,7 @@ public sealed partial class VideoPipeline : IDisposable
             LogKnown(items);
             var clips = items.Select((item, i) => Latents(maker, item, i, items.Count, stop.Token)).ToList();
             return scope.Keep(Tensor.Cat([.. clips], 0));
-        }
-        finally
-        {
-            gate.Release();
-        }
+        }), stop.Token);
     }
 
     /// <summary>Decodes the latents of a clip, on this thread.</summary>
@@ -148,43 +145,66 @@ public sealed partial class VideoPipeline : IDisposable
     public byte[] Decode(Tensor latents)
     {
         ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
-        gate.Wait(closing.Token);
-        try
-        {
-            using var noGrad = NoGrad.Begin();
-            using var scope = new TensorScope();
-            using var frames = new MemoryStream();
-            TorchRuntime.Threads = threads;
-            models.MakeRoom(models.Vae);
-            foreach (var clip in latents.Chunk(latents.Size(0), 0))
-            {
-                using var decoder = models.Decoder(Settings.Latent, options.Tiles, Log);
-                foreach (var piece in Decoded(decoder, clip.To(models.Type).To(models.Device)))
-                {
-                    using var inner = new TensorScope();
-                    frames.Write(FrameBytes.Of(piece.Select(0, 0)));
-                    piece.Dispose();
-                }
-            }
-
-            return frames.ToArray();
-        }
-        finally
-        {
-            gate.Release();
-        }
+        return turns.Do(() => Explained(() => DecodeAll(latents)), closing.Token);
     }
 
-    /// <summary>Stops what is under way, waits for it and frees the models, unless they are the caller's.</summary>
+    /// <summary>
+    /// Stops what is under way, waits until it has stopped and frees the models, unless they are the caller's. In the loop over a run's frames it ends
+    /// that run, whose next frame is then an <see cref="OperationCanceledException"/>; in a report of progress the models go when the run is over.
+    /// </summary>
     public void Dispose()
     {
         if (closing.IsCancellationRequested)
             return;
         closing.Cancel();
-        gate.Wait();
+        var free = turns.WaitAsync(CancellationToken.None);
+        if (turns.IsWorking)
+            free.ContinueWith(_ => turns.Work(Free), CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
+        else
+        {
+            free.GetAwaiter().GetResult();
+            turns.Work(Free);
+        }
+    }
+
+    private void Free()
+    {
         if (isOwner)
             models.Dispose();
-        gate.Release();
+    }
+
+    private byte[] DecodeAll(Tensor latents)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        using var frames = new MemoryStream();
+        TorchRuntime.Threads = threads;
+        models.MakeRoom(models.Vae);
+        foreach (var clip in latents.Chunk(latents.Size(0), 0))
+        {
+            using var decoder = models.Decoder(Settings.Latent, options.Tiles, Log);
+            foreach (var piece in Decoded(decoder, clip.To(models.Type).To(models.Device)))
+            {
+                using var inner = new TensorScope();
+                frames.Write(FrameBytes.Of(piece.Select(0, 0)));
+                piece.Dispose();
+            }
+        }
+
+        return frames.ToArray();
+    }
+
+    // What went beyond all numbers is looked for in the files, which are read again for it.
+    private T Explained<T>(Func<T> work)
+    {
+        try
+        {
+            return work();
+        }
+        catch (NonFiniteException e) when (models.Explanation(e) is { } explanation)
+        {
+            throw explanation;
+        }
     }
 
     private IEnumerable<Tensor> Decoded(UnitDecoder decoder, Tensor clip)
@@ -225,7 +245,7 @@ public sealed partial class VideoPipeline : IDisposable
         using var maker = Maker(items, warning => { Log(warning); warn(warning); }, progress);
         LogKnown(items);
         foreach (var (i, item) in items.Index())
-            maker.Make(item, i, items.Count, write, null, cancel);
+            Explained(() => { maker.Make(item, i, items.Count, write, null, cancel); return true; });
     }
 
     private ClipMaker Maker(IReadOnlyList<GenerationSettings> items, Action<string> warn, IProgress<GenerationProgress>? progress)

@@ -10,6 +10,13 @@ namespace PyramidFlow.TextEncoders;
 /// <param name="Warnings">Sentences for the user, such as that a prompt was cut; empty when all is well.</param>
 public sealed record PromptFeatures(Tensor Tokens, int[] Lengths, Tensor Pooled, IReadOnlyList<string> Warnings)
 {
+    /// <summary>Whether no number is infinite or none, but for those of no meaning; waits for the device.</summary>
+    public bool AreFinite()
+    {
+        using var scope = new TensorScope();
+        return Pooled.AllFinite() && (Tokens.AllFinite() || Lengths.Index().All(row => Tokens.Narrow(0, row.Index, 1).Narrow(1, 0, row.Item).AllFinite()));
+    }
+
     /// <summary>Hands the tensors to the scope outside <paramref name="scope"/>.</summary>
     /// <returns>This.</returns>
     public PromptFeatures KeepFrom(TensorScope scope)

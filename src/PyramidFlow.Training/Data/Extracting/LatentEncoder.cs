@@ -12,14 +12,21 @@ internal sealed class LatentEncoder(CausalVideoVae vae, LatentExtractionOptions 
     /// <param name="bucket">Its size and length.</param>
     /// <param name="path">File to write.</param>
     /// <param name="madeFrom">What the file says about itself.</param>
+    /// <exception cref="NonFiniteException">The VAE gives numbers that are not finite; nothing is written.</exception>
     public void Write(byte[] rgb, Bucket bucket, string path, string madeFrom)
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
         var posterior = new DiagonalGaussian(Moments(rgb, bucket));
         var latent = options.Sample ? Drawn(posterior, path) : posterior.Mode;                         // [1, c, t, h, w]
-        LatentItemFile.Write(path, latent.To(options.StoredType).To(Device.Cpu), MadeFile.Metadata(madeFrom));
+        var stored = latent.To(options.StoredType).To(Device.Cpu);
+        if (!stored.AllFinite())
+            throw NotFinite(latent, path);
+        LatentItemFile.Write(path, stored, MadeFile.Metadata(madeFrom));
     }
+
+    private NonFiniteException NotFinite(Tensor latent, string path) => new(ModelPart.Vae, $"when {Path.GetFileName(path)} was to be written",
+        latent.AllFinite() ? $"the latents have numbers too large for {options.StoredType}: store them in another type" : null);
 
     private Tensor Drawn(DiagonalGaussian posterior, string path)
     {

@@ -22,6 +22,7 @@ public sealed class TextExtraction(PromptEncoder encoder, ElementType storedType
     /// <param name="progress">Told about every batch, or null.</param>
     /// <param name="cancel">Stops it between batches; finished files stay.</param>
     /// <exception cref="DataException">The annotations are wrong, or no line has a caption.</exception>
+    /// <exception cref="NonFiniteException">The text encoders give numbers that are not finite; finished files stay.</exception>
     public ExtractionResult Run(ExtractionTarget target, IProgress<ExtractionProgress>? progress = null, CancellationToken cancel = default)
     {
         target.Check();
@@ -54,6 +55,9 @@ public sealed class TextExtraction(PromptEncoder encoder, ElementType storedType
 
     private static string FileName(string text) => text.Length == 0 ? EmptyName : $"{Fingerprint.Of(text)}.safetensors";
 
+    private NonFiniteException NotFinite(PromptFeatures features, string path) => new(ModelPart.Text, $"when {Path.GetFileName(path)} was to be written",
+        features.AreFinite() ? $"the features have numbers too large for {storedType}: store them in another type" : null);
+
     private IReadOnlyList<string> Encode(KeyValuePair<string, (string Path, string MadeFrom)>[] batch)
     {
         using var noGrad = NoGrad.Begin();
@@ -63,7 +67,10 @@ public sealed class TextExtraction(PromptEncoder encoder, ElementType storedType
         {
             var (path, madeFrom) = batch[row].Value;
             var tokens = features.Tokens.Narrow(0, row, 1).Narrow(1, 0, features.Lengths[row]);        // [1, length, width]
-            TextItemFile.Write(path, tokens.To(storedType), features.Pooled.Narrow(0, row, 1).To(storedType), MadeFile.Metadata(madeFrom));
+            var (words, pooled) = (tokens.To(storedType), features.Pooled.Narrow(0, row, 1).To(storedType));
+            if (!words.AllFinite() || !pooled.AllFinite())
+                throw NotFinite(features, path);
+            TextItemFile.Write(path, words, pooled, MadeFile.Metadata(madeFrom));
         }
 
         return features.Warnings;

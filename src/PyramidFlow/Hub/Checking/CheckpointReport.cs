@@ -2,7 +2,7 @@ using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Hub.Checking;
 
-/// <summary>What a checkpoint folder can run, found without reading a weight.</summary>
+/// <summary>What a checkpoint folder can run.</summary>
 /// <param name="Folder">Full path.</param>
 /// <param name="Family">Kind of its transformers.</param>
 /// <param name="Variants">Each transformer's name and what keeps it from running.</param>
@@ -19,11 +19,13 @@ public sealed record CheckpointReport(
     /// <summary>Looks at a folder: that all files are there and whole, and that weights and configs fit one another.</summary>
     /// <param name="folder">The checkpoint.</param>
     /// <param name="variant">Only this one; null looks at all.</param>
+    /// <param name="everyWeight">Whether every number is looked at too, which reads all weights; otherwise only the heads of files are read.</param>
+    /// <param name="cancel">Looked at before each weight.</param>
     /// <exception cref="CheckpointException">There is no such variant.</exception>
-    public static CheckpointReport Of(CheckpointFolder folder, string? variant = null)
+    public static CheckpointReport Of(CheckpointFolder folder, string? variant = null, bool everyWeight = false, CancellationToken cancel = default)
     {
         var text = folder.Family.TextComponents();
-        var models = new ModelChecks(folder);
+        var models = new ModelChecks(folder, everyWeight, cancel);
         var shared = new List<ComponentReport> { models.Check(CheckpointNames.Vae) };
         foreach (var (tokenizer, encoder) in text)
         {

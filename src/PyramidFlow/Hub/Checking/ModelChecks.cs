@@ -11,7 +11,9 @@ namespace PyramidFlow.Hub.Checking;
 
 /// <summary>Checks the parts of one checkpoint, each alone and against the others.</summary>
 /// <param name="folder">The checkpoint.</param>
-internal sealed class ModelChecks(CheckpointFolder folder)
+/// <param name="everyWeight">Whether every number is looked at.</param>
+/// <param name="cancel">Looked at before each weight.</param>
+internal sealed class ModelChecks(CheckpointFolder folder, bool everyWeight, CancellationToken cancel)
 {
     private const int Scale = VideoLength.Scale;
     private const string Mend = "take both from one checkpoint, or get it whole with models download";
@@ -41,6 +43,8 @@ internal sealed class ModelChecks(CheckpointFolder folder)
                 .Select(weight => $"{weight.Key} is of {weight.Type} where the model has floating point numbers")];
             if (misfits.Count > 0)
                 faults.Add(Disagreement(folder.Component(name).ConfigFile, weights, misfits));
+            if (everyWeight)
+                Try(faults, () => faults.AddRange(WeightFaults.Find([folder.Component(name)], cancel) is { } fault ? [fault] : []));
             return new ComponentReport(name, faults, tensors.Sum(t => t.ElementCount), tensors.Sum(t => t.ByteLength),
                 [.. tensors.GroupBy(t => t.Type).OrderByDescending(group => group.Sum(t => t.ElementCount)).Select(group => group.Key.ToString())]);
         }

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Hub.Downloads;
 
@@ -16,14 +17,18 @@ internal static class HubListing
     {
         try
         {
-            using var json = JsonDocument.Parse(utf8Json);
+            using var json = StrictJson.Parse(utf8Json, new StrictJsonOptions(RepeatedKeys: true));
             return [.. json.RootElement.EnumerateArray()
                 .Where(entry => entry.GetProperty("type").GetString() == "file")
                 .Select(entry => File(entry, repository))];
         }
-        catch (Exception e) when (e is JsonException or InvalidOperationException or KeyNotFoundException or FormatException)
+        catch (MalformedTextException e)
         {
             throw new HubException($"the list of files of {repository} is damaged: {e.Message}; try again, or look at HF_ENDPOINT", e);
+        }
+        catch (Exception e) when (e is InvalidOperationException or KeyNotFoundException or FormatException)
+        {
+            throw new HubException($"the list of files of {repository} is damaged: it is not a list of files with type, path and size; try again, or look at HF_ENDPOINT", e);
         }
     }
 
