@@ -73,7 +73,10 @@ public sealed class PipelineSettingsTests
 
     [Theory]
     [InlineData("""{"widht":64}""", "has the unknown key widht; known are image_shift")]
-    [InlineData("""{"width":"64 px"}""", "width has a value of the wrong kind")]
+    [InlineData("""{"width":"64 px"}""", "width cannot be \"64 px\": it is a whole number")]
+    [InlineData("""{"image_shift":1e400}""", "image_shift has a number that is larger than any")]
+    [InlineData("""{"video_guidance":NaN}""", "video_guidance cannot be")]
+    [InlineData("""{"prompt_suffix":"\ud800"}""", "prompt_suffix: this holds half of a character")]
     [InlineData("""{"height":0}""", "height is 0; it must be positive")]
     [InlineData("""{"frames":16}""", "frames is 16; it must be 1 more than a multiple of 8, such as 17")]
     [InlineData("""{"steps":[]}""", "steps must be a list of positive numbers")]

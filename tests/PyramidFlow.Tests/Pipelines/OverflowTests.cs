@@ -7,6 +7,7 @@ using PyramidFlow.Tests.Transformers;
 using PyramidFlow.Tests.Vae;
 using PyramidFlow.Torch;
 using PyramidFlow.Transformers;
+using PyramidFlow.Vae;
 
 namespace PyramidFlow.Tests.Pipelines;
 
@@ -27,7 +28,8 @@ public sealed class OverflowTests
         var loads = 0;
         var expected = Sample(new PyramidSampler(sound, new PyramidFlowScheduler()), text, warnings.Add);
         Assert.Empty(warnings);
-        Assert.Contains(Sample(new PyramidSampler(narrow, new PyramidFlowScheduler()), text, warnings.Add), value => !float.IsFinite(value));
+        var alone = Assert.Throws<NonFiniteException>(() => Sample(new PyramidSampler(narrow, new PyramidFlowScheduler()), text, warnings.Add));
+        Assert.StartsWith("the transformer ended in numbers that are not finite after stage 1 of 3 of unit 1", alone.Message, StringComparison.Ordinal);
 
         var sampler = new PyramidSampler(narrow, new PyramidFlowScheduler(), null, () => { loads++; return sound; });
         Assert.Equal(expected, Sample(sampler, text, warnings.Add));
@@ -53,8 +55,8 @@ public sealed class OverflowTests
         using var generator = new RandomGenerator(5);
         using var narrow = OverflowingFlux();
         var sampler = new PyramidSampler(narrow, new PyramidFlowScheduler(), null, () => narrow);
-        var error = Assert.Throws<InvalidOperationException>(() => Sample(sampler, Text(generator), _ => { }));
-        Assert.Contains("its weights are damaged", error.Message, StringComparison.Ordinal);
+        var error = Assert.Throws<NonFiniteException>(() => Sample(sampler, Text(generator), _ => { }));
+        Assert.Equal((ModelPart.Transformer, "after stage 1 of 3 of unit 1"), (error.Part, error.Where));
     }
 
     [Fact]
@@ -76,6 +78,31 @@ public sealed class OverflowTests
             var z = latents.Narrow(2, unit, 1);
             Assert.Equal(expected.Decode(z).ToArray<float>(), checking.Decode(z, isEnd: unit == 3).ToArray<float>());
             Assert.Equal(unit < 2 ? 0 : 1, warnings.Count);
+        }
+    }
+
+    [Fact]
+    public void Frames_that_are_not_finite_in_any_type_are_an_error()
+    {
+        using var scope = new TensorScope();
+        using var vae = SmallVae.Create();
+        Overflow(vae);
+        foreach (var wider in (Func<CausalVideoVae>?[])[null, () => vae])
+        {
+            using var decoder = new UnitDecoder(vae, new LatentNormalization(0, 1, 0, 1), null, wider);
+            var error = Assert.Throws<NonFiniteException>(() => decoder.Decode(SmallVae.Random(1, vae.Config.EncoderOutChannels, 1, 4, 4)));
+            Assert.Equal(ModelPart.Vae, error.Part);
+        }
+    }
+
+    [Fact]
+    public void Text_that_is_not_finite_in_any_type_is_an_error()
+    {
+        using var scope = new TensorScope();
+        foreach (var wider in (Func<PromptEncoder>?[])[null, () => new Encoder(_ => double.NaN)])
+        {
+            using var book = new PromptBook(new Encoder(_ => double.NaN), wider, _ => { });
+            Assert.Equal(ModelPart.Text, Assert.Throws<NonFiniteException>(() => book.Text("a cat", null)).Part);
         }
     }
 

@@ -13,8 +13,9 @@ public sealed class TextEncoderConfigTests
     [Theory]
     [InlineData("d_model", null, "te/config.json lacks d_model")]
     [InlineData("d_kv", "0", "te/config.json: d_kv is 0")]
-    [InlineData("d_ff", "\"wide\"", "te/config.json: d_ff has a value of the wrong kind")]
-    [InlineData("num_layers", "1.5", "te/config.json: num_layers has a value of the wrong kind")]
+    [InlineData("d_ff", "\"wide\"", "te/config.json: d_ff cannot be \"wide\": it is a whole number")]
+    [InlineData("num_layers", "1.5", "te/config.json: num_layers cannot be 1.5: it is a whole number")]
+    [InlineData("layer_norm_epsilon", "1e400", "te/config.json: layer_norm_epsilon has a number that is larger than any")]
     [InlineData("feed_forward_proj", "\"gated-swoosh\"", "te/config.json: feed_forward_proj is gated-swoosh")]
     [InlineData("dense_act_fn", "\"swoosh\"", "te/config.json: dense_act_fn is swoosh")]
     [InlineData("relative_attention_num_buckets", "31", "te/config.json: relative_attention_num_buckets is 31")]
@@ -42,7 +43,17 @@ public sealed class TextEncoderConfigTests
     public void A_config_cut_off_says_it_is_not_json()
     {
         var error = Assert.Throws<CheckpointException>(() => ClipTextConfig.Parse("{\"vocab_size\": 6"u8.ToArray(), "te/config.json"));
-        Assert.StartsWith("te/config.json is not valid JSON", error.Message);
+        Assert.StartsWith("te/config.json: this is not JSON", error.Message);
+    }
+
+    [Theory]
+    [InlineData("gated-gelu", "gated-\\ud800", "te/config.json: feed_forward_proj: this holds half of a character")]
+    [InlineData("num_heads", "num_\\udc00", "te/config.json: this holds half of a character")]
+    [InlineData("gated-gelu", "gated\0gelu", "te/config.json: line 1: this holds a NUL character")]
+    public void Text_that_is_none_names_the_file(string text, string faulty, string message)
+    {
+        var json = Encoding.UTF8.GetBytes(T5.Replace(text, faulty, StringComparison.Ordinal));
+        Assert.StartsWith(message, Assert.Throws<CheckpointException>(() => T5EncoderConfig.Parse(json, "te/config.json")).Message);
     }
 
     [Fact]
