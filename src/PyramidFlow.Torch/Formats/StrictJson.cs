@@ -1,0 +1,188 @@
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+
+namespace PyramidFlow.Torch.Formats;
+
+/// <summary>What a kind of JSON lets pass beyond the standard.</summary>
+/// <param name="Written">Whether people write it by hand: comments and trailing commas are let pass, and faults tell their line.</param>
+/// <param name="RepeatedKeys">Whether a key may stand twice in an object; the last one counts.</param>
+public readonly record struct StrictJsonOptions(bool Written = false, bool RepeatedKeys = false);
+
+/// <summary>
+/// JSON from outside the program. What is returned holds whole characters only, so <see cref="JsonElement.GetString"/> of a string and the name of
+/// a property never fail. Numbers are read as the released system's reader takes them: <c>7.0</c> is a whole number, and the
+/// words NaN, Infinity and -Infinity become texts, so that they are let pass where nobody uses the key and are refused where a number is asked for.
+/// </summary>
+public static class StrictJson
+{
+    /// <summary>Parses a document.</summary>
+    /// <param name="utf8">The bytes; a byte order mark is let pass.</param>
+    /// <param name="options">What is let pass.</param>
+    /// <exception cref="MalformedTextException">It is not UTF-8, not JSON, has half of a surrogate pair or a key twice.</exception>
+    public static JsonDocument Parse(ReadOnlyMemory<byte> utf8, StrictJsonOptions options = default)
+    {
+        StrictText.Check(utf8.Span);
+        utf8 = StandardNumbers(utf8[(utf8.Length - StrictText.WithoutMark(utf8.Span).Length)..], options);
+        try
+        {
+            Check(utf8.Span, options);
+            return JsonDocument.Parse(utf8, new JsonDocumentOptions { AllowTrailingCommas = options.Written, CommentHandling = Comments(options) });
+        }
+        catch (JsonException e)
+        {
+            throw NotJson(e, options);
+        }
+    }
+
+    /// <summary>Parses a document from text.</summary>
+    /// <param name="text">The text.</param>
+    /// <param name="options">What is let pass.</param>
+    /// <exception cref="MalformedTextException">It is not JSON, has half of a surrogate pair or a key twice.</exception>
+    public static JsonDocument Parse(string text, StrictJsonOptions options = default) => StrictText.IsWhole(text)
+        ? Parse(Encoding.UTF8.GetBytes(text), options)
+        : throw new MalformedTextException(0, HalfCharacter);
+
+    /// <summary>Parses a document into a record. A null where the record takes none is refused.</summary>
+    /// <param name="utf8">The bytes; a byte order mark is let pass.</param>
+    /// <param name="type">Source-generated description of the record.</param>
+    /// <param name="options">What is let pass.</param>
+    /// <exception cref="MalformedTextException">It is not such JSON, or a value is of the wrong kind; the message names the key and what is allowed.</exception>
+    public static T Deserialize<T>(ReadOnlyMemory<byte> utf8, JsonTypeInfo<T> type, StrictJsonOptions options = default)
+    {
+        using var json = Parse(utf8, options);
+        return Deserialize(json.RootElement, type);
+    }
+
+    /// <summary>Turns a parsed element into a record. A null where the record takes none is refused.</summary>
+    /// <param name="json">An element that <see cref="Parse(ReadOnlyMemory{byte}, StrictJsonOptions)"/> made.</param>
+    /// <param name="type">Source-generated description of the record.</param>
+    /// <exception cref="MalformedTextException">A value is of the wrong kind; the message names the key and what is allowed.</exception>
+    public static T Deserialize<T>(JsonElement json, JsonTypeInfo<T> type)
+    {
+        JsonShape.CheckNulls(json, type, "");
+        try
+        {
+            return json.Deserialize(type) ?? throw new MalformedTextException(0, $"this is null: it is {JsonShape.Expected(type)}");
+        }
+        catch (JsonException e)
+        {
+            throw JsonShape.Wrong(json, type, e);
+        }
+    }
+
+    private const string HalfCharacter = "this holds half of a character (one \\ud8.. without the other): write whole characters";
+
+    private static JsonCommentHandling Comments(StrictJsonOptions options) => options.Written ? JsonCommentHandling.Skip : JsonCommentHandling.Disallow;
+
+    private static void Check(ReadOnlySpan<byte> utf8, StrictJsonOptions options)
+    {
+        var reader = new Utf8JsonReader(utf8, new JsonReaderOptions { AllowTrailingCommas = options.Written, CommentHandling = Comments(options) });
+        var keys = new Stack<HashSet<string>?>();
+        string? key = null;
+        while (reader.Read())
+        {
+            switch (reader.TokenType)
+            {
+                case JsonTokenType.StartObject:
+                    keys.Push(options.RepeatedKeys ? null : new HashSet<string>(StringComparer.Ordinal));
+                    break;
+                case JsonTokenType.EndObject:
+                    keys.Pop();
+                    break;
+                case JsonTokenType.PropertyName:
+                    key = Whole(ref reader, utf8, options, null);
+                    if (keys.Peek()?.Add(key) == false)
+                        throw new MalformedTextException(Line(utf8, reader.TokenStartIndex, options), $"the key {Shown(key)} stands twice in one object: leave one of them", key);
+                    break;
+                case JsonTokenType.String when reader.ValueIsEscaped:
+                    Whole(ref reader, utf8, options, key);
+                    break;
+            }
+        }
+    }
+
+    private static string Whole(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8, StrictJsonOptions options, string? key)
+    {
+        try
+        {
+            return reader.GetString()!;
+        }
+        catch (InvalidOperationException e)
+        {
+            throw new MalformedTextException(Line(utf8, reader.TokenStartIndex, options), (key is null ? "" : $"{Shown(key)}: ") + HalfCharacter, key, e);
+        }
+    }
+
+    private static long Line(ReadOnlySpan<byte> utf8, long position, StrictJsonOptions options) => options.Written ? StrictText.LineOf(utf8, position) : 0;
+
+    private static string Shown(string key) =>
+        string.Concat(key.Take(60).Select(c => char.IsControl(c) || char.IsSurrogate(c) ? '?' : c)) + (key.Length > 60 ? "..." : "");
+
+    private static MalformedTextException NotJson(JsonException e, StrictJsonOptions options)
+    {
+        var at = e.Message.IndexOf(" LineNumber:", StringComparison.Ordinal);
+        var reason = (at < 0 ? e.Message : e.Message[..at]).TrimEnd('.', ' ');
+        return new MalformedTextException(options.Written ? (e.LineNumber ?? 0) + 1 : 0, $"this is not JSON ({reason})", null, e);
+    }
+
+    // Rewrites what Python's json module writes and System.Text.Json does not read, in numbers only; the lines stay.
+    private static ReadOnlyMemory<byte> StandardNumbers(ReadOnlyMemory<byte> json, StrictJsonOptions options)
+    {
+        var utf8 = json.Span;
+        if (utf8.IndexOf("NaN"u8) < 0 && utf8.IndexOf("Infinity"u8) < 0 && utf8.IndexOf(".0"u8) < 0)
+            return json;
+        using var standard = new MemoryStream(utf8.Length + 64);
+        for (var i = 0; i < utf8.Length;)
+        {
+            var length = TokenLength(utf8[i..], options);
+            var token = utf8.Slice(i, length);
+            if (token.SequenceEqual("NaN"u8) || token.SequenceEqual("Infinity"u8) || token.SequenceEqual("-Infinity"u8))
+            {
+                standard.WriteByte((byte)'"');
+                standard.Write(token);
+                standard.WriteByte((byte)'"');
+            }
+            else
+            {
+                standard.Write(IsWholeWithPoint(token) ? token[..token.IndexOf((byte)'.')] : token);
+            }
+
+            i += length;
+        }
+
+        return standard.ToArray();
+    }
+
+    // A string, a comment, a run of letters and digits, or one other byte.
+    private static int TokenLength(ReadOnlySpan<byte> utf8, StrictJsonOptions options)
+    {
+        if (utf8[0] == '"')
+        {
+            for (var i = 1; i < utf8.Length; i++)
+            {
+                if (utf8[i] == '\\')
+                    i++;
+                else if (utf8[i] == '"')
+                    return i + 1;
+            }
+
+            return utf8.Length;
+        }
+
+        if (options.Written && utf8.StartsWith("//"u8))
+            return utf8.IndexOf((byte)'\n') is >= 0 and var end ? end : utf8.Length;
+        if (options.Written && utf8.StartsWith("/*"u8))
+            return utf8[2..].IndexOf("*/"u8) is >= 0 and var close ? close + 4 : utf8.Length;
+        var word = 0;
+        while (word < utf8.Length && (char.IsAsciiLetterOrDigit((char)utf8[word]) || utf8[word] is (byte)'-' or (byte)'+' or (byte)'.'))
+            word++;
+        return Math.Max(word, 1);
+    }
+
+    private static bool IsWholeWithPoint(ReadOnlySpan<byte> token)
+    {
+        var point = token.IndexOf((byte)'.');
+        return point > 0 && point < token.Length - 1 && char.IsAsciiDigit((char)token[point - 1]) && token[(point + 1)..].IndexOfAnyExcept((byte)'0') < 0;
+    }
+}

@@ -1,0 +1,46 @@
+using PyramidFlow.Torch.Formats;
+
+namespace PyramidFlow.Torch.Tests.Formats;
+
+public sealed class StrictTextTests
+{
+    [Fact]
+    public void Text_is_decoded_without_its_byte_order_mark() =>
+        Assert.Equal("café 😀", StrictText.Decode([0xEF, 0xBB, 0xBF, .. "café 😀"u8]));
+
+    [Theory]
+    [InlineData(new byte[] { (byte)'a', (byte)'\n', (byte)'b', (byte)'\n', 0xE9, (byte)'x' }, 3)]
+    [InlineData(new byte[] { (byte)'a', (byte)'\n', 0xED, 0xA0, 0x80 }, 2)]
+    [InlineData(new byte[] { 0xC0, 0xAF }, 1)]
+    [InlineData(new byte[] { (byte)'a', 0xF0, 0x9F }, 1)]
+    [InlineData(new byte[] { (byte)'a', (byte)'\n', 0 }, 2)]
+    [InlineData(new byte[] { 0xFF, 0xFE, (byte)'a', 0 }, 1)]
+    public void Bytes_that_are_no_UTF8_text_are_refused_with_their_line(byte[] bytes, long line) =>
+        Assert.Equal(line, Assert.Throws<MalformedTextException>(() => StrictText.Decode(bytes)).Line);
+
+    // Not as data of a theory: attributes keep texts as UTF-8, which has no halves.
+    [Fact]
+    public void Halves_of_characters_are_found()
+    {
+        foreach (var whole in (string[])["plain", "\ud83d\ude00", ""])
+            Assert.True(StrictText.IsWhole(whole));
+        foreach (var half in (string[])["a\ud83d", "\ude00a", "\ud83d\ud83d\ude00", "\ud83d\ude00\ude00", "\ud83da"])
+            Assert.False(StrictText.IsWhole(half));
+    }
+
+    [Fact]
+    public void A_file_longer_than_its_limit_is_not_read()
+    {
+        var path = Path.GetTempFileName();
+        try
+        {
+            File.WriteAllText(path, "0123456789");
+            Assert.Equal("0123456789", StrictText.ReadFile(path, 10));
+            Assert.Throws<MalformedTextException>(() => StrictText.ReadFile(path, 9));
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+    }
+}
