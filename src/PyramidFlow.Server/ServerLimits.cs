@@ -15,6 +15,12 @@ public sealed record ServerLimits
     /// <summary>Seconds of a video that is gone on from.</summary>
     public double VideoSeconds { get; init; } = 60;
 
+    /// <summary>Seconds on the processor that decoding an upload may take.</summary>
+    public double DecodeSeconds { get; init; } = 60;
+
+    /// <summary>Uploads that are decoded at the same time, at least 1; others wait. Each may take 640 MiB.</summary>
+    public int Decoders { get; init; } = 2;
+
     /// <summary>Seconds in which the headers of a request must have come.</summary>
     public double HeaderSeconds { get; init; } = 15;
 

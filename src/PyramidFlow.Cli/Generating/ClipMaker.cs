@@ -23,7 +23,7 @@ internal sealed class ClipMaker(ModelArguments model, CheckpointFolder folder, C
     /// <exception cref="UsageException">The model cannot make what is asked for.</exception>
     public async Task<MadeClip> MakeAsync(GenerationPlan plan, GenerationMonitor monitor, CancellationToken cancel)
     {
-        var image = await PictureAsync(plan, cancel).ConfigureAwait(false);
+        var image = await PictureAsync(plan, monitor, cancel).ConfigureAwait(false);
         var metadata = GenerationNotes.Of(plan, folder, model with { Tile = model.Tile ?? ChosenTile(plan, image) }).Metadata();
         await using var file = ClipFile.Create(plan, metadata, console);
         var bytes = 0L;
@@ -57,11 +57,14 @@ internal sealed class ClipMaker(ModelArguments model, CheckpointFolder folder, C
 
     public void Dispose() => pipeline?.Dispose();
 
-    private static async Task<ReadOnlyMemory<byte>?> PictureAsync(GenerationPlan plan, CancellationToken cancel)
+    private async Task<ReadOnlyMemory<byte>?> PictureAsync(GenerationPlan plan, GenerationMonitor monitor, CancellationToken cancel)
     {
         if (plan.Clip.Image is not { } path)
             return null;
-        return (await ImageReader.ReadAsync(path, plan.Request.Width, plan.Request.Height, cancel).ConfigureAwait(false)).Pixels;
+        var picture = await ImageReader.ReadAsync(path, plan.Request.Width, plan.Request.Height, cancel).ConfigureAwait(false);
+        if (picture.Warning is { } warning)
+            Warn([warning], monitor);
+        return picture.Pixels;
     }
 
     private async Task<ReadOnlyMemory<byte>?> VideoAsync(GenerationPlan plan, Func<ReadOnlyMemory<byte>, Task> write, CancellationToken cancel)

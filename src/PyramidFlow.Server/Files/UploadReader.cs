@@ -13,6 +13,7 @@ internal sealed class UploadReader(VideoFolder folder, ServerLimits limits)
 {
     private const string Parameter = "input_reference";
     private const int NearlyLossless = 8;
+    private readonly SemaphoreSlim decoders = new(limits.Decoders);
 
     /// <summary>Reads an upload and keeps what the job of this id begins with.</summary>
     /// <param name="id">The job.</param>
@@ -30,7 +31,15 @@ internal sealed class UploadReader(VideoFolder folder, ServerLimits limits)
         {
             await using (var file = new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 16, useAsync: true))
                 await new LimitedStream(upload.Content, isPicture ? limits.ImageBytes : limits.VideoBytes).CopyToAsync(file, cancel).ConfigureAwait(false);
-            await (isPicture ? PictureAsync(id, request, path, cancel) : VideoAsync(id, request, framesPerSecond, path, cancel)).ConfigureAwait(false);
+            await decoders.WaitAsync(cancel).ConfigureAwait(false);
+            try
+            {
+                await (isPicture ? PictureAsync(id, request, path, cancel) : VideoAsync(id, request, framesPerSecond, path, cancel)).ConfigureAwait(false);
+            }
+            finally
+            {
+                decoders.Release();
+            }
         }
         catch (MediaException e) when (e.Message.Contains(path, StringComparison.Ordinal))
         {
@@ -55,7 +64,7 @@ internal sealed class UploadReader(VideoFolder folder, ServerLimits limits)
         CheckPixels("video", info.Width, info.Height);
         if (info.Duration.TotalSeconds > limits.VideoSeconds)
             throw TooLong();
-        var options = new VideoReadOptions { Width = request.Width, Height = request.Height, Fps = framesPerSecond };
+        var options = new VideoReadOptions { Width = request.Width, Height = request.Height, Fps = framesPerSecond, MostWork = TimeSpan.FromSeconds(limits.DecodeSeconds) };
         // The container may lie about how long it is.
         var most = (long)(limits.VideoSeconds * framesPerSecond) + 1;
         await using var video = VideoWriter.Create(folder.InputVideo(id), request.Width!.Value, request.Height!.Value, new() { Fps = framesPerSecond, Crf = NearlyLossless });

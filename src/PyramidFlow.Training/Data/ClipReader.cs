@@ -29,6 +29,36 @@ internal sealed class ClipReader(double? framesPerSecond, bool randomStart)
             : InARowAsync(video, bucket, Start(item, draws), cancel)).ConfigureAwait(false);
     }
 
+    /// <summary>Reads everything that <see cref="ReadAsync"/> may give of an item, wherever a clip starts.</summary>
+    /// <param name="item">Which.</param>
+    /// <param name="cancel">Stops the decoder.</param>
+    /// <returns>What was wrong with a picture that could be read, one sentence, or null.</returns>
+    /// <exception cref="BadItemException">A part is damaged, or there are fewer frames than the header says.</exception>
+    public async Task<string?> CheckAsync(DataItem item, CancellationToken cancel)
+    {
+        var (annotation, bucket) = (item.Annotation, item.Bucket);
+        if (annotation.Image is { } image)
+            return (await MediaFaults.GuardAsync(image, () => ImageReader.ReadAsync(image, bucket.Width, bucket.Height, cancel)).ConfigureAwait(false)).Warning;
+        if (!randomStart || annotation.Frames is not null || item.FramesPerSecond <= 0)
+        {
+            await ReadAsync(item, new SpriteRandom(0), cancel).ConfigureAwait(false);
+            return null;
+        }
+
+        // One frame fewer: the last may lie between two of another rate.
+        var promised = Math.Max(bucket.Frames, (int)((item.Seconds - (1 / item.FramesPerSecond)) * (framesPerSecond ?? item.FramesPerSecond)) - 1);
+        var found = await MediaFaults.GuardAsync(annotation.Video!, () => CountAsync(annotation.Video!, bucket, cancel)).ConfigureAwait(false);
+        return found >= promised ? null : throw Short(annotation.Video!, found, promised);
+    }
+
+    private async Task<int> CountAsync(string path, Bucket bucket, CancellationToken cancel)
+    {
+        var found = 0;
+        await foreach (var chunk in VideoReader.ReadAsync(path, new() { Width = bucket.Width, Height = bucket.Height, Fps = framesPerSecond }, cancel).ConfigureAwait(false))
+            found += chunk.Count;
+        return found;
+    }
+
     private TimeSpan Start(DataItem item, SpriteRandom draws)
     {
         if (!randomStart || item.FramesPerSecond <= 0)
@@ -53,7 +83,7 @@ internal sealed class ClipReader(double? framesPerSecond, bool randomStart)
             found = chunk.Count;
         }
 
-        throw Short(path, found, bucket);
+        throw Short(path, found, bucket.Frames);
     }
 
     // The frames named, in the order of the video; the first ones when more are named than the clip has.
@@ -70,9 +100,9 @@ internal sealed class ClipReader(double? framesPerSecond, bool randomStart)
             read += chunk.Count;
         }
 
-        return found == bucket.Frames ? clip : throw Short(path, found, bucket);
+        return found == bucket.Frames ? clip : throw Short(path, found, bucket.Frames);
     }
 
-    private static BadItemException Short(string path, int found, Bucket bucket) =>
-        new(DataFaultKind.TooShort, $"{path} gives only {found} of the {bucket.Frames} frames its header promises");
+    private static BadItemException Short(string path, int found, int promised) =>
+        new(DataFaultKind.TooShort, $"{path} gives only {found} of the {promised} frames its header promises");
 }

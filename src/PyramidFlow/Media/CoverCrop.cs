@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace PyramidFlow.Media;
 
 /// <summary>
@@ -6,10 +8,14 @@ namespace PyramidFlow.Media;
 /// </summary>
 internal static class CoverCrop
 {
-    public static string Filter(int width, int height) => $"{Crop(width, height)},{Scale(width, height)}";
-
-    public static string Crop(int width, int height) =>
-        $"crop=w='max(1,min(iw,round(ih*{width}/{height})))':h='max(1,min(ih,round(iw*{height}/{width})))':exact=1";
+    /// <param name="width">Width of the wanted shape.</param>
+    /// <param name="height">Height of the wanted shape.</param>
+    /// <param name="aspect">Width of a stored pixel divided by its height.</param>
+    public static string Crop(int width, int height, double aspect = 1)
+    {
+        var (toWidth, toHeight) = aspect == 1 ? ("", "") : (Times(1 / aspect), Times(aspect));
+        return $"crop=w='max(1,min(iw,round(ih*{width}/{height}{toWidth})))':h='max(1,min(ih,round(iw*{height}/{width}{toHeight})))':exact=1";
+    }
 
     public static string Scale(int width, int height) =>
         $"scale={width}:{height}:flags=lanczos+accurate_rnd+full_chroma_int+full_chroma_inp,setsar=1";
@@ -22,4 +28,6 @@ internal static class CoverCrop
         if (width is < 1 or > 16384 || height is < 1 or > 16384)
             throw new MediaException($"cannot resize to {width}x{height}: sizes are 1 to 16384");
     }
+
+    private static string Times(double factor) => "*" + factor.ToString("F9", CultureInfo.InvariantCulture);
 }

@@ -1,20 +1,28 @@
 using System.ComponentModel;
 using System.Diagnostics;
+using System.Text;
 
 namespace PyramidFlow.Media;
 
 /// <summary>One run of ffmpeg or ffprobe: no shell, its error output kept short, killed on cancellation and on dispose.</summary>
 internal sealed class FfmpegProcess : IAsyncDisposable
 {
+    /// <summary>The longest text that is read from a program, bytes.</summary>
+    public const int MostText = 16 << 20;
+
+    private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(200);
     private readonly Process process;
     private readonly Task errorPump;
     private readonly CancellationToken ct;
     private readonly CancellationTokenRegistration registration;
+    private readonly DecodeBudget? budget;
 
-    private FfmpegProcess(Process process, CancellationToken ct)
+    private FfmpegProcess(Process process, DecodeBudget? budget, CancellationToken ct)
     {
         this.process = process;
+        this.budget = budget;
         this.ct = ct;
+        budget?.Limits.Apply(process.Id);
         errorPump = PumpErrorsAsync();
         registration = ct.Register(Kill);
     }
@@ -29,8 +37,12 @@ internal sealed class FfmpegProcess : IAsyncDisposable
     public LastLines Errors { get; } = new();
 
     /// <summary>Starts a program.</summary>
+    /// <param name="program">Path or name.</param>
+    /// <param name="arguments">Its arguments.</param>
+    /// <param name="ct">Ends it.</param>
+    /// <param name="budget">What it may cost when it decodes a file of a stranger; null for files of our own.</param>
     /// <exception cref="MediaException">It is not there or cannot be run.</exception>
-    public static FfmpegProcess Start(string program, IEnumerable<string> arguments, CancellationToken ct)
+    public static FfmpegProcess Start(string program, IEnumerable<string> arguments, CancellationToken ct, DecodeBudget? budget = null)
     {
         ct.ThrowIfCancellationRequested();
         var start = new ProcessStartInfo(program, arguments)
@@ -43,7 +55,7 @@ internal sealed class FfmpegProcess : IAsyncDisposable
         start.Environment["AV_LOG_FORCE_NOCOLOR"] = "1";
         try
         {
-            return new FfmpegProcess(Process.Start(start)!, ct);
+            return new FfmpegProcess(Process.Start(start)!, budget, ct);
         }
         catch (Win32Exception e)
         {
@@ -68,17 +80,40 @@ internal sealed class FfmpegProcess : IAsyncDisposable
         }
     }
 
-    /// <summary>All of standard output as UTF-8.</summary>
-    public async Task<string> ReadAllTextAsync()
+    /// <summary>Waits for the next thing the program gives, such as a frame.</summary>
+    /// <exception cref="MediaException">It took more work than the budget allows; the program is ended.</exception>
+    public async Task<T> WithinBudgetAsync<T>(Task<T> step)
     {
-        Input.Close();
-        return await process.StandardOutput.ReadToEndAsync(ct).ConfigureAwait(false);
+        if (budget is not null)
+            await WatchAsync(step).ConfigureAwait(false);
+        return await step.ConfigureAwait(false);
+    }
+
+    /// <summary>All of standard output as UTF-8.</summary>
+    /// <param name="input">What to feed it; null for nothing.</param>
+    /// <exception cref="MediaException">It is longer than <see cref="MostText"/>, or the budget is spent.</exception>
+    public async Task<string> ReadAllTextAsync(Stream? input = null)
+    {
+        var feeding = FeedAsync(input ?? Stream.Null);
+        using var text = new MemoryStream();
+        var buffer = new byte[1 << 16];
+        while (await WithinBudgetAsync(Output.ReadAsync(buffer, ct).AsTask()).ConfigureAwait(false) is var read and not 0)
+        {
+            if (text.Length + read > MostText)
+                throw new MediaException($"a file says more than {MostText >> 20} MiB about itself: write it anew without its texts (ffmpeg -i in -map_metadata -1 -c copy out)");
+            text.Write(buffer, 0, read);
+        }
+
+        await feeding.ConfigureAwait(false);
+        return Encoding.UTF8.GetString(text.GetBuffer(), 0, (int)text.Length);
     }
 
     /// <summary>Waits for the end of the program and of its error output.</summary>
     /// <exception cref="OperationCanceledException">The token given at the start was cancelled.</exception>
     public async Task<int> ExitCodeAsync()
     {
+        if (budget is not null)
+            await WatchAsync(process.WaitForExitAsync(CancellationToken.None)).ConfigureAwait(false);
         await process.WaitForExitAsync(CancellationToken.None).ConfigureAwait(false);
         await errorPump.ConfigureAwait(false);
         ct.ThrowIfCancellationRequested();
@@ -111,7 +146,44 @@ internal sealed class FfmpegProcess : IAsyncDisposable
         Kill();
         await process.WaitForExitAsync(CancellationToken.None).ConfigureAwait(false);
         await errorPump.ConfigureAwait(false);
+        budget?.End();
         process.Dispose();
+    }
+
+    // Work is counted on the processor, so that a busy machine refuses nothing that an idle one reads.
+    private async Task WatchAsync(Task step)
+    {
+        if (step.IsCompleted)
+            return;
+        var (before, started) = (Work(), Environment.TickCount64);
+        while (await Task.WhenAny(step, Task.Delay(Look, CancellationToken.None)).ConfigureAwait(false) != step)
+        {
+            try
+            {
+                if (Work() is { } used)
+                    budget!.Check(used, before ?? TimeSpan.Zero);
+                if (Environment.TickCount64 - started > budget!.Limits.Stall.TotalMilliseconds)
+                    throw budget.Stuck();
+            }
+            catch (MediaException)
+            {
+                Kill();
+                throw;
+            }
+        }
+    }
+
+    // Null when it has ended.
+    private TimeSpan? Work()
+    {
+        try
+        {
+            return process.TotalProcessorTime;
+        }
+        catch (Exception e) when (e is InvalidOperationException or Win32Exception or IOException)
+        {
+            return null;
+        }
     }
 
     private async Task PumpErrorsAsync()

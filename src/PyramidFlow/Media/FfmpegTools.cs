@@ -5,6 +5,9 @@ namespace PyramidFlow.Media;
 /// <param name="Ffprobe">Path of ffprobe, or a name that is looked up in PATH.</param>
 public sealed record FfmpegTools(string Ffmpeg, string Ffprobe)
 {
+    /// <summary>What decoding a file may cost.</summary>
+    internal DecodeLimits Limits { get; init; } = DecodeLimits.FromEnvironment();
+
     /// <summary>
     /// What the environment names: <c>PYRAMIDFLOW_FFMPEG</c> (the ffmpeg program, with ffprobe beside it), else both from PATH.
     /// </summary>

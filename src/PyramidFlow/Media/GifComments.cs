@@ -9,7 +9,9 @@ namespace PyramidFlow.Media;
 internal static class GifComments
 {
     private const string Comment = "comment";
-    private const int MaxTextBytes = 4 << 20;
+
+    // Of all texts together; each costs something beside its characters, so that many small ones are no way around it.
+    private const int MaxTextBytes = 4 << 20, TextCost = 64;
     private const byte Extension = 0x21, CommentLabel = 0xFE, Image = 0x2C, Trailer = 0x3B;
 
     /// <summary>Adds texts at the end of a whole file.</summary>
@@ -36,6 +38,7 @@ internal static class GifComments
             throw new InvalidDataException("it starts otherwise");
         SkipColours(file, head[10]);
         var texts = new Dictionary<string, string>();
+        var left = MaxTextBytes;
         while (true)
         {
             switch (Byte(file))
@@ -43,7 +46,8 @@ internal static class GifComments
                 case Trailer:
                     return texts;
                 case Extension:
-                    var data = Blocks(file, keep: Byte(file) == CommentLabel);
+                    var data = Blocks(file, Byte(file) == CommentLabel ? left -= TextCost : null);
+                    left -= data.Length;
                     if (data.Length != 0)
                         AddText(texts, Encoding.UTF8.GetString(data));
                     break;
@@ -51,7 +55,7 @@ internal static class GifComments
                     file.ReadExactly(head[..9]);                              // place, size, flags
                     SkipColours(file, head[8]);
                     _ = Byte(file);                                           // code size
-                    _ = Blocks(file, keep: false);
+                    _ = Blocks(file, most: null);
                     break;
                 default:
                     throw new InvalidDataException("a block of an unknown kind");
@@ -87,17 +91,17 @@ internal static class GifComments
         return end > 0 && VideoMetadata.IsKey(text.AsSpan(0, end)) ? end : 0;
     }
 
-    // Blocks of 1 to 255 bytes with their length before them, up to an empty one.
-    private static byte[] Blocks(Stream file, bool keep)
+    // Blocks of 1 to 255 bytes with their length before them, up to an empty one; kept where a most is given.
+    private static byte[] Blocks(Stream file, int? most)
     {
         using var kept = new MemoryStream();
         var block = new byte[byte.MaxValue];
         while (Byte(file) is var length and not 0)
         {
             file.ReadExactly(block, 0, length);
-            if (keep && kept.Length + length > MaxTextBytes)
-                throw new InvalidDataException("a comment is too large");
-            if (keep)
+            if (most < kept.Length + length)
+                throw new InvalidDataException($"it holds more than {MaxTextBytes >> 20} MiB of text");
+            if (most is not null)
                 kept.Write(block, 0, length);
         }
 

@@ -4,10 +4,10 @@ using System.Text;
 namespace PyramidFlow.Media;
 
 /// <summary>
-/// Reads still pictures (PNG, JPEG, WebP, AVIF, GIF, BMP and the like, told by content and not by name) of any depth and
-/// colour model, CMYK among them; colour profiles are not applied. The camera's rotation is applied; transparent parts become
-/// white, as viewers show them. Of a moving picture the first frame is read; a moving WebP is refused, because ffmpeg cannot
-/// read it.
+/// Reads still pictures (PNG, JPEG, WebP, AVIF, GIF, TIFF, BMP and the like, told by content and not by name) of any depth and
+/// colour model, CMYK among them; colour profiles are not applied. The camera's rotation and the shape of pixels are applied;
+/// transparent parts become white, as viewers show them; HDR is brought to the colours of a usual screen. Of a moving picture
+/// the first frame is read; a moving WebP is refused, because ffmpeg cannot read it. Texts are not read.
 /// </summary>
 public static class ImageReader
 {
@@ -19,7 +19,13 @@ public static class ImageReader
 
     // Still pictures only: a playlist or script of the same name must not make ffmpeg open other files.
     private const string Formats = "apng,bmp_pipe,gif,gif_pipe,j2k_pipe,jpeg_pipe,jpegls_pipe,jpegxl_pipe,pam_pipe,pbm_pipe,"
-        + "pgm_pipe,png_pipe,ppm_pipe,qoi_pipe,webp_pipe,mov,mp4,m4a,3gp,3g2,mj2";
+        + "pgm_pipe,png_pipe,ppm_pipe,qoi_pipe,tiff_pipe,webp_pipe,mov,mp4,m4a,3gp,3g2,mj2";
+
+    // Decoders make room for more than they show; what shows is checked where it is known.
+    private static readonly string[] InputArguments =
+    [
+        "-protocol_whitelist", "pipe", "-format_whitelist", Formats, "-max_pixels", (MaxPixels / 10 * 11).ToString(CultureInfo.InvariantCulture),
+    ];
 
     /// <summary>Reads a picture.</summary>
     /// <param name="path">The file.</param>
@@ -43,11 +49,12 @@ public static class ImageReader
     /// <exception cref="MediaException">The file is missing, is no picture, is damaged or too large.</exception>
     public static async Task<(int Width, int Height)> MeasureAsync(string path, CancellationToken ct = default, FfmpegTools? tools = null)
     {
-        var header = await OpenAsync(path, async source => Check(await ReadAllAsync(source, path, ct).ConfigureAwait(false), path)).ConfigureAwait(false);
-        if (header is not null)
-            return header.IsSideways ? ((int)header.Height, (int)header.Width) : ((int)header.Width, (int)header.Height);
-        var picture = await ReadAsync(path, ct: ct, tools: tools).ConfigureAwait(false);
-        return (picture.Width, picture.Height);
+        var (width, height) = await OpenAsync(path, async source =>
+        {
+            var bytes = await ReadAllAsync(source, path, ct).ConfigureAwait(false);
+            return (await LookAsync(bytes, path, tools ?? FfmpegTools.FromEnvironment(), ct).ConfigureAwait(false)).Shown;
+        }).ConfigureAwait(false);
+        return ((int)width, (int)height);
     }
 
     /// <summary>Reads a picture from a stream, for example an upload.</summary>
@@ -63,31 +70,25 @@ public static class ImageReader
     {
         CoverCrop.Check(coverWidth, coverHeight);
         var bytes = await ReadAllAsync(source, name, ct).ConfigureAwait(false);
-        var header = Check(bytes, name);
-        // Decoders make room for more than they show; what shows was checked where the header is known.
-        var maxPixels = header is null ? MaxPixels - 1 : MaxPixels / 10 * 11;
-        var (crop, scale) = coverWidth is { } w && coverHeight is { } h
-            ? (CoverCrop.Crop(w, h) + ",", CoverCrop.Scale(w, h) + ",")
-            : ("", "");
+        tools ??= FfmpegTools.FromEnvironment();
+        var header = await LookAsync(bytes, name, tools, ct).ConfigureAwait(false);
+        var frames = new ShownFrames(header.UprightAspect, header.HasAlpha, header.Hdr);
+        (int Width, int Height)? size = coverWidth is { } w && coverHeight is { } h ? (w, h)
+            : header.Aspect != 1 ? ((int)header.Shown.Width, (int)header.Shown.Height) : null;
         string[] arguments =
         [
-            "-hide_banner", "-loglevel", "error", "-xerror", "-err_detect", "explode",
-            "-protocol_whitelist", "pipe", "-format_whitelist", Formats,
-            "-max_pixels", maxPixels.ToString(CultureInfo.InvariantCulture),
-            .. header?.Orientation is null ? (string[])[] : ["-noautorotate"], "-i", "pipe:0",
-            "-filter_complex",
-            "[0:v:0]scale=flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp,format=rgba,"
-            + $"{ExifOrientation.Filter(header?.Orientation ?? ExifOrientation.Upright)}{crop}split[picture][copy];"
-            + "[copy]lutrgb=r=255:g=255:b=255:a=255[white];"
-            + $"[white][picture]overlay=format=rgb,{scale}format=rgb24",
+            "-hide_banner", "-loglevel", "error", "-xerror", "-err_detect", "explode", "-threads", "1", .. InputArguments,
+            .. header.Orientation is null ? (string[])[] : ["-noautorotate"], "-i", "pipe:0", "-filter_complex_threads", "1",
+            "-filter_complex", "[0:v:0]" + frames.Filter(ExifOrientation.Filter(header.Orientation ?? ExifOrientation.Upright), size),
             "-frames:v", "1", "-f", "image2pipe", "-c:v", "ppm", "pipe:1",
         ];
-        await using var process = FfmpegProcess.Start((tools ?? FfmpegTools.FromEnvironment()).Ffmpeg, arguments, ct);
-        var feeding = process.FeedAsync(new MemoryStream(bytes));
+        var budget = Budget(name, bytes, tools);
+        await using var process = FfmpegProcess.Start(tools.Ffmpeg, arguments, ct, budget);
+        var feeding = process.FeedAsync(new MemoryStream(PictureTrim.Of(bytes, header)));
         RgbImage? image;
         try
         {
-            image = await ReadPixmapAsync(process.Output, ct).ConfigureAwait(false);
+            image = await process.WithinBudgetAsync(ReadPixmapAsync(process.Output, ct)).ConfigureAwait(false);
         }
         finally
         {
@@ -96,7 +97,9 @@ public static class ImageReader
         }
 
         var exitCode = await process.ExitCodeAsync().ConfigureAwait(false);
-        return exitCode == 0 && image is not null ? image : throw Failure(name, process.Errors);
+        if (exitCode == 0 && image is not null)
+            return header.LacksEnd ? image with { Warning = $"{name} lacks its end: what is there was read" } : image;
+        throw header.Hdr?.Missing(name, process.Errors) ?? budget.OutOfMemory(process.Errors) ?? Failure(name, process.Errors);
     }
 
     private static async Task<T> OpenAsync<T>(string path, Func<Stream, Task<T>> read)
@@ -130,8 +133,8 @@ public static class ImageReader
         return bytes.Length != 0 ? bytes.ToArray() : throw new MediaException($"{name} is empty");
     }
 
-    // What shows without decoding.
-    private static PictureHeader? Check(byte[] bytes, string name)
+    // What shows without decoding, or with as little of it as can be.
+    private static async Task<PictureHeader> LookAsync(byte[] bytes, string name, FfmpegTools tools, CancellationToken ct)
     {
         PictureHeader? header;
         try
@@ -143,14 +146,42 @@ public static class ImageReader
             throw new MediaException($"{name} is not a whole picture: {e.Message}", e);
         }
 
+        header ??= await ProbeAsync(bytes, name, tools, ct).ConfigureAwait(false);
         if (header is { Width: 0 } or { Height: 0 })
             throw new MediaException($"{name} is a picture of {header.Width}x{header.Height} pixels: there is nothing in it");
-        if (header is not null && header.Width * header.Height >= MaxPixels)
+        if (IsTooLarge((header.Width, header.Height)))
             throw TooLarge(name, $"{header.Width}x{header.Height}");
-        return header is not { IsAnimatedWebP: true }
+        if (IsTooLarge(header.Shown))
+            throw TooLarge(name, $"{header.Shown.Width}x{header.Shown.Height}");
+        return !header.IsAnimatedWebP
             ? header
             : throw new MediaException($"{name} is an animated WebP, which ffmpeg cannot read: save one frame of it as PNG or JPEG");
     }
+
+    // Each side too: two sides of 32 bits have a product that overflows.
+    private static bool IsTooLarge((long Width, long Height) size) =>
+        size.Width >= MaxPixels || size.Height >= MaxPixels || size.Width * size.Height >= MaxPixels;
+
+    // Kinds whose headers are not read here.
+    private static async Task<PictureHeader> ProbeAsync(byte[] bytes, string name, FfmpegTools tools, CancellationToken ct)
+    {
+        var budget = Budget(name, bytes, tools);
+        await using var process = FfmpegProcess.Start(tools.Ffprobe,
+            ["-hide_banner", "-loglevel", "error", .. InputArguments, "-threads", "1", "-select_streams", "v:0", "-show_streams", "-show_format", "-of", "json", "-i", "pipe:0"], ct, budget);
+        var json = await process.ReadAllTextAsync(new MemoryStream(bytes)).ConfigureAwait(false);
+        var exitCode = await process.ExitCodeAsync().ConfigureAwait(false);
+        if (exitCode != 0 || VideoInfoReader.Read(json) is not { } info)
+            throw budget.OutOfMemory(process.Errors) ?? Failure(name, process.Errors);
+        // Of TIFF ffmpeg does not read how the camera was held; the file is an EXIF block itself.
+        var orientation = bytes.AsSpan().StartsWith("II*\0"u8) || bytes.AsSpan().StartsWith("MM\0*"u8) ? ExifOrientation.Read(bytes) : (int?)null;
+        var sideways = ExifOrientation.IsSideways(orientation ?? ExifOrientation.Upright);
+        return new PictureHeader(info.StoredWidth, info.StoredHeight, orientation, IsSideways: sideways)
+        {
+            Aspect = info.PixelAspect, HasAlpha = info.HasAlpha, Hdr = info.Hdr,
+        };
+    }
+
+    private static DecodeBudget Budget(string name, byte[] bytes, FfmpegTools tools) => new(name, tools.Limits, bytes.Length, tools.Limits.Step);
 
     private static MediaException Failure(string name, LastLines errors) => errors.OversizedPicture() is { } size
         ? TooLarge(name, size)

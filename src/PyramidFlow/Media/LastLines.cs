@@ -23,6 +23,9 @@ internal sealed partial class LastLines
 
     public bool Contains(string text) => lines.Any(line => line.Contains(text, StringComparison.OrdinalIgnoreCase));
 
+    /// <summary>Whether what was said means that memory was not enough.</summary>
+    public bool TellOfMemory => Contains("Cannot allocate memory") || Contains("get_buffer() failed") || Contains("Failed to allocate") || Contains("bad_alloc");
+
     /// <summary>The size, as "640x384", of a picture that was refused for it, if that is what was said.</summary>
     public string? OversizedPicture() =>
         lines.Select(line => TooManyPixels().Match(line)).LastOrDefault(match => match.Success)?.Groups[1].Value;

@@ -9,7 +9,8 @@ namespace PyramidFlow.Media;
 /// </summary>
 internal static class Mp4Texts
 {
-    private const int MaxIndexBytes = 64 << 20;
+    // Of everything that is told about a file; the index of the frames beside it is passed over, whatever its size.
+    private const int MaxBytes = 4 << 20;
 
     /// <summary>Reads them; null when it is no mp4, or one that keeps its texts in another way.</summary>
     /// <param name="file">From its first byte; can be sought.</param>
@@ -17,7 +18,7 @@ internal static class Mp4Texts
     {
         try
         {
-            return Index(file) is { } moov && Child(moov, "udta") is { } user && Child(user.Span, "meta") is { } meta ? Texts(meta.Span) : null;
+            return UserData(file) is { } user && Child(user, "meta") is { } meta ? Texts(meta) : null;
         }
         catch (InvalidDataException)
         {
@@ -26,50 +27,61 @@ internal static class Mp4Texts
         }
     }
 
-    // Content of moov, wherever it stands; the frames are passed over.
-    private static byte[]? Index(Stream file)
+    // Content of moov/udta, wherever it stands; frames and their index are passed over.
+    private static byte[]? UserData(Stream file)
     {
         Span<byte> head = stackalloc byte[16];
-        for (var isFirst = true; file.ReadAtLeast(head, 16, throwOnEndOfStream: false) == 16; isFirst = false)
+        var end = file.Length;
+        var inside = false;
+        for (var isFirst = true; end - file.Position >= 8; isFirst = false)
         {
+            var start = file.Position;
+            var read = file.ReadAtLeast(head, 16, throwOnEndOfStream: false);
             long length = BinaryPrimitives.ReadUInt32BigEndian(head);
-            var isLong = length == 1;
+            var isLong = length == 1 && read == 16;
             if (isLong)
                 length = BinaryPrimitives.ReadInt64BigEndian(head[8..]);
             var type = head[4..8];
-            if ((isFirst && !type.SequenceEqual("ftyp"u8)) || length < (isLong ? 16 : 8) || length > file.Length - file.Position + 16)
+            if ((isFirst && !type.SequenceEqual("ftyp"u8)) || length < (isLong ? 16 : 8) || length > end - start)
                 return null;
-            if (type.SequenceEqual("moov"u8))
+            if (!inside && type.SequenceEqual("moov"u8))
             {
-                if (isLong || length > MaxIndexBytes)
+                (inside, end) = (true, start + length);
+                file.Position = start + (isLong ? 16 : 8);
+            }
+            else if (inside && type.SequenceEqual("udta"u8))
+            {
+                if (isLong || length > MaxBytes)
                     return null;
-                file.Position -= 8;
+                file.Position = start + 8;
                 var content = new byte[length - 8];
                 file.ReadExactly(content);
                 return content;
             }
-
-            file.Position += length - 16;
+            else
+            {
+                file.Position = start + length;
+            }
         }
 
         return null;
     }
 
-    private static ReadOnlyMemory<byte>? Child(ReadOnlySpan<byte> boxes, string type)
+    private static ReadOnlyMemory<byte>? Child(ReadOnlyMemory<byte> boxes, string type)
     {
-        foreach (var box in Mp4Boxes.Of(boxes))
+        foreach (var box in Mp4Boxes.Of(boxes.Span))
         {
             if (box.Type == type)
-                return boxes.Slice(box.Offset + 8, box.Length - 8).ToArray();
+                return boxes.Slice(box.Offset + 8, box.Length - 8);
         }
 
         return null;
     }
 
-    private static Dictionary<string, string>? Texts(ReadOnlySpan<byte> meta)
+    private static Dictionary<string, string>? Texts(ReadOnlyMemory<byte> meta)
     {
         // Version and flags, which QuickTime leaves out.
-        if (meta.Length > 4 && BinaryPrimitives.ReadUInt32BigEndian(meta) == 0)
+        if (meta.Length > 4 && BinaryPrimitives.ReadUInt32BigEndian(meta.Span) == 0)
             meta = meta[4..];
         if (Child(meta, "keys") is not { } keys || Child(meta, "ilst") is not { } items)
             return null;
@@ -78,7 +90,7 @@ internal static class Mp4Texts
         foreach (var item in Mp4Boxes.Of(items.Span))
         {
             var number = BinaryPrimitives.ReadUInt32BigEndian(items.Span[(item.Offset + 4)..]);
-            if (number < 1 || number > names.Count || Child(items.Span.Slice(item.Offset + 8, item.Length - 8), "data") is not { Length: >= 8 } data)
+            if (number < 1 || number > names.Count || Child(items.Slice(item.Offset + 8, item.Length - 8), "data") is not { Length: >= 8 } data)
                 throw new InvalidDataException("a text has no key or no value");
             if (BinaryPrimitives.ReadUInt32BigEndian(data.Span) == 1)         // UTF-8
                 texts.TryAdd(names[(int)number - 1], Encoding.UTF8.GetString(data.Span[8..]));

@@ -10,6 +10,25 @@ namespace PyramidFlow.Media;
 /// <param name="IsSideways">Whether it is shown turned by a quarter, width and height changed over.</param>
 internal sealed record PictureHeader(long Width, long Height, int? Orientation = null, bool IsAnimatedWebP = false, bool IsSideways = false)
 {
+    /// <summary>Width of a stored pixel divided by its height.</summary>
+    public double Aspect { get; init; } = 1;
+
+    /// <summary>Whether parts may be transparent.</summary>
+    public bool HasAlpha { get; init; }
+
+    /// <summary>HDR colours, or null.</summary>
+    public HdrColours? Hdr { get; init; }
+
+    /// <summary>Whether a JPEG lacks the marker of its end.</summary>
+    public bool LacksEnd { get; init; }
+
+    /// <summary>Width of a pixel divided by its height, once the picture is upright.</summary>
+    public double UprightAspect => IsSideways ? 1 / Aspect : Aspect;
+
+    /// <summary>Width and height as shown: upright, of square pixels.</summary>
+    public (long Width, long Height) Shown =>
+        IsSideways ? ShownFrames.Size(Height, Width, UprightAspect) : ShownFrames.Size(Width, Height, UprightAspect);
+
     /// <summary>Reads the header, or null for other kinds of file.</summary>
     /// <exception cref="InvalidDataException">The file is cut short or damaged.</exception>
     public static PictureHeader? Read(ReadOnlySpan<byte> file)
@@ -37,7 +56,19 @@ internal sealed record PictureHeader(long Width, long Height, int? Orientation =
             {
                 if (!type.SequenceEqual("IHDR"u8) || length != 13)
                     throw new InvalidDataException("it does not start with a header");
-                header = new(BinaryPrimitives.ReadUInt32BigEndian(data), BinaryPrimitives.ReadUInt32BigEndian(data[4..]));
+                header = new(BinaryPrimitives.ReadUInt32BigEndian(data), BinaryPrimitives.ReadUInt32BigEndian(data[4..])) { HasAlpha = (data[9] & 4) != 0 };
+            }
+            else if (type.SequenceEqual("tRNS"u8))
+            {
+                header = header with { HasAlpha = true };
+            }
+            else if (type.SequenceEqual("pHYs"u8) && length == 9)
+            {
+                header = header with { Aspect = AspectOf(BinaryPrimitives.ReadUInt32BigEndian(data), BinaryPrimitives.ReadUInt32BigEndian(data[4..]), data[8]) };
+            }
+            else if (type.SequenceEqual("cICP"u8) && length == 4)
+            {
+                header = header with { Hdr = HdrColours.OfRgb(data[1]) };
             }
             else if (type.SequenceEqual("eXIf"u8))
             {
@@ -55,6 +86,7 @@ internal sealed record PictureHeader(long Width, long Height, int? Orientation =
     {
         PictureHeader? header = null;
         var sideways = false;
+        var aspect = 1.0;
         while (true)
         {
             while (Take(ref segments, 1)[0] != 0xFF)
@@ -76,21 +108,27 @@ internal sealed record PictureHeader(long Width, long Height, int? Orientation =
                     : throw new InvalidDataException("its header is cut short");
             }
 
+            if (type == 0xE0 && data.Length >= 12 && data.StartsWith("JFIF\0"u8))
+                aspect = AspectOf(BinaryPrimitives.ReadUInt16BigEndian(data[8..]), BinaryPrimitives.ReadUInt16BigEndian(data[10..]), data[7]);
             if (type == 0xE1)
                 sideways |= ExifOrientation.IsSideways(ExifOrientation.Read(data));
             if (type != 0xDA)
                 continue;
-            if (segments.LastIndexOf((ReadOnlySpan<byte>)[0xFF, 0xD9]) < 0)
-                throw new InvalidDataException("its end is missing");
-            return header is null ? throw new InvalidDataException("it has no header") : header with { IsSideways = sideways };
+            if (header is null)
+                throw new InvalidDataException("it has no header");
+            return header with { IsSideways = sideways, Aspect = aspect, LacksEnd = segments.LastIndexOf((ReadOnlySpan<byte>)[0xFF, 0xD9]) < 0 };
         }
     }
 
     private static PictureHeader ReadGif(ReadOnlySpan<byte> file)
     {
-        Take(ref file, 6);
-        var size = Take(ref file, 4);
-        return new(BinaryPrimitives.ReadUInt16LittleEndian(size), BinaryPrimitives.ReadUInt16LittleEndian(size[2..]));
+        var rest = file;
+        var head = Take(ref rest, 13);                                        // signature, size, flags, background, aspect
+        return new(BinaryPrimitives.ReadUInt16LittleEndian(head[6..]), BinaryPrimitives.ReadUInt16LittleEndian(head[8..]))
+        {
+            Aspect = head[12] == 0 ? 1 : ShownFrames.AspectOf(head[12] + 15, 64),
+            HasAlpha = PictureTrim.GifHasAlpha(file),
+        };
     }
 
     private static PictureHeader ReadWebP(ReadOnlySpan<byte> file)
@@ -120,13 +158,13 @@ internal sealed record PictureHeader(long Width, long Height, int? Orientation =
         if (type.SequenceEqual("VP8X"u8))
         {
             var head = Take(ref data, 10);
-            return new(1 + Int24(head[4..]), 1 + Int24(head[7..]), IsAnimatedWebP: (head[0] & 2) != 0);
+            return new(1 + Int24(head[4..]), 1 + Int24(head[7..]), IsAnimatedWebP: (head[0] & 2) != 0) { HasAlpha = (head[0] & 0x10) != 0 };
         }
 
         if (type.SequenceEqual("VP8L"u8))
         {
             var bits = BinaryPrimitives.ReadUInt32LittleEndian(Take(ref data, 5)[1..]);
-            return new(1 + (bits & 0x3FFF), 1 + ((bits >> 14) & 0x3FFF));
+            return new(1 + (bits & 0x3FFF), 1 + ((bits >> 14) & 0x3FFF)) { HasAlpha = (bits & 0x10000000) != 0 };
         }
 
         if (!type.SequenceEqual("VP8 "u8))
@@ -136,6 +174,9 @@ internal sealed record PictureHeader(long Width, long Height, int? Orientation =
     }
 
     private PictureHeader Turned(int orientation) => this with { Orientation = orientation, IsSideways = ExifOrientation.IsSideways(orientation) };
+
+    // Without a unit the numbers are the shape of a pixel, as ffmpeg writes and reads them; with one they are pixels an inch or a metre.
+    private static double AspectOf(uint across, uint down, byte unit) => unit == 0 ? ShownFrames.AspectOf(across, down) : ShownFrames.AspectOf(down, across);
 
     private static int Int24(ReadOnlySpan<byte> bytes) => bytes[0] | (bytes[1] << 8) | (bytes[2] << 16);
 

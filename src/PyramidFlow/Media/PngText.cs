@@ -7,8 +7,11 @@ namespace PyramidFlow.Media;
 /// <summary>The text kept in a PNG file (chunks tEXt, zTXt and iTXt): prompt, seed, settings.</summary>
 public static class PngText
 {
-    // Text beyond this is no prompt; the limit keeps a hostile file from filling the memory.
+    // Of all texts together: what is longer is no prompt, and must not fill the memory.
     private const int MaxTextBytes = 4 << 20;
+
+    // What a text costs beside its characters; many small ones are no way around the limit.
+    private const int TextCost = 64;
 
     /// <summary>Reads all texts of a file; a keyword that stands twice keeps its first text.</summary>
     /// <param name="path">The PNG file.</param>
@@ -52,6 +55,7 @@ public static class PngText
         if (!head.SequenceEqual(PngChunk.Signature))
             throw new InvalidDataException("it starts otherwise");
         var texts = new Dictionary<string, string>();
+        var left = MaxTextBytes;
         while (true)
         {
             stream.ReadExactly(head);
@@ -61,11 +65,14 @@ public static class PngText
                 return texts;
             if (length + 4L > stream.Length - stream.Position)
                 throw new InvalidDataException("a chunk is longer than the file");
-            if (type is "tEXt" or "zTXt" or "iTXt" && length <= MaxTextBytes)
+            if (type is "tEXt" or "zTXt" or "iTXt")
             {
+                if (length + TextCost > left)
+                    throw TooMuch();
+                left -= (int)length + TextCost;
                 var data = new byte[length];
                 stream.ReadExactly(data);
-                var (keyword, text) = Parse(type, data);
+                var (keyword, text) = Parse(type, data, ref left);
                 texts.TryAdd(keyword, text);
                 stream.Seek(4, SeekOrigin.Current);
             }
@@ -76,7 +83,7 @@ public static class PngText
         }
     }
 
-    private static (string Keyword, string Text) Parse(string type, ReadOnlySpan<byte> data)
+    private static (string Keyword, string Text) Parse(string type, ReadOnlySpan<byte> data, ref int left)
     {
         var keyword = Encoding.Latin1.GetString(UpToNull(ref data));
         if (type == "tEXt")
@@ -84,12 +91,12 @@ public static class PngText
         if (data.Length < (type == "zTXt" ? 1 : 2))
             throw new InvalidDataException($"its {type} chunk is cut short");
         if (type == "zTXt")
-            return (keyword, Encoding.Latin1.GetString(Inflate(data[1..])));
+            return (keyword, Encoding.Latin1.GetString(Inflate(data[1..], ref left)));
         var compressed = data[0] != 0;
         data = data[2..];
         UpToNull(ref data);                                                   // language
         UpToNull(ref data);                                                   // translated keyword
-        return (keyword, Encoding.UTF8.GetString(compressed ? Inflate(data) : data));
+        return (keyword, Encoding.UTF8.GetString(compressed ? Inflate(data, ref left) : data));
     }
 
     private static ReadOnlySpan<byte> UpToNull(ref ReadOnlySpan<byte> data)
@@ -102,11 +109,21 @@ public static class PngText
         return part;
     }
 
-    private static byte[] Inflate(ReadOnlySpan<byte> data)
+    private static byte[] Inflate(ReadOnlySpan<byte> data, ref int left)
     {
         using var zlib = new ZLibStream(new MemoryStream(data.ToArray()), CompressionMode.Decompress);
-        var text = new byte[MaxTextBytes + 1];
-        var length = zlib.ReadAtLeast(text, text.Length, throwOnEndOfStream: false);
-        return length <= MaxTextBytes ? text[..length] : throw new InvalidDataException("a text chunk is too large");
+        using var text = new MemoryStream();
+        Span<byte> some = stackalloc byte[4096];
+        while (zlib.Read(some) is var read and not 0)
+        {
+            if (read > left)
+                throw TooMuch();
+            left -= read;
+            text.Write(some[..read]);
+        }
+
+        return text.ToArray();
     }
+
+    private static InvalidDataException TooMuch() => new($"it holds more than {MaxTextBytes >> 20} MiB of text");
 }

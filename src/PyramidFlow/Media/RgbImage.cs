@@ -23,6 +23,9 @@ public sealed record RgbImage
     /// <summary>Height in pixels.</summary>
     public int Height { get; }
 
+    /// <summary>What was wrong with the file it was read from, one sentence; null when nothing was.</summary>
+    public string? Warning { get; init; }
+
     /// <summary>The pixels, [height, width, 3].</summary>
     public ReadOnlyMemory<byte> Pixels { get; }
 }

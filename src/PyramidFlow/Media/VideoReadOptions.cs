@@ -20,4 +20,7 @@ public sealed record VideoReadOptions
 
     /// <summary>Frames per chunk, at least 1; the last chunk may be shorter. Default 8.</summary>
     public int FramesPerChunk { get; init; } = 8;
+
+    /// <summary>Time on the processor that the decoder may take at most, or null for what the size of the file pays for.</summary>
+    public TimeSpan? MostWork { get; init; }
 }

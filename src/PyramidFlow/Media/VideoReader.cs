@@ -9,6 +9,8 @@ public static class VideoReader
     /// <summary>Videos with larger frames are refused: 64 million pixels.</summary>
     public const int MaxPixels = 64_000_000;
 
+    private const int LargeFrame = 16_000_000, MostThreads = 4;
+
     // Containers only: a playlist or script of the same name must not make ffmpeg open other files.
     private const string Formats =
         "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,apng,mpeg,mpegts,mpegvideo,h264,hevc,ivf,flv,ogg,asf,nut,yuv4mpegpipe";
@@ -27,19 +29,35 @@ public static class VideoReader
     public static async Task<VideoInfo> ProbeAsync(string path, CancellationToken ct = default, FfmpegTools? tools = null)
     {
         CheckFile(path);
-        await using var process = FfmpegProcess.Start((tools ?? FfmpegTools.FromEnvironment()).Ffprobe,
-            [.. InputArguments, "-select_streams", "V:0", "-show_streams", "-show_format", "-of", "json", "-i", "file:" + Path.GetFullPath(path)], ct);
+        tools ??= FfmpegTools.FromEnvironment();
+        var info = await ProbeAsync(path, [], ct, tools).ConfigureAwait(false);
+        // A raw stream of a codec says neither how long it is nor how many frames it has: they are counted, not decoded.
+        return info is not { FrameCount: null, Duration.Ticks: 0, Fps: > 0 } ? info
+            : (await ProbeAsync(path, ["-count_packets"], ct, tools).ConfigureAwait(false)) is { FrameCount: { } frames } counted
+                ? counted with { Duration = TimeSpan.FromSeconds(frames / counted.Fps), CanSeek = false }
+                : info with { CanSeek = false };
+    }
+
+    private static async Task<VideoInfo> ProbeAsync(string path, string[] more, CancellationToken ct, FfmpegTools tools)
+    {
+        var budget = DecodeBudget.OfFile(path, tools);
+        await using var process = FfmpegProcess.Start(tools.Ffprobe,
+            [.. InputArguments, "-threads", "1", .. more, "-select_streams", "V:0", "-show_streams", "-show_format", "-of", "json", "-i", "file:" + Path.GetFullPath(path)], ct, budget);
         var json = await process.ReadAllTextAsync().ConfigureAwait(false);
         var exitCode = await process.ExitCodeAsync().ConfigureAwait(false);
         var info = exitCode == 0 ? VideoInfoReader.Read(json) : null;
-        if (info is not null && (long)info.Width * info.Height <= MaxPixels)
+        if (info is not null && IsAllowed(info.Width, info.Height) && IsAllowed(info.StoredWidth, info.StoredHeight))
             return info;
+        if (budget.OutOfMemory(process.Errors) is { } memory)
+            throw memory;
         var size = info is null ? process.Errors.OversizedPicture() : $"{info.Width}x{info.Height}";
         throw new MediaException(size is not null
             ? $"{path} is too large ({size} pixels): use a video of at most {MaxPixels / 1_000_000} megapixels"
             : $"{path} is not a video that ffmpeg can read, or it is damaged"
                 + (process.Errors.IsEmpty ? ": it has no picture" : $" ({process.Errors})"));
     }
+
+    private static bool IsAllowed(int width, int height) => (long)width * height <= MaxPixels;
 
     /// <summary>Decodes frames as they are asked for; leaving the loop early stops the decoder.</summary>
     /// <param name="path">The video file.</param>
@@ -57,7 +75,8 @@ public static class VideoReader
         tools ??= FfmpegTools.FromEnvironment();
         var info = await ProbeAsync(path, ct, tools).ConfigureAwait(false);
         var frames = 0L;
-        await foreach (var chunk in DecodeAsync(path, info, options, ct, tools).ConfigureAwait(false))
+        var budget = DecodeBudget.OfFile(path, tools, options.MostWork);
+        await foreach (var chunk in DecodeAsync(path, info, options, budget, ct, tools).ConfigureAwait(false))
         {
             frames += chunk.Count;
             yield return chunk;
@@ -68,14 +87,14 @@ public static class VideoReader
     }
 
     /// <summary>Decodes frames as they are asked for, perhaps none.</summary>
-    internal static async IAsyncEnumerable<VideoFrames> DecodeAsync(string path, VideoInfo info, VideoReadOptions options,
+    internal static async IAsyncEnumerable<VideoFrames> DecodeAsync(string path, VideoInfo info, VideoReadOptions options, DecodeBudget budget,
         [EnumeratorCancellation] CancellationToken ct, FfmpegTools tools)
     {
         var (width, height) = (options.Width ?? info.Width, options.Height ?? info.Height);
         if ((long)width * height * 3 * options.FramesPerChunk > Array.MaxLength)
             throw new MediaException($"{options.FramesPerChunk} frames of {width}x{height} at once are too many: ask for fewer or smaller ones");
         await using var process = FfmpegProcess.Start(tools.Ffmpeg,
-            Arguments(Path.GetFullPath(path), width, height, options), ct);
+            Arguments(Path.GetFullPath(path), info, width, height, options), ct, budget);
         process.Input.Close();
 
         var frameBytes = width * height * 3;
@@ -83,7 +102,7 @@ public static class VideoReader
         while (true)
         {
             var rgb = new byte[frameBytes * options.FramesPerChunk];
-            var read = await process.Output.ReadAtLeastAsync(rgb, rgb.Length, throwOnEndOfStream: false, ct).ConfigureAwait(false);
+            var read = await ReadChunkAsync(process, rgb, frameBytes, ct).ConfigureAwait(false);
             var count = read / frameBytes;
             frames += count;
             if (count != 0)
@@ -93,21 +112,47 @@ public static class VideoReader
         }
 
         if (await process.ExitCodeAsync().ConfigureAwait(false) != 0)
-            throw new MediaException($"{path} is damaged after frame {frames}: {process.Errors}");
+        {
+            throw info.Hdr?.Missing(path, process.Errors) ?? budget.OutOfMemory(process.Errors)
+                ?? new MediaException($"{path} is damaged after frame {frames}: {process.Errors}");
+        }
     }
 
-    private static string[] Arguments(string path, int width, int height, VideoReadOptions options)
+    // Frame by frame, because each has its share of the budget.
+    private static async Task<int> ReadChunkAsync(FfmpegProcess process, Memory<byte> rgb, int frameBytes, CancellationToken ct)
+    {
+        for (var read = 0; read < rgb.Length; read += frameBytes)
+        {
+            var frame = rgb.Slice(read, frameBytes);
+            var got = await process.WithinBudgetAsync(process.Output.ReadAtLeastAsync(frame, frameBytes, throwOnEndOfStream: false, ct).AsTask()).ConfigureAwait(false);
+            if (got < frameBytes)
+                return read + got;
+        }
+
+        return rgb.Length;
+    }
+
+    private static string[] Arguments(string path, VideoInfo info, int width, int height, VideoReadOptions options)
     {
         var rate = options.Fps is { } fps ? $"fps={fps.ToString("R", CultureInfo.InvariantCulture)}," : "";
+        var start = options.Start.TotalSeconds.ToString("F6", CultureInfo.InvariantCulture);
+        // Raw streams have no times to seek by, and lose all their frames when they are asked to.
+        string[] seek = options.Start > TimeSpan.Zero && info.CanSeek ? ["-ss", start] : [];
+        if (options.Start > TimeSpan.Zero && !info.CanSeek)
+            rate = $"trim=start={start},setpts=PTS-STARTPTS," + rate;
         return
         [
-            "-nostdin", "-xerror", .. InputArguments,
-            "-ss", options.Start.TotalSeconds.ToString("F6", CultureInfo.InvariantCulture), "-i", "file:" + path,
-            "-map", "0:V:0", "-vf", $"{rate}{CoverCrop.Filter(width, height)},format=rgb24",
+            "-nostdin", "-xerror", .. InputArguments, "-threads", Threads(info),
+            .. info.Decoder is { } decoder ? (string[])["-c:v", decoder] : [],
+            .. seek, "-i", "file:" + path, "-filter_complex", "[0:V:0]" + info.Shown.Filter(rate, (width, height)),
             .. options.MaxFrames is { } max ? (string[])["-frames:v", max.ToString(CultureInfo.InvariantCulture)] : [],
-            "-vsync", "passthrough", "-f", "rawvideo", "pipe:1",
+            "-an", "-sn", "-dn", "-vsync", "passthrough", "-f", "rawvideo", "pipe:1",
         ];
     }
+
+    // Each thread holds frames of its own.
+    private static string Threads(VideoInfo info) =>
+        Math.Min((long)info.StoredWidth * info.StoredHeight > LargeFrame ? 1 : MostThreads, Environment.ProcessorCount).ToString(CultureInfo.InvariantCulture);
 
     /// <exception cref="MediaException">There is no file, or it is empty.</exception>
     internal static void CheckFile(string path)

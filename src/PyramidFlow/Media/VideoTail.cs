@@ -25,6 +25,7 @@ public static class VideoTail
         VideoReader.Check(options with { MaxFrames = count });
         tools ??= FfmpegTools.FromEnvironment();
         var info = await VideoReader.ProbeAsync(path, ct, tools).ConfigureAwait(false);
+        var budget = DecodeBudget.OfFile(path, tools);
         var last = new LastFrames(count, width ?? info.Width, height ?? info.Height);
         var rate = fps ?? info.Fps;
         // The length may be that of the sound, and frames may be sparse: look further back until there are enough.
@@ -32,7 +33,7 @@ public static class VideoTail
         {
             var start = Start(info.Duration.TotalSeconds - seconds, fps);
             last.Clear();
-            await foreach (var frame in VideoReader.DecodeAsync(path, info, options with { Start = start }, ct, tools).ConfigureAwait(false))
+            await foreach (var frame in VideoReader.DecodeAsync(path, info, options with { Start = start }, budget, ct, tools).ConfigureAwait(false))
                 last.Add(frame.Rgb.Span);
             if (start == TimeSpan.Zero || last.Seen >= count + (long)Margin)
                 return last.Seen > 0 ? last.ToFrames() : throw VideoReader.NoFrame(path, TimeSpan.Zero, info);

@@ -18,6 +18,7 @@ public sealed class DataCheck(DataOptions options, int channels)
     private const int CellWidth = 160, MostCellHeight = 240, LatentFramesShown = 2;
 
     private readonly List<DataItem> usable = [];
+    private readonly FaultLog warnings = new();
 
     /// <summary>Looks at every line, header and shape; with <paramref name="decode"/> at every frame too.</summary>
     /// <param name="tokenizer">Counts tokens of captions; null leaves that out.</param>
@@ -99,7 +100,7 @@ public sealed class DataCheck(DataOptions options, int channels)
     private async Task<ConcurrentDictionary<DataItem, bool>> DecodeAsync(IReadOnlyList<DataItem> items, FaultLog faults, IProgress<(int Done, int Total)>? progress, CancellationToken cancel)
     {
         var broken = new ConcurrentDictionary<DataItem, bool>(ReferenceEqualityComparer.Instance);
-        var clips = new ClipReader(options.Fps, randomStart: false);
+        var clips = new ClipReader(options.Fps, options.RandomStart);
         var latents = new LatentReader(CaptionForm.None);
         var done = 0;
         await Parallel.ForEachAsync(items, new ParallelOptions { MaxDegreeOfParallelism = options.Workers, CancellationToken = cancel }, async (item, ct) =>
@@ -108,8 +109,8 @@ public sealed class DataCheck(DataOptions options, int channels)
             {
                 if (item.Annotation.Latent is not null)
                     await latents.ReadAsync(item, new SpriteRandom(0), ct).ConfigureAwait(false);
-                else
-                    await clips.ReadAsync(item, new SpriteRandom(0), ct).ConfigureAwait(false);
+                else if (await clips.CheckAsync(item, ct).ConfigureAwait(false) is { } warning)
+                    warnings.Add(new(item.Annotation.File, item.Annotation.Line, DataFaultKind.Damaged, warning));
             }
             catch (BadItemException e)
             {
@@ -132,8 +133,10 @@ public sealed class DataCheck(DataOptions options, int channels)
             annotations.Count(line => line.Text is not null), annotations.Count(line => line.Latent is not null), annotations.Count(line => line.TextFeatures is not null),
             new DataSet(usable).Counts,
             seconds.Length == 0 ? null : (seconds[0], seconds[(seconds.Length - 1) / 2], seconds[^1], seconds.Sum()),
-            lengths, [.. faults.Faults.OrderBy(fault => fault.File, StringComparer.Ordinal).ThenBy(fault => fault.Line)]);
+            lengths, ByLine(faults)) { Warnings = ByLine(warnings) };
     }
+
+    private static List<DataFault> ByLine(FaultLog log) => [.. log.Faults.OrderBy(fault => fault.File, StringComparer.Ordinal).ThenBy(fault => fault.Line)];
 
     private sealed class Counted(IProgress<(int Done, int Total)> progress, int total) : IProgress<int>
     {

@@ -14,4 +14,8 @@ namespace PyramidFlow.Training.Data.Checking;
 /// <param name="Faults">Every fault, by line.</param>
 public sealed record DataReport(int Lines, int Usable, int Videos, int Images, int Captions, int Latents, int TextFeatures,
     IReadOnlyList<(Bucket Bucket, int Count)> Buckets, (double Shortest, double Median, double Longest, double Sum)? Seconds,
-    CaptionLengths? CaptionLengths, IReadOnlyList<DataFault> Faults);
+    CaptionLengths? CaptionLengths, IReadOnlyList<DataFault> Faults)
+{
+    /// <summary>What is wrong with items that can be used all the same, by line; only known of what was decoded.</summary>
+    public IReadOnlyList<DataFault> Warnings { get; init; } = [];
+}
