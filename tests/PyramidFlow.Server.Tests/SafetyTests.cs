@@ -154,9 +154,38 @@ public sealed class SafetyTests : IDisposable
         var keys = new ApiKeys(folder.Path);
         var key = keys.Add("alice");
         await using var server = await TestServer.StartAsync(options => options with { Works = false, Host = "0.0.0.0" }, folder.Path);
+        using var client = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{server.Client.BaseAddress!.Port}") };
+        client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
+        Assert.Equal(HttpStatusCode.OK, (await client.GetAsync("/v1/videos", Cancel)).StatusCode);
         Assert.True(keys.Remove("alice"));
-        await TestServer.ProblemAsync(await server.Client.GetAsync("/v1/videos", Cancel), HttpStatusCode.Unauthorized);
-        await TestServer.ProblemAsync(await AsAsync(server, key, "/v1/videos"), HttpStatusCode.Unauthorized);
+        await TestServer.ProblemAsync(await client.GetAsync("/v1/videos", Cancel), HttpStatusCode.Unauthorized);
+        client.DefaultRequestHeaders.Authorization = null;
+        await TestServer.ProblemAsync(await client.GetAsync("/v1/videos", Cancel), HttpStatusCode.Unauthorized);
+    }
+
+    [Fact]
+    public async Task Videos_of_a_removed_key_that_are_not_made_yet_are_stopped_and_those_of_others_go_on()
+    {
+        var keys = new ApiKeys(folder.Path);
+        var (alice, bob) = (keys.Add("alice"), keys.Add("bob"));
+        await using var server = await TestServer.StartAsync(options => options with { Works = false }, folder.Path);
+        var store = server.Services.GetRequiredService<IJobStore>();
+        server.Client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", alice);
+        var ended = await server.SubmitAsync(TestServer.Quick);
+        server.Client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", bob);
+        var other = await server.SubmitAsync(TestServer.Quick);
+        await store.AddAsync(new NewJob(VideoId.New(), Owner.Local, new VideoRequest { Prompt = "a red circle", Model = "sprites" }), Cancel);
+
+        keys.Remove("alice");
+        while ((await store.FindAsync(ended, Cancel))!.Status != VideoStatus.Failed)
+            await Task.Delay(50, Cancel);
+        Assert.Contains("key", (await store.FindAsync(ended, Cancel))!.Error!.Message, StringComparison.Ordinal);
+        Assert.Equal(2, (await store.QueueAsync(Cancel)).Count);
+        // A folder that is away for a moment takes nobody's videos.
+        Assert.Equal("queued", (await server.GetAsync($"/v1/videos/{other}")).GetProperty("status").GetString());
+        File.Move(folder.File("keys.json"), folder.File("away.json"));
+        await TestServer.ProblemAsync(await AsAsync(server, bob, "/v1/videos"), HttpStatusCode.Unauthorized);
+        Assert.Null(new ApiKeys(folder.Path).Owners);
     }
 
     [Fact]

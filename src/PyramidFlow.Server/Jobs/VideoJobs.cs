@@ -40,6 +40,8 @@ internal sealed class VideoJobs(
                 CopyInput(job, source);
             else if (request.Input is not null)
                 await uploads.ReadAsync(job.Id, job.Request, catalog.Find(request.Model).Settings.FramesPerSecond, upload ?? throw NoInput(), cancel).ConfigureAwait(false);
+            // An upload can take longer than a key lasts.
+            Admit(owner);
             (var added, isNew) = await store.AddAsync(job, cancel).ConfigureAwait(false);
             signals.Changed();
             return await feed.PlaceAsync(added, cancel).ConfigureAwait(false);

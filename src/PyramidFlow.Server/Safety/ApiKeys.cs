@@ -79,6 +79,9 @@ public sealed class ApiKeys
     /// <summary>Whether an owner may use the service: their key is there, or no key is needed.</summary>
     internal bool Allows(Owner owner) => !InUse || Read().ContainsValue(owner.Name);
 
+    /// <summary>Owners of all keys, the same object until they change; null when there is no file, which may be away with its folder.</summary>
+    internal IReadOnlyCollection<string>? Owners => Read() is { } keys && File.Exists(path) ? keys.Values : null;
+
     /// <summary>The name of the key that an owner stands for.</summary>
     internal static string NameOfOwner(string owner) => owner.Split(Joint)[0];
 

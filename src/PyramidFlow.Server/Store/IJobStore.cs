@@ -65,6 +65,12 @@ internal interface IJobStore : IAsyncDisposable
     /// <summary>Fails a job that has not ended.</summary>
     Task CancelAsync(string id, VideoError reason, CancellationToken cancel);
 
+    /// <summary>Owners of jobs that have not ended.</summary>
+    Task<IReadOnlyList<Owner>> ActiveOwnersAsync(CancellationToken cancel);
+
+    /// <summary>Fails all of an owner's jobs that have not ended; gives how many.</summary>
+    Task<int> CancelAllAsync(Owner owner, VideoError reason, CancellationToken cancel);
+
     /// <summary>Removes a job.</summary>
     Task DeleteAsync(string id, CancellationToken cancel);
 

@@ -21,8 +21,9 @@ public abstract class PageContext : BunitContext
         DefaultWaitTimeout = TimeSpan.FromMinutes(1);
         JSInterop.Mode = JSRuntimeMode.Loose;
         JSInterop.Setup<string>("pyramidflow.theme").SetResult("system");
-        var nobody = new KeyWatch(new ApiKeys(Path.Combine(Path.GetTempPath(), Path.GetRandomFileName())), NullLogger<KeyWatch>.Instance);
-        Services.AddSingleton(nobody).AddSingleton<IVideoJobs>(Jobs).AddSingleton(new ServerLimits { ImageBytes = 1 << 20 })
+        // Not started: nobody's key is taken away.
+        var keys = new KeyWatch(new ApiKeys(Path.Combine(Path.GetTempPath(), Path.GetRandomFileName())), null!, null!, NullLogger<KeyWatch>.Instance);
+        Services.AddSingleton(keys).AddSingleton<IVideoJobs>(Jobs).AddSingleton(new ServerLimits { ImageBytes = 1 << 20 })
             .AddScoped<VideoLibrary>().AddScoped<VideoForm>().AddScoped<Studio>().AddScoped<PageScript>();
         BunitAuthorizationContext user = AddAuthorization();
         user.SetNotAuthorized();
