@@ -32,6 +32,12 @@ public sealed record ServerOptions
     /// <summary>Names the service answers to beside its address; on a loopback address localhost is always one. None is any, elsewhere.</summary>
     public IReadOnlyList<string> AllowedHosts { get; init; } = [];
 
+    /// <summary>
+    /// Addresses, or networks such as <c>10.0.0.0/8</c>, of proxies in front of the service. What they say of the visitor's
+    /// address, scheme and host (<c>X-Forwarded-For</c>, <c>-Proto</c>, <c>-Host</c>) is believed; nobody else's word is.
+    /// </summary>
+    public IReadOnlyList<string> Proxies { get; init; } = [];
+
     /// <summary>Days that videos are kept; null is for ever.</summary>
     public double? KeepDays { get; init; }
 

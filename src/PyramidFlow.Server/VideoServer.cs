@@ -19,7 +19,8 @@ public static class VideoServer
     /// <exception cref="ArgumentException">The address cannot be listened on, or needs a key that is not there.</exception>
     public static WebApplication Build(ServerOptions options, Action<ILoggingBuilder>? logging = null)
     {
-        var address = ListenRules.Check(options, new ApiKeys(options.DataFolder));
+        var keys = new ApiKeys(options.DataFolder);
+        var address = ListenRules.Check(options, keys);
         var builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory });
         ServerLog.Configure(builder.Logging, logging);
         builder.WebHost.ConfigureKestrel(kestrel =>
@@ -32,7 +33,7 @@ public static class VideoServer
             kestrel.Limits.MinRequestBodyDataRate = new MinDataRate(options.Limits.BodyBytesPerSecond, TimeSpan.FromSeconds(options.Limits.BodyGraceSeconds));
             kestrel.Listen(address, options.Port);
         });
-        builder.Services.AddQueue(options).AddJobs().AddAccess(options).AddRateLimits(options.Limits);
+        builder.Services.AddQueue(options).AddJobs().AddAccess(options, keys).AddRateLimits().AddProxies(options.Proxies);
         if (options.Works)
             builder.Services.AddWorker();
         builder.Services.AddSingleton<RequestReader>().AddSingleton<EventStream>();
@@ -52,6 +53,7 @@ public static class VideoServer
 
     private static void Map(WebApplication app)
     {
+        app.UseProxies();
         app.UseSafeHeaders();
         app.UseMiddleware<Problems>();
         app.UseMiddleware<OriginCheck>();

@@ -11,6 +11,7 @@ public abstract class JobStoreTests : IAsyncLifetime
     private static readonly TimeSpan Long = TimeSpan.FromHours(1), Over = TimeSpan.FromMilliseconds(-1000);
     private static readonly string[] Models = ["sprites"];
     private SqlJobStore? store;
+    private SqlDialect? dialect;
 
     private protected SqlJobStore Store => store!;
 
@@ -18,7 +19,8 @@ public abstract class JobStoreTests : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        store = new SqlJobStore(await OpenAsync(), new RetryRules(3, TimeSpan.Zero));
+        dialect = await OpenAsync();
+        store = new SqlJobStore(dialect, new RetryRules(3, TimeSpan.Zero));
         await store.InitializeAsync(Cancel);
     }
 
@@ -185,6 +187,32 @@ public abstract class JobStoreTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task An_owner_makes_no_more_requests_in_a_minute_than_allowed_even_at_once()
+    {
+        var counted = await Task.WhenAll(Enumerable.Range(0, 12).Select(_ => CountsAsync("me", 5)));
+        Assert.Equal(5, counted.Count(was => was));
+        var refused = await Assert.ThrowsAsync<JobException>(() => Store.CheckRequestsAsync(new Owner("me"), 5, Cancel));
+        Assert.Equal(JobFault.RateLimit, refused.Fault);
+        Assert.InRange(refused.RetryAfterSeconds!.Value, 1, 60);
+        Assert.True(await CountsAsync("me", 6));
+        Assert.True(await CountsAsync("somebody else", 5));
+
+        // A minute later, and with a clock that was set back meanwhile.
+        foreach (var shift in new[] { -60_000, 7_200_000 })
+        {
+            await using (var session = await SqlSession.WriteAsync(dialect!, Cancel))
+            {
+                await session.ExecuteAsync("UPDATE requests SET since = since + @shift", Cancel, ("shift", (long)shift));
+                await session.CommitAsync(Cancel);
+            }
+
+            await Store.CheckRequestsAsync(new Owner("me"), 1, Cancel);
+            Assert.True(await CountsAsync("me", 1));
+            Assert.False(await CountsAsync("me", 1));
+        }
+    }
+
+    [Fact]
     public async Task Lists_go_through_an_owners_jobs_from_either_end()
     {
         var jobs = new List<VideoJob>();
@@ -218,6 +246,19 @@ public abstract class JobStoreTests : IAsyncLifetime
         Assert.Equal((true, 7.5), (entry.Runs, entry.SecondsLeft));
     }
 
+    private async Task<bool> CountsAsync(string owner, int most)
+    {
+        try
+        {
+            await Store.CountRequestAsync(new Owner(owner), most, Cancel);
+            return true;
+        }
+        catch (JobException e) when (e.Fault == JobFault.RateLimit)
+        {
+            return false;
+        }
+    }
+
     private static VideoResult Result => new(9, 1234, 1.5, ["a sentence"]);
 
     private async Task<VideoJob> AddAsync(string? key = null, string? fingerprint = null, string owner = "me", int most = int.MaxValue) =>
@@ -249,7 +290,7 @@ public sealed class PostgresJobStoreTests(PostgresCluster cluster) : JobStoreTes
         cluster.SkipUnlessThere();
         var dialect = new PostgresDialect(cluster.Connection);
         await using var session = await SqlSession.ReadAsync(dialect, TestContext.Current.CancellationToken);
-        await session.ExecuteAsync("DROP TABLE IF EXISTS videos; DROP TABLE IF EXISTS counters", TestContext.Current.CancellationToken);
+        await session.ExecuteAsync("DROP TABLE IF EXISTS videos; DROP TABLE IF EXISTS counters; DROP TABLE IF EXISTS requests", TestContext.Current.CancellationToken);
         return dialect;
     }
 }

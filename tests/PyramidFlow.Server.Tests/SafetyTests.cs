@@ -1,6 +1,11 @@
 using System.Net;
 using System.Net.Http.Headers;
+using System.Net.Http.Json;
+using System.Text.RegularExpressions;
+using Microsoft.Extensions.DependencyInjection;
+using PyramidFlow.Server.Jobs;
 using PyramidFlow.Server.Safety;
+using PyramidFlow.Server.Store;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Server.Tests;
@@ -71,6 +76,116 @@ public sealed class SafetyTests : IDisposable
         Assert.Equal(("alice", null), (new ApiKeys(folder.Path).NameOf(key), new ApiKeys(folder.Path).NameOf(key + "x")));
         Assert.Throws<ArgumentException>(() => new ApiKeys(folder.Path).Add("alice"));
         Assert.Throws<ArgumentException>(() => new ApiKeys(folder.Path).Add("a b"));
+        Assert.Equal(["alice"], new ApiKeys(folder.Path).Names);
+    }
+
+    [Fact]
+    public async Task Damaged_keys_are_named_at_the_start_and_let_nobody_in_later()
+    {
+        var key = new ApiKeys(folder.Path).Add("alice");
+        await using (var server = await TestServer.StartAsync(options => options with { Works = false }, folder.Path))
+        {
+            await File.WriteAllTextAsync(folder.File("keys.json"), "{ \"half", Cancel);
+            await TestServer.ProblemAsync(await AsAsync(server, key, "/v1/videos"), HttpStatusCode.ServiceUnavailable);
+            await TestServer.ProblemAsync(await server.Client.GetAsync("/v1/videos", Cancel), HttpStatusCode.ServiceUnavailable);
+        }
+
+        var refused = await Assert.ThrowsAsync<KeysException>(() => TestServer.StartAsync(data: folder.Path));
+        Assert.Contains("keys.json is damaged", refused.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Keys_of_older_versions_keep_their_videos_and_another_key_of_the_name_sees_none_of_them()
+    {
+        var key = new ApiKeys(folder.Path).Add("alice");
+        // As they stood there: a name for each hash, under which the videos are filed too.
+        var kept = await File.ReadAllTextAsync(folder.File("keys.json"), Cancel);
+        await File.WriteAllTextAsync(folder.File("keys.json"), Regex.Replace(kept, "alice#[0-9a-f]+", "alice"), Cancel);
+        await using var server = await TestServer.StartAsync(options => options with { Works = false }, folder.Path);
+        server.Client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
+        var id = await server.SubmitAsync(TestServer.Quick);
+        Assert.Equal("alice", (await server.Services.GetRequiredService<IJobStore>().FindAsync(id, Cancel))!.Owner.Name);
+        Assert.Equal(["alice"], new ApiKeys(folder.Path).Names);
+
+        Assert.True(new ApiKeys(folder.Path).Remove("alice"));
+        var again = new ApiKeys(folder.Path).Add("alice");
+        await TestServer.ProblemAsync(await AsAsync(server, key, $"/v1/videos/{id}"), HttpStatusCode.Unauthorized);
+        await TestServer.ProblemAsync(await AsAsync(server, again, $"/v1/videos/{id}"), HttpStatusCode.NotFound);
+        Assert.Equal(0, (await TestServer.JsonAsync(await AsAsync(server, again, "/v1/videos"), HttpStatusCode.OK)).GetProperty("data").GetArrayLength());
+    }
+
+    [Fact]
+    public async Task A_removed_key_ends_what_is_open_and_what_a_page_would_still_do()
+    {
+        var keys = new ApiKeys(folder.Path);
+        var key = keys.Add("alice");
+        await using var server = await TestServer.StartAsync(options => options with { Works = false }, folder.Path);
+        server.Client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
+        var id = await server.SubmitAsync(TestServer.Quick);
+        using var events = await server.Client.GetAsync($"/v1/videos/{id}/events", HttpCompletionOption.ResponseHeadersRead, Cancel);
+        var (jobs, store) = (server.Services.GetRequiredService<IVideoJobs>(), server.Services.GetRequiredService<IJobStore>());
+        var owner = (await store.FindAsync(id, Cancel))!.Owner;
+        await jobs.GetAsync(owner, id, Cancel);
+        Assert.True(keys.Remove("alice"));
+        keys.Add("alice");
+
+        // It ends, though the video waits for ever.
+        await Assert.ThrowsAnyAsync<Exception>(() => events.Content.ReadAsStringAsync(Cancel));
+        foreach (var call in new Func<Task>[]
+        {
+            () => jobs.SubmitAsync(owner, new VideoRequest { Prompt = "a red circle" }, cancel: Cancel),
+            () => jobs.DeleteAsync(owner, id, Cancel),
+            () => jobs.CancelAsync(owner, id, Cancel),
+            () => jobs.GetAsync(owner, id, Cancel),
+            () => jobs.ListAsync(owner, new VideoQuery(1), Cancel),
+            () => jobs.OpenAsync(owner, id, VideoVariant.Video, Cancel),
+            () => jobs.WatchAllAsync(owner, Cancel).GetAsyncEnumerator(Cancel).MoveNextAsync().AsTask(),
+        })
+        {
+            Assert.Equal(JobFault.NoKey, (await Assert.ThrowsAsync<JobException>(call)).Fault);
+        }
+
+        Assert.NotNull(await store.FindAsync(id, Cancel));
+    }
+
+    [Fact]
+    public async Task Removing_the_last_key_does_not_open_a_running_service()
+    {
+        var keys = new ApiKeys(folder.Path);
+        var key = keys.Add("alice");
+        await using var server = await TestServer.StartAsync(options => options with { Works = false, Host = "0.0.0.0" }, folder.Path);
+        using var client = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{server.Client.BaseAddress!.Port}") };
+        client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
+        Assert.Equal(HttpStatusCode.OK, (await client.GetAsync("/v1/videos", Cancel)).StatusCode);
+        Assert.True(keys.Remove("alice"));
+        await TestServer.ProblemAsync(await client.GetAsync("/v1/videos", Cancel), HttpStatusCode.Unauthorized);
+        client.DefaultRequestHeaders.Authorization = null;
+        await TestServer.ProblemAsync(await client.GetAsync("/v1/videos", Cancel), HttpStatusCode.Unauthorized);
+    }
+
+    [Fact]
+    public async Task Videos_of_a_removed_key_that_are_not_made_yet_are_stopped_and_those_of_others_go_on()
+    {
+        var keys = new ApiKeys(folder.Path);
+        var (alice, bob) = (keys.Add("alice"), keys.Add("bob"));
+        await using var server = await TestServer.StartAsync(options => options with { Works = false }, folder.Path);
+        var store = server.Services.GetRequiredService<IJobStore>();
+        server.Client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", alice);
+        var ended = await server.SubmitAsync(TestServer.Quick);
+        server.Client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", bob);
+        var other = await server.SubmitAsync(TestServer.Quick);
+        await store.AddAsync(new NewJob(VideoId.New(), Owner.Local, new VideoRequest { Prompt = "a red circle", Model = "sprites" }), Cancel);
+
+        keys.Remove("alice");
+        while ((await store.FindAsync(ended, Cancel))!.Status != VideoStatus.Failed)
+            await Task.Delay(50, Cancel);
+        Assert.Contains("key", (await store.FindAsync(ended, Cancel))!.Error!.Message, StringComparison.Ordinal);
+        Assert.Equal(2, (await store.QueueAsync(Cancel)).Count);
+        // A folder that is away for a moment takes nobody's videos.
+        Assert.Equal("queued", (await server.GetAsync($"/v1/videos/{other}")).GetProperty("status").GetString());
+        File.Move(folder.File("keys.json"), folder.File("away.json"));
+        await TestServer.ProblemAsync(await AsAsync(server, bob, "/v1/videos"), HttpStatusCode.Unauthorized);
+        Assert.Null(new ApiKeys(folder.Path).Owners);
     }
 
     [Fact]
@@ -93,7 +208,7 @@ public sealed class SafetyTests : IDisposable
 
         Assert.Equal(HttpStatusCode.OK, (await browser.GetAsync("/v1/videos", Cancel)).StatusCode);
         keys.Remove("alice");
-        keys.Add("bob");
+        keys.Add("alice");
         Assert.Equal(HttpStatusCode.Unauthorized, (await browser.GetAsync("/v1/videos", Cancel)).StatusCode);
     }
 
@@ -116,6 +231,135 @@ public sealed class SafetyTests : IDisposable
                 request.Headers.Add("Origin", origin);
             return server.Client.SendAsync(request, Cancel);
         }
+    }
+
+    [Theory]
+    [InlineData("same-origin", "null", HttpStatusCode.OK)]
+    [InlineData("none", null, HttpStatusCode.OK)]
+    [InlineData("same-origin", "https://videos.example:8443", HttpStatusCode.OK)]   // a proxy that leaves the port out
+    [InlineData("cross-site", "null", HttpStatusCode.Forbidden)]
+    [InlineData("same-site", "http://localhost:3000", HttpStatusCode.Forbidden)]
+    [InlineData("cross-site", null, HttpStatusCode.Forbidden)]
+    [InlineData(null, null, HttpStatusCode.OK)]                                    // no browser
+    [InlineData(null, "null", HttpStatusCode.Forbidden)]
+    [InlineData(null, "http://localhost:8188", HttpStatusCode.OK)]
+    [InlineData(null, "http://localhost:3000", HttpStatusCode.Forbidden)]
+    [InlineData(null, "https://videos.example", HttpStatusCode.OK)]                // a proxy that calls by another name
+    [InlineData(null, "https://videos.example.evil.example", HttpStatusCode.Forbidden)]
+    public async Task What_changes_something_comes_from_this_site_by_the_browsers_word_or_by_its_origin(string? site, string? origin, HttpStatusCode status)
+    {
+        await using var server = await TestServer.StartAsync(options => options with { Works = false, AllowedHosts = ["videos.example"] }, folder.Path);
+        using var request = new HttpRequestMessage(HttpMethod.Post, "/v1/videos") { Headers = { Host = "localhost:8188" }, Content = JsonContent.Create(TestServer.Quick) };
+        if (site is not null)
+            request.Headers.Add("Sec-Fetch-Site", site);
+        if (origin is not null)
+            request.Headers.Add("Origin", origin);
+        Assert.Equal(status, (await server.Client.SendAsync(request, Cancel)).StatusCode);
+    }
+
+    [Fact]
+    public async Task Who_comes_with_a_browser_reads_a_refusal_as_a_page_and_a_program_as_JSON()
+    {
+        new ApiKeys(folder.Path).Add("alice");
+        await using var server = await TestServer.StartAsync(options => options with { Works = false }, folder.Path);
+        for (var i = 0; i < 10; i++)
+            Assert.NotEqual(HttpStatusCode.TooManyRequests, (await SignInAsync("text/html")).StatusCode);
+        var page = await SignInAsync("text/html,application/xhtml+xml,*/*;q=0.8");
+        Assert.Equal((HttpStatusCode.TooManyRequests, "text/html"), (page.StatusCode, page.Content.Headers.ContentType?.MediaType));
+        Assert.Contains("Too many requests in one minute", await page.Content.ReadAsStringAsync(Cancel), StringComparison.Ordinal);
+        await TestServer.ProblemAsync(await SignInAsync("*/*"), HttpStatusCode.TooManyRequests);
+        using var elsewhere = new HttpRequestMessage(HttpMethod.Get, "/") { Headers = { Host = "evil.example", Accept = { new("text/html") } } };
+        Assert.Equal("text/html", (await server.Client.SendAsync(elsewhere, Cancel)).Content.Headers.ContentType?.MediaType);
+
+        Task<HttpResponseMessage> SignInAsync(string accept)
+        {
+            var request = new HttpRequestMessage(HttpMethod.Post, "/session") { Content = new FormUrlEncodedContent([new("key", "pf_wrong")]) };
+            request.Headers.TryAddWithoutValidation("Accept", accept);
+            return server.Client.SendAsync(request, Cancel);
+        }
+    }
+
+    [Fact]
+    public async Task Only_a_named_proxy_is_believed_what_it_says_of_visitors()
+    {
+        var key = new ApiKeys(folder.Path).Add("alice");
+        await using var named = await TestServer.StartAsync(options => options with { Works = false, Proxies = ["10.0.0.0/8", "127.0.0.1"], AllowedHosts = ["videos.example"] }, folder.Path);
+        await using var unnamed = await TestServer.StartAsync(options => options with { Works = false, Proxies = ["10.0.0.0/8"], AllowedHosts = ["videos.example"] }, folder.Path);
+        await using var none = await TestServer.StartAsync(options => options with { Works = false }, folder.Path);
+
+        Assert.Contains("; secure", await SignInAsync(named, "videos.example"), StringComparison.OrdinalIgnoreCase);
+        Assert.DoesNotContain("; secure", await SignInAsync(unnamed, "videos.example"), StringComparison.OrdinalIgnoreCase);
+        Assert.DoesNotContain("; secure", await SignInAsync(none, "evil.example"), StringComparison.OrdinalIgnoreCase);
+        // A visitor behind it is one of many: each has tries of their own.
+        for (var i = 0; i < 12; i++)
+            Assert.NotEmpty(await SignInAsync(named, "videos.example", $"203.0.113.{i}"));
+
+        async Task<string> SignInAsync(TestServer server, string host, string visitor = "203.0.113.99")
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Post, "/session") { Content = new FormUrlEncodedContent([new("key", key)]) };
+            request.Headers.Add("X-Forwarded-Proto", "https");
+            request.Headers.Add("X-Forwarded-Host", host);
+            request.Headers.Add("X-Forwarded-For", visitor);
+            using var browser = new HttpClient(new HttpClientHandler { AllowAutoRedirect = false }) { BaseAddress = server.Client.BaseAddress };
+            var answer = await browser.SendAsync(request, Cancel);
+            Assert.Equal((HttpStatusCode.Redirect, "/"), (answer.StatusCode, answer.Headers.Location?.ToString()));
+            return Assert.Single(answer.Headers.GetValues("Set-Cookie"));
+        }
+    }
+
+    [Fact]
+    public async Task A_proxy_lets_others_in_and_needs_a_key_to_start()
+    {
+        var refused = await Assert.ThrowsAsync<ArgumentException>(() => TestServer.StartAsync(options => options with { Proxies = ["127.0.0.1"] }, folder.Path));
+        Assert.Contains("keys add", refused.Message, StringComparison.Ordinal);
+        new ApiKeys(folder.Path).Add("alice");
+        refused = await Assert.ThrowsAsync<ArgumentException>(() => TestServer.StartAsync(options => options with { Proxies = ["proxy"] }, folder.Path));
+        Assert.Contains("'proxy' is no address", refused.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_cookie_works_behind_a_proxy_that_asks_for_a_password_of_its_own()
+    {
+        var key = new ApiKeys(folder.Path).Add("alice");
+        await using var server = await TestServer.StartAsync(options => options with { Works = false }, folder.Path);
+        using var browser = new HttpClient { BaseAddress = server.Client.BaseAddress };
+        browser.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Basic", "dXNlcjpwYXNzd29yZA==");
+        using var form = new FormUrlEncodedContent([new("key", key)]);
+        await browser.PostAsync("/session", form, Cancel);
+        Assert.Equal(HttpStatusCode.OK, (await browser.GetAsync("/v1/videos", Cancel)).StatusCode);
+    }
+
+    [Fact]
+    public async Task Two_servers_of_one_store_count_together_what_REST_and_the_page_ask_for()
+    {
+        static ServerOptions Two(ServerOptions options) => options with { Works = false, Limits = new ServerLimits { RequestsPerMinute = 3 } };
+        await using var one = await TestServer.StartAsync(Two, folder.Path);
+        await using var two = await TestServer.StartAsync(Two, folder.Path);
+        var page = two.Services.GetRequiredService<IVideoJobs>();
+        var first = await one.SubmitAsync(TestServer.Quick);
+        await page.SubmitAsync(Owner.Local, new VideoRequest { Prompt = "a red circle" }, cancel: Cancel);
+        // What is refused later counts too, and what is deleted does not count less.
+        Assert.Equal(JobFault.Invalid, (await Assert.ThrowsAsync<JobException>(() => page.SubmitAsync(Owner.Local, new VideoRequest { Prompt = "" }, cancel: Cancel))).Fault);
+        await one.Client.DeleteAsync($"/v1/videos/{first}", Cancel);
+
+        var refused = await Assert.ThrowsAsync<JobException>(() => page.SubmitAsync(Owner.Local, new VideoRequest { Prompt = "a red circle" }, cancel: Cancel));
+        Assert.Equal(JobFault.RateLimit, refused.Fault);
+        Assert.InRange(refused.RetryAfterSeconds!.Value, 1, 60);
+        foreach (var path in new[] { "", $"/{first}/remix", "/extensions" })
+        {
+            using var content = JsonContent.Create(TestServer.Quick);
+            var answer = await one.Client.PostAsync("/v1/videos" + path, content, Cancel);
+            Assert.Equal("rate_limit", (await TestServer.ProblemAsync(answer, HttpStatusCode.TooManyRequests)).GetProperty("error").GetProperty("code").GetString());
+            Assert.InRange(answer.Headers.RetryAfter!.Delta!.Value.TotalSeconds, 1, 60);
+        }
+    }
+
+    [Fact]
+    public async Task A_repeated_request_gives_its_video_however_many_were_asked_for()
+    {
+        await using var server = await TestServer.StartAsync(options => options with { Works = false, Limits = new ServerLimits { RequestsPerMinute = 1 } }, folder.Path);
+        server.Client.DefaultRequestHeaders.Add("Idempotency-Key", "once");
+        Assert.Equal(await server.SubmitAsync(TestServer.Quick), await server.SubmitAsync(TestServer.Quick));
     }
 
     [Fact]

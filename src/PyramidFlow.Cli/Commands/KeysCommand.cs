@@ -52,7 +52,7 @@ internal static class KeysCommand
     private static ExampledCommand Remove(CliConsole console)
     {
         var (name, data) = (NameArgument(), QueueOptions.DataOption());
-        var command = new ExampledCommand("remove", "Makes a key worthless at once; a running server sees it.", $"{Name} remove alice") { name, data };
+        var command = new ExampledCommand("remove", "Makes a key worthless at once; a running server sees it, and stops videos of it that are not made yet.", $"{Name} remove alice") { name, data };
         command.SetAction((parsed, _) => Keys(parsed, data).Remove(parsed.GetRequiredValue(name))
             ? Task.FromResult(ExitCode.Ok)
             : throw new UsageException($"there is no key '{parsed.GetRequiredValue(name)}': {Name} list names them"));

@@ -1,8 +1,8 @@
 namespace PyramidFlow.Server.Jobs;
 
 /// <summary>
-/// What REST and the page do with videos. Every call names who asks: another owner's videos are not found. Faults are
-/// <see cref="JobException"/> with a sentence for the user.
+/// What REST and the page do with videos. Every call names who asks: another owner's videos are not found, and an owner
+/// whose key was taken away is refused (<see cref="JobFault.NoKey"/>). Faults are <see cref="JobException"/> with a sentence for the user.
 /// </summary>
 public interface IVideoJobs
 {
@@ -15,7 +15,7 @@ public interface IVideoJobs
     /// <param name="upload">The picture or video that <see cref="VideoRequest.Input"/> speaks of, unless it names a job.</param>
     /// <param name="idempotencyKey">A second call with the same key gives the first one's job; null is none.</param>
     /// <param name="cancel">Gives up before it is in the queue.</param>
-    /// <exception cref="JobException">It cannot be made, the upload is refused, or too many are under way.</exception>
+    /// <exception cref="JobException">It cannot be made, the upload is refused, too many are under way, or too many were asked for in this minute.</exception>
     Task<VideoJob> SubmitAsync(Owner owner, VideoRequest request, VideoUpload? upload = null, string? idempotencyKey = null, CancellationToken cancel = default);
 
     /// <summary>A video, with its place in the queue.</summary>

@@ -21,6 +21,12 @@ public enum JobFault
     /// <summary>The owner has as many videos under way as allowed.</summary>
     TooMany,
 
+    /// <summary>The owner has asked for as many videos in a minute as allowed.</summary>
+    RateLimit,
+
+    /// <summary>The key that the owner came in with was taken away.</summary>
+    NoKey,
+
     /// <summary>An idempotency key was used for something else.</summary>
     Conflict,
 
@@ -43,4 +49,7 @@ public sealed class JobException : Exception
 
     /// <summary>The parameter at fault, as REST names it; null when it is none.</summary>
     public string? Parameter { get; init; }
+
+    /// <summary>After how many seconds it may be tried again; null when that cannot be told.</summary>
+    public int? RetryAfterSeconds { get; init; }
 }

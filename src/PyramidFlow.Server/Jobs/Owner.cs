@@ -2,8 +2,8 @@ using System.Security.Claims;
 
 namespace PyramidFlow.Server.Jobs;
 
-/// <summary>Who asks: the name of an API key, or <see cref="Local"/> when no keys are in use.</summary>
-/// <param name="Name">Name of the key.</param>
+/// <summary>Who asks: an API key, or <see cref="Local"/> when no keys are in use.</summary>
+/// <param name="Name">What the owner's videos are filed under: the key's name with the beginning of its hash, so that a later key of the same name is another owner.</param>
 public readonly record struct Owner(string Name)
 {
     /// <summary>Whoever sits at this machine.</summary>
@@ -11,7 +11,7 @@ public readonly record struct Owner(string Name)
 
     /// <summary>Who is signed in; without keys everybody is <see cref="Local"/>.</summary>
     /// <param name="user">User of a request, or of the page's authentication state.</param>
-    public static Owner Of(ClaimsPrincipal user) => user.Identity is { IsAuthenticated: true, Name: { } name } ? new(name) : Local;
+    public static Owner Of(ClaimsPrincipal user) => user.Identity is { IsAuthenticated: true } && user.FindFirstValue(ClaimTypes.NameIdentifier) is { } owner ? new(owner) : Local;
 
     /// <inheritdoc/>
     public override string ToString() => Name;

@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 using System.Text.Json;
 using PyramidFlow.Server.Files;
+using PyramidFlow.Server.Safety;
 using PyramidFlow.Server.Store;
 using PyramidFlow.Server.Work;
 
@@ -9,7 +10,7 @@ namespace PyramidFlow.Server.Jobs;
 
 /// <summary>Videos as REST and the page see them: the queue, the files and what is being made, for one owner at a time.</summary>
 internal sealed class VideoJobs(
-    IJobStore store, JobFeed feed, JobSignals signals, ModelCatalog catalog, RequestCheck check, UploadReader uploads, VideoFolder folder, ServerOptions options) : IVideoJobs
+    IJobStore store, JobFeed feed, JobSignals signals, ModelCatalog catalog, RequestCheck check, UploadReader uploads, VideoFolder folder, ApiKeys keys, ServerOptions options) : IVideoJobs
 {
     private const int LockAttempts = 20;
     private static readonly TimeSpan LockPause = TimeSpan.FromMilliseconds(10);
@@ -18,6 +19,7 @@ internal sealed class VideoJobs(
 
     public async Task<VideoJob> SubmitAsync(Owner owner, VideoRequest request, VideoUpload? upload, string? idempotencyKey, CancellationToken cancel)
     {
+        Admit(owner);
         var job = new NewJob(VideoId.New(), owner, request)
         {
             IdempotencyKey = idempotencyKey,
@@ -27,6 +29,8 @@ internal sealed class VideoJobs(
         // Before the upload is read: a repetition need not send it.
         if (await store.FindByKeyAsync(job, cancel).ConfigureAwait(false) is { } earlier)
             return await feed.PlaceAsync(earlier, cancel).ConfigureAwait(false);
+        // Before any work: what is refused later counts too.
+        await store.CountRequestAsync(owner, options.Limits.RequestsPerMinute, cancel).ConfigureAwait(false);
         var source = await SourceAsync(owner, request, cancel).ConfigureAwait(false);
         job = job with { Request = check.Complete(request) };
         var isNew = false;
@@ -36,6 +40,8 @@ internal sealed class VideoJobs(
                 CopyInput(job, source);
             else if (request.Input is not null)
                 await uploads.ReadAsync(job.Id, job.Request, catalog.Find(request.Model).Settings.FramesPerSecond, upload ?? throw NoInput(), cancel).ConfigureAwait(false);
+            // An upload can take longer than a key lasts.
+            Admit(owner);
             (var added, isNew) = await store.AddAsync(job, cancel).ConfigureAwait(false);
             signals.Changed();
             return await feed.PlaceAsync(added, cancel).ConfigureAwait(false);
@@ -52,6 +58,7 @@ internal sealed class VideoJobs(
 
     public async Task<VideoList> ListAsync(Owner owner, VideoQuery query, CancellationToken cancel)
     {
+        Admit(owner);
         if (query.Limit is < 1 or > 100)
             throw new JobException(JobFault.Invalid, "limit is 1 to 100") { Parameter = "limit" };
         var jobs = await store.ListAsync(owner, query, cancel).ConfigureAwait(false)
@@ -93,6 +100,7 @@ internal sealed class VideoJobs(
 
     public async IAsyncEnumerable<IReadOnlyList<JobChange>> WatchAllAsync(Owner owner, [EnumeratorCancellation] CancellationToken cancel)
     {
+        Admit(owner);
         var watcher = new JobWatcher(owner, null);
         using var subscription = feed.Add(watcher);
         while (true)
@@ -143,10 +151,27 @@ internal sealed class VideoJobs(
         }
     }
 
-    private async Task<VideoJob> FindAsync(Owner owner, string id, CancellationToken cancel) =>
-        VideoId.IsValid(id) && await store.FindAsync(id, cancel).ConfigureAwait(false) is { } job && job.Owner == owner
+    private async Task<VideoJob> FindAsync(Owner owner, string id, CancellationToken cancel)
+    {
+        Admit(owner);
+        return VideoId.IsValid(id) && await store.FindAsync(id, cancel).ConfigureAwait(false) is { } job && job.Owner == owner
             ? job
             : throw new JobException(JobFault.NotFound, "there is no video of this id");
+    }
+
+    // Each call is checked: a page may be open longer than its key lasts.
+    private void Admit(Owner owner)
+    {
+        try
+        {
+            if (!keys.Allows(owner))
+                throw new JobException(JobFault.NoKey, "your key was taken away: sign in with another");
+        }
+        catch (KeysException e)
+        {
+            throw new JobException(JobFault.Unavailable, "the keys of this service cannot be read: try again in a moment", e);
+        }
+    }
 
     // The file of another job that this one begins with.
     private async Task<string?> SourceAsync(Owner owner, VideoRequest request, CancellationToken cancel)

@@ -19,6 +19,19 @@ internal sealed class PageScript(IJSRuntime browser)
     /// <summary>Lets the browser keep the form, until it is signed out of.</summary>
     public ValueTask KeepAsync(string form) => browser.InvokeVoidAsync("pyramidflow.keep", form);
 
+    /// <summary>Goes to where one signs in, since the key was taken away; the page ends with that.</summary>
+    public async Task LeaveAsync()
+    {
+        try
+        {
+            await browser.InvokeVoidAsync("pyramidflow.leave");
+        }
+        catch (Exception e) when (e is JSDisconnectedException or OperationCanceledException)
+        {
+            // It is gone already.
+        }
+    }
+
     /// <summary>Moves the focus to an element, and it into view.</summary>
     public async ValueTask FocusAsync(string id)
     {

@@ -1,6 +1,7 @@
 using System.Data.Common;
 using System.Text.Json;
 using PyramidFlow.Server.Jobs;
+using PyramidFlow.Server.Safety;
 
 namespace PyramidFlow.Server.Rest;
 
@@ -38,13 +39,20 @@ internal sealed partial class Problems(RequestDelegate next, ILogger<Problems> l
         }
     }
 
-    /// <summary>Answers with a problem.</summary>
+    /// <summary>Answers with a problem; a browser that asks for a page gets one.</summary>
     public static async Task WriteAsync(HttpContext context, ProblemObject problem)
     {
         context.Response.StatusCode = problem.Status;
         if (problem.RetryAfterSeconds is { } seconds)
             context.Response.Headers.RetryAfter = seconds.ToString(System.Globalization.CultureInfo.InvariantCulture);
         context.Response.ContentLength = null;
+        if (ProblemPage.IsFor(context.Request))
+        {
+            context.Response.ContentType = "text/html; charset=utf-8";
+            await context.Response.Body.WriteAsync(ProblemPage.Of(problem), context.RequestAborted).ConfigureAwait(false);
+            return;
+        }
+
         context.Response.ContentType = ProblemObject.ContentType;
         await JsonSerializer.SerializeAsync(context.Response.Body, problem, RestJson.Default.ProblemObject, context.RequestAborted).ConfigureAwait(false);
     }
@@ -52,7 +60,8 @@ internal sealed partial class Problems(RequestDelegate next, ILogger<Problems> l
     private static ProblemObject Of(Exception e) => e switch
     {
         JobException job => ProblemObject.Of(Status(job.Fault), job.Message, JsonNamingPolicy.SnakeCaseLower.ConvertName(job.Fault.ToString()), job.Parameter)
-            with { RetryAfterSeconds = job.Fault is JobFault.TooMany or JobFault.Unavailable ? 5 : null },
+            with { RetryAfterSeconds = job.RetryAfterSeconds ?? (job.Fault is JobFault.TooMany or JobFault.Unavailable ? 5 : null) },
+        KeysException => ProblemObject.Of(503, "the keys of this service cannot be read; whoever runs it finds more in its log", "unavailable"),
         BadHttpRequestException { StatusCode: 413 } => ProblemObject.Of(413, "the request is larger than this service takes: send a smaller picture or video", "too_large"),
         BadHttpRequestException { StatusCode: 408 } => ProblemObject.Of(408, "the request came too slowly: send it again", "too_slow"),
         BadHttpRequestException bad => ProblemObject.Of(bad.StatusCode, "the request is not well-formed HTTP, or ended before it was whole", "malformed"),
@@ -66,11 +75,12 @@ internal sealed partial class Problems(RequestDelegate next, ILogger<Problems> l
     private static int Status(JobFault fault) => fault switch
     {
         JobFault.Invalid => 400,
+        JobFault.NoKey => 401,
         JobFault.NotFound => 404,
         JobFault.NotReady => 409,
         JobFault.TooLarge => 413,
         JobFault.Unsupported => 415,
-        JobFault.TooMany => 429,
+        JobFault.TooMany or JobFault.RateLimit => 429,
         JobFault.Conflict => 422,
         _ => 503,
     };

@@ -14,15 +14,15 @@ internal static class VideoEndpoints
     {
         var videos = routes.MapGroup("/v1/videos").WithTags("videos").ProducesProblem(400).ProducesProblem(404);
         videos.MapPost("", CreateAsync).WithSummary("Asks for a video").Accepts<CreateVideo>("multipart/form-data", "application/json").Produces<VideoObject>()
-            .ProducesProblem(413).ProducesProblem(415).ProducesProblem(429).RequireRateLimiting(RateLimits.Create).DisableAntiforgery();
+            .ProducesProblem(413).ProducesProblem(415).ProducesProblem(429).RefuseTooManyEarly(IdempotencyKey).DisableAntiforgery();
         videos.MapGet("", ListAsync).WithSummary("Lists videos, the newest first").Produces<ListObject<VideoObject>>();
         videos.MapGet("/{id}", GetAsync).WithSummary("Where a video is on its way").Produces<VideoObject>();
         videos.MapDelete("/{id}", DeleteAsync).WithSummary("Stops a video within one step, and removes it").Produces<DeletedObject>();
         videos.MapPost("/{id}/cancel", CancelAsync).WithSummary("Stops a video within one step, and keeps it as failed").Produces<VideoObject>();
         videos.MapPost("/{id}/remix", RemixAsync).WithSummary("Makes a video again with another prompt, all else the same").Accepts<RemixVideo>("application/json", "multipart/form-data")
-            .Produces<VideoObject>().ProducesProblem(429).RequireRateLimiting(RateLimits.Create).DisableAntiforgery();
+            .Produces<VideoObject>().ProducesProblem(429).RefuseTooManyEarly(IdempotencyKey).DisableAntiforgery();
         videos.MapPost("/extensions", ExtendAsync).WithSummary("Makes a video longer: {prompt, seconds, video: {id}} or a file as video").Accepts<ExtendVideo>("multipart/form-data", "application/json")
-            .Produces<VideoObject>().ProducesProblem(429).RequireRateLimiting(RateLimits.Create).DisableAntiforgery();
+            .Produces<VideoObject>().ProducesProblem(429).RefuseTooManyEarly(IdempotencyKey).DisableAntiforgery();
         videos.MapGet("/{id}/content", ContentAsync).WithSummary("The video, or a picture of it: video, thumbnail, spritesheet, last_frame, input, preview").Produces(200, contentType: "video/mp4").ProducesProblem(409);
         videos.MapGet("/{id}/events", EventStream.WriteAsync).WithSummary("Progress and previews as server-sent events").Produces(200, contentType: "text/event-stream");
         videos.MapGet("/{id}/stream", LiveStream.WriteAsync).WithSummary("The video while it is made, from its beginning: fragmented mp4").Produces(200, contentType: "video/mp4").ProducesProblem(409);

@@ -1,30 +1,33 @@
+using System.Security.Claims;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authentication.Cookies;
 using Microsoft.AspNetCore.DataProtection;
 using Microsoft.AspNetCore.Mvc;
+using PyramidFlow.Server.Jobs;
 using PyramidFlow.Server.Rest;
 
 namespace PyramidFlow.Server.Safety;
 
 /// <summary>
 /// Who may come in. Without keys, on a loopback address only, everybody; with keys, who sends one as a bearer, or has
-/// signed in with one on the page and got a cookie for it.
+/// signed in with one on the page and got a cookie for it. The cookie tells the owner, in which the key's hash has a part:
+/// it ends with the key, and another key of the same name does not revive it. What is open ends with the key too.
 /// </summary>
 internal static class Access
 {
     /// <summary>Where the page asks for a key.</summary>
     public const string SignInPath = "/signin";
 
-    private const string SessionPath = "/session", Choose = "choose";
+    private const string SessionPath = "/session", PagePath = "/_blazor", Choose = "choose";
     private static readonly PathString[] Open = ["/health", SignInPath, SessionPath, "/page.css", "/_framework", "/favicon.ico"];
 
-    public static IServiceCollection AddAccess(this IServiceCollection services, ServerOptions options)
+    public static IServiceCollection AddAccess(this IServiceCollection services, ServerOptions options, ApiKeys keys)
     {
-        services.AddSingleton(new ApiKeys(options.DataFolder));
+        services.AddSingleton(keys).AddSingleton<KeyWatch>().AddHostedService(provider => provider.GetRequiredService<KeyWatch>());
         services.AddDataProtection().SetApplicationName("pyramidflow").PersistKeysToFileSystem(new DirectoryInfo(Path.Combine(Path.GetFullPath(options.DataFolder), "cookie-keys")));
         services.AddAuthentication(Choose)
             .AddPolicyScheme(Choose, null, choice => choice.ForwardDefaultSelector = context =>
-                context.Request.Headers.ContainsKey("Authorization") ? KeyAuthentication.Name : CookieAuthenticationDefaults.AuthenticationScheme)
+                KeyAuthentication.IsFor(context.Request) ? KeyAuthentication.Name : CookieAuthenticationDefaults.AuthenticationScheme)
             .AddScheme<AuthenticationSchemeOptions, KeyAuthentication>(KeyAuthentication.Name, null)
             .AddCookie(cookie =>
             {
@@ -35,6 +38,8 @@ internal static class Access
                 cookie.SlidingExpiration = true;
                 cookie.Events.OnValidatePrincipal = RejectRemovedAsync;
             });
+        // Behind a proxy that speaks TLS for us a cookie never travels without it.
+        services.AddAntiforgery(antiforgery => antiforgery.Cookie.SecurePolicy = CookieSecurePolicy.SameAsRequest);
         return services;
     }
 
@@ -44,15 +49,24 @@ internal static class Access
         app.UseAuthentication();
         app.Use(async (context, next) =>
         {
-            var keys = context.RequestServices.GetRequiredService<ApiKeys>();
-            if (!keys.InUse || context.User.Identity is { IsAuthenticated: true } || Open.Any(path => context.Request.Path.StartsWithSegments(path, StringComparison.Ordinal)))
+            var path = context.Request.Path;
+            if (Open.Any(open => path.StartsWithSegments(open, StringComparison.Ordinal)))
             {
                 await next(context).ConfigureAwait(false);
                 return;
             }
 
-            if (HttpMethods.IsGet(context.Request.Method) && !context.Request.Path.StartsWithSegments("/v1", StringComparison.Ordinal)
-                && context.Request.Headers.Accept.ToString().Contains("text/html", StringComparison.Ordinal))
+            var keys = context.RequestServices.GetRequiredService<ApiKeys>();
+            if (!keys.InUse || context.User.Identity is { IsAuthenticated: true })
+            {
+                // The page leaves by itself, to where one signs in.
+                var end = path.StartsWithSegments(PagePath, StringComparison.Ordinal) ? default : context.RequestServices.GetRequiredService<KeyWatch>().EndOf(Owner.Of(context.User));
+                await using (end.UnsafeRegister(static aborted => ((HttpContext)aborted!).Abort(), context).ConfigureAwait(false))
+                    await next(context).ConfigureAwait(false);
+                return;
+            }
+
+            if (HttpMethods.IsGet(context.Request.Method) && ProblemPage.IsFor(context.Request))
             {
                 context.Response.Redirect(SignInPath);
                 return;
@@ -69,9 +83,9 @@ internal static class Access
         // Another site cannot post here: it is stopped by its origin, before the form is read.
         routes.MapPost(SessionPath, async (HttpContext context, [FromForm] string? key, ApiKeys keys) =>
         {
-            if (keys.NameOf(key?.Trim() ?? "") is not { } name)
+            if (keys.OwnerOf(key?.Trim() ?? "") is not { } owner)
                 return Results.LocalRedirect($"{SignInPath}?wrong");
-            await context.SignInAsync(CookieAuthenticationDefaults.AuthenticationScheme, KeyAuthentication.User(name, CookieAuthenticationDefaults.AuthenticationScheme)).ConfigureAwait(false);
+            await context.SignInAsync(CookieAuthenticationDefaults.AuthenticationScheme, KeyAuthentication.User(owner, CookieAuthenticationDefaults.AuthenticationScheme)).ConfigureAwait(false);
             return Results.LocalRedirect("/");
         }).DisableAntiforgery().ExcludeFromDescription().RequireRateLimiting(RateLimits.SignIn);
         routes.MapPost($"{SessionPath}/end", async (HttpContext context) =>
@@ -85,7 +99,7 @@ internal static class Access
     private static async Task RejectRemovedAsync(CookieValidatePrincipalContext context)
     {
         var keys = context.HttpContext.RequestServices.GetRequiredService<ApiKeys>();
-        if (context.Principal?.Identity?.Name is { } name && keys.Names.Contains(name))
+        if (context.Principal?.FindFirstValue(ClaimTypes.NameIdentifier) is { } owner && keys.InUse && keys.Allows(new Owner(owner)))
             return;
         context.RejectPrincipal();
         await context.HttpContext.SignOutAsync(CookieAuthenticationDefaults.AuthenticationScheme).ConfigureAwait(false);

@@ -1,19 +1,22 @@
 using System.Threading.RateLimiting;
 using PyramidFlow.Server.Jobs;
 using PyramidFlow.Server.Rest;
+using PyramidFlow.Server.Store;
 
 namespace PyramidFlow.Server.Safety;
 
-/// <summary>How many new videos an owner may ask for in a minute, and how many keys an address may try.</summary>
+/// <summary>
+/// How many keys an address may try in a minute. New videos are counted where they are submitted, by REST and the page
+/// alike; here a request for one too many is only refused before its body is read.
+/// </summary>
 internal static class RateLimits
 {
-    public const string Create = "create", SignIn = "signin";
+    public const string SignIn = "signin";
     private const int SignInsPerMinute = 10;
     private static readonly TimeSpan Minute = TimeSpan.FromMinutes(1);
 
-    public static IServiceCollection AddRateLimits(this IServiceCollection services, ServerLimits limits) => services.AddRateLimiter(limiter =>
+    public static IServiceCollection AddRateLimits(this IServiceCollection services) => services.AddRateLimiter(limiter =>
     {
-        limiter.AddPolicy(Create, context => Window(Owner.Of(context.User).Name, limits.RequestsPerMinute));
         limiter.AddPolicy(SignIn, context => Window(context.Connection.RemoteIpAddress?.ToString() ?? "", SignInsPerMinute));
         limiter.OnRejected = async (rejected, _) =>
         {
@@ -21,6 +24,19 @@ internal static class RateLimits
             var problem = ProblemObject.Of(429, $"too many requests in one minute: try again in {seconds} seconds", "rate_limit") with { RetryAfterSeconds = seconds };
             await Problems.WriteAsync(rejected.HttpContext, problem).ConfigureAwait(false);
         };
+    });
+
+    /// <summary>Refuses a request for one video too many early. A repeated one, by its idempotency key, is not for a new video and goes on.</summary>
+    public static RouteHandlerBuilder RefuseTooManyEarly(this RouteHandlerBuilder endpoint, string idempotencyKey) => endpoint.AddEndpointFilter(async (invocation, next) =>
+    {
+        var context = invocation.HttpContext;
+        if (!context.Request.Headers.ContainsKey(idempotencyKey))
+        {
+            var (store, limits) = (context.RequestServices.GetRequiredService<IJobStore>(), context.RequestServices.GetRequiredService<ServerLimits>());
+            await store.CheckRequestsAsync(Owner.Of(context.User), limits.RequestsPerMinute, context.RequestAborted).ConfigureAwait(false);
+        }
+
+        return await next(invocation).ConfigureAwait(false);
     });
 
     private static RateLimitPartition<string> Window(string who, int most) =>

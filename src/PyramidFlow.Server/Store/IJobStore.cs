@@ -11,6 +11,14 @@ internal interface IJobStore : IAsyncDisposable
     /// <summary>Makes the table if need be.</summary>
     Task InitializeAsync(CancellationToken cancel);
 
+    /// <summary>Counts a request of an owner, for all servers of this store together.</summary>
+    /// <exception cref="JobException">The owner made as many as allowed in the minute that began with the first of them.</exception>
+    Task CountRequestAsync(Owner owner, int mostPerMinute, CancellationToken cancel);
+
+    /// <summary>Whether an owner may make a request now; counts none.</summary>
+    /// <exception cref="JobException">As <see cref="CountRequestAsync"/>.</exception>
+    Task CheckRequestsAsync(Owner owner, int mostPerMinute, CancellationToken cancel);
+
     /// <summary>Puts a job into the queue; with a known idempotency key it gives the job of that key.</summary>
     /// <exception cref="JobException">The key was used for something else, or too many jobs are under way.</exception>
     Task<(VideoJob Job, bool IsNew)> AddAsync(NewJob job, CancellationToken cancel);
@@ -56,6 +64,12 @@ internal interface IJobStore : IAsyncDisposable
 
     /// <summary>Fails a job that has not ended.</summary>
     Task CancelAsync(string id, VideoError reason, CancellationToken cancel);
+
+    /// <summary>Owners of jobs that have not ended.</summary>
+    Task<IReadOnlyList<Owner>> ActiveOwnersAsync(CancellationToken cancel);
+
+    /// <summary>Fails all of an owner's jobs that have not ended; gives how many.</summary>
+    Task<int> CancelAllAsync(Owner owner, VideoError reason, CancellationToken cancel);
 
     /// <summary>Removes a job.</summary>
     Task DeleteAsync(string id, CancellationToken cancel);

@@ -31,6 +31,7 @@ internal static class JobSchema
             progress TEXT,
             error TEXT,
             result TEXT);
+        CREATE TABLE IF NOT EXISTS requests (owner TEXT PRIMARY KEY, since BIGINT NOT NULL, count BIGINT NOT NULL);
         CREATE INDEX IF NOT EXISTS videos_queue ON videos (status, seq);
         CREATE INDEX IF NOT EXISTS videos_owner ON videos (owner, seq);
         CREATE INDEX IF NOT EXISTS videos_revision ON videos (revision);

@@ -72,6 +72,10 @@ internal sealed partial class SqlJobStore
         ChangeAsync($"status = '{Failed}', completed = {dialect.Now}, error = @error, {NoLease}", $"id = @id AND status IN ('{Queued}', '{InProgress}')", cancel,
             ("id", id), ("error", Json(reason)));
 
+    public Task<int> CancelAllAsync(Owner owner, VideoError reason, CancellationToken cancel) =>
+        ChangeAsync($"status = '{Failed}', completed = {dialect.Now}, error = @error, {NoLease}", $"owner = @owner AND status IN ('{Queued}', '{InProgress}')", cancel,
+            ("owner", owner.Name), ("error", Json(reason)));
+
     public Task DeleteAsync(string id, CancellationToken cancel) =>
         ChangeAsync($"status = '{Deleted}', completed = {dialect.Now}, idempotency_key = NULL, request = '{{}}', progress = NULL, error = NULL, result = NULL, {NoLease}",
             $"id = @id AND status <> '{Deleted}'", cancel, ("id", id));

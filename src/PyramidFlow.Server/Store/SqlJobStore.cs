@@ -94,6 +94,12 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, RetryRules rules) 
             row => new QueueEntry(row.GetString(0), row.GetString(1) == InProgress, row.GetDouble(2), row.IsDBNull(3) ? null : row.GetDouble(3)), cancel).ConfigureAwait(false);
     }
 
+    public async Task<IReadOnlyList<Owner>> ActiveOwnersAsync(CancellationToken cancel)
+    {
+        await using var session = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false);
+        return await session.RowsAsync($"SELECT DISTINCT owner FROM videos WHERE status IN ('{Queued}', '{InProgress}')", row => new Owner(row.GetString(0)), cancel).ConfigureAwait(false);
+    }
+
     public async Task<IReadOnlyList<(double Work, double Seconds)>> PaceAsync(CancellationToken cancel)
     {
         await using var session = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false);

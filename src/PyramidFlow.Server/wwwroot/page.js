@@ -87,6 +87,8 @@
     },
     kept: () => kept(),
     keep: form => kept(form),
+    // Left after the answer to the server is on its way.
+    leave: () => { setTimeout(() => location.assign('signin?ended')); },
     focus: id => {
       const target = document.getElementById(id);
       target?.focus({ preventScroll: true });

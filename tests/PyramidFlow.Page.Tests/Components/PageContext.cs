@@ -3,10 +3,12 @@ using Bunit;
 using Bunit.TestDoubles;
 using Microsoft.AspNetCore.Components;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging.Abstractions;
 using PyramidFlow.Server;
 using PyramidFlow.Server.Jobs;
 using PyramidFlow.Server.Page;
 using PyramidFlow.Server.Page.State;
+using PyramidFlow.Server.Safety;
 
 namespace PyramidFlow.Page.Tests.Components;
 
@@ -19,7 +21,9 @@ public abstract class PageContext : BunitContext
         DefaultWaitTimeout = TimeSpan.FromMinutes(1);
         JSInterop.Mode = JSRuntimeMode.Loose;
         JSInterop.Setup<string>("pyramidflow.theme").SetResult("system");
-        Services.AddSingleton<IVideoJobs>(Jobs).AddSingleton(new ServerLimits { ImageBytes = 1 << 20 })
+        // Not started: nobody's key is taken away.
+        var keys = new KeyWatch(new ApiKeys(Path.Combine(Path.GetTempPath(), Path.GetRandomFileName())), null!, null!, NullLogger<KeyWatch>.Instance);
+        Services.AddSingleton(keys).AddSingleton<IVideoJobs>(Jobs).AddSingleton(new ServerLimits { ImageBytes = 1 << 20 })
             .AddScoped<VideoLibrary>().AddScoped<VideoForm>().AddScoped<Studio>().AddScoped<PageScript>();
         BunitAuthorizationContext user = AddAuthorization();
         user.SetNotAuthorized();

@@ -1,6 +1,7 @@
 using System.Data.Common;
 using Microsoft.AspNetCore.Components.Authorization;
 using PyramidFlow.Server.Jobs;
+using PyramidFlow.Server.Safety;
 
 namespace PyramidFlow.Server.Page.State;
 
@@ -9,15 +10,17 @@ internal sealed class Studio : IAsyncDisposable
 {
     private readonly IVideoJobs jobs;
     private readonly AuthenticationStateProvider user;
+    private readonly KeyWatch keys;
     private Owner owner;
 
     /// <param name="jobs">Where the videos are.</param>
     /// <param name="library">Those that are shown.</param>
     /// <param name="form">The form.</param>
     /// <param name="user">Who looks at the page.</param>
-    public Studio(IVideoJobs jobs, VideoLibrary library, VideoForm form, AuthenticationStateProvider user)
+    /// <param name="keys">Says when they may not any more.</param>
+    public Studio(IVideoJobs jobs, VideoLibrary library, VideoForm form, AuthenticationStateProvider user, KeyWatch keys)
     {
-        (this.jobs, Library, Form, this.user) = (jobs, library, form, user);
+        (this.jobs, Library, Form, this.user, this.keys) = (jobs, library, form, user, keys);
         form.Changed += Touch;
         form.Sent += Take;
     }
@@ -63,14 +66,19 @@ internal sealed class Studio : IAsyncDisposable
     }
 
     /// <summary>Follows the videos until it is cancelled; when the queue is away, until it is back.</summary>
-    public async Task FollowAsync(CancellationToken cancel)
+    /// <returns>Whether it ended because who looks has no valid key any more.</returns>
+    public async Task<bool> FollowAsync(CancellationToken cancel)
     {
         Library.Changed += HasChanged;
-        while (!cancel.IsCancellationRequested)
+        var end = keys.EndOf(owner);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancel, end);
+        while (!either.IsCancellationRequested)
         {
-            await ReachAsync(() => Library.FollowAsync(owner, cancel));
-            await Task.Delay(TimeSpan.FromSeconds(2), cancel).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ContinueOnCapturedContext);
+            await ReachAsync(() => Library.FollowAsync(owner, either.Token));
+            await Task.Delay(TimeSpan.FromSeconds(2), either.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ContinueOnCapturedContext);
         }
+
+        return end.IsCancellationRequested;
     }
 
     /// <summary>Loads older videos.</summary>
