@@ -92,6 +92,25 @@ public sealed class LoraTests : IClassFixture<TinyModel>, IDisposable
     }
 
     [Fact]
+    public async Task The_folder_of_an_adapter_counts_with_its_settings_and_is_known_again()
+    {
+        using (new TensorScope())
+        {
+            using var style = SafetensorsFile.Open(folder.File("style.safetensors"));
+            SafetensorsWriter.Write(folder.File("pink", "adapter_model.safetensors"), [.. style.Entries.Values.Select(entry => (entry.Name.Replace("transformer.", "base_model.model.", StringComparison.Ordinal), style.Tensor(entry)))]);
+        }
+
+        folder.Write("pink/adapter_config.json", """{"peft_type":"LORA","r":2,"lora_alpha":1}""");
+        var half = await GenerateAsync("half.png", "--lora", folder.File("style.safetensors:0.5"));
+        var a = await GenerateAsync("a.png", "--lora", folder.File("pink") + "/");
+        Assert.Equal(half.Pixels.ToArray(), a.Pixels.ToArray());
+        Assert.Equal(a.Pixels.ToArray(), (await LikeAsync("again.png")).Pixels.ToArray());
+        folder.Write("pink/adapter_config.json", """{"peft_type":"LORA","r":2,"lora_alpha":2}""");
+        var run = await CliRun.OfAsync("generate", "--like", folder.File("a.png"), "--model", model.Folder, "-o", folder.File("other.png"));
+        Assert.Contains("is another LoRA than the one", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_batch_makes_again_what_was_made_with_another_lora()
     {
         folder.Write("prompts.txt", "a red ball\n");

@@ -41,6 +41,20 @@ public sealed class ModelsTests : IDisposable
     }
 
     [Fact]
+    public async Task Verify_names_the_weight_that_is_no_number_unless_it_is_to_be_quick()
+    {
+        var model = await RandomAsync("m");
+        var weights = Path.Combine(model, "causal_video_vae", "diffusion_pytorch_model.safetensors");
+        var bytes = await File.ReadAllBytesAsync(weights, Cancel);
+        bytes[^2] = bytes[^1] = 0xFF;
+        await File.WriteAllBytesAsync(weights, bytes, Cancel);
+        var run = await CliRun.OfAsync("models", "verify", model);
+        Assert.Equal(ExitCode.Failed, run.Code);
+        Assert.Contains($"- {weights} holds a number that is not finite in ", run.Out, StringComparison.Ordinal);
+        Assert.Equal(ExitCode.Ok, (await CliRun.OfAsync("models", "verify", model, "--quick")).Code);
+    }
+
+    [Fact]
     public async Task Verify_names_the_fault_and_fails_when_nothing_runs()
     {
         var model = await RandomAsync("m");

@@ -35,6 +35,14 @@ public sealed class RefusedArchiveTests : IDisposable
         Assert.Contains("run os?[2J.system?:", message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void What_a_file_says_of_itself_stays_one_line_of_an_error()
+    {
+        var message = Message(new ArchiveWriter { Method = 8 }.Add("a\nb\x1b[2J" + new string('c', 10_000), []).End());
+        Assert.Contains("its entry a?b?[2Jccc", message, StringComparison.Ordinal);
+        Assert.InRange(message.Length, 1, 4100);
+    }
+
     public static TheoryData<string, byte[]> Hostile => new()
     {
         { "instruction 0x69", new PickleWriter().Op("(ios\nsystem\n").End() },

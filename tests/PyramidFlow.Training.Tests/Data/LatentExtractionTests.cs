@@ -48,6 +48,27 @@ public sealed class LatentExtractionTests : IDisposable
     }
 
     [Fact]
+    public async Task Latents_that_are_not_finite_are_an_error_and_never_written()
+    {
+        var annotations = folder.Annotate(new { video = await folder.VideoAsync("a.mp4", 30, 64, 32), text = "a" });
+        using (new TensorScope())
+            vae.NamedParameters().Single(p => p.Key == "encoder.conv_out.conv.bias").Parameter.Value.Fill(double.NaN);
+        var error = await Assert.ThrowsAsync<NonFiniteException>(() => Extract(annotations));
+        Assert.Equal(ModelPart.Vae, error.Part);
+        Assert.Empty(Directory.GetFiles(folder.File("out-latents")));
+    }
+
+    [Fact]
+    public async Task Latents_too_large_for_the_type_they_are_stored_in_are_said_so()
+    {
+        var annotations = folder.Annotate(new { video = await folder.VideoAsync("a.mp4", 30, 64, 32), text = "a" });
+        using (new TensorScope())
+            vae.NamedParameters().Single(p => p.Key == "quant_conv.conv.bias").Parameter.Value.Fill(1e6);
+        var error = await Assert.ThrowsAsync<NonFiniteException>(() => Extract(annotations, options with { StoredType = ElementType.Float16 }));
+        Assert.Contains("too large for Float16: store them in another type", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_run_that_was_stopped_makes_only_what_is_missing_and_makes_it_the_same()
     {
         var annotations = await Several();

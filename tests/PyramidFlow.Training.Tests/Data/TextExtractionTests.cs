@@ -39,6 +39,21 @@ public sealed class TextExtractionTests : IDisposable
             AssertFeatures(encoder, text, TextItemFile.Open(path));
     }
 
+    [Fact]
+    public void Features_that_are_not_finite_are_an_error_and_never_written()
+    {
+        var model = folder.File("model");
+        RandomCheckpoint.Write(model, new RandomOptions(RandomLayout.Miniflux, RandomScale.Tiny, 3), progress: null, Ct);
+        using var encoder = PromptEncoder.Load(CheckpointFolder.Open(model), ElementType.Float32);
+        using var scope = new TensorScope();
+        encoder.Models[^1].NamedParameters().Single(p => p.Key == "encoder.final_layer_norm.weight").Parameter.Value.Fill(double.NaN);
+        var annotations = folder.Annotate(new { text = "a red ball" });
+        var target = new ExtractionTarget(annotations, folder.File("out.jsonl"));
+        var error = Assert.Throws<NonFiniteException>(() => new TextExtraction(encoder, ElementType.Float32, 2, new FaultLog()).Run(target, cancel: Ct));
+        Assert.Equal(ModelPart.Text, error.Part);
+        Assert.Empty(Directory.GetFiles(folder.File("out-text")));
+    }
+
     private static void AssertFeatures(PromptEncoder encoder, string text, TextItem item)
     {
         using var noGrad = NoGrad.Begin();
