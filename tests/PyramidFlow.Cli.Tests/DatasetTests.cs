@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using PyramidFlow.Media;
@@ -48,6 +49,40 @@ public sealed class DatasetTests(TinyModel model) : IClassFixture<TinyModel>, ID
 
         Assert.Equal(ExitCode.Failed, decoded.Code);
         Assert.Contains("1 damaged", decoded.Out, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Check_decodes_a_video_to_its_end_because_a_clip_may_start_anywhere()
+    {
+        await VideoAsync("a.mp4", 90);
+        // The index stands in front, so the header promises all frames.
+        var bytes = await File.ReadAllBytesAsync(folder.File("a.mp4"), Cancel);
+        folder.Write("cut.mp4", bytes[..(bytes.Length * 8 / 10)]);
+        var annotations = folder.Write("a.jsonl", "{\"video\": \"cut.mp4\"}\n");
+
+        Assert.Equal(ExitCode.Ok, (await CliRun.OfAsync("data", "check", annotations, "--size", "64x64", "--frames", "9")).Code);
+        var decoded = await CliRun.OfAsync("data", "check", annotations, "--size", "64x64", "--frames", "9", "--decode");
+
+        Assert.Equal(ExitCode.Failed, decoded.Code);
+        Assert.Contains("1 lines, 0 usable", decoded.Out, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Check_warns_of_a_jpeg_without_its_end_and_sorts_by_the_shape_that_is_shown()
+    {
+        await FfmpegAsync("-f", "lavfi", "-i", "testsrc=s=64x128", "-vf", "setsar=2/1", "-frames:v", "1", folder.File("a.jpg"));
+        folder.Write("b.jpg", (await File.ReadAllBytesAsync(folder.File("a.jpg"), Cancel))[..^2]);
+        await FfmpegAsync("-f", "lavfi", "-i", "testsrc=s=64x128:d=1", "-vf", "setsar=2/1", folder.File("a.mp4"));
+        var annotations = folder.Write("a.jsonl", "{\"image\": \"b.jpg\"}\n{\"video\": \"a.mp4\"}\n");
+
+        var run = await CliRun.OfAsync("data", "check", annotations, "--size", "64x64,64x128", "--frames", "9", "--decode", "--json");
+
+        Assert.Equal(ExitCode.Ok, run.Code);
+        using var report = JsonDocument.Parse(run.Out);
+        Assert.All(report.RootElement.GetProperty("buckets").EnumerateArray(), bucket => Assert.Equal(64, bucket.GetProperty("height").GetInt32()));
+        var warning = Assert.Single(report.RootElement.GetProperty("warnings").EnumerateArray());
+        Assert.Equal(1, warning.GetProperty("line").GetInt32());
+        Assert.Contains("b.jpg has no end marker", run.Error, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -141,6 +176,13 @@ public sealed class DatasetTests(TinyModel model) : IClassFixture<TinyModel>, ID
     }
 
     private void Picture(string name, int side) => PngWriter.Write(folder.File(name), new RgbImage(side, side, new byte[side * side * 3]));
+
+    private static async Task FfmpegAsync(params string[] arguments)
+    {
+        using var process = Process.Start(FfmpegTools.FromEnvironment().Ffmpeg, ["-nostdin", "-loglevel", "error", "-y", .. arguments]);
+        await process.WaitForExitAsync(Cancel);
+        Assert.Equal(0, process.ExitCode);
+    }
 
     private async Task VideoAsync(string name, int frames)
     {

@@ -127,6 +127,35 @@ public sealed class UploadTests() : StartedServer(options => options with
         Assert.Contains("base64", problem.GetProperty("detail").GetString(), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Hostile_pictures_are_refused_with_a_sentence_and_give_their_decoder_back()
+    {
+        // Sides whose product overflows, and more pixels than the size says: twice as many as may be decoded at once, and then one that is fine.
+        var (enormous, full) = (Picture.ToArray(), Picture.ToArray());
+        enormous.AsSpan(16, 8).Fill(0xff);
+        byte[] data = [0, 2, 0, 0, .. "IDAT"u8, .. new byte[(2 << 16) + 4]];
+        foreach (var bytes in new[] { enormous, [.. full[..33], .. data, .. full[33..]], enormous, enormous })
+        {
+            using var form = await FormAsync(folder.Write("a.png", bytes));
+            var answer = await Server.Client.PostAsync("/v1/videos", form, Cancel);
+            var problem = await TestServer.ProblemAsync(answer, HttpStatusCode.UnsupportedMediaType);
+            Assert.StartsWith("the picture is ", problem.GetProperty("detail").GetString(), StringComparison.Ordinal);
+        }
+
+        using var fine = await FormAsync(folder.Write("a.png", Picture));
+        await TestServer.JsonAsync(await Server.Client.PostAsync("/v1/videos", fine, Cancel), HttpStatusCode.OK);
+    }
+
+    [Fact]
+    public async Task A_tiff_is_taken()
+    {
+        var path = folder.File("a.tiff");
+        using (var process = Process.Start(FfmpegTools.FromEnvironment().Ffmpeg, ["-nostdin", "-loglevel", "error", "-f", "lavfi", "-i", "testsrc=s=64x64", "-frames:v", "1", path]))
+            await process.WaitForExitAsync(Cancel);
+        using var form = await FormAsync(path);
+        await TestServer.JsonAsync(await Server.Client.PostAsync("/v1/videos", form, Cancel), HttpStatusCode.OK);
+    }
+
     private async Task TooLongAsync(string path)
     {
         using var form = await FormAsync(path);

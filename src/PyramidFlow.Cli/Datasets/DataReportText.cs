@@ -14,6 +14,10 @@ internal static class DataReportText
     /// <summary>A table and sentences, or one JSON object.</summary>
     public static void Print(DataReport report, bool json, CliConsole console)
     {
+        foreach (var warning in report.Warnings.Take(MostFaults))
+            console.Warn(warning.ToString());
+        if (report.Warnings.Count > MostFaults)
+            console.Warn($"and {report.Warnings.Count - MostFaults} more: see --json");
         if (json)
         {
             console.Result(JsonText.Of(writer => Write(report, writer)));
@@ -71,8 +75,15 @@ internal static class DataReportText
             Numbers(json, "caption_tokens", ("shortest", lengths.Shortest), ("median", lengths.Median), ("longest", lengths.Longest), ("limit", lengths.Limit), ("cut", lengths.Cut));
         }
 
-        json.WriteStartArray("faults");
-        foreach (var fault in report.Faults)
+        Faults(json, "faults", report.Faults);
+        Faults(json, "warnings", report.Warnings);
+        json.WriteEndObject();
+    }
+
+    private static void Faults(Utf8JsonWriter json, string name, IReadOnlyList<DataFault> faults)
+    {
+        json.WriteStartArray(name);
+        foreach (var fault in faults)
         {
             json.WriteStartObject();
             json.WriteString("file", fault.File);
@@ -83,7 +94,6 @@ internal static class DataReportText
         }
 
         json.WriteEndArray();
-        json.WriteEndObject();
     }
 
     private static IEnumerable<(string Name, int Value)> Counts(DataReport report) =>

@@ -28,7 +28,7 @@ internal sealed class SpooledUpload : IAsyncDisposable
         if (count == 0)
             throw new JobException(JobFault.Invalid, "the picture or video is empty") { Parameter = "input_reference" };
         var kind = UploadKind.Of(start.AsSpan(0, count))
-            ?? throw new JobException(JobFault.Unsupported, "the file is neither a picture (PNG, JPEG, WebP, AVIF) nor a video (mp4, webm, mkv, gif)") { Parameter = "input_reference" };
+            ?? throw new JobException(JobFault.Unsupported, "the file is neither a picture (PNG, JPEG, WebP, AVIF, TIFF) nor a video (mp4, webm, mkv, gif)") { Parameter = "input_reference" };
         var path = Path.Combine(folder.Incoming, Guid.NewGuid().ToString("N"));
         var file = new FileStream(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None, 1 << 16, FileOptions.Asynchronous | FileOptions.DeleteOnClose);
         try

@@ -12,7 +12,7 @@ public static class UploadKind
     /// <param name="start">Its first <see cref="Bytes"/> bytes, or all of a shorter one.</param>
     public static VideoInputKind? Of(ReadOnlySpan<byte> start)
     {
-        if (Begins(start, 0x89, 'P', 'N', 'G') || Begins(start, 0xff, 0xd8, 0xff) || start.StartsWith("BM"u8) || start.StartsWith("qoif"u8) || Is(start, "RIFF"u8, "WEBP"u8))
+        if (Begins(start, 0x89, 'P', 'N', 'G') || Begins(start, 0xff, 0xd8, 0xff) || start.StartsWith("BM"u8) || start.StartsWith("qoif"u8) || start.StartsWith("II*\0"u8) || start.StartsWith("MM\0*"u8) || Is(start, "RIFF"u8, "WEBP"u8))
             return VideoInputKind.Image;
         if (start.StartsWith("GIF8"u8) || Begins(start, 0x1a, 0x45, 0xdf, 0xa3) || Is(start, "RIFF"u8, "AVI "u8) || start.StartsWith("OggS"u8)
             || start.StartsWith("FLV"u8) || Begins(start, 0, 0, 1, 0xba))

@@ -9,10 +9,10 @@ internal sealed partial record DecodeLimits
     /// <summary>Environment variable with the memory of one decoder, MiB.</summary>
     public const string MemoryVariable = "PYRAMIDFLOW_DECODER_MEMORY";
 
-    // Of ffmpeg itself, its libraries and threads; a decoder with less does not start.
-    private const int LeastMemory = 128;
+    // ffmpeg's libraries alone set 165 MiB aside; a decoder with less does not start.
+    private const int LeastMemory = 256;
 
-    /// <summary>Memory of one decoder, bytes. It holds a frame of 100 megapixels without transparency.</summary>
+    /// <summary>Memory of one decoder with its libraries, bytes. A picture of 100 megapixels without transparency fits in.</summary>
     public long MemoryBytes { get; init; } = 640L << 20;
 
     /// <summary>Time on the processor in which the next frame, or a whole picture, has to come.</summary>

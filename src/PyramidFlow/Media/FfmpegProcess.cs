@@ -53,6 +53,9 @@ internal sealed class FfmpegProcess : IAsyncDisposable
             UseShellExecute = false,
         };
         start.Environment["AV_LOG_FORCE_NOCOLOR"] = "1";
+        // A library for speech that ffmpeg loads sets memory aside for each core, and tries without end when there is none.
+        if (budget is not null)
+            start.Environment["OMP_NUM_THREADS"] = start.Environment["OPENBLAS_NUM_THREADS"] = "1";
         try
         {
             return new FfmpegProcess(Process.Start(start)!, budget, ct);

@@ -77,7 +77,7 @@ public static class ImageReader
             : header.Aspect != 1 ? ((int)header.Shown.Width, (int)header.Shown.Height) : null;
         string[] arguments =
         [
-            "-hide_banner", "-loglevel", "error", "-xerror", "-err_detect", "explode", "-threads", "1", .. InputArguments,
+            "-hide_banner", "-loglevel", "error", "-xerror", "-err_detect", "explode", "-threads", "1", .. InputArguments, .. Whole(bytes),
             .. header.Orientation is null ? (string[])[] : ["-noautorotate"], "-i", "pipe:0", "-filter_complex_threads", "1",
             "-filter_complex", "[0:v:0]" + frames.Filter(ExifOrientation.Filter(header.Orientation ?? ExifOrientation.Upright), size),
             "-frames:v", "1", "-f", "image2pipe", "-c:v", "ppm", "pipe:1",
@@ -98,8 +98,9 @@ public static class ImageReader
 
         var exitCode = await process.ExitCodeAsync().ConfigureAwait(false);
         if (exitCode == 0 && image is not null)
-            return header.LacksEnd ? image with { Warning = $"{name} lacks its end: what is there was read" } : image;
-        throw header.Hdr?.Missing(name, process.Errors) ?? budget.OutOfMemory(process.Errors) ?? Failure(name, process.Errors);
+            return header.LacksEnd ? image with { Warning = $"{name} has no end marker: it was read all the same, but may be cut short" } : image;
+        throw header.Hdr?.Missing(name, process.Errors) ?? budget.OutOfMemory(process.Errors)
+            ?? (header.LacksEnd ? new MediaException($"{name} is not a whole picture: it is cut short") : Failure(name, process.Errors));
     }
 
     private static async Task<T> OpenAsync<T>(string path, Func<Stream, Task<T>> read)
@@ -167,19 +168,25 @@ public static class ImageReader
     {
         var budget = Budget(name, bytes, tools);
         await using var process = FfmpegProcess.Start(tools.Ffprobe,
-            ["-hide_banner", "-loglevel", "error", .. InputArguments, "-threads", "1", "-select_streams", "v:0", "-show_streams", "-show_format", "-of", "json", "-i", "pipe:0"], ct, budget);
+            ["-hide_banner", "-loglevel", "error", .. InputArguments, .. Whole(bytes), "-threads", "1", "-select_streams", "v:0", "-show_streams", "-show_format", "-of", "json", "-i", "pipe:0"], ct, budget);
         var json = await process.ReadAllTextAsync(new MemoryStream(bytes)).ConfigureAwait(false);
         var exitCode = await process.ExitCodeAsync().ConfigureAwait(false);
         if (exitCode != 0 || VideoInfoReader.Read(json) is not { } info)
             throw budget.OutOfMemory(process.Errors) ?? Failure(name, process.Errors);
         // Of TIFF ffmpeg does not read how the camera was held; the file is an EXIF block itself.
-        var orientation = bytes.AsSpan().StartsWith("II*\0"u8) || bytes.AsSpan().StartsWith("MM\0*"u8) ? ExifOrientation.Read(bytes) : (int?)null;
+        var orientation = IsTiff(bytes) ? ExifOrientation.Read(bytes) : (int?)null;
         var sideways = ExifOrientation.IsSideways(orientation ?? ExifOrientation.Upright);
         return new PictureHeader(info.StoredWidth, info.StoredHeight, orientation, IsSideways: sideways)
         {
             Aspect = info.PixelAspect, HasAlpha = info.HasAlpha, Hdr = info.Hdr,
         };
     }
+
+    private static bool IsTiff(ReadOnlySpan<byte> bytes) => bytes.StartsWith("II*\0"u8) || bytes.StartsWith("MM\0*"u8);
+
+    // From a pipe ffmpeg takes a TIFF for whole after 4 KiB unless it is told how long it is.
+    private static string[] Whole(byte[] bytes) =>
+        IsTiff(bytes) ? ["-f", "tiff_pipe", "-frame_size", bytes.Length.ToString(CultureInfo.InvariantCulture)] : [];
 
     private static DecodeBudget Budget(string name, byte[] bytes, FfmpegTools tools) => new(name, tools.Limits, bytes.Length, tools.Limits.Step);
 

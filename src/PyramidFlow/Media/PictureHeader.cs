@@ -46,6 +46,7 @@ internal sealed record PictureHeader(long Width, long Height, int? Orientation =
     {
         PictureHeader? header = null;
         var orientation = ExifOrientation.Upright;
+        var (most, packed) = (0L, 0L);
         while (true)
         {
             var length = BinaryPrimitives.ReadUInt32BigEndian(Take(ref chunks, 4));
@@ -56,7 +57,12 @@ internal sealed record PictureHeader(long Width, long Height, int? Orientation =
             {
                 if (!type.SequenceEqual("IHDR"u8) || length != 13)
                     throw new InvalidDataException("it does not start with a header");
+                most = MostPacked(data);
                 header = new(BinaryPrimitives.ReadUInt32BigEndian(data), BinaryPrimitives.ReadUInt32BigEndian(data[4..])) { HasAlpha = (data[9] & 4) != 0 };
+            }
+            else if (type.SequenceEqual("IDAT"u8) && (packed += length) > most)
+            {
+                throw new InvalidDataException("it holds more than a picture of its size");
             }
             else if (type.SequenceEqual("tRNS"u8))
             {
@@ -79,6 +85,18 @@ internal sealed record PictureHeader(long Width, long Height, int? Orientation =
                 return header.Turned(orientation);
             }
         }
+    }
+
+    // What the pixels take at most when they are packed badly; a decoder unpacks what is beyond it too.
+    private static long MostPacked(ReadOnlySpan<byte> header)
+    {
+        const int AnyPacking = 1 << 16;
+        var (width, height) = (BinaryPrimitives.ReadUInt32BigEndian(header), BinaryPrimitives.ReadUInt32BigEndian(header[4..]));
+        // Of sizes that are refused later nothing is said here.
+        if (width > int.MaxValue || height > int.MaxValue)
+            return long.MaxValue;
+        var channels = header[9] switch { 2 => 3, 4 => 2, 6 => 4, _ => 1 };
+        return AnyPacking + (long)Math.Min(2.0 * height * (1 + ((double)width * channels * header[8] / 8)), long.MaxValue / 2);
     }
 
     // Segments: 0xFF, type, length with itself, data; entropy-coded data follows the first SOS segment.

@@ -9,7 +9,7 @@ public static class VideoReader
     /// <summary>Videos with larger frames are refused: 64 million pixels.</summary>
     public const int MaxPixels = 64_000_000;
 
-    private const int LargeFrame = 16_000_000, MostThreads = 4;
+    private const int LargeFrame = 4_000_000, VeryLargeFrame = 16_000_000;
 
     // Containers only: a playlist or script of the same name must not make ffmpeg open other files.
     private const string Formats =
@@ -114,9 +114,13 @@ public static class VideoReader
         if (await process.ExitCodeAsync().ConfigureAwait(false) != 0)
         {
             throw info.Hdr?.Missing(path, process.Errors) ?? budget.OutOfMemory(process.Errors)
-                ?? new MediaException($"{path} is damaged after frame {frames}: {process.Errors}");
+                ?? new MediaException($"{path} is damaged after frame {frames}{Perhaps(info, budget)}: {process.Errors}");
         }
     }
+
+    // Some decoders take a frame that they had no memory for as a damaged one.
+    private static string Perhaps(VideoInfo info, DecodeBudget budget) =>
+        Pixels(info) > LargeFrame ? $", or takes more than {budget.Limits.MemoryBytes >> 20} MiB of memory to decode" : "";
 
     // Frame by frame, because each has its share of the budget.
     private static async Task<int> ReadChunkAsync(FfmpegProcess process, Memory<byte> rgb, int frameBytes, CancellationToken ct)
@@ -142,7 +146,7 @@ public static class VideoReader
             rate = $"trim=start={start},setpts=PTS-STARTPTS," + rate;
         return
         [
-            "-nostdin", "-xerror", .. InputArguments, "-threads", Threads(info),
+            "-nostdin", "-xerror", .. InputArguments, "-threads", Threads(info), "-filter_complex_threads", "1",
             .. info.Decoder is { } decoder ? (string[])["-c:v", decoder] : [],
             .. seek, "-i", "file:" + path, "-filter_complex", "[0:V:0]" + info.Shown.Filter(rate, (width, height)),
             .. options.MaxFrames is { } max ? (string[])["-frames:v", max.ToString(CultureInfo.InvariantCulture)] : [],
@@ -150,9 +154,11 @@ public static class VideoReader
         ];
     }
 
-    // Each thread holds frames of its own.
+    // Each thread holds frames of its own, and ffmpeg otherwise starts as many as there are cores.
     private static string Threads(VideoInfo info) =>
-        Math.Min((long)info.StoredWidth * info.StoredHeight > LargeFrame ? 1 : MostThreads, Environment.ProcessorCount).ToString(CultureInfo.InvariantCulture);
+        Math.Min(Pixels(info) > VeryLargeFrame ? 1 : Pixels(info) > LargeFrame ? 2 : 4, Environment.ProcessorCount).ToString(CultureInfo.InvariantCulture);
+
+    private static long Pixels(VideoInfo info) => (long)info.StoredWidth * info.StoredHeight;
 
     /// <exception cref="MediaException">There is no file, or it is empty.</exception>
     internal static void CheckFile(string path)

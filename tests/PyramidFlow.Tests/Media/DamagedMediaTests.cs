@@ -15,7 +15,6 @@ public sealed class DamagedMediaTests : IDisposable
 
     [Theory]
     [InlineData("png")]
-    [InlineData("jpg")]
     [InlineData("webp")]
     public async Task Every_cut_of_a_picture_is_refused_and_named(string extension)
     {
@@ -32,6 +31,8 @@ public sealed class DamagedMediaTests : IDisposable
     [Theory]
     [InlineData("gif", 53)]
     [InlineData("bmp", 97)]
+    [InlineData("jpg", 61)]
+    [InlineData("tiff", 131)]
     [InlineData("avif", 67)]
     public async Task A_cut_of_other_pictures_gives_a_picture_or_a_sentence(string extension, int step)
     {
@@ -89,7 +90,10 @@ public sealed class DamagedMediaTests : IDisposable
     {
         try
         {
-            Assert.InRange(PictureHeader.Read(bytes)?.Width ?? 0, 0, uint.MaxValue);
+            var header = PictureHeader.Read(bytes);
+            Assert.InRange(header?.Width ?? 0, 0, uint.MaxValue);
+            if (header is not null)
+                Assert.InRange(PictureTrim.Of(bytes, header).Length, 1, bytes.Length + 2);
         }
         catch (InvalidDataException e)
         {
