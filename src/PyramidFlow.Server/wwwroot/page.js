@@ -13,7 +13,12 @@
   const kept = value => {
     try { return value === undefined ? localStorage.getItem('form') : localStorage.setItem('form', value); } catch { return null; }
   };
-  if (location.pathname === '/signin') kept('');
+  // Who has signed out in one tab has in all of them.
+  if (location.pathname === '/signin') {
+    kept('');
+    try { localStorage.setItem('left', Date.now()); } catch { }
+  } else
+    addEventListener('storage', ({ key }) => key === 'left' && location.reload());
 
   // A file that is dropped or pasted anywhere goes the way of a chosen one.
   const give = files => {

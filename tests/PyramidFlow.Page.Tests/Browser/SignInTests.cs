@@ -101,6 +101,20 @@ public sealed class SignInTests(Chromium chromium) : BrowserTest(chromium)
     }
 
     [Fact]
+    public async Task Who_signs_out_in_one_tab_has_signed_out_in_all()
+    {
+        var page = await BlankAsync();
+        await page.GotoAsync(Server.Client.BaseAddress!.ToString());
+        await SignInAsync(page, key);
+        await UsableAsync(page);
+        var other = await page.Context.NewPageAsync();
+        await other.GotoAsync(Server.Client.BaseAddress!.ToString());
+        await UsableAsync(other);
+        await SignOutAsync(page);
+        await Expect(other.GetByLabel("API key")).ToBeVisibleAsync();
+    }
+
+    [Fact]
     public async Task A_page_that_was_opened_without_a_key_ends_when_keys_come_into_use()
     {
         Keys.Remove("alice");
