@@ -58,7 +58,7 @@ internal sealed class BatchFile
             return new BatchItem(new ClipArguments { Prompt = Text(value.Span) }, null);
         try
         {
-            using var json = StrictJson.Parse(value, new StrictJsonOptions(Written: true));
+            using var json = StrictJson.Parse(value, new StrictJsonOptions(Written: true, RepeatedKeys: true));
             return BatchItems.Of(json.RootElement, entry.KeyStart < 0 ? null : Key(entry) ?? throw new FormatException("this key holds half of a character, or is not UTF-8: write whole characters"));
         }
         catch (MalformedTextException e)

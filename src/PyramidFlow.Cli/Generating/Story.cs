@@ -18,7 +18,7 @@ internal sealed record Story(string? First, IReadOnlyList<PromptChange> Later)
     {
         try
         {
-            using var json = StrictJson.Parse(StrictText.ReadBytes(path), new StrictJsonOptions(Written: true));
+            using var json = StrictJson.Parse(StrictText.ReadBytes(path), new StrictJsonOptions(Written: true, RepeatedKeys: true));
             return Of(json.RootElement);
         }
         catch (MalformedTextException e)

@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.TextEncoders;
 
@@ -42,7 +43,7 @@ internal sealed class PromptCache(string folder, byte[] identity, PromptEncoder 
                 File.SetLastWriteTimeUtc(path, DateTime.UtcNow);
             return features;
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or MalformedTextException)
         {
             // As if it were not there: the prompt is encoded, and the file written anew.
             return null;
@@ -86,7 +87,7 @@ internal sealed class PromptCache(string folder, byte[] identity, PromptEncoder 
             return null;
         }
 
-        var warnings = JsonSerializer.Deserialize(file.Metadata.GetValueOrDefault(Warnings, "[]"), TextEncoderJson.Default.StringArray) ?? [];
+        var warnings = StrictJson.Deserialize(Encoding.UTF8.GetBytes(file.Metadata.GetValueOrDefault(Warnings, "[]")), TextEncoderJson.Default.StringArray);
         using var scope = new TensorScope();
         // Copies, for the file's pages go with it.
         return new PromptFeatures(file.Tensor(tokens).Clone().To(device), [(int)tokens.Shape[1]], file.Tensor(pooled).Clone().To(device), warnings)

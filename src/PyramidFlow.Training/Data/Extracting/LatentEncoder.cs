@@ -12,13 +12,17 @@ internal sealed class LatentEncoder(CausalVideoVae vae, LatentExtractionOptions 
     /// <param name="bucket">Its size and length.</param>
     /// <param name="path">File to write.</param>
     /// <param name="madeFrom">What the file says about itself.</param>
+    /// <exception cref="BadItemException">The latents are not finite numbers; nothing is written.</exception>
     public void Write(byte[] rgb, Bucket bucket, string path, string madeFrom)
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
         var posterior = new DiagonalGaussian(Moments(rgb, bucket));
         var latent = options.Sample ? Drawn(posterior, path) : posterior.Mode;                         // [1, c, t, h, w]
-        LatentItemFile.Write(path, latent.To(options.StoredType).To(Device.Cpu), MadeFile.Metadata(madeFrom));
+        var stored = latent.To(options.StoredType).To(Device.Cpu);
+        if (!Array.TrueForAll(stored.To(ElementType.Float32).ToArray<float>(), float.IsFinite))
+            throw new BadItemException(DataFaultKind.Damaged, $"its latents are not finite numbers in {vae.LastWeight.Value.Type}, stored as {options.StoredType}: use --dtype fp32 or bf16, and --store fp32 or bf16");
+        LatentItemFile.Write(path, stored, MadeFile.Metadata(madeFrom));
     }
 
     private Tensor Drawn(DiagonalGaussian posterior, string path)

@@ -25,7 +25,7 @@ public sealed class TextExtraction(PromptEncoder encoder, ElementType storedType
     public ExtractionResult Run(ExtractionTarget target, IProgress<ExtractionProgress>? progress = null, CancellationToken cancel = default)
     {
         target.Check();
-        var annotations = AnnotationFile.Read(target.Annotations);
+        var annotations = AnnotationFile.ReadGood(target.Annotations, faults);
         var mine = annotations.Where((_, i) => target.Has(i)).ToList();
         foreach (var line in mine.Where(line => line.Text is null))
             faults.Add(new DataFault(line.File, line.Line, DataFaultKind.Line, "it has no text"));
@@ -38,7 +38,7 @@ public sealed class TextExtraction(PromptEncoder encoder, ElementType storedType
         var files = captioned.Select(line => line.Text!).Append("").Distinct()
             .ToDictionary(text => text, text => (Path: Path.Combine(folder, FileName(text)), MadeFrom: Fingerprint.Of(text, model, storedType.ToString())));
         // Captions of like length waste least on padding.
-        var open = files.Where(file => !MadeFile.IsFinished(file.Value.Path, file.Value.MadeFrom)).OrderBy(file => file.Key.Length).ToList();
+        var open = files.Where(file => !MadeFile.IsFinished(file.Value.Path, file.Value.MadeFrom, path => TextItemFile.Read(path))).OrderBy(file => file.Key.Length).ToList();
         var (done, warnings) = (0, new List<string>());
         foreach (var batch in open.Chunk(batchSize))
         {
@@ -54,6 +54,13 @@ public sealed class TextExtraction(PromptEncoder encoder, ElementType storedType
 
     private static string FileName(string text) => text.Length == 0 ? EmptyName : $"{Fingerprint.Of(text)}.safetensors";
 
+    private Tensor Finite(Tensor features, string caption)
+    {
+        var stored = features.To(storedType).To(Device.Cpu);
+        return Array.TrueForAll(stored.To(ElementType.Float32).ToArray<float>(), float.IsFinite) ? stored
+            : throw new DataException($"the features of the caption '{caption}' are not finite numbers as {storedType}: use --dtype fp32 or bf16, and --store fp32 or bf16");
+    }
+
     private IReadOnlyList<string> Encode(KeyValuePair<string, (string Path, string MadeFrom)>[] batch)
     {
         using var noGrad = NoGrad.Begin();
@@ -63,7 +70,7 @@ public sealed class TextExtraction(PromptEncoder encoder, ElementType storedType
         {
             var (path, madeFrom) = batch[row].Value;
             var tokens = features.Tokens.Narrow(0, row, 1).Narrow(1, 0, features.Lengths[row]);        // [1, length, width]
-            TextItemFile.Write(path, tokens.To(storedType), features.Pooled.Narrow(0, row, 1).To(storedType), MadeFile.Metadata(madeFrom));
+            TextItemFile.Write(path, Finite(tokens, batch[row].Key), Finite(features.Pooled.Narrow(0, row, 1), batch[row].Key), MadeFile.Metadata(madeFrom));
         }
 
         return features.Warnings;
