@@ -53,7 +53,7 @@ public static class StrictJson
         using var json = Parse(utf8, options);
         try
         {
-            return Deserialize(json.RootElement, type);
+            return Deserialize(options.Written ? Plain(json.RootElement) : json.RootElement, type);
         }
         catch (MalformedTextException e) when (options.Written && e.Key is { Length: > 0 })
         {
@@ -94,6 +94,15 @@ public static class StrictJson
     public static IReadOnlyList<(string Name, Range Key, Range Value)> Members(ReadOnlySpan<byte> utf8) => JsonPlace.Members(utf8);
 
     private const string HalfCharacter = "this holds half of a character (one \\ud8.. without the other): write whole characters";
+
+    // An element holds its text as it was written; a record's reader may take neither comments nor trailing commas.
+    private static JsonElement Plain(JsonElement written)
+    {
+        using var plain = new MemoryStream();
+        using (var writer = new Utf8JsonWriter(plain))
+            written.WriteTo(writer);
+        return JsonElement.Parse(plain.ToArray());
+    }
 
     private static JsonCommentHandling Comments(StrictJsonOptions options) => options.Written ? JsonCommentHandling.Skip : JsonCommentHandling.Disallow;
 

@@ -9,7 +9,7 @@ public static class TrainingConfigFile
 {
     private const int MostShown = 60;
 
-    private static readonly StrictJsonOptions Written = new(Written: true);
+    private static readonly StrictJsonOptions Written = new(Written: true, RepeatedKeys: true);
 
     /// <summary>Reads one file.</summary>
     /// <exception cref="ArgumentException">The file is missing or not such a configuration; the message says where.</exception>

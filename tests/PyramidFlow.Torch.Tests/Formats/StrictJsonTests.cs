@@ -105,6 +105,10 @@ public sealed class StrictJsonTests
         Assert.Equal(line, Assert.Throws<MalformedTextException>(() => StrictJson.Deserialize(Encoding.UTF8.GetBytes(json), StrictSampleJson.Default.StrictSample, Written)).Line);
 
     [Fact]
+    public void Comments_and_trailing_commas_do_not_keep_a_record_from_being_read() =>
+        Assert.Equal(7, StrictJson.Deserialize("{ /* one */ \"count\": 7.0, // two\n }"u8.ToArray(), StrictSampleJson.Default.StrictSample, Written).Count);
+
+    [Fact]
     public void NUL_is_refused_in_files_that_people_write()
     {
         const string Json = """{"a":"x\u0000"}""";

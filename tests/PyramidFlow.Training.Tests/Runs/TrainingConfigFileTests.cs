@@ -1,6 +1,7 @@
 using PyramidFlow.Lora;
 using PyramidFlow.Testing;
 using PyramidFlow.Training.Dit;
+using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;
 using PyramidFlow.Training.Vae;
 using PyramidFlow.Transformers;

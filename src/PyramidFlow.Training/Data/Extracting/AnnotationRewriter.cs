@@ -49,7 +49,7 @@ internal static class AnnotationRewriter
 
     private static string Relative(string to, string file) => Path.GetRelativePath(to, file).Replace('\\', '/');
 
-    // What is not a path stays byte for byte, also what JSON does not know but Python writes, such as NaN.
+    // What is not a path stays as it is written, also what JSON does not know but Python writes, such as NaN.
     private static void WriteLine(Stream writer, ReadOnlySpan<byte> json, string key, string file, string from, string to)
     {
         writer.WriteByte((byte)'{');
@@ -59,11 +59,30 @@ internal static class AnnotationRewriter
                 continue;
             writer.Write(json[written]);
             writer.WriteByte((byte)':');
-            writer.Write(Paths.Contains(name) && from != to && Moved(json[value], from, to) is { } moved ? moved : json[value]);
+            if (Paths.Contains(name) && from != to && Moved(json[value], from, to) is { } moved)
+                writer.Write(moved);
+            else
+                WriteCompact(writer, json[value]);
             writer.WriteByte((byte)',');
         }
 
         writer.Write(Encoding.UTF8.GetBytes($"{Quoted(key)}:{Quoted(file)}}}\n"));
+    }
+
+    // Without the space between tokens.
+    private static void WriteCompact(Stream writer, ReadOnlySpan<byte> value)
+    {
+        var isText = false;
+        for (var i = 0; i < value.Length; i++)
+        {
+            if (value[i] == '"')
+                isText = !isText;
+            if (!isText && value[i] is ((byte)' ' or (byte)'\t' or (byte)'\r'))
+                continue;
+            writer.WriteByte(value[i]);
+            if (isText && value[i] == '\\')
+                writer.WriteByte(value[++i]);
+        }
     }
 
     // Relative paths are seen from the annotation file's folder.
