@@ -2,6 +2,7 @@ using System.Globalization;
 using PyramidFlow.Hub;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Pipelines;
 
@@ -44,7 +45,7 @@ public static class LatentFile
             throw new CheckpointException($"{path} holds no latents of a clip: use a file that was written by this program");
         metadata = file.Metadata;
         var known = file.Metadata;
-        double[] values = [.. Statistics.Select(name => known.TryGetValue(name, out var text) && double.TryParse(text, CultureInfo.InvariantCulture, out var value)
+        double[] values = [.. Statistics.Select(name => known.TryGetValue(name, out var text) && PlainNumber.TryReal(text, out var value)
             ? value
             : throw new CheckpointException($"{path} does not say {name}, so that its latents cannot be read: use a file that was written by this program"))];
         return LatentClip.Of(file.Tensor(entry), new LatentNormalization(values[0], values[1], values[2], values[3]));
