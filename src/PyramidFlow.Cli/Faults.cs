@@ -23,6 +23,8 @@ internal static class Faults
     /// <summary>The first line of what an exception says, without the runtime's additions.</summary>
     public static string Sentence(Exception e)
     {
+        if (e is AggregateException { InnerException: { } inner })
+            e = inner;
         if (e is DllNotFoundException)
             return $"libtorch cannot be loaded: {CommandLine.Name} doctor says how to install it";
         var message = e.Message.AsSpan();

@@ -33,7 +33,7 @@ public sealed class LatentExtraction(CausalVideoVae vae, LatentExtractionOptions
         data.Require(faults, skipMissing: true, skipLines: true);
 
         var jobs = Jobs(data, target);
-        var open = jobs.AsParallel().AsOrdered().WithDegreeOfParallelism(Math.Clamp(options.Workers, 1, 64))
+        var open = jobs.AsParallel().AsOrdered().WithCancellation(cancel).WithDegreeOfParallelism(Math.Clamp(options.Workers, 1, 64))
             .Where(job => !MadeFile.IsFinished(job.Path, job.MadeFrom, LatentItemFile.Check)).ToList();
         await EncodeAsync(open, progress, cancel).ConfigureAwait(false);
         var bad = faults.Faults.Select(fault => fault.Line).ToHashSet();
