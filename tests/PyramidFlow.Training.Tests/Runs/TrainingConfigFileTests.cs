@@ -94,7 +94,7 @@ public sealed class TrainingConfigFileTests : IDisposable
     [InlineData("\"precision\": \"fp8\"", "c.json, line 2: precision: it is one of \"bfloat16\", \"float32\"")]
     [InlineData("\"schedule\": \"sine\"", "c.json, line 2: schedule: it is one of \"constant\", \"cosine\", \"linear_second_half\"")]
     [InlineData("\"optimizer\": 1", "c.json, line 2: optimizer: it is one of \"AdamW\", \"Muon\"")]
-    [InlineData("\"lora\": { \"targets\": null }", "c.json, line 2: lora.targets is null")]
+    [InlineData("\"lora\": { \"targets\": [null] }", "c.json, line 2: lora.targets[0] is null: it is a text in quotes")]
     [InlineData("\"samples\": { \"prompts\": null }", "c.json, line 2: samples.prompts is null: it is a list")]
     [InlineData("\"samples\": { \"prompts\": [\"cut \\ud83d\"] }", "c.json, line 2: prompts: this holds half of a character")]
     [InlineData("\"\\ud800\": 1", "c.json, line 2: this holds half of a character")]
