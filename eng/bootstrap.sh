@@ -43,9 +43,12 @@ stamp_of() {
     stamp=$root/artifacts/.built-${1//\//-}
 }
 
-# CMake remembers the libtorch it found first, so we note which one that was.
+# CMake remembers the libtorch it found first, so we note which one that was, and the folder it ran in: a checkout that was
+# moved or copied is configured anew.
 shim_fits() {
-    [[ -f $shim_note && $(<"$shim_note") == "$libtorch_choice" ]]
+    local cache=$root/artifacts/native/CMakeCache.txt
+    [[ -f $shim_note && $(<"$shim_note") == "$libtorch_choice" ]] || return 1
+    [[ ! -f $cache ]] || grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$root/native" "$cache"
 }
 
 # is_fresh PROJECT: the shim and the project were built from what is on disk now, against the libtorch chosen now.

@@ -1,5 +1,5 @@
 using System.Globalization;
-using System.Text.Json;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Benchmarks;
 
@@ -34,15 +34,15 @@ public static class BenchmarkHistory
         return rows.Where(row => row.Kind is not null).Select(row => ($"{row.Kind}, {device.Split(':')[0]} {row.Dtype}", day, row.Share));
     }
 
-    private static HistoryPoint? Parse(string file)
+    private static HistoryPoint Parse(string file)
     {
         try
         {
-            return JsonSerializer.Deserialize(File.ReadAllBytes(file), BenchmarkJson.Default.HistoryPoint);
+            return StrictJson.Deserialize(StrictText.ReadBytes(file), BenchmarkJson.Default.HistoryPoint);
         }
-        catch (JsonException e)
+        catch (MalformedTextException e)
         {
-            throw new ArgumentException($"{file} is not JSON as bench prints it ({e.Message}): measure again with --json", e);
+            throw new ArgumentException($"{file} is not JSON as bench prints it ({e.Reason}): measure again with --json", e);
         }
     }
 }

@@ -3,6 +3,7 @@ using System.CommandLine.Help;
 using PyramidFlow.Cli.Commands;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Cli.Parsing;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli;
 
@@ -18,6 +19,12 @@ internal static class CommandLine
     /// <returns>One of <see cref="ExitCode"/>.</returns>
     public static async Task<int> RunAsync(string[] arguments, CliConsole console, CancellationToken cancel)
     {
+        if (Garbled(arguments) is { } garbled)
+        {
+            console.Fail($"'{garbled}' holds a character that is not UTF-8: set the terminal to UTF-8, or give prompts in a file that is saved as UTF-8 (--prompts, --batch)");
+            return ExitCode.WrongUsage;
+        }
+
         // A prompt may begin with @ and options are never bundled.
         var parser = new ParserConfiguration { ResponseFileTokenReplacer = null, EnablePosixBundling = false };
         var verbose = CliOptions.Flag(CliOptions.Verbose, "show the whole of an error");
@@ -41,6 +48,10 @@ internal static class CommandLine
             return Faults.Report(e, console, parsed.GetValue(verbose), cancel);
         }
     }
+
+    // The runtime puts U+FFFD where the bytes of an argument are no UTF-8.
+    private static string? Garbled(string[] arguments) =>
+        arguments.FirstOrDefault(argument => argument.Contains('\uFFFD', StringComparison.Ordinal) || !StrictText.IsWhole(argument));
 
     private static Command Root(CliConsole console, Option<bool> verbose)
     {

@@ -23,6 +23,8 @@ internal static class Faults
     /// <summary>The first line of what an exception says, without the runtime's additions.</summary>
     public static string Sentence(Exception e)
     {
+        if (e is AggregateException { InnerException: { } inner })
+            e = inner;
         if (e is DllNotFoundException)
             return $"libtorch cannot be loaded: {CommandLine.Name} doctor says how to install it";
         var message = e.Message.AsSpan();
@@ -33,7 +35,20 @@ internal static class Faults
         return IsForUsers(e) ? line : $"unexpected {e.GetType().Name}: {line}; run it again with --verbose and report what it shows";
     }
 
-    private static bool IsForUsers(Exception e) =>
-        e is IOException or UnauthorizedAccessException or ArgumentException or FormatException
-        || e.GetType().Namespace!.StartsWith("PyramidFlow", StringComparison.Ordinal);
+    /// <summary>
+    /// Whether an argument exception speaks to the user: the program's own libraries throw plain ones without a parameter's name for
+    /// what was asked for and cannot be done. With a name, of a derived type or from the runtime it is a fault of the program.
+    /// </summary>
+    public static bool IsForUsers(ArgumentException e) => e.GetType() == typeof(ArgumentException) && e.ParamName is null && IsOwn(e);
+
+    private static bool IsForUsers(Exception e) => e switch
+    {
+        ArgumentException argument => IsForUsers(argument),
+        FormatException when e.GetType() == typeof(FormatException) => IsOwn(e),
+        _ => e is IOException or UnauthorizedAccessException || IsOwnName(e.GetType().Namespace),
+    };
+
+    private static bool IsOwn(Exception e) => IsOwnName(e.TargetSite?.Module.Assembly.GetName().Name);
+
+    private static bool IsOwnName(string? name) => name?.StartsWith("PyramidFlow", StringComparison.Ordinal) ?? false;
 }

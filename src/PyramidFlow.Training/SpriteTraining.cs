@@ -18,7 +18,7 @@ namespace PyramidFlow.Training;
 /// </summary>
 public static class SpriteTraining
 {
-    private const string ModelFolder = "model", LoraPart = "lora";
+    private const string ModelFolder = "model", LoraPart = "lora", StartFrom = "start_from";
 
     /// <summary>Trains the VAE; its run lies in <c>FOLDER/vae</c>.</summary>
     /// <param name="configPath">A <see cref="VaeTrainingConfig"/>.</param>
@@ -32,7 +32,7 @@ public static class SpriteTraining
         var config = VaeTrainingConfig.Load(configPath);
         using var trainer = new VaeTrainer(config, Path.Combine(folder, "vae"), progress, cancel, group);
         if (group is not { Rank: > 0 })
-            SpriteStart.CopyFile(configPath, VaeConfig(folder));
+            ConfigPaths.Copy(configPath, VaeConfig(folder));
 
         // Every worker is a thread of its own; operators that split their work as well would only wait for each other.
         TorchRuntime.Threads = 1;
@@ -77,7 +77,7 @@ public static class SpriteTraining
     {
         if (config.Transformer is not PyramidFluxConfig)
             throw new ArgumentException($"{configPath}: the text encoders of sprites are those of pyramid_flux: give its keys in transformer");
-        using var start = config.StartFrom is { } from ? SpriteStart.FromModel(from, cancel) : SpriteStart.FromVaeRun(folder, VaeConfig(folder));
+        using var start = config.StartFrom is { } from ? SpriteStart.FromModel(ConfigPaths.Model(configPath, StartFrom, from), cancel) : SpriteStart.FromVaeRun(folder, VaeConfig(folder));
         var model = Path.Combine(folder, ModelFolder);
         using var data = group.InTurn(() =>
         {
@@ -90,7 +90,7 @@ public static class SpriteTraining
         using var samples = config.Samples is { } shown ? new TransformerSamples(shown, SettingsOf(config), prompts, () => start.OpenVae(config.ComputeType)) : null;
         using var trainer = new DitTrainer(config, Path.Combine(folder, part), data, prompts, config.NewWeights ? null : start.OpenTransformer, group, samples);
         if (group is not { Rank: > 0 })
-            SpriteStart.CopyFile(configPath, Path.Combine(folder, part, "config.json"));
+            ConfigPaths.Copy(configPath, Path.Combine(folder, part, "config.json"), StartFrom);
         trainer.Run(progress, cancel);
     }
 
@@ -110,7 +110,7 @@ public static class SpriteTraining
         var vae = Path.Combine(target, CheckpointNames.Vae);
         if (config.StartFrom is { } start)
         {
-            SpriteStart.CopyFiles(CheckpointFolder.Open(start).Vae.Folder, vae);
+            SpriteStart.CopyFiles(CheckpointFolder.Open(ConfigPaths.Model(DitConfig(folder), StartFrom, start)).Vae.Folder, vae);
         }
         else
         {

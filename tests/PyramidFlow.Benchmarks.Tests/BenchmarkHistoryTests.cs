@@ -36,6 +36,9 @@ public sealed class BenchmarkHistoryTests : IDisposable
     [InlineData("{}", "lacks date (as 2026-01-31), device or rows")]
     [InlineData("""{"date":"31.1.2026","device":"cpu","rows":[]}""", "lacks date")]
     [InlineData("nonsense", "is not JSON as bench prints it")]
+    [InlineData("""{"date":"2026-01-31","device":"cpu","rows":[null]}""", "rows[0] is null")]
+    [InlineData("""{"date":"2026-01-31","device":"cut \ud83d","rows":[]}""", "half of a character")]
+    [InlineData("""{"date":"2026-01-31","device":"cpu","rows":[{"share":"1,5"}]}""", "rows[0].share cannot be \"1,5\": it is a number")]
     [InlineData("""{"date":"2026-01-31","device":"cpu","rows":[]}""", "has no report to draw")]
     public void What_is_no_report_is_refused(string text, string words)
     {

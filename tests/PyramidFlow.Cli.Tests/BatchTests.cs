@@ -60,6 +60,30 @@ public class BatchTests(TinyModel model) : IClassFixture<TinyModel>
     }
 
     [Fact]
+    public async Task A_key_that_holds_half_of_a_character_is_named_and_the_rest_goes_on()
+    {
+        using var folder = new TemporaryFolder();
+        var run = await BatchAsync(folder, "prompts.json", "{\"a\": \"a ball\",\n\"c\\ud83d\": \"a ball\"}", "--frames", "1");
+
+        Assert.Equal(ExitCode.Failed, run.Code);
+        Assert.Equal(["a.png"], Made(folder));
+        Assert.Contains("prompts.json line 2: this key holds half of a character", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Any_seed_in_an_item_is_not_the_one_of_the_command_line()
+    {
+        using var folder = new TemporaryFolder();
+        var run = await BatchAsync(folder, "prompts.jsonl", "{\"prompt\": \"a ball\", \"seed\": -1}\n\"a ball\"", "--frames", "1", "--seed", "5", "--json");
+
+        Assert.True(run.Code == ExitCode.Ok, run.Error);
+        using var made = System.Text.Json.JsonDocument.Parse(run.Out);
+        var seeds = made.RootElement.GetProperty("clips").EnumerateArray().Select(clip => clip.GetProperty("seed").GetUInt64()).ToList();
+        Assert.NotEqual(5UL, seeds[0]);
+        Assert.Equal(5UL, seeds[1]);
+    }
+
+    [Fact]
     public async Task Bad_items_are_named_and_the_rest_goes_on()
     {
         using var folder = new TemporaryFolder();
@@ -69,7 +93,7 @@ public class BatchTests(TinyModel model) : IClassFixture<TinyModel>
 
             not json
             {"prompt": "a ball", "frames": 4}
-            {"prompt": "a ball", "seed": -1}
+            {"prompt": "a ball", "seed": -2}
             {"prompt": "a ball", "prompt": "a red ball"}
             {"prompt": "", "seed": 1}
             {"image": "none.jpg"}
@@ -78,15 +102,20 @@ public class BatchTests(TinyModel model) : IClassFixture<TinyModel>
             {"prompt": "a ball", "width": 64}
             "last"
             "\ud800"
+            {"prompt": "a ball", "guidance": "2,5"}
+            "a\u0000 ball"
+            {"image": "a\u0000.png"}
+            {"prompt": "a ball", "frames": "1,000"}
             """, "--frames", "1");
 
         Assert.Equal(ExitCode.Failed, run.Code);
         Assert.Equal(["0001-a-red-ball.png", "0012-last.png"], Made(folder));
         (int Line, string Words)[] faults =
         [
-            (2, "unknown key 'sed': did you mean seed?"), (4, "not JSON"), (5, "4 frames"), (6, "seed cannot be -1: use a whole number from 0"),
+            (2, "unknown key 'sed': did you mean seed?"), (4, "not JSON"), (5, "4 frames"), (6, "seed cannot be -2: use a whole number from 0"),
             (7, "prompt stands twice"), (8, "the prompt is empty"), (9, "none.jpg does not exist: --image takes a picture file"), (10, "prompt cannot be 5"),
-            (11, "an item is a text in quotes"), (12, "width needs a height"), (14, "half a character"),
+            (11, "an item is a text in quotes"), (12, "width needs a height"), (14, "half of a character"), (15, "guidance cannot be 2,5: write 2.5"),
+            (16, "NUL"), (17, "image holds a NUL"), (18, "frames cannot be 1,000"),
         ];
         var errors = run.Error.Split('\n').Where(line => line.StartsWith("error: ", StringComparison.Ordinal)).ToArray();
         Assert.Equal(faults.Length, errors.Length);
@@ -95,7 +124,7 @@ public class BatchTests(TinyModel model) : IClassFixture<TinyModel>
             Assert.Contains($"prompts.jsonl line {pair.First.Line}: ", pair.Second, StringComparison.Ordinal);
             Assert.Contains(pair.First.Words, pair.Second, StringComparison.Ordinal);
         });
-        Assert.Contains("2 made, 11 failed of 13", run.Error, StringComparison.Ordinal);
+        Assert.Contains("2 made, 15 failed of 17", run.Error, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -175,7 +204,6 @@ public class BatchTests(TinyModel model) : IClassFixture<TinyModel>
     [InlineData("prompts.json", "[\"a\",\n\"b\"", "is not JSON: line 2")]
     [InlineData("prompts.json", "[\"a\"\n\"b\"]", "is not JSON: line 2")]
     [InlineData("prompts.json", "[\"a\"] x", "is not JSON: line 1")]
-    [InlineData("prompts.json", "{\"a\\ud800\": \"a ball\"}", "is not JSON")]
     [InlineData("prompts.csv", "a ball", "name it .txt")]
     public async Task A_file_that_is_no_batch_is_refused(string name, string text, string words)
     {

@@ -141,14 +141,63 @@ public sealed class DatasetTests(TinyModel model) : IClassFixture<TinyModel>, ID
     }
 
     [Fact]
-    public async Task What_is_wrong_with_the_lines_shows_before_a_model_is_looked_for()
+    public async Task What_is_wrong_with_every_line_shows_before_a_model_is_looked_for()
     {
-        var annotations = folder.Write("a.jsonl", "{\"video\": \"a.mp4\"}\n{\"video\": 3}\n");
+        var annotations = folder.Write("a.jsonl", "{\"video\": 3}\n{\"video\": 3}\n");
 
         var run = await CliRun.OfAsync("extract", "latents", annotations, "--model", "nowhere");
 
         Assert.Equal(ExitCode.Failed, run.Code);
-        Assert.Contains($"{annotations}, line 2: video is not a text", run.Error, StringComparison.Ordinal);
+        Assert.Contains($"{annotations}, line 1: video is not a text", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Bad_lines_are_named_and_the_others_are_checked_and_extracted()
+    {
+        await VideoAsync("a.mp4", 9);
+        byte[] lines =
+        [
+            .. "{\"video\": \"a.mp4\", \"text\": \"a red ball\", \"aesthetic\": NaN, \"duration\": 7.0}\n{\"video\": \"a.mp4\", \"text\": \"cut \\ud83d\"}\n"u8,
+            .. "{\"video\": \"a.mp4\", \"text\": \"caf"u8, 0xE9, .. "\"}\n{\"video\": \"a\\u0000.mp4\", \"text\": \"a\"}\n"u8,
+        ];
+        var annotations = folder.Write("data.jsonl", lines);
+
+        var check = await CliRun.OfAsync("data", "check", annotations, "--model", model.Folder);
+        var latents = await CliRun.OfAsync("extract", "latents", annotations, "--model", model.Folder, "--frames", "9", "-o", folder.File("l.jsonl"));
+        var text = await CliRun.OfAsync("extract", "text", annotations, "--model", model.Folder, "-o", folder.File("t.jsonl"));
+
+        Assert.Equal(ExitCode.Failed, check.Code);
+        Assert.Contains("4 lines, 1 usable", check.Out, StringComparison.Ordinal);
+        Assert.Contains("64x64", check.Out, StringComparison.Ordinal);
+        Assert.All((CliRun[])[latents, text], run => Assert.True(run.Code == ExitCode.Ok, run.Error));
+        foreach (var said in (string[])[check.Out, latents.Error, text.Error])
+        {
+            Assert.Contains($"{annotations}, line 2: text: this holds half of a character", said, StringComparison.Ordinal);
+            Assert.Contains($"{annotations}, line 3: this is not UTF-8 text", said, StringComparison.Ordinal);
+            Assert.Contains($"{annotations}, line 4: video holds a NUL character", said, StringComparison.Ordinal);
+        }
+
+        // What the other keys say stays as it was written, also what JSON does not know.
+        Assert.StartsWith("{\"video\":\"a.mp4\",\"text\":\"a red ball\",\"aesthetic\":NaN,\"duration\":7.0,\"latent\":\"l-latents/", Assert.Single(await File.ReadAllLinesAsync(folder.File("l.jsonl"), Cancel)), StringComparison.Ordinal);
+        Assert.Single(await File.ReadAllLinesAsync(folder.File("t.jsonl"), Cancel));
+    }
+
+    [Fact]
+    public async Task Latents_that_are_not_finite_are_extracted_again()
+    {
+        await VideoAsync("a.mp4", 9);
+        var annotations = folder.Write("data.jsonl", "{\"video\": \"a.mp4\", \"text\": \"a\"}\n");
+        string[] extract = ["extract", "latents", annotations, "--model", model.Folder, "--frames", "9", "-o", folder.File("l.jsonl")];
+        string[] check = ["data", "check", folder.File("l.jsonl"), "--model", model.Folder, "--decode"];
+        Assert.Equal(ExitCode.Ok, (await CliRun.OfAsync(extract)).Code);
+        var file = Directory.GetFiles(folder.File("l-latents")).Single();
+        var good = await File.ReadAllBytesAsync(file, Cancel);
+        await File.WriteAllBytesAsync(file, [.. good[..^2], 0xC0, 0x7F], Cancel);
+
+        Assert.Contains("extract it again", (await CliRun.OfAsync(check)).Out, StringComparison.Ordinal);
+        Assert.Contains("1 made, 0 were there", (await CliRun.OfAsync(extract)).Error, StringComparison.Ordinal);
+        Assert.Equal(ExitCode.Ok, (await CliRun.OfAsync(check)).Code);
+        Assert.Equal(good, await File.ReadAllBytesAsync(file, Cancel));
     }
 
     [Fact]

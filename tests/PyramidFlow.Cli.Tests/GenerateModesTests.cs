@@ -41,6 +41,10 @@ public class GenerateModesTests(TinyModel model) : IClassFixture<TinyModel>
     [InlineData("""{"1": "a ball"}""", "says nothing about second 0")]
     [InlineData("""{"0": "a ball", "0.3": "a ball", "0.2": "a red ball"}""", "put them in order")]
     [InlineData("""{"0": "a ball", "0": "a red ball"}""", "put them in order")]
+    [InlineData("""{"0": "a ball", "0,5": "a red ball"}""", "cannot begin at '0,5': write 0.5")]
+    [InlineData("""{"0": "a ball", "1": "cut \ud83d"}""", "story.json line 1: 1: this holds half of a character")]
+    [InlineData("""[{"from": 0, "prompt": "\udc00\ud800"}, false]""", "half of a character")]
+    [InlineData("""{"0": "a \u0000 ball"}""", "NUL")]
     [InlineData("""{"0": "a ball", "60": "a red ball"}""", "comes too late")]
     [InlineData("""{"0": "a ball", "0.3": ""}""", "is empty")]
     public async Task A_story_that_cannot_be_told_is_refused(string story, string words)

@@ -10,7 +10,7 @@ public sealed class TextCacheTests(TinyModel model) : IClassFixture<TinyModel>, 
 {
     private readonly TemporaryFolder folder = new();
 
-    private static int Kept => Directory.Exists(CacheFolder.Prompts) ? Directory.GetFiles(CacheFolder.Prompts).Length : 0;
+    private static int Kept => Directory.Exists(CacheFolder.Prompts) ? Directory.GetFiles(CacheFolder.Prompts!).Length : 0;
 
     public void Dispose() => folder.Dispose();
 
@@ -23,9 +23,34 @@ public sealed class TextCacheTests(TinyModel model) : IClassFixture<TinyModel>, 
         Assert.Equal(first, await Make("second.png"));
         Assert.Equal(first, await Make("third.png", "--offload", "sequential"));
         Assert.Equal(before + 1, Kept);
-        Directory.Delete(CacheFolder.Prompts, recursive: true);
+        Directory.Delete(CacheFolder.Prompts!, recursive: true);
         Assert.Equal(first, await Make("fourth.png", "--no-text-cache"));
         Assert.Equal(0, Kept);
+    }
+
+    [Theory]
+    [InlineData("HOME", "/nonexistent", null)]
+    [InlineData("HOME", "relative", null)]
+    [InlineData("XDG_CACHE_HOME", "relative", null)]
+    [InlineData("XDG_CACHE_HOME", "/var/tmp/caches", "/var/tmp/caches/pyramidflow/prompts")]
+    [InlineData(CacheFolder.Variable, "/var/tmp/mine", "/var/tmp/mine/prompts")]
+    public void A_user_without_a_home_has_no_cache_and_none_comes_into_the_working_folder(string variable, string value, string? expected)
+    {
+        string[] variables = [CacheFolder.Variable, "XDG_CACHE_HOME", "HOME"];
+        var before = variables.Select(Environment.GetEnvironmentVariable).ToArray();
+        try
+        {
+            Environment.SetEnvironmentVariable(CacheFolder.Variable, null);
+            Environment.SetEnvironmentVariable("XDG_CACHE_HOME", null);
+            Environment.SetEnvironmentVariable("HOME", "/nonexistent");
+            Environment.SetEnvironmentVariable(variable, value);
+            Assert.Equal(expected, CacheFolder.Prompts);
+        }
+        finally
+        {
+            foreach (var (name, old) in variables.Zip(before))
+                Environment.SetEnvironmentVariable(name, old);
+        }
     }
 
     private async Task<byte[]> Make(string name, params string[] options)

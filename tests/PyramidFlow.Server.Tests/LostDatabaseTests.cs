@@ -1,4 +1,5 @@
 using System.Net;
+using PyramidFlow.Server.Store;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Server.Tests;
@@ -25,5 +26,15 @@ public sealed class LostDatabaseTests
         while ((await server.Client.GetAsync($"/v1/videos/{id}", Cancel)).StatusCode != HttpStatusCode.OK)
             await Task.Delay(100, Cancel);
         Assert.Equal("completed", (await server.EndedAsync(id)).GetProperty("status").GetString());
+    }
+
+    [Theory]
+    [InlineData("nonsense")]
+    [InlineData("Hst=db;Password=secret")]
+    [InlineData("Host=db;Port=secret")]
+    public void A_connection_string_that_cannot_be_read_is_a_sentence_without_what_it_holds(string connection)
+    {
+        var error = Assert.Throws<ArgumentException>(() => new PostgresDialect(connection));
+        Assert.Equal("the connection string of the database cannot be read: write such as Host=db;Database=videos;Username=videos", error.Message);
     }
 }

@@ -1,7 +1,6 @@
-using System.Text;
 using System.Text.Json;
 using PyramidFlow.Cli.Generating;
-using PyramidFlow.Cli.Parsing;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Batches;
 
@@ -13,7 +12,6 @@ internal sealed class BatchFile
 {
     private const long MaxBytes = 512L << 20;
     private const int MostShown = 60;
-    private static readonly UTF8Encoding Strict = new(false, throwOnInvalidBytes: true);
 
     private readonly byte[] bytes;
     private readonly bool isText;
@@ -46,7 +44,7 @@ internal sealed class BatchFile
     public string Where(BatchEntry entry)
     {
         var line = $"{Path} line {entry.Line}";
-        return entry.KeyStart < 0 ? line : $"{line} ('{Shown(Key(entry))}')";
+        return entry.KeyStart < 0 || Key(entry) is not { } key ? line : $"{line} ('{Shown(key)}')";
     }
 
     /// <summary>Reads an item.</summary>
@@ -60,18 +58,13 @@ internal sealed class BatchFile
             return new BatchItem(new ClipArguments { Prompt = Text(value.Span) }, null);
         try
         {
-            using var json = JsonDocument.Parse(value, WrittenJson.Options);
-            return BatchItems.Of(json.RootElement, entry.KeyStart < 0 ? null : Key(entry));
+            using var json = StrictJson.Parse(value, new StrictJsonOptions(Written: true, RepeatedKeys: true));
+            return BatchItems.Of(json.RootElement, entry.KeyStart < 0 ? null : Key(entry) ?? throw new FormatException("this key holds half of a character, or is not UTF-8: write whole characters"));
         }
-        catch (InvalidOperationException e)
+        catch (MalformedTextException e)
         {
-            Text(value.Span);
-            throw new FormatException("this holds half a character: write whole ones", e);
-        }
-        catch (JsonException e)
-        {
-            Text(value.Span);
-            throw new FormatException($"this is not JSON ({WrittenJson.Reason(e)}): write a text in quotes or an object", e);
+            // Lines of an item are counted from its own first one.
+            throw new FormatException(e.IsNoJson ? $"{e.Reason}: write a text in quotes or an object" : e.Reason, e);
         }
     }
 
@@ -99,11 +92,11 @@ internal sealed class BatchFile
     {
         try
         {
-            return Strict.GetString(bytes).Trim();
+            return StrictText.Decode(bytes).Trim();
         }
-        catch (DecoderFallbackException e)
+        catch (MalformedTextException e)
         {
-            throw new FormatException("this is not UTF-8 text: save the file as UTF-8", e);
+            throw new FormatException(e.Reason, e);
         }
     }
 
@@ -111,10 +104,11 @@ internal sealed class BatchFile
     private static string Shown(string key) =>
         string.Concat(key.Take(MostShown).Select(c => char.IsControl(c) ? ' ' : c)) + (key.Length > MostShown ? "..." : "");
 
-    private string Key(BatchEntry entry)
+    // Null where it is no text.
+    private string? Key(BatchEntry entry)
     {
         var reader = new Utf8JsonReader(bytes.AsSpan(entry.KeyStart));
         reader.Read();
-        return reader.GetString()!;
+        return JsonEntries.Name(ref reader);
     }
 }

@@ -15,9 +15,22 @@ internal static class JsonEntries
         {
             return Read(path, bytes);
         }
-        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        catch (JsonException e)
         {
-            throw new UsageException($"{path} is not JSON: {(e is JsonException json ? $"line {json.LineNumber + 1}, {WrittenJson.Reason(json)}" : "it is not UTF-8 text, save it as UTF-8")}", e);
+            throw new UsageException($"{path} is not JSON: line {e.LineNumber + 1}, {WrittenJson.Reason(e)}", e);
+        }
+    }
+
+    /// <summary>The name that a reader stands at; null where it is no text.</summary>
+    public static string? Name(ref Utf8JsonReader reader)
+    {
+        try
+        {
+            return reader.GetString();
+        }
+        catch (InvalidOperationException)
+        {
+            return null;
         }
     }
 
@@ -35,7 +48,7 @@ internal static class JsonEntries
             var start = (int)reader.TokenStartIndex;
             if (reader.TokenType == JsonTokenType.PropertyName)
             {
-                (keyStart, isRepeated) = (start, !keys.Add(reader.GetString()!));
+                (keyStart, isRepeated) = (start, Name(ref reader) is { } name && !keys.Add(name));
                 continue;
             }
 

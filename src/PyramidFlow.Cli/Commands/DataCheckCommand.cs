@@ -11,12 +11,11 @@ namespace PyramidFlow.Cli.Commands;
 internal static class DataCheckCommand
 {
     private const int UsualCount = 12, UsualFrames = 121, UsualWorkers = 2;
-    private const string UsualSize = "640x384";
 
     public static Command Create(CliConsole console)
     {
         var annotations = new Argument<string[]>("ANNOTATIONS") { Description = "annotation files, JSON lines", Arity = ArgumentArity.OneOrMore };
-        var size = CliOptions.Sizes("--size", $"sizes in pixels; each item goes to the one of nearest shape [default: {UsualSize}]");
+        var size = CliOptions.Sizes("--size", $"sizes in pixels; each item goes to the one of nearest shape [default: that of --model, or {ModelSize.Released}]");
         var frames = CliOptions.Lengths("--frames", $"lengths of clips; each video goes to the longest that fits [default: every length up to {UsualFrames}]");
         var fps = CliOptions.Number("--fps", "RATE", "frames per second videos are brought to; 0 takes frames as stored [default: 24]", zero: true);
         var decode = CliOptions.Flag("--decode", "decode every clip and read all latents, not only their headers");
@@ -36,7 +35,7 @@ internal static class DataCheckCommand
             var options = new DataOptions
             {
                 Annotations = parsed.GetRequiredValue(annotations),
-                Sizes = parsed.GetValue(size) ?? [UsualSize],
+                Sizes = parsed.GetValue(size),
                 Frames = parsed.GetValue(frames) ?? [.. Enumerable.Range(2, VideoLength.Latents(UsualFrames) - 1).Select(VideoLength.OfLatents)],
                 Fps = parsed.GetValue(fps) is { } rate ? (rate > 0 ? rate : null) : 24,
                 Workers = parsed.GetValue(workers) ?? UsualWorkers,

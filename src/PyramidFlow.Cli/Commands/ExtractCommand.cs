@@ -26,7 +26,7 @@ internal static class ExtractCommand
     {
         var shared = new ExtractOptions("latents");
         var usual = new LatentExtractionOptions();
-        var size = CliOptions.Sizes("--size", $"sizes in pixels; each item goes to the one of nearest shape [default: {usual.Sizes[0]}]");
+        var size = CliOptions.Sizes("--size", "sizes in pixels; each item goes to the one of nearest shape [default: the model's own]");
         var frames = CliOptions.Whole("--frames", "N", $"most frames of a clip, 1 + a multiple of 8 [default: {usual.Frames}]", 1);
         var fewest = CliOptions.Whole("--fewest-frames", "N", $"videos with fewer are left out and named [default: {usual.FewestFrames}]", 1);
         var fps = CliOptions.Number("--fps", "RATE", "frames per second videos are brought to; 0 takes frames as stored [default: 24]", zero: true);
@@ -43,7 +43,6 @@ internal static class ExtractCommand
         shared.Model.AddTo(command);
         command.SetAction((parsed, cancel) => new ExtractRun(console).LatentsAsync(shared.Read(parsed), usual with
         {
-            Sizes = parsed.GetValue(size) ?? usual.Sizes,
             Frames = parsed.GetValue(frames) ?? usual.Frames,
             FewestFrames = parsed.GetValue(fewest) ?? usual.FewestFrames,
             Fps = parsed.GetValue(fps) is { } rate ? (rate > 0 ? rate : null) : usual.Fps,
@@ -52,7 +51,7 @@ internal static class ExtractCommand
             Seed = parsed.GetValue(seed) ?? 0,
             Workers = parsed.GetValue(workers) ?? usual.Workers,
             StoredType = Stored(parsed, shared),
-        }, cancel));
+        }, parsed.GetValue(size), cancel));
         return command;
     }
 

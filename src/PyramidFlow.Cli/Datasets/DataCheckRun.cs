@@ -18,7 +18,7 @@ internal sealed class DataCheckRun(CliConsole console)
     private const int ReleasedChannels = 16, MostCaption = 100;
 
     /// <summary>Prints the report and draws the sheet.</summary>
-    /// <param name="options">Which items and how they are cut.</param>
+    /// <param name="options">Which items and how they are cut; without sizes they are cut to the model's own.</param>
     /// <param name="model">Checkpoint to go by; null goes by the released VAE and counts no tokens.</param>
     /// <param name="decode">Whether everything is decoded.</param>
     /// <param name="sheet">Picture to write; null is none.</param>
@@ -35,6 +35,7 @@ internal sealed class DataCheckRun(CliConsole console)
         var tokenizer = folder is null ? null : T5Tokenizer.Load(folder.Component(folder.Family.TextComponents()[^1].Tokenizer).Folder);
         var channels = folder is null ? ReleasedChannels : (int)CausalVideoVaeConfig.Read(folder.Vae.ConfigFile).EncoderOutChannels;
 
+        options.Sizes ??= [folder is null ? ModelSize.Released : ModelSize.Of(folder)];
         var check = new DataCheck(options, channels);
         var line = new ProgressLine(console);
         var report = await check.RunAsync(tokenizer, decode, new Looking(line), cancel).ConfigureAwait(false);

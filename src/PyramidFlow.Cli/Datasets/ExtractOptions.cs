@@ -1,8 +1,23 @@
 using System.CommandLine;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Parsing;
+using PyramidFlow.Hub;
 
 namespace PyramidFlow.Cli.Datasets;
+
+/// <summary>The size that items are cut to where none is named.</summary>
+internal static class ModelSize
+{
+    /// <summary>That of the released 384p models.</summary>
+    public const string Released = "640x384";
+
+    /// <summary>The size a model makes unless told otherwise, such as <c>640x384</c>.</summary>
+    public static string Of(CheckpointFolder folder, string? variant = null)
+    {
+        var settings = folder.Settings(variant);
+        return FormattableString.Invariant($"{settings.Width}x{settings.Height}");
+    }
+}
 
 /// <summary>The options both extractions have.</summary>
 /// <param name="kind">What is added to the names of files.</param>

@@ -15,13 +15,17 @@ internal sealed class ExtractRun(CliConsole console)
 {
     private const int MostWarnings = 3;
 
-    public async Task<int> LatentsAsync(ExtractArguments arguments, LatentExtractionOptions options, CancellationToken cancel)
+    /// <param name="arguments">What to read and write.</param>
+    /// <param name="options">How; its sizes are not used.</param>
+    /// <param name="sizes">Sizes such as <c>640x384</c>; null is the model's own.</param>
+    /// <param name="cancel">Stops it.</param>
+    public async Task<int> LatentsAsync(ExtractArguments arguments, LatentExtractionOptions options, IReadOnlyList<string>? sizes, CancellationToken cancel)
     {
         var target = arguments.Target("latents");
         // What is wrong with the lines shows before any weight is read.
-        AnnotationFile.Read(target.Annotations);
+        AnnotationFile.ReadGood(target.Annotations, new FaultLog());
         var (folder, type, device) = Open(arguments.Model);
-        options = options with { Tiles = arguments.Model.Options().Tiles };
+        options = options with { Tiles = arguments.Model.Options().Tiles, Sizes = sizes ?? [ModelSize.Of(folder, arguments.Model.Variant)] };
         using var vae = CausalVideoVae.Load(folder.Vae, type, device);
         return await ReportedAsync(folder, target, (faults, progress) =>
             new LatentExtraction(vae, options, faults).RunAsync(target, progress, cancel)).ConfigureAwait(false);
@@ -30,7 +34,7 @@ internal sealed class ExtractRun(CliConsole console)
     public async Task<int> TextAsync(ExtractArguments arguments, ElementType storedType, int batchSize, CancellationToken cancel)
     {
         var target = arguments.Target("text");
-        AnnotationFile.Read(target.Annotations);
+        AnnotationFile.ReadGood(target.Annotations, new FaultLog());
         var (folder, type, device) = Open(arguments.Model);
         using var encoder = PromptEncoder.Load(folder, type, device);
         return await ReportedAsync(folder, target, (faults, progress) =>

@@ -83,8 +83,8 @@ internal sealed class CheckpointEvaluation(CliConsole console)
         var table = new Table().AddColumn("step").AddColumn("training TFLOP").AddColumn("attributes right").AddColumn("all right together");
         foreach (var line in MetricLines.Read(results))
         {
-            table.AddRow(Text(line["step"], "F0"), Text(line["flops"] / 1e12, "F2"), Text(100 * line["mean"], "F1") + "%",
-                Text(100 * line["all"], "F1") + "%");
+            table.AddRow(Text(line["step"], "F0"), Text(line.GetValueOrDefault("flops", double.NaN) / 1e12, "F2"), Text(100 * line.GetValueOrDefault("mean", double.NaN), "F1") + "%",
+                Text(100 * line.GetValueOrDefault("all", double.NaN), "F1") + "%");
         }
 
         console.Result(table);

@@ -59,6 +59,9 @@ internal sealed record ClipArguments
 
     public ulong? Seed { get; init; }
 
+    /// <summary>Whether any seed was asked for, so that nobody else's counts.</summary>
+    public bool AnySeed { get; init; }
+
     /// <summary>Whether there is something to go on from, so that a prompt may be empty.</summary>
     public bool IsGiven => Image is not null || GoesOn;
 
@@ -96,7 +99,8 @@ internal sealed record ClipArguments
             SampleImage = SampleImage ?? others.SampleImage,
             Negative = Negative ?? others.Negative,
             Suffix = Suffix ?? others.Suffix,
-            Seed = Seed ?? others.Seed,
+            Seed = Seed ?? (AnySeed ? null : others.Seed),
+            AnySeed = AnySeed || (Seed is null && others.AnySeed),
         };
     }
 }

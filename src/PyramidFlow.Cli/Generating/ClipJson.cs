@@ -34,7 +34,7 @@ internal static class ClipJson
         ["reuse_prefix"] = (clip, value) => clip with { ReusePrefix = Values.Whole(Text(value), 1) },
         ["guidance_every"] = (clip, value) => clip with { GuidanceEvery = Values.Whole(Text(value), 1) },
         ["solver"] = (clip, value) => clip with { Solver = Values.Solver(Text(value)) },
-        ["seed"] = (clip, value) => clip with { Seed = Values.Seed(Text(value)) },
+        ["seed"] = (clip, value) => Values.SeedOrAny(Text(value)) is var choice ? clip with { Seed = choice.Seed, AnySeed = choice.Seed is null } : clip,
     };
 
     /// <summary>Reads an object.</summary>
@@ -61,7 +61,7 @@ internal static class ClipJson
             }
             catch (FormatException e) when (Setters.ContainsKey(key))
             {
-                var text = property.Value.ToString();
+                var text = property.Value.ToString().Replace('\0', ' ');
                 throw new FormatException($"{property.Name} {(text.Length == 0 ? "is empty" : $"cannot be {Shortened(text)}")}: {e.Message}", e);
             }
         }
@@ -73,9 +73,9 @@ internal static class ClipJson
 
     /// <summary>A text.</summary>
     /// <exception cref="FormatException">It is something else.</exception>
-    public static string Words(JsonElement value) => value.ValueKind == JsonValueKind.String
-        ? value.GetString()!
-        : throw new FormatException("write a text in quotes");
+    public static string Words(JsonElement value) => value.ValueKind != JsonValueKind.String ? throw new FormatException("write a text in quotes")
+        : value.GetString()!.Contains('\0', StringComparison.Ordinal) ? throw new FormatException("it holds a NUL character: leave that out")
+        : value.GetString()!;
 
     private static ClipArguments Told(ClipArguments clip, Story story) => clip with { Prompt = clip.Prompt ?? story.First, Later = story.Later };
 

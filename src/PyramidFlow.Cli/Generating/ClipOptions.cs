@@ -18,7 +18,7 @@ internal sealed class ClipOptions(bool extends)
     private readonly Option<string?> prompts = CliOptions.Text("--prompts", "FILE", "story: a .json file that says from which second on which prompt holds");
     private readonly Option<string?> negative = CliOptions.Text("--negative", "TEXT", "what is not to be seen");
     private readonly Option<string?> suffix = CliOptions.Text("--suffix", "TEXT", "text put after the prompt; \"\" for none");
-    private readonly Option<ulong?> seed = CliOptions.Seed("--seed", "the same seed makes the same video [default: random, and printed]");
+    private readonly Option<SeedChoice?> seed = CliOptions.SeedOrAny("--seed", "the same seed makes the same video; -1 is any [default: random, and printed]");
     private readonly Option<int?> count = CliOptions.Whole("--count", "N", "clips of each prompt, with seeds one after another: out-1.mp4, out-2.mp4, ...", 1, MostClips);
     private readonly Option<string?> like = CliOptions.Text("--like", "FILE", "take every setting that is not given from a file that was made before");
     private readonly Option<bool> json = CliOptions.Flag("--json", "print one JSON object about what was made");
@@ -73,7 +73,8 @@ internal sealed class ClipOptions(bool extends)
                 SampleImage = parsed.GetValue(sampleImage) ? true : null,
                 Negative = parsed.GetValue(negative),
                 Suffix = parsed.GetValue(suffix),
-                Seed = parsed.GetValue(seed),
+                Seed = parsed.GetValue(seed)?.Seed,
+                AnySeed = parsed.GetValue(seed) is { Seed: null },
             }),
             Model = model.Read(parsed),
             Output = parsed.GetValue(Output),

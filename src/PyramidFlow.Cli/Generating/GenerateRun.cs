@@ -17,9 +17,10 @@ internal sealed class GenerateRun(CliConsole console)
         GenerationPlan.Check(arguments.Clip);
         var folder = arguments.Model.Open();
         using var line = new ProgressLine(console);
+        using var reserved = new ReservedNames();
         using var maker = new ClipMaker(arguments.Model, folder, console);
         var report = new RunReport(console, arguments.Json, arguments.Verbose);
-        var plans = await PlansAsync(arguments, folder.Settings(arguments.Model.Variant), cancel).ConfigureAwait(false);
+        var plans = await PlansAsync(arguments, folder.Settings(arguments.Model.Variant), reserved, cancel).ConfigureAwait(false);
         foreach (var (i, plan) in plans.Index())
         {
             var monitor = new GenerationMonitor(line, i, plans.Count, arguments.Model.Options().Device);
@@ -31,13 +32,13 @@ internal sealed class GenerateRun(CliConsole console)
         return report.End();
     }
 
-    private static async Task<IReadOnlyList<GenerationPlan>> PlansAsync(GenerateArguments arguments, PipelineSettings settings, CancellationToken cancel)
+    private static async Task<IReadOnlyList<GenerationPlan>> PlansAsync(GenerateArguments arguments, PipelineSettings settings, ReservedNames reserved, CancellationToken cancel)
     {
         var clip = arguments.Clip;
         if (clip.Video is not null)
             clip = await FromVideoAsync(clip, settings, cancel).ConfigureAwait(false);
         var latents = clip.Latents is { } file ? LatentFile.Read(file, out _) : null;
-        var outputs = OutputNames.Of(arguments.Output, arguments.Count, GenerationPlan.Extension(clip, settings));
+        var outputs = OutputNames.Of(arguments.Output, arguments.Count, GenerationPlan.Extension(clip, settings), reserved);
         var latentFiles = arguments.SaveLatents is { } target ? OutputNames.Of(target, arguments.Count, OutputFile.Latents) : null;
         var plans = new List<GenerationPlan>();
         for (var i = 0; i < arguments.Count; i++)

@@ -18,15 +18,6 @@ internal static class OutputFile
     /// <summary>Whether a file is a picture and not a video.</summary>
     public static bool IsPicture(string path) => Path.GetExtension(path).Equals(Picture, StringComparison.OrdinalIgnoreCase);
 
-    /// <summary>A name that is free: <c>out.mp4</c>, <c>out-2.mp4</c> and so on.</summary>
-    public static string FreeName(string extension)
-    {
-        var name = Stem + extension;
-        for (var n = 2; File.Exists(name); n++)
-            name = $"{Stem}-{n}{extension}";
-        return name;
-    }
-
     /// <summary>Fails unless the file can be written.</summary>
     /// <param name="path">The file.</param>
     /// <param name="extensions">What it may end in, with the dot, lower case.</param>

@@ -32,13 +32,22 @@ internal static class OutputNames
     /// <param name="output">What was named: a file, a folder for several files, or null for free names here.</param>
     /// <param name="count">How many.</param>
     /// <param name="extension">Of files that have no name yet.</param>
-    public static IReadOnlyList<string> Of(string? output, int count, string extension)
+    /// <param name="reserved">Takes free names: <c>out.mp4</c>, <c>out-2.mp4</c> and so on, or of several <c>out-1.mp4</c>, <c>out-2.mp4</c>.</param>
+    public static IReadOnlyList<string> Of(string? output, int count, string extension, ReservedNames reserved)
+    {
+        if (output is null)
+            return reserved.Take(n => count == 1 && n == 1 ? OutputFile.Stem + extension : Numbered(OutputFile.Stem + extension, n), count);
+        return Of(output, count, extension);
+    }
+
+    /// <summary>The names of files that were named.</summary>
+    /// <inheritdoc cref="Of(string?, int, string, ReservedNames)"/>
+    public static IReadOnlyList<string> Of(string output, int count, string extension)
     {
         if (count == 1)
-            return [output ?? OutputFile.FreeName(extension)];
-        var file = output is null ? OutputFile.Stem + extension : Directory.Exists(output) ? Path.Combine(output, OutputFile.Stem + extension) : output;
-        var names = Enumerable.Range(1, int.MaxValue).Select(n => Numbered(file, n));
-        return [.. names.Where(name => output is not null || !File.Exists(name)).Take(count)];
+            return [output];
+        var file = Directory.Exists(output) ? Path.Combine(output, OutputFile.Stem + extension) : output;
+        return [.. Enumerable.Range(1, count).Select(n => Numbered(file, n))];
     }
 
     private static string Numbered(string path, int number) =>

@@ -1,7 +1,7 @@
-using System.Globalization;
 using System.Text.Json;
 using PyramidFlow.Cli.Parsing;
 using PyramidFlow.Pipelines;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Generating;
 
@@ -18,16 +18,16 @@ internal sealed record Story(string? First, IReadOnlyList<PromptChange> Later)
     {
         try
         {
-            using var json = JsonDocument.Parse(File.ReadAllBytes(path), WrittenJson.Options);
+            using var json = StrictJson.Parse(StrictText.ReadBytes(path), new StrictJsonOptions(Written: true, RepeatedKeys: true));
             return Of(json.RootElement);
+        }
+        catch (MalformedTextException e)
+        {
+            throw new UsageException($"{path}{(e.Line > 0 ? $" line {e.Line}" : "")}: {e.Reason}{(e.IsNoJson ? $"; {Form}" : "")}", e);
         }
         catch (FormatException e)
         {
             throw new UsageException($"{path}: {e.Message}", e);
-        }
-        catch (JsonException e)
-        {
-            throw new UsageException($"{path} line {e.LineNumber + 1} is not JSON: {Form}", e);
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
@@ -63,7 +63,7 @@ internal sealed record Story(string? First, IReadOnlyList<PromptChange> Later)
             : throw new FormatException(Form);
 
     private static double Seconds(string text) =>
-        double.TryParse(text, CultureInfo.InvariantCulture, out var seconds) && double.IsFinite(seconds) && seconds >= 0
+        PlainNumber.TryReal(text, out var seconds) && seconds >= 0
             ? seconds
-            : throw new FormatException($"a prompt cannot begin at '{text}': use seconds from 0, such as 2.5");
+            : throw new FormatException($"a prompt cannot begin at '{text}': {Values.Advice(text) ?? "use seconds from 0, such as 2.5"}");
 }

@@ -36,7 +36,7 @@ internal sealed class DownloadRun(CliConsole console)
     }
 
     // The first folder that is searched for models, else the current one.
-    private static string DefaultFolder(string name) => Path.Combine(ModelCatalog.NamedRoots() is [var first, ..] ? first : ".", name);
+    private static string DefaultFolder(string name) => Path.Combine(InstalledModels.NamedRoots() is [var first, ..] ? first : ".", name);
 
     // Right bytes can still be of a model that this program cannot run.
     private int Finish(DownloadPlan plan)

@@ -1,6 +1,7 @@
-using System.Globalization;
 using System.Security.Cryptography;
+using PyramidFlow.Cli.Parsing;
 using PyramidFlow.Lora;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Models;
 
@@ -28,11 +29,11 @@ internal sealed class LoraArgument(string path, double weight)
         var colon = text.LastIndexOf(':');
         if (colon < 0 || File.Exists(text) || Directory.Exists(text))
             return text.Length > 0 ? new LoraArgument(text, 1) : throw Fault();
-        return colon > 0 && double.TryParse(text.AsSpan(colon + 1), NumberStyles.Float, CultureInfo.InvariantCulture, out var weight) && double.IsFinite(weight)
+        return colon > 0 && PlainNumber.TryReal(text[(colon + 1)..], out var weight)
             ? new LoraArgument(text[..colon], weight)
-            : throw Fault();
+            : throw Fault(Values.Advice(text[(colon + 1)..]));
 
-        static FormatException Fault() => new("use a file, or a file and how much it counts, such as style.safetensors:0.8");
+        static FormatException Fault(string? advice = null) => new(advice ?? "use a file, or a file and how much it counts, such as style.safetensors:0.8");
     }
 
     // Settings beside the matrices change what they do.

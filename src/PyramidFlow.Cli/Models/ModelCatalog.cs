@@ -6,31 +6,10 @@ namespace PyramidFlow.Cli.Models;
 internal static class ModelCatalog
 {
     public const string Default = "sprites";
-    public const string Variable = "PYRAMIDFLOW_MODELS";
-
-    /// <summary>
-    /// Folders that hold models: what <c>PYRAMIDFLOW_MODELS</c> names, then <c>models</c> beside the program and in each
-    /// folder above it (the repository's among them).
-    /// </summary>
-    public static IEnumerable<string> Roots()
-    {
-        foreach (var named in NamedRoots())
-            yield return named;
-        for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
-            yield return Path.Combine(folder.FullName, "models");
-    }
-
-    /// <summary>Folders that <c>PYRAMIDFLOW_MODELS</c> names; may be none.</summary>
-    public static IReadOnlyList<string> NamedRoots() =>
-        (Environment.GetEnvironmentVariable(Variable) ?? "").Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries);
+    public const string Variable = InstalledModels.Variable;
 
     /// <summary>Every model there is; of two with one name the first.</summary>
-    public static IReadOnlyList<(string Name, string Folder)> Known() =>
-        [.. Roots().Where(Directory.Exists)
-            .SelectMany(root => Directory.GetDirectories(root).Order(StringComparer.Ordinal))
-            .Where(CheckpointFolder.IsCheckpoint)
-            .Select(folder => (Path.GetFileName(folder), folder))
-            .DistinctBy(model => model.Item1)];
+    public static IReadOnlyList<(string Name, string Folder)> Known() => InstalledModels.Known();
 
     /// <summary>The folder of a model given by name or as a folder.</summary>
     /// <exception cref="UsageException">There is no such model.</exception>

@@ -30,6 +30,10 @@ internal static class CliOptions
     public static Option<ulong?> Seed(string name, string description) =>
         Parsed<ulong?>(name, "NUMBER", description, text => Values.Seed(text));
 
+    /// <summary>A seed, or -1 for any.</summary>
+    public static Option<SeedChoice?> SeedOrAny(string name, string description) =>
+        Parsed<SeedChoice?>(name, "NUMBER", description, text => Values.SeedOrAny(text));
+
     public static Option<IReadOnlyList<int>?> Steps(string name, string description) =>
         Parsed<IReadOnlyList<int>?>(name, "N,N,N", description, Values.Steps);
 

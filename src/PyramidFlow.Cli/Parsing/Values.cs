@@ -1,5 +1,5 @@
-using System.Globalization;
 using PyramidFlow.Schedulers;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Parsing;
 
@@ -13,35 +13,43 @@ internal static class Values
 
     /// <exception cref="FormatException">It is no whole number or too small.</exception>
     public static int Whole(string text, int least, string more = "") =>
-        int.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value) && value >= least
-            ? value
-            : throw new FormatException($"use a whole number from {least}{more}");
+        PlainNumber.TryWhole(text, out var value) && value >= least && value <= int.MaxValue
+            ? (int)value
+            : throw new FormatException($"use a whole number from {least}{more}{(text.Contains(',', StringComparison.Ordinal) ? ", without a comma" : "")}");
 
     /// <param name="text">What was written.</param>
     /// <param name="zero">Whether 0 is allowed.</param>
     /// <exception cref="FormatException">It is no number, or negative.</exception>
     public static double Number(string text, bool zero) =>
-        double.TryParse(text, CultureInfo.InvariantCulture, out var value) && double.IsFinite(value) && (zero ? value >= 0 : value > 0)
+        PlainNumber.TryReal(text, out var value) && (zero ? value >= 0 : value > 0)
             ? value
-            : throw new FormatException(zero ? "use 0 (off) or a positive number" : "use a positive number");
+            : throw new FormatException(Advice(text) ?? (zero ? "use 0 (off) or a positive number" : "use a positive number"));
 
     /// <summary>Bytes of such as <c>8GB</c>, <c>7.5 GB</c> or <c>800MB</c>; a GB is 10^9 bytes, a GiB 2^30.</summary>
     /// <exception cref="FormatException">It is no positive amount with a unit.</exception>
     public static long Bytes(string text)
     {
-        var unit = text.TrimStart([.. "0123456789. "]).ToLowerInvariant();
+        var unit = text.TrimStart([.. "0123456789., "]).ToLowerInvariant();
         var factor = unit switch { "mb" or "m" => 1e6, "gb" or "g" => 1e9, "mib" => 1 << 20, "gib" => 1 << 30, _ => 0 };
-        var isNumber = double.TryParse(text[..^unit.Length].Trim(), NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var count);
-        return isNumber && count * factor is >= 1 and < 1e18 ? (long)(count * factor) : throw new FormatException("use an amount with MB or GB, such as 8GB");
+        var amount = text[..^unit.Length];
+        return PlainNumber.TryReal(amount, out var count) && count * factor is >= 1 and < 1e18
+            ? (long)(count * factor)
+            : throw new FormatException(Advice(amount) ?? "use an amount with MB or GB, such as 8GB");
     }
 
     /// <exception cref="FormatException">There is no such solver.</exception>
     public static FlowSolver Solver(string text) => FlowSolverNames.All[Choice(text, [.. FlowSolverNames.All.Keys])];
 
     /// <exception cref="FormatException">It is no whole number from 0.</exception>
-    public static ulong Seed(string text) => ulong.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var value)
+    public static ulong Seed(string text) => PlainNumber.TryUnsigned(text, out var value)
         ? value
         : throw new FormatException("use a whole number from 0");
+
+    /// <summary>A seed, or any: -1.</summary>
+    /// <exception cref="FormatException">It is neither.</exception>
+    public static SeedChoice SeedOrAny(string text) => PlainNumber.TryWhole(text, out var value) && value == -1 ? new SeedChoice(null)
+        : PlainNumber.TryUnsigned(text, out var seed) ? new SeedChoice(seed)
+        : throw new FormatException("use a whole number from 0, or -1 for any");
 
     /// <exception cref="FormatException">Some part is no whole number from 1.</exception>
     public static IReadOnlyList<int> Steps(string text) =>
@@ -71,10 +79,13 @@ internal static class Values
         return text.Split(',') is [var alpha, var minimum] ? (Part(alpha), Part(minimum)) : throw Fault();
 
         static double Part(string text) =>
-            double.TryParse(text, CultureInfo.InvariantCulture, out var value) && double.IsFinite(value) && value >= 0 ? value : throw Fault();
+            PlainNumber.TryReal(text, out var value) && value >= 0 ? value : throw Fault();
 
         static FormatException Fault() => new("use the fall for each unit and the least scale, such as 0.5,2");
     }
+
+    /// <summary>How to write a number instead of one with a comma; null where no comma is the fault.</summary>
+    public static string? Advice(string text) => PlainNumber.Advice(text) is { Length: > 0 } advice ? advice : null;
 
     /// <exception cref="FormatException">It is neither true nor false.</exception>
     public static bool Flag(string text) => bool.TryParse(text, out var value) ? value : throw new FormatException("use true or false");

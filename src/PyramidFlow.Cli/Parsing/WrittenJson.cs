@@ -6,10 +6,7 @@ namespace PyramidFlow.Cli.Parsing;
 internal static class WrittenJson
 {
     /// <summary>What is let pass in them.</summary>
-    public static readonly JsonDocumentOptions Options = new() { AllowTrailingCommas = true, CommentHandling = JsonCommentHandling.Skip };
-
-    /// <summary>The same for a reader.</summary>
-    public static readonly JsonReaderOptions ReaderOptions = new() { AllowTrailingCommas = Options.AllowTrailingCommas, CommentHandling = Options.CommentHandling };
+    public static readonly JsonReaderOptions ReaderOptions = new() { AllowTrailingCommas = true, CommentHandling = JsonCommentHandling.Skip };
 
     /// <summary>What is wrong, without where.</summary>
     public static string Reason(JsonException e)

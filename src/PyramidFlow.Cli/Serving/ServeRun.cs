@@ -16,7 +16,7 @@ internal static class ServeRun
             await using var app = VideoServer.Build(options);
             return await RunAsync(app, () => $"listening on {string.Join(", ", app.Urls)}", console, cancel).ConfigureAwait(false);
         }
-        catch (ArgumentException e)
+        catch (ArgumentException e) when (Faults.IsForUsers(e))
         {
             throw new UsageException(Faults.Sentence(e), e);
         }

@@ -7,7 +7,7 @@ namespace PyramidFlow.Server.Store;
 /// <param name="connection">The connection string.</param>
 internal sealed class PostgresDialect(string connection) : SqlDialect
 {
-    private readonly NpgsqlDataSource source = NpgsqlDataSource.Create(connection);
+    private readonly NpgsqlDataSource source = Source(connection);
 
     public override string Now => "(extract(epoch from clock_timestamp()) * 1000)::bigint";
 
@@ -20,4 +20,17 @@ internal sealed class PostgresDialect(string connection) : SqlDialect
     public override Task<IDisposable?> BeginWriteAsync(CancellationToken cancel) => Task.FromResult<IDisposable?>(null);
 
     public override ValueTask DisposeAsync() => source.DisposeAsync();
+
+    private static NpgsqlDataSource Source(string connection)
+    {
+        try
+        {
+            return NpgsqlDataSource.Create(connection);
+        }
+        catch (Exception e) when (e is ArgumentException or FormatException)
+        {
+            // The string may hold a password, and so may what is said about it.
+            throw new ArgumentException("the connection string of the database cannot be read: write such as Host=db;Database=videos;Username=videos", e);
+        }
+    }
 }

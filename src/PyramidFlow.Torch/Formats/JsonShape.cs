@@ -16,8 +16,13 @@ internal static class JsonShape
             case JsonValueKind.Object when type.Kind == JsonTypeInfoKind.Object:
                 foreach (var member in json.EnumerateObject())
                 {
-                    if (Property(type, member.Name) is { CustomConverter: null } property)
+                    if (Property(type, member.Name) is not { } property)
+                        continue;
+                    if (property.CustomConverter is null)
                         CheckMember(member.Value, property, Inside(key, member.Name));
+                    // A converter is not asked about a null for a reference.
+                    else if (member.Value.ValueKind == JsonValueKind.Null && !property.PropertyType.IsValueType && !property.IsSetNullable)
+                        throw new MalformedTextException(0, $"{Inside(key, member.Name)} is null: leave it out, or give it a value", Inside(key, member.Name));
                 }
 
                 break;

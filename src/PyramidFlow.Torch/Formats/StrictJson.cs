@@ -51,7 +51,24 @@ public static class StrictJson
     public static T Deserialize<T>(ReadOnlyMemory<byte> utf8, JsonTypeInfo<T> type, StrictJsonOptions options = default)
     {
         using var json = Parse(utf8, options);
-        return Deserialize(json.RootElement, type);
+        try
+        {
+            return Deserialize(options.Written ? Plain(json.RootElement) : json.RootElement, type);
+        }
+        catch (MalformedTextException e) when (options.Written && e.Key is { Length: > 0 })
+        {
+            throw new MalformedTextException(LineOf(utf8, e.Key), e.Reason, e.Key, e.InnerException);
+        }
+    }
+
+    /// <summary>The line at which the value of a key stands, from 1; the nearest one around it where it stands nowhere.</summary>
+    /// <param name="utf8">A document that <see cref="Parse(ReadOnlyMemory{byte}, StrictJsonOptions)"/> reads as one that people write.</param>
+    /// <param name="key">A key such as <c>data.sizes[0]</c>.</param>
+    public static long LineOf(ReadOnlyMemory<byte> utf8, string key)
+    {
+        var options = new StrictJsonOptions(Written: true);
+        var json = StandardNumbers(utf8[(utf8.Length - StrictText.WithoutMark(utf8.Span).Length)..], options).Span;
+        return StrictText.LineOf(json, JsonPlace.Of(json, key));
     }
 
     /// <summary>Turns a parsed element into a record. A null where the record takes none is refused.</summary>
@@ -71,7 +88,21 @@ public static class StrictJson
         }
     }
 
+    /// <summary>The keys and values of an object as they are written, so that it can be written again with nothing else changed.</summary>
+    /// <param name="utf8">An object that <see cref="Parse(ReadOnlyMemory{byte}, StrictJsonOptions)"/> reads, without comments.</param>
+    /// <returns>The name of each key, and where key and value stand.</returns>
+    public static IReadOnlyList<(string Name, Range Key, Range Value)> Members(ReadOnlySpan<byte> utf8) => JsonPlace.Members(utf8);
+
     private const string HalfCharacter = "this holds half of a character (one \\ud8.. without the other): write whole characters";
+
+    // An element holds its text as it was written; a record's reader may take neither comments nor trailing commas.
+    private static JsonElement Plain(JsonElement written)
+    {
+        using var plain = new MemoryStream();
+        using (var writer = new Utf8JsonWriter(plain))
+            written.WriteTo(writer);
+        return JsonElement.Parse(plain.ToArray());
+    }
 
     private static JsonCommentHandling Comments(StrictJsonOptions options) => options.Written ? JsonCommentHandling.Skip : JsonCommentHandling.Disallow;
 
@@ -96,7 +127,8 @@ public static class StrictJson
                         throw new MalformedTextException(Line(utf8, reader.TokenStartIndex, options), $"the key {Shown(key)} stands twice in one object: leave one of them", key);
                     break;
                 case JsonTokenType.String when reader.ValueIsEscaped:
-                    Whole(ref reader, utf8, options, key);
+                    if (Whole(ref reader, utf8, options, key).Contains('\0', StringComparison.Ordinal) && options.Written)
+                        throw new MalformedTextException(Line(utf8, reader.TokenStartIndex, options), $"{(key is null ? "this" : Shown(key))} holds a NUL character: leave it out", key);
                     break;
             }
         }

@@ -17,6 +17,9 @@ public sealed class MalformedTextException : FormatException
     /// <summary>Line of the fault, from 1; 0 where the text has no lines that a person sees.</summary>
     public long Line { get; }
 
+    /// <summary>Whether it is no JSON at all, so that the reader of the file says what is expected.</summary>
+    public bool IsNoJson => InnerException is System.Text.Json.JsonException && Key is null;
+
     /// <summary>What is wrong and what is right, without the line.</summary>
     public string Reason { get; }
 

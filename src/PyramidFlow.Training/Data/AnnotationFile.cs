@@ -1,3 +1,5 @@
+using PyramidFlow.Torch.Formats;
+
 namespace PyramidFlow.Training.Data;
 
 /// <summary>Annotation files: JSON lines as released, UTF-8. Blank lines are skipped.</summary>
@@ -19,6 +21,18 @@ public static class AnnotationFile
         }
 
         return all.Count > 0 ? all : throw new DataException("no annotation file is named: give at least one");
+    }
+
+    /// <summary>Reads what can be read of a file.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="faults">Told about malformed lines.</param>
+    /// <exception cref="DataException">The file is missing or empty, or every line is malformed.</exception>
+    public static IReadOnlyList<Annotation> ReadGood(string path, FaultLog faults)
+    {
+        var (items, bad) = Scan(path);
+        foreach (var fault in bad)
+            faults.Add(fault);
+        return items.Count > 0 ? items : throw new DataException(bad[0] + (bad.Count > 1 ? $" (and {bad.Count - 1} more lines are malformed: data check lists them)" : ""));
     }
 
     /// <summary>Reads a file and keeps what is wrong with its lines.</summary>
@@ -45,21 +59,34 @@ public static class AnnotationFile
 
     /// <summary>The lines that are not blank, with their numbers from 1.</summary>
     /// <exception cref="DataException">The file is missing or cannot be read.</exception>
-    internal static IEnumerable<(int Number, string Text)> Lines(string path)
+    internal static IEnumerable<(int Number, ReadOnlyMemory<byte> Utf8)> Lines(string path)
     {
-        using var reader = Open(path);
-        for (var number = 1; reader.ReadLine() is { } text; number++)
+        using var file = Open(path);
+        using var lines = StrictLines.Of(file).GetEnumerator();
+        while (Next())
         {
-            if (!string.IsNullOrWhiteSpace(text))
-                yield return (number, text);
+            if (lines.Current.Utf8.Span.ContainsAnyExcept(" \t\r"u8))
+                yield return lines.Current;
+        }
+
+        bool Next()
+        {
+            try
+            {
+                return lines.MoveNext();
+            }
+            catch (Exception e) when (e is MalformedTextException or IOException)
+            {
+                throw new DataException($"cannot read {path}: {e.Message}", e);
+            }
         }
     }
 
-    private static StreamReader Open(string path)
+    private static FileStream Open(string path)
     {
         try
         {
-            return new StreamReader(path);
+            return File.OpenRead(path);
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {

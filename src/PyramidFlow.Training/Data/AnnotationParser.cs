@@ -1,4 +1,5 @@
 using System.Text.Json;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Training.Data;
 
@@ -10,7 +11,7 @@ internal static class AnnotationParser
     /// <param name="file">Annotation file; relative paths are seen from its folder.</param>
     /// <param name="line">Number of the line, from 1.</param>
     /// <exception cref="BadItemException">The line is no such object.</exception>
-    public static Annotation Parse(string json, string file, int line)
+    public static Annotation Parse(ReadOnlyMemory<byte> json, string file, int line)
     {
         using var document = ParseObject(json);
         var root = document.RootElement;
@@ -31,16 +32,16 @@ internal static class AnnotationParser
             : throw Fault("it has none of video, image, latent and text");
     }
 
-    private static JsonDocument ParseObject(string json)
+    private static JsonDocument ParseObject(ReadOnlyMemory<byte> json)
     {
         JsonDocument document;
         try
         {
-            document = JsonDocument.Parse(json);
+            document = StrictJson.Parse(json, new StrictJsonOptions(RepeatedKeys: true));
         }
-        catch (JsonException e)
+        catch (MalformedTextException e)
         {
-            throw Fault($"it is not JSON (at character {e.BytePositionInLine + 1})");
+            throw Fault(e.Reason);
         }
 
         if (document.RootElement.ValueKind == JsonValueKind.Object)
@@ -60,7 +61,9 @@ internal static class AnnotationParser
     {
         if (!root.TryGetProperty(key, out var value) || value.ValueKind == JsonValueKind.Null)
             return null;
-        return value.ValueKind == JsonValueKind.String ? value.GetString() : throw Fault($"{key} is not a text");
+        return value.ValueKind != JsonValueKind.String ? throw Fault($"{key} is not a text")
+            : value.GetString()!.Contains('\0', StringComparison.Ordinal) ? throw Fault($"{key} holds a NUL character: leave it out")
+            : value.GetString();
     }
 
     private static int[]? Frames(JsonElement root)

@@ -1,12 +1,13 @@
 using System.Text.Json.Serialization;
 using PyramidFlow.Pipelines;
+using PyramidFlow.Training.Runs;
 
 namespace PyramidFlow.Training.Data;
 
 /// <summary>The <c>data</c> section of a training configuration: which items there are and how they are cut.</summary>
 public sealed record DataOptions
 {
-    /// <summary>Annotation files, one or more; relative to the working directory.</summary>
+    /// <summary>Annotation files, one or more; in a configuration seen from its folder.</summary>
     [JsonConverter(typeof(OneOrMore))]
     public required IReadOnlyList<string> Annotations { get; set; }
 
@@ -45,6 +46,10 @@ public sealed record DataOptions
 
     /// <summary>Steps that are read ahead.</summary>
     public int Prefetch { get; set; } = 2;
+
+    /// <summary>Finds the files of a configuration.</summary>
+    /// <exception cref="ArgumentException">One is meant from the working folder.</exception>
+    internal void Find(string config) => Annotations = [.. Annotations.Select(path => ConfigPaths.File(config, "data.annotations", path))];
 
     /// <exception cref="DataException">A value is impossible.</exception>
     internal void Check()

@@ -62,11 +62,12 @@ public sealed class DataSet
     /// <summary>Fails when work cannot begin.</summary>
     /// <param name="faults">What was found.</param>
     /// <param name="skipMissing">Whether missing files are let pass.</param>
+    /// <param name="skipLines">Whether malformed lines, and those that lack what is needed, are let pass.</param>
     /// <exception cref="DataException">A line lacks what is needed, files are missing, or (nearly) no item can be used.</exception>
-    public void Require(FaultLog faults, bool skipMissing)
+    public void Require(FaultLog faults, bool skipMissing, bool skipLines = false)
     {
         var all = faults.Faults;
-        if (all.FirstOrDefault(fault => fault.Kind == DataFaultKind.Line) is { } line)
+        if (!skipLines && all.FirstOrDefault(fault => fault.Kind == DataFaultKind.Line) is { } line)
             throw new DataException(line.ToString());
         var missing = all.Where(fault => fault.Kind == DataFaultKind.Missing).ToList();
         if (missing.Count > 0 && !skipMissing)

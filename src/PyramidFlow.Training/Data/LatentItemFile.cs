@@ -37,6 +37,10 @@ internal static class LatentItemFile
         return Array.TrueForAll(numbers, float.IsFinite) ? numbers : throw NotFinite(path);
     }
 
+    /// <summary>Reads all numbers and lets them go.</summary>
+    /// <exception cref="BadItemException">The file is damaged, holds no latents or numbers that are not finite.</exception>
+    public static void Check(string path) => Read(path, (int)Shape(path)[2]);
+
     public static void Write(string path, Tensor latent, IReadOnlyDictionary<string, string> metadata) =>
         SafetensorsWriter.Write(path, [(Key, latent)], metadata);
 
@@ -58,5 +62,5 @@ internal static class LatentItemFile
         };
     }
 
-    private static BadItemException NotFinite(string path) => new(DataFaultKind.Damaged, $"{path} holds numbers that are not finite: extract it again");
+    private static BadItemException NotFinite(string path) => new(DataFaultKind.Damaged, TensorFile.NotFinite(path));
 }

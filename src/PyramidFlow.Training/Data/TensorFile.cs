@@ -1,4 +1,5 @@
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Training.Data.Extracting;
 
 namespace PyramidFlow.Training.Data;
 
@@ -27,6 +28,11 @@ internal static class TensorFile
             throw new BadItemException(DataFaultKind.Damaged, e.Message, e);
         }
     }
+
+    /// <summary>What is wrong with a file of NaN or infinities, and what mends it.</summary>
+    public static string NotFinite(string path) => $"{path} holds numbers that are not finite: " + (MadeFile.IsMade(path)
+        ? "extract it again, the command that made it leaves only good files"
+        : "it was not made by an extraction here, make it anew or leave the item out");
 
     public static string Text(long[] shape) => $"[{string.Join(", ", shape)}]";
 }

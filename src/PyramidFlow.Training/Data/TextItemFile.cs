@@ -41,7 +41,7 @@ public static class TextItemFile
         var pooled = Vector(file, Pooled, path).ToArray<float>();
         return Array.TrueForAll(numbers, float.IsFinite) && Array.TrueForAll(pooled, float.IsFinite)
             ? new TextItem(numbers, length, pooled)
-            : throw new BadItemException(DataFaultKind.Damaged, $"{path} holds numbers that are not finite: extract it again");
+            : throw new BadItemException(DataFaultKind.Damaged, TensorFile.NotFinite(path));
     }
 
     /// <summary>Writes a file; it appears when it is whole.</summary>

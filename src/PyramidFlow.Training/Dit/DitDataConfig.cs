@@ -12,7 +12,10 @@ public sealed record DitDataConfig : LoopConfig
     /// <summary>As released.</summary>
     public DitDataConfig() => (LearningRate, WarmUpSteps, AverageDecay) = (5e-5, 1000, 0);
 
-    /// <summary>Model folder in the released layout: the transformer to start from, VAE, text encoders and latent statistics. Relative to the working directory.</summary>
+    /// <summary>
+    /// Model in the released layout, its name or its folder: the transformer to start from, VAE, text encoders and latent statistics. A
+    /// folder is seen from that of the configuration.
+    /// </summary>
     public required string Model { get; set; }
 
     /// <summary>Which of the folder's transformers, such as <c>384p</c>; null is its first.</summary>
@@ -75,6 +78,16 @@ public sealed record DitDataConfig : LoopConfig
     /// <summary>Reads a configuration file.</summary>
     /// <exception cref="ArgumentException">It is missing, malformed, holds an unknown key or an impossible value.</exception>
     public static DitDataConfig Load(string path) => TrainingConfigFile.Read(path, DitDataJson.Default.DitDataConfig).Check(path);
+
+    /// <summary>Finds what the paths lead to.</summary>
+    /// <param name="path">File of the configuration.</param>
+    /// <exception cref="ArgumentException">There is no such model, or a path is meant from the working folder.</exception>
+    internal DitDataConfig Find(string path)
+    {
+        Model = ConfigPaths.Model(path, "model", Model);
+        Data.Find(path);
+        return this;
+    }
 
     private DitDataConfig Check(string path)
     {

@@ -29,7 +29,7 @@ public static class DitDataTraining
         var config = DitDataConfig.Load(configPath);
         if (config.Lora is not null)
             throw new ArgumentException($"{configPath} describes a LoRA: train it with 'train lora', or take the key lora out");
-        return Run(config, configPath, folder, progress, cancel, group);
+        return Run(config.Find(configPath), configPath, folder, progress, cancel, group);
     }
 
     /// <summary>Trains a LoRA of the model folder's transformer; the run and <see cref="LoraFile.Name"/> lie in the folder.</summary>
@@ -46,6 +46,7 @@ public static class DitDataTraining
         var config = DitDataConfig.Load(configPath);
         if (config.FromScratch)
             throw new ArgumentException($"{configPath}: a LoRA adds to the weights of the model's folder: leave from_scratch out");
+        config.Find(configPath);
         config.Lora ??= new LoraConfig();
         TrainedTransformer.Check(TransformerConfigs.Load(CheckpointFolder.Open(config.Model).Transformer(config.Variant).ConfigFile), config.Lora);
         return Run(config, configPath, folder, progress, cancel, group);

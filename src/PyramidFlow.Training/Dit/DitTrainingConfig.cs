@@ -33,8 +33,8 @@ public sealed record DitTrainingConfig : LoopConfig
     }
 
     /// <summary>
-    /// Model folder to go on from: its transformer's weights, text encoders and VAE; null starts from nothing. Relative to the
-    /// working directory.
+    /// Model to go on from, its name or its folder: its transformer's weights, text encoders and VAE; null starts from nothing. A
+    /// folder is seen from that of the configuration.
     /// </summary>
     public string? StartFrom { get; set; }
 
@@ -64,7 +64,7 @@ public sealed record DitTrainingConfig : LoopConfig
     public IReadOnlyList<double>? ShapeShares { get; set; }
 
     /// <summary>A colour that a share of the cached clips is painted in, such as one that the model does not know; null is none.</summary>
-    [JsonConverter(typeof(JsonStringEnumConverter<SpriteColour>))]
+    [JsonConverter(typeof(PlainEnumConverter<SpriteColour>))]
     public SpriteColour? ExtraColour { get; set; }
 
     /// <summary>That share.</summary>
@@ -86,7 +86,7 @@ public sealed record DitTrainingConfig : LoopConfig
     public double CorruptRatio { get; set; } = 1 / 3.0;
 
     /// <summary>How the weights step.</summary>
-    [JsonConverter(typeof(JsonStringEnumConverter<DitOptimizer>))]
+    [JsonConverter(typeof(PlainEnumConverter<DitOptimizer>))]
     public DitOptimizer Optimizer { get; set; } = DitOptimizer.AdamW;
 
     /// <summary>Steps after which the averaged weights are kept in a file of their own, <c>dit-STEP.safetensors</c>; steps of checkpoints.</summary>
@@ -113,8 +113,8 @@ public sealed record DitTrainingConfig : LoopConfig
             TransformerConfigs.Parse(transformer.ToJson(), path);
         var stages = ClipObjective.StagesOf(Objective);
         var unknown = transformer?.Others?.Keys.FirstOrDefault();
-        transformer ??= StartFrom is { } folder
-            ? TransformerConfigs.Load(CheckpointFolder.Open(folder).Transformer().ConfigFile)
+        transformer ??= StartFrom is { } model
+            ? TransformerConfigs.Load(CheckpointFolder.Open(ConfigPaths.Model(path, "start_from", model)).Transformer().ConfigFile)
             : throw new ArgumentException($"{path}: transformer is missing: give its keys, or in start_from the model folder that has them");
         var fault =
             unknown is not null ? $"unknown key {unknown} in transformer, the nearest one there is {NearestName.Of(unknown, KnownKeys(Transformer))}"

@@ -43,8 +43,8 @@ public abstract record LoopConfig
     /// <summary>Largest gradient norm; 0 does not clip.</summary>
     public double ClipNorm { get; set; } = 1;
 
-    /// <summary>What the network computes in: <c>float32</c> or <c>bfloat16</c>.</summary>
-    [JsonConverter(typeof(SnakeCaseEnumConverter<TrainingPrecision>))]
+    /// <summary>What the network computes in: <c>float32</c> (or <c>fp32</c>) or <c>bfloat16</c> (or <c>bf16</c>).</summary>
+    [JsonConverter(typeof(TrainingPrecisionConverter))]
     public TrainingPrecision Precision { get; set; }
 
     /// <summary>Share of the blocks whose activations are computed again in backward instead of kept; 0 to 1.</summary>

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Training.Runs;
 
@@ -14,13 +15,10 @@ public static class MetricLines
     {
         if (!File.Exists(path))
             throw new ArgumentException($"{path} does not exist: name a file of metrics, such as metrics.jsonl of a run");
-        var text = File.ReadAllText(path);
-        // What is after the last line's end is being written.
-        var lines = text[..(text.LastIndexOf('\n') + 1)].Split('\n', StringSplitOptions.RemoveEmptyEntries);
         var steps = new SortedDictionary<double, Dictionary<string, double>>();
-        for (var i = 0; i < lines.Length; i++)
+        foreach (var (number, line) in WholeLines(path).Where(line => line.Utf8.Length > 0))
         {
-            var numbers = Numbers(lines[i], path, i + 1);
+            var numbers = Numbers(line, path, number);
             if (!steps.TryAdd(numbers[Step], numbers))
             {
                 foreach (var (key, value) in numbers)
@@ -31,18 +29,35 @@ public static class MetricLines
         return [.. steps.Values];
     }
 
-    private static Dictionary<string, double> Numbers(string line, string path, int number)
+    // What is after the last line's end is being written.
+    private static List<(int Number, ReadOnlyMemory<byte> Utf8)> WholeLines(string path)
+    {
+        using var file = File.OpenRead(path);
+        var lines = StrictLines.Of(file).ToList();
+        if (file.Length > 0)
+        {
+            file.Position = file.Length - 1;
+            if (file.ReadByte() != '\n' && lines.Count > 0)
+                lines.RemoveAt(lines.Count - 1);
+        }
+
+        return lines;
+    }
+
+    private static Dictionary<string, double> Numbers(ReadOnlyMemory<byte> line, string path, int number)
     {
         try
         {
-            using var json = JsonDocument.Parse(line);
-            var numbers = json.RootElement.EnumerateObject().Where(p => p.Value.ValueKind == JsonValueKind.Number)
+            using var json = StrictJson.Parse(line);
+            if (json.RootElement.ValueKind != JsonValueKind.Object)
+                throw new ArgumentException($"{path}, line {number} is no JSON object: it is no file of metrics");
+            var numbers = json.RootElement.EnumerateObject().Where(p => p.Value.ValueKind == JsonValueKind.Number && double.IsFinite(p.Value.GetDouble()))
                 .ToDictionary(p => p.Name, p => p.Value.GetDouble());
             return numbers.ContainsKey(Step) ? numbers : throw new ArgumentException($"{path}, line {number} has no step: it is no file of metrics");
         }
-        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        catch (MalformedTextException e)
         {
-            throw new ArgumentException($"{path}, line {number} is no JSON object: it is no file of metrics", e);
+            throw new ArgumentException($"{path}, line {number} is no JSON object: it is no file of metrics ({e.Reason})", e);
         }
     }
 }

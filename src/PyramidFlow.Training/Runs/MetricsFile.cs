@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Training.Runs;
 
@@ -18,12 +19,22 @@ public sealed class MetricsFile
         this.path = path;
         if (!File.Exists(path))
             return;
-        var lines = File.ReadAllLines(path);
+        List<ReadOnlyMemory<byte>> lines;
+        using (var file = File.OpenRead(path))
+            lines = [.. StrictLines.Of(file).Select(line => line.Utf8)];
         var kept = lines.Where(line => StepOf(line) <= from).ToList();
-        if (kept.Count == lines.Length)
+        if (kept.Count == lines.Count)
             return;
         var partial = $"{path}.partial-{Environment.ProcessId}";
-        File.WriteAllLines(partial, kept);
+        using (var file = File.Create(partial))
+        {
+            foreach (var line in kept)
+            {
+                file.Write(line.Span);
+                file.WriteByte((byte)'\n');
+            }
+        }
+
         File.Move(partial, path, overwrite: true);
     }
 
@@ -54,15 +65,16 @@ public sealed class MetricsFile
         buffer.WriteTo(stream);
     }
 
-    // A line cut short by a kill counts as one of a later step.
-    private static long StepOf(string line)
+    // A line cut short by a kill, or damaged, counts as one of a later step.
+    private static long StepOf(ReadOnlyMemory<byte> line)
     {
         try
         {
-            using var json = JsonDocument.Parse(line);
-            return json.RootElement.GetProperty(StepKey).GetInt64();
+            using var json = StrictJson.Parse(line, new StrictJsonOptions(RepeatedKeys: true));
+            return json.RootElement.ValueKind == JsonValueKind.Object && json.RootElement.TryGetProperty(StepKey, out var step)
+                && step.ValueKind == JsonValueKind.Number && step.TryGetInt64(out var number) ? number : long.MaxValue;
         }
-        catch (JsonException)
+        catch (MalformedTextException)
         {
             return long.MaxValue;
         }

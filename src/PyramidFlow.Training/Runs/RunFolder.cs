@@ -67,7 +67,7 @@ public sealed class RunFolder
     // Oldest first.
     private IEnumerable<(long Step, string Path)> States() => Directory.EnumerateFiles(folder, $"{StatePrefix}*{StateEnd}")
         .Select(path => (Number: Path.GetFileName(path)[StatePrefix.Length..^StateEnd.Length], path))
-        .Where(state => state.Number.All(char.IsAsciiDigit))
-        .Select(state => (Step: long.Parse(state.Number, CultureInfo.InvariantCulture), state.path))
+        .Select(state => (Step: long.TryParse(state.Number, NumberStyles.None, CultureInfo.InvariantCulture, out var step) ? step : -1, state.path))
+        .Where(state => state.Step >= 0)
         .OrderBy(state => state.Step);
 }

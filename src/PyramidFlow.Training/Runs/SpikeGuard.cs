@@ -1,4 +1,6 @@
+using System.Text;
 using System.Text.Json;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Training.Runs;
 
@@ -47,7 +49,24 @@ public sealed class SpikeGuard(double factor)
     internal string Save() => JsonSerializer.Serialize(history, SpikeJson.Default.SpikeHistory);
 
     /// <summary>Takes up what <see cref="Save"/> gave.</summary>
-    internal void Load(string saved) => history = JsonSerializer.Deserialize(saved, SpikeJson.Default.SpikeHistory) ?? history;
+    /// <exception cref="MalformedTextException">It is no such text; nothing was changed.</exception>
+    internal void Load(string saved) => history = Parse(saved);
+
+    /// <summary>Reads what <see cref="Save"/> gave.</summary>
+    /// <exception cref="MalformedTextException">It is no such text.</exception>
+    internal static SpikeHistory Parse(string saved)
+    {
+        var read = StrictText.IsWhole(saved) ? StrictJson.Deserialize(Encoding.UTF8.GetBytes(saved), SpikeJson.Default.SpikeHistory)
+            : throw new MalformedTextException(0, "it holds half of a character");
+        if (read.Values is null)
+            throw new MalformedTextException(0, "values is missing", "values");
+        if (read.Skipped < 0 || read.InARow < 0 || read.Values.Values.Any(values => values.Any(value => !(value > 0) || !double.IsFinite(value))))
+            throw new MalformedTextException(0, "a number in it is impossible");
+        return read;
+    }
+
+    /// <summary>Takes up what <see cref="Parse"/> gave.</summary>
+    internal void Load(SpikeHistory saved) => history = saved;
 
     private static double Median(List<double> values)
     {

@@ -1,25 +1,30 @@
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Training.Runs;
 
 /// <summary>Reads training configurations: JSON with comments, where an unknown key is an error.</summary>
 public static class TrainingConfigFile
 {
+    private const int MostShown = 60;
+
+    private static readonly StrictJsonOptions Written = new(Written: true, RepeatedKeys: true);
+
     /// <summary>Reads one file.</summary>
     /// <exception cref="ArgumentException">The file is missing or not such a configuration; the message says where.</exception>
     public static T Read<T>(string path, JsonTypeInfo<T> type)
     {
         try
         {
-            var text = File.ReadAllText(path);
-            using (var json = JsonDocument.Parse(text, new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip }))
-                CheckKeys(json.RootElement, type, path, "");
-            return JsonSerializer.Deserialize(text, type) ?? throw new ArgumentException($"{path} is empty");
+            var utf8 = StrictText.ReadBytes(path);
+            using (var json = StrictJson.Parse(utf8, Written))
+                CheckKeys(json.RootElement, type, utf8, path, "");
+            return StrictJson.Deserialize(utf8, type, Written);
         }
-        catch (JsonException e)
+        catch (MalformedTextException e)
         {
-            throw new ArgumentException($"{path}, line {e.LineNumber + 1}: {e.Message}", e);
+            throw new ArgumentException($"{path}{(e.Line > 0 ? $", line {e.Line}" : "")}: {e.Reason}", e);
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
@@ -32,19 +37,21 @@ public static class TrainingConfigFile
     {
         try
         {
-            using var json = JsonDocument.Parse(File.ReadAllText(path), new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip });
+            using var json = StrictJson.Parse(StrictText.ReadBytes(path), Written);
             return json.RootElement.ValueKind == JsonValueKind.Object
                 && json.RootElement.TryGetProperty("data", out var data) && data.ValueKind == JsonValueKind.Object;
         }
-        catch (JsonException)
+        catch (MalformedTextException)
         {
             // Whoever reads it as the other kind says where it is malformed.
             return false;
         }
     }
 
+    private static string Shown(string key) => string.Concat(key.Take(MostShown).Select(c => char.IsControl(c) ? ' ' : c)) + (key.Length > MostShown ? "..." : "");
+
     // Objects that have a reader of their own know their keys themselves.
-    private static void CheckKeys(JsonElement json, JsonTypeInfo type, string path, string inside)
+    private static void CheckKeys(JsonElement json, JsonTypeInfo type, ReadOnlyMemory<byte> utf8, string path, string inside)
     {
         if (json.ValueKind != JsonValueKind.Object || type.Kind != JsonTypeInfoKind.Object)
             return;
@@ -52,9 +59,9 @@ public static class TrainingConfigFile
         foreach (var member in json.EnumerateObject())
         {
             if (!known.TryGetValue(member.Name, out var property))
-                throw new ArgumentException($"{path}: unknown key {member.Name}{inside}, the nearest one there is {NearestName.Of(member.Name, known.Keys)}");
+                throw new ArgumentException($"{path}, line {StrictJson.LineOf(utf8, inside + member.Name)}: unknown key {Shown(member.Name)}{(inside.Length > 0 ? $" in {inside.TrimEnd('.')}" : "")}, the nearest one there is {NearestName.Of(Shown(member.Name), known.Keys)}");
             if (property.CustomConverter is null)
-                CheckKeys(member.Value, type.Options.GetTypeInfo(property.PropertyType), path, $" in {member.Name}");
+                CheckKeys(member.Value, type.Options.GetTypeInfo(property.PropertyType), utf8, path, $"{inside}{member.Name}.");
         }
     }
 }

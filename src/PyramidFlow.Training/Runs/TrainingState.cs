@@ -1,7 +1,7 @@
 using System.Globalization;
-using System.Text.Json;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Training.Runs;
 
@@ -64,30 +64,39 @@ public sealed class TrainingState
                 throw new CheckpointException($"{path} does not hold {key} of {target.ElementCount} numbers: it is of another model");
         }
 
-        Step = Number(file, StepKey) ?? throw Damaged(path, "does not say how many steps were done");
-        try
-        {
-            if (file.Metadata.TryGetValue(SpikesKey, out var spikes))
-                Guard.Load(spikes);
-        }
-        catch (JsonException)
-        {
-            throw Damaged(path, "does not say which losses it has seen");
-        }
-
+        var step = Number(file, path, StepKey) ?? throw Damaged(path, "does not say how many steps were done");
+        var steps = parts.Select(part => Number(file, path, Key(part, OptimizerSteps)) ?? step).ToList();
+        var spikes = Spikes(file, path);
+        Step = step;
+        if (spikes is not null)
+            Guard.Load(spikes);
         foreach (var (key, target) in targets)
             target.CopyFrom(file.Tensor(file.Entries[key]));
-        foreach (var part in parts)
+        foreach (var (part, done) in parts.Zip(steps))
         {
-            part.Optimizer.Steps = Number(file, Key(part, OptimizerSteps)) ?? Step;
+            part.Optimizer.Steps = done;
             part.Parameters.Refresh();
+        }
+    }
+
+    // A state of before there were spikes says nothing of them.
+    private static SpikeHistory? Spikes(SafetensorsFile file, string path)
+    {
+        try
+        {
+            return file.Metadata.TryGetValue(SpikesKey, out var spikes) ? SpikeGuard.Parse(spikes) : null;
+        }
+        catch (MalformedTextException e)
+        {
+            throw Damaged(path, $"does not say which losses it has seen ({e.Message})");
         }
     }
 
     private static CheckpointException Damaged(string path, string fault) => new($"{path} {fault}: it is damaged, delete it to start anew");
 
-    private static long? Number(SafetensorsFile file, string key) =>
-        long.TryParse(file.Metadata.GetValueOrDefault(key), CultureInfo.InvariantCulture, out var number) ? number : null;
+    private static long? Number(SafetensorsFile file, string path, string key) => !file.Metadata.TryGetValue(key, out var text) ? null
+        : PlainNumber.TryWhole(text, out var number) && number >= 0 ? number
+        : throw Damaged(path, $"says of {key} '{(text.Length > 40 ? text[..40] : text)}'");
 
     private static string Key(TrainingPart part, string name) => part.Name.Length == 0 ? name : $"{part.Name}.{name}";
 

@@ -24,7 +24,7 @@ public static class VaeRun
     /// <exception cref="TrainingException">The training failed.</exception>
     public static IReadOnlyList<string> Run(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel, ProcessGroup? group = null)
     {
-        var config = VaeRunConfig.Load(configPath);
+        var config = VaeRunConfig.Load(configPath).Find(configPath);
         var device = TrainingDevice.Of(config.Device, group);
         var sizes = VaeStart.Config(config);
         using var discriminator = VaeStart.Discriminator(config, device);
@@ -39,7 +39,7 @@ public static class VaeRun
         using var training = new VaeTraining(config, run, vae, loss, discriminator, clips.Batch, clips.HeldOut);
         var loop = new TrainingLoop(config, training, run, group);
         if (group is not { Rank: > 0 })
-            SpriteStart.CopyFile(configPath, run.File("config.json"));
+            ConfigPaths.Copy(configPath, run.File("config.json"), "start_from", "lpips", "data.annotations");
         loop.Run(progress, cancel);
         return faults.Summary();
     }

@@ -23,8 +23,8 @@ public sealed record VaeRunConfig : LoopConfig
     public required DataOptions Data { get; set; }
 
     /// <summary>
-    /// Where the weights come from: a model folder, a run of <c>train vae</c>, the folder of a VAE, or a file of weights; null
-    /// draws new ones.
+    /// Where the weights come from: the name of a model, its folder, a run of <c>train vae</c>, the folder of a VAE, or a file of weights;
+    /// null draws new ones. Paths are seen from the folder of the configuration.
     /// </summary>
     public string? StartFrom { get; set; }
 
@@ -82,6 +82,17 @@ public sealed record VaeRunConfig : LoopConfig
     /// <exception cref="ArgumentException">It is missing, malformed, holds an unknown key or an impossible value.</exception>
     /// <exception cref="CheckpointException">It describes a network that cannot be.</exception>
     public static VaeRunConfig Load(string path) => TrainingConfigFile.Read(path, VaeRunJson.Default.VaeRunConfig).Check(path);
+
+    /// <summary>Finds what the paths lead to.</summary>
+    /// <param name="path">File of the configuration.</param>
+    /// <exception cref="ArgumentException">A path is meant from the working folder.</exception>
+    internal VaeRunConfig Find(string path)
+    {
+        StartFrom = StartFrom is null ? null : ConfigPaths.FolderOrName(path, "start_from", StartFrom);
+        Lpips = Lpips is null ? null : ConfigPaths.File(path, "lpips", Lpips);
+        Data.Find(path);
+        return this;
+    }
 
     private VaeRunConfig Check(string path)
     {

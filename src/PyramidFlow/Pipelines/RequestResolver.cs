@@ -1,4 +1,5 @@
 using PyramidFlow.Hub;
+using PyramidFlow.Torch.Formats;
 using static PyramidFlow.Pipelines.RequestText;
 using static System.FormattableString;
 
@@ -19,6 +20,8 @@ internal static class RequestResolver
             throw new ArgumentException(Invariant($"{width}x{height} is more than {FrameSizes.MaxPixels} pixels: use at most 4096x4096, or such as {settings.Width}x{settings.Height}"));
         if (request.Count < 1)
             throw new ArgumentException(Invariant($"{request.Count} clips are none: use 1 or more"));
+        foreach (var text in (string?[])[request.Prompt, request.NegativePrompt, request.PromptSuffix, .. request.Schedule.Select(change => change.Prompt)])
+            CheckText(text);
         request.Approximations.Check();
         CheckGiven(request, settings, width, height);
         var length = ClipLength.Of(request, settings, width, height);
@@ -42,6 +45,14 @@ internal static class RequestResolver
             SampleImage = request.SampleImage,
             Warnings = [.. SizeWarnings(settings, width, height), .. length.Warnings],
         };
+    }
+
+    // Encoders of text would put another character in its place, and files that note the prompt cannot hold it.
+    private static void CheckText(string? text)
+    {
+        if (text is null || (StrictText.IsWhole(text) && !text.Contains('\0', StringComparison.Ordinal)))
+            return;
+        throw new ArgumentException("a prompt holds half of a character (half of a surrogate pair) or a NUL character: write whole characters");
     }
 
     private static int Size(string what, int value, int multiple)

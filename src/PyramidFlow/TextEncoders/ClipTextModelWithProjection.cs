@@ -15,7 +15,7 @@ public sealed class ClipTextModelWithProjection : Module
         Config = config;
         textModel = new ClipTextTransformer(config);
         var width = config.ProjectionDim
-            ?? throw new ArgumentException("a CLIP model with projection needs projection_dim in its config.json", nameof(config));
+            ?? throw new ArgumentException("a CLIP model with projection needs projection_dim in its config.json");
         textProjection = new Linear(config.HiddenSize, width, Initializers.Normal(1 / Math.Sqrt(config.HiddenSize)), bias: false);
     }
 

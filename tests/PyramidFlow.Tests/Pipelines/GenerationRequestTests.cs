@@ -144,4 +144,16 @@ public class GenerationRequestTests
         Assert.Equal(["this checkpoint was trained on pictures only: each part is made from the 1 latent frame before it"],
             (Request with { Frames = 9 }).Resolve(picture).Warnings);
     }
+
+    [Fact]
+    public void Half_of_a_character_and_NUL_are_refused_in_every_text()
+    {
+        foreach (var text in (string[])["cut \uD83D", "\uDE00", "a\0b"])
+        {
+            foreach (var request in (GenerationRequest[])[Request with { Prompt = text }, Request with { NegativePrompt = text }, Request with { PromptSuffix = text }, Request with { Schedule = [new(2, text)] }])
+                Assert.Contains("write whole characters", Assert.Throws<ArgumentException>(() => request.Resolve(Released)).Message, StringComparison.Ordinal);
+        }
+
+        Assert.Equal("\uD83D\uDE00", (Request with { Prompt = "\uD83D\uDE00" }).Resolve(Released with { PromptSuffix = "" }).Prompt);
+    }
 }

@@ -9,8 +9,6 @@ public partial class SchedulerGoldenTests
 {
     public static TheoryData<string> Flows => Goldens.Names("flow_scheduler");
 
-    public static TheoryData<string> Cosines => Goldens.Names("cosine_ddpm");
-
     public static TheoryData<string> Noises => Goldens.Names("block_noise");
 
     [Theory(SkipTestWithoutData = true)]
@@ -56,34 +54,6 @@ public partial class SchedulerGoldenTests
 
         if (golden.Has("in/bf16/sample"))
             golden.AssertClose("out/bf16/prev_samples", Run(golden, "in/bf16", scheduler.Steps(scheduler.Stages.Count - 1, 4)));
-    }
-
-    [Theory(SkipTestWithoutData = true)]
-    [Trait("golden", "scheduler")]
-    [MemberData(nameof(Cosines))]
-    public void Cosine_sampling_is_that_of_the_reference(string name)
-    {
-        using var golden = Goldens.Open("cosine_ddpm", name);
-        using var scope = new TensorScope();
-        var scheduler = new CosineDdpmScheduler(golden.Config.GetProperty("scaler").GetDouble(), golden.Config.GetProperty("s").GetDouble());
-        golden.AssertClose("out/alpha_cumprod", scheduler.AlphaCumprod(golden.Tensor("in/t")));
-        golden.AssertClose("out/add_noise", scheduler.AddNoise(golden.Tensor("in/original_samples"), golden.Tensor("in/noise"), golden.Tensor("in/add_noise_timesteps")));
-
-        var outputs = golden.Tensor("in/step_model_outputs").Unbind(0);
-        var noises = golden.Tensor("rand/step_noise").Unbind(0);
-        var timesteps = CosineDdpmScheduler.Timesteps(outputs.Length);
-        golden.AssertClose("out/timesteps", Tensor.From(timesteps));
-        var sample = golden.Tensor("in/step_sample");
-        var (samples, times) = (new Tensor[outputs.Length], new Tensor[outputs.Length]);
-        for (var k = 0; k < outputs.Length; k++)
-        {
-            var now = Tensor.Full([sample.Size(0)], timesteps[k]);
-            times[k] = Tensor.Full([sample.Size(0)], CosineDdpmScheduler.Previous(timesteps, timesteps[k]));
-            samples[k] = sample = scheduler.Step(outputs[k], now, times[k], sample, noises[k]);
-        }
-
-        golden.AssertClose("out/prev_samples", Tensor.Stack(samples));
-        golden.AssertClose("out/previous_timesteps", Tensor.Stack(times));
     }
 
     [Theory(SkipTestWithoutData = true)]

@@ -4,6 +4,7 @@ using PyramidFlow.Testing;
 using PyramidFlow.Tests.Pipelines;
 using PyramidFlow.TextEncoders;
 using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Tests.TextEncoders;
 
@@ -68,6 +69,10 @@ public sealed class PromptCacheTests : IDisposable
     [InlineData("empty")]
     [InlineData("huge")]
     [InlineData("link")]
+    [InlineData("warnings: [null]")]
+    [InlineData("warnings: null")]
+    [InlineData("warnings: [\"\\ud800\"]")]
+    [InlineData("warnings: {}")]
     public void A_file_that_is_not_what_its_name_promises_is_not_believed(string fault)
     {
         var expected = Features("a cat", out _);
@@ -76,6 +81,10 @@ public sealed class PromptCacheTests : IDisposable
         {
             Features("a dog", out _);
             File.Copy(Kept.Single(file => file.FullName != path).FullName, path, overwrite: true);
+        }
+        else if (fault.StartsWith("warnings: ", StringComparison.Ordinal))
+        {
+            Rewrite(path, "warnings", fault["warnings: ".Length..]);
         }
         else if (fault == "link")
         {
@@ -124,6 +133,20 @@ public sealed class PromptCacheTests : IDisposable
     {
         File.WriteAllText(Cache, "a file is in the way");
         Assert.StartsWith("the encoded prompt could not be kept in ", Assert.Single(Warnings("a cat")), StringComparison.Ordinal);
+    }
+
+    private static void Rewrite(string path, string key, string value)
+    {
+        using var scope = new TensorScope();
+        Dictionary<string, string> metadata;
+        List<(string, Tensor)> tensors;
+        using (var file = SafetensorsFile.Open(path))
+        {
+            metadata = new(file.Metadata) { [key] = value };
+            tensors = [.. file.Entries.Values.Select(entry => (entry.Name, file.Tensor(entry).Clone()))];
+        }
+
+        SafetensorsWriter.Write(path, tensors, metadata);
     }
 
     private void Change(string name, Func<string, string> change) => folder.Write(name, change(File.ReadAllText(folder.File(name))));

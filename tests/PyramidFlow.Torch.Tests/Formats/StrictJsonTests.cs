@@ -97,6 +97,35 @@ public sealed class StrictJsonTests
         Assert.DoesNotContain("Path", fault.Message);
     }
 
+    [Theory]
+    [InlineData("{\n\"inner\": {\n\"count\": true } }", 3)]
+    [InlineData("{ // one\n\"sizes\": [\"a\",\n\n4], \"note\": 7.0 }", 4)]
+    [InlineData("{\n\"inner\": { \"sizes\": [\"a\"], \"kind\":\n\"blue\" } }", 2)]
+    public void A_value_of_the_wrong_kind_is_named_with_its_line_in_files_that_people_write(string json, int line) =>
+        Assert.Equal(line, Assert.Throws<MalformedTextException>(() => StrictJson.Deserialize(Encoding.UTF8.GetBytes(json), StrictSampleJson.Default.StrictSample, Written)).Line);
+
+    [Fact]
+    public void Comments_and_trailing_commas_do_not_keep_a_record_from_being_read() =>
+        Assert.Equal(7, StrictJson.Deserialize("{ /* one */ \"count\": 7.0, // two\n }"u8.ToArray(), StrictSampleJson.Default.StrictSample, Written).Count);
+
+    [Fact]
+    public void NUL_is_refused_in_files_that_people_write()
+    {
+        const string Json = """{"a":"x\u0000"}""";
+        Assert.Contains("NUL", Assert.Throws<MalformedTextException>(() => StrictJson.Parse(Json, Written)).Reason);
+        using var json = StrictJson.Parse(Json);
+    }
+
+    [Fact]
+    public void Members_are_given_as_they_are_written()
+    {
+        var json = """ { "a" : [1, {"b": "}]"}] , "\u0062":NaN,"c": "x\"}" , "d":-7.0 } """u8.ToArray();
+        var members = StrictJson.Members(json);
+        Assert.Equal(["a", "b", "c", "d"], members.Select(member => member.Name));
+        Assert.Equal(["[1, {\"b\": \"}]\"}]", "NaN", "\"x\\\"}\"", "-7.0"], members.Select(member => Encoding.UTF8.GetString(json[member.Value])));
+        Assert.Equal("\"\\u0062\"", Encoding.UTF8.GetString(json[members[1].Key]));
+    }
+
     [Fact]
     public void Nulls_are_read_where_a_record_takes_them()
     {

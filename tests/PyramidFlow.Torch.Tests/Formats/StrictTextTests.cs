@@ -43,4 +43,23 @@ public sealed class StrictTextTests
             File.Delete(path);
         }
     }
+
+    [Theory]
+    [InlineData("", 0)]
+    [InlineData("a\r\n\nb", 3)]
+    [InlineData("a\n", 1)]
+    public void Lines_are_numbered_and_end_as_files_do(string text, int count)
+    {
+        using var file = new MemoryStream(System.Text.Encoding.UTF8.GetBytes(text));
+        var lines = StrictLines.Of(file).ToList();
+        Assert.Equal(Enumerable.Range(1, count), lines.Select(line => line.Number));
+        Assert.DoesNotContain(lines, line => line.Utf8.Span.Contains((byte)'\r'));
+    }
+
+    [Fact]
+    public void A_long_line_comes_whole()
+    {
+        using var file = new MemoryStream([.. Enumerable.Repeat((byte)'a', 200_000), (byte)'\n', (byte)'b']);
+        Assert.Equal([200_000, 1], StrictLines.Of(file).Select(line => line.Utf8.Length));
+    }
 }

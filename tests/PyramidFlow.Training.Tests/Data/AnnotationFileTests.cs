@@ -33,6 +33,10 @@ public sealed class AnnotationFileTests : IDisposable
     [InlineData("{\"size\": 3}", "none of video, image, latent and text")]
     [InlineData("{\"video\": \"a.mp4\", \"image\": \"b.png\"}", "both video and image")]
     [InlineData("{\"video\": 3}", "video is not a text")]
+    [InlineData("{\"video\": \"\\ud800\"}", "video: this holds half of a character")]
+    [InlineData("{\"\\ud800\": 1, \"video\": \"a.mp4\"}", "half of a character")]
+    [InlineData("{\"video\": \"a\\u0000.mp4\"}", "video holds a NUL character")]
+    [InlineData("{\"video\": \"a.mp4\", \"frames\": [NaN]}", "no frame number")]
     [InlineData("{\"video\": \"\"}", "video is empty")]
     [InlineData("{\"video\": \"a.mp4\", \"frames\": 16}", "not a list of frame numbers")]
     [InlineData("{\"video\": \"a.mp4\", \"frames\": [0, -1]}", "-1, which is no frame number")]
@@ -44,6 +48,28 @@ public sealed class AnnotationFileTests : IDisposable
 
         Assert.StartsWith($"{path}, line 3: ", error.Message, StringComparison.Ordinal);
         Assert.Contains(words, error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void What_Python_writes_is_read()
+    {
+        var path = folder.File("python.jsonl");
+        File.WriteAllBytes(path, [0xEF, 0xBB, 0xBF, .. "{\"video\": \"a.mp4\", \"score\": NaN, \"more\": [Infinity, -Infinity], \"frames\": [0.0, 2.0], \"text\": \"x\", \"text\": \"caf\u00e9\"}\r\n"u8]);
+        var item = Assert.Single(AnnotationFile.Read(path));
+        Assert.Equal("caf\u00e9", item.Text);
+        Assert.Equal([0, 2], item.Frames!);
+    }
+
+    [Fact]
+    public void Text_that_is_not_UTF8_is_named_with_its_line_and_never_altered()
+    {
+        var path = folder.File("latin1.jsonl");
+        File.WriteAllBytes(path, [.. "{\"text\": \"fine\"}\n{\"text\": \"caf"u8, 0xE9, .. "\"}\n"u8]);
+        var (items, faults) = AnnotationFile.Scan(path);
+        Assert.Equal("fine", Assert.Single(items).Text);
+        Assert.Equal((2, "this is not UTF-8 text: save it as UTF-8"), (Assert.Single(faults).Line, faults[0].Reason));
+        File.WriteAllBytes(path, System.Text.Encoding.Unicode.GetPreamble().Concat(System.Text.Encoding.Unicode.GetBytes("{\"text\": \"fine\"}\n")).ToArray());
+        Assert.Contains("UTF-16", Assert.Throws<DataException>(() => AnnotationFile.Read(path)).Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -31,8 +31,25 @@ public sealed class MetricLinesTests : IDisposable
     [InlineData("{\"step\":20}\nnonsense\n", "line 2")]
     [InlineData("[20]\n", "line 1")]
     [InlineData("{\"loss\":20}\n", "no step")]
+    [InlineData("{\"step\":20}\n{\"step\":40,\"\\ud800\":1}\n", "line 2")]
+    [InlineData("{\"step\":null}\n", "no step")]
     public void Another_file_is_refused(string text, string named) =>
         Assert.Contains(named, Assert.Throws<ArgumentException>(() => Read(text)).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public void Numbers_that_are_not_finite_are_left_out() =>
+        Assert.Equal(["step"], Assert.Single(Read("{\"step\":20.0,\"loss\":NaN,\"norm\":null,\"large\":1e999}\n")).Keys);
+
+    [Theory]
+    [InlineData("{\"step\":30}\n", 1)]
+    [InlineData("{\"step\":\"x\"}\n{}\n[1]\n5\n{\"step\":1e30}\n{\"step\":3", 1)]
+    [InlineData("{\"step\":20.0,\"a\":NaN}\n", 2)]
+    public void A_run_that_goes_on_drops_later_and_damaged_lines_only(string more, int kept)
+    {
+        folder.Write("m.jsonl", "{\"step\":10,\"loss\":1}\n" + more);
+        _ = new MetricsFile(folder.File("m.jsonl"), from: 20);
+        Assert.Equal(kept, File.ReadAllLines(folder.File("m.jsonl")).Length);
+    }
 
     [Fact]
     public void Kept_weights_know_what_all_steps_up_to_them_cost()

@@ -1,6 +1,7 @@
 using PyramidFlow.Lora;
 using PyramidFlow.Testing;
 using PyramidFlow.Training.Dit;
+using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;
 using PyramidFlow.Training.Vae;
 using PyramidFlow.Transformers;
@@ -82,6 +83,71 @@ public sealed class TrainingConfigFileTests : IDisposable
 
         void Refused(string addition, string named) =>
             Assert.Contains(named, Assert.Throws<ArgumentException>(() => Load($"{{ {Transformer}, {addition} }}")).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("\"steps\": \"many\"", "c.json, line 2: steps cannot be \"many\": it is a whole number")]
+    [InlineData("\"steps\": null", "c.json, line 2: steps is null: it is a whole number")]
+    [InlineData("\"learning_rate\": NaN", "c.json, line 2: learning_rate cannot be \"NaN\": it is a number")]
+    [InlineData("\"learning_rate\": \"0,001\"", "c.json, line 2: learning_rate cannot be \"0,001\": it is a number")]
+    [InlineData("\"batch\": [8, 8, true]", "c.json, line 2: batch[2] cannot be true: it is a whole number")]
+    [InlineData("\"precision\": \"fp8\"", "c.json, line 2: precision: it is one of \"bfloat16\", \"float32\"")]
+    [InlineData("\"schedule\": \"sine\"", "c.json, line 2: schedule: it is one of \"constant\", \"cosine\", \"linear_second_half\"")]
+    [InlineData("\"optimizer\": 1", "c.json, line 2: optimizer: it is one of \"AdamW\", \"Muon\"")]
+    [InlineData("\"lora\": { \"targets\": [null] }", "c.json, line 2: lora.targets[0] is null: it is a text in quotes")]
+    [InlineData("\"samples\": { \"prompts\": null }", "c.json, line 2: samples.prompts is null: it is a list")]
+    [InlineData("\"samples\": { \"prompts\": [\"cut \\ud83d\"] }", "c.json, line 2: prompts: this holds half of a character")]
+    [InlineData("\"\\ud800\": 1", "c.json, line 2: this holds half of a character")]
+    [InlineData("\"start_from\": \"a\\u0000\"", "c.json, line 2: start_from holds a NUL character")]
+    [InlineData("\"step\": 5", "c.json, line 2: unknown key step")]
+    [InlineData("\"steps\": 5 \"seed\"", "c.json, line 2: this is not JSON")]
+    public void What_is_wrong_is_told_with_line_key_and_what_is_allowed(string addition, string sentence)
+    {
+        var message = Assert.Throws<ArgumentException>(() => Load($"{{ {Transformer.ReplaceLineEndings(" ")},\n{addition} }}")).Message;
+        Assert.Contains(sentence, message, StringComparison.Ordinal);
+        Assert.All((string[])["System", "LineNumber", "Path:"], word => Assert.DoesNotContain(word, message, StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("{ \"model\": \"sprites\", \"data\": {\n\"annotations\": null } }", "line 2: data.annotations is null: leave it out")]
+    [InlineData("{ \"model\": \"sprites\", \"data\": {\n\"annotations\": [\"a\", null] } }", "line 2: data.annotations: use a list of texts")]
+    [InlineData("{ \"model\": null,\n\"data\": { \"annotations\": \"a\" } }", "line 1: model is null: it is a text in quotes")]
+    [InlineData("{ \"model\": \"sprites\", \"data\": null }", "data is null: it is an object")]
+    [InlineData("{ \"data\": { \"annotations\": \"a\" } }", "model is missing")]
+    [InlineData("[]", "this cannot be a list: it is an object in braces")]
+    public void Nulls_and_what_is_missing_are_named(string json, string sentence)
+    {
+        var message = Assert.Throws<ArgumentException>(() => DitDataConfig.Load(folder.Write("c.json", json))).Message;
+        Assert.Contains(sentence, message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("bf16", TrainingPrecision.Bfloat16)]
+    [InlineData("bfloat16", TrainingPrecision.Bfloat16)]
+    [InlineData("fp32", TrainingPrecision.Float32)]
+    [InlineData("float32", TrainingPrecision.Float32)]
+    public void Precisions_may_be_called_as_on_the_command_line(string name, TrainingPrecision precision) =>
+        Assert.Equal(precision, Load($"{{ {Transformer}, \"precision\": \"{name}\", \"steps\": 7.0 }}").Precision);
+
+    [Fact]
+    public void A_model_is_named_or_seen_from_the_folder_of_the_configuration()
+    {
+        Assert.Equal(128, Load("{ \"start_from\": \"sprites\" }").Transformer.Dim);
+        var sprites = Path.Combine(Path.GetDirectoryName(CommittedConfig.Path("sprites-lora.json"))!, "..", "models", "sprites");
+        Assert.Equal(128, Load($"{{ \"start_from\": \"{Path.GetRelativePath(folder.Path, sprites)}\" }}").Transformer.Dim);
+        Assert.Contains("c.json: start_from nowhere is neither a folder", Assert.Throws<ArgumentException>(() => Load("{ \"start_from\": \"nowhere\" }")).Message, StringComparison.Ordinal);
+
+        // A path of the working folder says how to write it.
+        var working = Directory.CreateDirectory($"from-here-{Guid.NewGuid():N}/model");
+        try
+        {
+            var message = Assert.Throws<ArgumentException>(() => Load($"{{ \"start_from\": \"{working.Parent!.Name}/model\" }}")).Message;
+            Assert.Contains($"write {Path.GetRelativePath(folder.Path, working.FullName)}", message, StringComparison.Ordinal);
+        }
+        finally
+        {
+            working.Parent!.Delete(recursive: true);
+        }
     }
 
     [Fact]

@@ -40,6 +40,48 @@ public sealed class TrainingStateTests : IDisposable
             Assert.Throws<CheckpointException>(() => large.State.Load(folder.File("state.safetensors"), "run")).Message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("step", "-1", "says of step '-1'")]
+    [InlineData("step", "three", "says of step 'three'")]
+    [InlineData("optimizer_steps", "-5", "says of optimizer_steps '-5'")]
+    [InlineData("spikes", "{}", "values is missing")]
+    [InlineData("spikes", "null", "this is null")]
+    [InlineData("spikes", "{\"skipped\":0,\"in_a_row\":0,\"values\":null}", "values is null")]
+    [InlineData("spikes", "{\"skipped\":0,\"in_a_row\":0,\"values\":{\"loss\":null}}", "values.loss is null")]
+    [InlineData("spikes", "{\"skipped\":-1,\"in_a_row\":0,\"values\":{}}", "impossible")]
+    [InlineData("spikes", "{\"skipped\":0,\"in_a_row\":0,\"values\":{\"loss\":[NaN]}}", "a number")]
+    [InlineData("spikes", "cut", "not JSON")]
+    public void A_damaged_state_says_so_and_changes_nothing(string key, string value, string words)
+    {
+        using var first = new Layer(seed: 1);
+        first.Train(3);
+        first.State.Save(folder.File("state.safetensors"), "run");
+        Rewrite(folder.File("state.safetensors"), key, value);
+
+        using var second = new Layer(seed: 2);
+        var before = second.Part.Parameters.Values.ToArray<float>();
+        var message = Assert.Throws<CheckpointException>(() => second.State.Load(folder.File("state.safetensors"), "run")).Message;
+        Assert.Contains(words, message, StringComparison.Ordinal);
+        Assert.DoesNotContain("System", message, StringComparison.Ordinal);
+        Assert.Equal(before, second.Part.Parameters.Values.ToArray<float>());
+        Assert.Equal(0, second.State.Step);
+        Assert.Null(second.State.Guard.Judge(("loss", 1)));
+    }
+
+    private static void Rewrite(string path, string key, string value)
+    {
+        using var scope = new TensorScope();
+        Dictionary<string, string> metadata;
+        List<(string, Tensor)> tensors;
+        using (var file = SafetensorsFile.Open(path))
+        {
+            metadata = new(file.Metadata) { [key] = value };
+            tensors = [.. file.Entries.Values.Select(entry => (entry.Name, file.Tensor(entry).Clone()))];
+        }
+
+        SafetensorsWriter.Write(path, tensors, metadata);
+    }
+
     [Fact]
     public void Draws_follow_from_seed_and_step()
     {

@@ -85,6 +85,28 @@ public sealed class VaeRunTests : IDisposable
     }
 
     [Fact]
+    public async Task Paths_are_seen_from_the_configuration_and_a_run_goes_on_by_its_own_copy()
+    {
+        var config = await Config(("steps", 2));
+        VaeRun.Run(config, folder.File("first"), null, Ct);
+        var annotations = JsonNode.Parse(File.ReadAllText(config))!["data"]!["annotations"]!.GetValue<string>();
+        var relative = Path.GetFileName(annotations);
+        config = await Config(("start_from", "first"), ("vae", null), ("steps", 2), ("data.annotations", relative));
+        // A comment, as people write them.
+        File.WriteAllText(config, "// mine\n" + File.ReadAllText(config));
+        VaeRun.Run(config, folder.File("runs", "second"), null, Ct);
+
+        var copy = folder.File("runs", "second", "config.json");
+        var text = File.ReadAllText(copy);
+        Assert.StartsWith("// mine\n", text, StringComparison.Ordinal);
+        Assert.Contains("\"start_from\":\"../../first\"", text, StringComparison.Ordinal);
+        Assert.Contains($"\"annotations\":\"../../{relative}\"", text, StringComparison.Ordinal);
+        File.WriteAllText(copy, text.Replace("\"steps\":2", "\"steps\":4", StringComparison.Ordinal));
+        VaeRun.Run(copy, folder.File("runs", "second"), null, Ct);
+        Assert.Contains("\"step\":4", File.ReadAllText(folder.File("runs", "second", "metrics.jsonl")), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Convolutions_in_bfloat16_train_weights_in_float32()
     {
         VaeRun.Run(await Config(("precision", "bfloat16"), ("steps", 2)), folder.File("run"), null, Ct);

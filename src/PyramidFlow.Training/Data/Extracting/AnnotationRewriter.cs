@@ -1,6 +1,7 @@
+using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
-using System.Text.Json.Nodes;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Training.Data.Extracting;
 
@@ -8,7 +9,6 @@ namespace PyramidFlow.Training.Data.Extracting;
 internal static class AnnotationRewriter
 {
     private static readonly string[] Paths = ["video", "image", "latent", "text_fea"];
-    private static readonly JsonSerializerOptions Readable = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>Writes the file; it appears when it is whole.</summary>
     /// <param name="source">Annotation file to read.</param>
@@ -24,17 +24,13 @@ internal static class AnnotationRewriter
         try
         {
             var lines = 0;
-            using (var writer = new StreamWriter(partial))
+            using (var writer = File.Create(partial))
             {
-                foreach (var (number, text) in AnnotationFile.Lines(source))
+                foreach (var (number, json) in AnnotationFile.Lines(source))
                 {
                     if (!files.TryGetValue(number, out var file))
                         continue;
-                    var line = JsonNode.Parse(text)!.AsObject();
-                    foreach (var path in Paths)
-                        Move(line, path, from, to);
-                    line[key] = Path.GetRelativePath(to, file).Replace('\\', '/');
-                    writer.Write(line.ToJsonString(Readable) + "\n");
+                    WriteLine(writer, json.Span, key, Relative(to, file), from, to);
                     lines++;
                 }
             }
@@ -51,10 +47,52 @@ internal static class AnnotationRewriter
 
     private static string Folder(string file) => Path.GetDirectoryName(Path.GetFullPath(file))!;
 
-    // Relative paths are seen from the annotation file's folder.
-    private static void Move(JsonObject line, string key, string from, string to)
+    private static string Relative(string to, string file) => Path.GetRelativePath(to, file).Replace('\\', '/');
+
+    // What is not a path stays as it is written, also what JSON does not know but Python writes, such as NaN.
+    private static void WriteLine(Stream writer, ReadOnlySpan<byte> json, string key, string file, string from, string to)
     {
-        if (from != to && line[key] is JsonValue value && value.TryGetValue<string>(out var path) && !Path.IsPathRooted(path))
-            line[key] = Path.GetRelativePath(to, Path.GetFullPath(path, from)).Replace('\\', '/');
+        writer.WriteByte((byte)'{');
+        foreach (var (name, written, value) in StrictJson.Members(json))
+        {
+            if (name == key)
+                continue;
+            writer.Write(json[written]);
+            writer.WriteByte((byte)':');
+            if (Paths.Contains(name) && from != to && Moved(json[value], from, to) is { } moved)
+                writer.Write(moved);
+            else
+                WriteCompact(writer, json[value]);
+            writer.WriteByte((byte)',');
+        }
+
+        writer.Write(Encoding.UTF8.GetBytes($"{Quoted(key)}:{Quoted(file)}}}\n"));
     }
+
+    // Without the space between tokens.
+    private static void WriteCompact(Stream writer, ReadOnlySpan<byte> value)
+    {
+        var isText = false;
+        for (var i = 0; i < value.Length; i++)
+        {
+            if (value[i] == '"')
+                isText = !isText;
+            if (!isText && value[i] is ((byte)' ' or (byte)'\t' or (byte)'\r'))
+                continue;
+            writer.WriteByte(value[i]);
+            if (isText && value[i] == '\\')
+                writer.WriteByte(value[++i]);
+        }
+    }
+
+    // Relative paths are seen from the annotation file's folder.
+    private static byte[]? Moved(ReadOnlySpan<byte> value, string from, string to)
+    {
+        var reader = new Utf8JsonReader(value);
+        return reader.Read() && reader.TokenType == JsonTokenType.String && reader.GetString()! is var path && !Path.IsPathRooted(path)
+            ? Encoding.UTF8.GetBytes(Quoted(Relative(to, Path.GetFullPath(path, from))))
+            : null;
+    }
+
+    private static string Quoted(string text) => $"\"{JavaScriptEncoder.UnsafeRelaxedJsonEscaping.Encode(text)}\"";
 }

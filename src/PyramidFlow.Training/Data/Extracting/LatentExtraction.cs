@@ -27,13 +27,14 @@ public sealed class LatentExtraction(CausalVideoVae vae, LatentExtractionOptions
         if (options.Window < 1 || options.Window % vae.Config.TemporalScale != 0)
             throw new DataException($"a window of {options.Window} frames is not a multiple of {vae.Config.TemporalScale}");
         var look = new ClipLook(new Buckets(options.Sizes, options.Lengths()), options.Fps, options.MostEnlarged, captions: false);
-        var annotations = AnnotationFile.Read(target.Annotations);
+        var annotations = AnnotationFile.ReadGood(target.Annotations, faults);
         var mine = annotations.Where((_, i) => target.Has(i)).ToList();
         var data = await DataSet.LookAsync(mine, look, faults, options.Workers, progress is null ? null : new Looking(progress, mine.Count), cancel).ConfigureAwait(false);
-        data.Require(faults, skipMissing: true);
+        data.Require(faults, skipMissing: true, skipLines: true);
 
         var jobs = Jobs(data, target);
-        var open = jobs.Where(job => !MadeFile.IsFinished(job.Path, job.MadeFrom)).ToList();
+        var open = jobs.AsParallel().AsOrdered().WithCancellation(cancel).WithDegreeOfParallelism(Math.Clamp(options.Workers, 1, 64))
+            .Where(job => !MadeFile.IsFinished(job.Path, job.MadeFrom, LatentItemFile.Check)).ToList();
         await EncodeAsync(open, progress, cancel).ConfigureAwait(false);
         var bad = faults.Faults.Select(fault => fault.Line).ToHashSet();
         var good = jobs.Where(job => !bad.Contains(job.Item.Annotation.Line)).ToDictionary(job => job.Item.Annotation.Line, job => job.Path);
@@ -71,7 +72,15 @@ public sealed class LatentExtraction(CausalVideoVae vae, LatentExtractionOptions
             var done = 0;
             await foreach (var (job, rgb) in queue.Reader.ReadAllAsync(cancel).ConfigureAwait(false))
             {
-                encoder.Write(rgb, job.Item.Bucket, job.Path, job.MadeFrom);
+                try
+                {
+                    encoder.Write(rgb, job.Item.Bucket, job.Path, job.MadeFrom);
+                }
+                catch (BadItemException e)
+                {
+                    faults.Add(e.Fault(job.Item.Annotation));
+                }
+
                 progress?.Report(new ExtractionProgress("encoding", ++done, open.Count));
             }
         }
