@@ -15,6 +15,15 @@ public sealed record ServerLimits
     /// <summary>Seconds of a video that is gone on from.</summary>
     public double VideoSeconds { get; init; } = 60;
 
+    /// <summary>Connections there may be at a time.</summary>
+    public int Connections { get; init; } = 2000;
+
+    /// <summary>Connections from one address (from one network of 64 bits for version 6); behind a proxy all come from its address.</summary>
+    public int ConnectionsPerAddress { get; init; } = 500;
+
+    /// <summary>Seconds for which a connection without a request is kept.</summary>
+    public double IdleSeconds { get; init; } = 20;
+
     /// <summary>Seconds in which the headers of a request must have come.</summary>
     public double HeaderSeconds { get; init; } = 15;
 

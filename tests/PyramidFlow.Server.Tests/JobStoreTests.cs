@@ -6,10 +6,11 @@ using PyramidFlow.Testing;
 namespace PyramidFlow.Server.Tests;
 
 /// <summary>What holds for the queue in every database.</summary>
-public abstract class JobStoreTests : IAsyncLifetime
+public abstract partial class JobStoreTests : IAsyncLifetime
 {
     private static readonly TimeSpan Long = TimeSpan.FromHours(1), Over = TimeSpan.FromMilliseconds(-1000);
     private static readonly string[] Models = ["sprites"];
+    private SqlDialect? dialect;
     private SqlJobStore? store;
 
     private protected SqlJobStore Store => store!;
@@ -18,7 +19,8 @@ public abstract class JobStoreTests : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        store = new SqlJobStore(await OpenAsync(), new RetryRules(3, TimeSpan.Zero));
+        dialect = await OpenAsync();
+        store = new SqlJobStore(dialect, new RetryRules(3, TimeSpan.Zero));
         await store.InitializeAsync(Cancel);
     }
 

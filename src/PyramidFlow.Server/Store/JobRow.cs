@@ -53,6 +53,8 @@ internal static class JobRow
         var request = Json(row, 8, "request", StoreJson.Default.VideoRequest) ?? throw new MalformedTextException(0, "request is missing");
         if (request is { Model: null } or { Width: null } or { Height: null })
             throw new MalformedTextException(0, "request: model, width or height is missing");
+        if (request.Model != row.GetString(12))
+            throw new MalformedTextException(0, $"request: model is {request.Model}, and {row.GetString(12)} in the entry itself");
         return new VideoJob
         {
             Id = id,
@@ -80,7 +82,7 @@ internal static class JobRow
         Attempt = row.GetInt32(4),
         CreatedAt = Clamped(row.GetInt64(5)),
         CompletedAt = row.IsDBNull(7) ? null : Clamped(row.GetInt64(7)),
-        Request = new VideoRequest { Prompt = "(a video whose entry in the queue cannot be read)", Model = row.GetString(12), Width = 0, Height = 0, Frames = 0 },
+        Request = new VideoRequest { Prompt = "(a video whose entry in the queue cannot be read)", Model = row.GetString(12) },
         Error = new VideoError(VideoError.Unreadable, $"its entry in the queue cannot be read and was set aside ({(row.IsDBNull(13) ? "no reason is known" : row.GetString(13))}): ask for it again"),
     };
 

@@ -7,7 +7,19 @@ namespace PyramidFlow.Server.Store;
 /// <param name="connection">The connection string.</param>
 internal sealed class PostgresDialect(string connection) : SqlDialect
 {
-    private readonly NpgsqlDataSource source = NpgsqlDataSource.Create(connection);
+    private readonly NpgsqlDataSource source = Create(connection);
+
+    private static NpgsqlDataSource Create(string connection)
+    {
+        try
+        {
+            return NpgsqlDataSource.Create(connection);
+        }
+        catch (Exception e) when (e is ArgumentException or FormatException or NotSupportedException)
+        {
+            throw new StartException($"--database or PYRAMIDFLOW_DATABASE is no connection string of PostgreSQL ({Work.JobFaults.Sentence(e).TrimEnd('.')}): write one such as \"Host=db;Database=videos;Username=videos\"", e);
+        }
+    }
 
     public override string Now => "(extract(epoch from clock_timestamp()) * 1000)::bigint";
 

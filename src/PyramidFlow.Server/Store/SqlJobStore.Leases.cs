@@ -46,7 +46,8 @@ internal sealed partial class SqlJobStore
             Read, cancel, ("worker", worker), ("lease", (long)lease.TotalMilliseconds), ("revision", revision), ("id", id)).ConfigureAwait(false);
         if (rows.Count == 0)
             return null;
-        await session.CommitAsync(cancel).ConfigureAwait(false);
+        // From here on it is taken: an answer that nobody waits for would leave it to a worker that does not know.
+        await session.CommitAsync(CancellationToken.None).ConfigureAwait(false);
         return new JobLease(rows[0], worker);
     }
 
