@@ -46,6 +46,19 @@ public abstract partial class JobStoreTests
     }
 
     [Fact]
+    public async Task An_entry_that_was_set_aside_while_it_was_made_waits_again_once_it_is_mended()
+    {
+        var job = await AddAsync();
+        await Store.LeaseAsync("a", Models, Long, Cancel);
+        await ExecuteAsync("UPDATE videos SET progress = '{'");
+        Assert.Equal(VideoError.Unreadable, (await Store.FindAsync(job.Id, Cancel))!.Error!.Code);
+
+        await ExecuteAsync("UPDATE videos SET status = fault_status, fault = NULL, progress = NULL");
+
+        Assert.Equal((job.Id, 2), (await Store.LeaseAsync("b", Models, Long, Cancel))! is var again ? (again.Id, again.Attempt) : default);
+    }
+
+    [Fact]
     public async Task A_worker_that_meets_five_damaged_entries_takes_the_sixth()
     {
         for (var i = 0; i < 5; i++)

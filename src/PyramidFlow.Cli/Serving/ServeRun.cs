@@ -63,7 +63,7 @@ internal static class ServeRun
         catch (OperationCanceledException) when (cancel.IsCancellationRequested)
         {
             // Told to stop while it waited for the database.
-            await host.StopAsync(CancellationToken.None).ConfigureAwait(false);
+            await StopHalfStartedAsync(host).ConfigureAwait(false);
             return ExitCode.Ok;
         }
         finally
@@ -81,11 +81,14 @@ internal static class ServeRun
         }
         catch (Exception e) when (!cancel.IsCancellationRequested)
         {
-            // The worker may have begun before the port turned out to be taken.
-            await host.StopAsync(CancellationToken.None).ConfigureAwait(false);
+            await StopHalfStartedAsync(host).ConfigureAwait(false);
             throw InWords(e, options);
         }
     }
+
+    // The worker may have begun before the port turned out to be taken. What never began cannot be stopped, and says so.
+    private static async Task StopHalfStartedAsync(IHost host) =>
+        await host.StopAsync(CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
 
     private static Exception InWords(Exception e, ServerOptions options) => (e, e.InnerException) switch
     {

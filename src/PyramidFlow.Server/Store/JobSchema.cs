@@ -50,7 +50,7 @@ internal static class JobSchema
         CREATE UNIQUE INDEX IF NOT EXISTS videos_key ON videos (owner, idempotency_key);
         """;
 
-    // A row that cannot be read keeps what it holds: why it was set aside, and the status it had, stand beside it.
+    // A row that cannot be read keeps what it holds: why it was set aside, and the status to which it may return, stand beside it.
     private const string Version2 = """
         ALTER TABLE videos ADD COLUMN fault TEXT;
         ALTER TABLE videos ADD COLUMN fault_status TEXT;

@@ -67,7 +67,7 @@ internal sealed partial class SqlJobStore
         {
             var revision = await session.NextRevisionAsync(cancel).ConfigureAwait(false);
             if (await session.ExecuteAsync(
-                $"UPDATE videos SET fault = @reason, fault_status = status, status = '{Unreadable}', completed = COALESCE(completed, {dialect.Now}), revision = @revision, {NoLease} "
+                $"UPDATE videos SET fault = @reason, fault_status = CASE status WHEN '{InProgress}' THEN '{Queued}' ELSE status END, status = '{Unreadable}', revision = @revision, {NoLease} "
                 + $"WHERE id = @id AND status NOT IN ('{Unreadable}', '{Deleted}')", cancel, ("reason", fault.Reason), ("revision", revision), ("id", fault.Id)).ConfigureAwait(false) > 0)
             {
                 changed.Add(fault);
