@@ -21,6 +21,15 @@ public sealed record ServerLimits
     /// <summary>Uploads that are decoded at the same time, at least 1; others wait. Each may take 640 MiB.</summary>
     public int Decoders { get; init; } = 2;
 
+    /// <summary>Connections there may be at a time.</summary>
+    public int Connections { get; init; } = 2000;
+
+    /// <summary>Connections from one address (from one network of 64 bits for version 6); behind a proxy all come from its address.</summary>
+    public int ConnectionsPerAddress { get; init; } = 500;
+
+    /// <summary>Seconds for which a connection without a request is kept.</summary>
+    public double IdleSeconds { get; init; } = 20;
+
     /// <summary>Seconds in which the headers of a request must have come.</summary>
     public double HeaderSeconds { get; init; } = 15;
 

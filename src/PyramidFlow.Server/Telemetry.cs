@@ -16,11 +16,13 @@ internal sealed class Telemetry : IDisposable
     private readonly Counter<long> ended;
     private readonly Histogram<double> seconds;
 
-    public Telemetry(IMeterFactory meters)
+    public Telemetry(IMeterFactory meters, BackgroundHealth health)
     {
         meter = meters.Create(Name);
         ended = meter.CreateCounter<long>("pyramidflow.videos.ended", "{video}", "Videos that were completed, failed or given up by this process");
         seconds = meter.CreateHistogram<double>("pyramidflow.video.duration", "s", "Time to make a video");
+        meter.CreateObservableGauge("pyramidflow.background.working", () => health.Parts.Select(part => new Measurement<int>(part.Reason is null ? 1 : 0, new KeyValuePair<string, object?>("part", part.Name))),
+            null, "1 for each part of this process that does its work, 0 for one whose last try failed");
     }
 
     /// <summary>Traces of the making of videos.</summary>
@@ -42,6 +44,7 @@ internal sealed class Telemetry : IDisposable
     {
         meter.CreateObservableGauge("pyramidflow.queue.waiting", () => feed.Queue.Waiting, "{video}", "Videos that wait");
         meter.CreateObservableGauge("pyramidflow.queue.running", () => feed.Queue.Running, "{video}", "Videos that are being made");
+        meter.CreateObservableGauge("pyramidflow.queue.unreadable", () => feed.Unreadable, "{video}", "Entries of the queue that cannot be read and were set aside");
         meter.CreateObservableGauge("pyramidflow.listeners", () => feed.Watchers, "{listener}", "Pages and clients that are told of progress");
     }
 

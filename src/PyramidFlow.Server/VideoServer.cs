@@ -11,8 +11,6 @@ namespace PyramidFlow.Server;
 /// <summary>The service: REST and the web page, and unless told otherwise a worker in the same process.</summary>
 public static class VideoServer
 {
-    private const int MostConnections = 2000;
-
     /// <summary>Puts a server together; run it, or start and stop it.</summary>
     /// <param name="options">How it runs.</param>
     /// <param name="logging">Where its log goes; standard error unless given.</param>
@@ -22,21 +20,23 @@ public static class VideoServer
         var keys = new ApiKeys(options.DataFolder);
         var address = ListenRules.Check(options, keys);
         var builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory });
-        ServerLog.Configure(builder.Logging, logging);
+        var log = new ServerLog();
+        log.Configure(builder.Logging, logging);
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
             kestrel.Limits.MaxRequestBodySize = options.Limits.VideoBytes + (1 << 20);
-            kestrel.Limits.MaxConcurrentConnections = MostConnections;
+            kestrel.Limits.KeepAliveTimeout = TimeSpan.FromSeconds(options.Limits.IdleSeconds);
             // Who sends drop by drop must not hold a connection for long.
             kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(options.Limits.HeaderSeconds);
             kestrel.Limits.MinRequestBodyDataRate = new MinDataRate(options.Limits.BodyBytesPerSecond, TimeSpan.FromSeconds(options.Limits.BodyGraceSeconds));
-            kestrel.Listen(address, options.Port);
+            var connections = kestrel.ApplicationServices.GetRequiredService<ConnectionLimits>();
+            kestrel.Listen(address, options.Port, listen => listen.Use(next => connection => connections.HoldAsync(connection, next)));
         });
         builder.Services.AddQueue(options).AddJobs().AddAccess(options, keys).AddRateLimits().AddProxies(options.Proxies);
         if (options.Works)
             builder.Services.AddWorker();
-        builder.Services.AddSingleton<RequestReader>().AddSingleton<EventStream>();
+        builder.Services.AddSingleton<ConnectionLimits>().AddSingleton<RequestReader>().AddSingleton<EventStream>();
         builder.Services.AddOpenApi("v1", document => document.AddDocumentTransformer((api, _, _) =>
         {
             (api.Info.Title, api.Info.Version) = ("PyramidFlow", "1");
@@ -46,6 +46,7 @@ public static class VideoServer
         builder.Services.AddPage();
         Telemetry.Add(builder.Services, metrics => metrics.AddAspNetCoreInstrumentation().AddPrometheusExporter());
         var app = builder.Build();
+        app.Lifetime.ApplicationStarted.Register(() => log.HasStarted = true);
         app.Services.GetRequiredService<Telemetry>().Observe(app.Services.GetRequiredService<JobFeed>());
         Map(app);
         return app;
@@ -53,6 +54,7 @@ public static class VideoServer
 
     private static void Map(WebApplication app)
     {
+        app.Use(ConnectionLimits.AnswerAsync);
         app.UseProxies();
         app.UseSafeHeaders();
         app.UseMiddleware<Problems>();

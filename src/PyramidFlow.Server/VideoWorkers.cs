@@ -9,7 +9,7 @@ public static class VideoWorkers
     public static IHost Build(ServerOptions options, Action<ILoggingBuilder>? logging = null)
     {
         var builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { ContentRootPath = AppContext.BaseDirectory });
-        ServerLog.Configure(builder.Logging, logging);
+        new ServerLog().Configure(builder.Logging, logging);
         builder.Services.AddQueue(options).AddWorker();
         Telemetry.Add(builder.Services);
         return builder.Build();

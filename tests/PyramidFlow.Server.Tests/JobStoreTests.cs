@@ -6,10 +6,11 @@ using PyramidFlow.Testing;
 namespace PyramidFlow.Server.Tests;
 
 /// <summary>What holds for the queue in every database.</summary>
-public abstract class JobStoreTests : IAsyncLifetime
+public abstract partial class JobStoreTests : IAsyncLifetime
 {
     private static readonly TimeSpan Long = TimeSpan.FromHours(1), Over = TimeSpan.FromMilliseconds(-1000);
     private static readonly string[] Models = ["sprites"];
+    private SqlDialect? dialect;
     private SqlJobStore? store;
     private SqlDialect? dialect;
 

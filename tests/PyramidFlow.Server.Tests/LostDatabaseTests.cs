@@ -34,7 +34,7 @@ public sealed class LostDatabaseTests
     [InlineData("Host=db;Port=secret")]
     public void A_connection_string_that_cannot_be_read_is_a_sentence_without_what_it_holds(string connection)
     {
-        var error = Assert.Throws<ArgumentException>(() => new PostgresDialect(connection));
-        Assert.Equal("the connection string of the database cannot be read: write such as Host=db;Database=videos;Username=videos", error.Message);
+        var error = Assert.Throws<StartException>(() => new PostgresDialect(connection));
+        Assert.Equal("the connection string of --database or PYRAMIDFLOW_DATABASE cannot be read: write such as \"Host=db;Database=videos;Username=videos\"", error.Message);
     }
 }

@@ -93,6 +93,9 @@ internal sealed class TestServer : IAsyncDisposable
         return JsonDocument.Parse(text).RootElement;
     }
 
+    /// <summary>Stops it as a signal does.</summary>
+    public Task StopAsync() => app.StopAsync(CancellationToken.None);
+
     public async ValueTask DisposeAsync()
     {
         Client.Dispose();

@@ -16,7 +16,11 @@ internal sealed class LimitOptions
     private readonly Option<int?> rate = CliOptions.Whole("--max-per-minute", "N", $"new videos that one key may ask for in a minute [default: {Usual.RequestsPerMinute}]", 1);
     private readonly Option<int?> frames = CliOptions.Whole("--max-frames", "N", $"frames of one video [default: {Usual.Frames}]", 1);
 
-    public void AddTo(ExampledCommand command) => command.Group("Limits", keepDays, keepSize, active, rate, frames);
+    private readonly Option<int?> connections = CliOptions.Whole("--max-connections", "N", $"connections at a time [default: {Usual.Connections}]", 1);
+    private readonly Option<int?> perAddress = CliOptions.Whole("--max-connections-per-address", "N", $"connections from one address, of which a proxy has but one [default: {Usual.ConnectionsPerAddress}]", 1);
+    private readonly Option<int?> idle = CliOptions.Whole("--max-idle", "SECONDS", FormattableString.Invariant($"how long a connection without a request is kept [default: {Usual.IdleSeconds}]"), 1, 86400);
+
+    public void AddTo(ExampledCommand command) => command.Group("Limits", keepDays, keepSize, active, rate, frames, connections, perAddress, idle);
 
     /// <summary>The options with what was typed.</summary>
     public ServerOptions Read(ParseResult parsed, ServerOptions options) => options with
@@ -28,6 +32,9 @@ internal sealed class LimitOptions
             ActiveJobs = parsed.GetValue(active) ?? Usual.ActiveJobs,
             RequestsPerMinute = parsed.GetValue(rate) ?? Usual.RequestsPerMinute,
             Frames = parsed.GetValue(frames) ?? Usual.Frames,
+            Connections = parsed.GetValue(connections) ?? Usual.Connections,
+            ConnectionsPerAddress = parsed.GetValue(perAddress) ?? Usual.ConnectionsPerAddress,
+            IdleSeconds = parsed.GetValue(idle) ?? Usual.IdleSeconds,
         },
     };
 }

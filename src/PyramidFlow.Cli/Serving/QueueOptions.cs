@@ -28,8 +28,7 @@ internal sealed class QueueOptions
     public ServerOptions Read(ParseResult parsed, ModelArguments model)
     {
         // Checked at the start, and not when the first video is asked for.
-        model.Open();
-        var first = model.Name ?? ModelCatalog.Default;
+        var first = model.Open().Root;
         var options = new ServerOptions
         {
             DataFolder = Folder(parsed.GetValue(data)),

@@ -36,6 +36,8 @@ internal sealed class FileCare(IJobStore store, VideoFolder folder, ServerOption
                 continue;
             }
 
+            if (state.IsUnreadable)
+                continue;
             foreach (var file in Directory.EnumerateFiles(path).Where(file => !Belongs(Path.GetFileName(file), state) && IsOld(file, young)))
                 File.Delete(file);
         }

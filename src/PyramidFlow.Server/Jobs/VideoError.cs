@@ -17,6 +17,9 @@ public sealed record VideoError(string Code, string Message)
     /// <summary>The disk is full or the folder cannot be written.</summary>
     public const string Storage = "storage";
 
+    /// <summary>Its entry in the queue is damaged or of a newer version; nobody else's video is.</summary>
+    public const string Unreadable = "unreadable";
+
     /// <summary>Anything else that went wrong on this side.</summary>
     public const string Internal = "generation_failed";
 }

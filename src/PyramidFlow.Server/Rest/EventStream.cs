@@ -6,9 +6,9 @@ namespace PyramidFlow.Server.Rest;
 
 /// <summary>
 /// The progress of a video as server-sent events: <c>progress</c> with the video, <c>preview</c> with a picture, and at last
-/// <c>completed</c>, <c>failed</c> or <c>deleted</c>.
+/// <c>completed</c>, <c>failed</c> or <c>deleted</c>; <c>stopping</c> when the service stops before that.
 /// </summary>
-internal sealed class EventStream(IVideoJobs jobs)
+internal sealed class EventStream(IVideoJobs jobs, IHostApplicationLifetime life)
 {
     private static readonly TimeSpan Beat = TimeSpan.FromSeconds(15);
 
@@ -27,7 +27,7 @@ internal sealed class EventStream(IVideoJobs jobs)
         response.ContentType = "text/event-stream";
         response.Headers.CacheControl = "no-store";
         response.Headers["X-Accel-Buffering"] = "no";
-        using var ended = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        using var ended = CancellationTokenSource.CreateLinkedTokenSource(cancel, life.ApplicationStopping);
         await using var changes = jobs.WatchAsync(owner, id, ended.Token).GetAsyncEnumerator(ended.Token);
         var next = changes.MoveNextAsync().AsTask();
         try
@@ -61,6 +61,11 @@ internal sealed class EventStream(IVideoJobs jobs)
 
             if (last is { HasEnded: false })
                 await response.Body.WriteAsync("event: deleted\ndata: {}\n\n"u8.ToArray(), cancel).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (life.ApplicationStopping.IsCancellationRequested && !cancel.IsCancellationRequested)
+        {
+            // The video goes on elsewhere, or here after a restart; a browser comes back by itself.
+            await response.Body.WriteAsync("event: stopping\ndata: {}\n\n"u8.ToArray(), cancel).ConfigureAwait(false);
         }
         finally
         {

@@ -1,6 +1,6 @@
-using System.Data.Common;
 using PyramidFlow.Server.Files;
 using PyramidFlow.Server.Store;
+using PyramidFlow.Server.Work;
 
 namespace PyramidFlow.Server.Rest;
 
@@ -10,17 +10,30 @@ internal static class HealthEndpoints
     public static void MapHealth(this IEndpointRouteBuilder routes)
     {
         routes.MapGet("/health", () => Results.Text("ok")).ExcludeFromDescription();
-        routes.MapGet("/health/ready", async (IJobStore store, VideoFolder folder, CancellationToken cancel) =>
+        routes.MapGet("/health/ready", async (IJobStore store, VideoFolder folder, JobFeed feed, ModelCatalog catalog, BackgroundHealth health, CancellationToken cancel) =>
         {
             try
             {
                 await store.RevisionAsync(cancel).ConfigureAwait(false);
-                return Directory.Exists(folder.Videos) ? Results.Text("ready") : Results.Text("the folder of videos is not there", statusCode: 503);
+                if (!Directory.Exists(folder.Videos))
+                    return Results.Text("the folder of videos is not there", statusCode: 503);
+                if (catalog.Look().Trouble is not null)
+                    return Results.Text("the default model cannot be read, the log says why", statusCode: 503);
+                return health.Trouble is { } trouble ? Results.Text(trouble, statusCode: 503) : Results.Text(string.Join('\n', Ready(feed, health)));
             }
-            catch (DbException)
+            catch (Exception) when (!cancel.IsCancellationRequested)
             {
                 return Results.Text("the queue's database cannot be reached", statusCode: 503);
             }
         }).ExcludeFromDescription();
+    }
+
+    private static IEnumerable<string> Ready(JobFeed feed, BackgroundHealth health)
+    {
+        yield return "ready";
+        if (health.Nuisance is { } nuisance)
+            yield return nuisance;
+        if (feed.Unreadable is > 0 and var count)
+            yield return $"{count} entries of the queue cannot be read and were set aside: the log names them";
     }
 }

@@ -5,7 +5,23 @@ namespace PyramidFlow.Server.Rest;
 /// <summary>A video while it is made.</summary>
 internal static class LiveStream
 {
-    public static async Task WriteAsync(string id, HttpContext context, IVideoJobs jobs, CancellationToken cancel)
+    public static async Task WriteAsync(string id, HttpContext context, IVideoJobs jobs, IHostApplicationLifetime life, CancellationToken cancel)
+    {
+        using var ended = CancellationTokenSource.CreateLinkedTokenSource(cancel, life.ApplicationStopping);
+        try
+        {
+            await WriteAsync(id, context, jobs, ended.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException e) when (!cancel.IsCancellationRequested)
+        {
+            if (!context.Response.HasStarted)
+                throw new JobException(JobFault.Unavailable, "this service is being stopped: ask again in a moment", e);
+            // Cut off, so that nobody takes what there is for the whole video.
+            context.Abort();
+        }
+    }
+
+    private static async Task WriteAsync(string id, HttpContext context, IVideoJobs jobs, CancellationToken cancel)
     {
         await using var pieces = jobs.StreamAsync(Owner.Of(context.User), id, cancel).GetAsyncEnumerator(cancel);
         // Faults are to be answered as such, before the stream begins.

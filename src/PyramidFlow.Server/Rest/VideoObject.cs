@@ -83,7 +83,7 @@ internal sealed record VideoObject
         CreatedAt = job.CreatedAt.ToUnixTimeSeconds(),
         CompletedAt = job.CompletedAt?.ToUnixTimeSeconds(),
         Prompt = job.Request.Prompt,
-        Size = $"{job.Request.Width}x{job.Request.Height}",
+        Size = job.Request is { Width: { } width, Height: { } height } ? $"{width}x{height}" : "",
         Seconds = (job.Request.Seconds ?? 0).ToString("0.##", CultureInfo.InvariantCulture),
         Error = job.Status == VideoStatus.Failed ? job.Error : null,
         RemixedFromVideoId = job.Request.RemixedFrom,

@@ -8,7 +8,8 @@ namespace PyramidFlow.Server.Store;
 /// </summary>
 internal interface IJobStore : IAsyncDisposable
 {
-    /// <summary>Makes the table if need be.</summary>
+    /// <summary>Makes the tables if need be, or brings them to the version of this program.</summary>
+    /// <exception cref="NewerStoreException">They are of a newer version.</exception>
     Task InitializeAsync(CancellationToken cancel);
 
     /// <summary>Counts a request of an owner, for all servers of this store together.</summary>
@@ -44,7 +45,11 @@ internal interface IJobStore : IAsyncDisposable
     /// <summary>Work and seconds of the videos that were finished last.</summary>
     Task<IReadOnlyList<(double Work, double Seconds)>> PaceAsync(CancellationToken cancel);
 
+    /// <summary>Entries that could not be read and were set aside, with the reason; they count as failed, and keep what they hold.</summary>
+    Task<IReadOnlyList<(string Id, string Reason)>> UnreadableAsync(CancellationToken cancel);
+
     /// <summary>Takes the next job that waits and whose model is at hand; null when there is none.</summary>
+    /// <exception cref="NewerStoreException">The tables were brought to a newer version meanwhile.</exception>
     Task<JobLease?> LeaseAsync(string worker, IReadOnlyCollection<string> models, TimeSpan lease, CancellationToken cancel);
 
     /// <summary>Keeps a lease and tells the progress. False: the job was cancelled, deleted or given to another.</summary>
@@ -85,4 +90,8 @@ internal interface IJobStore : IAsyncDisposable
 internal sealed record StoredChange(string Id, Owner Owner, long Revision, VideoJob? Job);
 
 /// <summary>What the care of files has to know of a job.</summary>
-internal sealed record StoredState(VideoStatus Status, int Attempt, DateTimeOffset? CompletedAt, long Bytes);
+internal sealed record StoredState(VideoStatus Status, int Attempt, DateTimeOffset? CompletedAt, long Bytes)
+{
+    /// <summary>Whether its entry cannot be read, so that its files are to stay as they are.</summary>
+    public bool IsUnreadable { get; init; }
+}

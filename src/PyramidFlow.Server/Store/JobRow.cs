@@ -1,42 +1,119 @@
 using System.Data.Common;
-using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using PyramidFlow.Server.Jobs;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Server.Store;
 
 /// <summary>Between a row and a job.</summary>
 internal static class JobRow
 {
-    public const string Queued = "queued", InProgress = "in_progress", Completed = "completed", Failed = "failed", Deleted = "deleted";
+    public const string Queued = "queued", InProgress = "in_progress", Completed = "completed", Failed = "failed", Deleted = "deleted", Unreadable = "unreadable";
 
-    /// <summary>A row of <see cref="JobSchema.Columns"/> as a job.</summary>
-    public static VideoJob Read(DbDataReader row) => new()
+    /// <summary>A row of <see cref="JobSchema.Columns"/> as a job; one that was set aside is a failed one.</summary>
+    /// <exception cref="UnreadableRowException">It is damaged, or of a version that knows more.</exception>
+    public static VideoJob Read(DbDataReader row)
     {
-        Id = row.GetString(0),
+        var id = row.IsDBNull(0) ? "" : row.GetString(0);
+        try
+        {
+            return row.GetString(3) == Unreadable ? SetAside(row, id) : Job(row, id);
+        }
+        catch (MalformedTextException e)
+        {
+            throw new UnreadableRowException(id, e.Message, e);
+        }
+        catch (Exception e) when (e is InvalidCastException or OverflowException or ArgumentException or InvalidOperationException)
+        {
+            throw new UnreadableRowException(id, "a value is out of range or of the wrong kind", e);
+        }
+    }
+
+    /// <summary>What the care of files knows of a row of id, status, attempt, completed and bytes; whatever it holds, the row counts as there.</summary>
+    public static StoredState State(DbDataReader row)
+    {
+        try
+        {
+            var word = row.GetString(1);
+            if (word != Unreadable)
+                return new StoredState(Status(word), row.GetInt32(2), Optional(row, 3), row.GetInt64(4));
+        }
+        catch (Exception e) when (e is MalformedTextException or InvalidCastException or OverflowException or ArgumentException or InvalidOperationException)
+        {
+            // Its files stay until somebody has looked.
+        }
+
+        return new StoredState(VideoStatus.Failed, 0, null, 0) { IsUnreadable = true };
+    }
+
+    private static VideoJob Job(DbDataReader row, string id)
+    {
+        if (!VideoId.IsValid(id))
+            throw new MalformedTextException(0, "its id is no id of a video");
+        var request = Json(row, 8, "request", StoreJson.Default.VideoRequest) ?? throw new MalformedTextException(0, "request is missing");
+        if (request is { Model: null } or { Width: null } or { Height: null })
+            throw new MalformedTextException(0, "request: model, width or height is missing");
+        if (request.Model != row.GetString(12))
+            throw new MalformedTextException(0, $"request: model is {request.Model}, and {row.GetString(12)} in the entry itself");
+        return new VideoJob
+        {
+            Id = id,
+            Owner = new Owner(row.GetString(1)),
+            Revision = row.GetInt64(2),
+            Status = Status(row.GetString(3)),
+            Attempt = row.GetInt32(4),
+            CreatedAt = Time(row.GetInt64(5)),
+            StartedAt = Optional(row, 6),
+            CompletedAt = Optional(row, 7),
+            Request = request,
+            Progress = Json(row, 9, "progress", StoreJson.Default.VideoProgress),
+            Error = Json(row, 10, "error", StoreJson.Default.VideoError),
+            Result = Json(row, 11, "result", StoreJson.Default.VideoResult),
+        };
+    }
+
+    // What is shown of it does not depend on what it holds.
+    private static VideoJob SetAside(DbDataReader row, string id) => new()
+    {
+        Id = id,
         Owner = new Owner(row.GetString(1)),
         Revision = row.GetInt64(2),
-        Status = Status(row.GetString(3)),
+        Status = VideoStatus.Failed,
         Attempt = row.GetInt32(4),
-        CreatedAt = Time(row.GetInt64(5)),
-        StartedAt = row.IsDBNull(6) ? null : Time(row.GetInt64(6)),
-        CompletedAt = row.IsDBNull(7) ? null : Time(row.GetInt64(7)),
-        Request = Json(row, 8, StoreJson.Default.VideoRequest)!,
-        Progress = Json(row, 9, StoreJson.Default.VideoProgress),
-        Error = Json(row, 10, StoreJson.Default.VideoError),
-        Result = Json(row, 11, StoreJson.Default.VideoResult),
+        CreatedAt = Clamped(row.GetInt64(5)),
+        CompletedAt = row.IsDBNull(7) ? null : Clamped(row.GetInt64(7)),
+        Request = new VideoRequest { Prompt = "(a video whose entry in the queue cannot be read)", Model = row.GetString(12) },
+        Error = new VideoError(VideoError.Unreadable, $"its entry in the queue cannot be read and was set aside ({(row.IsDBNull(13) ? "no reason is known" : row.GetString(13))}): ask for it again"),
     };
 
-    public static VideoStatus Status(string word) => word switch
+    private static VideoStatus Status(string word) => word switch
     {
         Queued => VideoStatus.Queued,
         InProgress => VideoStatus.InProgress,
         Completed => VideoStatus.Completed,
-        _ => VideoStatus.Failed,
+        Failed => VideoStatus.Failed,
+        _ => throw new MalformedTextException(0, $"status '{word}' is unknown to this version"),
     };
 
-    public static DateTimeOffset Time(long milliseconds) => DateTimeOffset.FromUnixTimeMilliseconds(milliseconds);
+    private static DateTimeOffset? Optional(DbDataReader row, int column) => row.IsDBNull(column) ? null : Time(row.GetInt64(column));
 
-    private static T? Json<T>(DbDataReader row, int column, JsonTypeInfo<T> type) =>
-        row.IsDBNull(column) ? default : JsonSerializer.Deserialize(row.GetString(column), type);
+    private static DateTimeOffset Time(long milliseconds) => DateTimeOffset.FromUnixTimeMilliseconds(milliseconds);
+
+    private static DateTimeOffset Clamped(long milliseconds) =>
+        Time(Math.Clamp(milliseconds, DateTimeOffset.MinValue.ToUnixTimeMilliseconds(), DateTimeOffset.MaxValue.ToUnixTimeMilliseconds()));
+
+    private static T? Json<T>(DbDataReader row, int column, string name, JsonTypeInfo<T> type)
+        where T : class
+    {
+        if (row.IsDBNull(column))
+            return null;
+        try
+        {
+            return StrictJson.Deserialize(System.Text.Encoding.UTF8.GetBytes(row.GetString(column)), type);
+        }
+        catch (MalformedTextException e)
+        {
+            throw new MalformedTextException(0, $"{name}: {e.Reason}", e.Key, e);
+        }
+    }
 }

@@ -1,11 +1,24 @@
 namespace PyramidFlow.Server.Store;
 
-/// <summary>The tables, in words that SQLite and PostgreSQL both know. Times are milliseconds since 1970.</summary>
+/// <summary>
+/// The tables, in words that SQLite and PostgreSQL both know. Times are milliseconds since 1970. A store says in the counter
+/// <c>schema</c> which version its tables have; one without it is of the time before versions, which is version 1.
+/// </summary>
 internal static class JobSchema
 {
-    /// <summary>Makes what is not there yet.</summary>
-    public const string Create = """
-        CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value BIGINT NOT NULL);
+    /// <summary>Makes the table that holds the version; it stays as it is for all versions.</summary>
+    public const string Counters = "CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value BIGINT NOT NULL)";
+
+    /// <summary>The version of a store; no row when nothing is known of it.</summary>
+    public const string ReadVersion = "SELECT value FROM counters WHERE name = 'schema'";
+
+    /// <summary>Columns that <see cref="JobRow"/> reads, in its order.</summary>
+    public const string Columns = "id, owner, revision, status, attempt, created, started, completed, request, progress, error, result, model, fault";
+
+    /// <summary>How many they are.</summary>
+    public const int Count = 14;
+
+    private const string Version1 = """
         INSERT INTO counters (name, value) VALUES ('revision', 0) ON CONFLICT (name) DO NOTHING;
         CREATE TABLE IF NOT EXISTS videos (
             id TEXT PRIMARY KEY,
@@ -38,6 +51,15 @@ internal static class JobSchema
         CREATE UNIQUE INDEX IF NOT EXISTS videos_key ON videos (owner, idempotency_key);
         """;
 
-    /// <summary>Columns that <see cref="JobRow"/> reads, in its order.</summary>
-    public const string Columns = "id, owner, revision, status, attempt, created, started, completed, request, progress, error, result";
+    // A row that cannot be read keeps what it holds: why it was set aside, and the status to which it may return, stand beside it.
+    private const string Version2 = """
+        ALTER TABLE videos ADD COLUMN fault TEXT;
+        ALTER TABLE videos ADD COLUMN fault_status TEXT;
+        """;
+
+    /// <summary>What makes the tables of each version from those before it: the first is version 1. Only ever added to.</summary>
+    public static readonly IReadOnlyList<string> Steps = [Version1, Version2];
+
+    /// <summary>The version that this program reads and writes.</summary>
+    public static long Version => Steps.Count;
 }

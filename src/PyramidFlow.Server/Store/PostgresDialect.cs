@@ -27,10 +27,10 @@ internal sealed class PostgresDialect(string connection) : SqlDialect
         {
             return NpgsqlDataSource.Create(connection);
         }
-        catch (Exception e) when (e is ArgumentException or FormatException)
+        catch (Exception e) when (e is ArgumentException or FormatException or NotSupportedException)
         {
             // The string may hold a password, and so may what is said about it.
-            throw new ArgumentException("the connection string of the database cannot be read: write such as Host=db;Database=videos;Username=videos", e);
+            throw new StartException("the connection string of --database or PYRAMIDFLOW_DATABASE cannot be read: write such as \"Host=db;Database=videos;Username=videos\"", e);
         }
     }
 }

@@ -14,11 +14,28 @@ internal sealed partial class SqlJobStore
 
     public async Task<JobLease?> LeaseAsync(string worker, IReadOnlyCollection<string> models, TimeSpan lease, CancellationToken cancel)
     {
+        while (true)
+        {
+            try
+            {
+                return await NextLeaseAsync(worker, models, lease, cancel).ConfigureAwait(false);
+            }
+            catch (UnreadableRowException e)
+            {
+                // Those behind it are not to wait for it.
+                await SetAsideAsync([e], cancel).ConfigureAwait(false);
+            }
+        }
+    }
+
+    private async Task<JobLease?> NextLeaseAsync(string worker, IReadOnlyCollection<string> models, TimeSpan lease, CancellationToken cancel)
+    {
         var named = models.Select((model, i) => (Name: $"model{i}", Value: (object?)model)).ToArray();
         var waiting = $"FROM videos WHERE status = '{Queued}' AND not_before <= {dialect.Now} AND model IN ({string.Join(", ", named.Select(model => "@" + model.Name))}) ORDER BY seq LIMIT 1";
         if (models.Count == 0 || !await AnyAsync(waiting, named, cancel).ConfigureAwait(false))
             return null;
         await using var session = await SqlSession.WriteAsync(dialect, cancel).ConfigureAwait(false);
+        await KnownVersionAsync(session, cancel).ConfigureAwait(false);
         var id = await session.ValueAsync<string>($"SELECT id {waiting} {dialect.SkipLocked}", cancel, named).ConfigureAwait(false);
         if (id is null)
             return null;
@@ -29,7 +46,8 @@ internal sealed partial class SqlJobStore
             Read, cancel, ("worker", worker), ("lease", (long)lease.TotalMilliseconds), ("revision", revision), ("id", id)).ConfigureAwait(false);
         if (rows.Count == 0)
             return null;
-        await session.CommitAsync(cancel).ConfigureAwait(false);
+        // From here on it is taken: an answer that nobody waits for would leave it to a worker that does not know.
+        await session.CommitAsync(CancellationToken.None).ConfigureAwait(false);
         return new JobLease(rows[0], worker);
     }
 
@@ -77,7 +95,7 @@ internal sealed partial class SqlJobStore
             ("owner", owner.Name), ("error", Json(reason)));
 
     public Task DeleteAsync(string id, CancellationToken cancel) =>
-        ChangeAsync($"status = '{Deleted}', completed = {dialect.Now}, idempotency_key = NULL, request = '{{}}', progress = NULL, error = NULL, result = NULL, {NoLease}",
+        ChangeAsync($"status = '{Deleted}', completed = {dialect.Now}, idempotency_key = NULL, request = '{{}}', progress = NULL, error = NULL, result = NULL, fault = NULL, {NoLease}",
             $"id = @id AND status <> '{Deleted}'", cancel, ("id", id));
 
     public async Task PurgeAsync(TimeSpan age, CancellationToken cancel)

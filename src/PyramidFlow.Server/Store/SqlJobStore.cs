@@ -1,3 +1,4 @@
+using System.Data.Common;
 using System.Text.Json;
 using PyramidFlow.Server.Jobs;
 using static PyramidFlow.Server.Store.JobRow;
@@ -7,7 +8,8 @@ namespace PyramidFlow.Server.Store;
 /// <summary>Jobs in SQLite or PostgreSQL: what is read. Leases are in <c>SqlJobStore.Leases.cs</c>.</summary>
 /// <param name="dialect">Which database; the store disposes it.</param>
 /// <param name="rules">How often a job is tried and how long it waits between.</param>
-internal sealed partial class SqlJobStore(SqlDialect dialect, RetryRules rules) : IJobStore
+/// <param name="log">Takes what cannot be read; null is nobody.</param>
+internal sealed partial class SqlJobStore(SqlDialect dialect, RetryRules rules, ILogger<SqlJobStore>? log = null) : IJobStore
 {
     public async Task InitializeAsync(CancellationToken cancel)
     {
@@ -18,8 +20,19 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, RetryRules rules) 
         }
 
         await using var session = await SqlSession.WriteAsync(dialect, cancel).ConfigureAwait(false);
-        foreach (var sql in dialect.Exclusive.Append(JobSchema.Create))
+        foreach (var sql in dialect.Exclusive.Append(JobSchema.Counters))
             await session.ExecuteAsync(sql, cancel).ConfigureAwait(false);
+        var version = await KnownVersionAsync(session, cancel).ConfigureAwait(false);
+        foreach (var sql in JobSchema.Steps.Skip((int)version))
+            await session.ExecuteAsync(sql, cancel).ConfigureAwait(false);
+        if (version < JobSchema.Version)
+        {
+            // A later program may read what an earlier one could not.
+            await session.ExecuteAsync($"UPDATE videos SET status = fault_status, fault = NULL, fault_status = NULL WHERE status = '{Unreadable}'", cancel).ConfigureAwait(false);
+            await session.ExecuteAsync("INSERT INTO counters (name, value) VALUES ('schema', @version) ON CONFLICT (name) DO UPDATE SET value = excluded.value", cancel,
+                ("version", JobSchema.Version)).ConfigureAwait(false);
+        }
+
         await session.CommitAsync(cancel).ConfigureAwait(false);
     }
 
@@ -47,13 +60,23 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, RetryRules rules) 
     public async Task<VideoJob?> FindByKeyAsync(NewJob job, CancellationToken cancel)
     {
         await using var session = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false);
-        return await ByKeyAsync(session, job, cancel).ConfigureAwait(false);
+        while (true)
+        {
+            try
+            {
+                return await ByKeyAsync(session, job, cancel).ConfigureAwait(false);
+            }
+            catch (UnreadableRowException e)
+            {
+                await SetAsideAsync([e], cancel).ConfigureAwait(false);
+            }
+        }
     }
 
     public async Task<VideoJob?> FindAsync(string id, CancellationToken cancel)
     {
         await using var session = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false);
-        var rows = await session.RowsAsync($"SELECT {JobSchema.Columns} FROM videos WHERE id = @id AND status <> '{Deleted}'", Read, cancel, ("id", id)).ConfigureAwait(false);
+        var rows = await JobsAsync(session, $"SELECT {JobSchema.Columns} FROM videos WHERE id = @id AND status <> '{Deleted}'", Read, cancel, ("id", id)).ConfigureAwait(false);
         return rows.FirstOrDefault();
     }
 
@@ -68,7 +91,7 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, RetryRules rules) 
                 return null;
         }
 
-        return await session.RowsAsync(
+        return await JobsAsync(session,
             $"SELECT {JobSchema.Columns} FROM videos WHERE owner = @owner AND status <> '{Deleted}' AND seq {beyond} @from ORDER BY seq {order} LIMIT @limit",
             Read, cancel, ("owner", owner.Name), ("from", from), ("limit", query.Limit + 1L)).ConfigureAwait(false);
     }
@@ -76,7 +99,7 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, RetryRules rules) 
     public async Task<IReadOnlyList<StoredChange>> ChangesAsync(long after, CancellationToken cancel)
     {
         await using var session = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false);
-        return await session.RowsAsync($"SELECT {JobSchema.Columns} FROM videos WHERE revision > @after ORDER BY revision",
+        return await JobsAsync(session, $"SELECT {JobSchema.Columns} FROM videos WHERE revision > @after ORDER BY revision",
             row => new StoredChange(row.GetString(0), new Owner(row.GetString(1)), row.GetInt64(2), row.GetString(3) == Deleted ? null : Read(row)),
             cancel, ("after", after)).ConfigureAwait(false);
     }
@@ -91,7 +114,7 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, RetryRules rules) 
     {
         await using var session = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false);
         return await session.RowsAsync($"SELECT id, status, work, seconds_left FROM videos WHERE status IN ('{Queued}', '{InProgress}') ORDER BY seq",
-            row => new QueueEntry(row.GetString(0), row.GetString(1) == InProgress, row.GetDouble(2), row.IsDBNull(3) ? null : row.GetDouble(3)), cancel).ConfigureAwait(false);
+            row => new QueueEntry(row.GetString(0), row.GetString(1) == InProgress, Amount(row, 2) ?? 0, Amount(row, 3)), cancel).ConfigureAwait(false);
     }
 
     public async Task<IReadOnlyList<Owner>> ActiveOwnersAsync(CancellationToken cancel)
@@ -104,26 +127,28 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, RetryRules rules) 
     {
         await using var session = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false);
         return await session.RowsAsync($"SELECT work, seconds FROM videos WHERE status = '{Completed}' AND seconds IS NOT NULL ORDER BY completed DESC LIMIT 10",
-            row => (row.GetDouble(0), row.GetDouble(1)), cancel).ConfigureAwait(false);
+            row => (Amount(row, 0) ?? 0, Amount(row, 1) ?? 0), cancel).ConfigureAwait(false);
     }
 
     public async Task<IReadOnlyDictionary<string, StoredState>> StatesAsync(CancellationToken cancel)
     {
         await using var session = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false);
         var rows = await session.RowsAsync($"SELECT id, status, attempt, completed, bytes FROM videos WHERE status <> '{Deleted}'",
-            row => (Id: row.GetString(0), State: new StoredState(Status(row.GetString(1)), row.GetInt32(2), row.IsDBNull(3) ? null : Time(row.GetInt64(3)), row.GetInt64(4))),
-            cancel).ConfigureAwait(false);
+            row => (Id: row.GetString(0), State: State(row)), cancel).ConfigureAwait(false);
         return rows.ToDictionary(row => row.Id, row => row.State);
     }
 
     public ValueTask DisposeAsync() => dialect.DisposeAsync();
+
+    // Damage here only spoils a guess.
+    private static double? Amount(DbDataReader row, int column) => !row.IsDBNull(column) && row.GetDouble(column) is >= 0 and < 1e18 and var value ? value : null;
 
     private static async Task<VideoJob?> ByKeyAsync(SqlSession session, NewJob job, CancellationToken cancel)
     {
         if (job.IdempotencyKey is null)
             return null;
         var rows = await session.RowsAsync($"SELECT {JobSchema.Columns}, fingerprint FROM videos WHERE owner = @owner AND idempotency_key = @key",
-            row => (Job: Read(row), Fingerprint: row.IsDBNull(12) ? null : row.GetString(12)), cancel, ("owner", job.Owner.Name), ("key", job.IdempotencyKey)).ConfigureAwait(false);
+            row => (Job: Read(row), Fingerprint: row.IsDBNull(JobSchema.Count) ? null : row.GetString(JobSchema.Count)), cancel, ("owner", job.Owner.Name), ("key", job.IdempotencyKey)).ConfigureAwait(false);
         if (rows.Count == 0)
             return null;
         return rows[0].Fingerprint == job.Fingerprint

@@ -12,12 +12,8 @@ internal sealed class SqliteDialect : SqlDialect
     private readonly SemaphoreSlim writers = new(1);
     private readonly string connection;
 
-    /// <param name="file">The database; made if need be.</param>
-    public SqliteDialect(string file)
-    {
-        Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(file))!);
-        connection = new SqliteConnectionStringBuilder { DataSource = file, Pooling = true }.ToString();
-    }
+    /// <param name="file">The database; made if need be, in a folder that is there.</param>
+    public SqliteDialect(string file) => connection = new SqliteConnectionStringBuilder { DataSource = file, Pooling = true }.ToString();
 
     public override string Now => "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
 

@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using System.Data.Common;
 using PyramidFlow.Server.Jobs;
 using PyramidFlow.Server.Store;
 
@@ -9,15 +8,20 @@ namespace PyramidFlow.Server.Work;
 /// Reads what changed in the queue, once for all who watch in this process, and tells them. Changes of this process come at
 /// once, those of others within a fifth of a second.
 /// </summary>
-internal sealed partial class JobFeed(IJobStore store, JobSignals signals, ILogger<JobFeed> log) : BackgroundService
+internal sealed class JobFeed(IJobStore store, JobSignals signals, BackgroundHealth health, ILogger<JobFeed> log)
+    : BackgroundLoop("news of the queue", health, log)
 {
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(200), Least = TimeSpan.FromMilliseconds(25);
     private readonly ConcurrentDictionary<JobWatcher, byte> watchers = [];
     private readonly ConcurrentDictionary<string, VideoJob> waiting = [];
     private volatile QueueView queue = new([], []);
+    private long? seen;
 
     /// <summary>The queue as it was last seen.</summary>
     public QueueView Queue => queue;
+
+    /// <summary>How many entries of the queue cannot be read and were set aside, as it was last seen.</summary>
+    public int Unreadable { get; private set; }
 
     /// <summary>How many watch.</summary>
     public int Watchers => watchers.Count;
@@ -43,28 +47,13 @@ internal sealed partial class JobFeed(IJobStore store, JobSignals signals, ILogg
         return queue.Place(job);
     }
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    protected override async Task TurnAsync(CancellationToken stop)
     {
-        long? seen = null;
-        while (!stoppingToken.IsCancellationRequested)
-        {
-            var signal = signals.Next;
-            try
-            {
-                seen = seen is { } last ? await ReadAsync(last, stoppingToken).ConfigureAwait(false) : await BeginAsync(stoppingToken).ConfigureAwait(false);
-                await Task.Delay(Least, stoppingToken).ConfigureAwait(false);
-                await JobSignals.WaitAsync(signal, Look, stoppingToken).ConfigureAwait(false);
-            }
-            catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
-            {
-                return;
-            }
-            catch (DbException e)
-            {
-                LogUnreachable(log, e.Message);
-                await Task.Delay(TimeSpan.FromSeconds(1), stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            }
-        }
+        var signal = signals.Next;
+        seen = seen is { } last ? await ReadAsync(last, stop).ConfigureAwait(false) : await BeginAsync(stop).ConfigureAwait(false);
+        Works();
+        await Task.Delay(Least, stop).ConfigureAwait(false);
+        await JobSignals.WaitAsync(signal, Look, stop).ConfigureAwait(false);
     }
 
     private async Task<long> BeginAsync(CancellationToken cancel)
@@ -98,6 +87,7 @@ internal sealed partial class JobFeed(IJobStore store, JobSignals signals, ILogg
     private async Task RefreshAsync(CancellationToken cancel)
     {
         var before = queue;
+        Unreadable = (await store.UnreadableAsync(cancel).ConfigureAwait(false)).Count;
         queue = new QueueView(await store.QueueAsync(cancel).ConfigureAwait(false), await store.PaceAsync(cancel).ConfigureAwait(false));
         foreach (var (id, job) in waiting)
         {
@@ -114,9 +104,6 @@ internal sealed partial class JobFeed(IJobStore store, JobSignals signals, ILogg
         foreach (var watcher in watchers.Keys)
             watcher.Tell(owner, change);
     }
-
-    [LoggerMessage(Level = LogLevel.Warning, Message = "The queue cannot be reached: {Reason}")]
-    private static partial void LogUnreachable(ILogger log, string reason);
 
     private sealed class Subscription(JobFeed feed, JobWatcher watcher) : IDisposable
     {

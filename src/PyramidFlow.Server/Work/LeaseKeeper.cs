@@ -104,8 +104,9 @@ internal sealed partial class LeaseKeeper : IProgress<GenerationProgress>, IAsyn
             {
                 return;
             }
-            catch (System.Data.Common.DbException e)
+            catch (Exception e)
             {
+                // Whatever it is: without a sign of life the job would be given to another while it is made here.
                 LogUnreachable(log, lease.Id, e.Message);
                 IsLost = Stopwatch.GetElapsedTime(renewed) > length;
             }

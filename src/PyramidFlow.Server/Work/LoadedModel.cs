@@ -9,6 +9,7 @@ internal sealed class LoadedModel(PipelineOptions options) : IDisposable
 {
     private VideoPipeline? pipeline;
     private string? id;
+    private volatile bool isAbandoned;
 
     /// <summary>Id of what is in memory; null before the first.</summary>
     public string? Id => id;
@@ -25,8 +26,13 @@ internal sealed class LoadedModel(PipelineOptions options) : IDisposable
         return pipeline;
     }
 
+    /// <summary>Leaves what is in memory to the end of the process: a computation that cannot be stopped in time still uses it.</summary>
+    public void Abandon() => isAbandoned = true;
+
     public void Dispose()
     {
+        if (isAbandoned)
+            return;
         pipeline?.Dispose();
         (pipeline, id) = (null, null);
     }

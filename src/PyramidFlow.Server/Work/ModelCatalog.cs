@@ -1,46 +1,84 @@
-using PyramidFlow.Hub;
 using PyramidFlow.Server.Jobs;
-using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Server.Work;
 
-/// <summary>The models there are, found anew whenever they are asked for: one may be downloaded meanwhile.</summary>
+/// <summary>The models there are, found anew whenever they are asked for: one may be downloaded meanwhile, or be away for a moment.</summary>
 /// <param name="folders">Finds their folders, the default first.</param>
 /// <param name="log">Takes what is wrong with a folder that is left out.</param>
 internal sealed partial class ModelCatalog(Func<IReadOnlyList<ModelFolder>> folders, ILogger<ModelCatalog> log)
 {
+    private readonly System.Collections.Concurrent.ConcurrentDictionary<string, string> leftOut = [];
+
     /// <summary>All models: of a checkpoint with several transformers each, its first under the folder's name alone too.</summary>
-    public IReadOnlyList<VideoModel> All()
+    public IReadOnlyList<VideoModel> All() => Look().Models;
+
+    /// <summary>All models, with the reason why the default one cannot be used; null when it can.</summary>
+    public (IReadOnlyList<VideoModel> Models, string? Trouble) Look()
     {
-        var models = new List<VideoModel>();
-        foreach (var (name, folder) in folders())
+        var (models, places) = (new List<VideoModel>(), Folders(out var trouble));
+        foreach (var (i, (name, folder)) in places.Index())
         {
             try
             {
-                var checkpoint = CheckpointFolder.Open(folder);
+                var checkpoint = Hub.CheckpointFolder.Open(folder);
                 models.AddRange(checkpoint.Variants.Select(variant =>
                     new VideoModel(checkpoint.Variants.Count == 1 ? name : $"{name}:{variant}", checkpoint.Root, variant, checkpoint.Settings(variant))));
+                leftOut.TryRemove(name, out _);
             }
-            catch (Exception e) when (e is CheckpointException or IOException or UnauthorizedAccessException)
+            catch (Exception e)
             {
-                LogLeftOut(log, name, e.Message);
+                // Whatever is wrong with one folder, the others are there. It is told when it is new, and not at each look.
+                if (i == 0)
+                    trouble = JobFaults.Sentence(e);
+                if (!leftOut.TryGetValue(name, out var known) || known != e.Message)
+                    LogLeftOut(log, name, leftOut[name] = e.Message);
             }
         }
 
-        return models;
+        return (models, trouble);
     }
 
+    /// <summary>Whether a model is there just now.</summary>
+    public bool Has(string? id) => All().Any(model => model.Id == id);
+
     /// <summary>A model by its id, or by its checkpoint's name for the first of it; null takes the default.</summary>
-    /// <exception cref="JobException">There is no such model.</exception>
+    /// <exception cref="JobException">There is no such model, or it is away just now.</exception>
     public VideoModel Find(string? id)
     {
         var all = All();
-        if (all.Count == 0)
-            throw new JobException(JobFault.Unavailable, "no model is installed: download one, and name the folder around it in PYRAMIDFLOW_MODELS");
-        return id is null ? all[0]
-            : all.FirstOrDefault(model => model.Id == id)
-            ?? all.FirstOrDefault(model => model.Id.StartsWith(id + ":", StringComparison.Ordinal))
-            ?? throw new JobException(JobFault.Invalid, $"there is no model '{id}': use {string.Join(", ", all.Select(model => model.Id))}") { Parameter = "model" };
+        var places = Folders(out var trouble);
+        if (all.Count == 0 && places.Count == 0)
+        {
+            throw new JobException(JobFault.Unavailable, trouble is null
+                ? "no model is installed: download one, and name the folder around it in PYRAMIDFLOW_MODELS"
+                : "the models cannot be read just now: try again in a moment");
+        }
+
+        var name = id ?? places.FirstOrDefault()?.Name ?? all[0].Id;
+        if ((all.FirstOrDefault(model => model.Id == name) ?? all.FirstOrDefault(model => model.Id.StartsWith(name + ":", StringComparison.Ordinal))) is { } found)
+            return found;
+        // Another one in its place would be another video than was asked for.
+        if (places.Any(place => place.Name == name || name.StartsWith(place.Name + ":", StringComparison.Ordinal)))
+            throw new JobException(JobFault.Unavailable, $"the model '{name}' cannot be read just now: try again in a moment, or ask for another") { Parameter = "model" };
+        throw new JobException(JobFault.Invalid, $"there is no model '{id}': use {string.Join(", ", all.Select(model => model.Id))}") { Parameter = "model" };
+    }
+
+    private IReadOnlyList<ModelFolder> Folders(out string? trouble)
+    {
+        try
+        {
+            var found = folders();
+            leftOut.TryRemove("", out _);
+            trouble = null;
+            return found;
+        }
+        catch (Exception e)
+        {
+            trouble = JobFaults.Sentence(e);
+            if (!leftOut.TryGetValue("", out var known) || known != e.Message)
+                LogLeftOut(log, "of the service", leftOut[""] = e.Message);
+            return [];
+        }
     }
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The model {Name} is left out: {Reason}")]

@@ -1,53 +1,57 @@
-using System.Data.Common;
 using PyramidFlow.Server.Files;
 using PyramidFlow.Server.Store;
 
 namespace PyramidFlow.Server.Work;
 
 /// <summary>Takes back jobs of dead workers, removes files nobody owns, and what is older or more than is to be kept.</summary>
-internal sealed partial class QueueCare(IJobStore store, JobSignals signals, FileCare files, ServerOptions options, ILogger<QueueCare> log) : BackgroundService
+internal sealed partial class QueueCare(IJobStore store, JobSignals signals, FileCare files, ServerOptions options, BackgroundHealth health, ILogger<QueueCare> log)
+    : BackgroundLoop("care of the queue", health, log)
 {
+    private const string Files = "care of files";
     private static readonly TimeSpan Sweep = TimeSpan.FromMinutes(1), Remembered = TimeSpan.FromHours(1);
 
     // Often enough that a dead worker's job waits little longer than its lease.
     private readonly TimeSpan look = TimeSpan.FromSeconds(Math.Clamp(options.LeaseSeconds / 10, 0.05, 3));
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    private DateTime swept = DateTime.MinValue;
+
+    protected override async Task TurnAsync(CancellationToken stop)
     {
-        var swept = DateTime.MinValue;
-        while (!stoppingToken.IsCancellationRequested)
+        if (await store.ReapAsync(stop).ConfigureAwait(false) is > 0 and var count)
         {
-            try
-            {
-                if (await store.ReapAsync(stoppingToken).ConfigureAwait(false) is > 0 and var count)
-                {
-                    LogReaped(log, count);
-                    signals.Changed();
-                }
+            LogReaped(log, count);
+            signals.Changed();
+        }
 
-                if (DateTime.UtcNow - swept > Sweep)
-                {
-                    swept = DateTime.UtcNow;
-                    await store.PurgeAsync(Remembered, stoppingToken).ConfigureAwait(false);
-                    await files.CareAsync(stoppingToken).ConfigureAwait(false);
-                }
-            }
-            catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
-            {
-                return;
-            }
-            catch (Exception e) when (e is DbException or IOException or UnauthorizedAccessException)
-            {
-                LogFailed(log, e.Message);
-            }
+        if (DateTime.UtcNow - swept > Sweep)
+        {
+            await store.PurgeAsync(Remembered, stop).ConfigureAwait(false);
+            await SweepAsync(stop).ConfigureAwait(false);
+            swept = DateTime.UtcNow;
+        }
 
-            await Task.Delay(look, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        Works();
+        await Task.Delay(look, stop).ConfigureAwait(false);
+    }
+
+    // A file that cannot be removed keeps nobody from making videos.
+    private async Task SweepAsync(CancellationToken stop)
+    {
+        try
+        {
+            await files.CareAsync(stop).ConfigureAwait(false);
+            Health.Works(Files);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            Health.Fails(Files, "a file or folder cannot be read or removed, the log names it", isVital: false);
+            LogFailed(log, e.Message);
         }
     }
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "{Count} videos were taken back from workers that give no sign of life")]
     private static partial void LogReaped(ILogger log, int count);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "The care of queue and files was put off: {Reason}")]
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The care of files was put off: {Reason}")]
     private static partial void LogFailed(ILogger log, string reason);
 }

@@ -30,6 +30,8 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
         if (request.Input?.Kind == VideoInputKind.Video)
             generation = generation with { Video = await GivenAsync(request, id, model, files, cancel).ConfigureAwait(false) };
         var progress = new PreviewedProgress(keeper, files);
+        // Loading a model takes long and cannot be stopped in the middle.
+        cancel.ThrowIfCancellationRequested();
         var run = loaded.Get(model, progress).GenerateAsync(generation, progress, cancel);
         files.Expect(run.Settings.Frames);
         await foreach (var chunk in run.ConfigureAwait(false))

@@ -3,41 +3,64 @@ using System.Diagnostics;
 using PyramidFlow.Server.Files;
 using PyramidFlow.Server.Jobs;
 using PyramidFlow.Server.Store;
+using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Server.Work;
 
 /// <summary>Takes jobs from the queue and makes them, one at a time.</summary>
 internal sealed partial class VideoWorker(
-    IJobStore store, JobSignals signals, ModelCatalog catalog, VideoMaker maker, VideoFolder folder, Telemetry telemetry, ServerOptions options,
-    ILogger<VideoWorker> log) : BackgroundService
+    IJobStore store, JobSignals signals, ModelCatalog catalog, VideoMaker maker, LoadedModel loaded, VideoFolder folder, Telemetry telemetry, ServerOptions options,
+    BackgroundHealth health, ILogger<VideoWorker> log) : BackgroundLoop("making videos", health, log)
 {
-    private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(500), Patience = TimeSpan.FromSeconds(4);
     private readonly TimeSpan lease = TimeSpan.FromSeconds(options.LeaseSeconds);
     private readonly string name = $"{Environment.MachineName}-{Environment.ProcessId}-{Guid.NewGuid().ToString("N")[..8]}";
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    private volatile JobLease? current;
+    private volatile bool isAbandoned;
+
+    /// <summary>
+    /// Takes no more jobs and stops the one that is made, which goes back into the queue. A computation that cannot be
+    /// stopped in time (a step of a large model, the loading of one) is left to the end of the process.
+    /// </summary>
+    public override async Task StopAsync(CancellationToken cancellationToken)
     {
-        while (!stoppingToken.IsCancellationRequested)
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        patience.CancelAfter(Patience);
+        await base.StopAsync(patience.Token).ConfigureAwait(false);
+        if (ExecuteTask is not { IsCompleted: false } || current is not { } job)
+            return;
+        isAbandoned = true;
+        loaded.Abandon();
+        LogAbandoned(log, job.Id);
+        try
         {
-            var signal = signals.Next;
-            try
-            {
-                if (await store.LeaseAsync(name, [.. catalog.All().Select(model => model.Id)], lease, stoppingToken).ConfigureAwait(false) is { } job)
-                    await RunAsync(job, stoppingToken).ConfigureAwait(false);
-                else
-                    await JobSignals.WaitAsync(signal, Look, stoppingToken).ConfigureAwait(false);
-            }
-            catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
-            {
-                return;
-            }
-            catch (Exception e) when (e is DbException or IOException or UnauthorizedAccessException)
-            {
-                // Its lease runs out, and it is tried again here or elsewhere.
-                LogUnreachable(log, e.Message);
-                await Task.Delay(Look, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            }
+            await store.ReleaseAsync(job, cancellationToken).ConfigureAwait(false);
         }
+        catch (Exception e)
+        {
+            // Its lease runs out.
+            LogUnreachable(log, e.Message);
+        }
+    }
+
+    protected override async Task TurnAsync(CancellationToken stop)
+    {
+        var signal = signals.Next;
+        var (models, trouble) = catalog.Look();
+        if (await store.LeaseAsync(name, [.. models.Select(model => model.Id)], lease, stop).ConfigureAwait(false) is { } job)
+        {
+            Works();
+            current = job;
+            await RunAsync(job, stop).ConfigureAwait(false);
+            current = null;
+            return;
+        }
+
+        if (trouble is not null)
+            throw new JobException(JobFault.Unavailable, "the default model cannot be read");
+        Works();
+        await JobSignals.WaitAsync(signal, Look, stop).ConfigureAwait(false);
     }
 
     private async Task RunAsync(JobLease job, CancellationToken stop)
@@ -54,6 +77,8 @@ internal sealed partial class VideoWorker(
         {
             try
             {
+                // Told to stop while it was taken.
+                stop.ThrowIfCancellationRequested();
                 result = await maker.MakeAsync(job.Job, keeper).ConfigureAwait(false);
             }
             catch (Exception e)
@@ -64,6 +89,8 @@ internal sealed partial class VideoWorker(
             lost = keeper.IsLost;
         }
 
+        if (isAbandoned)
+            return;
         // The user cancelled, or another has it: what was made is in nobody's way, but of no use.
         lost = lost || !await EndAsync(job, result, fault, stop).ConfigureAwait(false);
         telemetry.Ended(job.Job.Request.Model!, lost ? "lost" : result is null ? "failed" : "completed", Stopwatch.GetElapsedTime(start));
@@ -88,18 +115,43 @@ internal sealed partial class VideoWorker(
             {
                 if (result is not null)
                     return await CompletedAsync(job, result).ConfigureAwait(false);
-                folder.DeleteAttempt(job.Id, job.Attempt);
-                if (fault is OperationCanceledException && stop.IsCancellationRequested)
+                RemoveAttempt(job);
+                // What goes wrong while it stops counts no more than the stop itself: ffmpeg gets the terminal's Ctrl-C too.
+                if (stop.IsCancellationRequested)
                     return await store.ReleaseAsync(job, CancellationToken.None).ConfigureAwait(false);
+                if (IsAway(job, fault!))
+                {
+                    LogAway(log, job.Id, fault!.Message);
+                    return await store.ReleaseAsync(job, CancellationToken.None).ConfigureAwait(false);
+                }
+
                 var (error, retry) = JobFaults.Of(fault!);
                 LogFailed(log, fault!, job.Id, job.Attempt);
                 return await store.FailAsync(job, error, retry, CancellationToken.None).ConfigureAwait(false);
             }
-            catch (DbException e) when (DateTime.UtcNow < until)
+            catch (Exception e) when (e is DbException or TimeoutException && DateTime.UtcNow < until && !stop.IsCancellationRequested)
             {
                 LogUnreachable(log, e.Message);
                 await Task.Delay(Look, CancellationToken.None).ConfigureAwait(false);
             }
+        }
+    }
+
+    // A job whose model has gone is not at fault: who has the model takes it, here or elsewhere.
+    private bool IsAway(JobLease job, Exception fault) =>
+        fault is JobException { Fault: JobFault.Unavailable } or JobException { Parameter: "model" }
+        || (fault is CheckpointException or IOException or UnauthorizedAccessException && !catalog.Has(job.Job.Request.Model));
+
+    private void RemoveAttempt(JobLease job)
+    {
+        try
+        {
+            folder.DeleteAttempt(job.Id, job.Attempt);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // The care of files comes by later.
+            LogUnreachable(log, e.Message);
         }
     }
 
@@ -108,9 +160,21 @@ internal sealed partial class VideoWorker(
         if (!await store.CompleteAsync(job, result, CancellationToken.None).ConfigureAwait(false))
             return false;
         LogCompleted(log, job.Id, result.Seconds);
-        File.Delete(folder.Live(job.Id, job.Attempt));
-        File.Delete(folder.Preview(job.Id, job.Attempt));
+        RemoveLive(job);
         return true;
+    }
+
+    private void RemoveLive(JobLease job)
+    {
+        try
+        {
+            File.Delete(folder.Live(job.Id, job.Attempt));
+            File.Delete(folder.Preview(job.Id, job.Attempt));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            LogUnreachable(log, e.Message);
+        }
     }
 
     [LoggerMessage(Level = LogLevel.Information, Message = "{Id}: attempt {Attempt} begins")]
@@ -121,6 +185,12 @@ internal sealed partial class VideoWorker(
 
     [LoggerMessage(Level = LogLevel.Information, Message = "{Id}: it was cancelled or is another's now")]
     private static partial void LogLost(ILogger log, string id);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Id}: its model is away, so it waits again: {Reason}")]
+    private static partial void LogAway(ILogger log, string id, string reason);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Id}: it could not be stopped in time; it goes back into the queue")]
+    private static partial void LogAbandoned(ILogger log, string id);
 
     [LoggerMessage(Level = LogLevel.Error, Message = "{Id}: attempt {Attempt} failed")]
     private static partial void LogFailed(ILogger log, Exception fault, string id, int attempt);

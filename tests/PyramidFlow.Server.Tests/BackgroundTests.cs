@@ -1,0 +1,142 @@
+using System.Net;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging.Abstractions;
+using PyramidFlow.Server.Files;
+using PyramidFlow.Server.Store;
+using PyramidFlow.Server.Work;
+using PyramidFlow.Testing;
+
+namespace PyramidFlow.Server.Tests;
+
+/// <summary>What works in the background goes on after any fault, and is told of while it does not.</summary>
+public sealed class BackgroundTests : IDisposable
+{
+    private readonly TemporaryFolder data = new();
+
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    public void Dispose() => data.Dispose();
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_service_outlives_a_model_folder_that_is_away_for_a_while_and_is_not_ready_meanwhile(bool findingThrows)
+    {
+        using var models = new TemporaryFolder();
+        var (here, away) = (Path.Combine(models.Path, "sprites"), Path.Combine(models.Path, "away"));
+        Directory.CreateSymbolicLink(here, Sprites.Folder);
+        await using var server = await TestServer.StartAsync(options => options with
+        {
+            Models = () => Directory.Exists(here) || !findingThrows ? [new ModelFolder("sprites", here)] : throw new InvalidOperationException("there is nothing"),
+        });
+        var waiting = await server.SubmitAsync(TestServer.Slow);
+        await server.PostAsync(new { }, $"/v1/videos/{waiting}/cancel");
+        for (var round = 0; round < 2; round++)
+        {
+            Directory.Move(here, away);
+            await StatusAsync(server, HttpStatusCode.ServiceUnavailable);
+            var figures = await UntilAsync(server, "/metrics", text => text.Contains("part=\"making videos\"} 0", StringComparison.Ordinal));
+            Assert.Contains("pyramidflow_background_working", figures, StringComparison.Ordinal);
+            var problem = await TestServer.ProblemAsync(await server.Client.PostAsync("/v1/videos", Json("{\"prompt\": \"a circle\"}"), Cancel), HttpStatusCode.ServiceUnavailable);
+            Assert.Contains("read just now", problem.GetProperty("detail").GetString(), StringComparison.Ordinal);
+
+            Directory.Move(away, here);
+            await StatusAsync(server, HttpStatusCode.OK);
+            Assert.Equal("completed", (await server.EndedAsync(await server.SubmitAsync(TestServer.Quick))).GetProperty("status").GetString());
+        }
+    }
+
+    [Fact]
+    public async Task A_default_model_that_is_away_is_not_replaced_by_another()
+    {
+        await using var server = await TestServer.StartAsync(options => options with
+        {
+            Models = () => [new ModelFolder("gone", "/nowhere/gone"), new ModelFolder("sprites", Sprites.Folder)],
+        });
+
+        await StatusAsync(server, HttpStatusCode.ServiceUnavailable);
+        await TestServer.ProblemAsync(await server.Client.PostAsync("/v1/videos", Json("{\"prompt\": \"a circle\"}"), Cancel), HttpStatusCode.ServiceUnavailable);
+        var other = await server.SubmitAsync(new { prompt = "a circle", model = "sprites", num_frames = 9, num_inference_steps = 1 });
+        Assert.Equal("completed", (await server.EndedAsync(other)).GetProperty("status").GetString());
+    }
+
+    [Fact]
+    public async Task The_care_of_the_queue_goes_on_after_faults_that_nobody_foresaw()
+    {
+        var folder = new VideoFolder(data.Path);
+        folder.Create();
+        await using var store = new SqlJobStore(new SqliteDialect(folder.Database), new RetryRules(3, TimeSpan.Zero));
+        await store.InitializeAsync(Cancel);
+        var calls = 0;
+        var flawed = FlawedStore.Over(store, name => name == nameof(IJobStore.ReapAsync) && Interlocked.Increment(ref calls) <= 2 ? new InvalidOperationException("a fault") : null);
+        var (health, options) = (new BackgroundHealth(), new ServerOptions { DataFolder = data.Path, Models = () => [], LeaseSeconds = 1 });
+        using var care = new QueueCare(flawed, new JobSignals(), new FileCare(flawed, folder, options), options, health, NullLogger<QueueCare>.Instance);
+
+        await EndureAsync(care, health);
+        Assert.True(calls > 2);
+    }
+
+    [Fact]
+    public async Task The_news_of_the_queue_go_on_after_faults_that_nobody_foresaw()
+    {
+        var folder = new VideoFolder(data.Path);
+        folder.Create();
+        await using var store = new SqlJobStore(new SqliteDialect(folder.Database), new RetryRules(3, TimeSpan.Zero));
+        await store.InitializeAsync(Cancel);
+        var calls = 0;
+        var flawed = FlawedStore.Over(store, name => name == nameof(IJobStore.RevisionAsync) && Interlocked.Increment(ref calls) <= 2 ? new InvalidCastException("a fault") : null);
+        var health = new BackgroundHealth();
+        using var feed = new JobFeed(flawed, new JobSignals(), health, NullLogger<JobFeed>.Instance);
+
+        await EndureAsync(feed, health);
+    }
+
+    [Fact]
+    public async Task A_loop_whose_store_becomes_newer_than_the_program_ends_the_process_with_a_sentence()
+    {
+        var folder = new VideoFolder(data.Path);
+        folder.Create();
+        await using var store = new SqlJobStore(new SqliteDialect(folder.Database), new RetryRules(3, TimeSpan.Zero));
+        await store.InitializeAsync(Cancel);
+        var flawed = FlawedStore.Over(store, name => name == nameof(IJobStore.RevisionAsync) ? new NewerStoreException(99) : null);
+        var health = new BackgroundHealth();
+        using var feed = new JobFeed(flawed, new JobSignals(), health, NullLogger<JobFeed>.Instance);
+
+        await feed.StartAsync(Cancel);
+
+        await Assert.ThrowsAsync<NewerStoreException>(() => feed.ExecuteTask!);
+        Assert.Contains("newer version", health.Trouble, StringComparison.Ordinal);
+    }
+
+    // It says that it fails, then that it works again.
+    private static async Task EndureAsync(BackgroundService loop, BackgroundHealth health)
+    {
+        await loop.StartAsync(Cancel);
+        while (health.Trouble is null)
+            await Task.Delay(5, Cancel);
+        Assert.Contains("a fault in this program", health.Trouble, StringComparison.Ordinal);
+        while (health.Trouble is not null)
+            await Task.Delay(5, Cancel);
+        Assert.False(loop.ExecuteTask!.IsCompleted);
+        await loop.StopAsync(CancellationToken.None);
+    }
+
+    private static StringContent Json(string text) => new(text, System.Text.Encoding.UTF8, "application/json");
+
+    private static async Task StatusAsync(TestServer server, HttpStatusCode status)
+    {
+        while ((await server.Client.GetAsync("/health/ready", Cancel)).StatusCode != status)
+            await Task.Delay(50, Cancel);
+    }
+
+    private static async Task<string> UntilAsync(TestServer server, string path, Func<string, bool> holds)
+    {
+        while (true)
+        {
+            var text = await server.Client.GetStringAsync(path, Cancel);
+            if (holds(text))
+                return text;
+            await Task.Delay(50, Cancel);
+        }
+    }
+}
