@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Training.Runs;
 
