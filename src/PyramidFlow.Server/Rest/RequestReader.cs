@@ -57,7 +57,7 @@ internal sealed class RequestReader(VideoFolder folder, ServerLimits limits)
         }
         catch (MalformedTextException e)
         {
-            throw new JobException(JobFault.Invalid, $"the body cannot be read: {e.Reason}", e) { Parameter = e.Key };
+            throw new JobException(JobFault.Invalid, $"the body cannot be read: {Sent(e.Reason)}", e) { Parameter = e.Key };
         }
     }
 
@@ -121,9 +121,12 @@ internal sealed class RequestReader(VideoFolder folder, ServerLimits limits)
         }
         catch (MalformedTextException e)
         {
-            throw new JobException(JobFault.Invalid, $"the field {name} cannot be read: {e.Message.Replace("save it", "send it", StringComparison.Ordinal)}", e) { Parameter = FormTree.FieldOf(name) };
+            throw new JobException(JobFault.Invalid, $"the field {name} cannot be read: {Sent(e.Message)}", e) { Parameter = FormTree.FieldOf(name) };
         }
     }
+
+    // The sentences are those about files.
+    private static string Sent(string reason) => reason.Replace("save it as", "send it as", StringComparison.Ordinal);
 
     private static JobException Wrong(string message) => new(JobFault.Invalid, message) { Parameter = File };
 
