@@ -1,5 +1,6 @@
 using System.Reflection;
 using System.Text.Json;
+using Bunit;
 using PyramidFlow.Schedulers;
 using PyramidFlow.Server.Jobs;
 using PyramidFlow.Server.Page.State;
