@@ -1,6 +1,7 @@
 using System.Text.Json;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Media;
+using PyramidFlow.Pipelines;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;
@@ -109,6 +110,46 @@ public sealed class LikeTests(TinyModel model) : IClassFixture<TinyModel>
         });
         (await CliRun.OfAsync("generate", "--like", folder.File("evil.png"), "--model", model.Folder, "-o", folder.File("b.png")))
             .AssertRefused("the picture hostname, which is neither here nor beside it");
+    }
+
+    [Theory]
+    [InlineData("\"prompts\":[null]", "prompts[0] is null")]
+    [InlineData("\"prompts\":[{\"from\":1}]", "prompt is missing")]
+    [InlineData("\"steps\":[1,null]", "steps[1] is null")]
+    [InlineData("\"loras\":[null]", "loras[0] is null")]
+    [InlineData("\"loras\":[{\"file\":null,\"weight\":1,\"sha256\":null}]", "file")]
+    [InlineData("\"guidance\":\"7,5\"", "guidance cannot be")]
+    [InlineData("\"seed\":null", "seed is null")]
+    public async Task Damaged_notes_are_named(string member, string words)
+    {
+        using var folder = new TemporaryFolder();
+        PngWriter.Write(folder.File("a.png"), new RgbImage(8, 8, new byte[8 * 8 * 3]), new Dictionary<string, string>
+        {
+            ["comment"] = $$"""{"program":"pyramidflow","prompt":"a ball","model":"x","variant":"",{{member}}}""",
+        });
+        var run = await CliRun.OfAsync("generate", "--like", folder.File("a.png"), "--model", model.Folder, "-o", folder.File("b.png"));
+
+        run.AssertRefused("a.png says about itself is damaged", words);
+        Assert.DoesNotContain("System.", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task The_number_of_threads_is_kept_or_a_warning_says_that_it_is_another()
+    {
+        using var folder = new TemporaryFolder();
+        string[] more = ["--model", model.Folder, "--frames", "1"];
+        await CliRun.OfAsync(["generate", "a red ball", .. more, "--threads", "1", "-o", folder.File("a.png")]);
+        var kept = await CliRun.OfAsync(["generate", "--like", folder.File("a.png"), .. more, "-o", folder.File("b.png")]);
+        var other = await CliRun.OfAsync(["generate", "--like", folder.File("a.png"), .. more, "--threads", "2", "-o", folder.File("c.png")]);
+        var many = GenerationNotes.Read(await MediaMetadata.ReadAsync(folder.File("a.png"), Cancel))! with { Threads = 10_000 };
+        PngWriter.Write(folder.File("many.png"), new RgbImage(64, 64, new byte[64 * 64 * 3]), many.Metadata());
+        var here = await CliRun.OfAsync(["generate", "--like", folder.File("many.png"), .. more, "-o", folder.File("d.png")]);
+
+        Assert.All([kept, other, here], run => Assert.True(run.Code == ExitCode.Ok, run.Error));
+        Assert.DoesNotContain("warning", kept.Error, StringComparison.Ordinal);
+        Assert.Equal(1, GenerationNotes.Read(await MediaMetadata.ReadAsync(folder.File("b.png"), Cancel))!.Threads);
+        Assert.Contains("a.png was made with 1 thread and is made with 2 now, so the result may differ a little", other.Error, StringComparison.Ordinal);
+        Assert.Contains("was made with 10000 threads", here.Error, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -2,6 +2,8 @@ using PyramidFlow.Cli.Generating;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Hub;
 using PyramidFlow.Media;
+using PyramidFlow.Pipelines;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Batches;
 
@@ -73,12 +75,12 @@ internal sealed class BatchPlanner(BatchFile batch, GenerateArguments arguments,
         try
         {
             var notes = GenerationNotes.Read(await MediaMetadata.ReadAsync(plan.Output, cancel).ConfigureAwait(false));
-            return notes?.Fits(GenerationNotes.Of(plan, folder, arguments.Model), plan.Clip.Seed is not null, arguments.Model.Type is not null,
+            return notes?.Fits(ClipNotes.Of(plan, folder, arguments.Model), plan.Clip.Seed is not null, arguments.Model.Type is not null,
                 arguments.Model.Tile is not null || arguments.Model.MaxMemory is null) ?? false;
         }
-        catch (MediaException)
+        catch (Exception e) when (e is MediaException or MalformedTextException)
         {
-            // A file that is no picture or video is none of ours, and is made again.
+            // A file that is no picture or video, or whose notes are damaged, is made again.
             return false;
         }
     }

@@ -28,6 +28,9 @@ internal sealed record ClipArguments
 
     public double? Seconds { get; init; }
 
+    /// <summary>Frames per second of the file, from one that is made again; null is the model's.</summary>
+    public double? FramesPerSecond { get; init; }
+
     public FrameSize? Size { get; init; }
 
     public IReadOnlyList<int>? Steps { get; init; }
@@ -85,6 +88,7 @@ internal sealed record ClipArguments
             NewOnly = NewOnly ?? others.NewOnly,
             Frames = saysLength ? Frames : others.Frames,
             Seconds = saysLength ? Seconds : others.Seconds,
+            FramesPerSecond = FramesPerSecond ?? others.FramesPerSecond,
             Size = Size ?? others.Size,
             Steps = Steps ?? others.Steps,
             VideoSteps = VideoSteps ?? others.VideoSteps,

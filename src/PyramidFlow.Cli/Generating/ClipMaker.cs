@@ -4,7 +4,6 @@ using PyramidFlow.Hub;
 using PyramidFlow.Media;
 using PyramidFlow.Pipelines;
 using PyramidFlow.Planning;
-using PyramidFlow.Torch;
 
 namespace PyramidFlow.Cli.Generating;
 
@@ -24,7 +23,7 @@ internal sealed class ClipMaker(ModelArguments model, CheckpointFolder folder, C
     public async Task<MadeClip> MakeAsync(GenerationPlan plan, GenerationMonitor monitor, CancellationToken cancel)
     {
         var image = await PictureAsync(plan, monitor, cancel).ConfigureAwait(false);
-        var metadata = GenerationNotes.Of(plan, folder, model with { Tile = model.Tile ?? ChosenTile(plan, image) }).Metadata();
+        var metadata = ClipNotes.Of(plan, folder, model with { Tile = model.Tile ?? ChosenTile(plan, image) }).Metadata();
         await using var file = ClipFile.Create(plan, metadata, console);
         var bytes = 0L;
         var video = await VideoAsync(plan, WriteAsync, cancel).ConfigureAwait(false);
@@ -71,20 +70,14 @@ internal sealed class ClipMaker(ModelArguments model, CheckpointFolder folder, C
     {
         if (plan.Clip.Video is not { } path)
             return null;
-        var options = new VideoReadOptions { Width = plan.Request.Width, Height = plan.Request.Height, Fps = plan.FramesPerSecond };
+        var options = new VideoReadOptions { Width = plan.Request.Width, Height = plan.Request.Height, Fps = settings.FramesPerSecond };
         var most = VideoLength.OfLatents(Math.Clamp(plan.Request.HistoryWindow ?? 0, settings.MaxLatentFrames, VideoLength.Latents(VideoLength.MaxFrames)));
         return await GivenVideo.ReadAsync(path, options, most, plan.Request.NewFramesOnly ? null : write, cancel).ConfigureAwait(false);
     }
 
     // The tiles that a budget makes of this clip, so that they need no budget to be made again. A given video is read too late for that.
-    private int? ChosenTile(GenerationPlan plan, ReadOnlyMemory<byte>? image)
-    {
-        if (options is not { MaxMemory: { } budget, Tiles: null } || plan.Clip.Video is not null)
-            return null;
-        var clip = plan.With(image, null, settings).Request.Resolve(settings);
-        var type = NumberTypes.Parse(model.UsedType) ?? ElementType.Float32;
-        return MemoryBudget.Fit(PlannedModel.Of(folder, model.Variant), clip, type, options, budget).Tiles?.Size;
-    }
+    private int? ChosenTile(GenerationPlan plan, ReadOnlyMemory<byte>? image) =>
+        plan.Clip.Video is null ? MemoryBudget.TilesFor(folder, plan.With(image, null, settings).Request, options)?.Size : null;
 
     // Each sentence once, though it may hold for every clip of a batch.
     private void Warn(IReadOnlyList<string> warnings, GenerationMonitor monitor)

@@ -60,7 +60,7 @@ internal sealed class GenerateRun(CliConsole console)
             clip = clip with { Size = new(info.Width, info.Height) };
         return clip.Prompt is not null ? clip : clip with
         {
-            Prompt = GenerationNotes.Read(await MediaMetadata.ReadAsync(clip.Video!, cancel).ConfigureAwait(false))?.LastPrompt
+            Prompt = (await ClipNotes.ReadAsync(clip.Video!, cancel).ConfigureAwait(false))?.LastPrompt
                 ?? throw new UsageException($"{clip.Video} does not say what it was made from: say in quotes what is to be seen next"),
         };
     }

@@ -8,7 +8,7 @@ namespace PyramidFlow.Cli.Generating;
 /// <param name="Clip">What was asked for.</param>
 /// <param name="Request">What to generate; every setting is filled in, pictures and videos to go on from are not read yet.</param>
 /// <param name="Output">File to write.</param>
-/// <param name="FramesPerSecond">Of the video.</param>
+/// <param name="FramesPerSecond">Of the file.</param>
 internal sealed record GenerationPlan(ClipArguments Clip, GenerationRequest Request, string Output, double FramesPerSecond)
 {
     /// <summary>Whether the file can be watched while it is written.</summary>
@@ -53,7 +53,7 @@ internal sealed record GenerationPlan(ClipArguments Clip, GenerationRequest Requ
         if (OutputFile.IsPicture(output) && resolved.Frames != 1)
             throw new UsageException($"{output} holds one picture, not {resolved.Frames} frames: use --frames 1, or name it {Path.ChangeExtension(output, OutputFile.Video)}");
         request = request with { Width = resolved.Width, Height = resolved.Height, Frames = clip.GoesOn ? added : resolved.Frames, Seconds = null };
-        return new GenerationPlan(clip, request, output, settings.FramesPerSecond);
+        return new GenerationPlan(clip, request, output, clip.FramesPerSecond ?? settings.FramesPerSecond);
     }
 
     /// <summary>Fails on what needs no checkpoint to be seen.</summary>

@@ -1,6 +1,6 @@
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Output;
-using PyramidFlow.Media;
+using PyramidFlow.Pipelines;
 
 namespace PyramidFlow.Cli.Generating;
 
@@ -13,11 +13,14 @@ internal static class LikeFile
     {
         var path = arguments.Like!;
         OutputFile.CheckInput(path, $"--like takes a file that {CommandLine.Name} made");
-        var notes = GenerationNotes.Read(await MediaMetadata.ReadAsync(path, cancel).ConfigureAwait(false))
+        var notes = await ClipNotes.ReadAsync(path, cancel).ConfigureAwait(false)
             ?? throw new UsageException($"{path} does not say how it was made: --like takes a file that {CommandLine.Name} made, as it was written");
         if (notes.Video is { } video && arguments.Clip.Video is null)
             throw new UsageException($"{path} goes on from the video {video}: use {CommandLine.Name} extend {Beside(path, video) ?? video} --like {path}");
-        var clip = notes.Clip();
+        var clip = notes.ToClip();
+        // Another model's frames are made for another speed.
+        if (arguments.Model.Name is { } other && NameOf(other) != notes.Model)
+            clip = clip with { FramesPerSecond = null };
         if (arguments.Clip.IsGiven)
             clip = clip with { Image = null, Latents = null };
         if (clip.Latents is { } latents)
@@ -34,12 +37,30 @@ internal static class LikeFile
                 Name = arguments.Model.Name ?? Model(notes, path),
                 Variant = arguments.Model.Variant ?? (arguments.Model.Name is null ? notes.Variant : null),
                 Loras = arguments.Model.Loras ?? Loras(path, notes, console),
-                Type = arguments.Model.Type ?? notes.Dtype,
+                Type = arguments.Model.Type ?? (NumberTypes.Parse(notes.Dtype) is null ? null : notes.Dtype),
+                Threads = Threads(path, notes, arguments.Model, console),
                 Tile = arguments.Model.Tile ?? notes.Tile,
                 TileOverlap = arguments.Model.TileOverlap ?? notes.TileOverlap,
             },
         };
     }
+
+    // The same number on the same machine gives the same video to the bit.
+    private static int? Threads(string path, GenerationNotes notes, ModelArguments model, CliConsole console)
+    {
+        var (cores, here, there) = (Environment.ProcessorCount, model.Device ?? "cpu", notes.Device ?? "cpu");
+        if (here.Split(':')[0] != there.Split(':')[0])
+            console.Warn($"{path} was made with --device {there}, so the result may differ");
+        if (notes.Threads is not >= 1 || notes.Threads == model.Threads)
+            return model.Threads;
+        if (model.Threads is null && notes.Threads <= cores)
+            return notes.Threads;
+        var used = model.Threads ?? cores;
+        console.Warn($"{path} was made with {notes.Threads} {(notes.Threads == 1 ? "thread" : "threads")} and is made with {used} now, so the result may differ a little{(model.Threads is null ? $": --threads {notes.Threads} makes the same, slowly" : "")}");
+        return used;
+    }
+
+    private static string NameOf(string folder) => Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder)));
 
     private static string Model(GenerationNotes notes, string path) => ModelCatalog.Known().Any(model => model.Name == notes.Model)
         ? notes.Model

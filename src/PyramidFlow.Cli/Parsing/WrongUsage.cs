@@ -1,7 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using PyramidFlow.Cli.Output;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Parsing;
 

@@ -13,7 +13,7 @@ public interface IVideoJobs
     /// <param name="owner">Who asks.</param>
     /// <param name="request">What for.</param>
     /// <param name="upload">The picture or video that <see cref="VideoRequest.Input"/> speaks of, unless it names a job.</param>
-    /// <param name="idempotencyKey">A second call with the same key gives the first one's job; null is none.</param>
+    /// <param name="idempotencyKey">A second call with the same key, request and upload gives the first one's job; null is none.</param>
     /// <param name="cancel">Gives up before it is in the queue.</param>
     /// <exception cref="JobException">It cannot be made, the upload is refused, too many are under way, or too many were asked for in this minute.</exception>
     Task<VideoJob> SubmitAsync(Owner owner, VideoRequest request, VideoUpload? upload = null, string? idempotencyKey = null, CancellationToken cancel = default);

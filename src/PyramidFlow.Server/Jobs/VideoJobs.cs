@@ -23,10 +23,9 @@ internal sealed class VideoJobs(
         var job = new NewJob(VideoId.New(), owner, request)
         {
             IdempotencyKey = idempotencyKey,
-            Fingerprint = idempotencyKey is null ? null : Fingerprint(request),
+            Fingerprint = idempotencyKey is null ? null : await FingerprintAsync(request, upload, cancel).ConfigureAwait(false),
             MaxActive = options.Limits.ActiveJobs,
         };
-        // Before the upload is read: a repetition need not send it.
         if (await store.FindByKeyAsync(job, cancel).ConfigureAwait(false) is { } earlier)
             return await feed.PlaceAsync(earlier, cancel).ConfigureAwait(false);
         // Before any work: what is refused later counts too.
@@ -207,8 +206,19 @@ internal sealed class VideoJobs(
         }
     }
 
-    private static string Fingerprint(VideoRequest request) =>
-        Convert.ToHexStringLower(SHA256.HashData(JsonSerializer.SerializeToUtf8Bytes(request, StoreJson.Default.VideoRequest)));
+    // Of what is asked for and of the file that came with it.
+    private static async Task<string> FingerprintAsync(VideoRequest request, VideoUpload? upload, CancellationToken cancel)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        hash.AppendData(JsonSerializer.SerializeToUtf8Bytes(request, StoreJson.Default.VideoRequest));
+        if (upload is not null)
+        {
+            hash.AppendData(await SHA256.HashDataAsync(upload.Content, cancel).ConfigureAwait(false));
+            upload.Content.Position = 0;
+        }
+
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
 
     private static JobException NoInput() =>
         new(JobFault.Invalid, "no picture or video came with the request: send it as input_reference") { Parameter = "input_reference" };

@@ -12,10 +12,12 @@ internal static class CreateFields
     /// <exception cref="JobException">A field is of another form than it should be.</exception>
     public static VideoRequest Read(RequestFields fields, VideoInputKind? upload, IReadOnlyList<VideoModel> models)
     {
+        if (fields.Whole("n") is not (null or 1))
+            throw new JobException(JobFault.Invalid, "n is 1: a request asks for one video, so send one for each") { Parameter = "n" };
         var size = fields.Size("size");
         var settings = (models.FirstOrDefault(model => model.Id == fields.Text("model")) ?? models.FirstOrDefault())?.Settings;
         var stages = settings?.Steps.Count ?? 1;
-        var steps = fields.Steps("num_inference_steps", stages);
+        var (steps, guidance) = (fields.Steps("num_inference_steps", stages), fields.Number("guidance_scale", "7"));
         return new VideoRequest
         {
             Prompt = fields.Text("prompt") ?? "",
@@ -31,9 +33,9 @@ internal static class CreateFields
             Steps = fields.Steps("steps", stages) ?? steps,
             // Later units need fewer steps: as many fewer as the model's own.
             VideoSteps = fields.Steps("video_steps", stages)
-                ?? (steps is null || settings is null ? null : [.. steps.Zip(settings.Steps, settings.VideoSteps).Select(stage => Math.Max(1, stage.First * stage.Third / stage.Second))]),
-            Guidance = fields.Number("guidance_scale", "7"),
-            VideoGuidance = fields.Number("video_guidance_scale", "5") ?? (fields.Text("guidance_scale") is "0" ? 0 : null),
+                ?? (steps is null || settings is null ? null : [.. steps.Zip(settings.Steps, settings.VideoSteps).Select(stage => (int)Math.Clamp((long)stage.First * stage.Third / stage.Second, 1, int.MaxValue))]),
+            Guidance = guidance,
+            VideoGuidance = fields.Number("video_guidance_scale", "5") ?? (guidance == 0 ? 0 : null),
             ReusePrefix = fields.Whole("reuse_prefix"),
             GuidanceEvery = fields.Whole("guidance_every"),
             Solver = fields.Solver("solver"),
@@ -41,6 +43,32 @@ internal static class CreateFields
             Input = Input(fields, upload),
         };
     }
+
+    /// <summary>An earlier request with all that a new one says in its place.</summary>
+    /// <param name="asked">The new one, read from its fields; null is what they leave out.</param>
+    /// <param name="original">The earlier one, every value filled in.</param>
+    public static VideoRequest Over(VideoRequest asked, VideoRequest original) => original with
+    {
+        Prompt = asked.Prompt,
+        Schedule = asked.Schedule,
+        NegativePrompt = asked.NegativePrompt ?? original.NegativePrompt,
+        PromptSuffix = asked.PromptSuffix ?? original.PromptSuffix,
+        Model = asked.Model ?? original.Model,
+        Width = asked.Width ?? original.Width,
+        Height = asked.Height ?? original.Height,
+        Frames = asked.Frames,
+        Seconds = asked.Seconds,
+        FramesPerSecond = asked.FramesPerSecond ?? original.FramesPerSecond,
+        Steps = asked.Steps ?? original.Steps,
+        VideoSteps = asked.VideoSteps ?? original.VideoSteps,
+        Guidance = asked.Guidance ?? original.Guidance,
+        VideoGuidance = asked.VideoGuidance ?? original.VideoGuidance,
+        ReusePrefix = asked.ReusePrefix ?? original.ReusePrefix,
+        GuidanceEvery = asked.GuidanceEvery ?? original.GuidanceEvery,
+        Solver = asked.Solver ?? original.Solver,
+        Seed = asked.Seed ?? original.Seed,
+        RemixedFrom = null,
+    };
 
     private static VideoInput? Input(RequestFields fields, VideoInputKind? upload)
     {

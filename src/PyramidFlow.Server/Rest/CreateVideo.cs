@@ -38,7 +38,7 @@ internal sealed record CreateVideo
     [Description("What is not to be seen.")]
     public string? NegativePrompt { get; init; }
 
-    [Description("JSON object with more: steps, video_steps (lists), video_guidance_scale, prompt_suffix, prompts ([{from, prompt}]), reuse_prefix, guidance_every, solver (euler, second-order), extend_video_id, last_frame_of_video_id.")]
+    [Description("Object (in a form: JSON, or extra_params[name]) with these and more: steps, video_steps (lists), video_guidance_scale, prompt_suffix, prompts ([{from, prompt}]), reuse_prefix, guidance_every, solver (euler, second-order), extend_video_id, last_frame_of_video_id.")]
     public string? ExtraParams { get; init; }
 }
 

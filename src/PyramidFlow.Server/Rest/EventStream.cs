@@ -27,6 +27,8 @@ internal sealed class EventStream(IVideoJobs jobs, IHostApplicationLifetime life
         response.ContentType = "text/event-stream";
         response.Headers.CacheControl = "no-store";
         response.Headers["X-Accel-Buffering"] = "no";
+        if (HttpMethods.IsHead(context.Request.Method))
+            return;
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(cancel, life.ApplicationStopping);
         await using var changes = jobs.WatchAsync(owner, id, ended.Token).GetAsyncEnumerator(ended.Token);
         var next = changes.MoveNextAsync().AsTask();

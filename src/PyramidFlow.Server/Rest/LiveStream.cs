@@ -23,6 +23,13 @@ internal static class LiveStream
 
     private static async Task WriteAsync(string id, HttpContext context, IVideoJobs jobs, CancellationToken cancel)
     {
+        if (HttpMethods.IsHead(context.Request.Method))
+        {
+            await jobs.GetAsync(Owner.Of(context.User), id, cancel).ConfigureAwait(false);
+            context.Response.ContentType = "video/mp4";
+            return;
+        }
+
         await using var pieces = jobs.StreamAsync(Owner.Of(context.User), id, cancel).GetAsyncEnumerator(cancel);
         // Faults are to be answered as such, before the stream begins.
         var more = await pieces.MoveNextAsync().ConfigureAwait(false);

@@ -1,8 +1,8 @@
-using System.Text.Json;
 using Microsoft.AspNetCore.WebUtilities;
 using Microsoft.Net.Http.Headers;
 using PyramidFlow.Server.Files;
 using PyramidFlow.Server.Jobs;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Server.Rest;
 
@@ -16,62 +16,49 @@ internal sealed class RequestReader(VideoFolder folder, ServerLimits limits)
 
     // What clients make of {"input_reference": {"image_url": ...}} and {"file_id": ...} in a form.
     private const string Url = $"{File}[image_url]", FileId = $"{File}[file_id]";
-    private const int MostFields = 64, FieldBytes = 64 << 10;
+    private const int MostFields = 64, FieldBytes = 64 << 10, JsonBytes = 1 << 20;
 
     /// <summary>Reads a body.</summary>
+    /// <param name="request">The request.</param>
+    /// <param name="known">Fields that it may have.</param>
+    /// <param name="cancel">Stops the reading.</param>
     /// <returns>Its fields, those of extra_params among them, and its file if there is one; the caller disposes it.</returns>
     /// <exception cref="JobException">It is malformed, too large, or of another type.</exception>
-    public async Task<(RequestFields Fields, SpooledUpload? Upload)> ReadAsync(HttpRequest request, CancellationToken cancel)
+    public async Task<(RequestFields Fields, SpooledUpload? Upload)> ReadAsync(HttpRequest request, KnownFields known, CancellationToken cancel)
     {
-        var fields = new RequestFields();
-        SpooledUpload? upload = null;
+        var fields = new RequestFields(known);
+        var upload = new Slot();
         try
         {
             if (request.HasJsonContentType())
-                upload = await JsonAsync(request, fields, cancel).ConfigureAwait(false);
+                await JsonAsync(request, fields, upload, cancel).ConfigureAwait(false);
             else if (MediaTypeHeaderValue.TryParse(request.ContentType, out var type) && type.MediaType.Equals("multipart/form-data", StringComparison.OrdinalIgnoreCase))
-                upload = await FormAsync(request, type, fields, cancel).ConfigureAwait(false);
+                await FormAsync(request, type, known, fields, upload, cancel).ConfigureAwait(false);
             else
                 throw new JobException(JobFault.Unsupported, "send the request as application/json or multipart/form-data");
-            if (fields.Text("extra_params") is { Length: > 0 } extra)
-                fields.Set(Json(extra, "extra_params"), "extra_params");
-            return (fields, upload);
+            return (fields, upload.Value);
         }
         catch
         {
-            if (upload is not null)
-                await upload.DisposeAsync().ConfigureAwait(false);
+            if (upload.Value is not null)
+                await upload.Value.DisposeAsync().ConfigureAwait(false);
             throw;
         }
     }
 
-    private async Task<SpooledUpload?> JsonAsync(HttpRequest request, RequestFields fields, CancellationToken cancel)
+    private async Task JsonAsync(HttpRequest request, RequestFields fields, Slot upload, CancellationToken cancel)
     {
-        JsonDocument document;
+        var utf8 = await new JsonBody(request.Body, JsonBytes).ReadAsync(
+            async text => upload.Put(upload.Value is null ? await DataAsync(text, cancel).ConfigureAwait(false) : throw RequestFields.Twice(File)), cancel).ConfigureAwait(false);
         try
         {
-            // A picture may stand in it as base64.
-            document = await JsonDocument.ParseAsync(new LimitedStream(request.Body, (limits.ImageBytes / 3 * 4) + (1 << 20)), default, cancel).ConfigureAwait(false);
+            using var document = StrictJson.Parse(utf8);
+            fields.Add(document.RootElement.Clone());
         }
-        catch (JsonException e)
+        catch (MalformedTextException e)
         {
-            throw new JobException(JobFault.Invalid, $"the body is not JSON: there is a fault in line {e.LineNumber + 1}", e);
+            throw new JobException(JobFault.Invalid, $"the body cannot be read: {Sent(e.Reason)}", e) { Parameter = e.Key };
         }
-
-        using (document)
-        {
-            fields.Set(document.RootElement, "the body");
-            return document.RootElement.TryGetProperty(File, out var reference) && reference.ValueKind != JsonValueKind.Null
-                ? await DataAsync(reference, cancel).ConfigureAwait(false)
-                : null;
-        }
-    }
-
-    private async Task<SpooledUpload> DataAsync(JsonElement reference, CancellationToken cancel)
-    {
-        var url = reference.ValueKind == JsonValueKind.Object && reference.TryGetProperty("image_url", out var inner) ? inner : reference;
-        using var text = new MemoryStream(System.Text.Encoding.ASCII.GetBytes(url.ValueKind == JsonValueKind.String ? url.GetString()! : ""));
-        return await DataAsync(text, cancel).ConfigureAwait(false);
     }
 
     private async Task<SpooledUpload> DataAsync(Stream text, CancellationToken cancel)
@@ -86,13 +73,12 @@ internal sealed class RequestReader(VideoFolder folder, ServerLimits limits)
         }
     }
 
-    private async Task<SpooledUpload?> FormAsync(HttpRequest request, MediaTypeHeaderValue type, RequestFields fields, CancellationToken cancel)
+    private async Task FormAsync(HttpRequest request, MediaTypeHeaderValue type, KnownFields known, RequestFields fields, Slot upload, CancellationToken cancel)
     {
         var boundary = HeaderUtilities.RemoveQuotes(type.Boundary).Value;
         if (string.IsNullOrEmpty(boundary) || boundary.Length > 200)
             throw new JobException(JobFault.Invalid, "the form has no boundary: it is not well-formed multipart/form-data");
-        var reader = new MultipartReader(boundary, request.Body);
-        SpooledUpload? upload = null;
+        var (reader, tree) = (new MultipartReader(boundary, request.Body), new FormTree());
         try
         {
             for (var count = 0; await reader.ReadNextSectionAsync(cancel).ConfigureAwait(false) is { } section; count++)
@@ -101,49 +87,54 @@ internal sealed class RequestReader(VideoFolder folder, ServerLimits limits)
                     throw new JobException(JobFault.Invalid, $"the form has more than {MostFields} fields");
                 if (!ContentDispositionHeaderValue.TryParse(section.ContentDisposition, out var disposition) || HeaderUtilities.RemoveQuotes(disposition.Name).Value is not { Length: > 0 } name)
                     throw new JobException(JobFault.Invalid, "a part of the form has no name: it is not well-formed multipart/form-data");
+                // Before its bytes are read: a field that nobody knows may be large.
+                if (!known.Has(FormTree.FieldOf(name)))
+                    throw known.Unknown(FormTree.FieldOf(name));
                 if (name == FileId)
                     throw Wrong("files are not kept here under ids of their own: send the picture or video itself as input_reference");
                 if (name is not (File or Url) && (name != Video || disposition.FileName.Length == 0))
-                    fields.Set(name.EndsWith("[]", StringComparison.Ordinal) ? name[..^2] : name, await TextAsync(section.Body, name, cancel).ConfigureAwait(false));
-                else if (upload is not null)
+                    tree.Add(name, await TextAsync(section.Body, name, cancel).ConfigureAwait(false));
+                else if (upload.Value is not null)
                     throw Wrong("the form has more than one file: send one picture or video");
                 else
-                    upload = await (name == Url ? DataAsync(section.Body, cancel) : SpooledUpload.ReadAsync(section.Body, folder, limits, cancel)).ConfigureAwait(false);
+                    upload.Put(await (name == Url ? DataAsync(section.Body, cancel) : SpooledUpload.ReadAsync(section.Body, folder, limits, cancel)).ConfigureAwait(false));
             }
-
-            return upload;
         }
-        catch (Exception e)
+        catch (Exception e) when (e is InvalidDataException || (e is IOException && e.Message.StartsWith("Unexpected end of Stream", StringComparison.Ordinal)))
         {
-            if (upload is not null)
-                await upload.DisposeAsync().ConfigureAwait(false);
             // A form that is cut short shows as a plain IOException, as a full disk does.
-            if (e is InvalidDataException || (e is IOException && e.Message.StartsWith("Unexpected end of Stream", StringComparison.Ordinal)))
-                throw new JobException(JobFault.Invalid, "the form is damaged or ends too early: it is not well-formed multipart/form-data", e);
-            throw;
+            throw new JobException(JobFault.Invalid, "the form is damaged or ends too early: it is not well-formed multipart/form-data", e);
         }
+
+        fields.Add(tree.ToJson());
     }
 
     private static async Task<string> TextAsync(Stream body, string name, CancellationToken cancel)
     {
         var buffer = new byte[FieldBytes + 1];
         var count = await body.ReadAtLeastAsync(buffer, buffer.Length, throwOnEndOfStream: false, cancel).ConfigureAwait(false);
-        return count <= FieldBytes
-            ? System.Text.Encoding.UTF8.GetString(buffer, 0, count)
-            : throw new JobException(JobFault.TooLarge, $"the field {name} is longer than {FieldBytes >> 10} KiB");
-    }
-
-    private static JsonElement Json(string text, string name)
-    {
+        if (count > FieldBytes)
+            throw new JobException(JobFault.TooLarge, $"the field {name} is longer than {FieldBytes >> 10} KiB") { Parameter = FormTree.FieldOf(name) };
         try
         {
-            return JsonDocument.Parse(text).RootElement.Clone();
+            return StrictText.Decode(buffer.AsSpan(0, count));
         }
-        catch (JsonException e)
+        catch (MalformedTextException e)
         {
-            throw new JobException(JobFault.Invalid, $"{name} is not JSON", e) { Parameter = name };
+            throw new JobException(JobFault.Invalid, $"the field {name} cannot be read: {Sent(e.Message)}", e) { Parameter = FormTree.FieldOf(name) };
         }
     }
 
+    // The sentences are those about files.
+    private static string Sent(string reason) => reason.Replace("save it as", "send it as", StringComparison.Ordinal);
+
     private static JobException Wrong(string message) => new(JobFault.Invalid, message) { Parameter = File };
+
+    // Holds the upload while what comes after it is read, so that it is removed whatever goes wrong.
+    private sealed class Slot
+    {
+        public SpooledUpload? Value { get; private set; }
+
+        public void Put(SpooledUpload upload) => Value = upload;
+    }
 }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json.Serialization;
+using PyramidFlow.Schedulers;
 using PyramidFlow.Server.Jobs;
 
 namespace PyramidFlow.Server.Rest;
@@ -40,6 +41,12 @@ internal sealed record VideoObject
 
     public string? NegativePrompt { get; init; }
 
+    /// <summary>Text put after every prompt.</summary>
+    public string? PromptSuffix { get; init; }
+
+    /// <summary>Prompts that take over later.</summary>
+    public IReadOnlyList<PromptObject>? Prompts { get; init; }
+
     public int NumFrames { get; init; }
 
     public double? Fps { get; init; }
@@ -55,6 +62,15 @@ internal sealed record VideoObject
 
     /// <summary>The same for later units.</summary>
     public IReadOnlyList<int>? VideoSteps { get; init; }
+
+    /// <summary>For how many steps text and history are computed once; null is each.</summary>
+    public int? ReusePrefix { get; init; }
+
+    /// <summary>In every how many steps guidance is computed; null is each.</summary>
+    public int? GuidanceEvery { get; init; }
+
+    /// <summary>How the flow is followed; null is euler.</summary>
+    public FlowSolver? Solver { get; init; }
 
     /// <summary>Place among those that wait, from 1.</summary>
     public int? QueuePosition { get; init; }
@@ -88,6 +104,8 @@ internal sealed record VideoObject
         Error = job.Status == VideoStatus.Failed ? job.Error : null,
         RemixedFromVideoId = job.Request.RemixedFrom,
         NegativePrompt = job.Request.NegativePrompt,
+        PromptSuffix = job.Request.PromptSuffix,
+        Prompts = job.Request.Schedule.Count > 0 ? [.. job.Request.Schedule.Select(change => new PromptObject(change.FromSeconds, change.Prompt))] : null,
         NumFrames = job.Result?.Frames ?? job.Request.Frames ?? 0,
         Fps = job.Request.FramesPerSecond,
         Seed = job.Request.Seed ?? 0,
@@ -95,12 +113,18 @@ internal sealed record VideoObject
         VideoGuidanceScale = job.Request.VideoGuidance,
         Steps = job.Request.Steps,
         VideoSteps = job.Request.VideoSteps,
+        ReusePrefix = job.Request.ReusePrefix,
+        GuidanceEvery = job.Request.GuidanceEvery,
+        Solver = job.Request.Solver,
         QueuePosition = job.QueuePosition,
         SecondsLeft = job.SecondsLeft,
         Stage = job is { Status: VideoStatus.InProgress, Progress: { } progress } ? StageObject.Of(progress) : null,
         Warnings = job.Result?.Warnings is { Count: > 0 } warnings ? warnings : null,
     };
 }
+
+/// <summary>A prompt that takes over at a second.</summary>
+internal sealed record PromptObject(double From, string Prompt);
 
 /// <summary>Where the making of a video is; numbers count from 1.</summary>
 internal sealed record StageObject(string Phase, int Unit, int Units, int Stage, int Stages, int Step, int Steps, int Preview, int LiveFrames)
@@ -148,6 +172,7 @@ internal sealed record PreviewObject(int Number, string Url);
 [JsonSerializable(typeof(VideoObject))]
 [JsonSerializable(typeof(ListObject<VideoObject>))]
 [JsonSerializable(typeof(ListObject<ModelObject>))]
+[JsonSerializable(typeof(ModelObject))]
 [JsonSerializable(typeof(DeletedObject))]
 [JsonSerializable(typeof(PreviewObject))]
 [JsonSerializable(typeof(ProblemObject))]

@@ -44,7 +44,6 @@ internal static class JobSchema
             progress TEXT,
             error TEXT,
             result TEXT);
-        CREATE TABLE IF NOT EXISTS requests (owner TEXT PRIMARY KEY, since BIGINT NOT NULL, count BIGINT NOT NULL);
         CREATE INDEX IF NOT EXISTS videos_queue ON videos (status, seq);
         CREATE INDEX IF NOT EXISTS videos_owner ON videos (owner, seq);
         CREATE INDEX IF NOT EXISTS videos_revision ON videos (revision);
@@ -55,6 +54,7 @@ internal static class JobSchema
     private const string Version2 = """
         ALTER TABLE videos ADD COLUMN fault TEXT;
         ALTER TABLE videos ADD COLUMN fault_status TEXT;
+        CREATE TABLE requests (owner TEXT PRIMARY KEY, since BIGINT NOT NULL, count BIGINT NOT NULL);
         """;
 
     /// <summary>What makes the tables of each version from those before it: the first is version 1. Only ever added to.</summary>

@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using PyramidFlow.Hub;
 using PyramidFlow.Pipelines;
 using PyramidFlow.Server.Jobs;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Server.Work;
 
@@ -33,7 +34,7 @@ internal sealed class RequestCheck(ModelCatalog catalog, ServerLimits limits)
         var goesOn = request.Input?.Kind == VideoInputKind.Video;
         var frames = goesOn ? (resolved.Sampling.Units - 1) * VideoLength.Scale : resolved.Frames;
         if (frames > limits.Frames)
-            throw Invalid("seconds", $"{frames} frames are more than this service makes at once: ask for at most {limits.Frames}");
+            throw Invalid(request.Frames is null ? "seconds" : "num_frames", $"{frames} frames are more than this service makes at once: ask for at most {limits.Frames}");
         if (resolved.Width % 2 != 0 || resolved.Height % 2 != 0)
             throw Invalid("size", "width and height must be even");
         return request with
@@ -49,13 +50,15 @@ internal sealed class RequestCheck(ModelCatalog catalog, ServerLimits limits)
     {
         if (string.IsNullOrWhiteSpace(request.Prompt) && request.Input is null)
             throw Invalid("prompt", "the prompt is empty: say what is to be seen, or give a picture to start from");
-        foreach (var (name, text) in new[] { ("prompt", request.Prompt), ("negative_prompt", request.NegativePrompt), ("prompt", request.PromptSuffix) }
+        foreach (var (name, text) in new[] { ("prompt", request.Prompt), ("negative_prompt", request.NegativePrompt), ("prompt_suffix", request.PromptSuffix) }
             .Concat(request.Schedule.Select(change => ("prompts", (string?)change.Prompt))))
         {
             if (text?.Length > limits.PromptLength)
                 throw Invalid(name, $"the text has {text.Length} characters: shorten it to {limits.PromptLength}");
             if (text?.Contains('\0', StringComparison.Ordinal) == true)
                 throw Invalid(name, "the text contains a null character: remove it");
+            if (!StrictText.IsWhole(text))
+                throw Invalid(name, "the text holds half of a character (one \\ud8.. without the other): write whole characters");
         }
     }
 
@@ -69,7 +72,7 @@ internal sealed class RequestCheck(ModelCatalog catalog, ServerLimits limits)
                 throw Invalid(name, $"steps of a stage are 1 to {limits.Steps}");
         }
 
-        foreach (var (name, scale) in new[] { ("guidance_scale", request.Guidance), ("video_guidance", request.VideoGuidance) })
+        foreach (var (name, scale) in new[] { ("guidance_scale", request.Guidance), ("video_guidance_scale", request.VideoGuidance) })
         {
             if (scale is { } value && !(value is >= 0 and <= 100))
                 throw Invalid(name, "guidance is 0 (off) to 100");
@@ -97,8 +100,41 @@ internal sealed class RequestCheck(ModelCatalog catalog, ServerLimits limits)
         }
         catch (ArgumentException e)
         {
-            throw new JobException(JobFault.Invalid, JobFaults.Sentence(e), e);
+            throw new JobException(JobFault.Invalid, JobFaults.Sentence(e), e) { Parameter = Culprit(request, settings) };
         }
+    }
+
+    // The field with which it first becomes impossible.
+    private static string? Culprit(GenerationRequest request, PipelineSettings settings)
+    {
+        var some = new GenerationRequest { Prompt = "some", Image = request.Image, Video = request.Video };
+        ReadOnlySpan<(string Name, Func<GenerationRequest, GenerationRequest> Add)> fields =
+        [
+            ("size", so => so with { Width = request.Width, Height = request.Height }),
+            (request.Frames is null ? "seconds" : "num_frames", so => so with { Frames = request.Frames, Seconds = request.Seconds }),
+            ("num_inference_steps", so => so with { Steps = request.Steps }),
+            ("video_steps", so => so with { VideoSteps = request.VideoSteps }),
+            ("guidance_scale", so => so with { Guidance = request.Guidance }),
+            ("video_guidance_scale", so => so with { VideoGuidance = request.VideoGuidance }),
+            ("reuse_prefix", so => so with { Approximations = so.Approximations with { ReusePrefix = request.Approximations.ReusePrefix } }),
+            ("guidance_every", so => so with { Approximations = so.Approximations with { GuidanceEvery = request.Approximations.GuidanceEvery } }),
+            ("prompts", so => so with { Schedule = request.Schedule }),
+            ("prompt", so => so with { Prompt = request.Prompt }),
+        ];
+        foreach (var (name, add) in fields)
+        {
+            some = add(some);
+            try
+            {
+                some.Resolve(settings);
+            }
+            catch (ArgumentException)
+            {
+                return name;
+            }
+        }
+
+        return null;
     }
 
     private static JobException Invalid(string parameter, string message) => new(JobFault.Invalid, message) { Parameter = parameter };

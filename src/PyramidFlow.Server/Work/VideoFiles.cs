@@ -1,4 +1,5 @@
 using PyramidFlow.Media;
+using PyramidFlow.Pipelines;
 using PyramidFlow.Server.Files;
 using PyramidFlow.Server.Jobs;
 
@@ -12,17 +13,21 @@ internal sealed class VideoFiles : IAsyncDisposable
 {
     private readonly VideoJob job;
     private readonly VideoFolder folder;
+    private readonly IReadOnlyDictionary<string, string> metadata;
     private readonly int width, height;
     private readonly VideoStreamWriter live;
     private readonly VideoWriter video;
     private readonly Spritesheet sheet = new();
     private RgbImage? last;
 
-    public VideoFiles(VideoJob job, VideoFolder folder, double framesPerSecond)
+    /// <param name="job">The video.</param>
+    /// <param name="folder">Where its files go.</param>
+    /// <param name="notes">How it is made, kept in each of its files.</param>
+    public VideoFiles(VideoJob job, VideoFolder folder, GenerationNotes notes)
     {
-        (this.job, this.folder) = (job, folder);
+        (this.job, this.folder, metadata) = (job, folder, notes.Metadata());
         (width, height) = (job.Request.Width!.Value, job.Request.Height!.Value);
-        var options = new VideoWriterOptions { Fps = framesPerSecond, Title = job.Request.Prompt, Metadata = VideoNotes.Of(job) };
+        var options = new VideoWriterOptions { Fps = notes.Fps!.Value, Title = job.Request.Prompt, Metadata = metadata };
         video = VideoWriter.Create(folder.Video(job.Id, job.Attempt), width, height, options);
         live = VideoStreamWriter.Create(folder.Live(job.Id, job.Attempt), width, height, options);
     }
@@ -57,9 +62,9 @@ internal sealed class VideoFiles : IAsyncDisposable
     {
         if (last is null)
             throw new InvalidOperationException("the model made no frame");
-        PngWriter.Write(folder.LastFrame(job.Id, job.Attempt), last);
-        PngWriter.Write(folder.Thumbnail(job.Id, job.Attempt), sheet.Middle());
-        PngWriter.Write(folder.Spritesheet(job.Id, job.Attempt), sheet.Whole());
+        PngWriter.Write(folder.LastFrame(job.Id, job.Attempt), last, metadata);
+        PngWriter.Write(folder.Thumbnail(job.Id, job.Attempt), sheet.Middle(), metadata);
+        PngWriter.Write(folder.Spritesheet(job.Id, job.Attempt), sheet.Whole(), metadata);
         await live.CompleteAsync(cancel).ConfigureAwait(false);
         await video.CompleteAsync(cancel).ConfigureAwait(false);
     }

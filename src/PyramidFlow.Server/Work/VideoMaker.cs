@@ -1,6 +1,8 @@
 using System.Diagnostics;
+using PyramidFlow.Hub;
 using PyramidFlow.Media;
 using PyramidFlow.Pipelines;
+using PyramidFlow.Planning;
 using PyramidFlow.Server.Files;
 using PyramidFlow.Server.Jobs;
 
@@ -10,8 +12,11 @@ namespace PyramidFlow.Server.Work;
 /// <param name="catalog">Finds the job's model.</param>
 /// <param name="loaded">Keeps it in memory.</param>
 /// <param name="folder">Where the files go.</param>
-internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, VideoFolder folder)
+/// <param name="options">How models are loaded.</param>
+internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, VideoFolder folder, PipelineOptions options)
 {
+    private readonly Lazy<IReadOnlyList<NotedLora>> loras = new(() => [.. options.Loras.Select(lora => new NotedLora(Path.GetFileName(lora.Path), lora.Weight, GenerationNotes.Sha256(lora.Path)))]);
+
     /// <summary>Makes it.</summary>
     /// <param name="job">What to make.</param>
     /// <param name="keeper">Told how far it is.</param>
@@ -25,8 +30,8 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
         var model = catalog.Find(request.Model);
         Directory.CreateDirectory(folder.Of(id));
         folder.DeleteMade(id);
-        await using var files = new VideoFiles(job, folder, request.FramesPerSecond ?? model.Settings.FramesPerSecond);
         var generation = request.ToGeneration() with { Image = await PictureAsync(request, id, cancel).ConfigureAwait(false) };
+        await using var files = new VideoFiles(job, folder, Notes(job, model, generation));
         if (request.Input?.Kind == VideoInputKind.Video)
             generation = generation with { Video = await GivenAsync(request, id, model, files, cancel).ConfigureAwait(false) };
         var progress = new PreviewedProgress(keeper, files);
@@ -44,6 +49,23 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
 
         await files.CompleteAsync(cancel).ConfigureAwait(false);
         return new VideoResult(files.Frames, folder.BytesOf(id, attempt), Stopwatch.GetElapsedTime(start).TotalSeconds, run.Warnings);
+    }
+
+    // The same that the command line writes. What a video began with has the name under which it is downloaded.
+    private GenerationNotes Notes(VideoJob job, VideoModel model, GenerationRequest generation)
+    {
+        var (id, input) = (job.Id, job.Request.Input);
+        var used = options with { Variant = model.Variant };
+        if (used.MaxMemory is not null && input?.Kind != VideoInputKind.Video)
+            used = used with { Tiles = MemoryBudget.TilesFor(CheckpointFolder.Open(model.Folder), generation, used) };
+        var notes = GenerationNotes.Of(Path.GetFileName(Path.TrimEndingDirectorySeparator(model.Folder)), model.Variant ?? "", generation,
+            job.Request.FramesPerSecond ?? model.Settings.FramesPerSecond, used, loras.Value);
+        return input?.Kind switch
+        {
+            VideoInputKind.Image => notes with { Image = VideoFolder.InputName(id, ".png"), ImageSha256 = GenerationNotes.Sha256(folder.InputPicture(id)) },
+            VideoInputKind.Video => notes with { Video = input.FromJob is { } from ? $"{from}.mp4" : VideoFolder.InputName(id, ".mp4") },
+            _ => notes,
+        };
     }
 
     private async Task<ReadOnlyMemory<byte>?> PictureAsync(VideoRequest request, string id, CancellationToken cancel)

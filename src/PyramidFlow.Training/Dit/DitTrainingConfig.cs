@@ -4,6 +4,7 @@ using PyramidFlow.Hub;
 using PyramidFlow.Lora;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch.Formats;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;
 using PyramidFlow.Transformers;

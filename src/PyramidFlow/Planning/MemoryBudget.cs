@@ -1,3 +1,4 @@
+using PyramidFlow.Hub;
 using PyramidFlow.Pipelines;
 using PyramidFlow.Torch;
 using PyramidFlow.Vae;
@@ -36,6 +37,19 @@ public static class MemoryBudget
         }
 
         return Overlapped(model, settings, type, options, placed[fits < 0 ? ^1 : fits], available);
+    }
+
+    /// <summary>The tiles of a clip: those that were asked for, or those that a memory budget makes of it; null is whole frames.</summary>
+    /// <param name="folder">The checkpoint.</param>
+    /// <param name="request">The clip, with its picture.</param>
+    /// <param name="options">What was asked for.</param>
+    /// <exception cref="ArgumentException">The clip is impossible, or nothing fits the budget.</exception>
+    public static TileOptions? TilesFor(CheckpointFolder folder, GenerationRequest request, PipelineOptions options)
+    {
+        if (options is not { MaxMemory: { } budget, Tiles: null })
+            return options.Tiles;
+        var clip = request.Resolve(folder.Settings(options.Variant));
+        return Fit(PlannedModel.Of(folder, options.Variant), clip, options.TypeOn(options.Device ?? default), options, budget).Tiles;
     }
 
     /// <summary>Options that keep a run within so many bytes.</summary>

@@ -54,6 +54,9 @@ public sealed class FormTests : PageContext
     [Theory]
     [InlineData("num_inference_steps", "4, 5", "This model has 3 stages: write one number for all of them, or 3 with commas between.")]
     [InlineData("video_steps", "many", "“many” is no number of steps: use 1 or more, such as 10.")]
+    [InlineData("guidance_scale", "7,5", "A comma can mean two things in a number: write 7.5 with a decimal point, and thousands without a separator.")]
+    [InlineData("video_guidance_scale", "1,000", "A comma can mean two things in a number: write 1.000 with a decimal point, and thousands without a separator.")]
+    [InlineData("video_steps", "2.5", "“2.5” is no number of steps: use 1 or more, such as 10.")]
     [InlineData("guidance_scale", "-1", "Guidance is a number: 0 turns it off, 4 to 9 is usual.")]
     public void A_wrong_value_in_the_folded_part_opens_it(string field, string value, string sentence)
     {
@@ -179,9 +182,19 @@ public sealed class FormTests : PageContext
     [InlineData("[1]")]
     [InlineData("{\"Prompt\": null}")]
     [InlineData("{\"Units\": 1e99}")]
+    [InlineData("{\"Prompt\": \"\\ud83d\"}")]
     public void What_cannot_be_read_of_a_kept_form_is_forgotten(string kept)
     {
         JSInterop.Setup<string?>("pyramidflow.kept").SetResult(kept);
+        var page = Open();
+        Assert.Equal("10", page.Find("#num_inference_steps").GetAttribute("value"));
+    }
+
+    [Fact]
+    public void A_kept_form_with_a_null_among_its_prompts_is_forgotten()
+    {
+        var draft = KeptDraft.Of(new Draft(), FakeVideoJobs.Sprites) with { Steps = "4", Schedule = [new(1, "later")] };
+        JSInterop.Setup<string?>("pyramidflow.kept").SetResult(draft.ToJson().Replace("{\"FromSeconds\":1,\"Prompt\":\"later\"}", "null", StringComparison.Ordinal));
         var page = Open();
         Assert.Equal("10", page.Find("#num_inference_steps").GetAttribute("value"));
     }

@@ -50,6 +50,9 @@ internal sealed class Draft
     /// <summary>Prompts that take over later; they come with reused settings and are not edited here.</summary>
     public IReadOnlyList<PromptChange> Schedule { get; set; } = [];
 
+    /// <summary>What else comes with reused settings and is not edited here.</summary>
+    public ReusedSettings Reused { get; set; } = ReusedSettings.None;
+
     /// <summary>A picture or video of the user's own to begin with.</summary>
     public IBrowserFile? File { get; set; }
 
@@ -66,7 +69,7 @@ internal sealed class Draft
         NegativePrompt = settings.NegativePrompt;
         Units = (settings.Frames - 1) / VideoLength.Scale;
         Take(settings.Width, settings.Height, settings.Steps, settings.VideoSteps, settings.Guidance, settings.VideoGuidance, model);
-        (Schedule, KeepsSeed, Seed) = ([], false, "");
+        (Schedule, Reused, KeepsSeed, Seed) = ([], ReusedSettings.None, false, "");
     }
 
     /// <summary>Fills in everything as it was for an earlier video, its seed too.</summary>
@@ -76,7 +79,7 @@ internal sealed class Draft
     {
         var request = job.Request;
         Use(model);
-        (Prompt, NegativePrompt, Schedule) = (request.Prompt, request.NegativePrompt ?? "", request.Schedule);
+        (Prompt, NegativePrompt, Schedule, Reused) = (request.Prompt, request.NegativePrompt ?? "", request.Schedule, ReusedSettings.Of(request, model));
         Mode = request.Input?.Kind switch { null => DraftMode.Text, VideoInputKind.Image => DraftMode.Image, _ => DraftMode.Extend };
         Units = (request.Frames ?? 1) / VideoLength.Scale;
         var settings = model.Settings;

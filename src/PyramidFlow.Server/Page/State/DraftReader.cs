@@ -1,6 +1,6 @@
-using System.Globalization;
 using PyramidFlow.Pipelines;
 using PyramidFlow.Server.Jobs;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Server.Page.State;
 
@@ -29,6 +29,11 @@ internal sealed class DraftReader(VideoModel model, IDictionary<string, string> 
             VideoSteps = Steps(draft.VideoSteps, DraftField.VideoSteps),
             Guidance = Guidance(draft.Guidance, DraftField.Guidance),
             VideoGuidance = Guidance(draft.VideoGuidance, DraftField.VideoGuidance),
+            PromptSuffix = draft.Reused.PromptSuffix,
+            FramesPerSecond = draft.Reused.FramesPerSecond,
+            ReusePrefix = draft.Reused.ReusePrefix,
+            GuidanceEvery = draft.Reused.GuidanceEvery,
+            Solver = draft.Reused.Solver,
             Seed = draft.KeepsSeed ? Seed(draft.Seed) : null,
             Input = Input(draft),
             RemixedFrom = draft.Mode == DraftMode.Text || draft.File is not null || draft.From is not null ? null : draft.SameInputAs?.Id,
@@ -48,17 +53,17 @@ internal sealed class DraftReader(VideoModel model, IDictionary<string, string> 
     private int? Side(string text, string what)
     {
         var multiple = model.SizeMultiple;
-        if (!int.TryParse(text.Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out var side) || side == 0)
+        if (!PlainNumber.TryWhole(text, out var whole) || whole is < 1 or > int.MaxValue)
             errors[DraftField.Size] = $"The {what} is a number of pixels: use a multiple of {multiple}, such as {model.Settings.Width}.";
-        else if (side % multiple != 0)
-            errors[DraftField.Size] = $"The {what} {side} is not a multiple of {multiple}: use {Near(side, multiple)}.";
+        else if (whole % multiple != 0)
+            errors[DraftField.Size] = $"The {what} {whole} is not a multiple of {multiple}: use {Near(whole, multiple)}.";
         else
-            return side;
+            return (int)whole;
         return null;
     }
 
-    private static string Near(int side, int multiple) =>
-        side < multiple ? $"{multiple}" : $"{side / multiple * multiple} or {((long)side / multiple * multiple) + multiple}";
+    private static string Near(long side, int multiple) =>
+        side < multiple ? $"{multiple}" : $"{side / multiple * multiple} or {(side / multiple * multiple) + multiple}";
 
     private int[]? Steps(string text, string field)
     {
@@ -66,8 +71,8 @@ internal sealed class DraftReader(VideoModel model, IDictionary<string, string> 
         var steps = new List<int>();
         foreach (var part in text.Split([',', ' '], StringSplitOptions.RemoveEmptyEntries))
         {
-            if (int.TryParse(part, NumberStyles.None, CultureInfo.InvariantCulture, out var count) && count > 0)
-                steps.Add(count);
+            if (PlainNumber.TryWhole(part, out var count) && count is > 0 and <= int.MaxValue)
+                steps.Add((int)count);
             else
                 errors[field] = $"“{part}” is no number of steps: use 1 or more, such as {model.Settings.Steps[0]}.";
         }
@@ -81,15 +86,15 @@ internal sealed class DraftReader(VideoModel model, IDictionary<string, string> 
 
     private double? Guidance(string text, string field)
     {
-        if (double.TryParse(text.Trim().Replace(',', '.'), NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var scale))
+        if (PlainNumber.TryReal(text, out var scale) && scale >= 0)
             return scale;
-        errors[field] = "Guidance is a number: 0 turns it off, 4 to 9 is usual.";
+        errors[field] = PlainNumber.Advice(text) is { Length: > 0 } advice ? $"A comma can mean two things in a number: {advice}." : "Guidance is a number: 0 turns it off, 4 to 9 is usual.";
         return null;
     }
 
     private ulong? Seed(string text)
     {
-        if (ulong.TryParse(text.Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out var seed))
+        if (PlainNumber.TryUnsigned(text, out var seed))
             return seed;
         errors[DraftField.Seed] = "A seed is a whole number from 0 on, such as 42.";
         return null;

@@ -1,7 +1,9 @@
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Pipelines;
 using PyramidFlow.Server.Jobs;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Server.Page.State;
 
@@ -12,14 +14,14 @@ namespace PyramidFlow.Server.Page.State;
 internal sealed record KeptDraft(
     string? Model, DraftMode Mode, string Prompt, string NegativePrompt, int Units, bool HasOwnSize, string Width, string Height,
     string Steps, string VideoSteps, string Guidance, string VideoGuidance, string Seed, bool KeepsSeed,
-    IReadOnlyList<PromptChange>? Schedule, string? From, string? SameInputAs)
+    IReadOnlyList<PromptChange>? Schedule, string? From, string? SameInputAs, ReusedSettings? Reused = null)
 {
     // Beyond any length: the form's arithmetic stays within its numbers.
     private const int MostUnits = 10_000;
 
     public static KeptDraft Of(Draft draft, VideoModel? model) => new(
         model?.Id, draft.Mode, draft.Prompt, draft.NegativePrompt, draft.Units, draft.HasOwnSize, draft.Width, draft.Height,
-        draft.Steps, draft.VideoSteps, draft.Guidance, draft.VideoGuidance, draft.Seed, draft.KeepsSeed, draft.Schedule, draft.From?.Id, draft.SameInputAs?.Id);
+        draft.Steps, draft.VideoSteps, draft.Guidance, draft.VideoGuidance, draft.Seed, draft.KeepsSeed, draft.Schedule, draft.From?.Id, draft.SameInputAs?.Id, draft.Reused);
 
     public string ToJson() => JsonSerializer.Serialize(this, KeptDraftJson.Default.KeptDraft);
 
@@ -28,9 +30,9 @@ internal sealed record KeptDraft(
     {
         try
         {
-            return string.IsNullOrEmpty(json) ? null : JsonSerializer.Deserialize(json, KeptDraftJson.Default.KeptDraft);
+            return string.IsNullOrEmpty(json) ? null : StrictJson.Deserialize(Encoding.UTF8.GetBytes(json), KeptDraftJson.Default.KeptDraft);
         }
-        catch (JsonException)
+        catch (MalformedTextException)
         {
             return null;
         }
@@ -47,6 +49,7 @@ internal sealed record KeptDraft(
         if (Model != model.Id)
             return;
         (draft.NegativePrompt, draft.Units, draft.Schedule) = (NegativePrompt, Math.Clamp(Units, 0, MostUnits), Schedule ?? []);
+        draft.Reused = Reused ?? ReusedSettings.None;
         (draft.HasOwnSize, draft.Width, draft.Height) = (HasOwnSize, Width, Height);
         (draft.Steps, draft.VideoSteps, draft.Guidance, draft.VideoGuidance) = (Steps, VideoSteps, Guidance, VideoGuidance);
         (draft.Seed, draft.KeepsSeed) = (Seed, KeepsSeed);

@@ -134,7 +134,7 @@ internal sealed class VideoForm(IVideoJobs jobs, ServerLimits limits)
         }
         catch (JobException e)
         {
-            Errors[DraftField.All.Contains(e.Parameter) ? e.Parameter! : DraftField.Form] = Words.Sentence(e.Message);
+            Errors[DraftField.Of(e.Parameter)] = Words.Sentence(e.Message);
         }
         catch (IOException)
         {

@@ -1,4 +1,4 @@
-namespace PyramidFlow.Training.Runs;
+namespace PyramidFlow.Torch.Formats;
 
 /// <summary>Finds what somebody who mistyped a name most likely meant.</summary>
 public static class NearestName

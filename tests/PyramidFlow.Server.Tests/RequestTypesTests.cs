@@ -1,0 +1,198 @@
+using System.Net;
+using System.Net.Http.Headers;
+using System.Text;
+using System.Text.Json;
+using PyramidFlow.Media;
+
+namespace PyramidFlow.Server.Tests;
+
+/// <summary>Fields that are unknown, repeated, of the wrong type or no text; and what real clients send.</summary>
+public sealed class RequestTypesTests() : StartedServer(options => options with { Works = false })
+{
+    private static readonly byte[] Picture = PngWriter.Encode(new RgbImage(8, 8, new byte[8 * 8 * 3]));
+
+    [Theory]
+    [InlineData("""{"prompt":["a red ball"]}""", "prompt", "a text in quotes")]
+    [InlineData("""{"prompt":{"text":"a"}}""", "prompt", "a text in quotes")]
+    [InlineData("""{"prompt":true}""", "prompt", "cannot be true")]
+    [InlineData("""{"prompt":"a","model":7}""", "model", "a text in quotes")]
+    [InlineData("""{"prompt":"a","secnds":"0.4"}""", "secnds", "unknown field secnds, the nearest is seconds")]
+    [InlineData("""{"prompt":"a","width":128}""", "width", "the nearest is size")]
+    [InlineData("""{"prompt":"a","colour":"red"}""", "colour", "use prompt, model, seconds")]
+    [InlineData("""{"prompt":"a","prompt":"b"}""", "prompt", "stands twice")]
+    [InlineData("""{"prompt":"a","seed":1,"extra_params":{"seed":1}}""", "seed", "stands twice")]
+    [InlineData("""{"prompt":"a","extra_params":{"sead":1}}""", "sead", "the nearest is seed")]
+    [InlineData("""{"prompt":"a","extra_params":[1]}""", "extra_params", "an object")]
+    [InlineData("""{"prompt":"a","seconds":true}""", "seconds", "cannot be true")]
+    [InlineData("""{"prompt":"a","seconds":"1,5"}""", "seconds", "write 1.5 with a decimal point")]
+    [InlineData("""{"prompt":"a","guidance_scale":"7,5"}""", "guidance_scale", "write 7.5 with a decimal point")]
+    [InlineData("""{"prompt":"a","guidance_scale":NaN}""", "guidance_scale", "it is a number")]
+    [InlineData("""{"prompt":"a","guidance_scale":101}""", "guidance_scale", "0 (off) to 100")]
+    [InlineData("""{"prompt":"a","video_guidance_scale":101}""", "video_guidance_scale", "0 (off) to 100")]
+    [InlineData("""{"prompt":"a","num_frames":9.5}""", "num_frames", "a whole number")]
+    [InlineData("""{"prompt":"a","num_frames":10}""", "num_frames", "use 9 or 17")]
+    [InlineData("""{"prompt":"a","seconds":"-1"}""", "seconds", "no length")]
+    [InlineData("""{"prompt":"a","size":"100x128"}""", "size", "multiple")]
+    [InlineData("""{"prompt":"a","steps":[1,2]}""", "steps", "3 stages")]
+    [InlineData("""{"prompt":"a","num_inference_steps":[1,2]}""", "num_inference_steps", "3 stages")]
+    [InlineData("""{"prompt":"a","steps":[[1],2,3]}""", "steps", "a list of numbers")]
+    [InlineData("""{"prompt":"a","steps":201}""", "steps", "1 to 200")]
+    [InlineData("""{"prompt":"a","seed":-2}""", "seed", "or -1 for any")]
+    [InlineData("""{"prompt":"a","n":2}""", "n", "one video")]
+    [InlineData("""{"prompt":"a","reuse_prefix":0}""", "reuse_prefix", "cannot be reused")]
+    [InlineData("""{"prompt":"a","prompts":[{"from":1,"prompt":"b","until":2}]}""", "prompts", "unknown field until")]
+    [InlineData("""{"prompt":"a","prompts":[null]}""", "prompts", "it is a list such as")]
+    [InlineData("""{"prompt":"a","prompts":[{"from":"1,5","prompt":"b"}]}""", "prompts", "write 1.5")]
+    [InlineData("""{"prompt":"a","prompts":[{"from":9,"prompt":"b"}]}""", "prompts", "too late")]
+    [InlineData("""{"prompt":"a","input_reference":7}""", "input_reference", "a data URL")]
+    [InlineData("""{"prompt":"a","input_reference":{"url":"data:"}}""", "input_reference", "an object with one as image_url")]
+    [InlineData("""{"prompt":"a","input_reference":{"file_id":"file-1"}}""", "input_reference", "a data URL")]
+    [InlineData("""{"prompt":"a","extra_params":{"input_reference":"data:image/png;base64,AAAA"}}""", "input_reference", "belongs into the body itself")]
+    [InlineData("""{"prompt":"cut \ud83d"}""", "prompt", "half of a character")]
+    [InlineData("""{"prompt":"a","size":"\ud83d"}""", "size", "half of a character")]
+    [InlineData("""{"\ud83d":1,"prompt":"a"}""", null, "half of a character")]
+    [InlineData("""{"\ud800":[],"\ud800":null}""", null, "half of a character")]
+    [InlineData("""{"id":"\udc00\ud800"}""", "id", "half of a character")]
+    [InlineData("""{"prompt":"a","input_reference":{"image_url":"\ud83d"}}""", "input_reference", "data URL")]
+    [InlineData("""{"prompt":"a","extra_params":"{\"negative_prompt\":\"\\ud83d\"}"}""", "negative_prompt", "half of a character")]
+    [InlineData("""{"prompt":"a","negative_prompt":"b\u0000"}""", "negative_prompt", "null character")]
+    [InlineData("""{"prompt":"a","prompt_suffix":"b\u0000"}""", "prompt_suffix", "null character")]
+    [InlineData("""{"prompt":"a","prompts":[{"from":1,"prompt":"b\u0000"}]}""", "prompts", "null character")]
+    public async Task A_field_that_cannot_be_taken_is_named(string body, string? field, string words)
+    {
+        var problem = await RefusedAsync(Encoding.UTF8.GetBytes(body), "/v1/videos");
+
+        Assert.Contains(words, problem.GetProperty("detail").GetString(), StringComparison.Ordinal);
+        Assert.Equal(field, problem.GetProperty("error").GetProperty("param").GetString());
+    }
+
+    [Fact]
+    public async Task Text_that_is_not_UTF8_is_refused_in_bodies_and_forms_and_never_altered()
+    {
+        byte[] cafe = [.. "caf"u8, 0xe9];
+        var json = await RefusedAsync([.. "{\"prompt\":\""u8, .. cafe, .. "\"}"u8], "/v1/videos");
+        Assert.Contains("not UTF-8", json.GetProperty("detail").GetString(), StringComparison.Ordinal);
+        foreach (var (name, value) in new[] { ("prompt", cafe), ("extra_params", [.. "{\"negative_prompt\":\""u8, .. cafe, .. "\"}"u8]), ("prompt", "a\0b"u8.ToArray()) })
+        {
+            using var form = new MultipartFormDataContent { { new ByteArrayContent(value), name } };
+            var problem = await TestServer.ProblemAsync(await Server.Client.PostAsync("/v1/videos", form, Cancel), HttpStatusCode.BadRequest);
+            Assert.Equal(name, problem.GetProperty("error").GetProperty("param").GetString());
+        }
+    }
+
+    [Fact]
+    public async Task Whole_numbers_may_be_written_with_a_point_and_everything_OpenAIs_clients_send_is_taken()
+    {
+        var video = await Server.PostAsync(JsonDocument.Parse("""
+            {"prompt":"a","model":"sprites","seconds":"0.4","size":"128x128","user":"u","quality":"standard","n":1,"response_format":"url","input_reference":null,
+             "extra_body":{"seed":7.0,"num_inference_steps":2.0,"guidance_scale":"6.5"},"extra_params":"{\"video_steps\":[1.0,2,\"3\"]}"}
+            """).RootElement);
+
+        Assert.Equal((7, 9), (video.GetProperty("seed").GetInt32(), video.GetProperty("num_frames").GetInt32()));
+        Assert.Equal([2, 2, 2], Numbers(video, "steps"));
+        Assert.Equal([1, 2, 3], Numbers(video, "video_steps"));
+        Assert.Equal(6.5, video.GetProperty("guidance_scale").GetDouble());
+    }
+
+    [Fact]
+    public async Task Lists_and_objects_in_a_form_are_read_as_clients_write_them()
+    {
+        using var form = new MultipartFormDataContent();
+        foreach (var (name, value) in new[]
+        {
+            ("prompt", "a"), ("num_frames", "49"), ("steps[]", "1"), ("steps[]", "2"), ("steps[]", "3"), ("extra_params[seed]", "7"), ("extra_params[video_steps][]", "4"),
+            ("prompts[][from]", "0.5"), ("prompts[][prompt]", "b"), ("prompts[][from]", "1.5"), ("prompts[][prompt]", "c"),
+        })
+            form.Add(new StringContent(value), name);
+        var video = await TestServer.JsonAsync(await Server.Client.PostAsync("/v1/videos", form, Cancel), HttpStatusCode.OK);
+
+        Assert.Equal(7, video.GetProperty("seed").GetInt32());
+        Assert.Equal([1, 2, 3], Numbers(video, "steps"));
+        Assert.Equal([4, 4, 4], Numbers(video, "video_steps"));
+        Assert.Equal("""[{"from":0.5,"prompt":"b"},{"from":1.5,"prompt":"c"}]""", video.GetProperty("prompts").GetRawText());
+    }
+
+    [Theory]
+    [InlineData("prompt", "prompt", "stands twice")]
+    [InlineData("steps", "steps[]", "stands twice")]
+    [InlineData("extra_params[seed]", "extra_params[seed]", "stands twice")]
+    [InlineData("prompt", "secnds", "the nearest is seconds")]
+    [InlineData("prompt", "video", "unknown field video")]
+    [InlineData("prompt[]", "user", "a text in quotes")]
+    [InlineData("prompt", "seed[][][][][]", "brackets")]
+    public async Task A_form_that_repeats_or_invents_a_field_is_refused(string first, string second, string words)
+    {
+        using var form = new MultipartFormDataContent { { new StringContent("1"), first }, { new StringContent("2"), second } };
+        var problem = await TestServer.ProblemAsync(await Server.Client.PostAsync("/v1/videos", form, Cancel), HttpStatusCode.BadRequest);
+        Assert.Contains(words, problem.GetProperty("detail").GetString(), StringComparison.Ordinal);
+        Assert.NotNull(problem.GetProperty("error").GetProperty("param").GetString());
+    }
+
+    [Fact]
+    public async Task A_remix_takes_a_prompt_and_refuses_what_it_would_pass_over()
+    {
+        var id = await Server.SubmitAsync(TestServer.Quick);
+        var problem = await RefusedAsync("""{"prompt":"b","seed":3}"""u8.ToArray(), $"/v1/videos/{id}/remix");
+        Assert.Contains("unknown field seed: use prompt", problem.GetProperty("detail").GetString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task An_idempotency_key_with_another_file_is_a_conflict()
+    {
+        var other = PngWriter.Encode(new RgbImage(8, 8, Enumerable.Repeat((byte)9, 8 * 8 * 3).ToArray()));
+        var first = await TestServer.JsonAsync(await WithAsync(Picture, 1), HttpStatusCode.OK);
+        var again = await TestServer.JsonAsync(await WithAsync(Picture, 1), HttpStatusCode.OK);
+
+        Assert.Equal(first.GetProperty("id").GetString(), again.GetProperty("id").GetString());
+        await TestServer.ProblemAsync(await WithAsync(other, 1), HttpStatusCode.UnprocessableEntity);
+        await TestServer.ProblemAsync(await WithAsync(Picture, 2), HttpStatusCode.UnprocessableEntity);
+
+        async Task<HttpResponseMessage> WithAsync(byte[] picture, int seed)
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Post, "/v1/videos")
+            {
+                Headers = { { "Idempotency-Key", "one" } },
+                Content = new MultipartFormDataContent { { new StringContent("a"), "prompt" }, { new StringContent($"{seed}"), "seed" }, { new ByteArrayContent(picture), "input_reference", "a.png" } },
+            };
+            return await Server.Client.SendAsync(request, Cancel);
+        }
+    }
+
+    [Fact]
+    public async Task A_model_can_be_asked_for_by_its_id()
+    {
+        var model = await Server.GetAsync("/v1/models/sprites");
+        Assert.Equal(("sprites", "model"), (model.GetProperty("id").GetString(), model.GetProperty("object").GetString()));
+        var problem = await TestServer.ProblemAsync(await Server.Client.GetAsync("/v1/models/sora-2", Cancel), HttpStatusCode.NotFound);
+        Assert.Contains("use sprites", problem.GetProperty("detail").GetString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task What_can_be_fetched_can_be_asked_about_with_HEAD()
+    {
+        var id = (await TestServer.JsonAsync(await Server.Client.PostAsync("/v1/videos", new MultipartFormDataContent
+        {
+            { new StringContent("a"), "prompt" }, { new ByteArrayContent(Picture), "input_reference", "a.png" },
+        }, Cancel), HttpStatusCode.OK)).GetProperty("id").GetString();
+        var picture = await Server.Client.GetByteArrayAsync($"/v1/videos/{id}/content?variant=input", Cancel);
+
+        using var head = await HeadAsync($"/v1/videos/{id}/content?variant=input");
+        Assert.Equal((HttpStatusCode.OK, (long?)picture.Length, "image/png"), (head.StatusCode, head.Content.Headers.ContentLength, head.Content.Headers.ContentType?.MediaType));
+        foreach (var (path, status) in new[]
+        {
+            ($"/v1/videos/{id}", 200), ($"/v1/videos/{id}/events", 200), ("/v1/videos", 200), ("/v1/models", 200), ("/v1/models/sprites", 200),
+            ($"/v1/videos/{id}/content", 409), ("/v1/videos/nothing/stream", 404), ("/v1/videos/nothing/content", 404), ("/v1/models/nothing", 404),
+        })
+            Assert.Equal((path, status), (path, (int)(await HeadAsync(path)).StatusCode));
+
+        Task<HttpResponseMessage> HeadAsync(string path) => Server.Client.SendAsync(new HttpRequestMessage(HttpMethod.Head, path), Cancel);
+    }
+
+    private static IEnumerable<int> Numbers(JsonElement video, string name) => video.GetProperty(name).EnumerateArray().Select(number => number.GetInt32());
+
+    private async Task<JsonElement> RefusedAsync(byte[] body, string path)
+    {
+        using var content = new ByteArrayContent(body) { Headers = { ContentType = new MediaTypeHeaderValue("application/json") } };
+        return await TestServer.ProblemAsync(await Server.Client.PostAsync(path, content, Cancel), HttpStatusCode.BadRequest);
+    }
+}
