@@ -47,12 +47,12 @@ public static partial class PlainNumber
         ? $"write {text.Trim().Replace(',', '.')} with a decimal point, and thousands without a separator"
         : "";
 
-    [GeneratedRegex(@"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?\s*$", RegexOptions.CultureInvariant | RegexOptions.NonBacktracking)]
+    [GeneratedRegex(@"^[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?[ \t]*\z", RegexOptions.CultureInvariant | RegexOptions.NonBacktracking)]
     private static partial Regex Form();
 
-    [GeneratedRegex(@"^\s*(?<digits>[+-]?[0-9]+)(\.0*)?\s*$", RegexOptions.CultureInvariant | RegexOptions.NonBacktracking)]
+    [GeneratedRegex(@"^[ \t]*(?<digits>[+-]?[0-9]+)(\.0*)?[ \t]*\z", RegexOptions.CultureInvariant | RegexOptions.NonBacktracking)]
     private static partial Regex Whole();
 
-    [GeneratedRegex(@"^\s*[+-]?[0-9]+,[0-9]+\s*$", RegexOptions.CultureInvariant | RegexOptions.NonBacktracking)]
+    [GeneratedRegex(@"^[ \t]*[+-]?[0-9]+,[0-9]+[ \t]*\z", RegexOptions.CultureInvariant | RegexOptions.NonBacktracking)]
     private static partial Regex Comma();
 }
