@@ -12,7 +12,6 @@ public abstract partial class JobStoreTests : IAsyncLifetime
     private static readonly string[] Models = ["sprites"];
     private SqlDialect? dialect;
     private SqlJobStore? store;
-    private SqlDialect? dialect;
 
     private protected SqlJobStore Store => store!;
 

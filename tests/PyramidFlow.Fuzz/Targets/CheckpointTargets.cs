@@ -51,6 +51,8 @@ internal static class CheckpointTargets
         [
             Header("""{"transformer.a.lora_A.weight":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"transformer.a.lora_B.weight":{"dtype":"F32","shape":[2,1],"data_offsets":[8,16]},"transformer.a.alpha":{"dtype":"F32","shape":[],"data_offsets":[16,20]},"__metadata__":{"lora_adapter_metadata":"{\"transformer.r\":1,\"transformer.lora_alpha\":2,\"transformer.alpha_pattern\":{\"a\":3}}"}}""", 20),
         ], FuzzTargets.Utf8("base_model.model.", "lora_unet_", ".lora_down.weight", ".alpha", "NaN", "diffusion_model."));
+        yield return new("peft", Adapter(), checkpoint, FuzzTargets.Utf8("""{"peft_type":"LORA","r":1,"lora_alpha":16,"use_rslora":false,"alpha_pattern":{"a":8},"rank_pattern":{"^a$":1},"target_modules":["a"],"bias":"none"}"""),
+            FuzzTargets.Utf8("\"(a+)+$\":1", "NaN", "1e400", "\"use_rslora\":true", "\"pissa\"", "null"));
         yield return new("latents", FuzzTargets.AsFile("latents.safetensors", Latents), checkpoint, [Header(LatentHeader, 8)], FuzzTargets.Utf8("\"image_shift\":\"NaN\"", "\"F32\"", "[1,1,1,1,2]"));
     }
 
@@ -87,6 +89,23 @@ internal static class CheckpointTargets
     {
         using var scope = new TensorScope();
         _ = LatentFile.Read(path, out _);
+    }
+
+    // Settings beside a LoRA whose matrices are fine.
+    private static Action<byte[]> Adapter()
+    {
+        var folder = Directory.CreateDirectory(Path.Combine(FuzzTargets.Folder, "adapter")).FullName;
+        File.WriteAllBytes(Path.Combine(folder, "adapter_model.safetensors"), Header(
+            """{"base_model.model.a.lora_A.weight":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"base_model.model.a.lora_B.weight":{"dtype":"F32","shape":[2,1],"data_offsets":[8,16]}}""", 16));
+        var model = new OneLayer();
+        using var generator = new RandomGenerator(0);
+        model.Initialize(generator);
+        return input =>
+        {
+            using var scope = new TensorScope();
+            File.WriteAllBytes(Path.Combine(folder, "adapter_config.json"), input);
+            LoraFile.Merge(model, folder);
+        };
     }
 
     private static Action<byte[]> Lora()

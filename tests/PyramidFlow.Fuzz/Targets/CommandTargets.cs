@@ -4,6 +4,8 @@ using PyramidFlow.Cli.Batches;
 using PyramidFlow.Cli.Generating;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Parsing;
+using PyramidFlow.Pipelines;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Fuzz.Targets;
 
@@ -21,7 +23,7 @@ internal static class CommandTargets
                 FuzzTargets.Utf8("\n", "\"prompt\":", "\"seed\":", "\"steps\":", "\\ud83d", "\"7,5\"", "//", ",]"));
         }
 
-        yield return new("notes", Notes, [],
+        yield return new("notes", Notes, [typeof(MalformedTextException)],
             FuzzTargets.Utf8("""{"program":"pyramidflow 0.1.0","prompt":"a","negative_prompt":"","seed":7,"model":"sprites","variant":"","width":64,"height":64,"frames":9,"steps":[2,2,2],"video_steps":[2,2,2],"guidance":7.5,"linear_guidance":[1,2],"prompts":[{"from":1,"prompt":"b"}],"image":"../a.png","loras":[{"name":"a","weight":1,"sha256":"x"}]}"""),
             FuzzTargets.Utf8("null", "\"prompts\":[null]", "\"loras\":[null]", "\\ud83d", "\"image\":\"/etc/passwd\""));
         yield return new("values", OptionValues, [typeof(FormatException), typeof(UsageException)], FuzzTargets.Utf8("7", "7.5", "8GB", "20,20,20", "640x384", "a.safetensors:0.8", "2.5,1"), FuzzTargets.Utf8(",", ".", "x", "GB", "GiB", ":", "-", "e9"));
@@ -48,7 +50,7 @@ internal static class CommandTargets
     {
         if (GenerationNotes.Read(new Dictionary<string, string> { [GenerationNotes.Key] = Encoding.UTF8.GetString(input) }) is not { } notes)
             return;
-        var clip = notes.Clip();
+        var clip = notes.ToClip();
         if (clip.Image?.Contains('/') == true || clip.Latents?.Contains('/') == true)
             throw new WrongResultException("a note leads out of the folder");
     }

@@ -23,8 +23,11 @@ internal static class MediaTargets
 
     private static void Header(byte[] input)
     {
-        if (PictureHeader.Read(input) is { } header && (header.Width < 0 || header.Height < 0))
+        var header = PictureHeader.Read(input);
+        if (header is not null && (header.Width < 0 || header.Height < 0))
             throw new WrongResultException("a picture of negative size");
+        if (PictureTrim.Of(input, header).Length > input.Length + 64)
+            throw new WrongResultException("a picture grew by being trimmed");
     }
 
     private static void Probe(byte[] input)

@@ -26,7 +26,7 @@ public sealed class TextExtraction(PromptEncoder encoder, ElementType storedType
     public ExtractionResult Run(ExtractionTarget target, IProgress<ExtractionProgress>? progress = null, CancellationToken cancel = default)
     {
         target.Check();
-        var annotations = AnnotationFile.Read(target.Annotations);
+        var annotations = AnnotationFile.ReadGood(target.Annotations, faults);
         var mine = annotations.Where((_, i) => target.Has(i)).ToList();
         foreach (var line in mine.Where(line => line.Text is null))
             faults.Add(new DataFault(line.File, line.Line, DataFaultKind.Line, "it has no text"));
@@ -39,7 +39,7 @@ public sealed class TextExtraction(PromptEncoder encoder, ElementType storedType
         var files = captioned.Select(line => line.Text!).Append("").Distinct()
             .ToDictionary(text => text, text => (Path: Path.Combine(folder, FileName(text)), MadeFrom: Fingerprint.Of(text, model, storedType.ToString())));
         // Captions of like length waste least on padding.
-        var open = files.Where(file => !MadeFile.IsFinished(file.Value.Path, file.Value.MadeFrom)).OrderBy(file => file.Key.Length).ToList();
+        var open = files.Where(file => !MadeFile.IsFinished(file.Value.Path, file.Value.MadeFrom, path => TextItemFile.Read(path))).OrderBy(file => file.Key.Length).ToList();
         var (done, warnings) = (0, new List<string>());
         foreach (var batch in open.Chunk(batchSize))
         {
