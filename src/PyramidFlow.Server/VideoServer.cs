@@ -17,7 +17,10 @@ public static class VideoServer
     /// <exception cref="ArgumentException">The address cannot be listened on, or needs a key that is not there.</exception>
     public static WebApplication Build(ServerOptions options, Action<ILoggingBuilder>? logging = null)
     {
-        var address = ListenRules.Check(options, new ApiKeys(options.DataFolder));
+        var keys = new ApiKeys(options.DataFolder);
+        // Read on every address: damaged ones end the start, and not each request.
+        _ = keys.InUse;
+        var address = ListenRules.Check(options, keys);
         var builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory });
         var log = new ServerLog();
         log.Configure(builder.Logging, logging);
