@@ -18,6 +18,8 @@ public static class VideoServer
     public static WebApplication Build(ServerOptions options, Action<ILoggingBuilder>? logging = null)
     {
         var keys = new ApiKeys(options.DataFolder);
+        // Read on every address: damaged ones end the start, and not each request.
+        _ = keys.InUse;
         var address = ListenRules.Check(options, keys);
         var builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory });
         var log = new ServerLog();

@@ -40,6 +40,37 @@ public sealed class ServeTests(TinyModel model) : IClassFixture<TinyModel>, IDis
     }
 
     [Fact]
+    public async Task What_cannot_be_stopped_in_time_goes_back_into_the_queue_all_the_same()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "a pipe stands in for files that are read for ever");
+        // Whoever reads the weights waits for ever, as for a disk that does not answer.
+        var copy = folder.File("model");
+        foreach (var file in Directory.EnumerateFiles(model.Folder, "*", SearchOption.AllDirectories))
+            File.CreateSymbolicLink(folder.File("model", Path.GetRelativePath(model.Folder, file)), file);
+        foreach (var weights in Directory.EnumerateFiles(copy, "*.safetensors", SearchOption.AllDirectories))
+        {
+            File.Delete(weights);
+            using var pipe = System.Diagnostics.Process.Start("mkfifo", [weights]);
+            await pipe.WaitForExitAsync(Cancel);
+        }
+
+        string id;
+        using (var serve = ServeProcess.Start("serve", "--data", folder.Path, "--model", copy, "--port", "0"))
+        {
+            using var client = await serve.ClientAsync();
+            id = await ServeProcess.SubmitAsync(client, Quick);
+            await ServeProcess.UntilAsync(client, id, video => video.GetProperty("stage").ValueKind == System.Text.Json.JsonValueKind.Object);
+
+            serve.Terminate();
+
+            Assert.Equal(ExitCode.Ok, await serve.ExitedAsync());
+            Assert.Contains("could not be stopped in time", serve.Said, StringComparison.Ordinal);
+        }
+
+        Assert.Equal([(id, "queued", 0L)], await RowsAsync("SELECT id, status, attempt FROM videos", row => (row.GetString(0), row.GetString(1), row.GetInt64(2))));
+    }
+
+    [Fact]
     public async Task A_server_outlives_a_model_folder_that_comes_and_goes_and_five_damaged_entries()
     {
         var (here, away) = (folder.File("model"), folder.File("away"));

@@ -76,7 +76,8 @@ internal sealed partial class SqlJobStore
 
     public async Task<int> ReapAsync(CancellationToken cancel)
     {
-        var lost = $"status = '{InProgress}' AND lease_until < {dialect.Now}";
+        // One without an end is nobody's.
+        var lost = $"status = '{InProgress}' AND (lease_until IS NULL OR lease_until < {dialect.Now})";
         if (!await AnyAsync($"FROM videos WHERE {lost}", [], cancel).ConfigureAwait(false))
             return 0;
         var error = Json(new VideoError(VideoError.Abandoned, $"the program that made it died or was cut off {rules.Attempts} times: ask for it again, perhaps smaller or shorter"));
