@@ -1,33 +1,25 @@
 using System.Globalization;
 using System.Text;
+using PyramidFlow.Tokenizers.Repair;
 
 namespace PyramidFlow.Tokenizers;
 
 /// <summary>
-/// CLIP's text clean-up and word pattern, as the reference tokenizer does them without the optional text-repair package:
-/// control characters dropped, CJK characters set apart, form C, white space collapsed, lower case.
+/// CLIP's text clean-up and word pattern, as the released system's tokenizer does them: text is mended, white space
+/// collapsed, lower case.
 /// </summary>
 internal static class ClipText
 {
+    // Neither a letter nor anything else to a pattern that ignores case: it parts words and gives no id.
+    private const char IotaBelow = '\u0345';
+
     private static readonly string[] Suffixes = ["s", "t", "re", "ve", "m", "ll", "d"];
 
     /// <summary>Cleans a text.</summary>
     /// <returns>Lower-case words with one space between them; valid UTF-16.</returns>
     public static string Clean(string text)
     {
-        var kept = new StringBuilder(text.Length);
-        foreach (var rune in text.EnumerateRunes())
-        {
-            if (rune.Value is ' ' or '\t' or '\n' or '\r' || Rune.GetUnicodeCategory(rune) == UnicodeCategory.SpaceSeparator)
-                kept.Append(' ');
-            else if (IsCjk(rune.Value))
-                kept.Append(' ').Append(rune).Append(' ');
-            else if (!IsDropped(rune))
-                kept.Append(rune);
-        }
-
-        // Line and paragraph separators are still there and part words too.
-        var words = UnicodeComposer.Compose(kept.ToString())
+        var words = TextRepair.Repair(text)
             .Split(default(char[]), StringSplitOptions.RemoveEmptyEntries)
             .Select(UnicodeCase.ToLower);
         return string.Join(' ', words);
@@ -41,7 +33,7 @@ internal static class ClipText
     {
         for (var at = 0; at < text.Length;)
         {
-            if (text[at] == ' ')
+            if (text[at] is ' ' or IotaBelow)
             {
                 at++;
                 continue;
@@ -59,11 +51,23 @@ internal static class ClipText
     {
         foreach (var candidate in candidates)
         {
-            if (text.AsSpan(at).StartsWith(candidate, StringComparison.Ordinal))
+            if (StartsWith(text.AsSpan(at), candidate))
                 return candidate.Length;
         }
 
         return 0;
+    }
+
+    // The pattern ignores case, and a long s is an s then.
+    private static bool StartsWith(ReadOnlySpan<char> text, string candidate)
+    {
+        for (var i = 0; i < candidate.Length; i++)
+        {
+            if (i == text.Length || (text[i] == 'ſ' ? 's' : text[i]) != candidate[i])
+                return false;
+        }
+
+        return true;
     }
 
     private static int RunLength(string text, int start)
@@ -81,7 +85,7 @@ internal static class ClipText
     {
         var rune = Rune.GetRuneAt(text, at);
         width = rune.Utf16SequenceLength;
-        if (rune.Value == ' ')
+        if (rune.Value is ' ' or IotaBelow)
             return Kind.Space;
         return Rune.GetUnicodeCategory(rune) switch
         {
@@ -92,15 +96,6 @@ internal static class ClipText
             _ => Kind.Other,
         };
     }
-
-    private static bool IsDropped(Rune rune) => rune == Rune.ReplacementChar
-        || Rune.GetUnicodeCategory(rune) is UnicodeCategory.Control or UnicodeCategory.Format
-            or UnicodeCategory.Surrogate or UnicodeCategory.PrivateUse or UnicodeCategory.OtherNotAssigned;
-
-    // The blocks BERT's tokenizer sets apart.
-    private static bool IsCjk(int c) => c is (>= 0x4E00 and <= 0x9FFF) or (>= 0x3400 and <= 0x4DBF)
-        or (>= 0x20000 and <= 0x2A6DF) or (>= 0x2A700 and <= 0x2B73F) or (>= 0x2B740 and <= 0x2B81F)
-        or (>= 0x2B820 and <= 0x2CEAF) or (>= 0xF900 and <= 0xFAFF) or (>= 0x2F800 and <= 0x2FA1F);
 
     private enum Kind
     {

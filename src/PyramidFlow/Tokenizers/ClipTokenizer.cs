@@ -5,7 +5,7 @@ namespace PyramidFlow.Tokenizers;
 
 /// <summary>
 /// CLIP's tokenizer: byte-level BPE over cleaned, lower-case text. Gives the ids of the (slow) CLIP tokenizer the released
-/// system uses, without the optional text-repair package. Safe to share between threads.
+/// system uses, which mends text first as the package ftfy does. Safe to share between threads.
 /// </summary>
 public sealed class ClipTokenizer
 {
