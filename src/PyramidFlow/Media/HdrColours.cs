@@ -30,9 +30,10 @@ internal sealed record HdrColours(string Transfer, string? Primaries, string? Ma
     {
         get
         {
-            var input = $"tin={Transfer}:pin={Primaries ?? "bt2020"}:min={Matrix ?? "bt2020nc"}:rin={(Matrix == "gbr" ? "full" : "limited")}";
+            var primaries = Primaries ?? "bt2020";
+            var input = $"tin={Transfer}:pin={primaries}:min={Matrix ?? "bt2020nc"}{(Matrix == "gbr" ? ":rin=full" : "")}";
             return (Matrix == "gbr" ? "format=gbrp12," : "format=yuv444p12,")
-                + $"zscale={input}:t=linear:npl=203:m=gbr:r=full,format=gbrpf32le,zscale=p=bt709,tonemap=mobius:param=0.9:desat=0,"
+                + $"zscale={input}:t=linear:npl=203:p={primaries}:m=gbr:r=full,format=gbrpf32le,zscale=p=bt709,tonemap=mobius:param=0.9:desat=0,"
                 + "zscale=t=bt709:m=gbr:r=full,format=gbrp,";
         }
     }

@@ -77,7 +77,7 @@ public static class ImageReader
             : header.Aspect != 1 ? ((int)header.Shown.Width, (int)header.Shown.Height) : null;
         string[] arguments =
         [
-            "-hide_banner", "-loglevel", "error", "-xerror", "-err_detect", "explode", "-threads", "1", .. InputArguments, .. Whole(bytes),
+            "-hide_banner", "-loglevel", "error", "-xerror", .. IsTiff(bytes) ? (string[])[] : ["-err_detect", "explode"], "-threads", "1", .. InputArguments, .. Whole(bytes),
             .. header.Orientation is null ? (string[])[] : ["-noautorotate"], "-i", "pipe:0", "-filter_complex_threads", "1",
             "-filter_complex", "[0:v:0]" + frames.Filter(ExifOrientation.Filter(header.Orientation ?? ExifOrientation.Upright), size),
             "-frames:v", "1", "-f", "image2pipe", "-c:v", "ppm", "pipe:1",
@@ -182,6 +182,7 @@ public static class ImageReader
         };
     }
 
+    // ffmpeg takes tags of a TIFF that it does not know for faults.
     private static bool IsTiff(ReadOnlySpan<byte> bytes) => bytes.StartsWith("II*\0"u8) || bytes.StartsWith("MM\0*"u8);
 
     // From a pipe ffmpeg takes a TIFF for whole after 4 KiB unless it is told how long it is.
