@@ -17,7 +17,8 @@ internal sealed class PostgresDialect(string connection) : SqlDialect
         }
         catch (Exception e) when (e is ArgumentException or FormatException or NotSupportedException)
         {
-            throw new StartException($"--database or PYRAMIDFLOW_DATABASE is no connection string of PostgreSQL ({Work.JobFaults.Sentence(e).TrimEnd('.')}): write one such as \"Host=db;Database=videos;Username=videos\"", e);
+            // It may hold a password, and so may what is said of it.
+            throw new StartException("--database or PYRAMIDFLOW_DATABASE is no connection string of PostgreSQL: write one such as \"Host=db;Database=videos;Username=videos\"", e);
         }
     }
 
