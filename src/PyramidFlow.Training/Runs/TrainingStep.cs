@@ -68,6 +68,15 @@ internal sealed class TrainingStep(LoopConfig config, ITraining training, RunFol
         using (var scope = new TensorScope())
             SafetensorsWriter.Write(path, Batches(step).SelectMany((batch, i) => training.Inputs(batch).Select(input => ($"batch_{i}.{input.Key}", input.Tensor))));
         throw new TrainingException($"step {step}: {string.Join(", ", wrong)} not a number; the batch is saved in {path} and the last checkpoint stays: "
-            + "look at the batch, or go on with a lower learning_rate or in precision float32");
+            + (BrokenWeight() is { } key
+                ? $"the weight {key} holds a number that is not finite already, so begin with another checkpoint (models verify looks at every weight)"
+                : "look at the batch, or go on with a lower learning_rate or in precision float32"));
+    }
+
+    // A step is not taken on losses that are no numbers, so such a weight was there from the start.
+    private string? BrokenWeight()
+    {
+        using var scope = new TensorScope();
+        return training.Parts.SelectMany(part => part.Parameters.Named(part.Parameters.Values)).FirstOrDefault(weight => !weight.Tensor.AllFinite()).Key;
     }
 }

@@ -59,6 +59,16 @@ public sealed class TrainingLoopTests : IDisposable
     }
 
     [Fact]
+    public void A_run_that_begins_with_a_weight_that_is_no_number_names_it()
+    {
+        using var training = Make(Config, "run", _ => 1, _ => { });
+        using (new TensorScope())
+            training.Parts[0].Parameters.Values.Narrow(0, 3, 1).Fill(double.NaN);
+        var error = Assert.Throws<TrainingException>(() => new TrainingLoop(Config, training, new RunFolder(In("run"))).Run(null, CancellationToken.None));
+        Assert.Contains("the weight weight holds a number that is not finite already, so begin with another checkpoint", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_step_far_above_the_usual_is_skipped_and_counted()
     {
         var config = Config with { Steps = 31, CheckpointEvery = 30, LogEvery = 1 };
