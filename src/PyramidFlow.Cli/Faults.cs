@@ -35,20 +35,10 @@ internal static class Faults
         return IsForUsers(e) ? line : $"unexpected {e.GetType().Name}: {line}; run it again with --verbose and report what it shows";
     }
 
-    /// <summary>
-    /// Whether an argument exception speaks to the user: the program's own libraries throw plain ones without a parameter's name for
-    /// what was asked for and cannot be done. With a name, of a derived type or from the runtime it is a fault of the program.
-    /// </summary>
-    public static bool IsForUsers(ArgumentException e) => e.GetType() == typeof(ArgumentException) && e.ParamName is null && IsOwn(e);
-
     private static bool IsForUsers(Exception e) => e switch
     {
-        ArgumentException argument => IsForUsers(argument),
-        FormatException when e.GetType() == typeof(FormatException) => IsOwn(e),
-        _ => e is IOException or UnauthorizedAccessException || IsOwnName(e.GetType().Namespace),
+        ArgumentException argument => UserFault.Is(argument),
+        FormatException when e.GetType() == typeof(FormatException) => UserFault.IsOwn(e),
+        _ => e is IOException or UnauthorizedAccessException || UserFault.IsOwnName(e.GetType().Namespace),
     };
-
-    private static bool IsOwn(Exception e) => IsOwnName(e.TargetSite?.Module.Assembly.GetName().Name);
-
-    private static bool IsOwnName(string? name) => name?.StartsWith("PyramidFlow", StringComparison.Ordinal) ?? false;
 }

@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using Microsoft.Data.Sqlite;
-using PyramidFlow.Server;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;

@@ -85,7 +85,7 @@ internal static class BenchCommand
         {
             return make();
         }
-        catch (ArgumentException e) when (Faults.IsForUsers(e))
+        catch (ArgumentException e) when (UserFault.Is(e))
         {
             throw new UsageException(e.Message, e);
         }

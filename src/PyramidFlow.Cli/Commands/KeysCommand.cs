@@ -28,7 +28,7 @@ internal static class KeysCommand
                 console.Result(Keys(parsed, data).Add(parsed.GetRequiredValue(name)));
                 return Task.FromResult(ExitCode.Ok);
             }
-            catch (ArgumentException e) when (Faults.IsForUsers(e))
+            catch (ArgumentException e) when (UserFault.Is(e))
             {
                 throw new UsageException(Faults.Sentence(e), e);
             }

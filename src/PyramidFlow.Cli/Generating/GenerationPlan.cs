@@ -105,7 +105,7 @@ internal sealed record GenerationPlan(ClipArguments Clip, GenerationRequest Requ
         {
             return request.Resolve(settings);
         }
-        catch (ArgumentException e) when (Faults.IsForUsers(e))
+        catch (ArgumentException e) when (UserFault.Is(e))
         {
             throw new UsageException(Faults.Sentence(e), e);
         }

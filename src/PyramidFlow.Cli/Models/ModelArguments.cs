@@ -85,7 +85,7 @@ internal sealed record ModelArguments
             tiles.Check(VideoLength.Scale);
             return tiles;
         }
-        catch (ArgumentException e) when (Faults.IsForUsers(e))
+        catch (ArgumentException e) when (UserFault.Is(e))
         {
             throw new UsageException(Faults.Sentence(e), e);
         }

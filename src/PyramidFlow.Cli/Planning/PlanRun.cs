@@ -60,7 +60,7 @@ internal static class PlanRun
         {
             return MemoryBudget.Fit(model, settings, type, options, budget);
         }
-        catch (ArgumentException e) when (Faults.IsForUsers(e))
+        catch (ArgumentException e) when (UserFault.Is(e))
         {
             throw new UsageException(Faults.Sentence(e), e);
         }

@@ -26,7 +26,7 @@ internal static class HistoryPlot
         {
             return BenchmarkHistory.Read(folder).Select(line => new Curve(line.Label, [.. line.Points.Select(p => ((double)p.Day.DayNumber, 100 * p.Share))]));
         }
-        catch (ArgumentException e) when (Faults.IsForUsers(e))
+        catch (ArgumentException e) when (UserFault.Is(e))
         {
             throw new UsageException(e.Message, e);
         }

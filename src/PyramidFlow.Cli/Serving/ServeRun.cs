@@ -32,7 +32,7 @@ internal static class ServeRun
         {
             return build();
         }
-        catch (ArgumentException e) when (Faults.IsForUsers(e))
+        catch (ArgumentException e) when (UserFault.Is(e))
         {
             throw new UsageException(Faults.Sentence(e), e);
         }

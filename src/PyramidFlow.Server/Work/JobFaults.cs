@@ -9,7 +9,7 @@ internal static class JobFaults
 {
     public static (VideoError Error, bool Retry) Of(Exception fault) => fault switch
     {
-        ArgumentException => (new(VideoError.Invalid, Sentence(fault)), false),
+        ArgumentException argument when UserFault.Is(argument) => (new(VideoError.Invalid, Sentence(fault)), false),
         JobException => (new(VideoError.Invalid, fault.Message), false),
         // A folder that was away for a moment is back at the next try.
         CheckpointException => (new(VideoError.Internal, "the model cannot be loaded: its files are damaged or incomplete; whoever runs this service finds more in its log"), true),

@@ -98,7 +98,7 @@ internal sealed class RequestCheck(ModelCatalog catalog, ServerLimits limits)
         {
             return request.Resolve(settings);
         }
-        catch (ArgumentException e)
+        catch (ArgumentException e) when (UserFault.Is(e))
         {
             throw new JobException(JobFault.Invalid, JobFaults.Sentence(e), e) { Parameter = Culprit(request, settings) };
         }

@@ -154,7 +154,8 @@ public sealed class HostileMediaTests : IDisposable
     private string Program(string script)
     {
         var path = folder.Write("program-" + Guid.NewGuid().ToString("N"), $"#!/bin/sh\n{script}\n");
-        File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+        if (!OperatingSystem.IsWindows())
+            File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserExecute);
         return path;
     }
 }

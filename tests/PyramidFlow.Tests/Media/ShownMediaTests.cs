@@ -129,7 +129,8 @@ public sealed class ShownMediaTests : IDisposable
     {
         var path = await HdrAsync("smpte2084", "203");
         var without = folder.Write("no-zscale", "#!/bin/sh\necho \"[AVFilterGraph @ 0x55] No such filter: 'zscale'\" >&2\nexit 1\n");
-        File.SetUnixFileMode(without, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+        if (!OperatingSystem.IsWindows())
+            File.SetUnixFileMode(without, UnixFileMode.UserRead | UnixFileMode.UserExecute);
 
         var error = await Assert.ThrowsAsync<MediaException>(() => VideoTail.ReadAsync(path, 1, ct: Ct, tools: new FfmpegTools(without, "ffprobe")));
 

@@ -124,7 +124,7 @@ public sealed class CheckpointReportTests : IDisposable
         Assert.Contains("tokens where text_encoder_2 has", Assert.Single(Faults()), StringComparison.Ordinal);
     }
 
-    private CheckpointReport Report() => CheckpointReport.Of(CheckpointFolder.Open(folder.Path));
+    private CheckpointReport Report() => CheckpointReport.Of(CheckpointFolder.Open(folder.Path), cancel: TestContext.Current.CancellationToken);
 
     private IReadOnlyList<string> Faults() => Report().Variants[0].Faults;
 }

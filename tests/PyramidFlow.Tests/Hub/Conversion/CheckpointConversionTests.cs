@@ -26,7 +26,7 @@ public sealed class CheckpointConversionTests : IDisposable
         var source = Path.Combine(folder.Path, "in");
         RandomCheckpoint.Write(source, new RandomOptions(layout, RandomScale.Tiny), cancel: Cancel);
         Assert.Empty(CheckpointConversion.Convert(source, Target, new ConversionOptions { Type = ElementType.Float16, ShardBytes = 4000 }, cancel: Cancel));
-        var report = CheckpointReport.Of(CheckpointFolder.Open(Target));
+        var report = CheckpointReport.Of(CheckpointFolder.Open(Target), cancel: TestContext.Current.CancellationToken);
         Assert.All(report.Variants, variant => Assert.Empty(variant.Faults));
         Assert.All(report.Components.Where(part => part.Weights > 0), part => Assert.Equal(["Float16"], part.Types));
         Assert.Equal(File.ReadAllText(Path.Combine(source, "pipeline.json")), File.ReadAllText(Path.Combine(Target, "pipeline.json")));
@@ -104,7 +104,7 @@ public sealed class CheckpointConversionTests : IDisposable
             SafetensorsWriter.Write(path, tensors);
         }
 
-        Assert.True(CheckpointReport.Of(CheckpointFolder.Open(Target)).CanRun);
+        Assert.True(CheckpointReport.Of(CheckpointFolder.Open(Target), cancel: TestContext.Current.CancellationToken).CanRun);
     }
 
     [Fact]

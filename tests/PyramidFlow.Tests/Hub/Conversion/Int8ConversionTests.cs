@@ -26,10 +26,10 @@ public sealed class Int8ConversionTests : IDisposable
         var (plain, rounded, reports) = Convert("", layout);
         Assert.Equal(["diffusion_transformer_384p", layout == RandomLayout.Sd3 ? "text_encoder_3" : "text_encoder_2"], reports.Select(report => report.Split(':')[0]));
         Assert.All(reports, report => Assert.Matches(@" matrices as int8, relative error 0\.[0-9]+% on average and [01]\.[0-9]+% at most \(.*weight\)$", report));
-        var report = CheckpointReport.Of(CheckpointFolder.Open(rounded));
+        var report = CheckpointReport.Of(CheckpointFolder.Open(rounded), cancel: TestContext.Current.CancellationToken);
         Assert.All(report.Variants, variant => Assert.Empty(variant.Faults));
         Assert.Equal(2, report.Components.Count(part => part.Types.Contains("Int8")));
-        Assert.True(report.Components.Sum(part => part.Bytes) < CheckpointReport.Of(CheckpointFolder.Open(plain)).Components.Sum(part => part.Bytes));
+        Assert.True(report.Components.Sum(part => part.Bytes) < CheckpointReport.Of(CheckpointFolder.Open(plain), cancel: TestContext.Current.CancellationToken).Components.Sum(part => part.Bytes));
 
         var expected = await Make(plain, Offload.None);
         var actual = await Make(rounded, Offload.None);

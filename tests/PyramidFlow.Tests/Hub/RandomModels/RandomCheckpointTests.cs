@@ -20,7 +20,7 @@ public sealed class RandomCheckpointTests
     {
         using var folder = new TemporaryFolder();
         RandomCheckpoint.Write(folder.Path, new RandomOptions(layout, RandomScale.Tiny, Seed: 5), cancel: Cancel);
-        Assert.All(CheckpointReport.Of(CheckpointFolder.Open(folder.Path)).Variants, variant => Assert.Empty(variant.Faults));
+        Assert.All(CheckpointReport.Of(CheckpointFolder.Open(folder.Path), cancel: TestContext.Current.CancellationToken).Variants, variant => Assert.Empty(variant.Faults));
         using var pipeline = VideoPipeline.Load(folder.Path);
         using var latents = pipeline.GenerateLatents(new GenerationRequest { Prompt = "a red ball falling", Seed = 1 }, cancel: TestContext.Current.CancellationToken);
         Assert.Equal([1, layout == RandomLayout.Sprites ? 16 : 4, 2, 8, 8], latents.Shape);
