@@ -75,6 +75,7 @@ public abstract partial class JobStoreTests
         var job = await AddAsync();
         await ExecuteAsync("ALTER TABLE videos DROP COLUMN fault");
         await ExecuteAsync("ALTER TABLE videos DROP COLUMN fault_status");
+        await ExecuteAsync("DROP TABLE requests");
         await ExecuteAsync("DELETE FROM counters WHERE name = 'schema'");
 
         await Store.InitializeAsync(Cancel);

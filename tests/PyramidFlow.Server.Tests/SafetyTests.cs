@@ -174,7 +174,7 @@ public sealed class SafetyTests : IDisposable
         var ended = await server.SubmitAsync(TestServer.Quick);
         server.Client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", bob);
         var other = await server.SubmitAsync(TestServer.Quick);
-        await store.AddAsync(new NewJob(VideoId.New(), Owner.Local, new VideoRequest { Prompt = "a red circle", Model = "sprites" }), Cancel);
+        await store.AddAsync(new NewJob(VideoId.New(), Owner.Local, new VideoRequest { Prompt = "a red circle", Model = "sprites", Width = 128, Height = 128 }), Cancel);
 
         keys.Remove("alice");
         while ((await store.FindAsync(ended, Cancel))!.Status != VideoStatus.Failed)

@@ -16,6 +16,7 @@ internal sealed class FfmpegProcess : IAsyncDisposable
     private readonly CancellationToken ct;
     private readonly CancellationTokenRegistration registration;
     private readonly DecodeBudget? budget;
+    private long counted = Environment.TickCount64;
 
     private FfmpegProcess(Process process, DecodeBudget? budget, CancellationToken ct)
     {
@@ -156,24 +157,33 @@ internal sealed class FfmpegProcess : IAsyncDisposable
     // Work is counted on the processor, so that a busy machine refuses nothing that an idle one reads.
     private async Task WatchAsync(Task step)
     {
-        if (step.IsCompleted)
-            return;
-        var (before, started) = (Work(), Environment.TickCount64);
-        while (await Task.WhenAny(step, Task.Delay(Look, CancellationToken.None)).ConfigureAwait(false) != step)
+        var (before, started) = (step.IsCompleted ? null : Work(), Environment.TickCount64);
+        try
         {
-            try
+            while (!step.IsCompleted && await Task.WhenAny(step, Task.Delay(Look, CancellationToken.None)).ConfigureAwait(false) != step)
             {
-                if (Work() is { } used)
-                    budget!.Check(used, before ?? TimeSpan.Zero);
+                Count(before ?? TimeSpan.Zero);
                 if (Environment.TickCount64 - started > budget!.Limits.Stall.TotalMilliseconds)
                     throw budget.Stuck();
             }
-            catch (MediaException)
-            {
-                Kill();
-                throw;
-            }
+
+            // Steps that are quick add up all the same.
+            if (Environment.TickCount64 - counted > Look.TotalMilliseconds)
+                Count(null);
         }
+        catch (MediaException)
+        {
+            Kill();
+            throw;
+        }
+    }
+
+    // What the step took so far counts from what was used before it; null is at its end.
+    private void Count(TimeSpan? before)
+    {
+        counted = Environment.TickCount64;
+        if (Work() is { } used)
+            budget!.Check(used, before ?? used);
     }
 
     // Null when it has ended.

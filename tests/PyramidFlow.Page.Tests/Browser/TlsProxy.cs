@@ -75,7 +75,11 @@ internal sealed class TlsProxy : IAsyncDisposable
             await using var plain = to.GetStream();
             await plain.WriteAsync(Encoding.Latin1.GetBytes(Rewritten(head)), ended.Token);
             await plain.WriteAsync(more, ended.Token);
-            await Task.WhenAny(tls.CopyToAsync(plain, ended.Token), plain.CopyToAsync(tls, ended.Token));
+            var (asked, answered) = (tls.CopyToAsync(plain, ended.Token), plain.CopyToAsync(tls, ended.Token));
+            // A browser that has said all may still wait for the answer.
+            if (await Task.WhenAny(asked, answered) == asked)
+                to.Client.Shutdown(SocketShutdown.Send);
+            await answered;
         }
         catch (Exception e) when (e is IOException or SocketException or OperationCanceledException or System.Security.Authentication.AuthenticationException)
         {
