@@ -122,16 +122,26 @@ public static class ImageReader
 
     private static async Task<byte[]> ReadAllAsync(Stream source, string name, CancellationToken ct)
     {
-        using var bytes = new MemoryStream();
-        var buffer = new byte[1 << 16];
-        while (await source.ReadAsync(buffer, ct).ConfigureAwait(false) is var read and not 0)
+        var tooMany = new MediaException($"{name} has more than {MaxBytes >> 20} MiB: use a smaller picture");
+        // Room for the whole file at once: a stream that grows would take four times as much.
+        var known = source.CanSeek ? source.Length - source.Position : 0;
+        if (known > MaxBytes)
+            throw tooMany;
+        var bytes = new byte[Math.Max(known, 1 << 16)];
+        var length = 0;
+        while (await source.ReadAsync(bytes.AsMemory(length), ct).ConfigureAwait(false) is var read and not 0)
         {
-            if (bytes.Length + read > MaxBytes)
-                throw new MediaException($"{name} has more than {MaxBytes >> 20} MiB: use a smaller picture");
-            bytes.Write(buffer, 0, read);
+            length += read;
+            if (length > MaxBytes)
+                throw tooMany;
+            // A full buffer of a known length is asked for more in vain, unless the file grows meanwhile.
+            if (length == bytes.Length && (!source.CanSeek || source.Position < source.Length))
+                Array.Resize(ref bytes, Math.Min(2 * length, MaxBytes + 1));
         }
 
-        return bytes.Length != 0 ? bytes.ToArray() : throw new MediaException($"{name} is empty");
+        if (length == 0)
+            throw new MediaException($"{name} is empty");
+        return length == bytes.Length ? bytes : bytes[..length];
     }
 
     // What shows without decoding, or with as little of it as can be.
