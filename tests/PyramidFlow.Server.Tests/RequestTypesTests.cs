@@ -12,6 +12,7 @@ public sealed class RequestTypesTests() : StartedServer(options => options with 
     private static readonly byte[] Picture = PngWriter.Encode(new RgbImage(8, 8, new byte[8 * 8 * 3]));
 
     [Theory]
+    [InlineData("""{"prompt":NaN}""", "prompt", "a text in quotes")]
     [InlineData("""{"prompt":["a red ball"]}""", "prompt", "a text in quotes")]
     [InlineData("""{"prompt":{"text":"a"}}""", "prompt", "a text in quotes")]
     [InlineData("""{"prompt":true}""", "prompt", "cannot be true")]

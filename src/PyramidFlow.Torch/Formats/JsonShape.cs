@@ -148,6 +148,7 @@ internal static class JsonShape
     {
         var text = value.ValueKind switch
         {
+            JsonValueKind.Object when value.TryGetProperty(StrictJson.NoNumber, out var word) => word.ToString(),
             JsonValueKind.Object => "an object",
             JsonValueKind.Array => "a list",
             _ => value.GetRawText(),

@@ -12,7 +12,7 @@ public readonly record struct StrictJsonOptions(bool Written = false, bool Repea
 /// <summary>
 /// JSON from outside the program. What is returned holds whole characters only, so <see cref="JsonElement.GetString"/> of a string and the name of
 /// a property never fail. Numbers are read as the released system's reader takes them: <c>7.0</c> is a whole number, and the
-/// words NaN, Infinity and -Infinity become texts, so that they are let pass where nobody uses the key and are refused where a number is asked for.
+/// words NaN, Infinity and -Infinity become objects of one odd key, which pass where nobody uses the key and are refused where a number, a text or a list is asked for.
 /// </summary>
 public static class StrictJson
 {
@@ -158,6 +158,11 @@ public static class StrictJson
         return new MalformedTextException(options.Written ? (e.LineNumber ?? 0) + 1 : 0, $"this is not JSON ({reason})", null, e);
     }
 
+    /// <summary>The key of the object that stands for NaN or an infinity.</summary>
+    internal const string NoNumber = "no number";
+
+    private static ReadOnlySpan<byte> NoNumberStart => "{\"no number\":\""u8;
+
     // Rewrites what Python's json module writes and System.Text.Json does not read, in numbers only; the lines stay.
     private static ReadOnlyMemory<byte> StandardNumbers(ReadOnlyMemory<byte> json, StrictJsonOptions options)
     {
@@ -171,9 +176,9 @@ public static class StrictJson
             var token = utf8.Slice(i, length);
             if (token.SequenceEqual("NaN"u8) || token.SequenceEqual("Infinity"u8) || token.SequenceEqual("-Infinity"u8))
             {
-                standard.WriteByte((byte)'"');
+                standard.Write(NoNumberStart);
                 standard.Write(token);
-                standard.WriteByte((byte)'"');
+                standard.Write("\"}"u8);
             }
             else
             {

@@ -59,7 +59,7 @@ public sealed class StrictJsonTests
         Assert.Equal(7, root.GetProperty("frames").GetInt32());
         Assert.Equal(-0.5, root.GetProperty("x").GetDouble());
         Assert.Equal(1000, root.GetProperty("big").GetDouble());
-        Assert.Equal(JsonValueKind.String, root.GetProperty("n").ValueKind);
+        Assert.Equal(JsonValueKind.Object, root.GetProperty("n").ValueKind);
         Assert.Equal("NaN 7.0 \" Infinity", root.GetProperty("text").GetString());
     }
 
@@ -78,7 +78,10 @@ public sealed class StrictJsonTests
 
     [Theory]
     [InlineData("""{"count":"4"}""", "count", "a whole number")]
-    [InlineData("""{"count":NaN}""", "count", "a whole number")]
+    [InlineData("""{"count":NaN}""", "count", "cannot be NaN: it is a whole number")]
+    [InlineData("""{"name":-Infinity}""", "name", "cannot be -Infinity: it is a text")]
+    [InlineData("""{"sizes":[NaN]}""", "sizes[0]", "cannot be NaN: it is a text")]
+    [InlineData("""{NaN:1}""", "", "not JSON")]
     [InlineData("""{"kind":"blue"}""", "kind", "one of red_one, green_one")]
     [InlineData("""{"sizes":"64"}""", "sizes", "a list, each item a text in quotes")]
     [InlineData("""{"sizes":[4]}""", "sizes[0]", "a text in quotes")]
