@@ -1,6 +1,7 @@
 using PyramidFlow.Pipelines;
 using PyramidFlow.Server.Jobs;
 using PyramidFlow.Server.Work;
+using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Server.Tests;
 
@@ -11,6 +12,20 @@ public sealed class JobFaultTests
     {
         var refused = Assert.Throws<ArgumentException>(() => new GenerationRequest { Prompt = "a", Width = 100, Height = 100 }.Resolve(PyramidFlow.Hub.PipelineSettings.Released(PyramidFlow.Hub.ModelFamily.Flux, "384p")));
         Assert.Equal((VideoError.Invalid, false), (JobFaults.Of(refused).Error.Code, JobFaults.Of(refused).Retry));
+    }
+
+    [Fact]
+    public void Numbers_that_are_not_finite_are_told_as_such_and_not_tried_again_even_where_a_file_is_named()
+    {
+        var found = new NonFiniteException(ModelPart.Vae, "when frames were decoded");
+        foreach (var fault in (Exception[])[found, new CheckpointException("vae.safetensors holds a number that is not finite in conv.bias", found)])
+        {
+            var (error, retry) = JobFaults.Of(fault);
+            Assert.Equal((VideoError.Internal, false), (error.Code, retry));
+            Assert.Contains("numbers of which no picture can be made", error.Message, StringComparison.Ordinal);
+        }
+
+        Assert.True(JobFaults.Of(new CheckpointException("vae.safetensors does not exist")).Retry);
     }
 
     [Fact]

@@ -28,7 +28,7 @@ internal sealed class ExtractRun(CliConsole console)
         options = options with { Tiles = arguments.Model.Options().Tiles, Sizes = sizes ?? [ModelSize.Of(folder, arguments.Model.Variant)] };
         using var vae = CausalVideoVae.Load(folder.Vae, type, device);
         return await ReportedAsync(folder, target, (faults, progress) =>
-            new LatentExtraction(vae, options, faults).RunAsync(target, progress, cancel)).ConfigureAwait(false);
+            new LatentExtraction(vae, options, faults).RunAsync(target, progress, cancel), cancel).ConfigureAwait(false);
     }
 
     public async Task<int> TextAsync(ExtractArguments arguments, ElementType storedType, int batchSize, CancellationToken cancel)
@@ -38,7 +38,7 @@ internal sealed class ExtractRun(CliConsole console)
         var (folder, type, device) = Open(arguments.Model);
         using var encoder = PromptEncoder.Load(folder, type, device);
         return await ReportedAsync(folder, target, (faults, progress) =>
-            Task.Run(() => new TextExtraction(encoder, storedType, batchSize, faults).Run(target, progress, cancel), CancellationToken.None)).ConfigureAwait(false);
+            Task.Run(() => new TextExtraction(encoder, storedType, batchSize, faults).Run(target, progress, cancel), CancellationToken.None), cancel).ConfigureAwait(false);
     }
 
     private static (CheckpointFolder Folder, ElementType Type, Device Device) Open(ModelArguments model)
@@ -49,7 +49,8 @@ internal sealed class ExtractRun(CliConsole console)
         return (folder, NumberTypes.Parse(model.UsedType)!.Value, model.Options().Device ?? Device.Cpu);
     }
 
-    private async Task<int> ReportedAsync(CheckpointFolder folder, ExtractionTarget target, Func<FaultLog, IProgress<ExtractionProgress>, Task<ExtractionResult>> run)
+    private async Task<int> ReportedAsync(CheckpointFolder folder, ExtractionTarget target, Func<FaultLog, IProgress<ExtractionProgress>, Task<ExtractionResult>> run,
+        CancellationToken cancel)
     {
         var faults = new FaultLog();
         using var line = new ProgressLine(console);
@@ -58,9 +59,11 @@ internal sealed class ExtractRun(CliConsole console)
         {
             result = await run(faults, new ExtractionLine(line)).ConfigureAwait(false);
         }
-        catch (NonFiniteException e) when (WeightFaults.Explain(folder, e) is { } explanation)
+        catch (NonFiniteException e)
         {
-            throw explanation;
+            if (WeightFaults.Explain(folder, e, cancel: cancel) is { } explanation)
+                throw explanation;
+            throw;
         }
         finally
         {

@@ -1,4 +1,3 @@
-using System.Security.Cryptography;
 using PyramidFlow.Cli.Parsing;
 using PyramidFlow.Lora;
 using PyramidFlow.Torch.Formats;
@@ -8,7 +7,7 @@ namespace PyramidFlow.Cli.Models;
 /// <summary>A LoRA as typed: <c>FILE</c> or <c>FILE:WEIGHT</c>; the file may be the folder of an adapter.</summary>
 internal sealed class LoraArgument(string path, double weight)
 {
-    private readonly Lazy<string> sha256 = new(() => Hash(path));
+    private string? sha256;
 
     /// <summary>Its file or folder.</summary>
     public string Path { get; } = path.Length > 1 ? System.IO.Path.TrimEndingDirectorySeparator(path) : path;
@@ -16,8 +15,8 @@ internal sealed class LoraArgument(string path, double weight)
     /// <summary>How much it counts; 1 as trained.</summary>
     public double Weight => weight;
 
-    /// <summary>The hash by which the file is known again; read once.</summary>
-    public string Sha256 => sha256.Value;
+    /// <summary>The hash of <see cref="LoraPlace.Sha256"/>; a hash that could be computed is kept.</summary>
+    public string Sha256 => sha256 ??= LoraPlace.Of(Path).Sha256();
 
     /// <summary>How the library takes it.</summary>
     public LoraUse Use => new(Path, Weight);
@@ -34,23 +33,5 @@ internal sealed class LoraArgument(string path, double weight)
             : throw Fault(Values.Advice(text[(colon + 1)..]));
 
         static FormatException Fault(string? advice = null) => new(advice ?? "use a file, or a file and how much it counts, such as style.safetensors:0.8");
-    }
-
-    // Settings beside the matrices change what they do.
-    private static string Hash(string path)
-    {
-        var place = LoraPlace.Of(path);
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        foreach (var part in (string?[])[place.File, place.Config])
-        {
-            if (part is null)
-                continue;
-            using var file = File.OpenRead(part);
-            var buffer = new byte[1 << 16];
-            for (var count = file.Read(buffer); count > 0; count = file.Read(buffer))
-                hash.AppendData(buffer.AsSpan(0, count));
-        }
-
-        return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 }

@@ -1,4 +1,5 @@
 using PyramidFlow.Server.Jobs;
+using PyramidFlow.Server.Work;
 
 namespace PyramidFlow.Server.Rest;
 
@@ -9,13 +10,14 @@ internal static class CreateFields
     /// <param name="fields">Fields of the body, those of extra_params among them.</param>
     /// <param name="upload">Kind of the file that came; null is none.</param>
     /// <param name="models">Models there are.</param>
+    /// <param name="model">Model of a request whose fields name none; null takes the default.</param>
     /// <exception cref="JobException">A field is of another form than it should be.</exception>
-    public static VideoRequest Read(RequestFields fields, VideoInputKind? upload, IReadOnlyList<VideoModel> models)
+    public static VideoRequest Read(RequestFields fields, VideoInputKind? upload, IReadOnlyList<VideoModel> models, string? model = null)
     {
         if (fields.Whole("n") is not (null or 1))
             throw new JobException(JobFault.Invalid, "n is 1: a request asks for one video, so send one for each") { Parameter = "n" };
         var size = fields.Size("size");
-        var settings = (models.FirstOrDefault(model => model.Id == fields.Text("model")) ?? models.FirstOrDefault())?.Settings;
+        var settings = (((fields.Text("model") ?? model) is { } name ? ModelCatalog.Among(models, name) : null) ?? models.FirstOrDefault())?.Settings;
         var stages = settings?.Steps.Count ?? 1;
         var (steps, guidance) = (fields.Steps("num_inference_steps", stages), fields.Number("guidance_scale", "7"));
         return new VideoRequest

@@ -1,6 +1,7 @@
 using Microsoft.Net.Http.Headers;
 using PyramidFlow.Server.Jobs;
 using PyramidFlow.Server.Safety;
+using PyramidFlow.Server.Work;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Server.Rest;
@@ -68,10 +69,11 @@ internal static class VideoEndpoints
         var (fields, upload) = await reader.ReadAsync(context.Request, KnownFields.Extend, cancel).ConfigureAwait(false);
         await using (upload)
         {
-            var request = CreateFields.Read(fields, upload?.Kind, jobs.Models);
-            if (fields.ReferredId("video") is { } id)
+            var id = fields.ReferredId("video");
+            var original = id is null ? null : (await jobs.GetAsync(Owner.Of(context.User), id, cancel).ConfigureAwait(false)).Request;
+            var request = CreateFields.Read(fields, upload?.Kind, jobs.Models, original?.Model);
+            if (original is not null)
             {
-                var original = (await jobs.GetAsync(Owner.Of(context.User), id, cancel).ConfigureAwait(false)).Request;
                 if (request.Input is not null)
                     throw new JobException(JobFault.Invalid, "the request names a video and something else to begin with: give one of them") { Parameter = "video" };
                 request = CreateFields.Over(request, original) with { Input = new VideoInput(VideoInputKind.Video, id) };
@@ -119,7 +121,7 @@ internal static class VideoEndpoints
     private static IResult GetModel(string id, IVideoJobs jobs)
     {
         var models = jobs.Models;
-        return models.FirstOrDefault(model => model.Id == id) is { } found
+        return ModelCatalog.Among(models, id) is { } found
             ? Json(ModelObject.Of(found), RestJson.Default.ModelObject)
             : throw new JobException(JobFault.NotFound, $"there is no model of this id: use {string.Join(", ", models.Select(model => model.Id))}") { Parameter = "model" };
     }

@@ -39,7 +39,13 @@ internal sealed partial class ModelCatalog(Func<IReadOnlyList<ModelFolder>> fold
     }
 
     /// <summary>Whether a model is there just now.</summary>
-    public bool Has(string? id) => All().Any(model => model.Id == id);
+    public bool Has(string? id) => id is not null && Among(All(), id) is not null;
+
+    /// <summary>The model of a name: its id, or the name of its checkpoint, which is that of the checkpoint's first model. Null where there is none.</summary>
+    /// <param name="models">Models to choose from.</param>
+    /// <param name="name">Name to look for.</param>
+    public static VideoModel? Among(IReadOnlyList<VideoModel> models, string name) =>
+        models.FirstOrDefault(model => model.Id == name) ?? models.FirstOrDefault(model => model.Id.StartsWith(name + ":", StringComparison.Ordinal));
 
     /// <summary>A model by its id, or by its checkpoint's name for the first of it; null takes the default.</summary>
     /// <exception cref="JobException">There is no such model, or it is away just now.</exception>
@@ -55,7 +61,7 @@ internal sealed partial class ModelCatalog(Func<IReadOnlyList<ModelFolder>> fold
         }
 
         var name = id ?? places.FirstOrDefault()?.Name ?? all[0].Id;
-        if ((all.FirstOrDefault(model => model.Id == name) ?? all.FirstOrDefault(model => model.Id.StartsWith(name + ":", StringComparison.Ordinal))) is { } found)
+        if (Among(all, name) is { } found)
             return found;
         // Another one in its place would be another video than was asked for.
         if (places.Any(place => place.Name == name || name.StartsWith(place.Name + ":", StringComparison.Ordinal)))

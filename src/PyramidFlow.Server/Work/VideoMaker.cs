@@ -15,7 +15,7 @@ namespace PyramidFlow.Server.Work;
 /// <param name="options">How models are loaded.</param>
 internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, VideoFolder folder, PipelineOptions options)
 {
-    private readonly Lazy<IReadOnlyList<NotedLora>> loras = new(() => [.. options.Loras.Select(lora => new NotedLora(Path.GetFileName(lora.Path), lora.Weight, GenerationNotes.Sha256(lora.Path)))]);
+    private readonly NotedLoras loras = new(options.Loras);
 
     /// <summary>Makes it.</summary>
     /// <param name="job">What to make.</param>
@@ -59,7 +59,7 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
         if (used.MaxMemory is not null && input?.Kind != VideoInputKind.Video)
             used = used with { Tiles = MemoryBudget.TilesFor(CheckpointFolder.Open(model.Folder), generation, used) };
         var notes = GenerationNotes.Of(Path.GetFileName(Path.TrimEndingDirectorySeparator(model.Folder)), model.Variant ?? "", generation,
-            job.Request.FramesPerSecond ?? model.Settings.FramesPerSecond, used, loras.Value);
+            job.Request.FramesPerSecond ?? model.Settings.FramesPerSecond, used, loras.Get());
         return input?.Kind switch
         {
             VideoInputKind.Image => notes with { Image = VideoFolder.InputName(id, ".png"), ImageSha256 = GenerationNotes.Sha256(folder.InputPicture(id)) },

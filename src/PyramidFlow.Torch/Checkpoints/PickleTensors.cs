@@ -37,7 +37,7 @@ internal sealed class PickleTensors(ArchiveBudget budget, string? bareKey)
         }
     }
 
-    // Also one without a name, which is passed over as often as its container is used.
+    // Every item counts as a visit, even one that holds no tensor: a container that the file refers to many times is walked each time.
     private IEnumerable<(string Key, PickleTensor Tensor)> Item(string outer, object? key, object? value, int depth)
     {
         budget.Visit();

@@ -1,6 +1,6 @@
 namespace PyramidFlow.Torch.Checkpoints;
 
-/// <summary>Looks at every number of a checkpoint.</summary>
+/// <summary>Searches the weights of a checkpoint for numbers that are not finite.</summary>
 public static class WeightScan
 {
     // At a time, so that a large tensor takes little memory.
@@ -8,7 +8,7 @@ public static class WeightScan
 
     /// <summary>The first tensor with a number that is infinite or none.</summary>
     /// <param name="source">The checkpoint; read whole, a tensor at a time.</param>
-    /// <param name="cancel">Looked at before each tensor.</param>
+    /// <param name="cancel">Checked before each tensor.</param>
     /// <returns>File and key; null where all numbers are finite.</returns>
     public static (string File, string Key)? FirstNonFinite(StateSource source, CancellationToken cancel = default)
     {

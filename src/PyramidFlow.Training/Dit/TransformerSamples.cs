@@ -36,7 +36,7 @@ public sealed class TransformerSamples : IDisposable
     /// <summary>Makes the clips and writes the sheet: a row for each prompt, frames from first to last as columns.</summary>
     /// <param name="path">PNG file; it appears when it is whole.</param>
     /// <param name="transformer">The transformer, with the weights to look at.</param>
-    /// <param name="cancel">Looked at before every step.</param>
+    /// <param name="cancel">Checked before every step.</param>
     /// <exception cref="MediaException">The file cannot be written.</exception>
     public void Write(string path, PyramidTransformer transformer, CancellationToken cancel)
     {

@@ -52,7 +52,12 @@ public static class LoraFile
     /// <param name="model">The model, with weights.</param>
     /// <param name="path">Safetensors file, or the folder of an adapter (<see cref="LoraPlace"/>).</param>
     /// <param name="weight">How much they count; 1 as trained, negative takes them away. A finite number.</param>
-    /// <exception cref="CheckpointException">As <see cref="Check"/>; no weight has changed where it is thrown before the first layer.</exception>
+    /// <remarks>
+    /// The layers are changed one after another. An error at a later layer leaves the earlier ones changed: the model is then half-merged and must be loaded
+    /// again. <see cref="Check"/> finds most errors before any weight is changed.
+    /// </remarks>
+    /// <exception cref="ArgumentException">The weight is not a finite number; no weight of the model has changed.</exception>
+    /// <exception cref="CheckpointException">As <see cref="Check"/>, a layer is int8, or the product of a layer is too large.</exception>
     public static void Merge(Module model, string path, double weight = 1)
     {
         if (!double.IsFinite(weight))

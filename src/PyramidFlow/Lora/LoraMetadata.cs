@@ -114,7 +114,8 @@ internal sealed class LoraMetadata
         return this;
     }
 
-    // peft takes the first pattern that matches the end of a layer's name, or one from its start on that begins with ^.
+    // peft takes the first pattern that matches the whole name of a layer, or the whole of what follows one of its dots. A pattern that begins with ^
+    // matches the whole name only.
     private static double? Match(List<(Regex Layer, double Value)> patterns, string layer)
     {
         foreach (var (pattern, value) in patterns)
@@ -143,7 +144,7 @@ internal sealed class LoraMetadata
         {
             if (text.Length > MaxPatternLength)
                 throw new NotSupportedException();
-            return new Regex(text.StartsWith('^') ? $@"\A(?:{text[1..]})" : $@"\A(?:.*\.)?(?:{text})\z", RegexOptions.NonBacktracking | RegexOptions.CultureInvariant);
+            return new Regex($@"\A(?:.*\.)?(?:{text})\z", RegexOptions.NonBacktracking | RegexOptions.CultureInvariant);
         }
         catch (Exception e) when (e is ArgumentException or NotSupportedException)
         {

@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Lora;
@@ -22,6 +23,28 @@ public sealed record LoraPlace(string File, string? Config)
             throw new CheckpointException($"{path} does not exist: give the LoRA's safetensors file, or the folder of an adapter");
         var config = Path.Combine(Path.GetDirectoryName(file) ?? "", ConfigName);
         return new LoraPlace(file, System.IO.File.Exists(config) ? config : null);
+    }
+
+    /// <summary>
+    /// The hash by which a LoRA is known again: SHA-256 in small hexadecimal digits, of the matrices' file and then of the settings, which change what the
+    /// matrices do. Each call reads the files anew.
+    /// </summary>
+    /// <exception cref="IOException">A file is missing or cannot be read.</exception>
+    /// <exception cref="UnauthorizedAccessException">A file must not be read.</exception>
+    public string Sha256()
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        var buffer = new byte[1 << 16];
+        foreach (var part in (string?[])[File, Config])
+        {
+            if (part is null)
+                continue;
+            using var file = System.IO.File.OpenRead(part);
+            for (var count = file.Read(buffer); count > 0; count = file.Read(buffer))
+                hash.AppendData(buffer.AsSpan(0, count));
+        }
+
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 
     private static string InFolder(string folder)

@@ -27,7 +27,7 @@ internal sealed class ClipMaker(PipelineModels models, LatentNormalization norma
     /// <param name="items">Clips of the run.</param>
     /// <param name="write">Takes decoded frames; null decodes nothing that is not needed to sample.</param>
     /// <param name="keep">Takes the latents of each unit, which stay this object's.</param>
-    /// <param name="cancel">Looked at before every step.</param>
+    /// <param name="cancel">Checked before every step.</param>
     internal void Make(GenerationSettings settings, int item, int items, Action<VideoChunk>? write, Action<Tensor>? keep, CancellationToken cancel)
     {
         using var scope = new TensorScope();

@@ -27,7 +27,7 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
     /// <summary>Decodes a unit.</summary>
     /// <param name="unit">Its number, from 0.</param>
     /// <param name="latents">Normalised latents, [1, c, t, h, w].</param>
-    /// <param name="cancel">Looked at before each piece.</param>
+    /// <param name="cancel">Checked before each piece.</param>
     internal void Add(int unit, Tensor latents, CancellationToken cancel)
     {
         PassEarlierFrames(unit);
@@ -52,7 +52,7 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
 
     /// <summary>Decodes what waits for the end of the clip.</summary>
     /// <param name="begin">Told before each tile how many are done, of how many.</param>
-    /// <param name="cancel">Looked at before each piece of a tile.</param>
+    /// <param name="cancel">Checked before each piece of a tile.</param>
     internal void Finish(Action<int, int> begin, CancellationToken cancel)
     {
         using var scope = new TensorScope();

@@ -7,7 +7,7 @@ namespace PyramidFlow.Pipelines;
 /// <param name="meter">Told of each tile.</param>
 /// <param name="models">Those that make room for the VAE.</param>
 /// <param name="units">Units of the clip.</param>
-/// <param name="cancel">Looked at before each piece of a tile.</param>
+/// <param name="cancel">Checked before each piece of a tile.</param>
 internal sealed class DecodingByTile(ClipOutput output, ProgressMeter meter, PipelineModels models, int units, CancellationToken cancel)
     : UnitDecoding(output, meter, cancel)
 {

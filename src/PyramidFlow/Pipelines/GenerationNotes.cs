@@ -17,7 +17,7 @@ public sealed record NotedPrompt(double From, string Prompt);
 /// <summary>A LoRA the model had, in a file's notes.</summary>
 /// <param name="File">Name of its file, without the folder.</param>
 /// <param name="Weight">How much it counted.</param>
-/// <param name="Sha256">Hash of the file, by which it is known again; null where it could not be read.</param>
+/// <param name="Sha256">Hash of <see cref="Lora.LoraPlace.Sha256"/>, by which the LoRA is known again; null where its files could not be read.</param>
 public sealed record NotedLora(string File, double Weight, string? Sha256);
 
 /// <summary>

@@ -94,7 +94,8 @@ public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
 
     private IReadOnlyList<string> Known() => [.. Items.SelectMany(item => item.Warnings).Distinct()];
 
-    // The parts that are not async see to what the reading code is told of itself.
+    // A value that an async method sets in an AsyncLocal is lost when the method returns to its caller. RunTurns.Open, Enter and Close set such a value for
+    // the code that reads, so they are called from the parts of these methods that are not async.
     private sealed class Reader(RunTurns turns, IAsyncEnumerator<VideoChunk> chunks) : IAsyncEnumerator<VideoChunk>
     {
         private readonly RunTurns.Turn turn = turns.Open();

@@ -14,7 +14,7 @@ internal sealed class GivenLatents(PipelineModels models, LatentNormalization no
     /// <summary>The latents of a clip's first unit, [1, c, t, h, w], or null where nothing is given.</summary>
     /// <param name="settings">The clip.</param>
     /// <param name="noise">Draws around the mean, where that is wanted.</param>
-    /// <param name="cancel">Looked at before each piece.</param>
+    /// <param name="cancel">Checked before each piece.</param>
     internal Tensor? Of(GenerationSettings settings, INoiseSource noise, CancellationToken cancel)
     {
         if (settings.Latents is { } latents)

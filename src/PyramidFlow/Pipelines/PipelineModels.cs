@@ -113,12 +113,12 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
     }
 
     /// <summary>What an exception is about, where the weights tell: the file and the key, or the key of a weight in memory. Else null.</summary>
-    internal Exception? Explanation(NonFiniteException e)
+    internal Exception? Explanation(NonFiniteException e, CancellationToken cancel)
     {
         if (Origin is (var folder, var variant))
-            return WeightFaults.Explain(folder, e, variant);
+            return WeightFaults.Explain(folder, e, variant, cancel);
         IEnumerable<Module> models = e.Part switch { ModelPart.Text => Text.Models, ModelPart.Transformer => [Transformer], _ => [Vae] };
-        return WeightFaults.Find(models) is { } key ? new NonFiniteException(e.Part, e.Where, $"its weight {key} holds such a number", e) : null;
+        return WeightFaults.Find(models, cancel) is { } key ? new NonFiniteException(e.Part, e.Where, $"its weight {key} holds such a number", e) : null;
     }
 
     /// <inheritdoc/>

@@ -27,7 +27,7 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
     /// <param name="noise">All draws.</param>
     /// <param name="given">Normalised latents [b, c, t, h, w] that count as the first unit, such as a first frame; null samples it.</param>
     /// <param name="progress">Told after every step.</param>
-    /// <param name="cancel">Looked at before every step.</param>
+    /// <param name="cancel">Checked before every step.</param>
     /// <returns>Normalised latents of each unit, [b, c, t, h, w]; the caller disposes them.</returns>
     public IEnumerable<Tensor> Clip(SamplingPlan plan, GuidedText text, INoiseSource noise, Tensor? given = null,
         IProgress<SamplerStep>? progress = null, CancellationToken cancel = default) =>
@@ -37,7 +37,7 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
     /// <param name="plan">Shape and steps.</param>
     /// <param name="source">Text, noise, and what is given.</param>
     /// <param name="progress">Told after every step.</param>
-    /// <param name="cancel">Looked at before every step.</param>
+    /// <param name="cancel">Checked before every step.</param>
     /// <returns>Normalised latents of each unit, [b, c, t, h, w]; the caller disposes them. All are finite.</returns>
     /// <exception cref="NonFiniteException">Numbers of a stage are not finite, in no type that there is.</exception>
     public IEnumerable<Tensor> Clip(SamplingPlan plan, ClipSource source, IProgress<SamplerStep>? progress = null, CancellationToken cancel = default)

@@ -19,7 +19,7 @@ internal sealed class RunTurns
     /// <summary>Begins to read, which is refused later where this code is reading another run already (<see cref="Enter"/>).</summary>
     internal Turn Open() => inner.Value = new Turn(inner.Value);
 
-    /// <summary>The reading code is past the run.</summary>
+    /// <summary>Ends the reading of a run: the code that read it belongs to the outer run again, or to none.</summary>
     internal void Close(Turn turn)
     {
         if (inner.Value == turn)

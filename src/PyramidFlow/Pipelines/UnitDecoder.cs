@@ -50,7 +50,7 @@ public sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normaliz
     /// <summary>Decodes all units of the clip at once, tile by tile (<see cref="CausalVideoVae.DecodeTileByTile"/>).</summary>
     /// <param name="latents">Of each unit or part of one, as for <see cref="Decode"/>, in their order.</param>
     /// <param name="begin">Told before each tile how many are done, of how many.</param>
-    /// <param name="cancel">Looked at before each piece of a tile.</param>
+    /// <param name="cancel">Checked before each piece of a tile.</param>
     /// <returns>Pixels of each, on the CPU.</returns>
     /// <exception cref="NonFiniteException">The pixels are not finite, in no type that there is.</exception>
     /// <exception cref="InvalidOperationException">There are no tiles.</exception>

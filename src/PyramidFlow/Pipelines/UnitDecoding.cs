@@ -5,7 +5,7 @@ namespace PyramidFlow.Pipelines;
 /// <summary>When the units of a clip are decoded.</summary>
 /// <param name="output">Decodes them and hands out their frames; nobody else has it decode meanwhile.</param>
 /// <param name="meter">Told of each one, on the sampling thread.</param>
-/// <param name="cancel">Looked at before each piece of a unit.</param>
+/// <param name="cancel">Checked before each piece of a unit.</param>
 internal abstract class UnitDecoding(ClipOutput output, ProgressMeter meter, CancellationToken cancel) : IDisposable
 {
     /// <summary>Is cancelled when the clip will not be finished: by the caller, or because decoding has failed.</summary>

@@ -79,7 +79,7 @@ public sealed partial class VideoPipeline : IDisposable
     /// <summary>Makes a video, or as many as the request asks for; nothing is done before it is enumerated.</summary>
     /// <param name="request">What to make.</param>
     /// <param name="progress">Told after every step, on the working thread.</param>
-    /// <param name="cancel">Looked at before every step.</param>
+    /// <param name="cancel">Checked before every step.</param>
     /// <returns>Frames of each unit, as soon as they are there.</returns>
     /// <exception cref="ArgumentException">A value is impossible.</exception>
     public GenerationRun GenerateAsync(GenerationRequest request, IProgress<GenerationProgress>? progress = null, CancellationToken cancel = default) =>
@@ -91,7 +91,7 @@ public sealed partial class VideoPipeline : IDisposable
     /// </summary>
     /// <param name="requests">What to make, at least one; all are checked before the first is begun.</param>
     /// <param name="progress">Told after every step, on the working thread.</param>
-    /// <param name="cancel">Looked at before every step.</param>
+    /// <param name="cancel">Checked before every step.</param>
     /// <returns>Frames of each unit, as soon as they are there; <see cref="VideoChunk.Item"/> says of which video.</returns>
     /// <exception cref="ArgumentException">A value is impossible, or there is no request.</exception>
     public GenerationRun GenerateAsync(IReadOnlyList<GenerationRequest> requests, IProgress<GenerationProgress>? progress = null,
@@ -107,7 +107,7 @@ public sealed partial class VideoPipeline : IDisposable
     /// <summary>Makes latents on this thread and decodes nothing, unless a history window needs it.</summary>
     /// <param name="request">What to make.</param>
     /// <param name="progress">Told after every step.</param>
-    /// <param name="cancel">Looked at before every step.</param>
+    /// <param name="cancel">Checked before every step.</param>
     /// <returns>Normalised latents [count, c, t, h/8, w/8], as the transformer sees them, on its device; given ones among them.</returns>
     /// <exception cref="ArgumentException">A value is impossible.</exception>
     /// <exception cref="InvalidOperationException">This code takes the frames or the progress of another run of this pipeline.</exception>
@@ -125,7 +125,7 @@ public sealed partial class VideoPipeline : IDisposable
             LogKnown(items);
             var clips = items.Select((item, i) => Latents(maker, item, i, items.Count, stop.Token)).ToList();
             return scope.Keep(Tensor.Cat([.. clips], 0));
-        }), stop.Token);
+        }, stop.Token), stop.Token);
     }
 
     /// <summary>Decodes the latents of a clip, on this thread.</summary>
@@ -145,7 +145,7 @@ public sealed partial class VideoPipeline : IDisposable
     public byte[] Decode(Tensor latents)
     {
         ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
-        return turns.Do(() => Explained(() => DecodeAll(latents)), closing.Token);
+        return turns.Do(() => Explained(() => DecodeAll(latents), closing.Token), closing.Token);
     }
 
     /// <summary>
@@ -194,16 +194,19 @@ public sealed partial class VideoPipeline : IDisposable
         return frames.ToArray();
     }
 
-    // What went beyond all numbers is looked for in the files, which are read again for it.
-    private T Explained<T>(Func<T> work)
+    // A number that is not finite is looked for in the weights. The search reads every file of a model again, so it can be cancelled; an exception
+    // filter would swallow the cancellation.
+    private T Explained<T>(Func<T> work, CancellationToken cancel)
     {
         try
         {
             return work();
         }
-        catch (NonFiniteException e) when (models.Explanation(e) is { } explanation)
+        catch (NonFiniteException e)
         {
-            throw explanation;
+            if (models.Explanation(e, cancel) is { } explanation)
+                throw explanation;
+            throw;
         }
     }
 
@@ -245,7 +248,7 @@ public sealed partial class VideoPipeline : IDisposable
         using var maker = Maker(items, warning => { Log(warning); warn(warning); }, progress);
         LogKnown(items);
         foreach (var (i, item) in items.Index())
-            Explained(() => { maker.Make(item, i, items.Count, write, null, cancel); return true; });
+            Explained(() => { maker.Make(item, i, items.Count, write, null, cancel); return true; }, cancel);
     }
 
     private ClipMaker Maker(IReadOnlyList<GenerationSettings> items, Action<string> warn, IProgress<GenerationProgress>? progress)

@@ -139,7 +139,7 @@ public sealed class CausalVideoVae : Module
     /// <param name="pieces">Latents of the pieces in their order, [b, c, t, h, w] each.</param>
     /// <param name="tiles">The tiles, weighted ones.</param>
     /// <param name="begin">Told before each tile how many are done, of how many.</param>
-    /// <param name="cancel">Looked at before each piece of a tile.</param>
+    /// <param name="cancel">Checked before each piece of a tile.</param>
     /// <returns>Frames of each piece, [b, 3, t', 8h, 8w], on the CPU.</returns>
     /// <exception cref="ArgumentException">The latents have another shape, or tiles cannot be decoded one after another.</exception>
     public Tensor[] DecodeTileByTile(IReadOnlyList<Tensor> pieces, TileOptions tiles, Action<int, int>? begin = null, CancellationToken cancel = default)

@@ -58,7 +58,9 @@ public sealed class LoraFormatsTests : IDisposable
     [InlineData("""{"r":4,"lora_alpha":16,"use_rslora":true}""", 8)]
     [InlineData("""{"r":4,"lora_alpha":16,"alpha_pattern":{"to_k":1,"attn.to_q":2}}""", 0.5)]
     [InlineData("""{"r":4,"lora_alpha":16,"alpha_pattern":{"to_.*":12,"to_q":2}}""", 3)]
-    [InlineData("""{"r":4,"lora_alpha":16,"alpha_pattern":{"^single_transformer_blocks\\.[0-9]+":8}}""", 2)]
+    [InlineData("""{"r":4,"lora_alpha":16,"alpha_pattern":{"^single_transformer_blocks\\.[0-9]+":8}}""", 4)]
+    [InlineData("""{"r":4,"lora_alpha":16,"alpha_pattern":{"^single_transformer_blocks\\.[0-9]+\\.attn\\.to_q":8}}""", 2)]
+    [InlineData("""{"r":4,"lora_alpha":16,"alpha_pattern":{"^attn\\.to_q":8,"to":1,"_q":1}}""", 4)]
     [InlineData("""{"r":64,"lora_alpha":16,"rank_pattern":{"to_q":4}}""", 4)]
     [InlineData("""{"r":4,"lora_alpha":16.0,"alpha_pattern":null,"unused":NaN}""", 4)]
     [InlineData("""{"r":4}""", 2)]
@@ -154,6 +156,22 @@ public sealed class LoraFormatsTests : IDisposable
         AssertAdds(1, folder.Path);
         SafetensorsWriter.Write(folder.File("two.safetensors"), Pair(a, b));
         Assert.Contains("holds several files (one.safetensors, two.safetensors): name the one to use", Refused(folder.Path), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_hash_of_a_LoRA_changes_with_its_matrices_and_with_its_settings_and_is_the_same_for_file_and_folder()
+    {
+        Peft("""{"r":4}""");
+        var first = LoraPlace.Of(folder.Path).Sha256();
+        Assert.Equal(first, LoraPlace.Of(folder.File(Model)).Sha256());
+        folder.Write(Config, """{"r":4,"lora_alpha":2}""");
+        var other = LoraPlace.Of(folder.Path).Sha256();
+        File.Delete(folder.File(Config));
+        var alone = LoraPlace.Of(folder.Path).Sha256();
+        Assert.Equal(3, new[] { first, other, alone }.Distinct().Count());
+        Assert.Equal(PyramidFlow.Pipelines.GenerationNotes.Sha256(folder.File(Model)), alone);
+        SafetensorsWriter.Write(folder.File(Model), Pair(a, b * 2));
+        Assert.NotEqual(alone, LoraPlace.Of(folder.Path).Sha256());
     }
 
     private static (string, Tensor)[] Pair(Tensor down, Tensor up) => [($"transformer.{Layer}.lora_A.weight", down), ($"transformer.{Layer}.lora_B.weight", up)];

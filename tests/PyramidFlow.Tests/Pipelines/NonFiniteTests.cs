@@ -65,6 +65,33 @@ public sealed class NonFiniteTests : IDisposable
     }
 
     [Fact]
+    public void The_search_for_the_weight_at_fault_ends_when_the_run_is_cancelled()
+    {
+        using var scope = new TensorScope();
+        Damage(Transformer, "proj_out.weight", float.NaN);
+        using var pipeline = VideoPipeline.Load(folder.Path);
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(Cancel);
+        // Raised where the exception is thrown, before anything catches it.
+        AppDomain.CurrentDomain.FirstChanceException += StopAtFault;
+        try
+        {
+            Assert.ThrowsAny<OperationCanceledException>(() => pipeline.GenerateLatents(Picture, cancel: stop.Token));
+        }
+        finally
+        {
+            AppDomain.CurrentDomain.FirstChanceException -= StopAtFault;
+        }
+
+        Assert.Contains("proj_out.weight", Assert.Throws<CheckpointException>(() => pipeline.GenerateLatents(Picture, cancel: Cancel)).Message, StringComparison.Ordinal);
+
+        void StopAtFault(object? sender, System.Runtime.ExceptionServices.FirstChanceExceptionEventArgs e)
+        {
+            if (e.Exception is NonFiniteException)
+                stop.Cancel();
+        }
+    }
+
+    [Fact]
     public void A_weight_of_a_model_in_memory_is_named()
     {
         using var scope = new TensorScope();

@@ -20,7 +20,7 @@ public sealed record CheckpointReport(
     /// <param name="folder">The checkpoint.</param>
     /// <param name="variant">Only this one; null looks at all.</param>
     /// <param name="everyWeight">Whether every number is looked at too, which reads all weights; otherwise only the heads of files are read.</param>
-    /// <param name="cancel">Looked at before each weight.</param>
+    /// <param name="cancel">Checked before each weight.</param>
     /// <exception cref="CheckpointException">There is no such variant.</exception>
     public static CheckpointReport Of(CheckpointFolder folder, string? variant = null, bool everyWeight = false, CancellationToken cancel = default)
     {

@@ -12,7 +12,7 @@ namespace PyramidFlow.Hub.Checking;
 /// <summary>Checks the parts of one checkpoint, each alone and against the others.</summary>
 /// <param name="folder">The checkpoint.</param>
 /// <param name="everyWeight">Whether every number is looked at.</param>
-/// <param name="cancel">Looked at before each weight.</param>
+/// <param name="cancel">Checked before each weight.</param>
 internal sealed class ModelChecks(CheckpointFolder folder, bool everyWeight, CancellationToken cancel)
 {
     private const int Scale = VideoLength.Scale;

@@ -19,7 +19,7 @@ public static class WeightFaults
 
     /// <summary>What is wrong with the weights of some folders, in the user's words; null where every number is finite.</summary>
     /// <param name="components">Folders with weights.</param>
-    /// <param name="cancel">Looked at before each weight.</param>
+    /// <param name="cancel">Checked before each weight.</param>
     /// <exception cref="CheckpointException">Weights are missing, damaged or cut off.</exception>
     public static string? Find(IEnumerable<ComponentFolder> components, CancellationToken cancel = default)
     {
@@ -37,11 +37,13 @@ public static class WeightFaults
     /// <param name="folder">The checkpoint.</param>
     /// <param name="e">What went wrong.</param>
     /// <param name="variant">Which transformer; null takes the first.</param>
-    public static CheckpointException? Explain(CheckpointFolder folder, NonFiniteException e, string? variant = null)
+    /// <param name="cancel">Checked before each weight.</param>
+    /// <exception cref="OperationCanceledException">The search is cancelled.</exception>
+    public static CheckpointException? Explain(CheckpointFolder folder, NonFiniteException e, string? variant = null, CancellationToken cancel = default)
     {
         try
         {
-            return Find(Folders(folder, e.Part, variant)) is { } fault ? new CheckpointException(new NonFiniteException(e.Part, e.Where, fault).Message, e) : null;
+            return Find(Folders(folder, e.Part, variant), cancel) is { } fault ? new CheckpointException(new NonFiniteException(e.Part, e.Where, fault).Message, e) : null;
         }
         catch (CheckpointException)
         {
@@ -51,11 +53,12 @@ public static class WeightFaults
     }
 
     /// <summary>The first weight of models in memory with such a number; null where there is none.</summary>
-    internal static string? Find(IEnumerable<Module> models)
+    internal static string? Find(IEnumerable<Module> models, CancellationToken cancel)
     {
         using var noGrad = NoGrad.Begin();
         foreach (var (key, parameter) in models.SelectMany(model => model.NamedParameters()))
         {
+            cancel.ThrowIfCancellationRequested();
             using var scope = new TensorScope();
             if (parameter.Type.IsFloatingPoint() && !parameter.Value.AllFinite())
                 return key;

@@ -39,7 +39,7 @@ internal sealed record ConversionPart(string Folder, StateSource Source, string?
     /// <param name="root">The result's root.</param>
     /// <param name="options">How.</param>
     /// <param name="written">Told how many bytes were written.</param>
-    /// <param name="cancel">Looked at before every tensor.</param>
+    /// <param name="cancel">Checked before every tensor.</param>
     /// <exception cref="CheckpointException">A number is too large for float16.</exception>
     internal void Write(string root, ConversionOptions options, Action<long> written, CancellationToken cancel)
     {

@@ -14,7 +14,7 @@ namespace PyramidFlow.Hub.RandomModels;
 /// </summary>
 /// <param name="seed">The same seed gives the same weights, whatever the number of cores.</param>
 /// <param name="written">Told the component and how many bytes were written, from any thread.</param>
-/// <param name="cancel">Looked at before every piece.</param>
+/// <param name="cancel">Checked before every piece.</param>
 internal sealed class RandomWeights(ulong seed, Action<string, int> written, CancellationToken cancel)
 {
     private const int PieceBytes = 4 << 20, TableBits = 12;

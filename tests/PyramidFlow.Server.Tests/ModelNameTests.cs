@@ -1,0 +1,58 @@
+using System.Text.Json;
+using PyramidFlow.Server.Jobs;
+using PyramidFlow.Server.Rest;
+using PyramidFlow.Testing;
+
+namespace PyramidFlow.Server.Tests;
+
+/// <summary>A checkpoint with several transformers is named by its folder alone too, which is its first transformer, wherever a model is named.</summary>
+public sealed class ModelNameTests : IDisposable
+{
+    private readonly TemporaryFolder folder = new();
+
+    public ModelNameTests()
+    {
+        foreach (var part in Directory.GetDirectories(Sprites.Folder))
+        {
+            var name = Path.GetFileName(part);
+            foreach (var variant in name == "diffusion_transformer" ? new[] { "_384p", "_768p" } : [""])
+                Directory.CreateSymbolicLink(folder.File("wide", name + variant), part);
+        }
+
+        var settings = File.ReadAllText(Path.Combine(Sprites.Folder, "pipeline.json"));
+        folder.Write("wide/pipeline.json", settings);
+    }
+
+    public void Dispose() => folder.Dispose();
+
+    [Fact]
+    public async Task A_short_name_is_found_everywhere()
+    {
+        await using var server = await TestServer.StartAsync(options => options with
+        {
+            Models = () => [new ModelFolder("sprites", Sprites.Folder), new ModelFolder("wide", folder.File("wide"))],
+        });
+        Assert.Equal("wide:384p", (await server.GetAsync("/v1/models/wide")).GetProperty("id").GetString());
+        Assert.Equal("wide:768p", (await server.GetAsync("/v1/models/wide:768p")).GetProperty("id").GetString());
+        Assert.Equal("wide:384p", (await server.PostAsync(new { prompt = "a circle", model = "wide", num_frames = 9, num_inference_steps = 1 })).GetProperty("model").GetString());
+    }
+
+    [Theory]
+    [InlineData("wide", null, 5)]
+    [InlineData("wide:384p", null, 5)]
+    [InlineData(null, "wide", 5)]
+    [InlineData(null, null, 20)]
+    [InlineData("sprites", "wide", 20)]
+    public void Steps_of_later_units_follow_the_ratio_of_the_model_that_is_named(string? named, string? original, int later)
+    {
+        var settings = PyramidFlow.Hub.PipelineSettings.Released(PyramidFlow.Hub.ModelFamily.Flux, "384p") with { Steps = [20, 20, 20] };
+        VideoModel[] models =
+        [
+            new("sprites", "", null, settings with { VideoSteps = [20, 20, 20] }),
+            new("wide:384p", "", "384p", settings with { VideoSteps = [5, 5, 5] }),
+        ];
+        var fields = new RequestFields(KnownFields.Create);
+        fields.Add(JsonSerializer.SerializeToElement(new { prompt = "a circle", model = named, num_inference_steps = 20 }));
+        Assert.Equal([later, later, later], CreateFields.Read(fields, null, models, original).VideoSteps!);
+    }
+}
