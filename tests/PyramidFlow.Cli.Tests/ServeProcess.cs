@@ -9,6 +9,9 @@ namespace PyramidFlow.Cli.Tests;
 /// <summary>A <c>serve</c> or <c>worker</c> as a process of its own, as its user sees it.</summary>
 internal sealed class ServeProcess : IDisposable
 {
+    // Many times what a busy machine takes.
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(3);
+
     private readonly Process process;
     private readonly StringBuilder said = new();
     private readonly TaskCompletionSource<string> ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -55,17 +58,37 @@ internal sealed class ServeProcess : IDisposable
     }
 
     /// <summary>The line that says that it has begun.</summary>
-    public Task<string> ReadyAsync() => ready.Task.WaitAsync(Cancel);
+    public async Task<string> ReadyAsync()
+    {
+        await WaitAsync("it has begun", () => ready.Task.IsCompleted, () => Said);
+        return await ready.Task;
+    }
 
     /// <summary>A client of a server that has begun.</summary>
     public async Task<HttpClient> ClientAsync() => new() { BaseAddress = new Uri((await ReadyAsync()).Split(' ')[^1]), Timeout = TimeSpan.FromMinutes(3) };
 
     /// <summary>Waits until it has said something.</summary>
-    public async Task SaysAsync(string words)
+    public Task SaysAsync(string words) => WaitAsync($"it says '{words}'", () =>
     {
-        while (!Said.Contains(words, StringComparison.Ordinal))
+        if (Said.Contains(words, StringComparison.Ordinal))
+            return true;
+        Assert.False(process.HasExited, Said);
+        return false;
+    }, () => Said);
+
+    /// <summary>Waits until something holds, and fails with what was waited for when that takes minutes.</summary>
+    /// <param name="what">What is waited for.</param>
+    /// <param name="holds">Whether it is so.</param>
+    /// <param name="seen">What there is instead.</param>
+    public static Task WaitAsync(string what, Func<bool> holds, Func<string> seen) => WaitAsync(what, () => Task.FromResult(holds()), seen);
+
+    /// <inheritdoc cref="WaitAsync(string, Func{bool}, Func{string})"/>
+    public static async Task WaitAsync(string what, Func<Task<bool>> holds, Func<string> seen)
+    {
+        var started = Stopwatch.GetTimestamp();
+        while (!await holds())
         {
-            Assert.False(process.HasExited, Said);
+            Assert.True(Stopwatch.GetElapsedTime(started) < Patience, $"after {Patience.TotalMinutes} minutes still waiting until {what}: {seen()}");
             await Task.Delay(20, Cancel);
         }
     }
@@ -80,6 +103,7 @@ internal sealed class ServeProcess : IDisposable
     /// <summary>Waits for its end and gives the exit code.</summary>
     public async Task<int> ExitedAsync()
     {
+        await WaitAsync("it has ended", () => process.HasExited, () => Said);
         await process.WaitForExitAsync(Cancel);
         return process.ExitCode;
     }
@@ -106,13 +130,13 @@ internal sealed class ServeProcess : IDisposable
     /// <summary>Waits until a video is so far and gives it.</summary>
     public static async Task<JsonElement> UntilAsync(HttpClient client, string id, Func<JsonElement, bool> holds)
     {
-        while (true)
+        var video = default(JsonElement);
+        await WaitAsync($"{id} is as the test wants it", async () =>
         {
-            var video = JsonDocument.Parse(await client.GetStringAsync($"/v1/videos/{id}", Cancel)).RootElement;
-            if (holds(video))
-                return video;
-            await Task.Delay(50, Cancel);
-        }
+            video = JsonDocument.Parse(await client.GetStringAsync($"/v1/videos/{id}", Cancel)).RootElement;
+            return holds(video);
+        }, () => video.ToString());
+        return video;
     }
 
     public void Dispose()

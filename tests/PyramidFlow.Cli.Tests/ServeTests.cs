@@ -85,15 +85,14 @@ public sealed class ServeTests(TinyModel model) : IClassFixture<TinyModel>, IDis
         }
 
         Directory.Move(here, away);
-        while ((await client.GetAsync("/health/ready", Cancel)).StatusCode != HttpStatusCode.ServiceUnavailable)
-            await Task.Delay(50, Cancel);
+        await ServeProcess.WaitAsync("a server without its model is not ready", async () => (await client.GetAsync("/health/ready", Cancel)).StatusCode == HttpStatusCode.ServiceUnavailable, () => serve.Said);
         foreach (var (i, damage) in ((string[])["request = '{'", "status = 'paused'", "request = 'null'", "progress = '[]', status = 'queued'", "created = 9223372036854775807"]).Index())
             await ExecuteAsync($"UPDATE videos SET {damage}, revision = (SELECT MAX(revision) FROM videos) + 1 WHERE id = '{damaged[i]}'");
         await ExecuteAsync("UPDATE counters SET value = (SELECT MAX(revision) FROM videos) WHERE name = 'revision'");
         Directory.Move(away, here);
 
-        while (await client.GetAsync("/health/ready", Cancel) is var ready && (ready.StatusCode != HttpStatusCode.OK || !(await ready.Content.ReadAsStringAsync(Cancel)).Contains("5 entries", StringComparison.Ordinal)))
-            await Task.Delay(50, Cancel);
+        await ServeProcess.WaitAsync("the server is ready again and tells of 5 entries", async () => await client.GetAsync("/health/ready", Cancel) is { StatusCode: HttpStatusCode.OK } ready
+            && (await ready.Content.ReadAsStringAsync(Cancel)).Contains("5 entries", StringComparison.Ordinal), () => serve.Said);
         var made = await ServeProcess.SubmitAsync(client, Quick);
         var video = await ServeProcess.UntilAsync(client, made, video => video.GetProperty("status").GetString() is "completed" or "failed");
         Assert.Equal("completed", video.GetProperty("status").GetString());

@@ -1,5 +1,4 @@
 using System.Net.Sockets;
-using System.Text.Json;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
@@ -39,10 +38,6 @@ internal static class ServeRun
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw new CommandException($"the data folder {Path.GetFullPath(options.DataFolder)} cannot be used ({Faults.Sentence(e).TrimEnd('.')}): choose another with --data", e);
-        }
-        catch (JsonException e)
-        {
-            throw new CommandException($"keys.json in {Path.GetFullPath(options.DataFolder)} is damaged: remove it, and make the keys anew with {CommandLine.Name} keys add", e);
         }
     }
 

@@ -7,15 +7,19 @@ namespace PyramidFlow.Media;
 /// <param name="most">Time on the processor at most, or null for what the size of the file pays for.</param>
 internal sealed class DecodeBudget(string name, DecodeLimits limits, long fileBytes, TimeSpan? most = null)
 {
-    private readonly TimeSpan total = Least(limits.Step + TimeSpan.FromSeconds((double)fileBytes / limits.BytesPerSecond), most ?? TimeSpan.MaxValue);
+    private readonly TimeSpan total = Least(limits.Whole ?? limits.Step + TimeSpan.FromSeconds((double)fileBytes / limits.BytesPerSecond), most ?? TimeSpan.MaxValue);
     private TimeSpan ended;
     private TimeSpan running;
 
     /// <summary>What is allowed.</summary>
     public DecodeLimits Limits => limits;
 
+    /// <summary>Whether the file is a raw stream of a codec, all of whose frames before the wanted ones are decoded.</summary>
+    public bool IsRawStream { get; init; }
+
     /// <summary>For a file on the disk.</summary>
-    public static DecodeBudget OfFile(string path, FfmpegTools tools, TimeSpan? most = null) => new(path, tools.Limits, new FileInfo(path).Length, most);
+    public static DecodeBudget OfFile(string path, FfmpegTools tools, TimeSpan? most = null, VideoInfo? info = null) =>
+        new(path, tools.Limits, new FileInfo(path).Length, most) { IsRawStream = info is { CanSeek: false } };
 
     /// <summary>Notes how long the program that runs now has been on the processor.</summary>
     /// <param name="used">Since it started.</param>
@@ -26,11 +30,18 @@ internal sealed class DecodeBudget(string name, DecodeLimits limits, long fileBy
         running = used;
         if (used - before > limits.Step)
             throw new MediaException(FormattableString.Invariant(
-                $"{name} is refused: its next picture did not come in {limits.Step.TotalSeconds:0.#} s of work. Make it smaller, or write a video anew with more key frames (ffmpeg -i in -g 48 out)"));
+                $"{name} is refused: its next picture did not come in {limits.Step.TotalSeconds:0.#} s of work. {Advice}"));
         if (ended + used > total)
             throw new MediaException(FormattableString.Invariant(
-                $"{name} is refused: {fileBytes} bytes are not decoded after {total.TotalSeconds:0.#} s of work. Make it shorter or its frames smaller"));
+                $"{name} is refused: {fileBytes} bytes are not decoded after {total.TotalSeconds:0.#} s of work. Make it shorter or its frames smaller{Raise}"));
     }
+
+    private string Advice => IsRawStream
+        ? "It is a raw stream, in which no later frame can be found: put it into a container (ffmpeg -i in -c copy out.mp4)"
+        : "Make it smaller, or write a video anew with more key frames (ffmpeg -i in -g 48 out)";
+
+    // What the caller allows is no matter of the environment.
+    private string Raise => most is null ? $", or set {DecodeLimits.SecondsVariable} to the seconds that it may take" : "";
 
     /// <summary>The program has ended; what it took stays counted.</summary>
     public void End() => (ended, running) = (ended + running, TimeSpan.Zero);

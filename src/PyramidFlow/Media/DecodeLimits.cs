@@ -9,6 +9,9 @@ internal sealed partial record DecodeLimits
     /// <summary>Environment variable with the memory of one decoder, MiB.</summary>
     public const string MemoryVariable = "PYRAMIDFLOW_DECODER_MEMORY";
 
+    /// <summary>Environment variable with the seconds on the processor that one file may take, whatever its size.</summary>
+    public const string SecondsVariable = "PYRAMIDFLOW_DECODER_SECONDS";
+
     // ffmpeg's libraries alone set 165 MiB aside; a decoder with less does not start.
     private const int LeastMemory = 256;
 
@@ -27,18 +30,35 @@ internal sealed partial record DecodeLimits
     /// </summary>
     public long BytesPerSecond { get; init; } = 20_000;
 
-    /// <summary>The limits that hold, with the memory that the environment names.</summary>
-    public static DecodeLimits FromEnvironment() => From(Environment.GetEnvironmentVariable(MemoryVariable));
+    /// <summary>Time on the processor that one file may take, or null for what its size pays for.</summary>
+    public TimeSpan? Whole { get; init; }
 
-    /// <exception cref="MediaException">The memory is no whole number of MiB, or too little.</exception>
-    internal static DecodeLimits From(string? memory)
+    /// <summary>The limits that hold, with the memory and the time that the environment names.</summary>
+    /// <exception cref="MediaException">One of them is no whole number, or too small.</exception>
+    public static DecodeLimits FromEnvironment() =>
+        From(Environment.GetEnvironmentVariable(MemoryVariable), Environment.GetEnvironmentVariable(SecondsVariable));
+
+    /// <exception cref="MediaException">A value is no whole number, or too small.</exception>
+    internal static DecodeLimits From(string? memory, string? seconds = null)
     {
-        if (string.IsNullOrEmpty(memory))
-            return new DecodeLimits();
-        return int.TryParse(memory, NumberStyles.None, CultureInfo.InvariantCulture, out var mebibytes) && mebibytes >= LeastMemory
-            ? new DecodeLimits { MemoryBytes = (long)mebibytes << 20 }
-            : throw new MediaException($"{MemoryVariable} is '{memory}': set it to the MiB that one decoder may take, {LeastMemory} or more, such as 640");
+        var limits = new DecodeLimits();
+        if (!string.IsNullOrEmpty(memory))
+            limits = limits with
+            {
+                MemoryBytes = (long)(Number(memory, LeastMemory)
+                    ?? throw new MediaException($"{MemoryVariable} is '{memory}': set it to the MiB that one decoder may take, {LeastMemory} or more, such as 640")) << 20,
+            };
+        if (!string.IsNullOrEmpty(seconds))
+            limits = limits with
+            {
+                Whole = TimeSpan.FromSeconds(Number(seconds, 1)
+                    ?? throw new MediaException($"{SecondsVariable} is '{seconds}': set it to the seconds of work that one file may take, 1 or more, such as 600")),
+            };
+        return limits;
     }
+
+    private static int? Number(string text, int least) =>
+        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number >= least ? number : null;
 
     /// <summary>Limits the memory of a running program; where the system cannot, its time is limited all the same.</summary>
     public void Apply(int process)

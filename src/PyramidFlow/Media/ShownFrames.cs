@@ -28,10 +28,11 @@ internal sealed record ShownFrames(double Aspect = 1, bool HasAlpha = false, Hdr
         var (crop, scale) = size is { } wanted
             ? (CoverCrop.Crop(wanted.Width, wanted.Height, Aspect) + ",", CoverCrop.Scale(wanted.Width, wanted.Height) + ",")
             : ("", Convert);
-        if (Hdr is not null)
-            return before + crop + scale + Hdr.Filter + "format=rgb24";
-        return !HasAlpha
-            ? before + crop + scale + "format=rgb24"
-            : $"{before}{crop}{Convert}format=rgba,split[picture][copy];[copy]lutrgb=r=255:g=255:b=255:a=255[white];[white][picture]overlay=format=rgb,{scale}format=rgb24";
+        if (!HasAlpha)
+            return before + crop + scale + Hdr?.Filter + "format=rgb24";
+        // What is transparent has no light to convert: it goes around the conversion.
+        var picture = Hdr is null ? Convert + "format=rgba,"
+            : $"{Convert}split[light][clear];[clear]format=rgba,alphaextract[alpha];[light]{Hdr.Filter}format=rgba[opaque];[opaque][alpha]alphamerge,";
+        return $"{before}{crop}{picture}split[picture][copy];[copy]lutrgb=r=255:g=255:b=255:a=255[white];[white][picture]overlay=format=rgb,{scale}format=rgb24";
     }
 }

@@ -75,7 +75,7 @@ public static class VideoReader
         tools ??= FfmpegTools.FromEnvironment();
         var info = await ProbeAsync(path, ct, tools).ConfigureAwait(false);
         var frames = 0L;
-        var budget = DecodeBudget.OfFile(path, tools, options.MostWork);
+        var budget = DecodeBudget.OfFile(path, tools, options.MostWork, info);
         await foreach (var chunk in DecodeAsync(path, info, options, budget, ct, tools).ConfigureAwait(false))
         {
             frames += chunk.Count;

@@ -25,7 +25,7 @@ public static class VideoTail
         VideoReader.Check(options with { MaxFrames = count });
         tools ??= FfmpegTools.FromEnvironment();
         var info = await VideoReader.ProbeAsync(path, ct, tools).ConfigureAwait(false);
-        var budget = DecodeBudget.OfFile(path, tools);
+        var budget = DecodeBudget.OfFile(path, tools, info: info);
         var last = new LastFrames(count, width ?? info.Width, height ?? info.Height);
         var rate = fps ?? info.Fps;
         // The length may be that of the sound, and frames may be sparse: look further back until there are enough.

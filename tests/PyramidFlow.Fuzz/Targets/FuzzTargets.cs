@@ -15,6 +15,13 @@ internal static class FuzzTargets
     public static string Folder { get; } =
         Directory.CreateDirectory(Path.Combine(Directory.Exists("/dev/shm") ? "/dev/shm" : Path.GetTempPath(), $"pyramidflow-fuzz-{Environment.ProcessId}")).FullName;
 
+    /// <summary>Deletes it.</summary>
+    public static void DeleteFolder()
+    {
+        if (Directory.Exists(Folder))
+            Directory.Delete(Folder, recursive: true);
+    }
+
     /// <summary>UTF-8 of texts.</summary>
     public static byte[][] Utf8(params IEnumerable<string> texts) => [.. texts.Select(Encoding.UTF8.GetBytes)];
 

@@ -111,7 +111,37 @@ public sealed class HostileMediaTests : IDisposable
                 Assert.Equal(8, chunk.Count);
         });
 
-        Assert.Equal($"{video} is refused: {new FileInfo(video).Length} bytes are not decoded after 0.4 s of work. Make it shorter or its frames smaller", error.Message);
+        Assert.Equal($"{video} is refused: {new FileInfo(video).Length} bytes are not decoded after 0.4 s of work. Make it shorter or its frames smaller, or set PYRAMIDFLOW_DECODER_SECONDS to the seconds that it may take", error.Message);
+    }
+
+    [Fact]
+    public void Seconds_of_work_from_the_environment_take_the_place_of_what_the_size_pays_for()
+    {
+        var limits = DecodeLimits.From(null, "600");
+        void Use(double seconds, TimeSpan? most = null) => new DecodeBudget("a.mp4", limits, 1000, most).Check(TimeSpan.FromSeconds(seconds), TimeSpan.FromSeconds(seconds - 1));
+
+        Use(599);
+        Assert.Contains("after 600 s of work", Assert.Throws<MediaException>(() => Use(601)).Message, StringComparison.Ordinal);
+        // What a service allows for what strangers send stays below it, and its message names nothing that they cannot set.
+        Assert.EndsWith("after 60 s of work. Make it shorter or its frames smaller", Assert.Throws<MediaException>(() => Use(61, TimeSpan.FromSeconds(60))).Message, StringComparison.Ordinal);
+        Assert.Equal("PYRAMIDFLOW_DECODER_SECONDS is 'long': set it to the seconds of work that one file may take, 1 or more, such as 600",
+            Assert.Throws<MediaException>(() => DecodeLimits.From(null, "long")).Message);
+    }
+
+    [Fact]
+    public async Task A_late_part_of_a_raw_stream_that_takes_too_long_is_refused_with_the_way_to_find_it()
+    {
+        var raw = folder.File("a.m2v");
+        await Ffmpeg("-i", await WriteVideo(folder.File("a.mp4"), 48), "-c:v", "mpeg2video", "-f", "mpeg2video", raw);
+        var busy = Program("while :; do :; done");
+
+        var error = await Assert.ThrowsAsync<MediaException>(async () =>
+        {
+            await foreach (var chunk in VideoReader.ReadAsync(raw, new() { Start = TimeSpan.FromSeconds(1) }, Ct, Tools(new DecodeLimits { Step = TimeSpan.FromSeconds(0.5) }, busy)))
+                Assert.Equal(0, chunk.Count);
+        });
+
+        Assert.EndsWith("It is a raw stream, in which no later frame can be found: put it into a container (ffmpeg -i in -c copy out.mp4)", error.Message, StringComparison.Ordinal);
     }
 
     [Theory]

@@ -110,6 +110,33 @@ public sealed class ShownMediaTests : IDisposable
         }
     }
 
+    [Fact]
+    public async Task Transparent_parts_of_hdr_are_white()
+    {
+        PngWriter.Write(folder.File("grey.png"), new RgbImage(64, 64, Enumerable.Repeat((byte)128, 64 * 64 * 3).ToArray()));
+        await Ffmpeg("-i", folder.File("grey.png"), "-vf", "format=rgba,geq=r='r(X,Y)':g='g(X,Y)':b='b(X,Y)':a='if(lt(X,32),0,255)'", folder.File("clear.png"));
+        var clear = await File.ReadAllBytesAsync(folder.File("clear.png"), Ct);
+        var path = folder.File("hdr.png");
+        await using (var file = File.Create(path))
+        {
+            file.Write(clear.AsSpan(0, 33));
+            PngChunk.Write(file, "cICP"u8, [9, 16, 0, 1]);
+            file.Write(clear.AsSpan(33));
+        }
+
+        foreach (var picture in new[] { await ImageReader.ReadAsync(path, ct: Ct), await ImageReader.ReadAsync(path, 32, 32, Ct) })
+        {
+            Assert.All(Pixel(picture, picture.Width / 8, 8), value => Assert.InRange(value, 250, 255));
+            Assert.All(Pixel(picture, picture.Width * 7 / 8, 8), value => Assert.InRange(value, 150, 190));
+        }
+
+        var video = folder.File("hdr-clear.mkv");
+        await Ffmpeg("-loop", "1", "-i", folder.File("clear.png"), "-frames:v", "2", "-vf", "format=yuva444p10le", "-c:v", "ffv1", "-color_trc", "smpte2084", "-color_primaries", "bt2020", "-colorspace", "bt2020nc", video);
+        var frame = (await ReadFrames(video))[0];
+        Assert.All(Pixel(frame, 8, 8), value => Assert.InRange(value, 250, 255));
+        Assert.All(Pixel(frame, 56, 8), value => Assert.InRange(value, 0, 220));
+    }
+
     [Theory]
     [InlineData("smpte2084", "203")]
     [InlineData("arib-std-b67", "203")]
