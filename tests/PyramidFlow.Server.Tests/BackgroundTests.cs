@@ -2,6 +2,7 @@ using System.Net;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging.Abstractions;
 using PyramidFlow.Server.Files;
+using PyramidFlow.Server.Safety;
 using PyramidFlow.Server.Store;
 using PyramidFlow.Server.Work;
 using PyramidFlow.Testing;
@@ -67,13 +68,13 @@ public sealed class BackgroundTests : IDisposable
         folder.Create();
         await using var store = new SqlJobStore(new SqliteDialect(folder.Database), new RetryRules(3, TimeSpan.Zero));
         await store.InitializeAsync(Cancel);
-        var calls = 0;
-        var flawed = FlawedStore.Over(store, name => name == nameof(IJobStore.ReapAsync) && Interlocked.Increment(ref calls) <= 2 ? new InvalidOperationException("a fault") : null);
-        var (health, options) = (new BackgroundHealth(), new ServerOptions { DataFolder = data.Path, Models = () => [], LeaseSeconds = 1 });
+        var health = new BackgroundHealth();
+        var faults = new TwoFaults(health);
+        var flawed = FlawedStore.Over(store, name => name == nameof(IJobStore.ReapAsync) ? faults.Next(new InvalidOperationException("a fault")) : null);
+        var options = new ServerOptions { DataFolder = data.Path, Models = () => [], LeaseSeconds = 1 };
         using var care = new QueueCare(flawed, new JobSignals(), new FileCare(flawed, folder, options), options, health, NullLogger<QueueCare>.Instance);
 
-        await EndureAsync(care, health);
-        Assert.True(calls > 2);
+        await EndureAsync(care, health, faults);
     }
 
     [Fact]
@@ -83,12 +84,29 @@ public sealed class BackgroundTests : IDisposable
         folder.Create();
         await using var store = new SqlJobStore(new SqliteDialect(folder.Database), new RetryRules(3, TimeSpan.Zero));
         await store.InitializeAsync(Cancel);
-        var calls = 0;
-        var flawed = FlawedStore.Over(store, name => name == nameof(IJobStore.RevisionAsync) && Interlocked.Increment(ref calls) <= 2 ? new InvalidCastException("a fault") : null);
         var health = new BackgroundHealth();
+        var faults = new TwoFaults(health);
+        var flawed = FlawedStore.Over(store, name => name == nameof(IJobStore.RevisionAsync) ? faults.Next(new InvalidCastException("a fault")) : null);
         using var feed = new JobFeed(flawed, new JobSignals(), health, NullLogger<JobFeed>.Instance);
 
-        await EndureAsync(feed, health);
+        await EndureAsync(feed, health, faults);
+    }
+
+    [Fact]
+    public async Task The_watch_over_removed_keys_goes_on_after_faults_that_nobody_foresaw()
+    {
+        var folder = new VideoFolder(data.Path);
+        folder.Create();
+        var keys = new ApiKeys(data.Path);
+        keys.Add("alice");
+        await using var store = new SqlJobStore(new SqliteDialect(folder.Database), new RetryRules(3, TimeSpan.Zero));
+        await store.InitializeAsync(Cancel);
+        var health = new BackgroundHealth();
+        var faults = new TwoFaults(health);
+        var flawed = FlawedStore.Over(store, name => name == nameof(IJobStore.ActiveOwnersAsync) ? faults.Next(new InvalidOperationException("a fault")) : null);
+        using var watch = new KeyWatch(keys, flawed, new JobSignals(), health, NullLogger<KeyWatch>.Instance);
+
+        await EndureAsync(watch, health, faults);
     }
 
     [Fact]
@@ -109,14 +127,11 @@ public sealed class BackgroundTests : IDisposable
     }
 
     // It says that it fails, then that it works again.
-    private static async Task EndureAsync(BackgroundService loop, BackgroundHealth health)
+    private static async Task EndureAsync(BackgroundService loop, BackgroundHealth health, TwoFaults faults)
     {
         await loop.StartAsync(Cancel);
-        while (health.Trouble is null)
-            await Task.Delay(5, Cancel);
-        Assert.Contains("a fault in this program", health.Trouble, StringComparison.Ordinal);
-        while (health.Trouble is not null)
-            await Task.Delay(5, Cancel);
+        await TestServer.UntilAsync(() => Task.FromResult(faults.Calls > 2 && health.Trouble is null));
+        Assert.Contains("a fault in this program", faults.Told, StringComparison.Ordinal);
         Assert.False(loop.ExecuteTask!.IsCompleted);
         await loop.StopAsync(CancellationToken.None);
     }
@@ -125,18 +140,30 @@ public sealed class BackgroundTests : IDisposable
 
     private static async Task StatusAsync(TestServer server, HttpStatusCode status)
     {
-        while ((await server.Client.GetAsync("/health/ready", Cancel)).StatusCode != status)
-            await Task.Delay(50, Cancel);
+        await TestServer.UntilAsync(async () => (await server.Client.GetAsync("/health/ready", Cancel)).StatusCode == status);
     }
 
     private static async Task<string> UntilAsync(TestServer server, string path, Func<string, bool> holds)
     {
-        while (true)
+        var text = "";
+        await TestServer.UntilAsync(async () => holds(text = await server.Client.GetStringAsync(path, Cancel)));
+        return text;
+    }
+
+    // The first two calls fail. What is said of the first is looked at by the second, however short it lasts.
+    private sealed class TwoFaults(BackgroundHealth health)
+    {
+        private int calls;
+
+        public int Calls => Volatile.Read(ref calls);
+
+        public string? Told { get; private set; }
+
+        public Exception? Next(Exception fault)
         {
-            var text = await server.Client.GetStringAsync(path, Cancel);
-            if (holds(text))
-                return text;
-            await Task.Delay(50, Cancel);
+            if (calls == 1)
+                Told = health.Trouble;
+            return Interlocked.Increment(ref calls) <= 2 ? fault : null;
         }
     }
 }

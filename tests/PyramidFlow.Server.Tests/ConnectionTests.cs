@@ -124,9 +124,11 @@ public sealed class ConnectionTests() : StartedServer(options => options with
     private static async Task<string> ReadAsync(Socket socket)
     {
         var buffer = new byte[4096];
+        using var most = CancellationTokenSource.CreateLinkedTokenSource(Cancel);
+        most.CancelAfter(TestServer.Patience);
         try
         {
-            return System.Text.Encoding.UTF8.GetString(buffer, 0, await socket.ReceiveAsync(buffer, Cancel));
+            return System.Text.Encoding.UTF8.GetString(buffer, 0, await socket.ReceiveAsync(buffer, most.Token));
         }
         catch (SocketException)
         {

@@ -18,9 +18,11 @@ public abstract partial class JobStoreTests
     [InlineData("status = 'paused'", "status 'paused' is unknown")]
     [InlineData("created = 9223372036854775807", "out of range")]
     [InlineData("started = -9223372036854775807", "out of range")]
-    public async Task An_entry_that_cannot_be_read_is_set_aside_and_named_and_the_others_go_on(string damage, string reason)
+    public Task An_entry_that_cannot_be_read_is_set_aside_and_named_and_the_others_go_on(string damage, string reason) => IsSetAsideAsync(damage, reason);
+
+    private protected async Task IsSetAsideAsync(string damage, string reason)
     {
-        var damaged = await AddAsync();
+        var damaged = await AddAsync("key");
         var before = await Store.RevisionAsync(Cancel);
         var whole = await AddAsync();
         await ExecuteAsync($"UPDATE videos SET {damage}, revision = revision + 1 WHERE id = '{damaged.Id}'");
@@ -31,7 +33,12 @@ public abstract partial class JobStoreTests
         Assert.Equal([whole.Id, damaged.Id], (await Store.ChangesAsync(before, Cancel)).Select(change => change.Id));
         Assert.Equal(whole.Id, (await Store.LeaseAsync("a", Models, Long, Cancel))!.Id);
         Assert.Null(await Store.LeaseAsync("a", Models, Long, Cancel));
+        Assert.Equal(damaged.Id, (await Store.FindByKeyAsync(new NewJob(VideoId.New(), damaged.Owner, damaged.Request) { IdempotencyKey = "key" }, Cancel))!.Id);
         var found = await Store.FindAsync(damaged.Id, Cancel);
+        // Whoever looks again changes nothing.
+        var seen = await Store.RevisionAsync(Cancel);
+        await Store.ChangesAsync(before, Cancel);
+        Assert.Equal(seen, await Store.RevisionAsync(Cancel));
 
         Assert.Equal((VideoStatus.Failed, VideoError.Unreadable), (found!.Status, found.Error!.Code));
         Assert.Contains(reason, found.Error.Message, StringComparison.Ordinal);
@@ -104,7 +111,7 @@ public abstract partial class JobStoreTests
         Assert.Empty(await Store.UnreadableAsync(Cancel));
     }
 
-    private async Task ExecuteAsync(string sql)
+    private protected async Task ExecuteAsync(string sql)
     {
         await using var session = await SqlSession.WriteAsync(dialect!, Cancel);
         await session.ExecuteAsync(sql, Cancel);

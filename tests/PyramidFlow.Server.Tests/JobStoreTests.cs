@@ -8,14 +8,14 @@ namespace PyramidFlow.Server.Tests;
 /// <summary>What holds for the queue in every database.</summary>
 public abstract partial class JobStoreTests : IAsyncLifetime
 {
-    private static readonly TimeSpan Long = TimeSpan.FromHours(1), Over = TimeSpan.FromMilliseconds(-1000);
-    private static readonly string[] Models = ["sprites"];
+    private protected static readonly TimeSpan Long = TimeSpan.FromHours(1), Over = TimeSpan.FromMilliseconds(-1000);
+    private protected static readonly string[] Models = ["sprites"];
     private SqlDialect? dialect;
     private SqlJobStore? store;
 
     private protected SqlJobStore Store => store!;
 
-    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+    private protected static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     public async ValueTask InitializeAsync()
     {
@@ -261,7 +261,7 @@ public abstract partial class JobStoreTests : IAsyncLifetime
 
     private static VideoResult Result => new(9, 1234, 1.5, ["a sentence"]);
 
-    private async Task<VideoJob> AddAsync(string? key = null, string? fingerprint = null, string owner = "me", int most = int.MaxValue) =>
+    private protected async Task<VideoJob> AddAsync(string? key = null, string? fingerprint = null, string owner = "me", int most = int.MaxValue) =>
         (await Store.AddAsync(new NewJob(VideoId.New(), new Owner(owner), new VideoRequest { Prompt = "a red circle", Model = "sprites", Frames = 9, Width = 128, Height = 128, Seed = 7 })
         {
             IdempotencyKey = key,
@@ -275,6 +275,31 @@ public sealed class SqliteJobStoreTests : JobStoreTests
     private readonly TemporaryFolder folder = new();
 
     private protected override Task<SqlDialect> OpenAsync() => Task.FromResult<SqlDialect>(new SqliteDialect(folder.File("jobs.db")));
+
+    // Columns of other databases do not take such values.
+    [Theory]
+    [InlineData("attempt = 5000000000")]
+    [InlineData("attempt = -1e300")]
+    [InlineData("attempt = 'often', created = 1e300, completed = 'once', request = '{'")]
+    public Task An_entry_with_numbers_beyond_all_bounds_is_set_aside_once(string damage) => IsSetAsideAsync(damage, damage.Contains("request", StringComparison.Ordinal) ? "request: " : "out of range");
+
+    [Theory]
+    [InlineData("NULL")]
+    [InlineData("x'00'")]
+    public async Task An_entry_without_an_id_at_the_head_of_the_queue_keeps_nobody_waiting(string id)
+    {
+        var damaged = await AddAsync();
+        var before = await Store.RevisionAsync(Cancel);
+        await ExecuteAsync($"UPDATE videos SET id = {id}, revision = revision + 1 WHERE id = '{damaged.Id}'");
+        var whole = await AddAsync(most: 1);
+
+        Assert.Equal(whole.Id, Assert.Single(await Store.QueueAsync(Cancel)).Id);
+        Assert.Equal(whole.Id, Assert.Single(await Store.StatesAsync(Cancel)).Key);
+        Assert.Equal(whole.Id, Assert.Single((await Store.ListAsync(new Owner("me"), new VideoQuery(10), Cancel))!).Id);
+        Assert.Equal(whole.Id, Assert.Single(await Store.ChangesAsync(before, Cancel)).Id);
+        Assert.Equal(whole.Id, (await Store.LeaseAsync("a", Models, Long, Cancel))!.Id);
+        Assert.Null(await Store.LeaseAsync("a", Models, Long, Cancel));
+    }
 
     public override async ValueTask DisposeAsync()
     {

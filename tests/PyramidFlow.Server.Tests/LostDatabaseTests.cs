@@ -23,8 +23,7 @@ public sealed class LostDatabaseTests
 
         cluster.Switch(on: true);
         // Connections that were open before fail once more each.
-        while ((await server.Client.GetAsync($"/v1/videos/{id}", Cancel)).StatusCode != HttpStatusCode.OK)
-            await Task.Delay(100, Cancel);
+        await TestServer.UntilAsync(async () => (await server.Client.GetAsync($"/v1/videos/{id}", Cancel)).StatusCode == HttpStatusCode.OK);
         Assert.Equal("completed", (await server.EndedAsync(id)).GetProperty("status").GetString());
     }
 

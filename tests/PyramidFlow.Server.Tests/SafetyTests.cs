@@ -177,8 +177,7 @@ public sealed class SafetyTests : IDisposable
         await store.AddAsync(new NewJob(VideoId.New(), Owner.Local, new VideoRequest { Prompt = "a red circle", Model = "sprites", Width = 128, Height = 128 }), Cancel);
 
         keys.Remove("alice");
-        while ((await store.FindAsync(ended, Cancel))!.Status != VideoStatus.Failed)
-            await Task.Delay(50, Cancel);
+        await TestServer.UntilAsync(async () => (await store.FindAsync(ended, Cancel))!.Status == VideoStatus.Failed);
         Assert.Contains("key", (await store.FindAsync(ended, Cancel))!.Error!.Message, StringComparison.Ordinal);
         Assert.Equal(2, (await store.QueueAsync(Cancel)).Count);
         // A folder that is away for a moment takes nobody's videos.
@@ -361,6 +360,23 @@ public sealed class SafetyTests : IDisposable
         server.Client.DefaultRequestHeaders.Add("Idempotency-Key", "once");
         Assert.Equal(await server.SubmitAsync(TestServer.Quick), await server.SubmitAsync(TestServer.Quick));
     }
+
+    [Fact]
+    public async Task A_new_idempotency_key_does_not_get_a_request_too_many_as_far_as_its_body()
+    {
+        await using var server = await TestServer.StartAsync(options => options with { Works = false, Limits = new ServerLimits { RequestsPerMinute = 1 } }, folder.Path);
+        await server.SubmitAsync(TestServer.Quick);
+        server.Client.DefaultRequestHeaders.Add("Idempotency-Key", "another");
+        using var content = new StringContent("no JSON", System.Text.Encoding.UTF8, "application/json");
+        await TestServer.ProblemAsync(await server.Client.PostAsync("/v1/videos", content, Cancel), HttpStatusCode.TooManyRequests);
+    }
+
+    [Theory]
+    [InlineData("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::")]
+    [InlineData("::ffff:192.0.2.7", "192.0.2.7")]
+    [InlineData("192.0.2.7", "192.0.2.7")]
+    public void What_is_counted_as_one_address_is_a_network_of_version_6(string address, string counted) =>
+        Assert.Equal(IPAddress.Parse(counted), ConnectionLimits.NetworkOf(IPAddress.Parse(address)));
 
     [Fact]
     public async Task Nothing_is_loaded_from_elsewhere_and_too_many_requests_are_refused()

@@ -16,7 +16,8 @@ internal sealed class TestServer : IAsyncDisposable
     /// <summary>A request that takes long enough to be stopped.</summary>
     public static readonly object Slow = new { prompt = "a small red circle moving right on a black background", num_frames = 49, num_inference_steps = 100, seed = 7 };
 
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(3);
+    /// <summary>How long a test waits for what is to come; nothing is measured by it.</summary>
+    public static readonly TimeSpan Patience = TimeSpan.FromMinutes(3);
     private readonly WebApplication app;
     private readonly TemporaryFolder? folder;
 
@@ -74,6 +75,15 @@ internal sealed class TestServer : IAsyncDisposable
                 return video;
             await Task.Delay(50, most.Token);
         }
+    }
+
+    /// <summary>Waits until something holds.</summary>
+    public static async Task UntilAsync(Func<Task<bool>> holds)
+    {
+        using var most = CancellationTokenSource.CreateLinkedTokenSource(Cancel);
+        most.CancelAfter(Patience);
+        while (!await holds())
+            await Task.Delay(20, most.Token);
     }
 
     /// <summary>The problem that a request is refused with.</summary>

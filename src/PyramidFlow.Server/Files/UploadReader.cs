@@ -21,8 +21,9 @@ internal sealed class UploadReader(VideoFolder folder, ServerLimits limits)
     /// <param name="framesPerSecond">Of the model.</param>
     /// <param name="upload">The upload.</param>
     /// <param name="cancel">Stops the decoder.</param>
+    /// <returns>A sentence for the user on what was sent; null when there is nothing to say.</returns>
     /// <exception cref="JobException">It is too large, too long, or no picture or video.</exception>
-    public async Task ReadAsync(string id, VideoRequest request, double framesPerSecond, VideoUpload upload, CancellationToken cancel)
+    public async Task<string?> ReadAsync(string id, VideoRequest request, double framesPerSecond, VideoUpload upload, CancellationToken cancel)
     {
         var isPicture = request.Input!.Kind == VideoInputKind.Image;
         // ffmpeg has to seek in videos, so what came lies in a file for a moment, under a name of ours.
@@ -34,7 +35,7 @@ internal sealed class UploadReader(VideoFolder folder, ServerLimits limits)
             await decoders.WaitAsync(cancel).ConfigureAwait(false);
             try
             {
-                await (isPicture ? PictureAsync(id, request, path, cancel) : VideoAsync(id, request, framesPerSecond, path, cancel)).ConfigureAwait(false);
+                return await (isPicture ? PictureAsync(id, request, path, cancel) : VideoAsync(id, request, framesPerSecond, path, cancel)).ConfigureAwait(false);
             }
             finally
             {
@@ -43,7 +44,7 @@ internal sealed class UploadReader(VideoFolder folder, ServerLimits limits)
         }
         catch (MediaException e) when (e.Message.Contains(path, StringComparison.Ordinal))
         {
-            throw new JobException(JobFault.Unsupported, e.Message.Replace(path, isPicture ? "the picture" : "the video", StringComparison.Ordinal), e) { Parameter = Parameter };
+            throw new JobException(JobFault.Unsupported, Told(e.Message, path, isPicture), e) { Parameter = Parameter };
         }
         finally
         {
@@ -51,14 +52,19 @@ internal sealed class UploadReader(VideoFolder folder, ServerLimits limits)
         }
     }
 
-    private async Task PictureAsync(string id, VideoRequest request, string path, CancellationToken cancel)
+    // Our name of the file tells the user nothing.
+    private static string Told(string message, string path, bool isPicture) => message.Replace(path, isPicture ? "the picture" : "the video", StringComparison.Ordinal);
+
+    private async Task<string?> PictureAsync(string id, VideoRequest request, string path, CancellationToken cancel)
     {
         var (width, height) = await ImageReader.MeasureAsync(path, cancel).ConfigureAwait(false);
         CheckPixels("picture", width, height);
-        PngWriter.Write(folder.InputPicture(id), await ImageReader.ReadAsync(path, request.Width, request.Height, cancel).ConfigureAwait(false));
+        var picture = await ImageReader.ReadAsync(path, request.Width, request.Height, cancel).ConfigureAwait(false);
+        PngWriter.Write(folder.InputPicture(id), picture);
+        return picture.Warning is { } warning ? Told(warning, path, isPicture: true) : null;
     }
 
-    private async Task VideoAsync(string id, VideoRequest request, double framesPerSecond, string path, CancellationToken cancel)
+    private async Task<string?> VideoAsync(string id, VideoRequest request, double framesPerSecond, string path, CancellationToken cancel)
     {
         var info = await VideoReader.ProbeAsync(path, cancel).ConfigureAwait(false);
         CheckPixels("video", info.Width, info.Height);
@@ -76,6 +82,7 @@ internal sealed class UploadReader(VideoFolder folder, ServerLimits limits)
         }
 
         await video.CompleteAsync(cancel).ConfigureAwait(false);
+        return null;
     }
 
     private void CheckPixels(string what, int width, int height)

@@ -16,4 +16,8 @@ public enum VideoInputKind
 /// An earlier video to take it from: its last frame for <see cref="VideoInputKind.Image"/>, all of it for
 /// <see cref="VideoInputKind.Video"/>. Null when it was uploaded.
 /// </param>
-public sealed record VideoInput(VideoInputKind Kind, string? FromJob = null);
+public sealed record VideoInput(VideoInputKind Kind, string? FromJob = null)
+{
+    /// <summary>A sentence for the user on what was uploaded, such as that it may be cut short; it becomes one of <see cref="VideoResult.Warnings"/>. Null is none.</summary>
+    public string? Warning { get; init; }
+}

@@ -37,8 +37,9 @@ internal sealed class VideoJobs(
         {
             if (source is not null)
                 CopyInput(job, source);
-            else if (request.Input is not null)
-                await uploads.ReadAsync(job.Id, job.Request, catalog.Find(request.Model).Settings.FramesPerSecond, upload ?? throw NoInput(), cancel).ConfigureAwait(false);
+            else if (request.Input is not null
+                && await uploads.ReadAsync(job.Id, job.Request, catalog.Find(request.Model).Settings.FramesPerSecond, upload ?? throw NoInput(), cancel).ConfigureAwait(false) is { } warning)
+                job = job with { Request = job.Request with { Input = request.Input with { Warning = warning } } };
             // An upload can take longer than a key lasts.
             Admit(owner);
             (var added, isNew) = await store.AddAsync(job, cancel).ConfigureAwait(false);

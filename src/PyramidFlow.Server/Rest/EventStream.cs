@@ -37,8 +37,8 @@ internal sealed class EventStream(IVideoJobs jobs, IHostApplicationLifetime life
             var (preview, last, beat) = (0, (VideoJob?)null, Task.Delay(Beat, ended.Token));
             while (true)
             {
-                // One timer for many events: it is renewed only when it has run out.
-                if (await Task.WhenAny(next, beat).ConfigureAwait(false) == beat)
+                // One timer for many events: it is renewed only when it has run out. One that was stopped beats no more.
+                if (await Task.WhenAny(next, beat).ConfigureAwait(false) == beat && !ended.IsCancellationRequested)
                 {
                     beat = Task.Delay(Beat, ended.Token);
                     await response.Body.WriteAsync(": still here\n\n"u8.ToArray(), cancel).ConfigureAwait(false);

@@ -58,7 +58,7 @@ internal static class VideoEndpoints
                 Schedule = [],
                 Seconds = null,
                 RemixedFrom = id,
-                Input = original.Input is null ? null : new VideoInput(original.Input.Kind),
+                Input = original.Input is null ? null : original.Input with { FromJob = null },
             };
             return await SubmitAsync(context, jobs, fields, request, null, cancel).ConfigureAwait(false);
         }

@@ -54,10 +54,10 @@ internal sealed partial class ConnectionLimits(ServerLimits limits, ILogger<Conn
         }
     }
 
-    // One network has as many addresses of version 6 as it likes.
-    private static IPAddress Of(EndPoint? remote)
+    /// <summary>What is counted as one address: one network has as many of version 6 as it likes, so its /64 is.</summary>
+    public static IPAddress NetworkOf(IPAddress? address)
     {
-        if (remote is not IPEndPoint { Address: var address })
+        if (address is null)
             return IPAddress.None;
         if (address.IsIPv4MappedToIPv6)
             return address.MapToIPv4();
@@ -159,7 +159,7 @@ internal sealed partial class ConnectionLimits(ServerLimits limits, ILogger<Conn
     {
         public ConnectionContext Connection { get; } = connection;
 
-        public IPAddress Address { get; } = Of(connection.RemoteEndPoint);
+        public IPAddress Address { get; } = NetworkOf((connection.RemoteEndPoint as IPEndPoint)?.Address);
 
         public int Requests { get; set; }
 

@@ -9,40 +9,22 @@ namespace PyramidFlow.Server.Safety;
 /// Ends what was begun with a key when the key is taken away: pages, streams and transfers that are open, and videos that
 /// wait or are being made. Pages that were opened without a key end when keys come into use.
 /// </summary>
-internal sealed partial class KeyWatch(ApiKeys keys, IJobStore store, JobSignals signals, ILogger<KeyWatch> log) : BackgroundService
+internal sealed partial class KeyWatch(ApiKeys keys, IJobStore store, JobSignals signals, BackgroundHealth health, ILogger<KeyWatch> log)
+    : BackgroundLoop("removed keys", health, log)
 {
     private static readonly TimeSpan Look = TimeSpan.FromSeconds(0.5), Again = TimeSpan.FromMinutes(1);
     private readonly ConcurrentDictionary<Owner, CancellationTokenSource> open = [];
     private (IReadOnlyCollection<string>? Owners, DateTime At) ended;
 
-    /// <summary>Is cancelled, within a second, when the owner may not use the service any more.</summary>
+    /// <summary>Is cancelled, within a second, when the owner may not use the service any more; within a few, while the database is away.</summary>
     public CancellationToken EndOf(Owner owner) => open.GetOrAdd(owner, _ => new CancellationTokenSource()).Token;
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    protected override async Task TurnAsync(CancellationToken stop)
     {
-        var isWell = true;
-        while (!stoppingToken.IsCancellationRequested)
-        {
-            try
-            {
-                await EndOpenAsync().ConfigureAwait(false);
-                await EndVideosAsync(stoppingToken).ConfigureAwait(false);
-                isWell = true;
-            }
-            catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
-            {
-                return;
-            }
-            catch (Exception e)
-            {
-                // It is tried on and on; one line tells it as long as it lasts.
-                if (isWell)
-                    LogPutOff(log, e.Message);
-                isWell = false;
-            }
-
-            await Task.Delay(Look, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        }
+        await EndOpenAsync().ConfigureAwait(false);
+        await EndVideosAsync(stop).ConfigureAwait(false);
+        Works();
+        await Task.Delay(Look, stop).ConfigureAwait(false);
     }
 
     private async Task EndOpenAsync()
@@ -74,7 +56,4 @@ internal sealed partial class KeyWatch(ApiKeys keys, IJobStore store, JobSignals
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "{Count} videos were stopped: the key {Name} was taken away")]
     private static partial void LogStopped(ILogger log, int count, string name);
-
-    [LoggerMessage(Level = LogLevel.Error, Message = "What removed keys have begun cannot be ended just now: {Reason}")]
-    private static partial void LogPutOff(ILogger log, string reason);
 }

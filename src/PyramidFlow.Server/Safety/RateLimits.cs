@@ -6,7 +6,7 @@ using PyramidFlow.Server.Store;
 namespace PyramidFlow.Server.Safety;
 
 /// <summary>
-/// How many keys an address may try in a minute. New videos are counted where they are submitted, by REST and the page
+/// How many keys an address, of version 6 a network, may try in a minute. New videos are counted where they are submitted, by REST and the page
 /// alike; here a request for one too many is only refused before its body is read.
 /// </summary>
 internal static class RateLimits
@@ -17,7 +17,7 @@ internal static class RateLimits
 
     public static IServiceCollection AddRateLimits(this IServiceCollection services) => services.AddRateLimiter(limiter =>
     {
-        limiter.AddPolicy(SignIn, context => Window(context.Connection.RemoteIpAddress?.ToString() ?? "", SignInsPerMinute));
+        limiter.AddPolicy(SignIn, context => Window(ConnectionLimits.NetworkOf(context.Connection.RemoteIpAddress).ToString(), SignInsPerMinute));
         limiter.OnRejected = async (rejected, _) =>
         {
             var seconds = rejected.Lease.TryGetMetadata(MetadataName.RetryAfter, out var wait) ? (int)Math.Ceiling(wait.TotalSeconds) : 60;
@@ -30,10 +30,11 @@ internal static class RateLimits
     public static RouteHandlerBuilder RefuseTooManyEarly(this RouteHandlerBuilder endpoint, string idempotencyKey) => endpoint.AddEndpointFilter(async (invocation, next) =>
     {
         var context = invocation.HttpContext;
-        if (!context.Request.Headers.ContainsKey(idempotencyKey))
+        var (owner, store, key) = (Owner.Of(context.User), context.RequestServices.GetRequiredService<IJobStore>(), context.Request.Headers[idempotencyKey].ToString());
+        if (key.Length == 0 || !await store.HasKeyAsync(owner, key, context.RequestAborted).ConfigureAwait(false))
         {
-            var (store, limits) = (context.RequestServices.GetRequiredService<IJobStore>(), context.RequestServices.GetRequiredService<ServerLimits>());
-            await store.CheckRequestsAsync(Owner.Of(context.User), limits.RequestsPerMinute, context.RequestAborted).ConfigureAwait(false);
+            var limits = context.RequestServices.GetRequiredService<ServerLimits>();
+            await store.CheckRequestsAsync(owner, limits.RequestsPerMinute, context.RequestAborted).ConfigureAwait(false);
         }
 
         return await next(invocation).ConfigureAwait(false);

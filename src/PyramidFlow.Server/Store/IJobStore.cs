@@ -27,6 +27,9 @@ internal interface IJobStore : IAsyncDisposable
     /// <summary>The job of an idempotency key; null when there is none.</summary>
     Task<VideoJob?> FindByKeyAsync(NewJob job, CancellationToken cancel);
 
+    /// <summary>Whether there is a job of an owner's idempotency key.</summary>
+    Task<bool> HasKeyAsync(Owner owner, string idempotencyKey, CancellationToken cancel);
+
     /// <summary>A job; null when there is none.</summary>
     Task<VideoJob?> FindAsync(string id, CancellationToken cancel);
 

@@ -14,7 +14,7 @@ internal static class JobRow
     /// <exception cref="UnreadableRowException">It is damaged, or of a version that knows more.</exception>
     public static VideoJob Read(DbDataReader row)
     {
-        var id = row.IsDBNull(0) ? "" : row.GetString(0);
+        var id = Text(row, 0);
         try
         {
             return row.GetString(3) == Unreadable ? SetAside(row, id) : Job(row, id);
@@ -46,6 +46,9 @@ internal static class JobRow
         return new StoredState(VideoStatus.Failed, 0, null, 0) { IsUnreadable = true };
     }
 
+    /// <summary>A text; empty when there is none.</summary>
+    public static string Text(DbDataReader row, int column) => row.IsDBNull(column) ? "" : row.GetString(column);
+
     private static VideoJob Job(DbDataReader row, string id)
     {
         if (!VideoId.IsValid(id))
@@ -72,17 +75,17 @@ internal static class JobRow
         };
     }
 
-    // What is shown of it does not depend on what it holds.
+    // What is shown of it does not depend on what it holds: nothing here fails, whatever a column has in it.
     private static VideoJob SetAside(DbDataReader row, string id) => new()
     {
         Id = id,
-        Owner = new Owner(row.GetString(1)),
-        Revision = row.GetInt64(2),
+        Owner = new Owner(Text(row, 1)),
+        Revision = Whole(row, 2),
         Status = VideoStatus.Failed,
-        Attempt = row.GetInt32(4),
-        CreatedAt = Clamped(row.GetInt64(5)),
-        CompletedAt = row.IsDBNull(7) ? null : Clamped(row.GetInt64(7)),
-        Request = new VideoRequest { Prompt = "(a video whose entry in the queue cannot be read)", Model = row.GetString(12) },
+        Attempt = (int)Math.Clamp(Whole(row, 4), 0, int.MaxValue),
+        CreatedAt = Clamped(Whole(row, 5)),
+        CompletedAt = row.IsDBNull(7) ? null : Clamped(Whole(row, 7)),
+        Request = new VideoRequest { Prompt = "(a video whose entry in the queue cannot be read)", Model = Text(row, 12) },
         Error = new VideoError(VideoError.Unreadable, $"its entry in the queue cannot be read and was set aside ({(row.IsDBNull(13) ? "no reason is known" : row.GetString(13))}): ask for it again"),
     };
 
@@ -96,6 +99,8 @@ internal static class JobRow
     };
 
     private static DateTimeOffset? Optional(DbDataReader row, int column) => row.IsDBNull(column) ? null : Time(row.GetInt64(column));
+
+    private static long Whole(DbDataReader row, int column) => row.IsDBNull(column) ? 0 : row.GetInt64(column);
 
     private static DateTimeOffset Time(long milliseconds) => DateTimeOffset.FromUnixTimeMilliseconds(milliseconds);
 

@@ -14,16 +14,17 @@ internal sealed partial class SqlJobStore
 
     public async Task<JobLease?> LeaseAsync(string worker, IReadOnlyCollection<string> models, TimeSpan lease, CancellationToken cancel)
     {
-        while (true)
+        for (var last = (string?)null; ;)
         {
             try
             {
                 return await NextLeaseAsync(worker, models, lease, cancel).ConfigureAwait(false);
             }
-            catch (UnreadableRowException e)
+            catch (UnreadableRowException e) when (e.Id != last)
             {
                 // Those behind it are not to wait for it.
                 await SetAsideAsync([e], cancel).ConfigureAwait(false);
+                last = e.Id;
             }
         }
     }
@@ -31,7 +32,7 @@ internal sealed partial class SqlJobStore
     private async Task<JobLease?> NextLeaseAsync(string worker, IReadOnlyCollection<string> models, TimeSpan lease, CancellationToken cancel)
     {
         var named = models.Select((model, i) => (Name: $"model{i}", Value: (object?)model)).ToArray();
-        var waiting = $"FROM videos WHERE status = '{Queued}' AND not_before <= {dialect.Now} AND model IN ({string.Join(", ", named.Select(model => "@" + model.Name))}) ORDER BY seq LIMIT 1";
+        var waiting = $"FROM videos WHERE status = '{Queued}' AND {Named} AND not_before <= {dialect.Now} AND model IN ({string.Join(", ", named.Select(model => "@" + model.Name))}) ORDER BY seq LIMIT 1";
         if (models.Count == 0 || !await AnyAsync(waiting, named, cancel).ConfigureAwait(false))
             return null;
         await using var session = await SqlSession.WriteAsync(dialect, cancel).ConfigureAwait(false);
@@ -77,7 +78,7 @@ internal sealed partial class SqlJobStore
     public async Task<int> ReapAsync(CancellationToken cancel)
     {
         // One without an end is nobody's.
-        var lost = $"status = '{InProgress}' AND (lease_until IS NULL OR lease_until < {dialect.Now})";
+        var lost = $"status = '{InProgress}' AND (lease_until IS NULL OR lease_until < {dialect.Now}) AND {Named}";
         if (!await AnyAsync($"FROM videos WHERE {lost}", [], cancel).ConfigureAwait(false))
             return 0;
         var error = Json(new VideoError(VideoError.Abandoned, $"the program that made it died or was cut off {rules.Attempts} times: ask for it again, perhaps smaller or shorter"));

@@ -12,7 +12,7 @@ internal sealed partial class SqlJobStore
     public async Task<IReadOnlyList<(string Id, string Reason)>> UnreadableAsync(CancellationToken cancel)
     {
         await using var session = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false);
-        return await session.RowsAsync($"SELECT id, fault FROM videos WHERE status = '{Unreadable}' ORDER BY seq",
+        return await session.RowsAsync($"SELECT id, fault FROM videos WHERE status = '{Unreadable}' AND {Named} ORDER BY seq",
             row => (row.GetString(0), row.IsDBNull(1) ? "" : row.GetString(1)), cancel).ConfigureAwait(false);
     }
 
@@ -74,7 +74,9 @@ internal sealed partial class SqlJobStore
             }
         }
 
-        await session.CommitAsync(cancel).ConfigureAwait(false);
+        // A revision that stands for nothing would have everybody look for it.
+        if (changed.Count > 0)
+            await session.CommitAsync(cancel).ConfigureAwait(false);
         foreach (var fault in changed)
             LogSetAside(fault.Id, fault.Reason);
     }

@@ -11,6 +11,9 @@ namespace PyramidFlow.Server.Store;
 /// <param name="log">Takes what cannot be read; null is nobody.</param>
 internal sealed partial class SqlJobStore(SqlDialect dialect, RetryRules rules, ILogger<SqlJobStore>? log = null) : IJobStore
 {
+    // SQLite takes a key that is null or no text. Such a row can be neither shown nor changed: it is as if it were not there.
+    private const string Named = "CAST(id AS TEXT) = id";
+
     public async Task InitializeAsync(CancellationToken cancel)
     {
         await using (var alone = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false))
@@ -43,7 +46,7 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, RetryRules rules, 
         var revision = await session.NextRevisionAsync(cancel).ConfigureAwait(false);
         if (await ByKeyAsync(session, job, cancel).ConfigureAwait(false) is { } earlier)
             return (earlier, false);
-        var active = await session.ValueAsync<long>($"SELECT COUNT(*) FROM videos WHERE owner = @owner AND status IN ('{Queued}', '{InProgress}')", cancel,
+        var active = await session.ValueAsync<long>($"SELECT COUNT(*) FROM videos WHERE owner = @owner AND status IN ('{Queued}', '{InProgress}') AND {Named}", cancel,
             ("owner", job.Owner.Name)).ConfigureAwait(false);
         if (active >= job.MaxActive)
             throw new JobException(JobFault.TooMany, $"{active} of your videos wait or are being made, and no more are allowed: wait for one to end, or cancel one");
@@ -60,17 +63,30 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, RetryRules rules, 
     public async Task<VideoJob?> FindByKeyAsync(NewJob job, CancellationToken cancel)
     {
         await using var session = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false);
-        while (true)
+        try
         {
-            try
-            {
-                return await ByKeyAsync(session, job, cancel).ConfigureAwait(false);
-            }
-            catch (UnreadableRowException e)
-            {
-                await SetAsideAsync([e], cancel).ConfigureAwait(false);
-            }
+            return await ByKeyAsync(session, job, cancel).ConfigureAwait(false);
         }
+        catch (UnreadableRowException e)
+        {
+            await SetAsideAsync([e], cancel).ConfigureAwait(false);
+        }
+
+        try
+        {
+            return await ByKeyAsync(session, job, cancel).ConfigureAwait(false);
+        }
+        catch (UnreadableRowException e)
+        {
+            throw new JobException(JobFault.Conflict, "the video of this idempotency key cannot be read: take a new key", e);
+        }
+    }
+
+    public async Task<bool> HasKeyAsync(Owner owner, string idempotencyKey, CancellationToken cancel)
+    {
+        await using var session = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false);
+        return await session.ValueAsync<long>("SELECT COUNT(*) FROM videos WHERE owner = @owner AND idempotency_key = @key", cancel,
+            ("owner", owner.Name), ("key", idempotencyKey)).ConfigureAwait(false) > 0;
     }
 
     public async Task<VideoJob?> FindAsync(string id, CancellationToken cancel)
@@ -92,15 +108,15 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, RetryRules rules, 
         }
 
         return await JobsAsync(session,
-            $"SELECT {JobSchema.Columns} FROM videos WHERE owner = @owner AND status <> '{Deleted}' AND seq {beyond} @from ORDER BY seq {order} LIMIT @limit",
+            $"SELECT {JobSchema.Columns} FROM videos WHERE owner = @owner AND status <> '{Deleted}' AND {Named} AND seq {beyond} @from ORDER BY seq {order} LIMIT @limit",
             Read, cancel, ("owner", owner.Name), ("from", from), ("limit", query.Limit + 1L)).ConfigureAwait(false);
     }
 
     public async Task<IReadOnlyList<StoredChange>> ChangesAsync(long after, CancellationToken cancel)
     {
         await using var session = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false);
-        return await JobsAsync(session, $"SELECT {JobSchema.Columns} FROM videos WHERE revision > @after ORDER BY revision",
-            row => new StoredChange(row.GetString(0), new Owner(row.GetString(1)), row.GetInt64(2), row.GetString(3) == Deleted ? null : Read(row)),
+        return await JobsAsync(session, $"SELECT {JobSchema.Columns} FROM videos WHERE revision > @after AND {Named} ORDER BY revision",
+            row => new StoredChange(row.GetString(0), new Owner(Text(row, 1)), row.GetInt64(2), row.GetString(3) == Deleted ? null : Read(row)),
             cancel, ("after", after)).ConfigureAwait(false);
     }
 
@@ -113,7 +129,7 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, RetryRules rules, 
     public async Task<IReadOnlyList<QueueEntry>> QueueAsync(CancellationToken cancel)
     {
         await using var session = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false);
-        return await session.RowsAsync($"SELECT id, status, work, seconds_left FROM videos WHERE status IN ('{Queued}', '{InProgress}') ORDER BY seq",
+        return await session.RowsAsync($"SELECT id, status, work, seconds_left FROM videos WHERE status IN ('{Queued}', '{InProgress}') AND {Named} ORDER BY seq",
             row => new QueueEntry(row.GetString(0), row.GetString(1) == InProgress, Amount(row, 2) ?? 0, Amount(row, 3)), cancel).ConfigureAwait(false);
     }
 
@@ -133,7 +149,7 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, RetryRules rules, 
     public async Task<IReadOnlyDictionary<string, StoredState>> StatesAsync(CancellationToken cancel)
     {
         await using var session = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false);
-        var rows = await session.RowsAsync($"SELECT id, status, attempt, completed, bytes FROM videos WHERE status <> '{Deleted}'",
+        var rows = await session.RowsAsync($"SELECT id, status, attempt, completed, bytes FROM videos WHERE status <> '{Deleted}' AND {Named}",
             row => (Id: row.GetString(0), State: State(row)), cancel).ConfigureAwait(false);
         return rows.ToDictionary(row => row.Id, row => row.State);
     }

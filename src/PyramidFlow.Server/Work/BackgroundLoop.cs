@@ -1,5 +1,6 @@
 using System.Data.Common;
 using PyramidFlow.Server.Jobs;
+using PyramidFlow.Server.Safety;
 using PyramidFlow.Server.Store;
 
 namespace PyramidFlow.Server.Work;
@@ -64,7 +65,7 @@ internal abstract partial class BackgroundLoop(string part, BackgroundHealth hea
         }
     }
 
-    private static bool IsForeseen(Exception e) => e is DbException or IOException or UnauthorizedAccessException or TimeoutException or JobException;
+    private static bool IsForeseen(Exception e) => e is DbException or IOException or UnauthorizedAccessException or TimeoutException or JobException or KeysException;
 
     // Readiness can be asked by anybody: addresses and paths are for the log.
     private static string ReasonFor(Exception e) => e switch
@@ -72,6 +73,7 @@ internal abstract partial class BackgroundLoop(string part, BackgroundHealth hea
         DbException or TimeoutException => "the queue's database cannot be reached",
         IOException or UnauthorizedAccessException => "the data folder cannot be used",
         JobException => e.Message,
+        KeysException => "the keys of this service cannot be read",
         _ => "a fault in this program, its log says more",
     };
 

@@ -65,7 +65,8 @@ internal sealed class JobFeed(IJobStore store, JobSignals signals, BackgroundHea
 
     private async Task<long> ReadAsync(long seen, CancellationToken cancel)
     {
-        if (await store.RevisionAsync(cancel).ConfigureAwait(false) == seen)
+        var latest = await store.RevisionAsync(cancel).ConfigureAwait(false);
+        if (latest == seen)
             return seen;
         var changes = await store.ChangesAsync(seen, cancel).ConfigureAwait(false);
         // Progress of one job moves no other.
@@ -81,7 +82,8 @@ internal sealed class JobFeed(IJobStore store, JobSignals signals, BackgroundHea
             seen = Math.Max(seen, revision);
         }
 
-        return seen;
+        // Whatever was left out is not looked for again until it changes.
+        return Math.Max(seen, latest);
     }
 
     private async Task RefreshAsync(CancellationToken cancel)

@@ -48,7 +48,8 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
         }
 
         await files.CompleteAsync(cancel).ConfigureAwait(false);
-        return new VideoResult(files.Frames, folder.BytesOf(id, attempt), Stopwatch.GetElapsedTime(start).TotalSeconds, run.Warnings);
+        return new VideoResult(files.Frames, folder.BytesOf(id, attempt), Stopwatch.GetElapsedTime(start).TotalSeconds,
+            request.Input?.Warning is { } warning ? [warning, .. run.Warnings] : run.Warnings);
     }
 
     // The same that the command line writes. What a video began with has the name under which it is downloaded.

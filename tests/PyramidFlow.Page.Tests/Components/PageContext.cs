@@ -9,6 +9,7 @@ using PyramidFlow.Server.Jobs;
 using PyramidFlow.Server.Page;
 using PyramidFlow.Server.Page.State;
 using PyramidFlow.Server.Safety;
+using PyramidFlow.Server.Work;
 
 namespace PyramidFlow.Page.Tests.Components;
 
@@ -22,7 +23,7 @@ public abstract class PageContext : BunitContext
         JSInterop.Mode = JSRuntimeMode.Loose;
         JSInterop.Setup<string>("pyramidflow.theme").SetResult("system");
         // Not started: nobody's key is taken away.
-        var keys = new KeyWatch(new ApiKeys(Path.Combine(Path.GetTempPath(), Path.GetRandomFileName())), null!, null!, NullLogger<KeyWatch>.Instance);
+        var keys = new KeyWatch(new ApiKeys(Path.Combine(Path.GetTempPath(), Path.GetRandomFileName())), null!, null!, new BackgroundHealth(), NullLogger<KeyWatch>.Instance);
         Services.AddSingleton(keys).AddSingleton<IVideoJobs>(Jobs).AddSingleton(new ServerLimits { ImageBytes = 1 << 20 })
             .AddScoped<VideoLibrary>().AddScoped<VideoForm>().AddScoped<Studio>().AddScoped<PageScript>();
         BunitAuthorizationContext user = AddAuthorization();
