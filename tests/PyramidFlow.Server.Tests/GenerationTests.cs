@@ -148,6 +148,28 @@ public sealed class GenerationTests : StartedServer
     }
 
     [Fact]
+    public async Task A_picture_that_lacks_its_end_is_taken_and_told_of_with_the_video_and_its_remix()
+    {
+        // A grey JPEG without its last two bytes.
+        const string Cut = "/9j/4AAQSkZJRgABAgAAAQABAAD/2wBDAAgEBAQEBAUFBQUFBQYGBgYGBgYGBgYGBgYHBwcICAgHBwcGBgcHCAgICAkJCQgICAgJCQoKCgwMCwsODg4RERT/xABKAAEAAAAAAAAAAAAAAAAAAAAAAQ"
+            + "EAAAAAAAAAAAAAAAAAAAAAEAEAAAAAAAAAAAAAAAAAAAAAEQEAAAAAAAAAAAAAAAAAAAAA/8AAEQgAEAAQAwEiAAIRAAMRAP/aAAwDAQACEQMRAD8AAA8=";
+        using var form = new MultipartFormDataContent
+        {
+            { new ByteArrayContent(Convert.FromBase64String(Cut)), "input_reference", "a.jpg" },
+            { new StringContent("a small red circle"), "prompt" },
+            { new StringContent("9"), "num_frames" },
+            { new StringContent("1"), "num_inference_steps" },
+        };
+        var id = (await TestServer.JsonAsync(await Server.Client.PostAsync("/v1/videos", form, Cancel), HttpStatusCode.OK)).GetProperty("id").GetString()!;
+        var remix = (await Server.PostAsync(new { prompt = "a small blue circle" }, $"/v1/videos/{id}/remix")).GetProperty("id").GetString()!;
+        foreach (var made in new[] { id, remix })
+        {
+            var warnings = (await Server.EndedAsync(made)).GetProperty("warnings").EnumerateArray().Select(warning => warning.GetString());
+            Assert.Contains("the picture has no end marker: it was read all the same, but may be cut short", warnings);
+        }
+    }
+
+    [Fact]
     public async Task A_picture_becomes_the_first_frame_and_a_video_is_gone_on_from()
     {
         using var form = new MultipartFormDataContent
