@@ -37,7 +37,7 @@ internal sealed class DecodeBudget(string name, DecodeLimits limits, long fileBy
     }
 
     private string Advice => IsRawStream
-        ? "It is a raw stream, in which no later frame can be found: put it into a container (ffmpeg -i in -c copy out.mp4)"
+        ? "It is a raw stream, in which no later frame can be found: write it anew into a container (ffmpeg -i in out.mp4)"
         : "Make it smaller, or write a video anew with more key frames (ffmpeg -i in -g 48 out)";
 
     // What the caller allows is no matter of the environment.

@@ -141,7 +141,7 @@ public sealed class HostileMediaTests : IDisposable
                 Assert.Equal(0, chunk.Count);
         });
 
-        Assert.EndsWith("It is a raw stream, in which no later frame can be found: put it into a container (ffmpeg -i in -c copy out.mp4)", error.Message, StringComparison.Ordinal);
+        Assert.EndsWith("It is a raw stream, in which no later frame can be found: write it anew into a container (ffmpeg -i in out.mp4)", error.Message, StringComparison.Ordinal);
     }
 
     [Theory]
