@@ -87,7 +87,8 @@ public sealed class HostileMediaTests : IDisposable
     public async Task A_decoder_that_works_and_gives_nothing_is_ended()
     {
         var busy = Program("while :; do :; done");
-        var limits = new DecodeLimits { Step = TimeSpan.FromSeconds(0.2) };
+        // The size of the files pays for long, so that the step is what is too long.
+        var limits = new DecodeLimits { Step = TimeSpan.FromSeconds(0.2), BytesPerSecond = 1 };
         var video = await WriteVideo(folder.File("a.mp4"), 2);
 
         var picture = await Assert.ThrowsAsync<MediaException>(() => ImageReader.ReadAsync(new MemoryStream(PngWriter.Encode(Gradient(8, 8))), "the upload", ct: Ct, tools: Tools(limits, busy)));
@@ -137,7 +138,7 @@ public sealed class HostileMediaTests : IDisposable
 
         var error = await Assert.ThrowsAsync<MediaException>(async () =>
         {
-            await foreach (var chunk in VideoReader.ReadAsync(raw, new() { Start = TimeSpan.FromSeconds(1) }, Ct, Tools(new DecodeLimits { Step = TimeSpan.FromSeconds(0.5) }, busy)))
+            await foreach (var chunk in VideoReader.ReadAsync(raw, new() { Start = TimeSpan.FromSeconds(1) }, Ct, Tools(new DecodeLimits { Step = TimeSpan.FromSeconds(0.5), BytesPerSecond = 1 }, busy)))
                 Assert.Equal(0, chunk.Count);
         });
 
