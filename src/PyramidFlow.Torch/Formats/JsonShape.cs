@@ -144,7 +144,8 @@ internal static class JsonShape
         return (type, value);
     }
 
-    private static string Shown(JsonElement value)
+    /// <summary>A value as it is written.</summary>
+    public static string Shown(JsonElement value)
     {
         var text = value.ValueKind switch
         {

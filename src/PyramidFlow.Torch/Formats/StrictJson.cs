@@ -158,6 +158,10 @@ public static class StrictJson
         return new MalformedTextException(options.Written ? (e.LineNumber ?? 0) + 1 : 0, $"this is not JSON ({reason})", null, e);
     }
 
+    /// <summary>A value as it is written, for an error; a long one is cut, and of an object or list only the kind is told.</summary>
+    /// <param name="value">An element that <see cref="Parse(ReadOnlyMemory{byte}, StrictJsonOptions)"/> made.</param>
+    public static string Shown(JsonElement value) => JsonShape.Shown(value);
+
     /// <summary>The key of the object that stands for NaN or an infinity.</summary>
     internal const string NoNumber = "no number";
 

@@ -75,7 +75,7 @@ internal static class AnnotationParser
         return [.. value.EnumerateArray()
             .Select(item => item.ValueKind == JsonValueKind.Number && item.TryGetInt32(out var frame) && frame >= 0
                 ? frame
-                : throw Fault($"frames has {item.GetRawText()}, which is no frame number: use whole numbers from 0"))
+                : throw Fault($"frames has {StrictJson.Shown(item)}, which is no frame number: use whole numbers from 0"))
             .Distinct().Order()];
     }
 

@@ -161,12 +161,12 @@ internal sealed class LoraMetadata
 
     private static double? Number(JsonElement json, string key) => Find(json, key) is { } value ? Finite(value, key) : null;
 
-    // NaN and Infinity, which Python writes, are texts by now.
+    // A number may stand as a text; NaN and Infinity, which Python writes, are neither by now.
     private static double Finite(JsonElement value, string key) =>
         value.ValueKind is JsonValueKind.Number or JsonValueKind.String && PlainNumber.TryReal(value.ToString(), out var number) ? number
             : throw new MalformedTextException(0, $"{key} is {Shown(value)}: it is a finite number");
 
-    private static string Shown(JsonElement value) => value.GetRawText() is { Length: > 40 } text ? text[..40] + "..." : value.GetRawText();
+    private static string Shown(JsonElement value) => StrictJson.Shown(value);
 
     private static JsonElement? Find(JsonElement json, string key) =>
         json.TryGetProperty(key, out var value) && value.ValueKind != JsonValueKind.Null ? value : null;

@@ -81,12 +81,12 @@ public sealed class LoraFormatsTests : IDisposable
     }
 
     [Theory]
-    [InlineData("""{"r":4,"lora_alpha":NaN}""", "lora_alpha is \"NaN\": it is a finite number")]
-    [InlineData("""{"r":4,"lora_alpha":-Infinity}""", "lora_alpha is \"-Infinity\"")]
+    [InlineData("""{"r":4,"lora_alpha":NaN}""", "lora_alpha is NaN: it is a finite number")]
+    [InlineData("""{"r":4,"lora_alpha":-Infinity}""", "lora_alpha is -Infinity")]
     [InlineData("""{"r":4,"lora_alpha":1e400}""", "lora_alpha is 1e400")]
     [InlineData("""{"r":4,"lora_alpha":"much"}""", "lora_alpha is \"much\"")]
-    [InlineData("""{"r":4,"lora_alpha":[16]}""", "lora_alpha is [16]")]
-    [InlineData("""{"r":4,"alpha_pattern":{"to_q":NaN}}""", "alpha_pattern.to_q is \"NaN\"")]
+    [InlineData("""{"r":4,"lora_alpha":[16]}""", "lora_alpha is a list")]
+    [InlineData("""{"r":4,"alpha_pattern":{"to_q":NaN}}""", "alpha_pattern.to_q is NaN")]
     [InlineData("""{"r":4,"alpha_pattern":["to_q"]}""", "alpha_pattern is not an object")]
     [InlineData("""{"r":4,"alpha_pattern":{"to_(q":1}}""", "alpha_pattern has the pattern to_(q, which is not understood")]
     [InlineData("""{"r":4,"alpha_pattern":{"\ud800":1}}""", "half of a character")]
@@ -106,7 +106,7 @@ public sealed class LoraFormatsTests : IDisposable
     }
 
     [Theory]
-    [InlineData("""{"transformer.lora_alpha": NaN}""", "transformer.lora_alpha is \"NaN\"")]
+    [InlineData("""{"transformer.lora_alpha": NaN}""", "transformer.lora_alpha is NaN")]
     [InlineData("""{"transformer.lora_alpha": 1e400}""", "transformer.lora_alpha is 1e400")]
     [InlineData("""{"\ud800": 7, "to_k": "3"}""", "half of a character")]
     [InlineData("""{"transformer.alpha_pattern": {"to_q": "Infinity"}}""", "transformer.alpha_pattern.to_q is \"Infinity\"")]
