@@ -88,7 +88,7 @@ public sealed class TrainingConfigFileTests : IDisposable
     [Theory]
     [InlineData("\"steps\": \"many\"", "c.json, line 2: steps cannot be \"many\": it is a whole number")]
     [InlineData("\"steps\": null", "c.json, line 2: steps is null: it is a whole number")]
-    [InlineData("\"learning_rate\": NaN", "c.json, line 2: learning_rate cannot be \"NaN\": it is a number")]
+    [InlineData("\"learning_rate\": NaN", "c.json, line 2: learning_rate cannot be NaN: it is a number")]
     [InlineData("\"learning_rate\": \"0,001\"", "c.json, line 2: learning_rate cannot be \"0,001\": it is a number")]
     [InlineData("\"batch\": [8, 8, true]", "c.json, line 2: batch[2] cannot be true: it is a whole number")]
     [InlineData("\"precision\": \"fp8\"", "c.json, line 2: precision: it is one of \"bfloat16\", \"float32\"")]
