@@ -15,7 +15,7 @@ internal sealed class ExtractRun(CliConsole console)
 {
     private const int MostWarnings = 3;
 
-    /// <param name="arguments">What to read and write.</param>
+    /// <param name="arguments">Annotations to read, files to write, and the model.</param>
     /// <param name="options">How; its sizes are not used.</param>
     /// <param name="sizes">Sizes such as <c>640x384</c>; null is the model's own.</param>
     /// <param name="cancel">Stops it.</param>

@@ -39,7 +39,7 @@ internal static class ClipNotes
         }
     }
 
-    /// <summary>What would have to be asked for to make the same again; the picture is the file of that name.</summary>
+    /// <summary>The arguments that make the same clip again. Pictures and latents are named without a folder.</summary>
     public static ClipArguments ToClip(this GenerationNotes notes) => new()
     {
         Prompt = notes.Prompt,

@@ -8,7 +8,7 @@ namespace PyramidFlow.Cli.Generating;
 /// <param name="Clip">What was asked for.</param>
 /// <param name="Request">What to generate; every setting is filled in, pictures and videos to go on from are not read yet.</param>
 /// <param name="Output">File to write.</param>
-/// <param name="FramesPerSecond">Of the file.</param>
+/// <param name="FramesPerSecond">Playback rate of the file, frames per second.</param>
 internal sealed record GenerationPlan(ClipArguments Clip, GenerationRequest Request, string Output, double FramesPerSecond)
 {
     /// <summary>Whether the file can be watched while it is written.</summary>

@@ -18,7 +18,7 @@ internal sealed class VideoFolder(string root)
     /// <summary>The queue when it is a file.</summary>
     public string Database { get; } = Path.Combine(Path.GetFullPath(root), "jobs.db");
 
-    /// <summary>What the picture or video that a video begins with is called when it is downloaded.</summary>
+    /// <summary>The download name of the picture or video that a video starts from.</summary>
     public static string InputName(string id, string extension) => $"{id}-input{extension}";
 
     /// <summary>Makes the folders.</summary>

@@ -2,8 +2,8 @@ using System.Security.Claims;
 
 namespace PyramidFlow.Server.Jobs;
 
-/// <summary>Who asks: an API key, or <see cref="Local"/> when no keys are in use.</summary>
-/// <param name="Name">What the owner's videos are filed under: the key's name with the beginning of its hash, so that a later key of the same name is another owner.</param>
+/// <summary>The owner of requests and videos: an API key, or <see cref="Local"/> when no keys are in use.</summary>
+/// <param name="Name">The key's name and the first digits of its hash; a later key of the same name is another owner.</param>
 public readonly record struct Owner(string Name)
 {
     /// <summary>Whoever sits at this machine.</summary>

@@ -114,11 +114,22 @@ internal static class JobRow
             return null;
         try
         {
-            return StrictJson.Deserialize(System.Text.Encoding.UTF8.GetBytes(row.GetString(column)), type);
+            return StrictJson.Deserialize(row.GetString(column), type);
         }
         catch (MalformedTextException e)
         {
             throw new MalformedTextException(0, $"{name}: {e.Reason}", e.Key, e);
         }
     }
+}
+
+/// <summary>A row of the queue cannot be read: it is damaged, or was written by a program that knows more.</summary>
+/// <param name="id">Id of its video.</param>
+/// <param name="reason">What is wrong, for whoever runs the service.</param>
+/// <param name="inner">What lies behind it.</param>
+internal sealed class UnreadableRowException(string id, string reason, Exception inner) : Exception($"{id}: {reason}", inner)
+{
+    public string Id { get; } = id;
+
+    public string Reason { get; } = reason;
 }

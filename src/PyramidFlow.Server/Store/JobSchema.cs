@@ -63,3 +63,8 @@ internal static class JobSchema
     /// <summary>The version that this program reads and writes.</summary>
     public static long Version => Steps.Count;
 }
+
+/// <summary>The whole store is of a newer version than this program knows.</summary>
+/// <param name="version">Version of the store.</param>
+public sealed class NewerStoreException(long version)
+    : Exception($"the queue was last used by a newer version of this program (its tables are version {version}, this program knows up to {JobSchema.Version}): start that version, or use another --data or --database");

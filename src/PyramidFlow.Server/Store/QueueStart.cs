@@ -70,3 +70,8 @@ internal sealed partial class QueueStart(IJobStore store, VideoFolder folder, Se
     [LoggerMessage(Level = LogLevel.Warning, Message = "{Id}: its entry in the queue cannot be read and was set aside: {Reason}")]
     private static partial void LogUnreadable(ILogger log, string id, string reason);
 }
+
+/// <summary>A server or worker cannot start; the message is one sentence with the fix.</summary>
+/// <param name="message">The sentence.</param>
+/// <param name="inner">What lies behind it.</param>
+public sealed class StartException(string message, Exception? inner = null) : Exception(message, inner);

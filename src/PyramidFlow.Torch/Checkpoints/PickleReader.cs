@@ -9,7 +9,7 @@ namespace PyramidFlow.Torch.Checkpoints;
 /// refuses everything else; nothing a pickle says is ever run. Time and memory are bounded by the length of the pickle and the budget.
 /// </summary>
 /// <param name="path">What to call the file in an error.</param>
-/// <param name="budget">Of the file.</param>
+/// <param name="budget">Items and bytes that the whole file may take.</param>
 internal sealed class PickleReader(string path, ArchiveBudget budget)
 {
     private const int MaxBytes = 16 << 20;

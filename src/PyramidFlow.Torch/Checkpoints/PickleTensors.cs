@@ -3,7 +3,7 @@ using System.Globalization;
 namespace PyramidFlow.Torch.Checkpoints;
 
 /// <summary>Finds the tensors in nested containers and names them by their way there, with dots.</summary>
-/// <param name="budget">Of the file.</param>
+/// <param name="budget">Items and bytes that the whole file may take.</param>
 /// <param name="bareKey">What to call a tensor that is not in a container; null leaves it out.</param>
 internal sealed class PickleTensors(ArchiveBudget budget, string? bareKey)
 {

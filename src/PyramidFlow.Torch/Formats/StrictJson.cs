@@ -61,6 +61,16 @@ public static class StrictJson
         }
     }
 
+    /// <summary>Parses a text into a record. A null where the record takes none is refused.</summary>
+    /// <param name="text">The text.</param>
+    /// <param name="type">Source-generated description of the record.</param>
+    /// <exception cref="MalformedTextException">It is not such JSON, has half of a surrogate pair, or a value is of the wrong kind; the message names the key and what is allowed.</exception>
+    public static T Deserialize<T>(string text, JsonTypeInfo<T> type)
+    {
+        using var json = Parse(text);
+        return Deserialize(json.RootElement, type);
+    }
+
     /// <summary>The line at which the value of a key stands, from 1; the nearest one around it where it stands nowhere.</summary>
     /// <param name="utf8">A document that <see cref="Parse(ReadOnlyMemory{byte}, StrictJsonOptions)"/> reads as one that people write.</param>
     /// <param name="key">A key such as <c>data.sizes[0]</c>.</param>

@@ -1,4 +1,3 @@
-using System.Text;
 using System.Text.Json;
 using PyramidFlow.Torch.Formats;
 
@@ -56,8 +55,7 @@ public sealed class SpikeGuard(double factor)
     /// <exception cref="MalformedTextException">It is no such text.</exception>
     internal static SpikeHistory Parse(string saved)
     {
-        var read = StrictText.IsWhole(saved) ? StrictJson.Deserialize(Encoding.UTF8.GetBytes(saved), SpikeJson.Default.SpikeHistory)
-            : throw new MalformedTextException(0, "it holds half of a character");
+        var read = StrictJson.Deserialize(saved, SpikeJson.Default.SpikeHistory);
         if (read.Values is null)
             throw new MalformedTextException(0, "values is missing", "values");
         if (read.Skipped < 0 || read.InARow < 0 || read.Values.Values.Any(values => values.Any(value => !(value > 0) || !double.IsFinite(value))))

@@ -147,7 +147,7 @@ public sealed record GenerationNotes
     /// <param name="model">Name of the checkpoint's folder.</param>
     /// <param name="variant">Transformer of the checkpoint.</param>
     /// <param name="request">What is made, every default filled in.</param>
-    /// <param name="framesPerSecond">Of the file.</param>
+    /// <param name="framesPerSecond">Playback rate of the file, frames per second.</param>
     /// <param name="options">How the pipeline is loaded; its tiles are those of this clip.</param>
     /// <param name="loras">The LoRAs of <paramref name="options"/> with their hashes.</param>
     public static GenerationNotes Of(

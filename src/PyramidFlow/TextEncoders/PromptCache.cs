@@ -87,7 +87,7 @@ internal sealed class PromptCache(string folder, byte[] identity, PromptEncoder 
             return null;
         }
 
-        var warnings = StrictJson.Deserialize(Encoding.UTF8.GetBytes(file.Metadata.GetValueOrDefault(Warnings, "[]")), TextEncoderJson.Default.StringArray);
+        var warnings = StrictJson.Deserialize(file.Metadata.GetValueOrDefault(Warnings, "[]"), TextEncoderJson.Default.StringArray);
         using var scope = new TensorScope();
         // Copies, for the file's pages go with it.
         var features = new PromptFeatures(file.Tensor(tokens).Clone(), [(int)tokens.Shape[1]], file.Tensor(pooled).Clone(), warnings);

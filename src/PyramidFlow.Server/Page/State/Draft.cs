@@ -50,7 +50,7 @@ internal sealed class Draft
     /// <summary>Prompts that take over later; they come with reused settings and are not edited here.</summary>
     public IReadOnlyList<PromptChange> Schedule { get; set; } = [];
 
-    /// <summary>What else comes with reused settings and is not edited here.</summary>
+    /// <summary>Reused settings that the form has no field for.</summary>
     public ReusedSettings Reused { get; set; } = ReusedSettings.None;
 
     /// <summary>A picture or video of the user's own to begin with.</summary>

@@ -1,4 +1,3 @@
-using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Pipelines;
@@ -30,7 +29,7 @@ internal sealed record KeptDraft(
     {
         try
         {
-            return string.IsNullOrEmpty(json) ? null : StrictJson.Deserialize(Encoding.UTF8.GetBytes(json), KeptDraftJson.Default.KeptDraft);
+            return string.IsNullOrEmpty(json) ? null : StrictJson.Deserialize(json, KeptDraftJson.Default.KeptDraft);
         }
         catch (MalformedTextException)
         {
