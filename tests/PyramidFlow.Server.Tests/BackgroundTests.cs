@@ -64,15 +64,12 @@ public sealed class BackgroundTests : IDisposable
     [Fact]
     public async Task The_care_of_the_queue_goes_on_after_faults_that_nobody_foresaw()
     {
-        var folder = new VideoFolder(data.Path);
-        folder.Create();
-        await using var store = new SqlJobStore(new SqliteDialect(folder.Database), new RetryRules(3, TimeSpan.Zero));
-        await store.InitializeAsync(Cancel);
+        await using var store = await StoreAsync();
         var health = new BackgroundHealth();
         var faults = new TwoFaults(health);
         var flawed = FlawedStore.Over(store, name => name == nameof(IJobStore.ReapAsync) ? faults.Next(new InvalidOperationException("a fault")) : null);
         var options = new ServerOptions { DataFolder = data.Path, Models = () => [], LeaseSeconds = 1 };
-        using var care = new QueueCare(flawed, new JobSignals(), new FileCare(flawed, folder, options), options, health, NullLogger<QueueCare>.Instance);
+        using var care = new QueueCare(flawed, new JobSignals(), new FileCare(flawed, new VideoFolder(data.Path), options), options, health, NullLogger<QueueCare>.Instance);
 
         await EndureAsync(care, health, faults);
     }
@@ -80,10 +77,7 @@ public sealed class BackgroundTests : IDisposable
     [Fact]
     public async Task The_news_of_the_queue_go_on_after_faults_that_nobody_foresaw()
     {
-        var folder = new VideoFolder(data.Path);
-        folder.Create();
-        await using var store = new SqlJobStore(new SqliteDialect(folder.Database), new RetryRules(3, TimeSpan.Zero));
-        await store.InitializeAsync(Cancel);
+        await using var store = await StoreAsync();
         var health = new BackgroundHealth();
         var faults = new TwoFaults(health);
         var flawed = FlawedStore.Over(store, name => name == nameof(IJobStore.RevisionAsync) ? faults.Next(new InvalidCastException("a fault")) : null);
@@ -95,12 +89,9 @@ public sealed class BackgroundTests : IDisposable
     [Fact]
     public async Task The_watch_over_removed_keys_goes_on_after_faults_that_nobody_foresaw()
     {
-        var folder = new VideoFolder(data.Path);
-        folder.Create();
         var keys = new ApiKeys(data.Path);
         keys.Add("alice");
-        await using var store = new SqlJobStore(new SqliteDialect(folder.Database), new RetryRules(3, TimeSpan.Zero));
-        await store.InitializeAsync(Cancel);
+        await using var store = await StoreAsync();
         var health = new BackgroundHealth();
         var faults = new TwoFaults(health);
         var flawed = FlawedStore.Over(store, name => name == nameof(IJobStore.ActiveOwnersAsync) ? faults.Next(new InvalidOperationException("a fault")) : null);
@@ -112,10 +103,7 @@ public sealed class BackgroundTests : IDisposable
     [Fact]
     public async Task A_loop_whose_store_becomes_newer_than_the_program_ends_the_process_with_a_sentence()
     {
-        var folder = new VideoFolder(data.Path);
-        folder.Create();
-        await using var store = new SqlJobStore(new SqliteDialect(folder.Database), new RetryRules(3, TimeSpan.Zero));
-        await store.InitializeAsync(Cancel);
+        await using var store = await StoreAsync();
         var flawed = FlawedStore.Over(store, name => name == nameof(IJobStore.RevisionAsync) ? new NewerStoreException(99) : null);
         var health = new BackgroundHealth();
         using var feed = new JobFeed(flawed, new JobSignals(), health, NullLogger<JobFeed>.Instance);
@@ -124,6 +112,15 @@ public sealed class BackgroundTests : IDisposable
 
         await Assert.ThrowsAsync<NewerStoreException>(() => feed.ExecuteTask!);
         Assert.Contains("newer version", health.Trouble, StringComparison.Ordinal);
+    }
+
+    private async Task<SqlJobStore> StoreAsync()
+    {
+        var folder = new VideoFolder(data.Path);
+        folder.Create();
+        var store = new SqlJobStore(new SqliteDialect(folder.Database), new RetryRules(3, TimeSpan.Zero));
+        await store.InitializeAsync(Cancel);
+        return store;
     }
 
     // It says that it fails, then that it works again.

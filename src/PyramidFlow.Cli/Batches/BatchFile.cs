@@ -11,7 +11,6 @@ namespace PyramidFlow.Cli.Batches;
 internal sealed class BatchFile
 {
     private const long MaxBytes = 512L << 20;
-    private const int MostShown = 60;
 
     private readonly byte[] bytes;
     private readonly bool isText;
@@ -44,7 +43,7 @@ internal sealed class BatchFile
     public string Where(BatchEntry entry)
     {
         var line = $"{Path} line {entry.Line}";
-        return entry.KeyStart < 0 || Key(entry) is not { } key ? line : $"{line} ('{Shown(key)}')";
+        return entry.KeyStart < 0 || Key(entry) is not { } key ? line : $"{line} ('{StrictText.OneLine(key)}')";
     }
 
     /// <summary>Reads an item.</summary>
@@ -99,10 +98,6 @@ internal sealed class BatchFile
             throw new FormatException(e.Reason, e);
         }
     }
-
-    // On one line, and without what a terminal would obey.
-    private static string Shown(string key) =>
-        string.Concat(key.Take(MostShown).Select(c => char.IsControl(c) ? ' ' : c)) + (key.Length > MostShown ? "..." : "");
 
     // Null where it is no text.
     private string? Key(BatchEntry entry)

@@ -1,5 +1,5 @@
 using System.Text.Json;
-using PyramidFlow.Cli.Parsing;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Batches;
 
@@ -17,7 +17,7 @@ internal static class JsonEntries
         }
         catch (JsonException e)
         {
-            throw new UsageException($"{path} is not JSON: line {e.LineNumber + 1}, {WrittenJson.Reason(e)}", e);
+            throw new UsageException($"{path} is not JSON: line {e.LineNumber + 1}, {StrictJson.Reason(e)}", e);
         }
     }
 
@@ -36,7 +36,7 @@ internal static class JsonEntries
 
     private static List<BatchEntry> Read(string path, ReadOnlySpan<byte> bytes)
     {
-        var reader = new Utf8JsonReader(bytes, WrittenJson.ReaderOptions);
+        var reader = new Utf8JsonReader(bytes, StrictJson.WrittenReader);
         reader.Read();
         if (reader.TokenType is not (JsonTokenType.StartArray or JsonTokenType.StartObject))
             throw new UsageException($"{path} holds one value: write a list of prompts, [\"a red ball\"], or an object of names and prompts");

@@ -55,10 +55,8 @@ internal sealed class RequestCheck(ModelCatalog catalog, ServerLimits limits)
         {
             if (text?.Length > limits.PromptLength)
                 throw Invalid(name, $"the text has {text.Length} characters: shorten it to {limits.PromptLength}");
-            if (text?.Contains('\0', StringComparison.Ordinal) == true)
-                throw Invalid(name, "the text contains a null character: remove it");
-            if (!StrictText.IsWhole(text))
-                throw Invalid(name, "the text holds half of a character (one \\ud8.. without the other): write whole characters");
+            if (StrictText.FaultOf(text) is { } fault)
+                throw Invalid(name, $"the text {fault}");
         }
     }
 

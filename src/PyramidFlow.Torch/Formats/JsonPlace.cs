@@ -5,12 +5,10 @@ namespace PyramidFlow.Torch.Formats;
 /// <summary>Where values stand in the bytes of a document that was parsed before.</summary>
 internal static class JsonPlace
 {
-    private static readonly JsonReaderOptions Lenient = new() { AllowTrailingCommas = true, CommentHandling = JsonCommentHandling.Skip };
-
     /// <summary>Position of the key or item at the end of a path such as <c>data.sizes[0]</c>, or of the last one on the way that is there.</summary>
     public static int Of(ReadOnlySpan<byte> json, string path)
     {
-        var reader = new Utf8JsonReader(json, Lenient);
+        var reader = new Utf8JsonReader(json, StrictJson.WrittenReader);
         reader.Read();
         var position = reader.TokenStartIndex;
         foreach (var step in path.Split('.', '[', ']').Where(step => step.Length > 0))

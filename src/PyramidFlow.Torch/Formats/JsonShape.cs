@@ -78,8 +78,7 @@ internal static class JsonShape
             return new MalformedTextException(0, key.Length == 0 ? $"this cannot be {written}{expected}" : $"{key} cannot be {written}{expected}", key, e);
         }
 
-        var at = e.Message.IndexOf(" Path:", StringComparison.Ordinal);
-        var reason = (at < 0 ? e.Message : e.Message[..at]).TrimEnd('.', ' ');
+        var reason = StrictJson.Reason(e);
         if (Missing(reason) is { } names)
             reason = $"{names} is missing";
         return new MalformedTextException(0, key.Length == 0 ? reason : $"{key}: {reason}", key, e);

@@ -16,6 +16,16 @@ public readonly record struct StrictJsonOptions(bool Written = false, bool Repea
 /// </summary>
 public static class StrictJson
 {
+    /// <summary>Options of a reader for files that people write: comments and trailing commas are let pass.</summary>
+    public static readonly JsonReaderOptions WrittenReader = new() { AllowTrailingCommas = true, CommentHandling = JsonCommentHandling.Skip };
+
+    /// <summary>What the runtime's JSON says is wrong, without where.</summary>
+    public static string Reason(JsonException e)
+    {
+        var where = new[] { " Path:", " LineNumber:" }.Select(mark => e.Message.IndexOf(mark, StringComparison.Ordinal)).Where(at => at >= 0);
+        return e.Message[..where.DefaultIfEmpty(e.Message.Length).Min()].TrimEnd('.', ' ');
+    }
+
     /// <summary>Parses a document.</summary>
     /// <param name="utf8">The bytes; a byte order mark is let pass.</param>
     /// <param name="options">What is let pass.</param>
@@ -27,7 +37,9 @@ public static class StrictJson
         try
         {
             Check(utf8.Span, options);
-            return JsonDocument.Parse(utf8, new JsonDocumentOptions { AllowTrailingCommas = options.Written, CommentHandling = Comments(options) });
+            return JsonDocument.Parse(utf8, options.Written
+                ? new JsonDocumentOptions { AllowTrailingCommas = WrittenReader.AllowTrailingCommas, CommentHandling = WrittenReader.CommentHandling }
+                : default);
         }
         catch (JsonException e)
         {
@@ -41,7 +53,7 @@ public static class StrictJson
     /// <exception cref="MalformedTextException">It is not JSON, has half of a surrogate pair or a key twice.</exception>
     public static JsonDocument Parse(string text, StrictJsonOptions options = default) => StrictText.IsWhole(text)
         ? Parse(Encoding.UTF8.GetBytes(text), options)
-        : throw new MalformedTextException(0, HalfCharacter);
+        : throw new MalformedTextException(0, $"this {StrictText.HalfCharacter}");
 
     /// <summary>Parses a document into a record. A null where the record takes none is refused.</summary>
     /// <param name="utf8">The bytes; a byte order mark is let pass.</param>
@@ -103,8 +115,6 @@ public static class StrictJson
     /// <returns>The name of each key, and where key and value stand.</returns>
     public static IReadOnlyList<(string Name, Range Key, Range Value)> Members(ReadOnlySpan<byte> utf8) => JsonPlace.Members(utf8);
 
-    private const string HalfCharacter = "this holds half of a character (one \\ud8.. without the other): write whole characters";
-
     // An element holds its text as it was written; a record's reader may take neither comments nor trailing commas.
     private static JsonElement Plain(JsonElement written)
     {
@@ -114,11 +124,9 @@ public static class StrictJson
         return JsonElement.Parse(plain.ToArray());
     }
 
-    private static JsonCommentHandling Comments(StrictJsonOptions options) => options.Written ? JsonCommentHandling.Skip : JsonCommentHandling.Disallow;
-
     private static void Check(ReadOnlySpan<byte> utf8, StrictJsonOptions options)
     {
-        var reader = new Utf8JsonReader(utf8, new JsonReaderOptions { AllowTrailingCommas = options.Written, CommentHandling = Comments(options) });
+        var reader = new Utf8JsonReader(utf8, options.Written ? WrittenReader : default);
         var keys = new Stack<HashSet<string>?>();
         string? key = null;
         while (reader.Read())
@@ -134,11 +142,11 @@ public static class StrictJson
                 case JsonTokenType.PropertyName:
                     key = Whole(ref reader, utf8, options, null);
                     if (keys.Peek()?.Add(key) == false)
-                        throw new MalformedTextException(Line(utf8, reader.TokenStartIndex, options), $"the key {Shown(key)} stands twice in one object: leave one of them", key);
+                        throw new MalformedTextException(Line(utf8, reader.TokenStartIndex, options), $"the key {StrictText.OneLine(key)} stands twice in one object: leave one of them", key);
                     break;
                 case JsonTokenType.String when reader.ValueIsEscaped:
                     if (Whole(ref reader, utf8, options, key).Contains('\0', StringComparison.Ordinal) && options.Written)
-                        throw new MalformedTextException(Line(utf8, reader.TokenStartIndex, options), $"{(key is null ? "this" : Shown(key))} holds a NUL character: leave it out", key);
+                        throw new MalformedTextException(Line(utf8, reader.TokenStartIndex, options), $"{(key is null ? "this" : StrictText.OneLine(key))} holds a NUL character: leave it out", key);
                     break;
             }
         }
@@ -152,21 +160,14 @@ public static class StrictJson
         }
         catch (InvalidOperationException e)
         {
-            throw new MalformedTextException(Line(utf8, reader.TokenStartIndex, options), (key is null ? "" : $"{Shown(key)}: ") + HalfCharacter, key, e);
+            throw new MalformedTextException(Line(utf8, reader.TokenStartIndex, options), (key is null ? "" : $"{StrictText.OneLine(key)}: ") + $"this {StrictText.HalfCharacter}", key, e);
         }
     }
 
     private static long Line(ReadOnlySpan<byte> utf8, long position, StrictJsonOptions options) => options.Written ? StrictText.LineOf(utf8, position) : 0;
 
-    private static string Shown(string key) =>
-        string.Concat(key.Take(60).Select(c => char.IsControl(c) || char.IsSurrogate(c) ? '?' : c)) + (key.Length > 60 ? "..." : "");
-
-    private static MalformedTextException NotJson(JsonException e, StrictJsonOptions options)
-    {
-        var at = e.Message.IndexOf(" LineNumber:", StringComparison.Ordinal);
-        var reason = (at < 0 ? e.Message : e.Message[..at]).TrimEnd('.', ' ');
-        return new MalformedTextException(options.Written ? (e.LineNumber ?? 0) + 1 : 0, $"this is not JSON ({reason})", null, e);
-    }
+    private static MalformedTextException NotJson(JsonException e, StrictJsonOptions options) =>
+        new MalformedTextException(options.Written ? (e.LineNumber ?? 0) + 1 : 0, $"this is not JSON ({Reason(e)})", null, e);
 
     /// <summary>A value as it is written, for an error; a long one is cut, and of an object or list only the kind is told.</summary>
     /// <param name="value">An element that <see cref="Parse(ReadOnlyMemory{byte}, StrictJsonOptions)"/> made.</param>

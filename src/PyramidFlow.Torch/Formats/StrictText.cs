@@ -94,6 +94,25 @@ public static class StrictText
         return true;
     }
 
+    /// <summary>What keeps a text from being noted and encoded as it is, as the end of a sentence; null where nothing does.</summary>
+    /// <param name="text">The text; null is fine.</param>
+    public static string? FaultOf(string? text) => text is null ? null
+        : text.Contains('\0', StringComparison.Ordinal) ? "contains a null character: remove it"
+        : IsWhole(text) ? null
+        : HalfCharacter;
+
+    /// <summary>The beginning of a text for an error: on one line, without what a terminal would obey.</summary>
+    public static string OneLine(string text)
+    {
+        const int Most = 60;
+        if (text.Length > Most)
+            text = text[..(char.IsHighSurrogate(text[Most - 1]) ? Most - 1 : Most)] + "...";
+        return string.Concat(text.Select(c => char.IsControl(c) ? ' ' : c));
+    }
+
+    /// <summary>What is wrong with half of a surrogate pair, as the end of a sentence.</summary>
+    internal const string HalfCharacter = "holds half of a character (one \\ud8.. without the other): write whole characters";
+
     internal static ReadOnlySpan<byte> WithoutMark(ReadOnlySpan<byte> utf8) => utf8.StartsWith("\uFEFF"u8) ? utf8[3..] : utf8;
 
     internal static long LineOf(ReadOnlySpan<byte> utf8, long position) => utf8[..(int)position].Count((byte)'\n') + 1;

@@ -9,8 +9,6 @@ namespace PyramidFlow.Training.Runs;
 /// <summary>Paths that a training configuration names: they are seen from the folder of the configuration's file.</summary>
 internal static class ConfigPaths
 {
-    private static readonly JsonReaderOptions Lenient = new() { AllowTrailingCommas = true, CommentHandling = JsonCommentHandling.Skip };
-
     /// <summary>A file or folder.</summary>
     /// <param name="config">File of the configuration.</param>
     /// <param name="key">Key that names it, for the message.</param>
@@ -85,7 +83,7 @@ internal static class ConfigPaths
     {
         var texts = new List<(int, int, string)>();
         var mark = bytes is [0xEF, 0xBB, 0xBF, ..] ? 3 : 0;
-        var reader = new Utf8JsonReader(bytes.AsSpan(mark), Lenient);
+        var reader = new Utf8JsonReader(bytes.AsSpan(mark), StrictJson.WrittenReader);
         var path = new Stack<string>();
         var key = "";
         while (reader.Read())

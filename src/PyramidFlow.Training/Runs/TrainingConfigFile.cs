@@ -7,8 +7,6 @@ namespace PyramidFlow.Training.Runs;
 /// <summary>Reads training configurations: JSON with comments, where an unknown key is an error.</summary>
 public static class TrainingConfigFile
 {
-    private const int MostShown = 60;
-
     private static readonly StrictJsonOptions Written = new(Written: true, RepeatedKeys: true);
 
     /// <summary>Reads one file.</summary>
@@ -48,8 +46,6 @@ public static class TrainingConfigFile
         }
     }
 
-    private static string Shown(string key) => string.Concat(key.Take(MostShown).Select(c => char.IsControl(c) ? ' ' : c)) + (key.Length > MostShown ? "..." : "");
-
     // Objects that have a reader of their own know their keys themselves.
     private static void CheckKeys(JsonElement json, JsonTypeInfo type, ReadOnlyMemory<byte> utf8, string path, string inside)
     {
@@ -59,7 +55,7 @@ public static class TrainingConfigFile
         foreach (var member in json.EnumerateObject())
         {
             if (!known.TryGetValue(member.Name, out var property))
-                throw new ArgumentException($"{path}, line {StrictJson.LineOf(utf8, inside + member.Name)}: unknown key {Shown(member.Name)}{(inside.Length > 0 ? $" in {inside.TrimEnd('.')}" : "")}, the nearest one there is {NearestName.Of(Shown(member.Name), known.Keys)}");
+                throw new ArgumentException($"{path}, line {StrictJson.LineOf(utf8, inside + member.Name)}: unknown key {StrictText.OneLine(member.Name)}{(inside.Length > 0 ? $" in {inside.TrimEnd('.')}" : "")}, the nearest one there is {NearestName.Of(StrictText.OneLine(member.Name), known.Keys)}");
             if (property.CustomConverter is null)
                 CheckKeys(member.Value, type.Options.GetTypeInfo(property.PropertyType), utf8, path, $"{inside}{member.Name}.");
         }

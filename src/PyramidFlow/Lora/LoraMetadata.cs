@@ -164,9 +164,7 @@ internal sealed class LoraMetadata
     // A number may stand as a text; NaN and Infinity, which Python writes, are neither by now.
     private static double Finite(JsonElement value, string key) =>
         value.ValueKind is JsonValueKind.Number or JsonValueKind.String && PlainNumber.TryReal(value.ToString(), out var number) ? number
-            : throw new MalformedTextException(0, $"{key} is {Shown(value)}: it is a finite number");
-
-    private static string Shown(JsonElement value) => StrictJson.Shown(value);
+            : throw new MalformedTextException(0, $"{key} is {StrictJson.Shown(value)}: it is a finite number");
 
     private static JsonElement? Find(JsonElement json, string key) =>
         json.TryGetProperty(key, out var value) && value.ValueKind != JsonValueKind.Null ? value : null;

@@ -50,9 +50,8 @@ internal static class RequestResolver
     // Encoders of text would put another character in its place, and files that note the prompt cannot hold it.
     private static void CheckText(string? text)
     {
-        if (text is null || (StrictText.IsWhole(text) && !text.Contains('\0', StringComparison.Ordinal)))
-            return;
-        throw new ArgumentException("a prompt holds half of a character (half of a surrogate pair) or a NUL character: write whole characters");
+        if (StrictText.FaultOf(text) is not null)
+            throw new ArgumentException("a prompt holds half of a character (half of a surrogate pair) or a NUL character: write whole characters");
     }
 
     private static int Size(string what, int value, int multiple)

@@ -67,7 +67,7 @@ internal static class TokenizerFile
     {
         if (json.ValueKind != JsonValueKind.Object || !json.TryGetProperty(name, out var value))
             throw new InvalidDataException($"it lacks \"{name}\"");
-        return value.ValueKind == kind ? value : throw new InvalidDataException($"its \"{name}\" is {Shown(value)} where {Article(kind)} belongs");
+        return value.ValueKind == kind ? value : throw new InvalidDataException($"its \"{name}\" is {StrictJson.Shown(value)} where {Article(kind)} belongs");
     }
 
     /// <summary>A text that must be there.</summary>
@@ -91,15 +91,8 @@ internal static class TokenizerFile
             JsonValueKind.True => true,
             JsonValueKind.False => false,
             JsonValueKind.Null => otherwise,
-            _ => throw new InvalidDataException($"its \"{name}\" is {Shown(value)}, neither true nor false"),
+            _ => throw new InvalidDataException($"its \"{name}\" is {StrictJson.Shown(value)}, neither true nor false"),
         };
-
-    private static string Shown(JsonElement value) => value.ValueKind switch
-    {
-        JsonValueKind.Object or JsonValueKind.Array => Article(value.ValueKind),
-        _ when value.GetRawText() is { Length: > 60 } text => text[..60] + "...",
-        _ => value.GetRawText(),
-    };
 
     private static string Article(JsonValueKind kind) => kind switch
     {

@@ -29,6 +29,23 @@ public sealed class StrictTextTests
     }
 
     [Fact]
+    public void What_an_error_shows_of_a_text_is_one_line_of_whole_characters()
+    {
+        Assert.Equal("a b c", StrictText.OneLine("a\nb\u001bc"));
+        Assert.Equal(new string('x', 60), StrictText.OneLine(new string('x', 60)));
+        Assert.Equal(new string('x', 59) + "...", StrictText.OneLine(new string('x', 59) + "😀 and more"));
+    }
+
+    [Fact]
+    public void What_keeps_a_text_from_being_noted_is_told()
+    {
+        Assert.Null(StrictText.FaultOf(null));
+        Assert.Null(StrictText.FaultOf("a red ball 😀"));
+        Assert.Contains("null character", StrictText.FaultOf("a\0"));
+        Assert.Contains("half of a character", StrictText.FaultOf("cut \ud83d"));
+    }
+
+    [Fact]
     public void A_file_longer_than_its_limit_is_not_read()
     {
         var path = Path.GetTempFileName();

@@ -72,15 +72,7 @@ public sealed class LatentExtraction(CausalVideoVae vae, LatentExtractionOptions
             var done = 0;
             await foreach (var (job, rgb) in queue.Reader.ReadAllAsync(cancel).ConfigureAwait(false))
             {
-                try
-                {
-                    encoder.Write(rgb, job.Item.Bucket, job.Path, job.MadeFrom);
-                }
-                catch (BadItemException e)
-                {
-                    faults.Add(e.Fault(job.Item.Annotation));
-                }
-
+                encoder.Write(rgb, job.Item.Bucket, job.Path, job.MadeFrom);
                 progress?.Report(new ExtractionProgress("encoding", ++done, open.Count));
             }
         }
