@@ -67,6 +67,19 @@ public sealed class RequestTypesTests() : StartedServer(options => options with 
         Assert.Equal(field, problem.GetProperty("error").GetProperty("param").GetString());
     }
 
+    [Theory]
+    [InlineData(39)]
+    [InlineData(59)]
+    public async Task An_error_that_shows_the_beginning_of_a_text_never_cuts_a_character_in_half(int before)
+    {
+        var text = new string('x', before) + "😀" + new string('y', 60);
+        foreach (var body in new[] { $$"""{"prompt":"a","{{text}}":1}""", $$"""{"prompt":"a","size":"{{text}}"}""", $$"""{"prompt":"a","prompts":[{"from":1,"prompt":"b","{{text}}":2}]}""" })
+        {
+            var problem = await RefusedAsync(Encoding.UTF8.GetBytes(body), "/v1/videos");
+            Assert.DoesNotContain('\uFFFD', problem.GetProperty("detail").GetString()!);
+        }
+    }
+
     [Fact]
     public async Task Text_that_is_not_UTF8_is_refused_in_bodies_and_forms_and_never_altered()
     {

@@ -5,6 +5,7 @@ using PyramidFlow.Hub;
 using PyramidFlow.Media;
 using PyramidFlow.Tokenizers;
 using PyramidFlow.Torch;
+using PyramidFlow.Torch.Formats;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Data.Checking;
 using PyramidFlow.Training.Sprites;
@@ -63,7 +64,7 @@ internal sealed class DataCheckRun(CliConsole console)
         console.Note(sheet);
     }
 
-    private static string Caption(string? text) => text is null ? "(no caption)" : text.Length <= MostCaption ? text : text[..MostCaption] + "...";
+    private static string Caption(string? text) => text is null ? "(no caption)" : StrictText.OneLine(text, MostCaption);
 
     private sealed class Looking(ProgressLine line) : IProgress<(int Done, int Total)>
     {

@@ -61,8 +61,8 @@ internal static class ClipJson
             }
             catch (FormatException e) when (Setters.ContainsKey(key))
             {
-                var text = property.Value.ToString().Replace('\0', ' ');
-                throw new FormatException($"{property.Name} {(text.Length == 0 ? "is empty" : $"cannot be {Shortened(text)}")}: {e.Message}", e);
+                var text = property.Value.ToString();
+                throw new FormatException($"{property.Name} {(text.Length == 0 ? "is empty" : $"cannot be {StrictText.OneLine(text)}")}: {e.Message}", e);
             }
         }
 
@@ -80,8 +80,8 @@ internal static class ClipJson
     private static ClipArguments Told(ClipArguments clip, Story story) => clip with { Prompt = clip.Prompt ?? story.First, Later = story.Later };
 
     private static FormatException Unknown(string name) => NearestName.Slip(name, Setters.Keys) is { } near
-        ? new FormatException($"unknown key '{Shortened(name)}': did you mean {near}?")
-        : new FormatException($"unknown key '{Shortened(name)}': use {string.Join(", ", Setters.Keys)}");
+        ? new FormatException($"unknown key '{StrictText.OneLine(name)}': did you mean {near}?")
+        : new FormatException($"unknown key '{StrictText.OneLine(name)}': use {string.Join(", ", Setters.Keys)}");
 
     // As it would stand on a command line, so that there is one reading of every value.
     private static string Text(JsonElement value) => value.ValueKind switch
@@ -90,6 +90,4 @@ internal static class ClipJson
         JsonValueKind.Array => string.Join(',', value.EnumerateArray().Select(part => part.ToString())),
         _ => value.ToString(),
     };
-
-    private static string Shortened(string text) => text.Length > 60 ? text[..60] + "..." : text;
 }

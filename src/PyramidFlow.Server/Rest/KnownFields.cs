@@ -76,7 +76,7 @@ internal sealed class KnownFields
     /// <summary>The error for a field that is not there.</summary>
     public JobException Unknown(string name)
     {
-        var shown = name.Length > LongestName ? name[..LongestName] + "..." : name;
+        var shown = StrictText.OneLine(name, LongestName);
         var meant = Other.TryGetValue(name, out var other) && Has(other) ? other : name.Length > LongestName ? null : NearestName.Slip(name, kinds.Keys);
         return new JobException(JobFault.Invalid, meant is null
             ? $"unknown field {shown}: use {string.Join(", ", kinds.Keys)}"

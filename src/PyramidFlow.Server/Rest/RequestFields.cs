@@ -172,5 +172,5 @@ internal sealed class RequestFields(KnownFields known)
         _ => value.GetRawText(),
     };
 
-    private static string Short(string text) => text.Length > LongestShown ? text[..LongestShown] + "..." : text;
+    private static string Short(string text) => StrictText.OneLine(text, LongestShown);
 }

@@ -146,13 +146,12 @@ internal static class JsonShape
     /// <summary>A value as it is written.</summary>
     public static string Shown(JsonElement value)
     {
-        var text = value.ValueKind switch
+        return StrictText.OneLine(value.ValueKind switch
         {
             JsonValueKind.Object when value.TryGetProperty(StrictJson.NoNumber, out var word) => word.ToString(),
             JsonValueKind.Object => "an object",
             JsonValueKind.Array => "a list",
             _ => value.GetRawText(),
-        };
-        return text.Length > 60 ? text[..60] + "..." : text;
+        });
     }
 }

@@ -101,12 +101,13 @@ public static class StrictText
         : IsWhole(text) ? null
         : HalfCharacter;
 
-    /// <summary>The beginning of a text for an error: on one line, without what a terminal would obey.</summary>
-    public static string OneLine(string text)
+    /// <summary>The beginning of a text for an error: on one line, without what a terminal would obey and without half of a character at its end.</summary>
+    /// <param name="text">The text.</param>
+    /// <param name="most">Characters that are shown; three dots stand for the rest.</param>
+    public static string OneLine(string text, int most = 60)
     {
-        const int Most = 60;
-        if (text.Length > Most)
-            text = text[..(char.IsHighSurrogate(text[Most - 1]) ? Most - 1 : Most)] + "...";
+        if (text.Length > most)
+            text = text[..(char.IsHighSurrogate(text[most - 1]) ? most - 1 : most)] + "...";
         return string.Concat(text.Select(c => char.IsControl(c) ? ' ' : c));
     }
 
