@@ -1,8 +1,8 @@
 using System.Globalization;
-using PyramidFlow.Planning;
+using PyramidFlow.Memory;
 using PyramidFlow.Torch;
-using PyramidFlow.Transformers;
-using PyramidFlow.Vae;
+using PyramidFlow.Models;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Benchmarks;
 

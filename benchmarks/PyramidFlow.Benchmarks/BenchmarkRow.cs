@@ -1,6 +1,6 @@
-using PyramidFlow.TextEncoders;
-using PyramidFlow.Transformers;
-using PyramidFlow.Vae;
+using PyramidFlow.Models.Text;
+using PyramidFlow.Models;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Benchmarks;
 

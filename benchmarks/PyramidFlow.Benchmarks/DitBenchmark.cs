@@ -1,6 +1,6 @@
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 using PyramidFlow.Torch;
-using PyramidFlow.Transformers;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Benchmarks;
 

@@ -1,6 +1,6 @@
 using PyramidFlow.Hub;
-using PyramidFlow.Planning;
-using PyramidFlow.Transformers;
+using PyramidFlow.Memory;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Benchmarks;
 

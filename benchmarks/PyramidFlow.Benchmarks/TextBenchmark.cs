@@ -1,5 +1,5 @@
-using PyramidFlow.Planning;
-using PyramidFlow.TextEncoders;
+using PyramidFlow.Memory;
+using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Benchmarks;

@@ -1,4 +1,4 @@
-using PyramidFlow.TextEncoders;
+using PyramidFlow.Models.Text;
 
 namespace PyramidFlow.Benchmarks;
 

@@ -1,10 +1,10 @@
 using System.Globalization;
-using PyramidFlow.Schedulers;
-using PyramidFlow.TextEncoders;
+using PyramidFlow.Scheduling;
+using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Runs;
-using PyramidFlow.Transformers;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Benchmarks;
 

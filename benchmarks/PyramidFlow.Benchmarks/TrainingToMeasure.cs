@@ -1,4 +1,4 @@
-using PyramidFlow.Transformers;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Benchmarks;
 

@@ -1,9 +1,9 @@
-using PyramidFlow.Pipelines;
-using PyramidFlow.Planning;
-using PyramidFlow.Schedulers;
-using PyramidFlow.TextEncoders;
+using PyramidFlow.Generation;
+using PyramidFlow.Memory;
+using PyramidFlow.Scheduling;
+using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;
-using PyramidFlow.Vae;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Benchmarks;
 

@@ -1,6 +1,6 @@
 using BenchmarkDotNet.Attributes;
 using PyramidFlow.Torch;
-using PyramidFlow.Transformers;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.MicroBenchmarks;
 

@@ -1,5 +1,5 @@
 using BenchmarkDotNet.Attributes;
-using PyramidFlow.Schedulers;
+using PyramidFlow.Scheduling;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.MicroBenchmarks;

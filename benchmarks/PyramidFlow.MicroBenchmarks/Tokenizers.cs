@@ -1,5 +1,5 @@
 using BenchmarkDotNet.Attributes;
-using PyramidFlow.Tokenizers;
+using PyramidFlow.Models.Tokenizers;
 
 namespace PyramidFlow.MicroBenchmarks;
 

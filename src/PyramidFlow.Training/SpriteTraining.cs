@@ -1,5 +1,5 @@
 using PyramidFlow.Hub;
-using PyramidFlow.Lora;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Distributed;
@@ -7,8 +7,8 @@ using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;
 using PyramidFlow.Training.Vae;
-using PyramidFlow.Transformers;
-using PyramidFlow.Vae;
+using PyramidFlow.Models;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training;
 

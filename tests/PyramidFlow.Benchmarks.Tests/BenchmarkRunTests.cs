@@ -1,9 +1,9 @@
 using System.Text.Json;
 using PyramidFlow.Hub;
-using PyramidFlow.TextEncoders;
+using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;
-using PyramidFlow.Transformers;
-using PyramidFlow.Vae;
+using PyramidFlow.Models;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Benchmarks.Tests;
 

@@ -1,5 +1,5 @@
-using PyramidFlow.TextEncoders;
-using PyramidFlow.Vae;
+using PyramidFlow.Models.Text;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Benchmarks.Tests;
 

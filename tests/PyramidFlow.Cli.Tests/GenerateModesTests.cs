@@ -1,6 +1,6 @@
 using System.Text.Json;
 using PyramidFlow.Media;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;

@@ -1,7 +1,7 @@
 using System.Text.Json;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Media;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;

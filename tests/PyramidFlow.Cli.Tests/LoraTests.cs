@@ -1,10 +1,10 @@
 using System.Text.Json;
-using PyramidFlow.Lora;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Media;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
-using PyramidFlow.Transformers;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Cli.Tests;
 

@@ -1,12 +1,12 @@
 using System.Globalization;
 using PyramidFlow.Hub;
 using PyramidFlow.Testing;
-using PyramidFlow.TextEncoders;
-using PyramidFlow.Tokenizers;
+using PyramidFlow.Models.Text;
+using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
-using PyramidFlow.Transformers;
-using PyramidFlow.Vae;
+using PyramidFlow.Models;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Cli.Tests;
 

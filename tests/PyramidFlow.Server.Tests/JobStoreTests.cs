@@ -1,4 +1,4 @@
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 using PyramidFlow.Server.Jobs;
 using PyramidFlow.Server.Store;
 using PyramidFlow.Testing;

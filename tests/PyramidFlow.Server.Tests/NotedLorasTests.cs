@@ -1,5 +1,5 @@
-using PyramidFlow.Lora;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Models.Lora;
+using PyramidFlow.Generation;
 using PyramidFlow.Server.Work;
 using PyramidFlow.Testing;
 

@@ -1,8 +1,8 @@
 using System.Text.Json.Nodes;
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
-using PyramidFlow.Lora;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Models.Lora;
+using PyramidFlow.Generation;
 using PyramidFlow.Testing;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;

@@ -2,7 +2,7 @@ using PyramidFlow.Cli.Generating;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Hub;
 using PyramidFlow.Media;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Batches;

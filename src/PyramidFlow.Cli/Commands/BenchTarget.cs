@@ -1,7 +1,7 @@
 using System.CommandLine;
 using PyramidFlow.Benchmarks;
 using PyramidFlow.Cli.Parsing;
-using PyramidFlow.Vae;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Cli.Commands;
 

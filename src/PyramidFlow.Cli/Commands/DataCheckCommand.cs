@@ -2,7 +2,7 @@ using System.CommandLine;
 using PyramidFlow.Cli.Datasets;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Cli.Parsing;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 using PyramidFlow.Training.Data;
 
 namespace PyramidFlow.Cli.Commands;

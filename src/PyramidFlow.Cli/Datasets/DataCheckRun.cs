@@ -3,13 +3,13 @@ using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Hub;
 using PyramidFlow.Media;
-using PyramidFlow.Tokenizers;
+using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Formats;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Data.Checking;
 using PyramidFlow.Training.Sprites;
-using PyramidFlow.Vae;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Cli.Datasets;
 

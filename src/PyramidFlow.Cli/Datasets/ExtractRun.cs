@@ -2,11 +2,11 @@ using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
-using PyramidFlow.TextEncoders;
+using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Data.Extracting;
-using PyramidFlow.Vae;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Cli.Datasets;
 

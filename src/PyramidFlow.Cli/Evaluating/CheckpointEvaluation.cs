@@ -1,7 +1,7 @@
 using System.Globalization;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Hub;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 using PyramidFlow.Training;
 using PyramidFlow.Training.Runs;
 using Spectre.Console;

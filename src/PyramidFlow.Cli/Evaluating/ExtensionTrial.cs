@@ -1,4 +1,4 @@
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 using PyramidFlow.Training.Sprites;
 
 namespace PyramidFlow.Cli.Evaluating;

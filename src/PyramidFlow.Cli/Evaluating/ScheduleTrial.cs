@@ -1,5 +1,5 @@
 using PyramidFlow.Hub;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 using PyramidFlow.Training.Sprites;
 
 namespace PyramidFlow.Cli.Evaluating;

@@ -3,11 +3,11 @@ using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Hub;
 using PyramidFlow.Media;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Sprites;
 using PyramidFlow.Training.Vae;
-using PyramidFlow.Vae;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Cli.Evaluating;
 

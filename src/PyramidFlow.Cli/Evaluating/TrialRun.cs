@@ -1,5 +1,5 @@
 using PyramidFlow.Cli.Output;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 
 namespace PyramidFlow.Cli.Evaluating;
 

@@ -1,6 +1,6 @@
 using System.CommandLine;
 using PyramidFlow.Cli.Parsing;
-using PyramidFlow.Schedulers;
+using PyramidFlow.Scheduling;
 
 namespace PyramidFlow.Cli.Generating;
 

@@ -1,6 +1,6 @@
 using PyramidFlow.Cli.Parsing;
-using PyramidFlow.Pipelines;
-using PyramidFlow.Schedulers;
+using PyramidFlow.Generation;
+using PyramidFlow.Scheduling;
 
 namespace PyramidFlow.Cli.Generating;
 

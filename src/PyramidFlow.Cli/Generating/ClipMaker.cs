@@ -2,8 +2,8 @@ using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Hub;
 using PyramidFlow.Media;
-using PyramidFlow.Pipelines;
-using PyramidFlow.Planning;
+using PyramidFlow.Generation;
+using PyramidFlow.Memory;
 
 namespace PyramidFlow.Cli.Generating;
 

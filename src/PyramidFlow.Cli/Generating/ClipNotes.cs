@@ -2,7 +2,7 @@ using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Parsing;
 using PyramidFlow.Hub;
 using PyramidFlow.Media;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Generating;

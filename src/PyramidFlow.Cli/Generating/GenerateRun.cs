@@ -1,7 +1,7 @@
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Hub;
 using PyramidFlow.Media;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 
 namespace PyramidFlow.Cli.Generating;
 

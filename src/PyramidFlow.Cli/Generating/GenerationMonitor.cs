@@ -1,6 +1,6 @@
 using System.Diagnostics;
 using PyramidFlow.Cli.Output;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Cli.Generating;

@@ -1,6 +1,6 @@
 using System.Security.Cryptography;
 using PyramidFlow.Hub;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 
 namespace PyramidFlow.Cli.Generating;
 

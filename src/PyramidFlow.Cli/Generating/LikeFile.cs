@@ -1,6 +1,6 @@
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Output;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 
 namespace PyramidFlow.Cli.Generating;
 

@@ -1,6 +1,6 @@
 using System.Text.Json;
 using PyramidFlow.Cli.Parsing;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Generating;

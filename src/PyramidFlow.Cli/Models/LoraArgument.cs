@@ -1,5 +1,5 @@
 using PyramidFlow.Cli.Parsing;
-using PyramidFlow.Lora;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Models;

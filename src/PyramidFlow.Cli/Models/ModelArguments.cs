@@ -1,9 +1,9 @@
 using System.Runtime.CompilerServices;
 using PyramidFlow.Cli.Generating;
 using PyramidFlow.Hub;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 using PyramidFlow.Torch;
-using PyramidFlow.Vae;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Cli.Models;
 

@@ -1,4 +1,4 @@
-using PyramidFlow.Schedulers;
+using PyramidFlow.Scheduling;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Parsing;

@@ -1,6 +1,6 @@
 using PyramidFlow.Cli.Output;
-using PyramidFlow.Pipelines;
-using PyramidFlow.Planning;
+using PyramidFlow.Generation;
+using PyramidFlow.Memory;
 using PyramidFlow.Torch;
 using Spectre.Console;
 

@@ -3,8 +3,8 @@ using PyramidFlow.Cli.Generating;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Hub;
-using PyramidFlow.Pipelines;
-using PyramidFlow.Planning;
+using PyramidFlow.Generation;
+using PyramidFlow.Memory;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Cli.Planning;

@@ -1,5 +1,5 @@
 using PyramidFlow.Cli.Output;
-using PyramidFlow.Lora;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training;

@@ -1,5 +1,5 @@
 using PyramidFlow.Hub;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 
 namespace PyramidFlow.Server.Jobs;
 

@@ -1,5 +1,5 @@
 using System.Globalization;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 using PyramidFlow.Server.Jobs;
 
 namespace PyramidFlow.Server.Page;

@@ -1,5 +1,5 @@
 using System.Text.Json;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 
 namespace PyramidFlow.Server.Rest;
 

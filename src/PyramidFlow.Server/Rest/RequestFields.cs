@@ -1,6 +1,6 @@
 using System.Text.Json;
-using PyramidFlow.Pipelines;
-using PyramidFlow.Schedulers;
+using PyramidFlow.Generation;
+using PyramidFlow.Scheduling;
 using PyramidFlow.Server.Jobs;
 using PyramidFlow.Torch.Formats;
 

@@ -1,6 +1,6 @@
 using System.Globalization;
 using System.Text.Json.Serialization;
-using PyramidFlow.Schedulers;
+using PyramidFlow.Scheduling;
 using PyramidFlow.Server.Jobs;
 
 namespace PyramidFlow.Server.Rest;

@@ -1,5 +1,5 @@
 using System.Diagnostics;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 using PyramidFlow.Server.Jobs;
 using PyramidFlow.Server.Store;
 

@@ -1,5 +1,5 @@
 using PyramidFlow.Media;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 using PyramidFlow.Server.Files;
 using PyramidFlow.Server.Jobs;
 

@@ -1,8 +1,8 @@
 using System.Diagnostics;
 using PyramidFlow.Hub;
 using PyramidFlow.Media;
-using PyramidFlow.Pipelines;
-using PyramidFlow.Planning;
+using PyramidFlow.Generation;
+using PyramidFlow.Memory;
 using PyramidFlow.Server.Files;
 using PyramidFlow.Server.Jobs;
 

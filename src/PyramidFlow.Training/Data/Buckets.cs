@@ -1,5 +1,5 @@
 using System.Globalization;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 
 namespace PyramidFlow.Training.Data;
 

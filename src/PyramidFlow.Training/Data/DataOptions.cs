@@ -1,5 +1,5 @@
 using System.Text.Json.Serialization;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 using PyramidFlow.Training.Runs;
 
 namespace PyramidFlow.Training.Data;

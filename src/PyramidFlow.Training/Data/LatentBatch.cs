@@ -1,4 +1,4 @@
-using PyramidFlow.TextEncoders;
+using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Training.Data;

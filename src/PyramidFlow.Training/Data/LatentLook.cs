@@ -1,4 +1,4 @@
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 
 namespace PyramidFlow.Training.Data;
 

@@ -1,4 +1,4 @@
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Sprites;
 

@@ -1,4 +1,4 @@
-using PyramidFlow.Schedulers;
+using PyramidFlow.Scheduling;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;

@@ -1,6 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using PyramidFlow.Lora;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Runs;
 

@@ -1,11 +1,11 @@
 using PyramidFlow.Hub;
-using PyramidFlow.Pipelines;
-using PyramidFlow.TextEncoders;
+using PyramidFlow.Generation;
+using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Runs;
-using PyramidFlow.Transformers;
-using PyramidFlow.Vae;
+using PyramidFlow.Models;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Dit;
 

@@ -1,11 +1,11 @@
 using PyramidFlow.Hub;
-using PyramidFlow.Lora;
-using PyramidFlow.Schedulers;
-using PyramidFlow.TextEncoders;
+using PyramidFlow.Models.Lora;
+using PyramidFlow.Scheduling;
+using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training.Runs;
-using PyramidFlow.Transformers;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Training.Dit;
 

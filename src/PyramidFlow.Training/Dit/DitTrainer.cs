@@ -1,11 +1,11 @@
-using PyramidFlow.Lora;
-using PyramidFlow.TextEncoders;
+using PyramidFlow.Models.Lora;
+using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;
-using PyramidFlow.Transformers;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Training.Dit;
 

@@ -1,5 +1,5 @@
 using PyramidFlow.Torch;
-using PyramidFlow.Transformers;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Training.Dit;
 

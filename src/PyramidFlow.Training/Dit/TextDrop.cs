@@ -6,7 +6,7 @@ namespace PyramidFlow.Training.Dit;
 public static class TextDrop
 {
     /// <summary>
-    /// Chooses rows; give them to <see cref="Transformers.TextCondition.Replace"/>, or encode an empty prompt for them.
+    /// Chooses rows; give them to <see cref="PyramidFlow.Models.TextCondition.Replace"/>, or encode an empty prompt for them.
     /// </summary>
     /// <param name="rows">Rows of the batch.</param>
     /// <param name="rate">Probability for each row, 0 to 1.</param>

@@ -1,9 +1,9 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
-using PyramidFlow.Lora;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Torch;
-using PyramidFlow.Transformers;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Training.Lora;
 

@@ -5,7 +5,7 @@ namespace PyramidFlow.Training.Runs;
 /// <summary>Averaged weights of the transformer that a run kept on its way.</summary>
 /// <param name="Step">Steps done by then.</param>
 /// <param name="File">The file's name in the folder of the run.</param>
-/// <param name="Flops">Operations of the matrix products of all steps up to it; see <see cref="Transformers.DitFlops"/>.</param>
+/// <param name="Flops">Operations of the matrix products of all steps up to it; see <see cref="PyramidFlow.Models.DitFlops"/>.</param>
 public sealed record KeptWeights(long Step, string File, double Flops)
 {
     private const string Prefix = "dit-", End = ".safetensors";

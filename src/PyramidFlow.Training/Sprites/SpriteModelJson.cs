@@ -1,5 +1,5 @@
 using System.Text.Json.Serialization;
-using PyramidFlow.TextEncoders;
+using PyramidFlow.Models.Text;
 
 namespace PyramidFlow.Training.Sprites;
 

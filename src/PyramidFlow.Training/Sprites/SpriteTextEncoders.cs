@@ -1,6 +1,6 @@
 using System.Text.Json;
-using PyramidFlow.TextEncoders;
-using PyramidFlow.Tokenizers;
+using PyramidFlow.Models.Text;
+using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Runs;

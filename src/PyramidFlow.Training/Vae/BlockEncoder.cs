@@ -1,6 +1,6 @@
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Sprites;
-using PyramidFlow.Vae;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Vae;
 

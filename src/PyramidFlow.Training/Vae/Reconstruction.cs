@@ -1,7 +1,7 @@
 using PyramidFlow.Media;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Sprites;
-using PyramidFlow.Vae;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Vae;
 

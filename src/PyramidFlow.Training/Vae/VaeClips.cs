@@ -1,7 +1,7 @@
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training.Data;
-using PyramidFlow.Vae;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Vae;
 

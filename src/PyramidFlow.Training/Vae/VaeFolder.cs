@@ -1,7 +1,7 @@
 using PyramidFlow.Hub;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
-using PyramidFlow.Vae;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Vae;
 

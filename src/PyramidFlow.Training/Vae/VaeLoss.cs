@@ -1,5 +1,5 @@
 using PyramidFlow.Torch;
-using PyramidFlow.Vae;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Vae;
 

@@ -5,7 +5,7 @@ using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Runs;
-using PyramidFlow.Vae;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Vae;
 

@@ -1,6 +1,6 @@
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
-using PyramidFlow.Vae;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Vae;
 

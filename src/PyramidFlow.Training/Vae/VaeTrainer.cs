@@ -3,7 +3,7 @@ using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;
-using PyramidFlow.Vae;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Vae;
 

@@ -1,13 +1,13 @@
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.Downloads;
-using PyramidFlow.Lora;
-using PyramidFlow.Pipelines;
-using PyramidFlow.TextEncoders;
+using PyramidFlow.Models.Lora;
+using PyramidFlow.Generation;
+using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Tests.Checkpoints;
-using PyramidFlow.Transformers;
-using PyramidFlow.Vae;
+using PyramidFlow.Models;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Fuzz.Targets;
 

@@ -4,7 +4,7 @@ using PyramidFlow.Cli.Batches;
 using PyramidFlow.Cli.Generating;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Parsing;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Fuzz.Targets;

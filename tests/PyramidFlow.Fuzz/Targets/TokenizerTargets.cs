@@ -1,5 +1,5 @@
 using System.Text;
-using PyramidFlow.Tokenizers;
+using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Fuzz.Targets;

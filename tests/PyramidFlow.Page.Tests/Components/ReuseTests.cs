@@ -1,7 +1,7 @@
 using System.Reflection;
 using System.Text.Json;
 using Bunit;
-using PyramidFlow.Schedulers;
+using PyramidFlow.Scheduling;
 using PyramidFlow.Server.Jobs;
 using PyramidFlow.Server.Page.State;
 

@@ -1,5 +1,5 @@
 using Bunit;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 using PyramidFlow.Server.Jobs;
 
 namespace PyramidFlow.Page.Tests.Components;

@@ -1,10 +1,10 @@
 using PyramidFlow.Hub;
 using PyramidFlow.Testing;
-using PyramidFlow.TextEncoders;
+using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
-using PyramidFlow.Transformers;
-using PyramidFlow.Vae;
+using PyramidFlow.Models;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Tests.Hub;
 
@@ -46,7 +46,7 @@ internal static class ReleasedLayout
     private static void Clip(TemporaryFolder folder, string name, string tokenizer, string vocabulary, Func<ClipTextConfig, Module> declare)
     {
         var from = CopyTokenizer(folder, tokenizer, vocabulary);
-        var rows = PyramidFlow.Tokenizers.ClipTokenizer.Load(from).VocabularySize;
+        var rows = PyramidFlow.Models.Tokenizers.ClipTokenizer.Load(from).VocabularySize;
         var json = $$"""{"vocab_size":{{rows}},"hidden_size":16,"intermediate_size":32,"num_hidden_layers":1,"num_attention_heads":2,"max_position_embeddings":77,"eos_token_id":2,"projection_dim":12}""";
         folder.File(name, "x");
         folder.Write($"{name}/config.json", json);
@@ -57,7 +57,7 @@ internal static class ReleasedLayout
     private static void T5(TemporaryFolder folder, string name, string tokenizer)
     {
         var from = CopyTokenizer(folder, tokenizer, "t5");
-        var rows = PyramidFlow.Tokenizers.T5Tokenizer.Load(from).VocabularySize;
+        var rows = PyramidFlow.Models.Tokenizers.T5Tokenizer.Load(from).VocabularySize;
         folder.File(name, "x");
         folder.Write($"{name}/config.json",
             $$"""{"vocab_size":{{rows}},"d_model":16,"d_kv":8,"d_ff":32,"num_layers":2,"num_heads":2,"feed_forward_proj":"gated-gelu"}""");

@@ -1,7 +1,7 @@
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Data.Extracting;
-using PyramidFlow.Vae;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Tests.Data;
 

@@ -1,6 +1,6 @@
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.RandomModels;
-using PyramidFlow.TextEncoders;
+using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Data.Extracting;

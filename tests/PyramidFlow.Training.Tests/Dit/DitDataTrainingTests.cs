@@ -3,7 +3,7 @@ using PyramidFlow.Hub;
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Tests.Data;
-using PyramidFlow.Transformers;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Training.Tests.Dit;
 

@@ -1,5 +1,5 @@
-using PyramidFlow.Pipelines;
-using PyramidFlow.Schedulers;
+using PyramidFlow.Generation;
+using PyramidFlow.Scheduling;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Runs;

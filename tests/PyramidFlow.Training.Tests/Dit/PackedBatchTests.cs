@@ -1,8 +1,8 @@
-using PyramidFlow.Schedulers;
+using PyramidFlow.Scheduling;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Runs;
-using PyramidFlow.Transformers;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Training.Tests.Dit;
 

@@ -3,7 +3,7 @@ using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Vae;
-using PyramidFlow.Transformers;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Training.Tests.Dit;
 

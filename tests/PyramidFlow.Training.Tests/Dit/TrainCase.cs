@@ -1,13 +1,13 @@
 using System.Text;
 using System.Text.Json;
 using PyramidFlow.Hub;
-using PyramidFlow.Schedulers;
+using PyramidFlow.Scheduling;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Tests.Runs;
-using PyramidFlow.Transformers;
-using PyramidFlow.Vae;
+using PyramidFlow.Models;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Tests.Dit;
 
@@ -56,7 +56,7 @@ internal sealed class TrainCase(GoldenCase golden)
         var before = video.Contiguous().ToArray<float>();
         using var vae = Vae();
         var latents = vae is null
-            ? Pipelines.LatentScaling.Normalize(normalization, video, isStart: true)
+            ? Generation.LatentScaling.Normalize(normalization, video, isStart: true)
             : LatentEncoding.Encode(vae, normalization, video, Draws);
         Assert.Equal(before, video.Contiguous().ToArray<float>());
         return latents;

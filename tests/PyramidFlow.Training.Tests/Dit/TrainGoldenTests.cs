@@ -1,9 +1,9 @@
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Runs;
-using PyramidFlow.Transformers;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Training.Tests.Dit;
 

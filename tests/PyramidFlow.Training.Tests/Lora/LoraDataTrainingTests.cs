@@ -1,4 +1,4 @@
-using PyramidFlow.Lora;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Dit;

@@ -2,7 +2,7 @@ using System.Globalization;
 using System.Text.Json;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
-using PyramidFlow.Transformers;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Training.Tests.Optimizers;
 

@@ -1,8 +1,8 @@
-using PyramidFlow.Lora;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Vae;
-using PyramidFlow.Transformers;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Training.Tests.Runs;
 

@@ -1,10 +1,10 @@
-using PyramidFlow.Lora;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Testing;
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Sprites;
 using PyramidFlow.Training.Vae;
-using PyramidFlow.Transformers;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Training.Tests.Runs;
 

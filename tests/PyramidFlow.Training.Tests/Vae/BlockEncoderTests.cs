@@ -2,7 +2,7 @@ using PyramidFlow.Hub;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Sprites;
 using PyramidFlow.Training.Vae;
-using PyramidFlow.Vae;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Tests.Vae;
 

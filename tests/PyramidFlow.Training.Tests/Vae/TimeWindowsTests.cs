@@ -1,7 +1,7 @@
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Vae;
-using PyramidFlow.Vae;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Tests.Vae;
 

@@ -4,7 +4,7 @@ using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Vae;
-using PyramidFlow.Vae;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Tests.Vae;
 

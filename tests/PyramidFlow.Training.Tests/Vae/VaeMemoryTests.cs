@@ -2,7 +2,7 @@ using System.Globalization;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Vae;
-using PyramidFlow.Vae;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Tests.Vae;
 

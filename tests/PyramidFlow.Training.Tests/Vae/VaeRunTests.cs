@@ -7,7 +7,7 @@ using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Runs;
 using PyramidFlow.Training.Tests.Data;
 using PyramidFlow.Training.Vae;
-using PyramidFlow.Vae;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Tests.Vae;
 

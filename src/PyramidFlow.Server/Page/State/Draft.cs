@@ -1,6 +1,6 @@
 using System.Globalization;
 using Microsoft.AspNetCore.Components.Forms;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 using PyramidFlow.Server.Jobs;
 
 namespace PyramidFlow.Server.Page.State;

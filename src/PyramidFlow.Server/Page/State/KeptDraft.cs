@@ -1,6 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 using PyramidFlow.Server.Jobs;
 using PyramidFlow.Torch.Formats;
 

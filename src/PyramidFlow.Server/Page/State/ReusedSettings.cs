@@ -1,5 +1,5 @@
 using System.Globalization;
-using PyramidFlow.Schedulers;
+using PyramidFlow.Scheduling;
 using PyramidFlow.Server.Jobs;
 
 namespace PyramidFlow.Server.Page.State;

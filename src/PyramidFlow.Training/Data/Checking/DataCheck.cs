@@ -1,11 +1,11 @@
 using System.Collections.Concurrent;
-using PyramidFlow.Pipelines;
-using PyramidFlow.TextEncoders;
-using PyramidFlow.Tokenizers;
+using PyramidFlow.Generation;
+using PyramidFlow.Models.Text;
+using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Sprites;
 using PyramidFlow.Training.Vae;
-using PyramidFlow.Vae;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Data.Checking;
 

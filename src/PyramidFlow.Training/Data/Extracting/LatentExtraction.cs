@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Threading.Channels;
 using PyramidFlow.Training.Sprites;
-using PyramidFlow.Vae;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Data.Extracting;
 

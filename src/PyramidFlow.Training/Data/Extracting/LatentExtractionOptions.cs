@@ -1,6 +1,6 @@
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 using PyramidFlow.Torch;
-using PyramidFlow.Vae;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Data.Extracting;
 

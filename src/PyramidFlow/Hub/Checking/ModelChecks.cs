@@ -1,11 +1,11 @@
 using System.Globalization;
-using PyramidFlow.Pipelines;
-using PyramidFlow.TextEncoders;
-using PyramidFlow.Tokenizers;
+using PyramidFlow.Generation;
+using PyramidFlow.Models.Text;
+using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
-using PyramidFlow.Transformers;
-using PyramidFlow.Vae;
+using PyramidFlow.Models;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Hub.Checking;
 

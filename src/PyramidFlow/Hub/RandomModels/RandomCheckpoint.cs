@@ -1,8 +1,8 @@
 using System.Text.Json;
-using PyramidFlow.TextEncoders;
-using PyramidFlow.Tokenizers;
+using PyramidFlow.Models.Text;
+using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Torch.Checkpoints;
-using PyramidFlow.Vae;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Hub.RandomModels;
 

@@ -1,7 +1,7 @@
-using PyramidFlow.TextEncoders;
-using PyramidFlow.Tokenizers;
-using PyramidFlow.Transformers;
-using PyramidFlow.Vae;
+using PyramidFlow.Models.Text;
+using PyramidFlow.Models.Tokenizers;
+using PyramidFlow.Models;
+using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Hub.RandomModels;
 

@@ -120,7 +120,7 @@ public sealed class CheckpointReportTests : IDisposable
     [Fact]
     public void A_tokenizer_with_more_tokens_than_the_encoder_has_rows_is_named()
     {
-        PyramidFlow.Tokenizers.WordTokenizerFiles.WriteT5(Path.Combine(folder.Path, "tokenizer_2"), Enumerable.Range(0, 500).Select(i => $"w{i}"));
+        PyramidFlow.Models.Tokenizers.WordTokenizerFiles.WriteT5(Path.Combine(folder.Path, "tokenizer_2"), Enumerable.Range(0, 500).Select(i => $"w{i}"));
         Assert.Contains("tokens where text_encoder_2 has", Assert.Single(Faults()), StringComparison.Ordinal);
     }
 

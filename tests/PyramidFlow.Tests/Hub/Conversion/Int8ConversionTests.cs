@@ -2,9 +2,9 @@ using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Hub.Conversion;
 using PyramidFlow.Hub.RandomModels;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 using PyramidFlow.Testing;
-using PyramidFlow.Tests.Pipelines;
+using PyramidFlow.Tests.Generation;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 

@@ -1,7 +1,7 @@
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Hub.RandomModels;
-using PyramidFlow.Pipelines;
+using PyramidFlow.Generation;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;

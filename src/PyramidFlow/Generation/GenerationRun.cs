@@ -1,0 +1,134 @@
+using System.Threading.Channels;
+
+namespace PyramidFlow.Generation;
+
+/// <summary>
+/// A generation: enumerate it to start it and to get its frames, unit by unit, while later ones are still being made. It
+/// works on a thread of its own; leaving the enumeration early stops it within one step.
+/// </summary>
+public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
+{
+    // One chunk waits while the next is made; more would only take memory from a slow reader.
+    private const int ChunksAhead = 1;
+
+    private readonly RunTurns turns;
+    private readonly Work work;
+    private readonly CancellationToken[] cancels;
+    private readonly Lock warnings = new();
+
+    internal GenerationRun(IReadOnlyList<GenerationSettings> items, RunTurns turns, Work work, params CancellationToken[] cancels)
+    {
+        Items = items;
+        Warnings = Known();
+        (this.turns, this.work, this.cancels) = (turns, work, cancels);
+    }
+
+    /// <summary>Makes the frames.</summary>
+    /// <param name="items">What to make.</param>
+    /// <param name="warn">Takes sentences for the user.</param>
+    /// <param name="write">Takes finished frames; waits while the reader is behind.</param>
+    /// <param name="cancel">Stops it within one step.</param>
+    internal delegate void Work(IReadOnlyList<GenerationSettings> items, Action<string> warn, Action<VideoChunk> write, CancellationToken cancel);
+
+    /// <summary>The videos that are made, every value filled in; each with its own seed.</summary>
+    public IReadOnlyList<GenerationSettings> Items { get; }
+
+    /// <summary>The first of <see cref="Items"/>.</summary>
+    public GenerationSettings Settings => Items[0];
+
+    /// <summary>
+    /// Sentences for the user, each once. Those that follow from the request are there from the start; others, such as that the
+    /// prompt was cut, come while it runs.
+    /// </summary>
+    public IReadOnlyList<string> Warnings { get; private set; }
+
+    /// <summary>Starts the run when the first frame is asked for; one at a time of a pipeline, the others wait.</summary>
+    /// <param name="cancellationToken">Stops it within one step.</param>
+    /// <exception cref="InvalidOperationException">Thrown with the first frame: it is begun in the loop of another run of the same pipeline, which could never end.</exception>
+    public IAsyncEnumerator<VideoChunk> GetAsyncEnumerator(CancellationToken cancellationToken = default) =>
+        new Reader(turns, MakeAsync(cancellationToken));
+
+    private async IAsyncEnumerator<VideoChunk> MakeAsync(CancellationToken cancellationToken)
+    {
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource([cancellationToken, .. cancels]);
+        var token = stop.Token;
+        await turns.WaitAsync(token).ConfigureAwait(false);
+        var chunks = Channel.CreateBounded<VideoChunk>(new BoundedChannelOptions(ChunksAhead) { SingleReader = true, SingleWriter = true });
+        // Scopes of tensors belong to a thread, so the whole work stays on one.
+        var working = Task.Factory.StartNew(() => turns.Work(() => Run(chunks.Writer, token)), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        try
+        {
+            await foreach (var chunk in chunks.Reader.ReadAllAsync(CancellationToken.None).ConfigureAwait(false))
+                yield return chunk;
+        }
+        finally
+        {
+            await stop.CancelAsync().ConfigureAwait(false);
+            await working.ConfigureAwait(false);
+        }
+    }
+
+    // What goes wrong reaches the reader through the channel, after the frames that were made before.
+    private void Run(ChannelWriter<VideoChunk> writer, CancellationToken cancel)
+    {
+        Exception? fault = null;
+        try
+        {
+            Warnings = Known();
+            work(Items, Warn, chunk => writer.WriteAsync(chunk, cancel).AsTask().GetAwaiter().GetResult(), cancel);
+        }
+        catch (Exception e)
+        {
+            fault = e;
+        }
+
+        writer.Complete(fault);
+    }
+
+    // From either thread, where decoding has its own.
+    private void Warn(string warning)
+    {
+        lock (warnings)
+            Warnings = [.. Warnings.Append(warning).Distinct()];
+    }
+
+    private IReadOnlyList<string> Known() => [.. Items.SelectMany(item => item.Warnings).Distinct()];
+
+    // A value that an async method sets in an AsyncLocal is lost when the method returns to its caller. RunTurns.Open, Enter and Close set such a value for
+    // the code that reads, so they are called from the parts of these methods that are not async.
+    private sealed class Reader(RunTurns turns, IAsyncEnumerator<VideoChunk> chunks) : IAsyncEnumerator<VideoChunk>
+    {
+        private readonly RunTurns.Turn turn = turns.Open();
+        private bool begun;
+
+        public VideoChunk Current => chunks.Current;
+
+        public async ValueTask<bool> MoveNextAsync()
+        {
+            if (!begun)
+                turns.Enter(turn);
+            begun = true;
+            var more = false;
+            try
+            {
+                return more = await chunks.MoveNextAsync().ConfigureAwait(false);
+            }
+            finally
+            {
+                turn.IsActive = more;
+            }
+        }
+
+        public ValueTask DisposeAsync()
+        {
+            turns.Close(turn);
+            return EndAsync();
+        }
+
+        private async ValueTask EndAsync()
+        {
+            await chunks.DisposeAsync().ConfigureAwait(false);
+            turn.IsActive = false;
+        }
+    }
+}

@@ -1,0 +1,84 @@
+using PyramidFlow.Hub;
+using PyramidFlow.Torch;
+using PyramidFlow.Models.Vae;
+
+namespace PyramidFlow.Generation;
+
+/// <summary>Brings what a clip goes on from (picture, frames or latents) to the latents the transformer sees.</summary>
+/// <param name="models">The VAE among them.</param>
+/// <param name="normalization">Statistics: those of pictures for the first latent frame, those of video for the others.</param>
+/// <param name="options">Tiles and frames at a time.</param>
+/// <param name="warn">Takes sentences for the user.</param>
+internal sealed class GivenLatents(PipelineModels models, LatentNormalization normalization, PipelineOptions options, Action<string> warn)
+{
+    /// <summary>The latents of a clip's first unit, [1, c, t, h, w], or null where nothing is given.</summary>
+    /// <param name="settings">The clip.</param>
+    /// <param name="noise">Draws around the mean, where that is wanted.</param>
+    /// <param name="cancel">Checked before each piece.</param>
+    internal Tensor? Of(GenerationSettings settings, INoiseSource noise, CancellationToken cancel)
+    {
+        if (settings.Latents is { } latents)
+        {
+            using var own = new TensorScope();
+            var given = latents.ToTensor().To(models.Type);
+            return given.AllFinite() ? own.Keep(given.To(models.Device))
+                : throw new ArgumentException($"the latents to go on from have numbers too large for {models.Type}: load the model in another type");
+        }
+
+        if ((settings.Image ?? settings.Video) is not { } bytes)
+            return null;
+        var frame = 3 * settings.Width * settings.Height;
+        var last = bytes[^((settings.Image is null ? settings.HistoryFrames : 1) * frame)..];
+        using var scope = new TensorScope();
+        var posterior = Checked(vae => Encode(vae, last.Span, settings.Width, settings.Height, cancel));
+        var latent = settings.SampleImage
+            ? posterior.Sample(noise.Posterior(posterior.Mean.Shape).To(posterior.Mean.Type).To(models.Device))
+            : posterior.Mode;
+        return scope.Keep(normalization.Normalize(latent, isStart: true).To(models.Type));
+    }
+
+    /// <summary>A picture as the first latent frame of a clip.</summary>
+    /// <param name="pixels">[1, 3, 1, h, w] in -1 to 1, of the VAE's type.</param>
+    internal Tensor OfPicture(Tensor pixels)
+    {
+        using var scope = new TensorScope();
+        var posterior = Checked(vae => vae.Encode(pixels.To(WeightType(vae)), tiles: options.Tiles).Moments);
+        return scope.Keep(normalization.Normalize(posterior.Mode, isStart: true).To(models.Type));
+    }
+
+    private Tensor Encode(CausalVideoVae vae, ReadOnlySpan<byte> rgb, int width, int height, CancellationToken cancel)
+    {
+        using var stream = vae.EncodeStream(options.Tiles);
+        using var scope = new TensorScope();
+        var moments = new List<Tensor>();
+        var frame = 3 * width * height;
+        var frames = rgb.Length / frame;
+        for (var (start, count) = (0, Math.Min(frames, options.EncodeWindow + 1)); count > 0;
+            (start, count) = (start + count, Math.Min(frames - start - count, options.EncodeWindow)))
+        {
+            cancel.ThrowIfCancellationRequested();
+            using var inner = new TensorScope();
+            var pixels = FrameBytes.ToPixels(rgb.Slice(start * frame, count * frame), width, height);
+            moments.Add(inner.Keep(stream.Push(pixels.To(WeightType(vae)).To(models.Device), isEnd: start + count == frames)));      // [1, 2c, t, h, w]
+        }
+
+        return scope.Keep(Tensor.Cat([.. moments], 2));                                              // [1, 2c, t, h, w]
+    }
+
+    private DiagonalGaussian Checked(Func<CausalVideoVae, Tensor> encode)
+    {
+        models.MakeRoom(models.Vae);
+        var moments = encode(models.Vae);
+        if (models.Wider is { } wider && !moments.AllFinite())
+        {
+            warn($"numbers of the VAE went beyond {models.Type}: what is gone on from was encoded again in float32");
+            moments = encode(wider.Vae());
+        }
+
+        if (!moments.AllFinite())
+            throw new NonFiniteException(ModelPart.Vae, "when what is gone on from was encoded");
+        return new DiagonalGaussian(moments);
+    }
+
+    private ElementType WeightType(CausalVideoVae vae) => vae == models.Vae ? models.Type : ElementType.Float32;
+}

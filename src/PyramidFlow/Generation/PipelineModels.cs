@@ -1,0 +1,132 @@
+using PyramidFlow.Hub;
+using PyramidFlow.Hub.Checking;
+using PyramidFlow.Models.Lora;
+using PyramidFlow.Models.Text;
+using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Models;
+using PyramidFlow.Models.Vae;
+
+namespace PyramidFlow.Generation;
+
+/// <summary>The models of a pipeline, which fit one another.</summary>
+/// <param name="Text">Encodes prompts.</param>
+/// <param name="Transformer">Predicts velocities.</param>
+/// <param name="Vae">Decodes latents.</param>
+/// <param name="Wider">What to go over to when numbers overflow; null where the element type has the range of float32.</param>
+internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Transformer, CausalVideoVae Vae, WiderModels? Wider) : IDisposable
+{
+    /// <summary>Element type of all models.</summary>
+    internal ElementType Type => Transformer.WeightType;
+
+    /// <summary>Where they are.</summary>
+    internal Device Device => Transformer.Device;
+
+    /// <summary>Prompts encoded before; null when they are not kept.</summary>
+    internal PromptCache? Prompts { get; init; }
+
+    /// <summary>Where they came from, and which transformer; null for models of somebody else's.</summary>
+    internal (CheckpointFolder Folder, string? Variant)? Origin { get; init; }
+
+    /// <summary>When weights are in memory, from <see cref="Arrange"/>.</summary>
+    internal Offload Offload { get; private set; }
+
+    /// <summary>Loads the models; what can be seen from names and configs is checked before any weight is read.</summary>
+    internal static PipelineModels Load(CheckpointFolder folder, PipelineOptions options, IProgress<GenerationProgress>? progress)
+    {
+        var report = CheckpointReport.Of(folder, options.Variant ?? folder.Variants[0]).Variants[0];
+        if (!report.Runs)
+            throw new CheckpointException(string.Join("; ", report.Faults));
+        var transformerConfig = TransformerConfigs.Load(folder.Transformer(options.Variant).ConfigFile);
+        using (var declared = transformerConfig.Build())
+        {
+            foreach (var lora in options.Loras)
+                LoraFile.Check(declared, lora.Path);
+        }
+
+        var vaeConfig = CausalVideoVaeConfig.Read(folder.Vae.ConfigFile);
+        var device = options.Device ?? Device.Cpu;
+        var type = options.TypeOn(device);
+        if (type == ElementType.Float16 && device.Type == DeviceType.Cpu)
+            throw new ArgumentException("float16 is for GPUs, CPUs have no arithmetic for it: use bfloat16 (bf16) or float32 (fp32)");
+        options.Check();
+        var loader = new ModelLoader(folder, options, device, transformerConfig, vaeConfig);
+        var loaded = new List<IDisposable>();
+        try
+        {
+            Report();
+            var text = Add(loader.Text(type));
+            var transformer = Add(loader.Transformer(type));
+            var vae = Add(loader.Vae(type));
+            return new PipelineModels(text, transformer, vae, type == ElementType.Float16 ? new WiderModels(loader, device) : null)
+            {
+                Origin = (folder, options.Variant),
+                Prompts = options.TextCache is { } cache ? new PromptCache(cache, EncoderIdentity.Of(folder, type, device), text, type, device) : null,
+            };
+        }
+        catch
+        {
+            loaded.ForEach(model => model.Dispose());
+            throw;
+        }
+
+        void Report() => progress?.Report(new GenerationProgress(GenerationPhase.Loading, 0, 0, 0, 0, loaded.Count, 3, 0));
+
+        T Add<T>(T model)
+            where T : IDisposable
+        {
+            loaded.Add(model);
+            Report();
+            return model;
+        }
+    }
+
+    /// <summary>Encoded prompts of a run.</summary>
+    internal PromptBook Book(Action<string> warn) =>
+        new(Text, Wider is null ? null : Wider.Text, warn) { Cache = Prompts, Begin = () => MakeRoom([.. Text.Models]) };
+
+    /// <summary>A decoder of one clip, which goes over to the wider VAE where pixels overflow.</summary>
+    internal UnitDecoder Decoder(LatentNormalization normalization, TileOptions? tiles, Action<string> warn) =>
+        new(Vae, normalization, tiles, Wider is null ? null : Wider.Vae, warn);
+
+    /// <summary>Says when weights are in memory from now on.</summary>
+    /// <param name="offload">Not <see cref="Offload.Auto"/>.</param>
+    internal void Arrange(Offload offload)
+    {
+        Offload = offload;
+        foreach (var model in Text.Models)
+            model.StreamWeights(offload != Offload.None);
+        Transformer.StreamWeights(offload == Offload.Sequential);
+    }
+
+    /// <summary>Some models are about to work: where memory is short the others let their weights go.</summary>
+    internal void MakeRoom(params IReadOnlyCollection<Module> working)
+    {
+        if (Offload == Offload.None)
+            return;
+        var released = false;
+        foreach (var model in Text.Models.Append(Transformer).Append(Vae).Except(working))
+            released |= model.Release();
+        // What tensors of a GPU have left behind is of no use to weights, which are brought to memory of their own.
+        if (released && Device.Type == DeviceType.Cuda)
+            TorchRuntime.TrimMemory();
+    }
+
+    /// <summary>What an exception is about, where the weights tell: the file and the key, or the key of a weight in memory. Else null.</summary>
+    internal Exception? Explanation(NonFiniteException e, CancellationToken cancel)
+    {
+        if (Origin is (var folder, var variant))
+            return WeightFaults.Explain(folder, e, variant, cancel);
+        IEnumerable<Module> models = e.Part switch { ModelPart.Text => Text.Models, ModelPart.Transformer => [Transformer], _ => [Vae] };
+        return WeightFaults.Find(models, cancel) is { } key ? new NonFiniteException(e.Part, e.Where, $"its weight {key} holds such a number", e) : null;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Text.Dispose();
+        Transformer.Dispose();
+        Vae.Dispose();
+        Wider?.Dispose();
+    }
+}

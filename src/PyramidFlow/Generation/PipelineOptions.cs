@@ -1,0 +1,103 @@
+using Microsoft.Extensions.Logging;
+using PyramidFlow.Models.Lora;
+using PyramidFlow.Torch;
+using PyramidFlow.Models;
+using PyramidFlow.Models.Vae;
+
+namespace PyramidFlow.Generation;
+
+/// <summary>How to load a pipeline and how it works.</summary>
+public sealed record PipelineOptions
+{
+    /// <summary>Which transformer of the checkpoint folder, such as 384p; null takes the folder's first.</summary>
+    public string? Variant { get; init; }
+
+    /// <summary>Element type to compute in; null takes float32 on a CPU and bfloat16 on a GPU.</summary>
+    public ElementType? Type { get; init; }
+
+    /// <summary>Where to compute; null is the CPU.</summary>
+    public Device? Device { get; init; }
+
+    /// <summary>
+    /// Threads of an operator; null takes as many as the thread that loads the pipeline. Tensors too small to be shared are sampled on one. Another number may give other last digits. A thread
+    /// that loads, decodes or makes latents itself keeps the number.
+    /// </summary>
+    public int? Threads { get; init; }
+
+    /// <summary>LoRAs that are added to the transformer's weights, one after another.</summary>
+    public IReadOnlyList<LoraUse> Loras { get; init; } = [];
+
+    /// <summary>How attention trades speed for memory.</summary>
+    public AttentionSettings Attention { get; init; } = new();
+
+    /// <summary>How sampling trades speed for memory.</summary>
+    public SamplerOptions Sampler { get; init; } = new();
+
+    /// <summary>Decodes and encodes parts of the frames one after another: less memory, another picture near the seams; null whole ones.</summary>
+    public TileOptions? Tiles { get; init; }
+
+    /// <summary>Frames that the VAE encodes at a time, a multiple of 8 (the first time one more): less memory, the same latents.</summary>
+    public int EncodeWindow { get; init; } = 32;
+
+    /// <summary>Latent frames that the VAE decodes at a time (the first time one more): less memory, the same frames.</summary>
+    public int DecodeWindow { get; init; } = 4;
+
+    /// <summary>
+    /// Whether each tile goes through the whole clip before the next, so that the frames before are remembered for one tile instead
+    /// of all: much less memory for large frames, the same frames, but none before all latents are there. Needs weighted
+    /// <see cref="Tiles"/>; where a cut history begins with decoded frames units are decoded one after another all the same.
+    /// </summary>
+    public bool TileByTile { get; init; }
+
+    /// <summary>
+    /// Whether units are decoded on a thread of their own while the next ones are sampled, where all models and the work of both fit the
+    /// memory: the same frames in another time. Not with <see cref="TileByTile"/>.
+    /// </summary>
+    public bool OverlapDecoding { get; init; }
+
+    /// <summary>
+    /// Least time between two guesses at the frame that is being denoised (<see cref="GenerationProgress.Preview"/>); they take up
+    /// to a tenth of the time. Null makes none, and so does any <see cref="Offload"/>: the VAE is not in memory then.
+    /// </summary>
+    public TimeSpan? PreviewEvery { get; init; }
+
+    /// <summary>When weights are in memory.</summary>
+    public Offload Offload { get; init; }
+
+    /// <summary>
+    /// Most bytes that a run may take, the program itself among them; null takes what the machine has. How weights are held
+    /// (unless <see cref="Offload"/> says), how much is sampled and decoded at a time and, where nothing else helps, the tiles
+    /// follow from it.
+    /// </summary>
+    public long? MaxMemory { get; init; }
+
+    /// <summary>Folder for encoded prompts, so that a prompt seen before needs no text encoder; null keeps none.</summary>
+    public string? TextCache { get; init; }
+
+    /// <summary>Takes warnings, such as that a prompt was cut; null drops them (they stand in <see cref="GenerationRun.Warnings"/> too).</summary>
+    public ILogger? Logger { get; init; }
+
+    /// <summary>The element type that is computed in on a device.</summary>
+    internal ElementType TypeOn(Device device) => Type ?? (device.Type == DeviceType.Cpu ? ElementType.Float32 : ElementType.BFloat16);
+
+    /// <summary>Whether a clip is decoded tile by tile.</summary>
+    internal bool DecodesByTile(SamplingPlan plan) => TileByTile && plan.Window is null;
+
+    /// <summary>Whether units of a clip are decoded while the next ones are sampled.</summary>
+    internal bool Overlaps(SamplingPlan plan) =>
+        OverlapDecoding && Offload is Offload.None or Offload.Auto && !DecodesByTile(plan) && plan.Units > 1;
+
+    /// <summary>Fails on what is impossible whatever the checkpoint.</summary>
+    internal void Check()
+    {
+        if (EncodeWindow < 1 || EncodeWindow % VideoLength.Scale != 0)
+            throw new ArgumentException($"the VAE cannot encode {EncodeWindow} frames at a time: use a multiple of {VideoLength.Scale}, such as 32");
+        if (DecodeWindow < 1)
+            throw new ArgumentException($"the VAE cannot decode {DecodeWindow} latent frames at a time: use 1 or more, such as 4");
+        if (MaxMemory < 1)
+            throw new ArgumentException(FormattableString.Invariant($"a memory budget of {MaxMemory} bytes is none: use such as 8 GB"));
+        Tiles?.Check(VideoLength.Scale);
+        if (TileByTile && Tiles is not { CanGoOneByOne: true })
+            throw new ArgumentException("only weighted tiles can be decoded one by one: give their size, such as 256");
+    }
+}

@@ -1,0 +1,87 @@
+using PyramidFlow.Models.Text;
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Generation;
+
+/// <summary>Encoded texts of a run; each is encoded once, by itself, so that its features do not depend on the others.</summary>
+/// <param name="encoder">Encodes them; it stays the caller's.</param>
+/// <param name="wider">Gives an encoder, to be freed after use, for texts whose features are not finite; null has none.</param>
+/// <param name="warn">Takes sentences for the user, such as that a prompt was cut.</param>
+internal sealed class PromptBook(PromptEncoder encoder, Func<PromptEncoder>? wider, Action<string> warn) : IDisposable
+{
+    private readonly Dictionary<string, PromptFeatures> features = [];
+    private readonly Dictionary<(string, string?), GuidedText> texts = [];
+
+    /// <summary>Prompts encoded in earlier runs; null looks for none.</summary>
+    internal PromptCache? Cache { get; init; }
+
+    /// <summary>Told before the encoder works.</summary>
+    internal Action? Begin { get; init; }
+
+    /// <summary>A prompt with what guidance steers away from.</summary>
+    /// <param name="prompt">The prompt.</param>
+    /// <param name="negative">Null when no unit is guided.</param>
+    internal GuidedText Text(string prompt, string? negative)
+    {
+        if (texts.TryGetValue((prompt, negative), out var known))
+            return known;
+        using var scope = new TensorScope();
+        var text = GuidedText.Of(Features(prompt), negative is null ? null : Features(negative));
+        if (text.Guided is { } guided)
+        {
+            TensorScope.Detach(guided.Tokens);
+            TensorScope.Detach(guided.Pooled);
+        }
+
+        return texts[(prompt, negative)] = text;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (var guided in texts.Values.Select(text => text.Guided))
+        {
+            guided?.Tokens.Dispose();
+            guided?.Pooled.Dispose();
+        }
+
+        foreach (var known in features.Values)
+        {
+            known.Tokens.Dispose();
+            known.Pooled.Dispose();
+        }
+    }
+
+    private PromptFeatures Features(string text)
+    {
+        if (features.TryGetValue(text, out var known))
+            return known;
+        using var scope = new TensorScope();
+        var encoded = Cache?.Find(text) ?? Encode(text);
+        foreach (var warning in encoded.Warnings)
+            warn(warning);
+        TensorScope.Detach(encoded.Tokens);
+        TensorScope.Detach(encoded.Pooled);
+        return features[text] = encoded;
+    }
+
+    private PromptFeatures Encode(string text)
+    {
+        Begin?.Invoke();
+        var encoded = encoder.Encode([text]);
+        if (wider is not null && !encoded.AreFinite())
+        {
+            using var other = wider();
+            var type = encoded.Tokens.Type;
+            encoded = other.Encode([text]);
+            encoded = encoded with { Tokens = encoded.Tokens.To(type), Pooled = encoded.Pooled.To(type) };
+            warn($"numbers of the text encoders went beyond {type}: the prompt was encoded again in a wider type");
+        }
+
+        if (!encoded.AreFinite())
+            throw new NonFiniteException(ModelPart.Text, "when a prompt was encoded");
+        if (Cache?.Keep(text, encoded) is { } fault)
+            warn(fault);
+        return encoded;
+    }
+}

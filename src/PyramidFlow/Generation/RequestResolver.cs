@@ -1,0 +1,122 @@
+using PyramidFlow.Hub;
+using PyramidFlow.Torch.Formats;
+using static PyramidFlow.Generation.RequestText;
+using static System.FormattableString;
+
+namespace PyramidFlow.Generation;
+
+/// <summary>Fills in and checks requests. What a VAE of the released family does is fixed here: 8x in space and time.</summary>
+internal static class RequestResolver
+{
+    private const int Scale = VideoLength.Scale;
+
+    internal static GenerationSettings Resolve(GenerationRequest request, PipelineSettings settings)
+    {
+        var stages = settings.Steps.Count;
+        var multiple = FrameSizes.Multiple(settings);
+        var width = Size("width", request.Width ?? request.Latents?.Width * Scale ?? settings.Width, multiple);
+        var height = Size("height", request.Height ?? request.Latents?.Height * Scale ?? settings.Height, multiple);
+        if ((long)width * height > FrameSizes.MaxPixels)
+            throw new ArgumentException(Invariant($"{width}x{height} is more than {FrameSizes.MaxPixels} pixels: use at most 4096x4096, or such as {settings.Width}x{settings.Height}"));
+        if (request.Count < 1)
+            throw new ArgumentException(Invariant($"{request.Count} clips are none: use 1 or more"));
+        foreach (var text in (string?[])[request.Prompt, request.NegativePrompt, request.PromptSuffix, .. request.Schedule.Select(change => change.Prompt)])
+            CheckText(text);
+        request.Approximations.Check();
+        CheckGiven(request, settings, width, height);
+        var length = ClipLength.Of(request, settings, width, height);
+        var sampling = new SamplingPlan(height / Scale, width / Scale, request.FramesPerUnit,
+            Steps("steps", request.Steps ?? settings.Steps, stages),
+            Steps("video steps", request.VideoSteps ?? settings.VideoSteps, stages),
+            Guidance(request, settings, length))
+        {
+            First = length.First,
+            Window = length.Window,
+            Approximations = request.Approximations,
+        };
+        return new GenerationSettings(PromptPlan.Of(request, settings, length), request.NegativePrompt ?? settings.NegativePrompt,
+            width, height, length.Made + (request.NewFramesOnly ? 0 : length.Given), request.Seed, sampling)
+        {
+            Image = request.Image,
+            Video = request.Video,
+            HistoryFrames = length.History,
+            Latents = request.Latents,
+            NewFramesOnly = request.NewFramesOnly,
+            SampleImage = request.SampleImage,
+            Warnings = [.. SizeWarnings(settings, width, height), .. length.Warnings],
+        };
+    }
+
+    // Encoders of text would put another character in its place, and files that note the prompt cannot hold it.
+    private static void CheckText(string? text)
+    {
+        if (StrictText.FaultOf(text) is not null)
+            throw new ArgumentException("a prompt holds half of a character (half of a surrogate pair) or a NUL character: write whole characters");
+    }
+
+    private static int Size(string what, int value, int multiple)
+    {
+        var (below, above) = ((long)value / multiple * multiple, ((long)value / multiple * multiple) + multiple);
+        if (value <= 0)
+            throw new ArgumentException(Invariant($"{what} {value} is not positive: use a multiple of {multiple}, such as {multiple}"));
+        return value % multiple == 0 ? value
+            : throw new ArgumentException(Invariant($"{what} {value} is not a multiple of {multiple}: use {Either(below, above)}"));
+    }
+
+    private static IEnumerable<string> SizeWarnings(PipelineSettings settings, int width, int height)
+    {
+        if ((width, height) != (settings.Width, settings.Height))
+            yield return Invariant($"this checkpoint was trained on {settings.Width}x{settings.Height}: {width}x{height} may look worse");
+    }
+
+    private static void CheckGiven(GenerationRequest request, PipelineSettings settings, int width, int height)
+    {
+        var frame = 3L * width * height;
+        if (new[] { request.Image is not null, request.Video is not null, request.Latents is not null }.Count(given => given) > 1)
+            throw new ArgumentException("an image, a video and latents to go on from exclude each other: give one of them");
+        if (settings.FullSequence && (request.Image is not null || request.Video is not null || request.Latents is not null || request.Schedule.Count > 0))
+            throw new ArgumentException("this checkpoint makes all frames of a clip together: it takes one prompt, and no image, video or latents to go on from");
+        if (request.NewFramesOnly && request.Video is null && request.Latents is null)
+            throw new ArgumentException("only new frames are asked for, but there is no video to go on from: give one, or leave this out");
+        if (request.Image is { } image && image.Length != frame)
+            throw new ArgumentException(Invariant($"the image has {image.Length} bytes where {width}x{height} RGB pixels are {frame}: bring it to that size"));
+        if (request.Video is { } video && (video.Length == 0 || video.Length % frame != 0))
+            throw new ArgumentException(Invariant($"the video has {video.Length} bytes, which are not whole frames of {frame} for {width}x{height} RGB pixels: bring its frames to that size"));
+        if (request.Latents is not { } latents)
+            return;
+        if ((latents.Width * Scale, latents.Height * Scale) != (width, height))
+            throw new ArgumentException(Invariant($"the latents are those of {latents.Width * Scale}x{latents.Height * Scale} pixels, not {width}x{height}: leave the size out"));
+        latents.CheckNormalization(settings.Latent);
+    }
+
+    private static int[] Steps(string what, IReadOnlyList<int> steps, int stages)
+    {
+        if (steps.Count != stages)
+            throw new ArgumentException(Invariant($"{what} has {Count(steps.Count, "number")} for {Count(stages, "stage")}: use such as {string.Join(',', Enumerable.Repeat(20, stages))}"));
+        foreach (var count in steps)
+        {
+            if (count is < 1 or > 1000)
+                throw new ArgumentException(Invariant($"{what} has {count}: every stage needs 1 to 1000, such as 20"));
+        }
+
+        return [.. steps];
+    }
+
+    private static double?[] Guidance(GenerationRequest request, PipelineSettings settings, ClipLength length)
+    {
+        var first = Scaled("guidance", request.Guidance ?? settings.Guidance);
+        var later = Scaled("video guidance", request.VideoGuidance ?? settings.VideoGuidance);
+        if (request.LinearGuidance is not { } linear)
+            return [.. Enumerable.Range(0, length.Units).Select(unit => Switch(unit == 0 ? first : later))];
+        Scaled("the minimum of linear guidance", linear.Minimum);
+        Scaled("the alpha of linear guidance", linear.Alpha);
+        // Given latents count as the units they would have been made in.
+        var before = length.Given == 0 ? 0 : (length.First - 2 + request.FramesPerUnit) / request.FramesPerUnit;
+        return [.. Enumerable.Range(before, length.Units).Select(unit => Switch(first == 0 ? 0 : Math.Max(first - (linear.Alpha * unit), linear.Minimum)))];
+
+        static double? Switch(double scale) => scale > 0 ? scale : null;
+    }
+
+    private static double Scaled(string what, double value) => value >= 0 && double.IsFinite(value) ? value
+        : throw new ArgumentException(Invariant($"{what} {value} is not 0 or more: use 0 to turn it off, or such as 7"));
+}

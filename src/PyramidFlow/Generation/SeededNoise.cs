@@ -1,0 +1,44 @@
+using PyramidFlow.Scheduling;
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Generation;
+
+/// <summary>
+/// Draws from one generator, unit by unit: a seed gives the same latents on every device, and a longer clip begins like a
+/// shorter one.
+/// </summary>
+/// <param name="seed">Seed of all draws.</param>
+public sealed class SeededNoise(ulong seed) : INoiseSource, IDisposable
+{
+    private readonly RandomGenerator generator = new(seed);
+
+    /// <inheritdoc/>
+    public Tensor Latents(long[] shape) => Tensor.Randn(shape, generator);
+
+    /// <inheritdoc/>
+    public Tensor Block(long[] shape, double gamma) => BlockNoise.Draw(shape, gamma, generator);
+
+    /// <inheritdoc/>
+    public Tensor Posterior(long[] shape) => Tensor.Randn(shape, generator);
+
+    /// <summary>Passes over what units that are given would have drawn, so that a clip goes on like one that was never stopped.</summary>
+    /// <param name="plan">Shape of the latents, stages and frames of a unit.</param>
+    /// <param name="channels">Channels of the latents.</param>
+    /// <param name="frames">Latent frames that are given.</param>
+    public void Skip(SamplingPlan plan, long channels, int frames)
+    {
+        for (int done = 0, count = 1; done < frames; done += count, count = plan.FramesPerUnit)
+        {
+            using var scope = new TensorScope();
+            Latents([1, channels, count, plan.Height, plan.Width]);
+            for (var stage = 1; stage < plan.Stages; stage++)
+            {
+                var halvings = plan.Stages - 1 - stage;
+                Latents([1, channels, count, plan.Height >> halvings, plan.Width >> halvings]);
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => generator.Dispose();
+}

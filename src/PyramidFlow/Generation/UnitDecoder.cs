@@ -1,0 +1,162 @@
+using PyramidFlow.Hub;
+using PyramidFlow.Torch;
+using PyramidFlow.Models.Vae;
+
+namespace PyramidFlow.Generation;
+
+/// <summary>
+/// Decodes one clip unit by unit, with the result of decoding it whole. What memory is too small for is done again with less at a
+/// time: single latent frames first, then smaller and smaller tiles.
+/// </summary>
+/// <param name="vae">The VAE; it stays the caller's.</param>
+/// <param name="normalization">How the transformer sees its latents.</param>
+/// <param name="tiles">Decodes parts of the frames; null whole ones.</param>
+/// <param name="wider">
+/// Gives the VAE in a type of wider range, which stays its owner's: units whose pixels are not finite are decoded again with
+/// it, and so are those after them. Null has nothing to decode again with.
+/// </param>
+/// <param name="warn">Takes a sentence for the user when something is done again.</param>
+public sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normalization, TileOptions? tiles = null,
+    Func<CausalVideoVae>? wider = null, Action<string>? warn = null) : IDisposable
+{
+    // Latents of what has been decoded: small, and the frames that layers remember can be made of them again.
+    private readonly List<Tensor> decoded = [];
+    private CausalVideoVae vae = vae;
+    private TileOptions? tiles = tiles;
+    private VaeStream? stream;
+    private bool started, widened, singly;
+
+    /// <summary>How the transformer sees its latents.</summary>
+    public LatentNormalization Normalization { get; } = normalization;
+
+    /// <summary>Decodes the next unit.</summary>
+    /// <param name="latents">Normalised latents [b, c, t, h, w].</param>
+    /// <param name="isEnd">Whether the clip ends with it; less memory, for nothing of it needs to be remembered.</param>
+    /// <returns>Pixels, about -1 to 1: [b, 3, 8t, 8h, 8w], but for the first unit 1 + 8(t - 1) frames.</returns>
+    /// <exception cref="NonFiniteException">The pixels are not finite, in no type that there is.</exception>
+    /// <exception cref="InvalidOperationException">The clip has ended.</exception>
+    /// <exception cref="TorchMemoryException">Memory is too small for the smallest tiles.</exception>
+    public Tensor Decode(Tensor latents, bool isEnd = false)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        var z = Normalization.Denormalize(latents, isStart: !started);
+        var frames = Persist(z, () => [Push(Stream(), z, isEnd)])[0];
+        started = true;
+        decoded.Add(TensorScope.Detach(z));
+        return scope.Keep(frames);
+    }
+
+    /// <summary>Decodes all units of the clip at once, tile by tile (<see cref="CausalVideoVae.DecodeTileByTile"/>).</summary>
+    /// <param name="latents">Of each unit or part of one, as for <see cref="Decode"/>, in their order.</param>
+    /// <param name="begin">Told before each tile how many are done, of how many.</param>
+    /// <param name="cancel">Checked before each piece of a tile.</param>
+    /// <returns>Pixels of each, on the CPU.</returns>
+    /// <exception cref="NonFiniteException">The pixels are not finite, in no type that there is.</exception>
+    /// <exception cref="InvalidOperationException">There are no tiles.</exception>
+    /// <exception cref="TorchMemoryException">Memory is too small for the smallest tiles.</exception>
+    public Tensor[] DecodeAll(IReadOnlyList<Tensor> latents, Action<int, int>? begin = null, CancellationToken cancel = default)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        Tensor[] pieces = [.. latents.Select((part, i) => Normalization.Denormalize(part, isStart: i == 0))];
+        singly = true;
+        var frames = Persist(pieces[0], () =>
+            vae.DecodeTileByTile([.. pieces.Select(Typed)], tiles ?? throw new InvalidOperationException("there are no tiles to decode one by one"), begin, cancel));
+        return [.. frames.Select(scope.Keep)];
+    }
+
+    /// <summary>Latent frames that go at a time.</summary>
+    /// <param name="total">Latent frames of a unit.</param>
+    /// <param name="window">How many at most.</param>
+    /// <param name="isStart">Whether the clip begins with them: then the first time has one more.</param>
+    internal static IEnumerable<(long Start, long Count)> Pieces(long total, int window, bool isStart)
+    {
+        for (long start = 0, count = Math.Min(total, window + (isStart ? 1 : 0)); count > 0; start += count, count = Math.Min(total - start, window))
+            yield return (start, count);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Forget();
+        decoded.ForEach(latents => latents.Dispose());
+        decoded.Clear();
+    }
+
+    // Until it fits and is finite; what layers remember may be spoilt after a failure, so the clip begins anew.
+    private Tensor[] Persist(Tensor z, Func<Tensor[]> decode)
+    {
+        while (true)
+        {
+            try
+            {
+                using var scope = new TensorScope();
+                var frames = decode();
+                if (frames.All(part => part.AllFinite()))
+                    return [.. frames.Select(scope.Keep)];
+                Forget();
+                Widen();
+            }
+            catch (TorchMemoryException e)
+            {
+                Forget();
+                Shrink(z, e);
+            }
+        }
+    }
+
+    private void Forget()
+    {
+        stream?.Dispose();
+        stream = null;
+    }
+
+    // The stream as it is after all that has been decoded.
+    private VaeStream Stream()
+    {
+        if (stream is not null)
+            return stream;
+        stream = vae.DecodeStream(tiles);
+        foreach (var before in decoded)
+        {
+            using var scope = new TensorScope();
+            Push(stream, before, isEnd: false);
+        }
+
+        return stream;
+    }
+
+    private Tensor Push(VaeStream to, Tensor z, bool isEnd)
+    {
+        if (!singly)
+            return to.Push(Typed(z), isEnd);
+        var count = (int)z.Size(2);
+        return Tensor.Cat([.. Enumerable.Range(0, count).Select(i => to.Push(Typed(z.Narrow(2, i, 1)), isEnd && i == count - 1))], 2);
+    }
+
+    private Tensor Typed(Tensor z) => widened ? z.To(ElementType.Float32) : z;
+
+    private void Widen()
+    {
+        if (widened || wider is null)
+            throw new NonFiniteException(ModelPart.Vae, "when frames were decoded");
+        (widened, vae) = (true, wider());
+        warn?.Invoke("numbers of the VAE went beyond float16: that part was decoded again in float32, and so is the rest of the clip");
+    }
+
+    private void Shrink(Tensor z, TorchMemoryException cause)
+    {
+        var side = Math.Max(z.Size(3), z.Size(4)) * vae.Config.SpatialScale;
+        if (!singly)
+            singly = true;
+        else if (TileOptions.Smaller(tiles, side) is { } smaller)
+            tiles = smaller;
+        else
+            throw new TorchMemoryException($"{cause.Message} to decode, with tiles as small as can be: give a memory budget, another way to offload, or make smaller frames", cause);
+        TorchRuntime.TrimMemory();
+        warn?.Invoke(tiles is null
+            ? "memory ran out: that part was decoded again with one latent frame at a time, and so is the rest of the clip"
+            : $"memory ran out: that part was decoded again in tiles of {tiles.Size} pixels, and so is the rest of the clip");
+    }
+}

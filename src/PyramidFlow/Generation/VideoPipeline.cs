@@ -1,0 +1,308 @@
+using Microsoft.Extensions.Logging;
+using PyramidFlow.Hub;
+using PyramidFlow.Memory;
+using PyramidFlow.Scheduling;
+using PyramidFlow.Models.Text;
+using PyramidFlow.Torch;
+using PyramidFlow.Models;
+using PyramidFlow.Models.Vae;
+
+namespace PyramidFlow.Generation;
+
+/// <summary>
+/// Text to video and image to video with the models of one checkpoint. It holds loaded models and options only; runs at the
+/// same time take turns, and one that is begun in the loop of another is refused.
+/// </summary>
+public sealed partial class VideoPipeline : IDisposable
+{
+    private readonly PipelineModels models;
+    private readonly PipelineOptions options;
+    private readonly RunPlacement placement;
+    private readonly PyramidFlowScheduler scheduler;
+    private readonly RunTurns turns = new();
+    private readonly CancellationTokenSource closing = new();
+    private readonly bool isOwner;
+
+    // Whatever thread it works on: another number may give other bits.
+    private readonly int threads;
+
+    private VideoPipeline(PipelineModels models, PipelineSettings settings, PipelineOptions options, RunPlacement placement, bool isOwner = true)
+    {
+        (this.models, Settings, this.options, this.placement, this.isOwner) = (models, settings, options, placement, isOwner);
+        threads = options.Threads ?? TorchRuntime.Threads;
+        var stages = settings.Steps.Count;
+        scheduler = new PyramidFlowScheduler(new FlowOptions
+        {
+            Stages = stages,
+            StageRange = [.. Enumerable.Range(0, stages + 1).Select(i => (double)i / stages)],
+        });
+    }
+
+    /// <summary>The checkpoint's defaults, for <see cref="GenerationRequest.Resolve"/>.</summary>
+    public PipelineSettings Settings { get; }
+
+    /// <summary>Loads a checkpoint in the released layout.</summary>
+    /// <param name="folder">The checkpoint, not one of its models.</param>
+    /// <param name="options">How to load it.</param>
+    /// <param name="progress">Told which part is being read.</param>
+    /// <exception cref="Torch.Checkpoints.CheckpointException">Something is missing, damaged, or of a kind that is not supported.</exception>
+    public static VideoPipeline Load(string folder, PipelineOptions? options = null, IProgress<GenerationProgress>? progress = null)
+    {
+        options ??= new PipelineOptions();
+        var checkpoint = CheckpointFolder.Open(folder);
+        var settings = checkpoint.Settings(options.Variant);
+        if (options.Threads is { } threads)
+            TorchRuntime.Threads = threads;
+        var models = PipelineModels.Load(checkpoint, options, progress);
+        try
+        {
+            return new VideoPipeline(models, settings, options, new RunPlacement(PlannedModel.Of(checkpoint, options.Variant), options));
+        }
+        catch
+        {
+            models.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Works with models that are in memory, such as those of a training; they stay the caller's.</summary>
+    /// <param name="text">Encodes prompts.</param>
+    /// <param name="transformer">Predicts velocities.</param>
+    /// <param name="vae">Decodes latents; of the transformer's element type and device.</param>
+    /// <param name="settings">What a request leaves open.</param>
+    public static VideoPipeline Of(PromptEncoder text, PyramidTransformer transformer, CausalVideoVae vae, PipelineSettings settings)
+    {
+        var options = new PipelineOptions { Type = transformer.WeightType, Device = transformer.Device };
+        return new VideoPipeline(new PipelineModels(text, transformer, vae, null), settings, options, new RunPlacement(null, options), isOwner: false);
+    }
+
+    /// <summary>Makes a video, or as many as the request asks for; nothing is done before it is enumerated.</summary>
+    /// <param name="request">What to make.</param>
+    /// <param name="progress">Told after every step, on the working thread.</param>
+    /// <param name="cancel">Checked before every step.</param>
+    /// <returns>Frames of each unit, as soon as they are there.</returns>
+    /// <exception cref="ArgumentException">A value is impossible.</exception>
+    public GenerationRun GenerateAsync(GenerationRequest request, IProgress<GenerationProgress>? progress = null, CancellationToken cancel = default) =>
+        GenerateAsync([request], progress, cancel);
+
+    /// <summary>
+    /// Makes videos one after another, each as it would be alone; a text that several have in common is encoded once. Several
+    /// prompts with one negative prompt are <c>prompts.Select(prompt => request with { Prompt = prompt })</c>.
+    /// </summary>
+    /// <param name="requests">What to make, at least one; all are checked before the first is begun.</param>
+    /// <param name="progress">Told after every step, on the working thread.</param>
+    /// <param name="cancel">Checked before every step.</param>
+    /// <returns>Frames of each unit, as soon as they are there; <see cref="VideoChunk.Item"/> says of which video.</returns>
+    /// <exception cref="ArgumentException">A value is impossible, or there is no request.</exception>
+    public GenerationRun GenerateAsync(IReadOnlyList<GenerationRequest> requests, IProgress<GenerationProgress>? progress = null,
+        CancellationToken cancel = default)
+    {
+        ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
+        if (requests.Count == 0)
+            throw new ArgumentException("there is nothing to make: give at least one request");
+        return new GenerationRun([.. requests.SelectMany(Items)], turns, (items, warn, write, stop) => Generate(items, progress, warn, write, stop),
+            cancel, closing.Token);
+    }
+
+    /// <summary>Makes latents on this thread and decodes nothing, unless a history window needs it.</summary>
+    /// <param name="request">What to make.</param>
+    /// <param name="progress">Told after every step.</param>
+    /// <param name="cancel">Checked before every step.</param>
+    /// <returns>Normalised latents [count, c, t, h/8, w/8], as the transformer sees them, on its device; given ones among them.</returns>
+    /// <exception cref="ArgumentException">A value is impossible.</exception>
+    /// <exception cref="InvalidOperationException">This code takes the frames or the progress of another run of this pipeline.</exception>
+    /// <exception cref="NonFiniteException">A model's numbers are not finite; where a file is at fault, a <see cref="Torch.Checkpoints.CheckpointException"/> names it.</exception>
+    public Tensor GenerateLatents(GenerationRequest request, IProgress<GenerationProgress>? progress = null, CancellationToken cancel = default)
+    {
+        ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
+        var items = Items(request).ToList();
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel, closing.Token);
+        return turns.Do(() => Explained(() =>
+        {
+            using var noGrad = NoGrad.Begin();
+            using var scope = new TensorScope();
+            using var maker = Maker(items, Log, progress);
+            LogKnown(items);
+            var clips = items.Select((item, i) => Latents(maker, item, i, items.Count, stop.Token)).ToList();
+            return scope.Keep(Tensor.Cat([.. clips], 0));
+        }, stop.Token), stop.Token);
+    }
+
+    /// <summary>Decodes the latents of a clip, on this thread.</summary>
+    /// <param name="latents">From a run's chunks or a file.</param>
+    /// <returns>Interleaved RGB bytes, frame after frame.</returns>
+    /// <exception cref="ArgumentException">They are those of another model.</exception>
+    public byte[] Decode(LatentClip latents)
+    {
+        Check(latents);
+        using var scope = new TensorScope();
+        return Decode(latents.ToTensor());
+    }
+
+    /// <summary>Decodes latents, on this thread.</summary>
+    /// <param name="latents">From <see cref="GenerateLatents"/>, [count, c, t, h/8, w/8].</param>
+    /// <returns>Interleaved RGB bytes, frame after frame, clip after clip.</returns>
+    public byte[] Decode(Tensor latents)
+    {
+        ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
+        return turns.Do(() => Explained(() => DecodeAll(latents), closing.Token), closing.Token);
+    }
+
+    /// <summary>
+    /// Stops what is under way, waits until it has stopped and frees the models, unless they are the caller's. In the loop over a run's frames it ends
+    /// that run, whose next frame is then an <see cref="OperationCanceledException"/>; in a report of progress the models go when the run is over.
+    /// </summary>
+    public void Dispose()
+    {
+        if (closing.IsCancellationRequested)
+            return;
+        closing.Cancel();
+        var free = turns.WaitAsync(CancellationToken.None);
+        if (turns.IsWorking)
+            free.ContinueWith(_ => turns.Work(Free), CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
+        else
+        {
+            free.GetAwaiter().GetResult();
+            turns.Work(Free);
+        }
+    }
+
+    private void Free()
+    {
+        if (isOwner)
+            models.Dispose();
+    }
+
+    private byte[] DecodeAll(Tensor latents)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        using var frames = new MemoryStream();
+        TorchRuntime.Threads = threads;
+        models.MakeRoom(models.Vae);
+        foreach (var clip in latents.Chunk(latents.Size(0), 0))
+        {
+            using var decoder = models.Decoder(Settings.Latent, options.Tiles, Log);
+            foreach (var piece in Decoded(decoder, clip.To(models.Type).To(models.Device)))
+            {
+                using var inner = new TensorScope();
+                frames.Write(FrameBytes.Of(piece.Select(0, 0)));
+                piece.Dispose();
+            }
+        }
+
+        return frames.ToArray();
+    }
+
+    // A number that is not finite is looked for in the weights. The search reads every file of a model again, so it can be cancelled; an exception
+    // filter would swallow the cancellation.
+    private T Explained<T>(Func<T> work, CancellationToken cancel)
+    {
+        try
+        {
+            return work();
+        }
+        catch (NonFiniteException e)
+        {
+            if (models.Explanation(e, cancel) is { } explanation)
+                throw explanation;
+            throw;
+        }
+    }
+
+    private IEnumerable<Tensor> Decoded(UnitDecoder decoder, Tensor clip)
+    {
+        var total = clip.Size(2);
+        var pieces = UnitDecoder.Pieces(total, options.DecodeWindow, isStart: true);
+        return options.TileByTile
+            ? decoder.DecodeAll([.. pieces.Select(piece => clip.Narrow(2, piece.Start, piece.Count))])
+            : pieces.Select(piece => decoder.Decode(clip.Narrow(2, piece.Start, piece.Count), isEnd: piece.Start + piece.Count == total));
+    }
+
+    // What a checkpoint's settings allow its transformer may still have no positions for.
+    private GenerationSettings Resolve(GenerationRequest request)
+    {
+        var settings = request.Resolve(Settings);
+        CheckSize(settings);
+        placement.Of(settings);
+        return settings;
+    }
+
+    private void CheckSize(GenerationSettings settings)
+    {
+        if (models.Transformer.Config.MaxPatches is not { } patches)
+            return;
+        var most = patches * Patches.Size * VideoLength.Scale;
+        foreach (var (what, value) in new[] { ("width", settings.Width), ("height", settings.Height) })
+        {
+            if (value > most)
+                throw new ArgumentException(FormattableString.Invariant($"{what} {value} is more than this checkpoint has positions for: use at most {most}"));
+        }
+    }
+
+    private void Generate(IReadOnlyList<GenerationSettings> items, IProgress<GenerationProgress>? progress, Action<string> warn, Action<VideoChunk> write,
+        CancellationToken cancel)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        using var maker = Maker(items, warning => { Log(warning); warn(warning); }, progress);
+        LogKnown(items);
+        foreach (var (i, item) in items.Index())
+            Explained(() => { maker.Make(item, i, items.Count, write, null, cancel); return true; }, cancel);
+    }
+
+    private ClipMaker Maker(IReadOnlyList<GenerationSettings> items, Action<string> warn, IProgress<GenerationProgress>? progress)
+    {
+        var run = placement.Of(items);
+        TorchRuntime.Threads = threads;
+        models.Arrange(run.Offload);
+        models.Transformer.Attention = run.Attention;
+        var sampler = new PyramidSampler(models.Transformer, scheduler, run.Sampler, models.Wider is null ? null : models.Wider.Transformer);
+        return new ClipMaker(models, Settings.Latent, run, sampler, warn, progress);
+    }
+
+    private static Tensor Latents(ClipMaker maker, GenerationSettings item, int number, int count, CancellationToken cancel)
+    {
+        var units = new List<Tensor>();
+        try
+        {
+            maker.Make(item, number, count, null, unit => units.Add(TensorScope.Detach(unit.Clone())), cancel);
+            return Tensor.Cat([.. units], 2);
+        }
+        finally
+        {
+            units.ForEach(unit => unit.Dispose());
+        }
+    }
+
+    private IEnumerable<GenerationSettings> Items(GenerationRequest request)
+    {
+        var settings = Resolve(request);
+        if (request.Latents is { } latents)
+            Check(latents);
+        return Enumerable.Range(0, request.Count).Select(i => settings with { Seed = settings.Seed + (ulong)i });
+    }
+
+    private void Check(LatentClip latents)
+    {
+        var channels = models.Transformer.Config.LatentChannels;
+        if (latents.Channels != channels)
+            throw new ArgumentException($"the latents have {latents.Channels} channels where this model's have {channels}: use the model they were made with");
+        latents.CheckNormalization(Settings.Latent);
+    }
+
+    private void LogKnown(IEnumerable<GenerationSettings> items)
+    {
+        foreach (var warning in items.SelectMany(item => item.Warnings).Distinct())
+            Log(warning);
+    }
+
+    private void Log(string warning)
+    {
+        if (options.Logger is { } logger)
+            LogWarning(logger, warning);
+    }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Warning}")]
+    private static partial void LogWarning(ILogger logger, string warning);
+}

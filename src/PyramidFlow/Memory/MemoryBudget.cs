@@ -1,0 +1,156 @@
+using PyramidFlow.Hub;
+using PyramidFlow.Generation;
+using PyramidFlow.Torch;
+using PyramidFlow.Models.Vae;
+using static System.FormattableString;
+
+namespace PyramidFlow.Memory;
+
+/// <summary>Chooses how a run works so that it stays within some memory; of what fits, what costs the least time.</summary>
+public static class MemoryBudget
+{
+    private const int LargeTile = 256;
+
+    private static readonly Offload[] AllWays = [Offload.None, Offload.Model, Offload.Sequential];
+    private static readonly long[] PrefixBytes = [2L << 30, 512L << 20, 128L << 20, 32L << 20, 0];
+    private static readonly int[] QueryBlocks = [256, 128, 64, 32];
+    private static readonly int[] Windows = [4, 2, 1];
+
+    /// <summary>Chooses when weights are in memory where that was left open; all else stays as it was asked for, and so do the frames.</summary>
+    /// <param name="model">The checkpoint.</param>
+    /// <param name="settings">The clip.</param>
+    /// <param name="type">Element type.</param>
+    /// <param name="options">What was asked for.</param>
+    /// <param name="available">Bytes that are free now.</param>
+    /// <param name="total">Bytes that there are at all.</param>
+    /// <exception cref="ArgumentException">It does not fit even where nothing else runs.</exception>
+    public static PipelineOptions Place(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options, long available, long total)
+    {
+        var placed = Ways(options).Select(way => options with { Offload = way, OverlapDecoding = false }).ToList();
+        var peaks = placed.ConvertAll(each => RunMemory.Of(model, settings, type, each).Peak);
+        var fits = peaks.FindIndex(peak => peak <= available);
+        if (fits < 0 && peaks[^1] > total)
+        {
+            var place = options.Device is { Type: DeviceType.Cuda } gpu ? gpu.ToString() : "this machine";
+            throw new ArgumentException(Invariant(
+                $"{Clip(settings)} needs {peaks[^1] / 1e9:0.0} GB and {place} has {total / 1e9:0.0} GB: give a memory budget (--max-memory), decode in tiles, or make smaller frames"));
+        }
+
+        return Overlapped(model, settings, type, options, placed[fits < 0 ? ^1 : fits], available);
+    }
+
+    /// <summary>The tiles of a clip: those that were asked for, or those that a memory budget makes of it; null is whole frames.</summary>
+    /// <param name="folder">The checkpoint.</param>
+    /// <param name="request">The clip, with its picture.</param>
+    /// <param name="options">What was asked for.</param>
+    /// <exception cref="ArgumentException">The clip is impossible, or nothing fits the budget.</exception>
+    public static TileOptions? TilesFor(CheckpointFolder folder, GenerationRequest request, PipelineOptions options)
+    {
+        if (options is not { MaxMemory: { } budget, Tiles: null })
+            return options.Tiles;
+        var clip = request.Resolve(folder.Settings(options.Variant));
+        return Fit(PlannedModel.Of(folder, options.Variant), clip, options.TypeOn(options.Device ?? default), options, budget).Tiles;
+    }
+
+    /// <summary>Options that keep a run within so many bytes.</summary>
+    /// <param name="model">The checkpoint.</param>
+    /// <param name="settings">The clip.</param>
+    /// <param name="type">Element type.</param>
+    /// <param name="options">What was asked for: what is not left to choose stays, such as tiles or a way to offload.</param>
+    /// <param name="bytes">The budget.</param>
+    /// <returns>Options whose <see cref="PipelineOptions.Offload"/> is not <see cref="Offload.Auto"/>.</returns>
+    /// <exception cref="ArgumentException">Nothing fits: says the least that works and what to change.</exception>
+    public static PipelineOptions Fit(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options, long bytes)
+    {
+        if (Find(model, settings, type, options, bytes) is { } fitting)
+            return Overlapped(model, settings, type, options, fitting, bytes);
+
+        // Small tiles lie over one another, and what is remembered for each grows with that: the smallest do not always take least.
+        var way = Ways(options)[^1];
+        var decodes = Decoders(settings, options with { Offload = way, OverlapDecoding = false }).MinBy(each => RunMemory.Of(model, settings, type, each).Decoder)!;
+        var least = RunMemory.Of(model, settings, type, Transformers(decodes).Last());
+        if (bytes <= RunMemory.Base)
+            throw new ArgumentException(Invariant($"{Clip(settings)} needs at least {least.Peak / 1e9:0.0} GB, the program alone {RunMemory.Base / 1e9:0.0} GB, and may take {bytes / 1e9:0.0} GB: allow more"));
+        List<string> changes = ["allow more"];
+        var conversion = Int8Conversion(model, settings, type, options, bytes);
+        if (conversion is not null)
+            changes.Add(conversion);
+        if (options.Offload is not (Offload.Auto or Offload.Sequential))
+            changes.Add("offload one block at a time (sequential)");
+        if ((least.Text == least.Peak || least.Transformer == least.Peak) && conversion is null)
+            changes.Add("take a smaller model");
+        if (least.Decoder == least.Peak || least.Transformer == least.Peak)
+            changes.Add("make smaller or fewer frames");
+        if (type == ElementType.Float32)
+            changes.Add("compute in bfloat16 (bf16)");
+        throw new ArgumentException(Invariant(
+            $"{Clip(settings)} needs at least {least.Peak / 1e9:0.0} GB and may take {bytes / 1e9:0.0} GB: {string.Join(", or ", changes)}"));
+    }
+
+    /// <summary>How to convert a model to int8, where that lets a run stay within so many bytes, or do so without holding one block at a time.</summary>
+    /// <returns>A clause; null where int8 does not help.</returns>
+    public static string? Int8Conversion(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options, long bytes)
+    {
+        if (model.AsInt8 is not { } rounded || Find(rounded, settings, type, options, bytes) is not { } fitting)
+            return null;
+        if (Find(model, settings, type, options, bytes) is { } present && (present.Offload != Offload.Sequential || fitting.Offload == Offload.Sequential))
+            return null;
+        return $"convert it to int8 (models convert {model.Name} {rounded.Name} --int8), which fits with --offload {fitting.Offload.ToString().ToLowerInvariant()}";
+    }
+
+    // Decoding beside sampling where that was asked for and fits too.
+    private static PipelineOptions Overlapped(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions asked, PipelineOptions placed, long bytes)
+    {
+        var overlapped = placed with { OverlapDecoding = asked.OverlapDecoding };
+        return RunMemory.Of(model, settings, type, overlapped).Peak <= bytes ? overlapped : placed;
+    }
+
+    private static string Clip(GenerationSettings settings) => $"{settings.Width}x{settings.Height} with {settings.Frames} {(settings.Frames == 1 ? "frame" : "frames")}";
+
+    private static Offload[] Ways(PipelineOptions options) => options.Offload == Offload.Auto ? AllWays : [options.Offload];
+
+    // Small tiles, or each tile through the whole clip, cost more time than weights that make room for one another.
+    private static PipelineOptions? Find(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options, long bytes)
+    {
+        options = options with { OverlapDecoding = false };
+        return new[] { true, false }.SelectMany(quick => Ways(options).Select(way => Fitting(options with { Offload = way }, quick)))
+            .FirstOrDefault(fitting => fitting is not null);
+
+        PipelineOptions? Fitting(PipelineOptions asked, bool quick)
+        {
+            if (RunMemory.Of(model, settings, type, asked).Text > bytes)
+                return null;
+            var decoders = Decoders(settings, asked).Where(each => !quick || (IsLarge(each.Tiles) && each.TileByTile == asked.TileByTile));
+            return decoders.FirstOrDefault(each => RunMemory.Of(model, settings, type, each).Decoder <= bytes) is { } decodes
+                ? Transformers(decodes).FirstOrDefault(each => RunMemory.Of(model, settings, type, each).Transformer <= bytes)
+                : null;
+        }
+    }
+
+    // From what changes least to what takes the least memory. Windows come first, for tiles change the picture a little; then tile by
+    // tile, which keeps frames back until the end; small tiles last.
+    private static IEnumerable<PipelineOptions> Decoders(GenerationSettings settings, PipelineOptions asked)
+    {
+        int?[] sizes = asked.Tiles is null ? [null, .. TileOptions.Sizes] : [asked.Tiles.Size];
+        TileOptions?[] all = [.. sizes.Select(size => size is { } side ? (asked.Tiles ?? new TileOptions()) with { Size = side } : null)];
+        var byTile = all.Where(tiles => asked.TileByTile || MayGoByTile(settings, tiles)).Select(tiles => (Tiles: tiles, ByTile: true));
+        var streamed = asked.TileByTile ? [] : all.Select(tiles => (Tiles: tiles, ByTile: false));
+        return from decoder in streamed.Where(each => IsLarge(each.Tiles)).Concat(byTile).Concat(streamed.Where(each => !IsLarge(each.Tiles)))
+               from window in Windows.Where(window => window < asked.DecodeWindow).Prepend(asked.DecodeWindow)
+               select asked with { DecodeWindow = window, Tiles = decoder.Tiles, TileByTile = decoder.ByTile };
+    }
+
+    private static bool IsLarge(TileOptions? tiles) => tiles is not { Size: < LargeTile };
+
+    private static bool MayGoByTile(GenerationSettings settings, TileOptions? tiles) =>
+        tiles is { CanGoOneByOne: true } && settings.Sampling.Window is null && Math.Max(settings.Width, settings.Height) > tiles.Size;
+
+    private static IEnumerable<PipelineOptions> Transformers(PipelineOptions asked) =>
+        from block in QueryBlocks.Where(block => block < asked.Attention.QueryBlock).Prepend(asked.Attention.QueryBlock)
+        from ahead in PrefixBytes.Where(ahead => ahead < asked.Sampler.PrefixBytes).Prepend(asked.Sampler.PrefixBytes)
+        select asked with
+        {
+            Attention = asked.Attention with { QueryBlock = block, WholeUpTo = Math.Min(asked.Attention.WholeUpTo, block) },
+            Sampler = asked.Sampler with { PrefixBytes = ahead },
+        };
+}

@@ -1,0 +1,50 @@
+using PyramidFlow.Generation;
+using PyramidFlow.Models.Text;
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Memory;
+
+/// <summary>Most memory of a run, and of each of its phases: weights that are held then, and what the work itself takes.</summary>
+/// <param name="Text">While prompts are encoded, bytes; only the rest of the phases' weights where the prompts are known.</param>
+/// <param name="Transformer">While latents are sampled.</param>
+/// <param name="Decoder">While they are decoded.</param>
+public sealed record RunMemory(long Text, long Transformer, long Decoder)
+{
+    /// <summary>What a process takes beside its tensors; freed ones that are kept never make it larger than they have been.</summary>
+    internal const long Base = 670L << 20;
+
+    /// <summary>The most of all phases.</summary>
+    public long Peak => Math.Max(Text, Math.Max(Transformer, Decoder));
+
+    /// <summary>Estimates a run.</summary>
+    /// <param name="model">The checkpoint.</param>
+    /// <param name="settings">The clip.</param>
+    /// <param name="type">Element type.</param>
+    /// <param name="options">When weights are in memory, tiles, windows, blocks of queries; <see cref="Offload.Auto"/> counts as none.</param>
+    public static RunMemory Of(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options)
+    {
+        var (sizes, plan, device) = (model.Sizes, settings.Sampling, (options.Device ?? Device.Cpu).Type);
+        var transformer = TransformerMemory.Peak(model.Transformer, plan, settings.IsGiven ? 1 : 0, type, options.Sampler, options.Attention, device)
+            + sizes.Transformer.UnpackedBytes(type);
+        var decoder = DecoderMemory.Peak(model.Vae, plan, options, type);
+        var text = TextWork(model, type);
+        var all = sizes.All.Sum(size => size.Bytes(type));
+        var vae = sizes.Vae.IsMapped(type, device) && !settings.IsGiven ? sizes.VaeDecoder.Bytes(type) : sizes.Vae.Bytes(type);
+        if (options.Overlaps(plan))
+            (transformer, decoder) = (transformer + decoder, transformer + decoder);
+        return options.Offload is Offload.None or Offload.Auto
+            ? new RunMemory(Base + all + text, Base + all + transformer, Base + all + decoder)
+            : new RunMemory(Base + sizes.Text.Sum(size => size.StreamedBytes(type, device)) + text, Base + Held(sizes.Transformer) + transformer, Base + vae + decoder);
+
+        long Held(WeightSizes size) => options.Offload == Offload.Sequential ? size.StreamedBytes(type, device) : size.Bytes(type);
+    }
+
+    // One prompt at a time: scores of all heads with their softmax, and the feed-forward part at its widest.
+    private static long TextWork(PlannedModel model, ElementType type)
+    {
+        const long tokens = PromptEncoder.MaxTokens;
+        var t5 = model.T5;
+        return (tokens * tokens * t5.NumHeads * (type.Size() + (3 * sizeof(float)))) + (tokens * ((4 * t5.DFf) + (12 * t5.DModel)) * type.Size())
+            + model.Sizes.Text[^1].UnpackedBytes(type);
+    }
+}

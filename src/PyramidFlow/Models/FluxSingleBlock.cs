@@ -1,0 +1,42 @@
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Models;
+
+/// <summary>FLUX single-stream block: attention and MLP side by side on the joint sequence.</summary>
+internal sealed class FluxSingleBlock(long dim, long heads) : Module
+{
+    private readonly AdaLayerNorm norm = new(dim, 3);
+    private readonly Linear projMlp = Projection.New(dim, 4 * dim);
+    private readonly Linear projOut = Projection.New(5 * dim, dim);
+    private readonly FluxAttention attn = new(dim, heads);
+
+    /// <summary>Modulation from silu(conditioning) [rows, d]: [rows, 3d].</summary>
+    public Tensor Modulate(Tensor activated) => norm.Forward(activated);
+
+    /// <summary>Runs the block.</summary>
+    /// <param name="x">Tokens, [b, n, d].</param>
+    /// <param name="modulation">[b, 3d].</param>
+    /// <param name="pass">The run.</param>
+    /// <param name="outputs">How many tokens at the end are wanted; the others only serve as keys.</param>
+    /// <returns>[b, outputs, d]; null for none.</returns>
+    internal Tensor? Forward(Tensor x, Tensor modulation, BlockPass pass, long outputs)
+    {
+        using var scope = new TensorScope();
+        var mod = AdaLayerNorm.Split(modulation, 1)[0];
+        var h = mod.Apply(x);                                                               // [b, n, d]
+        var (k, v) = attn.KeysValues(h);                                                    // [b, n, heads, d/heads]
+        if (outputs == 0)
+        {
+            pass.Attend(null, k, v);
+            return null;
+        }
+
+        if (outputs < x.Size(1))
+            (x, h) = (Last(x, outputs), Last(h, outputs));
+        var a = pass.Attend(attn.Queries(h), k, v)!;                                        // [b, outputs, d]
+        var m = Fused.Gelu(projMlp.Forward(h));                                            // [b, outputs, 4d]
+        return scope.Keep(mod.Add(x, projOut.Forward(a, m)));
+    }
+
+    private static Tensor Last(Tensor x, long count) => x.Narrow(1, x.Size(1) - count, count);
+}

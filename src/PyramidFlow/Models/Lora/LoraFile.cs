@@ -1,0 +1,167 @@
+using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
+
+namespace PyramidFlow.Models.Lora;
+
+/// <summary>
+/// Low-rank additions on disk, written under the keys that diffusers reads: <c>transformer.LAYER.lora_A.weight</c> and <c>lora_B</c>; read under those of
+/// other trainers too (<see cref="LoraKeys"/>).
+/// </summary>
+public static class LoraFile
+{
+    /// <summary>Name of the file that a training writes.</summary>
+    public const string Name = "lora.safetensors";
+
+    private const string Prefix = "transformer.", Up = ".lora_B.weight";
+
+    /// <summary>Writes additions. Their scale is multiplied in, so that readers who look for no alpha get the same.</summary>
+    /// <param name="path">Target; replaced when the new one is whole.</param>
+    /// <param name="weights">The trained weights under the model's keys, such as <see cref="FlatParameters.Named"/> gives.</param>
+    /// <param name="config">What they were trained with.</param>
+    public static void Write(string path, IEnumerable<(string Key, Tensor Tensor)> weights, LoraConfig config)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        SafetensorsWriter.Write(path,
+            [.. weights.Select(w => (Prefix + w.Key, w.Key.EndsWith(Up, StringComparison.Ordinal) ? w.Tensor * config.Scale : w.Tensor))],
+            LoraMetadata.Of(config));
+    }
+
+    /// <summary>Fails where a LoRA cannot be added to a model; reads its numbers, and the model needs none.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="path">Safetensors file, or the folder of an adapter (<see cref="LoraPlace"/>).</param>
+    /// <exception cref="CheckpointException">
+    /// The file is missing or damaged, holds no LoRA, one of another model, or a number that is not finite.
+    /// </exception>
+    public static void Check(Module model, string path)
+    {
+        var place = LoraPlace.Of(path);
+        using var noGrad = NoGrad.Begin();
+        using var source = WeightsFile.Open(place.File);
+        var metadata = LoraMetadata.Read(place);
+        foreach (var pair in Pairs(model, place.File, source))
+        {
+            using var scope = new TensorScope();
+            var (a, b) = (Read(source, pair.Down!), Read(source, pair.Up!));
+            Scale(source, pair, metadata, a.Size(0));
+            RequireFinite(place.File, (pair.Down!, a), (pair.Up!, b));
+        }
+    }
+
+    /// <summary>Adds the additions of a LoRA to a model's weights for good; several add up.</summary>
+    /// <param name="model">The model, with weights.</param>
+    /// <param name="path">Safetensors file, or the folder of an adapter (<see cref="LoraPlace"/>).</param>
+    /// <param name="weight">How much they count; 1 as trained, negative takes them away. A finite number.</param>
+    /// <remarks>
+    /// The layers are changed one after another. An error at a later layer leaves the earlier ones changed: the model is then half-merged and must be loaded
+    /// again. <see cref="Check"/> finds most errors before any weight is changed.
+    /// </remarks>
+    /// <exception cref="ArgumentException">The weight is not a finite number; no weight of the model has changed.</exception>
+    /// <exception cref="CheckpointException">As <see cref="Check"/>, a layer is int8, or the product of a layer is too large.</exception>
+    public static void Merge(Module model, string path, double weight = 1)
+    {
+        if (!double.IsFinite(weight))
+            throw new ArgumentException(FormattableString.Invariant($"a LoRA cannot count {weight} times: use a number such as 0.8"), nameof(weight));
+        var place = LoraPlace.Of(path);
+        using var noGrad = NoGrad.Begin();
+        using var source = WeightsFile.Open(place.File);
+        var pairs = Pairs(model, place.File, source);
+        var parameters = model.NamedParameters().ToDictionary(p => p.Key, p => p.Parameter);
+        var metadata = LoraMetadata.Read(place);
+        if (pairs.Find(pair => parameters[pair.Layer + ".weight"].Type == ElementType.Int8) is { } rounded)
+            throw new CheckpointException($"{place.File} cannot be added to {rounded.Layer}, which is int8: use the checkpoint it was converted from");
+        foreach (var pair in pairs)
+        {
+            using var scope = new TensorScope();
+            var (a, b) = (Read(source, pair.Down!), Read(source, pair.Up!));                        // [r, in], [out, r]
+            var scale = Scale(source, pair, metadata, a.Size(0));
+            var product = b.Matmul(a);                                                               // [out, in]
+            if (!(product.Abs().Max().Item() * Math.Abs(weight * scale) <= float.MaxValue))
+            {
+                RequireFinite(place.File, (pair.Down!, a), (pair.Up!, b));
+                throw new CheckpointException(FormattableString.Invariant($"{place.File}: the numbers of {pair.Layer} are too large, counted {weight * scale} times: let it count less"));
+            }
+
+            var target = parameters[pair.Layer + ".weight"];
+            target.Value = target.Value.To(ElementType.Float32).Add(product.To(target.Value.Device), weight * scale).To(target.Value.Type);
+        }
+    }
+
+    private static Tensor Read(StateSource source, string key) => source.Read(key).To(ElementType.Float32);
+
+    private static double Scale(StateSource source, LoraPair pair, LoraMetadata metadata, long rank)
+    {
+        if (pair.Alpha is not { } key)
+            return metadata.Scale(pair.Layer, rank);
+        using var scope = new TensorScope();
+        var alpha = Read(source, key).Item();
+        return double.IsFinite(alpha) ? alpha / rank
+            : throw new CheckpointException($"{source.Name}: {key} is not a finite number: the file is damaged, take another copy");
+    }
+
+    private static void RequireFinite(string path, params ReadOnlySpan<(string Key, Tensor Numbers)> matrices)
+    {
+        foreach (var (key, numbers) in matrices)
+        {
+            if (!numbers.AllFinite())
+                throw new CheckpointException($"{path}: {key} holds a number that is not finite: the file is damaged, or its training failed; take another copy or an earlier one");
+        }
+    }
+
+    // The layers that have additions, all of them in the model and of its shapes.
+    private static List<LoraPair> Pairs(Module model, string path, StateSource source)
+    {
+        if (Other(source.Keys) is { } other)
+            throw new CheckpointException($"{path} is {other}, not a plain LoRA, and is not read here");
+        var known = new LoraKeys(model);
+        var faults = new List<string>();
+        var pairs = known.Pairs(source.Keys, faults);
+        if (!pairs.Exists(pair => pair.Down is not null))
+            throw new CheckpointException($"{path} holds no LoRA: none of its keys ends in lora_A.weight or lora_down.weight");
+        var parts = pairs.Where(pair => IsText(pair.Layer)).ToList();
+        if (parts.Count > 0)
+            throw new CheckpointException($"{path} changes a text encoder ({parts[0].Layer} and {parts.Count - 1} more), and only LoRAs of the transformer are read: make it without the text encoders");
+        if (!pairs.Exists(pair => known.Has(pair.Layer)))
+            throw new CheckpointException($"{path} is a LoRA of another model: there is no layer {pairs[0].Layer} here, nor any other of its {pairs.Count}");
+        var shapes = model.NamedParameters().ToDictionary(p => p.Key, p => p.Parameter.Shape);
+        faults.AddRange(pairs.Select(Fault).OfType<string>());
+        const int shown = 6;
+        return faults.Count == 0 ? pairs : throw new CheckpointException(
+            $"{path} does not fit this model: {string.Join("; ", faults.Take(shown))}{(faults.Count > shown ? $"; and {faults.Count - shown} more" : "")}");
+
+        string? Fault(LoraPair pair)
+        {
+            if (pair.Down is null)
+                return pair.Up is null ? $"{pair.Alpha} belongs to no pair of matrices" : $"{pair.Layer}.lora_A.weight is missing";
+            if (pair.Up is null)
+                return $"{pair.Layer}.lora_B.weight is missing";
+            if (!known.Has(pair.Layer))
+                return $"the model has no layer {pair.Layer}";
+            if (pair.Alpha is { } alpha && Count(source.Describe(alpha).Shape) != 1)
+                return $"{alpha} is [{string.Join(", ", source.Describe(alpha).Shape)}] where one number belongs";
+            var (a, b, target) = (source.Describe(pair.Down).Shape, source.Describe(pair.Up).Shape, shapes[pair.Layer + ".weight"]);
+            return a is [> 0, _] && b.Length == 2 && a[0] == b[1] && b[0] == target[0] && a[1] == target[1] ? null
+                : $"{pair.Layer} is [{string.Join(", ", b)}] x [{string.Join(", ", a)}] where the model has [{string.Join(", ", target)}]";
+        }
+
+        static long Count(long[] shape) => shape.Aggregate(1L, (product, size) => product * size);
+    }
+
+    private static string? Other(IEnumerable<string> keys)
+    {
+        foreach (var key in keys)
+        {
+            if (key.EndsWith(".dora_scale", StringComparison.Ordinal) || key.Contains(".lora_magnitude_vector", StringComparison.Ordinal))
+                return "a DoRA";
+            if (key.Contains(".hada_w", StringComparison.Ordinal))
+                return "a LoHa";
+            if (key.Contains(".lokr_w", StringComparison.Ordinal))
+                return "a LoKr";
+        }
+
+        return null;
+    }
+
+    private static bool IsText(string layer) =>
+        layer.StartsWith("text_encoder", StringComparison.Ordinal) || layer.StartsWith("lora_te", StringComparison.Ordinal);
+}

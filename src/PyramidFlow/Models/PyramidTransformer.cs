@@ -1,0 +1,241 @@
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Models;
+
+/// <summary>
+/// A diffusion transformer of Pyramid Flow: predicts the velocity of a noisy unit from text and a history of clean clips of
+/// rising resolution. The released families differ in how clips are embedded, in their positions and in their blocks; the
+/// passes are the same.
+/// </summary>
+public abstract class PyramidTransformer : Module
+{
+    private TransformerStreams? streams;
+
+    /// <summary>Its sizes.</summary>
+    public abstract ITransformerConfig Config { get; }
+
+    /// <summary>How attention is computed.</summary>
+    public AttentionSettings Attention { get; set; } = new();
+
+    /// <summary>
+    /// Share of the blocks, from the first on, whose activations are not kept for backward but computed again there; 0 to 1.
+    /// Less memory for up to one more forward, and equal gradients.
+    /// </summary>
+    public double CheckpointRatio { get; set; }
+
+    /// <summary>Where its weights are.</summary>
+    public Device Device => Parts.ProjOut.Weight.Device;
+
+    /// <summary>Element type of its weights, in which it computes.</summary>
+    public ElementType WeightType => Parts.ProjOut.Weight.Type;
+
+    private protected abstract TransformerParts Parts { get; }
+
+    /// <inheritdoc/>
+    protected override IEnumerable<WeightStream> Streams => streams is null ? [] : [streams.Modulation, streams.Blocks];
+
+    /// <summary>Features of a head that turn with time, height and width; all 0 where none does.</summary>
+    private protected abstract IReadOnlyList<int> RotaryDims { get; }
+
+    /// <summary>The layout of one stage, for <see cref="Forward"/> over several steps. The caller disposes it.</summary>
+    /// <param name="clips">Sizes, history oldest first, the noisy unit last.</param>
+    /// <param name="text">Text rows of the stage.</param>
+    public SequenceLayout Layout(IReadOnlyList<ClipSize> clips, TextMask text)
+    {
+        var positions = PositionEmbeddings(clips);
+        return new SequenceLayout(text, clips, RotaryDims, Config.UseTemporalCausal, Attention, Device) { PositionEmbeddings = positions };
+    }
+
+    /// <summary>Shifts, scales and gates of all blocks; they depend on timestep and pooled text only.</summary>
+    /// <param name="timesteps">[rows], 0..1000.</param>
+    /// <param name="pooled">[rows, pooled].</param>
+    public TransformerModulation Modulate(Tensor timesteps, Tensor pooled)
+    {
+        var activated = Parts.TimeText.Forward(timesteps, pooled.To(WeightType)).Silu();    // [rows, d]
+        return new TransformerModulation([.. Parts.Joint.Select((b, i) => InTurn(i, () => b.Modulate(activated)))],
+            [.. Parts.Single.Select((b, i) => InTurn(Parts.Joint.Length + i, () => b.Modulate(activated)))], Parts.NormOut.Forward(activated));
+
+        T InTurn<T>(int block, Func<T> modulate)
+        {
+            using var turn = streams?.Modulation.Enter(block);
+            return modulate();
+        }
+    }
+
+    /// <summary>The joint pass over packed stages: row r of text and timesteps belongs to stage r mod (number of stages).</summary>
+    /// <param name="stages">For each stage its clips [b, c, t, h, w], history oldest first, the noisy unit last.</param>
+    /// <param name="text">Text of b x stages rows.</param>
+    /// <param name="timesteps">[b x stages], 0..1000.</param>
+    /// <param name="layouts">Layouts of the stages from earlier calls with the same sizes and text masks; null makes new ones.</param>
+    /// <returns>The velocity of each stage's noisy unit, shaped like it.</returns>
+    /// <exception cref="InvalidOperationException">There will be a backward with <see cref="CheckpointRatio"/>, and no layouts that last until then.</exception>
+    public Tensor[] Forward(IReadOnlyList<IReadOnlyList<Tensor>> stages, TextCondition text, Tensor timesteps,
+        IReadOnlyList<SequenceLayout>? layouts = null)
+    {
+        if (layouts is null && CheckpointRatio > 0 && NoGrad.IsRecording)
+            throw new InvalidOperationException("blocks that are computed again in backward need their layouts until then: pass layouts and dispose them after backward");
+        using var scope = new TensorScope();
+        var modulation = Modulate(timesteps, text.Pooled);
+        var context = EmbedText(text);
+        var rows = text.Mask.Rows;
+        var result = new Tensor[stages.Count];
+        for (var i = 0; i < result.Length; i++)
+        {
+            var layout = layouts?[i] ?? Layout([.. stages[i].Select(ClipSize.Of)], text.Mask.Stage(i, result.Length));
+            var words = context.Slice(0, i, rows, result.Length).Narrow(1, 0, layout.TextLength);
+            result[i] = scope.Keep(ForwardStage(stages[i], words, layout, modulation.Rows(i, rows, result.Length)));
+            if (layouts is null)
+                layout.Dispose();
+        }
+
+        return result;
+    }
+
+    /// <summary>
+    /// The prefix pass: text and history alone, for all timesteps of a stage in one batch. Needs the causal mask and at least
+    /// one history clip (without one, text sees the noisy unit).
+    /// </summary>
+    /// <param name="history">Clips [b, c, t, h, w], oldest first.</param>
+    /// <param name="unit">Size of the noisy unit to come.</param>
+    /// <param name="text">Text of b rows.</param>
+    /// <param name="timesteps">[steps], 0..1000; every row goes through all of them.</param>
+    /// <returns>For <see cref="ForwardUnit"/>; the caller disposes it.</returns>
+    /// <exception cref="InvalidOperationException">The model is not causal, or there is no history.</exception>
+    public PrefixCache ComputePrefix(IReadOnlyList<Tensor> history, ClipSize unit, TextCondition text, Tensor timesteps)
+    {
+        if (!Config.UseTemporalCausal)
+            throw new InvalidOperationException("without temporal causal attention the history sees the noisy unit: use Forward");
+        if (history.Count == 0)
+            throw new InvalidOperationException("the first unit has no history, so text sees the noisy unit: use Forward");
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        var steps = (int)timesteps.Size(0);
+        ClipSize[] clips = [.. history.Select(ClipSize.Of), unit];
+        using var all = Layout(clips, text.Mask.Repeat(steps));
+        var modulation = Modulate(timesteps.RepeatInterleave(text.Mask.Rows, 0), text.Pooled.Repeat(steps, 1));
+        var words = EmbedText(text).Repeat(steps, 1, 1);                                    // [steps * b, l, d]
+        var x = EmbedClips(history, all, 0).Repeat(steps, 1, 1);                            // [steps * b, n, d]
+        var prefix = new PrefixCache(Layout(clips, text.Mask), modulation, steps);
+        try
+        {
+            RunBlocks(words, x, modulation, new BlockPass(all, 0, record: prefix.Blocks), outputs: 0);
+            return prefix;
+        }
+        catch
+        {
+            prefix.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The unit pass: the noisy unit's tokens against a prefix; equal to <see cref="Forward"/> over the whole sequence.</summary>
+    /// <param name="noisy">[b, c, t, h, w], of the size the prefix was made for.</param>
+    /// <param name="timestep">Which of the prefix's timesteps.</param>
+    /// <param name="prefix">Text and history.</param>
+    /// <param name="own">From <see cref="Modulate"/>, where the unit's own timestep is another than the prefix's, which is then an approximation.</param>
+    /// <returns>The velocity, shaped like <paramref name="noisy"/>.</returns>
+    public Tensor ForwardUnit(Tensor noisy, int timestep, PrefixCache prefix, TransformerModulation? own = null)
+    {
+        var layout = prefix.Layout;
+        if (ClipSize.Of(noisy) != layout.Unit)
+            throw new ArgumentException($"this prefix was made for a unit of {layout.Unit}, not {ClipSize.Of(noisy)}", nameof(noisy));
+        using var scope = new TensorScope();
+        var (blocks, modulation) = prefix.At(timestep);
+        modulation = own ?? modulation;
+        var embedded = EmbedClips([noisy], layout, layout.Clips.Count - 1);                 // [b, n, d]
+        var x = RunBlocks(null, embedded, modulation, new BlockPass(layout, layout.PrefixLength, blocks), layout.Unit.Tokens)!;
+        return scope.Keep(ReadOut(x, layout, modulation));
+    }
+
+    /// <inheritdoc/>
+    public override void StreamWeights(bool on = true)
+    {
+        foreach (var stream in Streams)
+            stream.Settle();
+        streams = on ? TransformerStreams.Of(Parts) : null;
+    }
+
+    /// <summary>Text tokens at the model's width; the same in every step.</summary>
+    internal Tensor EmbedText(TextCondition text) =>
+        Parts.Context.Forward(text.Tokens.Narrow(1, 0, text.Mask.Length).To(WeightType)); // [rows, l, d]
+
+    /// <summary>Position embeddings that are added to each clip's tokens, in no scope; none where positions are rotary; see <see cref="SequenceLayout.PositionEmbeddings"/>.</summary>
+    private protected virtual IReadOnlyList<Tensor> PositionEmbeddings(IReadOnlyList<ClipSize> clips) => [];
+
+    /// <summary>Clips as tokens of the model's width, with what their positions add.</summary>
+    /// <param name="clips">Neighbouring clips of the layout, [b, c, t, h, w].</param>
+    /// <param name="layout">Where they lie.</param>
+    /// <param name="first">Which clip of the layout the first one is.</param>
+    /// <returns>[b, n, d].</returns>
+    private protected abstract Tensor EmbedClips(IReadOnlyList<Tensor> clips, SequenceLayout layout, int first);
+
+    /// <summary>The joint pass of one stage from what stays the same between its steps.</summary>
+    /// <param name="clips">History oldest first, the noisy unit last.</param>
+    /// <param name="text">From <see cref="EmbedText"/>.</param>
+    /// <param name="layout">Of these clips and that text.</param>
+    /// <param name="modulation">For one timestep, as many rows as the text.</param>
+    internal Tensor ForwardStage(IReadOnlyList<Tensor> clips, Tensor text, SequenceLayout layout, TransformerModulation modulation)
+    {
+        using var scope = new TensorScope();
+        var x = RunBlocks(text, EmbedClips(clips, layout, 0), modulation, new BlockPass(layout, 0), layout.Unit.Tokens)!;
+        return scope.Keep(ReadOut(x, layout, modulation));
+    }
+
+    // All blocks in order over the text, if it takes part, and x; gives the last `outputs` tokens. What a block has used up is
+    // freed at once (text and x themselves stay the caller's).
+    private Tensor? RunBlocks(Tensor? text, Tensor x, TransformerModulation modulation, BlockPass pass, long outputs)
+    {
+        using var scope = new TensorScope();
+        var (firstText, first) = (text, x);
+        var (joint, single) = (Parts.Joint, Parts.Single);
+        var doubles = single.Length > 0 ? joint.Length : joint.Length - 1;
+        var recomputed = pass.CanRepeat ? (int)Math.Ceiling(CheckpointRatio * Config.Blocks) : 0;
+        for (var i = 0; i < doubles; i++)
+        {
+            using var turn = streams?.Blocks.Enter(i);
+            var (nextText, next) = joint[i].Run(text, x, modulation.Joint[i], pass, i < recomputed);
+            Free(text, firstText);
+            Free(x, first);
+            (text, x) = (nextText, next);
+        }
+
+        if (single.Length == 0)
+        {
+            using var turn = streams?.Blocks.Enter(doubles);
+            return Kept(joint[^1].RunLast(text, x, modulation.Joint[^1], pass, outputs, doubles < recomputed));
+        }
+
+        if (text is not null)
+        {
+            var joined = Tensor.Cat([text, x], 1);                                          // [b, l + n, d]
+            Free(text, firstText);
+            Free(x, first);
+            x = joined;
+        }
+
+        for (var i = 0; i < single.Length - 1; i++)
+        {
+            using var turn = streams?.Blocks.Enter(doubles + i);
+            var next = single[i].Run(x, modulation.Single[i], pass, x.Size(1), doubles + i < recomputed)!;
+            Free(x, first);
+            x = next;
+        }
+
+        using var last = streams?.Blocks.Enter(Config.Blocks - 1);
+        return Kept(single[^1].Run(x, modulation.Single[^1], pass, outputs, Config.Blocks <= recomputed));           // [b, outputs, d]
+
+        Tensor? Kept(Tensor? result) => result is null ? null : scope.Keep(result);
+
+        static void Free(Tensor? used, Tensor? callers)
+        {
+            if (!ReferenceEquals(used, callers))
+                used?.Dispose();
+        }
+    }
+
+    private Tensor ReadOut(Tensor x, SequenceLayout layout, TransformerModulation modulation)
+    {
+        var y = Parts.ProjOut.Forward(AdaLayerNorm.SplitLast(modulation.Last).Apply(x));          // [b, n, 4c]
+        return Patches.Join(y, layout.Unit);                                                // [b, c, t, h, w]
+    }
+}

@@ -1,0 +1,133 @@
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Models;
+
+/// <summary>
+/// One packed stage as the transformer sees it: text, then history clips (oldest first), then the noisy unit, and who
+/// attends to whom. Positional tables and masks are made once and serve every block and step.
+/// </summary>
+public sealed class SequenceLayout : IDisposable
+{
+    private readonly TextMask text;
+    private readonly Device device;
+    private readonly Dictionary<ElementType, Tensor> wholeBias = [];
+    private readonly Dictionary<ElementType, Tensor> keyBias = [];
+
+    /// <summary>Lays out a stage.</summary>
+    /// <param name="text">Text rows of the stage.</param>
+    /// <param name="clips">Sizes of the clips, history oldest first, the noisy unit last.</param>
+    /// <param name="rotaryDims">Features of a head that turn with time, height and width; all 0 where none does.</param>
+    /// <param name="causal">Whether a latent frame attends to itself and earlier ones only.</param>
+    /// <param name="settings">How to compute attention; null is the default.</param>
+    /// <param name="device">Where the tables lie; null is the CPU.</param>
+    public SequenceLayout(TextMask text, IReadOnlyList<ClipSize> clips, IReadOnlyList<int> rotaryDims, bool causal,
+        AttentionSettings? settings = null, Device? device = null)
+    {
+        this.text = text;
+        this.device = device ?? Device.Cpu;
+        Shape = new SequenceShape(text.Rows, text.Length, clips, causal);
+        Settings = settings ?? new AttentionSettings();
+        TextLengths = text.Lengths();
+        using var noGrad = NoGrad.Begin();
+        Rotary = rotaryDims.Sum() > 0 ? new Rotary(Positions(), rotaryDims, this.device) : null;
+    }
+
+    /// <summary>Sizes, and who attends to whom.</summary>
+    public SequenceShape Shape { get; }
+
+    /// <summary>Sizes of the clips, the noisy unit last.</summary>
+    public IReadOnlyList<ClipSize> Clips => Shape.Clips;
+
+    /// <summary>How to compute attention.</summary>
+    public AttentionSettings Settings { get; }
+
+    /// <summary>Rows of the batch.</summary>
+    public int Rows => Shape.Rows;
+
+    /// <summary>Text tokens: as many as the longest row has.</summary>
+    public int TextLength => Shape.TextLength;
+
+    /// <summary>The noisy unit.</summary>
+    public ClipSize Unit => Shape.Unit;
+
+    /// <summary>All tokens.</summary>
+    public long Length => Shape.Length;
+
+    /// <summary>Tokens of text and history, which come before the noisy unit.</summary>
+    public long PrefixLength => Shape.PrefixLength;
+
+    /// <summary>Position embeddings that are added to each clip's tokens, [1, t or 1, h*w, d]; none where positions are only rotary.</summary>
+    public IReadOnlyList<Tensor> PositionEmbeddings { get; init; } = [];
+
+    /// <summary>Turns queries and keys by their positions; text stands at (0, 0, 0). Null where nothing turns.</summary>
+    public Rotary? Rotary { get; }
+
+    /// <summary>Whether rows must not see some of the text keys.</summary>
+    public bool HasPadding => text.HasPadding;
+
+    /// <summary>Words that each row's text begins with, from <see cref="TextMask.Lengths"/>.</summary>
+    public IReadOnlyList<int>? TextLengths { get; }
+
+    /// <summary>
+    /// Added to the scores of all queries at once: 0 where one may attend, else -infinity; [1 or rows, Length, Length].
+    /// </summary>
+    public Tensor WholeBias(ElementType type) => Cached(wholeBias, type, () =>
+    {
+        var seen = new float[Length, Length];
+        foreach (var (start, end, keys) in Shape.Ranges(0, Length))
+        {
+            for (var query = start; query < end; query++)
+            {
+                for (var key = keys; key < Length; key++)
+                    seen[query, key] = float.NegativeInfinity;
+            }
+        }
+
+        var bias = Tensor.From(System.Runtime.InteropServices.MemoryMarshal.CreateReadOnlySpan(ref seen[0, 0], seen.Length), 1, Length, Length);
+        return HasPadding ? bias + text.KeyBias().Pad([0, Length - TextLength]) : bias;
+    });
+
+    /// <summary>Added to the scores whatever the query: -infinity for padding text; [rows, 1, Length].</summary>
+    public Tensor KeyBias(ElementType type) =>
+        Cached(keyBias, type, () => text.KeyBias().Pad([0, Length - TextLength]));
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Rotary?.Dispose();
+        foreach (var tensor in wholeBias.Values.Concat(keyBias.Values).Concat(PositionEmbeddings))
+            tensor.Dispose();
+    }
+
+    private Tensor Cached(Dictionary<ElementType, Tensor> cache, ElementType type, Func<Tensor> make)
+    {
+        if (cache.TryGetValue(type, out var known))
+            return known;
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        return cache[type] = TensorScope.Detach(make().To(type).To(device));
+    }
+
+    // Time runs on through the clips; a smaller clip spreads over the height and width of the noisy unit.
+    private float[][] Positions()
+    {
+        var (times, rows, columns) = (new float[Length], new float[Length], new float[Length]);
+        var token = TextLength;
+        var time = 0;
+        foreach (var clip in Clips)
+        {
+            var heights = Rotary.Resample(Unit.Height, clip.Height);
+            var widths = Rotary.Resample(Unit.Width, clip.Width);
+            for (var frame = 0; frame < clip.Time; frame++, time++)
+            {
+                foreach (var height in heights)
+                {
+                    foreach (var width in widths)
+                        (times[token], rows[token], columns[token++]) = (time, height, width);
+                }
+            }
+        }
+
+        return [times, rows, columns];
+    }
+}

@@ -1,0 +1,117 @@
+using System.Text.Json;
+using PyramidFlow.Torch.Checkpoints;
+
+namespace PyramidFlow.Models.Tokenizers;
+
+/// <summary>
+/// CLIP's tokenizer: byte-level BPE over cleaned, lower-case text. Gives the ids of the (slow) CLIP tokenizer the released
+/// system uses, which mends text first as the package ftfy does. Safe to share between threads.
+/// </summary>
+public sealed class ClipTokenizer
+{
+    /// <summary>Positions of CLIP's text encoders.</summary>
+    public const int DefaultMaxLength = 77;
+
+    private const string EndOfText = "<|endoftext|>";
+
+    private readonly BytePairModel model;
+    private readonly AddedTokenSplitter addedTokens;
+    private readonly string[] patternSpecials;
+    private readonly int startOfTextId;
+    private readonly int endOfTextId;
+
+    private ClipTokenizer(BytePairModel model, Specials specials, IEnumerable<AddedToken> added)
+    {
+        this.model = model;
+        PadId = Required(specials.Pad);
+        StartId = Required(specials.Start);
+        EndId = Required(specials.End);
+        patternSpecials = ["<|startoftext|>", EndOfText];
+        startOfTextId = model.Id(patternSpecials[0]) ?? StartId;
+        endOfTextId = model.Id(patternSpecials[1]) ?? EndId;
+        List<AddedToken> known = [.. added.Concat(specials.All.Select(content => new AddedToken(Required(content), content))).DistinctBy(token => token.Content)];
+        addedTokens = new AddedTokenSplitter(known);
+        VocabularySize = Math.Max(model.VocabularySize, known.Max(token => token.Id) + 1);
+    }
+
+    /// <summary>Id of the padding token: CLIP-L pads with its end token, CLIP-G with "!" (0).</summary>
+    public int PadId { get; }
+
+    /// <summary>Id of <c>&lt;|startoftext|&gt;</c>.</summary>
+    public int StartId { get; }
+
+    /// <summary>Id of <c>&lt;|endoftext|&gt;</c>.</summary>
+    public int EndId { get; }
+
+    /// <summary>One more than the greatest id; an embedding table needs at least so many rows.</summary>
+    public int VocabularySize { get; }
+
+    /// <summary>Loads <c>vocab.json</c>, <c>merges.txt</c> and, for the special tokens, the two settings files.</summary>
+    /// <param name="folder">The folder, e.g. <c>tokenizer</c> of a released checkpoint.</param>
+    /// <exception cref="CheckpointException">A file is missing, damaged, or lacks a special token.</exception>
+    public static ClipTokenizer Load(string folder)
+    {
+        var configFile = Path.Combine(folder, "tokenizer_config.json");
+        var config = TokenizerFile.ReadSettings(configFile);
+        var added = TokenizerFile.Named(configFile, () => AddedToken.FromDecoder(config));
+        var map = TokenizerFile.ReadSettings(Path.Combine(folder, "special_tokens_map.json"));
+        var vocabulary = TokenizerFile.Read(Path.Combine(folder, "vocab.json"), BytePairModel.ReadVocabulary);
+        return TokenizerFile.Read(Path.Combine(folder, "merges.txt"), bytes =>
+        {
+            var merges = BytePairModel.ReadMerges(bytes);
+            // The map counts first only in folders older than added_tokens_decoder.
+            var specials = added is null ? Specials.From(map, config) : Specials.From(config, map);
+            return new ClipTokenizer(new BytePairModel(vocabulary, merges, specials.Unknown), specials, added ?? []);
+        });
+    }
+
+    /// <summary>Tokenises a text between start and end token; the end token stays when the text is cut.</summary>
+    /// <param name="text">Any text; the empty text gives the two special tokens alone.</param>
+    /// <param name="maxLength">Most ids to give, start and end token included; at least 2.</param>
+    /// <param name="pad">Whether to fill up with the padding token to <paramref name="maxLength"/>.</param>
+    public Tokenized Encode(string text, int maxLength = DefaultMaxLength, bool pad = true)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        var ids = new List<int>();
+        foreach (var segment in addedTokens.Split(text))
+        {
+            if (segment.Id >= 0)
+                ids.Add(segment.Id);
+            else
+                EncodeText(text.Substring(segment.Start, segment.Length), ids);
+        }
+
+        return Tokenized.Build(ids, StartId, EndId, PadId, maxLength, pad);
+    }
+
+    private void EncodeText(string text, List<int> ids)
+    {
+        foreach (var word in ClipText.Words(ClipText.Clean(text), patternSpecials))
+        {
+            // Written in capitals they are no added tokens, but the pattern, which ignores case, still keeps them whole.
+            if (word == patternSpecials[0])
+                ids.Add(startOfTextId);
+            else if (word == patternSpecials[1])
+                ids.Add(endOfTextId);
+            else
+                model.Encode(word, ids);
+        }
+    }
+
+    private int Required(string content) =>
+        model.Id(content) ?? throw new InvalidDataException($"vocab.json has no {content}");
+
+    private sealed record Specials(string Start, string End, string Unknown, string Pad)
+    {
+        public IEnumerable<string> All => [Start, End, Unknown, Pad];
+
+        public static Specials From(JsonElement first, JsonElement second)
+        {
+            return new Specials(Token("bos_token") ?? "<|startoftext|>", Token("eos_token") ?? EndOfText,
+                Token("unk_token") ?? EndOfText, Token("pad_token") ?? EndOfText);
+
+            string? Token(string name) =>
+                TokenizerFile.SpecialToken(first, name) ?? TokenizerFile.SpecialToken(second, name);
+        }
+    }
+}

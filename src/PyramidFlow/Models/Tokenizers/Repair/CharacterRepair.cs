@@ -1,0 +1,171 @@
+using System.Collections.Frozen;
+using System.Globalization;
+using System.Text;
+
+namespace PyramidFlow.Models.Tokenizers.Repair;
+
+/// <summary>
+/// What is mended character by character: C1 controls, ligatures, widths, curly quotes, line breaks, half surrogates,
+/// terminal escapes and control characters.
+/// </summary>
+internal static class CharacterRepair
+{
+    private const char Escape = '\u001B';
+
+    // Forms of half or full width from U+FF5F on; a space where there is no character.
+    private const int WidthStart = 0xFF5F;
+
+    private const string Widths = "⦅⦆。「」、・ヲァィゥェォャュョッーアイウエオカキクケコサシスセソタチツテトナニヌネノハヒフヘホマミムメモヤユヨラリルレロワン"
+        + "\u3099\u309A"
+        + "\u1160\u1100\u1101\u11AA\u1102\u11AC\u11AD\u1103\u1104\u1105\u11B0\u11B1\u11B2\u11B3\u11B4\u11B5\u111A"
+        + "\u1106\u1107\u1108\u1121\u1109\u110A\u110B\u110C\u110D\u110E\u110F\u1110\u1111\u1112   "
+        + "\u1161\u1162\u1163\u1164\u1165\u1166  \u1167\u1168\u1169\u116A\u116B\u116C  "
+        + "\u116D\u116E\u116F\u1170\u1171\u1172  \u1173\u1174\u1175   ¢£¬ ¦¥₩ │←↑→↓■○";
+
+    private static readonly FrozenDictionary<char, string> Replacements = BuildReplacements();
+
+    /// <summary>C1 controls as the characters that Windows-1252 has in their places, where it has one.</summary>
+    public static string ReplaceC1(string text) => text.AsSpan().IndexOfAnyInRange('\u0080', '\u009F') < 0
+        ? text
+        : string.Create(text.Length, text, (output, source) =>
+        {
+            for (var i = 0; i < output.Length; i++)
+                output[i] = Windows1252(source[i]);
+        });
+
+    /// <summary>Mends a text; valid UTF-16 comes out.</summary>
+    public static string Repair(string text)
+    {
+        var output = new StringBuilder(text.Length);
+        for (var i = 0; i < text.Length; i++)
+        {
+            var c = text[i];
+            if (c == '\r')
+            {
+                if (i + 1 == text.Length || text[i + 1] != '\n')
+                    output.Append('\n');
+            }
+            else if (char.IsSurrogate(c))
+            {
+                var paired = char.IsSurrogatePair(text, i);
+                output.Append(paired ? text.AsSpan(i, 2) : "\uFFFD");
+                i += paired ? 1 : 0;
+            }
+            else if (c >= '\u0080' && Replacements.TryGetValue(c, out var replacement))
+            {
+                output.Append(replacement);
+            }
+            else
+            {
+                output.Append(c);
+            }
+        }
+
+        return RemoveControls(RemoveTerminalEscapes(output.ToString()));
+    }
+
+    private static string RemoveTerminalEscapes(string text)
+    {
+        if (!text.Contains(Escape, StringComparison.Ordinal))
+            return text;
+        var output = new StringBuilder(text.Length);
+        for (var at = 0; at < text.Length;)
+        {
+            var length = EscapeLength(text.AsSpan(at));
+            if (length == 0)
+                output.Append(text[at++]);
+            at += length;
+        }
+
+        return output.ToString();
+    }
+
+    // ESC [ digits and semicolons, letter: colours and the like.
+    private static int EscapeLength(ReadOnlySpan<char> text)
+    {
+        if (text is not [Escape, '[', ..])
+            return 0;
+        var length = 2;
+        while (Rune.DecodeFromUtf16(text[length..], out var rune, out var width) == System.Buffers.OperationStatus.Done)
+        {
+            length += width;
+            if (rune.IsAscii && Rune.IsLetter(rune))
+                return length;
+            if (rune.Value != ';' && Rune.GetUnicodeCategory(rune) != UnicodeCategory.DecimalDigitNumber)
+                return 0;
+        }
+
+        return 0;
+    }
+
+    private static string RemoveControls(string text)
+    {
+        var output = new StringBuilder(text.Length);
+        foreach (var c in text)
+        {
+            if (!IsControl(c))
+                output.Append(c);
+        }
+
+        return output.Length == text.Length ? text : output.ToString();
+    }
+
+    private static bool IsControl(char c) => c is <= '\u0008' or '\u000B' or (>= '\u000E' and <= '\u001F') or '\u007F'
+        or (>= '\u206A' and <= '\u206F') or '\uFEFF' or (>= '\uFFF9' and <= '\uFFFC');
+
+    private static char Windows1252(char c) =>
+        c is >= '\u0080' and <= '\u009F' ? SingleByteEncoding.Windows1252.UpperHalf[c - 0x80] : c;
+
+    private static FrozenDictionary<char, string> BuildReplacements()
+    {
+        var map = new Dictionary<char, string>
+        {
+            ['Ĳ'] = "IJ",
+            ['ĳ'] = "ij",
+            ['ŉ'] = "'n",
+            ['Ǳ'] = "DZ",
+            ['ǲ'] = "Dz",
+            ['ǳ'] = "dz",
+            ['Ǆ'] = "DŽ",
+            ['ǅ'] = "Dž",
+            ['ǆ'] = "dž",
+            ['Ǉ'] = "LJ",
+            ['ǈ'] = "Lj",
+            ['ǉ'] = "lj",
+            ['Ǌ'] = "NJ",
+            ['ǋ'] = "Nj",
+            ['ǌ'] = "nj",
+            ['ﬀ'] = "ff",
+            ['ﬁ'] = "fi",
+            ['ﬂ'] = "fl",
+            ['ﬃ'] = "ffi",
+            ['ﬄ'] = "ffl",
+            ['ﬅ'] = "ſt",
+            ['ﬆ'] = "st",
+            ['\u2028'] = "\n",
+            ['\u2029'] = "\n",
+            ['\u3000'] = " ",
+            ['\uFFE3'] = " \u0304",
+        };
+        foreach (var quote in "ʼ‘’‚‛")
+            map[quote] = "'";
+        foreach (var quote in "“”„‟")
+            map[quote] = "\"";
+        for (var c = '！'; c <= '～'; c++)
+            map[c] = ((char)(c - 0xFEE0)).ToString();
+        for (var i = 0; i < Widths.Length; i++)
+        {
+            if (Widths[i] != ' ')
+                map[(char)(WidthStart + i)] = Widths[i].ToString();
+        }
+
+        for (var c = '\u0080'; c <= '\u009F'; c++)
+        {
+            var meant = Windows1252(c);
+            if (meant != c)
+                map[c] = map.GetValueOrDefault(meant, meant.ToString());
+        }
+
+        return map.ToFrozenDictionary();
+    }
+}

@@ -1,0 +1,106 @@
+using System.Text.Json;
+using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch.Formats;
+
+namespace PyramidFlow.Models.Tokenizers;
+
+/// <summary>Reads the files of a tokenizer folder; every fault becomes an error that names the file.</summary>
+internal static class TokenizerFile
+{
+    // Real vocabularies are a few MB; the largest multilingual one in use is under 20 MB.
+    private const long MaxBytes = 32 << 20;
+
+    /// <summary>Reads a file and hands its bytes to a parser.</summary>
+    public static T Read<T>(string path, Func<byte[], T> parse)
+    {
+        byte[] bytes;
+        try
+        {
+            bytes = StrictText.ReadBytes(path, MaxBytes);
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new CheckpointException($"{path} does not exist", e);
+        }
+        catch (MalformedTextException e)
+        {
+            throw Unusable(path, e);
+        }
+
+        return Named(path, () => parse(bytes));
+    }
+
+    /// <summary>Does work on what a file says; a fault names the file.</summary>
+    public static T Named<T>(string path, Func<T> work)
+    {
+        try
+        {
+            return work();
+        }
+        catch (Exception e) when (e is MalformedTextException or InvalidDataException)
+        {
+            throw Unusable(path, e);
+        }
+    }
+
+    /// <summary>JSON of a tokenizer: as the released reader takes it, the last of repeated keys counts.</summary>
+    public static JsonDocument Json(byte[] bytes)
+    {
+        var document = StrictJson.Parse(bytes, new StrictJsonOptions(RepeatedKeys: true));
+        if (document.RootElement.ValueKind == JsonValueKind.Object)
+            return document;
+        document.Dispose();
+        throw new InvalidDataException("its top level is not an object");
+    }
+
+    /// <summary>Reads a small JSON object; an absent file gives an empty object.</summary>
+    public static JsonElement ReadSettings(string path) => File.Exists(path)
+        ? Read(path, bytes =>
+        {
+            using var document = Json(bytes);
+            return document.RootElement.Clone();
+        })
+        : JsonElement.Parse("{}");
+
+    /// <summary>A member that must be there.</summary>
+    public static JsonElement Member(JsonElement json, string name, JsonValueKind kind)
+    {
+        if (json.ValueKind != JsonValueKind.Object || !json.TryGetProperty(name, out var value))
+            throw new InvalidDataException($"it lacks \"{name}\"");
+        return value.ValueKind == kind ? value : throw new InvalidDataException($"its \"{name}\" is {StrictJson.Shown(value)} where {Article(kind)} belongs");
+    }
+
+    /// <summary>A text that must be there.</summary>
+    public static string Text(JsonElement json, string name) => Member(json, name, JsonValueKind.String).GetString()!;
+
+    /// <summary>A special token's text, written as a string or as an object with <c>content</c>.</summary>
+    public static string? SpecialToken(JsonElement settings, string name)
+    {
+        if (!settings.TryGetProperty(name, out var value))
+            return null;
+        if (value.ValueKind == JsonValueKind.Object && value.TryGetProperty("content", out var content))
+            value = content;
+        return value.ValueKind == JsonValueKind.String ? value.GetString() : null;
+    }
+
+    /// <summary>A boolean member, or <paramref name="otherwise"/> when absent or null.</summary>
+    public static bool Flag(JsonElement element, string name, bool otherwise = false) => !element.TryGetProperty(name, out var value)
+        ? otherwise
+        : value.ValueKind switch
+        {
+            JsonValueKind.True => true,
+            JsonValueKind.False => false,
+            JsonValueKind.Null => otherwise,
+            _ => throw new InvalidDataException($"its \"{name}\" is {StrictJson.Shown(value)}, neither true nor false"),
+        };
+
+    private static string Article(JsonValueKind kind) => kind switch
+    {
+        JsonValueKind.Object => "an object",
+        JsonValueKind.Array => "a list",
+        JsonValueKind.String => "a text",
+        _ => "a number",
+    };
+
+    private static CheckpointException Unusable(string path, Exception e) => new($"{path} is not a usable tokenizer file: {e.Message}", e);
+}

@@ -1,0 +1,120 @@
+using PyramidFlow.Hub;
+using PyramidFlow.Generation;
+using PyramidFlow.Memory;
+using PyramidFlow.Testing;
+using PyramidFlow.Tests.Generation;
+using PyramidFlow.Torch;
+using PyramidFlow.Models.Vae;
+
+namespace PyramidFlow.Tests.Memory;
+
+public class MemoryBudgetTests
+{
+    private const long GB = 1_000_000_000;
+
+    private static readonly PlannedModel Model = PlannedModel.Released(ModelFamily.Flux, "384p");
+
+    [Theory]
+    [InlineData(200, Offload.None)]
+    [InlineData(16, Offload.Model)]
+    [InlineData(8, Offload.Model)]
+    [InlineData(4, Offload.Sequential)]
+    public void What_costs_least_time_is_taken_of_what_fits(int gigabytes, Offload expected)
+    {
+        var options = Fit(gigabytes * GB);
+        Assert.Equal(expected, options.Offload);
+        Assert.True(RunMemory.Of(Model, Settings(), ElementType.BFloat16, options).Peak <= gigabytes * GB);
+        if (gigabytes == 200)
+            Assert.Equal((null, 4, 2L << 30, 256), (options.Tiles, options.DecodeWindow, options.Sampler.PrefixBytes, options.Attention.QueryBlock));
+        if (gigabytes == 8)
+            Assert.NotNull(options.Tiles);
+    }
+
+    [Fact]
+    public void What_was_asked_for_stays()
+    {
+        var asked = new PipelineOptions { Offload = Offload.Sequential, Tiles = new TileOptions(192, 0.3), DecodeWindow = 2 };
+        var options = Fit(100 * GB, asked);
+        Assert.Equal((Offload.Sequential, new TileOptions(192, 0.3), 2), (options.Offload, options.Tiles, options.DecodeWindow));
+    }
+
+    [Fact]
+    public void A_budget_that_is_too_small_is_told_the_least_that_works()
+    {
+        var error = Assert.Throws<ArgumentException>(() => Fit(1 * GB)).Message;
+        Assert.Matches(@"^640x384 with 121 frames needs at least \d+\.\d GB and may take 1\.0 GB: allow more, or .*make smaller or fewer frames", error);
+        var least = double.Parse(error.Split("at least ")[1].Split(' ')[0], System.Globalization.CultureInfo.InvariantCulture);
+        Fit((long)((least + 0.1) * GB));
+        Assert.Throws<ArgumentException>(() => Fit((long)((least - 0.1) * GB)));
+        Assert.Contains("offload one block at a time", Assert.Throws<ArgumentException>(() => Fit(4 * GB, new PipelineOptions { Offload = Offload.Model })).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(9, 5)]
+    [InlineData(121, 12)]
+    public void Large_frames_fit_tile_by_tile_unless_a_cut_history_needs_frames_meanwhile(int frames, int gigabytes)
+    {
+        var request = new GenerationRequest { Prompt = "p", Width = 1280, Height = 768, Frames = frames };
+        var options = Fit(request);
+        Assert.True(options.TileByTile);
+        Assert.True(RunMemory.Of(Model, request.Resolve(Model.Settings), ElementType.BFloat16, options).Peak <= gigabytes * GB);
+        Assert.Contains("needs at least", Assert.Throws<ArgumentException>(() => Fit(request with { HistoryWindow = 1 })).Message, StringComparison.Ordinal);
+        Assert.False(Fit(request with { Width = 128, Height = 128 }).TileByTile);
+
+        PipelineOptions Fit(GenerationRequest of) =>
+            MemoryBudget.Fit(Model, of.Resolve(Model.Settings), ElementType.BFloat16, new PipelineOptions { Offload = Offload.Auto }, gigabytes * GB);
+    }
+
+    [Fact]
+    public void Int8_is_named_where_it_lets_a_run_fit_or_spares_it_to_hold_one_block_at_a_time()
+    {
+        var auto = new PipelineOptions { Offload = Offload.Auto };
+        Assert.Equal("convert it to int8 (models convert pyramid-flow-miniflux pyramid-flow-miniflux-int8 --int8), which fits with --offload model", Int8(Model, auto, 4));
+        Assert.Null(Int8(Model, auto, 200));
+        Assert.Null(Int8(Model.AsInt8!, auto, 4));
+        Assert.Null(Model.AsInt8!.AsInt8);
+        var refused = Assert.Throws<ArgumentException>(() => Fit(4 * GB, auto with { Offload = Offload.Model })).Message;
+        Assert.Contains("models convert pyramid-flow-miniflux pyramid-flow-miniflux-int8 --int8", refused, StringComparison.Ordinal);
+        Assert.EndsWith("the program alone 0.7 GB, and may take 0.1 GB: allow more", Assert.Throws<ArgumentException>(() => Fit(GB / 10)).Message, StringComparison.Ordinal);
+        Assert.EndsWith("allow more, or take a smaller model, or make smaller or fewer frames", Assert.Throws<ArgumentException>(() => Fit(1 * GB)).Message, StringComparison.Ordinal);
+
+        static string? Int8(PlannedModel model, PipelineOptions options, long gigabytes) =>
+            MemoryBudget.Int8Conversion(model, Settings(), ElementType.BFloat16, options, gigabytes * GB);
+    }
+
+    [Fact]
+    public void Without_a_budget_only_the_place_of_the_weights_is_chosen()
+    {
+        Assert.Equal(Offload.None, Place(500 * GB, 500 * GB).Offload);
+        Assert.NotEqual(Offload.None, Place(20 * GB, 500 * GB).Offload);
+        Assert.Equal(new PipelineOptions { Offload = Offload.Sequential }, Place(1, 500 * GB));
+        Assert.Contains("and this machine has 2.0 GB", Assert.Throws<ArgumentException>(() => Place(1, 2 * GB)).Message, StringComparison.Ordinal);
+        var onGpu = new PipelineOptions { Offload = Offload.Auto, Device = new Device(DeviceType.Cuda, 1) };
+        Assert.Contains("and cuda:1 has 2.0 GB", Assert.Throws<ArgumentException>(() =>
+            MemoryBudget.Place(Model, Settings(), ElementType.BFloat16, onGpu, 1, 2 * GB)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Frames_that_do_not_fit_are_refused_before_work_and_those_that_do_are_made()
+    {
+        using var folder = new TemporaryFolder();
+        TinyCheckpoint.Write(folder);
+        using var pipeline = VideoPipeline.Load(folder.Path, new PipelineOptions { MaxMemory = 900_000_000, Offload = Offload.Auto });
+        using var free = VideoPipeline.Load(folder.Path);
+        var request = new GenerationRequest { Prompt = "a cat", Seed = 3 };
+        var error = Assert.Throws<ArgumentException>(() => pipeline.GenerateAsync(request with { Width = 4096, Height = 4096 }, cancel: TestContext.Current.CancellationToken));
+        Assert.Contains("may take 0.9 GB", error.Message, StringComparison.Ordinal);
+        Assert.Equal(await Frames(free), await Frames(pipeline));
+
+        async Task<byte[]> Frames(VideoPipeline with) =>
+            TinyPipeline.Bytes(await TinyPipeline.Collect(with.GenerateAsync(request, cancel: TestContext.Current.CancellationToken)));
+    }
+
+    private static GenerationSettings Settings() => new GenerationRequest { Prompt = "p" }.Resolve(Model.Settings);
+
+    private static PipelineOptions Fit(long bytes, PipelineOptions? asked = null) =>
+        MemoryBudget.Fit(Model, Settings(), ElementType.BFloat16, asked ?? new PipelineOptions { Offload = Offload.Auto }, bytes);
+
+    private static PipelineOptions Place(long available, long total) =>
+        MemoryBudget.Place(Model, Settings(), ElementType.BFloat16, new PipelineOptions { Offload = Offload.Auto }, available, total);
+}

@@ -1,9 +1,0 @@
-using PyramidFlow.Pipelines;
-
-namespace PyramidFlow.Tests.Pipelines;
-
-/// <summary>Hands reports to a delegate at once, on the thread that they come from.</summary>
-internal sealed class ReportTo(Action<GenerationProgress> report) : IProgress<GenerationProgress>
-{
-    public void Report(GenerationProgress value) => report(value);
-}
