@@ -3,7 +3,7 @@ using PyramidFlow.Scheduling;
 using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Dit;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 using PyramidFlow.Models;
 
 namespace PyramidFlow.Benchmarks;

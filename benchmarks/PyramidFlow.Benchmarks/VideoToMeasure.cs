@@ -15,5 +15,5 @@ public sealed record VideoToMeasure(ModelFamily Family, int Width, int Height, i
 
     /// <summary>What is made, steps and guidance as released.</summary>
     internal GenerationSettings Settings(PipelineSettings defaults) =>
-        new GenerationRequest { Prompt = "a video", Width = Width, Height = Height, Frames = Frames }.Resolve(defaults);
+        new GenerationOptions { Prompt = "a video", Width = Width, Height = Height, Frames = Frames }.Resolve(defaults);
 }

@@ -1,7 +1,6 @@
-using PyramidFlow.Server.Files;
-using PyramidFlow.Server.Jobs;
-using PyramidFlow.Server.Store;
-using PyramidFlow.Server.Work;
+using PyramidFlow.Server.Storage;
+using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Worker;
 
 namespace PyramidFlow.Server;
 

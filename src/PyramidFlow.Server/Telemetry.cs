@@ -3,7 +3,7 @@ using System.Diagnostics.Metrics;
 using OpenTelemetry.Metrics;
 using OpenTelemetry.Resources;
 using OpenTelemetry.Trace;
-using PyramidFlow.Server.Work;
+using PyramidFlow.Server.Worker;
 
 namespace PyramidFlow.Server;
 

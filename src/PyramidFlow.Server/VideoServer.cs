@@ -2,9 +2,8 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.FileProviders;
 using OpenTelemetry.Metrics;
 using PyramidFlow.Server.Page;
-using PyramidFlow.Server.Rest;
-using PyramidFlow.Server.Safety;
-using PyramidFlow.Server.Work;
+using PyramidFlow.Server.Http;
+using PyramidFlow.Server.Worker;
 
 namespace PyramidFlow.Server;
 

@@ -4,7 +4,7 @@ using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training.Dit;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Sprites;
 using PyramidFlow.Training.Vae;
 using PyramidFlow.Models;

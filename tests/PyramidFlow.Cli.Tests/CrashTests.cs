@@ -3,9 +3,8 @@ using System.Globalization;
 using System.Net.Http.Json;
 using System.Text.Json;
 using PyramidFlow.Server;
-using PyramidFlow.Server.Files;
-using PyramidFlow.Server.Jobs;
-using PyramidFlow.Server.Store;
+using PyramidFlow.Server.Storage;
+using PyramidFlow.Server.Domain;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;

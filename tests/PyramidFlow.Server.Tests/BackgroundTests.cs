@@ -1,10 +1,9 @@
 using System.Net;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging.Abstractions;
-using PyramidFlow.Server.Files;
-using PyramidFlow.Server.Safety;
-using PyramidFlow.Server.Store;
-using PyramidFlow.Server.Work;
+using PyramidFlow.Server.Storage;
+using PyramidFlow.Server.Http;
+using PyramidFlow.Server.Worker;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Server.Tests;

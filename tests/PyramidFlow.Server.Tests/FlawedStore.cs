@@ -1,5 +1,5 @@
 using System.Reflection;
-using PyramidFlow.Server.Store;
+using PyramidFlow.Server.Storage;
 
 namespace PyramidFlow.Server.Tests;
 

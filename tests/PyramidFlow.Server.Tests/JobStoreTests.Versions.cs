@@ -1,5 +1,5 @@
-using PyramidFlow.Server.Jobs;
-using PyramidFlow.Server.Store;
+using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Storage;
 
 namespace PyramidFlow.Server.Tests;
 

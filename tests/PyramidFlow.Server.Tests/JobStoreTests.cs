@@ -1,6 +1,6 @@
 using PyramidFlow.Generation;
-using PyramidFlow.Server.Jobs;
-using PyramidFlow.Server.Store;
+using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Storage;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Server.Tests;

@@ -1,5 +1,5 @@
-using PyramidFlow.Server.Jobs;
-using PyramidFlow.Server.Work;
+using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Worker;
 
 namespace PyramidFlow.Server.Tests;
 

@@ -1,6 +1,6 @@
 using System.Text;
-using PyramidFlow.Server.Jobs;
-using PyramidFlow.Server.Rest;
+using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Http;
 
 namespace PyramidFlow.Server.Tests;
 
@@ -76,7 +76,7 @@ public sealed class JsonBodyTests
     }
 
     // Bytes that come a few at a time; a part of them may come again and again.
-    private sealed class Drops(byte[] bytes, int size) : Files.ReadOnlyStream
+    private sealed class Drops(byte[] bytes, int size) : Storage.ReadOnlyStream
     {
         private int at, rounds;
 

@@ -1,5 +1,5 @@
 using Microsoft.Extensions.DependencyInjection;
-using PyramidFlow.Server.Work;
+using PyramidFlow.Server.Worker;
 
 namespace PyramidFlow.Server.Tests;
 

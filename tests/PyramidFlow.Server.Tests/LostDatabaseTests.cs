@@ -1,5 +1,5 @@
 using System.Net;
-using PyramidFlow.Server.Store;
+using PyramidFlow.Server.Storage;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Server.Tests;

@@ -1,6 +1,6 @@
 using System.Text.Json;
-using PyramidFlow.Server.Jobs;
-using PyramidFlow.Server.Rest;
+using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Http;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Server.Tests;

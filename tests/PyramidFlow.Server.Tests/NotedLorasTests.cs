@@ -1,6 +1,6 @@
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Generation;
-using PyramidFlow.Server.Work;
+using PyramidFlow.Server.Worker;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Server.Tests;

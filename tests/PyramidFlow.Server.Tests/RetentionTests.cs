@@ -1,6 +1,5 @@
-using PyramidFlow.Server.Files;
-using PyramidFlow.Server.Jobs;
-using PyramidFlow.Server.Store;
+using PyramidFlow.Server.Storage;
+using PyramidFlow.Server.Domain;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Server.Tests;

@@ -3,9 +3,9 @@ using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Text.RegularExpressions;
 using Microsoft.Extensions.DependencyInjection;
-using PyramidFlow.Server.Jobs;
-using PyramidFlow.Server.Safety;
-using PyramidFlow.Server.Store;
+using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Http;
+using PyramidFlow.Server.Storage;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Server.Tests;

@@ -1,8 +1,7 @@
 using System.Text;
 using System.Text.Json;
-using PyramidFlow.Server.Files;
-using PyramidFlow.Server.Jobs;
-using PyramidFlow.Server.Store;
+using PyramidFlow.Server.Storage;
+using PyramidFlow.Server.Domain;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Server.Tests;

@@ -4,7 +4,7 @@ using PyramidFlow.Hub.Checking;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Generation;
 using PyramidFlow.Testing;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Sprites;
 
 namespace PyramidFlow.Training.Tests;

@@ -2,7 +2,7 @@ using System.CommandLine;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Cli.Parsing;
 using PyramidFlow.Cli.Serving;
-using PyramidFlow.Server.Safety;
+using PyramidFlow.Server.Http;
 
 namespace PyramidFlow.Cli.Commands;
 

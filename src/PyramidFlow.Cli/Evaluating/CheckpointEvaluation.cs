@@ -3,7 +3,7 @@ using PyramidFlow.Cli.Output;
 using PyramidFlow.Hub;
 using PyramidFlow.Generation;
 using PyramidFlow.Training;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 using Spectre.Console;
 
 namespace PyramidFlow.Cli.Evaluating;

@@ -28,10 +28,10 @@ internal sealed class ExtensionTrial(SpriteScenes scenes) : ISpriteTrial
         ("joint_drawn", "the same in the drawn clip", drawnJoint / made.Count),
     ];
 
-    public GenerationRequest Request(int index)
+    public GenerationOptions Request(int index)
     {
         var scene = scenes.Scene(index);
-        return new GenerationRequest
+        return new GenerationOptions
         {
             Prompt = SpriteCaptions.Canonical(scene.Attributes),
             Video = SpriteRenderer.Render(scene, Given),

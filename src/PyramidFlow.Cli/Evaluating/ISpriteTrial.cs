@@ -7,7 +7,7 @@ internal interface ISpriteTrial
 {
     /// <summary>What to make.</summary>
     /// <param name="index">Number of the clip, from 0.</param>
-    GenerationRequest Request(int index);
+    GenerationOptions Request(int index);
 
     /// <summary>Judges a clip.</summary>
     /// <param name="index">Its number.</param>

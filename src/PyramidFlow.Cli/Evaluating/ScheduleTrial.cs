@@ -25,10 +25,10 @@ internal sealed class ScheduleTrial(SpriteScenes scenes, PipelineSettings settin
 
     public IReadOnlyList<(string Name, string Words, double Value)> Figures => [];
 
-    public GenerationRequest Request(int index)
+    public GenerationOptions Request(int index)
     {
         var turn = scenes.Turn(index);
-        return new GenerationRequest
+        return new GenerationOptions
         {
             Prompt = SpriteCaptions.Canonical(turn.Before),
             Schedule = [new PromptChange(turn.Frame / settings.FramesPerSecond, SpriteCaptions.Canonical(turn.After))],

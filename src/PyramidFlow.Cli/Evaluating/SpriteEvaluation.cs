@@ -60,7 +60,7 @@ internal sealed class SpriteEvaluation(CliConsole console)
         EvaluationReport.Print(count, trial, psnr, json, console);
         return ExitCode.Ok;
 
-        GenerationRequest Change(GenerationRequest request) =>
+        GenerationOptions Change(GenerationOptions request) =>
             request with { Steps = sampling.Steps, VideoSteps = sampling.VideoSteps, Approximations = sampling.Approximations };
     }
 

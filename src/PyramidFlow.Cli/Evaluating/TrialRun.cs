@@ -9,7 +9,7 @@ namespace PyramidFlow.Cli.Evaluating;
 internal sealed class TrialRun(ProgressLine line, string what = "generating")
 {
     /// <summary>What else is asked of every clip, such as other steps.</summary>
-    public Func<GenerationRequest, GenerationRequest>? Change { get; init; }
+    public Func<GenerationOptions, GenerationOptions>? Change { get; init; }
 
     /// <summary>Runs it.</summary>
     /// <param name="pipeline">The model.</param>
@@ -33,7 +33,7 @@ internal sealed class TrialRun(ProgressLine line, string what = "generating")
 
         return shown;
 
-        GenerationRequest Request(int index) => Change is null ? trial.Request(index) : Change(trial.Request(index));
+        GenerationOptions Request(int index) => Change is null ? trial.Request(index) : Change(trial.Request(index));
     }
 
     // Progress of one clip as a part of all.

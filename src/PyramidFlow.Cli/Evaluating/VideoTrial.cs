@@ -24,7 +24,7 @@ internal sealed class VideoTrial(SpriteScenes scenes, PipelineSettings settings)
     /// <summary>Mean share of the attributes that are right, 0 to 1.</summary>
     public double Mean => accuracy.Mean;
 
-    public GenerationRequest Request(int index) => new()
+    public GenerationOptions Request(int index) => new()
     {
         Prompt = SpriteCaptions.Caption(Attributes(index), new SpriteRandom(scenes.Seed, CaptionStream, index)),
         Seed = Noise(scenes.Seed, index),

@@ -9,7 +9,7 @@ namespace PyramidFlow.Cli.Generating;
 /// <param name="Request">What to generate; every setting is filled in, pictures and videos to go on from are not read yet.</param>
 /// <param name="Output">File to write.</param>
 /// <param name="FramesPerSecond">Playback rate of the file, frames per second.</param>
-internal sealed record GenerationPlan(ClipArguments Clip, GenerationRequest Request, string Output, double FramesPerSecond)
+internal sealed record GenerationPlan(ClipArguments Clip, GenerationOptions Request, string Output, double FramesPerSecond)
 {
     /// <summary>Whether the file can be watched while it is written.</summary>
     public bool Stream { get; init; }
@@ -25,7 +25,7 @@ internal sealed record GenerationPlan(ClipArguments Clip, GenerationRequest Requ
     /// <exception cref="UsageException">The model cannot make what is asked for.</exception>
     public static GenerationPlan Of(ClipArguments clip, string output, PipelineSettings settings, LatentClip? latents = null)
     {
-        var request = new GenerationRequest
+        var request = new GenerationOptions
         {
             Prompt = clip.Prompt ?? "",
             Schedule = clip.Later ?? [],
@@ -79,27 +79,27 @@ internal sealed record GenerationPlan(ClipArguments Clip, GenerationRequest Requ
 
     /// <summary>What is made of the request with its picture or video.</summary>
     /// <exception cref="UsageException">The model cannot make what is asked for.</exception>
-    public (GenerationRequest Request, IReadOnlyList<string> Warnings) With(ReadOnlyMemory<byte>? image, ReadOnlyMemory<byte>? video, PipelineSettings settings)
+    public (GenerationOptions Request, IReadOnlyList<string> Warnings) With(ReadOnlyMemory<byte>? image, ReadOnlyMemory<byte>? video, PipelineSettings settings)
     {
         var request = Request with { Image = image, Video = video };
         return (request, Resolve(request, settings).Warnings);
     }
 
     // With a black picture in place of one that is yet to be read.
-    private static GenerationRequest Imagined(GenerationRequest request, ClipArguments clip, PipelineSettings settings)
+    private static GenerationOptions Imagined(GenerationOptions request, ClipArguments clip, PipelineSettings settings)
     {
         if (clip.Image is null && clip.Video is null)
             return request;
         var (width, height) = (request.Width ?? settings.Width, request.Height ?? settings.Height);
         // A size is checked before the memory for it is taken.
-        Resolve(new GenerationRequest { Prompt = "picture", Width = width, Height = height }, settings);
+        Resolve(new GenerationOptions { Prompt = "picture", Width = width, Height = height }, settings);
         var black = new byte[3 * width * height];
         return clip.Image is null ? request with { Video = black } : request with { Image = black };
     }
 
     /// <summary>A request with every value filled in.</summary>
     /// <exception cref="UsageException">The model cannot make what is asked for.</exception>
-    public static GenerationSettings Resolve(GenerationRequest request, PipelineSettings settings)
+    public static GenerationSettings Resolve(GenerationOptions request, PipelineSettings settings)
     {
         try
         {

@@ -1,6 +1,6 @@
 using PyramidFlow.Cli.Generating;
 using PyramidFlow.Cli.Output;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Cli.Plotting;
 

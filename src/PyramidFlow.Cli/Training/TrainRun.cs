@@ -4,7 +4,7 @@ using PyramidFlow.Torch;
 using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training;
 using PyramidFlow.Training.Dit;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Vae;
 
 namespace PyramidFlow.Cli.Training;

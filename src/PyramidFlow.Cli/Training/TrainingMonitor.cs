@@ -1,5 +1,5 @@
 using PyramidFlow.Cli.Output;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Cli.Training;
 

@@ -1,5 +1,5 @@
 using Microsoft.AspNetCore.Components;
-using PyramidFlow.Server.Jobs;
+using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Page.State;
 
 namespace PyramidFlow.Server.Page;

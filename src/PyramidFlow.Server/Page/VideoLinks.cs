@@ -1,5 +1,5 @@
 using System.Globalization;
-using PyramidFlow.Server.Jobs;
+using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Server.Page;
 

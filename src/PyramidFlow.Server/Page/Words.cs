@@ -1,6 +1,6 @@
 using System.Globalization;
 using PyramidFlow.Generation;
-using PyramidFlow.Server.Jobs;
+using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Server.Page;
 

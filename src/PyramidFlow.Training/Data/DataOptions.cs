@@ -1,6 +1,6 @@
 using System.Text.Json.Serialization;
 using PyramidFlow.Generation;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Training.Data;
 

@@ -1,6 +1,6 @@
 using PyramidFlow.Scheduling;
 using PyramidFlow.Torch;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Sprites;
 
 namespace PyramidFlow.Training.Dit;

@@ -2,7 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Training.Data;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Training.Dit;
 

@@ -3,7 +3,7 @@ using PyramidFlow.Generation;
 using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Data;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Vae;
 

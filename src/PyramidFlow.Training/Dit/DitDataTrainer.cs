@@ -4,7 +4,7 @@ using PyramidFlow.Scheduling;
 using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Distributed;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 using PyramidFlow.Models;
 
 namespace PyramidFlow.Training.Dit;

@@ -2,7 +2,7 @@ using PyramidFlow.Hub;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training.Data;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 using PyramidFlow.Models;
 
 namespace PyramidFlow.Training.Dit;

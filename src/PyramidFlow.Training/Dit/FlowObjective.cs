@@ -1,7 +1,7 @@
 using PyramidFlow.Generation;
 using PyramidFlow.Scheduling;
 using PyramidFlow.Torch;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Training.Dit;
 

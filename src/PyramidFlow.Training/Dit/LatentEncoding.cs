@@ -1,7 +1,7 @@
 using PyramidFlow.Hub;
 using PyramidFlow.Generation;
 using PyramidFlow.Torch;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Dit;

@@ -39,10 +39,10 @@ public sealed record SampleOptions
 
     /// <summary>What to ask a pipeline for, one request for each prompt.</summary>
     /// <exception cref="DataException">The size is none.</exception>
-    internal IEnumerable<GenerationRequest> Requests()
+    internal IEnumerable<GenerationOptions> Requests()
     {
         var size = Size is null ? ((int Width, int Height)?)null : Buckets.Size(Size);
-        return Prompts.Select((prompt, i) => new GenerationRequest
+        return Prompts.Select((prompt, i) => new GenerationOptions
         {
             Prompt = prompt, Width = size?.Width, Height = size?.Height, Frames = Frames, Steps = Steps, VideoSteps = VideoSteps,
             Guidance = Guidance, VideoGuidance = VideoGuidance, Seed = unchecked((ulong)(Seed + i)),

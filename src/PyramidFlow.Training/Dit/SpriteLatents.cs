@@ -2,7 +2,7 @@ using System.Globalization;
 using PyramidFlow.Generation;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Sprites;
 
 namespace PyramidFlow.Training.Dit;

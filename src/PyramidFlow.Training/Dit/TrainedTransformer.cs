@@ -2,7 +2,7 @@ using PyramidFlow.Models.Lora;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Lora;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 using PyramidFlow.Models;
 
 namespace PyramidFlow.Training.Dit;

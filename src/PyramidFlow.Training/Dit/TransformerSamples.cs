@@ -12,7 +12,7 @@ namespace PyramidFlow.Training.Dit;
 /// <summary>Makes a few clips with a transformer that is being trained, always of the same prompts and noise, as a contact sheet.</summary>
 public sealed class TransformerSamples : IDisposable
 {
-    private readonly GenerationRequest[] requests;
+    private readonly GenerationOptions[] requests;
     private readonly PipelineSettings settings;
     private readonly EncodedPrompts prompts;
     private readonly Func<CausalVideoVae> openVae;

@@ -3,7 +3,7 @@ using PyramidFlow.Models.Text;
 using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Training.Sprites;
 

@@ -1,5 +1,5 @@
 using System.Text.Json.Serialization;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Training.Vae;
 

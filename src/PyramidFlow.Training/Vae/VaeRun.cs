@@ -1,7 +1,7 @@
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training.Data;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Training.Vae;
 

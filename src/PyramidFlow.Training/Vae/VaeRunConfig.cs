@@ -4,7 +4,7 @@ using System.Text.Json.Serialization;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Data;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Vae;

@@ -1,5 +1,5 @@
 using PyramidFlow.Torch;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Vae;

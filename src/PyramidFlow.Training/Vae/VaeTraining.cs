@@ -2,7 +2,7 @@ using PyramidFlow.Hub;
 using PyramidFlow.Media;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Sprites;
 using PyramidFlow.Models.Vae;
 

@@ -14,7 +14,7 @@ namespace PyramidFlow.Generation;
 /// <param name="Warnings">Sentences for the user.</param>
 internal sealed record ClipLength(int Given, int History, int First, int Made, int Units, int? Window, IReadOnlyList<string> Warnings)
 {
-    internal static ClipLength Of(GenerationRequest request, PipelineSettings settings, int width, int height)
+    internal static ClipLength Of(GenerationOptions request, PipelineSettings settings, int width, int height)
     {
         if (request.FramesPerUnit is < 1 or > 1024)
             throw new ArgumentException(Invariant($"{request.FramesPerUnit} latent frames per unit are not 1 to 1024: use 1"));
@@ -23,12 +23,12 @@ internal sealed record ClipLength(int Given, int History, int First, int Made, i
         var given = Given(request, width, height);
         return given == 0 ? Whole(request, settings) : Further(request, settings, given);
 
-        static int Given(GenerationRequest request, int width, int height) => request.Latents is { } latents
+        static int Given(GenerationOptions request, int width, int height) => request.Latents is { } latents
             ? VideoLength.OfLatents(latents.Frames)
             : request.Video is { } video ? (int)(video.Length / (3L * width * height)) : 0;
     }
 
-    private static ClipLength Whole(GenerationRequest request, PipelineSettings settings)
+    private static ClipLength Whole(GenerationOptions request, PipelineSettings settings)
     {
         var multiple = VideoLength.Scale * request.FramesPerUnit;
         var frames = request.Seconds is { } seconds
@@ -57,7 +57,7 @@ internal sealed record ClipLength(int Given, int History, int First, int Made, i
         return new ClipLength(0, 0, latents, frames, 1, null, warnings);
     }
 
-    private static ClipLength Further(GenerationRequest request, PipelineSettings settings, int given)
+    private static ClipLength Further(GenerationOptions request, PipelineSettings settings, int given)
     {
         var multiple = VideoLength.Scale * request.FramesPerUnit;
         var frames = request.Seconds is { } seconds
@@ -86,7 +86,7 @@ internal sealed record ClipLength(int Given, int History, int First, int Made, i
             throw new ArgumentException(Invariant($"{frames} frames are more than any video has: use at most {most}"));
     }
 
-    private static int? WindowOf(GenerationRequest request, PipelineSettings settings, int latents, List<string> warnings)
+    private static int? WindowOf(GenerationOptions request, PipelineSettings settings, int latents, List<string> warnings)
     {
         var (asked, trained) = (request.HistoryWindow, settings.MaxLatentFrames);
         if (asked < 0)

@@ -151,7 +151,7 @@ public sealed record GenerationNotes
     /// <param name="options">How the pipeline is loaded; its tiles are those of this clip.</param>
     /// <param name="loras">The LoRAs of <paramref name="options"/> with their hashes.</param>
     public static GenerationNotes Of(
-        string model, string variant, GenerationRequest request, double framesPerSecond, PipelineOptions options, IReadOnlyList<NotedLora> loras) => new()
+        string model, string variant, GenerationOptions request, double framesPerSecond, PipelineOptions options, IReadOnlyList<NotedLora> loras) => new()
         {
             Program = Maker,
             Prompt = request.Prompt,

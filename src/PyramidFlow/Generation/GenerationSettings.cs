@@ -1,6 +1,6 @@
 namespace PyramidFlow.Generation;
 
-/// <summary>A request with every value filled in and checked; from <see cref="GenerationRequest.Resolve"/>.</summary>
+/// <summary>A request with every value filled in and checked; from <see cref="GenerationOptions.Resolve"/>.</summary>
 /// <param name="Prompts">What is to be seen, with suffixes: ascending units, the first from the first unit that is made.</param>
 /// <param name="NegativePrompt">What guidance steers away from; may be empty.</param>
 /// <param name="Width">Pixels.</param>

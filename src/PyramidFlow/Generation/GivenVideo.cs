@@ -2,7 +2,7 @@ using PyramidFlow.Media;
 
 namespace PyramidFlow.Generation;
 
-/// <summary>The video that a clip goes on from (<see cref="GenerationRequest.Video"/>), read from a file.</summary>
+/// <summary>The video that a clip goes on from (<see cref="GenerationOptions.Video"/>), read from a file.</summary>
 public static class GivenVideo
 {
     /// <summary>

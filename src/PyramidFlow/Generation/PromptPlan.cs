@@ -6,7 +6,7 @@ namespace PyramidFlow.Generation;
 /// <summary>Which unit is made with which prompt.</summary>
 internal static class PromptPlan
 {
-    internal static IReadOnlyList<UnitPrompt> Of(GenerationRequest request, PipelineSettings settings, ClipLength length)
+    internal static IReadOnlyList<UnitPrompt> Of(GenerationOptions request, PipelineSettings settings, ClipLength length)
     {
         var suffix = request.PromptSuffix ?? settings.PromptSuffix;
         var isGiven = request.Image is not null || length.Given > 0;

@@ -10,7 +10,7 @@ internal static class RequestResolver
 {
     private const int Scale = VideoLength.Scale;
 
-    internal static GenerationSettings Resolve(GenerationRequest request, PipelineSettings settings)
+    internal static GenerationSettings Resolve(GenerationOptions request, PipelineSettings settings)
     {
         var stages = settings.Steps.Count;
         var multiple = FrameSizes.Multiple(settings);
@@ -69,7 +69,7 @@ internal static class RequestResolver
             yield return Invariant($"this checkpoint was trained on {settings.Width}x{settings.Height}: {width}x{height} may look worse");
     }
 
-    private static void CheckGiven(GenerationRequest request, PipelineSettings settings, int width, int height)
+    private static void CheckGiven(GenerationOptions request, PipelineSettings settings, int width, int height)
     {
         var frame = 3L * width * height;
         if (new[] { request.Image is not null, request.Video is not null, request.Latents is not null }.Count(given => given) > 1)
@@ -102,7 +102,7 @@ internal static class RequestResolver
         return [.. steps];
     }
 
-    private static double?[] Guidance(GenerationRequest request, PipelineSettings settings, ClipLength length)
+    private static double?[] Guidance(GenerationOptions request, PipelineSettings settings, ClipLength length)
     {
         var first = Scaled("guidance", request.Guidance ?? settings.Guidance);
         var later = Scaled("video guidance", request.VideoGuidance ?? settings.VideoGuidance);

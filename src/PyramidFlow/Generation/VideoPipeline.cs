@@ -38,7 +38,7 @@ public sealed partial class VideoPipeline : IDisposable
         });
     }
 
-    /// <summary>The checkpoint's defaults, for <see cref="GenerationRequest.Resolve"/>.</summary>
+    /// <summary>The checkpoint's defaults, for <see cref="GenerationOptions.Resolve"/>.</summary>
     public PipelineSettings Settings { get; }
 
     /// <summary>Loads a checkpoint in the released layout.</summary>
@@ -82,7 +82,7 @@ public sealed partial class VideoPipeline : IDisposable
     /// <param name="cancel">Checked before every step.</param>
     /// <returns>Frames of each unit, as soon as they are there.</returns>
     /// <exception cref="ArgumentException">A value is impossible.</exception>
-    public GenerationRun GenerateAsync(GenerationRequest request, IProgress<GenerationProgress>? progress = null, CancellationToken cancel = default) =>
+    public GenerationRun GenerateAsync(GenerationOptions request, IProgress<GenerationProgress>? progress = null, CancellationToken cancel = default) =>
         GenerateAsync([request], progress, cancel);
 
     /// <summary>
@@ -94,7 +94,7 @@ public sealed partial class VideoPipeline : IDisposable
     /// <param name="cancel">Checked before every step.</param>
     /// <returns>Frames of each unit, as soon as they are there; <see cref="VideoChunk.Item"/> says of which video.</returns>
     /// <exception cref="ArgumentException">A value is impossible, or there is no request.</exception>
-    public GenerationRun GenerateAsync(IReadOnlyList<GenerationRequest> requests, IProgress<GenerationProgress>? progress = null,
+    public GenerationRun GenerateAsync(IReadOnlyList<GenerationOptions> requests, IProgress<GenerationProgress>? progress = null,
         CancellationToken cancel = default)
     {
         ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
@@ -112,7 +112,7 @@ public sealed partial class VideoPipeline : IDisposable
     /// <exception cref="ArgumentException">A value is impossible.</exception>
     /// <exception cref="InvalidOperationException">This code takes the frames or the progress of another run of this pipeline.</exception>
     /// <exception cref="NonFiniteException">A model's numbers are not finite; where a file is at fault, a <see cref="Torch.Checkpoints.CheckpointException"/> names it.</exception>
-    public Tensor GenerateLatents(GenerationRequest request, IProgress<GenerationProgress>? progress = null, CancellationToken cancel = default)
+    public Tensor GenerateLatents(GenerationOptions request, IProgress<GenerationProgress>? progress = null, CancellationToken cancel = default)
     {
         ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
         var items = Items(request).ToList();
@@ -220,7 +220,7 @@ public sealed partial class VideoPipeline : IDisposable
     }
 
     // What a checkpoint's settings allow its transformer may still have no positions for.
-    private GenerationSettings Resolve(GenerationRequest request)
+    private GenerationSettings Resolve(GenerationOptions request)
     {
         var settings = request.Resolve(Settings);
         CheckSize(settings);
@@ -275,7 +275,7 @@ public sealed partial class VideoPipeline : IDisposable
         }
     }
 
-    private IEnumerable<GenerationSettings> Items(GenerationRequest request)
+    private IEnumerable<GenerationSettings> Items(GenerationOptions request)
     {
         var settings = Resolve(request);
         if (request.Latents is { } latents)

@@ -44,7 +44,7 @@ public static class MemoryBudget
     /// <param name="request">The clip, with its picture.</param>
     /// <param name="options">What was asked for.</param>
     /// <exception cref="ArgumentException">The clip is impossible, or nothing fits the budget.</exception>
-    public static TileOptions? TilesFor(CheckpointFolder folder, GenerationRequest request, PipelineOptions options)
+    public static TileOptions? TilesFor(CheckpointFolder folder, GenerationOptions request, PipelineOptions options)
     {
         if (options is not { MaxMemory: { } budget, Tiles: null })
             return options.Tiles;

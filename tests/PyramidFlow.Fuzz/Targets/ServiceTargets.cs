@@ -2,12 +2,10 @@ using System.Data;
 using System.Text;
 using Microsoft.AspNetCore.Http;
 using PyramidFlow.Server;
-using PyramidFlow.Server.Files;
-using PyramidFlow.Server.Jobs;
+using PyramidFlow.Server.Storage;
+using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Page.State;
-using PyramidFlow.Server.Rest;
-using PyramidFlow.Server.Safety;
-using PyramidFlow.Server.Store;
+using PyramidFlow.Server.Http;
 
 namespace PyramidFlow.Fuzz.Targets;
 

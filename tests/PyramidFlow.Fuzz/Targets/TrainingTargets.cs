@@ -3,7 +3,7 @@ using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Formats;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Dit;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Vae;
 
 namespace PyramidFlow.Fuzz.Targets;

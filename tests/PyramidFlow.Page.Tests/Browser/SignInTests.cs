@@ -1,6 +1,6 @@
 using Microsoft.Playwright;
 using PyramidFlow.Server;
-using PyramidFlow.Server.Safety;
+using PyramidFlow.Server.Http;
 using PyramidFlow.Server.Tests;
 using PyramidFlow.Testing;
 

@@ -1,5 +1,5 @@
 using Bunit;
-using PyramidFlow.Server.Jobs;
+using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Page.State;
 
 namespace PyramidFlow.Page.Tests.Components;

@@ -5,11 +5,11 @@ using Microsoft.AspNetCore.Components;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging.Abstractions;
 using PyramidFlow.Server;
-using PyramidFlow.Server.Jobs;
+using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Page;
 using PyramidFlow.Server.Page.State;
-using PyramidFlow.Server.Safety;
-using PyramidFlow.Server.Work;
+using PyramidFlow.Server.Http;
+using PyramidFlow.Server.Worker;
 
 namespace PyramidFlow.Page.Tests.Components;
 

@@ -2,7 +2,7 @@ using System.Reflection;
 using System.Text.Json;
 using Bunit;
 using PyramidFlow.Scheduling;
-using PyramidFlow.Server.Jobs;
+using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Page.State;
 
 namespace PyramidFlow.Page.Tests.Components;

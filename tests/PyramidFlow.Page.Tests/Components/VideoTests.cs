@@ -1,6 +1,6 @@
 using Bunit;
 using PyramidFlow.Generation;
-using PyramidFlow.Server.Jobs;
+using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Page.Tests.Components;
 

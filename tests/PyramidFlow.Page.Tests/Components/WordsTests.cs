@@ -1,4 +1,4 @@
-using PyramidFlow.Server.Jobs;
+using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Page;
 using PyramidFlow.Server.Page.State;
 

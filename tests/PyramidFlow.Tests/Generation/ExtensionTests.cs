@@ -7,7 +7,7 @@ public sealed class ExtensionTests(TinyPipeline tiny) : IClassFixture<TinyPipeli
 {
     private const int Frame = TinyPipeline.FrameBytes;
 
-    private static readonly GenerationRequest Further = TinyPipeline.Request with { Video = TinyPipeline.Video(17), Frames = 16 };
+    private static readonly GenerationOptions Further = TinyPipeline.Request with { Video = TinyPipeline.Video(17), Frames = 16 };
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 

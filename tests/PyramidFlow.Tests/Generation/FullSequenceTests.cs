@@ -15,23 +15,23 @@ public class FullSequenceTests
     [Fact]
     public void All_frames_are_one_unit_of_one_stage()
     {
-        var plan = new GenerationRequest { Prompt = "a cat" }.Resolve(Settings).Sampling;
+        var plan = new GenerationOptions { Prompt = "a cat" }.Resolve(Settings).Sampling;
         Assert.Equal((1, 1, 3, 3), (plan.Units, plan.Stages, plan.First, plan.Frames));
         Assert.Equal([Settings.Guidance], plan.Guidance);
     }
 
     [Fact]
     public void Linear_guidance_begins_with_the_whole_scale() =>
-        Assert.Equal([6.0], new GenerationRequest { Prompt = "a cat", Guidance = 6, LinearGuidance = (0.5, 2) }.Resolve(Settings).Sampling.Guidance);
+        Assert.Equal([6.0], new GenerationOptions { Prompt = "a cat", Guidance = 6, LinearGuidance = (0.5, 2) }.Resolve(Settings).Sampling.Guidance);
 
     [Fact]
     public void A_clip_longer_than_the_trained_ones_is_warned_of() =>
-        Assert.Contains("longer", Assert.Single(new GenerationRequest { Prompt = "a cat", Frames = 8 * Settings.MaxLatentFrames + 1 }.Resolve(Settings).Warnings), StringComparison.Ordinal);
+        Assert.Contains("longer", Assert.Single(new GenerationOptions { Prompt = "a cat", Frames = 8 * Settings.MaxLatentFrames + 1 }.Resolve(Settings).Warnings), StringComparison.Ordinal);
 
     [Fact]
     public void What_needs_units_is_refused()
     {
-        var request = new GenerationRequest { Prompt = "a cat" };
+        var request = new GenerationOptions { Prompt = "a cat" };
         foreach (var wrong in new[] { request with { Image = new byte[3 * 64 * 64] }, request with { Schedule = [new PromptChange(1, "a dog")] } })
             Assert.Contains("all frames", Assert.Throws<ArgumentException>(() => wrong.Resolve(Settings)).Message, StringComparison.Ordinal);
     }

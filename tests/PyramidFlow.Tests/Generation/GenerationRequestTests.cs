@@ -7,9 +7,9 @@ namespace PyramidFlow.Tests.Generation;
 public class GenerationRequestTests
 {
     private static readonly PipelineSettings Released = PipelineSettings.Released(ModelFamily.Flux, "384p");
-    private static readonly GenerationRequest Request = new() { Prompt = "a cat" };
+    private static readonly GenerationOptions Request = new() { Prompt = "a cat" };
 
-    public static TheoryData<GenerationRequest, string> Impossible => new()
+    public static TheoryData<GenerationOptions, string> Impossible => new()
     {
         { Request with { Height = 400 }, "height 400 is not a multiple of 64: use 384 or 448" },
         { Request with { Width = 20 }, "width 20 is not a multiple of 64: use 64" },
@@ -54,7 +54,7 @@ public class GenerationRequestTests
 
     [Theory]
     [MemberData(nameof(Impossible))]
-    public void An_impossible_value_is_named_with_what_would_do(GenerationRequest request, string message) =>
+    public void An_impossible_value_is_named_with_what_would_do(GenerationOptions request, string message) =>
         Assert.Equal(message, Assert.Throws<ArgumentException>(() => request.Resolve(Released)).Message);
 
     [Fact]
@@ -150,7 +150,7 @@ public class GenerationRequestTests
     {
         foreach (var text in (string[])["cut \uD83D", "\uDE00", "a\0b"])
         {
-            foreach (var request in (GenerationRequest[])[Request with { Prompt = text }, Request with { NegativePrompt = text }, Request with { PromptSuffix = text }, Request with { Schedule = [new(2, text)] }])
+            foreach (var request in (GenerationOptions[])[Request with { Prompt = text }, Request with { NegativePrompt = text }, Request with { PromptSuffix = text }, Request with { Schedule = [new(2, text)] }])
                 Assert.Contains("write whole characters", Assert.Throws<ArgumentException>(() => request.Resolve(Released)).Message, StringComparison.Ordinal);
         }
 

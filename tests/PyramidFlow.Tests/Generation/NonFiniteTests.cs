@@ -12,7 +12,7 @@ public sealed class NonFiniteTests : IDisposable
 {
     private const string Transformer = "diffusion_transformer_384p", Vae = "causal_video_vae";
 
-    private static readonly GenerationRequest Picture = new() { Prompt = "a cat", Seed = 7, Frames = 1 };
+    private static readonly GenerationOptions Picture = new() { Prompt = "a cat", Seed = 7, Frames = 1 };
 
     private readonly TemporaryFolder folder = new();
 

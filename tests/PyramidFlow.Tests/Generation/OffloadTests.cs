@@ -7,7 +7,7 @@ namespace PyramidFlow.Tests.Generation;
 
 public sealed class OffloadTests : IDisposable
 {
-    private static readonly GenerationRequest Request = new() { Prompt = "a cat", Seed = 7 };
+    private static readonly GenerationOptions Request = new() { Prompt = "a cat", Seed = 7 };
     private readonly TemporaryFolder folder = new();
 
     public void Dispose() => folder.Dispose();

@@ -7,7 +7,7 @@ namespace PyramidFlow.Tests.Generation;
 public sealed class OutOfMemoryTests : IDisposable
 {
     // Many steps, so that running text and history ahead for all of them takes much more than for one.
-    private static readonly GenerationRequest Request = new() { Prompt = "a cat", Seed = 7, VideoSteps = [1, 60, 60] };
+    private static readonly GenerationOptions Request = new() { Prompt = "a cat", Seed = 7, VideoSteps = [1, 60, 60] };
 
     private readonly TemporaryFolder folder = new();
 

@@ -14,7 +14,7 @@ public sealed class OverlappedDecodingTests(TinyPipeline tiny) : IClassFixture<T
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
-    public static TheoryData<GenerationRequest> Requests => new(
+    public static TheoryData<GenerationOptions> Requests => new(
         TinyPipeline.Request with { Frames = 17, Count = 2 },
         TinyPipeline.Request with { Frames = 1 },
         TinyPipeline.Request with { Video = TinyPipeline.Video(25), Frames = 16 },
@@ -23,7 +23,7 @@ public sealed class OverlappedDecodingTests(TinyPipeline tiny) : IClassFixture<T
 
     [Theory]
     [MemberData(nameof(Requests), DisableDiscoveryEnumeration = true)]
-    public async Task Frames_are_those_of_decoding_in_turn(GenerationRequest request)
+    public async Task Frames_are_those_of_decoding_in_turn(GenerationOptions request)
     {
         using var overlapped = tiny.Load(Overlapped);
         var expected = await tiny.Chunks(request);
@@ -87,14 +87,14 @@ public sealed class OverlappedDecodingTests(TinyPipeline tiny) : IClassFixture<T
     public void The_work_of_both_is_counted_where_all_models_are_in_memory()
     {
         var model = PlannedModel.Released(ModelFamily.Flux, "384p");
-        var settings = new GenerationRequest { Prompt = "a cat", Frames = 25 }.Resolve(model.Settings);
+        var settings = new GenerationOptions { Prompt = "a cat", Frames = 25 }.Resolve(model.Settings);
         var (sequential, none) = (Memory(new PipelineOptions { Offload = Offload.None }), Memory(Overlapped with { Offload = Offload.None }));
         var models = sequential.Transformer + sequential.Decoder - none.Peak;
         Assert.Equal(none.Transformer, none.Decoder);
         Assert.InRange(models, RunMemory.Base, Math.Min(sequential.Transformer, sequential.Decoder));
         Assert.Equal(Memory(new PipelineOptions { Offload = Offload.Model }), Memory(Overlapped with { Offload = Offload.Model }));
         Assert.True(Overlapped.Overlaps(settings.Sampling));
-        Assert.False(Overlapped.Overlaps(new GenerationRequest { Prompt = "a cat", Frames = 1 }.Resolve(model.Settings).Sampling));
+        Assert.False(Overlapped.Overlaps(new GenerationOptions { Prompt = "a cat", Frames = 1 }.Resolve(model.Settings).Sampling));
 
         RunMemory Memory(PipelineOptions options) => RunMemory.Of(model, settings, ElementType.BFloat16, options);
     }
@@ -105,7 +105,7 @@ public sealed class OverlappedDecodingTests(TinyPipeline tiny) : IClassFixture<T
     public void Where_memory_is_too_small_for_both_a_budget_has_them_take_turns(int spare, bool expected)
     {
         var model = PlannedModel.Released(ModelFamily.Flux, "384p");
-        var settings = new GenerationRequest { Prompt = "a cat", Frames = 25 }.Resolve(model.Settings);
+        var settings = new GenerationOptions { Prompt = "a cat", Frames = 25 }.Resolve(model.Settings);
         var inTurn = new PipelineOptions { Offload = Offload.None, Tiles = new TileOptions(256) };
         var budget = RunMemory.Of(model, settings, ElementType.BFloat16, inTurn).Peak + (spare * 1_000_000_000L);
         var placed = MemoryBudget.Fit(model, settings, ElementType.BFloat16, inTurn with { OverlapDecoding = true, MaxMemory = budget }, budget);

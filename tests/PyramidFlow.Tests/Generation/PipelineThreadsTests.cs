@@ -7,7 +7,7 @@ namespace PyramidFlow.Tests.Generation;
 public sealed class PipelineThreadsTests(TinyPipeline tiny) : IClassFixture<TinyPipeline>
 {
     // A picture whose operators are worth sharing among threads.
-    private static GenerationRequest Large { get; } = TinyPipeline.Request with { Frames = 1, Width = 576, Height = 576, Steps = [1, 1, 1] };
+    private static GenerationOptions Large { get; } = TinyPipeline.Request with { Frames = 1, Width = 576, Height = 576, Steps = [1, 1, 1] };
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
@@ -48,7 +48,7 @@ public sealed class PipelineThreadsTests(TinyPipeline tiny) : IClassFixture<Tiny
         Assert.Equal(2, TorchRuntime.Threads);
     }
 
-    private static async Task<List<(GenerationPhase Phase, int Threads)>> Threads(VideoPipeline pipeline, GenerationRequest request)
+    private static async Task<List<(GenerationPhase Phase, int Threads)>> Threads(VideoPipeline pipeline, GenerationOptions request)
     {
         var seen = new List<(GenerationPhase Phase, int Threads)>();
         await TinyPipeline.Collect(pipeline.GenerateAsync(request, new ReportTo(value => seen.Add((value.Phase, TorchRuntime.Threads))), Cancel));

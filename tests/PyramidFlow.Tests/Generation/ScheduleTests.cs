@@ -4,7 +4,7 @@ namespace PyramidFlow.Tests.Generation;
 
 public sealed class ScheduleTests(TinyPipeline tiny) : IClassFixture<TinyPipeline>
 {
-    private static readonly GenerationRequest Story = TinyPipeline.Request with { Frames = 25, Schedule = [new(2.0, "a dog runs")] };
+    private static readonly GenerationOptions Story = TinyPipeline.Request with { Frames = 25, Schedule = [new(2.0, "a dog runs")] };
 
     [Fact]
     public async Task A_prompt_takes_over_at_the_unit_that_begins_nearest()

@@ -9,7 +9,7 @@ namespace PyramidFlow.Tests.Generation;
 /// <summary>An SD3-shaped checkpoint folder end to end; what does not depend on the family is in <see cref="VideoPipelineTests"/>.</summary>
 public sealed class Sd3PipelineTests : IDisposable
 {
-    private static readonly GenerationRequest Request = new() { Prompt = "a cat", Seed = 7 };
+    private static readonly GenerationOptions Request = new() { Prompt = "a cat", Seed = 7 };
     private readonly TemporaryFolder folder = new();
 
     public Sd3PipelineTests() => TinyCheckpoint.Write(folder, ModelFamily.Mmdit);
@@ -106,7 +106,7 @@ public sealed class Sd3PipelineTests : IDisposable
         Assert.Equal(before, Tensor.LiveCount);
     }
 
-    private static async Task<List<VideoChunk>> Collect(VideoPipeline pipeline, GenerationRequest request)
+    private static async Task<List<VideoChunk>> Collect(VideoPipeline pipeline, GenerationOptions request)
     {
         var chunks = new List<VideoChunk>();
         await foreach (var chunk in pipeline.GenerateAsync(request, cancel: Cancel))

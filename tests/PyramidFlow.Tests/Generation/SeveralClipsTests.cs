@@ -4,7 +4,7 @@ namespace PyramidFlow.Tests.Generation;
 
 public sealed class SeveralClipsTests(TinyPipeline tiny) : IClassFixture<TinyPipeline>
 {
-    private static readonly GenerationRequest Short = TinyPipeline.Request with { Frames = 9 };
+    private static readonly GenerationOptions Short = TinyPipeline.Request with { Frames = 9 };
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
@@ -20,7 +20,7 @@ public sealed class SeveralClipsTests(TinyPipeline tiny) : IClassFixture<TinyPip
     [Fact]
     public async Task Several_prompts_give_what_each_gives_alone()
     {
-        GenerationRequest[] requests = [.. new[] { "a cat", "a dog and a ball", "" }.Select(prompt => Short with
+        GenerationOptions[] requests = [.. new[] { "a cat", "a dog and a ball", "" }.Select(prompt => Short with
         {
             Prompt = prompt,
             NegativePrompt = "dark",

@@ -15,7 +15,7 @@ public sealed class TileByTileTests(TinyPipeline tiny) : IClassFixture<TinyPipel
 
     public void Dispose() => TorchRuntime.LimitMemory(0);
 
-    public static TheoryData<GenerationRequest> Requests => new(
+    public static TheoryData<GenerationOptions> Requests => new(
         TinyPipeline.Request with { Frames = 17 },
         TinyPipeline.Request with { Video = TinyPipeline.Video(17), Frames = 16 },
         TinyPipeline.Request with { Video = TinyPipeline.Video(9), Frames = 8, NewFramesOnly = true },
@@ -23,7 +23,7 @@ public sealed class TileByTileTests(TinyPipeline tiny) : IClassFixture<TinyPipel
 
     [Theory]
     [MemberData(nameof(Requests), DisableDiscoveryEnumeration = true)]
-    public async Task Frames_and_their_pieces_are_those_of_decoding_unit_by_unit(GenerationRequest request)
+    public async Task Frames_and_their_pieces_are_those_of_decoding_unit_by_unit(GenerationOptions request)
     {
         using var streaming = tiny.Load(new PipelineOptions { Tiles = Tiles, DecodeWindow = 2 });
         using var byTile = tiny.Load(new PipelineOptions { Tiles = Tiles, DecodeWindow = 2, TileByTile = true });

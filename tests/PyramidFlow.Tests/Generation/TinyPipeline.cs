@@ -21,7 +21,7 @@ public sealed class TinyPipeline : IDisposable
 
     internal VideoPipeline Pipeline { get; }
 
-    internal static GenerationRequest Request { get; } = new() { Prompt = "a cat", Seed = 7 };
+    internal static GenerationOptions Request { get; } = new() { Prompt = "a cat", Seed = 7 };
 
     internal VideoPipeline Load(PipelineOptions options) => VideoPipeline.Load(folder.Path, options with { Device = options.Device ?? TestDevice.Current });
 
@@ -33,10 +33,10 @@ public sealed class TinyPipeline : IDisposable
         return chunks;
     }
 
-    internal async Task<List<VideoChunk>> Chunks(params GenerationRequest[] requests) =>
+    internal async Task<List<VideoChunk>> Chunks(params GenerationOptions[] requests) =>
         await Collect(Pipeline.GenerateAsync(requests, cancel: TestContext.Current.CancellationToken));
 
-    internal async Task<byte[]> Frames(params GenerationRequest[] requests) => Bytes(await Chunks(requests));
+    internal async Task<byte[]> Frames(params GenerationOptions[] requests) => Bytes(await Chunks(requests));
 
     internal static byte[] Bytes(IEnumerable<VideoChunk> chunks) => [.. chunks.SelectMany(c => c.Rgb.ToArray())];
 

@@ -54,14 +54,14 @@ public class MemoryBudgetTests
     [InlineData(121, 12)]
     public void Large_frames_fit_tile_by_tile_unless_a_cut_history_needs_frames_meanwhile(int frames, int gigabytes)
     {
-        var request = new GenerationRequest { Prompt = "p", Width = 1280, Height = 768, Frames = frames };
+        var request = new GenerationOptions { Prompt = "p", Width = 1280, Height = 768, Frames = frames };
         var options = Fit(request);
         Assert.True(options.TileByTile);
         Assert.True(RunMemory.Of(Model, request.Resolve(Model.Settings), ElementType.BFloat16, options).Peak <= gigabytes * GB);
         Assert.Contains("needs at least", Assert.Throws<ArgumentException>(() => Fit(request with { HistoryWindow = 1 })).Message, StringComparison.Ordinal);
         Assert.False(Fit(request with { Width = 128, Height = 128 }).TileByTile);
 
-        PipelineOptions Fit(GenerationRequest of) =>
+        PipelineOptions Fit(GenerationOptions of) =>
             MemoryBudget.Fit(Model, of.Resolve(Model.Settings), ElementType.BFloat16, new PipelineOptions { Offload = Offload.Auto }, gigabytes * GB);
     }
 
@@ -101,7 +101,7 @@ public class MemoryBudgetTests
         TinyCheckpoint.Write(folder);
         using var pipeline = VideoPipeline.Load(folder.Path, new PipelineOptions { MaxMemory = 900_000_000, Offload = Offload.Auto });
         using var free = VideoPipeline.Load(folder.Path);
-        var request = new GenerationRequest { Prompt = "a cat", Seed = 3 };
+        var request = new GenerationOptions { Prompt = "a cat", Seed = 3 };
         var error = Assert.Throws<ArgumentException>(() => pipeline.GenerateAsync(request with { Width = 4096, Height = 4096 }, cancel: TestContext.Current.CancellationToken));
         Assert.Contains("may take 0.9 GB", error.Message, StringComparison.Ordinal);
         Assert.Equal(await Frames(free), await Frames(pipeline));
@@ -110,7 +110,7 @@ public class MemoryBudgetTests
             TinyPipeline.Bytes(await TinyPipeline.Collect(with.GenerateAsync(request, cancel: TestContext.Current.CancellationToken)));
     }
 
-    private static GenerationSettings Settings() => new GenerationRequest { Prompt = "p" }.Resolve(Model.Settings);
+    private static GenerationSettings Settings() => new GenerationOptions { Prompt = "p" }.Resolve(Model.Settings);
 
     private static PipelineOptions Fit(long bytes, PipelineOptions? asked = null) =>
         MemoryBudget.Fit(Model, Settings(), ElementType.BFloat16, asked ?? new PipelineOptions { Offload = Offload.Auto }, bytes);

@@ -101,10 +101,10 @@ public sealed class RunPlanTests : IDisposable
         Assert.True(block > 0 && encoder > 0);
         Assert.Equal(copied.Decoder - encoder, mapped.Decoder);
 
-        RunMemory Sequential(Device? device) => RunMemory.Of(model, new GenerationRequest { Prompt = "p" }.Resolve(model.Settings), stored,
+        RunMemory Sequential(Device? device) => RunMemory.Of(model, new GenerationOptions { Prompt = "p" }.Resolve(model.Settings), stored,
             new PipelineOptions { Offload = Offload.Sequential, Device = device });
     }
 
     private static RunPlan Plan(PlannedModel model, int frames) => RunPlan.Of(model,
-        new GenerationRequest { Prompt = "p", Frames = frames }.Resolve(model.Settings), ElementType.BFloat16, new PipelineOptions(), Speed);
+        new GenerationOptions { Prompt = "p", Frames = frames }.Resolve(model.Settings), ElementType.BFloat16, new PipelineOptions(), Speed);
 }

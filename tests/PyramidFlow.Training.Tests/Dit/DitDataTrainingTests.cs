@@ -1,7 +1,7 @@
 using PyramidFlow.Cli.Tests;
 using PyramidFlow.Hub;
 using PyramidFlow.Training.Dit;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Tests.Data;
 using PyramidFlow.Models;
 

@@ -2,7 +2,7 @@ using PyramidFlow.Generation;
 using PyramidFlow.Scheduling;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Dit;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Training.Tests.Dit;
 

@@ -2,7 +2,7 @@ using System.Text.Json;
 using PyramidFlow.Hub;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Tests.Data;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Vae;

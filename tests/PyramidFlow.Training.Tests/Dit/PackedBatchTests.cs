@@ -1,7 +1,7 @@
 using PyramidFlow.Scheduling;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Dit;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 using PyramidFlow.Models;
 
 namespace PyramidFlow.Training.Tests.Dit;

@@ -5,7 +5,7 @@ using PyramidFlow.Scheduling;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Dit;
-using PyramidFlow.Training.Tests.Runs;
+using PyramidFlow.Training.Tests.Loop;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Vae;
 

@@ -1,6 +1,6 @@
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Vae;
 using PyramidFlow.Models.Vae;
 

@@ -1,6 +1,6 @@
 using System.Globalization;
 using PyramidFlow.Torch;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Vae;
 using PyramidFlow.Models.Vae;
 

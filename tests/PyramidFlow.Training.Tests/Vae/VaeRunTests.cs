@@ -4,7 +4,7 @@ using PyramidFlow.Media;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Data;
-using PyramidFlow.Training.Runs;
+using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Tests.Data;
 using PyramidFlow.Training.Vae;
 using PyramidFlow.Models.Vae;

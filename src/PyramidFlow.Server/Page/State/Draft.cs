@@ -1,7 +1,7 @@
 using System.Globalization;
 using Microsoft.AspNetCore.Components.Forms;
 using PyramidFlow.Generation;
-using PyramidFlow.Server.Jobs;
+using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Server.Page.State;
 

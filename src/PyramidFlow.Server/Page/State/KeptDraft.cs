@@ -1,7 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Generation;
-using PyramidFlow.Server.Jobs;
+using PyramidFlow.Server.Domain;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Server.Page.State;

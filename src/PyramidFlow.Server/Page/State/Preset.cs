@@ -1,5 +1,5 @@
 using PyramidFlow.Generation;
-using PyramidFlow.Server.Jobs;
+using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Server.Page.State;
 

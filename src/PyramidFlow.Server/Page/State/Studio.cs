@@ -1,7 +1,7 @@
 using System.Data.Common;
 using Microsoft.AspNetCore.Components.Authorization;
-using PyramidFlow.Server.Jobs;
-using PyramidFlow.Server.Safety;
+using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Http;
 
 namespace PyramidFlow.Server.Page.State;
 

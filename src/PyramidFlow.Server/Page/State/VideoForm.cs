@@ -1,6 +1,6 @@
 using System.Data.Common;
 using Microsoft.AspNetCore.Components.Forms;
-using PyramidFlow.Server.Jobs;
+using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Server.Page.State;
 

@@ -11,7 +11,7 @@ namespace PyramidFlow.Tests.Models.Lora;
 
 public sealed class LoraPipelineTests : IDisposable
 {
-    private static readonly GenerationRequest Request = new() { Prompt = "a cat", Seed = 7, Frames = 1 };
+    private static readonly GenerationOptions Request = new() { Prompt = "a cat", Seed = 7, Frames = 1 };
 
     private readonly TensorScope scope = new();
     private readonly TemporaryFolder folder = new();

@@ -1,0 +1,106 @@
+using System.Security.Claims;
+using Microsoft.AspNetCore.Authentication;
+using Microsoft.AspNetCore.Authentication.Cookies;
+using Microsoft.AspNetCore.DataProtection;
+using Microsoft.AspNetCore.Mvc;
+using PyramidFlow.Server.Domain;
+
+namespace PyramidFlow.Server.Http;
+
+/// <summary>
+/// Who may come in. Without keys, on a loopback address only, everybody; with keys, who sends one as a bearer, or has
+/// signed in with one on the page and got a cookie for it. The cookie tells the owner, in which the key's hash has a part:
+/// it ends with the key, and another key of the same name does not revive it. What is open ends with the key too.
+/// </summary>
+internal static class Access
+{
+    /// <summary>Where the page asks for a key.</summary>
+    public const string SignInPath = "/signin";
+
+    private const string SessionPath = "/session", PagePath = "/_blazor", Choose = "choose";
+    private static readonly PathString[] Open = ["/health", SignInPath, SessionPath, "/page.css", "/_framework", "/favicon.ico"];
+
+    public static IServiceCollection AddAccess(this IServiceCollection services, ServerOptions options, ApiKeys keys)
+    {
+        services.AddSingleton(keys).AddSingleton<KeyWatch>().AddHostedService(provider => provider.GetRequiredService<KeyWatch>());
+        services.AddDataProtection().SetApplicationName("pyramidflow").PersistKeysToFileSystem(new DirectoryInfo(Path.Combine(Path.GetFullPath(options.DataFolder), "cookie-keys")));
+        services.AddAuthentication(Choose)
+            .AddPolicyScheme(Choose, null, choice => choice.ForwardDefaultSelector = context =>
+                KeyAuthentication.IsFor(context.Request) ? KeyAuthentication.Name : CookieAuthenticationDefaults.AuthenticationScheme)
+            .AddScheme<AuthenticationSchemeOptions, KeyAuthentication>(KeyAuthentication.Name, null)
+            .AddCookie(cookie =>
+            {
+                cookie.Cookie.Name = "pyramidflow";
+                cookie.Cookie.HttpOnly = true;
+                cookie.Cookie.SameSite = SameSiteMode.Strict;
+                cookie.ExpireTimeSpan = TimeSpan.FromDays(30);
+                cookie.SlidingExpiration = true;
+                cookie.Events.OnValidatePrincipal = RejectRemovedAsync;
+            });
+        // Behind a proxy that speaks TLS for us a cookie never travels without it.
+        services.AddAntiforgery(antiforgery => antiforgery.Cookie.SecurePolicy = CookieSecurePolicy.SameAsRequest);
+        return services;
+    }
+
+    /// <summary>Turns away who has no key, if there are keys.</summary>
+    public static void UseAccess(this WebApplication app)
+    {
+        app.UseAuthentication();
+        app.Use(async (context, next) =>
+        {
+            var path = context.Request.Path;
+            if (Open.Any(open => path.StartsWithSegments(open, StringComparison.Ordinal)))
+            {
+                await next(context).ConfigureAwait(false);
+                return;
+            }
+
+            var keys = context.RequestServices.GetRequiredService<ApiKeys>();
+            if (!keys.InUse || context.User.Identity is { IsAuthenticated: true })
+            {
+                // The page leaves by itself, to where one signs in.
+                var end = path.StartsWithSegments(PagePath, StringComparison.Ordinal) ? default : context.RequestServices.GetRequiredService<KeyWatch>().EndOf(Owner.Of(context.User));
+                await using (end.UnsafeRegister(static aborted => ((HttpContext)aborted!).Abort(), context).ConfigureAwait(false))
+                    await next(context).ConfigureAwait(false);
+                return;
+            }
+
+            if (HttpMethods.IsGet(context.Request.Method) && ProblemPage.IsFor(context.Request))
+            {
+                context.Response.Redirect(SignInPath);
+                return;
+            }
+
+            context.Response.Headers.WWWAuthenticate = "Bearer";
+            await Problems.WriteAsync(context, ProblemObject.Of(401, "this service needs an API key: send it as 'Authorization: Bearer KEY'", "no_key")).ConfigureAwait(false);
+        });
+    }
+
+    /// <summary>Signing in on the page and out again.</summary>
+    public static void MapSession(this IEndpointRouteBuilder routes)
+    {
+        // Another site cannot post here: it is stopped by its origin, before the form is read.
+        routes.MapPost(SessionPath, async (HttpContext context, [FromForm] string? key, ApiKeys keys) =>
+        {
+            if (keys.OwnerOf(key?.Trim() ?? "") is not { } owner)
+                return Results.LocalRedirect($"{SignInPath}?wrong");
+            await context.SignInAsync(CookieAuthenticationDefaults.AuthenticationScheme, KeyAuthentication.User(owner, CookieAuthenticationDefaults.AuthenticationScheme)).ConfigureAwait(false);
+            return Results.LocalRedirect("/");
+        }).DisableAntiforgery().ExcludeFromDescription().RequireRateLimiting(RateLimits.SignIn);
+        routes.MapPost($"{SessionPath}/end", async (HttpContext context) =>
+        {
+            await context.SignOutAsync(CookieAuthenticationDefaults.AuthenticationScheme).ConfigureAwait(false);
+            return Results.LocalRedirect(SignInPath);
+        }).DisableAntiforgery().ExcludeFromDescription();
+    }
+
+    // A key that was taken away takes its cookies with it.
+    private static async Task RejectRemovedAsync(CookieValidatePrincipalContext context)
+    {
+        var keys = context.HttpContext.RequestServices.GetRequiredService<ApiKeys>();
+        if (context.Principal?.FindFirstValue(ClaimTypes.NameIdentifier) is { } owner && keys.InUse && keys.Allows(new Owner(owner)))
+            return;
+        context.RejectPrincipal();
+        await context.HttpContext.SignOutAsync(CookieAuthenticationDefaults.AuthenticationScheme).ConfigureAwait(false);
+    }
+}

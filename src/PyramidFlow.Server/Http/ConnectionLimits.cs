@@ -1,0 +1,172 @@
+using System.Net;
+using System.Net.Sockets;
+using Microsoft.AspNetCore.Connections;
+
+namespace PyramidFlow.Server.Http;
+
+/// <summary>
+/// How many connections there may be, together and from one address. When a limit is reached, the connection that has
+/// been idle longest makes room for the new one; those on which a request is answered are never cut, however long that takes
+/// (events, streamed videos, pages). A new one is refused only when none is idle.
+/// </summary>
+internal sealed partial class ConnectionLimits(ServerLimits limits, ILogger<ConnectionLimits> log)
+{
+    private static readonly TimeSpan Silence = TimeSpan.FromMinutes(1);
+    private readonly Lock gate = new();
+    private readonly Dictionary<IPAddress, Place> places = [];
+    private int count;
+    private DateTime told = DateTime.MinValue;
+
+    /// <summary>Holds a connection while it lasts.</summary>
+    public async Task HoldAsync(ConnectionContext connection, ConnectionDelegate next)
+    {
+        var held = new Held(this, connection);
+        if (!TryAdd(held, out var idle))
+        {
+            connection.Abort(new ConnectionAbortedException("there are too many connections"));
+            return;
+        }
+
+        idle?.Connection.Abort(new ConnectionAbortedException("it was idle, and another needed its place"));
+        connection.Features.Set(held);
+        try
+        {
+            await next(connection).ConfigureAwait(false);
+        }
+        finally
+        {
+            Remove(held);
+        }
+    }
+
+    /// <summary>Marks the connection of a request as in use while it is answered.</summary>
+    public static async Task AnswerAsync(HttpContext context, RequestDelegate next)
+    {
+        var held = context.Features.Get<Held>();
+        held?.Use(+1);
+        try
+        {
+            await next(context).ConfigureAwait(false);
+        }
+        finally
+        {
+            held?.Use(-1);
+        }
+    }
+
+    /// <summary>What is counted as one address: one network has as many of version 6 as it likes, so its /64 is.</summary>
+    public static IPAddress NetworkOf(IPAddress? address)
+    {
+        if (address is null)
+            return IPAddress.None;
+        if (address.IsIPv4MappedToIPv6)
+            return address.MapToIPv4();
+        if (address.AddressFamily != AddressFamily.InterNetworkV6)
+            return address;
+        var bytes = address.GetAddressBytes();
+        bytes.AsSpan(8).Clear();
+        return new IPAddress(bytes);
+    }
+
+    private bool TryAdd(Held held, out Held? idle)
+    {
+        idle = null;
+        lock (gate)
+        {
+            var isFull = false;
+            if (places.TryGetValue(held.Address, out var place) && place.Count >= limits.ConnectionsPerAddress)
+                isFull = (idle = place.Idle.First?.Value) is null;
+            else if (count >= limits.Connections)
+                isFull = (idle = places.Values.Where(other => other.Idle.Count > 0).MaxBy(other => other.Count)?.Idle.First?.Value) is null;
+            if (isFull)
+            {
+                Refuse(held.Address);
+                return false;
+            }
+
+            // It counts no more, though its end may take a moment.
+            if (idle is not null)
+                RemoveHere(idle);
+            place = places.TryGetValue(held.Address, out place) ? place : places[held.Address] = new Place();
+            place.Count++;
+            count++;
+            held.Idle = place.Idle.AddLast(held);
+            return true;
+        }
+    }
+
+    private void Remove(Held held)
+    {
+        lock (gate)
+            RemoveHere(held);
+    }
+
+    private void RemoveHere(Held held)
+    {
+        if (held.IsGone)
+            return;
+        held.IsGone = true;
+        var place = places[held.Address];
+        if (held.Idle is not null)
+            place.Idle.Remove(held.Idle);
+        count--;
+        if (--place.Count == 0)
+            places.Remove(held.Address);
+    }
+
+    private void Use(Held held, int change)
+    {
+        lock (gate)
+        {
+            if (held.IsGone)
+                return;
+            held.Requests += change;
+            var idle = places[held.Address].Idle;
+            if (held.Requests == 0)
+            {
+                held.Idle = idle.AddLast(held);
+            }
+            else if (held.Idle is not null)
+            {
+                idle.Remove(held.Idle);
+                held.Idle = null;
+            }
+        }
+    }
+
+    private void Refuse(IPAddress address)
+    {
+        if (DateTime.UtcNow - told < Silence)
+            return;
+        told = DateTime.UtcNow;
+        LogRefused(log, address, limits.ConnectionsPerAddress, limits.Connections);
+    }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "A connection from {Address} is refused, all of its {PerAddress} or of all {Most} are in use: "
+        + "--max-connections-per-address and --max-connections allow more, as a proxy in front may need")]
+    private static partial void LogRefused(ILogger log, IPAddress address, int perAddress, int most);
+
+    private sealed class Place
+    {
+        public int Count { get; set; }
+
+        /// <summary>Those without a request, the longest idle first.</summary>
+        public LinkedList<Held> Idle { get; } = [];
+    }
+
+    /// <summary>A connection and what it is about.</summary>
+    private sealed class Held(ConnectionLimits limits, ConnectionContext connection)
+    {
+        public ConnectionContext Connection { get; } = connection;
+
+        public IPAddress Address { get; } = NetworkOf((connection.RemoteEndPoint as IPEndPoint)?.Address);
+
+        public int Requests { get; set; }
+
+        public LinkedListNode<Held>? Idle { get; set; }
+
+        public bool IsGone { get; set; }
+
+        public void Use(int change) => limits.Use(this, change);
+    }
+}

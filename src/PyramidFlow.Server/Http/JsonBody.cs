@@ -1,0 +1,211 @@
+using System.Text.Json;
+using PyramidFlow.Server.Storage;
+using PyramidFlow.Server.Domain;
+
+namespace PyramidFlow.Server.Http;
+
+/// <summary>
+/// A JSON body as it comes in. The text at <c>input_reference</c>, or at <c>image_url</c> in it, may be large: it is handed on while it
+/// is read and an empty text is left in its place. All else is kept, within a limit; whether it is JSON is for others to see.
+/// </summary>
+/// <param name="body">The bytes; stays open.</param>
+/// <param name="most">Most bytes that are kept.</param>
+internal sealed class JsonBody(Stream body, int most)
+{
+    private const string Reference = "input_reference", Url = "image_url";
+    private const int LongestKey = 128, Deepest = 64;
+
+    private readonly byte[] buffer = new byte[1 << 16];
+    private readonly MemoryStream kept = new();
+    private readonly MemoryStream key = new();
+
+    // By depth: whether it is an object, whether a key comes next, and the key whose value comes next.
+    private readonly bool[] isObject = new bool[Deepest + 1];
+    private readonly bool[] wantsKey = new bool[Deepest + 1];
+    private readonly string?[] keys = new string?[Deepest + 1];
+    private int next, end, depth;
+    private bool inText, inKey, escaped;
+
+    /// <summary>Reads it.</summary>
+    /// <param name="take">Takes the large text, to its end.</param>
+    /// <param name="cancel">Stops the reading.</param>
+    /// <returns>The rest.</returns>
+    /// <exception cref="JobException">It is too large, or ends within the large text.</exception>
+    public async Task<ReadOnlyMemory<byte>> ReadAsync(Func<Stream, Task> take, CancellationToken cancel)
+    {
+        while (next < end || await FillAsync(cancel).ConfigureAwait(false))
+        {
+            if (!Scan())
+                continue;
+            using var text = new Text(this);
+            await take(text).ConfigureAwait(false);
+            if (!text.HasEnded)
+                throw new InvalidOperationException("the text was not read to its end");
+        }
+
+        return kept.GetBuffer().AsMemory(0, (int)kept.Length);
+    }
+
+    // Goes on to the end of what is there, or to the beginning of the large text: then true.
+    private bool Scan()
+    {
+        var start = next;
+        while (next < end)
+        {
+            var letter = buffer[next++];
+            if (inText)
+            {
+                Inside(letter);
+            }
+            else if (letter == '"')
+            {
+                inKey = wantsKey[depth];
+                inText = inKey || !IsReference();
+                key.SetLength(0);
+                if (!inText)
+                {
+                    Keep(buffer.AsSpan(start, next - start));
+                    return true;
+                }
+            }
+            else
+            {
+                Between(letter);
+            }
+        }
+
+        Keep(buffer.AsSpan(start, next - start));
+        return false;
+    }
+
+    private void Inside(byte letter)
+    {
+        if (!escaped && letter == '"')
+        {
+            inText = false;
+            if (inKey)
+                keys[depth] = Name(key.GetBuffer().AsSpan(0, (int)key.Length));
+            return;
+        }
+
+        escaped = !escaped && letter == '\\';
+        if (inKey && key.Length < LongestKey)
+            key.WriteByte(letter);
+    }
+
+    private void Between(byte letter)
+    {
+        switch (letter)
+        {
+            case (byte)'{' or (byte)'[':
+                if (++depth > Deepest)
+                    throw new JobException(JobFault.Invalid, $"the body is nested deeper than {Deepest} times: no request is");
+                (isObject[depth], wantsKey[depth], keys[depth]) = (letter == '{', letter == '{', null);
+                break;
+            case (byte)'}' or (byte)']':
+                depth = Math.Max(0, depth - 1);
+                break;
+            case (byte)',':
+                wantsKey[depth] = isObject[depth] && depth > 0;
+                break;
+            case (byte)':':
+                wantsKey[depth] = false;
+                break;
+        }
+    }
+
+    private bool IsReference() => isObject[1] && keys[1] == Reference && (depth == 1 || (depth == 2 && isObject[2] && keys[2] == Url));
+
+    private void Keep(ReadOnlySpan<byte> bytes)
+    {
+        if (kept.Length + bytes.Length > most)
+            throw new JobException(JobFault.TooLarge, $"the fields of the body are longer than {most >> 10} KiB together: shorten them");
+        kept.Write(bytes);
+    }
+
+    private async ValueTask<bool> FillAsync(CancellationToken cancel)
+    {
+        (next, end) = (0, await body.ReadAsync(buffer, cancel).ConfigureAwait(false));
+        return end > 0;
+    }
+
+    // Null for what is no name of ours.
+    private static string? Name(ReadOnlySpan<byte> raw)
+    {
+        try
+        {
+            var reader = new Utf8JsonReader([(byte)'"', .. raw, (byte)'"']);
+            return reader.Read() ? reader.GetString() : null;
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        {
+            return null;
+        }
+    }
+
+    // The large text without its escapes, up to its closing quote. Letters beyond ASCII become question marks: no data URL has any.
+    private sealed class Text(JsonBody owner) : ReadOnlyStream
+    {
+        public bool HasEnded { get; private set; }
+
+        public override async ValueTask<int> ReadAsync(Memory<byte> target, CancellationToken cancellationToken = default)
+        {
+            if (HasEnded || target.Length == 0)
+                return 0;
+            await NeedAsync(cancellationToken).ConfigureAwait(false);
+            if (Plain(target.Span) is > 0 and var plain)
+                return plain;
+            if (owner.buffer[owner.next++] == '"')
+            {
+                owner.Keep("\""u8);
+                HasEnded = true;
+                return 0;
+            }
+
+            var letter = await EscapedAsync(cancellationToken).ConfigureAwait(false);
+            target.Span[0] = letter;
+            return 1;
+        }
+
+        // Takes letters up to the next quote or escape.
+        private int Plain(Span<byte> target)
+        {
+            var there = owner.buffer.AsSpan(owner.next, Math.Min(owner.end - owner.next, target.Length));
+            there = there.IndexOfAny((byte)'"', (byte)'\\') is >= 0 and var special ? there[..special] : there;
+            if (there.IndexOfAnyInRange((byte)0, (byte)31) >= 0)
+                throw Wrong("it holds a line break or another control character");
+            there.CopyTo(target);
+            owner.next += there.Length;
+            return there.Length;
+        }
+
+        private async ValueTask<byte> EscapedAsync(CancellationToken cancel)
+        {
+            var letter = await NextAsync(cancel).ConfigureAwait(false);
+            if (letter != 'u')
+                return letter switch { (byte)'"' or (byte)'\\' or (byte)'/' => letter, (byte)'b' or (byte)'f' or (byte)'n' or (byte)'r' or (byte)'t' => (byte)' ', _ => throw Wrong("it has a backslash before what needs none") };
+            var code = 0;
+            for (var i = 0; i < 4; i++)
+            {
+                var digit = (char)await NextAsync(cancel).ConfigureAwait(false);
+                code = (code << 4) | (char.IsAsciiHexDigit(digit) ? Convert.ToInt32(digit.ToString(), 16) : throw Wrong("it has a \\u without four digits"));
+            }
+
+            return code < 128 ? (byte)code : (byte)'?';
+        }
+
+        private async ValueTask<byte> NextAsync(CancellationToken cancel)
+        {
+            await NeedAsync(cancel).ConfigureAwait(false);
+            return owner.buffer[owner.next++];
+        }
+
+        private async ValueTask NeedAsync(CancellationToken cancel)
+        {
+            if (owner.next == owner.end && !await owner.FillAsync(cancel).ConfigureAwait(false))
+                throw Wrong("it ends too early");
+        }
+
+        private static JobException Wrong(string what) => new(JobFault.Invalid, $"the body is not JSON: the text at {Reference} is damaged, {what}") { Parameter = Reference };
+    }
+}

@@ -1,0 +1,104 @@
+using System.Data.Common;
+using System.Text.Json;
+using PyramidFlow.Server.Domain;
+
+namespace PyramidFlow.Server.Http;
+
+/// <summary>Turns what goes wrong into problem details; only what nobody foresaw is logged as an error.</summary>
+internal sealed partial class Problems(RequestDelegate next, ILogger<Problems> log)
+{
+    private const int SqliteFull = 13;
+    private const string DiskFull = "nothing can be written here: the disk of this service may be full";
+
+    public async Task InvokeAsync(HttpContext context)
+    {
+        try
+        {
+            await next(context).ConfigureAwait(false);
+            // Some refusals of the framework have no body; one of a range keeps the type of what was asked for.
+            var response = context.Response;
+            if (!response.HasStarted && response.StatusCode >= 400 && response.ContentLength is null or 0 && (response.ContentType is null || response.StatusCode == 416))
+                await WriteAsync(context, OfStatus(response.StatusCode)).ConfigureAwait(false);
+        }
+        catch (Exception e) when (context.RequestAborted.IsCancellationRequested)
+        {
+            LogGone(log, context.Request.Path, e.GetType().Name);
+        }
+        catch (Exception e)
+        {
+            var problem = Of(e);
+            if (problem.Status == 500)
+                LogUnexpected(log, e, context.Request.Method, context.Request.Path);
+            else if (problem.Status > 500)
+                LogUnavailable(log, context.Request.Path, e.Message);
+            if (context.Response.HasStarted)
+                context.Abort();
+            else
+                await WriteAsync(context, problem).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Answers with a problem; a browser that asks for a page gets one.</summary>
+    public static async Task WriteAsync(HttpContext context, ProblemObject problem)
+    {
+        context.Response.StatusCode = problem.Status;
+        if (problem.RetryAfterSeconds is { } seconds)
+            context.Response.Headers.RetryAfter = seconds.ToString(System.Globalization.CultureInfo.InvariantCulture);
+        context.Response.ContentLength = null;
+        if (ProblemPage.IsFor(context.Request))
+        {
+            context.Response.ContentType = "text/html; charset=utf-8";
+            await context.Response.Body.WriteAsync(ProblemPage.Of(problem), context.RequestAborted).ConfigureAwait(false);
+            return;
+        }
+
+        context.Response.ContentType = ProblemObject.ContentType;
+        await JsonSerializer.SerializeAsync(context.Response.Body, problem, RestJson.Default.ProblemObject, context.RequestAborted).ConfigureAwait(false);
+    }
+
+    private static ProblemObject Of(Exception e) => e switch
+    {
+        JobException job => ProblemObject.Of(Status(job.Fault), job.Message, JsonNamingPolicy.SnakeCaseLower.ConvertName(job.Fault.ToString()), job.Parameter)
+            with { RetryAfterSeconds = job.RetryAfterSeconds ?? (job.Fault is JobFault.TooMany or JobFault.Unavailable ? 5 : null) },
+        KeysException => ProblemObject.Of(503, "the keys of this service cannot be read; whoever runs it finds more in its log", "unavailable"),
+        BadHttpRequestException { StatusCode: 413 } => ProblemObject.Of(413, "the request is larger than this service takes: send a smaller picture or video", "too_large"),
+        BadHttpRequestException { StatusCode: 408 } => ProblemObject.Of(408, "the request came too slowly: send it again", "too_slow"),
+        BadHttpRequestException bad => ProblemObject.Of(bad.StatusCode, "the request is not well-formed HTTP, or ended before it was whole", "malformed"),
+        InvalidDataException or JsonException => ProblemObject.Of(400, "the body of the request is damaged or cut short", "malformed"),
+        Microsoft.Data.Sqlite.SqliteException { SqliteErrorCode: SqliteFull } => ProblemObject.Of(507, DiskFull, "storage"),
+        DbException or TimeoutException => ProblemObject.Of(503, "the queue cannot be reached just now: try again in a moment", "unavailable") with { RetryAfterSeconds = 5 },
+        IOException or UnauthorizedAccessException or Media.MediaException => ProblemObject.Of(507, DiskFull, "storage"),
+        _ => ProblemObject.Of(500, "this program failed at the request; whoever runs it finds more in its log", "internal"),
+    };
+
+    private static int Status(JobFault fault) => fault switch
+    {
+        JobFault.Invalid => 400,
+        JobFault.NoKey => 401,
+        JobFault.NotFound => 404,
+        JobFault.NotReady => 409,
+        JobFault.TooLarge => 413,
+        JobFault.Unsupported => 415,
+        JobFault.TooMany or JobFault.RateLimit => 429,
+        JobFault.Conflict => 422,
+        _ => 503,
+    };
+
+    private static ProblemObject OfStatus(int status) => status switch
+    {
+        404 => ProblemObject.Of(404, "there is nothing at this address: /openapi/v1.json lists what there is", "not_found"),
+        405 => ProblemObject.Of(405, "this address does not know this method: /openapi/v1.json lists what there is", "method_not_allowed"),
+        415 => ProblemObject.Of(415, "send the request as application/json or multipart/form-data", "unsupported"),
+        416 => ProblemObject.Of(416, "the range asked for lies beyond the end of the file", "range"),
+        _ => ProblemObject.Of(status, "the request was refused", "refused"),
+    };
+
+    [LoggerMessage(Level = LogLevel.Debug, Message = "{Path}: the client went away ({Fault})")]
+    private static partial void LogGone(ILogger log, string path, string fault);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "{Method} {Path} failed")]
+    private static partial void LogUnexpected(ILogger log, Exception fault, string method, string path);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Path}: {Reason}")]
+    private static partial void LogUnavailable(ILogger log, string path, string reason);
+}

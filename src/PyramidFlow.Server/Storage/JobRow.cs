@@ -1,0 +1,135 @@
+using System.Data.Common;
+using System.Text.Json.Serialization.Metadata;
+using PyramidFlow.Server.Domain;
+using PyramidFlow.Torch.Formats;
+
+namespace PyramidFlow.Server.Storage;
+
+/// <summary>Between a row and a job.</summary>
+internal static class JobRow
+{
+    public const string Queued = "queued", InProgress = "in_progress", Completed = "completed", Failed = "failed", Deleted = "deleted", Unreadable = "unreadable";
+
+    /// <summary>A row of <see cref="JobSchema.Columns"/> as a job; one that was set aside is a failed one.</summary>
+    /// <exception cref="UnreadableRowException">It is damaged, or of a version that knows more.</exception>
+    public static VideoJob Read(DbDataReader row)
+    {
+        var id = Text(row, 0);
+        try
+        {
+            return row.GetString(3) == Unreadable ? SetAside(row, id) : Job(row, id);
+        }
+        catch (MalformedTextException e)
+        {
+            throw new UnreadableRowException(id, e.Message, e);
+        }
+        catch (Exception e) when (e is InvalidCastException or OverflowException or ArgumentException or InvalidOperationException)
+        {
+            throw new UnreadableRowException(id, "a value is out of range or of the wrong kind", e);
+        }
+    }
+
+    /// <summary>What the care of files knows of a row of id, status, attempt, completed and bytes; whatever it holds, the row counts as there.</summary>
+    public static StoredState State(DbDataReader row)
+    {
+        try
+        {
+            var word = row.GetString(1);
+            if (word != Unreadable)
+                return new StoredState(Status(word), row.GetInt32(2), Optional(row, 3), row.GetInt64(4));
+        }
+        catch (Exception e) when (e is MalformedTextException or InvalidCastException or OverflowException or ArgumentException or InvalidOperationException)
+        {
+            // Its files stay until somebody has looked.
+        }
+
+        return new StoredState(VideoStatus.Failed, 0, null, 0) { IsUnreadable = true };
+    }
+
+    /// <summary>A text; empty when there is none.</summary>
+    public static string Text(DbDataReader row, int column) => row.IsDBNull(column) ? "" : row.GetString(column);
+
+    private static VideoJob Job(DbDataReader row, string id)
+    {
+        if (!VideoId.IsValid(id))
+            throw new MalformedTextException(0, "its id is no id of a video");
+        var request = Json(row, 8, "request", StoreJson.Default.VideoRequest) ?? throw new MalformedTextException(0, "request is missing");
+        if (request is { Model: null } or { Width: null } or { Height: null })
+            throw new MalformedTextException(0, "request: model, width or height is missing");
+        if (request.Model != row.GetString(12))
+            throw new MalformedTextException(0, $"request: model is {request.Model}, and {row.GetString(12)} in the entry itself");
+        return new VideoJob
+        {
+            Id = id,
+            Owner = new Owner(row.GetString(1)),
+            Revision = row.GetInt64(2),
+            Status = Status(row.GetString(3)),
+            Attempt = row.GetInt32(4),
+            CreatedAt = Time(row.GetInt64(5)),
+            StartedAt = Optional(row, 6),
+            CompletedAt = Optional(row, 7),
+            Request = request,
+            Progress = Json(row, 9, "progress", StoreJson.Default.VideoProgress),
+            Error = Json(row, 10, "error", StoreJson.Default.VideoError),
+            Result = Json(row, 11, "result", StoreJson.Default.VideoResult),
+        };
+    }
+
+    // What is shown of it does not depend on what it holds: nothing here fails, whatever a column has in it.
+    private static VideoJob SetAside(DbDataReader row, string id) => new()
+    {
+        Id = id,
+        Owner = new Owner(Text(row, 1)),
+        Revision = Whole(row, 2),
+        Status = VideoStatus.Failed,
+        Attempt = (int)Math.Clamp(Whole(row, 4), 0, int.MaxValue),
+        CreatedAt = Clamped(Whole(row, 5)),
+        CompletedAt = row.IsDBNull(7) ? null : Clamped(Whole(row, 7)),
+        Request = new VideoRequest { Prompt = "(a video whose entry in the queue cannot be read)", Model = Text(row, 12) },
+        Error = new VideoError(VideoError.Unreadable, $"its entry in the queue cannot be read and was set aside ({(row.IsDBNull(13) ? "no reason is known" : row.GetString(13))}): ask for it again"),
+    };
+
+    private static VideoStatus Status(string word) => word switch
+    {
+        Queued => VideoStatus.Queued,
+        InProgress => VideoStatus.InProgress,
+        Completed => VideoStatus.Completed,
+        Failed => VideoStatus.Failed,
+        _ => throw new MalformedTextException(0, $"status '{word}' is unknown to this version"),
+    };
+
+    private static DateTimeOffset? Optional(DbDataReader row, int column) => row.IsDBNull(column) ? null : Time(row.GetInt64(column));
+
+    private static long Whole(DbDataReader row, int column) => row.IsDBNull(column) ? 0 : row.GetInt64(column);
+
+    private static DateTimeOffset Time(long milliseconds) => DateTimeOffset.FromUnixTimeMilliseconds(milliseconds);
+
+    private static DateTimeOffset Clamped(long milliseconds) =>
+        Time(Math.Clamp(milliseconds, DateTimeOffset.MinValue.ToUnixTimeMilliseconds(), DateTimeOffset.MaxValue.ToUnixTimeMilliseconds()));
+
+    private static T? Json<T>(DbDataReader row, int column, string name, JsonTypeInfo<T> type)
+        where T : class
+    {
+        if (row.IsDBNull(column))
+            return null;
+        try
+        {
+            return StrictJson.Deserialize(row.GetString(column), type);
+        }
+        catch (MalformedTextException e)
+        {
+            throw new MalformedTextException(0, $"{name}: {e.Reason}", e.Key, e);
+        }
+    }
+}
+
+/// <summary>A row of the queue cannot be read: it is damaged, or was written by a program that knows more.</summary>
+/// <param name="id">Id of its video.</param>
+/// <param name="reason">What is wrong, for whoever runs the service.</param>
+/// <param name="inner">What lies behind it.</param>
+internal sealed class UnreadableRowException(string id, string reason, Exception inner) : Exception($"{id}: {reason}", inner)
+{
+    public string Id { get; } = id;
+
+    public string Reason { get; } = reason;
+}

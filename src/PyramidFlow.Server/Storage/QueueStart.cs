@@ -1,0 +1,76 @@
+using System.Data.Common;
+using System.Net.Sockets;
+using Microsoft.Data.Sqlite;
+
+namespace PyramidFlow.Server.Storage;
+
+/// <summary>
+/// Makes folders and tables before anything uses them. A database that is not up yet is waited for; what else is wrong
+/// with them stops the start.
+/// </summary>
+internal sealed partial class QueueStart(IJobStore store, VideoFolder folder, ServerOptions options, ILogger<QueueStart> log) : IHostedLifecycleService
+{
+    private const int Busy = 5, Locked = 6;
+    private static readonly TimeSpan First = TimeSpan.FromSeconds(1), Most = TimeSpan.FromSeconds(10);
+
+    /// <exception cref="StartException">Folder or database cannot be used.</exception>
+    /// <exception cref="NewerStoreException">The queue is of a newer version.</exception>
+    public async Task StartingAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            folder.Create();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new StartException($"the data folder {Path.GetFullPath(options.DataFolder)} cannot be written ({e.Message.TrimEnd('.')}): choose another with --data", e);
+        }
+
+        await TablesAsync(cancellationToken).ConfigureAwait(false);
+        foreach (var (id, reason) in await store.UnreadableAsync(cancellationToken).ConfigureAwait(false))
+            LogUnreadable(log, id, reason);
+    }
+
+    public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public Task StartedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public Task StoppingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    private async Task TablesAsync(CancellationToken cancel)
+    {
+        for (var pause = First; ; pause = pause * 2 < Most ? pause * 2 : Most)
+        {
+            try
+            {
+                await store.InitializeAsync(cancel).ConfigureAwait(false);
+                return;
+            }
+            catch (Exception e) when (e is DbException { IsTransient: true } or SqliteException { SqliteErrorCode: Busy or Locked } or SocketException or TimeoutException)
+            {
+                LogWaiting(log, pause.TotalSeconds, e.Message);
+                await Task.Delay(pause, cancel).ConfigureAwait(false);
+            }
+            catch (Exception e) when (e is DbException or IOException or UnauthorizedAccessException or System.Security.Authentication.AuthenticationException)
+            {
+                var (what, option) = options.Database is null ? (folder.Database, "--data") : ("the database", "--database or PYRAMIDFLOW_DATABASE");
+                throw new StartException($"the queue in {what} cannot be used ({Worker.JobFaults.Sentence(e).TrimEnd('.')}): look at {option}", e);
+            }
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Waiting for the queue's database, next try in {Seconds} s: {Reason}")]
+    private static partial void LogWaiting(ILogger log, double seconds, string reason);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Id}: its entry in the queue cannot be read and was set aside: {Reason}")]
+    private static partial void LogUnreadable(ILogger log, string id, string reason);
+}
+
+/// <summary>A server or worker cannot start; the message is one sentence with the fix.</summary>
+/// <param name="message">The sentence.</param>
+/// <param name="inner">What lies behind it.</param>
+public sealed class StartException(string message, Exception? inner = null) : Exception(message, inner);

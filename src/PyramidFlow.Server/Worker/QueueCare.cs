@@ -1,0 +1,56 @@
+using PyramidFlow.Server.Storage;
+
+namespace PyramidFlow.Server.Worker;
+
+/// <summary>Takes back jobs of dead workers, removes files nobody owns, and what is older or more than is to be kept.</summary>
+internal sealed partial class QueueCare(IJobStore store, JobSignals signals, FileCare files, ServerOptions options, BackgroundHealth health, ILogger<QueueCare> log)
+    : BackgroundLoop("care of the queue", health, log)
+{
+    private const string Files = "care of files";
+    private static readonly TimeSpan Sweep = TimeSpan.FromMinutes(1), Remembered = TimeSpan.FromHours(1);
+
+    // Often enough that a dead worker's job waits little longer than its lease.
+    private readonly TimeSpan look = TimeSpan.FromSeconds(Math.Clamp(options.LeaseSeconds / 10, 0.05, 3));
+
+    private DateTime swept = DateTime.MinValue;
+
+    protected override async Task TurnAsync(CancellationToken stop)
+    {
+        if (await store.ReapAsync(stop).ConfigureAwait(false) is > 0 and var count)
+        {
+            LogReaped(log, count);
+            signals.Changed();
+        }
+
+        if (DateTime.UtcNow - swept > Sweep)
+        {
+            await store.PurgeAsync(Remembered, stop).ConfigureAwait(false);
+            await SweepAsync(stop).ConfigureAwait(false);
+            swept = DateTime.UtcNow;
+        }
+
+        Works();
+        await Task.Delay(look, stop).ConfigureAwait(false);
+    }
+
+    // A file that cannot be removed keeps nobody from making videos.
+    private async Task SweepAsync(CancellationToken stop)
+    {
+        try
+        {
+            await files.CareAsync(stop).ConfigureAwait(false);
+            Health.Works(Files);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            Health.Fails(Files, "a file or folder cannot be read or removed, the log names it", isVital: false);
+            LogFailed(log, e.Message);
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Count} videos were taken back from workers that give no sign of life")]
+    private static partial void LogReaped(ILogger log, int count);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The care of files was put off: {Reason}")]
+    private static partial void LogFailed(ILogger log, string reason);
+}

@@ -1,0 +1,98 @@
+using System.Diagnostics;
+using PyramidFlow.Hub;
+using PyramidFlow.Media;
+using PyramidFlow.Generation;
+using PyramidFlow.Memory;
+using PyramidFlow.Server.Storage;
+using PyramidFlow.Server.Domain;
+
+namespace PyramidFlow.Server.Worker;
+
+/// <summary>Makes the video of one job with all its files.</summary>
+/// <param name="catalog">Finds the job's model.</param>
+/// <param name="loaded">Keeps it in memory.</param>
+/// <param name="folder">Where the files go.</param>
+/// <param name="options">How models are loaded.</param>
+internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, VideoFolder folder, PipelineOptions options)
+{
+    private readonly NotedLoras loras = new(options.Loras);
+
+    /// <summary>Makes it.</summary>
+    /// <param name="job">What to make.</param>
+    /// <param name="keeper">Told how far it is.</param>
+    /// <returns>What it became; its files are whole and have their names.</returns>
+    /// <exception cref="OperationCanceledException">The keeper stopped it.</exception>
+    public async Task<VideoResult> MakeAsync(VideoJob job, LeaseKeeper keeper)
+    {
+        var cancel = keeper.Stop;
+        var start = Stopwatch.GetTimestamp();
+        var (id, attempt, request) = (job.Id, job.Attempt, job.Request);
+        var model = catalog.Find(request.Model);
+        Directory.CreateDirectory(folder.Of(id));
+        folder.DeleteMade(id);
+        var generation = request.ToGeneration() with { Image = await PictureAsync(request, id, cancel).ConfigureAwait(false) };
+        await using var files = new VideoFiles(job, folder, Notes(job, model, generation));
+        if (request.Input?.Kind == VideoInputKind.Video)
+            generation = generation with { Video = await GivenAsync(request, id, model, files, cancel).ConfigureAwait(false) };
+        var progress = new PreviewedProgress(keeper, files);
+        // Loading a model takes long and cannot be stopped in the middle.
+        cancel.ThrowIfCancellationRequested();
+        var run = loaded.Get(model, progress).GenerateAsync(generation, progress, cancel);
+        files.Expect(run.Settings.Frames);
+        await foreach (var chunk in run.ConfigureAwait(false))
+        {
+            await files.AddAsync(chunk.Rgb, cancel).ConfigureAwait(false);
+            keeper.Streamed(files.Frames);
+            files.ShowLast();
+            keeper.Previewed();
+        }
+
+        await files.CompleteAsync(cancel).ConfigureAwait(false);
+        return new VideoResult(files.Frames, folder.BytesOf(id, attempt), Stopwatch.GetElapsedTime(start).TotalSeconds,
+            request.Input?.Warning is { } warning ? [warning, .. run.Warnings] : run.Warnings);
+    }
+
+    // The same that the command line writes. What a video began with has the name under which it is downloaded.
+    private GenerationNotes Notes(VideoJob job, VideoModel model, GenerationOptions generation)
+    {
+        var (id, input) = (job.Id, job.Request.Input);
+        var used = options with { Variant = model.Variant };
+        if (used.MaxMemory is not null && input?.Kind != VideoInputKind.Video)
+            used = used with { Tiles = MemoryBudget.TilesFor(CheckpointFolder.Open(model.Folder), generation, used) };
+        var notes = GenerationNotes.Of(Path.GetFileName(Path.TrimEndingDirectorySeparator(model.Folder)), model.Variant ?? "", generation,
+            job.Request.FramesPerSecond ?? model.Settings.FramesPerSecond, used, loras.Get());
+        return input?.Kind switch
+        {
+            VideoInputKind.Image => notes with { Image = VideoFolder.InputName(id, ".png"), ImageSha256 = GenerationNotes.Sha256(folder.InputPicture(id)) },
+            VideoInputKind.Video => notes with { Video = input.FromJob is { } from ? $"{from}.mp4" : VideoFolder.InputName(id, ".mp4") },
+            _ => notes,
+        };
+    }
+
+    private async Task<ReadOnlyMemory<byte>?> PictureAsync(VideoRequest request, string id, CancellationToken cancel)
+    {
+        if (request.Input?.Kind != VideoInputKind.Image)
+            return null;
+        return (await ImageReader.ReadAsync(folder.InputPicture(id), request.Width, request.Height, cancel).ConfigureAwait(false)).Pixels;
+    }
+
+    // The whole video that is gone on from comes first; the model sees its end.
+    private Task<ReadOnlyMemory<byte>> GivenAsync(VideoRequest request, string id, VideoModel model, VideoFiles files, CancellationToken cancel) => GivenVideo.ReadAsync(
+        folder.InputVideo(id), new() { Width = request.Width, Height = request.Height, Fps = model.Settings.FramesPerSecond },
+        VideoLength.OfLatents(model.Settings.MaxLatentFrames), rgb => files.AddAsync(rgb, cancel), cancel);
+
+    // Keeps the picture that a report brings before it is told that there is one.
+    private sealed class PreviewedProgress(LeaseKeeper keeper, VideoFiles files) : IProgress<GenerationProgress>
+    {
+        public void Report(GenerationProgress value)
+        {
+            if (value.Preview is { } picture)
+            {
+                files.Show(picture);
+                keeper.Previewed();
+            }
+
+            keeper.Report(value);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using System.Numerics;
+
+namespace PyramidFlow.Training.Loop;
+
+/// <summary>
+/// An event file as TensorBoard reads it: records framed by length and checksum, each an <c>Event</c> message
+/// (tensorflow/core/util/event.proto).
+/// </summary>
+public sealed class EventFile : IDisposable
+{
+    private const uint ChecksumOffset = 0xA282EAD8;
+    private const int SessionStart = 1, RgbColours = 3;
+
+    private readonly FileStream stream;
+
+    /// <summary>Starts a new file beside those of earlier starts of the run.</summary>
+    /// <param name="folder">Folder to show to TensorBoard.</param>
+    /// <param name="from">Steps done: what earlier files hold after them is not shown.</param>
+    public EventFile(string folder, long from)
+    {
+        var seconds = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
+        string path;
+        do
+            path = Path.Combine(folder, string.Create(CultureInfo.InvariantCulture, $"events.out.tfevents.{seconds++}.pyramidflow"));
+        while (File.Exists(path));
+        stream = new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.Read);
+        Add(new ProtobufWriter().Write(1, Now).Write(3, "brain.Event:2"));
+        Add(new ProtobufWriter().Write(1, Now).Write(2, from).Write(7, new ProtobufWriter().Write(1, SessionStart)));
+    }
+
+    private static double Now => DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() / 1000.0;
+
+    /// <summary>Adds a point to the curve of each value.</summary>
+    /// <param name="step">Steps done.</param>
+    /// <param name="values">Named values.</param>
+    public void Scalars(long step, IEnumerable<(string Name, double Value)> values)
+    {
+        var summary = new ProtobufWriter();
+        foreach (var (name, value) in values)
+            summary.Write(1, new ProtobufWriter().Write(1, name).Write(2, (float)value));
+        Add(new ProtobufWriter().Write(1, Now).Write(2, step).Write(5, summary));
+    }
+
+    /// <summary>Adds a picture.</summary>
+    /// <param name="step">Steps done.</param>
+    /// <param name="name">What it shows.</param>
+    /// <param name="png">A whole PNG file.</param>
+    public void Image(long step, string name, ReadOnlySpan<byte> png)
+    {
+        // Width and height stand in the first chunk of every PNG file.
+        var image = new ProtobufWriter()
+            .Write(1, (long)BinaryPrimitives.ReadUInt32BigEndian(png[20..])).Write(2, (long)BinaryPrimitives.ReadUInt32BigEndian(png[16..]))
+            .Write(3, RgbColours).Write(4, png);
+        var summary = new ProtobufWriter().Write(1, new ProtobufWriter().Write(1, name).Write(4, image));
+        Add(new ProtobufWriter().Write(1, Now).Write(2, step).Write(5, summary));
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => stream.Dispose();
+
+    private void Add(ProtobufWriter message)
+    {
+        Span<byte> head = stackalloc byte[sizeof(ulong) + sizeof(uint)], foot = stackalloc byte[sizeof(uint)];
+        BinaryPrimitives.WriteUInt64LittleEndian(head, (ulong)message.Written.Length);
+        BinaryPrimitives.WriteUInt32LittleEndian(head[sizeof(ulong)..], Checksum(head[..sizeof(ulong)]));
+        BinaryPrimitives.WriteUInt32LittleEndian(foot, Checksum(message.Written));
+        stream.Write(head);
+        stream.Write(message.Written);
+        stream.Write(foot);
+        stream.Flush();
+    }
+
+    // The masked checksum of the record format.
+    private static uint Checksum(ReadOnlySpan<byte> data)
+    {
+        var crc = uint.MaxValue;
+        foreach (var value in data)
+            crc = BitOperations.Crc32C(crc, value);
+        return unchecked(BitOperations.RotateRight(~crc, 15) + ChecksumOffset);
+    }
+}

@@ -1,0 +1,121 @@
+using System.Text.Json.Serialization;
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Training.Loop;
+
+/// <summary>What every training configuration says about the run itself; the keys stand beside those of the trainer.</summary>
+public abstract record LoopConfig
+{
+    /// <summary>Seed of weights, data and draws.</summary>
+    public long Seed { get; set; } = 1;
+
+    /// <summary>Training steps.</summary>
+    public int Steps { get; set; } = 10_000;
+
+    /// <summary>Threads that each compute a part of every batch; divides the batch. Part of what a seed reproduces.</summary>
+    public int Workers { get; set; } = 1;
+
+    /// <summary>Batches whose gradients are added up before a step; at least 1.</summary>
+    public int Accumulation { get; set; } = 1;
+
+    /// <summary>Peak learning rate.</summary>
+    public double LearningRate { get; set; } = 1e-4;
+
+    /// <summary>Learning rate at the end of a falling schedule; null is a twentieth of the peak.</summary>
+    public double? FinalLearningRate { get; set; }
+
+    /// <summary>Steps of linear rise.</summary>
+    public int WarmUpSteps { get; set; }
+
+    /// <summary>How the learning rate goes on after the rise: <c>constant</c>, <c>cosine</c>, <c>linear_second_half</c>.</summary>
+    [JsonConverter(typeof(SnakeCaseEnumConverter<LearningRateShape>))]
+    public LearningRateShape Schedule { get; set; }
+
+    /// <summary>Decay of the gradient's running mean; in [0, 1).</summary>
+    public double Beta1 { get; set; } = 0.9;
+
+    /// <summary>Decay of the squared gradient's running mean; in [0, 1).</summary>
+    public double Beta2 { get; set; } = 0.95;
+
+    /// <summary>Decoupled weight decay.</summary>
+    public double WeightDecay { get; set; } = 1e-4;
+
+    /// <summary>Largest gradient norm; 0 does not clip.</summary>
+    public double ClipNorm { get; set; } = 1;
+
+    /// <summary>What the network computes in: <c>float32</c> (or <c>fp32</c>) or <c>bfloat16</c> (or <c>bf16</c>).</summary>
+    [JsonConverter(typeof(TrainingPrecisionConverter))]
+    public TrainingPrecision Precision { get; set; }
+
+    /// <summary>Share of the blocks whose activations are computed again in backward instead of kept; 0 to 1.</summary>
+    public double CheckpointRatio { get; set; }
+
+    /// <summary>Share of the running average of the weights that stays at each step, less at the beginning; 0 keeps no average.</summary>
+    public double AverageDecay { get; set; } = 0.999;
+
+    /// <summary>Instead of <see cref="AverageDecay"/>: share of the steps done so far over which the weights are averaged; 0 is off.</summary>
+    public double AverageHorizon { get; set; }
+
+    /// <summary>Where the average is kept, such as <c>cpu</c>, to save memory on a GPU; null is where the weights are.</summary>
+    public string? AverageDevice { get; set; }
+
+    /// <summary>A step is skipped when loss or gradient norm are this many times their running median; 0 never skips.</summary>
+    public double SpikeFactor { get; set; } = 10;
+
+    /// <summary>Steps between two checkpoints.</summary>
+    public int CheckpointEvery { get; set; } = 500;
+
+    /// <summary>Newest states that are kept; at least 1.</summary>
+    public int KeepLast { get; set; } = 1;
+
+    /// <summary>Besides, states of steps divisible by this are kept for good; 0 keeps none.</summary>
+    public int KeepEvery { get; set; }
+
+    /// <summary>Steps between two contact sheets of samples, where the trainer makes them; 0 makes none.</summary>
+    public int SampleEvery { get; set; }
+
+    /// <summary>Steps between two lines of metrics.</summary>
+    public int LogEvery { get; set; } = 20;
+
+    /// <summary>The learning rate of a step, for a peak of its own or the configured one.</summary>
+    internal LearningRate Rates(double? peak = null)
+    {
+        var top = peak ?? LearningRate;
+        var final = FinalLearningRate is { } given && LearningRate > 0 ? given * top / LearningRate : top / 20;
+        return new LearningRate(top, WarmUpSteps, Steps, Schedule, final);
+    }
+
+    /// <summary>Share of the average of the weights that stays after a step.</summary>
+    internal double DecayAt(long step) => AverageHorizon > 0
+        ? 1 - (1 / Math.Max(10, AverageHorizon * step))
+        : Math.Min(AverageDecay, (1 + step) / (10.0 + step));
+
+    /// <summary>Whether an average of the weights is kept.</summary>
+    internal bool IsAveraged => AverageHorizon > 0 || AverageDecay > 0;
+
+    /// <summary>The element type to compute in.</summary>
+    internal ElementType ComputeType => Precision == TrainingPrecision.Bfloat16 ? ElementType.BFloat16 : ElementType.Float32;
+
+    /// <summary>The first impossible value and what it may be, or null.</summary>
+    protected string? LoopFault() =>
+        Steps < 1 ? $"steps {Steps} is less than 1"
+        : Workers < 1 ? $"workers {Workers} is less than 1"
+        : Accumulation < 1 ? $"accumulation {Accumulation} is less than 1"
+        : !(LearningRate >= 0) ? FormattableString.Invariant($"learning_rate {LearningRate} is less than 0")
+        : FinalLearningRate < 0 ? FormattableString.Invariant($"final_learning_rate {FinalLearningRate} is less than 0")
+        : WarmUpSteps < 0 ? $"warm_up_steps {WarmUpSteps} is less than 0"
+        : Beta1 is not (>= 0 and < 1) ? FormattableString.Invariant($"beta1 {Beta1} is not within 0 to below 1")
+        : Beta2 is not (>= 0 and < 1) ? FormattableString.Invariant($"beta2 {Beta2} is not within 0 to below 1")
+        : !(WeightDecay >= 0) ? FormattableString.Invariant($"weight_decay {WeightDecay} is less than 0")
+        : !(ClipNorm >= 0) ? FormattableString.Invariant($"clip_norm {ClipNorm} is less than 0: 0 does not clip")
+        : CheckpointRatio is not (>= 0 and <= 1) ? FormattableString.Invariant($"checkpoint_ratio {CheckpointRatio} is not within 0 to 1")
+        : AverageDecay is not (>= 0 and < 1) ? FormattableString.Invariant($"average_decay {AverageDecay} is not within 0 to below 1")
+        : AverageHorizon is not (>= 0 and <= 1) ? FormattableString.Invariant($"average_horizon {AverageHorizon} is not within 0 to 1")
+        : SpikeFactor != 0 && !(SpikeFactor > 1) ? FormattableString.Invariant($"spike_factor {SpikeFactor} is not above 1: 0 never skips a step")
+        : CheckpointEvery < 1 ? $"checkpoint_every {CheckpointEvery} is less than 1"
+        : KeepLast < 1 ? $"keep_last {KeepLast} is less than 1"
+        : KeepEvery < 0 ? $"keep_every {KeepEvery} is less than 0: 0 keeps none for good"
+        : SampleEvery < 0 ? $"sample_every {SampleEvery} is less than 0: 0 makes none"
+        : LogEvery < 1 ? $"log_every {LogEvery} is less than 1"
+        : null;
+}

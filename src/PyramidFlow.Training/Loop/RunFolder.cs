@@ -1,0 +1,73 @@
+using System.Globalization;
+
+namespace PyramidFlow.Training.Loop;
+
+/// <summary>The folder of a training run: its states by step, and the names of everything else in it.</summary>
+public sealed class RunFolder
+{
+    private const string StatePrefix = "state-", StateEnd = ".safetensors", LockName = "run.lock";
+
+    private readonly string folder;
+
+    /// <summary>Opens or makes the folder.</summary>
+    public RunFolder(string folder)
+    {
+        this.folder = folder;
+        Directory.CreateDirectory(folder);
+    }
+
+    /// <summary>The newest state there is, or null before the first.</summary>
+    // The one without a step is from before states had one.
+    public string? LatestState => States().LastOrDefault().Path ?? (System.IO.File.Exists(File("state.safetensors")) ? File("state.safetensors") : null);
+
+    /// <summary>A file or folder of the run.</summary>
+    public string File(string name) => Path.Combine(folder, name);
+
+    /// <summary>The state's file of a step.</summary>
+    public string StateFile(long step) => File(string.Create(CultureInfo.InvariantCulture, $"{StatePrefix}{step:D8}{StateEnd}"));
+
+    /// <summary>The file of the samples made after a step; its folder is made.</summary>
+    public string SampleFile(long step)
+    {
+        Directory.CreateDirectory(File("samples"));
+        return File(Path.Combine("samples", string.Create(CultureInfo.InvariantCulture, $"step-{step:D8}.png")));
+    }
+
+    /// <summary>Keeps other processes from training in this folder until it is disposed; also deletes what a killed one left half written.</summary>
+    /// <exception cref="TrainingException">Another process trains here.</exception>
+    public IDisposable Hold()
+    {
+        FileStream held;
+        try
+        {
+            held = new FileStream(File(LockName), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1, FileOptions.DeleteOnClose);
+        }
+        catch (IOException e) when (System.IO.File.Exists(File(LockName)))
+        {
+            throw new TrainingException($"{folder} is in use by another training: wait for it or choose another --out", e);
+        }
+
+        foreach (var partial in Directory.EnumerateFiles(folder, "*.partial-*"))
+            System.IO.File.Delete(partial);
+        return held;
+    }
+
+    /// <summary>Deletes older states.</summary>
+    /// <param name="last">The newest that stay.</param>
+    /// <param name="every">Those of steps divisible by this stay too; 0 is none.</param>
+    public void Prune(int last, int every)
+    {
+        foreach (var (step, path) in States().SkipLast(last))
+        {
+            if (every == 0 || step % every != 0)
+                System.IO.File.Delete(path);
+        }
+    }
+
+    // Oldest first.
+    private IEnumerable<(long Step, string Path)> States() => Directory.EnumerateFiles(folder, $"{StatePrefix}*{StateEnd}")
+        .Select(path => (Number: Path.GetFileName(path)[StatePrefix.Length..^StateEnd.Length], path))
+        .Select(state => (Step: long.TryParse(state.Number, NumberStyles.None, CultureInfo.InvariantCulture, out var step) ? step : -1, state.path))
+        .Where(state => state.Step >= 0)
+        .OrderBy(state => state.Step);
+}

@@ -1,0 +1,112 @@
+using System.Globalization;
+using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch.Formats;
+
+namespace PyramidFlow.Training.Loop;
+
+/// <summary>Everything a run needs to go on exactly where it stopped: weights, moments, averages, step and what the spike guard knows.</summary>
+/// <remarks>Draws and data of a step depend only on the run's seed and the step's number, so no generator state is kept.</remarks>
+public sealed class TrainingState
+{
+    private const string StepKey = "step", RunKey = "run", SpikesKey = "spikes", OptimizerSteps = "optimizer_steps";
+
+    private readonly IReadOnlyList<TrainingPart> parts;
+    private readonly IReadOnlyList<(string Key, Tensor Tensor)> buffers;
+
+    /// <summary>Describes a state over what a trainer has; the parts stay the caller's.</summary>
+    /// <param name="parts">Networks that step; one of them may have no name.</param>
+    /// <param name="guard">The spike guard.</param>
+    /// <param name="buffers">Other tensors that training changes; null is none.</param>
+    public TrainingState(IReadOnlyList<TrainingPart> parts, SpikeGuard guard, IReadOnlyList<(string Key, Tensor Tensor)>? buffers = null) =>
+        (this.parts, Guard, this.buffers) = (parts, guard, buffers ?? []);
+
+    /// <summary>Steps done, skipped ones included.</summary>
+    public long Step { get; set; }
+
+    /// <summary>The spike guard.</summary>
+    public SpikeGuard Guard { get; }
+
+    /// <summary>Generator of one step's draws.</summary>
+    /// <param name="seed">Seed of the run.</param>
+    /// <param name="step">The step.</param>
+    public static RandomGenerator Draws(long seed, long step) =>
+        new(unchecked(((ulong)seed * 0x9E3779B97F4A7C15UL) ^ ((ulong)step + 0x632BE59BD9B4E019UL)));
+
+    /// <summary>Writes the state; a file before stays until the new one is whole.</summary>
+    /// <param name="path">Target file.</param>
+    /// <param name="run">Identity of the run (its configuration); a state of another run is refused when loading.</param>
+    public void Save(string path, string run)
+    {
+        using var scope = new TensorScope();
+        var metadata = new Dictionary<string, string>
+        {
+            [StepKey] = Step.ToString(CultureInfo.InvariantCulture), [RunKey] = run, [SpikesKey] = Guard.Save(),
+        };
+        foreach (var part in parts)
+            metadata[Key(part, OptimizerSteps)] = part.Optimizer.Steps.ToString(CultureInfo.InvariantCulture);
+        SafetensorsWriter.Write(path, Tensors(), metadata);
+    }
+
+    /// <summary>Takes a saved state over.</summary>
+    /// <exception cref="CheckpointException">The file is of another run or model, or damaged; nothing was changed.</exception>
+    public void Load(string path, string run)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        using var file = SafetensorsFile.Open(path);
+        if (file.Metadata.GetValueOrDefault(RunKey) != run)
+            throw new CheckpointException($"{path} belongs to a run with another configuration: choose another --out, or delete it to start anew");
+        var targets = Tensors().ToList();
+        foreach (var (key, target) in targets)
+        {
+            if (!file.Entries.TryGetValue(key, out var entry) || !entry.Shape.SequenceEqual(target.Shape))
+                throw new CheckpointException($"{path} does not hold {key} of {target.ElementCount} numbers: it is of another model");
+        }
+
+        var step = Number(file, path, StepKey) ?? throw Damaged(path, "does not say how many steps were done");
+        var steps = parts.Select(part => Number(file, path, Key(part, OptimizerSteps)) ?? step).ToList();
+        var spikes = Spikes(file, path);
+        Step = step;
+        if (spikes is not null)
+            Guard.Load(spikes);
+        foreach (var (key, target) in targets)
+            target.CopyFrom(file.Tensor(file.Entries[key]));
+        foreach (var (part, done) in parts.Zip(steps))
+        {
+            part.Optimizer.Steps = done;
+            part.Parameters.Refresh();
+        }
+    }
+
+    // A state of before there were spikes says nothing of them.
+    private static SpikeHistory? Spikes(SafetensorsFile file, string path)
+    {
+        try
+        {
+            return file.Metadata.TryGetValue(SpikesKey, out var spikes) ? SpikeGuard.Parse(spikes) : null;
+        }
+        catch (MalformedTextException e)
+        {
+            throw Damaged(path, $"does not say which losses it has seen ({e.Message})");
+        }
+    }
+
+    private static CheckpointException Damaged(string path, string fault) => new($"{path} {fault}: it is damaged, delete it to start anew");
+
+    private static long? Number(SafetensorsFile file, string path, string key) => !file.Metadata.TryGetValue(key, out var text) ? null
+        : PlainNumber.TryWhole(text, out var number) && number >= 0 ? number
+        : throw Damaged(path, $"says of {key} '{(text.Length > 40 ? text[..40] : text)}'");
+
+    private static string Key(TrainingPart part, string name) => part.Name.Length == 0 ? name : $"{part.Name}.{name}";
+
+    private IEnumerable<(string Key, Tensor Tensor)> Tensors() =>
+    [
+        .. parts.SelectMany(part => new (string, Tensor?)[]
+        {
+            (Key(part, "values"), part.Parameters.Values), (Key(part, "average"), part.Average?.Values),
+            (Key(part, "first_moment"), part.Optimizer.FirstMoment), (Key(part, "second_moment"), part.Optimizer.SecondMoment),
+        }).Where(pair => pair.Item2 is not null).Select(pair => (pair.Item1, pair.Item2!)),
+        .. buffers.Select(buffer => ($"buffer.{buffer.Key}", buffer.Tensor)),
+    ];
+}

@@ -1,0 +1,87 @@
+using PyramidFlow.Media;
+using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Training.Loop;
+
+namespace PyramidFlow.Training.Tests.Loop;
+
+/// <summary>Learns to halve numbers; what a batch's inputs are multiplied with can be set, to bring up spikes and worse.</summary>
+internal sealed class ToyTraining : ITraining, IDisposable
+{
+    private readonly Linear linear;
+    private readonly RunFolder folder;
+    private readonly int workers;
+
+    public ToyTraining(ToyConfig config, RunFolder folder, int inputs = 4)
+    {
+        this.folder = folder;
+        workers = config.Workers;
+        using var generator = new RandomGenerator((ulong)config.Seed);
+        linear = new Linear(inputs, inputs);
+        linear.Initialize(generator);
+        Parts = [new TrainingPart("", config, null, ("", linear))];
+    }
+
+    public string Identity => "toy";
+
+    public IReadOnlyList<TrainingPart> Parts { get; }
+
+    public Func<MicroBatch, double> Factor { get; init; } = _ => 1;
+
+    public Action<MicroBatch> Begin { get; init; } = _ => { };
+
+    public Action<string> Sampling { get; init; } = _ => { };
+
+    public float[] Weights => Parts[0].Parameters.Values.ToArray<float>();
+
+    public BatchLosses Backward(MicroBatch batch)
+    {
+        Begin(batch);
+        return BatchLosses.Mean([.. Enumerable.Range(0, workers).Select(worker =>
+        {
+            using var scope = new TensorScope();
+            var x = Draw(batch, worker);
+            var error = linear.Forward(x.To(linear.Weight.Value.Type)).To(ElementType.Float32) - (x * 0.5);
+            var loss = (error * error).Mean();
+            (loss * (batch.Scale / workers)).Backward();
+            return new BatchLosses(loss.Item(), [("twice", 2 * loss.Item())], x.Size(0));
+        })]);
+    }
+
+    public IEnumerable<(string Key, Tensor Tensor)> Inputs(MicroBatch batch) => [("x", Draw(batch, 0))];
+
+    public IReadOnlyList<(string Name, double Value)> Publish()
+    {
+        using var scope = new TensorScope();
+        SafetensorsWriter.Write(folder.File("toy.safetensors"), Parts[0].Averaged);
+        return [("quality", 1)];
+    }
+
+    public bool Sample(string path, CancellationToken cancel)
+    {
+        Sampling(path);
+        cancel.ThrowIfCancellationRequested();
+        PngWriter.Write(path, new RgbImage(2, 1, new byte[6]));
+        return true;
+    }
+
+    public void Dispose()
+    {
+        Parts[0].Dispose();
+        linear.Dispose();
+    }
+
+    private Tensor Draw(MicroBatch batch, int worker)
+    {
+        using var scope = new TensorScope();
+        using var draws = batch.Draws(worker, workers);
+        return scope.Keep(Tensor.Randn([8, linear.Weight.Shape[1]], draws) * Factor(batch));
+    }
+}
+
+internal sealed record ToyConfig : LoopConfig
+{
+    public ToyConfig() => (Steps, LearningRate, CheckpointEvery, LogEvery) = (12, 0.01, 4, 3);
+
+    public string? Fault => LoopFault();
+}
