@@ -1,6 +1,6 @@
 using PyramidFlow.Hub;
 using PyramidFlow.Generation;
-using PyramidFlow.Scheduling;
+using PyramidFlow.Scheduling.Solvers;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
@@ -47,7 +47,7 @@ public sealed class LatentClipTests(TinyPipeline tiny) : IClassFixture<TinyPipel
         Assert.Contains("\"prompt\":\"a cat, sharp\"", metadata["settings"], StringComparison.Ordinal);
         Assert.Contains("\"seed\":7", metadata["settings"], StringComparison.Ordinal);
         Assert.DoesNotContain("approximations", metadata["settings"], StringComparison.Ordinal);
-        var approximate = (TinyPipeline.Request with { Approximations = new() { ReusePrefix = 2, Solver = FlowSolver.SecondOrder } }).Resolve(tiny.Pipeline.Settings);
+        var approximate = (TinyPipeline.Request with { Approximations = new() { ReusePrefix = 2, Solver = FlowSolvers.SecondOrder } }).Resolve(tiny.Pipeline.Settings);
         LatentFile.Write(folder.File("b.safetensors"), latents, approximate);
         LatentFile.Read(folder.File("b.safetensors"), out metadata);
         Assert.Contains("\"approximations\":{\"reuse_prefix\":2,\"guidance_every\":1,\"solver\":\"second-order\"}", metadata["settings"], StringComparison.Ordinal);
