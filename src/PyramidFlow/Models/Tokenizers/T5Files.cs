@@ -1,8 +1,65 @@
+using System.Buffers.Binary;
 using System.Globalization;
+using System.Text;
 using System.Text.Json;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Models.Tokenizers;
+
+/// <summary>Reads a <c>tokenizer.json</c> that holds a unigram model.</summary>
+internal static class T5JsonReader
+{
+    /// <summary>Parses the file.</summary>
+    /// <exception cref="InvalidDataException">The file is not a unigram tokenizer of the T5 sort.</exception>
+    /// <exception cref="Torch.Formats.MalformedTextException">It is not JSON, or holds text that is none.</exception>
+    public static T5Definition Parse(byte[] json)
+    {
+        using var document = TokenizerFile.Json(json);
+        var root = document.RootElement;
+        var normalizer = root.TryGetProperty("normalizer", out var steps) ? NormalizerStep.FromJson(steps) : [];
+        var wordSplit = root.TryGetProperty("pre_tokenizer", out var cuts) ? WordSplitStep.FromJson(cuts) : [];
+        var added = root.TryGetProperty("added_tokens", out var tokens) && tokens.ValueKind != JsonValueKind.Null ? ReadAdded(root) : [];
+        var model = TokenizerFile.Member(root, "model", JsonValueKind.Object);
+        if (model.TryGetProperty("type", out _) && TokenizerFile.Text(model, "type") is var type && type != "Unigram")
+            throw new InvalidDataException($"its model is {type}; a T5 tokenizer has a Unigram model");
+        if (TokenizerFile.Flag(model, "byte_fallback"))
+            throw new InvalidDataException("byte_fallback is not supported; T5 vocabularies have none");
+        var vocabulary = ReadVocabulary(model);
+        if (!TokenizerFile.Member(model, "unk_id", JsonValueKind.Number).TryGetInt32(out var unknownId))
+            throw new InvalidDataException("its model's unk_id is not the number of a piece");
+        return new T5Definition(vocabulary, new UnigramModel(vocabulary, unknownId), unknownId, normalizer, wordSplit, added);
+    }
+
+    private static List<AddedToken> ReadAdded(JsonElement root)
+    {
+        var added = new List<AddedToken>();
+        foreach (var entry in TokenizerFile.Member(root, "added_tokens", JsonValueKind.Array).EnumerateArray())
+        {
+            if (!TokenizerFile.Member(entry, "id", JsonValueKind.Number).TryGetInt32(out var id))
+                throw new InvalidDataException($"the id of added token {added.Count} is not a whole number that a token may have");
+            added.Add(AddedToken.FromJson(id, entry));
+        }
+
+        return added;
+    }
+
+    private static UnigramVocabulary ReadVocabulary(JsonElement model)
+    {
+        var vocabulary = new UnigramVocabulary();
+        foreach (var entry in TokenizerFile.Member(model, "vocab", JsonValueKind.Array).EnumerateArray())
+        {
+            if (entry.ValueKind != JsonValueKind.Array || entry.GetArrayLength() != 2 || entry[0].ValueKind != JsonValueKind.String
+                || entry[1].ValueKind != JsonValueKind.Number || !entry[1].TryGetDouble(out var score))
+            {
+                throw new InvalidDataException($"piece {vocabulary.Count} of its vocab is not a text and a score");
+            }
+
+            vocabulary.Add(Encoding.UTF8.GetBytes(entry[0].GetString()!), score);
+        }
+
+        return vocabulary;
+    }
+}
 
 /// <summary>
 /// Reads a <c>spiece.model</c> (protobuf <c>sentencepiece.ModelProto</c>) as the reference's fast tokenizer converts it.
@@ -130,5 +187,99 @@ internal static class T5SentencePieceReader
         }
 
         return tokens;
+    }
+}
+
+/// <summary>Minimal reader of the protobuf wire format; every length is checked against what is left.</summary>
+internal ref struct ProtobufReader(ReadOnlySpan<byte> message)
+{
+    private ReadOnlySpan<byte> rest = message;
+    private int wireType;
+
+    /// <summary>Moves to the next field; false at the end of the message.</summary>
+    /// <param name="field">The field's number.</param>
+    public bool Next(out int field)
+    {
+        if (rest.IsEmpty)
+        {
+            field = 0;
+            return false;
+        }
+
+        var tag = RawVarint();
+        if (tag > int.MaxValue || tag >> 3 == 0)
+            throw new InvalidDataException($"field tag {tag} is out of range");
+        field = (int)(tag >> 3);
+        wireType = (int)(tag & 7);
+        return true;
+    }
+
+    public ulong Varint()
+    {
+        Require(0);
+        return RawVarint();
+    }
+
+    public float Single()
+    {
+        Require(5);
+        return BinaryPrimitives.ReadSingleLittleEndian(Take(4));
+    }
+
+    public ReadOnlySpan<byte> Bytes()
+    {
+        Require(2);
+        return Take(RawVarint());
+    }
+
+    /// <summary>Passes over the field's value.</summary>
+    public void Skip()
+    {
+        switch (wireType)
+        {
+            case 0:
+                RawVarint();
+                break;
+            case 1:
+                Take(8);
+                break;
+            case 2:
+                Take(RawVarint());
+                break;
+            case 5:
+                Take(4);
+                break;
+            default:
+                throw new InvalidDataException($"wire type {wireType} is unknown");
+        }
+    }
+
+    private readonly void Require(int type)
+    {
+        if (wireType != type)
+            throw new InvalidDataException($"a field has wire type {wireType} in place of {type}");
+    }
+
+    private ulong RawVarint()
+    {
+        ulong value = 0;
+        for (var shift = 0; shift < 64; shift += 7)
+        {
+            var b = Take(1)[0];
+            value |= (ulong)(b & 0x7F) << shift;
+            if (b < 0x80)
+                return value;
+        }
+
+        throw new InvalidDataException("a number has more than ten bytes");
+    }
+
+    private ReadOnlySpan<byte> Take(ulong count)
+    {
+        if (count > (ulong)rest.Length)
+            throw new InvalidDataException($"a field of {count} bytes begins {rest.Length} bytes before the end");
+        var taken = rest[..(int)count];
+        rest = rest[(int)count..];
+        return taken;
     }
 }

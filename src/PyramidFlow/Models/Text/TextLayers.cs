@@ -1,3 +1,4 @@
+using System.Text.Json.Serialization;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Models.Text;
@@ -24,3 +25,28 @@ internal static class TextAttention
 
     private static Tensor Split(Tensor x, long heads) => x.Unflatten(-1, heads, -1).Transpose(1, 2); // [b, h, n, d]
 }
+
+/// <summary>Element-wise functions that text encoder configs name.</summary>
+internal static class Activation
+{
+    /// <summary>The names understood.</summary>
+    internal const string Known = "relu, silu, gelu, gelu_new, gelu_pytorch_tanh or quick_gelu";
+
+    /// <summary>The function of that name, or null. <c>gelu_new</c> is the tanh form.</summary>
+    internal static Func<Tensor, Tensor>? Find(string name) => name switch
+    {
+        "relu" => x => x.Relu(),
+        "silu" or "swish" => x => x.Silu(),
+        "gelu" => x => x.Gelu(),
+        "gelu_new" or "gelu_pytorch_tanh" => x => x.Gelu(approximate: true),
+        "quick_gelu" => x => x * (x * 1.702).Sigmoid(),
+        _ => null,
+    };
+}
+
+/// <summary>Source-generated reading of the text encoders' configs.</summary>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
+[JsonSerializable(typeof(T5EncoderConfig))]
+[JsonSerializable(typeof(ClipTextConfig))]
+[JsonSerializable(typeof(string[]))]
+internal sealed partial class TextEncoderJson : JsonSerializerContext;
