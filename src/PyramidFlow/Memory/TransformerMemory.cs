@@ -12,9 +12,6 @@ internal static class TransformerMemory
     // with what the allocator says by a test.
     private const int BlockInOnePass = 19, BlockInFloat32 = 30, BlockInNarrow = 40;
 
-    // Adaptive norms: outputs of a block, in widths.
-    private const int AdaptiveJoint = 12, AdaptiveSingle = 3;
-
     /// <summary>Most bytes over all units and stages.</summary>
     /// <param name="config">The transformer.</param>
     /// <param name="plan">Shape and steps of the clip.</param>
@@ -40,7 +37,7 @@ internal static class TransformerMemory
     internal static long Stage(ITransformerConfig config, SequenceShape shape, int evaluations, ElementType type, SamplerOptions sampler, AttentionSettings attention,
         Approximations approximations, DeviceType device)
     {
-        var modulation = (long)evaluations * shape.Rows * Adaptive(config) * config.Dim * type.Size();
+        var modulation = (long)evaluations * shape.Rows * config.ModulationOutputs * config.Dim * type.Size();
         if (!WorkCount.UsesPrefix(config, shape, sampler))
             return modulation + Pass(shape.Rows, shape.Length, shape.Length);
         var timestep = 2L * config.Blocks * shape.Rows * shape.PrefixLength * config.Dim * type.Size();
@@ -65,8 +62,4 @@ internal static class TransformerMemory
         (ElementType.Float32, _) => BlockInFloat32,
         _ => BlockInNarrow,
     };
-
-    private static long Adaptive(ITransformerConfig config) => config is PyramidFluxConfig flux
-        ? (AdaptiveJoint * flux.NumLayers) + (AdaptiveSingle * flux.NumSingleLayers)
-        : AdaptiveJoint * config.Blocks;
 }

@@ -19,7 +19,7 @@ public sealed class ApproximationTests : IDisposable
     private readonly RandomGenerator generator = new(5);
 
     public static TheoryData<ModelFamily, bool> Passes => new(
-        from family in new[] { ModelFamily.Flux, ModelFamily.Mmdit }
+        from family in new[] { ModelFamilies.Flux, ModelFamilies.Sd3 }
         from usesPrefix in new[] { false, true }
         select (family, usesPrefix));
 
@@ -69,10 +69,11 @@ public sealed class ApproximationTests : IDisposable
     }
 
     [Theory]
-    [InlineData(ModelFamily.Flux)]
-    [InlineData(ModelFamily.Mmdit)]
-    public void A_reused_prefix_is_that_of_the_mean_timestep_and_the_unit_keeps_its_own(ModelFamily family)
+    [InlineData("pyramid_flux")]
+    [InlineData("pyramid_mmdit")]
+    public void A_reused_prefix_is_that_of_the_mean_timestep_and_the_unit_keeps_its_own(string familyName)
     {
+        var family = ModelFamilies.Get(familyName);
         using var scope = new TensorScope();
         using var noGrad = NoGrad.Begin();
         using var stage = new Stage(family, generator);
@@ -95,7 +96,7 @@ public sealed class ApproximationTests : IDisposable
     {
         using var scope = new TensorScope();
         using var noGrad = NoGrad.Begin();
-        using var stage = new Stage(ModelFamily.Flux, generator);
+        using var stage = new Stage(ModelFamilies.Flux, generator);
         var (model, text) = (stage.Model, stage.Text.Prompt);
         using var prefix = model.ComputePrefix(stage.History, ClipSize.Of(stage.Noisy), text, Tensor.From([650f]));
         var exact = model.ForwardUnit(stage.Noisy, 0, prefix);
@@ -110,7 +111,7 @@ public sealed class ApproximationTests : IDisposable
     {
         using var scope = new TensorScope();
         using var noGrad = NoGrad.Begin();
-        using var stage = new Stage(ModelFamily.Flux, generator);
+        using var stage = new Stage(ModelFamilies.Flux, generator);
         var plan = new SamplingPlan(Height: 16, Width: 24, FramesPerUnit: 1, [3, 3, 3], [3, 3, 3], [Scale, Scale, Scale]);
         var exact = Sample(plan);
         Assert.Equal(exact, Sample(plan with { Approximations = new() { ReusePrefix = 1, GuidanceEvery = 1, Solver = FlowSolvers.Euler } }));

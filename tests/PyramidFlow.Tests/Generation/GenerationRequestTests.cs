@@ -1,3 +1,4 @@
+using PyramidFlow.Models;
 using PyramidFlow.Hub;
 using PyramidFlow.Generation;
 using PyramidFlow.Scheduling;
@@ -6,7 +7,7 @@ namespace PyramidFlow.Tests.Generation;
 
 public class GenerationRequestTests
 {
-    private static readonly PipelineSettings Released = PipelineSettings.Released(ModelFamily.Flux, "384p");
+    private static readonly PipelineSettings Released = PipelineSettings.Released(ModelFamilies.Flux, "384p");
     private static readonly GenerationOptions Request = new() { Prompt = "a cat" };
 
     public static TheoryData<GenerationOptions, string> Impossible => new()
@@ -139,7 +140,7 @@ public class GenerationRequestTests
         Assert.Empty(Request.Resolve(Released).Warnings);
         Assert.Equal(["this checkpoint was trained on 640x384: 384x640 may look worse"],
             (Request with { Width = 384, Height = 640 }).Resolve(Released).Warnings);
-        var picture = PipelineSettings.Released(ModelFamily.Flux, "image");
+        var picture = PipelineSettings.Released(ModelFamilies.Flux, "image");
         Assert.Equal(["this checkpoint was trained on pictures only: each part is made from the 1 latent frame before it"],
             (Request with { Frames = 9 }).Resolve(picture).Warnings);
     }

@@ -1,3 +1,4 @@
+using PyramidFlow.Models;
 using PyramidFlow.Hub;
 using PyramidFlow.Generation;
 using PyramidFlow.Scheduling.Solvers;
@@ -71,7 +72,7 @@ public sealed class LatentClipTests(TinyPipeline tiny) : IClassFixture<TinyPipel
         var own = tiny.Pipeline.Settings.Latent;
         var request = TinyPipeline.Request with { Frames = 8 };
         Refused(LatentClip.Of(Tensor.Zeros([1, 16, 2, 8, 8]), own), "the latents have 16 channels where this model's have 4");
-        Refused(LatentClip.Of(Tensor.Zeros([1, 4, 2, 8, 8]), LatentNormalization.Released(ModelFamily.Mmdit)), "the latents are those of another model");
+        Refused(LatentClip.Of(Tensor.Zeros([1, 4, 2, 8, 8]), ModelFamilies.Sd3.Latent), "the latents are those of another model");
         Refused(LatentClip.Of(Tensor.Zeros([1, 4, 2, 9, 8]), own), "height 72 is not a multiple of 64");
         Assert.Throws<ArgumentException>(() => LatentClip.Join([LatentClip.Of(Tensor.Zeros([1, 4, 2, 8, 8]), own), LatentClip.Of(Tensor.Zeros([1, 4, 2, 8, 16]), own)]));
 

@@ -1,7 +1,8 @@
+using PyramidFlow.Models.Text;
 using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Torch;
 
-namespace PyramidFlow.Models.Text;
+namespace PyramidFlow.Models;
 
 /// <summary>Prompts for the MMDiT (SD3) variant: T5 tokens and the projected features of two CLIPs side by side.</summary>
 public sealed class Sd3PromptEncoder : PromptEncoder

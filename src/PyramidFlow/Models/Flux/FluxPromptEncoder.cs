@@ -1,7 +1,8 @@
+using PyramidFlow.Models.Text;
 using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Torch;
 
-namespace PyramidFlow.Models.Text;
+namespace PyramidFlow.Models;
 
 /// <summary>Prompts for the FLUX variant: T5 tokens and the pooled feature of one CLIP.</summary>
 public sealed class FluxPromptEncoder : PromptEncoder
