@@ -61,7 +61,7 @@ public static class Checkpointing
     private static Tensor?[] Recompute(Func<Tensor[], Tensor[]> block, bool[] wanted, Tensor?[] gradients, Tensor[] saved)
     {
         using var recording = NoGrad.Suspend();
-        Tensor[] inputs = [.. saved.Select(tensor => tensor.Detached())];
+        Tensor[] inputs = [.. saved.Select(tensor => tensor.Detach())];
         for (var i = 0; i < inputs.Length; i++)
             inputs[i].RequiresGrad = wanted[i];
         var results = AsForGradients(() => block(inputs));

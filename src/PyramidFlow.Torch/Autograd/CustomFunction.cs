@@ -34,12 +34,12 @@ public static class CustomFunction
         var (results, needed) = forward();
 
         // New tensors over the same memory: a result may be an input or a weight, whose own history must stay.
-        Tensor[] outputs = [.. results.Select(result => result.Detached())];
+        Tensor[] outputs = [.. results.Select(result => result.Detach())];
         if (noGrad.WasRecording && inputs.Any(input => input.RequiresGrad))
         {
             if (outputs.FirstOrDefault(output => !output.Type.IsFloatingPoint()) is { } other)
                 throw new ArgumentException($"a result of type {other.Type} has no gradient: keep it out of the function", nameof(forward));
-            BackwardNode.Attach(inputs, outputs, backward, [.. needed.Select(tensor => TensorScope.Detach(tensor.Detached()))]);
+            BackwardNode.Attach(inputs, outputs, backward, [.. needed.Select(tensor => TensorScope.Release(tensor.Detach()))]);
         }
 
         return [.. outputs.Select(scope.Keep)];

@@ -58,7 +58,7 @@ public static class SafetensorsWriter
     {
         using var scope = new TensorScope();
         const int elements = 1 << 20;
-        var flat = tensor.Detached().To(Device.Cpu).Contiguous().Reshape(-1);
+        var flat = tensor.Detach().To(Device.Cpu).Contiguous().Reshape(-1);
         var offset = entry.Offset;
         for (long start = 0; start < flat.ElementCount; start += elements)
         {

@@ -21,7 +21,7 @@ internal sealed class DeviceUpload
         this.device = device;
         lanes = [Lane(), Lane()];
 
-        (DeviceStream, Tensor) Lane() => (new DeviceStream(device), TensorScope.Detach(Tensor.PageLocked([BufferBytes])));
+        (DeviceStream, Tensor) Lane() => (new DeviceStream(device), TensorScope.Release(Tensor.PageLocked([BufferBytes])));
     }
 
     /// <summary>The one of a GPU; it lasts as long as the process.</summary>

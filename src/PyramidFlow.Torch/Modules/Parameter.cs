@@ -50,7 +50,7 @@ public sealed class Parameter
         get => value ?? Fetch();
         set
         {
-            var taken = TensorScope.Detach(value);
+            var taken = TensorScope.Release(value);
             lock (gate)
             {
                 if (!ReferenceEquals(this.value, taken))

@@ -29,12 +29,12 @@ internal sealed class StoredWeight(StateSource source, string key, ElementType? 
         using var scope = new TensorScope();
         var tensor = source.Read(key);
         if (IsMapped)
-            return TensorScope.Detach(tensor);
+            return TensorScope.Release(tensor);
         // One of a GPU is brought over before it is converted if that makes it larger.
         var there = Type.Size() > own.Size() ? BringNarrow(tensor) : Bring(tensor.To(Type));
         if (!isKept)
             source.Drop(key);
-        return TensorScope.Detach(there);
+        return TensorScope.Release(there);
     }
 
     internal void Prefetch() => source.Prefetch(key);

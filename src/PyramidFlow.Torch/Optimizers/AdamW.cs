@@ -36,8 +36,8 @@ public sealed class AdamW : IDisposable
     {
         this.parameters = parameters;
         this.options = options ?? new AdamWOptions();
-        FirstMoment = TensorScope.Detach(parameters.Values.ZerosLike());
-        SecondMoment = TensorScope.Detach(parameters.Values.ZerosLike());
+        FirstMoment = TensorScope.Release(parameters.Values.ZerosLike());
+        SecondMoment = TensorScope.Release(parameters.Values.ZerosLike());
         FindDecayed();
     }
 

@@ -10,7 +10,7 @@ public sealed class ExponentialAverage : IDisposable
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
-        Values = TensorScope.Detach(parameters.Values.To(device ?? parameters.Values.Device).Clone());
+        Values = TensorScope.Release(parameters.Values.To(device ?? parameters.Values.Device).Clone());
     }
 
     /// <summary>The average, float32 [n].</summary>

@@ -47,16 +47,16 @@ public sealed class FlatParameters : IDisposable
         if (count == 0)
             throw new ArgumentException("there is nothing to train: every weight is frozen");
         using var noGrad = NoGrad.Begin();
-        Values = TensorScope.Detach(original?.Values.Detached()
+        Values = TensorScope.Release(original?.Values.Detach()
             ?? Tensor.Empty([count], ElementType.Float32, entries[0].Parameter.Value.Device));
-        Gradients = TensorScope.Detach(Values.ZerosLike());
+        Gradients = TensorScope.Release(Values.ZerosLike());
         if (original is null)
             Gather();
-        computed = compute == ElementType.Float32 ? Values : TensorScope.Detach(original?.computed.Detached() ?? Values.To(compute));
+        computed = compute == ElementType.Float32 ? Values : TensorScope.Release(original?.computed.Detach() ?? Values.To(compute));
         foreach (var (_, parameter, start) in entries)
         {
             using var scope = new TensorScope();
-            parameter.Value = Part(computed, parameter, start).Detached();
+            parameter.Value = Part(computed, parameter, start).Detach();
             parameter.Value.RequiresGrad = true;
             parameter.Value.Grad = Part(Gradients, parameter, start);
         }

@@ -77,8 +77,8 @@ public sealed partial class Tensor
     /// <summary>A copy.</summary>
     public Tensor Clone() => Call("aten::clone", this);
 
-    /// <summary>Without autograd history, same memory.</summary>
-    public Tensor Detached() => Call("aten::detach", this);
+    /// <summary>The same memory without autograd history: gradients stop here.</summary>
+    public Tensor Detach() => Call("aten::detach", this);
 
     /// <summary>Another element type; itself when it already is.</summary>
     public Tensor To(ElementType type) => Call("aten::to.dtype", this, type);

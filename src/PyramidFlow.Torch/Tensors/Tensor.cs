@@ -94,7 +94,7 @@ public sealed unsafe partial class Tensor : IDisposable
     {
         if (handle == 0)
             return;
-        Scope?.Release(this);
+        Scope?.Remove(this);
         Native.pf_tensor_free(handle);
         handle = 0;
         Interlocked.Decrement(ref live);
@@ -164,7 +164,7 @@ public sealed unsafe partial class Tensor : IDisposable
     internal nint Surrender()
     {
         var given = Handle;
-        Scope?.Release(this);
+        Scope?.Remove(this);
         handle = 0;
         Interlocked.Decrement(ref live);
         return given;

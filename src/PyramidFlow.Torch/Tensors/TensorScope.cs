@@ -32,16 +32,16 @@ public sealed class TensorScope : IDisposable
     {
         if (tensor.Scope != this)
             return tensor;
-        Release(tensor);
+        Remove(tensor);
         outer?.Adopt(tensor);
         return tensor;
     }
 
     /// <summary>Takes a tensor out of all scopes: the caller disposes it.</summary>
     /// <returns>The same tensor.</returns>
-    public static Tensor Detach(Tensor tensor)
+    public static Tensor Release(Tensor tensor)
     {
-        tensor.Scope?.Release(tensor);
+        tensor.Scope?.Remove(tensor);
         return tensor;
     }
 
@@ -66,12 +66,12 @@ public sealed class TensorScope : IDisposable
     internal static void Register(Tensor tensor) => innermost?.Adopt(tensor);
 
     // The last tensor moves into the place of the one that goes, so that leaving a scope costs no search.
-    internal void Release(Tensor tensor)
+    internal void Remove(Tensor tensor)
     {
         if (Environment.CurrentManagedThreadId != thread)
         {
             throw new InvalidOperationException(
-                "this tensor belongs to a scope of another thread: take it out there with TensorScope.Detach before handing it over");
+                "this tensor belongs to a scope of another thread: take it out there with TensorScope.Release before handing it over");
         }
 
         var last = owned[^1];

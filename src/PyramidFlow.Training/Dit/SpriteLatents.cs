@@ -51,7 +51,7 @@ public sealed class SpriteLatents : IDisposable
                 throw new CheckpointException($"{path} holds clips of {key} {found ?? "unknown"}, not {wanted ?? "none"}: delete it");
         }
 
-        return new SpriteLatents(TensorScope.Detach(latents), config);
+        return new SpriteLatents(TensorScope.Release(latents), config);
     }
 
     /// <summary>Some clips' latents, float32 [b, c, frames, h, w], and what each shows in its last frame.</summary>

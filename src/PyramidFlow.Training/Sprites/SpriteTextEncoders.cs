@@ -129,7 +129,7 @@ public static class SpriteTextEncoders
         File.WriteAllText(Path.Combine(folder, "config.json"), config + "\n");
         using var scope = new TensorScope();
         SafetensorsWriter.Write(Path.Combine(folder, "model.safetensors"),
-            module.NamedParameters().Select(p => (p.Key, p.Parameter.Value.Detached().To(ElementType.BFloat16))));
+            module.NamedParameters().Select(p => (p.Key, p.Parameter.Value.Detach().To(ElementType.BFloat16))));
     }
 
     // One linear classifier for each attribute and each encoder.

@@ -84,7 +84,7 @@ public static class LinearStartFit
         foreach (var (_, parameter) in linear.NamedParameters())
         {
             using var scope = new TensorScope();
-            parameter.Value = parameter.Value.Detached().Clone();
+            parameter.Value = parameter.Value.Detach().Clone();
         }
     }
 }

@@ -30,7 +30,7 @@ public sealed class Rotary : IDisposable
         }
 
         using var scope = new TensorScope();
-        turns = TensorScope.Detach(Tensor.From(table, tokens, 1, pairs, 2).To(device).ViewAsComplex());
+        turns = TensorScope.Release(Tensor.From(table, tokens, 1, pairs, 2).To(device).ViewAsComplex());
     }
 
     /// <summary>Cosine and sine for each token and pair, [tokens, 1, head / 2, 2].</summary>

@@ -24,14 +24,14 @@ public sealed class FlowIntegrator(FlowSteps steps, FlowSolver solver) : IDispos
         {
             var end = PyramidFlowScheduler.Step(start!, velocity, steps.Sigmas[step - 1], next);
             Dispose();
-            middle = TensorScope.Detach(velocity.Detached());
+            middle = TensorScope.Release(velocity.Detach());
             return scope.Keep(end);
         }
 
         if (step < steps.Count - 1 || middle is null)
         {
             Dispose();
-            start = TensorScope.Detach(sample.Detached());
+            start = TensorScope.Release(sample.Detach());
             return scope.Keep(PyramidFlowScheduler.Step(sample, velocity, sigma, next));
         }
 

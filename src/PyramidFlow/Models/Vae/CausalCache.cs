@@ -41,7 +41,7 @@ public sealed class CausalCache(bool isRepeatable = false) : IDisposable
     internal void Keep(Module layer, Tensor tensor)
     {
         using var scope = new TensorScope();
-        Put(next ?? frames, layer, TensorScope.Detach(tensor.Detached().Clone()));
+        Put(next ?? frames, layer, TensorScope.Release(tensor.Detach().Clone()));
     }
 
     /// <summary>Frees what a layer left, unless it may be asked for again; nothing comes after the present piece.</summary>
