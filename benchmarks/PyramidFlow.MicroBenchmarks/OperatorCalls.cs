@@ -1,6 +1,5 @@
 using BenchmarkDotNet.Attributes;
 using PyramidFlow.Torch;
-using PyramidFlow.Torch.Interop;
 
 namespace PyramidFlow.MicroBenchmarks;
 

@@ -1,4 +1,3 @@
-using PyramidFlow.Torch.Interop;
 
 namespace PyramidFlow.Torch.Tests;
 

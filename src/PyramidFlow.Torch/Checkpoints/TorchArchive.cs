@@ -158,3 +158,96 @@ public sealed class TorchArchive : StateSource
     /// <summary>A tensor, its first byte in the file, and the elements from its first to its last.</summary>
     private sealed record Placed(PickleTensor Tensor, long Start, long Extent);
 }
+
+/// <summary>Finds the tensors in nested containers and names them by their way there, with dots.</summary>
+/// <param name="budget">Items and bytes that the whole file may take.</param>
+/// <param name="bareKey">What to call a tensor that is not in a container; null leaves it out.</param>
+internal sealed class PickleTensors(ArchiveBudget budget, string? bareKey)
+{
+    // A pickle can hold a list that holds itself, or lists of lists of lists that all share their items.
+    private const int MaxDepth = 32;
+    private const int MaxKeyLength = 1024;
+
+    // Of a key and of what is kept beside it, but for its characters.
+    private const int KeyBytes = 256;
+
+    /// <summary>All tensors with their keys, in the order of the file.</summary>
+    /// <exception cref="CheckpointException">The containers are nested too deeply or too large.</exception>
+    internal IEnumerable<(string Key, PickleTensor Tensor)> Flatten(object? content) => Visit("", content, 0);
+
+    private IEnumerable<(string Key, PickleTensor Tensor)> Visit(string key, object? value, int depth)
+    {
+        if (depth > MaxDepth || key.Length > MaxKeyLength)
+            throw budget.TooLarge();
+        switch (value)
+        {
+            case PickleTensor tensor when key.Length > 0:
+                return [(key, tensor)];
+            case PickleTensor tensor when bareKey is not null:
+                return [(bareKey, tensor)];
+            case PickleDictionary dictionary:
+                return dictionary.Items.SelectMany(item => Item(key, item.Key, item.Value, depth));
+            case IReadOnlyList<object?> list:
+                return list.SelectMany((item, index) => Item(key, (long)index, item, depth));
+            default:
+                return [];
+        }
+    }
+
+    // Every item counts as a visit, even one that holds no tensor: a container that the file refers to many times is walked each time.
+    private IEnumerable<(string Key, PickleTensor Tensor)> Item(string outer, object? key, object? value, int depth)
+    {
+        budget.Visit();
+        if (Name(key) is not { } name || value is not (PickleTensor or PickleDictionary or IReadOnlyList<object?>))
+            return [];
+        budget.Take(KeyBytes + (2L * (outer.Length + name.Length)));
+        return Visit(Join(outer, name), value, depth + 1);
+    }
+
+    private static string? Name(object? key) => key switch
+    {
+        string text => text,
+        long number => number.ToString(CultureInfo.InvariantCulture),
+        _ => null,
+    };
+
+    private static string Join(string outer, string inner) => outer.Length == 0 ? inner : $"{outer}.{inner}";
+}
+
+/// <summary>
+/// What one PyTorch checkpoint may cost to be listed. A pickle can use its parts again and again, so that a few kilobytes stand for
+/// gigabytes: whatever is made or looked at on the way from the file to its keys is counted here, for the whole file together.
+/// </summary>
+/// <param name="path">What to call the file in an error.</param>
+internal sealed class ArchiveBudget(string path)
+{
+    // Some ten thousand tensors with keys of a hundred characters, as the largest training checkpoints have, take a tenth of either.
+    private const int MaxItems = 1 << 18;
+    private const long MaxBytes = 128 << 20;
+
+    private int items;
+    private long bytes;
+
+    /// <summary>Counts one item of a container that is looked at.</summary>
+    /// <exception cref="CheckpointException">It is one too many.</exception>
+    internal void Visit()
+    {
+        if (++items > MaxItems)
+            throw TooLarge();
+    }
+
+    /// <summary>Counts memory that is about to be taken.</summary>
+    /// <param name="count">Bytes, about.</param>
+    /// <exception cref="CheckpointException">It is too much.</exception>
+    internal void Take(long count)
+    {
+        bytes += count;
+        if (bytes > MaxBytes)
+            throw TooLarge();
+    }
+
+    /// <summary>The error for containers that nobody can list.</summary>
+    internal CheckpointException TooLarge() => new(
+        $"{path} is not a readable PyTorch checkpoint: its containers are nested too deeply, too large or contain themselves; "
+        + "save only model.state_dict()");
+}

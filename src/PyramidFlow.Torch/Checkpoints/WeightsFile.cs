@@ -1,4 +1,6 @@
+using System.Text.Json;
 using System.Text.RegularExpressions;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Torch.Checkpoints;
 
@@ -117,5 +119,178 @@ public static class WeightsFile
             : ArchiveFormats.Contains(extension) ? TorchArchive.Open(path)
             : throw new CheckpointException(
                 $"{path} is not a weights file: use {Safetensors}, {string.Join(", ", ArchiveFormats)}, or the folder around it");
+    }
+}
+
+/// <summary>An <c>*.index.json</c>: which shard of a checkpoint holds which tensor.</summary>
+internal sealed class ShardIndex
+{
+    private const long MaxBytes = 16 << 20;
+
+    private readonly string path;
+    private readonly Dictionary<string, string> weightMap;
+
+    private ShardIndex(string path, ConfinedFolder folder, Dictionary<string, string> weightMap)
+    {
+        this.path = path;
+        this.weightMap = weightMap;
+        var names = weightMap.Values.Distinct().Order(StringComparer.Ordinal).ToList();
+        var found = names.ToDictionary(name => name, folder.Find);
+        var missing = names.Where(name => found[name] is null).ToList();
+        if (missing.Count > 0)
+            throw new CheckpointException($"{folder.Path} lacks {string.Join(", ", missing)}, which {Path.GetFileName(path)} names: download it");
+        Shards = [.. names.Select(name => found[name]!)];
+    }
+
+    /// <summary>Paths of the shards, all of them there.</summary>
+    internal IReadOnlyList<string> Shards { get; }
+
+    /// <summary>Reads an index; shards lie beside it, whatever it says.</summary>
+    /// <exception cref="CheckpointException">It is damaged, a shard is missing, or a name leads out of the folder.</exception>
+    internal static ShardIndex Read(string path, ConfinedFolder folder)
+    {
+        var map = ReadMap(path);
+        return map.Values.FirstOrDefault(name => !ConfinedFolder.IsPlainName(name)) is { } name
+            ? throw Fault(path, $"weight_map names \"{name}\", which is not a file of this folder")
+            : new ShardIndex(path, folder, map);
+    }
+
+    /// <summary>Fails unless the opened shards hold every tensor of the index.</summary>
+    internal void Check(StateSource source)
+    {
+        var held = source.Keys.ToHashSet();
+        var lost = weightMap.Where(pair => !held.Contains(pair.Key)).ToList();
+        if (lost.Count > 0)
+        {
+            throw new CheckpointException(
+                $"{lost[0].Value} lacks {lost[0].Key}, which {path} says it holds ({lost.Count} such): download the shards and the index again, from one place");
+        }
+    }
+
+    private static Dictionary<string, string> ReadMap(string path)
+    {
+        try
+        {
+            using var json = StrictJson.Parse(StrictText.ReadBytes(path, MaxBytes), new StrictJsonOptions(RepeatedKeys: true));
+            if (json.RootElement.ValueKind != JsonValueKind.Object || !json.RootElement.TryGetProperty("weight_map", out var entries)
+                || entries.ValueKind != JsonValueKind.Object)
+            {
+                throw Fault(path, "it lacks weight_map; download it again");
+            }
+
+            var map = new Dictionary<string, string>();
+            foreach (var entry in entries.EnumerateObject())
+            {
+                map[entry.Name] = entry.Value.ValueKind is JsonValueKind.String or JsonValueKind.Null
+                    ? entry.Value.GetString() ?? ""
+                    : throw Fault(path, $"weight_map.{entry.Name} has a value of the wrong kind; download it again");
+            }
+
+            return map.Count > 0 ? map : throw Fault(path, "weight_map is empty; download it again");
+        }
+        catch (MalformedTextException e)
+        {
+            throw Fault(path, $"{e.Message}; download it again", e);
+        }
+    }
+
+    private static CheckpointException Fault(string path, string fault, Exception? inner = null) => new($"{path}: {fault}", inner);
+}
+
+/// <summary>Several checkpoints that are one; a key in two of them is an error. Disposing it disposes them.</summary>
+internal sealed class ShardedSource : StateSource
+{
+    private readonly IReadOnlyList<StateSource> shards;
+    private readonly Dictionary<string, StateSource> owners = [];
+
+    internal ShardedSource(string name, IReadOnlyList<StateSource> shards)
+    {
+        Name = name;
+        this.shards = shards;
+        foreach (var shard in shards)
+        {
+            foreach (var key in shard.Keys)
+            {
+                if (!owners.TryAdd(key, shard))
+                    throw new CheckpointException($"{shard.Name} holds {key}, which another shard of {name} holds too: download them again, from one place");
+            }
+        }
+    }
+
+    public override string Name { get; }
+
+    public override IReadOnlyCollection<string> Keys => owners.Keys;
+
+    public override (long[] Shape, ElementType Type) Describe(string key) => owners[key].Describe(key);
+
+    public override string FileOf(string key) => owners[key].FileOf(key);
+
+    public override Tensor Read(string key) => owners[key].Read(key);
+
+    public override void Prefetch(string key) => owners[key].Prefetch(key);
+
+    public override void Drop(string key) => owners[key].Drop(key);
+
+    public override void Dispose()
+    {
+        foreach (var shard in shards)
+            shard.Dispose();
+        base.Dispose();
+    }
+}
+
+/// <summary>
+/// A folder that names read from files cannot lead out of, not even by a link. One exception: the Hugging Face cache
+/// keeps <c>snapshots/REVISION/...</c> as links into the <c>blobs</c> folder beside <c>snapshots</c>.
+/// </summary>
+internal sealed class ConfinedFolder
+{
+    private const int MaxLinks = 40;
+
+    private readonly string root;
+    private readonly string? blobs;
+
+    internal ConfinedFolder(string path)
+    {
+        Path = path;
+        root = Real(System.IO.Path.GetFullPath(path), MaxLinks);
+        var parts = root.Split(System.IO.Path.DirectorySeparatorChar);
+        var snapshots = Array.LastIndexOf(parts, "snapshots");
+        if (snapshots > 0)
+            blobs = string.Join(System.IO.Path.DirectorySeparatorChar, parts[..snapshots]) + System.IO.Path.DirectorySeparatorChar + "blobs";
+    }
+
+    internal string Path { get; }
+
+    /// <summary>Whether a name is that of a file of a folder and nothing more.</summary>
+    internal static bool IsPlainName(string? name) =>
+        !string.IsNullOrEmpty(name) && name is not ("." or "..") && name.IndexOfAny(['/', '\\', ':', '\0']) < 0;
+
+    /// <summary>The path of a file that is there, or null.</summary>
+    /// <exception cref="CheckpointException">It is a link that leads out of the folder.</exception>
+    internal string? Find(string name)
+    {
+        var path = System.IO.Path.Combine(Path, name);
+        if (!File.Exists(path))
+            return null;
+        var real = Real(System.IO.Path.Combine(root, name), MaxLinks);
+        return IsInside(real, root) || (blobs is not null && IsInside(real, blobs)) ? path : throw new CheckpointException(
+            $"{path} is a link to {real}, outside its folder: put the file itself there");
+    }
+
+    private static bool IsInside(string path, string folder) =>
+        path.StartsWith(folder.TrimEnd(System.IO.Path.DirectorySeparatorChar) + System.IO.Path.DirectorySeparatorChar, StringComparison.Ordinal);
+
+    // The path with every link on the way followed.
+    private static string Real(string path, int linksLeft)
+    {
+        if (System.IO.Path.GetDirectoryName(path) is not { } parent)
+            return path;
+        var here = System.IO.Path.Combine(Real(parent, linksLeft), System.IO.Path.GetFileName(path));
+        if (new FileInfo(here).LinkTarget is not { } target)
+            return here;
+        if (linksLeft == 0)
+            throw new CheckpointException($"{path} is a link that leads round in a circle");
+        return Real(System.IO.Path.GetFullPath(target, System.IO.Path.GetDirectoryName(here)!), linksLeft - 1);
     }
 }

@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 
 [assembly: DisableRuntimeMarshalling]
 
-namespace PyramidFlow.Torch.Interop;
+namespace PyramidFlow.Torch;
 
 /// <summary>The C shim over libtorch (<c>native/</c>), one declaration a function; see <c>native/shim.h</c>.</summary>
 internal static unsafe partial class Native

@@ -83,7 +83,7 @@ public sealed partial class Tensor
         var (both, second) = (Of(x).Narrow(0, 1, 1), Of(x.Narrow(0, 1, 1)));
         return !((both - second).Abs().Max().Item() <= closeEnough);
 
-        Tensor Of(Tensor input) => Call("aten::conv2d", input, weight, Interop.Arg.None, new long[] { 1, 1 }, new long[] { 1, 1 });
+        Tensor Of(Tensor input) => Call("aten::conv2d", input, weight, Arg.None, new long[] { 1, 1 }, new long[] { 1, 1 });
 
         static Tensor Waves(int count) => From([.. Enumerable.Range(0, count).Select(i => MathF.Sin(i))]);
     }

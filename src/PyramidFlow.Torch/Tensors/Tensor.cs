@@ -1,5 +1,3 @@
-using PyramidFlow.Torch.Interop;
-
 namespace PyramidFlow.Torch;
 
 /// <summary>
@@ -188,5 +186,19 @@ public sealed unsafe partial class Tensor : IDisposable
         };
         if (!fits)
             throw new InvalidOperationException($"a tensor of {type} does not hold {typeof(T).Name} elements: convert it with To first");
+    }
+}
+
+/// <content>How the operators reach libtorch.</content>
+public sealed partial class Tensor
+{
+    private static Tensor Call(string op, params ReadOnlySpan<Arg> args) => Operator.Find(op).Call(args);
+
+    private static Tensor[] CallMany(string op, params ReadOnlySpan<Arg> args) => Operator.Find(op).CallMany(args)!;
+
+    private Tensor RunInPlace(string op, params ReadOnlySpan<Arg> args)
+    {
+        Operator.Find(op).Run(args);
+        return this;
     }
 }

@@ -1,8 +1,43 @@
 using System.ComponentModel;
 using System.Diagnostics;
 using System.Text;
+using System.Text.RegularExpressions;
 
 namespace PyramidFlow.Media;
+
+/// <summary>Which ffmpeg and ffprobe to run.</summary>
+/// <param name="Ffmpeg">Path of ffmpeg, or a name that is looked up in PATH.</param>
+/// <param name="Ffprobe">Path of ffprobe, or a name that is looked up in PATH.</param>
+public sealed record FfmpegTools(string Ffmpeg, string Ffprobe)
+{
+    /// <summary>What decoding a file may cost.</summary>
+    internal DecodeLimits Limits { get; init; } = DecodeLimits.FromEnvironment();
+
+    /// <summary>
+    /// What the environment names: <c>PYRAMIDFLOW_FFMPEG</c> (the ffmpeg program, with ffprobe beside it), else both from PATH.
+    /// </summary>
+    public static FfmpegTools FromEnvironment() => From(Environment.GetEnvironmentVariable("PYRAMIDFLOW_FFMPEG"));
+
+    internal static FfmpegTools From(string? named)
+    {
+        if (string.IsNullOrEmpty(named))
+            return new FfmpegTools("ffmpeg", "ffprobe");
+        var folder = Path.GetDirectoryName(named);
+        var probe = Path.GetFileName(named).Replace("ffmpeg", "ffprobe", StringComparison.Ordinal);
+        return new FfmpegTools(named, string.IsNullOrEmpty(folder) ? probe : Path.Combine(folder, probe));
+    }
+
+    /// <summary>ffmpeg's version line, such as "ffmpeg version 5.1.9".</summary>
+    /// <param name="ct">Stops the program.</param>
+    /// <exception cref="MediaException">ffmpeg is missing or does not run.</exception>
+    public async Task<string> ReadVersionAsync(CancellationToken ct = default)
+    {
+        await using var process = FfmpegProcess.Start(Ffmpeg, ["-version"], ct);
+        var text = await process.ReadAllTextAsync().ConfigureAwait(false);
+        await process.WaitAsync("ffmpeg -version failed").ConfigureAwait(false);
+        return text.Split('\n')[0].Split(" Copyright")[0].Trim();
+    }
+}
 
 /// <summary>One run of ffmpeg or ffprobe: no shell, its error output kept short, killed on cancellation and on dispose.</summary>
 internal sealed class FfmpegProcess : IAsyncDisposable
@@ -204,4 +239,43 @@ internal sealed class FfmpegProcess : IAsyncDisposable
         while (await process.StandardError.ReadLineAsync(CancellationToken.None).ConfigureAwait(false) is { } line)
             Errors.Add(line);
     }
+}
+
+/// <summary>The end of a program's error output: bounded, however much it prints.</summary>
+internal sealed partial class LastLines
+{
+    private const int MaxLines = 20;
+    private const int MaxLineLength = 400;
+    private readonly Queue<string> lines = [];
+
+    public bool IsEmpty => lines.Count == 0;
+
+    public void Add(string line)
+    {
+        line = ComponentPrefix().Replace(line, "").Trim();
+        if (line.Length == 0 || line is "Conversion failed!")
+            return;
+        lines.Enqueue(line.Length <= MaxLineLength ? line : line[..MaxLineLength] + "...");
+        if (lines.Count > MaxLines)
+            lines.Dequeue();
+    }
+
+    public bool Contains(string text) => lines.Any(line => line.Contains(text, StringComparison.OrdinalIgnoreCase));
+
+    /// <summary>Whether what was said means that memory was not enough.</summary>
+    public bool TellOfMemory => Contains("Cannot allocate memory") || Contains("get_buffer() failed") || Contains("Failed to allocate") || Contains("bad_alloc");
+
+    /// <summary>The size, as "640x384", of a picture that was refused for it, if that is what was said.</summary>
+    public string? OversizedPicture() =>
+        lines.Select(line => TooManyPixels().Match(line)).LastOrDefault(match => match.Success)?.Groups[1].Value;
+
+    /// <summary>The last two lines as one.</summary>
+    public override string ToString() => IsEmpty ? "it gave no reason" : string.Join("; ", lines.TakeLast(2));
+
+    [GeneratedRegex(@"Picture size ([1-9]\d*x[1-9]\d*) (exceeds|is invalid)")]
+    private static partial Regex TooManyPixels();
+
+    // "[h264 @ 0x55e06b29e280] " says nothing to the user.
+    [GeneratedRegex(@"^(\[[^\]]* @ 0x[0-9a-f]+\]\s*)+")]
+    private static partial Regex ComponentPrefix();
 }

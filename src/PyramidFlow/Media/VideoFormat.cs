@@ -1,6 +1,26 @@
 using System.Globalization;
+using System.Text;
 
 namespace PyramidFlow.Media;
+
+/// <summary>How a video is encoded and what is noted in it.</summary>
+public sealed record VideoWriterOptions
+{
+    /// <summary>Frames per second, above 0 and at most 240. Default 24, the rate of the released models.</summary>
+    public double Fps { get; init; } = 24;
+
+    /// <summary>H.264 constant rate factor, 0 (lossless) to 51 (worst). Default 17, visually lossless.</summary>
+    public int Crf { get; init; } = 17;
+
+    /// <summary>Title shown by players.</summary>
+    public string? Title { get; init; }
+
+    /// <summary>
+    /// Text to store under any key, read back by <see cref="MediaMetadata.ReadAsync"/>; players show <c>comment</c>. Keys are
+    /// letters, digits and underscores; empty values are left out.
+    /// </summary>
+    public IReadOnlyDictionary<string, string> Metadata { get; init; } = new Dictionary<string, string>();
+}
 
 /// <summary>A kind of video file we write: what it is called and what ffmpeg is told to make it.</summary>
 internal abstract record VideoFormat(string Extension)
@@ -50,5 +70,110 @@ internal abstract record VideoFormat(string Extension)
     /// <exception cref="IOException">The file could not be changed.</exception>
     public virtual void Finish(Stream file, VideoWriterOptions options)
     {
+    }
+}
+
+/// <summary>H.264 in mp4: yuv420p, BT.709.</summary>
+internal sealed record H264Format() : VideoFormat(".mp4")
+{
+    public override void CheckSize(int width, int height)
+    {
+        CheckEven("width", width);
+        CheckEven("height", height);
+    }
+
+    public override IEnumerable<string> Arguments(VideoWriterOptions options) =>
+    [
+        .. Encoding(options), "-movflags", "+faststart+use_metadata_tags", .. Metadata(options), "-f", "mp4",
+    ];
+
+    /// <summary>
+    /// Output arguments for one fragment: a file of its own whose time stamps go on where the fragment before it ended.
+    /// Without its index (ftyp, moov), which is the same every time, it can be appended to that one.
+    /// </summary>
+    /// <param name="options">As for the whole video.</param>
+    /// <param name="number">1 for the first fragment.</param>
+    /// <param name="firstFrame">How many frames came before.</param>
+    public static IEnumerable<string> FragmentArguments(VideoWriterOptions options, int number, long firstFrame) =>
+    [
+        // B-frames would put the first frame of each fragment later than the last one's end.
+        .. Encoding(options), "-bf", "0",
+        "-movflags", "+empty_moov+default_base_moof+frag_custom+frag_discont+skip_trailer+use_metadata_tags",
+        "-fragment_index", number.ToString(CultureInfo.InvariantCulture),
+        "-output_ts_offset", (firstFrame / options.Fps).ToString("F6", CultureInfo.InvariantCulture),
+        "-avoid_negative_ts", "disabled", .. Metadata(options), "-f", "mp4",
+    ];
+
+    private static IEnumerable<string> Encoding(VideoWriterOptions options) =>
+    [
+        "-vf", "scale=flags=bicubic+accurate_rnd+full_chroma_int:out_color_matrix=bt709:out_range=tv,format=yuv420p",
+        "-c:v", "libx264", "-crf", options.Crf.ToString(CultureInfo.InvariantCulture),
+        "-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv",
+    ];
+
+    private static IEnumerable<string> Metadata(VideoWriterOptions options) =>
+        VideoMetadata.Of(options).SelectMany(text => (string[])["-metadata", $"{text.Key}={text.Value}"]);
+
+    private static void CheckEven(string side, int size)
+    {
+        if (size % 2 != 0)
+        {
+            throw new MediaException(
+                $"{side} {size} is odd, and H.264 video needs even sizes: use {(size == 1 ? 2 : size - 1)} or {size + 1}");
+        }
+    }
+}
+
+/// <summary>Animated GIF; ffmpeg leaves out its texts, <see cref="GifComments"/> adds them.</summary>
+internal sealed record GifFormat() : VideoFormat(".gif")
+{
+    public override void CheckSize(int width, int height)
+    {
+        if (width > ushort.MaxValue || height > ushort.MaxValue)
+            throw new MediaException($"{width}x{height} is too large for a .gif: use at most 65535 a side, or .mp4");
+    }
+
+    // One palette per frame, so that frames need not wait for the last one.
+    public override IEnumerable<string> Arguments(VideoWriterOptions options) =>
+    [
+        "-filter_complex", "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1",
+        "-loop", "0", "-f", "gif",
+    ];
+
+    public override void Finish(Stream file, VideoWriterOptions options) => GifComments.Append(file, VideoMetadata.Of(options));
+}
+
+/// <summary>The texts that go into a video, checked.</summary>
+internal static class VideoMetadata
+{
+    // Linux takes at most 128 KiB in one argument.
+    private const int MaxBytes = 120_000;
+
+    /// <summary>Title and texts that are not empty.</summary>
+    /// <exception cref="MediaException">A key or a text cannot be stored.</exception>
+    public static IEnumerable<KeyValuePair<string, string>> Of(VideoWriterOptions options)
+    {
+        foreach (var (key, value) in options.Metadata.Prepend(new("title", options.Title ?? "")))
+        {
+            if (!IsKey(key))
+                throw new MediaException($"metadata key '{key}' must be made of letters, digits and underscores");
+            if (value.Contains('\0', StringComparison.Ordinal))
+                throw new MediaException($"metadata {key} contains a null character: remove it");
+            if (Encoding.UTF8.GetByteCount(value) > MaxBytes)
+                throw new MediaException($"metadata {key} has {value.Length} characters: shorten it to {MaxBytes} bytes");
+            if (value.Length != 0)
+                yield return new(key, value);
+        }
+    }
+
+    public static bool IsKey(ReadOnlySpan<char> key)
+    {
+        foreach (var c in key)
+        {
+            if (!char.IsAsciiLetterOrDigit(c) && c != '_')
+                return false;
+        }
+
+        return key.Length != 0;
     }
 }
