@@ -79,7 +79,7 @@ public sealed class FusedAttentionTests : IDisposable
             input.RequiresGrad = true;
         Tensor[] Block(Tensor[] x) => [FusedAttention.Apply(x[0], x[1], x[2], [new(0, 50, 50)], Scale)!];
         var kept = (Block(inputs)[0] * inputs[0]).Sum().Gradients(inputs);
-        var again = (Checkpointing.Run(Block, inputs)[0] * inputs[0]).Sum().Gradients(inputs);
+        var again = (GradientCheckpointing.Run(Block, inputs)[0] * inputs[0]).Sum().Gradients(inputs);
         foreach (var (one, other) in kept.Zip(again))
             Assert.Equal(one.ToArray<float>(), other.ToArray<float>());
     }

@@ -34,7 +34,7 @@ public sealed class Int8WeightTests : IDisposable
         var (weight, bias, x) = (Tensor.Randn([4, 6], generator), Tensor.Randn([4], generator), Tensor.Randn([5, 6], generator));
         var rounded = Int8Weight.Of(weight);
         SafetensorsWriter.Write(folder.File("w"), [("weight", rounded.Codes), ("weight_scale", rounded.Scales), ("bias", bias)]);
-        using var source = new SafetensorsSource(folder.File("w"));
+        using var source = SafetensorsFile.Open(folder.File("w"));
         layer.Load(source, ElementType.Float32);
         var expected = x.Linear(rounded.Dequantize(ElementType.Float32), bias).ToArray<float>();
         Assert.Equal(expected, layer.Forward(x).ToArray<float>());
@@ -45,7 +45,7 @@ public sealed class Int8WeightTests : IDisposable
 
         // The same layer with numbers again.
         SafetensorsWriter.Write(folder.File("plain"), [("weight", weight), ("bias", bias)]);
-        using var plain = new SafetensorsSource(folder.File("plain"));
+        using var plain = SafetensorsFile.Open(folder.File("plain"));
         layer.Load(plain);
         Assert.Equal(x.Linear(weight, bias).ToArray<float>(), layer.Forward(x).ToArray<float>());
     }
@@ -64,7 +64,7 @@ public sealed class Int8WeightTests : IDisposable
 
         string Refusal(string file)
         {
-            using var source = new SafetensorsSource(folder.File(file));
+            using var source = SafetensorsFile.Open(folder.File(file));
             return Assert.Throws<CheckpointException>(() => layer.Load(source)).Message;
         }
     }

@@ -13,32 +13,36 @@ namespace PyramidFlow.Torch.Checkpoints;
 public sealed record TensorEntry(string Name, ElementType Type, long[] Shape, long Offset, long ByteLength);
 
 /// <summary>
-/// A memory-mapped safetensors file. The header is checked whole when the file is opened: every length, offset and
-/// element type, that no two tensors overlap and that nothing points outside the file. Tensor bytes are paged in by the
-/// operating system when they are touched, and never copied by this class.
+/// A memory-mapped safetensors file. <see cref="Open"/> checks the whole header: every length, offset and element type, that
+/// no two tensors overlap and that none reaches beyond the end of the file. The operating system pages tensor bytes in when
+/// they are touched; this class copies none.
 /// </summary>
-public sealed class SafetensorsFile : IDisposable
+public sealed class SafetensorsFile : StateSource
 {
-    // A hundred bytes a tensor, of a hundred thousand tensors; what is parsed takes ten times as much.
+    // 100 bytes for each of 100,000 tensors; the parsed header takes ten times as much memory.
     private const long MaxHeaderBytes = 16 << 20;
 
-    // libtorch's own limit.
+    // The limit of libtorch.
     private const int MaxRank = 64;
 
     private readonly MappedFile file;
+    private readonly Dictionary<string, TensorEntry> entries;
 
     private SafetensorsFile(MappedFile file, Dictionary<string, TensorEntry> entries, Dictionary<string, string> metadata)
     {
         this.file = file;
-        Entries = entries;
+        this.entries = entries;
         Metadata = metadata;
     }
 
-    /// <summary>Path the file was opened from.</summary>
-    public string Path => file.Path;
+    /// <summary>Path of the file.</summary>
+    public override string Name => file.Path;
+
+    /// <inheritdoc/>
+    public override IReadOnlyCollection<string> Keys => entries.Keys;
 
     /// <summary>All tensors by key.</summary>
-    public IReadOnlyDictionary<string, TensorEntry> Entries { get; }
+    public IReadOnlyDictionary<string, TensorEntry> Entries => entries;
 
     /// <summary>The header's <c>__metadata__</c> strings.</summary>
     public IReadOnlyDictionary<string, string> Metadata { get; }
@@ -68,23 +72,30 @@ public sealed class SafetensorsFile : IDisposable
         }
     }
 
-    /// <summary>Address of a tensor's first byte; valid while this object is not disposed.</summary>
-    public nint Address(TensorEntry entry) => file.Address(entry.Offset);
+    /// <summary>The raw bytes of a tensor of at most 2 GB; valid while this object is not disposed.</summary>
+    public ReadOnlySpan<byte> Bytes(string key) => file.Bytes(entries[key].Offset, entries[key].ByteLength);
 
-    /// <summary>The raw bytes of a tensor of at most 2 GB.</summary>
-    public ReadOnlySpan<byte> Bytes(TensorEntry entry) => file.Bytes(entry.Offset, entry.ByteLength);
+    /// <summary>Address of the first byte of a tensor; valid while this object is not disposed.</summary>
+    internal nint Address(string key) => file.Address(entries[key].Offset);
 
-    /// <summary>A tensor over the file's own pages; the map stays until this object and all such tensors are gone.</summary>
-    public Tensor Tensor(TensorEntry entry) => file.Tensor(entry.Offset, entry.Shape, entry.Type);
+    /// <inheritdoc/>
+    public override (long[] Shape, ElementType Type) Describe(string key) => (entries[key].Shape, entries[key].Type);
 
-    /// <summary>Begins to read a tensor's bytes from the disk; returns at once.</summary>
-    public void Prefetch(TensorEntry entry) => file.Prefetch(entry.Offset, entry.ByteLength);
+    /// <summary>A tensor over the pages of the file; the map stays until this object and all such tensors are disposed.</summary>
+    public override Tensor Read(string key) => file.Tensor(entries[key].Offset, entries[key].Shape, entries[key].Type);
 
-    /// <summary>Lets a tensor's pages go until they are touched again; a tensor over them that was written loses what was written.</summary>
-    public void Drop(TensorEntry entry) => file.Drop(entry.Offset, entry.ByteLength);
+    /// <inheritdoc/>
+    public override void Prefetch(string key) => file.Prefetch(entries[key].Offset, entries[key].ByteLength);
 
-    /// <summary>Lets the map go once no tensor uses it any more. Harmless when repeated.</summary>
-    public void Dispose() => file.Dispose();
+    /// <summary>Drops the pages of a tensor until they are touched again. Changes to a tensor over these pages are lost.</summary>
+    public override void Drop(string key) => file.Drop(entries[key].Offset, entries[key].ByteLength);
+
+    /// <summary>Unmaps the file once no tensor uses it any more. Harmless when repeated.</summary>
+    public override void Dispose()
+    {
+        file.Dispose();
+        base.Dispose();
+    }
 
     private static (Dictionary<string, TensorEntry> Entries, Dictionary<string, string> Metadata) ReadHeader(
         string path, ReadOnlySpan<byte> header, long dataStart, long fileLength)

@@ -115,7 +115,7 @@ public static class WeightsFile
     private static StateSource OpenFile(string path)
     {
         var extension = Path.GetExtension(path).ToLowerInvariant();
-        return extension == Safetensors ? new SafetensorsSource(path)
+        return extension == Safetensors ? SafetensorsFile.Open(path)
             : ArchiveFormats.Contains(extension) ? TorchArchive.Open(path)
             : throw new CheckpointException(
                 $"{path} is not a weights file: use {Safetensors}, {string.Join(", ", ArchiveFormats)}, or the folder around it");

@@ -6,19 +6,19 @@ using System.Runtime.InteropServices;
 
 namespace PyramidFlow.Torch.Distributed;
 
-/// <summary>Which of several processes this is, as torchrun says it in environment variables.</summary>
-/// <param name="Rank">This process, from 0 (<c>RANK</c>).</param>
-/// <param name="Size">Number of processes (<c>WORLD_SIZE</c>).</param>
-/// <param name="LocalRank">This process among those of its machine, from 0 (<c>LOCAL_RANK</c>).</param>
-/// <param name="Address">Where the first process listens (<c>MASTER_ADDR</c>).</param>
-/// <param name="Port">Its port (<c>MASTER_PORT</c>).</param>
-public sealed record ProcessPlace(int Rank, int Size, int LocalRank, string Address, int Port)
+/// <summary>Rank of this process and the address where all processes of a group meet, as torchrun passes them.</summary>
+/// <param name="Rank">Rank of this process, from 0 (<c>RANK</c>).</param>
+/// <param name="WorldSize">Number of processes (<c>WORLD_SIZE</c>).</param>
+/// <param name="LocalRank">Rank among the processes of this machine, from 0 (<c>LOCAL_RANK</c>).</param>
+/// <param name="MasterAddress">Address where rank zero listens (<c>MASTER_ADDR</c>).</param>
+/// <param name="MasterPort">Port where rank zero listens (<c>MASTER_PORT</c>).</param>
+public sealed record Rendezvous(int Rank, int WorldSize, int LocalRank, string MasterAddress, int MasterPort)
 {
-    /// <summary>Reads the variables.</summary>
-    /// <param name="variable">Gives a variable's value or null, such as <see cref="Environment.GetEnvironmentVariable(string)"/>.</param>
-    /// <returns>Null where there is one process only.</returns>
+    /// <summary>Reads the environment variables of torchrun.</summary>
+    /// <param name="variable">Returns the value of a variable or null, such as <see cref="Environment.GetEnvironmentVariable(string)"/>.</param>
+    /// <returns>Null for a single process.</returns>
     /// <exception cref="ProcessGroupException">A variable is missing or impossible.</exception>
-    public static ProcessPlace? Of(Func<string, string?> variable)
+    public static Rendezvous? FromEnvironment(Func<string, string?> variable)
     {
         if (variable("WORLD_SIZE") is null && variable("RANK") is null)
             return null;
@@ -27,41 +27,44 @@ public sealed record ProcessPlace(int Rank, int Size, int LocalRank, string Addr
         if (size == 1)
             return null;
         var local = variable("LOCAL_RANK") is null ? rank : Number("LOCAL_RANK", 0, size - 1);
-        return new ProcessPlace(rank, size, local, variable("MASTER_ADDR") ?? throw Missing("MASTER_ADDR"), Number("MASTER_PORT", 1, ushort.MaxValue));
+        return new Rendezvous(rank, size, local, variable("MASTER_ADDR") ?? throw Missing("MASTER_ADDR"), Number("MASTER_PORT", 1, ushort.MaxValue));
 
         int Number(string name, int least, int most) => variable(name) is not { } text ? throw Missing(name)
             : int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number >= least && number <= most ? number
             : throw new ProcessGroupException($"{name} is '{text}': it must be {least} to {most}; start several processes with pyramidflow launch or torchrun");
     }
 
-    private static ProcessGroupException Missing(string name) =>
-        new($"{name} is not set, though others of its kind are: start several processes with pyramidflow launch or torchrun");
-}
-
-/// <summary>How the processes of a group find each other.</summary>
-internal static class Meeting
-{
-    /// <summary>Waits for all others to come, as the first process.</summary>
-    public static PeerConnection[] Welcome(ProcessPlace place, long until, CancellationToken cancel)
+    /// <summary>Connects this process: rank zero to all others, every other rank to rank zero.</summary>
+    /// <param name="timeout">How long to wait for the other processes.</param>
+    /// <param name="cancellationToken">Stops the waiting.</param>
+    /// <returns>Connections in the order of ranks, from 1; of another rank only the one to rank zero.</returns>
+    internal PeerConnection[] Connect(TimeSpan timeout, CancellationToken cancellationToken)
     {
-        var peers = new PeerConnection?[place.Size - 1];
-        using var listener = Listen(place);
-        Span<int> rank = stackalloc int[2];
+        var deadline = Stopwatch.GetTimestamp() + (long)(timeout.TotalSeconds * Stopwatch.Frequency);
+        return Rank == 0 ? AcceptAll(deadline, cancellationToken) : [ConnectToRankZero(deadline, cancellationToken)];
+    }
+
+    private PeerConnection[] AcceptAll(long deadline, CancellationToken cancellationToken)
+    {
+        var peers = new PeerConnection?[WorldSize - 1];
+        using var listener = Listen();
+        Span<int> hello = stackalloc int[2];                                  // rank, world size
         try
         {
             while (peers.Contains(null))
             {
-                var client = Wait(until, cancel, listener.AcceptTcpClientAsync)
-                    ?? throw new ProcessGroupException($"{peers.Count(peer => peer is null)} of {place.Size} processes did not come to {place.Address}:{place.Port}: start as many as WORLD_SIZE says");
-                var peer = PeerConnection.Of(0, client);
-                peer.Receive(rank);
-                if (rank[1] != place.Size || rank[0] < 1 || rank[0] >= place.Size || peers[rank[0] - 1] is not null)
+                var client = Accept(listener, deadline, cancellationToken)
+                    ?? throw new ProcessGroupException($"{peers.Count(peer => peer is null)} of {WorldSize} processes did not come to {MasterAddress}:{MasterPort}: start as many as WORLD_SIZE says");
+                var peer = PeerConnection.Open(0, client);
+                peer.Receive(hello);
+                var (rank, size) = (hello[0], hello[1]);
+                if (size != WorldSize || rank < 1 || rank >= WorldSize || peers[rank - 1] is not null)
                 {
                     peer.Dispose();
-                    throw new ProcessGroupException($"a process came as rank {rank[0]} of {rank[1]}, which is taken or not one of {place.Size}: give every process a RANK of its own and the same WORLD_SIZE");
+                    throw new ProcessGroupException($"a process came as rank {rank} of {size}, which is taken or not one of {WorldSize}: give every process a RANK of its own and the same WORLD_SIZE");
                 }
 
-                peers[rank[0] - 1] = PeerConnection.Of(rank[0], client);
+                peers[rank - 1] = PeerConnection.Open(rank, client);
             }
 
             return [.. peers.Select(peer => peer!)];
@@ -74,79 +77,88 @@ internal static class Meeting
         }
     }
 
-    private static TcpListener Listen(ProcessPlace place)
+    private TcpListener Listen()
     {
         try
         {
-            var listener = new TcpListener(IPAddress.Any, place.Port);
+            var listener = new TcpListener(IPAddress.Any, MasterPort);
             listener.Start();
             return listener;
         }
         catch (SocketException e)
         {
-            throw new ProcessGroupException($"cannot listen on port {place.Port} ({e.Message}): set MASTER_PORT to a free one", e);
+            throw new ProcessGroupException($"cannot listen on port {MasterPort} ({e.Message}): set MASTER_PORT to a free one", e);
         }
     }
 
-    /// <summary>Goes to the first process.</summary>
-    public static PeerConnection Connect(ProcessPlace place, long until, CancellationToken cancel)
+    // Null at the deadline.
+    private static TcpClient? Accept(TcpListener listener, long deadline, CancellationToken cancellationToken)
+    {
+        using var timeout = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var left = Stopwatch.GetElapsedTime(Stopwatch.GetTimestamp(), deadline);
+        timeout.CancelAfter(left > TimeSpan.Zero ? left : TimeSpan.Zero);
+        try
+        {
+            return listener.AcceptTcpClientAsync(timeout.Token).AsTask().GetAwaiter().GetResult();
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            return null;
+        }
+    }
+
+    private PeerConnection ConnectToRankZero(long deadline, CancellationToken cancellationToken)
     {
         while (true)
         {
             var client = new TcpClient();
             try
             {
-                client.Connect(place.Address, place.Port);
-                var peer = PeerConnection.Of(0, client);
-                peer.Send<int>([place.Rank, place.Size]);
+                client.Connect(MasterAddress, MasterPort);
+                var peer = PeerConnection.Open(0, client);
+                peer.Send<int>([Rank, WorldSize]);
                 return peer;
             }
             catch (SocketException e)
             {
                 client.Dispose();
-                if (Stopwatch.GetTimestamp() > until)
-                    throw new ProcessGroupException($"process 0 does not answer at {place.Address}:{place.Port} ({e.Message}): start it too, and check MASTER_ADDR and MASTER_PORT", e);
+                if (Stopwatch.GetTimestamp() > deadline)
+                    throw new ProcessGroupException($"process 0 does not answer at {MasterAddress}:{MasterPort} ({e.Message}): start it too, and check MASTER_ADDR and MASTER_PORT", e);
             }
 
-            // The first process may only just be starting.
-            if (cancel.WaitHandle.WaitOne(TimeSpan.FromMilliseconds(100)))
-                cancel.ThrowIfCancellationRequested();
+            // Rank zero may still be starting.
+            if (cancellationToken.WaitHandle.WaitOne(TimeSpan.FromMilliseconds(100)))
+                cancellationToken.ThrowIfCancellationRequested();
         }
     }
 
-    private static TcpClient? Wait(long until, CancellationToken cancel, Func<CancellationToken, ValueTask<TcpClient>> accept)
-    {
-        using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        var left = Stopwatch.GetElapsedTime(Stopwatch.GetTimestamp(), until);
-        patience.CancelAfter(left > TimeSpan.Zero ? left : TimeSpan.Zero);
-        try
-        {
-            return accept(patience.Token).AsTask().GetAwaiter().GetResult();
-        }
-        catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
-        {
-            return null;
-        }
-    }
+    private static ProcessGroupException Missing(string name) =>
+        new($"{name} is not set, though others of its kind are: start several processes with pyramidflow launch or torchrun");
 }
 
-/// <summary>A connection to another process of the group.</summary>
-/// <param name="rank">The other process.</param>
-/// <param name="client">Connected; taken over.</param>
+/// <summary>An operation that all processes do together; part of every header, so that processes out of step are detected.</summary>
+internal enum Collective
+{
+    AllReduce = 1,
+    Broadcast,
+    Barrier,
+}
+
+/// <summary>A TCP connection to another process of the group.</summary>
+/// <param name="rank">Rank of the other process.</param>
+/// <param name="client">A connected client; this object owns it.</param>
 internal sealed class PeerConnection(int rank, TcpClient client) : IDisposable
 {
     private const int Magic = 0x50464731;
 
     private readonly NetworkStream stream = client.GetStream();
 
-    public int Rank => rank;
-
     /// <summary>Wraps a new connection.</summary>
-    public static PeerConnection Of(int rank, TcpClient client)
+    public static PeerConnection Open(int rank, TcpClient client)
     {
         client.NoDelay = true;
 
-        // A machine that vanished without a word is noticed after a minute.
+        // Detects within a minute that the other machine has vanished.
         client.Client.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
         client.Client.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, 30);
         client.Client.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveInterval, 10);
@@ -163,7 +175,7 @@ internal sealed class PeerConnection(int rank, TcpClient client) : IDisposable
         }
         catch (IOException e)
         {
-            throw Gone(e);
+            throw Disconnected(e);
         }
     }
 
@@ -176,38 +188,30 @@ internal sealed class PeerConnection(int rank, TcpClient client) : IDisposable
         }
         catch (IOException e)
         {
-            throw Gone(e);
+            throw Disconnected(e);
         }
     }
 
-    /// <summary>Says what comes next.</summary>
-    public void SendHeader(Collective what, long number, long count) => Send<long>([Magic, (long)what, number, count]);
+    /// <summary>Announces the next collective.</summary>
+    public void SendHeader(Collective collective, long number, long count) => Send<long>([Magic, (long)collective, number, count]);
 
-    /// <summary>Hears what the other process does next, and requires that it is the same as here.</summary>
+    /// <summary>Receives what the other process does next, and requires that it is the same as here.</summary>
     /// <exception cref="ProcessGroupException">It is something else.</exception>
-    public void ExpectHeader(Collective what, long number, long count)
+    public void ExpectHeader(Collective collective, long number, long count)
     {
         Span<long> header = stackalloc long[4];
         Receive(header);
         if (header[0] != Magic)
             throw new ProcessGroupException($"what connected as process {rank} is no pyramidflow of this version: check MASTER_ADDR and MASTER_PORT");
-        if (header[1] != (long)what || header[2] != number || header[3] != count)
+        if (header[1] != (long)collective || header[2] != number || header[3] != count)
         {
-            throw new ProcessGroupException($"process {rank} is at {(Collective)header[1]} {header[2]} of {header[3]} numbers, this one at {what} {number} of {count}: "
+            throw new ProcessGroupException($"process {rank} is at {(Collective)header[1]} {header[2]} of {header[3]} numbers, this one at {collective} {number} of {count}: "
                 + "start all processes with the same program, configuration and folder");
         }
     }
 
     public void Dispose() => client.Dispose();
 
-    private ProcessGroupException Gone(IOException e) =>
+    private ProcessGroupException Disconnected(IOException e) =>
         new($"process {rank} is gone: see what it said last, then start all processes again to go on from the last checkpoint", e);
-}
-
-/// <summary>What all processes do together; sent along, so that processes that have come apart are told.</summary>
-internal enum Collective
-{
-    Sum = 1,
-    Broadcast,
-    Barrier,
 }

@@ -68,7 +68,7 @@ public abstract class Module : IDisposable
     }
 
     /// <summary>Takes all weights from a checkpoint; memory-mapped where type and device already fit.</summary>
-    /// <param name="source">The checkpoint; also one that holds more than this model (<see cref="StateSource.Holding"/>).</param>
+    /// <param name="source">The checkpoint; also one that holds more than this model (<see cref="StateSource.ForModel"/>).</param>
     /// <param name="type">Element type to hold floating point weights in; null keeps the checkpoint's.</param>
     /// <param name="device">Where to hold them; null is the CPU.</param>
     /// <param name="ignore">Keys of the checkpoint that may go unused.</param>
@@ -116,12 +116,12 @@ public abstract class Module : IDisposable
     }
 
     /// <summary>Where a checkpoint is not one of this model; reads no weight.</summary>
-    /// <param name="source">The checkpoint; also one that holds more than this model (<see cref="StateSource.Holding"/>).</param>
+    /// <param name="source">The checkpoint; also one that holds more than this model (<see cref="StateSource.ForModel"/>).</param>
     /// <param name="ignore">Keys of the checkpoint that may go unused.</param>
     /// <returns>One part of a sentence for each key that is missing, unexpected or of another shape.</returns>
     public IReadOnlyList<string> Misfits(StateSource source, Func<string, bool>? ignore = null)
     {
-        source = source.Holding([.. NamedParameters().Select(p => p.Key)]);
+        source = source.ForModel([.. NamedParameters().Select(p => p.Key)]);
         var available = source.Keys.ToHashSet();
         foreach (var (path, module) in NamedModules())
             module.Adopt(key => available.Contains(path.Length == 0 ? key : $"{path}.{key}"));
@@ -198,7 +198,7 @@ public abstract class Module : IDisposable
     // Every parameter with where its value is to be had, once the checkpoint is known to be one of this model.
     private List<(Parameter Parameter, StoredWeight Stored)> Stored(StateSource source, ElementType? type, Device? device, Func<string, bool>? ignore, bool again)
     {
-        source = source.Holding([.. NamedParameters().Select(p => p.Key)]);
+        source = source.ForModel([.. NamedParameters().Select(p => p.Key)]);
         if (Misfits(source, ignore) is { Count: > 0 } faults)
         {
             const int shown = 12;

@@ -1,18 +1,21 @@
 namespace PyramidFlow.Torch.Checkpoints;
 
-/// <summary>Named tensors a module can take its weights from.</summary>
+/// <summary>A state dict: named tensors that a <see cref="Module"/> takes its weights from.</summary>
 public abstract class StateSource : IDisposable
 {
-    /// <summary>What to call it in an error: a path.</summary>
+    // Elements checked at a time, so that a large tensor takes little memory.
+    private const long CheckedElements = 1 << 22;
+
+    /// <summary>Name for error messages: a path.</summary>
     public abstract string Name { get; }
 
     /// <summary>All keys.</summary>
     public abstract IReadOnlyCollection<string> Keys { get; }
 
-    /// <summary>Shape and element type, without reading the data.</summary>
+    /// <summary>Shape and element type of a tensor; does not read its data.</summary>
     public abstract (long[] Shape, ElementType Type) Describe(string key);
 
-    /// <summary>The file that holds a tensor.</summary>
+    /// <summary>Path of the file that holds a tensor.</summary>
     public virtual string FileOf(string key) => Name;
 
     /// <summary>Keys, shapes and element types of all tensors.</summary>
@@ -22,29 +25,30 @@ public abstract class StateSource : IDisposable
         return new TensorDeclaration(key, type, shape);
     })];
 
-    /// <summary>The tensor, on the CPU; over the file's own memory where that is possible.</summary>
+    /// <summary>Reads a tensor to the CPU, without a copy where it can lie over the memory of the file.</summary>
     public abstract Tensor Read(string key);
 
-    /// <summary>Says that a tensor will be read soon; returns at once.</summary>
+    /// <summary>Starts to load a tensor from disk that will be read soon; returns at once.</summary>
     public virtual void Prefetch(string key)
     {
     }
 
-    /// <summary>Says that a tensor is not needed for now: its memory may go until it is touched again.</summary>
+    /// <summary>Frees the memory of a tensor that is not needed for now; the next access loads it again.</summary>
     public virtual void Drop(string key)
     {
     }
 
-    /// <summary>The tensors whose keys begin with a prefix, under the rest of their keys.</summary>
-    public StateSource Under(string prefix) => new PrefixedSource(this, prefix);
+    /// <summary>A view of the tensors whose keys begin with a prefix, without that prefix.</summary>
+    public StateSource WithPrefix(string prefix) => new PrefixedSource(this, prefix);
 
     /// <summary>
-    /// The tensors of one model wherever they lie: at the top, or, as in training checkpoints, under a prefix such as
-    /// <c>dit.</c>, <c>vae.</c> or <c>model.vae.</c>; among several the averaged weights (<c>ema</c> in the prefix).
+    /// A view of the tensors of one model: at the top level, or under a prefix such as <c>dit.</c>, <c>vae.</c> or
+    /// <c>model.vae.</c> as in training checkpoints. Where several prefixes match, the averaged weights (<c>ema</c> in the
+    /// prefix) take precedence.
     /// </summary>
-    /// <param name="keys">The model's keys.</param>
-    /// <returns>This source where one of the keys is at the top, or where no prefix, or more than one, has them all.</returns>
-    public StateSource Holding(IReadOnlyCollection<string> keys)
+    /// <param name="keys">Keys of the model.</param>
+    /// <returns>This source where one of the keys is at the top level, or where no prefix, or more than one, has them all.</returns>
+    public StateSource ForModel(IReadOnlyCollection<string> keys)
     {
         var available = Keys.ToHashSet();
         if (keys.Count == 0 || keys.Any(available.Contains))
@@ -54,7 +58,33 @@ public abstract class StateSource : IDisposable
             .Where(prefix => keys.All(key => available.Contains(prefix + key)))
             .ToList();
         var averaged = prefixes.Where(prefix => prefix.Split('.', '_').Contains("ema")).ToList();
-        return averaged.Count == 1 ? Under(averaged[0]) : prefixes.Count == 1 ? Under(prefixes[0]) : this;
+        return averaged.Count == 1 ? WithPrefix(averaged[0]) : prefixes.Count == 1 ? WithPrefix(prefixes[0]) : this;
+    }
+
+    /// <summary>Finds the first tensor with an element that is infinite or NaN. Reads the whole checkpoint, one tensor at a time.</summary>
+    /// <param name="cancellationToken">Checked before each tensor.</param>
+    /// <returns>File and key; null where every element is finite.</returns>
+    public (string File, string Key)? FindNonFinite(CancellationToken cancellationToken = default)
+    {
+        using var noGrad = NoGrad.Begin();
+        foreach (var key in Keys)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            if (!Describe(key).Type.IsFloatingPoint())
+                continue;
+            using var scope = new TensorScope();
+            var flat = Read(key).Reshape(-1);
+            for (long start = 0; start < flat.ElementCount; start += CheckedElements)
+            {
+                using var inner = new TensorScope();
+                if (!flat.Narrow(0, start, Math.Min(CheckedElements, flat.ElementCount - start)).AllFinite())
+                    return (FileOf(key), key);
+            }
+
+            Drop(key);
+        }
+
+        return null;
     }
 
     /// <inheritdoc/>
@@ -79,27 +109,30 @@ public abstract class StateSource : IDisposable
     }
 }
 
-/// <summary>A tensor of a file, everything but its numbers.</summary>
+/// <summary>Key, element type and shape of a tensor in a file.</summary>
 /// <param name="Key">Key in the file.</param>
 /// <param name="Type">Element type.</param>
 /// <param name="Shape">Sizes, outermost first; empty for a scalar.</param>
 public sealed record TensorDeclaration(string Key, ElementType Type, long[] Shape)
 {
-    /// <summary>Number of its elements.</summary>
+    /// <summary>Number of elements.</summary>
     public long ElementCount => Shapes.ElementCount(Shape);
 
-    /// <summary>Bytes of its elements.</summary>
+    /// <summary>Size in bytes.</summary>
     public long ByteLength => Shapes.ByteLength(Shape, Type);
 }
 
-/// <summary>A checkpoint file is missing, damaged, hostile or of another model; the message names file and fault.</summary>
+/// <summary>A checkpoint file is missing, damaged, hostile or of another model. The message names the file and the fault.</summary>
 public sealed class CheckpointException : IOException
 {
     private const int MaxLength = 4000;
 
     /// <summary>Creates the error.</summary>
-    /// <param name="message">One sentence for the user, with the file's name and the fix. What the file says in it stays one line: control characters become question marks.</param>
-    /// <param name="inner">What was underneath, if anything.</param>
+    /// <param name="message">
+    /// One sentence for the user, with the name of the file and the fix. Control characters, which may come from the file, become
+    /// question marks.
+    /// </param>
+    /// <param name="inner">The cause, or null.</param>
     public CheckpointException(string message, Exception? inner = null)
         : base(OneLine(message), inner)
     {

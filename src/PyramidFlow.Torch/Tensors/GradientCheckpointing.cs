@@ -4,7 +4,7 @@ namespace PyramidFlow.Torch;
 /// Gradient checkpointing (Chen et al., arXiv 1604.06174): what a block computes is not kept for backward but computed
 /// again there, from its inputs; one more forward for the memory of one block instead of all.
 /// </summary>
-public static class Checkpointing
+public static class GradientCheckpointing
 {
     /// <summary>Applies a block of one input and one result.</summary>
     /// <param name="block">

@@ -40,7 +40,7 @@ public sealed class SpriteLatents : IDisposable
         if (!File.Exists(path))
             Make(path, config, encode, progress, cancel);
         using var file = SafetensorsFile.Open(path);
-        var latents = file.Tensor(file.Entries["latents"]);
+        var latents = file.Read("latents");
         if (latents.Size(0) != config.Clips || latents.Size(2) != config.LatentFrames)
             throw new CheckpointException($"{path} holds {latents.Size(0)} clips of {latents.Size(2)} latent frames, not what the configuration asks for: delete it");
 

@@ -76,7 +76,7 @@ public static class SpriteTextEncoders
             where T : Module
         {
             var module = make(Path.Combine(folder, part, "config.json"));
-            using var weights = new SafetensorsSource(Path.Combine(folder, part, "model.safetensors"));
+            using var weights = SafetensorsFile.Open(Path.Combine(folder, part, "model.safetensors"));
             module.Load(weights, ElementType.Float32);
             return module;
         }

@@ -25,7 +25,7 @@ public static class LinearStartFit
         }
 
         var linear = Declare(config);
-        using var source = new SafetensorsSource(path);
+        using var source = SafetensorsFile.Open(path);
         linear.Load(source);
         return linear;
     }

@@ -45,7 +45,7 @@ internal static class TrainingKeys
 
     private sealed class Stripped(StateSource inner, string prefix) : StateSource
     {
-        private readonly StateSource view = inner.Under(prefix);
+        private readonly StateSource view = inner.WithPrefix(prefix);
 
         public override string Name => inner.Name;
 
