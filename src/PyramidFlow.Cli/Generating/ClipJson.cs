@@ -79,7 +79,7 @@ internal static class ClipJson
 
     private static ClipArguments Told(ClipArguments clip, Story story) => clip with { Prompt = clip.Prompt ?? story.First, Later = story.Later };
 
-    private static FormatException Unknown(string name) => NearestName.Slip(name, Setters.Keys) is { } near
+    private static FormatException Unknown(string name) => NearestName.FindTypo(name, Setters.Keys) is { } near
         ? new FormatException($"unknown key '{StrictText.OneLine(name)}': did you mean {near}?")
         : new FormatException($"unknown key '{StrictText.OneLine(name)}': use {string.Join(", ", Setters.Keys)}");
 

@@ -4,11 +4,11 @@ using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Torch.Checkpoints;
 
-/// <summary>One tensor of a checkpoint file: where its bytes lie and how to read them.</summary>
+/// <summary>A tensor of a checkpoint file: its type, its shape and the place of its bytes.</summary>
 /// <param name="Name">Key in the file.</param>
 /// <param name="Type">Element type.</param>
 /// <param name="Shape">Sizes, outermost first; empty for a scalar.</param>
-/// <param name="Offset">First byte, from the start of the file.</param>
+/// <param name="Offset">Offset of its first byte in the file.</param>
 /// <param name="ByteLength">Number of bytes.</param>
 public sealed record TensorEntry(string Name, ElementType Type, long[] Shape, long Offset, long ByteLength);
 
@@ -41,14 +41,14 @@ public sealed class SafetensorsFile : StateSource
     /// <inheritdoc/>
     public override IReadOnlyCollection<string> Keys => entries.Keys;
 
-    /// <summary>All tensors by key.</summary>
+    /// <summary>All tensors, by key.</summary>
     public IReadOnlyDictionary<string, TensorEntry> Entries => entries;
 
-    /// <summary>The header's <c>__metadata__</c> strings.</summary>
+    /// <summary>The <c>__metadata__</c> strings of the header.</summary>
     public IReadOnlyDictionary<string, string> Metadata { get; }
 
     /// <summary>Maps a file and checks its header.</summary>
-    /// <exception cref="CheckpointException">The file is missing, shorter than it says, or its header is malformed.</exception>
+    /// <exception cref="CheckpointException">The file is missing, shorter than its header says, or the header is malformed.</exception>
     public static SafetensorsFile Open(string path)
     {
         var file = MappedFile.Open(path, minimum: 8);
@@ -202,7 +202,7 @@ public sealed class SafetensorsFile : StateSource
         new($"{path} is damaged: {fault}; download or write it again");
 }
 
-/// <summary>What element types are called in safetensors files.</summary>
+/// <summary>Names of element types in safetensors files.</summary>
 internal static class SafetensorsTypes
 {
     private static readonly (ElementType Type, string Name)[] All =
@@ -212,7 +212,7 @@ internal static class SafetensorsTypes
         (ElementType.UInt8, "U8"), (ElementType.Bool, "BOOL"),
     ];
 
-    /// <summary>The type of a name; null for one that is not known here.</summary>
+    /// <summary>The type of a name; null for an unknown name.</summary>
     internal static ElementType? Parse(string? name) => Array.FindIndex(All, known => known.Name == name) is var at and >= 0 ? All[at].Type : null;
 
     /// <summary>The name of a type.</summary>

@@ -1,19 +1,19 @@
 using System.Buffers.Binary;
 using System.Globalization;
-using System.Text;
 using System.Text.Json;
 using Microsoft.Win32.SafeHandles;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Torch.Checkpoints;
 
-/// <summary>Writes safetensors files: to a temporary name beside the target, renamed when whole.</summary>
+/// <summary>Writes safetensors files: to a temporary file beside the target, which is renamed when it is complete.</summary>
 public static class SafetensorsWriter
 {
-    /// <summary>Writes tensors in the order given.</summary>
-    /// <param name="path">Target; replaced if it exists.</param>
-    /// <param name="tensors">Keys and tensors, of any device and layout.</param>
-    /// <param name="metadata">Strings for the header's <c>__metadata__</c>.</param>
-    /// <exception cref="ArgumentException">A key comes twice or is the reserved <c>__metadata__</c>; nothing is written.</exception>
+    /// <summary>Writes tensors in the given order.</summary>
+    /// <param name="path">Target file; replaced if it exists.</param>
+    /// <param name="tensors">Keys and tensors on any device, in any layout.</param>
+    /// <param name="metadata">Strings for <c>__metadata__</c> of the header.</param>
+    /// <exception cref="ArgumentException">A key is repeated or is the reserved <c>__metadata__</c>; nothing is written.</exception>
     public static void Write(string path, IEnumerable<(string Key, Tensor Tensor)> tensors,
         IReadOnlyDictionary<string, string>? metadata = null)
     {
@@ -23,16 +23,16 @@ public static class SafetensorsWriter
             (file, entry) => WriteData(file, entry, list[index++].Tensor), metadata);
     }
 
-    /// <summary>Writes tensors that need never be in memory together.</summary>
-    /// <param name="path">Target; replaced if it exists.</param>
-    /// <param name="tensors">What is to be written.</param>
-    /// <param name="fill">Called for each in turn: writes its bytes at its offset, by whatever number of threads.</param>
-    /// <param name="metadata">Strings for the header's <c>__metadata__</c>.</param>
-    /// <exception cref="ArgumentException">A key comes twice or is the reserved <c>__metadata__</c>; nothing is written.</exception>
+    /// <summary>Writes tensors one at a time, so that they need not be in memory together.</summary>
+    /// <param name="path">Target file; replaced if it exists.</param>
+    /// <param name="tensors">Tensors to write.</param>
+    /// <param name="fill">Called for each tensor in order; writes its bytes at its offset, with any number of threads.</param>
+    /// <param name="metadata">Strings for <c>__metadata__</c> of the header.</param>
+    /// <exception cref="ArgumentException">A key is repeated or is the reserved <c>__metadata__</c>; nothing is written.</exception>
     public static void Write(string path, IReadOnlyList<TensorDeclaration> tensors, Action<SafeFileHandle, TensorEntry> fill,
         IReadOnlyDictionary<string, string>? metadata = null)
     {
-        var layout = SafetensorsLayout.Of(tensors, metadata);
+        var layout = SafetensorsLayout.Create(tensors, metadata);
         var partial = $"{path}.partial-{Environment.ProcessId}";
         try
         {
@@ -54,10 +54,10 @@ public static class SafetensorsWriter
         }
     }
 
-    /// <summary>Writes a tensor's bytes in small pieces, so that converting a large one takes little memory.</summary>
-    /// <param name="file">The file.</param>
-    /// <param name="entry">Where in it and of which type; of the tensor's number of elements.</param>
-    /// <param name="tensor">Of any device and layout.</param>
+    /// <summary>Writes the bytes of a tensor in small pieces, so that the conversion of a large tensor takes little memory.</summary>
+    /// <param name="file">Handle of the file.</param>
+    /// <param name="entry">Offset and type in the file; has as many elements as the tensor.</param>
+    /// <param name="tensor">A tensor on any device, in any layout.</param>
     public static void WriteData(SafeFileHandle file, TensorEntry entry, Tensor tensor)
     {
         using var scope = new TensorScope();
@@ -74,16 +74,16 @@ public static class SafetensorsWriter
     }
 }
 
-/// <summary>Writes weights as the released checkpoints hold them: one safetensors file, or shards with an index.</summary>
+/// <summary>Writes weights in the layout of the released checkpoints: one safetensors file, or shards with an index.</summary>
 public static class ShardedWriter
 {
-    /// <summary>Writes a component's weights; the index, without which shards are not read, comes last.</summary>
-    /// <param name="folder">The component's folder.</param>
+    /// <summary>Writes the weights of a component. The index comes last: without it shards are not read.</summary>
+    /// <param name="folder">Folder of the component.</param>
     /// <param name="stem"><c>diffusion_pytorch_model</c> or <c>model</c>.</param>
-    /// <param name="tensors">What is to be written.</param>
-    /// <param name="shardBytes">Most bytes of tensors in one file; a larger tensor has a file to itself.</param>
-    /// <param name="fill">As in <see cref="SafetensorsWriter.Write(string, IReadOnlyList{TensorDeclaration}, Action{SafeFileHandle, TensorEntry}, IReadOnlyDictionary{string, string})"/>.</param>
-    /// <returns>Names of the files.</returns>
+    /// <param name="tensors">Tensors to write.</param>
+    /// <param name="shardBytes">Maximum bytes of tensors in one file; a larger tensor gets its own file.</param>
+    /// <param name="fill">As for <see cref="SafetensorsWriter.Write(string, IReadOnlyList{TensorDeclaration}, Action{SafeFileHandle, TensorEntry}, IReadOnlyDictionary{string, string})"/>.</param>
+    /// <returns>Names of the written files.</returns>
     public static IReadOnlyList<string> Write(string folder, string stem, IReadOnlyList<TensorDeclaration> tensors, long shardBytes,
         Action<SafeFileHandle, TensorEntry> fill)
     {
@@ -123,34 +123,28 @@ public static class ShardedWriter
         return shards;
     }
 
-    private static string Index(List<string> names, List<List<TensorDeclaration>> shards)
+    private static string Index(List<string> names, List<List<TensorDeclaration>> shards) => ReadableJson.Write(json =>
     {
-        using var buffer = new MemoryStream();
-        using (var json = new Utf8JsonWriter(buffer, new JsonWriterOptions { Indented = true }))
+        json.WriteStartObject();
+        json.WriteStartObject("metadata");
+        json.WriteNumber("total_size", shards.Sum(shard => shard.Sum(tensor => tensor.ByteLength)));
+        json.WriteEndObject();
+        json.WriteStartObject("weight_map");
+        foreach (var (name, shard) in names.Zip(shards))
         {
-            json.WriteStartObject();
-            json.WriteStartObject("metadata");
-            json.WriteNumber("total_size", shards.Sum(shard => shard.Sum(tensor => tensor.ByteLength)));
-            json.WriteEndObject();
-            json.WriteStartObject("weight_map");
-            foreach (var (name, shard) in names.Zip(shards))
-            {
-                foreach (var tensor in shard)
-                    json.WriteString(tensor.Key, name);
-            }
-
-            json.WriteEndObject();
-            json.WriteEndObject();
+            foreach (var tensor in shard)
+                json.WriteString(tensor.Key, name);
         }
 
-        return Encoding.UTF8.GetString(buffer.ToArray());
-    }
+        json.WriteEndObject();
+        json.WriteEndObject();
+    });
 }
 
-/// <summary>Where everything lies in a safetensors file that is yet to be written.</summary>
+/// <summary>Header and offsets of a safetensors file that is to be written.</summary>
 internal sealed class SafetensorsLayout
 {
-    // So that the data, and so every tensor of a memory map, begins aligned.
+    // The data starts aligned, so that tensors over a memory map are aligned as well.
     private const int Alignment = 64;
 
     private SafetensorsLayout(byte[] header, IReadOnlyList<TensorEntry> entries)
@@ -159,18 +153,18 @@ internal sealed class SafetensorsLayout
         Length = entries.Count > 0 ? entries[^1].Offset + entries[^1].ByteLength : header.Length;
     }
 
-    /// <summary>The file's first bytes, up to the first tensor.</summary>
+    /// <summary>The bytes before the first tensor.</summary>
     internal byte[] Header { get; }
 
-    /// <summary>The tensors, in the order given.</summary>
+    /// <summary>The tensors, in the given order.</summary>
     internal IReadOnlyList<TensorEntry> Entries { get; }
 
-    /// <summary>Bytes of the whole file.</summary>
+    /// <summary>Size of the file in bytes.</summary>
     internal long Length { get; }
 
-    /// <summary>Lays tensors out one after another.</summary>
-    /// <exception cref="ArgumentException">A key comes twice or is the reserved <c>__metadata__</c>.</exception>
-    internal static SafetensorsLayout Of(IReadOnlyList<TensorDeclaration> tensors, IReadOnlyDictionary<string, string>? metadata)
+    /// <summary>Lays out tensors one after another.</summary>
+    /// <exception cref="ArgumentException">A key is repeated or is the reserved <c>__metadata__</c>.</exception>
+    internal static SafetensorsLayout Create(IReadOnlyList<TensorDeclaration> tensors, IReadOnlyDictionary<string, string>? metadata)
     {
         CheckKeys(tensors);
         using var buffer = new MemoryStream();

@@ -3,11 +3,11 @@ using System.Globalization;
 namespace PyramidFlow.Torch.Checkpoints;
 
 /// <summary>
-/// The tensors of a PyTorch checkpoint (<c>.bin</c>, <c>.pt</c>, <c>.pth</c>) as <c>torch.save</c> has written them since
-/// 1.6: a zip file with a pickle and one entry for each storage. The pickle is read, never run: see
-/// <see cref="CheckpointException"/> for everything that is not tensors in dictionaries and lists. Nested containers are
-/// flattened to keys with dots (<c>{"model": {"weight": ...}}</c> is <c>model.weight</c>); numbers, strings and the like
-/// between the tensors are left out. Row-major tensors lie over the file's own pages, others are copied when read.
+/// The tensors of a PyTorch checkpoint (<c>.bin</c>, <c>.pt</c>, <c>.pth</c>) in the format of <c>torch.save</c> since 1.6: a zip
+/// file with a pickle and one entry for each storage. The pickle is parsed, never executed; anything but tensors in dictionaries
+/// and lists is refused with a <see cref="CheckpointException"/>. Nested containers are flattened to keys with dots
+/// (<c>{"model": {"weight": ...}}</c> is <c>model.weight</c>); numbers, strings and the like are skipped. Row-major tensors lie
+/// over the pages of the file, others are copied when they are read.
 /// </summary>
 public sealed class TorchArchive : StateSource
 {
@@ -22,12 +22,12 @@ public sealed class TorchArchive : StateSource
     /// <inheritdoc/>
     public override IReadOnlyCollection<string> Keys => entries.Keys;
 
-    /// <summary>Maps a file and checks it whole: zip directory, pickle, and that every tensor lies inside its storage.</summary>
+    /// <summary>Maps a file and checks all of it: zip directory, pickle, and that every tensor lies inside its storage.</summary>
     /// <param name="path">The checkpoint.</param>
     /// <param name="bareKey">Key of a tensor that was saved without a container; null refuses such a file.</param>
     /// <exception cref="CheckpointException">
-    /// The file is missing, cut off, of the format before 1.6, big-endian, or asks for anything but tensors; the message
-    /// names what.
+    /// The file is missing, cut off, in the format before 1.6, big-endian, or asks for anything but tensors; the message names
+    /// the fault.
     /// </exception>
     public static TorchArchive Open(string path, string? bareKey = null)
     {
@@ -136,7 +136,7 @@ public sealed class TorchArchive : StateSource
                     extent = checked(extent + ((tensor.Shape[i] - 1) * tensor.Strides[i]));
             }
 
-            // More elements than the storage holds would lie over each other: a few bytes that become terabytes when copied.
+            // Overlapping elements could turn a few bytes into terabytes when copied.
             if (count > claimed || checked(tensor.Offset + extent) > claimed)
             {
                 throw Damaged(string.Create(CultureInfo.InvariantCulture,
@@ -155,20 +155,20 @@ public sealed class TorchArchive : StateSource
 
     private CheckpointException Fault(string fault) => new($"{file.Path} is not a readable PyTorch checkpoint: {fault}");
 
-    /// <summary>A tensor, its first byte in the file, and the elements from its first to its last.</summary>
+    /// <summary>A tensor, the offset of its first byte in the file, and the number of elements from its first to its last.</summary>
     private sealed record Placed(PickleTensor Tensor, long Start, long Extent);
 }
 
-/// <summary>Finds the tensors in nested containers and names them by their way there, with dots.</summary>
-/// <param name="budget">Items and bytes that the whole file may take.</param>
-/// <param name="bareKey">What to call a tensor that is not in a container; null leaves it out.</param>
+/// <summary>Finds the tensors in nested containers; the key of a tensor is its path, with dots.</summary>
+/// <param name="budget">Limit of items and bytes for the whole file.</param>
+/// <param name="bareKey">Key of a tensor outside any container; null skips it.</param>
 internal sealed class PickleTensors(ArchiveBudget budget, string? bareKey)
 {
-    // A pickle can hold a list that holds itself, or lists of lists of lists that all share their items.
+    // A pickle can hold a list that contains itself, or nested lists that all share their items.
     private const int MaxDepth = 32;
     private const int MaxKeyLength = 1024;
 
-    // Of a key and of what is kept beside it, but for its characters.
+    // Memory of a key and its entry without its characters.
     private const int KeyBytes = 256;
 
     /// <summary>All tensors with their keys, in the order of the file.</summary>
@@ -194,7 +194,7 @@ internal sealed class PickleTensors(ArchiveBudget budget, string? bareKey)
         }
     }
 
-    // Every item counts as a visit, even one that holds no tensor: a container that the file refers to many times is walked each time.
+    // Counts every item, also those without a tensor: a container that is referenced many times is walked each time.
     private IEnumerable<(string Key, PickleTensor Tensor)> Item(string outer, object? key, object? value, int depth)
     {
         budget.Visit();
@@ -215,30 +215,30 @@ internal sealed class PickleTensors(ArchiveBudget budget, string? bareKey)
 }
 
 /// <summary>
-/// What one PyTorch checkpoint may cost to be listed. A pickle can use its parts again and again, so that a few kilobytes stand for
-/// gigabytes: whatever is made or looked at on the way from the file to its keys is counted here, for the whole file together.
+/// Limits the cost of listing one PyTorch checkpoint. A pickle can reference its parts repeatedly, so that a few kilobytes stand
+/// for gigabytes: this counts every object created or visited between the file and its keys.
 /// </summary>
-/// <param name="path">What to call the file in an error.</param>
+/// <param name="path">Name of the file for error messages.</param>
 internal sealed class ArchiveBudget(string path)
 {
-    // Some ten thousand tensors with keys of a hundred characters, as the largest training checkpoints have, take a tenth of either.
+    // The largest training checkpoints, 10,000 tensors with keys of 100 characters, take a tenth of either limit.
     private const int MaxItems = 1 << 18;
     private const long MaxBytes = 128 << 20;
 
     private int items;
     private long bytes;
 
-    /// <summary>Counts one item of a container that is looked at.</summary>
-    /// <exception cref="CheckpointException">It is one too many.</exception>
+    /// <summary>Counts a visited item of a container.</summary>
+    /// <exception cref="CheckpointException">The limit is exceeded.</exception>
     internal void Visit()
     {
         if (++items > MaxItems)
             throw TooLarge();
     }
 
-    /// <summary>Counts memory that is about to be taken.</summary>
-    /// <param name="count">Bytes, about.</param>
-    /// <exception cref="CheckpointException">It is too much.</exception>
+    /// <summary>Counts memory before it is allocated.</summary>
+    /// <param name="count">Approximate number of bytes.</param>
+    /// <exception cref="CheckpointException">The limit is exceeded.</exception>
     internal void Take(long count)
     {
         bytes += count;
@@ -246,7 +246,7 @@ internal sealed class ArchiveBudget(string path)
             throw TooLarge();
     }
 
-    /// <summary>The error for containers that nobody can list.</summary>
+    /// <summary>The error for containers beyond the limits.</summary>
     internal CheckpointException TooLarge() => new(
         $"{path} is not a readable PyTorch checkpoint: its containers are nested too deeply, too large or contain themselves; "
         + "save only model.state_dict()");

@@ -4,7 +4,7 @@ using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Torch.Checkpoints;
 
-/// <summary>Finds and opens the weights in the folder of a component, as diffusers and transformers lay it out.</summary>
+/// <summary>Finds and opens the weights in a component folder with the layout of diffusers and transformers.</summary>
 public static class WeightsFile
 {
     private const string Safetensors = ".safetensors";
@@ -15,16 +15,16 @@ public static class WeightsFile
     private static readonly string[] ArchiveFormats = [".bin", ".pt", ".pth"];
 
     /// <summary>
-    /// Opens a folder's weights, or one file. Only headers are read. In a folder the first of these is taken:
+    /// Opens the weights of a folder, or one file; reads only headers. Order of preference in a folder:
     /// <c>diffusion_pytorch_model</c>, <c>model</c> or <c>pytorch_model</c>, whole or in shards with their
-    /// <c>.index.json</c>; safetensors before <c>.bin</c>; full precision before a <c>bf16</c> or <c>fp16</c> variant; else
-    /// the only safetensors file there, else the only archive (a <c>.pt</c> of a training run), whatever its name.
+    /// <c>.index.json</c>; safetensors before <c>.bin</c>; full precision before a <c>bf16</c> or <c>fp16</c> variant; then
+    /// a single safetensors file of any name; then a single archive of any name, such as a <c>.pt</c> of a training run.
     /// </summary>
     /// <param name="path">Folder of one component, or a <c>.safetensors</c>, <c>.bin</c>, <c>.pt</c> or <c>.pth</c> file.</param>
-    /// <returns>All tensors; the caller disposes it once the model is loaded.</returns>
+    /// <returns>All tensors; the caller disposes the source.</returns>
     /// <exception cref="CheckpointException">
-    /// There are no weights, a shard is missing or outside the folder, or a file is damaged; the message names what was
-    /// looked for.
+    /// There are no weights, a shard is missing or outside the folder, or a file is damaged; the message names the expected
+    /// files.
     /// </exception>
     public static StateSource Open(string path)
     {
@@ -39,9 +39,9 @@ public static class WeightsFile
                 + string.Join(", ", Formats.SelectMany(format => Stems.Select(stem => stem + format))) + ", or shards with their .index.json");
     }
 
-    /// <summary>Which files of a folder <see cref="Open"/> would read, told from their names alone.</summary>
+    /// <summary>Selects the files that <see cref="Open"/> would read, from their names alone.</summary>
     /// <param name="names">Names of all files of one component.</param>
-    /// <returns>The weights, with all shards and their index; empty when there are none to choose.</returns>
+    /// <returns>The weights, with all shards and their index; empty if there is no choice.</returns>
     public static IReadOnlyList<string> Choose(IReadOnlyCollection<string> names)
     {
         foreach (var (single, index, shards) in Named())
@@ -122,7 +122,7 @@ public static class WeightsFile
     }
 }
 
-/// <summary>An <c>*.index.json</c>: which shard of a checkpoint holds which tensor.</summary>
+/// <summary>An <c>*.index.json</c>, which maps the tensors of a checkpoint to its shards.</summary>
 internal sealed class ShardIndex
 {
     private const long MaxBytes = 16 << 20;
@@ -142,11 +142,11 @@ internal sealed class ShardIndex
         Shards = [.. names.Select(name => found[name]!)];
     }
 
-    /// <summary>Paths of the shards, all of them there.</summary>
+    /// <summary>Paths of the shards; all exist.</summary>
     internal IReadOnlyList<string> Shards { get; }
 
-    /// <summary>Reads an index; shards lie beside it, whatever it says.</summary>
-    /// <exception cref="CheckpointException">It is damaged, a shard is missing, or a name leads out of the folder.</exception>
+    /// <summary>Reads an index; all shards must lie in its folder.</summary>
+    /// <exception cref="CheckpointException">The index is damaged, a shard is missing, or a name leads out of the folder.</exception>
     internal static ShardIndex Read(string path, ConfinedFolder folder)
     {
         var map = ReadMap(path);
@@ -155,7 +155,7 @@ internal sealed class ShardIndex
             : new ShardIndex(path, folder, map);
     }
 
-    /// <summary>Fails unless the opened shards hold every tensor of the index.</summary>
+    /// <summary>Checks that the opened shards hold every tensor of the index.</summary>
     internal void Check(StateSource source)
     {
         var held = source.Keys.ToHashSet();
@@ -197,7 +197,7 @@ internal sealed class ShardIndex
     private static CheckpointException Fault(string path, string fault, Exception? inner = null) => new($"{path}: {fault}", inner);
 }
 
-/// <summary>Several checkpoints that are one; a key in two of them is an error. Disposing it disposes them.</summary>
+/// <summary>The union of several checkpoints, which it owns; a key in two of them is an error.</summary>
 internal sealed class ShardedSource : StateSource
 {
     private readonly IReadOnlyList<StateSource> shards;
@@ -240,8 +240,8 @@ internal sealed class ShardedSource : StateSource
 }
 
 /// <summary>
-/// A folder that names read from files cannot lead out of, not even by a link. One exception: the Hugging Face cache
-/// keeps <c>snapshots/REVISION/...</c> as links into the <c>blobs</c> folder beside <c>snapshots</c>.
+/// A folder that file names from a checkpoint cannot escape, not even by a link. One exception: the Hugging Face cache keeps
+/// <c>snapshots/REVISION/...</c> as links into the <c>blobs</c> folder beside <c>snapshots</c>.
 /// </summary>
 internal sealed class ConfinedFolder
 {
@@ -262,12 +262,12 @@ internal sealed class ConfinedFolder
 
     internal string Path { get; }
 
-    /// <summary>Whether a name is that of a file of a folder and nothing more.</summary>
+    /// <summary>Whether a name is a plain file name without a path.</summary>
     internal static bool IsPlainName(string? name) =>
         !string.IsNullOrEmpty(name) && name is not ("." or "..") && name.IndexOfAny(['/', '\\', ':', '\0']) < 0;
 
-    /// <summary>The path of a file that is there, or null.</summary>
-    /// <exception cref="CheckpointException">It is a link that leads out of the folder.</exception>
+    /// <summary>The path of an existing file, or null.</summary>
+    /// <exception cref="CheckpointException">The file is a link that leads out of the folder.</exception>
     internal string? Find(string name)
     {
         var path = System.IO.Path.Combine(Path, name);
@@ -281,7 +281,7 @@ internal sealed class ConfinedFolder
     private static bool IsInside(string path, string folder) =>
         path.StartsWith(folder.TrimEnd(System.IO.Path.DirectorySeparatorChar) + System.IO.Path.DirectorySeparatorChar, StringComparison.Ordinal);
 
-    // The path with every link on the way followed.
+    // Resolves every link in the path.
     private static string Real(string path, int linksLeft)
     {
         if (System.IO.Path.GetDirectoryName(path) is not { } parent)

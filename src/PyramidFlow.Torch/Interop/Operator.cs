@@ -5,8 +5,8 @@ using System.Runtime.InteropServices;
 namespace PyramidFlow.Torch;
 
 /// <summary>
-/// An operator of libtorch's dispatcher, found once by its schema name (<c>aten::add.Tensor</c>) and called with tagged
-/// values. Trailing arguments that are left out take the schema's defaults, so one call fits every libtorch that has it.
+/// An operator of the dispatcher of libtorch, looked up once by its schema name (<c>aten::add.Tensor</c>) and called with tagged
+/// values. Omitted trailing arguments take the defaults of the schema, so a call works with every libtorch that has the operator.
 /// </summary>
 internal sealed unsafe class Operator
 {
@@ -28,7 +28,7 @@ internal sealed unsafe class Operator
 
     internal static bool Exists(string name) => Found.GetOrAdd(name, TryFind) is not null;
 
-    /// <summary>Calls for one tensor.</summary>
+    /// <summary>Calls the operator for one tensor.</summary>
     internal Tensor Call(params ReadOnlySpan<Arg> args)
     {
         NativeValue result;
@@ -38,7 +38,7 @@ internal sealed unsafe class Operator
             : throw new TorchException($"{name} gave {count} results where one tensor was expected");
     }
 
-    /// <summary>Calls for its effect; results, if any, are freed.</summary>
+    /// <summary>Calls the operator for its effect and frees its results.</summary>
     internal void Run(params ReadOnlySpan<Arg> args)
     {
         var results = stackalloc NativeValue[8];
@@ -50,7 +50,7 @@ internal sealed unsafe class Operator
         }
     }
 
-    /// <summary>Calls for a number.</summary>
+    /// <summary>Calls the operator for a number.</summary>
     internal double Number(params ReadOnlySpan<Arg> args)
     {
         NativeValue result;
@@ -59,7 +59,7 @@ internal sealed unsafe class Operator
         return result.Tag == ValueTag.Double ? BitConverter.Int64BitsToDouble(result.Bits) : result.Bits;
     }
 
-    /// <summary>Calls for several tensors; one that libtorch leaves undefined is null.</summary>
+    /// <summary>Calls the operator for several tensors; an undefined tensor is null.</summary>
     internal Tensor?[] CallMany(params ReadOnlySpan<Arg> args)
     {
         var results = stackalloc NativeValue[MaxResults];
@@ -68,6 +68,14 @@ internal sealed unsafe class Operator
         for (var i = 0; i < count; i++)
             tensors[i] = results[i].Tag == ValueTag.Tensor && results[i].Bits != 0 ? Tensor.Own((nint)results[i].Bits) : null;
         return tensors;
+    }
+
+    /// <summary>Adds two tensors repeatedly inside libtorch, and frees the sums: measures an operator without the call from C#.</summary>
+    /// <exception cref="TorchException">The shapes do not match.</exception>
+    internal static void RepeatAdd(Tensor a, Tensor b, long count)
+    {
+        if (Native.pf_repeat_add(a.Handle, b.Handle, count) < 0)
+            throw Native.Error("the addition failed");
     }
 
     private static Operator? TryFind(string name)
@@ -99,7 +107,7 @@ internal sealed unsafe class Operator
     }
 }
 
-/// <summary>An argument of an operator call, made by implicit conversion from what C# has at hand.</summary>
+/// <summary>An argument of an operator call, created by implicit conversion from C# values.</summary>
 internal readonly struct Arg
 {
     private readonly ValueTag tag;
@@ -112,12 +120,12 @@ internal readonly struct Arg
         Reference = reference;
     }
 
-    /// <summary>The schema's None.</summary>
+    /// <summary>None of the schema.</summary>
     internal static Arg None => default;
 
     internal object? Reference { get; }
 
-    /// <summary>Longs this argument needs beside its own value.</summary>
+    /// <summary>Number of longs that the elements of this argument need.</summary>
     internal int ListLength => Reference switch
     {
         long[] list => list.Length,
@@ -152,13 +160,13 @@ internal readonly struct Arg
     public static implicit operator Arg(RandomGenerator? generator) =>
         generator is null ? default : new(ValueTag.Generator, generator.Handle, generator);
 
-    /// <summary>A tensor whose handle somebody else owns and keeps alive during the call.</summary>
+    /// <summary>A tensor whose owner keeps it alive during the call.</summary>
     internal static Arg Borrowed(nint handle) => new(ValueTag.Tensor, handle);
 
-    /// <summary>A list with holes, as <c>aten::index</c> takes.</summary>
+    /// <summary>A list of optional tensors, as for <c>aten::index</c>.</summary>
     internal static Arg Optional(Tensor?[] list) => new(ValueTag.OptionalTensorList, 0, list);
 
-    /// <summary>The shim's form of this argument; list elements are written at <paramref name="next"/>.</summary>
+    /// <summary>Converts to the representation of the shim; writes list elements at <paramref name="next"/>.</summary>
     internal unsafe NativeValue Lower(ref long* next)
     {
         var value = new NativeValue { Tag = tag, Bits = bits };
@@ -198,17 +206,5 @@ internal readonly struct Arg
         }
 
         return value;
-    }
-}
-
-/// <summary>One operator many times in a row inside libtorch: what a call costs without the way there and back.</summary>
-internal static class Repetition
-{
-    /// <summary>Adds two tensors so many times; the sums are freed at once.</summary>
-    /// <exception cref="TorchException">Their shapes do not fit.</exception>
-    internal static void Add(Tensor a, Tensor b, long count)
-    {
-        if (Native.pf_repeat_add(a.Handle, b.Handle, count) < 0)
-            throw Native.Error("the addition failed");
     }
 }

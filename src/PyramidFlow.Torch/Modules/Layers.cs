@@ -11,10 +11,10 @@ public sealed class Convolution : Module
     /// <summary>Declares the layer.</summary>
     /// <param name="inputs">Channels in.</param>
     /// <param name="outputs">Channels out.</param>
-    /// <param name="kernel">Its sizes, two or three.</param>
-    /// <param name="stride">Steps, as many.</param>
-    /// <param name="padding">Zeros on each side, as many.</param>
-    /// <param name="initializer">How training starts the weight; the bias starts at zero.</param>
+    /// <param name="kernel">Kernel sizes, two or three.</param>
+    /// <param name="stride">Strides, one for each kernel size.</param>
+    /// <param name="padding">Zero padding on each side, one for each kernel size.</param>
+    /// <param name="initializer">Initialiser of the weight; the bias starts at zero.</param>
     public Convolution(long inputs, long outputs, long[] kernel, long[] stride, long[] padding, Initializer initializer)
     {
         if (kernel.Length is not (2 or 3) || stride.Length != kernel.Length || padding.Length != kernel.Length)
@@ -35,13 +35,13 @@ public sealed class Embedding : Module
 {
     private readonly Parameter weight;
 
-    /// <summary>Declares the table; entries start normal with the given standard deviation.</summary>
+    /// <summary>Declares the table; its initial values are normal with this standard deviation.</summary>
     public Embedding(long rows, long dim, double std = 1) => weight = new Parameter([rows, dim], Initializers.Normal(std));
 
     /// <summary>The table, [rows, dim].</summary>
     public Parameter Weight => weight;
 
-    /// <summary>Rows named by an int64 tensor: [...] to [..., dim].</summary>
+    /// <summary>Looks up rows by an int64 tensor: [...] to [..., dim].</summary>
     public Tensor Forward(Tensor index) => weight.Value.Embedding(index);
 }
 

@@ -5,10 +5,10 @@ namespace PyramidFlow.Torch;
 /// <summary>Settings of <see cref="AdamW"/>.</summary>
 public sealed record AdamWOptions
 {
-    /// <summary>Decay of the gradient's running mean; in [0, 1).</summary>
+    /// <summary>Decay of the first moment, in [0, 1).</summary>
     public double Beta1 { get; init; } = 0.9;
 
-    /// <summary>Decay of the squared gradient's running mean; in [0, 1).</summary>
+    /// <summary>Decay of the second moment, in [0, 1).</summary>
     public double Beta2 { get; init; } = 0.95;
 
     /// <summary>Added to the denominator.</summary>
@@ -17,14 +17,14 @@ public sealed record AdamWOptions
     /// <summary>Decoupled weight decay per unit of learning rate.</summary>
     public double WeightDecay { get; init; } = 1e-4;
 
-    /// <summary>Whether only weights of two or more dimensions decay, not biases and the scales of norms.</summary>
+    /// <summary>Whether only weights of two or more dimensions decay, and not biases and norm scales.</summary>
     public bool DecayMatricesOnly { get; init; }
 }
 
-/// <summary>Adam with decoupled weight decay (Loshchilov and Hutter), on one vector of weights.</summary>
+/// <summary>Adam with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101), on one vector of weights.</summary>
 public sealed class AdamW : IDisposable
 {
-    // Weights that are updated together on a CPU: few enough that all passes over them but the first meet its caches.
+    // On a CPU, elements updated together: few enough that all passes but the first read from its caches.
     private const long Piece = 1 << 18;
 
     private readonly FlatParameters parameters;
@@ -47,10 +47,10 @@ public sealed class AdamW : IDisposable
     /// <summary>Running mean of the squared gradient, [n].</summary>
     public Tensor SecondMoment { get; }
 
-    /// <summary>Steps taken; set it when resuming.</summary>
+    /// <summary>Number of steps taken; set it to resume.</summary>
     public long Steps { get; set; }
 
-    /// <summary>One update from the gradients there are.</summary>
+    /// <summary>Updates the weights from the current gradients.</summary>
     public void Step(double learningRate)
     {
         using var noGrad = NoGrad.Begin();
@@ -68,7 +68,7 @@ public sealed class AdamW : IDisposable
     private void Update(long start, long length, double learningRate)
     {
         using var scope = new TensorScope();
-        var (values, gradient, mean, square) = (Some(parameters.Values), Some(parameters.Gradients), Some(FirstMoment), Some(SecondMoment));
+        var (values, gradient, mean, square) = (Part(parameters.Values), Part(parameters.Gradients), Part(FirstMoment), Part(SecondMoment));
         mean.LerpInPlace(gradient, 1 - options.Beta1);
         square.MulInPlace(options.Beta2).AddcmulInPlace(gradient, gradient, 1 - options.Beta2);
         var correction1 = 1 - Math.Pow(options.Beta1, Steps);
@@ -76,10 +76,10 @@ public sealed class AdamW : IDisposable
         var denominator = square.Sqrt().MulInPlace(1 / Math.Sqrt(correction2)).AddInPlace(options.Epsilon);
         values.AddcdivInPlace(mean, denominator, -learningRate / correction1);
 
-        Tensor Some(Tensor all) => all.Narrow(0, start, length);
+        Tensor Part(Tensor all) => all.Narrow(0, start, length);
     }
 
-    // Neighbouring weights that decay are one range: all of them, unless vectors are spared.
+    // Merges adjacent weights that decay into one range.
     private void FindDecayed()
     {
         foreach (var (_, shape, start) in parameters.Layout())
@@ -103,10 +103,9 @@ public sealed class AdamW : IDisposable
 }
 
 /// <summary>
-/// Muon (Jordan et al. 2024) for hidden matrices: the momentum's singular values are brought near 1 by Newton-Schulz
-/// iterations before the step, so that all directions of a matrix learn at the same pace. Scaled by
-/// 0.2 sqrt(max(rows, columns)) as by Liu et al. 2025 (arXiv 2502.16982), it takes AdamW's learning rate. All other
-/// weights take AdamW steps.
+/// Muon (Jordan et al. 2024) for hidden matrices: Newton-Schulz iterations bring the singular values of the momentum close to 1
+/// before the step, so that all directions of a matrix learn at the same pace. The scale 0.2 sqrt(max(rows, columns)) of Liu et
+/// al. 2025 (arXiv 2502.16982) lets it use the learning rate of AdamW. All other weights take AdamW steps.
 /// </summary>
 public sealed class Muon
 {
@@ -119,11 +118,11 @@ public sealed class Muon
     private readonly double weightDecay;
     private readonly (long[] Shape, long[] Starts)[] groups;
 
-    /// <summary>Creates it beside an AdamW, whose first moment it shares as its momentum.</summary>
+    /// <summary>Creates the optimiser on top of an AdamW; the first moment of AdamW serves as momentum.</summary>
     /// <param name="parameters">The weights.</param>
-    /// <param name="rest">Steps the weights that are no hidden matrices.</param>
+    /// <param name="rest">Optimiser of the weights that are not hidden matrices.</param>
     /// <param name="weightDecay">Decoupled weight decay per unit of learning rate.</param>
-    /// <param name="isHidden">Whether a matrix of this key is a hidden one.</param>
+    /// <param name="isHidden">Whether the matrix of a key is a hidden one.</param>
     public Muon(FlatParameters parameters, AdamW rest, double weightDecay, Func<string, bool> isHidden)
     {
         (this.parameters, this.rest, this.weightDecay) = (parameters, rest, weightDecay);
@@ -132,13 +131,13 @@ public sealed class Muon
             .Select(g => (new[] { g.Key.Item1, g.Key.Item2 }, g.Select(p => p.Start).ToArray()))];
     }
 
-    /// <summary>One update of all weights from the gradients there are.</summary>
+    /// <summary>Updates all weights from the current gradients.</summary>
     public void Step(double learningRate)
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
 
-        // Matrices of one shape are orthogonalised together. Theirs are put back over what AdamW makes of them.
+        // Matrices of one shape are orthogonalised together, and their results then replace those of AdamW.
         var updated = groups.Select(group => (group, Values: Update(group.Shape, group.Starts, learningRate))).ToList();
         var momenta = groups.Select(group => Gather(rest.FirstMoment, group.Shape, group.Starts)).ToList();
         rest.Step(learningRate);
@@ -151,7 +150,7 @@ public sealed class Muon
         parameters.Refresh();
     }
 
-    // Momentum is written back into AdamW's first moment before AdamW runs.
+    // Writes the momentum back into the first moment of AdamW before AdamW runs.
     private Tensor Update(long[] shape, long[] starts, double learningRate)
     {
         var gradient = Gather(parameters.Gradients, shape, starts);                                 // [m, r, c]

@@ -2,30 +2,30 @@ using System.Runtime.InteropServices;
 
 namespace PyramidFlow.Torch;
 
-/// <summary>A function with a backward of its own, for what autograd cannot record or should not keep.</summary>
+/// <summary>A function with its own backward, for code that autograd cannot record or should not keep tensors of.</summary>
 /// <example><code>
 /// var y = CustomFunction.Apply([x], () => [x.Exp()], gradients => [gradients[0]! * factor])[0];
 /// </code></example>
 public static class CustomFunction
 {
-    /// <summary>Runs a function without recording it and gives its results this backward.</summary>
-    /// <param name="inputs">What gradients can flow to; nothing is recorded when none of them wants one.</param>
-    /// <param name="forward">The function; its results are floating point.</param>
+    /// <summary>Runs a function without recording and attaches a backward to its results.</summary>
+    /// <param name="inputs">Tensors that gradients can flow to; without one that requires a gradient nothing is attached.</param>
+    /// <param name="forward">The function; its results have floating point types.</param>
     /// <param name="backward">
-    /// From the gradients of the results (null where none came) to those of the inputs, in order (null for none). It runs
-    /// without recording, in a scope of its own, on whichever thread runs <see cref="Tensor.Backward(Tensor?, bool)"/>; what
-    /// it throws comes out of there. A tensor of the caller's scope may be gone by then: hand it over as saved.
+    /// Maps the gradients of the results (null where there is none) to those of the inputs, in order (null for none). It runs
+    /// without recording, in its own scope, on the thread of <see cref="Tensor.Backward(Tensor?, bool)"/>, which passes its
+    /// exceptions on. Tensors of the caller's scope may be disposed by then: return them as saved instead.
     /// </param>
     /// <returns>The results, in the caller's scope.</returns>
     public static Tensor[] Apply(Tensor[] inputs, Func<Tensor[]> forward, Func<Tensor?[], Tensor?[]> backward) =>
         Apply(inputs, () => (forward(), []), (gradients, _) => backward(gradients));
 
-    /// <summary>The same, with tensors that stay alive for the backward, as long as the graph does.</summary>
-    /// <param name="inputs">What gradients can flow to; nothing is recorded when none of them wants one.</param>
-    /// <param name="forward">The function; gives its results and what its backward needs, which can be inputs or results.</param>
-    /// <param name="backward">From the gradients of the results and the saved tensors to the gradients of the inputs.</param>
+    /// <summary>Like the overload without saved tensors; the graph keeps the saved tensors alive for the backward.</summary>
+    /// <param name="inputs">Tensors that gradients can flow to; without one that requires a gradient nothing is attached.</param>
+    /// <param name="forward">The function; returns its results and the tensors that the backward needs, which can be inputs or results.</param>
+    /// <param name="backward">Maps the gradients of the results and the saved tensors to the gradients of the inputs.</param>
     /// <returns>The results, in the caller's scope.</returns>
-    /// <exception cref="ArgumentException">A result that would need a gradient is not floating point.</exception>
+    /// <exception cref="ArgumentException">A result that needs a gradient has no floating point type.</exception>
     public static Tensor[] Apply(Tensor[] inputs, Func<(Tensor[] Outputs, Tensor[] Saved)> forward,
         Func<Tensor?[], Tensor[], Tensor?[]> backward)
     {
@@ -33,7 +33,7 @@ public static class CustomFunction
         using var scope = new TensorScope();
         var (results, needed) = forward();
 
-        // New tensors over the same memory: a result may be an input or a weight, whose own history must stay.
+        // Detached, because a result may be an input or a weight, whose own history must stay.
         Tensor[] outputs = [.. results.Select(result => result.Detach())];
         if (noGrad.WasRecording && inputs.Any(input => input.RequiresGrad))
         {
@@ -46,10 +46,10 @@ public static class CustomFunction
     }
 }
 
-/// <summary>A node of autograd's graph whose backward is a C# function; lives as long as the graph needs it.</summary>
+/// <summary>A node of the autograd graph whose backward is a C# function; lives as long as the graph.</summary>
 internal sealed unsafe class BackwardNode
 {
-    // From a callback that failed to the Backward that it fails, on the same thread: C++ carries only text.
+    // Passes the exception of a callback to the Backward on the same thread, because C++ passes only text.
     [ThreadStatic]
     private static Exception? failure;
 
@@ -63,10 +63,10 @@ internal sealed unsafe class BackwardNode
     }
 
     /// <summary>Makes outputs depend on inputs.</summary>
-    /// <param name="inputs">What to send gradients to.</param>
-    /// <param name="outputs">Tensors without history, which get this node as theirs.</param>
-    /// <param name="backward">From the gradients of the outputs and what was saved to the gradients of the inputs.</param>
-    /// <param name="saved">Tensors of no scope; taken over and freed with the graph.</param>
+    /// <param name="inputs">Tensors that receive gradients.</param>
+    /// <param name="outputs">Tensors without history; this node becomes their history.</param>
+    /// <param name="backward">Maps the gradients of the outputs and the saved tensors to the gradients of the inputs.</param>
+    /// <param name="saved">Tensors outside any scope; freed with the graph.</param>
     internal static void Attach(Tensor[] inputs, Tensor[] outputs, Func<Tensor?[], Tensor[], Tensor?[]> backward, Tensor[] saved)
     {
         var from = inputs.Select(input => input.Handle).ToArray();
@@ -82,7 +82,7 @@ internal sealed unsafe class BackwardNode
         GC.KeepAlive(outputs);
     }
 
-    /// <summary>What the last failed backward of this thread threw, once; null when libtorch itself failed.</summary>
+    /// <summary>Returns and clears the exception of the last failed callback on this thread; null if libtorch itself failed.</summary>
     internal static TorchException? Failure()
     {
         var thrown = failure;
@@ -101,7 +101,7 @@ internal sealed unsafe class BackwardNode
         }
         catch (Exception e)
         {
-            // One backward inside another reports only the innermost fault.
+            // A nested backward reports only the innermost exception.
             failure = e is TorchException { InnerException: { } cause } ? cause : e;
             Native.pf_set_callback_error(failure.Message);
             return 1;

@@ -3,8 +3,8 @@ using System.Collections.Concurrent;
 namespace PyramidFlow.Torch;
 
 /// <summary>
-/// Brings tensors from host memory, such as the mapped pages of a checkpoint, to a GPU while it computes: through two
-/// page-locked buffers, of which one is filled while the other is sent, on streams of their own.
+/// Copies tensors from host memory, such as mapped pages of a checkpoint, to a GPU while it computes. Two page-locked buffers
+/// alternate on their own streams: one is filled while the other is sent.
 /// </summary>
 internal sealed class DeviceUpload
 {
@@ -24,18 +24,18 @@ internal sealed class DeviceUpload
         (DeviceStream, Tensor) Lane() => (new DeviceStream(device), TensorScope.Release(Tensor.PageLocked([BufferBytes])));
     }
 
-    /// <summary>The one of a GPU; it lasts as long as the process.</summary>
+    /// <summary>The uploader of a GPU; it lives as long as the process.</summary>
     internal static DeviceUpload To(Device device) =>
         Known.GetOrAdd(Math.Max(0, device.Index), index => new Lazy<DeviceUpload>(() => new DeviceUpload(new Device(DeviceType.Cuda, index)))).Value;
 
-    /// <summary>A copy of a contiguous tensor of host memory on the device, whole when this returns.</summary>
+    /// <summary>Copies a contiguous tensor from host memory to the device; the copy is complete on return.</summary>
     internal Tensor Send(Tensor source)
     {
         lock (gate)
         {
             using var scope = new TensorScope();
             Tensor target;
-            // The memory must be one that only these streams have written: others may still be at work on what they have freed.
+            // Allocated on an upload stream: memory freed by other streams may still be in use by their queued work.
             using (lanes[0].Stream.Use())
                 target = Tensor.Empty(source.Shape, source.Type, device);
             lanes[0].Stream.Synchronize();
@@ -63,8 +63,8 @@ internal sealed class DeviceUpload
 }
 
 /// <summary>
-/// Work of a GPU that runs beside other work, in the order it was asked for. A tensor made while a stream is
-/// <see cref="Use">used</see> may be read by other streams once <see cref="Synchronize"/> has returned.
+/// A CUDA stream: a queue of work that runs in order, beside other streams. Other streams may read a tensor made while this one
+/// is <see cref="Use">current</see> once <see cref="Synchronize"/> has returned.
 /// </summary>
 internal sealed class DeviceStream : IDisposable
 {
@@ -78,10 +78,10 @@ internal sealed class DeviceStream : IDisposable
             throw Native.Error($"no stream on {device}");
     }
 
-    /// <summary>This thread's work goes to the stream until what is returned is disposed.</summary>
+    /// <summary>Makes the stream current on this thread until the result is disposed.</summary>
     internal IDisposable Use() => new Turn(handle);
 
-    /// <summary>Waits until its work is done.</summary>
+    /// <summary>Waits until the work of the stream is done.</summary>
     internal void Synchronize()
     {
         if (Native.pf_stream_synchronize(handle) < 0)

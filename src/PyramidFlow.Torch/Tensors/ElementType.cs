@@ -1,6 +1,6 @@
 namespace PyramidFlow.Torch;
 
-/// <summary>Element type of a tensor; the values are libtorch's scalar type numbers.</summary>
+/// <summary>Element type of a tensor, with the scalar type numbers of libtorch.</summary>
 public enum ElementType
 {
     /// <summary>Unsigned 8-bit integer.</summary>
@@ -34,10 +34,10 @@ public enum ElementType
     BFloat16 = 15,
 }
 
-/// <summary>Facts about element types.</summary>
+/// <summary>Properties of element types.</summary>
 public static class ElementTypes
 {
-    /// <summary>Bytes of one element.</summary>
+    /// <summary>Size of one element in bytes.</summary>
     public static int Size(this ElementType type) => type switch
     {
         ElementType.UInt8 or ElementType.Int8 or ElementType.Bool => 1,
@@ -47,17 +47,17 @@ public static class ElementTypes
         _ => throw new ArgumentOutOfRangeException(nameof(type), type, "unknown element type"),
     };
 
-    /// <summary>True for the floating point types.</summary>
+    /// <summary>Whether it is a floating point type.</summary>
     public static bool IsFloatingPoint(this ElementType type) =>
         type is ElementType.Float16 or ElementType.BFloat16 or ElementType.Float32 or ElementType.Float64;
 }
 
-/// <summary>Arithmetic on shapes that come from files, checked for overflow.</summary>
+/// <summary>Arithmetic on shapes, checked for overflow because shapes come from files.</summary>
 internal static class Shapes
 {
-    /// <summary>Number of elements of sizes that are not negative.</summary>
+    /// <summary>Number of elements; sizes are not negative.</summary>
     /// <exception cref="OverflowException">
-    /// The product of the sizes does not fit, not even without those that are zero: libtorch multiplies them too.
+    /// The product of the nonzero sizes overflows, which libtorch does not allow even if another size is zero.
     /// </exception>
     internal static long ElementCount(ReadOnlySpan<long> shape)
     {
@@ -72,11 +72,11 @@ internal static class Shapes
         return empty ? 0 : product;
     }
 
-    /// <summary>Bytes of a row-major tensor.</summary>
+    /// <summary>Size of a row-major tensor in bytes.</summary>
     /// <exception cref="OverflowException">As <see cref="ElementCount"/>.</exception>
     internal static long ByteLength(ReadOnlySpan<long> shape, ElementType type) => checked(ElementCount(shape) * type.Size());
 
-    /// <summary>Whether strides are those of a row-major tensor; those of dimensions of size 1 do not matter.</summary>
+    /// <summary>Whether strides are row-major; strides of dimensions of size 1 do not matter.</summary>
     internal static bool IsRowMajor(ReadOnlySpan<long> shape, ReadOnlySpan<long> strides)
     {
         long expected = 1;

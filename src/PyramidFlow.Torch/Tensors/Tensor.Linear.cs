@@ -1,6 +1,6 @@
 namespace PyramidFlow.Torch;
 
-/// <content>Products, normalisations and resizing.</content>
+/// <content>Products, normalisations, resizing and decompositions.</content>
 public sealed partial class Tensor
 {
     /// <summary>Matrix product with broadcasting.</summary>
@@ -37,7 +37,7 @@ public sealed partial class Tensor
     public Tensor GroupNorm(long groups, Tensor? weight = null, Tensor? bias = null, double eps = 1e-5) =>
         Call("aten::group_norm", this, groups, weight, bias, eps);
 
-    /// <summary>Rows of this table named by an int64 tensor.</summary>
+    /// <summary>Looks up rows of this table by an int64 tensor.</summary>
     public Tensor Embedding(Tensor index) => Call("aten::embedding", this, index);
 
     /// <summary>Bilinear resize of [b, c, h, w], corners not aligned.</summary>
@@ -51,21 +51,21 @@ public sealed partial class Tensor
     /// <summary>Linear resize of [b, c, n], corners not aligned.</summary>
     public Tensor InterpolateLinear(long length) => Call("aten::upsample_linear1d", this, new[] { length }, false);
 
-    /// <summary>Mean over windows of [b, c, h, w].</summary>
+    /// <summary>Average pooling of [b, c, h, w].</summary>
     public Tensor AvgPool2d(long kernel, long stride) =>
         Call("aten::avg_pool2d", this, new[] { kernel, kernel }, new[] { stride, stride });
 
-    /// <summary>Largest over windows of [b, c, h, w].</summary>
+    /// <summary>Max pooling of [b, c, h, w].</summary>
     public Tensor MaxPool2d(long kernel, long stride) =>
         Call("aten::max_pool2d", this, new[] { kernel, kernel }, new[] { stride, stride });
 
-    /// <summary>Lower triangle L of a positive definite matrix L L^T.</summary>
+    /// <summary>Cholesky factor: the lower triangular L of a positive definite matrix L L^T.</summary>
     public Tensor Cholesky() => Call("aten::linalg_cholesky", this, false);
 
     /// <summary>Inverse of a square matrix.</summary>
     public Tensor Inverse() => Call("aten::linalg_inv", this);
 
-    /// <summary>Eigenvalues, rising, and eigenvectors (columns) of a symmetric matrix [n, n].</summary>
+    /// <summary>Eigenvalues, ascending, and eigenvectors (columns) of a symmetric matrix [n, n].</summary>
     public (Tensor Values, Tensor Vectors) Eigh()
     {
         var both = CallMany("aten::linalg_eigh", this, "L");
@@ -73,7 +73,7 @@ public sealed partial class Tensor
     }
 }
 
-/// <content>Operators that reduce dimensions.</content>
+/// <content>Reductions.</content>
 public sealed partial class Tensor
 {
     /// <summary>Sum of all elements.</summary>
@@ -88,23 +88,23 @@ public sealed partial class Tensor
     /// <summary>Mean over dimensions.</summary>
     public Tensor Mean(long[] dims, bool keepDim = false) => Call("aten::mean.dim", this, dims, keepDim);
 
-    /// <summary>Variance over dimensions, divided by n - correction.</summary>
+    /// <summary>Variance over dimensions, with divisor n - correction.</summary>
     public Tensor Var(long[] dims, bool keepDim = false, long correction = 1) =>
         Call("aten::var.correction", this, dims, correction, keepDim);
 
-    /// <summary>Largest element.</summary>
+    /// <summary>Maximum of all elements.</summary>
     public Tensor Max() => Call("aten::max", this);
 
-    /// <summary>Smallest element.</summary>
+    /// <summary>Minimum of all elements.</summary>
     public Tensor Min() => Call("aten::min", this);
 
-    /// <summary>Largest elements over dimensions.</summary>
+    /// <summary>Maximum over dimensions.</summary>
     public Tensor Amax(long[] dims, bool keepDim = false) => Call("aten::amax", this, dims, keepDim);
 
-    /// <summary>Index of the largest element along a dimension.</summary>
+    /// <summary>Index of the maximum along a dimension.</summary>
     public Tensor Argmax(int dim, bool keepDim = false) => Call("aten::argmax", this, dim, keepDim);
 
-    /// <summary>Running sum along a dimension.</summary>
+    /// <summary>Cumulative sum along a dimension.</summary>
     public Tensor Cumsum(int dim) => Call("aten::cumsum", this, dim);
 
     /// <summary>Euclidean norm of all elements.</summary>
@@ -116,17 +116,17 @@ public sealed partial class Tensor
     /// <summary>Logarithm of the softmax along a dimension.</summary>
     public Tensor LogSoftmax(int dim) => Call("aten::log_softmax.int", this, dim);
 
-    /// <summary>True when all elements are true.</summary>
+    /// <summary>Whether all elements are true.</summary>
     public Tensor All() => Call("aten::all", this);
 
-    /// <summary>Whether no element is infinite or not a number; waits for the device. Takes hardly any memory.</summary>
+    /// <summary>Whether every element is finite. Waits for the device; takes almost no memory.</summary>
     public bool AllFinite()
     {
         using var scope = new TensorScope();
-        // One number that is not finite makes the sum such a one; large numbers may do so too, and are then looked at one by one.
+        // Any non-finite element makes the sum non-finite. Large elements can overflow it as well and are then checked one by one.
         return double.IsFinite(FiniteSum().Item()) || IsFinite().All().Item() != 0;
     }
 
-    /// <summary>A sum that is not finite where an element is not, and hardly ever else: to be looked at later, without waiting for the device now.</summary>
+    /// <summary>A sum that is non-finite if any element is, and rarely otherwise: a check that does not wait for the device.</summary>
     public Tensor FiniteSum() => Type == ElementType.Float16 ? Call("aten::sum", this, ElementType.Float32) : Sum();
 }

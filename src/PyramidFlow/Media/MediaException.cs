@@ -1,30 +1,30 @@
 namespace PyramidFlow.Media;
 
-/// <summary>A picture or video could not be read or written; the message says why and what to do.</summary>
+/// <summary>A picture or video could not be read or written. The message tells the reason and the fix.</summary>
 public sealed class MediaException : Exception
 {
-    /// <summary>With one sentence for the user.</summary>
+    /// <summary>Creates the error with one sentence for the user.</summary>
     public MediaException(string message)
         : base(message)
     {
     }
 
-    /// <summary>With one sentence for the user and the fault below it.</summary>
+    /// <summary>Creates the error with one sentence for the user and its cause.</summary>
     public MediaException(string message, Exception inner)
         : base(message, inner)
     {
     }
 }
 
-/// <summary>Why a picture or video could not be written, in the user's words.</summary>
+/// <summary>Creates errors about pictures and videos that could not be written.</summary>
 internal static class WriteFailure
 {
     private const string NoSpace = "No space left on device";
 
-    /// <summary>From what an encoder said.</summary>
-    /// <param name="target">What was written: a path or the name of a stream.</param>
-    /// <param name="errors">The encoder's last words.</param>
-    public static MediaException Of(string target, LastLines errors)
+    /// <summary>Creates the error from the error output of an encoder.</summary>
+    /// <param name="target">Path, or name of the stream.</param>
+    /// <param name="errors">Error output of the encoder.</param>
+    public static MediaException Create(string target, ErrorOutput errors)
     {
         if (errors.Contains(NoSpace))
             return DiskFull(target);
@@ -33,10 +33,10 @@ internal static class WriteFailure
             : new MediaException($"ffmpeg could not write {target}: {errors}");
     }
 
-    /// <summary>From a failed write of our own.</summary>
-    /// <param name="target">What was written: a path or the name of a stream.</param>
-    /// <param name="error">What the system said.</param>
-    public static MediaException Of(string target, Exception error) => IsDiskFull(error)
+    /// <summary>Creates the error from a failed write.</summary>
+    /// <param name="target">Path, or name of the stream.</param>
+    /// <param name="error">Exception of the write.</param>
+    public static MediaException Create(string target, Exception error) => IsDiskFull(error)
         ? DiskFull(target, error)
         : new MediaException($"cannot write {target}: {error.Message}", error);
 

@@ -3,14 +3,14 @@ using System.IO.Compression;
 
 namespace PyramidFlow.Media;
 
-/// <summary>Writes 8-bit RGB PNG files with text in them (read back by <see cref="PngText.Read(string)"/>).</summary>
+/// <summary>Writes 8-bit RGB PNG files with metadata texts (read back by <see cref="PngText.Read(string)"/>).</summary>
 public static class PngWriter
 {
-    /// <summary>Writes a file; it appears under its name when it is whole.</summary>
-    /// <param name="path">The file; its folder is made if need be, an older file is replaced.</param>
+    /// <summary>Writes a file, which gets its name when it is complete.</summary>
+    /// <param name="path">File to write. Creates its folder; replaces an existing file.</param>
     /// <param name="image">The picture.</param>
-    /// <param name="metadata">Keyword (1 to 79 Latin-1 characters) and any text.</param>
-    /// <exception cref="MediaException">The folder cannot be written, or a keyword is impossible.</exception>
+    /// <param name="metadata">Texts by keyword (1 to 79 Latin-1 characters).</param>
+    /// <exception cref="MediaException">The folder cannot be written, or a keyword is invalid.</exception>
     public static void Write(string path, RgbImage image, IReadOnlyDictionary<string, string>? metadata = null)
     {
         var png = Encode(image, metadata);
@@ -21,16 +21,16 @@ public static class PngWriter
         }
         catch (IOException e)
         {
-            throw WriteFailure.Of(file.Target, e);
+            throw WriteFailure.Create(file.Target, e);
         }
 
         file.Commit();
     }
 
-    /// <summary>The bytes of a PNG file.</summary>
+    /// <summary>Encodes a PNG file.</summary>
     /// <param name="image">The picture.</param>
-    /// <param name="metadata">Keyword (1 to 79 Latin-1 characters) and any text.</param>
-    /// <exception cref="MediaException">A keyword is impossible.</exception>
+    /// <param name="metadata">Texts by keyword (1 to 79 Latin-1 characters).</param>
+    /// <exception cref="MediaException">A keyword is invalid.</exception>
     public static byte[] Encode(RgbImage image, IReadOnlyDictionary<string, string>? metadata = null)
     {
         using var png = new MemoryStream();
@@ -88,7 +88,7 @@ public static class PngWriter
     }
 }
 
-/// <summary>One chunk of a PNG file: length, type, data, CRC-32 (PNG specification, section 5.3).</summary>
+/// <summary>A chunk of a PNG file: length, type, data, CRC-32 (PNG specification, section 5.3).</summary>
 internal static class PngChunk
 {
     public static ReadOnlySpan<byte> Signature => [0x89, (byte)'P', (byte)'N', (byte)'G', 0x0D, 0x0A, 0x1A, 0x0A];

@@ -3,7 +3,7 @@ using System.Text;
 
 namespace PyramidFlow.Media;
 
-/// <summary>How a video is encoded and what is noted in it.</summary>
+/// <summary>Rate, quality and metadata of a written video.</summary>
 public sealed record VideoWriterOptions
 {
     /// <summary>Frames per second, above 0 and at most 240. Default 24, the rate of the released models.</summary>
@@ -16,20 +16,20 @@ public sealed record VideoWriterOptions
     public string? Title { get; init; }
 
     /// <summary>
-    /// Text to store under any key, read back by <see cref="MediaMetadata.ReadAsync"/>; players show <c>comment</c>. Keys are
-    /// letters, digits and underscores; empty values are left out.
+    /// Metadata texts by key, read back by <see cref="MediaMetadata.ReadAsync"/>; players show <c>comment</c>. Keys consist of
+    /// letters, digits and underscores; empty values are skipped.
     /// </summary>
     public IReadOnlyDictionary<string, string> Metadata { get; init; } = new Dictionary<string, string>();
 }
 
-/// <summary>A kind of video file we write: what it is called and what ffmpeg is told to make it.</summary>
+/// <summary>A video file format: its extension, its limits and the ffmpeg arguments that write it.</summary>
 internal abstract record VideoFormat(string Extension)
 {
     private static readonly VideoFormat[] All = [new H264Format(), new GifFormat()];
 
-    /// <summary>The format a file name's extension asks for.</summary>
-    /// <exception cref="MediaException">We do not write such files.</exception>
-    public static VideoFormat Of(string path)
+    /// <summary>The format for the extension of a file name.</summary>
+    /// <exception cref="MediaException">The extension is not supported.</exception>
+    public static VideoFormat FromPath(string path)
     {
         var extension = Path.GetExtension(path).ToLowerInvariant();
         return All.FirstOrDefault(format => format.Extension == extension) ?? throw new MediaException(
@@ -37,8 +37,8 @@ internal abstract record VideoFormat(string Extension)
             + $"name it {string.Join(" or ", All.Select(format => format.Extension))}");
     }
 
-    /// <summary>Fails when the size, rate, quality or texts do not fit the format.</summary>
-    /// <exception cref="MediaException">They do not.</exception>
+    /// <summary>Checks size, rate, quality and texts.</summary>
+    /// <exception cref="MediaException">A value does not fit the format.</exception>
     public void Check(VideoWriterOptions options, int width, int height)
     {
         if (width < 1 || height < 1 || (long)width * height * 3 > int.MaxValue)
@@ -48,7 +48,7 @@ internal abstract record VideoFormat(string Extension)
         if (options.Crf is < 0 or > 51)
             throw new MediaException($"crf {options.Crf} is out of range: use 0 (lossless) to 51 (worst), 17 by default");
         CheckSize(width, height);
-        _ = VideoMetadata.Of(options).Count();
+        _ = VideoMetadata.Texts(options).Count();
     }
 
     /// <summary>Input arguments for raw frames on standard input.</summary>
@@ -59,14 +59,14 @@ internal abstract record VideoFormat(string Extension)
         "-framerate", options.Fps.ToString("R", CultureInfo.InvariantCulture), "-i", "pipe:0",
     ];
 
-    /// <summary>Fails when the size does not fit the format.</summary>
-    /// <exception cref="MediaException">It does not.</exception>
+    /// <summary>Checks the size.</summary>
+    /// <exception cref="MediaException">The size does not fit the format.</exception>
     public abstract void CheckSize(int width, int height);
 
-    /// <summary>Output arguments, without the file.</summary>
+    /// <summary>Output arguments of ffmpeg, without the file.</summary>
     public abstract IEnumerable<string> Arguments(VideoWriterOptions options);
 
-    /// <summary>What is left to do with a file that ffmpeg has finished.</summary>
+    /// <summary>Completes a file after ffmpeg has written it.</summary>
     /// <exception cref="IOException">The file could not be changed.</exception>
     public virtual void Finish(Stream file, VideoWriterOptions options)
     {
@@ -88,15 +88,15 @@ internal sealed record H264Format() : VideoFormat(".mp4")
     ];
 
     /// <summary>
-    /// Output arguments for one fragment: a file of its own whose time stamps go on where the fragment before it ended.
-    /// Without its index (ftyp, moov), which is the same every time, it can be appended to that one.
+    /// Output arguments for one fragment: a separate file whose timestamps continue those of the fragment before it. Without its
+    /// header (ftyp, moov), which is always the same, it can be appended to that one.
     /// </summary>
-    /// <param name="options">As for the whole video.</param>
+    /// <param name="options">Options of the whole video.</param>
     /// <param name="number">1 for the first fragment.</param>
-    /// <param name="firstFrame">How many frames came before.</param>
+    /// <param name="firstFrame">Number of frames before this fragment.</param>
     public static IEnumerable<string> FragmentArguments(VideoWriterOptions options, int number, long firstFrame) =>
     [
-        // B-frames would put the first frame of each fragment later than the last one's end.
+        // B-frames would delay the first frame of a fragment beyond the end of the previous one.
         .. Encoding(options), "-bf", "0",
         "-movflags", "+empty_moov+default_base_moof+frag_custom+frag_discont+skip_trailer+use_metadata_tags",
         "-fragment_index", number.ToString(CultureInfo.InvariantCulture),
@@ -112,7 +112,7 @@ internal sealed record H264Format() : VideoFormat(".mp4")
     ];
 
     private static IEnumerable<string> Metadata(VideoWriterOptions options) =>
-        VideoMetadata.Of(options).SelectMany(text => (string[])["-metadata", $"{text.Key}={text.Value}"]);
+        VideoMetadata.Texts(options).SelectMany(text => (string[])["-metadata", $"{text.Key}={text.Value}"]);
 
     private static void CheckEven(string side, int size)
     {
@@ -124,7 +124,7 @@ internal sealed record H264Format() : VideoFormat(".mp4")
     }
 }
 
-/// <summary>Animated GIF; ffmpeg leaves out its texts, <see cref="GifComments"/> adds them.</summary>
+/// <summary>Animated GIF. ffmpeg does not write its texts; <see cref="GifComments"/> adds them.</summary>
 internal sealed record GifFormat() : VideoFormat(".gif")
 {
     public override void CheckSize(int width, int height)
@@ -133,25 +133,25 @@ internal sealed record GifFormat() : VideoFormat(".gif")
             throw new MediaException($"{width}x{height} is too large for a .gif: use at most 65535 a side, or .mp4");
     }
 
-    // One palette per frame, so that frames need not wait for the last one.
+    // One palette for each frame, so that encoding does not wait for the last frame.
     public override IEnumerable<string> Arguments(VideoWriterOptions options) =>
     [
         "-filter_complex", "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1",
         "-loop", "0", "-f", "gif",
     ];
 
-    public override void Finish(Stream file, VideoWriterOptions options) => GifComments.Append(file, VideoMetadata.Of(options));
+    public override void Finish(Stream file, VideoWriterOptions options) => GifComments.Append(file, VideoMetadata.Texts(options));
 }
 
-/// <summary>The texts that go into a video, checked.</summary>
+/// <summary>Checks the metadata texts of a video.</summary>
 internal static class VideoMetadata
 {
-    // Linux takes at most 128 KiB in one argument.
+    // Linux limits one argument to 128 KiB.
     private const int MaxBytes = 120_000;
 
-    /// <summary>Title and texts that are not empty.</summary>
+    /// <summary>The title and all texts that are not empty.</summary>
     /// <exception cref="MediaException">A key or a text cannot be stored.</exception>
-    public static IEnumerable<KeyValuePair<string, string>> Of(VideoWriterOptions options)
+    public static IEnumerable<KeyValuePair<string, string>> Texts(VideoWriterOptions options)
     {
         foreach (var (key, value) in options.Metadata.Prepend(new("title", options.Title ?? "")))
         {

@@ -40,7 +40,7 @@ public sealed class Rotary : IDisposable
     /// <param name="x">[b, n, heads, head].</param>
     /// <param name="first">Place of the first one in the sequence.</param>
     /// <returns>[b, n, heads, head], of the input's element type.</returns>
-    public Tensor Apply(Tensor x, long first) => Fused.Turn(x, turns.Narrow(0, first, x.Size(1)));
+    public Tensor Apply(Tensor x, long first) => Fused.Rotate(x, turns.Narrow(0, first, x.Size(1)));
 
     /// <inheritdoc/>
     public void Dispose() => turns.Dispose();

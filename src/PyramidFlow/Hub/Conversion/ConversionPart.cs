@@ -65,9 +65,9 @@ internal sealed record ConversionPart(string Folder, StateSource Source, string?
         if (rounded is null)
             return Source.Read(key);
         if (rounded.Contains(key))
-            return Int8Weight.Of(Source.Read(key)).Codes;
+            return Int8Weight.Quantize(Source.Read(key)).Codes;
         var scaled = key.EndsWith(Int8Layers.ScaleSuffix, StringComparison.Ordinal) ? key[..^Int8Layers.ScaleSuffix.Length] : key;
-        return scaled != key && rounded.Contains(scaled) ? Int8Weight.Of(Source.Read(scaled)).Scales : Source.Read(key);
+        return scaled != key && rounded.Contains(scaled) ? Int8Weight.Quantize(Source.Read(scaled)).Scales : Source.Read(key);
     }
 
     // Text encoders are in transformers' format, the others in diffusers'.

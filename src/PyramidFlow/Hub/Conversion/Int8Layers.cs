@@ -27,7 +27,7 @@ internal sealed class Int8Layers
             candidates++;
             using var scope = new TensorScope();
             var weight = source.Read(tensor.Key);
-            if (Int8Weight.Of(weight).Error(weight) is var error and <= MostError)
+            if (Int8Weight.Quantize(weight).Error(weight) is var error and <= MostError)
                 errors[tensor.Key] = error;
             source.Drop(tensor.Key);
         }

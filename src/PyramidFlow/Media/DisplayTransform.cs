@@ -2,29 +2,29 @@ using System.Globalization;
 
 namespace PyramidFlow.Media;
 
-/// <summary>How stored frames become what viewers see: the ffmpeg filters from a decoder to RGB.</summary>
-/// <param name="Aspect">Width of a stored pixel divided by its height, once upright.</param>
-/// <param name="HasAlpha">Whether parts may be transparent; they become white.</param>
-/// <param name="Hdr">Colours beyond those of a usual screen, or null.</param>
-internal sealed record ShownFrames(double Aspect = 1, bool HasAlpha = false, HdrColours? Hdr = null)
+/// <summary>The ffmpeg filters that convert decoded frames to displayed RGB: pixel shape, transparency, HDR, crop and resize.</summary>
+/// <param name="Aspect">Pixel aspect ratio (width over height) after rotation.</param>
+/// <param name="HasAlpha">Whether frames may be transparent; transparent parts become white.</param>
+/// <param name="Hdr">HDR colours, or null.</param>
+internal sealed record DisplayTransform(double Aspect = 1, bool HasAlpha = false, HdrColours? Hdr = null)
 {
-    /// <summary>Shapes beyond this are a damaged header, and pixels count as square.</summary>
+    /// <summary>Largest plausible pixel aspect ratio; beyond it the header is damaged and pixels count as square.</summary>
     public const double MostAspect = 16;
 
     private const string Convert = "scale=flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp,";
 
-    /// <summary>A pixel's shape as it is used: 1 where the two numbers say nothing that can be.</summary>
+    /// <summary>Pixel aspect ratio from two numbers; 1 if they are implausible.</summary>
     public static double AspectOf(double width, double height) =>
         width > 0 && height > 0 && width / height is >= 1 / MostAspect and <= MostAspect ? width / height : 1;
 
-    /// <summary>The size as shown of a frame stored with square pixels or others; no fewer pixels than stored.</summary>
+    /// <summary>Display size of a stored frame, with at least as many pixels as stored.</summary>
     public static (long Width, long Height) Size(long width, long height, double aspect) => aspect > 1
         ? ((long)Math.Round(width * aspect), height)
         : (width, (long)Math.Round(height / aspect));
 
-    /// <summary>Filters from one input to one output, RGB with 8 bits.</summary>
-    /// <param name="before">Filters with a comma behind each that come first.</param>
-    /// <param name="size">Size to cut to the shape of and to resize to; null leaves the frames as they are stored.</param>
+    /// <summary>The filter graph from one input to one output in 8-bit RGB.</summary>
+    /// <param name="before">Filters to apply first, each followed by a comma.</param>
+    /// <param name="size">Size to crop and resize to; null keeps the stored size.</param>
     public string Filter(string before, (int Width, int Height)? size)
     {
         var (crop, scale) = size is { } wanted
@@ -32,7 +32,7 @@ internal sealed record ShownFrames(double Aspect = 1, bool HasAlpha = false, Hdr
             : ("", Convert);
         if (!HasAlpha)
             return before + crop + scale + Hdr?.Filter + "format=rgb24";
-        // What is transparent has no light to convert: it goes around the conversion.
+        // The alpha channel bypasses the HDR conversion, which applies to light only.
         var picture = Hdr is null ? Convert + "format=rgba,"
             : $"{Convert}split[light][clear];[clear]format=rgba,alphaextract[alpha];[light]{Hdr.Filter}format=rgba[opaque];[opaque][alpha]alphamerge,";
         return $"{before}{crop}{picture}split[picture][copy];[copy]lutrgb=r=255:g=255:b=255:a=255[white];[white][picture]overlay=format=rgb,{scale}format=rgb24";
@@ -40,14 +40,14 @@ internal sealed record ShownFrames(double Aspect = 1, bool HasAlpha = false, Hdr
 }
 
 /// <summary>
-/// The resize of the field's data loaders: the largest centred part of the wanted shape, resized with Lanczos. Cropping
-/// comes first so that a picture of extreme shape never becomes huge on the way.
+/// The resize of data loaders in this field: the largest centred crop of the target aspect ratio, resized with Lanczos. Cropping
+/// first keeps pictures of extreme shape from becoming huge in between.
 /// </summary>
 internal static class CoverCrop
 {
-    /// <param name="width">Width of the wanted shape.</param>
-    /// <param name="height">Height of the wanted shape.</param>
-    /// <param name="aspect">Width of a stored pixel divided by its height.</param>
+    /// <param name="width">Target width.</param>
+    /// <param name="height">Target height.</param>
+    /// <param name="aspect">Pixel aspect ratio (width over height).</param>
     public static string Crop(int width, int height, double aspect = 1)
     {
         var (toWidth, toHeight) = aspect == 1 ? ("", "") : (Times(1 / aspect), Times(aspect));
@@ -57,7 +57,7 @@ internal static class CoverCrop
     public static string Scale(int width, int height) =>
         $"scale={width}:{height}:flags=lanczos+accurate_rnd+full_chroma_int+full_chroma_inp,setsar=1";
 
-    /// <exception cref="MediaException">One size without the other, or an impossible one.</exception>
+    /// <exception cref="MediaException">Only one size is set, or a size is out of range.</exception>
     public static void Check(int? width, int? height)
     {
         if (width is null != height is null)
@@ -77,23 +77,24 @@ internal sealed record HdrColours(string Transfer, string? Primaries, string? Ma
 {
     private const string Pq = "smpte2084", Hlg = "arib-std-b67";
 
-    /// <summary>Of a picture in RGB that says so by number (ITU-T H.273), or null.</summary>
-    public static HdrColours? OfRgb(int transfer) => transfer switch
+    /// <summary>HDR colours of an RGB picture from its transfer number (ITU-T H.273); null for SDR.</summary>
+    public static HdrColours? FromRgbTransfer(int transfer) => transfer switch
     {
         16 => new(Pq, null, "gbr"),
         18 => new(Hlg, null, "gbr"),
         _ => null,
     };
 
-    /// <summary>Of what ffprobe says, or null when it is no HDR.</summary>
-    public static HdrColours? Of(string? transfer, string? primaries, string? matrix) =>
+    /// <summary>HDR colours from the names of ffprobe; null for SDR.</summary>
+    public static HdrColours? FromNames(string? transfer, string? primaries, string? matrix) =>
         transfer is Pq or Hlg ? new(transfer, Known(primaries), Known(matrix)) : null;
 
-    /// <summary>What people call it.</summary>
+    /// <summary>Common name.</summary>
     public string Name => Transfer == Pq ? "PQ" : "HLG";
 
     /// <summary>
-    /// Filters with a comma behind each. White of BT.2408, 203 nits, is white; what is brighter is pressed into the last tenth.
+    /// Filters for the conversion to SDR, each followed by a comma. Reference white of BT.2408, 203 nits, becomes white; brighter
+    /// values are compressed into the top tenth.
     /// </summary>
     public string Filter
     {
@@ -107,8 +108,8 @@ internal sealed record HdrColours(string Transfer, string? Primaries, string? Ma
         }
     }
 
-    /// <summary>The error where ffmpeg lacks a filter for it, else null.</summary>
-    public MediaException? Missing(string name, LastLines errors) => errors.Contains("No such filter")
+    /// <summary>The error if ffmpeg lacks a filter for the conversion, else null.</summary>
+    public MediaException? Missing(string name, ErrorOutput errors) => errors.Contains("No such filter")
         ? new MediaException($"{name} is HDR ({Name}), and this ffmpeg cannot convert that because it was built without zscale: install one that has it (that of Debian and Ubuntu does), or convert the file to SDR first")
         : null;
 
