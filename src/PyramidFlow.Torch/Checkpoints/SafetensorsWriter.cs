@@ -123,7 +123,7 @@ public static class ShardedWriter
         return shards;
     }
 
-    private static string Index(List<string> names, List<List<TensorDeclaration>> shards) => ReadableJson.Write(json =>
+    private static string Index(List<string> names, List<List<TensorDeclaration>> shards) => ReadableJson.Write(indented: true, write: json =>
     {
         json.WriteStartObject();
         json.WriteStartObject("metadata");

@@ -15,8 +15,8 @@ internal static class ReadableJson
 
     /// <summary>Writes a document with a writer.</summary>
     /// <param name="write">Writes one value.</param>
-    /// <param name="indented">False writes the document on one line.</param>
-    public static string Write(Action<Utf8JsonWriter> write, bool indented = true)
+    /// <param name="indented">Whether the document has several lines.</param>
+    public static string Write(Action<Utf8JsonWriter> write, bool indented = false)
     {
         using var buffer = new MemoryStream();
         using (var json = new Utf8JsonWriter(buffer, new JsonWriterOptions { Indented = indented, Encoder = Encoder }))

@@ -13,8 +13,7 @@ public sealed class ReadableJsonTests
                 json.WriteStartObject();
                 json.WriteString("prompt", "ein Bär & \"赤い玉\"");
                 json.WriteEndObject();
-            },
-            indented: false));
+            }));
         Assert.Equal("\"ein Bär\\n\"", ReadableJson.Quote("ein Bär\n"));
     }
 
