@@ -1,4 +1,5 @@
 using PyramidFlow.Generation;
+using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Server;
 
@@ -59,8 +60,3 @@ public sealed record ServerOptions
     /// <summary>What users may ask for.</summary>
     public ServerLimits Limits { get; init; } = new();
 }
-
-/// <summary>A checkpoint folder under the name users ask for it by.</summary>
-/// <param name="Name">Its name.</param>
-/// <param name="Folder">Where it is.</param>
-public sealed record ModelFolder(string Name, string Folder);

@@ -1,8 +1,11 @@
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.FileProviders;
+using Microsoft.Extensions.Logging.Console;
 using OpenTelemetry.Metrics;
-using PyramidFlow.Server.Page;
+using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Http;
+using PyramidFlow.Server.Page;
+using PyramidFlow.Server.Storage;
 using PyramidFlow.Server.Worker;
 
 namespace PyramidFlow.Server;
@@ -19,7 +22,8 @@ public static class VideoServer
         var keys = new ApiKeys(options.DataFolder);
         // Read on every address: damaged ones end the start, and not each request.
         _ = keys.InUse;
-        var address = ListenRules.Check(options, keys);
+        var rules = new ListenRules(options.Host, options.AllowedHosts, options.Proxies);
+        var address = rules.Check(keys);
         var builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory });
         var log = new ServerLog();
         log.Configure(builder.Logging, logging);
@@ -34,7 +38,7 @@ public static class VideoServer
             var connections = kestrel.ApplicationServices.GetRequiredService<ConnectionLimits>();
             kestrel.Listen(address, options.Port, listen => listen.Use(next => connection => connections.HoldAsync(connection, next)));
         });
-        builder.Services.AddQueue(options).AddJobs().AddAccess(options, keys).AddRateLimits().AddProxies(options.Proxies);
+        builder.Services.AddQueue(options).AddJobs().AddSingleton(rules).AddAccess(options.DataFolder, keys).AddRateLimits().AddProxies(options.Proxies);
         if (options.Works)
             builder.Services.AddWorker();
         builder.Services.AddSingleton<ConnectionLimits>().AddSingleton<RequestReader>().AddSingleton<EventStream>();
@@ -72,5 +76,102 @@ public static class VideoServer
         app.MapPrometheusScrapingEndpoint("/metrics");
         // SafeHeaders says who may frame the page.
         app.MapRazorComponents<App>().AddInteractiveServerRenderMode(mode => mode.ContentSecurityFrameAncestorsPolicy = null);
+    }
+}
+
+/// <summary>A worker without a service: it takes jobs from the queue of others and makes them.</summary>
+public static class VideoWorkers
+{
+    /// <summary>Puts a worker together; start and stop it.</summary>
+    /// <param name="options">How it runs; the queue and the folder are those of the server.</param>
+    /// <param name="logging">Where its log goes; standard error unless given.</param>
+    public static IHost Build(ServerOptions options, Action<ILoggingBuilder>? logging = null)
+    {
+        var builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { ContentRootPath = AppContext.BaseDirectory });
+        new ServerLog().Configure(builder.Logging, logging);
+        builder.Services.AddQueue(options).AddWorker();
+        Telemetry.Add(builder.Services);
+        return builder.Build();
+    }
+}
+
+/// <summary>What servers and workers are put together from.</summary>
+internal static class ServerServices
+{
+    /// <summary>How long listeners and the worker have to come to an end when the process stops.</summary>
+    private static readonly TimeSpan ShutdownPatience = TimeSpan.FromSeconds(6);
+
+    /// <summary>The queue, the files and what cares for them.</summary>
+    public static IServiceCollection AddQueue(this IServiceCollection services, ServerOptions options) => services
+        .AddSingleton(options.Limits)
+        .AddSingleton(options.Pipeline)
+        .AddSingleton(options.Models)
+        .AddSingleton(new VideoFolder(options.DataFolder))
+        .AddSingleton(new RetentionRules(options.KeepDays, options.KeepBytes))
+        .AddSingleton(new LeaseRules(options.Attempts, TimeSpan.FromSeconds(options.RetrySeconds)) { Length = TimeSpan.FromSeconds(options.LeaseSeconds) })
+        .AddSingleton<SqlDialect>(provider => options.Database is { } connection ? new PostgresDialect(connection) : new SqliteDialect(provider.GetRequiredService<VideoFolder>().Database))
+        .AddSingleton<IJobStore, SqlJobStore>()
+        .AddSingleton<JobSignals>()
+        .AddSingleton<BackgroundHealth>()
+        .AddSingleton<ModelCatalog>()
+        .AddSingleton<FileCare>()
+        .Configure<HostOptions>(host =>
+        {
+            // All at once: a worker stops taking jobs while listeners are told, and neither waits for the other.
+            host.ServicesStopConcurrently = true;
+            host.ShutdownTimeout = ShutdownPatience;
+        })
+        .AddHostedService<QueueStart>()
+        .AddHostedService<QueueCare>();
+
+    /// <summary>Making videos in this process.</summary>
+    public static IServiceCollection AddWorker(this IServiceCollection services) => services
+        .AddSingleton<LoadedModel>()
+        .AddSingleton<VideoMaker>()
+        .AddHostedService<VideoWorker>();
+
+    /// <summary>What REST and the page use.</summary>
+    public static IServiceCollection AddJobs(this IServiceCollection services) => services
+        .AddSingleton<JobFeed>()
+        .AddHostedService(provider => provider.GetRequiredService<JobFeed>())
+        .AddSingleton<RequestCheck>()
+        .AddSingleton<UploadReader>()
+        .AddSingleton<IVideoJobs, VideoJobs>();
+}
+
+/// <summary>One line for each event, on standard error.</summary>
+internal sealed class ServerLog
+{
+    private volatile bool hasStarted;
+
+    /// <summary>Whether the server listens. A fault before that ends the start, and who starts it tells the reason in one sentence.</summary>
+    public bool HasStarted
+    {
+        get => hasStarted;
+        set => hasStarted = value;
+    }
+
+    public void Configure(ILoggingBuilder logging, Action<ILoggingBuilder>? instead)
+    {
+        logging.ClearProviders();
+        logging.AddFilter("Microsoft.AspNetCore", LogLevel.Warning);
+        logging.AddFilter("Microsoft.Hosting", LogLevel.Warning);
+        logging.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.None);
+        logging.AddFilter("Microsoft.AspNetCore.Server.Kestrel", level => HasStarted ? level >= LogLevel.Warning : level is >= LogLevel.Warning and < LogLevel.Critical);
+        // Its keys lie in the data folder, as readable as everything else there.
+        logging.AddFilter("Microsoft.AspNetCore.DataProtection", LogLevel.Error);
+        if (instead is not null)
+        {
+            instead(logging);
+            return;
+        }
+
+        logging.AddSimpleConsole(console =>
+        {
+            console.SingleLine = true;
+            console.TimestampFormat = "HH:mm:ss ";
+            console.ColorBehavior = LoggerColorBehavior.Disabled;
+        });
+        logging.Services.Configure<ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
     }
 }

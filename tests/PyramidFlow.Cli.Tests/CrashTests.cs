@@ -101,5 +101,5 @@ public class CrashTests(TinyModel model, PostgresCluster cluster) : IClassFixtur
             $"{jobs!.Count} jobs, {Workers} workers, {Jobs} kills, {time.TotalSeconds:F0} s: {jobs.Count(job => job.Status == VideoStatus.Completed)} completed, {jobs.Count(job => job.Attempt > 1)} of them or others begun more than once, {jobs.Count(job => job.Status == VideoStatus.Failed)} failed with a reason"));
     }
 
-    private SqlJobStore Store() => new(new PostgresDialect(cluster.Connection), new RetryRules(3, TimeSpan.FromSeconds(2)));
+    private SqlJobStore Store() => new(new PostgresDialect(cluster.Connection), new LeaseRules(3, TimeSpan.FromSeconds(2)));
 }

@@ -117,7 +117,7 @@ public sealed class BackgroundTests : IDisposable
     {
         var folder = new VideoFolder(data.Path);
         folder.Create();
-        var store = new SqlJobStore(new SqliteDialect(folder.Database), new RetryRules(3, TimeSpan.Zero));
+        var store = new SqlJobStore(new SqliteDialect(folder.Database), new LeaseRules(3, TimeSpan.Zero));
         await store.InitializeAsync(Cancel);
         return store;
     }

@@ -18,7 +18,7 @@ public sealed class RetentionTests : IAsyncLifetime
         folder = new VideoFolder(data.Path);
         folder.Create();
         dialect = new SqliteDialect(folder.Database);
-        store = new SqlJobStore(dialect, new RetryRules(3, TimeSpan.Zero));
+        store = new SqlJobStore(dialect, new LeaseRules(3, TimeSpan.Zero));
     }
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;

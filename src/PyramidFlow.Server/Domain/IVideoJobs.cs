@@ -60,3 +60,26 @@ public interface IVideoJobs
 /// <param name="Id">Which.</param>
 /// <param name="Job">How it is now; null when it is deleted.</param>
 public sealed record JobChange(string Id, VideoJob? Job);
+
+/// <summary>Which videos to list.</summary>
+/// <param name="Limit">How many at most, 1 to 100.</param>
+/// <param name="After">The id that the list goes on after; null begins it.</param>
+/// <param name="OldestFirst">Whether the oldest come first and not the newest.</param>
+public sealed record VideoQuery(int Limit = 20, string? After = null, bool OldestFirst = false);
+
+/// <summary>Some videos.</summary>
+/// <param name="Jobs">In the order asked for.</param>
+/// <param name="HasMore">Whether more come after the last.</param>
+public sealed record VideoList(IReadOnlyList<VideoJob> Jobs, bool HasMore);
+
+/// <summary>A picture or video as a user sends it; it is decoded and encoded anew, and never kept or served as it came.</summary>
+/// <param name="Content">Its bytes, read once, or twice where there is an idempotency key, for which it must be able to seek; limits hold while it is read.</param>
+/// <param name="Name">What to call it in an error; never part of a path.</param>
+public sealed record VideoUpload(Stream Content, string Name);
+
+/// <summary>A file of a video.</summary>
+/// <param name="Stream">Its bytes; seekable. The caller disposes it.</param>
+/// <param name="ContentType">Such as <c>video/mp4</c>.</param>
+/// <param name="FileName">A name to save it under.</param>
+/// <param name="ChangedAt">When it was written.</param>
+public sealed record VideoContent(Stream Stream, string ContentType, string FileName, DateTimeOffset ChangedAt);

@@ -16,3 +16,8 @@ public sealed record VideoModel(string Id, string Folder, string? Variant, Pipel
     /// <summary>Seconds of the longest clip it was trained on.</summary>
     public double MaxSeconds => VideoLength.OfLatents(Settings.MaxLatentFrames) / Settings.FramesPerSecond;
 }
+
+/// <summary>A checkpoint folder and the name by which users ask for it.</summary>
+/// <param name="Name">Name of the model.</param>
+/// <param name="Folder">Path of the checkpoint folder.</param>
+public sealed record ModelFolder(string Name, string Folder);

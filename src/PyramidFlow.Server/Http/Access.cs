@@ -1,9 +1,13 @@
 using System.Security.Claims;
+using System.Text.Encodings.Web;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authentication.Cookies;
 using Microsoft.AspNetCore.DataProtection;
 using Microsoft.AspNetCore.Mvc;
+using Microsoft.Extensions.Options;
 using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Storage;
+using PyramidFlow.Server.Worker;
 
 namespace PyramidFlow.Server.Http;
 
@@ -20,10 +24,10 @@ internal static class Access
     private const string SessionPath = "/session", PagePath = "/_blazor", Choose = "choose";
     private static readonly PathString[] Open = ["/health", SignInPath, SessionPath, "/page.css", "/_framework", "/favicon.ico"];
 
-    public static IServiceCollection AddAccess(this IServiceCollection services, ServerOptions options, ApiKeys keys)
+    public static IServiceCollection AddAccess(this IServiceCollection services, string dataFolder, ApiKeys keys)
     {
         services.AddSingleton(keys).AddSingleton<KeyWatch>().AddHostedService(provider => provider.GetRequiredService<KeyWatch>());
-        services.AddDataProtection().SetApplicationName("pyramidflow").PersistKeysToFileSystem(new DirectoryInfo(Path.Combine(Path.GetFullPath(options.DataFolder), "cookie-keys")));
+        services.AddDataProtection().SetApplicationName("pyramidflow").PersistKeysToFileSystem(new DirectoryInfo(Path.Combine(Path.GetFullPath(dataFolder), "cookie-keys")));
         services.AddAuthentication(Choose)
             .AddPolicyScheme(Choose, null, choice => choice.ForwardDefaultSelector = context =>
                 KeyAuthentication.IsFor(context.Request) ? KeyAuthentication.Name : CookieAuthenticationDefaults.AuthenticationScheme)
@@ -102,5 +106,29 @@ internal static class Access
             return;
         context.RejectPrincipal();
         await context.HttpContext.SignOutAsync(CookieAuthenticationDefaults.AuthenticationScheme).ConfigureAwait(false);
+    }
+}
+
+/// <summary>Knows who asks by the key in <c>Authorization: Bearer</c>.</summary>
+internal sealed class KeyAuthentication(IOptionsMonitor<AuthenticationSchemeOptions> options, ILoggerFactory logger, UrlEncoder encoder, ApiKeys keys)
+    : AuthenticationHandler<AuthenticationSchemeOptions>(options, logger, encoder)
+{
+    public const string Name = "key";
+    private const string Bearer = "Bearer ";
+
+    /// <summary>The user a key stands for. The identifier is the owner, in which the key's hash has a part: it ends with the key.</summary>
+    public static ClaimsPrincipal User(string owner, string scheme) =>
+        new(new ClaimsIdentity([new Claim(ClaimTypes.NameIdentifier, owner), new Claim(ClaimTypes.Name, ApiKeys.NameOfOwner(owner))], scheme));
+
+    /// <summary>Whether a request brings a key; what a proxy wants for itself (Basic) is none.</summary>
+    public static bool IsFor(HttpRequest request) => request.Headers.Authorization.ToString().StartsWith(Bearer, StringComparison.OrdinalIgnoreCase);
+
+    protected override Task<AuthenticateResult> HandleAuthenticateAsync()
+    {
+        if (!IsFor(Request))
+            return Task.FromResult(AuthenticateResult.NoResult());
+        return Task.FromResult(keys.OwnerOf(Request.Headers.Authorization.ToString()[Bearer.Length..].Trim()) is { } owner
+            ? AuthenticateResult.Success(new AuthenticationTicket(User(owner, Name), Name))
+            : AuthenticateResult.Fail("unknown key"));
     }
 }

@@ -1,6 +1,10 @@
 using System.Data.Common;
+using System.Text;
+using System.Text.Encodings.Web;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Storage;
 
 namespace PyramidFlow.Server.Http;
 
@@ -101,4 +105,60 @@ internal sealed partial class Problems(RequestDelegate next, ILogger<Problems> l
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "{Path}: {Reason}")]
     private static partial void LogUnavailable(ILogger log, string path, string reason);
+}
+
+/// <summary>Why a request was refused: problem details of RFC 9457, with the same once more where OpenAI's clients look.</summary>
+/// <param name="Title">The kind of fault in a few words.</param>
+/// <param name="Status">The HTTP status.</param>
+/// <param name="Detail">One sentence for people, with the fix.</param>
+/// <param name="Error">What OpenAI's clients read.</param>
+internal sealed record ProblemObject(string Title, int Status, string Detail, ProblemObject.ErrorObject Error)
+{
+    public const string ContentType = "application/problem+json";
+
+    public string Type { get; } = "about:blank";
+
+    [JsonIgnore]
+    public int? RetryAfterSeconds { get; init; }
+
+    public static ProblemObject Of(int status, string detail, string code, string? parameter = null) => new(
+        Microsoft.AspNetCore.WebUtilities.ReasonPhrases.GetReasonPhrase(status), status, detail,
+        new ErrorObject(detail, status < 500 ? "invalid_request_error" : "server_error", code, parameter));
+
+    internal sealed record ErrorObject(string Message, string Type, string Code, string? Param);
+}
+
+/// <summary>A refusal as a page, for who sees it in a browser: a form or a link led there.</summary>
+internal static class ProblemPage
+{
+    /// <summary>Whether a browser asks for a page and not a program for data. What is under <c>/v1</c> is for programs.</summary>
+    public static bool IsFor(HttpRequest request) =>
+        !request.Path.StartsWithSegments("/v1", StringComparison.Ordinal) && request.Headers.Accept.ToString().Contains("text/html", StringComparison.OrdinalIgnoreCase);
+
+    /// <summary>The page.</summary>
+    public static byte[] Of(ProblemObject problem)
+    {
+        var (title, detail) = (HtmlEncoder.Default.Encode(problem.Title), HtmlEncoder.Default.Encode(JobFaults.FullSentence(problem.Detail)));
+        return Encoding.UTF8.GetBytes(
+            $"""
+            <!DOCTYPE html>
+            <html lang="en">
+            <head>
+                <meta charset="utf-8" />
+                <meta name="viewport" content="width=device-width, initial-scale=1" />
+                <meta name="color-scheme" content="light dark" />
+                <title>{title} · PyramidFlow</title>
+                <link rel="icon" href="/icon.svg" type="image/svg+xml" />
+                <link rel="stylesheet" href="/page.css" />
+            </head>
+            <body>
+                <main class="signin">
+                    <h1>{title}</h1>
+                    <p class="trouble" role="alert">{detail}</p>
+                    <p><a href="/">Back to the page</a></p>
+                </main>
+            </body>
+            </html>
+            """);
+    }
 }

@@ -98,3 +98,45 @@ internal sealed record StoredState(VideoStatus Status, int Attempt, DateTimeOffs
     /// <summary>Whether its entry cannot be read, so that its files are to stay as they are.</summary>
     public bool IsUnreadable { get; init; }
 }
+
+/// <summary>A job to put into the queue.</summary>
+/// <param name="Id">Its id.</param>
+/// <param name="Owner">Who asks.</param>
+/// <param name="Request">What for, every value filled in.</param>
+internal sealed record NewJob(string Id, Owner Owner, VideoRequest Request)
+{
+    /// <summary>The owner's word for this very request; null is none.</summary>
+    public string? IdempotencyKey { get; init; }
+
+    /// <summary>Hash of what was asked for, to tell a repetition from another use of the key.</summary>
+    public string? Fingerprint { get; init; }
+
+    /// <summary>Most jobs of the owner that may wait or run.</summary>
+    public int MaxActive { get; init; } = int.MaxValue;
+}
+
+/// <summary>A worker's hold on a job: nobody else takes it as long as the lease is renewed in time.</summary>
+/// <param name="Job">The job as it was taken.</param>
+/// <param name="Worker">Who holds it.</param>
+internal sealed record JobLease(VideoJob Job, string Worker)
+{
+    public string Id => Job.Id;
+
+    public int Attempt => Job.Attempt;
+}
+
+/// <summary>Rules for leases and retries.</summary>
+/// <param name="Attempts">Maximum number of attempts; a job that fails the last one stays failed.</param>
+/// <param name="Pause">Pause after the first attempt; each further pause is four times as long.</param>
+internal sealed record LeaseRules(int Attempts, TimeSpan Pause)
+{
+    /// <summary>Duration of a lease that is not renewed.</summary>
+    public TimeSpan Length { get; init; } = TimeSpan.FromSeconds(30);
+}
+
+/// <summary>A job that waits or runs, in the order of the queue.</summary>
+/// <param name="Id">Which.</param>
+/// <param name="Runs">Whether a worker has it.</param>
+/// <param name="Work">Pixels times steps of it, to guess how long it takes.</param>
+/// <param name="SecondsLeft">Of a running one, as its worker says.</param>
+internal sealed record QueueEntry(string Id, bool Runs, double Work, double? SecondsLeft);

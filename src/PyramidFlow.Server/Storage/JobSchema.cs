@@ -6,11 +6,8 @@ namespace PyramidFlow.Server.Storage;
 /// </summary>
 internal static class JobSchema
 {
-    /// <summary>Makes the table that holds the version; it stays as it is for all versions.</summary>
-    public const string Counters = "CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value BIGINT NOT NULL)";
-
-    /// <summary>The version of a store; no row when nothing is known of it.</summary>
-    public const string ReadVersion = "SELECT value FROM counters WHERE name = 'schema'";
+    // This table keeps its form in all versions.
+    private const string Counters = "CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value BIGINT NOT NULL)";
 
     /// <summary>Columns that <see cref="JobRow"/> reads, in its order.</summary>
     public const string Columns = "id, owner, revision, status, attempt, created, started, completed, request, progress, error, result, model, fault";
@@ -57,11 +54,46 @@ internal static class JobSchema
         CREATE TABLE requests (owner TEXT PRIMARY KEY, since BIGINT NOT NULL, count BIGINT NOT NULL);
         """;
 
-    /// <summary>What makes the tables of each version from those before it: the first is version 1. Only ever added to.</summary>
-    public static readonly IReadOnlyList<string> Steps = [Version1, Version2];
+    // Each step makes the tables of one version from those of the version before. Steps are only ever added.
+    private static readonly string[] Steps = [Version1, Version2];
 
     /// <summary>The version that this program reads and writes.</summary>
-    public static long Version => Steps.Count;
+    public static long Version => Steps.Length;
+
+    /// <summary>Creates the tables, or migrates them to <see cref="Version"/>.</summary>
+    /// <exception cref="NewerStoreException">The tables have a newer version.</exception>
+    public static async Task MigrateAsync(SqlDialect dialect, CancellationToken cancel)
+    {
+        await using (var alone = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false))
+        {
+            foreach (var sql in dialect.Prepare)
+                await alone.ExecuteAsync(sql, cancel).ConfigureAwait(false);
+        }
+
+        await using var session = await SqlSession.WriteAsync(dialect, cancel).ConfigureAwait(false);
+        foreach (var sql in dialect.Exclusive.Append(Counters))
+            await session.ExecuteAsync(sql, cancel).ConfigureAwait(false);
+        var version = await ReadVersionAsync(session, cancel).ConfigureAwait(false);
+        foreach (var sql in Steps.Skip((int)version))
+            await session.ExecuteAsync(sql, cancel).ConfigureAwait(false);
+        if (version < Version)
+        {
+            // A later program may read what an earlier one could not.
+            await session.ExecuteAsync($"UPDATE videos SET status = fault_status, fault = NULL, fault_status = NULL WHERE status = '{JobRow.Unreadable}'", cancel).ConfigureAwait(false);
+            await session.ExecuteAsync("INSERT INTO counters (name, value) VALUES ('schema', @version) ON CONFLICT (name) DO UPDATE SET value = excluded.value", cancel,
+                ("version", Version)).ConfigureAwait(false);
+        }
+
+        await session.CommitAsync(cancel).ConfigureAwait(false);
+    }
+
+    /// <summary>Reads the version of the tables; 0 when the store states none.</summary>
+    /// <exception cref="NewerStoreException">The tables have a newer version.</exception>
+    public static async Task<long> ReadVersionAsync(SqlSession session, CancellationToken cancel)
+    {
+        var version = await session.ValueAsync<long>("SELECT value FROM counters WHERE name = 'schema'", cancel).ConfigureAwait(false);
+        return version <= Version ? version : throw new NewerStoreException(version);
+    }
 }
 
 /// <summary>The whole store is of a newer version than this program knows.</summary>

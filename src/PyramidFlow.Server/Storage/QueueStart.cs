@@ -1,6 +1,7 @@
 using System.Data.Common;
 using System.Net.Sockets;
 using Microsoft.Data.Sqlite;
+using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Server.Storage;
 
@@ -8,7 +9,7 @@ namespace PyramidFlow.Server.Storage;
 /// Makes folders and tables before anything uses them. A database that is not up yet is waited for; what else is wrong
 /// with them stops the start.
 /// </summary>
-internal sealed partial class QueueStart(IJobStore store, VideoFolder folder, ServerOptions options, ILogger<QueueStart> log) : IHostedLifecycleService
+internal sealed partial class QueueStart(IJobStore store, VideoFolder folder, SqlDialect dialect, ILogger<QueueStart> log) : IHostedLifecycleService
 {
     private const int Busy = 5, Locked = 6;
     private static readonly TimeSpan First = TimeSpan.FromSeconds(1), Most = TimeSpan.FromSeconds(10);
@@ -23,7 +24,7 @@ internal sealed partial class QueueStart(IJobStore store, VideoFolder folder, Se
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new StartException($"the data folder {Path.GetFullPath(options.DataFolder)} cannot be written ({e.Message.TrimEnd('.')}): choose another with --data", e);
+            throw new StartException($"the data folder {folder.Root} cannot be written ({e.Message.TrimEnd('.')}): choose another with --data", e);
         }
 
         await TablesAsync(cancellationToken).ConfigureAwait(false);
@@ -57,8 +58,8 @@ internal sealed partial class QueueStart(IJobStore store, VideoFolder folder, Se
             }
             catch (Exception e) when (e is DbException or IOException or UnauthorizedAccessException or System.Security.Authentication.AuthenticationException)
             {
-                var (what, option) = options.Database is null ? (folder.Database, "--data") : ("the database", "--database or PYRAMIDFLOW_DATABASE");
-                throw new StartException($"the queue in {what} cannot be used ({Worker.JobFaults.Sentence(e).TrimEnd('.')}): look at {option}", e);
+                var (place, option) = dialect.Source;
+                throw new StartException($"the queue in {place} cannot be used ({JobFaults.Sentence(e).TrimEnd('.')}): look at {option}", e);
             }
         }
     }

@@ -1,10 +1,15 @@
 using System.Data.Common;
+using Microsoft.Data.Sqlite;
+using Npgsql;
 
 namespace PyramidFlow.Server.Storage;
 
 /// <summary>Where two databases differ.</summary>
 internal abstract class SqlDialect : IAsyncDisposable
 {
+    /// <summary>Name of the database and the command-line option that selects it, for errors.</summary>
+    public abstract (string Place, string Option) Source { get; }
+
     /// <summary>Milliseconds since 1970 by the database's clock, so that clocks of machines may differ.</summary>
     public abstract string Now { get; }
 
@@ -25,4 +30,186 @@ internal abstract class SqlDialect : IAsyncDisposable
 
     /// <inheritdoc/>
     public abstract ValueTask DisposeAsync();
+}
+
+/// <summary>SQLite: one file, for the processes of one machine.</summary>
+internal sealed class SqliteDialect : SqlDialect
+{
+    // Readers never wait. Writers of one process take turns here; those of several poll with growing pauses.
+    private const string Settings = "PRAGMA busy_timeout = 10000; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;";
+
+    private readonly SemaphoreSlim writers = new(1);
+    private readonly string connection;
+
+    /// <param name="file">The database; made if need be, in a folder that is there.</param>
+    public SqliteDialect(string file)
+    {
+        connection = new SqliteConnectionStringBuilder { DataSource = file, Pooling = true }.ToString();
+        Source = (file, "--data");
+    }
+
+    public override (string Place, string Option) Source { get; }
+
+    public override string Now => "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
+
+    public override string SkipLocked => "";
+
+    public override IReadOnlyList<string> Prepare => ["PRAGMA journal_mode = WAL"];
+
+    public override async Task<DbConnection> OpenAsync(CancellationToken cancel)
+    {
+        var opened = new SqliteConnection(connection);
+        try
+        {
+            await opened.OpenAsync(cancel).ConfigureAwait(false);
+            await using var command = opened.CreateCommand();
+            command.CommandText = Settings;
+            await command.ExecuteNonQueryAsync(cancel).ConfigureAwait(false);
+            return opened;
+        }
+        catch
+        {
+            await opened.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    public override async Task<IDisposable?> BeginWriteAsync(CancellationToken cancel)
+    {
+        await writers.WaitAsync(cancel).ConfigureAwait(false);
+        return new Turn(writers);
+    }
+
+    public override ValueTask DisposeAsync()
+    {
+        using var any = new SqliteConnection(connection);
+        SqliteConnection.ClearPool(any);
+        return ValueTask.CompletedTask;
+    }
+
+    private sealed class Turn(SemaphoreSlim writers) : IDisposable
+    {
+        public void Dispose() => writers.Release();
+    }
+}
+
+/// <summary>PostgreSQL: for servers and workers on several machines.</summary>
+/// <param name="connection">The connection string.</param>
+internal sealed class PostgresDialect(string connection) : SqlDialect
+{
+    private readonly NpgsqlDataSource source = Create(connection);
+
+    public override (string Place, string Option) Source => ("the database", "--database or PYRAMIDFLOW_DATABASE");
+
+    public override string Now => "(extract(epoch from clock_timestamp()) * 1000)::bigint";
+
+    public override string SkipLocked => "FOR UPDATE SKIP LOCKED";
+
+    public override IReadOnlyList<string> Exclusive => ["SELECT pg_advisory_xact_lock(7370726974)"];
+
+    public override async Task<DbConnection> OpenAsync(CancellationToken cancel) => await source.OpenConnectionAsync(cancel).ConfigureAwait(false);
+
+    public override Task<IDisposable?> BeginWriteAsync(CancellationToken cancel) => Task.FromResult<IDisposable?>(null);
+
+    public override ValueTask DisposeAsync() => source.DisposeAsync();
+
+    private static NpgsqlDataSource Create(string connection)
+    {
+        try
+        {
+            return NpgsqlDataSource.Create(connection);
+        }
+        catch (Exception e) when (e is ArgumentException or FormatException or NotSupportedException)
+        {
+            // The string may hold a password, and so may what is said about it.
+            throw new StartException("the connection string of --database or PYRAMIDFLOW_DATABASE cannot be read: write such as \"Host=db;Database=videos;Username=videos\"", e);
+        }
+    }
+}
+
+/// <summary>A connection, with a transaction when it writes. What is not committed is undone.</summary>
+internal sealed class SqlSession : IAsyncDisposable
+{
+    private readonly DbConnection connection;
+    private readonly DbTransaction? transaction;
+    private readonly IDisposable? turn;
+
+    private SqlSession(DbConnection connection, DbTransaction? transaction, IDisposable? turn) =>
+        (this.connection, this.transaction, this.turn) = (connection, transaction, turn);
+
+    public static async Task<SqlSession> ReadAsync(SqlDialect dialect, CancellationToken cancel) =>
+        new(await dialect.OpenAsync(cancel).ConfigureAwait(false), null, null);
+
+    public static async Task<SqlSession> WriteAsync(SqlDialect dialect, CancellationToken cancel)
+    {
+        var turn = await dialect.BeginWriteAsync(cancel).ConfigureAwait(false);
+        DbConnection? connection = null;
+        try
+        {
+            connection = await dialect.OpenAsync(cancel).ConfigureAwait(false);
+            return new SqlSession(connection, await connection.BeginTransactionAsync(cancel).ConfigureAwait(false), turn);
+        }
+        catch
+        {
+            if (connection is not null)
+                await connection.DisposeAsync().ConfigureAwait(false);
+            turn?.Dispose();
+            throw;
+        }
+    }
+
+    public async Task<int> ExecuteAsync(string sql, CancellationToken cancel, params (string Name, object? Value)[] values)
+    {
+        await using var command = Command(sql, values);
+        return await command.ExecuteNonQueryAsync(cancel).ConfigureAwait(false);
+    }
+
+    /// <summary>The first column of the first row.</summary>
+    public async Task<T?> ValueAsync<T>(string sql, CancellationToken cancel, params (string Name, object? Value)[] values)
+    {
+        await using var command = Command(sql, values);
+        return await command.ExecuteScalarAsync(cancel).ConfigureAwait(false) is T value ? value : default;
+    }
+
+    public async Task<List<T>> RowsAsync<T>(string sql, Func<DbDataReader, T> read, CancellationToken cancel, params (string Name, object? Value)[] values)
+    {
+        await using var command = Command(sql, values);
+        await using var reader = await command.ExecuteReaderAsync(cancel).ConfigureAwait(false);
+        var rows = new List<T>();
+        while (await reader.ReadAsync(cancel).ConfigureAwait(false))
+            rows.Add(read(reader));
+        return rows;
+    }
+
+    /// <summary>
+    /// The next revision. Its row stays locked until the commit, so that revisions become visible in their order: a reader
+    /// that has seen one has seen all before it.
+    /// </summary>
+    public Task<long> NextRevisionAsync(CancellationToken cancel) =>
+        ValueAsync<long>("UPDATE counters SET value = value + 1 WHERE name = 'revision' RETURNING value", cancel);
+
+    public Task CommitAsync(CancellationToken cancel) => transaction!.CommitAsync(cancel);
+
+    public async ValueTask DisposeAsync()
+    {
+        if (transaction is not null)
+            await transaction.DisposeAsync().ConfigureAwait(false);
+        await connection.DisposeAsync().ConfigureAwait(false);
+        turn?.Dispose();
+    }
+
+    private DbCommand Command(string sql, (string Name, object? Value)[] values)
+    {
+        var command = connection.CreateCommand();
+        command.CommandText = sql;
+        command.Transaction = transaction;
+        foreach (var (name, value) in values)
+        {
+            var parameter = command.CreateParameter();
+            (parameter.ParameterName, parameter.Value) = (name, value ?? DBNull.Value);
+            command.Parameters.Add(parameter);
+        }
+
+        return command;
+    }
 }

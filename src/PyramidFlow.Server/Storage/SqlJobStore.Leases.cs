@@ -36,7 +36,7 @@ internal sealed partial class SqlJobStore
         if (models.Count == 0 || !await AnyAsync(waiting, named, cancel).ConfigureAwait(false))
             return null;
         await using var session = await SqlSession.WriteAsync(dialect, cancel).ConfigureAwait(false);
-        await KnownVersionAsync(session, cancel).ConfigureAwait(false);
+        await JobSchema.ReadVersionAsync(session, cancel).ConfigureAwait(false);
         var id = await session.ValueAsync<string>($"SELECT id {waiting} {dialect.SkipLocked}", cancel, named).ConfigureAwait(false);
         if (id is null)
             return null;

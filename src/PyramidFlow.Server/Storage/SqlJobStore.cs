@@ -1,4 +1,5 @@
 using System.Data.Common;
+using System.Globalization;
 using System.Text.Json;
 using PyramidFlow.Server.Domain;
 using static PyramidFlow.Server.Storage.JobRow;
@@ -9,35 +10,12 @@ namespace PyramidFlow.Server.Storage;
 /// <param name="dialect">Which database; the store disposes it.</param>
 /// <param name="rules">How often a job is tried and how long it waits between.</param>
 /// <param name="log">Takes what cannot be read; null is nobody.</param>
-internal sealed partial class SqlJobStore(SqlDialect dialect, RetryRules rules, ILogger<SqlJobStore>? log = null) : IJobStore
+internal sealed partial class SqlJobStore(SqlDialect dialect, LeaseRules rules, ILogger<SqlJobStore>? log = null) : IJobStore
 {
     // SQLite takes a key that is null or no text. Such a row can be neither shown nor changed: it is as if it were not there.
     private const string Named = "CAST(id AS TEXT) = id";
 
-    public async Task InitializeAsync(CancellationToken cancel)
-    {
-        await using (var alone = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false))
-        {
-            foreach (var sql in dialect.Prepare)
-                await alone.ExecuteAsync(sql, cancel).ConfigureAwait(false);
-        }
-
-        await using var session = await SqlSession.WriteAsync(dialect, cancel).ConfigureAwait(false);
-        foreach (var sql in dialect.Exclusive.Append(JobSchema.Counters))
-            await session.ExecuteAsync(sql, cancel).ConfigureAwait(false);
-        var version = await KnownVersionAsync(session, cancel).ConfigureAwait(false);
-        foreach (var sql in JobSchema.Steps.Skip((int)version))
-            await session.ExecuteAsync(sql, cancel).ConfigureAwait(false);
-        if (version < JobSchema.Version)
-        {
-            // A later program may read what an earlier one could not.
-            await session.ExecuteAsync($"UPDATE videos SET status = fault_status, fault = NULL, fault_status = NULL WHERE status = '{Unreadable}'", cancel).ConfigureAwait(false);
-            await session.ExecuteAsync("INSERT INTO counters (name, value) VALUES ('schema', @version) ON CONFLICT (name) DO UPDATE SET value = excluded.value", cancel,
-                ("version", JobSchema.Version)).ConfigureAwait(false);
-        }
-
-        await session.CommitAsync(cancel).ConfigureAwait(false);
-    }
+    public Task InitializeAsync(CancellationToken cancel) => JobSchema.MigrateAsync(dialect, cancel);
 
     public async Task<(VideoJob Job, bool IsNew)> AddAsync(NewJob job, CancellationToken cancel)
     {
@@ -170,5 +148,41 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, RetryRules rules, 
         return rows[0].Fingerprint == job.Fingerprint
             ? rows[0].Job
             : throw new JobException(JobFault.Conflict, "this idempotency key was used for another request: take a new key for each request");
+    }
+
+    private const long MinuteMilliseconds = 60_000;
+
+    // A clock that was set back must not keep anybody out.
+    private string MinuteIsOver => $"(requests.since <= {dialect.Now} - {MinuteMilliseconds} OR requests.since > {dialect.Now})";
+
+    public async Task CountRequestAsync(Owner owner, int mostPerMinute, CancellationToken cancel)
+    {
+        while (true)
+        {
+            // Read first: who asks over and over in vain does not hold up writers.
+            await CheckRequestsAsync(owner, mostPerMinute, cancel).ConfigureAwait(false);
+            await using var session = await SqlSession.WriteAsync(dialect, cancel).ConfigureAwait(false);
+            var count = await session.ValueAsync<long>(
+                $"INSERT INTO requests (owner, since, count) VALUES (@owner, {dialect.Now}, 1) ON CONFLICT (owner) DO UPDATE SET "
+                + $"count = CASE WHEN {MinuteIsOver} THEN 1 ELSE requests.count + 1 END, since = CASE WHEN {MinuteIsOver} THEN {dialect.Now} ELSE requests.since END "
+                + $"WHERE {MinuteIsOver} OR requests.count < @most RETURNING count",
+                cancel, ("owner", owner.Name), ("most", (long)mostPerMinute)).ConfigureAwait(false);
+            // None: others took the last ones meanwhile.
+            if (count == 0)
+                continue;
+            await session.CommitAsync(cancel).ConfigureAwait(false);
+            return;
+        }
+    }
+
+    public async Task CheckRequestsAsync(Owner owner, int mostPerMinute, CancellationToken cancel)
+    {
+        await using var session = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false);
+        var wait = await session.ValueAsync<long>($"SELECT since + {MinuteMilliseconds} - {dialect.Now} FROM requests WHERE owner = @owner AND count >= @most AND NOT {MinuteIsOver}",
+            cancel, ("owner", owner.Name), ("most", (long)mostPerMinute)).ConfigureAwait(false);
+        if (wait <= 0)
+            return;
+        var seconds = (int)Math.Ceiling(wait / 1000.0);
+        throw new JobException(JobFault.RateLimit, string.Create(CultureInfo.InvariantCulture, $"too many videos were asked for in one minute: try again in {seconds} seconds")) { RetryAfterSeconds = seconds };
     }
 }

@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using PyramidFlow.Media;
 using PyramidFlow.Server.Domain;
 
@@ -93,4 +94,187 @@ internal sealed class UploadReader(VideoFolder folder, ServerLimits limits)
 
     private JobException TooLong() =>
         new(JobFault.TooLarge, FormattableString.Invariant($"the video is longer than {limits.VideoSeconds} seconds: send its end only")) { Parameter = Parameter };
+}
+
+/// <summary>An upload that waits on the disk until the rest of its request has been read; removed when disposed.</summary>
+internal sealed class SpooledUpload : IAsyncDisposable
+{
+    private readonly FileStream file;
+
+    private SpooledUpload(FileStream file, VideoInputKind kind) => (this.file, Kind) = (file, kind);
+
+    /// <summary>What it is, by its first bytes.</summary>
+    public VideoInputKind Kind { get; }
+
+    /// <summary>It, from its beginning.</summary>
+    public VideoUpload Upload => new(file, "the upload");
+
+    /// <summary>Reads an upload.</summary>
+    /// <param name="source">Its bytes.</param>
+    /// <param name="folder">Where it waits.</param>
+    /// <param name="limits">How large it may be.</param>
+    /// <param name="cancel">Stops the reading.</param>
+    /// <exception cref="JobException">It is too large, empty, or neither picture nor video.</exception>
+    public static async Task<SpooledUpload> ReadAsync(Stream source, VideoFolder folder, ServerLimits limits, CancellationToken cancel)
+    {
+        var start = new byte[UploadKind.Bytes];
+        var count = await source.ReadAtLeastAsync(start, start.Length, throwOnEndOfStream: false, cancel).ConfigureAwait(false);
+        if (count == 0)
+            throw new JobException(JobFault.Invalid, "the picture or video is empty") { Parameter = "input_reference" };
+        var kind = UploadKind.Of(start.AsSpan(0, count))
+            ?? throw new JobException(JobFault.Unsupported, "the file is neither a picture (PNG, JPEG, WebP, AVIF, TIFF) nor a video (mp4, webm, mkv, gif)") { Parameter = "input_reference" };
+        var path = Path.Combine(folder.Incoming, Guid.NewGuid().ToString("N"));
+        var file = new FileStream(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None, 1 << 16, FileOptions.Asynchronous | FileOptions.DeleteOnClose);
+        try
+        {
+            await file.WriteAsync(start.AsMemory(0, count), cancel).ConfigureAwait(false);
+            var most = kind == VideoInputKind.Image ? limits.ImageBytes : limits.VideoBytes;
+            await new LimitedStream(source, most - count, most).CopyToAsync(file, cancel).ConfigureAwait(false);
+            file.Position = 0;
+            return new SpooledUpload(file, kind);
+        }
+        catch
+        {
+            await file.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    public ValueTask DisposeAsync() => file.DisposeAsync();
+}
+
+/// <summary>Tells a picture from a video by its first bytes; what a sender says about it counts for nothing.</summary>
+public static class UploadKind
+{
+    /// <summary>Bytes that are enough to tell.</summary>
+    public const int Bytes = 16;
+
+    /// <summary>The kind of a file; null is neither.</summary>
+    /// <param name="start">Its first <see cref="Bytes"/> bytes, or all of a shorter one.</param>
+    public static VideoInputKind? Of(ReadOnlySpan<byte> start)
+    {
+        if (Begins(start, 0x89, 'P', 'N', 'G') || Begins(start, 0xff, 0xd8, 0xff) || start.StartsWith("BM"u8) || start.StartsWith("qoif"u8) || start.StartsWith("II*\0"u8) || start.StartsWith("MM\0*"u8) || Is(start, "RIFF"u8, "WEBP"u8))
+            return VideoInputKind.Image;
+        if (start.StartsWith("GIF8"u8) || Begins(start, 0x1a, 0x45, 0xdf, 0xa3) || Is(start, "RIFF"u8, "AVI "u8) || start.StartsWith("OggS"u8)
+            || start.StartsWith("FLV"u8) || Begins(start, 0, 0, 1, 0xba))
+            return VideoInputKind.Video;
+        if (start.Length < 12 || !start[4..].StartsWith("ftyp"u8))
+            return null;
+        // AVIF and HEIF pictures are wrapped like mp4.
+        return start[8..].StartsWith("avif"u8) || start[8..].StartsWith("mif1"u8) || start[8..].StartsWith("hei"u8) ? VideoInputKind.Image : VideoInputKind.Video;
+    }
+
+    private static bool Begins(ReadOnlySpan<byte> start, params ReadOnlySpan<int> bytes)
+    {
+        for (var i = 0; i < bytes.Length; i++)
+        {
+            if (i >= start.Length || start[i] != bytes[i])
+                return false;
+        }
+
+        return true;
+    }
+
+    private static bool Is(ReadOnlySpan<byte> start, ReadOnlySpan<byte> first, ReadOnlySpan<byte> type) =>
+        start.StartsWith(first) && start.Length >= 12 && start[8..].StartsWith(type);
+}
+
+/// <summary>Files that stand in a request as text: <c>data:image/png;base64,...</c>.</summary>
+internal static class DataUrl
+{
+    private const string Start = "data:", Marker = ";base64,";
+    private const int LongestHead = 200;
+
+    /// <summary>
+    /// The bytes a data URL stands for, decoded as they are read. The result holds nothing and need not be disposed; disposed
+    /// before its end it would write to the text.
+    /// </summary>
+    /// <param name="text">The URL, in ASCII; stays open.</param>
+    /// <param name="cancel">Stops the reading.</param>
+    /// <exception cref="JobException">
+    /// It is another URL. Those are not fetched: the service would become a way into networks its users cannot reach.
+    /// </exception>
+    public static async Task<Stream> OpenAsync(Stream text, CancellationToken cancel)
+    {
+        var (head, one) = (new System.Text.StringBuilder(), new byte[1]);
+        while (head.Length < LongestHead && await text.ReadAsync(one, cancel).ConfigureAwait(false) == 1)
+        {
+            head.Append((char)one[0]);
+            if (one[0] == ',' && head.ToString() is var url && url.StartsWith(Start, StringComparison.Ordinal) && url.EndsWith(Marker, StringComparison.Ordinal))
+                return new CryptoStream(text, new WholeBase64(), CryptoStreamMode.Read, leaveOpen: true);
+        }
+
+        throw new JobException(JobFault.Invalid, "input_reference as text is a data URL (data:image/png;base64,...): send a file as multipart/form-data") { Parameter = "input_reference" };
+    }
+
+    // .NET's own passes over a rest that is no whole block of four characters: a text that was cut would go unnoticed.
+    private sealed class WholeBase64 : ICryptoTransform
+    {
+        private readonly FromBase64Transform inner = new();
+
+        public bool CanReuseTransform => inner.CanReuseTransform;
+
+        public bool CanTransformMultipleBlocks => inner.CanTransformMultipleBlocks;
+
+        public int InputBlockSize => inner.InputBlockSize;
+
+        public int OutputBlockSize => inner.OutputBlockSize;
+
+        public int TransformBlock(byte[] inputBuffer, int inputOffset, int inputCount, byte[] outputBuffer, int outputOffset) =>
+            inner.TransformBlock(inputBuffer, inputOffset, inputCount, outputBuffer, outputOffset);
+
+        public byte[] TransformFinalBlock(byte[] inputBuffer, int inputOffset, int inputCount) => inputCount % 4 == 0
+            ? inner.TransformFinalBlock(inputBuffer, inputOffset, inputCount)
+            : throw new FormatException("the data URL ends in the middle of a block");
+
+        public void Dispose() => inner.Dispose();
+    }
+}
+
+/// <summary>A stream that is refused as soon as it turns out longer than allowed, whatever its sender said before.</summary>
+/// <param name="inner">The bytes; stays open.</param>
+/// <param name="most">How many are allowed.</param>
+/// <param name="limit">The limit to name, when some were read before.</param>
+internal sealed class LimitedStream(Stream inner, long most, long? limit = null) : ReadOnlyStream
+{
+    private long read;
+
+    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        var bytes = await inner.ReadAsync(buffer, cancellationToken).ConfigureAwait(false);
+        read += bytes;
+        return read <= most ? bytes
+            : throw new JobException(JobFault.TooLarge, $"the file is larger than {(limit ?? most) >> 20} MiB: send a smaller one") { Parameter = "input_reference" };
+    }
+}
+
+/// <summary>A stream that can be read asynchronously, once, and nothing else.</summary>
+internal abstract class ReadOnlyStream : Stream
+{
+    public override bool CanRead => true;
+
+    public override bool CanSeek => false;
+
+    public override bool CanWrite => false;
+
+    public override long Length => throw new NotSupportedException();
+
+    public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
+
+    public abstract override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default);
+
+    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
+        ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+
+    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+    public override void Flush()
+    {
+    }
+
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+    public override void SetLength(long value) => throw new NotSupportedException();
+
+    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 }

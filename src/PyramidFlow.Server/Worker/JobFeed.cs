@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Threading.Channels;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Storage;
 
@@ -111,4 +112,115 @@ internal sealed class JobFeed(IJobStore store, JobSignals signals, BackgroundHea
     {
         public void Dispose() => feed.watchers.TryRemove(watcher, out _);
     }
+}
+
+/// <summary>
+/// Somebody who wants to hear of changes. Of each job only the latest state is kept for a slow reader, so that one who
+/// never reads costs no more than the jobs there are.
+/// </summary>
+/// <param name="owner">Whose jobs.</param>
+/// <param name="id">Which job; null is all of the owner's.</param>
+internal sealed class JobWatcher(Owner owner, string? id)
+{
+    private readonly Lock gate = new();
+    private readonly Channel<bool> ready = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
+    private Dictionary<string, JobChange> pending = [];
+
+    /// <summary>The one job it asks for; null is all.</summary>
+    public string? Id { get; } = id;
+
+    /// <summary>A job changed.</summary>
+    public void Tell(Owner whose, JobChange change)
+    {
+        if (whose != owner || (Id is not null && Id != change.Id))
+            return;
+        lock (gate)
+            pending[change.Id] = change;
+        ready.Writer.TryWrite(true);
+    }
+
+    /// <summary>Waits for changes and gives them; at least one.</summary>
+    public async Task<IReadOnlyList<JobChange>> NextAsync(CancellationToken cancel)
+    {
+        while (true)
+        {
+            await ready.Reader.ReadAsync(cancel).ConfigureAwait(false);
+            lock (gate)
+            {
+                // What woke us may have been taken already, together with what came before it.
+                if (pending.Count == 0)
+                    continue;
+                var changes = pending;
+                pending = [];
+                return [.. changes.Values];
+            }
+        }
+    }
+}
+
+/// <summary>
+/// Tells the parts of one process that something in the queue may have changed, so that they need not wait for their next
+/// look. Losing a signal costs a moment; the queue itself is in the database.
+/// </summary>
+internal sealed class JobSignals
+{
+    private TaskCompletionSource next = New();
+
+    /// <summary>Wakes all that wait.</summary>
+    public void Changed() => Interlocked.Exchange(ref next, New()).TrySetResult();
+
+    /// <summary>Completes at the next change.</summary>
+    public Task Next => Volatile.Read(ref next).Task;
+
+    /// <summary>Waits for a change, but no longer than so long.</summary>
+    /// <param name="signal">A <see cref="Next"/> that was taken before one looked.</param>
+    /// <param name="most">How long.</param>
+    /// <param name="cancel">Ends the wait.</param>
+    public static async Task WaitAsync(Task signal, TimeSpan most, CancellationToken cancel)
+    {
+        var pause = Task.Delay(most, cancel);
+        await Task.WhenAny(signal, pause).ConfigureAwait(false);
+        cancel.ThrowIfCancellationRequested();
+    }
+
+    private static TaskCompletionSource New() => new(TaskCreationOptions.RunContinuationsAsynchronously);
+}
+
+/// <summary>The queue at one moment: who waits behind whom, and about how long.</summary>
+internal sealed class QueueView
+{
+    private readonly Dictionary<string, (int Position, double? Seconds)> waiting = [];
+
+    /// <param name="entries">What waits and runs, in order.</param>
+    /// <param name="pace">Work and seconds of the videos finished last.</param>
+    public QueueView(IReadOnlyList<QueueEntry> entries, IReadOnlyList<(double Work, double Seconds)> pace)
+    {
+        var secondsOfWork = pace.Sum(made => made.Work) is > 0 and var work ? pace.Sum(made => made.Seconds) / work : (double?)null;
+        var running = entries.Where(entry => entry.Runs).ToList();
+        Running = running.Count;
+        var ahead = running.Sum(entry => entry.SecondsLeft ?? secondsOfWork * entry.Work);
+        foreach (var entry in entries.Where(entry => !entry.Runs))
+        {
+            ahead += secondsOfWork * entry.Work;
+            // As many workers as have something to do share what waits.
+            waiting[entry.Id] = (waiting.Count + 1, ahead is { } seconds ? Math.Round(seconds / Math.Max(1, running.Count)) : null);
+        }
+    }
+
+    /// <summary>Jobs that are being made.</summary>
+    public int Running { get; }
+
+    /// <summary>Jobs that wait.</summary>
+    public int Waiting => waiting.Count;
+
+    /// <summary>Whether a job is known to wait.</summary>
+    public bool Has(string id) => waiting.ContainsKey(id);
+
+    /// <summary>The job with its place and the time that is left.</summary>
+    public VideoJob Place(VideoJob job) => job.Status switch
+    {
+        VideoStatus.Queued when waiting.TryGetValue(job.Id, out var place) => job with { QueuePosition = place.Position, SecondsLeft = place.Seconds },
+        VideoStatus.InProgress => job with { SecondsLeft = job.Progress?.SecondsLeft },
+        _ => job,
+    };
 }

@@ -1,3 +1,5 @@
+using PyramidFlow.Generation;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Server.Worker;
@@ -89,4 +91,66 @@ internal sealed partial class ModelCatalog(Func<IReadOnlyList<ModelFolder>> fold
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The model {Name} is left out: {Reason}")]
     private static partial void LogLeftOut(ILogger log, string name, string reason);
+}
+
+/// <summary>The model in memory: loaded when a job needs it, kept for the next, replaced when one needs another.</summary>
+/// <param name="options">How models are loaded.</param>
+internal sealed class LoadedModel(PipelineOptions options) : IDisposable
+{
+    private VideoPipeline? pipeline;
+    private string? id;
+    private volatile bool isAbandoned;
+
+    /// <summary>Id of what is in memory; null before the first.</summary>
+    public string? Id => id;
+
+    /// <summary>The pipeline of a model. One caller at a time.</summary>
+    public VideoPipeline Get(VideoModel model, IProgress<GenerationProgress> progress)
+    {
+        if (id == model.Id && pipeline is not null)
+            return pipeline;
+        // Two models at once may not fit.
+        Dispose();
+        pipeline = VideoPipeline.Load(model.Folder, options with { Variant = model.Variant }, progress);
+        id = model.Id;
+        return pipeline;
+    }
+
+    /// <summary>Leaves what is in memory to the end of the process: a computation that cannot be stopped in time still uses it.</summary>
+    public void Abandon() => isAbandoned = true;
+
+    public void Dispose()
+    {
+        if (isAbandoned)
+            return;
+        pipeline?.Dispose();
+        (pipeline, id) = (null, null);
+    }
+}
+
+/// <summary>The LoRAs of a service as the notes in its videos name them. One caller at a time.</summary>
+/// <param name="loras">What is added to each model.</param>
+internal sealed class NotedLoras(IReadOnlyList<LoraUse> loras)
+{
+    private readonly string?[] hashes = new string?[loras.Count];
+
+    /// <summary>
+    /// The LoRAs, in the order in which they are added. A hash is computed once. A LoRA that cannot be read has none in this result; the next call
+    /// reads it again.
+    /// </summary>
+    public IReadOnlyList<NotedLora> Get() =>
+        [.. loras.Select((lora, i) => new NotedLora(Path.GetFileName(Path.TrimEndingDirectorySeparator(lora.Path)), lora.Weight, hashes[i] ??= Hash(lora.Path)))];
+
+    // The weights may be in memory already, so a file that is away is no reason to make no video.
+    private static string? Hash(string path)
+    {
+        try
+        {
+            return LoraPlace.Of(path).Sha256();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
 }

@@ -3,14 +3,14 @@ using PyramidFlow.Server.Storage;
 namespace PyramidFlow.Server.Worker;
 
 /// <summary>Takes back jobs of dead workers, removes files nobody owns, and what is older or more than is to be kept.</summary>
-internal sealed partial class QueueCare(IJobStore store, JobSignals signals, FileCare files, ServerOptions options, BackgroundHealth health, ILogger<QueueCare> log)
+internal sealed partial class QueueCare(IJobStore store, JobSignals signals, FileCare files, LeaseRules rules, BackgroundHealth health, ILogger<QueueCare> log)
     : BackgroundLoop("care of the queue", health, log)
 {
     private const string Files = "care of files";
     private static readonly TimeSpan Sweep = TimeSpan.FromMinutes(1), Remembered = TimeSpan.FromHours(1);
 
     // Often enough that a dead worker's job waits little longer than its lease.
-    private readonly TimeSpan look = TimeSpan.FromSeconds(Math.Clamp(options.LeaseSeconds / 10, 0.05, 3));
+    private readonly TimeSpan look = TimeSpan.FromSeconds(Math.Clamp(rules.Length.TotalSeconds / 10, 0.05, 3));
 
     private DateTime swept = DateTime.MinValue;
 

@@ -1,7 +1,7 @@
-using PyramidFlow.Media;
 using PyramidFlow.Generation;
-using PyramidFlow.Server.Storage;
+using PyramidFlow.Media;
 using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Storage;
 
 namespace PyramidFlow.Server.Worker;
 
@@ -73,5 +73,89 @@ internal sealed class VideoFiles : IAsyncDisposable
     {
         await live.DisposeAsync().ConfigureAwait(false);
         await video.DisposeAsync().ConfigureAwait(false);
+    }
+}
+
+/// <summary>Small pictures of up to 16 moments of a video, in rows of 4. Only these are held, however long it is.</summary>
+internal sealed class Spritesheet
+{
+    private const int Most = 16, Columns = 4;
+    private readonly List<RgbImage> pictures = [];
+    private RgbImage? middle;
+    private int total = 1, next;
+
+    /// <summary>How many frames the video will have.</summary>
+    public void Expect(int frames) => total = frames;
+
+    /// <summary>A frame of the video.</summary>
+    /// <param name="number">From 0.</param>
+    /// <param name="frame">The frame.</param>
+    public void Add(int number, RgbImage frame)
+    {
+        if (middle is null || number == total / 2)
+            middle = SmallPicture.Of(frame, SmallPicture.ThumbnailSide);
+        if (number < next || pictures.Count == Most)
+            return;
+        pictures.Add(SmallPicture.Of(frame, SmallPicture.SheetSide));
+        next = Math.Max(number + 1, pictures.Count * total / Most);
+    }
+
+    /// <summary>The picture of the middle of the video.</summary>
+    public RgbImage Middle() => middle!;
+
+    /// <summary>All pictures; what is over in the last row is black.</summary>
+    public RgbImage Whole()
+    {
+        var (width, height) = (pictures[0].Width, pictures[0].Height);
+        var columns = Math.Min(Columns, pictures.Count);
+        var rows = (pictures.Count + Columns - 1) / Columns;
+        var pixels = new byte[columns * width * rows * height * 3];
+        foreach (var (i, picture) in pictures.Index())
+        {
+            for (var y = 0; y < height; y++)
+            {
+                var line = ((((i / Columns * height) + y) * columns) + (i % Columns)) * width * 3;
+                picture.Pixels.Slice(y * width * 3, width * 3).CopyTo(pixels.AsMemory(line));
+            }
+        }
+
+        return new RgbImage(columns * width, rows * height, pixels);
+    }
+}
+
+/// <summary>Pictures made smaller.</summary>
+internal static class SmallPicture
+{
+    /// <summary>Longest side of a preview, a thumbnail and a picture of a spritesheet, in pixels.</summary>
+    public const int PreviewSide = 512, ThumbnailSide = 320, SheetSide = 160;
+
+    /// <summary>The picture with its longer side at most so long: each pixel is the mean of those it covers.</summary>
+    public static RgbImage Of(RgbImage picture, int side)
+    {
+        var (w, h) = (picture.Width, picture.Height);
+        if (Math.Max(w, h) <= side)
+            return picture;
+        var (width, height) = (Math.Max(1, w * side / Math.Max(w, h)), Math.Max(1, h * side / Math.Max(w, h)));
+        var from = picture.Pixels.Span;
+        var to = new byte[width * height * 3];
+        for (var y = 0; y < height; y++)
+        {
+            var (top, bottom) = (y * h / height, Math.Max((y * h / height) + 1, (y + 1) * h / height));
+            for (var x = 0; x < width; x++)
+            {
+                var (left, right) = (x * w / width, Math.Max((x * w / width) + 1, (x + 1) * w / width));
+                var (red, green, blue) = (0, 0, 0);
+                for (var row = top; row < bottom; row++)
+                {
+                    for (var i = ((row * w) + left) * 3; i < ((row * w) + right) * 3; i += 3)
+                        (red, green, blue) = (red + from[i], green + from[i + 1], blue + from[i + 2]);
+                }
+
+                var (count, o) = ((bottom - top) * (right - left), ((y * width) + x) * 3);
+                (to[o], to[o + 1], to[o + 2]) = ((byte)(red / count), (byte)(green / count), (byte)(blue / count));
+            }
+        }
+
+        return new RgbImage(width, height, to);
     }
 }

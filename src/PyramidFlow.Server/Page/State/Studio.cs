@@ -1,7 +1,7 @@
 using System.Data.Common;
 using Microsoft.AspNetCore.Components.Authorization;
 using PyramidFlow.Server.Domain;
-using PyramidFlow.Server.Http;
+using PyramidFlow.Server.Worker;
 
 namespace PyramidFlow.Server.Page.State;
 
@@ -166,7 +166,7 @@ internal sealed class Studio : IAsyncDisposable
         }
         catch (JobException e)
         {
-            Trouble = Words.Sentence(e.Message);
+            Trouble = JobFaults.FullSentence(e.Message);
         }
         catch (DbException)
         {

@@ -3,9 +3,8 @@ using System.Diagnostics.Metrics;
 using OpenTelemetry.Metrics;
 using OpenTelemetry.Resources;
 using OpenTelemetry.Trace;
-using PyramidFlow.Server.Worker;
 
-namespace PyramidFlow.Server;
+namespace PyramidFlow.Server.Worker;
 
 /// <summary>Figures and traces of the service, in OpenTelemetry's words.</summary>
 internal sealed class Telemetry : IDisposable

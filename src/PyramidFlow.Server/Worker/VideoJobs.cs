@@ -1,15 +1,14 @@
 using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 using System.Text.Json;
+using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Storage;
-using PyramidFlow.Server.Http;
-using PyramidFlow.Server.Worker;
 
-namespace PyramidFlow.Server.Domain;
+namespace PyramidFlow.Server.Worker;
 
 /// <summary>Videos as REST and the page see them: the queue, the files and what is being made, for one owner at a time.</summary>
 internal sealed class VideoJobs(
-    IJobStore store, JobFeed feed, JobSignals signals, ModelCatalog catalog, RequestCheck check, UploadReader uploads, VideoFolder folder, ApiKeys keys, ServerOptions options) : IVideoJobs
+    IJobStore store, JobFeed feed, JobSignals signals, ModelCatalog catalog, RequestCheck check, UploadReader uploads, VideoFolder folder, ApiKeys keys, ServerLimits limits) : IVideoJobs
 {
     private const int LockAttempts = 20;
     private static readonly TimeSpan LockPause = TimeSpan.FromMilliseconds(10);
@@ -23,12 +22,12 @@ internal sealed class VideoJobs(
         {
             IdempotencyKey = idempotencyKey,
             Fingerprint = idempotencyKey is null ? null : await FingerprintAsync(request, upload, cancel).ConfigureAwait(false),
-            MaxActive = options.Limits.ActiveJobs,
+            MaxActive = limits.ActiveJobs,
         };
         if (await store.FindByKeyAsync(job, cancel).ConfigureAwait(false) is { } earlier)
             return await feed.PlaceAsync(earlier, cancel).ConfigureAwait(false);
         // Before any work: what is refused later counts too.
-        await store.CountRequestAsync(owner, options.Limits.RequestsPerMinute, cancel).ConfigureAwait(false);
+        await store.CountRequestAsync(owner, limits.RequestsPerMinute, cancel).ConfigureAwait(false);
         var source = await SourceAsync(owner, request, cancel).ConfigureAwait(false);
         job = job with { Request = check.Complete(request) };
         var isNew = false;
@@ -229,4 +228,51 @@ internal sealed class VideoJobs(
         VideoStatus.Queued => new(JobFault.NotReady, "this video still waits in the queue: ask again later"),
         _ => new(JobFault.NotReady, "this video is still being made: ask again later, or watch it at /stream"),
     };
+}
+
+/// <summary>Reads a video while a worker, here or elsewhere, writes it: what is there, then what comes, until it ends.</summary>
+internal sealed class LiveReader(IJobStore store, JobSignals signals, VideoFolder folder)
+{
+    private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(300);
+
+    public async IAsyncEnumerable<ReadOnlyMemory<byte>> ReadAsync(VideoJob job, [EnumeratorCancellation] CancellationToken cancel)
+    {
+        var buffer = new byte[1 << 16];
+        FileStream? file = null;
+        try
+        {
+            for (var ended = false; ; ended = job.Status != VideoStatus.InProgress)
+            {
+                var signal = signals.Next;
+                file ??= Open(folder.Live(job.Id, job.Attempt)) ?? (job.Status == VideoStatus.Completed ? Open(folder.Video(job.Id, job.Attempt)) : null);
+                while (file is not null && await file.ReadAsync(buffer, cancel).ConfigureAwait(false) is > 0 and var count)
+                    yield return buffer.AsMemory(0, count);
+                // What was written before the end was seen has been read by now.
+                if (ended)
+                    yield break;
+                if (job.Status == VideoStatus.InProgress)
+                    await JobSignals.WaitAsync(signal, Look, cancel).ConfigureAwait(false);
+                if (await store.FindAsync(job.Id, cancel).ConfigureAwait(false) is not { } now || now.Attempt != job.Attempt)
+                    yield break;
+                job = now;
+            }
+        }
+        finally
+        {
+            if (file is not null)
+                await file.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+
+    private static FileStream? Open(string path)
+    {
+        try
+        {
+            return new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, 1, useAsync: true);
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return null;
+        }
+    }
 }

@@ -1,9 +1,8 @@
 using System.Collections.Concurrent;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Storage;
-using PyramidFlow.Server.Worker;
 
-namespace PyramidFlow.Server.Http;
+namespace PyramidFlow.Server.Worker;
 
 /// <summary>
 /// Ends what was begun with a key when the key is taken away: pages, streams and transfers that are open, and videos that

@@ -1,4 +1,4 @@
-namespace PyramidFlow.Server;
+namespace PyramidFlow.Server.Domain;
 
 /// <summary>What users may ask for; beyond it a request is refused with a sentence.</summary>
 public sealed record ServerLimits

@@ -5,7 +5,7 @@ using System.Text.Json.Serialization;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Torch.Formats;
 
-namespace PyramidFlow.Server.Http;
+namespace PyramidFlow.Server.Storage;
 
 /// <summary>
 /// API keys of a service, in a file that holds their hashes only. A key has 256 random bits, so a plain hash cannot be

@@ -2,23 +2,13 @@ using System.Globalization;
 using PyramidFlow.Generation;
 using PyramidFlow.Server.Domain;
 
-namespace PyramidFlow.Server.Page;
+namespace PyramidFlow.Server.Page.State;
 
 /// <summary>Numbers and states as people say them.</summary>
 internal static class Words
 {
     /// <summary>Nothing can be done until it is back.</summary>
     public const string QueueIsAway = "The queue cannot be reached just now: try again in a moment.";
-
-    /// <summary>A message as a sentence: a capital first, a full stop last.</summary>
-    public static string Sentence(string text)
-    {
-        text = text.Trim();
-        if (text.Length == 0)
-            return text;
-        var end = text[^1] is '.' or '!' or '?' ? "" : ".";
-        return char.ToUpperInvariant(text[0]) + text[1..] + end;
-    }
 
     /// <summary>A time that is not exact, such as "about 2 min".</summary>
     public static string About(double seconds) => seconds switch
@@ -89,4 +79,53 @@ internal static class Words
     private static string Ending(int number) => (number % 100) is 11 or 12 or 13 ? "th" : (number % 10) switch { 1 => "st", 2 => "nd", 3 => "rd", _ => "th" };
 
     private static string Invariant(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+}
+
+/// <summary>Addresses of a video's files, relative to the page.</summary>
+internal static class VideoLinks
+{
+    public static string Video(VideoJob job) => Content(job, "video");
+
+    public static string Thumbnail(VideoJob job) => Content(job, "thumbnail");
+
+    public static string LastFrame(VideoJob job) => Content(job, "last_frame");
+
+    public static string Input(VideoJob job) => Content(job, "input");
+
+    /// <summary>The latest preview; its number makes the address of each another.</summary>
+    public static string Preview(VideoJob job) => Content(job, "preview") + string.Create(CultureInfo.InvariantCulture, $"&n={job.Attempt}.{job.Progress?.Preview}");
+
+    /// <summary>The video while it is made.</summary>
+    public static string Live(VideoJob job) => $"v1/videos/{job.Id}/stream";
+
+    /// <summary>A name to save it under that says what it is.</summary>
+    public static string FileName(VideoJob job)
+    {
+        var words = job.Request.Prompt.Split([.. Path.GetInvalidFileNameChars(), ' ', '.', ',', ':', ';', '"', '\'', '?', '*', '\n'], StringSplitOptions.RemoveEmptyEntries);
+        var name = string.Join('-', words.Take(8)).ToLowerInvariant();
+        return string.Create(CultureInfo.InvariantCulture, $"{(name.Length is 0 or > 80 ? "video" : name)}-{job.Request.Seed}.{(job.Result?.Frames == 1 ? "png" : "mp4")}");
+    }
+
+    private static string Content(VideoJob job, string variant) => $"v1/videos/{job.Id}/content?variant={variant}";
+}
+
+/// <summary>Prompts to begin with.</summary>
+internal static class Examples
+{
+    private static readonly string[] Sprites =
+    [
+        "a small red circle moving right on a black background",
+        "a large white star growing on a navy background",
+        "a large yellow square moving up on a teal background",
+    ];
+
+    private static readonly string[] World =
+    [
+        "a red panda eating bamboo in a misty forest, close view, soft morning light",
+        "waves breaking on dark rocks at dusk, seen from above, slow and calm",
+        "a paper boat drifting down a rainy street, reflections of neon signs",
+    ];
+
+    /// <summary>Some that suit a model: the small one of the repository knows a world of its own.</summary>
+    public static IReadOnlyList<string> Of(VideoModel? model) => model?.Id == "sprites" ? Sprites : World;
 }
