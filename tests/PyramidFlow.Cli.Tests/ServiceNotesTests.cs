@@ -1,10 +1,11 @@
 using System.Net.Http.Json;
 using System.Reflection;
 using System.Text.Json;
-using PyramidFlow.Media;
 using PyramidFlow.Generation;
+using PyramidFlow.Media;
 using PyramidFlow.Models.Vae;
 using PyramidFlow.Server;
+using PyramidFlow.Server.Domain;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;

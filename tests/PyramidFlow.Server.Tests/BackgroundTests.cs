@@ -1,8 +1,8 @@
 using System.Net;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging.Abstractions;
+using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Storage;
-using PyramidFlow.Server.Http;
 using PyramidFlow.Server.Worker;
 using PyramidFlow.Testing;
 
@@ -67,8 +67,8 @@ public sealed class BackgroundTests : IDisposable
         var health = new BackgroundHealth();
         var faults = new TwoFaults(health);
         var flawed = FlawedStore.Over(store, name => name == nameof(IJobStore.ReapAsync) ? faults.Next(new InvalidOperationException("a fault")) : null);
-        var options = new ServerOptions { DataFolder = data.Path, Models = () => [], LeaseSeconds = 1 };
-        using var care = new QueueCare(flawed, new JobSignals(), new FileCare(flawed, new VideoFolder(data.Path), options), options, health, NullLogger<QueueCare>.Instance);
+        var rules = new LeaseRules(3, TimeSpan.Zero) { Length = TimeSpan.FromSeconds(1) };
+        using var care = new QueueCare(flawed, new JobSignals(), new FileCare(flawed, new VideoFolder(data.Path), new RetentionRules()), rules, health, NullLogger<QueueCare>.Instance);
 
         await EndureAsync(care, health, faults);
     }

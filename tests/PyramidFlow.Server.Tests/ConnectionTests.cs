@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Server.Tests;
 

@@ -1,6 +1,5 @@
 using PyramidFlow.Generation;
 using PyramidFlow.Server.Domain;
-using PyramidFlow.Server.Worker;
 using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Server.Tests;

@@ -38,7 +38,7 @@ public sealed class RetentionTests : IAsyncLifetime
         var young = await CompletedAsync(100, days: 6);
         var waiting = await AddAsync();
 
-        await CareAsync(new() { DataFolder = data.Path, Models = () => [], KeepDays = 7 });
+        await CareAsync(new(KeepDays: 7));
 
         Assert.Null(await store.FindAsync(old, Cancel));
         Assert.False(Directory.Exists(folder.Of(old)));
@@ -54,7 +54,7 @@ public sealed class RetentionTests : IAsyncLifetime
         var middle = await CompletedAsync(100, days: 2);
         var newest = await CompletedAsync(100, days: 1);
 
-        await CareAsync(new() { DataFolder = data.Path, Models = () => [], KeepBytes = 250 });
+        await CareAsync(new(KeepBytes: 250));
 
         Assert.Null(await store.FindAsync(oldest, Cancel));
         Assert.Equal([folder.Of(middle), folder.Of(newest)], Directory.EnumerateDirectories(folder.Videos).OrderBy(path => path == folder.Of(newest)));
@@ -64,11 +64,11 @@ public sealed class RetentionTests : IAsyncLifetime
     public async Task Without_limits_all_are_kept()
     {
         var id = await CompletedAsync(100, days: 10_000);
-        await CareAsync(new() { DataFolder = data.Path, Models = () => [] });
+        await CareAsync(new());
         Assert.True(File.Exists(folder.Video(id, 1)));
     }
 
-    private Task CareAsync(ServerOptions options) => new FileCare(store, folder, options).CareAsync(Cancel);
+    private Task CareAsync(RetentionRules rules) => new FileCare(store, folder, rules).CareAsync(Cancel);
 
     private async Task<string> AddAsync()
     {

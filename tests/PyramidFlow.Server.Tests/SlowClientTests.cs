@@ -1,3 +1,5 @@
+using PyramidFlow.Server.Domain;
+
 namespace PyramidFlow.Server.Tests;
 
 /// <summary>Clients that send drop by drop (slow loris) or go away in the middle.</summary>

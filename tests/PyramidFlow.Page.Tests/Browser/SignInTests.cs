@@ -1,6 +1,7 @@
 using Microsoft.Playwright;
 using PyramidFlow.Server;
-using PyramidFlow.Server.Http;
+using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Storage;
 using PyramidFlow.Server.Tests;
 using PyramidFlow.Testing;
 

@@ -8,7 +8,7 @@ using PyramidFlow.Server;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Page;
 using PyramidFlow.Server.Page.State;
-using PyramidFlow.Server.Http;
+using PyramidFlow.Server.Storage;
 using PyramidFlow.Server.Worker;
 
 namespace PyramidFlow.Page.Tests.Components;
