@@ -61,6 +61,9 @@ internal static class Words
     /// <summary>Share of the work done.</summary>
     public static string Percent(VideoJob job) => Invariant($"{Math.Floor((job.Progress?.Fraction ?? 0) * 100)}%");
 
+    /// <summary>Share of the work done, as the value of a progress bar.</summary>
+    public static string Fraction(VideoJob job) => (job.Progress?.Fraction ?? 0).ToString("0.000", CultureInfo.InvariantCulture);
+
     /// <summary>What is being done right now.</summary>
     public static string Phase(VideoProgress? progress) => progress?.Phase switch
     {
