@@ -10,17 +10,17 @@ using PyramidFlow.Server.Worker;
 
 namespace PyramidFlow.Server;
 
-/// <summary>The service: REST and the web page, and unless told otherwise a worker in the same process.</summary>
+/// <summary>The service: REST, the web page and, by default, a worker in the same process.</summary>
 public static class VideoServer
 {
-    /// <summary>Puts a server together; run it, or start and stop it.</summary>
+    /// <summary>Builds a server; the caller runs it, or starts and stops it.</summary>
     /// <param name="options">How it runs.</param>
     /// <param name="logging">Where its log goes; standard error unless given.</param>
     /// <exception cref="ArgumentException">The address cannot be listened on, or needs a key that is not there.</exception>
     public static WebApplication Build(ServerOptions options, Action<ILoggingBuilder>? logging = null)
     {
         var keys = new ApiKeys(options.DataFolder);
-        // Read on every address: damaged ones end the start, and not each request.
+        // Read at the start, so that a damaged key file stops the start and not each request.
         _ = keys.InUse;
         var rules = new ListenRules(options.Host, options.AllowedHosts, options.Proxies);
         var address = rules.Check(keys);
@@ -32,7 +32,7 @@ public static class VideoServer
             kestrel.AddServerHeader = false;
             kestrel.Limits.MaxRequestBodySize = options.Limits.VideoBytes + (1 << 20);
             kestrel.Limits.KeepAliveTimeout = TimeSpan.FromSeconds(options.Limits.IdleSeconds);
-            // Who sends drop by drop must not hold a connection for long.
+            // Slow senders must not hold connections for long.
             kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(options.Limits.HeaderSeconds);
             kestrel.Limits.MinRequestBodyDataRate = new MinDataRate(options.Limits.BodyBytesPerSecond, TimeSpan.FromSeconds(options.Limits.BodyGraceSeconds));
             var connections = kestrel.ApplicationServices.GetRequiredService<ConnectionLimits>();
@@ -74,16 +74,16 @@ public static class VideoServer
         app.MapSession();
         app.MapOpenApi();
         app.MapPrometheusScrapingEndpoint("/metrics");
-        // SafeHeaders says who may frame the page.
+        // SafeHeaders sets the policy for frames.
         app.MapRazorComponents<App>().AddInteractiveServerRenderMode(mode => mode.ContentSecurityFrameAncestorsPolicy = null);
     }
 }
 
-/// <summary>A worker without a service: it takes jobs from the queue of others and makes them.</summary>
+/// <summary>A worker without a service: it leases jobs from the queue of other servers.</summary>
 public static class VideoWorkers
 {
-    /// <summary>Puts a worker together; start and stop it.</summary>
-    /// <param name="options">How it runs; the queue and the folder are those of the server.</param>
+    /// <summary>Builds a worker; the caller starts and stops it.</summary>
+    /// <param name="options">The configuration; queue and folder are those of the server.</param>
     /// <param name="logging">Where its log goes; standard error unless given.</param>
     public static IHost Build(ServerOptions options, Action<ILoggingBuilder>? logging = null)
     {
@@ -95,13 +95,13 @@ public static class VideoWorkers
     }
 }
 
-/// <summary>What servers and workers are put together from.</summary>
+/// <summary>Registers the services of servers and workers.</summary>
 internal static class ServerServices
 {
-    /// <summary>How long listeners and the worker have to come to an end when the process stops.</summary>
+    /// <summary>Time for listeners and the worker to end when the process stops.</summary>
     private static readonly TimeSpan ShutdownPatience = TimeSpan.FromSeconds(6);
 
-    /// <summary>The queue, the files and what cares for them.</summary>
+    /// <summary>Adds the queue, the files and their maintenance.</summary>
     public static IServiceCollection AddQueue(this IServiceCollection services, ServerOptions options) => services
         .AddSingleton(options.Limits)
         .AddSingleton(options.Pipeline)
@@ -117,20 +117,20 @@ internal static class ServerServices
         .AddSingleton<FileCare>()
         .Configure<HostOptions>(host =>
         {
-            // All at once: a worker stops taking jobs while listeners are told, and neither waits for the other.
+            // Listeners and workers stop at the same time, so that neither waits for the other.
             host.ServicesStopConcurrently = true;
             host.ShutdownTimeout = ShutdownPatience;
         })
         .AddHostedService<QueueStart>()
         .AddHostedService<QueueCare>();
 
-    /// <summary>Making videos in this process.</summary>
+    /// <summary>Adds the generation of videos in this process.</summary>
     public static IServiceCollection AddWorker(this IServiceCollection services) => services
         .AddSingleton<LoadedModel>()
         .AddSingleton<VideoMaker>()
         .AddHostedService<VideoWorker>();
 
-    /// <summary>What REST and the page use.</summary>
+    /// <summary>Adds the services of REST and the page.</summary>
     public static IServiceCollection AddJobs(this IServiceCollection services) => services
         .AddSingleton<JobFeed>()
         .AddHostedService(provider => provider.GetRequiredService<JobFeed>())
@@ -139,12 +139,12 @@ internal static class ServerServices
         .AddSingleton<IVideoJobs, VideoJobs>();
 }
 
-/// <summary>One line for each event, on standard error.</summary>
+/// <summary>Logs one line for each event to standard error.</summary>
 internal sealed class ServerLog
 {
     private volatile bool hasStarted;
 
-    /// <summary>Whether the server listens. A fault before that ends the start, and who starts it tells the reason in one sentence.</summary>
+    /// <summary>Whether the server listens. A fault before that ends the start, and the caller reports it in one sentence.</summary>
     public bool HasStarted
     {
         get => hasStarted;
@@ -158,7 +158,7 @@ internal sealed class ServerLog
         logging.AddFilter("Microsoft.Hosting", LogLevel.Warning);
         logging.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.None);
         logging.AddFilter("Microsoft.AspNetCore.Server.Kestrel", level => HasStarted ? level >= LogLevel.Warning : level is >= LogLevel.Warning and < LogLevel.Critical);
-        // Its keys lie in the data folder, as readable as everything else there.
+        // The keys of data protection lie in the data folder, as readable as everything else there.
         logging.AddFilter("Microsoft.AspNetCore.DataProtection", LogLevel.Error);
         if (instead is not null)
         {

@@ -133,7 +133,7 @@ public sealed class SafetyTests : IDisposable
         await Assert.ThrowsAnyAsync<Exception>(() => events.Content.ReadAsStringAsync(Cancel));
         foreach (var call in new Func<Task>[]
         {
-            () => jobs.SubmitAsync(owner, new VideoRequest { Prompt = "a red circle" }, cancel: Cancel),
+            () => jobs.SubmitAsync(owner, new VideoRequest { Prompt = "a red circle" }, cancellationToken: Cancel),
             () => jobs.DeleteAsync(owner, id, Cancel),
             () => jobs.CancelAsync(owner, id, Cancel),
             () => jobs.GetAsync(owner, id, Cancel),
@@ -336,12 +336,12 @@ public sealed class SafetyTests : IDisposable
         await using var two = await TestServer.StartAsync(Two, folder.Path);
         var page = two.Services.GetRequiredService<IVideoJobs>();
         var first = await one.SubmitAsync(TestServer.Quick);
-        await page.SubmitAsync(Owner.Local, new VideoRequest { Prompt = "a red circle" }, cancel: Cancel);
+        await page.SubmitAsync(Owner.Local, new VideoRequest { Prompt = "a red circle" }, cancellationToken: Cancel);
         // What is refused later counts too, and what is deleted does not count less.
-        Assert.Equal(JobFault.Invalid, (await Assert.ThrowsAsync<JobException>(() => page.SubmitAsync(Owner.Local, new VideoRequest { Prompt = "" }, cancel: Cancel))).Fault);
+        Assert.Equal(JobFault.Invalid, (await Assert.ThrowsAsync<JobException>(() => page.SubmitAsync(Owner.Local, new VideoRequest { Prompt = "" }, cancellationToken: Cancel))).Fault);
         await one.Client.DeleteAsync($"/v1/videos/{first}", Cancel);
 
-        var refused = await Assert.ThrowsAsync<JobException>(() => page.SubmitAsync(Owner.Local, new VideoRequest { Prompt = "a red circle" }, cancel: Cancel));
+        var refused = await Assert.ThrowsAsync<JobException>(() => page.SubmitAsync(Owner.Local, new VideoRequest { Prompt = "a red circle" }, cancellationToken: Cancel));
         Assert.Equal(JobFault.RateLimit, refused.Fault);
         Assert.InRange(refused.RetryAfterSeconds!.Value, 1, 60);
         foreach (var path in new[] { "", $"/{first}/remix", "/extensions" })

@@ -1,56 +1,56 @@
 namespace PyramidFlow.Server.Domain;
 
-/// <summary>What users may ask for; beyond it a request is refused with a sentence.</summary>
+/// <summary>Limits on requests of users; a request beyond them is refused with a sentence.</summary>
 public sealed record ServerLimits
 {
-    /// <summary>Bytes of a picture.</summary>
+    /// <summary>Maximum bytes of a picture.</summary>
     public long ImageBytes { get; init; } = 32 << 20;
 
-    /// <summary>Bytes of a video.</summary>
+    /// <summary>Maximum bytes of a video.</summary>
     public long VideoBytes { get; init; } = 256L << 20;
 
-    /// <summary>Pixels of a picture or of a frame of a video.</summary>
+    /// <summary>Maximum pixels of a picture or of a video frame.</summary>
     public long Pixels { get; init; } = 40_000_000;
 
-    /// <summary>Seconds of a video that is gone on from.</summary>
+    /// <summary>Maximum seconds of a video to extend.</summary>
     public double VideoSeconds { get; init; } = 60;
 
-    /// <summary>Seconds on the processor that decoding an upload may take.</summary>
+    /// <summary>Maximum processor time in seconds for decoding an upload.</summary>
     public double DecodeSeconds { get; init; } = 60;
 
-    /// <summary>Uploads that are decoded at the same time, at least 1; others wait. Each may take 640 MiB.</summary>
+    /// <summary>Maximum number of uploads decoded in parallel, at least 1. Each may take 640 MiB.</summary>
     public int Decoders { get; init; } = 2;
 
-    /// <summary>Connections there may be at a time.</summary>
+    /// <summary>Maximum number of connections.</summary>
     public int Connections { get; init; } = 2000;
 
-    /// <summary>Connections from one address (from one network of 64 bits for version 6); behind a proxy all come from its address.</summary>
+    /// <summary>Maximum number of connections from one address (from one /64 network with IPv6). Behind a proxy all come from its address.</summary>
     public int ConnectionsPerAddress { get; init; } = 500;
 
-    /// <summary>Seconds for which a connection without a request is kept.</summary>
+    /// <summary>Seconds after which a connection without a request is closed.</summary>
     public double IdleSeconds { get; init; } = 20;
 
-    /// <summary>Seconds in which the headers of a request must have come.</summary>
+    /// <summary>Maximum seconds until the headers of a request are complete.</summary>
     public double HeaderSeconds { get; init; } = 15;
 
-    /// <summary>Bytes a second that a body must bring on average, once <see cref="BodyGraceSeconds"/> are over.</summary>
+    /// <summary>Minimum bytes per second of a body, on average, after <see cref="BodyGraceSeconds"/>.</summary>
     public double BodyBytesPerSecond { get; init; } = 1024;
 
-    /// <summary>Seconds in which a body may be slower; more than 1.</summary>
+    /// <summary>Seconds during which a body may be slower; more than 1.</summary>
     public double BodyGraceSeconds { get; init; } = 10;
 
-    /// <summary>Characters of a prompt.</summary>
+    /// <summary>Maximum characters of a prompt.</summary>
     public int PromptLength { get; init; } = 4000;
 
-    /// <summary>Frames of a new video.</summary>
+    /// <summary>Maximum frames of a new video.</summary>
     public int Frames { get; init; } = 1441;
 
-    /// <summary>Steps of a stage.</summary>
+    /// <summary>Maximum steps of a stage.</summary>
     public int Steps { get; init; } = 200;
 
-    /// <summary>Videos of one owner that may wait or be made.</summary>
+    /// <summary>Maximum number of active videos of one owner.</summary>
     public int ActiveJobs { get; init; } = 500;
 
-    /// <summary>New videos that one owner may ask for in a minute.</summary>
+    /// <summary>Maximum number of new videos that one owner may request in a minute.</summary>
     public int RequestsPerMinute { get; init; } = 600;
 }

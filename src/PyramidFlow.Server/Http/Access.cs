@@ -12,13 +12,14 @@ using PyramidFlow.Server.Worker;
 namespace PyramidFlow.Server.Http;
 
 /// <summary>
-/// Who may come in. Without keys, on a loopback address only, everybody; with keys, who sends one as a bearer, or has
-/// signed in with one on the page and got a cookie for it. The cookie tells the owner, in which the key's hash has a part:
-/// it ends with the key, and another key of the same name does not revive it. What is open ends with the key too.
+/// Authentication. Without keys, on a loopback address only, everybody has access; with keys, a request needs one as a
+/// bearer token, or a cookie from a sign-in on the page. The cookie contains the owner, which includes a part of the
+/// key's hash: it ends with the key, and a later key of the same name does not revive it. Open connections end with the
+/// key too.
 /// </summary>
 internal static class Access
 {
-    /// <summary>Where the page asks for a key.</summary>
+    /// <summary>Path of the sign-in page.</summary>
     public const string SignInPath = "/signin";
 
     private const string SessionPath = "/session", PagePath = "/_blazor", Choose = "choose";
@@ -41,12 +42,12 @@ internal static class Access
                 cookie.SlidingExpiration = true;
                 cookie.Events.OnValidatePrincipal = RejectRemovedAsync;
             });
-        // Behind a proxy that speaks TLS for us a cookie never travels without it.
+        // Behind a proxy that terminates TLS the cookie never travels without TLS.
         services.AddAntiforgery(antiforgery => antiforgery.Cookie.SecurePolicy = CookieSecurePolicy.SameAsRequest);
         return services;
     }
 
-    /// <summary>Turns away who has no key, if there are keys.</summary>
+    /// <summary>Refuses requests without a key, if keys are in use.</summary>
     public static void UseAccess(this WebApplication app)
     {
         app.UseAuthentication();
@@ -62,7 +63,7 @@ internal static class Access
             var keys = context.RequestServices.GetRequiredService<ApiKeys>();
             if (!keys.InUse || context.User.Identity is { IsAuthenticated: true })
             {
-                // The page leaves by itself, to where one signs in.
+                // The page redirects itself to the sign-in.
                 var end = path.StartsWithSegments(PagePath, StringComparison.Ordinal) ? default : context.RequestServices.GetRequiredService<KeyWatch>().EndOf(Owner.Of(context.User));
                 await using (end.UnsafeRegister(static aborted => ((HttpContext)aborted!).Abort(), context).ConfigureAwait(false))
                     await next(context).ConfigureAwait(false);
@@ -80,10 +81,10 @@ internal static class Access
         });
     }
 
-    /// <summary>Signing in on the page and out again.</summary>
+    /// <summary>Maps sign-in and sign-out.</summary>
     public static void MapSession(this IEndpointRouteBuilder routes)
     {
-        // Another site cannot post here: it is stopped by its origin, before the form is read.
+        // OriginCheck stops posts of other sites before the form is read.
         routes.MapPost(SessionPath, async (HttpContext context, [FromForm] string? key, ApiKeys keys) =>
         {
             if (keys.OwnerOf(key?.Trim() ?? "") is not { } owner)
@@ -98,7 +99,7 @@ internal static class Access
         }).DisableAntiforgery().ExcludeFromDescription();
     }
 
-    // A key that was taken away takes its cookies with it.
+    // A removed key invalidates its cookies.
     private static async Task RejectRemovedAsync(CookieValidatePrincipalContext context)
     {
         var keys = context.HttpContext.RequestServices.GetRequiredService<ApiKeys>();
@@ -109,18 +110,18 @@ internal static class Access
     }
 }
 
-/// <summary>Knows who asks by the key in <c>Authorization: Bearer</c>.</summary>
+/// <summary>Authenticates requests by the key in <c>Authorization: Bearer</c>.</summary>
 internal sealed class KeyAuthentication(IOptionsMonitor<AuthenticationSchemeOptions> options, ILoggerFactory logger, UrlEncoder encoder, ApiKeys keys)
     : AuthenticationHandler<AuthenticationSchemeOptions>(options, logger, encoder)
 {
     public const string Name = "key";
     private const string Bearer = "Bearer ";
 
-    /// <summary>The user a key stands for. The identifier is the owner, in which the key's hash has a part: it ends with the key.</summary>
+    /// <summary>Creates the user of a key. The identifier is the owner, which includes a part of the key's hash.</summary>
     public static ClaimsPrincipal User(string owner, string scheme) =>
         new(new ClaimsIdentity([new Claim(ClaimTypes.NameIdentifier, owner), new Claim(ClaimTypes.Name, ApiKeys.NameOfOwner(owner))], scheme));
 
-    /// <summary>Whether a request brings a key; what a proxy wants for itself (Basic) is none.</summary>
+    /// <summary>Whether a request has a bearer key; other schemes, such as Basic for a proxy, do not count.</summary>
     public static bool IsFor(HttpRequest request) => request.Headers.Authorization.ToString().StartsWith(Bearer, StringComparison.OrdinalIgnoreCase);
 
     protected override Task<AuthenticateResult> HandleAuthenticateAsync()

@@ -8,9 +8,9 @@ using PyramidFlow.Server.Storage;
 namespace PyramidFlow.Server.Http;
 
 /// <summary>
-/// How many connections there may be, together and from one address. When a limit is reached, the connection that has
-/// been idle longest makes room for the new one; those on which a request is answered are never cut, however long that takes
-/// (events, streamed videos, pages). A new one is refused only when none is idle.
+/// Limits the number of connections, in total and per address. At the limit, the connection that was idle longest is
+/// closed for a new one. Connections with a request in progress (events, streams, pages) are never closed. A new
+/// connection is refused only when none is idle.
 /// </summary>
 internal sealed partial class ConnectionLimits(ServerLimits limits, ILogger<ConnectionLimits> log)
 {
@@ -20,7 +20,7 @@ internal sealed partial class ConnectionLimits(ServerLimits limits, ILogger<Conn
     private int count;
     private DateTime told = DateTime.MinValue;
 
-    /// <summary>Holds a connection while it lasts.</summary>
+    /// <summary>Counts a connection while it is open.</summary>
     public async Task HoldAsync(ConnectionContext connection, ConnectionDelegate next)
     {
         var held = new Held(this, connection);
@@ -42,7 +42,7 @@ internal sealed partial class ConnectionLimits(ServerLimits limits, ILogger<Conn
         }
     }
 
-    /// <summary>Marks the connection of a request as in use while it is answered.</summary>
+    /// <summary>Marks the connection as busy during a request.</summary>
     public static async Task AnswerAsync(HttpContext context, RequestDelegate next)
     {
         var held = context.Features.Get<Held>();
@@ -57,7 +57,7 @@ internal sealed partial class ConnectionLimits(ServerLimits limits, ILogger<Conn
         }
     }
 
-    /// <summary>What is counted as one address: one network has as many of version 6 as it likes, so its /64 is.</summary>
+    /// <summary>Returns the address to count: for IPv6 the /64 network, since its owner has all of its addresses.</summary>
     public static IPAddress NetworkOf(IPAddress? address)
     {
         if (address is null)
@@ -87,7 +87,7 @@ internal sealed partial class ConnectionLimits(ServerLimits limits, ILogger<Conn
                 return false;
             }
 
-            // It counts no more, though its end may take a moment.
+            // The closed connection counts no more, though closing may take a moment.
             if (idle is not null)
                 RemoveHere(idle);
             place = places.TryGetValue(held.Address, out place) ? place : places[held.Address] = new Place();
@@ -153,11 +153,11 @@ internal sealed partial class ConnectionLimits(ServerLimits limits, ILogger<Conn
     {
         public int Count { get; set; }
 
-        /// <summary>Those without a request, the longest idle first.</summary>
+        /// <summary>Connections without a request, the longest idle first.</summary>
         public LinkedList<Held> Idle { get; } = [];
     }
 
-    /// <summary>A connection and what it is about.</summary>
+    /// <summary>A connection and its state.</summary>
     private sealed class Held(ConnectionLimits limits, ConnectionContext connection)
     {
         public ConnectionContext Connection { get; } = connection;
@@ -175,8 +175,8 @@ internal sealed partial class ConnectionLimits(ServerLimits limits, ILogger<Conn
 }
 
 /// <summary>
-/// How many keys an address, of version 6 a network, may try in a minute. New videos are counted where they are submitted, by REST and the page
-/// alike; here a request for one too many is only refused before its body is read.
+/// Limits the number of sign-in attempts per address or IPv6 network and minute. New videos are counted at their
+/// submission, by REST and the page alike; this filter only refuses excess requests before their body is read.
 /// </summary>
 internal static class RateLimits
 {
@@ -195,7 +195,10 @@ internal static class RateLimits
         };
     });
 
-    /// <summary>Refuses a request for one video too many early. A repeated one, by its idempotency key, is not for a new video and goes on.</summary>
+    /// <summary>
+    /// Refuses excess requests before their body is read. A repeated request with the same idempotency key passes,
+    /// since it makes no new video.
+    /// </summary>
     public static RouteHandlerBuilder RefuseTooManyEarly(this RouteHandlerBuilder endpoint, string idempotencyKey) => endpoint.AddEndpointFilter(async (invocation, next) =>
     {
         var context = invocation.HttpContext;

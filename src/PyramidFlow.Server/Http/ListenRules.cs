@@ -10,8 +10,8 @@ namespace PyramidFlow.Server.Http;
 /// <param name="Proxies">Addresses or networks of trusted proxies.</param>
 internal sealed record ListenRules(string Host, IReadOnlyList<string> AllowedHosts, IReadOnlyList<string> Proxies)
 {
-    /// <summary>The address to listen on.</summary>
-    /// <exception cref="ArgumentException">It is no address, or others could reach it without a key.</exception>
+    /// <summary>Returns the address to listen on.</summary>
+    /// <exception cref="ArgumentException">The host is no address, or is reachable from other machines while there are no keys.</exception>
     public IPAddress Check(ApiKeys keys)
     {
         var address = Parse(Host)
@@ -24,7 +24,7 @@ internal sealed record ListenRules(string Host, IReadOnlyList<string> AllowedHos
             : throw new ArgumentException("a proxy lets other machines in, and there is no API key yet: make one with 'pyramidflow keys add NAME', or leave out --proxy");
     }
 
-    /// <summary>Whether an address to listen on can be reached from this machine only.</summary>
+    /// <summary>Whether the service is reachable from this machine only.</summary>
     public bool IsLoopback => Parse(Host) is { } address && IPAddress.IsLoopback(address);
 
     private static IPAddress? Parse(string host) => host.Equals("localhost", StringComparison.OrdinalIgnoreCase) ? IPAddress.Loopback
@@ -32,11 +32,11 @@ internal sealed record ListenRules(string Host, IReadOnlyList<string> AllowedHos
 }
 
 /// <summary>
-/// Keeps pages of other sites out. A page can make its own name point to this machine (DNS rebinding), so a service on a
-/// loopback address answers to loopback names only; and it can send requests here, so those that change something or open
-/// a socket must come from this very site, or from no page at all. The browser's own word on that (<c>Sec-Fetch-Site</c>)
-/// counts where there is one. Elsewhere, over plain HTTP and in older browsers, the origin tells it, which is <c>null</c>
-/// in forms of pages whose referrer policy is <c>no-referrer</c>: that of <see cref="SafeHeaders"/> is another.
+/// Refuses requests of pages of other sites. A page can make its own name resolve to this machine (DNS rebinding), so a
+/// service on a loopback address answers to loopback names only. A page can also send requests here, so requests that
+/// change something or open a socket must come from this site, or from no page at all. The browser states this in
+/// <c>Sec-Fetch-Site</c>; without it (plain HTTP, older browsers) the origin decides. The origin is <c>null</c> in
+/// forms of pages with the referrer policy <c>no-referrer</c>, which <see cref="SafeHeaders"/> therefore avoids.
 /// </summary>
 internal sealed class OriginCheck(RequestDelegate next, ListenRules rules)
 {
@@ -65,12 +65,12 @@ internal sealed class OriginCheck(RequestDelegate next, ListenRules rules)
 
     private bool IsFromHere(HttpRequest request)
     {
-        // No page can set it: same-origin is a page of ours, none is the user.
+        // No page can set this header: same-origin is a page of this service, none is the user.
         if (request.Headers["Sec-Fetch-Site"].ToString() is { Length: > 0 } site)
             return site is "same-origin" or "none";
         if (request.Headers.Origin.ToString() is not { Length: > 0 } origin)
             return true;
-        // A proxy may call us by another name than the browser calls it.
+        // The proxy may use another name for the service than the browser.
         return Uri.TryCreate(origin, UriKind.Absolute, out var from)
             && (from.Authority.Equals(request.Host.Value, StringComparison.OrdinalIgnoreCase) || IsNamed(from.Host))
             && !(request.IsHttps && from.Scheme == Uri.UriSchemeHttp);
@@ -78,12 +78,12 @@ internal sealed class OriginCheck(RequestDelegate next, ListenRules rules)
 }
 
 /// <summary>
-/// What proxies say of a visitor: address, scheme and host. Only those that are named are believed, so that no visitor
-/// can pass for another by sending such a header.
+/// Reads a visitor's address, scheme and host from the headers of proxies. Only configured proxies are trusted, so that
+/// no visitor can impersonate another.
 /// </summary>
 internal static class TrustedProxies
 {
-    /// <exception cref="ArgumentException">One is neither an address nor a network.</exception>
+    /// <exception cref="ArgumentException">An entry is neither an address nor a network.</exception>
     public static IServiceCollection AddProxies(this IServiceCollection services, IReadOnlyList<string> proxies)
     {
         var networks = proxies.Select(Network).ToList();
@@ -93,9 +93,9 @@ internal static class TrustedProxies
             forwarded.KnownIPNetworks.Clear();
             foreach (var network in networks)
                 forwarded.KnownIPNetworks.Add(network);
-            // None is not nobody to the framework, but everybody.
+            // The framework takes an empty list for everybody.
             forwarded.ForwardedHeaders = networks.Count == 0 ? ForwardedHeaders.None : ForwardedHeaders.XForwardedFor | ForwardedHeaders.XForwardedProto | ForwardedHeaders.XForwardedHost;
-            // A chain of proxies is followed as long as they are named.
+            // A chain of proxies is followed while all of them are configured.
             forwarded.ForwardLimit = null;
         });
     }
@@ -107,10 +107,10 @@ internal static class TrustedProxies
         : throw new ArgumentException($"'{text}' is no address of a proxy: use one such as 127.0.0.1, or a network such as 10.0.0.0/8");
 }
 
-/// <summary>Headers of every answer: nothing is loaded from elsewhere, framed, or taken for another type than it is sent as.</summary>
+/// <summary>Security headers of every response: nothing is loaded from elsewhere, framed, or interpreted as another type.</summary>
 internal static class SafeHeaders
 {
-    // The page holds neither scripts nor styles of its own: both come from files only.
+    // The page has no inline scripts or styles.
     private const string Policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
         + "connect-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'";
 
@@ -119,7 +119,7 @@ internal static class SafeHeaders
         var headers = context.Response.Headers;
         headers.ContentSecurityPolicy = Policy;
         headers.XContentTypeOptions = "nosniff";
-        // Not no-referrer: forms of the page would then come from the origin null, as those of other sites can.
+        // Not no-referrer: forms of the page would have the origin null, as forms of other sites can.
         headers["Referrer-Policy"] = "same-origin";
         headers["Cross-Origin-Opener-Policy"] = "same-origin";
         headers["Cross-Origin-Resource-Policy"] = "same-origin";

@@ -8,7 +8,7 @@ using PyramidFlow.Server.Storage;
 
 namespace PyramidFlow.Server.Http;
 
-/// <summary>Turns what goes wrong into problem details; only what nobody foresaw is logged as an error.</summary>
+/// <summary>Converts exceptions to problem details; only unexpected ones are logged as errors.</summary>
 internal sealed partial class Problems(RequestDelegate next, ILogger<Problems> log)
 {
     private const int SqliteFull = 13;
@@ -19,7 +19,7 @@ internal sealed partial class Problems(RequestDelegate next, ILogger<Problems> l
         try
         {
             await next(context).ConfigureAwait(false);
-            // Some refusals of the framework have no body; one of a range keeps the type of what was asked for.
+            // Some refusals of the framework have no body; the one of a range keeps the content type of the file.
             var response = context.Response;
             if (!response.HasStarted && response.StatusCode >= 400 && response.ContentLength is null or 0 && (response.ContentType is null || response.StatusCode == 416))
                 await WriteAsync(context, OfStatus(response.StatusCode)).ConfigureAwait(false);
@@ -42,7 +42,7 @@ internal sealed partial class Problems(RequestDelegate next, ILogger<Problems> l
         }
     }
 
-    /// <summary>Answers with a problem; a browser that asks for a page gets one.</summary>
+    /// <summary>Writes a problem as the response; a browser that accepts HTML gets a page.</summary>
     public static async Task WriteAsync(HttpContext context, ProblemObject problem)
     {
         context.Response.StatusCode = problem.Status;
@@ -107,11 +107,11 @@ internal sealed partial class Problems(RequestDelegate next, ILogger<Problems> l
     private static partial void LogUnavailable(ILogger log, string path, string reason);
 }
 
-/// <summary>Why a request was refused: problem details of RFC 9457, with the same once more where OpenAI's clients look.</summary>
+/// <summary>The reason of a refusal: problem details of RFC 9457, repeated in the form that OpenAI's clients read.</summary>
 /// <param name="Title">The kind of fault in a few words.</param>
 /// <param name="Status">The HTTP status.</param>
 /// <param name="Detail">One sentence for people, with the fix.</param>
-/// <param name="Error">What OpenAI's clients read.</param>
+/// <param name="Error">The part that OpenAI's clients read.</param>
 internal sealed record ProblemObject(string Title, int Status, string Detail, ProblemObject.ErrorObject Error)
 {
     public const string ContentType = "application/problem+json";
@@ -128,14 +128,14 @@ internal sealed record ProblemObject(string Title, int Status, string Detail, Pr
     internal sealed record ErrorObject(string Message, string Type, string Code, string? Param);
 }
 
-/// <summary>A refusal as a page, for who sees it in a browser: a form or a link led there.</summary>
+/// <summary>A refusal as a page, for people who reach it by a form or a link.</summary>
 internal static class ProblemPage
 {
-    /// <summary>Whether a browser asks for a page and not a program for data. What is under <c>/v1</c> is for programs.</summary>
+    /// <summary>Whether a browser requests a page. Paths below <c>/v1</c> are for programs.</summary>
     public static bool IsFor(HttpRequest request) =>
         !request.Path.StartsWithSegments("/v1", StringComparison.Ordinal) && request.Headers.Accept.ToString().Contains("text/html", StringComparison.OrdinalIgnoreCase);
 
-    /// <summary>The page.</summary>
+    /// <summary>Renders the page.</summary>
     public static byte[] Of(ProblemObject problem)
     {
         var (title, detail) = (HtmlEncoder.Default.Encode(problem.Title), HtmlEncoder.Default.Encode(JobFaults.FullSentence(problem.Detail)));

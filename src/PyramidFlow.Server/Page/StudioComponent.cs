@@ -5,7 +5,7 @@ using PyramidFlow.Server.Page.State;
 
 namespace PyramidFlow.Server.Page;
 
-/// <summary>A part of the page: it is drawn anew when what it shows is different.</summary>
+/// <summary>A component of the page that renders again when its content changes.</summary>
 public abstract class StudioComponent : ComponentBase, IDisposable
 {
     [Inject]
@@ -16,7 +16,7 @@ public abstract class StudioComponent : ComponentBase, IDisposable
     [Inject]
     internal PageScript Script { get; set; } = null!;
 
-    /// <summary>Whether it shows videos, which change often, and not only the form.</summary>
+    /// <summary>Whether the component shows videos, which change often, or only the form.</summary>
     protected virtual bool ShowsVideos => true;
 
     /// <inheritdoc/>
@@ -34,7 +34,7 @@ public abstract class StudioComponent : ComponentBase, IDisposable
         GC.SuppressFinalize(this);
     }
 
-    /// <summary>Stops listening.</summary>
+    /// <summary>Removes the event handlers.</summary>
     protected virtual void Dispose(bool disposing)
     {
         Studio.Changed -= Draw;
@@ -46,23 +46,23 @@ public abstract class StudioComponent : ComponentBase, IDisposable
     private void Draw(VideoJob? before, VideoJob? now) => StateHasChanged();
 }
 
-/// <summary>The few things a browser does only for a script (<c>page.js</c>).</summary>
-/// <param name="browser">The page's browser.</param>
+/// <summary>Calls of browser functions in <c>page.js</c>.</summary>
+/// <param name="browser">Access to the browser.</param>
 internal sealed class PageScript(IJSRuntime browser)
 {
-    /// <summary>Which theme was chosen: <c>light</c>, <c>dark</c> or <c>system</c>.</summary>
+    /// <summary>Returns the selected theme: <c>light</c>, <c>dark</c> or <c>system</c>.</summary>
     public ValueTask<string> ThemeAsync() => browser.InvokeAsync<string>("pyramidflow.theme");
 
-    /// <summary>Chooses a theme.</summary>
+    /// <summary>Selects a theme.</summary>
     public ValueTask SetThemeAsync(string theme) => browser.InvokeVoidAsync("pyramidflow.setTheme", theme);
 
-    /// <summary>What the browser has kept of the form; null is nothing.</summary>
+    /// <summary>Returns the form that the browser stored; null for none.</summary>
     public ValueTask<string?> KeptAsync() => browser.InvokeAsync<string?>("pyramidflow.kept");
 
-    /// <summary>Lets the browser keep the form, until it is signed out of.</summary>
+    /// <summary>Stores the form in the browser until sign-out.</summary>
     public ValueTask KeepAsync(string form) => browser.InvokeVoidAsync("pyramidflow.keep", form);
 
-    /// <summary>Goes to where one signs in, since the key was taken away; the page ends with that.</summary>
+    /// <summary>Redirects to the sign-in after the key was removed; this ends the page.</summary>
     public async Task LeaveAsync()
     {
         try
@@ -71,39 +71,39 @@ internal sealed class PageScript(IJSRuntime browser)
         }
         catch (Exception e) when (e is JSDisconnectedException or OperationCanceledException)
         {
-            // It is gone already.
+            // The page has ended already.
         }
     }
 
-    /// <summary>Moves the focus to an element, and it into view.</summary>
+    /// <summary>Moves the focus to an element and scrolls to it.</summary>
     public async ValueTask FocusAsync(string id)
     {
-        // What is to have it may be drawn only when the handler that asks has let go.
+        // The element may be rendered only after the calling handler returns.
         await Task.Yield();
         await browser.InvokeVoidAsync("pyramidflow.focus", id);
     }
 
-    /// <summary>Shows a chosen file without sending it.</summary>
-    /// <param name="input">Id of the input it was chosen with.</param>
-    /// <param name="target">Picture or video that shows it.</param>
+    /// <summary>Shows a selected file without uploading it.</summary>
+    /// <param name="input">Id of the file input.</param>
+    /// <param name="target">Picture or video element that shows the file.</param>
     public ValueTask ShowFileAsync(string input, ElementReference target) => browser.InvokeVoidAsync("pyramidflow.showFile", input, target);
 
-    /// <summary>Plays a video while it is made, over and over what there is.</summary>
+    /// <summary>Plays a video while it is made, repeating the available part.</summary>
     public ValueTask PlayLiveAsync(ElementReference video, string address) => browser.InvokeVoidAsync("pyramidflow.playLive", video, address);
 
-    /// <summary>Plays a video, unless the user wishes for less motion.</summary>
+    /// <summary>Plays a video unless the user prefers reduced motion.</summary>
     public ValueTask PlayAsync(ElementReference video) => browser.InvokeVoidAsync("pyramidflow.play", video);
 }
 
-/// <summary>What the page is put together from.</summary>
+/// <summary>Registers the services of the page.</summary>
 internal static class PageServices
 {
     private const long MostMessageBytes = 256 << 10;
 
-    /// <summary>Its components, and what each open page has for itself.</summary>
+    /// <summary>Adds the components and the services of each open page.</summary>
     public static IServiceCollection AddPage(this IServiceCollection services)
     {
-        // The form that a browser kept comes back in one message: two prompts of the longest and their schedule, escaped.
+        // The stored form arrives in one message: two prompts of maximum length and their schedule, escaped.
         services.AddRazorComponents().AddInteractiveServerComponents().AddHubOptions(hub => hub.MaximumReceiveMessageSize = MostMessageBytes);
         return services.AddScoped<VideoLibrary>().AddScoped<VideoForm>().AddScoped<Studio>().AddScoped<PageScript>();
     }

@@ -1,18 +1,18 @@
 namespace PyramidFlow.Server.Storage;
 
 /// <summary>
-/// The tables, in words that SQLite and PostgreSQL both know. Times are milliseconds since 1970. A store says in the counter
-/// <c>schema</c> which version its tables have; one without it is of the time before versions, which is version 1.
+/// The tables in the common SQL of SQLite and PostgreSQL, and their migration. Times are milliseconds since 1970. The
+/// counter <c>schema</c> holds the version of the tables; a store without it predates versions and has version 1.
 /// </summary>
 internal static class JobSchema
 {
-    // This table keeps its form in all versions.
+    // The definition of this table is the same in all versions.
     private const string Counters = "CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value BIGINT NOT NULL)";
 
     /// <summary>Columns that <see cref="JobRow"/> reads, in its order.</summary>
     public const string Columns = "id, owner, revision, status, attempt, created, started, completed, request, progress, error, result, model, fault";
 
-    /// <summary>How many they are.</summary>
+    /// <summary>Number of <see cref="Columns"/>.</summary>
     public const int Count = 14;
 
     private const string Version1 = """
@@ -47,7 +47,7 @@ internal static class JobSchema
         CREATE UNIQUE INDEX IF NOT EXISTS videos_key ON videos (owner, idempotency_key);
         """;
 
-    // A row that cannot be read keeps what it holds: why it was set aside, and the status to which it may return, stand beside it.
+    // An unreadable row keeps its content; the reason and the original status stand in columns of their own.
     private const string Version2 = """
         ALTER TABLE videos ADD COLUMN fault TEXT;
         ALTER TABLE videos ADD COLUMN fault_status TEXT;
@@ -62,41 +62,41 @@ internal static class JobSchema
 
     /// <summary>Creates the tables, or migrates them to <see cref="Version"/>.</summary>
     /// <exception cref="NewerStoreException">The tables have a newer version.</exception>
-    public static async Task MigrateAsync(SqlDialect dialect, CancellationToken cancel)
+    public static async Task MigrateAsync(SqlDialect dialect, CancellationToken cancellationToken)
     {
-        await using (var alone = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false))
+        await using (var alone = await SqlSession.ReadAsync(dialect, cancellationToken).ConfigureAwait(false))
         {
             foreach (var sql in dialect.Prepare)
-                await alone.ExecuteAsync(sql, cancel).ConfigureAwait(false);
+                await alone.ExecuteAsync(sql, cancellationToken).ConfigureAwait(false);
         }
 
-        await using var session = await SqlSession.WriteAsync(dialect, cancel).ConfigureAwait(false);
+        await using var session = await SqlSession.WriteAsync(dialect, cancellationToken).ConfigureAwait(false);
         foreach (var sql in dialect.Exclusive.Append(Counters))
-            await session.ExecuteAsync(sql, cancel).ConfigureAwait(false);
-        var version = await ReadVersionAsync(session, cancel).ConfigureAwait(false);
+            await session.ExecuteAsync(sql, cancellationToken).ConfigureAwait(false);
+        var version = await ReadVersionAsync(session, cancellationToken).ConfigureAwait(false);
         foreach (var sql in Steps.Skip((int)version))
-            await session.ExecuteAsync(sql, cancel).ConfigureAwait(false);
+            await session.ExecuteAsync(sql, cancellationToken).ConfigureAwait(false);
         if (version < Version)
         {
             // A later program may read what an earlier one could not.
-            await session.ExecuteAsync($"UPDATE videos SET status = fault_status, fault = NULL, fault_status = NULL WHERE status = '{JobRow.Unreadable}'", cancel).ConfigureAwait(false);
-            await session.ExecuteAsync("INSERT INTO counters (name, value) VALUES ('schema', @version) ON CONFLICT (name) DO UPDATE SET value = excluded.value", cancel,
+            await session.ExecuteAsync($"UPDATE videos SET status = fault_status, fault = NULL, fault_status = NULL WHERE status = '{JobRow.Unreadable}'", cancellationToken).ConfigureAwait(false);
+            await session.ExecuteAsync("INSERT INTO counters (name, value) VALUES ('schema', @version) ON CONFLICT (name) DO UPDATE SET value = excluded.value", cancellationToken,
                 ("version", Version)).ConfigureAwait(false);
         }
 
-        await session.CommitAsync(cancel).ConfigureAwait(false);
+        await session.CommitAsync(cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Reads the version of the tables; 0 when the store states none.</summary>
     /// <exception cref="NewerStoreException">The tables have a newer version.</exception>
-    public static async Task<long> ReadVersionAsync(SqlSession session, CancellationToken cancel)
+    public static async Task<long> ReadVersionAsync(SqlSession session, CancellationToken cancellationToken)
     {
-        var version = await session.ValueAsync<long>("SELECT value FROM counters WHERE name = 'schema'", cancel).ConfigureAwait(false);
+        var version = await session.ValueAsync<long>("SELECT value FROM counters WHERE name = 'schema'", cancellationToken).ConfigureAwait(false);
         return version <= Version ? version : throw new NewerStoreException(version);
     }
 }
 
-/// <summary>The whole store is of a newer version than this program knows.</summary>
-/// <param name="version">Version of the store.</param>
+/// <summary>The tables have a newer version than this program knows.</summary>
+/// <param name="version">Version of the tables.</param>
 public sealed class NewerStoreException(long version)
     : Exception($"the queue was last used by a newer version of this program (its tables are version {version}, this program knows up to {JobSchema.Version}): start that version, or use another --data or --database");

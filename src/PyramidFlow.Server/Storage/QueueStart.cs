@@ -5,17 +5,14 @@ using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Server.Storage;
 
-/// <summary>
-/// Makes folders and tables before anything uses them. A database that is not up yet is waited for; what else is wrong
-/// with them stops the start.
-/// </summary>
+/// <summary>Creates folders and tables before other services start. An unavailable database is waited for; any other fault stops the start.</summary>
 internal sealed partial class QueueStart(IJobStore store, VideoFolder folder, SqlDialect dialect, ILogger<QueueStart> log) : IHostedLifecycleService
 {
     private const int Busy = 5, Locked = 6;
     private static readonly TimeSpan First = TimeSpan.FromSeconds(1), Most = TimeSpan.FromSeconds(10);
 
     /// <exception cref="StartException">Folder or database cannot be used.</exception>
-    /// <exception cref="NewerStoreException">The queue is of a newer version.</exception>
+    /// <exception cref="NewerStoreException">The tables have a newer version.</exception>
     public async Task StartingAsync(CancellationToken cancellationToken)
     {
         try
@@ -42,19 +39,19 @@ internal sealed partial class QueueStart(IJobStore store, VideoFolder folder, Sq
 
     public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
-    private async Task TablesAsync(CancellationToken cancel)
+    private async Task TablesAsync(CancellationToken cancellationToken)
     {
         for (var pause = First; ; pause = pause * 2 < Most ? pause * 2 : Most)
         {
             try
             {
-                await store.InitializeAsync(cancel).ConfigureAwait(false);
+                await store.InitializeAsync(cancellationToken).ConfigureAwait(false);
                 return;
             }
             catch (Exception e) when (e is DbException { IsTransient: true } or SqliteException { SqliteErrorCode: Busy or Locked } or SocketException or TimeoutException)
             {
                 LogWaiting(log, pause.TotalSeconds, e.Message);
-                await Task.Delay(pause, cancel).ConfigureAwait(false);
+                await Task.Delay(pause, cancellationToken).ConfigureAwait(false);
             }
             catch (Exception e) when (e is DbException or IOException or UnauthorizedAccessException or System.Security.Authentication.AuthenticationException)
             {
@@ -73,5 +70,5 @@ internal sealed partial class QueueStart(IJobStore store, VideoFolder folder, Sq
 
 /// <summary>A server or worker cannot start; the message is one sentence with the fix.</summary>
 /// <param name="message">The sentence.</param>
-/// <param name="inner">What lies behind it.</param>
+/// <param name="inner">The cause.</param>
 public sealed class StartException(string message, Exception? inner = null) : Exception(message, inner);

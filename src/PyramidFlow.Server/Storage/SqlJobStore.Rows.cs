@@ -7,28 +7,25 @@ using static PyramidFlow.Server.Storage.JobRow;
 
 namespace PyramidFlow.Server.Storage;
 
-/// <content>
-/// What cannot be read is set aside: it gets a status of its own and keeps what it holds. Nobody but its owner is
-/// concerned.
-/// </content>
+/// <content>Unreadable rows are set aside: they get a status of their own and keep their content. Only their owners notice.</content>
 internal sealed partial class SqlJobStore
 {
-    public async Task<IReadOnlyList<(string Id, string Reason)>> UnreadableAsync(CancellationToken cancel)
+    public async Task<IReadOnlyList<(string Id, string Reason)>> UnreadableAsync(CancellationToken cancellationToken)
     {
-        await using var session = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false);
+        await using var session = await SqlSession.ReadAsync(dialect, cancellationToken).ConfigureAwait(false);
         return await session.RowsAsync($"SELECT id, fault FROM videos WHERE status = '{Unreadable}' AND {Named} ORDER BY seq",
-            row => (row.GetString(0), row.IsDBNull(1) ? "" : row.GetString(1)), cancel).ConfigureAwait(false);
+            row => (row.GetString(0), row.IsDBNull(1) ? "" : row.GetString(1)), cancellationToken).ConfigureAwait(false);
     }
 
-    // Reads rows of jobs. Those that cannot be read are set aside and read again as such; without room for that they are left out.
-    private async Task<List<T>> JobsAsync<T>(SqlSession session, string sql, Func<DbDataReader, T> read, CancellationToken cancel, params (string Name, object? Value)[] values)
+    // Reads rows of jobs. Unreadable rows are set aside and read again as such; if that fails, they are left out.
+    private async Task<List<T>> JobsAsync<T>(SqlSession session, string sql, Func<DbDataReader, T> read, CancellationToken cancellationToken, params (string Name, object? Value)[] values)
     {
         var faults = new List<UnreadableRowException>();
         while (true)
         {
             var known = faults.Count;
-            var rows = await session.RowsAsync(sql, row => Try(row, read, faults), cancel, values).ConfigureAwait(false);
-            if (faults.Count == known || known > 0 || !await TrySetAsideAsync(faults, cancel).ConfigureAwait(false))
+            var rows = await session.RowsAsync(sql, row => Try(row, read, faults), cancellationToken, values).ConfigureAwait(false);
+            if (faults.Count == known || known > 0 || !await TrySetAsideAsync(faults, cancellationToken).ConfigureAwait(false))
                 return [.. rows.Where(row => row.IsThere).Select(row => row.Value)];
         }
     }
@@ -46,11 +43,11 @@ internal sealed partial class SqlJobStore
         }
     }
 
-    private async Task<bool> TrySetAsideAsync(List<UnreadableRowException> faults, CancellationToken cancel)
+    private async Task<bool> TrySetAsideAsync(List<UnreadableRowException> faults, CancellationToken cancellationToken)
     {
         try
         {
-            await SetAsideAsync(faults, cancel).ConfigureAwait(false);
+            await SetAsideAsync(faults, cancellationToken).ConfigureAwait(false);
             return true;
         }
         catch (DbException e)
@@ -61,26 +58,26 @@ internal sealed partial class SqlJobStore
         }
     }
 
-    private async Task SetAsideAsync(IReadOnlyList<UnreadableRowException> faults, CancellationToken cancel)
+    private async Task SetAsideAsync(IReadOnlyList<UnreadableRowException> faults, CancellationToken cancellationToken)
     {
-        await using var session = await SqlSession.WriteAsync(dialect, cancel).ConfigureAwait(false);
-        // A program that knows more reads them.
-        await JobSchema.ReadVersionAsync(session, cancel).ConfigureAwait(false);
+        await using var session = await SqlSession.WriteAsync(dialect, cancellationToken).ConfigureAwait(false);
+        // A newer program can read them.
+        await JobSchema.ReadVersionAsync(session, cancellationToken).ConfigureAwait(false);
         var changed = new List<UnreadableRowException>();
         foreach (var fault in faults)
         {
-            var revision = await session.NextRevisionAsync(cancel).ConfigureAwait(false);
+            var revision = await session.NextRevisionAsync(cancellationToken).ConfigureAwait(false);
             if (await session.ExecuteAsync(
                 $"UPDATE videos SET fault = @reason, fault_status = CASE status WHEN '{InProgress}' THEN '{Queued}' ELSE status END, status = '{Unreadable}', revision = @revision, {NoLease} "
-                + $"WHERE id = @id AND status NOT IN ('{Unreadable}', '{Deleted}')", cancel, ("reason", fault.Reason), ("revision", revision), ("id", fault.Id)).ConfigureAwait(false) > 0)
+                + $"WHERE id = @id AND status NOT IN ('{Unreadable}', '{Deleted}')", cancellationToken, ("reason", fault.Reason), ("revision", revision), ("id", fault.Id)).ConfigureAwait(false) > 0)
             {
                 changed.Add(fault);
             }
         }
 
-        // A revision that stands for nothing would have everybody look for it.
+        // A revision without a change would make all readers look for one.
         if (changed.Count > 0)
-            await session.CommitAsync(cancel).ConfigureAwait(false);
+            await session.CommitAsync(cancellationToken).ConfigureAwait(false);
         foreach (var fault in changed)
             LogSetAside(fault.Id, fault.Reason);
     }
@@ -104,13 +101,13 @@ internal sealed partial class SqlJobStore
     private static partial void LogLeftOut(ILogger log, string id, string reason, string why);
 }
 
-/// <summary>Between a row and a job.</summary>
+/// <summary>Converts rows to jobs.</summary>
 internal static class JobRow
 {
     public const string Queued = "queued", InProgress = "in_progress", Completed = "completed", Failed = "failed", Deleted = "deleted", Unreadable = "unreadable";
 
-    /// <summary>A row of <see cref="JobSchema.Columns"/> as a job; one that was set aside is a failed one.</summary>
-    /// <exception cref="UnreadableRowException">It is damaged, or of a version that knows more.</exception>
+    /// <summary>Reads a row of <see cref="JobSchema.Columns"/>; a row that was set aside becomes a failed job.</summary>
+    /// <exception cref="UnreadableRowException">The row is damaged or of a newer version.</exception>
     public static VideoJob Read(DbDataReader row)
     {
         var id = Text(row, 0);
@@ -128,7 +125,7 @@ internal static class JobRow
         }
     }
 
-    /// <summary>What the care of files knows of a row of id, status, attempt, completed and bytes; whatever it holds, the row counts as there.</summary>
+    /// <summary>Reads a row of id, status, attempt, completed and bytes for the cleanup of files; any row counts as existing.</summary>
     public static StoredState State(DbDataReader row)
     {
         try
@@ -139,13 +136,13 @@ internal static class JobRow
         }
         catch (Exception e) when (e is MalformedTextException or InvalidCastException or OverflowException or ArgumentException or InvalidOperationException)
         {
-            // Its files stay until somebody has looked.
+            // Its files stay until somebody has examined the entry.
         }
 
         return new StoredState(VideoStatus.Failed, 0, null, 0) { IsUnreadable = true };
     }
 
-    /// <summary>A text; empty when there is none.</summary>
+    /// <summary>Returns a text; empty for NULL.</summary>
     public static string Text(DbDataReader row, int column) => row.IsDBNull(column) ? "" : row.GetString(column);
 
     private static VideoJob Job(DbDataReader row, string id)
@@ -174,7 +171,7 @@ internal static class JobRow
         };
     }
 
-    // What is shown of it does not depend on what it holds: nothing here fails, whatever a column has in it.
+    // Must not fail, whatever the columns contain.
     private static VideoJob SetAside(DbDataReader row, string id) => new()
     {
         Id = id,
@@ -222,10 +219,10 @@ internal static class JobRow
     }
 }
 
-/// <summary>A row of the queue cannot be read: it is damaged, or was written by a program that knows more.</summary>
-/// <param name="id">Id of its video.</param>
-/// <param name="reason">What is wrong, for whoever runs the service.</param>
-/// <param name="inner">What lies behind it.</param>
+/// <summary>A row of the queue is damaged or was written by a newer program.</summary>
+/// <param name="id">Id of the video.</param>
+/// <param name="reason">The fault, for the operator of the service.</param>
+/// <param name="inner">The cause.</param>
 internal sealed class UnreadableRowException(string id, string reason, Exception inner) : Exception($"{id}: {reason}", inner)
 {
     public string Id { get; } = id;
@@ -233,7 +230,7 @@ internal sealed class UnreadableRowException(string id, string reason, Exception
     public string Reason { get; } = reason;
 }
 
-/// <summary>How much work a request is, in arbitrary units: to guess how long it takes from how long others took.</summary>
+/// <summary>Work of a request in arbitrary units, for estimates of its duration from those of others.</summary>
 internal static class RequestWork
 {
     public static double Of(VideoRequest request)

@@ -6,30 +6,30 @@ using PyramidFlow.Server.Storage;
 namespace PyramidFlow.Server.Worker;
 
 /// <summary>
-/// Work that is done turn after turn until the process stops. A turn that fails is told (log, readiness, figures) and
-/// tried again after a pause that grows; nothing but a store of a newer version, which no pause mends, ends the loop and
-/// the process with it.
+/// A background service that repeats a turn of work until the process stops. A failed turn is reported to log,
+/// readiness and metrics, and repeated after a growing pause. Only a store of a newer version, which no pause can
+/// repair, ends the loop and the process.
 /// </summary>
-/// <param name="part">What it is called where its state is shown.</param>
-/// <param name="health">Told of every turn.</param>
-/// <param name="log">Takes failures.</param>
+/// <param name="part">Name of the loop in logs and health reports.</param>
+/// <param name="health">Receives the outcome of every turn.</param>
+/// <param name="log">Receives failures.</param>
 internal abstract partial class BackgroundLoop(string part, BackgroundHealth health, ILogger log) : BackgroundService
 {
     private static readonly TimeSpan First = TimeSpan.FromMilliseconds(500), Most = TimeSpan.FromSeconds(5);
 
-    /// <summary>Told of every turn.</summary>
+    /// <summary>Receives the outcome of every turn.</summary>
     protected BackgroundHealth Health => health;
 
     /// <summary>Does the work of one turn and waits for the next.</summary>
-    /// <param name="stop">Cancelled when the process stops.</param>
-    protected abstract Task TurnAsync(CancellationToken stop);
+    /// <param name="stoppingToken">Cancelled when the process stops.</param>
+    protected abstract Task TurnAsync(CancellationToken stoppingToken);
 
-    /// <summary>Says that the turn has done its work; before a wait that may be long.</summary>
+    /// <summary>Reports that the turn has done its work; call it before a wait that may be long.</summary>
     protected void Works() => health.Works(part);
 
     protected sealed override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        // A turn may do much before its first wait, and the start of the process is not to wait for it.
+        // A turn may do much work before its first await; the start of the process must not wait for it.
         await Task.Yield();
         var (pause, last) = (First, "");
         while (!stoppingToken.IsCancellationRequested)
@@ -53,7 +53,7 @@ internal abstract partial class BackgroundLoop(string part, BackgroundHealth hea
             catch (Exception e)
             {
                 health.Fails(part, ReasonFor(e));
-                // What repeats itself is told in full once.
+                // A repeated failure is logged in full once.
                 if (IsForeseen(e) || last == e.Message)
                     LogFailed(log, part, pause.TotalSeconds, e.Message);
                 else
@@ -67,7 +67,7 @@ internal abstract partial class BackgroundLoop(string part, BackgroundHealth hea
 
     private static bool IsForeseen(Exception e) => e is DbException or IOException or UnauthorizedAccessException or TimeoutException or JobException or KeysException;
 
-    // Readiness can be asked by anybody: addresses and paths are for the log.
+    // Anybody can read the readiness report, so addresses and paths appear only in the log.
     private static string ReasonFor(Exception e) => e switch
     {
         DbException or TimeoutException => "the queue's database cannot be reached",
@@ -87,35 +87,35 @@ internal abstract partial class BackgroundLoop(string part, BackgroundHealth hea
     private static partial void LogUnforeseen(ILogger log, Exception fault, string part, double seconds);
 }
 
-/// <summary>What the loops in the background of one process are about: each says after every turn whether it could do its work.</summary>
+/// <summary>Health of the background loops of a process, as each loop reports it after every turn.</summary>
 internal sealed class BackgroundHealth
 {
     private readonly ConcurrentDictionary<string, PartHealth> parts = [];
 
-    /// <summary>All loops as they are now, by name.</summary>
+    /// <summary>Current health of all loops, ordered by name.</summary>
     public IReadOnlyList<PartHealth> Parts => [.. parts.Values.OrderBy(part => part.Name, StringComparer.Ordinal)];
 
-    /// <summary>Why this process cannot do its work just now; null when it can.</summary>
+    /// <summary>The reason why this process cannot do its work; null when it can.</summary>
     public string? Trouble => Reasons(part => part.IsVital);
 
-    /// <summary>What fails beside it, though the process does its work; null when nothing does.</summary>
+    /// <summary>Failures that do not keep the process from its work; null for none.</summary>
     public string? Nuisance => Reasons(part => !part.IsVital);
 
-    /// <summary>The last turn of a loop did its work.</summary>
+    /// <summary>Reports a successful turn.</summary>
     public void Works(string part) => parts[part] = new PartHealth(part, null, true);
 
-    /// <summary>The last turn of a loop failed.</summary>
-    /// <param name="part">Its name.</param>
-    /// <param name="reason">Why.</param>
-    /// <param name="isVital">Whether the process cannot do its work without it.</param>
+    /// <summary>Reports a failed turn.</summary>
+    /// <param name="part">Name of the loop.</param>
+    /// <param name="reason">The reason.</param>
+    /// <param name="isVital">Whether the process cannot do its work without the loop.</param>
     public void Fails(string part, string reason, bool isVital = true) => parts[part] = new PartHealth(part, reason, isVital);
 
     private string? Reasons(Func<PartHealth, bool> which) =>
         Parts.Where(part => part.Reason is not null && which(part)).Select(part => $"{part.Name}: {part.Reason}").ToList() is { Count: > 0 } reasons ? string.Join("; ", reasons) : null;
 }
 
-/// <summary>How a loop is.</summary>
-/// <param name="Name">Its name.</param>
-/// <param name="Reason">Why its last turn failed; null when it did its work.</param>
-/// <param name="IsVital">Whether the process cannot do its work without it.</param>
+/// <summary>Health of a loop.</summary>
+/// <param name="Name">Name of the loop.</param>
+/// <param name="Reason">The reason why its last turn failed; null after a successful turn.</param>
+/// <param name="IsVital">Whether the process cannot do its work without the loop.</param>
 internal sealed record PartHealth(string Name, string? Reason, bool IsVital);

@@ -4,17 +4,20 @@ using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Server.Worker;
 
-/// <summary>The models there are, found anew whenever they are asked for: one may be downloaded meanwhile, or be away for a moment.</summary>
-/// <param name="folders">Finds their folders, the default first.</param>
-/// <param name="log">Takes what is wrong with a folder that is left out.</param>
+/// <summary>The available models. They are looked up at each call: a model may be downloaded meanwhile, or unavailable for a moment.</summary>
+/// <param name="folders">Returns the model folders, the default first.</param>
+/// <param name="log">Receives the fault of a folder that is left out.</param>
 internal sealed partial class ModelCatalog(Func<IReadOnlyList<ModelFolder>> folders, ILogger<ModelCatalog> log)
 {
     private readonly System.Collections.Concurrent.ConcurrentDictionary<string, string> leftOut = [];
 
-    /// <summary>All models: of a checkpoint with several transformers each, its first under the folder's name alone too.</summary>
+    /// <summary>
+    /// Returns all models. A checkpoint with several transformers has one model for each; its folder name alone stands
+    /// for the first.
+    /// </summary>
     public IReadOnlyList<VideoModel> All() => Look().Models;
 
-    /// <summary>All models, with the reason why the default one cannot be used; null when it can.</summary>
+    /// <summary>Returns all models and the reason why the default is unavailable; null when it is available.</summary>
     public (IReadOnlyList<VideoModel> Models, string? Trouble) Look()
     {
         var (models, places) = (new List<VideoModel>(), Folders(out var trouble));
@@ -29,7 +32,7 @@ internal sealed partial class ModelCatalog(Func<IReadOnlyList<ModelFolder>> fold
             }
             catch (Exception e)
             {
-                // Whatever is wrong with one folder, the others are there. It is told when it is new, and not at each look.
+                // A fault of one folder must not affect the others. It is logged once, not at each lookup.
                 if (i == 0)
                     trouble = JobFaults.Sentence(e);
                 if (!leftOut.TryGetValue(name, out var known) || known != e.Message)
@@ -40,17 +43,20 @@ internal sealed partial class ModelCatalog(Func<IReadOnlyList<ModelFolder>> fold
         return (models, trouble);
     }
 
-    /// <summary>Whether a model is there just now.</summary>
+    /// <summary>Whether a model is available now.</summary>
     public bool Has(string? id) => id is not null && Among(All(), id) is not null;
 
-    /// <summary>The model of a name: its id, or the name of its checkpoint, which is that of the checkpoint's first model. Null where there is none.</summary>
-    /// <param name="models">Models to choose from.</param>
-    /// <param name="name">Name to look for.</param>
+    /// <summary>
+    /// Finds a model by its id, or by the name of its checkpoint, which stands for the checkpoint's first model. Null
+    /// when there is none.
+    /// </summary>
+    /// <param name="models">Models to search.</param>
+    /// <param name="name">Name to find.</param>
     public static VideoModel? Among(IReadOnlyList<VideoModel> models, string name) =>
         models.FirstOrDefault(model => model.Id == name) ?? models.FirstOrDefault(model => model.Id.StartsWith(name + ":", StringComparison.Ordinal));
 
-    /// <summary>A model by its id, or by its checkpoint's name for the first of it; null takes the default.</summary>
-    /// <exception cref="JobException">There is no such model, or it is away just now.</exception>
+    /// <summary>Returns a model by its id, or by the name of its checkpoint; null returns the default.</summary>
+    /// <exception cref="JobException">The model does not exist or is unavailable.</exception>
     public VideoModel Find(string? id)
     {
         var all = All();
@@ -65,7 +71,7 @@ internal sealed partial class ModelCatalog(Func<IReadOnlyList<ModelFolder>> fold
         var name = id ?? places.FirstOrDefault()?.Name ?? all[0].Id;
         if (Among(all, name) is { } found)
             return found;
-        // Another one in its place would be another video than was asked for.
+        // Another model would make another video than the one requested.
         if (places.Any(place => place.Name == name || name.StartsWith(place.Name + ":", StringComparison.Ordinal)))
             throw new JobException(JobFault.Unavailable, $"the model '{name}' cannot be read just now: try again in a moment, or ask for another") { Parameter = "model" };
         throw new JobException(JobFault.Invalid, $"there is no model '{id}': use {string.Join(", ", all.Select(model => model.Id))}") { Parameter = "model" };
@@ -93,30 +99,30 @@ internal sealed partial class ModelCatalog(Func<IReadOnlyList<ModelFolder>> fold
     private static partial void LogLeftOut(ILogger log, string name, string reason);
 }
 
-/// <summary>The model in memory: loaded when a job needs it, kept for the next, replaced when one needs another.</summary>
-/// <param name="options">How models are loaded.</param>
+/// <summary>The model in memory. It is loaded when a job needs it, kept for the next job and replaced by the model of another job.</summary>
+/// <param name="options">Options for loading.</param>
 internal sealed class LoadedModel(PipelineOptions options) : IDisposable
 {
     private VideoPipeline? pipeline;
     private string? id;
     private volatile bool isAbandoned;
 
-    /// <summary>Id of what is in memory; null before the first.</summary>
+    /// <summary>Id of the loaded model; null before the first.</summary>
     public string? Id => id;
 
-    /// <summary>The pipeline of a model. One caller at a time.</summary>
+    /// <summary>Returns the pipeline of a model. Not thread-safe.</summary>
     public VideoPipeline Get(VideoModel model, IProgress<GenerationProgress> progress)
     {
         if (id == model.Id && pipeline is not null)
             return pipeline;
-        // Two models at once may not fit.
+        // Two models together may exceed the memory.
         Dispose();
         pipeline = VideoPipeline.Load(model.Folder, options with { Variant = model.Variant }, progress);
         id = model.Id;
         return pipeline;
     }
 
-    /// <summary>Leaves what is in memory to the end of the process: a computation that cannot be stopped in time still uses it.</summary>
+    /// <summary>Keeps the model in memory until the process ends, for a computation that could not be stopped in time.</summary>
     public void Abandon() => isAbandoned = true;
 
     public void Dispose()
@@ -128,20 +134,20 @@ internal sealed class LoadedModel(PipelineOptions options) : IDisposable
     }
 }
 
-/// <summary>The LoRAs of a service as the notes in its videos name them. One caller at a time.</summary>
-/// <param name="loras">What is added to each model.</param>
+/// <summary>The LoRAs of a service as noted in its videos. Not thread-safe.</summary>
+/// <param name="loras">LoRAs that are added to each model.</param>
 internal sealed class NotedLoras(IReadOnlyList<LoraUse> loras)
 {
     private readonly string?[] hashes = new string?[loras.Count];
 
     /// <summary>
-    /// The LoRAs, in the order in which they are added. A hash is computed once. A LoRA that cannot be read has none in this result; the next call
-    /// reads it again.
+    /// Returns the LoRAs in the order of their addition. Each hash is computed once. A LoRA that cannot be read has no
+    /// hash in this result; the next call reads it again.
     /// </summary>
     public IReadOnlyList<NotedLora> Get() =>
         [.. loras.Select((lora, i) => new NotedLora(Path.GetFileName(Path.TrimEndingDirectorySeparator(lora.Path)), lora.Weight, hashes[i] ??= Hash(lora.Path)))];
 
-    // The weights may be in memory already, so a file that is away is no reason to make no video.
+    // The weights may be in memory already, so an unavailable file must not stop the video.
     private static string? Hash(string path)
     {
         try

@@ -2,21 +2,21 @@ using PyramidFlow.Server.Storage;
 
 namespace PyramidFlow.Server.Worker;
 
-/// <summary>Takes back jobs of dead workers, removes files nobody owns, and what is older or more than is to be kept.</summary>
+/// <summary>Returns jobs of dead workers to the queue, and removes files without a video and videos beyond the retention limits.</summary>
 internal sealed partial class QueueCare(IJobStore store, JobSignals signals, FileCare files, LeaseRules rules, BackgroundHealth health, ILogger<QueueCare> log)
     : BackgroundLoop("care of the queue", health, log)
 {
     private const string Files = "care of files";
     private static readonly TimeSpan Sweep = TimeSpan.FromMinutes(1), Remembered = TimeSpan.FromHours(1);
 
-    // Often enough that a dead worker's job waits little longer than its lease.
+    // Frequent enough that a dead worker's job waits little longer than its lease.
     private readonly TimeSpan look = TimeSpan.FromSeconds(Math.Clamp(rules.Length.TotalSeconds / 10, 0.05, 3));
 
     private DateTime swept = DateTime.MinValue;
 
-    protected override async Task TurnAsync(CancellationToken stop)
+    protected override async Task TurnAsync(CancellationToken stoppingToken)
     {
-        if (await store.ReapAsync(stop).ConfigureAwait(false) is > 0 and var count)
+        if (await store.ReapAsync(stoppingToken).ConfigureAwait(false) is > 0 and var count)
         {
             LogReaped(log, count);
             signals.Changed();
@@ -24,21 +24,21 @@ internal sealed partial class QueueCare(IJobStore store, JobSignals signals, Fil
 
         if (DateTime.UtcNow - swept > Sweep)
         {
-            await store.PurgeAsync(Remembered, stop).ConfigureAwait(false);
-            await SweepAsync(stop).ConfigureAwait(false);
+            await store.PurgeAsync(Remembered, stoppingToken).ConfigureAwait(false);
+            await SweepAsync(stoppingToken).ConfigureAwait(false);
             swept = DateTime.UtcNow;
         }
 
         Works();
-        await Task.Delay(look, stop).ConfigureAwait(false);
+        await Task.Delay(look, stoppingToken).ConfigureAwait(false);
     }
 
-    // A file that cannot be removed keeps nobody from making videos.
-    private async Task SweepAsync(CancellationToken stop)
+    // A file that cannot be removed must not stop the service.
+    private async Task SweepAsync(CancellationToken stoppingToken)
     {
         try
         {
-            await files.CareAsync(stop).ConfigureAwait(false);
+            await files.CareAsync(stoppingToken).ConfigureAwait(false);
             Health.Works(Files);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)

@@ -6,7 +6,7 @@ using OpenTelemetry.Trace;
 
 namespace PyramidFlow.Server.Worker;
 
-/// <summary>Figures and traces of the service, in OpenTelemetry's words.</summary>
+/// <summary>Metrics and traces of the service, with OpenTelemetry.</summary>
 internal sealed class Telemetry : IDisposable
 {
     public const string Name = "PyramidFlow.Server";
@@ -24,13 +24,13 @@ internal sealed class Telemetry : IDisposable
             null, "1 for each part of this process that does its work, 0 for one whose last try failed");
     }
 
-    /// <summary>Traces of the making of videos.</summary>
+    /// <summary>Traces of the generation of videos.</summary>
     public ActivitySource Activities { get; } = new(Name);
 
-    /// <summary>A video has ended here.</summary>
-    /// <param name="model">Its model.</param>
-    /// <param name="how">completed, failed or lost.</param>
-    /// <param name="time">How long it took.</param>
+    /// <summary>Records the end of a video in this process.</summary>
+    /// <param name="model">Name of the model.</param>
+    /// <param name="how">Outcome: completed, failed or lost.</param>
+    /// <param name="time">Duration.</param>
     public void Ended(string model, string how, TimeSpan time)
     {
         var tags = new TagList { { "model", model }, { "outcome", how } };
@@ -38,7 +38,7 @@ internal sealed class Telemetry : IDisposable
         seconds.Record(time.TotalSeconds, tags);
     }
 
-    /// <summary>Shows the length of the queue, and how many listen.</summary>
+    /// <summary>Adds gauges for the length of the queue and the number of listeners.</summary>
     public void Observe(JobFeed feed)
     {
         meter.CreateObservableGauge("pyramidflow.queue.waiting", () => feed.Queue.Waiting, "{video}", "Videos that wait");
@@ -53,9 +53,9 @@ internal sealed class Telemetry : IDisposable
         meter.Dispose();
     }
 
-    /// <summary>Collects figures and traces; they are sent by OTLP when OTEL_EXPORTER_OTLP_ENDPOINT is set.</summary>
-    /// <param name="services">Of the process.</param>
-    /// <param name="more">Figures beside those of all processes.</param>
+    /// <summary>Registers metrics and traces; they are exported by OTLP when OTEL_EXPORTER_OTLP_ENDPOINT is set.</summary>
+    /// <param name="services">Services of the process.</param>
+    /// <param name="more">Adds further metrics.</param>
     public static void Add(IServiceCollection services, Action<MeterProviderBuilder>? more = null)
     {
         services.AddSingleton<Telemetry>();

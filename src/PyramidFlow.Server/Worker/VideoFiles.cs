@@ -6,8 +6,8 @@ using PyramidFlow.Server.Storage;
 namespace PyramidFlow.Server.Worker;
 
 /// <summary>
-/// The files of a video while it is made: one that can be watched as it grows, the video itself, which appears when it is
-/// whole, and small pictures of it.
+/// The files of a video while it is made: a growing live stream, the video itself, which appears when complete, and
+/// small pictures of it.
 /// </summary>
 internal sealed class VideoFiles : IAsyncDisposable
 {
@@ -21,8 +21,8 @@ internal sealed class VideoFiles : IAsyncDisposable
     private RgbImage? last;
 
     /// <param name="job">The video.</param>
-    /// <param name="folder">Where its files go.</param>
-    /// <param name="notes">How it is made, kept in each of its files.</param>
+    /// <param name="folder">Folder of the files.</param>
+    /// <param name="notes">Generation notes, stored in each file.</param>
     public VideoFiles(VideoJob job, VideoFolder folder, GenerationNotes notes)
     {
         (this.job, this.folder, metadata) = (job, folder, notes.Metadata());
@@ -32,17 +32,17 @@ internal sealed class VideoFiles : IAsyncDisposable
         live = VideoStreamWriter.Create(folder.Live(job.Id, job.Attempt), width, height, options);
     }
 
-    /// <summary>Frames so far.</summary>
+    /// <summary>Number of frames so far.</summary>
     public int Frames { get; private set; }
 
-    /// <summary>How many frames there will be beside those that are there: pictures are taken at even distances.</summary>
+    /// <summary>Announces the number of further frames, so that pictures are taken at even distances.</summary>
     public void Expect(int frames) => sheet.Expect(Frames + frames);
 
     /// <summary>Adds frames.</summary>
-    public async Task AddAsync(ReadOnlyMemory<byte> rgb, CancellationToken cancel)
+    public async Task AddAsync(ReadOnlyMemory<byte> rgb, CancellationToken cancellationToken)
     {
-        await live.WriteFramesAsync(rgb, cancel).ConfigureAwait(false);
-        await video.WriteFramesAsync(rgb, cancel).ConfigureAwait(false);
+        await live.WriteFramesAsync(rgb, cancellationToken).ConfigureAwait(false);
+        await video.WriteFramesAsync(rgb, cancellationToken).ConfigureAwait(false);
         var size = width * height * 3;
         for (var start = 0; start < rgb.Length; start += size)
         {
@@ -51,22 +51,22 @@ internal sealed class VideoFiles : IAsyncDisposable
         }
     }
 
-    /// <summary>Makes a picture the preview.</summary>
+    /// <summary>Writes a picture as the preview.</summary>
     public void Show(RgbImage picture) => PngWriter.Write(folder.Preview(job.Id, job.Attempt), SmallPicture.Of(picture, SmallPicture.PreviewSide));
 
-    /// <summary>Makes the last frame so far the preview.</summary>
+    /// <summary>Writes the last frame as the preview.</summary>
     public void ShowLast() => Show(last ?? throw new InvalidOperationException("there is no frame yet"));
 
-    /// <summary>Gives the files their names; the video comes last, so that the others are there when it is.</summary>
-    public async Task CompleteAsync(CancellationToken cancel)
+    /// <summary>Completes the files and gives them their names; the video comes last, so that the others exist when it appears.</summary>
+    public async Task CompleteAsync(CancellationToken cancellationToken)
     {
         if (last is null)
             throw new InvalidOperationException("the model made no frame");
         PngWriter.Write(folder.LastFrame(job.Id, job.Attempt), last, metadata);
         PngWriter.Write(folder.Thumbnail(job.Id, job.Attempt), sheet.Middle(), metadata);
         PngWriter.Write(folder.Spritesheet(job.Id, job.Attempt), sheet.Whole(), metadata);
-        await live.CompleteAsync(cancel).ConfigureAwait(false);
-        await video.CompleteAsync(cancel).ConfigureAwait(false);
+        await live.CompleteAsync(cancellationToken).ConfigureAwait(false);
+        await video.CompleteAsync(cancellationToken).ConfigureAwait(false);
     }
 
     public async ValueTask DisposeAsync()
@@ -76,7 +76,7 @@ internal sealed class VideoFiles : IAsyncDisposable
     }
 }
 
-/// <summary>Small pictures of up to 16 moments of a video, in rows of 4. Only these are held, however long it is.</summary>
+/// <summary>Small pictures of up to 16 moments of a video in rows of 4. Only these are kept in memory, whatever the length of the video.</summary>
 internal sealed class Spritesheet
 {
     private const int Most = 16, Columns = 4;
@@ -84,11 +84,11 @@ internal sealed class Spritesheet
     private RgbImage? middle;
     private int total = 1, next;
 
-    /// <summary>How many frames the video will have.</summary>
+    /// <summary>Sets the expected number of frames.</summary>
     public void Expect(int frames) => total = frames;
 
-    /// <summary>A frame of the video.</summary>
-    /// <param name="number">From 0.</param>
+    /// <summary>Adds a frame.</summary>
+    /// <param name="number">Index from 0.</param>
     /// <param name="frame">The frame.</param>
     public void Add(int number, RgbImage frame)
     {
@@ -100,10 +100,10 @@ internal sealed class Spritesheet
         next = Math.Max(number + 1, pictures.Count * total / Most);
     }
 
-    /// <summary>The picture of the middle of the video.</summary>
+    /// <summary>Returns the picture of the middle of the video.</summary>
     public RgbImage Middle() => middle!;
 
-    /// <summary>All pictures; what is over in the last row is black.</summary>
+    /// <summary>Returns all pictures as one; the rest of the last row is black.</summary>
     public RgbImage Whole()
     {
         var (width, height) = (pictures[0].Width, pictures[0].Height);
@@ -123,13 +123,13 @@ internal sealed class Spritesheet
     }
 }
 
-/// <summary>Pictures made smaller.</summary>
+/// <summary>Downscales pictures.</summary>
 internal static class SmallPicture
 {
     /// <summary>Longest side of a preview, a thumbnail and a picture of a spritesheet, in pixels.</summary>
     public const int PreviewSide = 512, ThumbnailSide = 320, SheetSide = 160;
 
-    /// <summary>The picture with its longer side at most so long: each pixel is the mean of those it covers.</summary>
+    /// <summary>Downscales a picture to a maximum length of its longer side: each pixel is the mean of those it covers.</summary>
     public static RgbImage Of(RgbImage picture, int side)
     {
         var (w, h) = (picture.Width, picture.Height);

@@ -6,7 +6,7 @@ using PyramidFlow.Server.Storage;
 
 namespace PyramidFlow.Server.Worker;
 
-/// <summary>Videos as REST and the page see them: the queue, the files and what is being made, for one owner at a time.</summary>
+/// <summary>Implements the operations of REST and the page on the queue, the files and the running videos.</summary>
 internal sealed class VideoJobs(
     IJobStore store, JobFeed feed, JobSignals signals, ModelCatalog catalog, RequestCheck check, UploadReader uploads, VideoFolder folder, ApiKeys keys, ServerLimits limits) : IVideoJobs
 {
@@ -15,20 +15,20 @@ internal sealed class VideoJobs(
 
     public IReadOnlyList<VideoModel> Models => catalog.All();
 
-    public async Task<VideoJob> SubmitAsync(Owner owner, VideoRequest request, VideoUpload? upload, string? idempotencyKey, CancellationToken cancel)
+    public async Task<VideoJob> SubmitAsync(Owner owner, VideoRequest request, VideoUpload? upload, string? idempotencyKey, CancellationToken cancellationToken)
     {
         Admit(owner);
         var job = new NewJob(VideoId.New(), owner, request)
         {
             IdempotencyKey = idempotencyKey,
-            Fingerprint = idempotencyKey is null ? null : await FingerprintAsync(request, upload, cancel).ConfigureAwait(false),
+            Fingerprint = idempotencyKey is null ? null : await FingerprintAsync(request, upload, cancellationToken).ConfigureAwait(false),
             MaxActive = limits.ActiveJobs,
         };
-        if (await store.FindByKeyAsync(job, cancel).ConfigureAwait(false) is { } earlier)
-            return await feed.PlaceAsync(earlier, cancel).ConfigureAwait(false);
-        // Before any work: what is refused later counts too.
-        await store.CountRequestAsync(owner, limits.RequestsPerMinute, cancel).ConfigureAwait(false);
-        var source = await SourceAsync(owner, request, cancel).ConfigureAwait(false);
+        if (await store.FindByKeyAsync(job, cancellationToken).ConfigureAwait(false) is { } earlier)
+            return await feed.PlaceAsync(earlier, cancellationToken).ConfigureAwait(false);
+        // Counted before any work: requests that are refused later count too.
+        await store.CountRequestAsync(owner, limits.RequestsPerMinute, cancellationToken).ConfigureAwait(false);
+        var source = await SourceAsync(owner, request, cancellationToken).ConfigureAwait(false);
         job = job with { Request = check.Complete(request) };
         var isNew = false;
         try
@@ -36,13 +36,13 @@ internal sealed class VideoJobs(
             if (source is not null)
                 CopyInput(job, source);
             else if (request.Input is not null
-                && await uploads.ReadAsync(job.Id, job.Request, catalog.Find(request.Model).Settings.FramesPerSecond, upload ?? throw NoInput(), cancel).ConfigureAwait(false) is { } warning)
+                && await uploads.ReadAsync(job.Id, job.Request, catalog.Find(request.Model).Settings.FramesPerSecond, upload ?? throw NoInput(), cancellationToken).ConfigureAwait(false) is { } warning)
                 job = job with { Request = job.Request with { Input = request.Input with { Warning = warning } } };
-            // An upload can take longer than a key lasts.
+            // The key may be removed during a long upload.
             Admit(owner);
-            (var added, isNew) = await store.AddAsync(job, cancel).ConfigureAwait(false);
+            (var added, isNew) = await store.AddAsync(job, cancellationToken).ConfigureAwait(false);
             signals.Changed();
-            return await feed.PlaceAsync(added, cancel).ConfigureAwait(false);
+            return await feed.PlaceAsync(added, cancellationToken).ConfigureAwait(false);
         }
         finally
         {
@@ -51,44 +51,44 @@ internal sealed class VideoJobs(
         }
     }
 
-    public async Task<VideoJob> GetAsync(Owner owner, string id, CancellationToken cancel) =>
-        await feed.PlaceAsync(await FindAsync(owner, id, cancel).ConfigureAwait(false), cancel).ConfigureAwait(false);
+    public async Task<VideoJob> GetAsync(Owner owner, string id, CancellationToken cancellationToken) =>
+        await feed.PlaceAsync(await FindAsync(owner, id, cancellationToken).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
 
-    public async Task<VideoList> ListAsync(Owner owner, VideoQuery query, CancellationToken cancel)
+    public async Task<VideoList> ListAsync(Owner owner, VideoQuery query, CancellationToken cancellationToken)
     {
         Admit(owner);
         if (query.Limit is < 1 or > 100)
             throw new JobException(JobFault.Invalid, "limit is 1 to 100") { Parameter = "limit" };
-        var jobs = await store.ListAsync(owner, query, cancel).ConfigureAwait(false)
+        var jobs = await store.ListAsync(owner, query, cancellationToken).ConfigureAwait(false)
             ?? throw new JobException(JobFault.NotFound, "there is no video of the id in 'after'") { Parameter = "after" };
         var placed = new List<VideoJob>();
         foreach (var job in jobs.Take(query.Limit))
-            placed.Add(await feed.PlaceAsync(job, cancel).ConfigureAwait(false));
+            placed.Add(await feed.PlaceAsync(job, cancellationToken).ConfigureAwait(false));
         return new VideoList(placed, jobs.Count > query.Limit);
     }
 
-    public async Task<VideoJob> CancelAsync(Owner owner, string id, CancellationToken cancel)
+    public async Task<VideoJob> CancelAsync(Owner owner, string id, CancellationToken cancellationToken)
     {
-        await FindAsync(owner, id, cancel).ConfigureAwait(false);
-        await store.CancelAsync(id, new VideoError(VideoError.Cancelled, "you cancelled it"), cancel).ConfigureAwait(false);
+        await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
+        await store.CancelAsync(id, new VideoError(VideoError.Cancelled, "you cancelled it"), cancellationToken).ConfigureAwait(false);
         signals.Changed();
-        return await FindAsync(owner, id, cancel).ConfigureAwait(false);
+        return await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
     }
 
-    public async Task DeleteAsync(Owner owner, string id, CancellationToken cancel)
+    public async Task DeleteAsync(Owner owner, string id, CancellationToken cancellationToken)
     {
-        await FindAsync(owner, id, cancel).ConfigureAwait(false);
-        await store.DeleteAsync(id, cancel).ConfigureAwait(false);
+        await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
+        await store.DeleteAsync(id, cancellationToken).ConfigureAwait(false);
         signals.Changed();
         folder.Delete(id);
     }
 
-    public async IAsyncEnumerable<VideoJob> WatchAsync(Owner owner, string id, [EnumeratorCancellation] CancellationToken cancel)
+    public async IAsyncEnumerable<VideoJob> WatchAsync(Owner owner, string id, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         var watcher = new JobWatcher(owner, id);
         using var subscription = feed.Add(watcher);
-        for (VideoJob? job = await GetAsync(owner, id, cancel).ConfigureAwait(false); job is not null;
-            job = (await watcher.NextAsync(cancel).ConfigureAwait(false))[^1].Job)
+        for (VideoJob? job = await GetAsync(owner, id, cancellationToken).ConfigureAwait(false); job is not null;
+            job = (await watcher.NextAsync(cancellationToken).ConfigureAwait(false))[^1].Job)
         {
             yield return job;
             if (job.HasEnded)
@@ -96,18 +96,18 @@ internal sealed class VideoJobs(
         }
     }
 
-    public async IAsyncEnumerable<IReadOnlyList<JobChange>> WatchAllAsync(Owner owner, [EnumeratorCancellation] CancellationToken cancel)
+    public async IAsyncEnumerable<IReadOnlyList<JobChange>> WatchAllAsync(Owner owner, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         Admit(owner);
         var watcher = new JobWatcher(owner, null);
         using var subscription = feed.Add(watcher);
         while (true)
-            yield return await watcher.NextAsync(cancel).ConfigureAwait(false);
+            yield return await watcher.NextAsync(cancellationToken).ConfigureAwait(false);
     }
 
-    public async Task<VideoContent> OpenAsync(Owner owner, string id, VideoVariant variant, CancellationToken cancel)
+    public async Task<VideoContent> OpenAsync(Owner owner, string id, VideoVariant variant, CancellationToken cancellationToken)
     {
-        var job = await FindAsync(owner, id, cancel).ConfigureAwait(false);
+        var job = await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
         if (variant is not (VideoVariant.Input or VideoVariant.Preview) && job.Status != VideoStatus.Completed)
             throw NotReady(job);
         var (type, name) = variant == VideoVariant.Video
@@ -115,7 +115,7 @@ internal sealed class VideoJobs(
             : ("image/png", $"{id}-{variant.ToString().ToLowerInvariant()}.png");
         try
         {
-            var file = await OpenAsync(folder.File(job, variant), cancel).ConfigureAwait(false);
+            var file = await OpenAsync(folder.File(job, variant), cancellationToken).ConfigureAwait(false);
             return new VideoContent(file, type, name, File.GetLastWriteTimeUtc(file.SafeFileHandle));
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
@@ -124,17 +124,17 @@ internal sealed class VideoJobs(
         }
     }
 
-    public async IAsyncEnumerable<ReadOnlyMemory<byte>> StreamAsync(Owner owner, string id, [EnumeratorCancellation] CancellationToken cancel)
+    public async IAsyncEnumerable<ReadOnlyMemory<byte>> StreamAsync(Owner owner, string id, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
-        var job = await FindAsync(owner, id, cancel).ConfigureAwait(false);
+        var job = await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
         if (job.Status is VideoStatus.Queued or VideoStatus.Failed)
             throw NotReady(job);
-        await foreach (var piece in new LiveReader(store, signals, folder).ReadAsync(job, cancel).ConfigureAwait(false))
+        await foreach (var piece in new LiveReader(store, signals, folder).ReadAsync(job, cancellationToken).ConfigureAwait(false))
             yield return piece;
     }
 
-    // A file that was renamed into place this instant may still be locked by its writer.
-    private static async Task<FileStream> OpenAsync(string path, CancellationToken cancel)
+    // A file that was just renamed into place may still be locked by its writer.
+    private static async Task<FileStream> OpenAsync(string path, CancellationToken cancellationToken)
     {
         for (var attempt = 1; ; attempt++)
         {
@@ -144,20 +144,20 @@ internal sealed class VideoJobs(
             }
             catch (IOException e) when (e is not (FileNotFoundException or DirectoryNotFoundException) && attempt < LockAttempts)
             {
-                await Task.Delay(LockPause, cancel).ConfigureAwait(false);
+                await Task.Delay(LockPause, cancellationToken).ConfigureAwait(false);
             }
         }
     }
 
-    private async Task<VideoJob> FindAsync(Owner owner, string id, CancellationToken cancel)
+    private async Task<VideoJob> FindAsync(Owner owner, string id, CancellationToken cancellationToken)
     {
         Admit(owner);
-        return VideoId.IsValid(id) && await store.FindAsync(id, cancel).ConfigureAwait(false) is { } job && job.Owner == owner
+        return VideoId.IsValid(id) && await store.FindAsync(id, cancellationToken).ConfigureAwait(false) is { } job && job.Owner == owner
             ? job
             : throw new JobException(JobFault.NotFound, "there is no video of this id");
     }
 
-    // Each call is checked: a page may be open longer than its key lasts.
+    // Each call checks this: a page may be open longer than its key exists.
     private void Admit(Owner owner)
     {
         try
@@ -171,12 +171,12 @@ internal sealed class VideoJobs(
         }
     }
 
-    // The file of another job that this one begins with.
-    private async Task<string?> SourceAsync(Owner owner, VideoRequest request, CancellationToken cancel)
+    // The file of another job that is the input of this one.
+    private async Task<string?> SourceAsync(Owner owner, VideoRequest request, CancellationToken cancellationToken)
     {
         if (request.Input is { FromJob: { } from, Kind: var kind })
         {
-            var job = await FindAsync(owner, from, cancel).ConfigureAwait(false);
+            var job = await FindAsync(owner, from, cancellationToken).ConfigureAwait(false);
             if (job.Status != VideoStatus.Completed)
                 throw NotReady(job);
             return folder.File(job, kind == VideoInputKind.Image ? VideoVariant.LastFrame : VideoVariant.Video);
@@ -184,7 +184,7 @@ internal sealed class VideoJobs(
 
         if (request is { Input: not null, RemixedFrom: { } remixed })
         {
-            var job = await FindAsync(owner, remixed, cancel).ConfigureAwait(false);
+            var job = await FindAsync(owner, remixed, cancellationToken).ConfigureAwait(false);
             return request.Input.Kind == VideoInputKind.Image ? folder.InputPicture(job.Id) : folder.InputVideo(job.Id);
         }
 
@@ -205,14 +205,14 @@ internal sealed class VideoJobs(
         }
     }
 
-    // Of what is asked for and of the file that came with it.
-    private static async Task<string> FingerprintAsync(VideoRequest request, VideoUpload? upload, CancellationToken cancel)
+    // A hash of the request and its upload.
+    private static async Task<string> FingerprintAsync(VideoRequest request, VideoUpload? upload, CancellationToken cancellationToken)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         hash.AppendData(JsonSerializer.SerializeToUtf8Bytes(request, StoreJson.Default.VideoRequest));
         if (upload is not null)
         {
-            hash.AppendData(await SHA256.HashDataAsync(upload.Content, cancel).ConfigureAwait(false));
+            hash.AppendData(await SHA256.HashDataAsync(upload.Content, cancellationToken).ConfigureAwait(false));
             upload.Content.Position = 0;
         }
 
@@ -230,12 +230,12 @@ internal sealed class VideoJobs(
     };
 }
 
-/// <summary>Reads a video while a worker, here or elsewhere, writes it: what is there, then what comes, until it ends.</summary>
+/// <summary>Reads the live stream of a video while a worker of this or another process writes it.</summary>
 internal sealed class LiveReader(IJobStore store, JobSignals signals, VideoFolder folder)
 {
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(300);
 
-    public async IAsyncEnumerable<ReadOnlyMemory<byte>> ReadAsync(VideoJob job, [EnumeratorCancellation] CancellationToken cancel)
+    public async IAsyncEnumerable<ReadOnlyMemory<byte>> ReadAsync(VideoJob job, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         var buffer = new byte[1 << 16];
         FileStream? file = null;
@@ -245,14 +245,14 @@ internal sealed class LiveReader(IJobStore store, JobSignals signals, VideoFolde
             {
                 var signal = signals.Next;
                 file ??= Open(folder.Live(job.Id, job.Attempt)) ?? (job.Status == VideoStatus.Completed ? Open(folder.Video(job.Id, job.Attempt)) : null);
-                while (file is not null && await file.ReadAsync(buffer, cancel).ConfigureAwait(false) is > 0 and var count)
+                while (file is not null && await file.ReadAsync(buffer, cancellationToken).ConfigureAwait(false) is > 0 and var count)
                     yield return buffer.AsMemory(0, count);
-                // What was written before the end was seen has been read by now.
+                // Everything written before the end was observed has been read by now.
                 if (ended)
                     yield break;
                 if (job.Status == VideoStatus.InProgress)
-                    await JobSignals.WaitAsync(signal, Look, cancel).ConfigureAwait(false);
-                if (await store.FindAsync(job.Id, cancel).ConfigureAwait(false) is not { } now || now.Attempt != job.Attempt)
+                    await JobSignals.WaitAsync(signal, Look, cancellationToken).ConfigureAwait(false);
+                if (await store.FindAsync(job.Id, cancellationToken).ConfigureAwait(false) is not { } now || now.Attempt != job.Attempt)
                     yield break;
                 job = now;
             }

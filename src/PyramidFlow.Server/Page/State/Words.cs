@@ -4,13 +4,13 @@ using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Server.Page.State;
 
-/// <summary>Numbers and states as people say them.</summary>
+/// <summary>Texts for numbers and states.</summary>
 internal static class Words
 {
-    /// <summary>Nothing can be done until it is back.</summary>
+    /// <summary>Message for an unavailable queue.</summary>
     public const string QueueIsAway = "The queue cannot be reached just now: try again in a moment.";
 
-    /// <summary>A time that is not exact, such as "about 2 min".</summary>
+    /// <summary>Formats an estimated time, such as "about 2 min".</summary>
     public static string About(double seconds) => seconds switch
     {
         < 3 => "a moment",
@@ -19,27 +19,27 @@ internal static class Words
         _ => Invariant($"about {Math.Floor(seconds / 3600)} h {Math.Floor(seconds % 3600 / 60)} min"),
     };
 
-    /// <summary>A time that was measured, such as "12.4 s".</summary>
+    /// <summary>Formats a measured time, such as "12.4 s".</summary>
     public static string Time(double seconds) => seconds < 60
         ? Invariant($"{seconds:0.#} s")
         : Invariant($"{Math.Floor(seconds / 60)} min {seconds % 60:0} s");
 
-    /// <summary>A length as both people and models count it.</summary>
+    /// <summary>Formats a length in seconds and frames.</summary>
     public static string Length(int frames, double framesPerSecond) => frames == 1
         ? "a still picture"
         : Invariant($"{frames / framesPerSecond:0.#} s, {frames} frames");
 
-    /// <summary>A length in the corner of a small picture, such as "2 s".</summary>
+    /// <summary>Formats the length on a thumbnail, such as "2 s".</summary>
     public static string Badge(VideoJob job) => job.Result is not { Frames: > 1 and var frames } ? "Picture" : Invariant($"{frames / FramesPerSecond(job):0.#} s");
 
-    /// <summary>How fast a video's file plays, whatever its model is made for.</summary>
+    /// <summary>Frame rate of a video's file, which may differ from that of its model.</summary>
     public static double FramesPerSecond(VideoJob job) => job.Request.FramesPerSecond ?? (job.Request is { Seconds: > 0 and var seconds, Frames: { } frames, Input: var input }
         ? (input?.Kind == VideoInputKind.Video ? frames : frames - 1) / seconds : 24);
 
-    /// <summary>A value of the first frame and one of those that follow, such as "10, then 6".</summary>
+    /// <summary>Formats a value of the first frame and one of later frames, such as "10, then 6".</summary>
     public static string Both(string first, string later) => first == later ? first : $"{first}, then {later}";
 
-    /// <summary>A place in the queue, such as "2nd in the queue".</summary>
+    /// <summary>Formats a place in the queue, such as "2nd in the queue".</summary>
     public static string Place(int? position) => position switch
     {
         null => "In the queue",
@@ -47,7 +47,7 @@ internal static class Words
         _ => Invariant($"{position}{Ending(position.Value)} in the queue"),
     };
 
-    /// <summary>How a video is, in a few words.</summary>
+    /// <summary>Formats the state of a video.</summary>
     public static string State(VideoJob job) => job.Status switch
     {
         VideoStatus.Queued when job.SecondsLeft is { } left => $"{Place(job.QueuePosition)}, done in {About(left)}",
@@ -58,13 +58,13 @@ internal static class Words
         _ => job.Error?.Code == VideoError.Cancelled ? "Cancelled" : "Failed",
     };
 
-    /// <summary>Share of the work done.</summary>
+    /// <summary>Formats the fraction of the work done.</summary>
     public static string Percent(VideoJob job) => Invariant($"{Math.Floor((job.Progress?.Fraction ?? 0) * 100)}%");
 
-    /// <summary>Share of the work done, as the value of a progress bar.</summary>
+    /// <summary>Formats the fraction of the work done as the value of a progress bar.</summary>
     public static string Fraction(VideoJob job) => (job.Progress?.Fraction ?? 0).ToString("0.000", CultureInfo.InvariantCulture);
 
-    /// <summary>What is being done right now.</summary>
+    /// <summary>Describes the current phase.</summary>
     public static string Phase(VideoProgress? progress) => progress?.Phase switch
     {
         null => "Starting",
@@ -75,7 +75,7 @@ internal static class Words
         _ => "Turning it into frames",
     };
 
-    /// <summary>What a video is called: its prompt, or what stands for it.</summary>
+    /// <summary>Title of a video: its prompt, or a text in its place.</summary>
     public static string Title(VideoJob job) => job.Request.Prompt.Length > 0 ? job.Request.Prompt
         : job.Request.Input?.Kind == VideoInputKind.Video ? "A video gone on from, without words" : "A picture set in motion, without words";
 
@@ -84,7 +84,7 @@ internal static class Words
     private static string Invariant(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 }
 
-/// <summary>Addresses of a video's files, relative to the page.</summary>
+/// <summary>URLs of a video's files, relative to the page.</summary>
 internal static class VideoLinks
 {
     public static string Video(VideoJob job) => Content(job, "video");
@@ -95,13 +95,13 @@ internal static class VideoLinks
 
     public static string Input(VideoJob job) => Content(job, "input");
 
-    /// <summary>The latest preview; its number makes the address of each another.</summary>
+    /// <summary>The latest preview; its number makes each URL unique.</summary>
     public static string Preview(VideoJob job) => Content(job, "preview") + string.Create(CultureInfo.InvariantCulture, $"&n={job.Attempt}.{job.Progress?.Preview}");
 
-    /// <summary>The video while it is made.</summary>
+    /// <summary>The live stream.</summary>
     public static string Live(VideoJob job) => $"v1/videos/{job.Id}/stream";
 
-    /// <summary>A name to save it under that says what it is.</summary>
+    /// <summary>File name for a download, derived from the prompt.</summary>
     public static string FileName(VideoJob job)
     {
         var words = job.Request.Prompt.Split([.. Path.GetInvalidFileNameChars(), ' ', '.', ',', ':', ';', '"', '\'', '?', '*', '\n'], StringSplitOptions.RemoveEmptyEntries);
@@ -112,7 +112,7 @@ internal static class VideoLinks
     private static string Content(VideoJob job, string variant) => $"v1/videos/{job.Id}/content?variant={variant}";
 }
 
-/// <summary>Prompts to begin with.</summary>
+/// <summary>Example prompts.</summary>
 internal static class Examples
 {
     private static readonly string[] Sprites =
@@ -129,6 +129,6 @@ internal static class Examples
         "a paper boat drifting down a rainy street, reflections of neon signs",
     ];
 
-    /// <summary>Some that suit a model: the small one of the repository knows a world of its own.</summary>
+    /// <summary>Returns examples for a model: the sprites model of the repository knows only its own world.</summary>
     public static IReadOnlyList<string> Of(VideoModel? model) => model?.Id == "sprites" ? Sprites : World;
 }
