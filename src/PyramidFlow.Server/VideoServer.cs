@@ -114,7 +114,7 @@ internal static class ServerServices
         .AddSingleton<JobSignals>()
         .AddSingleton<BackgroundHealth>()
         .AddSingleton<ModelCatalog>()
-        .AddSingleton<FileCare>()
+        .AddSingleton<FileCleanup>()
         .Configure<HostOptions>(host =>
         {
             // Listeners and workers stop at the same time, so that neither waits for the other.
@@ -122,7 +122,7 @@ internal static class ServerServices
             host.ShutdownTimeout = ShutdownPatience;
         })
         .AddHostedService<QueueStart>()
-        .AddHostedService<QueueCare>();
+        .AddHostedService<QueueMaintenance>();
 
     /// <summary>Adds the generation of videos in this process.</summary>
     public static IServiceCollection AddWorker(this IServiceCollection services) => services

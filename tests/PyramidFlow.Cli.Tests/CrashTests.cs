@@ -92,7 +92,7 @@ public class CrashTests(TinyModel model, PostgresCluster cluster) : IClassFixtur
         Assert.All(jobs!, job => Assert.True(job.Status == VideoStatus.Completed || job is { Status: VideoStatus.Failed, Error.Message.Length: > 0 }, $"{job.Id} is {job.Status}"));
 
         var folder = new VideoFolder(data);
-        await new FileCare(store, folder, new RetentionRules()).SweepAsync(TimeSpan.FromSeconds(-1), cancel);
+        await new FileCleanup(store, folder, new RetentionRules()).SweepAsync(TimeSpan.FromSeconds(-1), cancel);
         var expected = jobs!.Where(job => job.Status == VideoStatus.Completed)
             .SelectMany(job => (string[])[folder.Video(job.Id, job.Attempt), folder.Thumbnail(job.Id, job.Attempt), folder.Spritesheet(job.Id, job.Attempt), folder.LastFrame(job.Id, job.Attempt)]);
         Assert.Equal(expected.Order(StringComparer.Ordinal), Directory.EnumerateFiles(folder.Videos, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal));

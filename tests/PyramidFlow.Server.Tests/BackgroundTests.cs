@@ -68,7 +68,7 @@ public sealed class BackgroundTests : IDisposable
         var faults = new TwoFaults(health);
         var flawed = FlawedStore.Over(store, name => name == nameof(IJobStore.ReapAsync) ? faults.Next(new InvalidOperationException("a fault")) : null);
         var rules = new LeaseRules(3, TimeSpan.Zero) { Length = TimeSpan.FromSeconds(1) };
-        using var care = new QueueCare(flawed, new JobSignals(), new FileCare(flawed, new VideoFolder(data.Path), new RetentionRules()), rules, health, NullLogger<QueueCare>.Instance);
+        using var care = new QueueMaintenance(flawed, new JobSignals(), new FileCleanup(flawed, new VideoFolder(data.Path), new RetentionRules()), rules, health, NullLogger<QueueMaintenance>.Instance);
 
         await EndureAsync(care, health, faults);
     }
@@ -110,7 +110,7 @@ public sealed class BackgroundTests : IDisposable
         await feed.StartAsync(Cancel);
 
         await Assert.ThrowsAsync<NewerStoreException>(() => feed.ExecuteTask!);
-        Assert.Contains("newer version", health.Trouble, StringComparison.Ordinal);
+        Assert.Contains("newer version", health.Failure, StringComparison.Ordinal);
     }
 
     private async Task<SqlJobStore> StoreAsync()
@@ -126,7 +126,7 @@ public sealed class BackgroundTests : IDisposable
     private static async Task EndureAsync(BackgroundService loop, BackgroundHealth health, TwoFaults faults)
     {
         await loop.StartAsync(Cancel);
-        await TestServer.UntilAsync(() => Task.FromResult(faults.Calls > 2 && health.Trouble is null));
+        await TestServer.UntilAsync(() => Task.FromResult(faults.Calls > 2 && health.Failure is null));
         Assert.Contains("a fault in this program", faults.Told, StringComparison.Ordinal);
         Assert.False(loop.ExecuteTask!.IsCompleted);
         await loop.StopAsync(CancellationToken.None);
@@ -158,7 +158,7 @@ public sealed class BackgroundTests : IDisposable
         public Exception? Next(Exception fault)
         {
             if (calls == 1)
-                Told = health.Trouble;
+                Told = health.Failure;
             return Interlocked.Increment(ref calls) <= 2 ? fault : null;
         }
     }

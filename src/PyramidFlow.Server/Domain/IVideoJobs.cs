@@ -5,7 +5,7 @@ namespace PyramidFlow.Server.Domain;
 /// found, and an owner whose key was removed is refused (<see cref="JobFault.NoKey"/>). Faults are <see
 /// cref="JobException"/> with a sentence for the user.
 /// </summary>
-public interface IVideoJobs
+internal interface IVideoJobs
 {
     /// <summary>The available models, the default first; looked up anew at each call.</summary>
     IReadOnlyList<VideoModel> Models { get; }
@@ -63,27 +63,27 @@ public interface IVideoJobs
 /// <summary>A change of a video.</summary>
 /// <param name="Id">Id of the video.</param>
 /// <param name="Job">The new state; null when the video was deleted.</param>
-public sealed record JobChange(string Id, VideoJob? Job);
+internal sealed record JobChange(string Id, VideoJob? Job);
 
 /// <summary>The videos to list.</summary>
 /// <param name="Limit">Maximum number, 1 to 100.</param>
 /// <param name="After">Id after which the list continues; null starts at the beginning.</param>
 /// <param name="OldestFirst">Whether the oldest come first instead of the newest.</param>
-public sealed record VideoQuery(int Limit = 20, string? After = null, bool OldestFirst = false);
+internal sealed record VideoQuery(int Limit = 20, string? After = null, bool OldestFirst = false);
 
 /// <summary>A page of a list of videos.</summary>
 /// <param name="Jobs">The videos, in the requested order.</param>
 /// <param name="HasMore">Whether more videos follow.</param>
-public sealed record VideoList(IReadOnlyList<VideoJob> Jobs, bool HasMore);
+internal sealed record VideoList(IReadOnlyList<VideoJob> Jobs, bool HasMore);
 
 /// <summary>A picture or video as the user sent it. It is decoded and encoded anew, and never stored or served as it came.</summary>
 /// <param name="Content">The bytes. They are read once, and twice with an idempotency key: the stream must then support seeking. Size limits apply while they are read.</param>
 /// <param name="Name">Name for error messages; never part of a path.</param>
-public sealed record VideoUpload(Stream Content, string Name);
+internal sealed record VideoUpload(Stream Content, string Name);
 
 /// <summary>A file of a video.</summary>
 /// <param name="Stream">The bytes; seekable. The caller disposes the stream.</param>
 /// <param name="ContentType">Media type such as <c>video/mp4</c>.</param>
 /// <param name="FileName">Suggested name of the downloaded file.</param>
 /// <param name="ChangedAt">Time of the last write.</param>
-public sealed record VideoContent(Stream Stream, string ContentType, string FileName, DateTimeOffset ChangedAt);
+internal sealed record VideoContent(Stream Stream, string ContentType, string FileName, DateTimeOffset ChangedAt);

@@ -4,7 +4,7 @@ using PyramidFlow.Torch.Checkpoints;
 namespace PyramidFlow.Server.Domain;
 
 /// <summary>Kinds of faults that users can meet.</summary>
-public enum JobFault
+internal enum JobFault
 {
     /// <summary>A value is invalid.</summary>
     Invalid,
@@ -38,7 +38,7 @@ public enum JobFault
 }
 
 /// <summary>A request that cannot be fulfilled; the message is one sentence for the user that names a fix.</summary>
-public sealed class JobException : Exception
+internal sealed class JobException : Exception
 {
     /// <summary>Creates an exception with one sentence for the user.</summary>
     /// <param name="fault">Kind of the fault.</param>
@@ -60,7 +60,7 @@ public sealed class JobException : Exception
 /// <summary>Maps exceptions of a job to the error that its owner sees, and to whether a retry may help.</summary>
 internal static class JobFaults
 {
-    public static (VideoError Error, bool Retry) Of(Exception fault) => fault switch
+    public static (VideoError Error, bool Retry) ToError(Exception fault) => fault switch
     {
         ArgumentException argument when UserFault.Is(argument) => (new(VideoError.Invalid, Sentence(fault)), false),
         JobException => (new(VideoError.Invalid, fault.Message), false),
@@ -94,7 +94,7 @@ internal static class JobFaults
 /// <summary>The reason for a failed video.</summary>
 /// <param name="Code">Code for programs, such as <see cref="Cancelled"/>.</param>
 /// <param name="Message">One sentence for people.</param>
-public sealed record VideoError(string Code, string Message)
+internal sealed record VideoError(string Code, string Message)
 {
     /// <summary>The user cancelled the video.</summary>
     public const string Cancelled = "cancelled";

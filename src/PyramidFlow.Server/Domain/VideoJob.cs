@@ -5,7 +5,7 @@ using PyramidFlow.Generation;
 namespace PyramidFlow.Server.Domain;
 
 /// <summary>A requested video in any state.</summary>
-public sealed record VideoJob
+internal sealed record VideoJob
 {
     /// <summary>Public id: <c>video_</c> and 32 hexadecimal digits.</summary>
     public required string Id { get; init; }
@@ -54,7 +54,7 @@ public sealed record VideoJob
 }
 
 /// <summary>Ids of videos: <c>video_</c> and 32 hexadecimal digits that cannot be guessed.</summary>
-public static class VideoId
+internal static class VideoId
 {
     private const string Prefix = "video_";
     private static readonly SearchValues<char> Digits = SearchValues.Create("0123456789abcdef");
@@ -68,7 +68,7 @@ public static class VideoId
 }
 
 /// <summary>State of a video.</summary>
-public enum VideoStatus
+internal enum VideoStatus
 {
     /// <summary>Accepted and waiting for a worker.</summary>
     Queued,
@@ -92,7 +92,7 @@ public enum VideoStatus
 /// <param name="Stages">Number of stages.</param>
 /// <param name="Step">Completed steps of the stage.</param>
 /// <param name="Steps">Steps of the stage.</param>
-public sealed record VideoProgress(
+internal sealed record VideoProgress(
     double Fraction, GenerationPhase Phase, int Unit = 0, int Units = 0, int Stage = 0, int Stages = 0, int Step = 0, int Steps = 0)
 {
     /// <summary>Estimated seconds until the video is done; null when unknown.</summary>
@@ -110,18 +110,18 @@ public sealed record VideoProgress(
 /// <param name="Bytes">Total bytes of the video and the files kept with it.</param>
 /// <param name="Seconds">Duration of the generation in seconds.</param>
 /// <param name="Warnings">Warnings for the user, for example that the prompt was truncated.</param>
-public sealed record VideoResult(int Frames, long Bytes, double Seconds, IReadOnlyList<string> Warnings);
+internal sealed record VideoResult(int Frames, long Bytes, double Seconds, IReadOnlyList<string> Warnings);
 
 /// <summary>The owner of requests and videos: an API key, or <see cref="Local"/> when no keys are in use.</summary>
 /// <param name="Name">Name of the key and the first digits of its hash; a later key of the same name is another owner.</param>
-public readonly record struct Owner(string Name)
+internal readonly record struct Owner(string Name)
 {
     /// <summary>The owner when no keys are in use.</summary>
     public static Owner Local { get; } = new("local");
 
     /// <summary>Returns the signed-in owner, or <see cref="Local"/> without keys.</summary>
     /// <param name="user">User of a request or of the page's authentication state.</param>
-    public static Owner Of(ClaimsPrincipal user) => user.Identity is { IsAuthenticated: true } && user.FindFirstValue(ClaimTypes.NameIdentifier) is { } owner ? new(owner) : Local;
+    public static Owner From(ClaimsPrincipal user) => user.Identity is { IsAuthenticated: true } && user.FindFirstValue(ClaimTypes.NameIdentifier) is { } owner ? new(owner) : Local;
 
     /// <inheritdoc/>
     public override string ToString() => Name;

@@ -64,7 +64,7 @@ internal static class Access
             if (!keys.InUse || context.User.Identity is { IsAuthenticated: true })
             {
                 // The page redirects itself to the sign-in.
-                var end = path.StartsWithSegments(PagePath, StringComparison.Ordinal) ? default : context.RequestServices.GetRequiredService<KeyWatch>().EndOf(Owner.Of(context.User));
+                var end = path.StartsWithSegments(PagePath, StringComparison.Ordinal) ? default : context.RequestServices.GetRequiredService<KeyWatch>().EndOf(Owner.From(context.User));
                 await using (end.UnsafeRegister(static aborted => ((HttpContext)aborted!).Abort(), context).ConfigureAwait(false))
                     await next(context).ConfigureAwait(false);
                 return;
@@ -77,7 +77,7 @@ internal static class Access
             }
 
             context.Response.Headers.WWWAuthenticate = "Bearer";
-            await Problems.WriteAsync(context, ProblemObject.Of(401, "this service needs an API key: send it as 'Authorization: Bearer KEY'", "no_key")).ConfigureAwait(false);
+            await Problems.WriteAsync(context, ProblemObject.Create(401, "this service needs an API key: send it as 'Authorization: Bearer KEY'", "no_key")).ConfigureAwait(false);
         });
     }
 

@@ -190,7 +190,7 @@ internal static class RateLimits
         limiter.OnRejected = async (rejected, _) =>
         {
             var seconds = rejected.Lease.TryGetMetadata(MetadataName.RetryAfter, out var wait) ? (int)Math.Ceiling(wait.TotalSeconds) : 60;
-            var problem = ProblemObject.Of(429, $"too many requests in one minute: try again in {seconds} seconds", "rate_limit") with { RetryAfterSeconds = seconds };
+            var problem = ProblemObject.Create(429, $"too many requests in one minute: try again in {seconds} seconds", "rate_limit") with { RetryAfterSeconds = seconds };
             await Problems.WriteAsync(rejected.HttpContext, problem).ConfigureAwait(false);
         };
     });
@@ -202,7 +202,7 @@ internal static class RateLimits
     public static RouteHandlerBuilder RefuseTooManyEarly(this RouteHandlerBuilder endpoint, string idempotencyKey) => endpoint.AddEndpointFilter(async (invocation, next) =>
     {
         var context = invocation.HttpContext;
-        var (owner, store, key) = (Owner.Of(context.User), context.RequestServices.GetRequiredService<IJobStore>(), context.Request.Headers[idempotencyKey].ToString());
+        var (owner, store, key) = (Owner.From(context.User), context.RequestServices.GetRequiredService<IJobStore>(), context.Request.Headers[idempotencyKey].ToString());
         if (key.Length == 0 || !await store.HasKeyAsync(owner, key, context.RequestAborted).ConfigureAwait(false))
         {
             var limits = context.RequestServices.GetRequiredService<ServerLimits>();

@@ -20,7 +20,7 @@ internal sealed class EventStream(IVideoJobs jobs, IHostApplicationLifetime life
 
     private async Task WriteAsync(string id, HttpContext context, CancellationToken cancellationToken)
     {
-        var owner = Owner.Of(context.User);
+        var owner = Owner.From(context.User);
         // A missing video must be reported before the stream begins.
         await jobs.GetAsync(owner, id, cancellationToken).ConfigureAwait(false);
         var response = context.Response;
@@ -127,12 +127,12 @@ internal static class LiveStream
     {
         if (HttpMethods.IsHead(context.Request.Method))
         {
-            await jobs.GetAsync(Owner.Of(context.User), id, cancellationToken).ConfigureAwait(false);
+            await jobs.GetAsync(Owner.From(context.User), id, cancellationToken).ConfigureAwait(false);
             context.Response.ContentType = "video/mp4";
             return;
         }
 
-        await using var pieces = jobs.StreamAsync(Owner.Of(context.User), id, cancellationToken).GetAsyncEnumerator(cancellationToken);
+        await using var pieces = jobs.StreamAsync(Owner.From(context.User), id, cancellationToken).GetAsyncEnumerator(cancellationToken);
         // Faults must be reported before the stream begins.
         var more = await pieces.MoveNextAsync().ConfigureAwait(false);
         context.Response.ContentType = "video/mp4";

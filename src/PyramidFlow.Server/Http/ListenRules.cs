@@ -44,11 +44,11 @@ internal sealed class OriginCheck(RequestDelegate next, ListenRules rules)
     {
         var request = context.Request;
         if (!IsOurs(request.Host))
-            return Problems.WriteAsync(context, ProblemObject.Of(421, $"this service does not answer to the name '{request.Host.Host}': use localhost, or start it with --allow-host {request.Host.Host}", "wrong_host"));
+            return Problems.WriteAsync(context, ProblemObject.Create(421, $"this service does not answer to the name '{request.Host.Host}': use localhost, or start it with --allow-host {request.Host.Host}", "wrong_host"));
         var reads = HttpMethods.IsGet(request.Method) || HttpMethods.IsHead(request.Method) || HttpMethods.IsOptions(request.Method);
         var opensSocket = request.Headers.Upgrade.Count > 0 || HttpMethods.IsConnect(request.Method);
         if ((!reads || opensSocket) && !IsFromHere(request))
-            return Problems.WriteAsync(context, ProblemObject.Of(403, "a page of another site may not use this service: open the address of this service itself, and try again there", "wrong_origin"));
+            return Problems.WriteAsync(context, ProblemObject.Create(403, "a page of another site may not use this service: open the address of this service itself, and try again there", "wrong_origin"));
         return next(context);
     }
 

@@ -51,7 +51,7 @@ internal static class VideoEndpoints
         var (fields, upload) = await reader.ReadAsync(context.Request, KnownFields.Remix, cancellationToken).ConfigureAwait(false);
         await using (upload)
         {
-            var original = (await jobs.GetAsync(Owner.Of(context.User), id, cancellationToken).ConfigureAwait(false)).Request;
+            var original = (await jobs.GetAsync(Owner.From(context.User), id, cancellationToken).ConfigureAwait(false)).Request;
             var request = original with
             {
                 Prompt = fields.Text("prompt") ?? "",
@@ -70,7 +70,7 @@ internal static class VideoEndpoints
         await using (upload)
         {
             var id = fields.ReferredId("video");
-            var original = id is null ? null : (await jobs.GetAsync(Owner.Of(context.User), id, cancellationToken).ConfigureAwait(false)).Request;
+            var original = id is null ? null : (await jobs.GetAsync(Owner.From(context.User), id, cancellationToken).ConfigureAwait(false)).Request;
             var request = CreateFields.Read(fields, upload?.Kind, jobs.Models, original?.Model);
             if (original is not null)
             {
@@ -92,7 +92,7 @@ internal static class VideoEndpoints
             throw new JobException(JobFault.Invalid, $"the idempotency key is longer than {KeyLength} characters") { Parameter = IdempotencyKey };
         try
         {
-            var job = await jobs.SubmitAsync(Owner.Of(context.User), request, upload, key.Length == 0 ? null : key, cancellationToken).ConfigureAwait(false);
+            var job = await jobs.SubmitAsync(Owner.From(context.User), request, upload, key.Length == 0 ? null : key, cancellationToken).ConfigureAwait(false);
             return Json(VideoObject.Of(job), RestJson.Default.VideoObject);
         }
         catch (JobException e) when (e.Parameter == "num_inference_steps" && fields.Has("steps"))
@@ -110,13 +110,13 @@ internal static class VideoEndpoints
             throw new JobException(JobFault.NotFound, "there is no video of the id in 'after'") { Parameter = "after" };
         if (order is not (null or "asc" or "desc"))
             throw new JobException(JobFault.Invalid, "order is asc or desc") { Parameter = "order" };
-        var list = await jobs.ListAsync(Owner.Of(context.User), new VideoQuery(PlainNumber.TryWhole(limit, out var most) ? (int)Math.Clamp(most, 0, 1000) : 20, after, order == "asc"), cancellationToken).ConfigureAwait(false);
+        var list = await jobs.ListAsync(Owner.From(context.User), new VideoQuery(PlainNumber.TryWhole(limit, out var most) ? (int)Math.Clamp(most, 0, 1000) : 20, after, order == "asc"), cancellationToken).ConfigureAwait(false);
         var data = list.Jobs.Select(VideoObject.Of).ToList();
         return Json(new ListObject<VideoObject>(data, list.HasMore, data.FirstOrDefault()?.Id, data.LastOrDefault()?.Id), RestJson.Default.ListObjectVideoObject);
     }
 
     private static async Task<IResult> GetAsync(string id, HttpContext context, IVideoJobs jobs, CancellationToken cancellationToken) =>
-        Json(VideoObject.Of(await jobs.GetAsync(Owner.Of(context.User), id, cancellationToken).ConfigureAwait(false)), RestJson.Default.VideoObject);
+        Json(VideoObject.Of(await jobs.GetAsync(Owner.From(context.User), id, cancellationToken).ConfigureAwait(false)), RestJson.Default.VideoObject);
 
     private static IResult GetModel(string id, IVideoJobs jobs)
     {
@@ -127,11 +127,11 @@ internal static class VideoEndpoints
     }
 
     private static async Task<IResult> CancelAsync(string id, HttpContext context, IVideoJobs jobs, CancellationToken cancellationToken) =>
-        Json(VideoObject.Of(await jobs.CancelAsync(Owner.Of(context.User), id, cancellationToken).ConfigureAwait(false)), RestJson.Default.VideoObject);
+        Json(VideoObject.Of(await jobs.CancelAsync(Owner.From(context.User), id, cancellationToken).ConfigureAwait(false)), RestJson.Default.VideoObject);
 
     private static async Task<IResult> DeleteAsync(string id, HttpContext context, IVideoJobs jobs, CancellationToken cancellationToken)
     {
-        await jobs.DeleteAsync(Owner.Of(context.User), id, cancellationToken).ConfigureAwait(false);
+        await jobs.DeleteAsync(Owner.From(context.User), id, cancellationToken).ConfigureAwait(false);
         return Json(new DeletedObject(id), RestJson.Default.DeletedObject);
     }
 
@@ -147,7 +147,7 @@ internal static class VideoEndpoints
             "preview" => VideoVariant.Preview,
             _ => throw new JobException(JobFault.Invalid, "variant is video, thumbnail, spritesheet, last_frame, input or preview") { Parameter = "variant" },
         };
-        var content = await jobs.OpenAsync(Owner.Of(context.User), id, kind, cancellationToken).ConfigureAwait(false);
+        var content = await jobs.OpenAsync(Owner.From(context.User), id, kind, cancellationToken).ConfigureAwait(false);
         // Completed files never change; files of an owner must not stay in shared caches.
         context.Response.Headers.CacheControl = kind == VideoVariant.Preview ? "no-store" : "private, max-age=86400";
         return Results.Stream(content.Stream, content.ContentType, download is null ? null : content.FileName, content.ChangedAt,
@@ -170,9 +170,9 @@ internal static class HealthEndpoints
                 await store.RevisionAsync(cancellationToken).ConfigureAwait(false);
                 if (!Directory.Exists(folder.Videos))
                     return Results.Text("the folder of videos is not there", statusCode: 503);
-                if (catalog.Look().Trouble is not null)
+                if (catalog.Scan().Fault is not null)
                     return Results.Text("the default model cannot be read, the log says why", statusCode: 503);
-                return health.Trouble is { } trouble ? Results.Text(trouble, statusCode: 503) : Results.Text(string.Join('\n', Ready(feed, health)));
+                return health.Failure is { } failure ? Results.Text(failure, statusCode: 503) : Results.Text(string.Join('\n', Ready(feed, health)));
             }
             catch (Exception) when (!cancellationToken.IsCancellationRequested)
             {
@@ -184,8 +184,8 @@ internal static class HealthEndpoints
     private static IEnumerable<string> Ready(JobFeed feed, BackgroundHealth health)
     {
         yield return "ready";
-        if (health.Nuisance is { } nuisance)
-            yield return nuisance;
+        if (health.Warning is { } warning)
+            yield return warning;
         if (feed.Unreadable is > 0 and var count)
             yield return $"{count} entries of the queue cannot be read and were set aside: the log names them";
     }

@@ -56,12 +56,12 @@ internal sealed partial class SqlJobStore
     {
         var text = progress is null ? null : JsonSerializer.Serialize(progress, StoreJson.Default.VideoProgress);
         return await ChangeAsync($"lease_until = {dialect.Now} + @length, progress = COALESCE(@progress, progress), seconds_left = COALESCE(@left, seconds_left)",
-            Held, cancellationToken, [.. Of(lease), ("length", (long)length.TotalMilliseconds), ("progress", text), ("left", progress?.SecondsLeft)]).ConfigureAwait(false) == 1;
+            Held, cancellationToken, [.. Identity(lease), ("length", (long)length.TotalMilliseconds), ("progress", text), ("left", progress?.SecondsLeft)]).ConfigureAwait(false) == 1;
     }
 
     public async Task<bool> CompleteAsync(JobLease lease, VideoResult result, CancellationToken cancellationToken) =>
         await ChangeAsync($"status = '{Completed}', completed = {dialect.Now}, result = @result, bytes = @bytes, seconds = @seconds, {NoLease}", Held, cancellationToken,
-            [.. Of(lease), ("result", JsonSerializer.Serialize(result, StoreJson.Default.VideoResult)), ("bytes", result.Bytes), ("seconds", result.Seconds)]).ConfigureAwait(false) == 1;
+            [.. Identity(lease), ("result", JsonSerializer.Serialize(result, StoreJson.Default.VideoResult)), ("bytes", result.Bytes), ("seconds", result.Seconds)]).ConfigureAwait(false) == 1;
 
     public async Task<bool> FailAsync(JobLease lease, VideoError error, bool retry, CancellationToken cancellationToken)
     {
@@ -69,11 +69,11 @@ internal sealed partial class SqlJobStore
         var values = again
             ? $"status = '{Queued}', not_before = {dialect.Now} + {Pause("attempt")}, progress = NULL, error = @error, {NoLease}"
             : $"status = '{Failed}', completed = {dialect.Now}, error = @error, {NoLease}";
-        return await ChangeAsync(values, Held, cancellationToken, [.. Of(lease), ("error", Json(error))]).ConfigureAwait(false) == 1;
+        return await ChangeAsync(values, Held, cancellationToken, [.. Identity(lease), ("error", Json(error))]).ConfigureAwait(false) == 1;
     }
 
     public async Task<bool> ReleaseAsync(JobLease lease, CancellationToken cancellationToken) =>
-        await ChangeAsync($"status = '{Queued}', attempt = attempt - 1, started = NULL, progress = NULL, {NoLease}", Held, cancellationToken, Of(lease)).ConfigureAwait(false) == 1;
+        await ChangeAsync($"status = '{Queued}', attempt = attempt - 1, started = NULL, progress = NULL, {NoLease}", Held, cancellationToken, Identity(lease)).ConfigureAwait(false) == 1;
 
     public async Task<int> ReapAsync(CancellationToken cancellationToken)
     {
@@ -107,7 +107,7 @@ internal sealed partial class SqlJobStore
         await session.CommitAsync(cancellationToken).ConfigureAwait(false);
     }
 
-    private static (string Name, object? Value)[] Of(JobLease lease) => [("id", lease.Id), ("worker", lease.Worker), ("attempt", lease.Attempt)];
+    private static (string Name, object? Value)[] Identity(JobLease lease) => [("id", lease.Id), ("worker", lease.Worker), ("attempt", lease.Attempt)];
 
     private static string Json(VideoError error) => JsonSerializer.Serialize(error, StoreJson.Default.VideoError);
 

@@ -233,7 +233,7 @@ internal sealed class UnreadableRowException(string id, string reason, Exception
 /// <summary>Work of a request in arbitrary units, for estimates of its duration from those of others.</summary>
 internal static class RequestWork
 {
-    public static double Of(VideoRequest request)
+    public static double Estimate(VideoRequest request)
     {
         var units = Math.Ceiling((request.Frames ?? 1) / 8.0);
         var steps = (request.Steps?.Sum() ?? 1) + ((units - 1) * (request.VideoSteps?.Sum() ?? 1));

@@ -35,7 +35,7 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, LeaseRules rules, 
             $"INSERT INTO videos (id, owner, seq, revision, status, model, work, created, idempotency_key, fingerprint, request) "
             + $"VALUES (@id, @owner, @revision, @revision, '{Queued}', @model, @work, {dialect.Now}, @key, @fingerprint, @request) RETURNING {JobSchema.Columns}",
             Read, cancellationToken, ("id", job.Id), ("owner", job.Owner.Name), ("revision", revision), ("model", job.Request.Model),
-            ("work", RequestWork.Of(job.Request)), ("key", job.IdempotencyKey), ("fingerprint", job.Fingerprint),
+            ("work", RequestWork.Estimate(job.Request)), ("key", job.IdempotencyKey), ("fingerprint", job.Fingerprint),
             ("request", JsonSerializer.Serialize(job.Request, StoreJson.Default.VideoRequest))).ConfigureAwait(false);
         await session.CommitAsync(cancellationToken).ConfigureAwait(false);
         return (rows[0], true);

@@ -121,7 +121,7 @@ internal sealed class SpooledUpload : IAsyncDisposable
         var count = await source.ReadAtLeastAsync(start, start.Length, throwOnEndOfStream: false, cancellationToken).ConfigureAwait(false);
         if (count == 0)
             throw new JobException(JobFault.Invalid, "the picture or video is empty") { Parameter = "input_reference" };
-        var kind = UploadKind.Of(start.AsSpan(0, count))
+        var kind = UploadKind.Detect(start.AsSpan(0, count))
             ?? throw new JobException(JobFault.Unsupported, "the file is neither a picture (PNG, JPEG, WebP, AVIF, TIFF) nor a video (mp4, webm, mkv, gif)") { Parameter = "input_reference" };
         var path = Path.Combine(folder.Incoming, Guid.NewGuid().ToString("N"));
         var file = new FileStream(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None, 1 << 16, FileOptions.Asynchronous | FileOptions.DeleteOnClose);
@@ -144,14 +144,14 @@ internal sealed class SpooledUpload : IAsyncDisposable
 }
 
 /// <summary>Determines the kind of a file from its first bytes; claims of the sender are ignored.</summary>
-public static class UploadKind
+internal static class UploadKind
 {
     /// <summary>Number of bytes needed.</summary>
     public const int Bytes = 16;
 
     /// <summary>Returns the kind of a file; null for neither.</summary>
     /// <param name="start">The first <see cref="Bytes"/> bytes, or all of a shorter file.</param>
-    public static VideoInputKind? Of(ReadOnlySpan<byte> start)
+    public static VideoInputKind? Detect(ReadOnlySpan<byte> start)
     {
         if (Begins(start, 0x89, 'P', 'N', 'G') || Begins(start, 0xff, 0xd8, 0xff) || start.StartsWith("BM"u8) || start.StartsWith("qoif"u8) || start.StartsWith("II*\0"u8) || start.StartsWith("MM\0*"u8) || Is(start, "RIFF"u8, "WEBP"u8))
             return VideoInputKind.Image;

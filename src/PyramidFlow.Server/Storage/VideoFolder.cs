@@ -32,7 +32,7 @@ internal sealed class VideoFolder(string root)
     }
 
     /// <summary>Returns the folder of a video.</summary>
-    public string Of(string id) => VideoId.IsValid(id) ? Path.Combine(Videos, id) : throw new ArgumentException("this is no id of a video", nameof(id));
+    public string For(string id) => VideoId.IsValid(id) ? Path.Combine(Videos, id) : throw new ArgumentException("this is no id of a video", nameof(id));
 
     public string Video(string id, int attempt) => Made(id, attempt, "mp4");
 
@@ -46,9 +46,9 @@ internal sealed class VideoFolder(string root)
 
     public string Preview(string id, int attempt) => Made(id, attempt, "preview.png");
 
-    public string InputPicture(string id) => Path.Combine(Of(id), "input.png");
+    public string InputPicture(string id) => Path.Combine(For(id), "input.png");
 
-    public string InputVideo(string id) => Path.Combine(Of(id), "input.mp4");
+    public string InputVideo(string id) => Path.Combine(For(id), "input.mp4");
 
     /// <summary>Returns the file of a variant.</summary>
     public string File(VideoJob job, VideoVariant variant) => variant switch
@@ -62,21 +62,21 @@ internal sealed class VideoFolder(string root)
     };
 
     /// <summary>Total bytes of the files that stay after a completed attempt: all except live stream and preview.</summary>
-    public long BytesOf(string id, int attempt) => new DirectoryInfo(Of(id)).EnumerateFiles()
+    public long BytesOf(string id, int attempt) => new DirectoryInfo(For(id)).EnumerateFiles()
         .Where(file => file.FullName != Live(id, attempt) && file.FullName != Preview(id, attempt)).Sum(file => file.Length);
 
     /// <summary>Removes all files of a video.</summary>
     public void Delete(string id)
     {
-        if (Directory.Exists(Of(id)))
-            Directory.Delete(Of(id), recursive: true);
+        if (Directory.Exists(For(id)))
+            Directory.Delete(For(id), recursive: true);
     }
 
     /// <summary>Removes a video's folder if it is empty.</summary>
     public void DeleteIfEmpty(string id)
     {
-        if (Directory.Exists(Of(id)) && !Directory.EnumerateFileSystemEntries(Of(id)).Any())
-            Directory.Delete(Of(id));
+        if (Directory.Exists(For(id)) && !Directory.EnumerateFileSystemEntries(For(id)).Any())
+            Directory.Delete(For(id));
     }
 
     /// <summary>Removes the files of an attempt; input files stay.</summary>
@@ -87,26 +87,26 @@ internal sealed class VideoFolder(string root)
 
     private void DeleteMade(string id, Func<string, bool> which)
     {
-        if (!Directory.Exists(Of(id)))
+        if (!Directory.Exists(For(id)))
             return;
-        foreach (var file in Directory.EnumerateFiles(Of(id)).Where(file => which(Path.GetFileName(file))))
+        foreach (var file in Directory.EnumerateFiles(For(id)).Where(file => which(Path.GetFileName(file))))
             System.IO.File.Delete(file);
     }
 
-    private string Made(string id, int attempt, string name) => Path.Combine(Of(id), FormattableString.Invariant($"{attempt}.{name}"));
+    private string Made(string id, int attempt, string name) => Path.Combine(For(id), FormattableString.Invariant($"{attempt}.{name}"));
 }
 
 /// <summary>Removes files that no video of the queue needs.</summary>
 /// <param name="store">The queue.</param>
 /// <param name="folder">The folder.</param>
 /// <param name="rules">Age and size up to which videos are kept.</param>
-internal sealed class FileCare(IJobStore store, VideoFolder folder, RetentionRules rules)
+internal sealed class FileCleanup(IJobStore store, VideoFolder folder, RetentionRules rules)
 {
     // The files of a request are written before its job is added, so recently written files are kept.
     private static readonly TimeSpan Young = TimeSpan.FromMinutes(10);
 
     /// <summary>Removes videos beyond age and size limits, then files without a video and files of former attempts.</summary>
-    public async Task CareAsync(CancellationToken cancellationToken)
+    public async Task CleanAsync(CancellationToken cancellationToken)
     {
         await ForgetAsync(cancellationToken).ConfigureAwait(false);
         await SweepAsync(Young, cancellationToken).ConfigureAwait(false);

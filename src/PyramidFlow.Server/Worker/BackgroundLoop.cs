@@ -25,7 +25,7 @@ internal abstract partial class BackgroundLoop(string part, BackgroundHealth hea
     protected abstract Task TurnAsync(CancellationToken stoppingToken);
 
     /// <summary>Reports that the turn has done its work; call it before a wait that may be long.</summary>
-    protected void Works() => health.Works(part);
+    protected void ReportSuccess() => health.ReportSuccess(part);
 
     protected sealed override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
@@ -37,7 +37,7 @@ internal abstract partial class BackgroundLoop(string part, BackgroundHealth hea
             try
             {
                 await TurnAsync(stoppingToken).ConfigureAwait(false);
-                health.Works(part);
+                health.ReportSuccess(part);
                 (pause, last) = (First, "");
             }
             catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
@@ -46,13 +46,13 @@ internal abstract partial class BackgroundLoop(string part, BackgroundHealth hea
             }
             catch (NewerStoreException e)
             {
-                health.Fails(part, e.Message);
+                health.ReportFailure(part, e.Message);
                 LogEnded(log, part, e.Message);
                 throw;
             }
             catch (Exception e)
             {
-                health.Fails(part, ReasonFor(e));
+                health.ReportFailure(part, ReasonFor(e));
                 // A repeated failure is logged in full once.
                 if (IsForeseen(e) || last == e.Message)
                     LogFailed(log, part, pause.TotalSeconds, e.Message);
@@ -96,19 +96,19 @@ internal sealed class BackgroundHealth
     public IReadOnlyList<PartHealth> Parts => [.. parts.Values.OrderBy(part => part.Name, StringComparer.Ordinal)];
 
     /// <summary>The reason why this process cannot do its work; null when it can.</summary>
-    public string? Trouble => Reasons(part => part.IsVital);
+    public string? Failure => Reasons(part => part.IsVital);
 
     /// <summary>Failures that do not keep the process from its work; null for none.</summary>
-    public string? Nuisance => Reasons(part => !part.IsVital);
+    public string? Warning => Reasons(part => !part.IsVital);
 
     /// <summary>Reports a successful turn.</summary>
-    public void Works(string part) => parts[part] = new PartHealth(part, null, true);
+    public void ReportSuccess(string part) => parts[part] = new PartHealth(part, null, true);
 
     /// <summary>Reports a failed turn.</summary>
     /// <param name="part">Name of the loop.</param>
     /// <param name="reason">The reason.</param>
     /// <param name="isVital">Whether the process cannot do its work without the loop.</param>
-    public void Fails(string part, string reason, bool isVital = true) => parts[part] = new PartHealth(part, reason, isVital);
+    public void ReportFailure(string part, string reason, bool isVital = true) => parts[part] = new PartHealth(part, reason, isVital);
 
     private string? Reasons(Func<PartHealth, bool> which) =>
         Parts.Where(part => part.Reason is not null && which(part)).Select(part => $"{part.Name}: {part.Reason}").ToList() is { Count: > 0 } reasons ? string.Join("; ", reasons) : null;

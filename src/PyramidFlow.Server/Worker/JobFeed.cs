@@ -10,7 +10,7 @@ namespace PyramidFlow.Server.Worker;
 /// at once, those by other processes within 200 ms.
 /// </summary>
 internal sealed class JobFeed(IJobStore store, JobSignals signals, BackgroundHealth health, ILogger<JobFeed> log)
-    : BackgroundLoop("news of the queue", health, log)
+    : BackgroundLoop("queue feed", health, log)
 {
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(200), Least = TimeSpan.FromMilliseconds(25);
     private readonly ConcurrentDictionary<JobWatcher, byte> watchers = [];
@@ -52,7 +52,7 @@ internal sealed class JobFeed(IJobStore store, JobSignals signals, BackgroundHea
     {
         var signal = signals.Next;
         seen = seen is { } last ? await ReadAsync(last, stoppingToken).ConfigureAwait(false) : await BeginAsync(stoppingToken).ConfigureAwait(false);
-        Works();
+        ReportSuccess();
         await Task.Delay(Least, stoppingToken).ConfigureAwait(false);
         await JobSignals.WaitAsync(signal, Look, stoppingToken).ConfigureAwait(false);
     }

@@ -25,7 +25,7 @@ internal sealed partial class KeyWatch(ApiKeys keys, IJobStore store, JobSignals
     {
         await EndOpenAsync().ConfigureAwait(false);
         await EndVideosAsync(stoppingToken).ConfigureAwait(false);
-        Works();
+        ReportSuccess();
         await Task.Delay(Look, stoppingToken).ConfigureAwait(false);
     }
 

@@ -15,12 +15,12 @@ internal sealed partial class ModelCatalog(Func<IReadOnlyList<ModelFolder>> fold
     /// Returns all models. A checkpoint with several transformers has one model for each; its folder name alone stands
     /// for the first.
     /// </summary>
-    public IReadOnlyList<VideoModel> All() => Look().Models;
+    public IReadOnlyList<VideoModel> All() => Scan().Models;
 
     /// <summary>Returns all models and the reason why the default is unavailable; null when it is available.</summary>
-    public (IReadOnlyList<VideoModel> Models, string? Trouble) Look()
+    public (IReadOnlyList<VideoModel> Models, string? Fault) Scan()
     {
-        var (models, places) = (new List<VideoModel>(), Folders(out var trouble));
+        var (models, places) = (new List<VideoModel>(), Folders(out var fault));
         foreach (var (i, (name, folder)) in places.Index())
         {
             try
@@ -34,13 +34,13 @@ internal sealed partial class ModelCatalog(Func<IReadOnlyList<ModelFolder>> fold
             {
                 // A fault of one folder must not affect the others. It is logged once, not at each lookup.
                 if (i == 0)
-                    trouble = JobFaults.Sentence(e);
+                    fault = JobFaults.Sentence(e);
                 if (!leftOut.TryGetValue(name, out var known) || known != e.Message)
                     LogLeftOut(log, name, leftOut[name] = e.Message);
             }
         }
 
-        return (models, trouble);
+        return (models, fault);
     }
 
     /// <summary>Whether a model is available now.</summary>
@@ -60,10 +60,10 @@ internal sealed partial class ModelCatalog(Func<IReadOnlyList<ModelFolder>> fold
     public VideoModel Find(string? id)
     {
         var all = All();
-        var places = Folders(out var trouble);
+        var places = Folders(out var fault);
         if (all.Count == 0 && places.Count == 0)
         {
-            throw new JobException(JobFault.Unavailable, trouble is null
+            throw new JobException(JobFault.Unavailable, fault is null
                 ? "no model is installed: download one, and name the folder around it in PYRAMIDFLOW_MODELS"
                 : "the models cannot be read just now: try again in a moment");
         }
@@ -77,18 +77,18 @@ internal sealed partial class ModelCatalog(Func<IReadOnlyList<ModelFolder>> fold
         throw new JobException(JobFault.Invalid, $"there is no model '{id}': use {string.Join(", ", all.Select(model => model.Id))}") { Parameter = "model" };
     }
 
-    private IReadOnlyList<ModelFolder> Folders(out string? trouble)
+    private IReadOnlyList<ModelFolder> Folders(out string? fault)
     {
         try
         {
             var found = folders();
             leftOut.TryRemove("", out _);
-            trouble = null;
+            fault = null;
             return found;
         }
         catch (Exception e)
         {
-            trouble = JobFaults.Sentence(e);
+            fault = JobFaults.Sentence(e);
             if (!leftOut.TryGetValue("", out var known) || known != e.Message)
                 LogLeftOut(log, "of the service", leftOut[""] = e.Message);
             return [];

@@ -52,7 +52,7 @@ internal sealed class VideoFiles : IAsyncDisposable
     }
 
     /// <summary>Writes a picture as the preview.</summary>
-    public void Show(RgbImage picture) => PngWriter.Write(folder.Preview(job.Id, job.Attempt), SmallPicture.Of(picture, SmallPicture.PreviewSide));
+    public void Show(RgbImage picture) => PngWriter.Write(folder.Preview(job.Id, job.Attempt), SmallPicture.Downscale(picture, SmallPicture.PreviewSide));
 
     /// <summary>Writes the last frame as the preview.</summary>
     public void ShowLast() => Show(last ?? throw new InvalidOperationException("there is no frame yet"));
@@ -93,10 +93,10 @@ internal sealed class Spritesheet
     public void Add(int number, RgbImage frame)
     {
         if (middle is null || number == total / 2)
-            middle = SmallPicture.Of(frame, SmallPicture.ThumbnailSide);
+            middle = SmallPicture.Downscale(frame, SmallPicture.ThumbnailSide);
         if (number < next || pictures.Count == Most)
             return;
-        pictures.Add(SmallPicture.Of(frame, SmallPicture.SheetSide));
+        pictures.Add(SmallPicture.Downscale(frame, SmallPicture.SheetSide));
         next = Math.Max(number + 1, pictures.Count * total / Most);
     }
 
@@ -130,7 +130,7 @@ internal static class SmallPicture
     public const int PreviewSide = 512, ThumbnailSide = 320, SheetSide = 160;
 
     /// <summary>Downscales a picture to a maximum length of its longer side: each pixel is the mean of those it covers.</summary>
-    public static RgbImage Of(RgbImage picture, int side)
+    public static RgbImage Downscale(RgbImage picture, int side)
     {
         var (w, h) = (picture.Width, picture.Height);
         if (Math.Max(w, h) <= side)

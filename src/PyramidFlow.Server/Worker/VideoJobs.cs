@@ -194,7 +194,7 @@ internal sealed class VideoJobs(
     private void CopyInput(NewJob job, string source)
     {
         var target = job.Request.Input!.Kind == VideoInputKind.Image ? folder.InputPicture(job.Id) : folder.InputVideo(job.Id);
-        Directory.CreateDirectory(folder.Of(job.Id));
+        Directory.CreateDirectory(folder.For(job.Id));
         try
         {
             File.Copy(source, target);

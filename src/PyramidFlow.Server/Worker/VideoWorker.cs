@@ -47,19 +47,19 @@ internal sealed partial class VideoWorker(
     protected override async Task TurnAsync(CancellationToken stoppingToken)
     {
         var signal = signals.Next;
-        var (models, trouble) = catalog.Look();
+        var (models, fault) = catalog.Scan();
         if (await store.LeaseAsync(name, [.. models.Select(model => model.Id)], lease, stoppingToken).ConfigureAwait(false) is { } job)
         {
-            Works();
+            ReportSuccess();
             current = job;
             await RunAsync(job, stoppingToken).ConfigureAwait(false);
             current = null;
             return;
         }
 
-        if (trouble is not null)
+        if (fault is not null)
             throw new JobException(JobFault.Unavailable, "the default model cannot be read");
-        Works();
+        ReportSuccess();
         await JobSignals.WaitAsync(signal, Look, stoppingToken).ConfigureAwait(false);
     }
 
@@ -125,7 +125,7 @@ internal sealed partial class VideoWorker(
                     return await store.ReleaseAsync(job, CancellationToken.None).ConfigureAwait(false);
                 }
 
-                var (error, retry) = JobFaults.Of(fault!);
+                var (error, retry) = JobFaults.ToError(fault!);
                 LogFailed(log, fault!, job.Id, job.Attempt);
                 return await store.FailAsync(job, error, retry, CancellationToken.None).ConfigureAwait(false);
             }

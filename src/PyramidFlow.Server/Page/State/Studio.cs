@@ -60,7 +60,7 @@ internal sealed class Studio : IAsyncDisposable
     public async Task BeginAsync(CancellationToken cancellationToken)
     {
         var who = (await user.GetAuthenticationStateAsync()).User;
-        (owner, IsSignedIn) = (Owner.Of(who), who.Identity is { IsAuthenticated: true });
+        (owner, IsSignedIn) = (Owner.From(who), who.Identity is { IsAuthenticated: true });
         Form.Begin(owner);
         await ReachAsync(() => Library.LoadAsync(owner, cancellationToken));
     }

@@ -130,5 +130,5 @@ internal static class Examples
     ];
 
     /// <summary>Returns examples for a model: the sprites model of the repository knows only its own world.</summary>
-    public static IReadOnlyList<string> Of(VideoModel? model) => model?.Id == "sprites" ? Sprites : World;
+    public static IReadOnlyList<string> For(VideoModel? model) => model?.Id == "sprites" ? Sprites : World;
 }

@@ -3,10 +3,10 @@ using PyramidFlow.Server.Storage;
 namespace PyramidFlow.Server.Worker;
 
 /// <summary>Returns jobs of dead workers to the queue, and removes files without a video and videos beyond the retention limits.</summary>
-internal sealed partial class QueueCare(IJobStore store, JobSignals signals, FileCare files, LeaseRules rules, BackgroundHealth health, ILogger<QueueCare> log)
-    : BackgroundLoop("care of the queue", health, log)
+internal sealed partial class QueueMaintenance(IJobStore store, JobSignals signals, FileCleanup files, LeaseRules rules, BackgroundHealth health, ILogger<QueueMaintenance> log)
+    : BackgroundLoop("queue maintenance", health, log)
 {
-    private const string Files = "care of files";
+    private const string Files = "file cleanup";
     private static readonly TimeSpan Sweep = TimeSpan.FromMinutes(1), Remembered = TimeSpan.FromHours(1);
 
     // Frequent enough that a dead worker's job waits little longer than its lease.
@@ -29,7 +29,7 @@ internal sealed partial class QueueCare(IJobStore store, JobSignals signals, Fil
             swept = DateTime.UtcNow;
         }
 
-        Works();
+        ReportSuccess();
         await Task.Delay(look, stoppingToken).ConfigureAwait(false);
     }
 
@@ -38,12 +38,12 @@ internal sealed partial class QueueCare(IJobStore store, JobSignals signals, Fil
     {
         try
         {
-            await files.CareAsync(stoppingToken).ConfigureAwait(false);
-            Health.Works(Files);
+            await files.CleanAsync(stoppingToken).ConfigureAwait(false);
+            Health.ReportSuccess(Files);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            Health.Fails(Files, "a file or folder cannot be read or removed, the log names it", isVital: false);
+            Health.ReportFailure(Files, "a file or folder cannot be read or removed, the log names it", isVital: false);
             LogFailed(log, e.Message);
         }
     }
@@ -51,6 +51,6 @@ internal sealed partial class QueueCare(IJobStore store, JobSignals signals, Fil
     [LoggerMessage(Level = LogLevel.Warning, Message = "{Count} videos were taken back from workers that give no sign of life")]
     private static partial void LogReaped(ILogger log, int count);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "The care of files was put off: {Reason}")]
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The cleanup of files is postponed: {Reason}")]
     private static partial void LogFailed(ILogger log, string reason);
 }
