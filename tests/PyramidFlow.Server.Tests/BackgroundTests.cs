@@ -1,4 +1,5 @@
 using System.Net;
+using System.Reflection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging.Abstractions;
 using PyramidFlow.Server.Domain;
@@ -162,4 +163,23 @@ public sealed class BackgroundTests : IDisposable
             return Interlocked.Increment(ref calls) <= 2 ? fault : null;
         }
     }
+}
+
+/// <summary>A store of which some calls fail with an exception that nobody foresaw.</summary>
+public class FlawedStore : DispatchProxy
+{
+    private IJobStore? store;
+    private Func<string, Exception?> fault = _ => null;
+
+    /// <param name="store">What does the work.</param>
+    /// <param name="fault">The exception of a call by its name; null lets it through.</param>
+    internal static IJobStore Over(IJobStore store, Func<string, Exception?> fault)
+    {
+        var proxy = Create<IJobStore, FlawedStore>();
+        ((FlawedStore)(object)proxy).store = store;
+        ((FlawedStore)(object)proxy).fault = fault;
+        return proxy;
+    }
+
+    protected override object? Invoke(MethodInfo? targetMethod, object?[]? args) => fault(targetMethod!.Name) is { } e ? throw e : targetMethod.Invoke(store, args);
 }

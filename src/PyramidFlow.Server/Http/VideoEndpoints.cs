@@ -18,22 +18,22 @@ internal static class VideoEndpoints
     public static void MapVideos(this IEndpointRouteBuilder routes)
     {
         var videos = routes.MapGroup("/v1/videos").WithTags("videos").ProducesProblem(400).ProducesProblem(404);
-        videos.MapPost("", CreateAsync).WithSummary("Asks for a video").Accepts<CreateVideo>("multipart/form-data", "application/json").Produces<VideoObject>()
+        videos.MapPost("", CreateAsync).WithSummary("Requests a video").Accepts<CreateVideo>("multipart/form-data", "application/json").Produces<VideoObject>()
             .ProducesProblem(413).ProducesProblem(415).ProducesProblem(429).RefuseTooManyEarly(IdempotencyKey).DisableAntiforgery();
         videos.MapMethods("", Read, ListAsync).WithSummary("Lists videos, the newest first").Produces<ListObject<VideoObject>>();
-        videos.MapMethods("/{id}", Read, GetAsync).WithSummary("Where a video is on its way").Produces<VideoObject>();
+        videos.MapMethods("/{id}", Read, GetAsync).WithSummary("Returns a video and its state").Produces<VideoObject>();
         videos.MapDelete("/{id}", DeleteAsync).WithSummary("Stops a video within one step, and removes it").Produces<DeletedObject>();
         videos.MapPost("/{id}/cancel", CancelAsync).WithSummary("Stops a video within one step, and keeps it as failed").Produces<VideoObject>();
-        videos.MapPost("/{id}/remix", RemixAsync).WithSummary("Makes a video again with another prompt, all else the same").Accepts<RemixVideo>("application/json", "multipart/form-data")
+        videos.MapPost("/{id}/remix", RemixAsync).WithSummary("Remixes a video: another prompt with the same settings").Accepts<RemixVideo>("application/json", "multipart/form-data")
             .Produces<VideoObject>().ProducesProblem(429).RefuseTooManyEarly(IdempotencyKey).DisableAntiforgery();
-        videos.MapPost("/extensions", ExtendAsync).WithSummary("Makes a video longer: {prompt, seconds, video: {id}} or a file as video").Accepts<ExtendVideo>("multipart/form-data", "application/json")
+        videos.MapPost("/extensions", ExtendAsync).WithSummary("Extends a video: {prompt, seconds, video: {id}}, or a file as video").Accepts<ExtendVideo>("multipart/form-data", "application/json")
             .Produces<VideoObject>().ProducesProblem(429).RefuseTooManyEarly(IdempotencyKey).DisableAntiforgery();
-        videos.MapMethods("/{id}/content", Read, ContentAsync).WithSummary("The video, or a picture of it: video, thumbnail, spritesheet, last_frame, input, preview").Produces(200, contentType: "video/mp4").ProducesProblem(409);
-        videos.MapMethods("/{id}/events", Read, EventStream.WriteAsync).WithSummary("Progress and previews as server-sent events").Produces(200, contentType: "text/event-stream");
-        videos.MapMethods("/{id}/stream", Read, LiveStream.WriteAsync).WithSummary("The video while it is made, from its beginning: fragmented mp4").Produces(200, contentType: "video/mp4").ProducesProblem(409);
+        videos.MapMethods("/{id}/content", Read, ContentAsync).WithSummary("Returns the video or a picture of it: video, thumbnail, spritesheet, last_frame, input, preview").Produces(200, contentType: "video/mp4").ProducesProblem(409);
+        videos.MapMethods("/{id}/events", Read, EventStream.WriteAsync).WithSummary("Streams progress and previews as server-sent events").Produces(200, contentType: "text/event-stream");
+        videos.MapMethods("/{id}/stream", Read, LiveStream.WriteAsync).WithSummary("Streams the video from its beginning while it is made: fragmented mp4").Produces(200, contentType: "video/mp4").ProducesProblem(409);
         routes.MapMethods("/v1/models", Read, (IVideoJobs jobs) => Json(new ListObject<ModelObject>([.. jobs.Models.Select(ModelObject.Of)], false), RestJson.Default.ListObjectModelObject))
-            .WithTags("models").WithSummary("Models there are, the default first").Produces<ListObject<ModelObject>>();
-        routes.MapMethods("/v1/models/{id}", Read, GetModel).WithTags("models").WithSummary("One model").Produces<ModelObject>().ProducesProblem(404);
+            .WithTags("models").WithSummary("Lists the models, the default first").Produces<ListObject<ModelObject>>();
+        routes.MapMethods("/v1/models/{id}", Read, GetModel).WithTags("models").WithSummary("Returns a model").Produces<ModelObject>().ProducesProblem(404);
     }
 
     private static async Task<IResult> CreateAsync(HttpContext context, IVideoJobs jobs, RequestReader reader, CancellationToken cancellationToken)

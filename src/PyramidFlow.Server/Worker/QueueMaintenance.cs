@@ -48,7 +48,7 @@ internal sealed partial class QueueMaintenance(IJobStore store, JobSignals signa
         }
     }
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "{Count} videos were taken back from workers that give no sign of life")]
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Count} videos of unresponsive workers were returned to the queue")]
     private static partial void LogReaped(ILogger log, int count);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The cleanup of files is postponed: {Reason}")]

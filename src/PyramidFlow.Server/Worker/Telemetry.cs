@@ -18,10 +18,10 @@ internal sealed class Telemetry : IDisposable
     public Telemetry(IMeterFactory meters, BackgroundHealth health)
     {
         meter = meters.Create(Name);
-        ended = meter.CreateCounter<long>("pyramidflow.videos.ended", "{video}", "Videos that were completed, failed or given up by this process");
-        seconds = meter.CreateHistogram<double>("pyramidflow.video.duration", "s", "Time to make a video");
+        ended = meter.CreateCounter<long>("pyramidflow.videos.ended", "{video}", "Videos that this process completed, failed or lost");
+        seconds = meter.CreateHistogram<double>("pyramidflow.video.duration", "s", "Duration of the generation of a video");
         meter.CreateObservableGauge("pyramidflow.background.working", () => health.Parts.Select(part => new Measurement<int>(part.Reason is null ? 1 : 0, new KeyValuePair<string, object?>("part", part.Name))),
-            null, "1 for each part of this process that does its work, 0 for one whose last try failed");
+            null, "1 for each background loop whose last turn succeeded, 0 for one whose last turn failed");
     }
 
     /// <summary>Traces of the generation of videos.</summary>
@@ -41,10 +41,10 @@ internal sealed class Telemetry : IDisposable
     /// <summary>Adds gauges for the length of the queue and the number of listeners.</summary>
     public void Observe(JobFeed feed)
     {
-        meter.CreateObservableGauge("pyramidflow.queue.waiting", () => feed.Queue.Waiting, "{video}", "Videos that wait");
-        meter.CreateObservableGauge("pyramidflow.queue.running", () => feed.Queue.Running, "{video}", "Videos that are being made");
-        meter.CreateObservableGauge("pyramidflow.queue.unreadable", () => feed.Unreadable, "{video}", "Entries of the queue that cannot be read and were set aside");
-        meter.CreateObservableGauge("pyramidflow.listeners", () => feed.Watchers, "{listener}", "Pages and clients that are told of progress");
+        meter.CreateObservableGauge("pyramidflow.queue.waiting", () => feed.Queue.Waiting, "{video}", "Queued videos");
+        meter.CreateObservableGauge("pyramidflow.queue.running", () => feed.Queue.Running, "{video}", "Running videos");
+        meter.CreateObservableGauge("pyramidflow.queue.unreadable", () => feed.Unreadable, "{video}", "Unreadable entries of the queue that were set aside");
+        meter.CreateObservableGauge("pyramidflow.listeners", () => feed.Watchers, "{listener}", "Pages and clients that receive progress");
     }
 
     public void Dispose()

@@ -183,13 +183,13 @@ internal sealed partial class VideoWorker(
     [LoggerMessage(Level = LogLevel.Information, Message = "{Id}: made in {Seconds:F1} s")]
     private static partial void LogCompleted(ILogger log, string id, double seconds);
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "{Id}: it was cancelled or is another's now")]
+    [LoggerMessage(Level = LogLevel.Information, Message = "{Id}: cancelled, or leased by another worker")]
     private static partial void LogLost(ILogger log, string id);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "{Id}: its model is away, so it waits again: {Reason}")]
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Id}: the model is unavailable, so the job returns to the queue: {Reason}")]
     private static partial void LogAway(ILogger log, string id, string reason);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "{Id}: it could not be stopped in time; it goes back into the queue")]
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Id}: the job could not be stopped in time and returns to the queue")]
     private static partial void LogAbandoned(ILogger log, string id);
 
     [LoggerMessage(Level = LogLevel.Error, Message = "{Id}: attempt {Attempt} failed")]
