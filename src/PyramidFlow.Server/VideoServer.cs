@@ -60,7 +60,7 @@ public static class VideoServer
     private static void Map(WebApplication app)
     {
         app.Use(ConnectionLimits.AnswerAsync);
-        app.UseProxies();
+        app.UseForwardedHeaders();
         app.UseSafeHeaders();
         app.UseMiddleware<Problems>();
         app.UseMiddleware<OriginCheck>();

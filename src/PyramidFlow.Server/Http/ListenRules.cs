@@ -25,7 +25,7 @@ internal sealed record ListenRules(string Host, IReadOnlyList<string> AllowedHos
     }
 
     /// <summary>Whether the service is reachable from this machine only.</summary>
-    public bool IsLoopback => Parse(Host) is { } address && IPAddress.IsLoopback(address);
+    public bool IsLoopback { get; } = Parse(Host) is { } address && IPAddress.IsLoopback(address);
 
     private static IPAddress? Parse(string host) => host.Equals("localhost", StringComparison.OrdinalIgnoreCase) ? IPAddress.Loopback
         : IPAddress.TryParse(host, out var parsed) ? parsed : null;
@@ -99,8 +99,6 @@ internal static class TrustedProxies
             forwarded.ForwardLimit = null;
         });
     }
-
-    public static void UseProxies(this WebApplication app) => app.UseForwardedHeaders();
 
     private static System.Net.IPNetwork Network(string text) => System.Net.IPNetwork.TryParse(text, out var network) ? network
         : IPAddress.TryParse(text, out var address) ? new System.Net.IPNetwork(address, address.GetAddressBytes().Length * 8)

@@ -53,7 +53,7 @@ internal sealed partial class SqlJobStore
         catch (DbException e)
         {
             foreach (var fault in faults)
-                LogLeftOut(fault.Id, fault.Reason, e.Message);
+                LogLeftOut(logger, fault.Id, fault.Reason, e.Message);
             return false;
         }
     }
@@ -79,19 +79,7 @@ internal sealed partial class SqlJobStore
         if (changed.Count > 0)
             await session.CommitAsync(cancellationToken).ConfigureAwait(false);
         foreach (var fault in changed)
-            LogSetAside(fault.Id, fault.Reason);
-    }
-
-    private void LogSetAside(string id, string reason)
-    {
-        if (log is not null)
-            LogSetAside(log, id, reason);
-    }
-
-    private void LogLeftOut(string id, string reason, string why)
-    {
-        if (log is not null)
-            LogLeftOut(log, id, reason, why);
+            LogSetAside(logger, fault.Id, fault.Reason);
     }
 
     [LoggerMessage(Level = LogLevel.Error, Message = "{Id}: its entry in the queue cannot be read and is set aside, the others go on: {Reason}")]

@@ -1,6 +1,7 @@
 using System.Data.Common;
 using System.Globalization;
 using System.Text.Json;
+using Microsoft.Extensions.Logging.Abstractions;
 using PyramidFlow.Server.Domain;
 using static PyramidFlow.Server.Storage.JobRow;
 
@@ -15,6 +16,8 @@ namespace PyramidFlow.Server.Storage;
 /// <param name="log">Log for unreadable entries; null for none.</param>
 internal sealed partial class SqlJobStore(SqlDialect dialect, LeaseRules rules, ILogger<SqlJobStore>? log = null) : IJobStore
 {
+    private readonly ILogger logger = log ?? (ILogger)NullLogger.Instance;
+
     // SQLite accepts a key that is null or no text. Such a row can be neither shown nor changed and is ignored.
     private const string Named = "CAST(id AS TEXT) = id";
 
