@@ -7,10 +7,10 @@ namespace PyramidFlow.Server;
 public sealed record ServerOptions
 {
     /// <summary>Default port.</summary>
-    public const int UsualPort = 8188;
+    public const int DefaultPort = 8188;
 
     /// <summary>Default minimum time between two previews of a video.</summary>
-    public static readonly TimeSpan UsualPreview = TimeSpan.FromMilliseconds(300);
+    public static readonly TimeSpan DefaultPreviewInterval = TimeSpan.FromMilliseconds(300);
 
     /// <summary>Folder of videos and, without a <see cref="Database"/>, of the queue. Workers on other machines need a shared mount.</summary>
     public required string DataFolder { get; init; }
@@ -22,13 +22,13 @@ public sealed record ServerOptions
     public required Func<IReadOnlyList<ModelFolder>> Models { get; init; }
 
     /// <summary>How models are loaded; each request selects the variant.</summary>
-    public PipelineOptions Pipeline { get; init; } = new() { PreviewEvery = UsualPreview };
+    public PipelineOptions Pipeline { get; init; } = new() { PreviewEvery = DefaultPreviewInterval };
 
     /// <summary>Address to listen on; any other than loopback requires keys.</summary>
     public string Host { get; init; } = "127.0.0.1";
 
     /// <summary>Port to listen on; 0 selects a free one.</summary>
-    public int Port { get; init; } = UsualPort;
+    public int Port { get; init; } = DefaultPort;
 
     /// <summary>
     /// Accepted host names beside the address. On a loopback address localhost is always accepted; elsewhere an empty
@@ -50,7 +50,7 @@ public sealed record ServerOptions
     public long? KeepBytes { get; init; }
 
     /// <summary>Whether this process makes videos itself; otherwise only other workers do.</summary>
-    public bool Works { get; init; } = true;
+    public bool RunsWorker { get; init; } = true;
 
     /// <summary>Seconds after which a job is taken from a worker that does not respond.</summary>
     public double LeaseSeconds { get; init; } = 30;

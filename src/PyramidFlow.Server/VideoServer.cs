@@ -14,9 +14,9 @@ namespace PyramidFlow.Server;
 public static class VideoServer
 {
     /// <summary>Builds a server; the caller runs it, or starts and stops it.</summary>
-    /// <param name="options">How it runs.</param>
-    /// <param name="logging">Where its log goes; standard error unless given.</param>
-    /// <exception cref="ArgumentException">The address cannot be listened on, or needs a key that is not there.</exception>
+    /// <param name="options">The configuration.</param>
+    /// <param name="logging">Configures the log; it goes to standard error unless given.</param>
+    /// <exception cref="ArgumentException">The address is invalid, or requires a key and there is none.</exception>
     public static WebApplication Build(ServerOptions options, Action<ILoggingBuilder>? logging = null)
     {
         var keys = new ApiKeys(options.DataFolder);
@@ -39,7 +39,7 @@ public static class VideoServer
             kestrel.Listen(address, options.Port, listen => listen.Use(next => connection => connections.HoldAsync(connection, next)));
         });
         builder.Services.AddQueue(options).AddJobs().AddSingleton(rules).AddAccess(options.DataFolder, keys).AddRateLimits().AddProxies(options.Proxies);
-        if (options.Works)
+        if (options.RunsWorker)
             builder.Services.AddWorker();
         builder.Services.AddSingleton<ConnectionLimits>().AddSingleton<RequestReader>().AddSingleton<EventStream>();
         builder.Services.AddOpenApi("v1", document => document.AddDocumentTransformer((api, _, _) =>
@@ -84,7 +84,7 @@ public static class VideoWorkers
 {
     /// <summary>Builds a worker; the caller starts and stops it.</summary>
     /// <param name="options">The configuration; queue and folder are those of the server.</param>
-    /// <param name="logging">Where its log goes; standard error unless given.</param>
+    /// <param name="logging">Configures the log; it goes to standard error unless given.</param>
     public static IHost Build(ServerOptions options, Action<ILoggingBuilder>? logging = null)
     {
         var builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { ContentRootPath = AppContext.BaseDirectory });

@@ -89,7 +89,7 @@ public sealed class ServiceNotesTests(TinyModel model) : IClassFixture<TinyModel
         var app = VideoServer.Build(new ServerOptions
         {
             DataFolder = folder.File("data"), Port = 0, Models = () => [new ModelFolder(name, model.Folder)],
-            Pipeline = new PipelineOptions { Threads = 1, Tiles = new TileOptions(64), PreviewEvery = ServerOptions.UsualPreview },
+            Pipeline = new PipelineOptions { Threads = 1, Tiles = new TileOptions(64), PreviewEvery = ServerOptions.DefaultPreviewInterval },
         });
         await app.StartAsync(Cancel);
         return app;

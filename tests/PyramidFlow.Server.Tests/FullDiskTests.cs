@@ -42,7 +42,7 @@ public sealed class FullDiskTests : IDisposable
     {
         var data = Path.Combine(folder.Path, "data");
         using var disk = Tmpfs.Mount(data, kib: 256);
-        await using var server = await TestServer.StartAsync(options => options with { Works = false }, data);
+        await using var server = await TestServer.StartAsync(options => options with { RunsWorker = false }, data);
         var accepted = 0;
         HttpResponseMessage answer;
         using var body = new StringContent("{\"prompt\": \"a circle\"}", System.Text.Encoding.UTF8, "application/json");

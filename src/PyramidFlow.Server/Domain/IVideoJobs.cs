@@ -20,7 +20,7 @@ internal interface IVideoJobs
     Task<VideoJob> SubmitAsync(Owner owner, VideoRequest request, VideoUpload? upload = null, string? idempotencyKey = null, CancellationToken cancellationToken = default);
 
     /// <summary>Reads a video with its place in the queue.</summary>
-    /// <exception cref="JobException">There is none of this owner.</exception>
+    /// <exception cref="JobException">The owner has no such video.</exception>
     Task<VideoJob> GetAsync(Owner owner, string id, CancellationToken cancellationToken = default);
 
     /// <summary>Lists videos of an owner.</summary>
@@ -28,18 +28,18 @@ internal interface IVideoJobs
     Task<VideoList> ListAsync(Owner owner, VideoQuery query, CancellationToken cancellationToken = default);
 
     /// <summary>Stops a video within one step. It stays in the list as failed; an ended video does not change.</summary>
-    /// <exception cref="JobException">There is none of this owner.</exception>
+    /// <exception cref="JobException">The owner has no such video.</exception>
     Task<VideoJob> CancelAsync(Owner owner, string id, CancellationToken cancellationToken = default);
 
     /// <summary>Stops a video if it is active, and removes it with its files.</summary>
-    /// <exception cref="JobException">There is none of this owner.</exception>
+    /// <exception cref="JobException">The owner has no such video.</exception>
     Task DeleteAsync(Owner owner, string id, CancellationToken cancellationToken = default);
 
     /// <summary>
     /// Yields the current state of a video and each later state, until the video has ended or is deleted. A slow reader
     /// misses outdated states.
     /// </summary>
-    /// <exception cref="JobException">There is none of this owner.</exception>
+    /// <exception cref="JobException">The owner has no such video.</exception>
     IAsyncEnumerable<VideoJob> WatchAsync(Owner owner, string id, CancellationToken cancellationToken = default);
 
     /// <summary>
