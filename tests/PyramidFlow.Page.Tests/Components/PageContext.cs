@@ -4,7 +4,6 @@ using Bunit.TestDoubles;
 using Microsoft.AspNetCore.Components;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging.Abstractions;
-using PyramidFlow.Server;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Page;
 using PyramidFlow.Server.Page.State;
