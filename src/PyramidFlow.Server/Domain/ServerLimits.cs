@@ -42,6 +42,9 @@ public sealed record ServerLimits
     /// <summary>Maximum characters of a prompt.</summary>
     public int PromptLength { get; init; } = 4000;
 
+    /// <summary>Maximum latent frames per unit; memory and time of a step grow with them.</summary>
+    public int FramesPerUnit { get; init; } = 4;
+
     /// <summary>Maximum frames of a new video.</summary>
     public int Frames { get; init; } = 1441;
 

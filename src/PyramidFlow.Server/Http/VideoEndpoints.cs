@@ -95,10 +95,10 @@ internal static class VideoEndpoints
             var job = await jobs.SubmitAsync(Owner.From(context.User), request, upload, key.Length == 0 ? null : key, cancellationToken).ConfigureAwait(false);
             return Json(VideoObject.Of(job), RestJson.Default.VideoObject);
         }
-        catch (JobException e) when (e.Parameter == "num_inference_steps" && fields.Has("steps"))
+        catch (JobException e) when (e.Parameter == "steps" && fields.Has(KnownFields.InferenceSteps) && !fields.Has("steps"))
         {
             // Both names are one setting; the error must name the one that was sent.
-            throw new JobException(e.Fault, e.Message, e) { Parameter = "steps" };
+            throw new JobException(e.Fault, e.Message, e) { Parameter = KnownFields.InferenceSteps };
         }
     }
 

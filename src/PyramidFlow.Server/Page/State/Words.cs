@@ -76,7 +76,7 @@ internal static class Words
     };
 
     /// <summary>Title of a video: its prompt, or a text in its place.</summary>
-    public static string Title(VideoJob job) => job.Request.Prompt.Length > 0 ? job.Request.Prompt
+    public static string Title(VideoJob job) => job.Request.Prompt is { Length: > 0 } prompt ? prompt
         : job.Request.Input?.Kind == VideoInputKind.Video ? "A video gone on from, without words" : "A picture set in motion, without words";
 
     private static string Ending(int number) => (number % 100) is 11 or 12 or 13 ? "th" : (number % 10) switch { 1 => "st", 2 => "nd", 3 => "rd", _ => "th" };
@@ -104,7 +104,7 @@ internal static class VideoLinks
     /// <summary>File name for a download, derived from the prompt.</summary>
     public static string FileName(VideoJob job)
     {
-        var words = job.Request.Prompt.Split([.. Path.GetInvalidFileNameChars(), ' ', '.', ',', ':', ';', '"', '\'', '?', '*', '\n'], StringSplitOptions.RemoveEmptyEntries);
+        var words = (job.Request.Prompt ?? "").Split([.. Path.GetInvalidFileNameChars(), ' ', '.', ',', ':', ';', '"', '\'', '?', '*', '\n'], StringSplitOptions.RemoveEmptyEntries);
         var name = string.Join('-', words.Take(8)).ToLowerInvariant();
         return string.Create(CultureInfo.InvariantCulture, $"{(name.Length is 0 or > 80 ? "video" : name)}-{job.Request.Seed}.{(job.Result?.Frames == 1 ? "png" : "mp4")}");
     }
