@@ -2,7 +2,6 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Net.Http.Json;
 using System.Text.Json;
-using PyramidFlow.Server;
 using PyramidFlow.Server.Storage;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Testing;
