@@ -1,6 +1,6 @@
 using System.Text.Json.Serialization;
 using PyramidFlow.Hub;
-using PyramidFlow.Scheduling;
+using PyramidFlow.Scheduling.Solvers;
 
 namespace PyramidFlow.Generation;
 
@@ -75,7 +75,7 @@ public record GenerationOptions
     public int? GuidanceEvery { get; init; }
 
     /// <summary>Solver of the flow; null is Euler, as in the released system.</summary>
-    public FlowSolver? Solver { get; init; }
+    public IFlowSolver? Solver { get; init; }
 
     /// <summary>Whether the latents of given pictures are drawn from the VAE's posterior, as the released system does; by default they are its mean.</summary>
     public bool? SampleImage { get; init; }

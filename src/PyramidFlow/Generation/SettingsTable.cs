@@ -1,6 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
-using PyramidFlow.Scheduling;
+using PyramidFlow.Scheduling.Solvers;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Generation;
@@ -103,9 +103,9 @@ public static class SettingsTable
             Option = "--guidance-every", Field = "guidance_every", Label = "Guidance in every n-th step", Group = SettingGroup.Approximations, Usual = 1,
             Help = "compute guidance in every N-th step of a stage, such as 2, and repeat it between", Default = "1, exact",
         },
-        new("solver", Solver, o => o.Solver, (o, v) => o with { Solver = (FlowSolver?)v })
+        new("solver", Solver, o => o.Solver, (o, v) => o with { Solver = (IFlowSolver?)v })
         {
-            Option = "--solver", Field = "solver", Label = "Solver", Group = SettingGroup.Approximations, Usual = FlowSolver.Euler,
+            Option = "--solver", Field = "solver", Label = "Solver", Group = SettingGroup.Approximations, Usual = FlowSolvers.Euler,
             Help = "how the flow is integrated; second-order needs fewer steps", Default = "euler",
         },
     ];
@@ -175,10 +175,9 @@ public static class SettingsTable
     { ReadStructure = PromptSchedule.Read };
 
     private static SettingType Solver => new("string",
-        text => FlowSolverNames.All.TryGetValue(text, out var solver) ? solver : throw new FormatException($"use {string.Join(", ", FlowSolverNames.All.Keys)}"),
-        value => FlowSolverNames.All.First(solver => solver.Value == (FlowSolver)value).Key,
-        (writer, value) => writer.WriteStringValue(FlowSolverNames.All.First(solver => solver.Value == (FlowSolver)value).Key))
-    { ValueName = string.Join('|', FlowSolverNames.All.Keys), Choices = [.. FlowSolverNames.All.Keys] };
+        text => FlowSolvers.Find(text) ?? throw new FormatException($"use {FlowSolvers.Choices}"),
+        value => ((IFlowSolver)value).Name, (writer, value) => writer.WriteStringValue(((IFlowSolver)value).Name))
+    { ValueName = string.Join('|', FlowSolvers.Names), Choices = FlowSolvers.Names };
 
     private static SettingType Whole(int least, int most = int.MaxValue) => new("integer",
         text => Whole(text, least) is var value && value <= most ? value : throw new FormatException($"use a whole number from {least} to {most}"),
