@@ -1,7 +1,7 @@
 using PyramidFlow.Generation;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Worker;
-using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch;
 
 namespace PyramidFlow.Server.Tests;
 

@@ -2,7 +2,7 @@ using System.Data.Common;
 using System.Diagnostics;
 using PyramidFlow.Server.Storage;
 using PyramidFlow.Server.Domain;
-using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch;
 
 namespace PyramidFlow.Server.Worker;
 
