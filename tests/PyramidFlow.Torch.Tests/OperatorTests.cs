@@ -1,4 +1,3 @@
-
 namespace PyramidFlow.Torch.Tests;
 
 public sealed class OperatorTests : IDisposable

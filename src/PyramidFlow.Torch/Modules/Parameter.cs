@@ -1,4 +1,3 @@
-
 namespace PyramidFlow.Torch;
 
 /// <summary>

@@ -1,3 +1,4 @@
+using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Data.Extracting;
 

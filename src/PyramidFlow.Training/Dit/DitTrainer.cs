@@ -1,7 +1,6 @@
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;
-using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Sprites;

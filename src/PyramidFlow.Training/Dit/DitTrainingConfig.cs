@@ -3,7 +3,6 @@ using System.Text.Json.Serialization;
 using PyramidFlow.Hub;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Torch;
-using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Formats;
 using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Sprites;

@@ -1,6 +1,5 @@
 using PyramidFlow.Media;
 using PyramidFlow.Torch;
-using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Distributed;
 
 namespace PyramidFlow.Training.Loop;
@@ -33,7 +32,7 @@ public sealed class TrainingLoop
     /// <param name="training">What is trained; stays the caller's.</param>
     /// <param name="folder">Where it is kept.</param>
     /// <param name="group">The processes that train together; null is this one alone. Stays the caller's.</param>
-    /// <exception cref="PyramidFlow.Torch.Checkpoints.CheckpointException">The folder holds a run of another model or configuration.</exception>
+    /// <exception cref="PyramidFlow.Torch.CheckpointException">The folder holds a run of another model or configuration.</exception>
     public TrainingLoop(LoopConfig config, ITraining training, RunFolder folder, ProcessGroup? group = null)
     {
         (this.config, this.training, this.folder, this.group) = (config, training, folder, group);

@@ -1,4 +1,4 @@
-using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch;
 using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Loop;

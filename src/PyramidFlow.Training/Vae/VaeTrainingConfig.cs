@@ -2,7 +2,6 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Torch;
-using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Sprites;
 using PyramidFlow.Models.Vae;

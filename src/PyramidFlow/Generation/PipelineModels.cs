@@ -3,7 +3,6 @@ using PyramidFlow.Hub.Checking;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;
-using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Vae;
 

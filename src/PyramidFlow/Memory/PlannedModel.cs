@@ -1,6 +1,6 @@
 using PyramidFlow.Hub;
 using PyramidFlow.Models.Text;
-using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Vae;
 

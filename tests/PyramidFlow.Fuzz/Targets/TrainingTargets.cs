@@ -1,5 +1,5 @@
 using System.Text;
-using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch;
 using PyramidFlow.Torch.Formats;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Dit;

@@ -3,7 +3,6 @@ using PyramidFlow.Hub;
 using PyramidFlow.Generation;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
-using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Tests.Generation;
 

@@ -1,7 +1,7 @@
 using PyramidFlow.Models;
 using PyramidFlow.Hub;
 using PyramidFlow.Testing;
-using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch;
 
 namespace PyramidFlow.Tests.Hub;
 

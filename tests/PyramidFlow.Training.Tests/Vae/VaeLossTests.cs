@@ -1,5 +1,4 @@
 using PyramidFlow.Torch;
-using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Vae;
 using PyramidFlow.Models.Vae;

@@ -1,3 +1,4 @@
+using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Training.Data.Extracting;

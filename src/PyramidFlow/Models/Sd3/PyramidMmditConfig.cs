@@ -2,7 +2,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Hub;
-using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch;
 
 namespace PyramidFlow.Models;
 

@@ -1,7 +1,6 @@
 using PyramidFlow.Hub;
 using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Torch;
-using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Models.Text;
 

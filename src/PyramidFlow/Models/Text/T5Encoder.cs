@@ -2,7 +2,6 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Hub;
 using PyramidFlow.Torch;
-using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Models.Text;
 

@@ -1,6 +1,5 @@
 using PyramidFlow.Hub;
 using PyramidFlow.Torch;
-using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Models.Vae;
 

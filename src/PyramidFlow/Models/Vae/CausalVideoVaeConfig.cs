@@ -1,7 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Hub;
-using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch;
 
 namespace PyramidFlow.Models.Vae;
 
