@@ -4,6 +4,7 @@ using PyramidFlow.Cli.Output;
 using PyramidFlow.Cli.Parsing;
 using PyramidFlow.Generation;
 using PyramidFlow.Training.Data;
+using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Cli.Commands;
 

@@ -46,3 +46,157 @@ public sealed class BatchPlan
             : [.. orders.Select(order => order.Bucket.IsImage ? share * order.Count / images : (1 - share) * order.Count / videos)];
     }
 }
+
+/// <summary>What, with the step's number, decides which items a batch has.</summary>
+/// <param name="Seed">Seed of the run.</param>
+/// <param name="BatchSize">Items in a batch of one process.</param>
+/// <param name="Rank">This process. Processes that share their items (a <c>video_sync_group</c>) are one here: rank / group of world / group.</param>
+/// <param name="World">Number of processes.</param>
+/// <param name="ImageShare">Share of the steps that train on images, 0 to 1, where there are images and videos; null goes by their number.</param>
+/// <param name="ImageBatchSize">Items in a batch of images; null is as many as of videos.</param>
+public sealed record BatchPlanOptions(long Seed, int BatchSize, int Rank = 0, int World = 1, double? ImageShare = null, int? ImageBatchSize = null)
+{
+    /// <summary>Items in the largest batch.</summary>
+    internal int MostItems => Math.Max(BatchSize, ImageBatchSize ?? 0);
+
+    /// <summary>Items in a batch of a bucket.</summary>
+    internal int SizeOf(Bucket bucket) => bucket.IsImage ? ImageBatchSize ?? BatchSize : BatchSize;
+
+    /// <exception cref="DataException">A number is impossible.</exception>
+    internal void Check()
+    {
+        if (BatchSize < 1 || ImageBatchSize < 1)
+            throw new DataException($"a batch of {Math.Min(BatchSize, ImageBatchSize ?? BatchSize)} items is impossible: use at least 1");
+        if (World < 1 || Rank < 0 || Rank >= World)
+            throw new DataException($"rank {Rank} of {World} processes is impossible: ranks are 0 to {Math.Max(0, World - 1)}");
+        if (ImageShare is { } share && share is not (>= 0 and <= 1))
+            throw new DataException(FormattableString.Invariant($"image_share {share} is not 0 to 1"));
+    }
+}
+
+/// <summary>One batch of a plan.</summary>
+public sealed class PlannedBatch
+{
+    private const long DrawStream = 0x0DA7A;
+
+    private readonly BatchPlanOptions options;
+    private readonly BucketOrder order;
+    private readonly long first, stride;
+
+    internal PlannedBatch(BatchPlanOptions options, long step, BucketOrder order, long first, long stride)
+    {
+        (this.options, this.order, this.first, this.stride) = (options, order, first, stride);
+        Step = step;
+    }
+
+    /// <summary>The step.</summary>
+    public long Step { get; }
+
+    /// <summary>What all its items are cut to.</summary>
+    public Bucket Bucket => order.Bucket;
+
+    /// <summary>Number of items.</summary>
+    public int Size => options.SizeOf(Bucket);
+
+    /// <summary>Items the bucket has.</summary>
+    public int BucketCount => order.Count;
+
+    /// <summary>The item of a place in the batch.</summary>
+    /// <param name="slot">0 to <see cref="Size"/> - 1.</param>
+    /// <param name="attempt">0; 1 and up for what comes in its stead when that and the ones before cannot be used: what the
+    /// same place would have in the next batches of the bucket.</param>
+    public DataItem Item(int slot, int attempt = 0) => order.At(first + slot + (attempt * stride));
+
+    /// <summary>Draws for a place in the batch, such as where its clip starts.</summary>
+    internal KeyedRandom Draws(int slot) => new(options.Seed, DrawStream, ((Step * options.World) + options.Rank) * options.MostItems + slot);
+}
+
+/// <summary>The items of one bucket as an endless row: pass after pass, each in an order of its own. For any number of threads.</summary>
+internal sealed class BucketOrder(Bucket bucket, DataItem[] items, long seed, int number)
+{
+    // Neighbouring batches need one pass or two; what stands in for bad items may lie further.
+    private const int MostKept = 4;
+    private const long Stream = 0x0B0C4;
+
+    private readonly Lock gate = new();
+    private readonly Dictionary<long, int[]> passes = [];
+
+    public Bucket Bucket => bucket;
+
+    public int Count => items.Length;
+
+    /// <summary>The item at a position, from 0.</summary>
+    public DataItem At(long position)
+    {
+        var (pass, place) = Math.DivRem(position, items.Length);
+        lock (gate)
+        {
+            if (!passes.TryGetValue(pass, out var order))
+            {
+                if (passes.Count == MostKept)
+                    passes.Remove(passes.Keys.Min());
+                passes[pass] = order = Shuffled(new KeyedRandom(seed, Stream + number, pass));
+            }
+
+            return items[order[place]];
+        }
+    }
+
+    private int[] Shuffled(KeyedRandom random)
+    {
+        int[] order = [.. Enumerable.Range(0, items.Length)];
+        for (var i = order.Length - 1; i > 0; i--)
+        {
+            var other = random.NextInt(i + 1);
+            (order[i], order[other]) = (order[other], order[i]);
+        }
+
+        return order;
+    }
+}
+
+/// <summary>Draws the bucket of every step, and counts how often it was drawn before.</summary>
+/// <param name="weights">Of the buckets, in any unit.</param>
+/// <param name="seed">Seed of the run.</param>
+internal sealed class BucketDraws(double[] weights, long seed)
+{
+    private const long Stream = 0xB0CE7;
+    private const int Spacing = 4096;
+
+    private readonly Lock gate = new();
+    private readonly double total = weights.Sum();
+    private readonly List<long[]> counts = [new long[weights.Length]];        // before step 0, 4096, 8192 and so on
+
+    /// <summary>The bucket of a step, from 0, and how many steps before it had the same.</summary>
+    public (int Bucket, long Earlier) At(long step)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(step);
+        var bucket = Draw(step);
+        if (weights.Length == 1)
+            return (0, step);
+        lock (gate)
+        {
+            while (counts.Count <= step / Spacing)
+                counts.Add(CountedTo(counts[^1], (counts.Count - 1L) * Spacing, counts.Count * (long)Spacing));
+            return (bucket, CountedTo(counts[(int)(step / Spacing)], step / Spacing * Spacing, step)[bucket]);
+        }
+    }
+
+    private long[] CountedTo(long[] before, long from, long to)
+    {
+        long[] after = [.. before];
+        for (var step = from; step < to; step++)
+            after[Draw(step)]++;
+        return after;
+    }
+
+    private int Draw(long step)
+    {
+        const double unit = 1.0 / (1L << 53);
+        var left = (new KeyedRandom(seed, Stream, step).NextUInt64() >> 11) * unit * total;
+        var bucket = 0;
+        for (; bucket < weights.Length - 1 && left >= weights[bucket]; bucket++)
+            left -= weights[bucket];
+        return bucket;
+    }
+}

@@ -1,7 +1,79 @@
+using PyramidFlow.Generation;
 using PyramidFlow.Media;
-using PyramidFlow.Training.Sprites;
+using PyramidFlow.Torch;
 
 namespace PyramidFlow.Training.Data;
+
+/// <summary>Clips of one bucket.</summary>
+/// <param name="Bucket">Their size and length.</param>
+/// <param name="Rgb">Each clip's frames, [t, h, w, 3] bytes.</param>
+/// <param name="Captions">Each clip's caption; empty where there is none.</param>
+/// <param name="Lines">Where each clip is annotated.</param>
+public sealed record ClipBatch(Bucket Bucket, IReadOnlyList<byte[]> Rgb, IReadOnlyList<string> Captions, IReadOnlyList<Annotation> Lines)
+{
+    /// <summary>The clips as a VAE takes them: float32 in -1 to 1, [b, 3, t, h, w].</summary>
+    /// <param name="device">Where to; null is the CPU.</param>
+    public Tensor Pixels(Device? device = null)
+    {
+        using var scope = new TensorScope();
+        Tensor[] clips = [.. Rgb.Select(clip => FrameBytes.ToPixels(clip, Bucket.Width, Bucket.Height))];       // [1, 3, t, h, w]
+        var pixels = clips.Length == 1 ? clips[0] : Tensor.Cat(clips, 0);
+        return scope.Keep(pixels.To(device ?? Device.Cpu));
+    }
+}
+
+/// <summary>Places videos and images by their headers.</summary>
+/// <param name="buckets">Sizes and lengths.</param>
+/// <param name="framesPerSecond">Rate videos are brought to; null takes frames as stored.</param>
+/// <param name="mostEnlarged">How many times an original may be enlarged.</param>
+/// <param name="captions">Whether every item needs a caption.</param>
+internal sealed class ClipScanner(Buckets buckets, double? framesPerSecond, double mostEnlarged, bool captions) : IItemScanner
+{
+    // A duration in a header is rounded; a frame's worth of it must not cost the last frame.
+    private const double Rounding = 1e-3;
+
+    /// <inheritdoc/>
+    public async ValueTask<DataItem> ScanAsync(Annotation annotation, CancellationToken cancellationToken)
+    {
+        if (captions && annotation.Text is null)
+            throw new BadItemException(DataFaultKind.Line, "it has no text: give every item a caption");
+        if (annotation.Image is { } image)
+        {
+            var (width, height) = await MediaFaults.GuardAsync(image, () => ImageReader.MeasureAsync(image, cancellationToken)).ConfigureAwait(false);
+            return new DataItem(annotation, CheckSize(image, width, height, buckets.Nearest(width, height, frames: null)!.Value));
+        }
+
+        if (annotation.Video is not { } video)
+            throw new BadItemException(DataFaultKind.Line, "it has no video or image");
+        var info = await MediaFaults.GuardAsync(video, () => VideoReader.ProbeAsync(video, cancellationToken)).ConfigureAwait(false);
+        var bucket = buckets.Nearest(info.Width, info.Height, Frames(annotation, info)) ?? throw TooShort(video, Frames(annotation, info), info);
+        return new DataItem(annotation, CheckSize(video, info.Width, info.Height, bucket), info.Duration.TotalSeconds, info.Fps);
+    }
+
+    private int Frames(Annotation annotation, VideoInfo info)
+    {
+        var stored = info.FrameCount ?? (long)Math.Round(info.Duration.TotalSeconds * info.Fps);
+        var frames = annotation.Frames is { } chosen ? chosen.Count(frame => frame < stored)
+            : framesPerSecond is { } rate ? (info.Duration.TotalSeconds * rate) + Rounding
+            : stored;
+        return (int)Math.Min(frames, int.MaxValue);
+    }
+
+    private BadItemException TooShort(string path, int frames, VideoInfo info) => new(DataFaultKind.TooShort, info.Duration == TimeSpan.Zero
+        ? $"{path} does not say how long it is, or has no frames: write it anew with ffmpeg -i, or leave it out"
+        : FormattableString.Invariant($"{path} has {frames} frames{Rate()} ({info.Duration.TotalSeconds:0.##} s), fewer than the shortest clip, {buckets.Shortest}"));
+
+    private string Rate() => framesPerSecond is { } rate ? FormattableString.Invariant($" at {rate} frames per second") : "";
+
+    private Bucket CheckSize(string path, int width, int height, Bucket bucket)
+    {
+        var enlarged = Math.Max((double)bucket.Width / width, (double)bucket.Height / height);
+        return enlarged <= mostEnlarged
+            ? bucket
+            : throw new BadItemException(DataFaultKind.TooSmall, FormattableString.Invariant(
+                $"{path} has {width}x{height} pixels, which would be enlarged {enlarged:0.#} times to {bucket.Width}x{bucket.Height}; at most {mostEnlarged:0.#} is let pass"));
+    }
+}
 
 /// <summary>Decodes a clip to the size and length of its bucket.</summary>
 /// <param name="framesPerSecond">Rate videos are brought to; null takes frames as stored.</param>
@@ -11,55 +83,55 @@ internal sealed class ClipReader(double? framesPerSecond, bool randomStart)
     /// <summary>Reads a clip.</summary>
     /// <param name="item">Which.</param>
     /// <param name="draws">Where it starts.</param>
-    /// <param name="cancel">Stops the decoder.</param>
+    /// <param name="cancellationToken">Stops the decoder.</param>
     /// <returns>RGB, [frames, height, width, 3].</returns>
     /// <exception cref="BadItemException">The file is damaged, or has fewer frames than its header says.</exception>
-    public async Task<byte[]> ReadAsync(DataItem item, SpriteRandom draws, CancellationToken cancel)
+    public async Task<byte[]> ReadAsync(DataItem item, KeyedRandom draws, CancellationToken cancellationToken)
     {
         var (annotation, bucket) = (item.Annotation, item.Bucket);
         if (annotation.Image is { } image)
         {
-            var picture = await MediaFaults.GuardAsync(image, () => ImageReader.ReadAsync(image, bucket.Width, bucket.Height, cancel)).ConfigureAwait(false);
+            var picture = await MediaFaults.GuardAsync(image, () => ImageReader.ReadAsync(image, bucket.Width, bucket.Height, cancellationToken)).ConfigureAwait(false);
             return picture.Pixels.ToArray();
         }
 
         var video = annotation.Video!;
         return await MediaFaults.GuardAsync(video, () => annotation.Frames is { } frames
-            ? ChosenAsync(video, bucket, frames, cancel)
-            : InARowAsync(video, bucket, Start(item, draws), cancel)).ConfigureAwait(false);
+            ? ChosenAsync(video, bucket, frames, cancellationToken)
+            : InARowAsync(video, bucket, Start(item, draws), cancellationToken)).ConfigureAwait(false);
     }
 
     /// <summary>Reads everything that <see cref="ReadAsync"/> may give of an item, wherever a clip starts.</summary>
     /// <param name="item">Which.</param>
-    /// <param name="cancel">Stops the decoder.</param>
+    /// <param name="cancellationToken">Stops the decoder.</param>
     /// <returns>What was wrong with a picture that could be read, one sentence, or null.</returns>
     /// <exception cref="BadItemException">A part is damaged, or there are fewer frames than the header says.</exception>
-    public async Task<string?> CheckAsync(DataItem item, CancellationToken cancel)
+    public async Task<string?> CheckAsync(DataItem item, CancellationToken cancellationToken)
     {
         var (annotation, bucket) = (item.Annotation, item.Bucket);
         if (annotation.Image is { } image)
-            return (await MediaFaults.GuardAsync(image, () => ImageReader.ReadAsync(image, bucket.Width, bucket.Height, cancel)).ConfigureAwait(false)).Warning;
+            return (await MediaFaults.GuardAsync(image, () => ImageReader.ReadAsync(image, bucket.Width, bucket.Height, cancellationToken)).ConfigureAwait(false)).Warning;
         if (!randomStart || annotation.Frames is not null || item.FramesPerSecond <= 0)
         {
-            await ReadAsync(item, new SpriteRandom(0), cancel).ConfigureAwait(false);
+            await ReadAsync(item, new KeyedRandom(0), cancellationToken).ConfigureAwait(false);
             return null;
         }
 
         // One frame fewer: the last may lie between two of another rate.
         var promised = Math.Max(bucket.Frames, (int)((item.Seconds - (1 / item.FramesPerSecond)) * (framesPerSecond ?? item.FramesPerSecond)) - 1);
-        var found = await MediaFaults.GuardAsync(annotation.Video!, () => CountAsync(annotation.Video!, bucket, cancel)).ConfigureAwait(false);
+        var found = await MediaFaults.GuardAsync(annotation.Video!, () => CountAsync(annotation.Video!, bucket, cancellationToken)).ConfigureAwait(false);
         return found >= promised ? null : throw Short(annotation.Video!, found, promised);
     }
 
-    private async Task<int> CountAsync(string path, Bucket bucket, CancellationToken cancel)
+    private async Task<int> CountAsync(string path, Bucket bucket, CancellationToken cancellationToken)
     {
         var found = 0;
-        await foreach (var chunk in VideoReader.ReadAsync(path, new() { Width = bucket.Width, Height = bucket.Height, Fps = framesPerSecond }, cancel).ConfigureAwait(false))
+        await foreach (var chunk in VideoReader.ReadAsync(path, new() { Width = bucket.Width, Height = bucket.Height, Fps = framesPerSecond }, cancellationToken).ConfigureAwait(false))
             found += chunk.Count;
         return found;
     }
 
-    private TimeSpan Start(DataItem item, SpriteRandom draws)
+    private TimeSpan Start(DataItem item, KeyedRandom draws)
     {
         if (!randomStart || item.FramesPerSecond <= 0)
             return TimeSpan.Zero;
@@ -69,14 +141,14 @@ internal sealed class ClipReader(double? framesPerSecond, bool randomStart)
         return TimeSpan.FromSeconds(Math.Max(0, spare) * draws.NextSingle());
     }
 
-    private async Task<byte[]> InARowAsync(string path, Bucket bucket, TimeSpan start, CancellationToken cancel)
+    private async Task<byte[]> InARowAsync(string path, Bucket bucket, TimeSpan start, CancellationToken cancellationToken)
     {
         var options = new VideoReadOptions
         {
             Width = bucket.Width, Height = bucket.Height, Fps = framesPerSecond, Start = start, MaxFrames = bucket.Frames, FramesPerChunk = bucket.Frames,
         };
         var found = 0;
-        await foreach (var chunk in VideoReader.ReadAsync(path, options, cancel).ConfigureAwait(false))
+        await foreach (var chunk in VideoReader.ReadAsync(path, options, cancellationToken).ConfigureAwait(false))
         {
             if (chunk.Count == bucket.Frames)
                 return chunk.Rgb.ToArray();
@@ -87,13 +159,13 @@ internal sealed class ClipReader(double? framesPerSecond, bool randomStart)
     }
 
     // The frames named, in the order of the video; the first ones when more are named than the clip has.
-    private static async Task<byte[]> ChosenAsync(string path, Bucket bucket, IReadOnlyList<int> frames, CancellationToken cancel)
+    private static async Task<byte[]> ChosenAsync(string path, Bucket bucket, IReadOnlyList<int> frames, CancellationToken cancellationToken)
     {
         var wanted = frames.Take(bucket.Frames).ToList();
         var clip = new byte[(long)bucket.Frames * bucket.Width * bucket.Height * 3];
         var (read, found) = (0, 0);
         var options = new VideoReadOptions { Width = bucket.Width, Height = bucket.Height, MaxFrames = wanted[^1] + 1 };
-        await foreach (var chunk in VideoReader.ReadAsync(path, options, cancel).ConfigureAwait(false))
+        await foreach (var chunk in VideoReader.ReadAsync(path, options, cancellationToken).ConfigureAwait(false))
         {
             for (; found < wanted.Count && wanted[found] < read + chunk.Count; found++)
                 chunk.Frame(wanted[found] - read).Pixels.CopyTo(clip.AsMemory(found * bucket.Width * bucket.Height * 3));

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Generation;
 using PyramidFlow.Training.Loop;
@@ -8,7 +9,7 @@ namespace PyramidFlow.Training.Data;
 public sealed record DataOptions
 {
     /// <summary>Annotation files, one or more; in a configuration seen from its folder.</summary>
-    [JsonConverter(typeof(OneOrMore))]
+    [JsonConverter(typeof(OneOrMoreConverter))]
     public required IReadOnlyList<string> Annotations { get; set; }
 
     /// <summary>
@@ -64,5 +65,44 @@ public sealed record DataOptions
             : null;
         if (fault is not null)
             throw new DataException($"data: {fault}");
+    }
+}
+
+/// <summary>What a trainer reads of the captions.</summary>
+public enum CaptionForm
+{
+    /// <summary>Nothing.</summary>
+    None,
+
+    /// <summary>The texts, to be encoded in training.</summary>
+    Text,
+
+    /// <summary>The features that were made of them before (<c>text_fea</c>).</summary>
+    Features,
+}
+
+/// <summary>A text, or a list of texts.</summary>
+internal sealed class OneOrMoreConverter : JsonConverter<IReadOnlyList<string>>
+{
+    /// <inheritdoc/>
+    public override IReadOnlyList<string> Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+    {
+        if (reader.TokenType == JsonTokenType.String)
+            return [reader.GetString()!];
+        var all = new List<string>();
+        if (reader.TokenType != JsonTokenType.StartArray)
+            throw new JsonException("use a text, or a list of texts");
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+            all.Add(reader.TokenType == JsonTokenType.String ? reader.GetString()! : throw new JsonException("use a list of texts"));
+        return all;
+    }
+
+    /// <inheritdoc/>
+    public override void Write(Utf8JsonWriter writer, IReadOnlyList<string> value, JsonSerializerOptions options)
+    {
+        writer.WriteStartArray();
+        foreach (var text in value)
+            writer.WriteStringValue(text);
+        writer.WriteEndArray();
     }
 }

@@ -30,18 +30,18 @@ public sealed class DataSet
     /// <param name="faults">Told about items that cannot be used.</param>
     /// <param name="workers">How many at a time.</param>
     /// <param name="progress">Told how many were looked at, or null.</param>
-    /// <param name="cancel">Stops it.</param>
-    internal static async Task<DataSet> LookAsync(IReadOnlyList<Annotation> annotations, IDataLook look, FaultLog faults, int workers,
-        IProgress<int>? progress = null, CancellationToken cancel = default)
+    /// <param name="cancellationToken">Stops it.</param>
+    internal static async Task<DataSet> ScanAsync(IReadOnlyList<Annotation> annotations, IItemScanner look, FaultLog faults, int workers,
+        IProgress<int>? progress = null, CancellationToken cancellationToken = default)
     {
         var items = new DataItem?[annotations.Count];
         var bad = new DataFault?[annotations.Count];
         var done = 0;
-        await Parallel.ForAsync(0, annotations.Count, new ParallelOptions { MaxDegreeOfParallelism = workers, CancellationToken = cancel }, async (i, ct) =>
+        await Parallel.ForAsync(0, annotations.Count, new ParallelOptions { MaxDegreeOfParallelism = workers, CancellationToken = cancellationToken }, async (i, ct) =>
         {
             try
             {
-                items[i] = await look.PlaceAsync(annotations[i], ct).ConfigureAwait(false);
+                items[i] = await look.ScanAsync(annotations[i], ct).ConfigureAwait(false);
             }
             catch (BadItemException e)
             {
@@ -77,4 +77,20 @@ public sealed class DataSet
     }
 
     private static string More(int count) => count > 1 ? $" (and {count - 1} more files are missing)" : "";
+}
+
+/// <summary>An item that can be used, as far as it shows without decoding.</summary>
+/// <param name="Annotation">Its line.</param>
+/// <param name="Bucket">What it is cut to.</param>
+/// <param name="Seconds">Duration of the video; 0 for images and latents.</param>
+/// <param name="FramesPerSecond">Average rate of the video as stored; 0 for images and latents.</param>
+public sealed record DataItem(Annotation Annotation, Bucket Bucket, double Seconds = 0, double FramesPerSecond = 0);
+
+/// <summary>Finds out what an item can be used for, without decoding it.</summary>
+internal interface IItemScanner
+{
+    /// <summary>Places an item in a bucket; an item that cannot be used is reported by the data set that asked.</summary>
+    /// <param name="annotation">The item.</param>
+    /// <param name="cancellationToken">Stops it.</param>
+    ValueTask<DataItem> ScanAsync(Annotation annotation, CancellationToken cancellationToken);
 }

@@ -1,5 +1,6 @@
 using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Training.Data;
 
@@ -25,4 +26,86 @@ public sealed record TextItem(float[] Tokens, int Length, float[] Pooled)
         return new PromptFeatures(Tensor.From(tokens, items.Count, longest, width), [.. items.Select(item => item.Length)],
             Tensor.From<float>([.. items.SelectMany(item => item.Pooled)], items.Count, pooled), []);
     }
+}
+
+/// <summary>
+/// Features of one caption under the released names: <c>prompt_embed</c> [1, n, width], <c>prompt_attention_mask</c> [1, n]
+/// and <c>pooled_prompt_embed</c> [1, pooled]; <c>.safetensors</c> or <c>.pt</c>. Released files are padded, what is written
+/// here is as long as the caption.
+/// </summary>
+public static class TextItemFile
+{
+    private const string Tokens = "prompt_embed", Mask = "prompt_attention_mask", Pooled = "pooled_prompt_embed";
+
+    /// <summary>Reads a file outside a data set, such as that of the empty caption.</summary>
+    /// <exception cref="DataException">It is missing, damaged, or holds no features.</exception>
+    public static TextItem Open(string path)
+    {
+        try
+        {
+            return Read(path);
+        }
+        catch (BadItemException e)
+        {
+            throw new DataException(e.Message, e);
+        }
+    }
+
+    /// <summary>Reads an item's file.</summary>
+    /// <exception cref="BadItemException">It is missing, damaged, or holds no features.</exception>
+    internal static TextItem Read(string path)
+    {
+        using var file = TensorFile.Open(path);
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        var tokens = Matrix(file, Tokens, path);
+        var length = Length(Vector(file, Mask, path).ToArray<float>(), path);
+        if (length > tokens.Size(0))
+            throw Fault(path, $"its mask has {length} tokens, {Tokens} only {tokens.Size(0)}");
+        var numbers = tokens.Narrow(0, 0, length).Contiguous().ToArray<float>();
+        var pooled = Vector(file, Pooled, path).ToArray<float>();
+        return Array.TrueForAll(numbers, float.IsFinite) && Array.TrueForAll(pooled, float.IsFinite)
+            ? new TextItem(numbers, length, pooled)
+            : throw new BadItemException(DataFaultKind.Damaged, TensorFile.NotFinite(path));
+    }
+
+    /// <summary>Writes a file; it appears when it is whole.</summary>
+    /// <param name="path">Target; replaced if it exists.</param>
+    /// <param name="tokens">[1, n, width], without padding.</param>
+    /// <param name="pooled">[1, pooled].</param>
+    /// <param name="metadata">What else is known about them.</param>
+    internal static void Write(string path, Tensor tokens, Tensor pooled, IReadOnlyDictionary<string, string> metadata)
+    {
+        using var scope = new TensorScope();
+        var mask = Tensor.Ones([1, tokens.Size(1)], ElementType.Int64);
+        SafetensorsWriter.Write(path, [(Tokens, tokens), (Mask, mask), (Pooled, pooled)], metadata);
+    }
+
+    private static Tensor Matrix(StateSource file, string key, string path) => Find(file, key, path) switch
+    {
+        [1, > 0, > 0] => file.Read(key).Squeeze(0).To(ElementType.Float32),
+        [> 0, > 0] => file.Read(key).To(ElementType.Float32),
+        var shape => throw Fault(path, $"{key} is {TensorFile.Text(shape)}, not [1, tokens, width]"),
+    };
+
+    private static Tensor Vector(StateSource file, string key, string path) => Find(file, key, path) switch
+    {
+        [1, > 0] or [> 0] => file.Read(key).Reshape(-1).To(ElementType.Float32),
+        var shape => throw Fault(path, $"{key} is {TensorFile.Text(shape)}, not [1, n]"),
+    };
+
+    private static long[] Find(StateSource file, string key, string path) => file.Keys.Contains(key)
+        ? file.Describe(key).Shape
+        : throw Fault(path, $"it has no {key}");
+
+    // Tokens come first and padding after them.
+    private static int Length(float[] mask, string path)
+    {
+        var length = Array.FindLastIndex(mask, open => open != 0) + 1;
+        return length > 0 && Array.TrueForAll(mask[..length], open => open == 1)
+            ? length
+            : throw Fault(path, $"{Mask} is not ones followed by zeros");
+    }
+
+    private static BadItemException Fault(string path, string reason) => new(DataFaultKind.WrongShape, $"{path} holds no text features: {reason}");
 }

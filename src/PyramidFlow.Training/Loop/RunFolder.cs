@@ -1,4 +1,5 @@
 using System.Globalization;
+using PyramidFlow.Media;
 
 namespace PyramidFlow.Training.Loop;
 
@@ -62,6 +63,19 @@ public sealed class RunFolder
             if (every == 0 || step % every != 0)
                 System.IO.File.Delete(path);
         }
+    }
+
+    /// <summary>Copies a file; does nothing where both paths name the same file.</summary>
+    /// <param name="from">File to read.</param>
+    /// <param name="to">File to write; replaced when the copy is complete, since a pipeline may have the old file mapped.</param>
+    internal static void CopyFile(string from, string to)
+    {
+        if (Path.GetFullPath(from) == Path.GetFullPath(to))
+            return;
+        using var copy = PartialFile.Create(to);
+        using (var source = System.IO.File.OpenRead(from))
+            source.CopyTo(copy.Stream);
+        copy.Commit();
     }
 
     // Oldest first.

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Training.Loop;
@@ -72,3 +73,13 @@ public sealed class SpikeGuard(double factor)
         return (sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2;
     }
 }
+
+/// <summary>What <see cref="SpikeGuard"/> remembers.</summary>
+/// <param name="Skipped">Steps skipped so far.</param>
+/// <param name="InARow">Of these, the last ones in succession.</param>
+/// <param name="Values">The latest values under each name, oldest first.</param>
+internal sealed record SpikeHistory(long Skipped, int InARow, SortedDictionary<string, List<double>> Values);
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
+[JsonSerializable(typeof(SpikeHistory))]
+internal sealed partial class SpikeJson : JsonSerializerContext;

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using PyramidFlow.Media;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
@@ -51,13 +52,13 @@ public sealed class TrainingLoop
 
     /// <summary>Trains to the end, or until cancelled after the running step; either way the state is saved and the weights published.</summary>
     /// <param name="progress">Told now and then, or null.</param>
-    /// <param name="cancel">Stops after the running step.</param>
+    /// <param name="cancellationToken">Stops after the running step.</param>
     /// <exception cref="TrainingException">A loss is not a number, a checkpoint cannot be written, or another process trains in the folder.</exception>
-    public void Run(IProgress<TrainingProgress>? progress, CancellationToken cancel)
+    public void Run(IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
     {
         if (group is { Rank: > 0 })
         {
-            Follow(group, cancel);
+            Follow(group, cancellationToken);
             return;
         }
 
@@ -68,10 +69,10 @@ public sealed class TrainingLoop
         var isLast = false;
 
         // Several processes stop when all know of it, one at once.
-        while (state.Step < config.Steps && !isLast && (group is not null || !cancel.IsCancellationRequested))
+        while (state.Step < config.Steps && !isLast && (group is not null || !cancellationToken.IsCancellationRequested))
         {
             isPublished = false;
-            var result = window.Take(() => step.Take(state, cancel));
+            var result = window.Take(() => step.Take(state, cancellationToken));
             isLast = result.IsLast;
             if (result.Skipped is { } fault)
                 Written("metrics", () => Skipped(log, progress, fault));
@@ -84,7 +85,7 @@ public sealed class TrainingLoop
             }
 
             if (config.SampleEvery > 0 && state.Step % config.SampleEvery == 0)
-                Sample(log, progress, cancel);
+                Sample(log, progress, cancellationToken);
         }
 
         // Steps since the last line, which sums over the lines (operations, time) must not lose.
@@ -97,12 +98,12 @@ public sealed class TrainingLoop
     }
 
     // The other processes only step.
-    private void Follow(ProcessGroup others, CancellationToken cancel)
+    private void Follow(ProcessGroup others, CancellationToken cancellationToken)
     {
         Agree();
         var isLast = false;
         while (state.Step < config.Steps && !isLast)
-            isLast = step.Take(state, cancel).IsLast;
+            isLast = step.Take(state, cancellationToken).IsLast;
         others.Barrier();
     }
 
@@ -183,12 +184,12 @@ public sealed class TrainingLoop
         log.Summarize(summary with { Step = state.Step, Steps = config.Steps, Skipped = state.Guard.Skipped, Checkpoint = saved });
 
     // Something to look at, and no reason to end a run.
-    private void Sample(RunLog log, IProgress<TrainingProgress>? progress, CancellationToken cancel)
+    private void Sample(RunLog log, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
     {
         var path = folder.SampleFile(state.Step);
         try
         {
-            if (!training.Sample(path, cancel))
+            if (!training.Sample(path, cancellationToken))
                 return;
             log.Picture(state.Step, "samples", path);
             summary = summary with { Samples = path };
@@ -202,5 +203,72 @@ public sealed class TrainingLoop
         {
             progress?.Report(new TrainingProgress(state.Step, config.Steps, 0, 0, $"the samples of step {state.Step} cannot be made: {e.Message}"));
         }
+    }
+}
+
+/// <summary>Gathers steps until they are reported: means of what they gave, and the time they took without what lies between them.</summary>
+internal sealed class StepWindow
+{
+    private readonly List<StepResult> steps = [];
+    private TimeSpan time;
+
+    /// <summary>Steps gathered.</summary>
+    public int Count => steps.Count;
+
+    /// <summary>Mean time of a step.</summary>
+    public double SecondsPerStep => time.TotalSeconds / Math.Max(1, Count);
+
+    /// <summary>Mean losses.</summary>
+    public BatchLosses Losses => BatchLosses.Mean([.. steps.Select(step => step.Losses)]);
+
+    /// <summary>Tokens a second.</summary>
+    public double TokensPerSecond => Losses.Tokens / Math.Max(1e-9, time.TotalSeconds);
+
+    /// <summary>Mean gradient norm of a part.</summary>
+    public double NormOf(int part) => steps.Average(step => step.Norms[part]);
+
+    /// <summary>Takes a step and adds it.</summary>
+    public StepResult Take(Func<StepResult> step)
+    {
+        var begin = Stopwatch.GetTimestamp();
+        var result = step();
+        time += Stopwatch.GetElapsedTime(begin);
+        steps.Add(result);
+        return result;
+    }
+
+    /// <summary>Begins anew.</summary>
+    public void Clear()
+    {
+        steps.Clear();
+        time = TimeSpan.Zero;
+    }
+}
+
+/// <summary>Where a training run is.</summary>
+/// <param name="Step">Steps done.</param>
+/// <param name="Steps">Steps of the whole run.</param>
+/// <param name="Loss">Mean loss since the last report.</param>
+/// <param name="SecondsPerStep">Mean time of a step since the last report.</param>
+/// <param name="Note">What else there is to say, or null.</param>
+public sealed record TrainingProgress(long Step, long Steps, double Loss, double SecondsPerStep, string? Note = null)
+{
+    /// <summary>Time left at the present pace.</summary>
+    public TimeSpan TimeLeft => TimeSpan.FromSeconds((Steps - Step) * SecondsPerStep);
+}
+
+/// <summary>A training that cannot go on; the message says why and what would do.</summary>
+public sealed class TrainingException : Exception
+{
+    /// <summary>With the whole sentence.</summary>
+    public TrainingException(string message)
+        : base(message)
+    {
+    }
+
+    /// <summary>With the whole sentence and what lies behind it.</summary>
+    public TrainingException(string message, Exception inner)
+        : base(message, inner)
+    {
     }
 }

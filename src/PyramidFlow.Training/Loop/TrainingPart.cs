@@ -90,3 +90,52 @@ public sealed class TrainingPart : IDisposable
         Average?.Dispose();
     }
 }
+
+/// <summary>Where a part of a training differs from what its configuration says about all.</summary>
+public sealed record PartOptions
+{
+    /// <summary>Peak learning rate; null is the configured one.</summary>
+    public double? LearningRate { get; init; }
+
+    /// <summary>Whether the hidden matrix of a key steps by Muon; null is AdamW for all weights.</summary>
+    public Func<string, bool>? TakesMuon { get; init; }
+
+    /// <summary>Element type the modules compute in; null is the configured one.</summary>
+    public ElementType? ComputeType { get; init; }
+
+    /// <summary>Whether a running average of the weights is kept, if the configuration wants one.</summary>
+    public bool IsAveraged { get; init; } = true;
+
+    /// <summary>Whether only weights of two or more dimensions decay.</summary>
+    public bool DecayMatricesOnly { get; init; }
+}
+
+/// <summary>Values of a network that no training changes, such as position tables: kept as they are for checkpoints, while the network computes with them in its own element type.</summary>
+internal sealed class FixedTables : IDisposable
+{
+    private readonly List<(string Key, Tensor Tensor)> kept = [];
+
+    /// <summary>Keeps a network's tables and converts its own.</summary>
+    /// <param name="model">The network.</param>
+    /// <param name="compute">Element type it computes in.</param>
+    internal FixedTables(Module model, ElementType compute)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        foreach (var (key, parameter) in model.NamedParameters().Where(p => !p.Parameter.Trainable))
+        {
+            kept.Add((key, TensorScope.Detach(parameter.Value.Detached())));
+            parameter.Value = parameter.Value.To(compute);
+        }
+    }
+
+    /// <summary>The tables under their keys.</summary>
+    internal IReadOnlyList<(string Key, Tensor Tensor)> Named => kept;
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (var (_, tensor) in kept)
+            tensor.Dispose();
+    }
+}

@@ -17,12 +17,12 @@ internal sealed class TrainingStep(LoopConfig config, ITraining training, RunFol
 
     /// <summary>Takes the step and counts it.</summary>
     /// <param name="state">What steps.</param>
-    /// <param name="cancel">Whether this process was told to stop.</param>
+    /// <param name="cancellationToken">Whether this process was told to stop.</param>
     /// <exception cref="TrainingException">A loss or a gradient is not a number; nothing was changed.</exception>
-    public StepResult Take(TrainingState state, CancellationToken cancel)
+    public StepResult Take(TrainingState state, CancellationToken cancellationToken)
     {
         var losses = BatchLosses.Mean([.. Batches(state.Step).Select(training.Backward)]);
-        var isLast = cancel.IsCancellationRequested;
+        var isLast = cancellationToken.IsCancellationRequested;
         if (group is not null)
         {
             (losses, isLast) = AddUp(group, losses, isLast);
@@ -80,3 +80,10 @@ internal sealed class TrainingStep(LoopConfig config, ITraining training, RunFol
         return training.Parts.SelectMany(part => part.Parameters.Named(part.Parameters.Values)).FirstOrDefault(weight => !weight.Tensor.AllFinite()).Key;
     }
 }
+
+/// <summary>What became of a step.</summary>
+/// <param name="Losses">Of all its batches.</param>
+/// <param name="Norms">Gradient norm of each part before clipping.</param>
+/// <param name="Skipped">Why the weights were left as they are, or null.</param>
+/// <param name="IsLast">Whether a process was told to stop: all stop after the same step.</param>
+internal sealed record StepResult(BatchLosses Losses, IReadOnlyList<double> Norms, string? Skipped, bool IsLast);

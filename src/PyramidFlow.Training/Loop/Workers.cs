@@ -1,4 +1,5 @@
 using PyramidFlow.Torch;
+using PyramidFlow.Torch.Distributed;
 
 namespace PyramidFlow.Training.Loop;
 
@@ -68,5 +69,38 @@ internal sealed class Workers<T> : IDisposable
             if (!original.Trainable && !other.HasValue)
                 other.Value = original.Value.Detached();
         }
+    }
+}
+
+/// <summary>Where a configuration says to compute.</summary>
+internal static class TrainingDevice
+{
+    /// <summary>The device; of several processes on one machine each takes the GPU of its number, unless one is named.</summary>
+    /// <param name="name"><c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>.</param>
+    /// <param name="group">The processes, or null for one.</param>
+    /// <exception cref="ArgumentException">There is no such device.</exception>
+    internal static Device For(string name, ProcessGroup? group)
+    {
+        var device = Device.Parse(name);
+        if (device.Type == DeviceType.Cuda && !TorchRuntime.HasCuda)
+            throw new ArgumentException($"device {name}: this libtorch sees no GPU, use cpu (doctor says more)");
+        return device is { Type: DeviceType.Cuda, Index: < 0 } && group is not null ? new Device(DeviceType.Cuda, group.LocalRank) : device;
+    }
+}
+
+/// <summary>Work that several processes share the result of.</summary>
+internal static class ProcessGroupExtensions
+{
+    /// <summary>Runs something that makes a file if it is not there: the first process before all others, who find it made.</summary>
+    /// <param name="group">The processes, or null for one.</param>
+    /// <param name="openOrMake">What to run.</param>
+    internal static T RankZeroFirst<T>(this ProcessGroup? group, Func<T> openOrMake)
+    {
+        if (group is { Rank: > 0 })
+            group.Barrier();
+        var result = openOrMake();
+        if (group is { Rank: 0 })
+            group.Barrier();
+        return result;
     }
 }

@@ -1,7 +1,8 @@
+using PyramidFlow.Generation;
 using PyramidFlow.Media;
-using PyramidFlow.Torch;
-using PyramidFlow.Training.Sprites;
 using PyramidFlow.Models.Vae;
+using PyramidFlow.Torch;
+using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Training.Vae;
 
@@ -15,7 +16,7 @@ public static class Reconstruction
     /// <param name="vae">The network, with weights.</param>
     /// <param name="video">Pixels in -1 to 1, [b, 3, 1 + 8n, 8h, 8w].</param>
     /// <returns>As many pixels, within -1 to 1.</returns>
-    public static Tensor Of(CausalVideoVae vae, Tensor video)
+    public static Tensor Compute(CausalVideoVae vae, Tensor video)
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
@@ -30,17 +31,20 @@ public static class Reconstruction
     {
         using var scope = new TensorScope();
         var (height, width) = (clips.Max(clip => clip.Original.Size(3)), clips.Max(clip => clip.Original.Size(4)));
-        var rows = clips.Select(clip => Bytes(Tensor.Cat([Fill(clip.Original, height, width), Fill(clip.Reconstruction, height, width)], 4)));
-        var sheet = SpriteContactSheet.Compose([.. rows], (int)(2 * width), (int)height, columns);
-        return new RgbImage(sheet.Width, sheet.Height, sheet.Pixels);
+        var rows = clips.Select(clip => FrameBytes.Of(Tensor.Cat([Pad(clip.Original, height, width), Pad(clip.Reconstruction, height, width)], 4).Squeeze(0)));
+        return ContactSheet.Compose([.. rows], (int)(2 * width), (int)height, columns);
     }
 
-    private static Tensor Fill(Tensor video, long height, long width) =>
-        video.To(Device.Cpu).To(ElementType.Float32).Pad([0, width - video.Size(4), 0, height - video.Size(3)]);
+    /// <summary>Peak signal-to-noise ratio in dB of two videos in -1 to 1; the second one is clamped to that range.</summary>
+    /// <param name="expected">Pixels of any shape.</param>
+    /// <param name="actual">Pixels of the same shape.</param>
+    public static double PeakSignalToNoise(Tensor expected, Tensor actual)
+    {
+        using var scope = new TensorScope();
+        var error = expected - actual.Clamp(-1, 1);
+        return 10 * Math.Log10(4 / (error * error).Mean().Item());
+    }
 
-    /// <summary>Pixels as bytes.</summary>
-    /// <param name="video">Pixels in -1 to 1, [1, 3, t, h, w].</param>
-    /// <returns>Interleaved RGB, [t, h, w, 3].</returns>
-    internal static byte[] Bytes(Tensor video) =>
-        ((video.Permute(0, 2, 3, 4, 1).Clamp(-1, 1) + 1) * 127.5).Round().To(ElementType.UInt8).Contiguous().ToArray<byte>();
+    private static Tensor Pad(Tensor video, long height, long width) =>
+        video.To(Device.Cpu).To(ElementType.Float32).Pad([0, width - video.Size(4), 0, height - video.Size(3)]);
 }

@@ -1,7 +1,7 @@
 using PyramidFlow.Hub;
+using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
-using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Vae;
 

@@ -1,6 +1,6 @@
-using PyramidFlow.Torch;
-using PyramidFlow.Training.Loop;
 using PyramidFlow.Models.Vae;
+using PyramidFlow.Torch;
+using PyramidFlow.Training.Objectives;
 
 namespace PyramidFlow.Training.Vae;
 
@@ -38,7 +38,7 @@ public static class VaeStep
         var terms = new List<(VaeLossTerms Vae, DiscriminatorTerms? Discriminator)>();
         using var encoder = vae.EncodeStream(isTraining: true);
         using var decoder = vae.DecodeStream(isTraining: true);
-        foreach (var (start, length) in TimeWindows.Of(video.Size(2), windows, vae.Config.TemporalScale))
+        foreach (var (start, length) in TimeWindows.Split(video.Size(2), windows, vae.Config.TemporalScale))
         {
             using var scope = new TensorScope();
             terms.Add(Backward(vae, loss, video.Narrow(2, start, length), frames => new DiagonalGaussian(encoder.Push(frames)), z => decoder.Push(z),
@@ -46,7 +46,7 @@ public static class VaeStep
         }
 
         DiscriminatorTerms[] judged = [.. terms.Select(t => t.Discriminator).OfType<DiscriminatorTerms>()];
-        return (VaeLossTerms.OfWindows([.. terms.Select(t => t.Vae)], loss.Options.KlWeight), judged.Length == 0 ? null : DiscriminatorTerms.OfWindows(judged));
+        return (VaeLossTerms.FromWindows([.. terms.Select(t => t.Vae)], loss.Options.KlWeight), judged.Length == 0 ? null : DiscriminatorTerms.FromWindows(judged));
     }
 
     private static (VaeLossTerms Vae, DiscriminatorTerms? Discriminator) Backward(CausalVideoVae vae, VaeLoss loss, Tensor video,
@@ -64,5 +64,31 @@ public static class VaeStep
     {
         using var noGrad = NoGrad.Begin();
         return encode(video);
+    }
+}
+
+/// <summary>
+/// Windows of a clip that are computed one after another, as the released system spreads them over devices
+/// (<c>video_vae/context_parallel_ops.py</c>): the first holds one frame more, the one a video begins with.
+/// </summary>
+public static class TimeWindows
+{
+    /// <summary>First frame and length of each window.</summary>
+    /// <param name="frames">Frames of the clip, 1 + scale * n.</param>
+    /// <param name="windows">How many, at least 1.</param>
+    /// <param name="scale">Frames of a latent frame.</param>
+    /// <exception cref="ArgumentException">The clip does not divide into so many windows of whole latent frames.</exception>
+    public static IReadOnlyList<(long Start, long Length)> Split(long frames, int windows, int scale)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(windows, 1);
+        var (length, rest) = Math.DivRem(frames - 1, windows);
+        if (rest != 0 || length % scale != 0 || length == 0)
+        {
+            var unit = windows * scale;
+            var fit = 1 + (Math.Max(1, (frames - 1) / unit) * unit);
+            throw new ArgumentException($"a clip of {frames} frames does not divide into {windows} windows of whole latent frames: use {fit} or {fit + unit} frames");
+        }
+
+        return [.. Enumerable.Range(0, windows).Select(i => i == 0 ? (0L, length + 1) : ((i * length) + 1, length))];
     }
 }

@@ -1,8 +1,8 @@
+using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
-using PyramidFlow.Training.Loop;
+using PyramidFlow.Training.Objectives;
 using PyramidFlow.Training.Vae;
-using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Tests.Vae;
 

@@ -1,0 +1,150 @@
+using System.Collections.Concurrent;
+
+namespace PyramidFlow.Training.Data;
+
+/// <summary>Reads batches in the background, a few steps ahead and no more.</summary>
+/// <typeparam name="TItem">A loaded item.</typeparam>
+/// <typeparam name="TBatch">A batch.</typeparam>
+/// <param name="plan">What every step has.</param>
+/// <param name="loading">Loads items; disposed with this.</param>
+/// <param name="faults">Where bad items are recorded.</param>
+/// <param name="ahead">Steps to read ahead, from 0.</param>
+/// <param name="collate">Makes a batch of its items, on the caller's thread.</param>
+internal sealed class PrefetchingSource<TItem, TBatch>(BatchPlan plan, ItemLoader<TItem> loading, FaultLog faults, int ahead,
+    Func<Bucket, IReadOnlyList<(DataItem Item, TItem Content)>, TBatch> collate) : IBatchSource<TBatch>
+{
+    private readonly CancellationTokenSource closing = new();
+    private readonly Dictionary<long, (Bucket Bucket, Task<(DataItem Item, TItem Content)[]> Items, CancellationTokenSource Unwanted)> reading = [];
+
+    /// <inheritdoc/>
+    public BatchPlan Plan => plan;
+
+    /// <inheritdoc/>
+    public FaultLog Faults => faults;
+
+    /// <inheritdoc/>
+    public TBatch Batch(long step, CancellationToken cancellationToken = default)
+    {
+        ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
+        foreach (var far in reading.Keys.Where(other => other < step || other > step + ahead).ToList())
+            Drop(far);
+        for (var next = step; next <= step + ahead; next++)
+        {
+            if (!reading.ContainsKey(next))
+                Begin(next);
+        }
+
+        var (bucket, items, _) = reading[step];
+        (DataItem, TItem)[] loaded;
+        try
+        {
+            loaded = items.WaitAsync(cancellationToken).GetAwaiter().GetResult();
+        }
+        finally
+        {
+            if (items.IsCompleted)
+                Drop(step);
+        }
+
+        return collate(bucket, loaded);
+    }
+
+    /// <summary>Stops all reading, and waits for it.</summary>
+    public void Dispose()
+    {
+        closing.Cancel();
+        Task[] running = [.. reading.Values.Select(batch => batch.Items)];
+        foreach (var step in reading.Keys.ToList())
+            Drop(step);
+        // What they end with was of no batch that anybody asked for.
+        Task.WhenAll(running).ContinueWith(_ => { }, TaskScheduler.Default).Wait();
+        closing.Dispose();
+        loading.Dispose();
+    }
+
+    private void Begin(long step)
+    {
+        var planned = plan.Batch(step);
+        var unwanted = CancellationTokenSource.CreateLinkedTokenSource(closing.Token);
+        var token = unwanted.Token;
+        reading[step] = (planned.Bucket, Task.Run(() => loading.LoadAsync(planned, token), token), unwanted);
+    }
+
+    private void Drop(long step)
+    {
+        if (!reading.Remove(step, out var batch))
+            return;
+        batch.Unwanted.Cancel();
+        batch.Items.ContinueWith(_ => batch.Unwanted.Dispose(), TaskScheduler.Default);
+    }
+}
+
+/// <summary>
+/// Loads the items of planned batches, so many at a time. What cannot be used is recorded, and the place goes to the next
+/// item of the plan.
+/// </summary>
+/// <typeparam name="TItem">A loaded item; holds no native memory.</typeparam>
+/// <param name="load">Loads one item, with draws of its own.</param>
+/// <param name="faults">Told about bad items.</param>
+/// <param name="workers">How many at a time.</param>
+internal sealed class ItemLoader<TItem>(Func<DataItem, KeyedRandom, CancellationToken, Task<TItem>> load, FaultLog faults, int workers) : IDisposable
+{
+    // Where one item in ten is good, this many bad ones in a row come once in 10^45.
+    private const int MostAttempts = 1000;
+
+    private readonly SemaphoreSlim free = new(workers);
+    private readonly ConcurrentDictionary<DataItem, bool> bad = new(ReferenceEqualityComparer.Instance);
+    private readonly ConcurrentDictionary<Bucket, int> badInBucket = new();
+
+    /// <summary>The items of a batch, in its order.</summary>
+    /// <exception cref="DataException">(Nearly) all items of the bucket are bad.</exception>
+    public Task<(DataItem Item, TItem Content)[]> LoadAsync(PlannedBatch batch, CancellationToken cancellationToken) =>
+        Task.WhenAll(Enumerable.Range(0, batch.Size).Select(slot => LoadAsync(batch, slot, cancellationToken)));
+
+    public void Dispose() => free.Dispose();
+
+    private async Task<(DataItem Item, TItem Content)> LoadAsync(PlannedBatch batch, int slot, CancellationToken cancellationToken)
+    {
+        for (var attempt = 0; attempt < MostAttempts; attempt++)
+        {
+            var item = batch.Item(slot, attempt);
+            if (bad.ContainsKey(item))
+                continue;
+            await free.WaitAsync(cancellationToken).ConfigureAwait(false);
+            try
+            {
+                return (item, await load(item, batch.Draws(slot), cancellationToken).ConfigureAwait(false));
+            }
+            catch (BadItemException e)
+            {
+                Record(batch, item, e);
+            }
+            finally
+            {
+                free.Release();
+            }
+        }
+
+        throw TooMany(batch);
+    }
+
+    private void Record(PlannedBatch batch, DataItem item, BadItemException e)
+    {
+        int count;
+        lock (badInBucket)
+        {
+            if (bad.ContainsKey(item))
+                return;
+            faults.Add(e.Fault(item.Annotation));
+            badInBucket[batch.Bucket] = count = badInBucket.GetValueOrDefault(batch.Bucket) + 1;
+            // Last, for others look at it without the lock and may end the run by it, with what was recorded.
+            bad[item] = true;
+        }
+
+        if (BadShare.IsTooMuch(count, batch.BucketCount))
+            throw TooMany(batch);
+    }
+
+    private DataException TooMany(PlannedBatch batch) => new(
+        $"{badInBucket.GetValueOrDefault(batch.Bucket)} of the {batch.BucketCount} items of {batch.Bucket} cannot be used, the last because {faults.Faults[^1]}: look with data check");
+}

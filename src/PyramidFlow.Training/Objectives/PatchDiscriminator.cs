@@ -1,0 +1,83 @@
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Training.Objectives;
+
+/// <summary>Sizes of a <see cref="PatchDiscriminator"/>.</summary>
+/// <param name="Channels">Channels of the pictures.</param>
+/// <param name="Width">Channels of the first layer.</param>
+/// <param name="Layers">How often height and width are halved; at least 1.</param>
+/// <param name="IsVideo">Whether it looks at clips (3-D), not at single frames.</param>
+public sealed record DiscriminatorConfig(int Channels = 3, int Width = 64, int Layers = 4, bool IsVideo = false);
+
+/// <summary>
+/// Tells real from decoded pictures or clips, patch by patch (PatchGAN, arXiv 1611.07004;
+/// <c>video_vae/modeling_discriminator.py</c>).
+/// </summary>
+public sealed class PatchDiscriminator : Module
+{
+    private const int Kernel = 4, Padding = 1, MaxWidening = 8;
+    private const double Slope = 0.2;
+
+    private readonly Convolution?[] main;
+
+    /// <summary>Declares it.</summary>
+    public PatchDiscriminator(DiscriminatorConfig? config = null)
+    {
+        Config = config ?? new DiscriminatorConfig();
+        ArgumentOutOfRangeException.ThrowIfLessThan(Config.Layers, 1);
+
+        // Norms and activations have numbers, too.
+        main = new Convolution?[(3 * Config.Layers) + 3];
+        main[0] = Layer(Config.Channels, Config.Width, stride: 2, timeStride: 2);
+        for (var layer = 1; layer <= Config.Layers; layer++)
+        {
+            var stride = layer < Config.Layers ? 2 : 1;
+            main[(3 * layer) - 1] = Layer(WidthOf(layer - 1), WidthOf(layer), stride, timeStride: 1);
+        }
+
+        main[^1] = Layer(WidthOf(Config.Layers), 1, stride: 1, timeStride: 1);
+    }
+
+    /// <summary>Its sizes.</summary>
+    public DiscriminatorConfig Config { get; }
+
+    // What two convolutions of stride 1 leave of it is one patch.
+    private int LeastFrames => (2 * Config.Layers) + 4;
+
+    /// <summary>Smallest height and width it can judge, pixels.</summary>
+    public int LeastSide => 3 << Config.Layers;
+
+    /// <summary>Positive where a patch looks real.</summary>
+    /// <param name="x">
+    /// Pixels, [b, 3, h, w], or for a video discriminator [b, 3, t, h, w]; a clip that is too short goes on with its last frame.
+    /// </param>
+    /// <returns>One number a patch, [b, 1, h', w'] or [b, 1, t', h', w'].</returns>
+    /// <exception cref="ArgumentException">The picture is too small for its layers.</exception>
+    public Tensor Forward(Tensor x)
+    {
+        if (x.Size(-1) < LeastSide || x.Size(-2) < LeastSide)
+            throw new ArgumentException($"pictures of {x.Size(-2)}x{x.Size(-1)} are too small for a discriminator of {Config.Layers} layers: use at least {LeastSide}x{LeastSide}, or fewer layers");
+        using var scope = new TensorScope();
+        Convolution[] layers = [.. main.OfType<Convolution>()];
+        var h = layers[0].Forward(Config.IsVideo ? LongEnough(x) : x).LeakyRelu(Slope);
+        foreach (var layer in layers[1..^1])
+            h = Normalize(layer.Forward(h)).LeakyRelu(Slope);                                       // [b, c, ...]
+        return scope.Keep(layers[^1].Forward(h));
+    }
+
+    private long WidthOf(int layer) => Config.Width * Math.Min(1 << layer, MaxWidening);
+
+    // Each channel of each sample by itself (instance norm).
+    private static Tensor Normalize(Tensor x) => x.GroupNorm(x.Size(1));
+
+    private Tensor LongEnough(Tensor clip)
+    {
+        var (frames, missing) = (clip.Size(2), LeastFrames - clip.Size(2));
+        return missing <= 0 ? clip
+            : Tensor.Cat([clip, clip.Narrow(2, frames - 1, 1).Expand(-1, -1, missing, -1, -1)], 2);
+    }
+
+    private Convolution Layer(long inputs, long outputs, int stride, int timeStride) => Config.IsVideo
+        ? new Convolution(inputs, outputs, [Kernel, Kernel, Kernel], [timeStride, stride, stride], [Padding, Padding, Padding], Initializers.Normal(0.02))
+        : new Convolution(inputs, outputs, [Kernel, Kernel], [stride, stride], [Padding, Padding], Initializers.Normal(0.02));
+}
