@@ -248,8 +248,8 @@ public static class LinearStartFit
 
     /// <summary>Principal components first, then gradient descent on all maps together.</summary>
     /// <param name="config">Seed, frames, steps, learning rate and widths.</param>
-    /// <param name="progress">Told every 20 steps, or null.</param>
-    /// <param name="cancellationToken">Checked every step.</param>
+    /// <param name="progress">Reports progress every 20 steps; null reports nothing.</param>
+    /// <param name="cancellationToken">Checked before every step.</param>
     public static LinearAutoencoder Fit(SpriteVaeConfig config, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
     {
         var linear = Declare(config);

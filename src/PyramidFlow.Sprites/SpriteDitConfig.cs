@@ -98,7 +98,7 @@ public sealed record SpriteDitConfig : LoopConfig
     public SampleOptions? Samples { get; set; }
 
     /// <summary>Reads a configuration file.</summary>
-    /// <exception cref="ArgumentException">It is missing, malformed, holds an unknown key or an impossible value.</exception>
+    /// <exception cref="ArgumentException">The file is missing or malformed, or contains an unknown key or an invalid value.</exception>
     /// <exception cref="CheckpointException">It does not describe a transformer.</exception>
     public static SpriteDitConfig Load(string path) =>
         TrainingConfigFile.Read(path, SpriteDitJson.Default.SpriteDitConfig).Check(path);

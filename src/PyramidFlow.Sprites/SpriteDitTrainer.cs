@@ -31,7 +31,7 @@ public sealed class SpriteDitTrainer : ITraining, IDisposable
     /// <param name="data">Latents and what they show.</param>
     /// <param name="prompts">Frozen text encoders.</param>
     /// <param name="start">Opens the weights a new run starts from; null, or what gives null, draws them from the seed.</param>
-    /// <param name="group">The processes that train together, or null for one.</param>
+    /// <param name="group">Process group of the training; null trains in this process alone.</param>
     /// <param name="samples">Makes what is looked at now and then; null is nothing. Stays the caller's.</param>
     /// <exception cref="ArgumentException">A batch cannot be shared by all workers of all processes.</exception>
     public SpriteDitTrainer(SpriteDitConfig config, string folder, SpriteLatents data, PromptEncoder prompts, Func<StateSource?>? start = null,
@@ -180,7 +180,7 @@ internal sealed class ClipObjective
     /// <summary>Inputs and targets of one stage.</summary>
     /// <param name="latents">Clean latents, [b, c, t, h, w].</param>
     /// <param name="stage">0 is the lowest resolution.</param>
-    /// <param name="draws">Source of all draws.</param>
+    /// <param name="draws">Source of all random draws.</param>
     internal FlowBatch Draw(Tensor latents, int stage, ITrainingDraws draws) =>
         whole ? flow.Draw(latents, null, draws) : flow.DrawStage(latents, stage, draws);
 }

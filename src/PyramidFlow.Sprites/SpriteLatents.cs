@@ -32,8 +32,8 @@ public sealed class SpriteLatents : IDisposable
     /// <param name="path">The set's file.</param>
     /// <param name="config">Seed, number of clips and their length.</param>
     /// <param name="encode">A video [1, frames, h, w, 3] to latents [1, c, t, h/8, w/8].</param>
-    /// <param name="progress">Told now and then, or null.</param>
-    /// <param name="cancellationToken">Checked for each clip.</param>
+    /// <param name="progress">Reports progress; null reports nothing.</param>
+    /// <param name="cancellationToken">Checked before every clip.</param>
     public static SpriteLatents OpenOrMake(string path, SpriteDitConfig config, Func<Tensor, Tensor> encode,
         IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
     {

@@ -147,7 +147,7 @@ public sealed class BlockEncoder : IDisposable
 
     /// <summary>Finds the matrices by least squares over noisy training clips.</summary>
     /// <param name="vae">The VAE, in float32.</param>
-    /// <param name="cancellationToken">Checked for each clip.</param>
+    /// <param name="cancellationToken">Checked before every clip.</param>
     public static BlockEncoder Fit(CausalVideoVae vae, CancellationToken cancellationToken)
     {
         using var noGrad = NoGrad.Begin();

@@ -29,8 +29,8 @@ public static class SpriteTextEncoders
     /// <param name="folder">Folder of the model.</param>
     /// <param name="seed">Seed of weights and captions.</param>
     /// <param name="steps">Training steps of 64 captions.</param>
-    /// <param name="progress">Told every 20 steps, or null.</param>
-    /// <param name="cancellationToken">Checked every step.</param>
+    /// <param name="progress">Reports progress every 20 steps; null reports nothing.</param>
+    /// <param name="cancellationToken">Checked before every step.</param>
     /// <returns>Share of unseen captions of which the pooled feature gives all five attributes.</returns>
     public static double Make(string folder, long seed, int steps, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
     {

@@ -22,9 +22,9 @@ public static class SpriteTraining
     /// <summary>Trains the VAE; its run lies in <c>FOLDER/vae</c>.</summary>
     /// <param name="configPath">A <see cref="SpriteVaeConfig"/>.</param>
     /// <param name="folder">Folder of all runs of the model.</param>
-    /// <param name="progress">Told every few steps, or null.</param>
-    /// <param name="cancellationToken">Stops after the running step, with a checkpoint.</param>
-    /// <param name="group">The processes that train together, or null for one.</param>
+    /// <param name="progress">Reports progress every few steps; null reports nothing.</param>
+    /// <param name="cancellationToken">Stops the run after the current step and saves a checkpoint.</param>
+    /// <param name="group">Process group of the training; null trains in this process alone.</param>
     /// <returns>Mean peak signal-to-noise ratio on unseen clips, dB.</returns>
     public static double RunVae(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
@@ -41,9 +41,9 @@ public static class SpriteTraining
     /// <summary>Trains text encoders, if there are none yet, and transformer; the run lies in <c>FOLDER/dit</c>.</summary>
     /// <param name="configPath">A <see cref="SpriteDitConfig"/>.</param>
     /// <param name="folder">Folder of all runs of the model; the VAE's linear start must be there.</param>
-    /// <param name="progress">Told every few steps, or null.</param>
-    /// <param name="cancellationToken">Stops after the running step, with a checkpoint.</param>
-    /// <param name="group">The processes that train together, or null for one.</param>
+    /// <param name="progress">Reports progress every few steps; null reports nothing.</param>
+    /// <param name="cancellationToken">Stops the run after the current step and saves a checkpoint.</param>
+    /// <param name="group">Process group of the training; null trains in this process alone.</param>
     /// <exception cref="ArgumentException">The VAE's run is missing.</exception>
     public static void RunDit(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
@@ -56,9 +56,9 @@ public static class SpriteTraining
     /// <summary>Trains a LoRA of a model folder's transformer; the run and <c>lora.safetensors</c> lie in <c>FOLDER/lora</c>.</summary>
     /// <param name="configPath">A <see cref="SpriteDitConfig"/> with <c>start_from</c>.</param>
     /// <param name="folder">Folder of the run.</param>
-    /// <param name="progress">Told every few steps, or null.</param>
-    /// <param name="cancellationToken">Stops after the running step, with a checkpoint.</param>
-    /// <param name="group">The processes that train together, or null for one.</param>
+    /// <param name="progress">Reports progress every few steps; null reports nothing.</param>
+    /// <param name="cancellationToken">Stops the run after the current step and saves a checkpoint.</param>
+    /// <param name="group">Process group of the training; null trains in this process alone.</param>
     /// <returns>The LoRA's file.</returns>
     /// <exception cref="ArgumentException">The model is not named, or a target names no layer of it.</exception>
     public static string RunLora(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)

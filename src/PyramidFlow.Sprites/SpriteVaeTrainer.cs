@@ -36,7 +36,7 @@ public sealed class SpriteVaeTrainer : ITraining, IDisposable
     /// <param name="folder">Folder of the run.</param>
     /// <param name="progress">Told every few steps of the linear start, or null.</param>
     /// <param name="cancellationToken">Stops the linear start.</param>
-    /// <param name="group">The processes that train together, or null for one.</param>
+    /// <param name="group">Process group of the training; null trains in this process alone.</param>
     /// <exception cref="ArgumentException">The batch cannot be shared by all workers of all processes.</exception>
     public SpriteVaeTrainer(SpriteVaeConfig config, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
@@ -67,7 +67,7 @@ public sealed class SpriteVaeTrainer : ITraining, IDisposable
     /// <param name="frames">Frames of a clip, 1 + 8n.</param>
     /// <param name="clips">How many clips; at least 1.</param>
     /// <param name="begin">Told the number of each clip before it is done, or null.</param>
-    /// <param name="cancellationToken">Checked for each clip.</param>
+    /// <param name="cancellationToken">Checked before every clip.</param>
     public static double Evaluate(CausalVideoVae vae, int frames, int clips, Action<int>? begin = null, CancellationToken cancellationToken = default)
     {
         using var noGrad = NoGrad.Begin();
@@ -206,7 +206,7 @@ public sealed record SpriteVaeConfig : LoopConfig
     public double LatentNoise { get; set; } = 0.05;
 
     /// <summary>Reads a configuration file.</summary>
-    /// <exception cref="ArgumentException">It is missing, malformed, holds an unknown key or an impossible value.</exception>
+    /// <exception cref="ArgumentException">The file is missing or malformed, or contains an unknown key or an invalid value.</exception>
     /// <exception cref="CheckpointException">It does not describe a network.</exception>
     public static SpriteVaeConfig Load(string path) =>
         TrainingConfigFile.Read(path, SpriteVaeJson.Default.SpriteVaeConfig).Check(path);

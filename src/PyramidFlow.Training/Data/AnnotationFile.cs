@@ -3,43 +3,43 @@ using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Training.Data;
 
-/// <summary>One line of an annotation file; its paths are absolute.</summary>
+/// <summary>A line of an annotation file; its paths are absolute.</summary>
 /// <param name="File">The annotation file.</param>
-/// <param name="Line">Line in it, from 1.</param>
+/// <param name="Line">Line number, from 1.</param>
 public sealed record Annotation(string File, int Line)
 {
-    /// <summary>The video, or null.</summary>
+    /// <summary>Path of the video, or null.</summary>
     public string? Video { get; init; }
 
-    /// <summary>The still image, or null; there is never a video too.</summary>
+    /// <summary>Path of the still image, or null; never set together with <see cref="Video"/>.</summary>
     public string? Image { get; init; }
 
-    /// <summary>The caption, or null; the empty text is a caption.</summary>
+    /// <summary>The caption, or null; an empty caption is valid.</summary>
     public string? Text { get; init; }
 
-    /// <summary>File of the VAE's latents, or null.</summary>
+    /// <summary>Path of the VAE latents, or null.</summary>
     public string? Latent { get; init; }
 
-    /// <summary>File of the caption's features (<c>text_fea</c>), or null.</summary>
+    /// <summary>Path of the caption's features (<c>text_fea</c>), or null.</summary>
     public string? TextFeatures { get; init; }
 
-    /// <summary>Which of the video's frames make the clip, from 0, each once and rising; null takes them by time.</summary>
+    /// <summary>Frame numbers of the clip, from 0, unique and ascending; null samples frames by time.</summary>
     public IReadOnlyList<int>? Frames { get; init; }
 
-    /// <summary>The video or image, or null.</summary>
+    /// <summary>Path of the video or image, or null.</summary>
     public string? Media => Video ?? Image;
 
-    /// <summary>What to call it in an error.</summary>
+    /// <summary>Name of the line in error messages.</summary>
     public string Where => $"{File}, line {Line}";
 }
 
-/// <summary>Annotation files: JSON lines as released, UTF-8. Blank lines are skipped.</summary>
+/// <summary>Reads annotation files in the released format: UTF-8 JSON lines. Blank lines are skipped.</summary>
 public static class AnnotationFile
 {
-    /// <summary>Reads whole files.</summary>
+    /// <summary>Reads complete files.</summary>
     /// <param name="paths">One or more files.</param>
-    /// <returns>All lines, file after file.</returns>
-    /// <exception cref="DataException">A file is missing or empty, or a line is malformed; the first one is named.</exception>
+    /// <returns>The lines of all files, in order.</returns>
+    /// <exception cref="DataException">A file is missing or empty, or a line is malformed; the message names the first one.</exception>
     public static IReadOnlyList<Annotation> Read(params IEnumerable<string> paths)
     {
         var all = new List<Annotation>();
@@ -54,9 +54,9 @@ public static class AnnotationFile
         return all.Count > 0 ? all : throw new DataException("no annotation file is named: give at least one");
     }
 
-    /// <summary>Reads what can be read of a file.</summary>
+    /// <summary>Reads the valid lines of a file.</summary>
     /// <param name="path">The file.</param>
-    /// <param name="faults">Told about malformed lines.</param>
+    /// <param name="faults">Records malformed lines.</param>
     /// <exception cref="DataException">The file is missing or empty, or every line is malformed.</exception>
     public static IReadOnlyList<Annotation> ReadGood(string path, FaultLog faults)
     {
@@ -66,8 +66,8 @@ public static class AnnotationFile
         return items.Count > 0 ? items : throw new DataException(bad[0] + (bad.Count > 1 ? $" (and {bad.Count - 1} more lines are malformed: data check lists them)" : ""));
     }
 
-    /// <summary>Reads a file and keeps what is wrong with its lines.</summary>
-    /// <exception cref="DataException">The file is missing or holds no line.</exception>
+    /// <summary>Reads a file and collects the faults of its lines.</summary>
+    /// <exception cref="DataException">The file is missing or has no line.</exception>
     public static (IReadOnlyList<Annotation> Items, IReadOnlyList<DataFault> Faults) Scan(string path)
     {
         var (items, faults) = (new List<Annotation>(), new List<DataFault>());
@@ -88,7 +88,7 @@ public static class AnnotationFile
             : throw new DataException($"{path} is empty: write one JSON object on each line, such as {{\"video\": \"a.mp4\", \"text\": \"a red ball\"}}");
     }
 
-    /// <summary>The lines that are not blank, with their numbers from 1.</summary>
+    /// <summary>The lines that are not blank, numbered from 1.</summary>
     /// <exception cref="DataException">The file is missing or cannot be read.</exception>
     internal static IEnumerable<(int Number, ReadOnlyMemory<byte> Utf8)> Lines(string path)
     {
@@ -130,14 +130,16 @@ public static class AnnotationFile
     }
 }
 
-/// <summary>Reads the released form of an annotation: one JSON object with <c>video</c> or <c>image</c>, <c>text</c>, <c>latent</c>,
-/// <c>text_fea</c> and <c>frames</c>. Other keys are let pass.</summary>
+/// <summary>
+/// Parses an annotation in the released format: a JSON object with <c>video</c> or <c>image</c>, <c>text</c>, <c>latent</c>,
+/// <c>text_fea</c> and <c>frames</c>. Other keys are ignored.
+/// </summary>
 internal static class AnnotationParser
 {
     /// <param name="json">The line.</param>
-    /// <param name="file">Annotation file; relative paths are seen from its folder.</param>
-    /// <param name="line">Number of the line, from 1.</param>
-    /// <exception cref="BadItemException">The line is no such object.</exception>
+    /// <param name="file">The annotation file; relative paths are relative to its folder.</param>
+    /// <param name="line">Line number, from 1.</param>
+    /// <exception cref="BadItemException">The line is malformed.</exception>
     public static Annotation Parse(ReadOnlyMemory<byte> json, string file, int line)
     {
         using var document = ParseObject(json);

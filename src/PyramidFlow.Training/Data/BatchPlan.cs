@@ -1,9 +1,9 @@
 namespace PyramidFlow.Training.Data;
 
 /// <summary>
-/// Which items each step trains on. A step has one bucket, the same for all processes so that none waits for another; it is
-/// drawn by the number of items. Each bucket is gone through in a new order for every pass, without leaving any out. All of
-/// this follows from seed, step, rank and number of processes: a run that goes on needs no position.
+/// Decides the items of each step. All processes use the same bucket in a step, so that none waits for another; buckets are drawn
+/// in proportion to their number of items. Every pass over a bucket visits all of its items in a new order. The plan is a function
+/// of seed, step, rank and number of processes, so that resuming needs no saved position.
 /// </summary>
 public sealed class BatchPlan
 {
@@ -11,8 +11,8 @@ public sealed class BatchPlan
     private readonly BucketOrder[] orders;
     private readonly BucketDraws draws;
 
-    /// <summary>Plans the use of a data set.</summary>
-    /// <exception cref="DataException">There is no item, or an option is impossible.</exception>
+    /// <summary>Creates the plan of a data set.</summary>
+    /// <exception cref="DataException">There is no item, or an option is invalid.</exception>
     public BatchPlan(DataSet data, BatchPlanOptions options)
     {
         options.Check();
@@ -26,8 +26,8 @@ public sealed class BatchPlan
     /// <summary>Number of items in each bucket.</summary>
     public IReadOnlyList<(Bucket Bucket, int Count)> Counts => [.. orders.Select(order => (order.Bucket, order.Count))];
 
-    /// <summary>A step's batch of this process.</summary>
-    /// <param name="step">From 0; with accumulation the number of the small batch.</param>
+    /// <summary>The batch of this process for a step.</summary>
+    /// <param name="step">Step, from 0; with gradient accumulation the number of the micro-batch.</param>
     public PlannedBatch Batch(long step)
     {
         var (bucket, earlier) = draws.At(step);
@@ -47,22 +47,22 @@ public sealed class BatchPlan
     }
 }
 
-/// <summary>What, with the step's number, decides which items a batch has.</summary>
+/// <summary>Inputs of a batch plan besides the step.</summary>
 /// <param name="Seed">Seed of the run.</param>
-/// <param name="BatchSize">Items in a batch of one process.</param>
-/// <param name="Rank">This process. Processes that share their items (a <c>video_sync_group</c>) are one here: rank / group of world / group.</param>
+/// <param name="BatchSize">Items per batch of one process.</param>
+/// <param name="Rank">Rank of this process. Processes that share their items (a <c>video_sync_group</c>) count as one: rank / group of world / group.</param>
 /// <param name="World">Number of processes.</param>
-/// <param name="ImageShare">Share of the steps that train on images, 0 to 1, where there are images and videos; null goes by their number.</param>
-/// <param name="ImageBatchSize">Items in a batch of images; null is as many as of videos.</param>
+/// <param name="ImageShare">Share of the steps that train on images, 0 to 1, if there are images and videos; null uses their share of the items.</param>
+/// <param name="ImageBatchSize">Items per batch of images; null is the same as for videos.</param>
 public sealed record BatchPlanOptions(long Seed, int BatchSize, int Rank = 0, int World = 1, double? ImageShare = null, int? ImageBatchSize = null)
 {
-    /// <summary>Items in the largest batch.</summary>
+    /// <summary>Size of the largest batch.</summary>
     internal int MostItems => Math.Max(BatchSize, ImageBatchSize ?? 0);
 
-    /// <summary>Items in a batch of a bucket.</summary>
+    /// <summary>Batch size of a bucket.</summary>
     internal int SizeOf(Bucket bucket) => bucket.IsImage ? ImageBatchSize ?? BatchSize : BatchSize;
 
-    /// <exception cref="DataException">A number is impossible.</exception>
+    /// <exception cref="DataException">A value is invalid.</exception>
     internal void Check()
     {
         if (BatchSize < 1 || ImageBatchSize < 1)
@@ -74,7 +74,7 @@ public sealed record BatchPlanOptions(long Seed, int BatchSize, int Rank = 0, in
     }
 }
 
-/// <summary>One batch of a plan.</summary>
+/// <summary>A batch of a plan.</summary>
 public sealed class PlannedBatch
 {
     private const long DrawStream = 0x0DA7A;
@@ -89,32 +89,32 @@ public sealed class PlannedBatch
         Step = step;
     }
 
-    /// <summary>The step.</summary>
+    /// <summary>The step, from 0.</summary>
     public long Step { get; }
 
-    /// <summary>What all its items are cut to.</summary>
+    /// <summary>The bucket of all items.</summary>
     public Bucket Bucket => order.Bucket;
 
     /// <summary>Number of items.</summary>
     public int Size => options.SizeOf(Bucket);
 
-    /// <summary>Items the bucket has.</summary>
+    /// <summary>Number of items in the bucket.</summary>
     public int BucketCount => order.Count;
 
-    /// <summary>The item of a place in the batch.</summary>
+    /// <summary>The item of a slot.</summary>
     /// <param name="slot">0 to <see cref="Size"/> - 1.</param>
-    /// <param name="attempt">0; 1 and up for what comes in its stead when that and the ones before cannot be used: what the
-    /// same place would have in the next batches of the bucket.</param>
+    /// <param name="attempt">0 for the planned item; 1 and up for its replacements if it is bad: the items of the same slot in the next batches
+    /// of the bucket.</param>
     public DataItem Item(int slot, int attempt = 0) => order.At(first + slot + (attempt * stride));
 
-    /// <summary>Draws for a place in the batch, such as where its clip starts.</summary>
+    /// <summary>Random numbers of a slot, such as the start of its clip.</summary>
     internal KeyedRandom Draws(int slot) => new(options.Seed, DrawStream, ((Step * options.World) + options.Rank) * options.MostItems + slot);
 }
 
-/// <summary>The items of one bucket as an endless row: pass after pass, each in an order of its own. For any number of threads.</summary>
+/// <summary>The items of a bucket as an endless sequence of shuffled passes. Thread-safe.</summary>
 internal sealed class BucketOrder(Bucket bucket, DataItem[] items, long seed, int number)
 {
-    // Neighbouring batches need one pass or two; what stands in for bad items may lie further.
+    // Neighbouring batches span one or two passes; replacements of bad items may lie further ahead.
     private const int MostKept = 4;
     private const long Stream = 0x0B0C4;
 
@@ -155,8 +155,8 @@ internal sealed class BucketOrder(Bucket bucket, DataItem[] items, long seed, in
     }
 }
 
-/// <summary>Draws the bucket of every step, and counts how often it was drawn before.</summary>
-/// <param name="weights">Of the buckets, in any unit.</param>
+/// <summary>Draws the bucket of every step, and counts its earlier draws.</summary>
+/// <param name="weights">Relative weights of the buckets.</param>
 /// <param name="seed">Seed of the run.</param>
 internal sealed class BucketDraws(double[] weights, long seed)
 {
@@ -167,7 +167,7 @@ internal sealed class BucketDraws(double[] weights, long seed)
     private readonly double total = weights.Sum();
     private readonly List<long[]> counts = [new long[weights.Length]];        // before step 0, 4096, 8192 and so on
 
-    /// <summary>The bucket of a step, from 0, and how many steps before it had the same.</summary>
+    /// <summary>The bucket of a step, from 0, and the number of earlier steps with the same bucket.</summary>
     public (int Bucket, long Earlier) At(long step)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(step);

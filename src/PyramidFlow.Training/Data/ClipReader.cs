@@ -4,15 +4,15 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Training.Data;
 
-/// <summary>Clips of one bucket.</summary>
-/// <param name="Bucket">Their size and length.</param>
-/// <param name="Rgb">Each clip's frames, [t, h, w, 3] bytes.</param>
-/// <param name="Captions">Each clip's caption; empty where there is none.</param>
-/// <param name="Lines">Where each clip is annotated.</param>
+/// <summary>A batch of clips from one bucket.</summary>
+/// <param name="Bucket">Size and length of the clips.</param>
+/// <param name="Rgb">Frames of each clip, [t, h, w, 3] bytes.</param>
+/// <param name="Captions">Caption of each clip; empty if it has none.</param>
+/// <param name="Lines">Annotation of each clip.</param>
 public sealed record ClipBatch(Bucket Bucket, IReadOnlyList<byte[]> Rgb, IReadOnlyList<string> Captions, IReadOnlyList<Annotation> Lines)
 {
-    /// <summary>The clips as a VAE takes them: float32 in -1 to 1, [b, 3, t, h, w].</summary>
-    /// <param name="device">Where to; null is the CPU.</param>
+    /// <summary>The clips as input of a VAE: float32 in -1 to 1, [b, 3, t, h, w].</summary>
+    /// <param name="device">Target device; null is the CPU.</param>
     public Tensor Pixels(Device? device = null)
     {
         using var scope = new TensorScope();
@@ -22,14 +22,14 @@ public sealed record ClipBatch(Bucket Bucket, IReadOnlyList<byte[]> Rgb, IReadOn
     }
 }
 
-/// <summary>Places videos and images by their headers.</summary>
+/// <summary>Scans the headers of videos and images.</summary>
 /// <param name="buckets">Sizes and lengths.</param>
-/// <param name="framesPerSecond">Rate videos are brought to; null takes frames as stored.</param>
-/// <param name="mostEnlarged">How many times an original may be enlarged.</param>
+/// <param name="framesPerSecond">Frame rate that videos are resampled to; null keeps the stored frames.</param>
+/// <param name="mostEnlarged">Largest upscaling factor of an original.</param>
 /// <param name="captions">Whether every item needs a caption.</param>
 internal sealed class ClipScanner(Buckets buckets, double? framesPerSecond, double mostEnlarged, bool captions) : IItemScanner
 {
-    // A duration in a header is rounded; a frame's worth of it must not cost the last frame.
+    // Durations in headers are rounded, which must not cost the last frame.
     private const double Rounding = 1e-3;
 
     /// <inheritdoc/>
@@ -75,17 +75,17 @@ internal sealed class ClipScanner(Buckets buckets, double? framesPerSecond, doub
     }
 }
 
-/// <summary>Decodes a clip to the size and length of its bucket.</summary>
-/// <param name="framesPerSecond">Rate videos are brought to; null takes frames as stored.</param>
-/// <param name="randomStart">Whether a clip may start anywhere in its video; else at its first frame.</param>
+/// <summary>Decodes clips to the size and length of their bucket.</summary>
+/// <param name="framesPerSecond">Frame rate that videos are resampled to; null keeps the stored frames.</param>
+/// <param name="randomStart">Whether a clip may start anywhere in its video; otherwise it starts at the first frame.</param>
 internal sealed class ClipReader(double? framesPerSecond, bool randomStart)
 {
     /// <summary>Reads a clip.</summary>
-    /// <param name="item">Which.</param>
-    /// <param name="draws">Where it starts.</param>
-    /// <param name="cancellationToken">Stops the decoder.</param>
+    /// <param name="item">The item.</param>
+    /// <param name="draws">Random numbers for the start of the clip.</param>
+    /// <param name="cancellationToken">Cancels the decoder.</param>
     /// <returns>RGB, [frames, height, width, 3].</returns>
-    /// <exception cref="BadItemException">The file is damaged, or has fewer frames than its header says.</exception>
+    /// <exception cref="BadItemException">The file is damaged, or has fewer frames than its header states.</exception>
     public async Task<byte[]> ReadAsync(DataItem item, KeyedRandom draws, CancellationToken cancellationToken)
     {
         var (annotation, bucket) = (item.Annotation, item.Bucket);
@@ -101,11 +101,11 @@ internal sealed class ClipReader(double? framesPerSecond, bool randomStart)
             : InARowAsync(video, bucket, Start(item, draws), cancellationToken)).ConfigureAwait(false);
     }
 
-    /// <summary>Reads everything that <see cref="ReadAsync"/> may give of an item, wherever a clip starts.</summary>
-    /// <param name="item">Which.</param>
-    /// <param name="cancellationToken">Stops the decoder.</param>
-    /// <returns>What was wrong with a picture that could be read, one sentence, or null.</returns>
-    /// <exception cref="BadItemException">A part is damaged, or there are fewer frames than the header says.</exception>
+    /// <summary>Decodes everything that <see cref="ReadAsync"/> may return for an item, for any start of the clip.</summary>
+    /// <param name="item">The item.</param>
+    /// <param name="cancellationToken">Cancels the decoder.</param>
+    /// <returns>A warning about a damaged but readable picture, or null.</returns>
+    /// <exception cref="BadItemException">A part is damaged, or there are fewer frames than the header states.</exception>
     public async Task<string?> CheckAsync(DataItem item, CancellationToken cancellationToken)
     {
         var (annotation, bucket) = (item.Annotation, item.Bucket);
@@ -117,7 +117,7 @@ internal sealed class ClipReader(double? framesPerSecond, bool randomStart)
             return null;
         }
 
-        // One frame fewer: the last may lie between two of another rate.
+        // Allow for one frame less: resampling may lose the last one.
         var promised = Math.Max(bucket.Frames, (int)((item.Seconds - (1 / item.FramesPerSecond)) * (framesPerSecond ?? item.FramesPerSecond)) - 1);
         var found = await MediaFaults.GuardAsync(annotation.Video!, () => CountAsync(annotation.Video!, bucket, cancellationToken)).ConfigureAwait(false);
         return found >= promised ? null : throw Short(annotation.Video!, found, promised);
@@ -135,7 +135,7 @@ internal sealed class ClipReader(double? framesPerSecond, bool randomStart)
     {
         if (!randomStart || item.FramesPerSecond <= 0)
             return TimeSpan.Zero;
-        // The first frame after the start may come as late as one frame of the video.
+        // The first frame after the start may come one stored frame late.
         var rate = framesPerSecond ?? item.FramesPerSecond;
         var spare = item.Seconds - (item.Bucket.Frames / rate) - (1 / item.FramesPerSecond);
         return TimeSpan.FromSeconds(Math.Max(0, spare) * draws.NextSingle());
@@ -158,7 +158,7 @@ internal sealed class ClipReader(double? framesPerSecond, bool randomStart)
         throw Short(path, found, bucket.Frames);
     }
 
-    // The frames named, in the order of the video; the first ones when more are named than the clip has.
+    // The listed frames in the order of the video, at most as many as the clip has.
     private static async Task<byte[]> ChosenAsync(string path, Bucket bucket, IReadOnlyList<int> frames, CancellationToken cancellationToken)
     {
         var wanted = frames.Take(bucket.Frames).ToList();

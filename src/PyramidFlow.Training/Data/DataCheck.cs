@@ -8,28 +8,28 @@ using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Training.Data;
 
-/// <summary>Looks a data set over before it is trained on.</summary>
-/// <param name="options">Which and how items are cut.</param>
-/// <param name="channels">Channels latents have.</param>
+/// <summary>Checks a data set before training.</summary>
+/// <param name="options">The items and how they are cropped.</param>
+/// <param name="channels">Expected channels of latents.</param>
 public sealed class DataCheck(DataOptions options, int channels)
 {
-    // Of latents the beginning is decoded: a VAE takes long for a whole clip.
+    // Decode the first latent frames only: a whole clip takes the VAE a long time.
     private const int CellWidth = 160, MostCellHeight = 240, LatentFramesShown = 2;
 
     private readonly List<DataItem> usable = [];
     private readonly FaultLog warnings = new();
 
-    /// <summary>Looks at every line, header and shape; with <paramref name="decode"/> at every frame too.</summary>
-    /// <param name="tokenizer">Counts tokens of captions; null leaves that out.</param>
-    /// <param name="decode">Whether every clip is decoded and every latent read.</param>
-    /// <param name="progress">Told how many items were looked at, or null.</param>
-    /// <param name="cancellationToken">Stops it.</param>
-    /// <exception cref="DataException">An annotation file is missing or empty, or an option is impossible.</exception>
+    /// <summary>Checks every line, header and shape; with <paramref name="decode"/> also every frame.</summary>
+    /// <param name="tokenizer">Counts the tokens of captions; null omits that.</param>
+    /// <param name="decode">Whether to decode every clip and read all latents.</param>
+    /// <param name="progress">Reports the number of scanned items; null reports nothing.</param>
+    /// <param name="cancellationToken">Cancels the operation.</param>
+    /// <exception cref="DataException">An annotation file is missing or empty, or an option is invalid.</exception>
     public async Task<DataReport> RunAsync(T5Tokenizer? tokenizer, bool decode, IProgress<(int Done, int Total)>? progress = null, CancellationToken cancellationToken = default)
     {
         options.Check();
         var faults = new FaultLog();
-        var look = new CheckScanner(
+        var scanner = new CheckScanner(
             new ClipScanner(new Buckets(options.Sizes!, options.Frames!), options.Fps, options.MostEnlarged, captions: false),
             new LatentScanner(channels, sizes: null, lengths: null, options.MaxFrames, CaptionForm.None));
         var annotations = new List<Annotation>();
@@ -42,19 +42,19 @@ public sealed class DataCheck(DataOptions options, int channels)
         }
 
         var lines = annotations.Count + faults.Faults.Count;
-        var data = await DataSet.ScanAsync(annotations, look, faults, options.Workers, progress is null ? null : new Counted(progress, annotations.Count), cancellationToken).ConfigureAwait(false);
+        var data = await DataSet.ScanAsync(annotations, scanner, faults, options.Workers, progress, cancellationToken).ConfigureAwait(false);
         var broken = decode ? await DecodeAsync(data.Items, faults, progress, cancellationToken).ConfigureAwait(false) : [];
         usable.Clear();
         usable.AddRange(data.Items.Where(item => !broken.ContainsKey(item)));
         return Report(lines, tokenizer, faults);
     }
 
-    /// <summary>Frames of some usable items, spread evenly over the set, small and all of one size.</summary>
-    /// <param name="count">Most items.</param>
-    /// <param name="openVae">Opens the VAE that the latents are of, to show those that stand without video or image, their first 9 frames; null leaves them out.</param>
-    /// <param name="faults">Told about items that turn out broken; they are left out.</param>
-    /// <param name="cancellationToken">Stops the decoding.</param>
-    /// <returns>Each item, its frames as [t, h, w, 3] bytes, and their size.</returns>
+    /// <summary>Reads frames of usable items, evenly spaced over the set, scaled to one small size.</summary>
+    /// <param name="count">Largest number of items.</param>
+    /// <param name="openVae">Opens the VAE of the latents, to decode the first 9 frames of items without video or image; null leaves those items out.</param>
+    /// <param name="faults">Records items that turn out to be broken; they are left out.</param>
+    /// <param name="cancellationToken">Cancels the decoding.</param>
+    /// <returns>Each item with its frames, [t, h, w, 3] bytes, and the size of the frames.</returns>
     public async Task<(IReadOnlyList<(DataItem Item, byte[] Rgb)> Clips, int Width, int Height)> SamplesAsync(int count, Func<CausalVideoVae>? openVae, FaultLog faults, CancellationToken cancellationToken = default)
     {
         var shown = usable.Where(item => HasMedia(item) || (openVae is not null && item.Annotation.Latent is not null)).ToList();
@@ -136,22 +136,17 @@ public sealed class DataCheck(DataOptions options, int channels)
     }
 
     private static List<DataFault> ByLine(FaultLog log) => [.. log.Faults.OrderBy(fault => fault.File, StringComparer.Ordinal).ThenBy(fault => fault.Line)];
-
-    private sealed class Counted(IProgress<(int Done, int Total)> progress, int total) : IProgress<int>
-    {
-        public void Report(int value) => progress.Report((value, total));
-    }
 }
 
-/// <summary>Looks at everything an item names: media, latents and text features. Latents decide the bucket where there are some.</summary>
-/// <param name="clips">Looks at videos and images.</param>
-/// <param name="latents">Looks at latents.</param>
+/// <summary>Scans all files of an item: media, latents and text features. If there are latents, they decide the bucket.</summary>
+/// <param name="clips">Scans videos and images.</param>
+/// <param name="latents">Scans latents.</param>
 internal sealed class CheckScanner(ClipScanner clips, LatentScanner latents) : IItemScanner
 {
     /// <inheritdoc/>
     public async ValueTask<DataItem> ScanAsync(Annotation annotation, CancellationToken cancellationToken)
     {
-        // Media may have stayed on the machine where the latents were made.
+        // The media may be on another machine if there are latents.
         var media = annotation.Media is { } path && (annotation.Latent is null || File.Exists(path))
             ? await clips.ScanAsync(annotation, cancellationToken).ConfigureAwait(false)
             : null;
@@ -164,7 +159,7 @@ internal sealed class CheckScanner(ClipScanner clips, LatentScanner latents) : I
     }
 }
 
-/// <summary>What a data set holds.</summary>
+/// <summary>Contents of a data set.</summary>
 /// <param name="Lines">Lines of the annotation files that are not blank.</param>
 /// <param name="Usable">Items without a fault.</param>
 /// <param name="Videos">Usable items with a video.</param>
@@ -172,27 +167,27 @@ internal sealed class CheckScanner(ClipScanner clips, LatentScanner latents) : I
 /// <param name="Captions">Usable items with a caption.</param>
 /// <param name="Latents">Usable items with latents.</param>
 /// <param name="TextFeatures">Usable items with text features.</param>
-/// <param name="Buckets">How many usable items each bucket has.</param>
-/// <param name="Seconds">Durations of the usable videos: shortest, median, longest and sum; null when there are none.</param>
-/// <param name="CaptionLengths">Lengths of the captions; null when no tokenizer was given or there are none.</param>
-/// <param name="Faults">Every fault, by line.</param>
+/// <param name="Buckets">Number of usable items in each bucket.</param>
+/// <param name="Seconds">Durations of the usable videos: shortest, median, longest and sum; null if there are none.</param>
+/// <param name="CaptionLengths">Lengths of the captions; null without a tokenizer or captions.</param>
+/// <param name="Faults">All faults, by line.</param>
 public sealed record DataReport(int Lines, int Usable, int Videos, int Images, int Captions, int Latents, int TextFeatures,
     IReadOnlyList<(Bucket Bucket, int Count)> Buckets, (double Shortest, double Median, double Longest, double Sum)? Seconds,
     CaptionLengths? CaptionLengths, IReadOnlyList<DataFault> Faults)
 {
-    /// <summary>What is wrong with items that can be used all the same, by line; only known of what was decoded.</summary>
+    /// <summary>Warnings about usable items, by line; only with decoding.</summary>
     public IReadOnlyList<DataFault> Warnings { get; init; } = [];
 }
 
-/// <summary>Lengths of captions in tokens of the model's T5.</summary>
-/// <param name="Shortest">The fewest.</param>
-/// <param name="Median">Half of the captions have no more.</param>
-/// <param name="Longest">The most.</param>
-/// <param name="Limit">Tokens the model reads.</param>
-/// <param name="Cut">Captions that are longer than that.</param>
+/// <summary>Lengths of captions in T5 tokens.</summary>
+/// <param name="Shortest">Smallest length.</param>
+/// <param name="Median">Median length.</param>
+/// <param name="Longest">Largest length.</param>
+/// <param name="Limit">Number of tokens that the model reads.</param>
+/// <param name="Cut">Number of captions longer than the limit.</param>
 public sealed record CaptionLengths(int Shortest, int Median, int Longest, int Limit, int Cut)
 {
-    /// <summary>Of some lengths; null when there are none.</summary>
+    /// <summary>Summarizes lengths; null if there are none.</summary>
     internal static CaptionLengths? From(IEnumerable<int> lengths, int limit)
     {
         int[] sorted = [.. lengths.Order()];

@@ -3,9 +3,9 @@ using PyramidFlow.Media;
 
 namespace PyramidFlow.Training.Data;
 
-/// <summary>The items of a run that could not be used, each named once. Any thread may add.</summary>
-/// <param name="told">Called for each new fault, on the thread that found it; null is nobody.</param>
-public sealed class FaultLog(Action<DataFault>? told = null)
+/// <summary>Collects the unusable items of a run, each line once. Thread-safe.</summary>
+/// <param name="onFault">Called for each new fault, on the thread that found it; may be null.</param>
+public sealed class FaultLog(Action<DataFault>? onFault = null)
 {
     private const int MostNamed = 5;
 
@@ -23,7 +23,7 @@ public sealed class FaultLog(Action<DataFault>? told = null)
         }
     }
 
-    /// <summary>Adds a fault, unless one of the same line is there.</summary>
+    /// <summary>Adds a fault unless the same line already has one.</summary>
     public void Add(DataFault fault)
     {
         lock (gate)
@@ -33,10 +33,10 @@ public sealed class FaultLog(Action<DataFault>? told = null)
             faults.Add(fault);
         }
 
-        told?.Invoke(fault);
+        onFault?.Invoke(fault);
     }
 
-    /// <summary>What to say at the end of a run: how many of each kind and the first few by name; empty when all was well.</summary>
+    /// <summary>Summary for the end of a run: counts by kind and the first few faults; empty if there are none.</summary>
     public IReadOnlyList<string> Summary()
     {
         var all = Faults;
@@ -47,7 +47,7 @@ public sealed class FaultLog(Action<DataFault>? told = null)
         return [$"{all.Count} of the items could not be used: {string.Join(", ", kinds)}", .. all.Take(MostNamed).Select(fault => fault.ToString()), .. more];
     }
 
-    /// <summary>A kind in the user's words.</summary>
+    /// <summary>Display name of a kind.</summary>
     public static string Name(DataFaultKind kind) => kind switch
     {
         DataFaultKind.Line => "malformed",
@@ -59,11 +59,11 @@ public sealed class FaultLog(Action<DataFault>? told = null)
     };
 }
 
-/// <summary>One item of a data set that cannot be used.</summary>
-/// <param name="File">Annotation file.</param>
-/// <param name="Line">Line in it, from 1.</param>
-/// <param name="Kind">What kind of fault it is.</param>
-/// <param name="Reason">What is wrong; names the media file where there is one.</param>
+/// <summary>An unusable item of a data set.</summary>
+/// <param name="File">The annotation file.</param>
+/// <param name="Line">Line number, from 1.</param>
+/// <param name="Kind">Kind of the fault.</param>
+/// <param name="Reason">The cause; names the media file if there is one.</param>
 public sealed record DataFault(string File, int Line, DataFaultKind Kind, string Reason)
 {
     /// <inheritdoc/>
@@ -73,42 +73,42 @@ public sealed record DataFault(string File, int Line, DataFaultKind Kind, string
 /// <summary>Why an item of a data set cannot be used.</summary>
 public enum DataFaultKind
 {
-    /// <summary>The line of the annotation file is malformed, or lacks what is needed.</summary>
+    /// <summary>The line of the annotation file is malformed or incomplete.</summary>
     Line,
 
-    /// <summary>A file is not there.</summary>
+    /// <summary>A file is missing.</summary>
     Missing,
 
-    /// <summary>A file is empty, cut off, damaged, or of another kind.</summary>
+    /// <summary>A file is empty, truncated, damaged or of another format.</summary>
     Damaged,
 
     /// <summary>The video is shorter than the clip.</summary>
     TooShort,
 
-    /// <summary>The picture is much smaller than what is made of it.</summary>
+    /// <summary>The picture is much smaller than its bucket.</summary>
     TooSmall,
 
-    /// <summary>Latents or text features of another shape, size or element type.</summary>
+    /// <summary>Latents or text features have another shape, size or element type.</summary>
     WrongShape,
 }
 
-/// <summary>Training data that cannot be used; the message names the file, the line where there is one, and what would do.</summary>
+/// <summary>Unusable training data; the message names the file, the line if there is one, and a remedy.</summary>
 public sealed class DataException : Exception
 {
-    /// <summary>With one sentence for the user.</summary>
+    /// <summary>Creates an exception with a message for the user.</summary>
     public DataException(string message)
         : base(message)
     {
     }
 
-    /// <summary>With one sentence for the user and the fault below it.</summary>
+    /// <summary>Creates an exception with a message for the user and its cause.</summary>
     public DataException(string message, Exception inner)
         : base(message, inner)
     {
     }
 }
 
-/// <summary>An item that cannot be used; the run goes on without it.</summary>
+/// <summary>An unusable item; the run continues without it.</summary>
 internal sealed class BadItemException(DataFaultKind kind, string reason, Exception? inner = null) : Exception(reason, inner)
 {
     public DataFaultKind Kind { get; } = kind;
@@ -116,20 +116,20 @@ internal sealed class BadItemException(DataFaultKind kind, string reason, Except
     public DataFault Fault(Annotation annotation) => new(annotation.File, annotation.Line, Kind, Message);
 }
 
-/// <summary>How many bad items are too many.</summary>
+/// <summary>Limit on the share of bad items.</summary>
 internal static class BadShare
 {
     private const double Most = 0.9;
 
-    /// <summary>Whether (nearly) all are bad: nine of ten, or the only ones there are.</summary>
+    /// <summary>Whether nearly all items are bad: nine of ten, or the only ones.</summary>
     public static bool IsTooMuch(int bad, int all) => bad > 0 && bad >= Most * all;
 }
 
-/// <summary>Turns what the media readers say about a file into the fault of an item.</summary>
+/// <summary>Converts errors of the media readers into faults of an item.</summary>
 internal static class MediaFaults
 {
-    /// <summary>Reads something of a file.</summary>
-    /// <exception cref="BadItemException">The file is missing or cannot be read. A missing ffmpeg is no fault of the item.</exception>
+    /// <summary>Reads from a file.</summary>
+    /// <exception cref="BadItemException">The file is missing or unreadable. A missing ffmpeg is not a fault of the item.</exception>
     public static async Task<T> GuardAsync<T>(string path, Func<Task<T>> read)
     {
         if (!File.Exists(path))

@@ -8,18 +8,18 @@ using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Training.Data;
 
-/// <summary>Where an extraction writes, and which part of the items it does.</summary>
+/// <summary>Input and output of an extraction, and the part of the items to process.</summary>
 /// <param name="Annotations">The annotation file to read.</param>
 /// <param name="Output">The annotation file to write; may be the same.</param>
-/// <param name="Folder">Folder for the files; null is one beside the output.</param>
-/// <param name="Part">Which part, from 1. Parts may run on several machines or GPUs at once.</param>
-/// <param name="Parts">Number of parts; with more than one no annotation file is written, a last run without parts does that.</param>
+/// <param name="Folder">Folder of the extracted files; null is a folder next to the output.</param>
+/// <param name="Part">Part to process, from 1. Parts may run in parallel on several machines or GPUs.</param>
+/// <param name="Parts">Number of parts; with more than one, no annotation file is written: a last run without parts does that.</param>
 public sealed record ExtractionTarget(string Annotations, string Output, string? Folder = null, int Part = 1, int Parts = 1)
 {
     /// <summary>Whether an item belongs to this part.</summary>
     internal bool Has(int index) => index % Parts == Part - 1;
 
-    /// <summary>The folder of the files, full path; made if need be.</summary>
+    /// <summary>The full path of the folder for extracted files; creates it if it is missing.</summary>
     internal string MakeFolder(string kind)
     {
         var folder = Folder ?? Path.Combine(Path.GetDirectoryName(Path.GetFullPath(Output))!, $"{Path.GetFileNameWithoutExtension(Output)}-{kind}");
@@ -33,7 +33,7 @@ public sealed record ExtractionTarget(string Annotations, string Output, string?
         }
     }
 
-    /// <exception cref="DataException">The part is impossible.</exception>
+    /// <exception cref="DataException">The part is invalid.</exception>
     internal void Check()
     {
         if (Part < 1 || Parts < Part)
@@ -41,29 +41,29 @@ public sealed record ExtractionTarget(string Annotations, string Output, string?
     }
 }
 
-/// <summary>How far an extraction is.</summary>
-/// <param name="Phase">What it does.</param>
-/// <param name="Done">Items done.</param>
-/// <param name="Total">Items there are.</param>
+/// <summary>Progress of an extraction.</summary>
+/// <param name="Phase">The current phase.</param>
+/// <param name="Done">Number of processed items.</param>
+/// <param name="Total">Number of items.</param>
 public sealed record ExtractionProgress(string Phase, int Done, int Total);
 
-/// <summary>What an extraction did.</summary>
-/// <param name="Made">Files written.</param>
-/// <param name="Kept">Files that were finished before.</param>
-/// <param name="Lines">Lines of the new annotation file; null when only a part was done and none was written.</param>
-/// <param name="Warnings">Sentences for the user.</param>
+/// <summary>Result of an extraction.</summary>
+/// <param name="Made">Number of written files.</param>
+/// <param name="Kept">Number of files that already existed.</param>
+/// <param name="Lines">Number of lines in the new annotation file; null if only a part was processed.</param>
+/// <param name="Warnings">Messages for the user.</param>
 public sealed record ExtractionResult(int Made, int Kept, int? Lines, IReadOnlyList<string> Warnings);
 
-/// <summary>Short names of what something was made from: equal when that is equal.</summary>
+/// <summary>Short hashes that identify the inputs of a file.</summary>
 internal static class Fingerprint
 {
     private const int Digits = 16;
 
-    /// <summary>Of texts; 16 hexadecimal digits.</summary>
+    /// <summary>Hash of texts, 16 hexadecimal digits.</summary>
     public static string Compute(params ReadOnlySpan<string> parts) =>
         Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\n', parts))))[..Digits];
 
-    /// <summary>Of models: names and shapes of all weights, and the numbers of the first and the last.</summary>
+    /// <summary>Hash of models: names and shapes of all weights, and the values of the first and the last weight.</summary>
     public static string Compute(params IEnumerable<Module> models)
     {
         using var noGrad = NoGrad.Begin();
@@ -79,7 +79,7 @@ internal static class Fingerprint
         return Compute([.. parts]);
     }
 
-    /// <summary>A seed of an item's own.</summary>
+    /// <summary>Derives the seed of an item.</summary>
     public static ulong Seed(ulong seed, string name) => ulong.Parse(Compute(seed.ToString(CultureInfo.InvariantCulture), name), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
 
     private static string Numbers(Tensor weight)
@@ -89,16 +89,16 @@ internal static class Fingerprint
     }
 }
 
-/// <summary>Writes an annotation file again with a file's path added to each line; all other keys stay.</summary>
+/// <summary>Copies an annotation file and adds a path to each line; all other keys are kept.</summary>
 internal static class AnnotationRewriter
 {
     private static readonly string[] Paths = ["video", "image", "latent", "text_fea"];
 
-    /// <summary>Writes the file; it appears when it is whole.</summary>
+    /// <summary>Writes the file; it is replaced when the new one is complete.</summary>
     /// <param name="source">Annotation file to read.</param>
-    /// <param name="target">Annotation file to write, perhaps the same.</param>
+    /// <param name="target">Annotation file to write; may be the source.</param>
     /// <param name="key">Key to add.</param>
-    /// <param name="files">Full path of the file of each line, by the line's number; lines that are not here are left out.</param>
+    /// <param name="files">Full path for each line number; other lines are left out.</param>
     /// <returns>Number of lines written.</returns>
     /// <exception cref="DataException">The target cannot be written.</exception>
     public static int Write(string source, string target, string key, IReadOnlyDictionary<int, string> files)
@@ -133,7 +133,7 @@ internal static class AnnotationRewriter
 
     private static string Relative(string to, string file) => Path.GetRelativePath(to, file).Replace('\\', '/');
 
-    // What is not a path stays as it is written, also what JSON does not know but Python writes, such as NaN.
+    // Values other than paths are copied verbatim, including NaN, which Python writes but JSON forbids.
     private static void WriteLine(Stream writer, ReadOnlySpan<byte> json, string key, string file, string from, string to)
     {
         writer.WriteByte((byte)'{');
@@ -153,7 +153,7 @@ internal static class AnnotationRewriter
         writer.Write(Encoding.UTF8.GetBytes($"{Quoted(key)}:{Quoted(file)}}}\n"));
     }
 
-    // Without the space between tokens.
+    // Removes the whitespace between tokens.
     private static void WriteCompact(Stream writer, ReadOnlySpan<byte> value)
     {
         var isText = false;
@@ -169,7 +169,7 @@ internal static class AnnotationRewriter
         }
     }
 
-    // Relative paths are seen from the annotation file's folder.
+    // Relative paths are relative to the folder of the annotation file.
     private static byte[]? Moved(ReadOnlySpan<byte> value, string from, string to)
     {
         var reader = new Utf8JsonReader(value);

@@ -1,18 +1,18 @@
 namespace PyramidFlow.Training.Data;
 
 /// <summary>
-/// The generator behind the sprites: SplitMix64 (Steele, Lea, Flood 2014), whose sequence never changes with the
-/// runtime, keyed by a seed, a stream and an index so that any item can be drawn without drawing those before it.
+/// SplitMix64 generator (Steele, Lea, Flood 2014), keyed by a seed, a stream and an index, so that any item can be drawn without
+/// drawing those before it. The sequence is independent of the .NET version.
 /// </summary>
 public sealed class KeyedRandom
 {
     private const ulong Golden = 0x9E3779B97F4A7C15;
     private ulong state;
 
-    /// <summary>A generator for one item.</summary>
-    /// <param name="seed">Seed of the whole data set.</param>
-    /// <param name="stream">What the numbers are for; different streams are unrelated.</param>
-    /// <param name="index">Number of the item within the stream.</param>
+    /// <summary>Creates the generator of one item.</summary>
+    /// <param name="seed">Seed of the run or data set.</param>
+    /// <param name="stream">Purpose of the numbers; different streams are independent.</param>
+    /// <param name="index">Index of the item within the stream.</param>
     public KeyedRandom(long seed, long stream = 0, long index = 0)
     {
         state = Mix((ulong)seed + Golden);
@@ -20,7 +20,7 @@ public sealed class KeyedRandom
         state = Mix((ulong)index ^ (state + Golden));
     }
 
-    /// <summary>Uniform over all 64-bit values.</summary>
+    /// <summary>Uniform 64-bit value.</summary>
     public ulong NextUInt64() => Mix(state += Golden);
 
     /// <summary>Uniform integer in [0, <paramref name="count"/>).</summary>
@@ -32,7 +32,7 @@ public sealed class KeyedRandom
         return (int)(((NextUInt64() >> 32) * (ulong)count) >> 32);
     }
 
-    /// <summary>Uniform number in [0, 1) with 24 bits, exact in single precision.</summary>
+    /// <summary>Uniform number in [0, 1) with 24 bits, exact in float32.</summary>
     public float NextSingle() => (NextUInt64() >> 40) * (1f / (1 << 24));
 
     /// <summary>Uniform number between two bounds.</summary>

@@ -8,30 +8,30 @@ using PyramidFlow.Training.Loop;
 namespace PyramidFlow.Training.Data;
 
 /// <summary>
-/// Makes the latents of a data set: one file for each item, and an annotation file that names them. Files that are there
-/// and were made from the same are left alone, so that a run that was stopped goes on.
+/// Extracts the latents of a data set: one file per item, and an annotation file that names them. Existing files that were made
+/// from the same inputs are kept, so that a stopped extraction resumes.
 /// </summary>
 /// <param name="vae">The encoder.</param>
-/// <param name="options">How.</param>
-/// <param name="faults">Told about items that cannot be used; they are left out of the new annotation file.</param>
+/// <param name="options">Sizes, lengths and encoder options.</param>
+/// <param name="faults">Records unusable items; they are left out of the new annotation file.</param>
 public sealed class LatentExtraction(CausalVideoVae vae, LatentExtractionOptions options, FaultLog faults)
 {
     private sealed record Job(DataItem Item, string Path, string MadeFrom);
 
-    /// <summary>Runs it.</summary>
-    /// <param name="target">What to read and write.</param>
-    /// <param name="progress">Told about every item, or null.</param>
-    /// <param name="cancellationToken">Stops it between windows of two items; finished files stay.</param>
-    /// <exception cref="DataException">The annotations or options are wrong, or (nearly) no item can be used.</exception>
+    /// <summary>Runs the extraction.</summary>
+    /// <param name="target">Input and output.</param>
+    /// <param name="progress">Reports every item; null reports nothing.</param>
+    /// <param name="cancellationToken">Stops between two items; finished files are kept.</param>
+    /// <exception cref="DataException">The annotations or options are invalid, or nearly no item is usable.</exception>
     public async Task<ExtractionResult> RunAsync(ExtractionTarget target, IProgress<ExtractionProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         target.Check();
         if (options.Window < 1 || options.Window % vae.Config.TemporalScale != 0)
             throw new DataException($"a window of {options.Window} frames is not a multiple of {vae.Config.TemporalScale}");
-        var look = new ClipScanner(new Buckets(options.Sizes, options.Lengths()), options.Fps, options.MostEnlarged, captions: false);
+        var scanner = new ClipScanner(new Buckets(options.Sizes, options.Lengths()), options.Fps, options.MostEnlarged, captions: false);
         var annotations = AnnotationFile.ReadGood(target.Annotations, faults);
         var mine = annotations.Where((_, i) => target.Has(i)).ToList();
-        var data = await DataSet.ScanAsync(mine, look, faults, options.Workers, progress is null ? null : new Looking(progress, mine.Count), cancellationToken).ConfigureAwait(false);
+        var data = await DataSet.ScanAsync(mine, scanner, faults, options.Workers, progress is null ? null : new DelegateProgress<(int Done, int Total)>(scanned => progress.Report(new ExtractionProgress("looking", scanned.Done, scanned.Total))), cancellationToken).ConfigureAwait(false);
         data.Require(faults, skipMissing: true, skipLines: true);
 
         var jobs = Jobs(data, target);
@@ -47,7 +47,7 @@ public sealed class LatentExtraction(CausalVideoVae vae, LatentExtractionOptions
         return new ExtractionResult(made, jobs.Count - open.Count, lines, []);
     }
 
-    // Named after the media file and what else tells two lines apart; lines that agree in all share a file.
+    // File names contain the media name and a fingerprint of all other inputs; identical lines share a file.
     private List<Job> Jobs(DataSet data, ExtractionTarget target)
     {
         var folder = target.MakeFolder("latents");
@@ -62,7 +62,7 @@ public sealed class LatentExtraction(CausalVideoVae vae, LatentExtractionOptions
         })];
     }
 
-    // Decoders fill a short queue, the encoder empties it.
+    // Decoders fill a bounded queue that the encoder empties.
     private async Task EncodeAsync(List<Job> open, IProgress<ExtractionProgress>? progress, CancellationToken cancellationToken)
     {
         var encoder = new LatentEncoder(vae, options);
@@ -85,7 +85,7 @@ public sealed class LatentExtraction(CausalVideoVae vae, LatentExtractionOptions
         }
     }
 
-    // What stops it is handed to the reader of the queue.
+    // Exceptions are passed to the reader of the queue.
     private async Task DecodeAsync(List<Job> jobs, ChannelWriter<(Job Job, byte[] Rgb)> queue, CancellationToken cancellationToken)
     {
         var reader = new ClipReader(options.Fps, randomStart: false);
@@ -109,54 +109,49 @@ public sealed class LatentExtraction(CausalVideoVae vae, LatentExtractionOptions
             queue.Complete(e);
         }
     }
-
-    private sealed class Looking(IProgress<ExtractionProgress> progress, int total) : IProgress<int>
-    {
-        public void Report(int value) => progress.Report(new ExtractionProgress("looking", value, total));
-    }
 }
 
-/// <summary>How latents are made.</summary>
+/// <summary>Options of a latent extraction.</summary>
 public sealed record LatentExtractionOptions
 {
-    /// <summary>Sizes such as <c>640x384</c>; an item goes to the one of nearest shape.</summary>
+    /// <summary>Sizes such as <c>640x384</c>; an item uses the one with the nearest aspect ratio.</summary>
     public IReadOnlyList<string> Sizes { get; init; } = ["640x384"];
 
-    /// <summary>Most frames of a clip, 1 + a multiple of 8; shorter videos give as many as fit.</summary>
+    /// <summary>Longest clip in frames, 1 + a multiple of 8; shorter videos use as many frames as fit.</summary>
     public int Frames { get; init; } = 121;
 
-    /// <summary>Fewest frames of a video; shorter ones are bad items. By default one unit, 9.</summary>
+    /// <summary>Shortest accepted video in frames; the default of 9 is one unit.</summary>
     public int FewestFrames { get; init; } = 1 + VideoLength.Scale;
 
-    /// <summary>Frames per second videos are brought to; null takes frames as stored.</summary>
+    /// <summary>Frame rate that videos are resampled to; null keeps the stored frames.</summary>
     public double? Fps { get; init; } = 24;
 
-    /// <summary>How many times an original may be enlarged.</summary>
+    /// <summary>Largest upscaling factor of an original.</summary>
     public double MostEnlarged { get; init; } = 4;
 
-    /// <summary>Frames that are encoded at a time after the first, a multiple of 8: bounds the memory.</summary>
+    /// <summary>Frames to encode at a time after the first, a multiple of 8; bounds the memory.</summary>
     public int Window { get; init; } = 16;
 
-    /// <summary>Encodes in parts of the frames; null whole ones.</summary>
+    /// <summary>Tiling of the encoder; null encodes whole frames.</summary>
     public TileOptions? Tiles { get; init; }
 
-    /// <summary>Whether latents are drawn from what the encoder gives, as released; else they are its means.</summary>
+    /// <summary>Whether latents are sampled from the posterior, as released; otherwise they are its means.</summary>
     public bool Sample { get; init; } = true;
 
-    /// <summary>Seed of the draws; each item has draws of its own, whatever is encoded before it.</summary>
+    /// <summary>Seed of the samples; every item has its own random sequence.</summary>
     public ulong Seed { get; init; }
 
     /// <summary>Element type of the files.</summary>
     public ElementType StoredType { get; init; } = ElementType.BFloat16;
 
-    /// <summary>Items that are decoded at the same time, while another one is encoded.</summary>
+    /// <summary>Number of items that are decoded in parallel while another one is encoded.</summary>
     public int Workers { get; init; } = 2;
 
-    /// <summary>What two files must agree in to be the same latents.</summary>
+    /// <summary>Identifies the options that change the latents.</summary>
     internal string Identity(Bucket bucket) => FormattableString.Invariant(
         $"{bucket}, fps {Fps}, tiles {Tiles?.Size} {Tiles?.Overlap} {Tiles?.Blend}, {(Sample ? $"seed {Seed}" : "means")}, {StoredType}");
 
-    /// <summary>All lengths a clip can have.</summary>
+    /// <summary>All possible lengths of a clip.</summary>
     internal IReadOnlyList<int> Lengths()
     {
         if (Frames < 1 || VideoLength.Fitting(Frames) != Frames)
@@ -171,10 +166,10 @@ internal sealed class LatentEncoder(CausalVideoVae vae, LatentExtractionOptions 
 {
     /// <summary>Encodes a clip and writes its latents.</summary>
     /// <param name="rgb">[frames, height, width, 3].</param>
-    /// <param name="bucket">Its size and length.</param>
+    /// <param name="bucket">Size and length of the clip.</param>
     /// <param name="path">File to write.</param>
-    /// <param name="madeFrom">What the file says about itself.</param>
-    /// <exception cref="NonFiniteException">The VAE gives numbers that are not finite; nothing is written.</exception>
+    /// <param name="madeFrom">Fingerprint of the inputs.</param>
+    /// <exception cref="NonFiniteException">The VAE returned non-finite numbers; nothing is written.</exception>
     public void Write(byte[] rgb, Bucket bucket, string path, string madeFrom)
     {
         using var noGrad = NoGrad.Begin();
@@ -196,7 +191,7 @@ internal sealed class LatentEncoder(CausalVideoVae vae, LatentExtractionOptions 
         return posterior.Sample(generator);
     }
 
-    // Only a window's pixels and activations are in memory as numbers.
+    // Only one window is in memory as float pixels and activations.
     private Tensor Moments(byte[] rgb, Bucket bucket)
     {
         using var stream = vae.EncodeStream(options.Tiles);

@@ -5,20 +5,20 @@ using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Training.Data;
 
-/// <summary>Latents of one bucket. The tensors are float32 on the CPU and belong to the scope the batch was asked for in.</summary>
-/// <param name="Bucket">The pixels they stand for.</param>
-/// <param name="Latents">[b, c, t, h, w], as the VAE gives them: shift and scale are the trainer's.</param>
-/// <param name="Captions">Each item's caption; empty where there is none.</param>
-/// <param name="Text">Features of the captions, or null when they were not asked for.</param>
-/// <param name="Lines">Where each item is annotated.</param>
+/// <summary>A batch of latents from one bucket. The tensors are float32 on the CPU and belong to the scope of the request.</summary>
+/// <param name="Bucket">Size and length in pixels.</param>
+/// <param name="Latents">[b, c, t, h, w] as encoded by the VAE, without the transformer's normalisation.</param>
+/// <param name="Captions">Caption of each item; empty if it has none.</param>
+/// <param name="Text">Features of the captions; null if they were not requested.</param>
+/// <param name="Lines">Annotation of each item.</param>
 public sealed record LatentBatch(Bucket Bucket, Tensor Latents, IReadOnlyList<string> Captions, PromptFeatures? Text, IReadOnlyList<Annotation> Lines);
 
-/// <summary>Places latents by their shape.</summary>
-/// <param name="channels">Channels latents have.</param>
-/// <param name="sizes">Which sizes in pixels are wanted, width and height; null takes any.</param>
-/// <param name="lengths">Lengths in frames, the longest that fits is taken; null takes all there is.</param>
-/// <param name="mostFrames">Frames after which clips are cut.</param>
-/// <param name="text">What is needed of the caption.</param>
+/// <summary>Scans the shapes of latents.</summary>
+/// <param name="channels">Expected number of channels.</param>
+/// <param name="sizes">Accepted sizes in pixels; null accepts any.</param>
+/// <param name="lengths">Lengths in frames, of which the longest that fits is used; null keeps the full length.</param>
+/// <param name="mostFrames">Longest clip in frames.</param>
+/// <param name="text">What is needed of the captions.</param>
 internal sealed class LatentScanner(int channels, Buckets? sizes, IReadOnlyList<int>? lengths, int mostFrames, CaptionForm text) : IItemScanner
 {
     /// <inheritdoc/>
@@ -53,7 +53,7 @@ internal sealed class LatentScanner(int channels, Buckets? sizes, IReadOnlyList<
     }
 }
 
-/// <summary>Reads latents and features of items.</summary>
+/// <summary>Reads latents and text features of items.</summary>
 /// <param name="text">What is read of the captions.</param>
 internal sealed class LatentReader(CaptionForm text)
 {
@@ -64,7 +64,7 @@ internal sealed class LatentReader(CaptionForm text)
         return new LatentItem(latent, text == CaptionForm.Features ? TextItemFile.Read(item.Annotation.TextFeatures!) : null);
     }, cancellationToken);
 
-    /// <summary>Items of one bucket as one batch, in the caller's scope.</summary>
+    /// <summary>Collates items of one bucket into a batch, in the caller's scope.</summary>
     public static LatentBatch Batch(Bucket bucket, LatentItem[] items, string[] captions, Annotation[] lines)
     {
         var (frames, height, width) = (VideoLength.Latents(bucket.Frames), bucket.Height / VideoLength.Scale, bucket.Width / VideoLength.Scale);
@@ -78,32 +78,32 @@ internal sealed class LatentReader(CaptionForm text)
     }
 }
 
-/// <summary>What is read of an item with latents.</summary>
+/// <summary>Content of an item with latents.</summary>
 /// <param name="Latent">[c, t, h, w].</param>
 /// <param name="Text">Features of the caption, or null.</param>
 internal sealed record LatentItem(float[] Latent, TextItem? Text);
 
 /// <summary>
-/// Latents of one item as the VAE gives them, before shift and scale: [1, c, t, h, w]. In safetensors the tensor
-/// <c>latent</c>; in <c>.pt</c> nothing but the tensor, as released.
+/// Latents of one item as encoded by the VAE, without normalisation: [1, c, t, h, w]. Safetensors files hold the tensor
+/// <c>latent</c>; <c>.pt</c> files hold a bare tensor, as released.
 /// </summary>
 internal static class LatentItemFile
 {
     public const string Key = "latent";
 
-    // What marks latents that were shifted and scaled for a transformer (generate --save-latents).
+    // Key of normalised latents, written by generate --save-latents.
     private const string Normalised = "latents";
 
-    /// <summary>The shape, [1, c, t, h, w], without reading the numbers.</summary>
-    /// <exception cref="BadItemException">The file is missing, damaged, or holds no latents.</exception>
+    /// <summary>Reads the shape, [1, c, t, h, w], without the data.</summary>
+    /// <exception cref="BadItemException">The file is missing or damaged, or holds no latents.</exception>
     public static long[] Shape(string path)
     {
         using var file = TensorFile.Open(path);
         return Describe(file, path).Shape;
     }
 
-    /// <summary>The first frames as float32, [c, frames, h, w].</summary>
-    /// <exception cref="BadItemException">The file is missing, damaged, or holds other latents than its header said before.</exception>
+    /// <summary>Reads the first frames as float32, [c, frames, h, w].</summary>
+    /// <exception cref="BadItemException">The file is missing or damaged, or its shape changed since the scan.</exception>
     public static float[] Read(string path, int frames)
     {
         using var file = TensorFile.Open(path);
@@ -117,8 +117,8 @@ internal static class LatentItemFile
         return Array.TrueForAll(numbers, float.IsFinite) ? numbers : throw NotFinite(path);
     }
 
-    /// <summary>Reads all numbers and lets them go.</summary>
-    /// <exception cref="BadItemException">The file is damaged, holds no latents or numbers that are not finite.</exception>
+    /// <summary>Validates all numbers of a file.</summary>
+    /// <exception cref="BadItemException">The file is damaged, or holds no latents or non-finite numbers.</exception>
     public static void Check(string path) => Read(path, (int)Shape(path)[2]);
 
     public static void Write(string path, Tensor latent, IReadOnlyDictionary<string, string> metadata) =>

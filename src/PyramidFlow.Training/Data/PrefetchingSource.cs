@@ -2,15 +2,15 @@ using System.Collections.Concurrent;
 
 namespace PyramidFlow.Training.Data;
 
-/// <summary>Reads batches in the background, a few steps ahead and no more.</summary>
-/// <typeparam name="TItem">A loaded item.</typeparam>
-/// <typeparam name="TBatch">A batch.</typeparam>
-/// <param name="plan">What every step has.</param>
-/// <param name="loading">Loads items; disposed with this.</param>
-/// <param name="faults">Where bad items are recorded.</param>
-/// <param name="ahead">Steps to read ahead, from 0.</param>
-/// <param name="collate">Makes a batch of its items, on the caller's thread.</param>
-internal sealed class PrefetchingSource<TItem, TBatch>(BatchPlan plan, ItemLoader<TItem> loading, FaultLog faults, int ahead,
+/// <summary>Loads batches in the background, a limited number of steps ahead.</summary>
+/// <typeparam name="TItem">Type of a loaded item.</typeparam>
+/// <typeparam name="TBatch">Type of a batch.</typeparam>
+/// <param name="plan">The plan of all batches.</param>
+/// <param name="loader">Loads the items; disposed with this source.</param>
+/// <param name="faults">Records bad items.</param>
+/// <param name="ahead">Number of steps to prefetch, from 0.</param>
+/// <param name="collate">Makes a batch from its items, on the caller's thread.</param>
+internal sealed class PrefetchingSource<TItem, TBatch>(BatchPlan plan, ItemLoader<TItem> loader, FaultLog faults, int ahead,
     Func<Bucket, IReadOnlyList<(DataItem Item, TItem Content)>, TBatch> collate) : IBatchSource<TBatch>
 {
     private readonly CancellationTokenSource closing = new();
@@ -49,17 +49,17 @@ internal sealed class PrefetchingSource<TItem, TBatch>(BatchPlan plan, ItemLoade
         return collate(bucket, loaded);
     }
 
-    /// <summary>Stops all reading, and waits for it.</summary>
+    /// <summary>Cancels all loader and waits for its end.</summary>
     public void Dispose()
     {
         closing.Cancel();
         Task[] running = [.. reading.Values.Select(batch => batch.Items)];
         foreach (var step in reading.Keys.ToList())
             Drop(step);
-        // What they end with was of no batch that anybody asked for.
+        // Errors of batches that nobody asked for are dropped.
         Task.WhenAll(running).ContinueWith(_ => { }, TaskScheduler.Default).Wait();
         closing.Dispose();
-        loading.Dispose();
+        loader.Dispose();
     }
 
     private void Begin(long step)
@@ -67,7 +67,7 @@ internal sealed class PrefetchingSource<TItem, TBatch>(BatchPlan plan, ItemLoade
         var planned = plan.Batch(step);
         var unwanted = CancellationTokenSource.CreateLinkedTokenSource(closing.Token);
         var token = unwanted.Token;
-        reading[step] = (planned.Bucket, Task.Run(() => loading.LoadAsync(planned, token), token), unwanted);
+        reading[step] = (planned.Bucket, Task.Run(() => loader.LoadAsync(planned, token), token), unwanted);
     }
 
     private void Drop(long step)
@@ -79,25 +79,22 @@ internal sealed class PrefetchingSource<TItem, TBatch>(BatchPlan plan, ItemLoade
     }
 }
 
-/// <summary>
-/// Loads the items of planned batches, so many at a time. What cannot be used is recorded, and the place goes to the next
-/// item of the plan.
-/// </summary>
-/// <typeparam name="TItem">A loaded item; holds no native memory.</typeparam>
-/// <param name="load">Loads one item, with draws of its own.</param>
-/// <param name="faults">Told about bad items.</param>
-/// <param name="workers">How many at a time.</param>
+/// <summary>Loads the items of planned batches in parallel. A bad item is recorded and replaced by the next item of the plan.</summary>
+/// <typeparam name="TItem">Type of a loaded item; holds no native memory.</typeparam>
+/// <param name="load">Loads an item, with random numbers of its own.</param>
+/// <param name="faults">Records bad items.</param>
+/// <param name="workers">Number of items to load in parallel.</param>
 internal sealed class ItemLoader<TItem>(Func<DataItem, KeyedRandom, CancellationToken, Task<TItem>> load, FaultLog faults, int workers) : IDisposable
 {
-    // Where one item in ten is good, this many bad ones in a row come once in 10^45.
+    // If one item in ten is good, a run of this many bad ones has a probability of 10^-45.
     private const int MostAttempts = 1000;
 
     private readonly SemaphoreSlim free = new(workers);
     private readonly ConcurrentDictionary<DataItem, bool> bad = new(ReferenceEqualityComparer.Instance);
     private readonly ConcurrentDictionary<Bucket, int> badInBucket = new();
 
-    /// <summary>The items of a batch, in its order.</summary>
-    /// <exception cref="DataException">(Nearly) all items of the bucket are bad.</exception>
+    /// <summary>Loads the items of a batch, in its order.</summary>
+    /// <exception cref="DataException">Nearly all items of the bucket are bad.</exception>
     public Task<(DataItem Item, TItem Content)[]> LoadAsync(PlannedBatch batch, CancellationToken cancellationToken) =>
         Task.WhenAll(Enumerable.Range(0, batch.Size).Select(slot => LoadAsync(batch, slot, cancellationToken)));
 
@@ -137,7 +134,7 @@ internal sealed class ItemLoader<TItem>(Func<DataItem, KeyedRandom, Cancellation
                 return;
             faults.Add(e.Fault(item.Annotation));
             badInBucket[batch.Bucket] = count = badInBucket.GetValueOrDefault(batch.Bucket) + 1;
-            // Last, for others look at it without the lock and may end the run by it, with what was recorded.
+            // Set last: other threads read it without the lock, and the fault must be recorded by then.
             bad[item] = true;
         }
 

@@ -4,25 +4,25 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Training.Data;
 
 /// <summary>
-/// Makes the text features of a data set: one file for each caption, and an annotation file that names them as
-/// <c>text_fea</c>. Equal captions share a file; files that are finished are left alone. The features of the empty caption
-/// are written too, as <see cref="EmptyName"/>: training without a prompt needs them.
+/// Extracts the text features of a data set: one file per distinct caption, and an annotation file that names them as
+/// <c>text_fea</c>. Finished files are kept. The features of the empty caption are written as <see cref="EmptyName"/> for training
+/// without a prompt.
 /// </summary>
 /// <param name="encoder">Text encoders of either family.</param>
 /// <param name="storedType">Element type of the files.</param>
-/// <param name="batchSize">Captions that are encoded together, at least 1.</param>
-/// <param name="faults">Told about lines without a caption; they are left out of the new annotation file.</param>
+/// <param name="batchSize">Number of captions to encode together, at least 1.</param>
+/// <param name="faults">Records lines without a caption; they are left out of the new annotation file.</param>
 public sealed class TextExtraction(PromptEncoder encoder, ElementType storedType, int batchSize, FaultLog faults)
 {
-    /// <summary>File of the empty caption, in the folder of the others.</summary>
+    /// <summary>File of the empty caption, in the same folder.</summary>
     public const string EmptyName = "empty.safetensors";
 
-    /// <summary>Runs it.</summary>
-    /// <param name="target">What to read and write.</param>
-    /// <param name="progress">Told about every batch, or null.</param>
-    /// <param name="cancellationToken">Stops it between batches; finished files stay.</param>
-    /// <exception cref="DataException">The annotations are wrong, or no line has a caption.</exception>
-    /// <exception cref="NonFiniteException">The text encoders give numbers that are not finite; finished files stay.</exception>
+    /// <summary>Runs the extraction.</summary>
+    /// <param name="target">Input and output.</param>
+    /// <param name="progress">Reports every batch; null reports nothing.</param>
+    /// <param name="cancellationToken">Stops between batches; finished files are kept.</param>
+    /// <exception cref="DataException">The annotations are invalid, or no line has a caption.</exception>
+    /// <exception cref="NonFiniteException">The text encoders returned non-finite numbers; finished files are kept.</exception>
     public ExtractionResult Run(ExtractionTarget target, IProgress<ExtractionProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         target.Check();
@@ -38,7 +38,7 @@ public sealed class TextExtraction(PromptEncoder encoder, ElementType storedType
         var model = Fingerprint.Compute(encoder.Models);
         var files = captioned.Select(line => line.Text!).Append("").Distinct()
             .ToDictionary(text => text, text => (Path: Path.Combine(folder, FileName(text)), MadeFrom: Fingerprint.Compute(text, model, storedType.ToString())));
-        // Captions of like length waste least on padding.
+        // Captions of similar length need the least padding.
         var open = files.Where(file => !Provenance.IsFinished(file.Value.Path, file.Value.MadeFrom, path => TextItemFile.Read(path))).OrderBy(file => file.Key.Length).ToList();
         var (done, warnings) = (0, new List<string>());
         foreach (var batch in open.Chunk(batchSize))

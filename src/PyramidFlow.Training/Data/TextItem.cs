@@ -10,11 +10,11 @@ namespace PyramidFlow.Training.Data;
 /// <param name="Pooled">[pooled], float32.</param>
 public sealed record TextItem(float[] Tokens, int Length, float[] Pooled)
 {
-    /// <summary>Width of a token.</summary>
+    /// <summary>Feature width of a token.</summary>
     public int Width => Tokens.Length / Length;
 
-    /// <summary>Several as one batch, padded with zeros to the longest; float32 on the CPU, in the caller's scope.</summary>
-    /// <exception cref="DataException">They are of different models.</exception>
+    /// <summary>Collates items into a batch, padded with zeros to the longest; float32 on the CPU, in the caller's scope.</summary>
+    /// <exception cref="DataException">The items come from different models.</exception>
     public static PromptFeatures Batch(IReadOnlyList<TextItem> items)
     {
         var (longest, width, pooled) = (items.Max(item => item.Length), items[0].Width, items[0].Pooled.Length);
@@ -29,16 +29,16 @@ public sealed record TextItem(float[] Tokens, int Length, float[] Pooled)
 }
 
 /// <summary>
-/// Features of one caption under the released names: <c>prompt_embed</c> [1, n, width], <c>prompt_attention_mask</c> [1, n]
-/// and <c>pooled_prompt_embed</c> [1, pooled]; <c>.safetensors</c> or <c>.pt</c>. Released files are padded, what is written
-/// here is as long as the caption.
+/// Features of one caption under the released keys: <c>prompt_embed</c> [1, n, width], <c>prompt_attention_mask</c> [1, n]
+/// and <c>pooled_prompt_embed</c> [1, pooled]; <c>.safetensors</c> or <c>.pt</c>. Released files are padded; files written here
+/// are not.
 /// </summary>
 public static class TextItemFile
 {
     private const string Tokens = "prompt_embed", Mask = "prompt_attention_mask", Pooled = "pooled_prompt_embed";
 
-    /// <summary>Reads a file outside a data set, such as that of the empty caption.</summary>
-    /// <exception cref="DataException">It is missing, damaged, or holds no features.</exception>
+    /// <summary>Reads a file that is not part of a data set, such as that of the empty caption.</summary>
+    /// <exception cref="DataException">The file is missing or damaged, or holds no features.</exception>
     public static TextItem Open(string path)
     {
         try
@@ -51,8 +51,8 @@ public static class TextItemFile
         }
     }
 
-    /// <summary>Reads an item's file.</summary>
-    /// <exception cref="BadItemException">It is missing, damaged, or holds no features.</exception>
+    /// <summary>Reads the file of an item.</summary>
+    /// <exception cref="BadItemException">The file is missing or damaged, or holds no features.</exception>
     internal static TextItem Read(string path)
     {
         using var file = TensorFile.Open(path);
@@ -69,11 +69,11 @@ public static class TextItemFile
             : throw new BadItemException(DataFaultKind.Damaged, TensorFile.NotFinite(path));
     }
 
-    /// <summary>Writes a file; it appears when it is whole.</summary>
-    /// <param name="path">Target; replaced if it exists.</param>
+    /// <summary>Writes a file. An existing file is replaced when the new one is complete.</summary>
+    /// <param name="path">Target file.</param>
     /// <param name="tokens">[1, n, width], without padding.</param>
     /// <param name="pooled">[1, pooled].</param>
-    /// <param name="metadata">What else is known about them.</param>
+    /// <param name="metadata">Metadata of the file.</param>
     internal static void Write(string path, Tensor tokens, Tensor pooled, IReadOnlyDictionary<string, string> metadata)
     {
         using var scope = new TensorScope();
@@ -98,7 +98,7 @@ public static class TextItemFile
         ? file.Describe(key).Shape
         : throw Fault(path, $"it has no {key}");
 
-    // Tokens come first and padding after them.
+    // All tokens come before the padding.
     private static int Length(float[] mask, string path)
     {
         var length = Array.FindLastIndex(mask, open => open != 0) + 1;

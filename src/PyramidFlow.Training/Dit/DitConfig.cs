@@ -7,82 +7,82 @@ using PyramidFlow.Training.Objectives;
 
 namespace PyramidFlow.Training.Dit;
 
-/// <summary>What <c>train dit</c> and <c>train lora</c> do with videos, images or latents of one's own; read from JSON. The defaults are those of the released runs.</summary>
+/// <summary>Configuration of <c>train dit</c> and <c>train lora</c> on videos, images or latents; read from JSON. The defaults are those of the released runs.</summary>
 public sealed record DitConfig : LoopConfig
 {
-    /// <summary>As released.</summary>
+    /// <summary>Sets the defaults of the released runs.</summary>
     public DitConfig() => (LearningRate, WarmUpSteps, AverageDecay) = (5e-5, 1000, 0);
 
     /// <summary>
-    /// Model in the released layout, its name or its folder: the transformer to start from, VAE, text encoders and latent statistics. A
-    /// folder is seen from that of the configuration.
+    /// Name or folder of a model in the released layout, which provides the initial transformer, VAE, text encoders and latent statistics.
+    /// A folder is relative to the configuration file.
     /// </summary>
     public required string Model { get; set; }
 
-    /// <summary>Which of the folder's transformers, such as <c>384p</c>; null is its first.</summary>
+    /// <summary>Variant of the transformer, such as <c>384p</c>; null is the folder's first one.</summary>
     public string? Variant { get; set; }
 
-    /// <summary>Whether the transformer starts with new weights from the seed instead of the folder's.</summary>
+    /// <summary>Whether the transformer starts with new weights drawn from the seed instead of the folder's.</summary>
     public bool FromScratch { get; set; }
 
-    /// <summary>The additions that <c>train lora</c> trains beside the folder's weights; null trains the weights.</summary>
+    /// <summary>The LoRA that <c>train lora</c> trains on top of frozen weights; null trains the weights.</summary>
     public LoraConfig? Lora { get; set; }
 
-    /// <summary>The items and how they are cut.</summary>
+    /// <summary>The items and how they are cropped.</summary>
     public required DataOptions Data { get; set; }
 
-    /// <summary>What is read of each item: <c>media</c> goes through the VAE in every step, <c>latents</c> were extracted before.</summary>
+    /// <summary>Input of the training: <c>media</c> are encoded by the VAE in every step, <c>latents</c> were extracted before.</summary>
     [JsonConverter(typeof(SnakeCaseEnumConverter<DitInput>))]
     public DitInput Input { get; set; }
 
-    /// <summary>What is read of the captions: <c>text</c> goes through the text encoders in every step, <c>features</c> were extracted before.</summary>
+    /// <summary>Form of the captions: <c>text</c> is encoded in every step, <c>features</c> were extracted before.</summary>
     [JsonConverter(typeof(SnakeCaseEnumConverter<CaptionForm>))]
     public CaptionForm Captions { get; set; } = CaptionForm.Text;
 
     /// <summary>
-    /// <c>autoregressive</c> learns the last unit of a clip after its history at falling resolution (the temporal pyramid);
-    /// <c>full_sequence</c> learns whole clips at once.
+    /// <c>autoregressive</c> trains on the last unit of a clip, given its history at decreasing resolution (the temporal pyramid);
+    /// <c>full_sequence</c> trains on whole clips.
     /// </summary>
     [JsonConverter(typeof(SnakeCaseEnumConverter<TemporalObjective>))]
     public TemporalObjective Objective { get; set; }
 
-    /// <summary>Items in a batch of one process: a multiple of the sum of <see cref="SampleRatios"/> and <see cref="LoopConfig.Workers"/>.</summary>
+    /// <summary>Batch size of one process: a multiple of the sum of <see cref="SampleRatios"/> and of <see cref="LoopConfig.Workers"/>.</summary>
     public int Batch { get; set; } = 4;
 
     /// <summary>Share of a batch for each stage, lowest resolution first.</summary>
     public IReadOnlyList<int> SampleRatios { get; set; } = [1, 2, 1];
 
-    /// <summary>Largest share of noise mixed into the history.</summary>
+    /// <summary>Largest share of noise in the corrupted history.</summary>
     public double CorruptRatio { get; set; } = 1 / 3.0;
 
-    /// <summary>Probability of training without a prompt.</summary>
+    /// <summary>Probability of dropping the prompt.</summary>
     public double TextDrop { get; set; } = 0.1;
 
-    /// <summary>Latent frames of a unit after the first.</summary>
+    /// <summary>Latent frames of each unit after the first.</summary>
     public int FramePerUnit { get; set; } = 1;
 
-    /// <summary>Latent frames of the longest clip, over which the stages' lengths go.</summary>
+    /// <summary>Length of the longest clip in latent frames, to which the lengths of the stages add up.</summary>
     public int MaxTemporalLength { get; set; } = 16;
 
-    /// <summary>Processes that share their clips, each training other lengths of them.</summary>
+    /// <summary>Number of processes that share their clips and train on different lengths of them.</summary>
     public int VideoSyncGroup { get; set; } = 8;
 
-    /// <summary>Frames that go through the VAE at a time, a multiple of 8; null is whole clips.</summary>
+    /// <summary>Frames to encode by the VAE at a time, a multiple of 8; null encodes whole clips.</summary>
     public int? VaeWindow { get; set; }
 
-    /// <summary>What is made every <see cref="LoopConfig.SampleEvery"/> steps, to be looked at; null is nothing.</summary>
+    /// <summary>Samples to generate every <see cref="LoopConfig.SampleEvery"/> steps; null generates none.</summary>
     public SampleOptions? Samples { get; set; }
 
-    /// <summary>Where to compute: <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>; of several processes on one machine each takes the GPU of its number.</summary>
+    /// <summary>Device: <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>; with several processes on one machine, <c>cuda</c> is the GPU of the local rank.</summary>
     public string Device { get; set; } = "cpu";
 
     /// <summary>Reads a configuration file.</summary>
-    /// <exception cref="ArgumentException">It is missing, malformed, holds an unknown key or an impossible value.</exception>
+    /// <exception cref="ArgumentException">The file is missing or malformed, or contains an unknown key or an invalid value.</exception>
     public static DitConfig Load(string path) => TrainingConfigFile.Read(path, DitJson.Default.DitConfig).Check(path);
 
-    /// <summary>Finds what the paths lead to.</summary>
-    /// <param name="path">File of the configuration.</param>
-    /// <exception cref="ArgumentException">There is no such model, or a path is meant from the working folder.</exception>
+    /// <summary>Resolves the paths of the configuration.</summary>
+    /// <param name="path">The configuration file.</param>
+    /// <exception cref="ArgumentException">The model does not exist, or a path is relative to the working folder.</exception>
     internal DitConfig Find(string path)
     {
         Model = ConfigPaths.Model(path, "model", Model);
@@ -113,22 +113,22 @@ public sealed record DitConfig : LoopConfig
 [JsonSerializable(typeof(DitConfig))]
 internal sealed partial class DitJson : JsonSerializerContext;
 
-/// <summary>What a transformer's training reads of each item.</summary>
+/// <summary>Input of a transformer's training.</summary>
 public enum DitInput
 {
-    /// <summary>Videos and images, which go through the VAE.</summary>
+    /// <summary>Videos and images, encoded by the VAE during training.</summary>
     Media,
 
-    /// <summary>Latents that were extracted before.</summary>
+    /// <summary>Extracted latents.</summary>
     Latents,
 }
 
-/// <summary>What a transformer learns of a clip.</summary>
+/// <summary>Temporal objective of a transformer's training.</summary>
 public enum TemporalObjective
 {
-    /// <summary>Its last unit, after a history at falling resolution.</summary>
+    /// <summary>The last unit of a clip, given its history at decreasing resolution.</summary>
     Autoregressive,
 
-    /// <summary>All of it at once.</summary>
+    /// <summary>The whole clip.</summary>
     FullSequence,
 }

@@ -12,8 +12,8 @@ using PyramidFlow.Training.Objectives;
 namespace PyramidFlow.Training.Dit;
 
 /// <summary>
-/// Trains a diffusion transformer of either family, or a LoRA of one, on data of one's own, as the released ones were: a batch is dealt to the
-/// stages, and all go through the transformer together.
+/// Trains a diffusion transformer of any family, or a LoRA of it, on a data set, as the released models were trained: the rows of a batch
+/// are distributed over the stages, and all pass through the transformer together.
 /// </summary>
 internal sealed class DitTrainer : ITraining, IDisposable
 {
@@ -28,13 +28,13 @@ internal sealed class DitTrainer : ITraining, IDisposable
     private readonly RunFolder folder;
     private readonly TrainingLoop loop;
 
-    /// <summary>Prepares a run, or takes up the one in the folder.</summary>
-    /// <param name="config">What to train.</param>
+    /// <summary>Creates a run, or resumes the one in the folder.</summary>
+    /// <param name="config">The configuration.</param>
     /// <param name="run">Folder of the run.</param>
-    /// <param name="start">Model folder to start from.</param>
-    /// <param name="items">The data; stays the caller's.</param>
-    /// <param name="models">Frozen models; they stay the caller's.</param>
-    /// <param name="group">The processes that train together, or null for one.</param>
+    /// <param name="start">Initial model.</param>
+    /// <param name="items">The data; the caller keeps ownership.</param>
+    /// <param name="models">Frozen models; the caller keeps ownership.</param>
+    /// <param name="group">Process group of the training; null trains in this process alone.</param>
     internal DitTrainer(DitConfig config, RunFolder run, CheckpointFolder start, DitBatches items, FrozenModels models, ProcessGroup? group)
     {
         (this.config, this.items, this.models, folder) = (config, items, models, run);
@@ -57,7 +57,7 @@ internal sealed class DitTrainer : ITraining, IDisposable
 
     private Workers<PyramidTransformer> Workers => transformer.Workers;
 
-    /// <summary>Trains to the end, or until cancelled after the running step.</summary>
+    /// <summary>Trains to the last step, or until cancelled after the current step.</summary>
     internal void Run(IProgress<TrainingProgress>? progress, CancellationToken cancellationToken) => loop.Run(progress, cancellationToken);
 
     /// <inheritdoc/>
@@ -109,7 +109,7 @@ internal sealed class DitTrainer : ITraining, IDisposable
         var (inputs, text) = Draw(batch, read, worker);
         var losses = FlowStep.Backward(model, inputs, text, batch.Scale / Workers.Count).ToArray<float>();
 
-        // Column after column; neighbouring columns may be of one stage.
+        // Losses are ordered column by column; neighbouring columns may belong to one stage.
         var rows = losses.Length / config.SampleRatios.Sum();
         var named = new List<(string, double)>();
         foreach (var (stage, ratio) in config.SampleRatios.Index().Where(pair => pair.Item > 0))
@@ -134,14 +134,14 @@ internal sealed class DitTrainer : ITraining, IDisposable
     }
 }
 
-/// <summary>Items of one batch, as they are read.</summary>
-/// <param name="Content">Pixels in -1 to 1, [b, 3, 1 + 8n, 8h, 8w], or latents as the VAE gives them, [b, c, 1 + n, h, w].</param>
-/// <param name="ArePixels">Which of the two.</param>
-/// <param name="Captions">Of each item.</param>
-/// <param name="Text">Features of the captions where these are read, else null.</param>
+/// <summary>Items of one batch as they are read.</summary>
+/// <param name="Content">Pixels in -1 to 1, [b, 3, 1 + 8n, 8h, 8w], or latents of the VAE, [b, c, 1 + n, h, w].</param>
+/// <param name="ArePixels">Whether the content is pixels.</param>
+/// <param name="Captions">Caption of each item.</param>
+/// <param name="Text">Features of the captions if they are read, otherwise null.</param>
 internal sealed record DitBatch(Tensor Content, bool ArePixels, IReadOnlyList<string> Captions, PromptFeatures? Text);
 
-/// <summary>The batches of a transformer's training, whatever they are read from.</summary>
+/// <summary>The batches of a transformer's training, from media or latents.</summary>
 internal sealed class DitBatches : IDisposable
 {
     private readonly IDisposable source;
@@ -149,15 +149,15 @@ internal sealed class DitBatches : IDisposable
 
     private DitBatches(IDisposable source, BatchPlan plan, Func<long, DitBatch> batch) => (this.source, Plan, this.batch) = (source, plan, batch);
 
-    /// <summary>What every batch has.</summary>
+    /// <summary>The plan of all batches.</summary>
     internal BatchPlan Plan { get; }
 
-    /// <summary>Opens what a configuration names.</summary>
+    /// <summary>Opens the data of a configuration.</summary>
     /// <param name="config">The configuration.</param>
-    /// <param name="plan">What decides the batches.</param>
+    /// <param name="plan">Inputs of the batch plan.</param>
     /// <param name="channels">Channels of the latents.</param>
-    /// <param name="faults">Told about bad items.</param>
-    /// <param name="cancellationToken">Stops looking and waiting.</param>
+    /// <param name="faults">Records bad items.</param>
+    /// <param name="cancellationToken">Cancels the scan and the wait for batches.</param>
     internal static DitBatches Open(DitConfig config, BatchPlanOptions plan, int channels, FaultLog faults, CancellationToken cancellationToken)
     {
         if (config.Input == DitInput.Media)
@@ -178,7 +178,7 @@ internal sealed class DitBatches : IDisposable
         });
     }
 
-    /// <summary>The batch of a number, in the caller's scope.</summary>
+    /// <summary>The batch with a number, in the caller's scope.</summary>
     internal DitBatch Batch(long number) => batch(number);
 
     /// <inheritdoc/>

@@ -7,22 +7,20 @@ using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Training.Dit;
 
-/// <summary>Training of a diffusion transformer on data of one's own, from a configuration to a component folder.</summary>
+/// <summary>Trains a diffusion transformer, or a LoRA of one, as a configuration says.</summary>
 public static class DitTraining
 {
-    // Three stages of 2x2 patches over latents an eighth of the picture's size.
+    // Three stages of 2x2 patches over latents at an eighth of the picture size.
     private const int Multiple = 64;
 
-    /// <summary>
-    /// Trains; the run lies in the folder, and in it <c>diffusion_transformer</c>, which takes the place of the model folder's.
-    /// </summary>
+    /// <summary>Trains a transformer. The run folder receives <c>diffusion_transformer</c>, which can replace that of the model folder.</summary>
     /// <param name="configPath">A <see cref="DitConfig"/> without <c>lora</c>.</param>
     /// <param name="folder">Folder of the run.</param>
-    /// <param name="progress">Told every few steps, and of every item that cannot be used; or null.</param>
-    /// <param name="cancellationToken">Stops after the running step, with a checkpoint.</param>
-    /// <param name="group">The processes that train together, or null for one.</param>
-    /// <returns>What there is to say about items that could not be used; empty when all was well.</returns>
-    /// <exception cref="ArgumentException">The configuration is impossible.</exception>
+    /// <param name="progress">Reports progress every few steps and every unusable item; null reports nothing.</param>
+    /// <param name="cancellationToken">Stops the run after the current step and saves a checkpoint.</param>
+    /// <param name="group">Process group of the training; null trains in this process alone.</param>
+    /// <returns>Messages about unusable items; empty if there are none.</returns>
+    /// <exception cref="ArgumentException">The configuration is invalid.</exception>
     /// <exception cref="DataException">The data cannot be used.</exception>
     public static IReadOnlyList<string> Run(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
@@ -32,15 +30,15 @@ public static class DitTraining
         return Run(config.Find(configPath), configPath, folder, progress, cancellationToken, group);
     }
 
-    /// <summary>Trains a LoRA of the model folder's transformer; the run and <see cref="LoraFile.Name"/> lie in the folder.</summary>
-    /// <param name="configPath">A <see cref="DitConfig"/>; without <c>lora</c> it is one with the defaults of <see cref="LoraConfig"/>.</param>
+    /// <summary>Trains a LoRA of the model folder's transformer. The run folder receives <see cref="LoraFile.Name"/>.</summary>
+    /// <param name="configPath">A <see cref="DitConfig"/>; without <c>lora</c>, the defaults of <see cref="LoraConfig"/> apply.</param>
     /// <param name="folder">Folder of the run.</param>
-    /// <param name="progress">Told every few steps, and of every item that cannot be used; or null.</param>
-    /// <param name="cancellationToken">Stops after the running step, with a checkpoint.</param>
-    /// <param name="group">The processes that train together, or null for one.</param>
-    /// <returns>What there is to say about items that could not be used; empty when all was well.</returns>
+    /// <param name="progress">Reports progress every few steps and every unusable item; null reports nothing.</param>
+    /// <param name="cancellationToken">Stops the run after the current step and saves a checkpoint.</param>
+    /// <param name="group">Process group of the training; null trains in this process alone.</param>
+    /// <returns>Messages about unusable items; empty if there are none.</returns>
     /// <exception cref="DataException">The data cannot be used.</exception>
-    /// <exception cref="ArgumentException">The configuration is impossible, or a target names no layer of the transformer.</exception>
+    /// <exception cref="ArgumentException">The configuration is invalid, or a target matches no layer of the transformer.</exception>
     public static IReadOnlyList<string> RunLora(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
         var config = DitConfig.Load(configPath);
@@ -69,7 +67,7 @@ public static class DitTraining
         return faults.Summary();
     }
 
-    // Processes that share their clips are one to the plan, and each draws noise of its own for them.
+    // Processes that share their clips are one to the plan; each draws its own noise.
     private static BatchPlanOptions PlanOf(DitConfig config, ProcessGroup? group)
     {
         var (rank, ranks) = (group?.Rank ?? 0, group?.Size ?? 1);

@@ -9,7 +9,7 @@ using PyramidFlow.Training.Objectives;
 
 namespace PyramidFlow.Training.Dit;
 
-/// <summary>The frozen models of a transformer's training: VAE and text encoders, as far as the data needs them.</summary>
+/// <summary>The frozen models of a transformer's training: the VAE and the text encoders that the data needs.</summary>
 internal sealed class FrozenModels : IDisposable
 {
     private readonly DitConfig config;
@@ -18,10 +18,10 @@ internal sealed class FrozenModels : IDisposable
     private readonly PromptEncoder? prompts;
     private readonly TextItem? noText;
 
-    /// <summary>Loads them.</summary>
-    /// <param name="config">What is read of the data.</param>
+    /// <summary>Loads the models.</summary>
+    /// <param name="config">The configuration.</param>
     /// <param name="folder">The model folder.</param>
-    /// <param name="device">Where to.</param>
+    /// <param name="device">Target device.</param>
     internal FrozenModels(DitConfig config, CheckpointFolder folder, Device device)
     {
         (this.config, Device) = (config, device);
@@ -44,7 +44,7 @@ internal sealed class FrozenModels : IDisposable
 
         if (config.Captions == CaptionForm.Features && prompts is not null)
         {
-            // The one text that is not among the features; its encoders are let go.
+            // The empty caption is the only one to encode; the encoders are freed.
             using var scope = new TensorScope();
             using var noGrad = NoGrad.Begin();
             var features = prompts.Encode([""]);
@@ -54,19 +54,19 @@ internal sealed class FrozenModels : IDisposable
         }
     }
 
-    /// <summary>Makes what is looked at now and then; null where nothing is.</summary>
+    /// <summary>Generates samples; null if none are configured.</summary>
     internal TransformerSamples? Samples { get; }
 
     /// <summary>Channels of the latents.</summary>
     internal int Channels { get; }
 
-    /// <summary>Where they are.</summary>
+    /// <summary>Device of the models.</summary>
     internal Device Device { get; }
 
-    /// <summary>Latents as the transformer sees them, float32; no gradients.</summary>
+    /// <summary>Normalised latents for the transformer, float32, without gradients.</summary>
     /// <param name="content">Pixels or the VAE's latents.</param>
-    /// <param name="arePixels">Which of the two.</param>
-    /// <param name="draws">Source of the draws around the encoder's means.</param>
+    /// <param name="arePixels">Whether the content is pixels.</param>
+    /// <param name="draws">Source of the random draws around the means.</param>
     internal Tensor Latents(Tensor content, bool arePixels, ITrainingDraws draws)
     {
         using var noGrad = NoGrad.Begin();
@@ -77,10 +77,10 @@ internal sealed class FrozenModels : IDisposable
         return scope.Keep(latents.To(ElementType.Float32));
     }
 
-    /// <summary>The text of some rows, without gradients.</summary>
-    /// <param name="captions">Their captions.</param>
-    /// <param name="features">What was read of them; null encodes the captions.</param>
-    /// <param name="dropped">Which rows train without it.</param>
+    /// <summary>Text condition of some rows, without gradients.</summary>
+    /// <param name="captions">Caption of each row.</param>
+    /// <param name="features">Extracted features; null encodes the captions.</param>
+    /// <param name="dropped">Rows that train without a prompt.</param>
     internal TextCondition Text(IReadOnlyList<string> captions, PromptFeatures? features, bool[] dropped)
     {
         using var noGrad = NoGrad.Begin();
@@ -107,15 +107,15 @@ internal sealed class FrozenModels : IDisposable
     private static TextCondition Keep(TensorScope scope, TextCondition text) => new(scope.Keep(text.Tokens), text.Mask, scope.Keep(text.Pooled));
 }
 
-/// <summary>Pixels to the latents a transformer trains on.</summary>
+/// <summary>Encodes pixels to the latents that a transformer trains on.</summary>
 public static class LatentEncoding
 {
-    /// <summary>Encodes videos or images, draws latents from what the encoder gives, and normalises them; no gradients.</summary>
+    /// <summary>Encodes videos or images, samples from the posterior, and normalises the latents; no gradients.</summary>
     /// <param name="vae">The encoder.</param>
-    /// <param name="normalization">How the transformer sees latents.</param>
-    /// <param name="pixels">In -1 to 1, [b, 3, 1 + 8n, 8h, 8w].</param>
-    /// <param name="draws">Source of the draws around the means; null takes the means.</param>
-    /// <param name="window">Frames at a time after the first, a multiple of 8; null is all at once.</param>
+    /// <param name="normalization">Latent statistics of the transformer.</param>
+    /// <param name="pixels">Pixels in -1 to 1, [b, 3, 1 + 8n, 8h, 8w].</param>
+    /// <param name="draws">Source of the random draws around the means; null uses the means.</param>
+    /// <param name="window">Frames to encode at a time after the first, a multiple of 8; null encodes all at once.</param>
     /// <returns>Normalised latents, [b, c, 1 + n, h, w].</returns>
     public static Tensor Encode(CausalVideoVae vae, LatentNormalization normalization, Tensor pixels, ITrainingDraws? draws, int? window = null)
     {

@@ -10,7 +10,7 @@ using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Training.Dit;
 
-/// <summary>Makes a few clips with a transformer that is being trained, always of the same prompts and noise, as a contact sheet.</summary>
+/// <summary>Generates clips with a transformer during its training, always from the same prompts and noise, as a contact sheet.</summary>
 public sealed class TransformerSamples : IDisposable
 {
     private readonly GenerationOptions[] requests;
@@ -19,12 +19,12 @@ public sealed class TransformerSamples : IDisposable
     private readonly Func<CausalVideoVae> openVae;
     private readonly (int Width, int Height) size;
 
-    /// <summary>Checks what is asked for, and encodes the prompts: the text encoders are not needed any more.</summary>
-    /// <param name="options">What to make.</param>
-    /// <param name="settings">The model's defaults.</param>
-    /// <param name="encoder">Text encoders; they stay the caller's.</param>
-    /// <param name="openVae">Opens the VAE, in the element type and on the device of the transformer; it is freed after each sheet.</param>
-    /// <exception cref="ArgumentException">A value is impossible for the model.</exception>
+    /// <summary>Validates the options and encodes the prompts; the text encoders are not needed afterwards.</summary>
+    /// <param name="options">The samples to generate.</param>
+    /// <param name="settings">Defaults of the model.</param>
+    /// <param name="encoder">Text encoders; the caller keeps ownership.</param>
+    /// <param name="openVae">Opens the VAE with the element type and device of the transformer; it is freed after each sheet.</param>
+    /// <exception cref="ArgumentException">A value is invalid for the model.</exception>
     public TransformerSamples(SampleOptions options, PipelineSettings settings, PromptEncoder encoder, Func<CausalVideoVae> openVae)
     {
         (this.settings, this.openVae) = (settings, openVae);
@@ -34,9 +34,9 @@ public sealed class TransformerSamples : IDisposable
         prompts = new EncodedPrompts(encoder, clips.SelectMany(clip => (string[])[clip.Prompt, .. clip.IsGuided ? [clip.NegativePrompt] : Array.Empty<string>()]));
     }
 
-    /// <summary>Makes the clips and writes the sheet: a row for each prompt, frames from first to last as columns.</summary>
-    /// <param name="path">PNG file; it appears when it is whole.</param>
-    /// <param name="transformer">The transformer, with the weights to look at.</param>
+    /// <summary>Generates the clips and writes the sheet: one row per prompt, frames from first to last as columns.</summary>
+    /// <param name="path">PNG file; replaced when the new one is complete.</param>
+    /// <param name="transformer">The transformer with its current weights.</param>
     /// <param name="cancellationToken">Checked before every step.</param>
     /// <exception cref="MediaException">The file cannot be written.</exception>
     public void Write(string path, PyramidTransformer transformer, CancellationToken cancellationToken)
@@ -44,7 +44,7 @@ public sealed class TransformerSamples : IDisposable
         using var vae = openVae();
         using var pipeline = VideoPipeline.Of(prompts, transformer, vae, settings);
         var rows = new List<byte[]>();
-        // Where memory runs out, sampling goes on with smaller pieces; the training does not.
+        // On low memory, sampling changes the attention to smaller chunks; training must not.
         var attention = transformer.Attention;
         try
         {
@@ -66,22 +66,22 @@ public sealed class TransformerSamples : IDisposable
     public void Dispose() => prompts.Dispose();
 }
 
-/// <summary>What a transformer's training makes now and then, to be looked at: the key <c>samples</c>. What is left out is the model's own.</summary>
+/// <summary>Samples to generate during a transformer's training: the key <c>samples</c>. Omitted values use the model's defaults.</summary>
 public sealed record SampleOptions
 {
-    /// <summary>What is to be seen, one clip each.</summary>
+    /// <summary>Prompts, one clip each.</summary>
     public required IReadOnlyList<string> Prompts { get; set; }
 
     /// <summary>Size in pixels, such as <c>640x384</c>.</summary>
     public string? Size { get; set; }
 
-    /// <summary>Frames of a clip, 1 + a multiple of 8; 1 makes pictures.</summary>
+    /// <summary>Frames of a clip, 1 + a multiple of 8; 1 generates images.</summary>
     public int? Frames { get; set; }
 
-    /// <summary>Steps in each stage for the first unit, lowest resolution first.</summary>
+    /// <summary>Denoising steps of the first unit for each stage, lowest resolution first.</summary>
     public IReadOnlyList<int>? Steps { get; set; }
 
-    /// <summary>The same for the later units.</summary>
+    /// <summary>Denoising steps of the later units for each stage.</summary>
     public IReadOnlyList<int>? VideoSteps { get; set; }
 
     /// <summary>Guidance scale of the first unit; 0 is off.</summary>
@@ -90,18 +90,18 @@ public sealed record SampleOptions
     /// <summary>Guidance scale of the later units; 0 is off.</summary>
     public double? VideoGuidance { get; set; }
 
-    /// <summary>Seed of the noise, of every sheet the same; of prompt i it is <c>seed</c> + i.</summary>
+    /// <summary>Seed of the noise, the same for all sheets; prompt i uses <c>seed</c> + i.</summary>
     public long Seed { get; set; }
 
-    /// <summary>What is impossible in it whatever the model, in words; null where nothing is.</summary>
+    /// <summary>The first value that is invalid for any model, as a message; null if there is none.</summary>
     internal static string? Fault(SampleOptions? samples, int every) =>
         samples is null ? every > 0 ? $"sample_every {every} without samples: name the prompts, such as \"samples\": {{ \"prompts\": [\"a red ball\"] }}" : null
         : every == 0 ? "samples without sample_every are never made: say after how many steps"
         : samples.Prompts.Count == 0 ? "samples has no prompts: name some, or leave samples out"
         : null;
 
-    /// <summary>What to ask a pipeline for, one request for each prompt.</summary>
-    /// <exception cref="DataException">The size is none.</exception>
+    /// <summary>One request per prompt.</summary>
+    /// <exception cref="DataException">The size is malformed.</exception>
     internal IEnumerable<GenerationOptions> Requests()
     {
         var size = Size is null ? ((int Width, int Height)?)null : Buckets.Size(Size);
@@ -113,14 +113,14 @@ public sealed record SampleOptions
     }
 }
 
-/// <summary>Features of some texts, encoded before: stands for the text encoders where these are let go.</summary>
+/// <summary>Encoded prompts that replace the text encoders, so that these can be freed.</summary>
 internal sealed class EncodedPrompts : PromptEncoder
 {
     private readonly Dictionary<string, PromptFeatures> features = [];
 
-    /// <summary>Encodes them, each by itself.</summary>
-    /// <param name="encoder">The text encoders, which stay the caller's.</param>
-    /// <param name="texts">All that will be asked for.</param>
+    /// <summary>Encodes prompts one by one.</summary>
+    /// <param name="encoder">The text encoders; the caller keeps ownership.</param>
+    /// <param name="texts">All prompts that will be requested.</param>
     internal EncodedPrompts(PromptEncoder encoder, IEnumerable<string> texts)
     {
         (TokenWidth, PooledWidth) = (encoder.TokenWidth, encoder.PooledWidth);
@@ -142,8 +142,8 @@ internal sealed class EncodedPrompts : PromptEncoder
     /// <inheritdoc/>
     public override IReadOnlyList<Module> Models => [];
 
-    /// <summary>The features of one of the texts.</summary>
-    /// <param name="prompts">One text.</param>
+    /// <summary>Features of one of the prompts.</summary>
+    /// <param name="prompts">A single prompt.</param>
     public override PromptFeatures Encode(IReadOnlyList<string> prompts)
     {
         var known = features[prompts.Single()];

@@ -2,18 +2,18 @@ using PyramidFlow.Media;
 
 namespace PyramidFlow.Training.Loop;
 
-/// <summary>Lays frames of several clips out in one picture, to be looked at.</summary>
+/// <summary>Arranges frames of several clips in one picture.</summary>
 public static class ContactSheet
 {
     private const byte GapValue = 200;
 
-    /// <summary>Clips as rows; in each, evenly sampled frames from the first to the last as columns.</summary>
+    /// <summary>Composes a sheet: one row per clip, evenly sampled frames from the first to the last as columns.</summary>
     /// <param name="clips">Clips of interleaved RGB, [frames, height, width, 3]; lengths may differ.</param>
     /// <param name="width">Width of a frame in pixels.</param>
     /// <param name="height">Height of a frame in pixels.</param>
-    /// <param name="columns">Frames shown of each clip, at least 1; a shorter clip leaves cells empty.</param>
-    /// <param name="gap">Pixels between cells and around them.</param>
-    /// <returns>The picture.</returns>
+    /// <param name="columns">Frames per clip, at least 1; a shorter clip leaves cells empty.</param>
+    /// <param name="gap">Width of the gaps between and around the cells, in pixels.</param>
+    /// <returns>The sheet.</returns>
     /// <exception cref="ArgumentException">There is no clip, or a clip is not a whole number of frames.</exception>
     public static RgbImage Compose(
         IReadOnlyList<byte[]> clips, int width, int height, int columns = 8, int gap = 2)

@@ -4,16 +4,16 @@ using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Training.Loop;
 
-/// <summary>Metrics as JSON lines, one a step that is reported.</summary>
+/// <summary>Metrics of a run as JSON lines, one line per report.</summary>
 public sealed class MetricsFile
 {
     private const string StepKey = "step";
 
     private readonly string path;
 
-    /// <summary>Opens the file for a run that goes on from a step: lines of steps after it, which a killed run left, are dropped.</summary>
-    /// <param name="path">The file; it need not exist.</param>
-    /// <param name="from">Steps done.</param>
+    /// <summary>Opens the file for a run that resumes at a step; removes lines of later steps, which a killed run left behind.</summary>
+    /// <param name="path">The file; it may be missing.</param>
+    /// <param name="from">Number of completed steps.</param>
     public MetricsFile(string path, long from)
     {
         this.path = path;
@@ -39,7 +39,7 @@ public sealed class MetricsFile
     }
 
     /// <summary>Appends a line; a value that is not finite is written as null.</summary>
-    /// <param name="step">Steps done.</param>
+    /// <param name="step">Number of completed steps.</param>
     /// <param name="values">Named values.</param>
     public void Add(long step, IEnumerable<(string Name, double Value)> values)
     {
@@ -65,9 +65,9 @@ public sealed class MetricsFile
         buffer.WriteTo(stream);
     }
 
-    /// <summary>The numbers of every step. What a later line of the file says of a step, which a resumed run did again, counts.</summary>
-    /// <param name="path">A file of JSON objects, one a line; each has a <c>step</c>.</param>
-    /// <exception cref="ArgumentException">The file is missing or not such a file; the message says where.</exception>
+    /// <summary>Reads the numbers of every step, also while the run writes the file. If a step has several lines, the last value of a key counts.</summary>
+    /// <param name="path">A file of JSON objects, one per line, each with a <c>step</c>.</param>
+    /// <exception cref="ArgumentException">The file is missing or malformed; the message names the line.</exception>
     public static IReadOnlyList<IReadOnlyDictionary<string, double>> Read(string path)
     {
         if (!File.Exists(path))
@@ -86,7 +86,7 @@ public sealed class MetricsFile
         return [.. steps.Values];
     }
 
-    // A line cut short by a kill, or damaged, counts as one of a later step.
+    // A truncated or damaged line counts as one of a later step.
     private static long StepOf(ReadOnlyMemory<byte> line)
     {
         try
@@ -101,7 +101,7 @@ public sealed class MetricsFile
         }
     }
 
-    // What is after the last line's end is being written.
+    // Text after the last line end is still being written.
     private static List<(int Number, ReadOnlyMemory<byte> Utf8)> WholeLines(string path)
     {
         using var file = File.OpenRead(path);

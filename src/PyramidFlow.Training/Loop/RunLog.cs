@@ -5,14 +5,14 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Training.Loop;
 
-/// <summary>What a run tells: JSON lines, event files and a summary.</summary>
+/// <summary>Log of a run: JSON lines, TensorBoard event files and a summary.</summary>
 public sealed class RunLog : IDisposable
 {
     private readonly RunFolder folder;
     private readonly MetricsFile metrics;
     private readonly EventFile events;
 
-    /// <summary>Opens the files of a run that goes on from a step.</summary>
+    /// <summary>Opens the files of a run that resumes at a step.</summary>
     public RunLog(RunFolder folder, long from)
     {
         this.folder = folder;
@@ -20,14 +20,14 @@ public sealed class RunLog : IDisposable
         events = new EventFile(folder.File(""), from);
     }
 
-    /// <summary>Adds values to the JSON lines and the curves.</summary>
+    /// <summary>Adds values to the JSON lines and the event file.</summary>
     public void Add(long step, IReadOnlyList<(string Name, double Value)> values)
     {
         metrics.Add(step, values);
         events.Scalars(step, values);
     }
 
-    /// <summary>Adds a picture that lies in a PNG file.</summary>
+    /// <summary>Adds a PNG file to the event file.</summary>
     public void Picture(long step, string name, string path) => events.Image(step, name, File.ReadAllBytes(path));
 
     /// <summary>Writes the summary.</summary>
@@ -37,24 +37,24 @@ public sealed class RunLog : IDisposable
     public void Dispose() => events.Dispose();
 }
 
-/// <summary>Where a run is, in a few lines for people: <c>summary.txt</c>.</summary>
+/// <summary>Short report on the state of a run for people: <c>summary.txt</c>.</summary>
 public sealed record RunSummary
 {
     private const double Mebibyte = 1 << 20;
 
-    /// <summary>Steps done.</summary>
+    /// <summary>Number of completed steps.</summary>
     public long Step { get; init; }
 
-    /// <summary>Steps of the whole run.</summary>
+    /// <summary>Number of steps of the whole run.</summary>
     public long Steps { get; init; }
 
-    /// <summary>Mean time of a step, lately; 0 where none was done.</summary>
+    /// <summary>Mean time of a recent step in seconds; 0 if there was none.</summary>
     public double SecondsPerStep { get; init; }
 
-    /// <summary>Lately, of all processes.</summary>
+    /// <summary>Recent throughput of all processes.</summary>
     public double TokensPerSecond { get; init; }
 
-    /// <summary>Steps the spike guard skipped.</summary>
+    /// <summary>Number of steps that the spike guard skipped.</summary>
     public long Skipped { get; init; }
 
     /// <summary>Step of the newest state, or null.</summary>
@@ -63,13 +63,13 @@ public sealed record RunSummary
     /// <summary>Latest losses.</summary>
     public IReadOnlyList<(string Name, double Value)> Losses { get; init; } = [];
 
-    /// <summary>Latest measurements of a checkpoint.</summary>
+    /// <summary>Measurements of the latest checkpoint.</summary>
     public IReadOnlyList<(string Name, double Value)> Measured { get; init; } = [];
 
     /// <summary>The newest contact sheet, or null.</summary>
     public string? Samples { get; init; }
 
-    /// <summary>Writes it; the file before stays until the new one is whole.</summary>
+    /// <summary>Writes the file. An existing file is replaced when the new one is complete.</summary>
     public void Write(string path)
     {
         var partial = $"{path}.partial-{Environment.ProcessId}";

@@ -7,13 +7,13 @@ using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Training.Loop;
 
-/// <summary>Reads training configurations: JSON with comments, where an unknown key is an error.</summary>
+/// <summary>Reads training configurations: JSON with comments; an unknown key is an error.</summary>
 public static class TrainingConfigFile
 {
     private static readonly StrictJsonOptions Written = new(Written: true, RepeatedKeys: true);
 
-    /// <summary>Reads one file.</summary>
-    /// <exception cref="ArgumentException">The file is missing or not such a configuration; the message says where.</exception>
+    /// <summary>Reads a file.</summary>
+    /// <exception cref="ArgumentException">The file is missing or malformed; the message names the line.</exception>
     public static T Read<T>(string path, JsonTypeInfo<T> type)
     {
         try
@@ -33,7 +33,7 @@ public static class TrainingConfigFile
         }
     }
 
-    /// <summary>Whether a configuration names data of one's own: its <c>data</c> is an object. Otherwise it is one of the sprites world.</summary>
+    /// <summary>Whether a configuration has a <c>data</c> object, and so trains on a data set of videos, images or latents; a procedural data set has none.</summary>
     public static bool NamesData(string path)
     {
         try
@@ -44,12 +44,12 @@ public static class TrainingConfigFile
         }
         catch (MalformedTextException)
         {
-            // Whoever reads it as the other kind says where it is malformed.
+            // The reader of the configuration reports the error.
             return false;
         }
     }
 
-    // Objects that have a reader of their own know their keys themselves.
+    // Objects with a converter check their keys themselves.
     private static void CheckKeys(JsonElement json, JsonTypeInfo type, ReadOnlyMemory<byte> utf8, string path, string inside)
     {
         if (json.ValueKind != JsonValueKind.Object || type.Kind != JsonTypeInfoKind.Object)
@@ -65,15 +65,15 @@ public static class TrainingConfigFile
     }
 }
 
-/// <summary>Paths that a training configuration names: they are seen from the folder of the configuration's file.</summary>
+/// <summary>Resolves paths in training configurations, which are relative to the folder of the configuration file.</summary>
 internal static class ConfigPaths
 {
-    /// <summary>A file or folder.</summary>
-    /// <param name="config">File of the configuration.</param>
-    /// <param name="key">Key that names it, for the message.</param>
+    /// <summary>Resolves a file or folder.</summary>
+    /// <param name="config">The configuration file.</param>
+    /// <param name="key">Key of the path, for the message.</param>
     /// <param name="value">The path as written.</param>
-    /// <returns>The full path; whoever reads it says so where nothing is there.</returns>
-    /// <exception cref="ArgumentException">Nothing is there, but something is at that place in the working folder.</exception>
+    /// <returns>The full path, which may not exist.</returns>
+    /// <exception cref="ArgumentException">The path does not exist, but it would relative to the working folder.</exception>
     internal static string File(string config, string key, string value)
     {
         if (value.Length == 0)
@@ -86,9 +86,9 @@ internal static class ConfigPaths
         throw new ArgumentException($"{config}: {key} {value} is in the working folder, but paths are seen from the folder of the configuration: write {written}");
     }
 
-    /// <summary>A model: a folder, or the name of one that is installed.</summary>
+    /// <summary>Resolves a model: a folder, or the name of an installed model.</summary>
     /// <inheritdoc cref="File"/>
-    /// <exception cref="ArgumentException">There is neither.</exception>
+    /// <exception cref="ArgumentException">There is no such folder or model.</exception>
     internal static string Model(string config, string key, string value)
     {
         if (FolderOrName(config, key, value) is { } found && Path.Exists(found))
@@ -98,20 +98,20 @@ internal static class ConfigPaths
             + "name one of them, or get a released one with 'models download'");
     }
 
-    /// <summary>A model's folder, another folder, a file, or the name of an installed model.</summary>
+    /// <summary>Resolves a folder, a file, or the name of an installed model.</summary>
     /// <inheritdoc cref="File"/>
     internal static string FolderOrName(string config, string key, string value)
     {
         var here = value.Length > 0 && Path.Exists(Path.GetFullPath(value, FolderOf(config)));
         if (here)
             return File(config, key, value);
-        // A name without a folder is looked for as on the command line: in the working folder too.
+        // As on the command line, a bare name may also be a folder in the working folder.
         var isName = Path.GetFileName(value) == value;
         return isName && CheckpointFolder.IsCheckpoint(value) ? Path.GetFullPath(value) : InstalledModels.Find(value) ?? File(config, key, value);
     }
 
-    /// <summary>Copies a configuration to another folder; paths in it stay those of the same files. Nothing is done where both are one file.</summary>
-    /// <param name="config">File of the configuration, which was read before.</param>
+    /// <summary>Copies a configuration to another folder and adapts its relative paths; does nothing if source and target are the same file.</summary>
+    /// <param name="config">The configuration file, already validated.</param>
     /// <param name="target">The copy.</param>
     /// <param name="keys">Keys of paths, such as <c>data.annotations</c>.</param>
     internal static void Copy(string config, string target, params ReadOnlySpan<string> keys)
@@ -124,7 +124,7 @@ internal static class ConfigPaths
         var written = 0;
         foreach (var (start, end, value) in Texts(bytes, keys))
         {
-            // A name stays one; a path that leads nowhere stays as well.
+            // Model names and paths that do not exist stay unchanged.
             if (Path.IsPathRooted(value) || !Path.Exists(Path.GetFullPath(value, from)))
                 continue;
             var moved = Path.GetRelativePath(to, Path.GetFullPath(value, from)).Replace('\\', '/');
@@ -137,7 +137,7 @@ internal static class ConfigPaths
         System.IO.File.WriteAllBytes(target, copy.ToArray());
     }
 
-    // Where the texts under some keys stand.
+    // Positions of the string values of some keys.
     private static List<(int Start, int End, string Value)> Texts(byte[] bytes, ReadOnlySpan<string> keys)
     {
         var texts = new List<(int, int, string)>();

@@ -4,13 +4,13 @@ using PyramidFlow.Training.Data;
 
 namespace PyramidFlow.Training.Objectives;
 
-/// <summary>Forward and backward of one batch.</summary>
+/// <summary>Forward and backward pass of one batch.</summary>
 public static class FlowStep
 {
-    /// <summary>Operations of <see cref="Backward"/>; see <see cref="DitFlops.Training"/>.</summary>
-    /// <param name="network">Sizes of the transformer.</param>
-    /// <param name="batch">Inputs.</param>
-    /// <param name="text">Text rows in the batch's order.</param>
+    /// <summary>Floating-point operations of <see cref="Backward"/>; see <see cref="DitFlops.Training"/>.</summary>
+    /// <param name="network">Configuration of the transformer.</param>
+    /// <param name="batch">The inputs.</param>
+    /// <param name="text">Mask of the text rows, in the order of the batch.</param>
     public static long Flops(ITransformerConfig network, FlowBatch batch, TextMask text)
     {
         var count = batch.Columns.Count;
@@ -18,13 +18,13 @@ public static class FlowStep
             .Sum(stage => DitFlops.Training(network, new SequenceShape(stage.Text.Rows, stage.Text.Length, [.. stage.Clips.Select(ClipSize.Of)], network.UseTemporalCausal)));
     }
 
-    /// <summary>Adds the gradients of a batch's mean loss to those of the weights.</summary>
+    /// <summary>Adds the gradients of the batch's mean loss to those of the weights.</summary>
     /// <param name="model">The transformer.</param>
     /// <param name="batch">Inputs and targets.</param>
-    /// <param name="text">Text of as many rows, in the batch's order.</param>
-    /// <param name="scale">Factor of the loss, such as one over the batches that make a step.</param>
-    /// <param name="weights">Of each sample, column after column, such as <see cref="AdaptiveLossWeight.Weights"/> gives; null is 1.</param>
-    /// <returns>The loss of each sample before factor and weights, [rows], column after column; no gradients.</returns>
+    /// <param name="text">Text of as many rows, in the order of the batch.</param>
+    /// <param name="scale">Factor of the loss, such as 1 / (number of micro-batches in a step).</param>
+    /// <param name="weights">Weight of each sample, column by column, such as <see cref="AdaptiveLossWeight.Weights"/>; null is 1.</param>
+    /// <returns>Loss of each sample without factor and weights, [rows], column by column; no gradients.</returns>
     public static Tensor Backward(PyramidTransformer model, FlowBatch batch, TextCondition text, double scale = 1,
         IReadOnlyList<float>? weights = null)
     {
@@ -40,18 +40,18 @@ public static class FlowStep
         }
         finally
         {
-            // Not before backward: blocks that are computed again there need them.
+            // Recomputed blocks need the layouts in the backward pass.
             foreach (var layout in layouts)
                 layout.Dispose();
         }
     }
 }
 
-/// <summary>The loss of a packed batch.</summary>
+/// <summary>Loss of a packed batch.</summary>
 public static class FlowLoss
 {
-    /// <summary>Mean squared error of each sample, whatever its resolution: float32 [rows], column after column.</summary>
-    /// <param name="velocities">What the transformer predicts for each column.</param>
+    /// <summary>Mean squared error of each sample, independent of its resolution: float32 [rows], column by column.</summary>
+    /// <param name="velocities">Predicted velocities of each column.</param>
     /// <param name="batch">The batch.</param>
     public static Tensor PerSample(IReadOnlyList<Tensor> velocities, FlowBatch batch)
     {
@@ -64,7 +64,7 @@ public static class FlowLoss
         return scope.Keep(Tensor.Cat([.. errors], 0));
     }
 
-    /// <summary>The mean over all samples: a sample counts the same at every stage.</summary>
+    /// <summary>Mean over all samples; every sample counts the same at every stage.</summary>
     /// <inheritdoc cref="PerSample"/>
     public static Tensor Mean(IReadOnlyList<Tensor> velocities, FlowBatch batch)
     {
@@ -74,18 +74,18 @@ public static class FlowLoss
 }
 
 /// <summary>
-/// Weights losses by timestep so that all parts of the axis count alike: one over a running mean of the loss in the sample's
-/// bucket (<c>video_vae/modeling_loss.py</c>).
+/// Weights losses by timestep so that all parts of the axis count the same: the inverse of a running mean of the loss in the
+/// sample's timestep bucket (<c>video_vae/modeling_loss.py</c>).
 /// </summary>
 public sealed class AdaptiveLossWeight
 {
     private readonly float[] bounds;
     private readonly float[] losses;
 
-    /// <summary>Starts with a mean of 1 everywhere.</summary>
-    /// <param name="low">Begin of the axis.</param>
-    /// <param name="high">Its end.</param>
-    /// <param name="buckets">Number of buckets, at least 3: the first and the last take what lies outside the axis.</param>
+    /// <summary>Starts with a mean of 1 in every bucket.</summary>
+    /// <param name="low">Start of the axis.</param>
+    /// <param name="high">End of the axis.</param>
+    /// <param name="buckets">Number of buckets, at least 3: the first and the last hold values outside the axis.</param>
     public AdaptiveLossWeight(double low = 0, double high = 1, int buckets = 300)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(buckets, 3);
@@ -99,14 +99,14 @@ public sealed class AdaptiveLossWeight
     /// <summary>Running mean of each bucket, for checkpoints.</summary>
     public IReadOnlyList<float> BucketLosses => losses;
 
-    /// <summary>The weight of each sample.</summary>
+    /// <summary>Weight of each sample.</summary>
     public float[] Weights(IReadOnlyList<float> timesteps) =>
         [.. timesteps.Select(t => Math.Clamp(1 / losses[Bucket(t)], Range.Least, Range.Most))];
 
-    /// <summary>Takes the losses of a batch in. Where several fall into one bucket, the last one counts, as released.</summary>
-    /// <param name="timesteps">Of each sample.</param>
-    /// <param name="sampleLosses">Of each sample.</param>
-    /// <param name="beta">Share of the mean that stays, 0 to 1.</param>
+    /// <summary>Updates the means with the losses of a batch. If several samples share a bucket, the last one counts, as in the released code.</summary>
+    /// <param name="timesteps">Timestep of each sample.</param>
+    /// <param name="sampleLosses">Loss of each sample.</param>
+    /// <param name="beta">Decay of the running mean, 0 to 1.</param>
     public void Update(IReadOnlyList<float> timesteps, IReadOnlyList<float> sampleLosses, double beta = 0.99)
     {
         var before = losses.ToArray();
@@ -117,7 +117,7 @@ public sealed class AdaptiveLossWeight
         }
     }
 
-    // The number of bounds below the timestep.
+    // Number of bounds below the timestep.
     private int Bucket(float timestep)
     {
         var index = Array.BinarySearch(bounds, timestep);

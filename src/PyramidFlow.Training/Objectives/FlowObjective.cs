@@ -6,8 +6,8 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Training.Objectives;
 
 /// <summary>
-/// Makes training inputs and targets of pyramidal flow matching (paper section 3;
-/// <c>pyramid_dit/pyramid_dit_for_video_gen_pipeline.py</c>). Latents are the transformer's own (normalised) and stay as they are.
+/// Creates training inputs and targets of pyramidal flow matching (paper section 3;
+/// <c>pyramid_dit/pyramid_dit_for_video_gen_pipeline.py</c>). Latents are normalised, as the transformer sees them, and are not modified.
 /// </summary>
 public sealed class FlowObjective
 {
@@ -15,10 +15,10 @@ public sealed class FlowObjective
     private readonly ObjectiveOptions options;
     private readonly int[] columns;
 
-    /// <summary>Prepares the objective.</summary>
+    /// <summary>Creates the objective.</summary>
     /// <param name="scheduler">Stage windows and tables.</param>
-    /// <param name="options">What to train on.</param>
-    /// <exception cref="ArgumentException">An option is impossible.</exception>
+    /// <param name="options">Ratios of the stages, history noise and timestep density.</param>
+    /// <exception cref="ArgumentException">An option is invalid.</exception>
     public FlowObjective(PyramidFlowScheduler scheduler, ObjectiveOptions options)
     {
         options.Check(scheduler.Stages.Count);
@@ -26,14 +26,12 @@ public sealed class FlowObjective
         columns = [.. options.SampleRatios.SelectMany((ratio, stage) => Enumerable.Repeat(stage, ratio))];
     }
 
-    /// <summary>Deals a batch to the stages by the sample ratios.</summary>
+    /// <summary>Distributes a batch over the stages by the sample ratios.</summary>
     /// <param name="latents">Clean latents, [rows, c, t, h, w]; an image has t = 1. h and w divisible by 2^stages.</param>
-    /// <param name="units">
-    /// Autoregressive: units of the clip for each stage, of which the last one is learned and the others are its history.
-    /// Null: the whole clip is one unit.
-    /// </param>
-    /// <param name="draws">Source of all draws.</param>
-    /// <exception cref="ArgumentException">The batch or the size does not fit.</exception>
+    /// <param name="units">Autoregressive: number of units for each stage; the last unit is the target and the others are its history.
+    /// Null: the whole clip is one unit.</param>
+    /// <param name="draws">Source of all random draws.</param>
+    /// <exception cref="ArgumentException">The batch size or the resolution does not fit.</exception>
     public FlowBatch Draw(Tensor latents, IReadOnlyList<int>? units, ITrainingDraws draws)
     {
         var rows = latents.Size(0);
@@ -55,10 +53,10 @@ public sealed class FlowObjective
         return new FlowBatch([.. samples.Select(s => Keep(scope, s))], scope.Keep(timesteps));
     }
 
-    /// <summary>All rows at one stage: the last unit of the clip is learned, the frames before it are its history.</summary>
+    /// <summary>Trains all rows at one stage: the last unit of the clip is the target, the frames before it are its history.</summary>
     /// <param name="latents">Clean latents, [b, c, t, h, w].</param>
-    /// <param name="stage">0 is the lowest resolution.</param>
-    /// <param name="draws">Source of all draws.</param>
+    /// <param name="stage">Stage, 0 is the lowest resolution.</param>
+    /// <param name="draws">Source of all random draws.</param>
     public FlowBatch DrawStage(Tensor latents, int stage, ITrainingDraws draws)
     {
         using var noGrad = NoGrad.Begin();
@@ -68,7 +66,7 @@ public sealed class FlowObjective
         return new FlowBatch([sample], sample.Timesteps);
     }
 
-    // Clean latents and noise of every stage.
+    // Clean latents and noise at every resolution.
     private (Tensor[] Clean, Tensor[] Noise) Levels(Tensor latents, ITrainingDraws draws)
     {
         var stages = scheduler.Stages.Count;
@@ -95,7 +93,7 @@ public sealed class FlowObjective
         var (timesteps, sigmas) = Timesteps(window, rows, draws, x.Device);
         var noisy = ((sigmas * start) + ((1 - sigmas) * end)).To(x.Type);                           // float64, then the latents' type
 
-        // Drawn where there is no history too: what a seed draws does not depend on the clip's length.
+        // Drawn even without history, so that the random sequence of a seed does not depend on the clip length.
         var strength = Tensor.From(draws.Uniform(rows), rows, 1, 1, 1, 1) * options.CorruptRatio;
         var history = units is > 1 && first > 0
             ? LatentPyramid.History(clean, 1 + (int)((first - 1) / options.FramesPerUnit), stage, options.FramesPerUnit)
@@ -123,7 +121,7 @@ public sealed class FlowObjective
 
     private int UnitsOf(Tensor clip) => 1 + (int)((clip.Size(2) - 1) / options.FramesPerUnit);
 
-    // One strength for each row, the same for all its clips. The newest is drawn first, as the reference does.
+    // One strength per row for all its history clips. The newest clip is drawn first, as in the reference.
     private static IEnumerable<Tensor> Corrupt(List<Tensor> history, Tensor strength, ITrainingDraws draws)
     {
         var corrupted = Enumerable.Reverse(history)
@@ -135,24 +133,24 @@ public sealed class FlowObjective
         new([.. sample.Clips.Select(scope.Keep)], scope.Keep(sample.Timesteps), scope.Keep(sample.Target));
 }
 
-/// <summary>What the transformer trains on; the defaults are those of the released runs.</summary>
+/// <summary>Options of the training objective; the defaults are those of the released runs.</summary>
 public sealed record ObjectiveOptions
 {
-    /// <summary>Share of a batch's rows for each stage, lowest resolution first: whole numbers, whose sum divides the batch.</summary>
+    /// <summary>Share of a batch's rows for each stage, lowest resolution first: integers whose sum divides the batch size.</summary>
     public IReadOnlyList<int> SampleRatios { get; init; } = [1, 2, 1];
 
     /// <summary>Latent frames of a unit after the first; at least 1.</summary>
     public int FramesPerUnit { get; init; } = 1;
 
-    /// <summary>Largest share of noise mixed into the history; 0 to 1.</summary>
+    /// <summary>Largest share of noise in the corrupted history; 0 to 1.</summary>
     public double CorruptRatio { get; init; } = 1 / 3.0;
 
-    /// <summary>Where on a stage's timestep axis the samples lie.</summary>
+    /// <summary>Density of the timesteps within a stage.</summary>
     public TimestepDensity Density { get; init; } = new();
 
-    /// <summary>Refuses impossible values.</summary>
+    /// <summary>Validates the values.</summary>
     /// <param name="stages">Stages of the schedule.</param>
-    /// <exception cref="ArgumentException">Names the value and what it may be.</exception>
+    /// <exception cref="ArgumentException">A value is invalid; the message gives the valid range.</exception>
     internal void Check(int stages)
     {
         var fault =
@@ -166,24 +164,24 @@ public sealed record ObjectiveOptions
     }
 }
 
-/// <summary>Rows of a batch at one stage, as the transformer takes them.</summary>
+/// <summary>Rows of a batch at one stage, in the form the transformer takes.</summary>
 /// <param name="Clips">History clips, oldest first, then the noisy unit; each [b, c, t, h, w].</param>
 /// <param name="Timesteps">[b], 0..1000.</param>
-/// <param name="Target">Velocity to predict, shaped like the noisy unit.</param>
+/// <param name="Target">Target velocity, with the shape of the noisy unit.</param>
 public sealed record FlowSample(IReadOnlyList<Tensor> Clips, Tensor Timesteps, Tensor Target);
 
-/// <summary>A batch dealt to stages that go through the transformer together: row r belongs to column r mod (number of columns).</summary>
+/// <summary>A batch whose stages pass through the transformer together: row r belongs to column r mod (number of columns).</summary>
 /// <param name="Columns">The packed stages, lowest resolution first.</param>
-/// <param name="Timesteps">Of all rows in the batch's order, [rows], 0..1000.</param>
+/// <param name="Timesteps">Timesteps of all rows in the order of the batch, [rows], 0..1000.</param>
 public sealed record FlowBatch(IReadOnlyList<FlowSample> Columns, Tensor Timesteps)
 {
-    /// <summary>What <see cref="PyramidTransformer.Forward"/> takes.</summary>
+    /// <summary>The input of <see cref="PyramidTransformer.Forward"/>.</summary>
     public IReadOnlyList<IReadOnlyList<Tensor>> Stages => [.. Columns.Select(c => c.Clips)];
 
-    /// <summary>Video tokens that go through the transformer.</summary>
+    /// <summary>Number of video tokens.</summary>
     public long Tokens => Columns.Sum(column => column.Clips.Sum(clip => clip.Size(0) * ClipSize.Of(clip).Tokens));
 
-    /// <summary>All its tensors, to be saved.</summary>
+    /// <summary>All tensors with names, for saving.</summary>
     public IEnumerable<(string Key, Tensor Tensor)> Named()
     {
         for (var i = 0; i < Columns.Count; i++)

@@ -4,12 +4,12 @@ using PyramidFlow.Torch.Checkpoints;
 namespace PyramidFlow.Training.Objectives;
 
 /// <summary>
-/// Learned perceptual distance of pictures (LPIPS, arXiv 1801.03924) on the layers of VGG16
-/// (<c>video_vae/modeling_lpips.py</c>): its weights are never trained.
+/// Learned perceptual image patch similarity (LPIPS, arXiv 1801.03924) on VGG16 features
+/// (<c>video_vae/modeling_lpips.py</c>); the weights are frozen.
 /// </summary>
 public sealed class Lpips : Module
 {
-    // Below the square of what can be told from zero: keeps the gradient finite where all channels are 0.
+    // Keeps the gradient finite where all channels are 0; the square root is far below float32 resolution.
     private const double LeastSquare = 1e-30;
     private const double Epsilon = 1e-10;
 
@@ -21,7 +21,7 @@ public sealed class Lpips : Module
     private readonly LpipsChannelWeights lin3;
     private readonly LpipsChannelWeights lin4;
 
-    /// <summary>Declares it; it has no weights until it is loaded.</summary>
+    /// <summary>Declares the network without weights.</summary>
     /// <param name="channels">Channels of the five parts of the network; null is VGG16's 64, 128, 256, 512, 512.</param>
     public Lpips(IReadOnlyList<int>? channels = null)
     {
@@ -38,8 +38,8 @@ public sealed class Lpips : Module
 
     private LpipsChannelWeights[] ChannelWeights => [lin0, lin1, lin2, lin3, lin4];
 
-    /// <summary>Opens the weights of the released trainer (<c>vgg_lpips.pth</c>: VGG16 and the channel weights in one file).</summary>
-    /// <exception cref="CheckpointException">The file is missing, damaged or of another network.</exception>
+    /// <summary>Loads the weights of the released trainer (<c>vgg_lpips.pth</c>: VGG16 and the channel weights in one file).</summary>
+    /// <exception cref="CheckpointException">The file is missing, damaged or belongs to another network.</exception>
     public static Lpips Open(string path)
     {
         if (!File.Exists(path))
@@ -50,10 +50,10 @@ public sealed class Lpips : Module
         return lpips;
     }
 
-    /// <summary>Distance of pairs of pictures.</summary>
+    /// <summary>Perceptual distance of pairs of images.</summary>
     /// <param name="input">Pixels in -1 to 1, [b, 3, h, w].</param>
-    /// <param name="target">Likewise.</param>
-    /// <returns>[b, 1, 1, 1], 0 for equal ones.</returns>
+    /// <param name="target">Pixels in -1 to 1, [b, 3, h, w].</param>
+    /// <returns>[b, 1, 1, 1]; 0 for equal images.</returns>
     public Tensor Forward(Tensor input, Tensor target)
     {
         using var scope = new TensorScope();
@@ -66,7 +66,7 @@ public sealed class Lpips : Module
         return scope.Keep(parts.Aggregate((sum, part) => sum + part));
     }
 
-    /// <summary>What is compared, before it is normalised: the last activations of the five parts, [b, c, h', w'].</summary>
+    /// <summary>The compared features before normalisation: the last activations of the five parts, [b, c, h', w'].</summary>
     /// <param name="x">Pixels in -1 to 1, [b, 3, h, w].</param>
     public Tensor[] Features(Tensor x) => net.Forward(scalingLayer.Forward(x));
 
@@ -74,17 +74,17 @@ public sealed class Lpips : Module
         x / ((x * x).Sum([1], keepDim: true).ClampMin(LeastSquare).Sqrt() + Epsilon);
 }
 
-/// <summary>From pixels in -1 to 1 to what VGG16 was trained on.</summary>
+/// <summary>Converts pixels in -1 to 1 to the input range of VGG16.</summary>
 internal sealed class LpipsScaling : Module
 {
     private readonly Parameter shift = new([1, 3, 1, 1], Initializers.Zeros);
     private readonly Parameter scale = new([1, 3, 1, 1], Initializers.Ones);
 
-    /// <summary>[b, 3, h, w] to the same.</summary>
+    /// <summary>[b, 3, h, w] to the same shape.</summary>
     internal Tensor Forward(Tensor x) => (x - shift) / scale;
 }
 
-/// <summary>How much each channel of one part of the network counts.</summary>
+/// <summary>Weights of the channels of one part of the network.</summary>
 internal sealed class LpipsChannelWeights(long channels) : Module
 {
     [Key("model.1.weight")]
@@ -94,8 +94,8 @@ internal sealed class LpipsChannelWeights(long channels) : Module
     internal Tensor Forward(Tensor x) => x.Conv2d(weight, null, [1, 1], [0, 0]);
 }
 
-/// <summary>The convolutions of VGG16 in five parts, between which the picture is halved (arXiv 1409.1556).</summary>
-/// <remarks>A layer's key is its number among convolutions, activations and poolings, as in torchvision.</remarks>
+/// <summary>The convolutions of VGG16 in five parts with pooling between them (arXiv 1409.1556).</summary>
+/// <remarks>Keys are indices into the sequence of convolutions, activations and poolings, as in torchvision.</remarks>
 internal sealed class VggFeatures : Module
 {
     private readonly Convolution?[] slice1;
@@ -131,7 +131,7 @@ internal sealed class VggFeatures : Module
         return [.. features];
     }
 
-    // An activation stands between two convolutions.
+    // Every other index is an activation.
     private static Convolution?[] Part(long inputs, long outputs, int first, int count)
     {
         var layers = new Convolution?[first + (2 * count) - 1];

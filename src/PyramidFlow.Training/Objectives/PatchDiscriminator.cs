@@ -2,15 +2,15 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Training.Objectives;
 
-/// <summary>Sizes of a <see cref="PatchDiscriminator"/>.</summary>
-/// <param name="Channels">Channels of the pictures.</param>
+/// <summary>Configuration of a <see cref="PatchDiscriminator"/>.</summary>
+/// <param name="Channels">Channels of the input.</param>
 /// <param name="Width">Channels of the first layer.</param>
-/// <param name="Layers">How often height and width are halved; at least 1.</param>
-/// <param name="IsVideo">Whether it looks at clips (3-D), not at single frames.</param>
+/// <param name="Layers">Number of times height and width are halved; at least 1.</param>
+/// <param name="IsVideo">Whether the input is clips (3-D convolutions) or single frames.</param>
 public sealed record DiscriminatorConfig(int Channels = 3, int Width = 64, int Layers = 4, bool IsVideo = false);
 
 /// <summary>
-/// Tells real from decoded pictures or clips, patch by patch (PatchGAN, arXiv 1611.07004;
+/// Distinguishes real from decoded images or clips, patch by patch (PatchGAN, arXiv 1611.07004;
 /// <c>video_vae/modeling_discriminator.py</c>).
 /// </summary>
 public sealed class PatchDiscriminator : Module
@@ -20,13 +20,13 @@ public sealed class PatchDiscriminator : Module
 
     private readonly Convolution?[] main;
 
-    /// <summary>Declares it.</summary>
+    /// <summary>Declares the network.</summary>
     public PatchDiscriminator(DiscriminatorConfig? config = null)
     {
         Config = config ?? new DiscriminatorConfig();
         ArgumentOutOfRangeException.ThrowIfLessThan(Config.Layers, 1);
 
-        // Norms and activations have numbers, too.
+        // The indices of keys count norms and activations too.
         main = new Convolution?[(3 * Config.Layers) + 3];
         main[0] = Layer(Config.Channels, Config.Width, stride: 2, timeStride: 2);
         for (var layer = 1; layer <= Config.Layers; layer++)
@@ -38,21 +38,19 @@ public sealed class PatchDiscriminator : Module
         main[^1] = Layer(WidthOf(Config.Layers), 1, stride: 1, timeStride: 1);
     }
 
-    /// <summary>Its sizes.</summary>
+    /// <summary>Configuration.</summary>
     public DiscriminatorConfig Config { get; }
 
-    // What two convolutions of stride 1 leave of it is one patch.
+    // Two convolutions of stride 1 leave one patch of it.
     private int LeastFrames => (2 * Config.Layers) + 4;
 
-    /// <summary>Smallest height and width it can judge, pixels.</summary>
+    /// <summary>Smallest accepted height and width in pixels.</summary>
     public int LeastSide => 3 << Config.Layers;
 
-    /// <summary>Positive where a patch looks real.</summary>
-    /// <param name="x">
-    /// Pixels, [b, 3, h, w], or for a video discriminator [b, 3, t, h, w]; a clip that is too short goes on with its last frame.
-    /// </param>
-    /// <returns>One number a patch, [b, 1, h', w'] or [b, 1, t', h', w'].</returns>
-    /// <exception cref="ArgumentException">The picture is too small for its layers.</exception>
+    /// <summary>Computes logits, positive where a patch looks real.</summary>
+    /// <param name="x">Pixels, [b, 3, h, w], or [b, 3, t, h, w] for clips; a clip that is too short is padded with its last frame.</param>
+    /// <returns>One logit per patch, [b, 1, h', w'] or [b, 1, t', h', w'].</returns>
+    /// <exception cref="ArgumentException">The input is too small for the number of layers.</exception>
     public Tensor Forward(Tensor x)
     {
         if (x.Size(-1) < LeastSide || x.Size(-2) < LeastSide)
@@ -67,7 +65,7 @@ public sealed class PatchDiscriminator : Module
 
     private long WidthOf(int layer) => Config.Width * Math.Min(1 << layer, MaxWidening);
 
-    // Each channel of each sample by itself (instance norm).
+    // Instance norm.
     private static Tensor Normalize(Tensor x) => x.GroupNorm(x.Size(1));
 
     private Tensor LongEnough(Tensor clip)

@@ -1,8 +1,8 @@
 namespace PyramidFlow.Training.Objectives;
 
 /// <summary>
-/// How many units of a clip each stage trains on in the autoregressive objective. The highest resolution goes through all
-/// counts while the others get what is left, so that every batch costs about the same; processes that share a clip train
+/// Number of units of a clip that each stage trains on in the autoregressive objective. The highest resolution cycles through all
+/// counts while the other stages take the complement, so that all batches cost about the same. Processes that share a clip train on
 /// different counts of it.
 /// </summary>
 public sealed record StageLengths
@@ -17,26 +17,26 @@ public sealed record StageLengths
     public int SyncGroup { get; init; } = 8;
 
     /// <summary>
-    /// Counts as the released code does: with fewer processes than <see cref="SyncGroup"/> some counts never come up
-    /// (one process and a group of 8 train 1, 9, 17, ... only). For comparison.
+    /// Uses the counts of the released code, for comparison: with fewer processes than <see cref="SyncGroup"/> some counts never
+    /// occur (one process in a group of 8 trains on 1, 9, 17, ... only).
     /// </summary>
     public bool AsReleased { get; init; }
 
-    /// <summary>Units of the longest clip.</summary>
+    /// <summary>Number of units of the longest clip.</summary>
     public int MaxUnits => UnitsOf(MaxTemporalLength);
 
-    /// <summary>Units of a clip.</summary>
-    /// <param name="frames">Its latent frames; those that fill no whole unit are not counted.</param>
+    /// <summary>Number of units of a clip.</summary>
+    /// <param name="frames">Number of latent frames; an incomplete last unit does not count.</param>
     public int UnitsOf(long frames) => 1 + (int)((frames - 1) / FramesPerUnit);
 
-    /// <summary>Counts for one batch.</summary>
-    /// <param name="batch">Number of the batch, from 0: every forward pass of a process counts.</param>
+    /// <summary>Counts of one batch.</summary>
+    /// <param name="batch">Number of the micro-batch of this process, from 0.</param>
     /// <param name="stages">Number of stages.</param>
-    /// <param name="rank">This process, from 0.</param>
+    /// <param name="rank">Rank of this process, from 0.</param>
     /// <param name="ranks">Number of processes.</param>
-    /// <param name="available">Units the clip has; null is <see cref="MaxUnits"/>.</param>
-    /// <returns>Units for each stage, lowest resolution first; each from 1 to what the clip has.</returns>
-    /// <exception cref="InvalidOperationException"><see cref="AsReleased"/>, and the longest clip has fewer units than the group processes.</exception>
+    /// <param name="available">Units of the clip; null is <see cref="MaxUnits"/>.</param>
+    /// <returns>Number of units for each stage, lowest resolution first; each from 1 to the units of the clip.</returns>
+    /// <exception cref="InvalidOperationException"><see cref="AsReleased"/> is set, and the longest clip has fewer units than the group has processes.</exception>
     public IReadOnlyList<int> At(long batch, int stages, int rank = 0, int ranks = 1, int? available = null)
     {
         var most = Math.Min(available ?? MaxUnits, MaxUnits);
@@ -44,7 +44,7 @@ public sealed record StageLengths
         return [.. Enumerable.Repeat(Math.Min(others, most), stages - 1), Math.Min(high, most)];
     }
 
-    // The processes of a group take neighbouring counts, and the next batch goes on behind them.
+    // The ranks of a group take consecutive counts, and the next batch continues after them.
     private static (int High, int Others) Balanced(long batch, int rank, int group, int most)
     {
         var high = 1 + (int)(((batch * group) + (rank % group)) % most);

@@ -2,20 +2,20 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Training.Objectives;
 
-/// <summary>All random draws of an objective, in the order they are asked for: float32 on the CPU.</summary>
+/// <summary>Source of the random draws of an objective, in the order of the calls: float32 on the CPU.</summary>
 public interface ITrainingDraws
 {
     /// <summary>Uniform draws from [0, 1).</summary>
-    /// <param name="count">How many.</param>
+    /// <param name="count">Number of draws.</param>
     float[] Uniform(int count);
 
     /// <summary>Standard normal draws, in the caller's scope.</summary>
-    /// <param name="shape">Any shape.</param>
+    /// <param name="shape">Shape of the result.</param>
     Tensor Normal(long[] shape);
 }
 
-/// <summary>Draws from a generator.</summary>
-/// <param name="generator">The generator; it stays the caller's.</param>
+/// <summary>Draws from a random generator.</summary>
+/// <param name="generator">The generator; the caller keeps ownership.</param>
 public sealed class GeneratorDraws(RandomGenerator generator) : ITrainingDraws
 {
     /// <inheritdoc/>
@@ -29,20 +29,20 @@ public sealed class GeneratorDraws(RandomGenerator generator) : ITrainingDraws
     public Tensor Normal(long[] shape) => Tensor.Randn(shape, generator);
 }
 
-/// <summary>Where on a stage's timestep axis the training samples lie.</summary>
+/// <summary>Density of the training timesteps within a stage.</summary>
 public enum TimestepScheme
 {
-    /// <summary>Everywhere alike, as the released models were trained.</summary>
+    /// <summary>Uniform, as in the released models.</summary>
     Uniform,
 
-    /// <summary>Logistic function of a normal draw: more in the middle (Stable Diffusion 3, section 3.1).</summary>
+    /// <summary>Logit-normal: denser in the middle (Stable Diffusion 3, section 3.1).</summary>
     LogitNormal,
 
-    /// <summary>Heavy tails, with a mode in the middle (the same paper).</summary>
+    /// <summary>Heavy tails with a mode in the middle (Stable Diffusion 3, section 3.1).</summary>
     Mode,
 }
 
-/// <summary>Draws positions on a stage's timestep axis, within 0 (its noisy end) to 1.</summary>
+/// <summary>Draws positions on the timestep axis of a stage, from 0 (its noisy end) to 1.</summary>
 /// <param name="Scheme">Shape of the density.</param>
 /// <param name="LogitMean">Mean of the normal draw of <see cref="TimestepScheme.LogitNormal"/>.</param>
 /// <param name="LogitStd">Its standard deviation.</param>
@@ -50,9 +50,9 @@ public enum TimestepScheme
 public sealed record TimestepDensity(TimestepScheme Scheme = TimestepScheme.Uniform,
     double LogitMean = 0, double LogitStd = 1, double ModeScale = 1.29)
 {
-    /// <summary>Positions of a batch.</summary>
-    /// <param name="draws">Source of the draws: normal for <see cref="TimestepScheme.LogitNormal"/>, else uniform.</param>
-    /// <param name="count">How many.</param>
+    /// <summary>Draws the positions of a batch.</summary>
+    /// <param name="draws">Source of the draws: normal for <see cref="TimestepScheme.LogitNormal"/>, otherwise uniform.</param>
+    /// <param name="count">Number of samples.</param>
     public float[] Draw(ITrainingDraws draws, int count) => Scheme switch
     {
         TimestepScheme.LogitNormal => [.. Normal(draws, count).Select(n => (float)(1 / (1 + Math.Exp(-(LogitMean + (LogitStd * n))))))],
@@ -67,15 +67,13 @@ public sealed record TimestepDensity(TimestepScheme Scheme = TimestepScheme.Unif
     }
 }
 
-/// <summary>Which rows of a batch train without their prompt, so that guidance has something to steer away from.</summary>
+/// <summary>Prompt dropout for classifier-free guidance: which rows of a batch train without their prompt.</summary>
 public static class TextDrop
 {
-    /// <summary>
-    /// Chooses rows; give them to <see cref="PyramidFlow.Models.TextCondition.Replace"/>, or encode an empty prompt for them.
-    /// </summary>
-    /// <param name="rows">Rows of the batch.</param>
+    /// <summary>Chooses the rows; pass them to <see cref="PyramidFlow.Models.TextCondition.Replace"/>, or encode an empty prompt for them.</summary>
+    /// <param name="rows">Number of rows of the batch.</param>
     /// <param name="rate">Probability for each row, 0 to 1.</param>
-    /// <param name="draws">Source of the draws, which come before all others of the batch.</param>
+    /// <param name="draws">Source of the draws, taken before all others of the batch.</param>
     public static bool[] Choose(int rows, double rate, ITrainingDraws draws) =>
         [.. draws.Uniform(rows).Select(u => u <= (float)rate)];
 }

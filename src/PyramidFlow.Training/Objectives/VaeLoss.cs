@@ -5,8 +5,8 @@ using PyramidFlow.Training.Vae;
 namespace PyramidFlow.Training.Objectives;
 
 /// <summary>
-/// Loss of the causal video VAE: pixels, perception, divergence of the latents, and a discriminator that starts late and
-/// whose weight follows the other gradients (arXiv 2012.09841; <c>video_vae/modeling_loss.py</c>).
+/// Loss of the causal video VAE: pixel error, perceptual distance, KL divergence of the latents, and an adversarial term that starts
+/// late and whose weight follows the other gradients (arXiv 2012.09841; <c>video_vae/modeling_loss.py</c>).
 /// </summary>
 public sealed class VaeLoss : Module
 {
@@ -17,11 +17,11 @@ public sealed class VaeLoss : Module
     private readonly Lpips? perceptualLoss;
     private readonly PatchDiscriminator? discriminator;
 
-    /// <summary>Joins the parts; the discriminator, if it has no weights, gets them by <see cref="Module.Initialize"/> or loading.</summary>
-    /// <param name="options">How much each part counts.</param>
-    /// <param name="perceptual">LPIPS; may be null at perceptual weight 0.</param>
-    /// <param name="discriminator">May be null at adversarial factor 0.</param>
-    /// <exception cref="ArgumentException">A part that counts is missing.</exception>
+    /// <summary>Combines the terms. A discriminator without weights receives them from <see cref="Module.Initialize"/> or from loading.</summary>
+    /// <param name="options">Weights of the terms.</param>
+    /// <param name="perceptual">LPIPS; may be null if the perceptual weight is 0.</param>
+    /// <param name="discriminator">The discriminator; may be null if the adversarial factor is 0.</param>
+    /// <exception cref="ArgumentException">A term with a weight is missing.</exception>
     public VaeLoss(VaeLossOptions options, Lpips? perceptual, PatchDiscriminator? discriminator)
     {
         if (options.PerceptualWeight > 0 && perceptual is null)
@@ -33,27 +33,27 @@ public sealed class VaeLoss : Module
         (perceptualLoss, this.discriminator) = (options.PerceptualWeight > 0 ? perceptual : null, discriminator);
     }
 
-    /// <summary>How much each part counts.</summary>
+    /// <summary>Weights of the terms.</summary>
     public VaeLossOptions Options => options;
 
-    /// <summary>Whether the discriminator takes part in a step.</summary>
+    /// <summary>Whether the adversarial term is active in a step.</summary>
     public bool IsAdversarial(long step) => FactorAt(step) > 0;
 
     /// <summary>
-    /// Adds the gradients of a reconstruction to the VAE's weights, and to the variance if it is trained; the discriminator's
-    /// stay as they are.
+    /// Adds the gradients of a reconstruction to the weights of the VAE, and to the variance if it is trained; the gradients of the
+    /// discriminator do not change.
     /// </summary>
-    /// <param name="video">What was encoded, -1 to 1, [b, 3, t, h, w].</param>
-    /// <param name="reconstruction">What was decoded, recorded for backward.</param>
-    /// <param name="posterior">What the encoder gave.</param>
-    /// <param name="lastWeight">The decoder's last convolution, where gradients are compared.</param>
-    /// <param name="step">Number of the step, from 0.</param>
-    /// <param name="scale">Factor of the gradients, such as one over the batches that make a step.</param>
+    /// <param name="video">The encoded video, -1 to 1, [b, 3, t, h, w].</param>
+    /// <param name="reconstruction">The decoded video, recorded for the backward pass.</param>
+    /// <param name="posterior">Posterior of the encoder.</param>
+    /// <param name="lastWeight">Weight of the decoder's last convolution, where gradients are compared.</param>
+    /// <param name="step">Step number, from 0.</param>
+    /// <param name="scale">Factor of the gradients, such as 1 / (number of micro-batches in a step).</param>
     public VaeLossTerms Backward(Tensor video, Tensor reconstruction, DiagonalGaussian posterior, Tensor lastWeight, long step, double scale = 1)
     {
         using var scope = new TensorScope();
 
-        // The graph is cut at the reconstruction: each part's gradient is found there once, and runs through the decoder in one.
+        // The graph is cut at the reconstruction: each term's gradient is computed there once, and one backward pass through the decoder serves all.
         var decoded = reconstruction.Detached();
         decoded.RequiresGrad = true;
         var (pixel, perceptual, nll) = Reconstruction(video, decoded);
@@ -81,10 +81,10 @@ public sealed class VaeLoss : Module
         return new VaeLossTerms(total, logvar.Value.Item(), kl.Item(), nll.Item(), pixel.Item(), perceptual?.Item() ?? 0, weight, factor, adversarial);
     }
 
-    /// <summary>Adds the discriminator's gradients, which are none before it takes part.</summary>
+    /// <summary>Adds the gradients of the discriminator; does nothing before the adversarial term starts.</summary>
     /// <param name="video">Real videos, -1 to 1, [b, 3, t, h, w].</param>
-    /// <param name="reconstruction">What was decoded of them.</param>
-    /// <param name="step">Number of the step, from 0.</param>
+    /// <param name="reconstruction">The decoded videos.</param>
+    /// <param name="step">Step number, from 0.</param>
     /// <param name="scale">Factor of the gradients.</param>
     /// <exception cref="InvalidOperationException">There is no discriminator.</exception>
     public DiscriminatorTerms BackwardDiscriminator(Tensor video, Tensor reconstruction, long step, double scale = 1)
@@ -99,7 +99,7 @@ public sealed class VaeLoss : Module
 
     private double FactorAt(long step) => step >= options.AdversarialStart ? options.AdversarialFactor : 0;
 
-    // Error of each frame as a negative log likelihood; the mean over frames of error / variance + log variance.
+    // Negative log likelihood of the frame errors: mean over frames of error / variance + log variance.
     private (Tensor Pixel, Tensor? Perceptual, Tensor Nll) Reconstruction(Tensor video, Tensor decoded)
     {
         var (x, y) = (Frames(video), Frames(decoded));                                              // [b * t, 3, h, w]
@@ -128,49 +128,49 @@ public sealed class VaeLoss : Module
     private static Tensor Frames(Tensor video) => video.Transpose(1, 2).Flatten(0, 1).Contiguous();
 }
 
-/// <summary>How much each part of the VAE's loss counts; the defaults are those of the released scripts.</summary>
+/// <summary>Weights of the terms of the VAE loss; the defaults are those of the released scripts.</summary>
 public sealed record VaeLossOptions
 {
     /// <summary>Weight of the mean squared error of pixels in -1 to 1.</summary>
     public double PixelWeight { get; init; } = 10;
 
-    /// <summary>Weight of the perceptual distance; 0 goes without, and needs no LPIPS weights.</summary>
+    /// <summary>Weight of the perceptual distance; 0 omits the term, which then needs no LPIPS weights.</summary>
     public double PerceptualWeight { get; init; } = 1;
 
-    /// <summary>Weight of the Kullback-Leibler divergence, which is a sum over time, height and width.</summary>
+    /// <summary>Weight of the KL divergence, a sum over time, height and width.</summary>
     public double KlWeight { get; init; } = 1e-12;
 
-    /// <summary>Weight of the adversarial part, relative to the gradient of the others at the last layer.</summary>
+    /// <summary>Weight of the adversarial term relative to the gradient of the other terms at the last layer.</summary>
     public double AdversarialWeight { get; init; } = 0.5;
 
-    /// <summary>Factor of the adversarial part and of the discriminator's own loss; 0 goes without.</summary>
+    /// <summary>Factor of the adversarial term and of the discriminator's loss; 0 omits both.</summary>
     public double AdversarialFactor { get; init; } = 1;
 
-    /// <summary>First step with an adversarial part.</summary>
+    /// <summary>First step with an adversarial term.</summary>
     public long AdversarialStart { get; init; } = 250_000;
 
-    /// <summary>What the discriminator minimises.</summary>
+    /// <summary>Loss function of the discriminator.</summary>
     public AdversarialLoss Adversarial { get; init; } = AdversarialLoss.Hinge;
 
-    /// <summary>Logarithm of the variance of the reconstruction's error at the beginning.</summary>
+    /// <summary>Initial logarithm of the variance of the reconstruction error.</summary>
     public double LogVariance { get; init; }
 }
 
-/// <summary>The parts of the VAE's loss in one step.</summary>
-/// <param name="Total">What is minimised.</param>
-/// <param name="LogVariance">Logarithm of the variance of the reconstruction's error.</param>
-/// <param name="Kl">Kullback-Leibler divergence, mean over batch and channels.</param>
-/// <param name="Reconstruction">Weighted error of pixels and perception, as a negative log likelihood.</param>
+/// <summary>Terms of the VAE loss in one step.</summary>
+/// <param name="Total">The minimised loss.</param>
+/// <param name="LogVariance">Logarithm of the variance of the reconstruction error.</param>
+/// <param name="Kl">KL divergence, mean over batch and channels.</param>
+/// <param name="Reconstruction">Weighted pixel and perceptual error, as a negative log likelihood.</param>
 /// <param name="Pixel">Mean squared error.</param>
-/// <param name="Perceptual">Perceptual distance; 0 without.</param>
-/// <param name="AdversarialWeight">Weight found for the adversarial part; 0 before it starts.</param>
-/// <param name="AdversarialFactor">Its factor; 0 before it starts.</param>
-/// <param name="Adversarial">Minus the discriminator's mean logit; 0 before it starts.</param>
+/// <param name="Perceptual">Perceptual distance; 0 if omitted.</param>
+/// <param name="AdversarialWeight">Adaptive weight of the adversarial term; 0 before it starts.</param>
+/// <param name="AdversarialFactor">Factor of the adversarial term; 0 before it starts.</param>
+/// <param name="Adversarial">Negative mean logit of the discriminator; 0 before it starts.</param>
 public sealed record VaeLossTerms(double Total, double LogVariance, double Kl, double Reconstruction, double Pixel, double Perceptual,
     double AdversarialWeight, double AdversarialFactor, double Adversarial)
 {
-    /// <summary>Those of a clip from those of its windows: means, but the divergence, which is a sum over time.</summary>
-    /// <param name="windows">At least one.</param>
+    /// <summary>Combines the terms of the windows of a clip: means, except for the divergence, which is a sum over time.</summary>
+    /// <param name="windows">Terms of each window, at least one.</param>
     /// <param name="klWeight">Weight of the divergence in the total.</param>
     public static VaeLossTerms FromWindows(IReadOnlyList<VaeLossTerms> windows, double klWeight)
     {
@@ -181,35 +181,35 @@ public sealed record VaeLossTerms(double Total, double LogVariance, double Kl, d
     }
 }
 
-/// <summary>The discriminator's side of one step.</summary>
-/// <param name="Loss">What is minimised; 0 before the adversarial part starts.</param>
+/// <summary>Loss of the discriminator in one step.</summary>
+/// <param name="Loss">The minimised loss; 0 before the adversarial term starts.</param>
 /// <param name="Real">Mean logit of real videos.</param>
-/// <param name="Fake">Mean logit of decoded ones.</param>
+/// <param name="Fake">Mean logit of decoded videos.</param>
 public sealed record DiscriminatorTerms(double Loss, double Real, double Fake)
 {
-    /// <summary>Those of a clip from those of its windows: means.</summary>
-    /// <param name="windows">At least one.</param>
+    /// <summary>Means over the windows of a clip.</summary>
+    /// <param name="windows">Terms of each window, at least one.</param>
     public static DiscriminatorTerms FromWindows(IReadOnlyList<DiscriminatorTerms> windows) =>
         new(windows.Average(w => w.Loss), windows.Average(w => w.Real), windows.Average(w => w.Fake));
 }
 
-/// <summary>What a discriminator minimises.</summary>
+/// <summary>Loss function of a discriminator.</summary>
 public enum AdversarialLoss
 {
-    /// <summary>Real ones above 1, decoded ones below -1.</summary>
+    /// <summary>Hinge loss: real logits above 1, decoded ones below -1.</summary>
     Hinge,
 
     /// <summary>Logistic regression.</summary>
     Vanilla,
 }
 
-/// <summary>The discriminator's losses (<c>video_vae/modeling_loss.py</c>).</summary>
+/// <summary>Losses of the discriminator (<c>video_vae/modeling_loss.py</c>).</summary>
 public static class AdversarialLosses
 {
-    /// <summary>Half the loss on real ones plus half the loss on decoded ones: a scalar.</summary>
-    /// <param name="loss">Which one.</param>
-    /// <param name="real">Logits of real pictures, any shape.</param>
-    /// <param name="fake">Logits of decoded ones.</param>
+    /// <summary>Half the loss on real plus half the loss on decoded inputs: a scalar.</summary>
+    /// <param name="loss">The loss function.</param>
+    /// <param name="real">Logits of real inputs, any shape.</param>
+    /// <param name="fake">Logits of decoded inputs.</param>
     public static Tensor Compute(this AdversarialLoss loss, Tensor real, Tensor fake)
     {
         using var scope = new TensorScope();

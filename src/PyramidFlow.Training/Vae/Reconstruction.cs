@@ -6,16 +6,16 @@ using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Training.Vae;
 
-/// <summary>What a VAE makes of videos, to be measured and looked at.</summary>
+/// <summary>Reconstructs videos with a VAE, for metrics and contact sheets.</summary>
 public static class Reconstruction
 {
-    // Whole latent frames, few enough that a long clip fits where a training step does.
+    // Latent frames per window; few enough that a long clip needs no more memory than a training step.
     private const int LatentFrames = 2;
 
-    /// <summary>Encodes and decodes without a draw and without gradients, piece by piece.</summary>
-    /// <param name="vae">The network, with weights.</param>
+    /// <summary>Encodes to the posterior mean and decodes, window by window and without gradients.</summary>
+    /// <param name="vae">The VAE with weights.</param>
     /// <param name="video">Pixels in -1 to 1, [b, 3, 1 + 8n, 8h, 8w].</param>
-    /// <returns>As many pixels, within -1 to 1.</returns>
+    /// <returns>The reconstruction, same shape, clamped to -1 to 1.</returns>
     public static Tensor Compute(CausalVideoVae vae, Tensor video)
     {
         using var noGrad = NoGrad.Begin();
@@ -24,9 +24,9 @@ public static class Reconstruction
         return scope.Keep(vae.Decode(latents, LatentFrames).Clamp(-1, 1));
     }
 
-    /// <summary>Clips as rows, some frames of each from first to last as columns, every one as original | reconstruction.</summary>
+    /// <summary>Composes a contact sheet: one row per clip, evenly sampled frames as columns, each as original | reconstruction.</summary>
     /// <param name="clips">Pixels in -1 to 1, [1, 3, t, h, w]; sizes may differ.</param>
-    /// <param name="columns">Frames shown of each clip, at least 1.</param>
+    /// <param name="columns">Frames per clip, at least 1.</param>
     public static RgbImage Sheet(IReadOnlyList<(Tensor Original, Tensor Reconstruction)> clips, int columns = 4)
     {
         using var scope = new TensorScope();

@@ -10,10 +10,10 @@ using PyramidFlow.Training.Objectives;
 
 namespace PyramidFlow.Training.Vae;
 
-/// <summary>What <c>train vae</c> does with videos and images of one's own; the defaults are those of the released scripts.</summary>
+/// <summary>Configuration of <c>train vae</c> on videos and images; the defaults are those of the released scripts.</summary>
 public sealed record VaeConfig : LoopConfig
 {
-    /// <summary>As released: 200,000 steps, half a cosine after 2,000 steps of rise, no average.</summary>
+    /// <summary>Sets the released defaults: 200,000 steps, cosine decay after 2,000 steps of warmup, no EMA.</summary>
     public VaeConfig()
     {
         (Seed, Steps, LearningRate, FinalLearningRate, WarmUpSteps, Schedule) = (42, 200_000, 1e-4, 1e-5, 2000, LearningRateShape.Cosine);
@@ -24,51 +24,51 @@ public sealed record VaeConfig : LoopConfig
     public required DataOptions Data { get; set; }
 
     /// <summary>
-    /// Where the weights come from: the name of a model, its folder, a run of <c>train vae</c>, the folder of a VAE, or a file of weights;
-    /// null draws new ones. Paths are seen from the folder of the configuration.
+    /// Initial weights: the name or folder of a model, a run of <c>train vae</c>, the folder of a VAE, or a file of weights; null draws new
+    /// weights. Paths are relative to the configuration file.
     /// </summary>
     public string? StartFrom { get; set; }
 
-    /// <summary>The network; null is that of <see cref="StartFrom"/>, or, with new weights or a file of weights, the released one.</summary>
+    /// <summary>The network; null uses that of <see cref="StartFrom"/>, or the released one with new weights or a file of weights.</summary>
     public CausalVideoVaeConfig? Vae { get; set; }
 
-    /// <summary>Whether what makes latents stays as it is, so that a transformer trained on them still fits.</summary>
+    /// <summary>Whether to freeze the encoder, so that a transformer trained on its latents still fits.</summary>
     public bool FreezeEncoder { get; set; }
 
-    /// <summary>Videos in a batch of one process; at least 1.</summary>
+    /// <summary>Videos per batch of one process; at least 1.</summary>
     public int Batch { get; set; } = 2;
 
-    /// <summary>Images in a batch of one process; at least 1.</summary>
+    /// <summary>Images per batch of one process; at least 1.</summary>
     public int ImageBatch { get; set; } = 8;
 
-    /// <summary>Windows of time in which a clip is computed, one after another; 1 is the whole clip at once.</summary>
+    /// <summary>Number of time windows that a clip is processed in, one after another; 1 processes the whole clip at once.</summary>
     public int Windows { get; set; } = 1;
 
-    /// <summary>Items that are left out of training and measured at every checkpoint; 0 measures nothing.</summary>
+    /// <summary>Number of items held out for evaluation at every checkpoint; 0 evaluates nothing.</summary>
     public int HeldOut { get; set; } = 8;
 
-    /// <summary>Where to compute: <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>; of several processes on one machine each takes the GPU of its number.</summary>
+    /// <summary>Device: <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>; with several processes on one machine, <c>cuda</c> is the GPU of the local rank.</summary>
     public string Device { get; set; } = "cpu";
 
-    /// <summary>File of the LPIPS weights (<c>vgg_lpips.pth</c>); needed unless <see cref="PerceptualWeight"/> is 0.</summary>
+    /// <summary>File of the LPIPS weights (<c>vgg_lpips.pth</c>); required unless <see cref="PerceptualWeight"/> is 0.</summary>
     public string? Lpips { get; set; }
 
     /// <summary>Weight of the mean squared error of pixels in -1 to 1.</summary>
     public double PixelWeight { get; set; } = 10;
 
-    /// <summary>Weight of the perceptual distance; 0 goes without, and needs no LPIPS weights.</summary>
+    /// <summary>Weight of the perceptual distance; 0 omits the term, which then needs no LPIPS weights.</summary>
     public double PerceptualWeight { get; set; } = 1;
 
-    /// <summary>Weight of the Kullback-Leibler divergence, which is a sum over time, height and width.</summary>
+    /// <summary>Weight of the KL divergence, a sum over time, height and width.</summary>
     public double KlWeight { get; set; } = 1e-12;
 
-    /// <summary>Logarithm of the variance of the reconstruction's error; it is not trained.</summary>
+    /// <summary>Logarithm of the variance of the reconstruction error; it is not trained.</summary>
     public double LogVariance { get; set; }
 
-    /// <summary>The discriminator; null trains without.</summary>
+    /// <summary>The discriminator; null trains without one.</summary>
     public VaeDiscriminatorOptions? Discriminator { get; set; }
 
-    /// <summary>How much each part of the loss counts.</summary>
+    /// <summary>Weights of the loss terms.</summary>
     [JsonIgnore]
     internal VaeLossOptions Loss => new()
     {
@@ -80,13 +80,13 @@ public sealed record VaeConfig : LoopConfig
     };
 
     /// <summary>Reads a configuration file.</summary>
-    /// <exception cref="ArgumentException">It is missing, malformed, holds an unknown key or an impossible value.</exception>
-    /// <exception cref="CheckpointException">It describes a network that cannot be.</exception>
+    /// <exception cref="ArgumentException">The file is missing or malformed, or contains an unknown key or an invalid value.</exception>
+    /// <exception cref="CheckpointException">The network is invalid.</exception>
     public static VaeConfig Load(string path) => TrainingConfigFile.Read(path, VaeJson.Default.VaeConfig).Check(path);
 
-    /// <summary>Finds what the paths lead to.</summary>
-    /// <param name="path">File of the configuration.</param>
-    /// <exception cref="ArgumentException">A path is meant from the working folder.</exception>
+    /// <summary>Resolves the paths of the configuration.</summary>
+    /// <param name="path">The configuration file.</param>
+    /// <exception cref="ArgumentException">A path is relative to the working folder.</exception>
     internal VaeConfig Find(string path)
     {
         StartFrom = StartFrom is null ? null : ConfigPaths.FolderOrName(path, "start_from", StartFrom);
@@ -120,32 +120,32 @@ public sealed record VaeConfig : LoopConfig
 [JsonSerializable(typeof(VaeConfig))]
 internal sealed partial class VaeJson : JsonSerializerContext;
 
-/// <summary>The <c>discriminator</c> of a VAE's training; the defaults are those of the released scripts.</summary>
+/// <summary>The key <c>discriminator</c>; the defaults are those of the released scripts.</summary>
 public sealed record VaeDiscriminatorOptions
 {
-    /// <summary>First step with an adversarial part; 0 or more.</summary>
+    /// <summary>First step with an adversarial term; 0 or more.</summary>
     public long Start { get; set; } = 250_000;
 
-    /// <summary>Weight of the adversarial part, relative to the gradient of the others at the last layer.</summary>
+    /// <summary>Weight of the adversarial term relative to the gradient of the other terms at the last layer.</summary>
     public double Weight { get; set; } = 0.5;
 
     /// <summary>Peak learning rate of the discriminator.</summary>
     public double LearningRate { get; set; } = 1e-4;
 
-    /// <summary>What it minimises: <c>hinge</c> or <c>vanilla</c>.</summary>
+    /// <summary>Loss function: <c>hinge</c> or <c>vanilla</c>.</summary>
     [JsonConverter(typeof(SnakeCaseEnumConverter<AdversarialLoss>))]
     public AdversarialLoss Loss { get; set; } = AdversarialLoss.Hinge;
 
-    /// <summary>Whether it judges clips (3-D), not single frames.</summary>
+    /// <summary>Whether it judges clips (3-D convolutions) instead of single frames.</summary>
     public bool Clips { get; set; }
 
-    /// <summary>How often it halves height and width; at least 1.</summary>
+    /// <summary>Number of times height and width are halved; at least 1.</summary>
     public int Layers { get; set; } = 4;
 
     /// <summary>Channels of its first layer; at least 1.</summary>
     public int Width { get; set; } = 64;
 
-    /// <summary>The first impossible value and what it may be, or null.</summary>
+    /// <summary>The first invalid value and the valid range, as a message; null if all values are valid.</summary>
     internal string? Fault() =>
         Start < 0 ? $"discriminator.start {Start} is less than 0"
         : !(Weight > 0) ? FormattableString.Invariant($"discriminator.weight {Weight} is not above 0: leave the discriminator out to train without")

@@ -8,10 +8,10 @@ using PyramidFlow.Training.Objectives;
 
 namespace PyramidFlow.Training.Vae;
 
-/// <summary>Trains a causal video VAE, and perhaps its discriminator, on clips and images.</summary>
+/// <summary>Trains a causal video VAE, and optionally a discriminator, on clips and images.</summary>
 public sealed class VaeTrainer : ITraining, IDisposable
 {
-    /// <summary>File of a run with the discriminator's weights, where there is one.</summary>
+    /// <summary>File of the discriminator's weights in a run folder.</summary>
     public const string DiscriminatorFile = "discriminator.safetensors";
 
     private const string DiscriminatorName = "discriminator";
@@ -25,14 +25,14 @@ public sealed class VaeTrainer : ITraining, IDisposable
     private readonly TrainingPart generator;
     private readonly TrainingPart? judge;
 
-    /// <summary>Takes networks with weights in float32.</summary>
-    /// <param name="config">How to train.</param>
-    /// <param name="run">Where weights and samples are written.</param>
-    /// <param name="vae">The network; the caller's.</param>
-    /// <param name="loss">The loss, its parts as the configuration says; the caller's.</param>
-    /// <param name="discriminator">The discriminator in the loss, or null.</param>
-    /// <param name="clips">The clips of a batch's number, pixels in -1 to 1, [b, 3, t, h, w], on the network's device.</param>
-    /// <param name="heldOut">Clips that are not trained on, [1, 3, t, h, w] each.</param>
+    /// <summary>Creates the trainer; all weights must be float32.</summary>
+    /// <param name="config">The configuration.</param>
+    /// <param name="run">Folder of the run.</param>
+    /// <param name="vae">The VAE; the caller keeps ownership.</param>
+    /// <param name="loss">The configured loss; the caller keeps ownership.</param>
+    /// <param name="discriminator">The discriminator of the loss, or null.</param>
+    /// <param name="clips">Returns the clips of a batch number: pixels in -1 to 1, [b, 3, t, h, w], on the VAE's device.</param>
+    /// <param name="heldOut">Clips for evaluation, [1, 3, t, h, w] each.</param>
     public VaeTrainer(VaeConfig config, RunFolder run, CausalVideoVae vae, VaeLoss loss, PatchDiscriminator? discriminator,
         Func<long, Tensor> clips, IReadOnlyList<Func<Tensor>> heldOut)
     {
@@ -40,7 +40,7 @@ public sealed class VaeTrainer : ITraining, IDisposable
         vae.TrainsEncoder = !config.FreezeEncoder;
         vae.RecomputesBlocks = config.CheckpointRatio > 0;
 
-        // As the released trainer: biases and the scales of norms do not decay, and weights are float32 whatever convolutions compute in.
+        // As in the released trainer: no decay for biases and norm scales, and float32 weights for any compute type of the convolutions.
         var options = new PartOptions { DecayMatricesOnly = true, ComputeType = ElementType.Float32 };
         generator = new TrainingPart("", config, options, ("", vae));
         judge = discriminator is null ? null : new TrainingPart(DiscriminatorName, config,
@@ -69,7 +69,7 @@ public sealed class VaeTrainer : ITraining, IDisposable
     /// <inheritdoc/>
     public IEnumerable<(string Key, Tensor Tensor)> Inputs(MicroBatch batch) => [("video", clips(batch.Number))];
 
-    /// <summary>Writes <c>causal_video_vae</c> into the run, and measures the held-out clips.</summary>
+    /// <summary>Writes <c>causal_video_vae</c> to the run folder, and evaluates the held-out clips.</summary>
     public IReadOnlyList<(string Name, double Value)> Publish()
     {
         using var scope = new TensorScope();
@@ -113,7 +113,7 @@ public sealed class VaeTrainer : ITraining, IDisposable
         return Reconstruction.PeakSignalToNoise(video, Reconstruction.Compute(vae, video));
     }
 
-    // The same names for every batch, also before the discriminator begins.
+    // The names are the same for every batch, also before the discriminator starts.
     private List<(string Name, double Value)> Named(VaeLossTerms terms, DiscriminatorTerms? judged)
     {
         List<(string, double)> named = [("pixel", terms.Pixel), ("kl", terms.Kl)];

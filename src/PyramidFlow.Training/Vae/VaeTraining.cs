@@ -8,21 +8,23 @@ using PyramidFlow.Training.Objectives;
 
 namespace PyramidFlow.Training.Vae;
 
-/// <summary><c>train vae</c> with videos and images of one's own.</summary>
+/// <summary>Trains a VAE on videos and images, as a configuration says.</summary>
 public static class VaeTraining
 {
+    private const int ReportEvery = 100;
+
     /// <summary>
-    /// Trains, or goes on with the run in the folder. The weights lie in <c>causal_video_vae</c> of the folder, in the
-    /// released layout, from the first checkpoint on.
+    /// Trains a VAE, or resumes the run in the folder. The run folder receives <c>causal_video_vae</c> in the released layout at every
+    /// checkpoint.
     /// </summary>
     /// <param name="configPath">A <see cref="VaeConfig"/>.</param>
     /// <param name="folder">Folder of the run.</param>
-    /// <param name="progress">Told now and then, and about every item that cannot be used; or null.</param>
-    /// <param name="cancellationToken">Stops after the running step, with a checkpoint.</param>
-    /// <param name="group">The processes that train together, or null for one.</param>
-    /// <returns>What there is to say about items that could not be used; empty when all was well.</returns>
-    /// <exception cref="ArgumentException">The configuration is wrong.</exception>
-    /// <exception cref="CheckpointException">Weights are missing, damaged or of another network.</exception>
+    /// <param name="progress">Reports progress every few steps and every unusable item; null reports nothing.</param>
+    /// <param name="cancellationToken">Stops the run after the current step and saves a checkpoint.</param>
+    /// <param name="group">Process group of the training; null trains in this process alone.</param>
+    /// <returns>Messages about unusable items; empty if there are none.</returns>
+    /// <exception cref="ArgumentException">The configuration is invalid.</exception>
+    /// <exception cref="CheckpointException">Weights are missing, damaged or belong to another network.</exception>
     /// <exception cref="DataException">The data cannot be used.</exception>
     /// <exception cref="TrainingException">The training failed.</exception>
     public static IReadOnlyList<string> Run(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
@@ -37,7 +39,7 @@ public static class VaeTraining
 
         var faults = new FaultLog(fault => progress?.Report(new TrainingProgress(0, config.Steps, 0, 0, fault.ToString())));
         using var clips = VaeClips.OpenAsync(config, sizes, discriminator, device, faults,
-            new Looking(progress), group, cancellationToken).GetAwaiter().GetResult();
+            new DelegateProgress<(int Done, int Total)>(ReportScan), group, cancellationToken).GetAwaiter().GetResult();
         var run = new RunFolder(folder);
         using var training = new VaeTrainer(config, run, vae, loss, discriminator, clips.Batch, clips.HeldOut);
         var loop = new TrainingLoop(config, training, run, group);
@@ -45,31 +47,25 @@ public static class VaeTraining
             ConfigPaths.Copy(configPath, run.File("config.json"), "start_from", "lpips", "data.annotations");
         loop.Run(progress, cancellationToken);
         return faults.Summary();
-    }
 
-    private sealed class Looking(IProgress<TrainingProgress>? progress) : IProgress<int>
-    {
-        // Of many thousand items nobody reads every number.
-        private const int Every = 100;
-
-        public void Report(int value)
+        void ReportScan((int Done, int Total) scanned)
         {
-            if (value % Every == 0)
-                progress?.Report(new TrainingProgress(value, 0, 0, 0, "items looked at"));
+            if (scanned.Done % ReportEvery == 0)
+                progress?.Report(new TrainingProgress(scanned.Done, 0, 0, 0, "items looked at"));
         }
     }
 }
 
-/// <summary>The networks a VAE's training starts from.</summary>
+/// <summary>Creates the networks of a VAE training with their initial weights.</summary>
 internal static class VaeNetworks
 {
-    /// <summary>The VAE's sizes: those of the configuration, or of what it starts from.</summary>
-    /// <exception cref="CheckpointException">There is nothing to start from at that place, or it is of another network.</exception>
+    /// <summary>Configuration of the VAE: the configured one, or that of the initial weights.</summary>
+    /// <exception cref="CheckpointException">The initial weights are missing or belong to another network.</exception>
     internal static CausalVideoVaeConfig Config(VaeConfig config) =>
         config.Vae ?? (config.StartFrom is { } start && !File.Exists(start) ? CausalVideoVaeConfig.Read(VaeFolder.Find(start).ConfigFile) : CausalVideoVaeConfig.Released);
 
-    /// <summary>The VAE with its first weights, float32.</summary>
-    /// <exception cref="CheckpointException">The weights are damaged or of another network.</exception>
+    /// <summary>The VAE with its initial weights, float32.</summary>
+    /// <exception cref="CheckpointException">The weights are damaged or belong to another network.</exception>
     internal static CausalVideoVae Vae(VaeConfig config, CausalVideoVaeConfig sizes, Device device)
     {
         var vae = new CausalVideoVae(sizes) { ConvolutionType = config.ComputeType == ElementType.Float32 ? null : config.ComputeType };
@@ -88,8 +84,8 @@ internal static class VaeNetworks
         return vae;
     }
 
-    /// <summary>The discriminator with its first weights, or null: those of the run the VAE comes from, else new ones.</summary>
-    /// <exception cref="CheckpointException">The weights are damaged or of another network.</exception>
+    /// <summary>The discriminator with the weights of the run that the VAE comes from, or new ones; null if none is configured.</summary>
+    /// <exception cref="CheckpointException">The weights are damaged or belong to another network.</exception>
     internal static PatchDiscriminator? Discriminator(VaeConfig config, Device device)
     {
         if (config.Discriminator is not { } options)
@@ -111,7 +107,7 @@ internal static class VaeNetworks
         return discriminator;
     }
 
-    /// <summary>The loss; frozen parts of it hold their weights, and it is on the device.</summary>
+    /// <summary>The loss, on the device.</summary>
     internal static VaeLoss Loss(VaeConfig config, Lpips? lpips, PatchDiscriminator? discriminator, Device device)
     {
         var loss = new VaeLoss(config.Loss, lpips, discriminator);
@@ -120,7 +116,7 @@ internal static class VaeNetworks
     }
 }
 
-/// <summary>The videos and images of a VAE's training: batches in the background, and the clips that are held out.</summary>
+/// <summary>The videos and images of a VAE training: prefetched batches, and the held-out clips.</summary>
 internal sealed class VaeClips : IDisposable
 {
     private readonly IBatchSource<ClipBatch> source;
@@ -129,22 +125,22 @@ internal sealed class VaeClips : IDisposable
     private VaeClips(IBatchSource<ClipBatch> source, IReadOnlyList<Func<Tensor>> heldOut, Device device) =>
         (this.source, HeldOut, this.device) = (source, heldOut, device);
 
-    /// <summary>Clips that are not trained on, [1, 3, t, h, w] each.</summary>
+    /// <summary>Clips for evaluation, [1, 3, t, h, w] each.</summary>
     internal IReadOnlyList<Func<Tensor>> HeldOut { get; }
 
-    /// <summary>Looks at all items, and refuses what the networks cannot take.</summary>
-    /// <param name="config">Which items, and how many at a time.</param>
-    /// <param name="vae">The network's sizes.</param>
+    /// <summary>Scans all items and rejects sizes that the networks cannot process.</summary>
+    /// <param name="config">The configuration.</param>
+    /// <param name="vae">Configuration of the VAE.</param>
     /// <param name="discriminator">The discriminator, or null.</param>
-    /// <param name="device">Where batches go.</param>
-    /// <param name="faults">Told about bad items.</param>
-    /// <param name="progress">Told how many items were looked at.</param>
-    /// <param name="group">The processes that train together, of which the first measures, or null for one.</param>
-    /// <param name="cancellationToken">Stops it.</param>
-    /// <exception cref="ArgumentException">Sizes do not fit the networks.</exception>
-    /// <exception cref="DataException">An option or a line is wrong, files are missing, or (nearly) nothing can be used.</exception>
+    /// <param name="device">Device of the batches.</param>
+    /// <param name="faults">Records bad items.</param>
+    /// <param name="progress">Reports the number of scanned items.</param>
+    /// <param name="group">Process group of the training, whose rank 0 measures; null trains in this process alone.</param>
+    /// <param name="cancellationToken">Cancels the operation.</param>
+    /// <exception cref="ArgumentException">A size does not fit the networks.</exception>
+    /// <exception cref="DataException">An option or a line is wrong, files are missing, or nearly nothing is usable.</exception>
     internal static async Task<VaeClips> OpenAsync(VaeConfig config, CausalVideoVaeConfig vae, PatchDiscriminator? discriminator, Device device,
-        FaultLog faults, IProgress<int> progress, ProcessGroup? group, CancellationToken cancellationToken)
+        FaultLog faults, IProgress<(int Done, int Total)> progress, ProcessGroup? group, CancellationToken cancellationToken)
     {
         var options = config.Data;
         foreach (var frames in config.Windows > 1 ? options.Frames ?? [] : [])
