@@ -5,15 +5,12 @@ using PyramidFlow.Training.Loop;
 namespace PyramidFlow.Sprites;
 
 /// <summary>
-/// The causal video VAE with everything non-linear taken away: at each of three levels 2x2 pixel blocks, then pairs of
-/// frames, are mapped linearly to fewer channels, and back. It trains in a minute, where the whole network would take
-/// hours from a random start; <see cref="LinearStart"/> writes its maps into the network.
+/// Linear version of the causal video VAE: at each of three levels, 2x2 pixel blocks and then pairs of frames are mapped linearly to fewer
+/// channels, and back. It trains in a minute, while the whole network would take hours from random weights. <see cref="LinearStart"/> writes
+/// its maps into the network.
 /// </summary>
-/// <remarks>
-/// Channels last: [b, t, h, w, c]. The first frame has no partner before it and passes only through the maps of a pair's
-/// second frame, as in the causal convolutions.
-/// </remarks>
-public sealed class LinearAutoencoder : Module
+/// <remarks>Channels last: [b, t, h, w, c]. The first frame has no partner; it uses only the maps of a pair's second frame, as in causal convolutions.</remarks>
+internal sealed class LinearAutoencoder : Module
 {
     /// <summary>Number of levels; each halves height, width and time.</summary>
     public const int Levels = 3;
@@ -22,8 +19,8 @@ public sealed class LinearAutoencoder : Module
     private readonly Parameter latentMean;
 
     /// <summary>Declares the maps.</summary>
-    /// <param name="widths">The network's channels at its first three levels.</param>
-    /// <param name="latent">Channels of the latent.</param>
+    /// <param name="widths">Channels of the network at its first three levels.</param>
+    /// <param name="latent">Number of latent channels.</param>
     public LinearAutoencoder(IReadOnlyList<long> widths, long latent)
     {
         levels = new Level[Levels];
@@ -49,7 +46,7 @@ public sealed class LinearAutoencoder : Module
         return video - latentMean;
     }
 
-    /// <summary>Latents back to video.</summary>
+    /// <summary>Decodes latents to video.</summary>
     public Tensor Decode(Tensor latents)
     {
         latents += latentMean;
@@ -58,9 +55,7 @@ public sealed class LinearAutoencoder : Module
         return latents;
     }
 
-    /// <summary>
-    /// Starts from principal components: the second frame of a pair is kept as it is, the first as its difference to it.
-    /// </summary>
+    /// <summary>Initialises the maps from principal components: the second frame of a pair is kept, the first is coded as its difference to the second.</summary>
     /// <param name="video">A sample, [b, 1 + 8n, h, w, 3] in [-1, 1].</param>
     public void InitializeFrom(Tensor video)
     {
@@ -74,8 +69,8 @@ public sealed class LinearAutoencoder : Module
     }
 
     /// <summary>
-    /// Turns the latent channels into principal components of the picture they decode to, centred, each divided by its
-    /// root mean square to a power: 1 gives all the same size, 0 keeps each as large as its part of the picture.
+    /// Rotates the latent channels to principal components of the decoded picture, centres them, and divides each by a power of its root mean
+    /// square: 1 whitens the channels, 0 keeps their sizes.
     /// </summary>
     /// <param name="video">A sample, [b, 1 + 8n, h, w, 3] in [-1, 1].</param>
     /// <param name="power">0 to 1.</param>
@@ -91,7 +86,7 @@ public sealed class LinearAutoencoder : Module
         var (first, second) = (last.UpFirst.Weight.Value, last.UpSecond.Weight.Value);
         var picture = first.Matmul(first.Transpose(0, 1)) + second.Matmul(second.Transpose(0, 1)); // [c, c]
 
-        // With picture = L L^T, y = L^T z is as long as what z decodes to.
+        // With picture = L L^T, the norm of y = L^T z is that of the picture decoded from z.
         var lower = picture.Cholesky();
         var (values, vectors) = lower.Transpose(0, 1).Matmul(covariance).Matmul(lower).Eigh();
         var size = values.ClampMin(1e-10).Sqrt();
@@ -106,7 +101,7 @@ public sealed class LinearAutoencoder : Module
             down.Value.CopyFrom(back.Matmul(down));
     }
 
-    /// <summary>One halving of height, width and time.</summary>
+    /// <summary>A level: halves height, width and time.</summary>
     internal sealed class Level : Module
     {
         private readonly Parameter space;
@@ -138,7 +133,7 @@ public sealed class LinearAutoencoder : Module
         /// <summary>First frame of a pair to output channels.</summary>
         internal Parameter First => first;
 
-        /// <summary>Second frame of a pair, or the first frame of all.</summary>
+        /// <summary>Second frame of a pair, or the first frame of the video, to output channels.</summary>
         internal Parameter Second => second;
 
         /// <summary>Output channels to the blocks of a pair's first frame, and its bias.</summary>
@@ -176,7 +171,7 @@ public sealed class LinearAutoencoder : Module
             var (stillEnergy, still) = PrincipalComponents(b, middle);
             var (changeEnergy, change) = PrincipalComponents(a - b, middle);
 
-            // Components of the picture and of its change compete by energy for the output channels.
+            // Components of the picture and of its change are ranked by energy for the output channels.
             var ranked = stillEnergy.Select((e, i) => (Energy: e, Change: false, Index: i))
                 .Concat(changeEnergy.Select((e, i) => (Energy: e, Change: true, Index: i)))
                 .OrderByDescending(c => c.Energy).Take((int)outputs).ToList();
@@ -222,15 +217,15 @@ public sealed class LinearAutoencoder : Module
 }
 
 /// <summary>Fits a <see cref="LinearAutoencoder"/> to clips of the sprites world.</summary>
-public static class LinearStartFit
+internal static class LinearStartFit
 {
-    /// <summary>Name of the maps' file in a run's folder.</summary>
+    /// <summary>Name of the file of the maps in a run folder.</summary>
     public const string FileName = "linear.safetensors";
 
     private const int SampleClips = 12;
     private const int ClipsPerStep = 2;
 
-    /// <summary>The maps of a run: read if they are there, else fitted and written.</summary>
+    /// <summary>Reads the maps of a run, or fits and writes them if they are missing.</summary>
     public static LinearAutoencoder OpenOrFit(string path, SpriteVaeConfig config, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
     {
         if (!File.Exists(path))
@@ -246,7 +241,7 @@ public static class LinearStartFit
         return linear;
     }
 
-    /// <summary>Principal components first, then gradient descent on all maps together.</summary>
+    /// <summary>Initialises from principal components, then optimises all maps by gradient descent.</summary>
     /// <param name="config">Seed, frames, steps, learning rate and widths.</param>
     /// <param name="progress">Reports progress every 20 steps; null reports nothing.</param>
     /// <param name="cancellationToken">Checked before every step.</param>
@@ -293,7 +288,7 @@ public static class LinearStartFit
         return Tensor.Cat(clips, 0);
     }
 
-    // The flat vector goes with this method; the maps keep memory of their own.
+    // The flat parameter vector is disposed after fitting, so the maps need memory of their own.
     private static void Unflatten(LinearAutoencoder linear)
     {
         using var noGrad = NoGrad.Begin();

@@ -3,14 +3,13 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Sprites;
 
 /// <summary>
-/// Writes a <see cref="LinearAutoencoder"/> into a causal video VAE so that the network computes the same maps: they go
-/// into the aligned taps of the stride-2 and up-sampling convolutions, every residual branch and the attention end in
-/// zero, and the signal passes norm and SiLU as pairs (+u, -u), since silu(u) - silu(-u) = u, beside constant channels
-/// that are so large that the norm hardly changes its scale.
+/// Writes a <see cref="LinearAutoencoder"/> into a causal video VAE, so that the network computes the same maps. The maps go into the aligned
+/// taps of the stride-2 and upsampling convolutions; residual branches and attention output zero. The signal passes norm and SiLU as pairs
+/// (+u, -u), since silu(u) - silu(-u) = u, next to constant channels so large that they determine the scale of the norm.
 /// </summary>
-public sealed class LinearStart
+internal sealed class LinearStart
 {
-    // The encoder is not trained, so its constants may be large; the decoder's gradients pass beside them.
+    // The frozen encoder allows large constants; in the decoder they would suppress the gradients.
     private const double EncoderConstant = 32;
     private const double DecoderConstant = 12;
     private const double InitialLogVariance = -6;
@@ -27,9 +26,9 @@ public sealed class LinearStart
     }
 
     /// <summary>Overwrites the weights of an initialised VAE.</summary>
-    /// <param name="vae">Three halving levels and one that keeps its size; float32 weights on the CPU.</param>
-    /// <param name="linear">The maps, of the same widths.</param>
-    /// <param name="groups">Groups of the VAE's norms.</param>
+    /// <param name="vae">Three levels that halve the size and one that keeps it; float32 weights on the CPU.</param>
+    /// <param name="linear">The maps, with the same widths.</param>
+    /// <param name="groups">Number of groups of the VAE's norms.</param>
     public static void Write(Module vae, LinearAutoencoder linear, long groups)
     {
         using var noGrad = NoGrad.Begin();
@@ -51,7 +50,7 @@ public sealed class LinearStart
         }
     }
 
-    // A shortcut to more channels repeats the signal, to fewer drops the repetitions.
+    // A shortcut to more channels repeats the signal; to fewer channels it drops the repetitions.
     private void WriteCopies(string key)
     {
         if (key.EndsWith("bias", StringComparison.Ordinal))
@@ -122,7 +121,7 @@ public sealed class LinearStart
                 Repeat(Every(spaceBias, block, 4), bias);
             }
 
-            // Both frames' channels lie side by side now; the temporal convolution deals them out.
+            // The channels of both frames are adjacent here; the temporal convolution separates them.
             var (time, _) = Convolution($"decoder.up_blocks.{i}.temporal_upsamplers.0.conv.conv");
             for (var frame = 0; frame < 2; frame++)
             {
@@ -137,7 +136,7 @@ public sealed class LinearStart
         WriteReadOut("decoder", 3, DecoderConstant);
     }
 
-    // Norm scales restore the pairs' size; the last convolution takes silu(u) - silu(-u) = u.
+    // Norm scales restore the size of the pairs; the last convolution computes silu(u) - silu(-u) = u.
     private void WriteReadOut(string part, long signals, double constant)
     {
         var norm = parameters[$"{part}.conv_norm_out.weight"].Value;
@@ -161,7 +160,7 @@ public sealed class LinearStart
         }
     }
 
-    // Signal s becomes channels +u, -u of group s mod groups; what is left of each group becomes constants.
+    // Signal s becomes channels +u, -u of group s mod groups; the other channels of each group are constants.
     private void WritePaired(Tensor tap, Tensor bias, Tensor map, Tensor mean, double constant)
     {
         var signals = map.Size(1);
@@ -189,7 +188,7 @@ public sealed class LinearStart
         return bias;
     }
 
-    // Zeroes a convolution and gives its weight and bias.
+    // Zeroes a convolution and returns its weight and bias.
     private (Tensor Weight, Tensor Bias) Convolution(string key, bool keep = false)
     {
         var (weight, bias) = (parameters[key + ".weight"].Value, parameters[key + ".bias"].Value);
@@ -206,7 +205,7 @@ public sealed class LinearStart
 
     private static Tensor Every(Tensor rows, int start, int step) => rows.Slice(0, start, rows.Size(0), step);
 
-    // Rows of the tap: the map's outputs, again and again until all are written; only the first copy is read later.
+    // Repeats the map's outputs until all rows of the tap are written; later layers read only the first copy.
     private static void WriteRepeated(Tensor tap, Tensor map)
     {
         for (long o = 0; o < tap.Size(0); o++)

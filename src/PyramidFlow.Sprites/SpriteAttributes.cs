@@ -1,15 +1,15 @@
 namespace PyramidFlow.Sprites;
 
-/// <summary>What a caption says about a clip, and what <see cref="SpriteJudge"/> measures in it.</summary>
+/// <summary>The attributes that a caption states and <see cref="SpriteJudge"/> measures.</summary>
 /// <param name="Size">Size of the sprite.</param>
 /// <param name="Colour">Colour of the sprite.</param>
 /// <param name="Shape">Shape of the sprite.</param>
-/// <param name="Motion">What the sprite does.</param>
-/// <param name="Background">Colour of everything else.</param>
-public readonly record struct SpriteAttributes(
+/// <param name="Motion">Motion of the sprite.</param>
+/// <param name="Background">Colour of the background.</param>
+internal readonly record struct SpriteAttributes(
     SpriteSize Size, SpriteColour Colour, SpriteShape Shape, SpriteMotion Motion, SpriteBackground Background)
 {
-    /// <summary>Number of colours that scenes are drawn with: all but the one that is taught later.</summary>
+    /// <summary>Number of colours that scenes use: all but the one reserved for later training.</summary>
     public const int Colours = 8;
 
     /// <summary>
@@ -17,7 +17,7 @@ public readonly record struct SpriteAttributes(
     /// </summary>
     public const int Combinations = 2 * Colours * 4 * 7 * 6;
 
-    /// <summary>The combination with a number; numbers and combinations correspond one to one.</summary>
+    /// <summary>Returns the combination with a number; the mapping is one to one.</summary>
     /// <param name="number">0 to <see cref="Combinations"/> - 1.</param>
     /// <exception cref="ArgumentOutOfRangeException">The number is outside that range.</exception>
     public static SpriteAttributes FromNumber(int number)
@@ -33,8 +33,8 @@ public readonly record struct SpriteAttributes(
     }
 }
 
-/// <summary>Size of a sprite: the largest radius it has in its clip.</summary>
-public enum SpriteSize
+/// <summary>Size of a sprite: its largest radius in the clip.</summary>
+internal enum SpriteSize
 {
     /// <summary>Radius 18 pixels.</summary>
     Small,
@@ -44,8 +44,8 @@ public enum SpriteSize
 }
 
 /// <summary>
-/// Colour of a sprite; the values are in <see cref="SpritePalette"/>. Scenes draw the first <see cref="SpriteAttributes.Colours"/> of
-/// them; the last is kept to be taught later.
+/// Colour of a sprite; see <see cref="SpritePalette"/> for the values. Scenes use the first <see cref="SpriteAttributes.Colours"/>; the last one is
+/// reserved for later training.
 /// </summary>
 public enum SpriteColour
 {
@@ -73,11 +73,11 @@ public enum SpriteColour
     /// <summary>Cyan.</summary>
     Cyan,
 
-    /// <summary>Pink, which no scene has unless <see cref="SpriteExtraColour"/> paints it.</summary>
+    /// <summary>Pink; only scenes painted by <see cref="SpriteExtraColour"/> use it.</summary>
     Pink,
 }
 
-/// <summary>Outline of a sprite. Shapes of one radius have similar areas.</summary>
+/// <summary>Outline of a sprite. Shapes of the same radius have similar areas.</summary>
 public enum SpriteShape
 {
     /// <summary>A disc.</summary>
@@ -93,8 +93,8 @@ public enum SpriteShape
     Star,
 }
 
-/// <summary>What a sprite does. Every motion ends in rest, so that a clip can go on for any length.</summary>
-public enum SpriteMotion
+/// <summary>Motion of a sprite. Every motion ends at rest, so that clips can have any length.</summary>
+internal enum SpriteMotion
 {
     /// <summary>Moves left to the edge of the frame.</summary>
     Left,
@@ -108,18 +108,18 @@ public enum SpriteMotion
     /// <summary>Moves down to the edge of the frame.</summary>
     Down,
 
-    /// <summary>Grows from half of its radius to the whole radius.</summary>
+    /// <summary>Grows from half the radius to the full radius.</summary>
     Growing,
 
-    /// <summary>Shrinks from its radius to half of it.</summary>
+    /// <summary>Shrinks from the full radius to half of it.</summary>
     Shrinking,
 
-    /// <summary>Does not move.</summary>
+    /// <summary>Stands still.</summary>
     Still,
 }
 
-/// <summary>Colour behind a sprite: dark and muted, far from every sprite colour.</summary>
-public enum SpriteBackground
+/// <summary>Background colour: dark and muted, far from all sprite colours.</summary>
+internal enum SpriteBackground
 {
     /// <summary>Black.</summary>
     Black,
@@ -140,8 +140,8 @@ public enum SpriteBackground
     Teal,
 }
 
-/// <summary>The colours of the world, 8-bit RGB.</summary>
-public static class SpritePalette
+/// <summary>The palette of the world, 8-bit RGB.</summary>
+internal static class SpritePalette
 {
     /// <summary>RGB of a sprite colour, each 0..255.</summary>
     /// <param name="colour">The colour.</param>

@@ -3,14 +3,14 @@ using PyramidFlow.Training.Data;
 namespace PyramidFlow.Sprites;
 
 /// <summary>
-/// Captions of sprite clips: half of them the canonical sentence, half from templates with synonyms, so that a prompt
-/// need not match one word for word. Words are lower case; the only punctuation is the comma.
+/// Captions of sprite clips: half of them the canonical sentence, half from templates with synonyms, so that prompts need not match literally.
+/// Words are lower case; the only punctuation is the comma.
 /// </summary>
-public static class SpriteCaptions
+internal static class SpriteCaptions
 {
     /// <summary>
-    /// Every word that a caption may hold, and some more that a prompt may; lower case, without punctuation. The word of
-    /// <see cref="SpriteColour.Pink"/> is none of them: tokenizers spell it.
+    /// All words of captions, and some more that prompts may use; lower case, without punctuation. The word for <see cref="SpriteColour.Pink"/> is
+    /// not among them; tokenizers spell it.
     /// </summary>
     public static IReadOnlyList<string> Words { get; } =
     [
@@ -27,16 +27,14 @@ public static class SpriteCaptions
         "video", "picture", "image", "clip", "shape", "slowly", "front", "against", "showing", "plain", "dark",
     ];
 
-    /// <summary>The plain caption, such as "a small red circle moving right on a black background".</summary>
-    /// <param name="attributes">What is to be seen.</param>
+    /// <summary>The canonical caption, such as "a small red circle moving right on a black background".</summary>
+    /// <param name="attributes">Attributes of the clip.</param>
     public static string Canonical(SpriteAttributes attributes) =>
         $"a {Lower(attributes.Size)} {Lower(attributes.Colour)} {Lower(attributes.Shape)} " +
         $"{Motions(attributes.Motion)[0].Participle} on a {Lower(attributes.Background)} background";
 
-    /// <summary>
-    /// A caption with these attributes: the canonical one half of the time, else template and synonyms drawn.
-    /// </summary>
-    /// <param name="attributes">What is to be seen.</param>
+    /// <summary>Draws a caption: with probability one half the canonical one, otherwise a template with synonyms.</summary>
+    /// <param name="attributes">Attributes of the clip.</param>
     /// <param name="random">Source of the choices.</param>
     public static string Caption(SpriteAttributes attributes, KeyedRandom random)
     {
@@ -61,10 +59,10 @@ public static class SpriteCaptions
         };
     }
 
-    /// <summary>Reads the attributes out of a caption or a prompt by its words, whatever their order.</summary>
-    /// <param name="text">The text; case and punctuation do not matter.</param>
-    /// <param name="attributes">The attributes found.</param>
-    /// <returns>False when an attribute is missing or named twice with different values.</returns>
+    /// <summary>Parses the attributes of a caption or prompt by its words, in any order.</summary>
+    /// <param name="text">The text; case and punctuation are ignored.</param>
+    /// <param name="attributes">The parsed attributes.</param>
+    /// <returns>False if an attribute is missing, or named twice with different values.</returns>
     public static bool TryParse(string text, out SpriteAttributes attributes)
     {
         attributes = default;

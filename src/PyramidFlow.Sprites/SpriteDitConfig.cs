@@ -12,21 +12,21 @@ using PyramidFlow.Training.Objectives;
 
 namespace PyramidFlow.Sprites;
 
-/// <summary>What <c>train dit</c> and <c>train lora</c> do; read from JSON.</summary>
+/// <summary>Configuration of <c>train dit</c> and <c>train lora</c> on the sprites world; read from JSON.</summary>
 public sealed record SpriteDitConfig : LoopConfig
 {
     private const int Shapes = 4;
 
     private ITransformerConfig? transformer;
 
-    /// <summary>With what suits the sprites world.</summary>
+    /// <summary>Sets the defaults for the sprites world.</summary>
     public SpriteDitConfig()
     {
         (Workers, LearningRate, WarmUpSteps) = (2, 1.5e-3, 200);
         (Schedule, AverageHorizon) = (LearningRateShape.LinearSecondHalf, 0.05);
     }
 
-    /// <summary>The network, of either family; left out it is that of <see cref="StartFrom"/>.</summary>
+    /// <summary>The network, of any family; if omitted, that of <see cref="StartFrom"/>.</summary>
     [JsonConverter(typeof(TransformerConfigConverter))]
     public ITransformerConfig Transformer
     {
@@ -35,71 +35,71 @@ public sealed record SpriteDitConfig : LoopConfig
     }
 
     /// <summary>
-    /// Model to go on from, its name or its folder: its transformer's weights, text encoders and VAE; null starts from nothing. A
-    /// folder is seen from that of the configuration.
+    /// Name or folder of the model to continue from: transformer weights, text encoders and VAE; null starts from nothing. A folder is relative
+    /// to the configuration file.
     /// </summary>
     public string? StartFrom { get; set; }
 
-    /// <summary>The additions that <c>train lora</c> trains beside frozen weights; null trains the weights.</summary>
+    /// <summary>The LoRA that <c>train lora</c> trains on top of frozen weights; null trains the weights.</summary>
     public LoraConfig? Lora { get; set; }
 
-    /// <summary>Whether the transformer of <see cref="StartFrom"/> is left, and new weights are drawn from the seed.</summary>
+    /// <summary>Whether to draw new transformer weights from the seed instead of those of <see cref="StartFrom"/>.</summary>
     public bool NewWeights { get; set; }
 
-    /// <summary>What the transformer learns: <c>pyramid</c> or <c>full_sequence</c>.</summary>
+    /// <summary>Training objective: <c>pyramid</c> or <c>full_sequence</c>.</summary>
     [JsonConverter(typeof(SnakeCaseEnumConverter<SpriteObjective>))]
     public SpriteObjective Objective { get; set; }
 
-    /// <summary>Clips in the cached data set.</summary>
+    /// <summary>Number of clips in the cached data set.</summary>
     public int Clips { get; set; } = 12_000;
 
-    /// <summary>Latent frames of a cached clip: one image and the units after it.</summary>
+    /// <summary>Latent frames of a cached clip: one image and the following units.</summary>
     public int LatentFrames { get; set; } = 7;
 
-    /// <summary>Share of the cached clips in which the sprite turns, and the prompt changes with it.</summary>
+    /// <summary>Share of the cached clips in which the sprite turns and the prompt changes.</summary>
     public double TurnShare { get; set; }
 
     /// <summary>
-    /// How often each shape is trained on, in the order of <see cref="Sprites.SpriteShape"/>; only their proportion counts. Null
-    /// draws all clips alike, a quarter for each shape.
+    /// Sampling weights of the shapes, in the order of <see cref="SpriteShape"/>, in any unit. Null samples all clips equally, a quarter for each
+    /// shape.
     /// </summary>
     public IReadOnlyList<double>? ShapeShares { get; set; }
 
-    /// <summary>A colour that a share of the cached clips is painted in, such as one that the model does not know; null is none.</summary>
+    /// <summary>A colour to paint a share of the cached clips in, such as one that the model does not know; null paints none.</summary>
     [JsonConverter(typeof(PlainEnumConverter<SpriteColour>))]
     public SpriteColour? ExtraColour { get; set; }
 
-    /// <summary>That share.</summary>
+    /// <summary>Share of the clips in <see cref="ExtraColour"/>.</summary>
     public double ExtraColourShare { get; set; } = 0.5;
 
-    /// <summary>Steps at the beginning that train on images only.</summary>
+    /// <summary>Number of initial steps that train on images only.</summary>
     public int ImageSteps { get; set; }
 
-    /// <summary>Samples in a step for each stage, lowest resolution first; one number where the objective has no stages.</summary>
+    /// <summary>Batch size of each stage, lowest resolution first; a single number for the full-sequence objective.</summary>
     public IReadOnlyList<int> Batch { get; set; } = [32, 32, 32];
 
-    /// <summary>Share of the samples, after <see cref="ImageSteps"/>, that are images.</summary>
+    /// <summary>Share of images among the samples after <see cref="ImageSteps"/>.</summary>
     public double ImageShare { get; set; } = 0.3;
 
-    /// <summary>Probability of training without a prompt.</summary>
+    /// <summary>Probability of dropping the prompt.</summary>
     public double TextDrop { get; set; } = 0.1;
 
-    /// <summary>Largest share of noise mixed into the history.</summary>
+    /// <summary>Largest share of noise in the corrupted history.</summary>
     public double CorruptRatio { get; set; } = 1 / 3.0;
 
-    /// <summary>How the weights step.</summary>
+    /// <summary>Optimizer.</summary>
     [JsonConverter(typeof(PlainEnumConverter<SpriteOptimizer>))]
     public SpriteOptimizer Optimizer { get; set; } = SpriteOptimizer.AdamW;
 
-    /// <summary>Steps after which the averaged weights are kept in a file of their own, <c>dit-STEP.safetensors</c>; steps of checkpoints.</summary>
+    /// <summary>Steps whose EMA is kept in a file <c>dit-STEP.safetensors</c>; they must be steps of checkpoints.</summary>
     public IReadOnlyList<int> KeepSteps { get; set; } = [];
 
-    /// <summary>What is made every <see cref="LoopConfig.SampleEvery"/> steps, to be looked at; null is nothing.</summary>
+    /// <summary>Samples to generate every <see cref="LoopConfig.SampleEvery"/> steps; null generates none.</summary>
     public SampleOptions? Samples { get; set; }
 
     /// <summary>Reads a configuration file.</summary>
     /// <exception cref="ArgumentException">The file is missing or malformed, or contains an unknown key or an invalid value.</exception>
-    /// <exception cref="CheckpointException">It does not describe a transformer.</exception>
+    /// <exception cref="CheckpointException">The transformer is invalid.</exception>
     public static SpriteDitConfig Load(string path) =>
         TrainingConfigFile.Read(path, SpriteDitJson.Default.SpriteDitConfig).Check(path);
 
@@ -139,17 +139,17 @@ public sealed record SpriteDitConfig : LoopConfig
     }
 }
 
-/// <summary>What a transformer learns.</summary>
+/// <summary>Objective of a transformer's training.</summary>
 public enum SpriteObjective
 {
-    /// <summary>The next unit from its history, at one of three stages, with the temporal pyramid: the paper's.</summary>
+    /// <summary>The objective of the paper: the next unit given its history, at one of three stages, with the temporal pyramid.</summary>
     Pyramid,
 
-    /// <summary>All frames of a clip together at full resolution, in one stage: plain flow matching.</summary>
+    /// <summary>Plain flow matching: all frames of a clip together at full resolution, in one stage.</summary>
     FullSequence,
 }
 
-/// <summary>Optimisers of the transformer's training.</summary>
+/// <summary>Optimizer of a transformer's training.</summary>
 public enum SpriteOptimizer
 {
     /// <summary>AdamW for all weights, as released.</summary>

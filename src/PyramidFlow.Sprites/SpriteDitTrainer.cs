@@ -14,7 +14,7 @@ using PyramidFlow.Training.Objectives;
 namespace PyramidFlow.Sprites;
 
 /// <summary>Trains the diffusion transformer, or a LoRA of it, on latents of the sprites world.</summary>
-public sealed class SpriteDitTrainer : ITraining, IDisposable
+internal sealed class SpriteDitTrainer : ITraining, IDisposable
 {
     private readonly SpriteDitConfig config;
     private readonly SpriteLatents data;
@@ -25,15 +25,15 @@ public sealed class SpriteDitTrainer : ITraining, IDisposable
     private readonly RunFolder folder;
     private readonly TrainingLoop loop;
 
-    /// <summary>Prepares a run, or takes up the one in the folder.</summary>
-    /// <param name="config">What to train.</param>
+    /// <summary>Creates a run, or resumes the one in the folder.</summary>
+    /// <param name="config">The configuration.</param>
     /// <param name="folder">Folder of the run.</param>
-    /// <param name="data">Latents and what they show.</param>
+    /// <param name="data">Latents and attributes of the clips.</param>
     /// <param name="prompts">Frozen text encoders.</param>
-    /// <param name="start">Opens the weights a new run starts from; null, or what gives null, draws them from the seed.</param>
+    /// <param name="start">Opens the initial weights of a new run; null, or a null result, draws them from the seed.</param>
     /// <param name="group">Process group of the training; null trains in this process alone.</param>
-    /// <param name="samples">Makes what is looked at now and then; null is nothing. Stays the caller's.</param>
-    /// <exception cref="ArgumentException">A batch cannot be shared by all workers of all processes.</exception>
+    /// <param name="samples">Generates samples; null generates none. The caller keeps ownership.</param>
+    /// <exception cref="ArgumentException">A batch cannot be divided among all workers of all processes.</exception>
     public SpriteDitTrainer(SpriteDitConfig config, string folder, SpriteLatents data, PromptEncoder prompts, Func<StateSource?>? start = null,
         ProcessGroup? group = null, TransformerSamples? samples = null)
     {
@@ -60,8 +60,8 @@ public sealed class SpriteDitTrainer : ITraining, IDisposable
     private Workers<PyramidTransformer> Workers => transformer.Workers;
 
     /// <summary>
-    /// Trains to the end, or until cancelled after the running step; either way the state is saved and the averaged
-    /// weights lie in <c>dit.safetensors</c> of the folder, a LoRA's in <c>lora.safetensors</c>.
+    /// Trains to the last step, or until cancelled after the current step; in both cases saves the state, and writes the EMA to
+    /// <c>dit.safetensors</c> in the folder, or to <c>lora.safetensors</c> for a LoRA.
     /// </summary>
     public void Run(IProgress<TrainingProgress>? progress, CancellationToken cancellationToken) => loop.Run(progress, cancellationToken);
 
@@ -102,7 +102,7 @@ public sealed class SpriteDitTrainer : ITraining, IDisposable
     /// <inheritdoc/>
     public void Dispose() => transformer.Dispose();
 
-    // One worker's part of every stage's batch; gradients stay in its model.
+    // One worker's share of the batch of every stage; the gradients stay in its model.
     private BatchLosses Gradients(MicroBatch batch, int worker, PyramidTransformer model)
     {
         var losses = new double[objective.Stages];
@@ -132,7 +132,7 @@ public sealed class SpriteDitTrainer : ITraining, IDisposable
         return (objective.Draw(latents, stage, draws), text);
     }
 
-    // The matrices inside the blocks; embeddings, modulation and the read-out are left to AdamW.
+    // Muon updates the matrices inside the blocks; AdamW updates embeddings, modulation and output layer.
     private static bool IsHidden(string key) =>
         key.Contains("transformer_blocks.", StringComparison.Ordinal) && !key.Contains("norm", StringComparison.Ordinal);
 
@@ -149,15 +149,15 @@ public sealed class SpriteDitTrainer : ITraining, IDisposable
     }
 }
 
-/// <summary>What is learned of a clip in each stage's batch.</summary>
+/// <summary>Training objective for clips, one batch per stage.</summary>
 internal sealed class ClipObjective
 {
     private readonly FlowObjective flow;
     private readonly bool whole;
 
-    /// <summary>Prepares an objective.</summary>
-    /// <param name="kind">Which.</param>
-    /// <param name="corruptRatio">Largest share of noise mixed into the history, where there is one.</param>
+    /// <summary>Creates an objective.</summary>
+    /// <param name="kind">The objective.</param>
+    /// <param name="corruptRatio">Largest share of noise in the corrupted history, if there is one.</param>
     internal ClipObjective(SpriteObjective kind, double corruptRatio)
     {
         whole = kind == SpriteObjective.FullSequence;
@@ -166,39 +166,39 @@ internal sealed class ClipObjective
         flow = new FlowObjective(scheduler, new ObjectiveOptions { SampleRatios = [.. Enumerable.Repeat(1, Stages)], CorruptRatio = corruptRatio });
     }
 
-    /// <summary>Stages that are trained.</summary>
+    /// <summary>Number of trained stages.</summary>
     internal int Stages { get; }
 
-    /// <summary>Stages of an objective.</summary>
+    /// <summary>Number of stages of an objective.</summary>
     internal static int StagesOf(SpriteObjective kind) => kind == SpriteObjective.FullSequence ? 1 : 3;
 
-    /// <summary>How many frames of a clip a batch shows: all where they are learned together, else 2 or more.</summary>
-    /// <param name="random">Source of the draw.</param>
+    /// <summary>Number of frames of the clips in a batch: all for whole sequences, otherwise drawn from 2 up.</summary>
+    /// <param name="random">Random numbers.</param>
     /// <param name="longest">Latent frames of a clip.</param>
     internal int Frames(KeyedRandom random, int longest) => whole ? longest : 2 + random.NextInt(longest - 1);
 
-    /// <summary>Inputs and targets of one stage.</summary>
+    /// <summary>Creates inputs and targets of one stage.</summary>
     /// <param name="latents">Clean latents, [b, c, t, h, w].</param>
-    /// <param name="stage">0 is the lowest resolution.</param>
+    /// <param name="stage">Stage, 0 is the lowest resolution.</param>
     /// <param name="draws">Source of all random draws.</param>
     internal FlowBatch Draw(Tensor latents, int stage, ITrainingDraws draws) =>
         whole ? flow.Draw(latents, null, draws) : flow.DrawStage(latents, stage, draws);
 }
 
-/// <summary>Averaged weights of the transformer that a run kept on its way.</summary>
-/// <param name="Step">Steps done by then.</param>
-/// <param name="File">The file's name in the folder of the run.</param>
-/// <param name="Flops">Operations of the matrix products of all steps up to it; see <see cref="PyramidFlow.Models.DitFlops"/>.</param>
-public sealed record KeptWeights(long Step, string File, double Flops)
+/// <summary>EMA weights that a transformer's run kept at a step.</summary>
+/// <param name="Step">Number of completed steps.</param>
+/// <param name="File">Name of the file in the run folder.</param>
+/// <param name="Flops">Operations of the matrix products of all steps so far; see <see cref="PyramidFlow.Models.DitFlops"/>.</param>
+internal sealed record KeptWeights(long Step, string File, double Flops)
 {
     private const string Prefix = "dit-", End = ".safetensors";
 
     /// <summary>Name of the file of a step.</summary>
     public static string FileName(long step) => FormattableString.Invariant($"{Prefix}{step}{End}");
 
-    /// <summary>Those of a run, in order; none where it kept none.</summary>
+    /// <summary>Finds the kept weights of a run, in order.</summary>
     /// <param name="run">Folder of the transformer's run.</param>
-    /// <exception cref="ArgumentException">It is no such folder.</exception>
+    /// <exception cref="ArgumentException">The folder is not one of a transformer's run.</exception>
     public static IReadOnlyList<KeptWeights> Find(string run)
     {
         var metrics = MetricsFile.Read(Path.Combine(run, "metrics.jsonl"));

@@ -2,9 +2,7 @@ using System.Numerics;
 
 namespace PyramidFlow.Sprites;
 
-/// <summary>
-/// Finds the sprite in single frames against a known background; holds the scratch space of one clip.
-/// </summary>
+/// <summary>Detects the sprite in single frames against a known background; holds scratch buffers for one clip.</summary>
 internal sealed class SpriteFrameReader(int width, int height, Vector3 background)
 {
     // The nearest pair of sprite and background colours is 113 apart; noise at 30 dB moves a pixel by 14.
@@ -15,10 +13,10 @@ internal sealed class SpriteFrameReader(int width, int height, Vector3 backgroun
     private readonly int[] stack = new int[width * height];
     private readonly List<int> region = [];
 
-    /// <summary>Pixels of this frame per pixel of a 128 pixel frame.</summary>
+    /// <summary>Size of a pixel relative to a frame of 128 pixels.</summary>
     private readonly float unit = Math.Min(width, height) / 128f;
 
-    /// <summary>The sprite of a frame, or null where there is none.</summary>
+    /// <summary>Detects the sprite of a frame; null if there is none.</summary>
     public SpriteSighting? Read(ReadOnlySpan<byte> frame)
     {
         var (r0, g0, b0) = ((int)background.X, (int)background.Y, (int)background.Z);
@@ -58,8 +56,8 @@ internal sealed class SpriteFrameReader(int width, int height, Vector3 backgroun
     }
 
     /// <summary>
-    /// How much of a pixel is sprite, 0..1: its place on the way from background to sprite colour, steepened about one
-    /// half so that noise adds nothing to flat regions.
+    /// Coverage of a pixel by the sprite, 0..1: its position between background and sprite colour, with a steeper slope around one half so that
+    /// noise does not count in flat regions.
     /// </summary>
     public float Share(ReadOnlySpan<byte> frame, int pixel, Vector3 colour)
     {
@@ -139,20 +137,18 @@ internal sealed class SpriteFrameReader(int width, int height, Vector3 backgroun
         new(frame[i * 3], frame[i * 3 + 1], frame[i * 3 + 2]);
 }
 
-/// <summary>
-/// A sprite found in a frame: centroid and area in pixels, colour 0..255, and the box around it with its rim.
-/// </summary>
+/// <summary>A sprite detected in a frame: centroid and area in pixels, colour 0..255, and bounding box with a border.</summary>
 internal sealed record SpriteSighting(
     double X, double Y, double Area, Vector3 Colour, (int X0, int Y0, int X1, int Y1) Box);
 
-/// <summary>Medians, which a few wrong pixels or frames do not move.</summary>
+/// <summary>Medians, which are robust against outliers.</summary>
 internal static class SpriteStatistics
 {
-    /// <summary>Median colour of a histogram of three times 256 bins.</summary>
+    /// <summary>Median colour of a histogram of 3 x 256 bins.</summary>
     public static Vector3 Median(ReadOnlySpan<int> histogram) =>
         new(Channel(histogram[..256]), Channel(histogram[256..512]), Channel(histogram[512..]));
 
-    /// <summary>Median of some numbers, at least one.</summary>
+    /// <summary>Median of at least one number.</summary>
     public static double Median(IEnumerable<double> values)
     {
         var sorted = values.Order().ToArray();

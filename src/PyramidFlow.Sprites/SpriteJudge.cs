@@ -3,11 +3,11 @@ using System.Numerics;
 namespace PyramidFlow.Sprites;
 
 /// <summary>
-/// Measures what a clip shows, without learned parts: the background from the frame's border, the sprite by its
-/// distance from the background, its colour from its core, its shape by overlap with drawn templates, its motion from
-/// centroid and area over time. Distances are in pixels of a 128 pixel frame and scale with the frame.
+/// Measures the attributes of a clip without learned parts: the background from the border of the frame, the sprite by its distance from
+/// the background, its colour from its core, its shape by overlap with templates, its motion from centroid and area over time. Distances are
+/// in pixels of a 128 pixel frame and scale with the frame.
 /// </summary>
-public static class SpriteJudge
+internal static class SpriteJudge
 {
     private const int BorderPixels = 3;
     private const float BackgroundSpread = 60, LeastBackgroundShare = 0.6f;
@@ -17,11 +17,10 @@ public static class SpriteJudge
 
     /// <summary>Judges a clip.</summary>
     /// <param name="frames">Interleaved RGB, [frames, height, width, 3].</param>
-    /// <param name="frameCount">Number of frames, at least 1; a single frame gives everything but motion.</param>
+    /// <param name="frameCount">Number of frames, at least 1; a single frame has no motion.</param>
     /// <param name="width">Width in pixels, at least 16.</param>
     /// <param name="height">Height in pixels, at least 16.</param>
-    /// <returns>What was found; attributes that cannot be told are null, as all are where no plain background is
-    /// found.</returns>
+    /// <returns>The measured attributes; null where an attribute is unclear, and everywhere without a plain background.</returns>
     /// <exception cref="ArgumentException">The number of bytes is not frames x height x width x 3.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A size is too small.</exception>
     public static SpriteVerdict Judge(ReadOnlySpan<byte> frames, int frameCount, int width, int height)
@@ -165,14 +164,14 @@ public static class SpriteJudge
             }
         }
 
-        // Template and sprite have one area, so that the union is twice that area less the intersection.
+        // Template and sprite have the same area, so the union is twice the area minus the intersection.
         for (var i = 0; i < shapes.Length; i++)
             overlaps[i] += both[i] / (2 * sprite.Area - both[i]);
     }
 
     /// <summary>
-    /// Compares the first and the last eighth of the clip: each measured change as a share of what the world's speed
-    /// would give, the greater one wins, and less than half of either is rest.
+    /// Compares the first and the last eighth of the clip. Each change is divided by the change at the world's speed; the larger ratio decides,
+    /// and ratios below one half mean rest.
     /// </summary>
     private static SpriteVerdict WithMotion(SpriteVerdict verdict, SpriteSighting?[] sightings, double unit)
     {
@@ -189,7 +188,7 @@ public static class SpriteJudge
         var travelY = Change(s => s.Y) / unit;
         var growth = Change(s => Math.Log(s.Area) / 2);
 
-        // A start may leave only 30 pixels of way, some of it inside the windows.
+        // A start may leave only 30 pixels of travel, some of them within the windows.
         var worldTravel = Math.Min(SpriteWorld.PixelsPerFrame * (frames - window), 0.8 * SpriteWorld.LeastWay);
         var worldGrowth = Math.Log(SpriteWorld.Scale(SpriteMotion.Growing, frames - 1 - window / 2) /
             SpriteWorld.Scale(SpriteMotion.Growing, window / 2));
@@ -209,7 +208,7 @@ public static class SpriteJudge
             .OrderDescending().ToArray();
         var radius = radii[Math.Min(2, radii.Length / 8)];
 
-        // A clip that ends before the sprite is grown still tells its whole radius.
+        // Extrapolate the full radius of a clip that ends before the sprite is fully grown.
         if (verdict.Motion == SpriteMotion.Growing)
             radius /= SpriteWorld.Scale(SpriteMotion.Growing, sightings.Length - 1);
         var threshold = Math.Sqrt(SpriteWorld.Radius(SpriteSize.Small) * SpriteWorld.Radius(SpriteSize.Large));
@@ -217,8 +216,8 @@ public static class SpriteJudge
     }
 }
 
-/// <summary>What <see cref="SpriteJudge"/> found in a clip; an attribute that cannot be told is null.</summary>
-public sealed record SpriteVerdict
+/// <summary>Result of <see cref="SpriteJudge"/>; unclear attributes are null.</summary>
+internal sealed record SpriteVerdict
 {
     /// <summary>Size of the sprite, from its largest radius.</summary>
     public SpriteSize? Size { get; init; }
@@ -229,7 +228,7 @@ public sealed record SpriteVerdict
     /// <summary>Shape whose template overlaps best.</summary>
     public SpriteShape? Shape { get; init; }
 
-    /// <summary>What the sprite does; null for clips of fewer than 5 frames.</summary>
+    /// <summary>Motion of the sprite; null for clips of fewer than 5 frames.</summary>
     public SpriteMotion? Motion { get; init; }
 
     /// <summary>Nearest palette colour of the background.</summary>
@@ -244,38 +243,34 @@ public sealed record SpriteVerdict
     /// <summary>Mean soft intersection over union with the best template, 0..1.</summary>
     public double ShapeOverlap { get; init; }
 
-    /// <summary>Whole radius of the sprite in pixels of a 128 pixel frame.</summary>
+    /// <summary>Full radius of the sprite in pixels of a 128 pixel frame.</summary>
     public double Radius { get; init; }
 
-    /// <summary>
-    /// Way of the centroid to the right from the first frames to the last, pixels of a 128 pixel frame.
-    /// </summary>
+    /// <summary>Travel of the centroid to the right from the first to the last frames, in pixels of a 128 pixel frame.</summary>
     public double TravelX { get; init; }
 
-    /// <summary>Way of the centroid down from the first frames to the last, pixels of a 128 pixel frame.</summary>
+    /// <summary>Travel of the centroid down from the first to the last frames, in pixels of a 128 pixel frame.</summary>
     public double TravelY { get; init; }
 
-    /// <summary>Radius in the last frames over radius in the first ones.</summary>
+    /// <summary>Radius in the last frames divided by the radius in the first frames.</summary>
     public double Growth { get; init; } = 1;
 
-    /// <summary>All five attributes, or null where one is missing.</summary>
+    /// <summary>All five attributes; null if one is missing.</summary>
     public SpriteAttributes? Attributes =>
         this is { Size: { } size, Colour: { } colour, Shape: { } shape, Motion: { } motion, Background: { } background }
             ? new SpriteAttributes(size, colour, shape, motion, background)
             : null;
 }
 
-/// <summary>Counts how often verdicts agree with what was asked for.</summary>
-public sealed class SpriteAccuracy
+/// <summary>Counts how often verdicts match the expected attributes.</summary>
+internal sealed class SpriteAccuracy
 {
     private int size, colour, shape, motion, background, all;
 
-    /// <summary>Clips counted.</summary>
+    /// <summary>Number of counted clips.</summary>
     public int Count { get; private set; }
 
-    /// <summary>
-    /// Share of clips with the right size, 0..1; not a number before the first clip (so are the others).
-    /// </summary>
+    /// <summary>Share of clips with the right size, 0..1; all shares are NaN before the first clip.</summary>
     public double Size => (double)size / Count;
 
     /// <summary>Share of clips with the right colour, 0..1.</summary>
@@ -297,8 +292,8 @@ public sealed class SpriteAccuracy
     public double Mean => (Size + Colour + Shape + Motion + Background) / 5;
 
     /// <summary>Counts one clip.</summary>
-    /// <param name="expected">What the prompt asked for.</param>
-    /// <param name="verdict">What the judge found.</param>
+    /// <param name="expected">Attributes of the prompt.</param>
+    /// <param name="verdict">Result of the judge.</param>
     public void Add(SpriteAttributes expected, SpriteVerdict verdict)
     {
         Count++;

@@ -7,8 +7,8 @@ using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Sprites;
 
-/// <summary>Latents of the clips of the sprites world, computed once and memory-mapped afterwards.</summary>
-public sealed class SpriteLatents : IDisposable
+/// <summary>Cached latents of clips of the sprites world, memory-mapped.</summary>
+internal sealed class SpriteLatents : IDisposable
 {
     private const string SeedKey = "seed", TurnsKey = "turn_share", ExtraKey = "extra_colour";
 
@@ -22,16 +22,16 @@ public sealed class SpriteLatents : IDisposable
         clipsOfShape = config.ShapeShares is null ? [] : ClipsOfShape(config);
     }
 
-    /// <summary>Clips in the set.</summary>
+    /// <summary>Number of clips.</summary>
     public int Count => (int)latents.Size(0);
 
     /// <summary>Latent frames of a clip.</summary>
     public int Frames => (int)latents.Size(2);
 
-    /// <summary>Opens the set, or makes it first.</summary>
-    /// <param name="path">The set's file.</param>
+    /// <summary>Opens the cache, and creates it if it is missing.</summary>
+    /// <param name="path">The file of the cache.</param>
     /// <param name="config">Seed, number of clips and their length.</param>
-    /// <param name="encode">A video [1, frames, h, w, 3] to latents [1, c, t, h/8, w/8].</param>
+    /// <param name="encode">Encodes a video [1, frames, h, w, 3] to latents [1, c, t, h/8, w/8].</param>
     /// <param name="progress">Reports progress; null reports nothing.</param>
     /// <param name="cancellationToken">Checked before every clip.</param>
     public static SpriteLatents OpenOrMake(string path, SpriteDitConfig config, Func<Tensor, Tensor> encode,
@@ -54,10 +54,10 @@ public sealed class SpriteLatents : IDisposable
         return new SpriteLatents(TensorScope.Detach(latents), config);
     }
 
-    /// <summary>Some clips' latents, float32 [b, c, frames, h, w], and what each shows in its last frame.</summary>
-    /// <param name="random">Chooses the clips.</param>
-    /// <param name="count">How many.</param>
-    /// <param name="frames">Their first frames only.</param>
+    /// <summary>Draws clips: latents, float32 [b, c, frames, h, w], and the attributes of the last frame of each.</summary>
+    /// <param name="random">Random numbers.</param>
+    /// <param name="count">Number of clips.</param>
+    /// <param name="frames">Number of frames from the start of each clip.</param>
     public (Tensor Latents, SpriteAttributes[] Attributes) Draw(KeyedRandom random, int count, int frames)
     {
         var index = Enumerable.Range(0, count).Select(_ => Clip(random)).ToArray();
@@ -68,7 +68,7 @@ public sealed class SpriteLatents : IDisposable
     /// <inheritdoc/>
     public void Dispose() => latents.Dispose();
 
-    // Any clip, or one of a shape that is drawn by its share first.
+    // Any clip, or one of a shape drawn by its weight.
     private long Clip(KeyedRandom random)
     {
         if (config.ShapeShares is not { } shares)
@@ -133,7 +133,7 @@ public sealed class SpriteLatents : IDisposable
         return identity;
     }
 
-    // What the prompt says while a latent frame is made.
+    // Attributes of the prompt at a latent frame.
     private SpriteAttributes Shown(long clip, int unit) =>
         Turn(config, clip) is not { } turn ? Scene(config, clip).Attributes
         : VideoLength.OfLatents(unit) < turn.Frame ? turn.Before

@@ -3,10 +3,10 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Sprites;
 
-/// <summary>Draws scenes: anti-aliased by distance to the outline, computing only the sprite's bounding box.</summary>
-public static class SpriteRenderer
+/// <summary>Renders scenes with anti-aliasing by distance to the outline; computes only the bounding box of the sprite.</summary>
+internal static class SpriteRenderer
 {
-    /// <summary>Draws the first frames of a scene.</summary>
+    /// <summary>Renders the first frames of a scene.</summary>
     /// <param name="scene">The scene.</param>
     /// <param name="frameCount">Number of frames, at least 1; the models take 1 + 8n.</param>
     /// <returns>Interleaved RGB, [frames, 128, 128, 3].</returns>
@@ -24,7 +24,7 @@ public static class SpriteRenderer
         return clip;
     }
 
-    /// <summary>Draws one frame of a scene.</summary>
+    /// <summary>Renders one frame of a scene.</summary>
     /// <param name="scene">The scene.</param>
     /// <param name="frame">Frame number, from 0.</param>
     /// <param name="target">Receives interleaved RGB, [128, 128, 3].</param>
@@ -81,10 +81,10 @@ public static class SpriteRenderer
 }
 
 /// <summary>Clips of the sprites world as tensors.</summary>
-public static class SpriteClips
+internal static class SpriteClips
 {
     /// <summary>Renders a scene to [1, 3, t, 128, 128] in [-1, 1].</summary>
-    /// <param name="scene">What is to be seen.</param>
+    /// <param name="scene">The scene.</param>
     /// <param name="frames">Number of frames, 1 + 8n for the VAE.</param>
     public static Tensor Render(SpriteScene scene, int frames)
     {
@@ -95,7 +95,7 @@ public static class SpriteClips
     /// <summary>Renders a scene to [1, t, 128, 128, 3] in [-1, 1].</summary>
     public static Tensor RenderChannelsLast(SpriteScene scene, int frames) => ChannelsLast(SpriteRenderer.Render(scene, frames));
 
-    /// <summary>A drawn clip, RGB bytes [t, 128, 128, 3], as [1, t, 128, 128, 3] in [-1, 1].</summary>
+    /// <summary>Converts a rendered clip, RGB bytes [t, 128, 128, 3], to [1, t, 128, 128, 3] in [-1, 1].</summary>
     public static Tensor ChannelsLast(ReadOnlySpan<byte> rgb)
     {
         using var scope = new TensorScope();
@@ -109,7 +109,7 @@ public static class SpriteClips
 /// radius R is a disc of radius R, a square of half-side 0.87 R, a triangle of circumradius 1.35 R or a star of outer
 /// radius 1.35 R and inner radius 0.45 of the outer one.
 /// </summary>
-public static class SpriteGeometry
+internal static class SpriteGeometry
 {
     private const float SquareHalfSide = 0.87f;
     private const float TriangleCircumradius = 1.35f;
@@ -118,7 +118,7 @@ public static class SpriteGeometry
     private const float Cos18 = 0.95105652f, Sin36 = 0.58778525f, Cos36 = 0.80901699f;
     private const float Sin60 = 0.8660254f;
 
-    /// <summary>How far an outline of radius 1 reaches from its centre; all four numbers are positive.</summary>
+    /// <summary>Extent of an outline of radius 1 from its centre; all four numbers are positive.</summary>
     /// <param name="shape">The shape.</param>
     /// <exception cref="ArgumentOutOfRangeException">Not one of the four shapes.</exception>
     public static (float Left, float Top, float Right, float Bottom) Extent(SpriteShape shape) => shape switch
@@ -143,9 +143,7 @@ public static class SpriteGeometry
         _ => throw new ArgumentOutOfRangeException(nameof(shape), shape, null),
     };
 
-    /// <summary>
-    /// Share of a pixel that the sprite covers, 0..1, from the distance of the pixel's centre to the outline.
-    /// </summary>
+    /// <summary>Share of a pixel that the sprite covers, 0..1, by the distance of the pixel's centre to the outline.</summary>
     /// <param name="shape">The shape.</param>
     /// <param name="x">Pixel centre minus sprite centre, pixels to the right.</param>
     /// <param name="y">Pixel centre minus sprite centre, pixels down.</param>
@@ -194,7 +192,7 @@ public static class SpriteGeometry
         x = Math.Abs(x - 2 * Cos36 * overNotch);
         y += 2 * Sin36 * overNotch;
 
-        // The one edge left runs from the tip (0, outer) to the notch at 36 degrees.
+        // The remaining edge runs from the tip (0, outer) to the notch at 36 degrees.
         const float EdgeX = 0.45f * Sin36, EdgeY = 0.45f * Cos36 - 1;
         var length = MathF.Sqrt(EdgeX * EdgeX + EdgeY * EdgeY);
         var edge = (-EdgeY * x + EdgeX * (y - outer)) / length;

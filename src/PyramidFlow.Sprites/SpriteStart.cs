@@ -7,45 +7,45 @@ using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Sprites;
 
-/// <summary>What a transformer's training stands on: an encoder of videos, text encoders, and perhaps weights to go on from.</summary>
+/// <summary>The models that a transformer's training builds on: video encoder, text encoders, and optional initial weights.</summary>
 internal abstract class SpriteStart : IDisposable
 {
     private const string MainWeights = "model.safetensors";
 
     private static readonly string[] TextParts = ["tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2"];
 
-    /// <summary>The VAE's run beside the transformer's, and new weights.</summary>
+    /// <summary>Starts from the VAE run in the same folder, with new weights.</summary>
     /// <param name="folder">Folder of all runs of the model.</param>
-    /// <param name="vaeConfig">The VAE run's copy of its configuration.</param>
+    /// <param name="vaeConfig">Copy of the configuration in the VAE run.</param>
     internal static SpriteStart FromVaeRun(string folder, string vaeConfig) => new VaeRunStart(folder, vaeConfig);
 
-    /// <summary>A finished model, of which the transformer is trained further.</summary>
+    /// <summary>Starts from a finished model.</summary>
     /// <param name="folder">Model folder in the released layout.</param>
-    /// <param name="cancellationToken">Stops the reading off of the encoder.</param>
+    /// <param name="cancellationToken">Cancels the fit of the encoder.</param>
     internal static SpriteStart FromModel(string folder, CancellationToken cancellationToken) => new ModelStart(CheckpointFolder.Open(folder), cancellationToken);
 
-    /// <summary>Puts tokenizers and text encoders into a model folder, if they are not there.</summary>
+    /// <summary>Adds tokenizers and text encoders to a model folder if they are missing.</summary>
     internal void ProvideText(string model, long seed, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
     {
         if (!File.Exists(Path.Combine(model, "text_encoder_2", MainWeights)))
             MakeText(model, seed, progress, cancellationToken);
     }
 
-    /// <summary>A video [1, frames, h, w, 3] to latents [1, c, t, h/8, w/8].</summary>
+    /// <summary>Encodes a video [1, frames, h, w, 3] to latents [1, c, t, h/8, w/8].</summary>
     internal abstract Tensor Encode(Tensor video);
 
-    /// <summary>The VAE, to look at what the transformer makes; the caller's.</summary>
+    /// <summary>Opens the VAE that decodes samples; the caller disposes it.</summary>
     /// <param name="type">Element type of its weights.</param>
-    /// <exception cref="ArgumentException">The VAE's run made none yet.</exception>
+    /// <exception cref="ArgumentException">The VAE run has no weights yet.</exception>
     internal abstract CausalVideoVae OpenVae(ElementType type);
 
-    /// <summary>Weights the transformer starts from; null draws new ones.</summary>
+    /// <summary>Opens the initial weights of the transformer; null draws new ones.</summary>
     internal abstract StateSource? OpenTransformer();
 
     /// <inheritdoc/>
     public abstract void Dispose();
 
-    /// <summary>Copies tokenizers and text encoders of one model folder into another.</summary>
+    /// <summary>Copies tokenizers and text encoders from one model folder to another.</summary>
     internal static void CopyText(string from, string to)
     {
         foreach (var part in TextParts)
@@ -110,7 +110,7 @@ internal abstract class SpriteStart : IDisposable
 
         internal ModelStart(CheckpointFolder model, CancellationToken cancellationToken) => (this.model, this.cancellationToken) = (model, cancellationToken);
 
-        // A run that goes on has its latents and never comes here.
+        // A resumed run has its latents already and never needs the encoder.
         internal override Tensor Encode(Tensor video) => (encoder ??= ReadOff()).Encode(video);
 
         internal override CausalVideoVae OpenVae(ElementType type) => CausalVideoVae.Load(model.Vae, type);
@@ -131,10 +131,10 @@ internal abstract class SpriteStart : IDisposable
 }
 
 /// <summary>
-/// A trained encoder of the sprites world as two matrices: it was made from linear maps of 8x8 pixels x 8 frames
-/// (<see cref="LinearStart"/>), so what it computes can be read off a few clips, and is then a hundred times faster.
+/// A trained encoder of the sprites world as two matrices. It was made from linear maps of 8x8 pixels x 8 frames (<see cref="LinearStart"/>), so
+/// that a few clips determine it; the matrices are a hundred times faster.
 /// </summary>
-public sealed class BlockEncoder : IDisposable
+internal sealed class BlockEncoder : IDisposable
 {
     private const int Clips = 8, Frames = 17, Block = 8;
     private const double NoiseLevel = 0.1, Ridge = 1e-7;
@@ -145,7 +145,7 @@ public sealed class BlockEncoder : IDisposable
 
     private BlockEncoder(Tensor first, Tensor later) => (this.first, this.later) = (first, later);
 
-    /// <summary>Finds the matrices by least squares over noisy training clips.</summary>
+    /// <summary>Fits the matrices by least squares to noisy training clips.</summary>
     /// <param name="vae">The VAE, in float32.</param>
     /// <param name="cancellationToken">Checked before every clip.</param>
     public static BlockEncoder Fit(CausalVideoVae vae, CancellationToken cancellationToken)
@@ -172,7 +172,7 @@ public sealed class BlockEncoder : IDisposable
             TensorScope.Detach(Solve(Blocks(pixels.Narrow(1, 1, Block * units), Block), codes.Narrow(1, 1, units))));
     }
 
-    /// <summary>Video [b, 1 + 8n, h, w, 3] in [-1, 1] to latents [b, c, 1 + n, h/8, w/8].</summary>
+    /// <summary>Encodes a video [b, 1 + 8n, h, w, 3] in [-1, 1] to latents [b, c, 1 + n, h/8, w/8].</summary>
     public Tensor Encode(Tensor video)
     {
         using var scope = new TensorScope();
@@ -188,7 +188,7 @@ public sealed class BlockEncoder : IDisposable
         later.Dispose();
     }
 
-    // Every block as a row of its pixels and a 1, which carries the bias.
+    // Each block as a row of its pixels and a 1 for the bias.
     private static Tensor Blocks(Tensor video, int frames)
     {
         var s = video.Shape;                                                                                   // [b, t, h, w, 3]

@@ -10,10 +10,10 @@ using PyramidFlow.Training.Loop;
 namespace PyramidFlow.Sprites;
 
 /// <summary>
-/// Makes the small text encoders of the sprites model in the released layout (CLIP pooled and T5 token features), trained
-/// on captions to tell the five attributes apart with linear heads that are thrown away afterwards.
+/// Creates the small text encoders of the sprites model in the released layout (pooled CLIP features and T5 token features). They are trained
+/// on captions to classify the five attributes with linear heads, which are discarded afterwards.
 /// </summary>
-public static class SpriteTextEncoders
+internal static class SpriteTextEncoders
 {
     private const int Width = 128;
     private const int Batch = 64;
@@ -28,10 +28,10 @@ public static class SpriteTextEncoders
     /// <summary>Writes <c>tokenizer</c>, <c>tokenizer_2</c>, <c>text_encoder</c> and <c>text_encoder_2</c> into a model folder.</summary>
     /// <param name="folder">Folder of the model.</param>
     /// <param name="seed">Seed of weights and captions.</param>
-    /// <param name="steps">Training steps of 64 captions.</param>
+    /// <param name="steps">Number of training steps, with 64 captions each.</param>
     /// <param name="progress">Reports progress every 20 steps; null reports nothing.</param>
     /// <param name="cancellationToken">Checked before every step.</param>
-    /// <returns>Share of unseen captions of which the pooled feature gives all five attributes.</returns>
+    /// <returns>Share of unseen captions whose pooled features give all five attributes.</returns>
     public static double Make(string folder, long seed, int steps, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
     {
         WordTokenizerFiles.WriteClip(Path.Combine(folder, "tokenizer"), SpriteCaptions.Words);
@@ -70,7 +70,7 @@ public static class SpriteTextEncoders
         return Accuracy(clip, clipTokens, heads, seed);
     }
 
-    /// <summary>Loads what <see cref="Make"/> wrote, in float32.</summary>
+    /// <summary>Loads the text encoders that <see cref="Make"/> wrote, in float32.</summary>
     /// <param name="folder">Folder of the model.</param>
     public static PromptEncoder Load(string folder)
     {
@@ -108,7 +108,7 @@ public static class SpriteTextEncoders
     private static Tensor ClipIds(ClipTokenizer tokenizer, string[] captions) =>
         Padded([.. captions.Select(c => tokenizer.Encode(c, pad: false))], tokenizer.PadId);
 
-    // Int64 [b, n], as long as the longest row.
+    // Int64 [b, n], padded to the longest row.
     private static Tensor Padded(Tokenized[] rows, long pad)
     {
         var longest = rows.Max(r => r.Length);
@@ -134,7 +134,7 @@ public static class SpriteTextEncoders
             module.NamedParameters().Select(p => (p.Key, p.Parameter.Value.Detached().To(ElementType.BFloat16))));
     }
 
-    // One linear classifier for each attribute and each encoder.
+    // One linear classifier per attribute and encoder.
     private sealed class AttributeHeads : Module
     {
         private readonly Linear[] pooled = [.. Classes.Select(c => new Linear(Width, c))];

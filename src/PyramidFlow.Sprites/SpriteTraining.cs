@@ -12,20 +12,20 @@ using PyramidFlow.Training.Vae;
 namespace PyramidFlow.Sprites;
 
 /// <summary>
-/// The making of <c>models/sprites</c>, from nothing but configurations and seeds: VAE, text encoders, transformer, each
-/// a run of its own that goes on where it was stopped; <see cref="Ship"/> puts the model folder together.
+/// Trains <c>models/sprites</c> from configurations and seeds alone: VAE, text encoders and transformer, each in a resumable run of its own;
+/// <see cref="Ship"/> assembles the model folder.
 /// </summary>
 public static class SpriteTraining
 {
     private const string ModelFolder = "model", LoraPart = "lora", StartFrom = "start_from";
 
-    /// <summary>Trains the VAE; its run lies in <c>FOLDER/vae</c>.</summary>
+    /// <summary>Trains the VAE; the run is <c>FOLDER/vae</c>.</summary>
     /// <param name="configPath">A <see cref="SpriteVaeConfig"/>.</param>
     /// <param name="folder">Folder of all runs of the model.</param>
     /// <param name="progress">Reports progress every few steps; null reports nothing.</param>
     /// <param name="cancellationToken">Stops the run after the current step and saves a checkpoint.</param>
     /// <param name="group">Process group of the training; null trains in this process alone.</param>
-    /// <returns>Mean peak signal-to-noise ratio on unseen clips, dB.</returns>
+    /// <returns>Mean PSNR on unseen clips in dB.</returns>
     public static double RunVae(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
         var config = SpriteVaeConfig.Load(configPath);
@@ -33,18 +33,18 @@ public static class SpriteTraining
         if (group is not { Rank: > 0 })
             ConfigPaths.Copy(configPath, VaeConfig(folder));
 
-        // Every worker is a thread of its own; operators that split their work as well would only wait for each other.
+        // Every worker is a thread; multithreaded operators would only add synchronisation.
         TorchRuntime.Threads = 1;
         return trainer.Run(progress, cancellationToken);
     }
 
-    /// <summary>Trains text encoders, if there are none yet, and transformer; the run lies in <c>FOLDER/dit</c>.</summary>
+    /// <summary>Trains the text encoders if they are missing, and the transformer; the run is <c>FOLDER/dit</c>.</summary>
     /// <param name="configPath">A <see cref="SpriteDitConfig"/>.</param>
-    /// <param name="folder">Folder of all runs of the model; the VAE's linear start must be there.</param>
+    /// <param name="folder">Folder of all runs of the model, with the linear start of the VAE.</param>
     /// <param name="progress">Reports progress every few steps; null reports nothing.</param>
     /// <param name="cancellationToken">Stops the run after the current step and saves a checkpoint.</param>
     /// <param name="group">Process group of the training; null trains in this process alone.</param>
-    /// <exception cref="ArgumentException">The VAE's run is missing.</exception>
+    /// <exception cref="ArgumentException">The VAE run is missing.</exception>
     public static void RunDit(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
         var config = SpriteDitConfig.Load(configPath);
@@ -53,14 +53,14 @@ public static class SpriteTraining
         Run(config, configPath, folder, "dit", progress, cancellationToken, group);
     }
 
-    /// <summary>Trains a LoRA of a model folder's transformer; the run and <c>lora.safetensors</c> lie in <c>FOLDER/lora</c>.</summary>
+    /// <summary>Trains a LoRA of a model's transformer; the run with <c>lora.safetensors</c> is <c>FOLDER/lora</c>.</summary>
     /// <param name="configPath">A <see cref="SpriteDitConfig"/> with <c>start_from</c>.</param>
     /// <param name="folder">Folder of the run.</param>
     /// <param name="progress">Reports progress every few steps; null reports nothing.</param>
     /// <param name="cancellationToken">Stops the run after the current step and saves a checkpoint.</param>
     /// <param name="group">Process group of the training; null trains in this process alone.</param>
-    /// <returns>The LoRA's file.</returns>
-    /// <exception cref="ArgumentException">The model is not named, or a target names no layer of it.</exception>
+    /// <returns>Path of the LoRA.</returns>
+    /// <exception cref="ArgumentException">The configuration names no model, or a target matches no layer.</exception>
     public static string RunLora(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
         var config = SpriteDitConfig.Load(configPath);
@@ -93,10 +93,10 @@ public static class SpriteTraining
         trainer.Run(progress, cancellationToken);
     }
 
-    /// <summary>Puts the model folder together from the runs, weights in bfloat16.</summary>
+    /// <summary>Assembles the model folder from the runs, with bfloat16 weights.</summary>
     /// <param name="folder">Folder of all runs of the model.</param>
     /// <param name="target">Model folder to write.</param>
-    /// <param name="weights">Which file of the transformer's run holds the weights.</param>
+    /// <param name="weights">File of the transformer's run with the weights.</param>
     /// <exception cref="ArgumentException">A run is missing.</exception>
     public static void Ship(string folder, string target, string weights = "dit.safetensors")
     {
@@ -123,13 +123,13 @@ public static class SpriteTraining
         SettingsOf(config).Write(Path.Combine(target, PipelineSettings.FileName));
     }
 
-    /// <summary>What a pipeline uses with this model unless told otherwise.</summary>
+    /// <summary>Default pipeline settings of the model.</summary>
     public static PipelineSettings Settings { get; } = new(
         new LatentNormalization(0, 1, 0, 1), PromptSuffix: "", NegativePrompt: "",
         SpriteWorld.Width, SpriteWorld.Height, Frames: 49, SpriteWorld.FramesPerSecond,
         Steps: [10, 10, 10], VideoSteps: [6, 6, 6], Guidance: 3, VideoGuidance: 3, MaxLatentFrames: 7);
 
-    /// <summary>The same for a model that makes all frames together: the steps of an image's three stages, in one.</summary>
+    /// <summary>Default pipeline settings of a full-sequence model: one stage with as many steps as the three stages of an image.</summary>
     public static PipelineSettings FullSequenceSettings { get; } = Settings with
     {
         FullSequence = true,

@@ -12,10 +12,10 @@ using PyramidFlow.Training.Vae;
 namespace PyramidFlow.Sprites;
 
 /// <summary>
-/// Trains the causal video VAE on the sprites world: linear maps first, which are the encoder from then on, so that a
-/// transformer can train on its latents at once; then the convolutional decoder by mean squared error.
+/// Trains the causal video VAE on the sprites world: first linear maps, which become the frozen encoder, so that a transformer can train on
+/// its latents at once; then the convolutional decoder by mean squared error.
 /// </summary>
-public sealed class SpriteVaeTrainer : ITraining, IDisposable
+internal sealed class SpriteVaeTrainer : ITraining, IDisposable
 {
     private const int EvaluationClips = 8;
     private const long EvaluationSeed = 77;
@@ -31,13 +31,13 @@ public sealed class SpriteVaeTrainer : ITraining, IDisposable
 
     private double quality;
 
-    /// <summary>Prepares a run, or takes up the one in the folder; makes the linear start if the folder has none.</summary>
-    /// <param name="config">What to train.</param>
+    /// <summary>Creates a run, or resumes the one in the folder; fits the linear maps if they are missing.</summary>
+    /// <param name="config">The configuration.</param>
     /// <param name="folder">Folder of the run.</param>
-    /// <param name="progress">Told every few steps of the linear start, or null.</param>
-    /// <param name="cancellationToken">Stops the linear start.</param>
+    /// <param name="progress">Reports progress of the linear fit; null reports nothing.</param>
+    /// <param name="cancellationToken">Cancels the linear fit.</param>
     /// <param name="group">Process group of the training; null trains in this process alone.</param>
-    /// <exception cref="ArgumentException">The batch cannot be shared by all workers of all processes.</exception>
+    /// <exception cref="ArgumentException">The batch cannot be divided among all workers of all processes.</exception>
     public SpriteVaeTrainer(SpriteVaeConfig config, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
         if (group is not null && config.Batch % (config.Workers * group.Size) != 0)
@@ -62,11 +62,11 @@ public sealed class SpriteVaeTrainer : ITraining, IDisposable
     /// <inheritdoc/>
     public IReadOnlyList<TrainingPart> Parts => [part];
 
-    /// <summary>Mean over unseen clips of the clip's peak signal-to-noise ratio through encoder and decoder, dB.</summary>
-    /// <param name="vae">The network, with weights.</param>
+    /// <summary>Mean PSNR of reconstructed unseen clips in dB.</summary>
+    /// <param name="vae">The VAE with weights.</param>
     /// <param name="frames">Frames of a clip, 1 + 8n.</param>
-    /// <param name="clips">How many clips; at least 1.</param>
-    /// <param name="begin">Told the number of each clip before it is done, or null.</param>
+    /// <param name="clips">Number of clips; at least 1.</param>
+    /// <param name="begin">Called with the number of each clip before it is processed; may be null.</param>
     /// <param name="cancellationToken">Checked before every clip.</param>
     public static double Evaluate(CausalVideoVae vae, int frames, int clips, Action<int>? begin = null, CancellationToken cancellationToken = default)
     {
@@ -85,10 +85,10 @@ public sealed class SpriteVaeTrainer : ITraining, IDisposable
     }
 
     /// <summary>
-    /// Trains to the end, or until cancelled after the running step; either way the state is saved and the averaged
-    /// weights lie in <c>vae.safetensors</c> of the folder.
+    /// Trains to the last step, or until cancelled after the current step; in both cases saves the state, and writes the EMA to
+    /// <c>vae.safetensors</c> in the folder.
     /// </summary>
-    /// <returns>Mean peak signal-to-noise ratio of the averaged weights on unseen clips, dB.</returns>
+    /// <returns>Mean PSNR of the EMA weights on unseen clips in dB.</returns>
     public double Run(IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
     {
         loop.Run(progress, cancellationToken);
@@ -144,7 +144,7 @@ public sealed class SpriteVaeTrainer : ITraining, IDisposable
         return new BatchLosses(loss.Item(), [], latents.Size(0) * latents.Size(2) * latents.Size(3) * latents.Size(4));
     }
 
-    // Clips, crops and noise follow from seed and number alone: a resumed run sees what the uninterrupted one would.
+    // Clips, crops and noise depend on the seed and the batch number alone, so that a resumed run sees the same data.
     private (Tensor Video, Tensor Latents) Draw(MicroBatch batch, int worker)
     {
         using var scope = new TensorScope();
@@ -171,10 +171,10 @@ public sealed class SpriteVaeTrainer : ITraining, IDisposable
     }
 }
 
-/// <summary>What <c>train vae</c> does; read from JSON.</summary>
+/// <summary>Configuration of <c>train vae</c> on the sprites world; read from JSON.</summary>
 public sealed record SpriteVaeConfig : LoopConfig
 {
-    /// <summary>With what suits the sprites world.</summary>
+    /// <summary>Sets the defaults for the sprites world.</summary>
     public SpriteVaeConfig()
     {
         (Steps, Workers, LearningRate, WarmUpSteps, Beta2) = (2000, 2, 2e-4, 20, 0.99);
@@ -184,30 +184,30 @@ public sealed record SpriteVaeConfig : LoopConfig
     /// <summary>The network.</summary>
     public required CausalVideoVaeConfig Vae { get; set; }
 
-    /// <summary>Steps of the linear start.</summary>
+    /// <summary>Training steps of the linear maps.</summary>
     public int LinearSteps { get; set; } = 500;
 
-    /// <summary>Peak learning rate of the linear start.</summary>
+    /// <summary>Peak learning rate of the linear maps.</summary>
     public double LinearLearningRate { get; set; } = 8e-3;
 
-    /// <summary>How far the latent channels are brought to the same size: 1 wholly, 0 not at all.</summary>
+    /// <summary>Whitening of the latent channels: 1 is complete, 0 is none.</summary>
     public double WhiteningPower { get; set; } = 0.7;
 
-    /// <summary>Clips in a step.</summary>
+    /// <summary>Clips per step.</summary>
     public int Batch { get; set; } = 2;
 
     /// <summary>Frames of a clip, 1 + 8n.</summary>
     public int Frames { get; set; } = 33;
 
-    /// <summary>Side of the square cut from each clip, a multiple of 8.</summary>
+    /// <summary>Side of the square crop of each clip in pixels, a multiple of 8.</summary>
     public int Crop { get; set; } = 64;
 
-    /// <summary>Standard deviation of the noise added to the latents, so that the decoder forgives generated ones.</summary>
+    /// <summary>Standard deviation of the noise added to the latents, which makes the decoder robust to generated latents.</summary>
     public double LatentNoise { get; set; } = 0.05;
 
     /// <summary>Reads a configuration file.</summary>
     /// <exception cref="ArgumentException">The file is missing or malformed, or contains an unknown key or an invalid value.</exception>
-    /// <exception cref="CheckpointException">It does not describe a network.</exception>
+    /// <exception cref="CheckpointException">The network is invalid.</exception>
     public static SpriteVaeConfig Load(string path) =>
         TrainingConfigFile.Read(path, SpriteVaeJson.Default.SpriteVaeConfig).Check(path);
 

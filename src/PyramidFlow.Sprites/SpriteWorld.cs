@@ -4,10 +4,10 @@ using PyramidFlow.Training.Data;
 namespace PyramidFlow.Sprites;
 
 /// <summary>
-/// The procedural world of the embedded default model: one coloured sprite on a plain background, 128x128 pixels, 24
-/// frames per second. Scenes come from a seed and an index, so that a data set of any size is one integer.
+/// The procedural world of the default model: one coloured sprite on a plain background, 128x128 pixels, 24 frames per second. Scenes are a
+/// function of a seed and an index, so that a single integer defines a data set of any size.
 /// </summary>
-public static class SpriteWorld
+internal static class SpriteWorld
 {
     /// <summary>Width of a frame in pixels.</summary>
     public const int Width = 128;
@@ -21,13 +21,13 @@ public static class SpriteWorld
     /// <summary>Frames per second.</summary>
     public const int FramesPerSecond = 24;
 
-    /// <summary>Speed of a moving sprite.</summary>
+    /// <summary>Speed of a moving sprite in pixels per frame.</summary>
     public const float PixelsPerFrame = 2.2f;
 
-    /// <summary>Frames in which a sprite doubles or halves its radius.</summary>
+    /// <summary>Number of frames in which a sprite doubles or halves its radius.</summary>
     public const int ScalingFrames = 32;
 
-    /// <summary>Least way in pixels that a moving sprite has before it reaches the edge.</summary>
+    /// <summary>Shortest distance in pixels that a moving sprite travels before it reaches the edge.</summary>
     public const float LeastWay = 30;
 
     private const float Margin = 1.5f;
@@ -35,12 +35,12 @@ public static class SpriteWorld
     private const float FarStartShare = 0.75f;
     private const long TrainingStream = 1, EvaluationStream = 2, EvaluationOrderStream = 3;
 
-    /// <summary>The radius in pixels that a size stands for.</summary>
+    /// <summary>Radius of a size in pixels.</summary>
     /// <param name="size">The size.</param>
     public static float Radius(SpriteSize size) => size == SpriteSize.Small ? 18 : 30;
 
-    /// <summary>Radius in a frame as a share of the whole radius, 0.5..1.</summary>
-    /// <param name="motion">What the sprite does.</param>
+    /// <summary>Radius in a frame relative to the full radius, 0.5..1.</summary>
+    /// <param name="motion">Motion of the sprite.</param>
     /// <param name="frame">Frame number, from 0.</param>
     public static float Scale(SpriteMotion motion, int frame)
     {
@@ -53,14 +53,14 @@ public static class SpriteWorld
         };
     }
 
-    /// <summary>True for the combination that training never shows: every large cyan star.</summary>
+    /// <summary>Whether a combination is held out of training: every large cyan star.</summary>
     /// <param name="attributes">The attributes.</param>
     public static bool IsHeldOut(SpriteAttributes attributes) =>
         attributes is { Size: SpriteSize.Large, Colour: SpriteColour.Cyan, Shape: SpriteShape.Star };
 
-    /// <summary>A training scene: attributes uniform over everything that is not held out.</summary>
+    /// <summary>A training scene; attributes are uniform over all combinations that are not held out.</summary>
     /// <param name="seed">Seed of the data set.</param>
-    /// <param name="index">Number of the scene.</param>
+    /// <param name="index">Index of the scene.</param>
     public static SpriteScene Scene(long seed, long index)
     {
         var random = new KeyedRandom(seed, TrainingStream, index);
@@ -72,11 +72,11 @@ public static class SpriteWorld
     }
 
     /// <summary>
-    /// An evaluation scene, from numbers that training never uses. Each run of 2688 indices that starts at a multiple
-    /// of 2688 has every combination once, held-out ones among them, in shuffled order.
+    /// An evaluation scene, from a random stream that training does not use. Each block of 2688 indices has every combination once, including
+    /// held-out ones, in shuffled order.
     /// </summary>
     /// <param name="seed">Seed of the evaluation.</param>
-    /// <param name="index">Number of the scene, from 0.</param>
+    /// <param name="index">Index of the scene, from 0.</param>
     /// <exception cref="ArgumentOutOfRangeException">The index is negative.</exception>
     public static SpriteScene EvaluationScene(long seed, long index)
     {
@@ -87,11 +87,11 @@ public static class SpriteWorld
     }
 
     /// <summary>
-    /// A scene with given attributes: a moving sprite starts near the opposite edge in three scenes of four, else
-    /// anywhere that leaves <see cref="LeastWay"/>; everything else is uniform over what fits.
+    /// A scene with given attributes. A moving sprite starts near the opposite edge with probability 3/4, otherwise anywhere at least
+    /// <see cref="LeastWay"/> from its end; everything else is uniform.
     /// </summary>
-    /// <param name="attributes">What is to be seen.</param>
-    /// <param name="random">Source of the start.</param>
+    /// <param name="attributes">Attributes of the scene.</param>
+    /// <param name="random">Random numbers of the start position.</param>
     public static SpriteScene Place(SpriteAttributes attributes, KeyedRandom random)
     {
         var (left, top, right, bottom) = Room(attributes.Shape, Radius(attributes.Size));
@@ -115,9 +115,7 @@ public static class SpriteWorld
         };
     }
 
-    /// <summary>
-    /// Where the centre of a sprite may be so that the whole sprite stays in the frame, off its edge.
-    /// </summary>
+    /// <summary>Range of the centre that keeps the whole sprite inside the frame, with a margin.</summary>
     internal static (float Left, float Top, float Right, float Bottom) Room(SpriteShape shape, float radius)
     {
         var (left, top, right, bottom) = SpriteGeometry.Extent(shape);
@@ -139,16 +137,14 @@ public static class SpriteWorld
     }
 }
 
-/// <summary>One clip before it is drawn: what is in it and where the sprite starts.</summary>
-/// <param name="Attributes">What is to be seen.</param>
+/// <summary>A clip before rendering: its attributes and the start position.</summary>
+/// <param name="Attributes">Attributes of the scene.</param>
 /// <param name="StartX">Centre of the sprite in frame 0, pixels from the left edge.</param>
 /// <param name="StartY">Centre of the sprite in frame 0, pixels from the top edge.</param>
-public readonly record struct SpriteScene(SpriteAttributes Attributes, float StartX, float StartY)
+internal readonly record struct SpriteScene(SpriteAttributes Attributes, float StartX, float StartY)
 {
-    /// <summary>
-    /// Where the sprite is in a frame, and how large. Motion ends at the frame's edge, scaling after 32 frames.
-    /// </summary>
-    /// <param name="frame">Frame number, from 0; any length.</param>
+    /// <summary>Position and radius of the sprite in a frame. Movement ends at the edge of the frame, scaling after 32 frames.</summary>
+    /// <param name="frame">Frame number, from 0, without limit.</param>
     /// <returns>Centre and radius in pixels.</returns>
     /// <exception cref="ArgumentOutOfRangeException">The frame is negative.</exception>
     public (float X, float Y, float Radius) At(int frame)
@@ -169,11 +165,11 @@ public readonly record struct SpriteScene(SpriteAttributes Attributes, float Sta
     }
 }
 
-/// <summary>A clip whose sprite moves one way and, from a frame on, another way at a right angle to it.</summary>
-/// <param name="Start">The scene it begins as.</param>
-/// <param name="Then">Where it moves later.</param>
-/// <param name="Frame">Frame from which it moves the other way; a unit of the released models begins there.</param>
-public readonly record struct SpriteTurn(SpriteScene Start, SpriteMotion Then, int Frame)
+/// <summary>A clip whose sprite turns by a right angle at a frame.</summary>
+/// <param name="Start">The scene before the turn.</param>
+/// <param name="Then">Motion after the turn.</param>
+/// <param name="Frame">First frame after the turn; the start of a unit of the released models.</param>
+internal readonly record struct SpriteTurn(SpriteScene Start, SpriteMotion Then, int Frame)
 {
     private const float Jitter = 6;
     private const long EvaluationStream = 502, TrainingStream = 503;
@@ -181,21 +177,21 @@ public readonly record struct SpriteTurn(SpriteScene Start, SpriteMotion Then, i
 
     private static readonly SpriteMotion[] Ways = [SpriteMotion.Left, SpriteMotion.Right, SpriteMotion.Up, SpriteMotion.Down];
 
-    /// <summary>What is to be seen before <see cref="Frame"/>.</summary>
+    /// <summary>Attributes before <see cref="Frame"/>.</summary>
     public SpriteAttributes Before => Start.Attributes;
 
-    /// <summary>What is to be seen from <see cref="Frame"/> on.</summary>
+    /// <summary>Attributes from <see cref="Frame"/> on.</summary>
     public SpriteAttributes After => Start.Attributes with { Motion = Then };
 
-    /// <summary>A turn of an evaluation, at frame 25; the sprite starts in the corner that leaves way for both motions.</summary>
+    /// <summary>A turn for evaluation, at frame 25; the sprite starts in the corner that leaves room for both motions.</summary>
     /// <param name="seed">Seed of the evaluation.</param>
-    /// <param name="index">Number of the clip, from 0.</param>
+    /// <param name="index">Index of the clip, from 0.</param>
     public static SpriteTurn Evaluation(long seed, long index) =>
         Create(SpriteWorld.EvaluationScene(seed, index).Attributes, EvaluationFrame, new KeyedRandom(seed, EvaluationStream, index));
 
-    /// <summary>The turn of a training clip, at the beginning of its second to fourth unit; null for a clip without one.</summary>
+    /// <summary>The turn of a training clip, at the start of its second to fourth unit; null for a clip without a turn.</summary>
     /// <param name="seed">Seed of the data set.</param>
-    /// <param name="index">Number of the clip.</param>
+    /// <param name="index">Index of the clip.</param>
     /// <param name="share">Share of the clips that turn, 0..1.</param>
     public static SpriteTurn? Training(long seed, long index, double share)
     {
@@ -206,7 +202,7 @@ public readonly record struct SpriteTurn(SpriteScene Start, SpriteMotion Then, i
         return Create(SpriteWorld.Scene(seed, index).Attributes, frame, random);
     }
 
-    /// <summary>Draws the clip as it should be: interleaved RGB, [frames, 128, 128, 3].</summary>
+    /// <summary>Renders the clip: interleaved RGB, [frames, 128, 128, 3].</summary>
     /// <param name="frames">Number of frames, more than <see cref="Frame"/>.</param>
     public byte[] Render(int frames)
     {
@@ -229,17 +225,17 @@ public readonly record struct SpriteTurn(SpriteScene Start, SpriteMotion Then, i
     }
 }
 
-/// <summary>Paints a share of the scenes of a data set in one colour, such as one that the world has not; the others stay as they are.</summary>
+/// <summary>Paints a share of the scenes of a data set in one colour, such as one that scenes do not use.</summary>
 /// <param name="Colour">The colour.</param>
 /// <param name="Share">Share of the scenes, 0..1.</param>
-public readonly record struct SpriteExtraColour(SpriteColour Colour, double Share)
+internal readonly record struct SpriteExtraColour(SpriteColour Colour, double Share)
 {
     private const long Stream = 504;
 
-    /// <summary>The scene as it is, or in the colour.</summary>
+    /// <summary>Returns the scene, unchanged or painted.</summary>
     /// <param name="scene">The scene.</param>
     /// <param name="seed">Seed of the data set.</param>
-    /// <param name="index">Number of the scene.</param>
+    /// <param name="index">Index of the scene.</param>
     public SpriteScene Paint(SpriteScene scene, long seed, long index) => new KeyedRandom(seed, Stream, index).NextSingle() < Share
         ? scene with { Attributes = scene.Attributes with { Colour = Colour } }
         : scene;

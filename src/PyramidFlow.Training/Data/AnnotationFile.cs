@@ -34,7 +34,7 @@ public sealed record Annotation(string File, int Line)
 }
 
 /// <summary>Reads annotation files in the released format: UTF-8 JSON lines. Blank lines are skipped.</summary>
-public static class AnnotationFile
+internal static class AnnotationFile
 {
     /// <summary>Reads complete files.</summary>
     /// <param name="paths">One or more files.</param>

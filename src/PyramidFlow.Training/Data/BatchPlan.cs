@@ -5,7 +5,7 @@ namespace PyramidFlow.Training.Data;
 /// in proportion to their number of items. Every pass over a bucket visits all of its items in a new order. The plan is a function
 /// of seed, step, rank and number of processes, so that resuming needs no saved position.
 /// </summary>
-public sealed class BatchPlan
+internal sealed class BatchPlan
 {
     private readonly BatchPlanOptions options;
     private readonly BucketOrder[] orders;
@@ -54,7 +54,7 @@ public sealed class BatchPlan
 /// <param name="World">Number of processes.</param>
 /// <param name="ImageShare">Share of the steps that train on images, 0 to 1, if there are images and videos; null uses their share of the items.</param>
 /// <param name="ImageBatchSize">Items per batch of images; null is the same as for videos.</param>
-public sealed record BatchPlanOptions(long Seed, int BatchSize, int Rank = 0, int World = 1, double? ImageShare = null, int? ImageBatchSize = null)
+internal sealed record BatchPlanOptions(long Seed, int BatchSize, int Rank = 0, int World = 1, double? ImageShare = null, int? ImageBatchSize = null)
 {
     /// <summary>Size of the largest batch.</summary>
     internal int MostItems => Math.Max(BatchSize, ImageBatchSize ?? 0);
@@ -75,7 +75,7 @@ public sealed record BatchPlanOptions(long Seed, int BatchSize, int Rank = 0, in
 }
 
 /// <summary>A batch of a plan.</summary>
-public sealed class PlannedBatch
+internal sealed class PlannedBatch
 {
     private const long DrawStream = 0x0DA7A;
 

@@ -4,7 +4,7 @@ using PyramidFlow.Generation;
 namespace PyramidFlow.Training.Data;
 
 /// <summary>Selects the size and length that an item is cropped to.</summary>
-public sealed class Buckets
+internal sealed class Buckets
 {
     private readonly (int Width, int Height)[] sizes;
     private readonly int[] lengths;

@@ -9,7 +9,7 @@ namespace PyramidFlow.Training.Data;
 /// <param name="Rgb">Frames of each clip, [t, h, w, 3] bytes.</param>
 /// <param name="Captions">Caption of each clip; empty if it has none.</param>
 /// <param name="Lines">Annotation of each clip.</param>
-public sealed record ClipBatch(Bucket Bucket, IReadOnlyList<byte[]> Rgb, IReadOnlyList<string> Captions, IReadOnlyList<Annotation> Lines)
+internal sealed record ClipBatch(Bucket Bucket, IReadOnlyList<byte[]> Rgb, IReadOnlyList<string> Captions, IReadOnlyList<Annotation> Lines)
 {
     /// <summary>The clips as input of a VAE: float32 in -1 to 1, [b, 3, t, h, w].</summary>
     /// <param name="device">Target device; null is the CPU.</param>

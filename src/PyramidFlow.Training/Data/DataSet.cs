@@ -1,7 +1,7 @@
 namespace PyramidFlow.Training.Data;
 
 /// <summary>The usable items of a data set, in the order of their lines.</summary>
-public sealed class DataSet
+internal sealed class DataSet
 {
     /// <summary>Creates a set of scanned items.</summary>
     public DataSet(IReadOnlyList<DataItem> items) => Items = items;

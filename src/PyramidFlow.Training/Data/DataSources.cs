@@ -3,7 +3,7 @@ using PyramidFlow.Training.Loop;
 namespace PyramidFlow.Training.Data;
 
 /// <summary>Opens data sets as sources of batches.</summary>
-public static class DataSources
+internal static class DataSources
 {
     /// <summary>Scans videos and images, and opens them as batches that are decoded in the background.</summary>
     /// <param name="options">The items and how they are cropped.</param>
@@ -110,7 +110,7 @@ public static class DataSources
 
 /// <summary>Batches by step, prefetched in the background.</summary>
 /// <typeparam name="T">Type of a batch.</typeparam>
-public interface IBatchSource<out T> : IDisposable
+internal interface IBatchSource<out T> : IDisposable
 {
     /// <summary>The plan of all batches.</summary>
     BatchPlan Plan { get; }

@@ -4,7 +4,7 @@ namespace PyramidFlow.Training.Data;
 /// SplitMix64 generator (Steele, Lea, Flood 2014), keyed by a seed, a stream and an index, so that any item can be drawn without
 /// drawing those before it. The sequence is independent of the .NET version.
 /// </summary>
-public sealed class KeyedRandom
+internal sealed class KeyedRandom
 {
     private const ulong Golden = 0x9E3779B97F4A7C15;
     private ulong state;

@@ -11,7 +11,7 @@ namespace PyramidFlow.Training.Data;
 /// <param name="Captions">Caption of each item; empty if it has none.</param>
 /// <param name="Text">Features of the captions; null if they were not requested.</param>
 /// <param name="Lines">Annotation of each item.</param>
-public sealed record LatentBatch(Bucket Bucket, Tensor Latents, IReadOnlyList<string> Captions, PromptFeatures? Text, IReadOnlyList<Annotation> Lines);
+internal sealed record LatentBatch(Bucket Bucket, Tensor Latents, IReadOnlyList<string> Captions, PromptFeatures? Text, IReadOnlyList<Annotation> Lines);
 
 /// <summary>Scans the shapes of latents.</summary>
 /// <param name="channels">Expected number of channels.</param>

@@ -8,7 +8,7 @@ namespace PyramidFlow.Training.Data;
 /// <param name="Tokens">[length, width], float32.</param>
 /// <param name="Length">Number of tokens.</param>
 /// <param name="Pooled">[pooled], float32.</param>
-public sealed record TextItem(float[] Tokens, int Length, float[] Pooled)
+internal sealed record TextItem(float[] Tokens, int Length, float[] Pooled)
 {
     /// <summary>Feature width of a token.</summary>
     public int Width => Tokens.Length / Length;
@@ -33,7 +33,7 @@ public sealed record TextItem(float[] Tokens, int Length, float[] Pooled)
 /// and <c>pooled_prompt_embed</c> [1, pooled]; <c>.safetensors</c> or <c>.pt</c>. Released files are padded; files written here
 /// are not.
 /// </summary>
-public static class TextItemFile
+internal static class TextItemFile
 {
     private const string Tokens = "prompt_embed", Mask = "prompt_attention_mask", Pooled = "pooled_prompt_embed";
 

@@ -108,7 +108,7 @@ internal sealed class FrozenModels : IDisposable
 }
 
 /// <summary>Encodes pixels to the latents that a transformer trains on.</summary>
-public static class LatentEncoding
+internal static class LatentEncoding
 {
     /// <summary>Encodes videos or images, samples from the posterior, and normalises the latents; no gradients.</summary>
     /// <param name="vae">The encoder.</param>

@@ -11,7 +11,7 @@ using PyramidFlow.Training.Loop;
 namespace PyramidFlow.Training.Dit;
 
 /// <summary>Generates clips with a transformer during its training, always from the same prompts and noise, as a contact sheet.</summary>
-public sealed class TransformerSamples : IDisposable
+internal sealed class TransformerSamples : IDisposable
 {
     private readonly GenerationOptions[] requests;
     private readonly PipelineSettings settings;

@@ -3,7 +3,7 @@ using PyramidFlow.Media;
 namespace PyramidFlow.Training.Loop;
 
 /// <summary>Arranges frames of several clips in one picture.</summary>
-public static class ContactSheet
+internal static class ContactSheet
 {
     private const byte GapValue = 200;
 

@@ -9,7 +9,7 @@ namespace PyramidFlow.Training.Loop;
 /// TensorBoard event file: records framed by length and checksum, each one an <c>Event</c> message
 /// (tensorflow/core/util/event.proto).
 /// </summary>
-public sealed class EventFile : IDisposable
+internal sealed class EventFile : IDisposable
 {
     private const uint ChecksumOffset = 0xA282EAD8;
     private const int SessionStart = 1, RgbColours = 3;

@@ -3,7 +3,7 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Training.Loop;
 
 /// <summary>What a trainer provides to <see cref="TrainingLoop"/>, which does everything else.</summary>
-public interface ITraining
+internal interface ITraining
 {
     /// <summary>Identifies the run; a saved state with another identity is rejected.</summary>
     string Identity { get; }
@@ -44,7 +44,7 @@ public interface ITraining
 /// <param name="Scale">Factor of its gradients, so that the micro-batches of a step add up to their mean.</param>
 /// <param name="Rank">Rank of this process, from 0.</param>
 /// <param name="Ranks">Number of processes.</param>
-public readonly record struct MicroBatch(long Seed, long Step, long Number, double Scale, int Rank = 0, int Ranks = 1)
+internal readonly record struct MicroBatch(long Seed, long Step, long Number, double Scale, int Rank = 0, int Ranks = 1)
 {
     /// <summary>Index of a worker among the workers of all processes.</summary>
     /// <param name="worker">Worker of this process, from 0.</param>
@@ -61,7 +61,7 @@ public readonly record struct MicroBatch(long Seed, long Step, long Number, doub
 /// <param name="Loss">The training loss, a mean over the batch.</param>
 /// <param name="Named">Its terms and other values to log; the names are the same for every batch.</param>
 /// <param name="Tokens">Tokens (or another unit of work) that passed through the network.</param>
-public sealed record BatchLosses(double Loss, IReadOnlyList<(string Name, double Value)> Named, long Tokens)
+internal sealed record BatchLosses(double Loss, IReadOnlyList<(string Name, double Value)> Named, long Tokens)
 {
     /// <summary>Floating-point operations of the matrix products; 0 if they are not counted.</summary>
     public long Flops { get; init; }

@@ -122,7 +122,7 @@ public abstract record LoopConfig
 }
 
 /// <summary>Names of precisions: those of PyTorch and those of the command line.</summary>
-public sealed class TrainingPrecisionConverter() : NamedEnumConverter<TrainingPrecision>(
+internal sealed class TrainingPrecisionConverter() : NamedEnumConverter<TrainingPrecision>(
 [
     ("bfloat16", TrainingPrecision.Bfloat16), ("bf16", TrainingPrecision.Bfloat16), ("float32", TrainingPrecision.Float32), ("fp32", TrainingPrecision.Float32),
 ]);
@@ -140,7 +140,7 @@ public enum TrainingPrecision
 /// <summary>Reads an enumeration by the names that configurations use; the error for an unknown name lists all names.</summary>
 /// <typeparam name="T">The enumeration.</typeparam>
 /// <param name="names">All names, compared without case; the first name of a value is the one to write.</param>
-public abstract class NamedEnumConverter<T>(IReadOnlyList<(string Name, T Value)> names) : JsonConverter<T>
+internal abstract class NamedEnumConverter<T>(IReadOnlyList<(string Name, T Value)> names) : JsonConverter<T>
     where T : struct, Enum
 {
     /// <inheritdoc/>
@@ -174,10 +174,10 @@ public abstract class NamedEnumConverter<T>(IReadOnlyList<(string Name, T Value)
 
 /// <summary>Names in snake case, such as <c>linear_second_half</c>.</summary>
 /// <typeparam name="T">The enumeration.</typeparam>
-public sealed class SnakeCaseEnumConverter<T>() : NamedEnumConverter<T>([.. Enum.GetValues<T>().Select(value => (JsonNamingPolicy.SnakeCaseLower.ConvertName(value.ToString()), value))])
+internal sealed class SnakeCaseEnumConverter<T>() : NamedEnumConverter<T>([.. Enum.GetValues<T>().Select(value => (JsonNamingPolicy.SnakeCaseLower.ConvertName(value.ToString()), value))])
     where T : struct, Enum;
 
 /// <summary>Names as declared, such as <c>AdamW</c>.</summary>
 /// <typeparam name="T">The enumeration.</typeparam>
-public sealed class PlainEnumConverter<T>() : NamedEnumConverter<T>([.. Enum.GetValues<T>().Select(value => (value.ToString(), value))])
+internal sealed class PlainEnumConverter<T>() : NamedEnumConverter<T>([.. Enum.GetValues<T>().Select(value => (value.ToString(), value))])
     where T : struct, Enum;

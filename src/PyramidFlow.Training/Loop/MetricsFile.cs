@@ -5,7 +5,7 @@ using PyramidFlow.Torch.Formats;
 namespace PyramidFlow.Training.Loop;
 
 /// <summary>Metrics of a run as JSON lines, one line per report.</summary>
-public sealed class MetricsFile
+internal sealed class MetricsFile
 {
     private const string StepKey = "step";
 

@@ -4,7 +4,7 @@ using PyramidFlow.Media;
 namespace PyramidFlow.Training.Loop;
 
 /// <summary>Folder of a training run: the states by step, and the paths of all other files.</summary>
-public sealed class RunFolder
+internal sealed class RunFolder
 {
     private const string StatePrefix = "state-", StateEnd = ".safetensors", LockName = "run.lock";
 

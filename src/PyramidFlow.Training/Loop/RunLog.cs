@@ -6,7 +6,7 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Training.Loop;
 
 /// <summary>Log of a run: JSON lines, TensorBoard event files and a summary.</summary>
-public sealed class RunLog : IDisposable
+internal sealed class RunLog : IDisposable
 {
     private readonly RunFolder folder;
     private readonly MetricsFile metrics;
@@ -38,7 +38,7 @@ public sealed class RunLog : IDisposable
 }
 
 /// <summary>Short report on the state of a run for people: <c>summary.txt</c>.</summary>
-public sealed record RunSummary
+internal sealed record RunSummary
 {
     private const double Mebibyte = 1 << 20;
 

@@ -9,7 +9,7 @@ namespace PyramidFlow.Training.Loop;
 /// A change that lasts more than a few steps is not a spike, and is let through.
 /// </summary>
 /// <param name="factor">Threshold as a multiple of the median; 0 never skips.</param>
-public sealed class SpikeGuard(double factor)
+internal sealed class SpikeGuard(double factor)
 {
     private const int Window = 100, Least = 20, MostInARow = 5;
 

@@ -8,7 +8,7 @@ using PyramidFlow.Torch.Formats;
 namespace PyramidFlow.Training.Loop;
 
 /// <summary>Reads training configurations: JSON with comments; an unknown key is an error.</summary>
-public static class TrainingConfigFile
+internal static class TrainingConfigFile
 {
     private static readonly StrictJsonOptions Written = new(Written: true, RepeatedKeys: true);
 

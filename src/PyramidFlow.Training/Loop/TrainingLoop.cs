@@ -12,7 +12,7 @@ namespace PyramidFlow.Training.Loop;
 /// With several processes, each one computes a part of every batch, and all apply the same step from the sum of their gradients.
 /// Only rank zero writes to the run folder; all ranks start from it.
 /// </summary>
-public sealed class TrainingLoop
+internal sealed class TrainingLoop
 {
     private const double Mebibyte = 1 << 20;
 

@@ -3,7 +3,7 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Training.Loop;
 
 /// <summary>Networks that are updated together: weights, optimizer, learning rate and exponential moving average (EMA).</summary>
-public sealed class TrainingPart : IDisposable
+internal sealed class TrainingPart : IDisposable
 {
     private readonly LoopConfig config;
     private readonly LearningRate rates;
@@ -92,7 +92,7 @@ public sealed class TrainingPart : IDisposable
 }
 
 /// <summary>Where a part differs from the configuration of the training.</summary>
-public sealed record PartOptions
+internal sealed record PartOptions
 {
     /// <summary>Peak learning rate; null uses the configured one.</summary>
     public double? LearningRate { get; init; }

@@ -7,7 +7,7 @@ namespace PyramidFlow.Training.Loop;
 
 /// <summary>Everything a run needs to resume exactly: weights, optimizer moments, EMA, step number and the history of the spike guard.</summary>
 /// <remarks>The random draws and data of a step depend only on the seed and the step number, so no generator state is saved.</remarks>
-public sealed class TrainingState
+internal sealed class TrainingState
 {
     private const string StepKey = "step", RunKey = "run", SpikesKey = "spikes", OptimizerSteps = "optimizer_steps";
 

@@ -5,7 +5,7 @@ using PyramidFlow.Training.Data;
 namespace PyramidFlow.Training.Objectives;
 
 /// <summary>Forward and backward pass of one batch.</summary>
-public static class FlowStep
+internal static class FlowStep
 {
     /// <summary>Floating-point operations of <see cref="Backward"/>; see <see cref="DitFlops.Training"/>.</summary>
     /// <param name="network">Configuration of the transformer.</param>
@@ -48,7 +48,7 @@ public static class FlowStep
 }
 
 /// <summary>Loss of a packed batch.</summary>
-public static class FlowLoss
+internal static class FlowLoss
 {
     /// <summary>Mean squared error of each sample, independent of its resolution: float32 [rows], column by column.</summary>
     /// <param name="velocities">Predicted velocities of each column.</param>
@@ -77,7 +77,7 @@ public static class FlowLoss
 /// Weights losses by timestep so that all parts of the axis count the same: the inverse of a running mean of the loss in the
 /// sample's timestep bucket (<c>video_vae/modeling_loss.py</c>).
 /// </summary>
-public sealed class AdaptiveLossWeight
+internal sealed class AdaptiveLossWeight
 {
     private readonly float[] bounds;
     private readonly float[] losses;

@@ -9,7 +9,7 @@ namespace PyramidFlow.Training.Objectives;
 /// Creates training inputs and targets of pyramidal flow matching (paper section 3;
 /// <c>pyramid_dit/pyramid_dit_for_video_gen_pipeline.py</c>). Latents are normalised, as the transformer sees them, and are not modified.
 /// </summary>
-public sealed class FlowObjective
+internal sealed class FlowObjective
 {
     private readonly PyramidFlowScheduler scheduler;
     private readonly ObjectiveOptions options;
@@ -134,7 +134,7 @@ public sealed class FlowObjective
 }
 
 /// <summary>Options of the training objective; the defaults are those of the released runs.</summary>
-public sealed record ObjectiveOptions
+internal sealed record ObjectiveOptions
 {
     /// <summary>Share of a batch's rows for each stage, lowest resolution first: integers whose sum divides the batch size.</summary>
     public IReadOnlyList<int> SampleRatios { get; init; } = [1, 2, 1];
@@ -168,12 +168,12 @@ public sealed record ObjectiveOptions
 /// <param name="Clips">History clips, oldest first, then the noisy unit; each [b, c, t, h, w].</param>
 /// <param name="Timesteps">[b], 0..1000.</param>
 /// <param name="Target">Target velocity, with the shape of the noisy unit.</param>
-public sealed record FlowSample(IReadOnlyList<Tensor> Clips, Tensor Timesteps, Tensor Target);
+internal sealed record FlowSample(IReadOnlyList<Tensor> Clips, Tensor Timesteps, Tensor Target);
 
 /// <summary>A batch whose stages pass through the transformer together: row r belongs to column r mod (number of columns).</summary>
 /// <param name="Columns">The packed stages, lowest resolution first.</param>
 /// <param name="Timesteps">Timesteps of all rows in the order of the batch, [rows], 0..1000.</param>
-public sealed record FlowBatch(IReadOnlyList<FlowSample> Columns, Tensor Timesteps)
+internal sealed record FlowBatch(IReadOnlyList<FlowSample> Columns, Tensor Timesteps)
 {
     /// <summary>The input of <see cref="PyramidTransformer.Forward"/>.</summary>
     public IReadOnlyList<IReadOnlyList<Tensor>> Stages => [.. Columns.Select(c => c.Clips)];

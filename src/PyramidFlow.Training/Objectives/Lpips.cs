@@ -7,7 +7,7 @@ namespace PyramidFlow.Training.Objectives;
 /// Learned perceptual image patch similarity (LPIPS, arXiv 1801.03924) on VGG16 features
 /// (<c>video_vae/modeling_lpips.py</c>); the weights are frozen.
 /// </summary>
-public sealed class Lpips : Module
+internal sealed class Lpips : Module
 {
     // Keeps the gradient finite where all channels are 0; the square root is far below float32 resolution.
     private const double LeastSquare = 1e-30;

@@ -7,13 +7,13 @@ namespace PyramidFlow.Training.Objectives;
 /// <param name="Width">Channels of the first layer.</param>
 /// <param name="Layers">Number of times height and width are halved; at least 1.</param>
 /// <param name="IsVideo">Whether the input is clips (3-D convolutions) or single frames.</param>
-public sealed record DiscriminatorConfig(int Channels = 3, int Width = 64, int Layers = 4, bool IsVideo = false);
+internal sealed record DiscriminatorConfig(int Channels = 3, int Width = 64, int Layers = 4, bool IsVideo = false);
 
 /// <summary>
 /// Distinguishes real from decoded images or clips, patch by patch (PatchGAN, arXiv 1611.07004;
 /// <c>video_vae/modeling_discriminator.py</c>).
 /// </summary>
-public sealed class PatchDiscriminator : Module
+internal sealed class PatchDiscriminator : Module
 {
     private const int Kernel = 4, Padding = 1, MaxWidening = 8;
     private const double Slope = 0.2;

@@ -5,7 +5,7 @@ namespace PyramidFlow.Training.Objectives;
 /// counts while the other stages take the complement, so that all batches cost about the same. Processes that share a clip train on
 /// different counts of it.
 /// </summary>
-public sealed record StageLengths
+internal sealed record StageLengths
 {
     /// <summary>Latent frames of the longest clip; at least 1.</summary>
     public int MaxTemporalLength { get; init; } = 16;

@@ -3,7 +3,7 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Training.Objectives;
 
 /// <summary>Source of the random draws of an objective, in the order of the calls: float32 on the CPU.</summary>
-public interface ITrainingDraws
+internal interface ITrainingDraws
 {
     /// <summary>Uniform draws from [0, 1).</summary>
     /// <param name="count">Number of draws.</param>
@@ -16,7 +16,7 @@ public interface ITrainingDraws
 
 /// <summary>Draws from a random generator.</summary>
 /// <param name="generator">The generator; the caller keeps ownership.</param>
-public sealed class GeneratorDraws(RandomGenerator generator) : ITrainingDraws
+internal sealed class GeneratorDraws(RandomGenerator generator) : ITrainingDraws
 {
     /// <inheritdoc/>
     public float[] Uniform(int count)
@@ -30,7 +30,7 @@ public sealed class GeneratorDraws(RandomGenerator generator) : ITrainingDraws
 }
 
 /// <summary>Density of the training timesteps within a stage.</summary>
-public enum TimestepScheme
+internal enum TimestepScheme
 {
     /// <summary>Uniform, as in the released models.</summary>
     Uniform,
@@ -47,7 +47,7 @@ public enum TimestepScheme
 /// <param name="LogitMean">Mean of the normal draw of <see cref="TimestepScheme.LogitNormal"/>.</param>
 /// <param name="LogitStd">Its standard deviation.</param>
 /// <param name="ModeScale">Strength of <see cref="TimestepScheme.Mode"/>; 0 is uniform.</param>
-public sealed record TimestepDensity(TimestepScheme Scheme = TimestepScheme.Uniform,
+internal sealed record TimestepDensity(TimestepScheme Scheme = TimestepScheme.Uniform,
     double LogitMean = 0, double LogitStd = 1, double ModeScale = 1.29)
 {
     /// <summary>Draws the positions of a batch.</summary>
@@ -68,7 +68,7 @@ public sealed record TimestepDensity(TimestepScheme Scheme = TimestepScheme.Unif
 }
 
 /// <summary>Prompt dropout for classifier-free guidance: which rows of a batch train without their prompt.</summary>
-public static class TextDrop
+internal static class TextDrop
 {
     /// <summary>Chooses the rows; pass them to <see cref="PyramidFlow.Models.TextCondition.Replace"/>, or encode an empty prompt for them.</summary>
     /// <param name="rows">Number of rows of the batch.</param>

@@ -8,7 +8,7 @@ namespace PyramidFlow.Training.Objectives;
 /// Loss of the causal video VAE: pixel error, perceptual distance, KL divergence of the latents, and an adversarial term that starts
 /// late and whose weight follows the other gradients (arXiv 2012.09841; <c>video_vae/modeling_loss.py</c>).
 /// </summary>
-public sealed class VaeLoss : Module
+internal sealed class VaeLoss : Module
 {
     private const double LeastNorm = 1e-4, MostWeight = 1e4;
 
@@ -129,7 +129,7 @@ public sealed class VaeLoss : Module
 }
 
 /// <summary>Weights of the terms of the VAE loss; the defaults are those of the released scripts.</summary>
-public sealed record VaeLossOptions
+internal sealed record VaeLossOptions
 {
     /// <summary>Weight of the mean squared error of pixels in -1 to 1.</summary>
     public double PixelWeight { get; init; } = 10;
@@ -166,7 +166,7 @@ public sealed record VaeLossOptions
 /// <param name="AdversarialWeight">Adaptive weight of the adversarial term; 0 before it starts.</param>
 /// <param name="AdversarialFactor">Factor of the adversarial term; 0 before it starts.</param>
 /// <param name="Adversarial">Negative mean logit of the discriminator; 0 before it starts.</param>
-public sealed record VaeLossTerms(double Total, double LogVariance, double Kl, double Reconstruction, double Pixel, double Perceptual,
+internal sealed record VaeLossTerms(double Total, double LogVariance, double Kl, double Reconstruction, double Pixel, double Perceptual,
     double AdversarialWeight, double AdversarialFactor, double Adversarial)
 {
     /// <summary>Combines the terms of the windows of a clip: means, except for the divergence, which is a sum over time.</summary>
@@ -185,7 +185,7 @@ public sealed record VaeLossTerms(double Total, double LogVariance, double Kl, d
 /// <param name="Loss">The minimised loss; 0 before the adversarial term starts.</param>
 /// <param name="Real">Mean logit of real videos.</param>
 /// <param name="Fake">Mean logit of decoded videos.</param>
-public sealed record DiscriminatorTerms(double Loss, double Real, double Fake)
+internal sealed record DiscriminatorTerms(double Loss, double Real, double Fake)
 {
     /// <summary>Means over the windows of a clip.</summary>
     /// <param name="windows">Terms of each window, at least one.</param>
@@ -204,7 +204,7 @@ public enum AdversarialLoss
 }
 
 /// <summary>Losses of the discriminator (<c>video_vae/modeling_loss.py</c>).</summary>
-public static class AdversarialLosses
+internal static class AdversarialLosses
 {
     /// <summary>Half the loss on real plus half the loss on decoded inputs: a scalar.</summary>
     /// <param name="loss">The loss function.</param>

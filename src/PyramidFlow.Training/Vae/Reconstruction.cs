@@ -7,7 +7,7 @@ using PyramidFlow.Training.Loop;
 namespace PyramidFlow.Training.Vae;
 
 /// <summary>Reconstructs videos with a VAE, for metrics and contact sheets.</summary>
-public static class Reconstruction
+internal static class Reconstruction
 {
     // Latent frames per window; few enough that a long clip needs no more memory than a training step.
     private const int LatentFrames = 2;

@@ -6,7 +6,7 @@ using PyramidFlow.Torch.Checkpoints;
 namespace PyramidFlow.Training.Vae;
 
 /// <summary>Folder of a VAE in the released layout: <c>config.json</c> and <c>diffusion_pytorch_model.safetensors</c>.</summary>
-public static class VaeFolder
+internal static class VaeFolder
 {
     private const string Weights = "diffusion_pytorch_model.safetensors";
 

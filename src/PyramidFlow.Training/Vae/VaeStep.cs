@@ -5,7 +5,7 @@ using PyramidFlow.Training.Objectives;
 namespace PyramidFlow.Training.Vae;
 
 /// <summary>Forward and backward pass of one batch through VAE and discriminator.</summary>
-public static class VaeStep
+internal static class VaeStep
 {
     /// <summary>Encodes, samples latents, decodes, and adds the gradients of VAE and discriminator.</summary>
     /// <param name="vae">The VAE; a frozen encoder needs no backward pass.</param>
@@ -72,7 +72,7 @@ public static class VaeStep
 /// Time windows of a clip that are processed one after another; the released system distributes them over devices
 /// (<c>video_vae/context_parallel_ops.py</c>). The first window has one additional frame, the first of the video.
 /// </summary>
-public static class TimeWindows
+internal static class TimeWindows
 {
     /// <summary>First frame and length of each window.</summary>
     /// <param name="frames">Number of frames, 1 + scale * n.</param>

@@ -9,7 +9,7 @@ using PyramidFlow.Training.Objectives;
 namespace PyramidFlow.Training.Vae;
 
 /// <summary>Trains a causal video VAE, and optionally a discriminator, on clips and images.</summary>
-public sealed class VaeTrainer : ITraining, IDisposable
+internal sealed class VaeTrainer : ITraining, IDisposable
 {
     /// <summary>File of the discriminator's weights in a run folder.</summary>
     public const string DiscriminatorFile = "discriminator.safetensors";
