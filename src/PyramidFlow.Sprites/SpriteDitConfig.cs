@@ -8,7 +8,6 @@ using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Formats;
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Loop;
-using PyramidFlow.Training.Objectives;
 
 namespace PyramidFlow.Sprites;
 
@@ -122,10 +121,10 @@ public sealed record SpriteDitConfig : LoopConfig
             unknown is not null ? $"unknown key {unknown} in transformer, the nearest one there is {NearestName.Of(unknown, KnownKeys(Transformer))}"
             : Clips < 1 ? $"clips {Clips} is less than 1"
             : LatentFrames < 2 ? $"latent_frames {LatentFrames} is less than 2"
-            : TurnShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"turn_share {TurnShare} is not 0 to 1")
+            : TurnShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"turn_share {TurnShare} is not within 0 to 1")
             : ShapeShares is { } shares && (shares.Count != Shapes || shares.Any(s => s is not (>= 0 and < double.PositiveInfinity)) || shares.Sum() <= 0)
                 ? $"shape_shares takes {Shapes} numbers of at least 0, not all 0: for circle, square, triangle and star"
-            : ExtraColourShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"extra_colour_share {ExtraColourShare} is not 0 to 1")
+            : ExtraColourShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"extra_colour_share {ExtraColourShare} is not within 0 to 1")
             : Lora?.Fault() is { } lora ? $"lora: {lora}"
             : Lora is not null && (NewWeights || KeepSteps.Count > 0) ? "a LoRA adds to the weights of start_from and is kept alone: leave new_weights and keep_steps out"
             : Batch.Count != stages ? $"batch has {Batch.Count} numbers: give {stages}, one for each stage"

@@ -7,7 +7,6 @@ using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Loop;
-using PyramidFlow.Training.Vae;
 
 namespace PyramidFlow.Sprites;
 

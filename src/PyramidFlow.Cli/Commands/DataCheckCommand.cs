@@ -4,7 +4,6 @@ using PyramidFlow.Cli.Output;
 using PyramidFlow.Cli.Parsing;
 using PyramidFlow.Generation;
 using PyramidFlow.Training.Data;
-using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Cli.Commands;
 

@@ -5,7 +5,6 @@ using PyramidFlow.Cli.Output;
 using PyramidFlow.Cli.Parsing;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Data;
-using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Cli.Commands;
 

@@ -67,6 +67,6 @@ internal sealed class DataCheckRun(CliConsole console)
 
     private sealed class Looking(ProgressLine line) : IProgress<(int Done, int Total)>
     {
-        public void Report((int Done, int Total) value) => line.Update("looking", $"{value.Done}/{value.Total}", (double)value.Done / Math.Max(1, value.Total));
+        public void Report((int Done, int Total) value) => line.Update("scanning", $"{value.Done}/{value.Total}", (double)value.Done / Math.Max(1, value.Total));
     }
 }

@@ -8,7 +8,6 @@ using PyramidFlow.Models.Vae;
 using PyramidFlow.Sprites;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Loop;
-using PyramidFlow.Training.Vae;
 
 namespace PyramidFlow.Cli.Evaluating;
 

@@ -17,7 +17,7 @@ internal sealed class BatchPlan
     {
         options.Check();
         if (data.Items.Count == 0)
-            throw new DataException("there is no item to train on: look with data check");
+            throw new DataException("there is no item to train on: run data check");
         this.options = options;
         orders = [.. data.Items.GroupBy(item => item.Bucket).OrderBy(group => group.Key).Select((group, i) => new BucketOrder(group.Key, [.. group], options.Seed, i))];
         draws = new BucketDraws(Weights(), options.Seed);
@@ -70,7 +70,7 @@ internal sealed record BatchPlanOptions(long Seed, int BatchSize, int Rank = 0, 
         if (World < 1 || Rank < 0 || Rank >= World)
             throw new DataException($"rank {Rank} of {World} processes is impossible: ranks are 0 to {Math.Max(0, World - 1)}");
         if (ImageShare is { } share && share is not (>= 0 and <= 1))
-            throw new DataException(FormattableString.Invariant($"image_share {share} is not 0 to 1"));
+            throw new DataException(FormattableString.Invariant($"image_share {share} is not within 0 to 1"));
     }
 }
 

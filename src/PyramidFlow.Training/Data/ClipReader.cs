@@ -60,7 +60,7 @@ internal sealed class ClipScanner(Buckets buckets, double? framesPerSecond, doub
     }
 
     private BadItemException TooShort(string path, int frames, VideoInfo info) => new(DataFaultKind.TooShort, info.Duration == TimeSpan.Zero
-        ? $"{path} does not say how long it is, or has no frames: write it anew with ffmpeg -i, or leave it out"
+        ? $"{path} states no duration, or has no frames: rewrite it with ffmpeg -i, or remove it"
         : FormattableString.Invariant($"{path} has {frames} frames{Rate()} ({info.Duration.TotalSeconds:0.##} s), fewer than the shortest clip, {buckets.Shortest}"));
 
     private string Rate() => framesPerSecond is { } rate ? FormattableString.Invariant($" at {rate} frames per second") : "";
@@ -71,7 +71,7 @@ internal sealed class ClipScanner(Buckets buckets, double? framesPerSecond, doub
         return enlarged <= mostEnlarged
             ? bucket
             : throw new BadItemException(DataFaultKind.TooSmall, FormattableString.Invariant(
-                $"{path} has {width}x{height} pixels, which would be enlarged {enlarged:0.#} times to {bucket.Width}x{bucket.Height}; at most {mostEnlarged:0.#} is let pass"));
+                $"{path} has {width}x{height} pixels, which would be enlarged {enlarged:0.#} times to {bucket.Width}x{bucket.Height}; at most {mostEnlarged:0.#} is allowed"));
     }
 }
 
@@ -176,5 +176,5 @@ internal sealed class ClipReader(double? framesPerSecond, bool randomStart)
     }
 
     private static BadItemException Short(string path, int found, int promised) =>
-        new(DataFaultKind.TooShort, $"{path} gives only {found} of the {promised} frames its header promises");
+        new(DataFaultKind.TooShort, $"{path} has only {found} of the {promised} frames that its header states");
 }

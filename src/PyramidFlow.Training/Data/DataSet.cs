@@ -71,9 +71,9 @@ internal sealed class DataSet
             throw new DataException(line.ToString());
         var missing = all.Where(fault => fault.Kind == DataFaultKind.Missing).ToList();
         if (missing.Count > 0 && !skipMissing)
-            throw new DataException($"{missing[0]}{More(missing.Count)}; mend the paths, or set skip_missing to go on without");
+            throw new DataException($"{missing[0]}{More(missing.Count)}; fix the paths, or set skip_missing to skip these items");
         if (BadShare.IsTooMuch(all.Count, all.Count + Items.Count))
-            throw new DataException($"{all.Count} of {all.Count + Items.Count} items cannot be used, such as {all[0]}: look with data check");
+            throw new DataException($"{all.Count} of {all.Count + Items.Count} items cannot be used, such as {all[0]}: run data check to list them");
     }
 
     private static string More(int count) => count > 1 ? $" (and {count - 1} more files are missing)" : "";

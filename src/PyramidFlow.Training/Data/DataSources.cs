@@ -1,5 +1,3 @@
-using PyramidFlow.Training.Loop;
-
 namespace PyramidFlow.Training.Data;
 
 /// <summary>Opens data sets as sources of batches.</summary>

@@ -3,7 +3,6 @@ using System.Threading.Channels;
 using PyramidFlow.Generation;
 using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
-using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Training.Data;
 
@@ -31,7 +30,7 @@ public sealed class LatentExtraction(CausalVideoVae vae, LatentExtractionOptions
         var scanner = new ClipScanner(new Buckets(options.Sizes, options.Lengths()), options.Fps, options.MostEnlarged, captions: false);
         var annotations = AnnotationFile.ReadGood(target.Annotations, faults);
         var mine = annotations.Where((_, i) => target.Has(i)).ToList();
-        var data = await DataSet.ScanAsync(mine, scanner, faults, options.Workers, progress is null ? null : new DelegateProgress<(int Done, int Total)>(scanned => progress.Report(new ExtractionProgress("looking", scanned.Done, scanned.Total))), cancellationToken).ConfigureAwait(false);
+        var data = await DataSet.ScanAsync(mine, scanner, faults, options.Workers, progress is null ? null : new DelegateProgress<(int Done, int Total)>(scanned => progress.Report(new ExtractionProgress("scanning", scanned.Done, scanned.Total))), cancellationToken).ConfigureAwait(false);
         data.Require(faults, skipMissing: true, skipLines: true);
 
         var jobs = Jobs(data, target);

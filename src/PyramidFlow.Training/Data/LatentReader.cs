@@ -34,7 +34,7 @@ internal sealed class LatentScanner(int channels, Buckets? sizes, IReadOnlyList<
             throw MediaFaults.Missing(annotation.TextFeatures!);
         var shape = LatentItemFile.Shape(path);
         if (shape[1] != channels)
-            throw new BadItemException(DataFaultKind.WrongShape, $"{path} holds latents of {shape[1]} channels, not {channels}: they are of another VAE");
+            throw new BadItemException(DataFaultKind.WrongShape, $"{path} holds latents of {shape[1]} channels, not {channels}: they come from another VAE");
         return ValueTask.FromResult(new DataItem(annotation, Place(path, shape)));
     }
 

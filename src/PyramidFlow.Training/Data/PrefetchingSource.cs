@@ -143,5 +143,5 @@ internal sealed class ItemLoader<TItem>(Func<DataItem, KeyedRandom, Cancellation
     }
 
     private DataException TooMany(PlannedBatch batch) => new(
-        $"{badInBucket.GetValueOrDefault(batch.Bucket)} of the {batch.BucketCount} items of {batch.Bucket} cannot be used, the last because {faults.Faults[^1]}: look with data check");
+        $"{badInBucket.GetValueOrDefault(batch.Bucket)} of the {batch.BucketCount} items of {batch.Bucket} cannot be used, the last because {faults.Faults[^1]}: run data check to list them");
 }

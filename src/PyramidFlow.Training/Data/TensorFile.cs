@@ -30,8 +30,8 @@ internal static class TensorFile
 
     /// <summary>Error message for a file with NaN or infinities.</summary>
     public static string NotFinite(string path) => $"{path} holds numbers that are not finite: " + (Provenance.IsExtracted(path)
-        ? "extract it again, the command that made it leaves only good files"
-        : "it was not made by an extraction here, make it anew or leave the item out");
+        ? "extract it again: the command replaces damaged files"
+        : "it was not extracted here: create it again, or remove the item");
 
     public static string Text(long[] shape) => $"[{string.Join(", ", shape)}]";
 }

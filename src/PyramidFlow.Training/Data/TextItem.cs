@@ -19,7 +19,7 @@ internal sealed record TextItem(float[] Tokens, int Length, float[] Pooled)
     {
         var (longest, width, pooled) = (items.Max(item => item.Length), items[0].Width, items[0].Pooled.Length);
         if (items.Any(item => item.Width != width || item.Pooled.Length != pooled))
-            throw new DataException("the text features of a batch are of different models: run extract text again for all items");
+            throw new DataException("the text features of a batch come from different models: run extract text again for all items");
         var tokens = new float[items.Count * longest * width];
         for (var i = 0; i < items.Count; i++)
             items[i].Tokens.CopyTo(tokens, i * longest * width);

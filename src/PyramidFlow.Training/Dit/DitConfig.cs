@@ -3,7 +3,6 @@ using System.Text.Json.Serialization;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Loop;
-using PyramidFlow.Training.Objectives;
 
 namespace PyramidFlow.Training.Dit;
 
@@ -96,7 +95,7 @@ public sealed record DitConfig : LoopConfig
         var fault =
             parts > 0 && (Batch < 1 || Batch % parts != 0)
                 ? $"batch {Batch} cannot be dealt to {Workers} workers and sample_ratios [{string.Join(", ", SampleRatios)}]: use a multiple of {parts}"
-            : TextDrop is not (>= 0 and <= 1) ? FormattableString.Invariant($"text_drop {TextDrop} is not 0 to 1")
+            : TextDrop is not (>= 0 and <= 1) ? FormattableString.Invariant($"text_drop {TextDrop} is not within 0 to 1")
             : MaxTemporalLength < 1 ? $"max_temporal_length {MaxTemporalLength} is less than 1"
             : VideoSyncGroup < 1 ? $"video_sync_group {VideoSyncGroup} is less than 1"
             : VaeWindow is { } window && (window < 8 || window % 8 != 0) ? $"vae_window {window} is not a multiple of 8"

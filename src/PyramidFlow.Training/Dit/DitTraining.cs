@@ -59,7 +59,7 @@ public static class DitTraining
         foreach (var (bucket, _) in items.Plan.Counts)
         {
             if (bucket.Width % Multiple != 0 || bucket.Height % Multiple != 0)
-                throw new ArgumentException($"{configPath}: items of {bucket} cannot be halved for every stage: use sizes of multiples of {Multiple}");
+                throw new ArgumentException($"{configPath}: items of {bucket} cannot be halved for every stage: use multiples of {Multiple}");
         }
 
         using var trainer = new DitTrainer(config, new RunFolder(folder), start, items, models, group);

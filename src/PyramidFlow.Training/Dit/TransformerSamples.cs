@@ -96,7 +96,7 @@ public sealed record SampleOptions
     /// <summary>The first value that is invalid for any model, as a message; null if there is none.</summary>
     internal static string? Fault(SampleOptions? samples, int every) =>
         samples is null ? every > 0 ? $"sample_every {every} without samples: name the prompts, such as \"samples\": {{ \"prompts\": [\"a red ball\"] }}" : null
-        : every == 0 ? "samples without sample_every are never made: say after how many steps"
+        : every == 0 ? "samples needs sample_every, the number of steps between two sheets"
         : samples.Prompts.Count == 0 ? "samples has no prompts: name some, or leave samples out"
         : null;
 

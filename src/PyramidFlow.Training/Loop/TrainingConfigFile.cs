@@ -83,7 +83,7 @@ internal static class ConfigPaths
         if (Path.Exists(path) || Path.IsPathRooted(value) || !Path.Exists(value))
             return path;
         var written = Path.GetRelativePath(folder, Path.GetFullPath(value)).Replace('\\', '/');
-        throw new ArgumentException($"{config}: {key} {value} is in the working folder, but paths are seen from the folder of the configuration: write {written}");
+        throw new ArgumentException($"{config}: {key} {value} is in the working folder, but paths are relative to the folder of the configuration: write {written}");
     }
 
     /// <summary>Resolves a model: a folder, or the name of an installed model.</summary>
@@ -94,7 +94,7 @@ internal static class ConfigPaths
         if (FolderOrName(config, key, value) is { } found && Path.Exists(found))
             return found;
         var known = string.Join(", ", InstalledModels.Known().Select(model => model.Name));
-        throw new ArgumentException($"{config}: {key} {value} is neither a folder, as seen from the configuration's, nor a model that is installed ({(known.Length > 0 ? known : "there is none")}): "
+        throw new ArgumentException($"{config}: {key} {value} is neither a folder, relative to the configuration, nor an installed model ({(known.Length > 0 ? known : "there is none")}): "
             + "name one of them, or get a released one with 'models download'");
     }
 

@@ -64,7 +64,7 @@ internal sealed class TrainingState
                 throw new CheckpointException($"{path} does not hold {key} of {target.ElementCount} numbers: it is of another model");
         }
 
-        var step = Number(file, path, StepKey) ?? throw Damaged(path, "does not say how many steps were done");
+        var step = Number(file, path, StepKey) ?? throw Damaged(path, "does not contain the number of steps");
         var steps = parts.Select(part => Number(file, path, Key(part, OptimizerSteps)) ?? step).ToList();
         var spikes = Spikes(file, path);
         Step = step;
@@ -88,7 +88,7 @@ internal sealed class TrainingState
         }
         catch (MalformedTextException e)
         {
-            throw Damaged(path, $"does not say which losses it has seen ({e.Message})");
+            throw Damaged(path, $"has a malformed loss history ({e.Message})");
         }
     }
 
@@ -96,7 +96,7 @@ internal sealed class TrainingState
 
     private static long? Number(SafetensorsFile file, string path, string key) => !file.Metadata.TryGetValue(key, out var text) ? null
         : PlainNumber.TryWhole(text, out var number) && number >= 0 ? number
-        : throw Damaged(path, $"says of {key} '{(text.Length > 40 ? text[..40] : text)}'");
+        : throw Damaged(path, $"has an invalid {key}, '{(text.Length > 40 ? text[..40] : text)}'");
 
     private static string Key(TrainingPart part, string name) => part.Name.Length == 0 ? name : $"{part.Name}.{name}";
 

@@ -81,7 +81,7 @@ internal static class TrainingDevice
     {
         var device = Device.Parse(name);
         if (device.Type == DeviceType.Cuda && !TorchRuntime.HasCuda)
-            throw new ArgumentException($"device {name}: this libtorch sees no GPU, use cpu (doctor says more)");
+            throw new ArgumentException($"device {name}: this libtorch has no GPU: use cpu (see doctor)");
         return device is { Type: DeviceType.Cuda, Index: < 0 } && group is not null ? new Device(DeviceType.Cuda, group.LocalRank) : device;
     }
 }

@@ -1,6 +1,5 @@
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
-using PyramidFlow.Training.Data;
 
 namespace PyramidFlow.Training.Objectives;
 

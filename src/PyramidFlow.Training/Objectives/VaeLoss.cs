@@ -1,6 +1,5 @@
 using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
-using PyramidFlow.Training.Vae;
 
 namespace PyramidFlow.Training.Objectives;
 

@@ -51,7 +51,7 @@ public static class VaeTraining
         void ReportScan((int Done, int Total) scanned)
         {
             if (scanned.Done % ReportEvery == 0)
-                progress?.Report(new TrainingProgress(scanned.Done, 0, 0, 0, "items looked at"));
+                progress?.Report(new TrainingProgress(scanned.Done, 0, 0, 0, "items scanned"));
         }
     }
 }

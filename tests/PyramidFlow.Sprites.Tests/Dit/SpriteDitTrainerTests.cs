@@ -3,7 +3,6 @@ using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Data;
-using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Tests.Dit;
 
 namespace PyramidFlow.Sprites.Tests.Dit;

@@ -1,6 +1,5 @@
 using System.Text.Json;
 using PyramidFlow.Training.Data;
-using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Training.Tests.Data;
 

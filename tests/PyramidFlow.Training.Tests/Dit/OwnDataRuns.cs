@@ -4,7 +4,6 @@ using PyramidFlow.Models;
 using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
-using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Tests.Data;
 

@@ -4,7 +4,6 @@ using PyramidFlow.Models.Vae;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Objectives;
-using PyramidFlow.Training.Vae;
 
 namespace PyramidFlow.Training.Tests.Vae;
 
