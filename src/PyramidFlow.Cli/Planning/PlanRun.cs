@@ -1,3 +1,4 @@
+using PyramidFlow.Models;
 using PyramidFlow.Benchmarks;
 using PyramidFlow.Cli.Generating;
 using PyramidFlow.Cli.Models;
@@ -50,7 +51,7 @@ internal static class PlanRun
             return PlannedModel.Of(arguments.Open(), arguments.Variant);
         var variant = arguments.Variant ?? released.Variants[0];
         return released.Variants.Contains(variant)
-            ? PlannedModel.Released(name == KnownDownload.All[0].Name ? ModelFamily.Flux : ModelFamily.Mmdit, variant)
+            ? PlannedModel.Released(ModelFamilies.All.First(family => family.ReleasedName == name), variant)
             : throw new UsageException($"{name} has no variant '{variant}': use {string.Join(", ", released.Variants)}");
     }
 

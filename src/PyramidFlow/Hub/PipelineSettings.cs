@@ -1,4 +1,6 @@
 using System.Text.Json;
+using System.Text.Json.Serialization;
+using PyramidFlow.Models;
 using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Hub;
@@ -51,7 +53,7 @@ public sealed record PipelineSettings(
             _ => (640, 384, 121, 7.0, 16),
         };
         return new PipelineSettings(
-            LatentNormalization.Released(family),
+            family.Latent,
             ", hyper quality, Ultra HD, 8K",
             "cartoon style, worst quality, low quality, blurry, absolute black, absolute white, low res, extra limbs, extra digits, misplaced objects, mutated anatomy, monochrome, horror",
             width, height, frames, 24, [20, 20, 20], [10, 10, 10], guidance, 5, longest);
@@ -104,3 +106,58 @@ public sealed record PipelineSettings(
         }
     }
 }
+
+/// <summary>
+/// How the transformer sees latents: (z - shift) * scale, the first latent frame with the statistics of images, the later
+/// ones with those of video.
+/// </summary>
+/// <param name="ImageShift">Mean of image latents.</param>
+/// <param name="ImageScale">One over the standard deviation of image latents.</param>
+/// <param name="VideoShift">Mean of the other frames' latents.</param>
+/// <param name="VideoScale">One over the standard deviation of the other frames' latents.</param>
+public sealed record LatentNormalization(double ImageShift, double ImageScale, double VideoShift, double VideoScale);
+
+/// <summary><c>pipeline.json</c> as it stands in the file; every key may be left out, none be misspelt.</summary>
+[JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
+internal sealed record PipelineJson(
+    double? ImageShift = null,
+    double? ImageScale = null,
+    double? VideoShift = null,
+    double? VideoScale = null,
+    string? PromptSuffix = null,
+    string? NegativePrompt = null,
+    int? Width = null,
+    int? Height = null,
+    int? Frames = null,
+    double? Fps = null,
+    IReadOnlyList<int>? Steps = null,
+    IReadOnlyList<int>? VideoSteps = null,
+    double? Guidance = null,
+    double? VideoGuidance = null,
+    int? MaxLatentFrames = null,
+    bool? FullSequence = null)
+{
+    internal static PipelineJson Of(PipelineSettings s) => new(
+        s.Latent.ImageShift, s.Latent.ImageScale, s.Latent.VideoShift, s.Latent.VideoScale, s.PromptSuffix, s.NegativePrompt,
+        s.Width, s.Height, s.Frames, s.FramesPerSecond, s.Steps, s.VideoSteps, s.Guidance, s.VideoGuidance,
+        s.MaxLatentFrames, s.FullSequence ? true : null);
+
+    internal PipelineSettings Over(PipelineSettings d) => new(
+        new LatentNormalization(ImageShift ?? d.Latent.ImageShift, ImageScale ?? d.Latent.ImageScale,
+            VideoShift ?? d.Latent.VideoShift, VideoScale ?? d.Latent.VideoScale),
+        PromptSuffix ?? d.PromptSuffix, NegativePrompt ?? d.NegativePrompt, Width ?? d.Width, Height ?? d.Height,
+        Frames ?? d.Frames, Fps ?? d.FramesPerSecond, Steps ?? d.Steps, VideoSteps ?? d.VideoSteps,
+        Guidance ?? d.Guidance, VideoGuidance ?? d.VideoGuidance, MaxLatentFrames ?? d.MaxLatentFrames)
+    {
+        FullSequence = FullSequence ?? d.FullSequence,
+    };
+}
+
+/// <summary>Source-generated reading of the hub's own files.</summary>
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower,
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+    WriteIndented = true)]
+[JsonSerializable(typeof(PipelineJson))]
+[JsonSerializable(typeof(Dictionary<string, JsonElement>))]
+internal sealed partial class HubJson : JsonSerializerContext;

@@ -1,4 +1,4 @@
-using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Generation;
 using PyramidFlow.Memory;
 using PyramidFlow.Testing;
@@ -12,7 +12,7 @@ public class MemoryBudgetTests
 {
     private const long GB = 1_000_000_000;
 
-    private static readonly PlannedModel Model = PlannedModel.Released(ModelFamily.Flux, "384p");
+    private static readonly PlannedModel Model = PlannedModel.Released(ModelFamilies.Flux, "384p");
 
     [Theory]
     [InlineData(200, Offload.None)]

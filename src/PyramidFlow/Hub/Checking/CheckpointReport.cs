@@ -1,3 +1,10 @@
+using System.Globalization;
+using PyramidFlow.Generation;
+using PyramidFlow.Models;
+using PyramidFlow.Models.Text;
+using PyramidFlow.Models.Tokenizers;
+using PyramidFlow.Models.Vae;
+using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Hub.Checking;
@@ -24,7 +31,7 @@ public sealed record CheckpointReport(
     /// <exception cref="CheckpointException">There is no such variant.</exception>
     public static CheckpointReport Of(CheckpointFolder folder, string? variant = null, bool everyWeight = false, CancellationToken cancel = default)
     {
-        var text = folder.Family.TextComponents();
+        var text = folder.Family.TextComponents;
         var models = new ModelChecks(folder, everyWeight, cancel);
         var shared = new List<ComponentReport> { models.Check(CheckpointNames.Vae) };
         foreach (var (tokenizer, encoder) in text)
@@ -67,4 +74,157 @@ public sealed record VariantReport(string Variant, IReadOnlyList<string> Faults)
 {
     /// <summary>Whether it runs.</summary>
     public bool Runs => Faults.Count == 0;
+}
+
+/// <summary>What was found of one model or tokenizer.</summary>
+/// <param name="Name">Folder name.</param>
+/// <param name="Faults">What keeps it from being used, in the user's words; empty when it is whole.</param>
+/// <param name="Weights">Number of weights; 0 for a tokenizer or where they cannot be read.</param>
+/// <param name="Bytes">Bytes of the weights.</param>
+/// <param name="Types">Element types of the weights, the most frequent first, such as <c>BFloat16</c>.</param>
+public sealed record ComponentReport(string Name, IReadOnlyList<string> Faults, long Weights, long Bytes, IReadOnlyList<string> Types);
+
+/// <summary>Checks the parts of one checkpoint, each alone and against the others.</summary>
+/// <param name="folder">The checkpoint.</param>
+/// <param name="everyWeight">Whether every number is looked at.</param>
+/// <param name="cancel">Checked before each weight.</param>
+internal sealed class ModelChecks(CheckpointFolder folder, bool everyWeight, CancellationToken cancel)
+{
+    private const int Scale = VideoLength.Scale;
+    private const string Mend = "take both from one checkpoint, or get it whole with models download";
+
+    private readonly Dictionary<string, object> configs = [];
+    private readonly IReadOnlyList<(string Tokenizer, string TextEncoder)> text = folder.Family.TextComponents;
+
+    /// <summary>A model: its config, its files, and whether the weights are those that the config describes.</summary>
+    internal ComponentReport Check(string name)
+    {
+        var faults = new List<string>();
+        Module? model = null;
+        StateSource? weights = null;
+        Try(faults, () => model = Declare(folder.Component(name)));
+        // Without the folder, one sentence is enough.
+        if (Directory.Exists(Path.Combine(folder.Root, name)))
+            Try(faults, () => weights = folder.Component(name).OpenWeights());
+        using (weights)
+        {
+            if (weights is null)
+                return new ComponentReport(name, faults, 0, 0, []);
+            var keys = model?.NamedParameters().Select(p => p.Key).ToHashSet() ?? [];
+            var held = weights.Holding(keys);
+            var tensors = held.Declarations();
+            List<string> misfits = [.. model?.Misfits(held) ?? [], .. tensors
+                .Where(weight => keys.Contains(weight.Key) && !weight.Type.IsFloatingPoint() && !(weight.Type == ElementType.Int8 && held.Keys.Contains(weight.Key + "_scale")))
+                .Select(weight => $"{weight.Key} is of {weight.Type} where the model has floating point numbers")];
+            if (misfits.Count > 0)
+                faults.Add(Disagreement(folder.Component(name).ConfigFile, weights, misfits));
+            if (everyWeight)
+                Try(faults, () => faults.AddRange(WeightFaults.Find([folder.Component(name)], cancel) is { } fault ? [fault] : []));
+            return new ComponentReport(name, faults, tensors.Sum(t => t.ElementCount), tensors.Sum(t => t.ByteLength),
+                [.. tensors.GroupBy(t => t.Type).OrderByDescending(group => group.Sum(t => t.ElementCount)).Select(group => group.Key.ToString())]);
+        }
+    }
+
+    /// <summary>A tokenizer, and that its encoder has a row for each of its tokens.</summary>
+    internal ComponentReport CheckTokenizer(string name, string encoder)
+    {
+        var faults = new List<string>();
+        Try(faults, () =>
+        {
+            var path = folder.Component(name).Folder;
+            var tokens = name == text[^1].Tokenizer ? T5Tokenizer.Load(path).VocabularySize : ClipTokenizer.Load(path).VocabularySize;
+            var rows = configs.GetValueOrDefault(encoder) switch
+            {
+                T5EncoderConfig t5 => t5.VocabSize,
+                ClipTextConfig clip => clip.VocabSize,
+                _ => long.MaxValue,
+            };
+            if (tokens > rows)
+                faults.Add(string.Create(CultureInfo.InvariantCulture, $"{path} has {tokens} tokens where {encoder} has {rows} rows: {Mend}"));
+        });
+        return new ComponentReport(name, faults, 0, 0, []);
+    }
+
+    /// <summary>Where a transformer does not fit the other models.</summary>
+    internal IEnumerable<string> Misfits(string transformer)
+    {
+        if (configs.GetValueOrDefault(transformer) is not ITransformerConfig config)
+            yield break;
+        if (configs.GetValueOrDefault(CheckpointNames.Vae) is CausalVideoVaeConfig vae && vae.EncoderOutChannels != config.LatentChannels)
+        {
+            yield return string.Create(CultureInfo.InvariantCulture,
+                $"{transformer} takes latents of {config.LatentChannels} channels where {CheckpointNames.Vae} gives {vae.EncoderOutChannels}: {Mend}");
+        }
+
+        if (configs.GetValueOrDefault(text[^1].TextEncoder) is T5EncoderConfig t5 && t5.DModel != config.JointAttentionDim)
+        {
+            yield return string.Create(CultureInfo.InvariantCulture,
+                $"{transformer} takes text tokens of {config.JointAttentionDim} where {text[^1].TextEncoder} gives {t5.DModel}: {Mend}");
+        }
+
+        var clips = text.SkipLast(1).Select(part => configs.GetValueOrDefault(part.TextEncoder)).OfType<ClipTextConfig>().ToList();
+        var pooled = clips.Sum(folder.Family.PooledWidth);
+        if (clips.Count == text.Count - 1 && pooled != config.PooledProjectionDim)
+        {
+            yield return string.Create(CultureInfo.InvariantCulture,
+                $"{transformer} takes pooled text of {config.PooledProjectionDim} where {string.Join(" and ", text.SkipLast(1).Select(part => part.TextEncoder))} give {pooled}: {Mend}");
+        }
+    }
+
+    private Module Declare(ComponentFolder component)
+    {
+        if (component.Name == CheckpointNames.Vae)
+            return new CausalVideoVae(Keep(ReadVae(component.ConfigFile)));
+        if (component.Name == text[^1].TextEncoder)
+            return new T5Encoder(Keep(T5EncoderConfig.Read(component.ConfigFile)));
+        if (text.Any(part => part.TextEncoder == component.Name))
+        {
+            var clip = Keep(ClipTextConfig.Read(component.ConfigFile));
+            return folder.Family.BuildClip(clip);
+        }
+
+        if (ModelFamilies.Read(component.ConfigFile) is var other && other != folder.Family)
+        {
+            var kinds = string.Join(" and ", new[] { folder.Family.Name, other.Name }.Order(StringComparer.Ordinal));
+            throw new CheckpointException(
+                $"{component.Name} and {folder.Transformer(folder.Variants[0]).Name} are of two kinds ({kinds}), which need other text encoders: keep them in two folders");
+        }
+
+        return Keep(TransformerConfigs.Load(component.ConfigFile)).Build();
+
+        T Keep<T>(T config)
+            where T : notnull
+        {
+            configs[component.Name] = config;
+            return config;
+        }
+    }
+
+    private static CausalVideoVaeConfig ReadVae(string file)
+    {
+        var config = CausalVideoVaeConfig.Read(file);
+        return config.SpatialScale == Scale && config.TemporalScale == Scale
+            ? config
+            : throw new CheckpointException(string.Create(CultureInfo.InvariantCulture,
+                $"{file}: this VAE makes frames {config.SpatialScale} times smaller and {config.TemporalScale} times fewer; a pipeline needs {Scale} and {Scale}"));
+    }
+
+    private static string Disagreement(string configFile, StateSource weights, IReadOnlyList<string> misfits)
+    {
+        const int shown = 3;
+        var more = misfits.Count > shown ? $"; and {misfits.Count - shown} more" : "";
+        return $"{configFile} and {weights.Name} disagree: {string.Join("; ", misfits.Take(shown))}{more}; {Mend}";
+    }
+
+    private static void Try(List<string> faults, Action check)
+    {
+        try
+        {
+            check();
+        }
+        catch (Exception e) when (e is CheckpointException or ArgumentException)
+        {
+            faults.Add(e.Message);
+        }
+    }
 }

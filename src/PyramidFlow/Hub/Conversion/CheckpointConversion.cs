@@ -1,3 +1,4 @@
+using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Hub.Conversion;
@@ -73,7 +74,7 @@ public static class CheckpointConversion
         var settings = Path.Combine(checkpoint.Root, PipelineSettings.FileName);
         if (File.Exists(settings))
             copied.Add((settings, PipelineSettings.FileName));
-        var text = checkpoint.Family.TextComponents();
+        var text = checkpoint.Family.TextComponents;
         var models = checkpoint.Variants.Select(variant => checkpoint.Transformer(variant).Name)
             .Append(CheckpointNames.Vae).Concat(text.Select(part => part.TextEncoder));
         foreach (var name in models.Concat(text.Select(part => part.Tokenizer)))
@@ -100,4 +101,20 @@ public static class CheckpointConversion
         Directory.CreateDirectory(Path.GetDirectoryName(to)!);
         File.Copy(from, to);
     }
+}
+
+/// <summary>How a checkpoint is written anew.</summary>
+public sealed record ConversionOptions
+{
+    /// <summary>Element type of floating point weights; null keeps each one's.</summary>
+    public ElementType? Type { get; init; }
+
+    /// <summary>Whether the large matrices of transformer and T5 are rounded to int8 (<see cref="Int8Weight"/>): half the memory of bfloat16.</summary>
+    public bool Int8 { get; init; }
+
+    /// <summary>Takes sentences about what that loses; null drops them.</summary>
+    public Action<string>? Report { get; init; }
+
+    /// <summary>Most bytes of tensors in one file.</summary>
+    public long ShardBytes { get; init; } = 5_000_000_000;
 }

@@ -1,5 +1,7 @@
 using System.Globalization;
 using System.Net;
+using System.Security.Cryptography;
+using System.Text;
 
 namespace PyramidFlow.Hub.Downloads;
 
@@ -92,4 +94,153 @@ internal sealed class FileDownload(HubClient client, HubSource source, HubFile f
         meter.Found(-partial.Length);
         partial.Restart();
     }
+}
+
+/// <summary>
+/// What is there of a file, beside it under a hidden name that holds the beginning of its hash: bytes of another version
+/// are never taken for this one's.
+/// </summary>
+internal sealed class ResumableFile : IDisposable
+{
+    private const string Extension = ".partial";
+    private const int HashDigits = 16;
+
+    private readonly FileStream stream;
+    private readonly HubFile file;
+    private ContentHash hash;
+
+    private ResumableFile(FileStream stream, HubFile file) => (this.stream, this.file, hash) = (stream, file, new ContentHash(file));
+
+    /// <summary>Bytes that are there.</summary>
+    internal long Length => stream.Length;
+
+    /// <summary>Where the rest of a file lies while it is fetched.</summary>
+    internal static string PathOf(string target, HubFile file)
+    {
+        var version = (file.Sha256 ?? file.BlobSha1)?[..HashDigits] ?? "unhashed";
+        return Path.Combine(Path.GetDirectoryName(target)!, $".{Path.GetFileName(target)}.{version}{Extension}");
+    }
+
+    /// <summary>Bytes kept of a file from an earlier run.</summary>
+    internal static long KeptBytes(string target, HubFile file)
+    {
+        var partial = new FileInfo(PathOf(target, file));
+        return partial.Exists && partial.LinkTarget is null && partial.Length <= file.Size ? partial.Length : 0;
+    }
+
+    /// <summary>Opens or makes it, and hashes what is there.</summary>
+    /// <exception cref="HubException">Another process has it open.</exception>
+    internal static async Task<ResumableFile> OpenAsync(string target, HubFile file, CancellationToken cancel)
+    {
+        var path = PathOf(target, file);
+        // A link here would make us write to where it leads.
+        if (new FileInfo(path).LinkTarget is not null)
+            File.Delete(path);
+        ResumableFile partial;
+        try
+        {
+            partial = new ResumableFile(new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1, FileOptions.Asynchronous), file);
+        }
+        catch (IOException e) when (File.Exists(path))
+        {
+            throw new HubException($"{path} is in use: wait until the other download has ended", e);
+        }
+
+        try
+        {
+            // Without a hash nothing says that the bytes belong to this version.
+            if (partial.Length > file.Size || (file.Sha256 ?? file.BlobSha1) is null)
+                partial.Restart();
+            await partial.hash.AddAsync(partial.stream, cancel).ConfigureAwait(false);
+            return partial;
+        }
+        catch
+        {
+            partial.Dispose();
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        stream.Dispose();
+        hash.Dispose();
+    }
+
+    /// <summary>Forgets what is there.</summary>
+    internal void Restart()
+    {
+        stream.SetLength(0);
+        hash.Dispose();
+        hash = new ContentHash(file);
+    }
+
+    /// <summary>Adds what follows.</summary>
+    internal async ValueTask AddAsync(ReadOnlyMemory<byte> bytes, CancellationToken cancel)
+    {
+        await stream.WriteAsync(bytes, cancel).ConfigureAwait(false);
+        hash.Add(bytes.Span);
+    }
+
+    /// <summary>Gives the file its name if it holds what the hub lists; else nothing happens.</summary>
+    /// <returns>Whether it did.</returns>
+    internal bool TryFinish(string target)
+    {
+        if (!hash.IsRight())
+            return false;
+        stream.Flush(flushToDisk: true);
+        File.Move(stream.Name, target, overwrite: true);
+        return true;
+    }
+}
+
+/// <summary>The hash a hub names for a file, taken while its bytes pass by.</summary>
+internal sealed class ContentHash : IDisposable
+{
+    private const int PieceBytes = 1 << 20;
+
+    private readonly IncrementalHash? hash;
+    private readonly string? expected;
+
+    /// <summary>Begins at the file's first byte.</summary>
+    internal ContentHash(HubFile file)
+    {
+        expected = file.Sha256 ?? file.BlobSha1;
+        if (file.Sha256 is not null)
+            hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        else if (file.BlobSha1 is not null)
+        {
+            // Git hashes a small header together with the content.
+            hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA1);
+            hash.AppendData(Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"blob {file.Size}\0")));
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => hash?.Dispose();
+
+    /// <summary>Whether a file holds what the hub lists, by size and hash.</summary>
+    internal static async Task<bool> MatchesAsync(string path, HubFile file, CancellationToken cancel)
+    {
+        using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1, FileOptions.Asynchronous);
+        if (stream.Length != file.Size)
+            return false;
+        using var hash = new ContentHash(file);
+        await hash.AddAsync(stream, cancel).ConfigureAwait(false);
+        return hash.IsRight();
+    }
+
+    internal void Add(ReadOnlySpan<byte> bytes) => hash?.AppendData(bytes);
+
+    /// <summary>Takes the rest of a stream.</summary>
+    internal async Task AddAsync(Stream stream, CancellationToken cancel)
+    {
+        var buffer = new byte[PieceBytes];
+        while (await stream.ReadAsync(buffer, cancel).ConfigureAwait(false) is var count and > 0)
+            Add(buffer.AsSpan(0, count));
+    }
+
+    /// <summary>Whether everything added is what was expected; true when the hub named no hash.</summary>
+    internal bool IsRight() => hash is null || Convert.ToHexStringLower(hash.GetHashAndReset()) == expected;
 }

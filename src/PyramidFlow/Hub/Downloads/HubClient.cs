@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Net;
 using System.Net.Http.Headers;
 
 namespace PyramidFlow.Hub.Downloads;
@@ -122,4 +123,156 @@ public sealed class HubClient : IDisposable
         var (start, end) = (link?.IndexOf('<', StringComparison.Ordinal) ?? -1, link?.IndexOf('>', StringComparison.Ordinal) ?? -1);
         return start >= 0 && end > start && Uri.TryCreate(address, link![(start + 1)..end], out var next) ? next : null;
     }
+}
+
+/// <summary>What a status that is not success means for the user.</summary>
+internal static class HubAnswers
+{
+    /// <summary>The exception for an answer: transient where another try can help.</summary>
+    internal static Exception Fault(HttpResponseMessage response, HubEndpoint hub, HubSource source, string what, DateTimeOffset now)
+    {
+        var code = (int)response.StatusCode;
+        var host = response.RequestMessage?.RequestUri?.Host ?? hub.Address.Host;
+        if (code is 408 or 425 or 429 or >= 500)
+        {
+            var state = code == 429 ? "is asked too often" : "is out of order";
+            return new TransientException(string.Create(CultureInfo.InvariantCulture, $"{host} {state} ({code})"), RetryAfter(response, now));
+        }
+
+        var page = new Uri(hub.Address, source.Repository);
+        var isHub = response.RequestMessage?.RequestUri is { } address && hub.Owns(address);
+        return new HubException(response.StatusCode switch
+        {
+            HttpStatusCode.Unauthorized when isHub && hub.Token is null =>
+                $"{host} gives {source.Repository} to known users only, or has no such repository (401): check the name, accept its licence at {page}, and set HF_TOKEN to an access token of yours",
+            HttpStatusCode.Unauthorized when isHub =>
+                $"{host} refuses your access token (401): make a new one and set HF_TOKEN to it",
+            HttpStatusCode.Forbidden when isHub =>
+                $"{host} does not let you read {source.Repository} (403): accept its licence at {page}, and set HF_TOKEN to a token that may read it",
+            HttpStatusCode.NotFound when isHub =>
+                $"{host} has no {what} of {source.Repository} at revision {source.Revision} (404): check the name at {page}",
+            _ => string.Create(CultureInfo.InvariantCulture, $"{host} refuses {what} of {source.Repository} ({code}): try again later"),
+        });
+    }
+
+    private static TimeSpan? RetryAfter(HttpResponseMessage response, DateTimeOffset now)
+    {
+        var asked = response.Headers.RetryAfter;
+        var wait = asked?.Delta ?? (asked?.Date is { } date ? date - now : null);
+        return wait is { } span ? (span > TimeSpan.Zero ? span : TimeSpan.Zero) : null;
+    }
+}
+
+/// <summary>Repeats what may go well the next time, with longer and longer waits.</summary>
+/// <param name="options">How often and how long.</param>
+internal sealed class RetryLoop(HubOptions options)
+{
+    private int failures;
+
+    /// <summary>Called when a try brought something new: those before no longer count.</summary>
+    internal void Progressed() => failures = 0;
+
+    /// <summary>Runs until it goes well.</summary>
+    /// <param name="attempt">One try; throws <see cref="TransientException"/> to be repeated.</param>
+    /// <param name="cancel">Ends waits too.</param>
+    /// <exception cref="HubException">Too many tries failed, or the server asks for a wait that is too long.</exception>
+    internal async Task<T> RunAsync<T>(Func<Task<T>> attempt, CancellationToken cancel)
+    {
+        while (true)
+        {
+            TransientException fault;
+            try
+            {
+                return await attempt().ConfigureAwait(false);
+            }
+            catch (TransientException e)
+            {
+                fault = e;
+            }
+
+            if (++failures >= options.Attempts)
+                throw new HubException($"{fault.Message}, {failures} times in a row: try again later; what is there is kept", fault);
+            var wait = fault.RetryAfter ?? Min(options.FirstWait * Math.Pow(2, failures - 1), options.LongestWait);
+            if (wait > options.LongestWait)
+                throw new HubException($"{fault.Message} and asks to wait {Text(wait)}: try again then; what is there is kept", fault);
+            options.Notify?.Invoke($"{fault.Message}; again in {Text(wait)}");
+            await Task.Delay(wait, options.Time, cancel).ConfigureAwait(false);
+        }
+    }
+
+    private static TimeSpan Min(TimeSpan a, TimeSpan b) => a < b ? a : b;
+
+    private static string Text(TimeSpan wait) => wait.TotalMinutes >= 2
+        ? string.Create(CultureInfo.InvariantCulture, $"{Math.Ceiling(wait.TotalMinutes)} minutes")
+        : string.Create(CultureInfo.InvariantCulture, $"{Math.Ceiling(wait.TotalSeconds)} s");
+}
+
+/// <summary>Runs network calls; one that brings nothing for too long, or is dropped, may be tried again.</summary>
+internal sealed class StallWatch : IDisposable
+{
+    private readonly HubOptions options;
+    private readonly string host;
+    private readonly CancellationToken cancel;
+    private readonly CancellationTokenSource source;
+    private readonly ITimer timer;
+
+    /// <summary>Begins to watch.</summary>
+    /// <param name="options">How long it may take.</param>
+    /// <param name="host">Whom to name in an error.</param>
+    /// <param name="cancel">The user's own wish to stop.</param>
+    internal StallWatch(HubOptions options, string host, CancellationToken cancel)
+    {
+        (this.options, this.host, this.cancel) = (options, host, cancel);
+        source = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        timer = options.Time.CreateTimer(_ => source.Cancel(), null, options.Stall, Timeout.InfiniteTimeSpan);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        timer.Dispose();
+        source.Dispose();
+    }
+
+    /// <summary>One network call.</summary>
+    /// <exception cref="TransientException">The connection failed or stood still.</exception>
+    internal async Task<T> GuardAsync<T>(Func<CancellationToken, Task<T>> call)
+    {
+        try
+        {
+            return await call(source.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException e) when (!cancel.IsCancellationRequested)
+        {
+            throw new TransientException(string.Create(CultureInfo.InvariantCulture, $"{host} sent nothing for {options.Stall.TotalSeconds:F0} s"), inner: e);
+        }
+        catch (Exception e) when (e is HttpRequestException or IOException and not HubException)
+        {
+            cancel.ThrowIfCancellationRequested();
+            throw new TransientException($"the connection to {host} failed ({(e.InnerException ?? e).Message.TrimEnd('.')})", inner: e);
+        }
+    }
+
+    /// <summary>Reads a body to its end; every piece that comes winds the watch up again.</summary>
+    /// <param name="response">What is read.</param>
+    /// <param name="take">Takes a piece, in order; what it throws goes on to the caller.</param>
+    internal async Task CopyAsync(HttpResponseMessage response, Func<ReadOnlyMemory<byte>, CancellationToken, ValueTask> take)
+    {
+        var buffer = new byte[1 << 17];
+        using var body = await GuardAsync(response.Content.ReadAsStreamAsync).ConfigureAwait(false);
+        while (await GuardAsync(stop => body.ReadAsync(buffer, stop).AsTask()).ConfigureAwait(false) is var count and > 0)
+        {
+            timer.Change(options.Stall, Timeout.InfiniteTimeSpan);
+            await take(buffer.AsMemory(0, count), cancel).ConfigureAwait(false);
+        }
+    }
+}
+
+/// <summary>Something that may go well the next time: a dropped connection, a busy or broken server.</summary>
+/// <param name="message">What happened, without the fix.</param>
+/// <param name="retryAfter">How long the server asks to wait, or null.</param>
+/// <param name="inner">What was underneath, if anything.</param>
+internal sealed class TransientException(string message, TimeSpan? retryAfter = null, Exception? inner = null) : Exception(message, inner)
+{
+    internal TimeSpan? RetryAfter { get; } = retryAfter;
 }

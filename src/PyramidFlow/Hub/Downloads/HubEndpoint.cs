@@ -1,3 +1,5 @@
+using System.Text.RegularExpressions;
+
 namespace PyramidFlow.Hub.Downloads;
 
 /// <summary>A Hugging Face hub, or a mirror of one, and who asks it.</summary>
@@ -53,4 +55,77 @@ public sealed class HubEndpoint
 
     /// <summary>Whether an address is on this host, so that it may see the token.</summary>
     internal bool Owns(Uri address) => address.Scheme == Address.Scheme && address.Authority == Address.Authority;
+}
+
+/// <summary>A repository of a hub at one revision.</summary>
+public sealed partial record HubSource
+{
+    /// <summary>Names a repository.</summary>
+    /// <param name="repository">OWNER/NAME.</param>
+    /// <param name="revision">Branch, tag or commit.</param>
+    /// <exception cref="HubException">It is no name of a repository.</exception>
+    public HubSource(string repository, string revision = "main")
+    {
+        if (!Names().IsMatch(repository) || repository.Contains("..", StringComparison.Ordinal))
+            throw new HubException($"'{repository}' is not the name of a repository: use OWNER/NAME, such as rain1011/pyramid-flow-miniflux");
+        if (revision.Length == 0 || revision.Any(char.IsControl))
+            throw new HubException("the revision is empty or holds control characters: use a branch, a tag or a commit");
+        (Repository, Revision) = (repository, revision);
+    }
+
+    /// <summary>OWNER/NAME.</summary>
+    public string Repository { get; }
+
+    /// <summary>Branch, tag or commit.</summary>
+    public string Revision { get; }
+
+    /// <summary>Where the list of files is, relative to the hub.</summary>
+    internal string ListAddress => $"api/models/{Repository}/tree/{Uri.EscapeDataString(Revision)}?recursive=1";
+
+    /// <summary>Where a file is, relative to the hub.</summary>
+    internal string FileAddress(HubFile file) =>
+        $"{Repository}/resolve/{Uri.EscapeDataString(Revision)}/{string.Join('/', file.Path.Split('/').Select(Uri.EscapeDataString))}";
+
+    [GeneratedRegex(@"\A[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}\z")]
+    private static partial Regex Names();
+}
+
+/// <summary>How patiently a hub is asked.</summary>
+public sealed record HubOptions
+{
+    /// <summary>Files fetched at the same time, 1 or more.</summary>
+    public int Parallel { get; init; } = 4;
+
+    /// <summary>Tries in a row that may bring nothing new before a file is given up, 1 or more.</summary>
+    public int Attempts { get; init; } = 6;
+
+    /// <summary>Wait after the first failed try; doubled after each further one, up to <see cref="LongestWait"/>.</summary>
+    public TimeSpan FirstWait { get; init; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>Longest wait, also when the server asks for a longer one: then it is given up.</summary>
+    public TimeSpan LongestWait { get; init; } = TimeSpan.FromMinutes(5);
+
+    /// <summary>A connection that brings nothing for so long counts as dropped.</summary>
+    public TimeSpan Stall { get; init; } = TimeSpan.FromSeconds(60);
+
+    /// <summary>Clock and timers.</summary>
+    public TimeProvider Time { get; init; } = TimeProvider.System;
+
+    /// <summary>Free bytes on the disk of a folder that exists.</summary>
+    public Func<string, long> FreeBytes { get; init; } = folder => new DriveInfo(folder).AvailableFreeSpace;
+
+    /// <summary>Told why it waits, in words.</summary>
+    public Action<string>? Notify { get; init; }
+}
+
+/// <summary>A model hub refused, failed or sent something unfit; the message is one sentence with the fix.</summary>
+public sealed class HubException : IOException
+{
+    /// <summary>Creates the error.</summary>
+    /// <param name="message">One sentence for the user.</param>
+    /// <param name="inner">What was underneath, if anything.</param>
+    public HubException(string message, Exception? inner = null)
+        : base(message, inner)
+    {
+    }
 }

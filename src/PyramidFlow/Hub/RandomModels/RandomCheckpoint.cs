@@ -1,10 +1,45 @@
 using System.Text.Json;
+using System.Text.Json.Nodes;
+using PyramidFlow.Models;
 using PyramidFlow.Models.Text;
 using PyramidFlow.Models.Tokenizers;
-using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Models.Vae;
+using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Hub.RandomModels;
+
+/// <summary>Which checkpoint a random one is like.</summary>
+public static class RandomLayout
+{
+    /// <summary>The model of this repository.</summary>
+    public const string Sprites = "sprites";
+
+    /// <summary>All layouts: the released checkpoint of each family (<see cref="ModelFamily.ShortName"/>), variant 384p, and <see cref="Sprites"/>.</summary>
+    public static IReadOnlyList<string> All => [.. ModelFamilies.All.Select(family => family.ShortName), Sprites];
+
+    /// <summary>The family of a layout.</summary>
+    /// <exception cref="ArgumentException">There is no such layout.</exception>
+    internal static ModelFamily Family(string layout) => layout == Sprites ? ModelFamilies.Flux
+        : ModelFamilies.All.FirstOrDefault(family => family.ShortName == layout)
+            ?? throw new ArgumentException($"there is no layout {layout}: use {string.Join(", ", All)}");
+}
+
+/// <summary>How large it is.</summary>
+public enum RandomScale
+{
+    /// <summary>A few thousand weights, for tests: 64x64 pixels in a second.</summary>
+    Tiny,
+
+    /// <summary>The released sizes.</summary>
+    Real,
+}
+
+/// <summary>What to write.</summary>
+/// <param name="Layout">Which checkpoint it is like: one of <see cref="RandomLayout.All"/>.</param>
+/// <param name="Scale">How large it is.</param>
+/// <param name="Seed">Seed of the weights; the same gives the same files.</param>
+public sealed record RandomOptions(string Layout, RandomScale Scale = RandomScale.Real, ulong Seed = 0);
 
 /// <summary>
 /// Writes checkpoints in the released layout with random weights: for tests, and to see whether a model of real size runs on a
@@ -27,8 +62,8 @@ public static class RandomCheckpoint
     /// <exception cref="CheckpointException">The folder holds something, or its disk is too small.</exception>
     public static void Write(string folder, RandomOptions options, IProgress<WorkProgress>? progress = null, CancellationToken cancel = default)
     {
-        var family = options.Layout == RandomLayout.Sd3 ? ModelFamily.Mmdit : ModelFamily.Flux;
-        var text = family.TextComponents();
+        var family = RandomLayout.Family(options.Layout);
+        var text = family.TextComponents;
         using var target = NewFolder.Begin(folder, 0);
         foreach (var (tokenizer, _) in text.SkipLast(1))
             WordTokenizerFiles.WriteClip(Path.Combine(target.Path, tokenizer), Words);
@@ -51,8 +86,7 @@ public static class RandomCheckpoint
 
     internal static List<RandomPart> Parts(RandomSizes sizes, ModelFamily family, RandomScale scale)
     {
-        var text = family.TextComponents();
-        var isFlux = family == ModelFamily.Flux;
+        var text = family.TextComponents;
         var parts = new List<RandomPart>
         {
             new(sizes.TransformerFolder, sizes.Transformer.ClassName, sizes.Transformer.ToJson(), sizes.Transformer.Build()),
@@ -60,9 +94,9 @@ public static class RandomCheckpoint
         };
         foreach (var (config, i) in sizes.Clips.Select((config, i) => (config, i)))
         {
-            parts.Add(new RandomPart(text[i].TextEncoder, isFlux ? "CLIPTextModel" : "CLIPTextModelWithProjection",
+            parts.Add(new RandomPart(text[i].TextEncoder, family.ClipClassName,
                 JsonSerializer.Serialize(config, TextEncoderJson.Default.ClipTextConfig),
-                isFlux ? new ClipTextModel(config) : new ClipTextModelWithProjection(config)));
+                family.BuildClip(config)));
         }
 
         var t5 = new RandomPart(text[^1].TextEncoder, "T5EncoderModel",
@@ -70,5 +104,47 @@ public static class RandomCheckpoint
         // The released encoder is in two files; a small one is cut too, so that tests read shards.
         parts.Add(scale == RandomScale.Tiny ? t5 with { ShardBytes = t5.Bytes * 3 / 4 } : t5);
         return parts;
+    }
+}
+
+/// <summary>One model of a random checkpoint; declared, never held.</summary>
+/// <param name="Folder">Its folder's name.</param>
+/// <param name="ClassName">What the released system calls it.</param>
+/// <param name="Config">Text of its <c>config.json</c>.</param>
+/// <param name="Model">Its weights' names and shapes.</param>
+/// <param name="ShardBytes">Most bytes of one file.</param>
+internal sealed record RandomPart(string Folder, string ClassName, string Config, Module Model, long ShardBytes = RandomPart.ReleasedShardBytes)
+{
+    /// <summary>Where the released text encoders are cut.</summary>
+    internal const long ReleasedShardBytes = 5_000_000_000;
+
+    /// <summary>All weights, in bfloat16.</summary>
+    internal IReadOnlyList<TensorDeclaration> Tensors { get; } =
+        [.. Model.NamedParameters().Select(p => new TensorDeclaration(p.Key, ElementType.BFloat16, p.Parameter.Shape))];
+
+    /// <summary>Bytes of all weights.</summary>
+    internal long Bytes => Tensors.Sum(tensor => tensor.ByteLength);
+
+    /// <summary>Text encoders are in transformers' format, the others in diffusers'.</summary>
+    private bool IsText => Folder.StartsWith("text_encoder", StringComparison.Ordinal);
+
+    /// <summary>Writes it.</summary>
+    /// <param name="root">The checkpoint folder.</param>
+    /// <param name="weights">Gives the numbers.</param>
+    internal void Write(string root, RandomWeights weights)
+    {
+        var folder = Path.Combine(root, Folder);
+        Directory.CreateDirectory(folder);
+        File.WriteAllText(Path.Combine(folder, ComponentFolder.ConfigName), IsText ? WithArchitecture() : ConfigFile.WithClass(ClassName, Config));
+        var parameters = Model.NamedParameters().ToDictionary(p => p.Key, p => p.Parameter);
+        ShardedWriter.Write(folder, IsText ? "model" : "diffusion_pytorch_model", Tensors, ShardBytes,
+            (file, entry) => weights.Fill(file, entry, parameters[entry.Name], Folder));
+    }
+
+    private string WithArchitecture()
+    {
+        var config = JsonNode.Parse(Config)!.AsObject();
+        config["architectures"] = new JsonArray(ClassName);
+        return config.ToJsonString(new() { WriteIndented = true });
     }
 }

@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+using System.Text;
 using System.Text.Json;
 using PyramidFlow.Torch.Checkpoints;
 
@@ -87,5 +89,195 @@ public sealed class T5Tokenizer
             words = words.SelectMany(w => step.Split(w.Word, w.OpensText));
         foreach (var (word, _) in words)
             definition.Model.Encode(word, ids);
+    }
+}
+
+/// <summary>What the files of a T5 tokenizer folder say, whichever format they are in.</summary>
+internal sealed record T5Definition(
+    UnigramVocabulary Vocabulary,
+    UnigramModel Model,
+    int UnknownId,
+    IReadOnlyList<NormalizerStep> Normalizer,
+    IReadOnlyList<WordSplitStep> WordSplit,
+    IReadOnlyList<AddedToken> AddedTokens)
+{
+    /// <summary>Id of a special token, an added one first.</summary>
+    /// <exception cref="InvalidDataException">There is no such token.</exception>
+    public int SpecialId(string content)
+    {
+        if (AddedTokens.FirstOrDefault(t => t.Content == content) is { } added)
+            return added.Id;
+        var id = Vocabulary.IndexOf(System.Text.Encoding.UTF8.GetBytes(content));
+        return id >= 0 ? id : throw new InvalidDataException($"there is no token {content}");
+    }
+}
+
+/// <summary>
+/// Unigram language model of SentencePiece (Kudo 2018, arXiv 1804.10959): the split of a word into pieces with the
+/// greatest sum of log probabilities, found by Viterbi search; ties keep the split found first.
+/// </summary>
+internal sealed class UnigramModel
+{
+    // Added to the lowest score of the vocabulary; SentencePiece's constant.
+    private const double UnknownPenalty = 10.0;
+
+    private readonly ByteTrie trie;
+    private readonly double[] scores;
+    private readonly int unknownId;
+    private readonly double unknownScore;
+
+    /// <summary>Builds the model.</summary>
+    /// <param name="vocabulary">UTF-8 text and log probability of each piece, in id order.</param>
+    /// <param name="unknownId">Id for text no piece covers.</param>
+    public UnigramModel(UnigramVocabulary vocabulary, int unknownId)
+    {
+        if (unknownId < 0 || unknownId >= vocabulary.Count)
+            throw new InvalidDataException($"the unknown id {unknownId} is not one of {vocabulary.Count} pieces");
+        trie = new ByteTrie(vocabulary.Count);
+        scores = vocabulary.Scores.ToArray();
+        this.unknownId = unknownId;
+        unknownScore = scores.Min() - UnknownPenalty;
+        for (var id = 0; id < vocabulary.Count; id++)
+        {
+            if (!double.IsFinite(scores[id]))
+                throw new InvalidDataException($"the score of piece {id} is not a finite number");
+            if (vocabulary[id].Length > 0)
+                trie.Add(vocabulary[id], id);
+        }
+    }
+
+    /// <summary>Appends the ids of a word; a run of unknown characters becomes one unknown id.</summary>
+    public void Encode(string word, List<int> ids)
+    {
+        var text = Encoding.UTF8.GetBytes(word);
+        var best = new Node[text.Length + 1];
+        Array.Fill(best, new Node(0, 0, -1), 1, text.Length);
+        for (var start = 0; start < text.Length;)
+        {
+            var charLength = Utf8Length(text[start]);
+            var soFar = best[start].Score;
+            var covered = false;
+            var node = 0;
+            for (var end = start; end < text.Length && trie.Step(ref node, text[end], out var id); end++)
+            {
+                if (id < 0)
+                    continue;
+                Offer(ref best[end + 1], id, soFar + scores[id], start);
+                covered |= end + 1 - start == charLength;
+            }
+
+            if (!covered)
+                Offer(ref best[start + charLength], unknownId, soFar + unknownScore, start);
+            start += charLength;
+        }
+
+        var first = ids.Count;
+        for (var end = text.Length; end > 0; end = best[end].Start)
+        {
+            var id = best[end].Id;
+            if (id != unknownId || ids.Count == first || ids[^1] != unknownId)
+                ids.Add(id);
+        }
+
+        ids.Reverse(first, ids.Count - first);
+    }
+
+    private static void Offer(ref Node node, int id, double score, int start)
+    {
+        if (node.Start < 0 || score > node.Score)
+            node = new Node(id, score, start);
+    }
+
+    private static int Utf8Length(byte lead) => lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+
+    private readonly record struct Node(int Id, double Score, int Start);
+}
+
+/// <summary>Pieces of a unigram vocabulary as UTF-8, all in one buffer, with their log probabilities.</summary>
+internal sealed class UnigramVocabulary
+{
+    // SentencePiece cuts at 16 characters unless it is told otherwise.
+    private const int MaxPieceBytes = 512;
+
+    private readonly List<byte> text = new(1 << 18);
+    private readonly List<int> ends = new(1 << 15);
+    private readonly List<double> scores = new(1 << 15);
+
+    public int Count => ends.Count;
+
+    public ReadOnlySpan<double> Scores => CollectionsMarshal.AsSpan(scores);
+
+    /// <summary>UTF-8 of the piece with that id.</summary>
+    public ReadOnlySpan<byte> this[int id] =>
+        CollectionsMarshal.AsSpan(text)[(id == 0 ? 0 : ends[id - 1])..ends[id]];
+
+    /// <exception cref="InvalidDataException">The piece is longer than any of a vocabulary: a search would try it at every place of a text.</exception>
+    public void Add(ReadOnlySpan<byte> piece, double score)
+    {
+        if (piece.Length > MaxPieceBytes)
+            throw new InvalidDataException($"piece {Count} has {piece.Length} bytes; a piece has at most {MaxPieceBytes}");
+        text.AddRange(piece);
+        ends.Add(text.Count);
+        scores.Add(score);
+    }
+
+    /// <summary>Id of a piece, or -1. Looks from the first id on, where the special pieces are.</summary>
+    public int IndexOf(ReadOnlySpan<byte> piece)
+    {
+        for (var id = 0; id < Count; id++)
+        {
+            if (this[id].SequenceEqual(piece))
+                return id;
+        }
+
+        return -1;
+    }
+}
+
+/// <summary>Prefix tree over the UTF-8 bytes of a vocabulary's pieces.</summary>
+internal sealed class ByteTrie
+{
+    // Edge (node, byte) -> child node; node 0 is the root.
+    private readonly Dictionary<long, int> children;
+    private readonly List<int> ids = [-1];
+
+    public ByteTrie(int expectedPieces) => children = new Dictionary<long, int>(expectedPieces * 4);
+
+    /// <summary>Adds a piece; a piece added again takes the later id.</summary>
+    public void Add(ReadOnlySpan<byte> piece, int id)
+    {
+        var node = 0;
+        foreach (var b in piece)
+        {
+            ref var child = ref System.Runtime.InteropServices.CollectionsMarshal.GetValueRefOrAddDefault(
+                children, ((long)node << 8) | b, out var exists);
+            if (!exists)
+            {
+                child = ids.Count;
+                ids.Add(-1);
+            }
+
+            node = child;
+        }
+
+        ids[node] = id;
+    }
+
+    /// <summary>Follows one byte from a node (the root is 0).</summary>
+    /// <param name="node">The node; moved to its child when there is one.</param>
+    /// <param name="b">The byte.</param>
+    /// <param name="id">Id of the piece that ends at the child, or -1.</param>
+    /// <returns>Whether there is such a child.</returns>
+    public bool Step(ref int node, byte b, out int id)
+    {
+        if (!children.TryGetValue(((long)node << 8) | b, out var child))
+        {
+            id = -1;
+            return false;
+        }
+
+        node = child;
+        id = ids[child];
+        return true;
     }
 }

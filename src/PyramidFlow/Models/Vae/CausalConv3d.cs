@@ -116,3 +116,79 @@ public sealed class CausalConv3d : Module
             : $"a chunk has {frames} frames where a temporal stride of {stride[0]} needs a multiple of {stride[0]}");
     }
 }
+
+/// <summary>What a layer must know about the frames it is given.</summary>
+/// <param name="IsStart">Whether they begin the video: temporal upsampling makes one frame of the first, two of every other.</param>
+/// <param name="Cache">The frames before them; null when the call holds the whole video.</param>
+/// <param name="ConvolutionType">Element type convolutions are computed in; null is the input's.</param>
+/// <param name="Recomputes">Whether residual blocks keep only their input for backward (<see cref="Checkpointing"/>).</param>
+public readonly record struct CausalPass(bool IsStart, CausalCache? Cache = null, ElementType? ConvolutionType = null, bool Recomputes = false)
+{
+    /// <summary>Whether no frames come after them: then nothing of them is remembered.</summary>
+    public bool IsEnd { get; init; }
+
+    /// <summary>Whether a single first frame meets the zeros before it too; see <see cref="CausalVideoVae.ComputesZeroTaps"/>.</summary>
+    internal bool ComputesZeroTaps { get; init; }
+
+    /// <summary>A whole video in one call.</summary>
+    public static CausalPass Whole => new(IsStart: true);
+}
+
+/// <summary>
+/// The last frames every causal convolution has seen, so that a video can be encoded or decoded piece by piece with the
+/// result of doing it whole. It belongs to one video and is handed through the layers; the layers keep nothing. No
+/// gradient flows through it into the piece before.
+/// </summary>
+/// <param name="isRepeatable">
+/// Whether a piece can be computed again, as gradient checkpointing does, until <see cref="Advance"/> goes on to the next:
+/// twice the memory.
+/// </param>
+public sealed class CausalCache(bool isRepeatable = false) : IDisposable
+{
+    private readonly Dictionary<Module, Tensor>? next = isRepeatable ? Empty() : null;
+    private readonly Dictionary<Module, Tensor> frames = Empty();
+
+    /// <summary>The frames a layer left, [b, c, n, h, w] without spatial padding, or null.</summary>
+    /// <param name="layer">The layer.</param>
+    public Tensor? Find(Module layer) => frames.GetValueOrDefault(layer);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (var tensor in frames.Values.Concat(next?.Values ?? Enumerable.Empty<Tensor>()))
+            tensor.Dispose();
+        frames.Clear();
+        next?.Clear();
+    }
+
+    /// <summary>Ends a piece of a repeatable cache: what the layers left is from now on what they find.</summary>
+    internal void Advance()
+    {
+        foreach (var (layer, tensor) in next ?? [])
+            Put(frames, layer, tensor);
+        next?.Clear();
+    }
+
+    /// <summary>Copies the frames a layer needs next time; those before go.</summary>
+    internal void Keep(Module layer, Tensor tensor)
+    {
+        using var scope = new TensorScope();
+        Put(next ?? frames, layer, TensorScope.Detach(tensor.Detached().Clone()));
+    }
+
+    /// <summary>Frees what a layer left, unless it may be asked for again; nothing comes after the present piece.</summary>
+    internal void Forget(Module layer)
+    {
+        if (next is null && frames.Remove(layer, out var last))
+            last.Dispose();
+    }
+
+    private static Dictionary<Module, Tensor> Empty() => new(ReferenceEqualityComparer.Instance);
+
+    private static void Put(Dictionary<Module, Tensor> target, Module layer, Tensor tensor)
+    {
+        if (target.Remove(layer, out var before))
+            before.Dispose();
+        target.Add(layer, tensor);
+    }
+}

@@ -148,3 +148,8 @@ public sealed record CausalVideoVaeConfig(
             throw ConfigFile.Fault(file, key, $"is {types.GetRawText()}; every level must be a {known}");
     }
 }
+
+/// <summary>Source-generated reading of the VAE's config.</summary>
+[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
+[JsonSerializable(typeof(CausalVideoVaeConfig))]
+internal sealed partial class VaeJson : JsonSerializerContext;

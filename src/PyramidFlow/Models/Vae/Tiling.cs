@@ -2,6 +2,56 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Models.Vae;
 
+/// <summary>Works on square parts of the frames one after another: less memory, another picture near the seams.</summary>
+/// <param name="Size">Side of a tile in pixels; frames that fit into one are not cut.</param>
+/// <param name="Overlap">Share of a tile that lies over its neighbour: above 0, at most a half.</param>
+/// <param name="Blend">How the overlap is blended.</param>
+public sealed record TileOptions(int Size = 256, double Overlap = 0.25, TileBlend Blend = TileBlend.Weighted)
+{
+    /// <summary>Sizes that are tried where memory is short, the largest first.</summary>
+    internal static IReadOnlyList<int> Sizes { get; } = [512, 384, 256, 192, 128];
+
+    // Where memory ran out, tiles become smaller than a plan would make them.
+    private static readonly int[] leastSizes = [96, 64];
+
+    /// <summary>Whether a tile may be blended before the next is there.</summary>
+    internal bool CanGoOneByOne => Blend == TileBlend.Weighted;
+
+    /// <summary>The next smaller tiles; null when there are none.</summary>
+    /// <param name="tiles">The present ones; null for whole frames.</param>
+    /// <param name="side">The longer side of the frames, pixels.</param>
+    internal static TileOptions? Smaller(TileOptions? tiles, long side)
+    {
+        var present = Math.Min(side, tiles?.Size ?? side);
+        var next = Sizes.Concat(leastSizes).FirstOrDefault(size => size < present);
+        return next == 0 ? null : (tiles ?? new TileOptions()) with { Size = next };
+    }
+
+    /// <summary>Fails on sizes and overlaps that are impossible whatever the frames.</summary>
+    /// <param name="scale">Pixels along a side of a latent.</param>
+    /// <exception cref="ArgumentException">They are; says what would be possible.</exception>
+    public void Check(int scale)
+    {
+        if (!(Overlap is > 0 and <= 0.5))
+            throw new ArgumentException(FormattableString.Invariant($"a tile overlap of {Overlap} is not above 0 and at most 0.5: use 0.25"));
+        if (Size < 2 * scale || Size % scale != 0)
+            throw new ArgumentException($"tiles of {Size} pixels are not a multiple of {scale} and at least {2 * scale}: use 256");
+    }
+}
+
+/// <summary>How overlapping tiles become one picture.</summary>
+public enum TileBlend
+{
+    /// <summary>Every pixel is the mean of the tiles over it, weighted by their distance from their edges.</summary>
+    Weighted,
+
+    /// <summary>
+    /// As the released code does it, for comparison with it: each tile fades in over its upper and left neighbours,
+    /// which have been faded before it; tiles whose step is no multiple of the VAE's scale give latents of a wrong size.
+    /// </summary>
+    Sequential,
+}
+
 /// <summary>Runs a network over overlapping tiles of a video and blends what comes out.</summary>
 internal sealed class Tiling
 {
@@ -116,4 +166,52 @@ internal sealed class Tiling
     private Tensor Cut(Tensor x, int i, int j) => columns.Cut(rows.Cut(x, 3, i), 4, j);
 
     private int Number(int i, int j) => (i * columns.Count) + j;
+}
+
+/// <summary>Places of the tiles along height or width, in units of the network's input.</summary>
+/// <param name="Starts">First position of each tile.</param>
+/// <param name="Length">Positions of a tile; the last ones may have fewer.</param>
+/// <param name="Total">Positions of the whole.</param>
+internal sealed record TileAxis(long[] Starts, long Length, long Total)
+{
+    /// <summary>Number of tiles.</summary>
+    internal int Count => Starts.Length;
+
+    /// <summary>Tiles at a fixed step, as the released code places them: the last may be small.</summary>
+    internal static TileAxis Stepped(long total, long length, long step) =>
+        new([.. Enumerable.Range(0, (int)((total + step - 1) / step)).Select(i => i * step)], length, total);
+
+    /// <summary>Tiles of full size, spread evenly so that neighbours overlap by at least so much.</summary>
+    /// <param name="total">Positions of the whole.</param>
+    /// <param name="length">Positions of a tile, a multiple of the unit.</param>
+    /// <param name="overlap">Least overlap of neighbours.</param>
+    /// <param name="unit">What every start is a multiple of.</param>
+    internal static TileAxis Spread(long total, long length, long overlap, long unit)
+    {
+        if (total <= length)
+            return new([0], total, total);
+        var (room, step) = ((total - length + unit - 1) / unit, Math.Max(1, (length - overlap) / unit));
+        var gaps = (room + step - 1) / step;
+        return new([.. Enumerable.Range(0, (int)gaps + 1).Select(i => Math.Min(i * room / gaps * unit, total - length))], length, total);
+    }
+
+    /// <summary>Part of a tensor along a dimension that tile <paramref name="i"/> covers.</summary>
+    internal Tensor Cut(Tensor x, int dim, int i) => x.Narrow(dim, Starts[i], Math.Min(Length, Total - Starts[i]));
+
+    /// <summary>Weights of tile <paramref name="i"/>, rising over the overlap with each neighbour, at this many positions.</summary>
+    /// <param name="i">The tile.</param>
+    /// <param name="positions">Positions of the tile in the network's output.</param>
+    internal Tensor Weights(int i, long positions)
+    {
+        var weights = new float[positions];
+        var before = i > 0 ? Starts[i - 1] + Length - Starts[i] : 0;
+        var after = i < Count - 1 ? Starts[i] + Length - Starts[i + 1] : 0;
+        for (var p = 0; p < positions; p++)
+        {
+            var (fromStart, fromEnd) = ((p + 0.5) * Length / positions, (positions - p - 0.5) * Length / positions);
+            weights[p] = (float)(Math.Min(1, before > 0 ? fromStart / before : 1) * Math.Min(1, after > 0 ? fromEnd / after : 1));
+        }
+
+        return Tensor.From(weights);
+    }
 }

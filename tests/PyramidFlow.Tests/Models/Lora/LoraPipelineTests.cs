@@ -1,4 +1,3 @@
-using PyramidFlow.Hub;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Generation;
 using PyramidFlow.Testing;
@@ -19,7 +18,7 @@ public sealed class LoraPipelineTests : IDisposable
 
     public LoraPipelineTests()
     {
-        TinyCheckpoint.Write(folder, ModelFamily.Mmdit);
+        TinyCheckpoint.Write(folder, ModelFamilies.Sd3);
         lora = folder.File("lora.safetensors");
         using var generator = new RandomGenerator(9);
         var config = new LoraConfig { Rank = 2 };

@@ -1,0 +1,285 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using PyramidFlow.Torch.Formats;
+
+namespace PyramidFlow.Models.Tokenizers;
+
+/// <summary>Reads a <c>tokenizer.json</c> that holds a unigram model.</summary>
+internal static class T5JsonReader
+{
+    /// <summary>Parses the file.</summary>
+    /// <exception cref="InvalidDataException">The file is not a unigram tokenizer of the T5 sort.</exception>
+    /// <exception cref="Torch.Formats.MalformedTextException">It is not JSON, or holds text that is none.</exception>
+    public static T5Definition Parse(byte[] json)
+    {
+        using var document = TokenizerFile.Json(json);
+        var root = document.RootElement;
+        var normalizer = root.TryGetProperty("normalizer", out var steps) ? NormalizerStep.FromJson(steps) : [];
+        var wordSplit = root.TryGetProperty("pre_tokenizer", out var cuts) ? WordSplitStep.FromJson(cuts) : [];
+        var added = root.TryGetProperty("added_tokens", out var tokens) && tokens.ValueKind != JsonValueKind.Null ? ReadAdded(root) : [];
+        var model = TokenizerFile.Member(root, "model", JsonValueKind.Object);
+        if (model.TryGetProperty("type", out _) && TokenizerFile.Text(model, "type") is var type && type != "Unigram")
+            throw new InvalidDataException($"its model is {type}; a T5 tokenizer has a Unigram model");
+        if (TokenizerFile.Flag(model, "byte_fallback"))
+            throw new InvalidDataException("byte_fallback is not supported; T5 vocabularies have none");
+        var vocabulary = ReadVocabulary(model);
+        if (!TokenizerFile.Member(model, "unk_id", JsonValueKind.Number).TryGetInt32(out var unknownId))
+            throw new InvalidDataException("its model's unk_id is not the number of a piece");
+        return new T5Definition(vocabulary, new UnigramModel(vocabulary, unknownId), unknownId, normalizer, wordSplit, added);
+    }
+
+    private static List<AddedToken> ReadAdded(JsonElement root)
+    {
+        var added = new List<AddedToken>();
+        foreach (var entry in TokenizerFile.Member(root, "added_tokens", JsonValueKind.Array).EnumerateArray())
+        {
+            if (!TokenizerFile.Member(entry, "id", JsonValueKind.Number).TryGetInt32(out var id))
+                throw new InvalidDataException($"the id of added token {added.Count} is not a whole number that a token may have");
+            added.Add(AddedToken.FromJson(id, entry));
+        }
+
+        return added;
+    }
+
+    private static UnigramVocabulary ReadVocabulary(JsonElement model)
+    {
+        var vocabulary = new UnigramVocabulary();
+        foreach (var entry in TokenizerFile.Member(model, "vocab", JsonValueKind.Array).EnumerateArray())
+        {
+            if (entry.ValueKind != JsonValueKind.Array || entry.GetArrayLength() != 2 || entry[0].ValueKind != JsonValueKind.String
+                || entry[1].ValueKind != JsonValueKind.Number || !entry[1].TryGetDouble(out var score))
+            {
+                throw new InvalidDataException($"piece {vocabulary.Count} of its vocab is not a text and a score");
+            }
+
+            vocabulary.Add(Encoding.UTF8.GetBytes(entry[0].GetString()!), score);
+        }
+
+        return vocabulary;
+    }
+}
+
+/// <summary>
+/// Reads a <c>spiece.model</c> (protobuf <c>sentencepiece.ModelProto</c>) as the reference's fast tokenizer converts it.
+/// </summary>
+internal static class T5SentencePieceReader
+{
+    private const int DefaultExtraIds = 100;
+    private const int MaxExtraIds = 100_000;
+    private const int UnknownType = 2;
+    private const int ControlType = 3;
+
+    /// <summary>Parses the file.</summary>
+    /// <param name="model">Bytes of <c>spiece.model</c>.</param>
+    /// <param name="settings">The folder's <c>tokenizer_config.json</c>: number of extra ids, added tokens.</param>
+    /// <exception cref="InvalidDataException">The file is damaged or not a unigram model.</exception>
+    public static T5Definition Parse(byte[] model, JsonElement settings)
+    {
+        var vocabulary = new UnigramVocabulary();
+        var added = new List<AddedToken>();
+        var unknownId = -1;
+        var normalizer = new List<NormalizerStep>();
+        var prefix = WordSplitStep.PrefixScheme.Always;
+        var message = new ProtobufReader(model);
+        while (message.Next(out var field))
+        {
+            switch (field)
+            {
+                case 1:
+                    ReadPiece(message.Bytes(), vocabulary, out var type);
+                    if (type is UnknownType or ControlType)
+                        added.Add(new AddedToken(vocabulary.Count - 1, StrictText.Decode(vocabulary[^1])));
+                    if (type == UnknownType)
+                        unknownId = vocabulary.Count - 1;
+                    break;
+                case 2:
+                    CheckTrainer(message.Bytes());
+                    break;
+                case 3:
+                    ReadNormalizer(message.Bytes(), normalizer, ref prefix);
+                    break;
+                default:
+                    message.Skip();
+                    break;
+            }
+        }
+
+        if (unknownId < 0)
+            throw new InvalidDataException("it has no piece for unknown text");
+        normalizer.Add(new NormalizerStep.Strip(Left: false, Right: true));
+        normalizer.Add(new NormalizerStep.ReplaceSpaceRuns("▁"));
+        return new T5Definition(vocabulary, new UnigramModel(vocabulary, unknownId), unknownId, normalizer,
+            [new WordSplitStep.Metaspace('▁', prefix, Cuts: true)], WithExtraIds(added, vocabulary.Count, settings));
+    }
+
+    private static void ReadPiece(ReadOnlySpan<byte> bytes, UnigramVocabulary vocabulary, out int type)
+    {
+        ReadOnlySpan<byte> piece = default;
+        var score = 0f;
+        type = 1;
+        var message = new ProtobufReader(bytes);
+        while (message.Next(out var field))
+        {
+            if (field == 1)
+                piece = message.Bytes();
+            else if (field == 2)
+                score = message.Single();
+            else if (field == 3)
+                type = (int)Math.Min(message.Varint(), int.MaxValue);
+            else
+                message.Skip();
+        }
+
+        if (piece.IsEmpty)
+            throw new InvalidDataException($"piece {vocabulary.Count} has no text");
+        vocabulary.Add(piece, score);
+    }
+
+    private static void CheckTrainer(ReadOnlySpan<byte> bytes)
+    {
+        var message = new ProtobufReader(bytes);
+        while (message.Next(out var field))
+        {
+            if (field == 3 && message.Varint() is var type && type != 1)
+                throw new InvalidDataException($"its model type is {type}; a T5 tokenizer has type 1, unigram");
+            if (field == 35 && message.Varint() != 0)
+                throw new InvalidDataException("byte_fallback is not supported; T5 vocabularies have none");
+            if (field is not (3 or 35))
+                message.Skip();
+        }
+    }
+
+    private static void ReadNormalizer(
+        ReadOnlySpan<byte> bytes, List<NormalizerStep> steps, ref WordSplitStep.PrefixScheme prefix)
+    {
+        var message = new ProtobufReader(bytes);
+        while (message.Next(out var field))
+        {
+            if (field == 2 && message.Bytes() is { IsEmpty: false } charsmap)
+                steps.Add(new NormalizerStep.Charsmap(new PrecompiledCharsmap(charsmap)));
+            else if (field == 3)
+                prefix = message.Varint() != 0 ? WordSplitStep.PrefixScheme.Always : WordSplitStep.PrefixScheme.Never;
+            else if (field != 2)
+                message.Skip();
+        }
+    }
+
+    // T5 counts its sentinels down: <extra_id_0> has the last id.
+    private static List<AddedToken> WithExtraIds(List<AddedToken> special, int pieces, JsonElement settings)
+    {
+        var extra = DefaultExtraIds;
+        if (settings.TryGetProperty("extra_ids", out var count)
+            && !(count.ValueKind == JsonValueKind.Number && count.TryGetInt32(out extra) && extra is >= 0 and <= MaxExtraIds))
+        {
+            throw new InvalidDataException($"extra_ids of tokenizer_config.json is not a whole number from 0 to {MaxExtraIds}");
+        }
+
+        var tokens = AddedToken.FromDecoder(settings) ?? [];
+        var known = tokens.Select(t => t.Content).ToHashSet();
+        tokens.AddRange(special.Where(t => known.Add(t.Content)));
+        for (var i = 0; i < extra; i++)
+        {
+            var content = string.Create(CultureInfo.InvariantCulture, $"<extra_id_{i}>");
+            if (known.Add(content))
+                tokens.Add(new AddedToken(pieces + extra - 1 - i, content, StripLeft: true, StripRight: true));
+        }
+
+        return tokens;
+    }
+}
+
+/// <summary>Minimal reader of the protobuf wire format; every length is checked against what is left.</summary>
+internal ref struct ProtobufReader(ReadOnlySpan<byte> message)
+{
+    private ReadOnlySpan<byte> rest = message;
+    private int wireType;
+
+    /// <summary>Moves to the next field; false at the end of the message.</summary>
+    /// <param name="field">The field's number.</param>
+    public bool Next(out int field)
+    {
+        if (rest.IsEmpty)
+        {
+            field = 0;
+            return false;
+        }
+
+        var tag = RawVarint();
+        if (tag > int.MaxValue || tag >> 3 == 0)
+            throw new InvalidDataException($"field tag {tag} is out of range");
+        field = (int)(tag >> 3);
+        wireType = (int)(tag & 7);
+        return true;
+    }
+
+    public ulong Varint()
+    {
+        Require(0);
+        return RawVarint();
+    }
+
+    public float Single()
+    {
+        Require(5);
+        return BinaryPrimitives.ReadSingleLittleEndian(Take(4));
+    }
+
+    public ReadOnlySpan<byte> Bytes()
+    {
+        Require(2);
+        return Take(RawVarint());
+    }
+
+    /// <summary>Passes over the field's value.</summary>
+    public void Skip()
+    {
+        switch (wireType)
+        {
+            case 0:
+                RawVarint();
+                break;
+            case 1:
+                Take(8);
+                break;
+            case 2:
+                Take(RawVarint());
+                break;
+            case 5:
+                Take(4);
+                break;
+            default:
+                throw new InvalidDataException($"wire type {wireType} is unknown");
+        }
+    }
+
+    private readonly void Require(int type)
+    {
+        if (wireType != type)
+            throw new InvalidDataException($"a field has wire type {wireType} in place of {type}");
+    }
+
+    private ulong RawVarint()
+    {
+        ulong value = 0;
+        for (var shift = 0; shift < 64; shift += 7)
+        {
+            var b = Take(1)[0];
+            value |= (ulong)(b & 0x7F) << shift;
+            if (b < 0x80)
+                return value;
+        }
+
+        throw new InvalidDataException("a number has more than ten bytes");
+    }
+
+    private ReadOnlySpan<byte> Take(ulong count)
+    {
+        if (count > (ulong)rest.Length)
+            throw new InvalidDataException($"a field of {count} bytes begins {rest.Length} bytes before the end");
+        var taken = rest[..(int)count];
+        rest = rest[(int)count..];
+        return taken;
+    }
+}

@@ -1,0 +1,251 @@
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Models.Vae;
+
+/// <summary>Two times norm, activation and causal convolution, beside a shortcut.</summary>
+public sealed class CausalResnetBlock : Module
+{
+    private readonly CausalGroupNorm norm1;
+    private readonly CausalConv3d conv1;
+    private readonly CausalGroupNorm norm2;
+    private readonly CausalConv3d conv2;
+    private readonly CausalConv3d? convShortcut;
+    private readonly Func<Tensor, Tensor> activation;
+
+    /// <summary>Declares the block.</summary>
+    /// <param name="inputs">Channels in.</param>
+    /// <param name="outputs">Channels out; where they differ from the inputs the shortcut is a 1x1 convolution.</param>
+    /// <param name="norm">Groups, eps and activation.</param>
+    public CausalResnetBlock(long inputs, long outputs, ResnetSettings norm)
+    {
+        norm1 = new CausalGroupNorm(norm.Groups, inputs, norm.Eps);
+        conv1 = new CausalConv3d(inputs, outputs, kernel: 3);
+        norm2 = new CausalGroupNorm(norm.Groups, outputs, norm.Eps);
+        conv2 = new CausalConv3d(outputs, outputs, kernel: 3);
+        convShortcut = inputs == outputs ? null : new CausalConv3d(inputs, outputs, kernel: 1);
+        activation = VaeActivation.Get(norm.Activation);
+    }
+
+    /// <summary>[b, in, t, h, w] to [b, out, t, h, w].</summary>
+    /// <param name="x">Features.</param>
+    /// <param name="pass">Where in the video they stand.</param>
+    public Tensor Forward(Tensor x, CausalPass pass) =>
+        pass.Recomputes ? Checkpointing.Run(input => Compute(input, pass), x) : Compute(x, pass);
+
+    private Tensor Compute(Tensor x, CausalPass pass)
+    {
+        using var scope = new TensorScope();
+        var h = Half(norm1, conv1, x, pass);                                  // [b, out, t, h, w]
+        h = Half(norm2, conv2, h, pass);                                      // [b, out, t, h, w]
+        return scope.Keep(h + (convShortcut?.Forward(x, pass) ?? x));         // [b, out, t, h, w]
+    }
+
+    private Tensor Half(CausalGroupNorm norm, CausalConv3d conv, Tensor x, CausalPass pass)
+    {
+        using var scope = new TensorScope();
+        return scope.Keep(conv.Forward(activation(norm.Forward(x)), pass));
+    }
+}
+
+/// <summary>What all residual blocks of a network share.</summary>
+/// <param name="Groups">Groups of the norms; divides every width.</param>
+/// <param name="Eps">Added to the variance.</param>
+/// <param name="Activation">silu (also called swish), relu, gelu or mish.</param>
+public sealed record ResnetSettings(long Groups, double Eps = 1e-6, string Activation = "silu");
+
+/// <summary>Group normalisation whose statistics are those of each frame by itself.</summary>
+public sealed class CausalGroupNorm : Module
+{
+    private readonly Parameter weight;
+    private readonly Parameter bias;
+    private readonly long groups;
+    private readonly double eps;
+
+    /// <summary>Declares the layer.</summary>
+    /// <param name="groups">Number of groups; divides the channels.</param>
+    /// <param name="channels">Channels.</param>
+    /// <param name="eps">Added to the variance.</param>
+    public CausalGroupNorm(long groups, long channels, double eps = 1e-6)
+    {
+        if (channels % groups != 0)
+            throw new ArgumentException($"{channels} channels do not divide into {groups} groups", nameof(groups));
+        weight = new Parameter([channels], Initializers.Ones);
+        bias = new Parameter([channels], Initializers.Zeros);
+        this.groups = groups;
+        this.eps = eps;
+    }
+
+    /// <summary>[b, c, t, h, w] to the same.</summary>
+    public Tensor Forward(Tensor x)
+    {
+        using var scope = new TensorScope();
+        var y = Frames.Merge(x).GroupNorm(groups, weight, bias, eps);         // [b * t, c, h, w]
+        return scope.Keep(Frames.Split(y, x.Size(0)));                        // [b, c, t, h, w]
+    }
+}
+
+/// <summary>Self-attention over the positions of each frame, with a norm before and the input added after.</summary>
+public sealed class FrameAttention : Module
+{
+    private const double InitialStd = 0.02;
+
+    // Scores held at a time; beyond it queries go in pieces.
+    private const long MaxScores = 1L << 26;
+
+    private readonly GroupNorm groupNorm;
+    private readonly Linear toQ;
+    private readonly Linear toK;
+    private readonly Linear toV;
+    private readonly Linear[] toOut;
+    private readonly long heads;
+
+    /// <summary>Declares the layer.</summary>
+    /// <param name="channels">Channels.</param>
+    /// <param name="headDim">Channels of one head; divides the channels.</param>
+    /// <param name="groups">Groups of the norm.</param>
+    /// <param name="eps">Added to the norm's variance.</param>
+    public FrameAttention(long channels, long headDim, long groups, double eps = 1e-6)
+    {
+        if (channels % headDim != 0)
+            throw new ArgumentException($"{channels} channels do not divide into heads of {headDim}", nameof(headDim));
+        groupNorm = new GroupNorm(groups, channels, eps);
+        toQ = Projection(channels);
+        toK = Projection(channels);
+        toV = Projection(channels);
+        toOut = [Projection(channels)];
+        heads = channels / headDim;
+    }
+
+    /// <summary>[b, c, t, h, w] to the same.</summary>
+    public Tensor Forward(Tensor x)
+    {
+        using var scope = new TensorScope();
+        var frames = Frames.Merge(x);                                         // [f, c, h, w]
+        var n = groupNorm.Forward(frames).Flatten(2).Transpose(1, 2);         // [f, h * w, c]
+        var q = Heads(toQ.Forward(n));                                        // [f, heads, h * w, d]
+        var k = Heads(toK.Forward(n));                                        // [f, heads, h * w, d]
+        var v = Heads(toV.Forward(n));                                        // [f, heads, h * w, d]
+        var a = Attend(q, k, v).Transpose(1, 2).Flatten(2);                   // [f, h * w, c]
+        var y = toOut[0].Forward(a).Transpose(1, 2).Reshape(frames.Shape);    // [f, c, h, w]
+        return scope.Keep(Frames.Split(y + frames, x.Size(0)));               // [b, c, t, h, w]
+    }
+
+    private static Linear Projection(long channels) => new(channels, channels, Initializers.Normal(InitialStd));
+
+    private static Tensor Attend(Tensor q, Tensor k, Tensor v)
+    {
+        var (frames, positions) = (q.Size(0), q.Size(2));
+        var rows = MaxScores / (q.Size(1) * positions);                       // query rows, over all frames
+        if (frames > 1 && rows < frames * positions)
+        {
+            var parts = Enumerable.Range(0, (int)frames)
+                .Select(f => Attend(q.Narrow(0, f, 1), k.Narrow(0, f, 1), v.Narrow(0, f, 1)));
+            return Tensor.Cat([.. parts], 0);
+        }
+
+        var pieces = new List<Tensor>();
+        for (long start = 0, step = Math.Clamp(rows, 1, positions); start < positions; start += step)
+            pieces.Add(AttendRows(q.Narrow(2, start, Math.Min(step, positions - start)), k, v));
+        return pieces.Count == 1 ? pieces[0] : Tensor.Cat([.. pieces], 2);
+    }
+
+    private static Tensor AttendRows(Tensor q, Tensor k, Tensor v)
+    {
+        using var scope = new TensorScope();
+        var scores = (q * (1 / Math.Sqrt(q.Size(3)))).Matmul(k.Transpose(2, 3));                          // [f, heads, n, m]
+        return scope.Keep(scores.To(ElementType.Float32).Softmax(-1).To(v.Type).Matmul(v));               // [f, heads, n, d]
+    }
+
+    private Tensor Heads(Tensor x) => x.Unflatten(2, heads, -1).Transpose(1, 2);
+}
+
+/// <summary>Between videos and batches of single frames.</summary>
+internal static class Frames
+{
+    /// <summary>[b, c, t, h, w] to [b * t, c, h, w].</summary>
+    internal static Tensor Merge(Tensor x) => x.Transpose(1, 2).Flatten(0, 1);
+
+    /// <summary>[b * t, c, h, w] to [b, c, t, h, w].</summary>
+    internal static Tensor Split(Tensor x, long batch) => x.Unflatten(0, batch, -1).Transpose(1, 2);
+}
+
+/// <summary>Halves height and width.</summary>
+public sealed class CausalDownsample : Module
+{
+    private readonly CausalConv3d conv;
+
+    /// <summary>Declares the layer.</summary>
+    public CausalDownsample(long inputs, long outputs) => conv = new CausalConv3d(inputs, outputs, [3, 3, 3], [1, 2, 2]);
+
+    /// <summary>[b, in, t, h, w] to [b, out, t, h / 2, w / 2], rounded up.</summary>
+    public Tensor Forward(Tensor x, CausalPass pass) => conv.Forward(x, pass);
+}
+
+/// <summary>Makes one frame of the first and of every two later ones.</summary>
+public sealed class CausalTemporalDownsample : Module
+{
+    private readonly CausalConv3d conv;
+
+    /// <summary>Declares the layer.</summary>
+    public CausalTemporalDownsample(long inputs, long outputs) => conv = new CausalConv3d(inputs, outputs, [3, 3, 3], [2, 1, 1]);
+
+    /// <summary>[b, in, 1 + 2n, h, w] to [b, out, 1 + n, h, w].</summary>
+    public Tensor Forward(Tensor x, CausalPass pass) => conv.Forward(x, pass);
+}
+
+/// <summary>Doubles height and width: channels become 2x2 pixels.</summary>
+public sealed class CausalUpsample : Module
+{
+    private readonly CausalConv3d conv;
+
+    /// <summary>Declares the layer.</summary>
+    public CausalUpsample(long inputs, long outputs) => conv = new CausalConv3d(inputs, 4 * outputs, kernel: 3);
+
+    /// <summary>[b, in, t, h, w] to [b, out, t, 2h, 2w].</summary>
+    public Tensor Forward(Tensor x, CausalPass pass)
+    {
+        using var scope = new TensorScope();
+        var y = conv.Forward(x, pass).Unflatten(1, -1, 2, 2);                 // [b, out, 2, 2, t, h, w]
+        var s = y.Shape;
+        return scope.Keep(y.Permute(0, 1, 4, 5, 2, 6, 3).Reshape(s[0], s[1], s[4], 2 * s[5], 2 * s[6]));
+    }
+}
+
+/// <summary>Makes two frames of each, but one of a video's first: channels become frames.</summary>
+public sealed class CausalTemporalUpsample : Module
+{
+    private readonly CausalConv3d conv;
+
+    /// <summary>Declares the layer.</summary>
+    public CausalTemporalUpsample(long inputs, long outputs) => conv = new CausalConv3d(inputs, 2 * outputs, kernel: 3);
+
+    /// <summary>[b, in, t, h, w] to [b, out, 2t, h, w], or 2t - 1 frames at a video's start.</summary>
+    public Tensor Forward(Tensor x, CausalPass pass)
+    {
+        if (pass.IsStart && x.Size(2) == 1 && !pass.ComputesZeroTaps)
+            return conv.ForwardOddOutputs(x, pass);
+
+        using var scope = new TensorScope();
+        var y = conv.Forward(x, pass).Unflatten(1, -1, 2);                    // [b, out, 2, t, h, w]
+        y = y.Transpose(2, 3).Flatten(2, 3);                                  // [b, out, 2t, h, w]
+        return scope.Keep(pass.IsStart ? y.Narrow(2, 1, y.Size(2) - 1) : y);
+    }
+}
+
+/// <summary>Activations by the names of the released configs.</summary>
+internal static class VaeActivation
+{
+    internal const string Known = "silu, swish, mish, gelu or relu";
+
+    internal static Func<Tensor, Tensor> Get(string name) =>
+        Find(name) ?? throw new ArgumentException($"no activation is called {name}: use {Known}", nameof(name));
+
+    internal static Func<Tensor, Tensor>? Find(string name) => name switch
+    {
+        "silu" or "swish" => x => x.Silu(),
+        "mish" => x => x.Mish(),
+        "gelu" => x => x.Gelu(),
+        "relu" => x => x.Relu(),
+        _ => null,
+    };
+}
