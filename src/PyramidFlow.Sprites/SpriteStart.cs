@@ -1,5 +1,4 @@
 using PyramidFlow.Hub;
-using PyramidFlow.Media;
 using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;

@@ -17,7 +17,7 @@ internal static class TrainRun
 
     public static TrainingEnd Vae(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel)
     {
-        if (TrainingConfigFile.NamesData(config))
+        if (TrainingConfigFile.HasDataSection(config))
             return new TrainingEnd(folder, VaeTraining.Run(config, folder, progress, cancel, group));
         SpriteTraining.RunVae(config, folder, progress, cancel, group);
         return new TrainingEnd(folder);
@@ -25,7 +25,7 @@ internal static class TrainRun
 
     public static TrainingEnd Dit(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel)
     {
-        if (TrainingConfigFile.NamesData(config))
+        if (TrainingConfigFile.HasDataSection(config))
             return new TrainingEnd(folder, DitTraining.Run(config, folder, progress, cancel, group));
         SpriteTraining.RunDit(config, folder, progress, cancel, group);
         return new TrainingEnd(folder);
@@ -33,7 +33,7 @@ internal static class TrainRun
 
     public static TrainingEnd Lora(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel)
     {
-        if (TrainingConfigFile.NamesData(config))
+        if (TrainingConfigFile.HasDataSection(config))
             return new TrainingEnd(Path.Combine(folder, LoraFile.Name), DitTraining.RunLora(config, folder, progress, cancel, group));
         return new TrainingEnd(SpriteTraining.RunLora(config, folder, progress, cancel, group));
     }

@@ -34,7 +34,7 @@ internal static class TrainingConfigFile
     }
 
     /// <summary>Whether a configuration has a <c>data</c> object, and so trains on a data set of videos, images or latents; a procedural data set has none.</summary>
-    public static bool NamesData(string path)
+    public static bool HasDataSection(string path)
     {
         try
         {

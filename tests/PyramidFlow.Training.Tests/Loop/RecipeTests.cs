@@ -14,7 +14,7 @@ public sealed class RecipeTests
     public void The_recipes_of_the_VAE_are_the_released_scripts(string name, int frames, int windows)
     {
         var config = VaeConfig.Load(CommittedConfig.Path(name));
-        Assert.True(TrainingConfigFile.NamesData(CommittedConfig.Path(name)));
+        Assert.True(TrainingConfigFile.HasDataSection(CommittedConfig.Path(name)));
         Assert.Equal((frames, windows), (Assert.Single(config.Data.Frames!), config.Windows));
         Assert.Equal((200_000, 2000, 1e-4, 1e-5, 1e-3), (config.Steps, config.WarmUpSteps, config.LearningRate, config.FinalLearningRate, config.WeightDecay));
         Assert.Equal((10.0, 1.0, 1e-12, 250_000, 0.5), (config.PixelWeight, config.PerceptualWeight, config.KlWeight, config.Discriminator!.Start, config.Discriminator.Weight));
@@ -29,7 +29,7 @@ public sealed class RecipeTests
     public void The_recipes_of_fine_tuning_are_the_released_script(string name, string variant, double checkpoints)
     {
         var config = DitConfig.Load(CommittedConfig.Path(name));
-        Assert.True(TrainingConfigFile.NamesData(CommittedConfig.Path(name)));
+        Assert.True(TrainingConfigFile.HasDataSection(CommittedConfig.Path(name)));
         Assert.Equal((variant, checkpoints, DitInput.Latents, TemporalObjective.Autoregressive), (config.Variant, config.CheckpointRatio, config.Input, config.Objective));
         Assert.Equal((40_000, 1000, 5e-5, 1e-4, 1.0), (config.Steps, config.WarmUpSteps, config.LearningRate, config.WeightDecay, config.ClipNorm));
         Assert.Equal((4, 2, 8, 16), (config.Batch, config.Accumulation, config.VideoSyncGroup, config.MaxTemporalLength));
@@ -56,6 +56,6 @@ public sealed class RecipeTests
     public void Recipes_of_the_sprites_world_name_no_data()
     {
         foreach (var path in Directory.EnumerateFiles(Path.GetDirectoryName(CommittedConfig.Path("sprites-vae.json"))!, "sprites-*.json"))
-            Assert.False(TrainingConfigFile.NamesData(path), path);
+            Assert.False(TrainingConfigFile.HasDataSection(path), path);
     }
 }
