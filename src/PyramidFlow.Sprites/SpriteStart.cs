@@ -77,7 +77,7 @@ internal abstract class SpriteStart : IDisposable
             config = SpriteVaeConfig.Load(vaeConfig);
             weights = Path.Combine(folder, "vae", "vae.safetensors");
             encoder = LinearStartFit.Declare(config);
-            using var source = new SafetensorsSource(maps);
+            using var source = SafetensorsFile.Open(maps);
             encoder.Load(source);
         }
 
@@ -88,7 +88,7 @@ internal abstract class SpriteStart : IDisposable
             if (!File.Exists(weights))
                 throw new ArgumentException($"{weights} is missing, without which there are no samples to look at: finish 'train vae' first, or leave samples out");
             var vae = new CausalVideoVae(config.Vae);
-            using var source = new SafetensorsSource(weights);
+            using var source = SafetensorsFile.Open(weights);
             vae.Load(source, type);
             return vae;
         }
@@ -167,8 +167,8 @@ internal sealed class BlockEncoder : IDisposable
         var (pixels, codes) = (Tensor.Cat([.. videos], 0), Tensor.Cat([.. latents], 0));                       // [b, t', h/8, w/8, c]
         var units = codes.Size(1) - 1;
         return new BlockEncoder(
-            TensorScope.Detach(Solve(Blocks(pixels.Narrow(1, 0, 1), 1), codes.Narrow(1, 0, 1))),
-            TensorScope.Detach(Solve(Blocks(pixels.Narrow(1, 1, Block * units), Block), codes.Narrow(1, 1, units))));
+            TensorScope.Release(Solve(Blocks(pixels.Narrow(1, 0, 1), 1), codes.Narrow(1, 0, 1))),
+            TensorScope.Release(Solve(Blocks(pixels.Narrow(1, 1, Block * units), Block), codes.Narrow(1, 1, units))));
     }
 
     /// <summary>Encodes a video [b, 1 + 8n, h, w, 3] in [-1, 1] to latents [b, c, 1 + n, h/8, w/8].</summary>

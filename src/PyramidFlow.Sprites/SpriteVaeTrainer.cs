@@ -40,8 +40,8 @@ internal sealed class SpriteVaeTrainer : ITraining, IDisposable
     /// <exception cref="ArgumentException">The batch cannot be divided among all workers of all processes.</exception>
     public SpriteVaeTrainer(SpriteVaeConfig config, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
-        if (group is not null && config.Batch % (config.Workers * group.Size) != 0)
-            throw new ArgumentException($"batch {config.Batch} cannot be shared by {config.Workers} workers of {group.Size} processes: use a multiple");
+        if (group is not null && config.Batch % (config.Workers * group.WorldSize) != 0)
+            throw new ArgumentException($"batch {config.Batch} cannot be shared by {config.Workers} workers of {group.WorldSize} processes: use a multiple");
         this.config = config;
         run = new RunFolder(folder);
         linear = group.RankZeroFirst(() => LinearStartFit.OpenOrFit(run.File(LinearStartFit.FileName), config, progress, cancellationToken));

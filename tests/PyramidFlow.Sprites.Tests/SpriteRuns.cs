@@ -39,7 +39,7 @@ internal sealed class SpriteRuns : IDisposable
     public void Train(SpriteDitConfig config, SpriteLatents data, string name, string? weights = null, Action? encoded = null, CancellationTokenSource? stop = null)
     {
         using var prompts = new WordlessPrompts(encoded);
-        using var trainer = new SpriteDitTrainer(config, Path.Combine(folder.Path, name), data, prompts, weights is null ? null : () => new SafetensorsSource(File(weights)));
+        using var trainer = new SpriteDitTrainer(config, Path.Combine(folder.Path, name), data, prompts, weights is null ? null : () => SafetensorsFile.Open(File(weights)));
         trainer.Run(null, stop?.Token ?? CancellationToken.None);
     }
 

@@ -70,7 +70,7 @@ public static class DitTraining
     // Processes that share their clips are one to the plan; each draws its own noise.
     private static BatchPlanOptions PlanOf(DitConfig config, ProcessGroup? group)
     {
-        var (rank, ranks) = (group?.Rank ?? 0, group?.Size ?? 1);
+        var (rank, ranks) = (group?.Rank ?? 0, group?.WorldSize ?? 1);
         var sharing = config.Objective == TemporalObjective.Autoregressive ? Math.Min(config.VideoSyncGroup, ranks) : 1;
         if (ranks % sharing != 0)
             throw new ArgumentException($"{ranks} processes cannot be grouped by video_sync_group {sharing}: use a divisor of {ranks}");

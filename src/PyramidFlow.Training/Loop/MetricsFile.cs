@@ -21,7 +21,7 @@ internal sealed class MetricsFile
             return;
         List<ReadOnlyMemory<byte>> lines;
         using (var file = File.OpenRead(path))
-            lines = [.. StrictLines.Of(file).Select(line => line.Utf8)];
+            lines = [.. StrictLines.Read(file).Select(line => line.Utf8)];
         var kept = lines.Where(line => StepOf(line) <= from).ToList();
         if (kept.Count == lines.Count)
             return;
@@ -105,7 +105,7 @@ internal sealed class MetricsFile
     private static List<(int Number, ReadOnlyMemory<byte> Utf8)> WholeLines(string path)
     {
         using var file = File.OpenRead(path);
-        var lines = StrictLines.Of(file).ToList();
+        var lines = StrictLines.Read(file).ToList();
         if (file.Length > 0)
         {
             file.Position = file.Length - 1;

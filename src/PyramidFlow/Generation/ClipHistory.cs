@@ -43,6 +43,6 @@ internal sealed class ClipHistory(int? window, Func<long, Tensor>? restart) : ID
     private void Replace(Tensor next)
     {
         latents?.Dispose();
-        latents = TensorScope.Detach(next);
+        latents = TensorScope.Release(next);
     }
 }

@@ -47,7 +47,7 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
     {
         PassEarlierFrames(unit);
         using var scope = new TensorScope();
-        waiting.AddRange(Pieces(unit, latents).Select(piece => piece with { Latents = TensorScope.Detach(piece.Latents.Clone()) }));
+        waiting.AddRange(Pieces(unit, latents).Select(piece => piece with { Latents = TensorScope.Release(piece.Latents.Clone()) }));
     }
 
     /// <summary>Decodes what waits for the end of the clip.</summary>
@@ -154,7 +154,7 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
             lock (lastFrames)
             {
                 for (var latent = Math.Max(latentFrames, end - window); latent < end; latent++)
-                    lastFrames[latent] = TensorScope.Detach(frames.Narrow(2, last - (VideoLength.Scale * (end - 1 - latent)), 1).Clone());
+                    lastFrames[latent] = TensorScope.Release(frames.Narrow(2, last - (VideoLength.Scale * (end - 1 - latent)), 1).Clone());
                 foreach (var old in lastFrames.Keys.Where(latent => latent < end - window).ToList())
                 {
                     lastFrames.Remove(old, out var frame);

@@ -22,7 +22,7 @@ internal sealed class JointFade : IDisposable
         using var scope = new TensorScope();
         var off = (given.To(ElementType.Float32) - decoded.To(ElementType.Float32).Clamp(-1, 1)).Squeeze(2);    // [1, 3, h, w]
         var smooth = off.AvgPool2d(Smoothing, Smoothing).InterpolateBilinear(off.Size(2), off.Size(3));
-        shade = TensorScope.Detach(smooth.Unsqueeze(2));                                             // [1, 3, 1, h, w]
+        shade = TensorScope.Release(smooth.Unsqueeze(2));                                             // [1, 3, 1, h, w]
     }
 
     /// <summary>The next frames with what is left of the difference.</summary>

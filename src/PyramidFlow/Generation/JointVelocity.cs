@@ -20,8 +20,8 @@ internal sealed class JointVelocity : StageVelocity
         modulation = Modulate(model, text, timesteps);
         layout = model.Layout([.. history.Select(ClipSize.Of), unit], text.Mask);
         // Nothing can fail any more: from here on this object owns them.
-        TensorScope.Detach(words);
-        modulation.Detach();
+        TensorScope.Release(words);
+        modulation.Release();
     }
 
     internal override Tensor At(Tensor noisy, int step)

@@ -31,7 +31,7 @@ internal sealed class OverlappedDecoding : UnitDecoding
 
     internal override void Add(int unit, Tensor latents)
     {
-        waiting.Add((unit, TensorScope.Detach(latents.Clone())), CancellationToken.None);
+        waiting.Add((unit, TensorScope.Release(latents.Clone())), CancellationToken.None);
         Tell();
     }
 

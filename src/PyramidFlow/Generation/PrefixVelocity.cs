@@ -31,7 +31,7 @@ internal sealed class PrefixVelocity : StageVelocity
         if (reuse == 1)
             return;
         using var scope = new TensorScope();
-        modulation = Modulate(model, text, timesteps).Detach();
+        modulation = Modulate(model, text, timesteps).Release();
     }
 
     internal override Tensor At(Tensor noisy, int step)

@@ -29,8 +29,8 @@ internal sealed class PromptBook(PromptEncoder encoder, Func<PromptEncoder>? wid
         var text = GuidedText.Of(Features(prompt), negative is null ? null : Features(negative));
         if (text.Guided is { } guided)
         {
-            TensorScope.Detach(guided.Tokens);
-            TensorScope.Detach(guided.Pooled);
+            TensorScope.Release(guided.Tokens);
+            TensorScope.Release(guided.Pooled);
         }
 
         return texts[(prompt, negative)] = text;
@@ -60,8 +60,8 @@ internal sealed class PromptBook(PromptEncoder encoder, Func<PromptEncoder>? wid
         var encoded = Cache?.Find(text) ?? Encode(text);
         foreach (var warning in encoded.Warnings)
             warn(warning);
-        TensorScope.Detach(encoded.Tokens);
-        TensorScope.Detach(encoded.Pooled);
+        TensorScope.Release(encoded.Tokens);
+        TensorScope.Release(encoded.Pooled);
         return features[text] = encoded;
     }
 

@@ -105,7 +105,7 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
         // A GPU is waited for once a unit.
         if (!x.AllFinite() && sums.FindIndex(sum => !double.IsFinite(sum.Item())) is var broken)
             throw NotFinite(FormattableString.Invariant($"after stage {(broken < 0 ? plan.Stages : broken + 1)} of {plan.Stages} of unit {unit + 1}"));
-        return TensorScope.Detach(To(model, x));
+        return TensorScope.Release(To(model, x));
     }
 
     private static NonFiniteException NotFinite(string where) => new(ModelPart.Transformer, where);
@@ -171,6 +171,6 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
-        return TensorScope.Detach(To(model, given).Clone());
+        return TensorScope.Release(To(model, given).Clone());
     }
 }

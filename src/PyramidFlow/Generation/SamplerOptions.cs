@@ -21,7 +21,7 @@ public sealed record SamplerOptions
     /// was set stays.
     /// </summary>
     public SamplerOptions RoomyOn(Device device) =>
-        PrefixBytes == DefaultPrefixBytes && device.Type == DeviceType.Cuda && DeviceMemory.Of(device) is { } memory
+        PrefixBytes == DefaultPrefixBytes && device.Type == DeviceType.Cuda && DeviceMemory.Read(device) is { } memory
             ? this with { PrefixBytes = Math.Max(PrefixBytes, memory.Total / 4) }
             : this;
 }

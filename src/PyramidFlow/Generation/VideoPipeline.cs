@@ -266,7 +266,7 @@ public sealed partial class VideoPipeline : IDisposable
         var units = new List<Tensor>();
         try
         {
-            maker.Make(item, number, count, null, unit => units.Add(TensorScope.Detach(unit.Clone())), cancel);
+            maker.Make(item, number, count, null, unit => units.Add(TensorScope.Release(unit.Clone())), cancel);
             return Tensor.Cat([.. units], 2);
         }
         finally

@@ -32,7 +32,7 @@ public abstract class PyramidTransformer : Module
     private protected abstract TransformerParts Parts { get; }
 
     /// <inheritdoc/>
-    protected override IEnumerable<WeightStream> Streams => streams is null ? [] : [streams.Modulation, streams.Blocks];
+    private protected override IEnumerable<WeightStream> Streams => streams is null ? [] : [streams.Modulation, streams.Blocks];
 
     /// <summary>Features of a head that turn with time, height and width; all 0 where none does.</summary>
     private protected abstract IReadOnlyList<int> RotaryDims { get; }

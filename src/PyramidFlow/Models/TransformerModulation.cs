@@ -18,10 +18,10 @@ public sealed record TransformerModulation((Tensor X, Tensor Text)[] Joint, Tens
     }
 
     /// <summary>Takes them out of their scope: the caller disposes them.</summary>
-    public TransformerModulation Detach()
+    public TransformerModulation Release()
     {
         foreach (var tensor in All)
-            TensorScope.Detach(tensor);
+            TensorScope.Release(tensor);
         return this;
     }
 
