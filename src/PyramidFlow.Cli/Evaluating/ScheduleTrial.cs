@@ -1,6 +1,6 @@
-using PyramidFlow.Hub;
 using PyramidFlow.Generation;
-using PyramidFlow.Training.Sprites;
+using PyramidFlow.Hub;
+using PyramidFlow.Sprites;
 
 namespace PyramidFlow.Cli.Evaluating;
 
