@@ -21,6 +21,9 @@ public sealed record SamplingPlan(int Height, int Width, int FramesPerUnit, IRea
     /// <summary>Approximations that save work.</summary>
     public Approximations Approximations { get; init; } = Approximations.None;
 
+    /// <summary>The options with every default filled in, for settings that the sampler reads and that have no place above.</summary>
+    public GenerationOptions Options { get; init; } = new();
+
     /// <summary>Number of units.</summary>
     public int Units => Guidance.Count;
 
@@ -89,6 +92,9 @@ public sealed record GenerationSettings(
 {
     /// <summary>The prompt the clip begins with, with its suffix.</summary>
     public string Prompt => Prompts[0].Prompt;
+
+    /// <summary>The options with every default filled in; <see cref="GenerationOptions.Frames"/> counts the frames to be made.</summary>
+    public GenerationOptions Options => Sampling.Options;
 
     /// <summary>First frame, interleaved RGB bytes; null samples it.</summary>
     public ReadOnlyMemory<byte>? Image { get; init; }
