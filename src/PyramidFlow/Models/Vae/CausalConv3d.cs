@@ -121,7 +121,7 @@ public sealed class CausalConv3d : Module
 /// <param name="IsStart">Whether they begin the video: temporal upsampling makes one frame of the first, two of every other.</param>
 /// <param name="Cache">The frames before them; null when the call holds the whole video.</param>
 /// <param name="ConvolutionType">Element type convolutions are computed in; null is the input's.</param>
-/// <param name="Recomputes">Whether residual blocks keep only their input for backward (<see cref="Checkpointing"/>).</param>
+/// <param name="Recomputes">Whether residual blocks keep only their input for backward (<see cref="GradientCheckpointing"/>).</param>
 public readonly record struct CausalPass(bool IsStart, CausalCache? Cache = null, ElementType? ConvolutionType = null, bool Recomputes = false)
 {
     /// <summary>Whether no frames come after them: then nothing of them is remembered.</summary>
@@ -173,7 +173,7 @@ public sealed class CausalCache(bool isRepeatable = false) : IDisposable
     internal void Keep(Module layer, Tensor tensor)
     {
         using var scope = new TensorScope();
-        Put(next ?? frames, layer, TensorScope.Detach(tensor.Detached().Clone()));
+        Put(next ?? frames, layer, TensorScope.Release(tensor.Detach().Clone()));
     }
 
     /// <summary>Frees what a layer left, unless it may be asked for again; nothing comes after the present piece.</summary>

@@ -30,7 +30,7 @@ public sealed class CausalResnetBlock : Module
     /// <param name="x">Features.</param>
     /// <param name="pass">Where in the video they stand.</param>
     public Tensor Forward(Tensor x, CausalPass pass) =>
-        pass.Recomputes ? Checkpointing.Run(input => Compute(input, pass), x) : Compute(x, pass);
+        pass.Recomputes ? GradientCheckpointing.Run(input => Compute(input, pass), x) : Compute(x, pass);
 
     private Tensor Compute(Tensor x, CausalPass pass)
     {
