@@ -39,6 +39,7 @@ internal static class RequestResolver
         };
         var options = request with
         {
+            Prompt = request.Prompt ?? "",
             NegativePrompt = request.NegativePrompt ?? settings.NegativePrompt,
             PromptSuffix = request.PromptSuffix ?? settings.PromptSuffix,
             Width = width,
