@@ -1,5 +1,5 @@
 using PyramidFlow.Cli.Models;
-using PyramidFlow.Server;
+using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Cli.Serving;
 
