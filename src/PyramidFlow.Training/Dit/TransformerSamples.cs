@@ -44,19 +44,10 @@ internal sealed class TransformerSamples : IDisposable
         using var vae = openVae();
         using var pipeline = VideoPipeline.Of(prompts, transformer, vae, settings);
         var rows = new List<byte[]>();
-        // On low memory, sampling changes the attention to smaller chunks; training must not.
-        var attention = transformer.Attention;
-        try
+        foreach (var request in requests)
         {
-            foreach (var request in requests)
-            {
-                using var scope = new TensorScope();
-                rows.Add(pipeline.Decode(pipeline.GenerateLatents(request, null, cancellationToken)));
-            }
-        }
-        finally
-        {
-            transformer.Attention = attention;
+            using var scope = new TensorScope();
+            rows.Add(pipeline.Decode(pipeline.GenerateLatents(request, null, cancellationToken)));
         }
 
         PngWriter.Write(path, ContactSheet.Compose(rows, size.Width, size.Height));

@@ -1,11 +1,14 @@
+using System.Globalization;
 using PyramidFlow.Hub;
 using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Generation;
 
 /// <summary>
-/// Latents of a clip as plain numbers: they outlive the pipeline, can be kept in a file (<see cref="LatentFile"/>), decoded,
-/// and gone on from.
+/// Latents of a clip as plain numbers: they outlive the pipeline, can be written to a file (<see cref="LatentFile"/>), decoded,
+/// and continued.
 /// </summary>
 public sealed class LatentClip
 {
@@ -30,7 +33,7 @@ public sealed class LatentClip
     /// <summary>Columns; 8 pixels each.</summary>
     public int Width { get; }
 
-    /// <summary>Shift and scale that have been applied; a pipeline goes on only from latents with its own.</summary>
+    /// <summary>Applied shift and scale; a pipeline continues only latents with its own.</summary>
     public LatentNormalization Normalization { get; }
 
     /// <summary>The numbers, [channels, frames, height, width] row by row.</summary>
@@ -65,9 +68,9 @@ public sealed class LatentClip
         return Of(Tensor.Cat([.. clips.Select(clip => clip.ToTensor())], 2), first.Normalization);
     }
 
-    /// <summary>Fails unless a model sees latents as these are.</summary>
-    /// <param name="model">How it sees them.</param>
-    /// <exception cref="ArgumentException">It sees them otherwise.</exception>
+    /// <summary>Refuses latents of another model.</summary>
+    /// <param name="model">The model's shift and scale.</param>
+    /// <exception cref="ArgumentException">They differ.</exception>
     internal void CheckNormalization(LatentNormalization model)
     {
         if (Normalization != model)
@@ -76,4 +79,58 @@ public sealed class LatentClip
 
     /// <summary>The latents, float32 on the CPU: [1, c, t, h, w].</summary>
     public Tensor ToTensor() => Tensor.From(values, 1, Channels, Frames, Height, Width);
+}
+
+/// <summary>
+/// Latents in a safetensors file: the tensor <c>latents</c>, [1, c, t, h, w] float32, with shift, scale and the settings
+/// as metadata.
+/// </summary>
+public static class LatentFile
+{
+    private const string Key = "latents";
+    private static readonly string[] Statistics = ["image_shift", "image_scale", "video_shift", "video_scale"];
+
+    /// <summary>Writes latents; the file appears when it is whole.</summary>
+    /// <param name="path">Target; replaced if it exists.</param>
+    /// <param name="latents">What to write.</param>
+    /// <param name="settings">How they were made, kept as metadata; null leaves it out.</param>
+    /// <param name="metadata">Further metadata.</param>
+    public static void Write(string path, LatentClip latents, GenerationSettings? settings = null, IReadOnlyDictionary<string, string>? metadata = null)
+    {
+        using var scope = new TensorScope();
+        var normalization = latents.Normalization;
+        double[] values = [normalization.ImageShift, normalization.ImageScale, normalization.VideoShift, normalization.VideoScale];
+        var all = new Dictionary<string, string>(metadata ?? new Dictionary<string, string>());
+        foreach (var (name, value) in Statistics.Zip(values))
+            all[name] = value.ToString("R", CultureInfo.InvariantCulture);
+        if (settings is not null)
+            all["settings"] = ReadableJson.Write(writer =>
+            {
+                writer.WriteStartObject();
+                SettingsTable.Write(writer, settings.Options, setting => setting.IsNoted ? setting.Name : null);
+                writer.WriteEndObject();
+            });
+        SafetensorsWriter.Write(path, [(Key, latents.ToTensor())], all);
+    }
+
+    /// <summary>Reads latents.</summary>
+    /// <param name="path">A file of <see cref="Write"/>.</param>
+    /// <param name="metadata">All metadata of the file.</param>
+    /// <exception cref="CheckpointException">The file is missing, damaged, holds no latents, or numbers that are not finite.</exception>
+    public static LatentClip Read(string path, out IReadOnlyDictionary<string, string> metadata)
+    {
+        using var file = SafetensorsFile.Open(path);
+        using var scope = new TensorScope();
+        if (!file.Entries.TryGetValue(Key, out var entry) || entry.Shape is not [1, > 0, > 0, > 0, > 0] || !entry.Type.IsFloatingPoint())
+            throw new CheckpointException($"{path} holds no latents of a clip: use a file that was written by this program");
+        metadata = file.Metadata;
+        var known = file.Metadata;
+        double[] values = [.. Statistics.Select(name => known.TryGetValue(name, out var text) && PlainNumber.TryReal(text, out var value)
+            ? value
+            : throw new CheckpointException($"{path} does not say {name}, so that its latents cannot be read: use a file that was written by this program"))];
+        var latents = file.Read(Key).To(ElementType.Float32);
+        if (!latents.AllFinite())
+            throw new CheckpointException($"{path} holds numbers that are not finite in {Key}: make the latents again");
+        return LatentClip.Of(latents, new LatentNormalization(values[0], values[1], values[2], values[3]));
+    }
 }

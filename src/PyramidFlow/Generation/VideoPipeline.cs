@@ -10,11 +10,13 @@ using PyramidFlow.Models.Vae;
 namespace PyramidFlow.Generation;
 
 /// <summary>
-/// Text to video and image to video with the models of one checkpoint. It holds loaded models and options only; runs at the
-/// same time take turns, and one that is begun in the loop of another is refused.
+/// Text to video and image to video with the models of one checkpoint. It holds loaded models and options only. Concurrent runs
+/// take turns; a run started inside the loop over another run's frames is refused.
 /// </summary>
 public sealed partial class VideoPipeline : IDisposable
 {
+    private const long UnsharedFeatures = 1 << 15;
+
     private readonly PipelineModels models;
     private readonly PipelineOptions options;
     private readonly RunPlacement placement;
@@ -23,7 +25,7 @@ public sealed partial class VideoPipeline : IDisposable
     private readonly CancellationTokenSource closing = new();
     private readonly bool isOwner;
 
-    // Whatever thread it works on: another number may give other bits.
+    // The same on every thread, because another number may change the last digits.
     private readonly int threads;
 
     private VideoPipeline(PipelineModels models, PipelineSettings settings, PipelineOptions options, RunPlacement placement, bool isOwner = true)
@@ -44,7 +46,7 @@ public sealed partial class VideoPipeline : IDisposable
     /// <summary>Loads a checkpoint in the released layout.</summary>
     /// <param name="folder">The checkpoint, not one of its models.</param>
     /// <param name="options">How to load it.</param>
-    /// <param name="progress">Told which part is being read.</param>
+    /// <param name="progress">Reports which part is being read.</param>
     /// <exception cref="Torch.CheckpointException">Something is missing, damaged, or of a kind that is not supported.</exception>
     public static VideoPipeline Load(string folder, PipelineOptions? options = null, IProgress<GenerationProgress>? progress = null)
     {
@@ -65,67 +67,72 @@ public sealed partial class VideoPipeline : IDisposable
         }
     }
 
-    /// <summary>Works with models that are in memory, such as those of a training; they stay the caller's.</summary>
+    /// <summary>Creates a pipeline from models in memory, such as those of a training; they stay the caller's.</summary>
     /// <param name="text">Encodes prompts.</param>
     /// <param name="transformer">Predicts velocities.</param>
     /// <param name="vae">Decodes latents; of the transformer's element type and device.</param>
-    /// <param name="settings">What a request leaves open.</param>
+    /// <param name="settings">Defaults of requests.</param>
     public static VideoPipeline Of(PromptEncoder text, PyramidTransformer transformer, CausalVideoVae vae, PipelineSettings settings)
     {
         var options = new PipelineOptions { Type = transformer.WeightType, Device = transformer.Device };
         return new VideoPipeline(new PipelineModels(text, transformer, vae, null), settings, options, new RunPlacement(null, options), isOwner: false);
     }
 
-    /// <summary>Makes a video, or as many as the request asks for; nothing is done before it is enumerated.</summary>
+    /// <summary>Makes a video, or as many as the request asks for. Work starts when the result is enumerated.</summary>
     /// <param name="request">What to make.</param>
-    /// <param name="progress">Told after every step, on the working thread.</param>
-    /// <param name="cancel">Checked before every step.</param>
-    /// <returns>Frames of each unit, as soon as they are there.</returns>
+    /// <param name="progress">Reports progress after every step, on the working thread.</param>
+    /// <param name="cancellationToken">Checked before every step.</param>
+    /// <returns>Frames of each unit, as soon as they are decoded.</returns>
     /// <exception cref="ArgumentException">A value is impossible.</exception>
-    public GenerationRun GenerateAsync(GenerationOptions request, IProgress<GenerationProgress>? progress = null, CancellationToken cancel = default) =>
-        GenerateAsync([request], progress, cancel);
+    public GenerationRun GenerateAsync(GenerationOptions request, IProgress<GenerationProgress>? progress = null, CancellationToken cancellationToken = default) =>
+        GenerateAsync([request], progress, cancellationToken);
 
     /// <summary>
-    /// Makes videos one after another, each as it would be alone; a text that several have in common is encoded once. Several
+    /// Makes videos one after another; each is the same as when it is made alone. Shared texts are encoded once. Several
     /// prompts with one negative prompt are <c>prompts.Select(prompt => request with { Prompt = prompt })</c>.
     /// </summary>
-    /// <param name="requests">What to make, at least one; all are checked before the first is begun.</param>
-    /// <param name="progress">Told after every step, on the working thread.</param>
-    /// <param name="cancel">Checked before every step.</param>
-    /// <returns>Frames of each unit, as soon as they are there; <see cref="VideoChunk.Item"/> says of which video.</returns>
+    /// <param name="requests">What to make, at least one; all are checked before the first one starts.</param>
+    /// <param name="progress">Reports progress after every step, on the working thread.</param>
+    /// <param name="cancellationToken">Checked before every step.</param>
+    /// <returns>Frames of each unit, as soon as they are decoded; <see cref="VideoChunk.Item"/> is the number of the video.</returns>
     /// <exception cref="ArgumentException">A value is impossible, or there is no request.</exception>
     public GenerationRun GenerateAsync(IReadOnlyList<GenerationOptions> requests, IProgress<GenerationProgress>? progress = null,
-        CancellationToken cancel = default)
+        CancellationToken cancellationToken = default)
     {
         ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
         if (requests.Count == 0)
             throw new ArgumentException("there is nothing to make: give at least one request");
-        return new GenerationRun([.. requests.SelectMany(Items)], turns, (items, warn, write, stop) => Generate(items, progress, warn, write, stop),
-            cancel, closing.Token);
+        return new GenerationRun([.. requests.SelectMany(Items)], turns, (items, warn, write, stop) =>
+            Explained(() => Generate(items, progress, warning => { Log(warning); warn(warning); }, write, null, stop), stop), cancellationToken, closing.Token);
     }
 
     /// <summary>Makes latents on this thread and decodes nothing, unless a history window needs it.</summary>
     /// <param name="request">What to make.</param>
-    /// <param name="progress">Told after every step.</param>
-    /// <param name="cancel">Checked before every step.</param>
-    /// <returns>Normalised latents [count, c, t, h/8, w/8], as the transformer sees them, on its device; given ones among them.</returns>
+    /// <param name="progress">Reports progress after every step.</param>
+    /// <param name="cancellationToken">Checked before every step.</param>
+    /// <returns>Normalised latents [count, c, t, h/8, w/8] on the transformer's device, including given ones.</returns>
     /// <exception cref="ArgumentException">A value is impossible.</exception>
-    /// <exception cref="InvalidOperationException">This code takes the frames or the progress of another run of this pipeline.</exception>
+    /// <exception cref="InvalidOperationException">It is called inside the loop over another run's frames, or inside its progress report.</exception>
     /// <exception cref="NonFiniteException">A model's numbers are not finite; where a file is at fault, a <see cref="Torch.CheckpointException"/> names it.</exception>
-    public Tensor GenerateLatents(GenerationOptions request, IProgress<GenerationProgress>? progress = null, CancellationToken cancel = default)
+    public Tensor GenerateLatents(GenerationOptions request, IProgress<GenerationProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
         var items = Items(request).ToList();
-        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel, closing.Token);
-        return turns.Do(() => Explained(() =>
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, closing.Token);
+        return turns.Do(() =>
         {
-            using var noGrad = NoGrad.Begin();
-            using var scope = new TensorScope();
-            using var maker = Maker(items, Log, progress);
-            LogKnown(items);
-            var clips = items.Select((item, i) => Latents(maker, item, i, items.Count, stop.Token)).ToList();
-            return scope.Keep(Tensor.Cat([.. clips], 0));
-        }, stop.Token), stop.Token);
+            var units = items.ConvertAll(_ => new List<Tensor>());
+            try
+            {
+                Explained(() => Generate(items, progress, Log, null, (item, unit) => units[item].Add(TensorScope.Release(unit.Clone())), stop.Token), stop.Token);
+                using var scope = new TensorScope();
+                return scope.Keep(Tensor.Cat([.. units.Select(clip => Tensor.Cat([.. clip], 2))], 0));
+            }
+            finally
+            {
+                units.ForEach(clip => clip.ForEach(unit => unit.Dispose()));
+            }
+        }, stop.Token);
     }
 
     /// <summary>Decodes the latents of a clip, on this thread.</summary>
@@ -145,12 +152,17 @@ public sealed partial class VideoPipeline : IDisposable
     public byte[] Decode(Tensor latents)
     {
         ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
-        return turns.Do(() => Explained(() => DecodeAll(latents), closing.Token), closing.Token);
+        return turns.Do(() =>
+        {
+            byte[] frames = [];
+            Explained(() => frames = DecodeAll(latents), closing.Token);
+            return frames;
+        }, closing.Token);
     }
 
     /// <summary>
-    /// Stops what is under way, waits until it has stopped and frees the models, unless they are the caller's. In the loop over a run's frames it ends
-    /// that run, whose next frame is then an <see cref="OperationCanceledException"/>; in a report of progress the models go when the run is over.
+    /// Stops the current run, waits for its end and frees the models, unless they are the caller's. Inside the loop over a run's frames it ends
+    /// that run, whose next frame then throws <see cref="OperationCanceledException"/>; inside a progress report the models are freed when the run is over.
     /// </summary>
     public void Dispose()
     {
@@ -173,6 +185,100 @@ public sealed partial class VideoPipeline : IDisposable
             models.Dispose();
     }
 
+    // A run: the models are arranged for it, and its clips are made one after another. A text that several have in common is encoded once.
+    private void Generate(IReadOnlyList<GenerationSettings> clips, IProgress<GenerationProgress>? progress, Action<string> warn, Action<VideoChunk>? write,
+        Action<int, Tensor>? keep, CancellationToken cancellationToken)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        var run = placement.Of(clips);
+        TorchRuntime.Threads = threads;
+        models.Arrange(run.Offload);
+        foreach (var warning in clips.SelectMany(clip => clip.Warnings).Distinct())
+            Log(warning);
+        using var prompts = models.Prompted(warn);
+        try
+        {
+            foreach (var (item, clip) in clips.Index())
+                Generate(clip, item, clips.Count, run, prompts, progress, warn, write, keep, cancellationToken);
+        }
+        finally
+        {
+            TorchRuntime.RelaxMemory();
+        }
+    }
+
+    // A clip, from its texts to its frames.
+    private void Generate(GenerationSettings clip, int item, int items, PipelineOptions run, EncodedPrompts prompts, IProgress<GenerationProgress>? progress,
+        Action<string> warn, Action<VideoChunk>? write, Action<int, Tensor>? keep, CancellationToken cancellationToken)
+    {
+        using var scope = new TensorScope();
+        var plan = clip.Sampling;
+        var decodes = write is not null || plan.Window is not null;                                  // a cut history begins with a decoded frame
+        var meter = new ProgressMeter(plan, clip.IsGiven, decodes, item, items, progress) { Preview = Preview(run, progress) };
+        using var noise = new SeededNoise(clip.Seed);
+        using var decoder = models.Decoder(Settings.Latent, run.Tiles, warn);
+        using var output = new ClipOutput(clip, item, decoder, run, write);
+        using var decoding = decodes ? UnitDecoding.Begin(output, meter, models, plan.Units, cancellationToken) : null;
+        var stop = decoding?.Stopped ?? cancellationToken;
+
+        // Text: every prompt of the schedule, with what guidance steers away from.
+        stop.ThrowIfCancellationRequested();
+        meter.Begin(GenerationPhase.EncodingText);
+        var texts = prompts.Of(clip, stop);
+
+        // Conditioning: a picture, video or latents count as the first unit.
+        if (clip.IsGiven)
+            meter.Begin(GenerationPhase.EncodingImage);
+        var conditioning = new Conditioning(models, Settings.Latent, run, warn);
+        var given = conditioning.Of(clip, noise, stop);
+        if (clip.GoesOn)
+            noise.Skip(plan, models.Transformer.Config.LatentChannels, clip.GivenLatentFrames);
+
+        // Units: each is sampled after the clean latents before it, through all stages of the pyramid.
+        var sampler = new PyramidSampler(models.Transformer, scheduler, run.Sampler, models.Wider is null ? null : models.Wider.Transformer);
+        var fallback = sampler.Fallback(warn);
+        using var history = new ClipHistory(plan.Window);
+        try
+        {
+            for (var unit = 0; unit < plan.Units; unit++)
+            {
+                using var latents = unit == 0 && given is not null ? sampler.Own(given) : Sample(unit);
+                history.Add(latents);
+                keep?.Invoke(item, latents);
+                decoding?.Add(unit, latents);
+            }
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            decoding?.ThrowIfFailed();
+            throw;
+        }
+
+        decoding?.Complete();
+
+        Tensor Sample(int unit)
+        {
+            if (history.Cut is { } frame)
+                history.BeginWith(conditioning.OfPicture(output.LastFrame(frame, stop)));
+            using var own = new ThreadCount(SamplingThreads(plan));
+            meter.Begin(GenerationPhase.Denoising, unit);
+            models.MakeRoom(models.Transformer);
+            return sampler.Unit(plan, unit, history.Latents, texts[unit], noise, fallback, meter, stop);
+        }
+    }
+
+    // Below 32k features per unit, thread synchronisation costs more than it saves: sample on one thread.
+    private int SamplingThreads(SamplingPlan plan)
+    {
+        const int rows = 2;                                                                          // of a guided step
+        return rows * plan.SizeOf(plan.Units - 1, plan.Stages - 1).Tokens * models.Transformer.Config.Dim <= UnsharedFeatures ? 1 : threads;
+    }
+
+    // Models that make room for one another must not both be needed at each step.
+    private LatentPreview? Preview(PipelineOptions run, IProgress<GenerationProgress>? progress) =>
+        run.PreviewEvery is { } pause && progress is not null && models.Offload == Offload.None ? new LatentPreview(models, Settings.Latent, pause, threads) : null;
+
     private byte[] DecodeAll(Tensor latents)
     {
         using var noGrad = NoGrad.Begin();
@@ -183,7 +289,7 @@ public sealed partial class VideoPipeline : IDisposable
         foreach (var clip in latents.Chunk(latents.Size(0), 0))
         {
             using var decoder = models.Decoder(Settings.Latent, options.Tiles, Log);
-            foreach (var piece in Decoded(decoder, clip.To(models.Type).To(models.Device)))
+            foreach (var piece in decoder.DecodeClip(clip.To(models.Type).To(models.Device), options.DecodeWindow, options.TileByTile))
             {
                 using var inner = new TensorScope();
                 frames.Write(FrameBytes.Of(piece.Select(0, 0)));
@@ -194,32 +300,23 @@ public sealed partial class VideoPipeline : IDisposable
         return frames.ToArray();
     }
 
-    // A number that is not finite is looked for in the weights. The search reads every file of a model again, so it can be cancelled; an exception
-    // filter would swallow the cancellation.
-    private T Explained<T>(Func<T> work, CancellationToken cancel)
+    // Searches the weights for the cause of a number that is not finite. The search reads every file of a model again, so it can be cancelled; an
+    // exception filter would swallow the cancellation.
+    private void Explained(Action work, CancellationToken cancellationToken)
     {
         try
         {
-            return work();
+            work();
         }
         catch (NonFiniteException e)
         {
-            if (models.Explanation(e, cancel) is { } explanation)
+            if (models.Explanation(e, cancellationToken) is { } explanation)
                 throw explanation;
             throw;
         }
     }
 
-    private IEnumerable<Tensor> Decoded(UnitDecoder decoder, Tensor clip)
-    {
-        var total = clip.Size(2);
-        var pieces = UnitDecoder.Pieces(total, options.DecodeWindow, isStart: true);
-        return options.TileByTile
-            ? decoder.DecodeAll([.. pieces.Select(piece => clip.Narrow(2, piece.Start, piece.Count))])
-            : pieces.Select(piece => decoder.Decode(clip.Narrow(2, piece.Start, piece.Count), isEnd: piece.Start + piece.Count == total));
-    }
-
-    // What a checkpoint's settings allow its transformer may still have no positions for.
+    // Settings may allow a size that the transformer has no position embeddings for.
     private GenerationSettings Resolve(GenerationOptions request)
     {
         var settings = request.Resolve(Settings);
@@ -240,41 +337,6 @@ public sealed partial class VideoPipeline : IDisposable
         }
     }
 
-    private void Generate(IReadOnlyList<GenerationSettings> items, IProgress<GenerationProgress>? progress, Action<string> warn, Action<VideoChunk> write,
-        CancellationToken cancel)
-    {
-        using var noGrad = NoGrad.Begin();
-        using var scope = new TensorScope();
-        using var maker = Maker(items, warning => { Log(warning); warn(warning); }, progress);
-        LogKnown(items);
-        foreach (var (i, item) in items.Index())
-            Explained(() => { maker.Make(item, i, items.Count, write, null, cancel); return true; }, cancel);
-    }
-
-    private ClipMaker Maker(IReadOnlyList<GenerationSettings> items, Action<string> warn, IProgress<GenerationProgress>? progress)
-    {
-        var run = placement.Of(items);
-        TorchRuntime.Threads = threads;
-        models.Arrange(run.Offload);
-        models.Transformer.Attention = run.Attention;
-        var sampler = new PyramidSampler(models.Transformer, scheduler, run.Sampler, models.Wider is null ? null : models.Wider.Transformer);
-        return new ClipMaker(models, Settings.Latent, run, sampler, warn, progress);
-    }
-
-    private static Tensor Latents(ClipMaker maker, GenerationSettings item, int number, int count, CancellationToken cancel)
-    {
-        var units = new List<Tensor>();
-        try
-        {
-            maker.Make(item, number, count, null, unit => units.Add(TensorScope.Release(unit.Clone())), cancel);
-            return Tensor.Cat([.. units], 2);
-        }
-        finally
-        {
-            units.ForEach(unit => unit.Dispose());
-        }
-    }
-
     private IEnumerable<GenerationSettings> Items(GenerationOptions request)
     {
         var settings = Resolve(request);
@@ -289,12 +351,6 @@ public sealed partial class VideoPipeline : IDisposable
         if (latents.Channels != channels)
             throw new ArgumentException($"the latents have {latents.Channels} channels where this model's have {channels}: use the model they were made with");
         latents.CheckNormalization(Settings.Latent);
-    }
-
-    private void LogKnown(IEnumerable<GenerationSettings> items)
-    {
-        foreach (var warning in items.SelectMany(item => item.Warnings).Distinct())
-            Log(warning);
     }
 
     private void Log(string warning)

@@ -1,19 +1,22 @@
 using PyramidFlow.Generation;
+using PyramidFlow.Models;
+using PyramidFlow.Models.Text;
+using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Memory;
 
-/// <summary>A part of a run.</summary>
-/// <param name="Phase">What is done.</param>
+/// <summary>One part of a run.</summary>
+/// <param name="Phase">Phase.</param>
 /// <param name="Unit">Unit of the clip, from 0; null for all.</param>
 /// <param name="Stage">Stage of the pyramid; null for all.</param>
-/// <param name="Steps">Denoising steps; 0 where there are none.</param>
+/// <param name="Steps">Denoising steps; 0 in other phases.</param>
 /// <param name="Tokens">Tokens of a step: text, history and unit of one row.</param>
 /// <param name="Flops">Operations, 2 for each multiply-add of a product.</param>
 /// <param name="Seconds">Estimated time.</param>
 public sealed record PlannedWork(GenerationPhase Phase, int? Unit, int? Stage, int Steps, long Tokens, double Flops, double Seconds);
 
-/// <summary>How fast a machine is.</summary>
+/// <summary>Speed of a machine.</summary>
 /// <param name="Products">Matrix products in the type of the computation, operations a second.</param>
 /// <param name="Convolutions">Convolutions, likewise.</param>
 public sealed record MachineSpeed(double Products, double Convolutions)
@@ -22,7 +25,7 @@ public sealed record MachineSpeed(double Products, double Convolutions)
     public const double ReachedShare = 0.85;
 }
 
-/// <summary>What a run will take, known from configs alone.</summary>
+/// <summary>The work and memory of a run, computed from configurations alone.</summary>
 /// <param name="Work">Its parts in their order.</param>
 /// <param name="Memory">Most bytes for each way to offload, none first.</param>
 public sealed record RunPlan(IReadOnlyList<PlannedWork> Work, IReadOnlyList<(Offload Offload, RunMemory Memory)> Memory)
@@ -37,7 +40,7 @@ public sealed record RunPlan(IReadOnlyList<PlannedWork> Work, IReadOnlyList<(Off
     /// <param name="model">The checkpoint.</param>
     /// <param name="settings">The clip.</param>
     /// <param name="type">Element type.</param>
-    /// <param name="options">How it works; its offload is one of those that are compared.</param>
+    /// <param name="options">Options of the run; the plan compares all ways to offload.</param>
     /// <param name="speed">How fast the machine is.</param>
     public static RunPlan Of(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options, MachineSpeed speed)
     {
@@ -60,5 +63,63 @@ public sealed record RunPlan(IReadOnlyList<PlannedWork> Work, IReadOnlyList<(Off
 
         Offload[] ways = [Offload.None, Offload.Model, Offload.Sequential];
         return new RunPlan(work, [.. ways.Select(way => (way, RunMemory.Of(model, settings, type, options with { Offload = way })))]);
+    }
+}
+
+/// <summary>Counts the operations of the parts of a run.</summary>
+internal static class WorkCount
+{
+    /// <summary>Text tokens that are counted for a prompt of unknown length: the maximum.</summary>
+    internal const int TextTokens = PromptEncoder.MaxTokens;
+
+    /// <summary>The sequence of a step.</summary>
+    internal static SequenceShape Shape(ITransformerConfig config, SamplingPlan plan, int unit, int stage)
+    {
+        var history = LatentPyramid.HistoryRanges(plan.HistoryOf(unit), stage, plan.FramesPerUnit).Select(clip =>
+        {
+            var frame = plan.SizeOf(unit, clip.Level);
+            return frame with { Time = clip.Count };
+        });
+        return new SequenceShape(plan.Guidance[unit] is null ? 1 : 2, TextTokens, [.. history, plan.SizeOf(unit, stage)], config.UseTemporalCausal);
+    }
+
+    /// <summary>Whether text and history run ahead of the steps.</summary>
+    internal static bool UsesPrefix(ITransformerConfig config, SequenceShape shape, SamplerOptions sampler) =>
+        sampler.UsePrefix && config.UseTemporalCausal && shape.Clips.Count > 1;
+
+    /// <summary>All evaluations of one unit at one stage.</summary>
+    internal static double Stage(ITransformerConfig config, SequenceShape shape, int evaluations, SamplerOptions sampler, Approximations approximations)
+    {
+        var guided = shape.Rows == 1 ? 0 : approximations.GuidedEvaluations(evaluations);
+        return Part(shape, guided) + Part(shape with { Rows = 1 }, evaluations - guided);
+
+        double Part(SequenceShape rows, int count) => UsesPrefix(config, rows, sampler)
+            ? ((double)approximations.Prefixes(count) * DitFlops.Prefix(config, rows)) + ((double)count * DitFlops.Unit(config, rows))
+            : (double)count * DitFlops.Joint(config, rows);
+    }
+
+    /// <summary>Decoding the latent frames of a unit.</summary>
+    internal static double Decode(CausalVideoVaeConfig config, SamplingPlan plan, int unit, TileOptions? tiles)
+    {
+        var side = tiles is null ? long.MaxValue : tiles.Size / config.SpatialScale;
+        var (rows, tileHeight) = Cut(plan.Height);
+        var (columns, tileWidth) = Cut(plan.Width);
+        var frames = plan.FramesOf(unit);
+        // Later units continue the frames before them, so their cost is the difference between a longer and a shorter video.
+        var tile = unit == 0
+            ? VaeFlops.Decode(config, frames, tileHeight, tileWidth)
+            : VaeFlops.Decode(config, frames + 2, tileHeight, tileWidth) - VaeFlops.Decode(config, 2, tileHeight, tileWidth);
+        return (double)rows * columns * tile;
+
+        (long Count, long Length) Cut(long total) => total <= side
+            ? (1, total)
+            : ((long)Math.Ceiling(((total - side) / (side * (1 - tiles!.Overlap))) + 1), side);
+    }
+
+    /// <summary>Encoding the prompt and the negative prompt, both at maximum length.</summary>
+    internal static double Text(PlannedModel model, bool guided)
+    {
+        var rows = guided ? 2 : 1;
+        return TextFlops.T5(model.T5, rows, TextTokens) + model.Clips.Sum(clip => TextFlops.Clip(clip, rows, clip.MaxPositionEmbeddings));
     }
 }

@@ -3,8 +3,8 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Models;
 
 /// <summary>
-/// One packed stage as the transformer sees it: text, then history clips (oldest first), then the noisy unit, and who
-/// attends to whom. Positional tables and masks are made once and serve every block and step.
+/// The sequence of one stage: text, then history clips (oldest first), then the noisy unit, and who
+/// attends to whom. Position tables and masks are computed once and serve every block and step.
 /// </summary>
 public sealed class SequenceLayout : IDisposable
 {
@@ -16,10 +16,10 @@ public sealed class SequenceLayout : IDisposable
     /// <summary>Lays out a stage.</summary>
     /// <param name="text">Text rows of the stage.</param>
     /// <param name="clips">Sizes of the clips, history oldest first, the noisy unit last.</param>
-    /// <param name="rotaryDims">Features of a head that turn with time, height and width; all 0 where none does.</param>
+    /// <param name="rotaryDims">Features of a head that are rotated by time, height and width; all 0 without rotary positions.</param>
     /// <param name="causal">Whether a latent frame attends to itself and earlier ones only.</param>
     /// <param name="settings">How to compute attention; null is the default.</param>
-    /// <param name="device">Where the tables lie; null is the CPU.</param>
+    /// <param name="device">Device of the tables; null is the CPU.</param>
     public SequenceLayout(TextMask text, IReadOnlyList<ClipSize> clips, IReadOnlyList<int> rotaryDims, bool causal,
         AttentionSettings? settings = null, Device? device = null)
     {
@@ -59,13 +59,13 @@ public sealed class SequenceLayout : IDisposable
     /// <summary>Position embeddings that are added to each clip's tokens, [1, t or 1, h*w, d]; none where positions are only rotary.</summary>
     public IReadOnlyList<Tensor> PositionEmbeddings { get; init; } = [];
 
-    /// <summary>Turns queries and keys by their positions; text stands at (0, 0, 0). Null where nothing turns.</summary>
+    /// <summary>Rotates queries and keys by their positions; text is at (0, 0, 0). Null without rotary positions.</summary>
     public Rotary? Rotary { get; }
 
-    /// <summary>Whether rows must not see some of the text keys.</summary>
+    /// <summary>Whether some text tokens are padding, which must not be attended to.</summary>
     public bool HasPadding => text.HasPadding;
 
-    /// <summary>Words that each row's text begins with, from <see cref="TextMask.Lengths"/>.</summary>
+    /// <summary>Number of words at the beginning of each row's text, from <see cref="TextMask.Lengths"/>.</summary>
     public IReadOnlyList<int>? TextLengths { get; }
 
     /// <summary>
@@ -108,7 +108,7 @@ public sealed class SequenceLayout : IDisposable
         return cache[type] = TensorScope.Release(make().To(type).To(device));
     }
 
-    // Time runs on through the clips; a smaller clip spreads over the height and width of the noisy unit.
+    // Time continues through the clips; a smaller clip is spread over the height and width of the noisy unit.
     private float[][] Positions()
     {
         var (times, rows, columns) = (new float[Length], new float[Length], new float[Length]);
@@ -129,5 +129,91 @@ public sealed class SequenceLayout : IDisposable
         }
 
         return [times, rows, columns];
+    }
+}
+
+/// <summary>
+/// Sizes of the sequence of one stage, and who attends to whom: text, then history clips (oldest first), then the noisy unit. Numbers
+/// only; a <see cref="SequenceLayout"/> adds tables and masks.
+/// </summary>
+/// <param name="Rows">Rows of the batch.</param>
+/// <param name="TextLength">Text tokens: as many as the longest row has.</param>
+/// <param name="Clips">Sizes of the clips, the noisy unit last; at least one.</param>
+/// <param name="Causal">Whether a latent frame attends to itself and earlier ones only.</param>
+public sealed record SequenceShape(int Rows, int TextLength, IReadOnlyList<ClipSize> Clips, bool Causal)
+{
+    /// <summary>The noisy unit.</summary>
+    public ClipSize Unit => Clips[^1];
+
+    /// <summary>All tokens.</summary>
+    public long Length => FrameEnds[^1];
+
+    /// <summary>Tokens of text and history, which come before the noisy unit.</summary>
+    public long PrefixLength => Length - Unit.Tokens;
+
+    /// <summary>Where each latent frame ends in the sequence; text belongs to the first one.</summary>
+    public IReadOnlyList<long> FrameEnds { get; } = FindFrameEnds(TextLength, Clips);
+
+    /// <summary>
+    /// The ranges of queries that see the same keys: tokens [Start, End) see tokens [0, Keys). Only the part within
+    /// [first, first + count).
+    /// </summary>
+    public IEnumerable<(long Start, long End, long Keys)> Ranges(long first, long count)
+    {
+        if (!Causal)
+        {
+            yield return (first, first + count, Length);
+            yield break;
+        }
+
+        var start = 0L;
+        foreach (var end in FrameEnds)
+        {
+            var (from, to) = (Math.Max(start, first), Math.Min(end, first + count));
+            if (from < to)
+                yield return (from, to, end);
+            start = end;
+        }
+    }
+
+    /// <summary>How many pairs of a query within [first, first + count) and a key that it sees there are.</summary>
+    public long Pairs(long first, long count) => Ranges(first, count).Sum(range => (range.End - range.Start) * range.Keys);
+
+    private static long[] FindFrameEnds(int textLength, IReadOnlyList<ClipSize> clips)
+    {
+        if (clips.Count == 0)
+            throw new ArgumentException("a stage needs at least the noisy unit", nameof(clips));
+        var ends = new List<long>();
+        var end = (long)textLength;
+        foreach (var clip in clips)
+        {
+            for (var frame = 0L; frame < clip.Time; frame++)
+                ends.Add(end += clip.FrameTokens);
+        }
+
+        return [.. ends];
+    }
+}
+
+/// <summary>Size of a clip in tokens.</summary>
+/// <param name="Time">Latent frames.</param>
+/// <param name="Height">Rows of 2x2 patches.</param>
+/// <param name="Width">Columns of 2x2 patches.</param>
+public readonly record struct ClipSize(long Time, long Height, long Width)
+{
+    /// <summary>Tokens of one latent frame.</summary>
+    public long FrameTokens => Height * Width;
+
+    /// <summary>Tokens of the clip.</summary>
+    public long Tokens => Time * FrameTokens;
+
+    /// <summary>Size of a latent clip [b, c, t, h, w].</summary>
+    /// <exception cref="ArgumentException">It has other dimensions, or its height or width is odd.</exception>
+    public static ClipSize Of(Tensor clip)
+    {
+        var shape = clip.Shape;
+        return shape.Length == 5 && shape[3] % Patches.Size == 0 && shape[4] % Patches.Size == 0
+            ? new ClipSize(shape[2], shape[3] / Patches.Size, shape[4] / Patches.Size)
+            : throw new ArgumentException($"a clip of shape [{string.Join(", ", shape)}] is not [batch, channels, time, height, width] with even height and width");
     }
 }

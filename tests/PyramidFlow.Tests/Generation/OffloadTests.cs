@@ -42,7 +42,7 @@ public sealed class OffloadTests : IDisposable
         using var models = PipelineModels.Load(CheckpointFolder.Open(folder.Path), new PipelineOptions { Offload = offload, Type = ElementType.BFloat16, Device = TestDevice.Current }, null);
         models.Arrange(offload);
         Assert.False(IsHeld([.. models.Text.Models]));
-        using var book = models.Book(_ => { });
+        using var book = models.Prompted(_ => { });
         book.Text("a cat", null);
         Assert.True(IsHeld([.. models.Text.Models]));
         models.MakeRoom(models.Transformer);
@@ -59,6 +59,6 @@ public sealed class OffloadTests : IDisposable
     private async Task<byte[]> Make(ElementType type, Offload offload)
     {
         using var pipeline = VideoPipeline.Load(folder.Path, new PipelineOptions { Type = type, Offload = offload, Device = TestDevice.Current });
-        return TinyPipeline.Bytes(await TinyPipeline.Collect(pipeline.GenerateAsync(Request, cancel: TestContext.Current.CancellationToken)));
+        return TinyPipeline.Bytes(await TinyPipeline.Collect(pipeline.GenerateAsync(Request, cancellationToken: TestContext.Current.CancellationToken)));
     }
 }

@@ -25,7 +25,7 @@ public class MemoryBudgetTests
         Assert.Equal(expected, options.Offload);
         Assert.True(RunMemory.Of(Model, Settings(), ElementType.BFloat16, options).Peak <= gigabytes * GB);
         if (gigabytes == 200)
-            Assert.Equal((null, 4, 2L << 30, 256), (options.Tiles, options.DecodeWindow, options.Sampler.PrefixBytes, options.Attention.QueryBlock));
+            Assert.Equal((null, 4, 2L << 30, 256), (options.Tiles, options.DecodeWindow, options.Sampler.PrefixBytes, options.Sampler.Attention.QueryBlock));
         if (gigabytes == 8)
             Assert.NotNull(options.Tiles);
     }
@@ -102,12 +102,12 @@ public class MemoryBudgetTests
         using var pipeline = VideoPipeline.Load(folder.Path, new PipelineOptions { MaxMemory = 900_000_000, Offload = Offload.Auto });
         using var free = VideoPipeline.Load(folder.Path);
         var request = new GenerationOptions { Prompt = "a cat", Seed = 3 };
-        var error = Assert.Throws<ArgumentException>(() => pipeline.GenerateAsync(request with { Width = 4096, Height = 4096 }, cancel: TestContext.Current.CancellationToken));
+        var error = Assert.Throws<ArgumentException>(() => pipeline.GenerateAsync(request with { Width = 4096, Height = 4096 }, cancellationToken: TestContext.Current.CancellationToken));
         Assert.Contains("may take 0.9 GB", error.Message, StringComparison.Ordinal);
         Assert.Equal(await Frames(free), await Frames(pipeline));
 
         async Task<byte[]> Frames(VideoPipeline with) =>
-            TinyPipeline.Bytes(await TinyPipeline.Collect(with.GenerateAsync(request, cancel: TestContext.Current.CancellationToken)));
+            TinyPipeline.Bytes(await TinyPipeline.Collect(with.GenerateAsync(request, cancellationToken: TestContext.Current.CancellationToken)));
     }
 
     private static GenerationSettings Settings() => new GenerationOptions { Prompt = "p" }.Resolve(Model.Settings);

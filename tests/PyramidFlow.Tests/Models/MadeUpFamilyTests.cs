@@ -34,7 +34,7 @@ public sealed class MadeUpFamilyTests
 
         using var pipeline = VideoPipeline.Load(folder.Path);
         var frames = 0;
-        await foreach (var chunk in pipeline.GenerateAsync(request, cancel: cancel))
+        await foreach (var chunk in pipeline.GenerateAsync(request, cancellationToken: cancel))
             frames += chunk.Count;
         Assert.Equal(17, frames);
     }
@@ -59,7 +59,7 @@ public sealed class MadeUpFamilyTests
 
         public Dictionary<string, JsonElement>? Others => null;
 
-        public PyramidTransformer Build(AttentionSettings? attention = null) => new MadeUpTransformer(this) { Attention = attention ?? new AttentionSettings() };
+        public PyramidTransformer Build() => new MadeUpTransformer(this);
 
         public ITransformerConfig WithBlocks(int count) => new MadeUpConfig(count);
 

@@ -3,11 +3,11 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Generation;
 
-/// <summary>Encoded texts of a run; each is encoded once, by itself, so that its features do not depend on the others.</summary>
-/// <param name="encoder">Encodes them; it stays the caller's.</param>
-/// <param name="wider">Gives an encoder, to be freed after use, for texts whose features are not finite; null has none.</param>
-/// <param name="warn">Takes sentences for the user, such as that a prompt was cut.</param>
-internal sealed class PromptBook(PromptEncoder encoder, Func<PromptEncoder>? wider, Action<string> warn) : IDisposable
+/// <summary>The encoded texts of a run. Each is encoded once, by itself, so that its features do not depend on the others.</summary>
+/// <param name="encoder">Encodes prompts; it stays the caller's.</param>
+/// <param name="wider">Creates an encoder in a wider type for texts whose features are not finite; it is freed after use. Null has none.</param>
+/// <param name="warn">Takes warnings for the user, such as that a prompt was cut.</param>
+internal sealed class EncodedPrompts(PromptEncoder encoder, Func<PromptEncoder>? wider, Action<string> warn) : IDisposable
 {
     private readonly Dictionary<string, PromptFeatures> features = [];
     private readonly Dictionary<(string, string?), GuidedText> texts = [];
@@ -15,8 +15,24 @@ internal sealed class PromptBook(PromptEncoder encoder, Func<PromptEncoder>? wid
     /// <summary>Prompts encoded in earlier runs; null looks for none.</summary>
     internal PromptCache? Cache { get; init; }
 
-    /// <summary>Told before the encoder works.</summary>
+    /// <summary>Called before the encoder works.</summary>
     internal Action? Begin { get; init; }
+
+    /// <summary>The text of every unit of a clip.</summary>
+    /// <param name="clip">The clip.</param>
+    /// <param name="cancellationToken">Checked before each prompt.</param>
+    internal IReadOnlyList<GuidedText> Of(GenerationSettings clip, CancellationToken cancellationToken)
+    {
+        var negative = clip.IsGuided ? clip.NegativePrompt : null;
+        foreach (var (_, prompt) in clip.Prompts)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            Text(prompt, negative);
+        }
+
+        cancellationToken.ThrowIfCancellationRequested();
+        return [.. Enumerable.Range(0, clip.Sampling.Units).Select(unit => Text(clip.PromptOf(unit), negative))];
+    }
 
     /// <summary>A prompt with what guidance steers away from.</summary>
     /// <param name="prompt">The prompt.</param>
