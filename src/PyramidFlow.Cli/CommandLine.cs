@@ -1,8 +1,7 @@
+using PyramidFlow.Cli.Commands;
+using PyramidFlow.Cli.Terminal;
 using System.CommandLine;
 using System.CommandLine.Help;
-using PyramidFlow.Cli.Commands;
-using PyramidFlow.Cli.Output;
-using PyramidFlow.Cli.Parsing;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli;
@@ -10,8 +9,6 @@ namespace PyramidFlow.Cli;
 /// <summary>The whole command line: parses, runs one command, and turns every fault into one sentence and an exit code.</summary>
 internal static class CommandLine
 {
-    public const string Name = "pyramidflow";
-
     /// <summary>Runs one command line.</summary>
     /// <param name="arguments">What was typed after the program's name.</param>
     /// <param name="console">Where results, progress and errors go.</param>
@@ -55,10 +52,10 @@ internal static class CommandLine
 
     private static Command Root(CliConsole console, Option<bool> verbose)
     {
-        var root = new ExampledCommand(Name,
+        var root = new ExampledCommand(About.Name,
             "Makes videos from text or an image with Pyramidal Flow Matching.",
-            $"{Name} generate \"a small red circle moving right on a black background\" -o red.mp4",
-            $"{Name} doctor")
+            $"{About.Name} generate \"a small red circle moving right on a black background\" -o red.mp4",
+            $"{About.Name} doctor")
         {
             GenerateCommand.Create(console),
             ExtendCommand.Create(console),

@@ -1,6 +1,5 @@
-using System.Text;
-using PyramidFlow.Cli.Batches;
 using PyramidFlow.Cli.Generating;
+using System.Text;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;

@@ -1,3 +1,4 @@
+using PyramidFlow.Cli.Terminal;
 using System.Diagnostics;
 using System.Text.Json;
 using System.Text.Json.Nodes;

@@ -1,5 +1,6 @@
+using PyramidFlow.Cli.Commands;
+using PyramidFlow.Cli.Terminal;
 using System.Text.Json;
-using PyramidFlow.Cli.Diagnostics;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Cli.Tests;

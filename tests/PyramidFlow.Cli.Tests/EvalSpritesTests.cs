@@ -1,3 +1,4 @@
+using PyramidFlow.Cli.Terminal;
 using System.Text.Json;
 using PyramidFlow.Media;
 using PyramidFlow.Testing;

@@ -1,3 +1,4 @@
+using PyramidFlow.Cli.Terminal;
 namespace PyramidFlow.Cli.Tests;
 
 public class HelpTests
@@ -80,7 +81,7 @@ public class HelpTests
     public async Task Options_stand_in_groups_and_lines_fit_the_terminal(string command)
     {
         using var output = new StringWriter();
-        await CommandLine.RunAsync([command, "--help"], new Output.CliConsole(output, TextWriter.Null, isTerminal: true, width: 100), TestContext.Current.CancellationToken);
+        await CommandLine.RunAsync([command, "--help"], new CliConsole(output, TextWriter.Null, isTerminal: true, width: 100), TestContext.Current.CancellationToken);
         var help = output.ToString();
 
         Assert.All((string[])["\nLength and size:\n  --frames N ", "\nSampling:\n  --steps N,N,N ", "\nModel:\n  --model DIR|NAME "], group => Assert.Contains(group, help, StringComparison.Ordinal));

@@ -1,5 +1,6 @@
-using System.Text.Json;
 using PyramidFlow.Cli.Models;
+using PyramidFlow.Cli.Terminal;
+using System.Text.Json;
 using PyramidFlow.Media;
 using PyramidFlow.Generation;
 using PyramidFlow.Testing;

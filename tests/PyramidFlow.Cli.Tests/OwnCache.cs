@@ -1,5 +1,5 @@
-using System.Runtime.CompilerServices;
 using PyramidFlow.Cli.Models;
+using System.Runtime.CompilerServices;
 
 namespace PyramidFlow.Cli.Tests;
 

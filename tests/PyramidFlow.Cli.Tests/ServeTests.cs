@@ -1,3 +1,4 @@
+using PyramidFlow.Cli.Terminal;
 using System.Net;
 using Microsoft.Data.Sqlite;
 using PyramidFlow.Testing;

@@ -1,3 +1,4 @@
+using PyramidFlow.Cli.Terminal;
 using System.Net.Http.Json;
 using System.Reflection;
 using System.Text.Json;

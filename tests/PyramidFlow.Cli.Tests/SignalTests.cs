@@ -1,3 +1,4 @@
+using PyramidFlow.Cli.Terminal;
 using System.Diagnostics;
 using PyramidFlow.Testing;
 

@@ -1,3 +1,4 @@
+using PyramidFlow.Cli.Terminal;
 using System.Globalization;
 using System.Xml.Linq;
 using PyramidFlow.Testing;

@@ -1,7 +1,5 @@
+using PyramidFlow.Cli.Terminal;
 using System.CommandLine;
-using PyramidFlow.Cli.Generating;
-using PyramidFlow.Cli.Output;
-using PyramidFlow.Cli.Parsing;
 using PyramidFlow.Media;
 using PyramidFlow.Sprites;
 using PyramidFlow.Training.Loop;
@@ -14,7 +12,7 @@ internal static class DataCommand
     private const int DefaultCount = 12, MostClips = 1000;
 
     public static Command Create(CliConsole console) => new ExampledCommand("data", "Looks at training data.",
-        $"{CommandLine.Name} data check data.jsonl -o sheet.png", $"{CommandLine.Name} data sprites --count 12 --seed 1 -o sheet.png")
+        $"{About.Name} data check data.jsonl -o sheet.png", $"{About.Name} data sprites --count 12 --seed 1 -o sheet.png")
     {
         DataCheckCommand.Create(console), Sprites(console),
     };
@@ -26,7 +24,7 @@ internal static class DataCommand
         var frames = CliOptions.Whole("--frames", "N", "length of the clips [default: 33]", 1);
         var output = CliOptions.Text("--output", "FILE", "picture to write [default: sheet.png]", "-o");
         var command = new ExampledCommand("sprites", "Draws clips of the sprites world and prints their captions.",
-            $"{CommandLine.Name} data sprites --count 12 --seed 1 -o sheet.png") { count, seed, frames, output };
+            $"{About.Name} data sprites --count 12 --seed 1 -o sheet.png") { count, seed, frames, output };
         command.SetAction((parsed, cancel) =>
         {
             Draw(parsed.GetValue(count) ?? DefaultCount, (long)(parsed.GetValue(seed) ?? 1), parsed.GetValue(frames) ?? 33,

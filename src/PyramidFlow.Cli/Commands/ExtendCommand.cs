@@ -1,7 +1,6 @@
-using System.CommandLine;
 using PyramidFlow.Cli.Generating;
-using PyramidFlow.Cli.Output;
-using PyramidFlow.Cli.Parsing;
+using PyramidFlow.Cli.Terminal;
+using System.CommandLine;
 
 namespace PyramidFlow.Cli.Commands;
 
@@ -15,8 +14,8 @@ internal static class ExtendCommand
         var newOnly = CliOptions.Flag("--new-only", "write the new frames only, and not the given ones before them");
         var options = new ClipOptions(extends: true);
         var command = new ExampledCommand("extend", "Makes a video longer.",
-            $"{CommandLine.Name} extend red.mp4 \"a small red circle moving left on a black background\" -o longer.mp4",
-            $"{CommandLine.Name} extend holiday.mp4 \"waves roll in\" --seconds 5 --model ./pyramid-flow-miniflux -o waves.mp4")
+            $"{About.Name} extend red.mp4 \"a small red circle moving left on a black background\" -o longer.mp4",
+            $"{About.Name} extend holiday.mp4 \"waves roll in\" --seconds 5 --model ./pyramid-flow-miniflux -o waves.mp4")
         {
             video, prompt, options.Output, newOnly,
         };

@@ -1,19 +1,21 @@
 using System.CommandLine;
-using PyramidFlow.Models;
 using PyramidFlow.Cli.Models;
-using PyramidFlow.Cli.Output;
-using PyramidFlow.Cli.Parsing;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Hub.Conversion;
+using PyramidFlow.Hub.Downloads;
 using PyramidFlow.Hub.RandomModels;
+using PyramidFlow.Models;
+using PyramidFlow.Torch;
+using Spectre.Console;
 
 namespace PyramidFlow.Cli.Commands;
 
 /// <summary><c>models</c>: what is installed, whether it can run, and how to get more.</summary>
 internal static class ModelsCommand
 {
-    private const string Name = $"{CommandLine.Name} models";
+    private const string Name = $"{About.Name} models";
 
     public static Command Create(CliConsole console) => new ExampledCommand("models", "Lists, checks, downloads, converts and makes checkpoints.",
         $"{Name} list", $"{Name} download pyramid-flow-miniflux --variant 384p")
@@ -111,4 +113,224 @@ internal static class ModelsCommand
         });
         return command;
     }
+}
+
+/// <summary><c>models list</c>: what is installed and what can be downloaded.</summary>
+internal static class ModelList
+{
+    public static void Print(bool json, CliConsole console)
+    {
+        var installed = ModelCatalog.Known().Select(model => Look(model.Name, model.Folder)).ToList();
+        var others = KnownDownload.All.Where(known => installed.All(model => model.Name != known.Name)).ToList();
+        if (json)
+        {
+            console.Result(Json(installed, others));
+            return;
+        }
+
+        var table = new Table { Border = TableBorder.None, ShowHeaders = false };
+        table.AddColumns("", "", "");
+        foreach (var model in installed)
+        {
+            var runs = model.Runs.Count > 0 ? $"runs {string.Join(", ", model.Runs.Select(VariantName))}" : "does not run";
+            table.AddRow(new Text(model.Name), new Text(model.Fault is null ? runs : $"{runs}; models verify says what is missing"), new Text(model.Folder));
+        }
+
+        console.Result(table);
+        foreach (var known in others)
+            console.Result($"to get {known.Name} ({known.What}): {About.Name} models download {known.Name} --variant {string.Join('|', known.Variants)}");
+    }
+
+    /// <summary>A variant as the user types it.</summary>
+    public static string VariantName(string variant) => variant.Length == 0 ? "its only variant" : variant;
+
+    private static Installed Look(string name, string folder)
+    {
+        try
+        {
+            var variants = CheckpointReport.Of(CheckpointFolder.Open(folder)).Variants;
+            return new Installed(name, folder, [.. variants.Where(v => v.Runs).Select(v => v.Variant)], variants.SelectMany(v => v.Faults).FirstOrDefault());
+        }
+        catch (CheckpointException e)
+        {
+            return new Installed(name, folder, [], e.Message);
+        }
+    }
+
+    private static string Json(List<Installed> installed, List<KnownDownload> others) => JsonText.Of(json =>
+    {
+        json.WriteStartObject();
+        json.WriteStartArray("installed");
+        foreach (var model in installed)
+        {
+            json.WriteStartObject();
+            json.WriteString("name", model.Name);
+            json.WriteString("folder", model.Folder);
+            json.Strings("runs", model.Runs);
+            json.WriteString("fault", model.Fault);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
+        json.WriteStartArray("downloadable");
+        foreach (var known in others)
+        {
+            json.WriteStartObject();
+            json.WriteString("name", known.Name);
+            json.WriteString("repository", known.Repository);
+            json.Strings("variants", known.Variants);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
+        json.WriteEndObject();
+    });
+
+    private sealed record Installed(string Name, string Folder, IReadOnlyList<string> Runs, string? Fault);
+}
+
+/// <summary>Prints what a checkpoint folder can run.</summary>
+internal static class VerifyReport
+{
+    private const int MostFaults = 8;
+
+    /// <summary>One screen, or one JSON object.</summary>
+    public static void Print(CheckpointReport report, bool json, CliConsole console)
+    {
+        if (json)
+        {
+            console.Result(Json(report));
+            return;
+        }
+
+        console.Result($"{report.Folder}: {report.Family.Name} ({report.Family.Title}");
+        var table = new Table { Border = TableBorder.None, ShowHeaders = false };
+        table.AddColumns("", "", "");
+        foreach (var part in report.Components)
+            table.AddRow(new Text(part.Faults.Count == 0 ? "ok" : "FAULT"), new Text(part.Name), new Text(Contents(part)));
+        console.Result(table);
+        var faults = report.Variants.SelectMany(variant => variant.Faults).Distinct().ToList();
+        foreach (var fault in faults.Take(MostFaults))
+            console.Result("- " + fault);
+        if (faults.Count > MostFaults)
+            console.Result($"- and {faults.Count - MostFaults} more: see --json");
+        foreach (var variant in report.Variants)
+            console.Result($"{ModelList.VariantName(variant.Variant)}: {(variant.Runs ? "runs" : "does not run")}");
+    }
+
+    private static string Contents(ComponentReport part) => part.Weights == 0
+        ? ""
+        : FormattableString.Invariant($"{part.Weights / 1e6:F1} M weights, {string.Join(" and ", part.Types)}, {Bytes.Text(part.Bytes)}");
+
+    private static string Json(CheckpointReport report) => JsonText.Of(json =>
+    {
+        json.WriteStartObject();
+        json.WriteBoolean("ok", report.CanRun);
+        json.WriteString("folder", report.Folder);
+        json.WriteString("family", report.Family.Name);
+        json.WriteStartArray("variants");
+        foreach (var variant in report.Variants)
+        {
+            json.WriteStartObject();
+            json.WriteString("variant", variant.Variant);
+            json.WriteBoolean("runs", variant.Runs);
+            json.Strings("faults", variant.Faults);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
+        json.WriteStartArray("parts");
+        foreach (var part in report.Components)
+        {
+            json.WriteStartObject();
+            json.WriteString("name", part.Name);
+            json.WriteNumber("weights", part.Weights);
+            json.WriteNumber("bytes", part.Bytes);
+            json.Strings("types", part.Types);
+            json.Strings("faults", part.Faults);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
+        json.WriteEndObject();
+    });
+}
+
+/// <summary><c>models download</c>: brings a variant of a checkpoint and says how to use it.</summary>
+internal sealed class DownloadRun(CliConsole console)
+{
+    public async Task<int> RunAsync(string name, string? variant, string revision, string? output, int? parallel, CancellationToken cancel)
+    {
+        var (source, shortName) = KnownDownload.Find(name, revision);
+        var folder = output ?? DefaultFolder(shortName);
+        using var line = new ProgressLine(console);
+        var options = new HubOptions { Notify = note => Say(line, note) };
+        using var client = new HubClient(HubEndpoint.FromEnvironment(), parallel is { } count ? options with { Parallel = count } : options);
+        var plan = DownloadPlan.Of(source, await client.ListAsync(source, cancel).ConfigureAwait(false), variant, folder);
+        console.Note($"{source.Repository}, {ModelList.VariantName(plan.Variant)}: {plan.Files.Count} files, {Bytes.Text(plan.TotalBytes)}"
+            + (plan.KeptBytes > 0 ? $", of which {Bytes.Text(plan.KeptBytes)} are there" : "")
+            + (plan.Others.Count > 0 && variant is null ? $" (--variant {string.Join(" or ", plan.Others)} for another)" : ""));
+        try
+        {
+            await ModelDownload.RunAsync(client, plan, new Watch(line), cancel).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is IOException or OperationCanceledException)
+        {
+            line.Clear();
+            if (plan.KeptBytes > 0)
+                console.Note($"{Bytes.Text(plan.KeptBytes)} of {Bytes.Text(plan.TotalBytes)} are kept in {plan.Folder} (unfinished files are called .*.partial): the same command goes on from there");
+            throw;
+        }
+
+        line.Clear();
+        return Finish(plan);
+    }
+
+    // The first folder that is searched for models, else the current one.
+    private static string DefaultFolder(string name) => Path.Combine(InstalledModels.NamedRoots() is [var first, ..] ? first : ".", name);
+
+    // Right bytes can still be of a model that this program cannot run.
+    private int Finish(DownloadPlan plan)
+    {
+        var report = CheckpointReport.Of(CheckpointFolder.Open(plan.Folder), plan.Variant).Variants[0];
+        foreach (var fault in report.Faults)
+            console.Warn(fault);
+        console.Result(plan.Folder);
+        if (!report.Runs)
+            return ExitCode.Failed;
+        var option = plan.Variant.Length > 0 ? $" --variant {plan.Variant}" : "";
+        console.Note($"to use it: {About.Name} generate \"...\" --model {plan.Folder}{option}");
+        return ExitCode.Ok;
+    }
+
+    private void Say(ProgressLine line, string note)
+    {
+        line.Clear();
+        console.Note(note);
+    }
+
+    private sealed class Watch(ProgressLine line) : IProgress<DownloadProgress>
+    {
+        public void Report(DownloadProgress value) => line.Update("downloading",
+            $"{Bytes.Text(value.Bytes)} of {Bytes.Text(value.TotalBytes)}, {value.Files} of {value.TotalFiles} files, {Bytes.Text(value.BytesPerSecond)}/s",
+            value.TotalBytes > 0 ? (double)value.Bytes / value.TotalBytes : 1, value.Left ?? TimeSpan.Zero);
+    }
+}
+
+/// <summary>Progress of a checkpoint that is being written.</summary>
+internal sealed class WritingLine(CliConsole console) : IProgress<WorkProgress>, IDisposable
+{
+    private const double WorthSaying = 0.01;
+
+    private readonly ProgressLine line = new(console);
+
+    public void Report(WorkProgress value)
+    {
+        var fraction = value.TotalBytes > 0 ? (double)value.Bytes / value.TotalBytes : 1;
+        var total = Bytes.Text(value.TotalBytes);
+        // The first tensor is often a bias of some bytes.
+        line.Update(value.Part.Length > 0 ? value.Part : "writing", fraction < WorthSaying ? total : $"{Bytes.Text(value.Bytes)} of {total}", fraction);
+    }
+
+    public void Dispose() => line.Dispose();
 }

@@ -1,6 +1,6 @@
 using System.CommandLine;
 using PyramidFlow.Cli.Models;
-using PyramidFlow.Cli.Parsing;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
 using PyramidFlow.Torch.Formats;
 
@@ -78,4 +78,96 @@ internal sealed class ClipOptions(bool extends)
             throw new UsageException($"cannot read {path}: {(Directory.Exists(path) ? "it is a folder" : e.Message)}", e);
         }
     }
+}
+
+/// <summary>Options of the command line for the settings of a generation, derived from <see cref="SettingsTable"/>.</summary>
+internal sealed class SettingOptions
+{
+    private readonly List<(Setting Setting, Option Option)> options;
+
+    /// <param name="extends">Whether the command continues a video.</param>
+    /// <param name="only">Names of the settings to offer; none is all of them.</param>
+    public SettingOptions(bool extends = false, params string[] only) =>
+        options = [.. SettingsTable.All.Where(setting => setting.Option is not null && (only.Length == 0 || only.Contains(setting.Name)))
+            .Select(setting => (setting, CliOptions.Setting(setting, extends)))];
+
+    /// <summary>The options of a section of the help.</summary>
+    public Option[] Of(SettingGroup group) => [.. options.Where(each => each.Setting.Group == group).Select(each => each.Option)];
+
+    /// <summary>Adds the options of the sampler.</summary>
+    public void AddSamplingTo(ExampledCommand command)
+    {
+        command.Group("Sampling", Of(SettingGroup.Sampling));
+        command.Group("Savings that change the result a little (docs/approximations.md)", Of(SettingGroup.Approximations));
+    }
+
+    /// <summary>A clip with what was typed.</summary>
+    public ClipArguments Read(ParseResult parsed, ClipArguments clip)
+    {
+        foreach (var (setting, option) in options)
+        {
+            var typed = option is Option<bool> flag ? (parsed.GetValue(flag) ? new SettingValue(true) : null) : parsed.GetValue((Option<SettingValue?>)option);
+            if (typed is not null)
+                clip = setting.Set(clip, typed.Value) with { AnySeed = clip.AnySeed || (setting.Name == "seed" && typed.Value is null) };
+        }
+
+        return clip;
+    }
+}
+
+/// <summary>What was typed after <c>generate</c> or <c>extend</c>; null is what was left out.</summary>
+internal sealed record GenerateArguments
+{
+    public ClipArguments Clip { get; init; } = new();
+
+    public ModelArguments Model { get; init; } = new();
+
+    public string? Output { get; init; }
+
+    /// <summary>Clips of each prompt.</summary>
+    public int Count { get; init; } = 1;
+
+    /// <summary>File to repeat.</summary>
+    public string? Like { get; init; }
+
+    public bool Json { get; init; }
+
+    public bool Verbose { get; init; }
+
+    /// <summary>Whether a file can be watched while it is written.</summary>
+    public bool Stream { get; init; }
+
+    /// <summary>File for the latents.</summary>
+    public string? SaveLatents { get; init; }
+}
+
+/// <summary>What was asked of one clip, on the command line, in a batch file or in an earlier clip; null is what was left out.</summary>
+internal sealed record ClipArguments : GenerationOptions
+{
+    /// <summary>Picture to start from.</summary>
+    public string? ImageFile { get; init; }
+
+    /// <summary>Video to continue.</summary>
+    public string? VideoFile { get; init; }
+
+    /// <summary>File of latents to continue.</summary>
+    public string? LatentsFile { get; init; }
+
+    /// <summary>Whether any seed was asked for, so that the seed of an earlier file does not count.</summary>
+    public bool AnySeed { get; init; }
+
+    /// <summary>Whether there is something to continue, so that a prompt may be empty.</summary>
+    public bool IsGiven => ImageFile is not null || GoesOn;
+
+    /// <summary>Whether a video or latents are continued, so that lengths are those of what is added.</summary>
+    public bool GoesOn => VideoFile is not null || LatentsFile is not null;
+
+    /// <summary>These, and where they leave something out the others.</summary>
+    public ClipArguments Over(ClipArguments others) => SettingsTable.Over(this, AnySeed ? others with { Seed = null } : others) with
+    {
+        ImageFile = IsGiven ? ImageFile : others.ImageFile,
+        VideoFile = IsGiven ? VideoFile : others.VideoFile,
+        LatentsFile = IsGiven ? LatentsFile : others.LatentsFile,
+        AnySeed = AnySeed || (Seed is null && others.AnySeed),
+    };
 }

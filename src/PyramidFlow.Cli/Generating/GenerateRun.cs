@@ -1,7 +1,7 @@
-using PyramidFlow.Cli.Output;
+using PyramidFlow.Cli.Terminal;
+using PyramidFlow.Generation;
 using PyramidFlow.Hub;
 using PyramidFlow.Media;
-using PyramidFlow.Generation;
 
 namespace PyramidFlow.Cli.Generating;
 

@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
-using PyramidFlow.Hub;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
+using PyramidFlow.Hub;
 
 namespace PyramidFlow.Cli.Generating;
 
