@@ -1,7 +1,7 @@
-using PyramidFlow.Cli.Commands;
-using PyramidFlow.Cli.Terminal;
 using System.CommandLine;
 using System.CommandLine.Help;
+using PyramidFlow.Cli.Commands;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli;
@@ -12,9 +12,9 @@ internal static class CommandLine
     /// <summary>Runs one command line.</summary>
     /// <param name="arguments">What was typed after the program's name.</param>
     /// <param name="console">Where results, progress and errors go.</param>
-    /// <param name="cancel">Stops the command within a step.</param>
+    /// <param name="cancellationToken">Stops the command within a step.</param>
     /// <returns>One of <see cref="ExitCode"/>.</returns>
-    public static async Task<int> RunAsync(string[] arguments, CliConsole console, CancellationToken cancel)
+    public static async Task<int> RunAsync(string[] arguments, CliConsole console, CancellationToken cancellationToken)
     {
         if (Garbled(arguments) is { } garbled)
         {
@@ -38,11 +38,11 @@ internal static class CommandLine
                 EnableDefaultExceptionHandler = false,
                 ProcessTerminationTimeout = null,
             };
-            return await parsed.InvokeAsync(streams, cancel).ConfigureAwait(false);
+            return await parsed.InvokeAsync(streams, cancellationToken).ConfigureAwait(false);
         }
         catch (Exception e)
         {
-            return Faults.Report(e, console, parsed.GetValue(verbose), cancel);
+            return Faults.Report(e, console, parsed.GetValue(verbose), cancellationToken);
         }
     }
 
@@ -72,7 +72,7 @@ internal static class CommandLine
             ModelsCommand.Create(console),
             DoctorCommand.Create(console),
             verbose,
-            new HelpOption { Action = new HelpWithExamples(console.IsTerminal ? console.Width : int.MaxValue) },
+            new HelpOption { Action = new HelpWithExamples(console.HelpWidth) },
             new VersionOption { Action = new ShowVersion() },
         };
         return root;

@@ -1,5 +1,5 @@
-using PyramidFlow.Cli.Generating;
 using System.Text;
+using PyramidFlow.Cli.Generating;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;

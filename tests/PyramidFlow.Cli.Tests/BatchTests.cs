@@ -1,5 +1,5 @@
-using PyramidFlow.Cli.Terminal;
 using System.Text.Json;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Media;
 using PyramidFlow.Testing;
 

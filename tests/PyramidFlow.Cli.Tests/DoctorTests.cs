@@ -1,6 +1,6 @@
+using System.Text.Json;
 using PyramidFlow.Cli.Commands;
 using PyramidFlow.Cli.Terminal;
-using System.Text.Json;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Cli.Tests;

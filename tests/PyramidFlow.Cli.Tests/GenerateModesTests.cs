@@ -1,7 +1,7 @@
-using PyramidFlow.Cli.Terminal;
 using System.Text.Json;
-using PyramidFlow.Media;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
+using PyramidFlow.Media;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;

@@ -1,8 +1,8 @@
+using System.Text.Json;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Terminal;
-using System.Text.Json;
-using PyramidFlow.Media;
 using PyramidFlow.Generation;
+using PyramidFlow.Media;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;

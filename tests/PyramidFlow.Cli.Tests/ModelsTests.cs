@@ -1,6 +1,6 @@
+using System.Text.Json;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Terminal;
-using System.Text.Json;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;

@@ -1,5 +1,5 @@
-using PyramidFlow.Cli.Models;
 using System.Runtime.CompilerServices;
+using PyramidFlow.Cli.Models;
 
 namespace PyramidFlow.Cli.Tests;
 

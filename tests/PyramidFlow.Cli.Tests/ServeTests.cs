@@ -1,6 +1,6 @@
-using PyramidFlow.Cli.Terminal;
 using System.Net;
 using Microsoft.Data.Sqlite;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;

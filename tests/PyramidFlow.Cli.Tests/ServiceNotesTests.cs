@@ -1,7 +1,7 @@
-using PyramidFlow.Cli.Terminal;
 using System.Net.Http.Json;
 using System.Reflection;
 using System.Text.Json;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
 using PyramidFlow.Media;
 using PyramidFlow.Models.Vae;

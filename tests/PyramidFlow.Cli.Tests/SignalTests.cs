@@ -1,5 +1,5 @@
-using PyramidFlow.Cli.Terminal;
 using System.Diagnostics;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;

@@ -1,12 +1,12 @@
 using System.Globalization;
 using PyramidFlow.Hub;
-using PyramidFlow.Testing;
+using PyramidFlow.Models;
 using PyramidFlow.Models.Text;
 using PyramidFlow.Models.Tokenizers;
+using PyramidFlow.Models.Vae;
+using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
-using PyramidFlow.Models;
-using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Cli.Tests;
 

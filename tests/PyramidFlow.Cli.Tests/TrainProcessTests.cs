@@ -1,6 +1,6 @@
-using PyramidFlow.Cli.Terminal;
 using System.Diagnostics;
 using System.Globalization;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 

@@ -1,5 +1,5 @@
 using System.CommandLine;
-using PyramidFlow.Benchmarks;
+using PyramidFlow.Cli.Benchmarks;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
@@ -35,7 +35,7 @@ internal static class BenchCommand
         var command = new ExampledCommand(name, description, $"{About.Name} bench {name} --dtype bf16 --markdown");
         target.AddTo(command);
         common.AddTo(command);
-        command.SetAction((parsed, cancel) => Run(common.Read(parsed, AsUsage(() => target.Read(parsed))), common, parsed, console, cancel));
+        command.SetAction((parsed, cancellationToken) => Run(common.Read(parsed, AsUsage(() => target.Read(parsed))), common, parsed, console, cancellationToken));
         return command;
     }
 
@@ -48,11 +48,11 @@ internal static class BenchCommand
         var command = new ExampledCommand("video", "Makes a whole video, from text features to frames, with the steps of the released models; for GPUs.",
             $"{About.Name} bench video --device cuda --dtype bf16 --size 1280x768 --markdown") { size, frames, family };
         common.AddTo(command);
-        command.SetAction((parsed, cancel) =>
+        command.SetAction((parsed, cancellationToken) =>
         {
             var (width, height) = parsed.GetValue(size) is { } pixels ? (pixels.Width, pixels.Height) : (640, 384);
             var video = new VideoToMeasure(FamilyOf(parsed.GetValue(family)), width, height, parsed.GetValue(frames) ?? 121);
-            return Run(common.Read(parsed, new BenchmarkOptions { Video = video }), common, parsed, console, cancel);
+            return Run(common.Read(parsed, new BenchmarkOptions { Video = video }), common, parsed, console, cancellationToken);
         });
         return command;
     }
@@ -68,10 +68,10 @@ internal static class BenchCommand
         return command;
     }
 
-    private static Task<int> Run(BenchmarkOptions options, BenchOptions common, ParseResult parsed, CliConsole console, CancellationToken cancel)
+    private static Task<int> Run(BenchmarkOptions options, BenchOptions common, ParseResult parsed, CliConsole console, CancellationToken cancellationToken)
     {
         Check(options);
-        var report = BenchmarkRun.Run(options, console.Note, cancel);
+        var report = BenchmarkRun.Run(options, console.Note, cancellationToken);
         common.Print(report, parsed, console);
         return Task.FromResult(ExitCode.Ok);
     }

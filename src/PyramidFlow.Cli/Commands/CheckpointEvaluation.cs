@@ -23,8 +23,8 @@ internal sealed class CheckpointEvaluation(CliConsole console)
     /// <param name="count">Clips of each checkpoint.</param>
     /// <param name="seed">Which prompts and noise.</param>
     /// <param name="threads">CPU threads; null leaves the setting as it is.</param>
-    /// <param name="cancel">Stops within a step.</param>
-    public async Task<int> RunAsync(string folder, IReadOnlyList<int>? steps, int count, long seed, int? threads, CancellationToken cancel)
+    /// <param name="cancellationToken">Stops within a step.</param>
+    public async Task<int> RunAsync(string folder, IReadOnlyList<int>? steps, int count, long seed, int? threads, CancellationToken cancellationToken)
     {
         var run = Path.Combine(folder, "dit");
         var kept = KeptWeights.Find(run);
@@ -39,8 +39,8 @@ internal sealed class CheckpointEvaluation(CliConsole console)
         {
             foreach (var weights in kept.Where(weights => !done.Contains(weights.Step) && steps?.Contains((int)weights.Step) != false))
             {
-                var trial = await JudgeAsync(folder, weights, count, seed, threads, line, cancel).ConfigureAwait(false);
-                await File.AppendAllTextAsync(results, Json(weights, count, seed, trial) + "\n", cancel).ConfigureAwait(false);
+                var trial = await JudgeAsync(folder, weights, count, seed, threads, line, cancellationToken).ConfigureAwait(false);
+                await File.AppendAllTextAsync(results, Json(weights, count, seed, trial) + "\n", cancellationToken).ConfigureAwait(false);
             }
         }
 
@@ -48,7 +48,7 @@ internal sealed class CheckpointEvaluation(CliConsole console)
         return ExitCode.Ok;
     }
 
-    private static async Task<VideoTrial> JudgeAsync(string folder, KeptWeights weights, int count, long seed, int? threads, ProgressLine line, CancellationToken cancel)
+    private static async Task<VideoTrial> JudgeAsync(string folder, KeptWeights weights, int count, long seed, int? threads, ProgressLine line, CancellationToken cancellationToken)
     {
         var model = Directory.CreateTempSubdirectory("pyramidflow-");
         try
@@ -56,7 +56,7 @@ internal sealed class CheckpointEvaluation(CliConsole console)
             SpriteTraining.Ship(folder, model.FullName, weights.File);
             var trial = new VideoTrial(new SpriteScenes(seed), CheckpointFolder.Open(model.FullName).Settings(null));
             using var pipeline = VideoPipeline.Load(model.FullName, new PipelineOptions { Threads = threads });
-            await new TrialRun(line, $"step {weights.Step}").RunAsync(pipeline, trial, count, 0, cancel).ConfigureAwait(false);
+            await new TrialRun(line, $"step {weights.Step}").RunAsync(pipeline, trial, count, 0, cancellationToken).ConfigureAwait(false);
             return trial;
         }
         finally

@@ -38,7 +38,7 @@ internal static class DataCheckCommand
         {
             annotations, size, frames, fps, decode, model, output, count, workers, json,
         };
-        command.SetAction((parsed, cancel) =>
+        command.SetAction((parsed, cancellationToken) =>
         {
             var options = new DataOptions
             {
@@ -49,7 +49,7 @@ internal static class DataCheckCommand
                 Workers = parsed.GetValue(workers) ?? UsualWorkers,
             };
             return new DataCheckRun(console).RunAsync(options, parsed.GetValue(model), parsed.GetValue(decode), parsed.GetValue(output),
-                parsed.GetValue(count) ?? UsualCount, parsed.GetValue(json), cancel);
+                parsed.GetValue(count) ?? UsualCount, parsed.GetValue(json), cancellationToken);
         });
         return command;
     }
@@ -67,8 +67,8 @@ internal sealed class DataCheckRun(CliConsole console)
     /// <param name="sheet">Picture to write; null is none.</param>
     /// <param name="count">Clips on it.</param>
     /// <param name="json">JSON instead of a table.</param>
-    /// <param name="cancel">Stops it.</param>
-    public async Task<int> RunAsync(DataOptions options, string? model, bool decode, string? sheet, int count, bool json, CancellationToken cancel)
+    /// <param name="cancellationToken">Stops it.</param>
+    public async Task<int> RunAsync(DataOptions options, string? model, bool decode, string? sheet, int count, bool json, CancellationToken cancellationToken)
     {
         foreach (var file in options.Annotations)
             OutputFile.CheckInput(file, "name an annotation file, JSON lines");
@@ -81,18 +81,18 @@ internal sealed class DataCheckRun(CliConsole console)
         options.Sizes ??= [folder is null ? ModelSize.Released : ModelSize.Of(folder)];
         var check = new DataCheck(options, channels);
         var line = new ProgressLine(console);
-        var report = await check.RunAsync(tokenizer, decode, new Looking(line), cancel).ConfigureAwait(false);
+        var report = await check.RunAsync(tokenizer, decode, new Looking(line), cancellationToken).ConfigureAwait(false);
         line.Dispose();
         DataReportText.Print(report, json, console);
         if (sheet is not null)
-            await DrawAsync(check, folder, sheet, count, cancel).ConfigureAwait(false);
+            await DrawAsync(check, folder, sheet, count, cancellationToken).ConfigureAwait(false);
         return report.Faults.Count == 0 ? ExitCode.Ok : ExitCode.Failed;
     }
 
-    private async Task DrawAsync(DataCheck check, CheckpointFolder? folder, string sheet, int count, CancellationToken cancel)
+    private async Task DrawAsync(DataCheck check, CheckpointFolder? folder, string sheet, int count, CancellationToken cancellationToken)
     {
         var faults = new FaultLog(fault => console.Warn(fault.ToString()));
-        var (clips, width, height) = await check.SamplesAsync(count, folder is null ? null : () => CausalVideoVae.Load(folder.Vae, ElementType.Float32), faults, cancel).ConfigureAwait(false);
+        var (clips, width, height) = await check.SamplesAsync(count, folder is null ? null : () => CausalVideoVae.Load(folder.Vae, ElementType.Float32), faults, cancellationToken).ConfigureAwait(false);
         if (clips.Count == 0)
         {
             console.Warn($"{sheet} is not written: no usable item has a video or an image to show{(folder is null ? ", and latents are not decoded without a --model" : "")}");

@@ -20,9 +20,9 @@ internal static class DoctorCommand
         var json = CliOptions.Flag("--json", "print JSON instead of a table");
         var command = new ExampledCommand("doctor", "Shows what is installed and how to get what is missing.",
             $"{About.Name} doctor", $"{About.Name} doctor --json") { json };
-        command.SetAction(async (parsed, cancel) =>
+        command.SetAction(async (parsed, cancellationToken) =>
         {
-            var findings = await Doctor.ExamineAsync(cancel).ConfigureAwait(false);
+            var findings = await Doctor.ExamineAsync(cancellationToken).ConfigureAwait(false);
             DoctorReport.Print(findings, parsed.GetValue(json), console);
             return findings.Any(f => f.State == FindingState.Missing) ? ExitCode.Failed : ExitCode.Ok;
         });
@@ -36,20 +36,20 @@ internal static class Doctor
     private const long LeastFreeBytes = 1L << 30;
 
     /// <summary>All findings, in the order of a table.</summary>
-    public static async Task<IReadOnlyList<Finding>> ExamineAsync(CancellationToken cancel) =>
+    public static async Task<IReadOnlyList<Finding>> ExamineAsync(CancellationToken cancellationToken) =>
     [
         new(".NET", FindingState.Ok, $"{RuntimeInformation.FrameworkDescription} on {RuntimeInformation.OSDescription}, {RuntimeInformation.ProcessArchitecture}"),
         .. TorchFindings.Examine(),
-        await FfmpegAsync(cancel).ConfigureAwait(false),
+        await FfmpegAsync(cancellationToken).ConfigureAwait(false),
         .. ModelFindings(),
         Disk(),
     ];
 
-    private static async Task<Finding> FfmpegAsync(CancellationToken cancel)
+    private static async Task<Finding> FfmpegAsync(CancellationToken cancellationToken)
     {
         try
         {
-            return new Finding("ffmpeg", FindingState.Ok, await FfmpegTools.FromEnvironment().ReadVersionAsync(cancel).ConfigureAwait(false));
+            return new Finding("ffmpeg", FindingState.Ok, await FfmpegTools.FromEnvironment().ReadVersionAsync(cancellationToken).ConfigureAwait(false));
         }
         catch (MediaException e)
         {

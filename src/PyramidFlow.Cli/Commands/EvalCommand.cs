@@ -42,9 +42,9 @@ internal static class EvalCommand
             $"{About.Name} eval sprites --lora pink.safetensors --colour pink --count 100") { mode, count, seed, colour, json, sheet };
         settings.AddSamplingTo(command);
         model.AddTo(command);
-        command.SetAction((parsed, cancel) => new SpriteEvaluation(console).RunAsync(parsed.GetValue(mode) ?? SpriteEvaluation.Modes[0], parsed.GetValue(count) ?? DefaultCount,
+        command.SetAction((parsed, cancellationToken) => new SpriteEvaluation(console).RunAsync(parsed.GetValue(mode) ?? SpriteEvaluation.Modes[0], parsed.GetValue(count) ?? DefaultCount,
             new SpriteScenes((long)(parsed.GetValue(seed) ?? 0), parsed.GetValue(colour) is { } name ? Enum.Parse<SpriteColour>(name, ignoreCase: true) : null),
-            settings.Read(parsed, new ClipArguments()), model.Read(parsed), parsed.GetValue(json), parsed.GetValue(sheet), cancel));
+            settings.Read(parsed, new ClipArguments()), model.Read(parsed), parsed.GetValue(json), parsed.GetValue(sheet), cancellationToken));
         return command;
     }
 
@@ -59,8 +59,8 @@ internal static class EvalCommand
         var command = new ExampledCommand("checkpoints",
             "Judges the weights a training of the transformer kept on its way, against what they cost.",
             $"{About.Name} eval checkpoints --out runs/sprites --count 50") { output, steps, count, seed, threads };
-        command.SetAction((parsed, cancel) => new CheckpointEvaluation(console).RunAsync(parsed.GetRequiredValue(output)!,
-            parsed.GetValue(steps), parsed.GetValue(count) ?? CheckpointCount, (long)(parsed.GetValue(seed) ?? 0), parsed.GetValue(threads), cancel));
+        command.SetAction((parsed, cancellationToken) => new CheckpointEvaluation(console).RunAsync(parsed.GetRequiredValue(output)!,
+            parsed.GetValue(steps), parsed.GetValue(count) ?? CheckpointCount, (long)(parsed.GetValue(seed) ?? 0), parsed.GetValue(threads), cancellationToken));
         return command;
     }
 }
@@ -81,8 +81,8 @@ internal sealed class SpriteEvaluation(CliConsole console)
     /// <param name="model">The model.</param>
     /// <param name="json">Whether to print one JSON object.</param>
     /// <param name="sheet">File for a picture of the first clips; null is none.</param>
-    /// <param name="cancel">Stops within a step.</param>
-    public async Task<int> RunAsync(string mode, int count, SpriteScenes scenes, ClipArguments sampling, ModelArguments model, bool json, string? sheet, CancellationToken cancel)
+    /// <param name="cancellationToken">Stops within a step.</param>
+    public async Task<int> RunAsync(string mode, int count, SpriteScenes scenes, ClipArguments sampling, ModelArguments model, bool json, string? sheet, CancellationToken cancellationToken)
     {
         if (sheet is not null)
             OutputFile.Check(sheet, ".png");
@@ -100,9 +100,9 @@ internal sealed class SpriteEvaluation(CliConsole console)
         List<byte[]> shown;
         var size = GenerationPlan.Resolve(Change(trial.Request(0)), settings);
         using (var pipeline = VideoPipeline.Load(folder.Root, model.Options(), null))
-            shown = await new TrialRun(line) { Change = Change }.RunAsync(pipeline, trial, count, ClipsOnSheet, cancel).ConfigureAwait(false);
+            shown = await new TrialRun(line) { Change = Change }.RunAsync(pipeline, trial, count, ClipsOnSheet, cancellationToken).ConfigureAwait(false);
 
-        double? psnr = mode == Modes[0] ? Reconstruction(folder, Math.Min(count, ReconstructedClips), Math.Min(ReconstructedFrames, settings.Frames), line, cancel) : null;
+        double? psnr = mode == Modes[0] ? Reconstruction(folder, Math.Min(count, ReconstructedClips), Math.Min(ReconstructedFrames, settings.Frames), line, cancellationToken) : null;
         line.Clear();
         if (sheet is not null)
         {
@@ -118,10 +118,10 @@ internal sealed class SpriteEvaluation(CliConsole console)
             SettingsTable.Over(request, sampling);
     }
 
-    private static double Reconstruction(CheckpointFolder folder, int clips, int frames, ProgressLine line, CancellationToken cancel)
+    private static double Reconstruction(CheckpointFolder folder, int clips, int frames, ProgressLine line, CancellationToken cancellationToken)
     {
         using var vae = CausalVideoVae.Load(folder.Vae, ElementType.Float32);
-        return SpriteVaeTrainer.Evaluate(vae, frames, clips, Begin, cancel);
+        return SpriteVaeTrainer.Evaluate(vae, frames, clips, Begin, cancellationToken);
 
         void Begin(int clip) =>
             line.Update("reconstructing", $"clip {clip + 1}/{clips}", (double)clip / clips, TimeSpan.Zero);
@@ -141,14 +141,14 @@ internal sealed class TrialRun(ProgressLine line, string what = "generating")
     /// <param name="trial">What to ask for.</param>
     /// <param name="count">Clips.</param>
     /// <param name="kept">How many of the first clips are given back.</param>
-    /// <param name="cancel">Stops within a step.</param>
-    public async Task<List<byte[]>> RunAsync(VideoPipeline pipeline, ISpriteTrial trial, int count, int kept, CancellationToken cancel)
+    /// <param name="cancellationToken">Stops within a step.</param>
+    public async Task<List<byte[]>> RunAsync(VideoPipeline pipeline, ISpriteTrial trial, int count, int kept, CancellationToken cancellationToken)
     {
         var shown = new List<byte[]>();
         for (var i = 0; i < count; i++)
         {
             using var frames = new MemoryStream();
-            await foreach (var chunk in pipeline.GenerateAsync(Request(i), new ClipShare(line, what, i, count), cancel).ConfigureAwait(false))
+            await foreach (var chunk in pipeline.GenerateAsync(Request(i), new ClipShare(line, what, i, count), cancellationToken).ConfigureAwait(false))
                 frames.Write(chunk.Rgb.Span);
             var clip = frames.ToArray();
             trial.Judge(i, clip);

@@ -1,6 +1,6 @@
+using System.CommandLine;
 using PyramidFlow.Cli.Generating;
 using PyramidFlow.Cli.Terminal;
-using System.CommandLine;
 
 namespace PyramidFlow.Cli.Commands;
 
@@ -20,7 +20,7 @@ internal static class ExtendCommand
             video, prompt, options.Output, newOnly,
         };
         options.AddTo(command);
-        command.SetAction((parsed, cancel) =>
+        command.SetAction((parsed, cancellationToken) =>
         {
             var arguments = options.Read(parsed);
             arguments = arguments with
@@ -32,7 +32,7 @@ internal static class ExtendCommand
                     NewFramesOnly = parsed.GetValue(newOnly) ? true : null,
                 },
             };
-            return new GenerateRun(console).RunAsync(arguments, cancel);
+            return new GenerateRun(console).RunAsync(arguments, cancellationToken);
         });
         return command;
     }

@@ -43,7 +43,7 @@ internal static class ExtractCommand
             shared.Annotations, shared.Output, shared.Folder, size, frames, fewest, fps, window, means, seed, workers, shared.Part, shared.Store,
         };
         shared.Model.AddTo(command);
-        command.SetAction((parsed, cancel) => new ExtractRun(console).LatentsAsync(shared.Read(parsed), usual with
+        command.SetAction((parsed, cancellationToken) => new ExtractRun(console).LatentsAsync(shared.Read(parsed), usual with
         {
             Frames = parsed.GetValue(frames) ?? usual.Frames,
             FewestFrames = parsed.GetValue(fewest) ?? usual.FewestFrames,
@@ -53,7 +53,7 @@ internal static class ExtractCommand
             Seed = parsed.GetValue(seed) ?? 0,
             Workers = parsed.GetValue(workers) ?? usual.Workers,
             StoredType = Stored(parsed, shared),
-        }, parsed.GetValue(size), cancel));
+        }, parsed.GetValue(size), cancellationToken));
         return command;
     }
 
@@ -67,7 +67,7 @@ internal static class ExtractCommand
             shared.Annotations, shared.Output, shared.Folder, batch, shared.Part, shared.Store,
         };
         shared.Model.AddTo(command);
-        command.SetAction((parsed, cancel) => new ExtractRun(console).TextAsync(shared.Read(parsed), Stored(parsed, shared), parsed.GetValue(batch) ?? UsualBatch, cancel));
+        command.SetAction((parsed, cancellationToken) => new ExtractRun(console).TextAsync(shared.Read(parsed), Stored(parsed, shared), parsed.GetValue(batch) ?? UsualBatch, cancellationToken));
         return command;
     }
 
@@ -137,8 +137,8 @@ internal sealed class ExtractRun(CliConsole console)
     /// <param name="arguments">Annotations to read, files to write, and the model.</param>
     /// <param name="options">How; its sizes are not used.</param>
     /// <param name="sizes">Sizes such as <c>640x384</c>; null is the model's own.</param>
-    /// <param name="cancel">Stops it.</param>
-    public async Task<int> LatentsAsync(ExtractArguments arguments, LatentExtractionOptions options, IReadOnlyList<string>? sizes, CancellationToken cancel)
+    /// <param name="cancellationToken">Stops it.</param>
+    public async Task<int> LatentsAsync(ExtractArguments arguments, LatentExtractionOptions options, IReadOnlyList<string>? sizes, CancellationToken cancellationToken)
     {
         var target = arguments.Target("latents");
         // What is wrong with the lines shows before any weight is read.
@@ -147,17 +147,17 @@ internal sealed class ExtractRun(CliConsole console)
         options = options with { Tiles = arguments.Model.Options().Tiles, Sizes = sizes ?? [ModelSize.Of(folder, arguments.Model.Variant)] };
         using var vae = CausalVideoVae.Load(folder.Vae, type, device);
         return await ReportedAsync(folder, target, (faults, progress) =>
-            new LatentExtraction(vae, options, faults).RunAsync(target, progress, cancel), cancel).ConfigureAwait(false);
+            new LatentExtraction(vae, options, faults).RunAsync(target, progress, cancellationToken), cancellationToken).ConfigureAwait(false);
     }
 
-    public async Task<int> TextAsync(ExtractArguments arguments, ElementType storedType, int batchSize, CancellationToken cancel)
+    public async Task<int> TextAsync(ExtractArguments arguments, ElementType storedType, int batchSize, CancellationToken cancellationToken)
     {
         var target = arguments.Target("text");
         AnnotationFile.ReadGood(target.Annotations, new FaultLog());
         var (folder, type, device) = Open(arguments.Model);
         using var encoder = PromptEncoder.Load(folder, type, device);
         return await ReportedAsync(folder, target, (faults, progress) =>
-            Task.Run(() => new TextExtraction(encoder, storedType, batchSize, faults).Run(target, progress, cancel), CancellationToken.None), cancel).ConfigureAwait(false);
+            Task.Run(() => new TextExtraction(encoder, storedType, batchSize, faults).Run(target, progress, cancellationToken), CancellationToken.None), cancellationToken).ConfigureAwait(false);
     }
 
     private static (CheckpointFolder Folder, ElementType Type, Device Device) Open(ModelArguments model)
@@ -169,7 +169,7 @@ internal sealed class ExtractRun(CliConsole console)
     }
 
     private async Task<int> ReportedAsync(CheckpointFolder folder, ExtractionTarget target, Func<FaultLog, IProgress<ExtractionProgress>, Task<ExtractionResult>> run,
-        CancellationToken cancel)
+        CancellationToken cancellationToken)
     {
         var faults = new FaultLog();
         using var line = new ProgressLine(console);
@@ -180,7 +180,7 @@ internal sealed class ExtractRun(CliConsole console)
         }
         catch (NonFiniteException e)
         {
-            if (WeightFaults.Explain(folder, e, cancel: cancel) is { } explanation)
+            if (WeightFaults.Explain(folder, e, null, cancellationToken) is { } explanation)
                 throw explanation;
             throw;
         }

@@ -1,6 +1,6 @@
+using System.CommandLine;
 using PyramidFlow.Cli.Generating;
 using PyramidFlow.Cli.Terminal;
-using System.CommandLine;
 
 namespace PyramidFlow.Cli.Commands;
 
@@ -27,7 +27,7 @@ internal static class GenerateCommand
             prompt, options.Output, image, latents, batch,
         };
         options.AddTo(command);
-        command.SetAction((parsed, cancel) =>
+        command.SetAction((parsed, cancellationToken) =>
         {
             var arguments = options.Read(parsed);
             arguments = arguments with
@@ -40,8 +40,8 @@ internal static class GenerateCommand
                 },
             };
             return parsed.GetValue(batch) is { } file
-                ? new BatchRun(console).RunAsync(file, arguments, cancel)
-                : new GenerateRun(console).RunAsync(arguments, cancel);
+                ? new BatchRun(console).RunAsync(file, arguments, cancellationToken)
+                : new GenerateRun(console).RunAsync(arguments, cancellationToken);
         });
         return command;
     }

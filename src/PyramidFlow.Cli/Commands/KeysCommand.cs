@@ -1,5 +1,5 @@
-using PyramidFlow.Cli.Terminal;
 using System.CommandLine;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Server.Storage;
 
 namespace PyramidFlow.Cli.Commands;

@@ -23,7 +23,7 @@ internal static class LaunchCommand
         var command = new ExampledCommand("launch",
             "Runs a command in several processes that train together; real torchrun, which sets the same variables, works too.",
             $"{About.Name} launch --nproc 2 -- train dit --config configs/sprites-dit.json --out runs/sprites") { count, arguments };
-        command.SetAction((parsed, cancel) => LaunchRun.RunAsync(parsed.GetValue(count)!.Value, parsed.GetRequiredValue(arguments), console, cancel));
+        command.SetAction((parsed, cancellationToken) => LaunchRun.RunAsync(parsed.GetValue(count)!.Value, parsed.GetRequiredValue(arguments), console, cancellationToken));
         return command;
     }
 }
@@ -31,7 +31,7 @@ internal static class LaunchCommand
 /// <summary>Starts the processes of a group and ends when they have ended; when one fails, the others are ended too.</summary>
 internal static class LaunchRun
 {
-    public static async Task<int> RunAsync(int count, string[] command, CliConsole console, CancellationToken cancel)
+    public static async Task<int> RunAsync(int count, string[] command, CliConsole console, CancellationToken cancellationToken)
     {
         var port = FreePort();
         var processes = Enumerable.Range(0, count).Select(rank => Start(rank, count, port, command, console)).ToList();

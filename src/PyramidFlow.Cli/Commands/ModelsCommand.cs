@@ -42,10 +42,10 @@ internal static class ModelsCommand
         var quick = CliOptions.Flag("--quick", "read no weights: leave out that all of them are finite numbers");
         var command = new ExampledCommand("verify", "Says what a checkpoint can run, and which file is missing, short, of another model, or holds a weight that is not a finite number.",
             $"{Name} verify ./pyramid-flow-miniflux") { folder, quick, json };
-        command.SetAction((parsed, cancel) =>
+        command.SetAction((parsed, cancellationToken) =>
         {
             var named = parsed.GetRequiredValue(folder);
-            var report = CheckpointReport.Of(CheckpointFolder.Open(Directory.Exists(named) ? named : ModelCatalog.Find(named)), null, !parsed.GetValue(quick), cancel);
+            var report = CheckpointReport.Of(CheckpointFolder.Open(Directory.Exists(named) ? named : ModelCatalog.Find(named)), null, !parsed.GetValue(quick), cancellationToken);
             VerifyReport.Print(report, parsed.GetValue(json), console);
             return Task.FromResult(report.CanRun ? ExitCode.Ok : ExitCode.Failed);
         });
@@ -61,8 +61,8 @@ internal static class ModelsCommand
         var parallel = CliOptions.Whole("--parallel", "N", "files fetched at the same time [default: 4]", 1);
         var command = new ExampledCommand("download", "Brings a checkpoint from the Hugging Face hub (HF_ENDPOINT, HF_TOKEN); goes on where an earlier run stopped.",
             $"{Name} download pyramid-flow-miniflux --variant 384p", $"{Name} download pyramid-flow-sd3 --variant 768p -o ./sd3") { name, variant, revision, output, parallel };
-        command.SetAction((parsed, cancel) => new DownloadRun(console).RunAsync(parsed.GetRequiredValue(name), parsed.GetValue(variant),
-            parsed.GetValue(revision) ?? "main", parsed.GetValue(output), parsed.GetValue(parallel), cancel));
+        command.SetAction((parsed, cancellationToken) => new DownloadRun(console).RunAsync(parsed.GetRequiredValue(name), parsed.GetValue(variant),
+            parsed.GetValue(revision) ?? "main", parsed.GetValue(output), parsed.GetValue(parallel), cancellationToken));
         return command;
     }
 
@@ -75,12 +75,12 @@ internal static class ModelsCommand
         var command = new ExampledCommand("convert", "Writes a checkpoint as safetensors in the released layout, also one that a trainer saved.",
             $"{Name} convert ./pyramid-flow-miniflux ./miniflux-fp16 --dtype fp16", $"{Name} convert ./pyramid-flow-miniflux ./miniflux-int8 --int8",
             $"{Name} convert ema.pt ./diffusion_transformer") { source, target, type, int8 };
-        command.SetAction((parsed, cancel) =>
+        command.SetAction((parsed, cancellationToken) =>
         {
             using var line = new WritingLine(console);
             var reports = new List<string>();
             var options = new ConversionOptions { Type = NumberTypes.Parse(parsed.GetValue(type)), Int8 = parsed.GetValue(int8), Report = reports.Add };
-            var notes = CheckpointConversion.Convert(parsed.GetRequiredValue(source), parsed.GetRequiredValue(target), options, line, cancel);
+            var notes = CheckpointConversion.Convert(parsed.GetRequiredValue(source), parsed.GetRequiredValue(target), options, line, cancellationToken);
             line.Dispose();
             reports.ForEach(console.Note);
             foreach (var note in notes)
@@ -99,14 +99,14 @@ internal static class ModelsCommand
         var seed = CliOptions.Seed("--seed", "seed of the weights [default: 0]");
         var command = new ExampledCommand("random", "Writes a checkpoint with random weights: to see whether a model of real size runs here before it is downloaded.",
             $"{Name} random --layout miniflux --scale tiny ./tiny") { folder, layout, scale, seed };
-        command.SetAction((parsed, cancel) =>
+        command.SetAction((parsed, cancellationToken) =>
         {
             using var line = new WritingLine(console);
             var options = new RandomOptions(
                 parsed.GetValue(layout) ?? ModelFamilies.Flux.ShortName,
                 parsed.GetValue(scale) == "tiny" ? RandomScale.Tiny : RandomScale.Real,
                 parsed.GetValue(seed) ?? 0);
-            RandomCheckpoint.Write(parsed.GetRequiredValue(folder), options, line, cancel);
+            RandomCheckpoint.Write(parsed.GetRequiredValue(folder), options, line, cancellationToken);
             line.Dispose();
             console.Result(parsed.GetRequiredValue(folder));
             return Task.FromResult(ExitCode.Ok);
@@ -259,20 +259,20 @@ internal static class VerifyReport
 /// <summary><c>models download</c>: brings a variant of a checkpoint and says how to use it.</summary>
 internal sealed class DownloadRun(CliConsole console)
 {
-    public async Task<int> RunAsync(string name, string? variant, string revision, string? output, int? parallel, CancellationToken cancel)
+    public async Task<int> RunAsync(string name, string? variant, string revision, string? output, int? parallel, CancellationToken cancellationToken)
     {
         var (source, shortName) = KnownDownload.Find(name, revision);
         var folder = output ?? DefaultFolder(shortName);
         using var line = new ProgressLine(console);
         var options = new HubOptions { Notify = note => Say(line, note) };
         using var client = new HubClient(HubEndpoint.FromEnvironment(), parallel is { } count ? options with { Parallel = count } : options);
-        var plan = DownloadPlan.Of(source, await client.ListAsync(source, cancel).ConfigureAwait(false), variant, folder);
+        var plan = DownloadPlan.Of(source, await client.ListAsync(source, cancellationToken).ConfigureAwait(false), variant, folder);
         console.Note($"{source.Repository}, {ModelList.VariantName(plan.Variant)}: {plan.Files.Count} files, {Bytes.Text(plan.TotalBytes)}"
             + (plan.KeptBytes > 0 ? $", of which {Bytes.Text(plan.KeptBytes)} are there" : "")
             + (plan.Others.Count > 0 && variant is null ? $" (--variant {string.Join(" or ", plan.Others)} for another)" : ""));
         try
         {
-            await ModelDownload.RunAsync(client, plan, new Watch(line), cancel).ConfigureAwait(false);
+            await ModelDownload.RunAsync(client, plan, new Watch(line), cancellationToken).ConfigureAwait(false);
         }
         catch (Exception e) when (e is IOException or OperationCanceledException)
         {

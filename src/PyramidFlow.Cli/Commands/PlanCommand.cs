@@ -1,5 +1,5 @@
 using System.CommandLine;
-using PyramidFlow.Benchmarks;
+using PyramidFlow.Cli.Benchmarks;
 using PyramidFlow.Cli.Generating;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Terminal;
@@ -34,12 +34,12 @@ internal static class PlanCommand
         settings.AddSamplingTo(command);
         model.AddTo(command);
         command.Group("Machine", speed);
-        command.SetAction((parsed, cancel) =>
+        command.SetAction((parsed, cancellationToken) =>
         {
             var clip = settings.Read(parsed, new ClipArguments { Prompt = "plan" });
             // One scale that is off saves the work of both.
             clip = clip with { VideoGuidance = clip.VideoGuidance ?? clip.Guidance };
-            PlanRun.Run(clip, model.Read(parsed), parsed.GetValue(speed), parsed.GetValue(json), console, cancel);
+            PlanRun.Run(clip, model.Read(parsed), parsed.GetValue(speed), parsed.GetValue(json), console, cancellationToken);
             return Task.FromResult(ExitCode.Ok);
         });
         return command;
@@ -54,9 +54,9 @@ internal static class PlanRun
     /// <param name="speed">10^9 operations a second; null measures them.</param>
     /// <param name="json">Whether for a script.</param>
     /// <param name="console">Where to.</param>
-    /// <param name="cancel">Stops before the measurement.</param>
+    /// <param name="cancellationToken">Stops before the measurement.</param>
     /// <exception cref="UsageException">The model cannot make it, or it does not fit the budget.</exception>
-    public static void Run(ClipArguments clip, ModelArguments arguments, double? speed, bool json, CliConsole console, CancellationToken cancel)
+    public static void Run(ClipArguments clip, ModelArguments arguments, double? speed, bool json, CliConsole console, CancellationToken cancellationToken)
     {
         var model = Model(arguments);
         var asked = arguments.Options();
@@ -69,7 +69,7 @@ internal static class PlanRun
         var settings = request.Resolve(model.Settings);
         if (asked.MaxMemory is { } budget)
             options = Within(model, settings, type, asked, budget);
-        cancel.ThrowIfCancellationRequested();
+        cancellationToken.ThrowIfCancellationRequested();
         var rates = speed is { } given ? new MachineSpeed(given * 1e9, given * 1e9) : Measured(type, asked.Device, console);
         var plan = RunPlan.Of(model, settings, type, options, rates);
         var report = new PlanReport(arguments.Name ?? ModelCatalog.Default, model, settings, type, device, asked, options, rates, plan);
@@ -236,4 +236,22 @@ internal static class PlanJson
 
         json.WriteEndObject();
     });
+}
+
+/// <summary>A quick look at how fast this machine is, in about a second.</summary>
+internal static class SpeedProbe
+{
+    // Shapes of the released models with few rows.
+    private static readonly RateSizes Small = new(Tokens: 256, Dim: 1920, Channels: 256, Side: 32, CopyBytes: 0);
+
+    /// <summary>Operations a second in matrix products and in convolutions.</summary>
+    /// <param name="type">Float32 or bfloat16.</param>
+    /// <param name="device">Where to measure; null is the CPU.</param>
+    public static (double Products, double Convolutions) Measure(ElementType type, Device? device = null)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var generator = new RandomGenerator(1);
+        var place = device ?? Device.Cpu;
+        return (1e9 * RateMeasurement.Gemm(Small, type, generator, place), 1e9 * RateMeasurement.Conv(Small, type, generator, place));
+    }
 }

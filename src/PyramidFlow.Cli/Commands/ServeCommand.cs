@@ -28,7 +28,7 @@ internal static class ServeCommand
         queue.AddTo(command);
         limits.AddTo(command);
         model.AddTo(command);
-        command.SetAction((parsed, cancel) =>
+        command.SetAction((parsed, cancellationToken) =>
         {
             var options = limits.Read(parsed, queue.Read(parsed, model.Read(parsed)));
             return ServeRun.ServeAsync(options with
@@ -38,7 +38,7 @@ internal static class ServeCommand
                 AllowedHosts = Listed(parsed.GetValue(allowed)),
                 Proxies = Listed(parsed.GetValue(proxies)),
                 RunsWorker = !parsed.GetValue(noWorker),
-            }, console, cancel);
+            }, console, cancellationToken);
         });
         return command;
     }
@@ -57,7 +57,7 @@ internal static class WorkerCommand
             $"{About.Name} worker --data /mnt/videos --database \"Host=db;Database=videos;Username=videos\" --device cuda:0");
         queue.AddTo(command);
         model.AddTo(command);
-        command.SetAction((parsed, cancel) => ServeRun.WorkAsync(queue.Read(parsed, model.Read(parsed)), console, cancel));
+        command.SetAction((parsed, cancellationToken) => ServeRun.WorkAsync(queue.Read(parsed, model.Read(parsed)), console, cancellationToken));
         return command;
     }
 }
@@ -151,15 +151,15 @@ internal static class ServeRun
 
     /// <exception cref="UsageException">The address cannot be listened on, or needs a key.</exception>
     /// <exception cref="CommandException">The port is in use, or the queue cannot be used.</exception>
-    public static Task<int> ServeAsync(ServerOptions options, CliConsole console, CancellationToken cancel)
+    public static Task<int> ServeAsync(ServerOptions options, CliConsole console, CancellationToken cancellationToken)
     {
         var app = Build(() => VideoServer.Build(options), options);
-        return RunAsync(app, options, () => $"listening on {string.Join(", ", app.Urls)}", console, cancel);
+        return RunAsync(app, options, () => $"listening on {string.Join(", ", app.Urls)}", console, cancellationToken);
     }
 
     /// <exception cref="CommandException">The queue cannot be used.</exception>
-    public static Task<int> WorkAsync(ServerOptions options, CliConsole console, CancellationToken cancel) =>
-        RunAsync(Build(() => VideoWorkers.Build(options), options), options, () => "waiting for videos to make", console, cancel);
+    public static Task<int> WorkAsync(ServerOptions options, CliConsole console, CancellationToken cancellationToken) =>
+        RunAsync(Build(() => VideoWorkers.Build(options), options), options, () => "waiting for videos to make", console, cancellationToken);
 
     private static T Build<T>(Func<T> build, ServerOptions options)
     {
@@ -177,21 +177,21 @@ internal static class ServeRun
         }
     }
 
-    private static async Task<int> RunAsync(IHost host, ServerOptions options, Func<string> ready, CliConsole console, CancellationToken cancel)
+    private static async Task<int> RunAsync(IHost host, ServerOptions options, Func<string> ready, CliConsole console, CancellationToken cancellationToken)
     {
         try
         {
-            await StartAsync(host, options, cancel).ConfigureAwait(false);
+            await StartAsync(host, options, cancellationToken).ConfigureAwait(false);
             console.Result(ready());
             // It stops by itself when something in the background can never go on.
-            using var either = CancellationTokenSource.CreateLinkedTokenSource(cancel, host.Services.GetRequiredService<IHostApplicationLifetime>().ApplicationStopping);
+            using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, host.Services.GetRequiredService<IHostApplicationLifetime>().ApplicationStopping);
             await Task.Delay(Timeout.Infinite, either.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             await host.StopAsync(CancellationToken.None).ConfigureAwait(false);
             if (host.Services.GetServices<IHostedService>().OfType<BackgroundService>().Select(service => service.ExecuteTask?.Exception?.InnerException).OfType<Exception>().FirstOrDefault() is { } fault)
                 throw new CommandException(Faults.Sentence(fault), fault);
             return ExitCode.Ok;
         }
-        catch (OperationCanceledException) when (cancel.IsCancellationRequested)
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
             // Told to stop while it waited for the database.
             await StopHalfStartedAsync(host).ConfigureAwait(false);
@@ -204,13 +204,13 @@ internal static class ServeRun
         }
     }
 
-    private static async Task StartAsync(IHost host, ServerOptions options, CancellationToken cancel)
+    private static async Task StartAsync(IHost host, ServerOptions options, CancellationToken cancellationToken)
     {
         try
         {
-            await host.StartAsync(cancel).ConfigureAwait(false);
+            await host.StartAsync(cancellationToken).ConfigureAwait(false);
         }
-        catch (Exception e) when (!cancel.IsCancellationRequested)
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested)
         {
             await StopHalfStartedAsync(host).ConfigureAwait(false);
             throw InWords(e, options);

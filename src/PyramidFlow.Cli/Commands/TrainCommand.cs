@@ -35,8 +35,8 @@ internal static class TrainCommand
         config.Required = output.Required = true;
         var command = new ExampledCommand(name, description,
             $"{About.Name} train {name} --config configs/sprites-{name}.json --out runs/sprites") { config, output, threads };
-        command.SetAction((parsed, cancel) => TrainRun.RunAsync(entry, parsed.GetRequiredValue(config)!, parsed.GetRequiredValue(output)!,
-            parsed.GetValue(threads), console, cancel));
+        command.SetAction((parsed, cancellationToken) => TrainRun.RunAsync(entry, parsed.GetRequiredValue(config)!, parsed.GetRequiredValue(output)!,
+            parsed.GetValue(threads), console, cancellationToken));
         return command;
     }
 
@@ -81,29 +81,29 @@ internal static class TrainCommand
 internal static class TrainRun
 {
     /// <summary>A training that can be stopped and taken up again.</summary>
-    public delegate TrainingEnd Entry(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel);
+    public delegate TrainingEnd Entry(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancellationToken);
 
-    public static TrainingEnd Vae(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel)
+    public static TrainingEnd Vae(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancellationToken)
     {
         if (TrainingConfigFile.HasDataSection(config))
-            return new TrainingEnd(folder, VaeTraining.Run(config, folder, progress, cancel, group));
-        SpriteTraining.RunVae(config, folder, progress, cancel, group);
+            return new TrainingEnd(folder, VaeTraining.Run(config, folder, progress, cancellationToken, group));
+        SpriteTraining.RunVae(config, folder, progress, cancellationToken, group);
         return new TrainingEnd(folder);
     }
 
-    public static TrainingEnd Dit(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel)
+    public static TrainingEnd Dit(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancellationToken)
     {
         if (TrainingConfigFile.HasDataSection(config))
-            return new TrainingEnd(folder, DitTraining.Run(config, folder, progress, cancel, group));
-        SpriteTraining.RunDit(config, folder, progress, cancel, group);
+            return new TrainingEnd(folder, DitTraining.Run(config, folder, progress, cancellationToken, group));
+        SpriteTraining.RunDit(config, folder, progress, cancellationToken, group);
         return new TrainingEnd(folder);
     }
 
-    public static TrainingEnd Lora(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel)
+    public static TrainingEnd Lora(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancellationToken)
     {
         if (TrainingConfigFile.HasDataSection(config))
-            return new TrainingEnd(Path.Combine(folder, LoraFile.Name), DitTraining.RunLora(config, folder, progress, cancel, group));
-        return new TrainingEnd(SpriteTraining.RunLora(config, folder, progress, cancel, group));
+            return new TrainingEnd(Path.Combine(folder, LoraFile.Name), DitTraining.RunLora(config, folder, progress, cancellationToken, group));
+        return new TrainingEnd(SpriteTraining.RunLora(config, folder, progress, cancellationToken, group));
     }
 
     public static async Task<int> ShipAsync(string folder, string model, CliConsole console)
@@ -113,20 +113,20 @@ internal static class TrainRun
         return ExitCode.Ok;
     }
 
-    public static async Task<int> RunAsync(Entry entry, string config, string folder, int? threads, CliConsole console, CancellationToken cancel)
+    public static async Task<int> RunAsync(Entry entry, string config, string folder, int? threads, CliConsole console, CancellationToken cancellationToken)
     {
         if (!File.Exists(config))
             throw new UsageException($"{config} does not exist: the configurations that come with the program are in configs/");
         if (File.Exists(folder))
             throw new UsageException($"{folder} is a file: --out takes a folder");
         using var line = new ProgressLine(console);
-        using var group = Rendezvous.FromEnvironment(Environment.GetEnvironmentVariable) is { } rendezvous ? ProcessGroup.Join(rendezvous, cancellationToken: cancel) : null;
+        using var group = Rendezvous.FromEnvironment(Environment.GetEnvironmentVariable) is { } rendezvous ? ProcessGroup.Join(rendezvous, cancellationToken: cancellationToken) : null;
         var isFirst = group is not { Rank: > 0 };
         var end = await Task.Run(
             () =>
             {
                 TorchRuntime.Threads = threads ?? Environment.ProcessorCount;
-                return entry(config, folder, isFirst ? new TrainingMonitor(line) : null, group, cancel);
+                return entry(config, folder, isFirst ? new TrainingMonitor(line) : null, group, cancellationToken);
             },
             CancellationToken.None).ConfigureAwait(false);
         line.Clear();
@@ -134,7 +134,7 @@ internal static class TrainRun
             return ExitCode.Ok;
         foreach (var remark in end.Remarks)
             console.Note(remark);
-        if (cancel.IsCancellationRequested)
+        if (cancellationToken.IsCancellationRequested)
         {
             console.Note("stopped and saved: the same command goes on from here");
             return ExitCode.Cancelled;

@@ -12,7 +12,7 @@ namespace PyramidFlow.Cli.Generating;
 internal sealed class BatchRun(CliConsole console)
 {
     /// <summary>Makes what is not made yet; an item that fails is reported and the rest goes on.</summary>
-    public async Task<int> RunAsync(string file, GenerateArguments arguments, CancellationToken cancel)
+    public async Task<int> RunAsync(string file, GenerateArguments arguments, CancellationToken cancellationToken)
     {
         Check(arguments);
         var output = arguments.Output ?? throw new UsageException($"--batch writes many files: name a folder for them, such as -o {OutputFile.Stem}");
@@ -25,7 +25,7 @@ internal sealed class BatchRun(CliConsole console)
         using var maker = new ClipMaker(arguments.Model, folder, console);
         var report = new RunReport(console, arguments.Json, arguments.Verbose);
         var planner = new BatchPlanner(batch, arguments, folder, report);
-        var jobs = await planner.JobsAsync(line, cancel).ConfigureAwait(false);
+        var jobs = await planner.JobsAsync(line, cancellationToken).ConfigureAwait(false);
         try
         {
             if (jobs.Count > 0)
@@ -49,7 +49,7 @@ internal sealed class BatchRun(CliConsole console)
         {
             try
             {
-                var clip = await maker.MakeAsync(planner.Plan(job), monitor, cancel).ConfigureAwait(false);
+                var clip = await maker.MakeAsync(planner.Plan(job), monitor, cancellationToken).ConfigureAwait(false);
                 line.Clear();
                 report.Made(clip, monitor.Summary());
             }
@@ -86,13 +86,13 @@ internal sealed class BatchPlanner(BatchFile batch, GenerateArguments arguments,
     private readonly string output = arguments.Output!;
 
     /// <summary>Looks at every item before anything is made: reports the bad ones and leaves out what is finished.</summary>
-    public async Task<List<BatchJob>> JobsAsync(ProgressLine line, CancellationToken cancel)
+    public async Task<List<BatchJob>> JobsAsync(ProgressLine line, CancellationToken cancellationToken)
     {
         var jobs = new List<BatchJob>();
         var names = new FileNames();
         for (var i = 0; i < batch.Entries.Count; i++)
         {
-            cancel.ThrowIfCancellationRequested();
+            cancellationToken.ThrowIfCancellationRequested();
             var entry = batch.Entries[i];
             if (i % Shown == Shown - 1)
                 line.Update("looking at the batch", $"item {i + 1}/{batch.Entries.Count}", (double)i / batch.Entries.Count, TimeSpan.Zero);
@@ -103,7 +103,7 @@ internal sealed class BatchPlanner(BatchFile batch, GenerateArguments arguments,
                 foreach (var (copy, name) in OutputNames.Of(Path.Combine(output, file), arguments.Count, "").Index())
                 {
                     var plan = Plan(item, copy, name);
-                    if (await IsFinishedAsync(plan, cancel).ConfigureAwait(false))
+                    if (await IsFinishedAsync(plan, cancellationToken).ConfigureAwait(false))
                         report.Skipped(name);
                     else
                         jobs.Add(new BatchJob(i, copy, name));
@@ -137,13 +137,13 @@ internal sealed class BatchPlanner(BatchFile batch, GenerateArguments arguments,
     private GenerationPlan Plan(BatchItem item, int copy, string file) =>
         GenerationPlan.Of(item.Clip with { Seed = item.Clip.Seed + (ulong)copy }, file, settings);
 
-    private async Task<bool> IsFinishedAsync(GenerationPlan plan, CancellationToken cancel)
+    private async Task<bool> IsFinishedAsync(GenerationPlan plan, CancellationToken cancellationToken)
     {
         if (!File.Exists(plan.Output))
             return false;
         try
         {
-            var notes = GenerationNotes.Read(await MediaMetadata.ReadAsync(plan.Output, cancel).ConfigureAwait(false));
+            var notes = GenerationNotes.Read(await MediaMetadata.ReadAsync(plan.Output, cancellationToken).ConfigureAwait(false));
             return notes?.Fits(ClipNotes.Of(plan, folder, arguments.Model), plan.Clip.Seed is not null, arguments.Model.Type is not null,
                 arguments.Model.Tile is not null || arguments.Model.MaxMemory is null) ?? false;
         }

@@ -27,11 +27,11 @@ internal static class ClipNotes
 
     /// <summary>The notes in a file, or null when there are none of ours.</summary>
     /// <exception cref="UsageException">They are ours, but damaged.</exception>
-    public static async Task<GenerationNotes?> ReadAsync(string path, CancellationToken cancel)
+    public static async Task<GenerationNotes?> ReadAsync(string path, CancellationToken cancellationToken)
     {
         try
         {
-            return GenerationNotes.Read(await MediaMetadata.ReadAsync(path, cancel).ConfigureAwait(false));
+            return GenerationNotes.Read(await MediaMetadata.ReadAsync(path, cancellationToken).ConfigureAwait(false));
         }
         catch (MalformedTextException e)
         {
@@ -53,11 +53,11 @@ internal static class LikeFile
 {
     /// <summary>What was typed, and where it leaves something out what the file says about itself.</summary>
     /// <exception cref="UsageException">The file is missing or says nothing, or its picture or model is not here.</exception>
-    public static async Task<GenerateArguments> ApplyAsync(GenerateArguments arguments, CliConsole console, CancellationToken cancel)
+    public static async Task<GenerateArguments> ApplyAsync(GenerateArguments arguments, CliConsole console, CancellationToken cancellationToken)
     {
         var path = arguments.Like!;
         OutputFile.CheckInput(path, $"--like takes a file that {About.Name} made");
-        var notes = await ClipNotes.ReadAsync(path, cancel).ConfigureAwait(false)
+        var notes = await ClipNotes.ReadAsync(path, cancellationToken).ConfigureAwait(false)
             ?? throw new UsageException($"{path} does not say how it was made: --like takes a file that {About.Name} made, as it was written");
         if (notes.Video is { } video && arguments.Clip.VideoFile is null)
             throw new UsageException($"{path} goes on from the video {video}: use {About.Name} extend {Beside(path, video) ?? video} --like {path}");

@@ -11,12 +11,14 @@ namespace PyramidFlow.Cli.Terminal;
 /// <param name="error">Progress, notes, warnings and errors.</param>
 /// <param name="isTerminal">Whether a person watches <paramref name="error"/>: colours and a progress line.</param>
 /// <param name="width">Columns of that terminal.</param>
+/// <param name="helpWidth">Columns that the help is wrapped to.</param>
 /// <param name="bytes">Opens <paramref name="output"/> for bytes; null when a person watches it.</param>
-internal sealed class CliConsole(TextWriter output, TextWriter error, bool isTerminal = false, int width = 80, Func<Stream>? bytes = null)
+internal sealed class CliConsole(TextWriter output, TextWriter error, bool isTerminal = false, int width = 80, int helpWidth = CliConsole.UsualHelpWidth, Func<Stream>? bytes = null)
 {
     // Sentences are wrapped by the terminal alone, so that they stay one line for scripts and for copying.
     private const int NoWrap = 4096;
     private const int UsualWidth = 80, LeastWidth = 20;
+    private const int UsualHelpWidth = 100, LeastHelpWidth = 80, MostHelpWidth = 120;
 
     // Built on first use: the help needs neither.
     private readonly Lazy<IAnsiConsole> errorConsole = new(() => Build(error, isTerminal, NoWrap));
@@ -29,13 +31,20 @@ internal sealed class CliConsole(TextWriter output, TextWriter error, bool isTer
 
     public int Width { get; } = width;
 
+    public int HelpWidth { get; } = helpWidth;
+
     /// <summary>The console of this process.</summary>
     public static CliConsole OfProcess()
     {
         var terminal = !Console.IsErrorRedirected && Environment.GetEnvironmentVariable("TERM") != "dumb";
         var width = terminal && Console.WindowWidth > 0 ? Console.WindowWidth : UsualWidth;
-        return new CliConsole(Console.Out, Console.Error, terminal, Math.Max(LeastWidth, width), Console.IsOutputRedirected ? StandardOutput.Open : null);
+        return new CliConsole(Console.Out, Console.Error, terminal, Math.Max(LeastWidth, width), HelpColumns(Console.IsOutputRedirected ? 0 : Console.WindowWidth),
+            Console.IsOutputRedirected ? StandardOutput.Open : null);
     }
+
+    /// <summary>Columns of the help: those of the terminal within 80 to 120, or 100 without a terminal.</summary>
+    /// <param name="terminal">Columns of the terminal that standard output goes to; 0 for none or an unknown width.</param>
+    internal static int HelpColumns(int terminal) => terminal > 0 ? Math.Clamp(terminal, LeastHelpWidth, MostHelpWidth) : UsualHelpWidth;
 
     /// <summary>Whether bytes can be written where results go.</summary>
     public bool TakesBytes => bytes is not null;

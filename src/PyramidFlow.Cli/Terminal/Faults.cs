@@ -4,9 +4,9 @@ namespace PyramidFlow.Cli.Terminal;
 internal static class Faults
 {
     /// <summary>Prints one sentence (all of it when verbose) and gives the exit code.</summary>
-    public static int Report(Exception e, CliConsole console, bool verbose, CancellationToken cancel)
+    public static int Report(Exception e, CliConsole console, bool verbose, CancellationToken cancellationToken)
     {
-        if (e is OperationCanceledException && cancel.IsCancellationRequested)
+        if (e is OperationCanceledException && cancellationToken.IsCancellationRequested)
         {
             console.Note("cancelled");
             return ExitCode.Cancelled;

@@ -28,8 +28,6 @@ internal sealed class ExampledCommand(string name, string description, params st
 /// <param name="width">Columns there are.</param>
 internal sealed class HelpWithExamples(int width) : SynchronousCommandLineAction
 {
-    private const int LeastDescription = 30;
-
     /// <inheritdoc/>
     public override bool ClearsParseErrors => true;
 
@@ -39,7 +37,7 @@ internal sealed class HelpWithExamples(int width) : SynchronousCommandLineAction
         var output = parseResult.InvocationConfiguration.Output;
         var result = parseResult.CommandResult;
         var command = result.Command;
-        output.WriteLine(command.Description);
+        Write(output, "", command.Description ?? "");
         output.WriteLine();
         output.WriteLine($"Usage: {WrongUsage.FullName(result)}{string.Concat(command.Arguments.Select(a => a.Arity.MinimumNumberOfValues > 0 ? $" {a.Name}" : $" [{a.Name}]"))}"
             + (command.Subcommands.Count > 0 ? " COMMAND" : "") + " [options]");
@@ -53,13 +51,23 @@ internal sealed class HelpWithExamples(int width) : SynchronousCommandLineAction
             ("Options", command.Options.Where(o => !grouped.Contains(o)).Concat(recursive).Select(Row)),
             .. groups.Select(group => (group.Title, group.Options.Select(Row))),
         ];
-        var column = sections.SelectMany(section => section.Rows).Max(row => row.Item1.Length) + 4;
+        // Below a longer name, the description starts on the next line.
+        var column = Math.Min(sections.SelectMany(section => section.Rows).Max(row => row.Item1.Length) + 4, width / 2);
         foreach (var (title, rows) in sections.Where(section => section.Rows.Any()))
         {
             output.WriteLine();
             output.WriteLine(title + ":");
             foreach (var (name, description) in rows)
-                Write(output, "  " + name.PadRight(column - 2), description, column);
+            {
+                var head = "  " + name;
+                if (head.Length + 2 > column)
+                {
+                    output.WriteLine(head);
+                    head = "";
+                }
+
+                Write(output, head.PadRight(column), description);
+            }
         }
 
         if (command is ExampledCommand { Examples.Count: > 0 } exampled)
@@ -82,17 +90,18 @@ internal sealed class HelpWithExamples(int width) : SynchronousCommandLineAction
         return (names + value, option is VersionOption ? "show the version" : option.Description ?? "");
     }
 
-    private void Write(TextWriter output, string head, string description, int column)
+    // A paragraph behind a head, wrapped between words; further lines start below the first word.
+    private void Write(TextWriter output, string head, string text)
     {
-        var room = Math.Max(LeastDescription, width - column - 1);
+        var room = width - head.Length;
         var line = head;
         var used = 0;
-        foreach (var word in description.Split(' '))
+        foreach (var word in text.Split(' '))
         {
             if (used > 0 && used + 1 + word.Length > room)
             {
                 output.WriteLine(line.TrimEnd());
-                (line, used) = (new string(' ', column), 0);
+                (line, used) = (new string(' ', head.Length), 0);
             }
 
             line += used == 0 ? word : " " + word;

@@ -1,7 +1,7 @@
+using System.Text;
 using PyramidFlow.Cli.Generating;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Terminal;
-using System.Text;
 using PyramidFlow.Generation;
 using PyramidFlow.Torch.Formats;
 

@@ -1,7 +1,7 @@
-using PyramidFlow.Torch;
 using PyramidFlow.Models.Vae;
+using PyramidFlow.Torch;
 
-namespace PyramidFlow.Benchmarks;
+namespace PyramidFlow.Cli.Benchmarks;
 
 /// <summary>
 /// The VAE both ways on videos of rising length. A single frame is decoded in the plain form too, through the taps that meet only
@@ -11,7 +11,7 @@ internal sealed class VaeBenchmark(BenchmarkOptions options, CausalVideoVaeConfi
 {
     private const string Decode = "VAE decode";
 
-    internal void Run(Action<string> progress, CancellationToken cancel)
+    internal void Run(Action<string> progress, CancellationToken cancellationToken)
     {
         using var noGrad = NoGrad.Begin();
         using var generator = new RandomGenerator(3);
@@ -51,7 +51,7 @@ internal sealed class VaeBenchmark(BenchmarkOptions options, CausalVideoVaeConfi
         List<double> Repeated(Action work)
         {
             writer.EndGroup();
-            return Timing.Repeated(options, work, cancel);
+            return Timing.Repeated(options, work, cancellationToken);
         }
 
         void SingleFrame(Tensor latents)
@@ -61,7 +61,7 @@ internal sealed class VaeBenchmark(BenchmarkOptions options, CausalVideoVaeConfi
             writer.EndGroup();
             for (var run = 0; run < options.Runs; run++)
             {
-                cancel.ThrowIfCancellationRequested();
+                cancellationToken.ThrowIfCancellationRequested();
                 saved.Add(Timing.Once(options.Device, () => vae.Decode(latents)));
                 plain.Add(Plain());
             }
@@ -96,7 +96,7 @@ internal sealed class VaeBenchmark(BenchmarkOptions options, CausalVideoVaeConfi
 
         void Begin(int done, int count)
         {
-            cancel.ThrowIfCancellationRequested();
+            cancellationToken.ThrowIfCancellationRequested();
             progress($"tile {done + 1} of {count}, {TorchRuntime.PeakMemory(options.Device) / 1e6:0} MB at most");
         }
 

@@ -2,7 +2,7 @@ using PyramidFlow.Memory;
 using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;
 
-namespace PyramidFlow.Benchmarks;
+namespace PyramidFlow.Cli.Benchmarks;
 
 /// <summary>The text encoders on a prompt and what guidance steers away from, both as long as they can be.</summary>
 internal sealed class TextBenchmark(BenchmarkOptions options, TextToMeasure text, MachineRates rates, RowWriter writer)
@@ -12,7 +12,7 @@ internal sealed class TextBenchmark(BenchmarkOptions options, TextToMeasure text
     // What the weights may take of the memory that is free.
     private const double Room = 0.7;
 
-    internal void Run(Action<string> progress, CancellationToken cancel)
+    internal void Run(Action<string> progress, CancellationToken cancellationToken)
     {
         using var noGrad = NoGrad.Begin();
         foreach (var clip in text.Clips)
@@ -37,7 +37,7 @@ internal sealed class TextBenchmark(BenchmarkOptions options, TextToMeasure text
             progress("one pass to warm up");
             Timing.Once(options.Device, () => forward(ids));
             writer.EndGroup();
-            var seconds = Timing.Repeated(options, () => forward(ids), cancel);
+            var seconds = Timing.Repeated(options, () => forward(ids), cancellationToken);
             writer.Add($"text encoder {what}, {Rows} x {tokens} tokens", Timing.Median(seconds), flops(tokens), rates.Gemm(writer.Type), kind: "text encoder");
         }
     }

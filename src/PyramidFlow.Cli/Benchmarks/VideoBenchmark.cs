@@ -1,11 +1,11 @@
 using PyramidFlow.Generation;
 using PyramidFlow.Memory;
-using PyramidFlow.Scheduling;
 using PyramidFlow.Models.Text;
-using PyramidFlow.Torch;
 using PyramidFlow.Models.Vae;
+using PyramidFlow.Scheduling;
+using PyramidFlow.Torch;
 
-namespace PyramidFlow.Benchmarks;
+namespace PyramidFlow.Cli.Benchmarks;
 
 /// <summary>
 /// A whole video with a model of real size and random weights, from text features to the bytes of its frames: what a pipeline
@@ -17,7 +17,7 @@ internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure vi
     private const int WarmUpFrames = 9;
     private const int TextLength = 128, NegativeLength = 64;
 
-    internal void Run(Action<string> progress, CancellationToken cancel)
+    internal void Run(Action<string> progress, CancellationToken cancellationToken)
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
@@ -29,7 +29,7 @@ internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure vi
         RandomWeights.Fill(vae, writer.Type, options.Device);
         var work = new Work(planned, new PyramidSampler(transformer, new PyramidFlowScheduler(new FlowOptions()), new SamplerOptions().RoomyOn(options.Device)), vae, Text(planned));
         progress($"{Math.Min(WarmUpFrames, video.Frames)} frames to warm up");
-        Make(work, video with { Frames = Math.Min(WarmUpFrames, video.Frames) }, cancel);
+        Make(work, video with { Frames = Math.Min(WarmUpFrames, video.Frames) }, cancellationToken);
 
         var settings = video.Settings(planned.Settings);
         var plan = RunPlan.Of(planned, settings, writer.Type, new PipelineOptions(), new MachineSpeed(1, 1)).Work;
@@ -37,7 +37,7 @@ internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure vi
         for (var run = 0; run < options.Runs; run++)
         {
             progress($"{video.Frames} frames of {video.Width}x{video.Height}");
-            times.Add(Make(work, video, cancel));
+            times.Add(Make(work, video, cancellationToken));
         }
 
         var (denoising, decoding) = (Flops(GenerationPhase.Denoising), Flops(GenerationPhase.Decoding));
@@ -54,12 +54,12 @@ internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure vi
             writer.Add($"{video.Family} {video.Width}x{video.Height}, {video.Frames} frames {what}", Timing.Median(seconds), flops, rate, kind: kind);
     }
 
-    private (double Sampling, double Decoding) Make(Work work, VideoToMeasure clip, CancellationToken cancel)
+    private (double Sampling, double Decoding) Make(Work work, VideoToMeasure clip, CancellationToken cancellationToken)
     {
         var settings = clip.Settings(work.Model.Settings);
         using var noise = new SeededNoise(settings.Seed);
         using var decoder = new UnitDecoder(work.Vae, work.Model.Settings.Latent);
-        using var units = work.Sampler.Clip(settings.Sampling, work.Text, noise, cancellationToken: cancel).GetEnumerator();
+        using var units = work.Sampler.Clip(settings.Sampling, work.Text, noise, cancellationToken: cancellationToken).GetEnumerator();
         var (sampling, decoding) = (0.0, 0.0);
         while (true)
         {

@@ -1,8 +1,8 @@
 using PyramidFlow.Generation;
-using PyramidFlow.Torch;
 using PyramidFlow.Models;
+using PyramidFlow.Torch;
 
-namespace PyramidFlow.Benchmarks;
+namespace PyramidFlow.Cli.Benchmarks;
 
 /// <summary>
 /// Single denoising steps of the transformer at every stage, with guidance: rows without and with the prompt. Shares are of the
@@ -28,7 +28,7 @@ internal sealed class DitBenchmark
         suffix = $"{options.Size.Width}x{options.Size.Height}{blocks}";
     }
 
-    internal void Run(Action<string> progress, CancellationToken cancel)
+    internal void Run(Action<string> progress, CancellationToken cancellationToken)
     {
         using var noGrad = NoGrad.Begin();
         using var generator = new RandomGenerator(2);
@@ -48,15 +48,15 @@ internal sealed class DitBenchmark
         {
             for (var stage = 0; stage < BenchmarkOptions.Stages; stage++)
             {
-                cancel.ThrowIfCancellationRequested();
+                cancellationToken.ThrowIfCancellationRequested();
                 progress($"transformer, unit {unit}, stage {stage}");
                 writer.EndGroup();
-                Report(model, text, pyramid, unit, stage, cancel);
+                Report(model, text, pyramid, unit, stage, cancellationToken);
             }
         }
     }
 
-    private void Report(PyramidTransformer model, TextCondition text, Tensor[] pyramid, int number, int stage, CancellationToken cancel)
+    private void Report(PyramidTransformer model, TextCondition text, Tensor[] pyramid, int number, int stage, CancellationToken cancellationToken)
     {
         using var scope = new TensorScope();
         using var generator = new RandomGenerator(4);
@@ -64,7 +64,7 @@ internal sealed class DitBenchmark
         var rates = new List<double>();
         for (var run = 0; run < options.Runs; run++)
         {
-            cancel.ThrowIfCancellationRequested();
+            cancellationToken.ThrowIfCancellationRequested();
             rates.Add(RateMeasurement.Gemm(options.Rates, writer.Type, generator, options.Device));
             writer.EndGroup();
             times.Add(Measure(model, text, pyramid, number, stage));

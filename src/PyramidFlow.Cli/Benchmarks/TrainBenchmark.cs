@@ -7,7 +7,7 @@ using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Objectives;
 
-namespace PyramidFlow.Benchmarks;
+namespace PyramidFlow.Cli.Benchmarks;
 
 /// <summary>
 /// Steps of the real training over a batch of random latents and text: forward, backward, clipping, AdamW and the running average.
@@ -47,7 +47,7 @@ internal sealed class TrainBenchmark : ITraining, IDisposable
 
     private double Seconds { get; set; }
 
-    internal static void Run(BenchmarkOptions options, TrainingToMeasure what, RowWriter writer, Action<string> progress, CancellationToken cancel)
+    internal static void Run(BenchmarkOptions options, TrainingToMeasure what, RowWriter writer, Action<string> progress, CancellationToken cancellationToken)
     {
         using var scope = new TensorScope();
         var folder = Directory.CreateTempSubdirectory("pyramidflow-bench-");
@@ -55,7 +55,7 @@ internal sealed class TrainBenchmark : ITraining, IDisposable
         {
             progress("drawing the weights of the transformer to train");
             using var training = new TrainBenchmark(options, what, writer.Type);
-            training.Measure(new RunFolder(folder.FullName), writer, progress, cancel);
+            training.Measure(new RunFolder(folder.FullName), writer, progress, cancellationToken);
         }
         finally
         {
@@ -80,18 +80,18 @@ internal sealed class TrainBenchmark : ITraining, IDisposable
     /// <inheritdoc/>
     public void Dispose() => transformer.Dispose();
 
-    private void Measure(RunFolder folder, RowWriter writer, Action<string> progress, CancellationToken cancel)
+    private void Measure(RunFolder folder, RowWriter writer, Action<string> progress, CancellationToken cancellationToken)
     {
         var state = new TrainingState(Parts, new SpikeGuard(0));
         var step = new TrainingStep(settings, this, folder, null);
         progress("one step to warm up");
-        var flops = step.Take(state, cancel).Losses.Flops;
+        var flops = step.Take(state, cancellationToken).Losses.Flops;
         using var generator = new RandomGenerator(6);
         var sizes = options.Rates with { Dim = what.Transformer.Dim };
         var (rates, gradients, steps) = (new List<double>(), new List<double>(), new List<double>());
         for (var run = 0; run < options.Runs; run++)
         {
-            cancel.ThrowIfCancellationRequested();
+            cancellationToken.ThrowIfCancellationRequested();
             rates.Add(RateMeasurement.Gemm(sizes, writer.Type, generator, options.Device));
             writer.EndGroup();
             steps.Add(Timing.Once(options.Device, () => step.Take(state, CancellationToken.None)));

@@ -1,13 +1,43 @@
 using PyramidFlow.Torch;
 
-namespace PyramidFlow.Benchmarks;
+namespace PyramidFlow.Cli.Benchmarks;
+
+/// <summary>What single operations reach on this machine, in the same process as the rows.</summary>
+/// <param name="GemmFp32">Matrix products in float32, GFLOP/s.</param>
+/// <param name="GemmBf16">Matrix products in bfloat16, GFLOP/s.</param>
+/// <param name="ConvFp32">3x3x3 convolution in float32, GFLOP/s.</param>
+/// <param name="ConvBf16">The same in bfloat16; measured only when the VAE runs in it.</param>
+/// <param name="Copy">Memory read plus written by a copy, GB/s.</param>
+internal sealed record MachineRates(double GemmFp32, double GemmBf16, double ConvFp32, double? ConvBf16, double Copy)
+{
+    /// <summary>The rate of matrix products in this type, GFLOP/s.</summary>
+    internal double Gemm(ElementType type) => type == ElementType.BFloat16 ? GemmBf16 : GemmFp32;
+
+    /// <summary>The rate of convolutions in this type, GFLOP/s.</summary>
+    internal double Conv(ElementType type) => type == ElementType.BFloat16 ? ConvBf16!.Value : ConvFp32;
+}
+
+/// <summary>Sizes of the single operations whose speed is the yardstick for whole models.</summary>
+/// <param name="Tokens">Rows of the matrix products.</param>
+/// <param name="Dim">Width of the transformer: the products are Dim to Dim, Dim to 4 Dim and back.</param>
+/// <param name="Channels">Channels in and out of the 3x3x3 convolution.</param>
+/// <param name="Side">Height and width of its frames; two frames come out.</param>
+/// <param name="CopyBytes">Bytes of the copied tensor; well beyond the caches.</param>
+internal sealed record RateSizes(long Tokens, long Dim, long Channels, long Side, long CopyBytes)
+{
+    /// <summary>Shapes of the released models.</summary>
+    public static RateSizes Released { get; } = new(1024, 1920, 256, 64, 256L << 20);
+
+    /// <summary>The same with as many rows and pixels as keep a GPU busy.</summary>
+    public static RateSizes ReleasedOnGpu { get; } = new(8192, 1920, 256, 256, 4L << 30);
+}
 
 /// <summary>Measures <see cref="MachineRates"/>: the best of a few runs, for it stands for what is possible.</summary>
 internal static class RateMeasurement
 {
     private const int Runs = 5;
 
-    internal static MachineRates Measure(BenchmarkOptions options, Action<string> progress, CancellationToken cancel)
+    internal static MachineRates Measure(BenchmarkOptions options, Action<string> progress, CancellationToken cancellationToken)
     {
         using var noGrad = NoGrad.Begin();
         using var generator = new RandomGenerator(1);
@@ -22,7 +52,7 @@ internal static class RateMeasurement
 
         double Step(string what, Func<double> measure)
         {
-            cancel.ThrowIfCancellationRequested();
+            cancellationToken.ThrowIfCancellationRequested();
             progress($"rate: {what}");
             return measure();
         }
