@@ -83,6 +83,6 @@ public sealed class PlannedModel
             ],
             WeightSizes.Of(Transformer.Build(), folder?.Transformer(variant)),
             WeightSizes.Of(new CausalVideoVae(Vae), folder?.Vae),
-            WeightSizes.Of(new CausalVaeDecoder(Vae), null));
+            WeightSizes.Of(CausalVaeCoder.Decoder(Vae), null));
     }
 }
