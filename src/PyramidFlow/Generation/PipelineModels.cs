@@ -61,7 +61,7 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
             return new PipelineModels(text, transformer, vae, type == ElementType.Float16 ? new WiderModels(loader, device) : null)
             {
                 Origin = (folder, options.Variant),
-                Prompts = options.TextCache is { } cache ? new PromptCache(cache, EncoderIdentity.Of(folder, type, device), text, type, device) : null,
+                Prompts = options.TextCache is { } cache ? new PromptCache(cache, EncoderIdentity.Compute(folder, type, device), text, type, device) : null,
             };
         }
         catch
