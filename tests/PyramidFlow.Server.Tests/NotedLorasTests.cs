@@ -17,7 +17,7 @@ public sealed class NotedLorasTests
 
         folder.Write("pink/adapter_model.safetensors", "matrices");
         folder.Write("pink/adapter_config.json", "{}");
-        var hash = LoraPlace.Of(folder.File("pink")).Sha256();
+        var hash = LoraPlace.Find(folder.File("pink")).Sha256();
         Assert.Equal(new NotedLora("pink", 0.5, hash), noted.Get()[0]);
 
         Directory.Delete(folder.File("pink"), recursive: true);

@@ -36,7 +36,7 @@ public sealed class SpriteTrainingTests : IDisposable
         SpriteTraining.Ship(runs, model);
         var checkpoint = CheckpointFolder.Open(model);
         Assert.Equal(ModelFamily.Flux, checkpoint.Family);
-        Assert.Empty(CheckpointReport.Of(checkpoint, cancel: TestContext.Current.CancellationToken).Variants.SelectMany(variant => variant.Faults));
+        Assert.Empty(CheckpointReport.Create(checkpoint, cancellationToken: TestContext.Current.CancellationToken).Variants.SelectMany(variant => variant.Faults));
         using var pipeline = VideoPipeline.Load(model);
         Assert.Equal((SpriteTraining.Settings.Width, SpriteTraining.Settings.Frames), (pipeline.Settings.Width, pipeline.Settings.Frames));
 

@@ -61,7 +61,7 @@ internal sealed class ExtractRun(CliConsole console)
         }
         catch (NonFiniteException e)
         {
-            if (WeightFaults.Explain(folder, e, cancel: cancel) is { } explanation)
+            if (WeightFaults.Explain(folder, e, cancellationToken: cancel) is { } explanation)
                 throw explanation;
             throw;
         }

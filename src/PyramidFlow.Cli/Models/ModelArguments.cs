@@ -50,7 +50,7 @@ internal sealed record ModelArguments
     {
         foreach (var lora in (Loras ?? []).Where(lora => !Directory.Exists(lora.Path)))
             OutputFile.CheckInput(lora.Path, "--lora takes a LoRA's safetensors file, or the folder of an adapter");
-        var folder = CheckpointFolder.Open(ModelCatalog.Find(Name ?? ModelCatalog.Default));
+        var folder = CheckpointFolder.Open(ModelNames.Find(Name ?? ModelCatalog.Default));
         if (Variant is not null && !folder.Variants.Contains(Variant))
         {
             var known = string.Join(", ", folder.Variants.Where(v => v.Length > 0));

@@ -21,7 +21,7 @@ internal sealed class NotedLoras(IReadOnlyList<LoraUse> loras)
     {
         try
         {
-            return LoraPlace.Of(path).Sha256();
+            return LoraPlace.Find(path).Sha256();
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -34,7 +34,7 @@ internal static class ConfigPaths
     {
         if (FolderOrName(config, key, value) is { } found && Path.Exists(found))
             return found;
-        var known = string.Join(", ", InstalledModels.Known().Select(model => model.Name));
+        var known = string.Join(", ", ModelCatalog.Installed().Select(model => model.Name));
         throw new ArgumentException($"{config}: {key} {value} is neither a folder, as seen from the configuration's, nor a model that is installed ({(known.Length > 0 ? known : "there is none")}): "
             + "name one of them, or get a released one with 'models download'");
     }
@@ -48,7 +48,7 @@ internal static class ConfigPaths
             return File(config, key, value);
         // A name without a folder is looked for as on the command line: in the working folder too.
         var isName = Path.GetFileName(value) == value;
-        return isName && CheckpointFolder.IsCheckpoint(value) ? Path.GetFullPath(value) : InstalledModels.Find(value) ?? File(config, key, value);
+        return isName && CheckpointFolder.IsCheckpoint(value) ? Path.GetFullPath(value) : ModelCatalog.FindInstalled(value) ?? File(config, key, value);
     }
 
     /// <summary>Copies a configuration to another folder; paths in it stay those of the same files. Nothing is done where both are one file.</summary>

@@ -34,7 +34,7 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
     /// <summary>Loads the models; what can be seen from names and configs is checked before any weight is read.</summary>
     internal static PipelineModels Load(CheckpointFolder folder, PipelineOptions options, IProgress<GenerationProgress>? progress)
     {
-        var report = CheckpointReport.Of(folder, options.Variant ?? folder.Variants[0]).Variants[0];
+        var report = CheckpointReport.Create(folder, options.Variant ?? folder.Variants[0]).Variants[0];
         if (!report.Runs)
             throw new CheckpointException(string.Join("; ", report.Faults));
         var transformerConfig = TransformerConfigs.Load(folder.Transformer(options.Variant).ConfigFile);

@@ -1,3 +1,4 @@
+using PyramidFlow.Models.Vae;
 using static System.FormattableString;
 
 namespace PyramidFlow.Generation;
@@ -9,7 +10,7 @@ namespace PyramidFlow.Generation;
 public static class VideoLength
 {
     /// <summary>Frames of a latent frame after the first, and pixels along a side of a latent.</summary>
-    public const int Scale = 8;
+    public const int Scale = CausalVideoVaeConfig.PipelineScale;
 
     /// <summary>Most frames of a clip.</summary>
     public const int MaxFrames = 1 << 20;

@@ -26,7 +26,7 @@ public static class ModelFamilies
 
     /// <summary>The same from JSON in memory.</summary>
     /// <param name="utf8Json">The JSON object.</param>
-    /// <param name="file">What to call it in an error.</param>
+    /// <param name="file">Name of the file in error messages.</param>
     /// <exception cref="CheckpointException">It is not JSON or describes neither family.</exception>
     public static ModelFamily Parse(ReadOnlyMemory<byte> utf8Json, string file) =>
         Of(ConfigFile.Parse(utf8Json, file, HubJson.Default.DictionaryStringJsonElement), file);

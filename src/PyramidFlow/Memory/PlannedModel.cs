@@ -45,7 +45,7 @@ public sealed class PlannedModel
     /// <param name="variant">384p, 768p or image.</param>
     public static PlannedModel Released(ModelFamily family, string variant)
     {
-        var sizes = RandomSizes.Of(family == ModelFamily.Flux ? RandomLayout.Miniflux : RandomLayout.Sd3, RandomScale.Real, 0, 0);
+        var sizes = RandomSizes.For(family == ModelFamily.Flux ? RandomLayout.Miniflux : RandomLayout.Sd3, RandomScale.Real, 0, 0);
         return new PlannedModel(family == ModelFamily.Flux ? "pyramid-flow-miniflux" : "pyramid-flow-sd3", family, variant, PipelineSettings.Released(family, variant), sizes.Transformer, sizes.Vae, sizes.Clips, sizes.T5);
     }
 

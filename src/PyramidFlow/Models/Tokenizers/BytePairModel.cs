@@ -5,15 +5,15 @@ using PyramidFlow.Torch.Formats;
 namespace PyramidFlow.Models.Tokenizers;
 
 /// <summary>
-/// Byte-level BPE with an end-of-word mark, as CLIP uses it. Symbols are numbered; those of the vocabulary by their id,
-/// those that only merges mention above it.
+/// Byte-level BPE with an end-of-word mark, as in CLIP. Symbols of the vocabulary are numbered by their ids, symbols that only occur
+/// in merges by numbers above.
 /// </summary>
 internal sealed class BytePairModel
 {
     /// <summary>Mark on the last symbol of a word.</summary>
     public const string EndOfWord = "</w>";
 
-    // The released merge lists are read up to the vocabulary's size: 49152 - 256 - 2.
+    // The released tokenizer reads this number of merges: 49152 - 256 - 2.
     private const int MaxMerges = 48894;
 
     private readonly Dictionary<string, int> symbols;
@@ -24,9 +24,9 @@ internal sealed class BytePairModel
     private readonly int[] lastBytes = new int[256];
 
     /// <summary>Builds the model.</summary>
-    /// <param name="vocabulary">Ids by symbol; taken over.</param>
-    /// <param name="mergeLines">Merges in order of rank, two symbols with a space between.</param>
-    /// <param name="unknownToken">Token given for a symbol outside the vocabulary.</param>
+    /// <param name="vocabulary">Ids by symbol; the model takes ownership.</param>
+    /// <param name="mergeLines">Merges in order of rank: two symbols separated by a space.</param>
+    /// <param name="unknownToken">Token for symbols outside the vocabulary.</param>
     public BytePairModel(Dictionary<string, int> vocabulary, IEnumerable<string> mergeLines, string unknownToken)
     {
         if (!vocabulary.TryGetValue(unknownToken, out unknownId))
@@ -53,7 +53,7 @@ internal sealed class BytePairModel
         }
     }
 
-    /// <summary>One more than the greatest id.</summary>
+    /// <summary>Largest id + 1.</summary>
     public int VocabularySize => vocabularySize;
 
     private int NextSymbol { get; set; }
@@ -62,8 +62,8 @@ internal sealed class BytePairModel
     public int? Id(string symbol) => symbols.TryGetValue(symbol, out var id) && id < vocabularySize ? id : null;
 
     /// <summary>
-    /// Appends the ids of a word: the pair of lowest rank is merged wherever it stands, left to right, until no pair is
-    /// left. Takes O(n log n) in the word's bytes.
+    /// Appends the ids of a word. The pair of lowest rank is merged at all its positions from left to right, until no pair is left.
+    /// Takes O(n log n) for n bytes.
     /// </summary>
     public void Encode(string word, List<int> ids)
     {
@@ -86,7 +86,7 @@ internal sealed class BytePairModel
     private void Merge(int[] parts, int[] next, int[] previous)
     {
         var queue = new PriorityQueue<(int At, int Merged, long Pair), long>();
-        // Pairs that come up while one rank is merged wait until that rank is done everywhere.
+        // Pairs that arise while one rank is merged wait until all positions of that rank are done.
         var found = new List<int>();
         var rank = -1L;
         for (var i = 0; i + 1 < parts.Length; i++)
@@ -136,7 +136,7 @@ internal sealed class BytePairModel
 
     private static long Pair(int left, int right) => ((long)left << 32) | (uint)right;
 
-    /// <summary>Reads <c>vocab.json</c>: one flat object of symbol to id.</summary>
+    /// <summary>Reads <c>vocab.json</c>: one object that maps symbols to ids.</summary>
     public static Dictionary<string, int> ReadVocabulary(byte[] json)
     {
         var vocabulary = new Dictionary<string, int>(StringComparer.Ordinal);
@@ -151,7 +151,7 @@ internal sealed class BytePairModel
         return vocabulary.Count > 0 ? vocabulary : throw new InvalidDataException("it has no entries");
     }
 
-    /// <summary>Reads <c>merges.txt</c>: a version line, then one merge a line.</summary>
+    /// <summary>Reads <c>merges.txt</c>: a version line, then one merge per line.</summary>
     public static string[] ReadMerges(byte[] text)
     {
         var lines = StrictText.Decode(text).Trim().Split('\n', MaxMerges + 2);
@@ -164,12 +164,12 @@ internal sealed class BytePairModel
 }
 
 /// <summary>
-/// The printable character that stands for each byte in a byte-level BPE vocabulary: itself where it is printable
-/// Latin-1, else U+0100 and on, in byte order (GPT-2's table).
+/// The printable character for each byte in a byte-level BPE vocabulary (GPT-2's table): printable Latin-1 characters stand for
+/// themselves, the other bytes get the characters from U+0100 in byte order.
 /// </summary>
 internal static class ByteAlphabet
 {
-    /// <summary>The character of each byte value.</summary>
+    /// <summary>Character of each byte value.</summary>
     public static char[] Characters()
     {
         var characters = new char[256];
@@ -179,7 +179,7 @@ internal static class ByteAlphabet
         return characters;
     }
 
-    /// <summary>The byte values in the order CLIP numbers them: the printable ones, then the others.</summary>
+    /// <summary>Byte values in CLIP's order: the printable ones, then the others.</summary>
     public static IEnumerable<byte> InVocabularyOrder()
     {
         var characters = Characters();

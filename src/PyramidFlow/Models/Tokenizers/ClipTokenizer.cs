@@ -7,12 +7,12 @@ using PyramidFlow.Torch.Checkpoints;
 namespace PyramidFlow.Models.Tokenizers;
 
 /// <summary>
-/// CLIP's tokenizer: byte-level BPE over cleaned, lower-case text. Gives the ids of the (slow) CLIP tokenizer the released
-/// system uses, which mends text first as the package ftfy does. Safe to share between threads.
+/// CLIP's tokenizer: byte-level BPE over cleaned, lower-case text. Gives the same ids as the (slow) CLIP tokenizer of the released
+/// system, which first repairs text with the package ftfy. Thread-safe.
 /// </summary>
 public sealed class ClipTokenizer
 {
-    /// <summary>Positions of CLIP's text encoders.</summary>
+    /// <summary>Number of positions of CLIP's text encoders.</summary>
     public const int DefaultMaxLength = 77;
 
     private const string EndOfText = "<|endoftext|>";
@@ -37,7 +37,7 @@ public sealed class ClipTokenizer
         VocabularySize = Math.Max(model.VocabularySize, known.Max(token => token.Id) + 1);
     }
 
-    /// <summary>Id of the padding token: CLIP-L pads with its end token, CLIP-G with "!" (0).</summary>
+    /// <summary>Id of the padding token: the end token in CLIP-L, "!" (0) in CLIP-G.</summary>
     public int PadId { get; }
 
     /// <summary>Id of <c>&lt;|startoftext|&gt;</c>.</summary>
@@ -46,11 +46,11 @@ public sealed class ClipTokenizer
     /// <summary>Id of <c>&lt;|endoftext|&gt;</c>.</summary>
     public int EndId { get; }
 
-    /// <summary>One more than the greatest id; an embedding table needs at least so many rows.</summary>
+    /// <summary>Largest id + 1; embedding tables need at least this number of rows.</summary>
     public int VocabularySize { get; }
 
-    /// <summary>Loads <c>vocab.json</c>, <c>merges.txt</c> and, for the special tokens, the two settings files.</summary>
-    /// <param name="folder">The folder, e.g. <c>tokenizer</c> of a released checkpoint.</param>
+    /// <summary>Loads <c>vocab.json</c>, <c>merges.txt</c> and the two settings files, which name the special tokens.</summary>
+    /// <param name="folder">Folder, such as <c>tokenizer</c> of a released checkpoint.</param>
     /// <exception cref="CheckpointException">A file is missing, damaged, or lacks a special token.</exception>
     public static ClipTokenizer Load(string folder)
     {
@@ -62,36 +62,27 @@ public sealed class ClipTokenizer
         return TokenizerFile.Read(Path.Combine(folder, "merges.txt"), bytes =>
         {
             var merges = BytePairModel.ReadMerges(bytes);
-            // The map counts first only in folders older than added_tokens_decoder.
+            // Only in folders older than added_tokens_decoder does the map take precedence.
             var specials = added is null ? Specials.From(map, config) : Specials.From(config, map);
             return new ClipTokenizer(new BytePairModel(vocabulary, merges, specials.Unknown), specials, added ?? []);
         });
     }
 
-    /// <summary>Tokenises a text between start and end token; the end token stays when the text is cut.</summary>
-    /// <param name="text">Any text; the empty text gives the two special tokens alone.</param>
-    /// <param name="maxLength">Most ids to give, start and end token included; at least 2.</param>
-    /// <param name="pad">Whether to fill up with the padding token to <paramref name="maxLength"/>.</param>
+    /// <summary>Tokenizes a text between start and end token, also if the text is truncated.</summary>
+    /// <param name="text">Any text; the empty text gives only the two special tokens.</param>
+    /// <param name="maxLength">Maximum number of ids, including start and end token; at least 2.</param>
+    /// <param name="pad">Whether to pad to <paramref name="maxLength"/>.</param>
     public Tokenized Encode(string text, int maxLength = DefaultMaxLength, bool pad = true)
     {
-        ArgumentNullException.ThrowIfNull(text);
-        var ids = new List<int>();
-        foreach (var segment in addedTokens.Split(text))
-        {
-            if (segment.Id >= 0)
-                ids.Add(segment.Id);
-            else
-                EncodeText(text.Substring(segment.Start, segment.Length), ids);
-        }
-
-        return Tokenized.Build(ids, StartId, EndId, PadId, maxLength, pad);
+        var ids = addedTokens.Encode(text, (segment, _, ids) => EncodeText(segment, ids));
+        return Tokenized.Create(ids, StartId, EndId, PadId, maxLength, pad);
     }
 
     private void EncodeText(string text, List<int> ids)
     {
         foreach (var word in ClipText.Words(ClipText.Clean(text), patternSpecials))
         {
-            // Written in capitals they are no added tokens, but the pattern, which ignores case, still keeps them whole.
+            // In capitals they are not added tokens, but the word pattern ignores case and keeps them whole.
             if (word == patternSpecials[0])
                 ids.Add(startOfTextId);
             else if (word == patternSpecials[1])
@@ -120,12 +111,12 @@ public sealed class ClipTokenizer
 }
 
 /// <summary>
-/// CLIP's text clean-up and word pattern, as the released system's tokenizer does them: text is mended, white space
-/// collapsed, lower case.
+/// Text cleaning and word pattern of the released system's CLIP tokenizer: text is repaired, white space collapsed, and converted to
+/// lower case.
 /// </summary>
 internal static class ClipText
 {
-    // Neither a letter nor anything else to a pattern that ignores case: it parts words and gives no id.
+    // A case-insensitive pattern matches this character in no class: it separates words and has no id.
     private const char IotaBelow = '\u0345';
 
     private static readonly string[] Suffixes = ["s", "t", "re", "ve", "m", "ll", "d"];
@@ -141,8 +132,8 @@ internal static class ClipText
     }
 
     /// <summary>
-    /// Cuts cleaned text by CLIP's pattern: a special token, an English suffix ('s 't 're 've 'm 'll 'd), a run of
-    /// letters, one digit, or a run of anything else but white space.
+    /// Splits cleaned text by CLIP's pattern: a special token, an English suffix ('s 't 're 've 'm 'll 'd), a run of
+    /// letters, one digit, or a run of other characters except white space.
     /// </summary>
     public static IEnumerable<string> Words(string text, string[] specials)
     {
@@ -173,7 +164,7 @@ internal static class ClipText
         return 0;
     }
 
-    // The pattern ignores case, and a long s is an s then.
+    // The pattern ignores case, and then the long s matches s.
     private static bool StartsWith(ReadOnlySpan<char> text, string candidate)
     {
         for (var i = 0; i < candidate.Length; i++)

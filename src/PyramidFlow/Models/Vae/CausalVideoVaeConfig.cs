@@ -45,6 +45,9 @@ public sealed record CausalVideoVaeConfig(
     /// <summary>Name of the network in <c>config.json</c>.</summary>
     public const string ClassName = "CausalVideoVAE";
 
+    /// <summary>Pixels per latent position along each side, and frames per latent frame, in every VAE that pipelines work with.</summary>
+    internal const int PipelineScale = 8;
+
     /// <summary>Keys of the file that the network does not use.</summary>
     [JsonExtensionData]
     [JsonInclude]
