@@ -182,13 +182,13 @@ public class BenchmarkRunTests
     {
         Assert.Equal([(1, 0), (1, 1), (1, 2), (2, 4), (8, 16)], ((int?[])[1, 2, 3, 6, null]).Select(blocks =>
         {
-            var flux = (PyramidFluxConfig)ReleasedModels.Transformer(ModelFamily.Flux, blocks);
+            var flux = (PyramidFluxConfig)ReleasedModels.Transformer(ModelFamilies.Flux, blocks);
             return (flux.NumLayers, flux.NumSingleLayers);
         }));
-        Assert.Equal([1, 6, 24], ((int?[])[1, 6, null]).Select(blocks => ReleasedModels.Transformer(ModelFamily.Mmdit, blocks).Blocks));
-        Assert.Throws<ArgumentException>(() => ReleasedModels.Transformer(ModelFamily.Flux, 25));
+        Assert.Equal([1, 6, 24], ((int?[])[1, 6, null]).Select(blocks => ReleasedModels.Transformer(ModelFamilies.Sd3, blocks).Blocks));
+        Assert.Throws<ArgumentException>(() => ReleasedModels.Transformer(ModelFamilies.Flux, 25));
         Assert.Equal("T5 has 24 blocks, not 25: use 1 to 24", Assert.Throws<ArgumentException>(() => ReleasedModels.Text(blocks: 25)).Message);
-        Assert.Equal([1, 2], ((ModelFamily[])[ModelFamily.Flux, ModelFamily.Mmdit]).Select(family => ReleasedModels.Text(family).Clips.Count));
+        Assert.Equal([1, 2], ((ModelFamily[])[ModelFamilies.Flux, ModelFamilies.Sd3]).Select(family => ReleasedModels.Text(family).Clips.Count));
     }
 
     private static void AssertPositive(double value) => Assert.True(double.IsFinite(value) && value > 0, $"{value}");

@@ -36,6 +36,8 @@ public class PlanTests
 
         Assert.True(both < prefix && both < guidance && prefix < exact && guidance < exact, $"{exact}, {prefix}, {guidance}, {both}");
         Assert.Equal(exact, await FlopsAsync("--solver", "second-order"));
+        Assert.InRange(await FlopsAsync("--solver", "heun") / exact, 1.5, 2);
+        Assert.InRange(await FlopsAsync("--solver", "heun", "--guidance-every", "2", "--reuse-prefix", "2") / exact, 0.5, 1.5);
 
         async Task<double> FlopsAsync(params string[] options)
         {

@@ -35,7 +35,7 @@ public sealed class TinyModel : IDisposable
         Write("causal_video_vae", vae.ToJson(), _ => new CausalVideoVae(vae));
         Write("text_encoder", clipConfig, file => new ClipTextModel(ClipTextConfig.Read(file)));
         Write("text_encoder_2", t5Config, file => new T5Encoder(T5EncoderConfig.Read(file)));
-        new PipelineSettings(LatentNormalization.Released(ModelFamily.Flux), "", "", 64, 64, 9, 24, [1, 1, 1], [1, 1, 1], 0, 0)
+        new PipelineSettings(ModelFamilies.Flux.Latent, "", "", 64, 64, 9, 24, [1, 1, 1], [1, 1, 1], 0, 0)
             .Write(Path.Combine(Folder, PipelineSettings.FileName));
     }
 

@@ -30,7 +30,7 @@ public sealed class BadInputTests() : StartedServer(options => options with
     [InlineData("{\"prompt\": \"a circle\", \"guidance_scale\": -3}", 400, "0 (off) to 100")]
     [InlineData("{\"prompt\": \"a circle\", \"reuse_prefix\": 0}", 400, "a prefix cannot be reused for 0 steps")]
     [InlineData("{\"prompt\": \"a circle\", \"extra_params\": {\"guidance_every\": -1}}", 400, "guidance cannot come every -1 steps")]
-    [InlineData("{\"prompt\": \"a circle\", \"solver\": \"heun\"}", 400, "solver cannot be \"heun\": it is euler or second-order")]
+    [InlineData("{\"prompt\": \"a circle\", \"solver\": \"rk9\"}", 400, "solver cannot be \"rk9\": it is euler, heun or second-order")]
     [InlineData("{\"prompt\": \"a circle\", \"seed\": \"many\"}", 400, "a whole number from 0")]
     [InlineData("{\"prompt\": \"a circle\", \"fps\": 0}", 400, "1 to 240")]
     [InlineData("{\"prompt\": \"a circle\", \"model\": \"sora-2\"}", 400, "there is no model 'sora-2': use sprites")]

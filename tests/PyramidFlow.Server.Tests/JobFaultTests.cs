@@ -1,3 +1,4 @@
+using PyramidFlow.Models;
 using PyramidFlow.Generation;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Worker;
@@ -10,7 +11,7 @@ public sealed class JobFaultTests
     [Fact]
     public void What_the_model_refuses_is_the_users_and_is_not_tried_again()
     {
-        var refused = Assert.Throws<ArgumentException>(() => new GenerationOptions { Prompt = "a", Width = 100, Height = 100 }.Resolve(PyramidFlow.Hub.PipelineSettings.Released(PyramidFlow.Hub.ModelFamily.Flux, "384p")));
+        var refused = Assert.Throws<ArgumentException>(() => new GenerationOptions { Prompt = "a", Width = 100, Height = 100 }.Resolve(PyramidFlow.Hub.PipelineSettings.Released(PyramidFlow.Models.ModelFamilies.Flux, "384p")));
         Assert.Equal((VideoError.Invalid, false), (JobFaults.Of(refused).Error.Code, JobFaults.Of(refused).Retry));
     }
 

@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using PyramidFlow.Models;
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Models.Lora;
@@ -35,7 +36,7 @@ public sealed class SpriteTrainingTests : IDisposable
         var model = Path.Combine(folder.Path, "model");
         SpriteTraining.Ship(runs, model);
         var checkpoint = CheckpointFolder.Open(model);
-        Assert.Equal(ModelFamily.Flux, checkpoint.Family);
+        Assert.Equal(ModelFamilies.Flux, checkpoint.Family);
         Assert.Empty(CheckpointReport.Create(checkpoint, cancellationToken: TestContext.Current.CancellationToken).Variants.SelectMany(variant => variant.Faults));
         using var pipeline = VideoPipeline.Load(model);
         Assert.Equal((SpriteTraining.Settings.Width, SpriteTraining.Settings.Frames), (pipeline.Settings.Width, pipeline.Settings.Frames));
@@ -69,7 +70,7 @@ public sealed class SpriteTrainingTests : IDisposable
 
         // A model may be shipped over the one it started from.
         SpriteTraining.Ship(further, model);
-        Assert.Equal(ModelFamily.Flux, CheckpointFolder.Open(model).Family);
+        Assert.Equal(ModelFamilies.Flux, CheckpointFolder.Open(model).Family);
     }
 
     [Fact]

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using PyramidFlow.Models;
 using PyramidFlow.Benchmarks;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Cli.Parsing;
@@ -22,9 +23,9 @@ internal static class BenchCommand
         Plot(console),
     };
 
-    internal static Option<string?> FamilyOption() => CliOptions.Choice("--model", "sizes of which released model [default: miniflux]", "miniflux", "sd3");
+    internal static Option<string?> FamilyOption() => CliOptions.Choice("--model", "sizes of which released model [default: miniflux]", [.. ModelFamilies.All.Select(family => family.ShortName)]);
 
-    internal static ModelFamily FamilyOf(string? name) => name == "sd3" ? ModelFamily.Mmdit : ModelFamily.Flux;
+    internal static ModelFamily FamilyOf(string? name) => ModelFamilies.All.FirstOrDefault(family => family.ShortName == name) ?? ModelFamilies.Flux;
 
     private static ExampledCommand Target(string name, string description, BenchParts parts, CliConsole console)
     {

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using PyramidFlow.Models;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Cli.Parsing;
@@ -91,7 +92,7 @@ internal static class ModelsCommand
     private static ExampledCommand Random(CliConsole console)
     {
         var folder = new Argument<string>("DIR") { Description = "new folder" };
-        var layout = CliOptions.Choice("--layout", "which checkpoint it is like [default: miniflux]", "miniflux", "sd3", "sprites");
+        var layout = CliOptions.Choice("--layout", "which checkpoint it is like [default: miniflux]", [.. RandomLayout.All]);
         var scale = CliOptions.Choice("--scale", "how large: of real size (15 GB and more) or tiny [default: real]", "real", "tiny");
         var seed = CliOptions.Seed("--seed", "seed of the weights [default: 0]");
         var command = new ExampledCommand("random", "Writes a checkpoint with random weights: to see whether a model of real size runs here before it is downloaded.",
@@ -100,7 +101,7 @@ internal static class ModelsCommand
         {
             using var line = new WritingLine(console);
             var options = new RandomOptions(
-                parsed.GetValue(layout) switch { "sd3" => RandomLayout.Sd3, "sprites" => RandomLayout.Sprites, _ => RandomLayout.Miniflux },
+                parsed.GetValue(layout) ?? ModelFamilies.Flux.ShortName,
                 parsed.GetValue(scale) == "tiny" ? RandomScale.Tiny : RandomScale.Real,
                 parsed.GetValue(seed) ?? 0);
             RandomCheckpoint.Write(parsed.GetRequiredValue(folder), options, line, cancel);

@@ -33,7 +33,7 @@ internal sealed class DataCheckRun(CliConsole console)
         if (sheet is not null)
             OutputFile.Check(sheet, OutputFile.Picture);
         var folder = model is null ? null : CheckpointFolder.Open(ModelNames.Find(model));
-        var tokenizer = folder is null ? null : T5Tokenizer.Load(folder.Component(folder.Family.TextComponents()[^1].Tokenizer).Folder);
+        var tokenizer = folder is null ? null : T5Tokenizer.Load(folder.Component(folder.Family.TextComponents[^1].Tokenizer).Folder);
         var channels = folder is null ? ReleasedChannels : (int)CausalVideoVaeConfig.Read(folder.Vae.ConfigFile).EncoderOutChannels;
 
         options.Sizes ??= [folder is null ? ModelSize.Released : ModelSize.Of(folder)];

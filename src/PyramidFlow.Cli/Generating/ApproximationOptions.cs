@@ -1,6 +1,6 @@
 using System.CommandLine;
 using PyramidFlow.Cli.Parsing;
-using PyramidFlow.Scheduling;
+using PyramidFlow.Scheduling.Solvers;
 
 namespace PyramidFlow.Cli.Generating;
 
@@ -12,7 +12,7 @@ internal sealed class ApproximationOptions
     private readonly Option<int?> guidanceEvery = CliOptions.Whole("--guidance-every", "N",
         "compute guidance in every N-th step of a stage, such as 2, and repeat it between [default: 1, exact]", 1);
     private readonly Option<string?> solver = CliOptions.Choice("--solver",
-        "how to follow the flow; second-order needs fewer --steps and --video-steps [default: euler]", [.. FlowSolverNames.All.Keys]);
+        "how to integrate the flow; second-order and heun need fewer --steps and --video-steps, and heun computes each step twice [default: euler]", [.. FlowSolvers.Names]);
 
     public void AddTo(ExampledCommand command) =>
         command.Group("Savings that change the result a little (docs/approximations.md)", reusePrefix, guidanceEvery, solver);

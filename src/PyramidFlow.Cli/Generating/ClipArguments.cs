@@ -1,6 +1,6 @@
 using PyramidFlow.Cli.Parsing;
 using PyramidFlow.Generation;
-using PyramidFlow.Scheduling;
+using PyramidFlow.Scheduling.Solvers;
 
 namespace PyramidFlow.Cli.Generating;
 
@@ -52,7 +52,7 @@ internal sealed record ClipArguments
 
     public int? GuidanceEvery { get; init; }
 
-    public FlowSolver? Solver { get; init; }
+    public IFlowSolver? Solver { get; init; }
 
     public bool? SampleImage { get; init; }
 

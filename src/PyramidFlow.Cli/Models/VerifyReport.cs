@@ -19,7 +19,7 @@ internal static class VerifyReport
             return;
         }
 
-        console.Result($"{report.Folder}: {(report.Family == ModelFamily.Flux ? "pyramid_flux (miniFLUX)" : "pyramid_mmdit (SD3)")}");
+        console.Result($"{report.Folder}: {report.Family.Name} ({report.Family.Title}");
         var table = new Table { Border = TableBorder.None, ShowHeaders = false };
         table.AddColumns("", "", "");
         foreach (var part in report.Components)
@@ -43,7 +43,7 @@ internal static class VerifyReport
         json.WriteStartObject();
         json.WriteBoolean("ok", report.CanRun);
         json.WriteString("folder", report.Folder);
-        json.WriteString("family", report.Family == ModelFamily.Flux ? "pyramid_flux" : "pyramid_mmdit");
+        json.WriteString("family", report.Family.Name);
         json.WriteStartArray("variants");
         foreach (var variant in report.Variants)
         {

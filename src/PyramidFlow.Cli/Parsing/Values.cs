@@ -1,4 +1,4 @@
-using PyramidFlow.Scheduling;
+using PyramidFlow.Scheduling.Solvers;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Parsing;
@@ -38,7 +38,7 @@ internal static class Values
     }
 
     /// <exception cref="FormatException">There is no such solver.</exception>
-    public static FlowSolver Solver(string text) => FlowSolverNames.All[Choice(text, [.. FlowSolverNames.All.Keys])];
+    public static IFlowSolver Solver(string text) => FlowSolvers.Get(Choice(text, [.. FlowSolvers.Names]));
 
     /// <exception cref="FormatException">It is no whole number from 0.</exception>
     public static ulong Seed(string text) => PlainNumber.TryUnsigned(text, out var value)

@@ -12,7 +12,7 @@ internal static class PlanJson
         json.WriteStartObject();
         json.WriteString("model", report.Name);
         json.WriteString("variant", report.Model.Variant);
-        json.WriteString("family", report.Model.Family == ModelFamily.Flux ? "pyramid_flux" : "pyramid_mmdit");
+        json.WriteString("family", report.Model.Family.Name);
         json.WriteNumber("width", settings.Width);
         json.WriteNumber("height", settings.Height);
         json.WriteNumber("frames", settings.Frames);

@@ -1,3 +1,4 @@
+using PyramidFlow.Models;
 using PyramidFlow.Benchmarks;
 using PyramidFlow.Cli.Generating;
 using PyramidFlow.Cli.Models;

@@ -1,5 +1,5 @@
 using PyramidFlow.Generation;
-using PyramidFlow.Scheduling;
+using PyramidFlow.Scheduling.Solvers;
 
 namespace PyramidFlow.Server.Domain;
 
@@ -57,8 +57,8 @@ public sealed record VideoRequest
     /// <summary>Guidance is computed in every step of this number; null and 1 are exact.</summary>
     public int? GuidanceEvery { get; init; }
 
-    /// <summary>How the flow is followed; null is <see cref="FlowSolver.Euler"/>.</summary>
-    public FlowSolver? Solver { get; init; }
+    /// <summary>The solver that integrates the flow; null is <see cref="FlowSolvers.Euler"/>.</summary>
+    public IFlowSolver? Solver { get; init; }
 
     /// <summary>Seed of all draws; one is drawn when it is null. The same request with the same seed gives the same video.</summary>
     public ulong? Seed { get; init; }

@@ -1,6 +1,6 @@
 using System.Text.Json;
 using PyramidFlow.Generation;
-using PyramidFlow.Scheduling;
+using PyramidFlow.Scheduling.Solvers;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Torch.Formats;
 
@@ -50,9 +50,10 @@ internal sealed class RequestFields(KnownFields known)
         static int? Side(string text) => PlainNumber.TryWhole(text, out var side) && side is >= 0 and <= int.MaxValue ? (int)side : null;
     }
 
-    /// <summary>How the flow is followed.</summary>
-    public FlowSolver? Solver(string name) => Parsed<FlowSolver>(name, string.Join(" or ", FlowSolverNames.All.Keys),
-        text => FlowSolverNames.All.TryGetValue(text, out var solver) ? solver : null);
+    /// <summary>The solver that integrates the flow.</summary>
+    public IFlowSolver? Solver(string name) => Written(name) is { Length: > 0 } written
+        ? FlowSolvers.Find(written) ?? throw Wrong(name, written, FlowSolvers.Choices)
+        : null;
 
     /// <summary>Steps of each stage: one number for all, or a list.</summary>
     public IReadOnlyList<int>? Steps(string name, int stages)

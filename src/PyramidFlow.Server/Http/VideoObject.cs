@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text.Json.Serialization;
-using PyramidFlow.Scheduling;
 using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Server.Http;
@@ -69,8 +68,8 @@ internal sealed record VideoObject
     /// <summary>In every how many steps guidance is computed; null is each.</summary>
     public int? GuidanceEvery { get; init; }
 
-    /// <summary>How the flow is followed; null is euler.</summary>
-    public FlowSolver? Solver { get; init; }
+    /// <summary>Name of the solver that integrates the flow; null is euler.</summary>
+    public string? Solver { get; init; }
 
     /// <summary>Place among those that wait, from 1.</summary>
     public int? QueuePosition { get; init; }
@@ -115,7 +114,7 @@ internal sealed record VideoObject
         VideoSteps = job.Request.VideoSteps,
         ReusePrefix = job.Request.ReusePrefix,
         GuidanceEvery = job.Request.GuidanceEvery,
-        Solver = job.Request.Solver,
+        Solver = job.Request.Solver?.Name,
         QueuePosition = job.QueuePosition,
         SecondsLeft = job.SecondsLeft,
         Stage = job is { Status: VideoStatus.InProgress, Progress: { } progress } ? StageObject.Of(progress) : null,

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using PyramidFlow.Models;
 using PyramidFlow.Models.Text;
 using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Torch;

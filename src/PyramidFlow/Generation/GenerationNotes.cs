@@ -2,7 +2,7 @@ using System.Security.Cryptography;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using PyramidFlow.Scheduling;
+using PyramidFlow.Scheduling.Solvers;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Formats;
 using PyramidFlow.Models.Vae;
@@ -119,7 +119,7 @@ public sealed record GenerationNotes
     public int? GuidanceEvery { get; init; }
 
     /// <summary>How the flow was followed, unless by Euler steps.</summary>
-    public FlowSolver? Solver { get; init; }
+    public IFlowSolver? Solver { get; init; }
 
     /// <summary>Side of the VAE's tiles in pixels.</summary>
     public int? Tile { get; init; }
@@ -176,7 +176,7 @@ public sealed record GenerationNotes
             History = request.HistoryWindow,
             ReusePrefix = Unusual(request.Approximations.ReusePrefix, 1),
             GuidanceEvery = Unusual(request.Approximations.GuidanceEvery, 1),
-            Solver = Unusual(request.Approximations.Solver, FlowSolver.Euler),
+            Solver = request.Approximations.Solver == FlowSolvers.Euler ? null : request.Approximations.Solver,
             Tile = options.Tiles?.Size,
             TileOverlap = options.Tiles is { } tiles ? Unusual(tiles.Overlap, new TileOptions().Overlap) : null,
             Dtype = TypeName(options.TypeOn(options.Device ?? default)),

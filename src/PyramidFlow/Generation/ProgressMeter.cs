@@ -16,7 +16,7 @@ internal sealed class ProgressMeter(SamplingPlan plan, bool isGiven, bool decode
     private const double DecodeSteps = 5;
 
     private readonly double total = Enumerable.Range(0, plan.Units)
-        .Sum(unit => (isGiven && unit == 0 ? 0 : Enumerable.Range(0, plan.Stages).Sum(stage => Enumerable.Range(0, plan.StepsOf(unit)[stage]).Sum(step => plan.Work(unit, stage, step))))
+        .Sum(unit => (isGiven && unit == 0 ? 0 : Enumerable.Range(0, plan.Stages).Sum(stage => Enumerable.Range(0, plan.EvaluationsOf(unit, stage)).Sum(step => plan.Work(unit, stage, step))))
             + (decodes ? DecodeWeight(plan, unit) : 0));
 
     private double done;
@@ -32,7 +32,7 @@ internal sealed class ProgressMeter(SamplingPlan plan, bool isGiven, bool decode
     }
 
     internal void Begin(GenerationPhase phase, int unit = 0) =>
-        Send(phase, unit, 0, 0, phase == GenerationPhase.Denoising ? plan.StepsOf(unit)[0] : 0);
+        Send(phase, unit, 0, 0, phase == GenerationPhase.Denoising ? plan.EvaluationsOf(unit, 0) : 0);
 
     /// <summary>A unit has been decoded.</summary>
     internal void Decoded(int unit)

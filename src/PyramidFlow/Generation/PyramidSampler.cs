@@ -139,7 +139,7 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
         var with = inUse.Current;
         var clips = history.Select(clip => To(with, clip)).ToList();
         using var velocities = new GuidedVelocity(with, clips, ClipSize.Of(x), text, steps.Timesteps, guidance, approximations, inUse.Options);
-        using var integrator = new FlowIntegrator(steps, approximations.Solver);
+        using var integrator = approximations.Solver.Begin(steps);
         var start = x = To(with, x);
         for (var step = 0; step < steps.Count; step++)
         {

@@ -39,10 +39,13 @@ public sealed record SamplingPlan(int Height, int Width, int FramesPerUnit, IRea
     /// <summary>Steps of each stage of a unit.</summary>
     public IReadOnlyList<int> StepsOf(int unit) => unit == 0 ? Steps : VideoSteps;
 
+    /// <summary>Evaluations of the transformer in a stage of a unit.</summary>
+    public int EvaluationsOf(int unit, int stage) => Approximations.Solver.Evaluations(StepsOf(unit)[stage]);
+
     /// <summary>Tokens of a unit at a stage.</summary>
     public ClipSize SizeOf(int unit, int stage) => Size(FramesOf(unit), stage);
 
-    /// <summary>Tokens of history and unit together: what an exact step costs.</summary>
+    /// <summary>Tokens of history and unit together: the cost of an exact evaluation.</summary>
     public long Tokens(int unit, int stage)
     {
         var history = LatentPyramid.HistoryRanges(HistoryOf(unit), stage, FramesPerUnit);
@@ -50,14 +53,14 @@ public sealed record SamplingPlan(int Height, int Width, int FramesPerUnit, IRea
     }
 
     /// <summary>
-    /// What a step costs, in tokens: <see cref="Tokens"/>, less what is approximated. Steps that share a history share its tokens, and
-    /// where the others are guided a step without guidance counts half.
+    /// Cost of an evaluation in tokens: <see cref="Tokens"/>, less what is approximated. Evaluations that share a history share its tokens, and
+    /// where the others are guided an evaluation without guidance counts half.
     /// </summary>
-    public double Work(int unit, int stage, int step)
+    public double Work(int unit, int stage, int evaluation)
     {
         var own = SizeOf(unit, stage).Tokens;
         var history = (double)(Tokens(unit, stage) - own) / Approximations.ReusePrefix;
-        return (own + history) * (Guidance[unit] is null || Approximations.IsGuided(step) ? 1 : 0.5);
+        return (own + history) * (Guidance[unit] is null || Approximations.IsGuided(evaluation) ? 1 : 0.5);
     }
 
     private ClipSize Size(long frames, int stage)

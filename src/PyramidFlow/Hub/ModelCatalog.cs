@@ -27,8 +27,8 @@ public static class ModelCatalog
     /// <summary>The released checkpoints.</summary>
     public static IReadOnlyList<ReleasedModel> Released { get; } =
     [
-        new("pyramid-flow-miniflux", "rain1011/pyramid-flow-miniflux", ModelFamily.Flux, ["384p", "768p", "image"], "the newer release, miniFLUX"),
-        new("pyramid-flow-sd3", "rain1011/pyramid-flow-sd3", ModelFamily.Mmdit, ["384p", "768p"], "the first release, SD3"),
+        new(ModelFamilies.Flux.ReleasedName, "rain1011/pyramid-flow-miniflux", ModelFamilies.Flux, ["384p", "768p", "image"], "the newer release, miniFLUX"),
+        new(ModelFamilies.Sd3.ReleasedName, "rain1011/pyramid-flow-sd3", ModelFamilies.Sd3, ["384p", "768p"], "the first release, SD3"),
     ];
 
     /// <summary>The released checkpoint of a name; null if there is none.</summary>

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using PyramidFlow.Models;
 using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Hub;
@@ -52,7 +53,7 @@ public sealed record PipelineSettings(
             _ => (640, 384, 121, 7.0, 16),
         };
         return new PipelineSettings(
-            LatentNormalization.Released(family),
+            family.Latent,
             ", hyper quality, Ultra HD, 8K",
             "cartoon style, worst quality, low quality, blurry, absolute black, absolute white, low res, extra limbs, extra digits, misplaced objects, mutated anatomy, monochrome, horror",
             width, height, frames, 24, [20, 20, 20], [10, 10, 10], guidance, 5, longest);
@@ -114,13 +115,7 @@ public sealed record PipelineSettings(
 /// <param name="ImageScale">1 / standard deviation of image latents.</param>
 /// <param name="VideoShift">Mean of the latents of later frames.</param>
 /// <param name="VideoScale">1 / standard deviation of the latents of later frames.</param>
-public sealed record LatentNormalization(double ImageShift, double ImageScale, double VideoShift, double VideoScale)
-{
-    /// <summary>Values of the released checkpoints.</summary>
-    public static LatentNormalization Released(ModelFamily family) => family == ModelFamily.Flux
-        ? new(-0.04, 1 / 1.8726, -0.2343, 1 / 3.0986)
-        : new(0.1490, 1 / 1.8415, -0.2343, 1 / 3.0986);
-}
+public sealed record LatentNormalization(double ImageShift, double ImageScale, double VideoShift, double VideoScale);
 
 /// <summary>Content of <c>pipeline.json</c>. All keys are optional; unknown keys are errors.</summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]

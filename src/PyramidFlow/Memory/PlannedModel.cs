@@ -1,5 +1,4 @@
 using PyramidFlow.Hub;
-using PyramidFlow.Hub.RandomModels;
 using PyramidFlow.Models.Text;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Models;
@@ -41,12 +40,12 @@ public sealed class PlannedModel
     public T5EncoderConfig T5 { get; }
 
     /// <summary>A released checkpoint, which need not be here.</summary>
-    /// <param name="family">Which of the two.</param>
+    /// <param name="family">Its family.</param>
     /// <param name="variant">384p, 768p or image.</param>
     public static PlannedModel Released(ModelFamily family, string variant)
     {
-        var sizes = RandomSizes.For(family == ModelFamily.Flux ? RandomLayout.Miniflux : RandomLayout.Sd3, RandomScale.Real, 0, 0);
-        return new PlannedModel(family == ModelFamily.Flux ? "pyramid-flow-miniflux" : "pyramid-flow-sd3", family, variant, PipelineSettings.Released(family, variant), sizes.Transformer, sizes.Vae, sizes.Clips, sizes.T5);
+        var sizes = family.Released;
+        return new PlannedModel(family.ReleasedName, family, variant, PipelineSettings.Released(family, variant), sizes.Transformer, sizes.Vae, sizes.Clips, sizes.T5);
     }
 
     /// <summary>A checkpoint that is here, with or without its weights.</summary>
@@ -55,7 +54,7 @@ public sealed class PlannedModel
     /// <exception cref="CheckpointException">A config is missing or wrong, or weights that are there are damaged.</exception>
     public static PlannedModel Of(CheckpointFolder folder, string? variant = null)
     {
-        var text = folder.Family.TextComponents();
+        var text = folder.Family.TextComponents;
         var model = new PlannedModel(Path.GetFileName(folder.Root), folder.Family, variant ?? folder.Variants[0], folder.Settings(variant),
             TransformerConfigs.Load(folder.Transformer(variant).ConfigFile), CausalVideoVaeConfig.Read(folder.Vae.ConfigFile),
             [.. text.SkipLast(1).Select(part => ClipTextConfig.Read(folder.Component(part.TextEncoder).ConfigFile))],
@@ -74,11 +73,10 @@ public sealed class PlannedModel
 
     private ModelSizes Measure(CheckpointFolder? folder, string? variant)
     {
-        var text = Family.TextComponents();
+        var text = Family.TextComponents;
         return new ModelSizes(
             [
-                .. Clips.Select((clip, i) => WeightSizes.Of(
-                    Family == ModelFamily.Flux ? new ClipTextModel(clip) : new ClipTextModelWithProjection(clip), folder?.Component(text[i].TextEncoder))),
+                .. Clips.Select((clip, i) => WeightSizes.Of(Family.BuildClip(clip), folder?.Component(text[i].TextEncoder))),
                 WeightSizes.Of(new T5Encoder(T5), folder?.Component(text[^1].TextEncoder)),
             ],
             WeightSizes.Of(Transformer.Build(), folder?.Transformer(variant)),

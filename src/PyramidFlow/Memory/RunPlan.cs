@@ -50,7 +50,7 @@ public sealed record RunPlan(IReadOnlyList<PlannedWork> Work, IReadOnlyList<(Off
             for (var stage = 0; stage < plan.Stages && !(unit == 0 && settings.IsGiven); stage++)
             {
                 var (shape, steps) = (WorkCount.Shape(model.Transformer, plan, unit, stage), plan.StepsOf(unit)[stage]);
-                var flops = WorkCount.Stage(model.Transformer, shape, steps, options.Sampler, plan.Approximations);
+                var flops = WorkCount.Stage(model.Transformer, shape, plan.EvaluationsOf(unit, stage), options.Sampler, plan.Approximations);
                 work.Add(new PlannedWork(GenerationPhase.Denoising, unit, stage, steps, shape.Length, flops, flops / products));
             }
 

@@ -12,9 +12,6 @@ internal static class TransformerMemory
     // with what the allocator says by a test.
     private const int BlockInOnePass = 19, BlockInFloat32 = 30, BlockInNarrow = 40;
 
-    // Adaptive norms: outputs of a block, in widths.
-    private const int AdaptiveJoint = 12, AdaptiveSingle = 3;
-
     /// <summary>Most bytes over all units and stages.</summary>
     /// <param name="config">The transformer.</param>
     /// <param name="plan">Shape and steps of the clip.</param>
@@ -30,27 +27,27 @@ internal static class TransformerMemory
         for (var unit = first; unit < plan.Units; unit++)
         {
             for (var stage = 0; stage < plan.Stages; stage++)
-                most = Math.Max(most, Stage(config, WorkCount.Shape(config, plan, unit, stage), plan.StepsOf(unit)[stage], type, sampler, attention, plan.Approximations, device));
+                most = Math.Max(most, Stage(config, WorkCount.Shape(config, plan, unit, stage), plan.EvaluationsOf(unit, stage), type, sampler, attention, plan.Approximations, device));
         }
 
         return most;
     }
 
     /// <summary>Most bytes of one stage.</summary>
-    internal static long Stage(ITransformerConfig config, SequenceShape shape, int steps, ElementType type, SamplerOptions sampler, AttentionSettings attention,
+    internal static long Stage(ITransformerConfig config, SequenceShape shape, int evaluations, ElementType type, SamplerOptions sampler, AttentionSettings attention,
         Approximations approximations, DeviceType device)
     {
-        var modulation = (long)steps * shape.Rows * Adaptive(config) * config.Dim * type.Size();
+        var modulation = (long)evaluations * shape.Rows * config.ModulationOutputs * config.Dim * type.Size();
         if (!WorkCount.UsesPrefix(config, shape, sampler))
             return modulation + Pass(shape.Rows, shape.Length, shape.Length);
         var timestep = 2L * config.Blocks * shape.Rows * shape.PrefixLength * config.Dim * type.Size();
-        var ahead = (int)Math.Clamp(sampler.PrefixBytes / timestep, 1, steps);
+        var ahead = (int)Math.Clamp(sampler.PrefixBytes / timestep, 1, evaluations);
         var prefix = Pass(shape.Rows * ahead, shape.PrefixLength, shape.PrefixLength);
         // Keys and values of prefix and unit stand side by side while a block attends.
         var unit = Pass(shape.Rows, shape.Unit.Tokens, shape.Length) + (2 * shape.Rows * shape.Length * config.Dim * type.Size());
         // A prefix that is reused knows nothing of the unit's own timesteps; and one row without guidance holds a prefix of its own.
         var apart = (approximations.ReusePrefix > 1 ? modulation : 0) + (approximations.GuidanceEvery > 1 && shape.Rows > 1 ? timestep / 2 : 0);
-        return (modulation * ahead / steps) + (ahead * timestep) + Math.Max(prefix, unit) + apart;
+        return (modulation * ahead / evaluations) + (ahead * timestep) + Math.Max(prefix, unit) + apart;
 
         long Pass(long rows, long tokens, long keys)
         {
@@ -65,8 +62,4 @@ internal static class TransformerMemory
         (ElementType.Float32, _) => BlockInFloat32,
         _ => BlockInNarrow,
     };
-
-    private static long Adaptive(ITransformerConfig config) => config is PyramidFluxConfig flux
-        ? (AdaptiveJoint * flux.NumLayers) + (AdaptiveSingle * flux.NumSingleLayers)
-        : AdaptiveJoint * config.Blocks;
 }

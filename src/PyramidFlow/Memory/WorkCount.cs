@@ -26,13 +26,13 @@ internal static class WorkCount
     internal static bool UsesPrefix(ITransformerConfig config, SequenceShape shape, SamplerOptions sampler) =>
         sampler.UsePrefix && config.UseTemporalCausal && shape.Clips.Count > 1;
 
-    /// <summary>All steps of one unit at one stage.</summary>
-    internal static double Stage(ITransformerConfig config, SequenceShape shape, int steps, SamplerOptions sampler, Approximations approximations)
+    /// <summary>All evaluations of one unit at one stage.</summary>
+    internal static double Stage(ITransformerConfig config, SequenceShape shape, int evaluations, SamplerOptions sampler, Approximations approximations)
     {
-        var guided = shape.Rows == 1 ? 0 : approximations.GuidedSteps(steps);
-        return Steps(shape, guided) + Steps(shape with { Rows = 1 }, steps - guided);
+        var guided = shape.Rows == 1 ? 0 : approximations.GuidedEvaluations(evaluations);
+        return Part(shape, guided) + Part(shape with { Rows = 1 }, evaluations - guided);
 
-        double Steps(SequenceShape rows, int count) => UsesPrefix(config, rows, sampler)
+        double Part(SequenceShape rows, int count) => UsesPrefix(config, rows, sampler)
             ? ((double)approximations.Prefixes(count) * DitFlops.Prefix(config, rows)) + ((double)count * DitFlops.Unit(config, rows))
             : (double)count * DitFlops.Joint(config, rows);
     }

@@ -37,11 +37,7 @@ public static class DitFlops
     // reads it afterwards), 3 of one with one stream, 2 before the read-out.
     private static long Modulation(ITransformerConfig c) =>
         (((256 + c.Dim) + (c.PooledProjectionDim + c.Dim)) * c.Dim)
-        + ((AdaptiveOutputs(c) + 2) * c.Dim * c.Dim);
-
-    private static long AdaptiveOutputs(ITransformerConfig c) => c is PyramidFluxConfig flux
-        ? (12 * flux.NumLayers) + (3 * flux.NumSingleLayers)
-        : (12 * c.Blocks) - 4;
+        + ((c.ModulationOutputs + 2) * c.Dim * c.Dim);
 
     private static long EmbedText(ITransformerConfig c, SequenceShape shape) => shape.TextLength * c.JointAttentionDim * c.Dim;
 

@@ -1,15 +1,15 @@
+using PyramidFlow.Scheduling.Solvers;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Scheduling;
 
 /// <summary>
-/// Pyramidal flow matching schedule: a window of the noise axis for every stage, and Euler steps along the flow (paper
-/// section 3.1; <c>diffusion_schedulers/scheduling_flow_matching.py</c>). It holds tables only and can serve any number of
-/// runs at once.
+/// Pyramidal flow matching schedule: a window of the noise axis for every stage (paper section 3.1;
+/// <c>diffusion_schedulers/scheduling_flow_matching.py</c>). It holds tables only and can serve any number of runs at once.
 /// </summary>
 public sealed class PyramidFlowScheduler
 {
-    /// <summary>Makes the tables.</summary>
+    /// <summary>Computes the tables.</summary>
     /// <exception cref="ArgumentException">An option is impossible.</exception>
     public PyramidFlowScheduler(FlowOptions? options = null)
     {
@@ -20,7 +20,7 @@ public sealed class PyramidFlowScheduler
         Stages = MakeStages();
     }
 
-    /// <summary>What it was made from.</summary>
+    /// <summary>The options of the schedule.</summary>
     public FlowOptions Options { get; }
 
     /// <summary>The global sigmas, falling from 1; float32 as in the released system.</summary>
@@ -32,31 +32,14 @@ public sealed class PyramidFlowScheduler
     /// <summary>The stages, lowest resolution first.</summary>
     public IReadOnlyList<FlowStage> Stages { get; }
 
-    /// <summary>The steps of a stage when generating in <paramref name="count"/> steps.</summary>
+    /// <summary>The points at which a solver evaluates the model.</summary>
     /// <param name="stage">0 is the lowest resolution.</param>
-    /// <param name="count">At least 1.</param>
-    public FlowSteps Steps(int stage, int count)
+    /// <param name="count">Steps of the stage, at least 1.</param>
+    /// <param name="solver">Null is <see cref="FlowSolvers.Euler"/>, as in the released system.</param>
+    public FlowSteps Steps(int stage, int count, IFlowSolver? solver = null)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(count, 1);
-        var (timesteps, sigmas) = (Stages[stage].Timesteps, Stages[stage].Sigmas);
-        return new FlowSteps(Linspace(timesteps[0], timesteps[^1], count), [.. Linspace(sigmas[0], sigmas[^1], count), 0]);
-    }
-
-    /// <summary>The steps of a stage for a solver.</summary>
-    /// <param name="stage">0 is the lowest resolution.</param>
-    /// <param name="count">At least 1.</param>
-    /// <param name="solver">
-    /// Euler's are the released system's, the last of which is only a thousandth of the stage; those of second order are even.
-    /// </param>
-    public FlowSteps Steps(int stage, int count, FlowSolver solver)
-    {
-        if (solver == FlowSolver.Euler)
-            return Steps(stage, count);
-        ArgumentOutOfRangeException.ThrowIfLessThan(count, 1);
-        var (timesteps, sigmas) = (Stages[stage].Timesteps, Stages[stage].Sigmas);
-        // Both tables fall evenly; where the sigmas would reach 0 the timesteps reach this.
-        var end = timesteps[0] + ((timesteps[^1] - timesteps[0]) * sigmas[0] / (sigmas[0] - sigmas[^1]));
-        return new FlowSteps(Linspace(timesteps[0], end, count + 1)[..^1], Linspace(sigmas[0], 0, count + 1));
+        return (solver ?? FlowSolvers.Euler).Plan(Stages[stage], count);
     }
 
     /// <summary>One Euler step along the flow, in float32: x + (next - sigma) * v.</summary>
@@ -67,14 +50,14 @@ public sealed class PyramidFlowScheduler
     /// <returns>Of the velocity's element type.</returns>
     public static Tensor Step(Tensor sample, Tensor velocity, double sigma, double next)
     {
-        // Newer libtorchs would not round a plain number to the velocity's type.
+        // A tensor, because newer libtorch versions do not round a plain number to the velocity's type.
         var length = Tensor.Full([], next - sigma, velocity.Type);
         return (sample.To(ElementType.Float32) + velocity * length).To(velocity.Type);
     }
 
     /// <summary>
-    /// A guess at the data behind a sample: the flow of a stage goes straight from more noise to less, so its velocity tells
-    /// the noise that is left. Exact at the end of the last stage.
+    /// Estimates the data behind a sample: the flow of a stage is a straight line from more noise to less, so the velocity gives
+    /// the remaining noise. Exact at the end of the last stage.
     /// </summary>
     /// <param name="stage">The stage.</param>
     /// <param name="sample">The sample at <paramref name="sigma"/>.</param>
@@ -89,8 +72,8 @@ public sealed class PyramidFlowScheduler
     }
 
     /// <summary>
-    /// How to go on from an upsampled sample into a stage: alpha * x + beta * <see cref="BlockNoise"/> has the distribution
-    /// training starts from (paper eq. 15, appendix A).
+    /// Factors of the renoising at a stage jump: alpha * x + beta * <see cref="BlockNoise"/> of an upsampled sample x has the distribution
+    /// that training starts from (paper eq. 15, appendix A).
     /// </summary>
     /// <param name="stage">The stage that begins; at least 1.</param>
     public (double Alpha, double Beta) Renoise(int stage)
@@ -133,18 +116,49 @@ public sealed class PyramidFlowScheduler
             var end = k == windows.Length - 1 ? 1 : lengths.Take(k + 1).Sum() / total;
             double first = Timesteps[(int)(begin * n)], last = Timesteps[Math.Min((int)(end * n), n - 1)];
             return new FlowStage(w.Original, w.Start, w.End, (begin, end),
-                Linspace(first, last, n + 1)[..^1], Linspace(1, 0, n + 1)[..^1]);
+                FlowStage.Linspace(first, last, n + 1)[..^1], FlowStage.Linspace(1, 0, n + 1)[..^1]);
         })];
     }
 
-    // Upsampling by 2 leaves the data part as it is but correlates the noise; the renoised sample has a smaller data part.
+    // Upsampling by 2 keeps the data part but correlates the noise; the renoised sample has a smaller data part.
     private double Corrected(double sigma)
     {
         var data = 1 - sigma;
         return 1 - (1 / ((Math.Sqrt(1 + (1 / Options.Gamma)) * (1 - data)) + data) * data);
     }
+}
 
-    private static double[] Linspace(double first, double last, int count)
+/// <summary>One stage of the schedule. Sigma 1 is noise, 0 is data.</summary>
+/// <param name="OriginalStart">Global sigma at which the stage begins.</param>
+/// <param name="Start">That sigma corrected for the upsampling jump into the stage.</param>
+/// <param name="End">Sigma at which the stage ends.</param>
+/// <param name="Share">Begin and end of its share of the timestep axis, by flow length, within [0, 1].</param>
+/// <param name="Timesteps">Training timesteps, falling.</param>
+/// <param name="Sigmas">Training weights within the stage, from 1 towards 0.</param>
+public sealed record FlowStage(
+    double OriginalStart,
+    double Start,
+    double End,
+    (double Begin, double End) Share,
+    IReadOnlyList<double> Timesteps,
+    IReadOnlyList<double> Sigmas)
+{
+    /// <summary>The released system's inference points: evenly spaced from the first entry of the tables to the last, whose sigma is not yet 0.</summary>
+    /// <param name="count">At least 1.</param>
+    public FlowSteps ReleasedSteps(int count) =>
+        new(Linspace(Timesteps[0], Timesteps[^1], count), [.. Linspace(Sigmas[0], Sigmas[^1], count), 0]);
+
+    /// <summary>Evenly spaced points from the beginning of the stage to sigma 0, both included.</summary>
+    /// <param name="steps">Steps between them, at least 1.</param>
+    /// <returns>steps + 1 timesteps and as many sigmas.</returns>
+    public (double[] Timesteps, double[] Sigmas) UniformGrid(int steps)
+    {
+        // Both tables fall evenly, so they can be continued to sigma 0.
+        var end = Timesteps[0] + ((Timesteps[^1] - Timesteps[0]) * Sigmas[0] / (Sigmas[0] - Sigmas[^1]));
+        return (Linspace(Timesteps[0], end, steps + 1), Linspace(Sigmas[0], 0, steps + 1));
+    }
+
+    internal static double[] Linspace(double first, double last, int count)
     {
         var values = new double[count];
         var step = count > 1 ? (last - first) / (count - 1) : 0;
@@ -153,5 +167,50 @@ public sealed class PyramidFlowScheduler
         if (count > 1)
             values[^1] = last;
         return values;
+    }
+}
+
+/// <summary>The points of one stage at which the model is evaluated, in their order.</summary>
+/// <param name="Timesteps">The timestep of each evaluation.</param>
+/// <param name="Sigmas">The weight within the stage of each evaluation's sample, and 0, the weight of the result.</param>
+public sealed record FlowSteps(IReadOnlyList<double> Timesteps, IReadOnlyList<double> Sigmas)
+{
+    /// <summary>Number of evaluations.</summary>
+    public int Count => Timesteps.Count;
+}
+
+/// <summary>Shape of the pyramidal noise schedule; the defaults are the released models'.</summary>
+public sealed record FlowOptions
+{
+    /// <summary>Points of the training tables; at least 2.</summary>
+    public int NumTrainTimesteps { get; init; } = 1000;
+
+    /// <summary>Bends the global schedule towards noise; more than 0, 1 leaves it straight.</summary>
+    public double Shift { get; init; } = 1;
+
+    /// <summary>Stages of the spatial pyramid; at least 1.</summary>
+    public int Stages { get; init; } = 3;
+
+    /// <summary>Where the stages begin and end on the noise axis, 0 (pure noise) to 1: rising, one more than there are stages.</summary>
+    public IReadOnlyList<double> StageRange { get; init; } = [0, 1 / 3.0, 2 / 3.0, 1];
+
+    /// <summary>Negative correlation of the noise that is added within a 2x2 block at a stage jump; positive, and at most 1/3 for the noise to exist.</summary>
+    public double Gamma { get; init; } = 1 / 3.0;
+
+    /// <summary>Refuses impossible values.</summary>
+    /// <exception cref="ArgumentException">Names the value and what it may be.</exception>
+    internal void Check()
+    {
+        var rising = StageRange.Zip(StageRange.Skip(1)).All(p => p.First < p.Second);
+        var fault =
+            NumTrainTimesteps < 2 ? $"{NumTrainTimesteps} training timesteps are too few: at least 2"
+            : !(Shift > 0) ? FormattableString.Invariant($"shift {Shift} is not positive")
+            : Stages < 1 ? $"{Stages} stages are too few: at least 1"
+            : StageRange.Count != Stages + 1 || !rising || StageRange[0] < 0 || StageRange[^1] > 1
+                ? $"the stage range of {Stages} stages must be {Stages + 1} rising numbers from 0 to 1"
+            : !(Gamma > 0) ? FormattableString.Invariant($"gamma {Gamma} is not positive")
+            : null;
+        if (fault is not null)
+            throw new ArgumentException(fault);
     }
 }

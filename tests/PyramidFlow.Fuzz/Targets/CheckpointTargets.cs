@@ -44,7 +44,7 @@ internal static class CheckpointTargets
         yield return new("vae-config", FuzzTargets.AsFile("vae.json", path => CausalVideoVaeConfig.Read(path)), checkpoint, [FuzzTargets.Seed("models/sprites/causal_video_vae/config.json")], ConfigWords);
         yield return new("clip-config", input => ClipTextConfig.Parse(input, "config.json"), checkpoint, [FuzzTargets.Seed("models/sprites/text_encoder/config.json")], ConfigWords);
         yield return new("t5-config", input => T5EncoderConfig.Parse(input, "config.json"), checkpoint, [FuzzTargets.Seed("models/sprites/text_encoder_2/config.json")], ConfigWords);
-        yield return new("pipeline-config", FuzzTargets.AsFile("pipeline.json", path => PipelineSettings.Read(path, PipelineSettings.Released(ModelFamily.Flux, "384p"))), checkpoint, [FuzzTargets.Seed("models/sprites/pipeline.json")], ConfigWords);
+        yield return new("pipeline-config", FuzzTargets.AsFile("pipeline.json", path => PipelineSettings.Read(path, PipelineSettings.Released(ModelFamilies.Flux, "384p"))), checkpoint, [FuzzTargets.Seed("models/sprites/pipeline.json")], ConfigWords);
         yield return new("hub-listing", input => HubListing.Parse(input, "owner/name"), [typeof(HubException)],
             FuzzTargets.Utf8("""[{"type":"file","path":"a/model.safetensors","size":12,"oid":"0123456789012345678901234567890123456789","lfs":{"oid":"0","size":12}},{"type":"directory","path":"a"}]"""), FuzzTargets.Utf8("\"../x\"", "\"\\u202e\""));
         yield return new("lora", Lora(), checkpoint,

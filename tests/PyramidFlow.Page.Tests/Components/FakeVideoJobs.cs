@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Threading.Channels;
+using PyramidFlow.Models;
 using PyramidFlow.Hub;
 using PyramidFlow.Server.Domain;
 
@@ -9,7 +10,7 @@ namespace PyramidFlow.Page.Tests.Components;
 internal sealed class FakeVideoJobs : IVideoJobs
 {
     public static readonly VideoModel Sprites = new("sprites", "/models/sprites", null,
-        PipelineSettings.Released(ModelFamily.Flux, "384p") with { Width = 128, Height = 128, Frames = 49, Steps = [10, 10, 10], VideoSteps = [6, 6, 6], NegativePrompt = "", MaxLatentFrames = 7 });
+        PipelineSettings.Released(ModelFamilies.Flux, "384p") with { Width = 128, Height = 128, Frames = 49, Steps = [10, 10, 10], VideoSteps = [6, 6, 6], NegativePrompt = "", MaxLatentFrames = 7 });
 
     private readonly Channel<JobChange> changes = Channel.CreateUnbounded<JobChange>();
     private readonly Dictionary<string, VideoJob> known = [];

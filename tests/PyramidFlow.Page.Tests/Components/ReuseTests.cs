@@ -1,7 +1,7 @@
 using System.Reflection;
 using System.Text.Json;
 using Bunit;
-using PyramidFlow.Scheduling;
+using PyramidFlow.Scheduling.Solvers;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Page.State;
 
@@ -28,7 +28,7 @@ public sealed class ReuseTests : PageContext
         VideoGuidance = 0,
         ReusePrefix = 2,
         GuidanceEvery = 3,
-        Solver = FlowSolver.SecondOrder,
+        Solver = FlowSolvers.SecondOrder,
         Seed = ulong.MaxValue,
         Input = new(VideoInputKind.Image),
         RemixedFrom = "video_1",

@@ -2,6 +2,7 @@ using PyramidFlow.Hub;
 using PyramidFlow.Generation;
 using PyramidFlow.Memory;
 using PyramidFlow.Scheduling;
+using PyramidFlow.Scheduling.Solvers;
 using PyramidFlow.Testing;
 using PyramidFlow.Tests.Models.Transformers;
 using PyramidFlow.Torch;
@@ -18,7 +19,7 @@ public sealed class ApproximationTests : IDisposable
     private readonly RandomGenerator generator = new(5);
 
     public static TheoryData<ModelFamily, bool> Passes => new(
-        from family in new[] { ModelFamily.Flux, ModelFamily.Mmdit }
+        from family in new[] { ModelFamilies.Flux, ModelFamilies.Sd3 }
         from usesPrefix in new[] { false, true }
         select (family, usesPrefix));
 
@@ -68,10 +69,11 @@ public sealed class ApproximationTests : IDisposable
     }
 
     [Theory]
-    [InlineData(ModelFamily.Flux)]
-    [InlineData(ModelFamily.Mmdit)]
-    public void A_reused_prefix_is_that_of_the_mean_timestep_and_the_unit_keeps_its_own(ModelFamily family)
+    [InlineData("pyramid_flux")]
+    [InlineData("pyramid_mmdit")]
+    public void A_reused_prefix_is_that_of_the_mean_timestep_and_the_unit_keeps_its_own(string familyName)
     {
+        var family = ModelFamilies.Get(familyName);
         using var scope = new TensorScope();
         using var noGrad = NoGrad.Begin();
         using var stage = new Stage(family, generator);
@@ -94,7 +96,7 @@ public sealed class ApproximationTests : IDisposable
     {
         using var scope = new TensorScope();
         using var noGrad = NoGrad.Begin();
-        using var stage = new Stage(ModelFamily.Flux, generator);
+        using var stage = new Stage(ModelFamilies.Flux, generator);
         var (model, text) = (stage.Model, stage.Text.Prompt);
         using var prefix = model.ComputePrefix(stage.History, ClipSize.Of(stage.Noisy), text, Tensor.From([650f]));
         var exact = model.ForwardUnit(stage.Noisy, 0, prefix);
@@ -109,12 +111,12 @@ public sealed class ApproximationTests : IDisposable
     {
         using var scope = new TensorScope();
         using var noGrad = NoGrad.Begin();
-        using var stage = new Stage(ModelFamily.Flux, generator);
+        using var stage = new Stage(ModelFamilies.Flux, generator);
         var plan = new SamplingPlan(Height: 16, Width: 24, FramesPerUnit: 1, [3, 3, 3], [3, 3, 3], [Scale, Scale, Scale]);
         var exact = Sample(plan);
-        Assert.Equal(exact, Sample(plan with { Approximations = new() { ReusePrefix = 1, GuidanceEvery = 1, Solver = FlowSolver.Euler } }));
+        Assert.Equal(exact, Sample(plan with { Approximations = new() { ReusePrefix = 1, GuidanceEvery = 1, Solver = FlowSolvers.Euler } }));
         var live = Tensor.LiveCount;
-        foreach (var approximations in new Approximations[] { new() { ReusePrefix = 2 }, new() { GuidanceEvery = 2 }, new() { Solver = FlowSolver.SecondOrder } })
+        foreach (var approximations in new Approximations[] { new() { ReusePrefix = 2 }, new() { GuidanceEvery = 2 }, new() { Solver = FlowSolvers.SecondOrder }, new() { Solver = FlowSolvers.Heun }, new() { Solver = FlowSolvers.Heun, GuidanceEvery = 2, ReusePrefix = 2 } })
         {
             Assert.NotEqual(exact, Sample(plan with { Approximations = approximations }));
             Assert.Equal(live, Tensor.LiveCount);
@@ -150,12 +152,12 @@ public sealed class ApproximationTests : IDisposable
     public void Progress_weighs_a_step_by_what_is_left_of_its_work()
     {
         var plan = new SamplingPlan(16, 24, 1, [2, 2, 2], [4, 4, 4], [Scale, Scale, null]);
-        Assert.Equal(plan.Tokens(1, 0), plan.Work(1, 0, step: 3));
+        Assert.Equal(plan.Tokens(1, 0), plan.Work(1, 0, evaluation: 3));
         var (own, all) = ((double)plan.SizeOf(1, 0).Tokens, (double)plan.Tokens(1, 0));
         plan = plan with { Approximations = new() { ReusePrefix = 4, GuidanceEvery = 2 } };
-        Assert.Equal(own + ((all - own) / 4), plan.Work(1, 0, step: 2));
-        Assert.Equal((own + ((all - own) / 4)) / 2, plan.Work(1, 0, step: 3));
-        Assert.Equal(plan.Work(2, 0, step: 2), plan.Work(2, 0, step: 3));
+        Assert.Equal(own + ((all - own) / 4), plan.Work(1, 0, evaluation: 2));
+        Assert.Equal((own + ((all - own) / 4)) / 2, plan.Work(1, 0, evaluation: 3));
+        Assert.Equal(plan.Work(2, 0, evaluation: 2), plan.Work(2, 0, evaluation: 3));
     }
 
     // One unit with its history, and a text whose two rows are of different lengths.

@@ -1,3 +1,4 @@
+using PyramidFlow.Models;
 using PyramidFlow.Hub;
 using PyramidFlow.Generation;
 using PyramidFlow.Scheduling;
@@ -6,7 +7,7 @@ namespace PyramidFlow.Tests.Generation;
 
 public class GenerationRequestTests
 {
-    private static readonly PipelineSettings Released = PipelineSettings.Released(ModelFamily.Flux, "384p");
+    private static readonly PipelineSettings Released = PipelineSettings.Released(ModelFamilies.Flux, "384p");
     private static readonly GenerationOptions Request = new() { Prompt = "a cat" };
 
     public static TheoryData<GenerationOptions, string> Impossible => new()
@@ -31,7 +32,6 @@ public class GenerationRequestTests
         { Request with { LinearGuidance = (double.PositiveInfinity, 2) }, "the alpha of linear guidance Infinity is not 0 or more: use 0 to turn it off, or such as 7" },
         { Request with { Approximations = new() { ReusePrefix = 0 } }, "a prefix cannot be reused for 0 steps: use 1 to 1000, such as 2, or 1 for exact results" },
         { Request with { Approximations = new() { GuidanceEvery = -2 } }, "guidance cannot come every -2 steps: use 1 to 1000, such as 2, or 1 for exact results" },
-        { Request with { Approximations = new() { Solver = (FlowSolver)7 } }, "there is no solver 7: use Euler or SecondOrder" },
         { Request with { Image = new byte[10] }, "the image has 10 bytes where 640x384 RGB pixels are 737280: bring it to that size" },
         { Request with { Frames = 9, Seconds = 1 }, "frames and seconds both say how long the video is: use one of them" },
         { Request with { Seconds = -1 }, "-1 seconds are no length: use 0 for a picture, or such as 5" },
@@ -140,7 +140,7 @@ public class GenerationRequestTests
         Assert.Empty(Request.Resolve(Released).Warnings);
         Assert.Equal(["this checkpoint was trained on 640x384: 384x640 may look worse"],
             (Request with { Width = 384, Height = 640 }).Resolve(Released).Warnings);
-        var picture = PipelineSettings.Released(ModelFamily.Flux, "image");
+        var picture = PipelineSettings.Released(ModelFamilies.Flux, "image");
         Assert.Equal(["this checkpoint was trained on pictures only: each part is made from the 1 latent frame before it"],
             (Request with { Frames = 9 }).Resolve(picture).Warnings);
     }

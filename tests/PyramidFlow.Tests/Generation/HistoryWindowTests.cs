@@ -1,3 +1,4 @@
+using PyramidFlow.Models;
 using PyramidFlow.Hub;
 using PyramidFlow.Generation;
 using PyramidFlow.Torch;
@@ -63,7 +64,7 @@ public sealed class HistoryWindowTests(TinyPipeline tiny) : IClassFixture<TinyPi
     [Fact]
     public void Tokens_of_a_unit_do_not_grow_past_the_window_nor_its_positions_past_the_training()
     {
-        var released = PipelineSettings.Released(ModelFamily.Flux, "384p");
+        var released = PipelineSettings.Released(ModelFamilies.Flux, "384p");
         var settings = (TinyPipeline.Request with { Width = 640, Height = 384, Seconds = 30 }).Resolve(released);
         var plan = settings.Sampling;
         Assert.Equal((15, 91), (plan.Window, plan.Units));
@@ -80,7 +81,7 @@ public sealed class HistoryWindowTests(TinyPipeline tiny) : IClassFixture<TinyPi
     [Fact]
     public void A_window_is_off_unless_the_clip_is_longer_than_the_training_or_it_is_asked_for()
     {
-        var released = PipelineSettings.Released(ModelFamily.Flux, "768p") with { Width = 64, Height = 64 };
+        var released = PipelineSettings.Released(ModelFamilies.Flux, "768p") with { Width = 64, Height = 64 };
         var request = TinyPipeline.Request with { Frames = 241 };
         Assert.Null(request.Resolve(released).Sampling.Window);
         Assert.Empty(request.Resolve(released).Warnings);

@@ -1,6 +1,7 @@
+using PyramidFlow.Models;
 using PyramidFlow.Hub;
 using PyramidFlow.Generation;
-using PyramidFlow.Scheduling;
+using PyramidFlow.Scheduling.Solvers;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
@@ -47,7 +48,7 @@ public sealed class LatentClipTests(TinyPipeline tiny) : IClassFixture<TinyPipel
         Assert.Contains("\"prompt\":\"a cat, sharp\"", metadata["settings"], StringComparison.Ordinal);
         Assert.Contains("\"seed\":7", metadata["settings"], StringComparison.Ordinal);
         Assert.DoesNotContain("approximations", metadata["settings"], StringComparison.Ordinal);
-        var approximate = (TinyPipeline.Request with { Approximations = new() { ReusePrefix = 2, Solver = FlowSolver.SecondOrder } }).Resolve(tiny.Pipeline.Settings);
+        var approximate = (TinyPipeline.Request with { Approximations = new() { ReusePrefix = 2, Solver = FlowSolvers.SecondOrder } }).Resolve(tiny.Pipeline.Settings);
         LatentFile.Write(folder.File("b.safetensors"), latents, approximate);
         LatentFile.Read(folder.File("b.safetensors"), out metadata);
         Assert.Contains("\"approximations\":{\"reuse_prefix\":2,\"guidance_every\":1,\"solver\":\"second-order\"}", metadata["settings"], StringComparison.Ordinal);
@@ -71,7 +72,7 @@ public sealed class LatentClipTests(TinyPipeline tiny) : IClassFixture<TinyPipel
         var own = tiny.Pipeline.Settings.Latent;
         var request = TinyPipeline.Request with { Frames = 8 };
         Refused(LatentClip.Of(Tensor.Zeros([1, 16, 2, 8, 8]), own), "the latents have 16 channels where this model's have 4");
-        Refused(LatentClip.Of(Tensor.Zeros([1, 4, 2, 8, 8]), LatentNormalization.Released(ModelFamily.Mmdit)), "the latents are those of another model");
+        Refused(LatentClip.Of(Tensor.Zeros([1, 4, 2, 8, 8]), ModelFamilies.Sd3.Latent), "the latents are those of another model");
         Refused(LatentClip.Of(Tensor.Zeros([1, 4, 2, 9, 8]), own), "height 72 is not a multiple of 64");
         Assert.Throws<ArgumentException>(() => LatentClip.Join([LatentClip.Of(Tensor.Zeros([1, 4, 2, 8, 8]), own), LatentClip.Of(Tensor.Zeros([1, 4, 2, 8, 16]), own)]));
 

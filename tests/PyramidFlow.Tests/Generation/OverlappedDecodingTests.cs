@@ -1,3 +1,4 @@
+using PyramidFlow.Models;
 using PyramidFlow.Hub;
 using PyramidFlow.Generation;
 using PyramidFlow.Memory;
@@ -86,7 +87,7 @@ public sealed class OverlappedDecodingTests(TinyPipeline tiny) : IClassFixture<T
     [Fact]
     public void The_work_of_both_is_counted_where_all_models_are_in_memory()
     {
-        var model = PlannedModel.Released(ModelFamily.Flux, "384p");
+        var model = PlannedModel.Released(ModelFamilies.Flux, "384p");
         var settings = new GenerationOptions { Prompt = "a cat", Frames = 25 }.Resolve(model.Settings);
         var (sequential, none) = (Memory(new PipelineOptions { Offload = Offload.None }), Memory(Overlapped with { Offload = Offload.None }));
         var models = sequential.Transformer + sequential.Decoder - none.Peak;
@@ -104,7 +105,7 @@ public sealed class OverlappedDecodingTests(TinyPipeline tiny) : IClassFixture<T
     [InlineData(0, false)]
     public void Where_memory_is_too_small_for_both_a_budget_has_them_take_turns(int spare, bool expected)
     {
-        var model = PlannedModel.Released(ModelFamily.Flux, "384p");
+        var model = PlannedModel.Released(ModelFamilies.Flux, "384p");
         var settings = new GenerationOptions { Prompt = "a cat", Frames = 25 }.Resolve(model.Settings);
         var inTurn = new PipelineOptions { Offload = Offload.None, Tiles = new TileOptions(256) };
         var budget = RunMemory.Of(model, settings, ElementType.BFloat16, inTurn).Peak + (spare * 1_000_000_000L);

@@ -1,3 +1,4 @@
+using PyramidFlow.Models;
 using PyramidFlow.Hub;
 using PyramidFlow.Generation;
 using PyramidFlow.Testing;
@@ -12,7 +13,7 @@ public sealed class Sd3PipelineTests : IDisposable
     private static readonly GenerationOptions Request = new() { Prompt = "a cat", Seed = 7 };
     private readonly TemporaryFolder folder = new();
 
-    public Sd3PipelineTests() => TinyCheckpoint.Write(folder, ModelFamily.Mmdit);
+    public Sd3PipelineTests() => TinyCheckpoint.Write(folder, ModelFamilies.Sd3);
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
@@ -64,7 +65,7 @@ public sealed class Sd3PipelineTests : IDisposable
     {
         using var scope = new TensorScope();
         using var other = new TemporaryFolder();
-        TinyCheckpoint.Write(other, ModelFamily.Mmdit, ("dit.", "model_ema.vae."));
+        TinyCheckpoint.Write(other, ModelFamilies.Sd3, ("dit.", "model_ema.vae."));
         using var plain = VideoPipeline.Load(folder.Path);
         using var prefixed = VideoPipeline.Load(other.Path);
         var latents = plain.GenerateLatents(Request, cancel: Cancel);

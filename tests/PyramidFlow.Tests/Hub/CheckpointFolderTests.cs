@@ -1,3 +1,4 @@
+using PyramidFlow.Models;
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Testing;
@@ -10,10 +11,11 @@ namespace PyramidFlow.Tests.Hub;
 public sealed class CheckpointFolderTests
 {
     [Theory]
-    [InlineData(ModelFamily.Flux, 16)]
-    [InlineData(ModelFamily.Mmdit, 24)]
-    public void A_whole_checkpoint_has_no_problems_and_its_prompt_encoder_loads(ModelFamily family, long pooled)
+    [InlineData("pyramid_flux", 16)]
+    [InlineData("pyramid_mmdit", 24)]
+    public void A_whole_checkpoint_has_no_problems_and_its_prompt_encoder_loads(string familyName, long pooled)
     {
+        var family = ModelFamilies.Get(familyName);
         using var folder = new TemporaryFolder();
         ReleasedLayout.Write(folder, family, "diffusion_transformer_768p", "diffusion_transformer_384p");
         var checkpoint = CheckpointFolder.Open(folder.Path);
@@ -31,7 +33,7 @@ public sealed class CheckpointFolderTests
     public void A_plain_transformer_folder_is_the_first_variant()
     {
         using var folder = new TemporaryFolder();
-        ReleasedLayout.Write(folder, ModelFamily.Flux, "diffusion_transformer_mine", "diffusion_transformer_image", "diffusion_transformer");
+        ReleasedLayout.Write(folder, ModelFamilies.Flux, "diffusion_transformer_mine", "diffusion_transformer_image", "diffusion_transformer");
         var checkpoint = CheckpointFolder.Open(folder.Path + Path.DirectorySeparatorChar);
         Assert.Equal(["", "image", "mine"], checkpoint.Variants);
         Assert.Equal("diffusion_transformer", checkpoint.Transformer().Name);
@@ -44,7 +46,7 @@ public sealed class CheckpointFolderTests
     public void A_variant_that_is_not_there_is_refused_with_those_that_are(string variant)
     {
         using var folder = new TemporaryFolder();
-        ReleasedLayout.Write(folder, ModelFamily.Flux, "diffusion_transformer_384p");
+        ReleasedLayout.Write(folder, ModelFamilies.Flux, "diffusion_transformer_384p");
         var error = Assert.Throws<CheckpointException>(() => CheckpointFolder.Open(folder.Path).Transformer(variant));
         Assert.EndsWith("only diffusion_transformer_384p: use one of these, or download it", error.Message);
     }
@@ -61,11 +63,12 @@ public sealed class CheckpointFolderTests
     }
 
     [Theory]
-    [InlineData("""{"axes_dims_rope":[16,24,24]}""", ModelFamily.Flux)]
-    [InlineData("""{"caption_projection_dim":1536}""", ModelFamily.Mmdit)]
-    [InlineData("""{"_class_name":"PyramidDiffusionMMDiT","axes_dims_rope":[1]}""", ModelFamily.Mmdit)]
-    public void The_family_is_told_from_the_config(string json, ModelFamily family)
+    [InlineData("""{"axes_dims_rope":[16,24,24]}""", "pyramid_flux")]
+    [InlineData("""{"caption_projection_dim":1536}""", "pyramid_mmdit")]
+    [InlineData("""{"_class_name":"PyramidDiffusionMMDiT","axes_dims_rope":[1]}""", "pyramid_mmdit")]
+    public void The_family_is_told_from_the_config(string json, string familyName)
     {
+        var family = ModelFamilies.Get(familyName);
         using var folder = new TemporaryFolder();
         folder.Write("config.json", json);
         Assert.Equal(family, ModelFamilies.Read(folder.File("config.json")));

@@ -1,3 +1,4 @@
+using PyramidFlow.Models;
 using PyramidFlow.Hub;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch.Checkpoints;
@@ -7,10 +8,11 @@ namespace PyramidFlow.Tests.Hub;
 public sealed class PipelineSettingsTests
 {
     [Theory]
-    [InlineData(ModelFamily.Flux, -0.04, 1.8726)]
-    [InlineData(ModelFamily.Mmdit, 0.1490, 1.8415)]
-    public void Released_checkpoints_have_their_own_image_statistics(ModelFamily family, double shift, double deviation)
+    [InlineData("pyramid_flux", -0.04, 1.8726)]
+    [InlineData("pyramid_mmdit", 0.1490, 1.8415)]
+    public void Released_checkpoints_have_their_own_image_statistics(string familyName, double shift, double deviation)
     {
+        var family = ModelFamilies.Get(familyName);
         var latent = PipelineSettings.Released(family, "384p").Latent;
         Assert.Equal(new LatentNormalization(shift, 1 / deviation, -0.2343, 1 / 3.0986), latent);
     }
@@ -22,7 +24,7 @@ public sealed class PipelineSettingsTests
     [InlineData("", 640, 384, 121, 16)]
     public void Each_variant_has_its_size_and_longest_clip(string variant, int width, int height, int frames, int longest)
     {
-        var settings = PipelineSettings.Released(ModelFamily.Flux, variant);
+        var settings = PipelineSettings.Released(ModelFamilies.Flux, variant);
         Assert.Equal((width, height, frames, longest), (settings.Width, settings.Height, settings.Frames, settings.MaxLatentFrames));
     }
 
@@ -30,7 +32,7 @@ public sealed class PipelineSettingsTests
     public void Without_a_file_a_checkpoint_has_the_released_settings()
     {
         using var folder = new TemporaryFolder();
-        ReleasedLayout.Write(folder, ModelFamily.Mmdit, "diffusion_transformer_384p", "diffusion_transformer_768p");
+        ReleasedLayout.Write(folder, ModelFamilies.Sd3, "diffusion_transformer_384p", "diffusion_transformer_768p");
         var checkpoint = CheckpointFolder.Open(folder.Path);
         Assert.Equal(640, checkpoint.Settings().Width);
         Assert.Equal(1280, checkpoint.Settings("768p").Width);
@@ -42,7 +44,7 @@ public sealed class PipelineSettingsTests
     public void Keys_of_the_file_override_and_the_others_stay()
     {
         using var folder = new TemporaryFolder();
-        ReleasedLayout.Write(folder, ModelFamily.Flux, "diffusion_transformer");
+        ReleasedLayout.Write(folder, ModelFamilies.Flux, "diffusion_transformer");
         folder.Write("pipeline.json", """{"width":64,"height":64,"video_shift":0.5,"prompt_suffix":"","steps":[4,4],"guidance":0}""");
         var settings = CheckpointFolder.Open(folder.Path).Settings();
         Assert.Equal((64, 64, 121), (settings.Width, settings.Height, settings.Frames));
@@ -58,14 +60,14 @@ public sealed class PipelineSettingsTests
     {
         using var folder = new TemporaryFolder();
         var path = folder.File("pipeline.json");
-        var written = PipelineSettings.Released(ModelFamily.Flux, "384p") with
+        var written = PipelineSettings.Released(ModelFamilies.Flux, "384p") with
         {
             Latent = new LatentNormalization(0.1, 1 / 3.0, -0.7, 1.5),
             PromptSuffix = "", NegativePrompt = "\"blurry\" é", Width = 64, Height = 96, Frames = 17,
             FramesPerSecond = 12.5, Steps = [1, 2], VideoSteps = [3, 4], Guidance = 2.5, VideoGuidance = 0,
         };
         written.Write(path);
-        var read = PipelineSettings.Read(path, PipelineSettings.Released(ModelFamily.Mmdit, "768p"));
+        var read = PipelineSettings.Read(path, PipelineSettings.Released(ModelFamilies.Sd3, "768p"));
         Assert.Equal(written.Steps, read.Steps);
         Assert.Equal(written.VideoSteps, read.VideoSteps);
         Assert.Equal(written, read with { Steps = written.Steps, VideoSteps = written.VideoSteps });
@@ -88,7 +90,7 @@ public sealed class PipelineSettingsTests
         using var folder = new TemporaryFolder();
         folder.Write("pipeline.json", json);
         var path = folder.File("pipeline.json");
-        var error = Assert.Throws<CheckpointException>(() => PipelineSettings.Read(path, PipelineSettings.Released(ModelFamily.Flux, "")));
+        var error = Assert.Throws<CheckpointException>(() => PipelineSettings.Read(path, PipelineSettings.Released(ModelFamilies.Flux, "")));
         Assert.StartsWith(path, error.Message);
         Assert.Contains(message, error.Message, StringComparison.Ordinal);
     }

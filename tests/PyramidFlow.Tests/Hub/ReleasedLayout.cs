@@ -13,8 +13,8 @@ internal static class ReleasedLayout
 {
     internal static void Write(TemporaryFolder folder, ModelFamily family, params string[] transformers)
     {
-        var (tokens, pooled) = (16, family == ModelFamily.Flux ? 16 : 24);
-        ITransformerConfig config = family == ModelFamily.Flux
+        var (tokens, pooled) = (16, family == ModelFamilies.Flux ? 16 : 24);
+        ITransformerConfig config = family == ModelFamilies.Flux
             ? new PyramidFluxConfig(InChannels: 16, NumLayers: 1, NumSingleLayers: 1, AttentionHeadDim: 16, NumAttentionHeads: 1, JointAttentionDim: tokens, PooledProjectionDim: pooled, AxesDimsRope: [4, 6, 6])
             : new PyramidMmditConfig(InChannels: 4, NumLayers: 1, AttentionHeadDim: 16, NumAttentionHeads: 1, CaptionProjectionDim: 16, JointAttentionDim: tokens, PooledProjectionDim: pooled, SampleSize: 16, PosEmbedMaxSize: 8);
         foreach (var name in transformers)
@@ -30,7 +30,7 @@ internal static class ReleasedLayout
         folder.Write("causal_video_vae/config.json", vaeConfig.ToJson());
         using var vae = new CausalVideoVae(vaeConfig);
         Save(vae, folder.File("causal_video_vae", "diffusion_pytorch_model.safetensors"));
-        if (family == ModelFamily.Flux)
+        if (family == ModelFamilies.Flux)
         {
             Clip(folder, "text_encoder", "tokenizer", "clip", config => new ClipTextModel(config));
             T5(folder, "text_encoder_2", "tokenizer_2");

@@ -1,3 +1,4 @@
+using PyramidFlow.Models;
 using PyramidFlow.Hub;
 using PyramidFlow.Generation;
 using PyramidFlow.Memory;
@@ -12,7 +13,7 @@ public class MemoryBudgetTests
 {
     private const long GB = 1_000_000_000;
 
-    private static readonly PlannedModel Model = PlannedModel.Released(ModelFamily.Flux, "384p");
+    private static readonly PlannedModel Model = PlannedModel.Released(ModelFamilies.Flux, "384p");
 
     [Theory]
     [InlineData(200, Offload.None)]

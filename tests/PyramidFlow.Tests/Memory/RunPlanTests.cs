@@ -1,3 +1,4 @@
+using PyramidFlow.Models;
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.Conversion;
 using PyramidFlow.Hub.RandomModels;
@@ -23,7 +24,7 @@ public sealed class RunPlanTests : IDisposable
     [InlineData("768p", 241, 40.7e15)]
     public void Sampling_with_miniflux_takes_the_operations_that_were_counted(string variant, int frames, double expected)
     {
-        var plan = Plan(PlannedModel.Released(ModelFamily.Flux, variant), frames);
+        var plan = Plan(PlannedModel.Released(ModelFamilies.Flux, variant), frames);
         Assert.InRange(plan.Work.Where(work => work.Phase == GenerationPhase.Denoising).Sum(work => work.Flops) / expected, 0.95, 1.1);
         Assert.Equal(plan.Work.Sum(work => work.Seconds), plan.Seconds);
     }
@@ -31,7 +32,7 @@ public sealed class RunPlanTests : IDisposable
     [Fact]
     public void Decoding_takes_the_operations_that_were_counted()
     {
-        var plan = Plan(PlannedModel.Released(ModelFamily.Flux, "384p"), 121);
+        var plan = Plan(PlannedModel.Released(ModelFamilies.Flux, "384p"), 121);
         var decode = plan.Work.Where(work => work.Phase == GenerationPhase.Decoding).ToList();
         Assert.Equal(16, decode.Count);
         Assert.InRange(decode.Sum(work => work.Flops) / 0.58e15, 0.95, 1.05);
@@ -39,10 +40,11 @@ public sealed class RunPlanTests : IDisposable
     }
 
     [Theory]
-    [InlineData(ModelFamily.Flux, 4.76e9, 1.97e9, 0.335e9)]
-    [InlineData(ModelFamily.Mmdit, 4.76e9, 2.03e9, 0.335e9)]
-    public void Released_models_have_their_known_sizes(ModelFamily family, double t5, double transformer, double vae)
+    [InlineData("pyramid_flux", 4.76e9, 1.97e9, 0.335e9)]
+    [InlineData("pyramid_mmdit", 4.76e9, 2.03e9, 0.335e9)]
+    public void Released_models_have_their_known_sizes(string familyName, double t5, double transformer, double vae)
     {
+        var family = ModelFamilies.Get(familyName);
         var sizes = PlannedModel.Released(family, "384p").Sizes;
         Assert.InRange(sizes.Text[^1].Count / t5, 0.98, 1.02);
         Assert.InRange(sizes.Transformer.Count / transformer, 0.95, 1.05);
@@ -55,7 +57,7 @@ public sealed class RunPlanTests : IDisposable
     [Fact]
     public void Each_way_to_offload_takes_less_than_the_one_before()
     {
-        var memory = Plan(PlannedModel.Released(ModelFamily.Flux, "384p"), 121).Memory;
+        var memory = Plan(PlannedModel.Released(ModelFamilies.Flux, "384p"), 121).Memory;
         Assert.Equal([Offload.None, Offload.Model, Offload.Sequential], memory.Select(each => each.Offload));
         Assert.All(memory.Zip(memory.Skip(1)), pair =>
         {
@@ -68,7 +70,7 @@ public sealed class RunPlanTests : IDisposable
     [Fact]
     public void A_folder_is_planned_from_its_configs_and_int8_weights_are_seen()
     {
-        RandomCheckpoint.Write(folder.File("plain"), new RandomOptions(RandomLayout.Miniflux, RandomScale.Tiny), cancellationToken: TestContext.Current.CancellationToken);
+        RandomCheckpoint.Write(folder.File("plain"), new RandomOptions("miniflux", RandomScale.Tiny), cancellationToken: TestContext.Current.CancellationToken);
         CheckpointConversion.Convert(folder.File("plain"), folder.File("int8"), new ConversionOptions { Int8 = true }, cancellationToken: TestContext.Current.CancellationToken);
         var (plain, rounded) = (Sizes("plain"), Sizes("int8"));
         Assert.True(rounded.Transformer.IsRounded);
@@ -86,14 +88,14 @@ public sealed class RunPlanTests : IDisposable
     [Fact]
     public void Weights_that_are_used_as_they_lie_in_the_file_count_as_far_as_they_are_read()
     {
-        RandomCheckpoint.Write(folder.File("model"), new RandomOptions(RandomLayout.Miniflux, RandomScale.Tiny), cancellationToken: TestContext.Current.CancellationToken);
+        RandomCheckpoint.Write(folder.File("model"), new RandomOptions("miniflux", RandomScale.Tiny), cancellationToken: TestContext.Current.CancellationToken);
         var checkpoint = CheckpointFolder.Open(folder.File("model"));
         var model = PlannedModel.Of(checkpoint);
         var stored = model.Sizes.Transformer.IsMapped(ElementType.BFloat16, DeviceType.Cpu) ? ElementType.BFloat16 : ElementType.Float32;
         Assert.True(model.Sizes.Transformer.IsMapped(stored, DeviceType.Cpu));
         Assert.False(model.Sizes.Transformer.IsMapped(stored, DeviceType.Cuda));
-        Assert.False(PlannedModel.Released(ModelFamily.Flux, "384p").Sizes.Transformer.IsMapped(ElementType.Float32, DeviceType.Cpu));
-        Assert.False(PlannedModel.Released(ModelFamily.Flux, "384p").AsInt8!.Sizes.Transformer.IsMapped(ElementType.Float32, DeviceType.Cpu));
+        Assert.False(PlannedModel.Released(ModelFamilies.Flux, "384p").Sizes.Transformer.IsMapped(ElementType.Float32, DeviceType.Cpu));
+        Assert.False(PlannedModel.Released(ModelFamilies.Flux, "384p").AsInt8!.Sizes.Transformer.IsMapped(ElementType.Float32, DeviceType.Cpu));
 
         var (mapped, copied) = (Sequential(null), Sequential(new Device(DeviceType.Cuda)));
         var (block, encoder) = (model.Sizes.Transformer.StreamedBytes(stored, DeviceType.Cuda) - model.Sizes.Transformer.StreamedBytes(stored, DeviceType.Cpu),

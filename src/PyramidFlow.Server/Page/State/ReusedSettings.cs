@@ -1,5 +1,5 @@
 using System.Globalization;
-using PyramidFlow.Scheduling;
+using PyramidFlow.Scheduling.Solvers;
 using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Server.Page.State;
@@ -9,8 +9,8 @@ namespace PyramidFlow.Server.Page.State;
 /// <param name="FramesPerSecond">How fast the file plays.</param>
 /// <param name="ReusePrefix">For how many steps text and history are computed once.</param>
 /// <param name="GuidanceEvery">In every how many steps guidance is computed.</param>
-/// <param name="Solver">How the flow is followed.</param>
-internal sealed record ReusedSettings(string? PromptSuffix, double? FramesPerSecond, int? ReusePrefix, int? GuidanceEvery, FlowSolver? Solver)
+/// <param name="Solver">The solver that integrates the flow.</param>
+internal sealed record ReusedSettings(string? PromptSuffix, double? FramesPerSecond, int? ReusePrefix, int? GuidanceEvery, IFlowSolver? Solver)
 {
     /// <summary>All as the model has it.</summary>
     public static ReusedSettings None { get; } = new(null, null, null, null, null);
@@ -33,8 +33,8 @@ internal sealed record ReusedSettings(string? PromptSuffix, double? FramesPerSec
             words.Add(string.Create(CultureInfo.InvariantCulture, $"text and history reused for {ReusePrefix} steps"));
         if (GuidanceEvery is > 1)
             words.Add(string.Create(CultureInfo.InvariantCulture, $"guidance computed in one of {GuidanceEvery} steps"));
-        if (Solver == FlowSolver.SecondOrder)
-            words.Add("second-order solver");
+        if (Solver is not null && Solver != FlowSolvers.Euler)
+            words.Add($"{Solver.Name} solver");
         return string.Join(", ", words);
     }
 }

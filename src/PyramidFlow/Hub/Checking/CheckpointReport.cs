@@ -30,7 +30,7 @@ public sealed record CheckpointReport(
     /// <exception cref="CheckpointException">The checkpoint has no such variant.</exception>
     public static CheckpointReport Create(CheckpointFolder folder, string? variant = null, bool everyWeight = false, CancellationToken cancellationToken = default)
     {
-        var text = folder.Family.TextComponents();
+        var text = folder.Family.TextComponents;
         var models = new ModelChecks(folder, everyWeight, cancellationToken);
         var shared = new List<ComponentReport> { models.Check(CheckpointNames.Vae) };
         foreach (var (tokenizer, encoder) in text)
@@ -93,7 +93,7 @@ internal sealed class ModelChecks(CheckpointFolder folder, bool everyWeight, Can
     private const string Mend = "take both from one checkpoint, or get it whole with models download";
 
     private readonly Dictionary<string, object> configs = [];
-    private readonly IReadOnlyList<(string Tokenizer, string TextEncoder)> text = folder.Family.TextComponents();
+    private readonly IReadOnlyList<(string Tokenizer, string TextEncoder)> text = folder.Family.TextComponents;
 
     /// <summary>Checks a model: its config, its files, and that the weights are those the config describes.</summary>
     internal ComponentReport Check(string name)
@@ -162,7 +162,7 @@ internal sealed class ModelChecks(CheckpointFolder folder, bool everyWeight, Can
         }
 
         var clips = text.SkipLast(1).Select(part => configs.GetValueOrDefault(part.TextEncoder)).OfType<ClipTextConfig>().ToList();
-        var pooled = clips.Sum(clip => folder.Family == ModelFamily.Flux ? clip.HiddenSize : clip.ProjectionDim ?? 0);
+        var pooled = clips.Sum(folder.Family.PooledWidth);
         if (clips.Count == text.Count - 1 && pooled != config.PooledProjectionDim)
         {
             yield return string.Create(CultureInfo.InvariantCulture,
@@ -179,13 +179,14 @@ internal sealed class ModelChecks(CheckpointFolder folder, bool everyWeight, Can
         if (text.Any(part => part.TextEncoder == component.Name))
         {
             var clip = Keep(ClipTextConfig.Read(component.ConfigFile));
-            return folder.Family == ModelFamily.Flux ? new ClipTextModel(clip) : new ClipTextModelWithProjection(clip);
+            return folder.Family.BuildClip(clip);
         }
 
-        if (ModelFamilies.Read(component.ConfigFile) != folder.Family)
+        if (ModelFamilies.Read(component.ConfigFile) is var other && other != folder.Family)
         {
+            var kinds = string.Join(" and ", new[] { folder.Family.Name, other.Name }.Order(StringComparer.Ordinal));
             throw new CheckpointException(
-                $"{component.Name} and {folder.Transformer(folder.Variants[0]).Name} are of two kinds (pyramid_flux and pyramid_mmdit), which need other text encoders: keep them in two folders");
+                $"{component.Name} and {folder.Transformer(folder.Variants[0]).Name} are of two kinds ({kinds}), which need other text encoders: keep them in two folders");
         }
 
         return Keep(TransformerConfigs.Load(component.ConfigFile)).Build();

@@ -12,7 +12,7 @@ public static class WeightFaults
     /// <param name="variant">Variant of the transformer; null means the first.</param>
     public static IReadOnlyList<ComponentFolder> Folders(CheckpointFolder folder, ModelPart part, string? variant = null) => part switch
     {
-        ModelPart.Text => [.. folder.Family.TextComponents().Select(text => folder.Component(text.TextEncoder))],
+        ModelPart.Text => [.. folder.Family.TextComponents.Select(text => folder.Component(text.TextEncoder))],
         ModelPart.Transformer => [folder.Transformer(variant)],
         _ => [folder.Vae],
     };

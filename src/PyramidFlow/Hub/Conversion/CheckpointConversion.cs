@@ -74,7 +74,7 @@ public static class CheckpointConversion
         var settings = Path.Combine(checkpoint.Root, PipelineSettings.FileName);
         if (File.Exists(settings))
             copied.Add((settings, PipelineSettings.FileName));
-        var text = checkpoint.Family.TextComponents();
+        var text = checkpoint.Family.TextComponents;
         var models = checkpoint.Variants.Select(variant => checkpoint.Transformer(variant).Name)
             .Append(CheckpointNames.Vae).Concat(text.Select(part => part.TextEncoder));
         foreach (var name in models.Concat(text.Select(part => part.Tokenizer)))

@@ -1,3 +1,4 @@
+using PyramidFlow.Models;
 namespace PyramidFlow.Hub.Downloads;
 
 /// <summary>The files of a download, known before it starts.</summary>
@@ -55,8 +56,10 @@ internal static class VariantFiles
     internal static IReadOnlyList<HubFile> Choose(IReadOnlyList<HubFile> files, string variant, string repository)
     {
         var folders = files.ToLookup(file => file.Folder);
-        var family = folders.Contains("text_encoder_3") ? ModelFamily.Mmdit : ModelFamily.Flux;
-        var text = family.TextComponents();
+        // Of families whose folders begin alike, the one with the most.
+        var family = ModelFamilies.All.OrderByDescending(family => family.TextComponents.Count).FirstOrDefault(family => folders.Contains(family.TextComponents[^1].TextEncoder))
+            ?? ModelFamilies.Flux;
+        var text = family.TextComponents;
         var chosen = folders[""].Where(file => file.Name == PipelineSettings.FileName).ToList();
         foreach (var model in text.Select(part => part.TextEncoder).Prepend(CheckpointNames.Vae).Prepend(CheckpointNames.TransformerOf(variant)))
             chosen.AddRange(Model([.. folders[model]], model, repository));

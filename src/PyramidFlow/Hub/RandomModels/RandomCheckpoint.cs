@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using PyramidFlow.Models;
 using PyramidFlow.Models.Text;
 using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Models.Vae;
@@ -8,17 +9,20 @@ using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Hub.RandomModels;
 
-/// <summary>Checkpoint that a random one imitates.</summary>
-public enum RandomLayout
+/// <summary>Names of the checkpoints that a random one can imitate.</summary>
+public static class RandomLayout
 {
-    /// <summary><c>pyramid-flow-miniflux</c>, variant 384p.</summary>
-    Miniflux,
-
-    /// <summary><c>pyramid-flow-sd3</c>, variant 384p.</summary>
-    Sd3,
-
     /// <summary>The sprites model of this repository.</summary>
-    Sprites,
+    public const string Sprites = "sprites";
+
+    /// <summary>All layouts: the released checkpoint of each family (<see cref="ModelFamily.ShortName"/>), variant 384p, and <see cref="Sprites"/>.</summary>
+    public static IReadOnlyList<string> All => [.. ModelFamilies.All.Select(family => family.ShortName), Sprites];
+
+    /// <summary>The family of a layout.</summary>
+    /// <exception cref="ArgumentException">There is no such layout.</exception>
+    internal static ModelFamily Family(string layout) => layout == Sprites ? ModelFamilies.Flux
+        : ModelFamilies.All.FirstOrDefault(family => family.ShortName == layout)
+            ?? throw new ArgumentException($"there is no layout {layout}: use {string.Join(", ", All)}");
 }
 
 /// <summary>Size of a random checkpoint.</summary>
@@ -32,10 +36,10 @@ public enum RandomScale
 }
 
 /// <summary>Options of <see cref="RandomCheckpoint"/>.</summary>
-/// <param name="Layout">Checkpoint to imitate.</param>
+/// <param name="Layout">Checkpoint to imitate, one of <see cref="RandomLayout.All"/>.</param>
 /// <param name="Scale">Size.</param>
 /// <param name="Seed">Seed of the weights; equal seeds give equal files.</param>
-public sealed record RandomOptions(RandomLayout Layout, RandomScale Scale = RandomScale.Real, ulong Seed = 0);
+public sealed record RandomOptions(string Layout, RandomScale Scale = RandomScale.Real, ulong Seed = 0);
 
 /// <summary>
 /// Writes checkpoints in the released layout with random weights, for tests and to try whether a model of real size runs on a machine
@@ -58,8 +62,8 @@ public static class RandomCheckpoint
     /// <exception cref="CheckpointException">The folder is not empty, or its disk is too small.</exception>
     public static void Write(string folder, RandomOptions options, IProgress<WorkProgress>? progress = null, CancellationToken cancellationToken = default)
     {
-        var family = options.Layout == RandomLayout.Sd3 ? ModelFamily.Mmdit : ModelFamily.Flux;
-        var text = family.TextComponents();
+        var family = RandomLayout.Family(options.Layout);
+        var text = family.TextComponents;
         using var target = NewFolder.Begin(folder, 0);
         foreach (var (tokenizer, _) in text.SkipLast(1))
             WordTokenizerFiles.WriteClip(Path.Combine(target.Path, tokenizer), Words);
@@ -82,8 +86,7 @@ public static class RandomCheckpoint
 
     internal static List<RandomPart> Parts(RandomSizes sizes, ModelFamily family, RandomScale scale)
     {
-        var text = family.TextComponents();
-        var isFlux = family == ModelFamily.Flux;
+        var text = family.TextComponents;
         var parts = new List<RandomPart>
         {
             new(sizes.TransformerFolder, sizes.Transformer.ClassName, sizes.Transformer.ToJson(), sizes.Transformer.Build()),
@@ -91,9 +94,9 @@ public static class RandomCheckpoint
         };
         foreach (var (config, i) in sizes.Clips.Select((config, i) => (config, i)))
         {
-            parts.Add(new RandomPart(text[i].TextEncoder, isFlux ? "CLIPTextModel" : "CLIPTextModelWithProjection",
+            parts.Add(new RandomPart(text[i].TextEncoder, family.ClipClassName,
                 JsonSerializer.Serialize(config, TextEncoderJson.Default.ClipTextConfig),
-                isFlux ? new ClipTextModel(config) : new ClipTextModelWithProjection(config)));
+                family.BuildClip(config)));
         }
 
         var t5 = new RandomPart(text[^1].TextEncoder, "T5EncoderModel",

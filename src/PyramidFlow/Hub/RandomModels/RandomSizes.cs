@@ -26,36 +26,18 @@ internal sealed record RandomSizes(
     private static readonly string Released384 = CheckpointNames.TransformerOf("384p");
 
     /// <summary>The configs of a layout.</summary>
-    /// <param name="layout">Checkpoint to imitate.</param>
+    /// <param name="layout">Checkpoint to imitate, one of <see cref="RandomLayout.All"/>.</param>
     /// <param name="scale">Size.</param>
     /// <param name="clipRows">Vocabulary size of the CLIP tokenizers; used for tiny models.</param>
     /// <param name="t5Rows">Vocabulary size of the T5 tokenizer; used for tiny models.</param>
-    internal static RandomSizes For(RandomLayout layout, RandomScale scale, int clipRows, int t5Rows) => (layout, scale) switch
+    internal static RandomSizes For(string layout, RandomScale scale, int clipRows, int t5Rows)
     {
-        (RandomLayout.Sprites, _) => Sprites(clipRows, t5Rows) with { Settings = scale == RandomScale.Tiny ? Small(ModelFamily.Flux, 64, 9) : Small(ModelFamily.Flux, 128, 49) },
-        (RandomLayout.Miniflux, RandomScale.Real) => new RandomSizes(
-            new PyramidFluxConfig(InChannels: 64, NumLayers: 8, NumSingleLayers: 16, AttentionHeadDim: 64, NumAttentionHeads: 30, JointAttentionDim: 4096, PooledProjectionDim: 768),
-            Released384, CausalVideoVaeConfig.Released, [ClipL], T5Xxl),
-        (RandomLayout.Sd3, RandomScale.Real) => new RandomSizes(
-            new PyramidMmditConfig(InChannels: 16, NumLayers: 24, AttentionHeadDim: 64, NumAttentionHeads: 24, CaptionProjectionDim: 1536, JointAttentionDim: 4096, PooledProjectionDim: 2048),
-            Released384, CausalVideoVaeConfig.Released, [ClipL, new(49408, 1280, 5120, 32, 20, Positions, LargestId, "gelu", ProjectionDim: 1280)], T5Xxl),
-        (RandomLayout.Miniflux, _) => new RandomSizes(
-            new PyramidFluxConfig(InChannels: 16, NumLayers: 1, NumSingleLayers: 1, AttentionHeadDim: 16, NumAttentionHeads: 2, JointAttentionDim: 32, PooledProjectionDim: 32, AxesDimsRope: [4, 6, 6]),
-            Released384, TinyVae, [TinyClip(clipRows)], TinyT5(t5Rows), Small(ModelFamily.Flux, 64, 9)),
-        _ => new RandomSizes(
-            new PyramidMmditConfig(InChannels: 4, NumLayers: 2, AttentionHeadDim: 16, NumAttentionHeads: 2, CaptionProjectionDim: 32, JointAttentionDim: 32, PooledProjectionDim: 64, SampleSize: 16, PosEmbedMaxSize: 24),
-            Released384, TinyVae, [TinyClip(clipRows), TinyClip(clipRows)], TinyT5(t5Rows), Small(ModelFamily.Mmdit, 64, 9)),
-    };
-
-    private static ClipTextConfig ClipL => new(49408, 768, 3072, 12, 12, Positions, LargestId, ProjectionDim: 768);
-
-    private static T5EncoderConfig T5Xxl => new(32128, 4096, 64, 10240, 24, 64, FeedForwardProj: "gated-gelu");
-
-    private static CausalVideoVaeConfig TinyVae => CausalVideoVaeConfig.Uniform([8, 8, 8, 8], 1, 1, latentChannels: 4, groups: 2);
-
-    private static ClipTextConfig TinyClip(int rows) => new(rows, 32, 32, 1, 2, Positions, LargestId, ProjectionDim: 32);
-
-    private static T5EncoderConfig TinyT5(int rows) => new(rows, 32, 16, 32, 1, 2, FeedForwardProj: "gated-gelu");
+        var (family, isTiny) = (RandomLayout.Family(layout), scale == RandomScale.Tiny);
+        if (layout == RandomLayout.Sprites)
+            return Sprites(clipRows, t5Rows) with { Settings = isTiny ? Small(family, 64, 9) : Small(family, 128, 49) };
+        var sizes = isTiny ? family.Tiny(clipRows, t5Rows) : family.Released;
+        return new RandomSizes(sizes.Transformer, Released384, sizes.Vae, sizes.Clips, sizes.T5, isTiny ? Small(family, 64, 9) : null);
+    }
 
     private static RandomSizes Sprites(int clipRows, int t5Rows) => new(
         new PyramidFluxConfig(InChannels: 64, NumLayers: 2, NumSingleLayers: 4, AttentionHeadDim: 32, NumAttentionHeads: 4, JointAttentionDim: 128, PooledProjectionDim: 128, AxesDimsRope: [8, 12, 12]),
@@ -63,5 +45,5 @@ internal sealed record RandomSizes(
         [new ClipTextConfig(clipRows, 128, 256, 1, 4, Positions, LargestId)], new T5EncoderConfig(t5Rows, 128, 32, 256, 2, 4, FeedForwardProj: "gated-gelu"));
 
     private static PipelineSettings Small(ModelFamily family, int size, int frames) =>
-        new(LatentNormalization.Released(family), "", "", size, size, frames, 24, [1, 1, 1], [1, 1, 1], 0, 0);
+        new(family.Latent, "", "", size, size, frames, 24, [1, 1, 1], [1, 1, 1], 0, 0);
 }

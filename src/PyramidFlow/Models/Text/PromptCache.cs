@@ -158,7 +158,7 @@ internal static class EncoderIdentity
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         Add(hash, FormattableString.Invariant($"{folder.Family} {type} {device.Type} {TorchRuntime.Version}"));
-        foreach (var (tokenizer, encoder) in folder.Family.TextComponents())
+        foreach (var (tokenizer, encoder) in folder.Family.TextComponents)
         {
             AddFolder(hash, folder.Component(tokenizer).Folder);
             AddFolder(hash, folder.Component(encoder).Folder);

@@ -43,18 +43,13 @@ public abstract class PromptEncoder : IDisposable
     /// <param name="fill">Loads the weights of a text encoder from its folder.</param>
     internal static PromptEncoder Load(CheckpointFolder folder, Action<Module, ComponentFolder> fill)
     {
-        var parts = folder.Family.TextComponents();
+        var (family, parts) = (folder.Family, folder.Family.TextComponents);
         var t5Tokenizer = T5Tokenizer.Load(folder.Component(parts[^1].Tokenizer).Folder);
         var clipTokenizers = parts.SkipLast(1).Select(part => ClipTokenizer.Load(folder.Component(part.Tokenizer).Folder)).ToArray();
         var loaded = new List<Module>();
         try
         {
-            if (folder.Family == ModelFamily.Flux)
-                return new FluxPromptEncoder(clipTokenizers[0], Clip(config => new ClipTextModel(config), 0), t5Tokenizer, T5());
-            return new Sd3PromptEncoder(
-                (clipTokenizers[0], Clip(config => new ClipTextModelWithProjection(config), 0)),
-                (clipTokenizers[1], Clip(config => new ClipTextModelWithProjection(config), 1)),
-                t5Tokenizer, T5());
+            return family.CreatePromptEncoder([.. clipTokenizers.Select((tokenizer, i) => (tokenizer, Clip(i)))], t5Tokenizer, T5());
         }
         catch
         {
@@ -62,11 +57,10 @@ public abstract class PromptEncoder : IDisposable
             throw;
         }
 
-        T Clip<T>(Func<ClipTextConfig, T> declare, int index)
-            where T : Module
+        Module Clip(int index)
         {
             var component = folder.Component(parts[index].TextEncoder);
-            return Fill(declare(ClipTextConfig.Read(component.ConfigFile)), component);
+            return Fill(family.BuildClip(ClipTextConfig.Read(component.ConfigFile)), component);
         }
 
         T5Encoder T5()

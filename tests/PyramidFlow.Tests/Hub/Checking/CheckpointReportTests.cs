@@ -15,7 +15,7 @@ public sealed class CheckpointReportTests : IDisposable
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
-    public CheckpointReportTests() => RandomCheckpoint.Write(folder.Path, new RandomOptions(RandomLayout.Miniflux, RandomScale.Tiny), cancellationToken: Cancel);
+    public CheckpointReportTests() => RandomCheckpoint.Write(folder.Path, new RandomOptions("miniflux", RandomScale.Tiny), cancellationToken: Cancel);
 
     public void Dispose() => folder.Dispose();
 
@@ -63,7 +63,7 @@ public sealed class CheckpointReportTests : IDisposable
     public void Weights_of_another_model_than_the_config_names_both_files()
     {
         using var other = new TemporaryFolder();
-        RandomCheckpoint.Write(other.Path, new RandomOptions(RandomLayout.Sd3, RandomScale.Tiny), cancellationToken: Cancel);
+        RandomCheckpoint.Write(other.Path, new RandomOptions("sd3", RandomScale.Tiny), cancellationToken: Cancel);
         File.Copy(other.File(Transformer, Weights), folder.File(Transformer, Weights), overwrite: true);
         var fault = Assert.Single(Faults());
         Assert.StartsWith($"{folder.File(Transformer, "config.json")} and {folder.File(Transformer, Weights)} disagree: ", fault);
@@ -109,7 +109,7 @@ public sealed class CheckpointReportTests : IDisposable
     public void Transformers_of_two_kinds_in_one_folder_are_told_apart()
     {
         using var other = new TemporaryFolder();
-        RandomCheckpoint.Write(other.Path, new RandomOptions(RandomLayout.Sd3, RandomScale.Tiny), cancellationToken: Cancel);
+        RandomCheckpoint.Write(other.Path, new RandomOptions("sd3", RandomScale.Tiny), cancellationToken: Cancel);
         Directory.Move(Path.Combine(other.Path, Transformer), Path.Combine(folder.Path, "diffusion_transformer_768p"));
         var report = Report();
         Assert.True(report.CanRun);

@@ -1,3 +1,4 @@
+using PyramidFlow.Models;
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Hub.RandomModels;
@@ -13,10 +14,10 @@ public sealed class RandomCheckpointTests
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     [Theory]
-    [InlineData(RandomLayout.Miniflux)]
-    [InlineData(RandomLayout.Sd3)]
+    [InlineData("miniflux")]
+    [InlineData("sd3")]
     [InlineData(RandomLayout.Sprites)]
-    public async Task A_tiny_one_runs_and_its_frames_are_no_accident(RandomLayout layout)
+    public async Task A_tiny_one_runs_and_its_frames_are_no_accident(string layout)
     {
         using var folder = new TemporaryFolder();
         RandomCheckpoint.Write(folder.Path, new RandomOptions(layout, RandomScale.Tiny, Seed: 5), cancellationToken: Cancel);
@@ -36,7 +37,7 @@ public sealed class RandomCheckpointTests
     public void The_text_encoder_lies_in_shards_as_released()
     {
         using var folder = new TemporaryFolder();
-        RandomCheckpoint.Write(folder.Path, new RandomOptions(RandomLayout.Miniflux, RandomScale.Tiny), cancellationToken: Cancel);
+        RandomCheckpoint.Write(folder.Path, new RandomOptions("miniflux", RandomScale.Tiny), cancellationToken: Cancel);
         Assert.Equal(["config.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"],
             Directory.GetFiles(Path.Combine(folder.Path, "text_encoder_2")).Select(Path.GetFileName).Order(StringComparer.Ordinal));
     }
@@ -46,7 +47,7 @@ public sealed class RandomCheckpointTests
     {
         using var folder = new TemporaryFolder();
         foreach (var (name, seed) in ((string, ulong)[])[("a", 1), ("b", 1), ("c", 2)])
-            RandomCheckpoint.Write(Path.Combine(folder.Path, name), new RandomOptions(RandomLayout.Sd3, RandomScale.Tiny, seed), cancellationToken: Cancel);
+            RandomCheckpoint.Write(Path.Combine(folder.Path, name), new RandomOptions("sd3", RandomScale.Tiny, seed), cancellationToken: Cancel);
         byte[] Read(string name) => File.ReadAllBytes(Path.Combine(folder.Path, name, "text_encoder", "model.safetensors"));
         Assert.Equal(Read("a"), Read("b"));
         Assert.NotEqual(Read("a"), Read("c"));
@@ -78,11 +79,11 @@ public sealed class RandomCheckpointTests
     }
 
     [Theory]
-    [InlineData(RandomLayout.Miniflux, "pyramid_flux.txt", "clip_l_text_model.txt")]
-    [InlineData(RandomLayout.Sd3, "pyramid_mmdit.txt", "clip_l_with_projection.txt", "clip_g_with_projection.txt")]
-    public void Real_sizes_are_those_of_the_released_checkpoints(RandomLayout layout, string transformer, params string[] clips)
+    [InlineData("miniflux", "pyramid_flux.txt", "clip_l_text_model.txt")]
+    [InlineData("sd3", "pyramid_mmdit.txt", "clip_l_with_projection.txt", "clip_g_with_projection.txt")]
+    public void Real_sizes_are_those_of_the_released_checkpoints(string layout, string transformer, params string[] clips)
     {
-        var family = layout == RandomLayout.Sd3 ? ModelFamily.Mmdit : ModelFamily.Flux;
+        var family = layout == "sd3" ? ModelFamilies.Sd3 : ModelFamilies.Flux;
         var parts = RandomCheckpoint.Parts(RandomSizes.For(layout, RandomScale.Real, 0, 0), family, RandomScale.Real);
         string[] approved = [transformer, "causal_video_vae.txt", .. clips, "t5_xxl_encoder.txt"];
         Assert.Equal(approved.Length, parts.Count);
@@ -97,7 +98,7 @@ public sealed class RandomCheckpointTests
         using var folder = new TemporaryFolder();
         folder.Write("mine", "x");
         Assert.Contains("is there and not empty", Assert.Throws<CheckpointException>(() =>
-            RandomCheckpoint.Write(folder.Path, new RandomOptions(RandomLayout.Miniflux, RandomScale.Tiny), cancellationToken: Cancel)).Message, StringComparison.Ordinal);
+            RandomCheckpoint.Write(folder.Path, new RandomOptions("miniflux", RandomScale.Tiny), cancellationToken: Cancel)).Message, StringComparison.Ordinal);
         Assert.Single(Directory.GetFileSystemEntries(folder.Path));
     }
 
@@ -108,7 +109,7 @@ public sealed class RandomCheckpointTests
         using var cancelled = new CancellationTokenSource();
         cancelled.Cancel();
         Assert.ThrowsAny<OperationCanceledException>(() =>
-            RandomCheckpoint.Write(Path.Combine(folder.Path, "x"), new RandomOptions(RandomLayout.Miniflux, RandomScale.Tiny), cancellationToken: cancelled.Token));
+            RandomCheckpoint.Write(Path.Combine(folder.Path, "x"), new RandomOptions("miniflux", RandomScale.Tiny), cancellationToken: cancelled.Token));
         Assert.Empty(Directory.GetFileSystemEntries(folder.Path));
     }
 }

@@ -19,7 +19,7 @@ public sealed class LoraPipelineTests : IDisposable
 
     public LoraPipelineTests()
     {
-        TinyCheckpoint.Write(folder, ModelFamily.Mmdit);
+        TinyCheckpoint.Write(folder, ModelFamilies.Sd3);
         lora = folder.File("lora.safetensors");
         using var generator = new RandomGenerator(9);
         var config = new LoraConfig { Rank = 2 };

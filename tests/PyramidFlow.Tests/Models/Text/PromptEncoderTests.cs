@@ -1,3 +1,4 @@
+using PyramidFlow.Models;
 using PyramidFlow.Testing;
 using PyramidFlow.Models.Text;
 using PyramidFlow.Models.Tokenizers;

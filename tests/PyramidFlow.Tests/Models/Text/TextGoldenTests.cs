@@ -1,4 +1,5 @@
 using System.Globalization;
+using PyramidFlow.Models;
 using PyramidFlow.Testing;
 using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;

@@ -16,7 +16,7 @@ internal static class Tiny
     internal static PyramidTransformer Flux(RandomGenerator generator) => Build(Config, generator);
 
     internal static PyramidTransformer Build(ModelFamily family, RandomGenerator generator) =>
-        Build(family == ModelFamily.Flux ? Config : MmditConfig, generator);
+        Build(family == ModelFamilies.Flux ? Config : MmditConfig, generator);
 
     internal static PyramidTransformer Build(ITransformerConfig config, RandomGenerator generator)
     {

@@ -32,6 +32,8 @@ public sealed record PyramidFluxConfig(
     /// <summary>Features of a head that turn with time, height and width.</summary>
     public IReadOnlyList<int> AxesDimsRope { get; } = AxesDimsRope ?? [16, 24, 24];
 
+    internal const string Class = "PyramidFluxTransformer";
+
     /// <inheritdoc/>
     [JsonInclude]
     [JsonExtensionData]
@@ -55,24 +57,36 @@ public sealed record PyramidFluxConfig(
 
     /// <inheritdoc/>
     [JsonIgnore]
-    public string ClassName => ModelFamilies.FluxClass;
+    public string ClassName => Class;
+
+    /// <inheritdoc/>
+    [JsonIgnore]
+    public long ModulationOutputs => (12 * NumLayers) + (3 * NumSingleLayers);
 
     /// <inheritdoc/>
     public PyramidTransformer Build(AttentionSettings? attention = null) => new PyramidFlux(this) { Attention = attention ?? new AttentionSettings() };
 
     /// <summary>Reads and checks a <c>config.json</c>.</summary>
     /// <exception cref="CheckpointException">The file is missing, no JSON, or a key is missing or impossible; names file and key.</exception>
-    public static PyramidFluxConfig Load(string path) => ConfigFile.Read(path, TransformerJson.Default.PyramidFluxConfig).Check(path);
+    public static PyramidFluxConfig Load(string path) => ConfigFile.Read(path, FluxJson.Default.PyramidFluxConfig).Check(path);
 
     /// <summary>Reads and checks the text of a <c>config.json</c>.</summary>
     /// <param name="json">The text.</param>
     /// <param name="name">What to call it in an error.</param>
     /// <exception cref="CheckpointException">It is no JSON, or a key is missing or impossible; names the key.</exception>
     public static PyramidFluxConfig Parse(string json, string name) =>
-        ConfigFile.Parse(Encoding.UTF8.GetBytes(json), name, TransformerJson.Default.PyramidFluxConfig).Check(name);
+        ConfigFile.Parse(Encoding.UTF8.GetBytes(json), name, FluxJson.Default.PyramidFluxConfig).Check(name);
 
     /// <inheritdoc/>
-    public string ToJson() => JsonSerializer.Serialize(this, TransformerJson.Default.PyramidFluxConfig);
+    public ITransformerConfig WithBlocks(int count)
+    {
+        // One of three blocks has two streams, as in the released model.
+        var doubles = Math.Max(1, (count + 1) / 3);
+        return this with { NumLayers = doubles, NumSingleLayers = count - doubles };
+    }
+
+    /// <inheritdoc/>
+    public string ToJson() => JsonSerializer.Serialize(this, FluxJson.Default.PyramidFluxConfig);
 
     private PyramidFluxConfig Check(string name)
     {
@@ -92,3 +106,7 @@ public sealed record PyramidFluxConfig(
         return fault is null ? this : throw new CheckpointException($"{name}: {fault}");
     }
 }
+
+[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectRequiredConstructorParameters = true)]
+[JsonSerializable(typeof(PyramidFluxConfig))]
+internal sealed partial class FluxJson : JsonSerializerContext;

@@ -1,7 +1,8 @@
+using PyramidFlow.Models.Text;
 using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Torch;
 
-namespace PyramidFlow.Models.Text;
+namespace PyramidFlow.Models;
 
 /// <summary>Prompt encoder of the MMDiT (SD3) family: T5 tokens, and the concatenated projected features of two CLIP models.</summary>
 public sealed class Sd3PromptEncoder : PromptEncoder

@@ -42,3 +42,16 @@ public sealed class PyramidFlux : PyramidTransformer
     private protected override Tensor EmbedClips(IReadOnlyList<Tensor> clips, SequenceLayout layout, int first) =>
         xEmbedder.Forward(Tensor.Cat([.. clips.Select(c => Patches.Cut(c.To(WeightType)))], 1)); // [b, n, d]
 }
+
+/// <summary>Joint attention with the names of <c>pyramid_flux</c> checkpoints.</summary>
+internal sealed class FluxJointAttention(long dim, long heads) : JointAttention(dim, heads, Eps, contextPreOnly: false)
+{
+    private const double Eps = 1e-6;
+
+    private readonly RmsNorm normAddedQ = new(dim / heads, Eps);
+    private readonly RmsNorm normAddedK = new(dim / heads, Eps);
+
+    private protected override RmsNorm TextQueryNorm => normAddedQ;
+
+    private protected override RmsNorm TextKeyNorm => normAddedK;
+}

@@ -48,3 +48,16 @@ public sealed class PyramidMmdit : PyramidTransformer
         return tokens.Length == 1 ? tokens[0] : Tensor.Cat(tokens, 1);                      // [b, n, d]
     }
 }
+
+/// <summary>Joint attention with the names of <c>pyramid_mmdit</c> checkpoints.</summary>
+internal sealed class MmditJointAttention(long dim, long heads, bool contextPreOnly) : JointAttention(dim, heads, Eps, contextPreOnly)
+{
+    private const double Eps = 1e-5;
+
+    private readonly RmsNorm normAddQ = new(dim / heads, Eps);
+    private readonly RmsNorm normAddK = new(dim / heads, Eps);
+
+    private protected override RmsNorm TextQueryNorm => normAddQ;
+
+    private protected override RmsNorm TextKeyNorm => normAddK;
+}

@@ -1,7 +1,8 @@
+using PyramidFlow.Models.Text;
 using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Torch;
 
-namespace PyramidFlow.Models.Text;
+namespace PyramidFlow.Models;
 
 /// <summary>Prompt encoder of the FLUX family: T5 tokens, and the pooled feature of one CLIP model.</summary>
 public sealed class FluxPromptEncoder : PromptEncoder

@@ -43,6 +43,8 @@ public sealed record PyramidMmditConfig(
     bool InterpConditionPos = true,
     bool UseTemporalCausal = true) : ITransformerConfig
 {
+    internal const string Class = "PyramidDiffusionMMDiT";
+
     /// <inheritdoc/>
     [JsonInclude]
     [JsonExtensionData]
@@ -73,7 +75,7 @@ public sealed record PyramidMmditConfig(
     /// <exception cref="CheckpointException">The file is missing, no JSON, or a key is missing or impossible; names file and key.</exception>
     public static PyramidMmditConfig Load(string path) =>
         // The released system sets these whatever the file says, and so its weights were trained with them.
-        (ConfigFile.Read(path, TransformerJson.Default.PyramidMmditConfig) with
+        (ConfigFile.Read(path, Sd3Json.Default.PyramidMmditConfig) with
         {
             PosEmbedType = "sincos",
             TempPosEmbedType = "rope",
@@ -85,17 +87,24 @@ public sealed record PyramidMmditConfig(
     /// <param name="name">What to call it in an error.</param>
     /// <exception cref="CheckpointException">It is no JSON, or a key is missing or impossible; names the key.</exception>
     public static PyramidMmditConfig Parse(string json, string name) =>
-        ConfigFile.Parse(Encoding.UTF8.GetBytes(json), name, TransformerJson.Default.PyramidMmditConfig).Check(name);
+        ConfigFile.Parse(Encoding.UTF8.GetBytes(json), name, Sd3Json.Default.PyramidMmditConfig).Check(name);
 
     /// <inheritdoc/>
     [JsonIgnore]
-    public string ClassName => ModelFamilies.MmditClass;
+    public string ClassName => Class;
+
+    /// <inheritdoc/>
+    [JsonIgnore]
+    public long ModulationOutputs => (12 * NumLayers) - 4;                                 // the last block gives no text
 
     /// <inheritdoc/>
     public PyramidTransformer Build(AttentionSettings? attention = null) => new PyramidMmdit(this) { Attention = attention ?? new AttentionSettings() };
 
     /// <inheritdoc/>
-    public string ToJson() => JsonSerializer.Serialize(this, TransformerJson.Default.PyramidMmditConfig);
+    public ITransformerConfig WithBlocks(int count) => this with { NumLayers = count };
+
+    /// <inheritdoc/>
+    public string ToJson() => JsonSerializer.Serialize(this, Sd3Json.Default.PyramidMmditConfig);
 
     private PyramidMmditConfig Check(string file)
     {
@@ -115,3 +124,7 @@ public sealed record PyramidMmditConfig(
         return key.Length == 0 ? this : throw ConfigFile.Fault(file, key, fault);
     }
 }
+
+[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectRequiredConstructorParameters = true)]
+[JsonSerializable(typeof(PyramidMmditConfig))]
+internal sealed partial class Sd3Json : JsonSerializerContext;
