@@ -38,7 +38,7 @@ public sealed class VaeTraining : ITraining, IDisposable
     {
         (this.config, this.run, this.vae, this.loss, this.clips, this.heldOut) = (config, run, vae, loss, clips, heldOut);
         vae.TrainsEncoder = !config.FreezeEncoder;
-        vae.RecomputesBlocks = config.CheckpointRatio > 0;
+        vae.UsesGradientCheckpointing = config.CheckpointRatio > 0;
 
         // As the released trainer: biases and the scales of norms do not decay, and weights are float32 whatever convolutions compute in.
         var options = new PartOptions { DecayMatricesOnly = true, ComputeType = ElementType.Float32 };

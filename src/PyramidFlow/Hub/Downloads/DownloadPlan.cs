@@ -56,7 +56,7 @@ internal static class VariantFiles
     internal static IReadOnlyList<HubFile> Choose(IReadOnlyList<HubFile> files, string variant, string repository)
     {
         var folders = files.ToLookup(file => file.Folder);
-        // Of families whose folders begin alike, the one with the most.
+        // Families share the names of their first folders: the one with the most text encoders that are all present.
         var family = ModelFamilies.All.OrderByDescending(family => family.TextComponents.Count).FirstOrDefault(family => folders.Contains(family.TextComponents[^1].TextEncoder))
             ?? ModelFamilies.Flux;
         var text = family.TextComponents;

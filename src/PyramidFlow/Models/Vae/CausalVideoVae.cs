@@ -62,7 +62,7 @@ public sealed class CausalVideoVae : Module
     /// Whether residual blocks use gradient checkpointing: they keep only their input for backward and are computed again there.
     /// Training takes about half the memory and a third more time.
     /// </summary>
-    public bool RecomputesBlocks { get; set; }
+    public bool UsesGradientCheckpointing { get; set; }
 
     /// <summary>
     /// Whether a single first frame is computed with all taps of the convolutions, even those that see only zeros, and with the half
@@ -226,7 +226,7 @@ public sealed class CausalVideoVae : Module
     }
 
     private CausalPass WithSettings(CausalPass pass) =>
-        pass with { ConvolutionType = ConvolutionType, Recomputes = RecomputesBlocks, ComputesZeroTaps = ComputesZeroTaps };
+        pass with { ConvolutionType = ConvolutionType, GradientCheckpointing = UsesGradientCheckpointing, ComputesZeroTaps = ComputesZeroTaps };
 
     private void CheckPiece(long frames, bool isStart)
     {
