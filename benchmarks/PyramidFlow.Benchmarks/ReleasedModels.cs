@@ -1,4 +1,3 @@
-using PyramidFlow.Hub;
 using PyramidFlow.Memory;
 using PyramidFlow.Models;
 

@@ -42,6 +42,9 @@ public sealed record ServerLimits
     /// <summary>Characters of a prompt.</summary>
     public int PromptLength { get; init; } = 4000;
 
+    /// <summary>Latent frames that one request may have made at once: memory and time of a step grow with them.</summary>
+    public int FramesPerUnit { get; init; } = 4;
+
     /// <summary>Frames of a new video.</summary>
     public int Frames { get; init; } = 1441;
 

@@ -1,5 +1,4 @@
 using System.Text.Json;
-using PyramidFlow.Hub;
 using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;
 using PyramidFlow.Models;

@@ -1,4 +1,3 @@
-using PyramidFlow.Models;
 using PyramidFlow.Generation;
 
 namespace PyramidFlow.Cli.Tests;

@@ -15,8 +15,7 @@ public sealed class ServiceNotesTests(TinyModel model) : IClassFixture<TinyModel
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     // What REST has no word for, or what another test of this class sets.
-    private static readonly string[] NotAsked = ["program", "model", "variant", "image", "image_sha256", "sample_image", "video", "latents", "new_only", "history", "linear_guidance",
-        "frames_per_unit", "tile_overlap", "device", "loras"];
+    private static readonly string[] NotAsked = ["program", "model", "variant", "image", "image_sha256", "video", "latents", "new_only", "tile_overlap", "device", "loras"];
 
     [Fact]
     public async Task Every_setting_goes_from_REST_into_the_file_through_like_and_back_to_REST()
@@ -27,7 +26,8 @@ public sealed class ServiceNotesTests(TinyModel model) : IClassFixture<TinyModel
         var first = await MadeAsync(client, new
         {
             prompt = "a red ball", negative_prompt = "«blue» \"cube\"", prompt_suffix = ", red", size = "128x64", num_frames = 17, fps = 12.5, steps = new[] { 2, 1, 1 }, video_steps = new[] { 1, 1, 2 },
-            guidance_scale = 3, video_guidance_scale = 2, reuse_prefix = 2, guidance_every = 2, solver = "second-order", seed = ulong.MaxValue, prompts = new[] { new { from = 0.4, prompt = "a ball" } },
+            guidance_scale = 3, video_guidance_scale = 2, reuse_prefix = 2, guidance_every = 2, solver = "second-order", seed = ulong.MaxValue,
+            frames_per_unit = 2, history = 2, linear_guidance = new[] { 0.5, 1 }, sample_image = true, prompts = new[] { new { from = 0.4, prompt = "a ball" } },
         });
         var one = folder.Write("one.mp4", await client.GetByteArrayAsync($"/v1/videos/{first.GetProperty("id")}/content", Cancel));
         var like = await CliRun.OfAsync("generate", "--like", one, "--model", model.Folder, "-o", folder.File("two.mp4"));
@@ -38,8 +38,8 @@ public sealed class ServiceNotesTests(TinyModel model) : IClassFixture<TinyModel
         Assert.Equal(notes, (await MediaMetadata.ReadAsync(folder.File("two.mp4"), Cancel))[GenerationNotes.Key]);
         Assert.Equal(await File.ReadAllBytesAsync(one, Cancel), await File.ReadAllBytesAsync(folder.File("two.mp4"), Cancel));
         using var json = JsonDocument.Parse(notes);
-        var keys = typeof(GenerationNotes).GetProperties(BindingFlags.Public | BindingFlags.Instance).Where(property => property.CanWrite)
-            .Select(property => JsonNamingPolicy.SnakeCaseLower.ConvertName(property.Name)).Except(NotAsked);
+        var keys = typeof(GenerationNotes).GetProperties(BindingFlags.Public | BindingFlags.Instance).Where(property => property.CanWrite && property.Name != nameof(GenerationNotes.Options))
+            .Select(property => JsonNamingPolicy.SnakeCaseLower.ConvertName(property.Name)).Concat(SettingsTable.All.Where(setting => setting.IsNoted).Select(setting => setting.Name)).Except(NotAsked);
         Assert.All(keys, key => Assert.True(json.RootElement.TryGetProperty(key, out _), $"{key} does not stand in the file"));
 
         // What REST says about a video asks for the same again.
@@ -68,7 +68,7 @@ public sealed class ServiceNotesTests(TinyModel model) : IClassFixture<TinyModel
         foreach (var variant in new[] { "last_frame", "thumbnail", "spritesheet" })
         {
             var picture = folder.Write($"{variant}.png", await client.GetByteArrayAsync($"/v1/videos/{id}/content?variant={variant}", Cancel));
-            Assert.Equal("a red ball", GenerationNotes.Read(await MediaMetadata.ReadAsync(picture, Cancel))?.Prompt);
+            Assert.Equal("a red ball", GenerationNotes.Read(await MediaMetadata.ReadAsync(picture, Cancel))?.Options.Prompt);
         }
 
         var longer = await MadeAsync(client, new { prompt = "a ball", num_frames = 8, seed = 4, extend_video_id = id });
@@ -76,11 +76,11 @@ public sealed class ServiceNotesTests(TinyModel model) : IClassFixture<TinyModel
         (await CliRun.OfAsync("generate", "--like", extended, "--model", model.Folder, "-o", folder.File("x.mp4"))).AssertRefused($"goes on from the video {id}.mp4", "pyramidflow extend");
         var extend = await CliRun.OfAsync("extend", extended, "--frames", "8", "--model", model.Folder, "-o", folder.File("y.mp4"));
         Assert.True(extend.Code == ExitCode.Ok, extend.Error);
-        Assert.Equal("a ball", GenerationNotes.Read(await MediaMetadata.ReadAsync(folder.File("y.mp4"), Cancel))?.Prompt);
+        Assert.Equal("a ball", GenerationNotes.Read(await MediaMetadata.ReadAsync(folder.File("y.mp4"), Cancel))?.Options.Prompt);
     }
 
-    private static string[] Asked => ["prompt", "negative_prompt", "prompt_suffix", "prompts", "size", "num_frames", "fps", "steps", "video_steps", "guidance_scale", "video_guidance_scale",
-        "reuse_prefix", "guidance_every", "solver", "seed", "model"];
+    // A length in seconds says the same as the number of frames.
+    private static string[] Asked => [.. SettingsTable.All.Select(setting => setting.Field).OfType<string>().Where(name => name != "seconds"), "model"];
 
     private async Task<Microsoft.AspNetCore.Builder.WebApplication> StartAsync(TemporaryFolder folder)
     {

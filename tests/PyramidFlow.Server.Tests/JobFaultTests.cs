@@ -1,4 +1,3 @@
-using PyramidFlow.Models;
 using PyramidFlow.Generation;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Worker;

@@ -1,5 +1,4 @@
 using System.Text.Json;
-using PyramidFlow.Models;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Http;
 using PyramidFlow.Testing;

@@ -58,8 +58,8 @@ internal sealed class BatchPlanner(BatchFile batch, GenerateArguments arguments,
     {
         var item = batch.Read(entry);
         var clip = item.Clip;
-        if (clip.Image is { } image)
-            clip = clip with { Image = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(batch.Path))!, image) };
+        if (clip.ImageFile is { } image)
+            clip = clip with { ImageFile = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(batch.Path))!, image) };
         clip = clip.Over(arguments.Clip);
         GenerationPlan.Check(clip);
         return item with { Clip = clip };

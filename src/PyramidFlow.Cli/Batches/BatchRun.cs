@@ -58,11 +58,11 @@ internal sealed class BatchRun(CliConsole console)
 
     private static void Check(GenerateArguments arguments)
     {
-        if (arguments.Clip.Prompt is not null || arguments.Clip.Later is not null)
+        if (arguments.Clip.Prompt is not null || arguments.Clip.Schedule.Count > 0)
             throw new UsageException("the prompts are in the --batch file: leave the other one out");
         if (arguments.Like is not null)
             throw new UsageException("--like repeats one file and --batch makes many: use one of them");
-        if (arguments.SaveLatents is not null || arguments.Clip.Latents is not null)
+        if (arguments.SaveLatents is not null || arguments.Clip.LatentsFile is not null)
             throw new UsageException("latents are those of one clip and --batch makes many: leave --save-latents and --from-latents out");
         if (arguments.Stream)
             throw new UsageException("an unfinished streamed file looks like a finished one when the batch goes on: leave --stream out");

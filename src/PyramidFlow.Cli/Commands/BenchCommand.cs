@@ -4,7 +4,6 @@ using PyramidFlow.Benchmarks;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Cli.Parsing;
 using PyramidFlow.Cli.Plotting;
-using PyramidFlow.Hub;
 
 namespace PyramidFlow.Cli.Commands;
 

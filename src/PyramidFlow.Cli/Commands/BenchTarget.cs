@@ -1,6 +1,7 @@
 using System.CommandLine;
 using PyramidFlow.Benchmarks;
 using PyramidFlow.Cli.Parsing;
+using PyramidFlow.Generation;
 using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Cli.Commands;

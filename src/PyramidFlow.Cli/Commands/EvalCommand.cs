@@ -26,9 +26,7 @@ internal static class EvalCommand
             [.. Enum.GetNames<SpriteColour>().Select(name => name.ToLowerInvariant())]);
         var json = CliOptions.Flag("--json", "print one JSON object instead of a table");
         var sheet = CliOptions.Text("--sheet", "FILE", "also write a picture of the first 12 clips (.png)");
-        var steps = CliOptions.Steps("--steps", "denoising steps of the first frame in each stage [default: the model's]");
-        var videoSteps = CliOptions.Steps("--video-steps", "denoising steps of each later unit in each stage");
-        var approximations = new ApproximationOptions();
+        var settings = new SettingOptions(extends: false, "steps", "video_steps", "reuse_prefix", "guidance_every", "solver");
         var model = new ModelOptions();
         var command = new ExampledCommand("sprites",
             "Generates clips of unseen prompts, measures what they show, and prints the share that is right.",
@@ -37,12 +35,11 @@ internal static class EvalCommand
             $"{CommandLine.Name} eval sprites --count 12 --sheet sheet.png --json",
             $"{CommandLine.Name} eval sprites --count 60 --solver second-order --steps 5,5,5 --video-steps 3,3,3",
             $"{CommandLine.Name} eval sprites --lora pink.safetensors --colour pink --count 100") { mode, count, seed, colour, json, sheet };
-        command.Group("Sampling", steps, videoSteps);
-        approximations.AddTo(command);
+        settings.AddSamplingTo(command);
         model.AddTo(command);
         command.SetAction((parsed, cancel) => new SpriteEvaluation(console).RunAsync(parsed.GetValue(mode) ?? SpriteEvaluation.Modes[0], parsed.GetValue(count) ?? DefaultCount,
             new SpriteScenes((long)(parsed.GetValue(seed) ?? 0), parsed.GetValue(colour) is { } name ? Enum.Parse<SpriteColour>(name, ignoreCase: true) : null),
-            approximations.Read(parsed, new ClipArguments { Steps = parsed.GetValue(steps), VideoSteps = parsed.GetValue(videoSteps) }), model.Read(parsed), parsed.GetValue(json), parsed.GetValue(sheet), cancel));
+            settings.Read(parsed, new ClipArguments()), model.Read(parsed), parsed.GetValue(json), parsed.GetValue(sheet), cancel));
         return command;
     }
 

@@ -29,8 +29,8 @@ internal static class ExtendCommand
                 Clip = arguments.Clip with
                 {
                     Prompt = parsed.GetValue(prompt) ?? arguments.Clip.Prompt,
-                    Video = parsed.GetValue(video),
-                    NewOnly = parsed.GetValue(newOnly) ? true : null,
+                    VideoFile = parsed.GetValue(video),
+                    NewFramesOnly = parsed.GetValue(newOnly) ? true : null,
                 },
             };
             return new GenerateRun(console).RunAsync(arguments, cancel);

@@ -37,8 +37,8 @@ internal static class GenerateCommand
                 Clip = arguments.Clip with
                 {
                     Prompt = parsed.GetValue(prompt) ?? arguments.Clip.Prompt,
-                    Image = parsed.GetValue(image),
-                    Latents = parsed.GetValue(latents),
+                    ImageFile = parsed.GetValue(image),
+                    LatentsFile = parsed.GetValue(latents),
                 },
             };
             return parsed.GetValue(batch) is { } file

@@ -4,6 +4,7 @@ using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Cli.Parsing;
 using PyramidFlow.Cli.Planning;
+using PyramidFlow.Generation;
 
 namespace PyramidFlow.Cli.Commands;
 
@@ -15,13 +16,8 @@ internal static class PlanCommand
     public static Command Create(CliConsole console)
     {
         var model = new ModelOptions();
-        var frames = CliOptions.Whole("--frames", "N", "frames: 1, 9, 17, ... [default: the model's]", 1);
-        var seconds = CliOptions.Number("--seconds", "S", "length instead of --frames", zero: false);
-        var size = CliOptions.Size("--size", "size in pixels, such as 640x384 [default: the model's]");
-        var steps = CliOptions.Steps("--steps", "denoising steps of the first frame in each stage [default: the model's]");
-        var videoSteps = CliOptions.Steps("--video-steps", "denoising steps of each later unit in each stage");
-        var guidance = CliOptions.Number("--guidance", "SCALE", "0 is off, which halves the work [default: the model's]", zero: true);
-        var approximations = new ApproximationOptions();
+        var settings = new SettingOptions(extends: false, "frames", "seconds", "size", "guidance", "video_guidance", "linear_guidance", "steps", "video_steps",
+            "frames_per_unit", "history", "reuse_prefix", "guidance_every", "solver");
         var speed = CliOptions.Number("--speed", "GFLOPS", "speed to reckon with, in 10^9 operations a second [default: measured for a second]", zero: false);
         var json = CliOptions.Flag("--json", "print one JSON object instead of tables, units and stages counted from 0");
         var command = new ExampledCommand("plan", "Says how many operations, how much memory and about how much time a video takes; needs no weights.",
@@ -29,23 +25,16 @@ internal static class PlanCommand
         {
             json,
         };
-        command.Group("What to make", frames, seconds, size, steps, videoSteps, guidance);
-        approximations.AddTo(command);
+        command.Group("Length and size", settings.Of(SettingGroup.Size));
+        command.Group("Guidance", settings.Of(SettingGroup.Content));
+        settings.AddSamplingTo(command);
         model.AddTo(command);
         command.Group("Machine", speed);
         command.SetAction((parsed, cancel) =>
         {
-            var clip = approximations.Read(parsed, new ClipArguments
-            {
-                Prompt = "plan",
-                Frames = parsed.GetValue(frames),
-                Seconds = parsed.GetValue(seconds),
-                Size = parsed.GetValue(size),
-                Steps = parsed.GetValue(steps),
-                VideoSteps = parsed.GetValue(videoSteps),
-                Guidance = parsed.GetValue(guidance),
-                VideoGuidance = parsed.GetValue(guidance),
-            });
+            var clip = settings.Read(parsed, new ClipArguments { Prompt = "plan" });
+            // One scale that is off saves the work of both.
+            clip = clip with { VideoGuidance = clip.VideoGuidance ?? clip.Guidance };
             PlanRun.Run(clip, model.Read(parsed), parsed.GetValue(speed), parsed.GetValue(json), console, cancel);
             return Task.FromResult(ExitCode.Ok);
         });

@@ -61,7 +61,7 @@ internal sealed class SpriteEvaluation(CliConsole console)
         return ExitCode.Ok;
 
         GenerationOptions Change(GenerationOptions request) =>
-            request with { Steps = sampling.Steps, VideoSteps = sampling.VideoSteps, Approximations = sampling.Approximations };
+            SettingsTable.Over(request, sampling);
     }
 
     private static double Reconstruction(CheckpointFolder folder, int clips, int frames, ProgressLine line, CancellationToken cancel)

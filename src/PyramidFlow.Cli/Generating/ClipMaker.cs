@@ -45,7 +45,7 @@ internal sealed class ClipMaker(ModelArguments model, CheckpointFolder folder, C
         if (plan.LatentsFile is { } target)
             LatentFile.Write(target, LatentClip.Join(latents), run.Settings, metadata);
         var (width, height) = (request.Width!.Value, request.Height!.Value);
-        return new MadeClip(plan.Output, request.Seed, (int)(bytes / (3L * width * height)), width, height);
+        return new MadeClip(plan.Output, request.Seed!.Value, (int)(bytes / (3L * width * height)), width, height);
 
         async Task WriteAsync(ReadOnlyMemory<byte> rgb)
         {
@@ -58,7 +58,7 @@ internal sealed class ClipMaker(ModelArguments model, CheckpointFolder folder, C
 
     private async Task<ReadOnlyMemory<byte>?> PictureAsync(GenerationPlan plan, GenerationMonitor monitor, CancellationToken cancel)
     {
-        if (plan.Clip.Image is not { } path)
+        if (plan.Clip.ImageFile is not { } path)
             return null;
         var picture = await ImageReader.ReadAsync(path, plan.Request.Width, plan.Request.Height, cancel).ConfigureAwait(false);
         if (picture.Warning is { } warning)
@@ -68,16 +68,16 @@ internal sealed class ClipMaker(ModelArguments model, CheckpointFolder folder, C
 
     private async Task<ReadOnlyMemory<byte>?> VideoAsync(GenerationPlan plan, Func<ReadOnlyMemory<byte>, Task> write, CancellationToken cancel)
     {
-        if (plan.Clip.Video is not { } path)
+        if (plan.Clip.VideoFile is not { } path)
             return null;
         var options = new VideoReadOptions { Width = plan.Request.Width, Height = plan.Request.Height, Fps = settings.FramesPerSecond };
         var most = VideoLength.OfLatents(Math.Clamp(plan.Request.HistoryWindow ?? 0, settings.MaxLatentFrames, VideoLength.Latents(VideoLength.MaxFrames)));
-        return await GivenVideo.ReadAsync(path, options, most, plan.Request.NewFramesOnly ? null : write, cancel).ConfigureAwait(false);
+        return await GivenVideo.ReadAsync(path, options, most, plan.Request.NewFramesOnly == true ? null : write, cancel).ConfigureAwait(false);
     }
 
     // The tiles that a budget makes of this clip, so that they need no budget to be made again. A given video is read too late for that.
     private int? ChosenTile(GenerationPlan plan, ReadOnlyMemory<byte>? image) =>
-        plan.Clip.Video is null ? MemoryBudget.TilesFor(folder, plan.With(image, null, settings).Request, options)?.Size : null;
+        plan.Clip.VideoFile is null ? MemoryBudget.TilesFor(folder, plan.With(image, null, settings).Request, options)?.Size : null;
 
     // Each sentence once, though it may hold for every clip of a batch.
     private void Warn(IReadOnlyList<string> warnings, GenerationMonitor monitor)

@@ -35,9 +35,9 @@ internal sealed class GenerateRun(CliConsole console)
     private static async Task<IReadOnlyList<GenerationPlan>> PlansAsync(GenerateArguments arguments, PipelineSettings settings, ReservedNames reserved, CancellationToken cancel)
     {
         var clip = arguments.Clip;
-        if (clip.Video is not null)
+        if (clip.VideoFile is not null)
             clip = await FromVideoAsync(clip, settings, cancel).ConfigureAwait(false);
-        var latents = clip.Latents is { } file ? LatentFile.Read(file, out _) : null;
+        var latents = clip.LatentsFile is { } file ? LatentFile.Read(file, out _) : null;
         var outputs = OutputNames.Of(arguments.Output, arguments.Count, GenerationPlan.Extension(clip, settings), reserved);
         var latentFiles = arguments.SaveLatents is { } target ? OutputNames.Of(target, arguments.Count, OutputFile.Latents) : null;
         var plans = new List<GenerationPlan>();
@@ -54,14 +54,14 @@ internal sealed class GenerateRun(CliConsole console)
     // A video says its size and perhaps its prompt.
     private static async Task<ClipArguments> FromVideoAsync(ClipArguments clip, PipelineSettings settings, CancellationToken cancel)
     {
-        var info = await VideoReader.ProbeAsync(clip.Video!, cancel).ConfigureAwait(false);
+        var info = await VideoReader.ProbeAsync(clip.VideoFile!, cancel).ConfigureAwait(false);
         var multiple = FrameSizes.Multiple(settings);
-        if (clip.Size is null && info.Width % multiple == 0 && info.Height % multiple == 0 && (long)info.Width * info.Height <= (long)settings.Width * settings.Height)
-            clip = clip with { Size = new(info.Width, info.Height) };
+        if (clip.Width is null && info.Width % multiple == 0 && info.Height % multiple == 0 && (long)info.Width * info.Height <= (long)settings.Width * settings.Height)
+            clip = clip with { Width = info.Width, Height = info.Height };
         return clip.Prompt is not null ? clip : clip with
         {
-            Prompt = (await ClipNotes.ReadAsync(clip.Video!, cancel).ConfigureAwait(false))?.LastPrompt
-                ?? throw new UsageException($"{clip.Video} does not say what it was made from: say in quotes what is to be seen next"),
+            Prompt = (await ClipNotes.ReadAsync(clip.VideoFile!, cancel).ConfigureAwait(false))?.LastPrompt
+                ?? throw new UsageException($"{clip.VideoFile} does not say what it was made from: say in quotes what is to be seen next"),
         };
     }
 }

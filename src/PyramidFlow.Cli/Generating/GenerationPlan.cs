@@ -8,9 +8,11 @@ namespace PyramidFlow.Cli.Generating;
 /// <param name="Clip">What was asked for.</param>
 /// <param name="Request">What to generate; every setting is filled in, pictures and videos to go on from are not read yet.</param>
 /// <param name="Output">File to write.</param>
-/// <param name="FramesPerSecond">Playback rate of the file, frames per second.</param>
-internal sealed record GenerationPlan(ClipArguments Clip, GenerationOptions Request, string Output, double FramesPerSecond)
+internal sealed record GenerationPlan(ClipArguments Clip, GenerationOptions Request, string Output)
 {
+    /// <summary>Playback rate of the file, frames per second.</summary>
+    public double FramesPerSecond => Request.FramesPerSecond!.Value;
+
     /// <summary>Whether the file can be watched while it is written.</summary>
     public bool Stream { get; init; }
 
@@ -25,52 +27,33 @@ internal sealed record GenerationPlan(ClipArguments Clip, GenerationOptions Requ
     /// <exception cref="UsageException">The model cannot make what is asked for.</exception>
     public static GenerationPlan Of(ClipArguments clip, string output, PipelineSettings settings, LatentClip? latents = null)
     {
-        var request = new GenerationOptions
+        var asked = clip with
         {
-            Prompt = clip.Prompt ?? "",
-            Schedule = clip.Later ?? [],
-            NegativePrompt = clip.Negative ?? settings.NegativePrompt,
-            PromptSuffix = clip.Suffix ?? settings.PromptSuffix,
-            Width = clip.Size?.Width,
-            Height = clip.Size?.Height,
             Frames = clip.Frames ?? (OutputFile.IsPicture(output) && clip is { Seconds: null, GoesOn: false } ? 1 : null),
-            Seconds = clip.Seconds,
-            Steps = clip.Steps ?? settings.Steps,
-            VideoSteps = clip.VideoSteps ?? settings.VideoSteps,
-            Guidance = clip.Guidance ?? settings.Guidance,
-            VideoGuidance = clip.VideoGuidance ?? settings.VideoGuidance,
-            LinearGuidance = clip.LinearGuidance,
-            FramesPerUnit = clip.FramesPerUnit ?? 1,
-            HistoryWindow = clip.History,
-            Approximations = clip.Approximations,
-            SampleImage = clip.SampleImage ?? false,
-            NewFramesOnly = clip.NewOnly ?? false,
             Latents = latents,
             Seed = clip.Seed ?? (ulong)RandomNumberGenerator.GetInt32(int.MaxValue),
         };
-        var resolved = Resolve(Imagined(request, clip, settings), settings);
-        var added = (resolved.Sampling.Units - 1) * VideoLength.Scale * request.FramesPerUnit;
+        var resolved = Resolve(Imagined(asked, clip, settings), settings);
         if (OutputFile.IsPicture(output) && resolved.Frames != 1)
             throw new UsageException($"{output} holds one picture, not {resolved.Frames} frames: use --frames 1, or name it {Path.ChangeExtension(output, OutputFile.Video)}");
-        request = request with { Width = resolved.Width, Height = resolved.Height, Frames = clip.GoesOn ? added : resolved.Frames, Seconds = null };
-        return new GenerationPlan(clip, request, output, clip.FramesPerSecond ?? settings.FramesPerSecond);
+        return new GenerationPlan(clip, resolved.Options with { Image = null, Video = null }, output);
     }
 
     /// <summary>Fails on what needs no checkpoint to be seen.</summary>
     /// <exception cref="UsageException">Something asked for is impossible.</exception>
     public static void Check(ClipArguments clip)
     {
-        if (clip is { Prompt: null, Later: not null, IsGiven: false })
-            throw new UsageException("the story says nothing about second 0: begin it there, or give a prompt for its beginning");
+        if (clip is { Prompt: null, Schedule.Count: > 0, IsGiven: false })
+            throw new UsageException("the prompt schedule says nothing about second 0: begin it there, or give a prompt for its beginning");
         if (string.IsNullOrWhiteSpace(clip.Prompt) && !clip.IsGiven)
             throw new UsageException("the prompt is empty: say in quotes what is to be seen, or give an --image");
         if (clip.Frames is not null && clip.Seconds is not null)
             throw new UsageException("--frames and --seconds both say how long the video is: use one of them");
-        if (clip is { Image: not null, GoesOn: true })
+        if (clip is { ImageFile: not null, GoesOn: true })
             throw new UsageException("a picture and latents to go on from exclude each other: give one of them");
-        OutputFile.CheckInput(clip.Image, "--image takes a picture file");
-        OutputFile.CheckInput(clip.Latents, "--from-latents takes a file that --save-latents wrote");
-        OutputFile.CheckInput(clip.Video, "name the video to go on from");
+        OutputFile.CheckInput(clip.ImageFile, "--image takes a picture file");
+        OutputFile.CheckInput(clip.LatentsFile, "--from-latents takes a file that --save-latents wrote");
+        OutputFile.CheckInput(clip.VideoFile, "name the video to go on from");
     }
 
     /// <summary>What the file of a clip ends in that was given no name.</summary>
@@ -88,13 +71,13 @@ internal sealed record GenerationPlan(ClipArguments Clip, GenerationOptions Requ
     // With a black picture in place of one that is yet to be read.
     private static GenerationOptions Imagined(GenerationOptions request, ClipArguments clip, PipelineSettings settings)
     {
-        if (clip.Image is null && clip.Video is null)
+        if (clip.ImageFile is null && clip.VideoFile is null)
             return request;
         var (width, height) = (request.Width ?? settings.Width, request.Height ?? settings.Height);
         // A size is checked before the memory for it is taken.
         Resolve(new GenerationOptions { Prompt = "picture", Width = width, Height = height }, settings);
         var black = new byte[3 * width * height];
-        return clip.Image is null ? request with { Video = black } : request with { Image = black };
+        return clip.ImageFile is null ? request with { Video = black } : request with { Image = black };
     }
 
     /// <summary>A request with every value filled in.</summary>

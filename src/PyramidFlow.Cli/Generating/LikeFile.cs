@@ -16,19 +16,19 @@ internal static class LikeFile
         OutputFile.CheckInput(path, $"--like takes a file that {CommandLine.Name} made");
         var notes = await ClipNotes.ReadAsync(path, cancel).ConfigureAwait(false)
             ?? throw new UsageException($"{path} does not say how it was made: --like takes a file that {CommandLine.Name} made, as it was written");
-        if (notes.Video is { } video && arguments.Clip.Video is null)
+        if (notes.Video is { } video && arguments.Clip.VideoFile is null)
             throw new UsageException($"{path} goes on from the video {video}: use {CommandLine.Name} extend {Beside(path, video) ?? video} --like {path}");
         var clip = notes.ToClip();
         // Another model's frames are made for another speed.
         if (arguments.Model.Name is { } other && NameOf(other) != notes.Model)
             clip = clip with { FramesPerSecond = null };
         if (arguments.Clip.IsGiven)
-            clip = clip with { Image = null, Latents = null };
-        if (clip.Latents is { } latents)
-            clip = clip with { Latents = Beside(path, latents) ?? throw new UsageException($"{path} goes on from the latents {latents}, which are neither here nor beside it: name them with --from-latents") };
-        if (clip.Image is { } image)
-            clip = clip with { Image = Picture(image, path, notes, console) };
-        if (notes.Video is null && arguments.Clip.GoesOn && clip.Latents is null)
+            clip = clip with { ImageFile = null, LatentsFile = null };
+        if (clip.LatentsFile is { } latents)
+            clip = clip with { LatentsFile = Beside(path, latents) ?? throw new UsageException($"{path} goes on from the latents {latents}, which are neither here nor beside it: name them with --from-latents") };
+        if (clip.ImageFile is { } image)
+            clip = clip with { ImageFile = Picture(image, path, notes, console) };
+        if (notes.Video is null && arguments.Clip.GoesOn && clip.LatentsFile is null)
             clip = clip with { Frames = null };
         return arguments with
         {

@@ -19,12 +19,12 @@ internal static class OutputNames
                 clip.GoesOn ? [OutputFile.Video, OutputFile.Animation] : OutputFile.Extensions);
         if (arguments.Stream && output is not (null or OutputFile.Standard) && Path.GetExtension(output).ToLowerInvariant() is not (OutputFile.Video or ""))
             throw new UsageException($"only an .mp4 can be watched while it is made: leave --stream out, or name it {Path.ChangeExtension(output, OutputFile.Video)}");
-        if (arguments.Stream && output is not null && clip.Video is { } video && Path.GetFullPath(video) == Path.GetFullPath(output))
+        if (arguments.Stream && output is not null && clip.VideoFile is { } video && Path.GetFullPath(video) == Path.GetFullPath(output))
             throw new UsageException($"{output} cannot be read and streamed to at once: leave --stream out, or choose another name");
         if (arguments.SaveLatents is not { } latents)
             return;
         OutputFile.Check(latents, OutputFile.Latents);
-        if (clip.NewOnly == true)
+        if (clip.NewFramesOnly == true)
             throw new UsageException("latents can be decoded only from their beginning: leave --new-only or --save-latents out");
     }
 

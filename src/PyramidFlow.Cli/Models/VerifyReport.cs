@@ -1,5 +1,4 @@
 using PyramidFlow.Cli.Output;
-using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
 using Spectre.Console;
 

@@ -1,5 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
+using PyramidFlow.Cli.Generating;
+using PyramidFlow.Generation;
 
 namespace PyramidFlow.Cli.Parsing;
 
@@ -30,15 +32,11 @@ internal static class CliOptions
     public static Option<ulong?> Seed(string name, string description) =>
         Parsed<ulong?>(name, "NUMBER", description, text => Values.Seed(text));
 
-    /// <summary>A seed, or -1 for any.</summary>
-    public static Option<SeedChoice?> SeedOrAny(string name, string description) =>
-        Parsed<SeedChoice?>(name, "NUMBER", description, text => Values.SeedOrAny(text));
-
     public static Option<IReadOnlyList<int>?> Steps(string name, string description) =>
         Parsed<IReadOnlyList<int>?>(name, "N,N,N", description, Values.Steps);
 
     public static Option<FrameSize?> Size(string name, string description) =>
-        Parsed<FrameSize?>(name, "WxH", description, text => Values.Size(text));
+        Parsed<FrameSize?>(name, "WxH", description, text => FrameSize.Parse(text));
 
     public static Option<IReadOnlyList<string>?> Sizes(string name, string description) =>
         Parsed<IReadOnlyList<string>?>(name, "WxH,WxH", description, Values.Sizes);
@@ -49,11 +47,19 @@ internal static class CliOptions
     public static Option<(int Part, int Parts)?> Part(string name, string description) =>
         Parsed<(int, int)?>(name, "I/N", description, text => Values.Part(text));
 
-    /// <summary>An option whose value may be left out.</summary>
-    public static Option<(double Alpha, double Minimum)?> LinearGuidance(string name, string description, (double, double) usual)
+    /// <summary>The option of a setting of a generation.</summary>
+    /// <param name="setting">Has an option.</param>
+    /// <param name="extends">Whether the command continues a video.</param>
+    public static Option Setting(Setting setting, bool extends = false)
     {
-        var option = Parsed<(double, double)?>(name, "ALPHA,MIN", description, text => Values.LinearGuidance(text), usual);
-        option.Arity = ArgumentArity.ZeroOrOne;
+        var help = (extends ? setting.ExtendHelp : null) ?? setting.Help;
+        var description = setting.Default.Length == 0 ? help : $"{help} [default: {setting.Default}]";
+        if (setting.Type.IsFlag)
+            return Flag(setting.Option!, description);
+        var option = Parsed<SettingValue?>(setting.Option!, setting.Type.ValueName, description, text => new SettingValue(setting.Type.Parse(text)),
+            setting.Bare is { } bare ? new SettingValue(bare) : null);
+        if (setting.Bare is not null)
+            option.Arity = ArgumentArity.ZeroOrOne;
         return option;
     }
 

@@ -1,5 +1,4 @@
 using PyramidFlow.Cli.Output;
-using PyramidFlow.Hub;
 
 namespace PyramidFlow.Cli.Planning;
 

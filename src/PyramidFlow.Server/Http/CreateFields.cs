@@ -1,3 +1,5 @@
+using PyramidFlow.Generation;
+using PyramidFlow.Hub;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Worker;
 
@@ -16,61 +18,34 @@ internal static class CreateFields
     {
         if (fields.Whole("n") is not (null or 1))
             throw new JobException(JobFault.Invalid, "n is 1: a request asks for one video, so send one for each") { Parameter = "n" };
-        var size = fields.Size("size");
-        var settings = (((fields.Text("model") ?? model) is { } name ? ModelCatalog.Among(models, name) : null) ?? models.FirstOrDefault())?.Settings;
-        var stages = settings?.Steps.Count ?? 1;
-        var (steps, guidance) = (fields.Steps("num_inference_steps", stages), fields.Number("guidance_scale", "7"));
-        return new VideoRequest
+        var request = new VideoRequest { Model = fields.Text("model"), Input = Input(fields, upload) };
+        foreach (var setting in SettingsTable.All.Where(setting => setting.Field is not null))
+            request = fields.Read(setting.Field!, setting, request);
+        return WithHabits(request, fields.Read(KnownFields.InferenceSteps, SettingsTable.Find("steps")!, new VideoRequest()).Steps, Settings(models, request.Model ?? model));
+    }
+
+    /// <summary>An earlier request with all that a new one says in its place; the prompt and the length are always those of the new one.</summary>
+    /// <param name="asked">The new one, read from its fields; null is what they leave out.</param>
+    /// <param name="original">The earlier one, every value filled in.</param>
+    public static VideoRequest Over(VideoRequest asked, VideoRequest original) =>
+        SettingsTable.Over(asked, original with { Prompt = null, Schedule = [], Frames = null, Seconds = null }) with { Model = asked.Model ?? original.Model };
+
+    // What clients of other services expect: one number of steps, of which later units take fewer as the model does, and one scale that turns guidance off.
+    private static VideoRequest WithHabits(VideoRequest request, IReadOnlyList<int>? steps, PipelineSettings? settings)
+    {
+        if (steps is [var every] && settings is not null)
+            steps = [.. Enumerable.Repeat(every, settings.Steps.Count)];
+        return request with
         {
-            Prompt = fields.Text("prompt") ?? "",
-            Schedule = fields.Schedule("prompts"),
-            NegativePrompt = fields.Text("negative_prompt"),
-            PromptSuffix = fields.Text("prompt_suffix"),
-            Model = fields.Text("model"),
-            Width = size?.Width,
-            Height = size?.Height,
-            Frames = fields.Whole("num_frames"),
-            Seconds = fields.Number("seconds", "5"),
-            FramesPerSecond = fields.Number("fps", "24"),
-            Steps = fields.Steps("steps", stages) ?? steps,
-            // Later units need fewer steps: as many fewer as the model's own.
-            VideoSteps = fields.Steps("video_steps", stages)
-                ?? (steps is null || settings is null ? null : [.. steps.Zip(settings.Steps, settings.VideoSteps).Select(stage => (int)Math.Clamp((long)stage.First * stage.Third / stage.Second, 1, int.MaxValue))]),
-            Guidance = guidance,
-            VideoGuidance = fields.Number("video_guidance_scale", "5") ?? (guidance == 0 ? 0 : null),
-            ReusePrefix = fields.Whole("reuse_prefix"),
-            GuidanceEvery = fields.Whole("guidance_every"),
-            Solver = fields.Solver("solver"),
-            Seed = fields.Seed("seed"),
-            Input = Input(fields, upload),
+            Steps = request.Steps ?? steps,
+            VideoSteps = request.VideoSteps ?? (steps is null || settings is null ? null
+                : [.. steps.Zip(settings.Steps, settings.VideoSteps).Select(stage => (int)Math.Clamp((long)stage.First * stage.Third / stage.Second, 1, int.MaxValue))]),
+            VideoGuidance = request.VideoGuidance ?? (request.Guidance == 0 ? 0 : null),
         };
     }
 
-    /// <summary>An earlier request with all that a new one says in its place.</summary>
-    /// <param name="asked">The new one, read from its fields; null is what they leave out.</param>
-    /// <param name="original">The earlier one, every value filled in.</param>
-    public static VideoRequest Over(VideoRequest asked, VideoRequest original) => original with
-    {
-        Prompt = asked.Prompt,
-        Schedule = asked.Schedule,
-        NegativePrompt = asked.NegativePrompt ?? original.NegativePrompt,
-        PromptSuffix = asked.PromptSuffix ?? original.PromptSuffix,
-        Model = asked.Model ?? original.Model,
-        Width = asked.Width ?? original.Width,
-        Height = asked.Height ?? original.Height,
-        Frames = asked.Frames,
-        Seconds = asked.Seconds,
-        FramesPerSecond = asked.FramesPerSecond ?? original.FramesPerSecond,
-        Steps = asked.Steps ?? original.Steps,
-        VideoSteps = asked.VideoSteps ?? original.VideoSteps,
-        Guidance = asked.Guidance ?? original.Guidance,
-        VideoGuidance = asked.VideoGuidance ?? original.VideoGuidance,
-        ReusePrefix = asked.ReusePrefix ?? original.ReusePrefix,
-        GuidanceEvery = asked.GuidanceEvery ?? original.GuidanceEvery,
-        Solver = asked.Solver ?? original.Solver,
-        Seed = asked.Seed ?? original.Seed,
-        RemixedFrom = null,
-    };
+    private static PipelineSettings? Settings(IReadOnlyList<VideoModel> models, string? name) =>
+        ((name is null ? null : ModelCatalog.Among(models, name)) ?? models.FirstOrDefault())?.Settings;
 
     private static VideoInput? Input(RequestFields fields, VideoInputKind? upload)
     {

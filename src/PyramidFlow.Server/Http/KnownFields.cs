@@ -1,3 +1,4 @@
+using PyramidFlow.Generation;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Torch.Formats;
 
@@ -6,17 +7,14 @@ namespace PyramidFlow.Server.Http;
 /// <summary>What a field of a request holds.</summary>
 internal enum FieldKind
 {
+    /// <summary>A setting of the generation, whose type says what it may hold (<see cref="SettingsTable"/>).</summary>
+    Setting,
+
     /// <summary>A text.</summary>
     Text,
 
     /// <summary>A number, or a text that is one: OpenAI's clients send lengths as texts.</summary>
     Number,
-
-    /// <summary>One number, or a list of them.</summary>
-    Numbers,
-
-    /// <summary>A list, or a text that is one as JSON.</summary>
-    List,
 
     /// <summary>An object, or a text that is one as JSON.</summary>
     Object,
@@ -25,7 +23,7 @@ internal enum FieldKind
     Reference,
 }
 
-/// <summary>The fields that a request may have: the one place that lists them. Any other is refused.</summary>
+/// <summary>The fields that a request may have: those of the settings, and those of REST itself. Any other is refused.</summary>
 internal sealed class KnownFields
 {
     /// <summary>Objects whose fields count as if they stood in the body.</summary>
@@ -34,11 +32,13 @@ internal sealed class KnownFields
     /// <summary>The picture or video.</summary>
     public const string Reference = "input_reference";
 
-    // What comes from the habit of another program.
+    /// <summary>Steps of the first unit from which those of later units follow; other services have this one field for both.</summary>
+    public const string InferenceSteps = "num_inference_steps";
+
+    // Names that other programs have for a field.
     private static readonly Dictionary<string, string> Other = new(StringComparer.Ordinal)
     {
-        ["width"] = "size", ["height"] = "size", ["frames"] = "num_frames", ["duration"] = "seconds", ["negative"] = "negative_prompt", ["suffix"] = "prompt_suffix",
-        ["guidance"] = "guidance_scale", ["video_guidance"] = "video_guidance_scale", ["image"] = "input_reference", ["image_url"] = "input_reference",
+        ["width"] = "size", ["height"] = "size", ["duration"] = "seconds", ["image"] = Reference, ["image_url"] = Reference,
     };
 
     private const int LongestName = 60;
@@ -47,24 +47,23 @@ internal sealed class KnownFields
     private KnownFields(Dictionary<string, FieldKind> kinds) => this.kinds = kinds;
 
     /// <summary>Fields of <c>POST /v1/videos</c>.</summary>
-    public static KnownFields Create { get; } = new(new()
-    {
-        ["prompt"] = FieldKind.Text, ["model"] = FieldKind.Text, ["seconds"] = FieldKind.Number, ["size"] = FieldKind.Text, ["input_reference"] = FieldKind.Reference,
-        ["num_frames"] = FieldKind.Number, ["fps"] = FieldKind.Number, ["num_inference_steps"] = FieldKind.Numbers, ["steps"] = FieldKind.Numbers, ["video_steps"] = FieldKind.Numbers,
-        ["guidance_scale"] = FieldKind.Number, ["video_guidance_scale"] = FieldKind.Number, ["seed"] = FieldKind.Number,
-        ["negative_prompt"] = FieldKind.Text, ["prompt_suffix"] = FieldKind.Text, ["prompts"] = FieldKind.List,
-        ["extend_video_id"] = FieldKind.Text, ["last_frame_of_video_id"] = FieldKind.Text,
-        ["reuse_prefix"] = FieldKind.Number, ["guidance_every"] = FieldKind.Number, ["solver"] = FieldKind.Text,
-        ["extra_params"] = FieldKind.Object, ["extra_body"] = FieldKind.Object,
-        // OpenAI's clients have these in some of their calls; nothing here follows from them.
-        ["user"] = FieldKind.Text, ["quality"] = FieldKind.Text, ["response_format"] = FieldKind.Text, ["n"] = FieldKind.Number,
-    });
+    public static KnownFields Create { get; } = new(new(
+        new Dictionary<string, FieldKind> { ["prompt"] = FieldKind.Setting, ["model"] = FieldKind.Text }
+            .Concat(SettingsTable.All.Where(setting => setting.Field is not (null or "prompt")).Select(setting => KeyValuePair.Create(setting.Field!, FieldKind.Setting)))
+            .Concat(new Dictionary<string, FieldKind>
+            {
+                [InferenceSteps] = FieldKind.Setting, [Reference] = FieldKind.Reference,
+                ["extend_video_id"] = FieldKind.Text, ["last_frame_of_video_id"] = FieldKind.Text,
+                ["extra_params"] = FieldKind.Object, ["extra_body"] = FieldKind.Object,
+                // OpenAI's clients have these in some of their calls; nothing here follows from them.
+                ["user"] = FieldKind.Text, ["quality"] = FieldKind.Text, ["response_format"] = FieldKind.Text, ["n"] = FieldKind.Number,
+            })));
 
     /// <summary>Fields of <c>POST /v1/videos/extensions</c>.</summary>
     public static KnownFields Extend { get; } = new(new(Create.kinds) { ["video"] = FieldKind.Object });
 
     /// <summary>Fields of <c>POST /v1/videos/{id}/remix</c>.</summary>
-    public static KnownFields Remix { get; } = new(new() { ["prompt"] = FieldKind.Text, ["user"] = FieldKind.Text });
+    public static KnownFields Remix { get; } = new(new() { ["prompt"] = FieldKind.Setting, ["user"] = FieldKind.Text });
 
     /// <summary>Whether there is a field of this name.</summary>
     public bool Has(string name) => kinds.ContainsKey(name);
@@ -77,7 +76,8 @@ internal sealed class KnownFields
     public JobException Unknown(string name)
     {
         var shown = StrictText.OneLine(name, LongestName);
-        var meant = Other.TryGetValue(name, out var other) && Has(other) ? other : name.Length > LongestName ? null : NearestName.Slip(name, kinds.Keys);
+        var other = Other.GetValueOrDefault(name) ?? SettingsTable.Find(name)?.Field;
+        var meant = other is not null && Has(other) ? other : name.Length > LongestName ? null : NearestName.Slip(name, kinds.Keys);
         return new JobException(JobFault.Invalid, meant is null
             ? $"unknown field {shown}: use {string.Join(", ", kinds.Keys)}"
             : $"unknown field {shown}, the nearest is {meant}") { Parameter = shown };

@@ -1,6 +1,5 @@
 using System.Text.Json;
 using PyramidFlow.Generation;
-using PyramidFlow.Scheduling.Solvers;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Torch.Formats;
 
@@ -35,56 +34,22 @@ internal sealed class RequestFields(KnownFields known)
     /// <summary>A whole number.</summary>
     public int? Whole(string name) => Parsed<int>(name, "a whole number, such as 9", text => PlainNumber.TryWhole(text, out var value) && value is >= int.MinValue and <= int.MaxValue ? (int)value : null);
 
-    /// <summary>A number.</summary>
-    public double? Number(string name, string such) => Parsed<double>(name, $"a number, such as {such}", text => PlainNumber.TryReal(text, out var value) ? value : null);
-
-    /// <summary>A seed; -1 and nothing are any.</summary>
-    public ulong? Seed(string name) => PlainNumber.TryWhole(Written(name), out var whole) && whole == -1 ? null
-        : Parsed<ulong>(name, "a whole number from 0, or -1 for any", text => PlainNumber.TryUnsigned(text, out var value) ? value : null);
-
-    /// <summary>Width and height.</summary>
-    public (int Width, int Height)? Size(string name)
+    /// <summary>A request with the value of a setting, where the field was given.</summary>
+    /// <param name="name">The field.</param>
+    /// <param name="setting">Says what the field may hold.</param>
+    /// <param name="request">The request so far.</param>
+    /// <exception cref="JobException">The value is impossible; says what to use.</exception>
+    public VideoRequest Read(string name, Setting setting, VideoRequest request)
     {
-        return Parsed<(int, int)>(name, "WIDTHxHEIGHT, such as 640x384", text => text.Split('x', 'X') is [var width, var height] && Side(width) is { } w && Side(height) is { } h ? (w, h) : null);
-
-        static int? Side(string text) => PlainNumber.TryWhole(text, out var side) && side is >= 0 and <= int.MaxValue ? (int)side : null;
-    }
-
-    /// <summary>The solver that integrates the flow.</summary>
-    public IFlowSolver? Solver(string name) => Written(name) is { Length: > 0 } written
-        ? FlowSolvers.Find(written) ?? throw Wrong(name, written, FlowSolvers.Choices)
-        : null;
-
-    /// <summary>Steps of each stage: one number for all, or a list.</summary>
-    public IReadOnlyList<int>? Steps(string name, int stages)
-    {
-        const string form = "a whole number, or a list with one for each stage";
-        if (Written(name) is not { Length: > 0 } written)
-            return null;
-        var steps = new List<int>();
-        foreach (var part in values[name] is { ValueKind: JsonValueKind.Array } list ? list.EnumerateArray().Select(Plain) : written.Trim().TrimStart('[').TrimEnd(']').Split(','))
-            steps.Add(PlainNumber.TryWhole(part, out var count) && count is >= 0 and <= int.MaxValue ? (int)count : throw Wrong(name, written, form));
-        return steps is [var every] ? [.. Enumerable.Repeat(every, stages)] : steps;
-    }
-
-    /// <summary>Prompts that take over later: <c>[{"from": 2, "prompt": "..."}]</c>.</summary>
-    public IReadOnlyList<PromptChange> Schedule(string name)
-    {
-        const string form = "a list such as [{\"from\": 2, \"prompt\": \"...\"}], seconds and text";
-        if (Written(name) is not { Length: > 0 } written)
-            return [];
-        var list = Structure(name, values[name]);
-        if (list.ValueKind != JsonValueKind.Array)
-            throw Wrong(name, written, form);
-        return [.. list.EnumerateArray().Select(Change)];
-
-        PromptChange Change(JsonElement item)
+        if (!values.TryGetValue(name, out var value) || (!setting.Type.IsText && value.ValueKind == JsonValueKind.String && value.GetString()!.Length == 0))
+            return request;
+        try
         {
-            if (item.ValueKind != JsonValueKind.Object || !item.TryGetProperty("from", out var from) || !item.TryGetProperty("prompt", out var prompt) || prompt.ValueKind != JsonValueKind.String)
-                throw Wrong(name, written, form);
-            if (item.EnumerateObject().FirstOrDefault(member => member.Name is not ("from" or "prompt")) is { Value.ValueKind: not JsonValueKind.Undefined } other)
-                throw new JobException(JobFault.Invalid, $"unknown field {Short(other.Name)} in {name}: use from and prompt") { Parameter = name };
-            return new PromptChange(PlainNumber.TryReal(Plain(from), out var seconds) ? seconds : throw Wrong(name, Plain(from) ?? "", "seconds, such as 2.5"), prompt.GetString()!);
+            return setting.Read(request, value);
+        }
+        catch (FormatException e)
+        {
+            throw new JobException(JobFault.Invalid, $"{name} cannot be {(value.ValueKind is JsonValueKind.String or JsonValueKind.Number ? Short(value.ToString()) : Described(value))}: {e.Message}", e) { Parameter = name };
         }
     }
 
@@ -120,12 +85,9 @@ internal sealed class RequestFields(KnownFields known)
     {
         var (fits, form) = (kind, value.ValueKind) switch
         {
-            (_, JsonValueKind.Null) => (true, ""),
+            (_, JsonValueKind.Null) or (FieldKind.Setting, _) => (true, ""),
             (FieldKind.Text, var given) => (given == JsonValueKind.String, "a text in quotes"),
             (FieldKind.Number, var given) => (given is JsonValueKind.Number or JsonValueKind.String, "a number"),
-            (FieldKind.Numbers, JsonValueKind.Array) => (value.EnumerateArray().All(item => item.ValueKind is JsonValueKind.Number or JsonValueKind.String), "a number, or a list of numbers"),
-            (FieldKind.Numbers, var given) => (given is JsonValueKind.Number or JsonValueKind.String, "a number, or a list of numbers"),
-            (FieldKind.List, var given) => (given is JsonValueKind.Array or JsonValueKind.String, "a list"),
             (FieldKind.Object, var given) => (given is JsonValueKind.Object or JsonValueKind.String, "an object"),
             (_, JsonValueKind.Object) => (IsReference(value), "a data URL, or an object with one as image_url"),
             (_, var given) => (given == JsonValueKind.String, "a data URL, or an object with one as image_url"),

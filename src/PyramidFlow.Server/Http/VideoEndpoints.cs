@@ -94,10 +94,10 @@ internal static class VideoEndpoints
             var job = await jobs.SubmitAsync(Owner.Of(context.User), request, upload, key.Length == 0 ? null : key, cancel).ConfigureAwait(false);
             return Json(VideoObject.Of(job), RestJson.Default.VideoObject);
         }
-        catch (JobException e) when (e.Parameter == "num_inference_steps" && fields.Has("steps"))
+        catch (JobException e) when (e.Parameter == "steps" && fields.Has(KnownFields.InferenceSteps) && !fields.Has("steps"))
         {
             // The two are one setting; the fault is told of the one that was sent.
-            throw new JobException(e.Fault, e.Message, e) { Parameter = "steps" };
+            throw new JobException(e.Fault, e.Message, e) { Parameter = KnownFields.InferenceSteps };
         }
     }
 

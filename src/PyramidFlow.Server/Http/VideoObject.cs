@@ -1,12 +1,18 @@
 using System.Globalization;
+using System.Text.Json;
 using System.Text.Json.Serialization;
+using PyramidFlow.Generation;
 using PyramidFlow.Server.Domain;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Server.Http;
 
 /// <summary>A video as REST shows it: the shape of OpenAI's, then what it has no word for.</summary>
 internal sealed record VideoObject
 {
+    // Settings that OpenAI's shape has in its own form.
+    private static readonly string[] Own = ["prompt", "size", "seconds", "num_frames"];
+
     public required string Id { get; init; }
 
     public string Object { get; init; } = "video";
@@ -38,38 +44,11 @@ internal sealed record VideoObject
 
     public string? RemixedFromVideoId { get; init; }
 
-    public string? NegativePrompt { get; init; }
-
-    /// <summary>Text put after every prompt.</summary>
-    public string? PromptSuffix { get; init; }
-
-    /// <summary>Prompts that take over later.</summary>
-    public IReadOnlyList<PromptObject>? Prompts { get; init; }
-
     public int NumFrames { get; init; }
 
-    public double? Fps { get; init; }
-
-    public ulong Seed { get; init; }
-
-    public double? GuidanceScale { get; init; }
-
-    public double? VideoGuidanceScale { get; init; }
-
-    /// <summary>Steps of each stage of the first unit.</summary>
-    public IReadOnlyList<int>? Steps { get; init; }
-
-    /// <summary>The same for later units.</summary>
-    public IReadOnlyList<int>? VideoSteps { get; init; }
-
-    /// <summary>For how many steps text and history are computed once; null is each.</summary>
-    public int? ReusePrefix { get; init; }
-
-    /// <summary>In every how many steps guidance is computed; null is each.</summary>
-    public int? GuidanceEvery { get; init; }
-
-    /// <summary>Name of the solver that integrates the flow; null is euler.</summary>
-    public string? Solver { get; init; }
+    /// <summary>The other settings it is made with, under the names of the request's fields.</summary>
+    [JsonExtensionData]
+    public Dictionary<string, JsonElement> Settings { get; set; } = [];
 
     /// <summary>Place among those that wait, from 1.</summary>
     public int? QueuePosition { get; init; }
@@ -97,33 +76,30 @@ internal sealed record VideoObject
         Progress = job.Status == VideoStatus.Completed ? 100 : Math.Min(99, (int)(100 * (job.Progress?.Fraction ?? 0))),
         CreatedAt = job.CreatedAt.ToUnixTimeSeconds(),
         CompletedAt = job.CompletedAt?.ToUnixTimeSeconds(),
-        Prompt = job.Request.Prompt,
+        Prompt = job.Request.Prompt ?? "",
         Size = job.Request is { Width: { } width, Height: { } height } ? $"{width}x{height}" : "",
         Seconds = (job.Request.Seconds ?? 0).ToString("0.##", CultureInfo.InvariantCulture),
         Error = job.Status == VideoStatus.Failed ? job.Error : null,
         RemixedFromVideoId = job.Request.RemixedFrom,
-        NegativePrompt = job.Request.NegativePrompt,
-        PromptSuffix = job.Request.PromptSuffix,
-        Prompts = job.Request.Schedule.Count > 0 ? [.. job.Request.Schedule.Select(change => new PromptObject(change.FromSeconds, change.Prompt))] : null,
         NumFrames = job.Result?.Frames ?? job.Request.Frames ?? 0,
-        Fps = job.Request.FramesPerSecond,
-        Seed = job.Request.Seed ?? 0,
-        GuidanceScale = job.Request.Guidance,
-        VideoGuidanceScale = job.Request.VideoGuidance,
-        Steps = job.Request.Steps,
-        VideoSteps = job.Request.VideoSteps,
-        ReusePrefix = job.Request.ReusePrefix,
-        GuidanceEvery = job.Request.GuidanceEvery,
-        Solver = job.Request.Solver?.Name,
+        Settings = SettingsOf(job.Request),
         QueuePosition = job.QueuePosition,
         SecondsLeft = job.SecondsLeft,
         Stage = job is { Status: VideoStatus.InProgress, Progress: { } progress } ? StageObject.Of(progress) : null,
         Warnings = job.Result?.Warnings is { Count: > 0 } warnings ? warnings : null,
     };
-}
 
-/// <summary>A prompt that takes over at a second.</summary>
-internal sealed record PromptObject(double From, string Prompt);
+    private static Dictionary<string, JsonElement> SettingsOf(VideoRequest request)
+    {
+        using var json = JsonDocument.Parse(ReadableJson.Write(writer =>
+        {
+            writer.WriteStartObject();
+            SettingsTable.Write(writer, request, setting => Own.Contains(setting.Field) ? null : setting.Field);
+            writer.WriteEndObject();
+        }));
+        return json.RootElement.EnumerateObject().ToDictionary(member => member.Name, member => member.Value.Clone());
+    }
+}
 
 /// <summary>Where the making of a video is; numbers count from 1.</summary>
 internal sealed record StageObject(string Phase, int Unit, int Units, int Stage, int Stages, int Step, int Steps, int Preview, int LiveFrames)

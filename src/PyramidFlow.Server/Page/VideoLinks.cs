@@ -23,7 +23,7 @@ internal static class VideoLinks
     /// <summary>A name to save it under that says what it is.</summary>
     public static string FileName(VideoJob job)
     {
-        var words = job.Request.Prompt.Split([.. Path.GetInvalidFileNameChars(), ' ', '.', ',', ':', ';', '"', '\'', '?', '*', '\n'], StringSplitOptions.RemoveEmptyEntries);
+        var words = (job.Request.Prompt ?? "").Split([.. Path.GetInvalidFileNameChars(), ' ', '.', ',', ':', ';', '"', '\'', '?', '*', '\n'], StringSplitOptions.RemoveEmptyEntries);
         var name = string.Join('-', words.Take(8)).ToLowerInvariant();
         return string.Create(CultureInfo.InvariantCulture, $"{(name.Length is 0 or > 80 ? "video" : name)}-{job.Request.Seed}.{(job.Result?.Frames == 1 ? "png" : "mp4")}");
     }

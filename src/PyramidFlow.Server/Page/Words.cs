@@ -83,7 +83,7 @@ internal static class Words
     };
 
     /// <summary>What a video is called: its prompt, or what stands for it.</summary>
-    public static string Title(VideoJob job) => job.Request.Prompt.Length > 0 ? job.Request.Prompt
+    public static string Title(VideoJob job) => job.Request.Prompt is { Length: > 0 } prompt ? prompt
         : job.Request.Input?.Kind == VideoInputKind.Video ? "A video gone on from, without words" : "A picture set in motion, without words";
 
     private static string Ending(int number) => (number % 100) is 11 or 12 or 13 ? "th" : (number % 10) switch { 1 => "st", 2 => "nd", 3 => "rd", _ => "th" };

@@ -19,29 +19,19 @@ internal sealed class RequestCheck(ModelCatalog catalog, ServerLimits limits)
         CheckTexts(request);
         CheckNumbers(request);
         var settings = model.Settings;
-        request = request with
-        {
-            Model = model.Id,
-            NegativePrompt = request.NegativePrompt ?? settings.NegativePrompt,
-            PromptSuffix = request.PromptSuffix ?? settings.PromptSuffix,
-            Steps = request.Steps ?? settings.Steps,
-            VideoSteps = request.VideoSteps ?? settings.VideoSteps,
-            Guidance = request.Guidance ?? settings.Guidance,
-            VideoGuidance = request.VideoGuidance ?? settings.VideoGuidance,
-            Seed = request.Seed ?? (ulong)RandomNumberGenerator.GetInt32(int.MaxValue),
-        };
+        request = request with { Model = model.Id, Seed = request.Seed ?? (ulong)RandomNumberGenerator.GetInt32(int.MaxValue) };
         var resolved = Resolve(Imagined(request, settings), settings);
         var goesOn = request.Input?.Kind == VideoInputKind.Video;
-        var frames = goesOn ? (resolved.Sampling.Units - 1) * VideoLength.Scale : resolved.Frames;
+        var frames = resolved.Options.Frames!.Value;
         if (frames > limits.Frames)
             throw Invalid(request.Frames is null ? "seconds" : "num_frames", $"{frames} frames are more than this service makes at once: ask for at most {limits.Frames}");
         if (resolved.Width % 2 != 0 || resolved.Height % 2 != 0)
             throw Invalid("size", "width and height must be even");
-        return request with
+        return (VideoRequest)resolved.Options with
         {
-            Width = resolved.Width,
-            Height = resolved.Height,
-            Frames = frames,
+            Image = null,
+            Video = null,
+            // The echo of the job has it, and nothing else: the number of frames is known.
             Seconds = Math.Round((goesOn ? frames : frames - 1) / settings.FramesPerSecond, 2),
         };
     }
@@ -62,9 +52,9 @@ internal sealed class RequestCheck(ModelCatalog catalog, ServerLimits limits)
 
     private void CheckNumbers(VideoRequest request)
     {
-        if (request.FramesPerSecond is { } fps && !(fps is >= 1 and <= 240))
-            throw Invalid("fps", FormattableString.Invariant($"{fps} frames per second cannot be played: use 1 to 240"));
-        foreach (var (name, steps) in new[] { ("num_inference_steps", request.Steps), ("video_steps", request.VideoSteps) })
+        if (request.FramesPerUnit > limits.FramesPerUnit)
+            throw Invalid("frames_per_unit", $"{request.FramesPerUnit} latent frames per unit are more than this service makes at once: use 1 to {limits.FramesPerUnit}");
+        foreach (var (name, steps) in new[] { ("steps", request.Steps), ("video_steps", request.VideoSteps) })
         {
             if (steps?.FirstOrDefault(count => count > limits.Steps || count < 1) is { } wrong and not 0 || steps?.Contains(0) == true)
                 throw Invalid(name, $"steps of a stage are 1 to {limits.Steps}");
@@ -80,14 +70,13 @@ internal sealed class RequestCheck(ModelCatalog catalog, ServerLimits limits)
     // With a black picture in place of one that is yet to be read.
     private static GenerationOptions Imagined(VideoRequest request, PipelineSettings settings)
     {
-        var generation = request.ToGeneration();
         if (request.Input is null)
-            return generation;
+            return request;
         var (width, height) = (request.Width ?? settings.Width, request.Height ?? settings.Height);
         // A size is checked before the memory for it is taken.
         Resolve(new GenerationOptions { Prompt = "picture", Width = width, Height = height }, settings);
         var black = new byte[3 * width * height];
-        return request.Input.Kind == VideoInputKind.Image ? generation with { Image = black } : generation with { Video = black };
+        return request.Input.Kind == VideoInputKind.Image ? request with { Image = black } : request with { Video = black };
     }
 
     private static GenerationSettings Resolve(GenerationOptions request, PipelineSettings settings)
@@ -106,29 +95,16 @@ internal sealed class RequestCheck(ModelCatalog catalog, ServerLimits limits)
     private static string? Culprit(GenerationOptions request, PipelineSettings settings)
     {
         var some = new GenerationOptions { Prompt = "some", Image = request.Image, Video = request.Video };
-        ReadOnlySpan<(string Name, Func<GenerationOptions, GenerationOptions> Add)> fields =
-        [
-            ("size", so => so with { Width = request.Width, Height = request.Height }),
-            (request.Frames is null ? "seconds" : "num_frames", so => so with { Frames = request.Frames, Seconds = request.Seconds }),
-            ("num_inference_steps", so => so with { Steps = request.Steps }),
-            ("video_steps", so => so with { VideoSteps = request.VideoSteps }),
-            ("guidance_scale", so => so with { Guidance = request.Guidance }),
-            ("video_guidance_scale", so => so with { VideoGuidance = request.VideoGuidance }),
-            ("reuse_prefix", so => so with { Approximations = so.Approximations with { ReusePrefix = request.Approximations.ReusePrefix } }),
-            ("guidance_every", so => so with { Approximations = so.Approximations with { GuidanceEvery = request.Approximations.GuidanceEvery } }),
-            ("prompts", so => so with { Schedule = request.Schedule }),
-            ("prompt", so => so with { Prompt = request.Prompt }),
-        ];
-        foreach (var (name, add) in fields)
+        foreach (var setting in SettingsTable.All.Where(setting => setting.Field is not null))
         {
-            some = add(some);
+            some = setting.Set(some, setting.Get(request));
             try
             {
                 some.Resolve(settings);
             }
             catch (ArgumentException)
             {
-                return name;
+                return setting.Name is "frames" && request.Frames is null ? "seconds" : setting.Field;
             }
         }
 

@@ -27,7 +27,7 @@ internal sealed class VideoFiles : IAsyncDisposable
     {
         (this.job, this.folder, metadata) = (job, folder, notes.Metadata());
         (width, height) = (job.Request.Width!.Value, job.Request.Height!.Value);
-        var options = new VideoWriterOptions { Fps = notes.Fps!.Value, Title = job.Request.Prompt, Metadata = metadata };
+        var options = new VideoWriterOptions { Fps = notes.Options.FramesPerSecond!.Value, Title = job.Request.Prompt, Metadata = metadata };
         video = VideoWriter.Create(folder.Video(job.Id, job.Attempt), width, height, options);
         live = VideoStreamWriter.Create(folder.Live(job.Id, job.Attempt), width, height, options);
     }

@@ -30,7 +30,7 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
         var model = catalog.Find(request.Model);
         Directory.CreateDirectory(folder.Of(id));
         folder.DeleteMade(id);
-        var generation = request.ToGeneration() with { Image = await PictureAsync(request, id, cancel).ConfigureAwait(false) };
+        GenerationOptions generation = request with { Seconds = null, Image = await PictureAsync(request, id, cancel).ConfigureAwait(false) };
         await using var files = new VideoFiles(job, folder, Notes(job, model, generation));
         if (request.Input?.Kind == VideoInputKind.Video)
             generation = generation with { Video = await GivenAsync(request, id, model, files, cancel).ConfigureAwait(false) };
@@ -59,8 +59,8 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
         var used = options with { Variant = model.Variant };
         if (used.MaxMemory is not null && input?.Kind != VideoInputKind.Video)
             used = used with { Tiles = MemoryBudget.TilesFor(CheckpointFolder.Open(model.Folder), generation, used) };
-        var notes = GenerationNotes.Of(Path.GetFileName(Path.TrimEndingDirectorySeparator(model.Folder)), model.Variant ?? "", generation,
-            job.Request.FramesPerSecond ?? model.Settings.FramesPerSecond, used, loras.Get());
+        var notes = GenerationNotes.Of(Path.GetFileName(Path.TrimEndingDirectorySeparator(model.Folder)), model.Variant ?? "",
+            generation with { FramesPerSecond = generation.FramesPerSecond ?? model.Settings.FramesPerSecond }, used, loras.Get());
         return input?.Kind switch
         {
             VideoInputKind.Image => notes with { Image = VideoFolder.InputName(id, ".png"), ImageSha256 = GenerationNotes.Sha256(folder.InputPicture(id)) },

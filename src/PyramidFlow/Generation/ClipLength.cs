@@ -30,9 +30,9 @@ internal sealed record ClipLength(int Given, int History, int First, int Made, i
 
     private static ClipLength Whole(GenerationOptions request, PipelineSettings settings)
     {
-        var multiple = VideoLength.Scale * request.FramesPerUnit;
+        var multiple = VideoLength.Scale * (request.FramesPerUnit ?? 1);
         var frames = request.Seconds is { } seconds
-            ? VideoLength.Frames(seconds, settings.FramesPerSecond, request.FramesPerUnit)
+            ? VideoLength.Frames(seconds, settings.FramesPerSecond, request.FramesPerUnit ?? 1)
             : request.Frames ?? settings.Frames;
         if (frames < 1)
             throw new ArgumentException(Invariant($"{frames} frames are no video: use 1 for a picture, or {1 + multiple} and more"));
@@ -59,9 +59,9 @@ internal sealed record ClipLength(int Given, int History, int First, int Made, i
 
     private static ClipLength Further(GenerationOptions request, PipelineSettings settings, int given)
     {
-        var multiple = VideoLength.Scale * request.FramesPerUnit;
+        var multiple = VideoLength.Scale * (request.FramesPerUnit ?? 1);
         var frames = request.Seconds is { } seconds
-            ? VideoLength.NewFrames(seconds, settings.FramesPerSecond, request.FramesPerUnit)
+            ? VideoLength.NewFrames(seconds, settings.FramesPerSecond, request.FramesPerUnit ?? 1)
             : request.Frames ?? Math.Max(multiple, (settings.Frames - 1) / multiple * multiple);
         var below = frames / multiple * multiple;
         if (frames < 1)
@@ -91,7 +91,7 @@ internal sealed record ClipLength(int Given, int History, int First, int Made, i
         var (asked, trained) = (request.HistoryWindow, settings.MaxLatentFrames);
         if (asked < 0)
             throw new ArgumentException(Invariant($"a history window of {asked} latent frames is negative: use 0 to turn it off, or such as {Math.Max(1, trained - 1)}"));
-        var fits = Math.Max(1, trained - request.FramesPerUnit);
+        var fits = Math.Max(1, trained - (request.FramesPerUnit ?? 1));
         if (latents <= trained)
             return asked > 0 ? asked : null;
         var length = Invariant($"{VideoLength.OfLatents(trained) / settings.FramesPerSecond:0.#}");

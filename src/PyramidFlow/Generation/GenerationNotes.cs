@@ -1,18 +1,11 @@
 using System.Security.Cryptography;
-using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using PyramidFlow.Scheduling.Solvers;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Formats;
 using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Generation;
-
-/// <summary>A prompt that takes over later, in a file's notes.</summary>
-/// <param name="From">Second from which on it holds.</param>
-/// <param name="Prompt">The prompt.</param>
-public sealed record NotedPrompt(double From, string Prompt);
 
 /// <summary>A LoRA the model had, in a file's notes.</summary>
 /// <param name="File">Name of its file, without the folder.</param>
@@ -32,25 +25,8 @@ public sealed record GenerationNotes
     private static readonly string[] Marks = ["program", "prompt", "model", "variant"];
     private static readonly string Maker = $"pyramidflow {typeof(GenerationNotes).Assembly.GetName().Version!.ToString(3)}";
 
-    private static readonly GenerationNotesJson Readable = new(new JsonSerializerOptions(GenerationNotesJson.Default.Options)
-    {
-        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-    });
-
     /// <summary>Name and version of the program.</summary>
     public required string Program { get; init; }
-
-    /// <summary>What is seen.</summary>
-    public required string Prompt { get; init; }
-
-    /// <summary>What guidance steered away from.</summary>
-    public string? NegativePrompt { get; init; }
-
-    /// <summary>Text put after every prompt.</summary>
-    public string? PromptSuffix { get; init; }
-
-    /// <summary>Seed of all draws.</summary>
-    public ulong Seed { get; init; }
 
     /// <summary>Name of the checkpoint's folder.</summary>
     public required string Model { get; init; }
@@ -58,35 +34,9 @@ public sealed record GenerationNotes
     /// <summary>Transformer of the checkpoint; empty where it has no variants.</summary>
     public required string Variant { get; init; }
 
-    /// <summary>Pixels.</summary>
-    public int? Width { get; init; }
-
-    /// <summary>Pixels.</summary>
-    public int? Height { get; init; }
-
-    /// <summary>Frames; after a given video or latents the new ones.</summary>
-    public int? Frames { get; init; }
-
-    /// <summary>Frames per second of the file.</summary>
-    public double? Fps { get; init; }
-
-    /// <summary>Steps in each stage for the first unit.</summary>
-    public IReadOnlyList<int>? Steps { get; init; }
-
-    /// <summary>The same for the later units.</summary>
-    public IReadOnlyList<int>? VideoSteps { get; init; }
-
-    /// <summary>Guidance scale of the first unit.</summary>
-    public double? Guidance { get; init; }
-
-    /// <summary>Guidance scale of the later units.</summary>
-    public double? VideoGuidance { get; init; }
-
-    /// <summary>Alpha and minimum of linear guidance.</summary>
-    public IReadOnlyList<double>? LinearGuidance { get; init; }
-
-    /// <summary>Latent frames of a unit, unless it is 1.</summary>
-    public int? FramesPerUnit { get; init; }
+    /// <summary>The settings it was made with, every default filled in.</summary>
+    [JsonIgnore]
+    public GenerationOptions Options { get; init; } = new();
 
     /// <summary>Name of the picture it began with.</summary>
     public string? Image { get; init; }
@@ -94,32 +44,11 @@ public sealed record GenerationNotes
     /// <summary>Hash of that picture's file.</summary>
     public string? ImageSha256 { get; init; }
 
-    /// <summary>Whether the latents of a given picture were drawn.</summary>
-    public bool? SampleImage { get; init; }
-
-    /// <summary>Prompts that took over later.</summary>
-    public IReadOnlyList<NotedPrompt>? Prompts { get; init; }
-
-    /// <summary>Name of the video it goes on from.</summary>
+    /// <summary>Name of the video it continues.</summary>
     public string? Video { get; init; }
 
-    /// <summary>Name of the latents it goes on from.</summary>
+    /// <summary>Name of the latents it continues.</summary>
     public string? Latents { get; init; }
-
-    /// <summary>Whether the frames of the given video were left out.</summary>
-    public bool? NewOnly { get; init; }
-
-    /// <summary>Latent frames that a unit looked back at.</summary>
-    public int? History { get; init; }
-
-    /// <summary>For how many steps text and history were computed once, unless for each.</summary>
-    public int? ReusePrefix { get; init; }
-
-    /// <summary>In every how many steps guidance was computed, unless in each.</summary>
-    public int? GuidanceEvery { get; init; }
-
-    /// <summary>How the flow was followed, unless by Euler steps.</summary>
-    public IFlowSolver? Solver { get; init; }
 
     /// <summary>Side of the VAE's tiles in pixels.</summary>
     public int? Tile { get; init; }
@@ -141,53 +70,30 @@ public sealed record GenerationNotes
 
     /// <summary>The prompt that held at the end.</summary>
     [JsonIgnore]
-    public string LastPrompt => Prompts is [.., var last] ? last.Prompt : Prompt;
+    public string LastPrompt => Options.Schedule is [.., var last] ? last.Prompt : Options.Prompt ?? "";
 
     /// <summary>The notes of a clip. Names of what it began with are for the caller to add.</summary>
     /// <param name="model">Name of the checkpoint's folder.</param>
     /// <param name="variant">Transformer of the checkpoint.</param>
-    /// <param name="request">What is made, every default filled in.</param>
-    /// <param name="framesPerSecond">Playback rate of the file, frames per second.</param>
+    /// <param name="settings">What is made, every default filled in.</param>
     /// <param name="options">How the pipeline is loaded; its tiles are those of this clip.</param>
     /// <param name="loras">The LoRAs of <paramref name="options"/> with their hashes.</param>
-    public static GenerationNotes Of(
-        string model, string variant, GenerationOptions request, double framesPerSecond, PipelineOptions options, IReadOnlyList<NotedLora> loras) => new()
-        {
-            Program = Maker,
-            Prompt = request.Prompt,
-            NegativePrompt = request.NegativePrompt,
-            PromptSuffix = request.PromptSuffix,
-            Seed = request.Seed,
-            Model = model,
-            Variant = variant,
-            Width = request.Width,
-            Height = request.Height,
-            Frames = request.Frames,
-            Fps = framesPerSecond,
-            Steps = request.Steps,
-            VideoSteps = request.VideoSteps,
-            Guidance = request.Guidance,
-            VideoGuidance = request.VideoGuidance,
-            LinearGuidance = request.LinearGuidance is { } linear ? [linear.Alpha, linear.Minimum] : null,
-            FramesPerUnit = Unusual(request.FramesPerUnit, 1),
-            SampleImage = request.SampleImage ? true : null,
-            Prompts = request.Schedule.Count > 0 ? [.. request.Schedule.Select(change => new NotedPrompt(change.FromSeconds, change.Prompt))] : null,
-            NewOnly = request.NewFramesOnly ? true : null,
-            History = request.HistoryWindow,
-            ReusePrefix = Unusual(request.Approximations.ReusePrefix, 1),
-            GuidanceEvery = Unusual(request.Approximations.GuidanceEvery, 1),
-            Solver = request.Approximations.Solver == FlowSolvers.Euler ? null : request.Approximations.Solver,
-            Tile = options.Tiles?.Size,
-            TileOverlap = options.Tiles is { } tiles ? Unusual(tiles.Overlap, new TileOptions().Overlap) : null,
-            Dtype = TypeName(options.TypeOn(options.Device ?? default)),
-            Device = options.Device?.ToString(),
-            Threads = options.Threads,
-            Loras = loras.Count > 0 ? loras : null,
-        };
+    public static GenerationNotes Of(string model, string variant, GenerationOptions settings, PipelineOptions options, IReadOnlyList<NotedLora> loras) => new()
+    {
+        Program = Maker,
+        Model = model,
+        Variant = variant,
+        Options = settings,
+        Tile = options.Tiles?.Size,
+        TileOverlap = options.Tiles is { } tiles && tiles.Overlap != new TileOptions().Overlap ? tiles.Overlap : null,
+        Dtype = TypeName(options.TypeOn(options.Device ?? default)),
+        Device = options.Device?.ToString(),
+        Threads = options.Threads,
+        Loras = loras.Count > 0 ? loras : null,
+    };
 
     /// <summary>The notes as metadata of a file.</summary>
-    public IReadOnlyDictionary<string, string> Metadata() =>
-        new Dictionary<string, string> { [Key] = JsonSerializer.Serialize(this, Readable.GenerationNotes) };
+    public IReadOnlyDictionary<string, string> Metadata() => new Dictionary<string, string> { [Key] = ToJson() };
 
     /// <summary>The notes in a file's metadata, or null when there are none of ours.</summary>
     /// <param name="metadata">Texts of a file.</param>
@@ -211,7 +117,7 @@ public sealed record GenerationNotes
         {
             var root = json.RootElement;
             return root.ValueKind == JsonValueKind.Object && Marks.All(mark => root.TryGetProperty(mark, out var value) && value.ValueKind == JsonValueKind.String)
-                ? StrictJson.Deserialize(root, Readable.GenerationNotes)
+                ? StrictJson.Deserialize(root, GenerationNotesJson.Default.GenerationNotes) with { Options = ReadOptions(root) }
                 : null;
         }
     }
@@ -225,15 +131,15 @@ public sealed record GenerationNotes
     {
         return Comparable(this) == Comparable(asked);
 
-        string Comparable(GenerationNotes notes) => JsonSerializer.Serialize(notes with
+        string Comparable(GenerationNotes notes) => (notes with
         {
             Program = "",
             Device = null,
             Threads = null,
-            Seed = seed ? notes.Seed : 0,
+            Options = notes.Options with { Seed = seed ? notes.Options.Seed : null },
             Dtype = type ? notes.Dtype : "",
             Tile = tile ? notes.Tile : null,
-        }, Readable.GenerationNotes);
+        }).ToJson();
     }
 
     /// <summary>The hash by which a file is known again, or null when it is not there.</summary>
@@ -253,9 +159,35 @@ public sealed record GenerationNotes
         _ => "fp32",
     };
 
-    // What is as usual is not noted.
-    private static T? Unusual<T>(T value, T usual)
-        where T : struct => value.Equals(usual) ? null : value;
+    private static GenerationOptions ReadOptions(JsonElement json)
+    {
+        var options = new GenerationOptions();
+        foreach (var setting in SettingsTable.All.Where(setting => setting.IsNoted))
+        {
+            if (!json.TryGetProperty(setting.Name, out var value) || value.ValueKind == JsonValueKind.Null)
+                continue;
+            try
+            {
+                options = setting.Read(options, value);
+            }
+            catch (FormatException e)
+            {
+                throw new MalformedTextException(0, $"{setting.Name} cannot be {StrictText.OneLine(value.ToString())}: {e.Message}", setting.Name, e);
+            }
+        }
+
+        return options;
+    }
+
+    // The settings, and then what the program and the machine add.
+    private string ToJson() => ReadableJson.Write(writer =>
+    {
+        writer.WriteStartObject();
+        SettingsTable.Write(writer, Options, setting => setting.IsNoted ? setting.Name : null);
+        foreach (var member in JsonSerializer.SerializeToElement(this, GenerationNotesJson.Default.GenerationNotes).EnumerateObject())
+            member.WriteTo(writer);
+        writer.WriteEndObject();
+    });
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,

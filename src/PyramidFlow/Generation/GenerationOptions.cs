@@ -1,14 +1,20 @@
+using System.Text.Json.Serialization;
 using PyramidFlow.Hub;
+using PyramidFlow.Scheduling.Solvers;
 
 namespace PyramidFlow.Generation;
 
-/// <summary>What to generate. A value that is left null takes the checkpoint's own default (<see cref="PipelineSettings"/>).</summary>
-public sealed record GenerationOptions
+/// <summary>
+/// What can be asked of a generation. A value that is left null takes the checkpoint's own default (<see cref="PipelineSettings"/>) or is
+/// off. <see cref="SettingsTable"/> lists the settings among these with their names on the command line, in batch files, in REST and in
+/// the notes of a file: a new setting is a property here, a row there, and the place that uses it.
+/// </summary>
+public record GenerationOptions
 {
-    /// <summary>What is to be seen; may be empty only with an <see cref="Image"/>, <see cref="Video"/> or <see cref="Latents"/>.</summary>
-    public required string Prompt { get; init; }
+    /// <summary>What the video shows; empty only with an <see cref="Image"/>, <see cref="Video"/> or <see cref="Latents"/>.</summary>
+    public string? Prompt { get; init; }
 
-    /// <summary>Other prompts from later times on, in order.</summary>
+    /// <summary>The prompt schedule: other prompts from later times on, in order.</summary>
     public IReadOnlyList<PromptChange> Schedule { get; init; } = [];
 
     /// <summary>What guidance steers away from.</summary>
@@ -29,10 +35,13 @@ public sealed record GenerationOptions
     /// </summary>
     public int? Frames { get; init; }
 
-    /// <summary>The same as time, in place of <see cref="Frames"/>; the nearest possible length is taken (<see cref="VideoLength"/>).</summary>
+    /// <summary>The length as time, in place of <see cref="Frames"/>; the nearest possible length is taken (<see cref="VideoLength"/>).</summary>
     public double? Seconds { get; init; }
 
-    /// <summary>Steps in each stage for the first unit, lowest resolution first.</summary>
+    /// <summary>Playback rate of the file, frames per second, 1 to 240.</summary>
+    public double? FramesPerSecond { get; init; }
+
+    /// <summary>Denoising steps in each stage for the first unit, lowest resolution first; one number stands for all stages.</summary>
     public IReadOnlyList<int>? Steps { get; init; }
 
     /// <summary>The same for the later units.</summary>
@@ -48,46 +57,84 @@ public sealed record GenerationOptions
     /// Linear guidance: unit i uses max(Guidance - alpha * i, minimum) for both scales; null is off. Released defaults: 0.5
     /// and 2.
     /// </summary>
-    public (double Alpha, double Minimum)? LinearGuidance { get; init; }
+    public LinearGuidance? LinearGuidance { get; init; }
 
-    /// <summary>What may be computed less exactly to save work; nothing unless it is asked for.</summary>
-    public Approximations Approximations { get; init; } = Approximations.None;
-
-    /// <summary>Latent frames of a unit after the first; the released models use 1.</summary>
-    public int FramesPerUnit { get; init; } = 1;
-
-    /// <summary>Seed of all draws.</summary>
-    public ulong Seed { get; init; }
-
-    /// <summary>How many clips to make, one after another; number i is what the request gives alone with seed <see cref="Seed"/> + i.</summary>
-    public int Count { get; init; } = 1;
+    /// <summary>Latent frames of a unit after the first, 1 to 1024; the released models use 1, the default.</summary>
+    public int? FramesPerUnit { get; init; }
 
     /// <summary>
-    /// Most latent frames that a unit looks back at, so that the time per unit stays flat. Null is off for clips as long as the
+    /// Most latent frames of history that a unit attends to, so that the time per unit stays flat. Null is off for clips as long as the
     /// checkpoint was trained on and else what fits its training; 0 is off.
     /// </summary>
     public int? HistoryWindow { get; init; }
 
-    /// <summary>First frame to go on from (image to video), already of the request's size; interleaved RGB bytes.</summary>
+    /// <summary>Number of neighbouring steps that share keys and values of text and history; null and 1 are exact (<see cref="Approximations"/>).</summary>
+    public int? ReusePrefix { get; init; }
+
+    /// <summary>Guidance is computed in every step of this number; null and 1 are exact.</summary>
+    public int? GuidanceEvery { get; init; }
+
+    /// <summary>Solver of the flow; null is Euler, as in the released system.</summary>
+    public IFlowSolver? Solver { get; init; }
+
+    /// <summary>Whether the latents of given pictures are drawn from the VAE's posterior, as the released system does; by default they are its mean.</summary>
+    public bool? SampleImage { get; init; }
+
+    /// <summary>Whether the frames of the given <see cref="Video"/> or <see cref="Latents"/> are left out of the result.</summary>
+    public bool? NewFramesOnly { get; init; }
+
+    /// <summary>Seed of all draws; null is 0 for a pipeline, and a random one on the command line and in the service.</summary>
+    public ulong? Seed { get; init; }
+
+    /// <summary>Number of clips to make, one after another; clip i is what the options give alone with seed <see cref="Seed"/> + i.</summary>
+    [JsonIgnore]
+    public int Count { get; init; } = 1;
+
+    /// <summary>First frame to continue from (image to video), already of the requested size; interleaved RGB bytes.</summary>
+    [JsonIgnore]
     public ReadOnlyMemory<byte>? Image { get; init; }
 
     /// <summary>
-    /// Frames to go on from, already of the request's size; interleaved RGB bytes. Where they are not 1 + a multiple of 8, the
+    /// Frames to continue from, already of the requested size; interleaved RGB bytes. Where they are not 1 + a multiple of 8, the
     /// last ones that are count.
     /// </summary>
+    [JsonIgnore]
     public ReadOnlyMemory<byte>? Video { get; init; }
 
-    /// <summary>Latents to go on from, of this checkpoint; they say the size too.</summary>
+    /// <summary>Latents to continue from, of this checkpoint; they give the size too.</summary>
+    [JsonIgnore]
     public LatentClip? Latents { get; init; }
 
-    /// <summary>Whether only the frames after those of <see cref="Video"/> or <see cref="Latents"/> come out, and not these too.</summary>
-    public bool NewFramesOnly { get; init; }
-
-    /// <summary>Whether latents of given pictures are drawn from what the VAE gives, as the released system does, and not its mean.</summary>
-    public bool SampleImage { get; init; }
+    /// <summary>The savings that were asked for; exact where none was.</summary>
+    [JsonIgnore]
+    public Approximations Approximations => Approximations.Of(ReusePrefix, GuidanceEvery, Solver);
 
     /// <summary>Fills in the checkpoint's defaults and checks every value. No weights are needed.</summary>
     /// <param name="settings">The checkpoint's; its steps say how many stages the pyramid has.</param>
     /// <exception cref="ArgumentException">A value is impossible; says what would be possible.</exception>
     public GenerationSettings Resolve(PipelineSettings settings) => RequestResolver.Resolve(this, settings);
+}
+
+/// <summary>Guidance that falls from unit to unit.</summary>
+/// <param name="Alpha">Fall of the scale for each unit, 0 or more.</param>
+/// <param name="Minimum">Least scale, 0 or more.</param>
+public readonly record struct LinearGuidance(double Alpha, double Minimum)
+{
+    /// <summary>From a pair.</summary>
+    public static implicit operator LinearGuidance((double Alpha, double Minimum) pair) => new(pair.Alpha, pair.Minimum);
+}
+
+/// <summary>Pixels of a frame.</summary>
+/// <param name="Width">Pixels.</param>
+/// <param name="Height">Pixels.</param>
+public readonly record struct FrameSize(int Width, int Height)
+{
+    /// <summary>Reads such as 640x384.</summary>
+    /// <exception cref="FormatException">It is of another form.</exception>
+    public static FrameSize Parse(string text) => text.ToLowerInvariant().Split('x') is [var width, var height]
+        ? new FrameSize(SettingsTable.Whole(width, 1, " for the width"), SettingsTable.Whole(height, 1, " for the height"))
+        : throw new FormatException("use width x height in pixels, such as 640x384");
+
+    /// <inheritdoc/>
+    public override string ToString() => FormattableString.Invariant($"{Width}x{Height}");
 }

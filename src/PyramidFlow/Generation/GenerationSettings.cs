@@ -20,6 +20,9 @@ public sealed record GenerationSettings(
     /// <summary>The prompt the clip begins with, with its suffix.</summary>
     public string Prompt => Prompts[0].Prompt;
 
+    /// <summary>The options with every default filled in; <see cref="GenerationOptions.Frames"/> counts the frames to be made.</summary>
+    public GenerationOptions Options => Sampling.Options;
+
     /// <summary>First frame, interleaved RGB bytes; null is made from the prompt.</summary>
     public ReadOnlyMemory<byte>? Image { get; init; }
 

@@ -29,7 +29,12 @@ public static class LatentFile
         foreach (var (name, value) in Statistics.Zip(values))
             all[name] = value.ToString("R", CultureInfo.InvariantCulture);
         if (settings is not null)
-            all["settings"] = SettingsJson.Of(settings);
+            all["settings"] = ReadableJson.Write(writer =>
+            {
+                writer.WriteStartObject();
+                SettingsTable.Write(writer, settings.Options, setting => setting.IsNoted ? setting.Name : null);
+                writer.WriteEndObject();
+            });
         SafetensorsWriter.Write(path, [(Key, latents.ToTensor())], all);
     }
 

@@ -32,11 +32,11 @@ internal static class PromptPlan
         {
             // The first frame of a clip is a unit by itself.
             var frame = (seconds * settings.FramesPerSecond) - (length.Given > 0 ? 0 : 1);
-            var unit = 1 + Math.Max(0, Math.Round(frame / (VideoLength.Scale * request.FramesPerUnit)));
+            var unit = 1 + Math.Max(0, Math.Round(frame / (VideoLength.Scale * (request.FramesPerUnit ?? 1))));
             return unit < length.Units ? (int)unit
                 : throw new ArgumentException(Invariant($"a prompt from second {seconds} on comes too late for {length.Made / settings.FramesPerSecond:0.##} seconds of video: make it longer, or let the prompt begin earlier"));
         }
 
-        double UnitSeconds() => VideoLength.Scale * request.FramesPerUnit / settings.FramesPerSecond;
+        double UnitSeconds() => VideoLength.Scale * (request.FramesPerUnit ?? 1) / settings.FramesPerSecond;
     }
 }

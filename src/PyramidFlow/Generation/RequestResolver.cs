@@ -23,9 +23,11 @@ internal static class RequestResolver
         foreach (var text in (string?[])[request.Prompt, request.NegativePrompt, request.PromptSuffix, .. request.Schedule.Select(change => change.Prompt)])
             CheckText(text);
         request.Approximations.Check();
+        if (request.FramesPerSecond is { } rate && rate is not (>= 1 and <= 240))
+            throw new ArgumentException(Invariant($"{rate} frames per second cannot be played: use 1 to 240"));
         CheckGiven(request, settings, width, height);
         var length = ClipLength.Of(request, settings, width, height);
-        var sampling = new SamplingPlan(height / Scale, width / Scale, request.FramesPerUnit,
+        var sampling = new SamplingPlan(height / Scale, width / Scale, request.FramesPerUnit ?? 1,
             Steps("steps", request.Steps ?? settings.Steps, stages),
             Steps("video steps", request.VideoSteps ?? settings.VideoSteps, stages),
             Guidance(request, settings, length))
@@ -34,15 +36,32 @@ internal static class RequestResolver
             Window = length.Window,
             Approximations = request.Approximations,
         };
+        var options = request with
+        {
+            NegativePrompt = request.NegativePrompt ?? settings.NegativePrompt,
+            PromptSuffix = request.PromptSuffix ?? settings.PromptSuffix,
+            Width = width,
+            Height = height,
+            Frames = length.Made,
+            Seconds = null,
+            FramesPerSecond = request.FramesPerSecond ?? settings.FramesPerSecond,
+            Steps = sampling.Steps,
+            VideoSteps = sampling.VideoSteps,
+            Guidance = request.Guidance ?? settings.Guidance,
+            VideoGuidance = request.VideoGuidance ?? settings.VideoGuidance,
+            FramesPerUnit = sampling.FramesPerUnit,
+            Seed = request.Seed ?? 0,
+        };
+        sampling = sampling with { Options = options };
         return new GenerationSettings(PromptPlan.Of(request, settings, length), request.NegativePrompt ?? settings.NegativePrompt,
-            width, height, length.Made + (request.NewFramesOnly ? 0 : length.Given), request.Seed, sampling)
+            width, height, length.Made + (request.NewFramesOnly == true ? 0 : length.Given), request.Seed ?? 0, sampling)
         {
             Image = request.Image,
             Video = request.Video,
             HistoryFrames = length.History,
             Latents = request.Latents,
-            NewFramesOnly = request.NewFramesOnly,
-            SampleImage = request.SampleImage,
+            NewFramesOnly = request.NewFramesOnly ?? false,
+            SampleImage = request.SampleImage ?? false,
             Warnings = [.. SizeWarnings(settings, width, height), .. length.Warnings],
         };
     }
@@ -76,7 +95,7 @@ internal static class RequestResolver
             throw new ArgumentException("an image, a video and latents to go on from exclude each other: give one of them");
         if (settings.FullSequence && (request.Image is not null || request.Video is not null || request.Latents is not null || request.Schedule.Count > 0))
             throw new ArgumentException("this checkpoint makes all frames of a clip together: it takes one prompt, and no image, video or latents to go on from");
-        if (request.NewFramesOnly && request.Video is null && request.Latents is null)
+        if (request.NewFramesOnly == true && request.Video is null && request.Latents is null)
             throw new ArgumentException("only new frames are asked for, but there is no video to go on from: give one, or leave this out");
         if (request.Image is { } image && image.Length != frame)
             throw new ArgumentException(Invariant($"the image has {image.Length} bytes where {width}x{height} RGB pixels are {frame}: bring it to that size"));
@@ -91,6 +110,8 @@ internal static class RequestResolver
 
     private static int[] Steps(string what, IReadOnlyList<int> steps, int stages)
     {
+        if (steps is [var every])
+            steps = [.. Enumerable.Repeat(every, stages)];
         if (steps.Count != stages)
             throw new ArgumentException(Invariant($"{what} has {Count(steps.Count, "number")} for {Count(stages, "stage")}: use such as {string.Join(',', Enumerable.Repeat(20, stages))}"));
         foreach (var count in steps)
@@ -111,7 +132,7 @@ internal static class RequestResolver
         Scaled("the minimum of linear guidance", linear.Minimum);
         Scaled("the alpha of linear guidance", linear.Alpha);
         // Given latents count as the units they would have been made in.
-        var before = length.Given == 0 ? 0 : (length.First - 2 + request.FramesPerUnit) / request.FramesPerUnit;
+        var before = length.Given == 0 ? 0 : (length.First - 2 + (request.FramesPerUnit ?? 1)) / (request.FramesPerUnit ?? 1);
         return [.. Enumerable.Range(before, length.Units).Select(unit => Switch(first == 0 ? 0 : Math.Max(first - (linear.Alpha * unit), linear.Minimum)))];
 
         static double? Switch(double scale) => scale > 0 ? scale : null;

@@ -21,6 +21,9 @@ public sealed record SamplingPlan(int Height, int Width, int FramesPerUnit, IRea
     /// <summary>What may be computed less exactly to save work.</summary>
     public Approximations Approximations { get; init; } = Approximations.None;
 
+    /// <summary>What was asked for, every default filled in: where the sampler reads a setting that has no place above.</summary>
+    public GenerationOptions Options { get; init; } = new();
+
     /// <summary>Number of units.</summary>
     public int Units => Guidance.Count;
 

@@ -15,7 +15,7 @@ internal static class CommandTargets
     public static IEnumerable<FuzzTarget> All()
     {
         Type[] usage = [typeof(UsageException), typeof(FormatException)];
-        yield return new("prompts", FuzzTargets.AsFile("prompts.json", path => Story.Read(path)), usage,
+        yield return new("prompts", FuzzTargets.AsFile("prompts.json", path => ClipOptions.ReadSchedule(path)), usage,
             FuzzTargets.Utf8("""{"0":"a red ball","2.5":"a blue ball"}""", """[{"from":0,"prompt":"a red ball"},{"from":1.5,"prompt":"b"}]"""), FuzzTargets.Utf8("\"0,5\"", "\"from\":", "\"prompt\":", "\\ud83d", "null"));
         foreach (var (extension, seed) in ((string, string)[])[(".txt", "a red ball\na blue ball\n"), (".jsonl", "\"a red ball\"\n{\"prompt\":\"b\",\"seed\":7,\"frames\":9,\"guidance\":7.5,\"steps\":[2,2,2]}\n"), (".json", """{"one":{"prompt":"a","size":"64x64","prompts":[{"from":1,"prompt":"b"}]},"two":"b"}""")])
         {
@@ -51,7 +51,7 @@ internal static class CommandTargets
         if (GenerationNotes.Read(new Dictionary<string, string> { [GenerationNotes.Key] = Encoding.UTF8.GetString(input) }) is not { } notes)
             return;
         var clip = notes.ToClip();
-        if (clip.Image?.Contains('/') == true || clip.Latents?.Contains('/') == true)
+        if (clip.ImageFile?.Contains('/') == true || clip.LatentsFile?.Contains('/') == true)
             throw new WrongResultException("a note leads out of the folder");
     }
 
@@ -60,7 +60,7 @@ internal static class CommandTargets
     {
         var text = Encoding.UTF8.GetString(input);
         FormatException? fault = null;
-        foreach (var parse in (Action<string>[])[t => Values.Whole(t, 1), t => Values.Number(t, zero: true), t => Values.Bytes(t), t => Values.Steps(t), t => Values.Size(t), t => Values.Seed(t), t => Values.Sizes(t), t => LoraArgument.Parse(t)])
+        foreach (var parse in (Action<string>[])[t => Values.Whole(t, 1), t => Values.Number(t, zero: true), t => Values.Bytes(t), t => Values.Steps(t), t => FrameSize.Parse(t), t => Values.Seed(t), t => Values.Sizes(t), t => LoraArgument.Parse(t)])
         {
             try
             {

@@ -1,7 +1,6 @@
 using PyramidFlow.Models;
 using PyramidFlow.Hub;
 using PyramidFlow.Generation;
-using PyramidFlow.Scheduling;
 
 namespace PyramidFlow.Tests.Generation;
 
@@ -30,8 +29,8 @@ public class GenerationRequestTests
         { Request with { Guidance = -1 }, "guidance -1 is not 0 or more: use 0 to turn it off, or such as 7" },
         { Request with { VideoGuidance = double.NaN }, "video guidance NaN is not 0 or more: use 0 to turn it off, or such as 7" },
         { Request with { LinearGuidance = (double.PositiveInfinity, 2) }, "the alpha of linear guidance Infinity is not 0 or more: use 0 to turn it off, or such as 7" },
-        { Request with { Approximations = new() { ReusePrefix = 0 } }, "a prefix cannot be reused for 0 steps: use 1 to 1000, such as 2, or 1 for exact results" },
-        { Request with { Approximations = new() { GuidanceEvery = -2 } }, "guidance cannot come every -2 steps: use 1 to 1000, such as 2, or 1 for exact results" },
+        { Request with { ReusePrefix = 0 }, "a prefix cannot be reused for 0 steps: use 1 to 1000, such as 2, or 1 for exact results" },
+        { Request with { GuidanceEvery = -2 }, "guidance cannot come every -2 steps: use 1 to 1000, such as 2, or 1 for exact results" },
         { Request with { Image = new byte[10] }, "the image has 10 bytes where 640x384 RGB pixels are 737280: bring it to that size" },
         { Request with { Frames = 9, Seconds = 1 }, "frames and seconds both say how long the video is: use one of them" },
         { Request with { Seconds = -1 }, "-1 seconds are no length: use 0 for a picture, or such as 5" },

@@ -50,8 +50,11 @@ internal sealed class Draft
     /// <summary>Prompts that take over later; they come with reused settings and are not edited here.</summary>
     public IReadOnlyList<PromptChange> Schedule { get; set; } = [];
 
-    /// <summary>Reused settings that the form has no field for.</summary>
-    public ReusedSettings Reused { get; set; } = ReusedSettings.None;
+    /// <summary>The settings of the sampler that have an input of their own kind (<see cref="Setting.Label"/>), by name; an empty text is as the model has it.</summary>
+    public Dictionary<string, string> Sampler { get; set; } = [];
+
+    /// <summary>The settings that stand in <see cref="Sampler"/>.</summary>
+    public static IReadOnlyList<Setting> SamplerSettings { get; } = [.. SettingsTable.All.Where(setting => setting.Label is not null)];
 
     /// <summary>A picture or video of the user's own to begin with.</summary>
     public IBrowserFile? File { get; set; }
@@ -69,7 +72,8 @@ internal sealed class Draft
         NegativePrompt = settings.NegativePrompt;
         Units = (settings.Frames - 1) / VideoLength.Scale;
         Take(settings.Width, settings.Height, settings.Steps, settings.VideoSteps, settings.Guidance, settings.VideoGuidance, model);
-        (Schedule, Reused, KeepsSeed, Seed) = ([], ReusedSettings.None, false, "");
+        (Schedule, KeepsSeed, Seed) = ([], false, "");
+        Sampler = SamplerSettings.ToDictionary(setting => setting.Name, setting => Unset(setting, model));
     }
 
     /// <summary>Fills in everything as it was for an earlier video, its seed too.</summary>
@@ -79,7 +83,10 @@ internal sealed class Draft
     {
         var request = job.Request;
         Use(model);
-        (Prompt, NegativePrompt, Schedule, Reused) = (request.Prompt, request.NegativePrompt ?? "", request.Schedule, ReusedSettings.Of(request, model));
+        (Prompt, NegativePrompt, Schedule) = (request.Prompt ?? "", request.NegativePrompt ?? "", request.Schedule);
+        var own = Own(model);
+        foreach (var setting in SamplerSettings.Where(setting => setting.Get(request) is { } value && !value.Equals(setting.Usual) && !setting.IsSame(request, own)))
+            Sampler[setting.Name] = setting.Text(request);
         Mode = request.Input?.Kind switch { null => DraftMode.Text, VideoInputKind.Image => DraftMode.Image, _ => DraftMode.Extend };
         Units = (request.Frames ?? 1) / VideoLength.Scale;
         var settings = model.Settings;
@@ -97,8 +104,11 @@ internal sealed class Draft
             Resize(width, height);
         Units = Math.Max(1, Units);
         if (Prompt.Length == 0)
-            Prompt = job.Request.Prompt;
+            Prompt = job.Request.Prompt ?? "";
     }
+
+    /// <summary>The text of a setting of the sampler that is as the model has it.</summary>
+    public static string Unset(Setting setting, VideoModel model) => setting.Type.IsText ? setting.Text(Own(model)) : "";
 
     /// <summary>Takes a size.</summary>
     public void Resize(int width, int height) => (Width, Height) = (Text(width), Text(height));
@@ -114,6 +124,9 @@ internal sealed class Draft
     /// <summary>Steps as one number when all stages have the same.</summary>
     public static string Text(IReadOnlyList<int> steps) =>
         steps.Distinct().Count() == 1 ? Text(steps[0]) : string.Join(", ", steps.Select(count => Text(count)));
+
+    private static GenerationOptions Own(VideoModel model) =>
+        new() { PromptSuffix = model.Settings.PromptSuffix, FramesPerSecond = model.Settings.FramesPerSecond };
 
     private static string Text(IFormattable value) => value.ToString(null, CultureInfo.InvariantCulture);
 }

@@ -4,14 +4,15 @@ namespace PyramidFlow.Server.Page.State;
 internal static class DraftField
 {
     public const string Prompt = "prompt", NegativePrompt = "negative_prompt", Model = "model", Size = "size", Seconds = "seconds",
-        Steps = "num_inference_steps", VideoSteps = "video_steps", Guidance = "guidance_scale", VideoGuidance = "video_guidance_scale",
+        Steps = "steps", VideoSteps = "video_steps", Guidance = "guidance_scale", VideoGuidance = "video_guidance_scale",
         Seed = "seed", Input = "input_reference";
 
     /// <summary>What belongs to no field.</summary>
     public const string Form = "form";
 
     /// <summary>In the order they stand on the page.</summary>
-    public static IReadOnlyList<string> All { get; } = [Model, Input, Prompt, Seconds, Size, NegativePrompt, Steps, VideoSteps, Guidance, VideoGuidance, Seed];
+    public static IReadOnlyList<string> All { get; } = [Model, Input, Prompt, Seconds, Size, NegativePrompt, Steps, VideoSteps, Guidance, VideoGuidance,
+        .. Draft.SamplerSettings.Select(setting => setting.Field!), Seed];
 
     /// <summary>The field that a parameter of REST stands in; <see cref="Form"/> where it stands in none.</summary>
     public static string Of(string? parameter) => parameter switch
@@ -23,4 +24,7 @@ internal static class DraftField
 
     /// <summary>Whether a field lies in the part of the form that can be folded away.</summary>
     public static bool IsFolded(string field) => field is NegativePrompt or Steps or VideoSteps or Guidance or VideoGuidance;
+
+    /// <summary>Whether a field is an input of the sampler.</summary>
+    public static bool IsSampler(string field) => Draft.SamplerSettings.Any(setting => setting.Field == field);
 }

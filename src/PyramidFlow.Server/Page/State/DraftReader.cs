@@ -16,28 +16,44 @@ internal sealed class DraftReader(VideoModel model, IDictionary<string, string> 
             errors[DraftField.Prompt] = "Say what is to be seen.";
         if (draft.Mode != DraftMode.Text && draft is { File: null, From: null, SameInputAs: null })
             errors[DraftField.Input] = draft.Mode == DraftMode.Image ? "Choose a picture to begin with." : "Choose a video to go on from.";
-        return new VideoRequest
+        return Draft.SamplerSettings.Aggregate(Main(draft), (request, setting) => Sampler(setting, draft, request));
+    }
+
+    private VideoRequest Main(Draft draft) => new()
+    {
+        Model = model.Id,
+        Prompt = draft.Prompt.Trim(),
+        NegativePrompt = draft.NegativePrompt.Trim(),
+        Schedule = draft.Schedule,
+        Width = Side(draft.Width, "width"),
+        Height = Side(draft.Height, "height"),
+        Frames = FramesOf(draft),
+        Steps = Steps(draft.Steps, DraftField.Steps),
+        VideoSteps = Steps(draft.VideoSteps, DraftField.VideoSteps),
+        Guidance = Guidance(draft.Guidance, DraftField.Guidance),
+        VideoGuidance = Guidance(draft.VideoGuidance, DraftField.VideoGuidance),
+        Seed = draft.KeepsSeed ? Seed(draft.Seed) : null,
+        Input = Input(draft),
+        RemixedFrom = draft.Mode == DraftMode.Text || draft.File is not null || draft.From is not null ? null : draft.SameInputAs?.Id,
+    };
+
+    private VideoRequest Sampler(Setting setting, Draft draft, VideoRequest request)
+    {
+        var text = draft.Sampler.GetValueOrDefault(setting.Name, "").Trim();
+        // A suffix begins with a comma and a space, and an empty one means none.
+        if (setting.Type.IsText)
+            text = draft.Sampler.GetValueOrDefault(setting.Name, "");
+        if (text == Draft.Unset(setting, model))
+            return request;
+        try
         {
-            Model = model.Id,
-            Prompt = draft.Prompt.Trim(),
-            NegativePrompt = draft.NegativePrompt.Trim(),
-            Schedule = draft.Schedule,
-            Width = Side(draft.Width, "width"),
-            Height = Side(draft.Height, "height"),
-            Frames = FramesOf(draft),
-            Steps = Steps(draft.Steps, DraftField.Steps),
-            VideoSteps = Steps(draft.VideoSteps, DraftField.VideoSteps),
-            Guidance = Guidance(draft.Guidance, DraftField.Guidance),
-            VideoGuidance = Guidance(draft.VideoGuidance, DraftField.VideoGuidance),
-            PromptSuffix = draft.Reused.PromptSuffix,
-            FramesPerSecond = draft.Reused.FramesPerSecond,
-            ReusePrefix = draft.Reused.ReusePrefix,
-            GuidanceEvery = draft.Reused.GuidanceEvery,
-            Solver = draft.Reused.Solver,
-            Seed = draft.KeepsSeed ? Seed(draft.Seed) : null,
-            Input = Input(draft),
-            RemixedFrom = draft.Mode == DraftMode.Text || draft.File is not null || draft.From is not null ? null : draft.SameInputAs?.Id,
-        };
+            return setting.Parse(request, text);
+        }
+        catch (FormatException e)
+        {
+            errors[setting.Field!] = $"“{text}” cannot be taken: {e.Message}.";
+            return request;
+        }
     }
 
     /// <summary>Frames that a form asks for; of an extension, the new ones.</summary>

@@ -13,14 +13,14 @@ namespace PyramidFlow.Server.Page.State;
 internal sealed record KeptDraft(
     string? Model, DraftMode Mode, string Prompt, string NegativePrompt, int Units, bool HasOwnSize, string Width, string Height,
     string Steps, string VideoSteps, string Guidance, string VideoGuidance, string Seed, bool KeepsSeed,
-    IReadOnlyList<PromptChange>? Schedule, string? From, string? SameInputAs, ReusedSettings? Reused = null)
+    IReadOnlyList<PromptChange>? Schedule, string? From, string? SameInputAs, IReadOnlyDictionary<string, string>? Sampler = null)
 {
     // Beyond any length: the form's arithmetic stays within its numbers.
     private const int MostUnits = 10_000;
 
     public static KeptDraft Of(Draft draft, VideoModel? model) => new(
         model?.Id, draft.Mode, draft.Prompt, draft.NegativePrompt, draft.Units, draft.HasOwnSize, draft.Width, draft.Height,
-        draft.Steps, draft.VideoSteps, draft.Guidance, draft.VideoGuidance, draft.Seed, draft.KeepsSeed, draft.Schedule, draft.From?.Id, draft.SameInputAs?.Id, draft.Reused);
+        draft.Steps, draft.VideoSteps, draft.Guidance, draft.VideoGuidance, draft.Seed, draft.KeepsSeed, draft.Schedule, draft.From?.Id, draft.SameInputAs?.Id, draft.Sampler);
 
     public string ToJson() => JsonSerializer.Serialize(this, KeptDraftJson.Default.KeptDraft);
 
@@ -48,7 +48,8 @@ internal sealed record KeptDraft(
         if (Model != model.Id)
             return;
         (draft.NegativePrompt, draft.Units, draft.Schedule) = (NegativePrompt, Math.Clamp(Units, 0, MostUnits), Schedule ?? []);
-        draft.Reused = Reused ?? ReusedSettings.None;
+        foreach (var setting in Draft.SamplerSettings.Where(setting => Sampler?.ContainsKey(setting.Name) == true))
+            draft.Sampler[setting.Name] = Sampler![setting.Name] ?? "";
         (draft.HasOwnSize, draft.Width, draft.Height) = (HasOwnSize, Width, Height);
         (draft.Steps, draft.VideoSteps, draft.Guidance, draft.VideoGuidance) = (Steps, VideoSteps, Guidance, VideoGuidance);
         (draft.Seed, draft.KeepsSeed) = (Seed, KeepsSeed);

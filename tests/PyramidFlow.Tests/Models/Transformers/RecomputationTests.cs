@@ -1,5 +1,4 @@
 using System.Globalization;
-using PyramidFlow.Hub;
 using PyramidFlow.Torch;
 using PyramidFlow.Models;
 
