@@ -72,7 +72,7 @@ internal sealed class ClipMaker(ModelArguments model, CheckpointFolder folder, C
             return null;
         var options = new VideoReadOptions { Width = plan.Request.Width, Height = plan.Request.Height, Fps = settings.FramesPerSecond };
         var most = VideoLength.OfLatents(Math.Clamp(plan.Request.HistoryWindow ?? 0, settings.MaxLatentFrames, VideoLength.Latents(VideoLength.MaxFrames)));
-        return await GivenVideo.ReadAsync(path, options, most, plan.Request.NewFramesOnly == true ? null : write, cancel).ConfigureAwait(false);
+        return await ConditioningVideo.ReadAsync(path, options, most, plan.Request.NewFramesOnly == true ? null : write, cancel).ConfigureAwait(false);
     }
 
     // The tiles that a budget makes of this clip, so that they need no budget to be made again. A given video is read too late for that.

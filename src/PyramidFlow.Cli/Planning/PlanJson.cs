@@ -55,7 +55,7 @@ internal static class PlanJson
             json.WriteStartObject("within");
             json.WriteNumber("bytes", budget);
             json.WriteString("offload", options.Offload.ToString().ToLowerInvariant());
-            json.WriteNumber("query_block", options.Attention.QueryBlock);
+            json.WriteNumber("query_block", options.Sampler.Attention.QueryBlock);
             json.WriteNumber("prefix_bytes", options.Sampler.PrefixBytes);
             json.WriteNumber("decode_window", options.DecodeWindow);
             json.WriteNumber("tile", options.Tiles?.Size ?? 0);

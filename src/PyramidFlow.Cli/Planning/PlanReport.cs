@@ -54,7 +54,7 @@ internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSet
     }
 
     private string Chosen() => FormattableString.Invariant(
-        $"within {Bytes.Text(Options.MaxMemory!.Value)}: --offload {Options.Offload.ToString().ToLowerInvariant()}, {Options.Attention.QueryBlock} queries and {Bytes.Text(Options.Sampler.PrefixBytes)} of history at a time, {(Options.Tiles is { } tiles ? $"tiles of {tiles.Size}{(Options.TileByTile ? ", each through the whole clip" : "")}" : "whole frames")}, {Options.DecodeWindow} latent frames decoded at a time");
+        $"within {Bytes.Text(Options.MaxMemory!.Value)}: --offload {Options.Offload.ToString().ToLowerInvariant()}, {Options.Sampler.Attention.QueryBlock} queries and {Bytes.Text(Options.Sampler.PrefixBytes)} of history at a time, {(Options.Tiles is { } tiles ? $"tiles of {tiles.Size}{(Options.TileByTile ? ", each through the whole clip" : "")}" : "whole frames")}, {Options.DecodeWindow} latent frames decoded at a time");
 
     private static string Number(int? value) => value is { } number ? FormattableString.Invariant($"{number}") : "";
 

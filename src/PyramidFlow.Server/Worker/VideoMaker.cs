@@ -77,7 +77,7 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
     }
 
     // The whole video that is gone on from comes first; the model sees its end.
-    private Task<ReadOnlyMemory<byte>> GivenAsync(VideoRequest request, string id, VideoModel model, VideoFiles files, CancellationToken cancel) => GivenVideo.ReadAsync(
+    private Task<ReadOnlyMemory<byte>> GivenAsync(VideoRequest request, string id, VideoModel model, VideoFiles files, CancellationToken cancel) => ConditioningVideo.ReadAsync(
         folder.InputVideo(id), new() { Width = request.Width, Height = request.Height, Fps = model.Settings.FramesPerSecond },
         VideoLength.OfLatents(model.Settings.MaxLatentFrames), rgb => files.AddAsync(rgb, cancel), cancel);
 

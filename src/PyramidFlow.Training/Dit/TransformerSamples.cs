@@ -43,19 +43,10 @@ public sealed class TransformerSamples : IDisposable
         using var vae = openVae();
         using var pipeline = VideoPipeline.Of(prompts, transformer, vae, settings);
         var rows = new List<byte[]>();
-        // Where memory runs out, sampling goes on with smaller pieces; the training does not.
-        var attention = transformer.Attention;
-        try
+        foreach (var request in requests)
         {
-            foreach (var request in requests)
-            {
-                using var scope = new TensorScope();
-                rows.Add(pipeline.Decode(pipeline.GenerateLatents(request, null, cancel)));
-            }
-        }
-        finally
-        {
-            transformer.Attention = attention;
+            using var scope = new TensorScope();
+            rows.Add(pipeline.Decode(pipeline.GenerateLatents(request, null, cancel)));
         }
 
         var sheet = SpriteContactSheet.Compose(rows, size.Width, size.Height);

@@ -3,46 +3,47 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Generation;
 
 /// <summary>
-/// Clean latents that the next unit looks back at: all so far, or as many as the window holds. A history that is cut begins
-/// like a clip: its first latent frame is a picture, of the last frame before the others, with the statistics of pictures.
+/// Clean latents that condition the next unit: all so far, or as many frames as the window holds. A history that is cut begins
+/// like a clip: its first latent frame is that of a picture, made from the frame before the others, with the statistics of pictures.
 /// So the transformer sees nothing that it was not trained on, at positions it was trained on.
 /// </summary>
 /// <param name="window">Most latent frames; null keeps all.</param>
-/// <param name="restart">See <see cref="ClipSource.Restart"/>.</param>
-internal sealed class ClipHistory(int? window, Func<long, Tensor>? restart) : IDisposable
+internal sealed class ClipHistory(int? window) : IDisposable
 {
-    private Tensor? latents;
     private long dropped;
 
     /// <summary>The latents, [b, c, t, h, w]; null before the first unit.</summary>
-    internal Tensor? Next()
+    internal Tensor? Latents { get; private set; }
+
+    /// <summary>The latent frame of the clip whose picture must begin the history (<see cref="BeginWith"/>); null while all frames fit the window.</summary>
+    internal long? Cut => Latents is { } all && all.Size(2) > window ? dropped + all.Size(2) - window : null;
+
+    /// <summary>Drops the frames before <see cref="Cut"/> and puts a picture in its place.</summary>
+    /// <param name="picture">Normalised latents of the last decoded frame of that latent frame, as a picture: [b, c, 1, h, w].</param>
+    internal void BeginWith(Tensor picture)
     {
-        if (latents is null || window is not { } most || latents.Size(2) <= most)
-            return latents;
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
+        var (latents, most) = (Latents!, window!.Value);
         var surplus = latents.Size(2) - most;
-        var begin = restart ?? throw new InvalidOperationException("a history window needs pictures to begin with: give the clip's source a restart");
-        var first = begin(dropped + surplus).To(latents.Type).To(latents.Device);                    // [b, c, 1, h, w]
-        Replace(Tensor.Cat([first, latents.Narrow(2, surplus + 1, most - 1)], 2));
+        Replace(Tensor.Cat([picture.To(latents.Type).To(latents.Device), latents.Narrow(2, surplus + 1, most - 1)], 2));
         dropped += surplus;
-        return latents;
     }
 
-    /// <summary>A unit has been made; the tensor stays the caller's.</summary>
+    /// <summary>Appends a unit; the tensor stays the caller's.</summary>
     internal void Add(Tensor unit)
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
-        Replace(latents is null ? unit.Clone() : Tensor.Cat([latents, unit], 2));
+        Replace(Latents is null ? unit.Clone() : Tensor.Cat([Latents, unit], 2));
     }
 
     /// <inheritdoc/>
-    public void Dispose() => latents?.Dispose();
+    public void Dispose() => Latents?.Dispose();
 
     private void Replace(Tensor next)
     {
-        latents?.Dispose();
-        latents = TensorScope.Detach(next);
+        Latents?.Dispose();
+        Latents = TensorScope.Detach(next);
     }
 }

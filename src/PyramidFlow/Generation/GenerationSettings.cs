@@ -1,4 +1,77 @@
+using PyramidFlow.Models;
+
 namespace PyramidFlow.Generation;
+
+/// <summary>Shape and steps of a clip to sample.</summary>
+/// <param name="Height">Rows of the latents; divisible by 2^stages.</param>
+/// <param name="Width">Columns of the latents, likewise.</param>
+/// <param name="FramesPerUnit">Latent frames of a unit after the first.</param>
+/// <param name="Steps">Steps in each stage for the first unit, lowest resolution first.</param>
+/// <param name="VideoSteps">The same for the later units.</param>
+/// <param name="Guidance">Guidance scale of each unit; null is off, so that only the prompt is looked at.</param>
+public sealed record SamplingPlan(int Height, int Width, int FramesPerUnit, IReadOnlyList<int> Steps, IReadOnlyList<int> VideoSteps,
+    IReadOnlyList<double?> Guidance)
+{
+    /// <summary>Latent frames of the first unit: 1, or as many as are given to go on from.</summary>
+    public int First { get; init; } = 1;
+
+    /// <summary>Most latent frames of history that a unit looks at; null is all.</summary>
+    public int? Window { get; init; }
+
+    /// <summary>What may be computed less exactly to save work.</summary>
+    public Approximations Approximations { get; init; } = Approximations.None;
+
+    /// <summary>What was asked for, every default filled in: where the sampler reads a setting that has no place above.</summary>
+    public GenerationOptions Options { get; init; } = new();
+
+    /// <summary>Number of units.</summary>
+    public int Units => Guidance.Count;
+
+    /// <summary>Number of stages.</summary>
+    public int Stages => Steps.Count;
+
+    /// <summary>Latent frames of the whole clip.</summary>
+    public int Frames => First + ((Units - 1) * FramesPerUnit);
+
+    /// <summary>Latent frames of a unit.</summary>
+    public int FramesOf(int unit) => unit == 0 ? First : FramesPerUnit;
+
+    /// <summary>Latent frames that a unit looks back at.</summary>
+    public int HistoryOf(int unit) => unit == 0 ? 0 : Math.Min(First + ((unit - 1) * FramesPerUnit), Window ?? int.MaxValue);
+
+    /// <summary>Steps of each stage of a unit.</summary>
+    public IReadOnlyList<int> StepsOf(int unit) => unit == 0 ? Steps : VideoSteps;
+
+    /// <summary>Evaluations of the transformer in a stage of a unit.</summary>
+    public int EvaluationsOf(int unit, int stage) => Approximations.Solver.Evaluations(StepsOf(unit)[stage]);
+
+    /// <summary>Tokens of a unit at a stage.</summary>
+    public ClipSize SizeOf(int unit, int stage) => Size(FramesOf(unit), stage);
+
+    /// <summary>Tokens of history and unit together: the cost of an exact evaluation.</summary>
+    public long Tokens(int unit, int stage)
+    {
+        var history = LatentPyramid.HistoryRanges(HistoryOf(unit), stage, FramesPerUnit);
+        return SizeOf(unit, stage).Tokens + history.Sum(clip => Size(clip.Count, clip.Level).Tokens);
+    }
+
+    /// <summary>
+    /// Cost of an evaluation in tokens: <see cref="Tokens"/>, less what is approximated. Evaluations that share a history share its tokens, and
+    /// where the others are guided an evaluation without guidance counts half.
+    /// </summary>
+    public double Work(int unit, int stage, int evaluation)
+    {
+        var own = SizeOf(unit, stage).Tokens;
+        var history = (double)(Tokens(unit, stage) - own) / Approximations.ReusePrefix;
+        return (own + history) * (Guidance[unit] is null || Approximations.IsGuided(evaluation) ? 1 : 0.5);
+    }
+
+    private ClipSize Size(long frames, int stage)
+    {
+        var scale = Patches.Size << (Stages - 1 - stage);
+        return new ClipSize(frames, Height / scale, Width / scale);
+    }
+}
 
 /// <summary>A request with every value filled in and checked; from <see cref="GenerationOptions.Resolve"/>.</summary>
 /// <param name="Prompts">What is to be seen, with suffixes: ascending units, the first from the first unit that is made.</param>
@@ -53,7 +126,15 @@ public sealed record GenerationSettings(
     /// <summary>Whether any unit to be sampled is guided, so that the negative prompt counts.</summary>
     public bool IsGuided => Sampling.Guidance.Skip(IsGiven ? 1 : 0).Any(scale => scale is not null);
 
+    /// <summary>Latent frames that come before those to be made, including those outside the history window.</summary>
+    internal int GivenLatentFrames => Latents?.Frames ?? VideoLength.Latents(VideoLength.Fitting(Video!.Value.Length / (3 * Width * Height)));
+
     /// <summary>The prompt of a unit.</summary>
     /// <param name="unit">Number of the unit, from 0.</param>
     public string PromptOf(int unit) => (Prompts.LastOrDefault(prompt => prompt.FromUnit <= unit) ?? Prompts[0]).Prompt;
 }
+
+/// <summary>A prompt and the unit it begins with.</summary>
+/// <param name="FromUnit">First unit made with it.</param>
+/// <param name="Prompt">What is to be seen, with its suffix.</param>
+public sealed record UnitPrompt(int FromUnit, string Prompt);

@@ -1,11 +1,11 @@
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
+using PyramidFlow.Models;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Models.Text;
+using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
-using PyramidFlow.Models;
-using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Generation;
 
@@ -82,7 +82,7 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
     }
 
     /// <summary>Encoded prompts of a run.</summary>
-    internal PromptBook Book(Action<string> warn) =>
+    internal EncodedPrompts Prompted(Action<string> warn) =>
         new(Text, Wider is null ? null : Wider.Text, warn) { Cache = Prompts, Begin = () => MakeRoom([.. Text.Models]) };
 
     /// <summary>A decoder of one clip, which goes over to the wider VAE where pixels overflow.</summary>
@@ -128,5 +128,95 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
         Transformer.Dispose();
         Vae.Dispose();
         Wider?.Dispose();
+    }
+}
+
+/// <summary>Loads the models of a checkpoint onto one device, in whatever element type.</summary>
+/// <param name="folder">The checkpoint.</param>
+/// <param name="options">Which transformer, what is added to its weights, and when weights are in memory.</param>
+/// <param name="device">Where to hold them.</param>
+/// <param name="transformer">Sizes of the transformer.</param>
+/// <param name="vae">Sizes of the VAE.</param>
+internal sealed class ModelLoader(CheckpointFolder folder, PipelineOptions options, Device device, ITransformerConfig transformer, CausalVideoVaeConfig vae)
+{
+    /// <summary>Text encoders, whose weights are read when the first prompt needs them.</summary>
+    internal PromptEncoder Text(ElementType type) => PromptEncoder.Load(folder, (model, component) => Attach(model, component, type));
+
+    internal PyramidTransformer Transformer(ElementType type)
+    {
+        var model = Fill(transformer.Build(), folder.Transformer(options.Variant), type);
+        try
+        {
+            foreach (var lora in options.Loras)
+                LoraFile.Merge(model, lora.Path, lora.Weight);
+            return model;
+        }
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
+    }
+
+    internal CausalVideoVae Vae(ElementType type) => Fill(new CausalVideoVae(vae), folder.Vae, type);
+
+    private T Fill<T>(T model, ComponentFolder component, ElementType type)
+        where T : Module
+    {
+        try
+        {
+            if (options is { Offload: Offload.None, MaxMemory: null })
+                Load(model, component, type);
+            else
+                Attach(model, component, type);
+            return model;
+        }
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
+    }
+
+    private void Load(Module model, ComponentFolder component, ElementType type)
+    {
+        using var source = component.OpenWeights();
+        model.Load(source, type, device);
+    }
+
+    private void Attach(Module model, ComponentFolder component, ElementType type) => model.Attach(component.OpenWeights(), type, device);
+}
+
+/// <summary>
+/// The models in types whose range their numbers cannot leave, for what overflows in float16; loaded when they are first
+/// needed, then kept.
+/// </summary>
+/// <param name="loader">Where they come from.</param>
+/// <param name="device">Where they are.</param>
+internal sealed class WiderModels(ModelLoader loader, Device device) : IDisposable
+{
+    private PyramidTransformer? transformer;
+    private CausalVideoVae? vae;
+
+    // CPUs compute float32 fastest; on a GPU bfloat16 takes no more memory than float16.
+    private ElementType Type => device.Type == DeviceType.Cpu ? ElementType.Float32 : ElementType.BFloat16;
+
+    internal PyramidTransformer Transformer() => transformer ??= loader.Transformer(Type);
+
+    // Decoding may have a thread of its own.
+    internal CausalVideoVae Vae()
+    {
+        lock (loader)
+            return vae ??= loader.Vae(ElementType.Float32);
+    }
+
+    /// <summary>Text encoders; they are large and seldom needed, so the caller frees them.</summary>
+    internal PromptEncoder Text() => loader.Text(Type);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        transformer?.Dispose();
+        vae?.Dispose();
     }
 }

@@ -1,8 +1,8 @@
 using Microsoft.Extensions.Logging;
-using PyramidFlow.Models.Lora;
-using PyramidFlow.Torch;
 using PyramidFlow.Models;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Models.Vae;
+using PyramidFlow.Torch;
 
 namespace PyramidFlow.Generation;
 
@@ -26,9 +26,6 @@ public sealed record PipelineOptions
 
     /// <summary>LoRAs that are added to the transformer's weights, one after another.</summary>
     public IReadOnlyList<LoraUse> Loras { get; init; } = [];
-
-    /// <summary>How attention trades speed for memory.</summary>
-    public AttentionSettings Attention { get; init; } = new();
 
     /// <summary>How sampling trades speed for memory.</summary>
     public SamplerOptions Sampler { get; init; } = new();
@@ -100,4 +97,23 @@ public sealed record PipelineOptions
         if (TileByTile && Tiles is not { CanGoOneByOne: true })
             throw new ArgumentException("only weighted tiles can be decoded one by one: give their size, such as 256");
     }
+}
+
+/// <summary>When weights are in memory; the results are the same to the bit.</summary>
+public enum Offload
+{
+    /// <summary>Always, but for text encoders that no prompt has needed yet.</summary>
+    None,
+
+    /// <summary>
+    /// One model at a time: text encoders, transformer and VAE make room for one another. Of T5, which reads each weight once
+    /// for a prompt, only the block at work and the next one.
+    /// </summary>
+    Model,
+
+    /// <summary>Of the transformer, too, only the block at work and the next one, which is brought meanwhile.</summary>
+    Sequential,
+
+    /// <summary>The first of the others that fits the memory that is free.</summary>
+    Auto,
 }

@@ -1,8 +1,48 @@
+using PyramidFlow.Models;
 using PyramidFlow.Scheduling;
 using PyramidFlow.Torch;
-using PyramidFlow.Models;
 
 namespace PyramidFlow.Generation;
+
+/// <summary>How sampling trades speed for memory; the result is the same.</summary>
+public sealed record SamplerOptions
+{
+    private const long DefaultPrefixBytes = 2L << 30;
+
+    /// <summary>
+    /// Whether text and history of later units are computed ahead of the steps, several timesteps in one batch; only for models with
+    /// temporal causal attention.
+    /// </summary>
+    public bool UsePrefix { get; init; } = true;
+
+    /// <summary>Bytes of keys and values to hold ahead; limits how many timesteps run in one batch, at least 1 does.</summary>
+    public long PrefixBytes { get; init; } = DefaultPrefixBytes;
+
+    /// <summary>How attention trades speed for memory.</summary>
+    public AttentionSettings Attention { get; init; } = new();
+
+    /// <summary>
+    /// The same options with as much held ahead as the device allows: a quarter of a GPU's memory, whose larger batches keep it busier. A
+    /// number that was set stays.
+    /// </summary>
+    public SamplerOptions RoomyOn(Device device) =>
+        PrefixBytes == DefaultPrefixBytes && device.Type == DeviceType.Cuda && DeviceMemory.Of(device) is { } memory
+            ? this with { PrefixBytes = Math.Max(PrefixBytes, memory.Total / 4) }
+            : this;
+}
+
+/// <summary>Reports an evaluation of the transformer that is done.</summary>
+/// <param name="Unit">Its unit, from 0.</param>
+/// <param name="Stage">Its stage, from 0, the lowest resolution.</param>
+/// <param name="Step">Evaluations of the stage done, from 1.</param>
+/// <param name="Steps">Evaluations of the stage.</param>
+public readonly record struct SamplerStep(int Unit, int Stage, int Step, int Steps)
+{
+    internal (PyramidFlowScheduler Schedule, Tensor Sample, Tensor Velocity, double Sigma) State { private get; init; }
+
+    /// <summary>Estimates the clean latents, while the step is reported: [b, c, t, h, w] at the size of the stage, in the caller's scope.</summary>
+    internal Tensor EstimateClean() => State.Schedule.Clean(Stage, State.Sample, State.Velocity, State.Sigma);
+}
 
 /// <summary>
 /// Samples latents unit by unit, each through the stages of the spatial pyramid (paper sections 3.1 and 3.2). It holds the
@@ -18,139 +58,138 @@ namespace PyramidFlow.Generation;
 public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowScheduler scheduler, SamplerOptions? options = null,
     Func<PyramidTransformer>? wider = null)
 {
-    private readonly SamplerOptions options = options ?? new SamplerOptions();
-    private readonly AttentionSettings attention = model.Attention;
-
     /// <summary>Samples a clip with one text. Each unit is handed out as soon as it is done.</summary>
-    /// <param name="plan">Shape and steps.</param>
+    /// <param name="plan">Shape and steps; without a history window.</param>
     /// <param name="text">Text of b rows, on the model's device.</param>
     /// <param name="noise">All draws.</param>
     /// <param name="given">Normalised latents [b, c, t, h, w] that count as the first unit, such as a first frame; null samples it.</param>
-    /// <param name="progress">Told after every step.</param>
-    /// <param name="cancel">Checked before every step.</param>
-    /// <returns>Normalised latents of each unit, [b, c, t, h, w]; the caller disposes them.</returns>
-    public IEnumerable<Tensor> Clip(SamplingPlan plan, GuidedText text, INoiseSource noise, Tensor? given = null,
-        IProgress<SamplerStep>? progress = null, CancellationToken cancel = default) =>
-        Clip(plan, new ClipSource(_ => text, noise) { Given = given }, progress, cancel);
-
-    /// <summary>Samples a clip. Each unit is handed out as soon as it is done.</summary>
-    /// <param name="plan">Shape and steps.</param>
-    /// <param name="source">Text, noise, and what is given.</param>
-    /// <param name="progress">Told after every step.</param>
-    /// <param name="cancel">Checked before every step.</param>
+    /// <param name="progress">Reports progress after every evaluation.</param>
+    /// <param name="warn">Takes sentences for the user.</param>
+    /// <param name="cancel">Checked before every evaluation.</param>
     /// <returns>Normalised latents of each unit, [b, c, t, h, w]; the caller disposes them. All are finite.</returns>
     /// <exception cref="NonFiniteException">Numbers of a stage are not finite, in no type that there is.</exception>
-    public IEnumerable<Tensor> Clip(SamplingPlan plan, ClipSource source, IProgress<SamplerStep>? progress = null, CancellationToken cancel = default)
+    public IEnumerable<Tensor> Clip(SamplingPlan plan, GuidedText text, INoiseSource noise, Tensor? given = null,
+        IProgress<SamplerStep>? progress = null, Action<string>? warn = null, CancellationToken cancel = default)
     {
         if (plan.Stages != scheduler.Stages.Count)
             throw new ArgumentException($"the plan has {plan.Stages} stages and the schedule {scheduler.Stages.Count}", nameof(plan));
-        return Units(plan, source, progress, cancel);
-    }
+        if (plan.Window is not null)
+            throw new ArgumentException("a history window needs decoded frames: generate with a pipeline", nameof(plan));
+        return Units();
 
-    private IEnumerable<Tensor> Units(SamplingPlan plan, ClipSource source, IProgress<SamplerStep>? progress, CancellationToken cancel)
-    {
-        using var history = new ClipHistory(plan.Window, source.Restart);
-        model.Attention = attention;
-        var inUse = new ModelInUse(model, wider, source.Warn) { Options = options };
-        for (var unit = 0; unit < plan.Units; unit++)
+        IEnumerable<Tensor> Units()
         {
-            var latents = unit == 0 && source.Given is { } given
-                ? Own(given)
-                : Unit(inUse, plan, unit, history.Next(), source, progress, cancel);
-            try
+            using var history = new ClipHistory(window: null);
+            var fallback = Fallback(warn);
+            for (var unit = 0; unit < plan.Units; unit++)
             {
-                history.Add(latents);
-            }
-            catch
-            {
-                latents.Dispose();
-                throw;
-            }
+                var latents = unit == 0 && given is not null ? Own(given) : Unit(plan, unit, history.Latents, text, noise, fallback, progress, cancel);
+                try
+                {
+                    history.Add(latents);
+                }
+                catch
+                {
+                    latents.Dispose();
+                    throw;
+                }
 
-            yield return latents;
+                yield return latents;
+            }
         }
     }
 
-    // One unit after clean latents [b, c, t, h, w] (none for the first); in no scope.
-    private Tensor Unit(ModelInUse inUse, SamplingPlan plan, int unit, Tensor? clean, ClipSource source, IProgress<SamplerStep>? progress,
-        CancellationToken cancel)
+    /// <summary>The fallback of a new clip, so that a clip does not depend on those before it.</summary>
+    internal SamplingFallback Fallback(Action<string>? warn) => new(model, options ?? new SamplerOptions(), wider, warn);
+
+    /// <summary>A copy of latents in the model's type on its device, in no scope.</summary>
+    internal Tensor Own(Tensor given)
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
-        var text = source.Text(unit);
-        var start = source.Noise.Latents([text.Prompt.Mask.Rows, model.Config.LatentChannels, plan.FramesOf(unit), plan.Height, plan.Width]);
-        var x = To(inUse.Current, LatentPyramid.Noise(start, plan.Stages - 1));                      // [b, c, t, h, w]
+        return TensorScope.Detach(To(model, given).Clone());
+    }
+
+    /// <summary>Samples one unit.</summary>
+    /// <param name="plan">Shape and steps.</param>
+    /// <param name="unit">Its number, from 0.</param>
+    /// <param name="clean">Clean latents of the frames before it, [b, c, t, h, w]; null for the first unit.</param>
+    /// <param name="text">Its text of b rows.</param>
+    /// <param name="noise">All draws.</param>
+    /// <param name="fallback">From <see cref="Fallback"/>, one for all units of a clip.</param>
+    /// <param name="progress">Reports progress after every evaluation.</param>
+    /// <param name="cancel">Checked before every evaluation.</param>
+    /// <returns>Normalised latents [b, c, t, h, w] in no scope.</returns>
+    internal Tensor Unit(SamplingPlan plan, int unit, Tensor? clean, GuidedText text, INoiseSource noise, SamplingFallback fallback,
+        IProgress<SamplerStep>? progress, CancellationToken cancel)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        var start = noise.Latents([text.Prompt.Mask.Rows, model.Config.LatentChannels, plan.FramesOf(unit), plan.Height, plan.Width]);
+        var x = To(fallback.Model, LatentPyramid.Noise(start, plan.Stages - 1));                     // [b, c, t, h, w]
         var pyramid = clean is null ? null : LatentPyramid.Build(clean, plan.Stages);
         var sums = new List<Tensor>();
         for (var stage = 0; stage < plan.Stages; stage++)
         {
-            var history = pyramid is null ? [] : LatentPyramid.HistoryAfter(pyramid, clean!.Size(2), stage, plan.FramesPerUnit);
             using var inner = new TensorScope();
+            var history = pyramid is null ? [] : LatentPyramid.HistoryAfter(pyramid, clean!.Size(2), stage, plan.FramesPerUnit);
             if (stage > 0)
-                x = Renoise(x, stage, source.Noise);
-            var steps = scheduler.Steps(stage, plan.StepsOf(unit)[stage], plan.Approximations.Solver);
-            var (guidance, number) = (plan.Guidance[unit], stage);
-            x = inner.Keep(CheckedStage(inUse, x, history, steps, text, guidance, plan.Approximations, Done, cancel,
-                FormattableString.Invariant($"after stage {stage + 1} of {plan.Stages} of unit {unit + 1}")));
+                x = Renoise(x, stage, noise);
+            x = inner.Keep(Stage(plan, unit, stage, x, history, text, fallback, progress, cancel));
             sums.Add(inner.Keep(x.FiniteSum()));
-
-            void Done(int step, Tensor sample, Tensor velocity)
-            {
-                var done = new SamplerStep(unit, number, step, steps.Count);
-                source.Guess?.Invoke(done, () => scheduler.Clean(number, sample, velocity, steps.Sigmas[step]));
-                progress?.Report(done);
-            }
         }
 
-        // A GPU is waited for once a unit.
-        if (!x.AllFinite() && sums.FindIndex(sum => !double.IsFinite(sum.Item())) is var broken)
-            throw NotFinite(FormattableString.Invariant($"after stage {(broken < 0 ? plan.Stages : broken + 1)} of {plan.Stages} of unit {unit + 1}"));
+        // Checked once a unit, because reading the sums waits for a GPU.
+        if (!x.AllFinite())
+            throw NotFinite(plan, unit, sums.FindIndex(sum => !double.IsFinite(sum.Item())) is var broken and >= 0 ? broken : plan.Stages - 1);
         return TensorScope.Detach(To(model, x));
     }
 
-    private static NonFiniteException NotFinite(string where) => new(ModelPart.Transformer, where);
-
-    private Tensor CheckedStage(ModelInUse inUse, Tensor x, IReadOnlyList<Tensor> history, FlowSteps steps, GuidedText text, double? guidance,
-        Approximations approximations, Action<int, Tensor, Tensor> done, CancellationToken cancel, string where)
+    // One stage, again with less at a time where memory ran out, and again in a wider type where numbers overflowed.
+    private Tensor Stage(SamplingPlan plan, int unit, int stage, Tensor x, IReadOnlyList<Tensor> history, GuidedText text, SamplingFallback fallback,
+        IProgress<SamplerStep>? progress, CancellationToken cancel)
     {
-        Tensor result;
-        try
+        while (true)
         {
-            result = Stage(inUse, x, history, steps, text, guidance, approximations, done, cancel);
-        }
-        catch (TorchMemoryException e)
-        {
-            inUse.Shrink(e);
-            return CheckedStage(inUse, x, history, steps, text, guidance, approximations, done, cancel, where);
-        }
+            Tensor result;
+            try
+            {
+                result = Steps(plan, unit, stage, x, history, text, fallback.Model, fallback.Options, progress, cancel);
+            }
+            catch (TorchMemoryException e)
+            {
+                fallback.Shrink(e);
+                continue;
+            }
 
-        if (!inUse.MayOverflow || result.AllFinite())
-            return result;
-        if (!inUse.Widen())
-            throw NotFinite(where);
-        return CheckedStage(inUse, x, history, steps, text, guidance, approximations, done, cancel, where);
+            if (!fallback.MayOverflow || result.AllFinite())
+                return result;
+            if (!fallback.Widen())
+                throw NotFinite(plan, unit, stage);
+        }
     }
 
     // All steps of a stage.
-    private Tensor Stage(ModelInUse inUse, Tensor x, IReadOnlyList<Tensor> history, FlowSteps steps, GuidedText text, double? guidance,
-        Approximations approximations, Action<int, Tensor, Tensor> done, CancellationToken cancel)
+    private Tensor Steps(SamplingPlan plan, int unit, int stage, Tensor x, IReadOnlyList<Tensor> history, GuidedText text,
+        PyramidTransformer transformer, SamplerOptions options, IProgress<SamplerStep>? progress, CancellationToken cancel)
     {
         using var scope = new TensorScope();
-        var with = inUse.Current;
-        var clips = history.Select(clip => To(with, clip)).ToList();
-        using var velocities = new GuidedVelocity(with, clips, ClipSize.Of(x), text, steps.Timesteps, guidance, approximations, inUse.Options);
-        using var integrator = approximations.Solver.Begin(steps);
-        var start = x = To(with, x);
-        for (var step = 0; step < steps.Count; step++)
+        var solver = plan.Approximations.Solver;
+        var points = scheduler.Steps(stage, plan.StepsOf(unit)[stage], solver);
+        var clips = history.Select(clip => To(transformer, clip)).ToList();
+        using var velocities = new GuidedVelocity(transformer, clips, ClipSize.Of(x), text, points.Timesteps, plan.Guidance[unit], plan.Approximations, options);
+        using var integrator = solver.Begin(points);
+        var start = x = To(transformer, x);
+        for (var i = 0; i < points.Count; i++)
         {
             cancel.ThrowIfCancellationRequested();
             using var inner = new TensorScope();
-            var velocity = velocities.At(x, step);                                                   // [b, c, t, h, w]
-            var next = inner.Keep(integrator.Step(x, velocity, step));
+            var velocity = velocities.At(x, i);                                                      // [b, c, t, h, w]
+            var next = inner.Keep(integrator.Step(x, velocity, i));
             if (x != start)
                 x.Dispose();
             x = next;
-            done(step + 1, x, velocity);
+            progress?.Report(new SamplerStep(unit, stage, i + 1, points.Count) { State = (scheduler, x, velocity, points.Sigmas[i + 1]) });
         }
 
         return scope.Keep(x);
@@ -167,10 +206,50 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
 
     private static Tensor To(PyramidTransformer model, Tensor x) => x.To(model.WeightType).To(model.Device);
 
-    private Tensor Own(Tensor given)
+    private static NonFiniteException NotFinite(SamplingPlan plan, int unit, int stage) =>
+        new(ModelPart.Transformer, FormattableString.Invariant($"after stage {stage + 1} of {plan.Stages} of unit {unit + 1}"));
+}
+
+/// <summary>
+/// The transformer and the options with which a clip is sampled: those that were loaded and asked for, until numbers overflow or memory runs
+/// out; from then on the same weights in a wider type, or less at a time.
+/// </summary>
+internal sealed class SamplingFallback(PyramidTransformer model, SamplerOptions options, Func<PyramidTransformer>? wider, Action<string>? warn)
+{
+    private bool widened;
+
+    /// <summary>The transformer to use.</summary>
+    internal PyramidTransformer Model { get; private set; } = model;
+
+    /// <summary>How much is computed at a time.</summary>
+    internal SamplerOptions Options { get; private set; } = options;
+
+    /// <summary>Whether results must be checked, because there is another model to compute them with.</summary>
+    internal bool MayOverflow => wider is not null;
+
+    /// <summary>Computes less at a time from now on.</summary>
+    /// <param name="cause">The error to give where it is as little as possible already.</param>
+    internal void Shrink(TorchMemoryException cause)
     {
-        using var noGrad = NoGrad.Begin();
-        using var scope = new TensorScope();
-        return TensorScope.Detach(To(model, given).Clone());
+        const int leastBlock = 16;
+        var attention = Options.Attention;
+        if (Options.PrefixBytes == 0 && attention.QueryBlock <= leastBlock)
+            throw new TorchMemoryException($"{cause.Message}, with as little at a time as can be: use another way to offload, a memory budget, or smaller frames", cause);
+        TorchRuntime.TrimMemory();
+        Options = Options with { PrefixBytes = Options.PrefixBytes >> 3, Attention = attention.InBlocksOf(Math.Max(leastBlock, attention.QueryBlock / 2)) };
+        warn?.Invoke("memory ran out: that part was done again with less at a time, and so is the rest of the clip");
+    }
+
+    /// <summary>Goes over to the wider type.</summary>
+    /// <returns>False where that was done before.</returns>
+    internal bool Widen()
+    {
+        if (widened)
+            return false;
+        var narrow = Model.WeightType;
+        Model = wider!();
+        widened = true;
+        warn?.Invoke($"numbers of the transformer went beyond {narrow}: that part was done again in {Model.WeightType}, and so is the rest of the clip; load it as {Model.WeightType} to save the time");
+        return true;
     }
 }

@@ -1,29 +1,32 @@
-using PyramidFlow.Torch;
 using PyramidFlow.Models;
+using PyramidFlow.Torch;
 
 namespace PyramidFlow.Generation;
 
-/// <summary>The velocities of one unit at one stage, step after step. What the steps share is made once.</summary>
+/// <summary>
+/// The velocities of one unit at one stage, one evaluation of the transformer after another. What they share is computed once: embedded text,
+/// modulation, positions and, where the model is causal, keys and values of text and history.
+/// </summary>
 internal abstract class StageVelocity : IDisposable
 {
-    /// <summary>Chooses how to compute them.</summary>
+    /// <summary>Chooses the pass: over the unit's own tokens where there is a prefix, else over the whole sequence.</summary>
     /// <param name="model">The transformer.</param>
     /// <param name="history">Clips [rows, c, t, h, w], oldest first; empty for the first unit.</param>
     /// <param name="unit">Size of the unit.</param>
     /// <param name="text">Text of the rows.</param>
-    /// <param name="timesteps">One for each step, 0..1000.</param>
-    /// <param name="options">How much may be held ahead.</param>
-    /// <param name="reuse">For how many neighbouring steps text and history are computed once; 1 is exact.</param>
+    /// <param name="timesteps">One for each evaluation, 0..1000.</param>
+    /// <param name="options">How attention is computed, and how much may be computed ahead.</param>
+    /// <param name="reuse">For how many neighbouring evaluations text and history are computed once; 1 is exact.</param>
     internal static StageVelocity Begin(PyramidTransformer model, IReadOnlyList<Tensor> history, ClipSize unit, TextCondition text,
         IReadOnlyList<double> timesteps, SamplerOptions options, int reuse = 1) =>
         options.UsePrefix && model.Config.UseTemporalCausal && history.Count > 0
-            ? new PrefixVelocity(model, history, unit, text, timesteps, options.PrefixBytes, reuse)
-            : new JointVelocity(model, history, unit, text, timesteps);
+            ? new PrefixVelocity(model, history, unit, text, timesteps, options, reuse)
+            : new JointVelocity(model, history, unit, text, timesteps, options.Attention);
 
-    /// <summary>The velocity of a step, shaped like the unit.</summary>
+    /// <summary>The velocity of a sample, shaped like it.</summary>
     /// <param name="noisy">[rows, c, t, h, w].</param>
-    /// <param name="step">Steps come in order.</param>
-    internal abstract Tensor At(Tensor noisy, int step);
+    /// <param name="evaluation">Which timestep; they come in order.</param>
+    internal abstract Tensor At(Tensor noisy, int evaluation);
 
     /// <inheritdoc/>
     public abstract void Dispose();
@@ -32,7 +35,101 @@ internal abstract class StageVelocity : IDisposable
     private protected static TransformerModulation Modulate(PyramidTransformer model, TextCondition text, IReadOnlyList<double> timesteps) =>
         model.Modulate(Timesteps(model, timesteps).RepeatInterleave(text.Mask.Rows, 0), text.Pooled.Repeat(timesteps.Count, 1));
 
-    /// <summary>Timesteps as the model is told them: rounded to its own element type, as the released system does.</summary>
+    /// <summary>Timesteps rounded to the element type of the model, as in the released system.</summary>
     private protected static Tensor Timesteps(PyramidTransformer model, IEnumerable<double> timesteps) =>
         Tensor.From<float>([.. timesteps.Select(t => (float)t)]).To(model.WeightType).To(model.Device); // [steps]
+}
+
+/// <summary>Velocities from passes over the whole sequence.</summary>
+internal sealed class JointVelocity : StageVelocity
+{
+    private readonly PyramidTransformer model;
+    private readonly IReadOnlyList<Tensor> history;
+    private readonly SequenceLayout layout;
+    private readonly Tensor words;
+    private readonly TransformerModulation modulation;
+
+    internal JointVelocity(PyramidTransformer model, IReadOnlyList<Tensor> history, ClipSize unit, TextCondition text, IReadOnlyList<double> timesteps,
+        AttentionSettings attention)
+    {
+        using var scope = new TensorScope();
+        (this.model, this.history) = (model, history);
+        words = model.EmbedText(text);                                                               // [rows, l, d]
+        modulation = Modulate(model, text, timesteps);
+        layout = model.Layout([.. history.Select(ClipSize.Of), unit], text.Mask, attention);
+        // Only now, when nothing can fail any more, does this object own them.
+        TensorScope.Detach(words);
+        modulation.Detach();
+    }
+
+    internal override Tensor At(Tensor noisy, int evaluation)
+    {
+        using var scope = new TensorScope();
+        var first = (long)evaluation * layout.Rows;
+        return scope.Keep(model.ForwardStage([.. history, noisy], words, layout, modulation.Rows(first, first + layout.Rows)));
+    }
+
+    public override void Dispose()
+    {
+        layout.Dispose();
+        words.Dispose();
+        modulation.Dispose();
+    }
+}
+
+/// <summary>
+/// Velocities from passes over the unit's own tokens; text and history are computed ahead for several timesteps. Where
+/// neighbouring evaluations share a prefix, it is computed at the mean of their timesteps; the unit's tokens keep their own.
+/// </summary>
+internal sealed class PrefixVelocity : StageVelocity
+{
+    private readonly PyramidTransformer model;
+    private readonly IReadOnlyList<Tensor> history;
+    private readonly ClipSize unit;
+    private readonly TextCondition text;
+    private readonly IReadOnlyList<double> timesteps;
+    private readonly TransformerModulation? modulation;
+    private readonly AttentionSettings attention;
+    private readonly int ahead, reuse;
+    private PrefixCache? prefix;
+    private int first;
+
+    internal PrefixVelocity(PyramidTransformer model, IReadOnlyList<Tensor> history, ClipSize unit, TextCondition text,
+        IReadOnlyList<double> timesteps, SamplerOptions options, int reuse)
+    {
+        (this.model, this.history, this.unit, this.text, this.reuse, attention) = (model, history, unit, text, reuse, options.Attention);
+        this.timesteps = reuse == 1 ? timesteps : [.. timesteps.Chunk(reuse).Select(group => group.Average())];
+        var tokens = text.Mask.Length + history.Sum(clip => ClipSize.Of(clip).Tokens);
+        var config = model.Config;
+        var timestep = 2 * config.Blocks * text.Mask.Rows * tokens * config.Dim * model.WeightType.Size();
+        ahead = (int)Math.Clamp(options.PrefixBytes / timestep, 1, this.timesteps.Count);
+        if (reuse == 1)
+            return;
+        using var scope = new TensorScope();
+        modulation = Modulate(model, text, timesteps).Detach();
+    }
+
+    internal override Tensor At(Tensor noisy, int evaluation)
+    {
+        var group = evaluation / reuse;
+        if (prefix is null || group >= first + prefix.Timesteps)
+        {
+            prefix?.Dispose();
+            using var scope = new TensorScope();
+            (prefix, first) = (model.ComputePrefix(history, unit, text, Timesteps(model, timesteps.Skip(group).Take(ahead)), attention), group);
+        }
+
+        if (modulation is null)
+            return model.ForwardUnit(noisy, group - first, prefix);
+        using var inner = new TensorScope();
+        var row = (long)evaluation * text.Mask.Rows;
+        return inner.Keep(model.ForwardUnit(noisy, group - first, prefix, modulation.Rows(row, row + text.Mask.Rows)));
+    }
+
+    public override void Dispose()
+    {
+        prefix?.Dispose();
+        prefix = null;
+        modulation?.Dispose();
+    }
 }

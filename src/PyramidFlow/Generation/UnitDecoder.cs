@@ -66,6 +66,20 @@ public sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normaliz
         return [.. frames.Select(scope.Keep)];
     }
 
+    /// <summary>Decodes a whole clip, piece by piece or tile by tile.</summary>
+    /// <param name="clip">Normalised latents [b, c, t, h, w].</param>
+    /// <param name="window">Latent frames at a time.</param>
+    /// <param name="tileByTile">Whether each tile goes through the whole clip before the next one.</param>
+    /// <returns>Pixels of each piece.</returns>
+    internal IEnumerable<Tensor> DecodeClip(Tensor clip, int window, bool tileByTile)
+    {
+        var total = clip.Size(2);
+        var pieces = Pieces(total, window, isStart: true);
+        return tileByTile
+            ? DecodeAll([.. pieces.Select(piece => clip.Narrow(2, piece.Start, piece.Count))])
+            : pieces.Select(piece => Decode(clip.Narrow(2, piece.Start, piece.Count), isEnd: piece.Start + piece.Count == total));
+    }
+
     /// <summary>Latent frames that go at a time.</summary>
     /// <param name="total">Latent frames of a unit.</param>
     /// <param name="window">How many at most.</param>

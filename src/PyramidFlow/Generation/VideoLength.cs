@@ -1,4 +1,6 @@
+using PyramidFlow.Hub;
 using PyramidFlow.Models.Vae;
+using static PyramidFlow.Generation.RequestText;
 using static System.FormattableString;
 
 namespace PyramidFlow.Generation;
@@ -47,5 +49,107 @@ public static class VideoLength
         var units = Math.Round(seconds * framesPerSecond / (Scale * framesPerUnit));
         return units * Scale * framesPerUnit < MaxFrames ? (int)units
             : throw new ArgumentException(Invariant($"{seconds} seconds are longer than any video: use at most {Math.Floor(MaxFrames / framesPerSecond)}"));
+    }
+}
+
+/// <summary>How long a clip is and what of it is given.</summary>
+/// <param name="Given">Frames that come before those to be made: of a video or of latents; not an image.</param>
+/// <param name="History">Frames of these that are encoded, or those the latents stand for.</param>
+/// <param name="First">Latent frames of the first unit.</param>
+/// <param name="Made">Frames to be made; without given ones the first frame among them, image or not.</param>
+/// <param name="Units">Number of units.</param>
+/// <param name="Window">Latent frames that a unit looks back at; null is all.</param>
+/// <param name="Warnings">Sentences for the user.</param>
+internal sealed record ClipLength(int Given, int History, int First, int Made, int Units, int? Window, IReadOnlyList<string> Warnings)
+{
+    internal static ClipLength Of(GenerationOptions request, PipelineSettings settings, int width, int height)
+    {
+        if (request.FramesPerUnit is < 1 or > 1024)
+            throw new ArgumentException(Invariant($"{request.FramesPerUnit} latent frames per unit are not 1 to 1024: use 1"));
+        if (request is { Frames: not null, Seconds: not null })
+            throw new ArgumentException("frames and seconds both say how long the video is: use one of them");
+        var given = Given(request, width, height);
+        return given == 0 ? Whole(request, settings) : Further(request, settings, given);
+
+        static int Given(GenerationOptions request, int width, int height) => request.Latents is { } latents
+            ? VideoLength.OfLatents(latents.Frames)
+            : request.Video is { } video ? (int)(video.Length / (3L * width * height)) : 0;
+    }
+
+    private static ClipLength Whole(GenerationOptions request, PipelineSettings settings)
+    {
+        var multiple = VideoLength.Scale * (request.FramesPerUnit ?? 1);
+        var frames = request.Seconds is { } seconds
+            ? VideoLength.Frames(seconds, settings.FramesPerSecond, (request.FramesPerUnit ?? 1))
+            : request.Frames ?? settings.Frames;
+        if (frames < 1)
+            throw new ArgumentException(Invariant($"{frames} frames are no video: use 1 for a picture, or {1 + multiple} and more"));
+        var below = 1 + ((frames - 1L) / multiple * multiple);
+        if (frames != below)
+            throw new ArgumentException(Invariant($"{frames} frames are not 1 more than a multiple of {multiple}: use {below} or {below + multiple}"));
+        CheckMost(frames, 1 + ((VideoLength.MaxFrames - 1) / multiple * multiple));
+        if (request.Image is not null && frames == 1)
+            throw new ArgumentException(Invariant($"the image is the first frame, so 1 frame leaves nothing to make: use {1 + multiple} frames or more"));
+        if (settings.FullSequence)
+            return Together(frames, settings);
+        var warnings = new List<string>();
+        var window = WindowOf(request, settings, 1 + ((frames - 1) / VideoLength.Scale), warnings);
+        return new ClipLength(0, 0, 1, frames, 1 + ((frames - 1) / multiple), window, warnings);
+    }
+
+    private static ClipLength Together(int frames, PipelineSettings settings)
+    {
+        var latents = VideoLength.Latents(frames);
+        IReadOnlyList<string> warnings = latents <= settings.MaxLatentFrames ? []
+            : [Invariant($"the clip is longer than the {VideoLength.OfLatents(settings.MaxLatentFrames) / settings.FramesPerSecond:0.#} seconds this checkpoint was trained on, and it may fall apart")];
+        return new ClipLength(0, 0, latents, frames, 1, null, warnings);
+    }
+
+    private static ClipLength Further(GenerationOptions request, PipelineSettings settings, int given)
+    {
+        var multiple = VideoLength.Scale * (request.FramesPerUnit ?? 1);
+        var frames = request.Seconds is { } seconds
+            ? VideoLength.NewFrames(seconds, settings.FramesPerSecond, (request.FramesPerUnit ?? 1))
+            : request.Frames ?? Math.Max(multiple, (settings.Frames - 1) / multiple * multiple);
+        var below = frames / multiple * multiple;
+        if (frames < 1)
+            throw new ArgumentException(Invariant($"{frames} new frames leave nothing to make: use {multiple} and more"));
+        if (frames != below)
+            throw new ArgumentException(Invariant($"{frames} new frames are not a multiple of {multiple}: use {Either(below, below + multiple)}"));
+        CheckMost(frames, VideoLength.MaxFrames / multiple * multiple);
+        var warnings = new List<string>();
+        var history = VideoLength.Fitting(given);
+        if (history != given)
+            warnings.Add(Invariant($"of the {given} given frames the last {history} are gone on from, as they must be 1 more than a multiple of {VideoLength.Scale}"));
+        var window = WindowOf(request, settings, VideoLength.Latents(history) + (frames / VideoLength.Scale), warnings);
+        // Frames before the window would be encoded for nothing. Latents are there anyway, and are all needed to decode on.
+        if (request.Video is not null && window is { } latents)
+            history = (int)Math.Min(history, VideoLength.OfLatents(latents));
+        return new ClipLength(given, history, VideoLength.Latents(history), frames, 1 + (frames / multiple), window, warnings);
+    }
+
+    private static void CheckMost(int frames, int most)
+    {
+        if (frames > most)
+            throw new ArgumentException(Invariant($"{frames} frames are more than any video has: use at most {most}"));
+    }
+
+    private static int? WindowOf(GenerationOptions request, PipelineSettings settings, int latents, List<string> warnings)
+    {
+        var (asked, trained) = (request.HistoryWindow, settings.MaxLatentFrames);
+        if (asked < 0)
+            throw new ArgumentException(Invariant($"a history window of {asked} latent frames is negative: use 0 to turn it off, or such as {Math.Max(1, trained - 1)}"));
+        var fits = Math.Max(1, trained - (request.FramesPerUnit ?? 1));
+        if (latents <= trained)
+            return asked > 0 ? asked : null;
+        var length = Invariant($"{VideoLength.OfLatents(trained) / settings.FramesPerSecond:0.#}");
+        var longer = trained == 1
+            ? "this checkpoint was trained on pictures only"
+            : $"the clip is longer than the {length} seconds this checkpoint was trained on";
+        if (asked is null)
+            warnings.Add(Invariant($"{longer}: each part is made from the {Count(fits, "latent frame")} before it"));
+        else if (asked == 0 || asked > fits)
+            warnings.Add(Invariant($"{longer}, and it may fall apart: use a history window of at most {fits}"));
+        return asked is null ? fits : asked > 0 ? asked : null;
     }
 }

@@ -15,6 +15,8 @@ namespace PyramidFlow.Generation;
 /// </summary>
 public sealed partial class VideoPipeline : IDisposable
 {
+    private const long UnsharedFeatures = 1 << 15;
+
     private readonly PipelineModels models;
     private readonly PipelineOptions options;
     private readonly RunPlacement placement;
@@ -100,8 +102,8 @@ public sealed partial class VideoPipeline : IDisposable
         ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
         if (requests.Count == 0)
             throw new ArgumentException("there is nothing to make: give at least one request");
-        return new GenerationRun([.. requests.SelectMany(Items)], turns, (items, warn, write, stop) => Generate(items, progress, warn, write, stop),
-            cancel, closing.Token);
+        return new GenerationRun([.. requests.SelectMany(Items)], turns, (items, warn, write, stop) =>
+            Explained(() => Generate(items, progress, warning => { Log(warning); warn(warning); }, write, null, stop), stop), cancel, closing.Token);
     }
 
     /// <summary>Makes latents on this thread and decodes nothing, unless a history window needs it.</summary>
@@ -117,15 +119,20 @@ public sealed partial class VideoPipeline : IDisposable
         ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
         var items = Items(request).ToList();
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel, closing.Token);
-        return turns.Do(() => Explained(() =>
+        return turns.Do(() =>
         {
-            using var noGrad = NoGrad.Begin();
-            using var scope = new TensorScope();
-            using var maker = Maker(items, Log, progress);
-            LogKnown(items);
-            var clips = items.Select((item, i) => Latents(maker, item, i, items.Count, stop.Token)).ToList();
-            return scope.Keep(Tensor.Cat([.. clips], 0));
-        }, stop.Token), stop.Token);
+            var units = items.ConvertAll(_ => new List<Tensor>());
+            try
+            {
+                Explained(() => Generate(items, progress, Log, null, (item, unit) => units[item].Add(TensorScope.Detach(unit.Clone())), stop.Token), stop.Token);
+                using var scope = new TensorScope();
+                return scope.Keep(Tensor.Cat([.. units.Select(clip => Tensor.Cat([.. clip], 2))], 0));
+            }
+            finally
+            {
+                units.ForEach(clip => clip.ForEach(unit => unit.Dispose()));
+            }
+        }, stop.Token);
     }
 
     /// <summary>Decodes the latents of a clip, on this thread.</summary>
@@ -145,7 +152,12 @@ public sealed partial class VideoPipeline : IDisposable
     public byte[] Decode(Tensor latents)
     {
         ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
-        return turns.Do(() => Explained(() => DecodeAll(latents), closing.Token), closing.Token);
+        return turns.Do(() =>
+        {
+            byte[] frames = [];
+            Explained(() => frames = DecodeAll(latents), closing.Token);
+            return frames;
+        }, closing.Token);
     }
 
     /// <summary>
@@ -173,6 +185,100 @@ public sealed partial class VideoPipeline : IDisposable
             models.Dispose();
     }
 
+    // A run: the models are arranged for it, and its clips are made one after another. A text that several have in common is encoded once.
+    private void Generate(IReadOnlyList<GenerationSettings> clips, IProgress<GenerationProgress>? progress, Action<string> warn, Action<VideoChunk>? write,
+        Action<int, Tensor>? keep, CancellationToken cancel)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        var run = placement.Of(clips);
+        TorchRuntime.Threads = threads;
+        models.Arrange(run.Offload);
+        foreach (var warning in clips.SelectMany(clip => clip.Warnings).Distinct())
+            Log(warning);
+        using var prompts = models.Prompted(warn);
+        try
+        {
+            foreach (var (item, clip) in clips.Index())
+                Generate(clip, item, clips.Count, run, prompts, progress, warn, write, keep, cancel);
+        }
+        finally
+        {
+            TorchRuntime.RelaxMemory();
+        }
+    }
+
+    // A clip, from its texts to its frames.
+    private void Generate(GenerationSettings clip, int item, int items, PipelineOptions run, EncodedPrompts prompts, IProgress<GenerationProgress>? progress,
+        Action<string> warn, Action<VideoChunk>? write, Action<int, Tensor>? keep, CancellationToken cancel)
+    {
+        using var scope = new TensorScope();
+        var plan = clip.Sampling;
+        var decodes = write is not null || plan.Window is not null;                                  // a cut history begins with a decoded frame
+        var meter = new ProgressMeter(plan, clip.IsGiven, decodes, item, items, progress) { Preview = Preview(run, progress) };
+        using var noise = new SeededNoise(clip.Seed);
+        using var decoder = models.Decoder(Settings.Latent, run.Tiles, warn);
+        using var output = new ClipOutput(clip, item, decoder, run, write);
+        using var decoding = decodes ? UnitDecoding.Begin(output, meter, models, plan.Units, cancel) : null;
+        var stop = decoding?.Stopped ?? cancel;
+
+        // Text: every prompt of the schedule, with what guidance steers away from.
+        stop.ThrowIfCancellationRequested();
+        meter.Begin(GenerationPhase.EncodingText);
+        var texts = prompts.Of(clip, stop);
+
+        // Conditioning: a picture, video or latents count as the first unit.
+        if (clip.IsGiven)
+            meter.Begin(GenerationPhase.EncodingImage);
+        var conditioning = new Conditioning(models, Settings.Latent, run, warn);
+        var given = conditioning.Of(clip, noise, stop);
+        if (clip.GoesOn)
+            noise.Skip(plan, models.Transformer.Config.LatentChannels, clip.GivenLatentFrames);
+
+        // Units: each is sampled after the clean latents before it, through all stages of the pyramid.
+        var sampler = new PyramidSampler(models.Transformer, scheduler, run.Sampler, models.Wider is null ? null : models.Wider.Transformer);
+        var fallback = sampler.Fallback(warn);
+        using var history = new ClipHistory(plan.Window);
+        try
+        {
+            for (var unit = 0; unit < plan.Units; unit++)
+            {
+                using var latents = unit == 0 && given is not null ? sampler.Own(given) : Sample(unit);
+                history.Add(latents);
+                keep?.Invoke(item, latents);
+                decoding?.Add(unit, latents);
+            }
+        }
+        catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
+        {
+            decoding?.ThrowIfFailed();
+            throw;
+        }
+
+        decoding?.Complete();
+
+        Tensor Sample(int unit)
+        {
+            if (history.Cut is { } frame)
+                history.BeginWith(conditioning.OfPicture(output.LastFrame(frame, stop)));
+            using var own = new ThreadCount(SamplingThreads(plan));
+            meter.Begin(GenerationPhase.Denoising, unit);
+            models.MakeRoom(models.Transformer);
+            return sampler.Unit(plan, unit, history.Latents, texts[unit], noise, fallback, meter, stop);
+        }
+    }
+
+    // Below 32k features per unit, thread synchronisation costs more than it saves: sample on one thread.
+    private int SamplingThreads(SamplingPlan plan)
+    {
+        const int rows = 2;                                                                          // of a guided step
+        return rows * plan.SizeOf(plan.Units - 1, plan.Stages - 1).Tokens * models.Transformer.Config.Dim <= UnsharedFeatures ? 1 : threads;
+    }
+
+    // Models that make room for one another must not both be needed at each step.
+    private LatentPreview? Preview(PipelineOptions run, IProgress<GenerationProgress>? progress) =>
+        run.PreviewEvery is { } pause && progress is not null && models.Offload == Offload.None ? new LatentPreview(models, Settings.Latent, pause, threads) : null;
+
     private byte[] DecodeAll(Tensor latents)
     {
         using var noGrad = NoGrad.Begin();
@@ -183,7 +289,7 @@ public sealed partial class VideoPipeline : IDisposable
         foreach (var clip in latents.Chunk(latents.Size(0), 0))
         {
             using var decoder = models.Decoder(Settings.Latent, options.Tiles, Log);
-            foreach (var piece in Decoded(decoder, clip.To(models.Type).To(models.Device)))
+            foreach (var piece in decoder.DecodeClip(clip.To(models.Type).To(models.Device), options.DecodeWindow, options.TileByTile))
             {
                 using var inner = new TensorScope();
                 frames.Write(FrameBytes.Of(piece.Select(0, 0)));
@@ -196,11 +302,11 @@ public sealed partial class VideoPipeline : IDisposable
 
     // A number that is not finite is looked for in the weights. The search reads every file of a model again, so it can be cancelled; an exception
     // filter would swallow the cancellation.
-    private T Explained<T>(Func<T> work, CancellationToken cancel)
+    private void Explained(Action work, CancellationToken cancel)
     {
         try
         {
-            return work();
+            work();
         }
         catch (NonFiniteException e)
         {
@@ -210,16 +316,7 @@ public sealed partial class VideoPipeline : IDisposable
         }
     }
 
-    private IEnumerable<Tensor> Decoded(UnitDecoder decoder, Tensor clip)
-    {
-        var total = clip.Size(2);
-        var pieces = UnitDecoder.Pieces(total, options.DecodeWindow, isStart: true);
-        return options.TileByTile
-            ? decoder.DecodeAll([.. pieces.Select(piece => clip.Narrow(2, piece.Start, piece.Count))])
-            : pieces.Select(piece => decoder.Decode(clip.Narrow(2, piece.Start, piece.Count), isEnd: piece.Start + piece.Count == total));
-    }
-
-    // What a checkpoint's settings allow its transformer may still have no positions for.
+    // Settings may allow a size that the transformer has no position embeddings for.
     private GenerationSettings Resolve(GenerationOptions request)
     {
         var settings = request.Resolve(Settings);
@@ -240,41 +337,6 @@ public sealed partial class VideoPipeline : IDisposable
         }
     }
 
-    private void Generate(IReadOnlyList<GenerationSettings> items, IProgress<GenerationProgress>? progress, Action<string> warn, Action<VideoChunk> write,
-        CancellationToken cancel)
-    {
-        using var noGrad = NoGrad.Begin();
-        using var scope = new TensorScope();
-        using var maker = Maker(items, warning => { Log(warning); warn(warning); }, progress);
-        LogKnown(items);
-        foreach (var (i, item) in items.Index())
-            Explained(() => { maker.Make(item, i, items.Count, write, null, cancel); return true; }, cancel);
-    }
-
-    private ClipMaker Maker(IReadOnlyList<GenerationSettings> items, Action<string> warn, IProgress<GenerationProgress>? progress)
-    {
-        var run = placement.Of(items);
-        TorchRuntime.Threads = threads;
-        models.Arrange(run.Offload);
-        models.Transformer.Attention = run.Attention;
-        var sampler = new PyramidSampler(models.Transformer, scheduler, run.Sampler, models.Wider is null ? null : models.Wider.Transformer);
-        return new ClipMaker(models, Settings.Latent, run, sampler, warn, progress);
-    }
-
-    private static Tensor Latents(ClipMaker maker, GenerationSettings item, int number, int count, CancellationToken cancel)
-    {
-        var units = new List<Tensor>();
-        try
-        {
-            maker.Make(item, number, count, null, unit => units.Add(TensorScope.Detach(unit.Clone())), cancel);
-            return Tensor.Cat([.. units], 2);
-        }
-        finally
-        {
-            units.ForEach(unit => unit.Dispose());
-        }
-    }
-
     private IEnumerable<GenerationSettings> Items(GenerationOptions request)
     {
         var settings = Resolve(request);
@@ -289,12 +351,6 @@ public sealed partial class VideoPipeline : IDisposable
         if (latents.Channels != channels)
             throw new ArgumentException($"the latents have {latents.Channels} channels where this model's have {channels}: use the model they were made with");
         latents.CheckNormalization(Settings.Latent);
-    }
-
-    private void LogKnown(IEnumerable<GenerationSettings> items)
-    {
-        foreach (var warning in items.SelectMany(item => item.Warnings).Distinct())
-            Log(warning);
     }
 
     private void Log(string warning)

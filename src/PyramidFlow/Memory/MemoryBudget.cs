@@ -1,7 +1,8 @@
-using PyramidFlow.Hub;
+using System.Globalization;
 using PyramidFlow.Generation;
-using PyramidFlow.Torch;
+using PyramidFlow.Hub;
 using PyramidFlow.Models.Vae;
+using PyramidFlow.Torch;
 using static System.FormattableString;
 
 namespace PyramidFlow.Memory;
@@ -145,12 +146,63 @@ public static class MemoryBudget
     private static bool MayGoByTile(GenerationSettings settings, TileOptions? tiles) =>
         tiles is { CanGoOneByOne: true } && settings.Sampling.Window is null && Math.Max(settings.Width, settings.Height) > tiles.Size;
 
-    private static IEnumerable<PipelineOptions> Transformers(PipelineOptions asked) =>
-        from block in QueryBlocks.Where(block => block < asked.Attention.QueryBlock).Prepend(asked.Attention.QueryBlock)
-        from ahead in PrefixBytes.Where(ahead => ahead < asked.Sampler.PrefixBytes).Prepend(asked.Sampler.PrefixBytes)
-        select asked with
-        {
-            Attention = asked.Attention with { QueryBlock = block, WholeUpTo = Math.Min(asked.Attention.WholeUpTo, block) },
-            Sampler = asked.Sampler with { PrefixBytes = ahead },
-        };
+    private static IEnumerable<PipelineOptions> Transformers(PipelineOptions asked)
+    {
+        var (sampler, attention) = (asked.Sampler, asked.Sampler.Attention);
+        return from block in QueryBlocks.Where(block => block < attention.QueryBlock).Prepend(attention.QueryBlock)
+               from ahead in PrefixBytes.Where(ahead => ahead < sampler.PrefixBytes).Prepend(sampler.PrefixBytes)
+               select asked with { Sampler = sampler with { PrefixBytes = ahead, Attention = attention.InBlocksOf(block) } };
+    }
+}
+
+/// <summary>How runs of a pipeline use memory: as they were asked to, within what the machine has.</summary>
+/// <param name="model">The checkpoint; null for models that are held by somebody else, about which there is nothing to decide.</param>
+/// <param name="options">What was asked for.</param>
+internal sealed class RunPlacement(PlannedModel? model, PipelineOptions options)
+{
+    private Device Device => options.Device ?? Device.Cpu;
+
+    /// <summary>Options for a clip.</summary>
+    /// <returns>Those asked for, with a way to offload that is not <see cref="Offload.Auto"/>, and with all that a budget needs.</returns>
+    /// <exception cref="ArgumentException">The clip does not fit the budget, or the machine; says what would.</exception>
+    internal PipelineOptions Of(GenerationSettings settings)
+    {
+        if (model is null)
+            return options with { Offload = Offload.None };
+        if (options.MaxMemory is { } budget)
+            return MemoryBudget.Fit(model, settings, Type, options, budget);
+        if (Device.Type == DeviceType.Cpu)
+            return MemoryBudget.Place(model, settings, Type, options, MachineMemory.Available(), MachineMemory.Total);
+        // Where a GPU's memory is not known: that T5 makes room for the others costs it little.
+        if (DeviceMemory.Of(Device) is not { } memory)
+            return options with { Offload = options.Offload == Offload.Auto ? Offload.Model : options.Offload };
+        var ours = memory.Free + memory.Cached + memory.InUse;
+        var placed = MemoryBudget.Place(model, settings, Type, options, ours, memory.Total);
+        var roomy = placed with { Sampler = placed.Sampler.RoomyOn(Device) };
+        return RunMemory.Of(model, settings, Type, roomy).Peak <= ours ? roomy : placed;
+    }
+
+    /// <summary>Options for several clips of one run: those of the clip that takes most.</summary>
+    internal PipelineOptions Of(IReadOnlyList<GenerationSettings> clips) =>
+        Of(clips.MaxBy(clip => (double)clip.Width * clip.Height * clip.Sampling.Frames)!);
+
+    private ElementType Type => options.TypeOn(Device);
+}
+
+/// <summary>Memory of this machine.</summary>
+internal static class MachineMemory
+{
+    /// <summary>Bytes there are, within the limits this process runs under.</summary>
+    internal static long Total => GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
+
+    /// <summary>Bytes that can be had without swapping, within the limits this process runs under.</summary>
+    internal static long Available()
+    {
+        const string file = "/proc/meminfo";
+        if (!File.Exists(file))
+            return Total;
+        var free = File.ReadLines(file).Select(line => line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries))
+            .FirstOrDefault(words => words is ["MemAvailable:", _, "kB"]);
+        return free is null ? Total : Math.Min(Total, long.Parse(free[1], CultureInfo.InvariantCulture) << 10);
+    }
 }

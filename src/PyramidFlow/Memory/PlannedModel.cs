@@ -1,8 +1,11 @@
+using System.Text.RegularExpressions;
 using PyramidFlow.Hub;
-using PyramidFlow.Models.Text;
-using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Hub.Conversion;
 using PyramidFlow.Models;
+using PyramidFlow.Models.Text;
 using PyramidFlow.Models.Vae;
+using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Memory;
 
@@ -82,5 +85,110 @@ public sealed class PlannedModel
             WeightSizes.Of(Transformer.Build(), folder?.Transformer(variant)),
             WeightSizes.Of(new CausalVideoVae(Vae), folder?.Vae),
             WeightSizes.Of(CausalVaeCoder.Decoder(Vae), null));
+    }
+}
+
+/// <summary>Weights of a checkpoint's models.</summary>
+/// <param name="Text">The text encoders, T5 the last.</param>
+/// <param name="Transformer">The transformer.</param>
+/// <param name="Vae">The VAE.</param>
+/// <param name="VaeDecoder">The part of it that decodes.</param>
+internal sealed record ModelSizes(IReadOnlyList<WeightSizes> Text, WeightSizes Transformer, WeightSizes Vae, WeightSizes VaeDecoder)
+{
+    /// <summary>After a conversion to int8, which leaves CLIP and VAE as they are.</summary>
+    internal ModelSizes AsInt8 => new([.. Text.SkipLast(1), Text[^1].AsInt8], Transformer.AsInt8, Vae, VaeDecoder);
+
+    internal IEnumerable<WeightSizes> All => [.. Text, Transformer, Vae];
+}
+
+/// <summary>How much memory the weights of a model take, told from shapes.</summary>
+internal sealed partial class WeightSizes
+{
+    // For each block, and under the empty name what belongs to none: numbers that take the type of the computation, and bytes of
+    // int8 codes, which do not.
+    private readonly Dictionary<string, (long Floats, long Bytes)> parts = [];
+    private readonly WeightSizes? rounded;
+    // Types of the file's numbers, which a conversion to int8 keeps; none where there is no file.
+    private readonly HashSet<ElementType> storedAs;
+    private long largestRounded;
+
+    private WeightSizes(HashSet<ElementType> storedAs, bool isConverted)
+    {
+        this.storedAs = storedAs;
+        rounded = isConverted ? null : new WeightSizes(storedAs, isConverted: true);
+    }
+
+    /// <summary>Number of weights, the factors of int8 weights among them.</summary>
+    internal long Count => parts.Values.Sum(part => part.Floats + part.Bytes);
+
+    /// <summary>Whether some of the weights are int8.</summary>
+    internal bool IsRounded => largestRounded > 0;
+
+    /// <summary>The same model after a conversion to int8, as far as shapes tell.</summary>
+    internal WeightSizes AsInt8 => rounded ?? this;
+
+    /// <summary>Bytes of all weights.</summary>
+    internal long Bytes(ElementType type) => parts.Values.Sum(part => Bytes(part, type));
+
+    /// <summary>Most bytes when only the block at work and the next are held; all where there are no blocks.</summary>
+    internal long StreamedBytes(ElementType type, DeviceType device)
+    {
+        var blocks = parts.Where(part => part.Key.Length > 0).Select(part => Bytes(part.Value, type)).OrderDescending().ToList();
+        // Pages of the next block that are only asked for are not this process's yet.
+        return Bytes(type) - blocks.Sum() + blocks.Take(IsMapped(type, device) ? 1 : 2).Sum();
+    }
+
+    /// <summary>Whether weights are used as they lie in the file, so that only what was read takes memory.</summary>
+    internal bool IsMapped(ElementType type, DeviceType device) => device == DeviceType.Cpu && storedAs.SetEquals([type]);
+
+    /// <summary>Bytes of the largest int8 matrix while it is used, in the type of the computation.</summary>
+    internal long UnpackedBytes(ElementType type) => largestRounded * type.Size();
+
+    /// <summary>Of a declared model.</summary>
+    /// <param name="model">Its shapes; it is disposed.</param>
+    /// <param name="folder">Where its weights may lie, which tell what is int8; null asks nobody.</param>
+    internal static WeightSizes Of(Module model, ComponentFolder? folder)
+    {
+        using (model)
+        {
+            using var source = folder is not null && HasWeights(folder) ? folder.OpenWeights() : null;
+            if (source is not null && model.Misfits(source) is [var fault, ..])
+                throw new CheckpointException($"{folder!.ConfigFile} and {source.Name} disagree: {fault}; download both again, from one place");
+            var held = source?.Holding([.. model.NamedParameters().Select(named => named.Key)]);
+            var stored = model.NamedParameters().Select(named => (named.Key, named.Parameter, Type: held?.Describe(named.Key).Type)).ToList();
+            var sizes = new WeightSizes([.. stored.Select(each => each.Type).OfType<ElementType>().Where(type => type.IsFloatingPoint())], isConverted: false);
+            foreach (var (key, parameter, type) in stored)
+                sizes.Add(key, parameter, type ?? ElementType.Float32);
+            return sizes;
+        }
+    }
+
+    private static bool HasWeights(ComponentFolder folder) => WeightsFile.Choose([.. Directory.GetFiles(folder.Folder).Select(file => Path.GetFileName(file)!)]).Count > 0;
+
+    private static long Bytes((long Floats, long Bytes) part, ElementType type) => (part.Floats * type.Size()) + part.Bytes;
+
+    [GeneratedRegex(@"^(?:encoder\.block|transformer_blocks|single_transformer_blocks)\.\d+\.")]
+    private static partial Regex Block { get; }
+
+    private void Add(string key, Parameter parameter, ElementType type)
+    {
+        var (block, count) = (Block.Match(key).Value, parameter.ElementCount);
+        Add(block, count, type);
+        if (!Int8Layers.IsCandidate(key, parameter.Shape, type))
+        {
+            rounded!.Add(block, count, type);
+            return;
+        }
+
+        rounded!.Add(block, count, ElementType.Int8);
+        rounded.Add(block, parameter.Shape[0], type);
+    }
+
+    private void Add(string block, long count, ElementType type)
+    {
+        var (floats, bytes) = parts.GetValueOrDefault(block);
+        parts[block] = type.IsFloatingPoint() ? (floats + count, bytes) : (floats, bytes + (count * type.Size()));
+        if (type == ElementType.Int8)
+            largestRounded = Math.Max(largestRounded, count);
     }
 }

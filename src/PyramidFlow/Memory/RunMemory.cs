@@ -1,5 +1,7 @@
 using PyramidFlow.Generation;
+using PyramidFlow.Models;
 using PyramidFlow.Models.Text;
+using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Memory;
@@ -24,9 +26,10 @@ public sealed record RunMemory(long Text, long Transformer, long Decoder)
     public static RunMemory Of(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options)
     {
         var (sizes, plan, device) = (model.Sizes, settings.Sampling, (options.Device ?? Device.Cpu).Type);
-        var transformer = TransformerMemory.Peak(model.Transformer, plan, settings.IsGiven ? 1 : 0, type, options.Sampler, options.Attention, device)
+        var transformer = TransformerWork(model.Transformer, plan, settings.IsGiven ? 1 : 0, type, options.Sampler, device)
             + sizes.Transformer.UnpackedBytes(type);
-        var decoder = DecoderMemory.Peak(model.Vae, plan, options, type);
+        var decoder = DecoderMemory.Peak(model.Vae, new DecodedClip(plan.Height, plan.Width, plan.First, plan.FramesPerUnit, plan.Frames),
+            options.DecodeWindow, options.Tiles, options.DecodesByTile(plan), type);
         var text = TextWork(model, type);
         var all = sizes.All.Sum(size => size.Bytes(type));
         var vae = sizes.Vae.IsMapped(type, device) && !settings.IsGiven ? sizes.VaeDecoder.Bytes(type) : sizes.Vae.Bytes(type);
@@ -37,6 +40,23 @@ public sealed record RunMemory(long Text, long Transformer, long Decoder)
             : new RunMemory(Base + sizes.Text.Sum(size => size.StreamedBytes(type, device)) + text, Base + Held(sizes.Transformer) + transformer, Base + vae + decoder);
 
         long Held(WeightSizes size) => options.Offload == Offload.Sequential ? size.StreamedBytes(type, device) : size.Bytes(type);
+    }
+
+    // The largest stage of the units from the first one that is sampled.
+    private static long TransformerWork(ITransformerConfig config, SamplingPlan plan, int first, ElementType type, SamplerOptions sampler, DeviceType device)
+    {
+        var (most, approximations) = (0L, plan.Approximations);
+        for (var unit = first; unit < plan.Units; unit++)
+        {
+            for (var stage = 0; stage < plan.Stages; stage++)
+            {
+                var shape = WorkCount.Shape(config, plan, unit, stage);
+                most = Math.Max(most, TransformerMemory.Stage(config, shape, plan.EvaluationsOf(unit, stage), type, device, sampler.Attention,
+                    WorkCount.UsesPrefix(config, shape, sampler) ? sampler.PrefixBytes : null, approximations.ReusePrefix > 1, approximations.GuidanceEvery > 1));
+            }
+        }
+
+        return most;
     }
 
     // One prompt at a time: scores of all heads with their softmax, and the feed-forward part at its widest.

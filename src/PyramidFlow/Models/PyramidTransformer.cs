@@ -14,9 +14,6 @@ public abstract class PyramidTransformer : Module
     /// <summary>Its sizes.</summary>
     public abstract ITransformerConfig Config { get; }
 
-    /// <summary>How attention is computed.</summary>
-    public AttentionSettings Attention { get; set; } = new();
-
     /// <summary>
     /// Share of the blocks, from the first on, whose activations are not kept for backward but computed again there; 0 to 1.
     /// Less memory for up to one more forward, and equal gradients.
@@ -40,10 +37,11 @@ public abstract class PyramidTransformer : Module
     /// <summary>The layout of one stage, for <see cref="Forward"/> over several steps. The caller disposes it.</summary>
     /// <param name="clips">Sizes, history oldest first, the noisy unit last.</param>
     /// <param name="text">Text rows of the stage.</param>
-    public SequenceLayout Layout(IReadOnlyList<ClipSize> clips, TextMask text)
+    /// <param name="attention">How to compute attention; null is the default.</param>
+    public SequenceLayout Layout(IReadOnlyList<ClipSize> clips, TextMask text, AttentionSettings? attention = null)
     {
         var positions = PositionEmbeddings(clips);
-        return new SequenceLayout(text, clips, RotaryDims, Config.UseTemporalCausal, Attention, Device) { PositionEmbeddings = positions };
+        return new SequenceLayout(text, clips, RotaryDims, Config.UseTemporalCausal, attention, Device) { PositionEmbeddings = positions };
     }
 
     /// <summary>Shifts, scales and gates of all blocks; they depend on timestep and pooled text only.</summary>
@@ -67,10 +65,11 @@ public abstract class PyramidTransformer : Module
     /// <param name="text">Text of b x stages rows.</param>
     /// <param name="timesteps">[b x stages], 0..1000.</param>
     /// <param name="layouts">Layouts of the stages from earlier calls with the same sizes and text masks; null makes new ones.</param>
+    /// <param name="attention">How to compute attention in new layouts; null is the default.</param>
     /// <returns>The velocity of each stage's noisy unit, shaped like it.</returns>
     /// <exception cref="InvalidOperationException">There will be a backward with <see cref="CheckpointRatio"/>, and no layouts that last until then.</exception>
     public Tensor[] Forward(IReadOnlyList<IReadOnlyList<Tensor>> stages, TextCondition text, Tensor timesteps,
-        IReadOnlyList<SequenceLayout>? layouts = null)
+        IReadOnlyList<SequenceLayout>? layouts = null, AttentionSettings? attention = null)
     {
         if (layouts is null && CheckpointRatio > 0 && NoGrad.IsRecording)
             throw new InvalidOperationException("blocks that are computed again in backward need their layouts until then: pass layouts and dispose them after backward");
@@ -81,7 +80,7 @@ public abstract class PyramidTransformer : Module
         var result = new Tensor[stages.Count];
         for (var i = 0; i < result.Length; i++)
         {
-            var layout = layouts?[i] ?? Layout([.. stages[i].Select(ClipSize.Of)], text.Mask.Stage(i, result.Length));
+            var layout = layouts?[i] ?? Layout([.. stages[i].Select(ClipSize.Of)], text.Mask.Stage(i, result.Length), attention);
             var words = context.Slice(0, i, rows, result.Length).Narrow(1, 0, layout.TextLength);
             result[i] = scope.Keep(ForwardStage(stages[i], words, layout, modulation.Rows(i, rows, result.Length)));
             if (layouts is null)
@@ -99,9 +98,11 @@ public abstract class PyramidTransformer : Module
     /// <param name="unit">Size of the noisy unit to come.</param>
     /// <param name="text">Text of b rows.</param>
     /// <param name="timesteps">[steps], 0..1000; every row goes through all of them.</param>
+    /// <param name="attention">How to compute attention; null is the default.</param>
     /// <returns>For <see cref="ForwardUnit"/>; the caller disposes it.</returns>
     /// <exception cref="InvalidOperationException">The model is not causal, or there is no history.</exception>
-    public PrefixCache ComputePrefix(IReadOnlyList<Tensor> history, ClipSize unit, TextCondition text, Tensor timesteps)
+    public PrefixCache ComputePrefix(IReadOnlyList<Tensor> history, ClipSize unit, TextCondition text, Tensor timesteps,
+        AttentionSettings? attention = null)
     {
         if (!Config.UseTemporalCausal)
             throw new InvalidOperationException("without temporal causal attention the history sees the noisy unit: use Forward");
@@ -111,11 +112,11 @@ public abstract class PyramidTransformer : Module
         using var scope = new TensorScope();
         var steps = (int)timesteps.Size(0);
         ClipSize[] clips = [.. history.Select(ClipSize.Of), unit];
-        using var all = Layout(clips, text.Mask.Repeat(steps));
+        using var all = Layout(clips, text.Mask.Repeat(steps), attention);
         var modulation = Modulate(timesteps.RepeatInterleave(text.Mask.Rows, 0), text.Pooled.Repeat(steps, 1));
         var words = EmbedText(text).Repeat(steps, 1, 1);                                    // [steps * b, l, d]
         var x = EmbedClips(history, all, 0).Repeat(steps, 1, 1);                            // [steps * b, n, d]
-        var prefix = new PrefixCache(Layout(clips, text.Mask), modulation, steps);
+        var prefix = new PrefixCache(Layout(clips, text.Mask, attention), modulation, steps);
         try
         {
             RunBlocks(words, x, modulation, new BlockPass(all, 0, record: prefix.Blocks), outputs: 0);
@@ -238,4 +239,102 @@ public abstract class PyramidTransformer : Module
         var y = Parts.ProjOut.Forward(AdaLayerNorm.SplitLast(modulation.Last).Apply(x));          // [b, n, 4c]
         return Patches.Join(y, layout.Unit);                                                // [b, c, t, h, w]
     }
+}
+
+/// <summary>
+/// What every <see cref="PyramidTransformer"/> is made of, in the order a pass goes through. The modules themselves are fields
+/// of the models: their order there is the order of the weights in a training state.
+/// </summary>
+/// <param name="TimeText">Gives the conditioning vector.</param>
+/// <param name="Context">Text tokens to the model's width.</param>
+/// <param name="Joint">Blocks with two streams.</param>
+/// <param name="Single">Blocks with one stream that follow; may be none.</param>
+/// <param name="NormOut">Modulation of the last norm.</param>
+/// <param name="ProjOut">Tokens to patches.</param>
+internal sealed record TransformerParts(TimeTextEmbedding TimeText, Linear Context, JointBlock[] Joint, FluxSingleBlock[] Single,
+    AdaLayerNorm NormOut, Linear ProjOut);
+
+/// <summary>All adaLN outputs of a <see cref="PyramidTransformer"/> for a batch of (timestep, pooled text) rows.</summary>
+/// <param name="Joint">Of the blocks with two streams: picture [rows, 6d], text [rows, 6d] (2d where the block is its last).</param>
+/// <param name="Single">Of the single-stream blocks, [rows, 3d].</param>
+/// <param name="Last">Of the last norm, [rows, 2d].</param>
+public sealed record TransformerModulation((Tensor X, Tensor Text)[] Joint, Tensor[] Single, Tensor Last) : IDisposable
+{
+    private IEnumerable<Tensor> All => [.. Joint.SelectMany(m => new[] { m.X, m.Text }), .. Single, Last];
+
+    /// <summary>Frees them before their scope would.</summary>
+    public void Dispose()
+    {
+        foreach (var tensor in All)
+            tensor.Dispose();
+    }
+
+    /// <summary>Takes them out of their scope: the caller disposes them.</summary>
+    public TransformerModulation Detach()
+    {
+        foreach (var tensor in All)
+            TensorScope.Detach(tensor);
+        return this;
+    }
+
+    /// <summary>Rows first, first + step, ... before <paramref name="end"/>, as views.</summary>
+    public TransformerModulation Rows(long first, long end, long step = 1)
+    {
+        return new TransformerModulation([.. Joint.Select(m => (Some(m.X), Some(m.Text)))], [.. Single.Select(Some)], Some(Last));
+
+        Tensor Some(Tensor all) => all.Slice(0, first, end, step);
+    }
+}
+
+/// <summary>Weights of a transformer that are in memory only while they work.</summary>
+/// <param name="Modulation">Those of the blocks' adaptive norms, which run ahead of the blocks for many timesteps at once.</param>
+/// <param name="Blocks">The blocks' others; first those with two streams, then those with one.</param>
+internal sealed record TransformerStreams(WeightStream Modulation, WeightStream Blocks)
+{
+    internal static TransformerStreams Of(TransformerParts parts)
+    {
+        List<Module> blocks = [.. parts.Joint, .. parts.Single];
+        return new TransformerStreams(new WeightStream([.. blocks.Select(Adaptive)]), new WeightStream([.. blocks.Select(Others)]));
+    }
+
+    private static IReadOnlyList<Parameter> Adaptive(Module block) =>
+        [.. block.NamedModules().Where(named => named.Module is AdaLayerNorm).SelectMany(named => Weights(named.Module))];
+
+    private static IReadOnlyList<Parameter> Others(Module block) => [.. Weights(block).Except(Adaptive(block))];
+
+    private static IEnumerable<Parameter> Weights(Module module) => module.NamedParameters().Select(named => named.Parameter);
+}
+
+/// <summary>Blocks whose activations can be left to <see cref="Checkpointing"/>: one rule for both families.</summary>
+internal static class Recomputation
+{
+    /// <summary><see cref="JointBlock.Forward"/>.</summary>
+    internal static (Tensor? Text, Tensor X) Run(this JointBlock block, Tensor? text, Tensor x, (Tensor X, Tensor Text) modulation,
+        BlockPass pass, bool recompute)
+    {
+        if (!recompute || text is null)
+            return block.Forward(text, x, modulation, pass);
+        var results = Checkpointing.Run(
+            inputs =>
+            {
+                var (words, picture) = block.Forward(inputs[0], inputs[1], (inputs[2], inputs[3]), pass);
+                return [words!, picture];
+            },
+            text, x, modulation.X, modulation.Text);
+        return (results[0], results[1]);
+    }
+
+    /// <summary><see cref="JointBlock.ForwardLast"/>.</summary>
+    internal static Tensor? RunLast(this JointBlock block, Tensor? text, Tensor x, (Tensor X, Tensor Text) modulation, BlockPass pass,
+        long outputs, bool recompute) =>
+        recompute && text is not null && outputs > 0
+            ? Checkpointing.Run(inputs => [block.ForwardLast(inputs[0], inputs[1], (inputs[2], inputs[3]), pass, outputs)!],
+                text, x, modulation.X, modulation.Text)[0]
+            : block.ForwardLast(text, x, modulation, pass, outputs);
+
+    /// <summary><see cref="FluxSingleBlock.Forward"/>.</summary>
+    internal static Tensor? Run(this FluxSingleBlock block, Tensor x, Tensor modulation, BlockPass pass, long outputs, bool recompute) =>
+        recompute && outputs > 0
+            ? Checkpointing.Run(inputs => [block.Forward(inputs[0], inputs[1], pass, outputs)!], x, modulation)[0]
+            : block.Forward(x, modulation, pass, outputs);
 }

@@ -131,3 +131,89 @@ public sealed class SequenceLayout : IDisposable
         return [times, rows, columns];
     }
 }
+
+/// <summary>
+/// Sizes of one packed stage and who attends to whom: text, then history clips (oldest first), then the noisy unit. Numbers
+/// only; a <see cref="SequenceLayout"/> adds tables and masks.
+/// </summary>
+/// <param name="Rows">Rows of the batch.</param>
+/// <param name="TextLength">Text tokens: as many as the longest row has.</param>
+/// <param name="Clips">Sizes of the clips, the noisy unit last; at least one.</param>
+/// <param name="Causal">Whether a latent frame attends to itself and earlier ones only.</param>
+public sealed record SequenceShape(int Rows, int TextLength, IReadOnlyList<ClipSize> Clips, bool Causal)
+{
+    /// <summary>The noisy unit.</summary>
+    public ClipSize Unit => Clips[^1];
+
+    /// <summary>All tokens.</summary>
+    public long Length => FrameEnds[^1];
+
+    /// <summary>Tokens of text and history, which come before the noisy unit.</summary>
+    public long PrefixLength => Length - Unit.Tokens;
+
+    /// <summary>Where each latent frame ends in the sequence; text belongs to the first one.</summary>
+    public IReadOnlyList<long> FrameEnds { get; } = FindFrameEnds(TextLength, Clips);
+
+    /// <summary>
+    /// The ranges of queries that see the same keys: tokens [Start, End) see tokens [0, Keys). Only the part within
+    /// [first, first + count).
+    /// </summary>
+    public IEnumerable<(long Start, long End, long Keys)> Ranges(long first, long count)
+    {
+        if (!Causal)
+        {
+            yield return (first, first + count, Length);
+            yield break;
+        }
+
+        var start = 0L;
+        foreach (var end in FrameEnds)
+        {
+            var (from, to) = (Math.Max(start, first), Math.Min(end, first + count));
+            if (from < to)
+                yield return (from, to, end);
+            start = end;
+        }
+    }
+
+    /// <summary>How many pairs of a query within [first, first + count) and a key that it sees there are.</summary>
+    public long Pairs(long first, long count) => Ranges(first, count).Sum(range => (range.End - range.Start) * range.Keys);
+
+    private static long[] FindFrameEnds(int textLength, IReadOnlyList<ClipSize> clips)
+    {
+        if (clips.Count == 0)
+            throw new ArgumentException("a stage needs at least the noisy unit", nameof(clips));
+        var ends = new List<long>();
+        var end = (long)textLength;
+        foreach (var clip in clips)
+        {
+            for (var frame = 0L; frame < clip.Time; frame++)
+                ends.Add(end += clip.FrameTokens);
+        }
+
+        return [.. ends];
+    }
+}
+
+/// <summary>Size of a clip in tokens.</summary>
+/// <param name="Time">Latent frames.</param>
+/// <param name="Height">Rows of 2x2 patches.</param>
+/// <param name="Width">Columns of 2x2 patches.</param>
+public readonly record struct ClipSize(long Time, long Height, long Width)
+{
+    /// <summary>Tokens of one latent frame.</summary>
+    public long FrameTokens => Height * Width;
+
+    /// <summary>Tokens of the clip.</summary>
+    public long Tokens => Time * FrameTokens;
+
+    /// <summary>Size of a latent clip [b, c, t, h, w].</summary>
+    /// <exception cref="ArgumentException">It has other dimensions, or its height or width is odd.</exception>
+    public static ClipSize Of(Tensor clip)
+    {
+        var shape = clip.Shape;
+        return shape.Length == 5 && shape[3] % Patches.Size == 0 && shape[4] % Patches.Size == 0
+            ? new ClipSize(shape[2], shape[3] / Patches.Size, shape[4] / Patches.Size)
+            : throw new ArgumentException($"a clip of shape [{string.Join(", ", shape)}] is not [batch, channels, time, height, width] with even height and width");
+    }
+}

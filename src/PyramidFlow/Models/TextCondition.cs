@@ -48,3 +48,73 @@ public sealed class TextCondition
         Tensor Padded(Tensor t) => t.Size(1) == length ? t : t.Pad([0, 0, 0, length - t.Size(1)]);
     }
 }
+
+/// <summary>Which text tokens of each row of a batch are words and which are padding.</summary>
+public sealed class TextMask
+{
+    private readonly bool[][] words;
+
+    /// <summary>Reads a mask [rows, length] of zeros and ones (any integer type or bool).</summary>
+    public TextMask(Tensor mask)
+    {
+        using var scope = new TensorScope();
+        var (rows, length) = (mask.Size(0), (int)mask.Size(1));
+        var flat = mask.To(ElementType.Int64).ToArray<long>();
+        words = [.. Enumerable.Range(0, (int)rows).Select(r => flat.AsSpan(r * length, length).ToArray().Select(w => w != 0).ToArray())];
+    }
+
+    private TextMask(bool[][] words) => this.words = words;
+
+    /// <summary>Rows whose first tokens are words, as many as each length says.</summary>
+    public static TextMask OfLengths(IReadOnlyList<int> lengths)
+    {
+        var longest = lengths.Max();
+        return new([.. lengths.Select(length => Enumerable.Range(0, longest).Select(i => i < length).ToArray())]);
+    }
+
+    /// <summary>Rows of the batch.</summary>
+    public int Rows => words.Length;
+
+    /// <summary>Tokens up to the last word of the longest row: what lies behind can be cut off.</summary>
+    public int Length => words.Max(row => Array.LastIndexOf(row, true) + 1);
+
+    /// <summary>Whether padding remains inside <see cref="Length"/>.</summary>
+    public bool HasPadding => words.Any(row => row.AsSpan(0, Length).Contains(false));
+
+    /// <summary>
+    /// How many words the rows begin with, where all other tokens are padding: row r has as many as entry r mod (number of
+    /// entries) says. Null where a word follows padding.
+    /// </summary>
+    public IReadOnlyList<int>? Lengths()
+    {
+        var lengths = words.Select(row => row.TakeWhile(word => word).Count()).ToArray();
+        if (words.Where((row, r) => row.Skip(lengths[r]).Contains(true)).Any())
+            return null;
+        var period = Enumerable.Range(1, Rows).First(p => Rows % p == 0 && lengths.Index().All(l => l.Item == lengths[l.Index % p]));
+        return lengths[..period];
+    }
+
+    /// <summary>Rows r with r mod <paramref name="count"/> = <paramref name="stage"/>: those of one packed stage.</summary>
+    public TextMask Stage(int stage, int count) => new([.. words.Where((_, r) => r % count == stage)]);
+
+    /// <summary>Rows side by side <paramref name="times"/> times, the whole batch repeated.</summary>
+    public TextMask Repeat(int times) => new([.. Enumerable.Repeat(words, times).SelectMany(w => w)]);
+
+    /// <summary>The same rows, but those that are chosen are the only row of another mask.</summary>
+    /// <param name="chosen">For each row whether it is replaced.</param>
+    /// <param name="other">A mask of one row.</param>
+    public TextMask Replace(IReadOnlyList<bool> chosen, TextMask other)
+    {
+        var longest = Math.Max(words.Max(row => row.Length), other.words[0].Length);
+        return new([.. words.Select((row, r) => Padded(chosen[r] ? other.words[0] : row))]);
+
+        bool[] Padded(bool[] row) => [.. row, .. new bool[longest - row.Length]];
+    }
+
+    /// <summary>0 for words and -infinity for padding, [rows, 1, Length].</summary>
+    public Tensor KeyBias()
+    {
+        var length = Length;
+        return Tensor.From(words.SelectMany(row => row.Take(length)).Select(w => w ? 0f : float.NegativeInfinity).ToArray(), Rows, 1, length);
+    }
+}

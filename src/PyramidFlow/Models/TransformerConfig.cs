@@ -39,8 +39,7 @@ public interface ITransformerConfig
     Dictionary<string, JsonElement>? Others { get; }
 
     /// <summary>Declares the model; it has no weights until it is loaded or initialised.</summary>
-    /// <param name="attention">How it computes attention; null is the default.</param>
-    PyramidTransformer Build(AttentionSettings? attention = null);
+    PyramidTransformer Build();
 
     /// <summary>The same model with fewer blocks, for measurements.</summary>
     /// <param name="count">1 to <see cref="Blocks"/>.</param>

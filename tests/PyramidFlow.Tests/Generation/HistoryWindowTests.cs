@@ -44,17 +44,21 @@ public sealed class HistoryWindowTests(TinyPipeline tiny) : IClassFixture<TinyPi
     {
         using var scope = new TensorScope();
         var asked = new List<long>();
-        using var history = new ClipHistory(3, latent =>
-        {
-            asked.Add(latent);
-            return Tensor.Full([1, 1, 1, 1, 1], -latent);
-        });
-        Assert.Null(history.Next());
+        using var history = new ClipHistory(3);
+        Assert.Null(history.Latents);
+        Assert.Null(history.Cut);
         var seen = new List<float[]>();
         for (var frame = 0; frame < 6; frame++)
         {
             history.Add(Tensor.Full([1, 1, 1, 1, 1], frame));
-            seen.Add(history.Next()!.ToArray<float>());
+            if (history.Cut is { } latent)
+            {
+                asked.Add(latent);
+                history.BeginWith(Tensor.Full([1, 1, 1, 1, 1], -latent));
+            }
+
+            Assert.Null(history.Cut);
+            seen.Add(history.Latents!.ToArray<float>());
         }
 
         Assert.Equal([[0], [0, 1], [0, 1, 2], [-1, 2, 3], [-2, 3, 4], [-3, 4, 5]], seen);

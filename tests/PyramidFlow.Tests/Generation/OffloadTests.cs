@@ -42,7 +42,7 @@ public sealed class OffloadTests : IDisposable
         using var models = PipelineModels.Load(CheckpointFolder.Open(folder.Path), new PipelineOptions { Offload = offload, Type = ElementType.BFloat16, Device = TestDevice.Current }, null);
         models.Arrange(offload);
         Assert.False(IsHeld([.. models.Text.Models]));
-        using var book = models.Book(_ => { });
+        using var book = models.Prompted(_ => { });
         book.Text("a cat", null);
         Assert.True(IsHeld([.. models.Text.Models]));
         models.MakeRoom(models.Transformer);

@@ -101,7 +101,7 @@ public sealed class OverflowTests
         using var scope = new TensorScope();
         foreach (var wider in (Func<PromptEncoder>?[])[null, () => new Encoder(_ => double.NaN)])
         {
-            using var book = new PromptBook(new Encoder(_ => double.NaN), wider, _ => { });
+            using var book = new EncodedPrompts(new Encoder(_ => double.NaN), wider, _ => { });
             Assert.Equal(ModelPart.Text, Assert.Throws<NonFiniteException>(() => book.Text("a cat", null)).Part);
         }
     }
@@ -111,7 +111,7 @@ public sealed class OverflowTests
     {
         using var scope = new TensorScope();
         var (encoder, wide, warnings) = (new Encoder(_ => double.PositiveInfinity), new Encoder(text => text.Length), new List<string>());
-        using (var book = new PromptBook(encoder, () => wide, warnings.Add))
+        using (var book = new EncodedPrompts(encoder, () => wide, warnings.Add))
         {
             var text = book.Text("a cat", "dark");
             Assert.Same(text, book.Text("a cat", "dark"));
@@ -158,7 +158,7 @@ public sealed class OverflowTests
     private static float[] Sample(PyramidSampler sampler, GuidedText text, Action<string> warn)
     {
         using var noise = new SeededNoise(3);
-        var units = sampler.Clip(Plan, new ClipSource(_ => text, noise) { Warn = warn }, cancel: TestContext.Current.CancellationToken).ToList();
+        var units = sampler.Clip(Plan, text, noise, warn: warn, cancel: TestContext.Current.CancellationToken).ToList();
         var values = units.SelectMany(unit => unit.ToArray<float>()).ToArray();
         units.ForEach(unit => unit.Dispose());
         return values;

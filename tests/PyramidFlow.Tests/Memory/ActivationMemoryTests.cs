@@ -48,7 +48,7 @@ public class ActivationMemoryTests
             using var velocity = StageVelocity.Begin(model, history, ClipSize.Of(noisy), condition, [900, 600, 400, 200], options);
             velocity.At(noisy, 0);
         });
-        Check(TransformerMemory.Stage(config, shape, steps, type, options, model.Attention, Approximations.None, DeviceType.Cpu), held);
+        Check(TransformerMemory.Stage(config, shape, steps, type, DeviceType.Cpu, options.Attention, usesPrefix ? options.PrefixBytes : null), held);
 
         Tensor Clip(long time, long side) => Tensor.Randn([rows, config.LatentChannels, time, side, side], generator, type);
     }
@@ -76,7 +76,6 @@ public class ActivationMemoryTests
         vae.To(type);
         var latents = Tensor.Randn([1, 4, frames, side, side], generator, type);
         var tiles = tile is { } size ? new TileOptions(size) : null;
-        var plan = new SamplingPlan(side, side, 1, [1], [1], new double?[frames]);
 
         var pieces = latents.Chunk(frames, 2);
         var held = Most(() =>
@@ -94,7 +93,7 @@ public class ActivationMemoryTests
                 stream.Push(piece, isEnd: i == frames - 1);
             }
         });
-        Check(DecoderMemory.Peak(config, plan, new PipelineOptions { Tiles = tiles, TileByTile = byTile }, type), held);
+        Check(DecoderMemory.Peak(config, new DecodedClip(side, side, First: 1, FramesPerUnit: 1, frames), new PipelineOptions().DecodeWindow, tiles, byTile, type), held);
     }
 
     private static long Most(Action work)

@@ -25,7 +25,7 @@ public class MemoryBudgetTests
         Assert.Equal(expected, options.Offload);
         Assert.True(RunMemory.Of(Model, Settings(), ElementType.BFloat16, options).Peak <= gigabytes * GB);
         if (gigabytes == 200)
-            Assert.Equal((null, 4, 2L << 30, 256), (options.Tiles, options.DecodeWindow, options.Sampler.PrefixBytes, options.Attention.QueryBlock));
+            Assert.Equal((null, 4, 2L << 30, 256), (options.Tiles, options.DecodeWindow, options.Sampler.PrefixBytes, options.Sampler.Attention.QueryBlock));
         if (gigabytes == 8)
             Assert.NotNull(options.Tiles);
     }

@@ -59,7 +59,7 @@ public sealed class MadeUpFamilyTests
 
         public Dictionary<string, JsonElement>? Others => null;
 
-        public PyramidTransformer Build(AttentionSettings? attention = null) => new MadeUpTransformer(this) { Attention = attention ?? new AttentionSettings() };
+        public PyramidTransformer Build() => new MadeUpTransformer(this);
 
         public ITransformerConfig WithBlocks(int count) => new MadeUpConfig(count);
 

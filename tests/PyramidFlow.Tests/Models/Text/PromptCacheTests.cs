@@ -159,7 +159,7 @@ public sealed class PromptCacheTests : IDisposable
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
         using var models = Models(type);
-        using var book = models.Book(warning => Assert.Fail(warning));
+        using var book = models.Prompted(warning => Assert.Fail(warning));
         var condition = book.Text(text, null).Prompt;
         encoded = models.Text.Models.SelectMany(model => model.NamedParameters()).Any(named => named.Parameter.HasValue);
         return [.. condition.Tokens.To(ElementType.Float32).ToArray<float>(), .. condition.Pooled.To(ElementType.Float32).ToArray<float>()];
@@ -171,7 +171,7 @@ public sealed class PromptCacheTests : IDisposable
         using var scope = new TensorScope();
         using var models = Models();
         var warnings = new List<string>();
-        using var book = models.Book(warnings.Add);
+        using var book = models.Prompted(warnings.Add);
         book.Text(text, null);
         return warnings;
     }

@@ -26,16 +26,16 @@ internal static class TransformerCase
         return names;
     }
 
-    internal static PyramidTransformer Declare(GoldenCase golden, AttentionSettings? attention = null) =>
-        TransformerConfigs.Parse(golden.Config.GetRawText(), golden.Manifest.GetProperty("name").GetString()!).Build(attention);
+    internal static PyramidTransformer Declare(GoldenCase golden) =>
+        TransformerConfigs.Parse(golden.Config.GetRawText(), golden.Manifest.GetProperty("name").GetString()!).Build();
 
     internal static void CheckForward(string kind, string name, AttentionSettings? attention = null)
     {
         using var golden = Goldens.Open(kind, name);
         using var scope = new TensorScope();
         using var noGrad = NoGrad.Begin();
-        using var model = Model(golden, attention: attention);
-        var velocities = Forward(golden, model);
+        using var model = Model(golden);
+        var velocities = Forward(golden, model, attention);
         for (var stage = 0; stage < velocities.Length; stage++)
             golden.AssertClose($"out/pred.{stage}", velocities[stage]);
     }
@@ -96,12 +96,12 @@ internal static class TransformerCase
             using var golden = Goldens.Open(kind, name);
             using var scope = new TensorScope();
             using var noGrad = NoGrad.Begin();
-            using var model = Model(golden, attention: attention);
+            using var model = Model(golden);
             var (clips, text) = (Stages(golden)[0], Text(golden));
-            using var prefix = model.ComputePrefix(clips[..^1], ClipSize.Of(clips[^1]), text, Tensor.From(timesteps).There());
+            using var prefix = model.ComputePrefix(clips[..^1], ClipSize.Of(clips[^1]), text, Tensor.From(timesteps).There(), attention);
             for (var i = 0; i < timesteps.Length; i++)
             {
-                var joint = model.Forward([clips], text, Tensor.Full([text.Mask.Rows], timesteps[i]).There())[0];
+                var joint = model.Forward([clips], text, Tensor.Full([text.Mask.Rows], timesteps[i]).There(), attention: attention)[0];
                 GoldenTensors.AssertClose(joint, model.ForwardUnit(clips[^1], i, prefix), 1e-5, 1e-5, $"timestep {timesteps[i]}");
             }
         }
@@ -125,9 +125,9 @@ internal static class TransformerCase
         golden.AssertClose("out/pred.0", Tensor.Cat([.. rows], 0));
     }
 
-    private static PyramidTransformer Model(GoldenCase golden, ElementType? type = null, AttentionSettings? attention = null)
+    private static PyramidTransformer Model(GoldenCase golden, ElementType? type = null)
     {
-        var model = Declare(golden, attention);
+        var model = Declare(golden);
         using var state = golden.State();
         model.Load(state, type, TestDevice.Current);
         return model;
@@ -150,6 +150,6 @@ internal static class TransformerCase
     private static TextCondition Text(GoldenCase golden) => new(golden.Tensor("in/encoder_hidden_states"),
         golden.Tensor("in/encoder_attention_mask"), golden.Tensor("in/pooled_projections"));
 
-    private static Tensor[] Forward(GoldenCase golden, PyramidTransformer model) =>
-        model.Forward(Stages(golden), Text(golden), golden.Tensor("in/timestep_ratio"));
+    private static Tensor[] Forward(GoldenCase golden, PyramidTransformer model, AttentionSettings? attention = null) =>
+        model.Forward(Stages(golden), Text(golden), golden.Tensor("in/timestep_ratio"), attention: attention);
 }

@@ -1,3 +1,5 @@
+using PyramidFlow.Torch;
+
 namespace PyramidFlow.Models;
 
 /// <summary>
@@ -55,4 +57,51 @@ public static class DitFlops
         var last = (count * 2 * square) + (outputs * 10 * square) + (2 * c.Dim * shape.Pairs(first + count - outputs, outputs));
         return ((c.Blocks - 1) * block) + last;
     }
+}
+
+/// <summary>Memory that a transformer takes beside its weights.</summary>
+internal static class TransformerMemory
+{
+    // Numbers that a block with two streams holds for each token when its feed-forward part is at its widest, in widths of the model. Plain norms
+    // and rotations work on copies, which are wider than a narrow type. Counted in the code; a test compares it with the allocator.
+    private const int BlockInOnePass = 19, BlockInFloat32 = 30, BlockInNarrow = 40;
+
+    /// <summary>Most bytes of one stage.</summary>
+    /// <param name="config">The transformer.</param>
+    /// <param name="shape">The sequence of an evaluation.</param>
+    /// <param name="evaluations">Evaluations of the stage.</param>
+    /// <param name="type">Element type.</param>
+    /// <param name="device">Where it works.</param>
+    /// <param name="attention">How many queries go at a time.</param>
+    /// <param name="prefixBytes">Keys and values of text and history that may be held ahead; null where there is no prefix.</param>
+    /// <param name="sharesPrefix">Whether several evaluations share a prefix.</param>
+    /// <param name="skipsGuidance">Whether some evaluations run without guidance.</param>
+    internal static long Stage(ITransformerConfig config, SequenceShape shape, int evaluations, ElementType type, DeviceType device,
+        AttentionSettings attention, long? prefixBytes, bool sharesPrefix = false, bool skipsGuidance = false)
+    {
+        var modulation = (long)evaluations * shape.Rows * config.ModulationOutputs * config.Dim * type.Size();
+        if (prefixBytes is not { } most)
+            return modulation + Pass(shape.Rows, shape.Length, shape.Length);
+        var timestep = 2L * config.Blocks * shape.Rows * shape.PrefixLength * config.Dim * type.Size();
+        var ahead = (int)Math.Clamp(most / timestep, 1, evaluations);
+        var prefix = Pass(shape.Rows * ahead, shape.PrefixLength, shape.PrefixLength);
+        // Keys and values of prefix and unit stand side by side while a block attends.
+        var unit = Pass(shape.Rows, shape.Unit.Tokens, shape.Length) + (2 * shape.Rows * shape.Length * config.Dim * type.Size());
+        // A shared prefix lacks the unit's own timesteps; and rows without guidance hold a prefix of their own.
+        var apart = (sharesPrefix ? modulation : 0) + (skipsGuidance && shape.Rows > 1 ? timestep / 2 : 0);
+        return (modulation * ahead / evaluations) + (ahead * timestep) + Math.Max(prefix, unit) + apart;
+
+        long Pass(long rows, long tokens, long keys)
+        {
+            var queries = tokens <= attention.WholeUpTo ? tokens : Math.Min(tokens, attention.QueryBlock);
+            return (rows * tokens * config.Dim * Block(type, device) * type.Size()) + (2 * rows * queries * keys * type.Size());
+        }
+    }
+
+    private static int Block(ElementType type, DeviceType device) => (type, device) switch
+    {
+        (ElementType.Float32 or ElementType.BFloat16, DeviceType.Cpu) => BlockInOnePass,
+        (ElementType.Float32, _) => BlockInFloat32,
+        _ => BlockInNarrow,
+    };
 }

@@ -7,7 +7,7 @@ namespace PyramidFlow.Generation;
 /// <param name="encoder">Encodes them; it stays the caller's.</param>
 /// <param name="wider">Gives an encoder, to be freed after use, for texts whose features are not finite; null has none.</param>
 /// <param name="warn">Takes sentences for the user, such as that a prompt was cut.</param>
-internal sealed class PromptBook(PromptEncoder encoder, Func<PromptEncoder>? wider, Action<string> warn) : IDisposable
+internal sealed class EncodedPrompts(PromptEncoder encoder, Func<PromptEncoder>? wider, Action<string> warn) : IDisposable
 {
     private readonly Dictionary<string, PromptFeatures> features = [];
     private readonly Dictionary<(string, string?), GuidedText> texts = [];
@@ -17,6 +17,22 @@ internal sealed class PromptBook(PromptEncoder encoder, Func<PromptEncoder>? wid
 
     /// <summary>Told before the encoder works.</summary>
     internal Action? Begin { get; init; }
+
+    /// <summary>The text of every unit of a clip.</summary>
+    /// <param name="clip">The clip.</param>
+    /// <param name="cancel">Checked before each prompt.</param>
+    internal IReadOnlyList<GuidedText> Of(GenerationSettings clip, CancellationToken cancel)
+    {
+        var negative = clip.IsGuided ? clip.NegativePrompt : null;
+        foreach (var (_, prompt) in clip.Prompts)
+        {
+            cancel.ThrowIfCancellationRequested();
+            Text(prompt, negative);
+        }
+
+        cancel.ThrowIfCancellationRequested();
+        return [.. Enumerable.Range(0, clip.Sampling.Units).Select(unit => Text(clip.PromptOf(unit), negative))];
+    }
 
     /// <summary>A prompt with what guidance steers away from.</summary>
     /// <param name="prompt">The prompt.</param>

@@ -1,10 +1,16 @@
-using PyramidFlow.Generation;
 using PyramidFlow.Torch;
-using PyramidFlow.Models.Vae;
 
-namespace PyramidFlow.Memory;
+namespace PyramidFlow.Models.Vae;
 
-/// <summary>What decoding holds beside the VAE's weights.</summary>
+/// <summary>Size of a clip to decode, in latents.</summary>
+/// <param name="Height">Rows.</param>
+/// <param name="Width">Columns.</param>
+/// <param name="First">Frames of the first unit.</param>
+/// <param name="FramesPerUnit">Frames of each further unit.</param>
+/// <param name="Frames">Frames of the whole clip.</param>
+internal readonly record struct DecodedClip(long Height, long Width, int First, int FramesPerUnit, int Frames);
+
+/// <summary>Memory that decoding takes beside the VAE's weights.</summary>
 internal static class DecoderMemory
 {
     // The most is alive in the first residual block of the finest level, whose input has the width of the level before: this many
@@ -19,31 +25,32 @@ internal static class DecoderMemory
 
     /// <summary>Most bytes while a clip is decoded.</summary>
     /// <param name="config">The VAE.</param>
-    /// <param name="plan">The clip.</param>
-    /// <param name="options">Latent frames at a time, tiles and their order.</param>
+    /// <param name="clip">The clip.</param>
+    /// <param name="window">Latent frames at a time.</param>
+    /// <param name="tiles">Parts of a frame at a time; null is whole frames.</param>
+    /// <param name="byTile">Whether each tile goes through the whole clip before the next one.</param>
     /// <param name="type">Element type.</param>
-    internal static long Peak(CausalVideoVaeConfig config, SamplingPlan plan, PipelineOptions options, ElementType type)
+    internal static long Peak(CausalVideoVaeConfig config, DecodedClip clip, int window, TileOptions? tiles, bool byTile, ElementType type)
     {
-        var (window, byTile) = (options.DecodeWindow, options.DecodesByTile(plan));
-        var first = Math.Min(plan.First, window + 1);
+        var first = Math.Min(clip.First, window + 1);
         var firstOut = 1 + ((first - 1) * config.TemporalScale);
-        var frames = Math.Max(Math.Min(plan.FramesPerUnit, window), Math.Min(plan.First - first, window));
+        var frames = Math.Max(Math.Min(clip.FramesPerUnit, window), Math.Min(clip.First - first, window));
         // The last piece leaves nothing and lets go of what was left.
-        var most = plan.Frames == first
+        var most = clip.Frames == first
             ? Piece(first, firstOut, 0)
-            : Math.Max(Piece(first, firstOut, firstOut), Piece(frames, frames * config.TemporalScale, plan.Frames == first + frames ? firstOut : Remembered));
+            : Math.Max(Piece(first, firstOut, firstOut), Piece(frames, frames * config.TemporalScale, clip.Frames == first + frames ? firstOut : Remembered));
         return byTile ? most + Gathered() : most;
 
         long Piece(long frames, long framesOut, int framesLeft) =>
-            DecoderMemory.Piece(config, frames, framesOut, Math.Min(framesLeft, Remembered), plan.Height, plan.Width, options.Tiles, byTile, type);
+            DecoderMemory.Piece(config, frames, framesOut, Math.Min(framesLeft, Remembered), clip.Height, clip.Width, tiles, byTile, type);
 
         // All frames of the clip, and of one row of tiles their sum in float32 and its last piece twice.
         long Gathered()
         {
-            var tile = Math.Min(plan.Height * config.SpatialScale, options.Tiles!.Size);
-            var row = (long)config.DecoderOutChannels * plan.Width * config.SpatialScale;
-            var framesOut = 1 + ((plan.Frames - 1) * config.TemporalScale);
-            return (row * framesOut * ((plan.Height * config.SpatialScale * type.Size()) + (tile * sizeof(float))))
+            var tile = Math.Min(clip.Height * config.SpatialScale, tiles!.Size);
+            var row = (long)config.DecoderOutChannels * clip.Width * config.SpatialScale;
+            var framesOut = 1 + ((clip.Frames - 1) * config.TemporalScale);
+            return (row * framesOut * ((clip.Height * config.SpatialScale * type.Size()) + (tile * sizeof(float))))
                 + (row * frames * config.TemporalScale * tile * sizeof(float));
         }
     }

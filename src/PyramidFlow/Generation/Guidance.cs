@@ -1,0 +1,109 @@
+using PyramidFlow.Models;
+using PyramidFlow.Models.Text;
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Generation;
+
+/// <summary>
+/// The velocities of one unit at one stage under classifier-free guidance: v = uncond + g (cond - uncond). A guided evaluation
+/// takes each clip through the model twice, first without the prompt and then with it. Where guidance is not computed every
+/// time, the evaluations between run with the prompt only and add the last difference: v = cond + (g - 1) difference.
+/// </summary>
+internal sealed class GuidedVelocity : IDisposable
+{
+    private readonly double? guidance;
+    private readonly Approximations approximations;
+    private readonly StageVelocity? both, alone;
+    private Tensor? difference;
+
+    /// <summary>Begins a stage.</summary>
+    /// <param name="model">The transformer.</param>
+    /// <param name="history">Clips [b, c, t, h, w], oldest first; empty for the first unit.</param>
+    /// <param name="unit">Size of the unit.</param>
+    /// <param name="text">Text of b rows, and that of 2b if there is guidance.</param>
+    /// <param name="timesteps">One for each evaluation, 0..1000.</param>
+    /// <param name="guidance">The scale g; null is off.</param>
+    /// <param name="approximations">Which evaluations are guided, and how many share a prefix.</param>
+    /// <param name="options">How attention is computed, and how much may be computed ahead.</param>
+    internal GuidedVelocity(PyramidTransformer model, IReadOnlyList<Tensor> history, ClipSize unit, GuidedText text,
+        IReadOnlyList<double> timesteps, double? guidance, Approximations approximations, SamplerOptions options)
+    {
+        (this.guidance, this.approximations) = (guidance, approximations);
+        if (guidance is null)
+        {
+            alone = StageVelocity.Begin(model, history, unit, text.Prompt, timesteps, options, approximations.ReusePrefix);
+            return;
+        }
+
+        var guided = text.Guided ?? throw new ArgumentException("a guided unit needs the text that guidance steers away from", nameof(text));
+        var others = timesteps.Where((_, i) => !approximations.IsGuided(i)).ToList();
+        if (others.Count > 0)
+        {
+            // A guided evaluation has two rows, the others one.
+            var (third, rest) = (options.PrefixBytes / 3, options.PrefixBytes - (options.PrefixBytes / 3));
+            alone = StageVelocity.Begin(model, history, unit, text.Prompt, others, options with { PrefixBytes = third }, approximations.ReusePrefix);
+            options = options with { PrefixBytes = rest };
+        }
+
+        try
+        {
+            both = StageVelocity.Begin(model, [.. history.Select(clip => Tensor.Cat([clip, clip], 0))], unit, guided,
+                [.. timesteps.Where((_, i) => approximations.IsGuided(i))], options, approximations.ReusePrefix);
+        }
+        catch
+        {
+            alone?.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The velocity of a sample, shaped like it.</summary>
+    /// <param name="noisy">[b, c, t, h, w].</param>
+    /// <param name="evaluation">Which timestep; they come in order.</param>
+    internal Tensor At(Tensor noisy, int evaluation)
+    {
+        if (guidance is not { } scale)
+            return alone!.At(noisy, evaluation);
+        using var scope = new TensorScope();
+        var every = approximations.GuidanceEvery;
+        if (!approximations.IsGuided(evaluation))
+            return scope.Keep(alone!.At(noisy, evaluation - (evaluation / every) - 1).Add(difference!, scale - 1));
+        var parts = both!.At(Tensor.Cat([noisy, noisy], 0), evaluation / every).Chunk(2, 0);               // uncond, cond
+        var apart = parts[1] - parts[0];
+        var velocity = scope.Keep(parts[0].Add(apart, scale));
+        difference?.Dispose();
+        difference = every > 1 ? TensorScope.Detach(apart) : null;
+        return velocity;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        alone?.Dispose();
+        both?.Dispose();
+        difference?.Dispose();
+    }
+}
+
+/// <summary>Text of a clip, with and without guidance.</summary>
+/// <param name="Prompt">The prompts, b rows.</param>
+/// <param name="Guided">What guidance steers away from, then the prompts, 2b rows; null when no unit is guided.</param>
+public sealed record GuidedText(TextCondition Prompt, TextCondition? Guided)
+{
+    /// <summary>Joins encoded prompts.</summary>
+    /// <param name="prompt">The prompts, b rows.</param>
+    /// <param name="negative">What to steer away from, b rows; null when no unit is guided.</param>
+    public static GuidedText Of(PromptFeatures prompt, PromptFeatures? negative)
+    {
+        var words = new TextCondition(prompt.Tokens, TextMask.OfLengths(prompt.Lengths), prompt.Pooled);
+        if (negative is null)
+            return new GuidedText(words, null);
+        var longest = Math.Max(prompt.Tokens.Size(1), negative.Tokens.Size(1));
+        return new GuidedText(words, new TextCondition(
+            Tensor.Cat([Padded(negative.Tokens), Padded(prompt.Tokens)], 0),
+            TextMask.OfLengths([.. negative.Lengths, .. prompt.Lengths]),
+            Tensor.Cat([negative.Pooled, prompt.Pooled], 0)));
+
+        Tensor Padded(Tensor tokens) => tokens.Pad([0, 0, 0, longest - tokens.Size(1)]);             // [b, longest, d]
+    }
+}
