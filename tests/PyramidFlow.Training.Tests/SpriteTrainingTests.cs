@@ -1,6 +1,5 @@
 using System.Text.Json.Nodes;
 using PyramidFlow.Models;
-using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Generation;

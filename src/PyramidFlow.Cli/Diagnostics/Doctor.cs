@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using PyramidFlow.Models;
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Media;

@@ -1,6 +1,6 @@
 using System.Globalization;
 using PyramidFlow.Cli.Output;
-using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Generation;
 using PyramidFlow.Training;
 using PyramidFlow.Training.Loop;

@@ -1,7 +1,7 @@
 using PyramidFlow.Cli.Generating;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Output;
-using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Media;
 using PyramidFlow.Generation;
 using PyramidFlow.Torch;

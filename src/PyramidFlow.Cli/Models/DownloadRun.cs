@@ -1,3 +1,4 @@
+using PyramidFlow.Models;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;

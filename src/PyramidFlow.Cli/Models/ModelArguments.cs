@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using PyramidFlow.Models;
 using PyramidFlow.Cli.Generating;
 using PyramidFlow.Hub;
 using PyramidFlow.Generation;

@@ -1,3 +1,4 @@
+using PyramidFlow.Models;
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.Downloads;
 

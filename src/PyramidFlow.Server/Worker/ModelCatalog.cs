@@ -20,7 +20,7 @@ internal sealed partial class ModelCatalog(Func<IReadOnlyList<ModelFolder>> fold
         {
             try
             {
-                var checkpoint = Hub.CheckpointFolder.Open(folder);
+                var checkpoint = Models.CheckpointFolder.Open(folder);
                 models.AddRange(checkpoint.Variants.Select(variant =>
                     new VideoModel(checkpoint.Variants.Count == 1 ? name : $"{name}:{variant}", checkpoint.Root, variant, checkpoint.Settings(variant))));
                 leftOut.TryRemove(name, out _);

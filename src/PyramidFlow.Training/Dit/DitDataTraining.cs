@@ -1,4 +1,3 @@
-using PyramidFlow.Hub;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training.Data;

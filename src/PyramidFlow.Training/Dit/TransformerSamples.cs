@@ -1,4 +1,3 @@
-using PyramidFlow.Hub;
 using PyramidFlow.Media;
 using PyramidFlow.Generation;
 using PyramidFlow.Models.Text;

@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using PyramidFlow.Models;
 using PyramidFlow.Hub;
 using PyramidFlow.Torch.Formats;
 

@@ -1,4 +1,3 @@
-using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Lora;

@@ -1,4 +1,4 @@
-using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Models.Vae;
 using static PyramidFlow.Generation.RequestText;
 using static System.FormattableString;

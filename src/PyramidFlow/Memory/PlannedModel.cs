@@ -1,5 +1,4 @@
 using System.Text.RegularExpressions;
-using PyramidFlow.Hub;
 using PyramidFlow.Hub.Conversion;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Text;

@@ -1,5 +1,4 @@
 using PyramidFlow.Models;
-using PyramidFlow.Hub;
 using PyramidFlow.Hub.Conversion;
 using PyramidFlow.Hub.RandomModels;
 using PyramidFlow.Generation;

@@ -1,6 +1,5 @@
 using System.Text.Json;
 using PyramidFlow.Generation;
-using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Hub.RandomModels;
 using PyramidFlow.Memory;

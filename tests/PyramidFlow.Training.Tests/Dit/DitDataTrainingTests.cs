@@ -1,5 +1,4 @@
 using PyramidFlow.Cli.Tests;
-using PyramidFlow.Hub;
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Tests.Data;

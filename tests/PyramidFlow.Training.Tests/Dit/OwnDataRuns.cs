@@ -1,5 +1,4 @@
 using System.Text.Json;
-using PyramidFlow.Hub;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Loop;

@@ -1,6 +1,5 @@
 using System.Text;
 using System.Text.Json;
-using PyramidFlow.Hub;
 using PyramidFlow.Scheduling;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;

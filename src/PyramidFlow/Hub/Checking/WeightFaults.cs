@@ -1,3 +1,4 @@
+using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 

@@ -1,4 +1,3 @@
-using PyramidFlow.Hub;
 using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;

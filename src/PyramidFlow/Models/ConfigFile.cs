@@ -5,7 +5,7 @@ using System.Text.Json.Serialization.Metadata;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Formats;
 
-namespace PyramidFlow.Hub;
+namespace PyramidFlow.Models;
 
 /// <summary>Reads a checkpoint's <c>config.json</c> into a record; error messages name the file and the key.</summary>
 public static class ConfigFile

@@ -3,7 +3,7 @@ using System.Text.Json.Serialization;
 using PyramidFlow.Models;
 using PyramidFlow.Torch.Checkpoints;
 
-namespace PyramidFlow.Hub;
+namespace PyramidFlow.Models;
 
 /// <summary>Default settings of a checkpoint for pipelines; stored in <c>pipeline.json</c>.</summary>
 /// <param name="Latent">Shift and scale of latents.</param>
@@ -65,7 +65,7 @@ public sealed record PipelineSettings(
     /// <exception cref="CheckpointException">The file is not JSON, or a key is unknown or has an invalid value.</exception>
     public static PipelineSettings Read(string path, PipelineSettings defaults)
     {
-        var settings = ConfigFile.Read(path, HubJson.Default.PipelineJson).Over(defaults);
+        var settings = ConfigFile.Read(path, ConfigJson.Default.PipelineJson).Over(defaults);
         settings.Check(path);
         return settings;
     }
@@ -76,7 +76,7 @@ public sealed record PipelineSettings(
     {
         Check(path);
         var partial = $"{path}.partial-{Environment.ProcessId}";
-        File.WriteAllBytes(partial, JsonSerializer.SerializeToUtf8Bytes(PipelineJson.From(this), HubJson.Default.PipelineJson));
+        File.WriteAllBytes(partial, JsonSerializer.SerializeToUtf8Bytes(PipelineJson.From(this), ConfigJson.Default.PipelineJson));
         File.Move(partial, path, overwrite: true);
     }
 
@@ -160,4 +160,4 @@ internal sealed record PipelineJson(
     WriteIndented = true)]
 [JsonSerializable(typeof(PipelineJson))]
 [JsonSerializable(typeof(Dictionary<string, JsonElement>))]
-internal sealed partial class HubJson : JsonSerializerContext;
+internal sealed partial class ConfigJson : JsonSerializerContext;

@@ -1,7 +1,7 @@
 using PyramidFlow.Models;
 using PyramidFlow.Torch.Checkpoints;
 
-namespace PyramidFlow.Hub;
+namespace PyramidFlow.Models;
 
 /// <summary>
 /// A checkpoint in the released layout: folders <c>diffusion_transformer_384p</c>, <c>_768p</c>, <c>_image</c> (one is
