@@ -1,5 +1,4 @@
 using Microsoft.Extensions.Logging;
-using PyramidFlow.Models;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;

@@ -1,4 +1,3 @@
-using PyramidFlow.Models;
 using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Models;
