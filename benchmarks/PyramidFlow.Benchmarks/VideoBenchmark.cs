@@ -59,7 +59,7 @@ internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure vi
         var settings = clip.Settings(work.Model.Settings);
         using var noise = new SeededNoise(settings.Seed);
         using var decoder = new UnitDecoder(work.Vae, work.Model.Settings.Latent);
-        using var units = work.Sampler.Clip(settings.Sampling, work.Text, noise, cancel: cancel).GetEnumerator();
+        using var units = work.Sampler.Clip(settings.Sampling, work.Text, noise, cancellationToken: cancel).GetEnumerator();
         var (sampling, decoding) = (0.0, 0.0);
         while (true)
         {

@@ -5,18 +5,18 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Generation;
 
-/// <summary>Brings what a clip goes on from (picture, frames or latents) to the latents the transformer sees.</summary>
+/// <summary>Encodes what conditions a clip (a picture, frames or latents) as the normalised latents of its first unit.</summary>
 /// <param name="models">The VAE among them.</param>
-/// <param name="normalization">Statistics: those of pictures for the first latent frame, those of video for the others.</param>
+/// <param name="normalization">Latent statistics: those of pictures for the first latent frame, those of video for the others.</param>
 /// <param name="options">Tiles and frames at a time.</param>
-/// <param name="warn">Takes sentences for the user.</param>
+/// <param name="warn">Takes warnings for the user.</param>
 internal sealed class Conditioning(PipelineModels models, LatentNormalization normalization, PipelineOptions options, Action<string> warn)
 {
-    /// <summary>The latents of a clip's first unit, [1, c, t, h, w], or null where nothing is given.</summary>
+    /// <summary>The latents of a clip's first unit, [1, c, t, h, w]; null where nothing is given.</summary>
     /// <param name="settings">The clip.</param>
-    /// <param name="noise">Draws around the mean, where that is wanted.</param>
-    /// <param name="cancel">Checked before each piece.</param>
-    internal Tensor? Of(GenerationSettings settings, INoiseSource noise, CancellationToken cancel)
+    /// <param name="noise">Draws of the posterior, where it is sampled.</param>
+    /// <param name="cancellationToken">Checked before each piece.</param>
+    internal Tensor? Of(GenerationSettings settings, INoiseSource noise, CancellationToken cancellationToken)
     {
         if (settings.Latents is { } latents)
         {
@@ -31,7 +31,7 @@ internal sealed class Conditioning(PipelineModels models, LatentNormalization no
         var frame = 3 * settings.Width * settings.Height;
         var last = bytes[^((settings.Image is null ? settings.HistoryFrames : 1) * frame)..];
         using var scope = new TensorScope();
-        var posterior = Checked(vae => Encode(vae, last.Span, settings.Width, settings.Height, cancel));
+        var posterior = Checked(vae => Encode(vae, last.Span, settings.Width, settings.Height, cancellationToken));
         var latent = settings.SampleImage
             ? posterior.Sample(noise.Posterior(posterior.Mean.Shape).To(posterior.Mean.Type).To(models.Device))
             : posterior.Mode;
@@ -47,7 +47,7 @@ internal sealed class Conditioning(PipelineModels models, LatentNormalization no
         return scope.Keep(normalization.Normalize(posterior.Mode, isStart: true).To(models.Type));
     }
 
-    private Tensor Encode(CausalVideoVae vae, ReadOnlySpan<byte> rgb, int width, int height, CancellationToken cancel)
+    private Tensor Encode(CausalVideoVae vae, ReadOnlySpan<byte> rgb, int width, int height, CancellationToken cancellationToken)
     {
         using var stream = vae.EncodeStream(options.Tiles);
         using var scope = new TensorScope();
@@ -57,7 +57,7 @@ internal sealed class Conditioning(PipelineModels models, LatentNormalization no
         for (var (start, count) = (0, Math.Min(frames, options.EncodeWindow + 1)); count > 0;
             (start, count) = (start + count, Math.Min(frames - start - count, options.EncodeWindow)))
         {
-            cancel.ThrowIfCancellationRequested();
+            cancellationToken.ThrowIfCancellationRequested();
             using var inner = new TensorScope();
             var pixels = FrameBytes.ToPixels(rgb.Slice(start * frame, count * frame), width, height);
             moments.Add(inner.Keep(stream.Push(pixels.To(WeightType(vae)).To(models.Device), isEnd: start + count == frames)));      // [1, 2c, t, h, w]
@@ -84,34 +84,34 @@ internal sealed class Conditioning(PipelineModels models, LatentNormalization no
     private ElementType WeightType(CausalVideoVae vae) => vae == models.Vae ? models.Type : ElementType.Float32;
 }
 
-/// <summary>The video that a clip goes on from (<see cref="GenerationOptions.Video"/>), read from a file.</summary>
+/// <summary>Reads the video that a clip continues (<see cref="GenerationOptions.Video"/>) from a file.</summary>
 public static class ConditioningVideo
 {
     /// <summary>
-    /// Reads the end of a video, as much as a model can look back at, and hands on what comes before, so that no more than that
-    /// end is held.
+    /// Reads the end of a video, as many frames as condition a clip, and hands on the frames before it, so that no more than that
+    /// end is held in memory.
     /// </summary>
     /// <param name="path">The video file.</param>
-    /// <param name="options">Width, height and rate of the clip that goes on from it; width and height must be given.</param>
-    /// <param name="most">How many frames the model can look back at, at least 1.</param>
-    /// <param name="earlier">Takes the frames before the end, one at a time; null when nobody wants them, which is quicker.</param>
-    /// <param name="cancel">Stops the decoder.</param>
+    /// <param name="options">Width, height and rate of the clip that continues it; width and height must be given.</param>
+    /// <param name="most">Most frames that condition the clip, at least 1.</param>
+    /// <param name="earlier">Takes the frames before the end, one at a time; null drops them, which is faster.</param>
+    /// <param name="cancellationToken">Stops the decoder.</param>
     /// <returns>1 + a multiple of 8 frames, interleaved RGB bytes.</returns>
     /// <exception cref="MediaException">It is no video, is damaged or has no frames, or a value is impossible.</exception>
     public static async Task<ReadOnlyMemory<byte>> ReadAsync(string path, VideoReadOptions options, int most,
-        Func<ReadOnlyMemory<byte>, Task>? earlier = null, CancellationToken cancel = default)
+        Func<ReadOnlyMemory<byte>, Task>? earlier = null, CancellationToken cancellationToken = default)
     {
         if (options is not { Width: { } width, Height: { } height })
             throw new ArgumentException("width and height of the clip are missing: give both", nameof(options));
         var frameBytes = width * height * 3;
         if (earlier is null)
         {
-            var tail = await VideoTail.ReadAsync(path, most, width, height, options.Fps, cancel).ConfigureAwait(false);
+            var tail = await VideoTail.ReadAsync(path, most, width, height, options.Fps, cancellationToken).ConfigureAwait(false);
             return tail.Rgb[((tail.Count - VideoLength.Fitting(tail.Count)) * frameBytes)..];
         }
 
         var last = new Queue<ReadOnlyMemory<byte>>();
-        await foreach (var frame in VideoReader.ReadAsync(path, options with { FramesPerChunk = 1 }, cancel).ConfigureAwait(false))
+        await foreach (var frame in VideoReader.ReadAsync(path, options with { FramesPerChunk = 1 }, cancellationToken).ConfigureAwait(false))
         {
             last.Enqueue(frame.Rgb);
             if (last.Count > most)

@@ -3,15 +3,15 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Generation;
 
-/// <summary>Decodes the units of one clip as they come and hands out their frames.</summary>
+/// <summary>Decodes the units of one clip in their order and hands out their frames.</summary>
 /// <param name="settings">The clip.</param>
 /// <param name="item">Its number in the run.</param>
-/// <param name="decoder">Of this clip; it stays the caller's.</param>
-/// <param name="options">How many latent frames go at a time.</param>
-/// <param name="write">Takes the frames; null when only <see cref="LastFrame"/> is wanted.</param>
+/// <param name="decoder">The decoder of this clip; it stays the caller's.</param>
+/// <param name="options">How many latent frames are decoded at a time.</param>
+/// <param name="write">Takes the frames; null where only <see cref="LastFrame"/> is needed.</param>
 internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDecoder decoder, PipelineOptions options, Action<VideoChunk>? write) : IDisposable
 {
-    // The last frame of each latent frame that a cut history may still begin with, [1, 3, 1, h, w].
+    // The last decoded frame of each latent frame that a cut history may still begin with, [1, 3, 1, h, w].
     private readonly Dictionary<long, Tensor> lastFrames = [];
     private readonly List<Piece> waiting = [];
     private readonly int frameBytes = 3 * settings.Width * settings.Height;
@@ -19,7 +19,7 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
     private long latentFrames;
     private int written, passed;
 
-    /// <summary>Whether nothing is decoded before all latents are there.</summary>
+    /// <summary>Whether decoding waits for all latents.</summary>
     internal bool Waits => write is not null && options.DecodesByTile(settings.Sampling);
 
     /// <summary>Whether units may be decoded while the next ones are sampled.</summary>
@@ -28,20 +28,20 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
     /// <summary>Decodes a unit.</summary>
     /// <param name="unit">Its number, from 0.</param>
     /// <param name="latents">Normalised latents, [1, c, t, h, w].</param>
-    /// <param name="cancel">Checked before each piece.</param>
-    internal void Add(int unit, Tensor latents, CancellationToken cancel)
+    /// <param name="cancellationToken">Checked before each piece.</param>
+    internal void Add(int unit, Tensor latents, CancellationToken cancellationToken)
     {
         PassEarlierFrames(unit);
         using var scope = new TensorScope();
         foreach (var piece in Pieces(unit, latents))
         {
-            cancel.ThrowIfCancellationRequested();
+            cancellationToken.ThrowIfCancellationRequested();
             using var inner = new TensorScope();
             Put(piece, decoder.Decode(piece.Latents, isEnd: latentFrames + piece.Latents.Size(2) == settings.Sampling.Frames));
         }
     }
 
-    /// <summary>Keeps the latents of a unit for <see cref="Finish"/>.</summary>
+    /// <summary>Holds the latents of a unit for <see cref="Finish"/>.</summary>
     /// <param name="unit">Its number, from 0.</param>
     /// <param name="latents">Normalised latents, [1, c, t, h, w]; they stay the caller's.</param>
     internal void Hold(int unit, Tensor latents)
@@ -51,13 +51,13 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
         waiting.AddRange(Pieces(unit, latents).Select(piece => piece with { Latents = TensorScope.Detach(piece.Latents.Clone()) }));
     }
 
-    /// <summary>Decodes what waits for the end of the clip.</summary>
-    /// <param name="begin">Told before each tile how many are done, of how many.</param>
-    /// <param name="cancel">Checked before each piece of a tile.</param>
-    internal void Finish(Action<int, int> begin, CancellationToken cancel)
+    /// <summary>Decodes all held latents.</summary>
+    /// <param name="begin">Called before each tile with the number of tiles done and the number of all.</param>
+    /// <param name="cancellationToken">Checked before each piece of a tile.</param>
+    internal void Finish(Action<int, int> begin, CancellationToken cancellationToken)
     {
         using var scope = new TensorScope();
-        foreach (var (piece, frames) in waiting.Zip(decoder.DecodeAll([.. waiting.Select(piece => piece.Latents)], begin, cancel)))
+        foreach (var (piece, frames) in waiting.Zip(decoder.DecodeAll([.. waiting.Select(piece => piece.Latents)], begin, cancellationToken)))
         {
             using var inner = new TensorScope();
             Put(piece, frames);
@@ -66,16 +66,16 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
     }
 
     /// <summary>
-    /// The last frame of a latent frame, as long as the history window may ask for it: [1, 3, 1, h, w]. Waits until it is decoded where
-    /// another thread does that.
+    /// The last decoded frame of a latent frame, as long as the history window may need it: [1, 3, 1, h, w]. Waits where another
+    /// thread still decodes it.
     /// </summary>
     /// <param name="latentFrame">Its number in the clip.</param>
-    /// <param name="cancel">Ends the waiting.</param>
-    internal Tensor LastFrame(long latentFrame, CancellationToken cancel)
+    /// <param name="cancellationToken">Ends the waiting.</param>
+    internal Tensor LastFrame(long latentFrame, CancellationToken cancellationToken)
     {
         if (!MayOverlap)
             return lastFrames[latentFrame];
-        using var wake = cancel.Register(() =>
+        using var wake = cancellationToken.Register(() =>
         {
             lock (lastFrames)
                 Monitor.PulseAll(lastFrames);
@@ -85,7 +85,7 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
             Tensor? frame;
             while (!lastFrames.TryGetValue(latentFrame, out frame))
             {
-                cancel.ThrowIfCancellationRequested();
+                cancellationToken.ThrowIfCancellationRequested();
                 Monitor.Wait(lastFrames);
             }
 
@@ -101,7 +101,7 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
             frame.Dispose();
     }
 
-    // A unit in as many latent frames as are decoded at a time; views in the open scope.
+    // The parts of a unit that are decoded at a time; views in the open scope.
     private Piece[] Pieces(int unit, Tensor latents)
     {
         var (total, isGiven) = (latents.Size(2), unit == 0 && settings.GoesOn);
@@ -109,7 +109,7 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
             new Piece(latents.Narrow(2, part.Start, part.Count), isGiven, IsJoint: isGiven && part.Start + part.Count == total))];
     }
 
-    // Frames [1, 3, t, h, w] go out.
+    // Hands out frames [1, 3, t, h, w].
     private void Put(Piece piece, Tensor frames)
     {
         Remember(frames, piece.Latents.Size(2));
@@ -119,7 +119,7 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
             Write((piece.IsGiven || fade is null ? frames : fade.Apply(frames)).Select(0, 0), piece.Latents, piece.IsGiven ? settings.Video : null);
     }
 
-    // Given frames before those that were encoded.
+    // Hands out the given frames before those that were encoded.
     private void PassEarlierFrames(int unit)
     {
         if (unit > 0 || settings.Video is not { } video)
@@ -129,7 +129,7 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
             Send(passed, video[..(passed * frameBytes)], null);
     }
 
-    // Given frames come out as they came in.
+    // Given frames are handed out unchanged.
     private void Write(Tensor frames, Tensor latents, ReadOnlyMemory<byte>? given)
     {
         if (write is null)
@@ -169,29 +169,29 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
         latentFrames = end;
     }
 
-    // Latents that are decoded at a time; the last ones of what was given are where new frames join.
+    // Latents that are decoded at a time; new frames join the last given ones.
     private sealed record Piece(Tensor Latents, bool IsGiven, bool IsJoint);
 }
 
 /// <summary>Decides when the units of a clip are decoded: in turn with sampling, beside it, or tile by tile at the end.</summary>
-/// <param name="output">Decodes them and hands out their frames; nobody else has it decode meanwhile.</param>
-/// <param name="meter">Told of each one, on the sampling thread.</param>
-/// <param name="cancel">Checked before each piece of a unit.</param>
-internal abstract class UnitDecoding(ClipOutput output, ProgressMeter meter, CancellationToken cancel) : IDisposable
+/// <param name="output">Decodes units and hands out their frames; used by nobody else meanwhile.</param>
+/// <param name="meter">Reports each unit, on the sampling thread.</param>
+/// <param name="cancellationToken">Checked before each piece of a unit.</param>
+internal abstract class UnitDecoding(ClipOutput output, ProgressMeter meter, CancellationToken cancellationToken) : IDisposable
 {
     /// <summary>Starts the decoding of a clip.</summary>
     /// <param name="output">Decodes units and hands out their frames.</param>
     /// <param name="meter">Reports progress, on the sampling thread.</param>
     /// <param name="models">Those that make room for the VAE.</param>
     /// <param name="units">Units of the clip.</param>
-    /// <param name="cancel">Checked before each piece of a unit.</param>
-    internal static UnitDecoding Begin(ClipOutput output, ProgressMeter meter, PipelineModels models, int units, CancellationToken cancel) =>
-        output.Waits ? new DecodingByTile(output, meter, models, units, cancel)
-        : output.MayOverlap ? new OverlappedDecoding(output, meter, cancel)
-        : new DecodingInTurn(output, meter, models, cancel);
+    /// <param name="cancellationToken">Checked before each piece of a unit.</param>
+    internal static UnitDecoding Begin(ClipOutput output, ProgressMeter meter, PipelineModels models, int units, CancellationToken cancellationToken) =>
+        output.Waits ? new DecodingByTile(output, meter, models, units, cancellationToken)
+        : output.MayOverlap ? new OverlappedDecoding(output, meter, cancellationToken)
+        : new DecodingInTurn(output, meter, models, cancellationToken);
 
-    /// <summary>Is cancelled when the clip will not be finished: by the caller, or because decoding has failed.</summary>
-    internal virtual CancellationToken Stopped => cancel;
+    /// <summary>Cancelled when the clip will not be finished: by the caller, or because decoding failed.</summary>
+    internal virtual CancellationToken Stopped => cancellationToken;
 
     private protected ClipOutput Output => output;
 
@@ -202,12 +202,12 @@ internal abstract class UnitDecoding(ClipOutput output, ProgressMeter meter, Can
     /// <param name="latents">Normalised latents, [1, c, t, h, w]; they stay the caller's.</param>
     internal abstract void Add(int unit, Tensor latents);
 
-    /// <summary>All units are there; returns when all are decoded.</summary>
+    /// <summary>Finishes the clip after its last unit; returns when all units are decoded.</summary>
     internal virtual void Complete()
     {
     }
 
-    /// <summary>Throws what decoding has failed with where it did so unseen.</summary>
+    /// <summary>Throws the error of a decoding thread, if there was one.</summary>
     internal virtual void ThrowIfFailed()
     {
     }
@@ -219,8 +219,8 @@ internal abstract class UnitDecoding(ClipOutput output, ProgressMeter meter, Can
 }
 
 /// <summary>Decodes each unit before the next one is sampled.</summary>
-internal sealed class DecodingInTurn(ClipOutput output, ProgressMeter meter, PipelineModels models, CancellationToken cancel)
-    : UnitDecoding(output, meter, cancel)
+internal sealed class DecodingInTurn(ClipOutput output, ProgressMeter meter, PipelineModels models, CancellationToken cancellationToken)
+    : UnitDecoding(output, meter, cancellationToken)
 {
     internal override void Add(int unit, Tensor latents)
     {
@@ -231,14 +231,14 @@ internal sealed class DecodingInTurn(ClipOutput output, ProgressMeter meter, Pip
     }
 }
 
-/// <summary>Decodes when all units are there, each tile through the whole clip (<see cref="PipelineOptions.TileByTile"/>).</summary>
+/// <summary>Decodes after the last unit, each tile through the whole clip (<see cref="PipelineOptions.TileByTile"/>).</summary>
 /// <param name="output">Of the clip.</param>
-/// <param name="meter">Told of each tile.</param>
+/// <param name="meter">Reports each tile.</param>
 /// <param name="models">Those that make room for the VAE.</param>
 /// <param name="units">Units of the clip.</param>
-/// <param name="cancel">Checked before each piece of a tile.</param>
-internal sealed class DecodingByTile(ClipOutput output, ProgressMeter meter, PipelineModels models, int units, CancellationToken cancel)
-    : UnitDecoding(output, meter, cancel)
+/// <param name="cancellationToken">Checked before each piece of a tile.</param>
+internal sealed class DecodingByTile(ClipOutput output, ProgressMeter meter, PipelineModels models, int units, CancellationToken cancellationToken)
+    : UnitDecoding(output, meter, cancellationToken)
 {
     internal override void Add(int unit, Tensor latents) => Output.Hold(unit, latents);
 
@@ -253,8 +253,7 @@ internal sealed class DecodingByTile(ClipOutput output, ProgressMeter meter, Pip
 
 /// <summary>
 /// Decodes units on a thread of its own while the next ones are sampled. On a GPU both threads queue their work on the same
-/// stream, which does it in the order asked for: decoding fills the time in which the GPU waits for the next of sampling's many
-/// small operations.
+/// stream, in the order of the calls: decoding fills the gaps between sampling's many small operations.
 /// </summary>
 internal sealed class OverlappedDecoding : UnitDecoding
 {
@@ -266,11 +265,11 @@ internal sealed class OverlappedDecoding : UnitDecoding
     private volatile int decoded;
     private int told;
 
-    /// <summary>Begins to wait for units; operators take as many threads as this thread's do.</summary>
-    internal OverlappedDecoding(ClipOutput output, ProgressMeter meter, CancellationToken cancel)
-        : base(output, meter, cancel)
+    /// <summary>Starts the thread; its operators use as many threads as those of this thread.</summary>
+    internal OverlappedDecoding(ClipOutput output, ProgressMeter meter, CancellationToken cancellationToken)
+        : base(output, meter, cancellationToken)
     {
-        stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var threads = TorchRuntime.Threads;
         working = Task.Factory.StartNew(() => Decode(threads), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
     }
@@ -304,7 +303,7 @@ internal sealed class OverlappedDecoding : UnitDecoding
         stop.Cancel();
         waiting.CompleteAdding();
         Task.WaitAny(working);
-        _ = working.Exception;                                                                       // thrown where it was asked for
+        _ = working.Exception;                                                                       // observed: Complete and ThrowIfFailed throw it
         while (waiting.TryTake(out var unit))
             unit.Latents.Dispose();
         waiting.Dispose();
@@ -339,9 +338,9 @@ internal sealed class OverlappedDecoding : UnitDecoding
 }
 
 /// <summary>
-/// Keeps the shades of given frames at the joint: a VAE gives them back a few levels off, which shows where its frames follow
-/// those that came in. What it is off by in the last given frame, smoothed so that no outline of that frame is in it, is added to the
-/// next frames, less and less.
+/// Hides the colour step between given frames and decoded ones: a VAE reproduces a frame a few levels off, which shows where its frames follow
+/// given ones. The difference at the last given frame, smoothed so that it has no outlines of that frame, is added to the next
+/// frames with falling weight.
 /// </summary>
 internal sealed class JointFade : IDisposable
 {
@@ -351,8 +350,8 @@ internal sealed class JointFade : IDisposable
     private int done;
 
     /// <summary>Compares a frame.</summary>
-    /// <param name="given">As it came in, [1, 3, 1, h, w] in -1 to 1.</param>
-    /// <param name="decoded">As the VAE gives it back, likewise.</param>
+    /// <param name="given">The given frame, [1, 3, 1, h, w] in -1 to 1.</param>
+    /// <param name="decoded">The same frame as the VAE decodes it.</param>
     internal JointFade(Tensor given, Tensor decoded)
     {
         using var scope = new TensorScope();
@@ -361,7 +360,7 @@ internal sealed class JointFade : IDisposable
         shade = TensorScope.Detach(smooth.Unsqueeze(2));                                             // [1, 3, 1, h, w]
     }
 
-    /// <summary>The next frames with what is left of the difference.</summary>
+    /// <summary>Adds the remaining difference to the next frames.</summary>
     /// <param name="frames">[1, 3, t, h, w].</param>
     internal Tensor Apply(Tensor frames)
     {

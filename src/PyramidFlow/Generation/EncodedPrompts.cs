@@ -3,10 +3,10 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Generation;
 
-/// <summary>Encoded texts of a run; each is encoded once, by itself, so that its features do not depend on the others.</summary>
-/// <param name="encoder">Encodes them; it stays the caller's.</param>
-/// <param name="wider">Gives an encoder, to be freed after use, for texts whose features are not finite; null has none.</param>
-/// <param name="warn">Takes sentences for the user, such as that a prompt was cut.</param>
+/// <summary>The encoded texts of a run. Each is encoded once, by itself, so that its features do not depend on the others.</summary>
+/// <param name="encoder">Encodes prompts; it stays the caller's.</param>
+/// <param name="wider">Creates an encoder in a wider type for texts whose features are not finite; it is freed after use. Null has none.</param>
+/// <param name="warn">Takes warnings for the user, such as that a prompt was cut.</param>
 internal sealed class EncodedPrompts(PromptEncoder encoder, Func<PromptEncoder>? wider, Action<string> warn) : IDisposable
 {
     private readonly Dictionary<string, PromptFeatures> features = [];
@@ -15,22 +15,22 @@ internal sealed class EncodedPrompts(PromptEncoder encoder, Func<PromptEncoder>?
     /// <summary>Prompts encoded in earlier runs; null looks for none.</summary>
     internal PromptCache? Cache { get; init; }
 
-    /// <summary>Told before the encoder works.</summary>
+    /// <summary>Called before the encoder works.</summary>
     internal Action? Begin { get; init; }
 
     /// <summary>The text of every unit of a clip.</summary>
     /// <param name="clip">The clip.</param>
-    /// <param name="cancel">Checked before each prompt.</param>
-    internal IReadOnlyList<GuidedText> Of(GenerationSettings clip, CancellationToken cancel)
+    /// <param name="cancellationToken">Checked before each prompt.</param>
+    internal IReadOnlyList<GuidedText> Of(GenerationSettings clip, CancellationToken cancellationToken)
     {
         var negative = clip.IsGuided ? clip.NegativePrompt : null;
         foreach (var (_, prompt) in clip.Prompts)
         {
-            cancel.ThrowIfCancellationRequested();
+            cancellationToken.ThrowIfCancellationRequested();
             Text(prompt, negative);
         }
 
-        cancel.ThrowIfCancellationRequested();
+        cancellationToken.ThrowIfCancellationRequested();
         return [.. Enumerable.Range(0, clip.Sampling.Units).Select(unit => Text(clip.PromptOf(unit), negative))];
     }
 

@@ -5,7 +5,7 @@ namespace PyramidFlow.Generation;
 /// <summary>Between pixels in -1 to 1 and interleaved RGB bytes.</summary>
 public static class FrameBytes
 {
-    /// <summary>Pixels as bytes, rounded; what lies outside -1 to 1 is cut.</summary>
+    /// <summary>Pixels as rounded bytes, clipped to -1 to 1.</summary>
     /// <param name="frames">[3, t, h, w].</param>
     /// <returns>t x h x w x 3 bytes.</returns>
     public static byte[] Of(Tensor frames)

@@ -116,7 +116,7 @@ internal sealed class ProgressMeter(SamplingPlan plan, bool isGiven, bool decode
 /// lower stages it is small and cheap, so the preview sharpens from stage to stage.
 /// </summary>
 /// <param name="models">The models.</param>
-/// <param name="normalization">How the transformer sees its latents.</param>
+/// <param name="normalization">Shift and scale of the transformer's latents.</param>
 /// <param name="pause">Least time between two pictures.</param>
 /// <param name="threads">Threads of an operator while it decodes.</param>
 internal sealed class LatentPreview(PipelineModels models, LatentNormalization normalization, TimeSpan pause, int threads)

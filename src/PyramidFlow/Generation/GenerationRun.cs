@@ -3,12 +3,12 @@ using System.Threading.Channels;
 namespace PyramidFlow.Generation;
 
 /// <summary>
-/// A generation: enumerate it to start it and to get its frames, unit by unit, while later ones are still being made. It
+/// A generation. Enumerating it starts it and returns its frames unit by unit, while later ones are still being made. It
 /// works on a thread of its own; leaving the enumeration early stops it within one step.
 /// </summary>
 public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
 {
-    // One chunk waits while the next is made; more would only take memory from a slow reader.
+    // One chunk waits while the next is made; more would only use memory when the reader is slow.
     private const int ChunksAhead = 1;
 
     private readonly RunTurns turns;
@@ -25,20 +25,20 @@ public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
 
     /// <summary>Makes the frames.</summary>
     /// <param name="items">What to make.</param>
-    /// <param name="warn">Takes sentences for the user.</param>
+    /// <param name="warn">Takes warnings for the user.</param>
     /// <param name="write">Takes finished frames; waits while the reader is behind.</param>
-    /// <param name="cancel">Stops it within one step.</param>
-    internal delegate void Work(IReadOnlyList<GenerationSettings> items, Action<string> warn, Action<VideoChunk> write, CancellationToken cancel);
+    /// <param name="cancellationToken">Stops it within one step.</param>
+    internal delegate void Work(IReadOnlyList<GenerationSettings> items, Action<string> warn, Action<VideoChunk> write, CancellationToken cancellationToken);
 
-    /// <summary>The videos that are made, every value filled in; each with its own seed.</summary>
+    /// <summary>The resolved settings of each video, with its own seed.</summary>
     public IReadOnlyList<GenerationSettings> Items { get; }
 
     /// <summary>The first of <see cref="Items"/>.</summary>
     public GenerationSettings Settings => Items[0];
 
     /// <summary>
-    /// Sentences for the user, each once. Those that follow from the request are there from the start; others, such as that the
-    /// prompt was cut, come while it runs.
+    /// Warnings for the user, each once. Those that follow from the request are there from the start; others, such as that the
+    /// prompt was cut, are added during the run.
     /// </summary>
     public IReadOnlyList<string> Warnings { get; private set; }
 
@@ -68,14 +68,14 @@ public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
         }
     }
 
-    // What goes wrong reaches the reader through the channel, after the frames that were made before.
-    private void Run(ChannelWriter<VideoChunk> writer, CancellationToken cancel)
+    // An error reaches the reader through the channel, after the frames made before it.
+    private void Run(ChannelWriter<VideoChunk> writer, CancellationToken cancellationToken)
     {
         Exception? fault = null;
         try
         {
             Warnings = Known();
-            work(Items, Warn, chunk => writer.WriteAsync(chunk, cancel).AsTask().GetAwaiter().GetResult(), cancel);
+            work(Items, Warn, chunk => writer.WriteAsync(chunk, cancellationToken).AsTask().GetAwaiter().GetResult(), cancellationToken);
         }
         catch (Exception e)
         {
@@ -85,7 +85,7 @@ public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
         writer.Complete(fault);
     }
 
-    // From either thread, where decoding has its own.
+    // Called from the sampling thread and, with overlapped decoding, from the decoding thread.
     private void Warn(string warning)
     {
         lock (warnings)
@@ -134,25 +134,25 @@ public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
 }
 
 /// <summary>
-/// Whose turn it is with a pipeline's models: one run at a time, the others wait. A run that is begun where the frames of another are read, or
-/// where its progress is told, would wait for itself and is refused instead.
+/// Queues the runs of a pipeline: one uses the models at a time, the others wait. A run that is started inside the loop over another run's frames,
+/// or inside its progress report, would wait for itself and is refused instead.
 /// </summary>
 internal sealed class RunTurns
 {
     private readonly SemaphoreSlim gate = new(1);
 
-    // Of the code that reads frames: it follows that code from thread to thread, and whatever it starts.
+    // Belongs to the code that reads frames: it flows with that code across threads and into the tasks it starts.
     private readonly AsyncLocal<Turn?> inner = new();
 
     private volatile int worker;
 
-    /// <summary>Whether this is the thread that makes the frames, such as in a report of progress.</summary>
+    /// <summary>Whether this is the thread that makes the frames, for example inside a progress report.</summary>
     internal bool IsWorking => worker == Environment.CurrentManagedThreadId;
 
-    /// <summary>Begins to read, which is refused later where this code is reading another run already (<see cref="Enter"/>).</summary>
+    /// <summary>Starts to read a run; <see cref="Enter"/> refuses it later if this code is reading another run already.</summary>
     internal Turn Open() => inner.Value = new Turn(inner.Value);
 
-    /// <summary>Ends the reading of a run: the code that read it belongs to the outer run again, or to none.</summary>
+    /// <summary>Ends the reading of a run: the calling code belongs to the outer run again, or to none.</summary>
     internal void Close(Turn turn)
     {
         if (inner.Value == turn)
@@ -173,9 +173,9 @@ internal sealed class RunTurns
     }
 
     /// <summary>Waits for the models.</summary>
-    internal Task WaitAsync(CancellationToken cancel) => gate.WaitAsync(cancel);
+    internal Task WaitAsync(CancellationToken cancellationToken) => gate.WaitAsync(cancellationToken);
 
-    /// <summary>Does the work of a run whose turn it is, on this thread, and lets the next one have the models.</summary>
+    /// <summary>Does the work of a run whose turn it is on this thread, then releases the models.</summary>
     internal void Work(Action work)
     {
         worker = Environment.CurrentManagedThreadId;
@@ -192,13 +192,13 @@ internal sealed class RunTurns
 
     /// <summary>Does a whole run on this thread.</summary>
     /// <exception cref="InvalidOperationException">It is begun inside another one.</exception>
-    internal T Do<T>(Func<T> work, CancellationToken cancel)
+    internal T Do<T>(Func<T> work, CancellationToken cancellationToken)
     {
         var turn = Open();
         try
         {
             Enter(turn);
-            gate.Wait(cancel);
+            gate.Wait(cancellationToken);
             var result = default(T);
             Work(() => result = work());
             return result!;
@@ -221,7 +221,7 @@ internal sealed class RunTurns
     }
 }
 
-/// <summary>Some decoded frames of a video, in order.</summary>
+/// <summary>Consecutive decoded frames of a video.</summary>
 /// <param name="FirstFrame">Number of its first frame in its clip.</param>
 /// <param name="Count">Number of frames.</param>
 /// <param name="Width">Pixels.</param>
@@ -233,8 +233,8 @@ public sealed record VideoChunk(int FirstFrame, int Count, int Width, int Height
     public int Item { get; init; }
 
     /// <summary>
-    /// The latents of these frames; those of a clip's chunks joined (<see cref="LatentClip.Join"/>) are its latents. Null for given
-    /// frames that nothing is made from.
+    /// The latents of these frames; the chunks of a clip joined (<see cref="LatentClip.Join"/>) give its latents. Null for given
+    /// frames that condition nothing.
     /// </summary>
     public LatentClip? Latents { get; init; }
 }

@@ -8,20 +8,20 @@ namespace PyramidFlow.Generation;
 /// <param name="FramesPerUnit">Latent frames of a unit after the first.</param>
 /// <param name="Steps">Steps in each stage for the first unit, lowest resolution first.</param>
 /// <param name="VideoSteps">The same for the later units.</param>
-/// <param name="Guidance">Guidance scale of each unit; null is off, so that only the prompt is looked at.</param>
+/// <param name="Guidance">Guidance scale of each unit; null is off, so that only the prompt runs.</param>
 public sealed record SamplingPlan(int Height, int Width, int FramesPerUnit, IReadOnlyList<int> Steps, IReadOnlyList<int> VideoSteps,
     IReadOnlyList<double?> Guidance)
 {
     /// <summary>Latent frames of the first unit: 1, or as many as are given to go on from.</summary>
     public int First { get; init; } = 1;
 
-    /// <summary>Most latent frames of history that a unit looks at; null is all.</summary>
+    /// <summary>Most latent frames of history that condition a unit; null is all.</summary>
     public int? Window { get; init; }
 
-    /// <summary>What may be computed less exactly to save work.</summary>
+    /// <summary>Approximations that save work.</summary>
     public Approximations Approximations { get; init; } = Approximations.None;
 
-    /// <summary>What was asked for, every default filled in: where the sampler reads a setting that has no place above.</summary>
+    /// <summary>The options with every default filled in, for settings that the sampler reads and that have no place above.</summary>
     public GenerationOptions Options { get; init; } = new();
 
     /// <summary>Number of units.</summary>
@@ -36,7 +36,7 @@ public sealed record SamplingPlan(int Height, int Width, int FramesPerUnit, IRea
     /// <summary>Latent frames of a unit.</summary>
     public int FramesOf(int unit) => unit == 0 ? First : FramesPerUnit;
 
-    /// <summary>Latent frames that a unit looks back at.</summary>
+    /// <summary>Latent frames that condition a unit.</summary>
     public int HistoryOf(int unit) => unit == 0 ? 0 : Math.Min(First + ((unit - 1) * FramesPerUnit), Window ?? int.MaxValue);
 
     /// <summary>Steps of each stage of a unit.</summary>
@@ -73,12 +73,12 @@ public sealed record SamplingPlan(int Height, int Width, int FramesPerUnit, IRea
     }
 }
 
-/// <summary>A request with every value filled in and checked; from <see cref="GenerationOptions.Resolve"/>.</summary>
-/// <param name="Prompts">What is to be seen, with suffixes: ascending units, the first from the first unit that is made.</param>
-/// <param name="NegativePrompt">What guidance steers away from; may be empty.</param>
+/// <summary>A request with every value filled in and checked; the result of <see cref="GenerationOptions.Resolve"/>.</summary>
+/// <param name="Prompts">The prompts, with suffixes, by their first unit; units ascend, and the first prompt holds from the first unit that is made.</param>
+/// <param name="NegativePrompt">The negative prompt of guidance; may be empty.</param>
 /// <param name="Width">Pixels.</param>
 /// <param name="Height">Pixels.</param>
-/// <param name="Frames">Frames that come out: given ones among them unless only new ones are wanted.</param>
+/// <param name="Frames">Frames of the result, including given ones unless only new ones are wanted.</param>
 /// <param name="Seed">Seed of all draws.</param>
 /// <param name="Sampling">Shape and steps of the latents.</param>
 public sealed record GenerationSettings(
@@ -96,31 +96,31 @@ public sealed record GenerationSettings(
     /// <summary>The options with every default filled in; <see cref="GenerationOptions.Frames"/> counts the frames to be made.</summary>
     public GenerationOptions Options => Sampling.Options;
 
-    /// <summary>First frame, interleaved RGB bytes; null is made from the prompt.</summary>
+    /// <summary>First frame, interleaved RGB bytes; null samples it.</summary>
     public ReadOnlyMemory<byte>? Image { get; init; }
 
-    /// <summary>Frames to go on from, interleaved RGB bytes.</summary>
+    /// <summary>Frames to continue, interleaved RGB bytes.</summary>
     public ReadOnlyMemory<byte>? Video { get; init; }
 
-    /// <summary>How many of the last frames of <see cref="Video"/> later frames are made from; 1 + a multiple of 8.</summary>
+    /// <summary>Number of last frames of <see cref="Video"/> that condition later frames; 1 + a multiple of 8.</summary>
     public int HistoryFrames { get; init; }
 
-    /// <summary>Latents to go on from.</summary>
+    /// <summary>Latents to continue.</summary>
     public LatentClip? Latents { get; init; }
 
-    /// <summary>Whether only the frames after given ones come out.</summary>
+    /// <summary>Whether the result leaves out the given frames.</summary>
     public bool NewFramesOnly { get; init; }
 
-    /// <summary>Whether latents of given pictures are drawn and not their mean.</summary>
+    /// <summary>Whether latents of given pictures are sampled from the posterior instead of its mean.</summary>
     public bool SampleImage { get; init; }
 
-    /// <summary>Sentences for the user that follow from the request alone, such as that the model was trained on other sizes.</summary>
+    /// <summary>Warnings that follow from the request alone, such as that the model was trained on other sizes.</summary>
     public IReadOnlyList<string> Warnings { get; init; } = [];
 
-    /// <summary>Whether the first unit is given, as picture, frames or latents, and not made.</summary>
+    /// <summary>Whether the first unit is given (a picture, frames or latents) and not sampled.</summary>
     public bool IsGiven => Image is not null || GoesOn;
 
-    /// <summary>Whether frames or latents are gone on from, so that lengths are those of what is added.</summary>
+    /// <summary>Whether the clip continues given frames or latents, so that its length counts the new frames.</summary>
     public bool GoesOn => Video is not null || Latents is not null;
 
     /// <summary>Whether any unit to be sampled is guided, so that the negative prompt counts.</summary>
@@ -136,5 +136,5 @@ public sealed record GenerationSettings(
 
 /// <summary>A prompt and the unit it begins with.</summary>
 /// <param name="FromUnit">First unit made with it.</param>
-/// <param name="Prompt">What is to be seen, with its suffix.</param>
+/// <param name="Prompt">The prompt, with its suffix.</param>
 public sealed record UnitPrompt(int FromUnit, string Prompt);

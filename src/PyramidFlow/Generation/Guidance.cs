@@ -87,12 +87,12 @@ internal sealed class GuidedVelocity : IDisposable
 
 /// <summary>Text of a clip, with and without guidance.</summary>
 /// <param name="Prompt">The prompts, b rows.</param>
-/// <param name="Guided">What guidance steers away from, then the prompts, 2b rows; null when no unit is guided.</param>
+/// <param name="Guided">The negative prompts, then the prompts, 2b rows; null when no unit is guided.</param>
 public sealed record GuidedText(TextCondition Prompt, TextCondition? Guided)
 {
     /// <summary>Joins encoded prompts.</summary>
     /// <param name="prompt">The prompts, b rows.</param>
-    /// <param name="negative">What to steer away from, b rows; null when no unit is guided.</param>
+    /// <param name="negative">The negative prompts, b rows; null when no unit is guided.</param>
     public static GuidedText Of(PromptFeatures prompt, PromptFeatures? negative)
     {
         var words = new TextCondition(prompt.Tokens, TextMask.OfLengths(prompt.Lengths), prompt.Pooled);

@@ -7,8 +7,8 @@ using PyramidFlow.Torch.Formats;
 namespace PyramidFlow.Generation;
 
 /// <summary>
-/// Latents of a clip as plain numbers: they outlive the pipeline, can be kept in a file (<see cref="LatentFile"/>), decoded,
-/// and gone on from.
+/// Latents of a clip as plain numbers: they outlive the pipeline, can be written to a file (<see cref="LatentFile"/>), decoded,
+/// and continued.
 /// </summary>
 public sealed class LatentClip
 {
@@ -33,7 +33,7 @@ public sealed class LatentClip
     /// <summary>Columns; 8 pixels each.</summary>
     public int Width { get; }
 
-    /// <summary>Shift and scale that have been applied; a pipeline goes on only from latents with its own.</summary>
+    /// <summary>Applied shift and scale; a pipeline continues only latents with its own.</summary>
     public LatentNormalization Normalization { get; }
 
     /// <summary>The numbers, [channels, frames, height, width] row by row.</summary>
@@ -68,9 +68,9 @@ public sealed class LatentClip
         return Of(Tensor.Cat([.. clips.Select(clip => clip.ToTensor())], 2), first.Normalization);
     }
 
-    /// <summary>Fails unless a model sees latents as these are.</summary>
-    /// <param name="model">How it sees them.</param>
-    /// <exception cref="ArgumentException">It sees them otherwise.</exception>
+    /// <summary>Refuses latents of another model.</summary>
+    /// <param name="model">The model's shift and scale.</param>
+    /// <exception cref="ArgumentException">They differ.</exception>
     internal void CheckNormalization(LatentNormalization model)
     {
         if (Normalization != model)
@@ -82,8 +82,8 @@ public sealed class LatentClip
 }
 
 /// <summary>
-/// Latents in a safetensors file: the tensor <c>latents</c>, [1, c, t, h, w] float32, with shift, scale and whatever else
-/// is known about them as metadata.
+/// Latents in a safetensors file: the tensor <c>latents</c>, [1, c, t, h, w] float32, with shift, scale and the settings
+/// as metadata.
 /// </summary>
 public static class LatentFile
 {

@@ -49,8 +49,8 @@ public static class LatentPyramid
         [.. HistoryRanges(frames, stage, framesPerUnit).Select(clip => pyramid[clip.Level].Narrow(2, clip.Start, clip.Count))];
 
     /// <summary>
-    /// Which frames, at which stage's resolution, a unit is conditioned on, oldest first: going back in time the resolution
-    /// drops one stage per unit, and all that is older stays at the lowest one, as a single clip.
+    /// The frames that condition a unit, and their resolutions, oldest first: going back in time the resolution
+    /// drops one stage per unit, and everything older stays at the lowest one, as a single clip.
     /// </summary>
     /// <param name="frames">Latent frames before the unit; none for the first.</param>
     /// <param name="stage">Stage of the unit.</param>

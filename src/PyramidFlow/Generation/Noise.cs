@@ -21,7 +21,7 @@ public sealed class SeededNoise(ulong seed) : INoiseSource, IDisposable
     /// <inheritdoc/>
     public Tensor Posterior(long[] shape) => Tensor.Randn(shape, generator);
 
-    /// <summary>Passes over what units that are given would have drawn, so that a clip goes on like one that was never stopped.</summary>
+    /// <summary>Skips the draws of given units, so that a clip continues like one that was never interrupted.</summary>
     /// <param name="plan">Shape of the latents, stages and frames of a unit.</param>
     /// <param name="channels">Channels of the latents.</param>
     /// <param name="frames">Latent frames that are given.</param>
@@ -43,14 +43,14 @@ public sealed class SeededNoise(ulong seed) : INoiseSource, IDisposable
     public void Dispose() => generator.Dispose();
 }
 
-/// <summary>All random draws of a generation, in the order they are asked for: float32 on the CPU, in the caller's scope.</summary>
+/// <summary>All random draws of a generation, in the order of the calls: float32 on the CPU, in the caller's scope.</summary>
 public interface INoiseSource
 {
-    /// <summary>Where a unit starts: standard normal.</summary>
+    /// <summary>The start of a unit: standard normal.</summary>
     /// <param name="shape">[b, c, t, h, w] at full resolution.</param>
     Tensor Latents(long[] shape);
 
-    /// <summary>What is added after upsampling: <see cref="Scheduling.BlockNoise"/>.</summary>
+    /// <summary>The noise added after upsampling: <see cref="Scheduling.BlockNoise"/>.</summary>
     /// <param name="shape">[b, c, t, h, w] of the stage that begins.</param>
     /// <param name="gamma">Its correlation.</param>
     Tensor Block(long[] shape, double gamma);

@@ -8,11 +8,11 @@ using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Generation;
 
-/// <summary>The models of a pipeline, which fit one another.</summary>
+/// <summary>The models of a pipeline.</summary>
 /// <param name="Text">Encodes prompts.</param>
 /// <param name="Transformer">Predicts velocities.</param>
 /// <param name="Vae">Decodes latents.</param>
-/// <param name="Wider">What to go over to when numbers overflow; null where the element type has the range of float32.</param>
+/// <param name="Wider">Models in a wider type for numbers that overflow; null where the element type has the range of float32.</param>
 internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Transformer, CausalVideoVae Vae, WiderModels? Wider) : IDisposable
 {
     /// <summary>Element type of all models.</summary>
@@ -24,13 +24,13 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
     /// <summary>Prompts encoded before; null when they are not kept.</summary>
     internal PromptCache? Prompts { get; init; }
 
-    /// <summary>Where they came from, and which transformer; null for models of somebody else's.</summary>
+    /// <summary>The checkpoint and transformer they were loaded from; null for models of the caller.</summary>
     internal (CheckpointFolder Folder, string? Variant)? Origin { get; init; }
 
     /// <summary>When weights are in memory, from <see cref="Arrange"/>.</summary>
     internal Offload Offload { get; private set; }
 
-    /// <summary>Loads the models; what can be seen from names and configs is checked before any weight is read.</summary>
+    /// <summary>Loads the models. Names and configurations are checked before any weight is read.</summary>
     internal static PipelineModels Load(CheckpointFolder folder, PipelineOptions options, IProgress<GenerationProgress>? progress)
     {
         var report = CheckpointReport.Create(folder, options.Variant ?? folder.Variants[0]).Variants[0];
@@ -88,7 +88,7 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
     internal UnitDecoder Decoder(LatentNormalization normalization, TileOptions? tiles, Action<string> warn) =>
         new(Vae, normalization, tiles, Wider is null ? null : Wider.Vae, warn);
 
-    /// <summary>Says when weights are in memory from now on.</summary>
+    /// <summary>Sets when weights are in memory from now on.</summary>
     /// <param name="offload">Not <see cref="Offload.Auto"/>.</param>
     internal void Arrange(Offload offload)
     {
@@ -98,7 +98,7 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
         Transformer.StreamWeights(offload == Offload.Sequential);
     }
 
-    /// <summary>Some models are about to work: where memory is short the others let their weights go.</summary>
+    /// <summary>Prepares some models to work: with offloading, the others release their weights.</summary>
     internal void MakeRoom(params IReadOnlyCollection<Module> working)
     {
         if (Offload == Offload.None)
@@ -106,18 +106,18 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
         var released = false;
         foreach (var model in Text.Models.Append(Transformer).Append(Vae).Except(working))
             released |= model.Release();
-        // What tensors of a GPU have left behind is of no use to weights, which are brought to memory of their own.
+        // Cached blocks of freed GPU tensors are of no use to weights, which are loaded into memory of their own.
         if (released && Device.Type == DeviceType.Cuda)
             TorchRuntime.TrimMemory();
     }
 
-    /// <summary>What an exception is about, where the weights tell: the file and the key, or the key of a weight in memory. Else null.</summary>
-    internal Exception? Explanation(NonFiniteException e, CancellationToken cancel)
+    /// <summary>An exception that names the damaged weight: its file and key, or its key in memory; null where all weights are finite.</summary>
+    internal Exception? Explanation(NonFiniteException e, CancellationToken cancellationToken)
     {
         if (Origin is (var folder, var variant))
-            return WeightFaults.Explain(folder, e, variant, cancel);
+            return WeightFaults.Explain(folder, e, variant, cancellationToken);
         IEnumerable<Module> models = e.Part switch { ModelPart.Text => Text.Models, ModelPart.Transformer => [Transformer], _ => [Vae] };
-        return WeightFaults.Find(models, cancel) is { } key ? new NonFiniteException(e.Part, e.Where, $"its weight {key} holds such a number", e) : null;
+        return WeightFaults.Find(models, cancellationToken) is { } key ? new NonFiniteException(e.Part, e.Where, $"its weight {key} holds such a number", e) : null;
     }
 
     /// <inheritdoc/>
@@ -130,15 +130,15 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
     }
 }
 
-/// <summary>Loads the models of a checkpoint onto one device, in whatever element type.</summary>
+/// <summary>Loads the models of a checkpoint onto one device, in any element type.</summary>
 /// <param name="folder">The checkpoint.</param>
-/// <param name="options">Which transformer, what is added to its weights, and when weights are in memory.</param>
+/// <param name="options">The transformer's variant, the LoRAs, and when weights are in memory.</param>
 /// <param name="device">Where to hold them.</param>
 /// <param name="transformer">Sizes of the transformer.</param>
 /// <param name="vae">Sizes of the VAE.</param>
 internal sealed class ModelLoader(CheckpointFolder folder, PipelineOptions options, Device device, ITransformerConfig transformer, CausalVideoVaeConfig vae)
 {
-    /// <summary>Text encoders, whose weights are read when the first prompt needs them.</summary>
+    /// <summary>The text encoders; their weights are read when the first prompt needs them.</summary>
     internal PromptEncoder Text(ElementType type) => PromptEncoder.Load(folder, (model, component) => Attach(model, component, type));
 
     internal PyramidTransformer Transformer(ElementType type)
@@ -187,8 +187,8 @@ internal sealed class ModelLoader(CheckpointFolder folder, PipelineOptions optio
 }
 
 /// <summary>
-/// The models in types whose range their numbers cannot leave, for what overflows in float16; loaded when they are first
-/// needed, then kept.
+/// The models in types of wider range, for numbers that overflow in float16; loaded when first needed, then
+/// kept.
 /// </summary>
 /// <param name="loader">Where they come from.</param>
 /// <param name="device">Where they are.</param>
@@ -202,14 +202,14 @@ internal sealed class WiderModels(ModelLoader loader, Device device) : IDisposab
 
     internal PyramidTransformer Transformer() => transformer ??= loader.Transformer(Type);
 
-    // Decoding may have a thread of its own.
+    // Called from the decoding thread, too.
     internal CausalVideoVae Vae()
     {
         lock (loader)
             return vae ??= loader.Vae(ElementType.Float32);
     }
 
-    /// <summary>Text encoders; they are large and seldom needed, so the caller frees them.</summary>
+    /// <summary>The text encoders. They are large and seldom needed, so the caller frees them.</summary>
     internal PromptEncoder Text() => loader.Text(Type);
 
     /// <inheritdoc/>

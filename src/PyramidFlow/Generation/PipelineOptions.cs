@@ -5,7 +5,7 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Generation;
 
-/// <summary>How to load a pipeline and how it works.</summary>
+/// <summary>Options of a pipeline: how it is loaded and how it works.</summary>
 public sealed record PipelineOptions
 {
     /// <summary>Which transformer of the checkpoint folder, such as 384p; null takes the folder's first.</summary>
@@ -18,8 +18,8 @@ public sealed record PipelineOptions
     public Device? Device { get; init; }
 
     /// <summary>
-    /// Threads of an operator; null takes as many as the thread that loads the pipeline. Tensors too small to be shared are sampled on one. Another number may give other last digits. A thread
-    /// that loads, decodes or makes latents itself keeps the number.
+    /// Threads of an operator; null takes the number of the thread that loads the pipeline. Small units are sampled on one thread. The number of threads may change the last digits of results. A
+    /// thread that loads, decodes or makes latents itself keeps this number.
     /// </summary>
     public int? Threads { get; init; }
 
@@ -29,13 +29,13 @@ public sealed record PipelineOptions
     /// <summary>How sampling trades speed for memory.</summary>
     public SamplerOptions Sampler { get; init; } = new();
 
-    /// <summary>Decodes and encodes parts of the frames one after another: less memory, another picture near the seams; null whole ones.</summary>
+    /// <summary>Decodes and encodes tiles of the frames one after another, which takes less memory and changes the picture near the seams; null uses whole frames.</summary>
     public TileOptions? Tiles { get; init; }
 
-    /// <summary>Frames that the VAE encodes at a time, a multiple of 8 (the first time one more): less memory, the same latents.</summary>
+    /// <summary>Frames that the VAE encodes at a time, a multiple of 8 (one more the first time). Fewer take less memory; the latents are the same.</summary>
     public int EncodeWindow { get; init; } = 32;
 
-    /// <summary>Latent frames that the VAE decodes at a time (the first time one more): less memory, the same frames.</summary>
+    /// <summary>Latent frames that the VAE decodes at a time (one more the first time). Fewer take less memory; the frames are the same.</summary>
     public int DecodeWindow { get; init; } = 4;
 
     /// <summary>
@@ -52,8 +52,8 @@ public sealed record PipelineOptions
     public bool OverlapDecoding { get; init; }
 
     /// <summary>
-    /// Least time between two guesses at the frame that is being denoised (<see cref="GenerationProgress.Preview"/>); they take up
-    /// to a tenth of the time. Null makes none, and so does any <see cref="Offload"/>: the VAE is not in memory then.
+    /// Least time between two previews of the frame that is being denoised (<see cref="GenerationProgress.Preview"/>); they take up
+    /// to a tenth of the time. There are none where this is null, and with any <see cref="Offload"/>, because the VAE is not in memory then.
     /// </summary>
     public TimeSpan? PreviewEvery { get; init; }
 
@@ -61,19 +61,19 @@ public sealed record PipelineOptions
     public Offload Offload { get; init; }
 
     /// <summary>
-    /// Most bytes that a run may take, the program itself among them; null takes what the machine has. How weights are held
-    /// (unless <see cref="Offload"/> says), how much is sampled and decoded at a time and, where nothing else helps, the tiles
-    /// follow from it.
+    /// Most bytes that a run may take, including the program itself; null takes what the machine has. It determines how weights are held
+    /// (unless <see cref="Offload"/> does), how much is sampled and decoded at a time and, where nothing else helps, the
+    /// tiles.
     /// </summary>
     public long? MaxMemory { get; init; }
 
     /// <summary>Folder for encoded prompts, so that a prompt seen before needs no text encoder; null keeps none.</summary>
     public string? TextCache { get; init; }
 
-    /// <summary>Takes warnings, such as that a prompt was cut; null drops them (they stand in <see cref="GenerationRun.Warnings"/> too).</summary>
+    /// <summary>Takes warnings, such as that a prompt was cut; null drops them (<see cref="GenerationRun.Warnings"/> has them too).</summary>
     public ILogger? Logger { get; init; }
 
-    /// <summary>The element type that is computed in on a device.</summary>
+    /// <summary>The element type of the computation on a device.</summary>
     internal ElementType TypeOn(Device device) => Type ?? (device.Type == DeviceType.Cpu ? ElementType.Float32 : ElementType.BFloat16);
 
     /// <summary>Whether a clip is decoded tile by tile.</summary>
@@ -83,7 +83,7 @@ public sealed record PipelineOptions
     internal bool Overlaps(SamplingPlan plan) =>
         OverlapDecoding && Offload is Offload.None or Offload.Auto && !DecodesByTile(plan) && plan.Units > 1;
 
-    /// <summary>Fails on what is impossible whatever the checkpoint.</summary>
+    /// <summary>Refuses values that are impossible for every checkpoint.</summary>
     internal void Check()
     {
         if (EncodeWindow < 1 || EncodeWindow % VideoLength.Scale != 0)
@@ -98,21 +98,21 @@ public sealed record PipelineOptions
     }
 }
 
-/// <summary>When weights are in memory; the results are the same to the bit.</summary>
+/// <summary>When weights are in memory; results are bit-identical.</summary>
 public enum Offload
 {
-    /// <summary>Always, but for text encoders that no prompt has needed yet.</summary>
+    /// <summary>Always, except text encoders that no prompt has needed yet.</summary>
     None,
 
     /// <summary>
-    /// One model at a time: text encoders, transformer and VAE make room for one another. Of T5, which reads each weight once
-    /// for a prompt, only the block at work and the next one.
+    /// One model at a time: text encoders, transformer and VAE make room for one another. T5, which reads each weight once
+    /// for a prompt, is streamed block by block.
     /// </summary>
     Model,
 
-    /// <summary>Of the transformer, too, only the block at work and the next one, which is brought meanwhile.</summary>
+    /// <summary>Like <see cref="Model"/>, and streams the transformer block by block, prefetching the next one.</summary>
     Sequential,
 
-    /// <summary>The first of the others that fits the memory that is free.</summary>
+    /// <summary>The first of the others that fits the free memory.</summary>
     Auto,
 }

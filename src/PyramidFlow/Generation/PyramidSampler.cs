@@ -64,12 +64,12 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
     /// <param name="noise">All draws.</param>
     /// <param name="given">Normalised latents [b, c, t, h, w] that count as the first unit, such as a first frame; null samples it.</param>
     /// <param name="progress">Reports progress after every evaluation.</param>
-    /// <param name="warn">Takes sentences for the user.</param>
-    /// <param name="cancel">Checked before every evaluation.</param>
+    /// <param name="warn">Takes warnings for the user.</param>
+    /// <param name="cancellationToken">Checked before every evaluation.</param>
     /// <returns>Normalised latents of each unit, [b, c, t, h, w]; the caller disposes them. All are finite.</returns>
     /// <exception cref="NonFiniteException">Numbers of a stage are not finite, in no type that there is.</exception>
     public IEnumerable<Tensor> Clip(SamplingPlan plan, GuidedText text, INoiseSource noise, Tensor? given = null,
-        IProgress<SamplerStep>? progress = null, Action<string>? warn = null, CancellationToken cancel = default)
+        IProgress<SamplerStep>? progress = null, Action<string>? warn = null, CancellationToken cancellationToken = default)
     {
         if (plan.Stages != scheduler.Stages.Count)
             throw new ArgumentException($"the plan has {plan.Stages} stages and the schedule {scheduler.Stages.Count}", nameof(plan));
@@ -83,7 +83,7 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
             var fallback = Fallback(warn);
             for (var unit = 0; unit < plan.Units; unit++)
             {
-                var latents = unit == 0 && given is not null ? Own(given) : Unit(plan, unit, history.Latents, text, noise, fallback, progress, cancel);
+                var latents = unit == 0 && given is not null ? Own(given) : Unit(plan, unit, history.Latents, text, noise, fallback, progress, cancellationToken);
                 try
                 {
                     history.Add(latents);
@@ -118,10 +118,10 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
     /// <param name="noise">All draws.</param>
     /// <param name="fallback">From <see cref="Fallback"/>, one for all units of a clip.</param>
     /// <param name="progress">Reports progress after every evaluation.</param>
-    /// <param name="cancel">Checked before every evaluation.</param>
+    /// <param name="cancellationToken">Checked before every evaluation.</param>
     /// <returns>Normalised latents [b, c, t, h, w] in no scope.</returns>
     internal Tensor Unit(SamplingPlan plan, int unit, Tensor? clean, GuidedText text, INoiseSource noise, SamplingFallback fallback,
-        IProgress<SamplerStep>? progress, CancellationToken cancel)
+        IProgress<SamplerStep>? progress, CancellationToken cancellationToken)
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
@@ -135,7 +135,7 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
             var history = pyramid is null ? [] : LatentPyramid.HistoryAfter(pyramid, clean!.Size(2), stage, plan.FramesPerUnit);
             if (stage > 0)
                 x = Renoise(x, stage, noise);
-            x = inner.Keep(Stage(plan, unit, stage, x, history, text, fallback, progress, cancel));
+            x = inner.Keep(Stage(plan, unit, stage, x, history, text, fallback, progress, cancellationToken));
             sums.Add(inner.Keep(x.FiniteSum()));
         }
 
@@ -147,14 +147,14 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
 
     // One stage, again with less at a time where memory ran out, and again in a wider type where numbers overflowed.
     private Tensor Stage(SamplingPlan plan, int unit, int stage, Tensor x, IReadOnlyList<Tensor> history, GuidedText text, SamplingFallback fallback,
-        IProgress<SamplerStep>? progress, CancellationToken cancel)
+        IProgress<SamplerStep>? progress, CancellationToken cancellationToken)
     {
         while (true)
         {
             Tensor result;
             try
             {
-                result = Steps(plan, unit, stage, x, history, text, fallback.Model, fallback.Options, progress, cancel);
+                result = Steps(plan, unit, stage, x, history, text, fallback.Model, fallback.Options, progress, cancellationToken);
             }
             catch (TorchMemoryException e)
             {
@@ -171,7 +171,7 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
 
     // All steps of a stage.
     private Tensor Steps(SamplingPlan plan, int unit, int stage, Tensor x, IReadOnlyList<Tensor> history, GuidedText text,
-        PyramidTransformer transformer, SamplerOptions options, IProgress<SamplerStep>? progress, CancellationToken cancel)
+        PyramidTransformer transformer, SamplerOptions options, IProgress<SamplerStep>? progress, CancellationToken cancellationToken)
     {
         using var scope = new TensorScope();
         var solver = plan.Approximations.Solver;
@@ -182,7 +182,7 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
         var start = x = To(transformer, x);
         for (var i = 0; i < points.Count; i++)
         {
-            cancel.ThrowIfCancellationRequested();
+            cancellationToken.ThrowIfCancellationRequested();
             using var inner = new TensorScope();
             var velocity = velocities.At(x, i);                                                      // [b, c, t, h, w]
             var next = inner.Keep(integrator.Step(x, velocity, i));

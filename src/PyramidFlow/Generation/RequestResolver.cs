@@ -5,7 +5,7 @@ using static System.FormattableString;
 
 namespace PyramidFlow.Generation;
 
-/// <summary>Fills in and checks requests. What a VAE of the released family does is fixed here: 8x in space and time.</summary>
+/// <summary>Fills in and checks requests. The scale of the released VAE is fixed here: 8x in space and time.</summary>
 internal static class RequestResolver
 {
     private const int Scale = VideoLength.Scale;
@@ -66,7 +66,7 @@ internal static class RequestResolver
         };
     }
 
-    // Encoders of text would put another character in its place, and files that note the prompt cannot hold it.
+    // Text encoders would replace such a character, and files that note the prompt cannot hold it.
     private static void CheckText(string? text)
     {
         if (StrictText.FaultOf(text) is not null)
@@ -131,7 +131,7 @@ internal static class RequestResolver
             return [.. Enumerable.Range(0, length.Units).Select(unit => Switch(unit == 0 ? first : later))];
         Scaled("the minimum of linear guidance", linear.Minimum);
         Scaled("the alpha of linear guidance", linear.Alpha);
-        // Given latents count as the units they would have been made in.
+        // Given latents count as the units that would have made them.
         var before = length.Given == 0 ? 0 : (length.First - 2 + (request.FramesPerUnit ?? 1)) / (request.FramesPerUnit ?? 1);
         return [.. Enumerable.Range(before, length.Units).Select(unit => Switch(first == 0 ? 0 : Math.Max(first - (linear.Alpha * unit), linear.Minimum)))];
 
@@ -142,7 +142,7 @@ internal static class RequestResolver
         : throw new ArgumentException(Invariant($"{what} {value} is not 0 or more: use 0 to turn it off, or such as 7"));
 }
 
-/// <summary>Which unit is made with which prompt.</summary>
+/// <summary>Assigns prompts to units.</summary>
 internal static class PromptPlan
 {
     internal static IReadOnlyList<UnitPrompt> Of(GenerationOptions request, PipelineSettings settings, ClipLength length)
@@ -169,7 +169,7 @@ internal static class PromptPlan
 
         int Unit(double seconds)
         {
-            // The first frame of a clip is a unit by itself.
+            // The first frame of a clip is a unit of its own.
             var frame = (seconds * settings.FramesPerSecond) - (length.Given > 0 ? 0 : 1);
             var unit = 1 + Math.Max(0, Math.Round(frame / (VideoLength.Scale * (request.FramesPerUnit ?? 1))));
             return unit < length.Units ? (int)unit
@@ -180,7 +180,7 @@ internal static class PromptPlan
     }
 }
 
-/// <summary>Words that the checks of requests share.</summary>
+/// <summary>Phrases shared by the checks of requests.</summary>
 internal static class RequestText
 {
     internal static string Count(int count, string what) => Invariant($"{count} {what}{(count == 1 ? "" : "s")}");
@@ -188,13 +188,13 @@ internal static class RequestText
     internal static string Either(long below, long above) => below > 0 ? Invariant($"{below} or {above}") : Invariant($"{above}");
 }
 
-/// <summary>Sizes a frame can have.</summary>
+/// <summary>Possible frame sizes.</summary>
 public static class FrameSizes
 {
-    /// <summary>Most pixels of a frame: no released checkpoint was trained near it, and a slip of the hand is far beyond.</summary>
+    /// <summary>Most pixels of a frame: far more than any released checkpoint was trained on, but few enough to catch typing errors.</summary>
     public const long MaxPixels = 1 << 24;
 
-    /// <summary>What width and height in pixels are multiples of: VAE x patch x 2 for each further stage.</summary>
+    /// <summary>The number that width and height in pixels are multiples of: VAE x patch x 2 for each further stage.</summary>
     /// <param name="settings">The checkpoint's; its steps say how many stages the pyramid has.</param>
     public static int Multiple(PipelineSettings settings) => VideoLength.Scale * Patches.Size << (settings.Steps.Count - 1);
 }

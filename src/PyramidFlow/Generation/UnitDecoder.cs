@@ -5,33 +5,33 @@ using PyramidFlow.Models.Vae;
 namespace PyramidFlow.Generation;
 
 /// <summary>
-/// Decodes one clip unit by unit, with the result of decoding it whole. What memory is too small for is done again with less at a
+/// Decodes one clip unit by unit, with the result of decoding it whole. Where memory runs out, a unit is decoded again with less at a
 /// time: single latent frames first, then smaller and smaller tiles.
 /// </summary>
 /// <param name="vae">The VAE; it stays the caller's.</param>
-/// <param name="normalization">How the transformer sees its latents.</param>
+/// <param name="normalization">Shift and scale of the transformer's latents.</param>
 /// <param name="tiles">Decodes parts of the frames; null whole ones.</param>
 /// <param name="wider">
 /// Gives the VAE in a type of wider range, which stays its owner's: units whose pixels are not finite are decoded again with
 /// it, and so are those after them. Null has nothing to decode again with.
 /// </param>
-/// <param name="warn">Takes a sentence for the user when something is done again.</param>
+/// <param name="warn">Takes a warning for the user when something is done again.</param>
 public sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normalization, TileOptions? tiles = null,
     Func<CausalVideoVae>? wider = null, Action<string>? warn = null) : IDisposable
 {
-    // Latents of what has been decoded: small, and the frames that layers remember can be made of them again.
+    // Decoded latents. They are small, and the state of the decoder's layers can be computed from them again.
     private readonly List<Tensor> decoded = [];
     private CausalVideoVae vae = vae;
     private TileOptions? tiles = tiles;
     private VaeStream? stream;
     private bool started, widened, singly;
 
-    /// <summary>How the transformer sees its latents.</summary>
+    /// <summary>Shift and scale of the transformer's latents.</summary>
     public LatentNormalization Normalization { get; } = normalization;
 
     /// <summary>Decodes the next unit.</summary>
     /// <param name="latents">Normalised latents [b, c, t, h, w].</param>
-    /// <param name="isEnd">Whether the clip ends with it; less memory, for nothing of it needs to be remembered.</param>
+    /// <param name="isEnd">Whether the clip ends with it; this takes less memory, because nothing needs to be kept for further units.</param>
     /// <returns>Pixels, about -1 to 1: [b, 3, 8t, 8h, 8w], but for the first unit 1 + 8(t - 1) frames.</returns>
     /// <exception cref="NonFiniteException">The pixels are not finite, in no type that there is.</exception>
     /// <exception cref="InvalidOperationException">The clip has ended.</exception>
@@ -49,20 +49,20 @@ public sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normaliz
 
     /// <summary>Decodes all units of the clip at once, tile by tile (<see cref="CausalVideoVae.DecodeTileByTile"/>).</summary>
     /// <param name="latents">Of each unit or part of one, as for <see cref="Decode"/>, in their order.</param>
-    /// <param name="begin">Told before each tile how many are done, of how many.</param>
-    /// <param name="cancel">Checked before each piece of a tile.</param>
+    /// <param name="begin">Called before each tile with the number of tiles done and the number of all.</param>
+    /// <param name="cancellationToken">Checked before each piece of a tile.</param>
     /// <returns>Pixels of each, on the CPU.</returns>
     /// <exception cref="NonFiniteException">The pixels are not finite, in no type that there is.</exception>
     /// <exception cref="InvalidOperationException">There are no tiles.</exception>
     /// <exception cref="TorchMemoryException">Memory is too small for the smallest tiles.</exception>
-    public Tensor[] DecodeAll(IReadOnlyList<Tensor> latents, Action<int, int>? begin = null, CancellationToken cancel = default)
+    public Tensor[] DecodeAll(IReadOnlyList<Tensor> latents, Action<int, int>? begin = null, CancellationToken cancellationToken = default)
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
         Tensor[] pieces = [.. latents.Select((part, i) => Normalization.Denormalize(part, isStart: i == 0))];
         singly = true;
         var frames = Persist(pieces[0], () =>
-            vae.DecodeTileByTile([.. pieces.Select(Typed)], tiles ?? throw new InvalidOperationException("there are no tiles to decode one by one"), begin, cancel));
+            vae.DecodeTileByTile([.. pieces.Select(Typed)], tiles ?? throw new InvalidOperationException("there are no tiles to decode one by one"), begin, cancellationToken));
         return [.. frames.Select(scope.Keep)];
     }
 
@@ -98,7 +98,7 @@ public sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normaliz
         decoded.Clear();
     }
 
-    // Until it fits and is finite; what layers remember may be spoilt after a failure, so the clip begins anew.
+    // Repeats until the result fits memory and is finite. A failure may leave the layers' state damaged, so it is computed anew.
     private Tensor[] Persist(Tensor z, Func<Tensor[]> decode)
     {
         while (true)
@@ -126,7 +126,7 @@ public sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normaliz
         stream = null;
     }
 
-    // The stream as it is after all that has been decoded.
+    // The stream after everything decoded so far.
     private VaeStream Stream()
     {
         if (stream is not null)

@@ -6,8 +6,8 @@ using static System.FormattableString;
 namespace PyramidFlow.Generation;
 
 /// <summary>
-/// Lengths a clip can have. The VAE of the released family makes one latent frame of the first frame and one of every
-/// further 8.
+/// Possible clip lengths. The released VAE encodes the first frame as one latent frame and every further 8 frames as
+/// another.
 /// </summary>
 public static class VideoLength
 {
@@ -17,7 +17,7 @@ public static class VideoLength
     /// <summary>Most frames of a clip.</summary>
     public const int MaxFrames = 1 << 20;
 
-    /// <summary>Frames of a clip that lasts about so long: the nearest 1 + multiple of a unit.</summary>
+    /// <summary>Frames of a clip of a duration: the nearest 1 + multiple of a unit.</summary>
     /// <param name="seconds">Seconds; 0 is a still image.</param>
     /// <param name="framesPerSecond">Frames a second.</param>
     /// <param name="framesPerUnit">Latent frames of a unit.</param>
@@ -25,7 +25,7 @@ public static class VideoLength
     public static int Frames(double seconds, double framesPerSecond, int framesPerUnit = 1) =>
         1 + (UnitsOf(seconds, framesPerSecond, framesPerUnit) * Scale * framesPerUnit);
 
-    /// <summary>New frames that last about so long, after those a video is gone on from: at least one unit.</summary>
+    /// <summary>New frames of a duration after given ones: at least one unit.</summary>
     /// <param name="seconds">Seconds.</param>
     /// <param name="framesPerSecond">Frames a second.</param>
     /// <param name="framesPerUnit">Latent frames of a unit.</param>
@@ -33,13 +33,13 @@ public static class VideoLength
     public static int NewFrames(double seconds, double framesPerSecond, int framesPerUnit = 1) =>
         Math.Max(1, UnitsOf(seconds, framesPerSecond, framesPerUnit)) * Scale * framesPerUnit;
 
-    /// <summary>The frames out of so many that a VAE can encode: 1 + a multiple of 8, the most there are.</summary>
+    /// <summary>The most frames of a number that a VAE can encode: 1 + a multiple of 8.</summary>
     public static int Fitting(int frames) => 1 + ((frames - 1) / Scale * Scale);
 
-    /// <summary>Latent frames of a clip of so many frames, 1 + a multiple of 8.</summary>
+    /// <summary>Latent frames of a number of frames, which is 1 + a multiple of 8.</summary>
     public static int Latents(int frames) => 1 + ((frames - 1) / Scale);
 
-    /// <summary>Frames that latent frames become when they begin a clip.</summary>
+    /// <summary>Frames that latent frames at the beginning of a clip decode to.</summary>
     public static int OfLatents(int latentFrames) => 1 + ((latentFrames - 1) * Scale);
 
     private static int UnitsOf(double seconds, double framesPerSecond, int framesPerUnit)
@@ -52,14 +52,14 @@ public static class VideoLength
     }
 }
 
-/// <summary>How long a clip is and what of it is given.</summary>
-/// <param name="Given">Frames that come before those to be made: of a video or of latents; not an image.</param>
-/// <param name="History">Frames of these that are encoded, or those the latents stand for.</param>
+/// <summary>Length of a clip, and how much of it is given.</summary>
+/// <param name="Given">Given frames before those to be made, of a video or latents; an image does not count.</param>
+/// <param name="History">Frames of these that are encoded, or that the latents decode to.</param>
 /// <param name="First">Latent frames of the first unit.</param>
-/// <param name="Made">Frames to be made; without given ones the first frame among them, image or not.</param>
+/// <param name="Made">Frames to be made; without given frames this includes the first frame, image or not.</param>
 /// <param name="Units">Number of units.</param>
-/// <param name="Window">Latent frames that a unit looks back at; null is all.</param>
-/// <param name="Warnings">Sentences for the user.</param>
+/// <param name="Window">Latent frames that condition a unit; null is all.</param>
+/// <param name="Warnings">Warnings for the user.</param>
 internal sealed record ClipLength(int Given, int History, int First, int Made, int Units, int? Window, IReadOnlyList<string> Warnings)
 {
     internal static ClipLength Of(GenerationOptions request, PipelineSettings settings, int width, int height)
@@ -80,7 +80,7 @@ internal sealed record ClipLength(int Given, int History, int First, int Made, i
     {
         var multiple = VideoLength.Scale * (request.FramesPerUnit ?? 1);
         var frames = request.Seconds is { } seconds
-            ? VideoLength.Frames(seconds, settings.FramesPerSecond, (request.FramesPerUnit ?? 1))
+            ? VideoLength.Frames(seconds, settings.FramesPerSecond, request.FramesPerUnit ?? 1)
             : request.Frames ?? settings.Frames;
         if (frames < 1)
             throw new ArgumentException(Invariant($"{frames} frames are no video: use 1 for a picture, or {1 + multiple} and more"));
@@ -109,7 +109,7 @@ internal sealed record ClipLength(int Given, int History, int First, int Made, i
     {
         var multiple = VideoLength.Scale * (request.FramesPerUnit ?? 1);
         var frames = request.Seconds is { } seconds
-            ? VideoLength.NewFrames(seconds, settings.FramesPerSecond, (request.FramesPerUnit ?? 1))
+            ? VideoLength.NewFrames(seconds, settings.FramesPerSecond, request.FramesPerUnit ?? 1)
             : request.Frames ?? Math.Max(multiple, (settings.Frames - 1) / multiple * multiple);
         var below = frames / multiple * multiple;
         if (frames < 1)
@@ -122,7 +122,7 @@ internal sealed record ClipLength(int Given, int History, int First, int Made, i
         if (history != given)
             warnings.Add(Invariant($"of the {given} given frames the last {history} are gone on from, as they must be 1 more than a multiple of {VideoLength.Scale}"));
         var window = WindowOf(request, settings, VideoLength.Latents(history) + (frames / VideoLength.Scale), warnings);
-        // Frames before the window would be encoded for nothing. Latents are there anyway, and are all needed to decode on.
+        // Encoding frames before the window would be wasted work. Latents exist already, and decoding needs all of them.
         if (request.Video is not null && window is { } latents)
             history = (int)Math.Min(history, VideoLength.OfLatents(latents));
         return new ClipLength(given, history, VideoLength.Latents(history), frames, 1 + (frames / multiple), window, warnings);

@@ -9,8 +9,8 @@ using PyramidFlow.Models.Vae;
 namespace PyramidFlow.Generation;
 
 /// <summary>
-/// Text to video and image to video with the models of one checkpoint. It holds loaded models and options only; runs at the
-/// same time take turns, and one that is begun in the loop of another is refused.
+/// Text to video and image to video with the models of one checkpoint. It holds loaded models and options only. Concurrent runs
+/// take turns; a run started inside the loop over another run's frames is refused.
 /// </summary>
 public sealed partial class VideoPipeline : IDisposable
 {
@@ -24,7 +24,7 @@ public sealed partial class VideoPipeline : IDisposable
     private readonly CancellationTokenSource closing = new();
     private readonly bool isOwner;
 
-    // Whatever thread it works on: another number may give other bits.
+    // The same on every thread, because another number may change the last digits.
     private readonly int threads;
 
     private VideoPipeline(PipelineModels models, PipelineSettings settings, PipelineOptions options, RunPlacement placement, bool isOwner = true)
@@ -45,7 +45,7 @@ public sealed partial class VideoPipeline : IDisposable
     /// <summary>Loads a checkpoint in the released layout.</summary>
     /// <param name="folder">The checkpoint, not one of its models.</param>
     /// <param name="options">How to load it.</param>
-    /// <param name="progress">Told which part is being read.</param>
+    /// <param name="progress">Reports which part is being read.</param>
     /// <exception cref="Torch.Checkpoints.CheckpointException">Something is missing, damaged, or of a kind that is not supported.</exception>
     public static VideoPipeline Load(string folder, PipelineOptions? options = null, IProgress<GenerationProgress>? progress = null)
     {
@@ -66,58 +66,58 @@ public sealed partial class VideoPipeline : IDisposable
         }
     }
 
-    /// <summary>Works with models that are in memory, such as those of a training; they stay the caller's.</summary>
+    /// <summary>Creates a pipeline from models in memory, such as those of a training; they stay the caller's.</summary>
     /// <param name="text">Encodes prompts.</param>
     /// <param name="transformer">Predicts velocities.</param>
     /// <param name="vae">Decodes latents; of the transformer's element type and device.</param>
-    /// <param name="settings">What a request leaves open.</param>
+    /// <param name="settings">Defaults of requests.</param>
     public static VideoPipeline Of(PromptEncoder text, PyramidTransformer transformer, CausalVideoVae vae, PipelineSettings settings)
     {
         var options = new PipelineOptions { Type = transformer.WeightType, Device = transformer.Device };
         return new VideoPipeline(new PipelineModels(text, transformer, vae, null), settings, options, new RunPlacement(null, options), isOwner: false);
     }
 
-    /// <summary>Makes a video, or as many as the request asks for; nothing is done before it is enumerated.</summary>
+    /// <summary>Makes a video, or as many as the request asks for. Work starts when the result is enumerated.</summary>
     /// <param name="request">What to make.</param>
-    /// <param name="progress">Told after every step, on the working thread.</param>
-    /// <param name="cancel">Checked before every step.</param>
-    /// <returns>Frames of each unit, as soon as they are there.</returns>
+    /// <param name="progress">Reports progress after every step, on the working thread.</param>
+    /// <param name="cancellationToken">Checked before every step.</param>
+    /// <returns>Frames of each unit, as soon as they are decoded.</returns>
     /// <exception cref="ArgumentException">A value is impossible.</exception>
-    public GenerationRun GenerateAsync(GenerationOptions request, IProgress<GenerationProgress>? progress = null, CancellationToken cancel = default) =>
-        GenerateAsync([request], progress, cancel);
+    public GenerationRun GenerateAsync(GenerationOptions request, IProgress<GenerationProgress>? progress = null, CancellationToken cancellationToken = default) =>
+        GenerateAsync([request], progress, cancellationToken);
 
     /// <summary>
-    /// Makes videos one after another, each as it would be alone; a text that several have in common is encoded once. Several
+    /// Makes videos one after another; each is the same as when it is made alone. Shared texts are encoded once. Several
     /// prompts with one negative prompt are <c>prompts.Select(prompt => request with { Prompt = prompt })</c>.
     /// </summary>
-    /// <param name="requests">What to make, at least one; all are checked before the first is begun.</param>
-    /// <param name="progress">Told after every step, on the working thread.</param>
-    /// <param name="cancel">Checked before every step.</param>
-    /// <returns>Frames of each unit, as soon as they are there; <see cref="VideoChunk.Item"/> says of which video.</returns>
+    /// <param name="requests">What to make, at least one; all are checked before the first one starts.</param>
+    /// <param name="progress">Reports progress after every step, on the working thread.</param>
+    /// <param name="cancellationToken">Checked before every step.</param>
+    /// <returns>Frames of each unit, as soon as they are decoded; <see cref="VideoChunk.Item"/> is the number of the video.</returns>
     /// <exception cref="ArgumentException">A value is impossible, or there is no request.</exception>
     public GenerationRun GenerateAsync(IReadOnlyList<GenerationOptions> requests, IProgress<GenerationProgress>? progress = null,
-        CancellationToken cancel = default)
+        CancellationToken cancellationToken = default)
     {
         ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
         if (requests.Count == 0)
             throw new ArgumentException("there is nothing to make: give at least one request");
         return new GenerationRun([.. requests.SelectMany(Items)], turns, (items, warn, write, stop) =>
-            Explained(() => Generate(items, progress, warning => { Log(warning); warn(warning); }, write, null, stop), stop), cancel, closing.Token);
+            Explained(() => Generate(items, progress, warning => { Log(warning); warn(warning); }, write, null, stop), stop), cancellationToken, closing.Token);
     }
 
     /// <summary>Makes latents on this thread and decodes nothing, unless a history window needs it.</summary>
     /// <param name="request">What to make.</param>
-    /// <param name="progress">Told after every step.</param>
-    /// <param name="cancel">Checked before every step.</param>
-    /// <returns>Normalised latents [count, c, t, h/8, w/8], as the transformer sees them, on its device; given ones among them.</returns>
+    /// <param name="progress">Reports progress after every step.</param>
+    /// <param name="cancellationToken">Checked before every step.</param>
+    /// <returns>Normalised latents [count, c, t, h/8, w/8] on the transformer's device, including given ones.</returns>
     /// <exception cref="ArgumentException">A value is impossible.</exception>
-    /// <exception cref="InvalidOperationException">This code takes the frames or the progress of another run of this pipeline.</exception>
+    /// <exception cref="InvalidOperationException">It is called inside the loop over another run's frames, or inside its progress report.</exception>
     /// <exception cref="NonFiniteException">A model's numbers are not finite; where a file is at fault, a <see cref="Torch.Checkpoints.CheckpointException"/> names it.</exception>
-    public Tensor GenerateLatents(GenerationOptions request, IProgress<GenerationProgress>? progress = null, CancellationToken cancel = default)
+    public Tensor GenerateLatents(GenerationOptions request, IProgress<GenerationProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
         var items = Items(request).ToList();
-        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel, closing.Token);
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, closing.Token);
         return turns.Do(() =>
         {
             var units = items.ConvertAll(_ => new List<Tensor>());
@@ -160,8 +160,8 @@ public sealed partial class VideoPipeline : IDisposable
     }
 
     /// <summary>
-    /// Stops what is under way, waits until it has stopped and frees the models, unless they are the caller's. In the loop over a run's frames it ends
-    /// that run, whose next frame is then an <see cref="OperationCanceledException"/>; in a report of progress the models go when the run is over.
+    /// Stops the current run, waits for its end and frees the models, unless they are the caller's. Inside the loop over a run's frames it ends
+    /// that run, whose next frame then throws <see cref="OperationCanceledException"/>; inside a progress report the models are freed when the run is over.
     /// </summary>
     public void Dispose()
     {
@@ -186,7 +186,7 @@ public sealed partial class VideoPipeline : IDisposable
 
     // A run: the models are arranged for it, and its clips are made one after another. A text that several have in common is encoded once.
     private void Generate(IReadOnlyList<GenerationSettings> clips, IProgress<GenerationProgress>? progress, Action<string> warn, Action<VideoChunk>? write,
-        Action<int, Tensor>? keep, CancellationToken cancel)
+        Action<int, Tensor>? keep, CancellationToken cancellationToken)
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
@@ -199,7 +199,7 @@ public sealed partial class VideoPipeline : IDisposable
         try
         {
             foreach (var (item, clip) in clips.Index())
-                Generate(clip, item, clips.Count, run, prompts, progress, warn, write, keep, cancel);
+                Generate(clip, item, clips.Count, run, prompts, progress, warn, write, keep, cancellationToken);
         }
         finally
         {
@@ -209,7 +209,7 @@ public sealed partial class VideoPipeline : IDisposable
 
     // A clip, from its texts to its frames.
     private void Generate(GenerationSettings clip, int item, int items, PipelineOptions run, EncodedPrompts prompts, IProgress<GenerationProgress>? progress,
-        Action<string> warn, Action<VideoChunk>? write, Action<int, Tensor>? keep, CancellationToken cancel)
+        Action<string> warn, Action<VideoChunk>? write, Action<int, Tensor>? keep, CancellationToken cancellationToken)
     {
         using var scope = new TensorScope();
         var plan = clip.Sampling;
@@ -218,8 +218,8 @@ public sealed partial class VideoPipeline : IDisposable
         using var noise = new SeededNoise(clip.Seed);
         using var decoder = models.Decoder(Settings.Latent, run.Tiles, warn);
         using var output = new ClipOutput(clip, item, decoder, run, write);
-        using var decoding = decodes ? UnitDecoding.Begin(output, meter, models, plan.Units, cancel) : null;
-        var stop = decoding?.Stopped ?? cancel;
+        using var decoding = decodes ? UnitDecoding.Begin(output, meter, models, plan.Units, cancellationToken) : null;
+        var stop = decoding?.Stopped ?? cancellationToken;
 
         // Text: every prompt of the schedule, with what guidance steers away from.
         stop.ThrowIfCancellationRequested();
@@ -248,7 +248,7 @@ public sealed partial class VideoPipeline : IDisposable
                 decoding?.Add(unit, latents);
             }
         }
-        catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
             decoding?.ThrowIfFailed();
             throw;
@@ -299,9 +299,9 @@ public sealed partial class VideoPipeline : IDisposable
         return frames.ToArray();
     }
 
-    // A number that is not finite is looked for in the weights. The search reads every file of a model again, so it can be cancelled; an exception
-    // filter would swallow the cancellation.
-    private void Explained(Action work, CancellationToken cancel)
+    // Searches the weights for the cause of a number that is not finite. The search reads every file of a model again, so it can be cancelled; an
+    // exception filter would swallow the cancellation.
+    private void Explained(Action work, CancellationToken cancellationToken)
     {
         try
         {
@@ -309,7 +309,7 @@ public sealed partial class VideoPipeline : IDisposable
         }
         catch (NonFiniteException e)
         {
-            if (models.Explanation(e, cancel) is { } explanation)
+            if (models.Explanation(e, cancellationToken) is { } explanation)
                 throw explanation;
             throw;
         }

@@ -7,7 +7,7 @@ using static System.FormattableString;
 
 namespace PyramidFlow.Memory;
 
-/// <summary>Chooses how a run works so that it stays within some memory; of what fits, what costs the least time.</summary>
+/// <summary>Chooses the fastest options with which a run fits a memory budget.</summary>
 public static class MemoryBudget
 {
     private const int LargeTile = 256;
@@ -17,14 +17,14 @@ public static class MemoryBudget
     private static readonly int[] QueryBlocks = [256, 128, 64, 32];
     private static readonly int[] Windows = [4, 2, 1];
 
-    /// <summary>Chooses when weights are in memory where that was left open; all else stays as it was asked for, and so do the frames.</summary>
+    /// <summary>Chooses when weights are in memory, if that was left open; nothing else changes.</summary>
     /// <param name="model">The checkpoint.</param>
     /// <param name="settings">The clip.</param>
     /// <param name="type">Element type.</param>
-    /// <param name="options">What was asked for.</param>
-    /// <param name="available">Bytes that are free now.</param>
-    /// <param name="total">Bytes that there are at all.</param>
-    /// <exception cref="ArgumentException">It does not fit even where nothing else runs.</exception>
+    /// <param name="options">The options asked for.</param>
+    /// <param name="available">Bytes free now.</param>
+    /// <param name="total">Bytes of the machine.</param>
+    /// <exception cref="ArgumentException">It does not fit even if nothing else runs.</exception>
     public static PipelineOptions Place(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options, long available, long total)
     {
         var placed = Ways(options).Select(way => options with { Offload = way, OverlapDecoding = false }).ToList();
@@ -40,10 +40,10 @@ public static class MemoryBudget
         return Overlapped(model, settings, type, options, placed[fits < 0 ? ^1 : fits], available);
     }
 
-    /// <summary>The tiles of a clip: those that were asked for, or those that a memory budget makes of it; null is whole frames.</summary>
+    /// <summary>The tiles of a clip: those asked for, or those that follow from a memory budget; null is whole frames.</summary>
     /// <param name="folder">The checkpoint.</param>
     /// <param name="request">The clip, with its picture.</param>
-    /// <param name="options">What was asked for.</param>
+    /// <param name="options">The options asked for.</param>
     /// <exception cref="ArgumentException">The clip is impossible, or nothing fits the budget.</exception>
     public static TileOptions? TilesFor(CheckpointFolder folder, GenerationOptions request, PipelineOptions options)
     {
@@ -53,20 +53,20 @@ public static class MemoryBudget
         return Fit(PlannedModel.Of(folder, options.Variant), clip, options.TypeOn(options.Device ?? default), options, budget).Tiles;
     }
 
-    /// <summary>Options that keep a run within so many bytes.</summary>
+    /// <summary>Options that keep a run within a budget.</summary>
     /// <param name="model">The checkpoint.</param>
     /// <param name="settings">The clip.</param>
     /// <param name="type">Element type.</param>
     /// <param name="options">What was asked for: what is not left to choose stays, such as tiles or a way to offload.</param>
     /// <param name="bytes">The budget.</param>
     /// <returns>Options whose <see cref="PipelineOptions.Offload"/> is not <see cref="Offload.Auto"/>.</returns>
-    /// <exception cref="ArgumentException">Nothing fits: says the least that works and what to change.</exception>
+    /// <exception cref="ArgumentException">Nothing fits; the message gives the least that works and what to change.</exception>
     public static PipelineOptions Fit(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options, long bytes)
     {
         if (Find(model, settings, type, options, bytes) is { } fitting)
             return Overlapped(model, settings, type, options, fitting, bytes);
 
-        // Small tiles lie over one another, and what is remembered for each grows with that: the smallest do not always take least.
+        // Small tiles overlap more, so the state kept for them grows: the smallest tiles do not always take the least memory.
         var way = Ways(options)[^1];
         var decodes = Decoders(settings, options with { Offload = way, OverlapDecoding = false }).MinBy(each => RunMemory.Of(model, settings, type, each).Decoder)!;
         var least = RunMemory.Of(model, settings, type, Transformers(decodes).Last());
@@ -88,7 +88,7 @@ public static class MemoryBudget
             $"{Clip(settings)} needs at least {least.Peak / 1e9:0.0} GB and may take {bytes / 1e9:0.0} GB: {string.Join(", or ", changes)}"));
     }
 
-    /// <summary>How to convert a model to int8, where that lets a run stay within so many bytes, or do so without holding one block at a time.</summary>
+    /// <summary>Suggests a conversion to int8, where it lets a run fit a budget, or fit without streaming blocks.</summary>
     /// <returns>A clause; null where int8 does not help.</returns>
     public static string? Int8Conversion(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options, long bytes)
     {
@@ -99,7 +99,7 @@ public static class MemoryBudget
         return $"convert it to int8 (models convert {model.Name} {rounded.Name} --int8), which fits with --offload {fitting.Offload.ToString().ToLowerInvariant()}";
     }
 
-    // Decoding beside sampling where that was asked for and fits too.
+    // Overlaps decoding with sampling where that was asked for and fits.
     private static PipelineOptions Overlapped(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions asked, PipelineOptions placed, long bytes)
     {
         var overlapped = placed with { OverlapDecoding = asked.OverlapDecoding };
@@ -110,7 +110,7 @@ public static class MemoryBudget
 
     private static Offload[] Ways(PipelineOptions options) => options.Offload == Offload.Auto ? AllWays : [options.Offload];
 
-    // Small tiles, or each tile through the whole clip, cost more time than weights that make room for one another.
+    // Small tiles, and decoding tile by tile, cost more time than offloading models.
     private static PipelineOptions? Find(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options, long bytes)
     {
         options = options with { OverlapDecoding = false };
@@ -128,8 +128,8 @@ public static class MemoryBudget
         }
     }
 
-    // From what changes least to what takes the least memory. Windows come first, for tiles change the picture a little; then tile by
-    // tile, which keeps frames back until the end; small tiles last.
+    // Ordered from the smallest change to the least memory: first windows, because tiles change the picture a little; then tile by
+    // tile, which delays all frames to the end; small tiles last.
     private static IEnumerable<PipelineOptions> Decoders(GenerationSettings settings, PipelineOptions asked)
     {
         int?[] sizes = asked.Tiles is null ? [null, .. TileOptions.Sizes] : [asked.Tiles.Size];
@@ -155,16 +155,16 @@ public static class MemoryBudget
     }
 }
 
-/// <summary>How runs of a pipeline use memory: as they were asked to, within what the machine has.</summary>
-/// <param name="model">The checkpoint; null for models that are held by somebody else, about which there is nothing to decide.</param>
-/// <param name="options">What was asked for.</param>
+/// <summary>Places the runs of a pipeline in memory: as asked for, within what the machine has.</summary>
+/// <param name="model">The checkpoint; null for models of the caller, for which there is nothing to decide.</param>
+/// <param name="options">The options asked for.</param>
 internal sealed class RunPlacement(PlannedModel? model, PipelineOptions options)
 {
     private Device Device => options.Device ?? Device.Cpu;
 
     /// <summary>Options for a clip.</summary>
-    /// <returns>Those asked for, with a way to offload that is not <see cref="Offload.Auto"/>, and with all that a budget needs.</returns>
-    /// <exception cref="ArgumentException">The clip does not fit the budget, or the machine; says what would.</exception>
+    /// <returns>The options asked for, with a way to offload that is not <see cref="Offload.Auto"/>, and with the changes that a budget needs.</returns>
+    /// <exception cref="ArgumentException">The clip does not fit the budget or the machine; the message says what would.</exception>
     internal PipelineOptions Of(GenerationSettings settings)
     {
         if (model is null)
@@ -173,7 +173,7 @@ internal sealed class RunPlacement(PlannedModel? model, PipelineOptions options)
             return MemoryBudget.Fit(model, settings, Type, options, budget);
         if (Device.Type == DeviceType.Cpu)
             return MemoryBudget.Place(model, settings, Type, options, MachineMemory.Available(), MachineMemory.Total);
-        // Where a GPU's memory is not known: that T5 makes room for the others costs it little.
+        // If a GPU's memory is unknown, offload models: it costs little.
         if (DeviceMemory.Of(Device) is not { } memory)
             return options with { Offload = options.Offload == Offload.Auto ? Offload.Model : options.Offload };
         var ours = memory.Free + memory.Cached + memory.InUse;
@@ -182,7 +182,7 @@ internal sealed class RunPlacement(PlannedModel? model, PipelineOptions options)
         return RunMemory.Of(model, settings, Type, roomy).Peak <= ours ? roomy : placed;
     }
 
-    /// <summary>Options for several clips of one run: those of the clip that takes most.</summary>
+    /// <summary>Options for several clips of one run: those of the largest clip.</summary>
     internal PipelineOptions Of(IReadOnlyList<GenerationSettings> clips) =>
         Of(clips.MaxBy(clip => (double)clip.Width * clip.Height * clip.Sampling.Frames)!);
 
@@ -192,10 +192,10 @@ internal sealed class RunPlacement(PlannedModel? model, PipelineOptions options)
 /// <summary>Memory of this machine.</summary>
 internal static class MachineMemory
 {
-    /// <summary>Bytes there are, within the limits this process runs under.</summary>
+    /// <summary>Bytes of memory, within the limits of this process.</summary>
     internal static long Total => GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
 
-    /// <summary>Bytes that can be had without swapping, within the limits this process runs under.</summary>
+    /// <summary>Bytes available without swapping, within the limits of this process.</summary>
     internal static long Available()
     {
         const string file = "/proc/meminfo";

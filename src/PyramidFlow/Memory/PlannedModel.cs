@@ -8,7 +8,7 @@ using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Memory;
 
-/// <summary>A checkpoint as far as its configs tell: enough to know what a run will take, without its weights.</summary>
+/// <summary>A checkpoint as described by its configurations: enough to plan a run without its weights.</summary>
 public sealed class PlannedModel
 {
     private PlannedModel(string name, ModelFamily family, string variant, PipelineSettings settings, ITransformerConfig transformer, CausalVideoVaeConfig vae,
@@ -17,7 +17,7 @@ public sealed class PlannedModel
         (Name, Family, Variant, Settings, Transformer, Vae, Clips, T5) = (name, family, variant, settings, transformer, vae, clips, t5);
     }
 
-    /// <summary>What to call it: the folder, or the name of a released one.</summary>
+    /// <summary>The folder's name, or the name of a released checkpoint.</summary>
     public string Name { get; }
 
     /// <summary>Which kind of transformer.</summary>
@@ -41,7 +41,7 @@ public sealed class PlannedModel
     /// <summary>T5.</summary>
     public T5EncoderConfig T5 { get; }
 
-    /// <summary>A released checkpoint, which need not be here.</summary>
+    /// <summary>A released checkpoint, which need not be on this machine.</summary>
     /// <param name="family">Its family.</param>
     /// <param name="variant">384p, 768p or image.</param>
     public static PlannedModel Released(ModelFamily family, string variant)
@@ -50,7 +50,7 @@ public sealed class PlannedModel
         return new PlannedModel(family.ReleasedName, family, variant, PipelineSettings.Released(family, variant), sizes.Transformer, sizes.Vae, sizes.Clips, sizes.T5);
     }
 
-    /// <summary>A checkpoint that is here, with or without its weights.</summary>
+    /// <summary>A checkpoint on this machine, with or without its weights.</summary>
     /// <param name="folder">The checkpoint.</param>
     /// <param name="variant">Which transformer; null is the first.</param>
     /// <exception cref="CheckpointException">A config is missing or wrong, or weights that are there are damaged.</exception>
@@ -87,7 +87,7 @@ public sealed class PlannedModel
     }
 }
 
-/// <summary>Weights of a checkpoint's models.</summary>
+/// <summary>Sizes of the weights of a checkpoint's models.</summary>
 /// <param name="Text">The text encoders, T5 the last.</param>
 /// <param name="Transformer">The transformer.</param>
 /// <param name="Vae">The VAE.</param>
@@ -100,11 +100,11 @@ internal sealed record ModelSizes(IReadOnlyList<WeightSizes> Text, WeightSizes T
     internal IEnumerable<WeightSizes> All => [.. Text, Transformer, Vae];
 }
 
-/// <summary>How much memory the weights of a model take, told from shapes.</summary>
+/// <summary>Memory of a model's weights, computed from shapes.</summary>
 internal sealed partial class WeightSizes
 {
-    // For each block, and under the empty name what belongs to none: numbers that take the type of the computation, and bytes of
-    // int8 codes, which do not.
+    // For each block, and for the rest under the empty name: numbers in the type of the computation, and bytes of
+    // int8 codes.
     private readonly Dictionary<string, (long Floats, long Bytes)> parts = [];
     private readonly WeightSizes? rounded;
     // Types of the file's numbers, which a conversion to int8 keeps; none where there is no file.
@@ -133,11 +133,11 @@ internal sealed partial class WeightSizes
     internal long StreamedBytes(ElementType type, DeviceType device)
     {
         var blocks = parts.Where(part => part.Key.Length > 0).Select(part => Bytes(part.Value, type)).OrderDescending().ToList();
-        // Pages of the next block that are only asked for are not this process's yet.
+        // Prefetched pages of the next block do not count for this process yet.
         return Bytes(type) - blocks.Sum() + blocks.Take(IsMapped(type, device) ? 1 : 2).Sum();
     }
 
-    /// <summary>Whether weights are used as they lie in the file, so that only what was read takes memory.</summary>
+    /// <summary>Whether weights are mapped from the file, so that only pages that were read take memory.</summary>
     internal bool IsMapped(ElementType type, DeviceType device) => device == DeviceType.Cpu && storedAs.SetEquals([type]);
 
     /// <summary>Bytes of the largest int8 matrix while it is used, in the type of the computation.</summary>
@@ -145,7 +145,7 @@ internal sealed partial class WeightSizes
 
     /// <summary>Of a declared model.</summary>
     /// <param name="model">Its shapes; it is disposed.</param>
-    /// <param name="folder">Where its weights may lie, which tell what is int8; null asks nobody.</param>
+    /// <param name="folder">The folder of its weights, which tell what is int8; null assumes none.</param>
     internal static WeightSizes Of(Module model, ComponentFolder? folder)
     {
         using (model)

@@ -6,13 +6,13 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Memory;
 
-/// <summary>Most memory of a run, and of each of its phases: weights that are held then, and what the work itself takes.</summary>
-/// <param name="Text">While prompts are encoded, bytes; only the rest of the phases' weights where the prompts are known.</param>
+/// <summary>Peak memory of each phase of a run: held weights plus activations.</summary>
+/// <param name="Text">Bytes while prompts are encoded.</param>
 /// <param name="Transformer">While latents are sampled.</param>
 /// <param name="Decoder">While they are decoded.</param>
 public sealed record RunMemory(long Text, long Transformer, long Decoder)
 {
-    /// <summary>What a process takes beside its tensors; freed ones that are kept never make it larger than they have been.</summary>
+    /// <summary>Memory of the process beside its tensors.</summary>
     internal const long Base = 670L << 20;
 
     /// <summary>The most of all phases.</summary>

@@ -6,17 +6,17 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Memory;
 
-/// <summary>A part of a run.</summary>
-/// <param name="Phase">What is done.</param>
+/// <summary>One part of a run.</summary>
+/// <param name="Phase">Phase.</param>
 /// <param name="Unit">Unit of the clip, from 0; null for all.</param>
 /// <param name="Stage">Stage of the pyramid; null for all.</param>
-/// <param name="Steps">Denoising steps; 0 where there are none.</param>
+/// <param name="Steps">Denoising steps; 0 in other phases.</param>
 /// <param name="Tokens">Tokens of a step: text, history and unit of one row.</param>
 /// <param name="Flops">Operations, 2 for each multiply-add of a product.</param>
 /// <param name="Seconds">Estimated time.</param>
 public sealed record PlannedWork(GenerationPhase Phase, int? Unit, int? Stage, int Steps, long Tokens, double Flops, double Seconds);
 
-/// <summary>How fast a machine is.</summary>
+/// <summary>Speed of a machine.</summary>
 /// <param name="Products">Matrix products in the type of the computation, operations a second.</param>
 /// <param name="Convolutions">Convolutions, likewise.</param>
 public sealed record MachineSpeed(double Products, double Convolutions)
@@ -25,7 +25,7 @@ public sealed record MachineSpeed(double Products, double Convolutions)
     public const double ReachedShare = 0.85;
 }
 
-/// <summary>What a run will take, known from configs alone.</summary>
+/// <summary>The work and memory of a run, computed from configurations alone.</summary>
 /// <param name="Work">Its parts in their order.</param>
 /// <param name="Memory">Most bytes for each way to offload, none first.</param>
 public sealed record RunPlan(IReadOnlyList<PlannedWork> Work, IReadOnlyList<(Offload Offload, RunMemory Memory)> Memory)
@@ -40,7 +40,7 @@ public sealed record RunPlan(IReadOnlyList<PlannedWork> Work, IReadOnlyList<(Off
     /// <param name="model">The checkpoint.</param>
     /// <param name="settings">The clip.</param>
     /// <param name="type">Element type.</param>
-    /// <param name="options">How it works; its offload is one of those that are compared.</param>
+    /// <param name="options">Options of the run; the plan compares all ways to offload.</param>
     /// <param name="speed">How fast the machine is.</param>
     public static RunPlan Of(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options, MachineSpeed speed)
     {
@@ -66,10 +66,10 @@ public sealed record RunPlan(IReadOnlyList<PlannedWork> Work, IReadOnlyList<(Off
     }
 }
 
-/// <summary>Operations of the parts of a run.</summary>
+/// <summary>Counts the operations of the parts of a run.</summary>
 internal static class WorkCount
 {
-    /// <summary>Text tokens that are counted for a prompt whose length nobody knows yet: the most there can be.</summary>
+    /// <summary>Text tokens that are counted for a prompt of unknown length: the maximum.</summary>
     internal const int TextTokens = PromptEncoder.MaxTokens;
 
     /// <summary>The sequence of a step.</summary>
@@ -105,7 +105,7 @@ internal static class WorkCount
         var (rows, tileHeight) = Cut(plan.Height);
         var (columns, tileWidth) = Cut(plan.Width);
         var frames = plan.FramesOf(unit);
-        // Later units meet frames before them, so they cost as much as the difference they make to a longer video.
+        // Later units continue the frames before them, so their cost is the difference between a longer and a shorter video.
         var tile = unit == 0
             ? VaeFlops.Decode(config, frames, tileHeight, tileWidth)
             : VaeFlops.Decode(config, frames + 2, tileHeight, tileWidth) - VaeFlops.Decode(config, 2, tileHeight, tileWidth);
@@ -116,7 +116,7 @@ internal static class WorkCount
             : ((long)Math.Ceiling(((total - side) / (side * (1 - tiles!.Overlap))) + 1), side);
     }
 
-    /// <summary>Encoding the prompt and what guidance steers away from, both as long as they can be.</summary>
+    /// <summary>Encoding the prompt and the negative prompt, both at maximum length.</summary>
     internal static double Text(PlannedModel model, bool guided)
     {
         var rows = guided ? 2 : 1;

@@ -3,19 +3,19 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Models;
 
 /// <summary>
-/// Attention over a <see cref="SequenceLayout"/>: every token sees the text and, where the layout is causal, the latent
-/// frames up to its own. Never makes the [n, n] scores of a long sequence.
+/// Attention over a <see cref="SequenceLayout"/>: every token attends to the text and, where the layout is causal, to the latent
+/// frames up to its own. It never computes the [n, n] scores of a long sequence at once.
 /// </summary>
 public static class BlockCausalAttention
 {
-    // Scores of as many heads go at a time as stay in the processor's caches.
+    // Scores computed at a time: as many as stay in the processor's caches.
     private const long ScoresAtATime = 1 << 20;
 
-    /// <summary>Attends with the tokens from <paramref name="first"/> on.</summary>
+    /// <summary>Attention of the tokens from <paramref name="first"/> on.</summary>
     /// <param name="q">Queries of tokens first, first + 1, ...: [b, nq, heads, head].</param>
     /// <param name="keys">Keys of tokens 0, 1, ..., at least up to the last query, in parts [b, n, heads, head], of which the first holds all text.</param>
     /// <param name="values">Values, shaped like the keys.</param>
-    /// <param name="layout">Who sees whom.</param>
+    /// <param name="layout">Who attends to whom.</param>
     /// <param name="first">Place of the first query in the sequence.</param>
     /// <returns>[b, nq, heads * head].</returns>
     public static Tensor Forward(Tensor q, IReadOnlyList<Tensor> keys, IReadOnlyList<Tensor> values, SequenceLayout layout, long first)
@@ -33,7 +33,7 @@ public static class BlockCausalAttention
             : AttendRanges(q, keys, values, layout, first, layout.HasPadding ? layout.KeyBias(q.Type) : null);
     }
 
-    // Attention without a mask is much faster. Rows with as many words are done together, on keys without the padding.
+    // Attention without a mask is much faster: rows with equally many words are computed together, on keys without the padding.
     private static Tensor AttendWords(Tensor q, IReadOnlyList<Tensor> k, IReadOnlyList<Tensor> v, SequenceLayout layout, long first, IReadOnlyList<int> words)
     {
         using var scope = new TensorScope();
@@ -57,7 +57,7 @@ public static class BlockCausalAttention
         return scope.Keep(Tensor.Stack([.. rows], 1).Flatten(0, 1));                         // [b, nq, heads * head]
     }
 
-    // Queries that see the same keys at a time. Of the text, `absent` tokens are not among the keys.
+    // Queries with the same keys at a time. `absent` text tokens are missing from the keys.
     private static Tensor AttendRanges(Tensor q, IReadOnlyList<Tensor> keys, IReadOnlyList<Tensor> values, SequenceLayout layout, long first,
         Tensor? bias, long absent = 0)
     {
@@ -79,7 +79,7 @@ public static class BlockCausalAttention
         return scope.Keep(parts.Count == 1 ? parts[0] : Tensor.Cat([.. parts], 1));
     }
 
-    // All ranges in one call; null where that does not apply.
+    // All ranges in one call; null where the fused kernel does not apply.
     private static Tensor? AttendFused(Tensor q, Tensor k, Tensor v, SequenceLayout layout, long first, long absent)
     {
         AttentionRange[] ranges = [.. layout.Shape.Ranges(first, q.Size(2)).Select(range => new AttentionRange(range.Start - first, range.End - range.Start, range.Keys - absent))];
@@ -133,10 +133,10 @@ public static class BlockCausalAttention
 /// <summary>How attention trades speed for memory; the result is the same.</summary>
 public sealed record AttentionSettings
 {
-    /// <summary>Sequences up to this many tokens are done in one masked call: fewer, larger operations.</summary>
+    /// <summary>Sequences up to this many tokens are computed in one masked call: fewer, larger operations.</summary>
     public int WholeUpTo { get; init; } = 256;
 
-    /// <summary>Queries at a time in longer sequences: memory is heads x this x tokens.</summary>
+    /// <summary>Queries at a time in longer sequences: the scores take heads x this x tokens numbers.</summary>
     public int QueryBlock { get; init; } = 256;
 
     /// <summary>The same with other blocks of queries, in which short sequences are done too.</summary>
@@ -144,24 +144,24 @@ public sealed record AttentionSettings
 }
 
 /// <summary>
-/// One run through the blocks over tokens <paramref name="first"/> onward of a layout. What a block sees beyond its own
-/// tokens, keys and values computed before, comes from here; so the joint, the prefix and the unit pass are one code.
+/// One pass through the blocks over the tokens of a layout from <paramref name="first"/> on. It supplies the keys and values of earlier tokens, so
+/// that the joint, the prefix and the unit pass share one implementation.
 /// </summary>
 /// <param name="layout">The whole sequence.</param>
-/// <param name="first">The first token that runs.</param>
+/// <param name="first">The first token of the pass.</param>
 /// <param name="before">Keys and values of the tokens before it, block by block; null when it starts at 0.</param>
-/// <param name="record">Takes the keys and values of this run; null when nobody needs them.</param>
+/// <param name="record">Collects the keys and values of this pass; null where they are not needed.</param>
 internal sealed class BlockPass(SequenceLayout layout, long first,
     IReadOnlyList<(Tensor Keys, Tensor Values)>? before = null, List<(Tensor Keys, Tensor Values)>? record = null)
 {
     private int block;
 
-    /// <summary>Whether blocks can run in it a second time and give the same: nothing is read from or kept for other passes.</summary>
+    /// <summary>Whether a block can run a second time with the same result: the pass neither reads nor records keys and values.</summary>
     internal bool CanRepeat => before is null && record is null;
 
-    /// <summary>Attention of one block; the blocks come here in order.</summary>
-    /// <param name="q">Queries of the last tokens of this run, [b, nq, heads, head]; null when only keys are wanted.</param>
-    /// <param name="k">Keys of all its tokens, not yet turned, [b, n, heads, head].</param>
+    /// <summary>Attention of one block; blocks call it in order.</summary>
+    /// <param name="q">Queries of the last tokens of this pass, [b, nq, heads, head]; null where only keys are wanted.</param>
+    /// <param name="k">Keys of all its tokens before the rotation, [b, n, heads, head].</param>
     /// <param name="v">Values, likewise.</param>
     /// <returns>[b, nq, d]; null without queries.</returns>
     internal Tensor? Attend(Tensor? q, Tensor k, Tensor v)

@@ -16,8 +16,8 @@ internal sealed class FluxSingleBlock(long dim, long heads) : Module
     /// <summary>Runs the block.</summary>
     /// <param name="x">Tokens, [b, n, d].</param>
     /// <param name="modulation">[b, 3d].</param>
-    /// <param name="pass">The run.</param>
-    /// <param name="outputs">How many tokens at the end are wanted; the others only serve as keys.</param>
+    /// <param name="pass">The pass.</param>
+    /// <param name="outputs">Number of tokens at the end whose output is wanted; the others serve as keys only.</param>
     /// <returns>[b, outputs, d]; null for none.</returns>
     internal Tensor? Forward(Tensor x, Tensor modulation, BlockPass pass, long outputs)
     {

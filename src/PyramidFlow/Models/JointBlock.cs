@@ -3,7 +3,7 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Models;
 
 /// <summary>
-/// Block with two streams (FLUX double-stream block, SD3 joint block): text and picture keep weights of their own and meet in
+/// Block with two streams (FLUX double-stream block, SD3 joint block): text and picture have their own weights and share
 /// attention.
 /// </summary>
 internal sealed class JointBlock : Module
@@ -18,7 +18,7 @@ internal sealed class JointBlock : Module
     /// <summary>Declares it.</summary>
     /// <param name="dim">Width of both streams.</param>
     /// <param name="attention">Its attention.</param>
-    /// <param name="contextPreOnly">Whether text serves as keys only (<c>context_pre_only</c>), so that nothing of it comes out.</param>
+    /// <param name="contextPreOnly">Whether text serves as keys only (<c>context_pre_only</c>) and has no output.</param>
     public JointBlock(long dim, JointAttention attention, bool contextPreOnly = false)
     {
         this.contextPreOnly = contextPreOnly;
@@ -33,10 +33,10 @@ internal sealed class JointBlock : Module
     public (Tensor X, Tensor Text) Modulate(Tensor activated) => (norm1.Forward(activated), norm1Context.Forward(activated));
 
     /// <summary>Runs the block.</summary>
-    /// <param name="text">Text tokens, [b, l, d]; null when they are in the pass already.</param>
+    /// <param name="text">Text tokens, [b, l, d]; null where the pass has their keys and values already.</param>
     /// <param name="x">Picture tokens, [b, n, d].</param>
     /// <param name="modulation">Of both streams, from <see cref="Modulate"/>.</param>
-    /// <param name="pass">The run.</param>
+    /// <param name="pass">The pass.</param>
     internal (Tensor? Text, Tensor X) Forward(Tensor? text, Tensor x, (Tensor X, Tensor Text) modulation, BlockPass pass)
     {
         using var scope = new TensorScope();
@@ -50,12 +50,12 @@ internal sealed class JointBlock : Module
         return (scope.Keep(Finish(text, c!, textMod, ffContext!)), scope.Keep(Finish(x, a, mod, ff)));
     }
 
-    /// <summary>Runs the block as the last one, of which only picture tokens at the end are read.</summary>
-    /// <param name="text">Text tokens, [b, l, d]; null when they are in the pass already.</param>
+    /// <summary>Runs the block as the last one, where only picture tokens at the end are read.</summary>
+    /// <param name="text">Text tokens, [b, l, d]; null where the pass has their keys and values already.</param>
     /// <param name="x">Picture tokens, [b, n, d].</param>
     /// <param name="modulation">Of both streams, from <see cref="Modulate"/>.</param>
-    /// <param name="pass">The run.</param>
-    /// <param name="outputs">How many tokens at the end are read; the others only serve as keys.</param>
+    /// <param name="pass">The pass.</param>
+    /// <param name="outputs">Number of tokens at the end whose output is read; the others serve as keys only.</param>
     /// <returns>[b, outputs, d]; null for none.</returns>
     internal Tensor? ForwardLast(Tensor? text, Tensor x, (Tensor X, Tensor Text) modulation, BlockPass pass, long outputs)
     {
@@ -76,9 +76,8 @@ internal sealed class JointBlock : Module
 }
 
 /// <summary>
-/// Attention of text and picture streams, each with projections of its own, over their joint sequence. The released
-/// checkpoints differ in how they call the norms of the text's queries and keys, which are therefore declared by those who
-/// derive from it.
+/// Attention of text and picture streams, each with its own projections, over their joint sequence. The names of the
+/// norms of the text's queries and keys differ between families, so derived classes declare them.
 /// </summary>
 internal abstract class JointAttention : Module
 {
@@ -100,7 +99,7 @@ internal abstract class JointAttention : Module
     /// <param name="dim">Width of both streams.</param>
     /// <param name="heads">Heads; they divide the width.</param>
     /// <param name="eps">Added to the mean square in the norms of queries and keys.</param>
-    /// <param name="contextPreOnly">Whether nobody reads the text after it, which then has no output.</param>
+    /// <param name="contextPreOnly">Whether the text has no output, because no later block reads it.</param>
     private protected JointAttention(long dim, long heads, double eps, bool contextPreOnly)
     {
         this.heads = heads;
@@ -115,11 +114,11 @@ internal abstract class JointAttention : Module
 
     private protected abstract RmsNorm TextKeyNorm { get; }
 
-    /// <summary>Attends.</summary>
-    /// <param name="text">Text tokens, [b, l, d]; null when they are in the pass already.</param>
+    /// <summary>Computes the attention of both streams.</summary>
+    /// <param name="text">Text tokens, [b, l, d]; null where the pass has their keys and values already.</param>
     /// <param name="x">Picture tokens, [b, n, d].</param>
-    /// <param name="pass">The run.</param>
-    /// <returns>What to add to each, shaped like it.</returns>
+    /// <param name="pass">The pass.</param>
+    /// <returns>The residual of each stream, shaped like it.</returns>
     internal (Tensor? Text, Tensor X) Forward(Tensor? text, Tensor x, BlockPass pass)
     {
         var q = normQ.Forward(Heads(toQ, x));                                               // [b, n, h, d/h]
@@ -132,12 +131,12 @@ internal abstract class JointAttention : Module
         return (toAddOut!.Forward(parts[0]), toOut.Forward(parts[1]));
     }
 
-    /// <summary>Attends where only the last picture tokens are read afterwards; the others only serve as keys.</summary>
-    /// <param name="text">Text tokens, [b, l, d]; null when they are in the pass already.</param>
+    /// <summary>Attention where only the last picture tokens are read afterwards; the others serve as keys only.</summary>
+    /// <param name="text">Text tokens, [b, l, d]; null where the pass has their keys and values already.</param>
     /// <param name="x">Picture tokens, [b, n, d].</param>
-    /// <param name="pass">The run.</param>
-    /// <param name="outputs">How many tokens at the end are read.</param>
-    /// <returns>What to add to them, [b, outputs, d]; null for none.</returns>
+    /// <param name="pass">The pass.</param>
+    /// <param name="outputs">Number of tokens at the end whose output is read.</param>
+    /// <returns>Their residual, [b, outputs, d]; null for none.</returns>
     internal Tensor? ForwardLast(Tensor? text, Tensor x, BlockPass pass, long outputs)
     {
         var (k, v) = KeysValues(text, x);
@@ -171,7 +170,7 @@ public sealed class FeedForward(long dim) : Module
     public Tensor Forward(Tensor x) => narrow.Forward(Fused.Gelu(wide.Forward(x)));
 }
 
-/// <summary>Linear layers with the released trainer's starting weights.</summary>
+/// <summary>Linear layers with the initial weights of the released trainer.</summary>
 internal static class Projection
 {
     internal static Linear New(long inputs, long outputs) => new(inputs, outputs, Initializers.XavierUniform(inputs, outputs));

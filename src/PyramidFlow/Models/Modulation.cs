@@ -49,7 +49,7 @@ public sealed class TimeTextEmbedding : Module
     }
 }
 
-/// <summary>Scale and shift after a norm, and the gate of what comes of it: one third of an adaLN output.</summary>
+/// <summary>Scale and shift after a norm, and the gate of the branch's output: a part of an adaLN output.</summary>
 /// <param name="Shift">[b, 1, d].</param>
 /// <param name="Scale">[b, 1, d]; 1 is already added.</param>
 /// <param name="Gate">[b, 1, d]; null after the last norm.</param>
@@ -65,8 +65,8 @@ public readonly record struct Modulation(Tensor Shift, Tensor Scale, Tensor? Gat
 }
 
 /// <summary>
-/// The learned part of adaptive layer norm (DiT's adaLN-Zero): from the conditioning vector to shifts, scales and gates. They
-/// depend on nothing else, so those of all steps can be had in one call.
+/// The learned part of adaptive layer norm (DiT's adaLN-Zero): maps the conditioning vector to shifts, scales and gates. They
+/// depend on nothing else, so one call computes them for all steps.
 /// </summary>
 public sealed class AdaLayerNorm : Module
 {

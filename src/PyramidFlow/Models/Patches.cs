@@ -2,7 +2,7 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Models;
 
-/// <summary>Latent clips as tokens of 2x2 patches and back; within a token: row, column, channel.</summary>
+/// <summary>Patchify and unpatchify: latent clips as tokens of 2x2 patches; the order within a token is row, column, channel.</summary>
 public static class Patches
 {
     /// <summary>Height and width of a patch in latent pixels.</summary>

@@ -3,7 +3,7 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Models;
 
 /// <summary>
-/// Keys and values of text and history in every block, for several timesteps at once. Under the causal mask they do not depend
+/// KV cache: keys and values of text and history in every block, for several timesteps. Under the causal mask they do not depend
 /// on the noisy unit, so each denoising step runs the unit's own tokens only. Disposing it frees them.
 /// </summary>
 public sealed class PrefixCache : IDisposable
@@ -17,10 +17,10 @@ public sealed class PrefixCache : IDisposable
         Timesteps = timesteps;
     }
 
-    /// <summary>How many timesteps it holds.</summary>
+    /// <summary>Number of timesteps.</summary>
     public int Timesteps { get; }
 
-    /// <summary>The stage it is for, with rows for one timestep.</summary>
+    /// <summary>The layout of the stage, with rows for one timestep.</summary>
     internal SequenceLayout Layout { get; }
 
     /// <summary>Keys and values of each block, [timesteps * rows, prefix, heads, head], timestep outermost.</summary>
@@ -38,7 +38,7 @@ public sealed class PrefixCache : IDisposable
         }
     }
 
-    /// <summary>The part for one timestep, as views in the open scope.</summary>
+    /// <summary>The keys, values and modulation of one timestep, as views in the open scope.</summary>
     internal (List<(Tensor Keys, Tensor Values)> Blocks, TransformerModulation Modulation) At(int timestep)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(timestep);

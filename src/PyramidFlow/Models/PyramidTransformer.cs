@@ -15,12 +15,12 @@ public abstract class PyramidTransformer : Module
     public abstract ITransformerConfig Config { get; }
 
     /// <summary>
-    /// Share of the blocks, from the first on, whose activations are not kept for backward but computed again there; 0 to 1.
-    /// Less memory for up to one more forward, and equal gradients.
+    /// Gradient checkpointing: share of the blocks, from the first on, whose activations are computed again in backward instead of being kept; 0 to 1.
+    /// It saves memory, costs up to one more forward, and gives equal gradients.
     /// </summary>
     public double CheckpointRatio { get; set; }
 
-    /// <summary>Where its weights are.</summary>
+    /// <summary>Device of its weights.</summary>
     public Device Device => Parts.ProjOut.Weight.Device;
 
     /// <summary>Element type of its weights, in which it computes.</summary>
@@ -31,7 +31,7 @@ public abstract class PyramidTransformer : Module
     /// <inheritdoc/>
     protected override IEnumerable<WeightStream> Streams => streams is null ? [] : [streams.Modulation, streams.Blocks];
 
-    /// <summary>Features of a head that turn with time, height and width; all 0 where none does.</summary>
+    /// <summary>Features of a head that are rotated by time, height and width; all 0 without rotary positions.</summary>
     private protected abstract IReadOnlyList<int> RotaryDims { get; }
 
     /// <summary>The layout of one stage, for <see cref="Forward"/> over several steps. The caller disposes it.</summary>
@@ -163,14 +163,14 @@ public abstract class PyramidTransformer : Module
     /// <summary>Position embeddings that are added to each clip's tokens, in no scope; none where positions are rotary; see <see cref="SequenceLayout.PositionEmbeddings"/>.</summary>
     private protected virtual IReadOnlyList<Tensor> PositionEmbeddings(IReadOnlyList<ClipSize> clips) => [];
 
-    /// <summary>Clips as tokens of the model's width, with what their positions add.</summary>
+    /// <summary>Embeds clips as tokens of the model's width, including position embeddings.</summary>
     /// <param name="clips">Neighbouring clips of the layout, [b, c, t, h, w].</param>
     /// <param name="layout">Where they lie.</param>
     /// <param name="first">Which clip of the layout the first one is.</param>
     /// <returns>[b, n, d].</returns>
     private protected abstract Tensor EmbedClips(IReadOnlyList<Tensor> clips, SequenceLayout layout, int first);
 
-    /// <summary>The joint pass of one stage from what stays the same between its steps.</summary>
+    /// <summary>The joint pass of one stage, given everything that stays the same between its steps.</summary>
     /// <param name="clips">History oldest first, the noisy unit last.</param>
     /// <param name="text">From <see cref="EmbedText"/>.</param>
     /// <param name="layout">Of these clips and that text.</param>
@@ -182,8 +182,8 @@ public abstract class PyramidTransformer : Module
         return scope.Keep(ReadOut(x, layout, modulation));
     }
 
-    // All blocks in order over the text, if it takes part, and x; gives the last `outputs` tokens. What a block has used up is
-    // freed at once (text and x themselves stay the caller's).
+    // Runs all blocks in order over the text, if it takes part, and x; returns the last `outputs` tokens. The inputs of a block are
+    // freed after it (text and x themselves stay the caller's).
     private Tensor? RunBlocks(Tensor? text, Tensor x, TransformerModulation modulation, BlockPass pass, long outputs)
     {
         using var scope = new TensorScope();
@@ -242,8 +242,8 @@ public abstract class PyramidTransformer : Module
 }
 
 /// <summary>
-/// What every <see cref="PyramidTransformer"/> is made of, in the order a pass goes through. The modules themselves are fields
-/// of the models: their order there is the order of the weights in a training state.
+/// The modules of a <see cref="PyramidTransformer"/> in the order of a pass. They are fields of the derived
+/// models, whose order is the order of the weights in a training state.
 /// </summary>
 /// <param name="TimeText">Gives the conditioning vector.</param>
 /// <param name="Context">Text tokens to the model's width.</param>
@@ -262,14 +262,14 @@ public sealed record TransformerModulation((Tensor X, Tensor Text)[] Joint, Tens
 {
     private IEnumerable<Tensor> All => [.. Joint.SelectMany(m => new[] { m.X, m.Text }), .. Single, Last];
 
-    /// <summary>Frees them before their scope would.</summary>
+    /// <summary>Frees the tensors before their scope ends.</summary>
     public void Dispose()
     {
         foreach (var tensor in All)
             tensor.Dispose();
     }
 
-    /// <summary>Takes them out of their scope: the caller disposes them.</summary>
+    /// <summary>Takes the tensors out of their scope: the caller disposes them.</summary>
     public TransformerModulation Detach()
     {
         foreach (var tensor in All)
@@ -286,9 +286,9 @@ public sealed record TransformerModulation((Tensor X, Tensor Text)[] Joint, Tens
     }
 }
 
-/// <summary>Weights of a transformer that are in memory only while they work.</summary>
-/// <param name="Modulation">Those of the blocks' adaptive norms, which run ahead of the blocks for many timesteps at once.</param>
-/// <param name="Blocks">The blocks' others; first those with two streams, then those with one.</param>
+/// <summary>Weight streams of a transformer: weights are in memory only while they are used.</summary>
+/// <param name="Modulation">Weights of the blocks' adaptive norms, which are applied before the blocks, for many timesteps at once.</param>
+/// <param name="Blocks">The other weights of the blocks; first blocks with two streams, then those with one.</param>
 internal sealed record TransformerStreams(WeightStream Modulation, WeightStream Blocks)
 {
     internal static TransformerStreams Of(TransformerParts parts)
@@ -305,7 +305,7 @@ internal sealed record TransformerStreams(WeightStream Modulation, WeightStream 
     private static IEnumerable<Parameter> Weights(Module module) => module.NamedParameters().Select(named => named.Parameter);
 }
 
-/// <summary>Blocks whose activations can be left to <see cref="Checkpointing"/>: one rule for both families.</summary>
+/// <summary>Gradient checkpointing of blocks (<see cref="Checkpointing"/>).</summary>
 internal static class Recomputation
 {
     /// <summary><see cref="JointBlock.Forward"/>.</summary>

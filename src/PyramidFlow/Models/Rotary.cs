@@ -3,8 +3,8 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Models;
 
 /// <summary>
-/// Rotary position embedding: pairs of neighbouring features are turned by position x frequency, the head's width shared
-/// out among several position axes.
+/// Rotary position embedding (RoPE): pairs of neighbouring features are rotated by position x frequency; the head's width is
+/// divided among several position axes.
 /// </summary>
 public sealed class Rotary : IDisposable
 {
@@ -15,8 +15,8 @@ public sealed class Rotary : IDisposable
 
     /// <summary>Makes the tables of a sequence.</summary>
     /// <param name="positions">One row per axis: the position of every token.</param>
-    /// <param name="dims">Features that turn with each axis; even.</param>
-    /// <param name="device">Where the tables lie.</param>
+    /// <param name="dims">Features rotated by each axis; even.</param>
+    /// <param name="device">Device of the tables.</param>
     public Rotary(IReadOnlyList<float[]> positions, IReadOnlyList<int> dims, Device device)
     {
         var tokens = positions[0].Length;
@@ -36,9 +36,9 @@ public sealed class Rotary : IDisposable
     /// <summary>Cosine and sine for each token and pair, [tokens, 1, head / 2, 2].</summary>
     public Tensor Table => turns.ViewAsReal();
 
-    /// <summary>Turns the heads of tokens <paramref name="first"/> onward, in float32.</summary>
+    /// <summary>Rotates the heads of the tokens from <paramref name="first"/> on, in float32.</summary>
     /// <param name="x">[b, n, heads, head].</param>
-    /// <param name="first">Place of the first one in the sequence.</param>
+    /// <param name="first">Its position in the sequence.</param>
     /// <returns>[b, n, heads, head], of the input's element type.</returns>
     public Tensor Apply(Tensor x, long first) => Fused.Turn(x, turns.Narrow(0, first, x.Size(1)));
 
@@ -58,7 +58,7 @@ public sealed class Rotary : IDisposable
         return result;
     }
 
-    // Positions repeat (a clip has few rows and columns), so each distinct run is computed once and copied.
+    // Positions repeat (a clip has few rows and columns), so each distinct one is computed once and copied.
     private static void Fill(float[] table, int pairs, int offset, float[] positions, int dim)
     {
         var known = new Dictionary<float, int>();

@@ -3,8 +3,8 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Models;
 
 /// <summary>
-/// One packed stage as the transformer sees it: text, then history clips (oldest first), then the noisy unit, and who
-/// attends to whom. Positional tables and masks are made once and serve every block and step.
+/// The sequence of one stage: text, then history clips (oldest first), then the noisy unit, and who
+/// attends to whom. Position tables and masks are computed once and serve every block and step.
 /// </summary>
 public sealed class SequenceLayout : IDisposable
 {
@@ -16,10 +16,10 @@ public sealed class SequenceLayout : IDisposable
     /// <summary>Lays out a stage.</summary>
     /// <param name="text">Text rows of the stage.</param>
     /// <param name="clips">Sizes of the clips, history oldest first, the noisy unit last.</param>
-    /// <param name="rotaryDims">Features of a head that turn with time, height and width; all 0 where none does.</param>
+    /// <param name="rotaryDims">Features of a head that are rotated by time, height and width; all 0 without rotary positions.</param>
     /// <param name="causal">Whether a latent frame attends to itself and earlier ones only.</param>
     /// <param name="settings">How to compute attention; null is the default.</param>
-    /// <param name="device">Where the tables lie; null is the CPU.</param>
+    /// <param name="device">Device of the tables; null is the CPU.</param>
     public SequenceLayout(TextMask text, IReadOnlyList<ClipSize> clips, IReadOnlyList<int> rotaryDims, bool causal,
         AttentionSettings? settings = null, Device? device = null)
     {
@@ -59,13 +59,13 @@ public sealed class SequenceLayout : IDisposable
     /// <summary>Position embeddings that are added to each clip's tokens, [1, t or 1, h*w, d]; none where positions are only rotary.</summary>
     public IReadOnlyList<Tensor> PositionEmbeddings { get; init; } = [];
 
-    /// <summary>Turns queries and keys by their positions; text stands at (0, 0, 0). Null where nothing turns.</summary>
+    /// <summary>Rotates queries and keys by their positions; text is at (0, 0, 0). Null without rotary positions.</summary>
     public Rotary? Rotary { get; }
 
-    /// <summary>Whether rows must not see some of the text keys.</summary>
+    /// <summary>Whether some text tokens are padding, which must not be attended to.</summary>
     public bool HasPadding => text.HasPadding;
 
-    /// <summary>Words that each row's text begins with, from <see cref="TextMask.Lengths"/>.</summary>
+    /// <summary>Number of words at the beginning of each row's text, from <see cref="TextMask.Lengths"/>.</summary>
     public IReadOnlyList<int>? TextLengths { get; }
 
     /// <summary>
@@ -108,7 +108,7 @@ public sealed class SequenceLayout : IDisposable
         return cache[type] = TensorScope.Detach(make().To(type).To(device));
     }
 
-    // Time runs on through the clips; a smaller clip spreads over the height and width of the noisy unit.
+    // Time continues through the clips; a smaller clip is spread over the height and width of the noisy unit.
     private float[][] Positions()
     {
         var (times, rows, columns) = (new float[Length], new float[Length], new float[Length]);
@@ -133,7 +133,7 @@ public sealed class SequenceLayout : IDisposable
 }
 
 /// <summary>
-/// Sizes of one packed stage and who attends to whom: text, then history clips (oldest first), then the noisy unit. Numbers
+/// Sizes of the sequence of one stage, and who attends to whom: text, then history clips (oldest first), then the noisy unit. Numbers
 /// only; a <see cref="SequenceLayout"/> adds tables and masks.
 /// </summary>
 /// <param name="Rows">Rows of the batch.</param>

@@ -2,7 +2,7 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Models;
 
-/// <summary>What the text encoders give for a batch of prompts.</summary>
+/// <summary>Output of the text encoders for a batch of prompts.</summary>
 public sealed class TextCondition
 {
     /// <summary>Joins the parts.</summary>
@@ -31,7 +31,7 @@ public sealed class TextCondition
     /// <summary>Pooled text, [rows, pooled].</summary>
     public Tensor Pooled { get; }
 
-    /// <summary>The same rows, but those that are chosen are the only row of another text: how training drops prompts.</summary>
+    /// <summary>Replaces chosen rows by the only row of another text, as training does to drop prompts.</summary>
     /// <param name="chosen">For each row whether it is replaced.</param>
     /// <param name="other">Text of one row and the same widths, on the same device.</param>
     public TextCondition Replace(IReadOnlyList<bool> chosen, TextCondition other)
@@ -75,7 +75,7 @@ public sealed class TextMask
     /// <summary>Rows of the batch.</summary>
     public int Rows => words.Length;
 
-    /// <summary>Tokens up to the last word of the longest row: what lies behind can be cut off.</summary>
+    /// <summary>Tokens up to the last word of the longest row; the rest can be cut off.</summary>
     public int Length => words.Max(row => Array.LastIndexOf(row, true) + 1);
 
     /// <summary>Whether padding remains inside <see cref="Length"/>.</summary>
@@ -100,7 +100,7 @@ public sealed class TextMask
     /// <summary>Rows side by side <paramref name="times"/> times, the whole batch repeated.</summary>
     public TextMask Repeat(int times) => new([.. Enumerable.Repeat(words, times).SelectMany(w => w)]);
 
-    /// <summary>The same rows, but those that are chosen are the only row of another mask.</summary>
+    /// <summary>Replaces chosen rows by the only row of another mask.</summary>
     /// <param name="chosen">For each row whether it is replaced.</param>
     /// <param name="other">A mask of one row.</param>
     public TextMask Replace(IReadOnlyList<bool> chosen, TextMask other)

@@ -5,7 +5,7 @@ using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Models;
 
-/// <summary>What a pipeline or trainer needs to know of a diffusion transformer before it is built.</summary>
+/// <summary>Configuration of a diffusion transformer.</summary>
 public interface ITransformerConfig
 {
     /// <summary>Width of the model.</summary>
@@ -35,10 +35,10 @@ public interface ITransformerConfig
     /// <summary>Outputs of the adaptive norms of all blocks, in widths of the model.</summary>
     long ModulationOutputs { get; }
 
-    /// <summary>Keys of the file that the model has no use for, kept as they were.</summary>
+    /// <summary>Unused keys of the file, kept unchanged.</summary>
     Dictionary<string, JsonElement>? Others { get; }
 
-    /// <summary>Declares the model; it has no weights until it is loaded or initialised.</summary>
+    /// <summary>Declares the model; it has no weights until they are loaded or initialised.</summary>
     PyramidTransformer Build();
 
     /// <summary>The same model with fewer blocks, for measurements.</summary>

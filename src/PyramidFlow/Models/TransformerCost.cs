@@ -3,8 +3,8 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Models;
 
 /// <summary>
-/// Floating point operations of a transformer of either family: 2 for each multiply-add of a matrix product, nothing else (no
-/// norms, activations, softmax, rotary turns). Attention counts the pairs of query and key that see each other. With d the
+/// Floating point operations of a transformer: 2 for each multiply-add of a matrix product, nothing else (no
+/// norms, activations, softmax, rotary turns). Attention counts the pairs of query and key that attend. With d the
 /// width, a block's linear layers take 12 d² multiply-adds per token, and attention 2 d per pair.
 /// </summary>
 public static class DitFlops
@@ -35,8 +35,7 @@ public static class DitFlops
         EmbedClips(config, shape.Unit.Tokens)
         + Blocks(config, shape, shape.PrefixLength, shape.Unit.Tokens, shape.Unit.Tokens) + ReadOut(config, shape));
 
-    // Of one row: conditioning vector, then adaLN outputs: 2 x 6 of a block with two streams (whose text has 2 where nobody
-    // reads it afterwards), 3 of one with one stream, 2 before the read-out.
+    // For one row: the conditioning vector, the adaLN outputs of the blocks, and 2 before the read-out.
     private static long Modulation(ITransformerConfig c) =>
         (((256 + c.Dim) + (c.PooledProjectionDim + c.Dim)) * c.Dim)
         + ((c.ModulationOutputs + 2) * c.Dim * c.Dim);
@@ -49,7 +48,7 @@ public static class DitFlops
 
     private static long PatchChannels(ITransformerConfig c) => c.LatentChannels * Patches.Size * Patches.Size;
 
-    // The last block makes keys and values (2 d²) of all tokens and the rest (10 d²) of the wanted ones only.
+    // The last block computes keys and values (2 d²) of all tokens, and the rest (10 d²) of the wanted ones only.
     private static long Blocks(ITransformerConfig c, SequenceShape shape, long first, long count, long outputs)
     {
         var square = c.Dim * c.Dim;

@@ -8,7 +8,7 @@ namespace PyramidFlow.Scheduling;
 /// </summary>
 public static class BlockNoise
 {
-    /// <summary>Beyond 1/3 the matrix is no covariance; at 1/3 every block sums to zero.</summary>
+    /// <summary>Largest gamma: beyond 1/3 the matrix is no covariance; at 1/3 every block sums to zero.</summary>
     public const double MaxGamma = 1 / 3.0;
 
     /// <summary>Draws noise.</summary>
@@ -30,7 +30,7 @@ public static class BlockNoise
             throw new ArgumentOutOfRangeException(nameof(gamma), gamma, "gamma must be in [0, 1/3]");
         using var scope = new TensorScope();
         var c = 1 - Math.Sqrt(Math.Max(0, 1 - (3 * gamma)) / (1 + gamma));
-        // Pooled and doubled in planes: sums over blocks by stride go two numbers at a time.
+        // Pooling in planes is faster than strided sums over blocks.
         var planes = z.Reshape(1, -1, z.Size(-2), z.Size(-1));                              // [1, n, h, w]
         var mean = planes.AvgPool2d(2, 2).InterpolateNearest(z.Size(-2), z.Size(-1));       // [1, n, h, w]
         return scope.Keep(planes.Add(mean, -c).MulInPlace(Math.Sqrt(1 + gamma)).Reshape(z.Shape));

@@ -179,19 +179,19 @@ public sealed record FlowSteps(IReadOnlyList<double> Timesteps, IReadOnlyList<do
     public int Count => Timesteps.Count;
 }
 
-/// <summary>Shape of the pyramidal noise schedule; the defaults are the released models'.</summary>
+/// <summary>Options of the pyramidal noise schedule; the defaults are those of the released models.</summary>
 public sealed record FlowOptions
 {
     /// <summary>Points of the training tables; at least 2.</summary>
     public int NumTrainTimesteps { get; init; } = 1000;
 
-    /// <summary>Bends the global schedule towards noise; more than 0, 1 leaves it straight.</summary>
+    /// <summary>Shifts the global schedule towards noise; positive, 1 is no shift.</summary>
     public double Shift { get; init; } = 1;
 
     /// <summary>Stages of the spatial pyramid; at least 1.</summary>
     public int Stages { get; init; } = 3;
 
-    /// <summary>Where the stages begin and end on the noise axis, 0 (pure noise) to 1: rising, one more than there are stages.</summary>
+    /// <summary>Boundaries of the stages on the noise axis, 0 (pure noise) to 1: rising, one more than there are stages.</summary>
     public IReadOnlyList<double> StageRange { get; init; } = [0, 1 / 3.0, 2 / 3.0, 1];
 
     /// <summary>Negative correlation of the noise that is added within a 2x2 block at a stage jump; positive, and at most 1/3 for the noise to exist.</summary>

@@ -125,7 +125,7 @@ public sealed class ApproximationTests : IDisposable
         {
             using var inner = new TensorScope();
             using var noise = new SeededNoise(3);
-            var units = new PyramidSampler(stage.Model, new PyramidFlowScheduler()).Clip(plan, stage.Text, noise, cancel: TestContext.Current.CancellationToken).ToList();
+            var units = new PyramidSampler(stage.Model, new PyramidFlowScheduler()).Clip(plan, stage.Text, noise, cancellationToken: TestContext.Current.CancellationToken).ToList();
             var clip = Tensor.Cat([.. units], 2).ToArray<float>();
             units.ForEach(unit => unit.Dispose());
             return clip;

@@ -57,7 +57,7 @@ public sealed class ExtensionTests(TinyPipeline tiny) : IClassFixture<TinyPipeli
     public async Task Given_latents_are_those_of_encoding_the_whole_whatever_the_window()
     {
         using var narrow = tiny.Load(new PipelineOptions { EncodeWindow = 8, DecodeWindow = 1 });
-        var (whole, pieces) = (await tiny.Chunks(Further), await TinyPipeline.Collect(narrow.GenerateAsync(Further, cancel: Cancel)));
+        var (whole, pieces) = (await tiny.Chunks(Further), await TinyPipeline.Collect(narrow.GenerateAsync(Further, cancellationToken: Cancel)));
         Assert.Equal([(0, 9), (9, 8), (17, 8), (25, 8)], pieces.Select(c => (c.FirstFrame, c.Count)));
         var (a, b) = (LatentClip.Join([.. whole.Select(c => c.Latents!)]), LatentClip.Join([.. pieces.Select(c => c.Latents!)]));
         foreach (var (x, y) in a.Values.ToArray().Zip(b.Values.ToArray()))
@@ -79,7 +79,7 @@ public sealed class ExtensionTests(TinyPipeline tiny) : IClassFixture<TinyPipeli
     public async Task Frames_that_do_not_fit_are_passed_through_and_the_last_ones_count()
     {
         var video = TinyPipeline.Video(30);
-        var run = tiny.Pipeline.GenerateAsync(Further with { Video = video, Frames = 8 }, cancel: Cancel);
+        var run = tiny.Pipeline.GenerateAsync(Further with { Video = video, Frames = 8 }, cancellationToken: Cancel);
         Assert.Equal(["of the 30 given frames the last 25 are gone on from, as they must be 1 more than a multiple of 8"], run.Warnings);
         var chunks = await TinyPipeline.Collect(run);
         Assert.Equal([(0, 5), (5, 25), (30, 8)], chunks.Select(c => (c.FirstFrame, c.Count)));
@@ -104,7 +104,7 @@ public sealed class ExtensionTests(TinyPipeline tiny) : IClassFixture<TinyPipeli
     {
         var video = TinyPipeline.Video(65);
         var request = Further with { Video = video, Frames = 8, HistoryWindow = 3 };
-        var run = tiny.Pipeline.GenerateAsync(request, cancel: Cancel);
+        var run = tiny.Pipeline.GenerateAsync(request, cancellationToken: Cancel);
         Assert.Equal(3, run.Settings.Sampling.First);
         var chunks = await TinyPipeline.Collect(run);
         Assert.Equal([(0, 65 - 17), (65 - 17, 17), (65, 8)], chunks.Select(c => (c.FirstFrame, c.Count)));
@@ -118,7 +118,7 @@ public sealed class ExtensionTests(TinyPipeline tiny) : IClassFixture<TinyPipeli
         using var cancel = CancellationTokenSource.CreateLinkedTokenSource(Cancel);
         await Assert.ThrowsAnyAsync<OperationCanceledException>(async () =>
         {
-            await foreach (var chunk in tiny.Pipeline.GenerateAsync(Further with { HistoryWindow = 2 }, cancel: cancel.Token))
+            await foreach (var chunk in tiny.Pipeline.GenerateAsync(Further with { HistoryWindow = 2 }, cancellationToken: cancel.Token))
                 await cancel.CancelAsync();
         });
         Assert.Equal(before, Tensor.LiveCount);

@@ -55,7 +55,7 @@ public class FullSequenceTests
         var plan = new SamplingPlan(16, 16, 1, [4], [4], [null]) { First = 3 };
         var scheduler = new PyramidFlowScheduler(new FlowOptions { Stages = 1, StageRange = [0, 1] });
         using var noise = new SeededNoise(3);
-        var sampled = Assert.Single(new PyramidSampler(model, scheduler).Clip(plan, new GuidedText(words, null), noise, cancel: TestContext.Current.CancellationToken).ToList());
+        var sampled = Assert.Single(new PyramidSampler(model, scheduler).Clip(plan, new GuidedText(words, null), noise, cancellationToken: TestContext.Current.CancellationToken).ToList());
 
         using var again = new SeededNoise(3);
         var x = again.Latents([1, model.Config.LatentChannels, 3, 16, 16]);

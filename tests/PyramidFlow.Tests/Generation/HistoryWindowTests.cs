@@ -33,7 +33,7 @@ public sealed class HistoryWindowTests(TinyPipeline tiny) : IClassFixture<TinyPi
         var request = TinyPipeline.Request with { Frames = 49, HistoryWindow = 2, FramesPerUnit = framesPerUnit };
         var before = Tensor.LiveCount;
         var streamed = LatentClip.Join([.. (await tiny.Chunks(request)).Select(c => c.Latents!)]);
-        using (var latents = tiny.Pipeline.GenerateLatents(request, cancel: Cancel))
+        using (var latents = tiny.Pipeline.GenerateLatents(request, cancellationToken: Cancel))
             Assert.Equal(latents.ToArray<float>(), streamed.Values.ToArray());
         Assert.Equal(before, Tensor.LiveCount);
     }

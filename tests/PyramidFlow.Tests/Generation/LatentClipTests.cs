@@ -27,7 +27,7 @@ public sealed class LatentClipTests(TinyPipeline tiny) : IClassFixture<TinyPipel
     {
         var chunks = await tiny.Chunks(TinyPipeline.Request);
         var joined = LatentClip.Join([.. chunks.Select(c => c.Latents!)]);
-        using var latents = tiny.Pipeline.GenerateLatents(TinyPipeline.Request, cancel: Cancel);
+        using var latents = tiny.Pipeline.GenerateLatents(TinyPipeline.Request, cancellationToken: Cancel);
         Assert.Equal(latents.ToArray<float>(), joined.Values.ToArray());
         TinyPipeline.AssertSame(TinyPipeline.Bytes(chunks), tiny.Pipeline.Decode(joined));
     }
@@ -36,7 +36,7 @@ public sealed class LatentClipTests(TinyPipeline tiny) : IClassFixture<TinyPipel
     public async Task A_file_gives_the_latents_back_with_how_they_were_made()
     {
         using var folder = new TemporaryFolder();
-        var run = tiny.Pipeline.GenerateAsync(TinyPipeline.Request with { Frames = 9 }, cancel: Cancel);
+        var run = tiny.Pipeline.GenerateAsync(TinyPipeline.Request with { Frames = 9 }, cancellationToken: Cancel);
         var latents = LatentClip.Join([.. (await TinyPipeline.Collect(run)).Select(c => c.Latents!)]);
         LatentFile.Write(folder.File("a.safetensors"), latents, run.Settings, new Dictionary<string, string> { ["comment"] = "é" });
         var read = LatentFile.Read(folder.File("a.safetensors"), out var metadata);
@@ -76,6 +76,6 @@ public sealed class LatentClipTests(TinyPipeline tiny) : IClassFixture<TinyPipel
         Assert.Throws<ArgumentException>(() => LatentClip.Join([LatentClip.Of(Tensor.Zeros([1, 4, 2, 8, 8]), own), LatentClip.Of(Tensor.Zeros([1, 4, 2, 8, 16]), own)]));
 
         void Refused(LatentClip latents, string message) => Assert.StartsWith(message,
-            Assert.Throws<ArgumentException>(() => tiny.Pipeline.GenerateAsync(request with { Latents = latents }, cancel: Cancel)).Message, StringComparison.Ordinal);
+            Assert.Throws<ArgumentException>(() => tiny.Pipeline.GenerateAsync(request with { Latents = latents }, cancellationToken: Cancel)).Message, StringComparison.Ordinal);
     }
 }

@@ -35,7 +35,7 @@ public sealed class NonFiniteTests : IDisposable
         {
             using var pipeline = VideoPipeline.Load(folder.Path, new PipelineOptions { Offload = offload });
             var before = Tensor.LiveCount;
-            var error = await Assert.ThrowsAsync<CheckpointException>(() => TinyPipeline.Collect(pipeline.GenerateAsync(Picture, cancel: Cancel)));
+            var error = await Assert.ThrowsAsync<CheckpointException>(() => TinyPipeline.Collect(pipeline.GenerateAsync(Picture, cancellationToken: Cancel)));
             Assert.Equal($"{stage}: {file} holds a number that is not finite in {key}: download or convert it again, or take an earlier checkpoint of the training", error.Message);
             if (offload == Offload.None && !component.StartsWith("text", StringComparison.Ordinal))
                 Assert.InRange(Tensor.LiveCount - before, 0, 200);
@@ -54,14 +54,14 @@ public sealed class NonFiniteTests : IDisposable
         Damage(Vae, "encoder.conv_out.conv.bias", float.NaN);
         using (var pipeline = VideoPipeline.Load(folder.Path))
         {
-            var error = Assert.Throws<CheckpointException>(() => pipeline.GenerateLatents(Picture with { Frames = 9, Image = new byte[TinyPipeline.FrameBytes] }, cancel: Cancel));
+            var error = Assert.Throws<CheckpointException>(() => pipeline.GenerateLatents(Picture with { Frames = 9, Image = new byte[TinyPipeline.FrameBytes] }, cancellationToken: Cancel));
             Assert.Contains("the VAE ended in numbers that are not finite when what is gone on from was encoded", error.Message, StringComparison.Ordinal);
             Assert.Contains("encoder.conv_out.conv.bias", error.Message, StringComparison.Ordinal);
         }
 
         Damage(Transformer, "proj_out.weight", float.NaN);
         using var broken = VideoPipeline.Load(folder.Path);
-        Assert.Contains("proj_out.weight", Assert.Throws<CheckpointException>(() => broken.GenerateLatents(Picture, cancel: Cancel)).Message, StringComparison.Ordinal);
+        Assert.Contains("proj_out.weight", Assert.Throws<CheckpointException>(() => broken.GenerateLatents(Picture, cancellationToken: Cancel)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -75,14 +75,14 @@ public sealed class NonFiniteTests : IDisposable
         AppDomain.CurrentDomain.FirstChanceException += StopAtFault;
         try
         {
-            Assert.ThrowsAny<OperationCanceledException>(() => pipeline.GenerateLatents(Picture, cancel: stop.Token));
+            Assert.ThrowsAny<OperationCanceledException>(() => pipeline.GenerateLatents(Picture, cancellationToken: stop.Token));
         }
         finally
         {
             AppDomain.CurrentDomain.FirstChanceException -= StopAtFault;
         }
 
-        Assert.Contains("proj_out.weight", Assert.Throws<CheckpointException>(() => pipeline.GenerateLatents(Picture, cancel: Cancel)).Message, StringComparison.Ordinal);
+        Assert.Contains("proj_out.weight", Assert.Throws<CheckpointException>(() => pipeline.GenerateLatents(Picture, cancellationToken: Cancel)).Message, StringComparison.Ordinal);
 
         void StopAtFault(object? sender, System.Runtime.ExceptionServices.FirstChanceExceptionEventArgs e)
         {
@@ -99,7 +99,7 @@ public sealed class NonFiniteTests : IDisposable
         using var models = Models.Of(folder);
         using var pipeline = VideoPipeline.Of(models.Text, models.Transformer, models.Vae, TinyCheckpoint.Settings);
         models.Transformer.NamedParameters().Single(p => p.Key == "proj_out.weight").Parameter.Value.Select(0, 0).Fill(double.NaN);
-        var error = Assert.Throws<NonFiniteException>(() => pipeline.GenerateLatents(Picture, cancel: Cancel));
+        var error = Assert.Throws<NonFiniteException>(() => pipeline.GenerateLatents(Picture, cancellationToken: Cancel));
         Assert.Equal(ModelPart.Transformer, error.Part);
         Assert.Contains("its weight proj_out.weight holds such a number", error.Message, StringComparison.Ordinal);
     }

@@ -58,6 +58,6 @@ public sealed class OffloadTests : IDisposable
     private async Task<byte[]> Make(ElementType type, Offload offload)
     {
         using var pipeline = VideoPipeline.Load(folder.Path, new PipelineOptions { Type = type, Offload = offload, Device = TestDevice.Current });
-        return TinyPipeline.Bytes(await TinyPipeline.Collect(pipeline.GenerateAsync(Request, cancel: TestContext.Current.CancellationToken)));
+        return TinyPipeline.Bytes(await TinyPipeline.Collect(pipeline.GenerateAsync(Request, cancellationToken: TestContext.Current.CancellationToken)));
     }
 }

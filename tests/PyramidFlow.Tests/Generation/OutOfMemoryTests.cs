@@ -25,11 +25,11 @@ public sealed class OutOfMemoryTests : IDisposable
         var (least, most) = (Most(0), Most(1L << 30));
         Assert.True(most > 2 * least, $"{most} bytes are not much more than {least}");
         using var pipeline = VideoPipeline.Load(folder.Path);
-        using var expected = pipeline.GenerateLatents(Request, cancel: TestContext.Current.CancellationToken);
+        using var expected = pipeline.GenerateLatents(Request, cancellationToken: TestContext.Current.CancellationToken);
         var warnings = new Warnings();
         using var limited = VideoPipeline.Load(folder.Path, new PipelineOptions { Logger = warnings });
         TorchRuntime.LimitMemory(TorchRuntime.CpuMemory.InUse + (long)(1.3 * least));
-        using var actual = limited.GenerateLatents(Request, cancel: TestContext.Current.CancellationToken);
+        using var actual = limited.GenerateLatents(Request, cancellationToken: TestContext.Current.CancellationToken);
         TorchRuntime.LimitMemory(0);
         Assert.Contains(warnings.Sentences, sentence => sentence.StartsWith("memory ran out", StringComparison.Ordinal));
         GoldenTensors.AssertClose(expected, actual, 1e-4, 1e-4, "latents");
@@ -39,24 +39,24 @@ public sealed class OutOfMemoryTests : IDisposable
     public void What_never_fits_is_a_clear_error_and_leaves_nothing()
     {
         using var pipeline = VideoPipeline.Load(folder.Path);
-        pipeline.GenerateLatents(Request with { Frames = 1 }, cancel: TestContext.Current.CancellationToken).Dispose();
+        pipeline.GenerateLatents(Request with { Frames = 1 }, cancellationToken: TestContext.Current.CancellationToken).Dispose();
         var live = Tensor.LiveCount;
         TorchRuntime.LimitMemory(TorchRuntime.CpuMemory.InUse + 100_000);
-        var error = Assert.Throws<TorchMemoryException>(() => pipeline.GenerateLatents(Request, cancel: TestContext.Current.CancellationToken));
+        var error = Assert.Throws<TorchMemoryException>(() => pipeline.GenerateLatents(Request, cancellationToken: TestContext.Current.CancellationToken));
         TorchRuntime.LimitMemory(0);
         Assert.Contains("out of memory", error.Message, StringComparison.Ordinal);
         Assert.Contains("smaller frames", error.Message, StringComparison.Ordinal);
         Assert.Equal(live, Tensor.LiveCount);
-        pipeline.GenerateLatents(Request with { Frames = 1 }, cancel: TestContext.Current.CancellationToken).Dispose();
+        pipeline.GenerateLatents(Request with { Frames = 1 }, cancellationToken: TestContext.Current.CancellationToken).Dispose();
     }
 
     private long Most(long ahead)
     {
         using var pipeline = VideoPipeline.Load(folder.Path, new PipelineOptions { Sampler = new SamplerOptions { PrefixBytes = ahead } });
-        pipeline.GenerateLatents(Request with { Frames = 1 }, cancel: TestContext.Current.CancellationToken).Dispose();
+        pipeline.GenerateLatents(Request with { Frames = 1 }, cancellationToken: TestContext.Current.CancellationToken).Dispose();
         var before = TorchRuntime.CpuMemory.InUse;
         TorchRuntime.ResetPeak();
-        pipeline.GenerateLatents(Request, cancel: TestContext.Current.CancellationToken).Dispose();
+        pipeline.GenerateLatents(Request, cancellationToken: TestContext.Current.CancellationToken).Dispose();
         return TorchRuntime.CpuMemory.Peak - before;
     }
 

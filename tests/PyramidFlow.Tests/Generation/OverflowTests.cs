@@ -157,7 +157,7 @@ public sealed class OverflowTests
     private static float[] Sample(PyramidSampler sampler, GuidedText text, Action<string> warn)
     {
         using var noise = new SeededNoise(3);
-        var units = sampler.Clip(Plan, text, noise, warn: warn, cancel: TestContext.Current.CancellationToken).ToList();
+        var units = sampler.Clip(Plan, text, noise, warn: warn, cancellationToken: TestContext.Current.CancellationToken).ToList();
         var values = units.SelectMany(unit => unit.ToArray<float>()).ToArray();
         units.ForEach(unit => unit.Dispose());
         return values;

@@ -27,7 +27,7 @@ public sealed class OverlappedDecodingTests(TinyPipeline tiny) : IClassFixture<T
     {
         using var overlapped = tiny.Load(Overlapped);
         var expected = await tiny.Chunks(request);
-        var actual = await TinyPipeline.Collect(overlapped.GenerateAsync(request, cancel: Cancel));
+        var actual = await TinyPipeline.Collect(overlapped.GenerateAsync(request, cancellationToken: Cancel));
         TinyPipeline.AssertEqual(expected, actual);
     }
 
@@ -48,16 +48,16 @@ public sealed class OverlappedDecodingTests(TinyPipeline tiny) : IClassFixture<T
     public async Task A_run_that_is_left_early_stops_and_leaves_nothing()
     {
         using var overlapped = tiny.Load(Overlapped);
-        await TinyPipeline.Collect(overlapped.GenerateAsync(TinyPipeline.Request, cancel: Cancel));
+        await TinyPipeline.Collect(overlapped.GenerateAsync(TinyPipeline.Request, cancellationToken: Cancel));
         var live = Tensor.LiveCount;
-        await foreach (var chunk in overlapped.GenerateAsync(TinyPipeline.Request with { Frames = 121 }, cancel: Cancel))
+        await foreach (var chunk in overlapped.GenerateAsync(TinyPipeline.Request with { Frames = 121 }, cancellationToken: Cancel))
         {
             if (chunk.FirstFrame > 0)
                 break;
         }
 
         Assert.Equal(live, Tensor.LiveCount);
-        Assert.NotEmpty(await TinyPipeline.Collect(overlapped.GenerateAsync(TinyPipeline.Request, cancel: Cancel)));
+        Assert.NotEmpty(await TinyPipeline.Collect(overlapped.GenerateAsync(TinyPipeline.Request, cancellationToken: Cancel)));
     }
 
     [Fact]

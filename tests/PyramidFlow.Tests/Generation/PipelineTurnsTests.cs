@@ -21,11 +21,11 @@ public sealed class PipelineTurnsTests : IDisposable
     {
         var expected = await tiny.Frames(TinyPipeline.Request);
         var chunks = new List<VideoChunk>();
-        await foreach (var chunk in Pipeline.GenerateAsync(TinyPipeline.Request, cancel: Cancel))
+        await foreach (var chunk in Pipeline.GenerateAsync(TinyPipeline.Request, cancellationToken: Cancel))
         {
             chunks.Add(chunk);
             AssertRefused(await Assert.ThrowsAsync<InvalidOperationException>(() => tiny.Chunks(TinyPipeline.Request)));
-            AssertRefused(Assert.Throws<InvalidOperationException>(() => Pipeline.GenerateLatents(TinyPipeline.Request, cancel: Cancel)));
+            AssertRefused(Assert.Throws<InvalidOperationException>(() => Pipeline.GenerateLatents(TinyPipeline.Request, cancellationToken: Cancel)));
             AssertRefused(Assert.Throws<InvalidOperationException>(() => Pipeline.Decode(chunk.Latents!)));
             AssertRefused(await Assert.ThrowsAsync<InvalidOperationException>(() => Task.Run(() => tiny.Chunks(TinyPipeline.Request), Cancel)));
         }
@@ -38,21 +38,21 @@ public sealed class PipelineTurnsTests : IDisposable
     public Task A_run_after_a_loop_that_was_left_and_after_one_that_failed_works() => Task.Run(async () =>
     {
         var expected = await tiny.Frames(TinyPipeline.Request);
-        await foreach (var chunk in Pipeline.GenerateAsync(TinyPipeline.Request with { Frames = 81 }, cancel: Cancel))
+        await foreach (var chunk in Pipeline.GenerateAsync(TinyPipeline.Request with { Frames = 81 }, cancellationToken: Cancel))
             break;
         using var stop = new CancellationTokenSource();
         await stop.CancelAsync();
-        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => TinyPipeline.Collect(Pipeline.GenerateAsync(TinyPipeline.Request, cancel: stop.Token)));
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => TinyPipeline.Collect(Pipeline.GenerateAsync(TinyPipeline.Request, cancellationToken: stop.Token)));
         Assert.Equal(expected, await tiny.Frames(TinyPipeline.Request));
-        await foreach (var chunk in Pipeline.GenerateAsync(TinyPipeline.Request with { Frames = 1 }, cancel: Cancel))
+        await foreach (var chunk in Pipeline.GenerateAsync(TinyPipeline.Request with { Frames = 1 }, cancellationToken: Cancel))
             Assert.Equal(1, chunk.Count);
-        Pipeline.GenerateLatents(TinyPipeline.Request with { Frames = 1 }, cancel: Cancel).Dispose();
+        Pipeline.GenerateLatents(TinyPipeline.Request with { Frames = 1 }, cancellationToken: Cancel).Dispose();
     }, Cancel);
 
     [Fact(Timeout = MostMilliseconds)]
     public Task A_run_in_a_report_of_progress_is_refused() => Task.Run(async () =>
     {
-        var nested = new ReportTo(_ => Pipeline.GenerateLatents(TinyPipeline.Request, cancel: Cancel).Dispose());
+        var nested = new ReportTo(_ => Pipeline.GenerateLatents(TinyPipeline.Request, cancellationToken: Cancel).Dispose());
         AssertRefused(await Assert.ThrowsAsync<InvalidOperationException>(() => TinyPipeline.Collect(Pipeline.GenerateAsync(TinyPipeline.Request, nested, Cancel))));
         AssertRefused(Assert.Throws<InvalidOperationException>(() => Pipeline.GenerateLatents(TinyPipeline.Request, nested, Cancel)));
         Assert.NotEmpty(await tiny.Frames(TinyPipeline.Request with { Frames = 1 }));
@@ -62,7 +62,7 @@ public sealed class PipelineTurnsTests : IDisposable
     public Task Another_pipeline_may_work_in_the_loop() => Task.Run(async () =>
     {
         using var other = tiny.Load(new PipelineOptions());
-        await foreach (var chunk in Pipeline.GenerateAsync(TinyPipeline.Request, cancel: Cancel))
+        await foreach (var chunk in Pipeline.GenerateAsync(TinyPipeline.Request, cancellationToken: Cancel))
             Assert.Equal(chunk.Count * TinyPipeline.FrameBytes, other.Decode(LatentClip.Join([chunk.Latents!])).Length + ((chunk.FirstFrame > 0 ? 7 : 0) * TinyPipeline.FrameBytes));
     }, Cancel);
 
@@ -74,7 +74,7 @@ public sealed class PipelineTurnsTests : IDisposable
         var frames = 0;
         await Assert.ThrowsAnyAsync<OperationCanceledException>(async () =>
         {
-            await foreach (var chunk in pipeline.GenerateAsync(TinyPipeline.Request with { Frames = 81 }, cancel: Cancel))
+            await foreach (var chunk in pipeline.GenerateAsync(TinyPipeline.Request with { Frames = 81 }, cancellationToken: Cancel))
             {
                 frames += chunk.Count;
                 pipeline.Dispose();
@@ -82,7 +82,7 @@ public sealed class PipelineTurnsTests : IDisposable
         });
         Assert.InRange(frames, 1, 80);
         Assert.Equal(live, Tensor.LiveCount);
-        Assert.Throws<ObjectDisposedException>(() => pipeline.GenerateAsync(TinyPipeline.Request, cancel: Cancel));
+        Assert.Throws<ObjectDisposedException>(() => pipeline.GenerateAsync(TinyPipeline.Request, cancellationToken: Cancel));
     }, Cancel);
 
     [Fact(Timeout = MostMilliseconds)]
@@ -91,7 +91,7 @@ public sealed class PipelineTurnsTests : IDisposable
         var live = Tensor.LiveCount;
         using (var pipeline = tiny.Load(new PipelineOptions()))
         {
-            await foreach (var chunk in pipeline.GenerateAsync(TinyPipeline.Request with { Frames = 81 }, cancel: Cancel))
+            await foreach (var chunk in pipeline.GenerateAsync(TinyPipeline.Request with { Frames = 81 }, cancellationToken: Cancel))
             {
                 pipeline.Dispose();
                 break;
@@ -107,7 +107,7 @@ public sealed class PipelineTurnsTests : IDisposable
         var pipeline = tiny.Load(new PipelineOptions());
         var dispose = new ReportTo(_ => pipeline.Dispose());
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => TinyPipeline.Collect(pipeline.GenerateAsync(TinyPipeline.Request, dispose, Cancel)));
-        Assert.Throws<ObjectDisposedException>(() => pipeline.GenerateAsync(TinyPipeline.Request, cancel: Cancel));
+        Assert.Throws<ObjectDisposedException>(() => pipeline.GenerateAsync(TinyPipeline.Request, cancellationToken: Cancel));
     }, Cancel);
 
     private static void AssertRefused(InvalidOperationException error) =>

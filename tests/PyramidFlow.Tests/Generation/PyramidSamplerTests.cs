@@ -77,7 +77,7 @@ public class PyramidSamplerTests
         using var noise = new SeededNoise(3);
         var sampler = new PyramidSampler(model, new PyramidFlowScheduler(), new SamplerOptions { UsePrefix = prefix });
         var plan = Plan with { Steps = [4, 4, 4], VideoSteps = [4, 4, 4], Guidance = [4.0, 3.0] };
-        foreach (var unit in sampler.Clip(plan, text, noise, progress: counter, cancel: Cancel))
+        foreach (var unit in sampler.Clip(plan, text, noise, progress: counter, cancellationToken: Cancel))
             unit.Dispose();
         Assert.Equal(6, counts.Count);
         // The first step frees nothing: the sample it starts from belongs to the stage before.
@@ -104,7 +104,7 @@ public class PyramidSamplerTests
         var before = Tensor.LiveCount;
         Assert.Throws<OperationCanceledException>(() =>
         {
-            foreach (var unit in sampler.Clip(Plan, text, noise, progress: counter, cancel: cancel.Token))
+            foreach (var unit in sampler.Clip(Plan, text, noise, progress: counter, cancellationToken: cancel.Token))
                 unit.Dispose();
         });
         Assert.Equal(7, steps);
@@ -120,7 +120,7 @@ public class PyramidSamplerTests
         using var noise = new SeededNoise(3);
         var sampler = new PyramidSampler(model, new PyramidFlowScheduler());
         var text = Text(generator);
-        var error = Assert.Throws<ArgumentException>(() => sampler.Clip(Plan with { Steps = [1, 1] }, text, noise, cancel: Cancel));
+        var error = Assert.Throws<ArgumentException>(() => sampler.Clip(Plan with { Steps = [1, 1] }, text, noise, cancellationToken: Cancel));
         Assert.Contains("the plan has 2 stages and the schedule 3", error.Message, StringComparison.Ordinal);
     }
 
@@ -160,7 +160,7 @@ public class PyramidSamplerTests
     private static Tensor Sample(PyramidTransformer model, SamplingPlan plan, GuidedText text, SamplerOptions options)
     {
         using var noise = new SeededNoise(3);
-        var units = new PyramidSampler(model, new PyramidFlowScheduler(), options).Clip(plan, text, noise, cancel: Cancel).ToList();
+        var units = new PyramidSampler(model, new PyramidFlowScheduler(), options).Clip(plan, text, noise, cancellationToken: Cancel).ToList();
         var clip = Tensor.Cat([.. units], 2);
         units.ForEach(unit => unit.Dispose());
         return clip;

@@ -36,7 +36,7 @@ public sealed class Sd3PipelineTests : IDisposable
         using var scope = new TensorScope();
         using var ahead = VideoPipeline.Load(folder.Path);
         using var joint = VideoPipeline.Load(folder.Path, new PipelineOptions { Sampler = new SamplerOptions { UsePrefix = false } });
-        GoldenTensors.AssertClose(joint.GenerateLatents(Request, cancel: Cancel), ahead.GenerateLatents(Request, cancel: Cancel), 1e-4, 1e-4, "latents");
+        GoldenTensors.AssertClose(joint.GenerateLatents(Request, cancellationToken: Cancel), ahead.GenerateLatents(Request, cancellationToken: Cancel), 1e-4, 1e-4, "latents");
     }
 
     [Fact]
@@ -67,8 +67,8 @@ public sealed class Sd3PipelineTests : IDisposable
         TinyCheckpoint.Write(other, ModelFamilies.Sd3, ("dit.", "model_ema.vae."));
         using var plain = VideoPipeline.Load(folder.Path);
         using var prefixed = VideoPipeline.Load(other.Path);
-        var latents = plain.GenerateLatents(Request, cancel: Cancel);
-        GoldenTensors.AssertClose(latents, prefixed.GenerateLatents(Request, cancel: Cancel), 0, 0, "latents");
+        var latents = plain.GenerateLatents(Request, cancellationToken: Cancel);
+        GoldenTensors.AssertClose(latents, prefixed.GenerateLatents(Request, cancellationToken: Cancel), 0, 0, "latents");
         Assert.Equal(plain.Decode(latents), prefixed.Decode(latents));
     }
 
@@ -84,14 +84,14 @@ public sealed class Sd3PipelineTests : IDisposable
         using var released = VideoPipeline.Load(folder.Path);
         File.WriteAllText(config, changed);
         using var forced = VideoPipeline.Load(folder.Path);
-        GoldenTensors.AssertClose(released.GenerateLatents(Request, cancel: Cancel), forced.GenerateLatents(Request, cancel: Cancel), 0, 0, "latents");
+        GoldenTensors.AssertClose(released.GenerateLatents(Request, cancellationToken: Cancel), forced.GenerateLatents(Request, cancellationToken: Cancel), 0, 0, "latents");
     }
 
     [Fact]
     public void A_frame_larger_than_the_position_table_is_refused_before_any_work()
     {
         using var pipeline = VideoPipeline.Load(folder.Path);
-        var error = Assert.Throws<ArgumentException>(() => pipeline.GenerateAsync(Request with { Width = 320 }, cancel: Cancel));
+        var error = Assert.Throws<ArgumentException>(() => pipeline.GenerateAsync(Request with { Width = 320 }, cancellationToken: Cancel));
         Assert.Equal("width 320 is more than this checkpoint has positions for: use at most 256", error.Message);
     }
 
@@ -109,7 +109,7 @@ public sealed class Sd3PipelineTests : IDisposable
     private static async Task<List<VideoChunk>> Collect(VideoPipeline pipeline, GenerationOptions request)
     {
         var chunks = new List<VideoChunk>();
-        await foreach (var chunk in pipeline.GenerateAsync(request, cancel: Cancel))
+        await foreach (var chunk in pipeline.GenerateAsync(request, cancellationToken: Cancel))
             chunks.Add(chunk);
         return chunks;
     }

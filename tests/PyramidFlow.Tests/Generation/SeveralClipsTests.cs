@@ -26,7 +26,7 @@ public sealed class SeveralClipsTests(TinyPipeline tiny) : IClassFixture<TinyPip
             NegativePrompt = "dark",
             Image = prompt.Length == 0 ? (ReadOnlyMemory<byte>?)TinyPipeline.Video(1) : null,
         })];
-        var run = tiny.Pipeline.GenerateAsync(requests, cancel: Cancel);
+        var run = tiny.Pipeline.GenerateAsync(requests, cancellationToken: Cancel);
         Assert.Equal(["a cat, sharp", "a dog and a ball, sharp", ", sharp"], run.Items.Select(item => item.Prompt));
         var chunks = await TinyPipeline.Collect(run);
         foreach (var (i, request) in requests.Index())
@@ -36,8 +36,8 @@ public sealed class SeveralClipsTests(TinyPipeline tiny) : IClassFixture<TinyPip
     [Fact]
     public void Latents_of_several_clips_are_rows()
     {
-        using var both = tiny.Pipeline.GenerateLatents(Short with { Count = 2 }, cancel: Cancel);
-        using var second = tiny.Pipeline.GenerateLatents(Short with { Seed = 8 }, cancel: Cancel);
+        using var both = tiny.Pipeline.GenerateLatents(Short with { Count = 2 }, cancellationToken: Cancel);
+        using var second = tiny.Pipeline.GenerateLatents(Short with { Seed = 8 }, cancellationToken: Cancel);
         Assert.Equal([2, 4, 2, 8, 8], both.Shape);
         Assert.Equal(second.ToArray<float>(), both.ToArray<float>()[(int)second.ElementCount..]);
         Assert.Equal(tiny.Pipeline.Decode(second), tiny.Pipeline.Decode(both)[(9 * TinyPipeline.FrameBytes)..]);
@@ -60,15 +60,15 @@ public sealed class SeveralClipsTests(TinyPipeline tiny) : IClassFixture<TinyPip
         var request = TinyPipeline.Request with { Frames = 33, FramesPerUnit = 2, LinearGuidance = (0.5, 2), Steps = [1, 2, 1] };
         var chunks = await tiny.Chunks(request);
         Assert.Equal([(0, 1), (1, 16), (17, 16)], chunks.Select(c => (c.FirstFrame, c.Count)));
-        using var latents = tiny.Pipeline.GenerateLatents(request, cancel: Cancel);
+        using var latents = tiny.Pipeline.GenerateLatents(request, cancellationToken: Cancel);
         TinyPipeline.AssertSame(tiny.Pipeline.Decode(latents), TinyPipeline.Bytes(chunks));
     }
 
     [Fact]
     public void All_requests_are_checked_before_the_first_is_begun()
     {
-        var error = Assert.Throws<ArgumentException>(() => tiny.Pipeline.GenerateAsync([Short, Short with { Width = 100 }], cancel: Cancel));
+        var error = Assert.Throws<ArgumentException>(() => tiny.Pipeline.GenerateAsync([Short, Short with { Width = 100 }], cancellationToken: Cancel));
         Assert.Contains("width 100", error.Message, StringComparison.Ordinal);
-        Assert.Throws<ArgumentException>(() => tiny.Pipeline.GenerateAsync([], cancel: Cancel));
+        Assert.Throws<ArgumentException>(() => tiny.Pipeline.GenerateAsync([], cancellationToken: Cancel));
     }
 }

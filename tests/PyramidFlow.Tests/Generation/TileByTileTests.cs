@@ -27,8 +27,8 @@ public sealed class TileByTileTests(TinyPipeline tiny) : IClassFixture<TinyPipel
     {
         using var streaming = tiny.Load(new PipelineOptions { Tiles = Tiles, DecodeWindow = 2 });
         using var byTile = tiny.Load(new PipelineOptions { Tiles = Tiles, DecodeWindow = 2, TileByTile = true });
-        var expected = await TinyPipeline.Collect(streaming.GenerateAsync(request, cancel: Cancel));
-        var actual = await TinyPipeline.Collect(byTile.GenerateAsync(request, cancel: Cancel));
+        var expected = await TinyPipeline.Collect(streaming.GenerateAsync(request, cancellationToken: Cancel));
+        var actual = await TinyPipeline.Collect(byTile.GenerateAsync(request, cancellationToken: Cancel));
         TinyPipeline.AssertEqual(expected, actual);
     }
 
@@ -37,7 +37,7 @@ public sealed class TileByTileTests(TinyPipeline tiny) : IClassFixture<TinyPipel
     {
         using var streaming = tiny.Load(new PipelineOptions { Tiles = Tiles });
         using var byTile = tiny.Load(new PipelineOptions { Tiles = Tiles, TileByTile = true });
-        using var latents = tiny.Pipeline.GenerateLatents(TinyPipeline.Request with { Frames = 17 }, cancel: Cancel);
+        using var latents = tiny.Pipeline.GenerateLatents(TinyPipeline.Request with { Frames = 17 }, cancellationToken: Cancel);
         Assert.Equal(streaming.Decode(latents), byTile.Decode(latents));
     }
 
@@ -45,7 +45,7 @@ public sealed class TileByTileTests(TinyPipeline tiny) : IClassFixture<TinyPipel
     public async Task A_run_that_is_stopped_while_tiles_are_decoded_leaves_nothing()
     {
         using var byTile = tiny.Load(new PipelineOptions { Tiles = Tiles, TileByTile = true });
-        await TinyPipeline.Collect(byTile.GenerateAsync(TinyPipeline.Request, cancel: Cancel));
+        await TinyPipeline.Collect(byTile.GenerateAsync(TinyPipeline.Request, cancellationToken: Cancel));
         var live = Tensor.LiveCount;
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(Cancel);
         var seen = -1;

@@ -34,7 +34,7 @@ public sealed class TinyPipeline : IDisposable
     }
 
     internal async Task<List<VideoChunk>> Chunks(params GenerationOptions[] requests) =>
-        await Collect(Pipeline.GenerateAsync(requests, cancel: TestContext.Current.CancellationToken));
+        await Collect(Pipeline.GenerateAsync(requests, cancellationToken: TestContext.Current.CancellationToken));
 
     internal async Task<byte[]> Frames(params GenerationOptions[] requests) => Bytes(await Chunks(requests));
 

@@ -20,9 +20,9 @@ public sealed class VideoPipelineTests : IDisposable
     public async Task The_same_seed_gives_the_same_bytes_and_another_seed_others()
     {
         using var pipeline = VideoPipeline.Load(folder.Path);
-        var first = Bytes(await Collect(pipeline.GenerateAsync(Request, cancel: Cancel)));
-        var again = Bytes(await Collect(pipeline.GenerateAsync(Request, cancel: Cancel)));
-        var other = Bytes(await Collect(pipeline.GenerateAsync(Request with { Seed = 8 }, cancel: Cancel)));
+        var first = Bytes(await Collect(pipeline.GenerateAsync(Request, cancellationToken: Cancel)));
+        var again = Bytes(await Collect(pipeline.GenerateAsync(Request, cancellationToken: Cancel)));
+        var other = Bytes(await Collect(pipeline.GenerateAsync(Request with { Seed = 8 }, cancellationToken: Cancel)));
         Assert.Equal(17 * 64 * 64 * 3, first.Length);
         Assert.Equal(first, again);
         Assert.NotEqual(first, other);
@@ -32,11 +32,11 @@ public sealed class VideoPipelineTests : IDisposable
     public async Task Frames_come_unit_by_unit_and_equal_those_decoded_at_once()
     {
         using var pipeline = VideoPipeline.Load(folder.Path);
-        var chunks = await Collect(pipeline.GenerateAsync(Request, cancel: Cancel));
+        var chunks = await Collect(pipeline.GenerateAsync(Request, cancellationToken: Cancel));
         Assert.Equal([(0, 1), (1, 8), (9, 8)], chunks.Select(c => (c.FirstFrame, c.Count)));
         Assert.All(chunks, c => Assert.Equal((64, 64, c.Count * 64 * 64 * 3), (c.Width, c.Height, c.Rgb.Length)));
 
-        using var latents = pipeline.GenerateLatents(Request, cancel: Cancel);
+        using var latents = pipeline.GenerateLatents(Request, cancellationToken: Cancel);
         var whole = pipeline.Decode(latents);
         var streamed = Bytes(chunks);
         Assert.Equal(whole.Length, streamed.Length);
@@ -49,8 +49,8 @@ public sealed class VideoPipelineTests : IDisposable
     public async Task A_longer_video_begins_like_a_shorter_one()
     {
         using var pipeline = VideoPipeline.Load(folder.Path);
-        var shorter = Bytes(await Collect(pipeline.GenerateAsync(Request with { Frames = 9 }, cancel: Cancel)));
-        var longer = Bytes(await Collect(pipeline.GenerateAsync(Request, cancel: Cancel)));
+        var shorter = Bytes(await Collect(pipeline.GenerateAsync(Request with { Frames = 9 }, cancellationToken: Cancel)));
+        var longer = Bytes(await Collect(pipeline.GenerateAsync(Request, cancellationToken: Cancel)));
         Assert.Equal(shorter, longer[..shorter.Length]);
     }
 
@@ -66,9 +66,9 @@ public sealed class VideoPipelineTests : IDisposable
         };
         var results = new List<string>();
         foreach (var request in requests)
-            results.Add(Convert.ToHexString(Bytes(await Collect(pipeline.GenerateAsync(request, cancel: Cancel)))));
+            results.Add(Convert.ToHexString(Bytes(await Collect(pipeline.GenerateAsync(request, cancellationToken: Cancel)))));
         Assert.Distinct(results);
-        var unguided = await Collect(pipeline.GenerateAsync(picture with { Guidance = 0, NegativePrompt = "dark and noisy" }, cancel: Cancel));
+        var unguided = await Collect(pipeline.GenerateAsync(picture with { Guidance = 0, NegativePrompt = "dark and noisy" }, cancellationToken: Cancel));
         Assert.Equal(results[^1], Convert.ToHexString(Bytes(unguided)));
     }
 
@@ -79,15 +79,15 @@ public sealed class VideoPipelineTests : IDisposable
         var image = new byte[64 * 64 * 3];
         new Random(3).NextBytes(image);
         var request = Request with { Prompt = "", Image = image };
-        var chunks = await Collect(pipeline.GenerateAsync(request, cancel: Cancel));
+        var chunks = await Collect(pipeline.GenerateAsync(request, cancellationToken: Cancel));
         Assert.Equal([1, 8, 8], chunks.Select(c => c.Count));
         var darker = image.Select(b => (byte)(b / 2)).ToArray();
-        var others = await Collect(pipeline.GenerateAsync(request with { Image = darker }, cancel: Cancel));
+        var others = await Collect(pipeline.GenerateAsync(request with { Image = darker }, cancellationToken: Cancel));
         Assert.NotEqual(chunks[1].Rgb.ToArray(), others[1].Rgb.ToArray());
         // The first frame does not depend on the seed unless the latents are drawn.
-        var first = await Collect(pipeline.GenerateAsync(request with { Seed = 8, Frames = 9 }, cancel: Cancel));
+        var first = await Collect(pipeline.GenerateAsync(request with { Seed = 8, Frames = 9 }, cancellationToken: Cancel));
         Assert.Equal(chunks[0].Rgb.ToArray(), first[0].Rgb.ToArray());
-        var drawn = await Collect(pipeline.GenerateAsync(request with { SampleImage = true, Frames = 9 }, cancel: Cancel));
+        var drawn = await Collect(pipeline.GenerateAsync(request with { SampleImage = true, Frames = 9 }, cancellationToken: Cancel));
         Assert.NotEqual(chunks[0].Rgb.ToArray(), drawn[0].Rgb.ToArray());
     }
 
@@ -95,7 +95,7 @@ public sealed class VideoPipelineTests : IDisposable
     public async Task Cancelling_stops_within_a_step_and_leaves_no_tensor_behind()
     {
         using var pipeline = VideoPipeline.Load(folder.Path);
-        pipeline.GenerateLatents(Request with { Frames = 1 }, cancel: Cancel).Dispose();            // text encoders have their weights now
+        pipeline.GenerateLatents(Request with { Frames = 1 }, cancellationToken: Cancel).Dispose();            // text encoders have their weights now
         var before = Tensor.LiveCount;
         using var cancel = CancellationTokenSource.CreateLinkedTokenSource(Cancel);
         var reports = new Reports<GenerationProgress>(report =>
@@ -107,7 +107,7 @@ public sealed class VideoPipelineTests : IDisposable
         Assert.Equal((1, 1, 1), (reports.All[^1].Unit, reports.All[^1].Stage, reports.All[^1].Step));
         Assert.Equal(before, Tensor.LiveCount);
         // And it can be used again.
-        Assert.Equal(3, (await Collect(pipeline.GenerateAsync(Request, cancel: Cancel))).Count);
+        Assert.Equal(3, (await Collect(pipeline.GenerateAsync(Request, cancellationToken: Cancel))).Count);
         Assert.Equal(before, Tensor.LiveCount);
     }
 
@@ -115,7 +115,7 @@ public sealed class VideoPipelineTests : IDisposable
     public async Task Leaving_the_enumeration_stops_the_work()
     {
         using var pipeline = VideoPipeline.Load(folder.Path);
-        pipeline.GenerateLatents(Request with { Frames = 1 }, cancel: Cancel).Dispose();            // text encoders have their weights now
+        pipeline.GenerateLatents(Request with { Frames = 1 }, cancellationToken: Cancel).Dispose();            // text encoders have their weights now
         var before = Tensor.LiveCount;
         var reports = new Reports<GenerationProgress>();
         await foreach (var chunk in pipeline.GenerateAsync(Request with { Frames = 81 }, reports, Cancel))
@@ -132,7 +132,7 @@ public sealed class VideoPipelineTests : IDisposable
     public async Task Disposing_the_pipeline_stops_a_run()
     {
         var pipeline = VideoPipeline.Load(folder.Path);
-        var run = pipeline.GenerateAsync(Request with { Frames = 81 }, cancel: Cancel);
+        var run = pipeline.GenerateAsync(Request with { Frames = 81 }, cancellationToken: Cancel);
         await using var frames = run.GetAsyncEnumerator(Cancel);
         Assert.True(await frames.MoveNextAsync());
         var disposing = Task.Run(pipeline.Dispose, Cancel);
@@ -143,17 +143,17 @@ public sealed class VideoPipelineTests : IDisposable
             }
         });
         await disposing;
-        Assert.Throws<ObjectDisposedException>(() => pipeline.GenerateAsync(Request, cancel: Cancel));
+        Assert.Throws<ObjectDisposedException>(() => pipeline.GenerateAsync(Request, cancellationToken: Cancel));
     }
 
     [Fact]
     public async Task Runs_at_the_same_time_take_turns_and_do_not_mix()
     {
         using var pipeline = VideoPipeline.Load(folder.Path);
-        var alone = Bytes(await Collect(pipeline.GenerateAsync(Request, cancel: Cancel)));
+        var alone = Bytes(await Collect(pipeline.GenerateAsync(Request, cancellationToken: Cancel)));
         var both = await Task.WhenAll(
-            Task.Run(() => Collect(pipeline.GenerateAsync(Request, cancel: Cancel)), Cancel),
-            Task.Run(() => Collect(pipeline.GenerateAsync(Request with { Seed = 8 }, cancel: Cancel)), Cancel));
+            Task.Run(() => Collect(pipeline.GenerateAsync(Request, cancellationToken: Cancel)), Cancel),
+            Task.Run(() => Collect(pipeline.GenerateAsync(Request with { Seed = 8 }, cancellationToken: Cancel)), Cancel));
         Assert.Equal(alone, Bytes(both[0]));
         Assert.NotEqual(alone, Bytes(both[1]));
     }
@@ -175,10 +175,10 @@ public sealed class VideoPipelineTests : IDisposable
     public async Task A_prompt_that_is_cut_is_a_warning()
     {
         using var pipeline = VideoPipeline.Load(folder.Path);
-        var run = pipeline.GenerateAsync(Request with { Prompt = string.Concat(Enumerable.Repeat("a cat and a dog ", 100)), Frames = 1 }, cancel: Cancel);
+        var run = pipeline.GenerateAsync(Request with { Prompt = string.Concat(Enumerable.Repeat("a cat and a dog ", 100)), Frames = 1 }, cancellationToken: Cancel);
         await Collect(run);
         Assert.Contains(run.Warnings, w => w.Contains("reads only the first 128", StringComparison.Ordinal));
-        var plain = pipeline.GenerateAsync(Request with { Frames = 1 }, cancel: Cancel);
+        var plain = pipeline.GenerateAsync(Request with { Frames = 1 }, cancellationToken: Cancel);
         await Collect(plain);
         Assert.Empty(plain.Warnings);
     }
@@ -187,7 +187,7 @@ public sealed class VideoPipelineTests : IDisposable
     public void An_impossible_request_fails_before_any_work()
     {
         using var pipeline = VideoPipeline.Load(folder.Path);
-        var error = Assert.Throws<ArgumentException>(() => pipeline.GenerateAsync(Request with { Height = 100 }, cancel: Cancel));
+        var error = Assert.Throws<ArgumentException>(() => pipeline.GenerateAsync(Request with { Height = 100 }, cancellationToken: Cancel));
         Assert.Equal("height 100 is not a multiple of 64: use 64 or 128", error.Message);
     }
 

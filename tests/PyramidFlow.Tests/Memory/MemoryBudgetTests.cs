@@ -102,12 +102,12 @@ public class MemoryBudgetTests
         using var pipeline = VideoPipeline.Load(folder.Path, new PipelineOptions { MaxMemory = 900_000_000, Offload = Offload.Auto });
         using var free = VideoPipeline.Load(folder.Path);
         var request = new GenerationOptions { Prompt = "a cat", Seed = 3 };
-        var error = Assert.Throws<ArgumentException>(() => pipeline.GenerateAsync(request with { Width = 4096, Height = 4096 }, cancel: TestContext.Current.CancellationToken));
+        var error = Assert.Throws<ArgumentException>(() => pipeline.GenerateAsync(request with { Width = 4096, Height = 4096 }, cancellationToken: TestContext.Current.CancellationToken));
         Assert.Contains("may take 0.9 GB", error.Message, StringComparison.Ordinal);
         Assert.Equal(await Frames(free), await Frames(pipeline));
 
         async Task<byte[]> Frames(VideoPipeline with) =>
-            TinyPipeline.Bytes(await TinyPipeline.Collect(with.GenerateAsync(request, cancel: TestContext.Current.CancellationToken)));
+            TinyPipeline.Bytes(await TinyPipeline.Collect(with.GenerateAsync(request, cancellationToken: TestContext.Current.CancellationToken)));
     }
 
     private static GenerationSettings Settings() => new GenerationOptions { Prompt = "p" }.Resolve(Model.Settings);

@@ -33,7 +33,7 @@ public sealed class MadeUpFamilyTests
 
         using var pipeline = VideoPipeline.Load(folder.Path);
         var frames = 0;
-        await foreach (var chunk in pipeline.GenerateAsync(request, cancel: cancel))
+        await foreach (var chunk in pipeline.GenerateAsync(request, cancellationToken: cancel))
             frames += chunk.Count;
         Assert.Equal(17, frames);
     }

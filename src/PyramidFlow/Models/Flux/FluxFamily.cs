@@ -61,14 +61,14 @@ public static partial class ModelFamilies
 }
 
 /// <summary>Sizes of a <see cref="PyramidFlux"/>, as in the <c>config.json</c> of a released checkpoint.</summary>
-/// <param name="InChannels">Channels of one token: 4 x the latent channels, for 2x2 patches are cut whatever <paramref name="PatchSize"/> says.</param>
+/// <param name="InChannels">Channels of one token: 4 x the latent channels, because patches are 2x2 regardless of <paramref name="PatchSize"/>.</param>
 /// <param name="NumLayers">Number of double-stream blocks.</param>
 /// <param name="NumSingleLayers">Number of single-stream blocks.</param>
 /// <param name="AttentionHeadDim">Width of one attention head; even.</param>
 /// <param name="NumAttentionHeads">Attention heads; the model is heads x head width wide.</param>
 /// <param name="JointAttentionDim">Width of the text tokens.</param>
 /// <param name="PooledProjectionDim">Width of the pooled text vector.</param>
-/// <param name="AxesDimsRope">Features of a head that turn with time, height and width; even, together the head width; null is 16, 24, 24.</param>
+/// <param name="AxesDimsRope">Features of a head that are rotated by time, height and width; even, together the head width; null is 16, 24, 24.</param>
 /// <param name="UseTemporalCausal">Whether a latent frame attends to itself and earlier ones only.</param>
 /// <param name="PatchSize">Always 1 in this family (the released files say so though patches are 2x2).</param>
 public sealed record PyramidFluxConfig(
@@ -83,7 +83,7 @@ public sealed record PyramidFluxConfig(
     bool UseTemporalCausal = true,
     int PatchSize = 1) : ITransformerConfig
 {
-    /// <summary>Features of a head that turn with time, height and width.</summary>
+    /// <summary>Features of a head that are rotated by time, height and width.</summary>
     public IReadOnlyList<int> AxesDimsRope { get; } = AxesDimsRope ?? [16, 24, 24];
 
     internal const string Class = "PyramidFluxTransformer";

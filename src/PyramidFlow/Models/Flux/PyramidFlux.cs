@@ -3,7 +3,7 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Models;
 
 /// <summary>
-/// The FLUX-shaped transformer of Pyramid Flow (miniFLUX): blocks with two streams, then blocks with one; positions turn in
+/// The FLUX-shaped transformer of Pyramid Flow (miniFLUX): blocks with two streams, then blocks with one; rotary positions in
 /// time, height and width. Module names follow the released checkpoints
 /// (<c>pyramid_dit/flux_modules/modeling_pyramid_flux.py</c>).
 /// </summary>
@@ -17,7 +17,7 @@ public sealed class PyramidFlux : PyramidTransformer
     private readonly AdaLayerNorm normOut;
     private readonly Linear projOut;
 
-    /// <summary>Declares the model; it has no weights until it is loaded or initialised.</summary>
+    /// <summary>Declares the model; it has no weights until they are loaded or initialised.</summary>
     public PyramidFlux(PyramidFluxConfig config)
     {
         var (dim, heads) = (config.Dim, config.NumAttentionHeads);

@@ -4,8 +4,8 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Models;
 
 /// <summary>
-/// SD3's patch embedding for clips: 2x2 patches through a convolution, plus a fixed sine-cosine table of their positions. The
-/// noisy unit takes the middle of the table; a clip of lower resolution lies over the same part, or in the middle of its own.
+/// SD3's patch embedding for clips: a convolution over 2x2 patches, plus a fixed sine-cosine table of their positions. The
+/// noisy unit takes the middle of the table; a clip of lower resolution takes the same part, interpolated, or its own middle.
 /// </summary>
 internal sealed class PatchEmbedding : Module
 {
@@ -65,13 +65,13 @@ internal sealed class PatchEmbedding : Module
     /// <returns>[b, t*h/2*w/2, d].</returns>
     public Tensor Forward(Tensor clip, Tensor positions)
     {
-        // The convolution does not overlap itself: a linear layer on patches, whose order is row, column, channel.
+        // A convolution without overlap is a linear layer on patches, whose order is row, column, channel.
         var weight = kernel.Value.Permute(0, 2, 3, 1).Flatten(1);                           // [d, 4c]
         var x = Patches.Cut(clip).Linear(weight, bias);                                     // [b, t*n, d]
         return (x.Unflatten(1, clip.Size(2), -1) + positions).Flatten(1, 2);                // [b, t*n, d]
     }
 
-    // The middle of the table at the size of `over`, brought to the clip's size.
+    // The middle of the table at the size of `over`, interpolated to the clip's size.
     private Tensor Grid(ClipSize clip, ClipSize over)
     {
         var side = config.PosEmbedMaxSize;

@@ -3,8 +3,8 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Models;
 
 /// <summary>
-/// The SD3-shaped transformer of Pyramid Flow (MMDiT): blocks with two streams throughout, of which the last gives no text; a
-/// sine-cosine table tells the place in the frame, and queries and keys turn with time. Module names follow the released
+/// The SD3-shaped transformer of Pyramid Flow (MMDiT): blocks with two streams throughout, the last without text output; a
+/// sine-cosine table for positions in the frame, and rotary positions in time. Module names follow the released
 /// checkpoints (<c>pyramid_dit/mmdit_modules/modeling_pyramid_mmdit.py</c>).
 /// </summary>
 public sealed class PyramidMmdit : PyramidTransformer
@@ -16,7 +16,7 @@ public sealed class PyramidMmdit : PyramidTransformer
     private readonly AdaLayerNorm normOut;
     private readonly Linear projOut;
 
-    /// <summary>Declares the model; it has no weights until it is loaded or initialised.</summary>
+    /// <summary>Declares the model; it has no weights until they are loaded or initialised.</summary>
     public PyramidMmdit(PyramidMmditConfig config)
     {
         var (dim, heads) = (config.Dim, config.NumAttentionHeads);

@@ -120,7 +120,7 @@ public sealed record PyramidMmditConfig(
     [JsonIgnore]
     public int? MaxPatches => PosEmbedMaxSize;
 
-    /// <summary>How it knows the latent frame of a token.</summary>
+    /// <summary>How it encodes the latent frame of a token.</summary>
     [JsonIgnore]
     public TimePositions Time => !AddTempPosEmbed ? TimePositions.None
         : TempPosEmbedType == "rope" ? TimePositions.Rotary : TimePositions.SinCos;
@@ -128,7 +128,7 @@ public sealed record PyramidMmditConfig(
     /// <summary>Reads and checks the <c>config.json</c> of a checkpoint.</summary>
     /// <exception cref="CheckpointException">The file is missing, no JSON, or a key is missing or impossible; names file and key.</exception>
     public static PyramidMmditConfig Load(string path) =>
-        // The released system sets these whatever the file says, and so its weights were trained with them.
+        // The released system ignores the file's values of these keys, so its weights were trained with the following.
         (ConfigFile.Read(path, Sd3Json.Default.PyramidMmditConfig) with
         {
             PosEmbedType = "sincos",
@@ -179,16 +179,16 @@ public sealed record PyramidMmditConfig(
     }
 }
 
-/// <summary>How an MMDiT knows the latent frame of a token.</summary>
+/// <summary>How an MMDiT encodes the latent frame of a token.</summary>
 public enum TimePositions
 {
-    /// <summary>Not at all, but for the causal mask.</summary>
+    /// <summary>Only by the causal mask.</summary>
     None,
 
-    /// <summary>Queries and keys turn with it (<c>rope</c>), as in the released models.</summary>
+    /// <summary>By rotating queries and keys (<c>rope</c>), as in the released models.</summary>
     Rotary,
 
-    /// <summary>A table is added to the embeddings (<c>sincos</c>).</summary>
+    /// <summary>By a table that is added to the embeddings (<c>sincos</c>).</summary>
     SinCos,
 }
 

@@ -80,6 +80,6 @@ public sealed class Int8ConversionTests : IDisposable
     private static async Task<byte[]> Make(string model, Offload offload)
     {
         using var pipeline = VideoPipeline.Load(model, new PipelineOptions { Offload = offload });
-        return TinyPipeline.Bytes(await TinyPipeline.Collect(pipeline.GenerateAsync(new GenerationOptions { Prompt = "a cat", Seed = 1 }, cancel: Cancel)));
+        return TinyPipeline.Bytes(await TinyPipeline.Collect(pipeline.GenerateAsync(new GenerationOptions { Prompt = "a cat", Seed = 1 }, cancellationToken: Cancel)));
     }
 }

@@ -22,11 +22,11 @@ public sealed class RandomCheckpointTests
         RandomCheckpoint.Write(folder.Path, new RandomOptions(layout, RandomScale.Tiny, Seed: 5), cancellationToken: Cancel);
         Assert.All(CheckpointReport.Create(CheckpointFolder.Open(folder.Path), cancellationToken: TestContext.Current.CancellationToken).Variants, variant => Assert.Empty(variant.Faults));
         using var pipeline = VideoPipeline.Load(folder.Path);
-        using var latents = pipeline.GenerateLatents(new GenerationOptions { Prompt = "a red ball falling", Seed = 1 }, cancel: TestContext.Current.CancellationToken);
+        using var latents = pipeline.GenerateLatents(new GenerationOptions { Prompt = "a red ball falling", Seed = 1 }, cancellationToken: TestContext.Current.CancellationToken);
         Assert.Equal([1, layout == RandomLayout.Sprites ? 16 : 4, 2, 8, 8], latents.Shape);
         Assert.All(latents.ToArray<float>(), value => Assert.True(float.IsFinite(value)));
         var frames = new List<byte>();
-        await foreach (var chunk in pipeline.GenerateAsync(new GenerationOptions { Prompt = "a red ball falling", Seed = 1 }, cancel: TestContext.Current.CancellationToken))
+        await foreach (var chunk in pipeline.GenerateAsync(new GenerationOptions { Prompt = "a red ball falling", Seed = 1 }, cancellationToken: TestContext.Current.CancellationToken))
             frames.AddRange(chunk.Rgb.ToArray());
         Assert.Equal(9 * 64 * 64 * 3, frames.Count);
         Assert.True(frames.Distinct().Count() > 20);

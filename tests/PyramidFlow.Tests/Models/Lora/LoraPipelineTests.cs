@@ -60,6 +60,6 @@ public sealed class LoraPipelineTests : IDisposable
     private Tensor Latents(IReadOnlyList<LoraUse> loras)
     {
         using var pipeline = VideoPipeline.Load(folder.Path, new PipelineOptions { Loras = loras });
-        return pipeline.GenerateLatents(Request, cancel: TestContext.Current.CancellationToken);
+        return pipeline.GenerateLatents(Request, cancellationToken: TestContext.Current.CancellationToken);
     }
 }
