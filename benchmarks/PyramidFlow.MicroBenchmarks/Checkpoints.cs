@@ -19,7 +19,7 @@ public class Checkpoints
     {
         using var file = SafetensorsFile.Open(path);
         foreach (var entry in file.Entries.Values)
-            file.Tensor(entry).Dispose();
+            file.Read(entry.Name).Dispose();
         return file.Entries.Count;
     }
 }

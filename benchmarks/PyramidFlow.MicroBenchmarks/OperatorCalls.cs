@@ -1,6 +1,5 @@
 using BenchmarkDotNet.Attributes;
 using PyramidFlow.Torch;
-using PyramidFlow.Torch.Interop;
 
 namespace PyramidFlow.MicroBenchmarks;
 
@@ -30,7 +29,7 @@ public class OperatorCalls
 
     /// <summary>An addition in C++, in a loop that is called once: libtorch's own time.</summary>
     [Benchmark(Baseline = true, OperationsPerInvoke = Repeated)]
-    public void AddWithinLibtorch() => Repetition.Add(a, b, Repeated);
+    public void AddWithinLibtorch() => Operator.RepeatAdd(a, b, Repeated);
 
     /// <summary>An addition from C#, its result disposed.</summary>
     [Benchmark]

@@ -1,16 +1,16 @@
+using System.Reflection;
 using System.Runtime.InteropServices;
-using PyramidFlow.Torch.Interop;
 
 namespace PyramidFlow.Torch;
 
-/// <summary>Settings of and facts about the loaded libtorch.</summary>
+/// <summary>Loads libtorch, reports what was loaded, and sets its threads and memory limits.</summary>
 public static unsafe class TorchRuntime
 {
     private static long cacheBytes = 512L << 20;
 
     private static readonly Lazy<bool> Started = new(Start);
 
-    /// <summary>libtorch's version, for example <c>1.13.1</c>.</summary>
+    /// <summary>Version of libtorch, for example <c>1.13.1</c>.</summary>
     public static string Version
     {
         get
@@ -20,7 +20,7 @@ public static unsafe class TorchRuntime
         }
     }
 
-    /// <summary>How libtorch was built and which CPU instruction set it uses, several lines.</summary>
+    /// <summary>Build settings of libtorch and the CPU instruction set it uses, in several lines.</summary>
     public static string BuildConfiguration
     {
         get
@@ -31,8 +31,8 @@ public static unsafe class TorchRuntime
     }
 
     /// <summary>
-    /// Threads an operator may use where this thread asks for it; at least 1. A thread that asks for nothing itself takes, once
-    /// and for all, what another one set last before it computed first.
+    /// Threads that an operator called from this thread may use; at least 1. A thread that never sets it keeps the value that was
+    /// set last, on any thread, before its own first operator.
     /// </summary>
     public static int Threads
     {
@@ -51,8 +51,8 @@ public static unsafe class TorchRuntime
     }
 
     /// <summary>
-    /// Makes operators of this thread use so many threads until it says another number: cheaper than <see cref="Threads"/>, and no other thread takes the
-    /// number over.
+    /// Sets the threads of operators called from this thread only: cheaper than <see cref="Threads"/>, and no other thread
+    /// inherits the number.
     /// </summary>
     /// <param name="count">At least 1.</param>
     public static void UseThreads(int count)
@@ -62,7 +62,7 @@ public static unsafe class TorchRuntime
         Native.pf_set_own_threads(count);
     }
 
-    /// <summary>True when this libtorch can use a CUDA device that is there.</summary>
+    /// <summary>Whether this libtorch supports CUDA and the machine has a CUDA device.</summary>
     public static bool HasCuda
     {
         get
@@ -73,13 +73,15 @@ public static unsafe class TorchRuntime
     }
 
     /// <summary>
-    /// True when oneDNN, which computes convolutions on a CPU, was found to compute some of them wrongly: they go another way then,
-    /// right but slower. The first to ask waits for one small convolution.
+    /// Whether oneDNN, which computes convolutions on a CPU, gives wrong results for some of them in this build. Those are computed
+    /// without oneDNN then, which is slower. The first access runs one small convolution.
     /// </summary>
     public static bool IsOneDnnWrong => Tensor.IsOneDnnWrong.Value;
 
-    /// <summary>Bytes of CPU memory held by tensors, kept for reuse, and the most held by tensors since
-    /// <see cref="ResetPeak"/>, or ever.</summary>
+    /// <summary>
+    /// CPU memory in bytes: used by tensors, cached for reuse, and the peak used by tensors since <see cref="ResetPeak"/> or the
+    /// start.
+    /// </summary>
     public static (long InUse, long Cached, long Peak) CpuMemory
     {
         get
@@ -91,10 +93,10 @@ public static unsafe class TorchRuntime
         }
     }
 
-    /// <summary>The most bytes that tensors on a device have held at a time; 0 where this libtorch does not tell.</summary>
-    public static long PeakMemory(Device device) => device.Type == DeviceType.Cpu ? CpuMemory.Peak : DeviceMemory.Of(device)?.Peak ?? 0;
+    /// <summary>Peak memory used by tensors on a device, in bytes; 0 where this libtorch does not report it.</summary>
+    public static long PeakMemory(Device device) => device.Type == DeviceType.Cpu ? CpuMemory.Peak : DeviceMemory.Read(device)?.Peak ?? 0;
 
-    /// <summary>Waits until all work that this thread has asked of a device so far is done; on a CPU it is.</summary>
+    /// <summary>Waits until all work that this thread has queued on a device is done; returns at once for the CPU.</summary>
     public static void Synchronize(Device device)
     {
         EnsureStarted();
@@ -102,14 +104,14 @@ public static unsafe class TorchRuntime
             throw Native.Error(device.ToString());
     }
 
-    /// <summary>Begins to measure the peak of <see cref="CpuMemory"/> anew.</summary>
+    /// <summary>Restarts the measurement of the peak of <see cref="CpuMemory"/>.</summary>
     public static void ResetPeak()
     {
         EnsureStarted();
         Native.pf_allocator_reset_peak();
     }
 
-    /// <summary>Gives memory kept for reuse back to the system, that of GPUs too.</summary>
+    /// <summary>Returns all cached memory to the system, of the CPU and of GPUs.</summary>
     public static void TrimMemory()
     {
         EnsureStarted();
@@ -119,8 +121,8 @@ public static unsafe class TorchRuntime
     }
 
     /// <summary>
-    /// After work that may not come again soon: gives freed CPU memory back to the system, but for as much as is quickly used
-    /// again (512 MB, or what <see cref="LimitCache"/> says).
+    /// Returns cached CPU memory to the system, except for the minimum that is kept for quick reuse (512 MB, or the limit set by
+    /// <see cref="LimitCache"/>). For the end of a large piece of work.
     /// </summary>
     public static void RelaxMemory()
     {
@@ -128,7 +130,7 @@ public static unsafe class TorchRuntime
         Native.pf_allocator_trim(cacheBytes);
     }
 
-    /// <summary>Refuses tensors (<see cref="TorchMemoryException"/>) beyond so many bytes of CPU memory in use; 0 refuses none.</summary>
+    /// <summary>Limits the CPU memory of all tensors, in bytes; further tensors fail with <see cref="TorchMemoryException"/>. 0 removes the limit.</summary>
     public static void LimitMemory(long bytes)
     {
         EnsureStarted();
@@ -136,8 +138,8 @@ public static unsafe class TorchRuntime
     }
 
     /// <summary>
-    /// Bounds the freed CPU memory that is kept for reuse: together with what tensors hold it may be as much as they have held at
-    /// most before, or this many bytes if that is more.
+    /// Bounds the freed CPU memory that is cached for reuse: together with the memory of tensors it may reach their peak so far,
+    /// or this many bytes if that is more.
     /// </summary>
     public static void LimitCache(long bytes)
     {
@@ -155,4 +157,82 @@ public static unsafe class TorchRuntime
         Native.pf_cuda_settings();
         return true;
     }
+}
+
+/// <summary>libtorch rejected an operation, or could not be loaded. The message contains the message of libtorch.</summary>
+public class TorchException : Exception
+{
+    /// <summary>Creates the error.</summary>
+    public TorchException(string message, Exception? inner = null)
+        : base(message, inner)
+    {
+    }
+}
+
+/// <summary>A tensor exceeds the memory of its device or the limit set by <see cref="TorchRuntime.LimitMemory"/>. No state was changed.</summary>
+public sealed class TorchMemoryException : TorchException
+{
+    /// <summary>Creates the error.</summary>
+    public TorchMemoryException(string message, Exception? inner = null)
+        : base(message, inner)
+    {
+    }
+}
+
+/// <summary>
+/// Finds the native shim: in the folder <c>PYRAMIDFLOW_NATIVE</c>, beside this assembly, or in <c>artifacts/native</c> of the
+/// repository that the assembly was built in.
+/// </summary>
+internal static partial class ShimLocator
+{
+    private static readonly string FileName =
+        OperatingSystem.IsWindows() ? "pyramidflow_torch.dll"
+        : OperatingSystem.IsMacOS() ? "libpyramidflow_torch.dylib" : "libpyramidflow_torch.so";
+
+    internal static nint Resolve(string library, Assembly assembly, DllImportSearchPath? searchPath)
+    {
+        if (library != "pyramidflow_torch")
+            return 0;
+        PrepareEnvironment();
+        var tried = Candidates().ToList();
+        foreach (var path in tried.Where(File.Exists))
+            return NativeLibrary.Load(path);
+        throw new TorchException(
+            $"the libtorch shim {FileName} was not found in {string.Join(", ", tried.Select(Path.GetDirectoryName))}: "
+            + "run ./pyramidflow doctor in the repository, or cmake -S native -B artifacts/native && cmake --build artifacts/native");
+    }
+
+    private static IEnumerable<string> Candidates()
+    {
+        if (Environment.GetEnvironmentVariable("PYRAMIDFLOW_NATIVE") is { Length: > 0 } named)
+            yield return Path.Combine(named, FileName);
+        yield return Path.Combine(AppContext.BaseDirectory, FileName);
+        for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
+        {
+            if (Directory.Exists(Path.Combine(folder.FullName, "native")))
+                yield return Path.Combine(folder.FullName, "artifacts", "native", FileName);
+        }
+    }
+
+    // libtorch and OpenMP read these variables when they are loaded. On Unix, changes through .NET do not reach native code.
+    private static void PrepareEnvironment()
+    {
+        if (OperatingSystem.IsWindows())
+            return;
+        const int keepExisting = 0;
+        if (System.Runtime.Intrinsics.X86.Avx512F.IsSupported)
+            _ = setenv("ATEN_CPU_CAPABILITY", "avx512", keepExisting);
+        else if (System.Runtime.Intrinsics.X86.Avx2.IsSupported)
+            _ = setenv("ATEN_CPU_CAPABILITY", "avx2", keepExisting);
+        // By default waiting OpenMP threads spin for a millisecond, which takes the CPU from other work on the machine.
+        if (Environment.GetEnvironmentVariable("OMP_WAIT_POLICY") is not { Length: > 0 })
+            _ = setenv("GOMP_SPINCOUNT", "20000", keepExisting);
+        // Lets freed GPU memory serve tensors of any size. The second name is for libtorch before 2.9.
+        string[] allocator = ["PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"];
+        if (!allocator.Any(name => Environment.GetEnvironmentVariable(name) is { Length: > 0 }))
+            Array.ForEach(allocator, name => _ = setenv(name, "expandable_segments:True", keepExisting));
+    }
+
+    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int setenv(string name, string value, int overwrite);
 }

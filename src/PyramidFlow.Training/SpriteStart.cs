@@ -92,7 +92,7 @@ internal abstract class SpriteStart : IDisposable
             config = VaeTrainingConfig.Load(vaeConfig);
             weights = Path.Combine(folder, "vae", "vae.safetensors");
             encoder = LinearStartFit.Declare(config);
-            using var source = new SafetensorsSource(maps);
+            using var source = SafetensorsFile.Open(maps);
             encoder.Load(source);
         }
 
@@ -103,7 +103,7 @@ internal abstract class SpriteStart : IDisposable
             if (!File.Exists(weights))
                 throw new ArgumentException($"{weights} is missing, without which there are no samples to look at: finish 'train vae' first, or leave samples out");
             var vae = new CausalVideoVae(config.Vae);
-            using var source = new SafetensorsSource(weights);
+            using var source = SafetensorsFile.Open(weights);
             vae.Load(source, type);
             return vae;
         }

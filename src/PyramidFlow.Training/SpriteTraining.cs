@@ -155,7 +155,7 @@ public static class SpriteTraining
     {
         Directory.CreateDirectory(Path.GetDirectoryName(target)!);
         using var scope = new TensorScope();
-        using var weights = new SafetensorsSource(source);
+        using var weights = SafetensorsFile.Open(source);
         SafetensorsWriter.Write(target, weights.Keys.Order(StringComparer.Ordinal).Select(key => (key, weights.Read(key).To(ElementType.BFloat16))));
     }
 }

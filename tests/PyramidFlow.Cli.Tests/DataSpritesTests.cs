@@ -15,7 +15,7 @@ public class DataSpritesTests
         Assert.Equal(ExitCode.Ok, run.Code);
         Assert.Equal(path, run.Out.Trim());
         Assert.Equal(3, run.Error.Split('\n', StringSplitOptions.RemoveEmptyEntries).Length);
-        var sheet = await ImageReader.ReadAsync(path, ct: TestContext.Current.CancellationToken);
+        var sheet = await ImageReader.ReadAsync(path, cancellationToken: TestContext.Current.CancellationToken);
         Assert.Equal((8 * 130) + 2, sheet.Width);
         Assert.Equal((3 * 130) + 2, sheet.Height);
     }

@@ -33,7 +33,7 @@ public sealed class DatasetTests(TinyModel model) : IClassFixture<TinyModel>, ID
         Assert.Equal([(4, "too_small"), (5, "too_short"), (6, "missing"), (7, "line")],
             root.GetProperty("faults").EnumerateArray().Select(fault => (fault.GetProperty("line").GetInt32(), fault.GetProperty("kind").GetString()!)));
         Assert.Equal(4, root.GetProperty("caption_tokens").GetProperty("longest").GetInt32());
-        Assert.Equal((8 * 162) + 2, (await ImageReader.ReadAsync(sheet, ct: Cancel)).Width);
+        Assert.Equal((8 * 162) + 2, (await ImageReader.ReadAsync(sheet, cancellationToken: Cancel)).Width);
         Assert.Contains("line 1: a red ball", run.Error, StringComparison.Ordinal);
     }
 
@@ -129,7 +129,7 @@ public sealed class DatasetTests(TinyModel model) : IClassFixture<TinyModel>, ID
         }
 
         // The sheet shows what the model's VAE makes of them.
-        Assert.Equal(3, (await ImageReader.ReadAsync(folder.File("sheet.png"), ct: Cancel)).Height / 162);
+        Assert.Equal(3, (await ImageReader.ReadAsync(folder.File("sheet.png"), cancellationToken: Cancel)).Height / 162);
 
         using (var damaged = File.OpenWrite(folder.File(lines[1]["latent"]!.GetValue<string>().Split('/'))))
             damaged.SetLength(10);

@@ -53,7 +53,7 @@ public class EvalSpritesTests(TinyModel model) : IClassFixture<TinyModel>
         Assert.True(run.Code == ExitCode.Ok, run.Error);
         Assert.Contains("all right together", run.Out, StringComparison.Ordinal);
         Assert.Contains(" dB", run.Out, StringComparison.Ordinal);
-        Assert.Equal(66 + 2, (await ImageReader.ReadAsync(folder.File("sheet.png"), ct: TestContext.Current.CancellationToken)).Height);
+        Assert.Equal(66 + 2, (await ImageReader.ReadAsync(folder.File("sheet.png"), cancellationToken: TestContext.Current.CancellationToken)).Height);
     }
 
     [Fact]

@@ -25,8 +25,8 @@ public class GenerateModesTests(TinyModel model) : IClassFixture<TinyModel>
         Assert.Equal("""[{"from":0.7,"prompt":"a ball"}]""", notes.RootElement.GetProperty("prompts").GetRawText());
         LatentFile.Read(folder.File("told.safetensors"), out var metadata);
         using var made = JsonDocument.Parse(metadata["settings"]);
-        Assert.Equal(["a red ball", "a ball"], made.RootElement.GetProperty("prompts").EnumerateArray().Select(prompt => prompt.GetProperty("prompt").GetString()));
-        Assert.Equal([0, 3], made.RootElement.GetProperty("prompts").EnumerateArray().Select(prompt => prompt.GetProperty("from_unit").GetInt32()));
+        Assert.Equal("a red ball", made.RootElement.GetProperty("prompt").GetString());
+        Assert.Equal("""[{"from":0.7,"prompt":"a ball"}]""", made.RootElement.GetProperty("prompts").GetRawText());
         Assert.Equal(await File.ReadAllBytesAsync(folder.File("told.mp4"), Cancel), await File.ReadAllBytesAsync(folder.File("like.mp4"), Cancel));
     }
 

@@ -38,7 +38,7 @@ public class GenerateTests(TinyModel model) : IClassFixture<TinyModel>
         {
             var run = await CliRun.OfAsync("generate", "a red ball", "--model", model.Folder, "-o", folder.File(name), "--seed", seed);
             Assert.True(run.Code == ExitCode.Ok, run.Error);
-            pictures.Add((await ImageReader.ReadAsync(folder.File(name), ct: Cancel)).Pixels.ToArray());
+            pictures.Add((await ImageReader.ReadAsync(folder.File(name), cancellationToken: Cancel)).Pixels.ToArray());
         }
 
         Assert.Equal(64 * 64 * 3, pictures[0].Length);

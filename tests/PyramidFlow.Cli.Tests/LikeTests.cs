@@ -113,9 +113,9 @@ public sealed class LikeTests(TinyModel model) : IClassFixture<TinyModel>
     }
 
     [Theory]
-    [InlineData("\"prompts\":[null]", "prompts[0] is null")]
-    [InlineData("\"prompts\":[{\"from\":1}]", "prompt is missing")]
-    [InlineData("\"steps\":[1,null]", "steps[1] is null")]
+    [InlineData("\"prompts\":[null]", "prompts cannot be [null]")]
+    [InlineData("\"prompts\":[{\"from\":1}]", "prompts cannot be")]
+    [InlineData("\"steps\":[1,null]", "steps cannot be [1,null]")]
     [InlineData("\"loras\":[null]", "loras[0] is null")]
     [InlineData("\"loras\":[{\"file\":null,\"weight\":1,\"sha256\":null}]", "file")]
     [InlineData("\"guidance\":\"7,5\"", "guidance cannot be")]

@@ -97,7 +97,7 @@ public sealed class LoraTests : IClassFixture<TinyModel>, IDisposable
         using (new TensorScope())
         {
             using var style = SafetensorsFile.Open(folder.File("style.safetensors"));
-            SafetensorsWriter.Write(folder.File("pink", "adapter_model.safetensors"), [.. style.Entries.Values.Select(entry => (entry.Name.Replace("transformer.", "base_model.model.", StringComparison.Ordinal), style.Tensor(entry)))]);
+            SafetensorsWriter.Write(folder.File("pink", "adapter_model.safetensors"), [.. style.Entries.Values.Select(entry => (entry.Name.Replace("transformer.", "base_model.model.", StringComparison.Ordinal), style.Read(entry.Name)))]);
         }
 
         folder.Write("pink/adapter_config.json", """{"peft_type":"LORA","r":2,"lora_alpha":1}""");
@@ -135,14 +135,14 @@ public sealed class LoraTests : IClassFixture<TinyModel>, IDisposable
         var run = await CliRun.OfAsync(["generate", "--like", folder.File("a.png"), "--model", model.Folder, "-o", folder.File(name), .. more]);
         Assert.True(run.Code == ExitCode.Ok, run.Error);
         Assert.DoesNotContain("warning", run.Error, StringComparison.Ordinal);
-        return await ImageReader.ReadAsync(folder.File(name), ct: Cancel);
+        return await ImageReader.ReadAsync(folder.File(name), cancellationToken: Cancel);
     }
 
     private async Task<RgbImage> GenerateAsync(string name, params string[] more)
     {
         var run = await CliRun.OfAsync(["generate", "a red ball", "--seed", "1", "--model", model.Folder, "-o", folder.File(name), .. more]);
         Assert.True(run.Code == ExitCode.Ok, run.Error);
-        return await ImageReader.ReadAsync(folder.File(name), ct: Cancel);
+        return await ImageReader.ReadAsync(folder.File(name), cancellationToken: Cancel);
     }
 
     private static double Difference(RgbImage a, RgbImage b) => Enumerable.Zip(a.Pixels.ToArray(), b.Pixels.ToArray(), (x, y) => (double)Math.Abs(x - y)).Average();

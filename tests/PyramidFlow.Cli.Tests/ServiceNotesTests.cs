@@ -25,9 +25,9 @@ public sealed class ServiceNotesTests(TinyModel model) : IClassFixture<TinyModel
         using var client = new HttpClient { BaseAddress = new Uri(server.Urls.First()) };
         var first = await MadeAsync(client, new
         {
-            prompt = "a red ball", negative_prompt = "«blue» \"cube\"", prompt_suffix = ", red", size = "128x64", num_frames = 17, fps = 12.5, steps = new[] { 2, 1, 1 }, video_steps = new[] { 1, 1, 2 },
+            prompt = "a red ball", negative_prompt = "«blue» \"cube\"", prompt_suffix = ", red", size = "128x64", num_frames = 33, fps = 12.5, steps = new[] { 2, 1, 1 }, video_steps = new[] { 1, 1, 2 },
             guidance_scale = 3, video_guidance_scale = 2, reuse_prefix = 2, guidance_every = 2, solver = "second-order", seed = ulong.MaxValue,
-            frames_per_unit = 2, history = 2, linear_guidance = new[] { 0.5, 1 }, sample_image = true, prompts = new[] { new { from = 0.4, prompt = "a ball" } },
+            frames_per_unit = 2, history = 2, linear_guidance = new[] { 0.5, 1 }, sample_image = true, prompts = new[] { new { from = 0.7, prompt = "a ball" } },
         });
         var one = folder.Write("one.mp4", await client.GetByteArrayAsync($"/v1/videos/{first.GetProperty("id")}/content", Cancel));
         var like = await CliRun.OfAsync("generate", "--like", one, "--model", model.Folder, "-o", folder.File("two.mp4"));

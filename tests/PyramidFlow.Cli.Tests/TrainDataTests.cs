@@ -50,14 +50,14 @@ public sealed class TrainDataTests : IDisposable
         Assert.True(trained.Code == ExitCode.Ok, trained.Error);
         var path = folder.File("run", "samples", "step-00000002.png");
         Assert.Contains($"samples are in {path}", trained.Error, StringComparison.Ordinal);
-        var sheet = await ImageReader.ReadAsync(path, ct: Cancel);
+        var sheet = await ImageReader.ReadAsync(path, cancellationToken: Cancel);
         Assert.Equal((2 + (8 * 130), 2 + (2 * 66)), (sheet.Width, sheet.Height));
 
         // The second row begins with the second prompt's first frame, which the trained model makes of the next seed.
         Directory.Move(folder.File("run", "diffusion_transformer"), Replaced(model));
         var run = await CliRun.OfAsync("generate", "a dog", "--model", model, "--size", "128x64", "--frames", "1", "--seed", "4", "--guidance", "2", "-o", folder.File("dog.png"));
         Assert.True(run.Code == ExitCode.Ok, run.Error);
-        var dog = await ImageReader.ReadAsync(folder.File("dog.png"), ct: Cancel);
+        var dog = await ImageReader.ReadAsync(folder.File("dog.png"), cancellationToken: Cancel);
         var difference = Enumerable.Range(0, 64).SelectMany(y => Enumerable.Range(0, 128 * 3).Select(x =>
             Math.Abs(sheet.Pixels.Span[((y + 68) * sheet.Width * 3) + 6 + x] - dog.Pixels.Span[(y * 128 * 3) + x]))).Max();
         Assert.InRange(difference, 0, 2);
@@ -141,6 +141,6 @@ public sealed class TrainDataTests : IDisposable
     {
         var run = await CliRun.OfAsync(["generate", Captions, "--model", model, "--frames", "1", "--seed", "1", "-o", folder.File(name), .. more]);
         Assert.True(run.Code == ExitCode.Ok, run.Error);
-        return (await ImageReader.ReadAsync(folder.File(name), ct: Cancel)).Pixels.ToArray();
+        return (await ImageReader.ReadAsync(folder.File(name), cancellationToken: Cancel)).Pixels.ToArray();
     }
 }

@@ -57,8 +57,8 @@ public class TrainProcessTests(TinySprites sprites, ITestOutputHelper output) : 
         Assert.Equal(ExitCode.Ok, await RunAsync("launch", "--nproc", "2", "--", "train", "dit", "--config", sprites.Config(workers: 1, 4), "--out", two));
 
         using var scope = new TensorScope();
-        using var expected = new SafetensorsSource(Path.Combine(one, "dit", "dit.safetensors"));
-        using var actual = new SafetensorsSource(Path.Combine(two, "dit", "dit.safetensors"));
+        using var expected = SafetensorsFile.Open(Path.Combine(one, "dit", "dit.safetensors"));
+        using var actual = SafetensorsFile.Open(Path.Combine(two, "dit", "dit.safetensors"));
         var (difference, norm) = (0.0, 0.0);
         foreach (var key in expected.Keys)
         {

@@ -112,7 +112,7 @@ public sealed class GenerationTests : StartedServer
 
         using var folder = new TemporaryFolder();
         var frames = 0;
-        await foreach (var chunk in VideoReader.ReadAsync(folder.Write("live.mp4", streams[0]), ct: Cancel))
+        await foreach (var chunk in VideoReader.ReadAsync(folder.Write("live.mp4", streams[0]), cancellationToken: Cancel))
             frames += chunk.Count;
         Assert.Equal(33, frames);
         Assert.All(streams, stream => Assert.Equal(streams[0], stream));

@@ -71,5 +71,5 @@ public sealed class AllocatorTests : IDisposable
 
     public void Dispose() => TorchRuntime.LimitCache(DefaultCache);
 
-    private static Tensor Bytes(long megabytes) => TensorScope.Detach(Tensor.Empty([megabytes * Megabyte], ElementType.UInt8));
+    private static Tensor Bytes(long megabytes) => TensorScope.Release(Tensor.Empty([megabytes * Megabyte], ElementType.UInt8));
 }

@@ -24,7 +24,7 @@ public sealed class AttachedWeightsTests : IDisposable
         using (var layer = new Linear(2, 3))
         {
             using var scope = new TensorScope();
-            layer.Attach(new SafetensorsSource(folder.File("w")), type);
+            layer.Attach(SafetensorsFile.Open(folder.File("w")), type);
             Assert.Equal((type, Device.Cpu, false), (layer.Weight.Type, layer.Weight.Device, layer.Weight.HasValue));
             Assert.Equal(5, layer.Weight.Value.Select(0, 2).Select(0, 1).Item());
             layer.Release();
@@ -41,7 +41,7 @@ public sealed class AttachedWeightsTests : IDisposable
     {
         using var scope = new TensorScope();
         using var layer = new Linear(2, 3);
-        layer.Attach(new SafetensorsSource(folder.File("w")));
+        layer.Attach(SafetensorsFile.Open(folder.File("w")));
         layer.Weight.Value = Tensor.Zeros([3, 2]);
         layer.Release();
         Assert.Equal(0, layer.Weight.Value.Sum().Item());
@@ -51,7 +51,7 @@ public sealed class AttachedWeightsTests : IDisposable
     public void Attaching_the_wrong_checkpoint_is_an_error_at_once()
     {
         using var layer = new Linear(2, 4);
-        var error = Assert.Throws<CheckpointException>(() => layer.Attach(new SafetensorsSource(folder.File("w"))));
+        var error = Assert.Throws<CheckpointException>(() => layer.Attach(SafetensorsFile.Open(folder.File("w"))));
         Assert.Contains("weight is [3, 2] where the model has [4, 2]", error.Message, StringComparison.Ordinal);
     }
 
@@ -61,7 +61,7 @@ public sealed class AttachedWeightsTests : IDisposable
         using var scope = new TensorScope();
         Linear[] blocks = [new(2, 3), new(2, 3), new(2, 3)];
         foreach (var block in blocks)
-            block.Attach(new SafetensorsSource(folder.File("w")), ElementType.BFloat16);
+            block.Attach(SafetensorsFile.Open(folder.File("w")), ElementType.BFloat16);
         var stream = new WeightStream([.. blocks.Select(block => new[] { block.Weight, block.Bias! })]);
         for (var turn = 0; turn < 6; turn++)
         {
@@ -85,7 +85,7 @@ public sealed class AttachedWeightsTests : IDisposable
         const int count = 1 << 16;
         using var scope = new TensorScope();
         SafetensorsWriter.Write(folder.File("large"), [("a", Tensor.Arange(0, count)), ("b", Tensor.Ones([3]))]);
-        using var source = new SafetensorsSource(folder.File("large"));
+        using var source = SafetensorsFile.Open(folder.File("large"));
         var a = source.Read("a");
         var before = a.Sum().Item();
         source.Drop("a");

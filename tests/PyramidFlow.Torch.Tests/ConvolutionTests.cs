@@ -65,15 +65,15 @@ public sealed class ConvolutionTests
             foreach (var (name, right, found) in new[] { "result", "gradient of the input", "of the weight", "of the bias" }.Zip(expected, Gradients(way(x, weight, bias))))
                 Close(right, found, name);
             using var noGrad = NoGrad.Begin();
-            Close(expected[0], way(x.Detached(), weight.Detached(), bias.Detached()), "result without gradients");
-            Close(expected[0] - bias.Reshape([1, weightShape[0], .. strides.Select(_ => 1L)]), way(x.Detached(), weight.Detached(), null), "result without a bias");
+            Close(expected[0], way(x.Detach(), weight.Detach(), bias.Detach()), "result without gradients");
+            Close(expected[0] - bias.Reshape([1, weightShape[0], .. strides.Select(_ => 1L)]), way(x.Detach(), weight.Detach(), null), "result without a bias");
         }
 
         // The sum of squares, so that gradients differ from place to place.
         Tensor[] Gradients(Tensor y)
         {
             (y * y).Sum().Backward();
-            Tensor[] all = [y.Detached(), .. leaves.Select(leaf => leaf.Grad!.Clone())];
+            Tensor[] all = [y.Detach(), .. leaves.Select(leaf => leaf.Grad!.Clone())];
             foreach (var leaf in leaves)
                 leaf.Grad!.MulInPlace(0);
             return all;

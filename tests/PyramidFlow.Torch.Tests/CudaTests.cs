@@ -41,24 +41,24 @@ public class CudaTests
     public void Memory_of_the_device_is_counted()
     {
         const long bytes = 64L << 20;
-        Assert.SkipUnless(DeviceMemory.Of(Cuda) is not null, $"libtorch {TorchRuntime.Version} does not tell");
+        Assert.SkipUnless(DeviceMemory.Read(Cuda) is not null, $"libtorch {TorchRuntime.Version} does not tell");
         TorchRuntime.TrimMemory();
         DeviceMemory.ResetPeak(Cuda);
-        var before = DeviceMemory.Of(Cuda)!.Value;
+        var before = DeviceMemory.Read(Cuda)!.Value;
         using (var scope = new TensorScope())
         {
             Tensor.Empty([bytes], ElementType.UInt8, Cuda);
-            var held = DeviceMemory.Of(Cuda)!.Value;
+            var held = DeviceMemory.Read(Cuda)!.Value;
             Assert.Equal(before.InUse + bytes, held.InUse);
             Assert.True(held.Free < held.Total);
         }
 
-        var after = DeviceMemory.Of(Cuda)!.Value;
+        var after = DeviceMemory.Read(Cuda)!.Value;
         Assert.Equal(before.InUse, after.InUse);
         Assert.InRange(after.Peak, before.InUse + bytes, before.InUse + bytes + (4L << 20));
         Assert.True(after.Cached >= bytes);
         TorchRuntime.TrimMemory();
-        Assert.True(DeviceMemory.Of(Cuda)!.Value.Cached < after.Cached);
+        Assert.True(DeviceMemory.Read(Cuda)!.Value.Cached < after.Cached);
     }
 
     [Fact]

@@ -38,7 +38,7 @@ public class FlatParametersTests
         parameters.Gradients.Fill(1);
         optimizer.Step(0.1);
         using var scope = new TensorScope();
-        Assert.Equal(layer.Weight.Value.Detached().ToArray<float>(), copy.Weight.Value.Detached().ToArray<float>());
+        Assert.Equal(layer.Weight.Value.Detach().ToArray<float>(), copy.Weight.Value.Detach().ToArray<float>());
     }
 
     [Fact]

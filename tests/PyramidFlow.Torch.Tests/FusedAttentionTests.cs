@@ -43,7 +43,7 @@ public sealed class FusedAttentionTests : IDisposable
         var y = FusedAttention.Apply(q, k, v, ranges, Scale)!;
         var gradients = (y * given).Sum().Gradients(inputs);
 
-        Tensor[] wide = [.. inputs.Select(input => Wide(input).Detached())];
+        Tensor[] wide = [.. inputs.Select(input => Wide(input).Detach())];
         foreach (var input in wide)
             input.RequiresGrad = true;
         var plain = Plain(wide[0], wide[1], wide[2], ranges);
@@ -64,7 +64,7 @@ public sealed class FusedAttentionTests : IDisposable
         // Heads last, as linear layers give them; the gradient of a sum is one number, seen many times.
         Tensor[] parts = [.. Enumerable.Range(0, 3).Select(_ => Random(type, 1, 9, 2, 8).Permute(2, 0, 1, 3))];
         AttentionRange[] ranges = [new(0, 4, 6), new(4, 5, 9)];
-        Tensor[] wide = [.. parts.Select(part => Wide(part).Detached())];
+        Tensor[] wide = [.. parts.Select(part => Wide(part).Detach())];
         (parts[1].RequiresGrad, wide[1].RequiresGrad) = (true, true);
         var alone = FusedAttention.Apply(parts[0], parts[1], parts[2], ranges, Scale)!.Sum().Gradients([parts[1]])[0];
         var plain = Plain(wide[0], wide[1], wide[2], ranges).Sum().Gradients([wide[1]])[0];
@@ -79,7 +79,7 @@ public sealed class FusedAttentionTests : IDisposable
             input.RequiresGrad = true;
         Tensor[] Block(Tensor[] x) => [FusedAttention.Apply(x[0], x[1], x[2], [new(0, 50, 50)], Scale)!];
         var kept = (Block(inputs)[0] * inputs[0]).Sum().Gradients(inputs);
-        var again = (Checkpointing.Run(Block, inputs)[0] * inputs[0]).Sum().Gradients(inputs);
+        var again = (GradientCheckpointing.Run(Block, inputs)[0] * inputs[0]).Sum().Gradients(inputs);
         foreach (var (one, other) in kept.Zip(again))
             Assert.Equal(one.ToArray<float>(), other.ToArray<float>());
     }

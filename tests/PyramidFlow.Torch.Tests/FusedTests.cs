@@ -34,7 +34,7 @@ public sealed class FusedTests : IDisposable
     public void Turn(ElementType type)
     {
         var turns = Random(ElementType.Float32, 11, 1, 32, 2).ViewAsComplex();
-        Same(type, x => Fused.Turn(x, turns.Narrow(0, 2, 9)), Random(ElementType.Float32, 2, 9, 3, 64));
+        Same(type, x => Fused.Rotate(x, turns.Narrow(0, 2, 9)), Random(ElementType.Float32, 2, 9, 3, 64));
     }
 
     [Fact]

@@ -15,7 +15,7 @@ public sealed class Int8WeightTests : IDisposable
         using var scope = new TensorScope();
         using var generator = new RandomGenerator(1);
         var weight = Tensor.Randn([8, 64], generator) * Tensor.Arange(0, 8).Unsqueeze(1);
-        var rounded = Int8Weight.Of(weight);
+        var rounded = Int8Weight.Quantize(weight);
         Assert.Equal((ElementType.Int8, ElementType.Float32), (rounded.Codes.Type, rounded.Scales.Type));
         // Half a step, and what the factor's own rounding takes from the largest numbers.
         var most = rounded.Scales.Unsqueeze(1) * 0.51 + weight.Abs() * 0.004;
@@ -32,9 +32,9 @@ public sealed class Int8WeightTests : IDisposable
         using var generator = new RandomGenerator(2);
         using var layer = new Linear(6, 4);
         var (weight, bias, x) = (Tensor.Randn([4, 6], generator), Tensor.Randn([4], generator), Tensor.Randn([5, 6], generator));
-        var rounded = Int8Weight.Of(weight);
+        var rounded = Int8Weight.Quantize(weight);
         SafetensorsWriter.Write(folder.File("w"), [("weight", rounded.Codes), ("weight_scale", rounded.Scales), ("bias", bias)]);
-        using var source = new SafetensorsSource(folder.File("w"));
+        using var source = SafetensorsFile.Open(folder.File("w"));
         layer.Load(source, ElementType.Float32);
         var expected = x.Linear(rounded.Dequantize(ElementType.Float32), bias).ToArray<float>();
         Assert.Equal(expected, layer.Forward(x).ToArray<float>());
@@ -45,7 +45,7 @@ public sealed class Int8WeightTests : IDisposable
 
         // The same layer with numbers again.
         SafetensorsWriter.Write(folder.File("plain"), [("weight", weight), ("bias", bias)]);
-        using var plain = new SafetensorsSource(folder.File("plain"));
+        using var plain = SafetensorsFile.Open(folder.File("plain"));
         layer.Load(plain);
         Assert.Equal(x.Linear(weight, bias).ToArray<float>(), layer.Forward(x).ToArray<float>());
     }
@@ -64,7 +64,7 @@ public sealed class Int8WeightTests : IDisposable
 
         string Refusal(string file)
         {
-            using var source = new SafetensorsSource(folder.File(file));
+            using var source = SafetensorsFile.Open(folder.File(file));
             return Assert.Throws<CheckpointException>(() => layer.Load(source)).Message;
         }
     }

@@ -30,7 +30,7 @@ public sealed class ModuleTests : IDisposable
             .Where(p => p.Key is not ("table" or "blocks.2.weight" or "base_weight"))
             .Append(("base_weight", Tensor.Ones([5, 1]))).Append(("strange", Tensor.Ones([1]))).Append(("tied", Tensor.Ones([1])));
         SafetensorsWriter.Write(folder.File("w"), tensors);
-        using var source = new SafetensorsSource(folder.File("w"));
+        using var source = SafetensorsFile.Open(folder.File("w"));
         var error = Assert.Throws<CheckpointException>(() => net.Load(source));
         Assert.Equal($"{folder.File("w")} does not fit its config: blocks.2.weight is missing; table is missing; "
             + "strange is not part of this model; base_weight is [5, 1] where the model has [5]", error.Message);
@@ -51,7 +51,7 @@ public sealed class ModuleTests : IDisposable
         // Every part has other values; those that are no such layer have one weight only.
         var parts = prefixes.Select((prefix, i) => (Prefix: prefix, Value: i + 1.0)).ToList();
         SafetensorsWriter.Write(folder.File("w"), parts.SelectMany(p => Part(p.Prefix, p.Value)));
-        using var source = new SafetensorsSource(folder.File("w"));
+        using var source = SafetensorsFile.Open(folder.File("w"));
         layer.Load(source, ignore: key => key.StartsWith("vae.", StringComparison.Ordinal));
         Assert.Equal(parts.Single(p => p.Prefix == expected).Value, layer.Bias!.Value.Item());
 
@@ -67,7 +67,7 @@ public sealed class ModuleTests : IDisposable
         using var scope = new TensorScope();
         using var layer = new Linear(2, 1, bias: false);
         SafetensorsWriter.Write(folder.File("w"), [("a.weight", Tensor.Ones([1, 2])), ("b.weight", Tensor.Ones([1, 2]))]);
-        using var source = new SafetensorsSource(folder.File("w"));
+        using var source = SafetensorsFile.Open(folder.File("w"));
         Assert.Contains("weight is missing; a.weight is not part", Assert.Throws<CheckpointException>(() => layer.Load(source)).Message, StringComparison.Ordinal);
     }
 
@@ -77,7 +77,7 @@ public sealed class ModuleTests : IDisposable
         using var scope = new TensorScope();
         using var layer = new Linear(1, 1, bias: false);
         SafetensorsWriter.Write(folder.File("w"), Enumerable.Range(0, 30).Select(i => ($"x{i}", Tensor.Ones([1]))));
-        using var source = new SafetensorsSource(folder.File("w"));
+        using var source = SafetensorsFile.Open(folder.File("w"));
         Assert.EndsWith("; and 19 more", Assert.Throws<CheckpointException>(() => layer.Load(source)).Message);
     }
 
@@ -92,7 +92,7 @@ public sealed class ModuleTests : IDisposable
         {
             SafetensorsWriter.Write(folder.File("w"), [("weight", Tensor.From<float>([1, 2, 3, 4], 2, 2)), ("index", Tensor.Arange(0, 3, type: ElementType.Int64))]);
             using var module = new Indexed();
-            using (var source = new SafetensorsSource(folder.File("w")))
+            using (var source = SafetensorsFile.Open(folder.File("w")))
                 module.Load(source, wanted);
             Assert.Equal(held, module.Weight.Value.Type);
             Assert.Equal(ElementType.Int64, module.Index.Value.Type);

@@ -12,10 +12,10 @@ public class MuonTests
     {
         using var muon = new Trained(inputs, outputs);
         using var scope = new TensorScope();
-        var before = muon.Hidden.Weight.Value.Detached().Clone();
+        var before = muon.Hidden.Weight.Value.Detach().Clone();
         new Muon(muon.Parameters, muon.Optimizer, WeightDecay, IsHidden).Step(LearningRate);
         var scale = 0.2 * Math.Sqrt(Math.Max(inputs, outputs));
-        var step = ((before * (1 - (LearningRate * WeightDecay))) - muon.Hidden.Weight.Value.Detached()) / (LearningRate * scale);
+        var step = ((before * (1 - (LearningRate * WeightDecay))) - muon.Hidden.Weight.Value.Detach()) / (LearningRate * scale);
         var gram = inputs > outputs ? step.Matmul(step.Transpose(0, 1)) : step.Transpose(0, 1).Matmul(step);
         var singular = gram.Eigh().Values.Sqrt();
         Assert.InRange(singular.Min().Item(), 0.6, 1.3);
@@ -36,8 +36,8 @@ public class MuonTests
 
         using var scope = new TensorScope();
         foreach (var (expected, actual) in plain.Others.Zip(muon.Others))
-            Assert.Equal(expected.Value.Detached().ToArray<float>(), actual.Value.Detached().ToArray<float>());
-        Assert.NotEqual(plain.Hidden.Weight.Value.Detached().ToArray<float>(), muon.Hidden.Weight.Value.Detached().ToArray<float>());
+            Assert.Equal(expected.Value.Detach().ToArray<float>(), actual.Value.Detach().ToArray<float>());
+        Assert.NotEqual(plain.Hidden.Weight.Value.Detach().ToArray<float>(), muon.Hidden.Weight.Value.Detach().ToArray<float>());
     }
 
     private static bool IsHidden(string key) => key.StartsWith("hidden.", StringComparison.Ordinal);

@@ -1,5 +1,3 @@
-using PyramidFlow.Torch.Interop;
-
 namespace PyramidFlow.Torch.Tests;
 
 public sealed class OperatorTests : IDisposable
@@ -26,9 +24,9 @@ public sealed class OperatorTests : IDisposable
     public void A_repeated_addition_leaves_its_tensors_and_no_sum()
     {
         var (x, y) = (Tensor.From<float>([1, 2]), Tensor.From<float>([3, 4]));
-        Repetition.Add(x, y, 3);
+        Operator.RepeatAdd(x, y, 3);
         Assert.Equal([1f, 2f, 3f, 4f], [.. x.ToArray<float>(), .. y.ToArray<float>()]);
-        Assert.Contains("size of tensor", Assert.Throws<TorchException>(() => Repetition.Add(x, Tensor.Ones([3]), 1)).Message, StringComparison.Ordinal);
+        Assert.Contains("size of tensor", Assert.Throws<TorchException>(() => Operator.RepeatAdd(x, Tensor.Ones([3]), 1)).Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -103,7 +103,7 @@ public class OptimizerTests
     [Fact]
     public void A_warm_up_can_begin_at_a_rate_of_its_own_and_be_counted_in_epochs()
     {
-        var rate = LearningRate.OfEpochs(1, warmUpEpochs: 1, epochs: 3, stepsPerEpoch: 5) with { WarmUpFrom = 0.2 };
+        var rate = LearningRate.FromEpochs(1, warmUpEpochs: 1, epochs: 3, stepsPerEpoch: 5) with { WarmUpFrom = 0.2 };
         Assert.Equal([0.2, 0.4, 0.6, 0.8, 1, 1], Enumerable.Range(0, 6).Select(step => Math.Round(rate.At(step), 9)));
         Assert.Equal(15, rate.TotalSteps);
         Assert.Equal(0.2, (rate with { WarmUpSteps = 1 }).At(0));

@@ -38,7 +38,7 @@ public class TensorScopeTests
         var tensor = Tensor.Ones([2]);
         Assert.IsType<InvalidOperationException>(OnAnotherThread(tensor.Dispose));
         Assert.False(tensor.IsDisposed);
-        TensorScope.Detach(tensor);
+        TensorScope.Release(tensor);
         Assert.Null(OnAnotherThread(tensor.Dispose));
         Assert.True(tensor.IsDisposed);
     }

@@ -8,15 +8,15 @@ namespace PyramidFlow.Testing;
 public static class GoldenTensors
 {
     /// <summary>A tensor of the case's file on the <see cref="TestDevice"/>; on the CPU it lies over the file's memory.</summary>
-    public static Tensor Tensor(this GoldenCase golden, string name) => golden.File.Tensor(golden.File.Entries[name]).There();
+    public static Tensor Tensor(this GoldenCase golden, string name) => golden.File.Read(name).There();
 
     public static bool Has(this GoldenCase golden, string name) => golden.File.Entries.ContainsKey(name);
 
     /// <summary>The state dict of a case: the shared weights file, or the case's own tensors under weights/.</summary>
     public static StateSource State(this GoldenCase golden, string field = "weights_file") =>
         golden.Weights(field) is { } shared
-            ? new SafetensorsSource(shared.Path)
-            : new SafetensorsSource(golden.File.Path).Under("weights/");
+            ? SafetensorsFile.Open(shared.Name)
+            : SafetensorsFile.Open(golden.File.Name).WithPrefix("weights/");
 
     /// <summary>Fails unless |actual - expected| is at most atol + rtol * |expected| everywhere; says how large it was.</summary>
     public static void AssertClose(this GoldenCase golden, string name, Tensor actual) =>

@@ -65,7 +65,7 @@ internal static class BatchItems
         }
     }
 
-    private static FormatException Unknown(string name) => NearestName.Slip(name, Keys) is { } near
+    private static FormatException Unknown(string name) => NearestName.FindTypo(name, Keys) is { } near
         ? new FormatException($"unknown key '{StrictText.OneLine(name)}': did you mean {near}?")
         : new FormatException($"unknown key '{StrictText.OneLine(name)}': use {string.Join(", ", Keys)}");
 }

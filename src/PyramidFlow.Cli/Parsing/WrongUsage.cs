@@ -53,7 +53,7 @@ internal static class WrongUsage
 
         var names = isOption ? OptionNames(parsed.CommandResult) : command.Subcommands.Select(c => c.Name);
         var kind = isOption ? "option" : command.Subcommands.Count > 0 ? "command" : "argument";
-        if (NearestName.Slip(token, names) is { } near)
+        if (NearestName.FindTypo(token, names) is { } near)
             return $"unknown {kind} '{token}': did you mean {near}?";
         return kind == "command"
             ? $"unknown command '{token}': use {string.Join(", ", names)}"

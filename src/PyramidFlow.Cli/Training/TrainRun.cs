@@ -52,7 +52,7 @@ internal static class TrainRun
         if (File.Exists(folder))
             throw new UsageException($"{folder} is a file: --out takes a folder");
         using var line = new ProgressLine(console);
-        using var group = ProcessPlace.Of(Environment.GetEnvironmentVariable) is { } place ? ProcessGroup.Join(place, cancel: cancel) : null;
+        using var group = Rendezvous.FromEnvironment(Environment.GetEnvironmentVariable) is { } rendezvous ? ProcessGroup.Join(rendezvous, cancellationToken: cancel) : null;
         var isFirst = group is not { Rank: > 0 };
         var end = await Task.Run(
             () =>

@@ -45,7 +45,7 @@ internal sealed class RequestCheck(ModelCatalog catalog, ServerLimits limits)
         {
             if (text?.Length > limits.PromptLength)
                 throw Invalid(name, $"the text has {text.Length} characters: shorten it to {limits.PromptLength}");
-            if (StrictText.FaultOf(text) is { } fault)
+            if (StrictText.FindFault(text) is { } fault)
                 throw Invalid(name, $"the text {fault}");
         }
     }

@@ -1,11 +1,11 @@
 using System.IO.MemoryMappedFiles;
-using PyramidFlow.Torch.Interop;
+using System.Runtime.InteropServices;
 
 namespace PyramidFlow.Torch.Checkpoints;
 
 /// <summary>
-/// A file mapped into memory, copy-on-write: a tensor over it can be written without touching the file. The map stays
-/// until this object and every tensor over it are gone.
+/// A file mapped into memory, copy-on-write: writing to a tensor over it does not change the file. The map stays until this
+/// object and every tensor over it are disposed.
 /// </summary>
 internal sealed unsafe class MappedFile : IDisposable
 {
@@ -38,12 +38,12 @@ internal sealed unsafe class MappedFile : IDisposable
     internal long Length { get; }
 
     /// <summary>Maps a file of at least <paramref name="minimum"/> bytes.</summary>
-    /// <exception cref="CheckpointException">It is missing, cannot be read, or is shorter.</exception>
+    /// <exception cref="CheckpointException">The file is missing, cannot be read, or is shorter.</exception>
     internal static MappedFile Open(string path, int minimum)
     {
         try
         {
-            // The length of the open file: a FileInfo would tell that of a link.
+            // The length of the open file; a FileInfo would return that of a link.
             using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete);
             if (stream.Length < minimum)
                 throw new CheckpointException($"{path} is damaged: it has only {stream.Length} bytes; download or write it again");
@@ -63,17 +63,17 @@ internal sealed unsafe class MappedFile : IDisposable
         }
     }
 
-    /// <summary>Address of a byte; the caller has checked that it lies in the file.</summary>
+    /// <summary>Address of a byte; the caller checks that it lies in the file.</summary>
     internal nint Address(long offset)
     {
         ObjectDisposedException.ThrowIf(disposed != 0, typeof(MappedFile));
         return (nint)(start + offset);
     }
 
-    /// <summary>Bytes of the file; the caller has checked that they lie in it.</summary>
+    /// <summary>Bytes of the file; the caller checks that they lie in it.</summary>
     internal ReadOnlySpan<byte> Bytes(long offset, long length) => new((void*)Address(offset), checked((int)length));
 
-    /// <summary>A row-major tensor over the file's pages, or a copy where they are not aligned to the element type.</summary>
+    /// <summary>A row-major tensor over the pages of the file, or a copy if it is not aligned to the element type.</summary>
     internal Tensor Tensor(long offset, long[] shape, ElementType type)
     {
         var address = Address(offset);
@@ -87,10 +87,10 @@ internal sealed unsafe class MappedFile : IDisposable
             return tensor.Clone();
     }
 
-    /// <summary>Begins to read bytes that will be needed soon.</summary>
+    /// <summary>Starts to read bytes that will be needed soon.</summary>
     internal void Prefetch(long offset, long length) => PageAdvice.Prefetch(Address(offset), length);
 
-    /// <summary>Lets bytes go out of this process's memory until they are touched again; those written since are lost.</summary>
+    /// <summary>Drops pages from memory until they are touched again. Changes to them are lost.</summary>
     internal void Drop(long offset, long length) => PageAdvice.Drop(Address(offset), length);
 
     /// <inheritdoc/>
@@ -100,7 +100,7 @@ internal sealed unsafe class MappedFile : IDisposable
             Release();
     }
 
-    // What git leaves in the place of a large file when git-lfs is not installed.
+    // git leaves a pointer in place of a large file when git-lfs is not installed.
     private bool IsLfsPointer() => Bytes(0, Math.Min(Length, 64)).StartsWith("version https://git-lfs"u8);
 
     private void Release()
@@ -116,4 +116,36 @@ internal sealed unsafe class MappedFile : IDisposable
     {
         public void Dispose() => file.Release();
     }
+}
+
+/// <summary>Advises Linux which pages of a mapped file are needed soon or no longer; does nothing on other systems.</summary>
+internal static unsafe partial class PageAdvice
+{
+    private const int WillNeed = 3, DontNeed = 4;
+
+    /// <summary>Starts to read all pages that overlap the range; returns at once.</summary>
+    internal static void Prefetch(nint address, long length) => Advise(address, length, WillNeed, outward: true);
+
+    /// <summary>
+    /// Drops the pages that lie wholly in the range; the next access reads them again. Pages at the edges stay, because their other
+    /// bytes may have been changed.
+    /// </summary>
+    internal static void Drop(nint address, long length) => Advise(address, length, DontNeed, outward: false);
+
+    // Ignores errors: advice affects only speed and memory.
+    private static void Advise(nint address, long length, int advice, bool outward)
+    {
+        if (!OperatingSystem.IsLinux())
+            return;
+        nint page = Environment.SystemPageSize;
+        var (start, end) = outward
+            ? (address / page * page, (address + (nint)length + page - 1) / page * page)
+            : ((address + page - 1) / page * page, (address + (nint)length) / page * page);
+        if (end > start)
+            _ = madvise((void*)start, (nuint)(end - start), advice);
+    }
+
+    // Not posix_madvise, whose DONTNEED does nothing in glibc.
+    [LibraryImport("libc")]
+    private static partial int madvise(void* address, nuint length, int advice);
 }

@@ -5,18 +5,18 @@ using System.Text;
 namespace PyramidFlow.Torch.Checkpoints;
 
 /// <summary>
-/// Reads the pickle of a PyTorch checkpoint. It knows the instructions and names that tensors in containers need and
-/// refuses everything else; nothing a pickle says is ever run. Time and memory are bounded by the length of the pickle and the budget.
+/// Parses the pickle of a PyTorch checkpoint. Supports only the instructions and names that tensors in containers need, refuses
+/// everything else and executes nothing. The length of the pickle and the budget bound time and memory.
 /// </summary>
-/// <param name="path">What to call the file in an error.</param>
-/// <param name="budget">Items and bytes that the whole file may take.</param>
+/// <param name="path">Name of the file for error messages.</param>
+/// <param name="budget">Limit of items and bytes for the whole file.</param>
 internal sealed class PickleReader(string path, ArchiveBudget budget)
 {
     private const int MaxBytes = 16 << 20;
     private const int MaxInstructions = 4 << 20;
     private const int MaxNameLength = 256;
 
-    // Bytes of what is made, about: a reference, a boxed number, a container, an entry of the memo, a tensor without its shape.
+    // Approximate bytes of a reference, a boxed number, a container, an entry of the memo, and a tensor without its shape.
     private const int Reference = 8, Number = 24, Container = 80, Entry = 48, Record = 128;
 
     private static readonly UTF8Encoding StrictUtf8 = new(false, throwOnInvalidBytes: true);
@@ -25,8 +25,8 @@ internal sealed class PickleReader(string path, ArchiveBudget budget)
     private readonly List<object?> stack = [];
     private readonly Dictionary<long, object?> memo = [];
 
-    /// <summary>The object the pickle describes.</summary>
-    /// <exception cref="CheckpointException">It is damaged, too large, or asks for something else than tensors.</exception>
+    /// <summary>Parses the object that the pickle describes.</summary>
+    /// <exception cref="CheckpointException">The pickle is damaged, too large, or asks for anything but tensors.</exception>
     internal object? Read(ReadOnlySpan<byte> pickle)
     {
         if (pickle.Length > MaxBytes)
@@ -131,7 +131,7 @@ internal sealed class PickleReader(string path, ArchiveBudget budget)
                 break;
             case 'R':                                                   // REDUCE
                 var arguments = As<object?[]>(Pop());
-                // No known call has more than a shape and strides among its first arguments.
+                // Shape and strides are among the first arguments of every known call.
                 budget.Take(Record + (Reference * arguments.Take(8).OfType<object?[]>().Sum(part => Math.Min(part.Length, PickleGlobals.MaxRank))));
                 Push(PickleGlobals.Call(Pop(), arguments) ?? throw new ArgumentException("not the arguments of this function"));
                 break;
@@ -209,7 +209,7 @@ internal sealed class PickleReader(string path, ArchiveBudget budget)
     private object? Recall(long index) =>
         memo.TryGetValue(index, out var value) ? value : throw new ArgumentException("nothing was put there");
 
-    // Null is one of Python's values, and of no kind.
+    // Null is a valid value in Python, but not of any type asked for here.
     private static T As<T>(object? value)
         where T : class => value as T ?? throw new ArgumentException("an instruction is given something of another kind");
 
@@ -264,7 +264,7 @@ internal sealed class PickleReader(string path, ArchiveBudget budget)
         return items;
     }
 
-    // Python's numbers have any length; those beyond 64 bits (random seeds) are of no use here, and never a size.
+    // Python integers have any length. Those beyond 64 bits, such as random seeds, are ignored: they are never a size.
     private static object Integer(ReadOnlySpan<byte> bytes)
     {
         if (bytes.Length > 8)
@@ -311,3 +311,104 @@ internal sealed class PickleReader(string path, ArchiveBudget budget)
         }
     }
 }
+
+/// <summary>
+/// The Python names that a plain checkpoint uses and the meaning of calling them. This table is complete: no other name can be
+/// looked up.
+/// </summary>
+internal static class PickleGlobals
+{
+    /// <summary>Maximum rank, as in libtorch; it also keeps short calls from copying a long list repeatedly.</summary>
+    internal const int MaxRank = 64;
+
+    private static readonly Dictionary<string, object> Known = new()
+    {
+        ["collections.OrderedDict"] = PickleFunction.OrderedDict,
+        ["argparse.Namespace"] = PickleFunction.Attributes,
+        ["torch.Size"] = PickleFunction.Size,
+        ["torch._utils._rebuild_tensor_v2"] = PickleFunction.RebuildTensor,
+        ["torch._utils._rebuild_tensor_v3"] = PickleFunction.RebuildTensorOfType,
+        ["torch._utils._rebuild_parameter"] = PickleFunction.RebuildParameter,
+        ["torch._utils._rebuild_parameter_with_state"] = PickleFunction.RebuildParameterWithState,
+        ["torch.storage.UntypedStorage"] = new PickleStorageClass(null),
+        ["torch.FloatStorage"] = new PickleStorageClass(ElementType.Float32),
+        ["torch.DoubleStorage"] = new PickleStorageClass(ElementType.Float64),
+        ["torch.HalfStorage"] = new PickleStorageClass(ElementType.Float16),
+        ["torch.BFloat16Storage"] = new PickleStorageClass(ElementType.BFloat16),
+        ["torch.LongStorage"] = new PickleStorageClass(ElementType.Int64),
+        ["torch.IntStorage"] = new PickleStorageClass(ElementType.Int32),
+        ["torch.ShortStorage"] = new PickleStorageClass(ElementType.Int16),
+        ["torch.CharStorage"] = new PickleStorageClass(ElementType.Int8),
+        ["torch.ByteStorage"] = new PickleStorageClass(ElementType.UInt8),
+        ["torch.BoolStorage"] = new PickleStorageClass(ElementType.Bool),
+        ["torch.float32"] = ElementType.Float32,
+        ["torch.float64"] = ElementType.Float64,
+        ["torch.float16"] = ElementType.Float16,
+        ["torch.bfloat16"] = ElementType.BFloat16,
+        ["torch.int64"] = ElementType.Int64,
+        ["torch.int32"] = ElementType.Int32,
+        ["torch.int16"] = ElementType.Int16,
+        ["torch.int8"] = ElementType.Int8,
+        ["torch.uint8"] = ElementType.UInt8,
+        ["torch.bool"] = ElementType.Bool,
+    };
+
+    /// <summary>The object of a name, or null if checkpoints do not need it.</summary>
+    internal static object? Find(string module, string name) => Known.GetValueOrDefault($"{module}.{name}");
+
+    /// <summary>The result of a call, or null if the arguments do not fit.</summary>
+    internal static object? Call(object? function, object?[] arguments) => (function, arguments) switch
+    {
+        (PickleFunction.OrderedDict, []) => new PickleDictionary(),
+        (PickleFunction.Size, [object?[] sizes]) => sizes,
+        (PickleFunction.RebuildTensor, [PickleStorage { Type: { } type } storage, long offset, object?[] shape, object?[] strides, ..]) =>
+            Rebuild(storage, type, offset, shape, strides),
+        (PickleFunction.RebuildTensorOfType,
+            [PickleStorage storage, long offset, object?[] shape, object?[] strides, _, _, ElementType type, ..]) =>
+            Rebuild(storage, type, offset, shape, strides),
+        (PickleFunction.RebuildParameter or PickleFunction.RebuildParameterWithState, [PickleTensor tensor, ..]) => tensor,
+        _ => null,
+    };
+
+    private static PickleTensor? Rebuild(PickleStorage storage, ElementType type, long offset, object?[] shape, object?[] strides) =>
+        shape.Length <= MaxRank && shape.Length == strides.Length && shape.All(size => size is long) && strides.All(step => step is long)
+            ? new PickleTensor(storage, type, offset, [.. shape.Cast<long>()], [.. strides.Cast<long>()])
+            : null;
+}
+
+// Values of a pickle besides null, bool, long, double, string, List<object?> and object?[] (a tuple).
+
+/// <summary>A dictionary in file order; keys may repeat.</summary>
+internal sealed class PickleDictionary
+{
+    internal List<(object? Key, object? Value)> Items { get; } = [];
+}
+
+/// <summary>A value that is skipped: bytes, a set, or an integer beyond 64 bits.</summary>
+internal sealed class PickleIgnored
+{
+    internal static readonly PickleIgnored Instance = new();
+}
+
+/// <summary>A Python function that a pickle may call.</summary>
+internal enum PickleFunction
+{
+    OrderedDict,
+
+    /// <summary>An object with only attributes, which are skipped.</summary>
+    Attributes,
+    Size,
+    RebuildTensor,
+    RebuildTensorOfType,
+    RebuildParameter,
+    RebuildParameterWithState,
+}
+
+/// <summary>A class of storages; a null type means untyped bytes.</summary>
+internal sealed record PickleStorageClass(ElementType? Type);
+
+/// <summary>A storage, identified by its entry in the archive.</summary>
+internal sealed record PickleStorage(ElementType? Type, string Entry, long Count);
+
+/// <summary>A tensor over a storage; <paramref name="Offset"/> and strides are in elements.</summary>
+internal sealed record PickleTensor(PickleStorage Storage, ElementType Type, long Offset, long[] Shape, long[] Strides);

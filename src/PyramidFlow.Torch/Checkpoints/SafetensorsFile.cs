@@ -4,47 +4,51 @@ using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Torch.Checkpoints;
 
-/// <summary>One tensor of a checkpoint file: where its bytes lie and how to read them.</summary>
+/// <summary>A tensor of a checkpoint file: its type, its shape and the place of its bytes.</summary>
 /// <param name="Name">Key in the file.</param>
 /// <param name="Type">Element type.</param>
 /// <param name="Shape">Sizes, outermost first; empty for a scalar.</param>
-/// <param name="Offset">First byte, from the start of the file.</param>
+/// <param name="Offset">Offset of its first byte in the file.</param>
 /// <param name="ByteLength">Number of bytes.</param>
 public sealed record TensorEntry(string Name, ElementType Type, long[] Shape, long Offset, long ByteLength);
 
 /// <summary>
-/// A memory-mapped safetensors file. The header is checked whole when the file is opened: every length, offset and
-/// element type, that no two tensors overlap and that nothing points outside the file. Tensor bytes are paged in by the
-/// operating system when they are touched, and never copied by this class.
+/// A memory-mapped safetensors file. <see cref="Open"/> checks the whole header: every length, offset and element type, that
+/// no two tensors overlap and that none reaches beyond the end of the file. The operating system pages tensor bytes in when
+/// they are touched; this class copies none.
 /// </summary>
-public sealed class SafetensorsFile : IDisposable
+public sealed class SafetensorsFile : StateSource
 {
-    // A hundred bytes a tensor, of a hundred thousand tensors; what is parsed takes ten times as much.
+    // 100 bytes for each of 100,000 tensors; the parsed header takes ten times as much memory.
     private const long MaxHeaderBytes = 16 << 20;
 
-    // libtorch's own limit.
+    // The limit of libtorch.
     private const int MaxRank = 64;
 
     private readonly MappedFile file;
+    private readonly Dictionary<string, TensorEntry> entries;
 
     private SafetensorsFile(MappedFile file, Dictionary<string, TensorEntry> entries, Dictionary<string, string> metadata)
     {
         this.file = file;
-        Entries = entries;
+        this.entries = entries;
         Metadata = metadata;
     }
 
-    /// <summary>Path the file was opened from.</summary>
-    public string Path => file.Path;
+    /// <summary>Path of the file.</summary>
+    public override string Name => file.Path;
 
-    /// <summary>All tensors by key.</summary>
-    public IReadOnlyDictionary<string, TensorEntry> Entries { get; }
+    /// <inheritdoc/>
+    public override IReadOnlyCollection<string> Keys => entries.Keys;
 
-    /// <summary>The header's <c>__metadata__</c> strings.</summary>
+    /// <summary>All tensors, by key.</summary>
+    public IReadOnlyDictionary<string, TensorEntry> Entries => entries;
+
+    /// <summary>The <c>__metadata__</c> strings of the header.</summary>
     public IReadOnlyDictionary<string, string> Metadata { get; }
 
     /// <summary>Maps a file and checks its header.</summary>
-    /// <exception cref="CheckpointException">The file is missing, shorter than it says, or its header is malformed.</exception>
+    /// <exception cref="CheckpointException">The file is missing, shorter than its header says, or the header is malformed.</exception>
     public static SafetensorsFile Open(string path)
     {
         var file = MappedFile.Open(path, minimum: 8);
@@ -68,23 +72,30 @@ public sealed class SafetensorsFile : IDisposable
         }
     }
 
-    /// <summary>Address of a tensor's first byte; valid while this object is not disposed.</summary>
-    public nint Address(TensorEntry entry) => file.Address(entry.Offset);
+    /// <summary>The raw bytes of a tensor of at most 2 GB; valid while this object is not disposed.</summary>
+    public ReadOnlySpan<byte> Bytes(string key) => file.Bytes(entries[key].Offset, entries[key].ByteLength);
 
-    /// <summary>The raw bytes of a tensor of at most 2 GB.</summary>
-    public ReadOnlySpan<byte> Bytes(TensorEntry entry) => file.Bytes(entry.Offset, entry.ByteLength);
+    /// <summary>Address of the first byte of a tensor; valid while this object is not disposed.</summary>
+    internal nint Address(string key) => file.Address(entries[key].Offset);
 
-    /// <summary>A tensor over the file's own pages; the map stays until this object and all such tensors are gone.</summary>
-    public Tensor Tensor(TensorEntry entry) => file.Tensor(entry.Offset, entry.Shape, entry.Type);
+    /// <inheritdoc/>
+    public override (long[] Shape, ElementType Type) Describe(string key) => (entries[key].Shape, entries[key].Type);
 
-    /// <summary>Begins to read a tensor's bytes from the disk; returns at once.</summary>
-    public void Prefetch(TensorEntry entry) => file.Prefetch(entry.Offset, entry.ByteLength);
+    /// <summary>A tensor over the pages of the file; the map stays until this object and all such tensors are disposed.</summary>
+    public override Tensor Read(string key) => file.Tensor(entries[key].Offset, entries[key].Shape, entries[key].Type);
 
-    /// <summary>Lets a tensor's pages go until they are touched again; a tensor over them that was written loses what was written.</summary>
-    public void Drop(TensorEntry entry) => file.Drop(entry.Offset, entry.ByteLength);
+    /// <inheritdoc/>
+    public override void Prefetch(string key) => file.Prefetch(entries[key].Offset, entries[key].ByteLength);
 
-    /// <summary>Lets the map go once no tensor uses it any more. Harmless when repeated.</summary>
-    public void Dispose() => file.Dispose();
+    /// <summary>Drops the pages of a tensor until they are touched again. Changes to a tensor over these pages are lost.</summary>
+    public override void Drop(string key) => file.Drop(entries[key].Offset, entries[key].ByteLength);
+
+    /// <summary>Unmaps the file once no tensor uses it any more. Harmless when repeated.</summary>
+    public override void Dispose()
+    {
+        file.Dispose();
+        base.Dispose();
+    }
 
     private static (Dictionary<string, TensorEntry> Entries, Dictionary<string, string> Metadata) ReadHeader(
         string path, ReadOnlySpan<byte> header, long dataStart, long fileLength)
@@ -189,4 +200,22 @@ public sealed class SafetensorsFile : IDisposable
 
     private static CheckpointException Damaged(string path, string fault) =>
         new($"{path} is damaged: {fault}; download or write it again");
+}
+
+/// <summary>Names of element types in safetensors files.</summary>
+internal static class SafetensorsTypes
+{
+    private static readonly (ElementType Type, string Name)[] All =
+    [
+        (ElementType.Float64, "F64"), (ElementType.Float32, "F32"), (ElementType.Float16, "F16"), (ElementType.BFloat16, "BF16"),
+        (ElementType.Int64, "I64"), (ElementType.Int32, "I32"), (ElementType.Int16, "I16"), (ElementType.Int8, "I8"),
+        (ElementType.UInt8, "U8"), (ElementType.Bool, "BOOL"),
+    ];
+
+    /// <summary>The type of a name; null for an unknown name.</summary>
+    internal static ElementType? Parse(string? name) => Array.FindIndex(All, known => known.Name == name) is var at and >= 0 ? All[at].Type : null;
+
+    /// <summary>The name of a type.</summary>
+    internal static string Name(ElementType type) => Array.Find(All, known => known.Type == type).Name
+        ?? throw new ArgumentOutOfRangeException(nameof(type), type, "safetensors has no such element type");
 }

@@ -4,9 +4,8 @@ using System.Text;
 namespace PyramidFlow.Torch.Checkpoints;
 
 /// <summary>
-/// The table of contents of a zip file whose entries are stored, not compressed, as <c>torch.save</c> writes them: where
-/// in the file each entry's bytes lie. Everything is checked against the length of the file; nothing is extracted.
-/// Layout: PKWARE APPNOTE 4.3.
+/// The directory of a zip file with uncompressed entries, as <c>torch.save</c> writes it: the place of the bytes of each entry.
+/// Every offset and length is checked against the length of the file; nothing is extracted. Layout: PKWARE APPNOTE 4.3.
 /// </summary>
 internal sealed class StoredZip
 {
@@ -19,7 +18,7 @@ internal sealed class StoredZip
     private const int MaxEntries = 1 << 20;
     private const int MaxDirectoryBytes = 256 << 20;
 
-    // Of an entry, but for its name.
+    // Memory of an entry without its name.
     private const int EntryBytes = 96;
 
     private readonly MappedFile file;
@@ -33,12 +32,12 @@ internal sealed class StoredZip
         ReadDirectory(start, length, count);
     }
 
-    /// <summary>First byte and number of bytes of each entry, by name.</summary>
+    /// <summary>Offset and length of each entry, by name.</summary>
     internal IReadOnlyDictionary<string, (long Offset, long Length)> Entries => entries;
 
     private (long Start, long Length, long Count) FindDirectory()
     {
-        // The end record is the last thing of the file but for a comment of at most 64 KB.
+        // Only a comment of at most 64 KB can follow the end record.
         var tailStart = Math.Max(0, file.Length - EndLength - ushort.MaxValue);
         var tail = file.Bytes(tailStart, file.Length - tailStart);
         for (var i = tail.Length - EndLength; i >= 0; i--)
@@ -106,7 +105,7 @@ internal sealed class StoredZip
         if (Read16(central, 10) != 0)
             throw Fault($"its entry {name} is compressed, which torch.save never does: unpack it and save it again with torch.save");
 
-        // A zip64 extra field holds, in this order, those of the three that do not fit 32 bits.
+        // A zip64 extra field holds, in this order, the values that do not fit in 32 bits.
         ulong compressed = Read32(central, 20), plain = Read32(central, 24), local = Read32(central, 42);
         var wide = FindExtra64(extra);
         Widen(ref plain, ref wide, name);
@@ -119,7 +118,7 @@ internal sealed class StoredZip
             throw Damaged($"it holds the entry {name} twice");
     }
 
-    // The bytes follow the local header, whose extra field (torch.save pads with it) differs from the directory's.
+    // The bytes follow the local header, whose extra field differs from that of the directory: torch.save pads with it.
     private long CheckLocal(string name, ReadOnlySpan<byte> nameBytes, ulong local, ulong length)
     {
         var end = (ulong)file.Length;

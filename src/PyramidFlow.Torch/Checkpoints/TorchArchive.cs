@@ -3,11 +3,11 @@ using System.Globalization;
 namespace PyramidFlow.Torch.Checkpoints;
 
 /// <summary>
-/// The tensors of a PyTorch checkpoint (<c>.bin</c>, <c>.pt</c>, <c>.pth</c>) as <c>torch.save</c> has written them since
-/// 1.6: a zip file with a pickle and one entry for each storage. The pickle is read, never run: see
-/// <see cref="CheckpointException"/> for everything that is not tensors in dictionaries and lists. Nested containers are
-/// flattened to keys with dots (<c>{"model": {"weight": ...}}</c> is <c>model.weight</c>); numbers, strings and the like
-/// between the tensors are left out. Row-major tensors lie over the file's own pages, others are copied when read.
+/// The tensors of a PyTorch checkpoint (<c>.bin</c>, <c>.pt</c>, <c>.pth</c>) in the format of <c>torch.save</c> since 1.6: a zip
+/// file with a pickle and one entry for each storage. The pickle is parsed, never executed; anything but tensors in dictionaries
+/// and lists is refused with a <see cref="CheckpointException"/>. Nested containers are flattened to keys with dots
+/// (<c>{"model": {"weight": ...}}</c> is <c>model.weight</c>); numbers, strings and the like are skipped. Row-major tensors lie
+/// over the pages of the file, others are copied when they are read.
 /// </summary>
 public sealed class TorchArchive : StateSource
 {
@@ -22,12 +22,12 @@ public sealed class TorchArchive : StateSource
     /// <inheritdoc/>
     public override IReadOnlyCollection<string> Keys => entries.Keys;
 
-    /// <summary>Maps a file and checks it whole: zip directory, pickle, and that every tensor lies inside its storage.</summary>
+    /// <summary>Maps a file and checks all of it: zip directory, pickle, and that every tensor lies inside its storage.</summary>
     /// <param name="path">The checkpoint.</param>
     /// <param name="bareKey">Key of a tensor that was saved without a container; null refuses such a file.</param>
     /// <exception cref="CheckpointException">
-    /// The file is missing, cut off, of the format before 1.6, big-endian, or asks for anything but tensors; the message
-    /// names what.
+    /// The file is missing, cut off, in the format before 1.6, big-endian, or asks for anything but tensors; the message names
+    /// the fault.
     /// </exception>
     public static TorchArchive Open(string path, string? bareKey = null)
     {
@@ -136,7 +136,7 @@ public sealed class TorchArchive : StateSource
                     extent = checked(extent + ((tensor.Shape[i] - 1) * tensor.Strides[i]));
             }
 
-            // More elements than the storage holds would lie over each other: a few bytes that become terabytes when copied.
+            // Overlapping elements could turn a few bytes into terabytes when copied.
             if (count > claimed || checked(tensor.Offset + extent) > claimed)
             {
                 throw Damaged(string.Create(CultureInfo.InvariantCulture,
@@ -155,6 +155,99 @@ public sealed class TorchArchive : StateSource
 
     private CheckpointException Fault(string fault) => new($"{file.Path} is not a readable PyTorch checkpoint: {fault}");
 
-    /// <summary>A tensor, its first byte in the file, and the elements from its first to its last.</summary>
+    /// <summary>A tensor, the offset of its first byte in the file, and the number of elements from its first to its last.</summary>
     private sealed record Placed(PickleTensor Tensor, long Start, long Extent);
+}
+
+/// <summary>Finds the tensors in nested containers; the key of a tensor is its path, with dots.</summary>
+/// <param name="budget">Limit of items and bytes for the whole file.</param>
+/// <param name="bareKey">Key of a tensor outside any container; null skips it.</param>
+internal sealed class PickleTensors(ArchiveBudget budget, string? bareKey)
+{
+    // A pickle can hold a list that contains itself, or nested lists that all share their items.
+    private const int MaxDepth = 32;
+    private const int MaxKeyLength = 1024;
+
+    // Memory of a key and its entry without its characters.
+    private const int KeyBytes = 256;
+
+    /// <summary>All tensors with their keys, in the order of the file.</summary>
+    /// <exception cref="CheckpointException">The containers are nested too deeply or too large.</exception>
+    internal IEnumerable<(string Key, PickleTensor Tensor)> Flatten(object? content) => Visit("", content, 0);
+
+    private IEnumerable<(string Key, PickleTensor Tensor)> Visit(string key, object? value, int depth)
+    {
+        if (depth > MaxDepth || key.Length > MaxKeyLength)
+            throw budget.TooLarge();
+        switch (value)
+        {
+            case PickleTensor tensor when key.Length > 0:
+                return [(key, tensor)];
+            case PickleTensor tensor when bareKey is not null:
+                return [(bareKey, tensor)];
+            case PickleDictionary dictionary:
+                return dictionary.Items.SelectMany(item => Item(key, item.Key, item.Value, depth));
+            case IReadOnlyList<object?> list:
+                return list.SelectMany((item, index) => Item(key, (long)index, item, depth));
+            default:
+                return [];
+        }
+    }
+
+    // Counts every item, also those without a tensor: a container that is referenced many times is walked each time.
+    private IEnumerable<(string Key, PickleTensor Tensor)> Item(string outer, object? key, object? value, int depth)
+    {
+        budget.Visit();
+        if (Name(key) is not { } name || value is not (PickleTensor or PickleDictionary or IReadOnlyList<object?>))
+            return [];
+        budget.Take(KeyBytes + (2L * (outer.Length + name.Length)));
+        return Visit(Join(outer, name), value, depth + 1);
+    }
+
+    private static string? Name(object? key) => key switch
+    {
+        string text => text,
+        long number => number.ToString(CultureInfo.InvariantCulture),
+        _ => null,
+    };
+
+    private static string Join(string outer, string inner) => outer.Length == 0 ? inner : $"{outer}.{inner}";
+}
+
+/// <summary>
+/// Limits the cost of listing one PyTorch checkpoint. A pickle can reference its parts repeatedly, so that a few kilobytes stand
+/// for gigabytes: this counts every object created or visited between the file and its keys.
+/// </summary>
+/// <param name="path">Name of the file for error messages.</param>
+internal sealed class ArchiveBudget(string path)
+{
+    // The largest training checkpoints, 10,000 tensors with keys of 100 characters, take a tenth of either limit.
+    private const int MaxItems = 1 << 18;
+    private const long MaxBytes = 128 << 20;
+
+    private int items;
+    private long bytes;
+
+    /// <summary>Counts a visited item of a container.</summary>
+    /// <exception cref="CheckpointException">The limit is exceeded.</exception>
+    internal void Visit()
+    {
+        if (++items > MaxItems)
+            throw TooLarge();
+    }
+
+    /// <summary>Counts memory before it is allocated.</summary>
+    /// <param name="count">Approximate number of bytes.</param>
+    /// <exception cref="CheckpointException">The limit is exceeded.</exception>
+    internal void Take(long count)
+    {
+        bytes += count;
+        if (bytes > MaxBytes)
+            throw TooLarge();
+    }
+
+    /// <summary>The error for containers beyond the limits.</summary>
+    internal CheckpointException TooLarge() => new(
+        $"{path} is not a readable PyTorch checkpoint: its containers are nested too deeply, too large or contain themselves; "
+        + "save only model.state_dict()");
 }

@@ -1,49 +1,45 @@
-using System.Diagnostics;
 using System.Numerics;
 
 namespace PyramidFlow.Torch.Distributed;
 
 /// <summary>
-/// Several processes, on one machine or more, that add numbers up together over TCP. All talk to the first one, which adds
-/// in the order of the ranks, so that every process gets the same bits. All must make the same calls in the same order.
+/// Processes on one machine or several that reduce values over TCP. Every rank talks to rank zero, which adds in the order of
+/// the ranks, so that all processes get identical bits. All processes must make the same calls in the same order.
 /// </summary>
 public sealed class ProcessGroup : IDisposable
 {
     private const int ChunkLength = 1 << 18;
+    private static readonly TimeSpan DefaultTimeout = TimeSpan.FromMinutes(5);
 
     private readonly PeerConnection[] peers;
     private long calls;
 
-    private ProcessGroup(ProcessPlace place, PeerConnection[] peers) =>
-        (Rank, Size, LocalRank, this.peers) = (place.Rank, place.Size, place.LocalRank, peers);
+    private ProcessGroup(Rendezvous rendezvous, PeerConnection[] peers) =>
+        (Rank, WorldSize, LocalRank, this.peers) = (rendezvous.Rank, rendezvous.WorldSize, rendezvous.LocalRank, peers);
 
-    /// <summary>This process, from 0.</summary>
+    /// <summary>Rank of this process, from 0.</summary>
     public int Rank { get; }
 
     /// <summary>Number of processes.</summary>
-    public int Size { get; }
+    public int WorldSize { get; }
 
-    /// <summary>This process among those of its machine, from 0.</summary>
+    /// <summary>Rank among the processes of this machine, from 0.</summary>
     public int LocalRank { get; }
 
-    /// <summary>Meets the other processes.</summary>
-    /// <param name="place">Which process this is, and where the first one listens.</param>
-    /// <param name="patience">How long to wait for the others; null is five minutes.</param>
-    /// <param name="cancel">Stops the waiting.</param>
-    /// <exception cref="ProcessGroupException">Not all came, or the address cannot be used.</exception>
-    public static ProcessGroup Join(ProcessPlace place, TimeSpan? patience = null, CancellationToken cancel = default)
-    {
-        var until = Stopwatch.GetTimestamp() + (long)((patience ?? TimeSpan.FromMinutes(5)).TotalSeconds * Stopwatch.Frequency);
-        return new ProcessGroup(place,
-            place.Rank == 0 ? Meeting.Welcome(place, until, cancel) : [Meeting.Connect(place, until, cancel)]);
-    }
+    /// <summary>Connects to the other processes.</summary>
+    /// <param name="rendezvous">Rank of this process, and where rank zero listens.</param>
+    /// <param name="timeout">How long to wait for the others; null is five minutes.</param>
+    /// <param name="cancellationToken">Stops the waiting.</param>
+    /// <exception cref="ProcessGroupException">Not all processes connected, or the address cannot be used.</exception>
+    public static ProcessGroup Join(Rendezvous rendezvous, TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
+        new(rendezvous, rendezvous.Connect(timeout ?? DefaultTimeout, cancellationToken));
 
-    /// <summary>Sets every process's numbers to the sum of all processes'.</summary>
-    /// <exception cref="ProcessGroupException">A process is gone, or does something else.</exception>
-    public void Sum<T>(Span<T> values)
+    /// <summary>Replaces the values of every process by their sum over all processes.</summary>
+    /// <exception cref="ProcessGroupException">A process is gone, or makes another call.</exception>
+    public void AllReduce<T>(Span<T> values)
         where T : unmanaged, INumber<T>
     {
-        Begin(Collective.Sum, values.Length);
+        Begin(Collective.AllReduce, values.Length);
         var other = new T[Math.Min(ChunkLength, values.Length)];
         for (var start = 0; start < values.Length; start += ChunkLength)
         {
@@ -61,35 +57,35 @@ public sealed class ProcessGroup : IDisposable
                 peers[0].Send<T>(chunk);
             }
 
-            Spread(chunk);
+            SendFromRankZero(chunk);
         }
     }
 
-    /// <summary>Sets a tensor of every process to the sum of all processes'.</summary>
-    /// <param name="values">float32, contiguous, of the same length everywhere.</param>
-    /// <exception cref="ProcessGroupException">A process is gone, or does something else.</exception>
-    public void Sum(Tensor values) => OnCpu(values, chunk => Sum(chunk.Data<float>()));
+    /// <summary>Replaces a tensor of every process by the sum over all processes.</summary>
+    /// <param name="values">float32, contiguous, of the same length in every process.</param>
+    /// <exception cref="ProcessGroupException">A process is gone, or makes another call.</exception>
+    public void AllReduce(Tensor values) => OnCpu(values, chunk => AllReduce(chunk.Data<float>()));
 
-    /// <summary>Sets a tensor of every process to the first process's.</summary>
-    /// <param name="values">float32, contiguous, of the same length everywhere.</param>
-    /// <exception cref="ProcessGroupException">A process is gone, or does something else.</exception>
+    /// <summary>Replaces a tensor of every process by that of rank zero.</summary>
+    /// <param name="values">float32, contiguous, of the same length in every process.</param>
+    /// <exception cref="ProcessGroupException">A process is gone, or makes another call.</exception>
     public void Broadcast(Tensor values) => OnCpu(values, chunk => Broadcast(chunk.Data<float>()));
 
-    /// <summary>Sets every process's numbers to the first process's.</summary>
-    /// <exception cref="ProcessGroupException">A process is gone, or does something else.</exception>
+    /// <summary>Replaces the values of every process by those of rank zero.</summary>
+    /// <exception cref="ProcessGroupException">A process is gone, or makes another call.</exception>
     public void Broadcast<T>(Span<T> values)
         where T : unmanaged
     {
         Begin(Collective.Broadcast, values.Length);
-        Spread(values);
+        SendFromRankZero(values);
     }
 
-    /// <summary>Waits until every process is here.</summary>
-    /// <exception cref="ProcessGroupException">A process is gone, or does something else.</exception>
+    /// <summary>Waits until every process has made this call.</summary>
+    /// <exception cref="ProcessGroupException">A process is gone, or makes another call.</exception>
     public void Barrier()
     {
         Begin(Collective.Barrier, 0);
-        Spread<byte>([0]);
+        SendFromRankZero<byte>([0]);
     }
 
     /// <inheritdoc/>
@@ -99,20 +95,20 @@ public sealed class ProcessGroup : IDisposable
             peer.Dispose();
     }
 
-    // The first process hears from all what they are about to do.
-    private void Begin(Collective what, long count)
+    // Rank zero checks that all processes are about to do the same.
+    private void Begin(Collective collective, long count)
     {
         calls++;
         foreach (var peer in peers)
         {
             if (Rank == 0)
-                peer.ExpectHeader(what, calls, count);
+                peer.ExpectHeader(collective, calls, count);
             else
-                peer.SendHeader(what, calls, count);
+                peer.SendHeader(collective, calls, count);
         }
     }
 
-    private void Spread<T>(Span<T> values)
+    private void SendFromRankZero<T>(Span<T> values)
         where T : unmanaged
     {
         foreach (var peer in peers)
@@ -144,5 +140,21 @@ public sealed class ProcessGroup : IDisposable
             if (values.Device.Type != DeviceType.Cpu)
                 part.CopyFrom(onCpu);
         }
+    }
+}
+
+/// <summary>The processes of a group cannot continue together. The message names the process and the fix.</summary>
+public sealed class ProcessGroupException : Exception
+{
+    /// <summary>Creates the error with a sentence for the user.</summary>
+    public ProcessGroupException(string message)
+        : base(message)
+    {
+    }
+
+    /// <summary>Creates the error with a sentence for the user and its cause.</summary>
+    public ProcessGroupException(string message, Exception inner)
+        : base(message, inner)
+    {
     }
 }

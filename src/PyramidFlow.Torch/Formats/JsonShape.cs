@@ -3,10 +3,10 @@ using System.Text.Json.Serialization.Metadata;
 
 namespace PyramidFlow.Torch.Formats;
 
-/// <summary>Compares JSON with the record it is read into, and says in words what is allowed at a key.</summary>
+/// <summary>Compares JSON with the record that it is read into, and describes the expected type of a key.</summary>
 internal static class JsonShape
 {
-    /// <summary>Fails on a null where the record takes none: a property that is not annotated as nullable, or an item of a list.</summary>
+    /// <summary>Refuses a null in a property that is not annotated as nullable, or in a list.</summary>
     public static void CheckNulls(JsonElement json, JsonTypeInfo type, string key)
     {
         switch (json.ValueKind)
@@ -20,7 +20,7 @@ internal static class JsonShape
                         continue;
                     if (property.CustomConverter is null)
                         CheckMember(member.Value, property, Inside(key, member.Name));
-                    // A converter is not asked about a null for a reference.
+                    // System.Text.Json does not call a converter for the null of a reference type.
                     else if (member.Value.ValueKind == JsonValueKind.Null && !property.PropertyType.IsValueType && !property.IsSetNullable)
                         throw new MalformedTextException(0, $"{Inside(key, member.Name)} is null: leave it out, or give it a value", Inside(key, member.Name));
                 }
@@ -37,7 +37,7 @@ internal static class JsonShape
         }
     }
 
-    /// <summary>What a value of a type is, in words.</summary>
+    /// <summary>Describes the values of a type.</summary>
     public static string Expected(JsonTypeInfo type)
     {
         var plain = Nullable.GetUnderlyingType(type.Type) ?? type.Type;
@@ -65,11 +65,11 @@ internal static class JsonShape
         };
     }
 
-    /// <summary>The error for a value that the serializer refused.</summary>
+    /// <summary>Creates the error for a value that the serializer refused.</summary>
     public static MalformedTextException Wrong(JsonElement json, JsonTypeInfo root, JsonException e)
     {
         var key = (e.Path ?? "").TrimStart('$').TrimStart('.');
-        // A converter of our own and a required key speak for themselves; the serializer's other sentences name types.
+        // Messages of our converters and about required keys suit users; other messages of the serializer name C# types.
         if (e.Message.Contains("could not be converted", StringComparison.Ordinal) || e.InnerException is InvalidOperationException or FormatException)
         {
             var (type, value) = At(root, json, key);
@@ -104,7 +104,7 @@ internal static class JsonShape
     private static MalformedTextException Null(string key, JsonTypeInfo type) =>
         new(0, $"{(key.Length == 0 ? "this" : key)} is null: it is {Expected(type)}", key);
 
-    // An item of a list of references is never null in our files; a property of a reference type says so itself.
+    // Items of lists are never null in our files; a property of a reference type declares itself.
     private static bool TakesNull(JsonTypeInfo type, bool item = true) =>
         Nullable.GetUnderlyingType(type.Type) is not null || type.Type == typeof(JsonElement) || (!item && !type.Type.IsValueType);
 
@@ -123,7 +123,7 @@ internal static class JsonShape
 
     private static string Inside(string key, string name) => key.Length == 0 ? name : $"{key}.{name}";
 
-    // Follows a path such as data.sizes[0] through the record and the JSON as far as both go.
+    // Follows a path such as data.sizes[0] through the record and the JSON, as far as it exists in each.
     private static (JsonTypeInfo? Type, JsonElement? Value) At(JsonTypeInfo? type, JsonElement? value, string path)
     {
         foreach (var step in path.Split('.', '[', ']').Where(step => step.Length > 0))
@@ -143,7 +143,7 @@ internal static class JsonShape
         return (type, value);
     }
 
-    /// <summary>A value as it is written.</summary>
+    /// <summary>A value for an error message.</summary>
     public static string Shown(JsonElement value)
     {
         return StrictText.OneLine(value.ValueKind switch

@@ -1,20 +1,20 @@
 namespace PyramidFlow.Torch.Formats;
 
-/// <summary>Finds what somebody who mistyped a name most likely meant.</summary>
-public static class NearestName
+/// <summary>Finds the known name closest to a mistyped one.</summary>
+internal static class NearestName
 {
-    /// <summary>The known name that fewest changes of letters lead to; null where there is none.</summary>
-    /// <param name="typed">What was typed.</param>
-    /// <param name="known">The names there are.</param>
-    public static string? Of(string typed, IEnumerable<string> known) => known.MinBy(name => Distance(typed, name));
+    /// <summary>Finds the known name with the smallest edit distance; null if no name is known.</summary>
+    /// <param name="typed">The typed name.</param>
+    /// <param name="known">All known names.</param>
+    public static string? Find(string typed, IEnumerable<string> known) => known.MinBy(name => Distance(typed, name));
 
-    /// <summary>The same, but only when it is near enough to be a slip of the fingers: one letter, or a third of them.</summary>
-    /// <param name="typed">What was typed; shorter than three letters, it may be meant as anything.</param>
-    /// <param name="known">The names there are.</param>
-    public static string? Slip(string typed, IEnumerable<string> known) =>
-        typed.Length > 2 && Of(typed, known) is { } name && Distance(typed, name) <= Math.Max(1, typed.Length / 3) ? name : null;
+    /// <summary>Like <see cref="Find"/>, but only within the distance of a typing error: one letter, or a third of all letters.</summary>
+    /// <param name="typed">The typed name; below three letters nothing is found.</param>
+    /// <param name="known">All known names.</param>
+    public static string? FindTypo(string typed, IEnumerable<string> known) =>
+        typed.Length > 2 && Find(typed, known) is { } name && Distance(typed, name) <= Math.Max(1, typed.Length / 3) ? name : null;
 
-    // Letters to add, leave out, change or swap with the next (optimal string alignment).
+    // Optimal string alignment: insert, delete, substitute or transpose letters.
     private static int Distance(string a, string b)
     {
         var table = new int[a.Length + 1, b.Length + 1];

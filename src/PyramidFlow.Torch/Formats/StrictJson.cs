@@ -4,22 +4,22 @@ using System.Text.Json.Serialization.Metadata;
 
 namespace PyramidFlow.Torch.Formats;
 
-/// <summary>What a kind of JSON lets pass beyond the standard.</summary>
-/// <param name="Written">Whether people write it by hand: comments and trailing commas are let pass, and faults tell their line.</param>
-/// <param name="RepeatedKeys">Whether a key may stand twice in an object; the last one counts.</param>
-public readonly record struct StrictJsonOptions(bool Written = false, bool RepeatedKeys = false);
+/// <summary>Extensions of standard JSON that are accepted.</summary>
+/// <param name="Written">Whether people write it by hand: comments and trailing commas are accepted, and errors name their line.</param>
+/// <param name="RepeatedKeys">Whether an object may repeat a key; the last one counts.</param>
+internal readonly record struct StrictJsonOptions(bool Written = false, bool RepeatedKeys = false);
 
 /// <summary>
-/// JSON from outside the program. What is returned holds whole characters only, so <see cref="JsonElement.GetString"/> of a string and the name of
-/// a property never fail. Numbers are read as the released system's reader takes them: <c>7.0</c> is a whole number, and the
-/// words NaN, Infinity and -Infinity become objects of one odd key, which pass where nobody uses the key and are refused where a number, a text or a list is asked for.
+/// Parses JSON from outside the program. Unpaired surrogates are refused, so <see cref="JsonElement.GetString"/> never fails on a
+/// string of the result. Numbers are read as by the released system: <c>7.0</c> is an integer. NaN, Infinity and -Infinity become
+/// objects with one reserved key: harmless in a value that nobody reads, and refused where a number, a string or a list is expected.
 /// </summary>
-public static class StrictJson
+internal static class StrictJson
 {
-    /// <summary>Options of a reader for files that people write: comments and trailing commas are let pass.</summary>
+    /// <summary>Reader options for files that people write: comments and trailing commas are accepted.</summary>
     public static readonly JsonReaderOptions WrittenReader = new() { AllowTrailingCommas = true, CommentHandling = JsonCommentHandling.Skip };
 
-    /// <summary>What the runtime's JSON says is wrong, without where.</summary>
+    /// <summary>The fault in an exception of System.Text.Json, without its position.</summary>
     public static string Reason(JsonException e)
     {
         var where = new[] { " Path:", " LineNumber:" }.Select(mark => e.Message.IndexOf(mark, StringComparison.Ordinal)).Where(at => at >= 0);
@@ -27,9 +27,9 @@ public static class StrictJson
     }
 
     /// <summary>Parses a document.</summary>
-    /// <param name="utf8">The bytes; a byte order mark is let pass.</param>
-    /// <param name="options">What is let pass.</param>
-    /// <exception cref="MalformedTextException">It is not UTF-8, not JSON, has half of a surrogate pair or a key twice.</exception>
+    /// <param name="utf8">The bytes; a byte order mark is accepted.</param>
+    /// <param name="options">Accepted extensions.</param>
+    /// <exception cref="MalformedTextException">It is not UTF-8, not JSON, has an unpaired surrogate or repeats a key.</exception>
     public static JsonDocument Parse(ReadOnlyMemory<byte> utf8, StrictJsonOptions options = default)
     {
         StrictText.Check(utf8.Span);
@@ -47,19 +47,19 @@ public static class StrictJson
         }
     }
 
-    /// <summary>Parses a document from text.</summary>
+    /// <summary>Parses a document from a string.</summary>
     /// <param name="text">The text.</param>
-    /// <param name="options">What is let pass.</param>
-    /// <exception cref="MalformedTextException">It is not JSON, has half of a surrogate pair or a key twice.</exception>
+    /// <param name="options">Accepted extensions.</param>
+    /// <exception cref="MalformedTextException">It is not JSON, has an unpaired surrogate or repeats a key.</exception>
     public static JsonDocument Parse(string text, StrictJsonOptions options = default) => StrictText.IsWhole(text)
         ? Parse(Encoding.UTF8.GetBytes(text), options)
         : throw new MalformedTextException(0, $"this {StrictText.HalfCharacter}");
 
-    /// <summary>Parses a document into a record. A null where the record takes none is refused.</summary>
-    /// <param name="utf8">The bytes; a byte order mark is let pass.</param>
+    /// <summary>Parses a document into a record. Refuses a null where the record has no nullable property.</summary>
+    /// <param name="utf8">The bytes; a byte order mark is accepted.</param>
     /// <param name="type">Source-generated description of the record.</param>
-    /// <param name="options">What is let pass.</param>
-    /// <exception cref="MalformedTextException">It is not such JSON, or a value is of the wrong kind; the message names the key and what is allowed.</exception>
+    /// <param name="options">Accepted extensions.</param>
+    /// <exception cref="MalformedTextException">It is not valid JSON, or a value has the wrong type; the message names the key and the expected type.</exception>
     public static T Deserialize<T>(ReadOnlyMemory<byte> utf8, JsonTypeInfo<T> type, StrictJsonOptions options = default)
     {
         using var json = Parse(utf8, options);
@@ -73,30 +73,30 @@ public static class StrictJson
         }
     }
 
-    /// <summary>Parses a text into a record. A null where the record takes none is refused.</summary>
+    /// <summary>Parses a string into a record. Refuses a null where the record has no nullable property.</summary>
     /// <param name="text">The text.</param>
     /// <param name="type">Source-generated description of the record.</param>
-    /// <exception cref="MalformedTextException">It is not such JSON, has half of a surrogate pair, or a value is of the wrong kind; the message names the key and what is allowed.</exception>
+    /// <exception cref="MalformedTextException">It is not valid JSON, has an unpaired surrogate, or a value has the wrong type; the message names the key and the expected type.</exception>
     public static T Deserialize<T>(string text, JsonTypeInfo<T> type)
     {
         using var json = Parse(text);
         return Deserialize(json.RootElement, type);
     }
 
-    /// <summary>The line at which the value of a key stands, from 1; the nearest one around it where it stands nowhere.</summary>
-    /// <param name="utf8">A document that <see cref="Parse(ReadOnlyMemory{byte}, StrictJsonOptions)"/> reads as one that people write.</param>
+    /// <summary>The line of a key, from 1; of its nearest existing parent if the key does not exist.</summary>
+    /// <param name="utf8">A document that <see cref="Parse(ReadOnlyMemory{byte}, StrictJsonOptions)"/> accepts as written by hand.</param>
     /// <param name="key">A key such as <c>data.sizes[0]</c>.</param>
     public static long LineOf(ReadOnlyMemory<byte> utf8, string key)
     {
         var options = new StrictJsonOptions(Written: true);
         var json = StandardNumbers(utf8[(utf8.Length - StrictText.WithoutMark(utf8.Span).Length)..], options).Span;
-        return StrictText.LineOf(json, JsonPlace.Of(json, key));
+        return StrictText.LineOf(json, JsonPosition.Find(json, key));
     }
 
-    /// <summary>Turns a parsed element into a record. A null where the record takes none is refused.</summary>
-    /// <param name="json">An element that <see cref="Parse(ReadOnlyMemory{byte}, StrictJsonOptions)"/> made.</param>
+    /// <summary>Converts a parsed element to a record. Refuses a null where the record has no nullable property.</summary>
+    /// <param name="json">An element from <see cref="Parse(ReadOnlyMemory{byte}, StrictJsonOptions)"/>.</param>
     /// <param name="type">Source-generated description of the record.</param>
-    /// <exception cref="MalformedTextException">A value is of the wrong kind; the message names the key and what is allowed.</exception>
+    /// <exception cref="MalformedTextException">A value has the wrong type; the message names the key and the expected type.</exception>
     public static T Deserialize<T>(JsonElement json, JsonTypeInfo<T> type)
     {
         JsonShape.CheckNulls(json, type, "");
@@ -110,12 +110,12 @@ public static class StrictJson
         }
     }
 
-    /// <summary>The keys and values of an object as they are written, so that it can be written again with nothing else changed.</summary>
-    /// <param name="utf8">An object that <see cref="Parse(ReadOnlyMemory{byte}, StrictJsonOptions)"/> reads, without comments.</param>
-    /// <returns>The name of each key, and where key and value stand.</returns>
-    public static IReadOnlyList<(string Name, Range Key, Range Value)> Members(ReadOnlySpan<byte> utf8) => JsonPlace.Members(utf8);
+    /// <summary>Positions of the keys and values of an object, so that single values can be replaced without other changes.</summary>
+    /// <param name="utf8">An object that <see cref="Parse(ReadOnlyMemory{byte}, StrictJsonOptions)"/> accepts, without comments.</param>
+    /// <returns>The name of each key and the ranges of key and value.</returns>
+    public static IReadOnlyList<(string Name, Range Key, Range Value)> Members(ReadOnlySpan<byte> utf8) => JsonPosition.Members(utf8);
 
-    // An element holds its text as it was written; a record's reader may take neither comments nor trailing commas.
+    // An element keeps its original text, and the deserialiser of a record may accept neither comments nor trailing commas.
     private static JsonElement Plain(JsonElement written)
     {
         using var plain = new MemoryStream();
@@ -169,16 +169,16 @@ public static class StrictJson
     private static MalformedTextException NotJson(JsonException e, StrictJsonOptions options) =>
         new MalformedTextException(options.Written ? (e.LineNumber ?? 0) + 1 : 0, $"this is not JSON ({Reason(e)})", null, e);
 
-    /// <summary>A value as it is written, for an error; a long one is cut, and of an object or list only the kind is told.</summary>
-    /// <param name="value">An element that <see cref="Parse(ReadOnlyMemory{byte}, StrictJsonOptions)"/> made.</param>
+    /// <summary>A value for an error message: its text, cut if it is long, or "an object" or "a list".</summary>
+    /// <param name="value">An element from <see cref="Parse(ReadOnlyMemory{byte}, StrictJsonOptions)"/>.</param>
     public static string Shown(JsonElement value) => JsonShape.Shown(value);
 
-    /// <summary>The key of the object that stands for NaN or an infinity.</summary>
+    /// <summary>Key of the object that replaces NaN or an infinity.</summary>
     internal const string NoNumber = "no number";
 
     private static ReadOnlySpan<byte> NoNumberStart => "{\"no number\":\""u8;
 
-    // Rewrites what Python's json module writes and System.Text.Json does not read, in numbers only; the lines stay.
+    // Rewrites numbers that the json module of Python writes and System.Text.Json does not read; line numbers stay the same.
     private static ReadOnlyMemory<byte> StandardNumbers(ReadOnlyMemory<byte> json, StrictJsonOptions options)
     {
         var utf8 = json.Span;
@@ -206,7 +206,7 @@ public static class StrictJson
         return standard.ToArray();
     }
 
-    // A string, a comment, a run of letters and digits, or one other byte.
+    // Length of a string, a comment, a run of letters and digits, or one other byte.
     private static int TokenLength(ReadOnlySpan<byte> utf8, StrictJsonOptions options)
     {
         if (utf8[0] == '"')
@@ -236,5 +236,120 @@ public static class StrictJson
     {
         var point = token.IndexOf((byte)'.');
         return point > 0 && point < token.Length - 1 && char.IsAsciiDigit((char)token[point - 1]) && token[(point + 1)..].IndexOfAnyExcept((byte)'0') < 0;
+    }
+}
+
+/// <summary>Finds positions in the bytes of a valid document.</summary>
+internal static class JsonPosition
+{
+    /// <summary>Position of the key or item of a path such as <c>data.sizes[0]</c>, or of its last existing parent.</summary>
+    public static int Find(ReadOnlySpan<byte> json, string path)
+    {
+        var reader = new Utf8JsonReader(json, StrictJson.WrittenReader);
+        reader.Read();
+        var position = reader.TokenStartIndex;
+        foreach (var step in path.Split('.', '[', ']').Where(step => step.Length > 0))
+        {
+            var found = reader.TokenType switch
+            {
+                JsonTokenType.StartObject => Member(ref reader, step, ref position),
+                JsonTokenType.StartArray => int.TryParse(step, out var index) && Item(ref reader, index, ref position),
+                _ => false,
+            };
+            if (!found)
+                break;
+        }
+
+        return (int)position;
+    }
+
+    /// <summary>Ranges of the keys and values of an object.</summary>
+    public static List<(string Name, Range Key, Range Value)> Members(ReadOnlySpan<byte> json)
+    {
+        var members = new List<(string, Range, Range)>();
+        var i = SkipSpace(json, 0) + 1;
+        while (json[i = SkipSpace(json, i)] != '}')
+        {
+            var key = i..EndOfString(json, i);
+            var start = SkipSpace(json, SkipSpace(json, key.End.Value) + 1);
+            var end = EndOfValue(json, start);
+            var name = new Utf8JsonReader(json[key]);
+            name.Read();
+            members.Add((name.GetString()!, key, start..end));
+            i = SkipSpace(json, end);
+            if (json[i] == ',')
+                i++;
+        }
+
+        return members;
+    }
+
+    private static bool Member(ref Utf8JsonReader reader, string name, ref long position)
+    {
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            var (found, at) = (reader.ValueTextEquals(name), reader.TokenStartIndex);
+            reader.Read();
+            if (found)
+            {
+                position = at;
+                return true;
+            }
+
+            reader.Skip();
+        }
+
+        return false;
+    }
+
+    private static bool Item(ref Utf8JsonReader reader, int index, ref long position)
+    {
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        {
+            if (index-- == 0)
+            {
+                position = reader.TokenStartIndex;
+                return true;
+            }
+
+            reader.Skip();
+        }
+
+        return false;
+    }
+
+    private static int SkipSpace(ReadOnlySpan<byte> json, int i)
+    {
+        while (json[i] is (byte)' ' or (byte)'\t' or (byte)'\r' or (byte)'\n')
+            i++;
+        return i;
+    }
+
+    private static int EndOfString(ReadOnlySpan<byte> json, int i)
+    {
+        for (i++; json[i] != '"'; i++)
+        {
+            if (json[i] == '\\')
+                i++;
+        }
+
+        return i + 1;
+    }
+
+    private static int EndOfValue(ReadOnlySpan<byte> json, int i)
+    {
+        if (json[i] == '"')
+            return EndOfString(json, i);
+        if (json[i] is not ((byte)'{' or (byte)'['))
+            return i + json[i..].IndexOfAny(", }\t\r\n"u8);
+        for (var depth = 0; ; i++)
+        {
+            if (json[i] == '"')
+                i = EndOfString(json, i) - 1;
+            else if (json[i] is (byte)'{' or (byte)'[')
+                depth++;
+            else if (json[i] is (byte)'}' or (byte)']' && --depth == 0)
+                return i + 1;
+        }
     }
 }

@@ -3,45 +3,45 @@ using System.Text.Unicode;
 
 namespace PyramidFlow.Torch.Formats;
 
-/// <summary>Text or JSON that is malformed. The message is a sentence without the file's name, which the reader of the file puts in front.</summary>
+/// <summary>Text or JSON is malformed. The message is a clause without the name of the file, which the reader of the file adds.</summary>
 public sealed class MalformedTextException : FormatException
 {
-    /// <summary>Describes a fault.</summary>
-    /// <param name="line">Line of the fault, from 1; 0 where the text has no lines that a person sees.</param>
-    /// <param name="reason">What is wrong and what is right.</param>
-    /// <param name="key">JSON key at which the fault stands; null where it stands at none.</param>
-    /// <param name="inner">Cause.</param>
+    /// <summary>Creates the error.</summary>
+    /// <param name="line">Line of the fault, from 1; 0 if lines mean nothing to the user.</param>
+    /// <param name="reason">The fault and its fix, without the line.</param>
+    /// <param name="key">JSON key of the fault, such as <c>data.sizes</c>, or null.</param>
+    /// <param name="inner">The cause, or null.</param>
     public MalformedTextException(long line, string reason, string? key = null, Exception? inner = null)
         : base(line > 0 ? $"line {line}: {reason}" : reason, inner) => (Line, Reason, Key) = (line, reason, key);
 
-    /// <summary>Line of the fault, from 1; 0 where the text has no lines that a person sees.</summary>
+    /// <summary>Line of the fault, from 1; 0 if lines mean nothing to the user.</summary>
     public long Line { get; }
 
-    /// <summary>Whether it is no JSON at all, so that the reader of the file says what is expected.</summary>
+    /// <summary>Whether the text is not JSON at all, so that the reader of the file adds what it expects.</summary>
     public bool IsNoJson => InnerException is System.Text.Json.JsonException && Key is null;
 
-    /// <summary>What is wrong and what is right, without the line.</summary>
+    /// <summary>The fault and its fix, without the line.</summary>
     public string Reason { get; }
 
-    /// <summary>JSON key at which the fault stands, such as <c>data.sizes</c>; null where it stands at none.</summary>
+    /// <summary>JSON key of the fault, such as <c>data.sizes</c>, or null.</summary>
     public string? Key { get; }
 }
 
-/// <summary>Text from outside the program: UTF-8 whose every character is whole, or an error. Nothing is ever replaced by U+FFFD.</summary>
-public static class StrictText
+/// <summary>Reads text from outside the program: valid UTF-8, or an error. Never replaces anything by U+FFFD.</summary>
+internal static class StrictText
 {
     private static readonly UTF8Encoding Strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
-    /// <summary>Decodes UTF-8; a byte order mark is left out.</summary>
-    /// <exception cref="MalformedTextException">The bytes are no UTF-8.</exception>
+    /// <summary>Decodes UTF-8 and removes a byte order mark.</summary>
+    /// <exception cref="MalformedTextException">The bytes are not UTF-8 text.</exception>
     public static string Decode(ReadOnlySpan<byte> utf8)
     {
         Check(utf8);
         return Strict.GetString(WithoutMark(utf8));
     }
 
-    /// <summary>Fails unless the bytes are UTF-8 text without NUL.</summary>
-    /// <exception cref="MalformedTextException">They are none; the message tells the line.</exception>
+    /// <summary>Checks that bytes are UTF-8 text without NUL.</summary>
+    /// <exception cref="MalformedTextException">They are not; the message names the line.</exception>
     public static void Check(ReadOnlySpan<byte> utf8)
     {
         if (utf8 is [0xFF, 0xFE, ..] or [0xFE, 0xFF, ..])
@@ -54,14 +54,14 @@ public static class StrictText
 
     /// <summary>Reads a file as text.</summary>
     /// <param name="path">The file.</param>
-    /// <param name="maxBytes">Largest length that is read.</param>
-    /// <exception cref="MalformedTextException">The file is longer, or is no UTF-8 text.</exception>
+    /// <param name="maxBytes">Maximum length.</param>
+    /// <exception cref="MalformedTextException">The file is longer, or is not UTF-8 text.</exception>
     /// <exception cref="IOException">The file cannot be read.</exception>
     public static string ReadFile(string path, long maxBytes = 64 << 20) => Decode(ReadBytes(path, maxBytes));
 
-    /// <summary>Reads a whole file, unless it is longer than a limit. A file that grows meanwhile is cut at the limit.</summary>
+    /// <summary>Reads a whole file up to a maximum length.</summary>
     /// <param name="path">The file.</param>
-    /// <param name="maxBytes">Largest length that is read, below 2 GiB.</param>
+    /// <param name="maxBytes">Maximum length, below 2 GiB.</param>
     /// <exception cref="MalformedTextException">The file is longer.</exception>
     /// <exception cref="IOException">The file cannot be read.</exception>
     public static byte[] ReadBytes(string path, long maxBytes = 64 << 20)
@@ -80,7 +80,7 @@ public static class StrictText
         return bytes.ToArray();
     }
 
-    /// <summary>Whether a text has no half of a surrogate pair.</summary>
+    /// <summary>Whether a text has no unpaired surrogate.</summary>
     public static bool IsWhole(ReadOnlySpan<char> text)
     {
         for (var i = text.IndexOfAnyInRange('\uD800', '\uDFFF'); i >= 0 && i < text.Length; i++)
@@ -94,16 +94,16 @@ public static class StrictText
         return true;
     }
 
-    /// <summary>What keeps a text from being noted and encoded as it is, as the end of a sentence; null where nothing does.</summary>
-    /// <param name="text">The text; null is fine.</param>
-    public static string? FaultOf(string? text) => text is null ? null
+    /// <summary>Finds the reason why a text cannot be stored and encoded unchanged, as the end of a sentence; null if there is none.</summary>
+    /// <param name="text">The text, or null.</param>
+    public static string? FindFault(string? text) => text is null ? null
         : text.Contains('\0', StringComparison.Ordinal) ? "contains a null character: remove it"
         : IsWhole(text) ? null
         : HalfCharacter;
 
-    /// <summary>The beginning of a text for an error: on one line, without what a terminal would obey and without half of a character at its end.</summary>
+    /// <summary>The beginning of a text for an error message: one line, without control characters, never cut inside a surrogate pair.</summary>
     /// <param name="text">The text.</param>
-    /// <param name="most">Characters that are shown; three dots stand for the rest.</param>
+    /// <param name="most">Maximum number of characters; three dots replace the rest.</param>
     public static string OneLine(string text, int most = 60)
     {
         if (text.Length > most)
@@ -111,19 +111,60 @@ public static class StrictText
         return string.Concat(text.Select(c => char.IsControl(c) ? ' ' : c));
     }
 
-    /// <summary>What is wrong with half of a surrogate pair, as the end of a sentence.</summary>
+    /// <summary>The fault of an unpaired surrogate, as the end of a sentence.</summary>
     internal const string HalfCharacter = "holds half of a character (one \\ud8.. without the other): write whole characters";
 
     internal static ReadOnlySpan<byte> WithoutMark(ReadOnlySpan<byte> utf8) => utf8.StartsWith("\uFEFF"u8) ? utf8[3..] : utf8;
 
     internal static long LineOf(ReadOnlySpan<byte> utf8, long position) => utf8[..(int)position].Count((byte)'\n') + 1;
 
-    // How many bytes stand before the first that is no UTF-8.
+    // Number of valid bytes before the first invalid one.
     private static int ValidLength(ReadOnlySpan<byte> utf8)
     {
         var length = 0;
         while (Rune.DecodeFromUtf8(utf8[length..], out _, out var count) == System.Buffers.OperationStatus.Done)
             length += count;
         return length;
+    }
+}
+
+/// <summary>Reads the lines of a text file as bytes, so that an invalid line does not affect the others.</summary>
+internal static class StrictLines
+{
+    private const int MostBytes = 64 << 20;
+
+    /// <summary>Reads the lines lazily.</summary>
+    /// <param name="file">The text; not disposed.</param>
+    /// <returns>The number of each line, from 1, and its bytes without line end and byte order mark.</returns>
+    /// <exception cref="MalformedTextException">A line is longer than 64 MiB.</exception>
+    public static IEnumerable<(int Number, ReadOnlyMemory<byte> Utf8)> Read(Stream file)
+    {
+        var buffer = new byte[64 << 10];
+        var (start, end, isOver) = (0, 0, false);
+        for (var number = 1; ; number++)
+        {
+            int length;
+            while ((length = buffer.AsSpan(start, end - start).IndexOf((byte)'\n')) < 0 && !isOver)
+            {
+                if (start > 0)
+                    buffer.AsSpan(start, end - start).CopyTo(buffer);
+                (start, end) = (0, end - start);
+                if (end == buffer.Length)
+                    Array.Resize(ref buffer, end < MostBytes ? 2 * end : throw new MalformedTextException(number, $"it is longer than {MostBytes >> 20} MiB, which no such line is"));
+                var count = file.Read(buffer, end, buffer.Length - end);
+                (end, isOver) = (end + count, count == 0);
+            }
+
+            if (length < 0 && start == end)
+                yield break;
+            length = length < 0 ? end - start : length;
+            ReadOnlySpan<byte> line = buffer.AsSpan(start, length);
+            if (number == 1)
+                line = StrictText.WithoutMark(line);
+            if (line is [.., (byte)'\r'])
+                line = line[..^1];
+            yield return (number, line.ToArray());
+            start = Math.Min(end, start + length + 1);
+        }
     }
 }

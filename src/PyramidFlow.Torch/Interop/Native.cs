@@ -3,177 +3,87 @@ using System.Runtime.InteropServices;
 
 [assembly: DisableRuntimeMarshalling]
 
-namespace PyramidFlow.Torch.Interop;
+namespace PyramidFlow.Torch;
 
-/// <summary>The C shim over libtorch (<c>native/</c>), one declaration a function; see <c>native/shim.h</c>.</summary>
+/// <summary>The functions of the C shim over libtorch (<c>native/</c>), documented in <c>native/shim.h</c>.</summary>
 internal static unsafe partial class Native
 {
     private const string Library = "pyramidflow_torch";
 
     static Native() => NativeLibrary.SetDllImportResolver(typeof(Native).Assembly, ShimLocator.Resolve);
 
-    [LibraryImport(Library)]
-    internal static partial byte* pf_last_error();
+    // Operators.
+    [LibraryImport(Library)] internal static partial byte* pf_last_error();
+    [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)] internal static partial nint pf_operator_find(string name, string overload);
+    [LibraryImport(Library)] internal static partial int pf_operator_call(nint op, NativeValue* args, int argCount, NativeValue* results, int capacity);
+    [LibraryImport(Library)] internal static partial int pf_repeat_add(nint a, nint b, long count);
 
-    [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)]
-    internal static partial nint pf_operator_find(string name, string overload);
-
-    [LibraryImport(Library)]
-    internal static partial int pf_operator_call(nint op, NativeValue* args, int argCount, NativeValue* results, int capacity);
-
-    [LibraryImport(Library)]
-    internal static partial int pf_repeat_add(nint a, nint b, long count);
-
-    [LibraryImport(Library)]
-    internal static partial int pf_fused_gelu(nint x);
-
-    [LibraryImport(Library)]
-    internal static partial int pf_fused_attention(nint q, nint k, nint v, long* ranges, int count, double scale, nint* y);
-
+    // Fused kernels.
+    [LibraryImport(Library)] internal static partial int pf_fused_gelu(nint x);
+    [LibraryImport(Library)] internal static partial int pf_fused_attention(nint q, nint k, nint v, long* ranges, int count, double scale, nint* y);
     [LibraryImport(Library)]
     internal static partial int pf_fused_attention_backward(nint q, nint k, nint v, nint dy, long* ranges, int count, double scale, nint* dq, nint* dk, nint* dv);
+    [LibraryImport(Library)] internal static partial int pf_fused_modulate(nint x, nint scale, nint shift, double eps, nint* y);
+    [LibraryImport(Library)] internal static partial int pf_fused_rms_norm(nint x, nint weight, double eps, nint* y);
+    [LibraryImport(Library)] internal static partial int pf_fused_turn(nint x, nint table, nint* y);
 
+    // Tensors.
+    [LibraryImport(Library)] internal static partial void pf_tensor_free(nint tensor);
+    [LibraryImport(Library), SuppressGCTransition] internal static partial long pf_tensor_dim(nint tensor);
+    [LibraryImport(Library), SuppressGCTransition] internal static partial void pf_tensor_sizes(nint tensor, long* sizes);
+    [LibraryImport(Library)] internal static partial void pf_tensor_strides(nint tensor, long* strides);
+    [LibraryImport(Library), SuppressGCTransition] internal static partial long pf_tensor_numel(nint tensor);
+    [LibraryImport(Library), SuppressGCTransition] internal static partial int pf_tensor_dtype(nint tensor);
+    [LibraryImport(Library)] internal static partial void pf_tensor_device(nint tensor, int* type, int* index);
+    [LibraryImport(Library), SuppressGCTransition] internal static partial int pf_tensor_is_contiguous(nint tensor);
+    [LibraryImport(Library)] internal static partial void* pf_tensor_data(nint tensor);
     [LibraryImport(Library)]
-    internal static partial int pf_fused_modulate(nint x, nint scale, nint shift, double eps, nint* y);
+    internal static partial nint pf_tensor_from_memory(void* data, long* sizes, int dim, int type, delegate* unmanaged<nint, void> release, nint owner);
 
-    [LibraryImport(Library)]
-    internal static partial int pf_fused_rms_norm(nint x, nint weight, double eps, nint* y);
+    // Random generators.
+    [LibraryImport(Library)] internal static partial nint pf_generator_new(ulong seed);
+    [LibraryImport(Library)] internal static partial void pf_generator_free(nint generator);
+    [LibraryImport(Library)] internal static partial nint pf_generator_state(nint generator);
+    [LibraryImport(Library)] internal static partial int pf_generator_set_state(nint generator, nint state);
 
-    [LibraryImport(Library)]
-    internal static partial int pf_fused_turn(nint x, nint table, nint* y);
-
-    [LibraryImport(Library)]
-    internal static partial void pf_tensor_free(nint tensor);
-
-    [LibraryImport(Library), SuppressGCTransition]
-    internal static partial long pf_tensor_dim(nint tensor);
-
-    [LibraryImport(Library), SuppressGCTransition]
-    internal static partial void pf_tensor_sizes(nint tensor, long* sizes);
-
-    [LibraryImport(Library)]
-    internal static partial void pf_tensor_strides(nint tensor, long* strides);
-
-    [LibraryImport(Library), SuppressGCTransition]
-    internal static partial long pf_tensor_numel(nint tensor);
-
-    [LibraryImport(Library), SuppressGCTransition]
-    internal static partial int pf_tensor_dtype(nint tensor);
-
-    [LibraryImport(Library)]
-    internal static partial void pf_tensor_device(nint tensor, int* type, int* index);
-
-    [LibraryImport(Library), SuppressGCTransition]
-    internal static partial int pf_tensor_is_contiguous(nint tensor);
-
-    [LibraryImport(Library)]
-    internal static partial void* pf_tensor_data(nint tensor);
-
-    [LibraryImport(Library)]
-    internal static partial nint pf_tensor_from_memory(void* data, long* sizes, int dim, int type,
-        delegate* unmanaged<nint, void> release, nint owner);
-
-    [LibraryImport(Library)]
-    internal static partial nint pf_generator_new(ulong seed);
-
-    [LibraryImport(Library)]
-    internal static partial void pf_generator_free(nint generator);
-
-    [LibraryImport(Library)]
-    internal static partial nint pf_generator_state(nint generator);
-
-    [LibraryImport(Library)]
-    internal static partial int pf_generator_set_state(nint generator, nint state);
-
-    [LibraryImport(Library)]
-    internal static partial void pf_set_threads(int count);
-
-    [LibraryImport(Library)]
-    internal static partial void pf_set_own_threads(int count);
-
-    [LibraryImport(Library)]
-    internal static partial int pf_get_threads();
-
-    [LibraryImport(Library)]
-    internal static partial byte* pf_version();
-
-    [LibraryImport(Library)]
-    internal static partial byte* pf_build_configuration();
-
-    [LibraryImport(Library)]
-    internal static partial int pf_has_cuda();
-
-    [LibraryImport(Library)]
-    internal static partial void pf_cuda_settings();
-
-    [LibraryImport(Library)]
-    internal static partial int pf_cuda_memory(int index, long* inUse, long* held, long* peak, long* free, long* total);
-
-    [LibraryImport(Library)]
-    internal static partial int pf_cuda_reset_peak(int index);
-
-    [LibraryImport(Library)]
-    internal static partial int pf_cuda_trim();
-
-    [LibraryImport(Library)]
-    internal static partial int pf_cuda_synchronize(int index);
-
-    [LibraryImport(Library)]
-    internal static partial nint pf_stream_new(int index);
-
-    [LibraryImport(Library)]
-    internal static partial nint pf_stream_exchange(nint stream);
-
-    [LibraryImport(Library)]
-    internal static partial int pf_stream_synchronize(nint stream);
-
-    [LibraryImport(Library)]
-    internal static partial void pf_stream_free(nint stream);
-
-    [LibraryImport(Library)]
-    internal static partial int pf_grad_mode(int enabled);
-
-    [LibraryImport(Library)]
-    internal static partial int pf_tensor_requires_grad(nint tensor);
-
-    [LibraryImport(Library)]
-    internal static partial int pf_tensor_set_requires_grad(nint tensor, int value);
-
-    [LibraryImport(Library)]
-    internal static partial nint pf_tensor_grad(nint tensor);
-
-    [LibraryImport(Library)]
-    internal static partial int pf_tensor_set_grad(nint tensor, nint gradient);
-
-    [LibraryImport(Library)]
-    internal static partial int pf_backward(nint* roots, nint* gradients, int count, int retainGraph);
-
-    [LibraryImport(Library)]
-    internal static partial int pf_gradients(nint* roots, nint* seeds, int count, nint* inputs, nint* results, int inputCount, int retainGraph);
-
-    [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)]
-    internal static partial void pf_set_callback_error(string what);
-
+    // Autograd.
+    [LibraryImport(Library)] internal static partial int pf_grad_mode(int enabled);
+    [LibraryImport(Library)] internal static partial int pf_tensor_requires_grad(nint tensor);
+    [LibraryImport(Library)] internal static partial int pf_tensor_set_requires_grad(nint tensor, int value);
+    [LibraryImport(Library)] internal static partial nint pf_tensor_grad(nint tensor);
+    [LibraryImport(Library)] internal static partial int pf_tensor_set_grad(nint tensor, nint gradient);
+    [LibraryImport(Library)] internal static partial int pf_backward(nint* roots, nint* gradients, int count, int retainGraph);
+    [LibraryImport(Library)] internal static partial int pf_gradients(nint* roots, nint* seeds, int count, nint* inputs, nint* results, int inputCount, int retainGraph);
+    [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)] internal static partial void pf_set_callback_error(string what);
     [LibraryImport(Library)]
     internal static partial int pf_attach_node(nint* inputs, int inputCount, nint* outputs, int outputCount,
         delegate* unmanaged<nint, nint*, int, nint*, int, int> callback, delegate* unmanaged<nint, void> release, nint context);
 
-    [LibraryImport(Library)]
-    internal static partial void pf_allocator_install(long cap);
+    // Library, threads and CPU memory.
+    [LibraryImport(Library)] internal static partial void pf_set_threads(int count);
+    [LibraryImport(Library)] internal static partial void pf_set_own_threads(int count);
+    [LibraryImport(Library)] internal static partial int pf_get_threads();
+    [LibraryImport(Library)] internal static partial byte* pf_version();
+    [LibraryImport(Library)] internal static partial byte* pf_build_configuration();
+    [LibraryImport(Library)] internal static partial void pf_allocator_install(long cap);
+    [LibraryImport(Library)] internal static partial void pf_allocator_limit(long bytes);
+    [LibraryImport(Library)] internal static partial void pf_allocator_trim(long bytes);
+    [LibraryImport(Library)] internal static partial void pf_allocator_reset_peak();
+    [LibraryImport(Library)] internal static partial void pf_allocator_statistics(long* inUse, long* held, long* peak);
 
-    [LibraryImport(Library)]
-    internal static partial void pf_allocator_limit(long bytes);
+    // CUDA devices and streams.
+    [LibraryImport(Library)] internal static partial int pf_has_cuda();
+    [LibraryImport(Library)] internal static partial void pf_cuda_settings();
+    [LibraryImport(Library)] internal static partial int pf_cuda_memory(int index, long* inUse, long* held, long* peak, long* free, long* total);
+    [LibraryImport(Library)] internal static partial int pf_cuda_reset_peak(int index);
+    [LibraryImport(Library)] internal static partial int pf_cuda_trim();
+    [LibraryImport(Library)] internal static partial int pf_cuda_synchronize(int index);
+    [LibraryImport(Library)] internal static partial nint pf_stream_new(int index);
+    [LibraryImport(Library)] internal static partial nint pf_stream_exchange(nint stream);
+    [LibraryImport(Library)] internal static partial int pf_stream_synchronize(nint stream);
+    [LibraryImport(Library)] internal static partial void pf_stream_free(nint stream);
 
-    [LibraryImport(Library)]
-    internal static partial void pf_allocator_trim(long bytes);
-
-    [LibraryImport(Library)]
-    internal static partial void pf_allocator_reset_peak();
-
-    [LibraryImport(Library)]
-    internal static partial void pf_allocator_statistics(long* inUse, long* held, long* peak);
-
-    /// <summary>Throws the thread's last libtorch error.</summary>
+    /// <summary>Creates the exception for the last error of this thread.</summary>
     internal static TorchException Error(string what)
     {
         var text = FirstLine(Marshal.PtrToStringUTF8((nint)pf_last_error()) ?? "unknown error");
@@ -187,7 +97,7 @@ internal static unsafe partial class Native
     }
 }
 
-/// <summary>One argument or result as the shim sees it; same layout as <c>Value</c> in <c>native/shim.h</c>.</summary>
+/// <summary>An argument or result of the shim; same layout as <c>Value</c> in <c>native/shim.h</c>.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct NativeValue
 {
@@ -196,7 +106,7 @@ internal struct NativeValue
     internal long Bits;
 }
 
-/// <summary>What a <see cref="NativeValue"/> holds.</summary>
+/// <summary>Type of a <see cref="NativeValue"/>.</summary>
 internal enum ValueTag
 {
     None = 0,

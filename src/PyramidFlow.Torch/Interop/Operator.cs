@@ -1,11 +1,12 @@
 using System.Collections.Concurrent;
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 
-namespace PyramidFlow.Torch.Interop;
+namespace PyramidFlow.Torch;
 
 /// <summary>
-/// An operator of libtorch's dispatcher, found once by its schema name (<c>aten::add.Tensor</c>) and called with tagged
-/// values. Trailing arguments that are left out take the schema's defaults, so one call fits every libtorch that has it.
+/// An operator of the dispatcher of libtorch, looked up once by its schema name (<c>aten::add.Tensor</c>) and called with tagged
+/// values. Omitted trailing arguments take the defaults of the schema, so a call works with every libtorch that has the operator.
 /// </summary>
 internal sealed unsafe class Operator
 {
@@ -27,7 +28,7 @@ internal sealed unsafe class Operator
 
     internal static bool Exists(string name) => Found.GetOrAdd(name, TryFind) is not null;
 
-    /// <summary>Calls for one tensor.</summary>
+    /// <summary>Calls the operator for one tensor.</summary>
     internal Tensor Call(params ReadOnlySpan<Arg> args)
     {
         NativeValue result;
@@ -37,7 +38,7 @@ internal sealed unsafe class Operator
             : throw new TorchException($"{name} gave {count} results where one tensor was expected");
     }
 
-    /// <summary>Calls for its effect; results, if any, are freed.</summary>
+    /// <summary>Calls the operator for its effect and frees its results.</summary>
     internal void Run(params ReadOnlySpan<Arg> args)
     {
         var results = stackalloc NativeValue[8];
@@ -49,7 +50,7 @@ internal sealed unsafe class Operator
         }
     }
 
-    /// <summary>Calls for a number.</summary>
+    /// <summary>Calls the operator for a number.</summary>
     internal double Number(params ReadOnlySpan<Arg> args)
     {
         NativeValue result;
@@ -58,7 +59,7 @@ internal sealed unsafe class Operator
         return result.Tag == ValueTag.Double ? BitConverter.Int64BitsToDouble(result.Bits) : result.Bits;
     }
 
-    /// <summary>Calls for several tensors; one that libtorch leaves undefined is null.</summary>
+    /// <summary>Calls the operator for several tensors; an undefined tensor is null.</summary>
     internal Tensor?[] CallMany(params ReadOnlySpan<Arg> args)
     {
         var results = stackalloc NativeValue[MaxResults];
@@ -67,6 +68,14 @@ internal sealed unsafe class Operator
         for (var i = 0; i < count; i++)
             tensors[i] = results[i].Tag == ValueTag.Tensor && results[i].Bits != 0 ? Tensor.Own((nint)results[i].Bits) : null;
         return tensors;
+    }
+
+    /// <summary>Adds two tensors repeatedly inside libtorch, and frees the sums: measures an operator without the call from C#.</summary>
+    /// <exception cref="TorchException">The shapes do not match.</exception>
+    internal static void RepeatAdd(Tensor a, Tensor b, long count)
+    {
+        if (Native.pf_repeat_add(a.Handle, b.Handle, count) < 0)
+            throw Native.Error("the addition failed");
     }
 
     private static Operator? TryFind(string name)
@@ -95,5 +104,107 @@ internal sealed unsafe class Operator
                 GC.KeepAlive(arg.Reference);
             return count >= 0 ? count : throw Native.Error(name);
         }
+    }
+}
+
+/// <summary>An argument of an operator call, created by implicit conversion from C# values.</summary>
+internal readonly struct Arg
+{
+    private readonly ValueTag tag;
+    private readonly long bits;
+
+    private Arg(ValueTag tag, long bits, object? reference = null)
+    {
+        this.tag = tag;
+        this.bits = bits;
+        Reference = reference;
+    }
+
+    /// <summary>None of the schema.</summary>
+    internal static Arg None => default;
+
+    internal object? Reference { get; }
+
+    /// <summary>Number of longs that the elements of this argument need.</summary>
+    internal int ListLength => Reference switch
+    {
+        long[] list => list.Length,
+        double[] list => list.Length,
+        IReadOnlyList<Tensor?> list => list.Count,
+        string text => (text.Length * 3 / 8) + 1,
+        _ => 0,
+    };
+
+    public static implicit operator Arg(Tensor? tensor) =>
+        tensor is null ? default : new Arg(ValueTag.Tensor, tensor.Handle, tensor);
+
+    public static implicit operator Arg(long value) => new(ValueTag.Int, value);
+
+    public static implicit operator Arg(double value) => new(ValueTag.Double, BitConverter.DoubleToInt64Bits(value));
+
+    public static implicit operator Arg(bool value) => new(ValueTag.Bool, value ? 1 : 0);
+
+    public static implicit operator Arg(string text) => new(ValueTag.String, 0, text);
+
+    public static implicit operator Arg(long[]? list) => list is null ? default : new(ValueTag.IntList, 0, list);
+
+    public static implicit operator Arg(double[] list) => new(ValueTag.DoubleList, 0, list);
+
+    public static implicit operator Arg(Tensor[] list) => new(ValueTag.TensorList, 0, list);
+
+    public static implicit operator Arg(ElementType type) => new(ValueTag.Int, (long)type);
+
+    public static implicit operator Arg(Device device) =>
+        new(ValueTag.Device, ((long)device.Type << 32) | (uint)device.Index);
+
+    public static implicit operator Arg(RandomGenerator? generator) =>
+        generator is null ? default : new(ValueTag.Generator, generator.Handle, generator);
+
+    /// <summary>A tensor whose owner keeps it alive during the call.</summary>
+    internal static Arg Borrowed(nint handle) => new(ValueTag.Tensor, handle);
+
+    /// <summary>A list of optional tensors, as for <c>aten::index</c>.</summary>
+    internal static Arg Optional(Tensor?[] list) => new(ValueTag.OptionalTensorList, 0, list);
+
+    /// <summary>Converts to the representation of the shim; writes list elements at <paramref name="next"/>.</summary>
+    internal unsafe NativeValue Lower(ref long* next)
+    {
+        var value = new NativeValue { Tag = tag, Bits = bits };
+        switch (Reference)
+        {
+            case long[] list:
+                value.Count = list.Length;
+                value.Bits = (long)next;
+                foreach (var item in list)
+                    *next++ = item;
+                break;
+            case double[] list:
+                value.Count = list.Length;
+                value.Bits = (long)next;
+                foreach (var item in list)
+                    *next++ = BitConverter.DoubleToInt64Bits(item);
+                break;
+            case IReadOnlyList<Tensor?> list:
+                value.Count = list.Count;
+                value.Bits = (long)next;
+                foreach (var item in list)
+                    *next++ = item?.Handle ?? 0;
+                break;
+            case string text:
+                value.Bits = (long)next;
+                value.Count = System.Text.Encoding.UTF8.GetBytes(text, MemoryMarshal.AsBytes(new Span<long>(next, ListLength)));
+                next += ListLength;
+                break;
+            default:
+                if (tag == ValueTag.Device)
+                {
+                    value.Bits = bits >> 32;
+                    value.Count = (int)bits;
+                }
+
+                break;
+        }
+
+        return value;
     }
 }

@@ -7,8 +7,8 @@ namespace PyramidFlow.Torch;
 
 /// <summary>
 /// A part of a model. Its parameters and children are its fields of type <see cref="Parameter"/>, <see cref="Module"/>
-/// and lists of modules; a field <c>projMlp</c> has the state-dict key <c>proj_mlp</c> unless <see cref="KeyAttribute"/>
-/// says otherwise.
+/// and lists of modules. The state-dict key of a field <c>projMlp</c> is <c>proj_mlp</c> unless <see cref="KeyAttribute"/>
+/// names another.
 /// </summary>
 public abstract class Module : IDisposable
 {
@@ -16,8 +16,8 @@ public abstract class Module : IDisposable
 
     private StateSource? attached;
 
-    /// <summary>All parameters with their state-dict keys, in the order of the fields.</summary>
-    /// <param name="prefix">Put before every key, with a dot.</param>
+    /// <summary>All parameters with their state-dict keys, in field order.</summary>
+    /// <param name="prefix">Prefix of every key, without the dot.</param>
     public IEnumerable<(string Key, Parameter Parameter)> NamedParameters(string prefix = "")
     {
         var lead = prefix.Length == 0 ? "" : prefix + ".";
@@ -48,8 +48,8 @@ public abstract class Module : IDisposable
         }
     }
 
-    /// <summary>All modules inside this one, with the prefix of their parameters' keys, and itself.</summary>
-    /// <param name="path">What to call this one.</param>
+    /// <summary>This module and all modules inside it, with the prefix of their keys.</summary>
+    /// <param name="path">Prefix of this module.</param>
     public IEnumerable<(string Path, Module Module)> NamedModules(string path = "")
     {
         yield return (path, this);
@@ -67,12 +67,12 @@ public abstract class Module : IDisposable
         }
     }
 
-    /// <summary>Takes all weights from a checkpoint; memory-mapped where type and device already fit.</summary>
-    /// <param name="source">The checkpoint; also one that holds more than this model (<see cref="StateSource.Holding"/>).</param>
-    /// <param name="type">Element type to hold floating point weights in; null keeps the checkpoint's.</param>
-    /// <param name="device">Where to hold them; null is the CPU.</param>
-    /// <param name="ignore">Keys of the checkpoint that may go unused.</param>
-    /// <exception cref="CheckpointException">Keys are missing, unexpected or of another shape; all are named at once.</exception>
+    /// <summary>Loads all weights from a checkpoint; they stay memory-mapped where type and device match.</summary>
+    /// <param name="source">The checkpoint; it may hold other models as well (<see cref="StateSource.ForModel"/>).</param>
+    /// <param name="type">Element type of floating point weights; null keeps that of the checkpoint.</param>
+    /// <param name="device">Device of the weights; null is the CPU.</param>
+    /// <param name="ignore">Selects keys of the checkpoint that may stay unused.</param>
+    /// <exception cref="CheckpointException">Keys are missing, unexpected or have another shape; the message names all of them.</exception>
     public void Load(StateSource source, ElementType? type = null, Device? device = null, Func<string, bool>? ignore = null)
     {
         foreach (var (parameter, stored) in Stored(source, type, device, ignore, again: false))
@@ -80,13 +80,13 @@ public abstract class Module : IDisposable
     }
 
     /// <summary>
-    /// As <see cref="Load"/>, but each weight is taken from the checkpoint when it is first needed, and can be let go
-    /// (<see cref="Release"/>) and taken again.
+    /// Like <see cref="Load"/>, but lazily: each weight is read when it is first used, and can be freed
+    /// (<see cref="Release"/>) and read again.
     /// </summary>
-    /// <param name="source">The checkpoint; owned by the module from now on, also when this fails.</param>
-    /// <param name="type">Element type to hold floating point weights in; null keeps the checkpoint's.</param>
-    /// <param name="device">Where to hold them; null is the CPU.</param>
-    /// <exception cref="CheckpointException">As <see cref="Load"/>.</exception>
+    /// <param name="source">The checkpoint; the module owns it from now on, also if this call fails.</param>
+    /// <param name="type">Element type of floating point weights; null keeps that of the checkpoint.</param>
+    /// <param name="device">Device of the weights; null is the CPU.</param>
+    /// <exception cref="CheckpointException">As for <see cref="Load"/>.</exception>
     public void Attach(StateSource source, ElementType? type = null, Device? device = null)
     {
         attached?.Dispose();
@@ -95,8 +95,8 @@ public abstract class Module : IDisposable
             parameter.Attach(stored);
     }
 
-    /// <summary>Lets all weights go that can be taken again (<see cref="Attach"/>); a weight that was set since stays.</summary>
-    /// <returns>Whether there were any.</returns>
+    /// <summary>Frees all weights that can be read again (<see cref="Attach"/>); weights that were set since stay.</summary>
+    /// <returns>Whether any weight was freed.</returns>
     public bool Release()
     {
         foreach (var stream in NamedModules().SelectMany(named => named.Module.Streams))
@@ -108,20 +108,20 @@ public abstract class Module : IDisposable
     }
 
     /// <summary>
-    /// From now on a model made of blocks takes the weights of a block when the block's turn comes and lets them go after it, or
-    /// does so no longer; other models do nothing. Only attached weights go (<see cref="Attach"/>); the results are the same.
+    /// Turns weight streaming on or off: a model made of blocks then reads the weights of a block before it runs and frees them
+    /// afterwards. Affects only attached weights (<see cref="Attach"/>) and no results; models without blocks ignore it.
     /// </summary>
     public virtual void StreamWeights(bool on = true)
     {
     }
 
-    /// <summary>Where a checkpoint is not one of this model; reads no weight.</summary>
-    /// <param name="source">The checkpoint; also one that holds more than this model (<see cref="StateSource.Holding"/>).</param>
-    /// <param name="ignore">Keys of the checkpoint that may go unused.</param>
-    /// <returns>One part of a sentence for each key that is missing, unexpected or of another shape.</returns>
-    public IReadOnlyList<string> Misfits(StateSource source, Func<string, bool>? ignore = null)
+    /// <summary>Compares the keys, shapes and types of a checkpoint with this model; reads no weight.</summary>
+    /// <param name="source">The checkpoint; it may hold other models as well (<see cref="StateSource.ForModel"/>).</param>
+    /// <param name="ignore">Selects keys of the checkpoint that may stay unused.</param>
+    /// <returns>One clause for each key that is missing, unexpected or has another shape.</returns>
+    public IReadOnlyList<string> FindMismatches(StateSource source, Func<string, bool>? ignore = null)
     {
-        source = source.Holding([.. NamedParameters().Select(p => p.Key)]);
+        source = source.ForModel([.. NamedParameters().Select(p => p.Key)]);
         var available = source.Keys.ToHashSet();
         foreach (var (path, module) in NamedModules())
             module.Adopt(key => available.Contains(path.Length == 0 ? key : $"{path}.{key}"));
@@ -143,7 +143,7 @@ public abstract class Module : IDisposable
         return faults;
     }
 
-    /// <summary>Gives every weight memory and its layer's initial value, in float32 on the CPU.</summary>
+    /// <summary>Allocates every weight with the initial value of its layer, in float32 on the CPU.</summary>
     public void Initialize(RandomGenerator generator)
     {
         using var noGrad = NoGrad.Begin();
@@ -156,7 +156,7 @@ public abstract class Module : IDisposable
         }
     }
 
-    /// <summary>Moves or converts all weights.</summary>
+    /// <summary>Converts all floating point weights and moves all weights.</summary>
     public void To(ElementType type, Device? device = null)
     {
         using var noGrad = NoGrad.Begin();
@@ -183,23 +183,23 @@ public abstract class Module : IDisposable
         GC.SuppressFinalize(this);
     }
 
-    /// <summary>A checkpoint is going to be read: declares the weights that only some checkpoints hold.</summary>
-    /// <param name="holds">Whether the checkpoint holds a key, relative to this module.</param>
+    /// <summary>Declares the weights that only some checkpoints hold; called before a checkpoint is read.</summary>
+    /// <param name="holds">Tells whether the checkpoint holds a key, relative to this module.</param>
     protected virtual void Adopt(Func<string, bool> holds)
     {
     }
 
-    /// <summary>The streams that <see cref="StreamWeights"/> set up, if any.</summary>
-    protected virtual IEnumerable<WeightStream> Streams => [];
+    /// <summary>The streams created by <see cref="StreamWeights"/>.</summary>
+    private protected virtual IEnumerable<WeightStream> Streams => [];
 
-    /// <summary>Whether checkpoints may hold this key although the model has no use for it, such as a tied copy.</summary>
+    /// <summary>Whether checkpoints may hold this key although the model does not use it, such as a tied copy.</summary>
     protected virtual bool Ignores(string key) => false;
 
-    // Every parameter with where its value is to be had, once the checkpoint is known to be one of this model.
+    // Every parameter with its stored weight, after the checkpoint was compared with the model.
     private List<(Parameter Parameter, StoredWeight Stored)> Stored(StateSource source, ElementType? type, Device? device, Func<string, bool>? ignore, bool again)
     {
-        source = source.Holding([.. NamedParameters().Select(p => p.Key)]);
-        if (Misfits(source, ignore) is { Count: > 0 } faults)
+        source = source.ForModel([.. NamedParameters().Select(p => p.Key)]);
+        if (FindMismatches(source, ignore) is { Count: > 0 } faults)
         {
             const int shown = 12;
             var more = faults.Count > shown ? $"; and {faults.Count - shown} more" : "";
@@ -234,4 +234,12 @@ public abstract class Module : IDisposable
 
         return result.ToString();
     }
+}
+
+/// <summary>State-dict key of a field, where it is not the name of the field in snake case.</summary>
+[AttributeUsage(AttributeTargets.Field)]
+public sealed class KeyAttribute(string key) : Attribute
+{
+    /// <summary>The key, relative to the module; may hold dots.</summary>
+    public string Key { get; } = key;
 }

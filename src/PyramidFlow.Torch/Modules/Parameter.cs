@@ -1,10 +1,8 @@
-using PyramidFlow.Torch.Checkpoints;
-
 namespace PyramidFlow.Torch;
 
 /// <summary>
-/// A weight of a module: its shape is known at once, its memory only after the module was loaded or initialised, so a
-/// model of any size can be described without allocating it.
+/// A weight of a module. Its shape is fixed at construction, but memory is allocated only when the module is loaded or
+/// initialised, so a model of any size can be described without memory.
 /// </summary>
 public sealed class Parameter
 {
@@ -15,7 +13,7 @@ public sealed class Parameter
 
     /// <summary>Declares a weight.</summary>
     /// <param name="shape">Sizes, outermost first.</param>
-    /// <param name="initializer">How training starts it; see <see cref="Initializers"/>.</param>
+    /// <param name="initializer">Initial value for training; see <see cref="Initializers"/>.</param>
     public Parameter(long[] shape, Initializer initializer)
     {
         Shape = shape;
@@ -25,32 +23,32 @@ public sealed class Parameter
     /// <summary>Sizes, outermost first.</summary>
     public long[] Shape { get; }
 
-    /// <summary>Number of elements, whether it has memory or not.</summary>
+    /// <summary>Number of elements.</summary>
     public long ElementCount => Shapes.ElementCount(Shape);
 
-    /// <summary>Whether training changes it; set false to freeze it or for fixed tables.</summary>
+    /// <summary>Whether training changes it; false freezes it, for example a fixed table.</summary>
     public bool Trainable { get; set; } = true;
 
-    /// <summary>True once it has memory.</summary>
+    /// <summary>Whether the value is in memory.</summary>
     public bool HasValue => value is not null;
 
-    /// <summary>Element type of the value, also of one that is not in memory now.</summary>
+    /// <summary>Element type of the value, whether it is in memory or not.</summary>
     public ElementType Type => stored?.Type ?? Value.Type;
 
-    /// <summary>Where the value is, or will be when it is next needed.</summary>
+    /// <summary>Device of the value, whether it is in memory or not.</summary>
     public Device Device => stored?.Device ?? Value.Device;
 
     /// <summary>
-    /// The weight, taken from its checkpoint if it was let go. Setting it takes the tensor over, out of its scope, and frees the
-    /// one before; from then on it stays in memory.
+    /// The weight; read from its checkpoint if it is not in memory. Setting it takes ownership of the tensor, removes it from its
+    /// scope and frees the previous one; a weight that was set stays in memory.
     /// </summary>
-    /// <exception cref="InvalidOperationException">The module was neither loaded nor initialised.</exception>
+    /// <exception cref="InvalidOperationException">The module is neither loaded nor initialised.</exception>
     public Tensor Value
     {
         get => value ?? Fetch();
         set
         {
-            var taken = TensorScope.Detach(value);
+            var taken = TensorScope.Release(value);
             lock (gate)
             {
                 if (!ReferenceEquals(this.value, taken))
@@ -61,19 +59,19 @@ public sealed class Parameter
         }
     }
 
-    /// <summary>The weight itself, where an operator wants a tensor.</summary>
+    /// <summary>Converts to <see cref="Value"/>.</summary>
     public static implicit operator Tensor(Parameter parameter) => parameter.Value;
 
-    /// <summary>Gives a tensor outside the parameter the values training starts it with.</summary>
-    /// <param name="target">Of this shape, float32, on the CPU.</param>
-    /// <param name="generator">Source of the draws.</param>
+    /// <summary>Fills a tensor outside the parameter with its initial value for training.</summary>
+    /// <param name="target">A float32 tensor of this shape on the CPU.</param>
+    /// <param name="generator">Random generator.</param>
     public void Fill(Tensor target, RandomGenerator generator)
     {
         using var noGrad = NoGrad.Begin();
         initializer(target, generator);
     }
 
-    /// <summary>Frees the memory; the declaration stays.</summary>
+    /// <summary>Frees the value and forgets its checkpoint; the shape stays.</summary>
     public void Free()
     {
         lock (gate)
@@ -83,7 +81,7 @@ public sealed class Parameter
         }
     }
 
-    /// <summary>Says where the value is to be had whenever it is needed; one in memory is freed.</summary>
+    /// <summary>Sets the stored weight that the value is read from when it is needed; frees the value in memory.</summary>
     internal void Attach(StoredWeight weight)
     {
         lock (gate)
@@ -93,7 +91,7 @@ public sealed class Parameter
         }
     }
 
-    /// <summary>Begins to bring a value that was let go, so that it is there, or nearly, when it is needed.</summary>
+    /// <summary>Starts to load a value that was freed, so that its next use waits less.</summary>
     internal void Prefetch()
     {
         stored?.Prefetch();
@@ -101,8 +99,8 @@ public sealed class Parameter
             Fetch();
     }
 
-    /// <summary>Lets the value go if it can be taken again.</summary>
-    /// <returns>Whether one went.</returns>
+    /// <summary>Frees the value if it can be read again.</summary>
+    /// <returns>Whether a value was freed.</returns>
     internal bool Release()
     {
         lock (gate)
@@ -116,7 +114,7 @@ public sealed class Parameter
         }
     }
 
-    // A GPU may be at work with it still, and memory of uploads is written to without regard to that work.
+    // Queued GPU work may still use the value, and uploads overwrite their memory without regard to that work.
     private void Discard()
     {
         if (value is not { } old)
@@ -139,5 +137,37 @@ public sealed class Parameter
             return value ??= stored?.Fetch()
                 ?? throw new InvalidOperationException("this module has no weights yet: load a checkpoint or call Initialize");
         }
+    }
+}
+
+/// <summary>Fills a new weight in place.</summary>
+/// <param name="weight">The weight, float32.</param>
+/// <param name="generator">Random generator.</param>
+public delegate void Initializer(Tensor weight, RandomGenerator generator);
+
+/// <summary>The initialisers of the layers of PyTorch.</summary>
+public static class Initializers
+{
+    /// <summary>All zero.</summary>
+    public static void Zeros(Tensor weight, RandomGenerator generator) => weight.Zero();
+
+    /// <summary>All one.</summary>
+    public static void Ones(Tensor weight, RandomGenerator generator) => weight.Fill(1);
+
+    /// <summary>Normal with mean 0 and this standard deviation.</summary>
+    public static Initializer Normal(double std) => (weight, generator) => weight.NormalInPlace(0, std, generator);
+
+    /// <summary>Uniform in +-1/sqrt(fan in): the default of linear and convolution layers and of their biases.</summary>
+    public static Initializer FanIn(long fanIn)
+    {
+        var bound = 1 / Math.Sqrt(Math.Max(1, fanIn));
+        return (weight, generator) => weight.UniformInPlace(-bound, bound, generator);
+    }
+
+    /// <summary>Uniform in +-sqrt(6 / (fan in + fan out)).</summary>
+    public static Initializer XavierUniform(long fanIn, long fanOut)
+    {
+        var bound = Math.Sqrt(6.0 / (fanIn + fanOut));
+        return (weight, generator) => weight.UniformInPlace(-bound, bound, generator);
     }
 }

@@ -1,35 +1,34 @@
 namespace PyramidFlow.Torch;
 
 /// <summary>
-/// The trainable weights of one or several modules laid out in one float32 vector, and their gradients in another: the
-/// modules keep views. An optimiser step, clipping and averaging are then a few long vector operations instead of
-/// hundreds of short ones.
+/// The trainable weights of one or several modules in one float32 vector, and their gradients in another; the modules hold views.
+/// An optimiser step, clipping and averaging are then a few long vector operations instead of hundreds of short ones.
 /// </summary>
 /// <remarks>
-/// With another element type to compute in, such as bfloat16, the modules see a copy of that type; weights and gradients
-/// stay float32, and every gradient that backward gives is added to them there.
+/// With another compute type, such as bfloat16, the modules see a copy in that type. Weights and gradients stay float32, and
+/// backward accumulates every gradient there.
 /// </remarks>
 public sealed class FlatParameters : IDisposable
 {
     private readonly List<(string Key, Parameter Parameter, long Start)> entries = [];
     private readonly Tensor computed;
 
-    /// <summary>Moves the trainable, initialised weights of these modules into one vector.</summary>
-    /// <param name="modules">Modules with the prefix of their keys; all weights on one device.</param>
+    /// <summary>Moves the trainable, initialised weights of modules into one vector.</summary>
+    /// <param name="modules">Modules with the prefix of their keys; all weights are on one device.</param>
     public FlatParameters(params IEnumerable<(string Prefix, Module Module)> modules)
         : this(null, ElementType.Float32, modules)
     {
     }
 
-    /// <summary>The same for modules that compute in another element type than the weights are kept in.</summary>
-    /// <param name="compute">Element type the modules see.</param>
-    /// <param name="modules">Modules with the prefix of their keys; all weights on one device.</param>
+    /// <summary>Like the other constructor, with a compute type for the modules.</summary>
+    /// <param name="compute">Element type that the modules see.</param>
+    /// <param name="modules">Modules with the prefix of their keys; all weights are on one device.</param>
     public FlatParameters(ElementType compute, params IEnumerable<(string Prefix, Module Module)> modules)
         : this(null, compute, modules)
     {
     }
 
-    // With an original the weights are its own vector; only the gradients are separate.
+    // With an original, the weights are shared with it; only the gradients are separate.
     private FlatParameters(FlatParameters? original, ElementType compute, IEnumerable<(string Prefix, Module Module)> modules)
     {
         long count = 0;
@@ -47,35 +46,35 @@ public sealed class FlatParameters : IDisposable
         if (count == 0)
             throw new ArgumentException("there is nothing to train: every weight is frozen");
         using var noGrad = NoGrad.Begin();
-        Values = TensorScope.Detach(original?.Values.Detached()
+        Values = TensorScope.Release(original?.Values.Detach()
             ?? Tensor.Empty([count], ElementType.Float32, entries[0].Parameter.Value.Device));
-        Gradients = TensorScope.Detach(Values.ZerosLike());
+        Gradients = TensorScope.Release(Values.ZerosLike());
         if (original is null)
             Gather();
-        computed = compute == ElementType.Float32 ? Values : TensorScope.Detach(original?.computed.Detached() ?? Values.To(compute));
+        computed = compute == ElementType.Float32 ? Values : TensorScope.Release(original?.computed.Detach() ?? Values.To(compute));
         foreach (var (_, parameter, start) in entries)
         {
             using var scope = new TensorScope();
-            parameter.Value = Part(computed, parameter, start).Detached();
+            parameter.Value = Part(computed, parameter, start).Detach();
             parameter.Value.RequiresGrad = true;
             parameter.Value.Grad = Part(Gradients, parameter, start);
         }
     }
 
     /// <summary>
-    /// Gives another copy of the same modules these weights and gradients of its own, so that another thread can compute
-    /// part of a batch; add its gradients up before the step.
+    /// Lets a replica of the same modules share these weights, with its own gradients, so that another thread can compute part of
+    /// a batch. Sum up the gradients with <see cref="Collect"/> before the step.
     /// </summary>
-    /// <param name="modules">As in the constructor; they need not be initialised.</param>
+    /// <param name="modules">As for the constructor; they need not be initialised.</param>
     public FlatParameters Share(params IEnumerable<(string Prefix, Module Module)> modules) => new(this, computed.Type, modules);
 
     /// <summary>All weights, float32 [n]; call <see cref="Refresh"/> after changing them.</summary>
     public Tensor Values { get; }
 
-    /// <summary>All gradients, float32 [n]; backward adds to them.</summary>
+    /// <summary>All gradients, float32 [n]; backward accumulates into them.</summary>
     public Tensor Gradients { get; }
 
-    /// <summary>Shows the modules the present weights, where they compute in another element type.</summary>
+    /// <summary>Updates the copy of the weights that the modules see, if they compute in another element type.</summary>
     public void Refresh()
     {
         if (ReferenceEquals(computed, Values))
@@ -92,7 +91,7 @@ public sealed class FlatParameters : IDisposable
     }
 
     /// <summary>Scales the gradients down so that their norm is at most <paramref name="limit"/>.</summary>
-    /// <returns>The norm before.</returns>
+    /// <returns>The norm before scaling.</returns>
     public double ClipGradients(double limit)
     {
         using var noGrad = NoGrad.Begin();
@@ -103,11 +102,11 @@ public sealed class FlatParameters : IDisposable
         return norm;
     }
 
-    /// <summary>The parts of a vector of this layout under the weights' keys: for checkpoints and averages.</summary>
+    /// <summary>Splits a vector of this layout into named tensors, for checkpoints and averages.</summary>
     public IEnumerable<(string Key, Tensor Tensor)> Named(Tensor vector) =>
         entries.Select(e => (e.Key, Part(vector, e.Parameter, e.Start)));
 
-    /// <summary>Adds up the gradients of others that share these weights, always in the same order, and zeroes theirs.</summary>
+    /// <summary>Adds the gradients of replicas to these, always in the same order, and zeroes theirs.</summary>
     public void Collect(IEnumerable<FlatParameters> others)
     {
         using var noGrad = NoGrad.Begin();
@@ -118,7 +117,7 @@ public sealed class FlatParameters : IDisposable
         }
     }
 
-    /// <summary>Where each weight lies: key, shape and first element.</summary>
+    /// <summary>Layout of the vector: key, shape and first element of each weight.</summary>
     public IEnumerable<(string Key, long[] Shape, long Start)> Layout() => entries.Select(e => (e.Key, e.Parameter.Shape, e.Start));
 
     /// <inheritdoc/>
@@ -142,4 +141,47 @@ public sealed class FlatParameters : IDisposable
     {
         return vector.Narrow(0, start, parameter.ElementCount).View(parameter.Shape);
     }
+}
+
+/// <summary>Exponential moving average (EMA) of a weight vector, float32.</summary>
+public sealed class ExponentialAverage : IDisposable
+{
+    /// <summary>Starts from the current weights.</summary>
+    /// <param name="parameters">The weights to average.</param>
+    /// <param name="device">Device of the average; null is that of the weights.</param>
+    public ExponentialAverage(FlatParameters parameters, Device? device = null)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        Values = TensorScope.Release(parameters.Values.To(device ?? parameters.Values.Device).Clone());
+    }
+
+    /// <summary>The average, float32 [n].</summary>
+    public Tensor Values { get; }
+
+    /// <summary>Moves the average towards the weights.</summary>
+    /// <param name="parameters">The weights.</param>
+    /// <param name="decay">Weight of the previous average, in [0, 1).</param>
+    public void Update(FlatParameters parameters, double decay)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        Values.LerpInPlace(parameters.Values.To(Values.Device), 1 - decay);
+    }
+
+    /// <summary>
+    /// Swaps weights and average: evaluate or save the averaged model between two calls.
+    /// </summary>
+    public void Swap(FlatParameters parameters)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        var held = parameters.Values.Clone();
+        parameters.Values.CopyFrom(Values);
+        Values.CopyFrom(held);
+        parameters.Refresh();
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => Values.Dispose();
 }

@@ -1,34 +1,34 @@
 namespace PyramidFlow.Torch;
 
-/// <summary>How a learning rate goes on after its warm-up.</summary>
+/// <summary>Course of a learning rate after the warm-up.</summary>
 public enum LearningRateShape
 {
-    /// <summary>Stays.</summary>
+    /// <summary>Constant at the peak.</summary>
     Constant,
 
-    /// <summary>Falls on half a cosine to the final value.</summary>
+    /// <summary>Half a cosine from the peak to the final value.</summary>
     Cosine,
 
-    /// <summary>Stays for the first half, then falls linearly to the final value.</summary>
+    /// <summary>Constant for the first half, then linear to the final value.</summary>
     LinearSecondHalf,
 }
 
 /// <summary>Learning rate as a function of the step.</summary>
-/// <param name="Peak">Largest value.</param>
-/// <param name="WarmUpSteps">Steps of linear rise; the last of them has the peak.</param>
-/// <param name="TotalSteps">Length of the run.</param>
-/// <param name="Shape">What comes after the warm-up.</param>
-/// <param name="Final">Value at the end of a falling schedule.</param>
-/// <param name="WarmUpFrom">Rate of the first step of the warm-up; null makes all its steps rise alike, from 0 before the first.</param>
+/// <param name="Peak">Maximum rate.</param>
+/// <param name="WarmUpSteps">Steps of the linear warm-up; the last one has the peak rate.</param>
+/// <param name="TotalSteps">Steps of the run.</param>
+/// <param name="Shape">Course after the warm-up.</param>
+/// <param name="Final">Rate at the end of a decaying schedule.</param>
+/// <param name="WarmUpFrom">Rate of the first step of the warm-up; null starts from 0 one step before it.</param>
 public sealed record LearningRate(double Peak, long WarmUpSteps, long TotalSteps,
     LearningRateShape Shape = LearningRateShape.Constant, double Final = 0, double? WarmUpFrom = null)
 {
-    /// <summary>A schedule counted in epochs.</summary>
-    /// <param name="peak">Largest value.</param>
-    /// <param name="warmUpEpochs">Epochs of linear rise.</param>
-    /// <param name="epochs">Length of the run.</param>
-    /// <param name="stepsPerEpoch">Steps of an epoch.</param>
-    public static LearningRate OfEpochs(double peak, long warmUpEpochs, long epochs, long stepsPerEpoch) =>
+    /// <summary>Creates a schedule measured in epochs.</summary>
+    /// <param name="peak">Maximum rate.</param>
+    /// <param name="warmUpEpochs">Epochs of the linear warm-up.</param>
+    /// <param name="epochs">Epochs of the run.</param>
+    /// <param name="stepsPerEpoch">Steps in one epoch.</param>
+    public static LearningRate FromEpochs(double peak, long warmUpEpochs, long epochs, long stepsPerEpoch) =>
         new(peak, warmUpEpochs * stepsPerEpoch, epochs * stepsPerEpoch);
 
     /// <summary>The rate of a step, counted from 0.</summary>

@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace PyramidFlow.Torch;
 
-/// <summary>Kinds of device; the values are libtorch's.</summary>
+/// <summary>Kinds of device, with the numbers of libtorch.</summary>
 public enum DeviceType
 {
     /// <summary>Host memory.</summary>
@@ -12,19 +12,19 @@ public enum DeviceType
     Cuda = 1,
 }
 
-/// <summary>Where a tensor lives.</summary>
+/// <summary>A device that holds tensors.</summary>
 /// <param name="Type">Kind of device.</param>
-/// <param name="Index">Which one of its kind; -1 is the current one.</param>
+/// <param name="Index">Index among devices of its kind; -1 is the current one.</param>
 public readonly record struct Device(DeviceType Type, int Index = -1)
 {
-    // libtorch keeps the number in a signed byte.
+    // libtorch stores the index in a signed byte.
     private const int MaxIndex = sbyte.MaxValue;
 
     /// <summary>Host memory.</summary>
     public static Device Cpu => new(DeviceType.Cpu);
 
-    /// <summary>Reads <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>.</summary>
-    /// <exception cref="FormatException">Anything else.</exception>
+    /// <summary>Parses <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>.</summary>
+    /// <exception cref="FormatException">The text is something else.</exception>
     public static Device Parse(string text)
     {
         var parts = text.Split(':');
@@ -40,4 +40,36 @@ public readonly record struct Device(DeviceType Type, int Index = -1)
     /// <inheritdoc/>
     public override string ToString() =>
         Type.ToString().ToLowerInvariant() + (Index >= 0 ? ":" + Index.ToString(CultureInfo.InvariantCulture) : "");
+}
+
+/// <summary>Use of the memory of a GPU, in bytes.</summary>
+/// <param name="InUse">Used by tensors of this process.</param>
+/// <param name="Cached">Cached for reuse by this process.</param>
+/// <param name="Peak">Peak used by tensors since <see cref="ResetPeak"/> or the start.</param>
+/// <param name="Free">Free for any process.</param>
+/// <param name="Total">Size of the memory.</param>
+public readonly record struct DeviceMemory(long InUse, long Cached, long Peak, long Free, long Total)
+{
+    /// <summary>Reads the use of memory; null where libtorch (before 2.10) does not report it.</summary>
+    /// <param name="device">A GPU of this machine.</param>
+    public static unsafe DeviceMemory? Read(Device device)
+    {
+        TorchRuntime.EnsureStarted();
+        long inUse, cached, peak, free, total;
+        return Native.pf_cuda_memory(device.Index, &inUse, &cached, &peak, &free, &total) switch
+        {
+            0 => new DeviceMemory(inUse, cached, peak, free, total),
+            < 0 => throw Native.Error($"the memory of {device} cannot be read"),
+            _ => null,
+        };
+    }
+
+    /// <summary>Restarts the measurement of <see cref="Peak"/>.</summary>
+    /// <param name="device">A GPU of this machine.</param>
+    public static void ResetPeak(Device device)
+    {
+        TorchRuntime.EnsureStarted();
+        if (Native.pf_cuda_reset_peak(device.Index) < 0)
+            throw Native.Error($"the peak of {device} could not be reset");
+    }
 }

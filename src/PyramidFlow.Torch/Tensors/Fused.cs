@@ -1,35 +1,33 @@
-using PyramidFlow.Torch.Interop;
-
 namespace PyramidFlow.Torch;
 
 /// <summary>
-/// Norms and activations of transformers in few passes over memory (<c>native/fused.cpp</c>): on a CPU, in float32 or bfloat16,
-/// where no gradient is recorded. Elsewhere the operators of libtorch that they stand for.
+/// Norms and activations of transformers in one pass over memory (<c>native/fused.cpp</c>): on a CPU, in float32 or bfloat16,
+/// where autograd does not record. Elsewhere the equivalent operators of libtorch.
 /// </summary>
-public static unsafe class Fused
+internal static unsafe class Fused
 {
     [ThreadStatic]
     private static bool isOff;
 
-    /// <summary>Calls of this thread that took the one-pass way.</summary>
+    /// <summary>Number of calls of this thread that used a fused kernel.</summary>
     [field: ThreadStatic]
     internal static int Calls { get; private set; }
 
-    /// <summary>Whether this thread takes it, attention included; on unless plain operators are wanted to compare with.</summary>
+    /// <summary>Whether this thread uses fused kernels, including attention; tests turn them off to compare.</summary>
     internal static bool IsOn
     {
         get => !isOff;
         set => isOff = !value;
     }
 
-    /// <summary>Whether this thread works as it does where gradients are recorded, though they are not.</summary>
+    /// <summary>Whether this thread uses the operators of a recorded pass although autograd does not record.</summary>
     [field: ThreadStatic]
     internal static bool IsForGradients { get; set; }
 
     private static bool Applies => IsOn && !IsForGradients;
 
-    /// <summary>GELU in tanh's approximation.</summary>
-    /// <param name="x">May be overwritten: only the result is for use.</param>
+    /// <summary>GELU with the tanh approximation.</summary>
+    /// <param name="x">May be overwritten: use only the result.</param>
     public static Tensor Gelu(Tensor x) => Applies && Done(Native.pf_fused_gelu(x.Handle)) ? x : InFloat32(x, wide => wide.Gelu(approximate: true));
 
     /// <summary>Normalises the last dimension to mean 0 and variance 1, then scales and shifts it.</summary>
@@ -59,26 +57,26 @@ public static unsafe class Fused
         return (wide * scale).To(x.Type) * weight;
     }
 
-    /// <summary>Turns pairs of neighbouring features, as complex numbers, in float32.</summary>
+    /// <summary>Applies rotary position embeddings: rotates pairs of neighbouring features, in float32.</summary>
     /// <param name="x">[b, n, heads, d].</param>
-    /// <param name="turns">Cosines and sines, complex, [n, 1, d / 2].</param>
-    public static Tensor Turn(Tensor x, Tensor turns)
+    /// <param name="rotations">Cosines and sines as complex numbers, [n, 1, d / 2].</param>
+    public static Tensor Rotate(Tensor x, Tensor rotations)
     {
         nint y;
-        if (Applies && Done(Native.pf_fused_turn(x.Handle, turns.ViewAsReal().Handle, &y)))
+        if (Applies && Done(Native.pf_fused_turn(x.Handle, rotations.ViewAsReal().Handle, &y)))
             return Tensor.Own(y);
         var pairs = x.To(ElementType.Float32).Unflatten(-1, -1, 2).ViewAsComplex();         // [b, n, h, d/2]
-        return (pairs * turns).ViewAsReal().Flatten(3).To(x.Type);                          // [b, n, h, d]
+        return (pairs * rotations).ViewAsReal().Flatten(3).To(x.Type);                          // [b, n, h, d]
     }
 
-    /// <summary>The answer of a kernel that must apply.</summary>
+    /// <summary>Checks the result of a kernel that must apply.</summary>
     internal static void Require(int answer)
     {
         if (!Done(answer))
             throw new TorchException("tensors of one call are of different kinds");
     }
 
-    // libtorch's operators on a CPU are many times slower in bfloat16 than in float32 and two conversions.
+    // On a CPU the operators of libtorch are many times slower in bfloat16 than in float32 with two conversions.
     private static Tensor InFloat32(Tensor x, Func<Tensor, Tensor> work) =>
         x.Type == ElementType.BFloat16 && x.Device.Type == DeviceType.Cpu ? work(x.To(ElementType.Float32)).To(x.Type) : work(x);
 
@@ -88,5 +86,50 @@ public static unsafe class Fused
             throw Native.Error("fused work");
         Calls += answer;
         return answer == 1;
+    }
+}
+
+/// <summary>Consecutive queries that attend to the same keys, counted from the first key.</summary>
+/// <param name="First">Index of the first query.</param>
+/// <param name="Count">Number of queries.</param>
+/// <param name="Keys">Number of keys that they attend to.</param>
+internal readonly record struct AttentionRange(long First, long Count, long Keys);
+
+/// <summary>
+/// Attention in blocks whose scores stay in the CPU caches, parallel over heads and rows (<c>native/attention.cpp</c>): on a CPU,
+/// in float32 or bfloat16. Backward recomputes the weights in the same blocks, so memory never holds all scores.
+/// </summary>
+internal static unsafe class FusedAttention
+{
+    /// <summary>softmax(scale * q k^T) v; null where the kernel does not apply.</summary>
+    /// <param name="q">[heads, b, nq, d].</param>
+    /// <param name="k">[heads, b, nk, d].</param>
+    /// <param name="v">[heads, b, nk, d].</param>
+    /// <param name="ranges">Ranges that cover all queries in order.</param>
+    /// <param name="scale">Positive.</param>
+    /// <returns>[heads, b, nq, d].</returns>
+    /// <exception cref="TorchException">Shapes and ranges do not match.</exception>
+    public static Tensor? Apply(Tensor q, Tensor k, Tensor v, AttentionRange[] ranges, double scale)
+    {
+        if (!Fused.IsOn || q.Device.Type != DeviceType.Cpu || q.Type is not (ElementType.Float32 or ElementType.BFloat16) || q.ElementCount == 0 || k.ElementCount == 0)
+            return null;
+        return CustomFunction.Apply([q, k, v], () => ([Forward(q, k, v, ranges, scale)], [q, k, v]),
+            (gradients, saved) => Backward(saved[0], saved[1], saved[2], gradients[0]!, ranges, scale))[0];
+    }
+
+    private static Tensor Forward(Tensor q, Tensor k, Tensor v, AttentionRange[] ranges, double scale)
+    {
+        nint y;
+        fixed (AttentionRange* first = ranges)
+            Fused.Require(Native.pf_fused_attention(q.Handle, k.Handle, v.Handle, (long*)first, ranges.Length, scale, &y));
+        return Tensor.Own(y);
+    }
+
+    private static Tensor?[] Backward(Tensor q, Tensor k, Tensor v, Tensor gradient, AttentionRange[] ranges, double scale)
+    {
+        nint dq, dk, dv;
+        fixed (AttentionRange* first = ranges)
+            Fused.Require(Native.pf_fused_attention_backward(q.Handle, k.Handle, v.Handle, gradient.Handle, (long*)first, ranges.Length, scale, &dq, &dk, &dv));
+        return [Tensor.Own(dq), Tensor.Own(dk), Tensor.Own(dv)];
     }
 }

@@ -1,11 +1,9 @@
-using PyramidFlow.Torch.Interop;
-
 namespace PyramidFlow.Torch;
 
-/// <content>Gradients.</content>
+/// <content>Autograd.</content>
 public sealed unsafe partial class Tensor
 {
-    /// <summary>Whether operations on it are recorded for <see cref="Backward(Tensor?, bool)"/>.</summary>
+    /// <summary>Whether autograd records operations on this tensor.</summary>
     public bool RequiresGrad
     {
         get => Native.pf_tensor_requires_grad(Handle) != 0;
@@ -16,7 +14,7 @@ public sealed unsafe partial class Tensor
         }
     }
 
-    /// <summary>The accumulated gradient, or null when there is none.</summary>
+    /// <summary>The accumulated gradient, or null.</summary>
     public Tensor? Grad
     {
         get
@@ -33,10 +31,10 @@ public sealed unsafe partial class Tensor
     }
 
     /// <summary>Accumulates the gradients of all leaves this tensor depends on.</summary>
-    /// <param name="gradient">Gradient of this tensor; null stands for one and needs a scalar.</param>
-    /// <param name="retainGraph">Keep what was recorded for another call.</param>
+    /// <param name="gradient">Gradient of this tensor; null is 1 and requires a scalar.</param>
+    /// <param name="retainGraph">Keeps the recorded graph for another call.</param>
     /// <exception cref="TorchException">
-    /// libtorch refused, or the backward of a <see cref="CustomFunction"/> threw: then its exception is the inner one.
+    /// libtorch failed, or the backward of a <see cref="CustomFunction"/> threw; its exception is the inner one.
     /// </exception>
     public void Backward(Tensor? gradient = null, bool retainGraph = false)
     {
@@ -45,10 +43,10 @@ public sealed unsafe partial class Tensor
             throw BackwardNode.Failure() ?? Native.Error("backward");
     }
 
-    /// <summary>Accumulates the gradients of all leaves that several tensors depend on, in one pass.</summary>
-    /// <param name="roots">Where to begin.</param>
-    /// <param name="gradients">A gradient for each of them; null stands for one and needs a scalar.</param>
-    /// <exception cref="ArgumentException">The two differ in length.</exception>
+    /// <summary>Accumulates the gradients of all leaves that several tensors depend on, in one backward pass.</summary>
+    /// <param name="roots">Tensors to differentiate.</param>
+    /// <param name="gradients">Gradient of each root; null is 1 and requires a scalar.</param>
+    /// <exception cref="ArgumentException">The lists differ in length.</exception>
     public static void Backward(IReadOnlyList<Tensor> roots, IReadOnlyList<Tensor?> gradients)
     {
         if (roots.Count != gradients.Count)
@@ -66,13 +64,13 @@ public sealed unsafe partial class Tensor
     }
 
     /// <summary>
-    /// Gradients of this tensor with respect to some others, leaves or not; what leaves have accumulated stays as it is, and
-    /// only what lies between is computed.
+    /// Gradients of this tensor with respect to given tensors, leaves or not. Does not change the accumulated gradients of
+    /// leaves, and computes only the part of the graph that lies between.
     /// </summary>
-    /// <param name="inputs">Tensors this one may depend on.</param>
-    /// <param name="gradient">Gradient of this tensor; null stands for one and needs a scalar.</param>
-    /// <param name="retainGraph">Keep what was recorded for another call.</param>
-    /// <returns>One for each input, shaped like it; zeros where this tensor does not depend on it.</returns>
+    /// <param name="inputs">Tensors that this one may depend on.</param>
+    /// <param name="gradient">Gradient of this tensor; null is 1 and requires a scalar.</param>
+    /// <param name="retainGraph">Keeps the recorded graph for another call.</param>
+    /// <returns>One gradient for each input, of its shape; zeros if this tensor does not depend on it.</returns>
     public Tensor[] Gradients(IReadOnlyList<Tensor> inputs, Tensor? gradient = null, bool retainGraph = false)
     {
         nint root = Handle, seed = gradient?.Handle ?? 0;
@@ -88,4 +86,38 @@ public sealed unsafe partial class Tensor
         GC.KeepAlive(gradient);
         return [.. found.Select((handle, i) => handle == 0 ? inputs[i].ZerosLike() : Own(handle))];
     }
+}
+
+/// <summary>Stops autograd on this thread until it is disposed. Must not span an <c>await</c>.</summary>
+public readonly ref struct NoGrad
+{
+    private readonly int before;
+
+    private NoGrad(bool recording)
+    {
+        TorchRuntime.EnsureStarted();
+        before = Native.pf_grad_mode(recording ? 1 : 0);
+    }
+
+    /// <summary>Whether autograd records on this thread.</summary>
+    public static bool IsRecording
+    {
+        get
+        {
+            using var probe = Begin();
+            return probe.WasRecording;
+        }
+    }
+
+    /// <summary>Whether autograd recorded before.</summary>
+    internal bool WasRecording => before != 0;
+
+    /// <summary>Stops recording: <c>using var _ = NoGrad.Begin();</c></summary>
+    public static NoGrad Begin() => new(recording: false);
+
+    /// <summary>Resumes recording inside a region without: <c>using var _ = NoGrad.Suspend();</c></summary>
+    public static NoGrad Suspend() => new(recording: true);
+
+    /// <summary>Restores the mode before.</summary>
+    public void Dispose() => _ = Native.pf_grad_mode(before);
 }

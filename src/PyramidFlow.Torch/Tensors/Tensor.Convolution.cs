@@ -3,15 +3,15 @@ namespace PyramidFlow.Torch;
 /// <content>Convolutions.</content>
 public sealed partial class Tensor
 {
-    // Channels that oneDNN keeps together.
+    // oneDNN stores channels in blocks of this size.
     private const long ChannelBlock = 16;
 
-    // Numbers of windows, as a matrix, that are made at a time; at least those of one member of the batch.
+    // Elements of the unfolded input that are held at a time; at least one batch item.
     private const long WindowsAtATime = 1 << 20;
 
-    // oneDNN as Debian 13 builds it (3.7) computes wrong numbers: where channels do not fill their blocks, for batches in float32 and
-    // with a bias in bfloat16, and some gradients of convolutions with a stride. What it gets right stays with it.
-    internal static readonly Lazy<bool> IsOneDnnWrong = new(MixesUpBatches, LazyThreadSafetyMode.PublicationOnly);
+    // oneDNN 3.7 as built by Debian 13 gives wrong results where channels do not fill their blocks (batches in float32, a bias in
+    // bfloat16), and wrong gradients for some strides. The other cases still use it.
+    internal static readonly Lazy<bool> IsOneDnnWrong = new(GivesWrongBatches, LazyThreadSafetyMode.PublicationOnly);
 
     /// <summary>2-D convolution; weight is [out, in, h, w].</summary>
     public Tensor Conv2d(Tensor weight, Tensor? bias, long[] stride, long[] padding) =>
@@ -22,7 +22,8 @@ public sealed partial class Tensor
         NeedsProducts(weight) ? Conv3dByProducts(weight, bias, stride, padding) : ByOneDnn("aten::conv3d", weight, bias, stride, padding);
 
     /// <summary>
-    /// The same as <see cref="Conv3d"/>, as a batch of 2-D convolutions, one for each frame, whose channels are those of all frames it sees.
+    /// <see cref="Conv3d"/> as a batch of 2-D convolutions: one for each output frame, with the channels of all input frames in its
+    /// receptive field.
     /// </summary>
     public Tensor Conv3dOverFrames(Tensor weight, Tensor? bias, long[] stride, long[] padding) =>
         OverFrames(weight, stride, padding, (frames, flat) => frames.Conv2d(flat, bias, stride[1..], padding[1..]));
@@ -30,7 +31,7 @@ public sealed partial class Tensor
     private bool NeedsProducts(Tensor weight) => Device.Type == DeviceType.Cpu
         && (weight.Size(1) % ChannelBlock != 0 || RequiresGrad || weight.RequiresGrad) && IsOneDnnWrong.Value;
 
-    // With outputs of zeros that fill the last block where that is needed.
+    // Adds zero outputs that fill the last block of channels if needed.
     private Tensor ByOneDnn(string name, Tensor weight, Tensor? bias, long[] stride, long[] padding)
     {
         var outputs = weight.Size(0);
@@ -42,8 +43,8 @@ public sealed partial class Tensor
         return scope.Keep(Call(name, this, filled, bias?.Pad([0, missing]), stride, padding).Narrow(1, 0, outputs));
     }
 
-    // Without oneDNN: what the kernel sees as a matrix, times the weight. Its backward takes any input for one without gaps, and
-    // narrow numbers it would add up as such.
+    // Without oneDNN: the unfolded input as a matrix, times the weight. The operator's backward assumes a contiguous input, and
+    // it accumulates in the input's type: so both are made contiguous float32.
     internal Tensor Conv2dByProducts(Tensor weight, Tensor? bias, long[] stride, long[] padding)
     {
         using var scope = new TensorScope();
@@ -72,7 +73,7 @@ public sealed partial class Tensor
         return scope.Keep(y.Unflatten(0, Size(0), -1).Transpose(1, 2));                                                      // [b, out, t, h, w]
     }
 
-    private static bool MixesUpBatches()
+    private static bool GivesWrongBatches()
     {
         const int channels = 20, side = 3, area = side * side;
         const float closeEnough = 1e-3f;
@@ -83,7 +84,7 @@ public sealed partial class Tensor
         var (both, second) = (Of(x).Narrow(0, 1, 1), Of(x.Narrow(0, 1, 1)));
         return !((both - second).Abs().Max().Item() <= closeEnough);
 
-        Tensor Of(Tensor input) => Call("aten::conv2d", input, weight, Interop.Arg.None, new long[] { 1, 1 }, new long[] { 1, 1 });
+        Tensor Of(Tensor input) => Call("aten::conv2d", input, weight, Arg.None, new long[] { 1, 1 }, new long[] { 1, 1 });
 
         static Tensor Waves(int count) => From([.. Enumerable.Range(0, count).Select(i => MathF.Sin(i))]);
     }

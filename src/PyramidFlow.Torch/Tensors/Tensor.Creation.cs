@@ -1,17 +1,16 @@
 using System.Runtime.InteropServices;
-using PyramidFlow.Torch.Interop;
 
 namespace PyramidFlow.Torch;
 
-/// <content>Making tensors.</content>
+/// <content>Creation of tensors.</content>
 public sealed unsafe partial class Tensor
 {
-    /// <summary>A tensor whose elements are not set.</summary>
+    /// <summary>An uninitialised tensor.</summary>
     public static Tensor Empty(long[] shape, ElementType type = ElementType.Float32, Device? device = null) =>
         Operator.Find("aten::empty.memory_format").Call(shape, type, Arg.None, device ?? Device.Cpu);
 
-    /// <summary>Bytes of host memory that a GPU can read while this process goes on; not set.</summary>
-    /// <exception cref="TorchException">There is no GPU.</exception>
+    /// <summary>An uninitialised byte tensor in page-locked host memory, for asynchronous copies to a GPU.</summary>
+    /// <exception cref="TorchException">The machine has no GPU.</exception>
     public static Tensor PageLocked(long[] shape) =>
         Operator.Find("aten::empty.memory_format").Call(shape, ElementType.UInt8, Arg.None, Device.Cpu, true);
 
@@ -31,24 +30,24 @@ public sealed unsafe partial class Tensor
     public static Tensor Eye(long size, ElementType type = ElementType.Float32) =>
         Operator.Find("aten::eye").Call(size, type, Arg.None, Device.Cpu);
 
-    /// <summary>The numbers from <paramref name="start"/> up to, without, <paramref name="end"/>.</summary>
+    /// <summary>The numbers from <paramref name="start"/> up to, but not including, <paramref name="end"/>.</summary>
     public static Tensor Arange(double start, double end, double step = 1, ElementType type = ElementType.Float32,
         Device? device = null) =>
         Operator.Find("aten::arange.start_step").Call(start, end, step, type, Arg.None, device ?? Device.Cpu);
 
-    /// <summary>Standard normal draws, made on the CPU from a generator of the caller's.</summary>
+    /// <summary>Standard normal samples, drawn on the CPU.</summary>
     public static Tensor Randn(long[] shape, RandomGenerator generator, ElementType type = ElementType.Float32) =>
         Operator.Find("aten::randn.generator").Call(shape, generator, type, Arg.None, Device.Cpu);
 
-    /// <summary>Uniform draws from [0, 1), made on the CPU from a generator of the caller's.</summary>
+    /// <summary>Uniform samples from [0, 1), drawn on the CPU.</summary>
     public static Tensor Rand(long[] shape, RandomGenerator generator, ElementType type = ElementType.Float32) =>
         Operator.Find("aten::rand.generator").Call(shape, generator, type, Arg.None, Device.Cpu);
 
-    /// <summary>Whole-number draws from [low, high), int64.</summary>
+    /// <summary>Uniform integers from [low, high), int64, drawn on the CPU.</summary>
     public static Tensor RandInt(long low, long high, long[] shape, RandomGenerator generator) =>
         Operator.Find("aten::randint.low_generator").Call(low, high, shape, generator, ElementType.Int64, Arg.None, Device.Cpu);
 
-    /// <summary>A CPU tensor with a copy of these elements.</summary>
+    /// <summary>A CPU tensor with a copy of an array; without a shape it has one dimension.</summary>
     public static Tensor From<T>(ReadOnlySpan<T> data, params long[] shape)
         where T : unmanaged
     {
@@ -57,7 +56,7 @@ public sealed unsafe partial class Tensor
         return tensor;
     }
 
-    /// <summary>A CPU tensor with a copy of these elements.</summary>
+    /// <summary>A CPU tensor with a copy of an array; without a shape it has one dimension.</summary>
     public static Tensor From<T>(T[] data, params long[] shape)
         where T : unmanaged => From((ReadOnlySpan<T>)data, shape);
 
@@ -65,11 +64,11 @@ public sealed unsafe partial class Tensor
     public static Tensor Scalar(double value, ElementType type = ElementType.Float32) => Full([], value, type);
 
     /// <summary>
-    /// A CPU tensor over memory that stays where it is; <paramref name="owner"/> is kept alive until libtorch drops the
-    /// last reference, and then disposed if it can be.
+    /// A CPU tensor over existing memory, without a copy. <paramref name="owner"/> is kept alive until libtorch releases the last
+    /// reference, and disposed then if it is disposable.
     /// </summary>
-    /// <param name="address">First element.</param>
-    /// <param name="shape">Sizes; the memory must hold their product of elements, row-major.</param>
+    /// <param name="address">Address of the first element.</param>
+    /// <param name="shape">Sizes; the memory must hold all elements, row-major.</param>
     /// <param name="type">Element type.</param>
     /// <param name="owner">What keeps the memory valid.</param>
     public static Tensor FromMemory(nint address, long[] shape, ElementType type, object owner)
@@ -82,10 +81,10 @@ public sealed unsafe partial class Tensor
         return handle != 0 ? Own(handle) : throw Native.Error("tensor over memory");
     }
 
-    /// <summary>Tensors side by side along an existing dimension.</summary>
+    /// <summary>Concatenates tensors along an existing dimension.</summary>
     public static Tensor Cat(Tensor[] tensors, int dim) => Operator.Find("aten::cat").Call(tensors, dim);
 
-    /// <summary>Tensors stacked along a new dimension.</summary>
+    /// <summary>Stacks tensors along a new dimension.</summary>
     public static Tensor Stack(Tensor[] tensors, int dim = 0) => Operator.Find("aten::stack").Call(tensors, dim);
 
     /// <summary>Elements of <paramref name="a"/> where the condition holds, else of <paramref name="b"/>.</summary>
@@ -109,5 +108,51 @@ public sealed unsafe partial class Tensor
         var held = GCHandle.FromIntPtr(owner);
         (held.Target as IDisposable)?.Dispose();
         held.Free();
+    }
+}
+
+/// <summary>
+/// A CPU random generator with its own state. Samples are drawn on the CPU and then moved, so that a seed gives the same
+/// samples on every device.
+/// </summary>
+public sealed class RandomGenerator : IDisposable
+{
+    private nint handle;
+
+    /// <summary>Creates a generator.</summary>
+    public RandomGenerator(ulong seed)
+    {
+        TorchRuntime.EnsureStarted();
+        handle = Native.pf_generator_new(seed);
+        if (handle == 0)
+            throw Native.Error("generator");
+        Seed = seed;
+    }
+
+    /// <summary>Initial seed.</summary>
+    public ulong Seed { get; }
+
+    internal nint Handle => handle != 0 ? handle : throw new ObjectDisposedException(nameof(RandomGenerator));
+
+    /// <summary>The full state as a byte tensor, for checkpoints.</summary>
+    public Tensor GetState()
+    {
+        var state = Native.pf_generator_state(Handle);
+        return state != 0 ? Tensor.Own(state) : throw Native.Error("generator state");
+    }
+
+    /// <summary>Restores a state from <see cref="GetState"/>.</summary>
+    public void SetState(Tensor state)
+    {
+        if (Native.pf_generator_set_state(Handle, state.Handle) < 0)
+            throw Native.Error("generator state");
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        if (handle != 0)
+            Native.pf_generator_free(handle);
+        handle = 0;
     }
 }

@@ -1,10 +1,8 @@
-using PyramidFlow.Torch.Interop;
-
 namespace PyramidFlow.Torch;
 
 /// <summary>
-/// A libtorch tensor. It belongs to the innermost open <see cref="TensorScope"/> of the thread that made it; without one
-/// it belongs to the caller, who disposes it. Operators carry PyTorch's names and meanings.
+/// A libtorch tensor. The innermost open <see cref="TensorScope"/> of the creating thread owns it; without one the caller owns
+/// and disposes it. Operators have the names and semantics of PyTorch.
 /// </summary>
 public sealed unsafe partial class Tensor : IDisposable
 {
@@ -18,7 +16,7 @@ public sealed unsafe partial class Tensor : IDisposable
         Interlocked.Increment(ref live);
     }
 
-    /// <summary>Native tensors alive in this process; a loop that leaves it unchanged leaks nothing.</summary>
+    /// <summary>Number of native tensors alive in this process; a loop without leaks leaves it unchanged.</summary>
     public static long LiveCount => Interlocked.Read(ref live);
 
     /// <summary>Number of dimensions.</summary>
@@ -36,7 +34,7 @@ public sealed unsafe partial class Tensor : IDisposable
         }
     }
 
-    /// <summary>Steps between neighbours, in elements, for each dimension.</summary>
+    /// <summary>Strides of the dimensions, in elements.</summary>
     public long[] Strides
     {
         get
@@ -54,7 +52,7 @@ public sealed unsafe partial class Tensor : IDisposable
     /// <summary>Element type.</summary>
     public ElementType Type => (ElementType)Native.pf_tensor_dtype(Handle);
 
-    /// <summary>Where it lives.</summary>
+    /// <summary>Device of the data.</summary>
     public Device Device
     {
         get
@@ -65,10 +63,10 @@ public sealed unsafe partial class Tensor : IDisposable
         }
     }
 
-    /// <summary>True when the elements lie row-major without gaps.</summary>
+    /// <summary>Whether the elements are stored row-major without gaps.</summary>
     public bool IsContiguous => Native.pf_tensor_is_contiguous(Handle) != 0;
 
-    /// <summary>True once disposed, by hand or by its scope.</summary>
+    /// <summary>Whether it was disposed, directly or by its scope.</summary>
     public bool IsDisposed => handle == 0;
 
     internal nint Handle => handle != 0 ? handle
@@ -89,20 +87,20 @@ public sealed unsafe partial class Tensor : IDisposable
             : throw new ArgumentOutOfRangeException(nameof(dim), dim, $"a tensor of {rank} dimensions has no dimension {dim}");
     }
 
-    /// <summary>Frees the native tensor now. Harmless when repeated.</summary>
+    /// <summary>Frees the native tensor. Harmless when repeated.</summary>
     public void Dispose()
     {
         if (handle == 0)
             return;
-        Scope?.Release(this);
+        Scope?.Remove(this);
         Native.pf_tensor_free(handle);
         handle = 0;
         Interlocked.Decrement(ref live);
     }
 
-    /// <summary>Copies the elements out, row-major.</summary>
+    /// <summary>Copies the elements to an array, row-major.</summary>
     /// <typeparam name="T">The matching C# type: <c>float</c>, <c>double</c>, <c>long</c>, <c>int</c>, <c>byte</c>, <c>bool</c>, <c>Half</c>.</typeparam>
-    /// <exception cref="InvalidOperationException">The element type is another one.</exception>
+    /// <exception cref="InvalidOperationException">The tensor has another element type.</exception>
     public T[] ToArray<T>()
         where T : unmanaged
     {
@@ -123,7 +121,7 @@ public sealed unsafe partial class Tensor : IDisposable
         (onCpu.IsContiguous ? onCpu : onCpu.Contiguous()).Data<T>().CopyTo(target);
     }
 
-    /// <summary>The elements' own memory: a contiguous CPU tensor's; valid while the tensor lives.</summary>
+    /// <summary>The memory of a contiguous CPU tensor, without a copy; valid while the tensor lives.</summary>
     public Span<T> Data<T>()
         where T : unmanaged
     {
@@ -133,18 +131,18 @@ public sealed unsafe partial class Tensor : IDisposable
         return new Span<T>(Native.pf_tensor_data(Handle), checked((int)ElementCount));
     }
 
-    /// <summary>The bytes of a contiguous CPU tensor, whatever its element type; valid while the tensor lives.</summary>
+    /// <summary>The bytes of a contiguous CPU tensor of any element type, without a copy; valid while the tensor lives.</summary>
     public ReadOnlySpan<byte> RawBytes() => IsContiguous && Device.Type == DeviceType.Cpu
         ? new ReadOnlySpan<byte>(Native.pf_tensor_data(Handle), checked((int)(ElementCount * Type.Size())))
         : throw new InvalidOperationException("only a contiguous CPU tensor shows its memory: call Contiguous().To(Device.Cpu) first");
 
-    /// <summary>The only element, as a number.</summary>
+    /// <summary>The value of a tensor with one element.</summary>
     public double Item() => Operator.Find("aten::item").Number(this);
 
     /// <inheritdoc/>
     public override string ToString() => IsDisposed ? "Tensor (freed)" : $"Tensor [{string.Join(", ", Shape)}] {Type} on {Device}";
 
-    /// <summary>Wraps an owned handle and registers it with the open scope.</summary>
+    /// <summary>Takes ownership of a handle and registers the tensor with the open scope.</summary>
     internal static Tensor Own(nint handle)
     {
         if (handle == 0)
@@ -154,17 +152,17 @@ public sealed unsafe partial class Tensor : IDisposable
         return tensor;
     }
 
-    /// <summary>Another reference to a tensor whose handle somebody else owns.</summary>
-    // Converting to the type it has gives the same native tensor: autograd counts its references to see whether it may
-    // keep a gradient instead of copying it, so a view would not do.
+    /// <summary>Adds a reference to a tensor whose handle another object owns.</summary>
+    // Conversion to its own type returns the same native tensor. A view would not do: autograd counts references to decide
+    // whether it can keep a gradient instead of copying it.
     internal static Tensor Share(nint borrowed) =>
         Operator.Find("aten::to.dtype").Call(Arg.Borrowed(borrowed), (long)Native.pf_tensor_dtype(borrowed));
 
-    /// <summary>Gives the handle away: whoever gets it frees it, and this object counts as disposed.</summary>
+    /// <summary>Transfers the handle to the caller, who frees it; this object counts as disposed.</summary>
     internal nint Surrender()
     {
         var given = Handle;
-        Scope?.Release(this);
+        Scope?.Remove(this);
         handle = 0;
         Interlocked.Decrement(ref live);
         return given;
@@ -188,5 +186,18 @@ public sealed unsafe partial class Tensor : IDisposable
         };
         if (!fits)
             throw new InvalidOperationException($"a tensor of {type} does not hold {typeof(T).Name} elements: convert it with To first");
+    }
+}
+
+public sealed partial class Tensor
+{
+    private static Tensor Call(string op, params ReadOnlySpan<Arg> args) => Operator.Find(op).Call(args);
+
+    private static Tensor[] CallMany(string op, params ReadOnlySpan<Arg> args) => Operator.Find(op).CallMany(args)!;
+
+    private Tensor RunInPlace(string op, params ReadOnlySpan<Arg> args)
+    {
+        Operator.Find(op).Run(args);
+        return this;
     }
 }

@@ -1,8 +1,8 @@
 namespace PyramidFlow.Torch;
 
 /// <summary>
-/// Owns every tensor made on this thread while it is open and innermost; closing it frees those that were not kept, so
-/// native memory never waits for the garbage collector. Without an open scope a tensor belongs to whoever made it.
+/// Owns every tensor created on this thread while it is the innermost open scope. Disposing it frees the tensors that were not
+/// kept, so native memory never waits for the garbage collector. Without an open scope the caller owns a tensor.
 /// </summary>
 /// <example><code>
 /// using var scope = new TensorScope();
@@ -19,29 +19,29 @@ public sealed class TensorScope : IDisposable
     private readonly int thread = Environment.CurrentManagedThreadId;
     private bool closed;
 
-    /// <summary>Opens a scope inside the present one.</summary>
+    /// <summary>Opens a scope inside the current one.</summary>
     public TensorScope()
     {
         outer = innermost;
         innermost = this;
     }
 
-    /// <summary>Hands a tensor to the next outer scope, or, where there is none, to the caller.</summary>
+    /// <summary>Moves a tensor to the next outer scope, or to the caller if there is none.</summary>
     /// <returns>The same tensor.</returns>
     public Tensor Keep(Tensor tensor)
     {
         if (tensor.Scope != this)
             return tensor;
-        Release(tensor);
+        Remove(tensor);
         outer?.Adopt(tensor);
         return tensor;
     }
 
-    /// <summary>Takes a tensor out of all scopes: the caller disposes it.</summary>
+    /// <summary>Removes a tensor from its scope: the caller disposes it.</summary>
     /// <returns>The same tensor.</returns>
-    public static Tensor Detach(Tensor tensor)
+    public static Tensor Release(Tensor tensor)
     {
-        tensor.Scope?.Release(tensor);
+        tensor.Scope?.Remove(tensor);
         return tensor;
     }
 
@@ -65,13 +65,13 @@ public sealed class TensorScope : IDisposable
 
     internal static void Register(Tensor tensor) => innermost?.Adopt(tensor);
 
-    // The last tensor moves into the place of the one that goes, so that leaving a scope costs no search.
-    internal void Release(Tensor tensor)
+    // The last tensor fills the gap, so that removal takes constant time.
+    internal void Remove(Tensor tensor)
     {
         if (Environment.CurrentManagedThreadId != thread)
         {
             throw new InvalidOperationException(
-                "this tensor belongs to a scope of another thread: take it out there with TensorScope.Detach before handing it over");
+                "this tensor belongs to a scope of another thread: take it out there with TensorScope.Release before handing it over");
         }
 
         var last = owned[^1];

@@ -62,7 +62,7 @@ public static class AnnotationFile
     internal static IEnumerable<(int Number, ReadOnlyMemory<byte> Utf8)> Lines(string path)
     {
         using var file = Open(path);
-        using var lines = StrictLines.Of(file).GetEnumerator();
+        using var lines = StrictLines.Read(file).GetEnumerator();
         while (Next())
         {
             if (lines.Current.Utf8.Span.ContainsAnyExcept(" \t\r"u8))

@@ -18,7 +18,7 @@ internal static class TensorFile
         {
             return Path.GetExtension(path).ToLowerInvariant() switch
             {
-                ".safetensors" => new SafetensorsSource(path),
+                ".safetensors" => SafetensorsFile.Open(path),
                 ".pt" or ".pth" or ".bin" => TorchArchive.Open(path, bareKey: Bare),
                 _ => throw new BadItemException(DataFaultKind.Damaged, $"{path} holds no tensors: use .safetensors or .pt"),
             };

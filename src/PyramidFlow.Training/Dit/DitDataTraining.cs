@@ -71,7 +71,7 @@ public static class DitDataTraining
     // Processes that share their clips are one to the plan, and each draws noise of its own for them.
     private static BatchPlanOptions PlanOf(DitDataConfig config, ProcessGroup? group)
     {
-        var (rank, ranks) = (group?.Rank ?? 0, group?.Size ?? 1);
+        var (rank, ranks) = (group?.Rank ?? 0, group?.WorldSize ?? 1);
         var sharing = config.Objective == TemporalObjective.Autoregressive ? Math.Min(config.VideoSyncGroup, ranks) : 1;
         if (ranks % sharing != 0)
             throw new ArgumentException($"{ranks} processes cannot be grouped by video_sync_group {sharing}: use a divisor of {ranks}");

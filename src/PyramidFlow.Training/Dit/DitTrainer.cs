@@ -33,8 +33,8 @@ public sealed class DitTrainer : ITraining, IDisposable
     public DitTrainer(DitTrainingConfig config, string folder, SpriteLatents data, PromptEncoder prompts, Func<StateSource?>? start = null,
         ProcessGroup? group = null, TransformerSamples? samples = null)
     {
-        if (group is not null && config.Batch.Any(size => size % (config.Workers * group.Size) != 0))
-            throw new ArgumentException($"batch [{string.Join(", ", config.Batch)}] cannot be shared by {config.Workers} workers of {group.Size} processes: use multiples");
+        if (group is not null && config.Batch.Any(size => size % (config.Workers * group.WorldSize) != 0))
+            throw new ArgumentException($"batch [{string.Join(", ", config.Batch)}] cannot be shared by {config.Workers} workers of {group.WorldSize} processes: use multiples");
         (this.config, this.data, this.prompts, this.samples) = (config, data, prompts, samples);
         objective = new ClipObjective(config.Objective, config.CorruptRatio);
         this.folder = new RunFolder(folder);

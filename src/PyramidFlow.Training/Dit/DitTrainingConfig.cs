@@ -117,7 +117,7 @@ public sealed record DitTrainingConfig : LoopConfig
             ? TransformerConfigs.Load(CheckpointFolder.Open(ConfigPaths.Model(path, "start_from", model)).Transformer().ConfigFile)
             : throw new ArgumentException($"{path}: transformer is missing: give its keys, or in start_from the model folder that has them");
         var fault =
-            unknown is not null ? $"unknown key {unknown} in transformer, the nearest one there is {NearestName.Of(unknown, KnownKeys(Transformer))}"
+            unknown is not null ? $"unknown key {unknown} in transformer, the nearest one there is {NearestName.Find(unknown, KnownKeys(Transformer))}"
             : Clips < 1 ? $"clips {Clips} is less than 1"
             : LatentFrames < 2 ? $"latent_frames {LatentFrames} is less than 2"
             : TurnShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"turn_share {TurnShare} is not 0 to 1")

@@ -19,7 +19,7 @@ internal sealed class EncodedPrompts : PromptEncoder
         foreach (var text in texts.Distinct())
         {
             var encoded = encoder.Encode([text]);
-            features[text] = encoded with { Tokens = TensorScope.Detach(encoded.Tokens.Clone()), Pooled = TensorScope.Detach(encoded.Pooled.Clone()) };
+            features[text] = encoded with { Tokens = TensorScope.Release(encoded.Tokens.Clone()), Pooled = TensorScope.Release(encoded.Pooled.Clone()) };
         }
     }
 

@@ -35,7 +35,7 @@ public static class FlowStep
             var losses = FlowLoss.PerSample(model.Forward(batch.Stages, text, batch.Timesteps, layouts), batch);
             var weighted = weights is null ? losses : losses * Tensor.From(weights.ToArray()).To(losses.Device);
             (weighted.Mean() * scale).Backward();
-            return scope.Keep(losses.Detached());
+            return scope.Keep(losses.Detach());
         }
         finally
         {

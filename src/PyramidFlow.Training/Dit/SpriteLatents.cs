@@ -40,7 +40,7 @@ public sealed class SpriteLatents : IDisposable
         if (!File.Exists(path))
             Make(path, config, encode, progress, cancel);
         using var file = SafetensorsFile.Open(path);
-        var latents = file.Tensor(file.Entries["latents"]);
+        var latents = file.Read("latents");
         if (latents.Size(0) != config.Clips || latents.Size(2) != config.LatentFrames)
             throw new CheckpointException($"{path} holds {latents.Size(0)} clips of {latents.Size(2)} latent frames, not what the configuration asks for: delete it");
 
@@ -51,7 +51,7 @@ public sealed class SpriteLatents : IDisposable
                 throw new CheckpointException($"{path} holds clips of {key} {found ?? "unknown"}, not {wanted ?? "none"}: delete it");
         }
 
-        return new SpriteLatents(TensorScope.Detach(latents), config);
+        return new SpriteLatents(TensorScope.Release(latents), config);
     }
 
     /// <summary>Some clips' latents, float32 [b, c, frames, h, w], and what each shows in its last frame.</summary>

@@ -16,7 +16,7 @@ internal sealed class FixedTables : IDisposable
         using var scope = new TensorScope();
         foreach (var (key, parameter) in model.NamedParameters().Where(p => !p.Parameter.Trainable))
         {
-            kept.Add((key, TensorScope.Detach(parameter.Value.Detached())));
+            kept.Add((key, TensorScope.Release(parameter.Value.Detach())));
             parameter.Value = parameter.Value.To(compute);
         }
     }

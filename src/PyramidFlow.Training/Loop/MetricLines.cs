@@ -33,7 +33,7 @@ public static class MetricLines
     private static List<(int Number, ReadOnlyMemory<byte> Utf8)> WholeLines(string path)
     {
         using var file = File.OpenRead(path);
-        var lines = StrictLines.Of(file).ToList();
+        var lines = StrictLines.Read(file).ToList();
         if (file.Length > 0)
         {
             file.Position = file.Length - 1;

@@ -21,7 +21,7 @@ public sealed class MetricsFile
             return;
         List<ReadOnlyMemory<byte>> lines;
         using (var file = File.OpenRead(path))
-            lines = [.. StrictLines.Of(file).Select(line => line.Utf8)];
+            lines = [.. StrictLines.Read(file).Select(line => line.Utf8)];
         var kept = lines.Where(line => StepOf(line) <= from).ToList();
         if (kept.Count == lines.Count)
             return;

@@ -55,7 +55,7 @@ public static class TrainingConfigFile
         foreach (var member in json.EnumerateObject())
         {
             if (!known.TryGetValue(member.Name, out var property))
-                throw new ArgumentException($"{path}, line {StrictJson.LineOf(utf8, inside + member.Name)}: unknown key {StrictText.OneLine(member.Name)}{(inside.Length > 0 ? $" in {inside.TrimEnd('.')}" : "")}, the nearest one there is {NearestName.Of(StrictText.OneLine(member.Name), known.Keys)}");
+                throw new ArgumentException($"{path}, line {StrictJson.LineOf(utf8, inside + member.Name)}: unknown key {StrictText.OneLine(member.Name)}{(inside.Length > 0 ? $" in {inside.TrimEnd('.')}" : "")}, the nearest one there is {NearestName.Find(StrictText.OneLine(member.Name), known.Keys)}");
             if (property.CustomConverter is null)
                 CheckKeys(member.Value, type.Options.GetTypeInfo(property.PropertyType), utf8, path, $"{inside}{member.Name}.");
         }

@@ -71,7 +71,7 @@ public sealed class TrainingState
         if (spikes is not null)
             Guard.Load(spikes);
         foreach (var (key, target) in targets)
-            target.CopyFrom(file.Tensor(file.Entries[key]));
+            target.CopyFrom(file.Read(key));
         foreach (var (part, done) in parts.Zip(steps))
         {
             part.Optimizer.Steps = done;

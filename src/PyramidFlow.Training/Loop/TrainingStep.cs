@@ -13,7 +13,7 @@ internal sealed class TrainingStep(LoopConfig config, ITraining training, RunFol
 {
     private int Rank => group?.Rank ?? 0;
 
-    private int Ranks => group?.Size ?? 1;
+    private int Ranks => group?.WorldSize ?? 1;
 
     /// <summary>Takes the step and counts it.</summary>
     /// <param name="state">What steps.</param>
@@ -27,7 +27,7 @@ internal sealed class TrainingStep(LoopConfig config, ITraining training, RunFol
         {
             (losses, isLast) = AddUp(group, losses, isLast);
             foreach (var part in training.Parts)
-                group.Sum(part.Parameters.Gradients);
+                group.AllReduce(part.Parameters.Gradients);
         }
 
         var norms = training.Parts.Select(part => part.Clip()).ToArray();
@@ -53,9 +53,9 @@ internal sealed class TrainingStep(LoopConfig config, ITraining training, RunFol
     private static (BatchLosses Losses, bool IsLast) AddUp(ProcessGroup group, BatchLosses losses, bool isLast)
     {
         double[] sums = [isLast ? 1 : 0, losses.Tokens, losses.Loss, .. losses.Named.Select(value => value.Value)];
-        group.Sum<double>(sums);
-        var named = losses.Named.Select((value, i) => (value.Name, sums[3 + i] / group.Size));
-        return (new BatchLosses(sums[2] / group.Size, [.. named], (long)sums[1]), sums[0] > 0);
+        group.AllReduce<double>(sums);
+        var named = losses.Named.Select((value, i) => (value.Name, sums[3 + i] / group.WorldSize));
+        return (new BatchLosses(sums[2] / group.WorldSize, [.. named], (long)sums[1]), sums[0] > 0);
     }
 
     private void RequireNumbers(long step, BatchLosses losses, double[] norms)

@@ -66,7 +66,7 @@ internal sealed class Workers<T> : IDisposable
         foreach (var ((_, original), (_, other)) in model.NamedParameters().Zip(copy.NamedParameters()))
         {
             if (!original.Trainable && !other.HasValue)
-                other.Value = original.Value.Detached();
+                other.Value = original.Value.Detach();
         }
     }
 }

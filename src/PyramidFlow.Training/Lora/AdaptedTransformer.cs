@@ -27,7 +27,7 @@ internal static class AdaptedTransformer
     {
         var weights = original.NamedParameters().ToDictionary(p => p.Key, p => p.Parameter);
         foreach (var (key, parameter) in another.NamedParameters())
-            parameter.Value = weights[key].Value.Detached();
+            parameter.Value = weights[key].Value.Detach();
         Attach(another, lora, 0);
     }
 

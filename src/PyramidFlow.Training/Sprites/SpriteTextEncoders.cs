@@ -77,7 +77,7 @@ public static class SpriteTextEncoders
             where T : Module
         {
             var module = make(Path.Combine(folder, part, "config.json"));
-            using var weights = new SafetensorsSource(Path.Combine(folder, part, "model.safetensors"));
+            using var weights = SafetensorsFile.Open(Path.Combine(folder, part, "model.safetensors"));
             module.Load(weights, ElementType.Float32);
             return module;
         }
@@ -130,7 +130,7 @@ public static class SpriteTextEncoders
         File.WriteAllText(Path.Combine(folder, "config.json"), config + "\n");
         using var scope = new TensorScope();
         SafetensorsWriter.Write(Path.Combine(folder, "model.safetensors"),
-            module.NamedParameters().Select(p => (p.Key, p.Parameter.Value.Detached().To(ElementType.BFloat16))));
+            module.NamedParameters().Select(p => (p.Key, p.Parameter.Value.Detach().To(ElementType.BFloat16))));
     }
 
     // One linear classifier for each attribute and each encoder.

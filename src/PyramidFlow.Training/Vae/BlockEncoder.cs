@@ -42,8 +42,8 @@ public sealed class BlockEncoder : IDisposable
         var (pixels, codes) = (Tensor.Cat([.. videos], 0), Tensor.Cat([.. latents], 0));                       // [b, t', h/8, w/8, c]
         var units = codes.Size(1) - 1;
         return new BlockEncoder(
-            TensorScope.Detach(Solve(Blocks(pixels.Narrow(1, 0, 1), 1), codes.Narrow(1, 0, 1))),
-            TensorScope.Detach(Solve(Blocks(pixels.Narrow(1, 1, Block * units), Block), codes.Narrow(1, 1, units))));
+            TensorScope.Release(Solve(Blocks(pixels.Narrow(1, 0, 1), 1), codes.Narrow(1, 0, 1))),
+            TensorScope.Release(Solve(Blocks(pixels.Narrow(1, 1, Block * units), Block), codes.Narrow(1, 1, units))));
     }
 
     /// <summary>Video [b, 1 + 8n, h, w, 3] in [-1, 1] to latents [b, c, 1 + n, h/8, w/8].</summary>

@@ -25,7 +25,7 @@ public static class LinearStartFit
         }
 
         var linear = Declare(config);
-        using var source = new SafetensorsSource(path);
+        using var source = SafetensorsFile.Open(path);
         linear.Load(source);
         return linear;
     }
@@ -84,7 +84,7 @@ public static class LinearStartFit
         foreach (var (_, parameter) in linear.NamedParameters())
         {
             using var scope = new TensorScope();
-            parameter.Value = parameter.Value.Detached().Clone();
+            parameter.Value = parameter.Value.Detach().Clone();
         }
     }
 }

@@ -53,7 +53,7 @@ public sealed class VaeLoss : Module
         using var scope = new TensorScope();
 
         // The graph is cut at the reconstruction: each part's gradient is found there once, and runs through the decoder in one.
-        var decoded = reconstruction.Detached();
+        var decoded = reconstruction.Detach();
         decoded.RequiresGrad = true;
         var (pixel, perceptual, nll) = Reconstruction(video, decoded);
         var trainsVariance = logvar.Value.RequiresGrad;
@@ -89,7 +89,7 @@ public sealed class VaeLoss : Module
     public DiscriminatorTerms BackwardDiscriminator(Tensor video, Tensor reconstruction, long step, double scale = 1)
     {
         using var scope = new TensorScope();
-        var (real, fake, factor) = (Logits(video.Detached()), Logits(reconstruction.Detached()), FactorAt(step));
+        var (real, fake, factor) = (Logits(video.Detach()), Logits(reconstruction.Detach()), FactorAt(step));
         var loss = options.Adversarial.Of(real, fake) * factor;
         if (factor > 0)
             (loss * scale).Backward();

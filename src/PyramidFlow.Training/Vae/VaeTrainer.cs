@@ -36,8 +36,8 @@ public sealed class VaeTrainer : ITraining, IDisposable
     /// <exception cref="ArgumentException">The batch cannot be shared by all workers of all processes.</exception>
     public VaeTrainer(VaeTrainingConfig config, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel, ProcessGroup? group = null)
     {
-        if (group is not null && config.Batch % (config.Workers * group.Size) != 0)
-            throw new ArgumentException($"batch {config.Batch} cannot be shared by {config.Workers} workers of {group.Size} processes: use a multiple");
+        if (group is not null && config.Batch % (config.Workers * group.WorldSize) != 0)
+            throw new ArgumentException($"batch {config.Batch} cannot be shared by {config.Workers} workers of {group.WorldSize} processes: use a multiple");
         this.config = config;
         run = new RunFolder(folder);
         linear = group.InTurn(() => LinearStartFit.OpenOrFit(run.File(LinearStartFit.FileName), config, progress, cancel));

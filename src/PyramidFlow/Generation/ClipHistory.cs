@@ -44,6 +44,6 @@ internal sealed class ClipHistory(int? window) : IDisposable
     private void Replace(Tensor next)
     {
         Latents?.Dispose();
-        Latents = TensorScope.Detach(next);
+        Latents = TensorScope.Release(next);
     }
 }

@@ -48,7 +48,7 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
     {
         PassEarlierFrames(unit);
         using var scope = new TensorScope();
-        waiting.AddRange(Pieces(unit, latents).Select(piece => piece with { Latents = TensorScope.Detach(piece.Latents.Clone()) }));
+        waiting.AddRange(Pieces(unit, latents).Select(piece => piece with { Latents = TensorScope.Release(piece.Latents.Clone()) }));
     }
 
     /// <summary>Decodes all held latents.</summary>
@@ -155,7 +155,7 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
             lock (lastFrames)
             {
                 for (var latent = Math.Max(latentFrames, end - window); latent < end; latent++)
-                    lastFrames[latent] = TensorScope.Detach(frames.Narrow(2, last - (VideoLength.Scale * (end - 1 - latent)), 1).Clone());
+                    lastFrames[latent] = TensorScope.Release(frames.Narrow(2, last - (VideoLength.Scale * (end - 1 - latent)), 1).Clone());
                 foreach (var old in lastFrames.Keys.Where(latent => latent < end - window).ToList())
                 {
                     lastFrames.Remove(old, out var frame);
@@ -278,7 +278,7 @@ internal sealed class OverlappedDecoding : UnitDecoding
 
     internal override void Add(int unit, Tensor latents)
     {
-        waiting.Add((unit, TensorScope.Detach(latents.Clone())), CancellationToken.None);
+        waiting.Add((unit, TensorScope.Release(latents.Clone())), CancellationToken.None);
         Tell();
     }
 
@@ -357,7 +357,7 @@ internal sealed class JointFade : IDisposable
         using var scope = new TensorScope();
         var off = (given.To(ElementType.Float32) - decoded.To(ElementType.Float32).Clamp(-1, 1)).Squeeze(2);    // [1, 3, h, w]
         var smooth = off.AvgPool2d(Smoothing, Smoothing).InterpolateBilinear(off.Size(2), off.Size(3));
-        shade = TensorScope.Detach(smooth.Unsqueeze(2));                                             // [1, 3, 1, h, w]
+        shade = TensorScope.Release(smooth.Unsqueeze(2));                                             // [1, 3, 1, h, w]
     }
 
     /// <summary>Adds the remaining difference to the next frames.</summary>

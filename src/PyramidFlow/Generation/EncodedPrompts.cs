@@ -45,8 +45,8 @@ internal sealed class EncodedPrompts(PromptEncoder encoder, Func<PromptEncoder>?
         var text = GuidedText.Of(Features(prompt), negative is null ? null : Features(negative));
         if (text.Guided is { } guided)
         {
-            TensorScope.Detach(guided.Tokens);
-            TensorScope.Detach(guided.Pooled);
+            TensorScope.Release(guided.Tokens);
+            TensorScope.Release(guided.Pooled);
         }
 
         return texts[(prompt, negative)] = text;
@@ -76,8 +76,8 @@ internal sealed class EncodedPrompts(PromptEncoder encoder, Func<PromptEncoder>?
         var encoded = Cache?.Find(text) ?? Encode(text);
         foreach (var warning in encoded.Warnings)
             warn(warning);
-        TensorScope.Detach(encoded.Tokens);
-        TensorScope.Detach(encoded.Pooled);
+        TensorScope.Release(encoded.Tokens);
+        TensorScope.Release(encoded.Pooled);
         return features[text] = encoded;
     }
 

@@ -164,15 +164,17 @@ public sealed record GenerationNotes
         var options = new GenerationOptions();
         foreach (var setting in SettingsTable.All.Where(setting => setting.IsNoted))
         {
-            if (!json.TryGetProperty(setting.Name, out var value) || value.ValueKind == JsonValueKind.Null)
+            if (!json.TryGetProperty(setting.Name, out var value))
                 continue;
+            if (value.ValueKind == JsonValueKind.Null)
+                throw new MalformedTextException(0, $"{setting.Name} is null: leave it out, or write a value", setting.Name);
             try
             {
                 options = setting.Read(options, value);
             }
             catch (FormatException e)
             {
-                throw new MalformedTextException(0, $"{setting.Name} cannot be {StrictText.OneLine(value.ToString())}: {e.Message}", setting.Name, e);
+                throw new MalformedTextException(0, $"{setting.Name} cannot be {StrictText.OneLine(value.GetRawText())}: {e.Message}", setting.Name, e);
             }
         }
 

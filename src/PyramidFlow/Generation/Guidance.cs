@@ -72,7 +72,7 @@ internal sealed class GuidedVelocity : IDisposable
         var apart = parts[1] - parts[0];
         var velocity = scope.Keep(parts[0].Add(apart, scale));
         difference?.Dispose();
-        difference = every > 1 ? TensorScope.Detach(apart) : null;
+        difference = every > 1 ? TensorScope.Release(apart) : null;
         return velocity;
     }
 

@@ -128,7 +128,7 @@ public static class LatentFile
         double[] values = [.. Statistics.Select(name => known.TryGetValue(name, out var text) && PlainNumber.TryReal(text, out var value)
             ? value
             : throw new CheckpointException($"{path} does not say {name}, so that its latents cannot be read: use a file that was written by this program"))];
-        var latents = file.Tensor(entry).To(ElementType.Float32);
+        var latents = file.Read(Key).To(ElementType.Float32);
         if (!latents.AllFinite())
             throw new CheckpointException($"{path} holds numbers that are not finite in {Key}: make the latents again");
         return LatentClip.Of(latents, new LatentNormalization(values[0], values[1], values[2], values[3]));

@@ -26,7 +26,7 @@ public sealed record SamplerOptions
     /// number that was set stays.
     /// </summary>
     public SamplerOptions RoomyOn(Device device) =>
-        PrefixBytes == DefaultPrefixBytes && device.Type == DeviceType.Cuda && DeviceMemory.Of(device) is { } memory
+        PrefixBytes == DefaultPrefixBytes && device.Type == DeviceType.Cuda && DeviceMemory.Read(device) is { } memory
             ? this with { PrefixBytes = Math.Max(PrefixBytes, memory.Total / 4) }
             : this;
 }
@@ -107,7 +107,7 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
-        return TensorScope.Detach(To(model, given).Clone());
+        return TensorScope.Release(To(model, given).Clone());
     }
 
     /// <summary>Samples one unit.</summary>
@@ -142,7 +142,7 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
         // Checked once a unit, because reading the sums waits for a GPU.
         if (!x.AllFinite())
             throw NotFinite(plan, unit, sums.FindIndex(sum => !double.IsFinite(sum.Item())) is var broken and >= 0 ? broken : plan.Stages - 1);
-        return TensorScope.Detach(To(model, x));
+        return TensorScope.Release(To(model, x));
     }
 
     // One stage, again with less at a time where memory ran out, and again in a wider type where numbers overflowed.

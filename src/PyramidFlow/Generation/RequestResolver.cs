@@ -38,6 +38,7 @@ internal static class RequestResolver
         };
         var options = request with
         {
+            Prompt = request.Prompt ?? "",
             NegativePrompt = request.NegativePrompt ?? settings.NegativePrompt,
             PromptSuffix = request.PromptSuffix ?? settings.PromptSuffix,
             Width = width,
@@ -69,7 +70,7 @@ internal static class RequestResolver
     // Text encoders would replace such a character, and files that note the prompt cannot hold it.
     private static void CheckText(string? text)
     {
-        if (StrictText.FaultOf(text) is not null)
+        if (StrictText.FindFault(text) is not null)
             throw new ArgumentException("a prompt holds half of a character (half of a surrogate pair) or a NUL character: write whole characters");
     }
 

@@ -58,8 +58,8 @@ internal sealed class JointVelocity : StageVelocity
         modulation = Modulate(model, text, timesteps);
         layout = model.Layout([.. history.Select(ClipSize.Of), unit], text.Mask, attention);
         // Only now, when nothing can fail any more, does this object own them.
-        TensorScope.Detach(words);
-        modulation.Detach();
+        TensorScope.Release(words);
+        modulation.Release();
     }
 
     internal override Tensor At(Tensor noisy, int evaluation)
@@ -106,7 +106,7 @@ internal sealed class PrefixVelocity : StageVelocity
         if (reuse == 1)
             return;
         using var scope = new TensorScope();
-        modulation = Modulate(model, text, timesteps).Detach();
+        modulation = Modulate(model, text, timesteps).Release();
     }
 
     internal override Tensor At(Tensor noisy, int evaluation)

@@ -43,7 +43,7 @@ public sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normaliz
         var z = Normalization.Denormalize(latents, isStart: !started);
         var frames = Persist(z, () => [Push(Stream(), z, isEnd)])[0];
         started = true;
-        decoded.Add(TensorScope.Detach(z));
+        decoded.Add(TensorScope.Release(z));
         return scope.Keep(frames);
     }
 

@@ -123,7 +123,7 @@ public sealed partial class VideoPipeline : IDisposable
             var units = items.ConvertAll(_ => new List<Tensor>());
             try
             {
-                Explained(() => Generate(items, progress, Log, null, (item, unit) => units[item].Add(TensorScope.Detach(unit.Clone())), stop.Token), stop.Token);
+                Explained(() => Generate(items, progress, Log, null, (item, unit) => units[item].Add(TensorScope.Release(unit.Clone())), stop.Token), stop.Token);
                 using var scope = new TensorScope();
                 return scope.Keep(Tensor.Cat([.. units.Select(clip => Tensor.Cat([.. clip], 2))], 0));
             }

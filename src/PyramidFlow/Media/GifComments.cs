@@ -3,18 +3,18 @@ using System.Text;
 namespace PyramidFlow.Media;
 
 /// <summary>
-/// Texts in a GIF file: comment extensions (GIF89a, section 24) of "key=text" in UTF-8; one without a key is the
-/// <c>comment</c>.
+/// The metadata texts of a GIF file: comment extensions (GIF89a, section 24) of "key=text" in UTF-8. The key of a text without
+/// one is <c>comment</c>.
 /// </summary>
 internal static class GifComments
 {
     private const string Comment = "comment";
 
-    // Of all texts together; each costs something beside its characters, so that many small ones are no way around it.
+    // Limit for all texts together. Each text has a cost besides its characters, so that many small texts count as well.
     private const int MaxTextBytes = 4 << 20, TextCost = 64;
     private const byte Extension = 0x21, CommentLabel = 0xFE, Image = 0x2C, Trailer = 0x3B;
 
-    /// <summary>Adds texts at the end of a whole file.</summary>
+    /// <summary>Appends texts to a complete file.</summary>
     /// <exception cref="IOException">The file could not be changed.</exception>
     public static void Append(Stream file, IEnumerable<KeyValuePair<string, string>> texts)
     {
@@ -26,10 +26,10 @@ internal static class GifComments
         file.Write(added.GetBuffer(), 0, (int)added.Length);
     }
 
-    /// <summary>Reads the texts; a key that stands twice keeps its first text.</summary>
-    /// <param name="file">From its first byte.</param>
-    /// <exception cref="InvalidDataException">The file is no GIF, or is damaged.</exception>
-    /// <exception cref="EndOfStreamException">It is cut short.</exception>
+    /// <summary>Reads the texts; a repeated key keeps its first text.</summary>
+    /// <param name="file">The file, at its first byte.</param>
+    /// <exception cref="InvalidDataException">The file is not a GIF, or is damaged.</exception>
+    /// <exception cref="EndOfStreamException">The file is cut short.</exception>
     public static Dictionary<string, string> Read(Stream file)
     {
         Span<byte> head = stackalloc byte[13];                                // signature, screen size, flags, background, aspect
@@ -84,14 +84,14 @@ internal static class GifComments
             texts.TryAdd(text[..key], text[(key + 1)..]);
     }
 
-    // Of "key=" at the start, or 0 when there is none.
+    // Length of the key of "key=...", or 0 without a key.
     private static int KeyLength(string text)
     {
         var end = text.IndexOf('=', StringComparison.Ordinal);
         return end > 0 && VideoMetadata.IsKey(text.AsSpan(0, end)) ? end : 0;
     }
 
-    // Blocks of 1 to 255 bytes with their length before them, up to an empty one; kept where a most is given.
+    // Reads blocks of 1 to 255 bytes, each after its length, up to an empty one; returns their bytes if there is a maximum.
     private static byte[] Blocks(Stream file, int? most)
     {
         using var kept = new MemoryStream();

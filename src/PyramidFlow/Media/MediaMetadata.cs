@@ -1,27 +1,27 @@
 namespace PyramidFlow.Media;
 
-/// <summary>The texts stored in a picture or video: prompt, seed, settings.</summary>
+/// <summary>Reads the metadata texts of a picture or video: prompt, seed, settings.</summary>
 public static class MediaMetadata
 {
     /// <summary>
-    /// Reads the texts of a .png, .gif, .mp4, .webm or other video, told by content and not by name. Keys are found in any
-    /// case, because .webm and .mkv keep them in capitals.
+    /// Reads the texts of a .png, .gif, .mp4, .webm or other video, detected by content, not by name. The case of keys does not
+    /// matter, because .webm and .mkv store them in upper case.
     /// </summary>
     /// <param name="path">The file.</param>
-    /// <param name="ct">Stops ffprobe.</param>
-    /// <param name="tools">Which ffprobe for videos that this program did not write; by default what the environment names.</param>
-    /// <exception cref="MediaException">The file is missing, is of another kind, or is damaged.</exception>
+    /// <param name="cancellationToken">Stops ffprobe.</param>
+    /// <param name="tools">The ffprobe to run for videos that this program did not write; null takes it from the environment.</param>
+    /// <exception cref="MediaException">The file is missing, has another format, or is damaged.</exception>
     public static async Task<IReadOnlyDictionary<string, string>> ReadAsync(
-        string path, CancellationToken ct = default, FfmpegTools? tools = null)
+        string path, CancellationToken cancellationToken = default, FfmpegTools? tools = null)
     {
-        var texts = ReadFile(path) ?? (await VideoReader.ProbeAsync(path, ct, tools).ConfigureAwait(false)).Metadata;
+        var texts = ReadFile(path) ?? (await VideoReader.ProbeAsync(path, cancellationToken, tools).ConfigureAwait(false)).Metadata;
         var found = new Dictionary<string, string>(StringComparer.OrdinalIgnoreCase);
         foreach (var (key, text) in texts)
             found.TryAdd(key, text);
         return found;
     }
 
-    // Null for what is left to ffprobe.
+    // Null if ffprobe has to read the file.
     private static IReadOnlyDictionary<string, string>? ReadFile(string path)
     {
         VideoReader.CheckFile(path);

@@ -3,13 +3,13 @@ using System.Text;
 namespace PyramidFlow.Media;
 
 /// <summary>
-/// A file that appears under its name only when it is whole: written beside the target under a hidden name
-/// (".NAME.partial-XXXXXXXX.mp4"), then renamed; deleted when not committed. What a killed process left behind is deleted
-/// when the same target is written again.
+/// A file that gets its name only when it is complete: written beside the target under a hidden name
+/// (".NAME.partial-XXXXXXXX.mp4"), then renamed, or deleted if it is not committed. Writing the same target again deletes what a
+/// killed process has left behind.
 /// </summary>
 public sealed class PartialFile : IDisposable
 {
-    // Leaves room in the 255 bytes a file name may have.
+    // Leaves room in the 255 bytes of a file name.
     private const int MaxStemBytes = 180;
     private const int UniqueLength = 8;
     private static readonly EnumerationOptions EveryFile = new() { AttributesToSkip = FileAttributes.None };
@@ -22,19 +22,19 @@ public sealed class PartialFile : IDisposable
         Stream = stream;
     }
 
-    /// <summary>Full path of the file to be.</summary>
+    /// <summary>Full path of the final file.</summary>
     public string Target { get; }
 
-    /// <summary>Full path of the file to write.</summary>
+    /// <summary>Full path of the temporary file.</summary>
     public string Path { get; }
 
     /// <summary>
-    /// The file, empty, open without a buffer. While it is open it is locked, which tells other processes that its writer lives;
-    /// ffmpeg writes to it by its path all the same.
+    /// The temporary file, empty and unbuffered. Its lock tells other processes that the writer is alive; ffmpeg can still write to
+    /// it by path.
     /// </summary>
     public FileStream Stream { get; }
 
-    /// <summary>Makes an empty file to write into, and the target's folder if need be.</summary>
+    /// <summary>Creates the empty temporary file, and the folder of the target.</summary>
     /// <exception cref="MediaException">The folder cannot be written.</exception>
     public static PartialFile Create(string target)
     {
@@ -55,12 +55,12 @@ public sealed class PartialFile : IDisposable
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw WriteFailure.IsDiskFull(e)
-                ? WriteFailure.Of(target, e)
+                ? WriteFailure.Create(target, e)
                 : new MediaException($"cannot write to the folder {folder}: {e.Message}", e);
         }
     }
 
-    /// <summary>Gives the file its name; an older file of that name is replaced.</summary>
+    /// <summary>Renames the file to its target; replaces an existing file.</summary>
     /// <exception cref="MediaException">The rename failed.</exception>
     public void Commit()
     {
@@ -75,7 +75,7 @@ public sealed class PartialFile : IDisposable
         }
     }
 
-    /// <summary>Deletes what was not committed.</summary>
+    /// <summary>Deletes the temporary file if it was not committed.</summary>
     public void Dispose()
     {
         if (!committed)
@@ -98,7 +98,7 @@ public sealed class PartialFile : IDisposable
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
-                // Its writer lives and holds the lock, or it is not ours to delete.
+                // Locked by a running writer, or not deletable by this user.
             }
         }
     }

@@ -2,34 +2,34 @@ using System.Buffers.Binary;
 
 namespace PyramidFlow.Media;
 
-/// <summary>What a PNG, JPEG, GIF or WebP file says about itself, read without decoding it.</summary>
-/// <param name="Width">Width in pixels as stored, perhaps 0.</param>
-/// <param name="Height">Height in pixels as stored, perhaps 0.</param>
-/// <param name="Orientation">For PNG and WebP, 1 to 8 as in EXIF; null where ffmpeg knows it itself.</param>
-/// <param name="IsAnimatedWebP">Whether it is a moving WebP, which ffmpeg cannot read.</param>
-/// <param name="IsSideways">Whether it is shown turned by a quarter, width and height changed over.</param>
+/// <summary>The header of a PNG, JPEG, GIF or WebP file, read without decoding it.</summary>
+/// <param name="Width">Stored width in pixels; can be 0.</param>
+/// <param name="Height">Stored height in pixels; can be 0.</param>
+/// <param name="Orientation">EXIF orientation, 1 to 8, for PNG and WebP; null where ffmpeg reads it.</param>
+/// <param name="IsAnimatedWebP">Whether it is an animated WebP, which ffmpeg cannot read.</param>
+/// <param name="IsSideways">Whether it is displayed rotated by 90 degrees, with width and height swapped.</param>
 internal sealed record PictureHeader(long Width, long Height, int? Orientation = null, bool IsAnimatedWebP = false, bool IsSideways = false)
 {
-    /// <summary>Width of a stored pixel divided by its height.</summary>
+    /// <summary>Stored pixel aspect ratio (width over height).</summary>
     public double Aspect { get; init; } = 1;
 
-    /// <summary>Whether parts may be transparent.</summary>
+    /// <summary>Whether the picture may have transparency.</summary>
     public bool HasAlpha { get; init; }
 
     /// <summary>HDR colours, or null.</summary>
     public HdrColours? Hdr { get; init; }
 
-    /// <summary>Whether a JPEG lacks the marker of its end.</summary>
+    /// <summary>Whether a JPEG lacks its end marker.</summary>
     public bool LacksEnd { get; init; }
 
-    /// <summary>Width of a pixel divided by its height, once the picture is upright.</summary>
+    /// <summary>Pixel aspect ratio after rotation.</summary>
     public double UprightAspect => IsSideways ? 1 / Aspect : Aspect;
 
-    /// <summary>Width and height as shown: upright, of square pixels.</summary>
+    /// <summary>Display width and height: upright, with square pixels.</summary>
     public (long Width, long Height) Shown =>
-        IsSideways ? ShownFrames.Size(Height, Width, UprightAspect) : ShownFrames.Size(Width, Height, UprightAspect);
+        IsSideways ? DisplayTransform.Size(Height, Width, UprightAspect) : DisplayTransform.Size(Width, Height, UprightAspect);
 
-    /// <summary>Reads the header, or null for other kinds of file.</summary>
+    /// <summary>Reads the header; null for other formats.</summary>
     /// <exception cref="InvalidDataException">The file is cut short or damaged.</exception>
     public static PictureHeader? Read(ReadOnlySpan<byte> file)
     {
@@ -74,7 +74,7 @@ internal sealed record PictureHeader(long Width, long Height, int? Orientation =
             }
             else if (type.SequenceEqual("cICP"u8) && length == 4)
             {
-                header = header with { Hdr = HdrColours.OfRgb(data[1]) };
+                header = header with { Hdr = HdrColours.FromRgbTransfer(data[1]) };
             }
             else if (type.SequenceEqual("eXIf"u8))
             {
@@ -87,12 +87,12 @@ internal sealed record PictureHeader(long Width, long Height, int? Orientation =
         }
     }
 
-    // What the pixels take at most when they are packed badly; a decoder unpacks what is beyond it too.
+    // Maximum size of badly compressed pixels. A decoder would unpack bytes beyond it as well.
     private static long MostPacked(ReadOnlySpan<byte> header)
     {
         const int AnyPacking = 1 << 16;
         var (width, height) = (BinaryPrimitives.ReadUInt32BigEndian(header), BinaryPrimitives.ReadUInt32BigEndian(header[4..]));
-        // Of sizes that are refused later nothing is said here.
+        // Such sizes are refused later.
         if (width > int.MaxValue || height > int.MaxValue)
             return long.MaxValue;
         var channels = header[9] switch { 2 => 3, 4 => 2, 6 => 4, _ => 1 };
@@ -108,7 +108,7 @@ internal sealed record PictureHeader(long Width, long Height, int? Orientation =
         while (true)
         {
             while (Take(ref segments, 1)[0] != 0xFF)
-                continue;                                                     // stray bytes between segments do no harm
+                continue;                                                     // stray bytes between segments are harmless
             byte type;
             do
                 type = Take(ref segments, 1)[0];
@@ -144,7 +144,7 @@ internal sealed record PictureHeader(long Width, long Height, int? Orientation =
         var head = Take(ref rest, 13);                                        // signature, size, flags, background, aspect
         return new(BinaryPrimitives.ReadUInt16LittleEndian(head[6..]), BinaryPrimitives.ReadUInt16LittleEndian(head[8..]))
         {
-            Aspect = head[12] == 0 ? 1 : ShownFrames.AspectOf(head[12] + 15, 64),
+            Aspect = head[12] == 0 ? 1 : DisplayTransform.AspectOf(head[12] + 15, 64),
             HasAlpha = PictureTrim.GifHasAlpha(file),
         };
     }
@@ -170,7 +170,7 @@ internal sealed record PictureHeader(long Width, long Height, int? Orientation =
         return header is null ? throw new InvalidDataException("it has no header") : header.Turned(orientation);
     }
 
-    // The extended, the lossless and the lossy header (WebP container and VP8 specifications).
+    // Extended, lossless or lossy header (WebP container and VP8 specifications).
     private static PictureHeader? WebPHeader(ReadOnlySpan<byte> type, ReadOnlySpan<byte> data)
     {
         if (type.SequenceEqual("VP8X"u8))
@@ -193,8 +193,8 @@ internal sealed record PictureHeader(long Width, long Height, int? Orientation =
 
     private PictureHeader Turned(int orientation) => this with { Orientation = orientation, IsSideways = ExifOrientation.IsSideways(orientation) };
 
-    // Without a unit the numbers are the shape of a pixel, as ffmpeg writes and reads them; with one they are pixels an inch or a metre.
-    private static double AspectOf(uint across, uint down, byte unit) => unit == 0 ? ShownFrames.AspectOf(across, down) : ShownFrames.AspectOf(down, across);
+    // Without a unit the numbers are the pixel aspect ratio, as in ffmpeg; with a unit they are pixels per inch or metre.
+    private static double AspectOf(uint across, uint down, byte unit) => unit == 0 ? DisplayTransform.AspectOf(across, down) : DisplayTransform.AspectOf(down, across);
 
     private static int Int24(ReadOnlySpan<byte> bytes) => bytes[0] | (bytes[1] << 8) | (bytes[2] << 16);
 
@@ -206,4 +206,53 @@ internal sealed record PictureHeader(long Width, long Height, int? Orientation =
         bytes = bytes[(int)length..];
         return taken;
     }
+}
+
+/// <summary>EXIF orientation (EXIF 2.3, tag 274) and the ffmpeg filter that rotates the picture upright.</summary>
+internal static class ExifOrientation
+{
+    public const int Upright = 1;
+    private const ushort Tag = 274, Short = 3;
+
+    /// <summary>Reads the orientation, 1 to 8; upright if it is missing or the block is damaged, because the picture itself is intact.</summary>
+    /// <param name="exif">An EXIF block: a TIFF header and its first directory, perhaps behind "Exif\0\0".</param>
+    public static int Read(ReadOnlySpan<byte> exif)
+    {
+        if (exif.StartsWith("Exif\0\0"u8))
+            exif = exif[6..];
+        var little = exif.StartsWith("II*\0"u8);
+        if (exif.Length < 8 || (!little && !exif.StartsWith("MM\0*"u8)))
+            return Upright;
+        var start = little ? BinaryPrimitives.ReadUInt32LittleEndian(exif[4..]) : BinaryPrimitives.ReadUInt32BigEndian(exif[4..]);
+        if (start > exif.Length - 2)
+            return Upright;
+        var directory = exif[(int)start..];
+        var entries = UInt16(directory, little);
+        for (directory = directory[2..]; entries > 0 && directory.Length >= 12; entries--, directory = directory[12..])
+        {
+            if (UInt16(directory, little) == Tag && UInt16(directory[2..], little) == Short)
+                return UInt16(directory[8..], little) is var value and >= 1 and <= 8 ? value : Upright;
+        }
+
+        return Upright;
+    }
+
+    /// <summary>Filters that rotate the picture upright, each followed by a comma.</summary>
+    public static string Filter(int orientation) => orientation switch
+    {
+        2 => "hflip,",
+        3 => "hflip,vflip,",
+        4 => "vflip,",
+        5 => "transpose=cclock_flip,",
+        6 => "transpose=clock,",
+        7 => "transpose=clock_flip,",
+        8 => "transpose=cclock,",
+        _ => "",
+    };
+
+    /// <summary>Whether width and height of the upright picture are swapped.</summary>
+    public static bool IsSideways(int orientation) => orientation is >= 5 and <= 8;
+
+    private static int UInt16(ReadOnlySpan<byte> bytes, bool little) =>
+        little ? BinaryPrimitives.ReadUInt16LittleEndian(bytes) : BinaryPrimitives.ReadUInt16BigEndian(bytes);
 }

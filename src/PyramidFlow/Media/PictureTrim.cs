@@ -3,17 +3,17 @@ using System.Buffers.Binary;
 namespace PyramidFlow.Media;
 
 /// <summary>
-/// Leaves of a picture's bytes only what its first frame needs. A decoder unpacks texts and colour profiles and looks at
-/// further frames, which a small file can hold gigabytes of.
+/// Reduces the bytes of a picture to those of its first frame. A decoder would unpack texts and colour profiles and read further
+/// frames, and a small file can hold gigabytes of them.
 /// </summary>
 internal static class PictureTrim
 {
     private const byte Extension = 0x21, Control = 0xF9, Image = 0x2C, Trailer = 0x3B;
 
-    /// <summary>The bytes for a decoder.</summary>
-    /// <param name="file">A picture whose header was read.</param>
-    /// <param name="header">That header; null for kinds that are left as they are.</param>
-    public static byte[] Of(byte[] file, PictureHeader? header)
+    /// <summary>Returns the bytes for a decoder.</summary>
+    /// <param name="file">The file, with a valid header.</param>
+    /// <param name="header">Header of the file; null for formats that stay unchanged.</param>
+    public static byte[] FirstFrame(byte[] file, PictureHeader? header)
     {
         if (header is null)
             return file;
@@ -61,9 +61,9 @@ internal static class PictureTrim
         }
     }
 
-    /// <summary>Looks for the first image of a GIF.</summary>
-    /// <returns>Whether a part of the picture may be transparent.</returns>
-    /// <exception cref="InvalidDataException">There is none, or it is cut short.</exception>
+    /// <summary>Finds the first image of a GIF.</summary>
+    /// <returns>Whether the picture may have transparency.</returns>
+    /// <exception cref="InvalidDataException">There is no image, or it is cut short.</exception>
     public static bool GifHasAlpha(ReadOnlySpan<byte> file)
     {
         var clear = false;
@@ -88,7 +88,7 @@ internal static class PictureTrim
         }
     }
 
-    // Bytes of a colour table by the flags before it.
+    // Size of a colour table, from the flags before it.
     private static int Colours(byte flags) => (flags & 0x80) != 0 ? 3 * (2 << (flags & 7)) : 0;
 
     private static int BlocksEnd(ReadOnlySpan<byte> file, int at)

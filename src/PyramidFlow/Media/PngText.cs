@@ -4,18 +4,18 @@ using System.Text;
 
 namespace PyramidFlow.Media;
 
-/// <summary>The text kept in a PNG file (chunks tEXt, zTXt and iTXt): prompt, seed, settings.</summary>
+/// <summary>The metadata texts of a PNG file (chunks tEXt, zTXt and iTXt).</summary>
 public static class PngText
 {
-    // Of all texts together: what is longer is no prompt, and must not fill the memory.
+    // Limit for all texts together, so that a file cannot fill the memory.
     private const int MaxTextBytes = 4 << 20;
 
-    // What a text costs beside its characters; many small ones are no way around the limit.
+    // Cost of a text besides its characters, so that many small texts count as well.
     private const int TextCost = 64;
 
-    /// <summary>Reads all texts of a file; a keyword that stands twice keeps its first text.</summary>
+    /// <summary>Reads all texts of a file; a repeated keyword keeps its first text.</summary>
     /// <param name="path">The PNG file.</param>
-    /// <exception cref="MediaException">The file is missing, is no PNG or is damaged.</exception>
+    /// <exception cref="MediaException">The file is missing, not a PNG or damaged.</exception>
     public static IReadOnlyDictionary<string, string> Read(string path)
     {
         try

@@ -3,14 +3,14 @@ using System.IO.Compression;
 
 namespace PyramidFlow.Media;
 
-/// <summary>Writes 8-bit RGB PNG files with text in them (read back by <see cref="PngText.Read(string)"/>).</summary>
+/// <summary>Writes 8-bit RGB PNG files with metadata texts (read back by <see cref="PngText.Read(string)"/>).</summary>
 public static class PngWriter
 {
-    /// <summary>Writes a file; it appears under its name when it is whole.</summary>
-    /// <param name="path">The file; its folder is made if need be, an older file is replaced.</param>
+    /// <summary>Writes a file, which gets its name when it is complete.</summary>
+    /// <param name="path">File to write. Creates its folder; replaces an existing file.</param>
     /// <param name="image">The picture.</param>
-    /// <param name="metadata">Keyword (1 to 79 Latin-1 characters) and any text.</param>
-    /// <exception cref="MediaException">The folder cannot be written, or a keyword is impossible.</exception>
+    /// <param name="metadata">Texts by keyword (1 to 79 Latin-1 characters).</param>
+    /// <exception cref="MediaException">The folder cannot be written, or a keyword is invalid.</exception>
     public static void Write(string path, RgbImage image, IReadOnlyDictionary<string, string>? metadata = null)
     {
         var png = Encode(image, metadata);
@@ -21,16 +21,16 @@ public static class PngWriter
         }
         catch (IOException e)
         {
-            throw WriteFailure.Of(file.Target, e);
+            throw WriteFailure.Create(file.Target, e);
         }
 
         file.Commit();
     }
 
-    /// <summary>The bytes of a PNG file.</summary>
+    /// <summary>Encodes a PNG file.</summary>
     /// <param name="image">The picture.</param>
-    /// <param name="metadata">Keyword (1 to 79 Latin-1 characters) and any text.</param>
-    /// <exception cref="MediaException">A keyword is impossible.</exception>
+    /// <param name="metadata">Texts by keyword (1 to 79 Latin-1 characters).</param>
+    /// <exception cref="MediaException">A keyword is invalid.</exception>
     public static byte[] Encode(RgbImage image, IReadOnlyDictionary<string, string>? metadata = null)
     {
         using var png = new MemoryStream();
@@ -86,4 +86,36 @@ public static class PngWriter
         var (a, b, c) = (Math.Abs(up - corner), Math.Abs(left - corner), Math.Abs(left + up - (2 * corner)));
         return a <= b && a <= c ? left : b <= c ? up : corner;
     }
+}
+
+/// <summary>A chunk of a PNG file: length, type, data, CRC-32 (PNG specification, section 5.3).</summary>
+internal static class PngChunk
+{
+    public static ReadOnlySpan<byte> Signature => [0x89, (byte)'P', (byte)'N', (byte)'G', 0x0D, 0x0A, 0x1A, 0x0A];
+
+    public static void Write(Stream stream, ReadOnlySpan<byte> type, ReadOnlySpan<byte> data)
+    {
+        Span<byte> number = stackalloc byte[4];
+        BinaryPrimitives.WriteInt32BigEndian(number, data.Length);
+        stream.Write(number);
+        stream.Write(type);
+        stream.Write(data);
+        BinaryPrimitives.WriteUInt32BigEndian(number, ~Crc(Crc(uint.MaxValue, type), data));
+        stream.Write(number);
+    }
+
+    private static uint Crc(uint crc, ReadOnlySpan<byte> bytes)
+    {
+        foreach (var b in bytes)
+            crc = Table[(byte)(crc ^ b)] ^ (crc >> 8);
+        return crc;
+    }
+
+    private static readonly uint[] Table = [.. Enumerable.Range(0, 256).Select(i =>
+    {
+        var c = (uint)i;
+        for (var bit = 0; bit < 8; bit++)
+            c = (c & 1) != 0 ? 0xEDB88320 ^ (c >> 1) : c >> 1;
+        return c;
+    })];
 }

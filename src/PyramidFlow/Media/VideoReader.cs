@@ -6,12 +6,12 @@ namespace PyramidFlow.Media;
 /// <summary>Reads video files (mp4, mov, webm, mkv, avi, gif and the like).</summary>
 public static class VideoReader
 {
-    /// <summary>Videos with larger frames are refused: 64 million pixels.</summary>
+    /// <summary>Maximum frame size: 64 million pixels. Larger videos are refused.</summary>
     public const int MaxPixels = 64_000_000;
 
     private const int LargeFrame = 4_000_000, VeryLargeFrame = 16_000_000;
 
-    // Containers only: a playlist or script of the same name must not make ffmpeg open other files.
+    // Only containers: a playlist or script must not make ffmpeg open other files.
     private const string Formats =
         "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,apng,mpeg,mpegts,mpegvideo,h264,hevc,ivf,flv,ogg,asf,nut,yuv4mpegpipe";
 
@@ -21,32 +21,32 @@ public static class VideoReader
         "-max_pixels", MaxPixels.ToString(CultureInfo.InvariantCulture),
     ];
 
-    /// <summary>Reads what a file says about itself, without decoding it.</summary>
+    /// <summary>Reads size, rate, length and metadata of a video without decoding it.</summary>
     /// <param name="path">The video file.</param>
-    /// <param name="ct">Stops the program.</param>
-    /// <param name="tools">Which ffprobe; by default what the environment names.</param>
-    /// <exception cref="MediaException">The file is missing or is no video.</exception>
-    public static async Task<VideoInfo> ProbeAsync(string path, CancellationToken ct = default, FfmpegTools? tools = null)
+    /// <param name="cancellationToken">Stops ffprobe.</param>
+    /// <param name="tools">The ffprobe to run; null takes it from the environment.</param>
+    /// <exception cref="MediaException">The file is missing or is not a video.</exception>
+    public static async Task<VideoInfo> ProbeAsync(string path, CancellationToken cancellationToken = default, FfmpegTools? tools = null)
     {
         CheckFile(path);
         tools ??= FfmpegTools.FromEnvironment();
-        var info = await ProbeAsync(path, [], ct, tools).ConfigureAwait(false);
-        // A raw stream of a codec says neither how long it is nor how many frames it has: they are counted, not decoded.
+        var info = await ProbeAsync(path, [], cancellationToken, tools).ConfigureAwait(false);
+        // Raw codec streams have no duration and no frame count: ffprobe counts their packets without decoding.
         return info is not { FrameCount: null, Duration.Ticks: 0, Fps: > 0 } ? info
-            : (await ProbeAsync(path, ["-count_packets"], ct, tools).ConfigureAwait(false)) is { FrameCount: { } frames } counted
+            : (await ProbeAsync(path, ["-count_packets"], cancellationToken, tools).ConfigureAwait(false)) is { FrameCount: { } frames } counted
                 ? counted with { Duration = TimeSpan.FromSeconds(frames / counted.Fps), CanSeek = false }
                 : info with { CanSeek = false };
     }
 
-    private static async Task<VideoInfo> ProbeAsync(string path, string[] more, CancellationToken ct, FfmpegTools tools)
+    private static async Task<VideoInfo> ProbeAsync(string path, string[] more, CancellationToken cancellationToken, FfmpegTools tools)
     {
-        var budget = DecodeBudget.OfFile(path, tools);
+        var budget = DecodeBudget.ForFile(path, tools);
         await using var process = FfmpegProcess.Start(tools.Ffprobe,
-            [.. InputArguments, "-threads", "1", .. more, "-select_streams", "V:0", "-show_streams", "-show_format", "-of", "json", "-i", "file:" + Path.GetFullPath(path)], ct, budget);
+            [.. InputArguments, "-threads", "1", .. more, "-select_streams", "V:0", "-show_streams", "-show_format", "-of", "json", "-i", "file:" + Path.GetFullPath(path)], cancellationToken, budget);
         var json = await process.ReadAllTextAsync().ConfigureAwait(false);
         var exitCode = await process.ExitCodeAsync().ConfigureAwait(false);
         var info = exitCode == 0 ? VideoInfoReader.Read(json) : null;
-        if (info is not null && IsAllowed(info.Width, info.Height) && IsAllowed(info.StoredWidth, info.StoredHeight))
+        if (info is not null && IsWithinLimit(info.Width, info.Height) && IsWithinLimit(info.StoredWidth, info.StoredHeight))
             return info;
         if (budget.OutOfMemory(process.Errors) is { } memory)
             throw memory;
@@ -57,26 +57,26 @@ public static class VideoReader
                 + (process.Errors.IsEmpty ? ": it has no picture" : $" ({process.Errors})"));
     }
 
-    private static bool IsAllowed(int width, int height) => (long)width * height <= MaxPixels;
+    private static bool IsWithinLimit(int width, int height) => (long)width * height <= MaxPixels;
 
-    /// <summary>Decodes frames as they are asked for; leaving the loop early stops the decoder.</summary>
+    /// <summary>Decodes frames lazily; leaving the loop early stops the decoder.</summary>
     /// <param name="path">The video file.</param>
-    /// <param name="options">Size, rate and range.</param>
-    /// <param name="ct">Stops the decoder.</param>
-    /// <param name="tools">Which ffmpeg; by default what the environment names.</param>
+    /// <param name="options">Size, rate and range of the frames.</param>
+    /// <param name="cancellationToken">Stops the decoder.</param>
+    /// <param name="tools">The ffmpeg to run; null takes it from the environment.</param>
     /// <exception cref="MediaException">
-    /// The file is missing, no video or damaged, an option is impossible, or no frame lies in the range.
+    /// The file is missing, not a video or damaged, an option is invalid, or no frame lies in the range.
     /// </exception>
     public static async IAsyncEnumerable<VideoFrames> ReadAsync(string path, VideoReadOptions? options = null,
-        [EnumeratorCancellation] CancellationToken ct = default, FfmpegTools? tools = null)
+        [EnumeratorCancellation] CancellationToken cancellationToken = default, FfmpegTools? tools = null)
     {
         options ??= new VideoReadOptions();
         Check(options);
         tools ??= FfmpegTools.FromEnvironment();
-        var info = await ProbeAsync(path, ct, tools).ConfigureAwait(false);
+        var info = await ProbeAsync(path, cancellationToken, tools).ConfigureAwait(false);
         var frames = 0L;
-        var budget = DecodeBudget.OfFile(path, tools, options.MostWork, info);
-        await foreach (var chunk in DecodeAsync(path, info, options, budget, ct, tools).ConfigureAwait(false))
+        var budget = DecodeBudget.ForFile(path, tools, options.MostWork, info);
+        await foreach (var chunk in DecodeAsync(path, info, options, budget, cancellationToken, tools).ConfigureAwait(false))
         {
             frames += chunk.Count;
             yield return chunk;
@@ -86,15 +86,15 @@ public static class VideoReader
             throw NoFrame(path, options.Start, info);
     }
 
-    /// <summary>Decodes frames as they are asked for, perhaps none.</summary>
+    /// <summary>Decodes frames lazily; there may be none.</summary>
     internal static async IAsyncEnumerable<VideoFrames> DecodeAsync(string path, VideoInfo info, VideoReadOptions options, DecodeBudget budget,
-        [EnumeratorCancellation] CancellationToken ct, FfmpegTools tools)
+        [EnumeratorCancellation] CancellationToken cancellationToken, FfmpegTools tools)
     {
         var (width, height) = (options.Width ?? info.Width, options.Height ?? info.Height);
         if ((long)width * height * 3 * options.FramesPerChunk > Array.MaxLength)
             throw new MediaException($"{options.FramesPerChunk} frames of {width}x{height} at once are too many: ask for fewer or smaller ones");
         await using var process = FfmpegProcess.Start(tools.Ffmpeg,
-            Arguments(Path.GetFullPath(path), info, width, height, options), ct, budget);
+            Arguments(Path.GetFullPath(path), info, width, height, options), cancellationToken, budget);
         process.Input.Close();
 
         var frameBytes = width * height * 3;
@@ -102,7 +102,7 @@ public static class VideoReader
         while (true)
         {
             var rgb = new byte[frameBytes * options.FramesPerChunk];
-            var read = await ReadChunkAsync(process, rgb, frameBytes, ct).ConfigureAwait(false);
+            var read = await ReadChunkAsync(process, rgb, frameBytes, cancellationToken).ConfigureAwait(false);
             var count = read / frameBytes;
             frames += count;
             if (count != 0)
@@ -118,17 +118,17 @@ public static class VideoReader
         }
     }
 
-    // Some decoders take a frame that they had no memory for as a damaged one.
+    // Some decoders report a frame as damaged when they ran out of memory for it.
     private static string Perhaps(VideoInfo info, DecodeBudget budget) =>
         Pixels(info) > LargeFrame ? $", or takes more than {budget.Limits.MemoryBytes >> 20} MiB of memory to decode" : "";
 
-    // Frame by frame, because each has its share of the budget.
-    private static async Task<int> ReadChunkAsync(FfmpegProcess process, Memory<byte> rgb, int frameBytes, CancellationToken ct)
+    // Frame by frame, because the budget applies to each frame.
+    private static async Task<int> ReadChunkAsync(FfmpegProcess process, Memory<byte> rgb, int frameBytes, CancellationToken cancellationToken)
     {
         for (var read = 0; read < rgb.Length; read += frameBytes)
         {
             var frame = rgb.Slice(read, frameBytes);
-            var got = await process.WithinBudgetAsync(process.Output.ReadAtLeastAsync(frame, frameBytes, throwOnEndOfStream: false, ct).AsTask()).ConfigureAwait(false);
+            var got = await process.WithinBudgetAsync(process.Output.ReadAtLeastAsync(frame, frameBytes, throwOnEndOfStream: false, cancellationToken).AsTask()).ConfigureAwait(false);
             if (got < frameBytes)
                 return read + got;
         }
@@ -140,7 +140,7 @@ public static class VideoReader
     {
         var rate = options.Fps is { } fps ? $"fps={fps.ToString("R", CultureInfo.InvariantCulture)}," : "";
         var start = options.Start.TotalSeconds.ToString("F6", CultureInfo.InvariantCulture);
-        // Raw streams have no times to seek by, and lose all their frames when they are asked to.
+        // Raw streams have no timestamps: seeking in them loses all frames.
         string[] seek = options.Start > TimeSpan.Zero && info.CanSeek ? ["-ss", start] : [];
         if (options.Start > TimeSpan.Zero && !info.CanSeek)
             rate = $"trim=start={start},setpts=PTS-STARTPTS," + rate;
@@ -154,13 +154,13 @@ public static class VideoReader
         ];
     }
 
-    // Each thread holds frames of its own, and ffmpeg otherwise starts as many as there are cores.
+    // Every decoder thread holds its own frames, and by default ffmpeg starts one for each core.
     private static string Threads(VideoInfo info) =>
         Math.Min(Pixels(info) > VeryLargeFrame ? 1 : Pixels(info) > LargeFrame ? 2 : 4, Environment.ProcessorCount).ToString(CultureInfo.InvariantCulture);
 
     private static long Pixels(VideoInfo info) => (long)info.StoredWidth * info.StoredHeight;
 
-    /// <exception cref="MediaException">There is no file, or it is empty.</exception>
+    /// <exception cref="MediaException">The file is missing or empty.</exception>
     internal static void CheckFile(string path)
     {
         if (!File.Exists(path))
@@ -169,13 +169,13 @@ public static class VideoReader
             throw new MediaException($"{path} is empty");
     }
 
-    /// <summary>The error of a range without frames.</summary>
+    /// <summary>The error for a range without frames.</summary>
     internal static MediaException NoFrame(string path, TimeSpan start, VideoInfo info) => new(start == TimeSpan.Zero
         ? $"{path} has no frames"
         : FormattableString.Invariant(
             $"{path} has no frame from second {start.TotalSeconds} on: it is {info.Duration.TotalSeconds} s long"));
 
-    /// <exception cref="MediaException">An option is impossible.</exception>
+    /// <exception cref="MediaException">An option is invalid.</exception>
     internal static void Check(VideoReadOptions options)
     {
         CoverCrop.Check(options.Width, options.Height);
@@ -186,4 +186,42 @@ public static class VideoReader
         if (options.MaxFrames < 1 || options.FramesPerChunk < 1)
             throw new MediaException("the number of frames must be at least 1");
     }
+}
+
+/// <summary>Range, rate and size of the frames to read from a video.</summary>
+public sealed record VideoReadOptions
+{
+    /// <summary>Width to resize to after a centred crop to the aspect ratio; null keeps the size of the video.</summary>
+    public int? Width { get; init; }
+
+    /// <summary>Height to resize to; set together with <see cref="Width"/>.</summary>
+    public int? Height { get; init; }
+
+    /// <summary>Frames per second to resample to, above 0 and at most 240; null keeps the stored frames.</summary>
+    public double? Fps { get; init; }
+
+    /// <summary>Start of the range.</summary>
+    public TimeSpan Start { get; init; }
+
+    /// <summary>Maximum number of frames; null reads all.</summary>
+    public int? MaxFrames { get; init; }
+
+    /// <summary>Frames per chunk, at least 1; the last chunk may be shorter. Default 8.</summary>
+    public int FramesPerChunk { get; init; } = 8;
+
+    /// <summary>Maximum CPU time of the decoder; null derives it from the size of the file.</summary>
+    public TimeSpan? MostWork { get; init; }
+}
+
+/// <summary>Consecutive decoded frames.</summary>
+/// <param name="Count">Number of frames.</param>
+/// <param name="Width">Width in pixels.</param>
+/// <param name="Height">Height in pixels.</param>
+/// <param name="Rgb">8-bit RGB, [count, height, width, 3].</param>
+public sealed record VideoFrames(int Count, int Width, int Height, ReadOnlyMemory<byte> Rgb)
+{
+    /// <summary>One frame, without a copy.</summary>
+    /// <param name="index">0 to <see cref="Count"/> - 1.</param>
+    public RgbImage Frame(int index) =>
+        new(Width, Height, Rgb.Slice(index * Width * Height * 3, Width * Height * 3));
 }

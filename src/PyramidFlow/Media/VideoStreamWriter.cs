@@ -1,10 +1,12 @@
+using Microsoft.Win32.SafeHandles;
+
 namespace PyramidFlow.Media;
 
 /// <summary>
-/// Writes a video that can be watched while it is made: fragmented mp4 (H.264, yuv420p, BT.709) into any stream, such as
-/// standard output, a socket or a file. Each call of <see cref="WriteFramesAsync"/> sends one whole fragment that starts with
-/// a key frame, and waits until the reader has taken it; so the bytes sent are a playable video after each call. Write as
-/// many frames at once as there are: each fragment is an encoder run. One caller at a time.
+/// Writes a video that can be watched while it is written: fragmented mp4 (H.264, yuv420p, BT.709) to any stream, such as
+/// standard output, a socket or a file. Each call of <see cref="WriteFramesAsync"/> sends one fragment that starts with a key
+/// frame, and waits until the reader has taken it, so the bytes are a playable video after each call. Each fragment is an
+/// encoder run: write as many frames at once as possible. Not thread-safe.
 /// </summary>
 public sealed class VideoStreamWriter : IVideoWriter
 {
@@ -31,37 +33,37 @@ public sealed class VideoStreamWriter : IVideoWriter
     public long FrameCount { get; private set; }
 
     /// <summary>Starts a video in a stream.</summary>
-    /// <param name="output">Where to write; stays open. Nothing is written before the first frames.</param>
-    /// <param name="name">What to call it in an error, such as "standard output".</param>
+    /// <param name="output">Stream to write to; not disposed. Nothing is written before the first frames.</param>
+    /// <param name="name">Name of the stream for error messages, such as "standard output".</param>
     /// <param name="width">Width in pixels, even.</param>
     /// <param name="height">Height in pixels, even.</param>
     /// <param name="options">Rate, quality and metadata.</param>
-    /// <param name="tools">Which ffmpeg; by default what the environment names.</param>
-    /// <exception cref="MediaException">A value is impossible, or ffmpeg is missing.</exception>
+    /// <param name="tools">The ffmpeg to run; null takes it from the environment.</param>
+    /// <exception cref="MediaException">A value is invalid, or ffmpeg is missing.</exception>
     public static VideoStreamWriter Create(Stream output, string name, int width, int height,
         VideoWriterOptions? options = null, FfmpegTools? tools = null)
     {
         options ??= new VideoWriterOptions();
-        VideoFormat.Of("stream.mp4").Check(options, width, height);
+        VideoFormat.FromPath("stream.mp4").Check(options, width, height);
         return Start(new(output, name, width, height, options, tools ?? FfmpegTools.FromEnvironment()));
     }
 
     /// <summary>
-    /// Starts a video in a file that can be read while it grows, so it has its name from the start; when the video is not
-    /// completed, what was written so far stays. A new file with no frame is deleted.
+    /// Starts a video in a file that can be read while it grows. It has its final name from the start, and an incomplete video
+    /// stays; a new file without frames is deleted.
     /// </summary>
-    /// <param name="path">File to write, .mp4; its folder is made if need be, an older file is emptied.</param>
+    /// <param name="path">File to write, .mp4. Creates its folder; truncates an existing file.</param>
     /// <param name="width">Width in pixels, even.</param>
     /// <param name="height">Height in pixels, even.</param>
     /// <param name="options">Rate, quality and metadata.</param>
-    /// <param name="tools">Which ffmpeg; by default what the environment names.</param>
-    /// <exception cref="MediaException">A value is impossible, the file cannot be written, or ffmpeg is missing.</exception>
+    /// <param name="tools">The ffmpeg to run; null takes it from the environment.</param>
+    /// <exception cref="MediaException">A value is invalid, the file cannot be written, or ffmpeg is missing.</exception>
     public static VideoStreamWriter Create(string path, int width, int height,
         VideoWriterOptions? options = null, FfmpegTools? tools = null)
     {
         options ??= new VideoWriterOptions();
         path = Path.GetFullPath(path);
-        var format = VideoFormat.Of(path);
+        var format = VideoFormat.FromPath(path);
         if (format is not H264Format)
             throw new MediaException($"only .mp4 can be watched while it is written, {Path.GetFileName(path)} cannot: name it .mp4");
         format.Check(options, width, height);
@@ -82,38 +84,38 @@ public sealed class VideoStreamWriter : IVideoWriter
         }
     }
 
-    /// <summary>Encodes frames as one fragment and sends it; returns when the stream has taken and flushed it.</summary>
+    /// <summary>Encodes frames as one fragment and sends it; returns when the stream has flushed it.</summary>
     /// <param name="rgb">One or more whole frames, 8-bit RGB, [frames, height, width, 3].</param>
-    /// <param name="ct">Stops the encoder or the sending; the video cannot be continued after that.</param>
+    /// <param name="cancellationToken">Stops encoding or sending; the video cannot be continued afterwards.</param>
     /// <exception cref="ArgumentException">The bytes are not a whole number of frames.</exception>
-    /// <exception cref="MediaException">The encoder failed, the reader went away, or the disk is full.</exception>
-    public async Task WriteFramesAsync(ReadOnlyMemory<byte> rgb, CancellationToken ct = default)
+    /// <exception cref="MediaException">The encoder failed, the reader closed the stream, or the disk is full.</exception>
+    public async Task WriteFramesAsync(ReadOnlyMemory<byte> rgb, CancellationToken cancellationToken = default)
     {
         var frameBytes = width * height * 3;
         if (rgb.Length % frameBytes != 0)
             throw new ArgumentException($"{rgb.Length} bytes are not a whole number of frames of {frameBytes} bytes", nameof(rgb));
         ObjectDisposedException.ThrowIf(ended, this);
-        ct.ThrowIfCancellationRequested();
+        cancellationToken.ThrowIfCancellationRequested();
         if (rgb.IsEmpty)
             return;
-        ended = true;                                                         // unless all goes well
-        var fragment = await EncodeAsync(rgb, ct).ConfigureAwait(false);
-        await SendAsync(fragment, ct).ConfigureAwait(false);
+        ended = true;                                                         // until the fragment is sent
+        var fragment = await EncodeAsync(rgb, cancellationToken).ConfigureAwait(false);
+        await SendAsync(fragment, cancellationToken).ConfigureAwait(false);
         FrameCount += rgb.Length / frameBytes;
         fragments++;
         ended = false;
     }
 
     /// <inheritdoc/>
-    public Task CompleteAsync(CancellationToken ct = default)
+    public Task CompleteAsync(CancellationToken cancellationToken = default)
     {
         ObjectDisposedException.ThrowIf(ended, this);
-        ct.ThrowIfCancellationRequested();
+        cancellationToken.ThrowIfCancellationRequested();
         ended = true;
         return FrameCount == 0 ? throw new MediaException($"{name} would be empty: no frame was written") : Task.CompletedTask;
     }
 
-    /// <summary>Stops the encoder if it still runs; nothing more is sent.</summary>
+    /// <summary>Stops the encoder if it still runs; sends nothing more.</summary>
     public async ValueTask DisposeAsync()
     {
         ended = true;
@@ -133,7 +135,7 @@ public sealed class VideoStreamWriter : IVideoWriter
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw Directory.Exists(path) ? new MediaException($"{path} is a folder: name a file in it", e) : WriteFailure.Of(path, e);
+            throw Directory.Exists(path) ? new MediaException($"{path} is a folder: name a file in it", e) : WriteFailure.Create(path, e);
         }
     }
 
@@ -144,7 +146,7 @@ public sealed class VideoStreamWriter : IVideoWriter
             File.Delete(name);
     }
 
-    // The first encoder starts at once, so that a missing ffmpeg shows before the first frame is computed.
+    // Starts the first encoder at once, so that a missing ffmpeg is reported before the first frame is computed.
     private static VideoStreamWriter Start(VideoStreamWriter writer)
     {
         writer.encoder = writer.StartEncoder();
@@ -158,11 +160,11 @@ public sealed class VideoStreamWriter : IVideoWriter
         ],
         CancellationToken.None);
 
-    private async Task<ReadOnlyMemory<byte>> EncodeAsync(ReadOnlyMemory<byte> rgb, CancellationToken ct)
+    private async Task<ReadOnlyMemory<byte>> EncodeAsync(ReadOnlyMemory<byte> rgb, CancellationToken cancellationToken)
     {
         await using var process = encoder ?? StartEncoder();
         encoder = null;
-        await using var killed = ct.Register(process.Kill);
+        await using var killed = cancellationToken.Register(process.Kill);
         using var file = new MemoryStream();
         var reading = process.Output.CopyToAsync(file, CancellationToken.None);
         try
@@ -172,34 +174,34 @@ public sealed class VideoStreamWriter : IVideoWriter
         }
         catch (IOException)
         {
-            // The encoder has ended; its exit code says why.
+            // The encoder has exited; its exit code tells why.
         }
 
         await reading.ConfigureAwait(false);
         var exitCode = await process.ExitCodeAsync().ConfigureAwait(false);
-        ct.ThrowIfCancellationRequested();
+        cancellationToken.ThrowIfCancellationRequested();
         if (exitCode != 0 || !process.Errors.IsEmpty)
-            throw WriteFailure.Of(name, process.Errors);
+            throw WriteFailure.Create(name, process.Errors);
         return Fragment(file.GetBuffer().AsMemory(0, (int)file.Length));
     }
 
-    // All of the first file; of later ones what follows the index.
+    // The whole first file; later files without their header.
     private ReadOnlyMemory<byte> Fragment(ReadOnlyMemory<byte> file)
     {
-        var boxes = Mp4Boxes.Of(file.Span);
+        var boxes = Mp4Boxes.Parse(file.Span);
         var start = boxes.FirstOrDefault(box => box.Type == "moof");
         if (start.Length == 0)
             throw new MediaException($"ffmpeg could not write {name}: it gave no fragment");
         return fragments == 0 ? file : file[start.Offset..];
     }
 
-    private async Task SendAsync(ReadOnlyMemory<byte> bytes, CancellationToken ct)
+    private async Task SendAsync(ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
     {
         try
         {
-            // A write to a pipe that nobody empties cannot be interrupted, but need not be waited for.
-            await output.WriteAsync(bytes, ct).AsTask().WaitAsync(ct).ConfigureAwait(false);
-            await output.FlushAsync(ct).WaitAsync(ct).ConfigureAwait(false);
+            // A write to a full pipe cannot be cancelled, but the wait for it can.
+            await output.WriteAsync(bytes, cancellationToken).AsTask().WaitAsync(cancellationToken).ConfigureAwait(false);
+            await output.FlushAsync(cancellationToken).WaitAsync(cancellationToken).ConfigureAwait(false);
         }
         catch (IOException e) when (!WriteFailure.IsDiskFull(e) && !ownsOutput)
         {
@@ -207,7 +209,20 @@ public sealed class VideoStreamWriter : IVideoWriter
         }
         catch (IOException e)
         {
-            throw WriteFailure.Of(name, e);
+            throw WriteFailure.Create(name, e);
         }
     }
+}
+
+/// <summary>Standard output as a stream for a <see cref="VideoStreamWriter"/>.</summary>
+public static class StandardOutput
+{
+    /// <summary>
+    /// Opens standard output without a buffer. Unlike the stream of the console it fails when the reader has closed the pipe, so
+    /// that work can stop. Disposing it leaves standard output open.
+    /// </summary>
+    public static Stream Open() => Open(descriptor: 1);
+
+    internal static Stream Open(nint descriptor) =>
+        new FileStream(new SafeFileHandle(descriptor, ownsHandle: false), FileAccess.Write, bufferSize: 0);
 }

@@ -1,8 +1,30 @@
 namespace PyramidFlow.Media;
 
 /// <summary>
-/// Writes a video frame by frame as frames come: .mp4 (H.264, yuv420p, BT.709, index first) or .gif. The file appears
-/// under its name when <see cref="CompleteAsync"/> returns; disposing earlier leaves nothing behind. One caller at a time.
+/// Writes a video incrementally: to a file (<see cref="VideoWriter"/>) or to a stream that is read meanwhile
+/// (<see cref="VideoStreamWriter"/>). Not thread-safe.
+/// </summary>
+public interface IVideoWriter : IAsyncDisposable
+{
+    /// <summary>Number of frames written so far.</summary>
+    long FrameCount { get; }
+
+    /// <summary>Adds frames.</summary>
+    /// <param name="rgb">One or more whole frames, 8-bit RGB, [frames, height, width, 3].</param>
+    /// <param name="cancellationToken">Stops the encoder; the video cannot be continued after that.</param>
+    /// <exception cref="ArgumentException">The bytes are not a whole number of frames.</exception>
+    /// <exception cref="MediaException">The frames could not be encoded or written.</exception>
+    Task WriteFramesAsync(ReadOnlyMemory<byte> rgb, CancellationToken cancellationToken = default);
+
+    /// <summary>Finishes the video.</summary>
+    /// <param name="cancellationToken">Stops the encoder.</param>
+    /// <exception cref="MediaException">No frame was written, or the video could not be finished.</exception>
+    Task CompleteAsync(CancellationToken cancellationToken = default);
+}
+
+/// <summary>
+/// Writes a video file frame by frame: .mp4 (H.264, yuv420p, BT.709, index first) or .gif. The file gets its name when
+/// <see cref="CompleteAsync"/> returns; disposing earlier leaves no file behind. Not thread-safe.
 /// </summary>
 public sealed class VideoWriter : IVideoWriter
 {
@@ -29,17 +51,17 @@ public sealed class VideoWriter : IVideoWriter
     public long FrameCount { get; private set; }
 
     /// <summary>Starts a video.</summary>
-    /// <param name="path">File to write, .mp4 or .gif; its folder is made if need be, an older file is replaced.</param>
+    /// <param name="path">File to write, .mp4 or .gif. Creates its folder; replaces an existing file.</param>
     /// <param name="width">Width in pixels; even for .mp4.</param>
     /// <param name="height">Height in pixels; even for .mp4.</param>
     /// <param name="options">Rate, quality and metadata.</param>
-    /// <param name="tools">Which ffmpeg; by default what the environment names.</param>
-    /// <exception cref="MediaException">A value is impossible, the folder cannot be written, or ffmpeg is missing.</exception>
+    /// <param name="tools">The ffmpeg to run; null takes it from the environment.</param>
+    /// <exception cref="MediaException">A value is invalid, the folder cannot be written, or ffmpeg is missing.</exception>
     public static VideoWriter Create(
         string path, int width, int height, VideoWriterOptions? options = null, FfmpegTools? tools = null)
     {
         options ??= new VideoWriterOptions();
-        var format = VideoFormat.Of(path);
+        var format = VideoFormat.FromPath(path);
         format.Check(options, width, height);
         var arguments = VideoFormat.InputArguments(options, width, height).Concat(format.Arguments(options));
         var file = PartialFile.Create(path);
@@ -57,64 +79,64 @@ public sealed class VideoWriter : IVideoWriter
     }
 
     /// <inheritdoc/>
-    public async Task WriteFramesAsync(ReadOnlyMemory<byte> rgb, CancellationToken ct = default)
+    public async Task WriteFramesAsync(ReadOnlyMemory<byte> rgb, CancellationToken cancellationToken = default)
     {
         if (rgb.Length % frameBytes != 0)
             throw new ArgumentException($"{rgb.Length} bytes are not a whole number of frames of {frameBytes} bytes", nameof(rgb));
         ObjectDisposedException.ThrowIf(completed, this);
-        ct.ThrowIfCancellationRequested();
-        // A pipe write cannot be interrupted, but it ends at once when the reader is gone.
-        await using var killed = ct.Register(process.Kill);
+        cancellationToken.ThrowIfCancellationRequested();
+        // A write to a pipe cannot be cancelled, but it ends when the reader is killed.
+        await using var killed = cancellationToken.Register(process.Kill);
         try
         {
-            await process.Input.WriteAsync(rgb, ct).ConfigureAwait(false);
+            await process.Input.WriteAsync(rgb, cancellationToken).ConfigureAwait(false);
             FrameCount += rgb.Length / frameBytes;
         }
         catch (IOException)
         {
             await process.ExitCodeAsync().ConfigureAwait(false);
-            ct.ThrowIfCancellationRequested();
-            throw WriteFailure.Of(Path, process.Errors);
+            cancellationToken.ThrowIfCancellationRequested();
+            throw WriteFailure.Create(Path, process.Errors);
         }
     }
 
-    /// <summary>Finishes the video and gives it its name.</summary>
-    /// <param name="ct">Stops the encoder; nothing is left behind after disposal.</param>
+    /// <summary>Finishes the video and renames it to its final name.</summary>
+    /// <param name="cancellationToken">Stops the encoder; disposal then leaves no file behind.</param>
     /// <exception cref="MediaException">No frame was written, or the encoder failed.</exception>
-    public async Task CompleteAsync(CancellationToken ct = default)
+    public async Task CompleteAsync(CancellationToken cancellationToken = default)
     {
         ObjectDisposedException.ThrowIf(completed, this);
         completed = true;
         if (FrameCount == 0)
             throw new MediaException($"{Path} would be empty: no frame was written");
-        await using var killed = ct.Register(process.Kill);
+        await using var killed = cancellationToken.Register(process.Kill);
         try
         {
             process.Input.Close();
         }
         catch (IOException)
         {
-            // The encoder has ended; its exit code says why.
+            // The encoder has exited; its exit code tells why.
         }
 
         var exitCode = await process.ExitCodeAsync().ConfigureAwait(false);
-        ct.ThrowIfCancellationRequested();
-        // ffmpeg 5 ends with 0 when the disk is full at the trailer; at this log level any word means that something was lost.
+        cancellationToken.ThrowIfCancellationRequested();
+        // ffmpeg 5 exits with 0 when the disk is full at the trailer. At this log level, any message means lost data.
         if (exitCode != 0 || !process.Errors.IsEmpty)
-            throw WriteFailure.Of(Path, process.Errors);
+            throw WriteFailure.Create(Path, process.Errors);
         try
         {
             format.Finish(file.Stream, options);
         }
         catch (IOException e)
         {
-            throw WriteFailure.Of(Path, e);
+            throw WriteFailure.Create(Path, e);
         }
 
         file.Commit();
     }
 
-    /// <summary>Stops the encoder if it still runs and removes what is not complete.</summary>
+    /// <summary>Stops the encoder if it still runs and deletes an incomplete file.</summary>
     public async ValueTask DisposeAsync()
     {
         completed = true;

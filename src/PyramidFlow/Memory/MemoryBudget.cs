@@ -174,7 +174,7 @@ internal sealed class RunPlacement(PlannedModel? model, PipelineOptions options)
         if (Device.Type == DeviceType.Cpu)
             return MemoryBudget.Place(model, settings, Type, options, MachineMemory.Available(), MachineMemory.Total);
         // If a GPU's memory is unknown, offload models: it costs little.
-        if (DeviceMemory.Of(Device) is not { } memory)
+        if (DeviceMemory.Read(Device) is not { } memory)
             return options with { Offload = options.Offload == Offload.Auto ? Offload.Model : options.Offload };
         var ours = memory.Free + memory.Cached + memory.InUse;
         var placed = MemoryBudget.Place(model, settings, Type, options, ours, memory.Total);

@@ -151,9 +151,9 @@ internal sealed partial class WeightSizes
         using (model)
         {
             using var source = folder is not null && HasWeights(folder) ? folder.OpenWeights() : null;
-            if (source is not null && model.Misfits(source) is [var fault, ..])
+            if (source is not null && model.FindMismatches(source) is [var fault, ..])
                 throw new CheckpointException($"{folder!.ConfigFile} and {source.Name} disagree: {fault}; download both again, from one place");
-            var held = source?.Holding([.. model.NamedParameters().Select(named => named.Key)]);
+            var held = source?.ForModel([.. model.NamedParameters().Select(named => named.Key)]);
             var stored = model.NamedParameters().Select(named => (named.Key, named.Parameter, Type: held?.Describe(named.Key).Type)).ToList();
             var sizes = new WeightSizes([.. stored.Select(each => each.Type).OfType<ElementType>().Where(type => type.IsFloatingPoint())], isConverted: false);
             foreach (var (key, parameter, type) in stored)

@@ -168,7 +168,7 @@ internal sealed class BlockPass(SequenceLayout layout, long first,
     {
         using var scope = new TensorScope();
         k = Turn(k, first);
-        record?.Add((TensorScope.Detach(k), TensorScope.Detach(v)));
+        record?.Add((TensorScope.Release(k), TensorScope.Release(v)));
         Tensor[] keys = before is null ? [k] : [before[block].Keys, k];
         Tensor[] values = before is null ? [v] : [before[block].Values, v];
         block++;

@@ -13,7 +13,7 @@ public sealed class PrefixCache : IDisposable
     internal PrefixCache(SequenceLayout layout, TransformerModulation modulation, int timesteps)
     {
         Layout = layout;
-        this.modulation = modulation.Detach();
+        this.modulation = modulation.Release();
         Timesteps = timesteps;
     }
 

@@ -29,7 +29,7 @@ public abstract class PyramidTransformer : Module
     private protected abstract TransformerParts Parts { get; }
 
     /// <inheritdoc/>
-    protected override IEnumerable<WeightStream> Streams => streams is null ? [] : [streams.Modulation, streams.Blocks];
+    private protected override IEnumerable<WeightStream> Streams => streams is null ? [] : [streams.Modulation, streams.Blocks];
 
     /// <summary>Features of a head that are rotated by time, height and width; all 0 without rotary positions.</summary>
     private protected abstract IReadOnlyList<int> RotaryDims { get; }
@@ -270,10 +270,10 @@ public sealed record TransformerModulation((Tensor X, Tensor Text)[] Joint, Tens
     }
 
     /// <summary>Takes the tensors out of their scope: the caller disposes them.</summary>
-    public TransformerModulation Detach()
+    public TransformerModulation Release()
     {
         foreach (var tensor in All)
-            TensorScope.Detach(tensor);
+            TensorScope.Release(tensor);
         return this;
     }
 
@@ -305,7 +305,7 @@ internal sealed record TransformerStreams(WeightStream Modulation, WeightStream 
     private static IEnumerable<Parameter> Weights(Module module) => module.NamedParameters().Select(named => named.Parameter);
 }
 
-/// <summary>Gradient checkpointing of blocks (<see cref="Checkpointing"/>).</summary>
+/// <summary>Gradient checkpointing of blocks (<see cref="GradientCheckpointing"/>).</summary>
 internal static class Recomputation
 {
     /// <summary><see cref="JointBlock.Forward"/>.</summary>
@@ -314,7 +314,7 @@ internal static class Recomputation
     {
         if (!recompute || text is null)
             return block.Forward(text, x, modulation, pass);
-        var results = Checkpointing.Run(
+        var results = GradientCheckpointing.Run(
             inputs =>
             {
                 var (words, picture) = block.Forward(inputs[0], inputs[1], (inputs[2], inputs[3]), pass);
@@ -328,13 +328,13 @@ internal static class Recomputation
     internal static Tensor? RunLast(this JointBlock block, Tensor? text, Tensor x, (Tensor X, Tensor Text) modulation, BlockPass pass,
         long outputs, bool recompute) =>
         recompute && text is not null && outputs > 0
-            ? Checkpointing.Run(inputs => [block.ForwardLast(inputs[0], inputs[1], (inputs[2], inputs[3]), pass, outputs)!],
+            ? GradientCheckpointing.Run(inputs => [block.ForwardLast(inputs[0], inputs[1], (inputs[2], inputs[3]), pass, outputs)!],
                 text, x, modulation.X, modulation.Text)[0]
             : block.ForwardLast(text, x, modulation, pass, outputs);
 
     /// <summary><see cref="FluxSingleBlock.Forward"/>.</summary>
     internal static Tensor? Run(this FluxSingleBlock block, Tensor x, Tensor modulation, BlockPass pass, long outputs, bool recompute) =>
         recompute && outputs > 0
-            ? Checkpointing.Run(inputs => [block.Forward(inputs[0], inputs[1], pass, outputs)!], x, modulation)[0]
+            ? GradientCheckpointing.Run(inputs => [block.Forward(inputs[0], inputs[1], pass, outputs)!], x, modulation)[0]
             : block.Forward(x, modulation, pass, outputs);
 }

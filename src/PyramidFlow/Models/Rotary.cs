@@ -30,7 +30,7 @@ public sealed class Rotary : IDisposable
         }
 
         using var scope = new TensorScope();
-        turns = TensorScope.Detach(Tensor.From(table, tokens, 1, pairs, 2).To(device).ViewAsComplex());
+        turns = TensorScope.Release(Tensor.From(table, tokens, 1, pairs, 2).To(device).ViewAsComplex());
     }
 
     /// <summary>Cosine and sine for each token and pair, [tokens, 1, head / 2, 2].</summary>
@@ -40,7 +40,7 @@ public sealed class Rotary : IDisposable
     /// <param name="x">[b, n, heads, head].</param>
     /// <param name="first">Its position in the sequence.</param>
     /// <returns>[b, n, heads, head], of the input's element type.</returns>
-    public Tensor Apply(Tensor x, long first) => Fused.Turn(x, turns.Narrow(0, first, x.Size(1)));
+    public Tensor Apply(Tensor x, long first) => Fused.Rotate(x, turns.Narrow(0, first, x.Size(1)));
 
     /// <inheritdoc/>
     public void Dispose() => turns.Dispose();

@@ -105,7 +105,7 @@ public sealed class SequenceLayout : IDisposable
             return known;
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
-        return cache[type] = TensorScope.Detach(make().To(type).To(device));
+        return cache[type] = TensorScope.Release(make().To(type).To(device));
     }
 
     // Time continues through the clips; a smaller clip is spread over the height and width of the noisy unit.

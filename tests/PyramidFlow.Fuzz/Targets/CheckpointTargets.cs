@@ -73,7 +73,7 @@ internal static class CheckpointTargets
     {
         using var file = SafetensorsFile.Open(path);
         foreach (var entry in file.Entries.Values)
-            _ = file.Bytes(entry).Length;
+            _ = file.Bytes(entry.Name).Length;
     }
 
     private static void Archive(string path)

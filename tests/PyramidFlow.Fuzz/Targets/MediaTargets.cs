@@ -26,7 +26,7 @@ internal static class MediaTargets
         var header = PictureHeader.Read(input);
         if (header is not null && (header.Width < 0 || header.Height < 0))
             throw new WrongResultException("a picture of negative size");
-        if (PictureTrim.Of(input, header).Length > input.Length + 64)
+        if (PictureTrim.FirstFrame(input, header).Length > input.Length + 64)
             throw new WrongResultException("a picture grew by being trimmed");
     }
 

@@ -143,7 +143,7 @@ public sealed class NonFiniteTests : IDisposable
         ShardedWriter.Write(folder.Path, "model", [.. tensors.Select(t => new TensorDeclaration(t.Key, t.Value.Type, t.Value.Shape))], 16,
             (file, entry) => SafetensorsWriter.WriteData(file, entry, tensors[next++].Value));
         using var source = WeightsFile.Open(folder.Path);
-        Assert.Equal((folder.File("model-00002-of-00003.safetensors"), "w1"), WeightScan.FirstNonFinite(source, Cancel));
+        Assert.Equal((folder.File("model-00002-of-00003.safetensors"), "w1"), source.FindNonFinite(Cancel));
     }
 
     private string Damage(string component, string key, float number)

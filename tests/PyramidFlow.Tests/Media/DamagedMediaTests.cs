@@ -78,11 +78,11 @@ public sealed class DamagedMediaTests : IDisposable
         {
             var cut = folder.File("cut." + extension);
             await File.WriteAllBytesAsync(cut, whole[..length], Ct);
-            await Sentence(() => VideoTail.ReadAsync(cut, 1, ct: Ct));
+            await Sentence(() => VideoTail.ReadAsync(cut, 1, cancellationToken: Ct));
             var broken = whole.ToArray();
             broken[length] ^= 0xFF;
             await File.WriteAllBytesAsync(cut, broken, Ct);
-            await Sentence(() => VideoTail.ReadAsync(cut, 1, ct: Ct));
+            await Sentence(() => VideoTail.ReadAsync(cut, 1, cancellationToken: Ct));
         }
     }
 
@@ -93,7 +93,7 @@ public sealed class DamagedMediaTests : IDisposable
             var header = PictureHeader.Read(bytes);
             Assert.InRange(header?.Width ?? 0, 0, uint.MaxValue);
             if (header is not null)
-                Assert.InRange(PictureTrim.Of(bytes, header).Length, 1, bytes.Length + 2);
+                Assert.InRange(PictureTrim.FirstFrame(bytes, header).Length, 1, bytes.Length + 2);
         }
         catch (InvalidDataException e)
         {
@@ -117,7 +117,7 @@ public sealed class DamagedMediaTests : IDisposable
 
     private static async Task<(int Width, int Height)> ReadPicture(byte[] bytes)
     {
-        var image = await ImageReader.ReadAsync(new MemoryStream(bytes), "the upload", ct: Ct);
+        var image = await ImageReader.ReadAsync(new MemoryStream(bytes), "the upload", cancellationToken: Ct);
         return (image.Width, image.Height);
     }
 

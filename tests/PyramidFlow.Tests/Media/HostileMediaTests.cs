@@ -31,8 +31,8 @@ public sealed class HostileMediaTests : IDisposable
         var gif = HostilePictures.Gif(3000, 6000);
         var png = HostilePictures.PngWithTexts(1, Mebibyte);
 
-        Assert.InRange(PictureTrim.Of(gif, PictureHeader.Read(gif)!).Length, 20, 60);
-        Assert.True(PictureTrim.Of(png, PictureHeader.Read(png)!).Length < PngWriter.Encode(Gradient(8, 8)).Length);
+        Assert.InRange(PictureTrim.FirstFrame(gif, PictureHeader.Read(gif)!).Length, 20, 60);
+        Assert.True(PictureTrim.FirstFrame(png, PictureHeader.Read(png)!).Length < PngWriter.Encode(Gradient(8, 8)).Length);
     }
 
     [Fact]
@@ -91,8 +91,8 @@ public sealed class HostileMediaTests : IDisposable
         var limits = new DecodeLimits { Step = TimeSpan.FromSeconds(0.2), BytesPerSecond = 1 };
         var video = await WriteVideo(folder.File("a.mp4"), 2);
 
-        var picture = await Assert.ThrowsAsync<MediaException>(() => ImageReader.ReadAsync(new MemoryStream(PngWriter.Encode(Gradient(8, 8))), "the upload", ct: Ct, tools: Tools(limits, busy)));
-        var frames = await Assert.ThrowsAsync<MediaException>(() => VideoTail.ReadAsync(video, 1, ct: Ct, tools: Tools(limits, busy)));
+        var picture = await Assert.ThrowsAsync<MediaException>(() => ImageReader.ReadAsync(new MemoryStream(PngWriter.Encode(Gradient(8, 8))), "the upload", cancellationToken: Ct, tools: Tools(limits, busy)));
+        var frames = await Assert.ThrowsAsync<MediaException>(() => VideoTail.ReadAsync(video, 1, cancellationToken: Ct, tools: Tools(limits, busy)));
         var probe = await Assert.ThrowsAsync<MediaException>(() => VideoReader.ProbeAsync(video, Ct, Tools(limits, "ffmpeg", busy)));
 
         foreach (var (error, name) in new[] { (picture, "the upload"), (frames, video), (probe, video) })
@@ -108,7 +108,7 @@ public sealed class HostileMediaTests : IDisposable
 
         var error = await Assert.ThrowsAsync<MediaException>(async () =>
         {
-            await foreach (var chunk in VideoReader.ReadAsync(video, ct: Ct, tools: Tools(limits, endless)))
+            await foreach (var chunk in VideoReader.ReadAsync(video, cancellationToken: Ct, tools: Tools(limits, endless)))
                 Assert.Equal(8, chunk.Count);
         });
 
@@ -178,7 +178,7 @@ public sealed class HostileMediaTests : IDisposable
     }
 
     private static Task<RgbImage> ReadAsync(byte[] bytes, DecodeLimits limits) =>
-        ImageReader.ReadAsync(new MemoryStream(bytes), "the upload", ct: Ct, tools: Tools(limits));
+        ImageReader.ReadAsync(new MemoryStream(bytes), "the upload", cancellationToken: Ct, tools: Tools(limits));
 
     private static FfmpegTools Tools(DecodeLimits limits, string ffmpeg = "ffmpeg", string ffprobe = "ffprobe") => new(ffmpeg, ffprobe) { Limits = limits };
 

@@ -19,7 +19,7 @@ public sealed class ImageReaderTests : IDisposable
         var image = new RgbImage(61, 37, Noise(61 * 37 * 3));
         PngWriter.Write(folder.File("a.png"), image);
 
-        var read = await ImageReader.ReadAsync(folder.File("a.png"), ct: Ct);
+        var read = await ImageReader.ReadAsync(folder.File("a.png"), cancellationToken: Ct);
 
         Assert.Equal((61, 37), (read.Width, read.Height));
         Assert.Equal(image.Pixels.ToArray(), read.Pixels.ToArray());
@@ -38,7 +38,7 @@ public sealed class ImageReaderTests : IDisposable
         await Ffmpeg("-i", folder.File("a.png"), folder.File($"b.{extension}"));
         File.Move(folder.File($"b.{extension}"), folder.File("misnamed.png"));
 
-        var read = await ImageReader.ReadAsync(folder.File("misnamed.png"), ct: Ct);
+        var read = await ImageReader.ReadAsync(folder.File("misnamed.png"), cancellationToken: Ct);
 
         Assert.InRange(Psnr(image.Pixels, read.Pixels), 18, 200);
     }
@@ -79,8 +79,8 @@ public sealed class ImageReaderTests : IDisposable
         await Ffmpeg("-f", "lavfi", "-i", "color=red@0:size=8x8,format=rgba", "-frames:v", "1", folder.File("clear.png"));
         await Ffmpeg("-f", "lavfi", "-i", "color=red@0.5:size=8x8,format=rgba", "-frames:v", "1", folder.File("half.png"));
 
-        var clear = await ImageReader.ReadAsync(folder.File("clear.png"), ct: Ct);
-        var half = await ImageReader.ReadAsync(folder.File("half.png"), ct: Ct);
+        var clear = await ImageReader.ReadAsync(folder.File("clear.png"), cancellationToken: Ct);
+        var half = await ImageReader.ReadAsync(folder.File("half.png"), cancellationToken: Ct);
 
         Assert.All(clear.Pixels.ToArray(), value => Assert.Equal(255, value));
         Assert.InRange(half.Pixels.Span[0], 252, 255);
@@ -92,7 +92,7 @@ public sealed class ImageReaderTests : IDisposable
     {
         folder.Write("a.jpg", "these are words, not a picture\n");
 
-        var error = await Assert.ThrowsAsync<MediaException>(() => ImageReader.ReadAsync(folder.File("a.jpg"), ct: Ct));
+        var error = await Assert.ThrowsAsync<MediaException>(() => ImageReader.ReadAsync(folder.File("a.jpg"), cancellationToken: Ct));
 
         Assert.Contains("a.jpg is not a picture that ffmpeg can read", error.Message);
     }
@@ -108,7 +108,7 @@ public sealed class ImageReaderTests : IDisposable
         var bytes = await File.ReadAllBytesAsync(folder.File($"b.{extension}"), Ct);
         await File.WriteAllBytesAsync(folder.File($"cut.{extension}"), bytes[..(bytes.Length / 2)], Ct);
 
-        var error = await Assert.ThrowsAsync<MediaException>(() => ImageReader.ReadAsync(folder.File($"cut.{extension}"), ct: Ct));
+        var error = await Assert.ThrowsAsync<MediaException>(() => ImageReader.ReadAsync(folder.File($"cut.{extension}"), cancellationToken: Ct));
 
         Assert.Contains($"cut.{extension} is not a whole picture", error.Message);
     }
@@ -125,7 +125,7 @@ public sealed class ImageReaderTests : IDisposable
         BinaryPrimitives.WriteUInt32BigEndian(png.AsSpan(29), Crc32(png.AsSpan(12, 17)));
         await File.WriteAllBytesAsync(folder.File("bomb.png"), png, Ct);
 
-        var error = await Assert.ThrowsAsync<MediaException>(() => ImageReader.ReadAsync(folder.File("bomb.png"), ct: Ct));
+        var error = await Assert.ThrowsAsync<MediaException>(() => ImageReader.ReadAsync(folder.File("bomb.png"), cancellationToken: Ct));
 
         Assert.Equal(
             $"{folder.File("bomb.png")} is too large ({width}x{height} pixels): make it smaller than 100 megapixels", error.Message);
@@ -169,16 +169,16 @@ public sealed class ImageReaderTests : IDisposable
     {
         PngWriter.Write(folder.File(name), Gradient(8, 8));
 
-        Assert.Equal(8, (await ImageReader.ReadAsync(folder.File(name), ct: Ct)).Width);
+        Assert.Equal(8, (await ImageReader.ReadAsync(folder.File(name), cancellationToken: Ct)).Width);
     }
 
     [Fact]
     public async Task Missing_files_and_folders_are_named()
     {
         Assert.Contains("none.png does not exist",
-            (await Assert.ThrowsAsync<MediaException>(() => ImageReader.ReadAsync(folder.File("none.png"), ct: Ct))).Message);
+            (await Assert.ThrowsAsync<MediaException>(() => ImageReader.ReadAsync(folder.File("none.png"), cancellationToken: Ct))).Message);
         Assert.Contains("it is a folder",
-            (await Assert.ThrowsAsync<MediaException>(() => ImageReader.ReadAsync(folder.Path, ct: Ct))).Message);
+            (await Assert.ThrowsAsync<MediaException>(() => ImageReader.ReadAsync(folder.Path, cancellationToken: Ct))).Message);
     }
 
     [Fact]
@@ -189,11 +189,11 @@ public sealed class ImageReaderTests : IDisposable
     public async Task Cancellation_is_told_as_such() => await Assert.ThrowsAnyAsync<OperationCanceledException>(() =>
     {
         PngWriter.Write(folder.File("a.png"), Gradient(8, 8));
-        return ImageReader.ReadAsync(folder.File("a.png"), ct: new CancellationToken(canceled: true));
+        return ImageReader.ReadAsync(folder.File("a.png"), cancellationToken: new CancellationToken(canceled: true));
     });
 
     private async Task<string> Refused(string name) =>
-        (await Assert.ThrowsAsync<MediaException>(() => ImageReader.ReadAsync(folder.File(name), ct: Ct))).Message;
+        (await Assert.ThrowsAsync<MediaException>(() => ImageReader.ReadAsync(folder.File(name), cancellationToken: Ct))).Message;
 
     private async Task<string> Resized(byte[] whole, string extension, ushort size)
     {

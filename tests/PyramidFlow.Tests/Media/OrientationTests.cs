@@ -34,7 +34,7 @@ public sealed class OrientationTests : IDisposable
         };
         var path = await Stored(kind, Exif(orientation, little: orientation % 2 == 0));
 
-        var read = await ImageReader.ReadAsync(path, ct: Ct);
+        var read = await ImageReader.ReadAsync(path, cancellationToken: Ct);
 
         Assert.Equal(orientation < 5 ? (64, 32) : (32, 64), (read.Width, read.Height));
         Assert.Equal(("red", "green"), (Colour(read, first), Colour(read, second)));
@@ -60,7 +60,7 @@ public sealed class OrientationTests : IDisposable
         var whole = Exif(6, little: true);
         byte[] far = [.. whole[..4], 0xF0, 0xFF, 0xFF, 0xFF, .. whole[8..]];
         foreach (var exif in (byte[][])[[], whole[..9], whole[..15], far, Exif(0, little: true), Exif(9, little: false), Noise(40)])
-            Assert.Equal("red", Colour(await ImageReader.ReadAsync(await Stored(kind, exif), ct: Ct), (0, 0)));
+            Assert.Equal("red", Colour(await ImageReader.ReadAsync(await Stored(kind, exif), cancellationToken: Ct), (0, 0)));
     }
 
     [Fact]

@@ -26,7 +26,7 @@ public sealed class PictureKindsTests : IDisposable
         PngWriter.Write(folder.File("a.png"), Gradient(64, 48));
         await Ffmpeg("-i", folder.File("a.png"), "-pix_fmt", pixels, "-q:v", extension == "webp" ? "100" : "1", folder.File("b." + extension));
 
-        var read = await ImageReader.ReadAsync(folder.File("b." + extension), ct: Ct);
+        var read = await ImageReader.ReadAsync(folder.File("b." + extension), cancellationToken: Ct);
 
         Assert.InRange(Psnr(Gradient(64, 48).Pixels, read.Pixels), extension is "jpg" or "webp" ? 35 : 48, 200);
     }
@@ -42,7 +42,7 @@ public sealed class PictureKindsTests : IDisposable
         await Ffmpeg("-f", "lavfi", "-i", "color=0xA0A0A0:size=16x16", "-frames:v", "1", "-pix_fmt", pixels, "-q:v", "1",
             folder.File("a." + extension));
 
-        var read = await ImageReader.ReadAsync(folder.File("a." + extension), ct: Ct);
+        var read = await ImageReader.ReadAsync(folder.File("a." + extension), cancellationToken: Ct);
 
         Assert.All(read.Pixels.ToArray(), value => Assert.InRange(value, 0xA0 - 2, 0xA0 + 2));
     }
@@ -54,7 +54,7 @@ public sealed class PictureKindsTests : IDisposable
             + "r=if(lt(X\\,8)\\,32\\,0):g=if(lt(X\\,8)\\,80\\,0):b=if(lt(X\\,8)\\,192\\,0):a=if(lt(X\\,8)\\,255\\,0)",
             "-filter_complex", "split[a][b];[a]palettegen[p];[b][p]paletteuse=dither=none", "-frames:v", "1", folder.File("a.png"));
 
-        var read = await ImageReader.ReadAsync(folder.File("a.png"), ct: Ct);
+        var read = await ImageReader.ReadAsync(folder.File("a.png"), cancellationToken: Ct);
 
         Assert.Equal([0x20, 0x50, 0xC0], read.Pixels[..3].ToArray().Select(value => (int)value));
         Assert.Equal([255, 255, 255], read.Pixels[(15 * 3)..(16 * 3)].ToArray().Select(value => (int)value));
@@ -70,7 +70,7 @@ public sealed class PictureKindsTests : IDisposable
     {
         await File.WriteAllBytesAsync(folder.File("a.jpg"), CmykJpeg.Write(c, m, y, k), Ct);
 
-        var read = await ImageReader.ReadAsync(folder.File("a.jpg"), ct: Ct);
+        var read = await ImageReader.ReadAsync(folder.File("a.jpg"), cancellationToken: Ct);
 
         Assert.Equal((8, 8), (read.Width, read.Height));
         for (var i = 0; i < 64; i++)
@@ -93,7 +93,7 @@ public sealed class PictureKindsTests : IDisposable
         await Ffmpeg(["-f", "lavfi", "-i", "color=0xE02020:size=32x32:rate=5:duration=0.4", "-f", "lavfi",
             "-i", "color=0x2020E0:size=32x32:rate=5:duration=0.4", "-filter_complex", "[0][1]concat", .. codec, folder.File("a." + extension)]);
 
-        var read = await ImageReader.ReadAsync(folder.File("a." + extension), ct: Ct);
+        var read = await ImageReader.ReadAsync(folder.File("a." + extension), cancellationToken: Ct);
 
         Assert.InRange(read.Pixels.Span[0], 0xC0, 0xFF);
         Assert.InRange(read.Pixels.Span[2], 0, 0x40);
@@ -104,7 +104,7 @@ public sealed class PictureKindsTests : IDisposable
     {
         await Ffmpeg("-f", "lavfi", "-i", "testsrc=size=32x32:rate=5:duration=0.4", "-c:v", "libwebp_anim", folder.File("a.webp"));
 
-        var error = await Assert.ThrowsAsync<MediaException>(() => ImageReader.ReadAsync(folder.File("a.webp"), ct: Ct));
+        var error = await Assert.ThrowsAsync<MediaException>(() => ImageReader.ReadAsync(folder.File("a.webp"), cancellationToken: Ct));
 
         Assert.EndsWith("a.webp is an animated WebP, which ffmpeg cannot read: save one frame of it as PNG or JPEG", error.Message);
     }

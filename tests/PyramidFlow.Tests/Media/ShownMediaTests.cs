@@ -58,7 +58,7 @@ public sealed class ShownMediaTests : IDisposable
         var path = folder.File("a." + extension);
         await Ffmpeg("-f", "lavfi", "-i", Disk, "-vf", "scale=128:256,setsar=2/1", "-frames:v", "1", path);
 
-        var own = await ImageReader.ReadAsync(path, ct: Ct);
+        var own = await ImageReader.ReadAsync(path, cancellationToken: Ct);
         var covered = await ImageReader.ReadAsync(path, 64, 64, Ct);
 
         Assert.Equal((256, 256), await ImageReader.MeasureAsync(path, Ct));
@@ -83,7 +83,7 @@ public sealed class ShownMediaTests : IDisposable
 
         Assert.Equal((64L, 64L), PictureHeader.Read(file.ToArray())!.Shown);
         Assert.Equal((64L, 32L), PictureHeader.Read(gif)!.Shown);
-        var read = await ImageReader.ReadAsync(new MemoryStream(gif), "a", ct: Ct);
+        var read = await ImageReader.ReadAsync(new MemoryStream(gif), "a", cancellationToken: Ct);
         Assert.Equal((64, 32), (read.Width, read.Height));
     }
 
@@ -124,7 +124,7 @@ public sealed class ShownMediaTests : IDisposable
             file.Write(clear.AsSpan(33));
         }
 
-        foreach (var picture in new[] { await ImageReader.ReadAsync(path, ct: Ct), await ImageReader.ReadAsync(path, 32, 32, Ct) })
+        foreach (var picture in new[] { await ImageReader.ReadAsync(path, cancellationToken: Ct), await ImageReader.ReadAsync(path, 32, 32, Ct) })
         {
             Assert.All(Pixel(picture, picture.Width / 8, 8), value => Assert.InRange(value, 250, 255));
             Assert.All(Pixel(picture, picture.Width * 7 / 8, 8), value => Assert.InRange(value, 150, 190));
@@ -159,7 +159,7 @@ public sealed class ShownMediaTests : IDisposable
         if (!OperatingSystem.IsWindows())
             File.SetUnixFileMode(without, UnixFileMode.UserRead | UnixFileMode.UserExecute);
 
-        var error = await Assert.ThrowsAsync<MediaException>(() => VideoTail.ReadAsync(path, 1, ct: Ct, tools: new FfmpegTools(without, "ffprobe")));
+        var error = await Assert.ThrowsAsync<MediaException>(() => VideoTail.ReadAsync(path, 1, cancellationToken: Ct, tools: new FfmpegTools(without, "ffprobe")));
 
         Assert.StartsWith($"{path} is HDR (PQ), and this ffmpeg cannot convert that because it was built without zscale", error.Message);
     }
@@ -174,7 +174,7 @@ public sealed class ShownMediaTests : IDisposable
         PngChunk.Write(file, "cICP"u8, [9, 16, 0, 1]);
         file.Write(plain.AsSpan(33));
 
-        var read = await ImageReader.ReadAsync(new MemoryStream(file.ToArray()), "a", ct: Ct);
+        var read = await ImageReader.ReadAsync(new MemoryStream(file.ToArray()), "a", cancellationToken: Ct);
 
         Assert.InRange(read.Pixels.Span[0], 160, 190);
     }
@@ -192,7 +192,7 @@ public sealed class ShownMediaTests : IDisposable
         var stored = await ReadFrames(path);
         var resampled = await ReadFrames(path, new() { Fps = 12 });
         var late = await ReadFrames(path, new() { Fps = 24, Start = TimeSpan.FromSeconds(0.5) });
-        var tail = await VideoTail.ReadAsync(path, 3, fps: 24, ct: Ct);
+        var tail = await VideoTail.ReadAsync(path, 3, fps: 24, cancellationToken: Ct);
 
         Assert.Equal(24, info.FrameCount);
         Assert.InRange(info.Duration.TotalSeconds, 0.9, 1.1);
@@ -212,7 +212,7 @@ public sealed class ShownMediaTests : IDisposable
     {
         await Ffmpeg("-f", "lavfi", "-i", "color=0xA0A0A0:size=160x96", "-frames:v", "1", "-pix_fmt", pixels, folder.File("a.tiff"));
 
-        var read = await ImageReader.ReadAsync(folder.File("a.tiff"), ct: Ct);
+        var read = await ImageReader.ReadAsync(folder.File("a.tiff"), cancellationToken: Ct);
 
         Assert.Equal((160, 96), (read.Width, read.Height));
         Assert.Equal((160, 96), await ImageReader.MeasureAsync(folder.File("a.tiff"), Ct));
@@ -229,11 +229,11 @@ public sealed class ShownMediaTests : IDisposable
         folder.Write("cut.jpg", whole[..^2]);
         folder.Write("half.jpg", whole[..(whole.Length / 2)]);
 
-        var read = await ImageReader.ReadAsync(folder.File("cut.jpg"), ct: Ct);
+        var read = await ImageReader.ReadAsync(folder.File("cut.jpg"), cancellationToken: Ct);
 
-        Assert.Equal((await ImageReader.ReadAsync(folder.File("a.jpg"), ct: Ct)).Pixels.ToArray(), read.Pixels.ToArray());
+        Assert.Equal((await ImageReader.ReadAsync(folder.File("a.jpg"), cancellationToken: Ct)).Pixels.ToArray(), read.Pixels.ToArray());
         Assert.Equal($"{folder.File("cut.jpg")} has no end marker: it was read all the same, but may be cut short", read.Warning);
-        var error = await Assert.ThrowsAsync<MediaException>(() => ImageReader.ReadAsync(folder.File("half.jpg"), ct: Ct));
+        var error = await Assert.ThrowsAsync<MediaException>(() => ImageReader.ReadAsync(folder.File("half.jpg"), cancellationToken: Ct));
         Assert.Equal($"{folder.File("half.jpg")} is not a whole picture: it is cut short", error.Message);
     }
 

@@ -42,7 +42,7 @@ public sealed class VideoTailTests : IDisposable
         await Ffmpeg("-i", path, folder.File("b." + extension));
 
         var all = await ReadFrames(folder.File("b." + extension));
-        var tail = await VideoTail.ReadAsync(folder.File("b." + extension), 5, ct: Ct);
+        var tail = await VideoTail.ReadAsync(folder.File("b." + extension), 5, cancellationToken: Ct);
 
         Assert.Equal(all[^5].Pixels.ToArray(), tail.Frame(0).Pixels.ToArray());
         Assert.Equal(all[^1].Pixels.ToArray(), tail.Frame(4).Pixels.ToArray());
@@ -53,7 +53,7 @@ public sealed class VideoTailTests : IDisposable
     {
         var path = await WriteVideo(folder.File("a.mp4"), 5);
 
-        var tail = await VideoTail.ReadAsync(path, 9, ct: Ct);
+        var tail = await VideoTail.ReadAsync(path, 9, cancellationToken: Ct);
 
         Assert.Equal(5, tail.Count);
         Assert.InRange(Psnr(Gradient(96, 64, 4).Pixels, tail.Frame(4).Pixels), 35, 100);
@@ -65,7 +65,7 @@ public sealed class VideoTailTests : IDisposable
         var path = await WriteVideo(folder.File("a.mp4"), 30);
         await Ffmpeg("-i", path, "-f", "lavfi", "-i", "sine=duration=20", "-c:v", "copy", folder.File("b.mkv"));
 
-        var tail = await VideoTail.ReadAsync(folder.File("b.mkv"), 3, ct: Ct);
+        var tail = await VideoTail.ReadAsync(folder.File("b.mkv"), 3, cancellationToken: Ct);
 
         Assert.Equal(3, tail.Count);
         Assert.InRange(Psnr(Gradient(96, 64, 29).Pixels, tail.Frame(2).Pixels), 35, 100);
@@ -77,7 +77,7 @@ public sealed class VideoTailTests : IDisposable
         var path = await WriteVideo(folder.File("rotated.mp4"), 60);
         RotatedVideo.Turn(path, 64);
 
-        var tail = await VideoTail.ReadAsync(path, 2, ct: Ct);
+        var tail = await VideoTail.ReadAsync(path, 2, cancellationToken: Ct);
 
         Assert.Equal((2, 64, 96), (tail.Count, tail.Width, tail.Height));
     }
@@ -91,7 +91,7 @@ public sealed class VideoTailTests : IDisposable
         var path = await WriteVideo(folder.File("a.mp4"), 1);
 
         Assert.Contains(message,
-            (await Assert.ThrowsAsync<MediaException>(() => VideoTail.ReadAsync(path, count, fps: fps, ct: Ct))).Message);
+            (await Assert.ThrowsAsync<MediaException>(() => VideoTail.ReadAsync(path, count, fps: fps, cancellationToken: Ct))).Message);
     }
 
     [Fact]
@@ -100,6 +100,6 @@ public sealed class VideoTailTests : IDisposable
         await Ffmpeg("-f", "lavfi", "-i", "sine=duration=0.2", folder.File("sound.mp4"));
 
         Assert.Contains("it has no picture",
-            (await Assert.ThrowsAsync<MediaException>(() => VideoTail.ReadAsync(folder.File("sound.mp4"), 3, ct: Ct))).Message);
+            (await Assert.ThrowsAsync<MediaException>(() => VideoTail.ReadAsync(folder.File("sound.mp4"), 3, cancellationToken: Ct))).Message);
     }
 }

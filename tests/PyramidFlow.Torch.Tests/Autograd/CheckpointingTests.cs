@@ -34,8 +34,8 @@ public sealed class CheckpointingTests : IDisposable
         var x = Tensor.Randn([3, 6], generator);
         x.RequiresGrad = inputWantsGradient;
         var plain = Gradients(x, h => Block(h, first), h => Block(h, second));
-        var checkpointed = Gradients(x, h => Checkpointing.Run(v => Block(v, first), h), h => Checkpointing.Run(v => Block(v, second), h));
-        var nested = Gradients(x, h => h, h => Checkpointing.Run(v => Block(Checkpointing.Run(w => Block(w, first), v), second), h));
+        var checkpointed = Gradients(x, h => GradientCheckpointing.Run(v => Block(v, first), h), h => GradientCheckpointing.Run(v => Block(v, second), h));
+        var nested = Gradients(x, h => h, h => GradientCheckpointing.Run(v => Block(GradientCheckpointing.Run(w => Block(w, first), v), second), h));
         Assert.Equal(inputWantsGradient ? 5 : 4, plain.Count);
         Assert.Equal(plain.Count, checkpointed.Count);
         for (var i = 0; i < plain.Count; i++)
@@ -54,13 +54,13 @@ public sealed class CheckpointingTests : IDisposable
         x.RequiresGrad = context.RequiresGrad = true;
         (Tensor, Tensor) Joint(Tensor a, Tensor b) => (first.Forward(a * b), second.Forward(a + b).Sigmoid());
         var plain = Run(Joint);
-        var checkpointed = Run((a, b) => Checkpointing.Run(Joint, a, b));
+        var checkpointed = Run((a, b) => GradientCheckpointing.Run(Joint, a, b));
         Assert.Equal(6, plain.Count);
         for (var i = 0; i < plain.Count; i++)
             AssertClose(plain[i], checkpointed[i]);
 
         // Only one of the two results reaches the loss.
-        var one = Checkpointing.Run(Joint, x, context).Item1;
+        var one = GradientCheckpointing.Run(Joint, x, context).Item1;
         one.Sum().Backward();
         Assert.NotNull(first.Weight.Value.Grad);
         Assert.Null(second.Weight.Value.Grad);
@@ -90,7 +90,7 @@ public sealed class CheckpointingTests : IDisposable
         }
 
         var plain = Held(() => Deep(x));
-        var checkpointed = Held(() => Checkpointing.Run(Deep, x));
+        var checkpointed = Held(() => GradientCheckpointing.Run(Deep, x));
         Assert.InRange(checkpointed, 1, plain / 10);
 
         static long Held(Func<Tensor> run)
@@ -107,7 +107,7 @@ public sealed class CheckpointingTests : IDisposable
         using var scope = new TensorScope();
         using var noGrad = NoGrad.Begin();
         var runs = 0;
-        var y = Checkpointing.Run(
+        var y = GradientCheckpointing.Run(
             v =>
             {
                 runs++;
@@ -124,7 +124,7 @@ public sealed class CheckpointingTests : IDisposable
     {
         using var scope = new TensorScope();
         var runs = 0;
-        var y = Checkpointing.Run(v => ++runs == 1 ? first.Forward(v) : throw new TimeoutException("too slow"), Tensor.Ones([1, 6]));
+        var y = GradientCheckpointing.Run(v => ++runs == 1 ? first.Forward(v) : throw new TimeoutException("too slow"), Tensor.Ones([1, 6]));
         var error = Assert.Throws<TorchException>(() => y.Sum().Backward());
         Assert.IsType<TimeoutException>(error.InnerException);
         Assert.All(Weights, w => Assert.Null(w.Value.Grad));

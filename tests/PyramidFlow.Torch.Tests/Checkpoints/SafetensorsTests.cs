@@ -141,18 +141,18 @@ public sealed class SafetensorsTests : IDisposable
         using var file = SafetensorsFile.Open(folder.File("w"));
         Assert.Equal(metadata, file.Metadata);
         Assert.Equal(["x", "transposed", "scalar", "empty"], file.Entries.Keys);
-        Assert.Equal(x.RawBytes(), file.Bytes(file.Entries["x"]));
+        Assert.Equal(x.RawBytes(), file.Bytes("x"));
         foreach (var (key, expected) in new[] { ("x", x), ("transposed", y) })
         {
-            var read = file.Tensor(file.Entries[key]);
+            var read = file.Read(key);
             Assert.Equal(type, read.Type);
             Assert.Equal(expected.Shape, read.Shape);
             Assert.Equal(expected.To(ElementType.Float32).ToArray<float>(), read.To(ElementType.Float32).ToArray<float>());
         }
 
-        Assert.Equal([], file.Tensor(file.Entries["scalar"]).Shape);
-        Assert.Equal(1, file.Tensor(file.Entries["scalar"]).Item());
-        Assert.Equal([0, 3], file.Tensor(file.Entries["empty"]).Shape);
+        Assert.Equal([], file.Read("scalar").Shape);
+        Assert.Equal(1, file.Read("scalar").Item());
+        Assert.Equal([0, 3], file.Read("empty").Shape);
     }
 
     [Fact]
@@ -167,12 +167,12 @@ public sealed class SafetensorsTests : IDisposable
             using (var file = SafetensorsFile.Open(folder.File("aligned")))
             using (var other = SafetensorsFile.Open(folder.File("w")))
             {
-                w = file.Tensor(file.Entries["w"]);
-                odd = other.Tensor(other.Entries["w"]);
+                w = file.Read("w");
+                odd = other.Read("w");
                 fixed (float* address = w.Data<float>())
-                    Assert.Equal(file.Address(file.Entries["w"]), (nint)address);
+                    Assert.Equal(file.Address("w"), (nint)address);
                 fixed (float* address = odd.Data<float>())
-                    Assert.NotEqual(other.Address(other.Entries["w"]), (nint)address);
+                    Assert.NotEqual(other.Address("w"), (nint)address);
             }
 
             Assert.Equal([1f, 2f, 3f], w.ToArray<float>());
@@ -190,7 +190,7 @@ public sealed class SafetensorsTests : IDisposable
         var before = File.ReadAllBytes(folder.File("w"));
         using (var file = SafetensorsFile.Open(folder.File("w")))
         {
-            var w = file.Tensor(file.Entries["w"]);
+            var w = file.Read("w");
             w.Fill(9);
             Assert.Equal([9f, 9f, 9f], w.ToArray<float>());
         }
@@ -204,7 +204,7 @@ public sealed class SafetensorsTests : IDisposable
         using var scope = new TensorScope();
         SafetensorsWriter.Write(folder.File("w"), [("w", Tensor.From<float>([1, 2, 3]))]);
         File.CreateSymbolicLink(folder.File("link"), "w");
-        using var source = new SafetensorsSource(folder.File("link"));
+        using var source = SafetensorsFile.Open(folder.File("link"));
         Assert.Equal([1f, 2f, 3f], source.Read("w").ToArray<float>());
     }
 
@@ -216,8 +216,8 @@ public sealed class SafetensorsTests : IDisposable
         var file = SafetensorsFile.Open(folder.File("w"));
         file.Dispose();
         file.Dispose();
-        Assert.Throws<ObjectDisposedException>(() => file.Tensor(file.Entries["w"]));
-        Assert.Throws<ObjectDisposedException>(() => file.Address(file.Entries["w"]));
+        Assert.Throws<ObjectDisposedException>(() => file.Read("w"));
+        Assert.Throws<ObjectDisposedException>(() => file.Address("w"));
     }
 
     [Fact]
@@ -226,10 +226,10 @@ public sealed class SafetensorsTests : IDisposable
         using var scope = new TensorScope();
         SafetensorsWriter.Write(folder.File("w"), [("w", Tensor.From<float>([1, 2]))]);
         using var file = SafetensorsFile.Open(folder.File("w"));
-        var w = file.Tensor(file.Entries["w"]);
+        var w = file.Read("w");
         SafetensorsWriter.Write(folder.File("w"), [("w", w * 2)]);
         Assert.Equal([1f, 2f], w.ToArray<float>());
-        using var source = new SafetensorsSource(folder.File("w"));
+        using var source = SafetensorsFile.Open(folder.File("w"));
         Assert.Equal([2f, 4f], source.Read("w").ToArray<float>());
     }
 

@@ -133,7 +133,7 @@ public sealed class TorchArchiveTests : IDisposable
             .Text("parameter").Global("torch._utils", "_rebuild_parameter").Op("(").Weight().Op("\x88").Global("collections", "OrderedDict").Op(")RtRu");
         using var source = Open(pickle.End(), SixFloats);
         Assert.Equal(["optimizer.3.mean", "parameter", "state_dict.w", "states.0", "states.1"], source.Keys.Order(StringComparer.Ordinal));
-        Assert.Equal(["w"], source.Under("state_dict.").Keys);
+        Assert.Equal(["w"], source.WithPrefix("state_dict.").Keys);
     }
 
     // As the released VAE trainer writes it: state dicts beside the arguments of the run, an object of attributes.

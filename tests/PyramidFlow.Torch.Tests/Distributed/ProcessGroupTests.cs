@@ -20,9 +20,9 @@ public class ProcessGroupTests
             using var scope = new TensorScope();
             using var generator = new RandomGenerator((ulong)group.Rank);
             var values = Tensor.Randn([count], generator);
-            group.Sum(values);
+            group.AllReduce(values);
             double[] few = [group.Rank, 1];
-            group.Sum<double>(few);
+            group.AllReduce<double>(few);
             Assert.Equal([size * (size - 1) / 2, size], few);
             return values.ToArray<float>();
         });
@@ -71,10 +71,10 @@ public class ProcessGroupTests
     [Fact]
     public async Task Other_lengths_and_other_calls_are_told_apart()
     {
-        var lengths = await FaultsAsync(group => group.Sum<float>(new float[3 + group.Rank]));
-        Assert.Contains("process 1 is at Sum 1 of 4 numbers, this one at Sum 1 of 3", lengths[0], StringComparison.Ordinal);
-        var calls = await FaultsAsync(group => Choose(group.Rank == 0, group.Barrier, () => group.Sum<float>(new float[1])));
-        Assert.Contains("at Sum 1 of 1 numbers, this one at Barrier", calls[0], StringComparison.Ordinal);
+        var lengths = await FaultsAsync(group => group.AllReduce<float>(new float[3 + group.Rank]));
+        Assert.Contains("process 1 is at AllReduce 1 of 4 numbers, this one at AllReduce 1 of 3", lengths[0], StringComparison.Ordinal);
+        var calls = await FaultsAsync(group => Choose(group.Rank == 0, group.Barrier, () => group.AllReduce<float>(new float[1])));
+        Assert.Contains("at AllReduce 1 of 1 numbers, this one at Barrier", calls[0], StringComparison.Ordinal);
     }
 
     [Theory]
@@ -90,7 +90,7 @@ public class ProcessGroupTests
     public void Who_does_not_come_is_told_by_number()
     {
         var error = Assert.Throws<ProcessGroupException>(() =>
-            ProcessGroup.Join(new ProcessPlace(0, 3, 0, "127.0.0.1", FreePort()), TimeSpan.FromMilliseconds(50), Ct));
+            ProcessGroup.Join(new Rendezvous(0, 3, 0, "127.0.0.1", FreePort()), TimeSpan.FromMilliseconds(50), Ct));
         Assert.Contains("2 of 3 processes did not come", error.Message, StringComparison.Ordinal);
     }
 
@@ -101,13 +101,13 @@ public class ProcessGroupTests
         {
             ["RANK"] = "3", ["WORLD_SIZE"] = "8", ["LOCAL_RANK"] = "1", ["MASTER_ADDR"] = "10.0.0.1", ["MASTER_PORT"] = "29500",
         };
-        Assert.Equal(new ProcessPlace(3, 8, 1, "10.0.0.1", 29500), ProcessPlace.Of(variables.GetValueOrDefault));
-        Assert.Null(ProcessPlace.Of(_ => null));
+        Assert.Equal(new Rendezvous(3, 8, 1, "10.0.0.1", 29500), Rendezvous.FromEnvironment(variables.GetValueOrDefault));
+        Assert.Null(Rendezvous.FromEnvironment(_ => null));
         variables["RANK"] = "8";
-        Assert.Contains("RANK is '8': it must be 0 to 7", Assert.Throws<ProcessGroupException>(() => ProcessPlace.Of(variables.GetValueOrDefault)).Message, StringComparison.Ordinal);
+        Assert.Contains("RANK is '8': it must be 0 to 7", Assert.Throws<ProcessGroupException>(() => Rendezvous.FromEnvironment(variables.GetValueOrDefault)).Message, StringComparison.Ordinal);
         variables["RANK"] = "1";
         variables.Remove("MASTER_PORT");
-        Assert.Contains("MASTER_PORT is not set", Assert.Throws<ProcessGroupException>(() => ProcessPlace.Of(variables.GetValueOrDefault)).Message, StringComparison.Ordinal);
+        Assert.Contains("MASTER_PORT is not set", Assert.Throws<ProcessGroupException>(() => Rendezvous.FromEnvironment(variables.GetValueOrDefault)).Message, StringComparison.Ordinal);
     }
 
     private static void Choose(bool first, Action one, Action other) => (first ? one : other)();
@@ -133,7 +133,7 @@ public class ProcessGroupTests
         var port = FreePort();
         return await Task.WhenAll(Enumerable.Range(0, size).Select(rank => Task.Factory.StartNew(() =>
         {
-            using var group = ProcessGroup.Join(new ProcessPlace(rank, size, rank, "127.0.0.1", port), cancel: Ct);
+            using var group = ProcessGroup.Join(new Rendezvous(rank, size, rank, "127.0.0.1", port), cancellationToken: Ct);
             return action(group);
         }, Ct, TaskCreationOptions.LongRunning, TaskScheduler.Default)));
     }

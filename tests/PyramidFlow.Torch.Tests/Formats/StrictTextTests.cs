@@ -39,10 +39,10 @@ public sealed class StrictTextTests
     [Fact]
     public void What_keeps_a_text_from_being_noted_is_told()
     {
-        Assert.Null(StrictText.FaultOf(null));
-        Assert.Null(StrictText.FaultOf("a red ball 😀"));
-        Assert.Contains("null character", StrictText.FaultOf("a\0"));
-        Assert.Contains("half of a character", StrictText.FaultOf("cut \ud83d"));
+        Assert.Null(StrictText.FindFault(null));
+        Assert.Null(StrictText.FindFault("a red ball 😀"));
+        Assert.Contains("null character", StrictText.FindFault("a\0"));
+        Assert.Contains("half of a character", StrictText.FindFault("cut \ud83d"));
     }
 
     [Fact]
@@ -68,7 +68,7 @@ public sealed class StrictTextTests
     public void Lines_are_numbered_and_end_as_files_do(string text, int count)
     {
         using var file = new MemoryStream(System.Text.Encoding.UTF8.GetBytes(text));
-        var lines = StrictLines.Of(file).ToList();
+        var lines = StrictLines.Read(file).ToList();
         Assert.Equal(Enumerable.Range(1, count), lines.Select(line => line.Number));
         Assert.DoesNotContain(lines, line => line.Utf8.Span.Contains((byte)'\r'));
     }
@@ -77,6 +77,6 @@ public sealed class StrictTextTests
     public void A_long_line_comes_whole()
     {
         using var file = new MemoryStream([.. Enumerable.Repeat((byte)'a', 200_000), (byte)'\n', (byte)'b']);
-        Assert.Equal([200_000, 1], StrictLines.Of(file).Select(line => line.Utf8.Length));
+        Assert.Equal([200_000, 1], StrictLines.Read(file).Select(line => line.Utf8.Length));
     }
 }

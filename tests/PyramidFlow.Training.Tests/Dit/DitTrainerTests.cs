@@ -36,7 +36,7 @@ public sealed class DitTrainerTests : IDisposable
         using var fresh = transformer.Build();
         fresh.Initialize(generator);
         using var trained = transformer.Build();
-        using (var weights = new SafetensorsSource(runs.File("mmdit", "dit.safetensors")))
+        using (var weights = SafetensorsFile.Open(runs.File("mmdit", "dit.safetensors")))
             trained.Load(weights);
         foreach (var ((key, before), (_, after)) in fresh.NamedParameters().Zip(trained.NamedParameters()))
         {

@@ -40,7 +40,7 @@ internal sealed class SpriteRuns : IDisposable
     public void Train(DitTrainingConfig config, SpriteLatents data, string name, string? weights = null, Action? encoded = null, CancellationTokenSource? stop = null)
     {
         using var prompts = new WordlessPrompts(encoded);
-        using var trainer = new DitTrainer(config, Path.Combine(folder.Path, name), data, prompts, weights is null ? null : () => new SafetensorsSource(File(weights)));
+        using var trainer = new DitTrainer(config, Path.Combine(folder.Path, name), data, prompts, weights is null ? null : () => SafetensorsFile.Open(File(weights)));
         trainer.Run(null, stop?.Token ?? CancellationToken.None);
     }
 

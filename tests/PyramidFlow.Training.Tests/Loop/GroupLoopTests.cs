@@ -53,7 +53,7 @@ public sealed class GroupLoopTests : IDisposable
 
         return await Task.WhenAll(Enumerable.Range(0, 2).Select(rank => Task.Factory.StartNew(() =>
         {
-            using var group = ProcessGroup.Join(new ProcessPlace(rank, 2, rank, "127.0.0.1", port), cancel: Ct);
+            using var group = ProcessGroup.Join(new Rendezvous(rank, 2, rank, "127.0.0.1", port), cancellationToken: Ct);
             return Weights(config, name, group, rank == 1 ? second : Ct);
         }, Ct, TaskCreationOptions.LongRunning, TaskScheduler.Default)));
     }

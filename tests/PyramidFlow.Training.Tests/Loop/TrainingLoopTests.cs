@@ -49,7 +49,7 @@ public sealed class TrainingLoopTests : IDisposable
         Assert.DoesNotContain('\n', error.Message);
         using var scope = new TensorScope();
         using (var batch = SafetensorsFile.Open(In("run", "nan-step-6.safetensors")))
-            Assert.True(float.IsNaN(batch.Tensor(batch.Entries["batch_0.x"]).ToArray<float>()[0]));
+            Assert.True(float.IsNaN(batch.Read("batch_0.x").ToArray<float>()[0]));
         Assert.Equal(4, StepsOf("run"));
 
         // Without the fault the run goes on from there as if nothing had been.
@@ -230,7 +230,7 @@ public sealed class TrainingLoopTests : IDisposable
     {
         using var scope = new TensorScope();
         using var file = SafetensorsFile.Open(new RunFolder(In(name)).StateFile(step));
-        return file.Tensor(file.Entries["values"]).ToArray<float>();
+        return file.Read("values").ToArray<float>();
     }
 
     private List<(long Step, double Value)> Steps(string name, string key) => [.. File.ReadLines(In(name, "metrics.jsonl"))

@@ -76,7 +76,7 @@ public sealed class TrainingStateTests : IDisposable
         using (var file = SafetensorsFile.Open(path))
         {
             metadata = new(file.Metadata) { [key] = value };
-            tensors = [.. file.Entries.Values.Select(entry => (entry.Name, file.Tensor(entry).Clone()))];
+            tensors = [.. file.Entries.Values.Select(entry => (entry.Name, file.Read(entry.Name).Clone()))];
         }
 
         SafetensorsWriter.Write(path, tensors, metadata);

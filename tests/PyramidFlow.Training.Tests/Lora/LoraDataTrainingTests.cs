@@ -33,7 +33,7 @@ public sealed class LoraDataTrainingTests : IDisposable
 
         using var scope = new TensorScope();
         using var transformer = OwnDataRuns.Transformer(family).Build();
-        using (var weights = new SafetensorsSource(Path.Combine(model, "diffusion_transformer_384p", "diffusion_pytorch_model.safetensors")))
+        using (var weights = SafetensorsFile.Open(Path.Combine(model, "diffusion_transformer_384p", "diffusion_pytorch_model.safetensors")))
             transformer.Load(weights);
         var before = transformer.NamedParameters().ToDictionary(p => p.Key, p => p.Parameter.Value.ToArray<float>());
         LoraFile.Merge(transformer, Lora("run"));

@@ -49,7 +49,7 @@ public sealed class LoraTrainingTests : IDisposable
 
         using var scope = new TensorScope();
         using var model = Config.Transformer.Build();
-        using (var weights = new SafetensorsSource(runs.File(Base)))
+        using (var weights = SafetensorsFile.Open(runs.File(Base)))
             model.Load(weights);
         var before = model.NamedParameters().ToDictionary(p => p.Key, p => p.Parameter.Value.ToArray<float>());
         LoraFile.Merge(model, runs.File("run", LoraFile.Name));

@@ -90,7 +90,7 @@ public class OptimizerGoldenTests
         var isCosine = schedule.GetProperty("function").GetString() == "cosine";
         double[] args = [.. schedule.GetProperty("args").EnumerateArray().Select(a => a.GetDouble())];
         var (epochs, perEpoch) = ((long)args[^2], (long)args[^1]);
-        var rate = LearningRate.OfEpochs(args[0], (long)Number("warmup_epochs", 0), epochs, perEpoch);
+        var rate = LearningRate.FromEpochs(args[0], (long)Number("warmup_epochs", 0), epochs, perEpoch);
         return rate with
         {
             WarmUpSteps = Number("warmup_steps", -1) > 0 ? (long)Number("warmup_steps", -1) : rate.WarmUpSteps,

@@ -31,7 +31,7 @@ public sealed class VaeRunTests : IDisposable
 
         using var vae = Open("run");
         Assert.Contains("\"_class_name\": \"CausalVideoVAE\"", File.ReadAllText(folder.File("run", "causal_video_vae", "config.json")), StringComparison.Ordinal);
-        var image = await ImageReader.ReadAsync(folder.File("run", "samples", "step-00000003.png"), ct: Ct);
+        var image = await ImageReader.ReadAsync(folder.File("run", "samples", "step-00000003.png"), cancellationToken: Ct);
         Assert.Equal((2 + (4 * 34), 2 + (2 * 18)), (image.Width, image.Height));
         var metrics = File.ReadLines(folder.File("run", "metrics.jsonl")).Select(line => JsonDocument.Parse(line).RootElement).ToList();
         Assert.Contains(metrics, line => line.TryGetProperty("psnr", out var psnr) && psnr.GetDouble() > 0);

@@ -36,6 +36,6 @@ internal static class Fingerprint
     private static string Numbers(Tensor weight)
     {
         using var scope = new TensorScope();
-        return Convert.ToHexString(SHA256.HashData(weight.Detached().To(Device.Cpu).Contiguous().RawBytes()));
+        return Convert.ToHexString(SHA256.HashData(weight.Detach().To(Device.Cpu).Contiguous().RawBytes()));
     }
 }

@@ -110,9 +110,9 @@ internal sealed class ModelChecks(CheckpointFolder folder, bool everyWeight, Can
             if (weights is null)
                 return new ComponentReport(name, faults, 0, 0, []);
             var keys = model?.NamedParameters().Select(p => p.Key).ToHashSet() ?? [];
-            var held = weights.Holding(keys);
+            var held = weights.ForModel(keys);
             var tensors = held.Declarations();
-            List<string> misfits = [.. model?.Misfits(held) ?? [], .. tensors
+            List<string> misfits = [.. model?.FindMismatches(held) ?? [], .. tensors
                 .Where(weight => keys.Contains(weight.Key) && !weight.Type.IsFloatingPoint() && !(weight.Type == ElementType.Int8 && held.Keys.Contains(weight.Key + "_scale")))
                 .Select(weight => $"{weight.Key} is of {weight.Type} where the model has floating point numbers")];
             if (misfits.Count > 0)

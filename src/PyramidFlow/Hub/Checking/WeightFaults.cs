@@ -27,7 +27,7 @@ public static class WeightFaults
         foreach (var component in components)
         {
             using var source = component.OpenWeights();
-            if (WeightScan.FirstNonFinite(source, cancellationToken) is (var file, var key))
+            if (source.FindNonFinite(cancellationToken) is (var file, var key))
                 return $"{file} holds a number that is not finite in {key}: download or convert it again, or take an earlier checkpoint of the training";
         }
 

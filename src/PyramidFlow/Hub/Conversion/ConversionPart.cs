@@ -66,9 +66,9 @@ internal sealed record ConversionPart(string Folder, StateSource Source, string?
         if (quantized is null)
             return Source.Read(key);
         if (quantized.Contains(key))
-            return Int8Weight.Of(Source.Read(key)).Codes;
+            return Int8Weight.Quantize(Source.Read(key)).Codes;
         var scaled = key.EndsWith(Int8Layers.ScaleSuffix, StringComparison.Ordinal) ? key[..^Int8Layers.ScaleSuffix.Length] : key;
-        return scaled != key && quantized.Contains(scaled) ? Int8Weight.Of(Source.Read(scaled)).Scales : Source.Read(key);
+        return scaled != key && quantized.Contains(scaled) ? Int8Weight.Quantize(Source.Read(scaled)).Scales : Source.Read(key);
     }
 
     // Text encoders are in the format of transformers, all other models in that of diffusers.
@@ -113,7 +113,7 @@ internal sealed class Int8Layers
             candidates++;
             using var scope = new TensorScope();
             var weight = source.Read(tensor.Key);
-            if (Int8Weight.Of(weight).Error(weight) is var error and <= MaxError)
+            if (Int8Weight.Quantize(weight).Error(weight) is var error and <= MaxError)
                 errors[tensor.Key] = error;
             source.Drop(tensor.Key);
         }
@@ -188,7 +188,7 @@ internal static class TrainingKeys
 
     private sealed class Stripped(StateSource inner, string prefix) : StateSource
     {
-        private readonly StateSource view = inner.Under(prefix);
+        private readonly StateSource view = inner.WithPrefix(prefix);
 
         public override string Name => inner.Name;
 

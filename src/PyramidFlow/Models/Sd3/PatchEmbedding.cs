@@ -56,7 +56,7 @@ internal sealed class PatchEmbedding : Module
             positions.Add(position.Contiguous());
         }
 
-        return [.. positions.Select(TensorScope.Detach)];
+        return [.. positions.Select(TensorScope.Release)];
     }
 
     /// <summary>Embeds a clip.</summary>

@@ -83,7 +83,7 @@ internal sealed class PromptCache(string folder, byte[] identity, PromptEncoder 
             || tokens.Type != type || pooled.Type != type
             || tokens.Shape is not [1, > 0 and <= PromptEncoder.MaxTokens, var width] || width != encoder.TokenWidth
             || pooled.Shape is not [1, var pooledWidth] || pooledWidth != encoder.PooledWidth
-            || file.Metadata.GetValueOrDefault(Digest) != DigestOf(file.Bytes(tokens), file.Bytes(pooled)))
+            || file.Metadata.GetValueOrDefault(Digest) != DigestOf(file.Bytes(Tokens), file.Bytes(Pooled)))
         {
             return null;
         }
@@ -91,7 +91,7 @@ internal sealed class PromptCache(string folder, byte[] identity, PromptEncoder 
         var warnings = StrictJson.Deserialize(file.Metadata.GetValueOrDefault(Warnings, "[]"), TextEncoderJson.Default.StringArray);
         using var scope = new TensorScope();
         // Copies, because the mapped pages are released with the file.
-        var features = new PromptFeatures(file.Tensor(tokens).Clone(), [(int)tokens.Shape[1]], file.Tensor(pooled).Clone(), warnings);
+        var features = new PromptFeatures(file.Read(Tokens).Clone(), [(int)tokens.Shape[1]], file.Read(Pooled).Clone(), warnings);
         return features.AreFinite() ? (features with { Tokens = features.Tokens.To(device), Pooled = features.Pooled.To(device) }).KeepFrom(scope) : null;
     }
 

@@ -172,7 +172,7 @@ public sealed class T5Encoder : Module
     }
 
     /// <inheritdoc/>
-    protected override IEnumerable<WeightStream> Streams => stream is null ? [] : [stream];
+    private protected override IEnumerable<WeightStream> Streams => stream is null ? [] : [stream];
 
     /// <inheritdoc/>
     protected override bool Ignores(string key) => key == "encoder.embed_tokens.weight";

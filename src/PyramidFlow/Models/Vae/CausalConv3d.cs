@@ -121,8 +121,8 @@ internal sealed class CausalConv3d : Module
 /// <param name="IsStart">Whether the frames begin the video. Temporal upsampling makes one frame of the first frame of a video and two of every other.</param>
 /// <param name="Cache">Frames before these; null if the call holds the whole video.</param>
 /// <param name="ConvolutionType">Element type of the convolutions; null keeps the input's.</param>
-/// <param name="GradientCheckpointing">Whether residual blocks use gradient checkpointing: they keep only their input for backward (<see cref="Checkpointing"/>).</param>
-internal readonly record struct CausalPass(bool IsStart, CausalCache? Cache = null, ElementType? ConvolutionType = null, bool GradientCheckpointing = false)
+/// <param name="UsesGradientCheckpointing">Whether residual blocks use gradient checkpointing: they keep only their input for backward (<see cref="Torch.GradientCheckpointing"/>).</param>
+internal readonly record struct CausalPass(bool IsStart, CausalCache? Cache = null, ElementType? ConvolutionType = null, bool UsesGradientCheckpointing = false)
 {
     /// <summary>Whether the video ends with these frames; then the cache keeps nothing of them.</summary>
     public bool IsEnd { get; init; }
@@ -172,7 +172,7 @@ internal sealed class CausalCache(bool isRepeatable = false) : IDisposable
     internal void Keep(Module layer, Tensor tensor)
     {
         using var scope = new TensorScope();
-        Put(next ?? frames, layer, TensorScope.Detach(tensor.Detached().Clone()));
+        Put(next ?? frames, layer, TensorScope.Release(tensor.Detach().Clone()));
     }
 
     /// <summary>Frees the frames of a layer in the last piece of a video, unless that piece may be computed again.</summary>

@@ -30,7 +30,7 @@ internal sealed class CausalResnetBlock : Module
     /// <param name="x">Features.</param>
     /// <param name="pass">Position of the frames in the video.</param>
     internal Tensor Forward(Tensor x, CausalPass pass) =>
-        pass.GradientCheckpointing ? Checkpointing.Run(input => Compute(input, pass), x) : Compute(x, pass);
+        pass.UsesGradientCheckpointing ? GradientCheckpointing.Run(input => Compute(input, pass), x) : Compute(x, pass);
 
     private Tensor Compute(Tensor x, CausalPass pass)
     {

@@ -225,7 +225,7 @@ public sealed class CausalVideoVae : Module
     }
 
     private CausalPass WithSettings(CausalPass pass) =>
-        pass with { ConvolutionType = ConvolutionType, GradientCheckpointing = UsesGradientCheckpointing, ComputesZeroTaps = ComputesZeroTaps };
+        pass with { ConvolutionType = ConvolutionType, UsesGradientCheckpointing = UsesGradientCheckpointing, ComputesZeroTaps = ComputesZeroTaps };
 
     private void CheckPiece(long frames, bool isStart)
     {

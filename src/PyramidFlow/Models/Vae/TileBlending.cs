@@ -25,7 +25,7 @@ internal sealed class BandBlend(TileAxis rows, TileAxis columns, int up, int dow
     {
         using var scope = new TensorScope();
         tile = tile.To(gather ?? tile.Device);
-        result ??= TensorScope.Detach(Tensor.Empty([.. tile.Shape[..3], Scaled(rows.Total), Scaled(columns.Total)], tile.Type, tile.Device));
+        result ??= TensorScope.Release(Tensor.Empty([.. tile.Shape[..3], Scaled(rows.Total), Scaled(columns.Total)], tile.Type, tile.Device));
         if (j == 0)
             (sum, weights) = (Open(sum, tile, tile.Shape[..3]), Open(weights, tile, 1, 1, 1));
         var weight = rows.Weights(i, tile.Size(3)).Unsqueeze(1) * columns.Weights(j, tile.Size(4));                  // [h, w]
@@ -57,7 +57,7 @@ internal sealed class BandBlend(TileAxis rows, TileAxis columns, int up, int dow
         if (left is not null)
             band.Narrow(3, 0, left.Size(3)).CopyFrom(left);
         left?.Dispose();
-        return TensorScope.Detach(band);
+        return TensorScope.Release(band);
     }
 
     // No later tile covers the pixels above the next row of tiles.
@@ -71,7 +71,7 @@ internal sealed class BandBlend(TileAxis rows, TileAxis columns, int up, int dow
 
         Tensor? Rest(Tensor whole)
         {
-            var rest = i == rows.Count - 1 ? null : TensorScope.Detach(whole.Narrow(3, done, whole.Size(3) - done).Clone());
+            var rest = i == rows.Count - 1 ? null : TensorScope.Release(whole.Narrow(3, done, whole.Size(3) - done).Clone());
             whole.Dispose();
             return rest;
         }

@@ -39,7 +39,7 @@ public sealed class HeunSolver : IFlowSolver
             using var scope = new TensorScope();
             if (evaluation % 2 == 0)
             {
-                (start, first) = (TensorScope.Detach(sample.Detached()), TensorScope.Detach(velocity.Detached()));
+                (start, first) = (TensorScope.Release(sample.Detach()), TensorScope.Release(velocity.Detach()));
                 return scope.Keep(PyramidFlowScheduler.Step(sample, velocity, plan.Sigmas[evaluation], plan.Sigmas[evaluation + 1]));
             }
 

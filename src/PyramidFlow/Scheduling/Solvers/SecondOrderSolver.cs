@@ -37,14 +37,14 @@ public sealed class SecondOrderSolver : IFlowSolver
             {
                 var end = PyramidFlowScheduler.Step(start!, velocity, plan.Sigmas[evaluation - 1], next);
                 Dispose();
-                middle = TensorScope.Detach(velocity.Detached());
+                middle = TensorScope.Release(velocity.Detach());
                 return scope.Keep(end);
             }
 
             if (evaluation < plan.Count - 1 || middle is null)
             {
                 Dispose();
-                start = TensorScope.Detach(sample.Detached());
+                start = TensorScope.Release(sample.Detach());
                 return scope.Keep(PyramidFlowScheduler.Step(sample, velocity, sigma, next));
             }
 

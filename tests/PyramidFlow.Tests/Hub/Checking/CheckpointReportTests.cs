@@ -77,7 +77,7 @@ public sealed class CheckpointReportTests : IDisposable
         using var scope = new TensorScope();
         var path = folder.File("causal_video_vae", Weights);
         List<(string Key, Tensor Value)> tensors;
-        using (var source = new SafetensorsSource(path))
+        using (var source = SafetensorsFile.Open(path))
             tensors = [.. source.Keys.Select(key => (key, source.Read(key).Clone()))];
         tensors[0] = (tensors[0].Key, Tensor.Ones([7]));
         tensors[1] = (tensors[1].Key, tensors[1].Value.To(ElementType.Int8));

@@ -99,7 +99,7 @@ public sealed class CheckpointConversionTests : IDisposable
             using var scope = new TensorScope();
             var path = Path.Combine(Target, part, "diffusion_pytorch_model.safetensors");
             List<(string Key, Tensor Value)> tensors;
-            using (var source = new SafetensorsSource(path))
+            using (var source = SafetensorsFile.Open(path))
                 tensors = [.. source.Keys.Select(key => (prefix + key, source.Read(key).Clone()))];
             SafetensorsWriter.Write(path, tensors);
         }

@@ -75,8 +75,8 @@ public sealed class TextEncoderTests
             [.. t5.NamedParameters().Select(p => (p.Key, p.Parameter.Value)), ("encoder.embed_tokens.weight", Tensor.Zeros([60, 32]))]);
         SafetensorsWriter.Write(folder.File("clip.safetensors"),
             [.. clip.NamedParameters().Select(p => (p.Key, p.Parameter.Value)), ("text_model.embeddings.position_ids", Tensor.Zeros([1, 20]))]);
-        using var sourceT5 = new SafetensorsSource(folder.File("t5.safetensors"));
-        using var sourceClip = new SafetensorsSource(folder.File("clip.safetensors"));
+        using var sourceT5 = SafetensorsFile.Open(folder.File("t5.safetensors"));
+        using var sourceClip = SafetensorsFile.Open(folder.File("clip.safetensors"));
         using var t5Again = new T5Encoder(t5.Config);
         using var clipAgain = new ClipTextModel(clip.Config);
         t5Again.Load(sourceT5);

@@ -56,5 +56,5 @@ public class TokenizerGoldenTests
     }
 
     private static long[] Int64(GoldenCase golden, string name) =>
-        MemoryMarshal.Cast<byte, long>(golden.File.Bytes(golden.File.Entries[name])).ToArray();
+        MemoryMarshal.Cast<byte, long>(golden.File.Bytes(name)).ToArray();
 }

@@ -1,21 +1,21 @@
 namespace PyramidFlow.Torch;
 
 /// <summary>
-/// Gradient checkpointing (Chen et al., arXiv 1604.06174): what a block computes is not kept for backward but computed
-/// again there, from its inputs; one more forward for the memory of one block instead of all.
+/// Gradient checkpointing (Chen et al., arXiv 1604.06174): the activations of a block are not kept for backward but recomputed
+/// from its inputs. One more forward pass, and the memory of one block instead of all.
 /// </summary>
-public static class Checkpointing
+public static class GradientCheckpointing
 {
-    /// <summary>Applies a block of one input and one result.</summary>
+    /// <summary>Applies a block with one input and one result.</summary>
     /// <param name="block">
-    /// The block. It runs a second time in backward and must compute the same then: no draws from a generator, no changes
-    /// in place of what it reads. Gradients of weights it uses accumulate as usual.
+    /// The block. It runs again in backward and must give the same results: no random samples, no changes in place of its
+    /// inputs. Gradients of its weights accumulate as usual.
     /// </param>
-    /// <param name="x">Its input.</param>
-    /// <returns>Its result, in the caller's scope.</returns>
+    /// <param name="x">Input of the block.</param>
+    /// <returns>Result of the block, in the caller's scope.</returns>
     public static Tensor Run(Func<Tensor, Tensor> block, Tensor x) => Run(inputs => [block(inputs[0])], x)[0];
 
-    /// <summary>Applies a block of two inputs and two results.</summary>
+    /// <summary>Applies a block with two inputs and two results.</summary>
     /// <inheritdoc cref="Run(Func{Tensor, Tensor}, Tensor)"/>
     public static (Tensor, Tensor) Run(Func<Tensor, Tensor, (Tensor, Tensor)> block, Tensor a, Tensor b)
     {
@@ -30,11 +30,11 @@ public static class Checkpointing
         return (results[0], results[1]);
     }
 
-    /// <summary>Applies a block of any number of inputs and results.</summary>
+    /// <summary>Applies a block with any number of inputs and results.</summary>
     /// <inheritdoc cref="Run(Func{Tensor, Tensor}, Tensor)"/>
     public static Tensor[] Run(Func<Tensor[], Tensor[]> block, params Tensor[] inputs)
     {
-        // Weights inside want gradients even where no input does, as in a first block: a leaf of no elements leads there.
+        // Weights of the block need gradients even if no input does, as in a first block: an empty leaf connects them to the graph.
         using var scope = new TensorScope();
         var anchor = Tensor.Empty([0]);
         anchor.RequiresGrad = true;
@@ -43,7 +43,7 @@ public static class Checkpointing
             .Select(scope.Keep)];
     }
 
-    // The same the first time, when nothing is recorded, and the second.
+    // Both passes use the same kernels, although only the second one records.
     private static Tensor[] AsForGradients(Func<Tensor[]> block)
     {
         var before = Fused.IsForGradients;
@@ -61,7 +61,7 @@ public static class Checkpointing
     private static Tensor?[] Recompute(Func<Tensor[], Tensor[]> block, bool[] wanted, Tensor?[] gradients, Tensor[] saved)
     {
         using var recording = NoGrad.Suspend();
-        Tensor[] inputs = [.. saved.Select(tensor => tensor.Detached())];
+        Tensor[] inputs = [.. saved.Select(tensor => tensor.Detach())];
         for (var i = 0; i < inputs.Length; i++)
             inputs[i].RequiresGrad = wanted[i];
         var results = AsForGradients(() => block(inputs));

@@ -6,7 +6,7 @@ public sealed class Linear : Module
     private readonly Parameter weight;
     private readonly Parameter? bias;
 
-    // A factor for each output where the weight is int8; see Int8Weight.
+    // One scale for each output if the weight is int8; see Int8Weight.
     private Parameter? weightScale;
 
     [Key("lora_A.weight")]
@@ -24,7 +24,7 @@ public sealed class Linear : Module
         this.bias = bias ? new Parameter([outputs], Initializers.FanIn(inputs)) : null;
     }
 
-    /// <summary>Declares the layer with an initialiser of its own; the bias, if any, starts at zero.</summary>
+    /// <summary>Declares the layer with its own initialiser; the bias, if any, starts at zero.</summary>
     public Linear(long inputs, long outputs, Initializer initializer, bool bias = true)
     {
         weight = new Parameter([outputs, inputs], initializer);
@@ -34,16 +34,16 @@ public sealed class Linear : Module
     /// <summary>Weight, [out, in].</summary>
     public Parameter Weight => weight;
 
-    /// <summary>Bias, [out], if there is one.</summary>
+    /// <summary>Bias, [out], or null.</summary>
     public Parameter? Bias => bias;
 
     /// <summary>
-    /// Adds a product of two small trainable matrices to the weight (LoRA, arXiv 2106.09685): y + scale * x A^T B^T. It adds
-    /// nothing at first, for B starts at zero.
+    /// Adds a low-rank adapter (LoRA, arXiv 2106.09685): y + scale * x A^T B^T with trainable A and B. B starts at zero, so the
+    /// result does not change at first.
     /// </summary>
     /// <param name="rank">Rows of A and columns of B; at least 1.</param>
-    /// <param name="scale">Factor of the product.</param>
-    /// <param name="generator">Draws A.</param>
+    /// <param name="scale">Factor of the adapter.</param>
+    /// <param name="generator">Random generator for A.</param>
     public void AddLowRank(int rank, double scale, RandomGenerator generator)
     {
         using var noGrad = NoGrad.Begin();
@@ -57,7 +57,7 @@ public sealed class Linear : Module
         (down.Value, up.Value) = (a.To(device), Tensor.Zeros(up.Shape, device: device));
     }
 
-    /// <summary>Applies it to the last dimension.</summary>
+    /// <summary>Applies the layer to the last dimension.</summary>
     public Tensor Forward(Tensor x)
     {
         var y = weightScale is null ? x.Linear(weight, bias?.Value) : ForwardInt8(x, weightScale);
@@ -65,9 +65,9 @@ public sealed class Linear : Module
     }
 
     /// <summary>
-    /// Applies it to parts that lie side by side along the last dimension, without joining them, which would copy them.
+    /// Applies the layer to parts of the last dimension without concatenating them, which would copy them.
     /// </summary>
-    /// <param name="parts">[..., n] each; their n add up to the layer's inputs.</param>
+    /// <param name="parts">[..., n] each; the sum of all n is the number of inputs.</param>
     public Tensor Forward(params IReadOnlyList<Tensor> parts)
     {
         if (weightScale is not null)
@@ -84,14 +84,56 @@ public sealed class Linear : Module
         ? new Parameter([weight.Shape[0]], Initializers.Ones) { Trainable = false }
         : null;
 
-    // The matrix exists in the type of the computation only while it is used.
+    // The dequantised matrix exists only during the product.
     private Tensor ForwardInt8(Tensor x, Parameter scales)
     {
         using var scope = new TensorScope();
         return scope.Keep(x.Linear(new Int8Weight(weight, scales).Dequantize(x.Type), bias?.Value));
     }
 
-    // In the element type of the small matrices, which may be wider than the layer's.
+    // Computed in the element type of A and B, which may be wider than that of the layer.
     private Tensor LowRank(Tensor x) =>
         (x.To(down!.Value.Type).Linear(down, null).Linear(up!, null) * lowRankScale).To(x.Type);
+}
+
+/// <summary>
+/// A matrix quantised to int8: integers from -127 to 127 and one scale for each row, that is, for each output of the layer. Every
+/// scale is exact in bfloat16, so no floating point type loses precision.
+/// </summary>
+/// <param name="Codes">Int8 [out, in].</param>
+/// <param name="Scales">Float32 [out].</param>
+public readonly record struct Int8Weight(Tensor Codes, Tensor Scales)
+{
+    private const double Largest = 127;
+
+    /// <summary>Quantises a matrix. The tensors belong to the caller's scope.</summary>
+    /// <param name="weight">[out, in], any floating point type.</param>
+    public static Int8Weight Quantize(Tensor weight)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        var wide = weight.To(ElementType.Float32);
+        var largest = wide.Abs().Amax([1]);                                                       // [out]
+        // A row of zeros can have any scale but zero.
+        var scales = (largest * (1 / Largest)).MaskedFill(largest.Eq(0), 1).To(ElementType.BFloat16).To(ElementType.Float32);
+        var codes = (wide / scales.Unsqueeze(1)).Round().Clamp(-Largest, Largest).To(ElementType.Int8);
+        return new Int8Weight(scope.Keep(codes), scope.Keep(scales));
+    }
+
+    /// <summary>Restores the matrix, [out, in].</summary>
+    public Tensor Dequantize(ElementType type)
+    {
+        using var scope = new TensorScope();
+        return scope.Keep(Codes.To(type).MulInPlace(Scales.To(type).Unsqueeze(1)));
+    }
+
+    /// <summary>Relative quantisation error: the norm of the difference to the original matrix over the norm of the original.</summary>
+    public double Error(Tensor weight)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        var wide = weight.To(ElementType.Float32);
+        var norm = wide.Norm().Item();
+        return norm == 0 ? 0 : (Dequantize(ElementType.Float32) - wide).Norm().Item() / norm;
+    }
 }
