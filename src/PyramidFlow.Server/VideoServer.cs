@@ -1,25 +1,29 @@
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.FileProviders;
+using Microsoft.Extensions.Logging.Console;
 using OpenTelemetry.Metrics;
-using PyramidFlow.Server.Page;
+using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Http;
+using PyramidFlow.Server.Page;
+using PyramidFlow.Server.Storage;
 using PyramidFlow.Server.Worker;
 
 namespace PyramidFlow.Server;
 
-/// <summary>The service: REST and the web page, and unless told otherwise a worker in the same process.</summary>
+/// <summary>The service: REST, the web page and, by default, a worker in the same process.</summary>
 public static class VideoServer
 {
-    /// <summary>Puts a server together; run it, or start and stop it.</summary>
-    /// <param name="options">How it runs.</param>
-    /// <param name="logging">Where its log goes; standard error unless given.</param>
-    /// <exception cref="ArgumentException">The address cannot be listened on, or needs a key that is not there.</exception>
+    /// <summary>Builds a server; the caller runs it, or starts and stops it.</summary>
+    /// <param name="options">The configuration.</param>
+    /// <param name="logging">Configures the log; it goes to standard error unless given.</param>
+    /// <exception cref="ArgumentException">The address is invalid, or requires a key and there is none.</exception>
     public static WebApplication Build(ServerOptions options, Action<ILoggingBuilder>? logging = null)
     {
         var keys = new ApiKeys(options.DataFolder);
-        // Read on every address: damaged ones end the start, and not each request.
+        // Read at the start, so that a damaged key file stops the start and not each request.
         _ = keys.InUse;
-        var address = ListenRules.Check(options, keys);
+        var rules = new ListenRules(options.Host, options.AllowedHosts, options.Proxies);
+        var address = rules.Check(keys);
         var builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory });
         var log = new ServerLog();
         log.Configure(builder.Logging, logging);
@@ -28,21 +32,27 @@ public static class VideoServer
             kestrel.AddServerHeader = false;
             kestrel.Limits.MaxRequestBodySize = options.Limits.VideoBytes + (1 << 20);
             kestrel.Limits.KeepAliveTimeout = TimeSpan.FromSeconds(options.Limits.IdleSeconds);
-            // Who sends drop by drop must not hold a connection for long.
+            // Slow senders must not hold connections for long.
             kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(options.Limits.HeaderSeconds);
             kestrel.Limits.MinRequestBodyDataRate = new MinDataRate(options.Limits.BodyBytesPerSecond, TimeSpan.FromSeconds(options.Limits.BodyGraceSeconds));
             var connections = kestrel.ApplicationServices.GetRequiredService<ConnectionLimits>();
             kestrel.Listen(address, options.Port, listen => listen.Use(next => connection => connections.HoldAsync(connection, next)));
         });
-        builder.Services.AddQueue(options).AddJobs().AddAccess(options, keys).AddRateLimits().AddProxies(options.Proxies);
-        if (options.Works)
+        builder.Services.AddQueue(options).AddJobs().AddSingleton(rules).AddAccess(options.DataFolder, keys).AddRateLimits().AddProxies(options.Proxies);
+        if (options.RunsWorker)
             builder.Services.AddWorker();
         builder.Services.AddSingleton<ConnectionLimits>().AddSingleton<RequestReader>().AddSingleton<EventStream>();
-        builder.Services.AddOpenApi("v1", document => document.AddDocumentTransformer((api, _, _) =>
-        {
-            (api.Info.Title, api.Info.Version) = ("PyramidFlow", "1");
-            return Task.CompletedTask;
-        }));
+        builder.Services.AddOpenApi("v1", document => document
+            .AddDocumentTransformer((api, _, _) =>
+            {
+                (api.Info.Title, api.Info.Version) = ("PyramidFlow", "1");
+                return Task.CompletedTask;
+            })
+            .AddSchemaTransformer((schema, context, _) =>
+            {
+                CreateVideo.AddSettings(schema, context.JsonTypeInfo.Type);
+                return Task.CompletedTask;
+            }));
         builder.Services.ConfigureHttpJsonOptions(json => json.SerializerOptions.PropertyNamingPolicy = System.Text.Json.JsonNamingPolicy.SnakeCaseLower);
         builder.Services.AddPage();
         Telemetry.Add(builder.Services, metrics => metrics.AddAspNetCoreInstrumentation().AddPrometheusExporter());
@@ -56,7 +66,7 @@ public static class VideoServer
     private static void Map(WebApplication app)
     {
         app.Use(ConnectionLimits.AnswerAsync);
-        app.UseProxies();
+        app.UseForwardedHeaders();
         app.UseSafeHeaders();
         app.UseMiddleware<Problems>();
         app.UseMiddleware<OriginCheck>();
@@ -70,7 +80,104 @@ public static class VideoServer
         app.MapSession();
         app.MapOpenApi();
         app.MapPrometheusScrapingEndpoint("/metrics");
-        // SafeHeaders says who may frame the page.
+        // SafeHeaders sets the policy for frames.
         app.MapRazorComponents<App>().AddInteractiveServerRenderMode(mode => mode.ContentSecurityFrameAncestorsPolicy = null);
+    }
+}
+
+/// <summary>A worker without a service: it leases jobs from the queue of other servers.</summary>
+public static class VideoWorkers
+{
+    /// <summary>Builds a worker; the caller starts and stops it.</summary>
+    /// <param name="options">The configuration; queue and folder are those of the server.</param>
+    /// <param name="logging">Configures the log; it goes to standard error unless given.</param>
+    public static IHost Build(ServerOptions options, Action<ILoggingBuilder>? logging = null)
+    {
+        var builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { ContentRootPath = AppContext.BaseDirectory });
+        new ServerLog().Configure(builder.Logging, logging);
+        builder.Services.AddQueue(options).AddWorker();
+        Telemetry.Add(builder.Services);
+        return builder.Build();
+    }
+}
+
+/// <summary>Registers the services of servers and workers.</summary>
+internal static class ServerServices
+{
+    /// <summary>Time for listeners and the worker to end when the process stops.</summary>
+    private static readonly TimeSpan ShutdownPatience = TimeSpan.FromSeconds(6);
+
+    /// <summary>Adds the queue, the files and their maintenance.</summary>
+    public static IServiceCollection AddQueue(this IServiceCollection services, ServerOptions options) => services
+        .AddSingleton(options.Limits)
+        .AddSingleton(options.Pipeline)
+        .AddSingleton(options.Models)
+        .AddSingleton(new VideoFolder(options.DataFolder))
+        .AddSingleton(new RetentionRules(options.KeepDays, options.KeepBytes))
+        .AddSingleton(new LeaseRules(options.Attempts, TimeSpan.FromSeconds(options.RetrySeconds)) { Length = TimeSpan.FromSeconds(options.LeaseSeconds) })
+        .AddSingleton<SqlDialect>(provider => options.Database is { } connection ? new PostgresDialect(connection) : new SqliteDialect(provider.GetRequiredService<VideoFolder>().Database))
+        .AddSingleton<IJobStore, SqlJobStore>()
+        .AddSingleton<JobSignals>()
+        .AddSingleton<BackgroundHealth>()
+        .AddSingleton<ModelCatalog>()
+        .AddSingleton<FileCleanup>()
+        .Configure<HostOptions>(host =>
+        {
+            // Listeners and workers stop at the same time, so that neither waits for the other.
+            host.ServicesStopConcurrently = true;
+            host.ShutdownTimeout = ShutdownPatience;
+        })
+        .AddHostedService<QueueStart>()
+        .AddHostedService<QueueMaintenance>();
+
+    /// <summary>Adds the generation of videos in this process.</summary>
+    public static IServiceCollection AddWorker(this IServiceCollection services) => services
+        .AddSingleton<LoadedModel>()
+        .AddSingleton<VideoMaker>()
+        .AddHostedService<VideoWorker>();
+
+    /// <summary>Adds the services of REST and the page.</summary>
+    public static IServiceCollection AddJobs(this IServiceCollection services) => services
+        .AddSingleton<JobFeed>()
+        .AddHostedService(provider => provider.GetRequiredService<JobFeed>())
+        .AddSingleton<RequestCheck>()
+        .AddSingleton<UploadReader>()
+        .AddSingleton<IVideoJobs, VideoJobs>();
+}
+
+/// <summary>Logs one line for each event to standard error.</summary>
+internal sealed class ServerLog
+{
+    private volatile bool hasStarted;
+
+    /// <summary>Whether the server listens. A fault before that ends the start, and the caller reports it in one sentence.</summary>
+    public bool HasStarted
+    {
+        get => hasStarted;
+        set => hasStarted = value;
+    }
+
+    public void Configure(ILoggingBuilder logging, Action<ILoggingBuilder>? instead)
+    {
+        logging.ClearProviders();
+        logging.AddFilter("Microsoft.AspNetCore", LogLevel.Warning);
+        logging.AddFilter("Microsoft.Hosting", LogLevel.Warning);
+        logging.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.None);
+        logging.AddFilter("Microsoft.AspNetCore.Server.Kestrel", level => HasStarted ? level >= LogLevel.Warning : level is >= LogLevel.Warning and < LogLevel.Critical);
+        // The keys of data protection lie in the data folder, as readable as everything else there.
+        logging.AddFilter("Microsoft.AspNetCore.DataProtection", LogLevel.Error);
+        if (instead is not null)
+        {
+            instead(logging);
+            return;
+        }
+
+        logging.AddSimpleConsole(console =>
+        {
+            console.SingleLine = true;
+            console.TimestampFormat = "HH:mm:ss ";
+            console.ColorBehavior = LoggerColorBehavior.Disabled;
+        });
+        logging.Services.Configure<ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
     }
 }

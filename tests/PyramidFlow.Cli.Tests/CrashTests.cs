@@ -2,7 +2,6 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Net.Http.Json;
 using System.Text.Json;
-using PyramidFlow.Server;
 using PyramidFlow.Server.Storage;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Testing;
@@ -92,7 +91,7 @@ public class CrashTests(TinyModel model, PostgresCluster cluster) : IClassFixtur
         Assert.All(jobs!, job => Assert.True(job.Status == VideoStatus.Completed || job is { Status: VideoStatus.Failed, Error.Message.Length: > 0 }, $"{job.Id} is {job.Status}"));
 
         var folder = new VideoFolder(data);
-        await new FileCare(store, folder, new ServerOptions { DataFolder = data, Models = () => [] }).SweepAsync(TimeSpan.FromSeconds(-1), cancel);
+        await new FileCleanup(store, folder, new RetentionRules()).SweepAsync(TimeSpan.FromSeconds(-1), cancel);
         var expected = jobs!.Where(job => job.Status == VideoStatus.Completed)
             .SelectMany(job => (string[])[folder.Video(job.Id, job.Attempt), folder.Thumbnail(job.Id, job.Attempt), folder.Spritesheet(job.Id, job.Attempt), folder.LastFrame(job.Id, job.Attempt)]);
         Assert.Equal(expected.Order(StringComparer.Ordinal), Directory.EnumerateFiles(folder.Videos, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal));
@@ -101,5 +100,5 @@ public class CrashTests(TinyModel model, PostgresCluster cluster) : IClassFixtur
             $"{jobs!.Count} jobs, {Workers} workers, {Jobs} kills, {time.TotalSeconds:F0} s: {jobs.Count(job => job.Status == VideoStatus.Completed)} completed, {jobs.Count(job => job.Attempt > 1)} of them or others begun more than once, {jobs.Count(job => job.Status == VideoStatus.Failed)} failed with a reason"));
     }
 
-    private SqlJobStore Store() => new(new PostgresDialect(cluster.Connection), new RetryRules(3, TimeSpan.FromSeconds(2)));
+    private SqlJobStore Store() => new(new PostgresDialect(cluster.Connection), new LeaseRules(3, TimeSpan.FromSeconds(2)));
 }

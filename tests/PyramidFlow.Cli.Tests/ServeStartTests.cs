@@ -30,7 +30,7 @@ public sealed class ServeStartTests(TinyModel model, PostgresCluster cluster) : 
     [Fact]
     public async Task An_address_of_another_machine_is_named_with_its_option()
     {
-        new PyramidFlow.Server.Http.ApiKeys(folder.Path).Add("me");
+        new PyramidFlow.Server.Storage.ApiKeys(folder.Path).Add("me");
         using var serve = ServeProcess.Start("serve", "--data", folder.Path, "--model", model.Folder, "--port", "0", "--host", "192.0.2.1");
         await serve.AssertRefusedAsync(ExitCode.WrongUsage, "192.0.2.1", "--host");
     }

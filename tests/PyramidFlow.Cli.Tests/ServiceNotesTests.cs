@@ -1,10 +1,11 @@
 using System.Net.Http.Json;
 using System.Reflection;
 using System.Text.Json;
-using PyramidFlow.Media;
 using PyramidFlow.Generation;
+using PyramidFlow.Media;
 using PyramidFlow.Models.Vae;
 using PyramidFlow.Server;
+using PyramidFlow.Server.Domain;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;
@@ -88,7 +89,7 @@ public sealed class ServiceNotesTests(TinyModel model) : IClassFixture<TinyModel
         var app = VideoServer.Build(new ServerOptions
         {
             DataFolder = folder.File("data"), Port = 0, Models = () => [new ModelFolder(name, model.Folder)],
-            Pipeline = new PipelineOptions { Threads = 1, Tiles = new TileOptions(64), PreviewEvery = ServerOptions.UsualPreview },
+            Pipeline = new PipelineOptions { Threads = 1, Tiles = new TileOptions(64), PreviewEvery = ServerOptions.DefaultPreviewInterval },
         });
         await app.StartAsync(Cancel);
         return app;

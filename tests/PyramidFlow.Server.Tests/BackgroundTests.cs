@@ -1,8 +1,9 @@
 using System.Net;
+using System.Reflection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging.Abstractions;
+using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Storage;
-using PyramidFlow.Server.Http;
 using PyramidFlow.Server.Worker;
 using PyramidFlow.Testing;
 
@@ -67,8 +68,8 @@ public sealed class BackgroundTests : IDisposable
         var health = new BackgroundHealth();
         var faults = new TwoFaults(health);
         var flawed = FlawedStore.Over(store, name => name == nameof(IJobStore.ReapAsync) ? faults.Next(new InvalidOperationException("a fault")) : null);
-        var options = new ServerOptions { DataFolder = data.Path, Models = () => [], LeaseSeconds = 1 };
-        using var care = new QueueCare(flawed, new JobSignals(), new FileCare(flawed, new VideoFolder(data.Path), options), options, health, NullLogger<QueueCare>.Instance);
+        var rules = new LeaseRules(3, TimeSpan.Zero) { Length = TimeSpan.FromSeconds(1) };
+        using var care = new QueueMaintenance(flawed, new JobSignals(), new FileCleanup(flawed, new VideoFolder(data.Path), new RetentionRules()), rules, health, NullLogger<QueueMaintenance>.Instance);
 
         await EndureAsync(care, health, faults);
     }
@@ -110,14 +111,14 @@ public sealed class BackgroundTests : IDisposable
         await feed.StartAsync(Cancel);
 
         await Assert.ThrowsAsync<NewerStoreException>(() => feed.ExecuteTask!);
-        Assert.Contains("newer version", health.Trouble, StringComparison.Ordinal);
+        Assert.Contains("newer version", health.Failure, StringComparison.Ordinal);
     }
 
     private async Task<SqlJobStore> StoreAsync()
     {
         var folder = new VideoFolder(data.Path);
         folder.Create();
-        var store = new SqlJobStore(new SqliteDialect(folder.Database), new RetryRules(3, TimeSpan.Zero));
+        var store = new SqlJobStore(new SqliteDialect(folder.Database), new LeaseRules(3, TimeSpan.Zero));
         await store.InitializeAsync(Cancel);
         return store;
     }
@@ -126,7 +127,7 @@ public sealed class BackgroundTests : IDisposable
     private static async Task EndureAsync(BackgroundService loop, BackgroundHealth health, TwoFaults faults)
     {
         await loop.StartAsync(Cancel);
-        await TestServer.UntilAsync(() => Task.FromResult(faults.Calls > 2 && health.Trouble is null));
+        await TestServer.UntilAsync(() => Task.FromResult(faults.Calls > 2 && health.Failure is null));
         Assert.Contains("a fault in this program", faults.Told, StringComparison.Ordinal);
         Assert.False(loop.ExecuteTask!.IsCompleted);
         await loop.StopAsync(CancellationToken.None);
@@ -158,8 +159,27 @@ public sealed class BackgroundTests : IDisposable
         public Exception? Next(Exception fault)
         {
             if (calls == 1)
-                Told = health.Trouble;
+                Told = health.Failure;
             return Interlocked.Increment(ref calls) <= 2 ? fault : null;
         }
     }
+}
+
+/// <summary>A store of which some calls fail with an exception that nobody foresaw.</summary>
+public class FlawedStore : DispatchProxy
+{
+    private IJobStore? store;
+    private Func<string, Exception?> fault = _ => null;
+
+    /// <param name="store">What does the work.</param>
+    /// <param name="fault">The exception of a call by its name; null lets it through.</param>
+    internal static IJobStore Over(IJobStore store, Func<string, Exception?> fault)
+    {
+        var proxy = Create<IJobStore, FlawedStore>();
+        ((FlawedStore)(object)proxy).store = store;
+        ((FlawedStore)(object)proxy).fault = fault;
+        return proxy;
+    }
+
+    protected override object? Invoke(MethodInfo? targetMethod, object?[]? args) => fault(targetMethod!.Name) is { } e ? throw e : targetMethod.Invoke(store, args);
 }

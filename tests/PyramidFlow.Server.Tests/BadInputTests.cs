@@ -1,13 +1,14 @@
 using System.Net;
 using System.Net.Http.Headers;
 using System.Text;
+using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Server.Tests;
 
 /// <summary>What a server without a worker says to requests that cannot be met.</summary>
 public sealed class BadInputTests() : StartedServer(options => options with
     {
-        Works = false,
+        RunsWorker = false,
         Limits = new ServerLimits { ImageBytes = 100_000, VideoBytes = 200_000, Pixels = 10_000, ActiveJobs = 3, PromptLength = 100 },
     })
 {

@@ -1,12 +1,13 @@
 using System.Net;
 using System.Net.Sockets;
+using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Server.Tests;
 
 /// <summary>Connections that take places and do nothing. Idle ones are kept for an hour here: nothing but the limits makes room.</summary>
 public sealed class ConnectionTests() : StartedServer(options => options with
     {
-        Works = false,
+        RunsWorker = false,
         Limits = new ServerLimits { Connections = 60, ConnectionsPerAddress = 40, IdleSeconds = 3600, HeaderSeconds = 3600 },
     })
 {

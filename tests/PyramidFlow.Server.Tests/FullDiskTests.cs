@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using System.Globalization;
 using System.Net;
 using PyramidFlow.Media;
 using PyramidFlow.Testing;
@@ -40,7 +42,7 @@ public sealed class FullDiskTests : IDisposable
     {
         var data = Path.Combine(folder.Path, "data");
         using var disk = Tmpfs.Mount(data, kib: 256);
-        await using var server = await TestServer.StartAsync(options => options with { Works = false }, data);
+        await using var server = await TestServer.StartAsync(options => options with { RunsWorker = false }, data);
         var accepted = 0;
         HttpResponseMessage answer;
         using var body = new StringContent("{\"prompt\": \"a circle\"}", System.Text.Encoding.UTF8, "application/json");
@@ -61,5 +63,37 @@ public sealed class FullDiskTests : IDisposable
         var pixels = new byte[128 * 128 * 3];
         new Random(7).NextBytes(pixels);
         return PngWriter.Encode(new RgbImage(128, 128, pixels));
+    }
+}
+
+/// <summary>A real small disk, in memory, where root may mount one.</summary>
+internal sealed class Tmpfs : IDisposable
+{
+    private readonly string folder;
+
+    private Tmpfs(string folder) => this.folder = folder;
+
+    /// <summary>Mounts one over a folder, or ends the test as skipped.</summary>
+    public static Tmpfs Mount(string folder, int kib)
+    {
+        Directory.CreateDirectory(folder);
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, "only root can mount a small disk");
+        Assert.SkipUnless(Run("mount", "-t", "tmpfs", "-o", Size(kib), "tmpfs", folder), "no disk can be mounted here, though this is root: run it outside of a container");
+        return new Tmpfs(folder);
+    }
+
+    /// <summary>Makes it larger or smaller.</summary>
+    public void Resize(int kib) => Assert.True(Run("mount", "-o", $"remount,{Size(kib)}", folder));
+
+    public void Dispose() => Run("umount", "--lazy", folder);
+
+    private static string Size(int kib) => string.Create(CultureInfo.InvariantCulture, $"size={kib}k");
+
+    private static bool Run(string program, params string[] arguments)
+    {
+        using var process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardError = true })!;
+        process.StandardError.ReadToEnd();
+        process.WaitForExit();
+        return process.ExitCode == 0;
     }
 }

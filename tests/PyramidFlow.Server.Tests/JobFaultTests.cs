@@ -1,6 +1,5 @@
 using PyramidFlow.Generation;
 using PyramidFlow.Server.Domain;
-using PyramidFlow.Server.Worker;
 using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Server.Tests;
@@ -11,7 +10,7 @@ public sealed class JobFaultTests
     public void What_the_model_refuses_is_the_users_and_is_not_tried_again()
     {
         var refused = Assert.Throws<ArgumentException>(() => new GenerationOptions { Prompt = "a", Width = 100, Height = 100 }.Resolve(PyramidFlow.Models.PipelineSettings.Released(PyramidFlow.Models.ModelFamilies.Flux, "384p")));
-        Assert.Equal((VideoError.Invalid, false), (JobFaults.Of(refused).Error.Code, JobFaults.Of(refused).Retry));
+        Assert.Equal((VideoError.Invalid, false), (JobFaults.ToError(refused).Error.Code, JobFaults.ToError(refused).Retry));
     }
 
     [Fact]
@@ -20,19 +19,19 @@ public sealed class JobFaultTests
         var found = new NonFiniteException(ModelPart.Vae, "when frames were decoded");
         foreach (var fault in (Exception[])[found, new CheckpointException("vae.safetensors holds a number that is not finite in conv.bias", found)])
         {
-            var (error, retry) = JobFaults.Of(fault);
+            var (error, retry) = JobFaults.ToError(fault);
             Assert.Equal((VideoError.Internal, false), (error.Code, retry));
             Assert.Contains("numbers of which no picture can be made", error.Message, StringComparison.Ordinal);
         }
 
-        Assert.True(JobFaults.Of(new CheckpointException("vae.safetensors does not exist")).Retry);
+        Assert.True(JobFaults.ToError(new CheckpointException("vae.safetensors does not exist")).Retry);
     }
 
     [Fact]
     public void An_argument_exception_of_a_bug_is_not_shown_as_the_users_mistake()
     {
         var bug = Assert.ThrowsAny<ArgumentException>(() => "text".Substring(9));
-        Assert.Equal((VideoError.Internal, true), (JobFaults.Of(bug).Error.Code, JobFaults.Of(bug).Retry));
-        Assert.DoesNotContain("startIndex", JobFaults.Of(bug).Error.Message);
+        Assert.Equal((VideoError.Internal, true), (JobFaults.ToError(bug).Error.Code, JobFaults.ToError(bug).Retry));
+        Assert.DoesNotContain("startIndex", JobFaults.ToError(bug).Error.Message);
     }
 }

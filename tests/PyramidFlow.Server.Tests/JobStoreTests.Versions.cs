@@ -90,7 +90,7 @@ public abstract partial class JobStoreTests
 
         Assert.Equal(job.Id, (await Store.LeaseAsync("a", Models, Long, Cancel))!.Id);
         await using var session = await SqlSession.ReadAsync(dialect!, Cancel);
-        Assert.Equal(JobSchema.Version, await session.ValueAsync<long>(JobSchema.ReadVersion, Cancel));
+        Assert.Equal(JobSchema.Version, await JobSchema.ReadVersionAsync(session, Cancel));
     }
 
     [Fact]

@@ -20,7 +20,7 @@ public abstract partial class JobStoreTests : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         dialect = await OpenAsync();
-        store = new SqlJobStore(dialect, new RetryRules(3, TimeSpan.Zero));
+        store = new SqlJobStore(dialect, new LeaseRules(3, TimeSpan.Zero));
         await store.InitializeAsync(Cancel);
     }
 

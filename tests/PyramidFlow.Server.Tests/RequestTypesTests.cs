@@ -7,7 +7,7 @@ using PyramidFlow.Media;
 namespace PyramidFlow.Server.Tests;
 
 /// <summary>Fields that are unknown, repeated, of the wrong type or no text; and what real clients send.</summary>
-public sealed class RequestTypesTests() : StartedServer(options => options with { Works = false })
+public sealed class RequestTypesTests() : StartedServer(options => options with { RunsWorker = false })
 {
     private static readonly byte[] Picture = PngWriter.Encode(new RgbImage(8, 8, new byte[8 * 8 * 3]));
 

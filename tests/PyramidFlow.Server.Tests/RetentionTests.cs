@@ -18,7 +18,7 @@ public sealed class RetentionTests : IAsyncLifetime
         folder = new VideoFolder(data.Path);
         folder.Create();
         dialect = new SqliteDialect(folder.Database);
-        store = new SqlJobStore(dialect, new RetryRules(3, TimeSpan.Zero));
+        store = new SqlJobStore(dialect, new LeaseRules(3, TimeSpan.Zero));
     }
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
@@ -38,10 +38,10 @@ public sealed class RetentionTests : IAsyncLifetime
         var young = await CompletedAsync(100, days: 6);
         var waiting = await AddAsync();
 
-        await CareAsync(new() { DataFolder = data.Path, Models = () => [], KeepDays = 7 });
+        await CleanAsync(new(KeepDays: 7));
 
         Assert.Null(await store.FindAsync(old, Cancel));
-        Assert.False(Directory.Exists(folder.Of(old)));
+        Assert.False(Directory.Exists(folder.For(old)));
         Assert.True(File.Exists(folder.Video(young, 1)));
         Assert.NotNull(await store.FindAsync(young, Cancel));
         Assert.NotNull(await store.FindAsync(waiting, Cancel));
@@ -54,21 +54,21 @@ public sealed class RetentionTests : IAsyncLifetime
         var middle = await CompletedAsync(100, days: 2);
         var newest = await CompletedAsync(100, days: 1);
 
-        await CareAsync(new() { DataFolder = data.Path, Models = () => [], KeepBytes = 250 });
+        await CleanAsync(new(KeepBytes: 250));
 
         Assert.Null(await store.FindAsync(oldest, Cancel));
-        Assert.Equal([folder.Of(middle), folder.Of(newest)], Directory.EnumerateDirectories(folder.Videos).OrderBy(path => path == folder.Of(newest)));
+        Assert.Equal([folder.For(middle), folder.For(newest)], Directory.EnumerateDirectories(folder.Videos).OrderBy(path => path == folder.For(newest)));
     }
 
     [Fact]
     public async Task Without_limits_all_are_kept()
     {
         var id = await CompletedAsync(100, days: 10_000);
-        await CareAsync(new() { DataFolder = data.Path, Models = () => [] });
+        await CleanAsync(new());
         Assert.True(File.Exists(folder.Video(id, 1)));
     }
 
-    private Task CareAsync(ServerOptions options) => new FileCare(store, folder, options).CareAsync(Cancel);
+    private Task CleanAsync(RetentionRules rules) => new FileCleanup(store, folder, rules).CleanAsync(Cancel);
 
     private async Task<string> AddAsync()
     {
@@ -81,7 +81,7 @@ public sealed class RetentionTests : IAsyncLifetime
     {
         var id = await AddAsync();
         var lease = await store.LeaseAsync("worker", ["sprites"], TimeSpan.FromHours(1), Cancel);
-        Directory.CreateDirectory(folder.Of(id));
+        Directory.CreateDirectory(folder.For(id));
         await File.WriteAllBytesAsync(folder.Video(id, 1), new byte[bytes], Cancel);
         Assert.True(await store.CompleteAsync(lease!, new VideoResult(9, folder.BytesOf(id, 1), 1, []), Cancel));
         await using var session = await SqlSession.WriteAsync(dialect, Cancel);

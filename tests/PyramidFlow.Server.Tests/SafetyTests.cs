@@ -25,7 +25,7 @@ public sealed class SafetyTests : IDisposable
         Assert.Contains("keys add", refused.Message, StringComparison.Ordinal);
 
         new ApiKeys(folder.Path).Add("alice");
-        await using var server = await TestServer.StartAsync(options => options with { Host = "0.0.0.0", Works = false }, folder.Path);
+        await using var server = await TestServer.StartAsync(options => options with { Host = "0.0.0.0", RunsWorker = false }, folder.Path);
     }
 
     [Fact]
@@ -33,7 +33,7 @@ public sealed class SafetyTests : IDisposable
     {
         var keys = new ApiKeys(folder.Path);
         var (alice, bob) = (keys.Add("alice"), keys.Add("bob"));
-        await using var server = await TestServer.StartAsync(options => options with { Works = false }, folder.Path);
+        await using var server = await TestServer.StartAsync(options => options with { RunsWorker = false }, folder.Path);
         await TestServer.ProblemAsync(await server.Client.GetAsync("/v1/videos", Cancel), HttpStatusCode.Unauthorized);
         await TestServer.ProblemAsync(await server.Client.GetAsync("/metrics", Cancel), HttpStatusCode.Unauthorized);
         Assert.Equal(HttpStatusCode.OK, (await server.Client.GetAsync("/health/ready", Cancel)).StatusCode);
@@ -83,7 +83,7 @@ public sealed class SafetyTests : IDisposable
     public async Task Damaged_keys_are_named_at_the_start_and_let_nobody_in_later()
     {
         var key = new ApiKeys(folder.Path).Add("alice");
-        await using (var server = await TestServer.StartAsync(options => options with { Works = false }, folder.Path))
+        await using (var server = await TestServer.StartAsync(options => options with { RunsWorker = false }, folder.Path))
         {
             await File.WriteAllTextAsync(folder.File("keys.json"), "{ \"half", Cancel);
             await TestServer.ProblemAsync(await AsAsync(server, key, "/v1/videos"), HttpStatusCode.ServiceUnavailable);
@@ -101,7 +101,7 @@ public sealed class SafetyTests : IDisposable
         // As they stood there: a name for each hash, under which the videos are filed too.
         var kept = await File.ReadAllTextAsync(folder.File("keys.json"), Cancel);
         await File.WriteAllTextAsync(folder.File("keys.json"), Regex.Replace(kept, "alice#[0-9a-f]+", "alice"), Cancel);
-        await using var server = await TestServer.StartAsync(options => options with { Works = false }, folder.Path);
+        await using var server = await TestServer.StartAsync(options => options with { RunsWorker = false }, folder.Path);
         server.Client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
         var id = await server.SubmitAsync(TestServer.Quick);
         Assert.Equal("alice", (await server.Services.GetRequiredService<IJobStore>().FindAsync(id, Cancel))!.Owner.Name);
@@ -119,7 +119,7 @@ public sealed class SafetyTests : IDisposable
     {
         var keys = new ApiKeys(folder.Path);
         var key = keys.Add("alice");
-        await using var server = await TestServer.StartAsync(options => options with { Works = false }, folder.Path);
+        await using var server = await TestServer.StartAsync(options => options with { RunsWorker = false }, folder.Path);
         server.Client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
         var id = await server.SubmitAsync(TestServer.Quick);
         using var events = await server.Client.GetAsync($"/v1/videos/{id}/events", HttpCompletionOption.ResponseHeadersRead, Cancel);
@@ -133,7 +133,7 @@ public sealed class SafetyTests : IDisposable
         await Assert.ThrowsAnyAsync<Exception>(() => events.Content.ReadAsStringAsync(Cancel));
         foreach (var call in new Func<Task>[]
         {
-            () => jobs.SubmitAsync(owner, new VideoRequest { Prompt = "a red circle" }, cancel: Cancel),
+            () => jobs.SubmitAsync(owner, new VideoRequest { Prompt = "a red circle" }, cancellationToken: Cancel),
             () => jobs.DeleteAsync(owner, id, Cancel),
             () => jobs.CancelAsync(owner, id, Cancel),
             () => jobs.GetAsync(owner, id, Cancel),
@@ -153,7 +153,7 @@ public sealed class SafetyTests : IDisposable
     {
         var keys = new ApiKeys(folder.Path);
         var key = keys.Add("alice");
-        await using var server = await TestServer.StartAsync(options => options with { Works = false, Host = "0.0.0.0" }, folder.Path);
+        await using var server = await TestServer.StartAsync(options => options with { RunsWorker = false, Host = "0.0.0.0" }, folder.Path);
         using var client = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{server.Client.BaseAddress!.Port}") };
         client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
         Assert.Equal(HttpStatusCode.OK, (await client.GetAsync("/v1/videos", Cancel)).StatusCode);
@@ -168,7 +168,7 @@ public sealed class SafetyTests : IDisposable
     {
         var keys = new ApiKeys(folder.Path);
         var (alice, bob) = (keys.Add("alice"), keys.Add("bob"));
-        await using var server = await TestServer.StartAsync(options => options with { Works = false }, folder.Path);
+        await using var server = await TestServer.StartAsync(options => options with { RunsWorker = false }, folder.Path);
         var store = server.Services.GetRequiredService<IJobStore>();
         server.Client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", alice);
         var ended = await server.SubmitAsync(TestServer.Quick);
@@ -192,7 +192,7 @@ public sealed class SafetyTests : IDisposable
     {
         var keys = new ApiKeys(folder.Path);
         var key = keys.Add("alice");
-        await using var server = await TestServer.StartAsync(options => options with { Works = false }, folder.Path);
+        await using var server = await TestServer.StartAsync(options => options with { RunsWorker = false }, folder.Path);
         using var page = new HttpRequestMessage(HttpMethod.Get, "/") { Headers = { Accept = { new("text/html") } } };
         using var browser = new HttpClient(new HttpClientHandler { AllowAutoRedirect = false }) { BaseAddress = server.Client.BaseAddress };
         Assert.Equal("/signin", (await browser.SendAsync(page, Cancel)).Headers.Location?.ToString());
@@ -214,7 +214,7 @@ public sealed class SafetyTests : IDisposable
     [Fact]
     public async Task Names_and_origins_of_other_sites_are_turned_away()
     {
-        await using var server = await TestServer.StartAsync(options => options with { Works = false, AllowedHosts = ["videos.example"] }, folder.Path);
+        await using var server = await TestServer.StartAsync(options => options with { RunsWorker = false, AllowedHosts = ["videos.example"] }, folder.Path);
         Assert.Equal(421, (int)(await SendAsync(HttpMethod.Get, "evil.example", null)).StatusCode);
         Assert.Equal(HttpStatusCode.OK, (await SendAsync(HttpMethod.Get, "videos.example", null)).StatusCode);
         Assert.Equal(HttpStatusCode.OK, (await SendAsync(HttpMethod.Get, "localhost:8188", null)).StatusCode);
@@ -247,7 +247,7 @@ public sealed class SafetyTests : IDisposable
     [InlineData(null, "https://videos.example.evil.example", HttpStatusCode.Forbidden)]
     public async Task What_changes_something_comes_from_this_site_by_the_browsers_word_or_by_its_origin(string? site, string? origin, HttpStatusCode status)
     {
-        await using var server = await TestServer.StartAsync(options => options with { Works = false, AllowedHosts = ["videos.example"] }, folder.Path);
+        await using var server = await TestServer.StartAsync(options => options with { RunsWorker = false, AllowedHosts = ["videos.example"] }, folder.Path);
         using var request = new HttpRequestMessage(HttpMethod.Post, "/v1/videos") { Headers = { Host = "localhost:8188" }, Content = JsonContent.Create(TestServer.Quick) };
         if (site is not null)
             request.Headers.Add("Sec-Fetch-Site", site);
@@ -260,7 +260,7 @@ public sealed class SafetyTests : IDisposable
     public async Task Who_comes_with_a_browser_reads_a_refusal_as_a_page_and_a_program_as_JSON()
     {
         new ApiKeys(folder.Path).Add("alice");
-        await using var server = await TestServer.StartAsync(options => options with { Works = false }, folder.Path);
+        await using var server = await TestServer.StartAsync(options => options with { RunsWorker = false }, folder.Path);
         for (var i = 0; i < 10; i++)
             Assert.NotEqual(HttpStatusCode.TooManyRequests, (await SignInAsync("text/html")).StatusCode);
         var page = await SignInAsync("text/html,application/xhtml+xml,*/*;q=0.8");
@@ -282,9 +282,9 @@ public sealed class SafetyTests : IDisposable
     public async Task Only_a_named_proxy_is_believed_what_it_says_of_visitors()
     {
         var key = new ApiKeys(folder.Path).Add("alice");
-        await using var named = await TestServer.StartAsync(options => options with { Works = false, Proxies = ["10.0.0.0/8", "127.0.0.1"], AllowedHosts = ["videos.example"] }, folder.Path);
-        await using var unnamed = await TestServer.StartAsync(options => options with { Works = false, Proxies = ["10.0.0.0/8"], AllowedHosts = ["videos.example"] }, folder.Path);
-        await using var none = await TestServer.StartAsync(options => options with { Works = false }, folder.Path);
+        await using var named = await TestServer.StartAsync(options => options with { RunsWorker = false, Proxies = ["10.0.0.0/8", "127.0.0.1"], AllowedHosts = ["videos.example"] }, folder.Path);
+        await using var unnamed = await TestServer.StartAsync(options => options with { RunsWorker = false, Proxies = ["10.0.0.0/8"], AllowedHosts = ["videos.example"] }, folder.Path);
+        await using var none = await TestServer.StartAsync(options => options with { RunsWorker = false }, folder.Path);
 
         Assert.Contains("; secure", await SignInAsync(named, "videos.example"), StringComparison.OrdinalIgnoreCase);
         Assert.DoesNotContain("; secure", await SignInAsync(unnamed, "videos.example"), StringComparison.OrdinalIgnoreCase);
@@ -320,7 +320,7 @@ public sealed class SafetyTests : IDisposable
     public async Task A_cookie_works_behind_a_proxy_that_asks_for_a_password_of_its_own()
     {
         var key = new ApiKeys(folder.Path).Add("alice");
-        await using var server = await TestServer.StartAsync(options => options with { Works = false }, folder.Path);
+        await using var server = await TestServer.StartAsync(options => options with { RunsWorker = false }, folder.Path);
         using var browser = new HttpClient { BaseAddress = server.Client.BaseAddress };
         browser.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Basic", "dXNlcjpwYXNzd29yZA==");
         using var form = new FormUrlEncodedContent([new("key", key)]);
@@ -331,17 +331,17 @@ public sealed class SafetyTests : IDisposable
     [Fact]
     public async Task Two_servers_of_one_store_count_together_what_REST_and_the_page_ask_for()
     {
-        static ServerOptions Two(ServerOptions options) => options with { Works = false, Limits = new ServerLimits { RequestsPerMinute = 3 } };
+        static ServerOptions Two(ServerOptions options) => options with { RunsWorker = false, Limits = new ServerLimits { RequestsPerMinute = 3 } };
         await using var one = await TestServer.StartAsync(Two, folder.Path);
         await using var two = await TestServer.StartAsync(Two, folder.Path);
         var page = two.Services.GetRequiredService<IVideoJobs>();
         var first = await one.SubmitAsync(TestServer.Quick);
-        await page.SubmitAsync(Owner.Local, new VideoRequest { Prompt = "a red circle" }, cancel: Cancel);
+        await page.SubmitAsync(Owner.Local, new VideoRequest { Prompt = "a red circle" }, cancellationToken: Cancel);
         // What is refused later counts too, and what is deleted does not count less.
-        Assert.Equal(JobFault.Invalid, (await Assert.ThrowsAsync<JobException>(() => page.SubmitAsync(Owner.Local, new VideoRequest { Prompt = "" }, cancel: Cancel))).Fault);
+        Assert.Equal(JobFault.Invalid, (await Assert.ThrowsAsync<JobException>(() => page.SubmitAsync(Owner.Local, new VideoRequest { Prompt = "" }, cancellationToken: Cancel))).Fault);
         await one.Client.DeleteAsync($"/v1/videos/{first}", Cancel);
 
-        var refused = await Assert.ThrowsAsync<JobException>(() => page.SubmitAsync(Owner.Local, new VideoRequest { Prompt = "a red circle" }, cancel: Cancel));
+        var refused = await Assert.ThrowsAsync<JobException>(() => page.SubmitAsync(Owner.Local, new VideoRequest { Prompt = "a red circle" }, cancellationToken: Cancel));
         Assert.Equal(JobFault.RateLimit, refused.Fault);
         Assert.InRange(refused.RetryAfterSeconds!.Value, 1, 60);
         foreach (var path in new[] { "", $"/{first}/remix", "/extensions" })
@@ -356,7 +356,7 @@ public sealed class SafetyTests : IDisposable
     [Fact]
     public async Task A_repeated_request_gives_its_video_however_many_were_asked_for()
     {
-        await using var server = await TestServer.StartAsync(options => options with { Works = false, Limits = new ServerLimits { RequestsPerMinute = 1 } }, folder.Path);
+        await using var server = await TestServer.StartAsync(options => options with { RunsWorker = false, Limits = new ServerLimits { RequestsPerMinute = 1 } }, folder.Path);
         server.Client.DefaultRequestHeaders.Add("Idempotency-Key", "once");
         Assert.Equal(await server.SubmitAsync(TestServer.Quick), await server.SubmitAsync(TestServer.Quick));
     }
@@ -364,7 +364,7 @@ public sealed class SafetyTests : IDisposable
     [Fact]
     public async Task A_new_idempotency_key_does_not_get_a_request_too_many_as_far_as_its_body()
     {
-        await using var server = await TestServer.StartAsync(options => options with { Works = false, Limits = new ServerLimits { RequestsPerMinute = 1 } }, folder.Path);
+        await using var server = await TestServer.StartAsync(options => options with { RunsWorker = false, Limits = new ServerLimits { RequestsPerMinute = 1 } }, folder.Path);
         await server.SubmitAsync(TestServer.Quick);
         server.Client.DefaultRequestHeaders.Add("Idempotency-Key", "another");
         using var content = new StringContent("no JSON", System.Text.Encoding.UTF8, "application/json");
@@ -381,7 +381,7 @@ public sealed class SafetyTests : IDisposable
     [Fact]
     public async Task Nothing_is_loaded_from_elsewhere_and_too_many_requests_are_refused()
     {
-        await using var server = await TestServer.StartAsync(options => options with { Works = false, Limits = new ServerLimits { RequestsPerMinute = 2 } }, folder.Path);
+        await using var server = await TestServer.StartAsync(options => options with { RunsWorker = false, Limits = new ServerLimits { RequestsPerMinute = 2 } }, folder.Path);
         var page = await server.Client.GetAsync("/", Cancel);
         Assert.Contains("default-src 'none'", Assert.Single(page.Headers.GetValues("Content-Security-Policy")), StringComparison.Ordinal);
         await server.SubmitAsync(TestServer.Quick);
@@ -395,7 +395,7 @@ public sealed class SafetyTests : IDisposable
     [Fact]
     public async Task The_document_names_every_address_and_the_figures_show_the_queue()
     {
-        await using var server = await TestServer.StartAsync(options => options with { Works = false }, folder.Path);
+        await using var server = await TestServer.StartAsync(options => options with { RunsWorker = false }, folder.Path);
         await server.SubmitAsync(TestServer.Quick);
         var paths = (await server.GetAsync("/openapi/v1.json")).GetProperty("paths").EnumerateObject().Select(path => path.Name).ToList();
         Assert.All((string[])["/v1/videos", "/v1/videos/{id}", "/v1/videos/{id}/content", "/v1/videos/{id}/remix", "/v1/videos/{id}/events", "/v1/videos/{id}/stream", "/v1/models"], path => Assert.Contains(path, paths));

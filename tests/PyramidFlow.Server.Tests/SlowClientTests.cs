@@ -1,9 +1,11 @@
+using PyramidFlow.Server.Domain;
+
 namespace PyramidFlow.Server.Tests;
 
 /// <summary>Clients that send drop by drop (slow loris) or go away in the middle.</summary>
 public sealed class SlowClientTests() : StartedServer(options => options with
     {
-        Works = false,
+        RunsWorker = false,
         Limits = new ServerLimits { HeaderSeconds = 1, BodyBytesPerSecond = 1 << 20, BodyGraceSeconds = 1.5 },
     })
 {

@@ -45,7 +45,7 @@ public sealed class StopTests : IDisposable
             Assert.DoesNotContain("event: deleted", text, StringComparison.Ordinal);
         }
 
-        await using var store = new SqlJobStore(new SqliteDialect(new VideoFolder(data.Path).Database), new RetryRules(3, TimeSpan.Zero));
+        await using var store = new SqlJobStore(new SqliteDialect(new VideoFolder(data.Path).Database), new LeaseRules(3, TimeSpan.Zero));
         foreach (var id in (string[])[running, waiting])
             Assert.Equal((VideoStatus.Queued, 0), (await store.FindAsync(id, Cancel))! is var job ? (job.Status, job.Attempt) : default);
     }

@@ -1,8 +1,10 @@
 using System.Net;
 using System.Net.Http.Json;
+using System.Runtime.CompilerServices;
 using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.Logging;
+using PyramidFlow.Server.Domain;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Server.Tests;
@@ -113,4 +115,33 @@ internal sealed class TestServer : IAsyncDisposable
         await app.DisposeAsync();
         folder?.Dispose();
     }
+}
+
+/// <summary>Tests of a server that is started anew for each of them.</summary>
+/// <param name="change">Changes how it runs.</param>
+public abstract class StartedServer(Func<ServerOptions, ServerOptions>? change = null) : IAsyncLifetime
+{
+    private TestServer? server;
+
+    protected static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    private protected TestServer Server => server!;
+
+    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync(change);
+
+    public virtual async ValueTask DisposeAsync()
+    {
+        GC.SuppressFinalize(this);
+        if (server is not null)
+            await server.DisposeAsync();
+    }
+}
+
+/// <summary>The model of the repository.</summary>
+internal static class Sprites
+{
+    public static string Folder { get; } = InRepository("models", "sprites");
+
+    private static string InRepository(string folder, string name, [CallerFilePath] string here = "") =>
+        Path.GetFullPath(Path.Combine(Path.GetDirectoryName(here)!, "..", "..", folder, name));
 }

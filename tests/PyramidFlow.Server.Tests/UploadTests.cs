@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Net;
 using System.Text;
 using PyramidFlow.Media;
+using PyramidFlow.Server.Domain;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Server.Tests;
@@ -9,7 +10,7 @@ namespace PyramidFlow.Server.Tests;
 /// <summary>Uploads that are too long or never end, and pictures that come as text.</summary>
 public sealed class UploadTests() : StartedServer(options => options with
     {
-        Works = false,
+        RunsWorker = false,
         Limits = new ServerLimits { ImageBytes = 1 << 20, VideoBytes = 2 << 20, VideoSeconds = 2 },
     })
 {

@@ -2,7 +2,7 @@ using System.CommandLine;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Cli.Parsing;
 using PyramidFlow.Cli.Serving;
-using PyramidFlow.Server.Http;
+using PyramidFlow.Server.Storage;
 
 namespace PyramidFlow.Cli.Commands;
 

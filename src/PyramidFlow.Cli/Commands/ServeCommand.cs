@@ -13,7 +13,7 @@ internal static class ServeCommand
     public static Command Create(CliConsole console)
     {
         var host = CliOptions.Text("--host", "ADDRESS", $"address to listen on; any but this machine's own needs a key ({CommandLine.Name} keys add) [default: 127.0.0.1]");
-        var port = CliOptions.Whole("--port", "N", $"port to listen on; 0 takes a free one [default: {ServerOptions.UsualPort}]", 0, ushort.MaxValue);
+        var port = CliOptions.Whole("--port", "N", $"port to listen on; 0 takes a free one [default: {ServerOptions.DefaultPort}]", 0, ushort.MaxValue);
         var allowed = CliOptions.Text("--allow-host", "NAME,NAME", "names the service answers to, such as those of a proxy in front of it");
         var proxies = CliOptions.Text("--proxy", "ADDRESS,ADDRESS", "proxies in front of it, as addresses or networks: what they say of visitors (X-Forwarded-For, -Proto, -Host) is believed");
         var noWorker = CliOptions.Flag("--no-worker", "make no videos here: leave them to workers");
@@ -34,7 +34,7 @@ internal static class ServeCommand
                 Port = parsed.GetValue(port) ?? options.Port,
                 AllowedHosts = Listed(parsed.GetValue(allowed)),
                 Proxies = Listed(parsed.GetValue(proxies)),
-                Works = !parsed.GetValue(noWorker),
+                RunsWorker = !parsed.GetValue(noWorker),
             }, console, cancel);
         });
         return command;

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using PyramidFlow.Cli.Parsing;
 using PyramidFlow.Server;
+using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Cli.Serving;
 

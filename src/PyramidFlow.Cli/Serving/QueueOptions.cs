@@ -34,7 +34,7 @@ internal sealed class QueueOptions
             DataFolder = Folder(parsed.GetValue(data)),
             Database = parsed.GetValue(database) ?? (Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } connection ? connection : null),
             Models = () => ServedModels.Of(first),
-            Pipeline = model.Options() with { PreviewEvery = ServerOptions.UsualPreview },
+            Pipeline = model.Options() with { PreviewEvery = ServerOptions.DefaultPreviewInterval },
         };
         return parsed.GetValue(lease) is { } seconds ? options with { LeaseSeconds = seconds } : options;
     }

@@ -1,5 +1,5 @@
-using PyramidFlow.Server;
 using PyramidFlow.Hub;
+using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Cli.Serving;
 

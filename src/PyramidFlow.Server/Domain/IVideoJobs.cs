@@ -1,62 +1,89 @@
 namespace PyramidFlow.Server.Domain;
 
 /// <summary>
-/// What REST and the page do with videos. Every call names who asks: another owner's videos are not found, and an owner
-/// whose key was taken away is refused (<see cref="JobFault.NoKey"/>). Faults are <see cref="JobException"/> with a sentence for the user.
+/// The operations of REST and the page on videos. Every call names the owner who asks: videos of other owners are not
+/// found, and an owner whose key was removed is refused (<see cref="JobFault.NoKey"/>). Faults are <see
+/// cref="JobException"/> with a sentence for the user.
 /// </summary>
-public interface IVideoJobs
+internal interface IVideoJobs
 {
-    /// <summary>Models there are, the default first; found anew at each call.</summary>
+    /// <summary>The available models, the default first; looked up anew at each call.</summary>
     IReadOnlyList<VideoModel> Models { get; }
 
     /// <summary>Checks a request, fills in its defaults and puts it into the queue.</summary>
-    /// <param name="owner">Who asks.</param>
-    /// <param name="request">What for.</param>
-    /// <param name="upload">The picture or video that <see cref="VideoRequest.Input"/> speaks of, unless it names a job.</param>
-    /// <param name="idempotencyKey">A second call with the same key, request and upload gives the first one's job; null is none.</param>
-    /// <param name="cancel">Gives up before it is in the queue.</param>
-    /// <exception cref="JobException">It cannot be made, the upload is refused, too many are under way, or too many were asked for in this minute.</exception>
-    Task<VideoJob> SubmitAsync(Owner owner, VideoRequest request, VideoUpload? upload = null, string? idempotencyKey = null, CancellationToken cancel = default);
+    /// <param name="owner">Owner of the request.</param>
+    /// <param name="request">The request.</param>
+    /// <param name="upload">The picture or video of <see cref="VideoRequest.Input"/>, unless that names a job.</param>
+    /// <param name="idempotencyKey">A second call with the same key, request and upload returns the job of the first call; null for none.</param>
+    /// <param name="cancellationToken">Cancels the call before the job is in the queue.</param>
+    /// <exception cref="JobException">The request is impossible, the upload is refused, or the owner has too many active jobs or requests in this minute.</exception>
+    Task<VideoJob> SubmitAsync(Owner owner, VideoRequest request, VideoUpload? upload = null, string? idempotencyKey = null, CancellationToken cancellationToken = default);
 
-    /// <summary>A video, with its place in the queue.</summary>
-    /// <exception cref="JobException">There is none of this owner.</exception>
-    Task<VideoJob> GetAsync(Owner owner, string id, CancellationToken cancel = default);
+    /// <summary>Reads a video with its place in the queue.</summary>
+    /// <exception cref="JobException">The owner has no such video.</exception>
+    Task<VideoJob> GetAsync(Owner owner, string id, CancellationToken cancellationToken = default);
 
-    /// <summary>Some of an owner's videos.</summary>
-    /// <exception cref="JobException">The limit is impossible, or the id to go on after unknown.</exception>
-    Task<VideoList> ListAsync(Owner owner, VideoQuery query, CancellationToken cancel = default);
+    /// <summary>Lists videos of an owner.</summary>
+    /// <exception cref="JobException">The limit is out of range, or the id in <see cref="VideoQuery.After"/> is unknown.</exception>
+    Task<VideoList> ListAsync(Owner owner, VideoQuery query, CancellationToken cancellationToken = default);
 
-    /// <summary>Stops a video, within one step; it stays in the list as failed. One that has ended stays as it is.</summary>
-    /// <exception cref="JobException">There is none of this owner.</exception>
-    Task<VideoJob> CancelAsync(Owner owner, string id, CancellationToken cancel = default);
+    /// <summary>Stops a video within one step. It stays in the list as failed; an ended video does not change.</summary>
+    /// <exception cref="JobException">The owner has no such video.</exception>
+    Task<VideoJob> CancelAsync(Owner owner, string id, CancellationToken cancellationToken = default);
 
-    /// <summary>Stops a video if it is under way and removes it with its files.</summary>
-    /// <exception cref="JobException">There is none of this owner.</exception>
-    Task DeleteAsync(Owner owner, string id, CancellationToken cancel = default);
-
-    /// <summary>A video as it is now and after each change, until it has ended or is deleted. A slow reader misses what is out of date.</summary>
-    /// <exception cref="JobException">There is none of this owner.</exception>
-    IAsyncEnumerable<VideoJob> WatchAsync(Owner owner, string id, CancellationToken cancel = default);
+    /// <summary>Stops a video if it is active, and removes it with its files.</summary>
+    /// <exception cref="JobException">The owner has no such video.</exception>
+    Task DeleteAsync(Owner owner, string id, CancellationToken cancellationToken = default);
 
     /// <summary>
-    /// Says after each change which of an owner's videos changed, without end; a deleted one comes with its id only
-    /// (<see cref="JobChange.Job"/> is null). Begin before <see cref="ListAsync"/>, so that nothing is missed.
+    /// Yields the current state of a video and each later state, until the video has ended or is deleted. A slow reader
+    /// misses outdated states.
     /// </summary>
-    IAsyncEnumerable<IReadOnlyList<JobChange>> WatchAllAsync(Owner owner, CancellationToken cancel = default);
+    /// <exception cref="JobException">The owner has no such video.</exception>
+    IAsyncEnumerable<VideoJob> WatchAsync(Owner owner, string id, CancellationToken cancellationToken = default);
+
+    /// <summary>
+    /// Yields the changes of an owner's videos, without end. A deleted video has a null <see cref="JobChange.Job"/>.
+    /// Start this before <see cref="ListAsync"/>, so that no change is missed.
+    /// </summary>
+    IAsyncEnumerable<IReadOnlyList<JobChange>> WatchAllAsync(Owner owner, CancellationToken cancellationToken = default);
 
     /// <summary>Opens a file of a video.</summary>
-    /// <exception cref="JobException">There is no such video, or no such file of it yet.</exception>
-    Task<VideoContent> OpenAsync(Owner owner, string id, VideoVariant variant, CancellationToken cancel = default);
+    /// <exception cref="JobException">The video does not exist, or has no such file yet.</exception>
+    Task<VideoContent> OpenAsync(Owner owner, string id, VideoVariant variant, CancellationToken cancellationToken = default);
 
     /// <summary>
-    /// A video while it is made, from its beginning: fragmented mp4, a fragment for each unit. Of one that is done, all at
-    /// once. The pieces end with the video.
+    /// Streams a video from its beginning while it is made: fragmented mp4, one fragment for each unit. A completed
+    /// video is streamed at once. The stream ends with the video.
     /// </summary>
-    /// <exception cref="JobException">There is no such video, or it waits or has failed.</exception>
-    IAsyncEnumerable<ReadOnlyMemory<byte>> StreamAsync(Owner owner, string id, CancellationToken cancel = default);
+    /// <exception cref="JobException">The video does not exist, is queued or has failed.</exception>
+    IAsyncEnumerable<ReadOnlyMemory<byte>> StreamAsync(Owner owner, string id, CancellationToken cancellationToken = default);
 }
 
-/// <summary>A video that changed.</summary>
-/// <param name="Id">Which.</param>
-/// <param name="Job">How it is now; null when it is deleted.</param>
-public sealed record JobChange(string Id, VideoJob? Job);
+/// <summary>A change of a video.</summary>
+/// <param name="Id">Id of the video.</param>
+/// <param name="Job">The new state; null when the video was deleted.</param>
+internal sealed record JobChange(string Id, VideoJob? Job);
+
+/// <summary>The videos to list.</summary>
+/// <param name="Limit">Maximum number, 1 to 100.</param>
+/// <param name="After">Id after which the list continues; null starts at the beginning.</param>
+/// <param name="OldestFirst">Whether the oldest come first instead of the newest.</param>
+internal sealed record VideoQuery(int Limit = 20, string? After = null, bool OldestFirst = false);
+
+/// <summary>A page of a list of videos.</summary>
+/// <param name="Jobs">The videos, in the requested order.</param>
+/// <param name="HasMore">Whether more videos follow.</param>
+internal sealed record VideoList(IReadOnlyList<VideoJob> Jobs, bool HasMore);
+
+/// <summary>A picture or video as the user sent it. It is decoded and encoded anew, and never stored or served as it came.</summary>
+/// <param name="Content">The bytes. They are read once, and twice with an idempotency key: the stream must then support seeking. Size limits apply while they are read.</param>
+/// <param name="Name">Name for error messages; never part of a path.</param>
+internal sealed record VideoUpload(Stream Content, string Name);
+
+/// <summary>A file of a video.</summary>
+/// <param name="Stream">The bytes; seekable. The caller disposes the stream.</param>
+/// <param name="ContentType">Media type such as <c>video/mp4</c>.</param>
+/// <param name="FileName">Suggested name of the downloaded file.</param>
+/// <param name="ChangedAt">Time of the last write.</param>
+internal sealed record VideoContent(Stream Stream, string ContentType, string FileName, DateTimeOffset ChangedAt);

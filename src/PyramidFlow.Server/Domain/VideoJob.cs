@@ -1,50 +1,128 @@
+using System.Buffers;
+using System.Security.Claims;
+using PyramidFlow.Generation;
+
 namespace PyramidFlow.Server.Domain;
 
-/// <summary>A video that was asked for, whether it is made already or not.</summary>
-public sealed record VideoJob
+/// <summary>A requested video in any state.</summary>
+internal sealed record VideoJob
 {
-    /// <summary>Its name to users: <c>video_</c> and 32 hexadecimal digits.</summary>
+    /// <summary>Public id: <c>video_</c> and 32 hexadecimal digits.</summary>
     public required string Id { get; init; }
 
-    /// <summary>Who asked for it; nobody else sees it.</summary>
+    /// <summary>The owner; nobody else sees the video.</summary>
     public required Owner Owner { get; init; }
 
-    /// <summary>What was asked for, every value filled in.</summary>
+    /// <summary>The request with all defaults filled in.</summary>
     public required VideoRequest Request { get; init; }
 
-    /// <summary>Where it is on its way.</summary>
+    /// <summary>The state.</summary>
     public VideoStatus Status { get; init; }
 
-    /// <summary>When it was accepted.</summary>
+    /// <summary>Time of acceptance.</summary>
     public DateTimeOffset CreatedAt { get; init; }
 
-    /// <summary>When a worker began with it (the last time).</summary>
+    /// <summary>Start of the last attempt.</summary>
     public DateTimeOffset? StartedAt { get; init; }
 
-    /// <summary>When it ended, well or not.</summary>
+    /// <summary>Time of completion or failure.</summary>
     public DateTimeOffset? CompletedAt { get; init; }
 
-    /// <summary>Where its making is; null before it is begun.</summary>
+    /// <summary>Progress of the current attempt; null before the first report.</summary>
     public VideoProgress? Progress { get; init; }
 
-    /// <summary>Why it failed.</summary>
+    /// <summary>The reason of a failure.</summary>
     public VideoError? Error { get; init; }
 
-    /// <summary>What it became.</summary>
+    /// <summary>The result of a completed video.</summary>
     public VideoResult? Result { get; init; }
 
-    /// <summary>How often it was begun; files of it carry this number.</summary>
+    /// <summary>Number of the current attempt; names of its files contain it.</summary>
     public int Attempt { get; init; }
 
-    /// <summary>Grows with every change of any job.</summary>
+    /// <summary>Revision of the last change; revisions grow over all jobs.</summary>
     public long Revision { get; init; }
 
-    /// <summary>Its place among those that wait, from 1; null when it does not wait.</summary>
+    /// <summary>Place in the queue, from 1; null unless the video is queued.</summary>
     public int? QueuePosition { get; init; }
 
-    /// <summary>Seconds until it is done, with those before it; null when that cannot be told.</summary>
+    /// <summary>Estimated seconds until the video is done, including those before it in the queue; null when unknown.</summary>
     public double? SecondsLeft { get; init; }
 
-    /// <summary>Whether nothing will change any more.</summary>
+    /// <summary>Whether the video has completed or failed.</summary>
     public bool HasEnded => Status is VideoStatus.Completed or VideoStatus.Failed;
+}
+
+/// <summary>Ids of videos: <c>video_</c> and 32 hexadecimal digits that cannot be guessed.</summary>
+internal static class VideoId
+{
+    private const string Prefix = "video_";
+    private static readonly SearchValues<char> Digits = SearchValues.Create("0123456789abcdef");
+
+    /// <summary>Creates a new id.</summary>
+    public static string New() => Prefix + Convert.ToHexStringLower(System.Security.Cryptography.RandomNumberGenerator.GetBytes(16));
+
+    /// <summary>Checks the form of an id.</summary>
+    public static bool IsValid(string text) =>
+        text.Length == Prefix.Length + 32 && text.StartsWith(Prefix, StringComparison.Ordinal) && !text.AsSpan(Prefix.Length).ContainsAnyExcept(Digits);
+}
+
+/// <summary>State of a video.</summary>
+internal enum VideoStatus
+{
+    /// <summary>Accepted and waiting for a worker.</summary>
+    Queued,
+
+    /// <summary>A worker is making the video.</summary>
+    InProgress,
+
+    /// <summary>The video file exists.</summary>
+    Completed,
+
+    /// <summary>The video failed; <see cref="VideoJob.Error"/> holds the reason.</summary>
+    Failed,
+}
+
+/// <summary>Progress of a video.</summary>
+/// <param name="Fraction">Fraction of the work done, 0 to 1.</param>
+/// <param name="Phase">Current phase.</param>
+/// <param name="Unit">Current unit, from 0.</param>
+/// <param name="Units">Number of units.</param>
+/// <param name="Stage">Current stage of the unit, from 0 (the lowest resolution).</param>
+/// <param name="Stages">Number of stages.</param>
+/// <param name="Step">Completed steps of the stage.</param>
+/// <param name="Steps">Steps of the stage.</param>
+internal sealed record VideoProgress(
+    double Fraction, GenerationPhase Phase, int Unit = 0, int Units = 0, int Stage = 0, int Stages = 0, int Step = 0, int Steps = 0)
+{
+    /// <summary>Estimated seconds until the video is done; null when unknown.</summary>
+    public double? SecondsLeft { get; init; }
+
+    /// <summary>Number of the latest preview picture, from 1; 0 before the first. Read it with <see cref="VideoVariant.Preview"/>.</summary>
+    public int Preview { get; init; }
+
+    /// <summary>Number of frames in the live stream.</summary>
+    public int LiveFrames { get; init; }
+}
+
+/// <summary>Result of a completed video.</summary>
+/// <param name="Frames">Frames in the file, including those of an extended video.</param>
+/// <param name="Bytes">Total bytes of the video and the files kept with it.</param>
+/// <param name="Seconds">Duration of the generation in seconds.</param>
+/// <param name="Warnings">Warnings for the user, for example that the prompt was truncated.</param>
+internal sealed record VideoResult(int Frames, long Bytes, double Seconds, IReadOnlyList<string> Warnings);
+
+/// <summary>The owner of requests and videos: an API key, or <see cref="Local"/> when no keys are in use.</summary>
+/// <param name="Name">Name of the key and the first digits of its hash; a later key of the same name is another owner.</param>
+internal readonly record struct Owner(string Name)
+{
+    /// <summary>The owner when no keys are in use.</summary>
+    public static Owner Local { get; } = new("local");
+
+    /// <summary>Returns the signed-in owner, or <see cref="Local"/> without keys.</summary>
+    /// <param name="user">User of a request or of the page's authentication state.</param>
+    public static Owner From(ClaimsPrincipal user) => user.Identity is { IsAuthenticated: true } && user.FindFirstValue(ClaimTypes.NameIdentifier) is { } owner ? new(owner) : Local;
+
+    /// <inheritdoc/>
+    public override string ToString() => Name;
 }

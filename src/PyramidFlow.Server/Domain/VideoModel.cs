@@ -3,16 +3,21 @@ using PyramidFlow.Generation;
 
 namespace PyramidFlow.Server.Domain;
 
-/// <summary>A model that videos can be asked of.</summary>
-/// <param name="Id">Its name to users, such as <c>sprites</c> or <c>pyramid-flow-miniflux:768p</c>.</param>
-/// <param name="Folder">Its checkpoint.</param>
-/// <param name="Variant">Which transformer of the checkpoint; null is its first.</param>
-/// <param name="Settings">What it uses unless the user says otherwise: size, frames, steps, guidance, frames per second.</param>
+/// <summary>A model that users can select.</summary>
+/// <param name="Id">Name for users, such as <c>sprites</c> or <c>pyramid-flow-miniflux:768p</c>.</param>
+/// <param name="Folder">Path of the checkpoint folder.</param>
+/// <param name="Variant">Variant of the checkpoint's transformer; null for the first.</param>
+/// <param name="Settings">Defaults: size, frames, steps, guidance, frames per second.</param>
 public sealed record VideoModel(string Id, string Folder, string? Variant, PipelineSettings Settings)
 {
-    /// <summary>What width and height in pixels are multiples of.</summary>
+    /// <summary>Width and height must be multiples of this number of pixels.</summary>
     public int SizeMultiple => FrameSizes.Multiple(Settings);
 
-    /// <summary>Seconds of the longest clip it was trained on.</summary>
+    /// <summary>Duration in seconds of the longest clip in the training.</summary>
     public double MaxSeconds => VideoLength.OfLatents(Settings.MaxLatentFrames) / Settings.FramesPerSecond;
 }
+
+/// <summary>A checkpoint folder and the name by which users ask for it.</summary>
+/// <param name="Name">Name of the model.</param>
+/// <param name="Folder">Path of the checkpoint folder.</param>
+public sealed record ModelFolder(string Name, string Folder);

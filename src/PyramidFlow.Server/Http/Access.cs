@@ -1,29 +1,34 @@
 using System.Security.Claims;
+using System.Text.Encodings.Web;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authentication.Cookies;
 using Microsoft.AspNetCore.DataProtection;
 using Microsoft.AspNetCore.Mvc;
+using Microsoft.Extensions.Options;
 using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Storage;
+using PyramidFlow.Server.Worker;
 
 namespace PyramidFlow.Server.Http;
 
 /// <summary>
-/// Who may come in. Without keys, on a loopback address only, everybody; with keys, who sends one as a bearer, or has
-/// signed in with one on the page and got a cookie for it. The cookie tells the owner, in which the key's hash has a part:
-/// it ends with the key, and another key of the same name does not revive it. What is open ends with the key too.
+/// Authentication. Without keys, on a loopback address only, everybody has access; with keys, a request needs one as a
+/// bearer token, or a cookie from a sign-in on the page. The cookie contains the owner, which includes a part of the
+/// key's hash: it ends with the key, and a later key of the same name does not revive it. Open connections end with the
+/// key too.
 /// </summary>
 internal static class Access
 {
-    /// <summary>Where the page asks for a key.</summary>
+    /// <summary>Path of the sign-in page.</summary>
     public const string SignInPath = "/signin";
 
     private const string SessionPath = "/session", PagePath = "/_blazor", Choose = "choose";
     private static readonly PathString[] Open = ["/health", SignInPath, SessionPath, "/page.css", "/_framework", "/favicon.ico"];
 
-    public static IServiceCollection AddAccess(this IServiceCollection services, ServerOptions options, ApiKeys keys)
+    public static IServiceCollection AddAccess(this IServiceCollection services, string dataFolder, ApiKeys keys)
     {
         services.AddSingleton(keys).AddSingleton<KeyWatch>().AddHostedService(provider => provider.GetRequiredService<KeyWatch>());
-        services.AddDataProtection().SetApplicationName("pyramidflow").PersistKeysToFileSystem(new DirectoryInfo(Path.Combine(Path.GetFullPath(options.DataFolder), "cookie-keys")));
+        services.AddDataProtection().SetApplicationName("pyramidflow").PersistKeysToFileSystem(new DirectoryInfo(Path.Combine(Path.GetFullPath(dataFolder), "cookie-keys")));
         services.AddAuthentication(Choose)
             .AddPolicyScheme(Choose, null, choice => choice.ForwardDefaultSelector = context =>
                 KeyAuthentication.IsFor(context.Request) ? KeyAuthentication.Name : CookieAuthenticationDefaults.AuthenticationScheme)
@@ -37,12 +42,12 @@ internal static class Access
                 cookie.SlidingExpiration = true;
                 cookie.Events.OnValidatePrincipal = RejectRemovedAsync;
             });
-        // Behind a proxy that speaks TLS for us a cookie never travels without it.
+        // Behind a proxy that terminates TLS the cookie never travels without TLS.
         services.AddAntiforgery(antiforgery => antiforgery.Cookie.SecurePolicy = CookieSecurePolicy.SameAsRequest);
         return services;
     }
 
-    /// <summary>Turns away who has no key, if there are keys.</summary>
+    /// <summary>Refuses requests without a key, if keys are in use.</summary>
     public static void UseAccess(this WebApplication app)
     {
         app.UseAuthentication();
@@ -58,8 +63,8 @@ internal static class Access
             var keys = context.RequestServices.GetRequiredService<ApiKeys>();
             if (!keys.InUse || context.User.Identity is { IsAuthenticated: true })
             {
-                // The page leaves by itself, to where one signs in.
-                var end = path.StartsWithSegments(PagePath, StringComparison.Ordinal) ? default : context.RequestServices.GetRequiredService<KeyWatch>().EndOf(Owner.Of(context.User));
+                // The page redirects itself to the sign-in.
+                var end = path.StartsWithSegments(PagePath, StringComparison.Ordinal) ? default : context.RequestServices.GetRequiredService<KeyWatch>().EndOf(Owner.From(context.User));
                 await using (end.UnsafeRegister(static aborted => ((HttpContext)aborted!).Abort(), context).ConfigureAwait(false))
                     await next(context).ConfigureAwait(false);
                 return;
@@ -72,14 +77,14 @@ internal static class Access
             }
 
             context.Response.Headers.WWWAuthenticate = "Bearer";
-            await Problems.WriteAsync(context, ProblemObject.Of(401, "this service needs an API key: send it as 'Authorization: Bearer KEY'", "no_key")).ConfigureAwait(false);
+            await Problems.WriteAsync(context, ProblemObject.Create(401, "this service needs an API key: send it as 'Authorization: Bearer KEY'", "no_key")).ConfigureAwait(false);
         });
     }
 
-    /// <summary>Signing in on the page and out again.</summary>
+    /// <summary>Maps sign-in and sign-out.</summary>
     public static void MapSession(this IEndpointRouteBuilder routes)
     {
-        // Another site cannot post here: it is stopped by its origin, before the form is read.
+        // OriginCheck stops posts of other sites before the form is read.
         routes.MapPost(SessionPath, async (HttpContext context, [FromForm] string? key, ApiKeys keys) =>
         {
             if (keys.OwnerOf(key?.Trim() ?? "") is not { } owner)
@@ -94,7 +99,7 @@ internal static class Access
         }).DisableAntiforgery().ExcludeFromDescription();
     }
 
-    // A key that was taken away takes its cookies with it.
+    // A removed key invalidates its cookies.
     private static async Task RejectRemovedAsync(CookieValidatePrincipalContext context)
     {
         var keys = context.HttpContext.RequestServices.GetRequiredService<ApiKeys>();
@@ -102,5 +107,29 @@ internal static class Access
             return;
         context.RejectPrincipal();
         await context.HttpContext.SignOutAsync(CookieAuthenticationDefaults.AuthenticationScheme).ConfigureAwait(false);
+    }
+}
+
+/// <summary>Authenticates requests by the key in <c>Authorization: Bearer</c>.</summary>
+internal sealed class KeyAuthentication(IOptionsMonitor<AuthenticationSchemeOptions> options, ILoggerFactory logger, UrlEncoder encoder, ApiKeys keys)
+    : AuthenticationHandler<AuthenticationSchemeOptions>(options, logger, encoder)
+{
+    public const string Name = "key";
+    private const string Bearer = "Bearer ";
+
+    /// <summary>Creates the user of a key. The identifier is the owner, which includes a part of the key's hash.</summary>
+    public static ClaimsPrincipal User(string owner, string scheme) =>
+        new(new ClaimsIdentity([new Claim(ClaimTypes.NameIdentifier, owner), new Claim(ClaimTypes.Name, ApiKeys.NameOfOwner(owner))], scheme));
+
+    /// <summary>Whether a request has a bearer key; other schemes, such as Basic for a proxy, do not count.</summary>
+    public static bool IsFor(HttpRequest request) => request.Headers.Authorization.ToString().StartsWith(Bearer, StringComparison.OrdinalIgnoreCase);
+
+    protected override Task<AuthenticateResult> HandleAuthenticateAsync()
+    {
+        if (!IsFor(Request))
+            return Task.FromResult(AuthenticateResult.NoResult());
+        return Task.FromResult(keys.OwnerOf(Request.Headers.Authorization.ToString()[Bearer.Length..].Trim()) is { } owner
+            ? AuthenticateResult.Success(new AuthenticationTicket(User(owner, Name), Name))
+            : AuthenticateResult.Fail("unknown key"));
     }
 }

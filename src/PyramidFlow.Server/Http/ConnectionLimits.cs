@@ -1,13 +1,16 @@
 using System.Net;
 using System.Net.Sockets;
+using System.Threading.RateLimiting;
 using Microsoft.AspNetCore.Connections;
+using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Storage;
 
 namespace PyramidFlow.Server.Http;
 
 /// <summary>
-/// How many connections there may be, together and from one address. When a limit is reached, the connection that has
-/// been idle longest makes room for the new one; those on which a request is answered are never cut, however long that takes
-/// (events, streamed videos, pages). A new one is refused only when none is idle.
+/// Limits the number of connections, in total and per address. At the limit, the connection that was idle longest is
+/// closed for a new one. Connections with a request in progress (events, streams, pages) are never closed. A new
+/// connection is refused only when none is idle.
 /// </summary>
 internal sealed partial class ConnectionLimits(ServerLimits limits, ILogger<ConnectionLimits> log)
 {
@@ -17,7 +20,7 @@ internal sealed partial class ConnectionLimits(ServerLimits limits, ILogger<Conn
     private int count;
     private DateTime told = DateTime.MinValue;
 
-    /// <summary>Holds a connection while it lasts.</summary>
+    /// <summary>Counts a connection while it is open.</summary>
     public async Task HoldAsync(ConnectionContext connection, ConnectionDelegate next)
     {
         var held = new Held(this, connection);
@@ -39,7 +42,7 @@ internal sealed partial class ConnectionLimits(ServerLimits limits, ILogger<Conn
         }
     }
 
-    /// <summary>Marks the connection of a request as in use while it is answered.</summary>
+    /// <summary>Marks the connection as busy during a request.</summary>
     public static async Task AnswerAsync(HttpContext context, RequestDelegate next)
     {
         var held = context.Features.Get<Held>();
@@ -54,7 +57,7 @@ internal sealed partial class ConnectionLimits(ServerLimits limits, ILogger<Conn
         }
     }
 
-    /// <summary>What is counted as one address: one network has as many of version 6 as it likes, so its /64 is.</summary>
+    /// <summary>Returns the address to count: for IPv6 the /64 network, since its owner has all of its addresses.</summary>
     public static IPAddress NetworkOf(IPAddress? address)
     {
         if (address is null)
@@ -84,7 +87,7 @@ internal sealed partial class ConnectionLimits(ServerLimits limits, ILogger<Conn
                 return false;
             }
 
-            // It counts no more, though its end may take a moment.
+            // The closed connection counts no more, though closing may take a moment.
             if (idle is not null)
                 RemoveHere(idle);
             place = places.TryGetValue(held.Address, out place) ? place : places[held.Address] = new Place();
@@ -150,11 +153,11 @@ internal sealed partial class ConnectionLimits(ServerLimits limits, ILogger<Conn
     {
         public int Count { get; set; }
 
-        /// <summary>Those without a request, the longest idle first.</summary>
+        /// <summary>Connections without a request, the longest idle first.</summary>
         public LinkedList<Held> Idle { get; } = [];
     }
 
-    /// <summary>A connection and what it is about.</summary>
+    /// <summary>A connection and its state.</summary>
     private sealed class Held(ConnectionLimits limits, ConnectionContext connection)
     {
         public ConnectionContext Connection { get; } = connection;
@@ -169,4 +172,46 @@ internal sealed partial class ConnectionLimits(ServerLimits limits, ILogger<Conn
 
         public void Use(int change) => limits.Use(this, change);
     }
+}
+
+/// <summary>
+/// Limits the number of sign-in attempts per address or IPv6 network and minute. New videos are counted at their
+/// submission, by REST and the page alike; this filter only refuses excess requests before their body is read.
+/// </summary>
+internal static class RateLimits
+{
+    public const string SignIn = "signin";
+    private const int SignInsPerMinute = 10;
+    private static readonly TimeSpan Minute = TimeSpan.FromMinutes(1);
+
+    public static IServiceCollection AddRateLimits(this IServiceCollection services) => services.AddRateLimiter(limiter =>
+    {
+        limiter.AddPolicy(SignIn, context => Window(ConnectionLimits.NetworkOf(context.Connection.RemoteIpAddress).ToString(), SignInsPerMinute));
+        limiter.OnRejected = async (rejected, _) =>
+        {
+            var seconds = rejected.Lease.TryGetMetadata(MetadataName.RetryAfter, out var wait) ? (int)Math.Ceiling(wait.TotalSeconds) : 60;
+            var problem = ProblemObject.Create(429, $"too many requests in one minute: try again in {seconds} seconds", "rate_limit") with { RetryAfterSeconds = seconds };
+            await Problems.WriteAsync(rejected.HttpContext, problem).ConfigureAwait(false);
+        };
+    });
+
+    /// <summary>
+    /// Refuses excess requests before their body is read. A repeated request with the same idempotency key passes,
+    /// since it makes no new video.
+    /// </summary>
+    public static RouteHandlerBuilder RefuseTooManyEarly(this RouteHandlerBuilder endpoint, string idempotencyKey) => endpoint.AddEndpointFilter(async (invocation, next) =>
+    {
+        var context = invocation.HttpContext;
+        var (owner, store, key) = (Owner.From(context.User), context.RequestServices.GetRequiredService<IJobStore>(), context.Request.Headers[idempotencyKey].ToString());
+        if (key.Length == 0 || !await store.HasKeyAsync(owner, key, context.RequestAborted).ConfigureAwait(false))
+        {
+            var limits = context.RequestServices.GetRequiredService<ServerLimits>();
+            await store.CheckRequestsAsync(owner, limits.RequestsPerMinute, context.RequestAborted).ConfigureAwait(false);
+        }
+
+        return await next(invocation).ConfigureAwait(false);
+    });
+
+    private static RateLimitPartition<string> Window(string who, int most) =>
+        RateLimitPartition.GetFixedWindowLimiter(who, _ => new FixedWindowRateLimiterOptions { PermitLimit = most, Window = Minute });
 }

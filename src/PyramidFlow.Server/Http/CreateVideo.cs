@@ -1,63 +1,86 @@
 using System.ComponentModel;
+using System.Globalization;
+using System.Text.Json.Nodes;
+using Microsoft.OpenApi;
+using PyramidFlow.Generation;
 
 namespace PyramidFlow.Server.Http;
 
-/// <summary>A request for a video, for the OpenAPI document; <see cref="RequestReader"/> reads it.</summary>
+/// <summary>
+/// A request for a video as the OpenAPI document shows it: its settings are added from <see cref="SettingsTable"/>. <see cref="RequestReader"/>
+/// reads the request itself.
+/// </summary>
 internal sealed record CreateVideo
 {
-    [Description("What is to be seen; may be empty only with something to begin with.")]
-    public required string Prompt { get; init; }
-
     [Description("A model of /v1/models; the default is its first.")]
     public string? Model { get; init; }
 
-    [Description("A picture (first frame) or a video (gone on from); in JSON a data URL.")]
+    [Description("A picture (first frame) or a video (continued); in JSON a data URL.")]
     public IFormFile? InputReference { get; init; }
 
-    [Description("How long, such as \"5\"; the nearest possible length is taken.")]
-    public string? Seconds { get; init; }
-
-    [Description("WIDTHxHEIGHT, such as 640x384.")]
-    public string? Size { get; init; }
-
-    [Description("In place of seconds: 1 + a multiple of 8.")]
-    public int? NumFrames { get; init; }
-
-    [Description("Frames per second that the file is played with.")]
-    public double? Fps { get; init; }
-
-    [Description("Steps of each stage of the first part; later parts take fewer, as the model does.")]
+    [Description("Steps of each stage of the first unit; later units take fewer, as the model does. Other services have this field for both.")]
     public int? NumInferenceSteps { get; init; }
 
-    [Description("How closely to follow the prompt; 0 is off.")]
-    public double? GuidanceScale { get; init; }
+    [Description("Continues an earlier video.")]
+    public string? ExtendVideoId { get; init; }
 
-    [Description("The same seed gives the same video; -1 is any.")]
-    public long? Seed { get; init; }
+    [Description("Begins with the last frame of an earlier video.")]
+    public string? LastFrameOfVideoId { get; init; }
 
-    [Description("What is not to be seen.")]
-    public string? NegativePrompt { get; init; }
-
-    [Description("Object (in a form: JSON, or extra_params[name]) with these and more: steps, video_steps (lists), video_guidance_scale, prompt_suffix, prompts ([{from, prompt}]), reuse_prefix, guidance_every, solver (euler, second-order), extend_video_id, last_frame_of_video_id.")]
+    [Description("Object (in a form: JSON, or extra_params[name]) whose fields count as if they stood in the body.")]
     public string? ExtraParams { get; init; }
+
+    /// <summary>Adds the settings to the schema of a request or of a video.</summary>
+    public static void AddSettings(OpenApiSchema schema, Type type)
+    {
+        if (type != typeof(CreateVideo) && type != typeof(VideoObject))
+            return;
+        schema.Properties ??= new Dictionary<string, IOpenApiSchema>();
+        foreach (var setting in SettingsTable.All.Where(setting => setting.Field is not null && !schema.Properties.ContainsKey(setting.Field)))
+            schema.Properties[setting.Field!] = SchemaOf(setting);
+        schema.AdditionalPropertiesAllowed = false;
+        if (type == typeof(CreateVideo))
+            schema.Required = new HashSet<string> { "prompt" };
+    }
+
+    private static OpenApiSchema SchemaOf(Setting setting)
+    {
+        var (least, most) = setting.Type.Range;
+        return new OpenApiSchema
+        {
+            Type = setting.Type.Schema switch
+            {
+                "integer" => JsonSchemaType.Integer,
+                "number" => JsonSchemaType.Number,
+                "boolean" => JsonSchemaType.Boolean,
+                "array" => JsonSchemaType.Array,
+                _ => JsonSchemaType.String,
+            },
+            Items = setting.Type.Schema != "array" ? null : new OpenApiSchema { Type = setting.Name == "prompts" ? JsonSchemaType.Object : JsonSchemaType.Number },
+            Description = $"{char.ToUpperInvariant(setting.Help[0])}{setting.Help[1..]}{(setting.Default.Length == 0 ? "" : $"; by default {setting.Default}")}.",
+            Minimum = least?.ToString(CultureInfo.InvariantCulture),
+            Maximum = most?.ToString(CultureInfo.InvariantCulture),
+            Enum = setting.Type.Choices is { } choices ? [.. choices.Select(choice => JsonValue.Create(choice))] : null,
+        };
+    }
 }
 
 /// <summary>A request for a video made again with another prompt.</summary>
 internal sealed record RemixVideo
 {
-    [Description("What is to be seen now.")]
+    [Description("What the video shows now.")]
     public required string Prompt { get; init; }
 }
 
 /// <summary>A request for a longer video.</summary>
 internal sealed record ExtendVideo
 {
-    [Description("What is to be seen then.")]
+    [Description("What the new part shows.")]
     public required string Prompt { get; init; }
 
-    [Description("How much longer.")]
+    [Description("Length of the new part.")]
     public string? Seconds { get; init; }
 
-    [Description("The video to go on from: an object with its id, or a file.")]
+    [Description("The video to continue: an object with its id, or a file.")]
     public required IFormFile Video { get; init; }
 }

@@ -5,31 +5,31 @@ using PyramidFlow.Server.Domain;
 namespace PyramidFlow.Server.Http;
 
 /// <summary>
-/// The progress of a video as server-sent events: <c>progress</c> with the video, <c>preview</c> with a picture, and at last
-/// <c>completed</c>, <c>failed</c> or <c>deleted</c>; <c>stopping</c> when the service stops before that.
+/// The progress of a video as server-sent events: <c>progress</c> with the video, <c>preview</c> with a picture, and
+/// finally <c>completed</c>, <c>failed</c> or <c>deleted</c>; <c>stopping</c> when the service stops earlier.
 /// </summary>
 internal sealed class EventStream(IVideoJobs jobs, IHostApplicationLifetime life)
 {
     private static readonly TimeSpan Beat = TimeSpan.FromSeconds(15);
 
-    // All who watch a video are told the same object: its event is written once.
+    // All watchers of a video get the same object, so its event is serialised once.
     private readonly ConditionalWeakTable<VideoJob, byte[]> events = [];
     private readonly ConditionalWeakTable<VideoJob, Task<byte[]?>> previews = [];
 
-    public static Task WriteAsync(string id, HttpContext context, EventStream stream, CancellationToken cancel) => stream.WriteAsync(id, context, cancel);
+    public static Task WriteAsync(string id, HttpContext context, EventStream stream, CancellationToken cancellationToken) => stream.WriteAsync(id, context, cancellationToken);
 
-    private async Task WriteAsync(string id, HttpContext context, CancellationToken cancel)
+    private async Task WriteAsync(string id, HttpContext context, CancellationToken cancellationToken)
     {
-        var owner = Owner.Of(context.User);
-        // A video that is not there is to be answered as such, before the stream begins.
-        await jobs.GetAsync(owner, id, cancel).ConfigureAwait(false);
+        var owner = Owner.From(context.User);
+        // A missing video must be reported before the stream begins.
+        await jobs.GetAsync(owner, id, cancellationToken).ConfigureAwait(false);
         var response = context.Response;
         response.ContentType = "text/event-stream";
         response.Headers.CacheControl = "no-store";
         response.Headers["X-Accel-Buffering"] = "no";
         if (HttpMethods.IsHead(context.Request.Method))
             return;
-        using var ended = CancellationTokenSource.CreateLinkedTokenSource(cancel, life.ApplicationStopping);
+        using var ended = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, life.ApplicationStopping);
         await using var changes = jobs.WatchAsync(owner, id, ended.Token).GetAsyncEnumerator(ended.Token);
         var next = changes.MoveNextAsync().AsTask();
         try
@@ -37,12 +37,12 @@ internal sealed class EventStream(IVideoJobs jobs, IHostApplicationLifetime life
             var (preview, last, beat) = (0, (VideoJob?)null, Task.Delay(Beat, ended.Token));
             while (true)
             {
-                // One timer for many events: it is renewed only when it has run out. One that was stopped beats no more.
+                // One timer serves many events: it is renewed only after it has elapsed, and not after the end.
                 if (await Task.WhenAny(next, beat).ConfigureAwait(false) == beat && !ended.IsCancellationRequested)
                 {
                     beat = Task.Delay(Beat, ended.Token);
-                    await response.Body.WriteAsync(": still here\n\n"u8.ToArray(), cancel).ConfigureAwait(false);
-                    await response.Body.FlushAsync(cancel).ConfigureAwait(false);
+                    await response.Body.WriteAsync(": still here\n\n"u8.ToArray(), cancellationToken).ConfigureAwait(false);
+                    await response.Body.FlushAsync(cancellationToken).ConfigureAwait(false);
                     continue;
                 }
 
@@ -50,28 +50,28 @@ internal sealed class EventStream(IVideoJobs jobs, IHostApplicationLifetime life
                     break;
                 last = changes.Current;
                 next = changes.MoveNextAsync().AsTask();
-                await response.Body.WriteAsync(events.GetValue(last, Event), cancel).ConfigureAwait(false);
+                await response.Body.WriteAsync(events.GetValue(last, Event), cancellationToken).ConfigureAwait(false);
                 if (last.Progress is { Preview: var number } && number > preview && !last.HasEnded
-                    && await previews.GetValue(last, PreviewAsync).WaitAsync(cancel).ConfigureAwait(false) is { } picture)
+                    && await previews.GetValue(last, PreviewAsync).WaitAsync(cancellationToken).ConfigureAwait(false) is { } picture)
                 {
                     preview = number;
-                    await response.Body.WriteAsync(picture, cancel).ConfigureAwait(false);
+                    await response.Body.WriteAsync(picture, cancellationToken).ConfigureAwait(false);
                 }
 
-                await response.Body.FlushAsync(cancel).ConfigureAwait(false);
+                await response.Body.FlushAsync(cancellationToken).ConfigureAwait(false);
             }
 
             if (last is { HasEnded: false })
-                await response.Body.WriteAsync("event: deleted\ndata: {}\n\n"u8.ToArray(), cancel).ConfigureAwait(false);
+                await response.Body.WriteAsync("event: deleted\ndata: {}\n\n"u8.ToArray(), cancellationToken).ConfigureAwait(false);
         }
-        catch (OperationCanceledException) when (life.ApplicationStopping.IsCancellationRequested && !cancel.IsCancellationRequested)
+        catch (OperationCanceledException) when (life.ApplicationStopping.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
         {
-            // The video goes on elsewhere, or here after a restart; a browser comes back by itself.
-            await response.Body.WriteAsync("event: stopping\ndata: {}\n\n"u8.ToArray(), cancel).ConfigureAwait(false);
+            // The video continues elsewhere, or here after a restart; browsers reconnect by themselves.
+            await response.Body.WriteAsync("event: stopping\ndata: {}\n\n"u8.ToArray(), cancellationToken).ConfigureAwait(false);
         }
         finally
         {
-            // Whatever ends the writing ends the listening and the timer too.
+            // The watch and the timer must end with the writing.
             await ended.CancelAsync().ConfigureAwait(false);
             await ((Task)next).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
@@ -83,7 +83,7 @@ internal sealed class EventStream(IVideoJobs jobs, IHostApplicationLifetime life
         return [.. System.Text.Encoding.ASCII.GetBytes($"event: {name}\ndata: "), .. JsonSerializer.SerializeToUtf8Bytes(VideoObject.Of(job), RestJson.Default.VideoObject), .. "\n\n"u8];
     }
 
-    // Null when it has been removed meanwhile.
+    // Null when the preview was removed meanwhile.
     private async Task<byte[]?> PreviewAsync(VideoJob job)
     {
         try
@@ -100,6 +100,48 @@ internal sealed class EventStream(IVideoJobs jobs, IHostApplicationLifetime life
         catch (JobException)
         {
             return null;
+        }
+    }
+}
+
+/// <summary>Streams a video while it is made.</summary>
+internal static class LiveStream
+{
+    public static async Task WriteAsync(string id, HttpContext context, IVideoJobs jobs, IHostApplicationLifetime life, CancellationToken cancellationToken)
+    {
+        using var ended = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, life.ApplicationStopping);
+        try
+        {
+            await WriteAsync(id, context, jobs, ended.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
+        {
+            if (!context.Response.HasStarted)
+                throw new JobException(JobFault.Unavailable, "this service is being stopped: ask again in a moment", e);
+            // Aborted, so that no client takes a part for the whole video.
+            context.Abort();
+        }
+    }
+
+    private static async Task WriteAsync(string id, HttpContext context, IVideoJobs jobs, CancellationToken cancellationToken)
+    {
+        if (HttpMethods.IsHead(context.Request.Method))
+        {
+            await jobs.GetAsync(Owner.From(context.User), id, cancellationToken).ConfigureAwait(false);
+            context.Response.ContentType = "video/mp4";
+            return;
+        }
+
+        await using var pieces = jobs.StreamAsync(Owner.From(context.User), id, cancellationToken).GetAsyncEnumerator(cancellationToken);
+        // Faults must be reported before the stream begins.
+        var more = await pieces.MoveNextAsync().ConfigureAwait(false);
+        context.Response.ContentType = "video/mp4";
+        context.Response.Headers.CacheControl = "no-store";
+        context.Response.Headers["X-Accel-Buffering"] = "no";
+        for (; more; more = await pieces.MoveNextAsync().ConfigureAwait(false))
+        {
+            await context.Response.Body.WriteAsync(pieces.Current, cancellationToken).ConfigureAwait(false);
+            await context.Response.Body.FlushAsync(cancellationToken).ConfigureAwait(false);
         }
     }
 }

@@ -5,11 +5,12 @@ using PyramidFlow.Server.Domain;
 namespace PyramidFlow.Server.Http;
 
 /// <summary>
-/// A JSON body as it comes in. The text at <c>input_reference</c>, or at <c>image_url</c> in it, may be large: it is handed on while it
-/// is read and an empty text is left in its place. All else is kept, within a limit; whether it is JSON is for others to see.
+/// Reads a JSON body as a stream. The text at <c>input_reference</c>, or at <c>image_url</c> in it, may be large: it is
+/// passed on while it is read, and replaced by an empty text. Everything else is kept, up to a limit; the caller
+/// validates the JSON.
 /// </summary>
-/// <param name="body">The bytes; stays open.</param>
-/// <param name="most">Most bytes that are kept.</param>
+/// <param name="body">The body; stays open.</param>
+/// <param name="most">Maximum number of kept bytes.</param>
 internal sealed class JsonBody(Stream body, int most)
 {
     private const string Reference = "input_reference", Url = "image_url";
@@ -19,21 +20,21 @@ internal sealed class JsonBody(Stream body, int most)
     private readonly MemoryStream kept = new();
     private readonly MemoryStream key = new();
 
-    // By depth: whether it is an object, whether a key comes next, and the key whose value comes next.
+    // By depth: whether the level is an object, whether a key comes next, and the current key.
     private readonly bool[] isObject = new bool[Deepest + 1];
     private readonly bool[] wantsKey = new bool[Deepest + 1];
     private readonly string?[] keys = new string?[Deepest + 1];
     private int next, end, depth;
     private bool inText, inKey, escaped;
 
-    /// <summary>Reads it.</summary>
-    /// <param name="take">Takes the large text, to its end.</param>
-    /// <param name="cancel">Stops the reading.</param>
-    /// <returns>The rest.</returns>
-    /// <exception cref="JobException">It is too large, or ends within the large text.</exception>
-    public async Task<ReadOnlyMemory<byte>> ReadAsync(Func<Stream, Task> take, CancellationToken cancel)
+    /// <summary>Reads the body.</summary>
+    /// <param name="take">Reads the large text to its end.</param>
+    /// <param name="cancellationToken">Stops the reading.</param>
+    /// <returns>The body without the large text.</returns>
+    /// <exception cref="JobException">The body is too large, or ends within the large text.</exception>
+    public async Task<ReadOnlyMemory<byte>> ReadAsync(Func<Stream, Task> take, CancellationToken cancellationToken)
     {
-        while (next < end || await FillAsync(cancel).ConfigureAwait(false))
+        while (next < end || await FillAsync(cancellationToken).ConfigureAwait(false))
         {
             if (!Scan())
                 continue;
@@ -46,7 +47,7 @@ internal sealed class JsonBody(Stream body, int most)
         return kept.GetBuffer().AsMemory(0, (int)kept.Length);
     }
 
-    // Goes on to the end of what is there, or to the beginning of the large text: then true.
+    // Scans to the end of the buffer, or to the beginning of the large text, where it returns true.
     private bool Scan()
     {
         var start = next;
@@ -123,13 +124,13 @@ internal sealed class JsonBody(Stream body, int most)
         kept.Write(bytes);
     }
 
-    private async ValueTask<bool> FillAsync(CancellationToken cancel)
+    private async ValueTask<bool> FillAsync(CancellationToken cancellationToken)
     {
-        (next, end) = (0, await body.ReadAsync(buffer, cancel).ConfigureAwait(false));
+        (next, end) = (0, await body.ReadAsync(buffer, cancellationToken).ConfigureAwait(false));
         return end > 0;
     }
 
-    // Null for what is no name of ours.
+    // Null for a malformed name.
     private static string? Name(ReadOnlySpan<byte> raw)
     {
         try
@@ -143,7 +144,7 @@ internal sealed class JsonBody(Stream body, int most)
         }
     }
 
-    // The large text without its escapes, up to its closing quote. Letters beyond ASCII become question marks: no data URL has any.
+    // The large text without escapes, up to its closing quote. Characters beyond ASCII become question marks: data URLs have none.
     private sealed class Text(JsonBody owner) : ReadOnlyStream
     {
         public bool HasEnded { get; private set; }
@@ -167,7 +168,7 @@ internal sealed class JsonBody(Stream body, int most)
             return 1;
         }
 
-        // Takes letters up to the next quote or escape.
+        // Copies characters up to the next quote or escape.
         private int Plain(Span<byte> target)
         {
             var there = owner.buffer.AsSpan(owner.next, Math.Min(owner.end - owner.next, target.Length));
@@ -179,30 +180,30 @@ internal sealed class JsonBody(Stream body, int most)
             return there.Length;
         }
 
-        private async ValueTask<byte> EscapedAsync(CancellationToken cancel)
+        private async ValueTask<byte> EscapedAsync(CancellationToken cancellationToken)
         {
-            var letter = await NextAsync(cancel).ConfigureAwait(false);
+            var letter = await NextAsync(cancellationToken).ConfigureAwait(false);
             if (letter != 'u')
                 return letter switch { (byte)'"' or (byte)'\\' or (byte)'/' => letter, (byte)'b' or (byte)'f' or (byte)'n' or (byte)'r' or (byte)'t' => (byte)' ', _ => throw Wrong("it has a backslash before what needs none") };
             var code = 0;
             for (var i = 0; i < 4; i++)
             {
-                var digit = (char)await NextAsync(cancel).ConfigureAwait(false);
+                var digit = (char)await NextAsync(cancellationToken).ConfigureAwait(false);
                 code = (code << 4) | (char.IsAsciiHexDigit(digit) ? Convert.ToInt32(digit.ToString(), 16) : throw Wrong("it has a \\u without four digits"));
             }
 
             return code < 128 ? (byte)code : (byte)'?';
         }
 
-        private async ValueTask<byte> NextAsync(CancellationToken cancel)
+        private async ValueTask<byte> NextAsync(CancellationToken cancellationToken)
         {
-            await NeedAsync(cancel).ConfigureAwait(false);
+            await NeedAsync(cancellationToken).ConfigureAwait(false);
             return owner.buffer[owner.next++];
         }
 
-        private async ValueTask NeedAsync(CancellationToken cancel)
+        private async ValueTask NeedAsync(CancellationToken cancellationToken)
         {
-            if (owner.next == owner.end && !await owner.FillAsync(cancel).ConfigureAwait(false))
+            if (owner.next == owner.end && !await owner.FillAsync(cancellationToken).ConfigureAwait(false))
                 throw Wrong("it ends too early");
         }
 

@@ -1,56 +1,57 @@
 using Microsoft.Net.Http.Headers;
 using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Storage;
 using PyramidFlow.Server.Worker;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Server.Http;
 
-/// <summary>Videos and models over HTTP, in the shape of OpenAI's.</summary>
+/// <summary>Endpoints for videos and models in the form of OpenAI's API.</summary>
 internal static class VideoEndpoints
 {
     private const string IdempotencyKey = "Idempotency-Key";
     private const int KeyLength = 200;
 
-    // Whatever can be fetched can be asked about.
+    // All GET endpoints answer HEAD as well.
     private static readonly string[] Read = ["GET", "HEAD"];
 
     public static void MapVideos(this IEndpointRouteBuilder routes)
     {
         var videos = routes.MapGroup("/v1/videos").WithTags("videos").ProducesProblem(400).ProducesProblem(404);
-        videos.MapPost("", CreateAsync).WithSummary("Asks for a video").Accepts<CreateVideo>("multipart/form-data", "application/json").Produces<VideoObject>()
+        videos.MapPost("", CreateAsync).WithSummary("Requests a video").Accepts<CreateVideo>("multipart/form-data", "application/json").Produces<VideoObject>()
             .ProducesProblem(413).ProducesProblem(415).ProducesProblem(429).RefuseTooManyEarly(IdempotencyKey).DisableAntiforgery();
         videos.MapMethods("", Read, ListAsync).WithSummary("Lists videos, the newest first").Produces<ListObject<VideoObject>>();
-        videos.MapMethods("/{id}", Read, GetAsync).WithSummary("Where a video is on its way").Produces<VideoObject>();
+        videos.MapMethods("/{id}", Read, GetAsync).WithSummary("Returns a video and its state").Produces<VideoObject>();
         videos.MapDelete("/{id}", DeleteAsync).WithSummary("Stops a video within one step, and removes it").Produces<DeletedObject>();
         videos.MapPost("/{id}/cancel", CancelAsync).WithSummary("Stops a video within one step, and keeps it as failed").Produces<VideoObject>();
-        videos.MapPost("/{id}/remix", RemixAsync).WithSummary("Makes a video again with another prompt, all else the same").Accepts<RemixVideo>("application/json", "multipart/form-data")
+        videos.MapPost("/{id}/remix", RemixAsync).WithSummary("Remixes a video: another prompt with the same settings").Accepts<RemixVideo>("application/json", "multipart/form-data")
             .Produces<VideoObject>().ProducesProblem(429).RefuseTooManyEarly(IdempotencyKey).DisableAntiforgery();
-        videos.MapPost("/extensions", ExtendAsync).WithSummary("Makes a video longer: {prompt, seconds, video: {id}} or a file as video").Accepts<ExtendVideo>("multipart/form-data", "application/json")
+        videos.MapPost("/extensions", ExtendAsync).WithSummary("Extends a video: {prompt, seconds, video: {id}}, or a file as video").Accepts<ExtendVideo>("multipart/form-data", "application/json")
             .Produces<VideoObject>().ProducesProblem(429).RefuseTooManyEarly(IdempotencyKey).DisableAntiforgery();
-        videos.MapMethods("/{id}/content", Read, ContentAsync).WithSummary("The video, or a picture of it: video, thumbnail, spritesheet, last_frame, input, preview").Produces(200, contentType: "video/mp4").ProducesProblem(409);
-        videos.MapMethods("/{id}/events", Read, EventStream.WriteAsync).WithSummary("Progress and previews as server-sent events").Produces(200, contentType: "text/event-stream");
-        videos.MapMethods("/{id}/stream", Read, LiveStream.WriteAsync).WithSummary("The video while it is made, from its beginning: fragmented mp4").Produces(200, contentType: "video/mp4").ProducesProblem(409);
+        videos.MapMethods("/{id}/content", Read, ContentAsync).WithSummary("Returns the video or a picture of it: video, thumbnail, spritesheet, last_frame, input, preview").Produces(200, contentType: "video/mp4").ProducesProblem(409);
+        videos.MapMethods("/{id}/events", Read, EventStream.WriteAsync).WithSummary("Streams progress and previews as server-sent events").Produces(200, contentType: "text/event-stream");
+        videos.MapMethods("/{id}/stream", Read, LiveStream.WriteAsync).WithSummary("Streams the video from its beginning while it is made: fragmented mp4").Produces(200, contentType: "video/mp4").ProducesProblem(409);
         routes.MapMethods("/v1/models", Read, (IVideoJobs jobs) => Json(new ListObject<ModelObject>([.. jobs.Models.Select(ModelObject.Of)], false), RestJson.Default.ListObjectModelObject))
-            .WithTags("models").WithSummary("Models there are, the default first").Produces<ListObject<ModelObject>>();
-        routes.MapMethods("/v1/models/{id}", Read, GetModel).WithTags("models").WithSummary("One model").Produces<ModelObject>().ProducesProblem(404);
+            .WithTags("models").WithSummary("Lists the models, the default first").Produces<ListObject<ModelObject>>();
+        routes.MapMethods("/v1/models/{id}", Read, GetModel).WithTags("models").WithSummary("Returns a model").Produces<ModelObject>().ProducesProblem(404);
     }
 
-    private static async Task<IResult> CreateAsync(HttpContext context, IVideoJobs jobs, RequestReader reader, CancellationToken cancel)
+    private static async Task<IResult> CreateAsync(HttpContext context, IVideoJobs jobs, RequestReader reader, CancellationToken cancellationToken)
     {
-        var (fields, upload) = await reader.ReadAsync(context.Request, KnownFields.Create, cancel).ConfigureAwait(false);
+        var (fields, upload) = await reader.ReadAsync(context.Request, KnownFields.Create, cancellationToken).ConfigureAwait(false);
         await using (upload)
         {
             var request = CreateFields.Read(fields, upload?.Kind, jobs.Models);
-            return await SubmitAsync(context, jobs, fields, request, upload?.Upload, cancel).ConfigureAwait(false);
+            return await SubmitAsync(context, jobs, fields, request, upload?.Upload, cancellationToken).ConfigureAwait(false);
         }
     }
 
-    private static async Task<IResult> RemixAsync(string id, HttpContext context, IVideoJobs jobs, RequestReader reader, CancellationToken cancel)
+    private static async Task<IResult> RemixAsync(string id, HttpContext context, IVideoJobs jobs, RequestReader reader, CancellationToken cancellationToken)
     {
-        var (fields, upload) = await reader.ReadAsync(context.Request, KnownFields.Remix, cancel).ConfigureAwait(false);
+        var (fields, upload) = await reader.ReadAsync(context.Request, KnownFields.Remix, cancellationToken).ConfigureAwait(false);
         await using (upload)
         {
-            var original = (await jobs.GetAsync(Owner.Of(context.User), id, cancel).ConfigureAwait(false)).Request;
+            var original = (await jobs.GetAsync(Owner.From(context.User), id, cancellationToken).ConfigureAwait(false)).Request;
             var request = original with
             {
                 Prompt = fields.Text("prompt") ?? "",
@@ -59,17 +60,17 @@ internal static class VideoEndpoints
                 RemixedFrom = id,
                 Input = original.Input is null ? null : original.Input with { FromJob = null },
             };
-            return await SubmitAsync(context, jobs, fields, request, null, cancel).ConfigureAwait(false);
+            return await SubmitAsync(context, jobs, fields, request, null, cancellationToken).ConfigureAwait(false);
         }
     }
 
-    private static async Task<IResult> ExtendAsync(HttpContext context, IVideoJobs jobs, RequestReader reader, CancellationToken cancel)
+    private static async Task<IResult> ExtendAsync(HttpContext context, IVideoJobs jobs, RequestReader reader, CancellationToken cancellationToken)
     {
-        var (fields, upload) = await reader.ReadAsync(context.Request, KnownFields.Extend, cancel).ConfigureAwait(false);
+        var (fields, upload) = await reader.ReadAsync(context.Request, KnownFields.Extend, cancellationToken).ConfigureAwait(false);
         await using (upload)
         {
             var id = fields.ReferredId("video");
-            var original = id is null ? null : (await jobs.GetAsync(Owner.Of(context.User), id, cancel).ConfigureAwait(false)).Request;
+            var original = id is null ? null : (await jobs.GetAsync(Owner.From(context.User), id, cancellationToken).ConfigureAwait(false)).Request;
             var request = CreateFields.Read(fields, upload?.Kind, jobs.Models, original?.Model);
             if (original is not null)
             {
@@ -80,28 +81,28 @@ internal static class VideoEndpoints
 
             if (request.Input?.Kind != VideoInputKind.Video)
                 throw new JobException(JobFault.Invalid, "there is no video to go on from: send its id as {\"video\": {\"id\": ...}}, or a file as video") { Parameter = "video" };
-            return await SubmitAsync(context, jobs, fields, request, upload?.Upload, cancel).ConfigureAwait(false);
+            return await SubmitAsync(context, jobs, fields, request, upload?.Upload, cancellationToken).ConfigureAwait(false);
         }
     }
 
-    private static async Task<IResult> SubmitAsync(HttpContext context, IVideoJobs jobs, RequestFields fields, VideoRequest request, VideoUpload? upload, CancellationToken cancel)
+    private static async Task<IResult> SubmitAsync(HttpContext context, IVideoJobs jobs, RequestFields fields, VideoRequest request, VideoUpload? upload, CancellationToken cancellationToken)
     {
         var key = context.Request.Headers[IdempotencyKey].ToString();
         if (key.Length > KeyLength)
             throw new JobException(JobFault.Invalid, $"the idempotency key is longer than {KeyLength} characters") { Parameter = IdempotencyKey };
         try
         {
-            var job = await jobs.SubmitAsync(Owner.Of(context.User), request, upload, key.Length == 0 ? null : key, cancel).ConfigureAwait(false);
+            var job = await jobs.SubmitAsync(Owner.From(context.User), request, upload, key.Length == 0 ? null : key, cancellationToken).ConfigureAwait(false);
             return Json(VideoObject.Of(job), RestJson.Default.VideoObject);
         }
         catch (JobException e) when (e.Parameter == "steps" && fields.Has(KnownFields.InferenceSteps) && !fields.Has("steps"))
         {
-            // The two are one setting; the fault is told of the one that was sent.
+            // Both names are one setting; the error must name the one that was sent.
             throw new JobException(e.Fault, e.Message, e) { Parameter = KnownFields.InferenceSteps };
         }
     }
 
-    private static async Task<IResult> ListAsync(HttpContext context, IVideoJobs jobs, CancellationToken cancel, string? limit = null, string? after = null, string? order = null)
+    private static async Task<IResult> ListAsync(HttpContext context, IVideoJobs jobs, CancellationToken cancellationToken, string? limit = null, string? after = null, string? order = null)
     {
         if (limit is not null && !PlainNumber.TryWhole(limit, out _))
             throw new JobException(JobFault.Invalid, "limit is a whole number, 1 to 100") { Parameter = "limit" };
@@ -109,13 +110,13 @@ internal static class VideoEndpoints
             throw new JobException(JobFault.NotFound, "there is no video of the id in 'after'") { Parameter = "after" };
         if (order is not (null or "asc" or "desc"))
             throw new JobException(JobFault.Invalid, "order is asc or desc") { Parameter = "order" };
-        var list = await jobs.ListAsync(Owner.Of(context.User), new VideoQuery(PlainNumber.TryWhole(limit, out var most) ? (int)Math.Clamp(most, 0, 1000) : 20, after, order == "asc"), cancel).ConfigureAwait(false);
+        var list = await jobs.ListAsync(Owner.From(context.User), new VideoQuery(PlainNumber.TryWhole(limit, out var most) ? (int)Math.Clamp(most, 0, 1000) : 20, after, order == "asc"), cancellationToken).ConfigureAwait(false);
         var data = list.Jobs.Select(VideoObject.Of).ToList();
         return Json(new ListObject<VideoObject>(data, list.HasMore, data.FirstOrDefault()?.Id, data.LastOrDefault()?.Id), RestJson.Default.ListObjectVideoObject);
     }
 
-    private static async Task<IResult> GetAsync(string id, HttpContext context, IVideoJobs jobs, CancellationToken cancel) =>
-        Json(VideoObject.Of(await jobs.GetAsync(Owner.Of(context.User), id, cancel).ConfigureAwait(false)), RestJson.Default.VideoObject);
+    private static async Task<IResult> GetAsync(string id, HttpContext context, IVideoJobs jobs, CancellationToken cancellationToken) =>
+        Json(VideoObject.Of(await jobs.GetAsync(Owner.From(context.User), id, cancellationToken).ConfigureAwait(false)), RestJson.Default.VideoObject);
 
     private static IResult GetModel(string id, IVideoJobs jobs)
     {
@@ -125,16 +126,16 @@ internal static class VideoEndpoints
             : throw new JobException(JobFault.NotFound, $"there is no model of this id: use {string.Join(", ", models.Select(model => model.Id))}") { Parameter = "model" };
     }
 
-    private static async Task<IResult> CancelAsync(string id, HttpContext context, IVideoJobs jobs, CancellationToken cancel) =>
-        Json(VideoObject.Of(await jobs.CancelAsync(Owner.Of(context.User), id, cancel).ConfigureAwait(false)), RestJson.Default.VideoObject);
+    private static async Task<IResult> CancelAsync(string id, HttpContext context, IVideoJobs jobs, CancellationToken cancellationToken) =>
+        Json(VideoObject.Of(await jobs.CancelAsync(Owner.From(context.User), id, cancellationToken).ConfigureAwait(false)), RestJson.Default.VideoObject);
 
-    private static async Task<IResult> DeleteAsync(string id, HttpContext context, IVideoJobs jobs, CancellationToken cancel)
+    private static async Task<IResult> DeleteAsync(string id, HttpContext context, IVideoJobs jobs, CancellationToken cancellationToken)
     {
-        await jobs.DeleteAsync(Owner.Of(context.User), id, cancel).ConfigureAwait(false);
+        await jobs.DeleteAsync(Owner.From(context.User), id, cancellationToken).ConfigureAwait(false);
         return Json(new DeletedObject(id), RestJson.Default.DeletedObject);
     }
 
-    private static async Task<IResult> ContentAsync(string id, HttpContext context, IVideoJobs jobs, CancellationToken cancel, string? variant = null, string? download = null)
+    private static async Task<IResult> ContentAsync(string id, HttpContext context, IVideoJobs jobs, CancellationToken cancellationToken, string? variant = null, string? download = null)
     {
         var kind = variant switch
         {
@@ -146,12 +147,46 @@ internal static class VideoEndpoints
             "preview" => VideoVariant.Preview,
             _ => throw new JobException(JobFault.Invalid, "variant is video, thumbnail, spritesheet, last_frame, input or preview") { Parameter = "variant" },
         };
-        var content = await jobs.OpenAsync(Owner.Of(context.User), id, kind, cancel).ConfigureAwait(false);
-        // What is finished never changes; what is another's must not stay in a shared cache.
+        var content = await jobs.OpenAsync(Owner.From(context.User), id, kind, cancellationToken).ConfigureAwait(false);
+        // Completed files never change; files of an owner must not stay in shared caches.
         context.Response.Headers.CacheControl = kind == VideoVariant.Preview ? "no-store" : "private, max-age=86400";
         return Results.Stream(content.Stream, content.ContentType, download is null ? null : content.FileName, content.ChangedAt,
             new EntityTagHeaderValue($"\"{id}-{kind}-{content.ChangedAt.ToUnixTimeMilliseconds()}\""), enableRangeProcessing: true);
     }
 
     private static IResult Json<T>(T value, System.Text.Json.Serialization.Metadata.JsonTypeInfo<T> type) => Results.Json(value, type);
+}
+
+/// <summary>Endpoints for liveness and readiness.</summary>
+internal static class HealthEndpoints
+{
+    public static void MapHealth(this IEndpointRouteBuilder routes)
+    {
+        routes.MapGet("/health", () => Results.Text("ok")).ExcludeFromDescription();
+        routes.MapGet("/health/ready", async (IJobStore store, VideoFolder folder, JobFeed feed, ModelCatalog catalog, BackgroundHealth health, CancellationToken cancellationToken) =>
+        {
+            try
+            {
+                await store.RevisionAsync(cancellationToken).ConfigureAwait(false);
+                if (!Directory.Exists(folder.Videos))
+                    return Results.Text("the folder of videos is not there", statusCode: 503);
+                if (catalog.Scan().Fault is not null)
+                    return Results.Text("the default model cannot be read, the log says why", statusCode: 503);
+                return health.Failure is { } failure ? Results.Text(failure, statusCode: 503) : Results.Text(string.Join('\n', Ready(feed, health)));
+            }
+            catch (Exception) when (!cancellationToken.IsCancellationRequested)
+            {
+                return Results.Text("the queue's database cannot be reached", statusCode: 503);
+            }
+        }).ExcludeFromDescription();
+    }
+
+    private static IEnumerable<string> Ready(JobFeed feed, BackgroundHealth health)
+    {
+        yield return "ready";
+        if (health.Warning is { } warning)
+            yield return warning;
+        if (feed.Unreadable is > 0 and var count)
+            yield return $"{count} entries of the queue cannot be read and were set aside: the log names them";
+    }
 }

@@ -1,10 +1,11 @@
 using Microsoft.AspNetCore.Components;
+using Microsoft.JSInterop;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Page.State;
 
 namespace PyramidFlow.Server.Page;
 
-/// <summary>A part of the page: it is drawn anew when what it shows is different.</summary>
+/// <summary>A component of the page that renders again when its content changes.</summary>
 public abstract class StudioComponent : ComponentBase, IDisposable
 {
     [Inject]
@@ -15,7 +16,7 @@ public abstract class StudioComponent : ComponentBase, IDisposable
     [Inject]
     internal PageScript Script { get; set; } = null!;
 
-    /// <summary>Whether it shows videos, which change often, and not only the form.</summary>
+    /// <summary>Whether the component shows videos, which change often, or only the form.</summary>
     protected virtual bool ShowsVideos => true;
 
     /// <inheritdoc/>
@@ -33,7 +34,7 @@ public abstract class StudioComponent : ComponentBase, IDisposable
         GC.SuppressFinalize(this);
     }
 
-    /// <summary>Stops listening.</summary>
+    /// <summary>Removes the event handlers.</summary>
     protected virtual void Dispose(bool disposing)
     {
         Studio.Changed -= Draw;
@@ -43,4 +44,67 @@ public abstract class StudioComponent : ComponentBase, IDisposable
     private void Draw() => StateHasChanged();
 
     private void Draw(VideoJob? before, VideoJob? now) => StateHasChanged();
+}
+
+/// <summary>Calls of browser functions in <c>page.js</c>.</summary>
+/// <param name="browser">Access to the browser.</param>
+internal sealed class PageScript(IJSRuntime browser)
+{
+    /// <summary>Returns the selected theme: <c>light</c>, <c>dark</c> or <c>system</c>.</summary>
+    public ValueTask<string> ThemeAsync() => browser.InvokeAsync<string>("pyramidflow.theme");
+
+    /// <summary>Selects a theme.</summary>
+    public ValueTask SetThemeAsync(string theme) => browser.InvokeVoidAsync("pyramidflow.setTheme", theme);
+
+    /// <summary>Returns the form that the browser stored; null for none.</summary>
+    public ValueTask<string?> KeptAsync() => browser.InvokeAsync<string?>("pyramidflow.kept");
+
+    /// <summary>Stores the form in the browser until sign-out.</summary>
+    public ValueTask KeepAsync(string form) => browser.InvokeVoidAsync("pyramidflow.keep", form);
+
+    /// <summary>Redirects to the sign-in after the key was removed; this ends the page.</summary>
+    public async Task LeaveAsync()
+    {
+        try
+        {
+            await browser.InvokeVoidAsync("pyramidflow.leave");
+        }
+        catch (Exception e) when (e is JSDisconnectedException or OperationCanceledException)
+        {
+            // The page has ended already.
+        }
+    }
+
+    /// <summary>Moves the focus to an element and scrolls to it.</summary>
+    public async ValueTask FocusAsync(string id)
+    {
+        // The element may be rendered only after the calling handler returns.
+        await Task.Yield();
+        await browser.InvokeVoidAsync("pyramidflow.focus", id);
+    }
+
+    /// <summary>Shows a selected file without uploading it.</summary>
+    /// <param name="input">Id of the file input.</param>
+    /// <param name="target">Picture or video element that shows the file.</param>
+    public ValueTask ShowFileAsync(string input, ElementReference target) => browser.InvokeVoidAsync("pyramidflow.showFile", input, target);
+
+    /// <summary>Plays a video while it is made, repeating the available part.</summary>
+    public ValueTask PlayLiveAsync(ElementReference video, string address) => browser.InvokeVoidAsync("pyramidflow.playLive", video, address);
+
+    /// <summary>Plays a video unless the user prefers reduced motion.</summary>
+    public ValueTask PlayAsync(ElementReference video) => browser.InvokeVoidAsync("pyramidflow.play", video);
+}
+
+/// <summary>Registers the services of the page.</summary>
+internal static class PageServices
+{
+    private const long MostMessageBytes = 256 << 10;
+
+    /// <summary>Adds the components and the services of each open page.</summary>
+    public static IServiceCollection AddPage(this IServiceCollection services)
+    {
+        // The stored form arrives in one message: two prompts of maximum length and their schedule, escaped.
+        services.AddRazorComponents().AddInteractiveServerComponents().AddHubOptions(hub => hub.MaximumReceiveMessageSize = MostMessageBytes);
+        return services.AddScoped<VideoLibrary>().AddScoped<VideoForm>().AddScoped<Studio>().AddScoped<PageScript>();
+    }
 }

@@ -3,98 +3,144 @@ using PyramidFlow.Server.Domain;
 namespace PyramidFlow.Server.Storage;
 
 /// <summary>
-/// All jobs, in one table that servers and workers share. A job's way: queued, in progress under a lease, then completed
-/// or failed; a lease that runs out puts it back, or fails it after the last attempt. Every change gets the next revision.
+/// The job table that servers and workers share. A job is queued, then in progress under a lease, then completed or
+/// failed. A lease that expires returns the job to the queue, or fails it after the last attempt. Every change gets the
+/// next revision.
 /// </summary>
 internal interface IJobStore : IAsyncDisposable
 {
-    /// <summary>Makes the tables if need be, or brings them to the version of this program.</summary>
-    /// <exception cref="NewerStoreException">They are of a newer version.</exception>
-    Task InitializeAsync(CancellationToken cancel);
+    /// <summary>Creates the tables, or migrates them to the version of this program.</summary>
+    /// <exception cref="NewerStoreException">The tables have a newer version.</exception>
+    Task InitializeAsync(CancellationToken cancellationToken);
 
-    /// <summary>Counts a request of an owner, for all servers of this store together.</summary>
-    /// <exception cref="JobException">The owner made as many as allowed in the minute that began with the first of them.</exception>
-    Task CountRequestAsync(Owner owner, int mostPerMinute, CancellationToken cancel);
+    /// <summary>Counts a request of an owner over all servers of this store.</summary>
+    /// <exception cref="JobException">The owner has made the maximum number of requests in the current minute, which began with the first of them.</exception>
+    Task CountRequestAsync(Owner owner, int mostPerMinute, CancellationToken cancellationToken);
 
-    /// <summary>Whether an owner may make a request now; counts none.</summary>
+    /// <summary>Checks whether an owner may make a request now, without counting one.</summary>
     /// <exception cref="JobException">As <see cref="CountRequestAsync"/>.</exception>
-    Task CheckRequestsAsync(Owner owner, int mostPerMinute, CancellationToken cancel);
+    Task CheckRequestsAsync(Owner owner, int mostPerMinute, CancellationToken cancellationToken);
 
-    /// <summary>Puts a job into the queue; with a known idempotency key it gives the job of that key.</summary>
-    /// <exception cref="JobException">The key was used for something else, or too many jobs are under way.</exception>
-    Task<(VideoJob Job, bool IsNew)> AddAsync(NewJob job, CancellationToken cancel);
+    /// <summary>Adds a job to the queue; a known idempotency key returns the job of that key.</summary>
+    /// <exception cref="JobException">The key was used for another request, or the owner has too many active jobs.</exception>
+    Task<(VideoJob Job, bool IsNew)> AddAsync(NewJob job, CancellationToken cancellationToken);
 
-    /// <summary>The job of an idempotency key; null when there is none.</summary>
-    Task<VideoJob?> FindByKeyAsync(NewJob job, CancellationToken cancel);
+    /// <summary>Returns the job of an idempotency key; null when there is none.</summary>
+    Task<VideoJob?> FindByKeyAsync(NewJob job, CancellationToken cancellationToken);
 
-    /// <summary>Whether there is a job of an owner's idempotency key.</summary>
-    Task<bool> HasKeyAsync(Owner owner, string idempotencyKey, CancellationToken cancel);
+    /// <summary>Whether an owner's idempotency key has a job.</summary>
+    Task<bool> HasKeyAsync(Owner owner, string idempotencyKey, CancellationToken cancellationToken);
 
-    /// <summary>A job; null when there is none.</summary>
-    Task<VideoJob?> FindAsync(string id, CancellationToken cancel);
+    /// <summary>Returns a job; null when there is none.</summary>
+    Task<VideoJob?> FindAsync(string id, CancellationToken cancellationToken);
 
-    /// <summary>An owner's jobs; one more than the limit when there are more. Null: the id to go on after is unknown.</summary>
-    Task<IReadOnlyList<VideoJob>?> ListAsync(Owner owner, VideoQuery query, CancellationToken cancel);
+    /// <summary>
+    /// Lists an owner's jobs: one more than the limit when there are more; null when the id in <see
+    /// cref="VideoQuery.After"/> is unknown.
+    /// </summary>
+    Task<IReadOnlyList<VideoJob>?> ListAsync(Owner owner, VideoQuery query, CancellationToken cancellationToken);
 
-    /// <summary>What changed after a revision, oldest change first; deleted ones among it.</summary>
-    Task<IReadOnlyList<StoredChange>> ChangesAsync(long after, CancellationToken cancel);
+    /// <summary>Returns all changes after a revision, oldest first, including deletions.</summary>
+    Task<IReadOnlyList<StoredChange>> ChangesAsync(long after, CancellationToken cancellationToken);
 
-    /// <summary>The latest revision.</summary>
-    Task<long> RevisionAsync(CancellationToken cancel);
+    /// <summary>Returns the latest revision.</summary>
+    Task<long> RevisionAsync(CancellationToken cancellationToken);
 
-    /// <summary>What waits and runs, in order.</summary>
-    Task<IReadOnlyList<QueueEntry>> QueueAsync(CancellationToken cancel);
+    /// <summary>Returns queued and running jobs in the order of the queue.</summary>
+    Task<IReadOnlyList<QueueEntry>> QueueAsync(CancellationToken cancellationToken);
 
-    /// <summary>Work and seconds of the videos that were finished last.</summary>
-    Task<IReadOnlyList<(double Work, double Seconds)>> PaceAsync(CancellationToken cancel);
+    /// <summary>Returns work and seconds of the videos that were completed last.</summary>
+    Task<IReadOnlyList<(double Work, double Seconds)>> PaceAsync(CancellationToken cancellationToken);
 
-    /// <summary>Entries that could not be read and were set aside, with the reason; they count as failed, and keep what they hold.</summary>
-    Task<IReadOnlyList<(string Id, string Reason)>> UnreadableAsync(CancellationToken cancel);
+    /// <summary>Returns the entries that were set aside as unreadable, with the reason. They count as failed and keep their content.</summary>
+    Task<IReadOnlyList<(string Id, string Reason)>> UnreadableAsync(CancellationToken cancellationToken);
 
-    /// <summary>Takes the next job that waits and whose model is at hand; null when there is none.</summary>
-    /// <exception cref="NewerStoreException">The tables were brought to a newer version meanwhile.</exception>
-    Task<JobLease?> LeaseAsync(string worker, IReadOnlyCollection<string> models, TimeSpan lease, CancellationToken cancel);
+    /// <summary>Leases the next queued job of one of the models; null when there is none.</summary>
+    /// <exception cref="NewerStoreException">The tables were migrated to a newer version meanwhile.</exception>
+    Task<JobLease?> LeaseAsync(string worker, IReadOnlyCollection<string> models, TimeSpan lease, CancellationToken cancellationToken);
 
-    /// <summary>Keeps a lease and tells the progress. False: the job was cancelled, deleted or given to another.</summary>
-    Task<bool> RenewAsync(JobLease lease, VideoProgress? progress, TimeSpan length, CancellationToken cancel);
+    /// <summary>Renews a lease and stores the progress. False: the job was cancelled, deleted or leased to another worker.</summary>
+    Task<bool> RenewAsync(JobLease lease, VideoProgress? progress, TimeSpan length, CancellationToken cancellationToken);
 
-    /// <summary>The video is there. False: the lease is lost.</summary>
-    Task<bool> CompleteAsync(JobLease lease, VideoResult result, CancellationToken cancel);
+    /// <summary>Completes a job. False: the lease is lost.</summary>
+    Task<bool> CompleteAsync(JobLease lease, VideoResult result, CancellationToken cancellationToken);
 
-    /// <summary>It went wrong; with a retry it waits again, unless it was the last attempt. False: the lease is lost.</summary>
-    Task<bool> FailAsync(JobLease lease, VideoError error, bool retry, CancellationToken cancel);
+    /// <summary>Fails an attempt; with a retry the job is queued again, except after the last attempt. False: the lease is lost.</summary>
+    Task<bool> FailAsync(JobLease lease, VideoError error, bool retry, CancellationToken cancellationToken);
 
-    /// <summary>Puts a job back as if it had not been begun. False: the lease is lost.</summary>
-    Task<bool> ReleaseAsync(JobLease lease, CancellationToken cancel);
+    /// <summary>Returns a job to the queue as if the attempt had not begun. False: the lease is lost.</summary>
+    Task<bool> ReleaseAsync(JobLease lease, CancellationToken cancellationToken);
 
-    /// <summary>Takes back jobs whose lease has run out; gives how many.</summary>
-    Task<int> ReapAsync(CancellationToken cancel);
+    /// <summary>Returns jobs with expired leases to the queue; returns their number.</summary>
+    Task<int> ReapAsync(CancellationToken cancellationToken);
 
     /// <summary>Fails a job that has not ended.</summary>
-    Task CancelAsync(string id, VideoError reason, CancellationToken cancel);
+    Task CancelAsync(string id, VideoError reason, CancellationToken cancellationToken);
 
-    /// <summary>Owners of jobs that have not ended.</summary>
-    Task<IReadOnlyList<Owner>> ActiveOwnersAsync(CancellationToken cancel);
+    /// <summary>Returns the owners of jobs that have not ended.</summary>
+    Task<IReadOnlyList<Owner>> ActiveOwnersAsync(CancellationToken cancellationToken);
 
-    /// <summary>Fails all of an owner's jobs that have not ended; gives how many.</summary>
-    Task<int> CancelAllAsync(Owner owner, VideoError reason, CancellationToken cancel);
+    /// <summary>Fails all jobs of an owner that have not ended; returns their number.</summary>
+    Task<int> CancelAllAsync(Owner owner, VideoError reason, CancellationToken cancellationToken);
 
     /// <summary>Removes a job.</summary>
-    Task DeleteAsync(string id, CancellationToken cancel);
+    Task DeleteAsync(string id, CancellationToken cancellationToken);
 
-    /// <summary>Every job there is with its attempt and status, for the care of files.</summary>
-    Task<IReadOnlyDictionary<string, StoredState>> StatesAsync(CancellationToken cancel);
+    /// <summary>Returns attempt and status of all jobs, for the cleanup of files.</summary>
+    Task<IReadOnlyDictionary<string, StoredState>> StatesAsync(CancellationToken cancellationToken);
 
-    /// <summary>Forgets removed jobs that nobody can still be waiting to hear of.</summary>
-    Task PurgeAsync(TimeSpan age, CancellationToken cancel);
+    /// <summary>Deletes the entries of jobs removed longer ago than an age; watchers have seen them by then.</summary>
+    Task PurgeAsync(TimeSpan age, CancellationToken cancellationToken);
 }
 
-/// <summary>A job that changed; <paramref name="Job"/> is null when it was removed.</summary>
+/// <summary>A change of a job; <paramref name="Job"/> is null when it was removed.</summary>
 internal sealed record StoredChange(string Id, Owner Owner, long Revision, VideoJob? Job);
 
-/// <summary>What the care of files has to know of a job.</summary>
+/// <summary>State of a job, as the cleanup of files needs it.</summary>
 internal sealed record StoredState(VideoStatus Status, int Attempt, DateTimeOffset? CompletedAt, long Bytes)
 {
-    /// <summary>Whether its entry cannot be read, so that its files are to stay as they are.</summary>
+    /// <summary>Whether the entry is unreadable; its files must then stay.</summary>
     public bool IsUnreadable { get; init; }
 }
+
+/// <summary>A job to add to the queue.</summary>
+/// <param name="Id">Id of the job.</param>
+/// <param name="Owner">Owner of the request.</param>
+/// <param name="Request">The request with all defaults filled in.</param>
+internal sealed record NewJob(string Id, Owner Owner, VideoRequest Request)
+{
+    /// <summary>Key of the owner that identifies this request; null for none.</summary>
+    public string? IdempotencyKey { get; init; }
+
+    /// <summary>Hash of the request, which distinguishes a repetition from another use of the key.</summary>
+    public string? Fingerprint { get; init; }
+
+    /// <summary>Maximum number of active jobs of the owner.</summary>
+    public int MaxActive { get; init; } = int.MaxValue;
+}
+
+/// <summary>A worker's lease on a job: no other worker takes the job while the lease is renewed in time.</summary>
+/// <param name="Job">The job at the time of the lease.</param>
+/// <param name="Worker">Name of the worker.</param>
+internal sealed record JobLease(VideoJob Job, string Worker)
+{
+    public string Id => Job.Id;
+
+    public int Attempt => Job.Attempt;
+}
+
+/// <summary>Rules for leases and retries.</summary>
+/// <param name="Attempts">Maximum number of attempts; a job that fails the last one stays failed.</param>
+/// <param name="Pause">Pause after the first attempt; each further pause is four times as long.</param>
+internal sealed record LeaseRules(int Attempts, TimeSpan Pause)
+{
+    /// <summary>Duration of a lease that is not renewed.</summary>
+    public TimeSpan Length { get; init; } = TimeSpan.FromSeconds(30);
+}
+
+/// <summary>A queued or running job.</summary>
+/// <param name="Id">Id of the job.</param>
+/// <param name="Runs">Whether a worker has leased the job.</param>
+/// <param name="Work">Pixels times steps, for estimates of the duration.</param>
+/// <param name="SecondsLeft">Remaining seconds of a running job, as its worker estimates.</param>
+internal sealed record QueueEntry(string Id, bool Runs, double Work, double? SecondsLeft);

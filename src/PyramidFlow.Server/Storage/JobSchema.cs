@@ -1,21 +1,18 @@
 namespace PyramidFlow.Server.Storage;
 
 /// <summary>
-/// The tables, in words that SQLite and PostgreSQL both know. Times are milliseconds since 1970. A store says in the counter
-/// <c>schema</c> which version its tables have; one without it is of the time before versions, which is version 1.
+/// The tables in the common SQL of SQLite and PostgreSQL, and their migration. Times are milliseconds since 1970. The
+/// counter <c>schema</c> holds the version of the tables; a store without it predates versions and has version 1.
 /// </summary>
 internal static class JobSchema
 {
-    /// <summary>Makes the table that holds the version; it stays as it is for all versions.</summary>
-    public const string Counters = "CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value BIGINT NOT NULL)";
-
-    /// <summary>The version of a store; no row when nothing is known of it.</summary>
-    public const string ReadVersion = "SELECT value FROM counters WHERE name = 'schema'";
+    // The definition of this table is the same in all versions.
+    private const string Counters = "CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value BIGINT NOT NULL)";
 
     /// <summary>Columns that <see cref="JobRow"/> reads, in its order.</summary>
     public const string Columns = "id, owner, revision, status, attempt, created, started, completed, request, progress, error, result, model, fault";
 
-    /// <summary>How many they are.</summary>
+    /// <summary>Number of <see cref="Columns"/>.</summary>
     public const int Count = 14;
 
     private const string Version1 = """
@@ -50,21 +47,56 @@ internal static class JobSchema
         CREATE UNIQUE INDEX IF NOT EXISTS videos_key ON videos (owner, idempotency_key);
         """;
 
-    // A row that cannot be read keeps what it holds: why it was set aside, and the status to which it may return, stand beside it.
+    // An unreadable row keeps its content; the reason and the original status stand in columns of their own.
     private const string Version2 = """
         ALTER TABLE videos ADD COLUMN fault TEXT;
         ALTER TABLE videos ADD COLUMN fault_status TEXT;
         CREATE TABLE requests (owner TEXT PRIMARY KEY, since BIGINT NOT NULL, count BIGINT NOT NULL);
         """;
 
-    /// <summary>What makes the tables of each version from those before it: the first is version 1. Only ever added to.</summary>
-    public static readonly IReadOnlyList<string> Steps = [Version1, Version2];
+    // Each step makes the tables of one version from those of the version before. Steps are only ever added.
+    private static readonly string[] Steps = [Version1, Version2];
 
     /// <summary>The version that this program reads and writes.</summary>
-    public static long Version => Steps.Count;
+    public static long Version => Steps.Length;
+
+    /// <summary>Creates the tables, or migrates them to <see cref="Version"/>.</summary>
+    /// <exception cref="NewerStoreException">The tables have a newer version.</exception>
+    public static async Task MigrateAsync(SqlDialect dialect, CancellationToken cancellationToken)
+    {
+        await using (var alone = await SqlSession.ReadAsync(dialect, cancellationToken).ConfigureAwait(false))
+        {
+            foreach (var sql in dialect.Prepare)
+                await alone.ExecuteAsync(sql, cancellationToken).ConfigureAwait(false);
+        }
+
+        await using var session = await SqlSession.WriteAsync(dialect, cancellationToken).ConfigureAwait(false);
+        foreach (var sql in dialect.Exclusive.Append(Counters))
+            await session.ExecuteAsync(sql, cancellationToken).ConfigureAwait(false);
+        var version = await ReadVersionAsync(session, cancellationToken).ConfigureAwait(false);
+        foreach (var sql in Steps.Skip((int)version))
+            await session.ExecuteAsync(sql, cancellationToken).ConfigureAwait(false);
+        if (version < Version)
+        {
+            // A later program may read what an earlier one could not.
+            await session.ExecuteAsync($"UPDATE videos SET status = fault_status, fault = NULL, fault_status = NULL WHERE status = '{JobRow.Unreadable}'", cancellationToken).ConfigureAwait(false);
+            await session.ExecuteAsync("INSERT INTO counters (name, value) VALUES ('schema', @version) ON CONFLICT (name) DO UPDATE SET value = excluded.value", cancellationToken,
+                ("version", Version)).ConfigureAwait(false);
+        }
+
+        await session.CommitAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Reads the version of the tables; 0 when the store states none.</summary>
+    /// <exception cref="NewerStoreException">The tables have a newer version.</exception>
+    public static async Task<long> ReadVersionAsync(SqlSession session, CancellationToken cancellationToken)
+    {
+        var version = await session.ValueAsync<long>("SELECT value FROM counters WHERE name = 'schema'", cancellationToken).ConfigureAwait(false);
+        return version <= Version ? version : throw new NewerStoreException(version);
+    }
 }
 
-/// <summary>The whole store is of a newer version than this program knows.</summary>
-/// <param name="version">Version of the store.</param>
+/// <summary>The tables have a newer version than this program knows.</summary>
+/// <param name="version">Version of the tables.</param>
 public sealed class NewerStoreException(long version)
     : Exception($"the queue was last used by a newer version of this program (its tables are version {version}, this program knows up to {JobSchema.Version}): start that version, or use another --data or --database");

@@ -1,20 +1,18 @@
 using System.Data.Common;
 using System.Net.Sockets;
 using Microsoft.Data.Sqlite;
+using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Server.Storage;
 
-/// <summary>
-/// Makes folders and tables before anything uses them. A database that is not up yet is waited for; what else is wrong
-/// with them stops the start.
-/// </summary>
-internal sealed partial class QueueStart(IJobStore store, VideoFolder folder, ServerOptions options, ILogger<QueueStart> log) : IHostedLifecycleService
+/// <summary>Creates folders and tables before other services start. An unavailable database is waited for; any other fault stops the start.</summary>
+internal sealed partial class QueueStart(IJobStore store, VideoFolder folder, SqlDialect dialect, ILogger<QueueStart> log) : IHostedLifecycleService
 {
     private const int Busy = 5, Locked = 6;
     private static readonly TimeSpan First = TimeSpan.FromSeconds(1), Most = TimeSpan.FromSeconds(10);
 
     /// <exception cref="StartException">Folder or database cannot be used.</exception>
-    /// <exception cref="NewerStoreException">The queue is of a newer version.</exception>
+    /// <exception cref="NewerStoreException">The tables have a newer version.</exception>
     public async Task StartingAsync(CancellationToken cancellationToken)
     {
         try
@@ -23,7 +21,7 @@ internal sealed partial class QueueStart(IJobStore store, VideoFolder folder, Se
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new StartException($"the data folder {Path.GetFullPath(options.DataFolder)} cannot be written ({e.Message.TrimEnd('.')}): choose another with --data", e);
+            throw new StartException($"the data folder {folder.Root} cannot be written ({e.Message.TrimEnd('.')}): choose another with --data", e);
         }
 
         await TablesAsync(cancellationToken).ConfigureAwait(false);
@@ -41,24 +39,24 @@ internal sealed partial class QueueStart(IJobStore store, VideoFolder folder, Se
 
     public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
-    private async Task TablesAsync(CancellationToken cancel)
+    private async Task TablesAsync(CancellationToken cancellationToken)
     {
         for (var pause = First; ; pause = pause * 2 < Most ? pause * 2 : Most)
         {
             try
             {
-                await store.InitializeAsync(cancel).ConfigureAwait(false);
+                await store.InitializeAsync(cancellationToken).ConfigureAwait(false);
                 return;
             }
             catch (Exception e) when (e is DbException { IsTransient: true } or SqliteException { SqliteErrorCode: Busy or Locked } or SocketException or TimeoutException)
             {
                 LogWaiting(log, pause.TotalSeconds, e.Message);
-                await Task.Delay(pause, cancel).ConfigureAwait(false);
+                await Task.Delay(pause, cancellationToken).ConfigureAwait(false);
             }
             catch (Exception e) when (e is DbException or IOException or UnauthorizedAccessException or System.Security.Authentication.AuthenticationException)
             {
-                var (what, option) = options.Database is null ? (folder.Database, "--data") : ("the database", "--database or PYRAMIDFLOW_DATABASE");
-                throw new StartException($"the queue in {what} cannot be used ({Worker.JobFaults.Sentence(e).TrimEnd('.')}): look at {option}", e);
+                var (place, option) = dialect.Source;
+                throw new StartException($"the queue in {place} cannot be used ({JobFaults.Sentence(e).TrimEnd('.')}): look at {option}", e);
             }
         }
     }
@@ -72,5 +70,5 @@ internal sealed partial class QueueStart(IJobStore store, VideoFolder folder, Se
 
 /// <summary>A server or worker cannot start; the message is one sentence with the fix.</summary>
 /// <param name="message">The sentence.</param>
-/// <param name="inner">What lies behind it.</param>
+/// <param name="inner">The cause.</param>
 public sealed class StartException(string message, Exception? inner = null) : Exception(message, inner);

@@ -1,80 +1,64 @@
 using System.Data.Common;
+using System.Globalization;
 using System.Text.Json;
+using Microsoft.Extensions.Logging.Abstractions;
 using PyramidFlow.Server.Domain;
 using static PyramidFlow.Server.Storage.JobRow;
 
 namespace PyramidFlow.Server.Storage;
 
-/// <summary>Jobs in SQLite or PostgreSQL: what is read. Leases are in <c>SqlJobStore.Leases.cs</c>.</summary>
-/// <param name="dialect">Which database; the store disposes it.</param>
-/// <param name="rules">How often a job is tried and how long it waits between.</param>
-/// <param name="log">Takes what cannot be read; null is nobody.</param>
-internal sealed partial class SqlJobStore(SqlDialect dialect, RetryRules rules, ILogger<SqlJobStore>? log = null) : IJobStore
+/// <summary>
+/// Jobs in SQLite or PostgreSQL: additions and reads. State changes are in <c>SqlJobStore.Leases.cs</c>, rows in
+/// <c>SqlJobStore.Rows.cs</c>.
+/// </summary>
+/// <param name="dialect">The database; the store disposes it.</param>
+/// <param name="rules">Rules for retries.</param>
+/// <param name="log">Log for unreadable entries; null for none.</param>
+internal sealed partial class SqlJobStore(SqlDialect dialect, LeaseRules rules, ILogger<SqlJobStore>? log = null) : IJobStore
 {
-    // SQLite takes a key that is null or no text. Such a row can be neither shown nor changed: it is as if it were not there.
+    private readonly ILogger logger = log ?? (ILogger)NullLogger.Instance;
+
+    // SQLite accepts a key that is null or no text. Such a row can be neither shown nor changed and is ignored.
     private const string Named = "CAST(id AS TEXT) = id";
 
-    public async Task InitializeAsync(CancellationToken cancel)
+    public Task InitializeAsync(CancellationToken cancellationToken) => JobSchema.MigrateAsync(dialect, cancellationToken);
+
+    public async Task<(VideoJob Job, bool IsNew)> AddAsync(NewJob job, CancellationToken cancellationToken)
     {
-        await using (var alone = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false))
-        {
-            foreach (var sql in dialect.Prepare)
-                await alone.ExecuteAsync(sql, cancel).ConfigureAwait(false);
-        }
-
-        await using var session = await SqlSession.WriteAsync(dialect, cancel).ConfigureAwait(false);
-        foreach (var sql in dialect.Exclusive.Append(JobSchema.Counters))
-            await session.ExecuteAsync(sql, cancel).ConfigureAwait(false);
-        var version = await KnownVersionAsync(session, cancel).ConfigureAwait(false);
-        foreach (var sql in JobSchema.Steps.Skip((int)version))
-            await session.ExecuteAsync(sql, cancel).ConfigureAwait(false);
-        if (version < JobSchema.Version)
-        {
-            // A later program may read what an earlier one could not.
-            await session.ExecuteAsync($"UPDATE videos SET status = fault_status, fault = NULL, fault_status = NULL WHERE status = '{Unreadable}'", cancel).ConfigureAwait(false);
-            await session.ExecuteAsync("INSERT INTO counters (name, value) VALUES ('schema', @version) ON CONFLICT (name) DO UPDATE SET value = excluded.value", cancel,
-                ("version", JobSchema.Version)).ConfigureAwait(false);
-        }
-
-        await session.CommitAsync(cancel).ConfigureAwait(false);
-    }
-
-    public async Task<(VideoJob Job, bool IsNew)> AddAsync(NewJob job, CancellationToken cancel)
-    {
-        await using var session = await SqlSession.WriteAsync(dialect, cancel).ConfigureAwait(false);
-        // Taken first: it makes additions wait for each other, so that two cannot both be the last one allowed.
-        var revision = await session.NextRevisionAsync(cancel).ConfigureAwait(false);
-        if (await ByKeyAsync(session, job, cancel).ConfigureAwait(false) is { } earlier)
+        await using var session = await SqlSession.WriteAsync(dialect, cancellationToken).ConfigureAwait(false);
+        // Taken first, because it serialises additions: two of them cannot both be the last one allowed.
+        var revision = await session.NextRevisionAsync(cancellationToken).ConfigureAwait(false);
+        if (await ByKeyAsync(session, job, cancellationToken).ConfigureAwait(false) is { } earlier)
             return (earlier, false);
-        var active = await session.ValueAsync<long>($"SELECT COUNT(*) FROM videos WHERE owner = @owner AND status IN ('{Queued}', '{InProgress}') AND {Named}", cancel,
+        var active = await session.ValueAsync<long>($"SELECT COUNT(*) FROM videos WHERE owner = @owner AND status IN ('{Queued}', '{InProgress}') AND {Named}", cancellationToken,
             ("owner", job.Owner.Name)).ConfigureAwait(false);
         if (active >= job.MaxActive)
             throw new JobException(JobFault.TooMany, $"{active} of your videos wait or are being made, and no more are allowed: wait for one to end, or cancel one");
         var rows = await session.RowsAsync(
             $"INSERT INTO videos (id, owner, seq, revision, status, model, work, created, idempotency_key, fingerprint, request) "
             + $"VALUES (@id, @owner, @revision, @revision, '{Queued}', @model, @work, {dialect.Now}, @key, @fingerprint, @request) RETURNING {JobSchema.Columns}",
-            Read, cancel, ("id", job.Id), ("owner", job.Owner.Name), ("revision", revision), ("model", job.Request.Model),
-            ("work", RequestWork.Of(job.Request)), ("key", job.IdempotencyKey), ("fingerprint", job.Fingerprint),
+            Read, cancellationToken, ("id", job.Id), ("owner", job.Owner.Name), ("revision", revision), ("model", job.Request.Model),
+            ("work", RequestWork.Estimate(job.Request)), ("key", job.IdempotencyKey), ("fingerprint", job.Fingerprint),
             ("request", JsonSerializer.Serialize(job.Request, StoreJson.Default.VideoRequest))).ConfigureAwait(false);
-        await session.CommitAsync(cancel).ConfigureAwait(false);
+        await session.CommitAsync(cancellationToken).ConfigureAwait(false);
         return (rows[0], true);
     }
 
-    public async Task<VideoJob?> FindByKeyAsync(NewJob job, CancellationToken cancel)
+    public async Task<VideoJob?> FindByKeyAsync(NewJob job, CancellationToken cancellationToken)
     {
-        await using var session = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false);
+        await using var session = await SqlSession.ReadAsync(dialect, cancellationToken).ConfigureAwait(false);
         try
         {
-            return await ByKeyAsync(session, job, cancel).ConfigureAwait(false);
+            return await ByKeyAsync(session, job, cancellationToken).ConfigureAwait(false);
         }
         catch (UnreadableRowException e)
         {
-            await SetAsideAsync([e], cancel).ConfigureAwait(false);
+            await SetAsideAsync([e], cancellationToken).ConfigureAwait(false);
         }
 
         try
         {
-            return await ByKeyAsync(session, job, cancel).ConfigureAwait(false);
+            return await ByKeyAsync(session, job, cancellationToken).ConfigureAwait(false);
         }
         catch (UnreadableRowException e)
         {
@@ -82,93 +66,129 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, RetryRules rules, 
         }
     }
 
-    public async Task<bool> HasKeyAsync(Owner owner, string idempotencyKey, CancellationToken cancel)
+    public async Task<bool> HasKeyAsync(Owner owner, string idempotencyKey, CancellationToken cancellationToken)
     {
-        await using var session = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false);
-        return await session.ValueAsync<long>("SELECT COUNT(*) FROM videos WHERE owner = @owner AND idempotency_key = @key", cancel,
+        await using var session = await SqlSession.ReadAsync(dialect, cancellationToken).ConfigureAwait(false);
+        return await session.ValueAsync<long>("SELECT COUNT(*) FROM videos WHERE owner = @owner AND idempotency_key = @key", cancellationToken,
             ("owner", owner.Name), ("key", idempotencyKey)).ConfigureAwait(false) > 0;
     }
 
-    public async Task<VideoJob?> FindAsync(string id, CancellationToken cancel)
+    public async Task<VideoJob?> FindAsync(string id, CancellationToken cancellationToken)
     {
-        await using var session = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false);
-        var rows = await JobsAsync(session, $"SELECT {JobSchema.Columns} FROM videos WHERE id = @id AND status <> '{Deleted}'", Read, cancel, ("id", id)).ConfigureAwait(false);
+        await using var session = await SqlSession.ReadAsync(dialect, cancellationToken).ConfigureAwait(false);
+        var rows = await JobsAsync(session, $"SELECT {JobSchema.Columns} FROM videos WHERE id = @id AND status <> '{Deleted}'", Read, cancellationToken, ("id", id)).ConfigureAwait(false);
         return rows.FirstOrDefault();
     }
 
-    public async Task<IReadOnlyList<VideoJob>?> ListAsync(Owner owner, VideoQuery query, CancellationToken cancel)
+    public async Task<IReadOnlyList<VideoJob>?> ListAsync(Owner owner, VideoQuery query, CancellationToken cancellationToken)
     {
-        await using var session = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false);
+        await using var session = await SqlSession.ReadAsync(dialect, cancellationToken).ConfigureAwait(false);
         var (order, beyond, from) = query.OldestFirst ? ("ASC", ">", 0L) : ("DESC", "<", long.MaxValue);
         if (query.After is not null)
         {
-            from = await session.ValueAsync<long>("SELECT seq FROM videos WHERE id = @id AND owner = @owner", cancel, ("id", query.After), ("owner", owner.Name)).ConfigureAwait(false);
+            from = await session.ValueAsync<long>("SELECT seq FROM videos WHERE id = @id AND owner = @owner", cancellationToken, ("id", query.After), ("owner", owner.Name)).ConfigureAwait(false);
             if (from == 0)
                 return null;
         }
 
         return await JobsAsync(session,
             $"SELECT {JobSchema.Columns} FROM videos WHERE owner = @owner AND status <> '{Deleted}' AND {Named} AND seq {beyond} @from ORDER BY seq {order} LIMIT @limit",
-            Read, cancel, ("owner", owner.Name), ("from", from), ("limit", query.Limit + 1L)).ConfigureAwait(false);
+            Read, cancellationToken, ("owner", owner.Name), ("from", from), ("limit", query.Limit + 1L)).ConfigureAwait(false);
     }
 
-    public async Task<IReadOnlyList<StoredChange>> ChangesAsync(long after, CancellationToken cancel)
+    public async Task<IReadOnlyList<StoredChange>> ChangesAsync(long after, CancellationToken cancellationToken)
     {
-        await using var session = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false);
+        await using var session = await SqlSession.ReadAsync(dialect, cancellationToken).ConfigureAwait(false);
         return await JobsAsync(session, $"SELECT {JobSchema.Columns} FROM videos WHERE revision > @after AND {Named} ORDER BY revision",
             row => new StoredChange(row.GetString(0), new Owner(Text(row, 1)), row.GetInt64(2), row.GetString(3) == Deleted ? null : Read(row)),
-            cancel, ("after", after)).ConfigureAwait(false);
+            cancellationToken, ("after", after)).ConfigureAwait(false);
     }
 
-    public async Task<long> RevisionAsync(CancellationToken cancel)
+    public async Task<long> RevisionAsync(CancellationToken cancellationToken)
     {
-        await using var session = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false);
-        return await session.ValueAsync<long>("SELECT value FROM counters WHERE name = 'revision'", cancel).ConfigureAwait(false);
+        await using var session = await SqlSession.ReadAsync(dialect, cancellationToken).ConfigureAwait(false);
+        return await session.ValueAsync<long>("SELECT value FROM counters WHERE name = 'revision'", cancellationToken).ConfigureAwait(false);
     }
 
-    public async Task<IReadOnlyList<QueueEntry>> QueueAsync(CancellationToken cancel)
+    public async Task<IReadOnlyList<QueueEntry>> QueueAsync(CancellationToken cancellationToken)
     {
-        await using var session = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false);
+        await using var session = await SqlSession.ReadAsync(dialect, cancellationToken).ConfigureAwait(false);
         return await session.RowsAsync($"SELECT id, status, work, seconds_left FROM videos WHERE status IN ('{Queued}', '{InProgress}') AND {Named} ORDER BY seq",
-            row => new QueueEntry(row.GetString(0), row.GetString(1) == InProgress, Amount(row, 2) ?? 0, Amount(row, 3)), cancel).ConfigureAwait(false);
+            row => new QueueEntry(row.GetString(0), row.GetString(1) == InProgress, Amount(row, 2) ?? 0, Amount(row, 3)), cancellationToken).ConfigureAwait(false);
     }
 
-    public async Task<IReadOnlyList<Owner>> ActiveOwnersAsync(CancellationToken cancel)
+    public async Task<IReadOnlyList<Owner>> ActiveOwnersAsync(CancellationToken cancellationToken)
     {
-        await using var session = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false);
-        return await session.RowsAsync($"SELECT DISTINCT owner FROM videos WHERE status IN ('{Queued}', '{InProgress}')", row => new Owner(row.GetString(0)), cancel).ConfigureAwait(false);
+        await using var session = await SqlSession.ReadAsync(dialect, cancellationToken).ConfigureAwait(false);
+        return await session.RowsAsync($"SELECT DISTINCT owner FROM videos WHERE status IN ('{Queued}', '{InProgress}')", row => new Owner(row.GetString(0)), cancellationToken).ConfigureAwait(false);
     }
 
-    public async Task<IReadOnlyList<(double Work, double Seconds)>> PaceAsync(CancellationToken cancel)
+    public async Task<IReadOnlyList<(double Work, double Seconds)>> PaceAsync(CancellationToken cancellationToken)
     {
-        await using var session = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false);
+        await using var session = await SqlSession.ReadAsync(dialect, cancellationToken).ConfigureAwait(false);
         return await session.RowsAsync($"SELECT work, seconds FROM videos WHERE status = '{Completed}' AND seconds IS NOT NULL ORDER BY completed DESC LIMIT 10",
-            row => (Amount(row, 0) ?? 0, Amount(row, 1) ?? 0), cancel).ConfigureAwait(false);
+            row => (Amount(row, 0) ?? 0, Amount(row, 1) ?? 0), cancellationToken).ConfigureAwait(false);
     }
 
-    public async Task<IReadOnlyDictionary<string, StoredState>> StatesAsync(CancellationToken cancel)
+    public async Task<IReadOnlyDictionary<string, StoredState>> StatesAsync(CancellationToken cancellationToken)
     {
-        await using var session = await SqlSession.ReadAsync(dialect, cancel).ConfigureAwait(false);
+        await using var session = await SqlSession.ReadAsync(dialect, cancellationToken).ConfigureAwait(false);
         var rows = await session.RowsAsync($"SELECT id, status, attempt, completed, bytes FROM videos WHERE status <> '{Deleted}' AND {Named}",
-            row => (Id: row.GetString(0), State: State(row)), cancel).ConfigureAwait(false);
+            row => (Id: row.GetString(0), State: State(row)), cancellationToken).ConfigureAwait(false);
         return rows.ToDictionary(row => row.Id, row => row.State);
     }
 
     public ValueTask DisposeAsync() => dialect.DisposeAsync();
 
-    // Damage here only spoils a guess.
+    // A damaged value only spoils an estimate.
     private static double? Amount(DbDataReader row, int column) => !row.IsDBNull(column) && row.GetDouble(column) is >= 0 and < 1e18 and var value ? value : null;
 
-    private static async Task<VideoJob?> ByKeyAsync(SqlSession session, NewJob job, CancellationToken cancel)
+    private static async Task<VideoJob?> ByKeyAsync(SqlSession session, NewJob job, CancellationToken cancellationToken)
     {
         if (job.IdempotencyKey is null)
             return null;
         var rows = await session.RowsAsync($"SELECT {JobSchema.Columns}, fingerprint FROM videos WHERE owner = @owner AND idempotency_key = @key",
-            row => (Job: Read(row), Fingerprint: row.IsDBNull(JobSchema.Count) ? null : row.GetString(JobSchema.Count)), cancel, ("owner", job.Owner.Name), ("key", job.IdempotencyKey)).ConfigureAwait(false);
+            row => (Job: Read(row), Fingerprint: row.IsDBNull(JobSchema.Count) ? null : row.GetString(JobSchema.Count)), cancellationToken, ("owner", job.Owner.Name), ("key", job.IdempotencyKey)).ConfigureAwait(false);
         if (rows.Count == 0)
             return null;
         return rows[0].Fingerprint == job.Fingerprint
             ? rows[0].Job
             : throw new JobException(JobFault.Conflict, "this idempotency key was used for another request: take a new key for each request");
+    }
+
+    private const long MinuteMilliseconds = 60_000;
+
+    // A clock that was set back must not lock anybody out.
+    private string MinuteIsOver => $"(requests.since <= {dialect.Now} - {MinuteMilliseconds} OR requests.since > {dialect.Now})";
+
+    public async Task CountRequestAsync(Owner owner, int mostPerMinute, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            // Read first: repeated refused requests must not block writers.
+            await CheckRequestsAsync(owner, mostPerMinute, cancellationToken).ConfigureAwait(false);
+            await using var session = await SqlSession.WriteAsync(dialect, cancellationToken).ConfigureAwait(false);
+            var count = await session.ValueAsync<long>(
+                $"INSERT INTO requests (owner, since, count) VALUES (@owner, {dialect.Now}, 1) ON CONFLICT (owner) DO UPDATE SET "
+                + $"count = CASE WHEN {MinuteIsOver} THEN 1 ELSE requests.count + 1 END, since = CASE WHEN {MinuteIsOver} THEN {dialect.Now} ELSE requests.since END "
+                + $"WHERE {MinuteIsOver} OR requests.count < @most RETURNING count",
+                cancellationToken, ("owner", owner.Name), ("most", (long)mostPerMinute)).ConfigureAwait(false);
+            // None: concurrent requests have used up the limit.
+            if (count == 0)
+                continue;
+            await session.CommitAsync(cancellationToken).ConfigureAwait(false);
+            return;
+        }
+    }
+
+    public async Task CheckRequestsAsync(Owner owner, int mostPerMinute, CancellationToken cancellationToken)
+    {
+        await using var session = await SqlSession.ReadAsync(dialect, cancellationToken).ConfigureAwait(false);
+        var wait = await session.ValueAsync<long>($"SELECT since + {MinuteMilliseconds} - {dialect.Now} FROM requests WHERE owner = @owner AND count >= @most AND NOT {MinuteIsOver}",
+            cancellationToken, ("owner", owner.Name), ("most", (long)mostPerMinute)).ConfigureAwait(false);
+        if (wait <= 0)
+            return;
+        var seconds = (int)Math.Ceiling(wait / 1000.0);
+        throw new JobException(JobFault.RateLimit, string.Create(CultureInfo.InvariantCulture, $"too many videos were asked for in one minute: try again in {seconds} seconds")) { RetryAfterSeconds = seconds };
     }
 }

@@ -1,41 +1,42 @@
+using System.Security.Cryptography;
 using PyramidFlow.Media;
 using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Server.Storage;
 
 /// <summary>
-/// Makes an upload the picture or video a new one begins with: decoded, cut to its size and encoded anew. Nothing of what
-/// came is kept.
+/// Converts an upload to the picture or video that a new video begins with: decoded, scaled and encoded anew. No
+/// original bytes are kept.
 /// </summary>
-/// <param name="folder">Where files go.</param>
-/// <param name="limits">Bytes, pixels and seconds that are allowed.</param>
+/// <param name="folder">Folder of the files.</param>
+/// <param name="limits">Limits on bytes, pixels and seconds.</param>
 internal sealed class UploadReader(VideoFolder folder, ServerLimits limits)
 {
     private const string Parameter = "input_reference";
     private const int NearlyLossless = 8;
     private readonly SemaphoreSlim decoders = new(limits.Decoders);
 
-    /// <summary>Reads an upload and keeps what the job of this id begins with.</summary>
-    /// <param name="id">The job.</param>
-    /// <param name="request">It, every value filled in.</param>
-    /// <param name="framesPerSecond">Of the model.</param>
+    /// <summary>Reads an upload and stores the input of a job.</summary>
+    /// <param name="id">Id of the job.</param>
+    /// <param name="request">The request with all defaults filled in.</param>
+    /// <param name="framesPerSecond">Frames per second of the model.</param>
     /// <param name="upload">The upload.</param>
-    /// <param name="cancel">Stops the decoder.</param>
-    /// <returns>A sentence for the user on what was sent; null when there is nothing to say.</returns>
-    /// <exception cref="JobException">It is too large, too long, or no picture or video.</exception>
-    public async Task<string?> ReadAsync(string id, VideoRequest request, double framesPerSecond, VideoUpload upload, CancellationToken cancel)
+    /// <param name="cancellationToken">Stops the decoder.</param>
+    /// <returns>A warning for the user; null for none.</returns>
+    /// <exception cref="JobException">The upload is too large, too long, or no picture or video.</exception>
+    public async Task<string?> ReadAsync(string id, VideoRequest request, double framesPerSecond, VideoUpload upload, CancellationToken cancellationToken)
     {
         var isPicture = request.Input!.Kind == VideoInputKind.Image;
-        // ffmpeg has to seek in videos, so what came lies in a file for a moment, under a name of ours.
+        // ffmpeg has to seek in videos, so the upload is written to a temporary file with a generated name.
         var path = Path.Combine(folder.Incoming, Guid.NewGuid().ToString("N"));
         try
         {
             await using (var file = new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 16, useAsync: true))
-                await new LimitedStream(upload.Content, isPicture ? limits.ImageBytes : limits.VideoBytes).CopyToAsync(file, cancel).ConfigureAwait(false);
-            await decoders.WaitAsync(cancel).ConfigureAwait(false);
+                await new LimitedStream(upload.Content, isPicture ? limits.ImageBytes : limits.VideoBytes).CopyToAsync(file, cancellationToken).ConfigureAwait(false);
+            await decoders.WaitAsync(cancellationToken).ConfigureAwait(false);
             try
             {
-                return await (isPicture ? PictureAsync(id, request, path, cancel) : VideoAsync(id, request, framesPerSecond, path, cancel)).ConfigureAwait(false);
+                return await (isPicture ? PictureAsync(id, request, path, cancellationToken) : VideoAsync(id, request, framesPerSecond, path, cancellationToken)).ConfigureAwait(false);
             }
             finally
             {
@@ -52,36 +53,36 @@ internal sealed class UploadReader(VideoFolder folder, ServerLimits limits)
         }
     }
 
-    // Our name of the file tells the user nothing.
+    // The generated name means nothing to the user.
     private static string Told(string message, string path, bool isPicture) => message.Replace(path, isPicture ? "the picture" : "the video", StringComparison.Ordinal);
 
-    private async Task<string?> PictureAsync(string id, VideoRequest request, string path, CancellationToken cancel)
+    private async Task<string?> PictureAsync(string id, VideoRequest request, string path, CancellationToken cancellationToken)
     {
-        var (width, height) = await ImageReader.MeasureAsync(path, cancel).ConfigureAwait(false);
+        var (width, height) = await ImageReader.MeasureAsync(path, cancellationToken).ConfigureAwait(false);
         CheckPixels("picture", width, height);
-        var picture = await ImageReader.ReadAsync(path, request.Width, request.Height, cancel).ConfigureAwait(false);
+        var picture = await ImageReader.ReadAsync(path, request.Width, request.Height, cancellationToken).ConfigureAwait(false);
         PngWriter.Write(folder.InputPicture(id), picture);
         return picture.Warning is { } warning ? Told(warning, path, isPicture: true) : null;
     }
 
-    private async Task<string?> VideoAsync(string id, VideoRequest request, double framesPerSecond, string path, CancellationToken cancel)
+    private async Task<string?> VideoAsync(string id, VideoRequest request, double framesPerSecond, string path, CancellationToken cancellationToken)
     {
-        var info = await VideoReader.ProbeAsync(path, cancel).ConfigureAwait(false);
+        var info = await VideoReader.ProbeAsync(path, cancellationToken).ConfigureAwait(false);
         CheckPixels("video", info.Width, info.Height);
         if (info.Duration.TotalSeconds > limits.VideoSeconds)
             throw TooLong();
         var options = new VideoReadOptions { Width = request.Width, Height = request.Height, Fps = framesPerSecond, MostWork = TimeSpan.FromSeconds(limits.DecodeSeconds) };
-        // The container may lie about how long it is.
+        // The duration in the container may be wrong.
         var most = (long)(limits.VideoSeconds * framesPerSecond) + 1;
         await using var video = VideoWriter.Create(folder.InputVideo(id), request.Width!.Value, request.Height!.Value, new() { Fps = framesPerSecond, Crf = NearlyLossless });
-        await foreach (var frames in VideoReader.ReadAsync(path, options, cancel).ConfigureAwait(false))
+        await foreach (var frames in VideoReader.ReadAsync(path, options, cancellationToken).ConfigureAwait(false))
         {
-            await video.WriteFramesAsync(frames.Rgb, cancel).ConfigureAwait(false);
+            await video.WriteFramesAsync(frames.Rgb, cancellationToken).ConfigureAwait(false);
             if (video.FrameCount > most)
                 throw TooLong();
         }
 
-        await video.CompleteAsync(cancel).ConfigureAwait(false);
+        await video.CompleteAsync(cancellationToken).ConfigureAwait(false);
         return null;
     }
 
@@ -93,4 +94,188 @@ internal sealed class UploadReader(VideoFolder folder, ServerLimits limits)
 
     private JobException TooLong() =>
         new(JobFault.TooLarge, FormattableString.Invariant($"the video is longer than {limits.VideoSeconds} seconds: send its end only")) { Parameter = Parameter };
+}
+
+/// <summary>An upload on disk until the rest of its request has been read; disposing it removes the file.</summary>
+internal sealed class SpooledUpload : IAsyncDisposable
+{
+    private readonly FileStream file;
+
+    private SpooledUpload(FileStream file, VideoInputKind kind) => (this.file, Kind) = (file, kind);
+
+    /// <summary>Kind of the upload, determined from its first bytes.</summary>
+    public VideoInputKind Kind { get; }
+
+    /// <summary>The upload, from its beginning.</summary>
+    public VideoUpload Upload => new(file, "the upload");
+
+    /// <summary>Reads an upload.</summary>
+    /// <param name="source">The bytes.</param>
+    /// <param name="folder">Folder of the temporary file.</param>
+    /// <param name="limits">Limits on its size.</param>
+    /// <param name="cancellationToken">Stops the reading.</param>
+    /// <exception cref="JobException">The upload is too large, empty, or neither picture nor video.</exception>
+    public static async Task<SpooledUpload> ReadAsync(Stream source, VideoFolder folder, ServerLimits limits, CancellationToken cancellationToken)
+    {
+        var start = new byte[UploadKind.Bytes];
+        var count = await source.ReadAtLeastAsync(start, start.Length, throwOnEndOfStream: false, cancellationToken).ConfigureAwait(false);
+        if (count == 0)
+            throw new JobException(JobFault.Invalid, "the picture or video is empty") { Parameter = "input_reference" };
+        var kind = UploadKind.Detect(start.AsSpan(0, count))
+            ?? throw new JobException(JobFault.Unsupported, "the file is neither a picture (PNG, JPEG, WebP, AVIF, TIFF) nor a video (mp4, webm, mkv, gif)") { Parameter = "input_reference" };
+        var path = Path.Combine(folder.Incoming, Guid.NewGuid().ToString("N"));
+        var file = new FileStream(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None, 1 << 16, FileOptions.Asynchronous | FileOptions.DeleteOnClose);
+        try
+        {
+            await file.WriteAsync(start.AsMemory(0, count), cancellationToken).ConfigureAwait(false);
+            var most = kind == VideoInputKind.Image ? limits.ImageBytes : limits.VideoBytes;
+            await new LimitedStream(source, most - count, most).CopyToAsync(file, cancellationToken).ConfigureAwait(false);
+            file.Position = 0;
+            return new SpooledUpload(file, kind);
+        }
+        catch
+        {
+            await file.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    public ValueTask DisposeAsync() => file.DisposeAsync();
+}
+
+/// <summary>Determines the kind of a file from its first bytes; claims of the sender are ignored.</summary>
+internal static class UploadKind
+{
+    /// <summary>Number of bytes needed.</summary>
+    public const int Bytes = 16;
+
+    /// <summary>Returns the kind of a file; null for neither.</summary>
+    /// <param name="start">The first <see cref="Bytes"/> bytes, or all of a shorter file.</param>
+    public static VideoInputKind? Detect(ReadOnlySpan<byte> start)
+    {
+        if (Begins(start, 0x89, 'P', 'N', 'G') || Begins(start, 0xff, 0xd8, 0xff) || start.StartsWith("BM"u8) || start.StartsWith("qoif"u8) || start.StartsWith("II*\0"u8) || start.StartsWith("MM\0*"u8) || Is(start, "RIFF"u8, "WEBP"u8))
+            return VideoInputKind.Image;
+        if (start.StartsWith("GIF8"u8) || Begins(start, 0x1a, 0x45, 0xdf, 0xa3) || Is(start, "RIFF"u8, "AVI "u8) || start.StartsWith("OggS"u8)
+            || start.StartsWith("FLV"u8) || Begins(start, 0, 0, 1, 0xba))
+            return VideoInputKind.Video;
+        if (start.Length < 12 || !start[4..].StartsWith("ftyp"u8))
+            return null;
+        // AVIF and HEIF pictures use the container of mp4.
+        return start[8..].StartsWith("avif"u8) || start[8..].StartsWith("mif1"u8) || start[8..].StartsWith("hei"u8) ? VideoInputKind.Image : VideoInputKind.Video;
+    }
+
+    private static bool Begins(ReadOnlySpan<byte> start, params ReadOnlySpan<int> bytes)
+    {
+        for (var i = 0; i < bytes.Length; i++)
+        {
+            if (i >= start.Length || start[i] != bytes[i])
+                return false;
+        }
+
+        return true;
+    }
+
+    private static bool Is(ReadOnlySpan<byte> start, ReadOnlySpan<byte> first, ReadOnlySpan<byte> type) =>
+        start.StartsWith(first) && start.Length >= 12 && start[8..].StartsWith(type);
+}
+
+/// <summary>Files in a request as text: <c>data:image/png;base64,...</c>.</summary>
+internal static class DataUrl
+{
+    private const string Start = "data:", Marker = ";base64,";
+    private const int LongestHead = 200;
+
+    /// <summary>
+    /// Returns the decoded bytes of a data URL as a stream that decodes while it is read. The result holds no resources
+    /// and need not be disposed; disposing it before its end would write to the text.
+    /// </summary>
+    /// <param name="text">The URL in ASCII; stays open.</param>
+    /// <param name="cancellationToken">Stops the reading.</param>
+    /// <exception cref="JobException">
+    /// The URL is of another kind. Other URLs are not fetched: the service would give access to networks that its users
+    /// cannot reach.
+    /// </exception>
+    public static async Task<Stream> OpenAsync(Stream text, CancellationToken cancellationToken)
+    {
+        var (head, one) = (new System.Text.StringBuilder(), new byte[1]);
+        while (head.Length < LongestHead && await text.ReadAsync(one, cancellationToken).ConfigureAwait(false) == 1)
+        {
+            head.Append((char)one[0]);
+            if (one[0] == ',' && head.ToString() is var url && url.StartsWith(Start, StringComparison.Ordinal) && url.EndsWith(Marker, StringComparison.Ordinal))
+                return new CryptoStream(text, new WholeBase64(), CryptoStreamMode.Read, leaveOpen: true);
+        }
+
+        throw new JobException(JobFault.Invalid, "input_reference as text is a data URL (data:image/png;base64,...): send a file as multipart/form-data") { Parameter = "input_reference" };
+    }
+
+    // The transform of .NET ignores an incomplete last block, so a truncated text would go unnoticed.
+    private sealed class WholeBase64 : ICryptoTransform
+    {
+        private readonly FromBase64Transform inner = new();
+
+        public bool CanReuseTransform => inner.CanReuseTransform;
+
+        public bool CanTransformMultipleBlocks => inner.CanTransformMultipleBlocks;
+
+        public int InputBlockSize => inner.InputBlockSize;
+
+        public int OutputBlockSize => inner.OutputBlockSize;
+
+        public int TransformBlock(byte[] inputBuffer, int inputOffset, int inputCount, byte[] outputBuffer, int outputOffset) =>
+            inner.TransformBlock(inputBuffer, inputOffset, inputCount, outputBuffer, outputOffset);
+
+        public byte[] TransformFinalBlock(byte[] inputBuffer, int inputOffset, int inputCount) => inputCount % 4 == 0
+            ? inner.TransformFinalBlock(inputBuffer, inputOffset, inputCount)
+            : throw new FormatException("the data URL ends in the middle of a block");
+
+        public void Dispose() => inner.Dispose();
+    }
+}
+
+/// <summary>A stream that throws as soon as it exceeds a length, whatever its sender declared.</summary>
+/// <param name="inner">The source; stays open.</param>
+/// <param name="most">Maximum number of bytes.</param>
+/// <param name="limit">The limit to name in the error, if part of the source was read before.</param>
+internal sealed class LimitedStream(Stream inner, long most, long? limit = null) : ReadOnlyStream
+{
+    private long read;
+
+    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        var bytes = await inner.ReadAsync(buffer, cancellationToken).ConfigureAwait(false);
+        read += bytes;
+        return read <= most ? bytes
+            : throw new JobException(JobFault.TooLarge, $"the file is larger than {(limit ?? most) >> 20} MiB: send a smaller one") { Parameter = "input_reference" };
+    }
+}
+
+/// <summary>A stream for a single asynchronous read.</summary>
+internal abstract class ReadOnlyStream : Stream
+{
+    public override bool CanRead => true;
+
+    public override bool CanSeek => false;
+
+    public override bool CanWrite => false;
+
+    public override long Length => throw new NotSupportedException();
+
+    public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
+
+    public abstract override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default);
+
+    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
+        ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+
+    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+    public override void Flush()
+    {
+    }
+
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+    public override void SetLength(long value) => throw new NotSupportedException();
+
+    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 }

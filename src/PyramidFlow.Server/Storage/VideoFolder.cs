@@ -3,33 +3,36 @@ using PyramidFlow.Server.Domain;
 namespace PyramidFlow.Server.Storage;
 
 /// <summary>
-/// Where files of videos are: a folder for each video. What an attempt makes carries its number, so that a worker that was
-/// given up cannot overwrite what its successor makes. No name comes from a user.
+/// The files of videos: one folder for each video. Names of the files of an attempt contain its number, so that a
+/// worker that lost its lease cannot overwrite the files of its successor. No name comes from a user.
 /// </summary>
 /// <param name="root">The data folder.</param>
 internal sealed class VideoFolder(string root)
 {
+    /// <summary>The data folder.</summary>
+    public string Root { get; } = Path.GetFullPath(root);
+
     /// <summary>Folder of all videos.</summary>
     public string Videos { get; } = Path.Combine(Path.GetFullPath(root), "videos");
 
     /// <summary>Folder of uploads while they are read.</summary>
     public string Incoming { get; } = Path.Combine(Path.GetFullPath(root), "incoming");
 
-    /// <summary>The queue when it is a file.</summary>
+    /// <summary>Path of the queue database if it is a file.</summary>
     public string Database { get; } = Path.Combine(Path.GetFullPath(root), "jobs.db");
 
-    /// <summary>The download name of the picture or video that a video starts from.</summary>
+    /// <summary>Download name of the picture or video that a video starts from.</summary>
     public static string InputName(string id, string extension) => $"{id}-input{extension}";
 
-    /// <summary>Makes the folders.</summary>
+    /// <summary>Creates the folders.</summary>
     public void Create()
     {
         Directory.CreateDirectory(Videos);
         Directory.CreateDirectory(Incoming);
     }
 
-    /// <summary>Folder of a video.</summary>
-    public string Of(string id) => VideoId.IsValid(id) ? Path.Combine(Videos, id) : throw new ArgumentException("this is no id of a video", nameof(id));
+    /// <summary>Returns the folder of a video.</summary>
+    public string For(string id) => VideoId.IsValid(id) ? Path.Combine(Videos, id) : throw new ArgumentException("this is no id of a video", nameof(id));
 
     public string Video(string id, int attempt) => Made(id, attempt, "mp4");
 
@@ -43,11 +46,11 @@ internal sealed class VideoFolder(string root)
 
     public string Preview(string id, int attempt) => Made(id, attempt, "preview.png");
 
-    public string InputPicture(string id) => Path.Combine(Of(id), "input.png");
+    public string InputPicture(string id) => Path.Combine(For(id), "input.png");
 
-    public string InputVideo(string id) => Path.Combine(Of(id), "input.mp4");
+    public string InputVideo(string id) => Path.Combine(For(id), "input.mp4");
 
-    /// <summary>The file of a variant.</summary>
+    /// <summary>Returns the file of a variant.</summary>
     public string File(VideoJob job, VideoVariant variant) => variant switch
     {
         VideoVariant.Video => Video(job.Id, job.Attempt),
@@ -58,37 +61,116 @@ internal sealed class VideoFolder(string root)
         _ => InputPicture(job.Id),
     };
 
-    /// <summary>Bytes of the files that stay when an attempt has made a video: all but what only shows it while it is made.</summary>
-    public long BytesOf(string id, int attempt) => new DirectoryInfo(Of(id)).EnumerateFiles()
+    /// <summary>Total bytes of the files that stay after a completed attempt: all except live stream and preview.</summary>
+    public long BytesOf(string id, int attempt) => new DirectoryInfo(For(id)).EnumerateFiles()
         .Where(file => file.FullName != Live(id, attempt) && file.FullName != Preview(id, attempt)).Sum(file => file.Length);
 
-    /// <summary>Removes a video's files.</summary>
+    /// <summary>Removes all files of a video.</summary>
     public void Delete(string id)
     {
-        if (Directory.Exists(Of(id)))
-            Directory.Delete(Of(id), recursive: true);
+        if (Directory.Exists(For(id)))
+            Directory.Delete(For(id), recursive: true);
     }
 
-    /// <summary>Removes a video's folder if nothing is in it.</summary>
+    /// <summary>Removes a video's folder if it is empty.</summary>
     public void DeleteIfEmpty(string id)
     {
-        if (Directory.Exists(Of(id)) && !Directory.EnumerateFileSystemEntries(Of(id)).Any())
-            Directory.Delete(Of(id));
+        if (Directory.Exists(For(id)) && !Directory.EnumerateFileSystemEntries(For(id)).Any())
+            Directory.Delete(For(id));
     }
 
-    /// <summary>Removes what an attempt made; what is needed to begin again stays.</summary>
+    /// <summary>Removes the files of an attempt; input files stay.</summary>
     public void DeleteAttempt(string id, int attempt) => DeleteMade(id, name => name.StartsWith(FormattableString.Invariant($"{attempt}."), StringComparison.Ordinal));
 
-    /// <summary>Removes what all attempts made.</summary>
+    /// <summary>Removes the files of all attempts.</summary>
     public void DeleteMade(string id) => DeleteMade(id, name => !name.StartsWith("input.", StringComparison.Ordinal));
 
     private void DeleteMade(string id, Func<string, bool> which)
     {
-        if (!Directory.Exists(Of(id)))
+        if (!Directory.Exists(For(id)))
             return;
-        foreach (var file in Directory.EnumerateFiles(Of(id)).Where(file => which(Path.GetFileName(file))))
+        foreach (var file in Directory.EnumerateFiles(For(id)).Where(file => which(Path.GetFileName(file))))
             System.IO.File.Delete(file);
     }
 
-    private string Made(string id, int attempt, string name) => Path.Combine(Of(id), FormattableString.Invariant($"{attempt}.{name}"));
+    private string Made(string id, int attempt, string name) => Path.Combine(For(id), FormattableString.Invariant($"{attempt}.{name}"));
 }
+
+/// <summary>Removes files that no video of the queue needs.</summary>
+/// <param name="store">The queue.</param>
+/// <param name="folder">The folder.</param>
+/// <param name="rules">Age and size up to which videos are kept.</param>
+internal sealed class FileCleanup(IJobStore store, VideoFolder folder, RetentionRules rules)
+{
+    // The files of a request are written before its job is added, so recently written files are kept.
+    private static readonly TimeSpan Young = TimeSpan.FromMinutes(10);
+
+    /// <summary>Removes videos beyond age and size limits, then files without a video and files of former attempts.</summary>
+    public async Task CleanAsync(CancellationToken cancellationToken)
+    {
+        await ForgetAsync(cancellationToken).ConfigureAwait(false);
+        await SweepAsync(Young, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Removes files without a video and files of former attempts, unless they were written recently.</summary>
+    public async Task SweepAsync(TimeSpan young, CancellationToken cancellationToken)
+    {
+        // Listed first: a job added meanwhile has no folder in the list.
+        var folders = Directory.Exists(folder.Videos) ? Directory.GetDirectories(folder.Videos) : [];
+        var states = await store.StatesAsync(cancellationToken).ConfigureAwait(false);
+        foreach (var path in folders)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            var id = Path.GetFileName(path);
+            if (!states.TryGetValue(id, out var state))
+            {
+                if (IsOld(path, young) && Directory.EnumerateFiles(path).All(file => IsOld(file, young)))
+                    Directory.Delete(path, recursive: true);
+                continue;
+            }
+
+            if (state.IsUnreadable)
+                continue;
+            foreach (var file in Directory.EnumerateFiles(path).Where(file => !Belongs(Path.GetFileName(file), state) && IsOld(file, young)))
+                File.Delete(file);
+        }
+
+        foreach (var file in Directory.Exists(folder.Incoming) ? Directory.EnumerateFiles(folder.Incoming).Where(file => IsOld(file, young)) : [])
+            File.Delete(file);
+    }
+
+    private async Task ForgetAsync(CancellationToken cancellationToken)
+    {
+        if (rules.KeepDays is null && rules.KeepBytes is null)
+            return;
+        var ended = (await store.StatesAsync(cancellationToken).ConfigureAwait(false))
+            .Where(job => job.Value.CompletedAt is not null)
+            .OrderByDescending(job => job.Value.CompletedAt);
+        var (oldest, bytes) = (DateTimeOffset.UtcNow - TimeSpan.FromDays(Math.Min(rules.KeepDays ?? 36500, 36500)), 0L);
+        foreach (var (id, state) in ended)
+        {
+            bytes += state.Bytes;
+            if (state.CompletedAt >= oldest && (rules.KeepBytes is not { } most || bytes <= most))
+                continue;
+            await store.DeleteAsync(id, cancellationToken).ConfigureAwait(false);
+            folder.Delete(id);
+        }
+    }
+
+    // Input files stay as long as the job, so that it can be remixed.
+    private static bool Belongs(string name, StoredState state)
+    {
+        if (name.StartsWith("input.", StringComparison.Ordinal))
+            return true;
+        if (!name.StartsWith(FormattableString.Invariant($"{state.Attempt}."), StringComparison.Ordinal))
+            return state.Status == VideoStatus.InProgress && name.StartsWith(FormattableString.Invariant($".{state.Attempt}."), StringComparison.Ordinal);
+        return state.Status == VideoStatus.InProgress || (state.Status == VideoStatus.Completed && !name.Contains(".live.", StringComparison.Ordinal) && !name.Contains(".preview.", StringComparison.Ordinal));
+    }
+
+    private static bool IsOld(string path, TimeSpan young) => DateTime.UtcNow - File.GetLastWriteTimeUtc(path) > young;
+}
+
+/// <summary>Age and size up to which videos are kept.</summary>
+/// <param name="KeepDays">Days that videos are kept; null is for ever.</param>
+/// <param name="KeepBytes">Total bytes of all videos, beyond which the oldest are removed; null is no limit.</param>
+internal sealed record RetentionRules(double? KeepDays = null, long? KeepBytes = null);

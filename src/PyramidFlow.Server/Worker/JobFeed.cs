@@ -1,15 +1,16 @@
 using System.Collections.Concurrent;
+using System.Threading.Channels;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Storage;
 
 namespace PyramidFlow.Server.Worker;
 
 /// <summary>
-/// Reads what changed in the queue, once for all who watch in this process, and tells them. Changes of this process come at
-/// once, those of others within a fifth of a second.
+/// Reads changes of the queue once for all watchers of this process and notifies them. Changes by this process arrive
+/// at once, those by other processes within 200 ms.
 /// </summary>
 internal sealed class JobFeed(IJobStore store, JobSignals signals, BackgroundHealth health, ILogger<JobFeed> log)
-    : BackgroundLoop("news of the queue", health, log)
+    : BackgroundLoop("queue feed", health, log)
 {
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(200), Least = TimeSpan.FromMilliseconds(25);
     private readonly ConcurrentDictionary<JobWatcher, byte> watchers = [];
@@ -17,61 +18,61 @@ internal sealed class JobFeed(IJobStore store, JobSignals signals, BackgroundHea
     private volatile QueueView queue = new([], []);
     private long? seen;
 
-    /// <summary>The queue as it was last seen.</summary>
+    /// <summary>The queue at the last read.</summary>
     public QueueView Queue => queue;
 
-    /// <summary>How many entries of the queue cannot be read and were set aside, as it was last seen.</summary>
+    /// <summary>Number of unreadable queue entries at the last read.</summary>
     public int Unreadable { get; private set; }
 
-    /// <summary>How many watch.</summary>
+    /// <summary>Number of watchers.</summary>
     public int Watchers => watchers.Count;
 
-    /// <summary>Begins to tell a watcher; disposing the result ends it.</summary>
+    /// <summary>Adds a watcher; disposing the result removes it.</summary>
     public IDisposable Add(JobWatcher watcher)
     {
         watchers[watcher] = 0;
         return new Subscription(this, watcher);
     }
 
-    /// <summary>A job with its place in the queue.</summary>
-    public async Task<VideoJob> PlaceAsync(VideoJob job, CancellationToken cancel)
+    /// <summary>Adds the place in the queue to a job.</summary>
+    public async Task<VideoJob> PlaceAsync(VideoJob job, CancellationToken cancellationToken)
     {
         if (job.Status == VideoStatus.Queued)
         {
             if (!queue.Has(job.Id))
-                await RefreshAsync(cancel).ConfigureAwait(false);
-            // Whoever asks may watch it, and is to hear when it moves up.
+                await RefreshAsync(cancellationToken).ConfigureAwait(false);
+            // The caller may watch the job and must hear when it moves up.
             waiting[job.Id] = job;
         }
 
         return queue.Place(job);
     }
 
-    protected override async Task TurnAsync(CancellationToken stop)
+    protected override async Task TurnAsync(CancellationToken stoppingToken)
     {
         var signal = signals.Next;
-        seen = seen is { } last ? await ReadAsync(last, stop).ConfigureAwait(false) : await BeginAsync(stop).ConfigureAwait(false);
-        Works();
-        await Task.Delay(Least, stop).ConfigureAwait(false);
-        await JobSignals.WaitAsync(signal, Look, stop).ConfigureAwait(false);
+        seen = seen is { } last ? await ReadAsync(last, stoppingToken).ConfigureAwait(false) : await BeginAsync(stoppingToken).ConfigureAwait(false);
+        ReportSuccess();
+        await Task.Delay(Least, stoppingToken).ConfigureAwait(false);
+        await JobSignals.WaitAsync(signal, Look, stoppingToken).ConfigureAwait(false);
     }
 
-    private async Task<long> BeginAsync(CancellationToken cancel)
+    private async Task<long> BeginAsync(CancellationToken cancellationToken)
     {
-        var revision = await store.RevisionAsync(cancel).ConfigureAwait(false);
-        await RefreshAsync(cancel).ConfigureAwait(false);
+        var revision = await store.RevisionAsync(cancellationToken).ConfigureAwait(false);
+        await RefreshAsync(cancellationToken).ConfigureAwait(false);
         return revision;
     }
 
-    private async Task<long> ReadAsync(long seen, CancellationToken cancel)
+    private async Task<long> ReadAsync(long seen, CancellationToken cancellationToken)
     {
-        var latest = await store.RevisionAsync(cancel).ConfigureAwait(false);
+        var latest = await store.RevisionAsync(cancellationToken).ConfigureAwait(false);
         if (latest == seen)
             return seen;
-        var changes = await store.ChangesAsync(seen, cancel).ConfigureAwait(false);
-        // Progress of one job moves no other.
+        var changes = await store.ChangesAsync(seen, cancellationToken).ConfigureAwait(false);
+        // Progress of a job changes no places.
         if (changes.Any(change => change.Job is not { Status: VideoStatus.InProgress, Progress: not null }))
-            await RefreshAsync(cancel).ConfigureAwait(false);
+            await RefreshAsync(cancellationToken).ConfigureAwait(false);
         foreach (var (id, owner, revision, job) in changes)
         {
             if (job is { Status: VideoStatus.Queued })
@@ -82,15 +83,15 @@ internal sealed class JobFeed(IJobStore store, JobSignals signals, BackgroundHea
             seen = Math.Max(seen, revision);
         }
 
-        // Whatever was left out is not looked for again until it changes.
+        // Rows that were left out are not read again until they change.
         return Math.Max(seen, latest);
     }
 
-    private async Task RefreshAsync(CancellationToken cancel)
+    private async Task RefreshAsync(CancellationToken cancellationToken)
     {
         var before = queue;
-        Unreadable = (await store.UnreadableAsync(cancel).ConfigureAwait(false)).Count;
-        queue = new QueueView(await store.QueueAsync(cancel).ConfigureAwait(false), await store.PaceAsync(cancel).ConfigureAwait(false));
+        Unreadable = (await store.UnreadableAsync(cancellationToken).ConfigureAwait(false)).Count;
+        queue = new QueueView(await store.QueueAsync(cancellationToken).ConfigureAwait(false), await store.PaceAsync(cancellationToken).ConfigureAwait(false));
         foreach (var (id, job) in waiting)
         {
             if (!queue.Has(id))
@@ -111,4 +112,115 @@ internal sealed class JobFeed(IJobStore store, JobSignals signals, BackgroundHea
     {
         public void Dispose() => feed.watchers.TryRemove(watcher, out _);
     }
+}
+
+/// <summary>
+/// A subscriber to changes. Only the latest state of each job is kept for a slow reader, so its memory is bounded by
+/// the number of jobs.
+/// </summary>
+/// <param name="owner">Owner of the jobs.</param>
+/// <param name="id">Id of the job; null for all jobs of the owner.</param>
+internal sealed class JobWatcher(Owner owner, string? id)
+{
+    private readonly Lock gate = new();
+    private readonly Channel<bool> ready = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
+    private Dictionary<string, JobChange> pending = [];
+
+    /// <summary>Id of the watched job; null for all.</summary>
+    public string? Id { get; } = id;
+
+    /// <summary>Receives a change.</summary>
+    public void Tell(Owner whose, JobChange change)
+    {
+        if (whose != owner || (Id is not null && Id != change.Id))
+            return;
+        lock (gate)
+            pending[change.Id] = change;
+        ready.Writer.TryWrite(true);
+    }
+
+    /// <summary>Waits for changes and returns them; at least one.</summary>
+    public async Task<IReadOnlyList<JobChange>> NextAsync(CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            await ready.Reader.ReadAsync(cancellationToken).ConfigureAwait(false);
+            lock (gate)
+            {
+                // The change behind this signal may have been returned with an earlier one.
+                if (pending.Count == 0)
+                    continue;
+                var changes = pending;
+                pending = [];
+                return [.. changes.Values];
+            }
+        }
+    }
+}
+
+/// <summary>
+/// Signals within one process that the queue may have changed, so that loops need not wait for their next poll. A lost
+/// signal only costs time; the queue itself is in the database.
+/// </summary>
+internal sealed class JobSignals
+{
+    private TaskCompletionSource next = New();
+
+    /// <summary>Wakes all waiters.</summary>
+    public void Changed() => Interlocked.Exchange(ref next, New()).TrySetResult();
+
+    /// <summary>A task that completes at the next change.</summary>
+    public Task Next => Volatile.Read(ref next).Task;
+
+    /// <summary>Waits for a change or a timeout.</summary>
+    /// <param name="signal">A <see cref="Next"/> taken before the queue was read.</param>
+    /// <param name="most">The timeout.</param>
+    /// <param name="cancellationToken">Cancels the wait.</param>
+    public static async Task WaitAsync(Task signal, TimeSpan most, CancellationToken cancellationToken)
+    {
+        var pause = Task.Delay(most, cancellationToken);
+        await Task.WhenAny(signal, pause).ConfigureAwait(false);
+        cancellationToken.ThrowIfCancellationRequested();
+    }
+
+    private static TaskCompletionSource New() => new(TaskCreationOptions.RunContinuationsAsynchronously);
+}
+
+/// <summary>A snapshot of the queue with places and estimated waiting times.</summary>
+internal sealed class QueueView
+{
+    private readonly Dictionary<string, (int Position, double? Seconds)> waiting = [];
+
+    /// <param name="entries">Queued and running jobs in the order of the queue.</param>
+    /// <param name="pace">Work and seconds of the videos completed last.</param>
+    public QueueView(IReadOnlyList<QueueEntry> entries, IReadOnlyList<(double Work, double Seconds)> pace)
+    {
+        var secondsOfWork = pace.Sum(made => made.Work) is > 0 and var work ? pace.Sum(made => made.Seconds) / work : (double?)null;
+        var running = entries.Where(entry => entry.Runs).ToList();
+        Running = running.Count;
+        var ahead = running.Sum(entry => entry.SecondsLeft ?? secondsOfWork * entry.Work);
+        foreach (var entry in entries.Where(entry => !entry.Runs))
+        {
+            ahead += secondsOfWork * entry.Work;
+            // The busy workers share the queue.
+            waiting[entry.Id] = (waiting.Count + 1, ahead is { } seconds ? Math.Round(seconds / Math.Max(1, running.Count)) : null);
+        }
+    }
+
+    /// <summary>Number of running jobs.</summary>
+    public int Running { get; }
+
+    /// <summary>Number of queued jobs.</summary>
+    public int Waiting => waiting.Count;
+
+    /// <summary>Whether a job is in the queue.</summary>
+    public bool Has(string id) => waiting.ContainsKey(id);
+
+    /// <summary>Returns the job with its place and remaining time.</summary>
+    public VideoJob Place(VideoJob job) => job.Status switch
+    {
+        VideoStatus.Queued when waiting.TryGetValue(job.Id, out var place) => job with { QueuePosition = place.Position, SecondsLeft = place.Seconds },
+        VideoStatus.InProgress => job with { SecondsLeft = job.Progress?.SecondsLeft },
+        _ => job,
+    };
 }

@@ -1,21 +1,26 @@
+using PyramidFlow.Generation;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Server.Worker;
 
-/// <summary>The models there are, found anew whenever they are asked for: one may be downloaded meanwhile, or be away for a moment.</summary>
-/// <param name="folders">Finds their folders, the default first.</param>
-/// <param name="log">Takes what is wrong with a folder that is left out.</param>
+/// <summary>The available models. They are looked up at each call: a model may be downloaded meanwhile, or unavailable for a moment.</summary>
+/// <param name="folders">Returns the model folders, the default first.</param>
+/// <param name="log">Receives the fault of a folder that is left out.</param>
 internal sealed partial class ModelCatalog(Func<IReadOnlyList<ModelFolder>> folders, ILogger<ModelCatalog> log)
 {
     private readonly System.Collections.Concurrent.ConcurrentDictionary<string, string> leftOut = [];
 
-    /// <summary>All models: of a checkpoint with several transformers each, its first under the folder's name alone too.</summary>
-    public IReadOnlyList<VideoModel> All() => Look().Models;
+    /// <summary>
+    /// Returns all models. A checkpoint with several transformers has one model for each; its folder name alone stands
+    /// for the first.
+    /// </summary>
+    public IReadOnlyList<VideoModel> All() => Scan().Models;
 
-    /// <summary>All models, with the reason why the default one cannot be used; null when it can.</summary>
-    public (IReadOnlyList<VideoModel> Models, string? Trouble) Look()
+    /// <summary>Returns all models and the reason why the default is unavailable; null when it is available.</summary>
+    public (IReadOnlyList<VideoModel> Models, string? Fault) Scan()
     {
-        var (models, places) = (new List<VideoModel>(), Folders(out var trouble));
+        var (models, places) = (new List<VideoModel>(), Folders(out var fault));
         foreach (var (i, (name, folder)) in places.Index())
         {
             try
@@ -27,35 +32,38 @@ internal sealed partial class ModelCatalog(Func<IReadOnlyList<ModelFolder>> fold
             }
             catch (Exception e)
             {
-                // Whatever is wrong with one folder, the others are there. It is told when it is new, and not at each look.
+                // A fault of one folder must not affect the others. It is logged once, not at each lookup.
                 if (i == 0)
-                    trouble = JobFaults.Sentence(e);
+                    fault = JobFaults.Sentence(e);
                 if (!leftOut.TryGetValue(name, out var known) || known != e.Message)
                     LogLeftOut(log, name, leftOut[name] = e.Message);
             }
         }
 
-        return (models, trouble);
+        return (models, fault);
     }
 
-    /// <summary>Whether a model is there just now.</summary>
+    /// <summary>Whether a model is available now.</summary>
     public bool Has(string? id) => id is not null && Among(All(), id) is not null;
 
-    /// <summary>The model of a name: its id, or the name of its checkpoint, which is that of the checkpoint's first model. Null where there is none.</summary>
-    /// <param name="models">Models to choose from.</param>
-    /// <param name="name">Name to look for.</param>
+    /// <summary>
+    /// Finds a model by its id, or by the name of its checkpoint, which stands for the checkpoint's first model. Null
+    /// when there is none.
+    /// </summary>
+    /// <param name="models">Models to search.</param>
+    /// <param name="name">Name to find.</param>
     public static VideoModel? Among(IReadOnlyList<VideoModel> models, string name) =>
         models.FirstOrDefault(model => model.Id == name) ?? models.FirstOrDefault(model => model.Id.StartsWith(name + ":", StringComparison.Ordinal));
 
-    /// <summary>A model by its id, or by its checkpoint's name for the first of it; null takes the default.</summary>
-    /// <exception cref="JobException">There is no such model, or it is away just now.</exception>
+    /// <summary>Returns a model by its id, or by the name of its checkpoint; null returns the default.</summary>
+    /// <exception cref="JobException">The model does not exist or is unavailable.</exception>
     public VideoModel Find(string? id)
     {
         var all = All();
-        var places = Folders(out var trouble);
+        var places = Folders(out var fault);
         if (all.Count == 0 && places.Count == 0)
         {
-            throw new JobException(JobFault.Unavailable, trouble is null
+            throw new JobException(JobFault.Unavailable, fault is null
                 ? "no model is installed: download one, and name the folder around it in PYRAMIDFLOW_MODELS"
                 : "the models cannot be read just now: try again in a moment");
         }
@@ -63,24 +71,24 @@ internal sealed partial class ModelCatalog(Func<IReadOnlyList<ModelFolder>> fold
         var name = id ?? places.FirstOrDefault()?.Name ?? all[0].Id;
         if (Among(all, name) is { } found)
             return found;
-        // Another one in its place would be another video than was asked for.
+        // Another model would make another video than the one requested.
         if (places.Any(place => place.Name == name || name.StartsWith(place.Name + ":", StringComparison.Ordinal)))
             throw new JobException(JobFault.Unavailable, $"the model '{name}' cannot be read just now: try again in a moment, or ask for another") { Parameter = "model" };
         throw new JobException(JobFault.Invalid, $"there is no model '{id}': use {string.Join(", ", all.Select(model => model.Id))}") { Parameter = "model" };
     }
 
-    private IReadOnlyList<ModelFolder> Folders(out string? trouble)
+    private IReadOnlyList<ModelFolder> Folders(out string? fault)
     {
         try
         {
             var found = folders();
             leftOut.TryRemove("", out _);
-            trouble = null;
+            fault = null;
             return found;
         }
         catch (Exception e)
         {
-            trouble = JobFaults.Sentence(e);
+            fault = JobFaults.Sentence(e);
             if (!leftOut.TryGetValue("", out var known) || known != e.Message)
                 LogLeftOut(log, "of the service", leftOut[""] = e.Message);
             return [];
@@ -89,4 +97,66 @@ internal sealed partial class ModelCatalog(Func<IReadOnlyList<ModelFolder>> fold
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The model {Name} is left out: {Reason}")]
     private static partial void LogLeftOut(ILogger log, string name, string reason);
+}
+
+/// <summary>The model in memory. It is loaded when a job needs it, kept for the next job and replaced by the model of another job.</summary>
+/// <param name="options">Options for loading.</param>
+internal sealed class LoadedModel(PipelineOptions options) : IDisposable
+{
+    private VideoPipeline? pipeline;
+    private string? id;
+    private volatile bool isAbandoned;
+
+    /// <summary>Id of the loaded model; null before the first.</summary>
+    public string? Id => id;
+
+    /// <summary>Returns the pipeline of a model. Not thread-safe.</summary>
+    public VideoPipeline Get(VideoModel model, IProgress<GenerationProgress> progress)
+    {
+        if (id == model.Id && pipeline is not null)
+            return pipeline;
+        // Two models together may exceed the memory.
+        Dispose();
+        pipeline = VideoPipeline.Load(model.Folder, options with { Variant = model.Variant }, progress);
+        id = model.Id;
+        return pipeline;
+    }
+
+    /// <summary>Keeps the model in memory until the process ends, for a computation that could not be stopped in time.</summary>
+    public void Abandon() => isAbandoned = true;
+
+    public void Dispose()
+    {
+        if (isAbandoned)
+            return;
+        pipeline?.Dispose();
+        (pipeline, id) = (null, null);
+    }
+}
+
+/// <summary>The LoRAs of a service as noted in its videos. Not thread-safe.</summary>
+/// <param name="loras">LoRAs that are added to each model.</param>
+internal sealed class NotedLoras(IReadOnlyList<LoraUse> loras)
+{
+    private readonly string?[] hashes = new string?[loras.Count];
+
+    /// <summary>
+    /// Returns the LoRAs in the order of their addition. Each hash is computed once. A LoRA that cannot be read has no
+    /// hash in this result; the next call reads it again.
+    /// </summary>
+    public IReadOnlyList<NotedLora> Get() =>
+        [.. loras.Select((lora, i) => new NotedLora(Path.GetFileName(Path.TrimEndingDirectorySeparator(lora.Path)), lora.Weight, hashes[i] ??= Hash(lora.Path)))];
+
+    // The weights may be in memory already, so an unavailable file must not stop the video.
+    private static string? Hash(string path)
+    {
+        try
+        {
+            return LoraPlace.Find(path).Sha256();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
 }

@@ -1,13 +1,13 @@
-using PyramidFlow.Media;
 using PyramidFlow.Generation;
-using PyramidFlow.Server.Storage;
+using PyramidFlow.Media;
 using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Storage;
 
 namespace PyramidFlow.Server.Worker;
 
 /// <summary>
-/// The files of a video while it is made: one that can be watched as it grows, the video itself, which appears when it is
-/// whole, and small pictures of it.
+/// The files of a video while it is made: a growing live stream, the video itself, which appears when complete, and
+/// small pictures of it.
 /// </summary>
 internal sealed class VideoFiles : IAsyncDisposable
 {
@@ -21,8 +21,8 @@ internal sealed class VideoFiles : IAsyncDisposable
     private RgbImage? last;
 
     /// <param name="job">The video.</param>
-    /// <param name="folder">Where its files go.</param>
-    /// <param name="notes">How it is made, kept in each of its files.</param>
+    /// <param name="folder">Folder of the files.</param>
+    /// <param name="notes">Generation notes, stored in each file.</param>
     public VideoFiles(VideoJob job, VideoFolder folder, GenerationNotes notes)
     {
         (this.job, this.folder, metadata) = (job, folder, notes.Metadata());
@@ -32,17 +32,17 @@ internal sealed class VideoFiles : IAsyncDisposable
         live = VideoStreamWriter.Create(folder.Live(job.Id, job.Attempt), width, height, options);
     }
 
-    /// <summary>Frames so far.</summary>
+    /// <summary>Number of frames so far.</summary>
     public int Frames { get; private set; }
 
-    /// <summary>How many frames there will be beside those that are there: pictures are taken at even distances.</summary>
+    /// <summary>Announces the number of further frames, so that pictures are taken at even distances.</summary>
     public void Expect(int frames) => sheet.Expect(Frames + frames);
 
     /// <summary>Adds frames.</summary>
-    public async Task AddAsync(ReadOnlyMemory<byte> rgb, CancellationToken cancel)
+    public async Task AddAsync(ReadOnlyMemory<byte> rgb, CancellationToken cancellationToken)
     {
-        await live.WriteFramesAsync(rgb, cancel).ConfigureAwait(false);
-        await video.WriteFramesAsync(rgb, cancel).ConfigureAwait(false);
+        await live.WriteFramesAsync(rgb, cancellationToken).ConfigureAwait(false);
+        await video.WriteFramesAsync(rgb, cancellationToken).ConfigureAwait(false);
         var size = width * height * 3;
         for (var start = 0; start < rgb.Length; start += size)
         {
@@ -51,27 +51,111 @@ internal sealed class VideoFiles : IAsyncDisposable
         }
     }
 
-    /// <summary>Makes a picture the preview.</summary>
-    public void Show(RgbImage picture) => PngWriter.Write(folder.Preview(job.Id, job.Attempt), SmallPicture.Of(picture, SmallPicture.PreviewSide));
+    /// <summary>Writes a picture as the preview.</summary>
+    public void Show(RgbImage picture) => PngWriter.Write(folder.Preview(job.Id, job.Attempt), SmallPicture.Downscale(picture, SmallPicture.PreviewSide));
 
-    /// <summary>Makes the last frame so far the preview.</summary>
+    /// <summary>Writes the last frame as the preview.</summary>
     public void ShowLast() => Show(last ?? throw new InvalidOperationException("there is no frame yet"));
 
-    /// <summary>Gives the files their names; the video comes last, so that the others are there when it is.</summary>
-    public async Task CompleteAsync(CancellationToken cancel)
+    /// <summary>Completes the files and gives them their names; the video comes last, so that the others exist when it appears.</summary>
+    public async Task CompleteAsync(CancellationToken cancellationToken)
     {
         if (last is null)
             throw new InvalidOperationException("the model made no frame");
         PngWriter.Write(folder.LastFrame(job.Id, job.Attempt), last, metadata);
         PngWriter.Write(folder.Thumbnail(job.Id, job.Attempt), sheet.Middle(), metadata);
         PngWriter.Write(folder.Spritesheet(job.Id, job.Attempt), sheet.Whole(), metadata);
-        await live.CompleteAsync(cancel).ConfigureAwait(false);
-        await video.CompleteAsync(cancel).ConfigureAwait(false);
+        await live.CompleteAsync(cancellationToken).ConfigureAwait(false);
+        await video.CompleteAsync(cancellationToken).ConfigureAwait(false);
     }
 
     public async ValueTask DisposeAsync()
     {
         await live.DisposeAsync().ConfigureAwait(false);
         await video.DisposeAsync().ConfigureAwait(false);
+    }
+}
+
+/// <summary>Small pictures of up to 16 moments of a video in rows of 4. Only these are kept in memory, whatever the length of the video.</summary>
+internal sealed class Spritesheet
+{
+    private const int Most = 16, Columns = 4;
+    private readonly List<RgbImage> pictures = [];
+    private RgbImage? middle;
+    private int total = 1, next;
+
+    /// <summary>Sets the expected number of frames.</summary>
+    public void Expect(int frames) => total = frames;
+
+    /// <summary>Adds a frame.</summary>
+    /// <param name="number">Index from 0.</param>
+    /// <param name="frame">The frame.</param>
+    public void Add(int number, RgbImage frame)
+    {
+        if (middle is null || number == total / 2)
+            middle = SmallPicture.Downscale(frame, SmallPicture.ThumbnailSide);
+        if (number < next || pictures.Count == Most)
+            return;
+        pictures.Add(SmallPicture.Downscale(frame, SmallPicture.SheetSide));
+        next = Math.Max(number + 1, pictures.Count * total / Most);
+    }
+
+    /// <summary>Returns the picture of the middle of the video.</summary>
+    public RgbImage Middle() => middle!;
+
+    /// <summary>Returns all pictures as one; the rest of the last row is black.</summary>
+    public RgbImage Whole()
+    {
+        var (width, height) = (pictures[0].Width, pictures[0].Height);
+        var columns = Math.Min(Columns, pictures.Count);
+        var rows = (pictures.Count + Columns - 1) / Columns;
+        var pixels = new byte[columns * width * rows * height * 3];
+        foreach (var (i, picture) in pictures.Index())
+        {
+            for (var y = 0; y < height; y++)
+            {
+                var line = ((((i / Columns * height) + y) * columns) + (i % Columns)) * width * 3;
+                picture.Pixels.Slice(y * width * 3, width * 3).CopyTo(pixels.AsMemory(line));
+            }
+        }
+
+        return new RgbImage(columns * width, rows * height, pixels);
+    }
+}
+
+/// <summary>Downscales pictures.</summary>
+internal static class SmallPicture
+{
+    /// <summary>Longest side of a preview, a thumbnail and a picture of a spritesheet, in pixels.</summary>
+    public const int PreviewSide = 512, ThumbnailSide = 320, SheetSide = 160;
+
+    /// <summary>Downscales a picture to a maximum length of its longer side: each pixel is the mean of those it covers.</summary>
+    public static RgbImage Downscale(RgbImage picture, int side)
+    {
+        var (w, h) = (picture.Width, picture.Height);
+        if (Math.Max(w, h) <= side)
+            return picture;
+        var (width, height) = (Math.Max(1, w * side / Math.Max(w, h)), Math.Max(1, h * side / Math.Max(w, h)));
+        var from = picture.Pixels.Span;
+        var to = new byte[width * height * 3];
+        for (var y = 0; y < height; y++)
+        {
+            var (top, bottom) = (y * h / height, Math.Max((y * h / height) + 1, (y + 1) * h / height));
+            for (var x = 0; x < width; x++)
+            {
+                var (left, right) = (x * w / width, Math.Max((x * w / width) + 1, (x + 1) * w / width));
+                var (red, green, blue) = (0, 0, 0);
+                for (var row = top; row < bottom; row++)
+                {
+                    for (var i = ((row * w) + left) * 3; i < ((row * w) + right) * 3; i += 3)
+                        (red, green, blue) = (red + from[i], green + from[i + 1], blue + from[i + 2]);
+                }
+
+                var (count, o) = ((bottom - top) * (right - left), ((y * width) + x) * 3);
+                (to[o], to[o + 1], to[o + 2]) = ((byte)(red / count), (byte)(green / count), (byte)(blue / count));
+            }
+        }
+
+        return new RgbImage(width, height, to);
     }
 }

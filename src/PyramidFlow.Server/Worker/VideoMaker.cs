@@ -28,7 +28,7 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
         var start = Stopwatch.GetTimestamp();
         var (id, attempt, request) = (job.Id, job.Attempt, job.Request);
         var model = catalog.Find(request.Model);
-        Directory.CreateDirectory(folder.Of(id));
+        Directory.CreateDirectory(folder.For(id));
         folder.DeleteMade(id);
         GenerationOptions generation = request with { Seconds = null, Image = await PictureAsync(request, id, cancel).ConfigureAwait(false) };
         await using var files = new VideoFiles(job, folder, Notes(job, model, generation));

@@ -1,26 +1,27 @@
 using System.Data.Common;
 using System.Diagnostics;
-using PyramidFlow.Server.Storage;
+using PyramidFlow.Generation;
 using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Storage;
 using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Server.Worker;
 
-/// <summary>Takes jobs from the queue and makes them, one at a time.</summary>
+/// <summary>Leases jobs from the queue and makes their videos, one at a time.</summary>
 internal sealed partial class VideoWorker(
-    IJobStore store, JobSignals signals, ModelCatalog catalog, VideoMaker maker, LoadedModel loaded, VideoFolder folder, Telemetry telemetry, ServerOptions options,
+    IJobStore store, JobSignals signals, ModelCatalog catalog, VideoMaker maker, LoadedModel loaded, VideoFolder folder, Telemetry telemetry, LeaseRules rules,
     BackgroundHealth health, ILogger<VideoWorker> log) : BackgroundLoop("making videos", health, log)
 {
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(500), Patience = TimeSpan.FromSeconds(4);
-    private readonly TimeSpan lease = TimeSpan.FromSeconds(options.LeaseSeconds);
+    private readonly TimeSpan lease = rules.Length;
     private readonly string name = $"{Environment.MachineName}-{Environment.ProcessId}-{Guid.NewGuid().ToString("N")[..8]}";
 
     private volatile JobLease? current;
     private volatile bool isAbandoned;
 
     /// <summary>
-    /// Takes no more jobs and stops the one that is made, which goes back into the queue. A computation that cannot be
-    /// stopped in time (a step of a large model, the loading of one) is left to the end of the process.
+    /// Leases no more jobs and stops the current one, which returns to the queue. A computation that cannot be stopped
+    /// in time (a step of a large model, the loading of one) runs on until the process ends.
     /// </summary>
     public override async Task StopAsync(CancellationToken cancellationToken)
     {
@@ -38,31 +39,31 @@ internal sealed partial class VideoWorker(
         }
         catch (Exception e)
         {
-            // Its lease runs out.
+            // Its lease expires.
             LogUnreachable(log, e.Message);
         }
     }
 
-    protected override async Task TurnAsync(CancellationToken stop)
+    protected override async Task TurnAsync(CancellationToken stoppingToken)
     {
         var signal = signals.Next;
-        var (models, trouble) = catalog.Look();
-        if (await store.LeaseAsync(name, [.. models.Select(model => model.Id)], lease, stop).ConfigureAwait(false) is { } job)
+        var (models, fault) = catalog.Scan();
+        if (await store.LeaseAsync(name, [.. models.Select(model => model.Id)], lease, stoppingToken).ConfigureAwait(false) is { } job)
         {
-            Works();
+            ReportSuccess();
             current = job;
-            await RunAsync(job, stop).ConfigureAwait(false);
+            await RunAsync(job, stoppingToken).ConfigureAwait(false);
             current = null;
             return;
         }
 
-        if (trouble is not null)
+        if (fault is not null)
             throw new JobException(JobFault.Unavailable, "the default model cannot be read");
-        Works();
-        await JobSignals.WaitAsync(signal, Look, stop).ConfigureAwait(false);
+        ReportSuccess();
+        await JobSignals.WaitAsync(signal, Look, stoppingToken).ConfigureAwait(false);
     }
 
-    private async Task RunAsync(JobLease job, CancellationToken stop)
+    private async Task RunAsync(JobLease job, CancellationToken stoppingToken)
     {
         LogBegun(log, job.Id, job.Attempt);
         var start = Stopwatch.GetTimestamp();
@@ -72,12 +73,12 @@ internal sealed partial class VideoWorker(
         VideoResult? result = null;
         Exception? fault = null;
         bool lost;
-        await using (var keeper = new LeaseKeeper(store, job, lease, signals, log, stop))
+        await using (var keeper = new LeaseKeeper(store, job, lease, signals, log, stoppingToken))
         {
             try
             {
-                // Told to stop while it was taken.
-                stop.ThrowIfCancellationRequested();
+                // The stop may come while the job is leased.
+                stoppingToken.ThrowIfCancellationRequested();
                 result = await maker.MakeAsync(job.Job, keeper).ConfigureAwait(false);
             }
             catch (Exception e)
@@ -90,23 +91,23 @@ internal sealed partial class VideoWorker(
 
         if (isAbandoned)
             return;
-        // The user cancelled, or another has it: what was made is in nobody's way, but of no use.
-        lost = lost || !await EndAsync(job, result, fault, stop).ConfigureAwait(false);
+        // The user cancelled it or another worker has it: the files are useless.
+        lost = lost || !await EndAsync(job, result, fault, stoppingToken).ConfigureAwait(false);
         telemetry.Ended(job.Job.Request.Model!, lost ? "lost" : result is null ? "failed" : "completed", Stopwatch.GetElapsedTime(start));
         activity?.SetStatus(result is null && !lost ? ActivityStatusCode.Error : ActivityStatusCode.Ok);
         if (lost)
         {
             LogLost(log, job.Id);
             folder.DeleteAttempt(job.Id, job.Attempt);
-            // When its video was deleted, a file written after that has made the folder anew.
+            // A file written after the deletion of the video has created the folder again.
             folder.DeleteIfEmpty(job.Id);
         }
 
         signals.Changed();
     }
 
-    // Gives false when the lease is lost. What was made is not thrown away because the database is away for a moment.
-    private async Task<bool> EndAsync(JobLease job, VideoResult? result, Exception? fault, CancellationToken stop)
+    // Returns false when the lease is lost. A completed video survives a short outage of the database.
+    private async Task<bool> EndAsync(JobLease job, VideoResult? result, Exception? fault, CancellationToken stoppingToken)
     {
         for (var until = DateTime.UtcNow + lease; ;)
         {
@@ -115,8 +116,8 @@ internal sealed partial class VideoWorker(
                 if (result is not null)
                     return await CompletedAsync(job, result).ConfigureAwait(false);
                 RemoveAttempt(job);
-                // What goes wrong while it stops counts no more than the stop itself: ffmpeg gets the terminal's Ctrl-C too.
-                if (stop.IsCancellationRequested)
+                // Faults during the stop count as the stop: ffmpeg also receives the terminal's Ctrl-C.
+                if (stoppingToken.IsCancellationRequested)
                     return await store.ReleaseAsync(job, CancellationToken.None).ConfigureAwait(false);
                 if (IsAway(job, fault!))
                 {
@@ -124,11 +125,11 @@ internal sealed partial class VideoWorker(
                     return await store.ReleaseAsync(job, CancellationToken.None).ConfigureAwait(false);
                 }
 
-                var (error, retry) = JobFaults.Of(fault!);
+                var (error, retry) = JobFaults.ToError(fault!);
                 LogFailed(log, fault!, job.Id, job.Attempt);
                 return await store.FailAsync(job, error, retry, CancellationToken.None).ConfigureAwait(false);
             }
-            catch (Exception e) when (e is DbException or TimeoutException && DateTime.UtcNow < until && !stop.IsCancellationRequested)
+            catch (Exception e) when (e is DbException or TimeoutException && DateTime.UtcNow < until && !stoppingToken.IsCancellationRequested)
             {
                 LogUnreachable(log, e.Message);
                 await Task.Delay(Look, CancellationToken.None).ConfigureAwait(false);
@@ -136,7 +137,7 @@ internal sealed partial class VideoWorker(
         }
     }
 
-    // A job whose model has gone is not at fault: who has the model takes it, here or elsewhere.
+    // A job is not at fault for its missing model: a worker that has the model takes it.
     private bool IsAway(JobLease job, Exception fault) =>
         fault is JobException { Fault: JobFault.Unavailable } or JobException { Parameter: "model" }
         || (fault is CheckpointException or IOException or UnauthorizedAccessException && !catalog.Has(job.Job.Request.Model));
@@ -149,7 +150,7 @@ internal sealed partial class VideoWorker(
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // The care of files comes by later.
+            // The cleanup of files removes it later.
             LogUnreachable(log, e.Message);
         }
     }
@@ -182,13 +183,13 @@ internal sealed partial class VideoWorker(
     [LoggerMessage(Level = LogLevel.Information, Message = "{Id}: made in {Seconds:F1} s")]
     private static partial void LogCompleted(ILogger log, string id, double seconds);
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "{Id}: it was cancelled or is another's now")]
+    [LoggerMessage(Level = LogLevel.Information, Message = "{Id}: cancelled, or leased by another worker")]
     private static partial void LogLost(ILogger log, string id);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "{Id}: its model is away, so it waits again: {Reason}")]
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Id}: the model is unavailable, so the job returns to the queue: {Reason}")]
     private static partial void LogAway(ILogger log, string id, string reason);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "{Id}: it could not be stopped in time; it goes back into the queue")]
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Id}: the job could not be stopped in time and returns to the queue")]
     private static partial void LogAbandoned(ILogger log, string id);
 
     [LoggerMessage(Level = LogLevel.Error, Message = "{Id}: attempt {Attempt} failed")]
@@ -196,4 +197,138 @@ internal sealed partial class VideoWorker(
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The queue or its folder cannot be used: {Reason}")]
     private static partial void LogUnreachable(ILogger log, string reason);
+}
+
+/// <summary>
+/// Renews a job's lease while it is made, and stores its progress. When the lease is lost (the user cancelled, or the
+/// queue was unreachable for too long) it stops the work.
+/// </summary>
+internal sealed partial class LeaseKeeper : IProgress<GenerationProgress>, IAsyncDisposable
+{
+    private static readonly TimeSpan Tick = TimeSpan.FromMilliseconds(200);
+    private readonly IJobStore store;
+    private readonly JobLease lease;
+    private readonly JobSignals signals;
+    private readonly TimeSpan length;
+    private readonly ILogger log;
+    private readonly CancellationTokenSource lost;
+    private readonly CancellationTokenSource done = new();
+    private readonly Task keeping;
+    private long begun;
+    private volatile VideoProgress progress = new(0, GenerationPhase.Loading);
+
+    /// <param name="store">The queue.</param>
+    /// <param name="lease">The lease.</param>
+    /// <param name="length">Duration of the lease without renewal.</param>
+    /// <param name="signals">Signals of changes, for example that the user cancelled; progress is signalled too.</param>
+    /// <param name="log">Receives faults.</param>
+    /// <param name="stoppingToken">Stops the work.</param>
+    public LeaseKeeper(IJobStore store, JobLease lease, TimeSpan length, JobSignals signals, ILogger log, CancellationToken stoppingToken)
+    {
+        (this.store, this.lease, this.length, this.signals, this.log) = (store, lease, length, signals, log);
+        lost = CancellationTokenSource.CreateLinkedTokenSource(stoppingToken);
+        keeping = Task.Run(KeepAsync, CancellationToken.None);
+    }
+
+    /// <summary>Cancelled when the work must stop.</summary>
+    public CancellationToken Stop => lost.Token;
+
+    /// <summary>Whether this worker has lost the job.</summary>
+    public bool IsLost { get; private set; }
+
+    /// <inheritdoc/>
+    public void Report(GenerationProgress value)
+    {
+        // The time for loading a model does not count towards the speed.
+        if (begun == 0 && value.Phase != GenerationPhase.Loading)
+            begun = Stopwatch.GetTimestamp();
+        var left = value.Fraction > 0.02 ? Stopwatch.GetElapsedTime(begun).TotalSeconds * (1 - value.Fraction) / value.Fraction : (double?)null;
+        Update(now => now with
+        {
+            Fraction = value.Fraction,
+            Phase = value.Phase,
+            Unit = value.Unit,
+            Units = value.Units,
+            Stage = value.Stage,
+            Stages = value.Stages,
+            Step = value.Step,
+            Steps = value.Steps,
+            SecondsLeft = left is { } seconds ? Math.Round(seconds, 1) : null,
+        });
+    }
+
+    /// <summary>Reports a new preview picture.</summary>
+    public void Previewed() => Update(now => now with { Preview = now.Preview + 1 });
+
+    /// <summary>Reports the number of frames in the live stream.</summary>
+    public void Streamed(int frames) => Update(now => now with { LiveFrames = frames });
+
+    /// <summary>Stops the renewal.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await done.CancelAsync().ConfigureAwait(false);
+        await keeping.ConfigureAwait(false);
+        done.Dispose();
+        lost.Dispose();
+    }
+
+    private void Update(Func<VideoProgress, VideoProgress> change)
+    {
+        lock (done)
+            progress = change(progress);
+    }
+
+    private async Task KeepAsync()
+    {
+        VideoProgress? told = null;
+        var renewed = Stopwatch.GetTimestamp();
+        while (!done.IsCancellationRequested && !IsLost)
+        {
+            var signal = signals.Next;
+            var now = progress;
+            try
+            {
+                if (!await store.RenewAsync(lease, now == told ? null : now, length, done.Token).ConfigureAwait(false))
+                    IsLost = true;
+                else if (now != told)
+                    signals.Changed();
+                (told, renewed) = (now, Stopwatch.GetTimestamp());
+            }
+            catch (OperationCanceledException) when (done.IsCancellationRequested)
+            {
+                return;
+            }
+            catch (Exception e)
+            {
+                // Any fault counts: without renewal the job would be leased to another worker while it is made here.
+                LogUnreachable(log, lease.Id, e.Message);
+                IsLost = Stopwatch.GetElapsedTime(renewed) > length;
+            }
+
+            if (IsLost)
+                await lost.CancelAsync().ConfigureAwait(false);
+            else
+                await PauseAsync(told, signal).ConfigureAwait(false);
+        }
+    }
+
+    // Waits until there is progress to store, a signal, or the lease needs renewal.
+    private async Task PauseAsync(VideoProgress? told, Task signal)
+    {
+        var until = TimeSpan.FromMilliseconds(Math.Min(1000, length.TotalMilliseconds / 4));
+        var start = Stopwatch.GetTimestamp();
+        try
+        {
+            do
+                await Task.Delay(Tick, done.Token).ConfigureAwait(false);
+            while (progress == told && !signal.IsCompleted && Stopwatch.GetElapsedTime(start) < until);
+        }
+        catch (OperationCanceledException)
+        {
+            // The work is done.
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Id}: the queue cannot be reached: {Reason}")]
+    private static partial void LogUnreachable(ILogger log, string id, string reason);
 }

@@ -1,26 +1,26 @@
-// What a browser does only for a script; everything else is drawn by the server.
+// Functions that need a script in the browser; the server renders everything else.
 (() => {
   const root = document.documentElement;
   const calm = matchMedia('(prefers-reduced-motion: reduce)');
 
-  // Storage may be switched off: the theme then lasts as long as the page.
+  // Storage may be disabled: the theme then lasts as long as the page.
   let theme = 'system';
   try { theme = localStorage.getItem('theme') ?? theme; } catch { }
   const dress = () => theme === 'system' ? delete root.dataset.theme : root.dataset.theme = theme;
   dress();
 
-  // The form is kept over a reload; who signs out leaves nothing of it behind.
+  // The form survives a reload; signing out removes it.
   const kept = value => {
     try { return value === undefined ? localStorage.getItem('form') : localStorage.setItem('form', value); } catch { return null; }
   };
-  // Who has signed out in one tab has in all of them.
+  // Signing out in one tab signs out in all tabs.
   if (location.pathname === '/signin') {
     kept('');
     try { localStorage.setItem('left', Date.now()); } catch { }
   } else
     addEventListener('storage', ({ key }) => key === 'left' && location.reload());
 
-  // A file that is dropped or pasted anywhere goes the way of a chosen one.
+  // A file dropped or pasted anywhere is handled like a selected one.
   const give = files => {
     const input = document.getElementById('input_reference');
     if (!input || files.length === 0) return false;
@@ -39,7 +39,7 @@
   addEventListener('dragleave', event => event.relatedTarget ?? root.classList.remove('dragging'));
   addEventListener('paste', event => give(event.clipboardData.files) && event.preventDefault());
 
-  // After the server was away for long its page is another: load it.
+  // After a long outage the server has discarded the page: reload it.
   addEventListener('components-reconnect-state-changed', ({ detail }) => {
     if (detail.state === 'rejected') location.reload();
     if (detail.state === 'failed') setTimeout(async () => (await fetch('health').catch(() => null))?.ok ? location.reload() : retry(), 2000);
@@ -51,7 +51,7 @@
     if (!calm.matches) video.play().catch(() => { /* the browser leaves it to the user */ });
   };
 
-  // The profile that the stream's decoder needs, from the box that describes it.
+  // Reads the codec profile of the stream from its avcC box.
   const codecOf = bytes => {
     for (let i = 0; i + 7 < bytes.length; i++)
       if (bytes[i] === 0x61 && bytes[i + 1] === 0x76 && bytes[i + 2] === 0x63 && bytes[i + 3] === 0x43)
@@ -59,7 +59,7 @@
     return null;
   };
 
-  // Pieces are added as they come; at the end of what there is it begins again, until all is there.
+  // Appends fragments as they arrive; playback restarts at the end of the available part until the stream is complete.
   const feed = async (video, source, address) => {
     const reader = (await fetch(address)).body.getReader();
     let head = new Uint8Array(), buffer = null;
@@ -92,12 +92,12 @@
     },
     kept: () => kept(),
     keep: form => kept(form),
-    // Left after the answer to the server is on its way.
+    // Leaves after the response to the server has been sent.
     leave: () => { setTimeout(() => location.assign('signin?ended')); },
     focus: id => {
       const target = document.getElementById(id);
       target?.focus({ preventScroll: true });
-      // What begins in sight stays where it is, though it may end below.
+      // An element whose top is visible is not scrolled.
       const top = target?.getBoundingClientRect().top;
       if (top < 0 || top > innerHeight * .6)
         target.scrollIntoView({ block: target.offsetHeight > innerHeight * .6 ? 'start' : 'nearest', behavior: calm.matches ? 'auto' : 'smooth' });

@@ -43,7 +43,7 @@ public static class SettingsTable
         },
         new("seed", Seed, o => o.Seed, (o, v) => o with { Seed = (ulong?)v })
         {
-            Option = "--seed", Field = "seed", Group = SettingGroup.Content, Help = "the same seed makes the same video; -1 is any", Default = "random, and printed",
+            Option = "--seed", Field = "seed", Group = SettingGroup.Content, Help = "the same seed makes the same video; -1 is any", Default = "random",
         },
         new("negative_prompt", Text, o => o.NegativePrompt, (o, v) => o with { NegativePrompt = (string?)v })
         {

@@ -1,7 +1,6 @@
 using System.Data;
 using System.Text;
 using Microsoft.AspNetCore.Http;
-using PyramidFlow.Server;
 using PyramidFlow.Server.Storage;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Page.State;

@@ -1,6 +1,7 @@
 using Microsoft.Playwright;
 using PyramidFlow.Server;
-using PyramidFlow.Server.Http;
+using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Storage;
 using PyramidFlow.Server.Tests;
 using PyramidFlow.Testing;
 
@@ -190,7 +191,7 @@ public sealed class SignInTests(Chromium chromium) : BrowserTest(chromium)
     private protected override Task<TestServer> StartAsync()
     {
         key = Keys.Add("alice");
-        return TestServer.StartAsync(options => options with { Works = false }, data.Path);
+        return TestServer.StartAsync(options => options with { RunsWorker = false }, data.Path);
     }
 
     // A refusal that a form leads to is a fault to the browser; so is a file of a page whose key was just taken away. And one
@@ -229,6 +230,6 @@ public sealed class SignInTests(Chromium chromium) : BrowserTest(chromium)
     private async Task RestartAsync(Func<ServerOptions, ServerOptions>? change = null)
     {
         await Server.DisposeAsync();
-        Server = await TestServer.StartAsync(options => (change?.Invoke(options) ?? options) with { Works = false }, data.Path);
+        Server = await TestServer.StartAsync(options => (change?.Invoke(options) ?? options) with { RunsWorker = false }, data.Path);
     }
 }

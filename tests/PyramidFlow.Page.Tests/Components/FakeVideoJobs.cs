@@ -51,7 +51,7 @@ internal sealed class FakeVideoJobs : IVideoJobs
         changes.Writer.TryWrite(new JobChange(id, known[id]));
     }
 
-    public async Task<VideoJob> SubmitAsync(Owner owner, VideoRequest request, VideoUpload? upload, string? idempotencyKey, CancellationToken cancel)
+    public async Task<VideoJob> SubmitAsync(Owner owner, VideoRequest request, VideoUpload? upload, string? idempotencyKey, CancellationToken cancellationToken)
     {
         if (Fault is not null)
             throw Fault;
@@ -59,17 +59,17 @@ internal sealed class FakeVideoJobs : IVideoJobs
         if (upload is not null)
         {
             using var bytes = new MemoryStream();
-            await upload.Content.CopyToAsync(bytes, cancel);
+            await upload.Content.CopyToAsync(bytes, cancellationToken);
             Uploads.Add(bytes.Length);
         }
 
         return Add(VideoStatus.Queued, request);
     }
 
-    public Task<VideoJob> GetAsync(Owner owner, string id, CancellationToken cancel) =>
+    public Task<VideoJob> GetAsync(Owner owner, string id, CancellationToken cancellationToken) =>
         known.TryGetValue(id, out var job) ? Task.FromResult(job) : throw new JobException(JobFault.NotFound, "there is no video of this id");
 
-    public Task<VideoList> ListAsync(Owner owner, VideoQuery query, CancellationToken cancel)
+    public Task<VideoList> ListAsync(Owner owner, VideoQuery query, CancellationToken cancellationToken)
     {
         if (Fault is not null)
             throw Fault;
@@ -77,25 +77,25 @@ internal sealed class FakeVideoJobs : IVideoJobs
         return Task.FromResult(new VideoList([.. all.Take(query.Limit)], all.Count > query.Limit));
     }
 
-    public Task<VideoJob> CancelAsync(Owner owner, string id, CancellationToken cancel) =>
+    public Task<VideoJob> CancelAsync(Owner owner, string id, CancellationToken cancellationToken) =>
         Task.FromResult(known[id] = known[id] with { Status = VideoStatus.Failed, Error = new VideoError(VideoError.Cancelled, "you cancelled it") });
 
-    public Task DeleteAsync(Owner owner, string id, CancellationToken cancel)
+    public Task DeleteAsync(Owner owner, string id, CancellationToken cancellationToken)
     {
         Deleted.Add(id);
         known.Remove(id);
         return Task.CompletedTask;
     }
 
-    public async IAsyncEnumerable<IReadOnlyList<JobChange>> WatchAllAsync(Owner owner, [EnumeratorCancellation] CancellationToken cancel)
+    public async IAsyncEnumerable<IReadOnlyList<JobChange>> WatchAllAsync(Owner owner, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
-        await foreach (var change in changes.Reader.ReadAllAsync(cancel))
+        await foreach (var change in changes.Reader.ReadAllAsync(cancellationToken))
             yield return [change];
     }
 
-    public IAsyncEnumerable<VideoJob> WatchAsync(Owner owner, string id, CancellationToken cancel) => throw new NotSupportedException();
+    public IAsyncEnumerable<VideoJob> WatchAsync(Owner owner, string id, CancellationToken cancellationToken) => throw new NotSupportedException();
 
-    public Task<VideoContent> OpenAsync(Owner owner, string id, VideoVariant variant, CancellationToken cancel) => throw new NotSupportedException();
+    public Task<VideoContent> OpenAsync(Owner owner, string id, VideoVariant variant, CancellationToken cancellationToken) => throw new NotSupportedException();
 
-    public IAsyncEnumerable<ReadOnlyMemory<byte>> StreamAsync(Owner owner, string id, CancellationToken cancel) => throw new NotSupportedException();
+    public IAsyncEnumerable<ReadOnlyMemory<byte>> StreamAsync(Owner owner, string id, CancellationToken cancellationToken) => throw new NotSupportedException();
 }

@@ -14,7 +14,7 @@ public sealed class FormTests : PageContext
         var page = Open();
         page.Find("#prompt").Input(Circle);
         page.Find("#seconds").Input("2");
-        page.Find("#num_inference_steps").Change("4, 5, 6");
+        page.Find("#steps").Change("4, 5, 6");
         page.Find("#video_steps").Change("3");
         page.Find("#guidance_scale").Change("6.5");
         page.Find("#negative_prompt").Change("blur");
@@ -52,7 +52,7 @@ public sealed class FormTests : PageContext
     }
 
     [Theory]
-    [InlineData("num_inference_steps", "4, 5", "This model has 3 stages: write one number for all of them, or 3 with commas between.")]
+    [InlineData("steps", "4, 5", "This model has 3 stages: write one number for all of them, or 3 with commas between.")]
     [InlineData("video_steps", "many", "“many” is no number of steps: use 1 or more, such as 10.")]
     [InlineData("guidance_scale", "7,5", "A comma can mean two things in a number: write 7.5 with a decimal point, and thousands without a separator.")]
     [InlineData("video_guidance_scale", "1,000", "A comma can mean two things in a number: write 1.000 with a decimal point, and thousands without a separator.")]
@@ -103,7 +103,7 @@ public sealed class FormTests : PageContext
         Assert.Equal("true", Button(page, "Standard").GetAttribute("aria-pressed"));
         Press(page, "Sketch");
         Assert.Equal(("true", "false"), (Button(page, "Sketch").GetAttribute("aria-pressed"), Button(page, "Standard").GetAttribute("aria-pressed")));
-        Assert.Equal(("3", "4"), (page.Find("#seconds").GetAttribute("value"), page.Find("#num_inference_steps").GetAttribute("value")));
+        Assert.Equal(("3", "4"), (page.Find("#seconds").GetAttribute("value"), page.Find("#steps").GetAttribute("value")));
         Press(page, "Still");
         Assert.Contains("a still picture", page.Find("output").TextContent, StringComparison.Ordinal);
     }
@@ -171,7 +171,7 @@ public sealed class FormTests : PageContext
         JSInterop.Setup<string?>("pyramidflow.kept").SetResult(draft.ToJson());
         var page = Open();
         page.WaitForAssertion(() => Assert.Equal(Circle, page.Find("#prompt").GetAttribute("value")));
-        Assert.Equal(("4", "6.5", "42"), (page.Find("#num_inference_steps").GetAttribute("value"), page.Find("#guidance_scale").GetAttribute("value"), page.Find("#seed").GetAttribute("value")));
+        Assert.Equal(("4", "6.5", "42"), (page.Find("#steps").GetAttribute("value"), page.Find("#guidance_scale").GetAttribute("value"), page.Find("#seed").GetAttribute("value")));
         page.Find("form").Submit();
         var request = Assert.Single(Jobs.Requests);
         Assert.Equal((25, 42ul, new VideoInput(VideoInputKind.Image, before.Id)), (request.Frames, request.Seed, request.Input));
@@ -187,7 +187,7 @@ public sealed class FormTests : PageContext
     {
         JSInterop.Setup<string?>("pyramidflow.kept").SetResult(kept);
         var page = Open();
-        Assert.Equal("10", page.Find("#num_inference_steps").GetAttribute("value"));
+        Assert.Equal("10", page.Find("#steps").GetAttribute("value"));
     }
 
     [Fact]
@@ -196,7 +196,7 @@ public sealed class FormTests : PageContext
         var draft = KeptDraft.Of(new Draft(), FakeVideoJobs.Sprites) with { Steps = "4", Schedule = [new(1, "later")] };
         JSInterop.Setup<string?>("pyramidflow.kept").SetResult(draft.ToJson().Replace("{\"FromSeconds\":1,\"Prompt\":\"later\"}", "null", StringComparison.Ordinal));
         var page = Open();
-        Assert.Equal("10", page.Find("#num_inference_steps").GetAttribute("value"));
+        Assert.Equal("10", page.Find("#steps").GetAttribute("value"));
     }
 
     [Fact]
@@ -206,7 +206,7 @@ public sealed class FormTests : PageContext
         JSInterop.Setup<string?>("pyramidflow.kept").SetResult(draft.ToJson());
         var page = Open();
         page.WaitForAssertion(() => Assert.Equal(Circle, page.Find("#prompt").GetAttribute("value")));
-        Assert.Equal("10", page.Find("#num_inference_steps").GetAttribute("value"));
+        Assert.Equal("10", page.Find("#steps").GetAttribute("value"));
     }
 
     [Fact]

@@ -4,11 +4,10 @@ using Bunit.TestDoubles;
 using Microsoft.AspNetCore.Components;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging.Abstractions;
-using PyramidFlow.Server;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Page;
 using PyramidFlow.Server.Page.State;
-using PyramidFlow.Server.Http;
+using PyramidFlow.Server.Storage;
 using PyramidFlow.Server.Worker;
 
 namespace PyramidFlow.Page.Tests.Components;

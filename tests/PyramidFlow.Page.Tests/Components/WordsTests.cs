@@ -1,5 +1,4 @@
 using PyramidFlow.Server.Domain;
-using PyramidFlow.Server.Page;
 using PyramidFlow.Server.Page.State;
 
 namespace PyramidFlow.Page.Tests.Components;

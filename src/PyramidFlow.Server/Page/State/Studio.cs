@@ -1,11 +1,11 @@
 using System.Data.Common;
 using Microsoft.AspNetCore.Components.Authorization;
 using PyramidFlow.Server.Domain;
-using PyramidFlow.Server.Http;
+using PyramidFlow.Server.Worker;
 
 namespace PyramidFlow.Server.Page.State;
 
-/// <summary>What one page does with videos; its components show this and call it. Used by the page's renderer alone.</summary>
+/// <summary>State and actions of one open page; its components display it and call it. Used by the page's renderer only.</summary>
 internal sealed class Studio : IAsyncDisposable
 {
     private readonly IVideoJobs jobs;
@@ -13,11 +13,11 @@ internal sealed class Studio : IAsyncDisposable
     private readonly KeyWatch keys;
     private Owner owner;
 
-    /// <param name="jobs">Where the videos are.</param>
-    /// <param name="library">Those that are shown.</param>
+    /// <param name="jobs">Access to videos.</param>
+    /// <param name="library">The displayed videos.</param>
     /// <param name="form">The form.</param>
-    /// <param name="user">Who looks at the page.</param>
-    /// <param name="keys">Says when they may not any more.</param>
+    /// <param name="user">The user of the page.</param>
+    /// <param name="keys">Signals the removal of the user's key.</param>
     public Studio(IVideoJobs jobs, VideoLibrary library, VideoForm form, AuthenticationStateProvider user, KeyWatch keys)
     {
         (this.jobs, Library, Form, this.user, this.keys) = (jobs, library, form, user, keys);
@@ -31,47 +31,47 @@ internal sealed class Studio : IAsyncDisposable
     /// <summary>The form.</summary>
     public VideoForm Form { get; }
 
-    /// <summary>Whether keys are in use, so that one can sign out.</summary>
+    /// <summary>Whether the user is signed in and can sign out.</summary>
     public bool IsSignedIn { get; private set; }
 
-    /// <summary>The latest thing to say aloud.</summary>
+    /// <summary>The latest text for screen readers.</summary>
     public string Announcement { get; private set; } = "";
 
-    /// <summary>What could not be done, when it belongs to no field of the form.</summary>
+    /// <summary>Error of the last action; null for none. Errors of form fields stand in the form.</summary>
     public string? Trouble { get; private set; }
 
-    /// <summary>Whether the queue is away, so that what is shown may be out of date.</summary>
+    /// <summary>Whether the queue is unavailable, so that the displayed videos may be outdated.</summary>
     public bool IsStale { get; private set; }
 
-    /// <summary>A video that is out of sight and can still be taken back.</summary>
+    /// <summary>A deleted video that can still be restored.</summary>
     public VideoJob? Deleted { get; private set; }
 
-    /// <summary>Id of the video on the stage; null lets the newest stand there.</summary>
+    /// <summary>Id of the video on the stage; null selects the newest.</summary>
     public string? ShownId { get; private set; }
 
-    /// <summary>Something other than the videos is different.</summary>
+    /// <summary>Occurs when anything except the videos changes.</summary>
     public event Action? Changed;
 
     /// <summary>The video on the stage.</summary>
     public VideoJob? Shown => Library.Find(ShownId) ?? Library.Active.FirstOrDefault()
         ?? Library.Ended.FirstOrDefault(job => job.Status == VideoStatus.Completed) ?? Library.Ended.FirstOrDefault();
 
-    /// <summary>Learns who looks, which models there are and which videos.</summary>
-    public async Task BeginAsync(CancellationToken cancel)
+    /// <summary>Loads user, models and videos.</summary>
+    public async Task BeginAsync(CancellationToken cancellationToken)
     {
         var who = (await user.GetAuthenticationStateAsync()).User;
-        (owner, IsSignedIn) = (Owner.Of(who), who.Identity is { IsAuthenticated: true });
+        (owner, IsSignedIn) = (Owner.From(who), who.Identity is { IsAuthenticated: true });
         Form.Begin(owner);
-        await ReachAsync(() => Library.LoadAsync(owner, cancel));
+        await ReachAsync(() => Library.LoadAsync(owner, cancellationToken));
     }
 
-    /// <summary>Follows the videos until it is cancelled; when the queue is away, until it is back.</summary>
-    /// <returns>Whether it ended because who looks has no valid key any more.</returns>
-    public async Task<bool> FollowAsync(CancellationToken cancel)
+    /// <summary>Follows changes of the videos until cancellation, retrying while the queue is unavailable.</summary>
+    /// <returns>Whether it ended because the user's key was removed.</returns>
+    public async Task<bool> FollowAsync(CancellationToken cancellationToken)
     {
         Library.Changed += HasChanged;
         var end = keys.EndOf(owner);
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancel, end);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, end);
         while (!either.IsCancellationRequested)
         {
             await ReachAsync(() => Library.FollowAsync(owner, either.Token));
@@ -91,15 +91,15 @@ internal sealed class Studio : IAsyncDisposable
         Touch();
     }
 
-    /// <summary>Stops a video.</summary>
+    /// <summary>Cancels a video.</summary>
     public Task CancelAsync(VideoJob job) => TryAsync(async () =>
     {
-        // It stays in sight when it is on the stage; so does what else is there.
+        // The stage keeps showing its video, whether cancelled or not.
         ShownId = Shown?.Id;
         Library.Put(job.Id, await jobs.CancelAsync(owner, job.Id));
     });
 
-    /// <summary>Takes a video out of sight; it is deleted for good with the next one, by <see cref="SettleAsync"/>, or when the page is left.</summary>
+    /// <summary>Hides a video. It is deleted permanently with the next one, by <see cref="SettleAsync"/>, or when the page is closed.</summary>
     public async Task DeleteAsync(VideoJob job)
     {
         await SettleAsync();
@@ -108,7 +108,7 @@ internal sealed class Studio : IAsyncDisposable
         Say($"Deleted: {Words.Title(job)}");
     }
 
-    /// <summary>Brings back what was deleted last.</summary>
+    /// <summary>Restores the video deleted last.</summary>
     public void Undo()
     {
         if (Deleted is not { } job)
@@ -118,7 +118,7 @@ internal sealed class Studio : IAsyncDisposable
         Say($"Back again: {Words.Title(job)}");
     }
 
-    /// <summary>Deletes for good what is out of sight.</summary>
+    /// <summary>Deletes the hidden video permanently.</summary>
     public async Task SettleAsync()
     {
         if (Deleted is not { } job)
@@ -140,7 +140,7 @@ internal sealed class Studio : IAsyncDisposable
         await SettleAsync();
     }
 
-    /// <summary>Says something aloud.</summary>
+    /// <summary>Announces a text to screen readers.</summary>
     public void Say(string words)
     {
         Announcement = words;
@@ -149,14 +149,14 @@ internal sealed class Studio : IAsyncDisposable
 
     private void Touch() => Changed?.Invoke();
 
-    // What is being made stays in sight; the new one waits beside it.
+    // A running video stays on the stage; the new one is queued beside it.
     private void Take(VideoJob job)
     {
         ShownId = Shown is { Status: VideoStatus.InProgress } running ? running.Id : job.Id;
         Library.Put(job.Id, job);
     }
 
-    // What fails is said at the top of the page.
+    // Errors appear at the top of the page.
     private async Task TryAsync(Func<Task> what)
     {
         try
@@ -166,7 +166,7 @@ internal sealed class Studio : IAsyncDisposable
         }
         catch (JobException e)
         {
-            Trouble = Words.Sentence(e.Message);
+            Trouble = JobFaults.FullSentence(e.Message);
         }
         catch (DbException)
         {
@@ -176,7 +176,7 @@ internal sealed class Studio : IAsyncDisposable
         Touch();
     }
 
-    // While the queue is away, what is known stays.
+    // While the queue is unavailable, the known videos stay.
     private async Task ReachAsync(Func<Task> what)
     {
         try
@@ -185,7 +185,7 @@ internal sealed class Studio : IAsyncDisposable
         }
         catch (OperationCanceledException)
         {
-            // The page is left.
+            // The page was closed.
         }
         catch (Exception e) when (e is DbException or JobException)
         {

@@ -134,7 +134,7 @@ internal sealed class VideoForm(IVideoJobs jobs, ServerLimits limits)
         }
         catch (JobException e)
         {
-            Errors[DraftField.Of(e.Parameter)] = Words.Sentence(e.Message);
+            Errors[DraftField.Of(e.Parameter)] = JobFaults.FullSentence(e.Message);
         }
         catch (IOException)
         {

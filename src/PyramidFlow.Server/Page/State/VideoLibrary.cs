@@ -3,10 +3,10 @@ using PyramidFlow.Server.Domain;
 namespace PyramidFlow.Server.Page.State;
 
 /// <summary>
-/// The videos a page shows, kept up to date. It belongs to one page and is used by its renderer alone, so that every await
-/// comes back there and nothing needs a lock.
+/// The displayed videos, kept up to date. The library belongs to one page and is used by its renderer only: every await
+/// returns to it, so nothing needs a lock.
 /// </summary>
-/// <param name="jobs">Where the videos are.</param>
+/// <param name="jobs">Access to videos.</param>
 internal sealed class VideoLibrary(IVideoJobs jobs)
 {
     private const int PageSize = 48;
@@ -14,29 +14,29 @@ internal sealed class VideoLibrary(IVideoJobs jobs)
     private readonly HashSet<string> hidden = [];
     private Owner owner;
 
-    /// <summary>All that are loaded, the newest first.</summary>
+    /// <summary>All loaded videos, the newest first.</summary>
     public IReadOnlyList<VideoJob> All { get; private set; } = [];
 
-    /// <summary>Whether the first ones are loaded.</summary>
+    /// <summary>Whether the first page is loaded.</summary>
     public bool IsLoaded { get; private set; }
 
-    /// <summary>Whether there are older ones.</summary>
+    /// <summary>Whether there are older videos.</summary>
     public bool HasMore { get; private set; }
 
-    /// <summary>Those being made or waiting, in the order they will be done.</summary>
+    /// <summary>Running and queued videos, in the order of completion.</summary>
     public IEnumerable<VideoJob> Active => All.Where(job => !job.HasEnded)
         .OrderBy(job => job.Status == VideoStatus.Queued).ThenBy(job => job.QueuePosition ?? int.MaxValue).ThenBy(job => job.CreatedAt);
 
-    /// <summary>Those that have ended, the newest first.</summary>
+    /// <summary>Completed and failed videos, the newest first.</summary>
     public IEnumerable<VideoJob> Ended => All.Where(job => job.HasEnded);
 
-    /// <summary>Something is different: how it was, and how it is now.</summary>
+    /// <summary>Occurs when a video changes; the arguments are its previous and its new state.</summary>
     public event Action<VideoJob?, VideoJob?>? Changed;
 
-    /// <summary>A loaded video; null when there is none.</summary>
+    /// <summary>Returns a loaded video; null when there is none.</summary>
     public VideoJob? Find(string? id) => id is null || hidden.Contains(id) ? null : known.GetValueOrDefault(id);
 
-    /// <summary>Takes a video out of sight.</summary>
+    /// <summary>Hides a video.</summary>
     public void Hide(string id)
     {
         hidden.Add(id);
@@ -44,7 +44,7 @@ internal sealed class VideoLibrary(IVideoJobs jobs)
         Changed?.Invoke(null, null);
     }
 
-    /// <summary>Brings it back.</summary>
+    /// <summary>Shows a hidden video again.</summary>
     public void Bring(string id)
     {
         hidden.Remove(id);
@@ -52,35 +52,35 @@ internal sealed class VideoLibrary(IVideoJobs jobs)
         Changed?.Invoke(null, null);
     }
 
-    /// <summary>Loads the newest, and on until all that are not done are among them.</summary>
-    public async Task LoadAsync(Owner whose, CancellationToken cancel)
+    /// <summary>Loads the newest videos, and more until all active ones are included.</summary>
+    public async Task LoadAsync(Owner whose, CancellationToken cancellationToken)
     {
         owner = whose;
         known.Clear();
         do
-            await ReadPageAsync(cancel);
+            await ReadPageAsync(cancellationToken);
         while (HasMore && All.Count > 0 && !All[^1].HasEnded);
         IsLoaded = true;
         Changed?.Invoke(null, null);
     }
 
-    /// <summary>Loads more of the older ones.</summary>
-    public async Task MoreAsync(CancellationToken cancel)
+    /// <summary>Loads more of the older videos.</summary>
+    public async Task MoreAsync(CancellationToken cancellationToken)
     {
-        await ReadPageAsync(cancel);
+        await ReadPageAsync(cancellationToken);
         Changed?.Invoke(null, null);
     }
 
-    /// <summary>Loads, and follows what changes until it is cancelled.</summary>
-    public async Task FollowAsync(Owner whose, CancellationToken cancel)
+    /// <summary>Loads the videos and follows their changes until cancellation.</summary>
+    public async Task FollowAsync(Owner whose, CancellationToken cancellationToken)
     {
-        using var ended = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        using var ended = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         await using var changes = jobs.WatchAllAsync(whose, ended.Token).GetAsyncEnumerator(ended.Token);
-        // Watched before it is listed: nothing can change unseen between the two.
+        // The watch starts before the listing, so that no change is missed.
         var next = changes.MoveNextAsync().AsTask();
         try
         {
-            await LoadAsync(whose, cancel);
+            await LoadAsync(whose, cancellationToken);
             while (await next)
             {
                 foreach (var (id, job) in changes.Current)
@@ -90,13 +90,13 @@ internal sealed class VideoLibrary(IVideoJobs jobs)
         }
         finally
         {
-            // Nobody may leave while it is still waited for a change.
+            // The pending wait must end before the enumerator is disposed.
             await ended.CancelAsync();
             await ((Task)next).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ContinueOnCapturedContext);
         }
     }
 
-    /// <summary>Takes a video as it is now; null is one that is gone.</summary>
+    /// <summary>Stores the current state of a video; null removes it.</summary>
     public void Put(string id, VideoJob? job)
     {
         var before = known.GetValueOrDefault(id);
@@ -108,9 +108,9 @@ internal sealed class VideoLibrary(IVideoJobs jobs)
         Changed?.Invoke(before, job);
     }
 
-    private async Task ReadPageAsync(CancellationToken cancel)
+    private async Task ReadPageAsync(CancellationToken cancellationToken)
     {
-        var list = await jobs.ListAsync(owner, new VideoQuery(PageSize, known.Values.MinBy(job => (job.CreatedAt, job.Id))?.Id), cancel);
+        var list = await jobs.ListAsync(owner, new VideoQuery(PageSize, known.Values.MinBy(job => (job.CreatedAt, job.Id))?.Id), cancellationToken);
         foreach (var job in list.Jobs)
             known[job.Id] = job;
         HasMore = list.HasMore;

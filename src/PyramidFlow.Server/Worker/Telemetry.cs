@@ -3,11 +3,10 @@ using System.Diagnostics.Metrics;
 using OpenTelemetry.Metrics;
 using OpenTelemetry.Resources;
 using OpenTelemetry.Trace;
-using PyramidFlow.Server.Worker;
 
-namespace PyramidFlow.Server;
+namespace PyramidFlow.Server.Worker;
 
-/// <summary>Figures and traces of the service, in OpenTelemetry's words.</summary>
+/// <summary>Metrics and traces of the service, with OpenTelemetry.</summary>
 internal sealed class Telemetry : IDisposable
 {
     public const string Name = "PyramidFlow.Server";
@@ -19,19 +18,19 @@ internal sealed class Telemetry : IDisposable
     public Telemetry(IMeterFactory meters, BackgroundHealth health)
     {
         meter = meters.Create(Name);
-        ended = meter.CreateCounter<long>("pyramidflow.videos.ended", "{video}", "Videos that were completed, failed or given up by this process");
-        seconds = meter.CreateHistogram<double>("pyramidflow.video.duration", "s", "Time to make a video");
+        ended = meter.CreateCounter<long>("pyramidflow.videos.ended", "{video}", "Videos that this process completed, failed or lost");
+        seconds = meter.CreateHistogram<double>("pyramidflow.video.duration", "s", "Duration of the generation of a video");
         meter.CreateObservableGauge("pyramidflow.background.working", () => health.Parts.Select(part => new Measurement<int>(part.Reason is null ? 1 : 0, new KeyValuePair<string, object?>("part", part.Name))),
-            null, "1 for each part of this process that does its work, 0 for one whose last try failed");
+            null, "1 for each background loop whose last turn succeeded, 0 for one whose last turn failed");
     }
 
-    /// <summary>Traces of the making of videos.</summary>
+    /// <summary>Traces of the generation of videos.</summary>
     public ActivitySource Activities { get; } = new(Name);
 
-    /// <summary>A video has ended here.</summary>
-    /// <param name="model">Its model.</param>
-    /// <param name="how">completed, failed or lost.</param>
-    /// <param name="time">How long it took.</param>
+    /// <summary>Records the end of a video in this process.</summary>
+    /// <param name="model">Name of the model.</param>
+    /// <param name="how">Outcome: completed, failed or lost.</param>
+    /// <param name="time">Duration.</param>
     public void Ended(string model, string how, TimeSpan time)
     {
         var tags = new TagList { { "model", model }, { "outcome", how } };
@@ -39,13 +38,13 @@ internal sealed class Telemetry : IDisposable
         seconds.Record(time.TotalSeconds, tags);
     }
 
-    /// <summary>Shows the length of the queue, and how many listen.</summary>
+    /// <summary>Adds gauges for the length of the queue and the number of listeners.</summary>
     public void Observe(JobFeed feed)
     {
-        meter.CreateObservableGauge("pyramidflow.queue.waiting", () => feed.Queue.Waiting, "{video}", "Videos that wait");
-        meter.CreateObservableGauge("pyramidflow.queue.running", () => feed.Queue.Running, "{video}", "Videos that are being made");
-        meter.CreateObservableGauge("pyramidflow.queue.unreadable", () => feed.Unreadable, "{video}", "Entries of the queue that cannot be read and were set aside");
-        meter.CreateObservableGauge("pyramidflow.listeners", () => feed.Watchers, "{listener}", "Pages and clients that are told of progress");
+        meter.CreateObservableGauge("pyramidflow.queue.waiting", () => feed.Queue.Waiting, "{video}", "Queued videos");
+        meter.CreateObservableGauge("pyramidflow.queue.running", () => feed.Queue.Running, "{video}", "Running videos");
+        meter.CreateObservableGauge("pyramidflow.queue.unreadable", () => feed.Unreadable, "{video}", "Unreadable entries of the queue that were set aside");
+        meter.CreateObservableGauge("pyramidflow.listeners", () => feed.Watchers, "{listener}", "Pages and clients that receive progress");
     }
 
     public void Dispose()
@@ -54,9 +53,9 @@ internal sealed class Telemetry : IDisposable
         meter.Dispose();
     }
 
-    /// <summary>Collects figures and traces; they are sent by OTLP when OTEL_EXPORTER_OTLP_ENDPOINT is set.</summary>
-    /// <param name="services">Of the process.</param>
-    /// <param name="more">Figures beside those of all processes.</param>
+    /// <summary>Registers metrics and traces; they are exported by OTLP when OTEL_EXPORTER_OTLP_ENDPOINT is set.</summary>
+    /// <param name="services">Services of the process.</param>
+    /// <param name="more">Adds further metrics.</param>
     public static void Add(IServiceCollection services, Action<MeterProviderBuilder>? more = null)
     {
         services.AddSingleton<Telemetry>();

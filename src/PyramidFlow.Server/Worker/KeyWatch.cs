@@ -1,13 +1,12 @@
 using System.Collections.Concurrent;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Storage;
-using PyramidFlow.Server.Worker;
 
-namespace PyramidFlow.Server.Http;
+namespace PyramidFlow.Server.Worker;
 
 /// <summary>
-/// Ends what was begun with a key when the key is taken away: pages, streams and transfers that are open, and videos that
-/// wait or are being made. Pages that were opened without a key end when keys come into use.
+/// Ends everything that was started with a key when the key is removed: open pages, streams and transfers, and active
+/// videos. Pages opened without a key end when the first key is created.
 /// </summary>
 internal sealed partial class KeyWatch(ApiKeys keys, IJobStore store, JobSignals signals, BackgroundHealth health, ILogger<KeyWatch> log)
     : BackgroundLoop("removed keys", health, log)
@@ -16,38 +15,41 @@ internal sealed partial class KeyWatch(ApiKeys keys, IJobStore store, JobSignals
     private readonly ConcurrentDictionary<Owner, CancellationTokenSource> open = [];
     private (IReadOnlyCollection<string>? Owners, DateTime At) ended;
 
-    /// <summary>Is cancelled, within a second, when the owner may not use the service any more; within a few, while the database is away.</summary>
+    /// <summary>
+    /// Returns a token that is cancelled within a second after the owner loses access, or within a few seconds while
+    /// the database is unavailable.
+    /// </summary>
     public CancellationToken EndOf(Owner owner) => open.GetOrAdd(owner, _ => new CancellationTokenSource()).Token;
 
-    protected override async Task TurnAsync(CancellationToken stop)
+    protected override async Task TurnAsync(CancellationToken stoppingToken)
     {
         await EndOpenAsync().ConfigureAwait(false);
-        await EndVideosAsync(stop).ConfigureAwait(false);
-        Works();
-        await Task.Delay(Look, stop).ConfigureAwait(false);
+        await EndVideosAsync(stoppingToken).ConfigureAwait(false);
+        ReportSuccess();
+        await Task.Delay(Look, stoppingToken).ConfigureAwait(false);
     }
 
     private async Task EndOpenAsync()
     {
         foreach (var owner in open.Keys.Where(owner => !keys.Allows(owner)))
         {
-            // Who comes in later gets another token, which is looked at next time.
+            // Later requests get another token, which the next turn checks.
             if (open.TryRemove(owner, out var end))
                 await end.CancelAsync().ConfigureAwait(false);
         }
     }
 
-    // When keys have changed, and now and then for one that was asked for in the same instant.
-    private async Task EndVideosAsync(CancellationToken cancel)
+    // Runs when keys have changed, and periodically for a video that was requested at the moment of the change.
+    private async Task EndVideosAsync(CancellationToken cancellationToken)
     {
         if (keys.Owners is not { } owners || (ReferenceEquals(owners, ended.Owners) && DateTime.UtcNow - ended.At < Again))
             return;
         var reason = new VideoError(VideoError.Cancelled, "the key that it was asked for with was taken away");
-        foreach (var owner in await store.ActiveOwnersAsync(cancel).ConfigureAwait(false))
+        foreach (var owner in await store.ActiveOwnersAsync(cancellationToken).ConfigureAwait(false))
         {
             if (owner == Owner.Local || owners.Contains(owner.Name))
                 continue;
-            LogStopped(log, await store.CancelAllAsync(owner, reason, cancel).ConfigureAwait(false), ApiKeys.NameOfOwner(owner.Name));
+            LogStopped(log, await store.CancelAllAsync(owner, reason, cancellationToken).ConfigureAwait(false), ApiKeys.NameOfOwner(owner.Name));
             signals.Changed();
         }
 

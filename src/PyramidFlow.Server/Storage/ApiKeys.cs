@@ -5,13 +5,13 @@ using System.Text.Json.Serialization;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Torch.Formats;
 
-namespace PyramidFlow.Server.Http;
+namespace PyramidFlow.Server.Storage;
 
 /// <summary>
-/// API keys of a service, in a file that holds their hashes only. A key has 256 random bits, so a plain hash cannot be
-/// guessed back. The file is read anew when it changes. Beside each hash stands the owner of the key's videos: the key's
-/// name with the beginning of its hash, so that another key of the same name is another owner. Keys of older versions
-/// stand there with their name alone, and keep the videos that are filed under it.
+/// API keys of a service, in a file that holds only their hashes. A key has 256 random bits, so a plain hash cannot be
+/// reversed. The file is read again when it changes. Each hash maps to the owner of the key's videos: the key's name
+/// with the first digits of its hash, so that a later key of the same name is another owner. Keys of older versions map
+/// to their name alone and keep the videos filed under it.
 /// </summary>
 public sealed class ApiKeys
 {
@@ -23,24 +23,24 @@ public sealed class ApiKeys
     private Known known = new(default, []);
     private volatile bool wereInUse;
 
-    /// <summary>Keys of a data folder.</summary>
-    /// <param name="dataFolder">The folder; made when the first key is.</param>
+    /// <summary>Opens the keys of a data folder.</summary>
+    /// <param name="dataFolder">The folder; it is created with the first key.</param>
     public ApiKeys(string dataFolder) => path = Path.Combine(Path.GetFullPath(dataFolder), "keys.json");
 
     /// <summary>Names of all keys.</summary>
-    /// <exception cref="KeysException">The file is damaged; so for everything here.</exception>
+    /// <exception cref="KeysException">The file is damaged. All members throw this.</exception>
     public IReadOnlyList<string> Names => [.. Read().Values.Select(NameOfOwner).Order(StringComparer.Ordinal)];
 
     /// <summary>
-    /// Whether everybody needs a key: there is one, or there was one since this object was made. The removal of the last
-    /// key does not open a running service.
+    /// Whether requests need a key: one exists, or existed since this object was created. Removing the last key does
+    /// not open a running service.
     /// </summary>
     public bool InUse => wereInUse |= Read().Count > 0;
 
-    /// <summary>Makes a key.</summary>
-    /// <param name="name">Who it is for: letters, digits, <c>-</c>, <c>_</c> and <c>.</c>, at most 64.</param>
-    /// <returns>The key; it is shown this once and cannot be found again.</returns>
-    /// <exception cref="ArgumentException">The name is impossible or taken.</exception>
+    /// <summary>Creates a key.</summary>
+    /// <param name="name">Name of the key: letters, digits, <c>-</c>, <c>_</c> and <c>.</c>, at most 64.</param>
+    /// <returns>The key; it cannot be retrieved again.</returns>
+    /// <exception cref="ArgumentException">The name is invalid or taken.</exception>
     public string Add(string name)
     {
         if (name.Length is 0 or > 64 || !name.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.'))
@@ -55,9 +55,9 @@ public sealed class ApiKeys
         return key;
     }
 
-    /// <summary>Makes a key worthless at once.</summary>
-    /// <param name="name">Its name.</param>
-    /// <returns>Whether there was one.</returns>
+    /// <summary>Removes a key with immediate effect.</summary>
+    /// <param name="name">Name of the key.</param>
+    /// <returns>Whether the key existed.</returns>
     public bool Remove(string name)
     {
         var before = Read();
@@ -68,21 +68,27 @@ public sealed class ApiKeys
         return true;
     }
 
-    /// <summary>The name of a key; null when it is none.</summary>
+    /// <summary>Returns the name of a key; null when the key is unknown.</summary>
     /// <param name="key">What a client sent.</param>
     public string? NameOf(string key) => OwnerOf(key) is { } owner ? NameOfOwner(owner) : null;
 
-    /// <summary>The owner that a key stands for; null when it is none. It is looked up by its hash, so that the time taken tells nothing of it.</summary>
+    /// <summary>
+    /// Returns the owner of a key; null when the key is unknown. The lookup is by hash, so its duration reveals nothing
+    /// about the key.
+    /// </summary>
     /// <param name="key">What a client sent.</param>
     internal string? OwnerOf(string key) => Read().GetValueOrDefault(Hash(key));
 
-    /// <summary>Whether an owner may use the service: their key is there, or no key is needed.</summary>
+    /// <summary>Whether an owner may use the service: the owner's key exists, or no key is needed.</summary>
     internal bool Allows(Owner owner) => !InUse || Read().ContainsValue(owner.Name);
 
-    /// <summary>Owners of all keys, the same object until they change; null when there is no file, which may be away with its folder.</summary>
+    /// <summary>
+    /// Owners of all keys; the same object until they change. Null without a file, which may be unavailable together
+    /// with its folder.
+    /// </summary>
     internal IReadOnlyCollection<string>? Owners => Read() is { } keys && File.Exists(path) ? keys.Values : null;
 
-    /// <summary>The name of the key that an owner stands for.</summary>
+    /// <summary>Returns the key name of an owner.</summary>
     internal static string NameOfOwner(string owner) => owner.Split(Joint)[0];
 
     private static string Hash(string key) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(key)));
@@ -123,16 +129,16 @@ public sealed class ApiKeys
             known = new(default, []);
     }
 
-    // What the file said when it had this time and length.
+    // The content of the file at a given time stamp and length.
     private sealed record Known((DateTime Written, long Length) Stamp, Dictionary<string, string> OwnerOfHash);
 }
 
-/// <summary>The file of keys is damaged; the message is one sentence with its path and the fix.</summary>
+/// <summary>The key file is damaged; the message is one sentence with its path and the fix.</summary>
 public sealed class KeysException : Exception
 {
-    /// <summary>With one sentence.</summary>
+    /// <summary>Creates an exception with one sentence.</summary>
     /// <param name="message">The sentence.</param>
-    /// <param name="inner">What lies behind it.</param>
+    /// <param name="inner">The cause.</param>
     public KeysException(string message, Exception inner)
         : base(message, inner)
     {

@@ -1,0 +1,278 @@
+using System.Runtime.CompilerServices;
+using System.Security.Cryptography;
+using System.Text.Json;
+using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Storage;
+
+namespace PyramidFlow.Server.Worker;
+
+/// <summary>Implements the operations of REST and the page on the queue, the files and the running videos.</summary>
+internal sealed class VideoJobs(
+    IJobStore store, JobFeed feed, JobSignals signals, ModelCatalog catalog, RequestCheck check, UploadReader uploads, VideoFolder folder, ApiKeys keys, ServerLimits limits) : IVideoJobs
+{
+    private const int LockAttempts = 20;
+    private static readonly TimeSpan LockPause = TimeSpan.FromMilliseconds(10);
+
+    public IReadOnlyList<VideoModel> Models => catalog.All();
+
+    public async Task<VideoJob> SubmitAsync(Owner owner, VideoRequest request, VideoUpload? upload, string? idempotencyKey, CancellationToken cancellationToken)
+    {
+        Admit(owner);
+        var job = new NewJob(VideoId.New(), owner, request)
+        {
+            IdempotencyKey = idempotencyKey,
+            Fingerprint = idempotencyKey is null ? null : await FingerprintAsync(request, upload, cancellationToken).ConfigureAwait(false),
+            MaxActive = limits.ActiveJobs,
+        };
+        if (await store.FindByKeyAsync(job, cancellationToken).ConfigureAwait(false) is { } earlier)
+            return await feed.PlaceAsync(earlier, cancellationToken).ConfigureAwait(false);
+        // Counted before any work: requests that are refused later count too.
+        await store.CountRequestAsync(owner, limits.RequestsPerMinute, cancellationToken).ConfigureAwait(false);
+        var source = await SourceAsync(owner, request, cancellationToken).ConfigureAwait(false);
+        job = job with { Request = check.Complete(request) };
+        var isNew = false;
+        try
+        {
+            if (source is not null)
+                CopyInput(job, source);
+            else if (request.Input is not null
+                && await uploads.ReadAsync(job.Id, job.Request, catalog.Find(request.Model).Settings.FramesPerSecond, upload ?? throw NoInput(), cancellationToken).ConfigureAwait(false) is { } warning)
+                job = job with { Request = job.Request with { Input = request.Input with { Warning = warning } } };
+            // The key may be removed during a long upload.
+            Admit(owner);
+            (var added, isNew) = await store.AddAsync(job, cancellationToken).ConfigureAwait(false);
+            signals.Changed();
+            return await feed.PlaceAsync(added, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            if (!isNew)
+                folder.Delete(job.Id);
+        }
+    }
+
+    public async Task<VideoJob> GetAsync(Owner owner, string id, CancellationToken cancellationToken) =>
+        await feed.PlaceAsync(await FindAsync(owner, id, cancellationToken).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
+
+    public async Task<VideoList> ListAsync(Owner owner, VideoQuery query, CancellationToken cancellationToken)
+    {
+        Admit(owner);
+        if (query.Limit is < 1 or > 100)
+            throw new JobException(JobFault.Invalid, "limit is 1 to 100") { Parameter = "limit" };
+        var jobs = await store.ListAsync(owner, query, cancellationToken).ConfigureAwait(false)
+            ?? throw new JobException(JobFault.NotFound, "there is no video of the id in 'after'") { Parameter = "after" };
+        var placed = new List<VideoJob>();
+        foreach (var job in jobs.Take(query.Limit))
+            placed.Add(await feed.PlaceAsync(job, cancellationToken).ConfigureAwait(false));
+        return new VideoList(placed, jobs.Count > query.Limit);
+    }
+
+    public async Task<VideoJob> CancelAsync(Owner owner, string id, CancellationToken cancellationToken)
+    {
+        await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
+        await store.CancelAsync(id, new VideoError(VideoError.Cancelled, "you cancelled it"), cancellationToken).ConfigureAwait(false);
+        signals.Changed();
+        return await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
+    }
+
+    public async Task DeleteAsync(Owner owner, string id, CancellationToken cancellationToken)
+    {
+        await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
+        await store.DeleteAsync(id, cancellationToken).ConfigureAwait(false);
+        signals.Changed();
+        folder.Delete(id);
+    }
+
+    public async IAsyncEnumerable<VideoJob> WatchAsync(Owner owner, string id, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        var watcher = new JobWatcher(owner, id);
+        using var subscription = feed.Add(watcher);
+        for (VideoJob? job = await GetAsync(owner, id, cancellationToken).ConfigureAwait(false); job is not null;
+            job = (await watcher.NextAsync(cancellationToken).ConfigureAwait(false))[^1].Job)
+        {
+            yield return job;
+            if (job.HasEnded)
+                yield break;
+        }
+    }
+
+    public async IAsyncEnumerable<IReadOnlyList<JobChange>> WatchAllAsync(Owner owner, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        Admit(owner);
+        var watcher = new JobWatcher(owner, null);
+        using var subscription = feed.Add(watcher);
+        while (true)
+            yield return await watcher.NextAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    public async Task<VideoContent> OpenAsync(Owner owner, string id, VideoVariant variant, CancellationToken cancellationToken)
+    {
+        var job = await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
+        if (variant is not (VideoVariant.Input or VideoVariant.Preview) && job.Status != VideoStatus.Completed)
+            throw NotReady(job);
+        var (type, name) = variant == VideoVariant.Video
+            ? ("video/mp4", $"{id}.mp4")
+            : ("image/png", $"{id}-{variant.ToString().ToLowerInvariant()}.png");
+        try
+        {
+            var file = await OpenAsync(folder.File(job, variant), cancellationToken).ConfigureAwait(false);
+            return new VideoContent(file, type, name, File.GetLastWriteTimeUtc(file.SafeFileHandle));
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new JobException(JobFault.NotFound, "there is no such file of this video", e);
+        }
+    }
+
+    public async IAsyncEnumerable<ReadOnlyMemory<byte>> StreamAsync(Owner owner, string id, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        var job = await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
+        if (job.Status is VideoStatus.Queued or VideoStatus.Failed)
+            throw NotReady(job);
+        await foreach (var piece in new LiveReader(store, signals, folder).ReadAsync(job, cancellationToken).ConfigureAwait(false))
+            yield return piece;
+    }
+
+    // A file that was just renamed into place may still be locked by its writer.
+    private static async Task<FileStream> OpenAsync(string path, CancellationToken cancellationToken)
+    {
+        for (var attempt = 1; ; attempt++)
+        {
+            try
+            {
+                return new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, 1 << 16, useAsync: true);
+            }
+            catch (IOException e) when (e is not (FileNotFoundException or DirectoryNotFoundException) && attempt < LockAttempts)
+            {
+                await Task.Delay(LockPause, cancellationToken).ConfigureAwait(false);
+            }
+        }
+    }
+
+    private async Task<VideoJob> FindAsync(Owner owner, string id, CancellationToken cancellationToken)
+    {
+        Admit(owner);
+        return VideoId.IsValid(id) && await store.FindAsync(id, cancellationToken).ConfigureAwait(false) is { } job && job.Owner == owner
+            ? job
+            : throw new JobException(JobFault.NotFound, "there is no video of this id");
+    }
+
+    // Each call checks this: a page may be open longer than its key exists.
+    private void Admit(Owner owner)
+    {
+        try
+        {
+            if (!keys.Allows(owner))
+                throw new JobException(JobFault.NoKey, "your key was taken away: sign in with another");
+        }
+        catch (KeysException e)
+        {
+            throw new JobException(JobFault.Unavailable, "the keys of this service cannot be read: try again in a moment", e);
+        }
+    }
+
+    // The file of another job that is the input of this one.
+    private async Task<string?> SourceAsync(Owner owner, VideoRequest request, CancellationToken cancellationToken)
+    {
+        if (request.Input is { FromJob: { } from, Kind: var kind })
+        {
+            var job = await FindAsync(owner, from, cancellationToken).ConfigureAwait(false);
+            if (job.Status != VideoStatus.Completed)
+                throw NotReady(job);
+            return folder.File(job, kind == VideoInputKind.Image ? VideoVariant.LastFrame : VideoVariant.Video);
+        }
+
+        if (request is { Input: not null, RemixedFrom: { } remixed })
+        {
+            var job = await FindAsync(owner, remixed, cancellationToken).ConfigureAwait(false);
+            return request.Input.Kind == VideoInputKind.Image ? folder.InputPicture(job.Id) : folder.InputVideo(job.Id);
+        }
+
+        return null;
+    }
+
+    private void CopyInput(NewJob job, string source)
+    {
+        var target = job.Request.Input!.Kind == VideoInputKind.Image ? folder.InputPicture(job.Id) : folder.InputVideo(job.Id);
+        Directory.CreateDirectory(folder.For(job.Id));
+        try
+        {
+            File.Copy(source, target);
+        }
+        catch (FileNotFoundException e)
+        {
+            throw new JobException(JobFault.NotFound, "what this video would begin with has been deleted", e);
+        }
+    }
+
+    // A hash of the request and its upload.
+    private static async Task<string> FingerprintAsync(VideoRequest request, VideoUpload? upload, CancellationToken cancellationToken)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        hash.AppendData(JsonSerializer.SerializeToUtf8Bytes(request, StoreJson.Default.VideoRequest));
+        if (upload is not null)
+        {
+            hash.AppendData(await SHA256.HashDataAsync(upload.Content, cancellationToken).ConfigureAwait(false));
+            upload.Content.Position = 0;
+        }
+
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+
+    private static JobException NoInput() =>
+        new(JobFault.Invalid, "no picture or video came with the request: send it as input_reference") { Parameter = "input_reference" };
+
+    private static JobException NotReady(VideoJob job) => job.Status switch
+    {
+        VideoStatus.Failed => new(JobFault.NotReady, $"this video failed: {job.Error?.Message}"),
+        VideoStatus.Queued => new(JobFault.NotReady, "this video still waits in the queue: ask again later"),
+        _ => new(JobFault.NotReady, "this video is still being made: ask again later, or watch it at /stream"),
+    };
+}
+
+/// <summary>Reads the live stream of a video while a worker of this or another process writes it.</summary>
+internal sealed class LiveReader(IJobStore store, JobSignals signals, VideoFolder folder)
+{
+    private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(300);
+
+    public async IAsyncEnumerable<ReadOnlyMemory<byte>> ReadAsync(VideoJob job, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        var buffer = new byte[1 << 16];
+        FileStream? file = null;
+        try
+        {
+            for (var ended = false; ; ended = job.Status != VideoStatus.InProgress)
+            {
+                var signal = signals.Next;
+                file ??= Open(folder.Live(job.Id, job.Attempt)) ?? (job.Status == VideoStatus.Completed ? Open(folder.Video(job.Id, job.Attempt)) : null);
+                while (file is not null && await file.ReadAsync(buffer, cancellationToken).ConfigureAwait(false) is > 0 and var count)
+                    yield return buffer.AsMemory(0, count);
+                // Everything written before the end was observed has been read by now.
+                if (ended)
+                    yield break;
+                if (job.Status == VideoStatus.InProgress)
+                    await JobSignals.WaitAsync(signal, Look, cancellationToken).ConfigureAwait(false);
+                if (await store.FindAsync(job.Id, cancellationToken).ConfigureAwait(false) is not { } now || now.Attempt != job.Attempt)
+                    yield break;
+                job = now;
+            }
+        }
+        finally
+        {
+            if (file is not null)
+                await file.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+
+    private static FileStream? Open(string path)
+    {
+        try
+        {
+            return new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, 1, useAsync: true);
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return null;
+        }
+    }
+}
