@@ -1,10 +1,11 @@
 using System.Globalization;
-using PyramidFlow.Scheduling;
+using PyramidFlow.Models;
 using PyramidFlow.Models.Text;
+using PyramidFlow.Scheduling;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Loop;
-using PyramidFlow.Models;
+using PyramidFlow.Training.Objectives;
 
 namespace PyramidFlow.Benchmarks;
 

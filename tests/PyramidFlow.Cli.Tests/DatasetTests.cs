@@ -102,7 +102,7 @@ public sealed class DatasetTests(TinyModel model) : IClassFixture<TinyModel>, ID
         Assert.True(second.Code == ExitCode.Ok, second.Error);
         Assert.Contains("0 made, 3 were there", again.Error, StringComparison.Ordinal);
         Assert.True(check.Code == ExitCode.Ok, check.Out);
-        using var source = await DataSources.OpenLatentsAsync(new DataOptions { Annotations = [train] }, new BatchPlanOptions(1, 2), CaptionForm.Features, 4, new FaultLog(), cancel: Cancel);
+        using var source = await DataSources.OpenLatentsAsync(new DataOptions { Annotations = [train] }, new BatchPlanOptions(1, 2), CaptionForm.Features, 4, new FaultLog(), cancellationToken: Cancel);
         using var scope = new TensorScope();
         var batch = source.Batch(0, Cancel);
         Assert.Equal([2, 4, batch.Latents.Size(2), 8, 8], batch.Latents.Shape);

@@ -1,6 +1,5 @@
+using PyramidFlow.Sprites;
 using PyramidFlow.Testing;
-using PyramidFlow.Training.Sprites;
-using PyramidFlow.Training.Vae;
 
 namespace PyramidFlow.Cli.Tests;
 
@@ -25,7 +24,7 @@ public sealed class TinySprites : IDisposable
     public TinySprites()
     {
         var config = Write(Path.Combine("start", "vae"), "config.json", Vae);
-        LinearStartFit.OpenOrFit(folder.File("start", "vae", LinearStartFit.FileName), VaeTrainingConfig.Load(config), null, CancellationToken.None).Dispose();
+        LinearStartFit.OpenOrFit(folder.File("start", "vae", LinearStartFit.FileName), SpriteVaeConfig.Load(config), null, CancellationToken.None).Dispose();
         SpriteTextEncoders.Make(Path.Combine(folder.Path, "start", "model"), seed: 1, steps: 1, null, CancellationToken.None);
     }
 

@@ -1,6 +1,6 @@
 using PyramidFlow.Generation;
 using PyramidFlow.Server.Domain;
-using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch;
 
 namespace PyramidFlow.Server.Tests;
 

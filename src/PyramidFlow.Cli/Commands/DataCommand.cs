@@ -3,7 +3,8 @@ using PyramidFlow.Cli.Generating;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Cli.Parsing;
 using PyramidFlow.Media;
-using PyramidFlow.Training.Sprites;
+using PyramidFlow.Sprites;
+using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Cli.Commands;
 
@@ -49,7 +50,7 @@ internal static class DataCommand
             console.Note($"{i + 1,4}  {SpriteCaptions.Canonical(scene.Attributes)}");
         }
 
-        var sheet = SpriteContactSheet.Compose(clips, SpriteWorld.Width, SpriteWorld.Height);
+        var sheet = ContactSheet.Compose(clips, SpriteWorld.Width, SpriteWorld.Height);
         PngWriter.Write(output, new RgbImage(sheet.Width, sheet.Height, sheet.Pixels));
         console.Result(output);
     }

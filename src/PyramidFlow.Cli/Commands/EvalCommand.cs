@@ -4,7 +4,7 @@ using PyramidFlow.Cli.Generating;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Cli.Parsing;
-using PyramidFlow.Training.Sprites;
+using PyramidFlow.Sprites;
 
 namespace PyramidFlow.Cli.Commands;
 

@@ -4,7 +4,7 @@ using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Cli.Parsing;
 using PyramidFlow.Torch;
-using PyramidFlow.Training.Data.Extracting;
+using PyramidFlow.Training.Data;
 
 namespace PyramidFlow.Cli.Commands;
 

@@ -4,12 +4,11 @@ using PyramidFlow.Cli.Output;
 using PyramidFlow.Models;
 using PyramidFlow.Media;
 using PyramidFlow.Models.Tokenizers;
+using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Formats;
 using PyramidFlow.Training.Data;
-using PyramidFlow.Training.Data.Checking;
-using PyramidFlow.Training.Sprites;
-using PyramidFlow.Models.Vae;
+using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Cli.Datasets;
 
@@ -59,7 +58,7 @@ internal sealed class DataCheckRun(CliConsole console)
 
         foreach (var (i, (item, _)) in clips.Index())
             console.Note($"{i + 1,4}  line {item.Annotation.Line}: {Caption(item.Annotation.Text)}");
-        var picture = SpriteContactSheet.Compose([.. clips.Select(clip => clip.Rgb)], width, height);
+        var picture = ContactSheet.Compose([.. clips.Select(clip => clip.Rgb)], width, height);
         PngWriter.Write(sheet, new RgbImage(picture.Width, picture.Height, picture.Pixels));
         console.Note(sheet);
     }
@@ -68,6 +67,6 @@ internal sealed class DataCheckRun(CliConsole console)
 
     private sealed class Looking(ProgressLine line) : IProgress<(int Done, int Total)>
     {
-        public void Report((int Done, int Total) value) => line.Update("looking", $"{value.Done}/{value.Total}", (double)value.Done / Math.Max(1, value.Total));
+        public void Report((int Done, int Total) value) => line.Update("scanning", $"{value.Done}/{value.Total}", (double)value.Done / Math.Max(1, value.Total));
     }
 }

@@ -1,7 +1,6 @@
 using System.Text.Json;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Training.Data;
-using PyramidFlow.Training.Data.Checking;
 using Spectre.Console;
 
 namespace PyramidFlow.Cli.Datasets;

@@ -1,6 +1,6 @@
 using PyramidFlow.Cli.Generating;
 using PyramidFlow.Cli.Models;
-using PyramidFlow.Training.Data.Extracting;
+using PyramidFlow.Training.Data;
 
 namespace PyramidFlow.Cli.Datasets;
 

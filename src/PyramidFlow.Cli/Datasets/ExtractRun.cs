@@ -3,10 +3,9 @@ using PyramidFlow.Cli.Output;
 using PyramidFlow.Models;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Models.Text;
+using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Data;
-using PyramidFlow.Training.Data.Extracting;
-using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Cli.Datasets;
 

@@ -1,5 +1,5 @@
 using PyramidFlow.Cli.Output;
-using PyramidFlow.Training.Data.Extracting;
+using PyramidFlow.Training.Data;
 
 namespace PyramidFlow.Cli.Datasets;
 

@@ -1,8 +1,8 @@
 using System.Globalization;
 using PyramidFlow.Cli.Output;
-using PyramidFlow.Models;
 using PyramidFlow.Generation;
-using PyramidFlow.Training;
+using PyramidFlow.Models;
+using PyramidFlow.Sprites;
 using PyramidFlow.Training.Loop;
 using Spectre.Console;
 
@@ -27,14 +27,14 @@ internal sealed class CheckpointEvaluation(CliConsole console)
     public async Task<int> RunAsync(string folder, IReadOnlyList<int>? steps, int count, long seed, int? threads, CancellationToken cancel)
     {
         var run = Path.Combine(folder, "dit");
-        var kept = KeptWeights.Of(run);
+        var kept = KeptWeights.Find(run);
         if (kept.Count == 0)
             throw new UsageException($"{run} kept no weights on its way: train with keep_steps");
         var missing = steps?.Where(step => kept.All(weights => weights.Step != step)).ToArray() ?? [];
         if (missing.Length > 0)
             throw new UsageException($"{run} kept no weights of step {string.Join(", ", missing)}: it has {string.Join(", ", kept.Select(weights => weights.Step))}");
         var results = Path.Combine(run, FileName);
-        var done = File.Exists(results) ? MetricLines.Read(results).Select(line => (long)line["step"]).ToHashSet() : [];
+        var done = File.Exists(results) ? MetricsFile.Read(results).Select(line => (long)line["step"]).ToHashSet() : [];
         using (var line = new ProgressLine(console))
         {
             foreach (var weights in kept.Where(weights => !done.Contains(weights.Step) && steps?.Contains((int)weights.Step) != false))
@@ -81,7 +81,7 @@ internal sealed class CheckpointEvaluation(CliConsole console)
     private void Print(string results)
     {
         var table = new Table().AddColumn("step").AddColumn("training TFLOP").AddColumn("attributes right").AddColumn("all right together");
-        foreach (var line in MetricLines.Read(results))
+        foreach (var line in MetricsFile.Read(results))
         {
             table.AddRow(Text(line["step"], "F0"), Text(line.GetValueOrDefault("flops", double.NaN) / 1e12, "F2"), Text(100 * line.GetValueOrDefault("mean", double.NaN), "F1") + "%",
                 Text(100 * line.GetValueOrDefault("all", double.NaN), "F1") + "%");

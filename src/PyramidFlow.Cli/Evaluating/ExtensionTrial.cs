@@ -1,5 +1,5 @@
 using PyramidFlow.Generation;
-using PyramidFlow.Training.Sprites;
+using PyramidFlow.Sprites;
 
 namespace PyramidFlow.Cli.Evaluating;
 

@@ -1,6 +1,6 @@
-using PyramidFlow.Models;
 using PyramidFlow.Generation;
-using PyramidFlow.Training.Sprites;
+using PyramidFlow.Models;
+using PyramidFlow.Sprites;
 
 namespace PyramidFlow.Cli.Evaluating;
 

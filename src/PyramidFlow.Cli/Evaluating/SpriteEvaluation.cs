@@ -1,13 +1,13 @@
 using PyramidFlow.Cli.Generating;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Output;
+using PyramidFlow.Generation;
 using PyramidFlow.Models;
 using PyramidFlow.Media;
-using PyramidFlow.Generation;
-using PyramidFlow.Torch;
-using PyramidFlow.Training.Sprites;
-using PyramidFlow.Training.Vae;
 using PyramidFlow.Models.Vae;
+using PyramidFlow.Sprites;
+using PyramidFlow.Torch;
+using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Cli.Evaluating;
 
@@ -52,7 +52,7 @@ internal sealed class SpriteEvaluation(CliConsole console)
         line.Clear();
         if (sheet is not null)
         {
-            var picture = SpriteContactSheet.Compose(shown, size.Width, size.Height);
+            var picture = ContactSheet.Compose(shown, size.Width, size.Height);
             PngWriter.Write(sheet, new RgbImage(picture.Width, picture.Height, picture.Pixels));
             console.Note($"the first {shown.Count} clips are in {sheet}");
         }
@@ -67,7 +67,7 @@ internal sealed class SpriteEvaluation(CliConsole console)
     private static double Reconstruction(CheckpointFolder folder, int clips, int frames, ProgressLine line, CancellationToken cancel)
     {
         using var vae = CausalVideoVae.Load(folder.Vae, ElementType.Float32);
-        return VaeTrainer.Evaluate(vae, frames, clips, Begin, cancel);
+        return SpriteVaeTrainer.Evaluate(vae, frames, clips, Begin, cancel);
 
         void Begin(int clip) =>
             line.Update("reconstructing", $"clip {clip + 1}/{clips}", (double)clip / clips, TimeSpan.Zero);

@@ -1,4 +1,4 @@
-using PyramidFlow.Training.Sprites;
+using PyramidFlow.Sprites;
 
 namespace PyramidFlow.Cli.Evaluating;
 
@@ -13,7 +13,7 @@ internal sealed record SpriteScenes(long Seed, SpriteColour? Colour = null)
     /// <summary>A scene whose sprite turns.</summary>
     public SpriteTurn Turn(int index)
     {
-        var turn = SpriteTurn.Of(Seed, index);
+        var turn = SpriteTurn.Evaluation(Seed, index);
         return turn with { Start = Painted(turn.Start) };
     }
 

@@ -1,6 +1,7 @@
-using PyramidFlow.Models;
 using PyramidFlow.Generation;
-using PyramidFlow.Training.Sprites;
+using PyramidFlow.Models;
+using PyramidFlow.Sprites;
+using PyramidFlow.Training.Data;
 
 namespace PyramidFlow.Cli.Evaluating;
 
@@ -26,7 +27,7 @@ internal sealed class VideoTrial(SpriteScenes scenes, PipelineSettings settings)
 
     public GenerationOptions Request(int index) => new()
     {
-        Prompt = SpriteCaptions.Caption(Attributes(index), new SpriteRandom(scenes.Seed, CaptionStream, index)),
+        Prompt = SpriteCaptions.Caption(Attributes(index), new KeyedRandom(scenes.Seed, CaptionStream, index)),
         Seed = Noise(scenes.Seed, index),
     };
 
@@ -34,7 +35,7 @@ internal sealed class VideoTrial(SpriteScenes scenes, PipelineSettings settings)
         SpriteJudge.Judge(clip, clip.Length / (settings.Width * settings.Height * 3), settings.Width, settings.Height));
 
     /// <summary>Seed of a clip's noise.</summary>
-    internal static ulong Noise(long seed, int index) => new SpriteRandom(seed, NoiseStream, index).NextUInt64();
+    internal static ulong Noise(long seed, int index) => new KeyedRandom(seed, NoiseStream, index).NextUInt64();
 
     private SpriteAttributes Attributes(int index) => scenes.Scene(index).Attributes;
 }

@@ -2,7 +2,7 @@ using PyramidFlow.Models;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
-using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch;
 using Spectre.Console;
 
 namespace PyramidFlow.Cli.Models;

@@ -36,7 +36,7 @@ internal sealed record MetricsPlot(string X, IReadOnlyList<string>? Y, IReadOnly
 
     private IEnumerable<Curve> Curves(string file, string label, bool several)
     {
-        var lines = MetricLines.Read(file);
+        var lines = MetricsFile.Read(file);
         var keys = Y ?? [.. lines.SelectMany(line => line.Keys).Distinct().Where(key => key.StartsWith(Loss, StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
         foreach (var key in keys)
         {

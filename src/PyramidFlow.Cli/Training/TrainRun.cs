@@ -1,8 +1,8 @@
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Models.Lora;
+using PyramidFlow.Sprites;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Distributed;
-using PyramidFlow.Training;
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Vae;
@@ -17,24 +17,24 @@ internal static class TrainRun
 
     public static TrainingEnd Vae(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel)
     {
-        if (TrainingConfigFile.NamesData(config))
-            return new TrainingEnd(folder, VaeRun.Run(config, folder, progress, cancel, group));
+        if (TrainingConfigFile.HasDataSection(config))
+            return new TrainingEnd(folder, VaeTraining.Run(config, folder, progress, cancel, group));
         SpriteTraining.RunVae(config, folder, progress, cancel, group);
         return new TrainingEnd(folder);
     }
 
     public static TrainingEnd Dit(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel)
     {
-        if (TrainingConfigFile.NamesData(config))
-            return new TrainingEnd(folder, DitDataTraining.Run(config, folder, progress, cancel, group));
+        if (TrainingConfigFile.HasDataSection(config))
+            return new TrainingEnd(folder, DitTraining.Run(config, folder, progress, cancel, group));
         SpriteTraining.RunDit(config, folder, progress, cancel, group);
         return new TrainingEnd(folder);
     }
 
     public static TrainingEnd Lora(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancel)
     {
-        if (TrainingConfigFile.NamesData(config))
-            return new TrainingEnd(Path.Combine(folder, LoraFile.Name), DitDataTraining.RunLora(config, folder, progress, cancel, group));
+        if (TrainingConfigFile.HasDataSection(config))
+            return new TrainingEnd(Path.Combine(folder, LoraFile.Name), DitTraining.RunLora(config, folder, progress, cancel, group));
         return new TrainingEnd(SpriteTraining.RunLora(config, folder, progress, cancel, group));
     }
 

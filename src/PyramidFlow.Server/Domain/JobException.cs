@@ -1,5 +1,5 @@
 using PyramidFlow.Media;
-using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch;
 
 namespace PyramidFlow.Server.Domain;
 

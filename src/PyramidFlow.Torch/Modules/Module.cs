@@ -1,7 +1,6 @@
 using System.Collections.Concurrent;
 using System.Reflection;
 using System.Text;
-using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Torch;
 

@@ -1,4 +1,4 @@
-namespace PyramidFlow.Torch.Checkpoints;
+namespace PyramidFlow.Torch;
 
 /// <summary>A state dict: named tensors that a <see cref="Module"/> takes its weights from.</summary>
 public abstract class StateSource : IDisposable

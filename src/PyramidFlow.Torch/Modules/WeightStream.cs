@@ -1,5 +1,3 @@
-using PyramidFlow.Torch.Checkpoints;
-
 namespace PyramidFlow.Torch;
 
 /// <summary>

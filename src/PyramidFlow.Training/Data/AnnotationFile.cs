@@ -1,14 +1,45 @@
+using System.Text.Json;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Training.Data;
 
-/// <summary>Annotation files: JSON lines as released, UTF-8. Blank lines are skipped.</summary>
-public static class AnnotationFile
+/// <summary>A line of an annotation file; its paths are absolute.</summary>
+/// <param name="File">The annotation file.</param>
+/// <param name="Line">Line number, from 1.</param>
+public sealed record Annotation(string File, int Line)
 {
-    /// <summary>Reads whole files.</summary>
+    /// <summary>Path of the video, or null.</summary>
+    public string? Video { get; init; }
+
+    /// <summary>Path of the still image, or null; never set together with <see cref="Video"/>.</summary>
+    public string? Image { get; init; }
+
+    /// <summary>The caption, or null; an empty caption is valid.</summary>
+    public string? Text { get; init; }
+
+    /// <summary>Path of the VAE latents, or null.</summary>
+    public string? Latent { get; init; }
+
+    /// <summary>Path of the caption's features (<c>text_fea</c>), or null.</summary>
+    public string? TextFeatures { get; init; }
+
+    /// <summary>Frame numbers of the clip, from 0, unique and ascending; null samples frames by time.</summary>
+    public IReadOnlyList<int>? Frames { get; init; }
+
+    /// <summary>Path of the video or image, or null.</summary>
+    public string? Media => Video ?? Image;
+
+    /// <summary>Name of the line in error messages.</summary>
+    public string Where => $"{File}, line {Line}";
+}
+
+/// <summary>Reads annotation files in the released format: UTF-8 JSON lines. Blank lines are skipped.</summary>
+internal static class AnnotationFile
+{
+    /// <summary>Reads complete files.</summary>
     /// <param name="paths">One or more files.</param>
-    /// <returns>All lines, file after file.</returns>
-    /// <exception cref="DataException">A file is missing or empty, or a line is malformed; the first one is named.</exception>
+    /// <returns>The lines of all files, in order.</returns>
+    /// <exception cref="DataException">A file is missing or empty, or a line is malformed; the message names the first one.</exception>
     public static IReadOnlyList<Annotation> Read(params IEnumerable<string> paths)
     {
         var all = new List<Annotation>();
@@ -23,9 +54,9 @@ public static class AnnotationFile
         return all.Count > 0 ? all : throw new DataException("no annotation file is named: give at least one");
     }
 
-    /// <summary>Reads what can be read of a file.</summary>
+    /// <summary>Reads the valid lines of a file.</summary>
     /// <param name="path">The file.</param>
-    /// <param name="faults">Told about malformed lines.</param>
+    /// <param name="faults">Records malformed lines.</param>
     /// <exception cref="DataException">The file is missing or empty, or every line is malformed.</exception>
     public static IReadOnlyList<Annotation> ReadGood(string path, FaultLog faults)
     {
@@ -35,8 +66,8 @@ public static class AnnotationFile
         return items.Count > 0 ? items : throw new DataException(bad[0] + (bad.Count > 1 ? $" (and {bad.Count - 1} more lines are malformed: data check lists them)" : ""));
     }
 
-    /// <summary>Reads a file and keeps what is wrong with its lines.</summary>
-    /// <exception cref="DataException">The file is missing or holds no line.</exception>
+    /// <summary>Reads a file and collects the faults of its lines.</summary>
+    /// <exception cref="DataException">The file is missing or has no line.</exception>
     public static (IReadOnlyList<Annotation> Items, IReadOnlyList<DataFault> Faults) Scan(string path)
     {
         var (items, faults) = (new List<Annotation>(), new List<DataFault>());
@@ -57,7 +88,7 @@ public static class AnnotationFile
             : throw new DataException($"{path} is empty: write one JSON object on each line, such as {{\"video\": \"a.mp4\", \"text\": \"a red ball\"}}");
     }
 
-    /// <summary>The lines that are not blank, with their numbers from 1.</summary>
+    /// <summary>The lines that are not blank, numbered from 1.</summary>
     /// <exception cref="DataException">The file is missing or cannot be read.</exception>
     internal static IEnumerable<(int Number, ReadOnlyMemory<byte> Utf8)> Lines(string path)
     {
@@ -97,4 +128,85 @@ public static class AnnotationFile
             throw new DataException($"cannot read {path}: {(Directory.Exists(path) ? "it is a folder" : e.Message)}", e);
         }
     }
+}
+
+/// <summary>
+/// Parses an annotation in the released format: a JSON object with <c>video</c> or <c>image</c>, <c>text</c>, <c>latent</c>,
+/// <c>text_fea</c> and <c>frames</c>. Other keys are ignored.
+/// </summary>
+internal static class AnnotationParser
+{
+    /// <param name="json">The line.</param>
+    /// <param name="file">The annotation file; relative paths are relative to its folder.</param>
+    /// <param name="line">Line number, from 1.</param>
+    /// <exception cref="BadItemException">The line is malformed.</exception>
+    public static Annotation Parse(ReadOnlyMemory<byte> json, string file, int line)
+    {
+        using var document = ParseObject(json);
+        var root = document.RootElement;
+        var folder = Path.GetDirectoryName(Path.GetFullPath(file))!;
+        var annotation = new Annotation(file, line)
+        {
+            Video = PathOf(root, "video", folder),
+            Image = PathOf(root, "image", folder),
+            Text = Text(root, "text"),
+            Latent = PathOf(root, "latent", folder),
+            TextFeatures = PathOf(root, "text_fea", folder),
+            Frames = Frames(root),
+        };
+        if (annotation is { Video: not null, Image: not null })
+            throw Fault("it has both video and image: give one of them");
+        return (annotation.Media ?? annotation.Latent ?? annotation.Text) is not null
+            ? annotation
+            : throw Fault("it has none of video, image, latent and text");
+    }
+
+    private static JsonDocument ParseObject(ReadOnlyMemory<byte> json)
+    {
+        JsonDocument document;
+        try
+        {
+            document = StrictJson.Parse(json, new StrictJsonOptions(RepeatedKeys: true));
+        }
+        catch (MalformedTextException e)
+        {
+            throw Fault(e.Reason);
+        }
+
+        if (document.RootElement.ValueKind == JsonValueKind.Object)
+            return document;
+        document.Dispose();
+        throw Fault("it is not a JSON object such as {\"video\": \"a.mp4\", \"text\": \"a red ball\"}");
+    }
+
+    private static string? PathOf(JsonElement root, string key, string folder) => Text(root, key) switch
+    {
+        null => null,
+        "" => throw Fault($"{key} is empty"),
+        var path => Path.GetFullPath(path, folder),
+    };
+
+    private static string? Text(JsonElement root, string key)
+    {
+        if (!root.TryGetProperty(key, out var value) || value.ValueKind == JsonValueKind.Null)
+            return null;
+        return value.ValueKind != JsonValueKind.String ? throw Fault($"{key} is not a text")
+            : value.GetString()!.Contains('\0', StringComparison.Ordinal) ? throw Fault($"{key} holds a NUL character: leave it out")
+            : value.GetString();
+    }
+
+    private static int[]? Frames(JsonElement root)
+    {
+        if (!root.TryGetProperty("frames", out var value) || value.ValueKind == JsonValueKind.Null)
+            return null;
+        if (value.ValueKind != JsonValueKind.Array || value.GetArrayLength() == 0)
+            throw Fault("frames is not a list of frame numbers such as [0, 2, 4]");
+        return [.. value.EnumerateArray()
+            .Select(item => item.ValueKind == JsonValueKind.Number && item.TryGetInt32(out var frame) && frame >= 0
+                ? frame
+                : throw Fault($"frames has {StrictJson.Shown(item)}, which is no frame number: use whole numbers from 0"))
+            .Distinct().Order()];
+    }
+
+    private static BadItemException Fault(string reason) => new(DataFaultKind.Line, reason);
 }

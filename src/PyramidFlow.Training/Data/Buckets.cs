@@ -3,16 +3,16 @@ using PyramidFlow.Generation;
 
 namespace PyramidFlow.Training.Data;
 
-/// <summary>Which size and length an item is cut to.</summary>
-public sealed class Buckets
+/// <summary>Selects the size and length that an item is cropped to.</summary>
+internal sealed class Buckets
 {
     private readonly (int Width, int Height)[] sizes;
     private readonly int[] lengths;
 
-    /// <summary>Any of the sizes with any of the lengths.</summary>
+    /// <summary>Creates the buckets: every size combined with every length.</summary>
     /// <param name="sizes">Such as <c>640x384</c>: width x height in pixels, multiples of 8.</param>
     /// <param name="lengths">Frames, each 1 + a multiple of 8; images always have 1.</param>
-    /// <exception cref="DataException">A size or length is impossible, or there is none.</exception>
+    /// <exception cref="DataException">A size or length is invalid, or the list is empty.</exception>
     public Buckets(IReadOnlyList<string> sizes, IReadOnlyList<int> lengths)
     {
         this.sizes = [.. sizes.Select(Size)];
@@ -25,14 +25,14 @@ public sealed class Buckets
         this.lengths = [.. lengths.Distinct().OrderDescending()];
     }
 
-    /// <summary>The shortest clip.</summary>
+    /// <summary>Length of the shortest clip in frames.</summary>
     public int Shortest => lengths[^1];
 
-    /// <summary>The bucket whose shape is nearest and whose length is the longest that fits.</summary>
-    /// <param name="width">Pixels of the original.</param>
-    /// <param name="height">Pixels of the original.</param>
-    /// <param name="frames">Frames there are; null is an image.</param>
-    /// <returns>Null when there are fewer frames than the shortest clip has.</returns>
+    /// <summary>Selects the bucket with the nearest aspect ratio and the longest length that fits.</summary>
+    /// <param name="width">Width of the original in pixels.</param>
+    /// <param name="height">Height of the original in pixels.</param>
+    /// <param name="frames">Available frames; null is an image.</param>
+    /// <returns>The bucket; null if there are fewer frames than the shortest clip has.</returns>
     public Bucket? Nearest(int width, int height, int? frames)
     {
         var ratio = (double)width / height;
@@ -41,12 +41,12 @@ public sealed class Buckets
         return length == 0 ? null : new Bucket(w, h, length);
     }
 
-    /// <summary>Whether a size is one of them.</summary>
+    /// <summary>Whether a size is one of the sizes.</summary>
     public bool HasSize(int width, int height) => sizes.Contains((width, height));
 
-    /// <summary>A size as it is written, such as <c>640x384</c>.</summary>
+    /// <summary>Parses a size such as <c>640x384</c>.</summary>
     /// <param name="text">Width x height in pixels, multiples of 8.</param>
-    /// <exception cref="DataException">It is none.</exception>
+    /// <exception cref="DataException">The text is malformed or not a multiple of 8.</exception>
     public static (int Width, int Height) Size(string text)
     {
         if (text.ToLowerInvariant().Split('x') is not [var first, var second]
@@ -62,4 +62,20 @@ public sealed class Buckets
     }
 
     private static int Fit(int pixels) => Math.Max(1, (int)Math.Round((double)pixels / VideoLength.Scale)) * VideoLength.Scale;
+}
+
+/// <summary>Size and length that all items of a batch share. Latents are described by the pixels that they encode.</summary>
+/// <param name="Width">Width in pixels.</param>
+/// <param name="Height">Height in pixels.</param>
+/// <param name="Frames">Frames of a clip, 1 + a multiple of 8; 1 is an image.</param>
+public readonly record struct Bucket(int Width, int Height, int Frames) : IComparable<Bucket>
+{
+    /// <summary>Whether the items are images.</summary>
+    public bool IsImage => Frames == 1;
+
+    /// <summary>Compares by frames, then width, then height.</summary>
+    public int CompareTo(Bucket other) => (Frames, Width, Height).CompareTo((other.Frames, other.Width, other.Height));
+
+    /// <inheritdoc/>
+    public override string ToString() => IsImage ? $"{Width}x{Height}" : $"{Width}x{Height}, {Frames} frames";
 }

@@ -1,82 +1,154 @@
+using PyramidFlow.Generation;
 using PyramidFlow.Media;
-using PyramidFlow.Training.Sprites;
+using PyramidFlow.Torch;
 
 namespace PyramidFlow.Training.Data;
 
-/// <summary>Decodes a clip to the size and length of its bucket.</summary>
-/// <param name="framesPerSecond">Rate videos are brought to; null takes frames as stored.</param>
-/// <param name="randomStart">Whether a clip may start anywhere in its video; else at its first frame.</param>
+/// <summary>A batch of clips from one bucket.</summary>
+/// <param name="Bucket">Size and length of the clips.</param>
+/// <param name="Rgb">Frames of each clip, [t, h, w, 3] bytes.</param>
+/// <param name="Captions">Caption of each clip; empty if it has none.</param>
+/// <param name="Lines">Annotation of each clip.</param>
+internal sealed record ClipBatch(Bucket Bucket, IReadOnlyList<byte[]> Rgb, IReadOnlyList<string> Captions, IReadOnlyList<Annotation> Lines)
+{
+    /// <summary>The clips as input of a VAE: float32 in -1 to 1, [b, 3, t, h, w].</summary>
+    /// <param name="device">Target device; null is the CPU.</param>
+    public Tensor Pixels(Device? device = null)
+    {
+        using var scope = new TensorScope();
+        Tensor[] clips = [.. Rgb.Select(clip => FrameBytes.ToPixels(clip, Bucket.Width, Bucket.Height))];       // [1, 3, t, h, w]
+        var pixels = clips.Length == 1 ? clips[0] : Tensor.Cat(clips, 0);
+        return scope.Keep(pixels.To(device ?? Device.Cpu));
+    }
+}
+
+/// <summary>Scans the headers of videos and images.</summary>
+/// <param name="buckets">Sizes and lengths.</param>
+/// <param name="framesPerSecond">Frame rate that videos are resampled to; null keeps the stored frames.</param>
+/// <param name="mostEnlarged">Largest upscaling factor of an original.</param>
+/// <param name="captions">Whether every item needs a caption.</param>
+internal sealed class ClipScanner(Buckets buckets, double? framesPerSecond, double mostEnlarged, bool captions) : IItemScanner
+{
+    // Durations in headers are rounded, which must not cost the last frame.
+    private const double Rounding = 1e-3;
+
+    /// <inheritdoc/>
+    public async ValueTask<DataItem> ScanAsync(Annotation annotation, CancellationToken cancellationToken)
+    {
+        if (captions && annotation.Text is null)
+            throw new BadItemException(DataFaultKind.Line, "it has no text: give every item a caption");
+        if (annotation.Image is { } image)
+        {
+            var (width, height) = await MediaFaults.GuardAsync(image, () => ImageReader.MeasureAsync(image, cancellationToken)).ConfigureAwait(false);
+            return new DataItem(annotation, CheckSize(image, width, height, buckets.Nearest(width, height, frames: null)!.Value));
+        }
+
+        if (annotation.Video is not { } video)
+            throw new BadItemException(DataFaultKind.Line, "it has no video or image");
+        var info = await MediaFaults.GuardAsync(video, () => VideoReader.ProbeAsync(video, cancellationToken)).ConfigureAwait(false);
+        var bucket = buckets.Nearest(info.Width, info.Height, Frames(annotation, info)) ?? throw TooShort(video, Frames(annotation, info), info);
+        return new DataItem(annotation, CheckSize(video, info.Width, info.Height, bucket), info.Duration.TotalSeconds, info.Fps);
+    }
+
+    private int Frames(Annotation annotation, VideoInfo info)
+    {
+        var stored = info.FrameCount ?? (long)Math.Round(info.Duration.TotalSeconds * info.Fps);
+        var frames = annotation.Frames is { } chosen ? chosen.Count(frame => frame < stored)
+            : framesPerSecond is { } rate ? (info.Duration.TotalSeconds * rate) + Rounding
+            : stored;
+        return (int)Math.Min(frames, int.MaxValue);
+    }
+
+    private BadItemException TooShort(string path, int frames, VideoInfo info) => new(DataFaultKind.TooShort, info.Duration == TimeSpan.Zero
+        ? $"{path} states no duration, or has no frames: rewrite it with ffmpeg -i, or remove it"
+        : FormattableString.Invariant($"{path} has {frames} frames{Rate()} ({info.Duration.TotalSeconds:0.##} s), fewer than the shortest clip, {buckets.Shortest}"));
+
+    private string Rate() => framesPerSecond is { } rate ? FormattableString.Invariant($" at {rate} frames per second") : "";
+
+    private Bucket CheckSize(string path, int width, int height, Bucket bucket)
+    {
+        var enlarged = Math.Max((double)bucket.Width / width, (double)bucket.Height / height);
+        return enlarged <= mostEnlarged
+            ? bucket
+            : throw new BadItemException(DataFaultKind.TooSmall, FormattableString.Invariant(
+                $"{path} has {width}x{height} pixels, which would be enlarged {enlarged:0.#} times to {bucket.Width}x{bucket.Height}; at most {mostEnlarged:0.#} is allowed"));
+    }
+}
+
+/// <summary>Decodes clips to the size and length of their bucket.</summary>
+/// <param name="framesPerSecond">Frame rate that videos are resampled to; null keeps the stored frames.</param>
+/// <param name="randomStart">Whether a clip may start anywhere in its video; otherwise it starts at the first frame.</param>
 internal sealed class ClipReader(double? framesPerSecond, bool randomStart)
 {
     /// <summary>Reads a clip.</summary>
-    /// <param name="item">Which.</param>
-    /// <param name="draws">Where it starts.</param>
-    /// <param name="cancel">Stops the decoder.</param>
+    /// <param name="item">The item.</param>
+    /// <param name="draws">Random numbers for the start of the clip.</param>
+    /// <param name="cancellationToken">Cancels the decoder.</param>
     /// <returns>RGB, [frames, height, width, 3].</returns>
-    /// <exception cref="BadItemException">The file is damaged, or has fewer frames than its header says.</exception>
-    public async Task<byte[]> ReadAsync(DataItem item, SpriteRandom draws, CancellationToken cancel)
+    /// <exception cref="BadItemException">The file is damaged, or has fewer frames than its header states.</exception>
+    public async Task<byte[]> ReadAsync(DataItem item, KeyedRandom draws, CancellationToken cancellationToken)
     {
         var (annotation, bucket) = (item.Annotation, item.Bucket);
         if (annotation.Image is { } image)
         {
-            var picture = await MediaFaults.GuardAsync(image, () => ImageReader.ReadAsync(image, bucket.Width, bucket.Height, cancel)).ConfigureAwait(false);
+            var picture = await MediaFaults.GuardAsync(image, () => ImageReader.ReadAsync(image, bucket.Width, bucket.Height, cancellationToken)).ConfigureAwait(false);
             return picture.Pixels.ToArray();
         }
 
         var video = annotation.Video!;
         return await MediaFaults.GuardAsync(video, () => annotation.Frames is { } frames
-            ? ChosenAsync(video, bucket, frames, cancel)
-            : InARowAsync(video, bucket, Start(item, draws), cancel)).ConfigureAwait(false);
+            ? ChosenAsync(video, bucket, frames, cancellationToken)
+            : InARowAsync(video, bucket, Start(item, draws), cancellationToken)).ConfigureAwait(false);
     }
 
-    /// <summary>Reads everything that <see cref="ReadAsync"/> may give of an item, wherever a clip starts.</summary>
-    /// <param name="item">Which.</param>
-    /// <param name="cancel">Stops the decoder.</param>
-    /// <returns>What was wrong with a picture that could be read, one sentence, or null.</returns>
-    /// <exception cref="BadItemException">A part is damaged, or there are fewer frames than the header says.</exception>
-    public async Task<string?> CheckAsync(DataItem item, CancellationToken cancel)
+    /// <summary>Decodes everything that <see cref="ReadAsync"/> may return for an item, for any start of the clip.</summary>
+    /// <param name="item">The item.</param>
+    /// <param name="cancellationToken">Cancels the decoder.</param>
+    /// <returns>A warning about a damaged but readable picture, or null.</returns>
+    /// <exception cref="BadItemException">A part is damaged, or there are fewer frames than the header states.</exception>
+    public async Task<string?> CheckAsync(DataItem item, CancellationToken cancellationToken)
     {
         var (annotation, bucket) = (item.Annotation, item.Bucket);
         if (annotation.Image is { } image)
-            return (await MediaFaults.GuardAsync(image, () => ImageReader.ReadAsync(image, bucket.Width, bucket.Height, cancel)).ConfigureAwait(false)).Warning;
+            return (await MediaFaults.GuardAsync(image, () => ImageReader.ReadAsync(image, bucket.Width, bucket.Height, cancellationToken)).ConfigureAwait(false)).Warning;
         if (!randomStart || annotation.Frames is not null || item.FramesPerSecond <= 0)
         {
-            await ReadAsync(item, new SpriteRandom(0), cancel).ConfigureAwait(false);
+            await ReadAsync(item, new KeyedRandom(0), cancellationToken).ConfigureAwait(false);
             return null;
         }
 
-        // One frame fewer: the last may lie between two of another rate.
+        // Allow for one frame less: resampling may lose the last one.
         var promised = Math.Max(bucket.Frames, (int)((item.Seconds - (1 / item.FramesPerSecond)) * (framesPerSecond ?? item.FramesPerSecond)) - 1);
-        var found = await MediaFaults.GuardAsync(annotation.Video!, () => CountAsync(annotation.Video!, bucket, cancel)).ConfigureAwait(false);
+        var found = await MediaFaults.GuardAsync(annotation.Video!, () => CountAsync(annotation.Video!, bucket, cancellationToken)).ConfigureAwait(false);
         return found >= promised ? null : throw Short(annotation.Video!, found, promised);
     }
 
-    private async Task<int> CountAsync(string path, Bucket bucket, CancellationToken cancel)
+    private async Task<int> CountAsync(string path, Bucket bucket, CancellationToken cancellationToken)
     {
         var found = 0;
-        await foreach (var chunk in VideoReader.ReadAsync(path, new() { Width = bucket.Width, Height = bucket.Height, Fps = framesPerSecond }, cancel).ConfigureAwait(false))
+        await foreach (var chunk in VideoReader.ReadAsync(path, new() { Width = bucket.Width, Height = bucket.Height, Fps = framesPerSecond }, cancellationToken).ConfigureAwait(false))
             found += chunk.Count;
         return found;
     }
 
-    private TimeSpan Start(DataItem item, SpriteRandom draws)
+    private TimeSpan Start(DataItem item, KeyedRandom draws)
     {
         if (!randomStart || item.FramesPerSecond <= 0)
             return TimeSpan.Zero;
-        // The first frame after the start may come as late as one frame of the video.
+        // The first frame after the start may come one stored frame late.
         var rate = framesPerSecond ?? item.FramesPerSecond;
         var spare = item.Seconds - (item.Bucket.Frames / rate) - (1 / item.FramesPerSecond);
         return TimeSpan.FromSeconds(Math.Max(0, spare) * draws.NextSingle());
     }
 
-    private async Task<byte[]> InARowAsync(string path, Bucket bucket, TimeSpan start, CancellationToken cancel)
+    private async Task<byte[]> InARowAsync(string path, Bucket bucket, TimeSpan start, CancellationToken cancellationToken)
     {
         var options = new VideoReadOptions
         {
             Width = bucket.Width, Height = bucket.Height, Fps = framesPerSecond, Start = start, MaxFrames = bucket.Frames, FramesPerChunk = bucket.Frames,
         };
         var found = 0;
-        await foreach (var chunk in VideoReader.ReadAsync(path, options, cancel).ConfigureAwait(false))
+        await foreach (var chunk in VideoReader.ReadAsync(path, options, cancellationToken).ConfigureAwait(false))
         {
             if (chunk.Count == bucket.Frames)
                 return chunk.Rgb.ToArray();
@@ -86,14 +158,14 @@ internal sealed class ClipReader(double? framesPerSecond, bool randomStart)
         throw Short(path, found, bucket.Frames);
     }
 
-    // The frames named, in the order of the video; the first ones when more are named than the clip has.
-    private static async Task<byte[]> ChosenAsync(string path, Bucket bucket, IReadOnlyList<int> frames, CancellationToken cancel)
+    // The listed frames in the order of the video, at most as many as the clip has.
+    private static async Task<byte[]> ChosenAsync(string path, Bucket bucket, IReadOnlyList<int> frames, CancellationToken cancellationToken)
     {
         var wanted = frames.Take(bucket.Frames).ToList();
         var clip = new byte[(long)bucket.Frames * bucket.Width * bucket.Height * 3];
         var (read, found) = (0, 0);
         var options = new VideoReadOptions { Width = bucket.Width, Height = bucket.Height, MaxFrames = wanted[^1] + 1 };
-        await foreach (var chunk in VideoReader.ReadAsync(path, options, cancel).ConfigureAwait(false))
+        await foreach (var chunk in VideoReader.ReadAsync(path, options, cancellationToken).ConfigureAwait(false))
         {
             for (; found < wanted.Count && wanted[found] < read + chunk.Count; found++)
                 chunk.Frame(wanted[found] - read).Pixels.CopyTo(clip.AsMemory(found * bucket.Width * bucket.Height * 3));
@@ -104,5 +176,5 @@ internal sealed class ClipReader(double? framesPerSecond, bool randomStart)
     }
 
     private static BadItemException Short(string path, int found, int promised) =>
-        new(DataFaultKind.TooShort, $"{path} gives only {found} of the {promised} frames its header promises");
+        new(DataFaultKind.TooShort, $"{path} has only {found} of the {promised} frames that its header states");
 }

@@ -1,57 +1,58 @@
+using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Generation;
 using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Training.Data;
 
-/// <summary>The <c>data</c> section of a training configuration: which items there are and how they are cut.</summary>
+/// <summary>The <c>data</c> section of a training configuration: the items and how they are cropped.</summary>
 public sealed record DataOptions
 {
-    /// <summary>Annotation files, one or more; in a configuration seen from its folder.</summary>
-    [JsonConverter(typeof(OneOrMore))]
+    /// <summary>Annotation files, at least one; paths are relative to the configuration file.</summary>
+    [JsonConverter(typeof(OneOrMoreConverter))]
     public required IReadOnlyList<string> Annotations { get; set; }
 
     /// <summary>
-    /// Sizes such as <c>640x384</c>, multiples of 8; an item goes to the one of nearest shape. Needed for videos and images;
-    /// for latents null takes every size there is.
+    /// Sizes such as <c>640x384</c>, multiples of 8; an item uses the one with the nearest aspect ratio. Required for videos and images;
+    /// for latents null accepts every size.
     /// </summary>
     public IReadOnlyList<string>? Sizes { get; set; }
 
     /// <summary>
-    /// Lengths in frames, each 1 + a multiple of 8; an item goes to the longest that fits. Needed for videos; for latents
-    /// null takes each as long as it is.
+    /// Lengths in frames, each 1 + a multiple of 8; an item uses the longest that fits. Required for videos; for latents
+    /// null keeps the full length.
     /// </summary>
     public IReadOnlyList<int>? Frames { get; set; }
 
-    /// <summary>Frames after which latents are cut, 1 + a multiple of 8.</summary>
+    /// <summary>Longest clip of latents in frames, 1 + a multiple of 8; longer latents are cut.</summary>
     public int MaxFrames { get; set; } = 121;
 
-    /// <summary>Frames per second videos are brought to, above 0 and at most 240; null takes frames as stored.</summary>
+    /// <summary>Frame rate that videos are resampled to, above 0 and at most 240; null keeps the stored frames.</summary>
     public double? Fps { get; set; } = 24;
 
-    /// <summary>Whether a clip may start anywhere in a longer video; else at its first frame.</summary>
+    /// <summary>Whether a clip may start anywhere in a longer video; otherwise it starts at the first frame.</summary>
     public bool RandomStart { get; set; } = true;
 
-    /// <summary>How many times an original may be enlarged; smaller ones are bad items. At least 1.</summary>
+    /// <summary>Largest upscaling factor of an original, at least 1; smaller originals are bad items.</summary>
     public double MostEnlarged { get; set; } = 4;
 
-    /// <summary>Share of the steps that train on images, where there are images and videos; null goes by their number.</summary>
+    /// <summary>Share of the steps that train on images if there are images and videos; null uses their share of the items.</summary>
     public double? ImageShare { get; set; }
 
-    /// <summary>Whether missing media, latents and features are counted as bad items and not a reason to stop.</summary>
+    /// <summary>Whether missing media, latents and features count as bad items instead of stopping the run.</summary>
     public bool SkipMissing { get; set; }
 
-    /// <summary>Items that are decoded or read at the same time.</summary>
+    /// <summary>Number of items that are decoded or read in parallel.</summary>
     public int Workers { get; set; } = 2;
 
-    /// <summary>Steps that are read ahead.</summary>
+    /// <summary>Number of steps to prefetch.</summary>
     public int Prefetch { get; set; } = 2;
 
-    /// <summary>Finds the files of a configuration.</summary>
-    /// <exception cref="ArgumentException">One is meant from the working folder.</exception>
+    /// <summary>Resolves the paths of a configuration.</summary>
+    /// <exception cref="ArgumentException">A path is relative to the working folder.</exception>
     internal void Find(string config) => Annotations = [.. Annotations.Select(path => ConfigPaths.File(config, "data.annotations", path))];
 
-    /// <exception cref="DataException">A value is impossible.</exception>
+    /// <exception cref="DataException">A value is invalid.</exception>
     internal void Check()
     {
         var fault =
@@ -64,5 +65,44 @@ public sealed record DataOptions
             : null;
         if (fault is not null)
             throw new DataException($"data: {fault}");
+    }
+}
+
+/// <summary>What a trainer reads of the captions.</summary>
+public enum CaptionForm
+{
+    /// <summary>Nothing.</summary>
+    None,
+
+    /// <summary>The texts, which training encodes.</summary>
+    Text,
+
+    /// <summary>The extracted features (<c>text_fea</c>).</summary>
+    Features,
+}
+
+/// <summary>Reads a string or a list of strings.</summary>
+internal sealed class OneOrMoreConverter : JsonConverter<IReadOnlyList<string>>
+{
+    /// <inheritdoc/>
+    public override IReadOnlyList<string> Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+    {
+        if (reader.TokenType == JsonTokenType.String)
+            return [reader.GetString()!];
+        var all = new List<string>();
+        if (reader.TokenType != JsonTokenType.StartArray)
+            throw new JsonException("use a text, or a list of texts");
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+            all.Add(reader.TokenType == JsonTokenType.String ? reader.GetString()! : throw new JsonException("use a list of texts"));
+        return all;
+    }
+
+    /// <inheritdoc/>
+    public override void Write(Utf8JsonWriter writer, IReadOnlyList<string> value, JsonSerializerOptions options)
+    {
+        writer.WriteStartArray();
+        foreach (var text in value)
+            writer.WriteStringValue(text);
+        writer.WriteEndArray();
     }
 }

@@ -1,9 +1,9 @@
 namespace PyramidFlow.Training.Data;
 
-/// <summary>The items of a data set that can be used, in the order of their lines.</summary>
-public sealed class DataSet
+/// <summary>The usable items of a data set, in the order of their lines.</summary>
+internal sealed class DataSet
 {
-    /// <summary>A set of items that were placed before.</summary>
+    /// <summary>Creates a set of scanned items.</summary>
     public DataSet(IReadOnlyList<DataItem> items) => Items = items;
 
     /// <summary>All items.</summary>
@@ -13,9 +13,9 @@ public sealed class DataSet
     public IReadOnlyList<(Bucket Bucket, int Count)> Counts =>
         [.. Items.GroupBy(item => item.Bucket).OrderBy(group => group.Key).Select(group => (group.Key, group.Count()))];
 
-    /// <summary>Takes some items out, evenly spread over the lines, to measure on.</summary>
-    /// <param name="count">How many.</param>
-    /// <exception cref="DataException">None would be left.</exception>
+    /// <summary>Splits off items for evaluation, evenly spaced over the lines.</summary>
+    /// <param name="count">Number of items to hold out.</param>
+    /// <exception cref="DataException">No item would be left.</exception>
     public (DataSet Training, DataSet HeldOut) HoldOut(int count)
     {
         if (count > 0 && count >= Items.Count)
@@ -24,31 +24,31 @@ public sealed class DataSet
         return (new DataSet([.. Items.Where((_, i) => !taken.Contains(i))]), new DataSet([.. Items.Where((_, i) => taken.Contains(i))]));
     }
 
-    /// <summary>Looks at every item once, several at a time; headers only, nothing is decoded.</summary>
+    /// <summary>Scans every item once, in parallel; reads headers and decodes nothing.</summary>
     /// <param name="annotations">The lines.</param>
-    /// <param name="look">Places an item.</param>
-    /// <param name="faults">Told about items that cannot be used.</param>
-    /// <param name="workers">How many at a time.</param>
-    /// <param name="progress">Told how many were looked at, or null.</param>
-    /// <param name="cancel">Stops it.</param>
-    internal static async Task<DataSet> LookAsync(IReadOnlyList<Annotation> annotations, IDataLook look, FaultLog faults, int workers,
-        IProgress<int>? progress = null, CancellationToken cancel = default)
+    /// <param name="scanner">Finds the bucket of an item.</param>
+    /// <param name="faults">Records unusable items.</param>
+    /// <param name="workers">Number of parallel scans.</param>
+    /// <param name="progress">Reports the number of scanned items; null reports nothing.</param>
+    /// <param name="cancellationToken">Cancels the operation.</param>
+    internal static async Task<DataSet> ScanAsync(IReadOnlyList<Annotation> annotations, IItemScanner scanner, FaultLog faults, int workers,
+        IProgress<(int Done, int Total)>? progress = null, CancellationToken cancellationToken = default)
     {
         var items = new DataItem?[annotations.Count];
         var bad = new DataFault?[annotations.Count];
         var done = 0;
-        await Parallel.ForAsync(0, annotations.Count, new ParallelOptions { MaxDegreeOfParallelism = workers, CancellationToken = cancel }, async (i, ct) =>
+        await Parallel.ForAsync(0, annotations.Count, new ParallelOptions { MaxDegreeOfParallelism = workers, CancellationToken = cancellationToken }, async (i, ct) =>
         {
             try
             {
-                items[i] = await look.PlaceAsync(annotations[i], ct).ConfigureAwait(false);
+                items[i] = await scanner.ScanAsync(annotations[i], ct).ConfigureAwait(false);
             }
             catch (BadItemException e)
             {
                 bad[i] = e.Fault(annotations[i]);
             }
 
-            progress?.Report(Interlocked.Increment(ref done));
+            progress?.Report((Interlocked.Increment(ref done), annotations.Count));
         }).ConfigureAwait(false);
         foreach (var fault in bad)
         {
@@ -59,11 +59,11 @@ public sealed class DataSet
         return new DataSet([.. items.OfType<DataItem>()]);
     }
 
-    /// <summary>Fails when work cannot begin.</summary>
-    /// <param name="faults">What was found.</param>
-    /// <param name="skipMissing">Whether missing files are let pass.</param>
-    /// <param name="skipLines">Whether malformed lines, and those that lack what is needed, are let pass.</param>
-    /// <exception cref="DataException">A line lacks what is needed, files are missing, or (nearly) no item can be used.</exception>
+    /// <summary>Throws if the data set cannot be used.</summary>
+    /// <param name="faults">Faults of the scan.</param>
+    /// <param name="skipMissing">Whether missing files are accepted.</param>
+    /// <param name="skipLines">Whether malformed and incomplete lines are accepted.</param>
+    /// <exception cref="DataException">A line is malformed or incomplete, files are missing, or nearly no item is usable.</exception>
     public void Require(FaultLog faults, bool skipMissing, bool skipLines = false)
     {
         var all = faults.Faults;
@@ -71,10 +71,35 @@ public sealed class DataSet
             throw new DataException(line.ToString());
         var missing = all.Where(fault => fault.Kind == DataFaultKind.Missing).ToList();
         if (missing.Count > 0 && !skipMissing)
-            throw new DataException($"{missing[0]}{More(missing.Count)}; mend the paths, or set skip_missing to go on without");
+            throw new DataException($"{missing[0]}{More(missing.Count)}; fix the paths, or set skip_missing to skip these items");
         if (BadShare.IsTooMuch(all.Count, all.Count + Items.Count))
-            throw new DataException($"{all.Count} of {all.Count + Items.Count} items cannot be used, such as {all[0]}: look with data check");
+            throw new DataException($"{all.Count} of {all.Count + Items.Count} items cannot be used, such as {all[0]}: run data check to list them");
     }
 
     private static string More(int count) => count > 1 ? $" (and {count - 1} more files are missing)" : "";
+}
+
+/// <summary>An item that is usable according to its headers.</summary>
+/// <param name="Annotation">Its annotation.</param>
+/// <param name="Bucket">Its bucket.</param>
+/// <param name="Seconds">Duration of the video; 0 for images and latents.</param>
+/// <param name="FramesPerSecond">Average frame rate of the stored video; 0 for images and latents.</param>
+public sealed record DataItem(Annotation Annotation, Bucket Bucket, double Seconds = 0, double FramesPerSecond = 0);
+
+/// <summary>Finds the bucket of an item without decoding it.</summary>
+internal interface IItemScanner
+{
+    /// <summary>Scans an item; throws <see cref="BadItemException"/> if it is unusable.</summary>
+    /// <param name="annotation">The item.</param>
+    /// <param name="cancellationToken">Cancels the operation.</param>
+    ValueTask<DataItem> ScanAsync(Annotation annotation, CancellationToken cancellationToken);
+}
+
+/// <summary>Passes progress to a delegate on the reporting thread; <see cref="Progress{T}"/> would post it to another thread.</summary>
+/// <typeparam name="T">Type of a report.</typeparam>
+/// <param name="report">Receives every report.</param>
+internal sealed class DelegateProgress<T>(Action<T> report) : IProgress<T>
+{
+    /// <inheritdoc/>
+    public void Report(T value) => report(value);
 }

@@ -1,15 +1,15 @@
+using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
-using PyramidFlow.Training.Data.Extracting;
 
 namespace PyramidFlow.Training.Data;
 
-/// <summary>Opens what an annotation names: <c>.safetensors</c>, or <c>.pt</c> as released.</summary>
+/// <summary>Opens tensor files of annotations: <c>.safetensors</c>, or <c>.pt</c> as released.</summary>
 internal static class TensorFile
 {
-    /// <summary>Key of the tensor of a <c>.pt</c> file that is nothing but one tensor.</summary>
+    /// <summary>Key of the tensor in a <c>.pt</c> file that holds one bare tensor.</summary>
     public const string Bare = "";
 
-    /// <exception cref="BadItemException">It is missing, damaged or of another kind.</exception>
+    /// <exception cref="BadItemException">The file is missing, damaged or of another format.</exception>
     public static StateSource Open(string path)
     {
         if (!File.Exists(path))
@@ -29,10 +29,58 @@ internal static class TensorFile
         }
     }
 
-    /// <summary>What is wrong with a file of NaN or infinities, and what mends it.</summary>
-    public static string NotFinite(string path) => $"{path} holds numbers that are not finite: " + (MadeFile.IsMade(path)
-        ? "extract it again, the command that made it leaves only good files"
-        : "it was not made by an extraction here, make it anew or leave the item out");
+    /// <summary>Error message for a file with NaN or infinities.</summary>
+    public static string NotFinite(string path) => $"{path} holds numbers that are not finite: " + (Provenance.IsExtracted(path)
+        ? "extract it again: the command replaces damaged files"
+        : "it was not extracted here: create it again, or remove the item");
 
     public static string Text(long[] shape) => $"[{string.Join(", ", shape)}]";
+}
+
+/// <summary>Records the inputs of an extracted file in its metadata, so that a resumed extraction recognises finished files.</summary>
+internal static class Provenance
+{
+    private const string Key = "made_from";
+
+    public static Dictionary<string, string> Metadata(string madeFrom) => new() { [Key] = madeFrom };
+
+    /// <summary>Whether a file was written by an extraction, which can write it again.</summary>
+    public static bool IsExtracted(string path)
+    {
+        try
+        {
+            using var file = SafetensorsFile.Open(path);
+            return file.Metadata.ContainsKey(Key);
+        }
+        catch (CheckpointException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Whether a file exists, is complete, and was made from the same inputs.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="madeFrom">Fingerprint of the inputs.</param>
+    /// <param name="check">Validates the file; throws <see cref="BadItemException"/> if it is unusable.</param>
+    public static bool IsFinished(string path, string madeFrom, Action<string> check)
+    {
+        if (!File.Exists(path))
+            return false;
+        try
+        {
+            using (var file = SafetensorsFile.Open(path))
+            {
+                if (file.Metadata.GetValueOrDefault(Key) != madeFrom)
+                    return false;
+            }
+
+            check(path);
+            return true;
+        }
+        catch (Exception e) when (e is CheckpointException or BadItemException)
+        {
+            // Damaged files are extracted again.
+            return false;
+        }
+    }
 }

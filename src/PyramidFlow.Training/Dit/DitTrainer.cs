@@ -1,146 +1,185 @@
+using PyramidFlow.Models;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Models.Text;
+using PyramidFlow.Scheduling;
 using PyramidFlow.Torch;
-using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Distributed;
+using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Loop;
-using PyramidFlow.Training.Sprites;
-using PyramidFlow.Models;
+using PyramidFlow.Training.Objectives;
 
 namespace PyramidFlow.Training.Dit;
 
-/// <summary>Trains the diffusion transformer, or a LoRA of it, on latents of the sprites world.</summary>
-public sealed class DitTrainer : ITraining, IDisposable
+/// <summary>
+/// Trains a diffusion transformer of any family, or a LoRA of it, on a data set, as the released models were trained: the rows of a batch
+/// are distributed over the stages, and all pass through the transformer together.
+/// </summary>
+internal sealed class DitTrainer : ITraining, IDisposable
 {
-    private readonly DitTrainingConfig config;
-    private readonly SpriteLatents data;
-    private readonly PromptEncoder prompts;
+    private readonly DitConfig config;
+    private readonly ComponentFolder component;
+    private readonly DitBatches items;
+    private readonly FrozenModels models;
     private readonly TrainedTransformer transformer;
-    private readonly TransformerSamples? samples;
-    private readonly ClipObjective objective;
+    private readonly PyramidFlowScheduler scheduler = new();
+    private readonly FlowObjective objective;
+    private readonly StageLengths lengths;
     private readonly RunFolder folder;
     private readonly TrainingLoop loop;
 
-    /// <summary>Prepares a run, or takes up the one in the folder.</summary>
-    /// <param name="config">What to train.</param>
-    /// <param name="folder">Folder of the run.</param>
-    /// <param name="data">Latents and what they show.</param>
-    /// <param name="prompts">Frozen text encoders.</param>
-    /// <param name="start">Opens the weights a new run starts from; null, or what gives null, draws them from the seed.</param>
-    /// <param name="group">The processes that train together, or null for one.</param>
-    /// <param name="samples">Makes what is looked at now and then; null is nothing. Stays the caller's.</param>
-    /// <exception cref="ArgumentException">A batch cannot be shared by all workers of all processes.</exception>
-    public DitTrainer(DitTrainingConfig config, string folder, SpriteLatents data, PromptEncoder prompts, Func<StateSource?>? start = null,
-        ProcessGroup? group = null, TransformerSamples? samples = null)
+    /// <summary>Creates a run, or resumes the one in the folder.</summary>
+    /// <param name="config">The configuration.</param>
+    /// <param name="run">Folder of the run.</param>
+    /// <param name="start">Initial model.</param>
+    /// <param name="items">The data; the caller keeps ownership.</param>
+    /// <param name="models">Frozen models; the caller keeps ownership.</param>
+    /// <param name="group">Process group of the training; null trains in this process alone.</param>
+    internal DitTrainer(DitConfig config, RunFolder run, CheckpointFolder start, DitBatches items, FrozenModels models, ProcessGroup? group)
     {
-        if (group is not null && config.Batch.Any(size => size % (config.Workers * group.WorldSize) != 0))
-            throw new ArgumentException($"batch [{string.Join(", ", config.Batch)}] cannot be shared by {config.Workers} workers of {group.WorldSize} processes: use multiples");
-        (this.config, this.data, this.prompts, this.samples) = (config, data, prompts, samples);
-        objective = new ClipObjective(config.Objective, config.CorruptRatio);
-        this.folder = new RunFolder(folder);
-        using (var weights = this.folder.LatestState is null || config.Lora is not null ? start?.Invoke() : null)
+        (this.config, this.items, this.models, folder) = (config, items, models, run);
+        objective = new FlowObjective(scheduler, new ObjectiveOptions
         {
-            transformer = new TrainedTransformer(config, config.Transformer, config.Lora, weights, Device.Cpu,
-                new PartOptions { TakesMuon = config.Optimizer == DitOptimizer.Muon ? IsHidden : null });
-        }
-
-        loop = new TrainingLoop(config, this, this.folder, group);
+            SampleRatios = config.SampleRatios, CorruptRatio = config.CorruptRatio, FramesPerUnit = config.FramePerUnit,
+        });
+        lengths = new StageLengths { MaxTemporalLength = config.MaxTemporalLength, FramesPerUnit = config.FramePerUnit, SyncGroup = config.VideoSyncGroup };
+        component = start.Transformer(config.Variant);
+        using (var weights = config.FromScratch ? null : component.OpenWeights())
+            transformer = new TrainedTransformer(config, TransformerConfigs.Load(component.ConfigFile), config.Lora, weights, models.Device);
+        loop = new TrainingLoop(config, this, run, group);
     }
 
     /// <inheritdoc/>
-    public string Identity => $"dit seed {config.Seed} {transformer.Identity}{(config.Objective == DitObjective.Pyramid ? "" : " full_sequence")}";
+    public string Identity => $"dit data seed {config.Seed} {config.Objective} {transformer.Identity}";
 
     /// <inheritdoc/>
     public IReadOnlyList<TrainingPart> Parts => [transformer.Part];
 
     private Workers<PyramidTransformer> Workers => transformer.Workers;
 
-    /// <summary>
-    /// Trains to the end, or until cancelled after the running step; either way the state is saved and the averaged
-    /// weights lie in <c>dit.safetensors</c> of the folder, a LoRA's in <c>lora.safetensors</c>.
-    /// </summary>
-    public void Run(IProgress<TrainingProgress>? progress, CancellationToken cancel) => loop.Run(progress, cancel);
+    /// <summary>Trains to the last step, or until cancelled after the current step.</summary>
+    internal void Run(IProgress<TrainingProgress>? progress, CancellationToken cancellationToken) => loop.Run(progress, cancellationToken);
 
     /// <inheritdoc/>
     public BatchLosses Backward(MicroBatch batch)
     {
-        var shares = Workers.Run((worker, model) => Gradients(batch, worker, model));
-        return BatchLosses.Mean(shares);
+        using var scope = new TensorScope();
+        var read = items.Batch(batch.Number);
+        return BatchLosses.Mean(Workers.Run((worker, model) => Gradients(batch, read, worker, model)));
     }
 
     /// <inheritdoc/>
     public IEnumerable<(string Key, Tensor Tensor)> Inputs(MicroBatch batch)
     {
+        var read = items.Batch(batch.Number);
+        yield return (read.ArePixels ? "pixels" : "latents", read.Content);
         for (var worker = 0; worker < Workers.Count; worker++)
         {
-            using var draws = batch.Draws(worker, Workers.Count);
-            for (var stage = 0; stage < objective.Stages; stage++)
-            {
-                var (inputs, text) = Draw(batch, worker, stage, new GeneratorDraws(draws));
-                foreach (var (key, tensor) in inputs.Named().Append(("text", text.Tokens)).Append(("pooled", text.Pooled)))
-                    yield return ($"worker_{worker}.stage_{stage}.{key}", tensor);
-            }
+            var (inputs, text) = Draw(batch, read, worker);
+            foreach (var (key, tensor) in inputs.Named().Append(("text", text.Tokens)).Append(("pooled", text.Pooled)))
+                yield return ($"worker_{worker}.{key}", tensor);
         }
     }
 
     /// <inheritdoc/>
     public IReadOnlyList<(string Name, double Value)> Publish()
     {
-        transformer.Write(folder.File(config.Lora is null ? "dit.safetensors" : LoraFile.Name));
-        if (config.KeepSteps.Contains((int)loop.Step))
-            transformer.Write(folder.File(KeptWeights.NameOf(loop.Step)));
+        if (config.Lora is not null)
+        {
+            transformer.Write(folder.File(LoraFile.Name));
+            return [];
+        }
+
+        var target = folder.File(CheckpointNames.Transformer);
+        Directory.CreateDirectory(target);
+        RunFolder.CopyFile(component.ConfigFile, Path.Combine(target, ComponentFolder.ConfigName));
+        transformer.Write(Path.Combine(target, "diffusion_pytorch_model.safetensors"));
         return [];
     }
 
     /// <inheritdoc/>
-    public bool Sample(string path, CancellationToken cancel) => transformer.Sample(samples, path, cancel);
+    public bool Sample(string path, CancellationToken cancellationToken) => transformer.Sample(models.Samples, path, cancellationToken);
 
     /// <inheritdoc/>
     public void Dispose() => transformer.Dispose();
 
-    // One worker's part of every stage's batch; gradients stay in its model.
-    private BatchLosses Gradients(MicroBatch batch, int worker, PyramidTransformer model)
+    private BatchLosses Gradients(MicroBatch batch, DitBatch read, int worker, PyramidTransformer model)
     {
-        var losses = new double[objective.Stages];
-        var (tokens, flops) = (0L, 0L);
-        using var draws = batch.Draws(worker, Workers.Count);
-        for (var stage = 0; stage < losses.Length; stage++)
+        using var scope = new TensorScope();
+        var (inputs, text) = Draw(batch, read, worker);
+        var losses = FlowStep.Backward(model, inputs, text, batch.Scale / Workers.Count).ToArray<float>();
+
+        // Losses are ordered column by column; neighbouring columns may belong to one stage.
+        var rows = losses.Length / config.SampleRatios.Sum();
+        var named = new List<(string, double)>();
+        foreach (var (stage, ratio) in config.SampleRatios.Index().Where(pair => pair.Item > 0))
+            named.Add(($"loss_{stage}", losses.Skip(rows * config.SampleRatios.Take(stage).Sum()).Take(rows * ratio).Average()));
+        return new BatchLosses(losses.Average(), named, inputs.Tokens);
+    }
+
+    private (FlowBatch Inputs, TextCondition Text) Draw(MicroBatch batch, DitBatch read, int worker)
+    {
+        using var generator = batch.Draws(worker, Workers.Count);
+        var draws = new GeneratorDraws(generator);
+        var rows = config.Batch / Workers.Count;
+        var first = worker * rows;
+        var dropped = TextDrop.Choose(rows, config.TextDrop, draws);
+        var features = read.Text is not { } all ? null : new PromptFeatures(all.Tokens.Narrow(0, first, rows), all.Lengths[first..(first + rows)], all.Pooled.Narrow(0, first, rows), []);
+        var text = models.Text([.. read.Captions.Skip(first).Take(rows)], features, dropped);
+        var latents = models.Latents(read.Content.Narrow(0, first, rows), read.ArePixels, draws);
+        var units = config.Objective == TemporalObjective.Autoregressive
+            ? lengths.At(batch.Number, scheduler.Stages.Count, batch.Rank, batch.Ranks, lengths.UnitsOf(latents.Size(2)))
+            : null;
+        return (objective.Draw(latents, units, draws), text);
+    }
+}
+
+/// <summary>Items of one batch as they are read.</summary>
+/// <param name="Content">Pixels in -1 to 1, [b, 3, 1 + 8n, 8h, 8w], or latents of the VAE, [b, c, 1 + n, h, w].</param>
+/// <param name="ArePixels">Whether the content is pixels.</param>
+/// <param name="Captions">Caption of each item.</param>
+/// <param name="Text">Features of the captions if they are read, otherwise null.</param>
+internal sealed record DitBatch(Tensor Content, bool ArePixels, IReadOnlyList<string> Captions, PromptFeatures? Text);
+
+/// <summary>The batches of a transformer's training, from media or latents.</summary>
+internal sealed class DitBatches : IDisposable
+{
+    private readonly IDisposable source;
+    private readonly Func<long, DitBatch> batch;
+
+    private DitBatches(IDisposable source, BatchPlan plan, Func<long, DitBatch> batch) => (this.source, Plan, this.batch) = (source, plan, batch);
+
+    /// <summary>The plan of all batches.</summary>
+    internal BatchPlan Plan { get; }
+
+    /// <summary>Opens the data of a configuration.</summary>
+    /// <param name="config">The configuration.</param>
+    /// <param name="plan">Inputs of the batch plan.</param>
+    /// <param name="channels">Channels of the latents.</param>
+    /// <param name="faults">Records bad items.</param>
+    /// <param name="cancellationToken">Cancels the scan and the wait for batches.</param>
+    internal static DitBatches Open(DitConfig config, BatchPlanOptions plan, int channels, FaultLog faults, CancellationToken cancellationToken)
+    {
+        if (config.Input == DitInput.Media)
         {
-            using var scope = new TensorScope();
-            var (inputs, text) = Draw(batch, worker, stage, new GeneratorDraws(draws));
-            losses[stage] = FlowStep.Backward(model, inputs, text, batch.Scale / Workers.Count).Mean().Item();
-            tokens += inputs.Tokens;
-            flops += config.Lora is null ? FlowStep.Flops(model.Config, inputs, text.Mask) : 0;
+            var clips = DataSources.OpenClipsAsync(config.Data, plan, captions: true, faults, null, cancellationToken).GetAwaiter().GetResult();
+            return new DitBatches(clips, clips.Plan, number =>
+            {
+                var read = clips.Batch(number, CancellationToken.None);
+                return new DitBatch(read.Pixels(), true, read.Captions, null);
+            });
         }
 
-        return new BatchLosses(losses.Average(), [.. losses.Select((loss, stage) => ($"loss_{stage}", loss))], tokens) { Flops = flops };
-    }
-
-    private (FlowBatch Inputs, TextCondition Text) Draw(MicroBatch batch, int worker, int stage, ITrainingDraws draws)
-    {
-        var share = batch.Share(worker, Workers.Count);
-        var shares = Workers.Count * batch.Ranks;
-        var random = new SpriteRandom(config.Seed, stream: 300 + (stage * shares) + share, batch.Number);
-        var image = batch.Step < config.ImageSteps || random.NextSingle() < config.ImageShare;
-        var frames = image ? 1 : objective.Frames(random, data.Frames);
-        var (latents, attributes) = data.Draw(random, config.Batch[stage] / shares, frames);
-        var text = Text(attributes, random);
-        return (objective.Draw(latents, stage, draws), text);
-    }
-
-    // The matrices inside the blocks; embeddings, modulation and the read-out are left to AdamW.
-    private static bool IsHidden(string key) =>
-        key.Contains("transformer_blocks.", StringComparison.Ordinal) && !key.Contains("norm", StringComparison.Ordinal);
-
-    private TextCondition Text(SpriteAttributes[] attributes, SpriteRandom random)
-    {
-        using var noGrad = NoGrad.Begin();
-        var captions = attributes.Select(a =>
+        var latents = DataSources.OpenLatentsAsync(config.Data, plan, config.Captions, channels, faults, null, cancellationToken).GetAwaiter().GetResult();
+        return new DitBatches(latents, latents.Plan, number =>
         {
-            var caption = SpriteCaptions.Caption(a, random);
-            return random.NextSingle() < config.TextDrop ? "" : caption;
-        }).ToArray();
-        var features = prompts.Encode(captions);
-        return new TextCondition(features.Tokens, TextMask.OfLengths(features.Lengths), features.Pooled);
+            var read = latents.Batch(number, CancellationToken.None);
+            return new DitBatch(read.Latents, false, read.Captions, read.Text);
+        });
     }
+
+    /// <summary>The batch with a number, in the caller's scope.</summary>
+    internal DitBatch Batch(long number) => batch(number);
+
+    /// <inheritdoc/>
+    public void Dispose() => source.Dispose();
 }

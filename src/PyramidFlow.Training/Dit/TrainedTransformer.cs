@@ -1,28 +1,30 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using PyramidFlow.Models;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
-using PyramidFlow.Training.Lora;
 using PyramidFlow.Training.Loop;
-using PyramidFlow.Models;
 
 namespace PyramidFlow.Training.Dit;
 
-/// <summary>The transformer of a training, once for each worker: all of its weights step, or those of a LoRA beside frozen ones.</summary>
+/// <summary>The transformer being trained, one copy per worker; either all weights are updated, or a LoRA on top of frozen weights.</summary>
 internal sealed class TrainedTransformer : IDisposable
 {
     private readonly LoopConfig config;
     private readonly LoraConfig? lora;
     private readonly FixedTables tables;
 
-    /// <summary>Builds the network and gives it weights.</summary>
-    /// <param name="config">Seed, workers, precision and how its weights step.</param>
-    /// <param name="network">Its sizes.</param>
-    /// <param name="lora">What is trained beside frozen weights; null trains the weights.</param>
-    /// <param name="weights">Weights it starts with; null draws them from the seed.</param>
-    /// <param name="device">Where to.</param>
-    /// <param name="options">Where the optimizer differs, or null.</param>
-    /// <exception cref="ArgumentException">A target of the LoRA names no layer.</exception>
-    /// <exception cref="CheckpointException">The weights are damaged or of another network.</exception>
+    /// <summary>Builds the network and loads or draws its weights.</summary>
+    /// <param name="config">Seed, workers, precision and optimizer settings.</param>
+    /// <param name="network">Configuration of the network.</param>
+    /// <param name="lora">The LoRA to train on top of frozen weights; null trains the weights.</param>
+    /// <param name="weights">Initial weights; null draws them from the seed.</param>
+    /// <param name="device">Target device.</param>
+    /// <param name="options">Where the optimizer differs from the configuration, or null.</param>
+    /// <exception cref="ArgumentException">A target of the LoRA matches no layer.</exception>
+    /// <exception cref="CheckpointException">The weights are damaged or belong to another network.</exception>
     internal TrainedTransformer(LoopConfig config, ITransformerConfig network, LoraConfig? lora, StateSource? weights, Device device, PartOptions? options = null)
     {
         (this.config, this.lora, Network) = (config, lora, network);
@@ -40,28 +42,28 @@ internal sealed class TrainedTransformer : IDisposable
         Workers = new Workers<PyramidTransformer>(model, Part.Parameters, config.Workers, () => Another(model));
     }
 
-    /// <summary>Sizes of the network.</summary>
+    /// <summary>Configuration of the network.</summary>
     internal ITransformerConfig Network { get; }
 
-    /// <summary>Says what network it is, and which LoRA of which weights.</summary>
+    /// <summary>Identifies the network, and the LoRA with its frozen weights.</summary>
     internal string Identity { get; }
 
-    /// <summary>What steps.</summary>
+    /// <summary>The updated weights.</summary>
     internal TrainingPart Part { get; }
 
     /// <summary>The copies of the network.</summary>
     internal Workers<PyramidTransformer> Workers { get; }
 
-    /// <summary>Fails where a LoRA does not fit a network; builds it without weights.</summary>
-    /// <exception cref="ArgumentException">The LoRA is impossible, or a target names no layer.</exception>
+    /// <summary>Validates that a LoRA fits a network, without weights.</summary>
+    /// <exception cref="ArgumentException">The LoRA is invalid, or a target matches no layer.</exception>
     internal static void Check(ITransformerConfig network, LoraConfig lora)
     {
         using var declared = network.Build();
         LoraAdapters.Layers(declared, lora);
     }
 
-    /// <summary>Writes the averaged weights: of a LoRA its own, else all of the network.</summary>
-    /// <param name="path">Safetensors file; replaced when the new one is whole.</param>
+    /// <summary>Writes the EMA of the LoRA, or of the whole network.</summary>
+    /// <param name="path">Safetensors file; replaced when the new one is complete.</param>
     internal void Write(string path)
     {
         using var scope = new TensorScope();
@@ -71,14 +73,14 @@ internal sealed class TrainedTransformer : IDisposable
             LoraFile.Write(path, Part.Averaged, lora);
     }
 
-    /// <summary>Writes a contact sheet of what the averaged weights make.</summary>
-    /// <param name="samples">What to make; null is nothing.</param>
+    /// <summary>Writes a contact sheet of samples from the EMA.</summary>
+    /// <param name="samples">The samples to generate; null generates none.</param>
     /// <param name="path">PNG file.</param>
-    /// <param name="cancel">Stops it.</param>
-    /// <returns>Whether there is one.</returns>
-    internal bool Sample(TransformerSamples? samples, string path, CancellationToken cancel) => samples is not null && Part.WithAverage(() =>
+    /// <param name="cancellationToken">Cancels the operation.</param>
+    /// <returns>Whether a sheet was written.</returns>
+    internal bool Sample(TransformerSamples? samples, string path, CancellationToken cancellationToken) => samples is not null && Part.WithAverage(() =>
     {
-        samples.Write(path, Workers.Model, cancel);
+        samples.Write(path, Workers.Model, cancellationToken);
         return true;
     });
 
@@ -97,7 +99,7 @@ internal sealed class TrainedTransformer : IDisposable
         return model;
     }
 
-    // For another worker.
+    // Creates the network of another worker.
     private PyramidTransformer Another(PyramidTransformer model)
     {
         var another = Declare();
@@ -117,5 +119,48 @@ internal sealed class TrainedTransformer : IDisposable
         using var generator = new RandomGenerator((ulong)config.Seed);
         model.Initialize(generator);
         model.To(ElementType.Float32, device);
+    }
+}
+
+/// <summary>Transformers with frozen weights and a trained LoRA.</summary>
+internal static class AdaptedTransformer
+{
+    private const long FingerprintElements = 16;
+
+    /// <summary>Freezes a loaded transformer and adds the LoRA's matrices, drawn from the seed.</summary>
+    internal static void Attach(PyramidTransformer model, LoraConfig lora, long seed)
+    {
+        using var generator = new RandomGenerator((ulong)seed);
+        LoraAdapters.Attach(model, lora, generator);
+    }
+
+    /// <summary>Shares the frozen weights with the transformer of another worker, which gets LoRA matrices of its own.</summary>
+    /// <param name="original">Transformer of the first worker, with the LoRA attached.</param>
+    /// <param name="another">Transformer of the other worker, without weights.</param>
+    /// <param name="lora">The LoRA.</param>
+    internal static void Share(PyramidTransformer original, PyramidTransformer another, LoraConfig lora)
+    {
+        var weights = original.NamedParameters().ToDictionary(p => p.Key, p => p.Parameter);
+        foreach (var (key, parameter) in another.NamedParameters())
+            parameter.Value = weights[key].Value.Detach();
+        Attach(another, lora, 0);
+    }
+
+    /// <summary>Identifies a LoRA and its frozen weights; hashes a few elements of each weight.</summary>
+    /// <param name="model">The transformer, with weights.</param>
+    /// <param name="lora">The LoRA.</param>
+    internal static string Identity(Module model, LoraConfig lora)
+    {
+        using var scope = new TensorScope();
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (var (_, parameter) in model.NamedParameters())
+        {
+            var all = parameter.Value.Flatten(0);
+            var some = all.Slice(0, 0, all.ElementCount, Math.Max(1, all.ElementCount / FingerprintElements)).To(ElementType.Float32);
+            hash.AppendData(MemoryMarshal.AsBytes(some.Contiguous().ToArray<float>().AsSpan()));
+        }
+
+        var weights = Convert.ToHexStringLower(hash.GetHashAndReset())[..16];
+        return string.Create(CultureInfo.InvariantCulture, $"lora rank {lora.Rank} alpha {lora.Alpha} of {string.Join(",", lora.Targets)} in {weights}");
     }
 }

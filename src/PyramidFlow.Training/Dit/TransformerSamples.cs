@@ -1,15 +1,16 @@
-using PyramidFlow.Media;
 using PyramidFlow.Generation;
-using PyramidFlow.Models.Text;
-using PyramidFlow.Torch;
-using PyramidFlow.Training.Sprites;
+using PyramidFlow.Media;
 using PyramidFlow.Models;
+using PyramidFlow.Models.Text;
 using PyramidFlow.Models.Vae;
+using PyramidFlow.Torch;
+using PyramidFlow.Training.Data;
+using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Training.Dit;
 
-/// <summary>Makes a few clips with a transformer that is being trained, always of the same prompts and noise, as a contact sheet.</summary>
-public sealed class TransformerSamples : IDisposable
+/// <summary>Generates clips with a transformer during its training, always from the same prompts and noise, as a contact sheet.</summary>
+internal sealed class TransformerSamples : IDisposable
 {
     private readonly GenerationOptions[] requests;
     private readonly PipelineSettings settings;
@@ -17,12 +18,12 @@ public sealed class TransformerSamples : IDisposable
     private readonly Func<CausalVideoVae> openVae;
     private readonly (int Width, int Height) size;
 
-    /// <summary>Checks what is asked for, and encodes the prompts: the text encoders are not needed any more.</summary>
-    /// <param name="options">What to make.</param>
-    /// <param name="settings">The model's defaults.</param>
-    /// <param name="encoder">Text encoders; they stay the caller's.</param>
-    /// <param name="openVae">Opens the VAE, in the element type and on the device of the transformer; it is freed after each sheet.</param>
-    /// <exception cref="ArgumentException">A value is impossible for the model.</exception>
+    /// <summary>Validates the options and encodes the prompts; the text encoders are not needed afterwards.</summary>
+    /// <param name="options">The samples to generate.</param>
+    /// <param name="settings">Defaults of the model.</param>
+    /// <param name="encoder">Text encoders; the caller keeps ownership.</param>
+    /// <param name="openVae">Opens the VAE with the element type and device of the transformer; it is freed after each sheet.</param>
+    /// <exception cref="ArgumentException">A value is invalid for the model.</exception>
     public TransformerSamples(SampleOptions options, PipelineSettings settings, PromptEncoder encoder, Func<CausalVideoVae> openVae)
     {
         (this.settings, this.openVae) = (settings, openVae);
@@ -32,12 +33,12 @@ public sealed class TransformerSamples : IDisposable
         prompts = new EncodedPrompts(encoder, clips.SelectMany(clip => (string[])[clip.Prompt, .. clip.IsGuided ? [clip.NegativePrompt] : Array.Empty<string>()]));
     }
 
-    /// <summary>Makes the clips and writes the sheet: a row for each prompt, frames from first to last as columns.</summary>
-    /// <param name="path">PNG file; it appears when it is whole.</param>
-    /// <param name="transformer">The transformer, with the weights to look at.</param>
-    /// <param name="cancel">Checked before every step.</param>
+    /// <summary>Generates the clips and writes the sheet: one row per prompt, frames from first to last as columns.</summary>
+    /// <param name="path">PNG file; replaced when the new one is complete.</param>
+    /// <param name="transformer">The transformer with its current weights.</param>
+    /// <param name="cancellationToken">Checked before every step.</param>
     /// <exception cref="MediaException">The file cannot be written.</exception>
-    public void Write(string path, PyramidTransformer transformer, CancellationToken cancel)
+    public void Write(string path, PyramidTransformer transformer, CancellationToken cancellationToken)
     {
         using var vae = openVae();
         using var pipeline = VideoPipeline.Of(prompts, transformer, vae, settings);
@@ -45,13 +46,109 @@ public sealed class TransformerSamples : IDisposable
         foreach (var request in requests)
         {
             using var scope = new TensorScope();
-            rows.Add(pipeline.Decode(pipeline.GenerateLatents(request, null, cancel)));
+            rows.Add(pipeline.Decode(pipeline.GenerateLatents(request, null, cancellationToken)));
         }
 
-        var sheet = SpriteContactSheet.Compose(rows, size.Width, size.Height);
-        PngWriter.Write(path, new RgbImage(sheet.Width, sheet.Height, sheet.Pixels));
+        PngWriter.Write(path, ContactSheet.Compose(rows, size.Width, size.Height));
     }
 
     /// <inheritdoc/>
     public void Dispose() => prompts.Dispose();
+}
+
+/// <summary>Samples to generate during a transformer's training: the key <c>samples</c>. Omitted values use the model's defaults.</summary>
+public sealed record SampleOptions
+{
+    /// <summary>Prompts, one clip each.</summary>
+    public required IReadOnlyList<string> Prompts { get; set; }
+
+    /// <summary>Size in pixels, such as <c>640x384</c>.</summary>
+    public string? Size { get; set; }
+
+    /// <summary>Frames of a clip, 1 + a multiple of 8; 1 generates images.</summary>
+    public int? Frames { get; set; }
+
+    /// <summary>Denoising steps of the first unit for each stage, lowest resolution first.</summary>
+    public IReadOnlyList<int>? Steps { get; set; }
+
+    /// <summary>Denoising steps of the later units for each stage.</summary>
+    public IReadOnlyList<int>? VideoSteps { get; set; }
+
+    /// <summary>Guidance scale of the first unit; 0 is off.</summary>
+    public double? Guidance { get; set; }
+
+    /// <summary>Guidance scale of the later units; 0 is off.</summary>
+    public double? VideoGuidance { get; set; }
+
+    /// <summary>Seed of the noise, the same for all sheets; prompt i uses <c>seed</c> + i.</summary>
+    public long Seed { get; set; }
+
+    /// <summary>The first value that is invalid for any model, as a message; null if there is none.</summary>
+    internal static string? Fault(SampleOptions? samples, int every) =>
+        samples is null ? every > 0 ? $"sample_every {every} without samples: name the prompts, such as \"samples\": {{ \"prompts\": [\"a red ball\"] }}" : null
+        : every == 0 ? "samples needs sample_every, the number of steps between two sheets"
+        : samples.Prompts.Count == 0 ? "samples has no prompts: name some, or leave samples out"
+        : null;
+
+    /// <summary>One request per prompt.</summary>
+    /// <exception cref="DataException">The size is malformed.</exception>
+    internal IEnumerable<GenerationOptions> Requests()
+    {
+        var size = Size is null ? ((int Width, int Height)?)null : Buckets.Size(Size);
+        return Prompts.Select((prompt, i) => new GenerationOptions
+        {
+            Prompt = prompt, Width = size?.Width, Height = size?.Height, Frames = Frames, Steps = Steps, VideoSteps = VideoSteps,
+            Guidance = Guidance, VideoGuidance = VideoGuidance, Seed = unchecked((ulong)(Seed + i)),
+        });
+    }
+}
+
+/// <summary>Encoded prompts that replace the text encoders, so that these can be freed.</summary>
+internal sealed class EncodedPrompts : PromptEncoder
+{
+    private readonly Dictionary<string, PromptFeatures> features = [];
+
+    /// <summary>Encodes prompts one by one.</summary>
+    /// <param name="encoder">The text encoders; the caller keeps ownership.</param>
+    /// <param name="texts">All prompts that will be requested.</param>
+    internal EncodedPrompts(PromptEncoder encoder, IEnumerable<string> texts)
+    {
+        (TokenWidth, PooledWidth) = (encoder.TokenWidth, encoder.PooledWidth);
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        foreach (var text in texts.Distinct())
+        {
+            var encoded = encoder.Encode([text]);
+            features[text] = encoded with { Tokens = TensorScope.Release(encoded.Tokens.Clone()), Pooled = TensorScope.Release(encoded.Pooled.Clone()) };
+        }
+    }
+
+    /// <inheritdoc/>
+    public override long TokenWidth { get; }
+
+    /// <inheritdoc/>
+    public override long PooledWidth { get; }
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<Module> Models => [];
+
+    /// <summary>Features of one of the prompts.</summary>
+    /// <param name="prompts">A single prompt.</param>
+    public override PromptFeatures Encode(IReadOnlyList<string> prompts)
+    {
+        var known = features[prompts.Single()];
+        return known with { Tokens = known.Tokens.Clone(), Pooled = known.Pooled.Clone() };
+    }
+
+    /// <inheritdoc/>
+    public override void Dispose()
+    {
+        foreach (var known in features.Values)
+        {
+            known.Tokens.Dispose();
+            known.Pooled.Dispose();
+        }
+
+        base.Dispose();
+    }
 }

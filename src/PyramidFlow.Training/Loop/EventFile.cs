@@ -1,23 +1,24 @@
 using System.Buffers.Binary;
 using System.Globalization;
 using System.Numerics;
+using System.Text;
 
 namespace PyramidFlow.Training.Loop;
 
 /// <summary>
-/// An event file as TensorBoard reads it: records framed by length and checksum, each an <c>Event</c> message
+/// TensorBoard event file: records framed by length and checksum, each one an <c>Event</c> message
 /// (tensorflow/core/util/event.proto).
 /// </summary>
-public sealed class EventFile : IDisposable
+internal sealed class EventFile : IDisposable
 {
     private const uint ChecksumOffset = 0xA282EAD8;
     private const int SessionStart = 1, RgbColours = 3;
 
     private readonly FileStream stream;
 
-    /// <summary>Starts a new file beside those of earlier starts of the run.</summary>
-    /// <param name="folder">Folder to show to TensorBoard.</param>
-    /// <param name="from">Steps done: what earlier files hold after them is not shown.</param>
+    /// <summary>Creates a new file next to those of earlier starts of the run.</summary>
+    /// <param name="folder">TensorBoard's log folder.</param>
+    /// <param name="from">Number of completed steps; TensorBoard hides later steps of earlier files.</param>
     public EventFile(string folder, long from)
     {
         var seconds = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
@@ -32,8 +33,8 @@ public sealed class EventFile : IDisposable
 
     private static double Now => DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() / 1000.0;
 
-    /// <summary>Adds a point to the curve of each value.</summary>
-    /// <param name="step">Steps done.</param>
+    /// <summary>Adds scalar values.</summary>
+    /// <param name="step">Number of completed steps.</param>
     /// <param name="values">Named values.</param>
     public void Scalars(long step, IEnumerable<(string Name, double Value)> values)
     {
@@ -43,13 +44,13 @@ public sealed class EventFile : IDisposable
         Add(new ProtobufWriter().Write(1, Now).Write(2, step).Write(5, summary));
     }
 
-    /// <summary>Adds a picture.</summary>
-    /// <param name="step">Steps done.</param>
-    /// <param name="name">What it shows.</param>
-    /// <param name="png">A whole PNG file.</param>
+    /// <summary>Adds an image.</summary>
+    /// <param name="step">Number of completed steps.</param>
+    /// <param name="name">Name of the image.</param>
+    /// <param name="png">A complete PNG file.</param>
     public void Image(long step, string name, ReadOnlySpan<byte> png)
     {
-        // Width and height stand in the first chunk of every PNG file.
+        // The first chunk of a PNG file has its width and height.
         var image = new ProtobufWriter()
             .Write(1, (long)BinaryPrimitives.ReadUInt32BigEndian(png[20..])).Write(2, (long)BinaryPrimitives.ReadUInt32BigEndian(png[16..]))
             .Write(3, RgbColours).Write(4, png);
@@ -72,12 +73,73 @@ public sealed class EventFile : IDisposable
         stream.Flush();
     }
 
-    // The masked checksum of the record format.
+    // Masked CRC32C of the record format.
     private static uint Checksum(ReadOnlySpan<byte> data)
     {
         var crc = uint.MaxValue;
         foreach (var value in data)
             crc = BitOperations.Crc32C(crc, value);
         return unchecked(BitOperations.RotateRight(~crc, 15) + ChecksumOffset);
+    }
+}
+
+/// <summary>Writes the fields of a protocol buffers message, as far as event files need them.</summary>
+internal sealed class ProtobufWriter
+{
+    private const int Varint = 0, Fixed64 = 1, Bytes = 2, Fixed32 = 5;
+
+    private readonly MemoryStream bytes = new();
+
+    /// <summary>The bytes written so far.</summary>
+    public ReadOnlySpan<byte> Written => bytes.GetBuffer().AsSpan(0, (int)bytes.Length);
+
+    public ProtobufWriter Write(int field, long value)
+    {
+        Key(field, Varint);
+        Number((ulong)value);
+        return this;
+    }
+
+    public ProtobufWriter Write(int field, double value)
+    {
+        Key(field, Fixed64);
+        Span<byte> little = stackalloc byte[sizeof(double)];
+        BinaryPrimitives.WriteDoubleLittleEndian(little, value);
+        bytes.Write(little);
+        return this;
+    }
+
+    public ProtobufWriter Write(int field, float value)
+    {
+        Key(field, Fixed32);
+        Span<byte> little = stackalloc byte[sizeof(float)];
+        BinaryPrimitives.WriteSingleLittleEndian(little, value);
+        bytes.Write(little);
+        return this;
+    }
+
+    public ProtobufWriter Write(int field, ReadOnlySpan<byte> value)
+    {
+        Key(field, Bytes);
+        Number((ulong)value.Length);
+        bytes.Write(value);
+        return this;
+    }
+
+    public ProtobufWriter Write(int field, string value) => Write(field, Encoding.UTF8.GetBytes(value));
+
+    public ProtobufWriter Write(int field, ProtobufWriter message) => Write(field, message.Written);
+
+    private void Key(int field, int type) => Number((ulong)((field << 3) | type));
+
+    private void Number(ulong value)
+    {
+        while (value >= 0x80)
+        {
+            bytes.WriteByte((byte)(value | 0x80));
+            value >>= 7;
+        }
+
+        bytes.WriteByte((byte)value);
     }
 }

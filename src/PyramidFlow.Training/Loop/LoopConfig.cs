@@ -1,83 +1,84 @@
+using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Training.Loop;
 
-/// <summary>What every training configuration says about the run itself; the keys stand beside those of the trainer.</summary>
+/// <summary>Settings of the training loop; base of every training configuration, whose keys stand beside these.</summary>
 public abstract record LoopConfig
 {
-    /// <summary>Seed of weights, data and draws.</summary>
+    /// <summary>Seed of weights, data and random draws.</summary>
     public long Seed { get; set; } = 1;
 
-    /// <summary>Training steps.</summary>
+    /// <summary>Number of training steps.</summary>
     public int Steps { get; set; } = 10_000;
 
-    /// <summary>Threads that each compute a part of every batch; divides the batch. Part of what a seed reproduces.</summary>
+    /// <summary>Number of threads that each compute a part of every batch; divides the batch. Results are reproducible for a fixed number only.</summary>
     public int Workers { get; set; } = 1;
 
-    /// <summary>Batches whose gradients are added up before a step; at least 1.</summary>
+    /// <summary>Gradient accumulation: number of micro-batches per step; at least 1.</summary>
     public int Accumulation { get; set; } = 1;
 
     /// <summary>Peak learning rate.</summary>
     public double LearningRate { get; set; } = 1e-4;
 
-    /// <summary>Learning rate at the end of a falling schedule; null is a twentieth of the peak.</summary>
+    /// <summary>Learning rate at the end of a decaying schedule; null is a twentieth of the peak.</summary>
     public double? FinalLearningRate { get; set; }
 
-    /// <summary>Steps of linear rise.</summary>
+    /// <summary>Steps of linear warmup.</summary>
     public int WarmUpSteps { get; set; }
 
-    /// <summary>How the learning rate goes on after the rise: <c>constant</c>, <c>cosine</c>, <c>linear_second_half</c>.</summary>
+    /// <summary>Learning-rate schedule after the warmup: <c>constant</c>, <c>cosine</c>, <c>linear_second_half</c>.</summary>
     [JsonConverter(typeof(SnakeCaseEnumConverter<LearningRateShape>))]
     public LearningRateShape Schedule { get; set; }
 
-    /// <summary>Decay of the gradient's running mean; in [0, 1).</summary>
+    /// <summary>Adam's beta 1: decay of the running mean of the gradient; in [0, 1).</summary>
     public double Beta1 { get; set; } = 0.9;
 
-    /// <summary>Decay of the squared gradient's running mean; in [0, 1).</summary>
+    /// <summary>Adam's beta 2: decay of the running mean of the squared gradient; in [0, 1).</summary>
     public double Beta2 { get; set; } = 0.95;
 
     /// <summary>Decoupled weight decay.</summary>
     public double WeightDecay { get; set; } = 1e-4;
 
-    /// <summary>Largest gradient norm; 0 does not clip.</summary>
+    /// <summary>Gradient clipping: largest norm; 0 does not clip.</summary>
     public double ClipNorm { get; set; } = 1;
 
-    /// <summary>What the network computes in: <c>float32</c> (or <c>fp32</c>) or <c>bfloat16</c> (or <c>bf16</c>).</summary>
+    /// <summary>Compute type of the network: <c>float32</c> (or <c>fp32</c>) or <c>bfloat16</c> (or <c>bf16</c>).</summary>
     [JsonConverter(typeof(TrainingPrecisionConverter))]
     public TrainingPrecision Precision { get; set; }
 
-    /// <summary>Share of the blocks whose activations are computed again in backward instead of kept; 0 to 1.</summary>
+    /// <summary>Gradient checkpointing: share of the blocks that recompute their activations in the backward pass; 0 to 1.</summary>
     public double CheckpointRatio { get; set; }
 
-    /// <summary>Share of the running average of the weights that stays at each step, less at the beginning; 0 keeps no average.</summary>
+    /// <summary>Decay of the exponential moving average (EMA) of the weights, less during the first steps; 0 keeps no EMA.</summary>
     public double AverageDecay { get; set; } = 0.999;
 
-    /// <summary>Instead of <see cref="AverageDecay"/>: share of the steps done so far over which the weights are averaged; 0 is off.</summary>
+    /// <summary>Replaces <see cref="AverageDecay"/>: the EMA covers this share of the completed steps; 0 is off.</summary>
     public double AverageHorizon { get; set; }
 
-    /// <summary>Where the average is kept, such as <c>cpu</c>, to save memory on a GPU; null is where the weights are.</summary>
+    /// <summary>Device of the EMA, such as <c>cpu</c> to save GPU memory; null is the device of the weights.</summary>
     public string? AverageDevice { get; set; }
 
-    /// <summary>A step is skipped when loss or gradient norm are this many times their running median; 0 never skips.</summary>
+    /// <summary>A step is skipped if its loss or gradient norm exceeds the running median by this factor; 0 never skips.</summary>
     public double SpikeFactor { get; set; } = 10;
 
-    /// <summary>Steps between two checkpoints.</summary>
+    /// <summary>Number of steps between two checkpoints.</summary>
     public int CheckpointEvery { get; set; } = 500;
 
-    /// <summary>Newest states that are kept; at least 1.</summary>
+    /// <summary>Number of newest states to keep; at least 1.</summary>
     public int KeepLast { get; set; } = 1;
 
-    /// <summary>Besides, states of steps divisible by this are kept for good; 0 keeps none.</summary>
+    /// <summary>Also keeps states of steps that are multiples of this; 0 keeps none.</summary>
     public int KeepEvery { get; set; }
 
-    /// <summary>Steps between two contact sheets of samples, where the trainer makes them; 0 makes none.</summary>
+    /// <summary>Number of steps between two contact sheets of samples, where the trainer makes them; 0 makes none.</summary>
     public int SampleEvery { get; set; }
 
-    /// <summary>Steps between two lines of metrics.</summary>
+    /// <summary>Number of steps between two lines of metrics.</summary>
     public int LogEvery { get; set; } = 20;
 
-    /// <summary>The learning rate of a step, for a peak of its own or the configured one.</summary>
+    /// <summary>The learning-rate schedule, with another peak or the configured one.</summary>
     internal LearningRate Rates(double? peak = null)
     {
         var top = peak ?? LearningRate;
@@ -85,18 +86,18 @@ public abstract record LoopConfig
         return new LearningRate(top, WarmUpSteps, Steps, Schedule, final);
     }
 
-    /// <summary>Share of the average of the weights that stays after a step.</summary>
+    /// <summary>Decay of the EMA after a step.</summary>
     internal double DecayAt(long step) => AverageHorizon > 0
         ? 1 - (1 / Math.Max(10, AverageHorizon * step))
         : Math.Min(AverageDecay, (1 + step) / (10.0 + step));
 
-    /// <summary>Whether an average of the weights is kept.</summary>
+    /// <summary>Whether an EMA of the weights is kept.</summary>
     internal bool IsAveraged => AverageHorizon > 0 || AverageDecay > 0;
 
-    /// <summary>The element type to compute in.</summary>
+    /// <summary>Compute type of the network.</summary>
     internal ElementType ComputeType => Precision == TrainingPrecision.Bfloat16 ? ElementType.BFloat16 : ElementType.Float32;
 
-    /// <summary>The first impossible value and what it may be, or null.</summary>
+    /// <summary>The first invalid value and the valid range, as a message; null if all values are valid.</summary>
     protected string? LoopFault() =>
         Steps < 1 ? $"steps {Steps} is less than 1"
         : Workers < 1 ? $"workers {Workers} is less than 1"
@@ -119,3 +120,64 @@ public abstract record LoopConfig
         : LogEvery < 1 ? $"log_every {LogEvery} is less than 1"
         : null;
 }
+
+/// <summary>Names of precisions: those of PyTorch and those of the command line.</summary>
+internal sealed class TrainingPrecisionConverter() : NamedEnumConverter<TrainingPrecision>(
+[
+    ("bfloat16", TrainingPrecision.Bfloat16), ("bf16", TrainingPrecision.Bfloat16), ("float32", TrainingPrecision.Float32), ("fp32", TrainingPrecision.Float32),
+]);
+
+/// <summary>Compute type of a network during training; weights, gradients and EMA are always float32.</summary>
+public enum TrainingPrecision
+{
+    /// <summary>float32.</summary>
+    Float32,
+
+    /// <summary>bfloat16: half the memory for activations, and at least twice as fast on hardware that supports it.</summary>
+    Bfloat16,
+}
+
+/// <summary>Reads an enumeration by the names that configurations use; the error for an unknown name lists all names.</summary>
+/// <typeparam name="T">The enumeration.</typeparam>
+/// <param name="names">All names, compared without case; the first name of a value is the one to write.</param>
+internal abstract class NamedEnumConverter<T>(IReadOnlyList<(string Name, T Value)> names) : JsonConverter<T>
+    where T : struct, Enum
+{
+    /// <inheritdoc/>
+    public override T Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+    {
+        var text = reader.TokenType == JsonTokenType.String ? reader.GetString() : null;
+        foreach (var (name, value) in names)
+        {
+            if (name.Equals(text, StringComparison.OrdinalIgnoreCase))
+                return value;
+        }
+
+        throw new JsonException($"it is one of {string.Join(", ", names.DistinctBy(name => name.Value).Select(name => $"\"{name.Name}\""))}");
+    }
+
+    /// <inheritdoc/>
+    public override void Write(Utf8JsonWriter writer, T value, JsonSerializerOptions options)
+    {
+        foreach (var (name, known) in names)
+        {
+            if (EqualityComparer<T>.Default.Equals(known, value))
+            {
+                writer.WriteStringValue(name);
+                return;
+            }
+        }
+
+        throw new JsonException($"{value} has no name");
+    }
+}
+
+/// <summary>Names in snake case, such as <c>linear_second_half</c>.</summary>
+/// <typeparam name="T">The enumeration.</typeparam>
+internal sealed class SnakeCaseEnumConverter<T>() : NamedEnumConverter<T>([.. Enum.GetValues<T>().Select(value => (JsonNamingPolicy.SnakeCaseLower.ConvertName(value.ToString()), value))])
+    where T : struct, Enum;
+
+/// <summary>Names as declared, such as <c>AdamW</c>.</summary>
+/// <typeparam name="T">The enumeration.</typeparam>
+internal sealed class PlainEnumConverter<T>() : NamedEnumConverter<T>([.. Enum.GetValues<T>().Select(value => (value.ToString(), value))])
+    where T : struct, Enum;

@@ -4,16 +4,16 @@ using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Training.Loop;
 
-/// <summary>Metrics as JSON lines, one a step that is reported.</summary>
-public sealed class MetricsFile
+/// <summary>Metrics of a run as JSON lines, one line per report.</summary>
+internal sealed class MetricsFile
 {
     private const string StepKey = "step";
 
     private readonly string path;
 
-    /// <summary>Opens the file for a run that goes on from a step: lines of steps after it, which a killed run left, are dropped.</summary>
-    /// <param name="path">The file; it need not exist.</param>
-    /// <param name="from">Steps done.</param>
+    /// <summary>Opens the file for a run that resumes at a step; removes lines of later steps, which a killed run left behind.</summary>
+    /// <param name="path">The file; it may be missing.</param>
+    /// <param name="from">Number of completed steps.</param>
     public MetricsFile(string path, long from)
     {
         this.path = path;
@@ -39,7 +39,7 @@ public sealed class MetricsFile
     }
 
     /// <summary>Appends a line; a value that is not finite is written as null.</summary>
-    /// <param name="step">Steps done.</param>
+    /// <param name="step">Number of completed steps.</param>
     /// <param name="values">Named values.</param>
     public void Add(long step, IEnumerable<(string Name, double Value)> values)
     {
@@ -65,7 +65,28 @@ public sealed class MetricsFile
         buffer.WriteTo(stream);
     }
 
-    // A line cut short by a kill, or damaged, counts as one of a later step.
+    /// <summary>Reads the numbers of every step, also while the run writes the file. If a step has several lines, the last value of a key counts.</summary>
+    /// <param name="path">A file of JSON objects, one per line, each with a <c>step</c>.</param>
+    /// <exception cref="ArgumentException">The file is missing or malformed; the message names the line.</exception>
+    public static IReadOnlyList<IReadOnlyDictionary<string, double>> Read(string path)
+    {
+        if (!File.Exists(path))
+            throw new ArgumentException($"{path} does not exist: name a file of metrics, such as metrics.jsonl of a run");
+        var steps = new SortedDictionary<double, Dictionary<string, double>>();
+        foreach (var (number, line) in WholeLines(path).Where(line => line.Utf8.Length > 0))
+        {
+            var numbers = Numbers(line, path, number);
+            if (!steps.TryAdd(numbers[StepKey], numbers))
+            {
+                foreach (var (key, value) in numbers)
+                    steps[numbers[StepKey]][key] = value;
+            }
+        }
+
+        return [.. steps.Values];
+    }
+
+    // A truncated or damaged line counts as one of a later step.
     private static long StepOf(ReadOnlyMemory<byte> line)
     {
         try
@@ -77,6 +98,38 @@ public sealed class MetricsFile
         catch (MalformedTextException)
         {
             return long.MaxValue;
+        }
+    }
+
+    // Text after the last line end is still being written.
+    private static List<(int Number, ReadOnlyMemory<byte> Utf8)> WholeLines(string path)
+    {
+        using var file = File.OpenRead(path);
+        var lines = StrictLines.Read(file).ToList();
+        if (file.Length > 0)
+        {
+            file.Position = file.Length - 1;
+            if (file.ReadByte() != '\n' && lines.Count > 0)
+                lines.RemoveAt(lines.Count - 1);
+        }
+
+        return lines;
+    }
+
+    private static Dictionary<string, double> Numbers(ReadOnlyMemory<byte> line, string path, int number)
+    {
+        try
+        {
+            using var json = StrictJson.Parse(line);
+            if (json.RootElement.ValueKind != JsonValueKind.Object)
+                throw new ArgumentException($"{path}, line {number} is no JSON object: it is no file of metrics");
+            var numbers = json.RootElement.EnumerateObject().Where(p => p.Value.ValueKind == JsonValueKind.Number && double.IsFinite(p.Value.GetDouble()))
+                .ToDictionary(p => p.Name, p => p.Value.GetDouble());
+            return numbers.ContainsKey(StepKey) ? numbers : throw new ArgumentException($"{path}, line {number} has no step: it is no file of metrics");
+        }
+        catch (MalformedTextException e)
+        {
+            throw new ArgumentException($"{path}, line {number} is no JSON object: it is no file of metrics ({e.Reason})", e);
         }
     }
 }

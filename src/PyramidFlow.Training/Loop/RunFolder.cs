@@ -1,40 +1,41 @@
 using System.Globalization;
+using PyramidFlow.Media;
 
 namespace PyramidFlow.Training.Loop;
 
-/// <summary>The folder of a training run: its states by step, and the names of everything else in it.</summary>
-public sealed class RunFolder
+/// <summary>Folder of a training run: the states by step, and the paths of all other files.</summary>
+internal sealed class RunFolder
 {
     private const string StatePrefix = "state-", StateEnd = ".safetensors", LockName = "run.lock";
 
     private readonly string folder;
 
-    /// <summary>Opens or makes the folder.</summary>
+    /// <summary>Opens the folder, and creates it if it is missing.</summary>
     public RunFolder(string folder)
     {
         this.folder = folder;
         Directory.CreateDirectory(folder);
     }
 
-    /// <summary>The newest state there is, or null before the first.</summary>
-    // The one without a step is from before states had one.
+    /// <summary>Path of the newest state; null before the first one.</summary>
+    // state.safetensors is the name that older versions used.
     public string? LatestState => States().LastOrDefault().Path ?? (System.IO.File.Exists(File("state.safetensors")) ? File("state.safetensors") : null);
 
-    /// <summary>A file or folder of the run.</summary>
+    /// <summary>Path of a file or folder of the run.</summary>
     public string File(string name) => Path.Combine(folder, name);
 
-    /// <summary>The state's file of a step.</summary>
+    /// <summary>Path of the state of a step.</summary>
     public string StateFile(long step) => File(string.Create(CultureInfo.InvariantCulture, $"{StatePrefix}{step:D8}{StateEnd}"));
 
-    /// <summary>The file of the samples made after a step; its folder is made.</summary>
+    /// <summary>Path of the samples of a step; creates their folder.</summary>
     public string SampleFile(long step)
     {
         Directory.CreateDirectory(File("samples"));
         return File(Path.Combine("samples", string.Create(CultureInfo.InvariantCulture, $"step-{step:D8}.png")));
     }
 
-    /// <summary>Keeps other processes from training in this folder until it is disposed; also deletes what a killed one left half written.</summary>
-    /// <exception cref="TrainingException">Another process trains here.</exception>
+    /// <summary>Locks the folder against other training processes until disposed; deletes incomplete files of a killed process.</summary>
+    /// <exception cref="TrainingException">Another process trains in the folder.</exception>
     public IDisposable Hold()
     {
         FileStream held;
@@ -53,8 +54,8 @@ public sealed class RunFolder
     }
 
     /// <summary>Deletes older states.</summary>
-    /// <param name="last">The newest that stay.</param>
-    /// <param name="every">Those of steps divisible by this stay too; 0 is none.</param>
+    /// <param name="last">Number of newest states to keep.</param>
+    /// <param name="every">Also keeps states of steps that are multiples of this; 0 keeps none.</param>
     public void Prune(int last, int every)
     {
         foreach (var (step, path) in States().SkipLast(last))
@@ -62,6 +63,19 @@ public sealed class RunFolder
             if (every == 0 || step % every != 0)
                 System.IO.File.Delete(path);
         }
+    }
+
+    /// <summary>Copies a file; does nothing where both paths name the same file.</summary>
+    /// <param name="from">File to read.</param>
+    /// <param name="to">File to write; replaced when the copy is complete, since a pipeline may have the old file mapped.</param>
+    internal static void CopyFile(string from, string to)
+    {
+        if (Path.GetFullPath(from) == Path.GetFullPath(to))
+            return;
+        using var copy = PartialFile.Create(to);
+        using (var source = System.IO.File.OpenRead(from))
+            source.CopyTo(copy.Stream);
+        copy.Commit();
     }
 
     // Oldest first.

@@ -1,25 +1,26 @@
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Training.Loop;
 
 /// <summary>
-/// Keeps single bad batches away from the weights: a step is skipped whose loss or gradient norm is far above its running
-/// median. What lasts for more than a few steps is no spike but how things are now, and is let through.
+/// Protects the weights from single bad batches: skips a step whose loss or gradient norm is far above the running median.
+/// A change that lasts more than a few steps is not a spike, and is let through.
 /// </summary>
-/// <param name="factor">How many times the median is too much; 0 lets everything through.</param>
-public sealed class SpikeGuard(double factor)
+/// <param name="factor">Threshold as a multiple of the median; 0 never skips.</param>
+internal sealed class SpikeGuard(double factor)
 {
     private const int Window = 100, Least = 20, MostInARow = 5;
 
     private SpikeHistory history = new(0, 0, []);
 
-    /// <summary>Steps skipped so far.</summary>
+    /// <summary>Number of skipped steps.</summary>
     public long Skipped => history.Skipped;
 
-    /// <summary>Judges a step and remembers its values. A value of 0, as of a part that does not train yet, is left out.</summary>
-    /// <param name="values">Loss and gradient norms, finite and at least 0.</param>
-    /// <returns>Why to skip the step, or null.</returns>
+    /// <summary>Checks a step and records its values. Values of 0, such as those of a part that does not train yet, are ignored.</summary>
+    /// <param name="values">Loss and gradient norms, finite and not negative.</param>
+    /// <returns>Why the step must be skipped; null if it may be applied.</returns>
     public string? Judge(params ReadOnlySpan<(string Name, double Value)> values)
     {
         string? fault = null;
@@ -44,15 +45,15 @@ public sealed class SpikeGuard(double factor)
         return fault;
     }
 
-    /// <summary>What it remembers, for checkpoints.</summary>
+    /// <summary>Serializes the history for checkpoints.</summary>
     internal string Save() => JsonSerializer.Serialize(history, SpikeJson.Default.SpikeHistory);
 
-    /// <summary>Takes up what <see cref="Save"/> gave.</summary>
-    /// <exception cref="MalformedTextException">It is no such text; nothing was changed.</exception>
+    /// <summary>Restores a history from <see cref="Save"/>.</summary>
+    /// <exception cref="MalformedTextException">The text is malformed; the history is unchanged.</exception>
     internal void Load(string saved) => history = Parse(saved);
 
-    /// <summary>Reads what <see cref="Save"/> gave.</summary>
-    /// <exception cref="MalformedTextException">It is no such text.</exception>
+    /// <summary>Parses a history from <see cref="Save"/>.</summary>
+    /// <exception cref="MalformedTextException">The text is malformed.</exception>
     internal static SpikeHistory Parse(string saved)
     {
         var read = StrictJson.Deserialize(saved, SpikeJson.Default.SpikeHistory);
@@ -63,7 +64,7 @@ public sealed class SpikeGuard(double factor)
         return read;
     }
 
-    /// <summary>Takes up what <see cref="Parse"/> gave.</summary>
+    /// <summary>Restores a history from <see cref="Parse"/>.</summary>
     internal void Load(SpikeHistory saved) => history = saved;
 
     private static double Median(List<double> values)
@@ -72,3 +73,13 @@ public sealed class SpikeGuard(double factor)
         return (sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2;
     }
 }
+
+/// <summary>History of a <see cref="SpikeGuard"/>.</summary>
+/// <param name="Skipped">Number of skipped steps.</param>
+/// <param name="InARow">Number of steps skipped in a row just before.</param>
+/// <param name="Values">Latest values by name, oldest first.</param>
+internal sealed record SpikeHistory(long Skipped, int InARow, SortedDictionary<string, List<double>> Values);
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
+[JsonSerializable(typeof(SpikeHistory))]
+internal sealed partial class SpikeJson : JsonSerializerContext;

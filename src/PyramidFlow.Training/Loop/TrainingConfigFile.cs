@@ -1,16 +1,20 @@
+using System.Text;
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using PyramidFlow.Models;
+using PyramidFlow.Hub;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Training.Loop;
 
-/// <summary>Reads training configurations: JSON with comments, where an unknown key is an error.</summary>
-public static class TrainingConfigFile
+/// <summary>Reads training configurations: JSON with comments; an unknown key is an error.</summary>
+internal static class TrainingConfigFile
 {
     private static readonly StrictJsonOptions Written = new(Written: true, RepeatedKeys: true);
 
-    /// <summary>Reads one file.</summary>
-    /// <exception cref="ArgumentException">The file is missing or not such a configuration; the message says where.</exception>
+    /// <summary>Reads a file.</summary>
+    /// <exception cref="ArgumentException">The file is missing or malformed; the message names the line.</exception>
     public static T Read<T>(string path, JsonTypeInfo<T> type)
     {
         try
@@ -30,8 +34,8 @@ public static class TrainingConfigFile
         }
     }
 
-    /// <summary>Whether a configuration names data of one's own: its <c>data</c> is an object. Otherwise it is one of the sprites world.</summary>
-    public static bool NamesData(string path)
+    /// <summary>Whether a configuration has a <c>data</c> object, and so trains on a data set of videos, images or latents; a procedural data set has none.</summary>
+    public static bool HasDataSection(string path)
     {
         try
         {
@@ -41,12 +45,12 @@ public static class TrainingConfigFile
         }
         catch (MalformedTextException)
         {
-            // Whoever reads it as the other kind says where it is malformed.
+            // The reader of the configuration reports the error.
             return false;
         }
     }
 
-    // Objects that have a reader of their own know their keys themselves.
+    // Objects with a converter check their keys themselves.
     private static void CheckKeys(JsonElement json, JsonTypeInfo type, ReadOnlyMemory<byte> utf8, string path, string inside)
     {
         if (json.ValueKind != JsonValueKind.Object || type.Kind != JsonTypeInfoKind.Object)
@@ -60,4 +64,109 @@ public static class TrainingConfigFile
                 CheckKeys(member.Value, type.Options.GetTypeInfo(property.PropertyType), utf8, path, $"{inside}{member.Name}.");
         }
     }
+}
+
+/// <summary>Resolves paths in training configurations, which are relative to the folder of the configuration file.</summary>
+internal static class ConfigPaths
+{
+    /// <summary>Resolves a file or folder.</summary>
+    /// <param name="config">The configuration file.</param>
+    /// <param name="key">Key of the path, for the message.</param>
+    /// <param name="value">The path as written.</param>
+    /// <returns>The full path, which may not exist.</returns>
+    /// <exception cref="ArgumentException">The path does not exist, but it would relative to the working folder.</exception>
+    internal static string File(string config, string key, string value)
+    {
+        if (value.Length == 0)
+            throw new ArgumentException($"{config}: {key} is empty: name a file or folder");
+        var folder = FolderOf(config);
+        var path = Path.GetFullPath(value, folder);
+        if (Path.Exists(path) || Path.IsPathRooted(value) || !Path.Exists(value))
+            return path;
+        var written = Path.GetRelativePath(folder, Path.GetFullPath(value)).Replace('\\', '/');
+        throw new ArgumentException($"{config}: {key} {value} is in the working folder, but paths are relative to the folder of the configuration: write {written}");
+    }
+
+    /// <summary>Resolves a model: a folder, or the name of an installed model.</summary>
+    /// <inheritdoc cref="File"/>
+    /// <exception cref="ArgumentException">There is no such folder or model.</exception>
+    internal static string Model(string config, string key, string value)
+    {
+        if (FolderOrName(config, key, value) is { } found && Path.Exists(found))
+            return found;
+        var known = string.Join(", ", ModelCatalog.Installed().Select(model => model.Name));
+        throw new ArgumentException($"{config}: {key} {value} is neither a folder, relative to the configuration, nor an installed model ({(known.Length > 0 ? known : "there is none")}): "
+            + "name one of them, or get a released one with 'models download'");
+    }
+
+    /// <summary>Resolves a folder, a file, or the name of an installed model.</summary>
+    /// <inheritdoc cref="File"/>
+    internal static string FolderOrName(string config, string key, string value)
+    {
+        var here = value.Length > 0 && Path.Exists(Path.GetFullPath(value, FolderOf(config)));
+        if (here)
+            return File(config, key, value);
+        // As on the command line, a bare name may also be a folder in the working folder.
+        var isName = Path.GetFileName(value) == value;
+        return isName && CheckpointFolder.IsCheckpoint(value) ? Path.GetFullPath(value) : ModelCatalog.FindInstalled(value) ?? File(config, key, value);
+    }
+
+    /// <summary>Copies a configuration to another folder and adapts its relative paths; does nothing if source and target are the same file.</summary>
+    /// <param name="config">The configuration file, already validated.</param>
+    /// <param name="target">The copy.</param>
+    /// <param name="keys">Keys of paths, such as <c>data.annotations</c>.</param>
+    internal static void Copy(string config, string target, params ReadOnlySpan<string> keys)
+    {
+        var (from, to) = (FolderOf(config), FolderOf(target));
+        if (Path.GetFullPath(config) == Path.GetFullPath(target))
+            return;
+        var bytes = StrictText.ReadBytes(config);
+        using var copy = new MemoryStream();
+        var written = 0;
+        foreach (var (start, end, value) in Texts(bytes, keys))
+        {
+            // Model names and paths that do not exist stay unchanged.
+            if (Path.IsPathRooted(value) || !Path.Exists(Path.GetFullPath(value, from)))
+                continue;
+            var moved = Path.GetRelativePath(to, Path.GetFullPath(value, from)).Replace('\\', '/');
+            copy.Write(bytes.AsSpan(written, start - written));
+            copy.Write(Encoding.UTF8.GetBytes($"\"{JavaScriptEncoder.UnsafeRelaxedJsonEscaping.Encode(moved)}\""));
+            written = end;
+        }
+
+        copy.Write(bytes.AsSpan(written));
+        System.IO.File.WriteAllBytes(target, copy.ToArray());
+    }
+
+    // Positions of the string values of some keys.
+    private static List<(int Start, int End, string Value)> Texts(byte[] bytes, ReadOnlySpan<string> keys)
+    {
+        var texts = new List<(int, int, string)>();
+        var mark = bytes is [0xEF, 0xBB, 0xBF, ..] ? 3 : 0;
+        var reader = new Utf8JsonReader(bytes.AsSpan(mark), StrictJson.WrittenReader);
+        var path = new Stack<string>();
+        var key = "";
+        while (reader.Read())
+        {
+            switch (reader.TokenType)
+            {
+                case JsonTokenType.StartObject:
+                    path.Push(key.Length == 0 ? "" : key + ".");
+                    break;
+                case JsonTokenType.EndObject:
+                    key = path.Pop().TrimEnd('.');
+                    break;
+                case JsonTokenType.PropertyName:
+                    key = path.Peek() + reader.GetString();
+                    break;
+                case JsonTokenType.String when keys.Contains(key):
+                    texts.Add((mark + (int)reader.TokenStartIndex, mark + (int)reader.BytesConsumed, reader.GetString()!));
+                    break;
+            }
+        }
+
+        return texts;
+    }
+
+    private static string FolderOf(string file) => Path.GetDirectoryName(Path.GetFullPath(file))!;
 }

@@ -1,19 +1,17 @@
+using System.Diagnostics;
 using PyramidFlow.Media;
 using PyramidFlow.Torch;
-using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Distributed;
 
 namespace PyramidFlow.Training.Loop;
 
 /// <summary>
-/// The one training loop: steps, checkpoints, metrics and samples of whatever <see cref="ITraining"/> trains. What a step
-/// does follows from the state and its number alone: an interrupted and resumed run ends in the bits of an uninterrupted one.
+/// The training loop: steps, checkpoints, metrics and samples of any <see cref="ITraining"/>. A step depends on the state and
+/// the step number alone, so that a resumed run ends with the same bits as an uninterrupted one.
+/// With several processes, each one computes a part of every batch, and all apply the same step from the sum of their gradients.
+/// Only rank zero writes to the run folder; all ranks start from it.
 /// </summary>
-/// <remarks>
-/// Of several processes that train together each computes a part of every batch, and all take the same step from the sum of
-/// their gradients; the first one alone writes into the folder, from which all start.
-/// </remarks>
-public sealed class TrainingLoop
+internal sealed class TrainingLoop
 {
     private const double Mebibyte = 1 << 20;
 
@@ -28,12 +26,12 @@ public sealed class TrainingLoop
     private long? saved;
     private RunSummary summary = new();
 
-    /// <summary>Prepares a run, or takes up the one in the folder.</summary>
-    /// <param name="config">Steps, and how often to do what.</param>
-    /// <param name="training">What is trained; stays the caller's.</param>
-    /// <param name="folder">Where it is kept.</param>
-    /// <param name="group">The processes that train together; null is this one alone. Stays the caller's.</param>
-    /// <exception cref="PyramidFlow.Torch.Checkpoints.CheckpointException">The folder holds a run of another model or configuration.</exception>
+    /// <summary>Creates a run, or resumes the one in the folder.</summary>
+    /// <param name="config">Number of steps, and the intervals of checkpoints, metrics and samples.</param>
+    /// <param name="training">The trainer; the caller keeps ownership.</param>
+    /// <param name="folder">Folder of the run.</param>
+    /// <param name="group">Process group of the training; null trains in this process alone. The caller keeps ownership.</param>
+    /// <exception cref="PyramidFlow.Torch.CheckpointException">The folder contains a run of another model or configuration.</exception>
     public TrainingLoop(LoopConfig config, ITraining training, RunFolder folder, ProcessGroup? group = null)
     {
         (this.config, this.training, this.folder, this.group) = (config, training, folder, group);
@@ -46,37 +44,37 @@ public sealed class TrainingLoop
         }
     }
 
-    /// <summary>Steps done.</summary>
+    /// <summary>Number of completed steps.</summary>
     public long Step => state.Step;
 
-    /// <summary>Trains to the end, or until cancelled after the running step; either way the state is saved and the weights published.</summary>
-    /// <param name="progress">Told now and then, or null.</param>
-    /// <param name="cancel">Stops after the running step.</param>
+    /// <summary>Trains to the last step, or until cancelled after the current step; in both cases saves the state and publishes the weights.</summary>
+    /// <param name="progress">Reports progress; null reports nothing.</param>
+    /// <param name="cancellationToken">Stops the run after the current step.</param>
     /// <exception cref="TrainingException">A loss is not a number, a checkpoint cannot be written, or another process trains in the folder.</exception>
-    public void Run(IProgress<TrainingProgress>? progress, CancellationToken cancel)
+    public void Run(IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
     {
         if (group is { Rank: > 0 })
         {
-            Follow(group, cancel);
+            RunFollower(group, cancellationToken);
             return;
         }
 
         using var held = folder.Hold();
         using var log = new RunLog(folder, state.Step);
-        Agree();
+        SynchronizeRanks();
         var isPublished = false;
         var isLast = false;
 
-        // Several processes stop when all know of it, one at once.
-        while (state.Step < config.Steps && !isLast && (group is not null || !cancel.IsCancellationRequested))
+        // A group stops when all ranks know of the cancellation; a single process stops at once.
+        while (state.Step < config.Steps && !isLast && (group is not null || !cancellationToken.IsCancellationRequested))
         {
             isPublished = false;
-            var result = window.Take(() => step.Take(state, cancel));
+            var result = window.Take(() => step.Take(state, cancellationToken));
             isLast = result.IsLast;
             if (result.Skipped is { } fault)
-                Written("metrics", () => Skipped(log, progress, fault));
+                WriteOrExplain("metrics", () => ReportSkipped(log, progress, fault));
             if (state.Step % config.LogEvery == 0)
-                Written("metrics", () => Report(log, progress));
+                WriteOrExplain("metrics", () => Report(log, progress));
             if (state.Step % config.CheckpointEvery == 0)
             {
                 Checkpoint(log, progress);
@@ -84,30 +82,30 @@ public sealed class TrainingLoop
             }
 
             if (config.SampleEvery > 0 && state.Step % config.SampleEvery == 0)
-                Sample(log, progress, cancel);
+                Sample(log, progress, cancellationToken);
         }
 
-        // Steps since the last line, which sums over the lines (operations, time) must not lose.
+        // Report the steps since the last line, so that sums over all lines (operations, time) are complete.
         if (window.Count > 0)
-            Written("metrics", () => Report(log, progress));
+            WriteOrExplain("metrics", () => Report(log, progress));
         if (!isPublished)
             Checkpoint(log, progress);
-        Written("summary", () => Summarize(log));
+        WriteOrExplain("summary", () => Summarize(log));
         group?.Barrier();
     }
 
-    // The other processes only step.
-    private void Follow(ProcessGroup others, CancellationToken cancel)
+    // Ranks above zero only take steps.
+    private void RunFollower(ProcessGroup others, CancellationToken cancellationToken)
     {
-        Agree();
+        SynchronizeRanks();
         var isLast = false;
         while (state.Step < config.Steps && !isLast)
-            isLast = step.Take(state, cancel).IsLast;
+            isLast = step.Take(state, cancellationToken).IsLast;
         others.Barrier();
     }
 
-    // All begin at the same step with the same weights.
-    private void Agree()
+    // All ranks start at the same step with the same weights.
+    private void SynchronizeRanks()
     {
         if (group is null)
             return;
@@ -122,7 +120,7 @@ public sealed class TrainingLoop
         }
     }
 
-    private void Skipped(RunLog log, IProgress<TrainingProgress>? progress, string fault)
+    private void ReportSkipped(RunLog log, IProgress<TrainingProgress>? progress, string fault)
     {
         log.Add(state.Step, [("skipped_steps", state.Guard.Skipped)]);
         progress?.Report(new TrainingProgress(state.Step, config.Steps, 0, 0, $"step {state.Step} is skipped: {fault}"));
@@ -150,7 +148,7 @@ public sealed class TrainingLoop
     private void Checkpoint(RunLog log, IProgress<TrainingProgress>? progress)
     {
         IReadOnlyList<(string Name, double Value)> measured = [];
-        Written("checkpoint", () =>
+        WriteOrExplain("checkpoint", () =>
         {
             if (saved != state.Step)
                 state.Save(folder.StateFile(state.Step), training.Identity);
@@ -161,12 +159,12 @@ public sealed class TrainingLoop
         if (measured.Count == 0)
             return;
         summary = summary with { Measured = measured };
-        Written("measurement", () => log.Add(state.Step, measured));
+        WriteOrExplain("measurement", () => log.Add(state.Step, measured));
         progress?.Report(new TrainingProgress(state.Step, config.Steps, 0, 0,
             string.Join(", ", measured.Select(value => FormattableString.Invariant($"{value.Name} {value.Value:F2}")))));
     }
 
-    private void Written(string what, Action write)
+    private void WriteOrExplain(string what, Action write)
     {
         try
         {
@@ -182,13 +180,13 @@ public sealed class TrainingLoop
     private void Summarize(RunLog log) =>
         log.Summarize(summary with { Step = state.Step, Steps = config.Steps, Skipped = state.Guard.Skipped, Checkpoint = saved });
 
-    // Something to look at, and no reason to end a run.
-    private void Sample(RunLog log, IProgress<TrainingProgress>? progress, CancellationToken cancel)
+    // A failed sample does not end the run.
+    private void Sample(RunLog log, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
     {
         var path = folder.SampleFile(state.Step);
         try
         {
-            if (!training.Sample(path, cancel))
+            if (!training.Sample(path, cancellationToken))
                 return;
             log.Picture(state.Step, "samples", path);
             summary = summary with { Samples = path };
@@ -196,11 +194,78 @@ public sealed class TrainingLoop
         }
         catch (OperationCanceledException)
         {
-            // The run stops, and saves what it has.
+            // The run stops and saves its state.
         }
         catch (Exception e) when (e is IOException or MediaException or TorchException or CheckpointException or ArgumentException)
         {
             progress?.Report(new TrainingProgress(state.Step, config.Steps, 0, 0, $"the samples of step {state.Step} cannot be made: {e.Message}"));
         }
+    }
+}
+
+/// <summary>Collects steps until the next report: mean losses, and the time spent in the steps alone.</summary>
+internal sealed class StepWindow
+{
+    private readonly List<StepResult> steps = [];
+    private TimeSpan time;
+
+    /// <summary>Number of collected steps.</summary>
+    public int Count => steps.Count;
+
+    /// <summary>Mean time of a step in seconds.</summary>
+    public double SecondsPerStep => time.TotalSeconds / Math.Max(1, Count);
+
+    /// <summary>Mean losses.</summary>
+    public BatchLosses Losses => BatchLosses.Mean([.. steps.Select(step => step.Losses)]);
+
+    /// <summary>Tokens per second.</summary>
+    public double TokensPerSecond => Losses.Tokens / Math.Max(1e-9, time.TotalSeconds);
+
+    /// <summary>Mean gradient norm of a part.</summary>
+    public double NormOf(int part) => steps.Average(step => step.Norms[part]);
+
+    /// <summary>Runs a step, measures its time, and adds it.</summary>
+    public StepResult Take(Func<StepResult> step)
+    {
+        var begin = Stopwatch.GetTimestamp();
+        var result = step();
+        time += Stopwatch.GetElapsedTime(begin);
+        steps.Add(result);
+        return result;
+    }
+
+    /// <summary>Removes all steps.</summary>
+    public void Clear()
+    {
+        steps.Clear();
+        time = TimeSpan.Zero;
+    }
+}
+
+/// <summary>Progress of a training run.</summary>
+/// <param name="Step">Number of completed steps.</param>
+/// <param name="Steps">Number of steps of the whole run.</param>
+/// <param name="Loss">Mean loss since the last report.</param>
+/// <param name="SecondsPerStep">Mean time of a step since the last report.</param>
+/// <param name="Note">A message to show, or null.</param>
+public sealed record TrainingProgress(long Step, long Steps, double Loss, double SecondsPerStep, string? Note = null)
+{
+    /// <summary>Estimated remaining time at the current pace.</summary>
+    public TimeSpan TimeLeft => TimeSpan.FromSeconds((Steps - Step) * SecondsPerStep);
+}
+
+/// <summary>A training that cannot continue; the message gives the cause and a remedy.</summary>
+public sealed class TrainingException : Exception
+{
+    /// <summary>Creates an exception with a complete message.</summary>
+    public TrainingException(string message)
+        : base(message)
+    {
+    }
+
+    /// <summary>Creates an exception with a complete message and its cause.</summary>
+    public TrainingException(string message, Exception inner)
+        : base(message, inner)
+    {
     }
 }

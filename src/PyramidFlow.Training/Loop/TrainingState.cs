@@ -5,37 +5,37 @@ using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Training.Loop;
 
-/// <summary>Everything a run needs to go on exactly where it stopped: weights, moments, averages, step and what the spike guard knows.</summary>
-/// <remarks>Draws and data of a step depend only on the run's seed and the step's number, so no generator state is kept.</remarks>
-public sealed class TrainingState
+/// <summary>Everything a run needs to resume exactly: weights, optimizer moments, EMA, step number and the history of the spike guard.</summary>
+/// <remarks>The random draws and data of a step depend only on the seed and the step number, so no generator state is saved.</remarks>
+internal sealed class TrainingState
 {
     private const string StepKey = "step", RunKey = "run", SpikesKey = "spikes", OptimizerSteps = "optimizer_steps";
 
     private readonly IReadOnlyList<TrainingPart> parts;
     private readonly IReadOnlyList<(string Key, Tensor Tensor)> buffers;
 
-    /// <summary>Describes a state over what a trainer has; the parts stay the caller's.</summary>
-    /// <param name="parts">Networks that step; one of them may have no name.</param>
+    /// <summary>Describes the state of a trainer; the caller keeps ownership of the parts.</summary>
+    /// <param name="parts">Networks that are updated; one of them may have no name.</param>
     /// <param name="guard">The spike guard.</param>
-    /// <param name="buffers">Other tensors that training changes; null is none.</param>
+    /// <param name="buffers">Other tensors that training changes; null if there are none.</param>
     public TrainingState(IReadOnlyList<TrainingPart> parts, SpikeGuard guard, IReadOnlyList<(string Key, Tensor Tensor)>? buffers = null) =>
         (this.parts, Guard, this.buffers) = (parts, guard, buffers ?? []);
 
-    /// <summary>Steps done, skipped ones included.</summary>
+    /// <summary>Number of completed steps, including skipped ones.</summary>
     public long Step { get; set; }
 
     /// <summary>The spike guard.</summary>
     public SpikeGuard Guard { get; }
 
-    /// <summary>Generator of one step's draws.</summary>
+    /// <summary>Creates the random generator of one step.</summary>
     /// <param name="seed">Seed of the run.</param>
-    /// <param name="step">The step.</param>
+    /// <param name="step">The step number.</param>
     public static RandomGenerator Draws(long seed, long step) =>
         new(unchecked(((ulong)seed * 0x9E3779B97F4A7C15UL) ^ ((ulong)step + 0x632BE59BD9B4E019UL)));
 
-    /// <summary>Writes the state; a file before stays until the new one is whole.</summary>
+    /// <summary>Writes the state. An existing file is replaced when the new one is complete.</summary>
     /// <param name="path">Target file.</param>
-    /// <param name="run">Identity of the run (its configuration); a state of another run is refused when loading.</param>
+    /// <param name="run">Identity of the run (its configuration); loading rejects a state of another run.</param>
     public void Save(string path, string run)
     {
         using var scope = new TensorScope();
@@ -48,8 +48,8 @@ public sealed class TrainingState
         SafetensorsWriter.Write(path, Tensors(), metadata);
     }
 
-    /// <summary>Takes a saved state over.</summary>
-    /// <exception cref="CheckpointException">The file is of another run or model, or damaged; nothing was changed.</exception>
+    /// <summary>Loads a saved state.</summary>
+    /// <exception cref="CheckpointException">The file belongs to another run or model, or is damaged; the state is unchanged.</exception>
     public void Load(string path, string run)
     {
         using var noGrad = NoGrad.Begin();
@@ -64,7 +64,7 @@ public sealed class TrainingState
                 throw new CheckpointException($"{path} does not hold {key} of {target.ElementCount} numbers: it is of another model");
         }
 
-        var step = Number(file, path, StepKey) ?? throw Damaged(path, "does not say how many steps were done");
+        var step = Number(file, path, StepKey) ?? throw Damaged(path, "does not contain the number of steps");
         var steps = parts.Select(part => Number(file, path, Key(part, OptimizerSteps)) ?? step).ToList();
         var spikes = Spikes(file, path);
         Step = step;
@@ -79,7 +79,7 @@ public sealed class TrainingState
         }
     }
 
-    // A state of before there were spikes says nothing of them.
+    // States written before the spike guard existed have no history.
     private static SpikeHistory? Spikes(SafetensorsFile file, string path)
     {
         try
@@ -88,7 +88,7 @@ public sealed class TrainingState
         }
         catch (MalformedTextException e)
         {
-            throw Damaged(path, $"does not say which losses it has seen ({e.Message})");
+            throw Damaged(path, $"has a malformed loss history ({e.Message})");
         }
     }
 
@@ -96,7 +96,7 @@ public sealed class TrainingState
 
     private static long? Number(SafetensorsFile file, string path, string key) => !file.Metadata.TryGetValue(key, out var text) ? null
         : PlainNumber.TryWhole(text, out var number) && number >= 0 ? number
-        : throw Damaged(path, $"says of {key} '{(text.Length > 40 ? text[..40] : text)}'");
+        : throw Damaged(path, $"has an invalid {key}, '{(text.Length > 40 ? text[..40] : text)}'");
 
     private static string Key(TrainingPart part, string name) => part.Name.Length == 0 ? name : $"{part.Name}.{name}";
 

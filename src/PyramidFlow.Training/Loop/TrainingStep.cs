@@ -4,38 +4,38 @@ using PyramidFlow.Torch.Distributed;
 
 namespace PyramidFlow.Training.Loop;
 
-/// <summary>One step of a training: gradients of its batches, clipped, judged and applied.</summary>
-/// <param name="config">Seed, accumulation.</param>
-/// <param name="training">What is trained.</param>
-/// <param name="folder">Where a batch is saved whose loss is not a number.</param>
-/// <param name="group">The processes that train together, or null for one.</param>
+/// <summary>One optimizer step: gradients of all micro-batches, clipping, spike check, update.</summary>
+/// <param name="config">Seed and number of accumulated micro-batches.</param>
+/// <param name="training">The trainer.</param>
+/// <param name="folder">Folder that receives a batch whose loss is not finite.</param>
+/// <param name="group">Process group of the training; null trains in this process alone.</param>
 internal sealed class TrainingStep(LoopConfig config, ITraining training, RunFolder folder, ProcessGroup? group)
 {
     private int Rank => group?.Rank ?? 0;
 
     private int Ranks => group?.WorldSize ?? 1;
 
-    /// <summary>Takes the step and counts it.</summary>
-    /// <param name="state">What steps.</param>
-    /// <param name="cancel">Whether this process was told to stop.</param>
-    /// <exception cref="TrainingException">A loss or a gradient is not a number; nothing was changed.</exception>
-    public StepResult Take(TrainingState state, CancellationToken cancel)
+    /// <summary>Takes the step and increments the step counter.</summary>
+    /// <param name="state">The training state.</param>
+    /// <param name="cancellationToken">Whether this process was asked to stop.</param>
+    /// <exception cref="TrainingException">A loss or a gradient is not finite; the state is unchanged.</exception>
+    public StepResult Take(TrainingState state, CancellationToken cancellationToken)
     {
         var losses = BatchLosses.Mean([.. Batches(state.Step).Select(training.Backward)]);
-        var isLast = cancel.IsCancellationRequested;
+        var isLast = cancellationToken.IsCancellationRequested;
         if (group is not null)
         {
-            (losses, isLast) = AddUp(group, losses, isLast);
+            (losses, isLast) = AllReduce(group, losses, isLast);
             foreach (var part in training.Parts)
                 group.AllReduce(part.Parameters.Gradients);
         }
 
         var norms = training.Parts.Select(part => part.Clip()).ToArray();
-        RequireNumbers(state.Step, losses, norms);
+        RequireFinite(state.Step, losses, norms);
         var fault = state.Guard.Judge([("loss", losses.Loss), .. training.Parts.Zip(norms, (part, norm) => (part.NormName, norm))]);
         foreach (var (part, norm) in training.Parts.Zip(norms))
         {
-            // A part that no loss reached, such as a discriminator before its start, rests.
+            // A part without gradients, such as a discriminator before its start, is not updated.
             if (fault is null && norm > 0)
                 part.Update(state.Step);
             else
@@ -49,8 +49,8 @@ internal sealed class TrainingStep(LoopConfig config, ITraining training, RunFol
     private IEnumerable<MicroBatch> Batches(long step) => Enumerable.Range(0, config.Accumulation)
         .Select(i => new MicroBatch(config.Seed, step, (step * config.Accumulation) + i, 1.0 / (config.Accumulation * Ranks), Rank, Ranks));
 
-    // Mean losses and all tokens of all processes; each knows afterwards whether any was told to stop.
-    private static (BatchLosses Losses, bool IsLast) AddUp(ProcessGroup group, BatchLosses losses, bool isLast)
+    // Means of the losses and sums of the tokens over all ranks; every rank learns whether any was asked to stop.
+    private static (BatchLosses Losses, bool IsLast) AllReduce(ProcessGroup group, BatchLosses losses, bool isLast)
     {
         double[] sums = [isLast ? 1 : 0, losses.Tokens, losses.Loss, .. losses.Named.Select(value => value.Value)];
         group.AllReduce<double>(sums);
@@ -58,7 +58,7 @@ internal sealed class TrainingStep(LoopConfig config, ITraining training, RunFol
         return (new BatchLosses(sums[2] / group.WorldSize, [.. named], (long)sums[1]), sums[0] > 0);
     }
 
-    private void RequireNumbers(long step, BatchLosses losses, double[] norms)
+    private void RequireFinite(long step, BatchLosses losses, double[] norms)
     {
         var wrong = losses.Named.Prepend(("loss", losses.Loss)).Concat(training.Parts.Zip(norms, (part, norm) => (part.NormName, norm)))
             .Where(value => !double.IsFinite(value.Item2)).Select(value => value.Item1).ToList();
@@ -67,16 +67,23 @@ internal sealed class TrainingStep(LoopConfig config, ITraining training, RunFol
         var path = folder.File(FormattableString.Invariant($"nan-step-{step}{(group is null ? "" : $"-process-{Rank}")}.safetensors"));
         using (var scope = new TensorScope())
             SafetensorsWriter.Write(path, Batches(step).SelectMany((batch, i) => training.Inputs(batch).Select(input => ($"batch_{i}.{input.Key}", input.Tensor))));
-        throw new TrainingException($"step {step}: {string.Join(", ", wrong)} not a number; the batch is saved in {path} and the last checkpoint stays: "
-            + (BrokenWeight() is { } key
+        throw new TrainingException($"step {step}: {string.Join(", ", wrong)} not a number; the batch is saved in {path} and the last checkpoint is intact: "
+            + (FindNonFiniteWeight() is { } key
                 ? $"the weight {key} holds a number that is not finite already, so begin with another checkpoint (models verify looks at every weight)"
-                : "look at the batch, or go on with a lower learning_rate or in precision float32"));
+                : "inspect the batch, or resume with a lower learning_rate or with precision float32"));
     }
 
-    // A step is not taken on losses that are no numbers, so such a weight was there from the start.
-    private string? BrokenWeight()
+    // No step is applied on a non-finite loss, so a non-finite weight was there from the start.
+    private string? FindNonFiniteWeight()
     {
         using var scope = new TensorScope();
         return training.Parts.SelectMany(part => part.Parameters.Named(part.Parameters.Values)).FirstOrDefault(weight => !weight.Tensor.AllFinite()).Key;
     }
 }
+
+/// <summary>Result of a step.</summary>
+/// <param name="Losses">Mean losses of all micro-batches.</param>
+/// <param name="Norms">Gradient norm of each part before clipping.</param>
+/// <param name="Skipped">Why the update was skipped; null if it was applied.</param>
+/// <param name="IsLast">Whether any process was asked to stop: all ranks stop after the same step.</param>
+internal sealed record StepResult(BatchLosses Losses, IReadOnlyList<double> Norms, string? Skipped, bool IsLast);

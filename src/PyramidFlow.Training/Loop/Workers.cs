@@ -1,11 +1,10 @@
 using PyramidFlow.Torch;
+using PyramidFlow.Torch.Distributed;
 
 namespace PyramidFlow.Training.Loop;
 
-/// <summary>
-/// Threads that each compute a part of every batch: each has the network with the same weights but gradients of its own.
-/// </summary>
-/// <typeparam name="T">The network.</typeparam>
+/// <summary>Threads that each compute a part of every batch. Every worker has the network with shared weights and its own gradients.</summary>
+/// <typeparam name="T">Type of the network.</typeparam>
 internal sealed class Workers<T> : IDisposable
     where T : Module
 {
@@ -13,11 +12,11 @@ internal sealed class Workers<T> : IDisposable
     private readonly FlatParameters parameters;
     private readonly FlatParameters[] sharers;
 
-    /// <summary>Makes the copies.</summary>
-    /// <param name="model">The first worker's network, of which <paramref name="parameters"/> holds the weights.</param>
-    /// <param name="parameters">Weights, and the gradients that all workers' are added to; the caller's.</param>
+    /// <summary>Creates the networks of all workers.</summary>
+    /// <param name="model">Network of the first worker; <paramref name="parameters"/> holds its weights.</param>
+    /// <param name="parameters">Weights and the sum of all gradients; the caller keeps ownership.</param>
     /// <param name="count">Number of workers, at least 1.</param>
-    /// <param name="declare">Another such network, of which the same weights are trainable; its trained weights need no values.</param>
+    /// <param name="declare">Creates another network with the same trainable weights; their values are not needed.</param>
     internal Workers(T model, FlatParameters parameters, int count, Func<T> declare)
     {
         this.parameters = parameters;
@@ -30,16 +29,16 @@ internal sealed class Workers<T> : IDisposable
     /// <summary>Number of workers.</summary>
     internal int Count => models.Length;
 
-    /// <summary>The first worker's network.</summary>
+    /// <summary>Network of the first worker.</summary>
     internal T Model => models[0];
 
-    /// <summary>Runs all workers, then adds their gradients up in a fixed order.</summary>
-    /// <param name="gradients">A worker's part: given its number and network, ends in backward.</param>
-    /// <returns>What each gave.</returns>
+    /// <summary>Runs all workers, then sums their gradients in a fixed order.</summary>
+    /// <param name="gradients">Work of one worker, given its index and network; runs backward.</param>
+    /// <returns>The result of every worker.</returns>
     internal TResult[] Run<TResult>(Func<int, T, TResult> gradients)
     {
         var results = new TResult[Count];
-        // A thread that has computed before keeps the number of threads of then, and another number gives other bits.
+        // A thread that has computed before keeps its old thread count, and another count changes the bits of the result.
         var threads = TorchRuntime.Threads;
         Parallel.For(0, Count, new ParallelOptions { MaxDegreeOfParallelism = Count }, worker =>
         {
@@ -60,7 +59,7 @@ internal sealed class Workers<T> : IDisposable
             model.Dispose();
     }
 
-    // Tables that no training changes lie in memory once.
+    // Share the tables that training does not change.
     private static void ShareFixed(T model, T copy)
     {
         foreach (var ((_, original), (_, other)) in model.NamedParameters().Zip(copy.NamedParameters()))
@@ -68,5 +67,38 @@ internal sealed class Workers<T> : IDisposable
             if (!original.Trainable && !other.HasValue)
                 other.Value = original.Value.Detach();
         }
+    }
+}
+
+/// <summary>Selects the device of a configuration.</summary>
+internal static class TrainingDevice
+{
+    /// <summary>Parses a device; with several processes on one machine, <c>cuda</c> is the GPU of the local rank.</summary>
+    /// <param name="name"><c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>.</param>
+    /// <param name="group">Process group; null is a single process.</param>
+    /// <exception cref="ArgumentException">The device does not exist.</exception>
+    internal static Device For(string name, ProcessGroup? group)
+    {
+        var device = Device.Parse(name);
+        if (device.Type == DeviceType.Cuda && !TorchRuntime.HasCuda)
+            throw new ArgumentException($"device {name}: this libtorch has no GPU: use cpu (see doctor)");
+        return device is { Type: DeviceType.Cuda, Index: < 0 } && group is not null ? new Device(DeviceType.Cuda, group.LocalRank) : device;
+    }
+}
+
+/// <summary>Extensions of process groups.</summary>
+internal static class ProcessGroupExtensions
+{
+    /// <summary>Runs a function on rank zero first, then on all other ranks, which find the file that it made.</summary>
+    /// <param name="group">Process group; null is a single process.</param>
+    /// <param name="openOrMake">Opens a file, and creates it first if it is missing.</param>
+    internal static T RankZeroFirst<T>(this ProcessGroup? group, Func<T> openOrMake)
+    {
+        if (group is { Rank: > 0 })
+            group.Barrier();
+        var result = openOrMake();
+        if (group is { Rank: 0 })
+            group.Barrier();
+        return result;
     }
 }

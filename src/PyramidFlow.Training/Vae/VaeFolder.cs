@@ -1,18 +1,18 @@
 using PyramidFlow.Models;
+using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
-using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Vae;
 
-/// <summary>The folder of a VAE in the released layout: <c>config.json</c> and <c>diffusion_pytorch_model.safetensors</c>.</summary>
-public static class VaeFolder
+/// <summary>Folder of a VAE in the released layout: <c>config.json</c> and <c>diffusion_pytorch_model.safetensors</c>.</summary>
+internal static class VaeFolder
 {
     private const string Weights = "diffusion_pytorch_model.safetensors";
 
-    /// <summary>Writes a VAE; a folder that is there is replaced file by file, each whole at every moment.</summary>
+    /// <summary>Writes a VAE. Existing files are replaced one by one when the new ones are complete.</summary>
     /// <param name="folder">The VAE's folder, such as <c>.../causal_video_vae</c>.</param>
-    /// <param name="config">The network.</param>
+    /// <param name="config">Configuration of the network.</param>
     /// <param name="weights">All its weights.</param>
     public static void Write(string folder, CausalVideoVaeConfig config, IEnumerable<(string Key, Tensor Tensor)> weights)
     {
@@ -24,7 +24,7 @@ public static class VaeFolder
 
     /// <summary>Finds a VAE's folder.</summary>
     /// <param name="path">The folder itself, or a model folder or run of <c>train vae</c> that holds a <c>causal_video_vae</c>.</param>
-    /// <exception cref="CheckpointException">There is none.</exception>
+    /// <exception cref="CheckpointException">There is no such folder.</exception>
     public static ComponentFolder Find(string path)
     {
         if (!Directory.Exists(path))

@@ -1,44 +1,45 @@
-using PyramidFlow.Torch;
-using PyramidFlow.Training.Loop;
 using PyramidFlow.Models.Vae;
+using PyramidFlow.Torch;
+using PyramidFlow.Training.Objectives;
 
 namespace PyramidFlow.Training.Vae;
 
-/// <summary>Forward and backward of one batch through VAE and discriminator.</summary>
-public static class VaeStep
+/// <summary>Forward and backward pass of one batch through VAE and discriminator.</summary>
+internal static class VaeStep
 {
-    /// <summary>Encodes, draws latents, decodes, and adds the gradients to those of the VAE and the discriminator.</summary>
-    /// <param name="vae">The network; an encoder that is not trained costs no backward.</param>
-    /// <param name="loss">The loss, with its discriminator.</param>
+    /// <summary>Encodes, samples latents, decodes, and adds the gradients of VAE and discriminator.</summary>
+    /// <param name="vae">The VAE; a frozen encoder needs no backward pass.</param>
+    /// <param name="loss">The loss with its discriminator.</param>
     /// <param name="video">Pixels in -1 to 1, [b, 3, 1 + 8n, 8h, 8w].</param>
-    /// <param name="draws">Source of the draws around the means.</param>
-    /// <param name="step">Number of the step, from 0.</param>
-    /// <param name="scale">Factor of the gradients, such as one over the batches that make a step.</param>
-    /// <returns>What the losses were; the discriminator's is null before it takes part.</returns>
+    /// <param name="draws">Source of the random draws around the means.</param>
+    /// <param name="step">Step number, from 0.</param>
+    /// <param name="scale">Factor of the gradients, such as 1 / (number of micro-batches in a step).</param>
+    /// <returns>The loss terms; those of the discriminator are null before it starts.</returns>
     public static (VaeLossTerms Vae, DiscriminatorTerms? Discriminator) Backward(CausalVideoVae vae, VaeLoss loss, Tensor video,
         ITrainingDraws draws, long step, double scale = 1) =>
         Backward(vae, loss, video, frames => vae.Encode(frames), latents => vae.Decode(latents), draws, step, scale);
 
     /// <summary>
-    /// As the other, in windows of time: the memory of one window. Each sees the frames before it, but its gradient ends
-    /// at its first frame, and its loss counts alike, as when the released system trains with a device for each window.
+    /// Like <see cref="Backward(CausalVideoVae, VaeLoss, Tensor, ITrainingDraws, long, double)"/>, but in time windows, with the memory of one
+    /// window. A window sees the frames before it, but its gradient ends at its first frame. All windows have the same weight in the loss,
+    /// as when the released system trains with one device per window.
     /// </summary>
-    /// <param name="vae">The network; an encoder that is not trained costs no backward.</param>
-    /// <param name="loss">The loss, with its discriminator.</param>
+    /// <param name="vae">The VAE; a frozen encoder needs no backward pass.</param>
+    /// <param name="loss">The loss with its discriminator.</param>
     /// <param name="video">Pixels in -1 to 1, [b, 3, 1 + 8n, 8h, 8w].</param>
-    /// <param name="windows">How many windows; see <see cref="TimeWindows"/>.</param>
-    /// <param name="draws">Source of the draws around the means, window by window.</param>
-    /// <param name="step">Number of the step, from 0.</param>
-    /// <param name="scale">Factor of the gradients, such as one over the batches that make a step.</param>
-    /// <returns>What the losses were; the discriminator's is null before it takes part.</returns>
-    /// <exception cref="ArgumentException">The clip does not divide into the windows.</exception>
+    /// <param name="windows">Number of windows; see <see cref="TimeWindows"/>.</param>
+    /// <param name="draws">Source of the random draws around the means, window by window.</param>
+    /// <param name="step">Step number, from 0.</param>
+    /// <param name="scale">Factor of the gradients, such as 1 / (number of micro-batches in a step).</param>
+    /// <returns>The loss terms; those of the discriminator are null before it starts.</returns>
+    /// <exception cref="ArgumentException">The clip cannot be divided into the windows.</exception>
     public static (VaeLossTerms Vae, DiscriminatorTerms? Discriminator) BackwardInWindows(CausalVideoVae vae, VaeLoss loss, Tensor video,
         int windows, ITrainingDraws draws, long step, double scale = 1)
     {
         var terms = new List<(VaeLossTerms Vae, DiscriminatorTerms? Discriminator)>();
         using var encoder = vae.EncodeStream(isTraining: true);
         using var decoder = vae.DecodeStream(isTraining: true);
-        foreach (var (start, length) in TimeWindows.Of(video.Size(2), windows, vae.Config.TemporalScale))
+        foreach (var (start, length) in TimeWindows.Split(video.Size(2), windows, vae.Config.TemporalScale))
         {
             using var scope = new TensorScope();
             terms.Add(Backward(vae, loss, video.Narrow(2, start, length), frames => new DiagonalGaussian(encoder.Push(frames)), z => decoder.Push(z),
@@ -46,7 +47,7 @@ public static class VaeStep
         }
 
         DiscriminatorTerms[] judged = [.. terms.Select(t => t.Discriminator).OfType<DiscriminatorTerms>()];
-        return (VaeLossTerms.OfWindows([.. terms.Select(t => t.Vae)], loss.Options.KlWeight), judged.Length == 0 ? null : DiscriminatorTerms.OfWindows(judged));
+        return (VaeLossTerms.FromWindows([.. terms.Select(t => t.Vae)], loss.Options.KlWeight), judged.Length == 0 ? null : DiscriminatorTerms.FromWindows(judged));
     }
 
     private static (VaeLossTerms Vae, DiscriminatorTerms? Discriminator) Backward(CausalVideoVae vae, VaeLoss loss, Tensor video,
@@ -64,5 +65,31 @@ public static class VaeStep
     {
         using var noGrad = NoGrad.Begin();
         return encode(video);
+    }
+}
+
+/// <summary>
+/// Time windows of a clip that are processed one after another; the released system distributes them over devices
+/// (<c>video_vae/context_parallel_ops.py</c>). The first window has one additional frame, the first of the video.
+/// </summary>
+internal static class TimeWindows
+{
+    /// <summary>First frame and length of each window.</summary>
+    /// <param name="frames">Number of frames, 1 + scale * n.</param>
+    /// <param name="windows">Number of windows, at least 1.</param>
+    /// <param name="scale">Frames per latent frame.</param>
+    /// <exception cref="ArgumentException">The clip cannot be divided into windows of whole latent frames.</exception>
+    public static IReadOnlyList<(long Start, long Length)> Split(long frames, int windows, int scale)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(windows, 1);
+        var (length, rest) = Math.DivRem(frames - 1, windows);
+        if (rest != 0 || length % scale != 0 || length == 0)
+        {
+            var unit = windows * scale;
+            var fit = 1 + (Math.Max(1, (frames - 1) / unit) * unit);
+            throw new ArgumentException($"a clip of {frames} frames does not divide into {windows} windows of whole latent frames: use {fit} or {fit + unit} frames");
+        }
+
+        return [.. Enumerable.Range(0, windows).Select(i => i == 0 ? (0L, length + 1) : ((i * length) + 1, length))];
     }
 }

@@ -1,130 +1,171 @@
-using PyramidFlow.Models;
-using PyramidFlow.Media;
+using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch.Distributed;
+using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Loop;
-using PyramidFlow.Training.Sprites;
-using PyramidFlow.Models.Vae;
+using PyramidFlow.Training.Objectives;
 
 namespace PyramidFlow.Training.Vae;
 
-/// <summary>Trains a causal video VAE, and perhaps its discriminator, on clips and images.</summary>
-public sealed class VaeTraining : ITraining, IDisposable
+/// <summary>Trains a VAE on videos and images, as a configuration says.</summary>
+public static class VaeTraining
 {
-    /// <summary>File of a run with the discriminator's weights, where there is one.</summary>
-    public const string DiscriminatorFile = "discriminator.safetensors";
+    private const int ReportEvery = 100;
 
-    private const string DiscriminatorName = "discriminator";
-
-    private readonly VaeRunConfig config;
-    private readonly RunFolder run;
-    private readonly CausalVideoVae vae;
-    private readonly VaeLoss loss;
-    private readonly Func<long, Tensor> clips;
-    private readonly IReadOnlyList<Func<Tensor>> heldOut;
-    private readonly TrainingPart generator;
-    private readonly TrainingPart? judge;
-
-    /// <summary>Takes networks with weights in float32.</summary>
-    /// <param name="config">How to train.</param>
-    /// <param name="run">Where weights and samples are written.</param>
-    /// <param name="vae">The network; the caller's.</param>
-    /// <param name="loss">The loss, its parts as the configuration says; the caller's.</param>
-    /// <param name="discriminator">The discriminator in the loss, or null.</param>
-    /// <param name="clips">The clips of a batch's number, pixels in -1 to 1, [b, 3, t, h, w], on the network's device.</param>
-    /// <param name="heldOut">Clips that are not trained on, [1, 3, t, h, w] each.</param>
-    public VaeTraining(VaeRunConfig config, RunFolder run, CausalVideoVae vae, VaeLoss loss, PatchDiscriminator? discriminator,
-        Func<long, Tensor> clips, IReadOnlyList<Func<Tensor>> heldOut)
+    /// <summary>
+    /// Trains a VAE, or resumes the run in the folder. The run folder receives <c>causal_video_vae</c> in the released layout at every
+    /// checkpoint.
+    /// </summary>
+    /// <param name="configPath">A <see cref="VaeConfig"/>.</param>
+    /// <param name="folder">Folder of the run.</param>
+    /// <param name="progress">Reports progress every few steps and every unusable item; null reports nothing.</param>
+    /// <param name="cancellationToken">Stops the run after the current step and saves a checkpoint.</param>
+    /// <param name="group">Process group of the training; null trains in this process alone.</param>
+    /// <returns>Messages about unusable items; empty if there are none.</returns>
+    /// <exception cref="ArgumentException">The configuration is invalid.</exception>
+    /// <exception cref="CheckpointException">Weights are missing, damaged or belong to another network.</exception>
+    /// <exception cref="DataException">The data cannot be used.</exception>
+    /// <exception cref="TrainingException">The training failed.</exception>
+    public static IReadOnlyList<string> Run(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
-        (this.config, this.run, this.vae, this.loss, this.clips, this.heldOut) = (config, run, vae, loss, clips, heldOut);
-        vae.TrainsEncoder = !config.FreezeEncoder;
-        vae.UsesGradientCheckpointing = config.CheckpointRatio > 0;
+        var config = VaeConfig.Load(configPath).Find(configPath);
+        var device = TrainingDevice.For(config.Device, group);
+        var sizes = VaeNetworks.Config(config);
+        using var discriminator = VaeNetworks.Discriminator(config, device);
+        using var lpips = config.PerceptualWeight > 0 ? Lpips.Open(config.Lpips!) : null;
+        using var loss = VaeNetworks.Loss(config, lpips, discriminator, device);
+        using var vae = VaeNetworks.Vae(config, sizes, device);
 
-        // As the released trainer: biases and the scales of norms do not decay, and weights are float32 whatever convolutions compute in.
-        var options = new PartOptions { DecayMatricesOnly = true, ComputeType = ElementType.Float32 };
-        generator = new TrainingPart("", config, options, ("", vae));
-        judge = discriminator is null ? null : new TrainingPart(DiscriminatorName, config,
-            options with { LearningRate = config.Discriminator?.LearningRate, IsAveraged = false }, ("", discriminator));
-    }
+        var faults = new FaultLog(fault => progress?.Report(new TrainingProgress(0, config.Steps, 0, 0, fault.ToString())));
+        using var clips = VaeClips.OpenAsync(config, sizes, discriminator, device, faults,
+            new DelegateProgress<(int Done, int Total)>(ReportScan), group, cancellationToken).GetAwaiter().GetResult();
+        var run = new RunFolder(folder);
+        using var training = new VaeTrainer(config, run, vae, loss, discriminator, clips.Batch, clips.HeldOut);
+        var loop = new TrainingLoop(config, training, run, group);
+        if (group is not { Rank: > 0 })
+            ConfigPaths.Copy(configPath, run.File("config.json"), "start_from", "lpips", "data.annotations");
+        loop.Run(progress, cancellationToken);
+        return faults.Summary();
 
-    /// <inheritdoc/>
-    public string Identity => $"vae seed {config.Seed} {vae.Config.ToJson()} encoder {(vae.TrainsEncoder ? "trained" : "frozen")}{(judge is null ? "" : " with discriminator")}";
-
-    /// <inheritdoc/>
-    public IReadOnlyList<TrainingPart> Parts => judge is null ? [generator] : [generator, judge];
-
-    /// <inheritdoc/>
-    public BatchLosses Backward(MicroBatch batch)
-    {
-        using var scope = new TensorScope();
-        using var draws = batch.Draws();
-        var noise = new GeneratorDraws(draws);
-        var video = clips(batch.Number);                                                            // [b, 3, t, h, w]
-        var (terms, judged) = config.Windows == 1 || video.Size(2) == 1
-            ? VaeStep.Backward(vae, loss, video, noise, batch.Step, batch.Scale)
-            : VaeStep.BackwardInWindows(vae, loss, video, config.Windows, noise, batch.Step, batch.Scale);
-        return new BatchLosses(terms.Reconstruction + (config.KlWeight * terms.Kl), Named(terms, judged), video.Size(0) * video.Size(2) * video.Size(3) * video.Size(4));
-    }
-
-    /// <inheritdoc/>
-    public IEnumerable<(string Key, Tensor Tensor)> Inputs(MicroBatch batch) => [("video", clips(batch.Number))];
-
-    /// <summary>Writes <c>causal_video_vae</c> into the run, and measures the held-out clips.</summary>
-    public IReadOnlyList<(string Name, double Value)> Publish()
-    {
-        using var scope = new TensorScope();
-        var frozen = vae.NamedParameters().Where(p => !p.Parameter.Trainable).Select(p => (p.Key, p.Parameter.Value));
-        VaeFolder.Write(run.File(CheckpointNames.Vae), vae.Config, [.. generator.Averaged, .. frozen]);
-        if (judge is not null)
-            SafetensorsWriter.Write(run.File(DiscriminatorFile), judge.Averaged);
-        if (heldOut.Count == 0)
-            return [];
-        var quality = generator.WithAverage(() => heldOut.Select(Measure).ToList());
-        return [("psnr", quality.Average()), ("psnr_worst", quality.Min())];
-    }
-
-    /// <inheritdoc/>
-    public bool Sample(string path, CancellationToken cancel)
-    {
-        if (heldOut.Count == 0)
-            return false;
-        using var scope = new TensorScope();
-        var rows = generator.WithAverage(() => heldOut.Select(clip =>
+        void ReportScan((int Done, int Total) scanned)
         {
-            cancel.ThrowIfCancellationRequested();
-            var video = clip();
-            return (video, Reconstruction.Of(vae, video));
-        }).ToList());
-        PngWriter.Write(path, Reconstruction.Sheet(rows));
-        return true;
+            if (scanned.Done % ReportEvery == 0)
+                progress?.Report(new TrainingProgress(scanned.Done, 0, 0, 0, "items scanned"));
+        }
     }
+}
 
-    /// <inheritdoc/>
-    public void Dispose()
-    {
-        generator.Dispose();
-        judge?.Dispose();
-    }
+/// <summary>Creates the networks of a VAE training with their initial weights.</summary>
+internal static class VaeNetworks
+{
+    /// <summary>Configuration of the VAE: the configured one, or that of the initial weights.</summary>
+    /// <exception cref="CheckpointException">The initial weights are missing or belong to another network.</exception>
+    internal static CausalVideoVaeConfig Config(VaeConfig config) =>
+        config.Vae ?? (config.StartFrom is { } start && !File.Exists(start) ? CausalVideoVaeConfig.Read(VaeFolder.Find(start).ConfigFile) : CausalVideoVaeConfig.Released);
 
-    private double Measure(Func<Tensor> clip)
+    /// <summary>The VAE with its initial weights, float32.</summary>
+    /// <exception cref="CheckpointException">The weights are damaged or belong to another network.</exception>
+    internal static CausalVideoVae Vae(VaeConfig config, CausalVideoVaeConfig sizes, Device device)
     {
-        using var scope = new TensorScope();
-        var video = clip();
-        return SpriteClips.PeakSignalToNoise(video, Reconstruction.Of(vae, video));
-    }
-
-    // The same names for every batch, also before the discriminator begins.
-    private List<(string Name, double Value)> Named(VaeLossTerms terms, DiscriminatorTerms? judged)
-    {
-        List<(string, double)> named = [("pixel", terms.Pixel), ("kl", terms.Kl)];
-        if (config.PerceptualWeight > 0)
-            named.Add(("perceptual", terms.Perceptual));
-        if (judge is not null)
+        var vae = new CausalVideoVae(sizes) { ConvolutionType = config.ComputeType == ElementType.Float32 ? null : config.ComputeType };
+        if (config.StartFrom is { } start)
         {
-            named.AddRange([("adversarial", terms.Adversarial), ("adversarial_weight", terms.AdversarialWeight), ("discriminator", judged?.Loss ?? 0),
-                ("real", judged?.Real ?? 0), ("fake", judged?.Fake ?? 0)]);
+            using var weights = File.Exists(start) ? WeightsFile.Open(start) : VaeFolder.Find(start).OpenWeights();
+            vae.Load(weights, ElementType.Float32, device);
+        }
+        else
+        {
+            using var generator = new RandomGenerator((ulong)config.Seed);
+            vae.Initialize(generator);
+            vae.To(ElementType.Float32, device);
         }
 
-        return named;
+        return vae;
+    }
+
+    /// <summary>The discriminator with the weights of the run that the VAE comes from, or new ones; null if none is configured.</summary>
+    /// <exception cref="CheckpointException">The weights are damaged or belong to another network.</exception>
+    internal static PatchDiscriminator? Discriminator(VaeConfig config, Device device)
+    {
+        if (config.Discriminator is not { } options)
+            return null;
+        var discriminator = new PatchDiscriminator(new DiscriminatorConfig(3, options.Width, options.Layers, options.Clips));
+        var earlier = config.StartFrom is { } start ? Path.Combine(start, VaeTrainer.DiscriminatorFile) : null;
+        if (File.Exists(earlier))
+        {
+            using var weights = WeightsFile.Open(earlier);
+            discriminator.Load(weights, ElementType.Float32, device);
+        }
+        else
+        {
+            using var generator = new RandomGenerator((ulong)config.Seed + 1);
+            discriminator.Initialize(generator);
+            discriminator.To(ElementType.Float32, device);
+        }
+
+        return discriminator;
+    }
+
+    /// <summary>The loss, on the device.</summary>
+    internal static VaeLoss Loss(VaeConfig config, Lpips? lpips, PatchDiscriminator? discriminator, Device device)
+    {
+        var loss = new VaeLoss(config.Loss, lpips, discriminator);
+        loss.To(ElementType.Float32, device);
+        return loss;
+    }
+}
+
+/// <summary>The videos and images of a VAE training: prefetched batches, and the held-out clips.</summary>
+internal sealed class VaeClips : IDisposable
+{
+    private readonly IBatchSource<ClipBatch> source;
+    private readonly Device device;
+
+    private VaeClips(IBatchSource<ClipBatch> source, IReadOnlyList<Func<Tensor>> heldOut, Device device) =>
+        (this.source, HeldOut, this.device) = (source, heldOut, device);
+
+    /// <summary>Clips for evaluation, [1, 3, t, h, w] each.</summary>
+    internal IReadOnlyList<Func<Tensor>> HeldOut { get; }
+
+    /// <summary>Scans all items and rejects sizes that the networks cannot process.</summary>
+    /// <param name="config">The configuration.</param>
+    /// <param name="vae">Configuration of the VAE.</param>
+    /// <param name="discriminator">The discriminator, or null.</param>
+    /// <param name="device">Device of the batches.</param>
+    /// <param name="faults">Records bad items.</param>
+    /// <param name="progress">Reports the number of scanned items.</param>
+    /// <param name="group">Process group of the training, whose rank 0 measures; null trains in this process alone.</param>
+    /// <param name="cancellationToken">Cancels the operation.</param>
+    /// <exception cref="ArgumentException">A size does not fit the networks.</exception>
+    /// <exception cref="DataException">An option or a line is wrong, files are missing, or nearly nothing is usable.</exception>
+    internal static async Task<VaeClips> OpenAsync(VaeConfig config, CausalVideoVaeConfig vae, PatchDiscriminator? discriminator, Device device,
+        FaultLog faults, IProgress<(int Done, int Total)> progress, ProcessGroup? group, CancellationToken cancellationToken)
+    {
+        var options = config.Data;
+        foreach (var frames in config.Windows > 1 ? options.Frames ?? [] : [])
+            TimeWindows.Split(frames, config.Windows, vae.TemporalScale);
+        var all = await DataSources.ScanClipsAsync(options, captions: false, faults, progress, cancellationToken).ConfigureAwait(false);
+        all.Require(faults, options.SkipMissing);
+        foreach (var (bucket, _) in all.Counts)
+            Check(bucket, vae, discriminator);
+        var (training, measured) = all.HoldOut(config.HeldOut);
+        var clips = group is { Rank: > 0 } ? [] : await DataSources.ReadClipsAsync(measured, options, faults, cancellationToken).ConfigureAwait(false);
+        var plan = new BatchPlanOptions(config.Seed, config.Batch, group?.Rank ?? 0, group?.WorldSize ?? 1, ImageShare: options.ImageShare, ImageBatchSize: config.ImageBatch);
+        return new VaeClips(DataSources.OpenClips(training, options, plan, faults), [.. clips.Select(clip => (Func<Tensor>)(() => clip.Pixels(device)))], device);
+    }
+
+    /// <summary>The clips of a batch, [b, 3, t, h, w].</summary>
+    internal Tensor Batch(long number) => source.Batch(number).Pixels(device);
+
+    /// <inheritdoc/>
+    public void Dispose() => source.Dispose();
+
+    private static void Check(Bucket bucket, CausalVideoVaeConfig vae, PatchDiscriminator? discriminator)
+    {
+        if (bucket.Width % vae.SpatialScale != 0 || bucket.Height % vae.SpatialScale != 0 || (bucket.Frames - 1) % vae.TemporalScale != 0)
+            throw new ArgumentException($"clips of {bucket} do not fit this vae: use multiples of {vae.SpatialScale} pixels, and 1 + multiples of {vae.TemporalScale} frames");
+        if (discriminator is not null && Math.Min(bucket.Width, bucket.Height) < discriminator.LeastSide)
+            throw new ArgumentException($"clips of {bucket} are too small for a discriminator of {discriminator.Config.Layers} layers: use at least {discriminator.LeastSide}x{discriminator.LeastSide}, or fewer layers");
     }
 }

@@ -46,7 +46,7 @@ public sealed partial class VideoPipeline : IDisposable
     /// <param name="folder">The checkpoint, not one of its models.</param>
     /// <param name="options">How to load it.</param>
     /// <param name="progress">Reports which part is being read.</param>
-    /// <exception cref="Torch.Checkpoints.CheckpointException">Something is missing, damaged, or of a kind that is not supported.</exception>
+    /// <exception cref="Torch.CheckpointException">Something is missing, damaged, or of a kind that is not supported.</exception>
     public static VideoPipeline Load(string folder, PipelineOptions? options = null, IProgress<GenerationProgress>? progress = null)
     {
         options ??= new PipelineOptions();
@@ -112,7 +112,7 @@ public sealed partial class VideoPipeline : IDisposable
     /// <returns>Normalised latents [count, c, t, h/8, w/8] on the transformer's device, including given ones.</returns>
     /// <exception cref="ArgumentException">A value is impossible.</exception>
     /// <exception cref="InvalidOperationException">It is called inside the loop over another run's frames, or inside its progress report.</exception>
-    /// <exception cref="NonFiniteException">A model's numbers are not finite; where a file is at fault, a <see cref="Torch.Checkpoints.CheckpointException"/> names it.</exception>
+    /// <exception cref="NonFiniteException">A model's numbers are not finite; where a file is at fault, a <see cref="Torch.CheckpointException"/> names it.</exception>
     public Tensor GenerateLatents(GenerationOptions request, IProgress<GenerationProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);

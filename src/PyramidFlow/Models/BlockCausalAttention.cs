@@ -8,10 +8,7 @@ namespace PyramidFlow.Models;
 /// </summary>
 public static class BlockCausalAttention
 {
-    // Scores computed at a time: as many as stay in the processor's caches.
-    private const long ScoresAtATime = 1 << 20;
-
-    /// <summary>Attention of the tokens from <paramref name="first"/> on.</summary>
+    /// <summary>Attends with the tokens from <paramref name="first"/> on.</summary>
     /// <param name="q">Queries of tokens first, first + 1, ...: [b, nq, heads, head].</param>
     /// <param name="keys">Keys of tokens 0, 1, ..., at least up to the last query, in parts [b, n, heads, head], of which the first holds all text.</param>
     /// <param name="values">Values, shaped like the keys.</param>
@@ -25,7 +22,7 @@ public static class BlockCausalAttention
             using var scope = new TensorScope();
             var (k, v) = (HeadsFirst(keys), HeadsFirst(values));
             var bias = layout.WholeBias(q.Type).Narrow(1, first, q.Size(1)).Narrow(2, 0, k.Size(2));
-            return scope.Keep(Attend(HeadsFirst([q]), k, v, bias));
+            return scope.Keep(Attend(HeadsFirst([q]), k, v, bias, q.Size(1)));
         }
 
         return layout is { HasPadding: true, TextLengths: { } words }
@@ -63,27 +60,19 @@ public static class BlockCausalAttention
     {
         using var scope = new TensorScope();
         var (queries, k, v) = (HeadsFirst([q]), HeadsFirst(keys), HeadsFirst(values));
-        if (bias is null && AttendFused(queries, k, v, layout, first, absent) is { } fused)
+        AttentionRange[] ranges = [.. layout.Shape.Ranges(first, q.Size(1))
+            .Select(range => new AttentionRange(range.Start - first, range.End - range.Start, range.Keys - absent))];
+        if (bias is null && ChunkedAttention.Fused(queries, k, v, ranges) is { } fused)
             return scope.Keep(fused);
-        var block = HasFusedOperator(q) ? q.Size(1) : layout.Settings.QueryBlock;
         var parts = new List<Tensor>();
-        foreach (var (start, end, all) in layout.Shape.Ranges(first, q.Size(1)))
+        foreach (var (start, count, visible) in ranges)
         {
             using var inner = new TensorScope();
-            var visible = all - absent;
-            var (seenKeys, seenValues, seenBias) = (k.Narrow(2, 0, visible), v.Narrow(2, 0, visible), bias?.Narrow(2, 0, visible));
-            for (var at = start; at < end; at += block)
-                parts.Add(inner.Keep(Attend(queries.Narrow(2, at - first, Math.Min(block, end - at)), seenKeys, seenValues, seenBias)));
+            var (some, seenKeys, seenValues, seenBias) = (queries.Narrow(2, start, count), k.Narrow(2, 0, visible), v.Narrow(2, 0, visible), bias?.Narrow(2, 0, visible));
+            parts.Add(inner.Keep(Attend(some, seenKeys, seenValues, seenBias, layout.Settings.QueryBlock)));
         }
 
         return scope.Keep(parts.Count == 1 ? parts[0] : Tensor.Cat([.. parts], 1));
-    }
-
-    // All ranges in one call; null where the fused kernel does not apply.
-    private static Tensor? AttendFused(Tensor q, Tensor k, Tensor v, SequenceLayout layout, long first, long absent)
-    {
-        AttentionRange[] ranges = [.. layout.Shape.Ranges(first, q.Size(2)).Select(range => new AttentionRange(range.Start - first, range.End - range.Start, range.Keys - absent))];
-        return FusedAttention.Apply(q, k, v, ranges, 1 / Math.Sqrt(q.Size(3)))?.Permute(1, 2, 0, 3).Flatten(2);
     }
 
     private static bool HasFusedOperator(Tensor q) => q.Device.Type == DeviceType.Cuda && Tensor.HasScaledDotProductAttention;
@@ -98,36 +87,9 @@ public static class BlockCausalAttention
     }
 
     // q [heads, b, nq, head], k and v [heads, b, nk, head], bias [1 or b, 1 or nq, nk]: to [b, nq, heads * head].
-    private static Tensor Attend(Tensor q, Tensor k, Tensor v, Tensor? bias)
-    {
-        if (HasFusedOperator(q))
-        {
-            return q.Transpose(0, 1).ScaledDotProductAttention(k.Transpose(0, 1), v.Transpose(0, 1), bias?.Unsqueeze(1))
-                .Transpose(1, 2).Flatten(2);
-        }
-
-        using var scope = new TensorScope();
-        var scale = 1 / Math.Sqrt(q.Size(3));
-        var (heads, rows) = (q.Size(0), q.Size(1));
-        var group = Math.Clamp(ScoresAtATime / (rows * q.Size(2) * k.Size(2)), 1, heads);
-        if (bias is null)
-            q *= scale;                                                                     // fewer numbers than scores
-        var parts = new List<Tensor>();
-        for (var head = 0L; head < heads; head += group)
-        {
-            using var inner = new TensorScope();
-            var scores = Some(q).Bmm(Some(k).Transpose(1, 2));                              // [group * b, nq, nk]
-            var weights = bias is null
-                ? scores.Softmax(-1)
-                : bias.Add(scores.Unflatten(0, -1, rows), scale).Softmax(-1).Flatten(0, 1);
-            parts.Add(inner.Keep(weights.Bmm(Some(v))));                                    // [group * b, nq, head]
-
-            Tensor Some(Tensor x) => x.Narrow(0, head, Math.Min(group, heads - head)).Flatten(0, 1);
-        }
-
-        var all = parts.Count == 1 ? parts[0] : Tensor.Cat([.. parts], 0);                  // [heads * b, nq, head]
-        return scope.Keep(all.Unflatten(0, heads, rows).Permute(1, 2, 0, 3).Flatten(2));
-    }
+    private static Tensor Attend(Tensor q, Tensor k, Tensor v, Tensor? bias, long block) => HasFusedOperator(q)
+        ? q.Transpose(0, 1).ScaledDotProductAttention(k.Transpose(0, 1), v.Transpose(0, 1), bias?.Unsqueeze(1)).Transpose(1, 2).Flatten(2)
+        : ChunkedAttention.Forward(q, k, v, bias, block);
 }
 
 /// <summary>How attention trades speed for memory; the result is the same.</summary>

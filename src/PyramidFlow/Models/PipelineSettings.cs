@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Models;
+using PyramidFlow.Torch;
 
 namespace PyramidFlow.Models;
 

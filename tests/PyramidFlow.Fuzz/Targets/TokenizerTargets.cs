@@ -1,6 +1,6 @@
 using System.Text;
 using PyramidFlow.Models.Tokenizers;
-using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch;
 
 namespace PyramidFlow.Fuzz.Targets;
 

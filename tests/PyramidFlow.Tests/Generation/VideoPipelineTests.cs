@@ -1,7 +1,6 @@
 using PyramidFlow.Generation;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
-using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Tests.Generation;
 

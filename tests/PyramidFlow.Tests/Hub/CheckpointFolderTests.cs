@@ -3,7 +3,6 @@ using PyramidFlow.Hub.Checking;
 using PyramidFlow.Testing;
 using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;
-using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Tests.Hub;
 

@@ -1,6 +1,6 @@
 using PyramidFlow.Models;
 using PyramidFlow.Testing;
-using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch;
 
 namespace PyramidFlow.Tests.Hub;
 

@@ -1,6 +1,5 @@
 using System.Globalization;
 using PyramidFlow.Generation;
-using PyramidFlow.Memory;
 using PyramidFlow.Torch;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Vae;

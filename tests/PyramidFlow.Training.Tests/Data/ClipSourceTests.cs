@@ -182,7 +182,7 @@ public sealed class ClipSourceTests : IDisposable
         {
             Annotations = [annotations], Sizes = ["16x16", "32x16"], Frames = patch.Frames ?? [9, 17], RandomStart = patch.RandomStart, SkipMissing = patch.SkipMissing,
         };
-        return DataSources.OpenClipsAsync(options, new BatchPlanOptions(Seed: 5, BatchSize: 2, rank, world), captions, new FaultLog(), cancel: Ct);
+        return DataSources.OpenClipsAsync(options, new BatchPlanOptions(Seed: 5, BatchSize: 2, rank, world), captions, new FaultLog(), cancellationToken: Ct);
     }
 
     private async Task<string> SomeMedia()

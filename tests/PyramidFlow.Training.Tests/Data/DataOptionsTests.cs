@@ -19,7 +19,7 @@ public class DataOptionsTests
     {
         var options = new DataOptions { Annotations = ["a.jsonl"], Sizes = ["64x64"], Frames = [9], Fps = fps, Workers = workers, MostEnlarged = enlarged };
 
-        var error = await Assert.ThrowsAsync<DataException>(() => DataSources.LookAtClipsAsync(options, captions: false, new FaultLog(), cancel: TestContext.Current.CancellationToken));
+        var error = await Assert.ThrowsAsync<DataException>(() => DataSources.ScanClipsAsync(options, captions: false, new FaultLog(), cancellationToken: TestContext.Current.CancellationToken));
 
         Assert.Contains(name, error.Message, StringComparison.Ordinal);
     }

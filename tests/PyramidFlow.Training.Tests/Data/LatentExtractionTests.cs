@@ -1,7 +1,6 @@
+using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Data;
-using PyramidFlow.Training.Data.Extracting;
-using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Tests.Data;
 
@@ -34,7 +33,7 @@ public sealed class LatentExtractionTests : IDisposable
         await Extract(annotations, options with { Sample = false });
 
         using var clips = await DataSources.OpenClipsAsync(new DataOptions { Annotations = [annotations], Sizes = ["32x16"], Frames = [25], RandomStart = false },
-            new BatchPlanOptions(0, 1), captions: true, new FaultLog(), cancel: Ct);
+            new BatchPlanOptions(0, 1), captions: true, new FaultLog(), cancellationToken: Ct);
         using var latents = await Latents();
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
@@ -153,11 +152,11 @@ public sealed class LatentExtractionTests : IDisposable
     }
 
     private Task<IBatchSource<LatentBatch>> Latents() => DataSources.OpenLatentsAsync(new DataOptions { Annotations = [folder.File("out.jsonl")] },
-        new BatchPlanOptions(0, 1), CaptionForm.None, 4, new FaultLog(), cancel: Ct);
+        new BatchPlanOptions(0, 1), CaptionForm.None, 4, new FaultLog(), cancellationToken: Ct);
 
     private async Task<string> Several() => folder.Annotate(
         new { video = await folder.VideoAsync("a.mp4", 9) }, new { video = await folder.VideoAsync("b.mp4", 20) }, new { image = folder.Image("c.png", 40, 40) });
 
     private Task<ExtractionResult> Extract(string annotations, LatentExtractionOptions? other = null, int part = 1, int parts = 1, string? output = null) =>
-        new LatentExtraction(vae, other ?? options, faults).RunAsync(new ExtractionTarget(annotations, output ?? folder.File("out.jsonl"), null, part, parts), cancel: Ct);
+        new LatentExtraction(vae, other ?? options, faults).RunAsync(new ExtractionTarget(annotations, output ?? folder.File("out.jsonl"), null, part, parts), cancellationToken: Ct);
 }

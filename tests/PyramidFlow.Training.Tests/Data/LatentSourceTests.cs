@@ -123,7 +123,7 @@ public sealed class LatentSourceTests : IDisposable
         where T : unmanaged => MemoryMarshal.AsBytes<T>(values).ToArray();
 
     private static Task<IBatchSource<LatentBatch>> Open(string annotations, CaptionForm text, string[]? sizes = null) => DataSources.OpenLatentsAsync(
-        new DataOptions { Annotations = [annotations], Sizes = sizes, MaxFrames = 17 }, new BatchPlanOptions(Seed: 3, BatchSize: 2), text, Channels, new FaultLog(), cancel: Ct);
+        new DataOptions { Annotations = [annotations], Sizes = sizes, MaxFrames = 17 }, new BatchPlanOptions(Seed: 3, BatchSize: 2), text, Channels, new FaultLog(), cancellationToken: Ct);
 
     private string Latent(string name, long[] shape, double value = 1, ElementType type = ElementType.BFloat16)
     {

@@ -3,7 +3,6 @@ using PyramidFlow.Hub.RandomModels;
 using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Data;
-using PyramidFlow.Training.Data.Extracting;
 
 namespace PyramidFlow.Training.Tests.Data;
 
@@ -27,8 +26,8 @@ public sealed class TextExtractionTests : IDisposable
         var faults = new FaultLog();
         var target = new ExtractionTarget(annotations, folder.File("out.jsonl"));
 
-        var first = new TextExtraction(encoder, ElementType.Float32, 2, faults).Run(target, cancel: Ct);
-        var second = new TextExtraction(encoder, ElementType.Float32, 2, faults).Run(target, cancel: Ct);
+        var first = new TextExtraction(encoder, ElementType.Float32, 2, faults).Run(target, cancellationToken: Ct);
+        var second = new TextExtraction(encoder, ElementType.Float32, 2, faults).Run(target, cancellationToken: Ct);
 
         Assert.Equal((3, 0, 3), (first.Made, first.Kept, first.Lines));
         Assert.Equal((0, 3), (second.Made, second.Kept));
@@ -49,7 +48,7 @@ public sealed class TextExtractionTests : IDisposable
         encoder.Models[^1].NamedParameters().Single(p => p.Key == "encoder.final_layer_norm.weight").Parameter.Value.Fill(double.NaN);
         var annotations = folder.Annotate(new { text = "a red ball" });
         var target = new ExtractionTarget(annotations, folder.File("out.jsonl"));
-        var error = Assert.Throws<NonFiniteException>(() => new TextExtraction(encoder, ElementType.Float32, 2, new FaultLog()).Run(target, cancel: Ct));
+        var error = Assert.Throws<NonFiniteException>(() => new TextExtraction(encoder, ElementType.Float32, 2, new FaultLog()).Run(target, cancellationToken: Ct));
         Assert.Equal(ModelPart.Text, error.Part);
         Assert.Empty(Directory.GetFiles(folder.File("out-text")));
     }

@@ -1,8 +1,7 @@
 using PyramidFlow.Generation;
 using PyramidFlow.Scheduling;
 using PyramidFlow.Torch;
-using PyramidFlow.Training.Dit;
-using PyramidFlow.Training.Loop;
+using PyramidFlow.Training.Objectives;
 
 namespace PyramidFlow.Training.Tests.Dit;
 

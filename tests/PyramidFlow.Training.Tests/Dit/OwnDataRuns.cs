@@ -1,10 +1,10 @@
 using System.Text.Json;
+using PyramidFlow.Models;
+using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Tests.Data;
-using PyramidFlow.Models;
-using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Tests.Dit;
 
@@ -29,7 +29,7 @@ internal sealed class OwnDataRuns : IDisposable
         Config(folder, annotations, $"\"input\": \"latents\", \"captions\": \"features\", \"text_drop\": 0, {addition}");
 
     /// <summary>Writes the configuration and trains.</summary>
-    /// <param name="train">One of the entries of <c>DitDataTraining</c>.</param>
+    /// <param name="train">One of the entries of <c>DitTraining</c>.</param>
     /// <param name="config">Its text.</param>
     /// <param name="name">Name of the run.</param>
     /// <param name="stop">Cancels it, or null.</param>
@@ -39,7 +39,7 @@ internal sealed class OwnDataRuns : IDisposable
         return train(Media.File($"{name}.json"), Path.GetDirectoryName(Media.File(name, "x"))!, stop, stop?.Token ?? CancellationToken.None);
     }
 
-    public delegate IReadOnlyList<string> Entry(string config, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancel,
+    public delegate IReadOnlyList<string> Entry(string config, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken,
         PyramidFlow.Torch.Distributed.ProcessGroup? group = null);
 
     public async Task<string> SomeMediaAsync()

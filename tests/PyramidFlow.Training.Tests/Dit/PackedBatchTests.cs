@@ -1,8 +1,7 @@
+using PyramidFlow.Models;
 using PyramidFlow.Scheduling;
 using PyramidFlow.Torch;
-using PyramidFlow.Training.Dit;
-using PyramidFlow.Training.Loop;
-using PyramidFlow.Models;
+using PyramidFlow.Training.Objectives;
 
 namespace PyramidFlow.Training.Tests.Dit;
 

@@ -1,6 +1,6 @@
+using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
-using PyramidFlow.Models;
 
 namespace PyramidFlow.Training.Tests.Dit;
 

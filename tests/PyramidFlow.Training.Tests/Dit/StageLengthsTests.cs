@@ -1,4 +1,4 @@
-using PyramidFlow.Training.Dit;
+using PyramidFlow.Training.Objectives;
 
 namespace PyramidFlow.Training.Tests.Dit;
 

@@ -1,12 +1,13 @@
 using System.Text;
 using System.Text.Json;
+using PyramidFlow.Models;
+using PyramidFlow.Models.Vae;
 using PyramidFlow.Scheduling;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Dit;
+using PyramidFlow.Training.Objectives;
 using PyramidFlow.Training.Tests.Loop;
-using PyramidFlow.Models;
-using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Training.Tests.Dit;
 

@@ -1,9 +1,8 @@
 using PyramidFlow.Generation;
+using PyramidFlow.Models;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
-using PyramidFlow.Training.Dit;
-using PyramidFlow.Training.Loop;
-using PyramidFlow.Models;
+using PyramidFlow.Training.Objectives;
 
 namespace PyramidFlow.Training.Tests.Dit;
 

@@ -58,11 +58,11 @@ public sealed class GroupLoopTests : IDisposable
         }, Ct, TaskCreationOptions.LongRunning, TaskScheduler.Default)));
     }
 
-    private float[] Weights(ToyConfig config, string name, ProcessGroup? group, CancellationToken cancel)
+    private float[] Weights(ToyConfig config, string name, ProcessGroup? group, CancellationToken cancellationToken)
     {
         var run = new RunFolder(Path.Combine(folder.Path, name));
         using var training = new ToyTraining(config, run);
-        new TrainingLoop(config, training, run, group).Run(null, cancel);
+        new TrainingLoop(config, training, run, group).Run(null, cancellationToken);
         return training.Weights;
     }
 }

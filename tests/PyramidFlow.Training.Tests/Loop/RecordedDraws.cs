@@ -1,7 +1,7 @@
 using System.Globalization;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
-using PyramidFlow.Training.Loop;
+using PyramidFlow.Training.Objectives;
 
 namespace PyramidFlow.Training.Tests.Loop;
 

@@ -57,10 +57,10 @@ internal sealed class ToyTraining : ITraining, IDisposable
         return [("quality", 1)];
     }
 
-    public bool Sample(string path, CancellationToken cancel)
+    public bool Sample(string path, CancellationToken cancellationToken)
     {
         Sampling(path);
-        cancel.ThrowIfCancellationRequested();
+        cancellationToken.ThrowIfCancellationRequested();
         PngWriter.Write(path, new RgbImage(2, 1, new byte[6]));
         return true;
     }

@@ -41,9 +41,9 @@ public sealed class TrainingStateTests : IDisposable
     }
 
     [Theory]
-    [InlineData("step", "-1", "says of step '-1'")]
-    [InlineData("step", "three", "says of step 'three'")]
-    [InlineData("optimizer_steps", "-5", "says of optimizer_steps '-5'")]
+    [InlineData("step", "-1", "has an invalid step, '-1'")]
+    [InlineData("step", "three", "has an invalid step, 'three'")]
+    [InlineData("optimizer_steps", "-5", "has an invalid optimizer_steps, '-5'")]
     [InlineData("spikes", "{}", "values is missing")]
     [InlineData("spikes", "null", "this is null")]
     [InlineData("spikes", "{\"skipped\":0,\"in_a_row\":0,\"values\":null}", "values is null")]

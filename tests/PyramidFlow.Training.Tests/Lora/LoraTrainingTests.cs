@@ -2,87 +2,86 @@ using PyramidFlow.Models.Lora;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Dit;
-using PyramidFlow.Training.Loop;
-using PyramidFlow.Training.Sprites;
 using PyramidFlow.Training.Tests.Dit;
 
 namespace PyramidFlow.Training.Tests.Lora;
 
+/// <summary>A LoRA on data of one's own; <c>TrainDataTests</c> of the command trains one on media and generates with it.</summary>
 public sealed class LoraTrainingTests : IDisposable
 {
-    private const string Base = "base.safetensors";
+    private const string Learns = "\"learning_rate\": 0.02, \"warm_up_steps\": 0, \"lora\": { \"rank\": 4, \"alpha\": 8, \"targets\": [\"to_q\", \"to_v\", \"proj_out\"] }";
 
-    private static readonly DitTrainingConfig Config = new()
-    {
-        Transformer = SpriteRuns.Transformer,
-        Lora = new LoraConfig { Rank = 2, Alpha = 4, Targets = ["to_q", "to_v", "context_embedder"] },
-        ExtraColour = SpriteColour.Pink, ExtraColourShare = 0.5,
-        Clips = 6, LatentFrames = 2, Steps = 4, Batch = [2, 2, 2], Workers = 2, WarmUpSteps = 1, CheckpointEvery = 100,
-    };
-
-    private readonly SpriteRuns runs = new();
-
-    public LoraTrainingTests()
-    {
-        RandomBase.Write(runs.File(Base), Config.Transformer, seed: 5);
-        RandomBase.Write(runs.File("other.safetensors"), Config.Transformer, seed: 6);
-    }
+    private readonly OwnDataRuns runs = new();
 
     public void Dispose() => runs.Dispose();
 
     [Theory]
-    [InlineData(TrainingPrecision.Float32)]
-    [InlineData(TrainingPrecision.Bfloat16)]
-    public void An_interrupted_run_ends_in_the_bits_of_an_uninterrupted_one(TrainingPrecision precision) =>
-        runs.AssertStopsWithoutATrace(Config with { Precision = precision }, Base, "state-00000004.safetensors", LoraFile.Name);
-
-    [Fact]
-    public void The_file_is_of_the_named_layers_and_changes_the_model_it_was_trained_on()
+    [InlineData("flux", "float32")]
+    [InlineData("flux", "bfloat16")]
+    [InlineData("mmdit", "float32")]
+    [InlineData("mmdit", "bfloat16")]
+    public void Both_families_learn_in_the_named_layers_only(string family, string precision)
     {
-        using var data = runs.Latents(Config);
-        runs.Train(Config, data, "run", Base);
-        using var file = SafetensorsFile.Open(runs.File("run", LoraFile.Name));
-        Assert.Equal(
-            ["context_embedder", "single_transformer_blocks.0.attn.to_q", "single_transformer_blocks.0.attn.to_v", "transformer_blocks.0.attn.to_q", "transformer_blocks.0.attn.to_v"],
-            file.Entries.Keys.Where(key => key.EndsWith(".lora_A.weight", StringComparison.Ordinal)).Select(key => key["transformer.".Length..^".lora_A.weight".Length]).Order(StringComparer.Ordinal));
-        Assert.Equal([2, 16], file.Entries["transformer.context_embedder.lora_A.weight"].Shape);
+        var model = runs.Bare(family, seed: 5);
+        Train(model, $"{Learns}, \"steps\": 12, \"log_every\": 3, \"precision\": \"{precision}\"", "run");
+
+        var losses = runs.Metrics("run").Select(line => line.GetProperty("loss").GetDouble()).ToList();
+        Assert.True(losses[^1] < 0.9 * losses[0], string.Join(", ", losses));
+        Assert.False(Directory.Exists(Path.Combine(Path.GetDirectoryName(runs.Media.File("run", "x"))!, "diffusion_transformer")));
+        using (var file = SafetensorsFile.Open(Lora("run")))
+            Assert.All(file.Entries.Keys, key => Assert.Matches(@"^transformer\.(.+\.)?(to_q|to_v|proj_out)\.lora_[AB]\.weight$", key));
 
         using var scope = new TensorScope();
-        using var model = Config.Transformer.Build();
-        using (var weights = SafetensorsFile.Open(runs.File(Base)))
-            model.Load(weights);
-        var before = model.NamedParameters().ToDictionary(p => p.Key, p => p.Parameter.Value.ToArray<float>());
-        LoraFile.Merge(model, runs.File("run", LoraFile.Name));
-        var changed = model.NamedParameters().Where(p => !p.Parameter.Value.ToArray<float>().SequenceEqual(before[p.Key])).Select(p => p.Key).ToList();
-        Assert.Contains("context_embedder.weight", changed);
-        Assert.All(changed, key => Assert.Contains(Config.Lora!.Targets, target => key.EndsWith($"{target}.weight", StringComparison.Ordinal)));
+        using var transformer = OwnDataRuns.Transformer(family).Build();
+        using (var weights = SafetensorsFile.Open(Path.Combine(model, "diffusion_transformer_384p", "diffusion_pytorch_model.safetensors")))
+            transformer.Load(weights);
+        var before = transformer.NamedParameters().ToDictionary(p => p.Key, p => p.Parameter.Value.ToArray<float>());
+        LoraFile.Merge(transformer, Lora("run"));
+        var changed = transformer.NamedParameters().Where(p => !p.Parameter.Value.ToArray<float>().SequenceEqual(before[p.Key])).Select(p => p.Key).ToList();
+        Assert.Contains("proj_out.weight", changed);
+        Assert.All(changed, key => Assert.Matches(@"(^|\.)(to_q|to_v|proj_out)\.weight$", key));
     }
 
     [Fact]
-    public void A_state_of_another_base_rank_or_strength_is_refused()
+    public void A_stopped_run_of_two_workers_ends_in_the_bits_of_a_whole_one()
     {
-        var config = Config with { Steps = 1 };
-        using var data = runs.Latents(config);
-        runs.Train(config, data, "run", Base);
-        Refused(() => runs.Train(config, data, "run", "other.safetensors"));
-        Refused(() => runs.Train(config with { Lora = config.Lora! with { Rank = 3 } }, data, "run", Base));
-        Refused(() => runs.Train(config with { Lora = config.Lora! with { Alpha = 2 } }, data, "run", Base));
+        var threads = TorchRuntime.Threads;
+        TorchRuntime.Threads = 1;
+        var (model, addition) = (runs.Bare("mmdit", seed: 5), $"{Learns}, \"workers\": 2, \"batch\": 8");
+        Train(model, addition, "whole");
+        Train(model, addition, "parts", new OwnDataRuns.StopAfter(1));
+        Assert.True(File.Exists(runs.Media.File("parts", "state-00000001.safetensors")));
+        Train(model, addition, "parts");
+        TorchRuntime.Threads = threads;
+        foreach (var file in new[] { "state-00000003.safetensors", LoraFile.Name })
+            Assert.Equal(File.ReadAllBytes(runs.Media.File("whole", file)), File.ReadAllBytes(runs.Media.File("parts", file)));
 
-        static void Refused(Action train) =>
-            Assert.Contains("another configuration", Assert.Throws<CheckpointException>(train).Message, StringComparison.Ordinal);
+        // Another base, another rank: another run.
+        Refused(runs.Bare("mmdit", seed: 6), addition);
+        Refused(model, addition.Replace("\"rank\": 4", "\"rank\": 2", StringComparison.Ordinal));
+
+        void Refused(string folder, string other) =>
+            Assert.Contains("another configuration", Assert.Throws<CheckpointException>(() => Train(folder, other, "parts")).Message, StringComparison.Ordinal);
     }
 
     [Fact]
-    public void Half_of_the_clips_have_the_extra_colour_and_captions_know()
+    public void Impossible_configurations_are_refused_in_one_sentence()
     {
-        var config = Config with { Clips = 20 };
-        using var data = runs.Latents(config);
-        var extra = new SpriteExtraColour(SpriteColour.Pink, 0.5);
-        var expected = Enumerable.Range(0, 20).Select(i => extra.Paint(SpriteWorld.Scene(config.Seed, i), config.Seed, i).Attributes).ToHashSet();
-        using var scope = new TensorScope();
-        var (_, shown) = data.Draw(new SpriteRandom(1), 200, frames: 1);
-        Assert.Subset(expected, shown.ToHashSet());
-        Assert.InRange(shown.Count(a => a.Colour == SpriteColour.Pink), 40, 160);
-        Assert.Contains("delete it", Assert.Throws<CheckpointException>(() => runs.Latents(config with { ExtraColour = null })).Message, StringComparison.Ordinal);
+        var model = runs.Bare("flux", seed: 5);
+        Named("\"lora\": { \"targets\": [\"to_nowhere\"] }", "the LoRA target to_nowhere names no layer of this model; there are: ");
+        Named("\"lora\": { \"rank\": 0 }", "lora: a LoRA of rank 0");
+        Named("\"lora\": { \"rnak\": 4 }", "unknown key rnak in lora, the nearest one there is rank");
+        Named("\"from_scratch\": true", "leave from_scratch out");
+        var error = Assert.Throws<ArgumentException>(() =>
+            runs.Train(DitTraining.Run, OwnDataRuns.ExtractedConfig(model, runs.Extracted(), Learns), "run"));
+        Assert.Contains("train it with 'train lora'", error.Message, StringComparison.Ordinal);
+
+        void Named(string addition, string words) =>
+            Assert.Contains(words, Assert.Throws<ArgumentException>(() => Train(model, addition, "run")).Message, StringComparison.Ordinal);
     }
+
+    private string Lora(string name) => runs.Media.File(name, LoraFile.Name);
+
+    private void Train(string model, string addition, string name, OwnDataRuns.StopAfter? stop = null) =>
+        runs.Train(DitTraining.RunLora, OwnDataRuns.ExtractedConfig(model, runs.Extracted(), addition), name, stop);
 }

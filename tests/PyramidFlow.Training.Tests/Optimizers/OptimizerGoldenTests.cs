@@ -1,8 +1,8 @@
 using System.Globalization;
 using System.Text.Json;
+using PyramidFlow.Models;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
-using PyramidFlow.Models;
 
 namespace PyramidFlow.Training.Tests.Optimizers;
 

@@ -1,7 +1,7 @@
-using PyramidFlow.Torch;
-using PyramidFlow.Training.Loop;
-using PyramidFlow.Training.Vae;
 using PyramidFlow.Models.Vae;
+using PyramidFlow.Torch;
+using PyramidFlow.Training.Objectives;
+using PyramidFlow.Training.Vae;
 
 namespace PyramidFlow.Training.Tests.Vae;
 
@@ -21,8 +21,8 @@ public sealed class TimeWindowsTests : IDisposable
     [Fact]
     public void The_first_window_has_the_frame_a_video_begins_with()
     {
-        Assert.Equal([(0L, 17L), (17L, 16L)], TimeWindows.Of(33, 2, 8));
-        Assert.Equal([(0L, 17L)], TimeWindows.Of(17, 1, 8));
+        Assert.Equal([(0L, 17L), (17L, 16L)], TimeWindows.Split(33, 2, 8));
+        Assert.Equal([(0L, 17L)], TimeWindows.Split(17, 1, 8));
     }
 
     [Theory]
@@ -31,7 +31,7 @@ public sealed class TimeWindowsTests : IDisposable
     [InlineData(1, 1, "9 or 17")]
     public void A_clip_that_does_not_divide_is_refused_with_lengths_that_do(int frames, int windows, string named)
     {
-        var error = Assert.Throws<ArgumentException>(() => TimeWindows.Of(frames, windows, 8));
+        var error = Assert.Throws<ArgumentException>(() => TimeWindows.Split(frames, windows, 8));
         Assert.Contains(named, error.Message, StringComparison.Ordinal);
     }
 

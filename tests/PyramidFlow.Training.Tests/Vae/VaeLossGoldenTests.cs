@@ -1,10 +1,9 @@
 using System.Text;
 using System.Text.Json;
+using PyramidFlow.Models.Vae;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
-using PyramidFlow.Training.Dit;
-using PyramidFlow.Training.Vae;
-using PyramidFlow.Models.Vae;
+using PyramidFlow.Training.Objectives;
 
 namespace PyramidFlow.Training.Tests.Vae;
 
@@ -54,8 +53,8 @@ public class VaeLossGoldenTests
         using var golden = Goldens.Open("disc_losses", name);
         using var scope = new TensorScope();
         var (real, fake) = (golden.Tensor("in/logits_real"), golden.Tensor("in/logits_fake"));
-        golden.AssertClose("out/hinge", AdversarialLoss.Hinge.Of(real, fake));
-        golden.AssertClose("out/vanilla", AdversarialLoss.Vanilla.Of(real, fake));
+        golden.AssertClose("out/hinge", AdversarialLoss.Hinge.Compute(real, fake));
+        golden.AssertClose("out/vanilla", AdversarialLoss.Vanilla.Compute(real, fake));
     }
 
     [Theory(SkipTestWithoutData = true)]

@@ -1,8 +1,7 @@
-using PyramidFlow.Torch;
-using PyramidFlow.Torch.Checkpoints;
-using PyramidFlow.Training.Loop;
-using PyramidFlow.Training.Vae;
 using PyramidFlow.Models.Vae;
+using PyramidFlow.Torch;
+using PyramidFlow.Training.Objectives;
+using PyramidFlow.Training.Vae;
 
 namespace PyramidFlow.Training.Tests.Vae;
 

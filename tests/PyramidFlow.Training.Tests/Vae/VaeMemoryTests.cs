@@ -1,8 +1,8 @@
 using System.Globalization;
-using PyramidFlow.Torch;
-using PyramidFlow.Training.Loop;
-using PyramidFlow.Training.Vae;
 using PyramidFlow.Models.Vae;
+using PyramidFlow.Torch;
+using PyramidFlow.Training.Objectives;
+using PyramidFlow.Training.Vae;
 
 namespace PyramidFlow.Training.Tests.Vae;
 

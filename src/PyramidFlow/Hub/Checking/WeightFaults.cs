@@ -1,6 +1,5 @@
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
-using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Hub.Checking;
 

@@ -1,6 +1,5 @@
 using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Torch;
-using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Models.Text;
 

@@ -2,7 +2,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using PyramidFlow.Models.Tokenizers.Repair;
-using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Models.Tokenizers;

@@ -1,5 +1,5 @@
 using System.Text.Json;
-using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Models.Tokenizers;

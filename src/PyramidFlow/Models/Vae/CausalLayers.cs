@@ -122,41 +122,25 @@ internal sealed class FrameAttention : Module
         using var scope = new TensorScope();
         var frames = Frames.Merge(x);                                         // [f, c, h, w]
         var n = groupNorm.Forward(frames).Flatten(2).Transpose(1, 2);         // [f, h * w, c]
-        var q = Heads(toQ.Forward(n));                                        // [f, heads, h * w, d]
-        var k = Heads(toK.Forward(n));                                        // [f, heads, h * w, d]
-        var v = Heads(toV.Forward(n));                                        // [f, heads, h * w, d]
-        var a = Attend(q, k, v).Transpose(1, 2).Flatten(2);                   // [f, h * w, c]
+        var q = Heads(toQ.Forward(n));                                        // [heads, f, h * w, d]
+        var k = Heads(toK.Forward(n));                                        // [heads, f, h * w, d]
+        var v = Heads(toV.Forward(n));                                        // [heads, f, h * w, d]
+        var a = Attend(q, k, v);                                              // [f, h * w, c]
         var y = toOut[0].Forward(a).Transpose(1, 2).Reshape(frames.Shape);    // [f, c, h, w]
         return scope.Keep(Frames.Split(y + frames, x.Size(0)));               // [b, c, t, h, w]
     }
 
     private static Linear Projection(long channels) => new(channels, channels, Initializers.Normal(InitialStd));
 
+    // q, k and v [heads, f, n, d] to [f, n, heads * d].
     private static Tensor Attend(Tensor q, Tensor k, Tensor v)
     {
-        var (frames, positions) = (q.Size(0), q.Size(2));
-        var rows = MaxScores / (q.Size(1) * positions);                       // query rows, over all frames
-        if (frames > 1 && rows < frames * positions)
-        {
-            var parts = Enumerable.Range(0, (int)frames)
-                .Select(f => Attend(q.Narrow(0, f, 1), k.Narrow(0, f, 1), v.Narrow(0, f, 1)));
-            return Tensor.Cat([.. parts], 0);
-        }
-
-        var pieces = new List<Tensor>();
-        for (long start = 0, step = Math.Clamp(rows, 1, positions); start < positions; start += step)
-            pieces.Add(AttendRows(q.Narrow(2, start, Math.Min(step, positions - start)), k, v));
-        return pieces.Count == 1 ? pieces[0] : Tensor.Cat([.. pieces], 2);
+        var positions = q.Size(2);
+        var queries = Math.Clamp(MaxScores / (q.Size(0) * q.Size(1) * positions), 1, positions);
+        return ChunkedAttention.Fused(q, k, v, new AttentionRange(0, positions, positions)) ?? ChunkedAttention.Forward(q, k, v, null, queries);
     }
 
-    private static Tensor AttendRows(Tensor q, Tensor k, Tensor v)
-    {
-        using var scope = new TensorScope();
-        var scores = (q * (1 / Math.Sqrt(q.Size(3)))).Matmul(k.Transpose(2, 3));                          // [f, heads, n, m]
-        return scope.Keep(scores.To(ElementType.Float32).Softmax(-1).To(v.Type).Matmul(v));               // [f, heads, n, d]
-    }
-
-    private Tensor Heads(Tensor x) => x.Unflatten(2, heads, -1).Transpose(1, 2);
+    private Tensor Heads(Tensor x) => x.Unflatten(2, heads, -1).Permute(2, 0, 1, 3).Contiguous();
 }
 
 /// <summary>Converts between videos and batches of single frames.</summary>

@@ -1,5 +1,4 @@
 using PyramidFlow.Torch;
-using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Models.Vae;
 

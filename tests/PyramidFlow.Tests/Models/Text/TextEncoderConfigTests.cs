@@ -1,7 +1,7 @@
 using System.Text;
 using System.Text.Json.Nodes;
 using PyramidFlow.Models.Text;
-using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch;
 
 namespace PyramidFlow.Tests.Models.Text;
 

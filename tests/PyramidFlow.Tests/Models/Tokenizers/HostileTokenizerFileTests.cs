@@ -1,6 +1,6 @@
 using PyramidFlow.Testing;
 using PyramidFlow.Models.Tokenizers;
-using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch;
 
 namespace PyramidFlow.Tests.Models.Tokenizers;
 

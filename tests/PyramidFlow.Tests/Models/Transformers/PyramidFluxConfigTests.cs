@@ -1,5 +1,5 @@
 using System.Text.Json.Nodes;
-using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch;
 using PyramidFlow.Models;
 
 namespace PyramidFlow.Tests.Models.Transformers;

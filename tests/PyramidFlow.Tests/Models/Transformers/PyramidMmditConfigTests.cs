@@ -1,6 +1,6 @@
 using System.Text.Json.Nodes;
 using PyramidFlow.Testing;
-using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch;
 using PyramidFlow.Models;
 
 namespace PyramidFlow.Tests.Models.Transformers;

@@ -1,6 +1,6 @@
 using System.Text;
 using System.Text.Json.Nodes;
-using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch;
 using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Tests.Models.Vae;

@@ -1,0 +1,215 @@
+using System.Globalization;
+using PyramidFlow.Models;
+using PyramidFlow.Models.Lora;
+using PyramidFlow.Models.Text;
+using PyramidFlow.Scheduling;
+using PyramidFlow.Torch;
+using PyramidFlow.Torch.Distributed;
+using PyramidFlow.Training.Data;
+using PyramidFlow.Training.Dit;
+using PyramidFlow.Training.Loop;
+using PyramidFlow.Training.Objectives;
+
+namespace PyramidFlow.Sprites;
+
+/// <summary>Trains the diffusion transformer, or a LoRA of it, on latents of the sprites world.</summary>
+internal sealed class SpriteDitTrainer : ITraining, IDisposable
+{
+    private readonly SpriteDitConfig config;
+    private readonly SpriteLatents data;
+    private readonly PromptEncoder prompts;
+    private readonly TrainedTransformer transformer;
+    private readonly TransformerSamples? samples;
+    private readonly ClipObjective objective;
+    private readonly RunFolder folder;
+    private readonly TrainingLoop loop;
+
+    /// <summary>Creates a run, or resumes the one in the folder.</summary>
+    /// <param name="config">The configuration.</param>
+    /// <param name="folder">Folder of the run.</param>
+    /// <param name="data">Latents and attributes of the clips.</param>
+    /// <param name="prompts">Frozen text encoders.</param>
+    /// <param name="start">Opens the initial weights of a new run; null, or a null result, draws them from the seed.</param>
+    /// <param name="group">Process group of the training; null trains in this process alone.</param>
+    /// <param name="samples">Generates samples; null generates none. The caller keeps ownership.</param>
+    /// <exception cref="ArgumentException">A batch cannot be divided among all workers of all processes.</exception>
+    public SpriteDitTrainer(SpriteDitConfig config, string folder, SpriteLatents data, PromptEncoder prompts, Func<StateSource?>? start = null,
+        ProcessGroup? group = null, TransformerSamples? samples = null)
+    {
+        if (group is not null && config.Batch.Any(size => size % (config.Workers * group.WorldSize) != 0))
+            throw new ArgumentException($"batch [{string.Join(", ", config.Batch)}] cannot be shared by {config.Workers} workers of {group.WorldSize} processes: use multiples");
+        (this.config, this.data, this.prompts, this.samples) = (config, data, prompts, samples);
+        objective = new ClipObjective(config.Objective, config.CorruptRatio);
+        this.folder = new RunFolder(folder);
+        using (var weights = this.folder.LatestState is null || config.Lora is not null ? start?.Invoke() : null)
+        {
+            transformer = new TrainedTransformer(config, config.Transformer, config.Lora, weights, Device.Cpu,
+                new PartOptions { TakesMuon = config.Optimizer == SpriteOptimizer.Muon ? IsHidden : null });
+        }
+
+        loop = new TrainingLoop(config, this, this.folder, group);
+    }
+
+    /// <inheritdoc/>
+    public string Identity => $"dit seed {config.Seed} {transformer.Identity}{(config.Objective == SpriteObjective.Pyramid ? "" : " full_sequence")}";
+
+    /// <inheritdoc/>
+    public IReadOnlyList<TrainingPart> Parts => [transformer.Part];
+
+    private Workers<PyramidTransformer> Workers => transformer.Workers;
+
+    /// <summary>
+    /// Trains to the last step, or until cancelled after the current step; in both cases saves the state, and writes the EMA to
+    /// <c>dit.safetensors</c> in the folder, or to <c>lora.safetensors</c> for a LoRA.
+    /// </summary>
+    public void Run(IProgress<TrainingProgress>? progress, CancellationToken cancellationToken) => loop.Run(progress, cancellationToken);
+
+    /// <inheritdoc/>
+    public BatchLosses Backward(MicroBatch batch)
+    {
+        var shares = Workers.Run((worker, model) => Gradients(batch, worker, model));
+        return BatchLosses.Mean(shares);
+    }
+
+    /// <inheritdoc/>
+    public IEnumerable<(string Key, Tensor Tensor)> Inputs(MicroBatch batch)
+    {
+        for (var worker = 0; worker < Workers.Count; worker++)
+        {
+            using var draws = batch.Draws(worker, Workers.Count);
+            for (var stage = 0; stage < objective.Stages; stage++)
+            {
+                var (inputs, text) = Draw(batch, worker, stage, new GeneratorDraws(draws));
+                foreach (var (key, tensor) in inputs.Named().Append(("text", text.Tokens)).Append(("pooled", text.Pooled)))
+                    yield return ($"worker_{worker}.stage_{stage}.{key}", tensor);
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public IReadOnlyList<(string Name, double Value)> Publish()
+    {
+        transformer.Write(folder.File(config.Lora is null ? "dit.safetensors" : LoraFile.Name));
+        if (config.KeepSteps.Contains((int)loop.Step))
+            transformer.Write(folder.File(KeptWeights.FileName(loop.Step)));
+        return [];
+    }
+
+    /// <inheritdoc/>
+    public bool Sample(string path, CancellationToken cancellationToken) => transformer.Sample(samples, path, cancellationToken);
+
+    /// <inheritdoc/>
+    public void Dispose() => transformer.Dispose();
+
+    // One worker's share of the batch of every stage; the gradients stay in its model.
+    private BatchLosses Gradients(MicroBatch batch, int worker, PyramidTransformer model)
+    {
+        var losses = new double[objective.Stages];
+        var (tokens, flops) = (0L, 0L);
+        using var draws = batch.Draws(worker, Workers.Count);
+        for (var stage = 0; stage < losses.Length; stage++)
+        {
+            using var scope = new TensorScope();
+            var (inputs, text) = Draw(batch, worker, stage, new GeneratorDraws(draws));
+            losses[stage] = FlowStep.Backward(model, inputs, text, batch.Scale / Workers.Count).Mean().Item();
+            tokens += inputs.Tokens;
+            flops += config.Lora is null ? FlowStep.Flops(model.Config, inputs, text.Mask) : 0;
+        }
+
+        return new BatchLosses(losses.Average(), [.. losses.Select((loss, stage) => ($"loss_{stage}", loss))], tokens) { Flops = flops };
+    }
+
+    private (FlowBatch Inputs, TextCondition Text) Draw(MicroBatch batch, int worker, int stage, ITrainingDraws draws)
+    {
+        var share = batch.Share(worker, Workers.Count);
+        var shares = Workers.Count * batch.Ranks;
+        var random = new KeyedRandom(config.Seed, stream: 300 + (stage * shares) + share, batch.Number);
+        var image = batch.Step < config.ImageSteps || random.NextSingle() < config.ImageShare;
+        var frames = image ? 1 : objective.Frames(random, data.Frames);
+        var (latents, attributes) = data.Draw(random, config.Batch[stage] / shares, frames);
+        var text = Text(attributes, random);
+        return (objective.Draw(latents, stage, draws), text);
+    }
+
+    // Muon updates the matrices inside the blocks; AdamW updates embeddings, modulation and output layer.
+    private static bool IsHidden(string key) =>
+        key.Contains("transformer_blocks.", StringComparison.Ordinal) && !key.Contains("norm", StringComparison.Ordinal);
+
+    private TextCondition Text(SpriteAttributes[] attributes, KeyedRandom random)
+    {
+        using var noGrad = NoGrad.Begin();
+        var captions = attributes.Select(a =>
+        {
+            var caption = SpriteCaptions.Caption(a, random);
+            return random.NextSingle() < config.TextDrop ? "" : caption;
+        }).ToArray();
+        var features = prompts.Encode(captions);
+        return new TextCondition(features.Tokens, TextMask.OfLengths(features.Lengths), features.Pooled);
+    }
+}
+
+/// <summary>Training objective for clips, one batch per stage.</summary>
+internal sealed class ClipObjective
+{
+    private readonly FlowObjective flow;
+    private readonly bool whole;
+
+    /// <summary>Creates an objective.</summary>
+    /// <param name="kind">The objective.</param>
+    /// <param name="corruptRatio">Largest share of noise in the corrupted history, if there is one.</param>
+    internal ClipObjective(SpriteObjective kind, double corruptRatio)
+    {
+        whole = kind == SpriteObjective.FullSequence;
+        Stages = StagesOf(kind);
+        var scheduler = new PyramidFlowScheduler(whole ? new FlowOptions { Stages = 1, StageRange = [0, 1] } : null);
+        flow = new FlowObjective(scheduler, new ObjectiveOptions { SampleRatios = [.. Enumerable.Repeat(1, Stages)], CorruptRatio = corruptRatio });
+    }
+
+    /// <summary>Number of trained stages.</summary>
+    internal int Stages { get; }
+
+    /// <summary>Number of stages of an objective.</summary>
+    internal static int StagesOf(SpriteObjective kind) => kind == SpriteObjective.FullSequence ? 1 : 3;
+
+    /// <summary>Number of frames of the clips in a batch: all for whole sequences, otherwise drawn from 2 up.</summary>
+    /// <param name="random">Random numbers.</param>
+    /// <param name="longest">Latent frames of a clip.</param>
+    internal int Frames(KeyedRandom random, int longest) => whole ? longest : 2 + random.NextInt(longest - 1);
+
+    /// <summary>Creates inputs and targets of one stage.</summary>
+    /// <param name="latents">Clean latents, [b, c, t, h, w].</param>
+    /// <param name="stage">Stage, 0 is the lowest resolution.</param>
+    /// <param name="draws">Source of all random draws.</param>
+    internal FlowBatch Draw(Tensor latents, int stage, ITrainingDraws draws) =>
+        whole ? flow.Draw(latents, null, draws) : flow.DrawStage(latents, stage, draws);
+}
+
+/// <summary>EMA weights that a transformer's run kept at a step.</summary>
+/// <param name="Step">Number of completed steps.</param>
+/// <param name="File">Name of the file in the run folder.</param>
+/// <param name="Flops">Operations of the matrix products of all steps so far; see <see cref="PyramidFlow.Models.DitFlops"/>.</param>
+internal sealed record KeptWeights(long Step, string File, double Flops)
+{
+    private const string Prefix = "dit-", End = ".safetensors";
+
+    /// <summary>Name of the file of a step.</summary>
+    public static string FileName(long step) => FormattableString.Invariant($"{Prefix}{step}{End}");
+
+    /// <summary>Finds the kept weights of a run, in order.</summary>
+    /// <param name="run">Folder of the transformer's run.</param>
+    /// <exception cref="ArgumentException">The folder is not one of a transformer's run.</exception>
+    public static IReadOnlyList<KeptWeights> Find(string run)
+    {
+        var metrics = MetricsFile.Read(Path.Combine(run, "metrics.jsonl"));
+        return [.. Directory.GetFiles(run, Prefix + "*" + End).Select(file => Path.GetFileName(file))
+            .Where(name => long.TryParse(Digits(name), NumberStyles.None, CultureInfo.InvariantCulture, out _))
+            .Select(name => (Name: name, Step: long.Parse(Digits(name), CultureInfo.InvariantCulture)))
+            .OrderBy(kept => kept.Step)
+            .Select(kept => new KeptWeights(kept.Step, kept.Name, FlopsUpTo(metrics, kept.Step)))];
+    }
+
+    private static ReadOnlySpan<char> Digits(string name) => name.AsSpan()[Prefix.Length..^End.Length];
+
+    private static double FlopsUpTo(IEnumerable<IReadOnlyDictionary<string, double>> metrics, long step) =>
+        metrics.Where(line => line["step"] <= step).Sum(line => line.GetValueOrDefault("flops"));
+}

@@ -1,0 +1,149 @@
+using System.ComponentModel;
+using PyramidFlow.Media;
+
+namespace PyramidFlow.Training.Data;
+
+/// <summary>Collects the unusable items of a run, each line once. Thread-safe.</summary>
+/// <param name="onFault">Called for each new fault, on the thread that found it; may be null.</param>
+public sealed class FaultLog(Action<DataFault>? onFault = null)
+{
+    private const int MostNamed = 5;
+
+    private readonly Lock gate = new();
+    private readonly List<DataFault> faults = [];
+    private readonly HashSet<(string File, int Line)> places = [];
+
+    /// <summary>All faults so far, in the order they were found.</summary>
+    public IReadOnlyList<DataFault> Faults
+    {
+        get
+        {
+            lock (gate)
+                return [.. faults];
+        }
+    }
+
+    /// <summary>Adds a fault unless the same line already has one.</summary>
+    public void Add(DataFault fault)
+    {
+        lock (gate)
+        {
+            if (!places.Add((fault.File, fault.Line)))
+                return;
+            faults.Add(fault);
+        }
+
+        onFault?.Invoke(fault);
+    }
+
+    /// <summary>Summary for the end of a run: counts by kind and the first few faults; empty if there are none.</summary>
+    public IReadOnlyList<string> Summary()
+    {
+        var all = Faults;
+        if (all.Count == 0)
+            return [];
+        var kinds = all.GroupBy(fault => fault.Kind).OrderBy(group => group.Key).Select(group => $"{group.Count()} {Name(group.Key)}");
+        var more = all.Count > MostNamed ? (string[])[$"and {all.Count - MostNamed} more"] : [];
+        return [$"{all.Count} of the items could not be used: {string.Join(", ", kinds)}", .. all.Take(MostNamed).Select(fault => fault.ToString()), .. more];
+    }
+
+    /// <summary>Display name of a kind.</summary>
+    public static string Name(DataFaultKind kind) => kind switch
+    {
+        DataFaultKind.Line => "malformed",
+        DataFaultKind.Missing => "missing",
+        DataFaultKind.Damaged => "damaged",
+        DataFaultKind.TooShort => "too short",
+        DataFaultKind.TooSmall => "too small",
+        _ => "of another shape or type",
+    };
+}
+
+/// <summary>An unusable item of a data set.</summary>
+/// <param name="File">The annotation file.</param>
+/// <param name="Line">Line number, from 1.</param>
+/// <param name="Kind">Kind of the fault.</param>
+/// <param name="Reason">The cause; names the media file if there is one.</param>
+public sealed record DataFault(string File, int Line, DataFaultKind Kind, string Reason)
+{
+    /// <inheritdoc/>
+    public override string ToString() => $"{File}, line {Line}: {Reason}";
+}
+
+/// <summary>Why an item of a data set cannot be used.</summary>
+public enum DataFaultKind
+{
+    /// <summary>The line of the annotation file is malformed or incomplete.</summary>
+    Line,
+
+    /// <summary>A file is missing.</summary>
+    Missing,
+
+    /// <summary>A file is empty, truncated, damaged or of another format.</summary>
+    Damaged,
+
+    /// <summary>The video is shorter than the clip.</summary>
+    TooShort,
+
+    /// <summary>The picture is much smaller than its bucket.</summary>
+    TooSmall,
+
+    /// <summary>Latents or text features have another shape, size or element type.</summary>
+    WrongShape,
+}
+
+/// <summary>Unusable training data; the message names the file, the line if there is one, and a remedy.</summary>
+public sealed class DataException : Exception
+{
+    /// <summary>Creates an exception with a message for the user.</summary>
+    public DataException(string message)
+        : base(message)
+    {
+    }
+
+    /// <summary>Creates an exception with a message for the user and its cause.</summary>
+    public DataException(string message, Exception inner)
+        : base(message, inner)
+    {
+    }
+}
+
+/// <summary>An unusable item; the run continues without it.</summary>
+internal sealed class BadItemException(DataFaultKind kind, string reason, Exception? inner = null) : Exception(reason, inner)
+{
+    public DataFaultKind Kind { get; } = kind;
+
+    public DataFault Fault(Annotation annotation) => new(annotation.File, annotation.Line, Kind, Message);
+}
+
+/// <summary>Limit on the share of bad items.</summary>
+internal static class BadShare
+{
+    private const double Most = 0.9;
+
+    /// <summary>Whether nearly all items are bad: nine of ten, or the only ones.</summary>
+    public static bool IsTooMuch(int bad, int all) => bad > 0 && bad >= Most * all;
+}
+
+/// <summary>Converts errors of the media readers into faults of an item.</summary>
+internal static class MediaFaults
+{
+    /// <summary>Reads from a file.</summary>
+    /// <exception cref="BadItemException">The file is missing or unreadable. A missing ffmpeg is not a fault of the item.</exception>
+    public static async Task<T> GuardAsync<T>(string path, Func<Task<T>> read)
+    {
+        if (!File.Exists(path))
+            throw Missing(path);
+        try
+        {
+            return await read().ConfigureAwait(false);
+        }
+        catch (MediaException e) when (e.InnerException is not Win32Exception)
+        {
+            throw new BadItemException(DataFaultKind.Damaged, e.Message, e);
+        }
+    }
+
+    public static BadItemException Missing(string path) =>
+        new(DataFaultKind.Missing, Directory.Exists(path) ? $"{path} is a folder, not a file" : $"{path} does not exist");
+}

@@ -1,0 +1,133 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using PyramidFlow.Models.Lora;
+using PyramidFlow.Training.Data;
+using PyramidFlow.Training.Loop;
+
+namespace PyramidFlow.Training.Dit;
+
+/// <summary>Configuration of <c>train dit</c> and <c>train lora</c> on videos, images or latents; read from JSON. The defaults are those of the released runs.</summary>
+public sealed record DitConfig : LoopConfig
+{
+    /// <summary>Sets the defaults of the released runs.</summary>
+    public DitConfig() => (LearningRate, WarmUpSteps, AverageDecay) = (5e-5, 1000, 0);
+
+    /// <summary>
+    /// Name or folder of a model in the released layout, which provides the initial transformer, VAE, text encoders and latent statistics.
+    /// A folder is relative to the configuration file.
+    /// </summary>
+    public required string Model { get; set; }
+
+    /// <summary>Variant of the transformer, such as <c>384p</c>; null is the folder's first one.</summary>
+    public string? Variant { get; set; }
+
+    /// <summary>Whether the transformer starts with new weights drawn from the seed instead of the folder's.</summary>
+    public bool FromScratch { get; set; }
+
+    /// <summary>The LoRA that <c>train lora</c> trains on top of frozen weights; null trains the weights.</summary>
+    public LoraConfig? Lora { get; set; }
+
+    /// <summary>The items and how they are cropped.</summary>
+    public required DataOptions Data { get; set; }
+
+    /// <summary>Input of the training: <c>media</c> are encoded by the VAE in every step, <c>latents</c> were extracted before.</summary>
+    [JsonConverter(typeof(SnakeCaseEnumConverter<DitInput>))]
+    public DitInput Input { get; set; }
+
+    /// <summary>Form of the captions: <c>text</c> is encoded in every step, <c>features</c> were extracted before.</summary>
+    [JsonConverter(typeof(SnakeCaseEnumConverter<CaptionForm>))]
+    public CaptionForm Captions { get; set; } = CaptionForm.Text;
+
+    /// <summary>
+    /// <c>autoregressive</c> trains on the last unit of a clip, given its history at decreasing resolution (the temporal pyramid);
+    /// <c>full_sequence</c> trains on whole clips.
+    /// </summary>
+    [JsonConverter(typeof(SnakeCaseEnumConverter<TemporalObjective>))]
+    public TemporalObjective Objective { get; set; }
+
+    /// <summary>Batch size of one process: a multiple of the sum of <see cref="SampleRatios"/> and of <see cref="LoopConfig.Workers"/>.</summary>
+    public int Batch { get; set; } = 4;
+
+    /// <summary>Share of a batch for each stage, lowest resolution first.</summary>
+    public IReadOnlyList<int> SampleRatios { get; set; } = [1, 2, 1];
+
+    /// <summary>Largest share of noise in the corrupted history.</summary>
+    public double CorruptRatio { get; set; } = 1 / 3.0;
+
+    /// <summary>Probability of dropping the prompt.</summary>
+    public double TextDrop { get; set; } = 0.1;
+
+    /// <summary>Latent frames of each unit after the first.</summary>
+    public int FramePerUnit { get; set; } = 1;
+
+    /// <summary>Length of the longest clip in latent frames, to which the lengths of the stages add up.</summary>
+    public int MaxTemporalLength { get; set; } = 16;
+
+    /// <summary>Number of processes that share their clips and train on different lengths of them.</summary>
+    public int VideoSyncGroup { get; set; } = 8;
+
+    /// <summary>Frames to encode by the VAE at a time, a multiple of 8; null encodes whole clips.</summary>
+    public int? VaeWindow { get; set; }
+
+    /// <summary>Samples to generate every <see cref="LoopConfig.SampleEvery"/> steps; null generates none.</summary>
+    public SampleOptions? Samples { get; set; }
+
+    /// <summary>Device: <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>; with several processes on one machine, <c>cuda</c> is the GPU of the local rank.</summary>
+    public string Device { get; set; } = "cpu";
+
+    /// <summary>Reads a configuration file.</summary>
+    /// <exception cref="ArgumentException">The file is missing or malformed, or contains an unknown key or an invalid value.</exception>
+    public static DitConfig Load(string path) => TrainingConfigFile.Read(path, DitJson.Default.DitConfig).Check(path);
+
+    /// <summary>Resolves the paths of the configuration.</summary>
+    /// <param name="path">The configuration file.</param>
+    /// <exception cref="ArgumentException">The model does not exist, or a path is relative to the working folder.</exception>
+    internal DitConfig Find(string path)
+    {
+        Model = ConfigPaths.Model(path, "model", Model);
+        Data.Find(path);
+        return this;
+    }
+
+    private DitConfig Check(string path)
+    {
+        var parts = Workers * SampleRatios.Sum();
+        var fault =
+            parts > 0 && (Batch < 1 || Batch % parts != 0)
+                ? $"batch {Batch} cannot be dealt to {Workers} workers and sample_ratios [{string.Join(", ", SampleRatios)}]: use a multiple of {parts}"
+            : TextDrop is not (>= 0 and <= 1) ? FormattableString.Invariant($"text_drop {TextDrop} is not within 0 to 1")
+            : MaxTemporalLength < 1 ? $"max_temporal_length {MaxTemporalLength} is less than 1"
+            : VideoSyncGroup < 1 ? $"video_sync_group {VideoSyncGroup} is less than 1"
+            : VaeWindow is { } window && (window < 8 || window % 8 != 0) ? $"vae_window {window} is not a multiple of 8"
+            : Captions == CaptionForm.None ? "captions none leaves nothing to learn from: use text or features"
+            : Input == DitInput.Media && Captions == CaptionForm.Features ? "captions features go with input latents: extract latents too, or use captions text"
+            : Lora?.Fault() is { } lora ? $"lora: {lora}"
+            : SampleOptions.Fault(Samples, SampleEvery) ?? LoopFault();
+        return fault is null ? this : throw new ArgumentException($"{path}: {fault}");
+    }
+}
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true,
+    ReadCommentHandling = JsonCommentHandling.Skip, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow)]
+[JsonSerializable(typeof(DitConfig))]
+internal sealed partial class DitJson : JsonSerializerContext;
+
+/// <summary>Input of a transformer's training.</summary>
+public enum DitInput
+{
+    /// <summary>Videos and images, encoded by the VAE during training.</summary>
+    Media,
+
+    /// <summary>Extracted latents.</summary>
+    Latents,
+}
+
+/// <summary>Temporal objective of a transformer's training.</summary>
+public enum TemporalObjective
+{
+    /// <summary>The last unit of a clip, given its history at decreasing resolution.</summary>
+    Autoregressive,
+
+    /// <summary>The whole clip.</summary>
+    FullSequence,
+}

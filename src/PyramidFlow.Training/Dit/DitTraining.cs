@@ -1,0 +1,78 @@
+using PyramidFlow.Models;
+using PyramidFlow.Models.Lora;
+using PyramidFlow.Torch.Distributed;
+using PyramidFlow.Training.Data;
+using PyramidFlow.Training.Loop;
+
+namespace PyramidFlow.Training.Dit;
+
+/// <summary>Trains a diffusion transformer, or a LoRA of one, as a configuration says.</summary>
+public static class DitTraining
+{
+    // Three stages of 2x2 patches over latents at an eighth of the picture size.
+    private const int Multiple = 64;
+
+    /// <summary>Trains a transformer. The run folder receives <c>diffusion_transformer</c>, which can replace that of the model folder.</summary>
+    /// <param name="configPath">A <see cref="DitConfig"/> without <c>lora</c>.</param>
+    /// <param name="folder">Folder of the run.</param>
+    /// <param name="progress">Reports progress every few steps and every unusable item; null reports nothing.</param>
+    /// <param name="cancellationToken">Stops the run after the current step and saves a checkpoint.</param>
+    /// <param name="group">Process group of the training; null trains in this process alone.</param>
+    /// <returns>Messages about unusable items; empty if there are none.</returns>
+    /// <exception cref="ArgumentException">The configuration is invalid.</exception>
+    /// <exception cref="DataException">The data cannot be used.</exception>
+    public static IReadOnlyList<string> Run(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
+    {
+        var config = DitConfig.Load(configPath);
+        if (config.Lora is not null)
+            throw new ArgumentException($"{configPath} describes a LoRA: train it with 'train lora', or take the key lora out");
+        return Run(config.Find(configPath), configPath, folder, progress, cancellationToken, group);
+    }
+
+    /// <summary>Trains a LoRA of the model folder's transformer. The run folder receives <see cref="LoraFile.Name"/>.</summary>
+    /// <param name="configPath">A <see cref="DitConfig"/>; without <c>lora</c>, the defaults of <see cref="LoraConfig"/> apply.</param>
+    /// <param name="folder">Folder of the run.</param>
+    /// <param name="progress">Reports progress every few steps and every unusable item; null reports nothing.</param>
+    /// <param name="cancellationToken">Stops the run after the current step and saves a checkpoint.</param>
+    /// <param name="group">Process group of the training; null trains in this process alone.</param>
+    /// <returns>Messages about unusable items; empty if there are none.</returns>
+    /// <exception cref="DataException">The data cannot be used.</exception>
+    /// <exception cref="ArgumentException">The configuration is invalid, or a target matches no layer of the transformer.</exception>
+    public static IReadOnlyList<string> RunLora(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
+    {
+        var config = DitConfig.Load(configPath);
+        if (config.FromScratch)
+            throw new ArgumentException($"{configPath}: a LoRA adds to the weights of the model's folder: leave from_scratch out");
+        config.Find(configPath);
+        config.Lora ??= new LoraConfig();
+        TrainedTransformer.Check(TransformerConfigs.Load(CheckpointFolder.Open(config.Model).Transformer(config.Variant).ConfigFile), config.Lora);
+        return Run(config, configPath, folder, progress, cancellationToken, group);
+    }
+
+    private static IReadOnlyList<string> Run(DitConfig config, string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group)
+    {
+        var start = CheckpointFolder.Open(config.Model);
+        var faults = new FaultLog(fault => progress?.Report(new TrainingProgress(0, config.Steps, 0, 0, fault.ToString())));
+        using var models = new FrozenModels(config, start, TrainingDevice.For(config.Device, group));
+        using var items = DitBatches.Open(config, PlanOf(config, group), models.Channels, faults, cancellationToken);
+        foreach (var (bucket, _) in items.Plan.Counts)
+        {
+            if (bucket.Width % Multiple != 0 || bucket.Height % Multiple != 0)
+                throw new ArgumentException($"{configPath}: items of {bucket} cannot be halved for every stage: use multiples of {Multiple}");
+        }
+
+        using var trainer = new DitTrainer(config, new RunFolder(folder), start, items, models, group);
+        trainer.Run(progress, cancellationToken);
+        return faults.Summary();
+    }
+
+    // Processes that share their clips are one to the plan; each draws its own noise.
+    private static BatchPlanOptions PlanOf(DitConfig config, ProcessGroup? group)
+    {
+        var (rank, ranks) = (group?.Rank ?? 0, group?.WorldSize ?? 1);
+        var sharing = config.Objective == TemporalObjective.Autoregressive ? Math.Min(config.VideoSyncGroup, ranks) : 1;
+        if (ranks % sharing != 0)
+            throw new ArgumentException($"{ranks} processes cannot be grouped by video_sync_group {sharing}: use a divisor of {ranks}");
+        return new BatchPlanOptions(config.Seed, config.Batch, rank / sharing, ranks / sharing, config.Data.ImageShare);
+    }
+}

@@ -1,0 +1,128 @@
+using PyramidFlow.Generation;
+using PyramidFlow.Models;
+using PyramidFlow.Models.Text;
+using PyramidFlow.Models.Vae;
+using PyramidFlow.Torch;
+using PyramidFlow.Training.Data;
+using PyramidFlow.Training.Objectives;
+
+namespace PyramidFlow.Training.Dit;
+
+/// <summary>The frozen models of a transformer's training: the VAE and the text encoders that the data needs.</summary>
+internal sealed class FrozenModels : IDisposable
+{
+    private readonly DitConfig config;
+    private readonly LatentNormalization normalization;
+    private readonly CausalVideoVae? vae;
+    private readonly PromptEncoder? prompts;
+    private readonly TextItem? noText;
+
+    /// <summary>Loads the models.</summary>
+    /// <param name="config">The configuration.</param>
+    /// <param name="folder">The model folder.</param>
+    /// <param name="device">Target device.</param>
+    internal FrozenModels(DitConfig config, CheckpointFolder folder, Device device)
+    {
+        (this.config, Device) = (config, device);
+        var settings = folder.Settings(config.Variant);
+        normalization = settings.Latent;
+        var vaeConfig = CausalVideoVaeConfig.Read(folder.Vae.ConfigFile);
+        Channels = vaeConfig.EncoderOutChannels;
+        if (config.Input == DitInput.Media)
+        {
+            vae = CausalVideoVae.Load(folder.Vae, config.ComputeType, device);
+        }
+
+        if (config.Captions == CaptionForm.Text || config.TextDrop > 0 || config.Samples is not null)
+            prompts = PromptEncoder.Load(folder, config.ComputeType, device);
+        if (config.Samples is { } samples)
+        {
+            Samples = new TransformerSamples(samples, settings with { FullSequence = config.Objective == TemporalObjective.FullSequence }, prompts!,
+                () => CausalVideoVae.Load(folder.Vae, config.ComputeType, device));
+        }
+
+        if (config.Captions == CaptionForm.Features && prompts is not null)
+        {
+            // The empty caption is the only one to encode; the encoders are freed.
+            using var scope = new TensorScope();
+            using var noGrad = NoGrad.Begin();
+            var features = prompts.Encode([""]);
+            noText = new TextItem(Flat(features.Tokens.Narrow(1, 0, features.Lengths[0])), features.Lengths[0], Flat(features.Pooled));
+            prompts.Dispose();
+            prompts = null;
+        }
+    }
+
+    /// <summary>Generates samples; null if none are configured.</summary>
+    internal TransformerSamples? Samples { get; }
+
+    /// <summary>Channels of the latents.</summary>
+    internal int Channels { get; }
+
+    /// <summary>Device of the models.</summary>
+    internal Device Device { get; }
+
+    /// <summary>Normalised latents for the transformer, float32, without gradients.</summary>
+    /// <param name="content">Pixels or the VAE's latents.</param>
+    /// <param name="arePixels">Whether the content is pixels.</param>
+    /// <param name="draws">Source of the random draws around the means.</param>
+    internal Tensor Latents(Tensor content, bool arePixels, ITrainingDraws draws)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        var latents = arePixels
+            ? LatentEncoding.Encode(vae!, normalization, content.To(Device).To(config.ComputeType), draws, config.VaeWindow)
+            : normalization.Normalize(content.To(Device), isStart: true);
+        return scope.Keep(latents.To(ElementType.Float32));
+    }
+
+    /// <summary>Text condition of some rows, without gradients.</summary>
+    /// <param name="captions">Caption of each row.</param>
+    /// <param name="features">Extracted features; null encodes the captions.</param>
+    /// <param name="dropped">Rows that train without a prompt.</param>
+    internal TextCondition Text(IReadOnlyList<string> captions, PromptFeatures? features, bool[] dropped)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        if (features is null)
+            return Keep(scope, Condition(prompts!.Encode([.. captions.Select((caption, row) => dropped[row] ? "" : caption)])));
+        var text = Condition(features);
+        return Keep(scope, noText is null ? text : text.Replace(dropped, Condition(TextItem.Batch([noText]))));
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        vae?.Dispose();
+        prompts?.Dispose();
+        Samples?.Dispose();
+    }
+
+    private static float[] Flat(Tensor tensor) => tensor.To(ElementType.Float32).ToArray<float>();
+
+    private TextCondition Condition(PromptFeatures features) =>
+        new(features.Tokens.To(Device), TextMask.OfLengths(features.Lengths), features.Pooled.To(Device));
+
+    private static TextCondition Keep(TensorScope scope, TextCondition text) => new(scope.Keep(text.Tokens), text.Mask, scope.Keep(text.Pooled));
+}
+
+/// <summary>Encodes pixels to the latents that a transformer trains on.</summary>
+internal static class LatentEncoding
+{
+    /// <summary>Encodes videos or images, samples from the posterior, and normalises the latents; no gradients.</summary>
+    /// <param name="vae">The encoder.</param>
+    /// <param name="normalization">Latent statistics of the transformer.</param>
+    /// <param name="pixels">Pixels in -1 to 1, [b, 3, 1 + 8n, 8h, 8w].</param>
+    /// <param name="draws">Source of the random draws around the means; null uses the means.</param>
+    /// <param name="window">Frames to encode at a time after the first, a multiple of 8; null encodes all at once.</param>
+    /// <returns>Normalised latents, [b, c, 1 + n, h, w].</returns>
+    public static Tensor Encode(CausalVideoVae vae, LatentNormalization normalization, Tensor pixels, ITrainingDraws? draws, int? window = null)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        var posterior = vae.Encode(pixels, window);
+        var latents = draws is null ? posterior.Mode
+            : posterior.Sample(draws.Normal(posterior.Mean.Shape).To(posterior.Mean.Type).To(posterior.Mean.Device));
+        return scope.Keep(normalization.Normalize(latents, isStart: true));
+    }
+}

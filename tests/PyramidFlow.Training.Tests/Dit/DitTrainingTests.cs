@@ -1,0 +1,71 @@
+using PyramidFlow.Cli.Tests;
+using PyramidFlow.Models;
+using PyramidFlow.Training.Dit;
+using PyramidFlow.Training.Loop;
+using PyramidFlow.Training.Tests.Data;
+
+namespace PyramidFlow.Training.Tests.Dit;
+
+public sealed class DitTrainingTests(TinyModel model) : IClassFixture<TinyModel>, IDisposable
+{
+    private readonly OwnDataRuns runs = new();
+
+    private MediaFolder Media => runs.Media;
+
+    public void Dispose() => runs.Dispose();
+
+    [Fact]
+    public async Task Videos_and_images_train_a_model_that_fits_its_folder()
+    {
+        var annotations = await runs.SomeMediaAsync();
+        var config = OwnDataRuns.Config(model.Folder, annotations, "\"accumulation\": 2, \"steps\": 2");
+        Assert.Empty(Train(config, "run"));
+
+        // The trained component takes the place of the model's own and is loaded by its config.
+        var component = new ComponentFolder("diffusion_transformer", Media.File("run", "diffusion_transformer"));
+        using var trained = TransformerConfigs.Load(component.ConfigFile).Build();
+        using (var weights = component.OpenWeights())
+            trained.Load(weights);
+        Assert.Contains(runs.Metrics("run"), line => line.GetProperty("loss_1").GetDouble() > 0);
+        Assert.True(runs.Metrics("run").Last().GetProperty("tokens_per_second").GetDouble() > 0);
+    }
+
+    [Fact]
+    public async Task A_stopped_run_on_media_ends_in_the_bits_of_a_whole_one()
+    {
+        var annotations = await runs.SomeMediaAsync();
+        Train(OwnDataRuns.Config(model.Folder, annotations), "whole");
+        Train(OwnDataRuns.Config(model.Folder, annotations), "parts", new OwnDataRuns.StopAfter(1));
+        Assert.EndsWith("state-00000001.safetensors", new RunFolder(Media.File("parts")).LatestState!, StringComparison.Ordinal);
+        Train(OwnDataRuns.Config(model.Folder, annotations), "parts");
+        Assert.Equal(Weights("whole"), Weights("parts"));
+    }
+
+    [Theory]
+    [InlineData("flux", "autoregressive")]
+    [InlineData("flux", "full_sequence")]
+    [InlineData("mmdit", "autoregressive")]
+    [InlineData("mmdit", "full_sequence")]
+    public void Both_families_learn_from_extracted_latents_and_features(string family, string objective)
+    {
+        var config = OwnDataRuns.ExtractedConfig(runs.Bare(family), runs.Extracted(), "\"from_scratch\": true, "
+            + $"\"steps\": 12, \"objective\": \"{objective}\", \"learning_rate\": 0.01, \"warm_up_steps\": 0, \"log_every\": 3");
+        Train(config, "run");
+        var losses = runs.Metrics("run").Select(line => line.GetProperty("loss").GetDouble()).ToList();
+        Assert.True(losses[^1] < 0.9 * losses[0], string.Join(", ", losses));
+    }
+
+    [Theory]
+    [InlineData("\"objectiv\": 1", "unknown key objectiv, the nearest one there is objective")]
+    [InlineData("\"batch\": 6", "batch 6 cannot be dealt to 1 workers and sample_ratios [1, 2, 1]: use a multiple of 4")]
+    [InlineData("\"captions\": \"features\"", "captions features go with input latents")]
+    public void Impossible_configurations_are_refused_in_one_sentence(string addition, string named)
+    {
+        var error = Assert.Throws<ArgumentException>(() => Train(OwnDataRuns.Config(model.Folder, "none.jsonl", addition), "run"));
+        Assert.Contains(named, error.Message, StringComparison.Ordinal);
+    }
+
+    private IReadOnlyList<string> Train(string config, string name, OwnDataRuns.StopAfter? stop = null) => runs.Train(DitTraining.Run, config, name, stop);
+
+    private byte[] Weights(string name) => File.ReadAllBytes(Media.File(name, "diffusion_transformer", "diffusion_pytorch_model.safetensors"));
+}
