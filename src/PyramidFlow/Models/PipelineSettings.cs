@@ -1,6 +1,5 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using PyramidFlow.Models;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Models;
