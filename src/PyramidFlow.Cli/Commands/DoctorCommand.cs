@@ -7,6 +7,7 @@ using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Media;
+using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using Spectre.Console;
 
@@ -59,7 +60,7 @@ internal static class Doctor
 
     private static IEnumerable<Finding> ModelFindings()
     {
-        var known = ModelCatalog.Known();
+        var known = ModelCatalog.Installed();
         foreach (var (name, folder) in known)
             yield return Model(name, folder);
         if (known.All(model => model.Name != ModelCatalog.Default))
@@ -73,7 +74,7 @@ internal static class Doctor
     {
         try
         {
-            var problems = CheckpointReport.Of(CheckpointFolder.Open(folder)).Variants.SelectMany(variant => variant.Faults).Distinct().ToList();
+            var problems = CheckpointReport.Create(CheckpointFolder.Open(folder)).Variants.SelectMany(variant => variant.Faults).Distinct().ToList();
             return problems.Count == 0
                 ? new Finding($"model {name}", FindingState.Ok, folder)
                 : Damaged(name, problems[0]);

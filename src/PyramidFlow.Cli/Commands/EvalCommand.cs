@@ -5,6 +5,7 @@ using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
 using PyramidFlow.Hub;
 using PyramidFlow.Media;
+using PyramidFlow.Models;
 using PyramidFlow.Models.Vae;
 using PyramidFlow.Sprites;
 using PyramidFlow.Torch;

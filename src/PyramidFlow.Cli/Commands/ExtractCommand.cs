@@ -3,6 +3,7 @@ using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
+using PyramidFlow.Models;
 using PyramidFlow.Models.Text;
 using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;

@@ -45,7 +45,7 @@ internal static class ModelsCommand
         command.SetAction((parsed, cancellationToken) =>
         {
             var named = parsed.GetRequiredValue(folder);
-            var report = CheckpointReport.Of(CheckpointFolder.Open(Directory.Exists(named) ? named : ModelCatalog.Find(named)), null, !parsed.GetValue(quick), cancellationToken);
+            var report = CheckpointReport.Create(CheckpointFolder.Open(Directory.Exists(named) ? named : ModelNames.Find(named)), null, !parsed.GetValue(quick), cancellationToken);
             VerifyReport.Print(report, parsed.GetValue(json), console);
             return Task.FromResult(report.CanRun ? ExitCode.Ok : ExitCode.Failed);
         });
@@ -54,7 +54,7 @@ internal static class ModelsCommand
 
     private static ExampledCommand Download(CliConsole console)
     {
-        var name = new Argument<string>("NAME") { Description = $"{string.Join(", ", KnownDownload.All.Select(known => known.Name))}, or OWNER/NAME of a repository" };
+        var name = new Argument<string>("NAME") { Description = $"{string.Join(", ", ModelCatalog.Released.Select(known => known.Name))}, or OWNER/NAME of a repository" };
         var variant = CliOptions.Text("--variant", "NAME", "transformer to bring: 384p, 768p or image [default: 384p]");
         var revision = CliOptions.Text("--revision", "NAME", "branch, tag or commit [default: main]");
         var output = CliOptions.Text("--output", "DIR", $"checkpoint folder to write [default: NAME in {ModelCatalog.Variable}, else here]", "-o");
@@ -120,8 +120,8 @@ internal static class ModelList
 {
     public static void Print(bool json, CliConsole console)
     {
-        var installed = ModelCatalog.Known().Select(model => Look(model.Name, model.Folder)).ToList();
-        var others = KnownDownload.All.Where(known => installed.All(model => model.Name != known.Name)).ToList();
+        var installed = ModelCatalog.Installed().Select(model => Look(model.Name, model.Folder)).ToList();
+        var others = ModelCatalog.Released.Where(known => installed.All(model => model.Name != known.Name)).ToList();
         if (json)
         {
             console.Result(Json(installed, others));
@@ -138,7 +138,7 @@ internal static class ModelList
 
         console.Result(table);
         foreach (var known in others)
-            console.Result($"to get {known.Name} ({known.What}): {About.Name} models download {known.Name} --variant {string.Join('|', known.Variants)}");
+            console.Result($"to get {known.Name} ({known.Description}): {About.Name} models download {known.Name} --variant {string.Join('|', known.Variants)}");
     }
 
     /// <summary>A variant as the user types it.</summary>
@@ -148,7 +148,7 @@ internal static class ModelList
     {
         try
         {
-            var variants = CheckpointReport.Of(CheckpointFolder.Open(folder)).Variants;
+            var variants = CheckpointReport.Create(CheckpointFolder.Open(folder)).Variants;
             return new Installed(name, folder, [.. variants.Where(v => v.Runs).Select(v => v.Variant)], variants.SelectMany(v => v.Faults).FirstOrDefault());
         }
         catch (CheckpointException e)
@@ -157,7 +157,7 @@ internal static class ModelList
         }
     }
 
-    private static string Json(List<Installed> installed, List<KnownDownload> others) => JsonText.Of(json =>
+    private static string Json(List<Installed> installed, List<ReleasedModel> others) => JsonText.Of(json =>
     {
         json.WriteStartObject();
         json.WriteStartArray("installed");
@@ -203,7 +203,7 @@ internal static class VerifyReport
             return;
         }
 
-        console.Result($"{report.Folder}: {report.Family.Name} ({report.Family.Title}");
+        console.Result($"{report.Folder}: {report.Family.Name} ({report.Family.Title})");
         var table = new Table { Border = TableBorder.None, ShowHeaders = false };
         table.AddColumns("", "", "");
         foreach (var part in report.Components)
@@ -261,12 +261,12 @@ internal sealed class DownloadRun(CliConsole console)
 {
     public async Task<int> RunAsync(string name, string? variant, string revision, string? output, int? parallel, CancellationToken cancellationToken)
     {
-        var (source, shortName) = KnownDownload.Find(name, revision);
+        var (source, shortName) = ModelNames.FindDownload(name, revision);
         var folder = output ?? DefaultFolder(shortName);
         using var line = new ProgressLine(console);
         var options = new HubOptions { Notify = note => Say(line, note) };
         using var client = new HubClient(HubEndpoint.FromEnvironment(), parallel is { } count ? options with { Parallel = count } : options);
-        var plan = DownloadPlan.Of(source, await client.ListAsync(source, cancellationToken).ConfigureAwait(false), variant, folder);
+        var plan = DownloadPlan.Create(source, await client.ListAsync(source, cancellationToken).ConfigureAwait(false), variant, folder);
         console.Note($"{source.Repository}, {ModelList.VariantName(plan.Variant)}: {plan.Files.Count} files, {Bytes.Text(plan.TotalBytes)}"
             + (plan.KeptBytes > 0 ? $", of which {Bytes.Text(plan.KeptBytes)} are there" : "")
             + (plan.Others.Count > 0 && variant is null ? $" (--variant {string.Join(" or ", plan.Others)} for another)" : ""));
@@ -287,12 +287,12 @@ internal sealed class DownloadRun(CliConsole console)
     }
 
     // The first folder that is searched for models, else the current one.
-    private static string DefaultFolder(string name) => Path.Combine(InstalledModels.NamedRoots() is [var first, ..] ? first : ".", name);
+    private static string DefaultFolder(string name) => Path.Combine(ModelCatalog.NamedRoots() is [var first, ..] ? first : ".", name);
 
     // Right bytes can still be of a model that this program cannot run.
     private int Finish(DownloadPlan plan)
     {
-        var report = CheckpointReport.Of(CheckpointFolder.Open(plan.Folder), plan.Variant).Variants[0];
+        var report = CheckpointReport.Create(CheckpointFolder.Open(plan.Folder), plan.Variant).Variants[0];
         foreach (var fault in report.Faults)
             console.Warn(fault);
         console.Result(plan.Folder);

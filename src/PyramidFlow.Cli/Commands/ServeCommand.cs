@@ -5,6 +5,8 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Terminal;
+using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Server;
 using PyramidFlow.Server.Domain;
 
@@ -139,7 +141,7 @@ internal static class ServedModels
     public static IReadOnlyList<ModelFolder> Of(string folder)
     {
         var name = Path.GetFileName(folder);
-        return [new ModelFolder(name, folder), .. ModelCatalog.Known().Where(model => model.Name != name).Select(model => new ModelFolder(model.Name, model.Folder))];
+        return [new ModelFolder(name, folder), .. ModelCatalog.Installed().Where(model => model.Name != name).Select(model => new ModelFolder(model.Name, model.Folder))];
     }
 }
 

@@ -1,5 +1,6 @@
 using PyramidFlow.Generation;
 using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Sprites;
 using PyramidFlow.Training.Data;
 

@@ -4,6 +4,7 @@ using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
 using PyramidFlow.Hub;
 using PyramidFlow.Media;
+using PyramidFlow.Models;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Generating;

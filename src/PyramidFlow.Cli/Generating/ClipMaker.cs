@@ -4,6 +4,7 @@ using PyramidFlow.Generation;
 using PyramidFlow.Hub;
 using PyramidFlow.Media;
 using PyramidFlow.Memory;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Cli.Generating;
 

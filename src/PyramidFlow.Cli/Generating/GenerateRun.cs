@@ -2,6 +2,7 @@ using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
 using PyramidFlow.Hub;
 using PyramidFlow.Media;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Cli.Generating;
 

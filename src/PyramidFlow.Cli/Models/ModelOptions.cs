@@ -3,6 +3,7 @@ using System.Runtime.CompilerServices;
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
 using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
@@ -95,7 +96,7 @@ internal sealed record ModelArguments
     {
         foreach (var lora in (Loras ?? []).Where(lora => !Directory.Exists(lora.Path)))
             OutputFile.CheckInput(lora.Path, "--lora takes a LoRA's safetensors file, or the folder of an adapter");
-        var folder = CheckpointFolder.Open(ModelCatalog.Find(Name ?? ModelCatalog.Default));
+        var folder = CheckpointFolder.Open(ModelNames.Find(Name ?? ModelCatalog.Default));
         if (Variant is not null && !folder.Variants.Contains(Variant))
         {
             var known = string.Join(", ", folder.Variants.Where(v => v.Length > 0));
@@ -166,7 +167,7 @@ internal sealed class LoraArgument(string path, double weight)
     public double Weight => weight;
 
     /// <summary>The hash of <see cref="LoraPlace.Sha256"/>; a hash that could be computed is kept.</summary>
-    public string Sha256 => sha256 ??= LoraPlace.Of(Path).Sha256();
+    public string Sha256 => sha256 ??= LoraPlace.Find(Path).Sha256();
 
     /// <summary>How the library takes it.</summary>
     public LoraUse Use => new(Path, Weight);
