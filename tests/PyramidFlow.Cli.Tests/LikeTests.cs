@@ -1,10 +1,8 @@
 using System.Text.Json;
-using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
 using PyramidFlow.Hub;
 using PyramidFlow.Media;
-using PyramidFlow.Models;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;

@@ -1,7 +1,6 @@
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Hub;
-using PyramidFlow.Models;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;

@@ -1,8 +1,6 @@
 using System.Text.Json;
-using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Hub;
-using PyramidFlow.Models;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;

@@ -1,7 +1,6 @@
 using PyramidFlow.Cli.Commands;
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Hub;
-using PyramidFlow.Models;
 
 namespace PyramidFlow.Cli.Tests;
 

@@ -1,6 +1,5 @@
 using System.Globalization;
 using PyramidFlow.Generation;
-using PyramidFlow.Hub;
 using PyramidFlow.Memory;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Text;

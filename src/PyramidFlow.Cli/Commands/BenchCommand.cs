@@ -10,7 +10,7 @@ using Spectre.Console;
 
 namespace PyramidFlow.Cli.Commands;
 
-/// <summary><c>bench</c>: how fast models of real size run here, beside what the machine can do.</summary>
+/// <summary><c>bench</c>: the speed of models of real size, relative to that of single operations.</summary>
 internal static class BenchCommand
 {
     public static Command Create(CliConsole console) => new ExampledCommand("bench", "Measures models of real size with random weights.",
@@ -96,7 +96,7 @@ internal static class BenchCommand
 }
 
 /// <summary>Options that all benchmarks have.</summary>
-/// <param name="runs">What the median is of, for the help.</param>
+/// <param name="runs">What the median is taken over, for the help.</param>
 internal sealed class BenchOptions(string runs)
 {
     private readonly Option<string?> type = CliOptions.Choice("--dtype", "element type to compute in, or both one after the other [default: fp32]", "fp32", "bf16", "both");
@@ -112,7 +112,7 @@ internal sealed class BenchOptions(string runs)
             command.Add(option);
     }
 
-    /// <summary>Options of the measurement, with what the user said of these.</summary>
+    /// <summary>Applies the typed options to those of the measurement.</summary>
     internal BenchmarkOptions Read(ParseResult parsed, BenchmarkOptions options)
     {
         if (parsed.GetValue(json) && parsed.GetValue(markdown))
@@ -246,7 +246,7 @@ internal static class HistoryPlot
     /// <summary>Reads, draws and writes.</summary>
     /// <param name="folder">Kept reports.</param>
     /// <param name="output">SVG file to write.</param>
-    /// <param name="console">Takes the name of the file.</param>
+    /// <param name="console">Receives the name of the file.</param>
     public static int Run(string folder, string output, CliConsole console)
     {
         OutputFile.Check(output, ".svg");

@@ -3,7 +3,6 @@ using System.Text.Json;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
-using PyramidFlow.Hub;
 using PyramidFlow.Media;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Tokenizers;
@@ -62,13 +61,13 @@ internal sealed class DataCheckRun(CliConsole console)
     private const int ReleasedChannels = 16, MostCaption = 100;
 
     /// <summary>Prints the report and draws the sheet.</summary>
-    /// <param name="options">Which items and how they are cut; without sizes they are cut to the model's own.</param>
-    /// <param name="model">Checkpoint to go by; null goes by the released VAE and counts no tokens.</param>
-    /// <param name="decode">Whether everything is decoded.</param>
+    /// <param name="options">The items and their crop sizes; without sizes, the size of the model.</param>
+    /// <param name="model">Checkpoint with tokenizer and VAE; null uses the scale of the released VAE and counts no tokens.</param>
+    /// <param name="decode">Whether to decode every clip.</param>
     /// <param name="sheet">Picture to write; null is none.</param>
     /// <param name="count">Clips on it.</param>
     /// <param name="json">JSON instead of a table.</param>
-    /// <param name="cancellationToken">Stops it.</param>
+    /// <param name="cancellationToken">Stops the run.</param>
     public async Task<int> RunAsync(DataOptions options, string? model, bool decode, string? sheet, int count, bool json, CancellationToken cancellationToken)
     {
         foreach (var file in options.Annotations)

@@ -2,7 +2,6 @@ using System.CommandLine;
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 using System.Text.RegularExpressions;
-using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
@@ -13,7 +12,7 @@ using Spectre.Console;
 
 namespace PyramidFlow.Cli.Commands;
 
-/// <summary><c>doctor</c>: what is installed, and the command that mends what is missing.</summary>
+/// <summary><c>doctor</c>: what is installed, and how to install what is missing.</summary>
 internal static class DoctorCommand
 {
     public static Command Create(CliConsole console)
@@ -31,7 +30,7 @@ internal static class DoctorCommand
     }
 }
 
-/// <summary>Looks at everything the program needs.</summary>
+/// <summary>Checks everything the program needs.</summary>
 internal static class Doctor
 {
     private const long LeastFreeBytes = 1L << 30;
@@ -99,7 +98,7 @@ internal static class Doctor
     }
 }
 
-/// <summary>One thing that was looked at.</summary>
+/// <summary>The result of one check.</summary>
 /// <param name="Name">What it is.</param>
 /// <param name="State">Whether it is there.</param>
 /// <param name="Value">What was found.</param>
@@ -109,13 +108,13 @@ internal sealed record Finding(string Name, FindingState State, string Value, st
 /// <summary>Whether something is there.</summary>
 internal enum FindingState
 {
-    /// <summary>It is.</summary>
+    /// <summary>It is there.</summary>
     Ok,
 
-    /// <summary>It is not, but one can do without.</summary>
+    /// <summary>It is missing, but optional.</summary>
     Optional,
 
-    /// <summary>It is not, and nothing works without.</summary>
+    /// <summary>It is missing and required.</summary>
     Missing,
 }
 
@@ -147,8 +146,8 @@ internal static partial class TorchFindings
         ];
     }
 
-    /// <summary>What computes convolutions on the CPU.</summary>
-    /// <param name="isOneDnnWrong">Whether oneDNN computes some wrongly.</param>
+    /// <summary>The library that computes convolutions on the CPU.</summary>
+    /// <param name="isOneDnnWrong">Whether oneDNN computes some convolutions wrongly.</param>
     internal static Finding Convolutions(bool isOneDnnWrong) => isOneDnnWrong
         ? new("convolutions", FindingState.Optional,
             "this libtorch's oneDNN computes some wrongly, so they go another way: right, but slower in training a VAE; another libtorch avoids it")

@@ -3,7 +3,6 @@ using PyramidFlow.Cli.Generating;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
-using PyramidFlow.Hub;
 using PyramidFlow.Media;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Vae;
@@ -71,7 +70,7 @@ internal sealed class SpriteEvaluation(CliConsole console)
 {
     private const int ClipsOnSheet = 12, ReconstructedClips = 16, ReconstructedFrames = 33;
 
-    /// <summary>What can be evaluated; the first is the default.</summary>
+    /// <summary>Modes of the evaluation; the first is the default.</summary>
     internal static IReadOnlyList<string> Modes { get; } = ["video", "extension", "schedule"];
 
     /// <summary>Generates, judges and prints.</summary>
@@ -130,18 +129,18 @@ internal sealed class SpriteEvaluation(CliConsole console)
 }
 
 /// <summary>Generates the clips of a trial and has them judged.</summary>
-/// <param name="line">Shows where it is.</param>
-/// <param name="what">What is generated, for the line.</param>
+/// <param name="line">Shows the progress.</param>
+/// <param name="what">Name of the work in the progress line.</param>
 internal sealed class TrialRun(ProgressLine line, string what = "generating")
 {
-    /// <summary>What else is asked of every clip, such as other steps.</summary>
+    /// <summary>Changes the request of every clip, for example its steps.</summary>
     public Func<GenerationOptions, GenerationOptions>? Change { get; init; }
 
     /// <summary>Runs it.</summary>
     /// <param name="pipeline">The model.</param>
     /// <param name="trial">What to ask for.</param>
     /// <param name="count">Clips.</param>
-    /// <param name="kept">How many of the first clips are given back.</param>
+    /// <param name="kept">How many of the first clips to return.</param>
     /// <param name="cancellationToken">Stops within a step.</param>
     public async Task<List<byte[]>> RunAsync(VideoPipeline pipeline, ISpriteTrial trial, int count, int kept, CancellationToken cancellationToken)
     {
@@ -162,7 +161,7 @@ internal sealed class TrialRun(ProgressLine line, string what = "generating")
         GenerationOptions Request(int index) => Change is null ? trial.Request(index) : Change(trial.Request(index));
     }
 
-    // Progress of one clip as a part of all.
+    // Maps the progress of one clip to its share of all clips.
     private sealed class ClipShare(ProgressLine line, string what, int index, int count) : IProgress<GenerationProgress>
     {
         public void Report(GenerationProgress value) =>

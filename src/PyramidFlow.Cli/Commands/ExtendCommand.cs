@@ -4,7 +4,7 @@ using PyramidFlow.Cli.Terminal;
 
 namespace PyramidFlow.Cli.Commands;
 
-/// <summary><c>extend</c>: goes on from the end of a video.</summary>
+/// <summary><c>extend</c>: continues a video from its end.</summary>
 internal static class ExtendCommand
 {
     public static Command Create(CliConsole console)

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Terminal;
-using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Text;
@@ -75,13 +74,13 @@ internal static class ExtractCommand
     private static ElementType Stored(ParseResult parsed, ExtractOptions shared) => NumberTypes.Parse(parsed.GetValue(shared.Store)) ?? ElementType.BFloat16;
 }
 
-/// <summary>The size that items are cut to where none is named.</summary>
+/// <summary>The default crop size of items.</summary>
 internal static class ModelSize
 {
-    /// <summary>That of the released 384p models.</summary>
+    /// <summary>The size of the released 384p models.</summary>
     public const string Released = "640x384";
 
-    /// <summary>The size a model makes unless told otherwise, such as <c>640x384</c>.</summary>
+    /// <summary>The default video size of a model, such as <c>640x384</c>.</summary>
     public static string Of(CheckpointFolder folder, string? variant = null)
     {
         var settings = folder.Settings(variant);
@@ -89,8 +88,8 @@ internal static class ModelSize
     }
 }
 
-/// <summary>The options both extractions have.</summary>
-/// <param name="kind">What is added to the names of files.</param>
+/// <summary>The options that both extractions share.</summary>
+/// <param name="kind">Suffix of the file names.</param>
 internal sealed class ExtractOptions(string kind)
 {
     public Argument<string> Annotations { get; } = new("ANNOTATIONS") { Description = "annotation file: on each line an object such as {\"video\": \"a.mp4\", \"text\": \"a red ball\"}" };
@@ -109,7 +108,7 @@ internal sealed class ExtractOptions(string kind)
         parsed.GetValue(Part), Model.Read(parsed));
 }
 
-/// <summary>What both extractions are given.</summary>
+/// <summary>The arguments that both extractions share.</summary>
 /// <param name="Annotations">Annotation file.</param>
 /// <param name="Output">New annotation file; null is named after the old one.</param>
 /// <param name="Folder">Folder of the files; null is one beside the output.</param>
@@ -120,7 +119,7 @@ internal sealed record ExtractArguments(string Annotations, string? Output, stri
     private const string Lines = ".jsonl", Json = ".json";
 
     /// <summary>Where to read and write, checked.</summary>
-    /// <param name="kind">What is added to the name of the annotation file.</param>
+    /// <param name="kind">Suffix of the name of the annotation file.</param>
     public ExtractionTarget Target(string kind)
     {
         OutputFile.CheckInput(Annotations, "name an annotation file, JSON lines");
@@ -136,13 +135,13 @@ internal sealed class ExtractRun(CliConsole console)
     private const int MostWarnings = 3;
 
     /// <param name="arguments">Annotations to read, files to write, and the model.</param>
-    /// <param name="options">How; its sizes are not used.</param>
+    /// <param name="options">Options of the extraction; its sizes are not used.</param>
     /// <param name="sizes">Sizes such as <c>640x384</c>; null is the model's own.</param>
-    /// <param name="cancellationToken">Stops it.</param>
+    /// <param name="cancellationToken">Stops the run.</param>
     public async Task<int> LatentsAsync(ExtractArguments arguments, LatentExtractionOptions options, IReadOnlyList<string>? sizes, CancellationToken cancellationToken)
     {
         var target = arguments.Target("latents");
-        // What is wrong with the lines shows before any weight is read.
+        // Faulty lines are reported before any weight is read.
         AnnotationFile.ReadGood(target.Annotations, new FaultLog());
         var (folder, type, device) = Open(arguments.Model);
         options = options with { Tiles = arguments.Model.Options().Tiles, Sizes = sizes ?? [ModelSize.Of(folder, arguments.Model.Variant)] };
@@ -205,7 +204,7 @@ internal sealed class ExtractRun(CliConsole console)
     }
 }
 
-/// <summary>Shows where an extraction is.</summary>
+/// <summary>Shows the progress of an extraction.</summary>
 internal sealed class ExtractionLine(ProgressLine line) : IProgress<ExtractionProgress>
 {
     /// <inheritdoc/>

@@ -47,7 +47,7 @@ internal static class LaunchRun
                 running.Remove(ended);
                 if (await ended.ConfigureAwait(false) is not ExitCode.Ok and var code)
                 {
-                    // The first one may be saving after a stop that all agreed on.
+                    // The first process may still save its state after a stop that all agreed on.
                     if (code == ExitCode.Cancelled)
                         await Task.WhenAll(running).ConfigureAwait(false);
                     return code;
@@ -69,7 +69,7 @@ internal static class LaunchRun
 
     private static Process Start(int rank, int count, int port, string[] command, CliConsole console)
     {
-        // The first process has this one's streams; of the others only errors are worth a line.
+        // Rank zero inherits the streams. The others forward only their error stream.
         var start = Self(command);
         (start.RedirectStandardOutput, start.RedirectStandardError) = (rank > 0, rank > 0);
         foreach (var (name, value) in new[] { ("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", count), ("MASTER_PORT", port) })

@@ -256,7 +256,7 @@ internal static class VerifyReport
     });
 }
 
-/// <summary><c>models download</c>: brings a variant of a checkpoint and says how to use it.</summary>
+/// <summary><c>models download</c>: downloads a variant of a checkpoint and prints how to use it.</summary>
 internal sealed class DownloadRun(CliConsole console)
 {
     public async Task<int> RunAsync(string name, string? variant, string revision, string? output, int? parallel, CancellationToken cancellationToken)
@@ -286,10 +286,10 @@ internal sealed class DownloadRun(CliConsole console)
         return Finish(plan);
     }
 
-    // The first folder that is searched for models, else the current one.
+    // The first folder of the model path, else the current folder.
     private static string DefaultFolder(string name) => Path.Combine(ModelCatalog.NamedRoots() is [var first, ..] ? first : ".", name);
 
-    // Right bytes can still be of a model that this program cannot run.
+    // A complete download may still be a model that this program cannot run.
     private int Finish(DownloadPlan plan)
     {
         var report = CheckpointReport.Create(CheckpointFolder.Open(plan.Folder), plan.Variant).Variants[0];
@@ -328,7 +328,7 @@ internal sealed class WritingLine(CliConsole console) : IProgress<WorkProgress>,
     {
         var fraction = value.TotalBytes > 0 ? (double)value.Bytes / value.TotalBytes : 1;
         var total = Bytes.Text(value.TotalBytes);
-        // The first tensor is often a bias of some bytes.
+        // The first tensor is often a bias of a few bytes, too little to show.
         line.Update(value.Part.Length > 0 ? value.Part : "writing", fraction < WorthSaying ? total : $"{Bytes.Text(value.Bytes)} of {total}", fraction);
     }
 

@@ -37,7 +37,7 @@ internal static class PlanCommand
         command.SetAction((parsed, cancellationToken) =>
         {
             var clip = settings.Read(parsed, new ClipArguments { Prompt = "plan" });
-            // One scale that is off saves the work of both.
+            // A guidance scale that is off for one kind of unit saves work in both.
             clip = clip with { VideoGuidance = clip.VideoGuidance ?? clip.Guidance };
             PlanRun.Run(clip, model.Read(parsed), parsed.GetValue(speed), parsed.GetValue(json), console, cancellationToken);
             return Task.FromResult(ExitCode.Ok);
@@ -52,8 +52,8 @@ internal static class PlanRun
     /// <param name="clip">What to make.</param>
     /// <param name="arguments">The model, a folder or the name of a released one, and how it runs.</param>
     /// <param name="speed">10^9 operations a second; null measures them.</param>
-    /// <param name="json">Whether for a script.</param>
-    /// <param name="console">Where to.</param>
+    /// <param name="json">Whether to print JSON instead of tables.</param>
+    /// <param name="console">Receives the plan.</param>
     /// <param name="cancellationToken">Stops before the measurement.</param>
     /// <exception cref="UsageException">The model cannot make it, or it does not fit the budget.</exception>
     public static void Run(ClipArguments clip, ModelArguments arguments, double? speed, bool json, CliConsole console, CancellationToken cancellationToken)
@@ -111,7 +111,7 @@ internal static class PlanRun
     }
 }
 
-/// <summary>A plan with all that it is about.</summary>
+/// <summary>A plan with the model, settings and machine speed it was made for.</summary>
 internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSettings Settings, ElementType Type, Device Device, PipelineOptions Asked, PipelineOptions Options,
     MachineSpeed Speed, RunPlan Plan)
 {
@@ -173,7 +173,7 @@ internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSet
     }
 }
 
-/// <summary>A plan for scripts; it counts units and stages from 0.</summary>
+/// <summary>Writes a plan as JSON. Units and stages are counted from 0.</summary>
 internal static class PlanJson
 {
     public static string Of(PlanReport report) => JsonText.Of(json =>
@@ -238,10 +238,10 @@ internal static class PlanJson
     });
 }
 
-/// <summary>A quick look at how fast this machine is, in about a second.</summary>
+/// <summary>Measures the speed of this machine in about a second.</summary>
 internal static class SpeedProbe
 {
-    // Shapes of the released models with few rows.
+    // Shapes of the released models, with few rows to stay fast.
     private static readonly RateSizes Small = new(Tokens: 256, Dim: 1920, Channels: 256, Side: 32, CopyBytes: 0);
 
     /// <summary>Operations a second in matrix products and in convolutions.</summary>

@@ -6,7 +6,6 @@ using Microsoft.Extensions.Hosting;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Hub;
-using PyramidFlow.Models;
 using PyramidFlow.Server;
 using PyramidFlow.Server.Domain;
 
@@ -77,16 +76,16 @@ internal sealed class QueueOptions
     /// <summary>The option that names the folder of videos, queue and keys.</summary>
     public static Option<string?> DataOption() => CliOptions.Text("--data", "DIR", "folder of videos, queue and keys; a mount that all machines share if there are several [default: pyramidflow-data]");
 
-    /// <summary>The folder that an option names.</summary>
+    /// <summary>The named folder, or the default.</summary>
     public static string Folder(string? named) => named ?? "pyramidflow-data";
 
     public void AddTo(ExampledCommand command) => command.Group("Queue", data, database, lease);
 
-    /// <summary>What was typed, for a server or a worker.</summary>
+    /// <summary>Reads the options of a server or a worker.</summary>
     /// <exception cref="UsageException">There is no such model or variant.</exception>
     public ServerOptions Read(ParseResult parsed, ModelArguments model)
     {
-        // Checked at the start, and not when the first video is asked for.
+        // Checked at the start, because the first video may be requested hours later.
         var first = model.Open().Root;
         var options = new ServerOptions
         {
@@ -99,7 +98,7 @@ internal sealed class QueueOptions
     }
 }
 
-/// <summary>The options that say what users of a server may ask for and how long it is kept.</summary>
+/// <summary>The limits of requests, and how long videos are kept.</summary>
 internal sealed class LimitOptions
 {
     private const double Gigabyte = 1e9;
@@ -117,7 +116,7 @@ internal sealed class LimitOptions
 
     public void AddTo(ExampledCommand command) => command.Group("Limits", keepDays, keepSize, active, rate, frames, connections, perAddress, idle);
 
-    /// <summary>The options with what was typed.</summary>
+    /// <summary>Applies the typed limits to the options.</summary>
     public ServerOptions Read(ParseResult parsed, ServerOptions options) => options with
     {
         KeepDays = parsed.GetValue(keepDays),
@@ -134,10 +133,10 @@ internal sealed class LimitOptions
     };
 }
 
-/// <summary>The models that can be asked of a server: the default, then all that are installed.</summary>
+/// <summary>The models that a server offers: the default, then all installed ones.</summary>
 internal static class ServedModels
 {
-    /// <param name="folder">Folder of the default; it is named even while it is away.</param>
+    /// <param name="folder">Folder of the default model; listed even while it is missing.</param>
     public static IReadOnlyList<ModelFolder> Of(string folder)
     {
         var name = Path.GetFileName(folder);
@@ -148,7 +147,7 @@ internal static class ServedModels
 /// <summary>A run of <c>serve</c> or <c>worker</c>: until it is cancelled; what is being made then goes back into the queue.</summary>
 internal static class ServeRun
 {
-    // Figures may be sent on the way out to a place that does not answer.
+    // The exporter of metrics may wait for an endpoint that does not answer.
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(2);
 
     /// <exception cref="UsageException">The address cannot be listened on, or needs a key.</exception>
@@ -185,7 +184,7 @@ internal static class ServeRun
         {
             await StartAsync(host, options, cancellationToken).ConfigureAwait(false);
             console.Result(ready());
-            // It stops by itself when something in the background can never go on.
+            // The host stops by itself after a fatal fault of a background service.
             using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, host.Services.GetRequiredService<IHostApplicationLifetime>().ApplicationStopping);
             await Task.Delay(Timeout.Infinite, either.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             await host.StopAsync(CancellationToken.None).ConfigureAwait(false);
@@ -195,7 +194,7 @@ internal static class ServeRun
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
-            // Told to stop while it waited for the database.
+            // Cancelled while waiting for the database.
             await StopHalfStartedAsync(host).ConfigureAwait(false);
             return ExitCode.Ok;
         }
@@ -219,7 +218,7 @@ internal static class ServeRun
         }
     }
 
-    // The worker may have begun before the port turned out to be taken. What never began cannot be stopped, and says so.
+    // The worker may have started before the port turned out to be taken. Stopping a service that never started throws, which is ignored.
     private static async Task StopHalfStartedAsync(IHost host) =>
         await host.StopAsync(CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
 

@@ -1,12 +1,11 @@
 using PyramidFlow.Generation;
-using PyramidFlow.Hub;
 using PyramidFlow.Models;
 using PyramidFlow.Sprites;
 using PyramidFlow.Training.Data;
 
 namespace PyramidFlow.Cli.Commands;
 
-/// <summary>One kind of clip that is asked for and judged.</summary>
+/// <summary>A kind of clip to request and judge.</summary>
 internal interface ISpriteTrial
 {
     /// <summary>What to make.</summary>
@@ -18,7 +17,7 @@ internal interface ISpriteTrial
     /// <param name="clip">Interleaved RGB, frame after frame, of the request's size.</param>
     void Judge(int index, byte[] clip);
 
-    /// <summary>Shares that were right, 0 to 1; what counts most comes last.</summary>
+    /// <summary>Shares of clips that were right, 0 to 1; the most important one last.</summary>
     IReadOnlyList<(string Name, double Share)> Shares { get; }
 
     /// <summary>Other figures, with their units in words.</summary>
@@ -27,7 +26,7 @@ internal interface ISpriteTrial
 
 /// <summary>The scenes of an evaluation.</summary>
 /// <param name="Seed">Which scenes and noise.</param>
-/// <param name="Colour">What all sprites are painted in; null leaves them as they are.</param>
+/// <param name="Colour">Colour of all sprites; null keeps their own.</param>
 internal sealed record SpriteScenes(long Seed, SpriteColour? Colour = null)
 {
     /// <summary>A scene by its number, from 0.</summary>

@@ -80,7 +80,7 @@ internal static class TrainCommand
 /// <summary>One run of <c>train</c>: the only place that calls the trainers.</summary>
 internal static class TrainRun
 {
-    /// <summary>A training that can be stopped and taken up again.</summary>
+    /// <summary>A resumable training run.</summary>
     public delegate TrainingEnd Entry(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancellationToken);
 
     public static TrainingEnd Vae(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancellationToken)
@@ -145,16 +145,16 @@ internal static class TrainRun
     }
 }
 
-/// <summary>What came of a training.</summary>
+/// <summary>The result of a training run.</summary>
 /// <param name="Result">The file or folder that was made.</param>
-/// <param name="Notes">What is to be said at its end, or null.</param>
+/// <param name="Notes">Notes to print at the end, or null.</param>
 internal sealed record TrainingEnd(string Result, IReadOnlyList<string>? Notes = null)
 {
-    /// <summary>What is to be said at its end.</summary>
+    /// <summary>Notes to print at the end.</summary>
     public IReadOnlyList<string> Remarks => Notes ?? [];
 }
 
-/// <summary>Shows where a training is.</summary>
+/// <summary>Shows the progress of a training run.</summary>
 internal sealed class TrainingMonitor(ProgressLine line) : IProgress<TrainingProgress>
 {
     /// <inheritdoc/>
@@ -176,12 +176,12 @@ internal sealed class TrainingMonitor(ProgressLine line) : IProgress<TrainingPro
 }
 
 /// <summary>One run of <c>train plot</c>: curves of numbers that runs wrote as JSON lines.</summary>
-/// <param name="X">The key that goes to the right.</param>
-/// <param name="Y">Keys that go up; null takes all that begin with loss.</param>
-/// <param name="Labels">What to call the files; null takes the names of their folders.</param>
+/// <param name="X">Key of the horizontal axis.</param>
+/// <param name="Y">Keys of the vertical axis; null takes all that begin with loss.</param>
+/// <param name="Labels">Labels of the files; null takes the names of their folders.</param>
 /// <param name="Log">Which axes are logarithmic: <c>x</c>, <c>y</c> or <c>xy</c>; null is none.</param>
-/// <param name="Smooth">How many neighbouring lines become one.</param>
-/// <param name="Title">Above the picture; may be empty.</param>
+/// <param name="Smooth">Number of neighbouring lines that are averaged into one.</param>
+/// <param name="Title">Title above the plot; may be empty.</param>
 internal sealed record MetricsPlot(string X, IReadOnlyList<string>? Y, IReadOnlyList<string>? Labels, string? Log, int Smooth, string Title)
 {
     private const string Loss = "loss";
@@ -189,7 +189,7 @@ internal sealed record MetricsPlot(string X, IReadOnlyList<string>? Y, IReadOnly
     /// <summary>Reads, draws and writes.</summary>
     /// <param name="files">Files of metrics.</param>
     /// <param name="output">SVG file to write.</param>
-    /// <param name="console">Takes the name of the file.</param>
+    /// <param name="console">Receives the name of the file.</param>
     public int Run(IReadOnlyList<string> files, string output, CliConsole console)
     {
         OutputFile.Check(output, ".svg");

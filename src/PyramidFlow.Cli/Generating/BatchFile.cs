@@ -40,7 +40,7 @@ internal sealed class BatchFile
         return file.Entries.Count > 0 ? file : throw new UsageException($"{path} holds no prompt: write one on each line, or in JSON [\"a red ball\"]");
     }
 
-    /// <summary>How to speak of an item: file, line, and key if it has one.</summary>
+    /// <summary>The place of an item for messages: file, line, and key if it has one.</summary>
     public string Where(BatchEntry entry)
     {
         var line = $"{Path} line {entry.Line}";
@@ -63,7 +63,7 @@ internal sealed class BatchFile
         }
         catch (MalformedTextException e)
         {
-            // Lines of an item are counted from its own first one.
+            // Line numbers in the exception are relative to the item, so they are left out.
             throw new FormatException(e.IsNoJson ? $"{e.Reason}: write a text in quotes or an object" : e.Reason, e);
         }
     }
@@ -100,7 +100,7 @@ internal sealed class BatchFile
         }
     }
 
-    // Null where it is no text.
+    // Null where the key is not valid text.
     private string? Key(BatchEntry entry)
     {
         var reader = new Utf8JsonReader(bytes.AsSpan(entry.KeyStart));
@@ -109,7 +109,7 @@ internal sealed class BatchFile
     }
 }
 
-/// <summary>Where an item of a batch stands in its file; the text is read when its turn comes.</summary>
+/// <summary>The place of a batch item in its file. Its text is parsed on demand.</summary>
 /// <param name="Line">Line it begins on, from 1.</param>
 /// <param name="Start">First byte of the value.</param>
 /// <param name="Length">Bytes of the value.</param>
@@ -117,9 +117,9 @@ internal sealed class BatchFile
 /// <param name="IsRepeated">Whether an earlier item has the same key.</param>
 internal readonly record struct BatchEntry(int Line, int Start, int Length, int KeyStart = -1, bool IsRepeated = false);
 
-/// <summary>What a batch file asks for at one place.</summary>
+/// <summary>One item of a batch file.</summary>
 /// <param name="Clip">Settings of its own.</param>
-/// <param name="Name">What its file is to be called, as written; null leaves that to the program.</param>
+/// <param name="Name">Name of its file, as written; null lets the program choose.</param>
 internal sealed record BatchItem(ClipArguments Clip, string? Name);
 
 /// <summary>Reads an item of a batch: a prompt, or an object with settings of its own (<see cref="SettingsTable"/>).</summary>
@@ -130,7 +130,7 @@ internal static class BatchItems
     private static readonly string[] Keys = [.. SettingsTable.All.Where(setting => setting.Name != "new_only").SelectMany(setting => setting.Aliases.Prepend(setting.Name)), ImageKey];
 
     /// <param name="item">A text or an object.</param>
-    /// <param name="key">What names the item, if something outside it does.</param>
+    /// <param name="key">Key of the item in the enclosing object; null for none.</param>
     /// <exception cref="FormatException">It is something else, or a setting is impossible.</exception>
     public static BatchItem Of(JsonElement item, string? key)
     {
@@ -200,7 +200,7 @@ internal static class JsonEntries
         }
     }
 
-    /// <summary>The name that a reader stands at; null where it is no text.</summary>
+    /// <summary>The property name at the reader's position; null where it is not valid text.</summary>
     public static string? Name(ref Utf8JsonReader reader)
     {
         try

@@ -2,7 +2,6 @@ using System.Security.Cryptography;
 using System.Text;
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
-using PyramidFlow.Hub;
 using PyramidFlow.Media;
 using PyramidFlow.Models;
 using PyramidFlow.Torch.Formats;

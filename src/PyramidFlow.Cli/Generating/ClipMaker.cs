@@ -1,7 +1,6 @@
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
-using PyramidFlow.Hub;
 using PyramidFlow.Media;
 using PyramidFlow.Memory;
 using PyramidFlow.Models;

@@ -8,7 +8,7 @@ using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Generating;
 
-/// <summary>Between clips of the command line and the notes in their files.</summary>
+/// <summary>Converts between clips of the command line and the notes in their files.</summary>
 internal static class ClipNotes
 {
     /// <summary>The notes of a plan.</summary>
@@ -43,7 +43,7 @@ internal static class ClipNotes
     /// <summary>The arguments that make the same clip again. Pictures and latents are named without a folder.</summary>
     public static ClipArguments ToClip(this GenerationNotes notes) => SettingsTable.Over(new ClipArguments(), notes.Options) with
     {
-        // Nothing a file says leads out of the folders that are looked in.
+        // A path in a file must not lead outside the searched folders.
         ImageFile = Path.GetFileName(notes.Image),
         LatentsFile = Path.GetFileName(notes.Latents),
     };
@@ -52,7 +52,7 @@ internal static class ClipNotes
 /// <summary>A file that is to be made again: <c>--like</c>.</summary>
 internal static class LikeFile
 {
-    /// <summary>What was typed, and where it leaves something out what the file says about itself.</summary>
+    /// <summary>The typed arguments, completed by the notes of the file.</summary>
     /// <exception cref="UsageException">The file is missing or says nothing, or its picture or model is not here.</exception>
     public static async Task<GenerateArguments> ApplyAsync(GenerateArguments arguments, CliConsole console, CancellationToken cancellationToken)
     {
@@ -63,7 +63,7 @@ internal static class LikeFile
         if (notes.Video is { } video && arguments.Clip.VideoFile is null)
             throw new UsageException($"{path} goes on from the video {video}: use {About.Name} extend {Beside(path, video) ?? video} --like {path}");
         var clip = notes.ToClip();
-        // Another model's frames are made for another speed.
+        // Another model may have another frame rate.
         if (arguments.Model.Name is { } other && NameOf(other) != notes.Model)
             clip = clip with { FramesPerSecond = null };
         if (arguments.Clip.IsGiven)
@@ -90,7 +90,7 @@ internal static class LikeFile
         };
     }
 
-    // The same number on the same machine gives the same video to the bit.
+    // The number of threads changes the last bits of a video.
     private static int? Threads(string path, GenerationNotes notes, ModelArguments model, CliConsole console)
     {
         var (cores, here, there) = (Environment.ProcessorCount, model.Device ?? "cpu", notes.Device ?? "cpu");
@@ -118,7 +118,7 @@ internal static class LikeFile
         var found = new List<LoraArgument>();
         foreach (var (file, weight, sha256) in noted)
         {
-            // Nothing a file says leads out of the folders that are looked in.
+            // A path in a file must not lead outside the searched folders.
             var name = Path.GetFileName(file);
             var lora = new LoraArgument(Beside(path, name, Path.Exists)
                 ?? throw new UsageException($"{path} was made with the LoRA {name}, which is neither here nor beside it: name it with --lora"), weight);
@@ -133,7 +133,7 @@ internal static class LikeFile
     private static string? Beside(string path, string name, Func<string, bool>? isThere = null) =>
         new[] { name, Path.Combine(Path.GetDirectoryName(path) ?? "", name) }.FirstOrDefault(isThere ?? File.Exists);
 
-    // Only its name is kept in the file, since a path would tell of the machine it was made on.
+    // The notes keep only the file name: a path would reveal details of the machine.
     private static string Picture(string name, string path, GenerationNotes notes, CliConsole console)
     {
         var found = Beside(path, name)

@@ -6,11 +6,11 @@ using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Generating;
 
-/// <summary>The options that say what clips are to be like; the same for every command that makes some.</summary>
+/// <summary>The options of a clip, shared by every command that makes clips.</summary>
 /// <param name="extends">Whether the clip goes on from a video, so that lengths are those of what is added.</param>
 internal sealed class ClipOptions(bool extends)
 {
-    // More are a slip of the fingers.
+    // A larger count is taken for a typing error.
     private const int MostClips = 10_000;
 
     private readonly Option<string?> prompts = CliOptions.Text("--prompts", "FILE", "prompt schedule: a .json file that gives the prompt from each second on");
@@ -22,7 +22,7 @@ internal sealed class ClipOptions(bool extends)
     private readonly SettingOptions settings = new(extends);
     private readonly ModelOptions model = new();
 
-    /// <summary>The file to write; where a command shows it is up to the command.</summary>
+    /// <summary>The file to write; each command places this option in its own help.</summary>
     public Option<string?> Output { get; } = CliOptions.Text("--output", "FILE",
         $"file to write: .mp4, .gif{(extends ? "" : ", .png")} or - for standard output [default: out.mp4, or the next free name]", "-o");
 
@@ -101,7 +101,7 @@ internal sealed class SettingOptions
         command.Group("Savings that change the result a little (docs/approximations.md)", Of(SettingGroup.Approximations));
     }
 
-    /// <summary>A clip with what was typed.</summary>
+    /// <summary>Applies the typed settings to a clip.</summary>
     public ClipArguments Read(ParseResult parsed, ClipArguments clip)
     {
         foreach (var (setting, option) in options)
@@ -115,7 +115,7 @@ internal sealed class SettingOptions
     }
 }
 
-/// <summary>What was typed after <c>generate</c> or <c>extend</c>; null is what was left out.</summary>
+/// <summary>The arguments of <c>generate</c> or <c>extend</c>; null where not given.</summary>
 internal sealed record GenerateArguments
 {
     public ClipArguments Clip { get; init; } = new();
@@ -141,7 +141,7 @@ internal sealed record GenerateArguments
     public string? SaveLatents { get; init; }
 }
 
-/// <summary>What was asked of one clip, on the command line, in a batch file or in an earlier clip; null is what was left out.</summary>
+/// <summary>The settings of one clip from the command line, a batch file or an earlier clip; null where not given.</summary>
 internal sealed record ClipArguments : GenerationOptions
 {
     /// <summary>Picture to start from.</summary>
@@ -153,7 +153,7 @@ internal sealed record ClipArguments : GenerationOptions
     /// <summary>File of latents to continue.</summary>
     public string? LatentsFile { get; init; }
 
-    /// <summary>Whether any seed was asked for, so that the seed of an earlier file does not count.</summary>
+    /// <summary>Whether a random seed was requested, which overrides the seed of an earlier file.</summary>
     public bool AnySeed { get; init; }
 
     /// <summary>Whether there is something to continue, so that a prompt may be empty.</summary>
@@ -162,7 +162,7 @@ internal sealed record ClipArguments : GenerationOptions
     /// <summary>Whether a video or latents are continued, so that lengths are those of what is added.</summary>
     public bool GoesOn => VideoFile is not null || LatentsFile is not null;
 
-    /// <summary>These, and where they leave something out the others.</summary>
+    /// <summary>These settings, completed by others.</summary>
     public ClipArguments Over(ClipArguments others) => SettingsTable.Over(this, AnySeed ? others with { Seed = null } : others) with
     {
         ImageFile = IsGiven ? ImageFile : others.ImageFile,

@@ -1,6 +1,5 @@
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
-using PyramidFlow.Hub;
 using PyramidFlow.Media;
 using PyramidFlow.Models;
 

@@ -91,7 +91,7 @@ internal sealed class GenerationMonitor(ProgressLine line, int clip = 0, int cli
     };
 }
 
-/// <summary>What became of the clips of a run; tells of each as it is done, or of all at the end as one JSON object.</summary>
+/// <summary>Reports the clips of a run: each one when it is done, or all at the end as one JSON object.</summary>
 internal sealed class RunReport(CliConsole console, bool json, bool verbose)
 {
     private static readonly RunReportJson Readable = new(new JsonSerializerOptions(RunReportJson.Default.Options)
@@ -120,7 +120,7 @@ internal sealed class RunReport(CliConsole console, bool json, bool verbose)
     public void Skipped(string file) => skipped.Add(file);
 
     /// <summary>A clip could not be made.</summary>
-    /// <param name="item">Where it stands, such as "prompts.txt line 3".</param>
+    /// <param name="item">Place of the item, such as "prompts.txt line 3".</param>
     /// <param name="error">Why.</param>
     public void Fault(string item, Exception error)
     {

@@ -1,7 +1,6 @@
 using System.Security.Cryptography;
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
-using PyramidFlow.Hub;
 using PyramidFlow.Models;
 
 namespace PyramidFlow.Cli.Generating;

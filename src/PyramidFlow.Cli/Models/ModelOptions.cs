@@ -73,7 +73,7 @@ internal sealed record ModelArguments
     /// <summary>Side of a tile of the VAE in pixels; null is whole frames.</summary>
     public int? Tile { get; init; }
 
-    /// <summary>Share of a tile that lies over its neighbour.</summary>
+    /// <summary>Share of a tile that overlaps its neighbour.</summary>
     public double? TileOverlap { get; init; }
 
     /// <summary>When weights are in memory.</summary>
@@ -85,10 +85,10 @@ internal sealed record ModelArguments
     /// <summary>Whether units are decoded while the next ones are sampled, if memory allows it.</summary>
     public bool OverlapDecoding { get; init; }
 
-    /// <summary>Whether prompts are encoded anew, and none is kept.</summary>
+    /// <summary>Whether to bypass the cache of encoded prompts.</summary>
     public bool NoTextCache { get; init; }
 
-    /// <summary>The element type that is computed in.</summary>
+    /// <summary>The element type to compute in.</summary>
     public string UsedType => Type ?? (Device is null or "cpu" ? "fp32" : "bf16");
 
     /// <summary>The checkpoint's folder, with the variant checked; that there are LoRA files is checked too.</summary>
@@ -106,7 +106,7 @@ internal sealed record ModelArguments
         return folder;
     }
 
-    /// <summary>How to load it.</summary>
+    /// <summary>Options to load the pipeline with.</summary>
     public PipelineOptions Options() => new()
     {
         Variant = Variant,
@@ -163,16 +163,16 @@ internal sealed class LoraArgument(string path, double weight)
     /// <summary>Its file or folder.</summary>
     public string Path { get; } = path.Length > 1 ? System.IO.Path.TrimEndingDirectorySeparator(path) : path;
 
-    /// <summary>How much it counts; 1 as trained.</summary>
+    /// <summary>Its scale; 1 as trained.</summary>
     public double Weight => weight;
 
     /// <summary>The hash of <see cref="LoraPlace.Sha256"/>; a hash that could be computed is kept.</summary>
     public string Sha256 => sha256 ??= LoraPlace.Find(Path).Sha256();
 
-    /// <summary>How the library takes it.</summary>
+    /// <summary>The LoRA in the terms of the library.</summary>
     public LoraUse Use => new(Path, Weight);
 
-    /// <summary>Reads what was typed; a colon that is part of a file's name is one.</summary>
+    /// <summary>Parses a typed LoRA. A colon may also be part of the file's name.</summary>
     /// <exception cref="FormatException">There is no name, or what follows the last colon is no number.</exception>
     public static LoraArgument Parse(string text)
     {
@@ -209,10 +209,10 @@ internal static class OffloadNames
     public static Offload Parse(string? name) => name is null ? Offload.Auto : Enum.Parse<Offload>(name, ignoreCase: true);
 }
 
-/// <summary>Where this user's caches lie.</summary>
+/// <summary>The folder of this user's caches.</summary>
 internal static class CacheFolder
 {
-    /// <summary>Environment variable that names another place.</summary>
+    /// <summary>Environment variable that overrides the folder.</summary>
     public const string Variable = "PYRAMIDFLOW_CACHE";
 
     /// <summary>Folder of the encoded prompts, which need not exist; null where this user has no place for caches.</summary>
@@ -222,7 +222,7 @@ internal static class CacheFolder
         ?? (NonEmpty("XDG_CACHE_HOME") is { } caches && Path.IsPathRooted(caches) ? Path.Combine(caches, About.Name) : null)
         ?? (Home is { } home ? Path.Combine(home, ".cache", About.Name) : null);
 
-    // A home that is not there, as services have it, is not made.
+    // Services may have a home folder that does not exist; it is not created.
     private static string? Home => Environment.GetFolderPath(Environment.SpecialFolder.UserProfile) is { Length: > 0 } home
         && Path.IsPathRooted(home) && Directory.Exists(home) ? home : null;
 

@@ -1,6 +1,6 @@
 namespace PyramidFlow.Cli.Terminal;
 
-/// <summary>Sizes as people say them.</summary>
+/// <summary>Formats sizes in bytes.</summary>
 internal static class Bytes
 {
     /// <summary>Such as <c>812 B</c>, <c>3.4 MB</c> or <c>9.5 GB</c>.</summary>
@@ -13,7 +13,7 @@ internal static class Bytes
     };
 }
 
-/// <summary>Times as people say them.</summary>
+/// <summary>Formats durations.</summary>
 internal static class Durations
 {
     /// <summary>Such as <c>4.2 s</c>, <c>3 min 20 s</c> or <c>2 h 5 min</c>.</summary>

@@ -15,7 +15,7 @@ namespace PyramidFlow.Cli.Terminal;
 /// <param name="bytes">Opens <paramref name="output"/> for bytes; null when a person watches it.</param>
 internal sealed class CliConsole(TextWriter output, TextWriter error, bool isTerminal = false, int width = 80, int helpWidth = CliConsole.UsualHelpWidth, Func<Stream>? bytes = null)
 {
-    // Sentences are wrapped by the terminal alone, so that they stay one line for scripts and for copying.
+    // Only the terminal wraps sentences: scripts and copied text get one line.
     private const int NoWrap = 4096;
     private const int UsualWidth = 80, LeastWidth = 20;
     private const int UsualHelpWidth = 100, LeastHelpWidth = 80, MostHelpWidth = 120;
@@ -62,13 +62,13 @@ internal sealed class CliConsole(TextWriter output, TextWriter error, bool isTer
         Build(Out, watched, watched ? Width : NoWrap).Write(table);
     }
 
-    /// <summary>Something worth knowing.</summary>
+    /// <summary>Prints a note.</summary>
     public void Note(string text) => Error.WriteLine(text);
 
-    /// <summary>Something the user should look at, though the command goes on.</summary>
+    /// <summary>Prints a warning; the command continues.</summary>
     public void Warn(string sentence) => errorConsole.Value.MarkupLineInterpolated($"[yellow]warning: {sentence}[/]");
 
-    /// <summary>Why the command failed.</summary>
+    /// <summary>Prints why the command failed.</summary>
     public void Fail(string sentence) => errorConsole.Value.MarkupLineInterpolated($"[red]error:[/] {sentence}");
 
     private static IAnsiConsole Build(TextWriter writer, bool terminal, int width)
@@ -88,7 +88,7 @@ internal sealed class CliConsole(TextWriter output, TextWriter error, bool isTer
 /// <summary>JSON for scripts.</summary>
 internal static class JsonText
 {
-    /// <summary>What is written, as text.</summary>
+    /// <summary>The written JSON as text.</summary>
     /// <param name="write">Writes one value.</param>
     /// <param name="indented">Whether on lines of its own, or all on one.</param>
     public static string Of(Action<Utf8JsonWriter> write, bool indented = true)

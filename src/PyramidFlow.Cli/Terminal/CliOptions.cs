@@ -5,7 +5,7 @@ using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Terminal;
 
-/// <summary>Options whose faults name the option, the value and what would be right.</summary>
+/// <summary>Options whose error messages name the option, the value and the fix.</summary>
 internal static class CliOptions
 {
     /// <summary>The option of every command that shows the whole of an error.</summary>
@@ -118,7 +118,7 @@ internal static class CliOptions
         $"{name} {(text.Length == 0 ? "is empty" : $"cannot be {text}")}: {e.Message}";
 }
 
-/// <summary>Values as people write them, on a command line or in a file; what is wrong is said as "use ...".</summary>
+/// <summary>Parses values of options. Error messages begin with "use ...".</summary>
 internal static class Values
 {
     /// <exception cref="FormatException">It is none of the choices.</exception>
@@ -170,7 +170,7 @@ internal static class Values
             ? (i, n)
             : throw new FormatException("use the part and the number of parts, such as 2/4");
 
-    /// <summary>How to write a number instead of one with a comma; null where no comma is the fault.</summary>
+    /// <summary>The advice for a number with a comma; null for other faults.</summary>
     public static string? Advice(string text) => PlainNumber.Advice(text) is { Length: > 0 } advice ? advice : null;
 }
 

@@ -1,6 +1,6 @@
 namespace PyramidFlow.Cli.Terminal;
 
-/// <summary>Exceptions in the user's words.</summary>
+/// <summary>Turns exceptions into messages for users.</summary>
 internal static class Faults
 {
     /// <summary>Prints one sentence (all of it when verbose) and gives the exit code.</summary>
@@ -18,7 +18,7 @@ internal static class Faults
         return e is UsageException ? ExitCode.WrongUsage : ExitCode.Failed;
     }
 
-    /// <summary>The first line of what an exception says, without the runtime's additions.</summary>
+    /// <summary>The first line of an exception's message, without the runtime's additions.</summary>
     public static string Sentence(Exception e)
     {
         if (e is AggregateException { InnerException: { } inner })
@@ -41,13 +41,13 @@ internal static class Faults
     };
 }
 
-/// <summary>What was typed cannot be done; the message is one sentence with the fix.</summary>
+/// <summary>The command line is wrong; the message is one sentence with the fix.</summary>
 internal sealed class UsageException(string message, Exception? inner = null) : Exception(message, inner);
 
 /// <summary>A command could not do its work; the message is one sentence with the fix.</summary>
 internal sealed class CommandException(string message, Exception? inner = null) : Exception(message, inner);
 
-/// <summary>What the process ends with.</summary>
+/// <summary>Exit codes of the process.</summary>
 internal static class ExitCode
 {
     public const int Ok = 0, Failed = 1, WrongUsage = 2, Cancelled = 130;

@@ -25,7 +25,7 @@ internal sealed class ExampledCommand(string name, string description, params st
 }
 
 /// <summary>The help of a command: what it does, its options in groups, and examples.</summary>
-/// <param name="width">Columns there are.</param>
+/// <param name="width">Columns to wrap to.</param>
 internal sealed class HelpWithExamples(int width) : SynchronousCommandLineAction
 {
     /// <inheritdoc/>

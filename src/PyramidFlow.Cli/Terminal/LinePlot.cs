@@ -5,11 +5,11 @@ using System.Text;
 namespace PyramidFlow.Cli.Terminal;
 
 /// <summary>Draws curves as an SVG picture.</summary>
-/// <param name="Title">Above the picture; may be empty.</param>
-/// <param name="X">What goes to the right.</param>
-/// <param name="Y">What goes up.</param>
-/// <param name="LogX">Whether equal ratios are equal lengths to the right.</param>
-/// <param name="LogY">The same upwards.</param>
+/// <param name="Title">Title above the plot; may be empty.</param>
+/// <param name="X">Label of the horizontal axis.</param>
+/// <param name="Y">Label of the vertical axis.</param>
+/// <param name="LogX">Whether the horizontal axis is logarithmic.</param>
+/// <param name="LogY">Whether the vertical axis is logarithmic.</param>
 internal sealed record LinePlot(string Title, string X, string Y, bool LogX, bool LogY)
 {
     private const int Width = 800, Height = 480, Left = 70, Right = 20, Top = 40, Bottom = 50, FewPoints = 24;
@@ -20,10 +20,10 @@ internal sealed record LinePlot(string Title, string X, string Y, bool LogX, boo
     // Colours that differ in brightness too.
     private static readonly string[] Colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"];
 
-    /// <summary>Whether what goes to the right are days, those of <see cref="DateOnly.DayNumber"/>.</summary>
+    /// <summary>Whether the horizontal axis shows days (<see cref="DateOnly.DayNumber"/>).</summary>
     public bool DaysX { get; init; }
 
-    /// <summary>The picture.</summary>
+    /// <summary>Draws the plot as SVG text.</summary>
     /// <param name="curves">At least one point in all.</param>
     public string Draw(IReadOnlyList<Curve> curves)
     {
@@ -81,17 +81,17 @@ internal sealed record LinePlot(string Title, string X, string Y, bool LogX, boo
 }
 
 /// <summary>One line of a plot.</summary>
-/// <param name="Label">What the legend calls it.</param>
+/// <param name="Label">Label in the legend.</param>
 /// <param name="Points">From left to right.</param>
 internal sealed record Curve(string Label, IReadOnlyList<(double X, double Y)> Points)
 {
     /// <summary>Means of neighbouring points.</summary>
-    /// <param name="count">How many become one; 1 changes nothing.</param>
+    /// <param name="count">Number of points that are averaged into one; 1 changes nothing.</param>
     public Curve Smoothed(int count) => count <= 1 ? this
         : this with { Points = [.. Points.Chunk(count).Select(some => (some.Average(p => p.X), some.Average(p => p.Y)))] };
 }
 
-/// <summary>Brings values of one direction of a plot to 0..1.</summary>
+/// <summary>An axis of a plot: maps values to 0..1.</summary>
 internal sealed class Axis
 {
     private const int FewestTicks = 3, MostTicks = 8;
@@ -102,7 +102,7 @@ internal sealed class Axis
 
     /// <summary>Spans the values.</summary>
     /// <param name="values">At least one; positive where logarithmic.</param>
-    /// <param name="logarithmic">Whether equal ratios are equal lengths.</param>
+    /// <param name="logarithmic">Whether the axis is logarithmic.</param>
     /// <param name="areDays">Whether they are days, those of <see cref="DateOnly.DayNumber"/>.</param>
     public Axis(IReadOnlyCollection<double> values, bool logarithmic, bool areDays = false)
     {
@@ -114,10 +114,10 @@ internal sealed class Axis
         (low, high) = (low - margin, high + margin);
     }
 
-    /// <summary>Where a value lies, 0 to 1.</summary>
+    /// <summary>The position of a value, 0 to 1.</summary>
     public double At(double value) => (Bend(value) - low) / (high - low);
 
-    /// <summary>Round values within, with their texts.</summary>
+    /// <summary>Round values within the axis, with their labels.</summary>
     public IReadOnlyList<(double Value, string Text)> Ticks =>
         [.. (logarithmic ? Ratios() : Steps()).Select(value => (value, text(value)))];
 

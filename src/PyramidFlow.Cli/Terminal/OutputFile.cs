@@ -1,18 +1,18 @@
 namespace PyramidFlow.Cli.Terminal;
 
-/// <summary>Files that a command is to read and write, checked before anything else is done.</summary>
+/// <summary>Checks the files of a command before any work starts.</summary>
 internal static class OutputFile
 {
     /// <summary>Kinds of file.</summary>
     public const string Video = ".mp4", Animation = ".gif", Picture = ".png", Latents = ".safetensors";
 
-    /// <summary>The name that stands for standard output.</summary>
+    /// <summary>The name of standard output.</summary>
     public const string Standard = "-";
 
     /// <summary>All kinds of picture and video, the usual one first.</summary>
     public static readonly string[] Extensions = [Video, Animation, Picture];
 
-    /// <summary>What a file is called that was given no name.</summary>
+    /// <summary>The default name of a file, without its extension.</summary>
     public const string Stem = "out";
 
     /// <summary>Whether a file is a picture and not a video.</summary>
@@ -20,7 +20,7 @@ internal static class OutputFile
 
     /// <summary>Fails unless the file can be written.</summary>
     /// <param name="path">The file.</param>
-    /// <param name="extensions">What it may end in, with the dot, lower case.</param>
+    /// <param name="extensions">Allowed extensions, with the dot, lower case.</param>
     /// <exception cref="UsageException">Unknown extension, or a folder that is missing or cannot be written.</exception>
     public static void Check(string path, params string[] extensions)
     {

@@ -17,7 +17,7 @@ internal sealed class ProgressLine(CliConsole console) : IDisposable
     private string milestone = "";
     private bool drawn;
 
-    /// <summary>Says where the work is.</summary>
+    /// <summary>Reports progress.</summary>
     /// <param name="milestone">Its larger part, such as a phase or a unit.</param>
     /// <param name="detail">More about it; may be empty.</param>
     /// <param name="fraction">Share of the whole work done, 0 to 1.</param>
@@ -70,7 +70,7 @@ internal sealed class ProgressLine(CliConsole console) : IDisposable
 
     private void Draw(string line)
     {
-        // A line as wide as the terminal would wrap, and could not be taken back.
+        // A line as wide as the terminal would wrap and could not be redrawn.
         console.Error.Write("\r" + (line.Length < console.Width ? line : line[..(console.Width - 1)]) + "\e[K");
         drawn = true;
     }

@@ -4,7 +4,7 @@ using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Terminal;
 
-/// <summary>What the parser refused, as one sentence.</summary>
+/// <summary>Reports parse errors as one sentence.</summary>
 internal static class WrongUsage
 {
     /// <summary>Whether the parser refused something, or took an unknown option for a prompt.</summary>
@@ -34,7 +34,7 @@ internal static class WrongUsage
         return (values ?? parsed.Errors[0]).Message.TrimEnd('.');
     }
 
-    // An unknown option where an argument may stand is taken for the argument; behind -- it is meant so.
+    // The parser takes an unknown option for an argument where one is allowed; after -- that is intended.
     private static string? Slip(ParseResult parsed) => parsed.Tokens.Any(token => token.Type == TokenType.DoubleDash) ? null : parsed.CommandResult.Command.Arguments
         .SelectMany(argument => parsed.GetResult(argument)?.Tokens ?? [])
         .Select(token => token.Value)
