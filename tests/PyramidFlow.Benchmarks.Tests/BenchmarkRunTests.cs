@@ -1,8 +1,6 @@
 using System.Text.Json;
 using PyramidFlow.Cli.Benchmarks;
 using PyramidFlow.Models;
-using PyramidFlow.Models.Text;
-using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Benchmarks.Tests;

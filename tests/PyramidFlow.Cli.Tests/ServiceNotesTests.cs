@@ -4,7 +4,7 @@ using System.Text.Json;
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
 using PyramidFlow.Media;
-using PyramidFlow.Models.Vae;
+using PyramidFlow.Models;
 using PyramidFlow.Server;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Testing;

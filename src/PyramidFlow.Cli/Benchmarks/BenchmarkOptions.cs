@@ -1,9 +1,6 @@
 using System.Globalization;
 using PyramidFlow.Generation;
-using PyramidFlow.Memory;
 using PyramidFlow.Models;
-using PyramidFlow.Models.Text;
-using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Cli.Benchmarks;

@@ -1,7 +1,5 @@
 using PyramidFlow.Generation;
-using PyramidFlow.Memory;
-using PyramidFlow.Models.Text;
-using PyramidFlow.Models.Vae;
+using PyramidFlow.Models;
 using PyramidFlow.Scheduling;
 using PyramidFlow.Torch;
 

@@ -4,7 +4,6 @@ using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
 using PyramidFlow.Models;
-using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 using Spectre.Console;
 

@@ -6,7 +6,6 @@ using PyramidFlow.Generation;
 using PyramidFlow.Media;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Tokenizers;
-using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Formats;
 using PyramidFlow.Training.Data;

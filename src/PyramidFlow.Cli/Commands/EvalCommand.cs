@@ -5,7 +5,6 @@ using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
 using PyramidFlow.Media;
 using PyramidFlow.Models;
-using PyramidFlow.Models.Vae;
 using PyramidFlow.Sprites;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Loop;

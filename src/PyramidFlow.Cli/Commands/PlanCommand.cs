@@ -5,7 +5,6 @@ using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
 using PyramidFlow.Hub;
-using PyramidFlow.Memory;
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using Spectre.Console;

@@ -2,7 +2,6 @@ using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
 using PyramidFlow.Media;
-using PyramidFlow.Memory;
 using PyramidFlow.Models;
 
 namespace PyramidFlow.Cli.Generating;

@@ -5,7 +5,6 @@ using PyramidFlow.Generation;
 using PyramidFlow.Hub;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Lora;
-using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Formats;
 
