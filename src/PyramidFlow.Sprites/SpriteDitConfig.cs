@@ -1,6 +1,5 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using PyramidFlow.Hub;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Torch;

@@ -1,4 +1,3 @@
-using PyramidFlow.Hub;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Models.Vae;

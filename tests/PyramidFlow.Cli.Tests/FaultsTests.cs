@@ -7,7 +7,7 @@ public class FaultsTests
     [Fact]
     public void What_was_asked_for_and_cannot_be_done_is_told_as_it_is() =>
         Assert.Equal("0 frames are no video: use 1 for a picture, or 9 and more", Faults.Sentence(Thrown(() =>
-            new GenerationOptions { Prompt = "a", Frames = 0 }.Resolve(new Hub.PipelineSettings(PyramidFlow.Models.ModelFamilies.Flux.Latent, "", "", 64, 64, 9, 24, [1, 1, 1], [1, 1, 1], 0, 0)))));
+            new GenerationOptions { Prompt = "a", Frames = 0 }.Resolve(new PyramidFlow.Models.PipelineSettings(PyramidFlow.Models.ModelFamilies.Flux.Latent, "", "", 64, 64, 9, 24, [1, 1, 1], [1, 1, 1], 0, 0)))));
 
     public static TheoryData<string, Action> Bugs => new()
     {

@@ -1,8 +1,8 @@
 using System.Text.Json;
-using PyramidFlow.Cli.Models;
 using PyramidFlow.Media;
 using PyramidFlow.Generation;
 using PyramidFlow.Testing;
+using PyramidFlow.Hub;
 
 namespace PyramidFlow.Cli.Tests;
 

@@ -1,5 +1,6 @@
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Testing;
+using PyramidFlow.Hub;
 
 namespace PyramidFlow.Cli.Tests;
 
@@ -18,9 +19,9 @@ public sealed class ModelCatalogTests : IDisposable
         Directory.CreateDirectory(folder.File("not-a-model"));
         Environment.SetEnvironmentVariable(ModelCatalog.Variable, folder.Path);
 
-        Assert.Equal(folder.File("mine"), ModelCatalog.Find("mine"));
-        Assert.Contains(ModelCatalog.Known(), known => known.Name == "mine");
-        Assert.DoesNotContain(ModelCatalog.Known(), known => known.Name == "not-a-model");
+        Assert.Equal(folder.File("mine"), ModelNames.Find("mine"));
+        Assert.Contains(ModelCatalog.Installed(), known => known.Name == "mine");
+        Assert.DoesNotContain(ModelCatalog.Installed(), known => known.Name == "not-a-model");
     }
 
     [Fact]
@@ -30,7 +31,7 @@ public sealed class ModelCatalogTests : IDisposable
         Directory.CreateDirectory(folder.File("mine/diffusion_transformer_384p"));
         Environment.SetEnvironmentVariable(ModelCatalog.Variable, folder.Path);
 
-        var error = Assert.Throws<UsageException>(() => ModelCatalog.Find("yours"));
+        var error = Assert.Throws<UsageException>(() => ModelNames.Find("yours"));
         Assert.Contains("mine", error.Message, StringComparison.Ordinal);
     }
 }

@@ -1,6 +1,6 @@
 using System.Text.Json;
-using PyramidFlow.Cli.Models;
 using PyramidFlow.Testing;
+using PyramidFlow.Hub;
 
 namespace PyramidFlow.Cli.Tests;
 

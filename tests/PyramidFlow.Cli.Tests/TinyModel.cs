@@ -1,5 +1,4 @@
 using System.Globalization;
-using PyramidFlow.Hub;
 using PyramidFlow.Testing;
 using PyramidFlow.Models.Text;
 using PyramidFlow.Models.Tokenizers;

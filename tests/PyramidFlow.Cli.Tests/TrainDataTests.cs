@@ -97,7 +97,7 @@ public sealed class TrainDataTests : IDisposable
     private string Model(string layout)
     {
         var path = Path.Combine(folder.Path, "model");
-        RandomCheckpoint.Write(path, new RandomOptions(layout, RandomScale.Tiny, Seed: 1), cancel: Cancel);
+        RandomCheckpoint.Write(path, new RandomOptions(layout, RandomScale.Tiny, Seed: 1), cancellationToken: Cancel);
         return path;
     }
 

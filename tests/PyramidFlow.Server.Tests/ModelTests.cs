@@ -48,7 +48,7 @@ public sealed class ModelNameTests : IDisposable
     [InlineData("sprites", "wide", 20)]
     public void Steps_of_later_units_follow_the_ratio_of_the_model_that_is_named(string? named, string? original, int later)
     {
-        var settings = PyramidFlow.Hub.PipelineSettings.Released(PyramidFlow.Models.ModelFamilies.Flux, "384p") with { Steps = [20, 20, 20] };
+        var settings = PyramidFlow.Models.PipelineSettings.Released(PyramidFlow.Models.ModelFamilies.Flux, "384p") with { Steps = [20, 20, 20] };
         VideoModel[] models =
         [
             new("sprites", "", null, settings with { VideoSteps = [20, 20, 20] }),
@@ -72,7 +72,7 @@ public sealed class NotedLorasTests
 
         folder.Write("pink/adapter_model.safetensors", "matrices");
         folder.Write("pink/adapter_config.json", "{}");
-        var hash = LoraPlace.Of(folder.File("pink")).Sha256();
+        var hash = LoraPlace.Find(folder.File("pink")).Sha256();
         Assert.Equal(new NotedLora("pink", 0.5, hash), noted.Get()[0]);
 
         Directory.Delete(folder.File("pink"), recursive: true);

@@ -1,6 +1,5 @@
 using System.Text.Json.Nodes;
 using PyramidFlow.Generation;
-using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Lora;
@@ -36,7 +35,7 @@ public sealed class SpriteTrainingTests : IDisposable
         SpriteTraining.Ship(runs, model);
         var checkpoint = CheckpointFolder.Open(model);
         Assert.Equal(ModelFamilies.Flux, checkpoint.Family);
-        Assert.Empty(CheckpointReport.Of(checkpoint, cancel: TestContext.Current.CancellationToken).Variants.SelectMany(variant => variant.Faults));
+        Assert.Empty(CheckpointReport.Create(checkpoint, cancellationToken: TestContext.Current.CancellationToken).Variants.SelectMany(variant => variant.Faults));
         using var pipeline = VideoPipeline.Load(model);
         Assert.Equal((SpriteTraining.Settings.Width, SpriteTraining.Settings.Frames), (pipeline.Settings.Width, pipeline.Settings.Frames));
 

@@ -1,6 +1,6 @@
 using PyramidFlow.Cli.Generating;
 using PyramidFlow.Cli.Output;
-using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Media;
 using PyramidFlow.Generation;
 using PyramidFlow.Torch.Formats;

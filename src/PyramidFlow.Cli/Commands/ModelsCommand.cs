@@ -43,7 +43,7 @@ internal static class ModelsCommand
         command.SetAction((parsed, cancel) =>
         {
             var named = parsed.GetRequiredValue(folder);
-            var report = CheckpointReport.Of(CheckpointFolder.Open(Directory.Exists(named) ? named : ModelCatalog.Find(named)), null, !parsed.GetValue(quick), cancel);
+            var report = CheckpointReport.Create(CheckpointFolder.Open(Directory.Exists(named) ? named : ModelNames.Find(named)), null, !parsed.GetValue(quick), cancel);
             VerifyReport.Print(report, parsed.GetValue(json), console);
             return Task.FromResult(report.CanRun ? ExitCode.Ok : ExitCode.Failed);
         });
@@ -52,7 +52,7 @@ internal static class ModelsCommand
 
     private static ExampledCommand Download(CliConsole console)
     {
-        var name = new Argument<string>("NAME") { Description = $"{string.Join(", ", KnownDownload.All.Select(known => known.Name))}, or OWNER/NAME of a repository" };
+        var name = new Argument<string>("NAME") { Description = $"{string.Join(", ", ModelCatalog.Released.Select(known => known.Name))}, or OWNER/NAME of a repository" };
         var variant = CliOptions.Text("--variant", "NAME", "transformer to bring: 384p, 768p or image [default: 384p]");
         var revision = CliOptions.Text("--revision", "NAME", "branch, tag or commit [default: main]");
         var output = CliOptions.Text("--output", "DIR", $"checkpoint folder to write [default: NAME in {ModelCatalog.Variable}, else here]", "-o");

@@ -1,7 +1,7 @@
 using PyramidFlow.Cli.Generating;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Output;
-using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Media;
 using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Models.Vae;
@@ -31,7 +31,7 @@ internal sealed class DataCheckRun(CliConsole console)
             OutputFile.CheckInput(file, "name an annotation file, JSON lines");
         if (sheet is not null)
             OutputFile.Check(sheet, OutputFile.Picture);
-        var folder = model is null ? null : CheckpointFolder.Open(ModelCatalog.Find(model));
+        var folder = model is null ? null : CheckpointFolder.Open(ModelNames.Find(model));
         var tokenizer = folder is null ? null : T5Tokenizer.Load(folder.Component(folder.Family.TextComponents[^1].Tokenizer).Folder);
         var channels = folder is null ? ReleasedChannels : (int)CausalVideoVaeConfig.Read(folder.Vae.ConfigFile).EncoderOutChannels;
 

@@ -1,7 +1,7 @@
 using System.CommandLine;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Parsing;
-using PyramidFlow.Hub;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Cli.Datasets;
 

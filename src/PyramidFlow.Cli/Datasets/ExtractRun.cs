@@ -1,6 +1,6 @@
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Output;
-using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Models.Text;
 using PyramidFlow.Models.Vae;
@@ -60,7 +60,7 @@ internal sealed class ExtractRun(CliConsole console)
         }
         catch (NonFiniteException e)
         {
-            if (WeightFaults.Explain(folder, e, cancel: cancel) is { } explanation)
+            if (WeightFaults.Explain(folder, e, cancellationToken: cancel) is { } explanation)
                 throw explanation;
             throw;
         }

@@ -1,5 +1,5 @@
 using System.Runtime.InteropServices;
-using PyramidFlow.Cli.Models;
+using PyramidFlow.Models;
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Media;
@@ -36,7 +36,7 @@ internal static class Doctor
 
     private static IEnumerable<Finding> ModelFindings()
     {
-        var known = ModelCatalog.Known();
+        var known = ModelCatalog.Installed();
         foreach (var (name, folder) in known)
             yield return Model(name, folder);
         if (known.All(model => model.Name != ModelCatalog.Default))
@@ -50,7 +50,7 @@ internal static class Doctor
     {
         try
         {
-            var problems = CheckpointReport.Of(CheckpointFolder.Open(folder)).Variants.SelectMany(variant => variant.Faults).Distinct().ToList();
+            var problems = CheckpointReport.Create(CheckpointFolder.Open(folder)).Variants.SelectMany(variant => variant.Faults).Distinct().ToList();
             return problems.Count == 0
                 ? new Finding($"model {name}", FindingState.Ok, folder)
                 : Damaged(name, problems[0]);

@@ -1,7 +1,7 @@
 using System.Globalization;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Generation;
-using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Sprites;
 using PyramidFlow.Training.Loop;
 using Spectre.Console;

@@ -2,7 +2,7 @@ using PyramidFlow.Cli.Generating;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Generation;
-using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Media;
 using PyramidFlow.Models.Vae;
 using PyramidFlow.Sprites;

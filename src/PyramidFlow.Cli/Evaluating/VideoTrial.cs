@@ -1,5 +1,5 @@
 using PyramidFlow.Generation;
-using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Sprites;
 using PyramidFlow.Training.Data;
 

@@ -1,6 +1,6 @@
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Output;
-using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Media;
 using PyramidFlow.Generation;
 using PyramidFlow.Memory;

@@ -1,5 +1,5 @@
 using PyramidFlow.Cli.Models;
-using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Media;
 using PyramidFlow.Generation;
 using PyramidFlow.Torch.Formats;

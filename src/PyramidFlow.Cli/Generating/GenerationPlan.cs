@@ -1,5 +1,5 @@
 using System.Security.Cryptography;
-using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Generation;
 
 namespace PyramidFlow.Cli.Generating;

@@ -1,6 +1,7 @@
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Generation;
+using PyramidFlow.Hub;
 
 namespace PyramidFlow.Cli.Generating;
 
@@ -62,7 +63,7 @@ internal static class LikeFile
 
     private static string NameOf(string folder) => Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder)));
 
-    private static string Model(GenerationNotes notes, string path) => ModelCatalog.Known().Any(model => model.Name == notes.Model)
+    private static string Model(GenerationNotes notes, string path) => ModelCatalog.Installed().Any(model => model.Name == notes.Model)
         ? notes.Model
         : throw new UsageException($"{path} was made by the model '{notes.Model}', which is not here: name its folder with --model, or set {ModelCatalog.Variable} to the folder around it");
 

@@ -1,3 +1,4 @@
+using PyramidFlow.Models;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
@@ -10,12 +11,12 @@ internal sealed class DownloadRun(CliConsole console)
 {
     public async Task<int> RunAsync(string name, string? variant, string revision, string? output, int? parallel, CancellationToken cancel)
     {
-        var (source, shortName) = KnownDownload.Find(name, revision);
+        var (source, shortName) = ModelNames.FindDownload(name, revision);
         var folder = output ?? DefaultFolder(shortName);
         using var line = new ProgressLine(console);
         var options = new HubOptions { Notify = note => Say(line, note) };
         using var client = new HubClient(HubEndpoint.FromEnvironment(), parallel is { } count ? options with { Parallel = count } : options);
-        var plan = DownloadPlan.Of(source, await client.ListAsync(source, cancel).ConfigureAwait(false), variant, folder);
+        var plan = DownloadPlan.Create(source, await client.ListAsync(source, cancel).ConfigureAwait(false), variant, folder);
         console.Note($"{source.Repository}, {ModelList.VariantName(plan.Variant)}: {plan.Files.Count} files, {Bytes.Text(plan.TotalBytes)}"
             + (plan.KeptBytes > 0 ? $", of which {Bytes.Text(plan.KeptBytes)} are there" : "")
             + (plan.Others.Count > 0 && variant is null ? $" (--variant {string.Join(" or ", plan.Others)} for another)" : ""));
@@ -36,12 +37,12 @@ internal sealed class DownloadRun(CliConsole console)
     }
 
     // The first folder that is searched for models, else the current one.
-    private static string DefaultFolder(string name) => Path.Combine(InstalledModels.NamedRoots() is [var first, ..] ? first : ".", name);
+    private static string DefaultFolder(string name) => Path.Combine(ModelCatalog.NamedRoots() is [var first, ..] ? first : ".", name);
 
     // Right bytes can still be of a model that this program cannot run.
     private int Finish(DownloadPlan plan)
     {
-        var report = CheckpointReport.Of(CheckpointFolder.Open(plan.Folder), plan.Variant).Variants[0];
+        var report = CheckpointReport.Create(CheckpointFolder.Open(plan.Folder), plan.Variant).Variants[0];
         foreach (var fault in report.Faults)
             console.Warn(fault);
         console.Result(plan.Folder);

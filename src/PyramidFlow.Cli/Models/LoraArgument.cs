@@ -16,7 +16,7 @@ internal sealed class LoraArgument(string path, double weight)
     public double Weight => weight;
 
     /// <summary>The hash of <see cref="LoraPlace.Sha256"/>; a hash that could be computed is kept.</summary>
-    public string Sha256 => sha256 ??= LoraPlace.Of(Path).Sha256();
+    public string Sha256 => sha256 ??= LoraPlace.Find(Path).Sha256();
 
     /// <summary>How the library takes it.</summary>
     public LoraUse Use => new(Path, Weight);

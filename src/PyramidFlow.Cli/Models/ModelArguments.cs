@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using PyramidFlow.Models;
 using PyramidFlow.Cli.Generating;
 using PyramidFlow.Hub;
 using PyramidFlow.Generation;
@@ -50,7 +51,7 @@ internal sealed record ModelArguments
     {
         foreach (var lora in (Loras ?? []).Where(lora => !Directory.Exists(lora.Path)))
             OutputFile.CheckInput(lora.Path, "--lora takes a LoRA's safetensors file, or the folder of an adapter");
-        var folder = CheckpointFolder.Open(ModelCatalog.Find(Name ?? ModelCatalog.Default));
+        var folder = CheckpointFolder.Open(ModelNames.Find(Name ?? ModelCatalog.Default));
         if (Variant is not null && !folder.Variants.Contains(Variant))
         {
             var known = string.Join(", ", folder.Variants.Where(v => v.Length > 0));

@@ -1,3 +1,4 @@
+using PyramidFlow.Models;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
@@ -11,8 +12,8 @@ internal static class ModelList
 {
     public static void Print(bool json, CliConsole console)
     {
-        var installed = ModelCatalog.Known().Select(model => Look(model.Name, model.Folder)).ToList();
-        var others = KnownDownload.All.Where(known => installed.All(model => model.Name != known.Name)).ToList();
+        var installed = ModelCatalog.Installed().Select(model => Look(model.Name, model.Folder)).ToList();
+        var others = ModelCatalog.Released.Where(known => installed.All(model => model.Name != known.Name)).ToList();
         if (json)
         {
             console.Result(Json(installed, others));
@@ -29,7 +30,7 @@ internal static class ModelList
 
         console.Result(table);
         foreach (var known in others)
-            console.Result($"to get {known.Name} ({known.What}): {CommandLine.Name} models download {known.Name} --variant {string.Join('|', known.Variants)}");
+            console.Result($"to get {known.Name} ({known.Description}): {CommandLine.Name} models download {known.Name} --variant {string.Join('|', known.Variants)}");
     }
 
     /// <summary>A variant as the user types it.</summary>
@@ -39,7 +40,7 @@ internal static class ModelList
     {
         try
         {
-            var variants = CheckpointReport.Of(CheckpointFolder.Open(folder)).Variants;
+            var variants = CheckpointReport.Create(CheckpointFolder.Open(folder)).Variants;
             return new Installed(name, folder, [.. variants.Where(v => v.Runs).Select(v => v.Variant)], variants.SelectMany(v => v.Faults).FirstOrDefault());
         }
         catch (CheckpointException e)
@@ -48,7 +49,7 @@ internal static class ModelList
         }
     }
 
-    private static string Json(List<Installed> installed, List<KnownDownload> others) => JsonText.Of(json =>
+    private static string Json(List<Installed> installed, List<ReleasedModel> others) => JsonText.Of(json =>
     {
         json.WriteStartObject();
         json.WriteStartArray("installed");

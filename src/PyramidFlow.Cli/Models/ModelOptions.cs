@@ -1,5 +1,6 @@
 using System.CommandLine;
 using PyramidFlow.Cli.Parsing;
+using PyramidFlow.Hub;
 
 namespace PyramidFlow.Cli.Models;
 

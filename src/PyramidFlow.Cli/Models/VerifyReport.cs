@@ -18,7 +18,7 @@ internal static class VerifyReport
             return;
         }
 
-        console.Result($"{report.Folder}: {report.Family.Name} ({report.Family.Title}");
+        console.Result($"{report.Folder}: {report.Family.Name} ({report.Family.Title})");
         var table = new Table { Border = TableBorder.None, ShowHeaders = false };
         table.AddColumns("", "", "");
         foreach (var part in report.Components)

@@ -46,12 +46,12 @@ internal static class PlanRun
     private static PlannedModel Model(ModelArguments arguments)
     {
         var name = arguments.Name ?? ModelCatalog.Default;
-        var isHere = CheckpointFolder.IsCheckpoint(name) || ModelCatalog.Known().Any(known => known.Name == name);
-        if (isHere || KnownDownload.All.FirstOrDefault(known => known.Name == name) is not { } released)
+        var isHere = CheckpointFolder.IsCheckpoint(name) || ModelCatalog.FindInstalled(name) is not null;
+        if (isHere || ModelCatalog.FindReleased(name) is not { } released)
             return PlannedModel.Of(arguments.Open(), arguments.Variant);
         var variant = arguments.Variant ?? released.Variants[0];
         return released.Variants.Contains(variant)
-            ? PlannedModel.Released(ModelFamilies.All.First(family => family.ReleasedName == name), variant)
+            ? PlannedModel.Released(released.Family, variant)
             : throw new UsageException($"{name} has no variant '{variant}': use {string.Join(", ", released.Variants)}");
     }
 

@@ -1,4 +1,4 @@
-using PyramidFlow.Cli.Models;
+using PyramidFlow.Hub;
 using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Cli.Serving;
@@ -10,6 +10,6 @@ internal static class ServedModels
     public static IReadOnlyList<ModelFolder> Of(string folder)
     {
         var name = Path.GetFileName(folder);
-        return [new ModelFolder(name, folder), .. ModelCatalog.Known().Where(model => model.Name != name).Select(model => new ModelFolder(model.Name, model.Folder))];
+        return [new ModelFolder(name, folder), .. ModelCatalog.Installed().Where(model => model.Name != name).Select(model => new ModelFolder(model.Name, model.Folder))];
     }
 }

@@ -1,5 +1,5 @@
+using PyramidFlow.Models;
 using PyramidFlow.Generation;
-using PyramidFlow.Hub;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Worker;
 

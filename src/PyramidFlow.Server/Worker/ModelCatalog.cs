@@ -25,7 +25,7 @@ internal sealed partial class ModelCatalog(Func<IReadOnlyList<ModelFolder>> fold
         {
             try
             {
-                var checkpoint = Hub.CheckpointFolder.Open(folder);
+                var checkpoint = Models.CheckpointFolder.Open(folder);
                 models.AddRange(checkpoint.Variants.Select(variant =>
                     new VideoModel(checkpoint.Variants.Count == 1 ? name : $"{name}:{variant}", checkpoint.Root, variant, checkpoint.Settings(variant))));
                 leftOut.TryRemove(name, out _);
@@ -152,7 +152,7 @@ internal sealed class NotedLoras(IReadOnlyList<LoraUse> loras)
     {
         try
         {
-            return LoraPlace.Of(path).Sha256();
+            return LoraPlace.Find(path).Sha256();
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -1,5 +1,4 @@
 using PyramidFlow.Generation;
-using PyramidFlow.Hub;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Text;
 using PyramidFlow.Models.Vae;

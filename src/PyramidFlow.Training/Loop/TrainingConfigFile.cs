@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using PyramidFlow.Models;
 using PyramidFlow.Hub;
 using PyramidFlow.Torch.Formats;
 
@@ -93,7 +94,7 @@ internal static class ConfigPaths
     {
         if (FolderOrName(config, key, value) is { } found && Path.Exists(found))
             return found;
-        var known = string.Join(", ", InstalledModels.Known().Select(model => model.Name));
+        var known = string.Join(", ", ModelCatalog.Installed().Select(model => model.Name));
         throw new ArgumentException($"{config}: {key} {value} is neither a folder, relative to the configuration, nor an installed model ({(known.Length > 0 ? known : "there is none")}): "
             + "name one of them, or get a released one with 'models download'");
     }
@@ -107,7 +108,7 @@ internal static class ConfigPaths
             return File(config, key, value);
         // As on the command line, a bare name may also be a folder in the working folder.
         var isName = Path.GetFileName(value) == value;
-        return isName && CheckpointFolder.IsCheckpoint(value) ? Path.GetFullPath(value) : InstalledModels.Find(value) ?? File(config, key, value);
+        return isName && CheckpointFolder.IsCheckpoint(value) ? Path.GetFullPath(value) : ModelCatalog.FindInstalled(value) ?? File(config, key, value);
     }
 
     /// <summary>Copies a configuration to another folder and adapts its relative paths; does nothing if source and target are the same file.</summary>

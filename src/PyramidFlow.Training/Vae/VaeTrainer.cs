@@ -1,4 +1,4 @@
-using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Media;
 using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
@@ -38,7 +38,7 @@ internal sealed class VaeTrainer : ITraining, IDisposable
     {
         (this.config, this.run, this.vae, this.loss, this.clips, this.heldOut) = (config, run, vae, loss, clips, heldOut);
         vae.TrainsEncoder = !config.FreezeEncoder;
-        vae.RecomputesBlocks = config.CheckpointRatio > 0;
+        vae.UsesGradientCheckpointing = config.CheckpointRatio > 0;
 
         // As in the released trainer: no decay for biases and norm scales, and float32 weights for any compute type of the convolutions.
         var options = new PartOptions { DecayMatricesOnly = true, ComputeType = ElementType.Float32 };

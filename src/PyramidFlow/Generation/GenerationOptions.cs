@@ -1,5 +1,5 @@
 using System.Text.Json.Serialization;
-using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Scheduling.Solvers;
 
 namespace PyramidFlow.Generation;

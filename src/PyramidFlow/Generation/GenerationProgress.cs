@@ -1,5 +1,5 @@
 using System.Diagnostics;
-using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Media;
 using PyramidFlow.Torch;
 

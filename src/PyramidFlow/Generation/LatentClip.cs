@@ -1,5 +1,5 @@
 using System.Globalization;
-using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Formats;

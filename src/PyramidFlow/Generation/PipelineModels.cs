@@ -1,4 +1,3 @@
-using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Lora;
@@ -33,7 +32,7 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
     /// <summary>Loads the models. Names and configurations are checked before any weight is read.</summary>
     internal static PipelineModels Load(CheckpointFolder folder, PipelineOptions options, IProgress<GenerationProgress>? progress)
     {
-        var report = CheckpointReport.Of(folder, options.Variant ?? folder.Variants[0]).Variants[0];
+        var report = CheckpointReport.Create(folder, options.Variant ?? folder.Variants[0]).Variants[0];
         if (!report.Runs)
             throw new CheckpointException(string.Join("; ", report.Faults));
         var transformerConfig = TransformerConfigs.Load(folder.Transformer(options.Variant).ConfigFile);
@@ -60,7 +59,7 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
             return new PipelineModels(text, transformer, vae, type == ElementType.Float16 ? new WiderModels(loader, device) : null)
             {
                 Origin = (folder, options.Variant),
-                Prompts = options.TextCache is { } cache ? new PromptCache(cache, EncoderIdentity.Of(folder, type, device), text, type, device) : null,
+                Prompts = options.TextCache is { } cache ? new PromptCache(cache, EncoderIdentity.Compute(folder, type, device), text, type, device) : null,
             };
         }
         catch

@@ -1,4 +1,3 @@
-using PyramidFlow.Hub;
 using PyramidFlow.Models;
 using PyramidFlow.Torch.Formats;
 using static PyramidFlow.Generation.RequestText;

@@ -1,4 +1,5 @@
-using PyramidFlow.Hub;
+using PyramidFlow.Models;
+using PyramidFlow.Models.Vae;
 using static PyramidFlow.Generation.RequestText;
 using static System.FormattableString;
 
@@ -11,7 +12,7 @@ namespace PyramidFlow.Generation;
 public static class VideoLength
 {
     /// <summary>Frames of a latent frame after the first, and pixels along a side of a latent.</summary>
-    public const int Scale = 8;
+    public const int Scale = CausalVideoVaeConfig.PipelineScale;
 
     /// <summary>Most frames of a clip.</summary>
     public const int MaxFrames = 1 << 20;

@@ -1,5 +1,4 @@
 using Microsoft.Extensions.Logging;
-using PyramidFlow.Hub;
 using PyramidFlow.Memory;
 using PyramidFlow.Scheduling;
 using PyramidFlow.Models.Text;

@@ -2,7 +2,7 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Hub;
 
-/// <summary>A folder that is written under a hidden name and gets its own when it is whole; else it goes away.</summary>
+/// <summary>A new folder that is written under a hidden name and renamed when complete; otherwise it is deleted.</summary>
 internal sealed class NewFolder : IDisposable
 {
     private readonly string target;
@@ -15,13 +15,13 @@ internal sealed class NewFolder : IDisposable
         Directory.CreateDirectory(Path);
     }
 
-    /// <summary>Where to write.</summary>
+    /// <summary>Path to write to.</summary>
     internal string Path { get; }
 
-    /// <summary>Begins to write.</summary>
-    /// <param name="target">What the folder will be called; it must not exist, or be empty.</param>
-    /// <param name="bytes">How much will be written.</param>
-    /// <exception cref="CheckpointException">It holds something, or the disk is too small.</exception>
+    /// <summary>Creates the hidden folder.</summary>
+    /// <param name="target">Final path; it must not exist or be an empty folder.</param>
+    /// <param name="bytes">Number of bytes that will be written.</param>
+    /// <exception cref="CheckpointException">The target is not empty, or the disk is too small.</exception>
     internal static NewFolder Begin(string target, long bytes)
     {
         var full = System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(target));
@@ -30,7 +30,7 @@ internal sealed class NewFolder : IDisposable
         return DiskSpace.Shortage(full, bytes) is { } shortage ? throw new CheckpointException(shortage) : new NewFolder(full);
     }
 
-    /// <summary>Gives it its name.</summary>
+    /// <summary>Renames the folder to its final path.</summary>
     internal void Complete()
     {
         if (Directory.Exists(target))
@@ -47,21 +47,21 @@ internal sealed class NewFolder : IDisposable
     }
 }
 
-/// <summary>How far the writing of a checkpoint is.</summary>
-/// <param name="Part">Component that is being written.</param>
-/// <param name="Bytes">Bytes written.</param>
-/// <param name="TotalBytes">Bytes there will be.</param>
+/// <summary>Progress of writing a checkpoint.</summary>
+/// <param name="Part">Component being written.</param>
+/// <param name="Bytes">Bytes written so far.</param>
+/// <param name="TotalBytes">Total bytes.</param>
 public sealed record WorkProgress(string Part, long Bytes, long TotalBytes);
 
-/// <summary>Whether what is to be written has room.</summary>
+/// <summary>Checks free disk space before writing.</summary>
 internal static class DiskSpace
 {
     private const long Spare = 64 << 20;
 
-    /// <summary>A sentence when it has not, else null.</summary>
-    /// <param name="folder">Where to; it need not exist.</param>
-    /// <param name="bytes">How much.</param>
-    /// <param name="free">Free bytes on the disk of a folder that exists; null asks the system.</param>
+    /// <summary>An error message if the disk is too small, else null.</summary>
+    /// <param name="folder">Target folder; need not exist.</param>
+    /// <param name="bytes">Bytes to write.</param>
+    /// <param name="free">Returns the free bytes on the disk of an existing folder; null asks the system.</param>
     internal static string? Shortage(string folder, long bytes, Func<string, long>? free = null)
     {
         var place = Path.GetFullPath(folder);

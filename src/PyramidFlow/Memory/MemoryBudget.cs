@@ -1,6 +1,6 @@
 using System.Globalization;
 using PyramidFlow.Generation;
-using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 using static System.FormattableString;

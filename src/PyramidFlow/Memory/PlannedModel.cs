@@ -1,5 +1,4 @@
 using System.Text.RegularExpressions;
-using PyramidFlow.Hub;
 using PyramidFlow.Hub.Conversion;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Text;
@@ -84,7 +83,7 @@ public sealed class PlannedModel
             ],
             WeightSizes.Of(Transformer.Build(), folder?.Transformer(variant)),
             WeightSizes.Of(new CausalVideoVae(Vae), folder?.Vae),
-            WeightSizes.Of(new CausalVaeDecoder(Vae), null));
+            WeightSizes.Of(CausalVaeCoder.Decoder(Vae), null));
     }
 }
 

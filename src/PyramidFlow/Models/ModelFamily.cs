@@ -1,6 +1,5 @@
 using System.Collections.Immutable;
 using System.Text.Json;
-using PyramidFlow.Hub;
 using PyramidFlow.Models.Text;
 using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Models.Vae;
@@ -138,14 +137,14 @@ public static partial class ModelFamilies
     /// <summary>Finds the family of a transformer's <c>config.json</c>: by its class name, else by its keys.</summary>
     /// <exception cref="CheckpointException">The file is missing, is not JSON or describes no known family.</exception>
     public static ModelFamily Read(string configFile) =>
-        Find(ConfigFile.Read(configFile, HubJson.Default.DictionaryStringJsonElement), configFile);
+        Find(ConfigFile.Read(configFile, ConfigJson.Default.DictionaryStringJsonElement), configFile);
 
     /// <summary>The same from JSON in memory.</summary>
     /// <param name="utf8Json">The JSON object.</param>
     /// <param name="file">The file's name in errors.</param>
     /// <exception cref="CheckpointException">It is not JSON or describes no known family.</exception>
     public static ModelFamily Parse(ReadOnlyMemory<byte> utf8Json, string file) =>
-        Find(ConfigFile.Parse(utf8Json, file, HubJson.Default.DictionaryStringJsonElement), file);
+        Find(ConfigFile.Parse(utf8Json, file, ConfigJson.Default.DictionaryStringJsonElement), file);
 
     private static ModelFamily Find(Dictionary<string, JsonElement> keys, string configFile)
     {

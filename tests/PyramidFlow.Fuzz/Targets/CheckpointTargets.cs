@@ -1,4 +1,3 @@
-using PyramidFlow.Hub;
 using PyramidFlow.Hub.Downloads;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Generation;

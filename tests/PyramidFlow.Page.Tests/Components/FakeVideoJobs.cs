@@ -1,7 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Threading.Channels;
 using PyramidFlow.Models;
-using PyramidFlow.Hub;
 using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Page.Tests.Components;

@@ -1,4 +1,3 @@
-using PyramidFlow.Hub;
 using PyramidFlow.Generation;
 using PyramidFlow.Scheduling;
 using PyramidFlow.Testing;

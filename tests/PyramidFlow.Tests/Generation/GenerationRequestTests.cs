@@ -1,5 +1,4 @@
 using PyramidFlow.Models;
-using PyramidFlow.Hub;
 using PyramidFlow.Generation;
 
 namespace PyramidFlow.Tests.Generation;

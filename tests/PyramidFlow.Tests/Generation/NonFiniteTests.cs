@@ -1,4 +1,4 @@
-using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Generation;
 using PyramidFlow.Testing;
@@ -41,10 +41,10 @@ public sealed class NonFiniteTests : IDisposable
                 Assert.InRange(Tensor.LiveCount - before, 0, 200);
         }
 
-        var report = CheckpointReport.Of(CheckpointFolder.Open(folder.Path), everyWeight: true, cancel: Cancel);
+        var report = CheckpointReport.Create(CheckpointFolder.Open(folder.Path), everyWeight: true, cancellationToken: Cancel);
         Assert.False(report.CanRun);
         Assert.Contains($"{file} holds a number that is not finite in {key}", Assert.Single(report.Variants[0].Faults), StringComparison.Ordinal);
-        Assert.True(CheckpointReport.Of(CheckpointFolder.Open(folder.Path), cancel: TestContext.Current.CancellationToken).CanRun);
+        Assert.True(CheckpointReport.Create(CheckpointFolder.Open(folder.Path), cancellationToken: TestContext.Current.CancellationToken).CanRun);
     }
 
     [Fact]

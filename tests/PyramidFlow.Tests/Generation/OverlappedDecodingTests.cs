@@ -1,5 +1,4 @@
 using PyramidFlow.Models;
-using PyramidFlow.Hub;
 using PyramidFlow.Generation;
 using PyramidFlow.Memory;
 using PyramidFlow.Tests.Models.Vae;

@@ -1,5 +1,4 @@
 using PyramidFlow.Models;
-using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Testing;
 using PyramidFlow.Models.Text;
@@ -20,7 +19,7 @@ public sealed class CheckpointFolderTests
         var checkpoint = CheckpointFolder.Open(folder.Path);
         Assert.Equal(family, checkpoint.Family);
         Assert.Equal(["384p", "768p"], checkpoint.Variants);
-        Assert.All(CheckpointReport.Of(checkpoint, cancel: TestContext.Current.CancellationToken).Variants, variant => Assert.Empty(variant.Faults));
+        Assert.All(CheckpointReport.Create(checkpoint, cancellationToken: TestContext.Current.CancellationToken).Variants, variant => Assert.Empty(variant.Faults));
         using var scope = new TensorScope();
         using var encoder = PromptEncoder.Load(checkpoint);
         var features = encoder.Encode(["a cat", "a cat on a table"]);

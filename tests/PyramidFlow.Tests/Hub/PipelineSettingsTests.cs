@@ -1,5 +1,4 @@
 using PyramidFlow.Models;
-using PyramidFlow.Hub;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 

@@ -1,5 +1,4 @@
 using PyramidFlow.Models;
-using PyramidFlow.Hub;
 using PyramidFlow.Hub.Conversion;
 using PyramidFlow.Hub.RandomModels;
 using PyramidFlow.Generation;
@@ -70,8 +69,8 @@ public sealed class RunPlanTests : IDisposable
     [Fact]
     public void A_folder_is_planned_from_its_configs_and_int8_weights_are_seen()
     {
-        RandomCheckpoint.Write(folder.File("plain"), new RandomOptions("miniflux", RandomScale.Tiny), cancel: TestContext.Current.CancellationToken);
-        CheckpointConversion.Convert(folder.File("plain"), folder.File("int8"), new ConversionOptions { Int8 = true }, cancel: TestContext.Current.CancellationToken);
+        RandomCheckpoint.Write(folder.File("plain"), new RandomOptions("miniflux", RandomScale.Tiny), cancellationToken: TestContext.Current.CancellationToken);
+        CheckpointConversion.Convert(folder.File("plain"), folder.File("int8"), new ConversionOptions { Int8 = true }, cancellationToken: TestContext.Current.CancellationToken);
         var (plain, rounded) = (Sizes("plain"), Sizes("int8"));
         Assert.True(rounded.Transformer.IsRounded);
         Assert.False(plain.Transformer.IsRounded || rounded.Vae.IsRounded);
@@ -88,7 +87,7 @@ public sealed class RunPlanTests : IDisposable
     [Fact]
     public void Weights_that_are_used_as_they_lie_in_the_file_count_as_far_as_they_are_read()
     {
-        RandomCheckpoint.Write(folder.File("model"), new RandomOptions("miniflux", RandomScale.Tiny), cancel: TestContext.Current.CancellationToken);
+        RandomCheckpoint.Write(folder.File("model"), new RandomOptions("miniflux", RandomScale.Tiny), cancellationToken: TestContext.Current.CancellationToken);
         var checkpoint = CheckpointFolder.Open(folder.File("model"));
         var model = PlannedModel.Of(checkpoint);
         var stored = model.Sizes.Transformer.IsMapped(ElementType.BFloat16, DeviceType.Cpu) ? ElementType.BFloat16 : ElementType.Float32;

@@ -1,6 +1,5 @@
 using System.Text.Json;
 using PyramidFlow.Generation;
-using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Hub.RandomModels;
 using PyramidFlow.Memory;
@@ -22,10 +21,10 @@ public sealed class MadeUpFamilyTests
     {
         var cancel = TestContext.Current.CancellationToken;
         using var folder = new TemporaryFolder();
-        RandomCheckpoint.Write(folder.Path, new RandomOptions(Family.ShortName, RandomScale.Tiny, Seed: 3), cancel: cancel);
+        RandomCheckpoint.Write(folder.Path, new RandomOptions(Family.ShortName, RandomScale.Tiny, Seed: 3), cancellationToken: cancel);
         var checkpoint = CheckpointFolder.Open(folder.Path);
         Assert.Same(Family, checkpoint.Family);
-        Assert.All(CheckpointReport.Of(checkpoint, cancel: cancel).Variants, variant => Assert.Empty(variant.Faults));
+        Assert.All(CheckpointReport.Create(checkpoint, cancellationToken: cancel).Variants, variant => Assert.Empty(variant.Faults));
 
         var request = new GenerationOptions { Prompt = "a red ball", Frames = 17, Guidance = 3, VideoGuidance = 2, Seed = 1 };
         var plan = RunPlan.Of(PlannedModel.Of(checkpoint), request.Resolve(checkpoint.Settings(null)), ElementType.Float32, new PipelineOptions(), new MachineSpeed(1, 1));

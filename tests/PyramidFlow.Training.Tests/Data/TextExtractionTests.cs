@@ -1,4 +1,4 @@
-using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Hub.RandomModels;
 using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;

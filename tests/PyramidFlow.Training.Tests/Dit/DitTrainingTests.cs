@@ -1,5 +1,4 @@
 using PyramidFlow.Cli.Tests;
-using PyramidFlow.Hub;
 using PyramidFlow.Models;
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Loop;

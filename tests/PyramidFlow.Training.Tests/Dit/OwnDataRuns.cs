@@ -1,5 +1,4 @@
 using System.Text.Json;
-using PyramidFlow.Hub;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;

@@ -1,6 +1,5 @@
 using System.Text;
 using System.Text.Json;
-using PyramidFlow.Hub;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Vae;
 using PyramidFlow.Scheduling;

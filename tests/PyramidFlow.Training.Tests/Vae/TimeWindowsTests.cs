@@ -85,7 +85,7 @@ public sealed class TimeWindowsTests : IDisposable
         using var model = new Model(generator);
         var video = Video(17);
         var kept = model.Gradients(draws => VaeStep.BackwardInWindows(model.Vae, model.Loss, video, windows, draws, step: 0)).Gradient;
-        model.Vae.RecomputesBlocks = true;
+        model.Vae.UsesGradientCheckpointing = true;
         var recomputed = model.Gradients(draws => VaeStep.BackwardInWindows(model.Vae, model.Loss, video, windows, draws, step: 0)).Gradient;
         Assert.InRange(Distance(kept, recomputed), 0, 1e-6);
     }
@@ -96,7 +96,7 @@ public sealed class TimeWindowsTests : IDisposable
         using var model = new Model(generator, trainsEncoder: false);
         var video = Video(17);
         var kept = model.Gradients(draws => VaeStep.BackwardInWindows(model.Vae, model.Loss, video, 2, draws, step: 0)).Gradient;
-        model.Vae.RecomputesBlocks = true;
+        model.Vae.UsesGradientCheckpointing = true;
         var recomputed = model.Gradients(draws => VaeStep.BackwardInWindows(model.Vae, model.Loss, video, 2, draws, step: 0)).Gradient;
         Assert.InRange(Distance(kept, recomputed), 0, 1e-6);
         Assert.DoesNotContain(model.Keys, key => key.StartsWith("encoder.", StringComparison.Ordinal) || key.StartsWith("quant_conv.", StringComparison.Ordinal));
@@ -107,7 +107,7 @@ public sealed class TimeWindowsTests : IDisposable
     {
         using var model = new Model(generator);
         var video = Video(17);
-        model.Vae.RecomputesBlocks = true;
+        model.Vae.UsesGradientCheckpointing = true;
         var before = Tensor.LiveCount;
         VaeStep.BackwardInWindows(model.Vae, model.Loss, video, 2, new Noiseless(), step: 0);
         Assert.Equal(before, Tensor.LiveCount);

@@ -25,7 +25,7 @@ public sealed class VaeMemoryTests
         long Peak(int frames, int windows, bool recomputes)
         {
             using var scope = new TensorScope();
-            vae.RecomputesBlocks = recomputes;
+            vae.UsesGradientCheckpointing = recomputes;
             var video = Tensor.Rand([1, 3, frames, 32, 32], generator);
             TorchRuntime.ResetPeak();
             var before = TorchRuntime.CpuMemory.InUse;

@@ -1,5 +1,4 @@
 using System.Globalization;
-using PyramidFlow.Generation;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Text;
 using PyramidFlow.Models.Tokenizers;
@@ -8,30 +7,30 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Hub.Checking;
 
-/// <summary>What a checkpoint folder can run.</summary>
+/// <summary>Result of checking a checkpoint folder: which variants run, and what is wrong with the others.</summary>
 /// <param name="Folder">Full path.</param>
-/// <param name="Family">Kind of its transformers.</param>
-/// <param name="Variants">Each transformer's name and what keeps it from running.</param>
-/// <param name="Components">Every model and tokenizer.</param>
+/// <param name="Family">Family of its transformers.</param>
+/// <param name="Variants">Result for each transformer.</param>
+/// <param name="Components">Result for each model and tokenizer.</param>
 public sealed record CheckpointReport(
     string Folder,
     ModelFamily Family,
     IReadOnlyList<VariantReport> Variants,
     IReadOnlyList<ComponentReport> Components)
 {
-    /// <summary>Whether any variant runs.</summary>
+    /// <summary>Whether at least one variant runs.</summary>
     public bool CanRun => Variants.Any(variant => variant.Runs);
 
-    /// <summary>Looks at a folder: that all files are there and whole, and that weights and configs fit one another.</summary>
+    /// <summary>Checks that all files of a folder are present and complete, and that weights and configs match.</summary>
     /// <param name="folder">The checkpoint.</param>
-    /// <param name="variant">Only this one; null looks at all.</param>
-    /// <param name="everyWeight">Whether every number is looked at too, which reads all weights; otherwise only the heads of files are read.</param>
-    /// <param name="cancel">Checked before each weight.</param>
-    /// <exception cref="CheckpointException">There is no such variant.</exception>
-    public static CheckpointReport Of(CheckpointFolder folder, string? variant = null, bool everyWeight = false, CancellationToken cancel = default)
+    /// <param name="variant">Variant to check; null checks all.</param>
+    /// <param name="everyWeight">Whether all weights are read to check that they are finite; otherwise only the headers of files are read.</param>
+    /// <param name="cancellationToken">Checked before each weight.</param>
+    /// <exception cref="CheckpointException">The checkpoint has no such variant.</exception>
+    public static CheckpointReport Create(CheckpointFolder folder, string? variant = null, bool everyWeight = false, CancellationToken cancellationToken = default)
     {
         var text = folder.Family.TextComponents;
-        var models = new ModelChecks(folder, everyWeight, cancel);
+        var models = new ModelChecks(folder, everyWeight, cancellationToken);
         var shared = new List<ComponentReport> { models.Check(CheckpointNames.Vae) };
         foreach (var (tokenizer, encoder) in text)
         {
@@ -66,43 +65,43 @@ public sealed record CheckpointReport(
     }
 }
 
-/// <summary>Whether one variant runs.</summary>
-/// <param name="Variant">What follows <c>diffusion_transformer_</c>; may be empty.</param>
-/// <param name="Faults">What keeps it from running; empty when it runs.</param>
+/// <summary>Result of checking one variant.</summary>
+/// <param name="Variant">Name after <c>diffusion_transformer_</c>; may be empty.</param>
+/// <param name="Faults">Messages about what is wrong; empty if the variant runs.</param>
 public sealed record VariantReport(string Variant, IReadOnlyList<string> Faults)
 {
-    /// <summary>Whether it runs.</summary>
+    /// <summary>Whether the variant runs.</summary>
     public bool Runs => Faults.Count == 0;
 }
 
-/// <summary>What was found of one model or tokenizer.</summary>
+/// <summary>Result of checking one model or tokenizer.</summary>
 /// <param name="Name">Folder name.</param>
-/// <param name="Faults">What keeps it from being used, in the user's words; empty when it is whole.</param>
-/// <param name="Weights">Number of weights; 0 for a tokenizer or where they cannot be read.</param>
+/// <param name="Faults">Messages about what is wrong; empty if it can be used.</param>
+/// <param name="Weights">Number of weights; 0 for tokenizers and unreadable weights.</param>
 /// <param name="Bytes">Bytes of the weights.</param>
 /// <param name="Types">Element types of the weights, the most frequent first, such as <c>BFloat16</c>.</param>
 public sealed record ComponentReport(string Name, IReadOnlyList<string> Faults, long Weights, long Bytes, IReadOnlyList<string> Types);
 
-/// <summary>Checks the parts of one checkpoint, each alone and against the others.</summary>
+/// <summary>Checks the components of one checkpoint, each alone and against the others.</summary>
 /// <param name="folder">The checkpoint.</param>
-/// <param name="everyWeight">Whether every number is looked at.</param>
-/// <param name="cancel">Checked before each weight.</param>
-internal sealed class ModelChecks(CheckpointFolder folder, bool everyWeight, CancellationToken cancel)
+/// <param name="everyWeight">Whether all weights are checked for non-finite values.</param>
+/// <param name="cancellationToken">Checked before each weight.</param>
+internal sealed class ModelChecks(CheckpointFolder folder, bool everyWeight, CancellationToken cancellationToken)
 {
-    private const int Scale = VideoLength.Scale;
+    private const int Scale = CausalVideoVaeConfig.PipelineScale;
     private const string Mend = "take both from one checkpoint, or get it whole with models download";
 
     private readonly Dictionary<string, object> configs = [];
     private readonly IReadOnlyList<(string Tokenizer, string TextEncoder)> text = folder.Family.TextComponents;
 
-    /// <summary>A model: its config, its files, and whether the weights are those that the config describes.</summary>
+    /// <summary>Checks a model: its config, its files, and that the weights are those the config describes.</summary>
     internal ComponentReport Check(string name)
     {
         var faults = new List<string>();
         Module? model = null;
         StateSource? weights = null;
         Try(faults, () => model = Declare(folder.Component(name)));
-        // Without the folder, one sentence is enough.
+        // For a missing folder one message is enough.
         if (Directory.Exists(Path.Combine(folder.Root, name)))
             Try(faults, () => weights = folder.Component(name).OpenWeights());
         using (weights)
@@ -118,13 +117,13 @@ internal sealed class ModelChecks(CheckpointFolder folder, bool everyWeight, Can
             if (misfits.Count > 0)
                 faults.Add(Disagreement(folder.Component(name).ConfigFile, weights, misfits));
             if (everyWeight)
-                Try(faults, () => faults.AddRange(WeightFaults.Find([folder.Component(name)], cancel) is { } fault ? [fault] : []));
+                Try(faults, () => faults.AddRange(WeightFaults.Find([folder.Component(name)], cancellationToken) is { } fault ? [fault] : []));
             return new ComponentReport(name, faults, tensors.Sum(t => t.ElementCount), tensors.Sum(t => t.ByteLength),
                 [.. tensors.GroupBy(t => t.Type).OrderByDescending(group => group.Sum(t => t.ElementCount)).Select(group => group.Key.ToString())]);
         }
     }
 
-    /// <summary>A tokenizer, and that its encoder has a row for each of its tokens.</summary>
+    /// <summary>Checks a tokenizer, and that its encoder has an embedding for each of its tokens.</summary>
     internal ComponentReport CheckTokenizer(string name, string encoder)
     {
         var faults = new List<string>();
@@ -144,7 +143,7 @@ internal sealed class ModelChecks(CheckpointFolder folder, bool everyWeight, Can
         return new ComponentReport(name, faults, 0, 0, []);
     }
 
-    /// <summary>Where a transformer does not fit the other models.</summary>
+    /// <summary>Messages about sizes of a transformer that do not match the other models.</summary>
     internal IEnumerable<string> Misfits(string transformer)
     {
         if (configs.GetValueOrDefault(transformer) is not ITransformerConfig config)

@@ -1,24 +1,25 @@
+using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Hub.Conversion;
 
 /// <summary>
-/// Writes any checkpoint that can be read as safetensors in the released layout: a whole checkpoint folder, the folder of one
-/// model, or a file, also one that a trainer saved. Tensors pass through one by one.
+/// Converts any readable checkpoint to safetensors in the released layout: a checkpoint folder, the folder of one model, or a file,
+/// including files saved by a trainer. One tensor at a time is in memory.
 /// </summary>
 public static class CheckpointConversion
 {
     /// <summary>Converts a checkpoint.</summary>
     /// <param name="source">Folder or file.</param>
-    /// <param name="target">A new or empty folder; it appears when it is whole.</param>
-    /// <param name="options">How; null keeps types.</param>
-    /// <param name="progress">Told after every tensor.</param>
-    /// <param name="cancel">Stops after the tensor under way; nothing is left then.</param>
-    /// <returns>What the user should know, such as that a config is missing.</returns>
-    /// <exception cref="CheckpointException">The source cannot be read, or the target not be written.</exception>
+    /// <param name="target">A new or empty folder; it appears when it is complete.</param>
+    /// <param name="options">Options; null keeps the element types.</param>
+    /// <param name="progress">Receives progress after each tensor.</param>
+    /// <param name="cancellationToken">Stops after the current tensor and removes the target.</param>
+    /// <returns>Notes for the user, for example that a config is missing.</returns>
+    /// <exception cref="CheckpointException">The source cannot be read, or the target cannot be written.</exception>
     public static IReadOnlyList<string> Convert(string source, string target, ConversionOptions? options = null,
-        IProgress<WorkProgress>? progress = null, CancellationToken cancel = default)
+        IProgress<WorkProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         options ??= new ConversionOptions();
         var notes = new List<string>();
@@ -27,7 +28,7 @@ public static class CheckpointConversion
         {
             var copied = Collect(source, parts, notes);
             foreach (var part in parts.Where(_ => options.Int8))
-                part.ChooseInt8(options, cancel);
+                part.ChooseInt8(options, cancellationToken);
             var total = parts.Sum(part => part.Declare(options.Type).Sum(tensor => tensor.ByteLength));
             using var folder = NewFolder.Begin(target, total);
             foreach (var (from, to) in copied)
@@ -35,7 +36,7 @@ public static class CheckpointConversion
             long done = 0;
             foreach (var part in parts)
             {
-                part.Write(folder.Path, options, bytes => progress?.Report(new WorkProgress(part.Folder, done += bytes, total)), cancel);
+                part.Write(folder.Path, options, bytes => progress?.Report(new WorkProgress(part.Folder, done += bytes, total)), cancellationToken);
                 if (part.ConfigFile is null)
                     notes.Add($"{Path.Combine(target, part.Folder)} has no {ComponentFolder.ConfigName}: put that of the same model there before you use it");
             }
@@ -49,7 +50,7 @@ public static class CheckpointConversion
         }
     }
 
-    // Fills in the models and gives the files that are copied as they are.
+    // Adds the models to parts; returns the files to copy unchanged.
     private static List<(string From, string To)> Collect(string source, List<ConversionPart> parts, List<string> notes)
     {
         if (CheckpointFolder.IsCheckpoint(source))
@@ -57,7 +58,7 @@ public static class CheckpointConversion
         var weights = WeightsFile.Open(source);
         var config = Path.Combine(Directory.Exists(source) ? source : Path.GetDirectoryName(Path.GetFullPath(source))!, ComponentFolder.ConfigName);
         var found = TrainingKeys.Find(weights.Keys);
-        // Each part owns what it reads from; the first takes over what is open.
+        // Each part owns its source; the first part takes the one that is already open.
         foreach (var (name, _) in found)
         {
             var folder = found.Count == 1 ? "" : name == "dit" ? CheckpointNames.Transformer : CheckpointNames.Vae;
@@ -103,18 +104,18 @@ public static class CheckpointConversion
     }
 }
 
-/// <summary>How a checkpoint is written anew.</summary>
+/// <summary>Options of <see cref="CheckpointConversion"/>.</summary>
 public sealed record ConversionOptions
 {
-    /// <summary>Element type of floating point weights; null keeps each one's.</summary>
+    /// <summary>Element type of floating point weights; null keeps the type of each weight.</summary>
     public ElementType? Type { get; init; }
 
-    /// <summary>Whether the large matrices of transformer and T5 are rounded to int8 (<see cref="Int8Weight"/>): half the memory of bfloat16.</summary>
+    /// <summary>Whether the large matrices of transformer and T5 are quantized to int8 (<see cref="Int8Weight"/>), which takes half the memory of bfloat16.</summary>
     public bool Int8 { get; init; }
 
-    /// <summary>Takes sentences about what that loses; null drops them.</summary>
+    /// <summary>Receives messages about the quantization error; may be null.</summary>
     public Action<string>? Report { get; init; }
 
-    /// <summary>Most bytes of tensors in one file.</summary>
+    /// <summary>Maximum size of the tensors in one file, bytes.</summary>
     public long ShardBytes { get; init; } = 5_000_000_000;
 }

@@ -1,29 +1,29 @@
 using PyramidFlow.Models;
 namespace PyramidFlow.Hub.Downloads;
 
-/// <summary>What a download brings, known before it begins.</summary>
-/// <param name="Source">From where.</param>
-/// <param name="Variant">Which transformer.</param>
-/// <param name="Others">The transformers that are left out.</param>
+/// <summary>The files of a download, known before it starts.</summary>
+/// <param name="Source">The repository.</param>
+/// <param name="Variant">Variant of the transformer.</param>
+/// <param name="Others">Variants that are not downloaded.</param>
 /// <param name="Files">The files, all with checked paths.</param>
 /// <param name="Folder">Full path of the checkpoint folder to write.</param>
 public sealed record DownloadPlan(HubSource Source, string Variant, IReadOnlyList<string> Others, IReadOnlyList<HubFile> Files, string Folder)
 {
-    /// <summary>Bytes of all files.</summary>
+    /// <summary>Total size, bytes.</summary>
     public long TotalBytes => Files.Sum(file => file.Size);
 
-    /// <summary>Bytes that an earlier run has brought.</summary>
+    /// <summary>Bytes that earlier runs have downloaded.</summary>
     public long KeptBytes => Files.Sum(file => File.Exists(Target(file)) && new FileInfo(Target(file)).Length == file.Size
         ? file.Size
         : ResumableFile.KeptBytes(Target(file), file));
 
-    /// <summary>Chooses the files.</summary>
+    /// <summary>Chooses the files of a variant.</summary>
     /// <param name="source">The repository.</param>
-    /// <param name="files">All its files.</param>
-    /// <param name="variant">Which transformer; null takes 384p, or the first there is.</param>
+    /// <param name="files">All files of the repository.</param>
+    /// <param name="variant">Variant of the transformer; null means the default variant of the repository.</param>
     /// <param name="folder">Checkpoint folder to write.</param>
-    /// <exception cref="HubException">There is no such variant, or a part is missing.</exception>
-    public static DownloadPlan Of(HubSource source, IReadOnlyList<HubFile> files, string? variant, string folder)
+    /// <exception cref="HubException">The repository has no such variant, or a part is missing.</exception>
+    public static DownloadPlan Create(HubSource source, IReadOnlyList<HubFile> files, string? variant, string folder)
     {
         var variants = VariantFiles.Variants(files);
         if (variants.Count == 0)
@@ -32,16 +32,16 @@ public sealed record DownloadPlan(HubSource Source, string Variant, IReadOnlyLis
             throw new HubException($"{source.Repository} has no variant '{variant}': use {string.Join(", ", variants.Select(Shown))}");
         var chosen = variant ?? variants[0];
         return new DownloadPlan(source, chosen, [.. variants.Where(other => other != chosen)],
-            VariantFiles.Of(files, chosen, source.Repository), Path.GetFullPath(folder));
+            VariantFiles.Choose(files, chosen, source.Repository), Path.GetFullPath(folder));
     }
 
-    /// <summary>Where a file goes.</summary>
+    /// <summary>Target path of a file.</summary>
     internal string Target(HubFile file) => Path.Combine([Folder, .. file.Path.Split('/')]);
 
     private static string Shown(string variant) => variant.Length == 0 ? "none (leave it out)" : variant;
 }
 
-/// <summary>Which files of a repository a variant runs with; what else lies there is not fetched.</summary>
+/// <summary>Chooses the files of a repository that a variant needs; other files are not downloaded.</summary>
 internal static class VariantFiles
 {
     /// <summary>The variants of a repository, the default first.</summary>
@@ -51,12 +51,12 @@ internal static class VariantFiles
     /// <summary>The files of one variant.</summary>
     /// <param name="files">All files of the repository.</param>
     /// <param name="variant">One of <see cref="Variants"/>.</param>
-    /// <param name="repository">What to call it in an error.</param>
-    /// <exception cref="HubException">A part is not there, or holds no weights.</exception>
-    internal static IReadOnlyList<HubFile> Of(IReadOnlyList<HubFile> files, string variant, string repository)
+    /// <param name="repository">Name of the repository in error messages.</param>
+    /// <exception cref="HubException">A part is missing or has no weights.</exception>
+    internal static IReadOnlyList<HubFile> Choose(IReadOnlyList<HubFile> files, string variant, string repository)
     {
         var folders = files.ToLookup(file => file.Folder);
-        // Of families whose folders begin alike, the one with the most.
+        // Families share the names of their first folders: the one with the most text encoders that are all present.
         var family = ModelFamilies.All.OrderByDescending(family => family.TextComponents.Count).FirstOrDefault(family => folders.Contains(family.TextComponents[^1].TextEncoder))
             ?? ModelFamilies.Flux;
         var text = family.TextComponents;
@@ -83,5 +83,5 @@ internal static class VariantFiles
     }
 
     private static HubException Lacks(string repository, string part) =>
-        new($"{repository} has no {part}: it is not a whole checkpoint of Pyramid Flow, choose another repository");
+        new($"{repository} has no {part}: it is not a complete checkpoint of Pyramid Flow, choose another repository");
 }

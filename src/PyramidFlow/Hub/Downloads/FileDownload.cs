@@ -5,12 +5,12 @@ using System.Text;
 
 namespace PyramidFlow.Hub.Downloads;
 
-/// <summary>Fetches one file: goes on where an earlier try stopped, checks size and hash, and names it when it is whole.</summary>
-/// <param name="client">Whom to ask.</param>
+/// <summary>Downloads one file: resumes an earlier attempt, checks size and hash, and renames the complete file.</summary>
+/// <param name="client">Client of the hub.</param>
 /// <param name="source">The repository.</param>
 /// <param name="file">The file.</param>
-/// <param name="target">Full path to write to; its folder exists.</param>
-/// <param name="meter">Told what has come.</param>
+/// <param name="target">Full target path; its folder exists.</param>
+/// <param name="meter">Counts the bytes.</param>
 internal sealed class FileDownload(HubClient client, HubSource source, HubFile file, string target, TransferMeter meter)
 {
     private const long WorthCounting = 1 << 20;
@@ -18,27 +18,27 @@ internal sealed class FileDownload(HubClient client, HubSource source, HubFile f
     private readonly RetryLoop retries = new(client.Options);
     private bool wrongOnce;
 
-    /// <summary>Fetches it unless it is there.</summary>
-    /// <exception cref="HubException">It is refused, stays out of reach, or is not what the hub lists.</exception>
-    internal async Task RunAsync(CancellationToken cancel)
+    /// <summary>Downloads the file unless it is present.</summary>
+    /// <exception cref="HubException">The file is refused, stays unreachable, or differs from the hub's list.</exception>
+    internal async Task RunAsync(CancellationToken cancellationToken)
     {
         if (Directory.Exists(target))
             throw new HubException($"{target} is a folder where a file belongs: remove it, or choose another place");
-        if (File.Exists(target) && await ContentHash.MatchesAsync(target, file, cancel).ConfigureAwait(false))
+        if (File.Exists(target) && await ContentHash.MatchesAsync(target, file, cancellationToken).ConfigureAwait(false))
         {
             meter.Found(file.Size);
             return;
         }
 
-        using var partial = await ResumableFile.OpenAsync(target, file, cancel).ConfigureAwait(false);
+        using var partial = await ResumableFile.OpenAsync(target, file, cancellationToken).ConfigureAwait(false);
         meter.Found(partial.Length);
-        await retries.RunAsync(() => AttemptAsync(partial, cancel), cancel).ConfigureAwait(false);
+        await retries.RunAsync(() => AttemptAsync(partial, cancellationToken), cancellationToken).ConfigureAwait(false);
     }
 
-    private async Task<bool> AttemptAsync(ResumableFile partial, CancellationToken cancel)
+    private async Task<bool> AttemptAsync(ResumableFile partial, CancellationToken cancellationToken)
     {
         if (partial.Length < file.Size || file.Size == 0)
-            await FetchAsync(partial, cancel).ConfigureAwait(false);
+            await FetchAsync(partial, cancellationToken).ConfigureAwait(false);
         if (partial.TryFinish(target))
             return true;
         Restart(partial);
@@ -52,10 +52,10 @@ internal sealed class FileDownload(HubClient client, HubSource source, HubFile f
         throw new TransientException($"{file.Path} arrived damaged");
     }
 
-    private async Task FetchAsync(ResumableFile partial, CancellationToken cancel)
+    private async Task FetchAsync(ResumableFile partial, CancellationToken cancellationToken)
     {
-        using var response = await client.OpenAsync(source, file, partial.Length, cancel).ConfigureAwait(false);
-        // Some servers send the whole file whatever was asked for.
+        using var response = await client.OpenAsync(source, file, partial.Length, cancellationToken).ConfigureAwait(false);
+        // Some servers ignore the range and send the whole file.
         if (partial.Length > 0 && (response.StatusCode != HttpStatusCode.PartialContent || response.Content.Headers.ContentRange?.From != partial.Length))
         {
             Restart(partial);
@@ -67,7 +67,7 @@ internal sealed class FileDownload(HubClient client, HubSource source, HubFile f
         CheckLength(response.StatusCode == HttpStatusCode.PartialContent
             ? response.Content.Headers.ContentRange?.Length
             : response.Content.Headers.ContentLength);
-        using var watch = new StallWatch(client.Options, response.RequestMessage?.RequestUri?.Host ?? client.Hub.Address.Host, cancel);
+        using var watch = new StallWatch(client.Options, response.RequestMessage?.RequestUri?.Host ?? client.Hub.Address.Host, cancellationToken);
         await watch.CopyAsync(response, async (bytes, stop) =>
         {
             CheckLength(Math.Max(file.Size, partial.Length + bytes.Length));
@@ -97,8 +97,8 @@ internal sealed class FileDownload(HubClient client, HubSource source, HubFile f
 }
 
 /// <summary>
-/// What is there of a file, beside it under a hidden name that holds the beginning of its hash: bytes of another version
-/// are never taken for this one's.
+/// The incomplete file of a download. It lies beside the target under a hidden name with the beginning of the content's hash, so that
+/// bytes of different versions are never mixed.
 /// </summary>
 internal sealed class ResumableFile : IDisposable
 {
@@ -111,29 +111,29 @@ internal sealed class ResumableFile : IDisposable
 
     private ResumableFile(FileStream stream, HubFile file) => (this.stream, this.file, hash) = (stream, file, new ContentHash(file));
 
-    /// <summary>Bytes that are there.</summary>
+    /// <summary>Bytes in the file.</summary>
     internal long Length => stream.Length;
 
-    /// <summary>Where the rest of a file lies while it is fetched.</summary>
-    internal static string PathOf(string target, HubFile file)
+    /// <summary>Path of the incomplete file.</summary>
+    internal static string PathFor(string target, HubFile file)
     {
         var version = (file.Sha256 ?? file.BlobSha1)?[..HashDigits] ?? "unhashed";
         return Path.Combine(Path.GetDirectoryName(target)!, $".{Path.GetFileName(target)}.{version}{Extension}");
     }
 
-    /// <summary>Bytes kept of a file from an earlier run.</summary>
+    /// <summary>Bytes that an earlier run has downloaded.</summary>
     internal static long KeptBytes(string target, HubFile file)
     {
-        var partial = new FileInfo(PathOf(target, file));
+        var partial = new FileInfo(PathFor(target, file));
         return partial.Exists && partial.LinkTarget is null && partial.Length <= file.Size ? partial.Length : 0;
     }
 
-    /// <summary>Opens or makes it, and hashes what is there.</summary>
+    /// <summary>Opens or creates the incomplete file and hashes its content.</summary>
     /// <exception cref="HubException">Another process has it open.</exception>
-    internal static async Task<ResumableFile> OpenAsync(string target, HubFile file, CancellationToken cancel)
+    internal static async Task<ResumableFile> OpenAsync(string target, HubFile file, CancellationToken cancellationToken)
     {
-        var path = PathOf(target, file);
-        // A link here would make us write to where it leads.
+        var path = PathFor(target, file);
+        // Never write through a link.
         if (new FileInfo(path).LinkTarget is not null)
             File.Delete(path);
         ResumableFile partial;
@@ -148,10 +148,10 @@ internal sealed class ResumableFile : IDisposable
 
         try
         {
-            // Without a hash nothing says that the bytes belong to this version.
+            // Without a hash it is unknown whether the bytes belong to this version.
             if (partial.Length > file.Size || (file.Sha256 ?? file.BlobSha1) is null)
                 partial.Restart();
-            await partial.hash.AddAsync(partial.stream, cancel).ConfigureAwait(false);
+            await partial.hash.AddAsync(partial.stream, cancellationToken).ConfigureAwait(false);
             return partial;
         }
         catch
@@ -168,7 +168,7 @@ internal sealed class ResumableFile : IDisposable
         hash.Dispose();
     }
 
-    /// <summary>Forgets what is there.</summary>
+    /// <summary>Empties the file.</summary>
     internal void Restart()
     {
         stream.SetLength(0);
@@ -176,15 +176,15 @@ internal sealed class ResumableFile : IDisposable
         hash = new ContentHash(file);
     }
 
-    /// <summary>Adds what follows.</summary>
-    internal async ValueTask AddAsync(ReadOnlyMemory<byte> bytes, CancellationToken cancel)
+    /// <summary>Appends bytes.</summary>
+    internal async ValueTask AddAsync(ReadOnlyMemory<byte> bytes, CancellationToken cancellationToken)
     {
-        await stream.WriteAsync(bytes, cancel).ConfigureAwait(false);
+        await stream.WriteAsync(bytes, cancellationToken).ConfigureAwait(false);
         hash.Add(bytes.Span);
     }
 
-    /// <summary>Gives the file its name if it holds what the hub lists; else nothing happens.</summary>
-    /// <returns>Whether it did.</returns>
+    /// <summary>Renames the file to its target if its hash is right; otherwise does nothing.</summary>
+    /// <returns>Whether the file was renamed.</returns>
     internal bool TryFinish(string target)
     {
         if (!hash.IsRight())
@@ -195,7 +195,7 @@ internal sealed class ResumableFile : IDisposable
     }
 }
 
-/// <summary>The hash a hub names for a file, taken while its bytes pass by.</summary>
+/// <summary>Incremental hash of a file, compared with the one that the hub lists.</summary>
 internal sealed class ContentHash : IDisposable
 {
     private const int PieceBytes = 1 << 20;
@@ -203,7 +203,7 @@ internal sealed class ContentHash : IDisposable
     private readonly IncrementalHash? hash;
     private readonly string? expected;
 
-    /// <summary>Begins at the file's first byte.</summary>
+    /// <summary>Starts at the first byte of a file.</summary>
     internal ContentHash(HubFile file)
     {
         expected = file.Sha256 ?? file.BlobSha1;
@@ -211,7 +211,7 @@ internal sealed class ContentHash : IDisposable
             hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         else if (file.BlobSha1 is not null)
         {
-            // Git hashes a small header together with the content.
+            // Git hashes a small header before the content.
             hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA1);
             hash.AppendData(Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"blob {file.Size}\0")));
         }
@@ -220,27 +220,27 @@ internal sealed class ContentHash : IDisposable
     /// <inheritdoc/>
     public void Dispose() => hash?.Dispose();
 
-    /// <summary>Whether a file holds what the hub lists, by size and hash.</summary>
-    internal static async Task<bool> MatchesAsync(string path, HubFile file, CancellationToken cancel)
+    /// <summary>Whether a file has the size and hash that the hub lists.</summary>
+    internal static async Task<bool> MatchesAsync(string path, HubFile file, CancellationToken cancellationToken)
     {
         using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1, FileOptions.Asynchronous);
         if (stream.Length != file.Size)
             return false;
         using var hash = new ContentHash(file);
-        await hash.AddAsync(stream, cancel).ConfigureAwait(false);
+        await hash.AddAsync(stream, cancellationToken).ConfigureAwait(false);
         return hash.IsRight();
     }
 
     internal void Add(ReadOnlySpan<byte> bytes) => hash?.AppendData(bytes);
 
-    /// <summary>Takes the rest of a stream.</summary>
-    internal async Task AddAsync(Stream stream, CancellationToken cancel)
+    /// <summary>Adds the rest of a stream.</summary>
+    internal async Task AddAsync(Stream stream, CancellationToken cancellationToken)
     {
         var buffer = new byte[PieceBytes];
-        while (await stream.ReadAsync(buffer, cancel).ConfigureAwait(false) is var count and > 0)
+        while (await stream.ReadAsync(buffer, cancellationToken).ConfigureAwait(false) is var count and > 0)
             Add(buffer.AsSpan(0, count));
     }
 
-    /// <summary>Whether everything added is what was expected; true when the hub named no hash.</summary>
+    /// <summary>Whether the hash of all added bytes is right; true if the hub lists no hash.</summary>
     internal bool IsRight() => hash is null || Convert.ToHexStringLower(hash.GetHashAndReset()) == expected;
 }

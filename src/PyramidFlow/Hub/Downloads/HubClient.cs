@@ -4,77 +4,77 @@ using System.Net.Http.Headers;
 
 namespace PyramidFlow.Hub.Downloads;
 
-/// <summary>Asks a Hugging Face hub for lists of files and for files.</summary>
+/// <summary>HTTP client of a Hugging Face hub: lists the files of repositories and fetches them.</summary>
 public sealed class HubClient : IDisposable
 {
-    private const int MostRedirects = 8, MostPages = 1000, MostFiles = 100_000;
-    private const int MostPageBytes = 32 << 20;
+    private const int MaxRedirects = 8, MaxPages = 1000, MaxFiles = 100_000;
+    private const int MaxPageBytes = 32 << 20;
 
-    // Redirects are followed here: the token must not go to another host.
+    // This class follows redirects itself, because the token must not be sent to another host.
     private readonly HttpClient http = new(new SocketsHttpHandler { AllowAutoRedirect = false, UseCookies = false, ConnectTimeout = TimeSpan.FromSeconds(30) })
     {
         Timeout = Timeout.InfiniteTimeSpan,
     };
 
-    /// <summary>Makes a client; nothing is sent yet.</summary>
-    /// <param name="hub">Whom to ask.</param>
-    /// <param name="options">How patiently; null takes the defaults.</param>
+    /// <summary>Creates a client; sends nothing.</summary>
+    /// <param name="hub">The hub.</param>
+    /// <param name="options">Timeouts and retries; null means the defaults.</param>
     public HubClient(HubEndpoint hub, HubOptions? options = null)
     {
         (Hub, Options) = (hub, options ?? new HubOptions());
         http.DefaultRequestHeaders.UserAgent.Add(new ProductInfoHeaderValue("pyramidflow", "0.1"));
     }
 
-    /// <summary>Whom it asks.</summary>
+    /// <summary>The hub.</summary>
     public HubEndpoint Hub { get; }
 
-    /// <summary>How patiently.</summary>
+    /// <summary>Timeouts and retries.</summary>
     public HubOptions Options { get; }
 
-    /// <summary>All files of a repository, with sizes and hashes.</summary>
+    /// <summary>Lists all files of a repository with sizes and hashes.</summary>
     /// <param name="source">The repository.</param>
-    /// <param name="cancel">Stops asking.</param>
-    /// <exception cref="HubException">It is refused, does not exist, stays out of reach, or lists something unfit.</exception>
-    public async Task<IReadOnlyList<HubFile>> ListAsync(HubSource source, CancellationToken cancel = default)
+    /// <param name="cancellationToken">Cancels the request.</param>
+    /// <exception cref="HubException">The repository is refused, does not exist, stays unreachable, or has an invalid list.</exception>
+    public async Task<IReadOnlyList<HubFile>> ListAsync(HubSource source, CancellationToken cancellationToken = default)
     {
         var first = new Uri(Hub.Address, source.ListAddress);
         var files = new Dictionary<string, HubFile>(StringComparer.Ordinal);
         var page = first;
         for (var pages = 0; page is not null; pages++)
         {
-            if (pages == MostPages || files.Count > MostFiles)
-                throw new HubException($"{source.Repository} lists more than {MostFiles} files: it is no model");
-            var (body, next) = await new RetryLoop(Options).RunAsync(() => PageAsync(source, page, cancel), cancel).ConfigureAwait(false);
+            if (pages == MaxPages || files.Count > MaxFiles)
+                throw new HubException($"{source.Repository} lists more than {MaxFiles} files: it is not a model");
+            var (body, next) = await new RetryLoop(Options).RunAsync(() => PageAsync(source, page, cancellationToken), cancellationToken).ConfigureAwait(false);
             foreach (var file in HubListing.Parse(body, source.Repository))
                 files[file.Path] = file;
-            // Only the cursor is taken over, so that the list never comes from elsewhere.
+            // Only the cursor of the link is used, so that all pages come from this hub.
             page = next is null ? null : new UriBuilder(first) { Query = next.Query }.Uri;
         }
 
         return [.. files.Values];
     }
 
-    /// <summary>Frees the connections.</summary>
+    /// <summary>Closes the connections.</summary>
     public void Dispose() => http.Dispose();
 
-    /// <summary>Begins to fetch a file; the body is read with <see cref="StallWatch"/>.</summary>
+    /// <summary>Begins to fetch a file; read the body with <see cref="StallWatch"/>.</summary>
     /// <param name="source">The repository.</param>
     /// <param name="file">The file.</param>
-    /// <param name="from">First byte wanted; the server may send all of them nevertheless (200 in the place of 206).</param>
-    /// <param name="cancel">Stops asking.</param>
-    /// <exception cref="HubException">It is refused.</exception>
-    /// <exception cref="TransientException">Another try may help.</exception>
-    internal Task<HttpResponseMessage> OpenAsync(HubSource source, HubFile file, long from, CancellationToken cancel) =>
-        SendAsync(new Uri(Hub.Address, source.FileAddress(file)), from, source, file.Path, cancel);
+    /// <param name="from">First byte to fetch. The server may send the whole file nevertheless (status 200 instead of 206).</param>
+    /// <param name="cancellationToken">Cancels the request.</param>
+    /// <exception cref="HubException">The request is refused.</exception>
+    /// <exception cref="TransientException">The request may succeed later.</exception>
+    internal Task<HttpResponseMessage> OpenAsync(HubSource source, HubFile file, long from, CancellationToken cancellationToken) =>
+        SendAsync(new Uri(Hub.Address, source.FileAddress(file)), from, source, file.Path, cancellationToken);
 
-    private async Task<(byte[] Body, Uri? Next)> PageAsync(HubSource source, Uri address, CancellationToken cancel)
+    private async Task<(byte[] Body, Uri? Next)> PageAsync(HubSource source, Uri address, CancellationToken cancellationToken)
     {
-        using var response = await SendAsync(address, 0, source, "list of files", cancel).ConfigureAwait(false);
+        using var response = await SendAsync(address, 0, source, "list of files", cancellationToken).ConfigureAwait(false);
         using var body = new MemoryStream();
-        using var watch = new StallWatch(Options, Hub.Address.Host, cancel);
+        using var watch = new StallWatch(Options, Hub.Address.Host, cancellationToken);
         await watch.CopyAsync(response, (bytes, _) =>
         {
-            if (body.Length + bytes.Length > MostPageBytes)
+            if (body.Length + bytes.Length > MaxPageBytes)
                 throw new HubException($"the list of files of {source.Repository} has no end: look at HF_ENDPOINT");
             body.Write(bytes.Span);
             return ValueTask.CompletedTask;
@@ -82,23 +82,23 @@ public sealed class HubClient : IDisposable
         return (body.ToArray(), Next(response, address));
     }
 
-    private async Task<HttpResponseMessage> SendAsync(Uri address, long from, HubSource source, string what, CancellationToken cancel)
+    private async Task<HttpResponseMessage> SendAsync(Uri address, long from, HubSource source, string what, CancellationToken cancellationToken)
     {
-        for (var hop = 0; hop <= MostRedirects; hop++)
+        for (var hop = 0; hop <= MaxRedirects; hop++)
         {
             using var request = new HttpRequestMessage(HttpMethod.Get, address);
             if (Hub.Token is { } token && Hub.Owns(address))
                 request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
             if (from > 0)
                 request.Headers.Range = new RangeHeaderValue(from, null);
-            using var watch = new StallWatch(Options, address.Host, cancel);
+            using var watch = new StallWatch(Options, address.Host, cancellationToken);
             var response = await watch.GuardAsync(stop => http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, stop)).ConfigureAwait(false);
             if (response.IsSuccessStatusCode)
                 return response;
             using (response)
             {
                 if ((int)response.StatusCode is not (301 or 302 or 303 or 307 or 308))
-                    throw HubAnswers.Fault(response, Hub, source, what, Options.Time.GetUtcNow());
+                    throw HubResponses.Fault(response, Hub, source, what, Options.Time.GetUtcNow());
                 address = Redirected(response, address, source);
             }
         }
@@ -125,10 +125,10 @@ public sealed class HubClient : IDisposable
     }
 }
 
-/// <summary>What a status that is not success means for the user.</summary>
-internal static class HubAnswers
+/// <summary>Translates HTTP error statuses into messages for the user.</summary>
+internal static class HubResponses
 {
-    /// <summary>The exception for an answer: transient where another try can help.</summary>
+    /// <summary>The exception for a response: transient if the request may succeed later.</summary>
     internal static Exception Fault(HttpResponseMessage response, HubEndpoint hub, HubSource source, string what, DateTimeOffset now)
     {
         var code = (int)response.StatusCode;
@@ -163,20 +163,20 @@ internal static class HubAnswers
     }
 }
 
-/// <summary>Repeats what may go well the next time, with longer and longer waits.</summary>
-/// <param name="options">How often and how long.</param>
+/// <summary>Repeats a failing operation with exponential backoff.</summary>
+/// <param name="options">Number of attempts and length of waits.</param>
 internal sealed class RetryLoop(HubOptions options)
 {
     private int failures;
 
-    /// <summary>Called when a try brought something new: those before no longer count.</summary>
+    /// <summary>Resets the number of failures after progress.</summary>
     internal void Progressed() => failures = 0;
 
-    /// <summary>Runs until it goes well.</summary>
-    /// <param name="attempt">One try; throws <see cref="TransientException"/> to be repeated.</param>
-    /// <param name="cancel">Ends waits too.</param>
-    /// <exception cref="HubException">Too many tries failed, or the server asks for a wait that is too long.</exception>
-    internal async Task<T> RunAsync<T>(Func<Task<T>> attempt, CancellationToken cancel)
+    /// <summary>Runs an operation until it succeeds.</summary>
+    /// <param name="attempt">The operation; throws <see cref="TransientException"/> to be repeated.</param>
+    /// <param name="cancellationToken">Also ends waits.</param>
+    /// <exception cref="HubException">Too many attempts failed, or the server asks for a wait that is too long.</exception>
+    internal async Task<T> RunAsync<T>(Func<Task<T>> attempt, CancellationToken cancellationToken)
     {
         while (true)
         {
@@ -196,7 +196,7 @@ internal sealed class RetryLoop(HubOptions options)
             if (wait > options.LongestWait)
                 throw new HubException($"{fault.Message} and asks to wait {Text(wait)}: try again then; what is there is kept", fault);
             options.Notify?.Invoke($"{fault.Message}; again in {Text(wait)}");
-            await Task.Delay(wait, options.Time, cancel).ConfigureAwait(false);
+            await Task.Delay(wait, options.Time, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -207,23 +207,23 @@ internal sealed class RetryLoop(HubOptions options)
         : string.Create(CultureInfo.InvariantCulture, $"{Math.Ceiling(wait.TotalSeconds)} s");
 }
 
-/// <summary>Runs network calls; one that brings nothing for too long, or is dropped, may be tried again.</summary>
+/// <summary>Runs network calls with a stall timeout; stalled and dropped connections become <see cref="TransientException"/>.</summary>
 internal sealed class StallWatch : IDisposable
 {
     private readonly HubOptions options;
     private readonly string host;
-    private readonly CancellationToken cancel;
+    private readonly CancellationToken cancellationToken;
     private readonly CancellationTokenSource source;
     private readonly ITimer timer;
 
-    /// <summary>Begins to watch.</summary>
-    /// <param name="options">How long it may take.</param>
-    /// <param name="host">Whom to name in an error.</param>
-    /// <param name="cancel">The user's own wish to stop.</param>
-    internal StallWatch(HubOptions options, string host, CancellationToken cancel)
+    /// <summary>Starts the timeout.</summary>
+    /// <param name="options">Timeout and clock.</param>
+    /// <param name="host">Host name for error messages.</param>
+    /// <param name="cancellationToken">Cancellation by the user.</param>
+    internal StallWatch(HubOptions options, string host, CancellationToken cancellationToken)
     {
-        (this.options, this.host, this.cancel) = (options, host, cancel);
-        source = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        (this.options, this.host, this.cancellationToken) = (options, host, cancellationToken);
+        source = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         timer = options.Time.CreateTimer(_ => source.Cancel(), null, options.Stall, Timeout.InfiniteTimeSpan);
     }
 
@@ -234,28 +234,28 @@ internal sealed class StallWatch : IDisposable
         source.Dispose();
     }
 
-    /// <summary>One network call.</summary>
-    /// <exception cref="TransientException">The connection failed or stood still.</exception>
+    /// <summary>Runs one network call.</summary>
+    /// <exception cref="TransientException">The connection failed or stalled.</exception>
     internal async Task<T> GuardAsync<T>(Func<CancellationToken, Task<T>> call)
     {
         try
         {
             return await call(source.Token).ConfigureAwait(false);
         }
-        catch (OperationCanceledException e) when (!cancel.IsCancellationRequested)
+        catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
         {
             throw new TransientException(string.Create(CultureInfo.InvariantCulture, $"{host} sent nothing for {options.Stall.TotalSeconds:F0} s"), inner: e);
         }
         catch (Exception e) when (e is HttpRequestException or IOException and not HubException)
         {
-            cancel.ThrowIfCancellationRequested();
+            cancellationToken.ThrowIfCancellationRequested();
             throw new TransientException($"the connection to {host} failed ({(e.InnerException ?? e).Message.TrimEnd('.')})", inner: e);
         }
     }
 
-    /// <summary>Reads a body to its end; every piece that comes winds the watch up again.</summary>
-    /// <param name="response">What is read.</param>
-    /// <param name="take">Takes a piece, in order; what it throws goes on to the caller.</param>
+    /// <summary>Reads a body to its end; each piece restarts the timeout.</summary>
+    /// <param name="response">Response to read.</param>
+    /// <param name="take">Receives the pieces in order; its exceptions are passed to the caller.</param>
     internal async Task CopyAsync(HttpResponseMessage response, Func<ReadOnlyMemory<byte>, CancellationToken, ValueTask> take)
     {
         var buffer = new byte[1 << 17];
@@ -263,15 +263,15 @@ internal sealed class StallWatch : IDisposable
         while (await GuardAsync(stop => body.ReadAsync(buffer, stop).AsTask()).ConfigureAwait(false) is var count and > 0)
         {
             timer.Change(options.Stall, Timeout.InfiniteTimeSpan);
-            await take(buffer.AsMemory(0, count), cancel).ConfigureAwait(false);
+            await take(buffer.AsMemory(0, count), cancellationToken).ConfigureAwait(false);
         }
     }
 }
 
-/// <summary>Something that may go well the next time: a dropped connection, a busy or broken server.</summary>
+/// <summary>A failure that may not happen again: a dropped connection, a busy or failing server.</summary>
 /// <param name="message">What happened, without the fix.</param>
-/// <param name="retryAfter">How long the server asks to wait, or null.</param>
-/// <param name="inner">What was underneath, if anything.</param>
+/// <param name="retryAfter">Wait that the server asks for, or null.</param>
+/// <param name="inner">Cause, if any.</param>
 internal sealed class TransientException(string message, TimeSpan? retryAfter = null, Exception? inner = null) : Exception(message, inner)
 {
     internal TimeSpan? RetryAfter { get; } = retryAfter;

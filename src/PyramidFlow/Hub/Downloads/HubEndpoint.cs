@@ -2,15 +2,15 @@ using System.Text.RegularExpressions;
 
 namespace PyramidFlow.Hub.Downloads;
 
-/// <summary>A Hugging Face hub, or a mirror of one, and who asks it.</summary>
+/// <summary>Address of a Hugging Face hub or mirror, with an access token.</summary>
 public sealed class HubEndpoint
 {
     private const string Standard = "https://huggingface.co";
 
-    /// <summary>Names a hub.</summary>
-    /// <param name="address">Its http or https address.</param>
-    /// <param name="token">An access token, sent to this host only; null asks without.</param>
-    /// <exception cref="HubException">The address is none, or the token holds characters that no token has.</exception>
+    /// <summary>Creates an endpoint.</summary>
+    /// <param name="address">HTTP or HTTPS address.</param>
+    /// <param name="token">Access token, sent to this host only; may be null.</param>
+    /// <exception cref="HubException">The address is invalid, or the token contains invalid characters.</exception>
     public HubEndpoint(string address, string? token = null)
     {
         if (!Uri.TryCreate(address.TrimEnd('/') + "/", UriKind.Absolute, out var uri) || uri.Scheme is not ("http" or "https"))
@@ -20,17 +20,17 @@ public sealed class HubEndpoint
         (Address, Token) = (uri, token);
     }
 
-    /// <summary>Its address, which ends with a slash.</summary>
+    /// <summary>Address; ends with a slash.</summary>
     public Uri Address { get; }
 
     internal string? Token { get; }
 
     /// <summary>
-    /// The hub of the usual variables: <c>HF_ENDPOINT</c>; the token of <c>HF_TOKEN</c>, <c>HUGGING_FACE_HUB_TOKEN</c>, or the
-    /// file <c>HF_TOKEN_PATH</c>, else <c>token</c> in <c>HF_HOME</c> (<c>~/.cache/huggingface</c>).
+    /// Reads the endpoint from environment variables: the address from <c>HF_ENDPOINT</c>; the token from <c>HF_TOKEN</c>,
+    /// <c>HUGGING_FACE_HUB_TOKEN</c>, the file <c>HF_TOKEN_PATH</c>, or <c>token</c> in <c>HF_HOME</c> (<c>~/.cache/huggingface</c>).
     /// </summary>
-    /// <param name="variable">Gives a variable's value; null reads the process's environment.</param>
-    /// <exception cref="HubException">A variable holds something unfit.</exception>
+    /// <param name="variable">Returns the value of a variable; null reads the process environment.</param>
+    /// <exception cref="HubException">A variable has an invalid value.</exception>
     public static HubEndpoint FromEnvironment(Func<string, string?>? variable = null)
     {
         variable ??= Environment.GetEnvironmentVariable;
@@ -53,17 +53,17 @@ public sealed class HubEndpoint
         }
     }
 
-    /// <summary>Whether an address is on this host, so that it may see the token.</summary>
+    /// <summary>Whether an address is on this host, and the token may be sent to it.</summary>
     internal bool Owns(Uri address) => address.Scheme == Address.Scheme && address.Authority == Address.Authority;
 }
 
-/// <summary>A repository of a hub at one revision.</summary>
+/// <summary>A repository on a hub at one revision.</summary>
 public sealed partial record HubSource
 {
-    /// <summary>Names a repository.</summary>
+    /// <summary>Creates a reference to a repository.</summary>
     /// <param name="repository">OWNER/NAME.</param>
     /// <param name="revision">Branch, tag or commit.</param>
-    /// <exception cref="HubException">It is no name of a repository.</exception>
+    /// <exception cref="HubException">The repository or revision is not a valid name.</exception>
     public HubSource(string repository, string revision = "main")
     {
         if (!Names().IsMatch(repository) || repository.Contains("..", StringComparison.Ordinal))
@@ -79,10 +79,10 @@ public sealed partial record HubSource
     /// <summary>Branch, tag or commit.</summary>
     public string Revision { get; }
 
-    /// <summary>Where the list of files is, relative to the hub.</summary>
+    /// <summary>Address of the list of files, relative to the hub.</summary>
     internal string ListAddress => $"api/models/{Repository}/tree/{Uri.EscapeDataString(Revision)}?recursive=1";
 
-    /// <summary>Where a file is, relative to the hub.</summary>
+    /// <summary>Address of a file, relative to the hub.</summary>
     internal string FileAddress(HubFile file) =>
         $"{Repository}/resolve/{Uri.EscapeDataString(Revision)}/{string.Join('/', file.Path.Split('/').Select(Uri.EscapeDataString))}";
 
@@ -90,40 +90,40 @@ public sealed partial record HubSource
     private static partial Regex Names();
 }
 
-/// <summary>How patiently a hub is asked.</summary>
+/// <summary>Timeouts, retries and parallelism of a <see cref="HubClient"/>.</summary>
 public sealed record HubOptions
 {
     /// <summary>Files fetched at the same time, 1 or more.</summary>
     public int Parallel { get; init; } = 4;
 
-    /// <summary>Tries in a row that may bring nothing new before a file is given up, 1 or more.</summary>
+    /// <summary>Attempts in a row without progress before a file fails, 1 or more.</summary>
     public int Attempts { get; init; } = 6;
 
-    /// <summary>Wait after the first failed try; doubled after each further one, up to <see cref="LongestWait"/>.</summary>
+    /// <summary>Wait after the first failed attempt; doubled after each further one, up to <see cref="LongestWait"/>.</summary>
     public TimeSpan FirstWait { get; init; } = TimeSpan.FromSeconds(1);
 
-    /// <summary>Longest wait, also when the server asks for a longer one: then it is given up.</summary>
+    /// <summary>Longest wait. If the server asks for a longer one, the download fails.</summary>
     public TimeSpan LongestWait { get; init; } = TimeSpan.FromMinutes(5);
 
-    /// <summary>A connection that brings nothing for so long counts as dropped.</summary>
+    /// <summary>A connection without data for this time counts as dropped.</summary>
     public TimeSpan Stall { get; init; } = TimeSpan.FromSeconds(60);
 
     /// <summary>Clock and timers.</summary>
     public TimeProvider Time { get; init; } = TimeProvider.System;
 
-    /// <summary>Free bytes on the disk of a folder that exists.</summary>
+    /// <summary>Returns the free bytes on the disk of an existing folder.</summary>
     public Func<string, long> FreeBytes { get; init; } = folder => new DriveInfo(folder).AvailableFreeSpace;
 
-    /// <summary>Told why it waits, in words.</summary>
+    /// <summary>Receives messages about waits.</summary>
     public Action<string>? Notify { get; init; }
 }
 
-/// <summary>A model hub refused, failed or sent something unfit; the message is one sentence with the fix.</summary>
+/// <summary>A model hub refused a request, failed or sent invalid data. The message is one sentence and says how to fix it.</summary>
 public sealed class HubException : IOException
 {
     /// <summary>Creates the error.</summary>
-    /// <param name="message">One sentence for the user.</param>
-    /// <param name="inner">What was underneath, if anything.</param>
+    /// <param name="message">Sentence for the user.</param>
+    /// <param name="inner">Cause, if any.</param>
     public HubException(string message, Exception? inner = null)
         : base(message, inner)
     {

@@ -1,18 +1,17 @@
 namespace PyramidFlow.Hub.Downloads;
 
-/// <summary>Brings the files of a plan into its folder, several at a time.</summary>
+/// <summary>Downloads the files of a plan, several at a time.</summary>
 public static class ModelDownload
 {
     /// <summary>
-    /// Fetches what is not there. When it fails or is cancelled, what has come stays under hidden names, and another run
-    /// goes on from there.
+    /// Downloads missing files. If it fails or is cancelled, incomplete files stay under hidden names and another run resumes them.
     /// </summary>
-    /// <param name="client">Whom to ask.</param>
-    /// <param name="plan">What to bring.</param>
-    /// <param name="progress">Told several times a second, from any thread.</param>
-    /// <param name="cancel">Stops it.</param>
-    /// <exception cref="HubException">The disk is too small, or a file is refused, stays out of reach or is not what the hub lists.</exception>
-    public static async Task RunAsync(HubClient client, DownloadPlan plan, IProgress<DownloadProgress>? progress = null, CancellationToken cancel = default)
+    /// <param name="client">Client of the hub.</param>
+    /// <param name="plan">Files to download.</param>
+    /// <param name="progress">Receives progress several times a second, from any thread.</param>
+    /// <param name="cancellationToken">Stops the download.</param>
+    /// <exception cref="HubException">The disk is too small, or a file is refused, stays unreachable or differs from the hub's list.</exception>
+    public static async Task RunAsync(HubClient client, DownloadPlan plan, IProgress<DownloadProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         if (DiskSpace.Shortage(plan.Folder, plan.TotalBytes - plan.KeptBytes, client.Options.FreeBytes) is { } shortage)
             throw new HubException(shortage);
@@ -20,7 +19,7 @@ public static class ModelDownload
             MakeFolder(plan.Folder, folder);
         var meter = new TransferMeter(plan.TotalBytes, plan.Files.Count, client.Options.Time, progress);
         HubException? failure = null;
-        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var options = new ParallelOptions { MaxDegreeOfParallelism = client.Options.Parallel, CancellationToken = stop.Token };
         try
         {
@@ -33,13 +32,13 @@ public static class ModelDownload
                 }
                 catch (HubException e)
                 {
-                    // The first fault is the one to tell of; it ends the others.
+                    // The first error is reported; it stops the other files.
                     Interlocked.CompareExchange(ref failure, e, null);
                     await stop.CancelAsync().ConfigureAwait(false);
                 }
             }).ConfigureAwait(false);
         }
-        catch (OperationCanceledException) when (failure is not null && !cancel.IsCancellationRequested)
+        catch (OperationCanceledException) when (failure is not null && !cancellationToken.IsCancellationRequested)
         {
             throw failure;
         }
@@ -64,16 +63,16 @@ public static class ModelDownload
     }
 }
 
-/// <summary>How far a download is.</summary>
-/// <param name="Bytes">Bytes that are there.</param>
-/// <param name="TotalBytes">Bytes there will be.</param>
-/// <param name="Files">Files that are whole.</param>
-/// <param name="TotalFiles">Files there will be.</param>
-/// <param name="BytesPerSecond">Rate of the last seconds.</param>
-/// <param name="Left">Time left at that rate; null when nothing comes.</param>
+/// <summary>Progress of a download.</summary>
+/// <param name="Bytes">Bytes downloaded.</param>
+/// <param name="TotalBytes">Total bytes.</param>
+/// <param name="Files">Complete files.</param>
+/// <param name="TotalFiles">Total number of files.</param>
+/// <param name="BytesPerSecond">Mean rate of the last seconds.</param>
+/// <param name="Left">Remaining time at that rate; null if nothing arrives.</param>
 public sealed record DownloadProgress(long Bytes, long TotalBytes, int Files, int TotalFiles, double BytesPerSecond, TimeSpan? Left);
 
-/// <summary>Counts the bytes of all files together and knows the rate of the last seconds.</summary>
+/// <summary>Counts the bytes of all files and measures the rate of the last seconds.</summary>
 internal sealed class TransferMeter(long totalBytes, int totalFiles, TimeProvider time, IProgress<DownloadProgress>? progress)
 {
     private static readonly TimeSpan Window = TimeSpan.FromSeconds(10), Grain = TimeSpan.FromMilliseconds(200);
@@ -83,13 +82,13 @@ internal sealed class TransferMeter(long totalBytes, int totalFiles, TimeProvide
     private long bytes, fetched, last = time.GetTimestamp();
     private int files;
 
-    /// <summary>Bytes found on the disk, or taken back.</summary>
+    /// <summary>Counts bytes found on disk; negative for discarded bytes.</summary>
     internal void Found(long count) => Change(count, 0, 0);
 
-    /// <summary>Bytes from the network.</summary>
+    /// <summary>Counts bytes from the network.</summary>
     internal void Fetched(long count) => Change(count, count, 0);
 
-    /// <summary>A file is whole.</summary>
+    /// <summary>Counts a complete file.</summary>
     internal void Finished() => Change(0, 0, 1);
 
     private void Change(long count, long news, int whole)

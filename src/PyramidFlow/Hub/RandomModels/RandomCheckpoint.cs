@@ -9,10 +9,10 @@ using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Hub.RandomModels;
 
-/// <summary>Which checkpoint a random one is like.</summary>
+/// <summary>Names of the checkpoints that a random one can imitate.</summary>
 public static class RandomLayout
 {
-    /// <summary>The model of this repository.</summary>
+    /// <summary>The sprites model of this repository.</summary>
     public const string Sprites = "sprites";
 
     /// <summary>All layouts: the released checkpoint of each family (<see cref="ModelFamily.ShortName"/>), variant 384p, and <see cref="Sprites"/>.</summary>
@@ -25,7 +25,7 @@ public static class RandomLayout
             ?? throw new ArgumentException($"there is no layout {layout}: use {string.Join(", ", All)}");
 }
 
-/// <summary>How large it is.</summary>
+/// <summary>Size of a random checkpoint.</summary>
 public enum RandomScale
 {
     /// <summary>A few thousand weights, for tests: 64x64 pixels in a second.</summary>
@@ -35,15 +35,15 @@ public enum RandomScale
     Real,
 }
 
-/// <summary>What to write.</summary>
-/// <param name="Layout">Which checkpoint it is like: one of <see cref="RandomLayout.All"/>.</param>
-/// <param name="Scale">How large it is.</param>
-/// <param name="Seed">Seed of the weights; the same gives the same files.</param>
+/// <summary>Options of <see cref="RandomCheckpoint"/>.</summary>
+/// <param name="Layout">Checkpoint to imitate, one of <see cref="RandomLayout.All"/>.</param>
+/// <param name="Scale">Size.</param>
+/// <param name="Seed">Seed of the weights; equal seeds give equal files.</param>
 public sealed record RandomOptions(string Layout, RandomScale Scale = RandomScale.Real, ulong Seed = 0);
 
 /// <summary>
-/// Writes checkpoints in the released layout with random weights: for tests, and to see whether a model of real size runs on a
-/// machine before it is downloaded. No model is ever held in memory. The tokenizers know few words and spell the others.
+/// Writes checkpoints in the released layout with random weights, for tests and to try whether a model of real size runs on a machine
+/// before downloading it. Weights are written without holding a model in memory. The tokenizers know few words and spell the others.
 /// </summary>
 public static class RandomCheckpoint
 {
@@ -55,12 +55,12 @@ public static class RandomCheckpoint
     ];
 
     /// <summary>Writes a checkpoint folder.</summary>
-    /// <param name="folder">A new or empty folder; it appears when it is whole.</param>
-    /// <param name="options">What to write.</param>
-    /// <param name="progress">Told after every few megabytes, from any thread.</param>
-    /// <param name="cancel">Stops within a few megabytes; nothing is left then.</param>
-    /// <exception cref="CheckpointException">The folder holds something, or its disk is too small.</exception>
-    public static void Write(string folder, RandomOptions options, IProgress<WorkProgress>? progress = null, CancellationToken cancel = default)
+    /// <param name="folder">A new or empty folder; it appears when it is complete.</param>
+    /// <param name="options">Layout, size and seed.</param>
+    /// <param name="progress">Receives progress every few megabytes, from any thread.</param>
+    /// <param name="cancellationToken">Stops within a few megabytes and removes the folder.</param>
+    /// <exception cref="CheckpointException">The folder is not empty, or its disk is too small.</exception>
+    public static void Write(string folder, RandomOptions options, IProgress<WorkProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         var family = RandomLayout.Family(options.Layout);
         var text = family.TextComponents;
@@ -70,14 +70,14 @@ public static class RandomCheckpoint
         WordTokenizerFiles.WriteT5(Path.Combine(target.Path, text[^1].Tokenizer), Words);
         var clipRows = ClipTokenizer.Load(Path.Combine(target.Path, text[0].Tokenizer)).VocabularySize;
         var t5Rows = T5Tokenizer.Load(Path.Combine(target.Path, text[^1].Tokenizer)).VocabularySize;
-        var sizes = RandomSizes.Of(options.Layout, options.Scale, clipRows, t5Rows);
+        var sizes = RandomSizes.For(options.Layout, options.Scale, clipRows, t5Rows);
         var parts = Parts(sizes, family, options.Scale);
         var total = parts.Sum(part => part.Bytes);
         if (DiskSpace.Shortage(folder, total) is { } shortage)
             throw new CheckpointException(shortage);
 
         long written = 0;
-        var weights = new RandomWeights(options.Seed, (part, bytes) => progress?.Report(new WorkProgress(part, Interlocked.Add(ref written, bytes), total)), cancel);
+        var weights = new RandomWeights(options.Seed, (part, bytes) => progress?.Report(new WorkProgress(part, Interlocked.Add(ref written, bytes), total)), cancellationToken);
         foreach (var part in parts)
             part.Write(target.Path, weights);
         sizes.Settings?.Write(Path.Combine(target.Path, PipelineSettings.FileName));
@@ -101,36 +101,36 @@ public static class RandomCheckpoint
 
         var t5 = new RandomPart(text[^1].TextEncoder, "T5EncoderModel",
             JsonSerializer.Serialize(sizes.T5, TextEncoderJson.Default.T5EncoderConfig), new T5Encoder(sizes.T5));
-        // The released encoder is in two files; a small one is cut too, so that tests read shards.
+        // The released encoder is stored in two files; a tiny one is split too, so that tests read shards.
         parts.Add(scale == RandomScale.Tiny ? t5 with { ShardBytes = t5.Bytes * 3 / 4 } : t5);
         return parts;
     }
 }
 
-/// <summary>One model of a random checkpoint; declared, never held.</summary>
-/// <param name="Folder">Its folder's name.</param>
-/// <param name="ClassName">What the released system calls it.</param>
+/// <summary>One model of a random checkpoint, declared without weights in memory.</summary>
+/// <param name="Folder">Name of its folder.</param>
+/// <param name="ClassName">Class name in the released system.</param>
 /// <param name="Config">Text of its <c>config.json</c>.</param>
-/// <param name="Model">Its weights' names and shapes.</param>
-/// <param name="ShardBytes">Most bytes of one file.</param>
+/// <param name="Model">The model, for names and shapes of its weights.</param>
+/// <param name="ShardBytes">Maximum size of a file, bytes.</param>
 internal sealed record RandomPart(string Folder, string ClassName, string Config, Module Model, long ShardBytes = RandomPart.ReleasedShardBytes)
 {
-    /// <summary>Where the released text encoders are cut.</summary>
+    /// <summary>Maximum size of a file in the released text encoders.</summary>
     internal const long ReleasedShardBytes = 5_000_000_000;
 
-    /// <summary>All weights, in bfloat16.</summary>
+    /// <summary>Declarations of all weights, in bfloat16.</summary>
     internal IReadOnlyList<TensorDeclaration> Tensors { get; } =
         [.. Model.NamedParameters().Select(p => new TensorDeclaration(p.Key, ElementType.BFloat16, p.Parameter.Shape))];
 
-    /// <summary>Bytes of all weights.</summary>
+    /// <summary>Total size of the weights, bytes.</summary>
     internal long Bytes => Tensors.Sum(tensor => tensor.ByteLength);
 
-    /// <summary>Text encoders are in transformers' format, the others in diffusers'.</summary>
+    /// <summary>Whether the folder is in the format of transformers (text encoders) or of diffusers (all others).</summary>
     private bool IsText => Folder.StartsWith("text_encoder", StringComparison.Ordinal);
 
-    /// <summary>Writes it.</summary>
+    /// <summary>Writes config and weights.</summary>
     /// <param name="root">The checkpoint folder.</param>
-    /// <param name="weights">Gives the numbers.</param>
+    /// <param name="weights">Writes the random values.</param>
     internal void Write(string root, RandomWeights weights)
     {
         var folder = Path.Combine(root, Folder);

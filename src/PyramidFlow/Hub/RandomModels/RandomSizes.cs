@@ -5,13 +5,13 @@ using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Hub.RandomModels;
 
-/// <summary>The sizes of a checkpoint's models.</summary>
+/// <summary>Configs of the models of a random checkpoint.</summary>
 /// <param name="Transformer">The diffusion transformer.</param>
-/// <param name="TransformerFolder">Its folder's name.</param>
+/// <param name="TransformerFolder">Folder name of the transformer.</param>
 /// <param name="Vae">The VAE.</param>
-/// <param name="Clips">One CLIP, or two with projection.</param>
+/// <param name="Clips">One CLIP encoder, or two with projection.</param>
 /// <param name="T5">The T5 encoder.</param>
-/// <param name="Settings">What a pipeline is to use, where the released defaults do not do.</param>
+/// <param name="Settings">Content of <c>pipeline.json</c>; null for the released defaults.</param>
 internal sealed record RandomSizes(
     ITransformerConfig Transformer,
     string TransformerFolder,
@@ -20,17 +20,17 @@ internal sealed record RandomSizes(
     T5EncoderConfig T5,
     PipelineSettings? Settings = null)
 {
-    // An end id of 2 stands for the row's largest id, in the released configs too.
+    // As in the released configs, an end token of 2 means the largest id of the row.
     private const int LargestId = 2;
     private const int Positions = ClipTokenizer.DefaultMaxLength;
     private static readonly string Released384 = CheckpointNames.TransformerOf("384p");
 
-    /// <summary>The sizes of a layout.</summary>
-    /// <param name="layout">Which checkpoint.</param>
-    /// <param name="scale">How large.</param>
-    /// <param name="clipRows">Fewest rows of a CLIP's token table.</param>
-    /// <param name="t5Rows">Fewest rows of T5's token table.</param>
-    internal static RandomSizes Of(string layout, RandomScale scale, int clipRows, int t5Rows)
+    /// <summary>The configs of a layout.</summary>
+    /// <param name="layout">Checkpoint to imitate, one of <see cref="RandomLayout.All"/>.</param>
+    /// <param name="scale">Size.</param>
+    /// <param name="clipRows">Vocabulary size of the CLIP tokenizers; used for tiny models.</param>
+    /// <param name="t5Rows">Vocabulary size of the T5 tokenizer; used for tiny models.</param>
+    internal static RandomSizes For(string layout, RandomScale scale, int clipRows, int t5Rows)
     {
         var (family, isTiny) = (RandomLayout.Family(layout), scale == RandomScale.Tiny);
         if (layout == RandomLayout.Sprites)

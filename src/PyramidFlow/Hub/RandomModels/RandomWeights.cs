@@ -8,26 +8,25 @@ using PyramidFlow.Torch.Checkpoints;
 namespace PyramidFlow.Hub.RandomModels;
 
 /// <summary>
-/// Writes random bfloat16 weights into files with all cores and little memory. Matrices and kernels are uniform with
-/// standard deviation 1/sqrt(fan in), so that activations neither grow nor die; norms are 1, biases 0, fixed tables what
-/// they are.
+/// Writes random bfloat16 weights into files, using all cores and little memory. Matrices and kernels are uniform with standard
+/// deviation 1/sqrt(fan in), so that activations keep their scale; norms are 1, biases 0, and fixed tables have their values.
 /// </summary>
-/// <param name="seed">The same seed gives the same weights, whatever the number of cores.</param>
-/// <param name="written">Told the component and how many bytes were written, from any thread.</param>
-/// <param name="cancel">Checked before every piece.</param>
-internal sealed class RandomWeights(ulong seed, Action<string, int> written, CancellationToken cancel)
+/// <param name="seed">Seed; equal seeds give equal weights on any number of cores.</param>
+/// <param name="written">Called with the component and the number of bytes written, from any thread.</param>
+/// <param name="cancellationToken">Checked before each piece.</param>
+internal sealed class RandomWeights(ulong seed, Action<string, int> written, CancellationToken cancellationToken)
 {
     private const int PieceBytes = 4 << 20, TableBits = 12;
     private const ushort One = 0x3F80;
 
     /// <summary>Writes one weight.</summary>
     /// <param name="file">The file.</param>
-    /// <param name="entry">Where in it.</param>
-    /// <param name="parameter">Its declaration.</param>
-    /// <param name="component">Its model, for the progress and so that equal keys of two models differ.</param>
+    /// <param name="entry">Position in the file.</param>
+    /// <param name="parameter">Declaration of the weight.</param>
+    /// <param name="component">Name of the model, for the progress and so that equal keys of two models get different values.</param>
     internal void Fill(SafeFileHandle file, TensorEntry entry, Parameter parameter, string component)
     {
-        cancel.ThrowIfCancellationRequested();
+        cancellationToken.ThrowIfCancellationRequested();
         if (!parameter.Trainable)
         {
             WriteFixed(file, entry, parameter);
@@ -40,7 +39,7 @@ internal sealed class RandomWeights(ulong seed, Action<string, int> written, Can
         var constant = entry.Name.EndsWith("bias", StringComparison.Ordinal) ? (ushort)0 : One;
         var stream = Hash(component + "/" + entry.Name);
         var pieces = (entry.ByteLength + PieceBytes - 1) / PieceBytes;
-        Parallel.For(0, pieces, new ParallelOptions { CancellationToken = cancel }, piece =>
+        Parallel.For(0, pieces, new ParallelOptions { CancellationToken = cancellationToken }, piece =>
         {
             var start = piece * PieceBytes;
             var length = (int)Math.Min(PieceBytes, entry.ByteLength - start);
@@ -90,7 +89,7 @@ internal sealed class RandomWeights(ulong seed, Action<string, int> written, Can
             values[i] = table[(int)random.Next() & mask];
     }
 
-    // Evenly spread values in bfloat16, rounded to nearest.
+    // Evenly spaced values of the uniform distribution, rounded to bfloat16.
     private static ushort[] Table(double deviation)
     {
         var table = new ushort[1 << TableBits];
@@ -103,7 +102,7 @@ internal sealed class RandomWeights(ulong seed, Action<string, int> written, Can
         return table;
     }
 
-    // FNV-1a: the runtime's own hash of a string changes from run to run.
+    // FNV-1a, because string.GetHashCode changes from run to run.
     private static ulong Hash(string text)
     {
         var hash = 14695981039346656037UL;

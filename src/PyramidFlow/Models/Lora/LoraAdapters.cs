@@ -3,28 +3,28 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Models.Lora;
 
-/// <summary>A LoRA and how much it counts.</summary>
-/// <param name="Path">Its safetensors file, or the folder of an adapter that peft or diffusers wrote.</param>
-/// <param name="Weight">1 as trained; may be negative.</param>
+/// <summary>A LoRA to apply, with its weight.</summary>
+/// <param name="Path">Safetensors file, or folder of an adapter written by peft or diffusers.</param>
+/// <param name="Weight">Factor: 1 as trained; may be negative.</param>
 public sealed record LoraUse(string Path, double Weight = 1);
 
-/// <summary>Which layers of a transformer get low-rank additions, and how large they are.</summary>
-/// <param name="Rank">Rank of each addition; at least 1.</param>
-/// <param name="Alpha">Strength: an addition counts alpha / rank times.</param>
+/// <summary>Config of a LoRA training: the adapted layers, rank and scale.</summary>
+/// <param name="Rank">Rank of the matrices; at least 1.</param>
+/// <param name="Alpha">The product of the matrices is scaled by alpha / rank.</param>
 /// <param name="Targets">
-/// Layers by the end of their key, such as <c>attn.to_q</c>, <c>ff.net.2</c> or <c>proj_out</c>; null is the picture's projections
-/// of attention.
+/// Layers by the end of their key, such as <c>attn.to_q</c>, <c>ff.net.2</c> or <c>proj_out</c>; null means the attention
+/// projections of image tokens.
 /// </param>
 public sealed record LoraConfig(int Rank = 16, double Alpha = 16, IReadOnlyList<string>? Targets = null)
 {
     /// <summary>Layers by the end of their key.</summary>
     public IReadOnlyList<string> Targets { get; init; } = Targets ?? ["to_q", "to_k", "to_v", "to_out.0"];
 
-    /// <summary>How much an addition counts.</summary>
+    /// <summary>Factor of the product of the matrices.</summary>
     [JsonIgnore]
     public double Scale => Alpha / Rank;
 
-    /// <summary>What is impossible in it, in words; null where nothing is.</summary>
+    /// <summary>Message about an invalid value; null if all are valid.</summary>
     public string? Fault() =>
         Rank < 1 ? $"a LoRA of rank {Rank} has no weights: use a rank of at least 1"
         : !double.IsFinite(Alpha) || Alpha == 0 ? FormattableString.Invariant($"alpha {Alpha} leaves nothing of a LoRA: use the rank, or a number near it")
@@ -32,18 +32,18 @@ public sealed record LoraConfig(int Rank = 16, double Alpha = 16, IReadOnlyList<
         : null;
 }
 
-/// <summary>Prepares a model for training of low-rank additions.</summary>
+/// <summary>Prepares a model for LoRA training.</summary>
 public static class LoraAdapters
 {
     /// <summary>
-    /// Freezes a loaded model and adds trainable low-rank matrices to the layers that the config names. They are the only
-    /// weights that <see cref="FlatParameters"/> takes afterwards.
+    /// Freezes a loaded model and adds trainable low-rank matrices to the layers of the config. Afterwards <see cref="FlatParameters"/> takes
+    /// only these matrices.
     /// </summary>
-    /// <param name="model">The model, with weights.</param>
-    /// <param name="config">Which layers.</param>
-    /// <param name="generator">Draws the matrices.</param>
+    /// <param name="model">Model with weights.</param>
+    /// <param name="config">Layers and rank.</param>
+    /// <param name="generator">Generator of the initial values.</param>
     /// <returns>Keys of the layers.</returns>
-    /// <exception cref="ArgumentException">The config is impossible, or a target names no layer.</exception>
+    /// <exception cref="ArgumentException">The config is invalid, or a target matches no layer.</exception>
     public static IReadOnlyList<string> Attach(Module model, LoraConfig config, RandomGenerator generator)
     {
         var chosen = Chosen(model, config);
@@ -54,10 +54,10 @@ public static class LoraAdapters
         return [.. chosen.Select(l => l.Path)];
     }
 
-    /// <summary>Keys of the layers that would get additions; changes nothing, and the model needs no weights.</summary>
+    /// <summary>Keys of the layers that the config selects; the model stays unchanged and needs no weights.</summary>
     /// <param name="model">The model.</param>
-    /// <param name="config">Which layers.</param>
-    /// <exception cref="ArgumentException">The config is impossible, or a target names no layer.</exception>
+    /// <param name="config">Layers and rank.</param>
+    /// <exception cref="ArgumentException">The config is invalid, or a target matches no layer.</exception>
     public static IReadOnlyList<string> Layers(Module model, LoraConfig config) => [.. Chosen(model, config).Select(l => l.Path)];
 
     private static List<(string Path, Linear Layer)> Chosen(Module model, LoraConfig config)
@@ -73,7 +73,7 @@ public static class LoraAdapters
     private static bool IsNamed(string path, string target) =>
         path == target || path.EndsWith("." + target, StringComparison.Ordinal);
 
-    // Once for all blocks: without list and number.
+    // Names without block list and number, so that each occurs once.
     private static string Names(IEnumerable<string> paths) => string.Join(", ", paths
         .Select(path => path.Split('.'))
         .Select(parts => string.Join('.', parts.Length > 2 && parts[1].All(char.IsAsciiDigit) ? parts[2..] : parts))

@@ -5,38 +5,38 @@ using PyramidFlow.Torch.Checkpoints;
 namespace PyramidFlow.Models.Lora;
 
 /// <summary>
-/// Low-rank additions on disk, written under the keys that diffusers reads: <c>transformer.LAYER.lora_A.weight</c> and <c>lora_B</c>; read under those of
-/// other trainers too (<see cref="LoraKeys"/>).
+/// Reads and writes LoRA files. They are written with the keys of diffusers, <c>transformer.LAYER.lora_A.weight</c> and <c>lora_B</c>; the keys of other
+/// trainers are read too (<see cref="LoraKeys"/>).
 /// </summary>
 public static class LoraFile
 {
-    /// <summary>Name of the file that a training writes.</summary>
+    /// <summary>Name of the file that training writes.</summary>
     public const string Name = "lora.safetensors";
 
     private const string Prefix = "transformer.", Up = ".lora_B.weight";
 
-    /// <summary>Writes additions. Their scale is multiplied in, so that readers who look for no alpha get the same.</summary>
-    /// <param name="path">Target; replaced when the new one is whole.</param>
-    /// <param name="weights">The trained weights under the model's keys, such as <see cref="FlatParameters.Named"/> gives.</param>
-    /// <param name="config">What they were trained with.</param>
+    /// <summary>Writes a LoRA. The scale is multiplied into its matrices, so that readers that ignore alpha get the same result.</summary>
+    /// <param name="path">Target file; replaced atomically.</param>
+    /// <param name="weights">Trained weights with the model's keys, such as from <see cref="FlatParameters.Named"/>.</param>
+    /// <param name="config">Config of the training.</param>
     public static void Write(string path, IEnumerable<(string Key, Tensor Tensor)> weights, LoraConfig config)
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
         SafetensorsWriter.Write(path,
             [.. weights.Select(w => (Prefix + w.Key, w.Key.EndsWith(Up, StringComparison.Ordinal) ? w.Tensor * config.Scale : w.Tensor))],
-            LoraMetadata.Of(config));
+            LoraMetadata.For(config));
     }
 
-    /// <summary>Fails where a LoRA cannot be added to a model; reads its numbers, and the model needs none.</summary>
+    /// <summary>Checks that a LoRA can be merged into a model. Reads all its values; the model needs no weights.</summary>
     /// <param name="model">The model.</param>
     /// <param name="path">Safetensors file, or the folder of an adapter (<see cref="LoraPlace"/>).</param>
     /// <exception cref="CheckpointException">
-    /// The file is missing or damaged, holds no LoRA, one of another model, or a number that is not finite.
+    /// The file is missing or damaged, is not a LoRA of this model, or has a non-finite value.
     /// </exception>
     public static void Check(Module model, string path)
     {
-        var place = LoraPlace.Of(path);
+        var place = LoraPlace.Find(path);
         using var noGrad = NoGrad.Begin();
         using var source = WeightsFile.Open(place.File);
         var metadata = LoraMetadata.Read(place);
@@ -49,21 +49,20 @@ public static class LoraFile
         }
     }
 
-    /// <summary>Adds the additions of a LoRA to a model's weights for good; several add up.</summary>
-    /// <param name="model">The model, with weights.</param>
+    /// <summary>Merges a LoRA into the weights of a model permanently; several LoRAs add up.</summary>
+    /// <param name="model">Model with weights.</param>
     /// <param name="path">Safetensors file, or the folder of an adapter (<see cref="LoraPlace"/>).</param>
-    /// <param name="weight">How much they count; 1 as trained, negative takes them away. A finite number.</param>
+    /// <param name="weight">Factor of the LoRA, a finite number: 1 as trained; a negative factor subtracts it.</param>
     /// <remarks>
-    /// The layers are changed one after another. An error at a later layer leaves the earlier ones changed: the model is then half-merged and must be loaded
-    /// again. <see cref="Check"/> finds most errors before any weight is changed.
+    /// The layers are changed one after another. After an error, earlier layers stay changed and the model must be loaded again. <see cref="Check"/> finds most errors before any weight is changed.
     /// </remarks>
-    /// <exception cref="ArgumentException">The weight is not a finite number; no weight of the model has changed.</exception>
-    /// <exception cref="CheckpointException">As <see cref="Check"/>, a layer is int8, or the product of a layer is too large.</exception>
+    /// <exception cref="ArgumentException">The factor is not finite; the model is unchanged.</exception>
+    /// <exception cref="CheckpointException">As <see cref="Check"/>; or a layer is int8, or the product of a layer is too large.</exception>
     public static void Merge(Module model, string path, double weight = 1)
     {
         if (!double.IsFinite(weight))
             throw new ArgumentException(FormattableString.Invariant($"a LoRA cannot count {weight} times: use a number such as 0.8"), nameof(weight));
-        var place = LoraPlace.Of(path);
+        var place = LoraPlace.Find(path);
         using var noGrad = NoGrad.Begin();
         using var source = WeightsFile.Open(place.File);
         var pairs = Pairs(model, place.File, source);
@@ -109,7 +108,7 @@ public static class LoraFile
         }
     }
 
-    // The layers that have additions, all of them in the model and of its shapes.
+    // The matrices of all layers of the file, checked against the model.
     private static List<LoraPair> Pairs(Module model, string path, StateSource source)
     {
         if (Other(source.Keys) is { } other)
@@ -167,20 +166,20 @@ public static class LoraFile
         layer.StartsWith("text_encoder", StringComparison.Ordinal) || layer.StartsWith("lora_te", StringComparison.Ordinal);
 }
 
-/// <summary>Where a LoRA lies: its matrices, and the settings that peft's <c>save_pretrained</c> puts beside them.</summary>
+/// <summary>Files of a LoRA: its matrices, and the settings that peft's <c>save_pretrained</c> writes beside them.</summary>
 /// <param name="File">File of the matrices.</param>
-/// <param name="Config"><c>adapter_config.json</c> in the same folder; null where there is none.</param>
+/// <param name="Config"><c>adapter_config.json</c> in the same folder; null if there is none.</param>
 public sealed record LoraPlace(string File, string? Config)
 {
     private const string ConfigName = "adapter_config.json";
 
-    // Of peft, of diffusers, and of a training here.
+    // Names of peft, of diffusers, and of training in this project.
     private static readonly string[] Names = ["adapter_model.safetensors", "pytorch_lora_weights.safetensors", LoraFile.Name, "adapter_model.bin"];
 
-    /// <summary>Finds a LoRA; opens nothing.</summary>
-    /// <param name="path">Its file, or the folder that peft or diffusers wrote.</param>
-    /// <exception cref="CheckpointException">There is none.</exception>
-    public static LoraPlace Of(string path)
+    /// <summary>Finds a LoRA; opens no file.</summary>
+    /// <param name="path">File, or folder written by peft or diffusers.</param>
+    /// <exception cref="CheckpointException">There is no LoRA.</exception>
+    public static LoraPlace Find(string path)
     {
         var file = Directory.Exists(path) ? InFolder(path) : path;
         if (!System.IO.File.Exists(file))
@@ -190,8 +189,8 @@ public sealed record LoraPlace(string File, string? Config)
     }
 
     /// <summary>
-    /// The hash by which a LoRA is known again: SHA-256 in small hexadecimal digits, of the matrices' file and then of the settings, which change what the
-    /// matrices do. Each call reads the files anew.
+    /// Hash that identifies a LoRA: SHA-256 of the file of matrices followed by the settings, which change their effect, in lower-case hexadecimal. Each
+    /// call reads the files.
     /// </summary>
     /// <exception cref="IOException">A file is missing or cannot be read.</exception>
     /// <exception cref="UnauthorizedAccessException">A file must not be read.</exception>

@@ -2,26 +2,26 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Models.Lora;
 
-/// <summary>Two matrices of a LoRA's file and their strength, by their keys there.</summary>
+/// <summary>Keys of the two matrices of a layer in a LoRA file, and of their alpha.</summary>
 internal sealed class LoraPair(string layer)
 {
-    /// <summary>The model's name for the layer, or what the file calls one that the model does not have.</summary>
+    /// <summary>Key of the layer in the model, or in the file if the model has no such layer.</summary>
     internal string Layer => layer;
 
-    /// <summary>Key of the matrix that is applied first, [rank, in].</summary>
+    /// <summary>Key of the first matrix, [rank, in].</summary>
     internal string? Down { get; set; }
 
-    /// <summary>Key of the other one, [out, rank].</summary>
+    /// <summary>Key of the second matrix, [out, rank].</summary>
     internal string? Up { get; set; }
 
-    /// <summary>Key of a number; null where the file has none for the layer.</summary>
+    /// <summary>Key of alpha; null if the file has none for the layer.</summary>
     internal string? Alpha { get; set; }
 }
 
 /// <summary>
-/// Reads the keys of LoRA files. Trainers call the same layers by many names: diffusers puts <c>transformer.</c> before them, ComfyUI's
-/// <c>diffusion_model.</c>, peft <c>base_model.model.</c> and the adapter's name after <c>lora_A</c>, wrappers <c>module.</c>, and kohya's scripts
-/// write <c>lora_unet_</c> with underscores for dots. What counts is whether a layer of the model is left.
+/// Maps the keys of LoRA files to layers of a model. Trainers write different keys: diffusers prepends <c>transformer.</c>, ComfyUI
+/// <c>diffusion_model.</c>, peft <c>base_model.model.</c> with the adapter's name after <c>lora_A</c>, wrappers <c>module.</c>, and kohya's scripts
+/// <c>lora_unet_</c> with underscores instead of dots. A key matches if a layer of the model remains after removing these.
 /// </summary>
 /// <param name="model">The model; it needs no weights.</param>
 internal sealed class LoraKeys(Module model)
@@ -44,9 +44,9 @@ internal sealed class LoraKeys(Module model)
     /// <summary>Whether the model has a layer.</summary>
     internal bool Has(string layer) => layers.Contains(layer);
 
-    /// <summary>The pairs of a file, in its order.</summary>
+    /// <summary>Pairs of matrices of a file, in its order.</summary>
     /// <param name="keys">All keys of the file.</param>
-    /// <param name="faults">Takes what is wrong with keys, in the user's words.</param>
+    /// <param name="faults">Receives messages about invalid keys.</param>
     internal List<LoraPair> Pairs(IEnumerable<string> keys, List<string> faults)
     {
         var pairs = new Dictionary<string, LoraPair>();
@@ -75,7 +75,7 @@ internal sealed class LoraKeys(Module model)
         return [.. pairs.Values];
     }
 
-    // What names the layer, and which of its matrices it is; null for the strength. An adapter may have a name of its own.
+    // The part of a key that names the layer, and which matrix it is (null for alpha). The name of an adapter may follow lora_A.
     private static (string Stem, bool? IsDown)? Split(string key)
     {
         if (key.EndsWith(Alpha, StringComparison.Ordinal))
@@ -110,7 +110,7 @@ internal sealed class LoraKeys(Module model)
         return stem;
     }
 
-    // Names that become the same without dots would stand for either layer, so for none.
+    // Names that are ambiguous without dots match no layer.
     private Dictionary<string, string> Flattened() => flattened ??= layers
         .GroupBy(layer => layer.Replace('.', '_'))
         .Where(group => group.Count() == 1)

@@ -8,22 +8,22 @@ using PyramidFlow.Torch.Formats;
 namespace PyramidFlow.Models.Lora;
 
 /// <summary>
-/// The strength of a LoRA as its trainer noted it: in <c>adapter_config.json</c> of peft, or in what diffusers keeps in the file's metadata under
+/// The scale of a LoRA as stored by its trainer: in peft's <c>adapter_config.json</c>, or in the file's metadata under diffusers'
 /// <c>lora_adapter_metadata</c>. Both are a JSON object with <c>r</c>, <c>lora_alpha</c>, <c>use_rslora</c> and, for single layers,
-/// <c>alpha_pattern</c> and <c>rank_pattern</c>; diffusers puts <c>transformer.</c> before each.
+/// <c>alpha_pattern</c> and <c>rank_pattern</c>; diffusers prepends <c>transformer.</c> to each key.
 /// </summary>
 internal sealed class LoraMetadata
 {
     private const string Key = "lora_adapter_metadata", Prefix = "transformer.", Alpha = "lora_alpha", Rank = "r",
         AlphaPatterns = "alpha_pattern", RankPatterns = "rank_pattern", RootScale = "use_rslora";
 
-    // What peft takes where its file says nothing.
+    // Default of peft.
     private const double PeftAlpha = 8;
 
     private const int MaxPatterns = 4096, MaxPatternLength = 512;
     private const long MaxConfigBytes = 1 << 20;
 
-    // These change the weights that the LoRA is added to before it is trained.
+    // Initialisations that change the base weights before training.
     private static readonly string[] Rebasing = ["pissa", "olora", "corda", "loftq"];
 
     private readonly string name;
@@ -34,8 +34,8 @@ internal sealed class LoraMetadata
 
     private LoraMetadata(string name) => this.name = name;
 
-    /// <summary>Metadata of a file in whose matrices the scale is multiplied: to its readers alpha is the rank.</summary>
-    internal static Dictionary<string, string> Of(LoraConfig config) => new()
+    /// <summary>Metadata of a file whose matrices include the scale: alpha equals the rank.</summary>
+    internal static Dictionary<string, string> For(LoraConfig config) => new()
     {
         ["format"] = "pt",
         [Key] = new JsonObject
@@ -46,14 +46,14 @@ internal sealed class LoraMetadata
         }.ToJsonString(),
     };
 
-    /// <summary>What is said about a LoRA: by its file, else by the settings beside it, else nothing.</summary>
-    /// <exception cref="CheckpointException">It is damaged, holds a number that is not finite, or describes something else than a plain LoRA.</exception>
+    /// <summary>Reads the metadata of a LoRA from its file, else from the settings beside it; otherwise the scale is 1.</summary>
+    /// <exception cref="CheckpointException">The metadata is damaged, has a non-finite value, or describes another kind of adapter.</exception>
     internal static LoraMetadata Read(LoraPlace place)
     {
         if (Path.GetExtension(place.File).Equals(".safetensors", StringComparison.OrdinalIgnoreCase))
         {
             using var file = SafetensorsFile.Open(place.File);
-            // Without a brace it is somebody else's words under the same name.
+            // Other programs use the same key for plain text.
             if (file.Metadata.TryGetValue(Key, out var text) && text.TrimStart().StartsWith('{'))
                 return Parse($"{place.File}: {Key}", () => StrictJson.Parse(text, new StrictJsonOptions(RepeatedKeys: true)), Prefix);
         }
@@ -65,10 +65,10 @@ internal sealed class LoraMetadata
         return settings;
     }
 
-    /// <summary>How much the product of a layer's matrices counts.</summary>
+    /// <summary>Scale of the product of a layer's matrices.</summary>
     /// <param name="layer">Key of the layer.</param>
     /// <param name="rows">Rank of its matrices.</param>
-    /// <exception cref="CheckpointException">The settings are those of another LoRA.</exception>
+    /// <exception cref="CheckpointException">The settings belong to another LoRA.</exception>
     internal double Scale(string layer, long rows)
     {
         if ((Match(ranks, layer) ?? rank) is { } noted && noted != rows)
@@ -115,8 +115,8 @@ internal sealed class LoraMetadata
         return this;
     }
 
-    // peft takes the first pattern that matches the whole name of a layer, or the whole of what follows one of its dots. A pattern that begins with ^
-    // matches the whole name only.
+    // As in peft, the first matching pattern counts. A pattern matches the whole name of a layer or the whole part after one of its dots; a pattern that
+    // begins with ^ matches only the whole name.
     private static double? Match(List<(Regex Layer, double Value)> patterns, string layer)
     {
         foreach (var (pattern, value) in patterns)
@@ -162,7 +162,7 @@ internal sealed class LoraMetadata
 
     private static double? Number(JsonElement json, string key) => Find(json, key) is { } value ? Finite(value, key) : null;
 
-    // A number may stand as a text; NaN and Infinity, which Python writes, are neither by now.
+    // Numbers may be strings; Python's NaN and Infinity are refused by the parser.
     private static double Finite(JsonElement value, string key) =>
         value.ValueKind is JsonValueKind.Number or JsonValueKind.String && PlainNumber.TryReal(value.ToString(), out var number) ? number
             : throw new MalformedTextException(0, $"{key} is {StrictJson.Shown(value)}: it is a finite number");

@@ -1,7 +1,6 @@
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using PyramidFlow.Hub;
 using PyramidFlow.Models.Text;
 using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Models.Vae;

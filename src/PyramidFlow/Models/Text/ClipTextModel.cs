@@ -1,22 +1,20 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using PyramidFlow.Hub;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Models.Text;
 
 /// <summary>A CLIP text encoder's <c>config.json</c>.</summary>
-/// <param name="VocabSize">Rows of the token table; ids are 0 to one less.</param>
+/// <param name="VocabSize">Number of token embeddings; ids are 0 to <paramref name="VocabSize"/> - 1.</param>
 /// <param name="HiddenSize">Width of the residual stream and of the pooled output (768 in CLIP-L, 1280 in CLIP-G).</param>
-/// <param name="IntermediateSize">Hidden width of the feed-forward part.</param>
+/// <param name="IntermediateSize">Hidden width of the feed-forward network.</param>
 /// <param name="NumHiddenLayers">Number of blocks.</param>
-/// <param name="NumAttentionHeads">Heads of each attention; they divide <paramref name="HiddenSize"/>.</param>
-/// <param name="MaxPositionEmbeddings">Most tokens it takes, start and end among them (77).</param>
-/// <param name="EosTokenId">Id of the end token; 2, which old configs say wrongly, stands for "the largest id of the
-/// row".</param>
-/// <param name="HiddenAct">Activation of the feed-forward part.</param>
-/// <param name="LayerNormEps">Added to the variance in the norms.</param>
-/// <param name="ProjectionDim">Width of the projected embedding; only the model with projection needs it.</param>
+/// <param name="NumAttentionHeads">Attention heads; a divisor of <paramref name="HiddenSize"/>.</param>
+/// <param name="MaxPositionEmbeddings">Maximum number of tokens, including start and end (77).</param>
+/// <param name="EosTokenId">Id of the end token. Old configs say 2 by mistake; 2 means "the largest id of the row".</param>
+/// <param name="HiddenAct">Activation of the feed-forward network.</param>
+/// <param name="LayerNormEps">Epsilon of the norms.</param>
+/// <param name="ProjectionDim">Width of the projected pooled output; required by the model with projection only.</param>
 public sealed record ClipTextConfig(
     long VocabSize,
     long HiddenSize,
@@ -29,7 +27,7 @@ public sealed record ClipTextConfig(
     double LayerNormEps = 1e-5,
     long? ProjectionDim = null)
 {
-    /// <summary>Keys of the file that the encoder has no use for.</summary>
+    /// <summary>Keys of the file that the encoder does not use.</summary>
     [JsonExtensionData]
     [JsonInclude]
     public Dictionary<string, JsonElement>? Others { get; internal set; }
@@ -40,7 +38,7 @@ public sealed record ClipTextConfig(
 
     /// <summary>Reads and checks a config in memory.</summary>
     /// <param name="utf8Json">The JSON object.</param>
-    /// <param name="file">What to call it in an error.</param>
+    /// <param name="file">Name of the file in error messages.</param>
     /// <exception cref="CheckpointException">As <see cref="Read"/>.</exception>
     public static ClipTextConfig Parse(ReadOnlyMemory<byte> utf8Json, string file) =>
         ConfigFile.Parse(utf8Json, file, TextEncoderJson.Default.ClipTextConfig).Check(file);
@@ -68,7 +66,7 @@ public sealed record ClipTextConfig(
     }
 }
 
-/// <summary>A CLIP text encoder whose pooled output is the end token's feature.</summary>
+/// <summary>CLIP text encoder; its pooled output is the feature of the end token.</summary>
 public sealed class ClipTextModel : Module
 {
     private readonly ClipTextTransformer textModel;
@@ -80,10 +78,10 @@ public sealed class ClipTextModel : Module
         textModel = new ClipTextTransformer(config);
     }
 
-    /// <summary>What it was built from.</summary>
+    /// <summary>Config of the model.</summary>
     public ClipTextConfig Config { get; }
 
-    /// <summary>Where the weights are, and where ids have to be.</summary>
+    /// <summary>Device of the weights; ids must be on it.</summary>
     public Device Device => textModel.Device;
 
     /// <summary>Features of token ids.</summary>
@@ -94,7 +92,7 @@ public sealed class ClipTextModel : Module
     protected override bool Ignores(string key) => key == "text_model.embeddings.position_ids";
 }
 
-/// <summary>A CLIP text encoder whose pooled output is projected into the space shared with images.</summary>
+/// <summary>CLIP text encoder; its pooled output is projected into the space shared with images.</summary>
 public sealed class ClipTextModelWithProjection : Module
 {
     private readonly ClipTextTransformer textModel;
@@ -111,10 +109,10 @@ public sealed class ClipTextModelWithProjection : Module
         textProjection = new Linear(config.HiddenSize, width, Initializers.Normal(1 / Math.Sqrt(config.HiddenSize)), bias: false);
     }
 
-    /// <summary>What it was built from.</summary>
+    /// <summary>Config of the model.</summary>
     public ClipTextConfig Config { get; }
 
-    /// <summary>Where the weights are, and where ids have to be.</summary>
+    /// <summary>Device of the weights; ids must be on it.</summary>
     public Device Device => textModel.Device;
 
     /// <summary>Features of token ids; the pooled output is projected, [b, projection].</summary>
@@ -130,14 +128,14 @@ public sealed class ClipTextModelWithProjection : Module
     protected override bool Ignores(string key) => key == "text_model.embeddings.position_ids";
 }
 
-/// <summary>What a CLIP text encoder gives.</summary>
+/// <summary>Output of a CLIP text encoder.</summary>
 /// <param name="LastHidden">Features of each token after the final norm, [b, n, hidden].</param>
-/// <param name="Pooled">The feature at the end token, [b, hidden], or its projection, [b, projection].</param>
+/// <param name="Pooled">Feature of the end token, [b, hidden], or its projection, [b, projection].</param>
 public readonly record struct ClipTextOutput(Tensor LastHidden, Tensor Pooled);
 
 /// <summary>
-/// The text transformer of CLIP (Radford et al. 2021, section 2.4): pre-norm blocks with causal attention over learned
-/// positions. There is no padding mask: causality keeps what follows the end token out of the pooled feature.
+/// The text transformer of CLIP (Radford et al. 2021, section 2.4): pre-norm blocks with causal attention and learned positions.
+/// It needs no padding mask, because causal attention keeps tokens after the end token out of the pooled feature.
 /// </summary>
 internal sealed class ClipTextTransformer : Module
 {
@@ -188,7 +186,7 @@ internal sealed class ClipTextTransformer : Module
         for (var row = 0; row < ends.Length; row++)
         {
             ReadOnlySpan<long> tokensOfRow = values.AsSpan(row * n, n);
-            // Configs with end token 2 predate their own vocabulary, whose end token is the largest id.
+            // Configs with end token 2 are older than the vocabulary, whose end token is its largest id.
             var end = config.EosTokenId == 2 ? Largest(tokensOfRow) : config.EosTokenId;
             ends[row] = (row * n) + Math.Max(0, tokensOfRow.IndexOf(end));
         }

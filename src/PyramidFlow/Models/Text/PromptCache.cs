@@ -2,7 +2,6 @@ using System.Buffers.Binary;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
-using PyramidFlow.Hub;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Formats;
@@ -10,16 +9,16 @@ using PyramidFlow.Torch.Formats;
 namespace PyramidFlow.Models.Text;
 
 /// <summary>
-/// Encoded prompts on disk, one small file each, so that a prompt seen before needs no text encoder. Files are named after all
-/// that the features depend on (<see cref="EncoderIdentity"/> and the text), appear whole or not at all, and are believed only
-/// if they hold what their name promises. When they outgrow the folder's limit those unused for longest go.
+/// Cache of encoded prompts on disk, one file per prompt, so that a known prompt needs no text encoder. The name of a file is a hash of
+/// everything the features depend on (<see cref="EncoderIdentity"/> and the text). Files are written atomically and used only if
+/// their content matches their name and digest. Above the size limit, the least recently used files are deleted.
 /// </summary>
-/// <param name="folder">Where; made when the first prompt is kept.</param>
-/// <param name="identity">From <see cref="EncoderIdentity"/>.</param>
-/// <param name="encoder">What encodes the prompts that are not there; tells the widths. It stays the caller's.</param>
+/// <param name="folder">Folder of the cache; created when the first prompt is stored.</param>
+/// <param name="identity">Result of <see cref="EncoderIdentity.Compute"/>.</param>
+/// <param name="encoder">Prompt encoder, for the widths of features; the caller keeps ownership.</param>
 /// <param name="type">Element type of the features.</param>
-/// <param name="device">Where they are wanted.</param>
-/// <param name="limit">Most bytes of all files together.</param>
+/// <param name="device">Device of the features.</param>
+/// <param name="limit">Maximum total size of the files, bytes.</param>
 internal sealed class PromptCache(string folder, byte[] identity, PromptEncoder encoder, ElementType type, Device device,
     long limit = PromptCache.DefaultLimit)
 {
@@ -29,7 +28,7 @@ internal sealed class PromptCache(string folder, byte[] identity, PromptEncoder 
     private const int HeaderRoom = 1 << 16;
     private const string Tokens = "tokens", Pooled = "pooled", Key = "key", Digest = "sha256", Warnings = "warnings";
 
-    /// <summary>The features of a prompt that was kept, in the caller's scope; null when it was not, or its file is not to be believed.</summary>
+    /// <summary>Loads the features of a prompt into the caller's scope; null if the cache has no valid file for it.</summary>
     internal PromptFeatures? Find(string text)
     {
         var path = PathOf(text, out var key);
@@ -47,13 +46,13 @@ internal sealed class PromptCache(string folder, byte[] identity, PromptEncoder 
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or MalformedTextException)
         {
-            // As if it were not there: the prompt is encoded, and the file written anew.
+            // A damaged file counts as missing: the prompt is encoded and the file is written again.
             return null;
         }
     }
 
-    /// <summary>Keeps the features of one prompt.</summary>
-    /// <returns>A sentence for the user when that could not be done; the features are as good without it.</returns>
+    /// <summary>Stores the features of one prompt.</summary>
+    /// <returns>A warning for the user if that failed, else null. The features stay valid.</returns>
     internal string? Keep(string text, PromptFeatures features)
     {
         var path = PathOf(text, out var key);
@@ -91,7 +90,7 @@ internal sealed class PromptCache(string folder, byte[] identity, PromptEncoder 
 
         var warnings = StrictJson.Deserialize(file.Metadata.GetValueOrDefault(Warnings, "[]"), TextEncoderJson.Default.StringArray);
         using var scope = new TensorScope();
-        // Copies, for the file's pages go with it.
+        // Copies, because the mapped pages are released with the file.
         var features = new PromptFeatures(file.Read(Tokens).Clone(), [(int)tokens.Shape[1]], file.Read(Pooled).Clone(), warnings);
         return features.AreFinite() ? (features with { Tokens = features.Tokens.To(device), Pooled = features.Pooled.To(device) }).KeepFrom(scope) : null;
     }
@@ -116,14 +115,14 @@ internal sealed class PromptCache(string folder, byte[] identity, PromptEncoder 
 
     private void CreateFolder()
     {
-        // Prompts are nobody else's business.
+        // Prompts are private: only the user may read them.
         if (OperatingSystem.IsWindows())
             Directory.CreateDirectory(folder);
         else
             Directory.CreateDirectory(folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
     }
 
-    // Files that are not this cache's own are left alone.
+    // Other files in the folder are not touched.
     private void Trim()
     {
         var kept = 0L;
@@ -146,15 +145,15 @@ internal sealed class PromptCache(string folder, byte[] identity, PromptEncoder 
     }
 }
 
-/// <summary>What the features of a prompt depend on beside its text, in one number.</summary>
+/// <summary>Hash of everything that the features of a prompt depend on except its text.</summary>
 internal static class EncoderIdentity
 {
-    // Weights are too large to be read whole for this. Pieces all over the file tell apart what was trained further.
+    // Large weight files are sampled in pieces across the file, which is enough to detect further training.
     private const long ReadWhole = 16 << 20;
     private const int Pieces = 64, PieceBytes = 4096;
 
-    /// <summary>The identity of a checkpoint's tokenizers and text encoders, computed with in one type on one kind of device.</summary>
-    internal static byte[] Of(CheckpointFolder folder, ElementType type, Device device)
+    /// <summary>Hashes a checkpoint's tokenizers and text encoders, the element type and the kind of device.</summary>
+    internal static byte[] Compute(CheckpointFolder folder, ElementType type, Device device)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         Add(hash, FormattableString.Invariant($"{folder.Family} {type} {device.Type} {TorchRuntime.Version}"));

@@ -1,13 +1,12 @@
-using PyramidFlow.Hub;
 using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Models.Text;
 
-/// <summary>Turns prompts into features; owns its text encoders.</summary>
+/// <summary>Encodes prompts into the features that a diffusion transformer is conditioned on; owns its text encoders.</summary>
 public abstract class PromptEncoder : IDisposable
 {
-    /// <summary>T5 tokens the released models were trained with; what is longer is cut.</summary>
+    /// <summary>Number of T5 tokens the released models were trained with; longer prompts are truncated.</summary>
     public const int MaxTokens = 128;
 
     /// <summary>Width of a token's feature.</summary>
@@ -20,16 +19,16 @@ public abstract class PromptEncoder : IDisposable
     public abstract IReadOnlyList<Module> Models { get; }
 
     /// <summary>
-    /// Features of prompts, one row each. The tensors belong to the caller's scope; inside <see cref="NoGrad"/> nothing is
-    /// recorded for backward.
+    /// Encodes prompts, one row each. The tensors belong to the caller's scope; inside <see cref="NoGrad"/> no gradients are
+    /// recorded.
     /// </summary>
-    /// <param name="prompts">At least one; the empty text stands for "no prompt".</param>
+    /// <param name="prompts">At least one prompt; an empty text means "no prompt".</param>
     public abstract PromptFeatures Encode(IReadOnlyList<string> prompts);
 
-    /// <summary>Loads the tokenizers and text encoders of a checkpoint, of whichever family it is.</summary>
+    /// <summary>Loads the tokenizers and text encoders of a checkpoint of any family.</summary>
     /// <param name="folder">The checkpoint.</param>
-    /// <param name="type">Element type to hold the weights in; null keeps the checkpoint's, which then stay memory-mapped.</param>
-    /// <param name="device">Where to hold them; null is the CPU.</param>
+    /// <param name="type">Element type of the weights; null keeps the checkpoint's type, and the weights stay memory-mapped.</param>
+    /// <param name="device">Device of the weights; null is the CPU.</param>
     /// <exception cref="CheckpointException">A folder or file is missing, damaged, or of another model.</exception>
     public static PromptEncoder Load(CheckpointFolder folder, ElementType? type = null, Device? device = null) => Load(folder, (model, component) =>
     {
@@ -37,9 +36,9 @@ public abstract class PromptEncoder : IDisposable
         model.Load(source, type, device);
     });
 
-    /// <summary>As the public one, with weights from wherever the caller wants.</summary>
+    /// <summary>Like the public overload, but the caller loads the weights.</summary>
     /// <param name="folder">The checkpoint.</param>
-    /// <param name="fill">Gives each text encoder its weights, from its folder.</param>
+    /// <param name="fill">Loads the weights of a text encoder from its folder.</param>
     internal static PromptEncoder Load(CheckpointFolder folder, Action<Module, ComponentFolder> fill)
     {
         var (family, parts) = (folder.Family, folder.Family.TextComponents);
@@ -77,6 +76,16 @@ public abstract class PromptEncoder : IDisposable
         }
     }
 
+    /// <summary>Checks that a model has an embedding for every id of its tokenizer.</summary>
+    private protected static void RequireRows(string model, long rows, int vocabulary)
+    {
+        if (vocabulary > rows)
+        {
+            throw new ArgumentException(FormattableString.Invariant(
+                $"the tokenizer of {model} has {vocabulary} tokens, the model only {rows}: they are not from the same checkpoint"));
+        }
+    }
+
     /// <summary>Frees the text encoders.</summary>
     public virtual void Dispose()
     {
@@ -86,23 +95,23 @@ public abstract class PromptEncoder : IDisposable
     }
 }
 
-/// <summary>What a diffusion transformer reads of some prompts.</summary>
-/// <param name="Tokens">Feature of each token, [b, n, width]; n is the longest prompt's length, not the limit. Positions at
-/// or past a prompt's length hold numbers of no meaning.</param>
-/// <param name="Lengths">True number of tokens of each prompt, 1 to n.</param>
-/// <param name="Pooled">One feature for each prompt, [b, pooled].</param>
-/// <param name="Warnings">Sentences for the user, such as that a prompt was cut; empty when all is well.</param>
+/// <summary>Features of some prompts, as a diffusion transformer reads them.</summary>
+/// <param name="Tokens">Feature of each token, [b, n, width]; n is the length of the longest prompt, not the limit. Values at
+/// or after a prompt's length are undefined.</param>
+/// <param name="Lengths">Number of tokens of each prompt, 1 to n.</param>
+/// <param name="Pooled">One feature per prompt, [b, pooled].</param>
+/// <param name="Warnings">Messages for the user, for example that a prompt was truncated; may be empty.</param>
 public sealed record PromptFeatures(Tensor Tokens, int[] Lengths, Tensor Pooled, IReadOnlyList<string> Warnings)
 {
-    /// <summary>Whether no number is infinite or none, but for those of no meaning; waits for the device.</summary>
+    /// <summary>Whether all values within the prompts' lengths are finite. Waits for the device.</summary>
     public bool AreFinite()
     {
         using var scope = new TensorScope();
         return Pooled.AllFinite() && (Tokens.AllFinite() || Lengths.Index().All(row => Tokens.Narrow(0, row.Index, 1).Narrow(1, 0, row.Item).AllFinite()));
     }
 
-    /// <summary>Hands the tensors to the scope outside <paramref name="scope"/>.</summary>
-    /// <returns>This.</returns>
+    /// <summary>Moves the tensors to the scope outside <paramref name="scope"/>.</summary>
+    /// <returns>This object.</returns>
     public PromptFeatures KeepFrom(TensorScope scope)
     {
         scope.Keep(Tokens);
@@ -111,7 +120,7 @@ public sealed record PromptFeatures(Tensor Tokens, int[] Lengths, Tensor Pooled,
     }
 }
 
-/// <summary>Prompts as one tensor of ids, as short as their longest.</summary>
+/// <summary>Token ids of some prompts in one tensor, padded to the longest prompt.</summary>
 internal sealed class TextBatch
 {
     private TextBatch(Tensor ids, int[] lengths, List<string> warnings)
@@ -128,12 +137,12 @@ internal sealed class TextBatch
 
     internal List<string> Warnings { get; }
 
-    /// <summary>Tokenises.</summary>
-    /// <param name="prompts">The texts.</param>
-    /// <param name="encode">The tokenizer, without padding.</param>
-    /// <param name="pad">Id that fills the shorter rows.</param>
-    /// <param name="reader">Who reads the ids, for the warning that a prompt was cut.</param>
-    internal static TextBatch Of(IReadOnlyList<string> prompts, Func<string, Tokenized> encode, int pad, string reader)
+    /// <summary>Tokenizes prompts.</summary>
+    /// <param name="prompts">At least one prompt.</param>
+    /// <param name="encode">Tokenizes one prompt without padding.</param>
+    /// <param name="pad">Id that pads the shorter rows.</param>
+    /// <param name="reader">Name of the model that reads the ids, for the warning that a prompt was truncated.</param>
+    internal static TextBatch Tokenize(IReadOnlyList<string> prompts, Func<string, Tokenized> encode, int pad, string reader)
     {
         if (prompts.Count == 0)
             throw new ArgumentException("there is no prompt to encode: give at least one", nameof(prompts));
@@ -162,40 +171,5 @@ internal sealed class TextBatch
             return prompt;
         var end = char.IsHighSurrogate(prompt[shown - 1]) ? shown - 1 : shown;
         return prompt[..end] + "...";
-    }
-}
-
-/// <summary>T5 without work on padding.</summary>
-internal static class T5Features
-{
-    /// <summary>Encodes the first max(lengths) tokens; masks only where lengths differ.</summary>
-    /// <param name="t5">The encoder.</param>
-    /// <param name="ids">Int64 [b, n], padded after each row's length.</param>
-    /// <param name="lengths">True lengths.</param>
-    /// <returns>[b, max(lengths), d_model].</returns>
-    internal static Tensor Encode(T5Encoder t5, Tensor ids, int[] lengths)
-    {
-        using var scope = new TensorScope();
-        var longest = lengths.Max();
-        Tensor? mask = null;
-        if (lengths.Any(length => length < longest))
-        {
-            var open = new bool[lengths.Length * longest];
-            for (var row = 0; row < lengths.Length; row++)
-                open.AsSpan(row * longest, lengths[row]).Fill(true);
-            mask = Tensor.From<bool>(open, lengths.Length, longest).To(ids.Device);
-        }
-
-        return scope.Keep(t5.Forward(ids.Narrow(1, 0, longest), mask));
-    }
-
-    /// <summary>Fails when a tokenizer gives ids that a model has no rows for.</summary>
-    internal static void RequireRows(string model, long rows, int vocabulary)
-    {
-        if (vocabulary > rows)
-        {
-            throw new ArgumentException(FormattableString.Invariant(
-                $"the tokenizer of {model} has {vocabulary} tokens, the model only {rows}: they are not from the same checkpoint"));
-        }
     }
 }

@@ -1,24 +1,23 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using PyramidFlow.Hub;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Models.Text;
 
 /// <summary>A T5 encoder's <c>config.json</c>.</summary>
-/// <param name="VocabSize">Rows of the token table; ids are 0 to one less.</param>
+/// <param name="VocabSize">Number of token embeddings; ids are 0 to <paramref name="VocabSize"/> - 1.</param>
 /// <param name="DModel">Width of the residual stream and of the output (4096 in the XXL model).</param>
 /// <param name="DKv">Width of one attention head.</param>
-/// <param name="DFf">Hidden width of the feed-forward part.</param>
+/// <param name="DFf">Hidden width of the feed-forward network.</param>
 /// <param name="NumLayers">Number of blocks.</param>
-/// <param name="NumHeads">Heads of each attention; heads * <paramref name="DKv"/> need not equal <paramref name="DModel"/>.</param>
-/// <param name="RelativeAttentionNumBuckets">Buckets of relative positions, half of them for each direction.</param>
-/// <param name="RelativeAttentionMaxDistance">Distance from which all positions share the last bucket.</param>
-/// <param name="LayerNormEpsilon">Added to the mean square in the norms.</param>
-/// <param name="FeedForwardProj">Feed-forward form: an activation, or <c>gated-</c> and one; <c>gated-gelu</c> means the
-/// tanh form.</param>
-/// <param name="DenseActFn">Activation; when given it overrides the one in <paramref name="FeedForwardProj"/>.</param>
-/// <param name="IsGatedAct">Whether the feed-forward part is gated; when given it overrides
+/// <param name="NumHeads">Attention heads; heads * <paramref name="DKv"/> need not equal <paramref name="DModel"/>.</param>
+/// <param name="RelativeAttentionNumBuckets">Number of relative position buckets, half of them for each direction.</param>
+/// <param name="RelativeAttentionMaxDistance">Distance from which all positions fall into the last bucket.</param>
+/// <param name="LayerNormEpsilon">Epsilon of the norms.</param>
+/// <param name="FeedForwardProj">Feed-forward network: the name of an activation, or <c>gated-</c> and a name. <c>gated-gelu</c> means
+/// the tanh approximation.</param>
+/// <param name="DenseActFn">Activation; overrides the one in <paramref name="FeedForwardProj"/>.</param>
+/// <param name="IsGatedAct">Whether the feed-forward network is gated; overrides
 /// <paramref name="FeedForwardProj"/>.</param>
 public sealed record T5EncoderConfig(
     long VocabSize,
@@ -34,16 +33,16 @@ public sealed record T5EncoderConfig(
     string? DenseActFn = null,
     bool? IsGatedAct = null)
 {
-    /// <summary>Keys of the file that the encoder has no use for.</summary>
+    /// <summary>Keys of the file that the encoder does not use.</summary>
     [JsonExtensionData]
     [JsonInclude]
     public Dictionary<string, JsonElement>? Others { get; internal set; }
 
-    /// <summary>Whether the feed-forward part multiplies two projections.</summary>
+    /// <summary>Whether the feed-forward network is gated, that is, multiplies two projections.</summary>
     [JsonIgnore]
     public bool Gated => IsGatedAct ?? FeedForwardProj?.StartsWith("gated-", StringComparison.Ordinal) ?? false;
 
-    /// <summary>Name of the activation in force; relu when the file names none, as T5 v1.0 does.</summary>
+    /// <summary>Name of the effective activation; relu if the file names none, as in T5 v1.0.</summary>
     [JsonIgnore]
     public string ActivationName => DenseActFn
         ?? (FeedForwardProj == "gated-gelu" ? "gelu_new" : FeedForwardProj?.Split('-')[^1]) ?? "relu";
@@ -54,7 +53,7 @@ public sealed record T5EncoderConfig(
 
     /// <summary>Reads and checks a config in memory.</summary>
     /// <param name="utf8Json">The JSON object.</param>
-    /// <param name="file">What to call it in an error.</param>
+    /// <param name="file">Name of the file in error messages.</param>
     /// <exception cref="CheckpointException">As <see cref="Read"/>.</exception>
     public static T5EncoderConfig Parse(ReadOnlyMemory<byte> utf8Json, string file) =>
         ConfigFile.Parse(utf8Json, file, TextEncoderJson.Default.T5EncoderConfig).Check(file);
@@ -89,9 +88,9 @@ public sealed record T5EncoderConfig(
 }
 
 /// <summary>
-/// The encoder half of T5 v1.1 (Raffel et al. 2020; Shazeer 2020 for the gated feed-forward part): pre-norm blocks without
-/// biases, attention without 1/sqrt(d), one table of relative position biases in the first block that all blocks share.
-/// Dropout is not applied.
+/// The encoder of T5 v1.1 (Raffel et al. 2020; Shazeer 2020 for the gated feed-forward network): pre-norm blocks without biases,
+/// attention without 1/sqrt(d), and one table of relative position biases, stored in the first block and used by all. Dropout is
+/// not applied.
 /// </summary>
 public sealed class T5Encoder : Module
 {
@@ -114,16 +113,16 @@ public sealed class T5Encoder : Module
         finalNorm = new RmsNorm(config.DModel, config.LayerNormEpsilon);
     }
 
-    /// <summary>What it was built from.</summary>
+    /// <summary>Config of the model.</summary>
     public T5EncoderConfig Config { get; }
 
-    /// <summary>Where the weights are, and where ids have to be.</summary>
+    /// <summary>Device of the weights; ids must be on it.</summary>
     public Device Device => shared.Weight.Device;
 
     /// <summary>Features of each token.</summary>
     /// <param name="ids">Token ids, int64 [b, n].</param>
-    /// <param name="mask">Non-zero for tokens to attend to, [b, n]; null attends to all.</param>
-    /// <returns>[b, n, d_model], of the weights' element type; masked positions hold numbers of no meaning.</returns>
+    /// <param name="mask">[b, n]; non-zero for tokens that are attended to; null attends to all.</param>
+    /// <returns>[b, n, d_model], in the weights' element type; values at masked positions are undefined.</returns>
     public Tensor Forward(Tensor ids, Tensor? mask = null)
     {
         using var scope = new TensorScope();
@@ -142,6 +141,26 @@ public sealed class T5Encoder : Module
         }
 
         return scope.Keep(finalNorm.Forward(x));                              // [b, n, d]
+    }
+
+    /// <summary>Features of padded rows: computes no position after the longest row, and masks only if lengths differ.</summary>
+    /// <param name="ids">Token ids, int64 [b, n], padded after each row's length.</param>
+    /// <param name="lengths">Number of tokens of each row.</param>
+    /// <returns>[b, max(lengths), d_model].</returns>
+    internal Tensor Forward(Tensor ids, int[] lengths)
+    {
+        using var scope = new TensorScope();
+        var longest = lengths.Max();
+        Tensor? mask = null;
+        if (lengths.Any(length => length < longest))
+        {
+            var open = new bool[lengths.Length * longest];
+            for (var row = 0; row < lengths.Length; row++)
+                open.AsSpan(row * longest, lengths[row]).Fill(true);
+            mask = Tensor.From<bool>(open, lengths.Length, longest).To(ids.Device);
+        }
+
+        return scope.Keep(Forward(ids.Narrow(1, 0, longest), mask));
     }
 
     /// <inheritdoc/>
@@ -260,15 +279,15 @@ public sealed class T5Encoder : Module
 }
 
 /// <summary>
-/// T5's buckets of relative positions (Raffel et al. 2020, section 2.1): half of them for keys after the query; of each
-/// half, half are exact distances and the others grow logarithmically up to a largest distance.
+/// T5's relative position buckets (Raffel et al. 2020, section 2.1): half of them are for keys after the query. In each half, the
+/// first buckets hold exact distances and the others grow logarithmically up to a largest distance.
 /// </summary>
-public static class RelativePositions
+internal static class RelativePositions
 {
     /// <summary>Bucket of each relative position.</summary>
     /// <param name="relative">Key position minus query position, int64, any shape.</param>
-    /// <param name="buckets">Number of buckets, both directions together.</param>
-    /// <param name="maxDistance">Distance from which the last bucket holds all.</param>
+    /// <param name="buckets">Number of buckets of both directions together.</param>
+    /// <param name="maxDistance">Distance from which all positions fall into the last bucket.</param>
     /// <returns>Int64 bucket numbers of the same shape.</returns>
     public static Tensor Bucket(Tensor relative, long buckets, long maxDistance)
     {
@@ -277,7 +296,7 @@ public static class RelativePositions
         var exact = half / 2;
         var offset = relative.Gt(0).To(ElementType.Float32) * half;
         var distance = relative.To(ElementType.Float32).Abs();
-        // Float32 in this order: distances on a bucket's edge depend on how the quotient rounds.
+        // Keep float32 and this order of operations: the rounding of the quotient decides at the edges of buckets.
         var far = (((distance / exact).Log() / Math.Log((double)maxDistance / exact)) * (half - exact)).Clamp(0, half).Floor() + exact;
         var bucket = Tensor.Where(distance.Gt(exact - 1), far.Clamp(0, half - 1), distance);
         return scope.Keep((bucket + offset).To(ElementType.Int64));

@@ -3,13 +3,13 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Models.Text;
 
-/// <summary>Multi-head attention of both text encoders.</summary>
+/// <summary>Multi-head attention of the text encoders.</summary>
 internal static class TextAttention
 {
-    /// <summary>Largest negative float32: added to a score it leaves no weight, yet a row of nothing else stays finite.</summary>
+    /// <summary>Most negative float32. Added to a score it gives a weight of 0, and rows in which all scores are masked stay finite.</summary>
     internal const double Masked = -float.MaxValue;
 
-    /// <summary>softmax(q k^T + bias) v with the softmax in float32; the caller scales the queries.</summary>
+    /// <summary>Computes softmax(q k^T + bias) v with the softmax in float32. The caller scales the queries.</summary>
     /// <param name="q">Queries, [b, n, heads * d].</param>
     /// <param name="k">Keys, [b, n, heads * d].</param>
     /// <param name="v">Values, [b, n, heads * d].</param>
@@ -26,13 +26,13 @@ internal static class TextAttention
     private static Tensor Split(Tensor x, long heads) => x.Unflatten(-1, heads, -1).Transpose(1, 2); // [b, h, n, d]
 }
 
-/// <summary>Element-wise functions that text encoder configs name.</summary>
+/// <summary>Activations by their names in text encoder configs.</summary>
 internal static class Activation
 {
-    /// <summary>The names understood.</summary>
+    /// <summary>Known names, for error messages.</summary>
     internal const string Known = "relu, silu, gelu, gelu_new, gelu_pytorch_tanh or quick_gelu";
 
-    /// <summary>The function of that name, or null. <c>gelu_new</c> is the tanh form.</summary>
+    /// <summary>The activation of a name, or null. <c>gelu_new</c> is the tanh approximation.</summary>
     internal static Func<Tensor, Tensor>? Find(string name) => name switch
     {
         "relu" => x => x.Relu(),
@@ -50,3 +50,30 @@ internal static class Activation
 [JsonSerializable(typeof(ClipTextConfig))]
 [JsonSerializable(typeof(string[]))]
 internal sealed partial class TextEncoderJson : JsonSerializerContext;
+
+/// <summary>
+/// Floating point operations of the text encoders: 2 per multiply-add of a matrix product. Embeddings, norms, activations, softmax and
+/// the projection of CLIP's pooled feature are not counted. Attention counts the pairs of query and key that are not masked.
+/// </summary>
+public static class TextFlops
+{
+    /// <summary>Cost of a <see cref="T5Encoder"/>.</summary>
+    /// <param name="config">Sizes of the model.</param>
+    /// <param name="rows">Number of texts.</param>
+    /// <param name="tokens">Tokens of each text.</param>
+    public static long T5(T5EncoderConfig config, long rows, long tokens)
+    {
+        var inner = config.NumHeads * config.DKv;
+        var linear = (4 * config.DModel * inner) + ((config.Gated ? 3 : 2) * config.DModel * config.DFf);
+        return 2 * rows * config.NumLayers * ((tokens * linear) + (2 * tokens * tokens * inner));
+    }
+
+    /// <summary>Cost of the text transformer of CLIP, in which a token attends to itself and the tokens before it.</summary>
+    /// <inheritdoc cref="T5"/>
+    public static long Clip(ClipTextConfig config, long rows, long tokens)
+    {
+        var linear = (4 * config.HiddenSize * config.HiddenSize) + (2 * config.HiddenSize * config.IntermediateSize);
+        var pairs = tokens * (tokens + 1) / 2;
+        return 2 * rows * config.NumHiddenLayers * ((tokens * linear) + (2 * pairs * config.HiddenSize));
+    }
+}

@@ -4,20 +4,20 @@ using System.Text.Json;
 
 namespace PyramidFlow.Models.Tokenizers;
 
-/// <summary>A token that is recognised in the raw text, before any other step.</summary>
+/// <summary>A token that is matched in the raw text before any other step.</summary>
 /// <param name="Id">Token id.</param>
-/// <param name="Content">Its text.</param>
-/// <param name="StripLeft">Whether it swallows white space before it.</param>
-/// <param name="StripRight">Whether it swallows white space after it.</param>
-/// <param name="SingleWord">Whether it counts only where no letter or digit touches it.</param>
+/// <param name="Content">Text.</param>
+/// <param name="StripLeft">Whether it includes white space before it.</param>
+/// <param name="StripRight">Whether it includes white space after it.</param>
+/// <param name="SingleWord">Whether it matches only without an adjacent letter, digit or underscore.</param>
 internal sealed record AddedToken(
     int Id, string Content, bool StripLeft = false, bool StripRight = false, bool SingleWord = false)
 {
-    // Vocabularies have up to some hundred thousand tokens, and their names are short.
+    // Real vocabularies have up to some hundred thousand tokens with short names.
     private const int MaxId = 1 << 24, MaxLength = 256;
 
-    /// <summary>Reads the entry of <c>added_tokens</c> or <c>added_tokens_decoder</c>.</summary>
-    /// <exception cref="InvalidDataException">It describes no token.</exception>
+    /// <summary>Reads an entry of <c>added_tokens</c> or <c>added_tokens_decoder</c>.</summary>
+    /// <exception cref="InvalidDataException">The entry is not a valid token.</exception>
     public static AddedToken FromJson(int id, JsonElement entry)
     {
         var content = TokenizerFile.Text(entry, "content");
@@ -29,8 +29,8 @@ internal sealed record AddedToken(
             TokenizerFile.Flag(entry, "single_word"));
     }
 
-    /// <summary>Reads <c>added_tokens_decoder</c>, an object keyed by id; null when the settings have none.</summary>
-    /// <exception cref="InvalidDataException">It is no such object.</exception>
+    /// <summary>Reads <c>added_tokens_decoder</c>, an object keyed by id; null if the settings have none.</summary>
+    /// <exception cref="InvalidDataException">It is not such an object.</exception>
     public static List<AddedToken>? FromDecoder(JsonElement settings)
     {
         if (!settings.TryGetProperty("added_tokens_decoder", out _))
@@ -47,12 +47,12 @@ internal sealed record AddedToken(
     }
 }
 
-/// <summary>Cuts a text at its added tokens: leftmost first, the longest where several begin at one place.</summary>
+/// <summary>Splits a text at its added tokens: the leftmost first, and the longest of those at one position.</summary>
 internal sealed class AddedTokenSplitter
 {
     private readonly Dictionary<string, AddedToken> byContent = new(StringComparer.Ordinal);
 
-    // Lengths of the tokens that begin with a character, the longest first.
+    // Lengths of the tokens by their first character, the longest first.
     private readonly Dictionary<char, int[]> lengths;
 
     public AddedTokenSplitter(IEnumerable<AddedToken> tokens)
@@ -63,11 +63,11 @@ internal sealed class AddedTokenSplitter
             .ToDictionary(group => group.Key, group => group.Select(content => content.Length).Distinct().OrderDescending().ToArray());
     }
 
-    /// <summary>A piece of the text: an added token's id, or (id -1) the text in between.</summary>
+    /// <summary>A segment of the text: an added token, or text between added tokens with id -1.</summary>
     [StructLayout(LayoutKind.Auto)]
     public readonly record struct Segment(int Id, int Start, int Length);
 
-    /// <summary>Segments in reading order; no empty ones.</summary>
+    /// <summary>Segments in reading order, none of them empty.</summary>
     public List<Segment> Split(string text)
     {
         var segments = new List<Segment>();
@@ -98,6 +98,24 @@ internal sealed class AddedTokenSplitter
         if (done < text.Length)
             segments.Add(new Segment(-1, done, text.Length - done));
         return segments;
+    }
+
+    /// <summary>Token ids of a text: those of its added tokens, and those of the text between them.</summary>
+    /// <param name="text">The text.</param>
+    /// <param name="encode">Appends the ids of a segment without added tokens; its second argument is whether the segment begins the text.</param>
+    public List<int> Encode(string text, Action<string, bool, List<int>> encode)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        var ids = new List<int>();
+        foreach (var segment in Split(text))
+        {
+            if (segment.Id >= 0)
+                ids.Add(segment.Id);
+            else
+                encode(text.Substring(segment.Start, segment.Length), segment.Start == 0, ids);
+        }
+
+        return ids;
     }
 
     private AddedToken? Match(string text, int at)

@@ -6,18 +6,18 @@ using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Models.Tokenizers;
 
-/// <summary>Reads a <c>tokenizer.json</c> that holds a unigram model.</summary>
+/// <summary>Reads a <c>tokenizer.json</c> with a unigram model.</summary>
 internal static class T5JsonReader
 {
     /// <summary>Parses the file.</summary>
-    /// <exception cref="InvalidDataException">The file is not a unigram tokenizer of the T5 sort.</exception>
-    /// <exception cref="Torch.Formats.MalformedTextException">It is not JSON, or holds text that is none.</exception>
+    /// <exception cref="InvalidDataException">The file is not a unigram tokenizer like T5's.</exception>
+    /// <exception cref="MalformedTextException">The file is not JSON, or its text is not valid.</exception>
     public static T5Definition Parse(byte[] json)
     {
         using var document = TokenizerFile.Json(json);
         var root = document.RootElement;
         var normalizer = root.TryGetProperty("normalizer", out var steps) ? NormalizerStep.FromJson(steps) : [];
-        var wordSplit = root.TryGetProperty("pre_tokenizer", out var cuts) ? WordSplitStep.FromJson(cuts) : [];
+        var wordSplit = root.TryGetProperty("pre_tokenizer", out var splits) ? WordSplitStep.FromJson(splits) : [];
         var added = root.TryGetProperty("added_tokens", out var tokens) && tokens.ValueKind != JsonValueKind.Null ? ReadAdded(root) : [];
         var model = TokenizerFile.Member(root, "model", JsonValueKind.Object);
         if (model.TryGetProperty("type", out _) && TokenizerFile.Text(model, "type") is var type && type != "Unigram")
@@ -62,7 +62,7 @@ internal static class T5JsonReader
 }
 
 /// <summary>
-/// Reads a <c>spiece.model</c> (protobuf <c>sentencepiece.ModelProto</c>) as the reference's fast tokenizer converts it.
+/// Reads a <c>spiece.model</c> (protobuf <c>sentencepiece.ModelProto</c>) with the result of the reference's conversion to a fast tokenizer.
 /// </summary>
 internal static class T5SentencePieceReader
 {
@@ -73,7 +73,7 @@ internal static class T5SentencePieceReader
 
     /// <summary>Parses the file.</summary>
     /// <param name="model">Bytes of <c>spiece.model</c>.</param>
-    /// <param name="settings">The folder's <c>tokenizer_config.json</c>: number of extra ids, added tokens.</param>
+    /// <param name="settings">Content of the folder's <c>tokenizer_config.json</c>: number of extra ids, added tokens.</param>
     /// <exception cref="InvalidDataException">The file is damaged or not a unigram model.</exception>
     public static T5Definition Parse(byte[] model, JsonElement settings)
     {
@@ -111,7 +111,7 @@ internal static class T5SentencePieceReader
         normalizer.Add(new NormalizerStep.Strip(Left: false, Right: true));
         normalizer.Add(new NormalizerStep.ReplaceSpaceRuns("▁"));
         return new T5Definition(vocabulary, new UnigramModel(vocabulary, unknownId), unknownId, normalizer,
-            [new WordSplitStep.Metaspace('▁', prefix, Cuts: true)], WithExtraIds(added, vocabulary.Count, settings));
+            [new WordSplitStep.Metaspace('▁', prefix, Splits: true)], WithExtraIds(added, vocabulary.Count, settings));
     }
 
     private static void ReadPiece(ReadOnlySpan<byte> bytes, UnigramVocabulary vocabulary, out int type)
@@ -166,7 +166,7 @@ internal static class T5SentencePieceReader
         }
     }
 
-    // T5 counts its sentinels down: <extra_id_0> has the last id.
+    // T5 numbers its sentinels downwards: <extra_id_0> has the last id.
     private static List<AddedToken> WithExtraIds(List<AddedToken> special, int pieces, JsonElement settings)
     {
         var extra = DefaultExtraIds;
@@ -190,14 +190,14 @@ internal static class T5SentencePieceReader
     }
 }
 
-/// <summary>Minimal reader of the protobuf wire format; every length is checked against what is left.</summary>
+/// <summary>Minimal reader of the protobuf wire format; checks every length against the remaining bytes.</summary>
 internal ref struct ProtobufReader(ReadOnlySpan<byte> message)
 {
     private ReadOnlySpan<byte> rest = message;
     private int wireType;
 
-    /// <summary>Moves to the next field; false at the end of the message.</summary>
-    /// <param name="field">The field's number.</param>
+    /// <summary>Advances to the next field; false at the end of the message.</summary>
+    /// <param name="field">Number of the field.</param>
     public bool Next(out int field)
     {
         if (rest.IsEmpty)
@@ -232,7 +232,7 @@ internal ref struct ProtobufReader(ReadOnlySpan<byte> message)
         return Take(RawVarint());
     }
 
-    /// <summary>Passes over the field's value.</summary>
+    /// <summary>Skips the value of the field.</summary>
     public void Skip()
     {
         switch (wireType)

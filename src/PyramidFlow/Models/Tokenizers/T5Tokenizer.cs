@@ -6,16 +6,16 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Models.Tokenizers;
 
 /// <summary>
-/// T5's tokenizer: a SentencePiece unigram model with compiled Unicode normalisation. Gives the ids of the fast T5
-/// tokenizer the released system uses. Safe to share between threads.
+/// T5's tokenizer: a SentencePiece unigram model with compiled Unicode normalisation. Gives the same ids as the fast T5 tokenizer of
+/// the released system. Thread-safe.
 /// </summary>
 public sealed class T5Tokenizer
 {
-    /// <summary>Length the released system pads and cuts T5 prompts to.</summary>
+    /// <summary>Length to which the released system pads and truncates T5 prompts.</summary>
     public const int DefaultMaxLength = 128;
 
-    // The longest replacement that Unicode's normalisation knows has 18 characters.
-    private const int MostGrowth = 32, Room = 1024;
+    // The longest replacement in Unicode normalisation has 18 characters.
+    private const int MaxGrowth = 32, MinLimit = 1024;
 
     private readonly string file;
     private readonly T5Definition definition;
@@ -34,18 +34,18 @@ public sealed class T5Tokenizer
     /// <summary>Id of the padding token, <c>&lt;pad&gt;</c>.</summary>
     public int PadId { get; }
 
-    /// <summary>Id of the token that ends every text, <c>&lt;/s&gt;</c>.</summary>
+    /// <summary>Id of the end token, <c>&lt;/s&gt;</c>.</summary>
     public int EndId { get; }
 
-    /// <summary>Id of text that no piece covers, <c>&lt;unk&gt;</c>.</summary>
+    /// <summary>Id of unknown text, <c>&lt;unk&gt;</c>.</summary>
     public int UnknownId => definition.UnknownId;
 
-    /// <summary>One more than the greatest id; an embedding table needs at least so many rows.</summary>
+    /// <summary>Largest id + 1; embedding tables need at least this number of rows.</summary>
     public int VocabularySize { get; }
 
-    /// <summary>Loads a tokenizer folder: <c>tokenizer.json</c> if it is there, else <c>spiece.model</c>.</summary>
-    /// <param name="folder">The folder, e.g. <c>tokenizer_2</c> of a released checkpoint.</param>
-    /// <exception cref="CheckpointException">Neither file is there, or one is damaged or of another kind.</exception>
+    /// <summary>Loads a tokenizer folder: <c>tokenizer.json</c> if present, else <c>spiece.model</c>.</summary>
+    /// <param name="folder">Folder, such as <c>tokenizer_2</c> of a released checkpoint.</param>
+    /// <exception cref="CheckpointException">Neither file is present, or it is damaged or of another kind of tokenizer.</exception>
     public static T5Tokenizer Load(string folder)
     {
         var json = Path.Combine(folder, "tokenizer.json");
@@ -58,30 +58,21 @@ public sealed class T5Tokenizer
         throw new CheckpointException($"{folder} has neither tokenizer.json nor spiece.model: it is not a T5 tokenizer folder");
     }
 
-    /// <summary>Tokenises a text and ends it with <c>&lt;/s&gt;</c>, which stays when the text is cut.</summary>
-    /// <param name="text">Any text; the empty text gives the end token alone.</param>
-    /// <param name="maxLength">Most ids to give, the end token included; at least 1.</param>
-    /// <param name="pad">Whether to fill up with the padding token to <paramref name="maxLength"/>.</param>
-    /// <exception cref="CheckpointException">The tokenizer's rules make far more of the text than any real ones do.</exception>
+    /// <summary>Tokenizes a text and appends <c>&lt;/s&gt;</c>, also if the text is truncated.</summary>
+    /// <param name="text">Any text; the empty text gives only the end token.</param>
+    /// <param name="maxLength">Maximum number of ids, including the end token; at least 1.</param>
+    /// <param name="pad">Whether to pad to <paramref name="maxLength"/>.</param>
+    /// <exception cref="CheckpointException">The tokenizer's normalisation makes the text longer than any real one does.</exception>
     public Tokenized Encode(string text, int maxLength = DefaultMaxLength, bool pad = true)
     {
-        ArgumentNullException.ThrowIfNull(text);
-        var ids = new List<int>();
-        foreach (var segment in addedTokens.Split(text))
-        {
-            if (segment.Id >= 0)
-                ids.Add(segment.Id);
-            else
-                EncodeText(text.Substring(segment.Start, segment.Length), segment.Start == 0, ids);
-        }
-
-        return Tokenized.Build(ids, start: null, EndId, PadId, maxLength, pad);
+        var ids = addedTokens.Encode(text, EncodeText);
+        return Tokenized.Create(ids, start: null, EndId, PadId, maxLength, pad);
     }
 
     private void EncodeText(string text, bool opensText, List<int> ids)
     {
-        var most = (int)Math.Min(Room + ((long)MostGrowth * text.Length), int.MaxValue / 4);
-        text = TokenizerFile.Named(file, () => definition.Normalizer.Aggregate(text, (written, step) => step.Apply(written, most)));
+        var limit = (int)Math.Min(MinLimit + ((long)MaxGrowth * text.Length), int.MaxValue / 4);
+        text = TokenizerFile.Named(file, () => definition.Normalizer.Aggregate(text, (written, step) => step.Apply(written, limit)));
         if (text.Length == 0)
             return;
         IEnumerable<(string Word, bool OpensText)> words = [(text, opensText)];
@@ -92,7 +83,7 @@ public sealed class T5Tokenizer
     }
 }
 
-/// <summary>What the files of a T5 tokenizer folder say, whichever format they are in.</summary>
+/// <summary>Content of a T5 tokenizer folder, independent of its file format.</summary>
 internal sealed record T5Definition(
     UnigramVocabulary Vocabulary,
     UnigramModel Model,
@@ -101,24 +92,24 @@ internal sealed record T5Definition(
     IReadOnlyList<WordSplitStep> WordSplit,
     IReadOnlyList<AddedToken> AddedTokens)
 {
-    /// <summary>Id of a special token, an added one first.</summary>
-    /// <exception cref="InvalidDataException">There is no such token.</exception>
+    /// <summary>Id of a special token; added tokens take precedence.</summary>
+    /// <exception cref="InvalidDataException">The vocabulary has no such token.</exception>
     public int SpecialId(string content)
     {
         if (AddedTokens.FirstOrDefault(t => t.Content == content) is { } added)
             return added.Id;
-        var id = Vocabulary.IndexOf(System.Text.Encoding.UTF8.GetBytes(content));
+        var id = Vocabulary.IndexOf(Encoding.UTF8.GetBytes(content));
         return id >= 0 ? id : throw new InvalidDataException($"there is no token {content}");
     }
 }
 
 /// <summary>
-/// Unigram language model of SentencePiece (Kudo 2018, arXiv 1804.10959): the split of a word into pieces with the
-/// greatest sum of log probabilities, found by Viterbi search; ties keep the split found first.
+/// Unigram language model of SentencePiece (Kudo 2018, arXiv 1804.10959): splits a word into the pieces with the greatest sum of log
+/// probabilities, found by Viterbi search. Of equal splits the first one found counts.
 /// </summary>
 internal sealed class UnigramModel
 {
-    // Added to the lowest score of the vocabulary; SentencePiece's constant.
+    // SentencePiece's constant: unknown text scores this much below the lowest score of the vocabulary.
     private const double UnknownPenalty = 10.0;
 
     private readonly ByteTrie trie;
@@ -127,8 +118,8 @@ internal sealed class UnigramModel
     private readonly double unknownScore;
 
     /// <summary>Builds the model.</summary>
-    /// <param name="vocabulary">UTF-8 text and log probability of each piece, in id order.</param>
-    /// <param name="unknownId">Id for text no piece covers.</param>
+    /// <param name="vocabulary">Text and log probability of each piece, in id order.</param>
+    /// <param name="unknownId">Id of unknown text.</param>
     public UnigramModel(UnigramVocabulary vocabulary, int unknownId)
     {
         if (unknownId < 0 || unknownId >= vocabulary.Count)
@@ -193,10 +184,10 @@ internal sealed class UnigramModel
     private readonly record struct Node(int Id, double Score, int Start);
 }
 
-/// <summary>Pieces of a unigram vocabulary as UTF-8, all in one buffer, with their log probabilities.</summary>
+/// <summary>Pieces of a unigram vocabulary as UTF-8 in one buffer, with their log probabilities.</summary>
 internal sealed class UnigramVocabulary
 {
-    // SentencePiece cuts at 16 characters unless it is told otherwise.
+    // SentencePiece limits pieces to 16 characters by default.
     private const int MaxPieceBytes = 512;
 
     private readonly List<byte> text = new(1 << 18);
@@ -207,21 +198,22 @@ internal sealed class UnigramVocabulary
 
     public ReadOnlySpan<double> Scores => CollectionsMarshal.AsSpan(scores);
 
-    /// <summary>UTF-8 of the piece with that id.</summary>
+    /// <summary>UTF-8 text of a piece.</summary>
     public ReadOnlySpan<byte> this[int id] =>
         CollectionsMarshal.AsSpan(text)[(id == 0 ? 0 : ends[id - 1])..ends[id]];
 
-    /// <exception cref="InvalidDataException">The piece is longer than any of a vocabulary: a search would try it at every place of a text.</exception>
+    /// <summary>Adds a piece. Long pieces are refused, because a search would compare them at every position of a text.</summary>
+    /// <exception cref="InvalidDataException">The piece is longer than any of a real vocabulary.</exception>
     public void Add(ReadOnlySpan<byte> piece, double score)
     {
         if (piece.Length > MaxPieceBytes)
-            throw new InvalidDataException($"piece {Count} has {piece.Length} bytes; a piece has at most {MaxPieceBytes}");
+            throw new InvalidDataException($"piece {Count} has {piece.Length} bytes; a piece has at limit {MaxPieceBytes}");
         text.AddRange(piece);
         ends.Add(text.Count);
         scores.Add(score);
     }
 
-    /// <summary>Id of a piece, or -1. Looks from the first id on, where the special pieces are.</summary>
+    /// <summary>Id of a piece, or -1. Searches from the first id, where the special pieces are.</summary>
     public int IndexOf(ReadOnlySpan<byte> piece)
     {
         for (var id = 0; id < Count; id++)
@@ -234,7 +226,7 @@ internal sealed class UnigramVocabulary
     }
 }
 
-/// <summary>Prefix tree over the UTF-8 bytes of a vocabulary's pieces.</summary>
+/// <summary>Prefix tree over the UTF-8 bytes of the pieces of a vocabulary.</summary>
 internal sealed class ByteTrie
 {
     // Edge (node, byte) -> child node; node 0 is the root.
@@ -243,13 +235,13 @@ internal sealed class ByteTrie
 
     public ByteTrie(int expectedPieces) => children = new Dictionary<long, int>(expectedPieces * 4);
 
-    /// <summary>Adds a piece; a piece added again takes the later id.</summary>
+    /// <summary>Adds a piece; a repeated piece takes the later id.</summary>
     public void Add(ReadOnlySpan<byte> piece, int id)
     {
         var node = 0;
         foreach (var b in piece)
         {
-            ref var child = ref System.Runtime.InteropServices.CollectionsMarshal.GetValueRefOrAddDefault(
+            ref var child = ref CollectionsMarshal.GetValueRefOrAddDefault(
                 children, ((long)node << 8) | b, out var exists);
             if (!exists)
             {
@@ -264,7 +256,7 @@ internal sealed class ByteTrie
     }
 
     /// <summary>Follows one byte from a node (the root is 0).</summary>
-    /// <param name="node">The node; moved to its child when there is one.</param>
+    /// <param name="node">The node; replaced by its child if there is one.</param>
     /// <param name="b">The byte.</param>
     /// <param name="id">Id of the piece that ends at the child, or -1.</param>
     /// <returns>Whether there is such a child.</returns>

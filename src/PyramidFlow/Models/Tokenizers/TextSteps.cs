@@ -5,28 +5,28 @@ using System.Text.Json;
 
 namespace PyramidFlow.Models.Tokenizers;
 
-/// <summary>One step of the text normalisation named in a <c>tokenizer.json</c>.</summary>
+/// <summary>One step of the text normalisation in a <c>tokenizer.json</c>.</summary>
 internal abstract record NormalizerStep
 {
-    // Of T5 there are three.
+    // T5 has three.
     private const int MaxSteps = 16;
 
     /// <summary>Applies the step.</summary>
     /// <param name="text">The text.</param>
-    /// <param name="most">Most characters that it may become.</param>
-    /// <exception cref="InvalidDataException">It becomes longer.</exception>
-    public abstract string Apply(string text, int most);
+    /// <param name="limit">Maximum length of the result, characters.</param>
+    /// <exception cref="InvalidDataException">The result is longer.</exception>
+    public abstract string Apply(string text, int limit);
 
-    /// <summary>Reads the <c>normalizer</c> member; a sequence gives several steps, null gives none.</summary>
-    /// <exception cref="InvalidDataException">The step is of a kind no T5 tokenizer uses.</exception>
+    /// <summary>Reads the <c>normalizer</c> member: several steps of a sequence, none of null.</summary>
+    /// <exception cref="InvalidDataException">No T5 tokenizer uses such a step.</exception>
     public static List<NormalizerStep> FromJson(JsonElement json)
     {
         var steps = Steps(json).Take(MaxSteps + 1).ToList();
         return steps.Count <= MaxSteps ? steps : throw new InvalidDataException($"its normalizer has more than {MaxSteps} steps");
     }
 
-    /// <summary>The error for a text that grows beyond what normalisation makes of any.</summary>
-    public static InvalidDataException TooLong(int most) => new($"its normalizer makes more than {most} characters of a text");
+    /// <summary>The error for a text that normalisation makes too long.</summary>
+    public static InvalidDataException TooLong(int limit) => new($"its normalizer makes more than {limit} characters of a text");
 
     private static IEnumerable<NormalizerStep> Steps(JsonElement json) => json.ValueKind == JsonValueKind.Null ? [] : TokenizerFile.Text(json, "type") switch
     {
@@ -55,16 +55,16 @@ internal abstract record NormalizerStep
         throw new InvalidDataException("a Replace pattern is neither a text nor the regular expression / {2,}/, which are supported");
     }
 
-    /// <summary>SentencePiece's compiled rules.</summary>
+    /// <summary>Applies SentencePiece's compiled rules.</summary>
     public sealed record Charsmap(PrecompiledCharsmap Rules) : NormalizerStep
     {
-        public override string Apply(string text, int most) => Rules.Apply(text, most);
+        public override string Apply(string text, int limit) => Rules.Apply(text, limit);
     }
 
-    /// <summary>Cuts white space off the ends.</summary>
+    /// <summary>Removes white space from the ends.</summary>
     public sealed record Strip(bool Left, bool Right) : NormalizerStep
     {
-        public override string Apply(string text, int most) => (Left, Right) switch
+        public override string Apply(string text, int limit) => (Left, Right) switch
         {
             (true, true) => text.Trim(),
             (true, false) => text.TrimStart(),
@@ -73,23 +73,23 @@ internal abstract record NormalizerStep
         };
     }
 
-    /// <summary>Lower case of the whole text.</summary>
+    /// <summary>Converts to lower case.</summary>
     public sealed record Lowercase : NormalizerStep
     {
-        public override string Apply(string text, int most) => UnicodeCase.ToLower(text);
+        public override string Apply(string text, int limit) => UnicodeCase.ToLower(text);
     }
 
     /// <summary>Replaces every occurrence of a literal.</summary>
     public sealed record Replace(string Literal, string Content) : NormalizerStep
     {
-        public override string Apply(string text, int most)
+        public override string Apply(string text, int limit)
         {
             long length = text.Length;
             for (var at = text.IndexOf(Literal, StringComparison.Ordinal); at >= 0 && Content.Length > Literal.Length; at = text.IndexOf(Literal, at + Literal.Length, StringComparison.Ordinal))
             {
                 length += Content.Length - Literal.Length;
-                if (length > most)
-                    throw TooLong(most);
+                if (length > limit)
+                    throw TooLong(limit);
             }
 
             return text.Replace(Literal, Content, StringComparison.Ordinal);
@@ -99,7 +99,7 @@ internal abstract record NormalizerStep
     /// <summary>Replaces each run of two or more spaces.</summary>
     public sealed record ReplaceSpaceRuns(string Content) : NormalizerStep
     {
-        public override string Apply(string text, int most)
+        public override string Apply(string text, int limit)
         {
             if (!text.Contains("  ", StringComparison.Ordinal))
                 return text;
@@ -111,8 +111,8 @@ internal abstract record NormalizerStep
                     end++;
                 if (end - at >= 2)
                 {
-                    if (output.Length + Content.Length > most)
-                        throw TooLong(most);
+                    if (output.Length + Content.Length > limit)
+                        throw TooLong(limit);
                     output.Append(Content);
                     at = end;
                 }
@@ -128,20 +128,20 @@ internal abstract record NormalizerStep
 }
 
 /// <summary>
-/// SentencePiece's compiled normalisation rules (T5 uses <c>nmt_nfkc</c>): a darts-clone double array from UTF-8 text to
-/// offsets into a block of NUL-terminated replacements. Layout: uint32 byte size of the array, the array's uint32 units,
-/// the replacements; all little-endian.
+/// SentencePiece's compiled normalisation rules (T5 uses <c>nmt_nfkc</c>): a darts-clone double array that maps UTF-8 text to offsets
+/// into a block of NUL-terminated replacements. Layout, little-endian: size of the array in bytes (uint32), its units (uint32 each),
+/// the replacements.
 /// </summary>
 internal sealed class PrecompiledCharsmap
 {
-    // The fast tokenizer of the reference looks up a grapheme whole only below this many UTF-8 bytes.
+    // The reference looks up whole graphemes only up to this number of UTF-8 bytes.
     private const int MaxGraphemeBytes = 5;
 
     private readonly uint[] units;
     private readonly byte[] replacements;
 
     /// <summary>Reads the compiled rules.</summary>
-    /// <exception cref="InvalidDataException">The sizes inside do not fit the data.</exception>
+    /// <exception cref="InvalidDataException">The sizes in the data are inconsistent.</exception>
     public PrecompiledCharsmap(ReadOnlySpan<byte> blob)
     {
         if (blob.Length < 8)
@@ -161,11 +161,11 @@ internal sealed class PrecompiledCharsmap
             throw new InvalidDataException("the precompiled charsmap's last replacement has no end");
     }
 
-    /// <summary>Applies the rules grapheme by grapheme, as the reference's fast tokenizer does.</summary>
+    /// <summary>Applies the rules grapheme by grapheme, like the reference's fast tokenizer.</summary>
     /// <param name="text">The text.</param>
-    /// <param name="most">Most characters that it may become.</param>
-    /// <exception cref="InvalidDataException">It becomes longer.</exception>
-    public string Apply(string text, int most)
+    /// <param name="limit">Maximum length of the result, characters.</param>
+    /// <exception cref="InvalidDataException">The result is longer.</exception>
+    public string Apply(string text, int limit)
     {
         var output = new List<byte>(text.Length + 16);
         Span<byte> utf8 = stackalloc byte[4];
@@ -178,14 +178,14 @@ internal sealed class PrecompiledCharsmap
             if (length <= MaxGraphemeBytes && Encoding.UTF8.GetByteCount(element) <= MaxGraphemeBytes)
             {
                 var bytes = grapheme[..Encoding.UTF8.GetBytes(element, grapheme)];
-                if (TryReplace(bytes, output, most))
+                if (TryReplace(bytes, output, limit))
                     continue;
             }
 
             foreach (var rune in element.EnumerateRunes())
             {
                 var bytes = utf8[..rune.EncodeToUtf8(utf8)];
-                if (!TryReplace(bytes, output, most))
+                if (!TryReplace(bytes, output, limit))
                     output.AddRange(bytes);
             }
         }
@@ -193,8 +193,8 @@ internal sealed class PrecompiledCharsmap
         return Encoding.UTF8.GetString(System.Runtime.InteropServices.CollectionsMarshal.AsSpan(output));
     }
 
-    // The shortest rule that begins the chunk replaces the whole chunk: that is what the reference does.
-    private bool TryReplace(ReadOnlySpan<byte> chunk, List<byte> output, int most)
+    // Like the reference: the shortest rule that matches a prefix of the chunk replaces the whole chunk.
+    private bool TryReplace(ReadOnlySpan<byte> chunk, List<byte> output, int limit)
     {
         var at = Offset(units[0]);
         foreach (var b in chunk)
@@ -215,9 +215,9 @@ internal sealed class PrecompiledCharsmap
                 return false;
             var replacement = replacements.AsSpan((int)start);
             var length = replacement.IndexOf((byte)0);
-            // A character has three bytes at most.
-            if (output.Count + length > 3L * most)
-                throw NormalizerStep.TooLong(most);
+            // A UTF-16 character has at limit three bytes of UTF-8.
+            if (output.Count + length > 3L * limit)
+                throw NormalizerStep.TooLong(limit);
             output.AddRange(replacement[..length]);
             return true;
         }
@@ -228,19 +228,19 @@ internal sealed class PrecompiledCharsmap
     private static uint Offset(uint unit) => (unit >> 10) << (int)((unit & 0x200) >> 6);
 }
 
-/// <summary>One step of the cutting into words (<c>pre_tokenizer</c>) named in a <c>tokenizer.json</c>.</summary>
+/// <summary>One step of the split into words (<c>pre_tokenizer</c>) in a <c>tokenizer.json</c>.</summary>
 internal abstract record WordSplitStep
 {
-    // Of T5 there are two; each may put a mark before every word that the one before made.
+    // T5 has two. The number is limited because each step may lengthen every word of the previous one.
     private const int MaxSteps = 8;
 
-    /// <summary>Cuts a word further.</summary>
-    /// <param name="word">A word; not empty.</param>
-    /// <param name="opensText">Whether it stands at the very start of the text.</param>
+    /// <summary>Splits a word.</summary>
+    /// <param name="word">The word, not empty.</param>
+    /// <param name="opensText">Whether the word begins the text.</param>
     public abstract IEnumerable<(string Word, bool OpensText)> Split(string word, bool opensText);
 
-    /// <summary>Reads the <c>pre_tokenizer</c> member; a sequence gives several steps, null gives none.</summary>
-    /// <exception cref="InvalidDataException">The step is of a kind no T5 tokenizer uses.</exception>
+    /// <summary>Reads the <c>pre_tokenizer</c> member: several steps of a sequence, none of null.</summary>
+    /// <exception cref="InvalidDataException">No T5 tokenizer uses such a step.</exception>
     public static List<WordSplitStep> FromJson(JsonElement json)
     {
         var steps = Steps(json).Take(MaxSteps + 1).ToList();
@@ -260,7 +260,7 @@ internal abstract record WordSplitStep
     {
         if (TokenizerFile.Text(json, "replacement") is not [var mark])
             throw new InvalidDataException("the Metaspace replacement is not one character");
-        // Older files have add_prefix_space in place of prepend_scheme.
+        // Older files have add_prefix_space instead of prepend_scheme.
         var scheme = json.TryGetProperty("prepend_scheme", out _)
             ? TokenizerFile.Text(json, "prepend_scheme")
             : TokenizerFile.Flag(json, "add_prefix_space", otherwise: true) ? "always" : "never";
@@ -274,7 +274,7 @@ internal abstract record WordSplitStep
         return new Metaspace(mark, prefix, TokenizerFile.Flag(json, "split", otherwise: true));
     }
 
-    /// <summary>Which words get the mark in front when they have none.</summary>
+    /// <summary>Words to which a missing leading mark is added.</summary>
     public enum PrefixScheme
     {
         Always,
@@ -282,7 +282,7 @@ internal abstract record WordSplitStep
         Never,
     }
 
-    /// <summary>Cuts at white space and drops it.</summary>
+    /// <summary>Splits at white space and removes it.</summary>
     public sealed record Whitespace : WordSplitStep
     {
         public override IEnumerable<(string Word, bool OpensText)> Split(string word, bool opensText)
@@ -299,8 +299,8 @@ internal abstract record WordSplitStep
         }
     }
 
-    /// <summary>Writes spaces as a visible mark and cuts before each mark.</summary>
-    public sealed record Metaspace(char Mark, PrefixScheme Prefix, bool Cuts) : WordSplitStep
+    /// <summary>Replaces spaces by a visible mark and splits before each mark.</summary>
+    public sealed record Metaspace(char Mark, PrefixScheme Prefix, bool Splits) : WordSplitStep
     {
         public override IEnumerable<(string Word, bool OpensText)> Split(string word, bool opensText)
         {
@@ -310,7 +310,7 @@ internal abstract record WordSplitStep
                 marked = Mark + marked;
             for (var start = 0; start < marked.Length;)
             {
-                var next = Cuts ? marked.IndexOf(Mark, start + 1) : -1;
+                var next = Splits ? marked.IndexOf(Mark, start + 1) : -1;
                 var end = next < 0 ? marked.Length : next;
                 yield return (marked[start..end], opensText && start == 0);
                 start = end;

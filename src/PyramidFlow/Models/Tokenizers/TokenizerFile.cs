@@ -4,13 +4,13 @@ using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Models.Tokenizers;
 
-/// <summary>Reads the files of a tokenizer folder; every fault becomes an error that names the file.</summary>
+/// <summary>Reads the files of a tokenizer folder; all errors name the file.</summary>
 internal static class TokenizerFile
 {
     // Real vocabularies are a few MB; the largest multilingual one in use is under 20 MB.
     private const long MaxBytes = 32 << 20;
 
-    /// <summary>Reads a file and hands its bytes to a parser.</summary>
+    /// <summary>Reads a file and parses its bytes.</summary>
     public static T Read<T>(string path, Func<byte[], T> parse)
     {
         byte[] bytes;
@@ -30,7 +30,7 @@ internal static class TokenizerFile
         return Named(path, () => parse(bytes));
     }
 
-    /// <summary>Does work on what a file says; a fault names the file.</summary>
+    /// <summary>Runs work on the content of a file; errors name the file.</summary>
     public static T Named<T>(string path, Func<T> work)
     {
         try
@@ -43,7 +43,7 @@ internal static class TokenizerFile
         }
     }
 
-    /// <summary>JSON of a tokenizer: as the released reader takes it, the last of repeated keys counts.</summary>
+    /// <summary>Parses the JSON object of a tokenizer file. As in the released system, the last of repeated keys counts.</summary>
     public static JsonDocument Json(byte[] bytes)
     {
         var document = StrictJson.Parse(bytes, new StrictJsonOptions(RepeatedKeys: true));
@@ -53,7 +53,7 @@ internal static class TokenizerFile
         throw new InvalidDataException("its top level is not an object");
     }
 
-    /// <summary>Reads a small JSON object; an absent file gives an empty object.</summary>
+    /// <summary>Reads a small JSON object; a missing file gives an empty object.</summary>
     public static JsonElement ReadSettings(string path) => File.Exists(path)
         ? Read(path, bytes =>
         {
@@ -62,7 +62,7 @@ internal static class TokenizerFile
         })
         : JsonElement.Parse("{}");
 
-    /// <summary>A member that must be there.</summary>
+    /// <summary>A required member.</summary>
     public static JsonElement Member(JsonElement json, string name, JsonValueKind kind)
     {
         if (json.ValueKind != JsonValueKind.Object || !json.TryGetProperty(name, out var value))
@@ -70,10 +70,10 @@ internal static class TokenizerFile
         return value.ValueKind == kind ? value : throw new InvalidDataException($"its \"{name}\" is {StrictJson.Shown(value)} where {Article(kind)} belongs");
     }
 
-    /// <summary>A text that must be there.</summary>
+    /// <summary>A required string member.</summary>
     public static string Text(JsonElement json, string name) => Member(json, name, JsonValueKind.String).GetString()!;
 
-    /// <summary>A special token's text, written as a string or as an object with <c>content</c>.</summary>
+    /// <summary>Text of a special token, which is a string or an object with <c>content</c>.</summary>
     public static string? SpecialToken(JsonElement settings, string name)
     {
         if (!settings.TryGetProperty(name, out var value))
@@ -83,7 +83,7 @@ internal static class TokenizerFile
         return value.ValueKind == JsonValueKind.String ? value.GetString() : null;
     }
 
-    /// <summary>A boolean member, or <paramref name="otherwise"/> when absent or null.</summary>
+    /// <summary>A boolean member; <paramref name="otherwise"/> if it is missing or null.</summary>
     public static bool Flag(JsonElement element, string name, bool otherwise = false) => !element.TryGetProperty(name, out var value)
         ? otherwise
         : value.ValueKind switch
@@ -106,15 +106,15 @@ internal static class TokenizerFile
 }
 
 /// <summary>Token ids of one text, ready for a text encoder.</summary>
-/// <param name="Ids">Token ids, the end token included; padded when padding was asked for.</param>
-/// <param name="Length">How many of <paramref name="Ids"/> are text and special tokens, not padding.</param>
-/// <param name="FullLength">The length the text would have had without a limit.</param>
+/// <param name="Ids">Token ids including the end token; padded if requested.</param>
+/// <param name="Length">Number of <paramref name="Ids"/> without padding.</param>
+/// <param name="FullLength">Length of the text without truncation.</param>
 public sealed record Tokenized(long[] Ids, int Length, int FullLength)
 {
-    /// <summary>Whether the end of the text was cut off.</summary>
+    /// <summary>Whether the text was truncated.</summary>
     public bool Truncated => FullLength > Length;
 
-    /// <summary>1 for each token, 0 for each padding position; as long as <see cref="Ids"/>.</summary>
+    /// <summary>1 for each token, 0 for each padding position; of the length of <see cref="Ids"/>.</summary>
     public long[] AttentionMask()
     {
         var mask = new long[Ids.Length];
@@ -122,8 +122,8 @@ public sealed record Tokenized(long[] Ids, int Length, int FullLength)
         return mask;
     }
 
-    /// <summary>Puts special tokens around a text's ids, keeping the end token when the text must be cut.</summary>
-    internal static Tokenized Build(List<int> text, int? start, int end, int pad, int maxLength, bool padded)
+    /// <summary>Adds special tokens to the ids of a text; truncates the text, not the end token.</summary>
+    internal static Tokenized Create(List<int> text, int? start, int end, int pad, int maxLength, bool padded)
     {
         var special = start is null ? 1 : 2;
         ArgumentOutOfRangeException.ThrowIfLessThan(maxLength, special);

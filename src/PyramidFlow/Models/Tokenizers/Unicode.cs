@@ -4,8 +4,8 @@ using System.Text;
 namespace PyramidFlow.Models.Tokenizers;
 
 /// <summary>
-/// Unicode normalisation form C (UAX 15). The runtime leaves text as it is when it runs without a culture library, so
-/// the tables are our own: the embedded <c>UnicodeNfc.txt</c>.
+/// Unicode normalisation form C (UAX 15). Without a culture library the runtime does not normalise, so the tables are embedded as
+/// <c>UnicodeNfc.txt</c>.
 /// </summary>
 internal sealed class UnicodeComposer
 {
@@ -17,7 +17,7 @@ internal sealed class UnicodeComposer
     private const int Vowels = 21;
     private const int Trails = 28;
 
-    // No character below changes under form C, on its own or beside others below.
+    // Form C does not change text of characters below this one.
     private const char FirstToCheck = '\u0300';
 
     private static readonly Lazy<UnicodeComposer> Shared = new(() => new UnicodeComposer());
@@ -50,7 +50,7 @@ internal sealed class UnicodeComposer
         }
     }
 
-    /// <summary>The text in form C; lone surrogates become U+FFFD.</summary>
+    /// <summary>Converts a text to form C; lone surrogates become U+FFFD.</summary>
     public static string Compose(string text) =>
         text.AsSpan().IndexOfAnyExceptInRange('\0', (char)(FirstToCheck - 1)) < 0 ? text : Shared.Value.Run(text);
 
@@ -87,7 +87,7 @@ internal sealed class UnicodeComposer
         }
     }
 
-    // Runs of marks go in order of their class; equal classes keep their order.
+    // Sorts runs of marks by class; the sort is stable.
     private void SortMarks(List<int> points)
     {
         for (var start = 0; start < points.Count;)
@@ -114,7 +114,7 @@ internal sealed class UnicodeComposer
         foreach (var point in points)
         {
             var own = Class(point);
-            // A mark is blocked from its starter by one of the same or a higher class in between.
+            // A mark of the same or a higher class in between blocks a mark from its starter.
             var adjacent = starter == output.Count - 1;
             if (starter >= 0 && (adjacent || (lastClass < own && own != 0))
                 && TryCompose(output[starter], point, out var composed))
@@ -155,13 +155,13 @@ internal sealed class UnicodeComposer
     private static int Hex(string digits) => int.Parse(digits, NumberStyles.HexNumber, CultureInfo.InvariantCulture);
 }
 
-/// <summary>Full lower-casing of the Unicode standard (SpecialCasing included), without a culture.</summary>
+/// <summary>Full lower-casing of the Unicode standard, including SpecialCasing, independent of culture.</summary>
 internal static class UnicodeCase
 {
     private const int CapitalSigma = 0x03A3;
     private const int CapitalDottedI = 0x0130;
 
-    /// <summary>Lower case of a text; lone surrogates become U+FFFD.</summary>
+    /// <summary>Converts a text to lower case; lone surrogates become U+FFFD.</summary>
     public static string ToLower(string text)
     {
         if (Ascii.IsValid(text))
@@ -181,7 +181,7 @@ internal static class UnicodeCase
         return output.ToString();
     }
 
-    // Final_Sigma: a cased letter before, none after; marks and the like in between do not count.
+    // Final_Sigma: a cased letter before and none after, ignoring marks and other case-ignorable characters.
     private static bool EndsWord(Rune[] text, int sigma)
     {
         var before = sigma - 1;

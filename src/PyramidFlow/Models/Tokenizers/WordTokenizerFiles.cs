@@ -6,8 +6,8 @@ using System.Text.Json.Nodes;
 namespace PyramidFlow.Models.Tokenizers;
 
 /// <summary>
-/// Writes tokenizer folders in the released formats for a small closed vocabulary: each word of the list is one token,
-/// every other word is spelled out. For small models trained from nothing.
+/// Writes tokenizer folders in the released formats for a small vocabulary: each listed word is one token, all other words are spelled.
+/// Used for small models that are trained from scratch.
 /// </summary>
 public static class WordTokenizerFiles
 {
@@ -18,7 +18,7 @@ public static class WordTokenizerFiles
     private const string StartOfText = "<|startoftext|>";
     private const string EndOfText = "<|endoftext|>";
 
-    // Vocabularies hold ▁ and bytes' stand-ins: easier to read unescaped.
+    // Vocabularies contain non-ASCII symbols, which are easier to read unescaped.
     private static readonly JsonSerializerOptions Json = new()
     {
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
@@ -28,11 +28,11 @@ public static class WordTokenizerFiles
     /// <summary>
     /// Writes <c>tokenizer.json</c> and <c>tokenizer_config.json</c> of a T5 tokenizer: <c>&lt;pad&gt;</c> 0,
     /// <c>&lt;/s&gt;</c> 1, <c>&lt;unk&gt;</c> 2, the words from 3 on in the order given, then letters, digits and
-    /// punctuation. It lower-cases its text.
+    /// punctuation. The tokenizer converts text to lower case.
     /// </summary>
-    /// <param name="folder">Folder to write to; made if need be.</param>
-    /// <param name="words">Words without white space; case does not count, repeats are dropped.</param>
-    /// <exception cref="ArgumentException">A word is empty or has white space in it.</exception>
+    /// <param name="folder">Folder to write to; created if missing.</param>
+    /// <param name="words">Words without white space; case is ignored, repeated words are skipped.</param>
+    /// <exception cref="ArgumentException">A word is empty or contains white space.</exception>
     public static void WriteT5(string folder, IEnumerable<string> words)
     {
         var vocabulary = new JsonArray { Piece("<pad>", 0), Piece("</s>", 0), Piece("<unk>", 0) };
@@ -88,12 +88,12 @@ public static class WordTokenizerFiles
     }
 
     /// <summary>
-    /// Writes <c>vocab.json</c>, <c>merges.txt</c> and the settings files of a CLIP tokenizer that pads with its end
-    /// token: 256 bytes, the same at a word's end, the merges, start and end token.
+    /// Writes <c>vocab.json</c>, <c>merges.txt</c> and the settings files of a CLIP tokenizer that pads with its end token. Ids: 256
+    /// bytes, the same bytes at the end of a word, the merges, start and end token.
     /// </summary>
-    /// <param name="folder">Folder to write to; made if need be.</param>
-    /// <param name="words">Words that CLIP's pattern keeps whole (letters only, say); repeats are dropped.</param>
-    /// <exception cref="ArgumentException">CLIP's pattern would cut the word, as in "blue-green" or "8k".</exception>
+    /// <param name="folder">Folder to write to; created if missing.</param>
+    /// <param name="words">Words that CLIP's pattern does not split, such as words of letters; repeated words are skipped.</param>
+    /// <exception cref="ArgumentException">CLIP's pattern splits a word, such as "blue-green" or "8k".</exception>
     public static void WriteClip(string folder, IEnumerable<string> words)
     {
         var characters = ByteAlphabet.Characters();
@@ -129,8 +129,8 @@ public static class WordTokenizerFiles
         Write(folder, "tokenizer_config.json", config);
     }
 
-    // New merges rank below all earlier ones, so words added before keep their merges: what is left of the word after
-    // those is joined left to right.
+    // Applies the merges of earlier words, then joins the remaining parts from left to right with new merges of lower rank, so that
+    // earlier words keep their tokens.
     private static void AddMerges(string word, Dictionary<string, int> ids, List<string> merges, char[] characters)
     {
         var parts = Encoding.UTF8.GetBytes(word).Select(b => characters[b].ToString()).ToList();

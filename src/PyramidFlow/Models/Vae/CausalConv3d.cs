@@ -3,14 +3,14 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Models.Vae;
 
 /// <summary>
-/// 3-D convolution that sees no later frame: zeros, or the frames of the cache, stand before the first, and height and
-/// width are padded by half the kernel.
+/// 3-D convolution in which no frame depends on a later one: time is padded before the first frame only, with zeros or with the
+/// frames of the cache; height and width are padded by half the kernel.
 /// </summary>
-public sealed class CausalConv3d : Module
+internal sealed class CausalConv3d : Module
 {
     private const double InitialStd = 0.02;
 
-    // Channels x frames x height up to which libtorch's choice is the slow kernel.
+    // libtorch chooses its slow kernel up to this value of channels x frames x height.
     private const long SlowKernelSize = 20480;
 
     [Key("conv.weight")]
@@ -53,11 +53,11 @@ public sealed class CausalConv3d : Module
 
     /// <summary>[b, in, t, h, w] to [b, out, t / stride, h / stride, w / stride], rounded up.</summary>
     /// <param name="x">Frames.</param>
-    /// <param name="pass">Where in the video they stand.</param>
+    /// <param name="pass">Position of the frames in the video.</param>
     /// <exception cref="ArgumentException">A chunk ends between two steps of a temporal stride.</exception>
     public Tensor Forward(Tensor x, CausalPass pass) => Forward(x, pass, weight, bias?.Value);
 
-    /// <summary>As <see cref="Forward(Tensor, CausalPass)"/>, with every second output channel only, from the second on.</summary>
+    /// <summary>Like <see cref="Forward(Tensor, CausalPass)"/>, but computes only output channels 1, 3, 5 and so on.</summary>
     internal Tensor ForwardOddOutputs(Tensor x, CausalPass pass)
     {
         using var scope = new TensorScope();
@@ -96,15 +96,15 @@ public sealed class CausalConv3d : Module
         return y;
     }
 
-    // Before a single first frame there are only zeros: all taps but the last multiply by nothing.
+    // All taps but the last see only the zeros before the first frame, so a 2-D convolution with the last tap is enough.
     private Tensor FirstFrame(Tensor x, Tensor w, Tensor? b) =>
         x.Squeeze(2).Conv2d(w.Select(2, taps - 1), b, stride[1..], padding[1..]).Unsqueeze(2);
 
     private Tensor Convolve(Tensor x, Tensor w, Tensor? b) =>
-        IsLeftToSlowKernel(x) ? x.Conv3dOverFrames(w, b, stride, padding) : x.Conv3d(w, b, stride, padding);
+        UsesSlowKernel(x) ? x.Conv3dOverFrames(w, b, stride, padding) : x.Conv3d(w, b, stride, padding);
 
-    // libtorch on the CPU gives small float32 inputs of batch 1 to a kernel that is 2 to 4 times slower than oneDNN's.
-    private static bool IsLeftToSlowKernel(Tensor x) => x.Device.Type == DeviceType.Cpu && x.Type == ElementType.Float32
+    // On the CPU, libtorch runs small float32 inputs of batch 1 on a kernel that is 2 to 4 times slower than oneDNN's.
+    private static bool UsesSlowKernel(Tensor x) => x.Device.Type == DeviceType.Cpu && x.Type == ElementType.Float32
         && x.Size(0) == 1 && x.Size(1) * x.Size(2) * x.Size(3) <= SlowKernelSize;
 
     private void CheckAligned(long frames, bool isFirst)
@@ -117,17 +117,17 @@ public sealed class CausalConv3d : Module
     }
 }
 
-/// <summary>What a layer must know about the frames it is given.</summary>
-/// <param name="IsStart">Whether they begin the video: temporal upsampling makes one frame of the first, two of every other.</param>
-/// <param name="Cache">The frames before them; null when the call holds the whole video.</param>
-/// <param name="ConvolutionType">Element type convolutions are computed in; null is the input's.</param>
-/// <param name="Recomputes">Whether residual blocks keep only their input for backward (<see cref="GradientCheckpointing"/>).</param>
-public readonly record struct CausalPass(bool IsStart, CausalCache? Cache = null, ElementType? ConvolutionType = null, bool Recomputes = false)
+/// <summary>Position of some frames in their video, and how layers compute them.</summary>
+/// <param name="IsStart">Whether the frames begin the video. Temporal upsampling makes one frame of the first frame of a video and two of every other.</param>
+/// <param name="Cache">Frames before these; null if the call holds the whole video.</param>
+/// <param name="ConvolutionType">Element type of the convolutions; null keeps the input's.</param>
+/// <param name="UsesGradientCheckpointing">Whether residual blocks use gradient checkpointing: they keep only their input for backward (<see cref="Torch.GradientCheckpointing"/>).</param>
+internal readonly record struct CausalPass(bool IsStart, CausalCache? Cache = null, ElementType? ConvolutionType = null, bool UsesGradientCheckpointing = false)
 {
-    /// <summary>Whether no frames come after them: then nothing of them is remembered.</summary>
+    /// <summary>Whether the video ends with these frames; then the cache keeps nothing of them.</summary>
     public bool IsEnd { get; init; }
 
-    /// <summary>Whether a single first frame meets the zeros before it too; see <see cref="CausalVideoVae.ComputesZeroTaps"/>.</summary>
+    /// <summary>Whether a single first frame is convolved with the zeros before it too; see <see cref="CausalVideoVae.ComputesZeroTaps"/>.</summary>
     internal bool ComputesZeroTaps { get; init; }
 
     /// <summary>A whole video in one call.</summary>
@@ -135,20 +135,19 @@ public readonly record struct CausalPass(bool IsStart, CausalCache? Cache = null
 }
 
 /// <summary>
-/// The last frames every causal convolution has seen, so that a video can be encoded or decoded piece by piece with the
-/// result of doing it whole. It belongs to one video and is handed through the layers; the layers keep nothing. No
-/// gradient flows through it into the piece before.
+/// The last input frames of every causal convolution. With them a video is encoded or decoded piece by piece with the same result
+/// as in one call. A cache belongs to one video and is passed through the layers, which have no state of their own. No gradient
+/// flows through it into the previous piece.
 /// </summary>
 /// <param name="isRepeatable">
-/// Whether a piece can be computed again, as gradient checkpointing does, until <see cref="Advance"/> goes on to the next:
-/// twice the memory.
+/// Whether a piece can be computed twice before <see cref="Advance"/>, as gradient checkpointing does. Takes twice the memory.
 /// </param>
-public sealed class CausalCache(bool isRepeatable = false) : IDisposable
+internal sealed class CausalCache(bool isRepeatable = false) : IDisposable
 {
     private readonly Dictionary<Module, Tensor>? next = isRepeatable ? Empty() : null;
     private readonly Dictionary<Module, Tensor> frames = Empty();
 
-    /// <summary>The frames a layer left, [b, c, n, h, w] without spatial padding, or null.</summary>
+    /// <summary>Frames that a layer kept from the previous piece, [b, c, n, h, w] without spatial padding; null if there are none.</summary>
     /// <param name="layer">The layer.</param>
     public Tensor? Find(Module layer) => frames.GetValueOrDefault(layer);
 
@@ -161,7 +160,7 @@ public sealed class CausalCache(bool isRepeatable = false) : IDisposable
         next?.Clear();
     }
 
-    /// <summary>Ends a piece of a repeatable cache: what the layers left is from now on what they find.</summary>
+    /// <summary>Ends a piece of a repeatable cache: the frames kept in this piece become those that layers find in the next.</summary>
     internal void Advance()
     {
         foreach (var (layer, tensor) in next ?? [])
@@ -169,14 +168,14 @@ public sealed class CausalCache(bool isRepeatable = false) : IDisposable
         next?.Clear();
     }
 
-    /// <summary>Copies the frames a layer needs next time; those before go.</summary>
+    /// <summary>Copies the frames that a layer needs for the next piece, in place of the previous ones.</summary>
     internal void Keep(Module layer, Tensor tensor)
     {
         using var scope = new TensorScope();
         Put(next ?? frames, layer, TensorScope.Release(tensor.Detach().Clone()));
     }
 
-    /// <summary>Frees what a layer left, unless it may be asked for again; nothing comes after the present piece.</summary>
+    /// <summary>Frees the frames of a layer in the last piece of a video, unless that piece may be computed again.</summary>
     internal void Forget(Module layer)
     {
         if (next is null && frames.Remove(layer, out var last))

@@ -2,8 +2,8 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Models.Vae;
 
-/// <summary>Two times norm, activation and causal convolution, beside a shortcut.</summary>
-public sealed class CausalResnetBlock : Module
+/// <summary>Residual block: norm, activation and causal convolution, twice, plus a shortcut.</summary>
+internal sealed class CausalResnetBlock : Module
 {
     private readonly CausalGroupNorm norm1;
     private readonly CausalConv3d conv1;
@@ -14,23 +14,23 @@ public sealed class CausalResnetBlock : Module
 
     /// <summary>Declares the block.</summary>
     /// <param name="inputs">Channels in.</param>
-    /// <param name="outputs">Channels out; where they differ from the inputs the shortcut is a 1x1 convolution.</param>
-    /// <param name="norm">Groups, eps and activation.</param>
-    public CausalResnetBlock(long inputs, long outputs, ResnetSettings norm)
+    /// <param name="outputs">Channels out; if they differ from the inputs, the shortcut is a 1x1 convolution.</param>
+    /// <param name="settings">Groups, eps and activation.</param>
+    internal CausalResnetBlock(long inputs, long outputs, ResnetSettings settings)
     {
-        norm1 = new CausalGroupNorm(norm.Groups, inputs, norm.Eps);
+        norm1 = new CausalGroupNorm(settings.Groups, inputs, settings.Eps);
         conv1 = new CausalConv3d(inputs, outputs, kernel: 3);
-        norm2 = new CausalGroupNorm(norm.Groups, outputs, norm.Eps);
+        norm2 = new CausalGroupNorm(settings.Groups, outputs, settings.Eps);
         conv2 = new CausalConv3d(outputs, outputs, kernel: 3);
         convShortcut = inputs == outputs ? null : new CausalConv3d(inputs, outputs, kernel: 1);
-        activation = VaeActivation.Get(norm.Activation);
+        activation = VaeActivation.Get(settings.Activation);
     }
 
     /// <summary>[b, in, t, h, w] to [b, out, t, h, w].</summary>
     /// <param name="x">Features.</param>
-    /// <param name="pass">Where in the video they stand.</param>
-    public Tensor Forward(Tensor x, CausalPass pass) =>
-        pass.Recomputes ? GradientCheckpointing.Run(input => Compute(input, pass), x) : Compute(x, pass);
+    /// <param name="pass">Position of the frames in the video.</param>
+    internal Tensor Forward(Tensor x, CausalPass pass) =>
+        pass.UsesGradientCheckpointing ? GradientCheckpointing.Run(input => Compute(input, pass), x) : Compute(x, pass);
 
     private Tensor Compute(Tensor x, CausalPass pass)
     {
@@ -47,14 +47,14 @@ public sealed class CausalResnetBlock : Module
     }
 }
 
-/// <summary>What all residual blocks of a network share.</summary>
+/// <summary>Settings that all residual blocks of a network share.</summary>
 /// <param name="Groups">Groups of the norms; divides every width.</param>
 /// <param name="Eps">Added to the variance.</param>
-/// <param name="Activation">silu (also called swish), relu, gelu or mish.</param>
-public sealed record ResnetSettings(long Groups, double Eps = 1e-6, string Activation = "silu");
+/// <param name="Activation">silu (or swish), relu, gelu or mish.</param>
+internal sealed record ResnetSettings(long Groups, double Eps = 1e-6, string Activation = "silu");
 
-/// <summary>Group normalisation whose statistics are those of each frame by itself.</summary>
-public sealed class CausalGroupNorm : Module
+/// <summary>Group normalisation of each frame by itself, so that no frame depends on a later one.</summary>
+internal sealed class CausalGroupNorm : Module
 {
     private readonly Parameter weight;
     private readonly Parameter bias;
@@ -65,7 +65,7 @@ public sealed class CausalGroupNorm : Module
     /// <param name="groups">Number of groups; divides the channels.</param>
     /// <param name="channels">Channels.</param>
     /// <param name="eps">Added to the variance.</param>
-    public CausalGroupNorm(long groups, long channels, double eps = 1e-6)
+    internal CausalGroupNorm(long groups, long channels, double eps = 1e-6)
     {
         if (channels % groups != 0)
             throw new ArgumentException($"{channels} channels do not divide into {groups} groups", nameof(groups));
@@ -76,7 +76,7 @@ public sealed class CausalGroupNorm : Module
     }
 
     /// <summary>[b, c, t, h, w] to the same.</summary>
-    public Tensor Forward(Tensor x)
+    internal Tensor Forward(Tensor x)
     {
         using var scope = new TensorScope();
         var y = Frames.Merge(x).GroupNorm(groups, weight, bias, eps);         // [b * t, c, h, w]
@@ -84,12 +84,12 @@ public sealed class CausalGroupNorm : Module
     }
 }
 
-/// <summary>Self-attention over the positions of each frame, with a norm before and the input added after.</summary>
-public sealed class FrameAttention : Module
+/// <summary>Self-attention over the positions of each frame: a norm, attention, and the input added to the result.</summary>
+internal sealed class FrameAttention : Module
 {
     private const double InitialStd = 0.02;
 
-    // Scores held at a time; beyond it queries go in pieces.
+    // Attention scores in memory at a time; above this number the queries are split.
     private const long MaxScores = 1L << 26;
 
     private readonly GroupNorm groupNorm;
@@ -104,7 +104,7 @@ public sealed class FrameAttention : Module
     /// <param name="headDim">Channels of one head; divides the channels.</param>
     /// <param name="groups">Groups of the norm.</param>
     /// <param name="eps">Added to the norm's variance.</param>
-    public FrameAttention(long channels, long headDim, long groups, double eps = 1e-6)
+    internal FrameAttention(long channels, long headDim, long groups, double eps = 1e-6)
     {
         if (channels % headDim != 0)
             throw new ArgumentException($"{channels} channels do not divide into heads of {headDim}", nameof(headDim));
@@ -117,7 +117,7 @@ public sealed class FrameAttention : Module
     }
 
     /// <summary>[b, c, t, h, w] to the same.</summary>
-    public Tensor Forward(Tensor x)
+    internal Tensor Forward(Tensor x)
     {
         using var scope = new TensorScope();
         var frames = Frames.Merge(x);                                         // [f, c, h, w]
@@ -143,7 +143,7 @@ public sealed class FrameAttention : Module
     private Tensor Heads(Tensor x) => x.Unflatten(2, heads, -1).Permute(2, 0, 1, 3).Contiguous();
 }
 
-/// <summary>Between videos and batches of single frames.</summary>
+/// <summary>Converts between videos and batches of single frames.</summary>
 internal static class Frames
 {
     /// <summary>[b, c, t, h, w] to [b * t, c, h, w].</summary>
@@ -153,40 +153,33 @@ internal static class Frames
     internal static Tensor Split(Tensor x, long batch) => x.Unflatten(0, batch, -1).Transpose(1, 2);
 }
 
-/// <summary>Halves height and width.</summary>
-public sealed class CausalDownsample : Module
+/// <summary>Halves height and width, or the number of frames, with a strided convolution.</summary>
+internal sealed class CausalDownsample : Module
 {
     private readonly CausalConv3d conv;
 
-    /// <summary>Declares the layer.</summary>
-    public CausalDownsample(long inputs, long outputs) => conv = new CausalConv3d(inputs, outputs, [3, 3, 3], [1, 2, 2]);
+    private CausalDownsample(long inputs, long outputs, long[] stride) => conv = new CausalConv3d(inputs, outputs, [3, 3, 3], stride);
 
     /// <summary>[b, in, t, h, w] to [b, out, t, h / 2, w / 2], rounded up.</summary>
-    public Tensor Forward(Tensor x, CausalPass pass) => conv.Forward(x, pass);
+    internal static CausalDownsample Spatial(long inputs, long outputs) => new(inputs, outputs, [1, 2, 2]);
+
+    /// <summary>[b, in, 1 + 2n, h, w] to [b, out, 1 + n, h, w]: the first frame stays, every two later ones become one.</summary>
+    internal static CausalDownsample Temporal(long inputs, long outputs) => new(inputs, outputs, [2, 1, 1]);
+
+    /// <summary>Convolves the next frames of a video.</summary>
+    internal Tensor Forward(Tensor x, CausalPass pass) => conv.Forward(x, pass);
 }
 
-/// <summary>Makes one frame of the first and of every two later ones.</summary>
-public sealed class CausalTemporalDownsample : Module
+/// <summary>Doubles height and width: a convolution to 4 times the channels, which become 2x2 pixels.</summary>
+internal sealed class CausalUpsample : Module
 {
     private readonly CausalConv3d conv;
 
     /// <summary>Declares the layer.</summary>
-    public CausalTemporalDownsample(long inputs, long outputs) => conv = new CausalConv3d(inputs, outputs, [3, 3, 3], [2, 1, 1]);
-
-    /// <summary>[b, in, 1 + 2n, h, w] to [b, out, 1 + n, h, w].</summary>
-    public Tensor Forward(Tensor x, CausalPass pass) => conv.Forward(x, pass);
-}
-
-/// <summary>Doubles height and width: channels become 2x2 pixels.</summary>
-public sealed class CausalUpsample : Module
-{
-    private readonly CausalConv3d conv;
-
-    /// <summary>Declares the layer.</summary>
-    public CausalUpsample(long inputs, long outputs) => conv = new CausalConv3d(inputs, 4 * outputs, kernel: 3);
+    internal CausalUpsample(long inputs, long outputs) => conv = new CausalConv3d(inputs, 4 * outputs, kernel: 3);
 
     /// <summary>[b, in, t, h, w] to [b, out, t, 2h, 2w].</summary>
-    public Tensor Forward(Tensor x, CausalPass pass)
+    internal Tensor Forward(Tensor x, CausalPass pass)
     {
         using var scope = new TensorScope();
         var y = conv.Forward(x, pass).Unflatten(1, -1, 2, 2);                 // [b, out, 2, 2, t, h, w]
@@ -195,16 +188,16 @@ public sealed class CausalUpsample : Module
     }
 }
 
-/// <summary>Makes two frames of each, but one of a video's first: channels become frames.</summary>
-public sealed class CausalTemporalUpsample : Module
+/// <summary>Doubles the number of frames: a convolution to twice the channels, which become two frames. A video's first frame stays one.</summary>
+internal sealed class CausalTemporalUpsample : Module
 {
     private readonly CausalConv3d conv;
 
     /// <summary>Declares the layer.</summary>
-    public CausalTemporalUpsample(long inputs, long outputs) => conv = new CausalConv3d(inputs, 2 * outputs, kernel: 3);
+    internal CausalTemporalUpsample(long inputs, long outputs) => conv = new CausalConv3d(inputs, 2 * outputs, kernel: 3);
 
-    /// <summary>[b, in, t, h, w] to [b, out, 2t, h, w], or 2t - 1 frames at a video's start.</summary>
-    public Tensor Forward(Tensor x, CausalPass pass)
+    /// <summary>[b, in, t, h, w] to [b, out, 2t, h, w], or 2t - 1 frames at the start of a video.</summary>
+    internal Tensor Forward(Tensor x, CausalPass pass)
     {
         if (pass.IsStart && x.Size(2) == 1 && !pass.ComputesZeroTaps)
             return conv.ForwardOddOutputs(x, pass);
@@ -216,7 +209,7 @@ public sealed class CausalTemporalUpsample : Module
     }
 }
 
-/// <summary>Activations by the names of the released configs.</summary>
+/// <summary>Activations by their names in the released configs.</summary>
 internal static class VaeActivation
 {
     internal const string Known = "silu, swish, mish, gelu or relu";

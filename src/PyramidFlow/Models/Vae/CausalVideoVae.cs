@@ -1,25 +1,24 @@
-using PyramidFlow.Hub;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Models.Vae;
 
 /// <summary>
-/// Causal video autoencoder: 1 + 8(n - 1) frames are n latent frames, each 8 times smaller in height and width, and no
-/// frame depends on a later one, so a picture is a video of one frame and a video can be done piece by piece.
+/// Causal video autoencoder: 1 + 8(n - 1) frames become n latent frames, 8 times smaller in height and width. No frame depends on
+/// a later one, so a picture is a video of one frame, and a video can be encoded and decoded piece by piece.
 /// </summary>
 public sealed class CausalVideoVae : Module
 {
-    private readonly CausalVaeEncoder encoder;
-    private readonly CausalVaeDecoder decoder;
+    private readonly CausalVaeCoder encoder;
+    private readonly CausalVaeCoder decoder;
     private readonly CausalConv3d quantConv;
     private readonly CausalConv3d postQuantConv;
 
-    /// <summary>Declares the network; it has no weights until it is loaded or initialised.</summary>
+    /// <summary>Declares the network; its weights are loaded or initialised later.</summary>
     public CausalVideoVae(CausalVideoVaeConfig config)
     {
         Config = config;
-        encoder = new CausalVaeEncoder(config);
-        decoder = new CausalVaeDecoder(config);
+        encoder = CausalVaeCoder.Encoder(config);
+        decoder = CausalVaeCoder.Decoder(config);
         quantConv = new CausalConv3d(2 * config.EncoderOutChannels, 2 * config.EncoderOutChannels, kernel: 1);
         postQuantConv = new CausalConv3d(config.EncoderOutChannels, config.EncoderOutChannels, kernel: 1);
     }
@@ -45,31 +44,31 @@ public sealed class CausalVideoVae : Module
         }
     }
 
-    /// <summary>Weight of the convolution that gives the pixels.</summary>
+    /// <summary>Weight of the last convolution of the decoder, [3, in, 3, 3, 3].</summary>
     public Parameter LastWeight => decoder.LastWeight;
 
     /// <summary>Sizes of the network.</summary>
     public CausalVideoVaeConfig Config { get; }
 
     /// <summary>
-    /// Element type the convolutions are computed in while all else keeps its own; null computes them as it is. On
-    /// processors with bfloat16 instructions bfloat16 makes them twice as fast, training included, for about 0.04 dB.
+    /// Element type of the convolutions; null keeps the type of the weights, which all other layers always use. On processors with
+    /// bfloat16 instructions, bfloat16 makes encoding, decoding and training twice as fast and costs about 0.04 dB.
     /// </summary>
     public ElementType? ConvolutionType { get; init; }
 
     /// <summary>
-    /// Whether residual blocks keep only their input for backward and are computed again there: about half the
-    /// memory of training for about a third more time.
+    /// Whether residual blocks use gradient checkpointing: they keep only their input for backward and are computed again there.
+    /// Training takes about half the memory and a third more time.
     /// </summary>
-    public bool RecomputesBlocks { get; set; }
+    public bool UsesGradientCheckpointing { get; set; }
 
     /// <summary>
-    /// Whether a single first frame goes through all taps of the convolutions, those that meet only zeros too, and through the
-    /// half of temporal upsampling that is dropped: the plain form, to compare with. The same pixels, more work.
+    /// Whether a single first frame is computed with all taps of the convolutions, even those that see only zeros, and with the half
+    /// of temporal upsampling that is dropped. This plain form gives the same pixels with more work; benchmarks compare with it.
     /// </summary>
     internal bool ComputesZeroTaps { get; set; }
 
-    /// <summary>Whether training changes what makes latents of a video; if not, a transformer trained on them still fits.</summary>
+    /// <summary>Whether training changes the encoder. If not, transformers trained on its latents still fit.</summary>
     public bool TrainsEncoder
     {
         get => EncoderParameters.Any(parameter => parameter.Trainable);
@@ -84,11 +83,11 @@ public sealed class CausalVideoVae : Module
 
     /// <summary>Encodes a video.</summary>
     /// <param name="x">Pixels in -1 to 1, [b, 3, 1 + 8n, 8h, 8w].</param>
-    /// <param name="window">Frames at a time after the first, a multiple of 8: less memory, same latents, no gradients;
-    /// null is all at once.</param>
-    /// <param name="tiles">Works on parts of the frames; null on whole ones.</param>
+    /// <param name="window">Frames at a time after the first, a multiple of 8. Takes less memory, gives the same latents, records no gradients;
+    /// null encodes all frames in one call.</param>
+    /// <param name="tiles">Tiles to divide the frames into; null works on whole frames.</param>
     /// <returns>Latents, [b, c, 1 + n, h, w].</returns>
-    /// <exception cref="ArgumentException">The pixels have another shape, or the window is no multiple of 8.</exception>
+    /// <exception cref="ArgumentException">The pixels have another shape, or the window is not a multiple of 8.</exception>
     public DiagonalGaussian Encode(Tensor x, int? window = null, TileOptions? tiles = null)
     {
         CheckChannels(x, Config.EncoderInChannels, "a video");
@@ -100,7 +99,7 @@ public sealed class CausalVideoVae : Module
             return new DiagonalGaussian(InPieces(stream, x, frames));
         }
 
-        var tiling = Tiling.OfPixels(tiles, x.Size(3), x.Size(4), Config.SpatialScale);
+        var tiling = Tiling.ForEncoding(tiles, x.Size(3), x.Size(4), Config.SpatialScale);
         return new DiagonalGaussian(tiling is null
             ? EncodeFrames(x, CausalPass.Whole)
             : tiling.Run(x, (tile, _) => EncodeFrames(tile, CausalPass.Whole)));
@@ -108,10 +107,10 @@ public sealed class CausalVideoVae : Module
 
     /// <summary>Decodes latents.</summary>
     /// <param name="z">Latents, [b, c, n, h, w].</param>
-    /// <param name="window">Latent frames at a time after the first: less memory, same video, no gradients; null is all at once.</param>
-    /// <param name="tiles">Works on parts of the frames; null on whole ones.</param>
-    /// <param name="isStart">Whether they begin a video; if not, the first latent frame too becomes 8 frames. Only for
-    /// whole frames all at once.</param>
+    /// <param name="window">Latent frames at a time after the first. Takes less memory, gives the same video, records no gradients; null decodes all in one call.</param>
+    /// <param name="tiles">Tiles to divide the frames into; null works on whole frames.</param>
+    /// <param name="isStart">Whether the latents begin a video; if not, the first latent frame becomes 8 frames like all others. Applies only without
+    /// window and tiles.</param>
     /// <returns>Pixels, about -1 to 1, [b, 3, 1 + 8(n - 1), 8h, 8w].</returns>
     /// <exception cref="ArgumentException">The latents have another shape, or the window is less than 1.</exception>
     public Tensor Decode(Tensor z, int? window = null, TileOptions? tiles = null, bool isStart = true)
@@ -125,29 +124,29 @@ public sealed class CausalVideoVae : Module
             return InPieces(stream, z, frames);
         }
 
-        var tiling = Tiling.OfLatents(tiles, z.Size(3), z.Size(4), Config.SpatialScale);
+        var tiling = Tiling.ForDecoding(tiles, z.Size(3), z.Size(4), Config.SpatialScale);
         return tiling is null
             ? DecodeFrames(z, new CausalPass(isStart))
             : tiling.Run(z, (tile, _) => DecodeFrames(tile, CausalPass.Whole));
     }
 
     /// <summary>
-    /// Decodes a video as a <see cref="DecodeStream"/> with tiles does, but each tile through all pieces before the next: the frames
-    /// before are remembered for one tile instead of all. The same frames, but none before all are there.
+    /// Decodes a video like a <see cref="DecodeStream"/> with tiles, but decodes all pieces of one tile before the next tile. The cache
+    /// of previous frames then covers one tile instead of all. Gives the same frames, but none before all are decoded.
     /// </summary>
-    /// <param name="pieces">Latents of the pieces in their order, [b, c, t, h, w] each.</param>
-    /// <param name="tiles">The tiles, weighted ones.</param>
-    /// <param name="begin">Told before each tile how many are done, of how many.</param>
-    /// <param name="cancel">Checked before each piece of a tile.</param>
+    /// <param name="pieces">Latents of consecutive pieces, [b, c, t, h, w] each.</param>
+    /// <param name="tiles">Tiles with <see cref="TileBlend.Weighted"/>.</param>
+    /// <param name="begin">Called before each tile with the number of tiles done and in total.</param>
+    /// <param name="cancellationToken">Checked before each piece of a tile.</param>
     /// <returns>Frames of each piece, [b, 3, t', 8h, 8w], on the CPU.</returns>
-    /// <exception cref="ArgumentException">The latents have another shape, or tiles cannot be decoded one after another.</exception>
-    public Tensor[] DecodeTileByTile(IReadOnlyList<Tensor> pieces, TileOptions tiles, Action<int, int>? begin = null, CancellationToken cancel = default)
+    /// <exception cref="ArgumentException">The latents have another shape, or these tiles cannot be decoded one after another.</exception>
+    public Tensor[] DecodeTileByTile(IReadOnlyList<Tensor> pieces, TileOptions tiles, Action<int, int>? begin = null, CancellationToken cancellationToken = default)
     {
         foreach (var piece in pieces)
             CheckChannels(piece, Config.EncoderOutChannels, "a latent video");
         if (!tiles.CanGoOneByOne)
             throw new ArgumentException("tiles that are blended the released code's way cannot be decoded one after another: use weighted ones", nameof(tiles));
-        var tiling = Tiling.OfLatents(tiles, pieces[0].Size(3), pieces[0].Size(4), Config.SpatialScale);
+        var tiling = Tiling.ForDecoding(tiles, pieces[0].Size(3), pieces[0].Size(4), Config.SpatialScale);
         using var scope = new TensorScope();
         using var noGrad = NoGrad.Begin();
         Tensor[] frames = tiling is null ? [.. Tile(pieces, 0).Select(part => part.To(Device.Cpu))] : tiling.Run(pieces, Tile, Device.Cpu);
@@ -159,21 +158,21 @@ public sealed class CausalVideoVae : Module
             using var stream = DecodeStream();
             foreach (var (i, part) in parts.Index())
             {
-                cancel.ThrowIfCancellationRequested();
+                cancellationToken.ThrowIfCancellationRequested();
                 yield return stream.Push(part, isEnd: i == pieces.Count - 1);
             }
         }
     }
 
     /// <summary>
-    /// Encodes a video piece by piece: push 1 + 8n frames first, then multiples of 8; each gives the moments [b, 2c, n, h, w]
-    /// of its latent frames, for <see cref="DiagonalGaussian"/>.
+    /// Encodes a video piece by piece: push 1 + 8n frames first, then multiples of 8. Each push returns the moments of its latent
+    /// frames, [b, 2c, n, h, w], for <see cref="DiagonalGaussian"/>.
     /// </summary>
-    /// <param name="tiles">Works on parts of the frames; null on whole ones.</param>
-    /// <param name="isTraining">Whether gradients are recorded within each piece; run its backward before the next.</param>
+    /// <param name="tiles">Tiles to divide the frames into; null works on whole frames.</param>
+    /// <param name="isTraining">Whether gradients are recorded within each piece. Run the backward pass of a piece before the next push.</param>
     public VaeStream EncodeStream(TileOptions? tiles = null, bool isTraining = false) => new(
         EncodeFrames,
-        (height, width) => Tiling.OfPixels(tiles, height, width, Config.SpatialScale),
+        (height, width) => Tiling.ForEncoding(tiles, height, width, Config.SpatialScale),
         (frames, isStart) =>
         {
             CheckChannels(frames, Config.EncoderInChannels, "a video");
@@ -182,18 +181,18 @@ public sealed class CausalVideoVae : Module
         isTraining);
 
     /// <summary>
-    /// Decodes a video piece by piece: push one or more latent frames, get the frames they become; the first becomes 1,
-    /// every other 8.
+    /// Decodes a video piece by piece: push one or more latent frames. Each push returns their pixels; the first latent frame becomes
+    /// 1 frame, every other 8.
     /// </summary>
-    /// <param name="tiles">Works on parts of the frames; null on whole ones.</param>
-    /// <param name="isTraining">Whether gradients are recorded within each piece; run its backward before the next.</param>
+    /// <param name="tiles">Tiles to divide the frames into; null works on whole frames.</param>
+    /// <param name="isTraining">Whether gradients are recorded within each piece. Run the backward pass of a piece before the next push.</param>
     public VaeStream DecodeStream(TileOptions? tiles = null, bool isTraining = false) => new(
         DecodeFrames,
-        (height, width) => Tiling.OfLatents(tiles, height, width, Config.SpatialScale),
+        (height, width) => Tiling.ForDecoding(tiles, height, width, Config.SpatialScale),
         (frames, _) => CheckChannels(frames, Config.EncoderOutChannels, "a latent video"),
         isTraining);
 
-    // The first piece has one frame more than the others: the frame the video begins with.
+    // The first piece has one frame more than the others: the first frame of the video.
     private static Tensor InPieces(VaeStream stream, Tensor x, int window)
     {
         using var scope = new TensorScope();
@@ -213,19 +212,19 @@ public sealed class CausalVideoVae : Module
     private Tensor EncodeFrames(Tensor x, CausalPass pass)
     {
         using var scope = new TensorScope();
-        pass = Settled(pass);
+        pass = WithSettings(pass);
         return scope.Keep(quantConv.Forward(encoder.Forward(x, pass), pass));                             // [b, 2c, t', h', w']
     }
 
     private Tensor DecodeFrames(Tensor z, CausalPass pass)
     {
         using var scope = new TensorScope();
-        pass = Settled(pass);
+        pass = WithSettings(pass);
         return scope.Keep(decoder.Forward(postQuantConv.Forward(z, pass), pass));                         // [b, 3, t, h, w]
     }
 
-    private CausalPass Settled(CausalPass pass) =>
-        pass with { ConvolutionType = ConvolutionType, Recomputes = RecomputesBlocks, ComputesZeroTaps = ComputesZeroTaps };
+    private CausalPass WithSettings(CausalPass pass) =>
+        pass with { ConvolutionType = ConvolutionType, UsesGradientCheckpointing = UsesGradientCheckpointing, ComputesZeroTaps = ComputesZeroTaps };
 
     private void CheckPiece(long frames, bool isStart)
     {

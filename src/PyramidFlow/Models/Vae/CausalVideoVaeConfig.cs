@@ -1,11 +1,10 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using PyramidFlow.Hub;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Models.Vae;
 
-/// <summary>A causal video VAE's <c>config.json</c>. Lists have one entry for each level, coarsest last in the encoder.</summary>
+/// <summary>A causal video VAE's <c>config.json</c>. Lists have one entry per level; the encoder's coarsest level is the last.</summary>
 /// <param name="EncoderOutChannels">Channels of the latents.</param>
 /// <param name="EncoderBlockOutChannels">Widths of the encoder's levels.</param>
 /// <param name="EncoderLayersPerBlock">Residual blocks of each encoder level.</param>
@@ -19,10 +18,10 @@ namespace PyramidFlow.Models.Vae;
 /// <param name="DecoderNormNumGroups">Groups of the decoder's norms.</param>
 /// <param name="EncoderInChannels">Channels of the video.</param>
 /// <param name="EncoderActFn">Activation of the encoder's residual blocks: silu, swish, mish, gelu or relu.</param>
-/// <param name="DecoderInChannels">Channels of the latents once more; null stands for the same.</param>
+/// <param name="DecoderInChannels">Channels of the latents again; null means the same.</param>
 /// <param name="DecoderOutChannels">Channels of the decoded video.</param>
 /// <param name="DecoderActFn">Activation of the decoder's residual blocks.</param>
-/// <param name="Interpolate">Never true in this family: upsampling moves channels into pixels.</param>
+/// <param name="Interpolate">Must be false: upsampling in this family moves channels into pixels.</param>
 public sealed record CausalVideoVaeConfig(
     int EncoderOutChannels,
     IReadOnlyList<int> EncoderBlockOutChannels,
@@ -42,10 +41,13 @@ public sealed record CausalVideoVaeConfig(
     string DecoderActFn = "silu",
     bool Interpolate = false)
 {
-    /// <summary>What the released system calls the network in a <c>config.json</c>.</summary>
+    /// <summary>Name of the network in <c>config.json</c>.</summary>
     public const string ClassName = "CausalVideoVAE";
 
-    /// <summary>Keys of the file that the network has no use for.</summary>
+    /// <summary>Pixels per latent position along each side, and frames per latent frame, in every VAE that pipelines work with.</summary>
+    internal const int PipelineScale = 8;
+
+    /// <summary>Keys of the file that the network does not use.</summary>
     [JsonExtensionData]
     [JsonInclude]
     public Dictionary<string, JsonElement>? Others { get; internal set; }
@@ -61,7 +63,7 @@ public sealed record CausalVideoVaeConfig(
     [JsonIgnore]
     public int TemporalScale => 1 << EncoderTemporalDownSample.Count(down => down);
 
-    /// <summary>The released layout at other widths: all levels but the last halve height, width and frames.</summary>
+    /// <summary>A network of the released layout with other widths: all levels but the last halve height, width and frames.</summary>
     /// <param name="widths">Widths of the levels, finest first.</param>
     /// <param name="encoderLayers">Residual blocks of an encoder level.</param>
     /// <param name="decoderLayers">Residual blocks of a decoder level.</param>
@@ -81,7 +83,7 @@ public sealed record CausalVideoVaeConfig(
 
     /// <summary>Reads and checks a config in memory.</summary>
     /// <param name="utf8Json">The JSON object.</param>
-    /// <param name="file">What to call it in an error.</param>
+    /// <param name="file">Name of the file in error messages.</param>
     /// <exception cref="CheckpointException">As <see cref="Read"/>.</exception>
     public static CausalVideoVaeConfig Parse(ReadOnlyMemory<byte> utf8Json, string file) =>
         ConfigFile.Parse(utf8Json, file, VaeJson.Default.CausalVideoVaeConfig).Check(file);

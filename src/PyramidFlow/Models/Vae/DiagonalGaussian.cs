@@ -2,13 +2,13 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Models.Vae;
 
-/// <summary>A normal distribution with a mean and a variance of its own for each element of a latent video.</summary>
+/// <summary>A normal distribution over latent videos with one mean and one variance per element.</summary>
 public sealed class DiagonalGaussian
 {
     private const double MinLogVariance = -30;
     private const double MaxLogVariance = 20;
 
-    /// <summary>Splits what the encoder gives.</summary>
+    /// <summary>Splits the encoder's output into means and variances.</summary>
     /// <param name="moments">Means, then logarithms of variances, along dimension 1: [b, 2c, t, h, w].</param>
     public DiagonalGaussian(Tensor moments)
     {
@@ -18,7 +18,7 @@ public sealed class DiagonalGaussian
         LogVariance = parts[1].Clamp(MinLogVariance, MaxLogVariance);
     }
 
-    /// <summary>What the encoder gave, [b, 2c, t, h, w].</summary>
+    /// <summary>Output of the encoder, [b, 2c, t, h, w].</summary>
     public Tensor Moments { get; }
 
     /// <summary>Means, [b, c, t, h, w].</summary>
@@ -36,15 +36,15 @@ public sealed class DiagonalGaussian
     /// <summary>Variances, [b, c, t, h, w].</summary>
     public Tensor Variance() => LogVariance.Exp();
 
-    /// <summary>Draws latents; the draws are made on the CPU in float32, whatever the element type and device.</summary>
+    /// <summary>Draws latents. The noise is drawn on the CPU in float32, whatever the element type and device.</summary>
     public Tensor Sample(RandomGenerator generator) =>
         Sample(Tensor.Randn(Mean.Shape, generator).To(Mean.Type).To(Mean.Device));
 
-    /// <summary>Latents from given standard normal draws of the means' shape.</summary>
+    /// <summary>Latents from standard normal noise of the means' shape.</summary>
     public Tensor Sample(Tensor noise) => Mean.Addcmul(StandardDeviation(), noise);
 
     /// <summary>
-    /// Kullback-Leibler divergence from the standard normal distribution, or from another one, summed over time, height
+    /// Kullback-Leibler divergence from another distribution, or from the standard normal distribution, summed over time, height
     /// and width: [b, c].
     /// </summary>
     public Tensor Kl(DiagonalGaussian? other = null)

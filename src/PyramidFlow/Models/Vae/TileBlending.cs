@@ -3,22 +3,22 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Models.Vae;
 
 /// <summary>
-/// Blends overlapping tiles row by row, from the top: every pixel is the mean of the tiles over it, weighted by their distance from
-/// their edges. Only the band of pixels that tiles still come for is held in float32.
+/// Blends overlapping tiles row by row from the top: every pixel is the mean of the tiles that cover it, weighted by its distance from
+/// their edges. Only the band of pixels that more tiles will cover is held in float32.
 /// </summary>
-/// <param name="rows">Places of the tiles along the height.</param>
-/// <param name="columns">Places along the width.</param>
-/// <param name="up">Pixels of a result for each position of the network's input.</param>
-/// <param name="down">Positions of the input for each one of a result; one of the two is 1.</param>
-/// <param name="gather">Where the result is; null is where the tiles are.</param>
+/// <param name="rows">Positions of the tiles along the height.</param>
+/// <param name="columns">Positions of the tiles along the width.</param>
+/// <param name="up">Positions of a result per position of the network's input.</param>
+/// <param name="down">Positions of the input per position of a result; one of the two is 1.</param>
+/// <param name="gather">Device of the result; null is the device of the tiles.</param>
 internal sealed class BandBlend(TileAxis rows, TileAxis columns, int up, int down, Device? gather) : IDisposable
 {
-    // [b, c, t, rows of the band, whole width], and its weights [1, 1, 1, rows, width].
+    // The band, [b, c, t, rows, whole width], and its weights, [1, 1, 1, rows, whole width].
     private Tensor? sum, weights;
     private Tensor? result;
 
-    /// <summary>Adds a tile; those of a row come from left to right, rows from the top.</summary>
-    /// <param name="tile">Its result, [b, c, t, h, w].</param>
+    /// <summary>Adds a tile. Tiles are added from left to right, rows from the top.</summary>
+    /// <param name="tile">Result of the tile, [b, c, t, h, w].</param>
     /// <param name="i">Its row.</param>
     /// <param name="j">Its column.</param>
     internal void Add(Tensor tile, int i, int j)
@@ -37,7 +37,7 @@ internal sealed class BandBlend(TileAxis rows, TileAxis columns, int up, int dow
             Close(i);
     }
 
-    /// <summary>The whole, after the last tile: [b, c, t, h, w]; in the scope of the caller.</summary>
+    /// <summary>The blended result after the last tile, [b, c, t, h, w], in the caller's scope.</summary>
     internal Tensor Whole() => result!.Narrow(0, 0, result!.Size(0));
 
     /// <inheritdoc/>
@@ -50,7 +50,7 @@ internal sealed class BandBlend(TileAxis rows, TileAxis columns, int up, int dow
 
     private long Scaled(long position) => position * up / down;
 
-    // A band as high as a tile, which begins with what the row before left to it.
+    // A band as high as a tile; its first rows are the rest of the band before.
     private Tensor Open(Tensor? left, Tensor tile, params long[] head)
     {
         var band = Tensor.Zeros([.. head, tile.Size(3), Scaled(columns.Total)], ElementType.Float32, tile.Device);
@@ -60,7 +60,7 @@ internal sealed class BandBlend(TileAxis rows, TileAxis columns, int up, int dow
         return TensorScope.Release(band);
     }
 
-    // Pixels above the next row of tiles are done.
+    // No later tile covers the pixels above the next row of tiles.
     private void Close(int i)
     {
         var (band, divisor) = (sum!, weights!);
@@ -78,13 +78,13 @@ internal sealed class BandBlend(TileAxis rows, TileAxis columns, int up, int dow
     }
 }
 
-/// <summary>The released code's way of blending tiles; see <see cref="TileBlend.Sequential"/>.</summary>
+/// <summary>Blends tiles like the released code; see <see cref="TileBlend.Sequential"/>.</summary>
 internal static class SequentialBlend
 {
-    /// <summary>Blends a grid of tiles, changing them.</summary>
+    /// <summary>Blends a grid of tiles; changes the tiles.</summary>
     /// <param name="tiles">Results, [b, c, t, h, w] each.</param>
-    /// <param name="extent">Positions over which a tile fades in.</param>
-    /// <param name="step">Positions of each tile that are kept.</param>
+    /// <param name="extent">Length over which a tile fades in.</param>
+    /// <param name="step">Length of each tile that is kept.</param>
     internal static Tensor Run(Tensor[,] tiles, long extent, long step)
     {
         var bands = new Tensor[tiles.GetLength(0)];

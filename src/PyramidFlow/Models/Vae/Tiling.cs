@@ -2,23 +2,23 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Models.Vae;
 
-/// <summary>Works on square parts of the frames one after another: less memory, another picture near the seams.</summary>
-/// <param name="Size">Side of a tile in pixels; frames that fit into one are not cut.</param>
-/// <param name="Overlap">Share of a tile that lies over its neighbour: above 0, at most a half.</param>
-/// <param name="Blend">How the overlap is blended.</param>
+/// <summary>Divides frames into overlapping square tiles that are encoded or decoded one after another. Takes less memory; pixels near the seams differ.</summary>
+/// <param name="Size">Side of a tile in pixels; frames that fit into one tile are not divided.</param>
+/// <param name="Overlap">Share of a tile that overlaps its neighbour: above 0, at most 0.5.</param>
+/// <param name="Blend">How overlaps are blended.</param>
 public sealed record TileOptions(int Size = 256, double Overlap = 0.25, TileBlend Blend = TileBlend.Weighted)
 {
-    /// <summary>Sizes that are tried where memory is short, the largest first.</summary>
+    /// <summary>Sizes that a memory plan tries, the largest first.</summary>
     internal static IReadOnlyList<int> Sizes { get; } = [512, 384, 256, 192, 128];
 
-    // Where memory ran out, tiles become smaller than a plan would make them.
+    // Sizes tried only after memory ran out.
     private static readonly int[] leastSizes = [96, 64];
 
-    /// <summary>Whether a tile may be blended before the next is there.</summary>
+    /// <summary>Whether a tile can be blended before the next one is decoded.</summary>
     internal bool CanGoOneByOne => Blend == TileBlend.Weighted;
 
-    /// <summary>The next smaller tiles; null when there are none.</summary>
-    /// <param name="tiles">The present ones; null for whole frames.</param>
+    /// <summary>The next smaller tiles; null if there are none.</summary>
+    /// <param name="tiles">Present tiles; null for whole frames.</param>
     /// <param name="side">The longer side of the frames, pixels.</param>
     internal static TileOptions? Smaller(TileOptions? tiles, long side)
     {
@@ -27,9 +27,9 @@ public sealed record TileOptions(int Size = 256, double Overlap = 0.25, TileBlen
         return next == 0 ? null : (tiles ?? new TileOptions()) with { Size = next };
     }
 
-    /// <summary>Fails on sizes and overlaps that are impossible whatever the frames.</summary>
+    /// <summary>Checks that size and overlap are possible for some frames.</summary>
     /// <param name="scale">Pixels along a side of a latent.</param>
-    /// <exception cref="ArgumentException">They are; says what would be possible.</exception>
+    /// <exception cref="ArgumentException">They are not; the message says which values are possible.</exception>
     public void Check(int scale)
     {
         if (!(Overlap is > 0 and <= 0.5))
@@ -39,27 +39,27 @@ public sealed record TileOptions(int Size = 256, double Overlap = 0.25, TileBlen
     }
 }
 
-/// <summary>How overlapping tiles become one picture.</summary>
+/// <summary>How overlapping tiles are blended into one picture.</summary>
 public enum TileBlend
 {
-    /// <summary>Every pixel is the mean of the tiles over it, weighted by their distance from their edges.</summary>
+    /// <summary>Every pixel is the mean of the tiles that cover it, weighted by its distance from their edges.</summary>
     Weighted,
 
     /// <summary>
-    /// As the released code does it, for comparison with it: each tile fades in over its upper and left neighbours,
-    /// which have been faded before it; tiles whose step is no multiple of the VAE's scale give latents of a wrong size.
+    /// The released code's way, for comparison: each tile fades in over its upper and left neighbours, which are already blended.
+    /// Tiles whose step is not a multiple of the VAE's scale give latents of a wrong size.
     /// </summary>
     Sequential,
 }
 
-/// <summary>Runs a network over overlapping tiles of a video and blends what comes out.</summary>
+/// <summary>Runs a network on overlapping tiles of a video and blends the results.</summary>
 internal sealed class Tiling
 {
     private readonly TileAxis rows;
     private readonly TileAxis columns;
     private readonly int up, down;
 
-    // Blends the released code's way; null weighs.
+    // TileBlend.Sequential; null for TileBlend.Weighted.
     private readonly Func<Tensor[,], Tensor>? sequential;
 
     private Tiling(TileOptions options, long height, long width, long tile, long unit, int scale, bool down)
@@ -83,8 +83,8 @@ internal sealed class Tiling
     /// <summary>Number of tiles.</summary>
     internal int Count => rows.Count * columns.Count;
 
-    /// <summary>Tiles of pixels to encode; null when none are asked for or the frames fit into one.</summary>
-    internal static Tiling? OfPixels(TileOptions? options, long height, long width, int scale)
+    /// <summary>Tiles of pixels for the encoder; null if there are no options or the frames fit into one tile.</summary>
+    internal static Tiling? ForEncoding(TileOptions? options, long height, long width, int scale)
     {
         if (options is null || (height <= options.Size && width <= options.Size))
             return null;
@@ -94,8 +94,8 @@ internal sealed class Tiling
         return new Tiling(options, height, width, options.Size, scale, scale, down: true);
     }
 
-    /// <summary>Tiles of latents to decode; null when none are asked for or the frames fit into one.</summary>
-    internal static Tiling? OfLatents(TileOptions? options, long height, long width, int scale)
+    /// <summary>Tiles of latents for the decoder; null if there are no options or the frames fit into one tile.</summary>
+    internal static Tiling? ForDecoding(TileOptions? options, long height, long width, int scale)
     {
         if (options is null || (height <= options.Size / scale && width <= options.Size / scale))
             return null;
@@ -103,9 +103,9 @@ internal sealed class Tiling
         return new Tiling(options, height, width, options.Size / scale, 1, scale, down: false);
     }
 
-    /// <summary>Every tile through the network, blended.</summary>
+    /// <summary>Runs the network on every tile and blends the results.</summary>
     /// <param name="x">[b, c, t, h, w].</param>
-    /// <param name="network">From a tile and its number to its result.</param>
+    /// <param name="network">Computes the result of a tile from its frames and its number.</param>
     internal Tensor Run(Tensor x, Func<Tensor, int, Tensor> network)
     {
         if (sequential is null)
@@ -117,12 +117,12 @@ internal sealed class Tiling
         return scope.Keep(sequential(tiles));
     }
 
-    /// <summary>Every tile through a network that goes through a video piece by piece: one tile's pieces first, then the next tile's.</summary>
-    /// <param name="pieces">Of one video, [b, c, t, h, w] each; all sizes but t are the same.</param>
-    /// <param name="network">From a tile's part of each piece and its number to their results, each of which is asked for when the one before is blended.</param>
-    /// <param name="gather">Where the results are; null is where the network gives them.</param>
-    /// <returns>What becomes of each piece, blended.</returns>
-    /// <exception cref="InvalidOperationException">These tiles are blended the released code's way, which needs all of them at once.</exception>
+    /// <summary>Runs a network that works piece by piece on every tile: all pieces of one tile, then those of the next.</summary>
+    /// <param name="pieces">Pieces of one video, [b, c, t, h, w] each; all sizes but t are equal.</param>
+    /// <param name="network">Computes the results of a tile from its part of each piece and its number; a result is requested when the previous one is blended.</param>
+    /// <param name="gather">Device of the blended results; null is the device of the network's results.</param>
+    /// <returns>The blended result of each piece.</returns>
+    /// <exception cref="InvalidOperationException">The tiles use <see cref="TileBlend.Sequential"/>, which needs all of them at once.</exception>
     internal Tensor[] Run(IReadOnlyList<Tensor> pieces, Func<IEnumerable<Tensor>, int, IEnumerable<Tensor>> network, Device? gather)
     {
         if (sequential is not null)
@@ -168,24 +168,24 @@ internal sealed class Tiling
     private int Number(int i, int j) => (i * columns.Count) + j;
 }
 
-/// <summary>Places of the tiles along height or width, in units of the network's input.</summary>
+/// <summary>Positions of the tiles along height or width, in units of the network's input.</summary>
 /// <param name="Starts">First position of each tile.</param>
-/// <param name="Length">Positions of a tile; the last ones may have fewer.</param>
-/// <param name="Total">Positions of the whole.</param>
+/// <param name="Length">Length of a tile; the last tiles may be shorter.</param>
+/// <param name="Total">Length of the whole.</param>
 internal sealed record TileAxis(long[] Starts, long Length, long Total)
 {
     /// <summary>Number of tiles.</summary>
     internal int Count => Starts.Length;
 
-    /// <summary>Tiles at a fixed step, as the released code places them: the last may be small.</summary>
+    /// <summary>Tiles at a fixed step, as in the released code; the last may be small.</summary>
     internal static TileAxis Stepped(long total, long length, long step) =>
         new([.. Enumerable.Range(0, (int)((total + step - 1) / step)).Select(i => i * step)], length, total);
 
-    /// <summary>Tiles of full size, spread evenly so that neighbours overlap by at least so much.</summary>
-    /// <param name="total">Positions of the whole.</param>
-    /// <param name="length">Positions of a tile, a multiple of the unit.</param>
+    /// <summary>Tiles of full size, spread evenly, with at least the given overlap.</summary>
+    /// <param name="total">Length of the whole.</param>
+    /// <param name="length">Length of a tile, a multiple of the unit.</param>
     /// <param name="overlap">Least overlap of neighbours.</param>
-    /// <param name="unit">What every start is a multiple of.</param>
+    /// <param name="unit">Every start is a multiple of it.</param>
     internal static TileAxis Spread(long total, long length, long overlap, long unit)
     {
         if (total <= length)
@@ -195,12 +195,12 @@ internal sealed record TileAxis(long[] Starts, long Length, long Total)
         return new([.. Enumerable.Range(0, (int)gaps + 1).Select(i => Math.Min(i * room / gaps * unit, total - length))], length, total);
     }
 
-    /// <summary>Part of a tensor along a dimension that tile <paramref name="i"/> covers.</summary>
+    /// <summary>The part of a tensor that tile <paramref name="i"/> covers along a dimension.</summary>
     internal Tensor Cut(Tensor x, int dim, int i) => x.Narrow(dim, Starts[i], Math.Min(Length, Total - Starts[i]));
 
     /// <summary>Weights of tile <paramref name="i"/>, rising over the overlap with each neighbour, at this many positions.</summary>
     /// <param name="i">The tile.</param>
-    /// <param name="positions">Positions of the tile in the network's output.</param>
+    /// <param name="positions">Length of the tile in the network's output.</param>
     internal Tensor Weights(int i, long positions)
     {
         var weights = new float[positions];

@@ -1,13 +1,13 @@
 namespace PyramidFlow.Models.Vae;
 
 /// <summary>
-/// Floating point operations of a <see cref="CausalVideoVae"/> over a whole video: 2 for each multiply-add of a convolution,
-/// linear layer or attention product, nothing else. A single first frame meets one of a kernel's three taps in time, for the
-/// frames before it are zeros and left out; longer videos count all taps.
+/// Floating point operations of a <see cref="CausalVideoVae"/> for a whole video: 2 per multiply-add of convolutions, linear layers
+/// and attention products; other operations are not counted. A single first frame counts one of a kernel's three taps in time,
+/// because the zeros before it are skipped; longer videos count all taps.
 /// </summary>
 public static class VaeFlops
 {
-    /// <summary>Decoding latents.</summary>
+    /// <summary>Cost of decoding latents.</summary>
     /// <param name="config">Sizes of the network.</param>
     /// <param name="frames">Latent frames.</param>
     /// <param name="height">Rows of a latent frame.</param>
@@ -31,7 +31,7 @@ public static class VaeFlops
 
             if (config.DecoderTemporalUpSample[level])
             {
-                // Of a single first frame only the half of the channels that is kept is made.
+                // For a single first frame only the half of the channels that is kept is computed.
                 sum += Conv(3, channels, t == 1 ? channels : 2 * channels, t, t * h * w);
                 t = (2 * t) - 1;
             }
@@ -40,7 +40,7 @@ public static class VaeFlops
         return 2 * (sum + Conv(3, channels, config.DecoderOutChannels, t, t * h * w));
     }
 
-    /// <summary>Encoding pixels.</summary>
+    /// <summary>Cost of encoding pixels.</summary>
     /// <param name="config">Sizes of the network.</param>
     /// <param name="frames">Frames, 1 more than a multiple of the VAE's temporal scale.</param>
     /// <param name="height">Pixel rows.</param>

@@ -3,33 +3,33 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Models.Vae;
 
 /// <summary>
-/// One video going through encoder or decoder piece by piece; the pieces together are what the whole would give. Each
-/// stream has its own memory of the frames before, so one network can serve many. Gradients are recorded within a piece
-/// only, and only if it is for training.
+/// Encodes or decodes one video piece by piece; the results together equal the result of the whole video in one call. Each stream
+/// has its own cache of previous frames, so one network can serve many streams. Gradients are recorded within a piece only, and
+/// only in a stream for training.
 /// </summary>
 public sealed class VaeStream : IDisposable
 {
     private readonly Func<Tensor, CausalPass, Tensor> network;
-    private readonly Func<long, long, Tiling?> cut;
+    private readonly Func<long, long, Tiling?> tilingFor;
     private readonly Action<Tensor, bool> check;
     private readonly bool isTraining;
     private readonly List<CausalCache> caches = [];
     private long[]? shape;
     private bool ended;
 
-    internal VaeStream(Func<Tensor, CausalPass, Tensor> network, Func<long, long, Tiling?> cut, Action<Tensor, bool> check, bool isTraining)
+    internal VaeStream(Func<Tensor, CausalPass, Tensor> network, Func<long, long, Tiling?> tilingFor, Action<Tensor, bool> check, bool isTraining)
     {
         this.network = network;
-        this.cut = cut;
+        this.tilingFor = tilingFor;
         this.check = check;
         this.isTraining = isTraining;
     }
 
-    /// <summary>The next piece.</summary>
+    /// <summary>Processes the next piece.</summary>
     /// <param name="frames">Frames, [b, c, t, h, w]; all sizes but t stay the same.</param>
-    /// <param name="isEnd">Whether the video ends with them; less memory, for nothing of them needs to be remembered.</param>
-    /// <returns>What became of them, [b, c', t', h', w'].</returns>
-    /// <exception cref="ArgumentException">The piece has another size, or a number of frames that leaves a latent frame unfinished.</exception>
+    /// <param name="isEnd">Whether the video ends with these frames. Saves memory, because the cache keeps nothing of them.</param>
+    /// <returns>Their moments or pixels, [b, c', t', h', w'].</returns>
+    /// <exception cref="ArgumentException">The piece has another height, width or batch than those before, or a number of frames that does not fill a latent frame.</exception>
     /// <exception cref="InvalidOperationException">The video has ended.</exception>
     public Tensor Push(Tensor frames, bool isEnd = false)
     {
@@ -57,7 +57,7 @@ public sealed class VaeStream : IDisposable
         foreach (var cache in caches)
             cache.Advance();
         ended = isEnd;
-        return cut(frames.Size(3), frames.Size(4)) is { } tiling
+        return tilingFor(frames.Size(3), frames.Size(4)) is { } tiling
             ? tiling.Run(frames, (tile, i) => Run(tile, i, isStart, isEnd))
             : Run(frames, 0, isStart, isEnd);
     }

@@ -1,4 +1,4 @@
-using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Hub.RandomModels;
 using PyramidFlow.Testing;
@@ -15,7 +15,7 @@ public sealed class CheckpointReportTests : IDisposable
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
-    public CheckpointReportTests() => RandomCheckpoint.Write(folder.Path, new RandomOptions("miniflux", RandomScale.Tiny), cancel: Cancel);
+    public CheckpointReportTests() => RandomCheckpoint.Write(folder.Path, new RandomOptions("miniflux", RandomScale.Tiny), cancellationToken: Cancel);
 
     public void Dispose() => folder.Dispose();
 
@@ -63,7 +63,7 @@ public sealed class CheckpointReportTests : IDisposable
     public void Weights_of_another_model_than_the_config_names_both_files()
     {
         using var other = new TemporaryFolder();
-        RandomCheckpoint.Write(other.Path, new RandomOptions("sd3", RandomScale.Tiny), cancel: Cancel);
+        RandomCheckpoint.Write(other.Path, new RandomOptions("sd3", RandomScale.Tiny), cancellationToken: Cancel);
         File.Copy(other.File(Transformer, Weights), folder.File(Transformer, Weights), overwrite: true);
         var fault = Assert.Single(Faults());
         Assert.StartsWith($"{folder.File(Transformer, "config.json")} and {folder.File(Transformer, Weights)} disagree: ", fault);
@@ -92,7 +92,7 @@ public sealed class CheckpointReportTests : IDisposable
     public void Models_of_two_checkpoints_that_do_not_fit_are_named()
     {
         using var other = new TemporaryFolder();
-        RandomCheckpoint.Write(other.Path, new RandomOptions(RandomLayout.Sprites, RandomScale.Tiny), cancel: Cancel);
+        RandomCheckpoint.Write(other.Path, new RandomOptions(RandomLayout.Sprites, RandomScale.Tiny), cancellationToken: Cancel);
         foreach (var part in (string[])["causal_video_vae", "text_encoder_2", "text_encoder"])
         {
             Directory.Delete(Path.Combine(folder.Path, part), recursive: true);
@@ -109,7 +109,7 @@ public sealed class CheckpointReportTests : IDisposable
     public void Transformers_of_two_kinds_in_one_folder_are_told_apart()
     {
         using var other = new TemporaryFolder();
-        RandomCheckpoint.Write(other.Path, new RandomOptions("sd3", RandomScale.Tiny), cancel: Cancel);
+        RandomCheckpoint.Write(other.Path, new RandomOptions("sd3", RandomScale.Tiny), cancellationToken: Cancel);
         Directory.Move(Path.Combine(other.Path, Transformer), Path.Combine(folder.Path, "diffusion_transformer_768p"));
         var report = Report();
         Assert.True(report.CanRun);
@@ -124,7 +124,7 @@ public sealed class CheckpointReportTests : IDisposable
         Assert.Contains("tokens where text_encoder_2 has", Assert.Single(Faults()), StringComparison.Ordinal);
     }
 
-    private CheckpointReport Report() => CheckpointReport.Of(CheckpointFolder.Open(folder.Path), cancel: TestContext.Current.CancellationToken);
+    private CheckpointReport Report() => CheckpointReport.Create(CheckpointFolder.Open(folder.Path), cancellationToken: TestContext.Current.CancellationToken);
 
     private IReadOnlyList<string> Faults() => Report().Variants[0].Faults;
 }

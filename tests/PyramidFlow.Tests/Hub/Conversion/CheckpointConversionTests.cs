@@ -1,4 +1,4 @@
-using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Hub.Conversion;
 using PyramidFlow.Hub.RandomModels;
@@ -24,9 +24,9 @@ public sealed class CheckpointConversionTests : IDisposable
     public void A_whole_checkpoint_changes_its_type_and_still_runs(string layout)
     {
         var source = Path.Combine(folder.Path, "in");
-        RandomCheckpoint.Write(source, new RandomOptions(layout, RandomScale.Tiny), cancel: Cancel);
-        Assert.Empty(CheckpointConversion.Convert(source, Target, new ConversionOptions { Type = ElementType.Float16, ShardBytes = 4000 }, cancel: Cancel));
-        var report = CheckpointReport.Of(CheckpointFolder.Open(Target), cancel: TestContext.Current.CancellationToken);
+        RandomCheckpoint.Write(source, new RandomOptions(layout, RandomScale.Tiny), cancellationToken: Cancel);
+        Assert.Empty(CheckpointConversion.Convert(source, Target, new ConversionOptions { Type = ElementType.Float16, ShardBytes = 4000 }, cancellationToken: Cancel));
+        var report = CheckpointReport.Create(CheckpointFolder.Open(Target), cancellationToken: TestContext.Current.CancellationToken);
         Assert.All(report.Variants, variant => Assert.Empty(variant.Faults));
         Assert.All(report.Components.Where(part => part.Weights > 0), part => Assert.Equal(["Float16"], part.Types));
         Assert.Equal(File.ReadAllText(Path.Combine(source, "pipeline.json")), File.ReadAllText(Path.Combine(Target, "pipeline.json")));
@@ -43,7 +43,7 @@ public sealed class CheckpointConversionTests : IDisposable
     {
         using var scope = new TensorScope();
         var path = Source(("a", Tensor.From<float>([1, 2, 3]).To(ElementType.BFloat16)), ("n", Tensor.From<long>([1L << 40])));
-        CheckpointConversion.Convert(path, Target, cancel: Cancel);
+        CheckpointConversion.Convert(path, Target, cancellationToken: Cancel);
         using var after = WeightsFile.Open(Target);
         Assert.Equal(ElementType.BFloat16, after.Describe("a").Type);
         Assert.Equal([1L << 40], after.Read("n").ToArray<long>());
@@ -53,7 +53,7 @@ public sealed class CheckpointConversionTests : IDisposable
     public void Integers_keep_their_type()
     {
         using var scope = new TensorScope();
-        CheckpointConversion.Convert(Source(("a", Tensor.Ones([2])), ("n", Tensor.From<long>([3]))), Target, new ConversionOptions { Type = ElementType.BFloat16 }, cancel: Cancel);
+        CheckpointConversion.Convert(Source(("a", Tensor.Ones([2])), ("n", Tensor.From<long>([3]))), Target, new ConversionOptions { Type = ElementType.BFloat16 }, cancellationToken: Cancel);
         using var after = WeightsFile.Open(Target);
         Assert.Equal((ElementType.BFloat16, ElementType.Int64), (after.Describe("a").Type, after.Describe("n").Type));
     }
@@ -72,7 +72,7 @@ public sealed class CheckpointConversionTests : IDisposable
         var tensors = new List<(string, Tensor)> { (prefix + "a.weight", Tensor.Ones([2])), (prefix + "b", Tensor.Ones([3])) };
         if (other.Length > 0)
             tensors.Add((other + "a.weight", Tensor.Ones([9])));
-        var notes = CheckpointConversion.Convert(Source([.. tensors]), Target, cancel: Cancel);
+        var notes = CheckpointConversion.Convert(Source([.. tensors]), Target, cancellationToken: Cancel);
         using var after = WeightsFile.Open(Target);
         Assert.Equal(["a.weight", "b"], after.Keys.Order(StringComparer.Ordinal));
         Assert.Equal([2], after.Describe("a.weight").Shape);
@@ -83,7 +83,7 @@ public sealed class CheckpointConversionTests : IDisposable
     public void Transformer_and_vae_of_one_file_part()
     {
         using var scope = new TensorScope();
-        CheckpointConversion.Convert(Source(("model.dit.a", Tensor.Ones([2])), ("model.vae.b", Tensor.Ones([3])), ("model.text_encoder.c", Tensor.Ones([4]))), Target, cancel: Cancel);
+        CheckpointConversion.Convert(Source(("model.dit.a", Tensor.Ones([2])), ("model.vae.b", Tensor.Ones([3])), ("model.text_encoder.c", Tensor.Ones([4]))), Target, cancellationToken: Cancel);
         using var transformer = WeightsFile.Open(Path.Combine(Target, "diffusion_transformer"));
         using var vae = WeightsFile.Open(Path.Combine(Target, "causal_video_vae"));
         Assert.Equal(["a"], transformer.Keys);
@@ -93,7 +93,7 @@ public sealed class CheckpointConversionTests : IDisposable
     [Fact]
     public void A_checkpoint_of_a_trainer_is_read_without_converting_it()
     {
-        RandomCheckpoint.Write(Target, new RandomOptions("miniflux", RandomScale.Tiny), cancel: Cancel);
+        RandomCheckpoint.Write(Target, new RandomOptions("miniflux", RandomScale.Tiny), cancellationToken: Cancel);
         foreach (var (part, prefix) in ((string, string)[])[("diffusion_transformer_384p", "module.dit."), ("causal_video_vae", "vae.")])
         {
             using var scope = new TensorScope();
@@ -104,7 +104,7 @@ public sealed class CheckpointConversionTests : IDisposable
             SafetensorsWriter.Write(path, tensors);
         }
 
-        Assert.True(CheckpointReport.Of(CheckpointFolder.Open(Target), cancel: TestContext.Current.CancellationToken).CanRun);
+        Assert.True(CheckpointReport.Create(CheckpointFolder.Open(Target), cancellationToken: TestContext.Current.CancellationToken).CanRun);
     }
 
     [Fact]
@@ -112,7 +112,7 @@ public sealed class CheckpointConversionTests : IDisposable
     {
         using var scope = new TensorScope();
         var path = Source(("a", Tensor.Ones([2])), ("big.weight", Tensor.From<float>([1, -70000])));
-        var error = Assert.Throws<CheckpointException>(() => CheckpointConversion.Convert(path, Target, new ConversionOptions { Type = ElementType.Float16 }, cancel: Cancel));
+        var error = Assert.Throws<CheckpointException>(() => CheckpointConversion.Convert(path, Target, new ConversionOptions { Type = ElementType.Float16 }, cancellationToken: Cancel));
         Assert.Contains("big.weight holds 7E+04, too large for fp16: convert it to bf16 or fp32", error.Message, StringComparison.Ordinal);
         Assert.Equal(["source.safetensors"], Directory.GetFileSystemEntries(folder.Path).Select(Path.GetFileName));
     }
@@ -122,7 +122,7 @@ public sealed class CheckpointConversionTests : IDisposable
     {
         using var scope = new TensorScope();
         folder.Write("config.json", "{}");
-        CheckpointConversion.Convert(Source(("shared.weight", Tensor.Ones([2])), ("encoder.embed_tokens.weight", Tensor.Ones([2]))), Target, cancel: Cancel);
+        CheckpointConversion.Convert(Source(("shared.weight", Tensor.Ones([2])), ("encoder.embed_tokens.weight", Tensor.Ones([2]))), Target, cancellationToken: Cancel);
         Assert.Equal(["config.json", "model.safetensors"], Directory.GetFiles(Target).Select(Path.GetFileName).Order(StringComparer.Ordinal));
         using var after = WeightsFile.Open(Target);
         Assert.Equal(["shared.weight"], after.Keys);

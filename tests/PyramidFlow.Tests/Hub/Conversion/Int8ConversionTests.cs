@@ -1,4 +1,4 @@
-using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Hub.Conversion;
 using PyramidFlow.Hub.RandomModels;
@@ -26,10 +26,10 @@ public sealed class Int8ConversionTests : IDisposable
         var (plain, rounded, reports) = Convert("", layout);
         Assert.Equal(["diffusion_transformer_384p", layout == "sd3" ? "text_encoder_3" : "text_encoder_2"], reports.Select(report => report.Split(':')[0]));
         Assert.All(reports, report => Assert.Matches(@" matrices as int8, relative error 0\.[0-9]+% on average and [01]\.[0-9]+% at most \(.*weight\)$", report));
-        var report = CheckpointReport.Of(CheckpointFolder.Open(rounded), cancel: TestContext.Current.CancellationToken);
+        var report = CheckpointReport.Create(CheckpointFolder.Open(rounded), cancellationToken: TestContext.Current.CancellationToken);
         Assert.All(report.Variants, variant => Assert.Empty(variant.Faults));
         Assert.Equal(2, report.Components.Count(part => part.Types.Contains("Int8")));
-        Assert.True(report.Components.Sum(part => part.Bytes) < CheckpointReport.Of(CheckpointFolder.Open(plain), cancel: TestContext.Current.CancellationToken).Components.Sum(part => part.Bytes));
+        Assert.True(report.Components.Sum(part => part.Bytes) < CheckpointReport.Create(CheckpointFolder.Open(plain), cancellationToken: TestContext.Current.CancellationToken).Components.Sum(part => part.Bytes));
 
         var expected = await Make(plain, Offload.None);
         var actual = await Make(rounded, Offload.None);
@@ -62,7 +62,7 @@ public sealed class Int8ConversionTests : IDisposable
             [("transformer_blocks.0.even.weight", even), ("transformer_blocks.0.spiked.weight", spiked), ("proj_out.weight", even)]);
         var reports = new List<string>();
         CheckpointConversion.Convert(folder.File("in.safetensors"), folder.File("out"), new ConversionOptions { Int8 = true, Type = ElementType.BFloat16, Report = reports.Add },
-            cancel: Cancel);
+            cancellationToken: Cancel);
         using var after = WeightsFile.Open(folder.File("out"));
         Assert.Equal(["BFloat16 proj_out.weight", "BFloat16 transformer_blocks.0.spiked.weight", "Float32 transformer_blocks.0.even.weight_scale", "Int8 transformer_blocks.0.even.weight"],
             after.Keys.Select(key => $"{after.Describe(key).Type} {key}").Order(StringComparer.Ordinal));
@@ -72,8 +72,8 @@ public sealed class Int8ConversionTests : IDisposable
     private (string Plain, string Rounded, List<string> Reports) Convert(string name, string layout)
     {
         var (plain, rounded, reports) = (Path.Combine(folder.Path, name + "plain"), Path.Combine(folder.Path, name + "int8"), new List<string>());
-        RandomCheckpoint.Write(plain, new RandomOptions(layout, RandomScale.Tiny), cancel: Cancel);
-        Assert.Empty(CheckpointConversion.Convert(plain, rounded, new ConversionOptions { Int8 = true, Report = reports.Add }, cancel: Cancel));
+        RandomCheckpoint.Write(plain, new RandomOptions(layout, RandomScale.Tiny), cancellationToken: Cancel);
+        Assert.Empty(CheckpointConversion.Convert(plain, rounded, new ConversionOptions { Int8 = true, Report = reports.Add }, cancellationToken: Cancel));
         return (plain, rounded, reports);
     }
 

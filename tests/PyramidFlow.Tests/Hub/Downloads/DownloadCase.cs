@@ -66,7 +66,7 @@ internal sealed class DownloadCase : IDisposable
     public async Task<DownloadPlan> PlanAsync(string? variant = "384p")
     {
         var source = new HubSource(HubRepository.Name);
-        return DownloadPlan.Of(source, await Client.ListAsync(source, Cancel), variant, Target);
+        return DownloadPlan.Create(source, await Client.ListAsync(source, Cancel), variant, Target);
     }
 
     public async Task RunAsync(IProgress<DownloadProgress>? progress = null, CancellationToken? cancel = null) =>

@@ -232,7 +232,7 @@ public sealed class ModelDownloadTests
         outside.Write("victim", "mine");
         Directory.CreateDirectory(test.PathOf("diffusion_transformer_384p"));
         var file = (await test.PlanAsync()).Files.Single(f => f.Path == Weights);
-        File.CreateSymbolicLink(ResumableFile.PathOf(test.PathOf(Weights), file), outside.File("victim"));
+        File.CreateSymbolicLink(ResumableFile.PathFor(test.PathOf(Weights), file), outside.File("victim"));
         File.CreateSymbolicLink(test.PathOf(DownloadCase.Config), outside.File("victim"));
         await test.RunAsync();
         test.AssertWhole();

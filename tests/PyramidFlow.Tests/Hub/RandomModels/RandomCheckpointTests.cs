@@ -1,5 +1,4 @@
 using PyramidFlow.Models;
-using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Hub.RandomModels;
 using PyramidFlow.Generation;
@@ -20,8 +19,8 @@ public sealed class RandomCheckpointTests
     public async Task A_tiny_one_runs_and_its_frames_are_no_accident(string layout)
     {
         using var folder = new TemporaryFolder();
-        RandomCheckpoint.Write(folder.Path, new RandomOptions(layout, RandomScale.Tiny, Seed: 5), cancel: Cancel);
-        Assert.All(CheckpointReport.Of(CheckpointFolder.Open(folder.Path), cancel: TestContext.Current.CancellationToken).Variants, variant => Assert.Empty(variant.Faults));
+        RandomCheckpoint.Write(folder.Path, new RandomOptions(layout, RandomScale.Tiny, Seed: 5), cancellationToken: Cancel);
+        Assert.All(CheckpointReport.Create(CheckpointFolder.Open(folder.Path), cancellationToken: TestContext.Current.CancellationToken).Variants, variant => Assert.Empty(variant.Faults));
         using var pipeline = VideoPipeline.Load(folder.Path);
         using var latents = pipeline.GenerateLatents(new GenerationOptions { Prompt = "a red ball falling", Seed = 1 }, cancellationToken: TestContext.Current.CancellationToken);
         Assert.Equal([1, layout == RandomLayout.Sprites ? 16 : 4, 2, 8, 8], latents.Shape);
@@ -37,7 +36,7 @@ public sealed class RandomCheckpointTests
     public void The_text_encoder_lies_in_shards_as_released()
     {
         using var folder = new TemporaryFolder();
-        RandomCheckpoint.Write(folder.Path, new RandomOptions("miniflux", RandomScale.Tiny), cancel: Cancel);
+        RandomCheckpoint.Write(folder.Path, new RandomOptions("miniflux", RandomScale.Tiny), cancellationToken: Cancel);
         Assert.Equal(["config.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"],
             Directory.GetFiles(Path.Combine(folder.Path, "text_encoder_2")).Select(Path.GetFileName).Order(StringComparer.Ordinal));
     }
@@ -47,7 +46,7 @@ public sealed class RandomCheckpointTests
     {
         using var folder = new TemporaryFolder();
         foreach (var (name, seed) in ((string, ulong)[])[("a", 1), ("b", 1), ("c", 2)])
-            RandomCheckpoint.Write(Path.Combine(folder.Path, name), new RandomOptions("sd3", RandomScale.Tiny, seed), cancel: Cancel);
+            RandomCheckpoint.Write(Path.Combine(folder.Path, name), new RandomOptions("sd3", RandomScale.Tiny, seed), cancellationToken: Cancel);
         byte[] Read(string name) => File.ReadAllBytes(Path.Combine(folder.Path, name, "text_encoder", "model.safetensors"));
         Assert.Equal(Read("a"), Read("b"));
         Assert.NotEqual(Read("a"), Read("c"));
@@ -60,7 +59,7 @@ public sealed class RandomCheckpointTests
     {
         using var scope = new TensorScope();
         using var folder = new TemporaryFolder();
-        RandomCheckpoint.Write(folder.Path, new RandomOptions(RandomLayout.Sprites), cancel: Cancel);
+        RandomCheckpoint.Write(folder.Path, new RandomOptions(RandomLayout.Sprites), cancellationToken: Cancel);
         using var source = WeightsFile.Open(Path.Combine(folder.Path, "causal_video_vae"));
         foreach (var key in source.Keys)
         {
@@ -84,7 +83,7 @@ public sealed class RandomCheckpointTests
     public void Real_sizes_are_those_of_the_released_checkpoints(string layout, string transformer, params string[] clips)
     {
         var family = layout == "sd3" ? ModelFamilies.Sd3 : ModelFamilies.Flux;
-        var parts = RandomCheckpoint.Parts(RandomSizes.Of(layout, RandomScale.Real, 0, 0), family, RandomScale.Real);
+        var parts = RandomCheckpoint.Parts(RandomSizes.For(layout, RandomScale.Real, 0, 0), family, RandomScale.Real);
         string[] approved = [transformer, "causal_video_vae.txt", .. clips, "t5_xxl_encoder.txt"];
         Assert.Equal(approved.Length, parts.Count);
         foreach (var (part, file) in parts.Zip(approved))
@@ -98,7 +97,7 @@ public sealed class RandomCheckpointTests
         using var folder = new TemporaryFolder();
         folder.Write("mine", "x");
         Assert.Contains("is there and not empty", Assert.Throws<CheckpointException>(() =>
-            RandomCheckpoint.Write(folder.Path, new RandomOptions("miniflux", RandomScale.Tiny), cancel: Cancel)).Message, StringComparison.Ordinal);
+            RandomCheckpoint.Write(folder.Path, new RandomOptions("miniflux", RandomScale.Tiny), cancellationToken: Cancel)).Message, StringComparison.Ordinal);
         Assert.Single(Directory.GetFileSystemEntries(folder.Path));
     }
 
@@ -109,7 +108,7 @@ public sealed class RandomCheckpointTests
         using var cancelled = new CancellationTokenSource();
         cancelled.Cancel();
         Assert.ThrowsAny<OperationCanceledException>(() =>
-            RandomCheckpoint.Write(Path.Combine(folder.Path, "x"), new RandomOptions("miniflux", RandomScale.Tiny), cancel: cancelled.Token));
+            RandomCheckpoint.Write(Path.Combine(folder.Path, "x"), new RandomOptions("miniflux", RandomScale.Tiny), cancellationToken: cancelled.Token));
         Assert.Empty(Directory.GetFileSystemEntries(folder.Path));
     }
 }

@@ -162,16 +162,16 @@ public sealed class LoraFormatsTests : IDisposable
     public void The_hash_of_a_LoRA_changes_with_its_matrices_and_with_its_settings_and_is_the_same_for_file_and_folder()
     {
         Peft("""{"r":4}""");
-        var first = LoraPlace.Of(folder.Path).Sha256();
-        Assert.Equal(first, LoraPlace.Of(folder.File(Model)).Sha256());
+        var first = LoraPlace.Find(folder.Path).Sha256();
+        Assert.Equal(first, LoraPlace.Find(folder.File(Model)).Sha256());
         folder.Write(Config, """{"r":4,"lora_alpha":2}""");
-        var other = LoraPlace.Of(folder.Path).Sha256();
+        var other = LoraPlace.Find(folder.Path).Sha256();
         File.Delete(folder.File(Config));
-        var alone = LoraPlace.Of(folder.Path).Sha256();
+        var alone = LoraPlace.Find(folder.Path).Sha256();
         Assert.Equal(3, new[] { first, other, alone }.Distinct().Count());
         Assert.Equal(PyramidFlow.Generation.GenerationNotes.Sha256(folder.File(Model)), alone);
         SafetensorsWriter.Write(folder.File(Model), Pair(a, b * 2));
-        Assert.NotEqual(alone, LoraPlace.Of(folder.Path).Sha256());
+        Assert.NotEqual(alone, LoraPlace.Find(folder.Path).Sha256());
     }
 
     private static (string, Tensor)[] Pair(Tensor down, Tensor up) => [($"transformer.{Layer}.lora_A.weight", down), ($"transformer.{Layer}.lora_B.weight", up)];

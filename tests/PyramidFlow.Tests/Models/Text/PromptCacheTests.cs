@@ -1,4 +1,4 @@
-using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Generation;
 using PyramidFlow.Testing;
 using PyramidFlow.Tests.Generation;

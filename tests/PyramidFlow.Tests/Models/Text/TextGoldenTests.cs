@@ -1,7 +1,9 @@
 using System.Globalization;
+using System.Text;
+using System.Text.Json;
 using PyramidFlow.Models;
-using PyramidFlow.Testing;
 using PyramidFlow.Models.Text;
+using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Tests.Models.Text;
@@ -117,4 +119,13 @@ public sealed class TextGoldenTests
                 golden.Atol, golden.Rtol, $"true tokens of row {row}");
         }
     }
+}
+
+internal static class JsonElements
+{
+    internal static T5EncoderConfig AsT5(this JsonElement config) => T5EncoderConfig.Parse(Bytes(config), "golden config");
+
+    internal static ClipTextConfig AsClip(this JsonElement config) => ClipTextConfig.Parse(Bytes(config), "golden config");
+
+    private static byte[] Bytes(JsonElement config) => Encoding.UTF8.GetBytes(config.GetRawText());
 }

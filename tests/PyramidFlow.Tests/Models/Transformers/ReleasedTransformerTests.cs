@@ -1,4 +1,3 @@
-using PyramidFlow.Hub;
 using PyramidFlow.Testing;
 using PyramidFlow.Models;
 

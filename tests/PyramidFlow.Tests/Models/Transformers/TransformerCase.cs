@@ -72,7 +72,7 @@ internal static class TransformerCase
             SafetensorsWriter.Write(folder.File("plain.safetensors"), state.Keys.Select(key => (key, state.Read(key))));
         var reports = new List<string>();
         CheckpointConversion.Convert(folder.File("plain.safetensors"), folder.File("int8"), new ConversionOptions { Int8 = true, Report = reports.Add },
-            cancel: TestContext.Current.CancellationToken);
+            cancellationToken: TestContext.Current.CancellationToken);
         using var rounded = WeightsFile.Open(folder.File("int8"));
         using var model = Declare(golden);
         model.Load(rounded, device: TestDevice.Current);

@@ -86,7 +86,7 @@ public sealed class CausalLayerGoldenTests
     {
         using var golden = Goldens.Open("causal_downsample", name);
         var (inputs, outputs) = Channels(golden.Config);
-        using var layer = golden.Loaded(new CausalDownsample(inputs, outputs));
+        using var layer = golden.Loaded(CausalDownsample.Spatial(inputs, outputs));
         AssertChunks(golden, layer.Forward);
     }
 
@@ -96,7 +96,7 @@ public sealed class CausalLayerGoldenTests
     {
         using var golden = Goldens.Open("causal_temporal_downsample", name);
         var (inputs, outputs) = Channels(golden.Config);
-        using var layer = golden.Loaded(new CausalTemporalDownsample(inputs, outputs));
+        using var layer = golden.Loaded(CausalDownsample.Temporal(inputs, outputs));
         AssertChunks(golden, layer.Forward);
     }
 
@@ -126,7 +126,7 @@ public sealed class CausalLayerGoldenTests
     {
         using var golden = Goldens.Open("down_encoder_block_causal3d", name);
         var config = golden.Config;
-        using var block = golden.Loaded(new CausalDownBlock(config.Integer("in_channels", 0), config.Integer("out_channels", 0),
+        using var block = golden.Loaded(CausalLevel.Down(config.Integer("in_channels", 0), config.Integer("out_channels", 0),
             (int)config.Integer("num_layers", 1), Settings(config), config.Flag("add_spatial_downsample", true), config.Flag("add_temporal_downsample", false)));
         AssertChunks(golden, block.Forward);
     }
@@ -137,7 +137,7 @@ public sealed class CausalLayerGoldenTests
     {
         using var golden = Goldens.Open("up_decoder_block_causal3d", name);
         var config = golden.Config;
-        using var block = golden.Loaded(new CausalUpBlock(config.Integer("in_channels", 0), config.Integer("out_channels", 0),
+        using var block = golden.Loaded(CausalLevel.Up(config.Integer("in_channels", 0), config.Integer("out_channels", 0),
             (int)config.Integer("num_layers", 1), Settings(config), config.Flag("add_spatial_upsample", true), config.Flag("add_temporal_upsample", false)));
         AssertChunks(golden, block.Forward);
     }

@@ -15,7 +15,7 @@ public sealed class TilingTests
     {
         using var scope = new TensorScope();
         var x = SmallVae.Random(1, 2, 3, height, width);
-        var tiling = Tiling.OfLatents(new TileOptions(24, Blend: blend), height, width, scale: 1)!;
+        var tiling = Tiling.ForDecoding(new TileOptions(24, Blend: blend), height, width, scale: 1)!;
         GoldenTensors.AssertClose(x, tiling.Run(x, (tile, _) => tile.Clone()), 1e-6, 1e-6, "whole");
     }
 
@@ -24,7 +24,7 @@ public sealed class TilingTests
     {
         using var scope = new TensorScope();
         var x = SmallVae.Random(1, 2, 1, 64, 56);
-        var tiling = Tiling.OfPixels(new TileOptions(48), 64, 56, scale: 8)!;
+        var tiling = Tiling.ForEncoding(new TileOptions(48), 64, 56, scale: 8)!;
         var whole = tiling.Run(x, (tile, _) => Means(tile));
         GoldenTensors.AssertClose(Means(x), whole, 1e-6, 1e-6, "means");
     }
@@ -35,7 +35,7 @@ public sealed class TilingTests
         using var scope = new TensorScope();
         using var noGrad = NoGrad.Begin();
         var x = SmallVae.Random(1, 1, 1, 40, 40);
-        var tiling = Tiling.OfLatents(new TileOptions(24), 40, 40, scale: 1)!;
+        var tiling = Tiling.ForDecoding(new TileOptions(24), 40, 40, scale: 1)!;
         var numbered = tiling.Run(x, (tile, i) => (tile * 0) + i);
         var mirrored = tiling.Run(x, (tile, i) => (tile * 0) + (tiling.Count - 1 - i)).Flip(3, 4);
         GoldenTensors.AssertClose(numbered, mirrored, 1e-6, 1e-6, "mirrored");
@@ -44,9 +44,9 @@ public sealed class TilingTests
     [Fact]
     public void Frames_that_fit_into_a_tile_are_not_cut()
     {
-        Assert.Null(Tiling.OfPixels(new TileOptions(256), 256, 256, scale: 8));
-        Assert.Null(Tiling.OfLatents(new TileOptions(256), 32, 32, scale: 8));
-        Assert.Null(Tiling.OfLatents(null, 320, 320, scale: 8));
+        Assert.Null(Tiling.ForEncoding(new TileOptions(256), 256, 256, scale: 8));
+        Assert.Null(Tiling.ForDecoding(new TileOptions(256), 32, 32, scale: 8));
+        Assert.Null(Tiling.ForDecoding(null, 320, 320, scale: 8));
     }
 
     [Theory]
@@ -54,7 +54,7 @@ public sealed class TilingTests
     [InlineData(64, 0.6, 128, "a tile overlap of 0.6")]
     [InlineData(64, 0.25, 100, "width 100 is not a multiple of 8: use 96 or 104")]
     public void Impossible_tiles_are_refused(int size, double overlap, long width, string message) =>
-        Assert.StartsWith(message, Assert.Throws<ArgumentException>(() => Tiling.OfPixels(new TileOptions(size, overlap), 128, width, 8)).Message, StringComparison.Ordinal);
+        Assert.StartsWith(message, Assert.Throws<ArgumentException>(() => Tiling.ForEncoding(new TileOptions(size, overlap), 128, width, 8)).Message, StringComparison.Ordinal);
 
     private static Tensor Means(Tensor x) => x.Squeeze(2).AvgPool2d(8, 8).Unsqueeze(2);
 }

@@ -135,7 +135,7 @@ public sealed class VaeStreamTests
         using var scope = new TensorScope();
         using var vae = SmallVae.Create();
         var tiles = new TileOptions(16, Blend: TileBlend.Sequential);
-        Assert.Contains("use weighted ones", Assert.Throws<ArgumentException>(() => vae.DecodeTileByTile([SmallVae.Random(1, 4, 1, 4, 4)], tiles, cancel: TestContext.Current.CancellationToken)).Message, StringComparison.Ordinal);
+        Assert.Contains("use weighted ones", Assert.Throws<ArgumentException>(() => vae.DecodeTileByTile([SmallVae.Random(1, 4, 1, 4, 4)], tiles, cancellationToken: TestContext.Current.CancellationToken)).Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -6,14 +6,14 @@ using System.Text;
 namespace PyramidFlow.Models.Tokenizers.Repair;
 
 /// <summary>
-/// What is mended character by character: C1 controls, ligatures, widths, curly quotes, line breaks, half surrogates,
-/// terminal escapes and control characters.
+/// Repairs single characters: C1 controls, ligatures, character widths, curly quotes, line breaks, lone surrogates, terminal escapes and
+/// control characters.
 /// </summary>
 internal static class CharacterRepair
 {
     private const char Escape = '\u001B';
 
-    // Forms of half or full width from U+FF5F on; a space where there is no character.
+    // Characters for the half and full width forms from U+FF5F; a space for unassigned ones.
     private const int WidthStart = 0xFF5F;
 
     private const string Widths = "⦅⦆。「」、・ヲァィゥェォャュョッーアイウエオカキクケコサシスセソタチツテトナニヌネノハヒフヘホマミムメモヤユヨラリルレロワン"
@@ -25,7 +25,7 @@ internal static class CharacterRepair
 
     private static readonly FrozenDictionary<char, string> Replacements = BuildReplacements();
 
-    /// <summary>C1 controls as the characters that Windows-1252 has in their places, where it has one.</summary>
+    /// <summary>Replaces C1 controls by the characters of Windows-1252 with the same numbers, if any.</summary>
     public static string ReplaceC1(string text) => text.AsSpan().IndexOfAnyInRange('\u0080', '\u009F') < 0
         ? text
         : string.Create(text.Length, text, (output, source) =>
@@ -34,7 +34,7 @@ internal static class CharacterRepair
                 output[i] = Windows1252(source[i]);
         });
 
-    /// <summary>Mends a text; valid UTF-16 comes out.</summary>
+    /// <summary>Repairs a text; the result is valid UTF-16.</summary>
     public static string Repair(string text)
     {
         var output = new StringBuilder(text.Length);
@@ -81,7 +81,7 @@ internal static class CharacterRepair
         return output.ToString();
     }
 
-    // ESC [ digits and semicolons, letter: colours and the like.
+    // Terminal escapes such as colours: ESC, [, digits and semicolons, letter.
     private static int EscapeLength(ReadOnlySpan<char> text)
     {
         if (text is not [Escape, '[', ..])
@@ -172,14 +172,14 @@ internal static class CharacterRepair
 }
 
 /// <summary>
-/// Character references of HTML that end in a semicolon: the names of the standard (<c>HtmlEntities.txt</c>), names in
-/// capitals where no other name is meant (<c>&amp;EACUTE;</c>), and numbers.
+/// Decodes HTML character references that end in a semicolon: names of the standard (<c>HtmlEntities.txt</c>), unambiguous names in
+/// capitals (<c>&amp;EACUTE;</c>), and numbers.
 /// </summary>
 internal static class HtmlEntities
 {
     private const int LongestName = 24;
 
-    // Names in capitals that the standard also takes without a semicolon: "&COPYSR;" is a copyright sign and "SR;".
+    // Names in capitals that the standard allows without a semicolon: "&COPYSR;" is a copyright sign and "SR;".
     private static readonly string[] OpenCapitals = ["AMP", "COPY", "ETH", "GT", "LT", "QUOT", "REG", "THORN"];
 
     private static readonly SearchValues<char> NameCharacters =
@@ -187,7 +187,7 @@ internal static class HtmlEntities
 
     private static readonly Lazy<FrozenDictionary<string, string>> Named = new(ReadNames);
 
-    /// <summary>Puts characters in the place of references.</summary>
+    /// <summary>Replaces references by their characters.</summary>
     public static string Unescape(string text)
     {
         var next = text.IndexOf('&', StringComparison.Ordinal);
@@ -232,7 +232,7 @@ internal static class HtmlEntities
         digits = digits.TrimStart('0');
         var point = digits.IsEmpty ? 0 : digits.Length > 7 ? int.MaxValue
             : int.Parse(digits, hex ? NumberStyles.HexNumber : NumberStyles.None, CultureInfo.InvariantCulture);
-        // A semicolon is left alone, since it looks like a reference that was read in part.
+        // References to a semicolon stay, because the text may be the rest of a decoded reference.
         return point == ';' ? null : Character(point);
     }
 

@@ -5,8 +5,8 @@ using System.Text;
 namespace PyramidFlow.Models.Tokenizers.Repair;
 
 /// <summary>
-/// Neighbours that hardly occur but in misread text, such as a small accented letter before a currency sign. The
-/// categories and pairs are those of ftfy's heuristic of version 6.3.
+/// Sequences of characters that rarely occur except in mojibake, such as a lower-case accented letter before a currency sign. Categories
+/// and sequences are those of ftfy 6.3.
 /// </summary>
 internal static class MojibakeSigns
 {
@@ -52,7 +52,7 @@ internal static class MojibakeSigns
         ["Œœ", Place.Not("a-zA-Z")],
         [Upper, "°"],
 
-        // Windows-1252: two bytes, then Arabic, then the leads of Indian scripts.
+        // Windows-1252: two-byte sequences, Arabic, lead bytes of Indic scripts.
         ["ÂÃÎÐ", "€œŠš¢£Ÿž\u00A0\u00AD®©°·»–—´" + Opening + Closing],
         ["×", "²³"],
         ["ØÙ", ArabicSecond, "ØÙ", ArabicSecond],
@@ -64,30 +64,30 @@ internal static class MojibakeSigns
         ["‚", "Ä", "ìîïòôúùû†°¢π"],
         ["‚", "âó", "àä°ê"],
 
-        // Windows-1251: U+2000 and on, Cyrillic, and Cyrillic over Latin-1 beside a Latin letter.
+        // Windows-1251: characters from U+2000, Cyrillic, and Cyrillic via Latin-1 beside a Latin letter.
         ["в", "Ђ"],
         ["ВГРС", C1 + Odd + Opening + Closing + Currency + "°µ", "ВГРС"],
         ["Г", "ў", "В", "Ђ", "В", Place.Not("\n"), "A-Za-z "],
 
-        // "à", "á" and the no-break space, the spaces plain ones since; "Â" before what it should not be seen with.
+        // "à", "á" and the no-break space after it became a space; "Â" before unlikely characters.
         ["Ã", "\u00A0¡"],
         ["a-z", "ÃÂ", " "],
         ["a-z", Space, "ÃÂ", " "],
         [Place.Start, "ÃÂ", " "],
         ["a-z.,?!" + Closing, "Â", " " + Opening + Closing],
 
-        // Windows-1253: U+2000 and on, Greek. Windows-1257: U+2000 and on.
+        // Windows-1253: characters from U+2000, Greek. Windows-1257: characters from U+2000.
         ["β", "€", "™\u00A0Ά\u00AD®°"],
         ["ΒΓΞΟ", C1 + Odd + Opening + Closing + Currency + "°", "ΒΓΞΟ"],
         ["ā", "€"],
     ];
 
-    /// <summary>Whether a text has one of the signs.</summary>
+    /// <summary>Whether a text contains one of the sequences.</summary>
     public static bool In(string text)
     {
         for (var at = 0; at < text.Length; at++)
         {
-            // Every sign has a character beyond ASCII among its first three.
+            // Every sequence has a non-ASCII character among its first three.
             if (Ascii.IsValid(text.AsSpan(at, Math.Min(3, text.Length - at))))
                 continue;
             foreach (var sign in Signs)
@@ -113,17 +113,17 @@ internal static class MojibakeSigns
         return true;
     }
 
-    /// <summary>What may stand at one place of a sign.</summary>
+    /// <summary>Element of a sequence: a set of characters or a position.</summary>
     private sealed class Place
     {
         private readonly Func<string, int, int> width;
 
         private Place(Func<string, int, int> width) => this.width = width;
 
-        /// <summary>The beginning of the text; no character.</summary>
+        /// <summary>The beginning of the text; matches no character.</summary>
         public static Place Start { get; } = new((_, at) => at == 0 ? 0 : -1);
 
-        /// <summary>A letter, a number or a low line.</summary>
+        /// <summary>A letter, number or underscore.</summary>
         public static Place WordCharacter { get; } = new((text, at) =>
             Rune.TryGetRuneAt(text, at, out var rune) && (rune.Value == '_' || IsLetterOrNumber(rune))
                 ? rune.Utf16SequenceLength
@@ -135,14 +135,14 @@ internal static class MojibakeSigns
             return new Place((text, at) => set.Contains(text[at]) ? 1 : -1);
         }
 
-        /// <summary>Any character but these.</summary>
+        /// <summary>Any character except these.</summary>
         public static Place Not(string characters)
         {
             var set = Set(characters);
             return new Place((text, at) => set.Contains(text[at]) ? -1 : char.IsSurrogatePair(text, at) ? 2 : 1);
         }
 
-        /// <summary>Characters taken at a position of a text; below 0 where this cannot stand there.</summary>
+        /// <summary>Number of characters matched at a position of a text; negative if the element does not match.</summary>
         public int Width(string text, int at) => at < text.Length ? width(text, at) : -1;
 
         private static bool IsLetterOrNumber(Rune rune) => Rune.IsLetter(rune)

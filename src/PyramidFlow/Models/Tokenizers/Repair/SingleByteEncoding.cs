@@ -3,8 +3,8 @@ using System.Collections.Frozen;
 namespace PyramidFlow.Models.Tokenizers.Repair;
 
 /// <summary>
-/// An encoding of one byte a character that UTF-8 text is often read in by mistake. Bytes without a character stand for
-/// the C1 control of the same number.
+/// A single-byte encoding in which UTF-8 text is often decoded by mistake. Bytes without a character map to the C1 control of the same
+/// number.
 /// </summary>
 internal sealed class SingleByteEncoding
 {
@@ -85,7 +85,7 @@ internal sealed class SingleByteEncoding
         + "ŔÁÂĂÄĹĆÇČÉĘËĚÍÎĎĐŃŇÓÔŐÖ×ŘŮÚŰÜÝŢß"
         + "ŕáâăäĺćçčéęëěíîďđńňóôőö÷řůúűüýţ˙", marksLosses: false);
 
-    // A dash and a space of plain text would look like a broken character.
+    // Without RestoresSpaces: in MacRoman a dash and a space of plain text look like a damaged character.
     private static SingleByteEncoding MacRoman { get; } = new(
         "ÄÅÇÉÑÖÜáàâäãåçéèêëíìîïñóòôöõúùûü"
         + "†°¢£§•¶ß®©™´¨≠ÆØ∞±≤≥¥µ∂∑∏π∫ªºΩæø"
@@ -98,26 +98,26 @@ internal sealed class SingleByteEncoding
         + "└┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀"
         + "αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\u00A0", marksLosses: false);
 
-    /// <summary>The encodings, the likeliest first.</summary>
+    /// <summary>All encodings, the most likely first.</summary>
     public static IReadOnlyList<SingleByteEncoding> InOrderOfTrial { get; } =
     [
         Latin1, Windows1252, Windows1251, Windows1250, Windows1253, Windows1254, Windows1257, Iso88592, MacRoman, Cp437,
     ];
 
-    /// <summary>The encodings whose letters hint at UTF-8 in the midst of other text.</summary>
+    /// <summary>Encodings whose letters indicate UTF-8 inside other text.</summary>
     public static IReadOnlyList<SingleByteEncoding> LikeLatin1 { get; } =
         [Latin1, Windows1252, Windows1251, Windows1250, Windows1253, Windows1254, Windows1257];
 
     /// <summary>The characters of bytes 80 to FF.</summary>
     public string UpperHalf { get; }
 
-    /// <summary>Whether byte 1A stands for U+FFFD: a byte that was lost.</summary>
+    /// <summary>Whether byte 1A stands for U+FFFD, a lost byte.</summary>
     public bool MarksLosses { get; }
 
-    /// <summary>Whether a space may have been a no-break space.</summary>
+    /// <summary>Whether spaces may have been no-break spaces.</summary>
     public bool RestoresSpaces { get; }
 
-    /// <summary>The bytes of a text; null where a character is not of this encoding.</summary>
+    /// <summary>Encodes a text; null if a character is not in this encoding.</summary>
     public byte[]? TryEncode(string text)
     {
         var output = new byte[text.Length];

@@ -5,20 +5,20 @@ using System.Text.Unicode;
 namespace PyramidFlow.Models.Tokenizers.Repair;
 
 /// <summary>
-/// Mends text as version 6.3.1 of the repair package ftfy does with its defaults (<c>fix_text</c>): HTML entities, UTF-8
-/// read in another encoding, C1 controls, ligatures, widths, curly quotes, line breaks, half surrogates, terminal escapes,
-/// control characters, form C. Lines are mended one by one.
+/// Repairs text like <c>fix_text</c> of the package ftfy 6.3.1 with its defaults: HTML entities, UTF-8 decoded in another encoding, C1
+/// controls, ligatures, character widths, curly quotes, line breaks, lone surrogates, terminal escapes, control characters, and
+/// normalisation form C. Lines are repaired one by one.
 /// </summary>
 internal static class TextRepair
 {
     private const int LongestSegment = 1_000_000;
 
-    // Text of these alone is left as it is.
+    // Text of only these characters needs no repair.
     private static readonly SearchValues<char> Sound = SearchValues.Create(
         string.Concat(Enumerable.Range(' ', 0x7F - ' ').Select(c => (char)c).Where(c => c != '&')) + "\t\n\f");
 
-    /// <summary>Mends a text.</summary>
-    /// <returns>Valid UTF-16 in form C; the same text where nothing is wrong.</returns>
+    /// <summary>Repairs a text.</summary>
+    /// <returns>Valid UTF-16 in form C; the same text if nothing is wrong.</returns>
     public static string Repair(string text)
     {
         if (!text.AsSpan().ContainsAnyExcept(Sound))
@@ -29,7 +29,7 @@ internal static class TextRepair
         {
             var end = SegmentEnd(text, start);
             var segment = text[start..end];
-            // A < tells of real HTML, whose entities are meant: from that line on.
+            // A < suggests real HTML, whose entities are intended: from this line on they stay.
             entities = entities && !segment.Contains('<', StringComparison.Ordinal);
             output.Append(RepairSegment(segment, entities));
             start = end;
@@ -71,8 +71,8 @@ internal static class TextRepair
 }
 
 /// <summary>
-/// A limit on the characters looked at for one line. Text can be made to need a round of repair for every few
-/// characters; the work grows with the line's length all the same.
+/// Limits the work on one line. Malicious text can need a round of repair for every few characters; with this limit the work stays
+/// proportional to the length of the line.
 /// </summary>
 internal sealed class RepairBudget(int length)
 {
@@ -81,7 +81,7 @@ internal sealed class RepairBudget(int length)
 
     private long left = Free + ((long)RoundsPerCharacter * length);
 
-    /// <summary>Takes a round over a text; false where nothing is left.</summary>
+    /// <summary>Takes one round over a text from the budget; false if the budget is exhausted.</summary>
     public bool TakeRound(string text)
     {
         left -= text.Length;
@@ -89,19 +89,19 @@ internal sealed class RepairBudget(int length)
     }
 }
 
-/// <summary>UTF-8 that was read in an encoding of one byte a character, perhaps several times over, is read again.</summary>
+/// <summary>Repairs UTF-8 text that was decoded in a single-byte encoding, possibly several times.</summary>
 internal static class Mojibake
 {
-    // Leads of two, three and four bytes, and what follows them, in all encodings like Latin-1.
+    // Lead bytes of two, three and four byte sequences, and continuation bytes, in all encodings like Latin-1.
     private static readonly SearchValues<char> LeadsOfTwo = Characters(0xC2, 0xDF);
     private static readonly SearchValues<char> LeadsOfThree = Characters(0xE0, 0xEF);
     private static readonly SearchValues<char> LeadsOfFour = Characters([0xF0, 0xF3]);
     private static readonly SearchValues<char> Continuations = Characters(0x80, 0xBF, and: " ");
 
-    // Those that seldom stand for themselves beside mojibake.
+    // Continuation characters that are rarely real beside mojibake.
     private static readonly SearchValues<char> SureContinuations = Characters(0x80, 0xBF, without: "–—―‘’‚“”„•…");
 
-    /// <summary>Reads a line again until nothing in it looks misread.</summary>
+    /// <summary>Decodes a line again until nothing in it looks like mojibake.</summary>
     public static string Repair(string text, RepairBudget budget)
     {
         while (true)
@@ -127,8 +127,8 @@ internal static class Mojibake
         return repaired == text ? CharacterRepair.ReplaceC1(text) : repaired;
     }
 
-    // Runs that look like UTF-8 in the midst of other text. A run is shorter than the text it stands in and shrinks at
-    // each reading, which bounds the depth.
+    // Repairs runs inside other text that look like UTF-8. A run is shorter than the text around it and shrinks with each
+    // decoding, which bounds the depth.
     private static string RepairRuns(string text, RepairBudget budget)
     {
         var output = new StringBuilder(text.Length);
@@ -175,8 +175,8 @@ internal static class Mojibake
 }
 
 /// <summary>
-/// Reads bytes as UTF-8 that may have suffered on its way: no-break spaces made plain ones, bytes lost, characters above
-/// U+FFFF written as two surrogates, NUL written in two bytes.
+/// Decodes damaged UTF-8: no-break spaces that became spaces, lost bytes, characters above U+FFFF encoded as two surrogates, and NUL
+/// encoded in two bytes.
 /// </summary>
 internal static class Utf8Repair
 {
@@ -187,7 +187,7 @@ internal static class Utf8Repair
     private static readonly SearchValues<byte> LossyContinuation =
         SearchValues.Create([Lost, (byte)'?', .. Enumerable.Range(0x80, 0x40).Select(b => (byte)b)]);
 
-    /// <summary>The text of bytes in an encoding; null where they are no UTF-8.</summary>
+    /// <summary>Decodes bytes of a text in an encoding; null if they are not UTF-8.</summary>
     public static string? TryDecode(byte[] bytes, SingleByteEncoding encoding)
     {
         if (encoding.RestoresSpaces)
@@ -216,7 +216,7 @@ internal static class Utf8Repair
 
             foreach (var b in rest[..length])
                 output.Add(b == Space ? NoBreakSpace : b);
-            // "Ã la" was "à la": a word of its own, whose no-break space and space became one.
+            // "Ã la" was "à la": a separate word, whose no-break space and space were merged.
             if (rest[0] == 0xC3 && !GoesOnAfterA(rest[length..]))
                 output.Add(Space);
             at += length;
@@ -225,7 +225,7 @@ internal static class Utf8Repair
         return [.. output];
     }
 
-    // Lead bytes for which the character with A0 in it is a likely one.
+    // Lengths of sequences in which the character with A0 is likely.
     private static int LengthWithSpace(ReadOnlySpan<byte> b) => b switch
     {
         [0xC2 or 0xC3 or 0xC5 or 0xCE or 0xD0 or 0xD9, Space, ..] => 2,

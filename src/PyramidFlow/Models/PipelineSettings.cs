@@ -1,20 +1,19 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using PyramidFlow.Models;
 using PyramidFlow.Torch;
 
-namespace PyramidFlow.Hub;
+namespace PyramidFlow.Models;
 
-/// <summary>What a checkpoint wants a pipeline to use unless the user says otherwise; kept in <c>pipeline.json</c>.</summary>
+/// <summary>Default settings of a checkpoint for pipelines; stored in <c>pipeline.json</c>.</summary>
 /// <param name="Latent">Shift and scale of latents.</param>
-/// <param name="PromptSuffix">Text put after every prompt; may be empty.</param>
-/// <param name="NegativePrompt">What guidance steers away from; may be empty.</param>
+/// <param name="PromptSuffix">Text appended to every prompt; may be empty.</param>
+/// <param name="NegativePrompt">Negative prompt of guidance; may be empty.</param>
 /// <param name="Width">Pixels.</param>
 /// <param name="Height">Pixels.</param>
-/// <param name="Frames">Frames of a video, 1 + a multiple of 8; 1 is a still image.</param>
-/// <param name="FramesPerSecond">Frames a second.</param>
-/// <param name="Steps">Steps in each pyramid stage for the first unit, lowest resolution first.</param>
-/// <param name="VideoSteps">The same for the later units.</param>
+/// <param name="Frames">Frames of a video, 1 plus a multiple of 8; 1 is a still image.</param>
+/// <param name="FramesPerSecond">Frames per second.</param>
+/// <param name="Steps">Steps of each pyramid stage for the first unit, lowest resolution first.</param>
+/// <param name="VideoSteps">Steps of each pyramid stage for the later units.</param>
 /// <param name="Guidance">Guidance scale of the first unit; 0 is off.</param>
 /// <param name="VideoGuidance">Guidance scale of the later units.</param>
 /// <param name="MaxLatentFrames">Latent frames of the longest clip the checkpoint was trained on.</param>
@@ -33,17 +32,17 @@ public sealed record PipelineSettings(
     int MaxLatentFrames = 16)
 {
     /// <summary>
-    /// Whether the transformer was trained on whole clips at full resolution: all frames are made together, with the steps and
-    /// the guidance of the first unit.
+    /// Whether the transformer was trained on whole clips at full resolution. All frames are then generated together, with the steps
+    /// and the guidance of the first unit.
     /// </summary>
     public bool FullSequence { get; init; }
 
-    /// <summary>Name of the file at a checkpoint's root.</summary>
+    /// <summary>Name of the file in a checkpoint folder.</summary>
     public const string FileName = "pipeline.json";
 
-    /// <summary>The released system's demo settings.</summary>
+    /// <summary>Settings of the released system's demo.</summary>
     /// <param name="family">Kind of transformer.</param>
-    /// <param name="variant">Which checkpoint: <c>768p</c> and <c>image</c> have sizes of their own, all others 640x384.</param>
+    /// <param name="variant">Variant: <c>768p</c> and <c>image</c> have their own sizes, all others 640x384.</param>
     public static PipelineSettings Released(ModelFamily family, string variant)
     {
         var (width, height, frames, guidance, longest) = variant switch
@@ -59,24 +58,24 @@ public sealed record PipelineSettings(
             width, height, frames, 24, [20, 20, 20], [10, 10, 10], guidance, 5, longest);
     }
 
-    /// <summary>Reads a <c>pipeline.json</c>; keys it leaves out keep their defaults.</summary>
+    /// <summary>Reads a <c>pipeline.json</c>; missing keys have their defaults.</summary>
     /// <param name="path">The file.</param>
-    /// <param name="defaults">Values of the keys it leaves out.</param>
-    /// <exception cref="CheckpointException">It is not JSON, or a key is unknown or has an impossible value.</exception>
+    /// <param name="defaults">Values of missing keys.</param>
+    /// <exception cref="CheckpointException">The file is not JSON, or a key is unknown or has an invalid value.</exception>
     public static PipelineSettings Read(string path, PipelineSettings defaults)
     {
-        var settings = ConfigFile.Read(path, HubJson.Default.PipelineJson).Over(defaults);
+        var settings = ConfigFile.Read(path, ConfigJson.Default.PipelineJson).Over(defaults);
         settings.Check(path);
         return settings;
     }
 
-    /// <summary>Writes a <c>pipeline.json</c> with every key; replaces the file in one step.</summary>
-    /// <exception cref="CheckpointException">A value is impossible.</exception>
+    /// <summary>Writes a <c>pipeline.json</c> with all keys; replaces an existing file atomically.</summary>
+    /// <exception cref="CheckpointException">A value is invalid.</exception>
     public void Write(string path)
     {
         Check(path);
         var partial = $"{path}.partial-{Environment.ProcessId}";
-        File.WriteAllBytes(partial, JsonSerializer.SerializeToUtf8Bytes(PipelineJson.Of(this), HubJson.Default.PipelineJson));
+        File.WriteAllBytes(partial, JsonSerializer.SerializeToUtf8Bytes(PipelineJson.From(this), ConfigJson.Default.PipelineJson));
         File.Move(partial, path, overwrite: true);
     }
 
@@ -108,16 +107,16 @@ public sealed record PipelineSettings(
 }
 
 /// <summary>
-/// How the transformer sees latents: (z - shift) * scale, the first latent frame with the statistics of images, the later
-/// ones with those of video.
+/// Normalisation of latents for the transformer: (z - shift) * scale. The first latent frame has the statistics of images, the
+/// later ones those of video.
 /// </summary>
 /// <param name="ImageShift">Mean of image latents.</param>
-/// <param name="ImageScale">One over the standard deviation of image latents.</param>
-/// <param name="VideoShift">Mean of the other frames' latents.</param>
-/// <param name="VideoScale">One over the standard deviation of the other frames' latents.</param>
+/// <param name="ImageScale">1 / standard deviation of image latents.</param>
+/// <param name="VideoShift">Mean of the latents of later frames.</param>
+/// <param name="VideoScale">1 / standard deviation of the latents of later frames.</param>
 public sealed record LatentNormalization(double ImageShift, double ImageScale, double VideoShift, double VideoScale);
 
-/// <summary><c>pipeline.json</c> as it stands in the file; every key may be left out, none be misspelt.</summary>
+/// <summary>Content of <c>pipeline.json</c>. All keys are optional; unknown keys are errors.</summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
 internal sealed record PipelineJson(
     double? ImageShift = null,
@@ -137,7 +136,7 @@ internal sealed record PipelineJson(
     int? MaxLatentFrames = null,
     bool? FullSequence = null)
 {
-    internal static PipelineJson Of(PipelineSettings s) => new(
+    internal static PipelineJson From(PipelineSettings s) => new(
         s.Latent.ImageShift, s.Latent.ImageScale, s.Latent.VideoShift, s.Latent.VideoScale, s.PromptSuffix, s.NegativePrompt,
         s.Width, s.Height, s.Frames, s.FramesPerSecond, s.Steps, s.VideoSteps, s.Guidance, s.VideoGuidance,
         s.MaxLatentFrames, s.FullSequence ? true : null);
@@ -153,11 +152,11 @@ internal sealed record PipelineJson(
     };
 }
 
-/// <summary>Source-generated reading of the hub's own files.</summary>
+/// <summary>Source-generated JSON of <c>pipeline.json</c> and of configs without a record.</summary>
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower,
     DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
     WriteIndented = true)]
 [JsonSerializable(typeof(PipelineJson))]
 [JsonSerializable(typeof(Dictionary<string, JsonElement>))]
-internal sealed partial class HubJson : JsonSerializerContext;
+internal sealed partial class ConfigJson : JsonSerializerContext;

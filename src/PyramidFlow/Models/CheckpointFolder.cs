@@ -1,12 +1,11 @@
-using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 
-namespace PyramidFlow.Hub;
+namespace PyramidFlow.Models;
 
 /// <summary>
 /// A checkpoint in the released layout: folders <c>diffusion_transformer_384p</c>, <c>_768p</c>, <c>_image</c> (one is
-/// enough; a plain <c>diffusion_transformer</c> serves too), <c>causal_video_vae</c>, text encoders and tokenizers, and at
+/// enough; a plain <c>diffusion_transformer</c> also works), <c>causal_video_vae</c>, text encoders and tokenizers, and at
 /// the root an optional <c>pipeline.json</c>.
 /// </summary>
 public sealed class CheckpointFolder
@@ -22,23 +21,23 @@ public sealed class CheckpointFolder
     public string Root { get; }
 
     /// <summary>
-    /// What follows <c>diffusion_transformer_</c>; empty for the plain folder. Never without an element; the first is the
-    /// default: plain, 384p, 768p, image, then others.
+    /// Names after <c>diffusion_transformer_</c>; the empty name is the plain folder. There is at least one, and the first is the
+    /// default. Order: plain, 384p, 768p, image, then others.
     /// </summary>
     public IReadOnlyList<string> Variants { get; }
 
-    /// <summary>Which kind of diffusion transformer it holds.</summary>
+    /// <summary>Family of its diffusion transformers.</summary>
     public ModelFamily Family { get; }
 
-    /// <summary>The video VAE.</summary>
+    /// <summary>Folder of the video VAE.</summary>
     public ComponentFolder Vae => Component(CheckpointNames.Vae);
 
-    /// <summary>Whether a folder is there and holds a diffusion transformer.</summary>
+    /// <summary>Whether a folder exists and contains a diffusion transformer.</summary>
     public static bool IsCheckpoint(string path) =>
         Directory.Exists(path) && Directory.EnumerateDirectories(path, CheckpointNames.Transformer + "*").Any();
 
-    /// <summary>Looks at a folder; opens nothing but a transformer's config.</summary>
-    /// <exception cref="CheckpointException">It does not exist or holds no diffusion transformer.</exception>
+    /// <summary>Opens a checkpoint folder; reads only the config of a transformer.</summary>
+    /// <exception cref="CheckpointException">The folder does not exist or contains no diffusion transformer.</exception>
     public static CheckpointFolder Open(string path)
     {
         if (!Directory.Exists(path))
@@ -53,9 +52,9 @@ public sealed class CheckpointFolder
                 + string.Join(", ", ((string[])["384p", "768p", "image"]).Select(CheckpointNames.TransformerOf)) + $" or {CheckpointNames.Transformer}");
     }
 
-    /// <summary>The diffusion transformer of a variant.</summary>
+    /// <summary>Folder of the diffusion transformer of a variant.</summary>
     /// <param name="variant">One of <see cref="Variants"/>; null takes the first.</param>
-    /// <exception cref="CheckpointException">There is no such variant here.</exception>
+    /// <exception cref="CheckpointException">The checkpoint has no such variant.</exception>
     public ComponentFolder Transformer(string? variant = null)
     {
         var name = CheckpointNames.TransformerOf(variant ?? Variants[0]);
@@ -65,7 +64,7 @@ public sealed class CheckpointFolder
                 $"{Root} has no {name}, only {string.Join(", ", Variants.Select(CheckpointNames.TransformerOf))}: use one of these, or download it");
     }
 
-    /// <summary>A component by its folder name, such as <c>text_encoder_2</c>.</summary>
+    /// <summary>Folder of a component, such as <c>text_encoder_2</c>.</summary>
     /// <exception cref="CheckpointException">The folder is missing.</exception>
     public ComponentFolder Component(string name)
     {
@@ -75,9 +74,9 @@ public sealed class CheckpointFolder
         throw new CheckpointException($"{Root} has no {name} folder: download it, or copy it there");
     }
 
-    /// <summary>The settings a pipeline runs with: <c>pipeline.json</c> over the released defaults.</summary>
+    /// <summary>Default settings of a pipeline: the released ones, overridden by <c>pipeline.json</c>.</summary>
     /// <param name="variant">One of <see cref="Variants"/>; null takes the first.</param>
-    /// <exception cref="CheckpointException"><c>pipeline.json</c> is damaged or has an impossible value.</exception>
+    /// <exception cref="CheckpointException"><c>pipeline.json</c> is damaged or has an invalid value.</exception>
     public PipelineSettings Settings(string? variant = null)
     {
         var defaults = PipelineSettings.Released(Family, variant ?? Variants[0]);
@@ -85,7 +84,7 @@ public sealed class CheckpointFolder
         return File.Exists(file) ? PipelineSettings.Read(file, defaults) : defaults;
     }
 
-    // One damaged variant must not hide the others.
+    // The family is that of the first variant whose config is readable: one damaged variant must not hide the others.
     private ModelFamily ReadFamily()
     {
         CheckpointException? first = null;
@@ -105,39 +104,39 @@ public sealed class CheckpointFolder
     }
 }
 
-/// <summary>One model or tokenizer of a checkpoint folder.</summary>
+/// <summary>Folder of one model or tokenizer of a checkpoint.</summary>
 /// <param name="Name">Folder name, such as <c>causal_video_vae</c>.</param>
 /// <param name="Folder">Full path; it exists.</param>
 public sealed record ComponentFolder(string Name, string Folder)
 {
-    /// <summary>Name of the file that describes a model.</summary>
+    /// <summary>Name of a model's config file.</summary>
     public const string ConfigName = "config.json";
 
     /// <summary>Path of its <c>config.json</c>.</summary>
     public string ConfigFile => Path.Combine(Folder, ConfigName);
 
-    /// <summary>Opens its weights; see <see cref="WeightsFile.Open"/>.</summary>
+    /// <summary>Opens the weights; see <see cref="WeightsFile.Open"/>.</summary>
     /// <exception cref="CheckpointException">Weights are missing, damaged or cut off.</exception>
     public StateSource OpenWeights() => WeightsFile.Open(Folder);
 }
 
-/// <summary>What the folders of a checkpoint are called in the released layout.</summary>
+/// <summary>Folder names of the released layout.</summary>
 public static class CheckpointNames
 {
-    /// <summary>The diffusion transformer, alone or followed by <c>_</c> and a variant.</summary>
+    /// <summary>Folder of a diffusion transformer, alone or followed by <c>_</c> and a variant.</summary>
     public const string Transformer = "diffusion_transformer";
 
-    /// <summary>The video VAE.</summary>
+    /// <summary>Folder of the video VAE.</summary>
     public const string Vae = "causal_video_vae";
 
     private static readonly string[] KnownVariants = ["", "384p", "768p", "image"];
 
-    /// <summary>Folder of a variant.</summary>
-    /// <param name="variant">What follows <c>diffusion_transformer_</c>; empty for the plain folder.</param>
+    /// <summary>Folder name of a variant.</summary>
+    /// <param name="variant">Name after <c>diffusion_transformer_</c>; empty for the plain folder.</param>
     public static string TransformerOf(string variant) => variant.Length == 0 ? Transformer : $"{Transformer}_{variant}";
 
-    /// <summary>The variants among some folders, the default first: plain, 384p, 768p, image, then others.</summary>
-    /// <param name="folders">Names of folders side by side, each once.</param>
+    /// <summary>Variants among some folders, the default first. Order: plain, 384p, 768p, image, then others.</summary>
+    /// <param name="folders">Names of the folders, without repetition.</param>
     public static IReadOnlyList<string> Variants(IEnumerable<string> folders) =>
         [.. folders
             .Where(folder => folder.StartsWith(Transformer, StringComparison.Ordinal))

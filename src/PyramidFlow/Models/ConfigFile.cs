@@ -5,17 +5,17 @@ using System.Text.Json.Serialization.Metadata;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Formats;
 
-namespace PyramidFlow.Hub;
+namespace PyramidFlow.Models;
 
-/// <summary>Reads a checkpoint's <c>config.json</c> into a record; faults name the file and the key.</summary>
+/// <summary>Reads a checkpoint's <c>config.json</c> into a record; error messages name the file and the key.</summary>
 public static class ConfigFile
 {
     private const long MaxBytes = 4 << 20;
 
     /// <summary>Reads a file.</summary>
     /// <param name="path">The file.</param>
-    /// <param name="type">Source-generated description of the record.</param>
-    /// <exception cref="CheckpointException">The file is missing, is not JSON, or lacks or misstates a key.</exception>
+    /// <param name="type">Source-generated metadata of the record.</param>
+    /// <exception cref="CheckpointException">The file is missing or not JSON, or a key is missing or has a value of the wrong type.</exception>
     public static T Read<T>(string path, JsonTypeInfo<T> type)
     {
         byte[] json;
@@ -35,16 +35,16 @@ public static class ConfigFile
         return Parse(json, path, type);
     }
 
-    /// <summary>Reads JSON that is already in memory.</summary>
+    /// <summary>Reads JSON in memory.</summary>
     /// <param name="utf8Json">The JSON object.</param>
-    /// <param name="file">What to call it in an error.</param>
-    /// <param name="type">Source-generated description of the record.</param>
-    /// <exception cref="CheckpointException">It is not a JSON object, or it lacks or misstates a key.</exception>
+    /// <param name="file">Name of the file in error messages.</param>
+    /// <param name="type">Source-generated metadata of the record.</param>
+    /// <exception cref="CheckpointException">It is not a JSON object, or a key is missing or has a value of the wrong type.</exception>
     public static T Parse<T>(ReadOnlyMemory<byte> utf8Json, string file, JsonTypeInfo<T> type)
     {
         try
         {
-            // As the released reader takes it: the last of repeated keys counts.
+            // Like the reader of the released system: the last of repeated keys counts.
             using var document = StrictJson.Parse(utf8Json, new StrictJsonOptions(RepeatedKeys: true));
             CheckKeys(document.RootElement, file, type);
             return StrictJson.Deserialize(document.RootElement, type);
@@ -55,9 +55,9 @@ public static class ConfigFile
         }
     }
 
-    /// <summary>The text of a <c>config.json</c> with the model's class before the other keys, as diffusers writes it.</summary>
-    /// <param name="className">What the released system calls the model.</param>
-    /// <param name="json">The keys: a JSON object, which may say its class too.</param>
+    /// <summary>Text of a <c>config.json</c> with the model's class as its first key, as diffusers writes it.</summary>
+    /// <param name="className">Class name of the model in the released system.</param>
+    /// <param name="json">JSON object of the other keys; a class in it is replaced.</param>
     public static string WithClass(string className, string json)
     {
         var config = JsonNode.Parse(json)!.AsObject();
@@ -66,14 +66,14 @@ public static class ConfigFile
         return config.ToJsonString(new() { WriteIndented = true }) + "\n";
     }
 
-    /// <summary>The error for a key whose value makes no sense.</summary>
-    /// <param name="file">The file, as the user knows it.</param>
-    /// <param name="key">The key as it stands in the file.</param>
-    /// <param name="fault">What is wrong, and what would be right: "is 0; it must be positive".</param>
+    /// <summary>Creates the error for a key with an invalid value.</summary>
+    /// <param name="file">Path of the file as the user gave it.</param>
+    /// <param name="key">Key in the file.</param>
+    /// <param name="fault">What is wrong and which values are valid: "is 0; it must be positive".</param>
     public static CheckpointException Fault(string file, string key, string fault) => new($"{file}: {key} {fault}");
 
-    /// <summary>Fails unless every size is positive and finite.</summary>
-    /// <param name="file">The file, as the user knows it.</param>
+    /// <summary>Checks that all sizes are positive and finite.</summary>
+    /// <param name="file">Path of the file as the user gave it.</param>
     /// <param name="sizes">Keys and values.</param>
     public static void RequirePositive(string file, params ReadOnlySpan<(string Key, double Value)> sizes)
     {
@@ -108,7 +108,7 @@ public static class ConfigFile
             throw new CheckpointException($"{file} has the unknown key {string.Join(", ", unknown)}; known are {string.Join(", ", known)}");
     }
 
-    // Numbers such as 1e400, which a reader makes infinite.
+    // Numbers such as 1e400 are read as infinite.
     private static bool IsFinite(JsonElement value) => value.ValueKind switch
     {
         JsonValueKind.Number => !value.TryGetDouble(out var number) || double.IsFinite(number),

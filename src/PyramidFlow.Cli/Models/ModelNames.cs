@@ -1,0 +1,47 @@
+using PyramidFlow.Models;
+using PyramidFlow.Hub;
+using PyramidFlow.Hub.Downloads;
+
+namespace PyramidFlow.Cli.Models;
+
+/// <summary>Resolves models as users name them.</summary>
+internal static class ModelNames
+{
+    /// <summary>The folder of a model given by name or as a folder.</summary>
+    /// <exception cref="UsageException">There is no such model.</exception>
+    public static string Find(string nameOrFolder)
+    {
+        if (CheckpointFolder.IsCheckpoint(nameOrFolder))
+            return nameOrFolder;
+        var installed = ModelCatalog.Installed();
+        if (installed.FirstOrDefault(model => model.Name == nameOrFolder).Folder is { } found)
+            return found;
+        if (Directory.Exists(nameOrFolder))
+            throw new UsageException($"{nameOrFolder} is not a checkpoint folder: it has no diffusion_transformer_384p, _768p or _image in it");
+        var name = Path.GetFileName(Path.TrimEndingDirectorySeparator(nameOrFolder));
+        if (ModelCatalog.FindReleased(name) is not null)
+            throw new UsageException($"the model {nameOrFolder} is not here yet: run {CommandLine.Name} models download {name}");
+        var choices = installed.Count > 0
+            ? $"use {string.Join(", ", installed.Select(model => model.Name))} or the folder of a checkpoint"
+            : $"none is installed; name the folder of a checkpoint, or set {ModelCatalog.Variable} to the folder around it";
+        throw new UsageException($"unknown model '{nameOrFolder}': {choices}");
+    }
+
+    /// <summary>The repository to download from and the name of its folder, given the name of a released model or OWNER/NAME.</summary>
+    /// <exception cref="UsageException">It is neither.</exception>
+    public static (HubSource Source, string Name) FindDownload(string typed, string revision)
+    {
+        if (ModelCatalog.FindReleased(typed) is { } released)
+            return (new HubSource(released.Repository, revision), released.Name);
+        if (!typed.Contains('/', StringComparison.Ordinal))
+            throw new UsageException($"unknown model '{typed}': use {string.Join(", ", ModelCatalog.Released.Select(model => model.Name))}, or OWNER/NAME of a repository");
+        try
+        {
+            return (new HubSource(typed, revision), typed[(typed.LastIndexOf('/') + 1)..]);
+        }
+        catch (HubException e)
+        {
+            throw new UsageException(e.Message, e);
+        }
+    }
+}
