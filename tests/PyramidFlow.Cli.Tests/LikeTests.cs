@@ -28,6 +28,32 @@ public sealed class LikeTests(TinyModel model) : IClassFixture<TinyModel>
     }
 
     [Fact]
+    public async Task Every_setting_with_an_option_goes_from_the_command_line_into_the_file_and_through_like()
+    {
+        using var folder = new TemporaryFolder();
+        var typed = new Dictionary<string, string>
+        {
+            ["frames"] = "17", ["size"] = "128x64", ["fps"] = "12.5", ["seed"] = "18446744073709551615", ["negative_prompt"] = "", ["prompt_suffix"] = ", red", ["guidance"] = "3.5",
+            ["video_guidance"] = "2", ["linear_guidance"] = "0.25,1.5", ["steps"] = "2,1,1", ["video_steps"] = "1,2,1", ["frames_per_unit"] = "2", ["history"] = "3",
+            ["sample_image"] = "true", ["reuse_prefix"] = "2", ["guidance_every"] = "2", ["solver"] = "second-order",
+        };
+        // A length in seconds says the same as the number of frames.
+        var settings = SettingsTable.All.Where(setting => setting.Option is not null && setting.Name != "seconds").ToList();
+        Assert.Equal(typed.Keys.Order(), settings.Select(setting => setting.Name).Order());
+        string[] options = [.. settings.SelectMany(setting => setting.Type.IsFlag ? [setting.Option!] : new[] { setting.Option!, typed[setting.Name] })];
+        var one = await CliRun.OfAsync(["generate", "a red ball", "--model", model.Folder, "-o", folder.File("a.mp4"), .. options]);
+        var two = await CliRun.OfAsync("generate", "--like", folder.File("a.mp4"), "--model", model.Folder, "-o", folder.File("b.mp4"));
+
+        Assert.All([one, two], run => Assert.True(run.Code == ExitCode.Ok, run.Error));
+        var (first, second) = (await NotesAsync("a.mp4"), await NotesAsync("b.mp4"));
+        Assert.All(settings, setting => Assert.Equal(typed[setting.Name], setting.Text(first)));
+        Assert.All(SettingsTable.All, setting => Assert.True(setting.IsSame(first, second), $"{setting} was lost"));
+        Assert.Equal(await File.ReadAllBytesAsync(folder.File("a.mp4"), Cancel), await File.ReadAllBytesAsync(folder.File("b.mp4"), Cancel));
+
+        async Task<GenerationOptions> NotesAsync(string file) => GenerationNotes.Read(await MediaMetadata.ReadAsync(folder.File(file), Cancel))!.Options;
+    }
+
+    [Fact]
     public async Task Approximations_are_noted_and_made_again_and_exact_files_say_nothing_of_them()
     {
         using var folder = new TemporaryFolder();

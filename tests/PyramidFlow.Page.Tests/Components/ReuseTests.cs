@@ -1,6 +1,6 @@
-using System.Reflection;
 using System.Text.Json;
 using Bunit;
+using PyramidFlow.Generation;
 using PyramidFlow.Scheduling.Solvers;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Page.State;
@@ -26,6 +26,10 @@ public sealed class ReuseTests : PageContext
         VideoSteps = [3, 3, 3],
         Guidance = 6.5,
         VideoGuidance = 0,
+        LinearGuidance = (0.5, 1),
+        FramesPerUnit = 2,
+        HistoryWindow = 3,
+        SampleImage = true,
         ReusePrefix = 2,
         GuidanceEvery = 3,
         Solver = FlowSolvers.SecondOrder,
@@ -37,8 +41,8 @@ public sealed class ReuseTests : PageContext
     [Fact]
     public void Every_setting_of_a_video_comes_back_and_survives_a_reload()
     {
-        Assert.All(typeof(VideoRequest).GetProperties(BindingFlags.Public | BindingFlags.Instance).Where(setting => setting.CanWrite), setting =>
-            Assert.False(setting.GetValue(Every)?.Equals(setting.GetValue(new VideoRequest())) ?? true, $"{setting.Name} is not set by this test"));
+        Assert.All(SettingsTable.All.Where(setting => setting.Field is not null), setting =>
+            Assert.False(setting.Get(Every)?.Equals(setting.Usual) ?? true, $"{setting} is not set by this test"));
         var job = new VideoJob { Id = "video_1", Owner = Owner.Local, Request = Every };
         var (draft, reloaded, errors) = (new Draft(), new Draft(), new Dictionary<string, string>());
         draft.Use(job, FakeVideoJobs.Sprites);
@@ -55,15 +59,31 @@ public sealed class ReuseTests : PageContext
     }
 
     [Fact]
-    public void What_has_no_field_is_said_and_can_be_left_out()
+    public void Settings_of_the_sampler_stand_in_their_inputs_and_go_back_to_the_model_s()
     {
         Jobs.Add(VideoStatus.Completed, Every with { Input = null, RemixedFrom = null });
         var page = Open();
         Press(page, "Use these settings");
-        Assert.Contains("“red” put after the prompt, 12.5 frames per second, text and history reused for 2 steps, guidance computed in one of 3 steps, second-order solver", string.Concat(page.FindAll(".hint").Select(hint => hint.TextContent)), StringComparison.Ordinal);
-        page.FindAll("button").Last(button => button.TextContent == "Leave these out").Click();
+        Assert.Equal((", red", "12.5", "0.5,1", "2", "3", "2", "3", "second-order"), (Value("prompt_suffix"), Value("fps"), Value("linear_guidance"), Value("frames_per_unit"),
+            Value("history"), Value("reuse_prefix"), Value("guidance_every"), Value("solver")));
+        Assert.True(page.Find("#sample_image").HasAttribute("checked"));
         page.Find("form").Submit();
-        var request = Assert.Single(Jobs.Requests);
-        Assert.Equal((null, null, null), (request.PromptSuffix, request.ReusePrefix, request.Solver));
+        Press(page, "Back to the model's own settings");
+        page.Find("form").Submit();
+        Assert.Equal(2, Jobs.Requests.Count);
+        Assert.All(Draft.SamplerSettings, setting => Assert.True(setting.IsSame(Every, Jobs.Requests[0]), $"{setting} was not sent"));
+        Assert.All(Draft.SamplerSettings, setting => Assert.Null(setting.Get(Jobs.Requests[1])));
+
+        string? Value(string field) => page.Find($"#{field}").GetAttribute("value");
+    }
+
+    [Fact]
+    public void A_setting_of_the_sampler_that_cannot_be_taken_is_told_beside_its_input()
+    {
+        var page = Open();
+        page.Find("#history").Change("many");
+        page.Find("form").Submit();
+        Assert.Empty(Jobs.Requests);
+        Assert.Contains("“many” cannot be taken: use a whole number from 0.", page.Find("#history-error").TextContent, StringComparison.Ordinal);
     }
 }
