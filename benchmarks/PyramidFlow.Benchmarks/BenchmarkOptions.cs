@@ -1,8 +1,7 @@
 using System.Globalization;
-using PyramidFlow.Memory;
+using PyramidFlow.Generation;
 using PyramidFlow.Torch;
 using PyramidFlow.Models;
-using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Benchmarks;
 

@@ -1,6 +1,4 @@
-using PyramidFlow.Models.Text;
 using PyramidFlow.Models;
-using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Benchmarks;
 

@@ -1,4 +1,4 @@
-using PyramidFlow.Memory;
+using PyramidFlow.Generation;
 using PyramidFlow.Models;
 
 namespace PyramidFlow.Benchmarks;

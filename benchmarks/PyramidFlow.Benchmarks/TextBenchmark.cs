@@ -1,5 +1,5 @@
-using PyramidFlow.Memory;
-using PyramidFlow.Models.Text;
+using PyramidFlow.Generation;
+using PyramidFlow.Models;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Benchmarks;

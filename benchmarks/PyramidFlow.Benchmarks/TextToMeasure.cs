@@ -1,4 +1,4 @@
-using PyramidFlow.Models.Text;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Benchmarks;
 

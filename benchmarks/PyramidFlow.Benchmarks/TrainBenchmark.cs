@@ -1,6 +1,5 @@
 using System.Globalization;
 using PyramidFlow.Models;
-using PyramidFlow.Models.Text;
 using PyramidFlow.Scheduling;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Dit;

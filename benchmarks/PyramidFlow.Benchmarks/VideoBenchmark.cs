@@ -1,9 +1,7 @@
 using PyramidFlow.Generation;
-using PyramidFlow.Memory;
 using PyramidFlow.Scheduling;
-using PyramidFlow.Models.Text;
+using PyramidFlow.Models;
 using PyramidFlow.Torch;
-using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Benchmarks;
 

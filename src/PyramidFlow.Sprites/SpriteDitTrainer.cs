@@ -1,7 +1,6 @@
 using System.Globalization;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Lora;
-using PyramidFlow.Models.Text;
 using PyramidFlow.Scheduling;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Distributed;

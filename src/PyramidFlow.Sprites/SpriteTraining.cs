@@ -1,6 +1,5 @@
 using PyramidFlow.Models;
 using PyramidFlow.Models.Lora;
-using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Distributed;

@@ -1,8 +1,6 @@
 using System.Text.Json;
-using PyramidFlow.Models.Text;
-using PyramidFlow.Torch;
 using PyramidFlow.Models;
-using PyramidFlow.Models.Vae;
+using PyramidFlow.Torch;
 
 namespace PyramidFlow.Benchmarks.Tests;
 

@@ -1,5 +1,4 @@
-using PyramidFlow.Models.Text;
-using PyramidFlow.Models.Vae;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Benchmarks.Tests;
 

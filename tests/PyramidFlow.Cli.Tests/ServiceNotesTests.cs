@@ -3,7 +3,7 @@ using System.Reflection;
 using System.Text.Json;
 using PyramidFlow.Generation;
 using PyramidFlow.Media;
-using PyramidFlow.Models.Vae;
+using PyramidFlow.Models;
 using PyramidFlow.Server;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Testing;

@@ -1,11 +1,9 @@
 using System.Globalization;
 using PyramidFlow.Testing;
-using PyramidFlow.Models.Text;
+using PyramidFlow.Models;
 using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
-using PyramidFlow.Models;
-using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Cli.Tests;
 

@@ -3,6 +3,7 @@ using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Text.RegularExpressions;
 using Microsoft.Extensions.DependencyInjection;
+using PyramidFlow.Generation;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Http;
 using PyramidFlow.Server.Storage;
@@ -397,7 +398,14 @@ public sealed class SafetyTests : IDisposable
     {
         await using var server = await TestServer.StartAsync(options => options with { RunsWorker = false }, folder.Path);
         await server.SubmitAsync(TestServer.Quick);
-        var paths = (await server.GetAsync("/openapi/v1.json")).GetProperty("paths").EnumerateObject().Select(path => path.Name).ToList();
+        var document = await server.GetAsync("/openapi/v1.json");
+        var paths = document.GetProperty("paths").EnumerateObject().Select(path => path.Name).ToList();
+        foreach (var schema in new[] { "CreateVideo", "VideoObject" })
+        {
+            var properties = document.GetProperty("components").GetProperty("schemas").GetProperty(schema).GetProperty("properties");
+            Assert.All(SettingsTable.All.Where(setting => setting.Field is not null), setting => Assert.True(properties.TryGetProperty(setting.Field!, out _), $"{schema} lacks {setting.Field}"));
+        }
+
         Assert.All((string[])["/v1/videos", "/v1/videos/{id}", "/v1/videos/{id}/content", "/v1/videos/{id}/remix", "/v1/videos/{id}/events", "/v1/videos/{id}/stream", "/v1/models"], path => Assert.Contains(path, paths));
         var figures = await server.Client.GetStringAsync("/metrics", Cancel);
         Assert.Contains("pyramidflow_queue_waiting", figures, StringComparison.Ordinal);

@@ -2,7 +2,7 @@ using System.CommandLine;
 using PyramidFlow.Benchmarks;
 using PyramidFlow.Cli.Parsing;
 using PyramidFlow.Generation;
-using PyramidFlow.Models.Vae;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Cli.Commands;
 

@@ -4,7 +4,6 @@ using PyramidFlow.Cli.Output;
 using PyramidFlow.Models;
 using PyramidFlow.Media;
 using PyramidFlow.Models.Tokenizers;
-using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Formats;
 using PyramidFlow.Training.Data;

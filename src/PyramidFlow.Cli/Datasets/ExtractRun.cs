@@ -2,8 +2,6 @@ using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Models;
 using PyramidFlow.Hub.Checking;
-using PyramidFlow.Models.Text;
-using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Data;
 

@@ -4,7 +4,6 @@ using PyramidFlow.Cli.Output;
 using PyramidFlow.Generation;
 using PyramidFlow.Models;
 using PyramidFlow.Media;
-using PyramidFlow.Models.Vae;
 using PyramidFlow.Sprites;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Loop;

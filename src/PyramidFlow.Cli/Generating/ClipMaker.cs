@@ -3,7 +3,6 @@ using PyramidFlow.Cli.Output;
 using PyramidFlow.Models;
 using PyramidFlow.Media;
 using PyramidFlow.Generation;
-using PyramidFlow.Memory;
 
 namespace PyramidFlow.Cli.Generating;
 

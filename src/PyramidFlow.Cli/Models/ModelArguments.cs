@@ -4,7 +4,6 @@ using PyramidFlow.Cli.Generating;
 using PyramidFlow.Hub;
 using PyramidFlow.Generation;
 using PyramidFlow.Torch;
-using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Cli.Models;
 

@@ -1,6 +1,5 @@
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Generation;
-using PyramidFlow.Memory;
 using PyramidFlow.Torch;
 using Spectre.Console;
 

@@ -5,7 +5,6 @@ using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Output;
 using PyramidFlow.Hub;
 using PyramidFlow.Generation;
-using PyramidFlow.Memory;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Cli.Planning;

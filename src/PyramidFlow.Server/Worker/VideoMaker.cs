@@ -2,7 +2,6 @@ using System.Diagnostics;
 using PyramidFlow.Models;
 using PyramidFlow.Media;
 using PyramidFlow.Generation;
-using PyramidFlow.Memory;
 using PyramidFlow.Server.Storage;
 using PyramidFlow.Server.Domain;
 

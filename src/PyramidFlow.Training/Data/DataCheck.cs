@@ -1,8 +1,7 @@
 using System.Collections.Concurrent;
 using PyramidFlow.Generation;
-using PyramidFlow.Models.Text;
+using PyramidFlow.Models;
 using PyramidFlow.Models.Tokenizers;
-using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Training.Data;

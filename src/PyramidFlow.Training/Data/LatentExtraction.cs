@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Threading.Channels;
 using PyramidFlow.Generation;
-using PyramidFlow.Models.Vae;
+using PyramidFlow.Models;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Training.Data;

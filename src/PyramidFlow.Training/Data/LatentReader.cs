@@ -1,5 +1,5 @@
 using PyramidFlow.Generation;
-using PyramidFlow.Models.Text;
+using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 

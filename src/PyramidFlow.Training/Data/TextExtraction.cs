@@ -1,4 +1,4 @@
-using PyramidFlow.Models.Text;
+using PyramidFlow.Models;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Training.Data;

@@ -1,6 +1,5 @@
 using PyramidFlow.Models;
 using PyramidFlow.Models.Lora;
-using PyramidFlow.Models.Text;
 using PyramidFlow.Scheduling;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Distributed;

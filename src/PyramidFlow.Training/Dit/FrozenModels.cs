@@ -1,7 +1,5 @@
 using PyramidFlow.Generation;
 using PyramidFlow.Models;
-using PyramidFlow.Models.Text;
-using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Objectives;

@@ -1,8 +1,6 @@
 using PyramidFlow.Generation;
 using PyramidFlow.Media;
 using PyramidFlow.Models;
-using PyramidFlow.Models.Text;
-using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Loop;

@@ -1,6 +1,6 @@
 using PyramidFlow.Generation;
 using PyramidFlow.Media;
-using PyramidFlow.Models.Vae;
+using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Loop;
 

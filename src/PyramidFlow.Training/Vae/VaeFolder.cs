@@ -1,5 +1,4 @@
 using PyramidFlow.Models;
-using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 

@@ -1,6 +1,5 @@
 using PyramidFlow.Models;
 using PyramidFlow.Media;
-using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Loop;

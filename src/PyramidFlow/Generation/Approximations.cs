@@ -1,4 +1,4 @@
-using PyramidFlow.Scheduling.Solvers;
+using PyramidFlow.Scheduling;
 using static System.FormattableString;
 
 namespace PyramidFlow.Generation;

@@ -1,6 +1,6 @@
 using System.Text.Json.Serialization;
 using PyramidFlow.Models;
-using PyramidFlow.Scheduling.Solvers;
+using PyramidFlow.Scheduling;
 
 namespace PyramidFlow.Generation;
 

@@ -1,5 +1,4 @@
 using PyramidFlow.Models;
-using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Generation;

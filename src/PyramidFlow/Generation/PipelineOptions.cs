@@ -1,6 +1,6 @@
 using Microsoft.Extensions.Logging;
 using PyramidFlow.Models.Lora;
-using PyramidFlow.Models.Vae;
+using PyramidFlow.Models;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Generation;

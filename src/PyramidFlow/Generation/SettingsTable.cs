@@ -1,6 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
-using PyramidFlow.Scheduling.Solvers;
+using PyramidFlow.Scheduling;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Generation;
@@ -180,7 +180,9 @@ public static class SettingsTable
     { ValueName = string.Join('|', FlowSolvers.Names), Choices = FlowSolvers.Names };
 
     private static SettingType Whole(int least, int most = int.MaxValue) => new("integer",
-        text => Whole(text, least) is var value && value <= most ? value : throw new FormatException($"use a whole number from {least} to {most}"),
+        text => most == int.MaxValue ? Whole(text, least)
+            : PlainNumber.TryWhole(text, out var value) && value >= least && value <= most ? (int)value
+            : throw new FormatException($"use a whole number from {least} to {most}"),
         value => Invariant(value), (writer, value) => writer.WriteNumberValue((int)value))
     { ValueName = "N", Range = (least, most == int.MaxValue ? null : most) };
 

@@ -1,5 +1,4 @@
 using PyramidFlow.Models;
-using PyramidFlow.Models.Vae;
 using static PyramidFlow.Generation.RequestText;
 using static System.FormattableString;
 

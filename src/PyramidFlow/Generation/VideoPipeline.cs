@@ -1,10 +1,7 @@
 using Microsoft.Extensions.Logging;
-using PyramidFlow.Memory;
 using PyramidFlow.Scheduling;
-using PyramidFlow.Models.Text;
-using PyramidFlow.Torch;
 using PyramidFlow.Models;
-using PyramidFlow.Models.Vae;
+using PyramidFlow.Torch;
 
 namespace PyramidFlow.Generation;
 

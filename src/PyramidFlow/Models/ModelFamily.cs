@@ -1,8 +1,6 @@
 using System.Collections.Immutable;
 using System.Text.Json;
-using PyramidFlow.Models.Text;
 using PyramidFlow.Models.Tokenizers;
-using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Models;

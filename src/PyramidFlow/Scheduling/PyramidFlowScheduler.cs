@@ -1,4 +1,3 @@
-using PyramidFlow.Scheduling.Solvers;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Scheduling;

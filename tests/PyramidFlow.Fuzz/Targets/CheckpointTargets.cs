@@ -1,12 +1,10 @@
 using PyramidFlow.Hub.Downloads;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Generation;
-using PyramidFlow.Models.Text;
+using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Tests.Checkpoints;
-using PyramidFlow.Models;
-using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Fuzz.Targets;
 

@@ -1,7 +1,7 @@
 using System.Text.Json;
 using Bunit;
 using PyramidFlow.Generation;
-using PyramidFlow.Scheduling.Solvers;
+using PyramidFlow.Scheduling;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Page.State;
 

@@ -1,7 +1,5 @@
 using PyramidFlow.Generation;
-using PyramidFlow.Memory;
 using PyramidFlow.Scheduling;
-using PyramidFlow.Scheduling.Solvers;
 using PyramidFlow.Testing;
 using PyramidFlow.Tests.Models.Transformers;
 using PyramidFlow.Torch;

@@ -1,6 +1,6 @@
 using PyramidFlow.Models;
 using PyramidFlow.Generation;
-using PyramidFlow.Scheduling.Solvers;
+using PyramidFlow.Scheduling;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;

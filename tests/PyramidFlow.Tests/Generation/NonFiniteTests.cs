@@ -161,7 +161,7 @@ public sealed class NonFiniteTests : IDisposable
         }
     }
 
-    private sealed record Models(PyramidFlow.Models.Text.PromptEncoder Text, PyramidFlow.Models.PyramidTransformer Transformer, PyramidFlow.Models.Vae.CausalVideoVae Vae) : IDisposable
+    private sealed record Models(PyramidFlow.Models.PromptEncoder Text, PyramidFlow.Models.PyramidTransformer Transformer, PyramidFlow.Models.CausalVideoVae Vae) : IDisposable
     {
         internal static Models Of(TemporaryFolder folder)
         {
@@ -169,7 +169,7 @@ public sealed class NonFiniteTests : IDisposable
             var transformer = PyramidFlow.Models.TransformerConfigs.Load(checkpoint.Transformer().ConfigFile).Build();
             using var weights = checkpoint.Transformer().OpenWeights();
             transformer.Load(weights, ElementType.Float32);
-            return new Models(PyramidFlow.Models.Text.PromptEncoder.Load(checkpoint, ElementType.Float32), transformer, PyramidFlow.Models.Vae.CausalVideoVae.Load(checkpoint.Vae, ElementType.Float32));
+            return new Models(PyramidFlow.Models.PromptEncoder.Load(checkpoint, ElementType.Float32), transformer, PyramidFlow.Models.CausalVideoVae.Load(checkpoint.Vae, ElementType.Float32));
         }
 
         public void Dispose()

@@ -1,12 +1,10 @@
 using PyramidFlow.Generation;
 using PyramidFlow.Scheduling;
 using PyramidFlow.Testing;
-using PyramidFlow.Models.Text;
+using PyramidFlow.Models;
 using PyramidFlow.Tests.Models.Transformers;
 using PyramidFlow.Tests.Models.Vae;
 using PyramidFlow.Torch;
-using PyramidFlow.Models;
-using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Tests.Generation;
 

@@ -1,9 +1,7 @@
 using PyramidFlow.Models;
 using PyramidFlow.Generation;
-using PyramidFlow.Memory;
 using PyramidFlow.Tests.Models.Vae;
 using PyramidFlow.Torch;
-using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Tests.Generation;
 

@@ -6,7 +6,6 @@ using PyramidFlow.Testing;
 using PyramidFlow.Tests.Models.Vae;
 using PyramidFlow.Torch;
 using PyramidFlow.Models;
-using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Tests.Generation;
 

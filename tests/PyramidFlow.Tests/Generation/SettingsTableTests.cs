@@ -1,7 +1,7 @@
 using System.Reflection;
 using System.Text.Json;
 using PyramidFlow.Generation;
-using PyramidFlow.Scheduling.Solvers;
+using PyramidFlow.Scheduling;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Tests.Generation;

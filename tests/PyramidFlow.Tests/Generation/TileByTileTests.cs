@@ -2,7 +2,6 @@ using PyramidFlow.Models;
 using PyramidFlow.Generation;
 using PyramidFlow.Tests.Models.Vae;
 using PyramidFlow.Torch;
-using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Tests.Generation;
 

@@ -4,7 +4,6 @@ using PyramidFlow.Tests.Models.Transformers;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Models;
-using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Tests.Generation;
 

@@ -1,7 +1,6 @@
 using PyramidFlow.Models;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Testing;
-using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Tests.Hub;

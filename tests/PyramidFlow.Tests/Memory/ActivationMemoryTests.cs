@@ -2,7 +2,6 @@ using System.Globalization;
 using PyramidFlow.Generation;
 using PyramidFlow.Torch;
 using PyramidFlow.Models;
-using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Tests.Memory;
 

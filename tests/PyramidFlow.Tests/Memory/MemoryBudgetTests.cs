@@ -1,10 +1,8 @@
 using PyramidFlow.Models;
 using PyramidFlow.Generation;
-using PyramidFlow.Memory;
 using PyramidFlow.Testing;
 using PyramidFlow.Tests.Generation;
 using PyramidFlow.Torch;
-using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Tests.Memory;
 

@@ -2,7 +2,6 @@ using PyramidFlow.Models;
 using PyramidFlow.Hub.Conversion;
 using PyramidFlow.Hub.RandomModels;
 using PyramidFlow.Generation;
-using PyramidFlow.Memory;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 

@@ -1,7 +1,6 @@
 using System.Text.Json;
 using PyramidFlow.Generation;
 using PyramidFlow.Scheduling;
-using PyramidFlow.Scheduling.Solvers;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Tests.Scheduling;

@@ -1,4 +1,4 @@
-using PyramidFlow.Models.Vae;
+using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Data;
 

@@ -1,6 +1,5 @@
 using PyramidFlow.Models;
 using PyramidFlow.Hub.RandomModels;
-using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Data;
 

@@ -1,6 +1,5 @@
 using System.Text.Json;
 using PyramidFlow.Models;
-using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Loop;

@@ -1,7 +1,6 @@
 using System.Text;
 using System.Text.Json;
 using PyramidFlow.Models;
-using PyramidFlow.Models.Vae;
 using PyramidFlow.Scheduling;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;

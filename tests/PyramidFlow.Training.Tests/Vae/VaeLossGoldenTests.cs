@@ -1,6 +1,6 @@
 using System.Text;
 using System.Text.Json;
-using PyramidFlow.Models.Vae;
+using PyramidFlow.Models;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Objectives;

@@ -1,5 +1,5 @@
 using System.Globalization;
-using PyramidFlow.Models.Vae;
+using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Objectives;
 using PyramidFlow.Training.Vae;

@@ -1,8 +1,6 @@
 using System.Globalization;
 using PyramidFlow.Models;
-using PyramidFlow.Models.Text;
 using PyramidFlow.Models.Tokenizers;
-using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Hub.Checking;

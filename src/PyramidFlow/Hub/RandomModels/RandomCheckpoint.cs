@@ -1,9 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using PyramidFlow.Models;
-using PyramidFlow.Models.Text;
 using PyramidFlow.Models.Tokenizers;
-using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 

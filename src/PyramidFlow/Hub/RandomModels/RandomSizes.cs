@@ -1,7 +1,5 @@
-using PyramidFlow.Models.Text;
-using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Models;
-using PyramidFlow.Models.Vae;
+using PyramidFlow.Models.Tokenizers;
 
 namespace PyramidFlow.Hub.RandomModels;
 

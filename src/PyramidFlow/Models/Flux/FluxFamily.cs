@@ -1,9 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using PyramidFlow.Models.Text;
 using PyramidFlow.Models.Tokenizers;
-using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Models;

@@ -2,7 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Torch;
 
-namespace PyramidFlow.Models.Text;
+namespace PyramidFlow.Models;
 
 /// <summary>A CLIP text encoder's <c>config.json</c>.</summary>
 /// <param name="VocabSize">Number of token embeddings; ids are 0 to <paramref name="VocabSize"/> - 1.</param>

@@ -6,7 +6,7 @@ using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Formats;
 
-namespace PyramidFlow.Models.Text;
+namespace PyramidFlow.Models;
 
 /// <summary>
 /// Cache of encoded prompts on disk, one file per prompt, so that a known prompt needs no text encoder. The name of a file is a hash of

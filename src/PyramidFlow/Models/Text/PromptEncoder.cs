@@ -1,7 +1,7 @@
 using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Torch;
 
-namespace PyramidFlow.Models.Text;
+namespace PyramidFlow.Models;
 
 /// <summary>Encodes prompts into the features that a diffusion transformer is conditioned on; owns its text encoders.</summary>
 public abstract class PromptEncoder : IDisposable

@@ -1,7 +1,7 @@
 using System.Text.Json.Serialization;
 using PyramidFlow.Torch;
 
-namespace PyramidFlow.Models.Text;
+namespace PyramidFlow.Models;
 
 /// <summary>Multi-head attention of the text encoders.</summary>
 internal static class TextAttention

@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
-using PyramidFlow.Models.Tokenizers.Repair;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Formats;
 

@@ -1,6 +1,6 @@
 using PyramidFlow.Torch;
 
-namespace PyramidFlow.Models.Vae;
+namespace PyramidFlow.Models;
 
 /// <summary>
 /// 3-D convolution in which no frame depends on a later one: time is padded before the first frame only, with zeros or with the

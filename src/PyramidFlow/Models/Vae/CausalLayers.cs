@@ -1,6 +1,6 @@
 using PyramidFlow.Torch;
 
-namespace PyramidFlow.Models.Vae;
+namespace PyramidFlow.Models;
 
 /// <summary>Residual block: norm, activation and causal convolution, twice, plus a shortcut.</summary>
 internal sealed class CausalResnetBlock : Module

@@ -1,6 +1,6 @@
 using PyramidFlow.Torch;
 
-namespace PyramidFlow.Models.Vae;
+namespace PyramidFlow.Models;
 
 /// <summary>
 /// Encoder or decoder of the VAE. Both are a first convolution, levels of residual blocks, a middle block with attention, a norm and a last

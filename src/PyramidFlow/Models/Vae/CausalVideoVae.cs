@@ -1,6 +1,6 @@
 using PyramidFlow.Torch;
 
-namespace PyramidFlow.Models.Vae;
+namespace PyramidFlow.Models;
 
 /// <summary>
 /// Causal video autoencoder: 1 + 8(n - 1) frames become n latent frames, 8 times smaller in height and width. No frame depends on

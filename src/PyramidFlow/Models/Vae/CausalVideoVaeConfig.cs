@@ -2,7 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Torch;
 
-namespace PyramidFlow.Models.Vae;
+namespace PyramidFlow.Models;
 
 /// <summary>A causal video VAE's <c>config.json</c>. Lists have one entry per level; the encoder's coarsest level is the last.</summary>
 /// <param name="EncoderOutChannels">Channels of the latents.</param>

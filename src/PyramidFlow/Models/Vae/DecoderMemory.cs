@@ -1,6 +1,6 @@
 using PyramidFlow.Torch;
 
-namespace PyramidFlow.Models.Vae;
+namespace PyramidFlow.Models;
 
 /// <summary>Size of a clip to decode, in latents.</summary>
 /// <param name="Height">Rows.</param>

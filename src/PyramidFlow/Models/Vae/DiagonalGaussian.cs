@@ -1,6 +1,6 @@
 using PyramidFlow.Torch;
 
-namespace PyramidFlow.Models.Vae;
+namespace PyramidFlow.Models;
 
 /// <summary>A normal distribution over latent videos with one mean and one variance per element.</summary>
 public sealed class DiagonalGaussian

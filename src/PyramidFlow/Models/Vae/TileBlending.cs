@@ -1,6 +1,6 @@
 using PyramidFlow.Torch;
 
-namespace PyramidFlow.Models.Vae;
+namespace PyramidFlow.Models;
 
 /// <summary>
 /// Blends overlapping tiles row by row from the top: every pixel is the mean of the tiles that cover it, weighted by its distance from

@@ -1,6 +1,6 @@
 using PyramidFlow.Torch;
 
-namespace PyramidFlow.Models.Vae;
+namespace PyramidFlow.Models;
 
 /// <summary>Divides frames into overlapping square tiles that are encoded or decoded one after another. Takes less memory; pixels near the seams differ.</summary>
 /// <param name="Size">Side of a tile in pixels; frames that fit into one tile are not divided.</param>

@@ -1,4 +1,4 @@
-namespace PyramidFlow.Models.Vae;
+namespace PyramidFlow.Models;
 
 /// <summary>
 /// Floating point operations of a <see cref="CausalVideoVae"/> for a whole video: 2 per multiply-add of convolutions, linear layers

@@ -1,6 +1,6 @@
 using PyramidFlow.Torch;
 
-namespace PyramidFlow.Models.Vae;
+namespace PyramidFlow.Models;
 
 /// <summary>
 /// Encodes or decodes one video piece by piece; the results together equal the result of the whole video in one call. Each stream

@@ -1,6 +1,6 @@
 using PyramidFlow.Torch;
 
-namespace PyramidFlow.Scheduling.Solvers;
+namespace PyramidFlow.Scheduling;
 
 /// <summary>Euler steps, as in the released system: x + (next - sigma) * v.</summary>
 public sealed class EulerSolver : IFlowSolver

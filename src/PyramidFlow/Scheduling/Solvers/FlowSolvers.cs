@@ -3,7 +3,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Torch;
 
-namespace PyramidFlow.Scheduling.Solvers;
+namespace PyramidFlow.Scheduling;
 
 /// <summary>A method to integrate the flow of a stage. It holds no state: one instance serves any number of runs.</summary>
 [JsonConverter(typeof(FlowSolverConverter))]

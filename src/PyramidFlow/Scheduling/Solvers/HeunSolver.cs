@@ -1,6 +1,6 @@
 using PyramidFlow.Torch;
 
-namespace PyramidFlow.Scheduling.Solvers;
+namespace PyramidFlow.Scheduling;
 
 /// <summary>
 /// Heun's method (explicit trapezoidal rule; Hairer, Norsett, Wanner, "Solving Ordinary Differential Equations I", II.1) on a uniform grid, two

@@ -1,6 +1,6 @@
 using PyramidFlow.Torch;
 
-namespace PyramidFlow.Scheduling.Solvers;
+namespace PyramidFlow.Scheduling;
 
 /// <summary>
 /// Explicit midpoint rule (Hairer, Norsett, Wanner, "Solving Ordinary Differential Equations I", II.1) on a uniform grid, one evaluation a step.

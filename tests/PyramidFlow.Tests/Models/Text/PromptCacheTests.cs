@@ -2,7 +2,6 @@ using PyramidFlow.Models;
 using PyramidFlow.Generation;
 using PyramidFlow.Testing;
 using PyramidFlow.Tests.Generation;
-using PyramidFlow.Models.Text;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 

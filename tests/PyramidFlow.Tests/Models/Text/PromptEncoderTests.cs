@@ -1,6 +1,5 @@
 using PyramidFlow.Models;
 using PyramidFlow.Testing;
-using PyramidFlow.Models.Text;
 using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Torch;
 

@@ -1,5 +1,5 @@
 using System.Runtime.CompilerServices;
-using PyramidFlow.Models.Text;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Tests.Models.Text;
 

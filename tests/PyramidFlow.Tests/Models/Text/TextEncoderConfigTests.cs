@@ -1,6 +1,6 @@
 using System.Text;
 using System.Text.Json.Nodes;
-using PyramidFlow.Models.Text;
+using PyramidFlow.Models;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Tests.Models.Text;

@@ -1,6 +1,6 @@
 using System.Text.Json;
 using PyramidFlow.Testing;
-using PyramidFlow.Models.Text;
+using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 

@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using PyramidFlow.Models;
-using PyramidFlow.Models.Text;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 

@@ -1,6 +1,5 @@
 using PyramidFlow.Testing;
 using PyramidFlow.Models.Tokenizers;
-using PyramidFlow.Models.Tokenizers.Repair;
 
 namespace PyramidFlow.Tests.Models.Tokenizers;
 

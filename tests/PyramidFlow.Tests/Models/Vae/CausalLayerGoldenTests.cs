@@ -1,7 +1,7 @@
 using System.Text.Json;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
-using PyramidFlow.Models.Vae;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Tests.Models.Vae;
 

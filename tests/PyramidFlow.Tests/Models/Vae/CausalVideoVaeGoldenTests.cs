@@ -1,6 +1,6 @@
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
-using PyramidFlow.Models.Vae;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Tests.Models.Vae;
 

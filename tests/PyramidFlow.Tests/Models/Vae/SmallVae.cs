@@ -1,5 +1,5 @@
 using PyramidFlow.Torch;
-using PyramidFlow.Models.Vae;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Tests.Models.Vae;
 

@@ -1,6 +1,5 @@
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
-using PyramidFlow.Models.Vae;
 
 namespace PyramidFlow.Tests.Models.Vae;
 

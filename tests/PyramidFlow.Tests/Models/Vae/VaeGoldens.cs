@@ -2,7 +2,7 @@ using System.Text;
 using System.Text.Json;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
-using PyramidFlow.Models.Vae;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Tests.Models.Vae;
 

@@ -3,7 +3,7 @@ using System.Collections.Frozen;
 using System.Globalization;
 using System.Text;
 
-namespace PyramidFlow.Models.Tokenizers.Repair;
+namespace PyramidFlow.Models.Tokenizers;
 
 /// <summary>
 /// Repairs single characters: C1 controls, ligatures, character widths, curly quotes, line breaks, lone surrogates, terminal escapes and

@@ -2,7 +2,7 @@ using System.Buffers;
 using System.Globalization;
 using System.Text;
 
-namespace PyramidFlow.Models.Tokenizers.Repair;
+namespace PyramidFlow.Models.Tokenizers;
 
 /// <summary>
 /// Sequences of characters that rarely occur except in mojibake, such as a lower-case accented letter before a currency sign. Categories

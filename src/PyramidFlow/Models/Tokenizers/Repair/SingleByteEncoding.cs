@@ -1,6 +1,6 @@
 using System.Collections.Frozen;
 
-namespace PyramidFlow.Models.Tokenizers.Repair;
+namespace PyramidFlow.Models.Tokenizers;
 
 /// <summary>
 /// A single-byte encoding in which UTF-8 text is often decoded by mistake. Bytes without a character map to the C1 control of the same

@@ -2,7 +2,7 @@ using System.Buffers;
 using System.Text;
 using System.Text.Unicode;
 
-namespace PyramidFlow.Models.Tokenizers.Repair;
+namespace PyramidFlow.Models.Tokenizers;
 
 /// <summary>
 /// Repairs text like <c>fix_text</c> of the package ftfy 6.3.1 with its defaults: HTML entities, UTF-8 decoded in another encoding, C1

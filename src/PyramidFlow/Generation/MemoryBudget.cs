@@ -1,11 +1,9 @@
 using System.Globalization;
-using PyramidFlow.Generation;
 using PyramidFlow.Models;
-using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 using static System.FormattableString;
 
-namespace PyramidFlow.Memory;
+namespace PyramidFlow.Generation;
 
 /// <summary>Chooses the fastest options with which a run fits a memory budget.</summary>
 public static class MemoryBudget

@@ -1,10 +1,7 @@
-using PyramidFlow.Generation;
 using PyramidFlow.Models;
-using PyramidFlow.Models.Text;
-using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 
-namespace PyramidFlow.Memory;
+namespace PyramidFlow.Generation;
 
 /// <summary>One part of a run.</summary>
 /// <param name="Phase">Phase.</param>

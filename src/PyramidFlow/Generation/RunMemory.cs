@@ -1,10 +1,7 @@
-using PyramidFlow.Generation;
 using PyramidFlow.Models;
-using PyramidFlow.Models.Text;
-using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 
-namespace PyramidFlow.Memory;
+namespace PyramidFlow.Generation;
 
 /// <summary>Peak memory of each phase of a run: held weights plus activations.</summary>
 /// <param name="Text">Bytes while prompts are encoded.</param>

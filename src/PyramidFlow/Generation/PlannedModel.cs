@@ -1,12 +1,10 @@
 using System.Text.RegularExpressions;
 using PyramidFlow.Hub.Conversion;
 using PyramidFlow.Models;
-using PyramidFlow.Models.Text;
-using PyramidFlow.Models.Vae;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 
-namespace PyramidFlow.Memory;
+namespace PyramidFlow.Generation;
 
 /// <summary>A checkpoint as described by its configurations: enough to plan a run without its weights.</summary>
 public sealed class PlannedModel
