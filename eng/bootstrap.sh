@@ -26,7 +26,7 @@ fail() {
 inputs_of() {
     inputs=()
     local path
-    for path in "$root"/{src,benchmarks,native,models,eng,tests} "$root"/Directory.* "$root"/global.json "$root"/*.slnx; do
+    for path in "$root"/{src,native,models,eng,tests} "$root"/Directory.* "$root"/global.json "$root"/*.slnx; do
         if [[ -e $path && ( $path != */tests || $1 != src/* ) ]]; then
             inputs+=("$path")
         fi

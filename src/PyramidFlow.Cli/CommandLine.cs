@@ -1,8 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Help;
 using PyramidFlow.Cli.Commands;
-using PyramidFlow.Cli.Output;
-using PyramidFlow.Cli.Parsing;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli;
@@ -10,14 +9,12 @@ namespace PyramidFlow.Cli;
 /// <summary>The whole command line: parses, runs one command, and turns every fault into one sentence and an exit code.</summary>
 internal static class CommandLine
 {
-    public const string Name = "pyramidflow";
-
     /// <summary>Runs one command line.</summary>
     /// <param name="arguments">What was typed after the program's name.</param>
     /// <param name="console">Where results, progress and errors go.</param>
-    /// <param name="cancel">Stops the command within a step.</param>
+    /// <param name="cancellationToken">Stops the command within a step.</param>
     /// <returns>One of <see cref="ExitCode"/>.</returns>
-    public static async Task<int> RunAsync(string[] arguments, CliConsole console, CancellationToken cancel)
+    public static async Task<int> RunAsync(string[] arguments, CliConsole console, CancellationToken cancellationToken)
     {
         if (Garbled(arguments) is { } garbled)
         {
@@ -41,11 +38,11 @@ internal static class CommandLine
                 EnableDefaultExceptionHandler = false,
                 ProcessTerminationTimeout = null,
             };
-            return await parsed.InvokeAsync(streams, cancel).ConfigureAwait(false);
+            return await parsed.InvokeAsync(streams, cancellationToken).ConfigureAwait(false);
         }
         catch (Exception e)
         {
-            return Faults.Report(e, console, parsed.GetValue(verbose), cancel);
+            return Faults.Report(e, console, parsed.GetValue(verbose), cancellationToken);
         }
     }
 
@@ -55,10 +52,10 @@ internal static class CommandLine
 
     private static Command Root(CliConsole console, Option<bool> verbose)
     {
-        var root = new ExampledCommand(Name,
+        var root = new ExampledCommand(About.Name,
             "Makes videos from text or an image with Pyramidal Flow Matching.",
-            $"{Name} generate \"a small red circle moving right on a black background\" -o red.mp4",
-            $"{Name} doctor")
+            $"{About.Name} generate \"a small red circle moving right on a black background\" -o red.mp4",
+            $"{About.Name} doctor")
         {
             GenerateCommand.Create(console),
             ExtendCommand.Create(console),
@@ -75,7 +72,7 @@ internal static class CommandLine
             ModelsCommand.Create(console),
             DoctorCommand.Create(console),
             verbose,
-            new HelpOption { Action = new HelpWithExamples(console.IsTerminal ? console.Width : int.MaxValue) },
+            new HelpOption { Action = new HelpWithExamples(console.HelpWidth) },
             new VersionOption { Action = new ShowVersion() },
         };
         return root;

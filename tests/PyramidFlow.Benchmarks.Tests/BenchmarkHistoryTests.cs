@@ -1,3 +1,4 @@
+using PyramidFlow.Cli.Benchmarks;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Benchmarks.Tests;

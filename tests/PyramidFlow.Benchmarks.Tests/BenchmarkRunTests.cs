@@ -1,4 +1,5 @@
 using System.Text.Json;
+using PyramidFlow.Cli.Benchmarks;
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
 

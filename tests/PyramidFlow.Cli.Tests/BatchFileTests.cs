@@ -1,5 +1,4 @@
 using System.Text;
-using PyramidFlow.Cli.Batches;
 using PyramidFlow.Cli.Generating;
 using PyramidFlow.Testing;
 

@@ -1,4 +1,5 @@
 using System.Xml.Linq;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;

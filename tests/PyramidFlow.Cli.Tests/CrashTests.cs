@@ -2,8 +2,8 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Net.Http.Json;
 using System.Text.Json;
-using PyramidFlow.Server.Storage;
 using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Storage;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;

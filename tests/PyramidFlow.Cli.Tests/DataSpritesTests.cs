@@ -1,3 +1,4 @@
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Media;
 using PyramidFlow.Testing;
 

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Media;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;

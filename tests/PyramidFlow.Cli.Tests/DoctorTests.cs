@@ -1,5 +1,6 @@
 using System.Text.Json;
-using PyramidFlow.Cli.Diagnostics;
+using PyramidFlow.Cli.Commands;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Cli.Tests;

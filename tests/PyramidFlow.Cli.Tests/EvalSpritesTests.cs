@@ -1,4 +1,5 @@
 using System.Text.Json;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Media;
 using PyramidFlow.Testing;
 

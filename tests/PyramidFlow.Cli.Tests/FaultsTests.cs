@@ -1,3 +1,4 @@
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
 
 namespace PyramidFlow.Cli.Tests;

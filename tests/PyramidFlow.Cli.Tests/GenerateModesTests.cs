@@ -1,6 +1,7 @@
 using System.Text.Json;
-using PyramidFlow.Media;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
+using PyramidFlow.Media;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;
@@ -138,7 +139,7 @@ public class GenerateModesTests(TinyModel model) : IClassFixture<TinyModel>
     public async Task A_terminal_is_not_filled_with_a_video()
     {
         using var error = new StringWriter();
-        var code = await CommandLine.RunAsync(["generate", "a red ball", "-o", "-"], new Output.CliConsole(TextWriter.Null, error), Cancel);
+        var code = await CommandLine.RunAsync(["generate", "a red ball", "-o", "-"], new CliConsole(TextWriter.Null, error), Cancel);
 
         Assert.Equal(ExitCode.WrongUsage, code);
         Assert.Contains("pipe it to a player", error.ToString(), StringComparison.Ordinal);

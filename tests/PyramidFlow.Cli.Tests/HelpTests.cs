@@ -1,3 +1,5 @@
+using PyramidFlow.Cli.Terminal;
+
 namespace PyramidFlow.Cli.Tests;
 
 public class HelpTests
@@ -75,17 +77,48 @@ public class HelpTests
     }
 
     [Theory]
+    [InlineData("generate", 100)]
+    [InlineData("generate", 80)]
+    [InlineData("generate", 120)]
+    [InlineData("extend", 100)]
+    [InlineData("eval sprites", 80)]
+    [InlineData("bench all", 80)]
+    [InlineData("serve", 80)]
+    public async Task Lines_of_the_help_fit_the_width(string command, int width)
+    {
+        var help = await HelpAsync(command, width);
+
+        Assert.All(help[..help.IndexOf("Examples:", StringComparison.Ordinal)].Split('\n'), line => Assert.InRange(line.Length, 0, width));
+    }
+
+    [Theory]
     [InlineData("generate")]
     [InlineData("extend")]
-    public async Task Options_stand_in_groups_and_lines_fit_the_terminal(string command)
+    public async Task Options_stand_in_groups(string command)
     {
-        using var output = new StringWriter();
-        await CommandLine.RunAsync([command, "--help"], new Output.CliConsole(output, TextWriter.Null, isTerminal: true, width: 100), TestContext.Current.CancellationToken);
-        var help = output.ToString();
+        var help = await HelpAsync(command, 100);
 
         Assert.All((string[])["\nLength and size:\n  --frames N ", "\nSampling:\n  --steps N,N,N ", "\nModel:\n  --model DIR|NAME "], group => Assert.Contains(group, help, StringComparison.Ordinal));
-        Assert.All(help[..help.IndexOf("Examples:", StringComparison.Ordinal)].Split('\n'), line => Assert.InRange(line.Length, 0, 100));
     }
+
+    [Fact]
+    public async Task A_wider_terminal_makes_the_help_shorter_and_says_the_same()
+    {
+        var (narrow, wide) = (await HelpAsync("generate", 80), await HelpAsync("generate", 120));
+
+        Assert.True(wide.Count(c => c == '\n') < narrow.Count(c => c == '\n'));
+        Assert.Equal(Words(wide), Words(narrow));
+
+        static string[] Words(string text) => text.Split([' ', '\n', '\r'], StringSplitOptions.RemoveEmptyEntries);
+    }
+
+    [Theory]
+    [InlineData(0, 100)]
+    [InlineData(40, 80)]
+    [InlineData(80, 80)]
+    [InlineData(97, 97)]
+    [InlineData(300, 120)]
+    public void The_help_has_80_to_120_columns_and_100_without_a_terminal(int terminal, int columns) => Assert.Equal(columns, CliConsole.HelpColumns(terminal));
 
     [Fact]
     public async Task Version_goes_to_the_output()
@@ -94,5 +127,12 @@ public class HelpTests
 
         Assert.Equal(ExitCode.Ok, run.Code);
         Assert.Matches(@"^pyramidflow \d+\.\d+\.\d+\s*$", run.Out);
+    }
+
+    private static async Task<string> HelpAsync(string command, int width)
+    {
+        using var output = new StringWriter();
+        await CommandLine.RunAsync([.. command.Split(' '), "--help"], new CliConsole(output, TextWriter.Null, helpWidth: width), TestContext.Current.CancellationToken);
+        return output.ToString();
     }
 }

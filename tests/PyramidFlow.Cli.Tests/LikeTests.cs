@@ -1,8 +1,9 @@
 using System.Text.Json;
-using PyramidFlow.Media;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
-using PyramidFlow.Testing;
 using PyramidFlow.Hub;
+using PyramidFlow.Media;
+using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;
 

@@ -1,10 +1,11 @@
 using System.Text.Json;
-using PyramidFlow.Models.Lora;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Media;
+using PyramidFlow.Models;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
-using PyramidFlow.Models;
 
 namespace PyramidFlow.Cli.Tests;
 

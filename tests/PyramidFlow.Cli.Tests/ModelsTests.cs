@@ -1,6 +1,7 @@
 using System.Text.Json;
-using PyramidFlow.Testing;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Hub;
+using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;
 

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using PyramidFlow.Cli.Terminal;
 
 namespace PyramidFlow.Cli.Tests;
 

@@ -1,4 +1,4 @@
-using PyramidFlow.Cli.Output;
+using PyramidFlow.Cli.Terminal;
 
 namespace PyramidFlow.Cli.Tests;
 

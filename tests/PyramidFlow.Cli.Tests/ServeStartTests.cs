@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using Microsoft.Data.Sqlite;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;

@@ -1,5 +1,6 @@
 using System.Net;
 using Microsoft.Data.Sqlite;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;

@@ -1,4 +1,5 @@
 using PyramidFlow.Cli.Models;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;

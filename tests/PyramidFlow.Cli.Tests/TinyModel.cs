@@ -1,7 +1,7 @@
 using System.Globalization;
-using PyramidFlow.Testing;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Tokenizers;
+using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using PyramidFlow.Cli.Terminal;
 
 namespace PyramidFlow.Cli.Tests;
 

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Xml.Linq;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 

@@ -1,5 +1,5 @@
-using PyramidFlow.Cli.Models;
-using PyramidFlow.Cli.Output;
+using PyramidFlow.Cli.Commands;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Hub;
 
 namespace PyramidFlow.Cli.Tests;

@@ -1,7 +1,5 @@
 using System.CommandLine;
-using PyramidFlow.Cli.Generating;
-using PyramidFlow.Cli.Output;
-using PyramidFlow.Cli.Parsing;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Media;
 using PyramidFlow.Sprites;
 using PyramidFlow.Training.Loop;
@@ -14,7 +12,7 @@ internal static class DataCommand
     private const int DefaultCount = 12, MostClips = 1000;
 
     public static Command Create(CliConsole console) => new ExampledCommand("data", "Looks at training data.",
-        $"{CommandLine.Name} data check data.jsonl -o sheet.png", $"{CommandLine.Name} data sprites --count 12 --seed 1 -o sheet.png")
+        $"{About.Name} data check data.jsonl -o sheet.png", $"{About.Name} data sprites --count 12 --seed 1 -o sheet.png")
     {
         DataCheckCommand.Create(console), Sprites(console),
     };
@@ -26,17 +24,17 @@ internal static class DataCommand
         var frames = CliOptions.Whole("--frames", "N", "length of the clips [default: 33]", 1);
         var output = CliOptions.Text("--output", "FILE", "picture to write [default: sheet.png]", "-o");
         var command = new ExampledCommand("sprites", "Draws clips of the sprites world and prints their captions.",
-            $"{CommandLine.Name} data sprites --count 12 --seed 1 -o sheet.png") { count, seed, frames, output };
-        command.SetAction((parsed, cancel) =>
+            $"{About.Name} data sprites --count 12 --seed 1 -o sheet.png") { count, seed, frames, output };
+        command.SetAction((parsed, cancellationToken) =>
         {
             Draw(parsed.GetValue(count) ?? DefaultCount, (long)(parsed.GetValue(seed) ?? 1), parsed.GetValue(frames) ?? 33,
-                parsed.GetValue(output) ?? "sheet.png", console, cancel);
+                parsed.GetValue(output) ?? "sheet.png", console, cancellationToken);
             return Task.FromResult(ExitCode.Ok);
         });
         return command;
     }
 
-    private static void Draw(int count, long seed, int frames, string output, CliConsole console, CancellationToken cancel)
+    private static void Draw(int count, long seed, int frames, string output, CliConsole console, CancellationToken cancellationToken)
     {
         OutputFile.Check(output, ".png");
         if (count > MostClips)
@@ -44,7 +42,7 @@ internal static class DataCommand
         var clips = new List<byte[]>();
         for (var i = 0; i < count; i++)
         {
-            cancel.ThrowIfCancellationRequested();
+            cancellationToken.ThrowIfCancellationRequested();
             var scene = SpriteWorld.Scene(seed, i);
             clips.Add(SpriteRenderer.Render(scene, frames));
             console.Note($"{i + 1,4}  {SpriteCaptions.Canonical(scene.Attributes)}");

@@ -1,10 +1,14 @@
 using System.CommandLine;
-using PyramidFlow.Cli.Evaluating;
 using PyramidFlow.Cli.Generating;
 using PyramidFlow.Cli.Models;
-using PyramidFlow.Cli.Output;
-using PyramidFlow.Cli.Parsing;
+using PyramidFlow.Cli.Terminal;
+using PyramidFlow.Generation;
+using PyramidFlow.Media;
+using PyramidFlow.Models;
 using PyramidFlow.Sprites;
+using PyramidFlow.Torch;
+using PyramidFlow.Training.Loop;
+using Spectre.Console;
 
 namespace PyramidFlow.Cli.Commands;
 
@@ -14,8 +18,8 @@ internal static class EvalCommand
     private const int DefaultCount = 200, CheckpointCount = 50;
 
     public static Command Create(CliConsole console) => new ExampledCommand("eval", "Measures how good a model is.",
-        $"{CommandLine.Name} eval sprites --count 200 --seed 0",
-        $"{CommandLine.Name} eval checkpoints --out runs/sprites --count 50") { Sprites(console), Checkpoints(console) };
+        $"{About.Name} eval sprites --count 200 --seed 0",
+        $"{About.Name} eval checkpoints --out runs/sprites --count 50") { Sprites(console), Checkpoints(console) };
 
     private static ExampledCommand Sprites(CliConsole console)
     {
@@ -30,16 +34,16 @@ internal static class EvalCommand
         var model = new ModelOptions();
         var command = new ExampledCommand("sprites",
             "Generates clips of unseen prompts, measures what they show, and prints the share that is right.",
-            $"{CommandLine.Name} eval sprites --count 200 --seed 0",
-            $"{CommandLine.Name} eval sprites --mode schedule --count 50",
-            $"{CommandLine.Name} eval sprites --count 12 --sheet sheet.png --json",
-            $"{CommandLine.Name} eval sprites --count 60 --solver second-order --steps 5,5,5 --video-steps 3,3,3",
-            $"{CommandLine.Name} eval sprites --lora pink.safetensors --colour pink --count 100") { mode, count, seed, colour, json, sheet };
+            $"{About.Name} eval sprites --count 200 --seed 0",
+            $"{About.Name} eval sprites --mode schedule --count 50",
+            $"{About.Name} eval sprites --count 12 --sheet sheet.png --json",
+            $"{About.Name} eval sprites --count 60 --solver second-order --steps 5,5,5 --video-steps 3,3,3",
+            $"{About.Name} eval sprites --lora pink.safetensors --colour pink --count 100") { mode, count, seed, colour, json, sheet };
         settings.AddSamplingTo(command);
         model.AddTo(command);
-        command.SetAction((parsed, cancel) => new SpriteEvaluation(console).RunAsync(parsed.GetValue(mode) ?? SpriteEvaluation.Modes[0], parsed.GetValue(count) ?? DefaultCount,
+        command.SetAction((parsed, cancellationToken) => new SpriteEvaluation(console).RunAsync(parsed.GetValue(mode) ?? SpriteEvaluation.Modes[0], parsed.GetValue(count) ?? DefaultCount,
             new SpriteScenes((long)(parsed.GetValue(seed) ?? 0), parsed.GetValue(colour) is { } name ? Enum.Parse<SpriteColour>(name, ignoreCase: true) : null),
-            settings.Read(parsed, new ClipArguments()), model.Read(parsed), parsed.GetValue(json), parsed.GetValue(sheet), cancel));
+            settings.Read(parsed, new ClipArguments()), model.Read(parsed), parsed.GetValue(json), parsed.GetValue(sheet), cancellationToken));
         return command;
     }
 
@@ -53,9 +57,158 @@ internal static class EvalCommand
         output.Required = true;
         var command = new ExampledCommand("checkpoints",
             "Judges the weights a training of the transformer kept on its way, against what they cost.",
-            $"{CommandLine.Name} eval checkpoints --out runs/sprites --count 50") { output, steps, count, seed, threads };
-        command.SetAction((parsed, cancel) => new CheckpointEvaluation(console).RunAsync(parsed.GetRequiredValue(output)!,
-            parsed.GetValue(steps), parsed.GetValue(count) ?? CheckpointCount, (long)(parsed.GetValue(seed) ?? 0), parsed.GetValue(threads), cancel));
+            $"{About.Name} eval checkpoints --out runs/sprites --count 50") { output, steps, count, seed, threads };
+        command.SetAction((parsed, cancellationToken) => new CheckpointEvaluation(console).RunAsync(parsed.GetRequiredValue(output)!,
+            parsed.GetValue(steps), parsed.GetValue(count) ?? CheckpointCount, (long)(parsed.GetValue(seed) ?? 0), parsed.GetValue(threads), cancellationToken));
         return command;
     }
+}
+
+/// <summary>One run of <c>eval sprites</c>.</summary>
+internal sealed class SpriteEvaluation(CliConsole console)
+{
+    private const int ClipsOnSheet = 12, ReconstructedClips = 16, ReconstructedFrames = 33;
+
+    /// <summary>Modes of the evaluation; the first is the default.</summary>
+    internal static IReadOnlyList<string> Modes { get; } = ["video", "extension", "schedule"];
+
+    /// <summary>Generates, judges and prints.</summary>
+    /// <param name="mode">One of <see cref="Modes"/>.</param>
+    /// <param name="count">Clips.</param>
+    /// <param name="scenes">Which scenes and noise.</param>
+    /// <param name="sampling">Steps and approximations of every clip.</param>
+    /// <param name="model">The model.</param>
+    /// <param name="json">Whether to print one JSON object.</param>
+    /// <param name="sheet">File for a picture of the first clips; null is none.</param>
+    /// <param name="cancellationToken">Stops within a step.</param>
+    public async Task<int> RunAsync(string mode, int count, SpriteScenes scenes, ClipArguments sampling, ModelArguments model, bool json, string? sheet, CancellationToken cancellationToken)
+    {
+        if (sheet is not null)
+            OutputFile.Check(sheet, ".png");
+        var folder = model.Open();
+        var settings = folder.Settings(model.Variant);
+        if (mode == Modes[0] && settings.Frames < 5)
+            throw new UsageException($"{folder.Root} makes clips of {settings.Frames} frames, too few to judge motion: set frames in {PipelineSettings.FileName} to 9 or more");
+        ISpriteTrial trial = mode switch
+        {
+            "extension" => new ExtensionTrial(scenes),
+            "schedule" => new ScheduleTrial(scenes, settings),
+            _ => new VideoTrial(scenes, settings),
+        };
+        using var line = new ProgressLine(console);
+        List<byte[]> shown;
+        var size = GenerationPlan.Resolve(Change(trial.Request(0)), settings);
+        using (var pipeline = VideoPipeline.Load(folder.Root, model.Options(), null))
+            shown = await new TrialRun(line) { Change = Change }.RunAsync(pipeline, trial, count, ClipsOnSheet, cancellationToken).ConfigureAwait(false);
+
+        double? psnr = mode == Modes[0] ? Reconstruction(folder, Math.Min(count, ReconstructedClips), Math.Min(ReconstructedFrames, settings.Frames), line, cancellationToken) : null;
+        line.Clear();
+        if (sheet is not null)
+        {
+            var picture = ContactSheet.Compose(shown, size.Width, size.Height);
+            PngWriter.Write(sheet, new RgbImage(picture.Width, picture.Height, picture.Pixels));
+            console.Note($"the first {shown.Count} clips are in {sheet}");
+        }
+
+        EvaluationReport.Print(count, trial, psnr, json, console);
+        return ExitCode.Ok;
+
+        GenerationOptions Change(GenerationOptions request) =>
+            SettingsTable.Over(request, sampling);
+    }
+
+    private static double Reconstruction(CheckpointFolder folder, int clips, int frames, ProgressLine line, CancellationToken cancellationToken)
+    {
+        using var vae = CausalVideoVae.Load(folder.Vae, ElementType.Float32);
+        return SpriteVaeTrainer.Evaluate(vae, frames, clips, Begin, cancellationToken);
+
+        void Begin(int clip) =>
+            line.Update("reconstructing", $"clip {clip + 1}/{clips}", (double)clip / clips, TimeSpan.Zero);
+    }
+}
+
+/// <summary>Generates the clips of a trial and has them judged.</summary>
+/// <param name="line">Shows the progress.</param>
+/// <param name="what">Name of the work in the progress line.</param>
+internal sealed class TrialRun(ProgressLine line, string what = "generating")
+{
+    /// <summary>Changes the request of every clip, for example its steps.</summary>
+    public Func<GenerationOptions, GenerationOptions>? Change { get; init; }
+
+    /// <summary>Runs it.</summary>
+    /// <param name="pipeline">The model.</param>
+    /// <param name="trial">What to ask for.</param>
+    /// <param name="count">Clips.</param>
+    /// <param name="kept">How many of the first clips to return.</param>
+    /// <param name="cancellationToken">Stops within a step.</param>
+    public async Task<List<byte[]>> RunAsync(VideoPipeline pipeline, ISpriteTrial trial, int count, int kept, CancellationToken cancellationToken)
+    {
+        var shown = new List<byte[]>();
+        for (var i = 0; i < count; i++)
+        {
+            using var frames = new MemoryStream();
+            await foreach (var chunk in pipeline.GenerateAsync(Request(i), new ClipShare(line, what, i, count), cancellationToken).ConfigureAwait(false))
+                frames.Write(chunk.Rgb.Span);
+            var clip = frames.ToArray();
+            trial.Judge(i, clip);
+            if (i < kept)
+                shown.Add(clip);
+        }
+
+        return shown;
+
+        GenerationOptions Request(int index) => Change is null ? trial.Request(index) : Change(trial.Request(index));
+    }
+
+    // Maps the progress of one clip to its share of all clips.
+    private sealed class ClipShare(ProgressLine line, string what, int index, int count) : IProgress<GenerationProgress>
+    {
+        public void Report(GenerationProgress value) =>
+            line.Update(what, $"clip {index + 1}/{count}", (index + value.Fraction) / count);
+    }
+}
+
+/// <summary>Prints the result of an evaluation.</summary>
+internal static class EvaluationReport
+{
+    /// <summary>A table, or one JSON object with shares 0 to 1 and other figures in their units.</summary>
+    public static void Print(int count, ISpriteTrial trial, double? psnr, bool json, CliConsole console)
+    {
+        if (json)
+        {
+            console.Result(Json(count, trial, psnr));
+            return;
+        }
+
+        var table = new Table().AddColumn("attribute").AddColumn(new TableColumn("right").RightAligned());
+        foreach (var (name, share) in trial.Shares)
+            table.AddRow(Words(name), FormattableString.Invariant($"{100 * share:F1}%"));
+        foreach (var (_, words, value) in trial.Figures)
+            table.AddRow(words, FormattableString.Invariant($"{value:F2}"));
+        if (psnr is { } decibels)
+            table.AddRow("VAE reconstruction", FormattableString.Invariant($"{decibels:F2} dB"));
+        table.Title = new TableTitle($"{count} clips");
+        console.Result(table);
+    }
+
+    private static string Words(string name) => name switch
+    {
+        "all" => "all right together",
+        "kept" => "colour and shape kept",
+        "turned" => "turned as the prompts say",
+        _ => name.Replace('_', ' '),
+    };
+
+    private static string Json(int count, ISpriteTrial trial, double? psnr) => JsonText.Of(indented: false, write: json =>
+    {
+        json.WriteStartObject();
+        json.WriteNumber("count", count);
+        foreach (var (name, share) in trial.Shares)
+            json.WriteNumber(name, share);
+        foreach (var (name, _, value) in trial.Figures)
+            json.WriteNumber(name, value);
+        if (psnr is { } decibels)
+            json.WriteNumber("psnr", decibels);
+        json.WriteEndObject();
+    });
 }

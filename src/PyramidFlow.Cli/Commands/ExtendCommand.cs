@@ -1,11 +1,10 @@
 using System.CommandLine;
 using PyramidFlow.Cli.Generating;
-using PyramidFlow.Cli.Output;
-using PyramidFlow.Cli.Parsing;
+using PyramidFlow.Cli.Terminal;
 
 namespace PyramidFlow.Cli.Commands;
 
-/// <summary><c>extend</c>: goes on from the end of a video.</summary>
+/// <summary><c>extend</c>: continues a video from its end.</summary>
 internal static class ExtendCommand
 {
     public static Command Create(CliConsole console)
@@ -15,13 +14,13 @@ internal static class ExtendCommand
         var newOnly = CliOptions.Flag("--new-only", "write the new frames only, and not the given ones before them");
         var options = new ClipOptions(extends: true);
         var command = new ExampledCommand("extend", "Makes a video longer.",
-            $"{CommandLine.Name} extend red.mp4 \"a small red circle moving left on a black background\" -o longer.mp4",
-            $"{CommandLine.Name} extend holiday.mp4 \"waves roll in\" --seconds 5 --model ./pyramid-flow-miniflux -o waves.mp4")
+            $"{About.Name} extend red.mp4 \"a small red circle moving left on a black background\" -o longer.mp4",
+            $"{About.Name} extend holiday.mp4 \"waves roll in\" --seconds 5 --model ./pyramid-flow-miniflux -o waves.mp4")
         {
             video, prompt, options.Output, newOnly,
         };
         options.AddTo(command);
-        command.SetAction((parsed, cancel) =>
+        command.SetAction((parsed, cancellationToken) =>
         {
             var arguments = options.Read(parsed);
             arguments = arguments with
@@ -33,7 +32,7 @@ internal static class ExtendCommand
                     NewFramesOnly = parsed.GetValue(newOnly) ? true : null,
                 },
             };
-            return new GenerateRun(console).RunAsync(arguments, cancel);
+            return new GenerateRun(console).RunAsync(arguments, cancellationToken);
         });
         return command;
     }

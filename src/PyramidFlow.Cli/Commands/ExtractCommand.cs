@@ -1,8 +1,8 @@
 using System.CommandLine;
-using PyramidFlow.Cli.Datasets;
 using PyramidFlow.Cli.Models;
-using PyramidFlow.Cli.Output;
-using PyramidFlow.Cli.Parsing;
+using PyramidFlow.Cli.Terminal;
+using PyramidFlow.Hub.Checking;
+using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Data;
 
@@ -11,7 +11,7 @@ namespace PyramidFlow.Cli.Commands;
 /// <summary><c>extract</c>: what the encoders make of a data set, computed once before training.</summary>
 internal static class ExtractCommand
 {
-    private const string Name = $"{CommandLine.Name} extract";
+    private const string Name = $"{About.Name} extract";
     private const int UsualBatch = 8;
 
     public static Command Create(CliConsole console) => new ExampledCommand("extract",
@@ -41,7 +41,7 @@ internal static class ExtractCommand
             shared.Annotations, shared.Output, shared.Folder, size, frames, fewest, fps, window, means, seed, workers, shared.Part, shared.Store,
         };
         shared.Model.AddTo(command);
-        command.SetAction((parsed, cancel) => new ExtractRun(console).LatentsAsync(shared.Read(parsed), usual with
+        command.SetAction((parsed, cancellationToken) => new ExtractRun(console).LatentsAsync(shared.Read(parsed), usual with
         {
             Frames = parsed.GetValue(frames) ?? usual.Frames,
             FewestFrames = parsed.GetValue(fewest) ?? usual.FewestFrames,
@@ -51,7 +51,7 @@ internal static class ExtractCommand
             Seed = parsed.GetValue(seed) ?? 0,
             Workers = parsed.GetValue(workers) ?? usual.Workers,
             StoredType = Stored(parsed, shared),
-        }, parsed.GetValue(size), cancel));
+        }, parsed.GetValue(size), cancellationToken));
         return command;
     }
 
@@ -65,9 +65,147 @@ internal static class ExtractCommand
             shared.Annotations, shared.Output, shared.Folder, batch, shared.Part, shared.Store,
         };
         shared.Model.AddTo(command);
-        command.SetAction((parsed, cancel) => new ExtractRun(console).TextAsync(shared.Read(parsed), Stored(parsed, shared), parsed.GetValue(batch) ?? UsualBatch, cancel));
+        command.SetAction((parsed, cancellationToken) => new ExtractRun(console).TextAsync(shared.Read(parsed), Stored(parsed, shared), parsed.GetValue(batch) ?? UsualBatch, cancellationToken));
         return command;
     }
 
     private static ElementType Stored(ParseResult parsed, ExtractOptions shared) => NumberTypes.Parse(parsed.GetValue(shared.Store)) ?? ElementType.BFloat16;
+}
+
+/// <summary>The default crop size of items.</summary>
+internal static class ModelSize
+{
+    /// <summary>The size of the released 384p models.</summary>
+    public const string Released = "640x384";
+
+    /// <summary>The default video size of a model, such as <c>640x384</c>.</summary>
+    public static string Of(CheckpointFolder folder, string? variant = null)
+    {
+        var settings = folder.Settings(variant);
+        return FormattableString.Invariant($"{settings.Width}x{settings.Height}");
+    }
+}
+
+/// <summary>The options that both extractions share.</summary>
+/// <param name="kind">Suffix of the file names.</param>
+internal sealed class ExtractOptions(string kind)
+{
+    public Argument<string> Annotations { get; } = new("ANNOTATIONS") { Description = "annotation file: on each line an object such as {\"video\": \"a.mp4\", \"text\": \"a red ball\"}" };
+
+    public Option<string?> Output { get; } = CliOptions.Text("--output", "FILE", $"annotation file to write [default: ANNOTATIONS-{kind}.jsonl]", "-o");
+
+    public Option<string?> Folder { get; } = CliOptions.Text("--folder", "DIR", $"folder for the files [default: OUTPUT-{kind}]");
+
+    public Option<(int Part, int Parts)?> Part { get; } = CliOptions.Part("--part", "one part of the items, for one of several machines or GPUs at once, such as 2/4");
+
+    public Option<string?> Store { get; } = CliOptions.Choice("--store", "number type of the files [default: bf16]", "bf16", "fp16", "fp32");
+
+    public ModelOptions Model { get; } = new();
+
+    public ExtractArguments Read(ParseResult parsed) => new(parsed.GetRequiredValue(Annotations), parsed.GetValue(Output), parsed.GetValue(Folder),
+        parsed.GetValue(Part), Model.Read(parsed));
+}
+
+/// <summary>The arguments that both extractions share.</summary>
+/// <param name="Annotations">Annotation file.</param>
+/// <param name="Output">New annotation file; null is named after the old one.</param>
+/// <param name="Folder">Folder of the files; null is one beside the output.</param>
+/// <param name="Part">Such as <c>2/4</c>; null is all.</param>
+/// <param name="Model">Which model and how it runs.</param>
+internal sealed record ExtractArguments(string Annotations, string? Output, string? Folder, (int Part, int Parts)? Part, ModelArguments Model)
+{
+    private const string Lines = ".jsonl", Json = ".json";
+
+    /// <summary>Where to read and write, checked.</summary>
+    /// <param name="kind">Suffix of the name of the annotation file.</param>
+    public ExtractionTarget Target(string kind)
+    {
+        OutputFile.CheckInput(Annotations, "name an annotation file, JSON lines");
+        var output = Output ?? Path.Combine(Path.GetDirectoryName(Annotations) ?? "", $"{Path.GetFileNameWithoutExtension(Annotations)}-{kind}{Lines}");
+        OutputFile.Check(output, Lines, Json);
+        return new ExtractionTarget(Annotations, output, Folder, Part?.Part ?? 1, Part?.Parts ?? 1);
+    }
+}
+
+/// <summary>One run of <c>extract latents</c> or <c>extract text</c>.</summary>
+internal sealed class ExtractRun(CliConsole console)
+{
+    private const int MostWarnings = 3;
+
+    /// <param name="arguments">Annotations to read, files to write, and the model.</param>
+    /// <param name="options">Options of the extraction; its sizes are not used.</param>
+    /// <param name="sizes">Sizes such as <c>640x384</c>; null is the model's own.</param>
+    /// <param name="cancellationToken">Stops the run.</param>
+    public async Task<int> LatentsAsync(ExtractArguments arguments, LatentExtractionOptions options, IReadOnlyList<string>? sizes, CancellationToken cancellationToken)
+    {
+        var target = arguments.Target("latents");
+        // Faulty lines are reported before any weight is read.
+        AnnotationFile.ReadGood(target.Annotations, new FaultLog());
+        var (folder, type, device) = Open(arguments.Model);
+        options = options with { Tiles = arguments.Model.Options().Tiles, Sizes = sizes ?? [ModelSize.Of(folder, arguments.Model.Variant)] };
+        using var vae = CausalVideoVae.Load(folder.Vae, type, device);
+        return await ReportedAsync(folder, target, (faults, progress) =>
+            new LatentExtraction(vae, options, faults).RunAsync(target, progress, cancellationToken), cancellationToken).ConfigureAwait(false);
+    }
+
+    public async Task<int> TextAsync(ExtractArguments arguments, ElementType storedType, int batchSize, CancellationToken cancellationToken)
+    {
+        var target = arguments.Target("text");
+        AnnotationFile.ReadGood(target.Annotations, new FaultLog());
+        var (folder, type, device) = Open(arguments.Model);
+        using var encoder = PromptEncoder.Load(folder, type, device);
+        return await ReportedAsync(folder, target, (faults, progress) =>
+            Task.Run(() => new TextExtraction(encoder, storedType, batchSize, faults).Run(target, progress, cancellationToken), CancellationToken.None), cancellationToken).ConfigureAwait(false);
+    }
+
+    private static (CheckpointFolder Folder, ElementType Type, Device Device) Open(ModelArguments model)
+    {
+        var folder = model.Open();
+        if (model.Threads is { } threads)
+            TorchRuntime.Threads = threads;
+        return (folder, NumberTypes.Parse(model.UsedType)!.Value, model.Options().Device ?? Device.Cpu);
+    }
+
+    private async Task<int> ReportedAsync(CheckpointFolder folder, ExtractionTarget target, Func<FaultLog, IProgress<ExtractionProgress>, Task<ExtractionResult>> run,
+        CancellationToken cancellationToken)
+    {
+        var faults = new FaultLog();
+        using var line = new ProgressLine(console);
+        ExtractionResult result;
+        try
+        {
+            result = await run(faults, new ExtractionLine(line)).ConfigureAwait(false);
+        }
+        catch (NonFiniteException e)
+        {
+            if (WeightFaults.Explain(folder, e, null, cancellationToken) is { } explanation)
+                throw explanation;
+            throw;
+        }
+        finally
+        {
+            line.Clear();
+            foreach (var sentence in faults.Summary())
+                console.Warn(sentence);
+        }
+
+        foreach (var warning in result.Warnings.Take(MostWarnings))
+            console.Warn(warning);
+        if (result.Warnings.Count > MostWarnings)
+            console.Warn($"and {result.Warnings.Count - MostWarnings} more of this kind");
+        console.Note($"{result.Made} made, {result.Kept} were there" + (result.Lines is null
+            ? $"; when all {target.Parts} parts are done, the same command without --part writes {target.Output}"
+            : $", {result.Lines} lines{(faults.Faults.Count > 0 ? $", {faults.Faults.Count} left out" : "")}"));
+        if (result.Lines is not null)
+            console.Result(target.Output);
+        return ExitCode.Ok;
+    }
+}
+
+/// <summary>Shows the progress of an extraction.</summary>
+internal sealed class ExtractionLine(ProgressLine line) : IProgress<ExtractionProgress>
+{
+    /// <inheritdoc/>
+    public void Report(ExtractionProgress value) =>
+        line.Update(value.Phase, $"{value.Done}/{value.Total}", value.Total > 0 ? (double)value.Done / value.Total : 1);
 }

@@ -1,8 +1,6 @@
 using System.CommandLine;
-using PyramidFlow.Cli.Batches;
 using PyramidFlow.Cli.Generating;
-using PyramidFlow.Cli.Output;
-using PyramidFlow.Cli.Parsing;
+using PyramidFlow.Cli.Terminal;
 
 namespace PyramidFlow.Cli.Commands;
 
@@ -17,19 +15,19 @@ internal static class GenerateCommand
         var batch = CliOptions.Text("--batch", "FILE", "make every prompt of a .txt, .jsonl or .json file into the folder -o; what is finished is left alone");
         var options = new ClipOptions(extends: false);
         var command = new ExampledCommand("generate", "Makes a video or a picture from a prompt, an image or both.",
-            $"{CommandLine.Name} generate \"a small red circle moving right on a black background\" -o red.mp4",
-            $"{CommandLine.Name} generate \"a large white star on a navy background\" -o star.png --seed 7",
-            $"{CommandLine.Name} generate \"the ball slides to the left\" --image ball.jpg --seconds 1 -o ball.mp4",
-            $"{CommandLine.Name} generate --prompts story.json --seconds 4 -o story.mp4",
-            $"{CommandLine.Name} generate --like red.mp4 --seconds 4 -o longer.mp4",
-            $"{CommandLine.Name} generate --batch prompts.txt -o clips",
-            $"{CommandLine.Name} generate \"a red panda eating bamboo\" --model ./pyramid-flow-miniflux --reuse-prefix 2 --guidance-every 2",
-            $"{CommandLine.Name} generate \"a red panda eating bamboo\" --model ./pyramid-flow-miniflux --variant 768p --device cuda")
+            $"{About.Name} generate \"a small red circle moving right on a black background\" -o red.mp4",
+            $"{About.Name} generate \"a large white star on a navy background\" -o star.png --seed 7",
+            $"{About.Name} generate \"the ball slides to the left\" --image ball.jpg --seconds 1 -o ball.mp4",
+            $"{About.Name} generate --prompts story.json --seconds 4 -o story.mp4",
+            $"{About.Name} generate --like red.mp4 --seconds 4 -o longer.mp4",
+            $"{About.Name} generate --batch prompts.txt -o clips",
+            $"{About.Name} generate \"a red panda eating bamboo\" --model ./pyramid-flow-miniflux --reuse-prefix 2 --guidance-every 2",
+            $"{About.Name} generate \"a red panda eating bamboo\" --model ./pyramid-flow-miniflux --variant 768p --device cuda")
         {
             prompt, options.Output, image, latents, batch,
         };
         options.AddTo(command);
-        command.SetAction((parsed, cancel) =>
+        command.SetAction((parsed, cancellationToken) =>
         {
             var arguments = options.Read(parsed);
             arguments = arguments with
@@ -42,8 +40,8 @@ internal static class GenerateCommand
                 },
             };
             return parsed.GetValue(batch) is { } file
-                ? new BatchRun(console).RunAsync(file, arguments, cancel)
-                : new GenerateRun(console).RunAsync(arguments, cancel);
+                ? new BatchRun(console).RunAsync(file, arguments, cancellationToken)
+                : new GenerateRun(console).RunAsync(arguments, cancellationToken);
         });
         return command;
     }

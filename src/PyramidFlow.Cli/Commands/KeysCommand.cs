@@ -1,7 +1,5 @@
 using System.CommandLine;
-using PyramidFlow.Cli.Output;
-using PyramidFlow.Cli.Parsing;
-using PyramidFlow.Cli.Serving;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Server.Storage;
 
 namespace PyramidFlow.Cli.Commands;
@@ -9,7 +7,7 @@ namespace PyramidFlow.Cli.Commands;
 /// <summary><c>keys</c>: who may use a server that others can reach.</summary>
 internal static class KeysCommand
 {
-    private const string Name = $"{CommandLine.Name} keys";
+    private const string Name = $"{About.Name} keys";
 
     public static Command Create(CliConsole console) => new ExampledCommand("keys", "Makes, lists and removes the API keys of a server; without any, only this machine may use it.",
         $"{Name} add alice", $"{Name} remove alice")

@@ -1,17 +1,20 @@
 using System.CommandLine;
+using PyramidFlow.Cli.Benchmarks;
 using PyramidFlow.Cli.Generating;
 using PyramidFlow.Cli.Models;
-using PyramidFlow.Cli.Output;
-using PyramidFlow.Cli.Parsing;
-using PyramidFlow.Cli.Planning;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
+using PyramidFlow.Hub;
+using PyramidFlow.Models;
+using PyramidFlow.Torch;
+using Spectre.Console;
 
 namespace PyramidFlow.Cli.Commands;
 
 /// <summary><c>plan</c>: what a video will take before it is made.</summary>
 internal static class PlanCommand
 {
-    private const string Name = $"{CommandLine.Name} plan";
+    private const string Name = $"{About.Name} plan";
 
     public static Command Create(CliConsole console)
     {
@@ -30,14 +33,224 @@ internal static class PlanCommand
         settings.AddSamplingTo(command);
         model.AddTo(command);
         command.Group("Machine", speed);
-        command.SetAction((parsed, cancel) =>
+        command.SetAction((parsed, cancellationToken) =>
         {
             var clip = settings.Read(parsed, new ClipArguments { Prompt = "plan" });
-            // One scale that is off saves the work of both.
+            // A guidance scale that is off for one kind of unit saves work in both.
             clip = clip with { VideoGuidance = clip.VideoGuidance ?? clip.Guidance };
-            PlanRun.Run(clip, model.Read(parsed), parsed.GetValue(speed), parsed.GetValue(json), console, cancel);
+            PlanRun.Run(clip, model.Read(parsed), parsed.GetValue(speed), parsed.GetValue(json), console, cancellationToken);
             return Task.FromResult(ExitCode.Ok);
         });
         return command;
+    }
+}
+
+/// <summary>Plans one video and prints what it takes.</summary>
+internal static class PlanRun
+{
+    /// <param name="clip">What to make.</param>
+    /// <param name="arguments">The model, a folder or the name of a released one, and how it runs.</param>
+    /// <param name="speed">10^9 operations a second; null measures them.</param>
+    /// <param name="json">Whether to print JSON instead of tables.</param>
+    /// <param name="console">Receives the plan.</param>
+    /// <param name="cancellationToken">Stops before the measurement.</param>
+    /// <exception cref="UsageException">The model cannot make it, or it does not fit the budget.</exception>
+    public static void Run(ClipArguments clip, ModelArguments arguments, double? speed, bool json, CliConsole console, CancellationToken cancellationToken)
+    {
+        var model = Model(arguments);
+        var asked = arguments.Options();
+        var options = asked;
+        var device = asked.Device ?? Device.Cpu;
+        var type = NumberTypes.Parse(arguments.UsedType) ?? ElementType.Float32;
+        var request = GenerationPlan.Of(clip with { Seed = 0 }, "plan.mp4", model.Settings).Request;
+        if (clip is { Frames: null, Seconds: null })
+            request = request with { Frames = model.Settings.Frames };
+        var settings = request.Resolve(model.Settings);
+        if (asked.MaxMemory is { } budget)
+            options = Within(model, settings, type, asked, budget);
+        cancellationToken.ThrowIfCancellationRequested();
+        var rates = speed is { } given ? new MachineSpeed(given * 1e9, given * 1e9) : Measured(type, asked.Device, console);
+        var plan = RunPlan.Of(model, settings, type, options, rates);
+        var report = new PlanReport(arguments.Name ?? ModelCatalog.Default, model, settings, type, device, asked, options, rates, plan);
+        if (json)
+            console.Result(PlanJson.Of(report));
+        else
+            report.Print(console);
+    }
+
+    private static PlannedModel Model(ModelArguments arguments)
+    {
+        var name = arguments.Name ?? ModelCatalog.Default;
+        var isHere = CheckpointFolder.IsCheckpoint(name) || ModelCatalog.FindInstalled(name) is not null;
+        if (isHere || ModelCatalog.FindReleased(name) is not { } released)
+            return PlannedModel.Of(arguments.Open(), arguments.Variant);
+        var variant = arguments.Variant ?? released.Variants[0];
+        return released.Variants.Contains(variant)
+            ? PlannedModel.Released(released.Family, variant)
+            : throw new UsageException($"{name} has no variant '{variant}': use {string.Join(", ", released.Variants)}");
+    }
+
+    private static PipelineOptions Within(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options, long budget)
+    {
+        try
+        {
+            return MemoryBudget.Fit(model, settings, type, options, budget);
+        }
+        catch (ArgumentException e) when (UserFault.Is(e))
+        {
+            throw new UsageException(Faults.Sentence(e), e);
+        }
+    }
+
+    private static MachineSpeed Measured(ElementType type, Device? device, CliConsole console)
+    {
+        console.Note("measuring the speed of this machine");
+        var (products, convolutions) = SpeedProbe.Measure(type == ElementType.Float16 ? ElementType.BFloat16 : type, device);
+        return new MachineSpeed(products, convolutions);
+    }
+}
+
+/// <summary>A plan with the model, settings and machine speed it was made for.</summary>
+internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSettings Settings, ElementType Type, Device Device, PipelineOptions Asked, PipelineOptions Options,
+    MachineSpeed Speed, RunPlan Plan)
+{
+    /// <summary>Prints tables, which count units and stages from 1, as progress does.</summary>
+    public void Print(CliConsole console)
+    {
+        var variant = Model.Variant.Length == 0 ? "" : $" {Model.Variant}";
+        console.Result(FormattableString.Invariant(
+            $"{Name}{variant}: {Settings.Width}x{Settings.Height}, {Settings.Frames} frames ({Settings.Frames / Model.Settings.FramesPerSecond:0.0} s), {Type}, on {Device}"));
+        console.Result(Work());
+        console.Result(FormattableString.Invariant(
+            $"all: {Plan.Flops / 1e12:N1} TFLOP, about {Durations.Text(TimeSpan.FromSeconds(Plan.Seconds))} at {MachineSpeed.ReachedShare:0%} of {Speed.Products / 1e9:N0} GFLOP/s in products and {Speed.Convolutions / 1e9:N0} in convolutions"));
+        console.Result(Memory());
+        if (Options.MaxMemory is not null)
+        {
+            console.Result(Chosen());
+            if (MemoryBudget.Int8Conversion(Model, Settings, Type, Asked, Options.MaxMemory!.Value) is { } conversion)
+                console.Result($"or {conversion}");
+        }
+    }
+
+    private Table Work()
+    {
+        var table = Table("", "unit", "stage", "steps", "tokens", "TFLOP", "time");
+        foreach (var work in Plan.Work)
+        {
+            table.AddRow(work.Phase switch { GenerationPhase.EncodingText => "text", GenerationPhase.Denoising => "denoise", _ => "decode" },
+                Number(work.Unit + 1), Number(work.Stage + 1), work.Steps == 0 ? "" : Number(work.Steps), work.Tokens == 0 ? "" : FormattableString.Invariant($"{work.Tokens}"),
+                FormattableString.Invariant($"{work.Flops / 1e12:N2}"), Durations.Text(TimeSpan.FromSeconds(work.Seconds)));
+        }
+
+        return table;
+    }
+
+    private Table Memory()
+    {
+        var table = Table("offload", "text", "transformer", "decoding", "most");
+        foreach (var (offload, memory) in Plan.Memory)
+        {
+            table.AddRow(offload.ToString().ToLowerInvariant(), Bytes.Text(memory.Text), Bytes.Text(memory.Transformer), Bytes.Text(memory.Decoder),
+                Bytes.Text(memory.Peak));
+        }
+
+        return table;
+    }
+
+    private string Chosen() => FormattableString.Invariant(
+        $"within {Bytes.Text(Options.MaxMemory!.Value)}: --offload {Options.Offload.ToString().ToLowerInvariant()}, {Options.Sampler.Attention.QueryBlock} queries and {Bytes.Text(Options.Sampler.PrefixBytes)} of history at a time, {(Options.Tiles is { } tiles ? $"tiles of {tiles.Size}{(Options.TileByTile ? ", each through the whole clip" : "")}" : "whole frames")}, {Options.DecodeWindow} latent frames decoded at a time");
+
+    private static string Number(int? value) => value is { } number ? FormattableString.Invariant($"{number}") : "";
+
+    private static Table Table(string first, params string[] numbers)
+    {
+        var table = new Table { Border = TableBorder.Simple };
+        table.AddColumn(first);
+        foreach (var number in numbers)
+            table.AddColumn(number, column => column.RightAligned());
+        return table;
+    }
+}
+
+/// <summary>Writes a plan as JSON. Units and stages are counted from 0.</summary>
+internal static class PlanJson
+{
+    public static string Of(PlanReport report) => JsonText.Of(json =>
+    {
+        var (settings, plan, options) = (report.Settings, report.Plan, report.Options);
+        json.WriteStartObject();
+        json.WriteString("model", report.Name);
+        json.WriteString("variant", report.Model.Variant);
+        json.WriteString("family", report.Model.Family.Name);
+        json.WriteNumber("width", settings.Width);
+        json.WriteNumber("height", settings.Height);
+        json.WriteNumber("frames", settings.Frames);
+        json.WriteString("dtype", report.Type.ToString());
+        json.WriteString("device", report.Device.ToString());
+        json.WriteNumber("flops", plan.Flops);
+        json.WriteNumber("seconds", plan.Seconds);
+        json.WriteNumber("products_per_second", report.Speed.Products);
+        json.WriteNumber("convolutions_per_second", report.Speed.Convolutions);
+        json.WriteStartArray("work");
+        foreach (var work in plan.Work)
+        {
+            json.WriteStartObject();
+            json.WriteString("phase", work.Phase.ToString());
+            if (work.Unit is { } unit)
+                json.WriteNumber("unit", unit);
+            if (work.Stage is { } stage)
+                json.WriteNumber("stage", stage);
+            json.WriteNumber("steps", work.Steps);
+            json.WriteNumber("tokens", work.Tokens);
+            json.WriteNumber("flops", work.Flops);
+            json.WriteNumber("seconds", work.Seconds);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
+        json.WriteStartObject("memory");
+        foreach (var (offload, memory) in plan.Memory)
+        {
+            json.WriteStartObject(offload.ToString().ToLowerInvariant());
+            json.WriteNumber("text", memory.Text);
+            json.WriteNumber("transformer", memory.Transformer);
+            json.WriteNumber("decoding", memory.Decoder);
+            json.WriteNumber("peak", memory.Peak);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndObject();
+        if (options.MaxMemory is { } budget)
+        {
+            json.WriteStartObject("within");
+            json.WriteNumber("bytes", budget);
+            json.WriteString("offload", options.Offload.ToString().ToLowerInvariant());
+            json.WriteNumber("query_block", options.Sampler.Attention.QueryBlock);
+            json.WriteNumber("prefix_bytes", options.Sampler.PrefixBytes);
+            json.WriteNumber("decode_window", options.DecodeWindow);
+            json.WriteNumber("tile", options.Tiles?.Size ?? 0);
+            json.WriteBoolean("tile_by_tile", options.TileByTile);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndObject();
+    });
+}
+
+/// <summary>Measures the speed of this machine in about a second.</summary>
+internal static class SpeedProbe
+{
+    // Shapes of the released models, with few rows to stay fast.
+    private static readonly RateSizes Small = new(Tokens: 256, Dim: 1920, Channels: 256, Side: 32, CopyBytes: 0);
+
+    /// <summary>Operations a second in matrix products and in convolutions.</summary>
+    /// <param name="type">Float32 or bfloat16.</param>
+    /// <param name="device">Where to measure; null is the CPU.</param>
+    public static (double Products, double Convolutions) Measure(ElementType type, Device? device = null)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var generator = new RandomGenerator(1);
+        var place = device ?? Device.Cpu;
+        return (1e9 * RateMeasurement.Gemm(Small, type, generator, place), 1e9 * RateMeasurement.Conv(Small, type, generator, place));
     }
 }

@@ -1,9 +1,13 @@
 using System.CommandLine;
+using System.Net.Sockets;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
 using PyramidFlow.Cli.Models;
-using PyramidFlow.Cli.Output;
-using PyramidFlow.Cli.Parsing;
-using PyramidFlow.Cli.Serving;
+using PyramidFlow.Cli.Terminal;
+using PyramidFlow.Hub;
 using PyramidFlow.Server;
+using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Cli.Commands;
 
@@ -12,20 +16,20 @@ internal static class ServeCommand
 {
     public static Command Create(CliConsole console)
     {
-        var host = CliOptions.Text("--host", "ADDRESS", $"address to listen on; any but this machine's own needs a key ({CommandLine.Name} keys add) [default: 127.0.0.1]");
+        var host = CliOptions.Text("--host", "ADDRESS", $"address to listen on; any but this machine's own needs a key ({About.Name} keys add) [default: 127.0.0.1]");
         var port = CliOptions.Whole("--port", "N", $"port to listen on; 0 takes a free one [default: {ServerOptions.DefaultPort}]", 0, ushort.MaxValue);
         var allowed = CliOptions.Text("--allow-host", "NAME,NAME", "names the service answers to, such as those of a proxy in front of it");
         var proxies = CliOptions.Text("--proxy", "ADDRESS,ADDRESS", "proxies in front of it, as addresses or networks: what they say of visitors (X-Forwarded-For, -Proto, -Host) is believed");
         var noWorker = CliOptions.Flag("--no-worker", "make no videos here: leave them to workers");
         var (queue, limits, model) = (new QueueOptions(), new LimitOptions(), new ModelOptions());
         var command = new ExampledCommand("serve", "Serves the web page and the REST service, and makes the videos asked for.",
-            $"{CommandLine.Name} serve",
-            $"{CommandLine.Name} serve --host 0.0.0.0 --data /srv/videos --keep-days 30",
-            $"{CommandLine.Name} serve --no-worker --data /mnt/videos --database \"Host=db;Database=videos;Username=videos\"") { host, port, allowed, proxies, noWorker };
+            $"{About.Name} serve",
+            $"{About.Name} serve --host 0.0.0.0 --data /srv/videos --keep-days 30",
+            $"{About.Name} serve --no-worker --data /mnt/videos --database \"Host=db;Database=videos;Username=videos\"") { host, port, allowed, proxies, noWorker };
         queue.AddTo(command);
         limits.AddTo(command);
         model.AddTo(command);
-        command.SetAction((parsed, cancel) =>
+        command.SetAction((parsed, cancellationToken) =>
         {
             var options = limits.Read(parsed, queue.Read(parsed, model.Read(parsed)));
             return ServeRun.ServeAsync(options with
@@ -35,10 +39,197 @@ internal static class ServeCommand
                 AllowedHosts = Listed(parsed.GetValue(allowed)),
                 Proxies = Listed(parsed.GetValue(proxies)),
                 RunsWorker = !parsed.GetValue(noWorker),
-            }, console, cancel);
+            }, console, cancellationToken);
         });
         return command;
     }
 
     private static string[] Listed(string? text) => text?.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries) ?? [];
+}
+
+/// <summary><c>worker</c>: makes what the queue of a server holds.</summary>
+internal static class WorkerCommand
+{
+    public static Command Create(CliConsole console)
+    {
+        var queue = new QueueOptions();
+        var model = new ModelOptions();
+        var command = new ExampledCommand("worker", "Joins the queue of a server and makes videos from it, one at a time.",
+            $"{About.Name} worker --data /mnt/videos --database \"Host=db;Database=videos;Username=videos\" --device cuda:0");
+        queue.AddTo(command);
+        model.AddTo(command);
+        command.SetAction((parsed, cancellationToken) => ServeRun.WorkAsync(queue.Read(parsed, model.Read(parsed)), console, cancellationToken));
+        return command;
+    }
+}
+
+/// <summary>The options that servers and workers share.</summary>
+internal sealed class QueueOptions
+{
+    /// <summary>Holds a connection string, so that a password need not be seen in a list of processes.</summary>
+    private const string Variable = "PYRAMIDFLOW_DATABASE";
+
+    private readonly Option<string?> data = DataOption();
+    private readonly Option<string?> database = CliOptions.Text("--database", "STRING", $"PostgreSQL connection string of the queue, the same for the server and all workers [default: {Variable}, else a file in --data]");
+    private readonly Option<int?> lease = CliOptions.Whole("--lease", "SECONDS", "after how long without a sign of life a worker counts as dead [default: 30]", 1, 86400);
+
+    /// <summary>The option that names the folder of videos, queue and keys.</summary>
+    public static Option<string?> DataOption() => CliOptions.Text("--data", "DIR", "folder of videos, queue and keys; a mount that all machines share if there are several [default: pyramidflow-data]");
+
+    /// <summary>The named folder, or the default.</summary>
+    public static string Folder(string? named) => named ?? "pyramidflow-data";
+
+    public void AddTo(ExampledCommand command) => command.Group("Queue", data, database, lease);
+
+    /// <summary>Reads the options of a server or a worker.</summary>
+    /// <exception cref="UsageException">There is no such model or variant.</exception>
+    public ServerOptions Read(ParseResult parsed, ModelArguments model)
+    {
+        // Checked at the start, because the first video may be requested hours later.
+        var first = model.Open().Root;
+        var options = new ServerOptions
+        {
+            DataFolder = Folder(parsed.GetValue(data)),
+            Database = parsed.GetValue(database) ?? (Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } connection ? connection : null),
+            Models = () => ServedModels.Of(first),
+            Pipeline = model.Options() with { PreviewEvery = ServerOptions.DefaultPreviewInterval },
+        };
+        return parsed.GetValue(lease) is { } seconds ? options with { LeaseSeconds = seconds } : options;
+    }
+}
+
+/// <summary>The limits of requests, and how long videos are kept.</summary>
+internal sealed class LimitOptions
+{
+    private const double Gigabyte = 1e9;
+    private static readonly ServerLimits Usual = new();
+
+    private readonly Option<double?> keepDays = CliOptions.Number("--keep-days", "DAYS", "remove videos that are older [default: never]", zero: false);
+    private readonly Option<double?> keepSize = CliOptions.Number("--keep-gb", "GB", "remove the oldest videos beyond so many gigabytes [default: never]", zero: false);
+    private readonly Option<int?> active = CliOptions.Whole("--max-active", "N", $"videos of one key that may wait or be made at a time [default: {Usual.ActiveJobs}]", 1);
+    private readonly Option<int?> rate = CliOptions.Whole("--max-per-minute", "N", $"new videos that one key may ask for in a minute [default: {Usual.RequestsPerMinute}]", 1);
+    private readonly Option<int?> frames = CliOptions.Whole("--max-frames", "N", $"frames of one video [default: {Usual.Frames}]", 1);
+
+    private readonly Option<int?> connections = CliOptions.Whole("--max-connections", "N", $"connections at a time [default: {Usual.Connections}]", 1);
+    private readonly Option<int?> perAddress = CliOptions.Whole("--max-connections-per-address", "N", $"connections from one address, of which a proxy has but one [default: {Usual.ConnectionsPerAddress}]", 1);
+    private readonly Option<int?> idle = CliOptions.Whole("--max-idle", "SECONDS", FormattableString.Invariant($"how long a connection without a request is kept [default: {Usual.IdleSeconds}]"), 1, 86400);
+
+    public void AddTo(ExampledCommand command) => command.Group("Limits", keepDays, keepSize, active, rate, frames, connections, perAddress, idle);
+
+    /// <summary>Applies the typed limits to the options.</summary>
+    public ServerOptions Read(ParseResult parsed, ServerOptions options) => options with
+    {
+        KeepDays = parsed.GetValue(keepDays),
+        KeepBytes = parsed.GetValue(keepSize) is { } size ? (long)(size * Gigabyte) : null,
+        Limits = Usual with
+        {
+            ActiveJobs = parsed.GetValue(active) ?? Usual.ActiveJobs,
+            RequestsPerMinute = parsed.GetValue(rate) ?? Usual.RequestsPerMinute,
+            Frames = parsed.GetValue(frames) ?? Usual.Frames,
+            Connections = parsed.GetValue(connections) ?? Usual.Connections,
+            ConnectionsPerAddress = parsed.GetValue(perAddress) ?? Usual.ConnectionsPerAddress,
+            IdleSeconds = parsed.GetValue(idle) ?? Usual.IdleSeconds,
+        },
+    };
+}
+
+/// <summary>The models that a server offers: the default, then all installed ones.</summary>
+internal static class ServedModels
+{
+    /// <param name="folder">Folder of the default model; listed even while it is missing.</param>
+    public static IReadOnlyList<ModelFolder> Of(string folder)
+    {
+        var name = Path.GetFileName(folder);
+        return [new ModelFolder(name, folder), .. ModelCatalog.Installed().Where(model => model.Name != name).Select(model => new ModelFolder(model.Name, model.Folder))];
+    }
+}
+
+/// <summary>A run of <c>serve</c> or <c>worker</c>: until it is cancelled; what is being made then goes back into the queue.</summary>
+internal static class ServeRun
+{
+    // The exporter of metrics may wait for an endpoint that does not answer.
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(2);
+
+    /// <exception cref="UsageException">The address cannot be listened on, or needs a key.</exception>
+    /// <exception cref="CommandException">The port is in use, or the queue cannot be used.</exception>
+    public static Task<int> ServeAsync(ServerOptions options, CliConsole console, CancellationToken cancellationToken)
+    {
+        var app = Build(() => VideoServer.Build(options), options);
+        return RunAsync(app, options, () => $"listening on {string.Join(", ", app.Urls)}", console, cancellationToken);
+    }
+
+    /// <exception cref="CommandException">The queue cannot be used.</exception>
+    public static Task<int> WorkAsync(ServerOptions options, CliConsole console, CancellationToken cancellationToken) =>
+        RunAsync(Build(() => VideoWorkers.Build(options), options), options, () => "waiting for videos to make", console, cancellationToken);
+
+    private static T Build<T>(Func<T> build, ServerOptions options)
+    {
+        try
+        {
+            return build();
+        }
+        catch (ArgumentException e) when (UserFault.Is(e))
+        {
+            throw new UsageException(Faults.Sentence(e), e);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new CommandException($"the data folder {Path.GetFullPath(options.DataFolder)} cannot be used ({Faults.Sentence(e).TrimEnd('.')}): choose another with --data", e);
+        }
+    }
+
+    private static async Task<int> RunAsync(IHost host, ServerOptions options, Func<string> ready, CliConsole console, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await StartAsync(host, options, cancellationToken).ConfigureAwait(false);
+            console.Result(ready());
+            // The host stops by itself after a fatal fault of a background service.
+            using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, host.Services.GetRequiredService<IHostApplicationLifetime>().ApplicationStopping);
+            await Task.Delay(Timeout.Infinite, either.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await host.StopAsync(CancellationToken.None).ConfigureAwait(false);
+            if (host.Services.GetServices<IHostedService>().OfType<BackgroundService>().Select(service => service.ExecuteTask?.Exception?.InnerException).OfType<Exception>().FirstOrDefault() is { } fault)
+                throw new CommandException(Faults.Sentence(fault), fault);
+            return ExitCode.Ok;
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            // Cancelled while waiting for the database.
+            await StopHalfStartedAsync(host).ConfigureAwait(false);
+            return ExitCode.Ok;
+        }
+        finally
+        {
+            await Task.Run(host.Dispose, CancellationToken.None).WaitAsync(Patience, CancellationToken.None)
+                .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    private static async Task StartAsync(IHost host, ServerOptions options, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await host.StartAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested)
+        {
+            await StopHalfStartedAsync(host).ConfigureAwait(false);
+            throw InWords(e, options);
+        }
+    }
+
+    // The worker may have started before the port turned out to be taken. Stopping a service that never started throws, which is ignored.
+    private static async Task StopHalfStartedAsync(IHost host) =>
+        await host.StopAsync(CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+
+    private static Exception InWords(Exception e, ServerOptions options) => (e, e.InnerException) switch
+    {
+        (AddressInUseException, _) or (_, AddressInUseException) or (SocketException { SocketErrorCode: SocketError.AddressAlreadyInUse }, _) =>
+            new CommandException(FormattableString.Invariant($"port {options.Port} of {options.Host} is in use by another program: stop that, or choose another port with --port"), e),
+        (SocketException { SocketErrorCode: SocketError.AccessDenied }, _) =>
+            new CommandException(FormattableString.Invariant($"port {options.Port} may not be opened by this user: choose one from 1024 on with --port"), e),
+        (SocketException { SocketErrorCode: SocketError.AddressNotAvailable or SocketError.AddressFamilyNotSupported }, _) =>
+            new UsageException($"{options.Host} is no address of this machine: choose another with --host", e),
+        _ => e,
+    };
 }

@@ -1,8 +1,12 @@
 using System.CommandLine;
-using PyramidFlow.Cli.Output;
-using PyramidFlow.Cli.Parsing;
-using PyramidFlow.Cli.Plotting;
-using PyramidFlow.Cli.Training;
+using PyramidFlow.Cli.Terminal;
+using PyramidFlow.Models.Lora;
+using PyramidFlow.Sprites;
+using PyramidFlow.Torch;
+using PyramidFlow.Torch.Distributed;
+using PyramidFlow.Training.Dit;
+using PyramidFlow.Training.Loop;
+using PyramidFlow.Training.Vae;
 
 namespace PyramidFlow.Cli.Commands;
 
@@ -11,10 +15,10 @@ internal static class TrainCommand
 {
     public static Command Create(CliConsole console) => new ExampledCommand("train",
         "Trains models on your own data, or those of the sprites world; a run that was stopped goes on where it was (docs/training.md).",
-        $"{CommandLine.Name} train vae --config configs/sprites-vae.json --out runs/sprites",
-        $"{CommandLine.Name} train dit --config configs/sprites-dit.json --out runs/sprites",
-        $"{CommandLine.Name} train vae --config configs/vae-stage1.json --out runs/vae-stage1",
-        $"{CommandLine.Name} train ship --out runs/sprites --model models/sprites")
+        $"{About.Name} train vae --config configs/sprites-vae.json --out runs/sprites",
+        $"{About.Name} train dit --config configs/sprites-dit.json --out runs/sprites",
+        $"{About.Name} train vae --config configs/vae-stage1.json --out runs/vae-stage1",
+        $"{About.Name} train ship --out runs/sprites --model models/sprites")
     {
         One("vae", "Trains the causal video VAE.", TrainRun.Vae, console),
         One("dit", "Trains the text encoders and the diffusion transformer on the VAE's latents.", TrainRun.Dit, console),
@@ -30,9 +34,9 @@ internal static class TrainCommand
         var threads = CliOptions.Whole("--threads", "N", "CPU threads [default: all]", 1);
         config.Required = output.Required = true;
         var command = new ExampledCommand(name, description,
-            $"{CommandLine.Name} train {name} --config configs/sprites-{name}.json --out runs/sprites") { config, output, threads };
-        command.SetAction((parsed, cancel) => TrainRun.RunAsync(entry, parsed.GetRequiredValue(config)!, parsed.GetRequiredValue(output)!,
-            parsed.GetValue(threads), console, cancel));
+            $"{About.Name} train {name} --config configs/sprites-{name}.json --out runs/sprites") { config, output, threads };
+        command.SetAction((parsed, cancellationToken) => TrainRun.RunAsync(entry, parsed.GetRequiredValue(config)!, parsed.GetRequiredValue(output)!,
+            parsed.GetValue(threads), console, cancellationToken));
         return command;
     }
 
@@ -42,7 +46,7 @@ internal static class TrainCommand
         var model = CliOptions.Text("--model", "DIR", "model folder to write, in the released layout");
         output.Required = model.Required = true;
         var command = new ExampledCommand("ship", "Puts a model folder together from the runs, weights in bfloat16.",
-            $"{CommandLine.Name} train ship --out runs/sprites --model models/sprites") { output, model };
+            $"{About.Name} train ship --out runs/sprites --model models/sprites") { output, model };
         command.SetAction((parsed, _) => TrainRun.ShipAsync(parsed.GetRequiredValue(output)!, parsed.GetRequiredValue(model)!, console));
         return command;
     }
@@ -58,8 +62,8 @@ internal static class TrainCommand
         var title = CliOptions.Text("--title", "TEXT", "what stands above");
         var output = CliOptions.Text("--output", "FILE", "picture to write [default: curves.svg]", "-o");
         var command = new ExampledCommand("plot", "Draws curves of what runs measured.",
-            $"{CommandLine.Name} train plot runs/sprites/dit/metrics.jsonl --smooth 10 --log y -o curves.svg",
-            $"{CommandLine.Name} train plot runs/a/dit/evaluation.jsonl runs/b/dit/evaluation.jsonl --x flops --y mean --log x")
+            $"{About.Name} train plot runs/sprites/dit/metrics.jsonl --smooth 10 --log y -o curves.svg",
+            $"{About.Name} train plot runs/a/dit/evaluation.jsonl runs/b/dit/evaluation.jsonl --x flops --y mean --log x")
         {
             files, x, y, labels, log, smooth, title, output,
         };
@@ -70,5 +74,157 @@ internal static class TrainCommand
         return command;
 
         static string[]? List(string? text) => text?.Split(',', StringSplitOptions.TrimEntries);
+    }
+}
+
+/// <summary>One run of <c>train</c>: the only place that calls the trainers.</summary>
+internal static class TrainRun
+{
+    /// <summary>A resumable training run.</summary>
+    public delegate TrainingEnd Entry(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancellationToken);
+
+    public static TrainingEnd Vae(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancellationToken)
+    {
+        if (TrainingConfigFile.HasDataSection(config))
+            return new TrainingEnd(folder, VaeTraining.Run(config, folder, progress, cancellationToken, group));
+        SpriteTraining.RunVae(config, folder, progress, cancellationToken, group);
+        return new TrainingEnd(folder);
+    }
+
+    public static TrainingEnd Dit(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancellationToken)
+    {
+        if (TrainingConfigFile.HasDataSection(config))
+            return new TrainingEnd(folder, DitTraining.Run(config, folder, progress, cancellationToken, group));
+        SpriteTraining.RunDit(config, folder, progress, cancellationToken, group);
+        return new TrainingEnd(folder);
+    }
+
+    public static TrainingEnd Lora(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancellationToken)
+    {
+        if (TrainingConfigFile.HasDataSection(config))
+            return new TrainingEnd(Path.Combine(folder, LoraFile.Name), DitTraining.RunLora(config, folder, progress, cancellationToken, group));
+        return new TrainingEnd(SpriteTraining.RunLora(config, folder, progress, cancellationToken, group));
+    }
+
+    public static async Task<int> ShipAsync(string folder, string model, CliConsole console)
+    {
+        await Task.Run(() => SpriteTraining.Ship(folder, model)).ConfigureAwait(false);
+        console.Result(model);
+        return ExitCode.Ok;
+    }
+
+    public static async Task<int> RunAsync(Entry entry, string config, string folder, int? threads, CliConsole console, CancellationToken cancellationToken)
+    {
+        if (!File.Exists(config))
+            throw new UsageException($"{config} does not exist: the configurations that come with the program are in configs/");
+        if (File.Exists(folder))
+            throw new UsageException($"{folder} is a file: --out takes a folder");
+        using var line = new ProgressLine(console);
+        using var group = Rendezvous.FromEnvironment(Environment.GetEnvironmentVariable) is { } rendezvous ? ProcessGroup.Join(rendezvous, cancellationToken: cancellationToken) : null;
+        var isFirst = group is not { Rank: > 0 };
+        var end = await Task.Run(
+            () =>
+            {
+                TorchRuntime.Threads = threads ?? Environment.ProcessorCount;
+                return entry(config, folder, isFirst ? new TrainingMonitor(line) : null, group, cancellationToken);
+            },
+            CancellationToken.None).ConfigureAwait(false);
+        line.Clear();
+        if (!isFirst)
+            return ExitCode.Ok;
+        foreach (var remark in end.Remarks)
+            console.Note(remark);
+        if (cancellationToken.IsCancellationRequested)
+        {
+            console.Note("stopped and saved: the same command goes on from here");
+            return ExitCode.Cancelled;
+        }
+
+        console.Result(end.Result);
+        return ExitCode.Ok;
+    }
+}
+
+/// <summary>The result of a training run.</summary>
+/// <param name="Result">The file or folder that was made.</param>
+/// <param name="Notes">Notes to print at the end, or null.</param>
+internal sealed record TrainingEnd(string Result, IReadOnlyList<string>? Notes = null)
+{
+    /// <summary>Notes to print at the end.</summary>
+    public IReadOnlyList<string> Remarks => Notes ?? [];
+}
+
+/// <summary>Shows the progress of a training run.</summary>
+internal sealed class TrainingMonitor(ProgressLine line) : IProgress<TrainingProgress>
+{
+    /// <inheritdoc/>
+    public void Report(TrainingProgress value)
+    {
+        var fraction = value.Steps > 0 ? (double)value.Step / value.Steps : 0;
+        if (value.SecondsPerStep > 0)
+        {
+            line.Update("training", FormattableString.Invariant(
+                $"step {value.Step}/{value.Steps}, loss {value.Loss:F4}{Note(value)}, {value.SecondsPerStep:F2} s a step"), fraction, value.TimeLeft);
+        }
+        else
+        {
+            line.Update(value.Note ?? "preparing", $"{value.Step}/{value.Steps}", fraction);
+        }
+    }
+
+    private static string Note(TrainingProgress value) => value.Note is { } note ? $" ({note})" : "";
+}
+
+/// <summary>One run of <c>train plot</c>: curves of numbers that runs wrote as JSON lines.</summary>
+/// <param name="X">Key of the horizontal axis.</param>
+/// <param name="Y">Keys of the vertical axis; null takes all that begin with loss.</param>
+/// <param name="Labels">Labels of the files; null takes the names of their folders.</param>
+/// <param name="Log">Which axes are logarithmic: <c>x</c>, <c>y</c> or <c>xy</c>; null is none.</param>
+/// <param name="Smooth">Number of neighbouring lines that are averaged into one.</param>
+/// <param name="Title">Title above the plot; may be empty.</param>
+internal sealed record MetricsPlot(string X, IReadOnlyList<string>? Y, IReadOnlyList<string>? Labels, string? Log, int Smooth, string Title)
+{
+    private const string Loss = "loss";
+
+    /// <summary>Reads, draws and writes.</summary>
+    /// <param name="files">Files of metrics.</param>
+    /// <param name="output">SVG file to write.</param>
+    /// <param name="console">Receives the name of the file.</param>
+    public int Run(IReadOnlyList<string> files, string output, CliConsole console)
+    {
+        OutputFile.Check(output, ".svg");
+        if (Labels is { } labels && labels.Count != files.Count)
+            throw new UsageException($"--label names {labels.Count} files where there are {files.Count}: give one name for each, with commas between them");
+        Curve[] curves = [.. files.SelectMany((file, i) => Curves(file, Labels?[i] ?? NameOf(file), files.Count > 1))];
+        var (logX, logY) = (Log?.Contains('x', StringComparison.Ordinal) ?? false, Log?.Contains('y', StringComparison.Ordinal) ?? false);
+        if (curves.SelectMany(curve => curve.Points).Any(p => (logX && p.X <= 0) || (logY && p.Y <= 0)))
+            throw new UsageException("a logarithmic axis has no place for 0 and less: leave --log out, or choose another axis");
+        var up = Y is [var only] ? only : Y is null ? Loss : "";
+        File.WriteAllText(output, new LinePlot(Title, X, up, logX, logY).Draw(curves));
+        console.Result(output);
+        return ExitCode.Ok;
+    }
+
+    private IEnumerable<Curve> Curves(string file, string label, bool several)
+    {
+        var lines = MetricsFile.Read(file);
+        var keys = Y ?? [.. lines.SelectMany(line => line.Keys).Distinct().Where(key => key.StartsWith(Loss, StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
+        foreach (var key in keys)
+        {
+            var points = lines.Where(line => line.ContainsKey(X) && line.ContainsKey(key)).Select(line => (line[X], line[key])).ToList();
+            if (points.Count == 0)
+                throw new UsageException($"{file} has no line with both {X} and {key}: its keys are {string.Join(", ", lines.SelectMany(line => line.Keys).Distinct())}");
+            yield return new Curve(!several ? key : keys.Count == 1 ? label : $"{label} {key}", points).Smoothed(Smooth);
+        }
+
+        if (keys.Count == 0)
+            throw new UsageException($"{file} has no key that begins with {Loss}: name what to plot with --y");
+    }
+
+    // runs/a/dit/metrics.jsonl is called a.
+    private static string NameOf(string file)
+    {
+        var parts = Path.GetFullPath(file).Split(Path.DirectorySeparatorChar);
+        return parts is [.., var run, "dit" or "vae", _] ? run : parts is [.., var folder, _] ? folder : file;
     }
 }

@@ -1,12 +1,14 @@
 using PyramidFlow.Cli.Models;
-using PyramidFlow.Models;
-using PyramidFlow.Media;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
+using PyramidFlow.Hub;
+using PyramidFlow.Media;
+using PyramidFlow.Models;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Generating;
 
-/// <summary>Between clips of the command line and the notes in their files.</summary>
+/// <summary>Converts between clips of the command line and the notes in their files.</summary>
 internal static class ClipNotes
 {
     /// <summary>The notes of a plan.</summary>
@@ -26,11 +28,11 @@ internal static class ClipNotes
 
     /// <summary>The notes in a file, or null when there are none of ours.</summary>
     /// <exception cref="UsageException">They are ours, but damaged.</exception>
-    public static async Task<GenerationNotes?> ReadAsync(string path, CancellationToken cancel)
+    public static async Task<GenerationNotes?> ReadAsync(string path, CancellationToken cancellationToken)
     {
         try
         {
-            return GenerationNotes.Read(await MediaMetadata.ReadAsync(path, cancel).ConfigureAwait(false));
+            return GenerationNotes.Read(await MediaMetadata.ReadAsync(path, cancellationToken).ConfigureAwait(false));
         }
         catch (MalformedTextException e)
         {
@@ -41,8 +43,103 @@ internal static class ClipNotes
     /// <summary>The arguments that make the same clip again. Pictures and latents are named without a folder.</summary>
     public static ClipArguments ToClip(this GenerationNotes notes) => SettingsTable.Over(new ClipArguments(), notes.Options) with
     {
-        // Nothing a file says leads out of the folders that are looked in.
+        // A path in a file must not lead outside the searched folders.
         ImageFile = Path.GetFileName(notes.Image),
         LatentsFile = Path.GetFileName(notes.Latents),
     };
+}
+
+/// <summary>A file that is to be made again: <c>--like</c>.</summary>
+internal static class LikeFile
+{
+    /// <summary>The typed arguments, completed by the notes of the file.</summary>
+    /// <exception cref="UsageException">The file is missing or says nothing, or its picture or model is not here.</exception>
+    public static async Task<GenerateArguments> ApplyAsync(GenerateArguments arguments, CliConsole console, CancellationToken cancellationToken)
+    {
+        var path = arguments.Like!;
+        OutputFile.CheckInput(path, $"--like takes a file that {About.Name} made");
+        var notes = await ClipNotes.ReadAsync(path, cancellationToken).ConfigureAwait(false)
+            ?? throw new UsageException($"{path} does not say how it was made: --like takes a file that {About.Name} made, as it was written");
+        if (notes.Video is { } video && arguments.Clip.VideoFile is null)
+            throw new UsageException($"{path} goes on from the video {video}: use {About.Name} extend {Beside(path, video) ?? video} --like {path}");
+        var clip = notes.ToClip();
+        // Another model may have another frame rate.
+        if (arguments.Model.Name is { } other && NameOf(other) != notes.Model)
+            clip = clip with { FramesPerSecond = null };
+        if (arguments.Clip.IsGiven)
+            clip = clip with { ImageFile = null, LatentsFile = null };
+        if (clip.LatentsFile is { } latents)
+            clip = clip with { LatentsFile = Beside(path, latents) ?? throw new UsageException($"{path} goes on from the latents {latents}, which are neither here nor beside it: name them with --from-latents") };
+        if (clip.ImageFile is { } image)
+            clip = clip with { ImageFile = Picture(image, path, notes, console) };
+        if (notes.Video is null && arguments.Clip.GoesOn && clip.LatentsFile is null)
+            clip = clip with { Frames = null };
+        return arguments with
+        {
+            Clip = arguments.Clip.Over(clip),
+            Model = arguments.Model with
+            {
+                Name = arguments.Model.Name ?? Model(notes, path),
+                Variant = arguments.Model.Variant ?? (arguments.Model.Name is null ? notes.Variant : null),
+                Loras = arguments.Model.Loras ?? Loras(path, notes, console),
+                Type = arguments.Model.Type ?? (NumberTypes.Parse(notes.Dtype) is null ? null : notes.Dtype),
+                Threads = Threads(path, notes, arguments.Model, console),
+                Tile = arguments.Model.Tile ?? notes.Tile,
+                TileOverlap = arguments.Model.TileOverlap ?? notes.TileOverlap,
+            },
+        };
+    }
+
+    // The number of threads changes the last bits of a video.
+    private static int? Threads(string path, GenerationNotes notes, ModelArguments model, CliConsole console)
+    {
+        var (cores, here, there) = (Environment.ProcessorCount, model.Device ?? "cpu", notes.Device ?? "cpu");
+        if (here.Split(':')[0] != there.Split(':')[0])
+            console.Warn($"{path} was made with --device {there}, so the result may differ");
+        if (notes.Threads is not >= 1 || notes.Threads == model.Threads)
+            return model.Threads;
+        if (model.Threads is null && notes.Threads <= cores)
+            return notes.Threads;
+        var used = model.Threads ?? cores;
+        console.Warn($"{path} was made with {notes.Threads} {(notes.Threads == 1 ? "thread" : "threads")} and is made with {used} now, so the result may differ a little{(model.Threads is null ? $": --threads {notes.Threads} makes the same, slowly" : "")}");
+        return used;
+    }
+
+    private static string NameOf(string folder) => Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder)));
+
+    private static string Model(GenerationNotes notes, string path) => ModelCatalog.Installed().Any(model => model.Name == notes.Model)
+        ? notes.Model
+        : throw new UsageException($"{path} was made by the model '{notes.Model}', which is not here: name its folder with --model, or set {ModelCatalog.Variable} to the folder around it");
+
+    private static List<LoraArgument>? Loras(string path, GenerationNotes notes, CliConsole console)
+    {
+        if (notes.Loras is not { Count: > 0 } noted)
+            return null;
+        var found = new List<LoraArgument>();
+        foreach (var (file, weight, sha256) in noted)
+        {
+            // A path in a file must not lead outside the searched folders.
+            var name = Path.GetFileName(file);
+            var lora = new LoraArgument(Beside(path, name, Path.Exists)
+                ?? throw new UsageException($"{path} was made with the LoRA {name}, which is neither here nor beside it: name it with --lora"), weight);
+            if (lora.Sha256 != sha256)
+                console.Warn($"{lora.Path} is another LoRA than the one {path} was made with, so the result will differ");
+            found.Add(lora);
+        }
+
+        return found;
+    }
+
+    private static string? Beside(string path, string name, Func<string, bool>? isThere = null) =>
+        new[] { name, Path.Combine(Path.GetDirectoryName(path) ?? "", name) }.FirstOrDefault(isThere ?? File.Exists);
+
+    // The notes keep only the file name: a path would reveal details of the machine.
+    private static string Picture(string name, string path, GenerationNotes notes, CliConsole console)
+    {
+        var found = Beside(path, name)
+            ?? throw new UsageException($"{path} was made from the picture {name}, which is neither here nor beside it: name it with --image");
+        if (GenerationNotes.Sha256(found) != notes.ImageSha256)
+            console.Warn($"{found} is another picture than the one {path} was made from, so the result will differ");
+        return found;
+    }
 }

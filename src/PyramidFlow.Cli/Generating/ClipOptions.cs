@@ -1,16 +1,16 @@
 using System.CommandLine;
 using PyramidFlow.Cli.Models;
-using PyramidFlow.Cli.Parsing;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Generating;
 
-/// <summary>The options that say what clips are to be like; the same for every command that makes some.</summary>
+/// <summary>The options of a clip, shared by every command that makes clips.</summary>
 /// <param name="extends">Whether the clip goes on from a video, so that lengths are those of what is added.</param>
 internal sealed class ClipOptions(bool extends)
 {
-    // More are a slip of the fingers.
+    // A larger count is taken for a typing error.
     private const int MostClips = 10_000;
 
     private readonly Option<string?> prompts = CliOptions.Text("--prompts", "FILE", "prompt schedule: a .json file that gives the prompt from each second on");
@@ -22,7 +22,7 @@ internal sealed class ClipOptions(bool extends)
     private readonly SettingOptions settings = new(extends);
     private readonly ModelOptions model = new();
 
-    /// <summary>The file to write; where a command shows it is up to the command.</summary>
+    /// <summary>The file to write; each command places this option in its own help.</summary>
     public Option<string?> Output { get; } = CliOptions.Text("--output", "FILE",
         $"file to write: .mp4, .gif{(extends ? "" : ", .png")} or - for standard output [default: out.mp4, or the next free name]", "-o");
 
@@ -78,4 +78,96 @@ internal sealed class ClipOptions(bool extends)
             throw new UsageException($"cannot read {path}: {(Directory.Exists(path) ? "it is a folder" : e.Message)}", e);
         }
     }
+}
+
+/// <summary>Options of the command line for the settings of a generation, derived from <see cref="SettingsTable"/>.</summary>
+internal sealed class SettingOptions
+{
+    private readonly List<(Setting Setting, Option Option)> options;
+
+    /// <param name="extends">Whether the command continues a video.</param>
+    /// <param name="only">Names of the settings to offer; none is all of them.</param>
+    public SettingOptions(bool extends = false, params string[] only) =>
+        options = [.. SettingsTable.All.Where(setting => setting.Option is not null && (only.Length == 0 || only.Contains(setting.Name)))
+            .Select(setting => (setting, CliOptions.Setting(setting, extends)))];
+
+    /// <summary>The options of a section of the help.</summary>
+    public Option[] Of(SettingGroup group) => [.. options.Where(each => each.Setting.Group == group).Select(each => each.Option)];
+
+    /// <summary>Adds the options of the sampler.</summary>
+    public void AddSamplingTo(ExampledCommand command)
+    {
+        command.Group("Sampling", Of(SettingGroup.Sampling));
+        command.Group("Savings that change the result a little (docs/approximations.md)", Of(SettingGroup.Approximations));
+    }
+
+    /// <summary>Applies the typed settings to a clip.</summary>
+    public ClipArguments Read(ParseResult parsed, ClipArguments clip)
+    {
+        foreach (var (setting, option) in options)
+        {
+            var typed = option is Option<bool> flag ? (parsed.GetValue(flag) ? new SettingValue(true) : null) : parsed.GetValue((Option<SettingValue?>)option);
+            if (typed is not null)
+                clip = setting.Set(clip, typed.Value) with { AnySeed = clip.AnySeed || (setting.Name == "seed" && typed.Value is null) };
+        }
+
+        return clip;
+    }
+}
+
+/// <summary>The arguments of <c>generate</c> or <c>extend</c>; null where not given.</summary>
+internal sealed record GenerateArguments
+{
+    public ClipArguments Clip { get; init; } = new();
+
+    public ModelArguments Model { get; init; } = new();
+
+    public string? Output { get; init; }
+
+    /// <summary>Clips of each prompt.</summary>
+    public int Count { get; init; } = 1;
+
+    /// <summary>File to repeat.</summary>
+    public string? Like { get; init; }
+
+    public bool Json { get; init; }
+
+    public bool Verbose { get; init; }
+
+    /// <summary>Whether a file can be watched while it is written.</summary>
+    public bool Stream { get; init; }
+
+    /// <summary>File for the latents.</summary>
+    public string? SaveLatents { get; init; }
+}
+
+/// <summary>The settings of one clip from the command line, a batch file or an earlier clip; null where not given.</summary>
+internal sealed record ClipArguments : GenerationOptions
+{
+    /// <summary>Picture to start from.</summary>
+    public string? ImageFile { get; init; }
+
+    /// <summary>Video to continue.</summary>
+    public string? VideoFile { get; init; }
+
+    /// <summary>File of latents to continue.</summary>
+    public string? LatentsFile { get; init; }
+
+    /// <summary>Whether a random seed was requested, which overrides the seed of an earlier file.</summary>
+    public bool AnySeed { get; init; }
+
+    /// <summary>Whether there is something to continue, so that a prompt may be empty.</summary>
+    public bool IsGiven => ImageFile is not null || GoesOn;
+
+    /// <summary>Whether a video or latents are continued, so that lengths are those of what is added.</summary>
+    public bool GoesOn => VideoFile is not null || LatentsFile is not null;
+
+    /// <summary>These settings, completed by others.</summary>
+    public ClipArguments Over(ClipArguments others) => SettingsTable.Over(this, AnySeed ? others with { Seed = null } : others) with
+    {
+        ImageFile = IsGiven ? ImageFile : others.ImageFile,
+        VideoFile = IsGiven ? VideoFile : others.VideoFile,
+        LatentsFile = IsGiven ? LatentsFile : others.LatentsFile,
+        AnySeed = AnySeed || (Seed is null && others.AnySeed),
+    };
 }

@@ -1,7 +1,7 @@
-using PyramidFlow.Cli.Output;
-using PyramidFlow.Models;
-using PyramidFlow.Media;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
+using PyramidFlow.Media;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Cli.Generating;
 
@@ -9,22 +9,22 @@ namespace PyramidFlow.Cli.Generating;
 internal sealed class GenerateRun(CliConsole console)
 {
     /// <summary>Generates and writes its clips; prints their paths.</summary>
-    public async Task<int> RunAsync(GenerateArguments arguments, CancellationToken cancel)
+    public async Task<int> RunAsync(GenerateArguments arguments, CancellationToken cancellationToken)
     {
         OutputNames.Check(arguments, console);
         if (arguments.Like is not null)
-            arguments = await LikeFile.ApplyAsync(arguments, console, cancel).ConfigureAwait(false);
+            arguments = await LikeFile.ApplyAsync(arguments, console, cancellationToken).ConfigureAwait(false);
         GenerationPlan.Check(arguments.Clip);
         var folder = arguments.Model.Open();
         using var line = new ProgressLine(console);
         using var reserved = new ReservedNames();
         using var maker = new ClipMaker(arguments.Model, folder, console);
         var report = new RunReport(console, arguments.Json, arguments.Verbose);
-        var plans = await PlansAsync(arguments, folder.Settings(arguments.Model.Variant), reserved, cancel).ConfigureAwait(false);
+        var plans = await PlansAsync(arguments, folder.Settings(arguments.Model.Variant), reserved, cancellationToken).ConfigureAwait(false);
         foreach (var (i, plan) in plans.Index())
         {
             var monitor = new GenerationMonitor(line, i, plans.Count, arguments.Model.Options().Device);
-            var clip = await maker.MakeAsync(plan, monitor, cancel).ConfigureAwait(false);
+            var clip = await maker.MakeAsync(plan, monitor, cancellationToken).ConfigureAwait(false);
             line.Clear();
             report.Made(clip, monitor.Summary());
         }
@@ -32,11 +32,11 @@ internal sealed class GenerateRun(CliConsole console)
         return report.End();
     }
 
-    private static async Task<IReadOnlyList<GenerationPlan>> PlansAsync(GenerateArguments arguments, PipelineSettings settings, ReservedNames reserved, CancellationToken cancel)
+    private static async Task<IReadOnlyList<GenerationPlan>> PlansAsync(GenerateArguments arguments, PipelineSettings settings, ReservedNames reserved, CancellationToken cancellationToken)
     {
         var clip = arguments.Clip;
         if (clip.VideoFile is not null)
-            clip = await FromVideoAsync(clip, settings, cancel).ConfigureAwait(false);
+            clip = await FromVideoAsync(clip, settings, cancellationToken).ConfigureAwait(false);
         var latents = clip.LatentsFile is { } file ? LatentFile.Read(file, out _) : null;
         var outputs = OutputNames.Of(arguments.Output, arguments.Count, GenerationPlan.Extension(clip, settings), reserved);
         var latentFiles = arguments.SaveLatents is { } target ? OutputNames.Of(target, arguments.Count, OutputFile.Latents) : null;
@@ -52,15 +52,15 @@ internal sealed class GenerateRun(CliConsole console)
     }
 
     // A video says its size and perhaps its prompt.
-    private static async Task<ClipArguments> FromVideoAsync(ClipArguments clip, PipelineSettings settings, CancellationToken cancel)
+    private static async Task<ClipArguments> FromVideoAsync(ClipArguments clip, PipelineSettings settings, CancellationToken cancellationToken)
     {
-        var info = await VideoReader.ProbeAsync(clip.VideoFile!, cancel).ConfigureAwait(false);
+        var info = await VideoReader.ProbeAsync(clip.VideoFile!, cancellationToken).ConfigureAwait(false);
         var multiple = FrameSizes.Multiple(settings);
         if (clip.Width is null && info.Width % multiple == 0 && info.Height % multiple == 0 && (long)info.Width * info.Height <= (long)settings.Width * settings.Height)
             clip = clip with { Width = info.Width, Height = info.Height };
         return clip.Prompt is not null ? clip : clip with
         {
-            Prompt = (await ClipNotes.ReadAsync(clip.VideoFile!, cancel).ConfigureAwait(false))?.LastPrompt
+            Prompt = (await ClipNotes.ReadAsync(clip.VideoFile!, cancellationToken).ConfigureAwait(false))?.LastPrompt
                 ?? throw new UsageException($"{clip.VideoFile} does not say what it was made from: say in quotes what is to be seen next"),
         };
     }

@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
-using PyramidFlow.Models;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Cli.Generating;
 

@@ -1,6 +1,7 @@
-using PyramidFlow.Models;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.Downloads;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Cli.Models;
 
@@ -20,7 +21,7 @@ internal static class ModelNames
             throw new UsageException($"{nameOrFolder} is not a checkpoint folder: it has no diffusion_transformer_384p, _768p or _image in it");
         var name = Path.GetFileName(Path.TrimEndingDirectorySeparator(nameOrFolder));
         if (ModelCatalog.FindReleased(name) is not null)
-            throw new UsageException($"the model {nameOrFolder} is not here yet: run {CommandLine.Name} models download {name}");
+            throw new UsageException($"the model {nameOrFolder} is not here yet: run {About.Name} models download {name}");
         var choices = installed.Count > 0
             ? $"use {string.Join(", ", installed.Select(model => model.Name))} or the folder of a checkpoint"
             : $"none is installed; name the folder of a checkpoint, or set {ModelCatalog.Variable} to the folder around it";

@@ -1,13 +1,19 @@
 using System.CommandLine;
-using PyramidFlow.Cli.Parsing;
+using System.Runtime.CompilerServices;
+using PyramidFlow.Cli.Terminal;
+using PyramidFlow.Generation;
 using PyramidFlow.Hub;
+using PyramidFlow.Models;
+using PyramidFlow.Models.Lora;
+using PyramidFlow.Torch;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Models;
 
 /// <summary>The options that choose a model and how it runs; the same for every command that runs one.</summary>
 internal sealed class ModelOptions
 {
-    private readonly Option<string?> model = CliOptions.Text("--model", "DIR|NAME", $"checkpoint folder, or a name that {CommandLine.Name} models list shows [default: {ModelCatalog.Default}]");
+    private readonly Option<string?> model = CliOptions.Text("--model", "DIR|NAME", $"checkpoint folder, or a name that {About.Name} models list shows [default: {ModelCatalog.Default}]");
     private readonly Option<string?> variant = CliOptions.Text("--variant", "NAME", "transformer of the checkpoint: 384p, 768p or image [default: its first]");
     private readonly Option<IReadOnlyList<LoraArgument>?> loras = CliOptions.Several("--lora", "FILE[:WEIGHT]",
         "add a LoRA (a file, or the folder of an adapter) to the transformer, counted WEIGHT times [default: 1]; may be given several times", LoraArgument.Parse);
@@ -44,4 +50,180 @@ internal sealed class ModelOptions
         OverlapDecoding = parsed.GetValue(overlapDecoding),
         NoTextCache = parsed.GetValue(noTextCache),
     };
+}
+
+/// <summary>Which model to use and how to run it, as typed.</summary>
+internal sealed record ModelArguments
+{
+    /// <summary>Folder or name of the model; null is the default one.</summary>
+    public string? Name { get; init; }
+
+    public string? Variant { get; init; }
+
+    /// <summary>LoRAs to add to the transformer; null is none.</summary>
+    public IReadOnlyList<LoraArgument>? Loras { get; init; }
+
+    public string? Device { get; init; }
+
+    public string? Type { get; init; }
+
+    public int? Threads { get; init; }
+
+    /// <summary>Side of a tile of the VAE in pixels; null is whole frames.</summary>
+    public int? Tile { get; init; }
+
+    /// <summary>Share of a tile that overlaps its neighbour.</summary>
+    public double? TileOverlap { get; init; }
+
+    /// <summary>When weights are in memory.</summary>
+    public Offload Offload { get; init; } = Offload.Auto;
+
+    /// <summary>Most bytes a run may take; null is what the machine has.</summary>
+    public long? MaxMemory { get; init; }
+
+    /// <summary>Whether units are decoded while the next ones are sampled, if memory allows it.</summary>
+    public bool OverlapDecoding { get; init; }
+
+    /// <summary>Whether to bypass the cache of encoded prompts.</summary>
+    public bool NoTextCache { get; init; }
+
+    /// <summary>The element type to compute in.</summary>
+    public string UsedType => Type ?? (Device is null or "cpu" ? "fp32" : "bf16");
+
+    /// <summary>The checkpoint's folder, with the variant checked; that there are LoRA files is checked too.</summary>
+    public CheckpointFolder Open()
+    {
+        foreach (var lora in (Loras ?? []).Where(lora => !Directory.Exists(lora.Path)))
+            OutputFile.CheckInput(lora.Path, "--lora takes a LoRA's safetensors file, or the folder of an adapter");
+        var folder = CheckpointFolder.Open(ModelNames.Find(Name ?? ModelCatalog.Default));
+        if (Variant is not null && !folder.Variants.Contains(Variant))
+        {
+            var known = string.Join(", ", folder.Variants.Where(v => v.Length > 0));
+            throw new UsageException($"{Name ?? ModelCatalog.Default} has no variant '{Variant}': {(known.Length > 0 ? $"use {known}" : "leave --variant out")}");
+        }
+
+        return folder;
+    }
+
+    /// <summary>Options to load the pipeline with.</summary>
+    public PipelineOptions Options() => new()
+    {
+        Variant = Variant,
+        Loras = [.. (Loras ?? []).Select(lora => lora.Use)],
+        Device = Device is null ? null : ParseDevice(Device),
+        Type = NumberTypes.Parse(Type),
+        Threads = Threads ?? Environment.ProcessorCount,
+        Tiles = Tiles(),
+        Offload = Offload,
+        MaxMemory = MaxMemory,
+        OverlapDecoding = OverlapDecoding,
+        TextCache = NoTextCache ? null : CacheFolder.Prompts,
+    };
+
+    private TileOptions? Tiles()
+    {
+        if (Tile is not { } side)
+            return TileOverlap is null ? null : throw new UsageException("--tile-overlap is a share of a tile: name the tile's side too, such as --tile 256");
+        var tiles = TileOverlap is { } overlap ? new TileOptions(side, overlap) : new TileOptions(side);
+        try
+        {
+            tiles.Check(VideoLength.Scale);
+            return tiles;
+        }
+        catch (ArgumentException e) when (UserFault.Is(e))
+        {
+            throw new UsageException(Faults.Sentence(e), e);
+        }
+    }
+
+    // Not inlined, so that only a run with a GPU touches libtorch before the weights do.
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    internal static Device ParseDevice(string text)
+    {
+        try
+        {
+            var device = PyramidFlow.Torch.Device.Parse(text);
+            return device.Type != DeviceType.Cuda || TorchRuntime.HasCuda
+                ? device
+                : throw new UsageException($"--device {text}: this libtorch sees no GPU; leave --device out, or run {About.Name} doctor");
+        }
+        catch (FormatException e)
+        {
+            throw new UsageException(e.Message, e);
+        }
+    }
+}
+
+/// <summary>A LoRA as typed: <c>FILE</c> or <c>FILE:WEIGHT</c>; the file may be the folder of an adapter.</summary>
+internal sealed class LoraArgument(string path, double weight)
+{
+    private string? sha256;
+
+    /// <summary>Its file or folder.</summary>
+    public string Path { get; } = path.Length > 1 ? System.IO.Path.TrimEndingDirectorySeparator(path) : path;
+
+    /// <summary>Its scale; 1 as trained.</summary>
+    public double Weight => weight;
+
+    /// <summary>The hash of <see cref="LoraPlace.Sha256"/>; a hash that could be computed is kept.</summary>
+    public string Sha256 => sha256 ??= LoraPlace.Find(Path).Sha256();
+
+    /// <summary>The LoRA in the terms of the library.</summary>
+    public LoraUse Use => new(Path, Weight);
+
+    /// <summary>Parses a typed LoRA. A colon may also be part of the file's name.</summary>
+    /// <exception cref="FormatException">There is no name, or what follows the last colon is no number.</exception>
+    public static LoraArgument Parse(string text)
+    {
+        var colon = text.LastIndexOf(':');
+        if (colon < 0 || File.Exists(text) || Directory.Exists(text))
+            return text.Length > 0 ? new LoraArgument(text, 1) : throw Fault();
+        return colon > 0 && PlainNumber.TryReal(text[(colon + 1)..], out var weight)
+            ? new LoraArgument(text[..colon], weight)
+            : throw Fault(Values.Advice(text[(colon + 1)..]));
+
+        static FormatException Fault(string? advice = null) => new(advice ?? "use a file, or a file and how much it counts, such as style.safetensors:0.8");
+    }
+}
+
+/// <summary>Element types as users write them.</summary>
+internal static class NumberTypes
+{
+    /// <summary>The type of <c>fp32</c>, <c>bf16</c> or <c>fp16</c>; null, the checkpoint's or the device's own, for any other name.</summary>
+    public static ElementType? Parse(string? name) => name switch
+    {
+        "fp32" => ElementType.Float32,
+        "bf16" => ElementType.BFloat16,
+        "fp16" => ElementType.Float16,
+        _ => null,
+    };
+}
+
+/// <summary>Ways to offload as users write them.</summary>
+internal static class OffloadNames
+{
+    public static IReadOnlyList<string> All { get; } = [.. Enum.GetNames<Offload>().Select(name => name.ToLowerInvariant())];
+
+    /// <summary>The way of a name of <see cref="All"/>; null is the default.</summary>
+    public static Offload Parse(string? name) => name is null ? Offload.Auto : Enum.Parse<Offload>(name, ignoreCase: true);
+}
+
+/// <summary>The folder of this user's caches.</summary>
+internal static class CacheFolder
+{
+    /// <summary>Environment variable that overrides the folder.</summary>
+    public const string Variable = "PYRAMIDFLOW_CACHE";
+
+    /// <summary>Folder of the encoded prompts, which need not exist; null where this user has no place for caches.</summary>
+    public static string? Prompts => Root is { } root ? Path.Combine(root, "prompts") : null;
+
+    private static string? Root => NonEmpty(Variable)
+        ?? (NonEmpty("XDG_CACHE_HOME") is { } caches && Path.IsPathRooted(caches) ? Path.Combine(caches, About.Name) : null)
+        ?? (Home is { } home ? Path.Combine(home, ".cache", About.Name) : null);
+
+    // Services may have a home folder that does not exist; it is not created.
+    private static string? Home => Environment.GetFolderPath(Environment.SpecialFolder.UserProfile) is { Length: > 0 } home
+        && Path.IsPathRooted(home) && Directory.Exists(home) ? home : null;
+
+    private static string? NonEmpty(string variable) => Environment.GetEnvironmentVariable(variable) is { Length: > 0 } value ? value : null;
 }

@@ -1,9 +1,7 @@
 using System.Text;
-using PyramidFlow.Cli;
-using PyramidFlow.Cli.Batches;
 using PyramidFlow.Cli.Generating;
 using PyramidFlow.Cli.Models;
-using PyramidFlow.Cli.Parsing;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
 using PyramidFlow.Torch.Formats;
 

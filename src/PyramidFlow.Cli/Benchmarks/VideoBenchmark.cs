@@ -1,0 +1,84 @@
+using PyramidFlow.Generation;
+using PyramidFlow.Models;
+using PyramidFlow.Scheduling;
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Cli.Benchmarks;
+
+/// <summary>
+/// A whole video with a model of real size and random weights, from text features to the bytes of its frames: what a pipeline
+/// does, without text encoders and without writing a file.
+/// </summary>
+internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure video, MachineRates rates, RowWriter writer)
+{
+    // Units 0 and 1 of the video: enough for everything to have run once.
+    private const int WarmUpFrames = 9;
+    private const int TextLength = 128, NegativeLength = 64;
+
+    internal void Run(Action<string> progress, CancellationToken cancellationToken)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        var planned = PlannedModel.Released(video.Family, video.Variant);
+        using var transformer = planned.Transformer.Build();
+        using var vae = new CausalVideoVae(planned.Vae);
+        progress($"filling {transformer.ParameterCount() + vae.ParameterCount()} weights");
+        RandomWeights.Fill(transformer, writer.Type, options.Device);
+        RandomWeights.Fill(vae, writer.Type, options.Device);
+        var work = new Work(planned, new PyramidSampler(transformer, new PyramidFlowScheduler(new FlowOptions()), new SamplerOptions().RoomyOn(options.Device)), vae, Text(planned));
+        progress($"{Math.Min(WarmUpFrames, video.Frames)} frames to warm up");
+        Make(work, video with { Frames = Math.Min(WarmUpFrames, video.Frames) }, cancellationToken);
+
+        var settings = video.Settings(planned.Settings);
+        var plan = RunPlan.Of(planned, settings, writer.Type, new PipelineOptions(), new MachineSpeed(1, 1)).Work;
+        var times = new List<(double Sampling, double Decoding)>();
+        for (var run = 0; run < options.Runs; run++)
+        {
+            progress($"{video.Frames} frames of {video.Width}x{video.Height}");
+            times.Add(Make(work, video, cancellationToken));
+        }
+
+        var (denoising, decoding) = (Flops(GenerationPhase.Denoising), Flops(GenerationPhase.Decoding));
+        var (products, convolutions) = (rates.Gemm(writer.Type), rates.Conv(writer.Type));
+        Add("sampled", times.Select(t => t.Sampling), denoising, products);
+        Add("decoded", times.Select(t => t.Decoding), decoding, convolutions);
+        // The rate at which both would run if each ran at its own.
+        Add("made", times.Select(t => t.Sampling + t.Decoding), denoising + decoding,
+            (denoising + decoding) / ((denoising / products) + (decoding / convolutions)), "video");
+
+        double Flops(GenerationPhase phase) => plan.Where(part => part.Phase == phase).Sum(part => part.Flops);
+
+        void Add(string what, IEnumerable<double> seconds, double flops, double rate, string? kind = null) =>
+            writer.Add($"{video.Family} {video.Width}x{video.Height}, {video.Frames} frames {what}", Timing.Median(seconds), flops, rate, kind: kind);
+    }
+
+    private (double Sampling, double Decoding) Make(Work work, VideoToMeasure clip, CancellationToken cancellationToken)
+    {
+        var settings = clip.Settings(work.Model.Settings);
+        using var noise = new SeededNoise(settings.Seed);
+        using var decoder = new UnitDecoder(work.Vae, work.Model.Settings.Latent);
+        using var units = work.Sampler.Clip(settings.Sampling, work.Text, noise, cancellationToken: cancellationToken).GetEnumerator();
+        var (sampling, decoding) = (0.0, 0.0);
+        while (true)
+        {
+            var more = false;
+            sampling += Timing.Once(options.Device, () => more = units.MoveNext());
+            if (!more)
+                return (sampling, decoding);
+            using var latents = units.Current;
+            decoding += Timing.Once(options.Device, () => FrameBytes.Of(decoder.Decode(latents).Select(0, 0)));
+        }
+    }
+
+    private GuidedText Text(PlannedModel model)
+    {
+        using var generator = new RandomGenerator(2);
+        return GuidedText.Of(Features(TextLength), Features(NegativeLength));
+
+        PromptFeatures Features(int length) => new(
+            Tensor.Randn([1, length, model.Transformer.JointAttentionDim], generator).To(writer.Type).To(options.Device),
+            [length], Tensor.Randn([1, model.Transformer.PooledProjectionDim], generator).To(writer.Type).To(options.Device), []);
+    }
+
+    private sealed record Work(PlannedModel Model, PyramidSampler Sampler, CausalVideoVae Vae, GuidedText Text);
+}

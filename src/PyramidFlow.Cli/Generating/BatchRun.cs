@@ -1,0 +1,239 @@
+using System.Security.Cryptography;
+using System.Text;
+using PyramidFlow.Cli.Terminal;
+using PyramidFlow.Generation;
+using PyramidFlow.Media;
+using PyramidFlow.Models;
+using PyramidFlow.Torch.Formats;
+
+namespace PyramidFlow.Cli.Generating;
+
+/// <summary>One run of <c>generate --batch</c>.</summary>
+internal sealed class BatchRun(CliConsole console)
+{
+    /// <summary>Makes what is not made yet; an item that fails is reported and the rest goes on.</summary>
+    public async Task<int> RunAsync(string file, GenerateArguments arguments, CancellationToken cancellationToken)
+    {
+        Check(arguments);
+        var output = arguments.Output ?? throw new UsageException($"--batch writes many files: name a folder for them, such as -o {OutputFile.Stem}");
+        if (File.Exists(output) || (OutputFile.Extensions.Contains(Path.GetExtension(output).ToLowerInvariant()) && !Directory.Exists(output)))
+            throw new UsageException($"{output} is the name of one file: --batch writes many, name a folder for them with -o");
+        var batch = BatchFile.Open(file);
+        var folder = arguments.Model.Open();
+
+        using var line = new ProgressLine(console);
+        using var maker = new ClipMaker(arguments.Model, folder, console);
+        var report = new RunReport(console, arguments.Json, arguments.Verbose);
+        var planner = new BatchPlanner(batch, arguments, folder, report);
+        var jobs = await planner.JobsAsync(line, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            if (jobs.Count > 0)
+                OutputFile.MakeFolder(output);
+            foreach (var (i, job) in jobs.Index())
+            {
+                var monitor = new GenerationMonitor(line, i, jobs.Count);
+                maker.Load(monitor);
+                await MakeAsync(job, monitor).ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            line.Clear();
+            console.Note($"{report.Counts()} of {(long)batch.Entries.Count * arguments.Count}");
+        }
+
+        return report.End();
+
+        async Task MakeAsync(BatchJob job, GenerationMonitor monitor)
+        {
+            try
+            {
+                var clip = await maker.MakeAsync(planner.Plan(job), monitor, cancellationToken).ConfigureAwait(false);
+                line.Clear();
+                report.Made(clip, monitor.Summary());
+            }
+            catch (Exception e) when (e is not OperationCanceledException)
+            {
+                line.Clear();
+                report.Fault(batch.Where(batch.Entries[job.Entry]), e);
+            }
+        }
+    }
+
+    private static void Check(GenerateArguments arguments)
+    {
+        if (arguments.Clip.Prompt is not null || arguments.Clip.Schedule.Count > 0)
+            throw new UsageException("the prompts are in the --batch file: leave the other one out");
+        if (arguments.Like is not null)
+            throw new UsageException("--like repeats one file and --batch makes many: use one of them");
+        if (arguments.SaveLatents is not null || arguments.Clip.LatentsFile is not null)
+            throw new UsageException("latents are those of one clip and --batch makes many: leave --save-latents and --from-latents out");
+        if (arguments.Stream)
+            throw new UsageException("an unfinished streamed file looks like a finished one when the batch goes on: leave --stream out");
+        if (arguments.Output == OutputFile.Standard)
+            throw new UsageException("--batch writes many files, and standard output takes one video: name a folder with -o");
+    }
+}
+
+/// <summary>What a batch asks for, checked item by item against a checkpoint.</summary>
+internal sealed class BatchPlanner(BatchFile batch, GenerateArguments arguments, CheckpointFolder folder, RunReport report)
+{
+    // Fewer items take no time worth showing.
+    private const int Shown = 1000;
+
+    private readonly PipelineSettings settings = folder.Settings(arguments.Model.Variant);
+    private readonly string output = arguments.Output!;
+
+    /// <summary>Looks at every item before anything is made: reports the bad ones and leaves out what is finished.</summary>
+    public async Task<List<BatchJob>> JobsAsync(ProgressLine line, CancellationToken cancellationToken)
+    {
+        var jobs = new List<BatchJob>();
+        var names = new FileNames();
+        for (var i = 0; i < batch.Entries.Count; i++)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            var entry = batch.Entries[i];
+            if (i % Shown == Shown - 1)
+                line.Update("looking at the batch", $"item {i + 1}/{batch.Entries.Count}", (double)i / batch.Entries.Count, TimeSpan.Zero);
+            try
+            {
+                var item = Read(entry);
+                var file = names.Next(i + 1, item, GenerationPlan.Extension(item.Clip, settings));
+                foreach (var (copy, name) in OutputNames.Of(Path.Combine(output, file), arguments.Count, "").Index())
+                {
+                    var plan = Plan(item, copy, name);
+                    if (await IsFinishedAsync(plan, cancellationToken).ConfigureAwait(false))
+                        report.Skipped(name);
+                    else
+                        jobs.Add(new BatchJob(i, copy, name));
+                }
+            }
+            catch (Exception e) when (e is FormatException or UsageException or IOException or UnauthorizedAccessException)
+            {
+                line.Clear();
+                report.Fault(batch.Where(entry), e);
+            }
+        }
+
+        return jobs;
+    }
+
+    /// <summary>The plan of a job.</summary>
+    public GenerationPlan Plan(BatchJob job) => Plan(Read(batch.Entries[job.Entry]), job.Copy, job.File);
+
+    // A picture is named as seen from the batch file.
+    private BatchItem Read(BatchEntry entry)
+    {
+        var item = batch.Read(entry);
+        var clip = item.Clip;
+        if (clip.ImageFile is { } image)
+            clip = clip with { ImageFile = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(batch.Path))!, image) };
+        clip = clip.Over(arguments.Clip);
+        GenerationPlan.Check(clip);
+        return item with { Clip = clip };
+    }
+
+    private GenerationPlan Plan(BatchItem item, int copy, string file) =>
+        GenerationPlan.Of(item.Clip with { Seed = item.Clip.Seed + (ulong)copy }, file, settings);
+
+    private async Task<bool> IsFinishedAsync(GenerationPlan plan, CancellationToken cancellationToken)
+    {
+        if (!File.Exists(plan.Output))
+            return false;
+        try
+        {
+            var notes = GenerationNotes.Read(await MediaMetadata.ReadAsync(plan.Output, cancellationToken).ConfigureAwait(false));
+            return notes?.Fits(ClipNotes.Of(plan, folder, arguments.Model), plan.Clip.Seed is not null, arguments.Model.Type is not null,
+                arguments.Model.Tile is not null || arguments.Model.MaxMemory is null) ?? false;
+        }
+        catch (Exception e) when (e is MediaException or MalformedTextException)
+        {
+            // A file that is no picture or video, or whose notes are damaged, is made again.
+            return false;
+        }
+    }
+}
+
+/// <summary>A file that is still to be made.</summary>
+/// <param name="Entry">Index of its item in the batch file.</param>
+/// <param name="Copy">Which of the item's files, from 0.</param>
+/// <param name="File">Its path.</param>
+internal readonly record struct BatchJob(int Entry, int Copy, string File);
+
+/// <summary>
+/// Names of a batch's files: what names the item, or its number and the beginning of its prompt. They hold no character that
+/// some file system forbids or that leaves the folder, and no two are alike, on systems that ignore case either.
+/// </summary>
+internal sealed class FileNames
+{
+    // A name may have 255 bytes; a number, an extension and the hidden name of the unfinished file are added.
+    private const int MaxNameBytes = 120, MaxPromptBytes = 48;
+    private static readonly string[] Reserved = ["con", "prn", "aux", "nul", .. Enumerable.Range(0, 10).SelectMany(n => (string[])[$"com{n}", $"lpt{n}"])];
+
+    private readonly HashSet<string> taken = new(StringComparer.OrdinalIgnoreCase);
+
+    /// <summary>The name of an item's file, with its extension.</summary>
+    /// <param name="number">Number of the item, from 1.</param>
+    /// <param name="item">The item.</param>
+    /// <param name="extension">Unless its name has a known one.</param>
+    public string Next(int number, BatchItem item, string extension)
+    {
+        var stem = $"{number:D4}";
+        if (item.Name is { } name)
+        {
+            var written = OutputFile.Extensions.FirstOrDefault(known => name.EndsWith(known, StringComparison.OrdinalIgnoreCase));
+            if (written is not null)
+                (name, extension) = (name[..^written.Length], written);
+            stem = Safe(name) is { Length: > 0 } safe ? safe : stem;
+        }
+        else if (Slug(item.Clip.Prompt ?? "") is { Length: > 0 } slug)
+        {
+            stem += "-" + slug;
+        }
+
+        if (!taken.Add(stem + extension))
+        {
+            // Of what was written, and not a counter: an item that is put in before does not change it.
+            stem += "-" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(item.Name ?? stem)))[..8];
+            if (!taken.Add(stem + extension))
+                throw new FormatException($"the name '{item.Name}' stands above already, and one name is one file: give it another");
+        }
+
+        return stem + extension;
+    }
+
+    private static string Safe(string name)
+    {
+        var safe = Kept(name, rune => Rune.IsLetterOrDigit(rune) || rune.Value is '-' or '_' or '.' or ' ' or '+' or '=' or '@' or ',' or '(' or ')', MaxNameBytes)
+            .Trim('-', '.', ' ');
+        return Reserved.Contains(safe.Split('.')[0].ToLowerInvariant()) ? safe + "_" : safe;
+    }
+
+    // Whole words, unless the first is too long.
+    private static string Slug(string prompt)
+    {
+        var words = Kept(prompt.ToLowerInvariant(), Rune.IsLetterOrDigit, int.MaxValue).Trim('-');
+        var slug = Kept(words, Rune.IsLetterOrDigit, MaxPromptBytes);
+        return slug.Length < words.Length && words[slug.Length] != '-' && slug.LastIndexOf('-') is > 0 and var end ? slug[..end] : slug.Trim('-');
+    }
+
+    // A dash for each run of others.
+    private static string Kept(string text, Func<Rune, bool> keep, int maxBytes)
+    {
+        var kept = new StringBuilder();
+        var bytes = 0;
+        foreach (var rune in text.EnumerateRunes())
+        {
+            var next = keep(rune) && rune != Rune.ReplacementChar ? rune : new Rune('-');
+            if (next.Value == '-' && (kept.Length == 0 || kept[^1] == '-'))
+                continue;
+            bytes += next.Utf8SequenceLength;
+            if (bytes > maxBytes)
+                break;
+            kept.Append(next);
+        }
+
+        return kept.ToString();
+    }
+}

@@ -1,0 +1,54 @@
+namespace PyramidFlow.Cli.Terminal;
+
+/// <summary>Turns exceptions into messages for users.</summary>
+internal static class Faults
+{
+    /// <summary>Prints one sentence (all of it when verbose) and gives the exit code.</summary>
+    public static int Report(Exception e, CliConsole console, bool verbose, CancellationToken cancellationToken)
+    {
+        if (e is OperationCanceledException && cancellationToken.IsCancellationRequested)
+        {
+            console.Note("cancelled");
+            return ExitCode.Cancelled;
+        }
+
+        console.Fail(Sentence(e));
+        if (verbose)
+            console.Note(e.ToString());
+        return e is UsageException ? ExitCode.WrongUsage : ExitCode.Failed;
+    }
+
+    /// <summary>The first line of an exception's message, without the runtime's additions.</summary>
+    public static string Sentence(Exception e)
+    {
+        if (e is AggregateException { InnerException: { } inner })
+            e = inner;
+        if (e is DllNotFoundException)
+            return $"libtorch cannot be loaded: {About.Name} doctor says how to install it";
+        var message = e.Message.AsSpan();
+        if (e is ArgumentException { ParamName: { } parameter })
+            message = message.ToString().Replace($" (Parameter '{parameter}')", "", StringComparison.Ordinal);
+        var end = message.IndexOfAny('\r', '\n');
+        var line = (end < 0 ? message : message[..end]).Trim().ToString();
+        return IsForUsers(e) ? line : $"unexpected {e.GetType().Name}: {line}; run it again with --verbose and report what it shows";
+    }
+
+    private static bool IsForUsers(Exception e) => e switch
+    {
+        ArgumentException argument => UserFault.Is(argument),
+        FormatException when e.GetType() == typeof(FormatException) => UserFault.IsOwn(e),
+        _ => e is IOException or UnauthorizedAccessException || UserFault.IsOwnName(e.GetType().Namespace),
+    };
+}
+
+/// <summary>The command line is wrong; the message is one sentence with the fix.</summary>
+internal sealed class UsageException(string message, Exception? inner = null) : Exception(message, inner);
+
+/// <summary>A command could not do its work; the message is one sentence with the fix.</summary>
+internal sealed class CommandException(string message, Exception? inner = null) : Exception(message, inner);
+
+/// <summary>Exit codes of the process.</summary>
+internal static class ExitCode
+{
+    public const int Ok = 0, Failed = 1, WrongUsage = 2, Cancelled = 130;
+}
