@@ -5,7 +5,8 @@ namespace PyramidFlow.Scheduling;
 /// <summary>
 /// Heun's method (explicit trapezoidal rule; Hairer, Norsett, Wanner, "Solving Ordinary Differential Equations I", II.1) on a uniform grid, two
 /// evaluations a step: an Euler step predicts the end of the step, and the mean of the velocities at its start and at its predicted end takes the
-/// sample there. The error of a stage falls with the square of the number of steps.
+/// sample there. On a smooth flow the error of a stage falls with the square of the number of steps; on the sprites model it is measured as
+/// proportional to the step (<c>docs/approximations.md</c>).
 /// </summary>
 public sealed class HeunSolver : IFlowSolver
 {
