@@ -81,7 +81,7 @@ public sealed class TrainDataTests : IDisposable
 
     [Theory]
     [InlineData("\"sample_every\": 2", "sample_every 2 without samples")]
-    [InlineData("\"samples\": { \"prompts\": [\"a\"] }", "samples without sample_every")]
+    [InlineData("\"samples\": { \"prompts\": [\"a\"] }", "samples needs sample_every")]
     [InlineData("\"sample_every\": 2, \"samples\": { \"prompts\": [] }", "samples has no prompts")]
     [InlineData("\"sample_every\": 2, \"samples\": { \"prompts\": [\"a\"], \"size\": \"big\" }", "the size big is not width x height")]
     [InlineData("\"sample_every\": 2, \"samples\": { \"prompts\": [\"a\"], \"frames\": 4 }", "frames")]
