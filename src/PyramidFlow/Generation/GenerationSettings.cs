@@ -94,7 +94,7 @@ public sealed record GenerationSettings(
     public string Prompt => Prompts[0].Prompt;
 
     /// <summary>The options with every default filled in; <see cref="GenerationOptions.Frames"/> counts the frames to be made.</summary>
-    public GenerationOptions Options => Sampling.Options;
+    public GenerationOptions Options => Sampling.Options with { Seed = Seed };
 
     /// <summary>First frame, interleaved RGB bytes; null samples it.</summary>
     public ReadOnlyMemory<byte>? Image { get; init; }
