@@ -54,8 +54,8 @@ public record GenerationOptions
     public double? VideoGuidance { get; init; }
 
     /// <summary>
-    /// Linear guidance: unit i uses max(Guidance - alpha * i, minimum) for both scales; null is off. Released defaults: 0.5
-    /// and 2.
+    /// Linear guidance: unit i uses max(Guidance - alpha * i, minimum), and <see cref="VideoGuidance"/> does not count; null is off.
+    /// Released defaults: 0.5 and 2.
     /// </summary>
     public LinearGuidance? LinearGuidance { get; init; }
 

@@ -93,7 +93,7 @@ public sealed record GenerationSettings(
     /// <summary>The prompt the clip begins with, with its suffix.</summary>
     public string Prompt => Prompts[0].Prompt;
 
-    /// <summary>The options with every default filled in; <see cref="GenerationOptions.Frames"/> counts the frames to be made.</summary>
+    /// <summary>The options with the defaults of the checkpoint filled in; savings and history stay null where they were not asked for; <see cref="GenerationOptions.Frames"/> counts the frames to be made.</summary>
     public GenerationOptions Options => Sampling.Options with { Seed = Seed };
 
     /// <summary>First frame, interleaved RGB bytes; null samples it.</summary>

@@ -115,7 +115,7 @@ public sealed class SettingType(string schema, Func<string, object?> parse, Func
     /// <summary>The values there are; null is any of the type.</summary>
     public IReadOnlyList<string>? Choices { get; init; }
 
-    /// <summary>Least and most value, and whether they count; null is open.</summary>
+    /// <summary>Least and most value; null is open. A positive number has a least value of 0, which itself is refused.</summary>
     public (double? Least, double? Most) Range { get; init; }
 
     /// <summary>Whether it is true or false.</summary>
