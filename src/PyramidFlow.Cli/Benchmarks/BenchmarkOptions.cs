@@ -5,7 +5,7 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Cli.Benchmarks;
 
-/// <summary>What to measure, and at which size.</summary>
+/// <summary>Options of a benchmark: the parts to measure and the size of the video.</summary>
 internal sealed record BenchmarkOptions
 {
     /// <summary>Stages of the spatial pyramid.</summary>
@@ -26,7 +26,7 @@ internal sealed record BenchmarkOptions
     /// <summary>A whole video to make with a released model's sizes; null makes none.</summary>
     public VideoToMeasure? Video { get; init; }
 
-    /// <summary>Where to compute.</summary>
+    /// <summary>Device of the measurement.</summary>
     public Device Device { get; init; } = Device.Cpu;
 
     /// <summary>Element types of the weights, in which all is computed, one after the other: float32 and bfloat16.</summary>
@@ -105,7 +105,7 @@ internal sealed record BenchmarkOptions
 internal sealed record TextToMeasure(IReadOnlyList<ClipTextConfig> Clips, T5EncoderConfig T5, int? Blocks = null);
 
 /// <summary>A training step to measure.</summary>
-/// <param name="Transformer">What is trained.</param>
+/// <param name="Transformer">Settings of the transformer that is trained.</param>
 /// <param name="Clips">Clips in the batch, a multiple of 4: a quarter, a half and a quarter of them train the three stages, as released.</param>
 /// <param name="Units">Units of each clip, of which the last is learned and the others are its history.</param>
 internal sealed record TrainingToMeasure(ITransformerConfig Transformer, int Clips = 4, int Units = 9)
@@ -125,7 +125,7 @@ internal sealed record VideoToMeasure(ModelFamily Family, int Width, int Height,
     /// <summary>The released variant of that size.</summary>
     internal string Variant => Math.Max(Width, Height) > 640 ? "768p" : "384p";
 
-    /// <summary>What is made, steps and guidance as released.</summary>
+    /// <summary>Settings of the video, with the released steps and guidance.</summary>
     internal GenerationSettings Settings(PipelineSettings defaults) =>
         new GenerationOptions { Prompt = "a video", Width = Width, Height = Height, Frames = Frames }.Resolve(defaults);
 }

@@ -9,7 +9,7 @@ using PyramidFlow.Torch.Formats;
 namespace PyramidFlow.Cli.Benchmarks;
 
 /// <summary>All measurements of one run, and ways to print them.</summary>
-/// <param name="Device">Where it was measured.</param>
+/// <param name="Device">Device of the measurement.</param>
 /// <param name="Threads">Threads an operator could use.</param>
 /// <param name="Libtorch">Version of libtorch.</param>
 /// <param name="Runs">Runs behind each row's median.</param>
@@ -68,7 +68,7 @@ internal sealed record BenchmarkReport(string Device, int Threads, string Libtor
 internal sealed partial class BenchmarkJson : JsonSerializerContext;
 
 /// <summary>One measurement.</summary>
-/// <param name="Name">What ran, and at which size.</param>
+/// <param name="Name">Part that was measured, with its size.</param>
 /// <param name="Stage">Stage of the spatial pyramid, 0 the lowest; null but for the transformer.</param>
 /// <param name="Unit">Unit of the video, from 0; null but for the transformer.</param>
 /// <param name="Dtype">fp32 or bf16.</param>
@@ -126,9 +126,9 @@ internal static class BenchmarkHistory
     }
 }
 
-/// <summary>What the picture over time takes of a kept <see cref="BenchmarkReport"/>; older ones may lack all else.</summary>
+/// <summary>The part of a kept <see cref="BenchmarkReport"/> that the plot over time reads; older reports may lack the rest.</summary>
 /// <param name="Date">Day of the measurement, YYYY-MM-DD.</param>
-/// <param name="Device">Where it was measured.</param>
+/// <param name="Device">Device of the measurement.</param>
 /// <param name="Rows">The measurements.</param>
 internal sealed record HistoryPoint(string? Date, string? Device, IReadOnlyList<HistoryRow>? Rows);
 

@@ -5,6 +5,7 @@ using PyramidFlow.Models;
 using PyramidFlow.Sprites;
 using PyramidFlow.Training.Loop;
 using Spectre.Console;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Commands;
 
@@ -65,7 +66,7 @@ internal sealed class CheckpointEvaluation(CliConsole console)
         }
     }
 
-    private static string Json(KeptWeights weights, int count, long seed, VideoTrial trial) => JsonText.Of(indented: false, write: json =>
+    private static string Json(KeptWeights weights, int count, long seed, VideoTrial trial) => ReadableJson.Write(json =>
     {
         json.WriteStartObject();
         json.WriteNumber("step", weights.Step);

@@ -127,7 +127,7 @@ internal static class DataReportText
             console.Warn($"and {report.Warnings.Count - MostFaults} more: see --json");
         if (json)
         {
-            console.Result(JsonText.Of(writer => Write(report, writer)));
+            console.Result(ReadableJson.Write(writer => Write(report, writer), indented: true));
             return;
         }
 

@@ -9,6 +9,7 @@ using PyramidFlow.Media;
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using Spectre.Console;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Commands;
 
@@ -228,7 +229,7 @@ internal static class DoctorReport
         _ => "MISSING",
     };
 
-    private static string Json(IReadOnlyList<Finding> findings) => JsonText.Of(json =>
+    private static string Json(IReadOnlyList<Finding> findings) => ReadableJson.Write(indented: true, write: json =>
     {
         json.WriteStartObject();
         json.WriteBoolean("ok", findings.All(f => f.State != FindingState.Missing));

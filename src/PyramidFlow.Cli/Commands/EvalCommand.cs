@@ -9,6 +9,7 @@ using PyramidFlow.Sprites;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Loop;
 using Spectre.Console;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Commands;
 
@@ -199,7 +200,7 @@ internal static class EvaluationReport
         _ => name.Replace('_', ' '),
     };
 
-    private static string Json(int count, ISpriteTrial trial, double? psnr) => JsonText.Of(indented: false, write: json =>
+    private static string Json(int count, ISpriteTrial trial, double? psnr) => ReadableJson.Write(json =>
     {
         json.WriteStartObject();
         json.WriteNumber("count", count);

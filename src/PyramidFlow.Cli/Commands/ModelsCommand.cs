@@ -9,6 +9,7 @@ using PyramidFlow.Hub.RandomModels;
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using Spectre.Console;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Commands;
 
@@ -157,7 +158,7 @@ internal static class ModelList
         }
     }
 
-    private static string Json(List<Installed> installed, List<ReleasedModel> others) => JsonText.Of(json =>
+    private static string Json(List<Installed> installed, List<ReleasedModel> others) => ReadableJson.Write(indented: true, write: json =>
     {
         json.WriteStartObject();
         json.WriteStartArray("installed");
@@ -222,7 +223,7 @@ internal static class VerifyReport
         ? ""
         : FormattableString.Invariant($"{part.Weights / 1e6:F1} M weights, {string.Join(" and ", part.Types)}, {Bytes.Text(part.Bytes)}");
 
-    private static string Json(CheckpointReport report) => JsonText.Of(json =>
+    private static string Json(CheckpointReport report) => ReadableJson.Write(indented: true, write: json =>
     {
         json.WriteStartObject();
         json.WriteBoolean("ok", report.CanRun);

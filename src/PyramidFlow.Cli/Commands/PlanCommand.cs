@@ -8,6 +8,7 @@ using PyramidFlow.Hub;
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using Spectre.Console;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Commands;
 
@@ -175,7 +176,7 @@ internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSet
 /// <summary>Writes a plan as JSON. Units and stages are counted from 0.</summary>
 internal static class PlanJson
 {
-    public static string Of(PlanReport report) => JsonText.Of(json =>
+    public static string Of(PlanReport report) => ReadableJson.Write(indented: true, write: json =>
     {
         var (settings, plan, options) = (report.Settings, report.Plan, report.Options);
         json.WriteStartObject();

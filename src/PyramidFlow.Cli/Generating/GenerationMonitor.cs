@@ -1,10 +1,9 @@
 using System.Diagnostics;
-using System.Text.Encodings.Web;
-using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
 using PyramidFlow.Torch;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Generating;
 
@@ -94,11 +93,6 @@ internal sealed class GenerationMonitor(ProgressLine line, int clip = 0, int cli
 /// <summary>Reports the clips of a run: each one when it is done, or all at the end as one JSON object.</summary>
 internal sealed class RunReport(CliConsole console, bool json, bool verbose)
 {
-    private static readonly RunReportJson Readable = new(new JsonSerializerOptions(RunReportJson.Default.Options)
-    {
-        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-    });
-
     private readonly List<MadeClip> made = [];
     private readonly List<string> skipped = [];
     private readonly List<Failure> failed = [];
@@ -139,7 +133,7 @@ internal sealed class RunReport(CliConsole console, bool json, bool verbose)
     public int End()
     {
         if (json)
-            console.Result(JsonSerializer.Serialize(new Summary(made.Count, skipped.Count, failed.Count, made, skipped, failed), Readable.Summary));
+            console.Result(ReadableJson.Serialize(new Summary(made.Count, skipped.Count, failed.Count, made, skipped, failed), RunReportJson.Default.Summary));
         return failed.Count == 0 ? ExitCode.Ok : ExitCode.Failed;
     }
 

@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
-using System.Text.Encodings.Web;
 using System.Text.Json;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Formats;
@@ -150,7 +149,7 @@ internal static class AnnotationRewriter
             writer.WriteByte((byte)',');
         }
 
-        writer.Write(Encoding.UTF8.GetBytes($"{Quoted(key)}:{Quoted(file)}}}\n"));
+        writer.Write(Encoding.UTF8.GetBytes($"{ReadableJson.Quote(key)}:{ReadableJson.Quote(file)}}}\n"));
     }
 
     // Removes the whitespace between tokens.
@@ -174,9 +173,7 @@ internal static class AnnotationRewriter
     {
         var reader = new Utf8JsonReader(value);
         return reader.Read() && reader.TokenType == JsonTokenType.String && reader.GetString()! is var path && !Path.IsPathRooted(path)
-            ? Encoding.UTF8.GetBytes(Quoted(Relative(to, Path.GetFullPath(path, from))))
+            ? Encoding.UTF8.GetBytes(ReadableJson.Quote(Relative(to, Path.GetFullPath(path, from))))
             : null;
     }
-
-    private static string Quoted(string text) => $"\"{JavaScriptEncoder.UnsafeRelaxedJsonEscaping.Encode(text)}\"";
 }

@@ -1,5 +1,4 @@
 using System.Text;
-using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using PyramidFlow.Models;
@@ -130,7 +129,7 @@ internal static class ConfigPaths
                 continue;
             var moved = Path.GetRelativePath(to, Path.GetFullPath(value, from)).Replace('\\', '/');
             copy.Write(bytes.AsSpan(written, start - written));
-            copy.Write(Encoding.UTF8.GetBytes($"\"{JavaScriptEncoder.UnsafeRelaxedJsonEscaping.Encode(moved)}\""));
+            copy.Write(Encoding.UTF8.GetBytes(ReadableJson.Quote(moved)));
             written = end;
         }
 
