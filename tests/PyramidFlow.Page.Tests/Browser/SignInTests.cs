@@ -11,6 +11,7 @@ public sealed class SignInTests(Chromium chromium) : BrowserTest(chromium)
 {
     private readonly TemporaryFolder data = new();
     private string key = "";
+    private TlsProxy? proxy;
 
     private ApiKeys Keys => new(data.Path);
 
@@ -18,8 +19,17 @@ public sealed class SignInTests(Chromium chromium) : BrowserTest(chromium)
 
     public override async ValueTask DisposeAsync()
     {
-        await base.DisposeAsync();
-        data.Dispose();
+        try
+        {
+            await base.DisposeAsync();
+        }
+        finally
+        {
+            // After the pages are closed, because a page that still loads something complains of a proxy that is gone.
+            if (proxy is not null)
+                await proxy.DisposeAsync();
+            data.Dispose();
+        }
     }
 
     [Theory]
@@ -48,7 +58,7 @@ public sealed class SignInTests(Chromium chromium) : BrowserTest(chromium)
     public async Task Behind_a_proxy_with_TLS_one_signs_in_and_out_and_cookies_travel_with_TLS_only()
     {
         await RestartAsync(options => options with { Proxies = ["127.0.0.1"], AllowedHosts = [Chromium.OtherName] });
-        await using var proxy = new TlsProxy(Server.Client.BaseAddress!);
+        proxy = new TlsProxy(Server.Client.BaseAddress!);
         var page = await BlankAsync(new() { IgnoreHTTPSErrors = true });
         await page.GotoAsync($"https://{Chromium.OtherName}:{proxy.Port}/");
         await SignInAsync(page, "pf_wrong");
@@ -71,7 +81,7 @@ public sealed class SignInTests(Chromium chromium) : BrowserTest(chromium)
     public async Task Behind_a_proxy_that_is_not_named_one_signs_in_and_out_too()
     {
         await RestartAsync(options => options with { AllowedHosts = [Chromium.OtherName] });
-        await using var proxy = new TlsProxy(Server.Client.BaseAddress!);
+        proxy = new TlsProxy(Server.Client.BaseAddress!);
         var page = await BlankAsync(new() { IgnoreHTTPSErrors = true });
         await page.GotoAsync($"https://{Chromium.OtherName}:{proxy.Port}/");
         await SignInAsync(page, key);
