@@ -1,6 +1,6 @@
-// A caching CPU allocator. malloc gives every large block back to the system when it is freed, so each operator pays
-// page faults for its output; keeping freed blocks makes element-wise work several times faster. What is kept never makes
-// the process larger than its tensors have been at their largest (or than `cap`): a new block drives out those freed longest ago.
+// A caching CPU allocator. malloc returns every freed large block to the system, so each operator pays page faults for its
+// output. Kept blocks make element-wise work several times faster. Memory in use and memory kept together never exceed the
+// most that was in use (or `cap`): a new block frees the kept blocks that were freed longest ago.
 #include "shim.h"
 
 #include <c10/core/CPUAllocator.h>
@@ -21,19 +21,19 @@ namespace {
 
 constexpr size_t alignment = 64;
 constexpr size_t header = alignment;           // holds the block's size class in front of the data
-constexpr size_t smallest_class = 4096;        // malloc keeps smaller blocks well enough by itself
-constexpr size_t huge_page = size_t(2) << 20;  // one page fault instead of 512; blocks of two or more ask for them
+constexpr size_t smallest_class = 4096;        // malloc itself keeps smaller blocks for reuse
+constexpr size_t huge_page = size_t(2) << 20;  // one page fault instead of 512; blocks of two or more request them
 
 struct Cache {
-    std::mutex mutex;                          // of the next five
-    std::list<void*> freed;                    // blocks kept for reuse, longest ago first
+    std::mutex mutex;                          // guards the next five
+    std::list<void*> freed;                    // blocks kept for reuse, the one freed longest ago first
     std::unordered_map<size_t, std::list<std::list<void*>::iterator>> by_size;
     size_t held = 0;                           // bytes in freed
     size_t cap = size_t(512) << 20;
-    size_t high_water = 0;                     // most bytes handed out since memory was trimmed
-    std::atomic<int64_t> in_use{0};            // bytes handed out
+    size_t high_water = 0;                     // most bytes in use since the last trim
+    std::atomic<int64_t> in_use{0};            // bytes in use
     std::atomic<int64_t> peak{0};
-    std::atomic<int64_t> limit{0};             // most bytes handed out at a time; 0 is no limit
+    std::atomic<int64_t> limit{0};             // most bytes that may be in use; 0 is no limit
 };
 
 [[noreturn]] void refuse(size_t bytes) {
@@ -57,14 +57,14 @@ void* from_system(size_t size) {
     bool is_huge = size >= 2 * huge_page;
     void* block = nullptr;
     if (posix_memalign(&block, is_huge ? huge_page : alignment, size + header) != 0) refuse(size);
-    // A wish, which changes nothing where it is refused. What does not fill a page is left out, so none is wasted.
+    // A request that may be refused without effect. The rest that does not fill a huge page is left out, so none is wasted.
     if (is_huge) madvise(block, (size + header) / huge_page * huge_page, MADV_HUGEPAGE);
     return block;
 }
 
 size_t size_of(void* block) { return *static_cast<size_t*>(block); }
 
-// The functions of this paragraph need the mutex.
+// The caller of the following functions holds the mutex.
 void* from_cache(Cache& c, size_t size) {
     auto found = c.by_size.find(size);
     if (found == c.by_size.end() || found->second.empty()) return nullptr;
@@ -136,7 +136,7 @@ void give_back(void* data) {
             c.freed.pop_back();
             throw;
         }
-    } catch (...) {                            // no memory even to remember it
+    } catch (...) {                            // no memory for the list entry
         std::free(block);
         return;
     }
@@ -144,8 +144,8 @@ void give_back(void* data) {
     stay_within(c);
 }
 
-// libtorch 1.13 declares allocate const, 2.x not, and 2.3 added copy_data: whichever the base class has is overridden,
-// the others are plain members. So none of them says `override`.
+// libtorch 1.13 declares allocate const, 2.x does not, and 2.3 added copy_data. The members that the base class has are
+// overrides, the others are plain members; so none has the keyword `override`.
 struct CachingAllocator final : c10::Allocator {
     c10::DataPtr allocate(size_t bytes) { return make(bytes); }
 
@@ -163,7 +163,7 @@ struct CachingAllocator final : c10::Allocator {
 
 }  // namespace
 
-// Registers the allocator; freed memory is kept while it and that in use are at most `cap` bytes, or than was in use before.
+// Registers the allocator. Freed memory is kept while it and the memory in use are at most `cap` bytes, or the most that was in use.
 PF_API void pf_allocator_install(int64_t cap) {
     static auto* allocator = new CachingAllocator();
     {
@@ -173,10 +173,10 @@ PF_API void pf_allocator_install(int64_t cap) {
     c10::SetCPUAllocator(allocator, /*priority=*/100);
 }
 
-// Refuses what would go beyond so many bytes in use; 0 refuses nothing.
+// Refuses allocations that would bring the bytes in use above the limit; 0 refuses none.
 PF_API void pf_allocator_limit(int64_t bytes) { cache().limit = bytes; }
 
-// Gives back what is kept beyond so many bytes, and forgets how much was in use at most: it counts as what is now and those bytes.
+// Frees kept memory beyond so many bytes. The most in use then counts as the current bytes in use plus those bytes.
 PF_API void pf_allocator_trim(int64_t bytes) {
     auto& c = cache();
     std::lock_guard<std::mutex> lock(c.mutex);
@@ -184,7 +184,7 @@ PF_API void pf_allocator_trim(int64_t bytes) {
     c.high_water = static_cast<size_t>(c.in_use.load() + bytes);
 }
 
-// Starts the peak anew from what is in use.
+// Resets the peak to the bytes in use.
 PF_API void pf_allocator_reset_peak() { cache().peak = cache().in_use.load(); }
 
 PF_API void pf_allocator_statistics(int64_t* in_use, int64_t* held, int64_t* peak) {

@@ -1,6 +1,6 @@
-// Attention without the scores of all queries, and its gradients, on the CPU. Threads share out heads, rows of the batch and
-// blocks of queries (for gradients heads and rows), and each works on scores that stay in its cache. Scores and weights are of
-// the tensors' element type, the softmax between them is float32.
+// Attention on the CPU, and its gradients, without a tensor of all scores. Heads, rows of the batch and blocks of queries are
+// divided among threads (for gradients heads and rows). The scores of a thread stay in its cache. Scores and weights have
+// the tensors' element type; the softmax between them is float32.
 #include "fused.h"
 
 #include <ATen/Parallel.h>
@@ -13,8 +13,8 @@ using namespace pf;
 
 namespace {
 
-constexpr int64_t cached = 2 << 20;            // bytes of scores that a thread works on
-constexpr int64_t least = 32;                  // queries in a block
+constexpr int64_t cached = 2 << 20;            // bytes of scores of a thread
+constexpr int64_t least = 32;                  // least queries in a block
 
 template <typename T>
 PF_INLINE void softmax(T* x, int64_t width, float scale, float* scratch) {
@@ -31,7 +31,7 @@ PF_INLINE void softmax(T* x, int64_t width, float scale, float* scratch) {
     for (int64_t i = 0; i < width; i++) store(x[i], scratch[i] * share);
 }
 
-// From weights p = softmax(scale s) and their gradients to those of s, which take the gradients' place.
+// Replaces the gradients of the weights p = softmax(scale s) by the gradients of s.
 template <typename T>
 PF_INLINE void softmax_gradient(const T* p, T* g, int64_t width, float scale) {
     float mean = 0;
@@ -51,12 +51,12 @@ PF_BOTH_TYPES(softmax_gradient, PF_SOFTMAX_GRADIENT, {
     for (int64_t row = 0; row < rows; row++) softmax_gradient(p + row * width, g + row * width, width, scale);
 })
 
-// Queries [first, first + count) that see keys [0, keys).
+// Queries [first, first + count), which attend to keys [0, keys).
 struct Range {
     int64_t first, count, keys;
 };
 
-// Ranges cut into blocks whose scores fit the cache.
+// Divides ranges into blocks whose scores fit the cache.
 std::vector<Range> blocks_of(const Range* ranges, int count, int64_t element, int64_t buffers) {
     std::vector<Range> blocks;
     for (int i = 0; i < count; i++) {
@@ -98,7 +98,7 @@ Scores scratch(const std::vector<Range>& blocks, const at::TensorOptions& option
 }  // namespace
 
 // softmax(scale q k^T) v: q [heads, b, nq, d], k and v [heads, b, nk, d], y [heads, b, nq, d]. `ranges` are `count` triples
-// (first query, queries, keys that they see), one after another.
+// (first query, number of queries, number of keys that they attend to), one after another.
 PF_API int pf_fused_attention(Handle qh, Handle kh, Handle vh, const int64_t* range_values, int count, double scale, Handle* y) {
     return pf::guarded<int>(-1, [&] {
         auto q = pf::borrow(qh), k = pf::borrow(kh), v = pf::borrow(vh);
@@ -126,8 +126,8 @@ PF_API int pf_fused_attention(Handle qh, Handle kh, Handle vh, const int64_t* ra
     });
 }
 
-// The gradients of q, k and v from that of y, `dy`. The weights are computed again, block by block. Gradients of keys and values are
-// summed up in float32.
+// Computes the gradients of q, k and v from `dy`, the gradient of y. The weights are computed again, block by block. The
+// gradients of keys and values are accumulated in float32.
 PF_API int pf_fused_attention_backward(Handle qh, Handle kh, Handle vh, Handle dyh, const int64_t* range_values, int count,
                                        double scale, Handle* dq, Handle* dk, Handle* dv) {
     return pf::guarded<int>(-1, [&] {

@@ -7,7 +7,7 @@
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/csrc/autograd/variable.h>
 
-// Sets whether operations of this thread are recorded; returns the setting before.
+// Sets whether operations of this thread are recorded; returns the previous setting.
 PF_API int pf_grad_mode(int enabled) {
     int before = c10::GradMode::is_enabled();
     c10::GradMode::set_enabled(enabled != 0);
@@ -34,7 +34,7 @@ PF_API int pf_tensor_set_grad(Handle handle, Handle gradient) {
     });
 }
 
-// Accumulates gradients of the leaves below `roots`; a null entry of `gradients` stands for one (scalar roots only).
+// Accumulates gradients into the leaves of `roots`; a null entry of `gradients` means the gradient one (scalar roots only).
 PF_API int pf_backward(Handle* roots, Handle* gradients, int count, int retain_graph) {
     return pf::guarded<int>(-1, [&] {
         torch::autograd::variable_list tensors, seeds;
@@ -47,8 +47,8 @@ PF_API int pf_backward(Handle* roots, Handle* gradients, int count, int retain_g
     });
 }
 
-// Fills `results` with owned gradients of the sum of `roots` with respect to `inputs` (null where none is reached), without
-// touching what leaves have accumulated. A null entry of `seeds` stands for one.
+// Fills `results` with owned gradients of the sum of `roots` with respect to `inputs` (null for an input that no root depends
+// on). The gradients that leaves have accumulated do not change. A null entry of `seeds` means the gradient one.
 PF_API int pf_gradients(const Handle* roots, const Handle* seeds, int count, const Handle* inputs, Handle* results,
                         int input_count, int retain_graph) {
     return pf::guarded<int>(-1, [&] {
@@ -66,8 +66,8 @@ PF_API int pf_gradients(const Handle* roots, const Handle* seeds, int count, con
 
 namespace {
 
-// Called with `count_in` gradients of the outputs (null where none came); fills `count_out` owned handles, or returns
-// non-zero after pf_set_callback_error.
+// The callback gets `count_in` gradients of the outputs (null where there is none). It fills `count_out` owned handles, or
+// calls pf_set_callback_error and returns non-zero.
 using BackwardCallback = int (*)(void* context, const Handle* gradients, int count_in, Handle* results, int count_out);
 
 thread_local std::string callback_error;
@@ -102,8 +102,8 @@ struct CallbackNode : public torch::autograd::Node {
 
 PF_API void pf_set_callback_error(const char* what) { callback_error = what; }
 
-// Makes `outputs` (computed without recording) depend on `inputs` through a node that calls back for its backward.
-// Takes over `context` in every case: `release` is called with it when the node goes.
+// Makes `outputs` (computed without recording) depend on `inputs` through a node whose backward is the callback.
+// The node owns `context` in every case, also after an error: `release` is called with it when the node is destroyed.
 PF_API int pf_attach_node(const Handle* inputs, int input_count, const Handle* outputs, int output_count,
                           BackwardCallback callback, void (*release)(void*), void* context) {
     return pf::guarded<int>(-1, [&] {

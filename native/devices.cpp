@@ -1,5 +1,5 @@
-// Devices besides the CPU: their memory, and their streams of work. Written against c10's interfaces that are the same for
-// all devices, so it needs no CUDA headers and builds on a libtorch for CPUs too.
+// Devices other than the CPU: their memory and their streams. The code uses interfaces of c10 that are the same for all
+// devices, so it needs no CUDA headers and builds with a libtorch for CPUs too.
 #include "shim.h"
 
 #include <ATen/Context.h>
@@ -9,7 +9,7 @@
 #define PF_LIBTORCH(major, minor) \
     (TORCH_VERSION_MAJOR > major || (TORCH_VERSION_MAJOR == major && TORCH_VERSION_MINOR >= minor))
 
-// Since 2.10 a device's allocator says what it holds through an interface that is the same for all devices.
+// Since 2.10 the allocator of a device reports its memory through an interface that is the same for all devices.
 #if PF_LIBTORCH(2, 10)
 #define PF_DEVICE_STATISTICS 1
 #include <c10/core/CachingDeviceAllocator.h>
@@ -21,12 +21,12 @@ constexpr auto kind = c10::DeviceType::CUDA;
 
 c10::impl::VirtualGuardImpl guard() { return c10::impl::VirtualGuardImpl(kind); }
 
-// An index below 0 is the current device.
+// An index below 0 means the current device.
 c10::Device place(int index) {
     return index < 0 ? guard().getDevice() : c10::Device(kind, static_cast<c10::DeviceIndex>(index));
 }
 
-// A device that is only counted has no allocator yet; a tensor on it brings it up.
+// The allocator of a device exists after the first tensor on it.
 c10::Device awake(int index) { return at::empty({1}, at::TensorOptions().dtype(at::kByte).device(place(index))).device(); }
 
 }  // namespace
@@ -35,8 +35,8 @@ PF_API int pf_has_cuda() {
     return pf::guarded<int>(0, [] { return static_cast<int>(at::globalContext().hasCUDA()); });
 }
 
-// float32 is computed in float32 also in convolutions, where libtorch would round inputs to 10 bits (TF32) by itself. Fused
-// attention is not cuDNN's, which takes 60 ms to get ready for each new shape: a video brings hundreds of them.
+// Convolutions of float32 are computed in float32; libtorch's default rounds their inputs to 10 bits (TF32). cuDNN's fused
+// attention is off, because it needs 60 ms of preparation for each new shape, and a video has hundreds of shapes.
 PF_API void pf_cuda_settings() {
     at::globalContext().setAllowTF32CuDNN(false);
 #if PF_LIBTORCH(2, 5)
@@ -44,8 +44,8 @@ PF_API void pf_cuda_settings() {
 #endif
 }
 
-// Bytes of tensors now and at most, what is kept for reuse, and what the device has free and in all. 1 where this libtorch
-// does not say.
+// Reports bytes of tensors now and at most, bytes kept for reuse, and free and total bytes of the device. Returns 1 where this
+// libtorch cannot report them.
 PF_API int pf_cuda_memory(int index, int64_t* in_use, int64_t* held, int64_t* peak, int64_t* free, int64_t* total) {
     return pf::guarded<int>(-1, [&] {
 #ifdef PF_DEVICE_STATISTICS
@@ -76,7 +76,7 @@ PF_API int pf_cuda_reset_peak(int index) {
     });
 }
 
-// Gives what is kept for reuse on all devices back to them.
+// Frees the memory that is kept for reuse on all devices.
 PF_API int pf_cuda_trim() {
     return pf::guarded<int>(-1, [&] {
 #ifdef PF_DEVICE_STATISTICS
@@ -86,7 +86,7 @@ PF_API int pf_cuda_trim() {
     });
 }
 
-// Waits until all that this thread has asked of the device so far is done.
+// Waits until all work that this thread has launched on the device is done.
 PF_API int pf_cuda_synchronize(int index) {
     return pf::guarded<int>(-1, [&] {
         auto streams = guard();
@@ -95,12 +95,12 @@ PF_API int pf_cuda_synchronize(int index) {
     });
 }
 
-// A stream beside the default one; freed with pf_stream_free.
+// Creates a stream other than the default one; pf_stream_free frees it.
 PF_API void* pf_stream_new(int index) {
     return pf::guarded<void*>(nullptr, [&] { return new c10::Stream(guard().getStreamFromGlobalPool(awake(index))); });
 }
 
-// Makes it the one this thread's work goes to; returns the one before, to be set again and freed.
+// Makes the stream the current one of this thread. Returns the previous stream, which the caller sets again and frees.
 PF_API void* pf_stream_exchange(void* stream) {
     return pf::guarded<void*>(
         nullptr, [&] { return new c10::Stream(guard().exchangeStream(*static_cast<c10::Stream*>(stream))); });

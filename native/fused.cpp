@@ -1,6 +1,6 @@
-// Norms and activations of the transformer in few passes over memory, for inference on the CPU. Each function answers
-// 0, and has done nothing, where it does not apply: on other devices, for other types and layouts, and where a gradient is
-// recorded. Numbers are float32 inside; bfloat16 is rounded once, at the end.
+// Norms and activations of the transformer in few passes over memory, for inference on the CPU. A function returns 0, without
+// any effect, where it does not apply: on other devices, for other types and layouts, and where a gradient is recorded.
+// Intermediate numbers are float32; bfloat16 is rounded once, at the end.
 #include "fused.h"
 
 #include <ATen/Parallel.h>
@@ -12,9 +12,9 @@ using namespace pf;
 
 namespace {
 
-constexpr int64_t grain = 16384;               // elements that are worth a thread
+constexpr int64_t grain = 16384;               // least elements for each thread
 
-// tanh's approximation of GELU: 0.5 x (1 + tanh(y / 2)) = x / (1 + e^-y), y = 2 sqrt(2 / pi) (x + 0.044715 x^3).
+// The tanh approximation of GELU: 0.5 x (1 + tanh(y / 2)) = x / (1 + e^-y), y = 2 sqrt(2 / pi) (x + 0.044715 x^3).
 template <typename T>
 PF_INLINE void gelu(T* x, int64_t count) {
 #pragma omp simd
@@ -48,7 +48,7 @@ PF_INLINE void rms_norm(const T* x, const T* weight, T* y, int64_t width, float 
     for (int64_t i = 0; i < width; i++) store(y[i], load(x[i]) * factor * load(weight[i]));
 }
 
-// Neighbouring features as complex numbers, times those of the table.
+// Multiplies pairs of neighbouring features, as complex numbers, by those of the table.
 template <typename T>
 PF_INLINE void turn(const T* x, const float* table, T* y, int64_t pairs) {
 #pragma omp simd
@@ -81,13 +81,13 @@ PF_BOTH_TYPES(turn, PF_TURN, {
         turn(x + row * width, table + row / heads % tokens * width, y + row * width, width / 2);
 })
 
-// Work on rows [first, end) in as many threads as pay.
+// Runs `body` on ranges [first, end) of rows, with at least `grain` elements for each thread.
 template <typename Body>
 void each_row(int64_t rows, int64_t width, Body body) {
     at::parallel_for(0, rows, std::max<int64_t>(1, grain / std::max<int64_t>(1, width)), body);
 }
 
-// One number for each row of a batch and feature, [b, 1, d]: the distance from one row's to the next.
+// Distance between the rows of a tensor [b, 1, d] with one number for each row of the batch and feature.
 bool steps(const at::Tensor& x, const at::Tensor& per_row, int64_t* step) {
     if (!applies(per_row) || per_row.scalar_type() != x.scalar_type() || per_row.dim() != 3 || per_row.size(1) != 1
         || per_row.size(2) != x.size(2) || per_row.stride(2) != 1 || (per_row.size(0) != x.size(0) && per_row.size(0) != 1))
@@ -98,7 +98,7 @@ bool steps(const at::Tensor& x, const at::Tensor& per_row, int64_t* step) {
 
 }  // namespace
 
-// GELU (tanh's approximation) in place.
+// GELU (tanh approximation) in place.
 PF_API int pf_fused_gelu(Handle handle) {
     return pf::guarded<int>(-1, [&] {
         auto x = pf::borrow(handle);
@@ -142,7 +142,7 @@ PF_API int pf_fused_rms_norm(Handle xh, Handle weighth, double eps, Handle* y) {
     });
 }
 
-// Turns pairs of neighbouring features of x [b, n, heads, d] by the cosines and sines of table [n, 1, d / 2, 2], into y.
+// Rotates pairs of neighbouring features of x [b, n, heads, d] by the cosines and sines of table [n, 1, d / 2, 2], into y.
 PF_API int pf_fused_turn(Handle xh, Handle tableh, Handle* y) {
     return pf::guarded<int>(-1, [&] {
         auto x = pf::borrow(xh), table = pf::borrow(tableh);

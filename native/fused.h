@@ -1,10 +1,10 @@
-// What the one-pass kernels of the CPU have in common: element types, instruction sets, e^x.
+// Common parts of the one-pass CPU kernels: element types, instruction sets, e^x.
 #pragma once
 #include "shim.h"
 
 #include <cstring>
 
-// The compiler makes these for several instruction sets, and the loader takes the one that the CPU has.
+// The compiler generates these functions for several instruction sets, and the loader selects the one for the CPU.
 #if defined(__x86_64__) && defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__)
 #define PF_EACH_CPU __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
@@ -25,7 +25,7 @@ PF_INLINE To bits(From from) {
 PF_INLINE float load(float x) { return x; }
 PF_INLINE float load(bf16 x) { return bits<float>(static_cast<uint32_t>(x) << 16); }
 PF_INLINE void store(float& to, float x) { to = x; }
-PF_INLINE void store(bf16& to, float x) {      // to the nearest, ties to even; what is not a number stays so
+PF_INLINE void store(bf16& to, float x) {      // rounds to nearest, ties to even; NaN stays NaN
     uint32_t b = bits<uint32_t>(x);
     to = (b & 0x7fffffffu) > 0x7f800000u ? 0x7fc0 : static_cast<bf16>((b + 0x7fffu + ((b >> 16) & 1)) >> 16);
 }
@@ -34,7 +34,7 @@ PF_INLINE void store(bf16& to, float x) {      // to the nearest, ties to even; 
 PF_INLINE float exponential(float x) {
     x = x < -87.0f ? -87.0f : x;
     x = x > 88.0f ? 88.0f : x;
-    constexpr float nearest = 12582912.0f;     // 1.5 * 2^23: adding it leaves no places after the point
+    constexpr float nearest = 12582912.0f;     // 1.5 * 2^23: adding it rounds to an integer
     float n = (x * 1.44269504f + nearest) - nearest;
     float r = x - n * 0.693359375f;
     r -= n * -2.12194440e-4f;
@@ -57,7 +57,7 @@ inline bool applies(const at::Tensor& x) {
 
 }  // namespace pf
 
-// One function for each element type.
+// Defines one function for each element type.
 #define PF_BOTH_TYPES(NAME, PARAMETERS, BODY)                     \
     PF_EACH_CPU void NAME##_float PARAMETERS(float) BODY          \
     PF_EACH_CPU void NAME##_bf16 PARAMETERS(bf16) BODY

@@ -1,4 +1,4 @@
-// Operators by schema name: found once through the dispatcher, then called with tagged values.
+// Operators by schema name: looked up once in the dispatcher, then called with tagged values.
 #include "shim.h"
 
 #include <ATen/core/List.h>
@@ -128,7 +128,7 @@ PF_API void* pf_operator_find(const char* name, const char* overload) {
     });
 }
 
-// Calls an operator; missing trailing arguments take the schema's defaults. Returns the number of results, -1 on error.
+// Calls an operator. Trailing arguments that are left out take the schema's defaults. Returns the number of results, or -1 on error.
 PF_API int pf_operator_call(void* op_handle, const Value* args, int arg_count, Value* results, int capacity) {
     return pf::guarded<int>(-1, [&] {
         auto& op = *static_cast<Operator*>(op_handle);

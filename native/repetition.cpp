@@ -1,4 +1,4 @@
-// One operator many times in a row with nothing around it: what a call costs without this shim, to compare with.
+// Calls one operator many times in a loop. The time of a call without the shim is the reference for the cost of the binding.
 #include "shim.h"
 
 PF_API int pf_repeat_add(Handle a, Handle b, int64_t count) {

@@ -1,5 +1,5 @@
-// C ABI between PyramidFlow.Torch and libtorch. No C++ type crosses it; no exception leaves it: a call that can fail
-// returns a negative number or null, and pf_last_error tells why (per thread).
+// C ABI between PyramidFlow.Torch and libtorch. No C++ type and no exception crosses it: a call that can fail
+// returns a negative number or null, and pf_last_error returns the reason (per thread).
 #pragma once
 
 #include <ATen/ATen.h>
@@ -9,7 +9,7 @@
 
 #define PF_API extern "C" __attribute__((visibility("default")))
 
-// A tensor handle is an owned reference to a TensorImpl: one pf_tensor_free for each handle given out.
+// A tensor handle is an owned reference to a TensorImpl: each handle needs one pf_tensor_free.
 using Handle = void*;
 
 enum Tag : int32_t {
@@ -43,7 +43,7 @@ inline Handle give(at::Tensor tensor) {
     return tensor.defined() ? tensor.unsafeReleaseTensorImpl() : nullptr;
 }
 
-// Runs `body`, turns any exception into the thread's error text and returns `failed` then.
+// Runs `body`. On an exception, sets the thread's error text and returns `failed`.
 template <typename Result, typename Body>
 Result guarded(Result failed, Body body) {
     try {

@@ -1,4 +1,4 @@
-// Tensors: handles, facts about them, memory from outside, generators and threads.
+// Tensors: handles, their properties, memory of the caller, generators and threads.
 #include "shim.h"
 
 #include <ATen/CPUGeneratorImpl.h>
@@ -42,7 +42,7 @@ PF_API void* pf_tensor_data(Handle handle) {
     return pf::guarded<void*>(nullptr, [&] { return pf::borrow(handle).data_ptr(); });
 }
 
-// A tensor over memory that stays the caller's; `release(owner)` is called when the last reference goes.
+// Creates a tensor over memory that the caller owns; `release(owner)` is called when the last reference is released.
 PF_API Handle pf_tensor_from_memory(void* data, const int64_t* sizes, int dim, int dtype, void (*release)(void*),
                                     void* owner) {
     return pf::guarded<Handle>(nullptr, [&] {
@@ -80,16 +80,17 @@ PF_API int pf_generator_set_state(void* handle, Handle state) {
     });
 }
 
-// For this thread alone. It would take the number that any thread set last when it first asks for one; so it asks before.
+// Sets the number of threads for this thread only. The first query of a thread overwrites its number by the one that any thread set
+// last, so the query comes before the setting.
 PF_API void pf_set_own_threads(int count) {
     at::get_num_threads();
 #ifdef _OPENMP
     omp_set_num_threads(count);
 #endif
-    if (at::get_num_threads() != count) at::set_num_threads(count);      // libtorch has an OpenMP of its own
+    if (at::get_num_threads() != count) at::set_num_threads(count);      // this libtorch has its own OpenMP
 }
 
-// For threads that set none, too. libtorch starts a pool of threads anew at each call, and they spin for a while.
+// Sets the number also for threads that set none. libtorch starts a new pool of threads at each call, and they spin for a while.
 PF_API void pf_set_threads(int count) {
     static std::atomic<int> shared{0};
     pf_set_own_threads(count);
@@ -100,7 +101,7 @@ PF_API int pf_get_threads() { return at::get_num_threads(); }
 
 PF_API const char* pf_version() { return TORCH_VERSION; }
 
-// How this libtorch was built and which instruction set it uses, as text.
+// Returns the build options of this libtorch and the instruction set that it uses, as text.
 PF_API const char* pf_build_configuration() {
     static const std::string configuration = at::show_config();
     return configuration.c_str();

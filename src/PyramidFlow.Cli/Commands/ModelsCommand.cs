@@ -275,7 +275,7 @@ internal sealed class DownloadRun(CliConsole console)
         {
             await ModelDownload.RunAsync(client, plan, new Watch(line), cancellationToken).ConfigureAwait(false);
         }
-        catch (Exception e) when (e is IOException or OperationCanceledException)
+        catch (Exception e) when (e is IOException or HubException or OperationCanceledException)
         {
             line.Clear();
             if (plan.KeptBytes > 0)

@@ -43,7 +43,7 @@ internal sealed class UploadReader(VideoFolder folder, ServerLimits limits)
                 decoders.Release();
             }
         }
-        catch (MediaException e) when (e.Message.Contains(path, StringComparison.Ordinal))
+        catch (MediaException e) when (e.Parameters.GetValueOrDefault("file") is string file && file == path)
         {
             throw new JobException(JobFault.Unsupported, Told(e.Message, path, isPicture), e) { Parameter = Parameter };
         }

@@ -142,19 +142,3 @@ public sealed class ProcessGroup : IDisposable
         }
     }
 }
-
-/// <summary>The processes of a group cannot continue together. The message names the process and the fix.</summary>
-public sealed class ProcessGroupException : Exception
-{
-    /// <summary>Creates the error with a sentence for the user.</summary>
-    public ProcessGroupException(string message)
-        : base(message)
-    {
-    }
-
-    /// <summary>Creates the error with a sentence for the user and its cause.</summary>
-    public ProcessGroupException(string message, Exception inner)
-        : base(message, inner)
-    {
-    }
-}

@@ -27,11 +27,11 @@ public sealed record Rendezvous(int Rank, int WorldSize, int LocalRank, string M
         if (size == 1)
             return null;
         var local = variable("LOCAL_RANK") is null ? rank : Number("LOCAL_RANK", 0, size - 1);
-        return new Rendezvous(rank, size, local, variable("MASTER_ADDR") ?? throw Missing("MASTER_ADDR"), Number("MASTER_PORT", 1, ushort.MaxValue));
+        return new Rendezvous(rank, size, local, variable("MASTER_ADDR") ?? throw ProcessGroupFault.VariableMissing("MASTER_ADDR"), Number("MASTER_PORT", 1, ushort.MaxValue));
 
-        int Number(string name, int least, int most) => variable(name) is not { } text ? throw Missing(name)
+        int Number(string name, int least, int most) => variable(name) is not { } text ? throw ProcessGroupFault.VariableMissing(name)
             : int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number >= least && number <= most ? number
-            : throw new ProcessGroupException($"{name} is '{text}': it must be {least} to {most}; start several processes with pyramidflow launch or torchrun");
+            : throw ProcessGroupFault.VariableOutOfRange(name, text, least, most);
     }
 
     /// <summary>Connects this process: rank zero to all others, every other rank to rank zero.</summary>
@@ -54,14 +54,14 @@ public sealed record Rendezvous(int Rank, int WorldSize, int LocalRank, string M
             while (peers.Contains(null))
             {
                 var client = Accept(listener, deadline, cancellationToken)
-                    ?? throw new ProcessGroupException($"{peers.Count(peer => peer is null)} of {WorldSize} processes did not come to {MasterAddress}:{MasterPort}: start as many as WORLD_SIZE says");
+                    ?? throw ProcessGroupFault.Absent(peers.Count(peer => peer is null), WorldSize, MasterAddress, MasterPort);
                 var peer = PeerConnection.Open(0, client);
                 peer.Receive(hello);
                 var (rank, size) = (hello[0], hello[1]);
                 if (size != WorldSize || rank < 1 || rank >= WorldSize || peers[rank - 1] is not null)
                 {
                     peer.Dispose();
-                    throw new ProcessGroupException($"a process came as rank {rank} of {size}, which is taken or not one of {WorldSize}: give every process a RANK of its own and the same WORLD_SIZE");
+                    throw ProcessGroupFault.RankTaken(rank, size, WorldSize);
                 }
 
                 peers[rank - 1] = PeerConnection.Open(rank, client);
@@ -87,7 +87,7 @@ public sealed record Rendezvous(int Rank, int WorldSize, int LocalRank, string M
         }
         catch (SocketException e)
         {
-            throw new ProcessGroupException($"cannot listen on port {MasterPort} ({e.Message}): set MASTER_PORT to a free one", e);
+            throw ProcessGroupFault.PortInUse(MasterPort, e);
         }
     }
 
@@ -123,7 +123,7 @@ public sealed record Rendezvous(int Rank, int WorldSize, int LocalRank, string M
             {
                 client.Dispose();
                 if (Stopwatch.GetTimestamp() > deadline)
-                    throw new ProcessGroupException($"process 0 does not answer at {MasterAddress}:{MasterPort} ({e.Message}): start it too, and check MASTER_ADDR and MASTER_PORT", e);
+                    throw ProcessGroupFault.NoAnswer(MasterAddress, MasterPort, e);
             }
 
             // Rank zero may still be starting.
@@ -131,9 +131,6 @@ public sealed record Rendezvous(int Rank, int WorldSize, int LocalRank, string M
                 cancellationToken.ThrowIfCancellationRequested();
         }
     }
-
-    private static ProcessGroupException Missing(string name) =>
-        new($"{name} is not set, though others of its kind are: start several processes with pyramidflow launch or torchrun");
 }
 
 /// <summary>An operation that all processes do together; part of every header, so that processes out of step are detected.</summary>
@@ -202,16 +199,12 @@ internal sealed class PeerConnection(int rank, TcpClient client) : IDisposable
         Span<long> header = stackalloc long[4];
         Receive(header);
         if (header[0] != Magic)
-            throw new ProcessGroupException($"what connected as process {rank} is no pyramidflow of this version: check MASTER_ADDR and MASTER_PORT");
+            throw ProcessGroupFault.Stranger(rank);
         if (header[1] != (long)collective || header[2] != number || header[3] != count)
-        {
-            throw new ProcessGroupException($"process {rank} is at {(Collective)header[1]} {header[2]} of {header[3]} numbers, this one at {collective} {number} of {count}: "
-                + "start all processes with the same program, configuration and folder");
-        }
+            throw ProcessGroupFault.OutOfStep(rank, $"{(Collective)header[1]} {header[2]} of {header[3]} numbers", $"{collective} {number} of {count}");
     }
 
     public void Dispose() => client.Dispose();
 
-    private ProcessGroupException Disconnected(IOException e) =>
-        new($"process {rank} is gone: see what it said last, then start all processes again to go on from the last checkpoint", e);
+    private ProcessGroupException Disconnected(IOException e) => ProcessGroupFault.Gone(rank, e);
 }

@@ -1,4 +1,3 @@
-using System.ComponentModel;
 using PyramidFlow.Media;
 
 namespace PyramidFlow.Training.Data;
@@ -138,7 +137,7 @@ internal static class MediaFaults
         {
             return await read().ConfigureAwait(false);
         }
-        catch (MediaException e) when (e.InnerException is not Win32Exception)
+        catch (MediaException e) when (e.Code != "program_missing")
         {
             throw new BadItemException(DataFaultKind.Damaged, e.Message, e);
         }

@@ -112,7 +112,7 @@ internal sealed class TrainingLoop
         Span<long> first = [state.Step];
         group.Broadcast(first);
         if (first[0] != state.Step)
-            throw new ProcessGroupException($"process {group.Rank} is at step {state.Step}, the first one at {first[0]}: give all processes the same --out folder");
+            throw ProcessGroupFault.OtherStep(group.Rank, state.Step, first[0]);
         foreach (var part in training.Parts)
         {
             group.Broadcast(part.Parameters.Values);

@@ -46,13 +46,13 @@ internal sealed partial record DecodeLimits
             limits = limits with
             {
                 MemoryBytes = (long)(Number(memory, LeastMemory)
-                    ?? throw new MediaException($"{MemoryVariable} is '{memory}': set it to the MiB that one decoder may take, {LeastMemory} or more, such as 640")) << 20,
+                    ?? throw MediaFault.BadVariable(MemoryVariable, memory, $"the MiB that one decoder may take, {LeastMemory} or more, such as 640")) << 20,
             };
         if (!string.IsNullOrEmpty(seconds))
             limits = limits with
             {
                 Whole = TimeSpan.FromSeconds(Number(seconds, 1)
-                    ?? throw new MediaException($"{SecondsVariable} is '{seconds}': set it to the seconds of work that one file may take, 1 or more, such as 600")),
+                    ?? throw MediaFault.BadVariable(SecondsVariable, seconds, "the seconds of work that one file may take, 1 or more, such as 600")),
             };
         return limits;
     }
@@ -107,29 +107,23 @@ internal sealed class DecodeBudget(string name, DecodeLimits limits, long fileBy
     {
         running = used;
         if (used - before > limits.Step)
-            throw new MediaException(FormattableString.Invariant(
-                $"{name} is refused: its next picture did not come in {limits.Step.TotalSeconds:0.#} s of work. {Advice}"));
+            throw MediaFault.SlowStep(name, limits.Step, IsRawStream);
         if (ended + used > total)
-            throw new MediaException(FormattableString.Invariant(
-                $"{name} is refused: {fileBytes} bytes are not decoded after {total.TotalSeconds:0.#} s of work. Make it shorter or its frames smaller{Raise}"));
+            throw MediaFault.TooMuchWork(name, fileBytes, total, Variable);
     }
 
-    private string Advice => IsRawStream
-        ? "It is a raw stream, in which no later frame can be found: write it anew into a container (ffmpeg -i in out.mp4)"
-        : "Make it smaller, or write a video anew with more key frames (ffmpeg -i in -g 48 out)";
-
     // The environment does not raise a limit set by the caller.
-    private string Raise => most is null ? $", or set {DecodeLimits.SecondsVariable} to the seconds that it may take" : "";
+    private string? Variable => most is null ? DecodeLimits.SecondsVariable : null;
 
     /// <summary>Adds the CPU time of the program, which has exited, to the total.</summary>
     public void End() => (ended, running) = (ended + running, TimeSpan.Zero);
 
     /// <summary>The error for a decoder without output or progress.</summary>
-    public MediaException Stuck() => new($"{name} is refused: its decoder does not go on");
+    public MediaException Stuck() => MediaFault.Stuck(name);
 
     /// <summary>The error if a program reported a lack of memory, else null.</summary>
     public MediaException? OutOfMemory(ErrorOutput errors) => errors.ReportOutOfMemory
-        ? new MediaException($"{name} is refused: decoding it takes more than {limits.MemoryBytes >> 20} MiB of memory. Make it smaller")
+        ? MediaFault.TooMuchMemory(name, limits.MemoryBytes)
         : null;
 
     private static TimeSpan Least(TimeSpan a, TimeSpan b) => a < b ? a : b;

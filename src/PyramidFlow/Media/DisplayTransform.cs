@@ -61,9 +61,9 @@ internal static class CoverCrop
     public static void Check(int? width, int? height)
     {
         if (width is null != height is null)
-            throw new MediaException("width and height go together: give both or neither");
+            throw MediaFault.HalfSize();
         if (width is < 1 or > 16384 || height is < 1 or > 16384)
-            throw new MediaException($"cannot resize to {width}x{height}: sizes are 1 to 16384");
+            throw MediaFault.SizeOutOfRange(width, height);
     }
 
     private static string Times(double factor) => "*" + factor.ToString("F9", CultureInfo.InvariantCulture);
@@ -110,7 +110,7 @@ internal sealed record HdrColours(string Transfer, string? Primaries, string? Ma
 
     /// <summary>The error if ffmpeg lacks a filter for the conversion, else null.</summary>
     public MediaException? Missing(string name, ErrorOutput errors) => errors.Contains("No such filter")
-        ? new MediaException($"{name} is HDR ({Name}), and this ffmpeg cannot convert that because it was built without zscale: install one that has it (that of Debian and Ubuntu does), or convert the file to SDR first")
+        ? MediaFault.Hdr(name, Name)
         : null;
 
     private static string? Known(string? name) => name is null or "unknown" or "reserved" ? null : name;

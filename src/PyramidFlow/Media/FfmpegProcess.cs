@@ -99,10 +99,8 @@ internal sealed class FfmpegProcess : IAsyncDisposable
         }
         catch (Win32Exception e)
         {
-            var where = Path.IsPathRooted(program) ? $" at {program}" : "";
             var name = Path.GetFileName(program).Contains("probe", StringComparison.Ordinal) ? "ffprobe" : "ffmpeg";
-            throw new MediaException(
-                $"{name} was not found{where}: install it with 'apt install ffmpeg' or set PYRAMIDFLOW_FFMPEG", e);
+            throw MediaFault.ProgramMissing(name, Path.IsPathRooted(program) ? program : null, e);
         }
     }
 
@@ -140,7 +138,7 @@ internal sealed class FfmpegProcess : IAsyncDisposable
         while (await WithinBudgetAsync(Output.ReadAsync(buffer, cancellationToken).AsTask()).ConfigureAwait(false) is var read and not 0)
         {
             if (text.Length + read > MaxTextBytes)
-                throw new MediaException($"a file says more than {MaxTextBytes >> 20} MiB about itself: write it anew without its texts (ffmpeg -i in -map_metadata -1 -c copy out)");
+                throw MediaFault.TooMuchSaid(MaxTextBytes);
             text.Write(buffer, 0, read);
         }
 
@@ -164,7 +162,7 @@ internal sealed class FfmpegProcess : IAsyncDisposable
     public async Task WaitAsync(string failure)
     {
         if (await ExitCodeAsync().ConfigureAwait(false) != 0)
-            throw new MediaException($"{failure}: {Errors}");
+            throw MediaFault.ProgramFailed(failure, Errors);
     }
 
     /// <summary>Kills the program.</summary>

@@ -100,7 +100,7 @@ internal static class GifComments
         {
             file.ReadExactly(block, 0, length);
             if (most < kept.Length + length)
-                throw new InvalidDataException($"it holds more than {MaxTextBytes >> 20} MiB of text");
+                throw new InvalidDataException(MediaFault.TooMuchText(MaxTextBytes));
             if (most is not null)
                 kept.Write(block, 0, length);
         }
@@ -116,5 +116,5 @@ internal static class GifComments
     }
 
     private static byte Byte(Stream file) =>
-        file.ReadByte() is var value and >= 0 ? (byte)value : throw new EndOfStreamException("it is cut short");
+        file.ReadByte() is var value and >= 0 ? (byte)value : throw new EndOfStreamException(MediaFault.CutShort);
 }

@@ -131,7 +131,7 @@ public static class ImageReader
         if (exitCode == 0 && image is not null)
             return header.LacksEnd ? image with { Warning = $"{name} has no end marker: it was read all the same, but may be cut short" } : image;
         throw header.Hdr?.Missing(name, process.Errors) ?? budget.OutOfMemory(process.Errors)
-            ?? (header.LacksEnd ? new MediaException($"{name} is not a whole picture: it is cut short") : Failure(name, process.Errors));
+            ?? (header.LacksEnd ? MediaFault.PictureDamaged(name, MediaFault.CutShort) : Failure(name, process.Errors));
     }
 
     private static async Task<T> OpenAsync<T>(string path, Func<Stream, Task<T>> read)
@@ -143,17 +143,17 @@ public static class ImageReader
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
-            throw new MediaException($"{path} does not exist", e);
+            throw MediaFault.Missing(path, e);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new MediaException($"cannot read {path}: {(Directory.Exists(path) ? "it is a folder" : e.Message)}", e);
+            throw MediaFault.Unreadable(path, e);
         }
     }
 
     private static async Task<byte[]> ReadAllAsync(Stream source, string name, CancellationToken cancellationToken)
     {
-        var tooMany = new MediaException($"{name} has more than {MaxBytes >> 20} MiB: use a smaller picture");
+        var tooMany = MediaFault.PictureFileTooLarge(name, MaxBytes);
         // Allocates the whole file at once: a growing buffer would take four times as much.
         var known = source.CanSeek ? source.Length - source.Position : 0;
         if (known > MaxBytes)
@@ -171,7 +171,7 @@ public static class ImageReader
         }
 
         if (length == 0)
-            throw new MediaException($"{name} is empty");
+            throw MediaFault.Empty(name);
         return length == bytes.Length ? bytes : bytes[..length];
     }
 
@@ -185,19 +185,19 @@ public static class ImageReader
         }
         catch (InvalidDataException e)
         {
-            throw new MediaException($"{name} is not a whole picture: {e.Message}", e);
+            throw MediaFault.PictureDamaged(name, e.Message, e);
         }
 
         header ??= await ProbeAsync(bytes, name, tools, cancellationToken).ConfigureAwait(false);
         if (header is { Width: 0 } or { Height: 0 })
-            throw new MediaException($"{name} is a picture of {header.Width}x{header.Height} pixels: there is nothing in it");
+            throw MediaFault.PictureEmpty(name, header.Width, header.Height);
         if (IsTooLarge((header.Width, header.Height)))
-            throw TooLarge(name, $"{header.Width}x{header.Height}");
+            throw MediaFault.PictureTooLarge(name, $"{header.Width}x{header.Height}", MaxPixels);
         if (IsTooLarge(header.Shown))
-            throw TooLarge(name, $"{header.Shown.Width}x{header.Shown.Height}");
+            throw MediaFault.PictureTooLarge(name, $"{header.Shown.Width}x{header.Shown.Height}", MaxPixels);
         return !header.IsAnimatedWebP
             ? header
-            : throw new MediaException($"{name} is an animated WebP, which ffmpeg cannot read: save one frame of it as PNG or JPEG");
+            : throw MediaFault.AnimatedWebP(name);
     }
 
     // Checks each side as well, because the product of two 32-bit sides can overflow.
@@ -233,11 +233,8 @@ public static class ImageReader
     private static DecodeBudget Budget(string name, byte[] bytes, FfmpegTools tools) => new(name, tools.Limits, bytes.Length, tools.Limits.Step);
 
     private static MediaException Failure(string name, ErrorOutput errors) => errors.OversizedPicture() is { } size
-        ? TooLarge(name, size)
-        : new MediaException($"{name} is not a picture that ffmpeg can read, or it is damaged; use PNG, JPEG or WebP ({errors})");
-
-    private static MediaException TooLarge(string name, string size) =>
-        new($"{name} is too large ({size} pixels): make it smaller than {MaxPixels / 1_000_000} megapixels");
+        ? MediaFault.PictureTooLarge(name, size, MaxPixels)
+        : MediaFault.NoPicture(name, errors);
 
     // Parses "P6\n640 384\n255\n" and the pixels; null if the decoder wrote nothing.
     private static async Task<RgbImage?> ReadPixmapAsync(Stream stream, CancellationToken cancellationToken)

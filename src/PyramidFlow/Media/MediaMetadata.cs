@@ -37,11 +37,11 @@ public static class MediaMetadata
         }
         catch (Exception e) when (e is IOException or InvalidDataException)
         {
-            throw new MediaException($"{path} is damaged: {e.Message}", e);
+            throw MediaFault.Damaged(path, e.Message, e);
         }
         catch (UnauthorizedAccessException e)
         {
-            throw new MediaException($"cannot read {path}: {e.Message}", e);
+            throw MediaFault.Unreadable(path, e);
         }
     }
 }

@@ -40,7 +40,7 @@ public sealed class PartialFile : IDisposable
     {
         target = System.IO.Path.GetFullPath(target);
         if (Directory.Exists(target))
-            throw new MediaException($"{target} is a folder: name a file in it, such as {System.IO.Path.Combine(target, "video.mp4")}");
+            throw MediaFault.TargetIsFolder(target);
         var folder = System.IO.Path.GetDirectoryName(target)!;
         var stem = Shortened(System.IO.Path.GetFileNameWithoutExtension(target));
         var (start, end) = ($".{stem}.partial-", System.IO.Path.GetExtension(target));
@@ -54,9 +54,9 @@ public sealed class PartialFile : IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw WriteFailure.IsDiskFull(e)
-                ? WriteFailure.Create(target, e)
-                : new MediaException($"cannot write to the folder {folder}: {e.Message}", e);
+            throw MediaFault.IsDiskFull(e)
+                ? MediaFault.NotWritten(target, e)
+                : MediaFault.FolderUnwritable(folder, e);
         }
     }
 
@@ -71,7 +71,7 @@ public sealed class PartialFile : IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new MediaException($"cannot write {Target}: {e.Message}", e);
+            throw MediaFault.NotWritten(Target, e);
         }
     }
 

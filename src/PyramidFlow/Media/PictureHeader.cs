@@ -62,7 +62,7 @@ internal sealed record PictureHeader(long Width, long Height, int? Orientation =
             }
             else if (type.SequenceEqual("IDAT"u8) && (packed += length) > most)
             {
-                throw new InvalidDataException("it holds more than a picture of its size");
+                throw new InvalidDataException(MediaFault.TooMuchData);
             }
             else if (type.SequenceEqual("tRNS"u8))
             {
@@ -201,7 +201,7 @@ internal sealed record PictureHeader(long Width, long Height, int? Orientation =
     private static ReadOnlySpan<byte> Take(ref ReadOnlySpan<byte> bytes, uint length)
     {
         if (length > bytes.Length)
-            throw new InvalidDataException("it is cut short");
+            throw new InvalidDataException(MediaFault.CutShort);
         var taken = bytes[..(int)length];
         bytes = bytes[(int)length..];
         return taken;

@@ -98,5 +98,5 @@ internal static class PictureTrim
         return at + 1;
     }
 
-    private static byte At(ReadOnlySpan<byte> file, int at) => at < file.Length ? file[at] : throw new InvalidDataException("it is cut short");
+    private static byte At(ReadOnlySpan<byte> file, int at) => at < file.Length ? file[at] : throw new InvalidDataException(MediaFault.CutShort);
 }

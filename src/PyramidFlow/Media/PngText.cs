@@ -25,11 +25,11 @@ public static class PngText
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
-            throw new MediaException($"{path} does not exist", e);
+            throw MediaFault.Missing(path, e);
         }
         catch (Exception e) when (e is IOException or InvalidDataException or UnauthorizedAccessException)
         {
-            throw new MediaException($"{path} is not a whole PNG file: {e.Message}", e);
+            throw MediaFault.DamagedPng(path, e);
         }
     }
 
@@ -37,9 +37,9 @@ public static class PngText
     {
         var key = Encoding.Latin1.GetBytes(keyword);
         if (key.Length is 0 or > 79 || keyword.Trim().Length != keyword.Length || !keyword.All(IsLatin1) || keyword.Contains('\n'))
-            throw new MediaException($"PNG metadata key '{keyword}' must be 1 to 79 Latin-1 characters without spaces around");
+            throw MediaFault.BadPngKey(keyword);
         if (text.Contains('\0', StringComparison.Ordinal))
-            throw new MediaException($"PNG metadata {keyword} contains a null character: remove it");
+            throw MediaFault.NulInText(keyword);
         if (text.All(IsLatin1))
             PngChunk.Write(stream, "tEXt"u8, [.. key, 0, .. Encoding.Latin1.GetBytes(text)]);
         else
@@ -125,5 +125,5 @@ public static class PngText
         return text.ToArray();
     }
 
-    private static InvalidDataException TooMuch() => new($"it holds more than {MaxTextBytes >> 20} MiB of text");
+    private static InvalidDataException TooMuch() => new(MediaFault.TooMuchText(MaxTextBytes));
 }

@@ -21,7 +21,7 @@ public static class PngWriter
         }
         catch (IOException e)
         {
-            throw WriteFailure.Create(file.Target, e);
+            throw MediaFault.NotWritten(file.Target, e);
         }
 
         file.Commit();

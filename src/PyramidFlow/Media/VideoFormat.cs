@@ -32,9 +32,8 @@ internal abstract record VideoFormat(string Extension)
     public static VideoFormat FromPath(string path)
     {
         var extension = Path.GetExtension(path).ToLowerInvariant();
-        return All.FirstOrDefault(format => format.Extension == extension) ?? throw new MediaException(
-            $"cannot write {(extension.Length == 0 ? "a video without an extension" : $"{extension} videos")} ({Path.GetFileName(path)}): "
-            + $"name it {string.Join(" or ", All.Select(format => format.Extension))}");
+        return All.FirstOrDefault(format => format.Extension == extension) ?? throw MediaFault.UnknownFormat(
+            Path.GetFileName(path), extension, All.Select(format => format.Extension));
     }
 
     /// <summary>Checks size, rate, quality and texts.</summary>
@@ -42,11 +41,11 @@ internal abstract record VideoFormat(string Extension)
     public void Check(VideoWriterOptions options, int width, int height)
     {
         if (width < 1 || height < 1 || (long)width * height * 3 > int.MaxValue)
-            throw new MediaException($"a video cannot be {width}x{height}: sizes are positive and a frame is at most 2 GB");
+            throw MediaFault.FrameOutOfRange(width, height);
         if (!(options.Fps > 0 && options.Fps <= 240))
-            throw new MediaException(FormattableString.Invariant($"{options.Fps} frames per second is impossible: use 1 to 240"));
+            throw MediaFault.RateOutOfRange(options.Fps);
         if (options.Crf is < 0 or > 51)
-            throw new MediaException($"crf {options.Crf} is out of range: use 0 (lossless) to 51 (worst), 17 by default");
+            throw MediaFault.CrfOutOfRange(options.Crf);
         CheckSize(width, height);
         _ = VideoMetadata.Texts(options).Count();
     }
@@ -117,10 +116,7 @@ internal sealed record H264Format() : VideoFormat(".mp4")
     private static void CheckEven(string side, int size)
     {
         if (size % 2 != 0)
-        {
-            throw new MediaException(
-                $"{side} {size} is odd, and H.264 video needs even sizes: use {(size == 1 ? 2 : size - 1)} or {size + 1}");
-        }
+            throw MediaFault.OddSize(side, size);
     }
 }
 
@@ -130,7 +126,7 @@ internal sealed record GifFormat() : VideoFormat(".gif")
     public override void CheckSize(int width, int height)
     {
         if (width > ushort.MaxValue || height > ushort.MaxValue)
-            throw new MediaException($"{width}x{height} is too large for a .gif: use at most 65535 a side, or .mp4");
+            throw MediaFault.GifTooLarge(width, height);
     }
 
     // One palette for each frame, so that encoding does not wait for the last frame.
@@ -156,11 +152,11 @@ internal static class VideoMetadata
         foreach (var (key, value) in options.Metadata.Prepend(new("title", options.Title ?? "")))
         {
             if (!IsKey(key))
-                throw new MediaException($"metadata key '{key}' must be made of letters, digits and underscores");
+                throw MediaFault.BadKey(key);
             if (value.Contains('\0', StringComparison.Ordinal))
-                throw new MediaException($"metadata {key} contains a null character: remove it");
+                throw MediaFault.NulInText(key);
             if (Encoding.UTF8.GetByteCount(value) > MaxBytes)
-                throw new MediaException($"metadata {key} has {value.Length} characters: shorten it to {MaxBytes} bytes");
+                throw MediaFault.TextTooLong(key, value.Length, MaxBytes);
             if (value.Length != 0)
                 yield return new(key, value);
         }

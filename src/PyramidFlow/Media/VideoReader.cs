@@ -51,10 +51,7 @@ public static class VideoReader
         if (budget.OutOfMemory(process.Errors) is { } memory)
             throw memory;
         var size = info is null ? process.Errors.OversizedPicture() : $"{info.Width}x{info.Height}";
-        throw new MediaException(size is not null
-            ? $"{path} is too large ({size} pixels): use a video of at most {MaxPixels / 1_000_000} megapixels"
-            : $"{path} is not a video that ffmpeg can read, or it is damaged"
-                + (process.Errors.IsEmpty ? ": it has no picture" : $" ({process.Errors})"));
+        throw size is null ? MediaFault.NoVideo(path, process.Errors) : MediaFault.VideoTooLarge(path, size, MaxPixels);
     }
 
     private static bool IsWithinLimit(int width, int height) => (long)width * height <= MaxPixels;
@@ -92,7 +89,7 @@ public static class VideoReader
     {
         var (width, height) = (options.Width ?? info.Width, options.Height ?? info.Height);
         if ((long)width * height * 3 * options.FramesPerChunk > Array.MaxLength)
-            throw new MediaException($"{options.FramesPerChunk} frames of {width}x{height} at once are too many: ask for fewer or smaller ones");
+            throw MediaFault.TooManyFrames(options.FramesPerChunk, width, height);
         await using var process = FfmpegProcess.Start(tools.Ffmpeg,
             Arguments(Path.GetFullPath(path), info, width, height, options), cancellationToken, budget);
         process.Input.Close();
@@ -114,7 +111,7 @@ public static class VideoReader
         if (await process.ExitCodeAsync().ConfigureAwait(false) != 0)
         {
             throw info.Hdr?.Missing(path, process.Errors) ?? budget.OutOfMemory(process.Errors)
-                ?? new MediaException($"{path} is damaged after frame {frames}{Perhaps(info, budget)}: {process.Errors}");
+                ?? MediaFault.VideoDamaged(path, frames, Perhaps(info, budget), process.Errors);
         }
     }
 
@@ -164,27 +161,25 @@ public static class VideoReader
     internal static void CheckFile(string path)
     {
         if (!File.Exists(path))
-            throw new MediaException(Directory.Exists(path) ? $"{path} is a folder, not a file" : $"{path} does not exist");
+            throw Directory.Exists(path) ? MediaFault.Folder(path) : MediaFault.Missing(path);
         if (new FileInfo(path).Length == 0)
-            throw new MediaException($"{path} is empty");
+            throw MediaFault.Empty(path);
     }
 
     /// <summary>The error for a range without frames.</summary>
-    internal static MediaException NoFrame(string path, TimeSpan start, VideoInfo info) => new(start == TimeSpan.Zero
-        ? $"{path} has no frames"
-        : FormattableString.Invariant(
-            $"{path} has no frame from second {start.TotalSeconds} on: it is {info.Duration.TotalSeconds} s long"));
+    internal static MediaException NoFrame(string path, TimeSpan start, VideoInfo info) =>
+        start == TimeSpan.Zero ? MediaFault.NoFrames(path) : MediaFault.StartAfterEnd(path, start, info.Duration);
 
     /// <exception cref="MediaException">An option is invalid.</exception>
     internal static void Check(VideoReadOptions options)
     {
         CoverCrop.Check(options.Width, options.Height);
         if (options.Fps is { } fps && !(fps > 0 && fps <= 240))
-            throw new MediaException(FormattableString.Invariant($"{fps} frames per second is impossible: use 1 to 240"));
+            throw MediaFault.RateOutOfRange(fps);
         if (options.Start < TimeSpan.Zero)
-            throw new MediaException("a video cannot start before second 0");
+            throw MediaFault.NegativeStart();
         if (options.MaxFrames < 1 || options.FramesPerChunk < 1)
-            throw new MediaException("the number of frames must be at least 1");
+            throw MediaFault.NoFrameAsked();
     }
 }
 

@@ -65,7 +65,7 @@ public sealed class VideoStreamWriter : IVideoWriter
         path = Path.GetFullPath(path);
         var format = VideoFormat.FromPath(path);
         if (format is not H264Format)
-            throw new MediaException($"only .mp4 can be watched while it is written, {Path.GetFileName(path)} cannot: name it .mp4");
+            throw MediaFault.NoStreamFormat(Path.GetFileName(path));
         format.Check(options, width, height);
         var isNew = !File.Exists(path);
         var writer = new VideoStreamWriter(OpenFile(path), path, width, height, options, tools ?? FfmpegTools.FromEnvironment())
@@ -112,7 +112,7 @@ public sealed class VideoStreamWriter : IVideoWriter
         ObjectDisposedException.ThrowIf(ended, this);
         cancellationToken.ThrowIfCancellationRequested();
         ended = true;
-        return FrameCount == 0 ? throw new MediaException($"{name} would be empty: no frame was written") : Task.CompletedTask;
+        return FrameCount == 0 ? throw MediaFault.NoFrameWritten(name) : Task.CompletedTask;
     }
 
     /// <summary>Stops the encoder if it still runs; sends nothing more.</summary>
@@ -135,7 +135,7 @@ public sealed class VideoStreamWriter : IVideoWriter
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw Directory.Exists(path) ? new MediaException($"{path} is a folder: name a file in it", e) : WriteFailure.Create(path, e);
+            throw Directory.Exists(path) ? MediaFault.TargetIsFolder(path, e) : MediaFault.NotWritten(path, e);
         }
     }
 
@@ -181,7 +181,7 @@ public sealed class VideoStreamWriter : IVideoWriter
         var exitCode = await process.ExitCodeAsync().ConfigureAwait(false);
         cancellationToken.ThrowIfCancellationRequested();
         if (exitCode != 0 || !process.Errors.IsEmpty)
-            throw WriteFailure.Create(name, process.Errors);
+            throw MediaFault.NotWritten(name, process.Errors);
         return Fragment(file.GetBuffer().AsMemory(0, (int)file.Length));
     }
 
@@ -191,7 +191,7 @@ public sealed class VideoStreamWriter : IVideoWriter
         var boxes = Mp4Boxes.Parse(file.Span);
         var start = boxes.FirstOrDefault(box => box.Type == "moof");
         if (start.Length == 0)
-            throw new MediaException($"ffmpeg could not write {name}: it gave no fragment");
+            throw MediaFault.NoFragment(name);
         return fragments == 0 ? file : file[start.Offset..];
     }
 
@@ -203,13 +203,13 @@ public sealed class VideoStreamWriter : IVideoWriter
             await output.WriteAsync(bytes, cancellationToken).AsTask().WaitAsync(cancellationToken).ConfigureAwait(false);
             await output.FlushAsync(cancellationToken).WaitAsync(cancellationToken).ConfigureAwait(false);
         }
-        catch (IOException e) when (!WriteFailure.IsDiskFull(e) && !ownsOutput)
+        catch (IOException e) when (!MediaFault.IsDiskFull(e) && !ownsOutput)
         {
-            throw new MediaException($"{name} was closed by its reader after {FrameCount} {(FrameCount == 1 ? "frame" : "frames")}: {e.Message}", e);
+            throw MediaFault.ReaderClosed(name, FrameCount, e);
         }
         catch (IOException e)
         {
-            throw WriteFailure.Create(name, e);
+            throw MediaFault.NotWritten(name, e);
         }
     }
 }

@@ -63,7 +63,7 @@ internal sealed class FrameRing
         var bytes = (long)width * height * 3 * count;
         ring = bytes <= Array.MaxLength
             ? new byte[bytes]
-            : throw new MediaException($"{count} frames of {width}x{height} at once are too many: ask for fewer or smaller ones");
+            : throw MediaFault.TooManyFrames(count, width, height);
     }
 
     /// <summary>Number of frames added, including those that were overwritten.</summary>

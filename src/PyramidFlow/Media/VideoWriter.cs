@@ -96,7 +96,7 @@ public sealed class VideoWriter : IVideoWriter
         {
             await process.ExitCodeAsync().ConfigureAwait(false);
             cancellationToken.ThrowIfCancellationRequested();
-            throw WriteFailure.Create(Path, process.Errors);
+            throw MediaFault.NotWritten(Path, process.Errors);
         }
     }
 
@@ -108,7 +108,7 @@ public sealed class VideoWriter : IVideoWriter
         ObjectDisposedException.ThrowIf(completed, this);
         completed = true;
         if (FrameCount == 0)
-            throw new MediaException($"{Path} would be empty: no frame was written");
+            throw MediaFault.NoFrameWritten(Path);
         await using var killed = cancellationToken.Register(process.Kill);
         try
         {
@@ -123,14 +123,14 @@ public sealed class VideoWriter : IVideoWriter
         cancellationToken.ThrowIfCancellationRequested();
         // ffmpeg 5 exits with 0 when the disk is full at the trailer. At this log level, any message means lost data.
         if (exitCode != 0 || !process.Errors.IsEmpty)
-            throw WriteFailure.Create(Path, process.Errors);
+            throw MediaFault.NotWritten(Path, process.Errors);
         try
         {
             format.Finish(file.Stream, options);
         }
         catch (IOException e)
         {
-            throw WriteFailure.Create(Path, e);
+            throw MediaFault.NotWritten(Path, e);
         }
 
         file.Commit();

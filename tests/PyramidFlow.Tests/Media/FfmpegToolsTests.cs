@@ -1,4 +1,5 @@
 using PyramidFlow.Media;
+using PyramidFlow.Testing;
 
 namespace PyramidFlow.Tests.Media;
 
@@ -26,6 +27,6 @@ public sealed class FfmpegToolsTests
 
         var error = await Assert.ThrowsAsync<MediaException>(() => process.WaitAsync("it failed"));
 
-        Assert.Equal("it failed: line 4998; line 4999", error.Message);
+        FaultAssert.Is(error, "program_failed", ("failure", "it failed"), ("reason", "line 4998; line 4999"));
     }
 }

@@ -52,7 +52,7 @@ public sealed class HostileMediaTests : IDisposable
     {
         var error = await Assert.ThrowsAsync<MediaException>(() => ReadAsync(HostilePictures.PngWithTooManyPixels(100 * Mebibyte), new DecodeLimits()));
 
-        Assert.Equal("the upload is not a whole picture: it holds more than a picture of its size", error.Message);
+        FaultAssert.Is(error, "picture_damaged", ("file", "the upload"), ("reason", MediaFault.TooMuchData));
     }
 
     [Theory]
@@ -69,7 +69,7 @@ public sealed class HostileMediaTests : IDisposable
 
         var error = await Assert.ThrowsAsync<MediaException>(() => ReadAsync(file.ToArray(), new DecodeLimits()));
 
-        Assert.Equal($"the upload is too large ({width}x{height} pixels): make it smaller than 100 megapixels", error.Message);
+        FaultAssert.Is(error, "too_many_pixels", ("file", "the upload"), ("size", $"{width}x{height}"), ("most_megapixels", 100));
     }
 
     [Fact]
@@ -80,7 +80,7 @@ public sealed class HostileMediaTests : IDisposable
 
         var error = await Assert.ThrowsAsync<MediaException>(() => ImageReader.ReadAsync(folder.File("large.png"), 64, 64, Ct, Tools(new DecodeLimits { MemoryBytes = 300 * Mebibyte })));
 
-        Assert.Equal($"{folder.File("large.png")} is refused: decoding it takes more than 300 MiB of memory. Make it smaller", error.Message);
+        FaultAssert.Is(error, "decoder_out_of_memory", ("file", folder.File("large.png")), ("most_mib", 300L));
     }
 
     [Fact]
@@ -96,7 +96,7 @@ public sealed class HostileMediaTests : IDisposable
         var probe = await Assert.ThrowsAsync<MediaException>(() => VideoReader.ProbeAsync(video, Ct, Tools(limits, "ffmpeg", busy)));
 
         foreach (var (error, name) in new[] { (picture, "the upload"), (frames, video), (probe, video) })
-            Assert.StartsWith($"{name} is refused: its next picture did not come in 0.2 s of work. Make it smaller, or write a video anew", error.Message);
+            FaultAssert.Is(error, "decoder_too_slow", ("file", name), ("seconds", 0.2));
     }
 
     [Fact]
@@ -112,7 +112,7 @@ public sealed class HostileMediaTests : IDisposable
                 Assert.Equal(8, chunk.Count);
         });
 
-        Assert.Equal($"{video} is refused: {new FileInfo(video).Length} bytes are not decoded after 0.4 s of work. Make it shorter or its frames smaller, or set PYRAMIDFLOW_DECODER_SECONDS to the seconds that it may take", error.Message);
+        FaultAssert.Is(error, "decoding_too_long", ("file", video), ("bytes", new FileInfo(video).Length), ("seconds", 0.4), ("variable", "PYRAMIDFLOW_DECODER_SECONDS"));
     }
 
     [Fact]
@@ -122,11 +122,12 @@ public sealed class HostileMediaTests : IDisposable
         void Use(double seconds, TimeSpan? most = null) => new DecodeBudget("a.mp4", limits, 1000, most).Check(TimeSpan.FromSeconds(seconds), TimeSpan.FromSeconds(seconds - 1));
 
         Use(599);
-        Assert.Contains("after 600 s of work", Assert.Throws<MediaException>(() => Use(601)).Message, StringComparison.Ordinal);
+        FaultAssert.Is(Assert.Throws<MediaException>(() => Use(601)), "decoding_too_long", ("seconds", 600.0), ("variable", DecodeLimits.SecondsVariable));
         // What a service allows for what strangers send stays below it, and its message names nothing that they cannot set.
-        Assert.EndsWith("after 60 s of work. Make it shorter or its frames smaller", Assert.Throws<MediaException>(() => Use(61, TimeSpan.FromSeconds(60))).Message, StringComparison.Ordinal);
-        Assert.Equal("PYRAMIDFLOW_DECODER_SECONDS is 'long': set it to the seconds of work that one file may take, 1 or more, such as 600",
-            Assert.Throws<MediaException>(() => DecodeLimits.From(null, "long")).Message);
+        var strangers = Assert.Throws<MediaException>(() => Use(61, TimeSpan.FromSeconds(60)));
+        FaultAssert.Is(strangers, "decoding_too_long", ("seconds", 60.0), ("variable", null));
+        Assert.DoesNotContain(DecodeLimits.SecondsVariable, strangers.Message, StringComparison.Ordinal);
+        FaultAssert.Is(Assert.Throws<MediaException>(() => DecodeLimits.From(null, "long")), "bad_variable", ("variable", "PYRAMIDFLOW_DECODER_SECONDS"), ("value", "long"));
     }
 
     [Fact]
@@ -142,7 +143,7 @@ public sealed class HostileMediaTests : IDisposable
                 Assert.Equal(0, chunk.Count);
         });
 
-        Assert.EndsWith("It is a raw stream, in which no later frame can be found: write it anew into a container (ffmpeg -i in out.mp4)", error.Message, StringComparison.Ordinal);
+        FaultAssert.Is(error, "raw_stream_too_slow", ("file", raw), ("seconds", 0.5));
     }
 
     [Theory]
@@ -153,7 +154,7 @@ public sealed class HostileMediaTests : IDisposable
         using var file = new MemoryStream(HostilePictures.PngWithTexts(count, bytes));
         var before = GC.GetAllocatedBytesForCurrentThread();
 
-        Assert.Equal("it holds more than 4 MiB of text", Assert.Throws<InvalidDataException>(() => PngText.Read(file)).Message);
+        Assert.Equal(MediaFault.TooMuchText(4 << 20), Assert.Throws<InvalidDataException>(() => PngText.Read(file)).Message);
         Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 64 * Mebibyte);
     }
 
@@ -165,7 +166,7 @@ public sealed class HostileMediaTests : IDisposable
         var gif = HostilePictures.Gif(1, 8);
         byte[] Comments(int count) => [.. gif[..^1], .. Enumerable.Repeat<byte[]>([0x21, 0xFE, 1, (byte)'x', 0], count).SelectMany(bytes => bytes), 0x3B];
         Assert.Single(GifComments.Read(new MemoryStream(Comments(1000))));
-        Assert.Equal("it holds more than 4 MiB of text", Assert.Throws<InvalidDataException>(() => GifComments.Read(new MemoryStream(Comments(100_000)))).Message);
+        Assert.Equal(MediaFault.TooMuchText(4 << 20), Assert.Throws<InvalidDataException>(() => GifComments.Read(new MemoryStream(Comments(100_000)))).Message);
     }
 
     [Fact]
@@ -173,8 +174,7 @@ public sealed class HostileMediaTests : IDisposable
     {
         Assert.Equal(640L << 20, DecodeLimits.From(null).MemoryBytes);
         Assert.Equal(2048L << 20, DecodeLimits.From("2048").MemoryBytes);
-        Assert.Equal("PYRAMIDFLOW_DECODER_MEMORY is '2 GB': set it to the MiB that one decoder may take, 256 or more, such as 640",
-            Assert.Throws<MediaException>(() => DecodeLimits.From("2 GB")).Message);
+        FaultAssert.Is(Assert.Throws<MediaException>(() => DecodeLimits.From("2 GB")), "bad_variable", ("variable", "PYRAMIDFLOW_DECODER_MEMORY"), ("value", "2 GB"));
     }
 
     private static Task<RgbImage> ReadAsync(byte[] bytes, DecodeLimits limits) =>

@@ -141,14 +141,14 @@ public sealed class MediaMetadataTests : IDisposable
         folder.Write("empty.mp4", "");
         folder.Write("words.mp4", "words\n");
 
-        Assert.Contains("none.mp4 does not exist", await Refused("none.mp4"));
-        Assert.Contains("empty.mp4 is empty", await Refused("empty.mp4"));
-        Assert.Contains("words.mp4 is not a video", await Refused("words.mp4"));
-        Assert.Contains("is a folder", await Refused("."));
+        FaultAssert.Is(await Refused("none.mp4"), "file_missing", ("file", folder.File("none.mp4")));
+        FaultAssert.Is(await Refused("empty.mp4"), "file_empty", ("file", folder.File("empty.mp4")));
+        FaultAssert.Is(await Refused("words.mp4"), "not_a_video", ("file", folder.File("words.mp4")));
+        FaultAssert.Is(await Refused("."), "file_is_folder", ("file", folder.File(".")));
     }
 
-    private async Task<string> Refused(string name) =>
-        (await Assert.ThrowsAsync<MediaException>(() => MediaMetadata.ReadAsync(folder.File(name), Ct))).Message;
+    private async Task<MediaException> Refused(string name) =>
+        await Assert.ThrowsAsync<MediaException>(() => MediaMetadata.ReadAsync(folder.File(name), Ct));
 
     private async Task<string> Write(string kind, bool small = false)
     {

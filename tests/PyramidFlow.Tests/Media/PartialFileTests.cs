@@ -51,7 +51,7 @@ public sealed class PartialFileTests : IDisposable
             await writer.CompleteAsync(TestContext.Current.CancellationToken);
         });
 
-        Assert.Equal($"the disk is full: free some space in {folder.Path} or write to another folder", error.Message);
+        FaultAssert.Is(error, "disk_full", ("folder", folder.Path));
         Assert.Empty(Directory.GetFiles(folder.Path));
     }
 }

@@ -130,12 +130,12 @@ public sealed class VideoStreamWriterTests : IDisposable
     }
 
     [Theory]
-    [InlineData("a.mp4", 95, 64, "width 95 is odd")]
-    [InlineData("a.gif", 96, 64, "only .mp4 can be watched while it is written, a.gif cannot: name it .mp4")]
-    [InlineData("a.avi", 96, 64, "cannot write .avi videos")]
-    public void Impossible_requests_are_refused(string name, int width, int height, string message)
+    [InlineData("a.mp4", 95, 64, "odd_size", "value", 95)]
+    [InlineData("a.gif", 96, 64, "no_stream_format", "file", "a.gif")]
+    [InlineData("a.avi", 96, 64, "unknown_format", "extension", ".avi")]
+    public void Impossible_requests_are_refused(string name, int width, int height, string code, string parameter, object value)
     {
-        Assert.Contains(message, Assert.Throws<MediaException>(() => VideoStreamWriter.Create(folder.File(name), width, height)).Message);
+        FaultAssert.Is(Assert.Throws<MediaException>(() => VideoStreamWriter.Create(folder.File(name), width, height)), code, (parameter, value));
         Assert.Empty(Directory.GetFiles(folder.Path));
     }
 
@@ -144,8 +144,8 @@ public sealed class VideoStreamWriterTests : IDisposable
     {
         var tools = FfmpegTools.From("/nowhere/ffmpeg");
 
-        Assert.Contains("ffmpeg was not found at /nowhere/ffmpeg", Assert.Throws<MediaException>(
-            () => VideoStreamWriter.Create(folder.File("a.mp4"), 96, 64, tools: tools)).Message);
+        FaultAssert.Is(Assert.Throws<MediaException>(() => VideoStreamWriter.Create(folder.File("a.mp4"), 96, 64, tools: tools)),
+            "program_missing", ("program", "ffmpeg"), ("path", "/nowhere/ffmpeg"));
         Assert.Empty(Directory.GetFiles(folder.Path));
     }
 

@@ -83,15 +83,16 @@ public sealed class VideoTailTests : IDisposable
     }
 
     [Theory]
-    [InlineData(0, null, "the number of frames must be at least 1")]
-    [InlineData(1, -1.0, "-1 frames per second is impossible")]
-    [InlineData(int.MaxValue, null, "at once are too many")]
-    public async Task Impossible_requests_are_refused(int count, double? fps, string message)
+    [InlineData(0, null, "no_frame_asked")]
+    [InlineData(1, -1.0, "fps_out_of_range", "fps", -1.0)]
+    [InlineData(int.MaxValue, null, "too_many_frames", "frames", int.MaxValue)]
+    public async Task Impossible_requests_are_refused(int count, double? fps, string code, string? parameter = null, object? value = null)
     {
         var path = await WriteVideo(folder.File("a.mp4"), 1);
 
-        Assert.Contains(message,
-            (await Assert.ThrowsAsync<MediaException>(() => VideoTail.ReadAsync(path, count, fps: fps, cancellationToken: Ct))).Message);
+        var error = await Assert.ThrowsAsync<MediaException>(() => VideoTail.ReadAsync(path, count, fps: fps, cancellationToken: Ct));
+
+        FaultAssert.Is(error, code, parameter is null ? [] : [(parameter, value)]);
     }
 
     [Fact]
@@ -99,7 +100,6 @@ public sealed class VideoTailTests : IDisposable
     {
         await Ffmpeg("-f", "lavfi", "-i", "sine=duration=0.2", folder.File("sound.mp4"));
 
-        Assert.Contains("it has no picture",
-            (await Assert.ThrowsAsync<MediaException>(() => VideoTail.ReadAsync(folder.File("sound.mp4"), 3, cancellationToken: Ct))).Message);
+        FaultAssert.Is(await Assert.ThrowsAsync<MediaException>(() => VideoTail.ReadAsync(folder.File("sound.mp4"), 3, cancellationToken: Ct)), "video_without_picture", ("file", folder.File("sound.mp4")));
     }
 }

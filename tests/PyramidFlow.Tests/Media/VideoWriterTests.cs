@@ -111,17 +111,28 @@ public sealed class VideoWriterTests : IDisposable
     }
 
     [Theory]
-    [InlineData("a.mp4", 641, 384, "width 641 is odd, and H.264 video needs even sizes: use 640 or 642")]
-    [InlineData("a.mp4", 640, 1, "height 1 is odd, and H.264 video needs even sizes: use 2 or 2")]
-    [InlineData("a.mp4", 0, 384, "0x384")]
-    [InlineData("a.mp4", 100_000, 100_000, "100000x100000")]
-    [InlineData("a.avi", 64, 64, "cannot write .avi videos (a.avi): name it .mp4 or .gif")]
-    [InlineData("a", 64, 64, "a video without an extension")]
-    public void Impossible_requests_are_refused(string name, int width, int height, string message)
+    [InlineData("a.mp4", 0, 384, "size_out_of_range", "size", "0x384")]
+    [InlineData("a.mp4", 100_000, 100_000, "size_out_of_range", "size", "100000x100000")]
+    [InlineData("a.avi", 64, 64, "unknown_format", "known", ".mp4 or .gif")]
+    [InlineData("a.avi", 64, 64, "unknown_format", "extension", ".avi")]
+    [InlineData("a", 64, 64, "unknown_format", "extension", "")]
+    [InlineData("a", 64, 64, "unknown_format", "file", "a")]
+    public void Impossible_requests_are_refused(string name, int width, int height, string code, string parameter, object value)
     {
         var error = Assert.Throws<MediaException>(() => VideoWriter.Create(folder.File(name), width, height));
 
-        Assert.Contains(message, error.Message);
+        FaultAssert.Is(error, code, (parameter, value));
+        Assert.Empty(Directory.GetFiles(folder.Path));
+    }
+
+    [Theory]
+    [InlineData(641, 384, "width", 641, 640, 642)]
+    [InlineData(640, 1, "height", 1, 2, 2)]
+    public void An_odd_size_is_refused_with_the_nearest_even_ones(int width, int height, string side, int value, int below, int above)
+    {
+        var error = Assert.Throws<MediaException>(() => VideoWriter.Create(folder.File("a.mp4"), width, height));
+
+        FaultAssert.Is(error, "odd_size", ("side", side), ("value", value), ("below", below), ("above", above));
         Assert.Empty(Directory.GetFiles(folder.Path));
     }
 
@@ -190,7 +201,7 @@ public sealed class VideoWriterTests : IDisposable
     public async Task A_video_without_frames_is_an_error()
     {
         await using (var writer = VideoWriter.Create(folder.File("a.mp4"), 64, 64))
-            Assert.Contains("no frame was written", (await Assert.ThrowsAsync<MediaException>(() => writer.CompleteAsync(Ct))).Message);
+            FaultAssert.Is(await Assert.ThrowsAsync<MediaException>(() => writer.CompleteAsync(Ct)), "no_frame_written", ("file", folder.File("a.mp4")));
 
         Assert.Empty(Directory.GetFiles(folder.Path));
     }
@@ -206,7 +217,7 @@ public sealed class VideoWriterTests : IDisposable
                 await writer.WriteFramesAsync(Noise(64 * 64 * 3 * 100), Ct);
                 await writer.CompleteAsync(Ct);
             });
-            Assert.Equal($"ffmpeg could not write {folder.File("a.mp4")}: broken today", error.Message);
+            FaultAssert.Is(error, "write_failed", ("file", folder.File("a.mp4")), ("reason", "broken today"));
         }
 
         Assert.Empty(Directory.GetFiles(folder.Path));
@@ -220,7 +231,7 @@ public sealed class VideoWriterTests : IDisposable
         {
             await writer.WriteFramesAsync(Noise(64 * 64 * 3), Ct);
             var error = await Assert.ThrowsAsync<MediaException>(() => writer.CompleteAsync(Ct));
-            Assert.Contains("the disk is full", error.Message);
+            FaultAssert.Is(error, "disk_full", ("folder", folder.Path));
         }
 
         Assert.Empty(Directory.GetFiles(folder.Path));
@@ -233,7 +244,7 @@ public sealed class VideoWriterTests : IDisposable
 
         var error = Assert.Throws<MediaException>(() => VideoWriter.Create(folder.Path + "/taken/a.mp4", 64, 64));
 
-        Assert.Contains($"cannot write to the folder {folder.Path}/taken", error.Message);
+        FaultAssert.Is(error, "folder_unwritable", ("folder", $"{folder.Path}/taken"));
     }
 
     [Fact]
@@ -241,7 +252,7 @@ public sealed class VideoWriterTests : IDisposable
     {
         Directory.CreateDirectory(folder.File("a.mp4"));
 
-        Assert.Contains("is a folder", Assert.Throws<MediaException>(() => VideoWriter.Create(folder.File("a.mp4"), 64, 64)).Message);
+        FaultAssert.Is(Assert.Throws<MediaException>(() => VideoWriter.Create(folder.File("a.mp4"), 64, 64)), "file_is_folder", ("file", folder.File("a.mp4")));
     }
 
     [Fact]
@@ -254,8 +265,7 @@ public sealed class VideoWriterTests : IDisposable
 
         var error = Assert.Throws<MediaException>(() => VideoWriter.Create(folder.File("a.mp4"), 64, 64, tools: tools));
 
-        Assert.Equal("ffmpeg was not found at /nowhere/ffmpeg: install it with 'apt install ffmpeg' or set PYRAMIDFLOW_FFMPEG",
-            error.Message);
+        FaultAssert.Is(error, "program_missing", ("program", "ffmpeg"), ("path", "/nowhere/ffmpeg"));
         Assert.Empty(Directory.GetFiles(folder.Path));
     }
 

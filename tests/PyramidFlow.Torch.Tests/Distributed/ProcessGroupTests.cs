@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using PyramidFlow.Testing;
 using PyramidFlow.Torch.Distributed;
 
 namespace PyramidFlow.Torch.Tests.Distributed;
@@ -72,9 +73,9 @@ public class ProcessGroupTests
     public async Task Other_lengths_and_other_calls_are_told_apart()
     {
         var lengths = await FaultsAsync(group => group.AllReduce<float>(new float[3 + group.Rank]));
-        Assert.Contains("process 1 is at AllReduce 1 of 4 numbers, this one at AllReduce 1 of 3", lengths[0], StringComparison.Ordinal);
+        FaultAssert.Is(lengths[0]!, "out_of_step", ("rank", 1), ("other", "AllReduce 1 of 4 numbers"), ("own", "AllReduce 1 of 3"));
         var calls = await FaultsAsync(group => Choose(group.Rank == 0, group.Barrier, () => group.AllReduce<float>(new float[1])));
-        Assert.Contains("at AllReduce 1 of 1 numbers, this one at Barrier", calls[0], StringComparison.Ordinal);
+        FaultAssert.Is(calls[0]!, "out_of_step", ("rank", 1), ("other", "AllReduce 1 of 1 numbers"), ("own", "Barrier 1 of 0"));
     }
 
     [Theory]
@@ -83,7 +84,7 @@ public class ProcessGroupTests
     public async Task A_process_that_dies_is_named_by_the_others(int dying)
     {
         var faults = await FaultsAsync(group => Choose(group.Rank == dying, group.Dispose, group.Barrier));
-        Assert.Contains($"process {dying} is gone", faults[1 - dying], StringComparison.Ordinal);
+        FaultAssert.Is(faults[1 - dying]!, "process_gone", ("rank", dying));
     }
 
     [Fact]
@@ -91,7 +92,7 @@ public class ProcessGroupTests
     {
         var error = Assert.Throws<ProcessGroupException>(() =>
             ProcessGroup.Join(new Rendezvous(0, 3, 0, "127.0.0.1", FreePort()), TimeSpan.FromMilliseconds(50), Ct));
-        Assert.Contains("2 of 3 processes did not come", error.Message, StringComparison.Ordinal);
+        FaultAssert.Is(error, "processes_absent", ("missing", 2), ("world_size", 3));
     }
 
     [Fact]
@@ -104,24 +105,27 @@ public class ProcessGroupTests
         Assert.Equal(new Rendezvous(3, 8, 1, "10.0.0.1", 29500), Rendezvous.FromEnvironment(variables.GetValueOrDefault));
         Assert.Null(Rendezvous.FromEnvironment(_ => null));
         variables["RANK"] = "8";
-        Assert.Contains("RANK is '8': it must be 0 to 7", Assert.Throws<ProcessGroupException>(() => Rendezvous.FromEnvironment(variables.GetValueOrDefault)).Message, StringComparison.Ordinal);
+        FaultAssert.Is(Refused(), "variable_out_of_range", ("variable", "RANK"), ("value", "8"), ("least", 0), ("most", 7));
         variables["RANK"] = "1";
         variables.Remove("MASTER_PORT");
-        Assert.Contains("MASTER_PORT is not set", Assert.Throws<ProcessGroupException>(() => Rendezvous.FromEnvironment(variables.GetValueOrDefault)).Message, StringComparison.Ordinal);
+        FaultAssert.Is(Refused(), "variable_missing", ("variable", "MASTER_PORT"));
+
+        ProcessGroupException Refused() => Assert.Throws<ProcessGroupException>(() => Rendezvous.FromEnvironment(variables.GetValueOrDefault));
     }
 
     private static void Choose(bool first, Action one, Action other) => (first ? one : other)();
 
-    private static async Task<string[]> FaultsAsync(Action<ProcessGroup> action) => await TogetherAsync(2, group =>
+    // The error of each process; null where it has none.
+    private static async Task<ProcessGroupException?[]> FaultsAsync(Action<ProcessGroup> action) => await TogetherAsync<ProcessGroupException?>(2, group =>
     {
         try
         {
             action(group);
-            return "";
+            return null;
         }
         catch (ProcessGroupException e)
         {
-            return e.Message;
+            return e;
         }
     });
 

@@ -27,9 +27,9 @@ public sealed record DownloadPlan(HubSource Source, string Variant, IReadOnlyLis
     {
         var variants = VariantFiles.Variants(files);
         if (variants.Count == 0)
-            throw new HubException($"{source.Repository} holds no diffusion_transformer folder: it is not a checkpoint of Pyramid Flow");
+            throw HubFault.NoCheckpoint(source.Repository);
         if (variant is not null && !variants.Contains(variant))
-            throw new HubException($"{source.Repository} has no variant '{variant}': use {string.Join(", ", variants.Select(Shown))}");
+            throw HubFault.NoSuchVariant(source.Repository, variant, variants.Select(Shown));
         var chosen = variant ?? variants[0];
         return new DownloadPlan(source, chosen, [.. variants.Where(other => other != chosen)],
             VariantFiles.Choose(files, chosen, source.Repository), Path.GetFullPath(folder));
@@ -66,7 +66,7 @@ internal static class VariantFiles
         foreach (var (tokenizer, _) in text)
         {
             if (!folders.Contains(tokenizer))
-                throw Lacks(repository, tokenizer);
+                throw HubFault.Incomplete(repository, tokenizer);
             chosen.AddRange(folders[tokenizer]);
         }
 
@@ -75,13 +75,10 @@ internal static class VariantFiles
 
     private static IEnumerable<HubFile> Model(IReadOnlyList<HubFile> files, string folder, string repository)
     {
-        var config = files.FirstOrDefault(file => file.Name == ComponentFolder.ConfigName) ?? throw Lacks(repository, $"{folder}/{ComponentFolder.ConfigName}");
+        var config = files.FirstOrDefault(file => file.Name == ComponentFolder.ConfigName) ?? throw HubFault.Incomplete(repository, $"{folder}/{ComponentFolder.ConfigName}");
         var weights = Torch.Checkpoints.WeightsFile.Choose([.. files.Select(file => file.Name)]);
         if (weights.Count == 0)
-            throw Lacks(repository, $"weights in {folder}");
+            throw HubFault.Incomplete(repository, $"weights in {folder}");
         return files.Where(file => weights.Contains(file.Name)).Prepend(config);
     }
-
-    private static HubException Lacks(string repository, string part) =>
-        new($"{repository} has no {part}: it is not a complete checkpoint of Pyramid Flow, choose another repository");
 }

@@ -23,7 +23,7 @@ internal sealed class FileDownload(HubClient client, HubSource source, HubFile f
     internal async Task RunAsync(CancellationToken cancellationToken)
     {
         if (Directory.Exists(target))
-            throw new HubException($"{target} is a folder where a file belongs: remove it, or choose another place");
+            throw HubFault.FileIsFolder(target);
         if (File.Exists(target) && await ContentHash.MatchesAsync(target, file, cancellationToken).ConfigureAwait(false))
         {
             meter.Found(file.Size);
@@ -43,11 +43,7 @@ internal sealed class FileDownload(HubClient client, HubSource source, HubFile f
             return true;
         Restart(partial);
         if (wrongOnce)
-        {
-            throw new HubException($"{file.Path} of {source.Repository} does not have the hash that {client.Hub.Address.Host} lists, twice in a row: "
-                + "try again later, or set HF_ENDPOINT to another mirror");
-        }
-
+            throw HubFault.WrongHash(client.Hub.Address.Host, file.Path, source.Repository);
         wrongOnce = true;
         throw new TransientException($"{file.Path} arrived damaged");
     }
@@ -83,10 +79,7 @@ internal sealed class FileDownload(HubClient client, HubSource source, HubFile f
     private void CheckLength(long? length)
     {
         if (length is { } bytes && bytes != file.Size)
-        {
-            throw new HubException(string.Create(CultureInfo.InvariantCulture,
-                $"{client.Hub.Address.Host} sends {bytes} bytes of {file.Path} where it lists {file.Size}: try again later, or set HF_ENDPOINT to another mirror"));
-        }
+            throw HubFault.WrongLength(client.Hub.Address.Host, file.Path, bytes, file.Size);
     }
 
     private void Restart(ResumableFile partial)
@@ -143,7 +136,7 @@ internal sealed class ResumableFile : IDisposable
         }
         catch (IOException e) when (File.Exists(path))
         {
-            throw new HubException($"{path} is in use: wait until the other download has ended", e);
+            throw HubFault.InUse(path, e);
         }
 
         try

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Net;
 using System.Net.Http.Headers;
 
 namespace PyramidFlow.Hub.Downloads;
@@ -43,7 +42,7 @@ public sealed class HubClient : IDisposable
         for (var pages = 0; page is not null; pages++)
         {
             if (pages == MaxPages || files.Count > MaxFiles)
-                throw new HubException($"{source.Repository} lists more than {MaxFiles} files: it is not a model");
+                throw HubFault.TooManyFiles(source.Repository, MaxFiles);
             var (body, next) = await new RetryLoop(Options).RunAsync(() => PageAsync(source, page, cancellationToken), cancellationToken).ConfigureAwait(false);
             foreach (var file in HubListing.Parse(body, source.Repository))
                 files[file.Path] = file;
@@ -75,7 +74,7 @@ public sealed class HubClient : IDisposable
         await watch.CopyAsync(response, (bytes, _) =>
         {
             if (body.Length + bytes.Length > MaxPageBytes)
-                throw new HubException($"the list of files of {source.Repository} has no end: look at HF_ENDPOINT");
+                throw HubFault.EndlessList(source.Repository);
             body.Write(bytes.Span);
             return ValueTask.CompletedTask;
         }).ConfigureAwait(false);
@@ -103,7 +102,7 @@ public sealed class HubClient : IDisposable
             }
         }
 
-        throw new HubException(string.Create(CultureInfo.InvariantCulture, $"{Hub.Address.Host} sends {what} of {source.Repository} round in a circle: look at HF_ENDPOINT"));
+        throw HubFault.RedirectLoop(Hub.Address.Host, what, source.Repository);
     }
 
     private static Uri Redirected(HttpResponseMessage response, Uri address, HubSource source)
@@ -111,7 +110,7 @@ public sealed class HubClient : IDisposable
         var next = response.Headers.Location is { } location ? new Uri(address, location) : null;
         return next is { Scheme: "https" } || (next is { Scheme: "http" } && address.Scheme == "http")
             ? next
-            : throw new HubException($"{address.Host} sends {source.Repository} on to an address that is not safe: look at HF_ENDPOINT");
+            : throw HubFault.UnsafeRedirect(address.Host, source.Repository);
     }
 
     // Link: <https://...?cursor=...>; rel="next"
@@ -136,23 +135,11 @@ internal static class HubResponses
         if (code is 408 or 425 or 429 or >= 500)
         {
             var state = code == 429 ? "is asked too often" : "is out of order";
-            return new TransientException(string.Create(CultureInfo.InvariantCulture, $"{host} {state} ({code})"), RetryAfter(response, now));
+            return new TransientException(string.Create(CultureInfo.InvariantCulture, $"{host} {state} ({code})"), RetryAfter(response, now)) { Status = code };
         }
 
-        var page = new Uri(hub.Address, source.Repository);
         var isHub = response.RequestMessage?.RequestUri is { } address && hub.Owns(address);
-        return new HubException(response.StatusCode switch
-        {
-            HttpStatusCode.Unauthorized when isHub && hub.Token is null =>
-                $"{host} gives {source.Repository} to known users only, or has no such repository (401): check the name, accept its licence at {page}, and set HF_TOKEN to an access token of yours",
-            HttpStatusCode.Unauthorized when isHub =>
-                $"{host} refuses your access token (401): make a new one and set HF_TOKEN to it",
-            HttpStatusCode.Forbidden when isHub =>
-                $"{host} does not let you read {source.Repository} (403): accept its licence at {page}, and set HF_TOKEN to a token that may read it",
-            HttpStatusCode.NotFound when isHub =>
-                $"{host} has no {what} of {source.Repository} at revision {source.Revision} (404): check the name at {page}",
-            _ => string.Create(CultureInfo.InvariantCulture, $"{host} refuses {what} of {source.Repository} ({code}): try again later"),
-        });
+        return HubFault.Refused(response.StatusCode, host, isHub, hub, source, what);
     }
 
     private static TimeSpan? RetryAfter(HttpResponseMessage response, DateTimeOffset now)
@@ -191,10 +178,10 @@ internal sealed class RetryLoop(HubOptions options)
             }
 
             if (++failures >= options.Attempts)
-                throw new HubException($"{fault.Message}, {failures} times in a row: try again later; what is there is kept", fault);
+                throw HubFault.GivenUp(fault, failures);
             var wait = fault.RetryAfter ?? Min(options.FirstWait * Math.Pow(2, failures - 1), options.LongestWait);
             if (wait > options.LongestWait)
-                throw new HubException($"{fault.Message} and asks to wait {Text(wait)}: try again then; what is there is kept", fault);
+                throw HubFault.LongWait(fault, wait, Text(wait));
             options.Notify?.Invoke($"{fault.Message}; again in {Text(wait)}");
             await Task.Delay(wait, options.Time, cancellationToken).ConfigureAwait(false);
         }
@@ -246,7 +233,7 @@ internal sealed class StallWatch : IDisposable
         {
             throw new TransientException(string.Create(CultureInfo.InvariantCulture, $"{host} sent nothing for {options.Stall.TotalSeconds:F0} s"), inner: e);
         }
-        catch (Exception e) when (e is HttpRequestException or IOException and not HubException)
+        catch (Exception e) when (e is HttpRequestException or IOException)
         {
             cancellationToken.ThrowIfCancellationRequested();
             throw new TransientException($"the connection to {host} failed ({(e.InnerException ?? e).Message.TrimEnd('.')})", inner: e);
@@ -275,4 +262,7 @@ internal sealed class StallWatch : IDisposable
 internal sealed class TransientException(string message, TimeSpan? retryAfter = null, Exception? inner = null) : Exception(message, inner)
 {
     internal TimeSpan? RetryAfter { get; } = retryAfter;
+
+    /// <summary>HTTP status; null when no answer came.</summary>
+    internal int? Status { get; init; }
 }

@@ -14,9 +14,9 @@ public sealed class HubEndpoint
     public HubEndpoint(string address, string? token = null)
     {
         if (!Uri.TryCreate(address.TrimEnd('/') + "/", UriKind.Absolute, out var uri) || uri.Scheme is not ("http" or "https"))
-            throw new HubException($"'{address}' is not the address of a hub: set HF_ENDPOINT to one such as {Standard}, or unset it");
+            throw HubFault.BadAddress(address, Standard);
         if (token is not null && (token.Length == 0 || token.Any(c => c is <= ' ' or > '~')))
-            throw new HubException("the access token is empty or holds spaces or other characters that no token has: set HF_TOKEN again");
+            throw HubFault.BadToken();
         (Address, Token) = (uri, token);
     }
 
@@ -48,7 +48,7 @@ public sealed class HubEndpoint
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
-                throw new HubException($"the access token in {file} cannot be read: {e.Message}; set HF_TOKEN, or change the file's permissions", e);
+                throw HubFault.TokenUnreadable(file, e);
             }
         }
     }
@@ -67,9 +67,9 @@ public sealed partial record HubSource
     public HubSource(string repository, string revision = "main")
     {
         if (!Names().IsMatch(repository) || repository.Contains("..", StringComparison.Ordinal))
-            throw new HubException($"'{repository}' is not the name of a repository: use OWNER/NAME, such as rain1011/pyramid-flow-miniflux");
+            throw HubFault.BadRepository(repository);
         if (revision.Length == 0 || revision.Any(char.IsControl))
-            throw new HubException("the revision is empty or holds control characters: use a branch, a tag or a commit");
+            throw HubFault.BadRevision();
         (Repository, Revision) = (repository, revision);
     }
 
@@ -116,16 +116,4 @@ public sealed record HubOptions
 
     /// <summary>Receives messages about waits.</summary>
     public Action<string>? Notify { get; init; }
-}
-
-/// <summary>A model hub refused a request, failed or sent invalid data. The message is one sentence and says how to fix it.</summary>
-public sealed class HubException : IOException
-{
-    /// <summary>Creates the error.</summary>
-    /// <param name="message">Sentence for the user.</param>
-    /// <param name="inner">Cause, if any.</param>
-    public HubException(string message, Exception? inner = null)
-        : base(message, inner)
-    {
-    }
 }

@@ -38,11 +38,11 @@ internal static class HubListing
         }
         catch (MalformedTextException e)
         {
-            throw new HubException($"the list of files of {repository} is damaged: {e.Message}; try again, or look at HF_ENDPOINT", e);
+            throw HubFault.DamagedList(repository, e.Message, e);
         }
         catch (Exception e) when (e is InvalidOperationException or KeyNotFoundException or FormatException)
         {
-            throw new HubException($"the list of files of {repository} is damaged: it is not a list of files with type, path and size; try again, or look at HF_ENDPOINT", e);
+            throw HubFault.DamagedList(repository, "it is not a list of files with type, path and size", e);
         }
     }
 
@@ -50,10 +50,10 @@ internal static class HubListing
     {
         var path = entry.GetProperty("path").GetString() ?? "";
         if (!IsSafe(path))
-            throw new HubException($"{repository} lists a file called \"{Shown(path)}\", which could be written outside the folder: do not use this repository");
+            throw HubFault.UnsafePath(repository, Shown(path));
         var size = entry.GetProperty("size").GetInt64();
         if (size is < 0 or > MaxBytes)
-            throw new HubException($"{repository} lists {path} with {size} bytes, which no weights have: do not use this repository");
+            throw HubFault.AbsurdSize(repository, path, size);
         var hash = entry.TryGetProperty("lfs", out var large) && large.ValueKind == JsonValueKind.Object ? Hex(large, "oid", 64) : null;
         return new HubFile(path, size, hash, hash is null ? Hex(entry, "oid", 40) : null);
     }

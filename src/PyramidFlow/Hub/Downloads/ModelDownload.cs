@@ -14,7 +14,7 @@ public static class ModelDownload
     public static async Task RunAsync(HubClient client, DownloadPlan plan, IProgress<DownloadProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         if (DiskSpace.Shortage(plan.Folder, plan.TotalBytes - plan.KeptBytes, client.Options.FreeBytes) is { } shortage)
-            throw new HubException(shortage);
+            throw HubFault.DiskTooSmall(plan.Folder, shortage);
         foreach (var folder in plan.Files.Select(file => file.Folder).Distinct())
             MakeFolder(plan.Folder, folder);
         var meter = new TransferMeter(plan.TotalBytes, plan.Files.Count, client.Options.Time, progress);
@@ -55,9 +55,9 @@ public static class ModelDownload
         {
             path = Path.Combine(path, part);
             if (new DirectoryInfo(path).LinkTarget is { } elsewhere)
-                throw new HubException($"{path} is a link to {elsewhere}, outside the checkpoint: remove it, or choose another place");
+                throw HubFault.FolderIsLink(path, elsewhere);
             if (File.Exists(path))
-                throw new HubException($"{path} is a file where a folder belongs: remove it, or choose another place");
+                throw HubFault.FolderIsFile(path);
             Directory.CreateDirectory(path);
         }
     }

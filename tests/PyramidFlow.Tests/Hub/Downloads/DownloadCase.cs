@@ -72,7 +72,7 @@ internal sealed class DownloadCase : IDisposable
     public async Task RunAsync(IProgress<DownloadProgress>? progress = null, CancellationToken? cancel = null) =>
         await ModelDownload.RunAsync(Client, await PlanAsync(), progress, cancel ?? Cancel);
 
-    public async Task<string> FaultAsync() => (await Assert.ThrowsAsync<HubException>(() => RunAsync())).Message;
+    public async Task<HubException> FaultAsync() => await Assert.ThrowsAsync<HubException>(() => RunAsync());
 
     /// <summary>Hidden rests anywhere in the folder.</summary>
     public IReadOnlyList<string> Partials() => Directory.Exists(Target)

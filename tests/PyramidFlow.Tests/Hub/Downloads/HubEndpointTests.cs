@@ -36,13 +36,15 @@ public sealed class HubEndpointTests
     [InlineData("ftp://x")]
     [InlineData("huggingface.co")]
     public void An_address_that_is_none_is_refused(string address) =>
-        Assert.Contains("set HF_ENDPOINT", Assert.Throws<HubException>(() => Of(("HF_ENDPOINT", address))).Message, StringComparison.Ordinal);
+        FaultAssert.Is(Assert.Throws<HubException>(() => Of(("HF_ENDPOINT", address))), "bad_address", ("address", address));
 
     [Fact]
     public void A_token_that_is_none_is_refused_and_not_shown()
     {
         var error = Assert.Throws<HubException>(() => Of(("HF_TOKEN", "se\ncret")));
+        FaultAssert.Is(error, "bad_token");
         Assert.DoesNotContain("cret", error.Message, StringComparison.Ordinal);
+        Assert.Empty(error.Parameters);
     }
 
     [Fact]

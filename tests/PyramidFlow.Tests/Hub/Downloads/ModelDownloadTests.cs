@@ -59,7 +59,7 @@ public sealed class ModelDownloadTests
             test.Repository.Fault(Weights, (_, reply) => reply with { DropAfter = sent });
         }
 
-        Assert.Contains("times in a row: try again later", await test.FaultAsync(), StringComparison.Ordinal);
+        FaultAssert.Is(await test.FaultAsync(), "given_up", ("attempts", 6), ("status", null));
         Assert.False(File.Exists(test.PathOf(Weights)));
         // Files that were under way beside it leave rests too.
         var partial = Assert.Single(test.Partials(), path => path.StartsWith(Path.GetDirectoryName(test.PathOf(Weights))! + "/.diffusion", StringComparison.Ordinal));
@@ -89,7 +89,7 @@ public sealed class ModelDownloadTests
     {
         using var test = new DownloadCase();
         test.Repository.Fault(Weights, (_, _) => HubReply.Text(429, "", ("Retry-After", "86400")));
-        Assert.Contains("asks to wait 1440 minutes", await test.FaultAsync(), StringComparison.Ordinal);
+        FaultAssert.Is(await test.FaultAsync(), "long_wait", ("minutes", 1440), ("status", 429));
         Assert.Empty(test.Time.Waits);
     }
 
@@ -99,24 +99,25 @@ public sealed class ModelDownloadTests
         using var test = new DownloadCase();
         for (var i = 0; i < 20; i++)
             test.Repository.Fault(Weights, (_, _) => HubReply.Text(500));
-        Assert.Contains("is out of order (500), 6 times in a row", await test.FaultAsync(), StringComparison.Ordinal);
+        FaultAssert.Is(await test.FaultAsync(), "given_up", ("attempts", 6), ("status", 500));
         Assert.Equal([1, 2, 4, 8, 16], test.Time.Waits.Select(wait => wait.TotalSeconds));
     }
 
     [Theory]
-    [InlineData(401, null, "set HF_TOKEN to an access token of yours")]
-    [InlineData(401, "secret-token", "refuses your access token (401)")]
-    [InlineData(403, "secret-token", "accept its licence at")]
-    [InlineData(404, null, "(404): check the name")]
-    [InlineData(410, null, "(410)")]
-    public async Task A_refusal_is_not_repeated_and_says_what_to_do(int status, string? token, string message)
+    [InlineData(401, null, "token_needed")]
+    [InlineData(401, "secret-token", "token_refused")]
+    [InlineData(403, "secret-token", "licence_needed")]
+    [InlineData(404, null, "not_found")]
+    [InlineData(410, null, "refused")]
+    public async Task A_refusal_is_not_repeated_and_has_a_code_of_its_own(int status, string? token, string code)
     {
         using var test = new DownloadCase { Token = token };
         test.Repository.Fault("", (_, _) => HubReply.Text(status));
         var error = await test.FaultAsync();
-        Assert.Contains(message, error, StringComparison.Ordinal);
-        Assert.Contains(HubRepository.Name, error + (status == 401 && token is not null ? HubRepository.Name : ""), StringComparison.Ordinal);
-        Assert.DoesNotContain("secret", error, StringComparison.Ordinal);
+        FaultAssert.Is(error, code, ("status", status));
+        Assert.Equal(HubRepository.Name, error.Parameters["repository"]);
+        Assert.Contains(HubRepository.Name, error.Message + (code == "token_refused" ? HubRepository.Name : ""), StringComparison.Ordinal);
+        Assert.DoesNotContain("secret", error.Message + string.Concat(error.Parameters.Values), StringComparison.Ordinal);
         Assert.Single(test.Repository.Server.Requests);
         Assert.Empty(test.Time.Waits);
     }
@@ -126,7 +127,7 @@ public sealed class ModelDownloadTests
     {
         using var test = new DownloadCase();
         test.Repository.Fault(Weights, (_, reply) => reply with { Body = reply.Body[..1000] });
-        Assert.Contains("sends 1000 bytes of " + Weights + " where it lists 300000", await test.FaultAsync(), StringComparison.Ordinal);
+        FaultAssert.Is(await test.FaultAsync(), "wrong_length", ("file", Weights), ("sent", 1000L), ("listed", 300_000L));
         Assert.False(File.Exists(test.PathOf(Weights)));
     }
 
@@ -147,7 +148,7 @@ public sealed class ModelDownloadTests
     {
         using var test = new DownloadCase();
         test.Repository.Lie = (key, entry) => key == path ? entry with { Hash = new string('a', entry.Hash.Length) } : entry;
-        Assert.Contains($"{path} of someone/model does not have the hash", await test.FaultAsync(), StringComparison.Ordinal);
+        FaultAssert.Is(await test.FaultAsync(), "wrong_hash", ("file", path), ("repository", "someone/model"));
         Assert.False(File.Exists(test.PathOf(path)));
         Assert.Equal(2, test.Repository.Asked(path).Count);
     }
@@ -205,21 +206,21 @@ public sealed class ModelDownloadTests
     }
 
     [Theory]
-    [InlineData("file:///etc/passwd", "not safe")]
-    [InlineData("again", "round in a circle")]
-    public async Task A_redirect_that_leads_nowhere_good_is_refused(string location, string message)
+    [InlineData("file:///etc/passwd", "unsafe_redirect")]
+    [InlineData("again", "redirect_loop")]
+    public async Task A_redirect_that_leads_nowhere_good_is_refused(string location, string code)
     {
         using var test = new DownloadCase();
         for (var i = 0; i < 20; i++)
             test.Repository.Fault(Weights, (request, _) => HubReply.Text(307, "", ("Location", location == "again" ? request.Path : location)));
-        Assert.Contains(message, await test.FaultAsync(), StringComparison.Ordinal);
+        FaultAssert.Is(await test.FaultAsync(), code, ("host", "127.0.0.1"), ("repository", HubRepository.Name));
     }
 
     [Fact]
     public async Task A_disk_that_is_too_small_is_said_before_anything_is_fetched()
     {
         using var test = new DownloadCase { FreeBytes = 1000 };
-        Assert.Contains("0.0 GB free: free some space", await test.FaultAsync(), StringComparison.Ordinal);
+        FaultAssert.Is(await test.FaultAsync(), "disk_too_small", ("folder", test.Target));
         Assert.Single(test.Repository.Server.Requests);
         Assert.False(Directory.Exists(test.Target));
     }
@@ -241,7 +242,7 @@ public sealed class ModelDownloadTests
 
         Directory.Delete(test.PathOf("causal_video_vae"), recursive: true);
         Directory.CreateSymbolicLink(test.PathOf("causal_video_vae"), outside.Path);
-        Assert.Contains("is a link to", await test.FaultAsync(), StringComparison.Ordinal);
+        FaultAssert.Is(await test.FaultAsync(), "folder_is_link", ("path", test.PathOf("causal_video_vae")), ("target", outside.Path));
         Assert.Single(Directory.GetFileSystemEntries(outside.Path));
     }
 
@@ -252,7 +253,7 @@ public sealed class ModelDownloadTests
         var file = (await test.PlanAsync()).Files.Single(f => f.Path == Weights);
         Directory.CreateDirectory(test.PathOf("diffusion_transformer_384p"));
         using var other = await ResumableFile.OpenAsync(test.PathOf(Weights), file, TestContext.Current.CancellationToken);
-        Assert.Contains("is in use", await test.FaultAsync(), StringComparison.Ordinal);
+        FaultAssert.Is(await test.FaultAsync(), "in_use", ("path", ResumableFile.PathFor(test.PathOf(Weights), file)));
     }
 
     [Fact]

@@ -1,0 +1,21 @@
+using System.Globalization;
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Testing;
+
+/// <summary>Compares errors for users by code and parameters, never by their sentences.</summary>
+internal static class FaultAssert
+{
+    /// <summary>Checks the code and the given parameters of an error, and that its sentence names the value of each of them.</summary>
+    public static void Is(PyramidFlowException error, string code, params ReadOnlySpan<(string Name, object? Value)> parameters)
+    {
+        Assert.Equal(code, error.Code);
+        foreach (var (name, value) in parameters)
+        {
+            Assert.True(error.Parameters.TryGetValue(name, out var given), $"{code} has no parameter {name}: {string.Join(", ", error.Parameters.Keys)}");
+            Assert.Equal(value, given);
+            if (value is not null)
+                Assert.Contains(Convert.ToString(value, CultureInfo.InvariantCulture)!, error.Message, StringComparison.Ordinal);
+        }
+    }
+}
