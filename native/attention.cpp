@@ -67,16 +67,34 @@ std::vector<Range> blocks_of(const Range* ranges, int count, int64_t element, in
     return blocks;
 }
 
-bool fit(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const Range* ranges, int count) {
-    if (!applies(q) || !applies(k) || !applies(v) || q.dim() != 4 || k.scalar_type() != q.scalar_type()
-        || v.scalar_type() != q.scalar_type() || q.numel() == 0 || k.numel() == 0)
-        return false;
-    TORCH_CHECK(k.sizes() == v.sizes() && k.dim() == 4 && k.size(0) == q.size(0) && k.size(1) == q.size(1) && k.size(3) == q.size(3),
-                "queries ", q.sizes(), ", keys ", k.sizes(), " and values ", v.sizes(), " do not fit");
+// Keys and values in parts that follow one another, [heads, b, n, d] each, so that what is kept and what is new need no copy into one tensor.
+struct Parts {
+    std::vector<at::Tensor> keys, values;
+    int64_t length = 0;
+};
+
+Parts parts_of(const Handle* keys, const Handle* values, int count) {
+    Parts parts;
+    for (int i = 0; i < count; i++) {
+        parts.keys.push_back(pf::borrow(keys[i]));
+        parts.values.push_back(pf::borrow(values[i]));
+        parts.length += parts.keys.back().size(2);
+    }
+    return parts;
+}
+
+bool fit(const at::Tensor& q, const Parts& parts, const Range* ranges, int count) {
+    if (!applies(q) || q.dim() != 4 || q.numel() == 0 || parts.length == 0) return false;
+    for (size_t i = 0; i < parts.keys.size(); i++) {
+        auto &k = parts.keys[i], &v = parts.values[i];
+        if (!applies(k) || !applies(v) || k.scalar_type() != q.scalar_type() || v.scalar_type() != q.scalar_type()) return false;
+        TORCH_CHECK(k.sizes() == v.sizes() && k.dim() == 4 && k.size(0) == q.size(0) && k.size(1) == q.size(1) && k.size(3) == q.size(3),
+                    "queries ", q.sizes(), ", keys ", k.sizes(), " and values ", v.sizes(), " do not fit");
+    }
     int64_t next = 0;
     for (int i = 0; i < count; i++) {
         auto [first, queries, keys] = ranges[i];
-        TORCH_CHECK(first == next && queries > 0 && keys > 0 && keys <= k.size(2), "ranges must follow one another and see keys that are there");
+        TORCH_CHECK(first == next && queries > 0 && keys > 0 && keys <= parts.length, "ranges must follow one another and see keys that are there");
         next += queries;
     }
     TORCH_CHECK(next == q.size(2), "ranges hold ", next, " queries of ", q.size(2));
@@ -97,28 +115,43 @@ Scores scratch(const std::vector<Range>& blocks, const at::TensorOptions& option
 
 }  // namespace
 
-// softmax(scale q k^T) v: q [heads, b, nq, d], k and v [heads, b, nk, d], y [heads, b, nq, d]. `ranges` are `count` triples
-// (first query, queries, keys that they see), one after another.
-PF_API int pf_fused_attention(Handle qh, Handle kh, Handle vh, const int64_t* range_values, int count, double scale, Handle* y) {
+// softmax(scale q k^T) v: q [heads, b, nq, d], k and v in parts [heads, b, n, d], y [heads, b, nq, d], which lies in memory as [b, nq, heads, d].
+// `ranges` are `count` triples (first query, queries, keys that they see), one after another. No head's matrix is copied.
+PF_API int pf_fused_attention(Handle qh, const Handle* key_handles, const Handle* value_handles, int part_count, const int64_t* range_values,
+                              int count, double scale, Handle* y) {
     return pf::guarded<int>(-1, [&] {
-        auto q = pf::borrow(qh), k = pf::borrow(kh), v = pf::borrow(vh);
+        auto q = pf::borrow(qh);
+        auto parts = parts_of(key_handles, value_handles, part_count);
         auto ranges = reinterpret_cast<const Range*>(range_values);
-        if (!fit(q, k, v, ranges, count)) return 0;
+        if (!fit(q, parts, ranges, count)) return 0;
         auto blocks = blocks_of(ranges, count, q.element_size(), 1);
         auto rows = q.size(1), each = static_cast<int64_t>(blocks.size());
-        auto out = at::empty(q.sizes(), q.options());
+        auto out = at::empty({rows, q.size(2), q.size(0), q.size(3)}, q.options()).permute({2, 0, 1, 3});
         at::parallel_for(0, q.size(0) * rows * each, 1, [&](int64_t first, int64_t end) {
             at::NoGradGuard no_grad;
             auto buffer = scratch(blocks, q.options());
-            std::vector<float> wide(k.size(2));
+            std::vector<float> wide(parts.length);
             for (int64_t task = first; task < end; task++) {
                 auto head = task / each / rows, row = task / each % rows;
                 auto& block = blocks[task % each];
                 auto scores = buffer.of(block);
-                at::mm_out(scores, q[head][row].narrow(0, block.first, block.count), k[head][row].narrow(0, 0, block.keys).t());
+                auto query = q[head][row].narrow(0, block.first, block.count), target = out[head][row].narrow(0, block.first, block.count);
+                // Of each part the keys that the block sees.
+                auto each_part = [&](const std::vector<at::Tensor>& tensors, auto work) {
+                    int64_t at = 0;
+                    for (auto& part : tensors) {
+                        auto seen = std::min(part.size(2), block.keys - at);
+                        if (seen <= 0) break;
+                        work(part[head][row].narrow(0, 0, seen), scores.narrow(1, at, seen), at);
+                        at += part.size(2);
+                    }
+                };
+                each_part(parts.keys, [&](const at::Tensor& k, at::Tensor some, int64_t) { at::mm_out(some, query, k.t()); });
                 PF_CALL(scores, softmax, data<T>(scores), block.count, block.keys, static_cast<float>(scale), wide.data());
-                auto target = out[head][row].narrow(0, block.first, block.count);
-                at::mm_out(target, scores, v[head][row].narrow(0, 0, block.keys));
+                each_part(parts.values, [&](const at::Tensor& v, at::Tensor some, int64_t at) {
+                    if (at == 0) at::mm_out(target, some, v);
+                    else target.addmm_(some, v);
+                });
             }
         });
         *y = pf::give(std::move(out));
@@ -133,7 +166,7 @@ PF_API int pf_fused_attention_backward(Handle qh, Handle kh, Handle vh, Handle d
     return pf::guarded<int>(-1, [&] {
         auto q = pf::borrow(qh), k = pf::borrow(kh), v = pf::borrow(vh), dy = pf::borrow(dyh);
         auto ranges = reinterpret_cast<const Range*>(range_values);
-        TORCH_CHECK(fit(q, k, v, ranges, count) && dy.sizes() == q.sizes() && dy.scalar_type() == q.scalar_type(),
+        TORCH_CHECK(fit(q, {{k}, {v}, k.size(2)}, ranges, count) && dy.sizes() == q.sizes() && dy.scalar_type() == q.scalar_type(),
                     "attention of ", q.sizes(), " has no gradients from ", dy.sizes());
         auto blocks = blocks_of(ranges, count, q.element_size(), 2);
         auto rows = q.size(1);
