@@ -138,9 +138,9 @@ internal static class HistoryPlan
         return kept;
     }
 
-    /// <summary>Bytes that a whole history cache takes.</summary>
+    /// <summary>Bytes that the history cache takes within its limit; 0 without a limit.</summary>
     internal static long Bytes(SamplingPlan plan, ITransformerConfig config, ElementType type, SamplerOptions options) =>
-        Choose(plan, config, type, options with { HistoryBytes = options.HistoryBytes ?? long.MaxValue }).Sum(stage => stage.Bytes);
+        options.HistoryBytes is null or 0 ? 0 : Choose(plan, config, type, options).Sum(stage => stage.Bytes);
 
     // Timesteps and most kept frames of the evaluations with guidance and of those without.
     private static IEnumerable<(bool IsGuided, int Groups, long Frames)> Sets(SamplingPlan plan, int stage)

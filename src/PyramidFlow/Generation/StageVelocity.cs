@@ -141,9 +141,11 @@ internal sealed class PrefixVelocity : StageVelocity
         var cached = Math.Min(buffer?.Timesteps ?? 0, timesteps.Count);
         var isKept = first < cached;
         var held = isKept ? buffer!.Frames(first, 1) : 0;
-        var tokens = (held == 0 ? text.Mask.Length : 0) + history.Sum(clip => ClipSize.Of(clip).Tokens) - (held * ClipSize.Of(history[0]).FrameTokens);
-        var timestep = HistoryBuffer.BytesOfTimestep(model.Config, model.WeightType, text.Mask.Rows, Math.Max(1, tokens));
-        var count = (int)Math.Clamp(options.PrefixBytes / timestep, 1, (isKept ? cached : timesteps.Count) - first);
+        var all = text.Mask.Length + history.Sum(clip => ClipSize.Of(clip).Tokens);
+        var tokens = Math.Max(1, held == 0 ? all : all - text.Mask.Length - (held * ClipSize.Of(history[0]).FrameTokens));
+        // As many tokens at a time as timesteps of the whole prefix would fit, so that a plan without a history cache bounds the memory of one with it.
+        var whole = Math.Max(1, options.PrefixBytes / HistoryBuffer.BytesOfTimestep(model.Config, model.WeightType, text.Mask.Rows, all));
+        var count = (int)Math.Clamp(whole * all / tokens, 1, (isKept ? cached : timesteps.Count) - first);
         return model.ComputePrefix(history, unit, text, Timesteps(model, timesteps.Skip(first).Take(count)), options.Attention,
             isKept ? new HistorySlice(buffer!, first, final) : null);
     }
