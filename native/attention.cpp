@@ -15,20 +15,37 @@ namespace {
 
 constexpr int64_t cached = 2 << 20;            // bytes of scores that a thread works on
 constexpr int64_t least = 32;                  // queries in a block
+constexpr int most_parts = 8;                  // of keys and values
 
+// Rows of scores in parts [rows, width] that lie one after another in `x`.
 template <typename T>
-PF_INLINE void softmax(T* x, int64_t width, float scale, float* scratch) {
-    float most = -INFINITY, sum = 0;
+PF_INLINE void softmax(T* x, int64_t rows, const int64_t* widths, int count, float scale, float* scratch) {
+    T* parts[most_parts];
+    for (int part = 0; part < count; x += rows * widths[part++]) parts[part] = x;
+    for (int64_t row = 0; row < rows; row++) {
+        float most = -INFINITY, sum = 0;
+        for (int part = 0; part < count; part++) {
+            const T* from = parts[part] + row * widths[part];
 #pragma omp simd reduction(max : most)
-    for (int64_t i = 0; i < width; i++) most = load(x[i]) > most ? load(x[i]) : most;
+            for (int64_t i = 0; i < widths[part]; i++) most = load(from[i]) > most ? load(from[i]) : most;
+        }
+        float* wide = scratch;
+        for (int part = 0; part < count; wide += widths[part++]) {
+            const T* from = parts[part] + row * widths[part];
 #pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < width; i++) {
-        scratch[i] = exponential((load(x[i]) - most) * scale);
-        sum += scratch[i];
-    }
-    float share = 1.0f / sum;
+            for (int64_t i = 0; i < widths[part]; i++) {
+                wide[i] = exponential((load(from[i]) - most) * scale);
+                sum += wide[i];
+            }
+        }
+        float share = 1.0f / sum;
+        wide = scratch;
+        for (int part = 0; part < count; wide += widths[part++]) {
+            T* to = parts[part] + row * widths[part];
 #pragma omp simd
-    for (int64_t i = 0; i < width; i++) store(x[i], scratch[i] * share);
+            for (int64_t i = 0; i < widths[part]; i++) store(to[i], wide[i] * share);
+        }
+    }
 }
 
 // From weights p = softmax(scale s) and their gradients to those of s, which take the gradients' place.
@@ -41,10 +58,8 @@ PF_INLINE void softmax_gradient(const T* p, T* g, int64_t width, float scale) {
     for (int64_t i = 0; i < width; i++) store(g[i], load(p[i]) * (load(g[i]) - mean) * scale);
 }
 
-#define PF_SOFTMAX(T) (T* x, int64_t rows, int64_t width, float scale, float* scratch)
-PF_BOTH_TYPES(softmax, PF_SOFTMAX, {
-    for (int64_t row = 0; row < rows; row++) softmax(x + row * width, width, scale, scratch);
-})
+#define PF_SOFTMAX(T) (T* x, int64_t rows, const int64_t* widths, int count, float scale, float* scratch)
+PF_BOTH_TYPES(softmax, PF_SOFTMAX, { softmax(x, rows, widths, count, scale, scratch); })
 
 #define PF_SOFTMAX_GRADIENT(T) (const T* p, T* g, int64_t rows, int64_t width, float scale)
 PF_BOTH_TYPES(softmax_gradient, PF_SOFTMAX_GRADIENT, {
@@ -85,6 +100,7 @@ Parts parts_of(const Handle* keys, const Handle* values, int count) {
 
 bool fit(const at::Tensor& q, const Parts& parts, const Range* ranges, int count) {
     if (!applies(q) || q.dim() != 4 || q.numel() == 0 || parts.length == 0) return false;
+    TORCH_CHECK(parts.keys.size() <= most_parts, "keys come in at most ", most_parts, " parts");
     for (size_t i = 0; i < parts.keys.size(); i++) {
         auto &k = parts.keys[i], &v = parts.values[i];
         if (!applies(k) || !applies(v) || k.scalar_type() != q.scalar_type() || v.scalar_type() != q.scalar_type()) return false;
@@ -115,8 +131,9 @@ Scores scratch(const std::vector<Range>& blocks, const at::TensorOptions& option
 
 }  // namespace
 
-// softmax(scale q k^T) v: q [heads, b, nq, d], k and v in parts [heads, b, n, d], y [heads, b, nq, d], which lies in memory as [b, nq, heads, d].
-// `ranges` are `count` triples (first query, queries, keys that they see), one after another. No head's matrix is copied.
+// softmax(scale q k^T) v: q [heads, b, nq, d], k and v in parts [heads, b, n, d], y [heads, b, nq, d]. `ranges` are `count` triples
+// (first query, queries, keys that they see), one after another. Each part's scores lie together, because products into a part of a
+// wider matrix are computed in copies.
 PF_API int pf_fused_attention(Handle qh, const Handle* key_handles, const Handle* value_handles, int part_count, const int64_t* range_values,
                               int count, double scale, Handle* y) {
     return pf::guarded<int>(-1, [&] {
@@ -126,32 +143,30 @@ PF_API int pf_fused_attention(Handle qh, const Handle* key_handles, const Handle
         if (!fit(q, parts, ranges, count)) return 0;
         auto blocks = blocks_of(ranges, count, q.element_size(), 1);
         auto rows = q.size(1), each = static_cast<int64_t>(blocks.size());
-        auto out = at::empty({rows, q.size(2), q.size(0), q.size(3)}, q.options()).permute({2, 0, 1, 3});
+        auto out = at::empty(q.sizes(), q.options());
         at::parallel_for(0, q.size(0) * rows * each, 1, [&](int64_t first, int64_t end) {
             at::NoGradGuard no_grad;
             auto buffer = scratch(blocks, q.options());
             std::vector<float> wide(parts.length);
+            std::vector<at::Tensor> scores(part_count);
+            std::vector<int64_t> widths(part_count);
             for (int64_t task = first; task < end; task++) {
                 auto head = task / each / rows, row = task / each % rows;
                 auto& block = blocks[task % each];
-                auto scores = buffer.of(block);
                 auto query = q[head][row].narrow(0, block.first, block.count), target = out[head][row].narrow(0, block.first, block.count);
-                // Of each part the keys that the block sees.
-                auto each_part = [&](const std::vector<at::Tensor>& tensors, auto work) {
-                    int64_t at = 0;
-                    for (auto& part : tensors) {
-                        auto seen = std::min(part.size(2), block.keys - at);
-                        if (seen <= 0) break;
-                        work(part[head][row].narrow(0, 0, seen), scores.narrow(1, at, seen), at);
-                        at += part.size(2);
-                    }
-                };
-                each_part(parts.keys, [&](const at::Tensor& k, at::Tensor some, int64_t) { at::mm_out(some, query, k.t()); });
-                PF_CALL(scores, softmax, data<T>(scores), block.count, block.keys, static_cast<float>(scale), wide.data());
-                each_part(parts.values, [&](const at::Tensor& v, at::Tensor some, int64_t at) {
-                    if (at == 0) at::mm_out(target, some, v);
-                    else target.addmm_(some, v);
-                });
+                auto all = buffer.of(block);
+                int used = 0;
+                for (int64_t at = 0; at < block.keys; at += widths[used++]) {
+                    widths[used] = std::min(parts.keys[used].size(2), block.keys - at);
+                    scores[used] = buffer.buffer.narrow(0, block.count * at, block.count * widths[used]).view({block.count, widths[used]});
+                    at::mm_out(scores[used], query, parts.keys[used][head][row].narrow(0, 0, widths[used]).t());
+                }
+                PF_CALL(all, softmax, data<T>(all), block.count, widths.data(), used, static_cast<float>(scale), wide.data());
+                for (int part = 0; part < used; part++) {
+                    auto values = parts.values[part][head][row].narrow(0, 0, widths[part]);
+                    if (part == 0) at::mm_out(target, scores[part], values);
+                    else target.addmm_(scores[part], values);
+                }
             }
         });
         *y = pf::give(std::move(out));
@@ -188,7 +203,7 @@ PF_API int pf_fused_attention_backward(Handle qh, Handle kh, Handle vh, Handle d
                     auto given = dy[head][row].narrow(0, block.first, block.count);
                     auto weights = weight_buffer.of(block), gradients = gradient_buffer.of(block);
                     at::mm_out(weights, query, seen.t());
-                    PF_CALL(weights, softmax, data<T>(weights), block.count, block.keys, static_cast<float>(scale), wide.data());
+                    PF_CALL(weights, softmax, data<T>(weights), block.count, &block.keys, 1, static_cast<float>(scale), wide.data());
                     add(sums[1].narrow(0, 0, block.keys), weights.t(), given);
                     at::mm_out(gradients, given, v[head][row].narrow(0, 0, block.keys).t());
                     PF_CALL(weights, softmax_gradient, data<T>(weights), data<T>(gradients), block.count, block.keys, static_cast<float>(scale));

@@ -102,12 +102,12 @@ internal readonly record struct AttentionRange(long First, long Count, long Keys
 internal static unsafe class FusedAttention
 {
     /// <summary>softmax(scale * q k^T) v; null where the kernel does not apply.</summary>
-    /// <param name="q">[heads, b, nq, d]; a view of any order.</param>
-    /// <param name="keys">Keys in parts that follow one another, [heads, b, n, d] each; views of any order. Gradients need one part.</param>
+    /// <param name="q">[heads, b, nq, d].</param>
+    /// <param name="keys">Keys in 1 to 8 parts that follow one another, [heads, b, n, d] each; gradients need one part. Rows of a head that lie together are not copied.</param>
     /// <param name="values">Values, shaped like the keys.</param>
     /// <param name="ranges">Ranges that cover all queries in order.</param>
     /// <param name="scale">Positive.</param>
-    /// <returns>[heads, b, nq, d], a view of [b, nq, heads, d].</returns>
+    /// <returns>[heads, b, nq, d].</returns>
     /// <exception cref="TorchException">Shapes and ranges do not match.</exception>
     public static Tensor? Apply(Tensor q, IReadOnlyList<Tensor> keys, IReadOnlyList<Tensor> values, AttentionRange[] ranges, double scale)
     {

@@ -9,7 +9,7 @@ namespace PyramidFlow.Models;
 public static class BlockCausalAttention
 {
     /// <summary>Attends with the tokens from <paramref name="first"/> on.</summary>
-    /// <param name="q">Queries of tokens first, first + 1, ...: [b, nq, heads, head].</param>
+    /// <param name="q">Queries of tokens first, first + 1, ...: [heads, b, nq, head].</param>
     /// <param name="parts">Keys and values of tokens 0, 1, ..., at least up to the last query; the first part holds all text.</param>
     /// <param name="layout">Who attends to whom.</param>
     /// <param name="first">Place of the first query in the sequence.</param>
@@ -19,14 +19,21 @@ public static class BlockCausalAttention
         if (layout.Length <= layout.Settings.WholeUpTo && !parts[0].HasPaddingFirst)
         {
             using var scope = new TensorScope();
-            var (k, v) = (Joined(parts.Select(part => part.Keys)), Joined(parts.Select(part => part.Values)));
-            var bias = layout.WholeBias(q.Type).Narrow(1, first, q.Size(1)).Narrow(2, 0, k.Size(2));
-            return scope.Keep(Attend(HeadsFirst(q), k, v, bias, q.Size(1)));
+            var (k, v) = KeyValues.Join(parts);
+            var bias = layout.WholeBias(q.Type).Narrow(1, first, q.Size(2)).Narrow(2, 0, k.Size(2));
+            return scope.Keep(Attend(q, k, v, bias, q.Size(2)));
         }
 
         return layout is { HasPadding: true, TextLengths: { } words }
             ? AttendWords(q, parts, layout, first, words)
             : AttendRanges(q, parts, layout, first, layout.HasPadding ? layout.KeyBias(q.Type) : null);
+    }
+
+    /// <summary>[b, n, heads, head] to [heads, b, n, head], each head's rows together. On a GPU the fused operator takes heads as they lie.</summary>
+    internal static Tensor HeadsFirst(Tensor x)
+    {
+        var heads = x.Permute(2, 0, 1, 3);
+        return HasFusedOperator(x) ? heads : heads.Contiguous();
     }
 
     // Attention without a mask is much faster: rows with equally many words are computed together, on keys without the padding.
@@ -41,7 +48,7 @@ public static class BlockCausalAttention
             var seen = parts.Select(part => part.Rows(row, words.Count)).ToList();
             if (padding > 0)
                 seen = [.. seen[0].WithoutPadding(padding, layout.TextLength), .. seen.Skip(1)];
-            rows.Add(inner.Keep(AttendRanges(q.Slice(0, row, q.Size(0), words.Count), seen, layout, first, null, padding)));  // [b / lengths, nq, heads * head]
+            rows.Add(inner.Keep(AttendRanges(q.Slice(1, row, q.Size(1), words.Count), seen, layout, first, null, padding)));  // [b / lengths, nq, heads * head]
         }
 
         return scope.Keep(Tensor.Stack([.. rows], 1).Flatten(0, 1));                         // [b, nq, heads * head]
@@ -51,17 +58,16 @@ public static class BlockCausalAttention
     private static Tensor AttendRanges(Tensor q, IReadOnlyList<KeyValues> parts, SequenceLayout layout, long first, Tensor? bias, long absent = 0)
     {
         using var scope = new TensorScope();
-        AttentionRange[] ranges = [.. layout.Shape.Ranges(first, q.Size(1))
+        AttentionRange[] ranges = [.. layout.Shape.Ranges(first, q.Size(2))
             .Select(range => new AttentionRange(range.Start - first, range.End - range.Start, range.Keys - absent))];
-        if (bias is null && ChunkedAttention.Fused(q.Permute(2, 0, 1, 3), [.. parts.Select(part => part.Keys.Permute(2, 0, 1, 3))],
-                [.. parts.Select(part => part.Values.Permute(2, 0, 1, 3))], ranges) is { } fused)
+        if (bias is null && ChunkedAttention.Fused(q, [.. parts.Select(part => part.Keys)], [.. parts.Select(part => part.Values)], ranges) is { } fused)
             return scope.Keep(fused);
-        var (queries, k, v) = (HeadsFirst(q), Joined(parts.Select(part => part.Keys)), Joined(parts.Select(part => part.Values)));
+        var (k, v) = KeyValues.Join(parts);
         var results = new List<Tensor>();
         foreach (var (start, count, visible) in ranges)
         {
             using var inner = new TensorScope();
-            var (some, seenKeys, seenValues, seenBias) = (queries.Narrow(2, start, count), k.Narrow(2, 0, visible), v.Narrow(2, 0, visible), bias?.Narrow(2, 0, visible));
+            var (some, seenKeys, seenValues, seenBias) = (q.Narrow(2, start, count), k.Narrow(2, 0, visible), v.Narrow(2, 0, visible), bias?.Narrow(2, 0, visible));
             results.Add(inner.Keep(Attend(some, seenKeys, seenValues, seenBias, layout.Settings.QueryBlock)));
         }
 
@@ -69,22 +75,6 @@ public static class BlockCausalAttention
     }
 
     private static bool HasFusedOperator(Tensor q) => q.Device.Type == DeviceType.Cuda && Tensor.HasScaledDotProductAttention;
-
-    // [b, n, heads, head] to [heads, b, n, head], each head's rows together. On a GPU the fused operator takes heads as they lie.
-    private static Tensor HeadsFirst(Tensor x)
-    {
-        var heads = x.Permute(2, 0, 1, 3);
-        return HasFusedOperator(x) ? heads : heads.Contiguous();
-    }
-
-    // Parts [b, n, heads, head] after one another: [heads, b, n, head].
-    private static Tensor Joined(IEnumerable<Tensor> parts)
-    {
-        Tensor[] all = [.. parts];
-        if (all.Length == 1)
-            return HeadsFirst(all[0]);
-        return HasFusedOperator(all[0]) ? HeadsFirst(Tensor.Cat(all, 1)) : Tensor.Cat([.. all.Select(part => part.Permute(2, 0, 1, 3))], 2);
-    }
 
     // q [heads, b, nq, head], k and v [heads, b, nk, head], bias [1 or b, 1 or nq, nk]: to [b, nq, heads * head].
     private static Tensor Attend(Tensor q, Tensor k, Tensor v, Tensor? bias, long block) => HasFusedOperator(q)
@@ -105,24 +95,24 @@ public sealed record AttentionSettings
     internal AttentionSettings InBlocksOf(int queries) => this with { QueryBlock = queries, WholeUpTo = Math.Min(WholeUpTo, queries) };
 }
 
-/// <summary>Keys and values of neighbouring tokens in one block, as views.</summary>
-/// <param name="Keys">Rotated keys, [b, n, heads, head].</param>
+/// <summary>Keys and values of neighbouring tokens in one block.</summary>
+/// <param name="Keys">Rotated keys, [heads, b, n, head].</param>
 /// <param name="Values">Values, likewise.</param>
 /// <param name="HasPaddingFirst">Whether padding stands before the words of the text, so that words and frames are neighbours; else it stands behind them.</param>
 internal readonly record struct KeyValues(Tensor Keys, Tensor Values, bool HasPaddingFirst = false)
 {
     /// <summary>Tokens.</summary>
-    internal long Length => Keys.Size(1);
+    internal long Length => Keys.Size(2);
 
-    /// <summary>Rows first, first + step, ...</summary>
+    /// <summary>Rows first, first + step, ..., as views.</summary>
     internal KeyValues Rows(int first, int step) =>
-        step == 1 ? this : this with { Keys = Keys.Slice(0, first, Keys.Size(0), step), Values = Values.Slice(0, first, Keys.Size(0), step) };
+        step == 1 ? this : this with { Keys = Keys.Slice(1, first, Keys.Size(1), step), Values = Values.Slice(1, first, Keys.Size(1), step) };
 
-    /// <summary>Consecutive rows.</summary>
-    internal KeyValues RowRange(long first, long count) => this with { Keys = Keys.Narrow(0, first, count), Values = Values.Narrow(0, first, count) };
+    /// <summary>Consecutive rows, as views.</summary>
+    internal KeyValues RowRange(long first, long count) => this with { Keys = Keys.Narrow(1, first, count), Values = Values.Narrow(1, first, count) };
 
-    /// <summary>Consecutive tokens.</summary>
-    internal KeyValues Tokens(long first, long count) => this with { Keys = Keys.Narrow(1, first, count), Values = Values.Narrow(1, first, count) };
+    /// <summary>Consecutive tokens, as views.</summary>
+    internal KeyValues Tokens(long first, long count) => this with { Keys = Keys.Narrow(2, first, count), Values = Values.Narrow(2, first, count) };
 
     /// <summary>The tokens without padding, in one or two parts.</summary>
     /// <param name="padding">Tokens of padding.</param>
@@ -133,6 +123,11 @@ internal readonly record struct KeyValues(Tensor Keys, Tensor Values, bool HasPa
             return [Tokens(padding, Length - padding)];
         return Length == text ? [Tokens(0, text - padding)] : [Tokens(0, text - padding), Tokens(text, Length - text)];
     }
+
+    /// <summary>Parts after one another.</summary>
+    internal static (Tensor Keys, Tensor Values) Join(IReadOnlyList<KeyValues> parts) => parts.Count == 1
+        ? (parts[0].Keys, parts[0].Values)
+        : (Tensor.Cat([.. parts.Select(part => part.Keys)], 2), Tensor.Cat([.. parts.Select(part => part.Values)], 2));
 }
 
 /// <summary>
@@ -159,14 +154,14 @@ internal sealed class BlockPass(SequenceLayout layout, long first,
     internal Tensor? Attend(Tensor? q, Tensor k, Tensor v)
     {
         using var scope = new TensorScope();
-        var own = new KeyValues(Turn(k, first), v);
+        var own = new KeyValues(BlockCausalAttention.HeadsFirst(Turn(k, first)), BlockCausalAttention.HeadsFirst(v));
         record?.Invoke(block, own);
         IReadOnlyList<KeyValues> parts = before is null ? [own] : [.. before[block], own];
         block++;
         if (q is null)
             return null;
         var start = parts.Sum(part => part.Length) - q.Size(1);
-        return scope.Keep(BlockCausalAttention.Forward(Turn(q, start), parts, layout, start));
+        return scope.Keep(BlockCausalAttention.Forward(BlockCausalAttention.HeadsFirst(Turn(q, start)), parts, layout, start));
     }
 
     private Tensor Turn(Tensor x, long from) => layout.Rotary?.Apply(x, from) ?? x;

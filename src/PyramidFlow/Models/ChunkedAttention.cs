@@ -12,8 +12,8 @@ internal static class ChunkedAttention
     private const long CachedScores = 1 << 20;
 
     /// <summary>Attends in one call of the fused CPU kernel; null where the kernel does not apply.</summary>
-    /// <param name="q">[heads, b, nq, d], a view of any order.</param>
-    /// <param name="k">Keys in parts that follow one another, [heads, b, n, d] each, views of any order.</param>
+    /// <param name="q">[heads, b, nq, d].</param>
+    /// <param name="k">Keys in parts that follow one another, [heads, b, n, d] each.</param>
     /// <param name="v">Values, likewise.</param>
     /// <param name="ranges">Ranges that cover all queries in order.</param>
     /// <returns>[b, nq, heads * d].</returns>

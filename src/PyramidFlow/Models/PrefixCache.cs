@@ -11,7 +11,7 @@ public sealed class PrefixCache : IDisposable
 {
     private readonly TransformerModulation modulation;
 
-    // Parts that follow one another, [timesteps * rows, n, heads, head] with the timestep outermost, block by block.
+    // Parts that follow one another, [heads, timesteps * rows, n, head] with the timestep outermost, block by block.
     private readonly List<KeyValues[]> blocks = [];
 
     internal PrefixCache(SequenceLayout layout, TransformerModulation modulation, int timesteps)
@@ -119,7 +119,7 @@ public sealed class HistoryBuffer(int timesteps, int rows, long capacity) : IDis
     /// <param name="block">The block; blocks come in order the first time.</param>
     /// <param name="first">First timestep.</param>
     /// <param name="count">Number of timesteps.</param>
-    /// <param name="source">Keys and values, [count * rows, n, heads, head].</param>
+    /// <param name="source">Keys and values, [heads, count * rows, n, head].</param>
     /// <param name="at">Place of the first token.</param>
     /// <param name="tokens">Number of tokens to take from the beginning of the source.</param>
     /// <param name="layout">Knows the words of each row.</param>
@@ -128,7 +128,7 @@ public sealed class HistoryBuffer(int timesteps, int rows, long capacity) : IDis
         ArgumentOutOfRangeException.ThrowIfGreaterThan(at + tokens, capacity);
         if (block == blocks.Count)
         {
-            long[] shape = [(long)timesteps * rows, capacity, source.Keys.Size(2), source.Keys.Size(3)];
+            long[] shape = [source.Keys.Size(0), (long)timesteps * rows, capacity, source.Keys.Size(3)];
             blocks.Add(new KeyValues(TensorScope.Release(Tensor.Empty(shape, source.Keys.Type, source.Keys.Device)),
                 TensorScope.Release(Tensor.Empty(shape, source.Values.Type, source.Values.Device)), layout.TextLengths is not null));
         }
