@@ -111,6 +111,33 @@ public class HistoryCacheTests
         GoldenTensors.AssertClose(model.ForwardUnit(unit, 1, whole), model.ForwardUnit(unit, 1, again), 1e-5, 1e-5, "again");
     }
 
+    public static TheoryData<string> Requests => [.. Kinds.Keys];
+
+    // Ways to make a clip, each with many units after the first.
+    private static Dictionary<string, Func<GenerationOptions, GenerationOptions>> Kinds => new()
+    {
+        ["plain"] = request => request,
+        ["prompt schedule"] = request => request with { Schedule = [new PromptChange(1, "a dog runs")] },
+        ["window"] = request => request with { HistoryWindow = 3 },
+        ["two clips"] = request => request with { Count = 2 },
+        ["given frames"] = request => request with { Video = TinyPipeline.Video(17), Frames = 40 },
+        ["units of two"] = request => request with { FramesPerUnit = 2, Frames = 65 },
+    };
+
+    [Theory]
+    [MemberData(nameof(Requests))]
+    public void A_pipeline_makes_the_same_latents_with_and_without(string kind)
+    {
+        using var tiny = new TinyPipeline();
+        using var without = tiny.Load(new PipelineOptions { Sampler = new SamplerOptions { HistoryBytes = 0 } });
+        using var offloaded = tiny.Load(new PipelineOptions { Offload = Offload.Sequential });
+        var request = Kinds[kind](TinyPipeline.Request with { Frames = 57 });
+        using var scope = new TensorScope();
+        var plain = without.GenerateLatents(request, cancellationToken: Cancel);
+        GoldenTensors.AssertClose(plain, tiny.Pipeline.GenerateLatents(request, cancellationToken: Cancel), 1e-5, 1e-5, kind);
+        GoldenTensors.AssertClose(plain, offloaded.GenerateLatents(request, cancellationToken: Cancel), 1e-5, 1e-5, $"{kind}, offloaded");
+    }
+
     [Fact]
     public void What_is_kept_follows_from_the_plan()
     {
