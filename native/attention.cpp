@@ -15,20 +15,37 @@ namespace {
 
 constexpr int64_t cached = 2 << 20;            // bytes of scores of a thread
 constexpr int64_t least = 32;                  // least queries in a block
+constexpr int most_parts = 8;                  // parts of keys and values
 
+// Rows of scores in parts [rows, width] that lie one after another in `x`.
 template <typename T>
-PF_INLINE void softmax(T* x, int64_t width, float scale, float* scratch) {
-    float most = -INFINITY, sum = 0;
+PF_INLINE void softmax(T* x, int64_t rows, const int64_t* widths, int count, float scale, float* scratch) {
+    T* parts[most_parts];
+    for (int part = 0; part < count; x += rows * widths[part++]) parts[part] = x;
+    for (int64_t row = 0; row < rows; row++) {
+        float most = -INFINITY, sum = 0;
+        for (int part = 0; part < count; part++) {
+            const T* from = parts[part] + row * widths[part];
 #pragma omp simd reduction(max : most)
-    for (int64_t i = 0; i < width; i++) most = load(x[i]) > most ? load(x[i]) : most;
+            for (int64_t i = 0; i < widths[part]; i++) most = load(from[i]) > most ? load(from[i]) : most;
+        }
+        float* wide = scratch;
+        for (int part = 0; part < count; wide += widths[part++]) {
+            const T* from = parts[part] + row * widths[part];
 #pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < width; i++) {
-        scratch[i] = exponential((load(x[i]) - most) * scale);
-        sum += scratch[i];
-    }
-    float share = 1.0f / sum;
+            for (int64_t i = 0; i < widths[part]; i++) {
+                wide[i] = exponential((load(from[i]) - most) * scale);
+                sum += wide[i];
+            }
+        }
+        float share = 1.0f / sum;
+        wide = scratch;
+        for (int part = 0; part < count; wide += widths[part++]) {
+            T* to = parts[part] + row * widths[part];
 #pragma omp simd
-    for (int64_t i = 0; i < width; i++) store(x[i], scratch[i] * share);
+            for (int64_t i = 0; i < widths[part]; i++) store(to[i], wide[i] * share);
+        }
+    }
 }
 
 // Replaces the gradients of the weights p = softmax(scale s) by the gradients of s.
@@ -41,10 +58,8 @@ PF_INLINE void softmax_gradient(const T* p, T* g, int64_t width, float scale) {
     for (int64_t i = 0; i < width; i++) store(g[i], load(p[i]) * (load(g[i]) - mean) * scale);
 }
 
-#define PF_SOFTMAX(T) (T* x, int64_t rows, int64_t width, float scale, float* scratch)
-PF_BOTH_TYPES(softmax, PF_SOFTMAX, {
-    for (int64_t row = 0; row < rows; row++) softmax(x + row * width, width, scale, scratch);
-})
+#define PF_SOFTMAX(T) (T* x, int64_t rows, const int64_t* widths, int count, float scale, float* scratch)
+PF_BOTH_TYPES(softmax, PF_SOFTMAX, { softmax(x, rows, widths, count, scale, scratch); })
 
 #define PF_SOFTMAX_GRADIENT(T) (const T* p, T* g, int64_t rows, int64_t width, float scale)
 PF_BOTH_TYPES(softmax_gradient, PF_SOFTMAX_GRADIENT, {
@@ -67,16 +82,35 @@ std::vector<Range> blocks_of(const Range* ranges, int count, int64_t element, in
     return blocks;
 }
 
-bool fit(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const Range* ranges, int count) {
-    if (!applies(q) || !applies(k) || !applies(v) || q.dim() != 4 || k.scalar_type() != q.scalar_type()
-        || v.scalar_type() != q.scalar_type() || q.numel() == 0 || k.numel() == 0)
-        return false;
-    TORCH_CHECK(k.sizes() == v.sizes() && k.dim() == 4 && k.size(0) == q.size(0) && k.size(1) == q.size(1) && k.size(3) == q.size(3),
-                "queries ", q.sizes(), ", keys ", k.sizes(), " and values ", v.sizes(), " do not fit");
+// Keys and values in parts that follow one another, [heads, b, n, d] each, so that what is kept and what is new need no copy into one tensor.
+struct Parts {
+    std::vector<at::Tensor> keys, values;
+    int64_t length = 0;
+};
+
+Parts parts_of(const Handle* keys, const Handle* values, int count) {
+    Parts parts;
+    for (int i = 0; i < count; i++) {
+        parts.keys.push_back(pf::borrow(keys[i]));
+        parts.values.push_back(pf::borrow(values[i]));
+        parts.length += parts.keys.back().size(2);
+    }
+    return parts;
+}
+
+bool fit(const at::Tensor& q, const Parts& parts, const Range* ranges, int count) {
+    if (!applies(q) || q.dim() != 4 || q.numel() == 0 || parts.length == 0) return false;
+    TORCH_CHECK(parts.keys.size() <= most_parts, "keys come in at most ", most_parts, " parts");
+    for (size_t i = 0; i < parts.keys.size(); i++) {
+        auto &k = parts.keys[i], &v = parts.values[i];
+        if (!applies(k) || !applies(v) || k.scalar_type() != q.scalar_type() || v.scalar_type() != q.scalar_type()) return false;
+        TORCH_CHECK(k.sizes() == v.sizes() && k.dim() == 4 && k.size(0) == q.size(0) && k.size(1) == q.size(1) && k.size(3) == q.size(3),
+                    "queries ", q.sizes(), ", keys ", k.sizes(), " and values ", v.sizes(), " do not fit");
+    }
     int64_t next = 0;
     for (int i = 0; i < count; i++) {
         auto [first, queries, keys] = ranges[i];
-        TORCH_CHECK(first == next && queries > 0 && keys > 0 && keys <= k.size(2), "ranges must follow one another and see keys that are there");
+        TORCH_CHECK(first == next && queries > 0 && keys > 0 && keys <= parts.length, "ranges must follow one another and see keys that are there");
         next += queries;
     }
     TORCH_CHECK(next == q.size(2), "ranges hold ", next, " queries of ", q.size(2));
@@ -97,28 +131,42 @@ Scores scratch(const std::vector<Range>& blocks, const at::TensorOptions& option
 
 }  // namespace
 
-// softmax(scale q k^T) v: q [heads, b, nq, d], k and v [heads, b, nk, d], y [heads, b, nq, d]. `ranges` are `count` triples
-// (first query, number of queries, number of keys that they attend to), one after another.
-PF_API int pf_fused_attention(Handle qh, Handle kh, Handle vh, const int64_t* range_values, int count, double scale, Handle* y) {
+// softmax(scale q k^T) v: q [heads, b, nq, d], k and v in parts [heads, b, n, d], y [heads, b, nq, d]. `ranges` are `count` triples
+// (first query, number of queries, number of keys that they attend to), one after another. The scores of each part are a matrix of
+// their own, because libtorch computes a product into a part of a wider matrix in a copy.
+PF_API int pf_fused_attention(Handle qh, const Handle* key_handles, const Handle* value_handles, int part_count, const int64_t* range_values,
+                              int count, double scale, Handle* y) {
     return pf::guarded<int>(-1, [&] {
-        auto q = pf::borrow(qh), k = pf::borrow(kh), v = pf::borrow(vh);
+        auto q = pf::borrow(qh);
+        auto parts = parts_of(key_handles, value_handles, part_count);
         auto ranges = reinterpret_cast<const Range*>(range_values);
-        if (!fit(q, k, v, ranges, count)) return 0;
+        if (!fit(q, parts, ranges, count)) return 0;
         auto blocks = blocks_of(ranges, count, q.element_size(), 1);
         auto rows = q.size(1), each = static_cast<int64_t>(blocks.size());
         auto out = at::empty(q.sizes(), q.options());
         at::parallel_for(0, q.size(0) * rows * each, 1, [&](int64_t first, int64_t end) {
             at::NoGradGuard no_grad;
             auto buffer = scratch(blocks, q.options());
-            std::vector<float> wide(k.size(2));
+            std::vector<float> wide(parts.length);
+            std::vector<at::Tensor> scores(part_count);
+            std::vector<int64_t> widths(part_count);
             for (int64_t task = first; task < end; task++) {
                 auto head = task / each / rows, row = task / each % rows;
                 auto& block = blocks[task % each];
-                auto scores = buffer.of(block);
-                at::mm_out(scores, q[head][row].narrow(0, block.first, block.count), k[head][row].narrow(0, 0, block.keys).t());
-                PF_CALL(scores, softmax, data<T>(scores), block.count, block.keys, static_cast<float>(scale), wide.data());
-                auto target = out[head][row].narrow(0, block.first, block.count);
-                at::mm_out(target, scores, v[head][row].narrow(0, 0, block.keys));
+                auto query = q[head][row].narrow(0, block.first, block.count), target = out[head][row].narrow(0, block.first, block.count);
+                auto all = buffer.of(block);
+                int used = 0;
+                for (int64_t at = 0; at < block.keys; at += widths[used++]) {
+                    widths[used] = std::min(parts.keys[used].size(2), block.keys - at);
+                    scores[used] = buffer.buffer.narrow(0, block.count * at, block.count * widths[used]).view({block.count, widths[used]});
+                    at::mm_out(scores[used], query, parts.keys[used][head][row].narrow(0, 0, widths[used]).t());
+                }
+                PF_CALL(all, softmax, data<T>(all), block.count, widths.data(), used, static_cast<float>(scale), wide.data());
+                for (int part = 0; part < used; part++) {
+                    auto values = parts.values[part][head][row].narrow(0, 0, widths[part]);
+                    if (part == 0) at::mm_out(target, scores[part], values);
+                    else target.addmm_(scores[part], values);
+                }
             }
         });
         *y = pf::give(std::move(out));
@@ -133,7 +181,7 @@ PF_API int pf_fused_attention_backward(Handle qh, Handle kh, Handle vh, Handle d
     return pf::guarded<int>(-1, [&] {
         auto q = pf::borrow(qh), k = pf::borrow(kh), v = pf::borrow(vh), dy = pf::borrow(dyh);
         auto ranges = reinterpret_cast<const Range*>(range_values);
-        TORCH_CHECK(fit(q, k, v, ranges, count) && dy.sizes() == q.sizes() && dy.scalar_type() == q.scalar_type(),
+        TORCH_CHECK(fit(q, {{k}, {v}, k.size(2)}, ranges, count) && dy.sizes() == q.sizes() && dy.scalar_type() == q.scalar_type(),
                     "attention of ", q.sizes(), " has no gradients from ", dy.sizes());
         auto blocks = blocks_of(ranges, count, q.element_size(), 2);
         auto rows = q.size(1);
@@ -155,7 +203,7 @@ PF_API int pf_fused_attention_backward(Handle qh, Handle kh, Handle vh, Handle d
                     auto given = dy[head][row].narrow(0, block.first, block.count);
                     auto weights = weight_buffer.of(block), gradients = gradient_buffer.of(block);
                     at::mm_out(weights, query, seen.t());
-                    PF_CALL(weights, softmax, data<T>(weights), block.count, block.keys, static_cast<float>(scale), wide.data());
+                    PF_CALL(weights, softmax, data<T>(weights), block.count, &block.keys, 1, static_cast<float>(scale), wide.data());
                     add(sums[1].narrow(0, 0, block.keys), weights.t(), given);
                     at::mm_out(gradients, given, v[head][row].narrow(0, 0, block.keys).t());
                     PF_CALL(weights, softmax_gradient, data<T>(weights), data<T>(gradients), block.count, block.keys, static_cast<float>(scale));

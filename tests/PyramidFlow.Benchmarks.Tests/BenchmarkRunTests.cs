@@ -33,7 +33,7 @@ public class BenchmarkRunTests
         Assert.Equal(before, Tensor.LiveCount);
         Assert.All((double[])[report.Rates.GemmFp32, report.Rates.GemmBf16, report.Rates.ConvFp32, report.Rates.Copy], AssertPositive);
         Assert.Equal(type == ElementType.BFloat16, report.Rates.ConvBf16 > 0);
-        Assert.Equal([null, null, null, null, null, 0, 0, 0, 1, 1, 1, 2, 2, 2], report.Rows.Select(row => row.Stage));
+        Assert.Equal([null, null, null, null, null, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2], report.Rows.Select(row => row.Stage));
         Assert.All(report.Rows, row =>
         {
             Assert.Equal(dtype, row.Dtype);
@@ -49,10 +49,17 @@ public class BenchmarkRunTests
     {
         var report = BenchmarkRun.Run(Tiny with { Vae = null }, _ => { }, TestContext.Current.CancellationToken);
 
-        foreach (var stage in report.Rows.Chunk(3))
+        foreach (var stage in report.Rows.GroupBy(row => row.Stage).Select(rows => rows.ToList()))
         {
             Assert.Equal(stage[2].Flops, stage[0].Flops + stage[1].Flops);
             Assert.Equal(stage[2].Seconds, stage[0].Seconds + stage[1].Seconds, 1e-9);
+            // With one run: prefix, unit, both; where the unit before has left something, also the continued prefix, and it with the unit.
+            Assert.Equal(stage[0].Stage < 2 ? 5 : 3, stage.Count);
+            if (stage.Count == 3)
+                continue;
+            Assert.True(stage[3].Flops < stage[0].Flops);
+            Assert.Equal(stage[4].Flops, stage[3].Flops + stage[1].Flops);
+            Assert.Equal(stage[4].Seconds, stage[3].Seconds + stage[1].Seconds, 1e-9);
         }
     }
 
@@ -61,7 +68,7 @@ public class BenchmarkRunTests
     {
         var report = BenchmarkRun.Run(Tiny with { Vae = null, Units = [1, 3], Types = [ElementType.Float32, ElementType.BFloat16] }, _ => { }, TestContext.Current.CancellationToken);
 
-        Assert.Equal(36, report.Rows.Count);
+        Assert.Equal(2 * ((3 * 3) + 5 + 5 + 3), report.Rows.Count);
         Assert.Equal([("fp32", 1), ("fp32", 3), ("bf16", 1), ("bf16", 3)], report.Rows.Select(row => (row.Dtype, row.Unit!.Value)).Distinct());
         foreach (var (narrow, wide) in report.Rows.Where(row => row.Dtype == "bf16").Zip(report.Rows.Where(row => row.Dtype == "fp32")))
             Assert.Equal((wide.Name, wide.Stage, wide.Unit, wide.Flops), (narrow.Name, narrow.Stage, narrow.Unit, narrow.Flops));
@@ -134,6 +141,20 @@ public class BenchmarkRunTests
 
         Assert.EndsWith("tile by tile (64), 96x64", Assert.Single(report.Rows).Name, StringComparison.Ordinal);
         Assert.Contains(lines, line => line.StartsWith("tile 2 of 2,", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void A_video_tells_the_time_of_each_unit()
+    {
+        var before = Tensor.LiveCount;
+        var video = new VideoToMeasure(ModelFamilies.Flux, 64, 64, 25, Blocks: 1);
+        var report = BenchmarkRun.Run(Tiny with { Transformer = null, Vae = null, Video = video }, _ => { }, TestContext.Current.CancellationToken);
+
+        Assert.Equal(before, Tensor.LiveCount);
+        Assert.Equal([0, 1, 2, 3, null, null, null], report.Rows.Select(row => row.Unit));
+        Assert.Equal(report.Rows[4].Seconds, report.Rows.Take(4).Sum(row => row.Seconds), 1e-9);
+        Assert.Equal(report.Rows[4].Flops, report.Rows.Take(4).Sum(row => row.Flops), 1);
+        Assert.All(report.Rows, row => Assert.StartsWith("pyramid_flux 64x64, only 1 blocks, 25 frames ", row.Name, StringComparison.Ordinal));
     }
 
     [Fact]

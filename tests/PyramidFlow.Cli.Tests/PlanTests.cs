@@ -50,6 +50,36 @@ public class PlanTests
     }
 
     [Fact]
+    public async Task The_history_cache_saves_work_for_memory_and_can_be_limited_or_turned_off()
+    {
+        string[] plan = ["plan", "--model", "pyramid-flow-miniflux", "--dtype", "bf16", "--seconds", "2", "--speed", "100"];
+        var (all, half, none) = (await CostAsync(), await CostAsync("--history-cache", "1GB"), await CostAsync("--history-cache", "0"));
+
+        Assert.True(all.Flops < half.Flops && half.Flops < none.Flops, $"{all}, {half}, {none}");
+        Assert.Equal(none.Flops, all.Flops + all.Saved, none.Flops * 1e-12);
+        Assert.Equal((0, 0), (none.Bytes, none.Saved));
+        Assert.InRange(half.Bytes, 500_000_000, 1_000_000_000);
+        Assert.Equal(none.Peak + half.Bytes, half.Peak);
+
+        var within = await CliRun.OfAsync([.. plan, "--max-memory", "20GB", "--json"]);
+        using var json = JsonDocument.Parse(within.Out);
+        Assert.InRange(json.RootElement.GetProperty("within").GetProperty("history_bytes").GetInt64(), 500_000_000, 20_000_000_000);
+        Assert.Contains("history cache: ", (await CliRun.OfAsync(plan)).Out, StringComparison.Ordinal);
+        Assert.DoesNotContain("history cache: ", (await CliRun.OfAsync([.. plan, "--history-cache", "0"])).Out, StringComparison.Ordinal);
+        Assert.Equal(ExitCode.Usage, (await CliRun.OfAsync([.. plan, "--history-cache", "-1GB"])).Code);
+
+        async Task<(double Flops, long Bytes, double Saved, long Peak)> CostAsync(params string[] options)
+        {
+            var run = await CliRun.OfAsync([.. plan, "--json", .. options]);
+            Assert.True(run.Code == ExitCode.Ok, run.Error);
+            using var document = JsonDocument.Parse(run.Out);
+            var (root, cache) = (document.RootElement, document.RootElement.GetProperty("history_cache"));
+            return (root.GetProperty("flops").GetDouble(), cache.GetProperty("bytes").GetInt64(), cache.GetProperty("saved_flops").GetDouble(),
+                root.GetProperty("memory").GetProperty("model").GetProperty("peak").GetInt64());
+        }
+    }
+
+    [Fact]
     public async Task Tables_say_the_same_and_a_budget_what_follows_from_it()
     {
         var run = await CliRun.OfAsync("plan", "--model", "pyramid-flow-miniflux", "--dtype", "bf16", "--frames", "9", "--speed", "100", "--max-memory", "4GB");

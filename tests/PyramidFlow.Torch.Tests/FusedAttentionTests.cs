@@ -21,7 +21,7 @@ public sealed class FusedAttentionTests : IDisposable
 
             // Views, as the keys of some frames are.
             var longer = Tensor.Cat([k, k], 2);
-            var y = FusedAttention.Apply(q, longer.Narrow(2, 0, keys), v, [new(0, queries, keys)], Scale);
+            var y = FusedAttention.Apply(q, [longer.Narrow(2, 0, keys)], [v], [new(0, queries, keys)], Scale);
 
             Assert.NotNull(y);
             Assert.Equal(type, y.Type);
@@ -40,7 +40,7 @@ public sealed class FusedAttentionTests : IDisposable
         Tensor[] inputs = [q, k, v];
         foreach (var input in inputs)
             input.RequiresGrad = true;
-        var y = FusedAttention.Apply(q, k, v, ranges, Scale)!;
+        var y = FusedAttention.Apply(q, [k], [v], ranges, Scale)!;
         var gradients = (y * given).Sum().Gradients(inputs);
 
         Tensor[] wide = [.. inputs.Select(input => Wide(input).Detach())];
@@ -66,7 +66,7 @@ public sealed class FusedAttentionTests : IDisposable
         AttentionRange[] ranges = [new(0, 4, 6), new(4, 5, 9)];
         Tensor[] wide = [.. parts.Select(part => Wide(part).Detach())];
         (parts[1].RequiresGrad, wide[1].RequiresGrad) = (true, true);
-        var alone = FusedAttention.Apply(parts[0], parts[1], parts[2], ranges, Scale)!.Sum().Gradients([parts[1]])[0];
+        var alone = FusedAttention.Apply(parts[0], [parts[1]], [parts[2]], ranges, Scale)!.Sum().Gradients([parts[1]])[0];
         var plain = Plain(wide[0], wide[1], wide[2], ranges).Sum().Gradients([wide[1]])[0];
         Close(plain, alone, type);
     }
@@ -77,7 +77,7 @@ public sealed class FusedAttentionTests : IDisposable
         Tensor[] inputs = [.. Enumerable.Range(0, 3).Select(_ => Random(ElementType.Float32, 2, 1, 50, 16))];
         foreach (var input in inputs)
             input.RequiresGrad = true;
-        Tensor[] Block(Tensor[] x) => [FusedAttention.Apply(x[0], x[1], x[2], [new(0, 50, 50)], Scale)!];
+        Tensor[] Block(Tensor[] x) => [FusedAttention.Apply(x[0], [x[1]], [x[2]], [new(0, 50, 50)], Scale)!];
         var kept = (Block(inputs)[0] * inputs[0]).Sum().Gradients(inputs);
         var again = (GradientCheckpointing.Run(Block, inputs)[0] * inputs[0]).Sum().Gradients(inputs);
         foreach (var (one, other) in kept.Zip(again))
@@ -91,7 +91,7 @@ public sealed class FusedAttentionTests : IDisposable
         var k = Tensor.Full([1, 1, 40, 4], -1e3, ElementType.Float32);
         k.Narrow(2, 7, 1).CopyFrom(Tensor.Full([1, 1, 1, 4], 1e3, ElementType.Float32));
         var v = Random(ElementType.Float32, 1, 1, 40, 4);
-        Assert.Equal(v.Narrow(2, 7, 1).ToArray<float>(), FusedAttention.Apply(q, k, v, [new(0, 1, 40)], 0.5)!.ToArray<float>());
+        Assert.Equal(v.Narrow(2, 7, 1).ToArray<float>(), FusedAttention.Apply(q, [k], [v], [new(0, 1, 40)], 0.5)!.ToArray<float>());
     }
 
     [Fact]
@@ -109,7 +109,7 @@ public sealed class FusedAttentionTests : IDisposable
     public void Other_types_go_the_plain_way()
     {
         var q = Random(ElementType.Float64, 2, 1, 3, 8);
-        Assert.Null(FusedAttention.Apply(q, q, q, [new(0, 3, 3)], Scale));
+        Assert.Null(FusedAttention.Apply(q, [q], [q], [new(0, 3, 3)], Scale));
     }
 
     public void Dispose()
@@ -119,7 +119,7 @@ public sealed class FusedAttentionTests : IDisposable
     }
 
     private static string Fault(Tensor q, Tensor v, params AttentionRange[] ranges) =>
-        Assert.Throws<TorchException>(() => FusedAttention.Apply(q, v.Size(3) == q.Size(3) ? v : q, v, ranges, Scale)).Message;
+        Assert.Throws<TorchException>(() => FusedAttention.Apply(q, [v.Size(3) == q.Size(3) ? v : q], [v], ranges, Scale)).Message;
 
     private static Tensor Plain(Tensor q, Tensor k, Tensor v, AttentionRange[] ranges)
     {

@@ -120,8 +120,13 @@ internal sealed record TrainingToMeasure(ITransformerConfig Transformer, int Cli
 /// <param name="Width">Pixels, a multiple of 64.</param>
 /// <param name="Height">Pixels, a multiple of 64.</param>
 /// <param name="Frames">1, 9, 17, ...</param>
-internal sealed record VideoToMeasure(ModelFamily Family, int Width, int Height, int Frames)
+/// <param name="Blocks">Keeps only this many blocks of the transformer; null keeps all.</param>
+/// <param name="HistoryBytes">Most bytes of the history cache; null takes what is free.</param>
+internal sealed record VideoToMeasure(ModelFamily Family, int Width, int Height, int Frames, int? Blocks = null, long? HistoryBytes = null)
 {
+    /// <summary>The released model with that many blocks.</summary>
+    internal PlannedModel Model => PlannedModel.Released(Family, Variant) is var whole && Blocks is { } kept ? whole.WithBlocks(kept) : whole;
+
     /// <summary>The released variant of that size.</summary>
     internal string Variant => Math.Max(Width, Height) > 640 ? "768p" : "384p";
 

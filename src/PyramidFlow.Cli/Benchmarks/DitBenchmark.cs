@@ -11,7 +11,7 @@ namespace PyramidFlow.Cli.Benchmarks;
 internal sealed class DitBenchmark
 {
     private const int Rows = 2, LatentScale = 8;
-    private const string Step = "transformer step";
+    private const string Step = "transformer step", CachedStep = "transformer step with history cache";
 
     // As many text tokens as the released system gives, and a shorter negative prompt.
     private const int TextLength = 128, NegativeLength = 64;
@@ -60,7 +60,7 @@ internal sealed class DitBenchmark
     {
         using var scope = new TensorScope();
         using var generator = new RandomGenerator(4);
-        var times = new List<(double Prefix, double Unit)>();
+        var times = new List<(double Prefix, double Continued, double Unit)>();
         var rates = new List<double>();
         for (var run = 0; run < options.Runs; run++)
         {
@@ -85,34 +85,53 @@ internal sealed class DitBenchmark
         Add("prefix pass", times.Select(t => t.Prefix), prefix);
         Add("unit pass", times.Select(t => t.Unit), unit);
         Add("step (prefix + unit)", times.Select(t => t.Prefix + t.Unit), prefix + unit, Step);
+        if (Held(number, stage) is > 0 and var held)
+        {
+            var continued = DitFlops.Prefix(config, layout.Shape, held);
+            Add("continued prefix pass", times.Select(t => t.Continued), continued);
+            Add("step (continued prefix + unit)", times.Select(t => t.Continued + t.Unit), continued + unit, CachedStep);
+        }
 
         void Add(string part, IEnumerable<double> seconds, long flops, string? kind = null) =>
             writer.Add($"transformer {part}, {suffix}", Timing.Median(seconds), flops, rate, stage, number, kind);
     }
 
-    // One step as a pipeline does it. The first unit has no history, so there its one pass counts as the unit's.
-    private (double Prefix, double Unit) Measure(PyramidTransformer model, TextCondition text, Tensor[] pyramid, int number, int stage)
+    // One step as a pipeline does it, without and with the history that the unit before has left. The first unit has no history, so there its one pass counts as the unit's.
+    private (double Prefix, double Continued, double Unit) Measure(PyramidTransformer model, TextCondition text, Tensor[] pyramid, int number, int stage)
     {
         using var scope = new TensorScope();
         var (history, noisy) = (History(pyramid, number, stage), Noisy(pyramid, stage));
         if (number == 0)
         {
             var timesteps = Tensor.Full([Rows], 500, writer.Type, options.Device);
-            return (0, Timing.Once(options.Device, () => model.Forward([[noisy]], text, timesteps)));
+            return (0, 0, Timing.Once(options.Device, () => model.Forward([[noisy]], text, timesteps)));
         }
 
+        var unit = ClipSize.Of(noisy);
+        var timestep = Tensor.Full([1], 500, writer.Type, options.Device);
         PrefixCache? prefix = null;
         try
         {
-            var timestep = Tensor.Full([1], 500, writer.Type, options.Device);
-            var before = Timing.Once(options.Device, () => prefix = model.ComputePrefix(history, ClipSize.Of(noisy), text, timestep));
-            return (before, Timing.Once(options.Device, () => model.ForwardUnit(noisy, 0, prefix!)));
+            var continued = 0.0;
+            if (Held(number, stage) is > 0 and var held)
+            {
+                using var buffer = new HistoryBuffer(1, Rows, TextLength + ((held + 1) * ClipSize.Of(history[0]).FrameTokens));
+                model.ComputePrefix(History(pyramid, number - 1, stage), unit, text, timestep, kept: new HistorySlice(buffer, 0, held)).Dispose();
+                continued = Timing.Once(options.Device, () => prefix = model.ComputePrefix(history, unit, text, timestep, kept: new HistorySlice(buffer, 0, held + 1)));
+                prefix!.Dispose();
+            }
+
+            var before = Timing.Once(options.Device, () => prefix = model.ComputePrefix(history, unit, text, timestep));
+            return (before, continued, Timing.Once(options.Device, () => model.ForwardUnit(noisy, 0, prefix!)));
         }
         finally
         {
             prefix?.Dispose();
         }
     }
+
+    // Frames that the unit before leaves at the lowest resolution.
+    private static long Held(int number, int stage) => Math.Max(0, number - 1 - stage);
 
     private List<Tensor> History(Tensor[] pyramid, int number, int stage) =>
         number == 0 ? [] : LatentPyramid.History(pyramid, number, stage, framesPerUnit: 1);

@@ -19,19 +19,21 @@ internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure vi
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
-        var planned = PlannedModel.Released(video.Family, video.Variant);
+        var planned = video.Model;
         using var transformer = planned.Transformer.Build();
         using var vae = new CausalVideoVae(planned.Vae);
         progress($"filling {transformer.ParameterCount() + vae.ParameterCount()} weights");
         RandomWeights.Fill(transformer, writer.Type, options.Device);
         RandomWeights.Fill(vae, writer.Type, options.Device);
-        var work = new Work(planned, new PyramidSampler(transformer, new PyramidFlowScheduler(new FlowOptions()), new SamplerOptions().RoomyOn(options.Device)), vae, Text(planned));
+        var settings = video.Settings(planned.Settings);
+        var asked = new PipelineOptions { Type = writer.Type, Device = options.Device, Sampler = new SamplerOptions { HistoryBytes = video.HistoryBytes } };
+        var placed = new RunPlacement(planned, asked).Of(settings);
+        var work = new Work(planned, new PyramidSampler(transformer, new PyramidFlowScheduler(new FlowOptions()), placed.Sampler), vae, Text(planned));
         progress($"{Math.Min(WarmUpFrames, video.Frames)} frames to warm up");
         Make(work, video with { Frames = Math.Min(WarmUpFrames, video.Frames) }, cancellationToken);
 
-        var settings = video.Settings(planned.Settings);
-        var plan = RunPlan.Of(planned, settings, writer.Type, new PipelineOptions(), new MachineSpeed(1, 1)).Work;
-        var times = new List<(double Sampling, double Decoding)>();
+        var plan = RunPlan.Of(planned, settings, writer.Type, placed, new MachineSpeed(1, 1)).Work;
+        var times = new List<(List<double> Sampling, double Decoding)>();
         for (var run = 0; run < options.Runs; run++)
         {
             progress($"{video.Frames} frames of {video.Width}x{video.Height}");
@@ -40,31 +42,38 @@ internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure vi
 
         var (denoising, decoding) = (Flops(GenerationPhase.Denoising), Flops(GenerationPhase.Decoding));
         var (products, convolutions) = (rates.Gemm(writer.Type), rates.Conv(writer.Type));
-        Add("sampled", times.Select(t => t.Sampling), denoising, products);
+        for (var unit = 0; unit < settings.Sampling.Units; unit++)
+        {
+            var number = unit;
+            Add("sampled", times.Select(t => t.Sampling[number]), plan.Where(part => part.Phase == GenerationPhase.Denoising && part.Unit == number).Sum(part => part.Flops), products, unit: number);
+        }
+
+        Add("sampled", times.Select(t => t.Sampling.Sum()), denoising, products);
         Add("decoded", times.Select(t => t.Decoding), decoding, convolutions);
         // The rate at which both would run if each ran at its own.
-        Add("made", times.Select(t => t.Sampling + t.Decoding), denoising + decoding,
+        Add("made", times.Select(t => t.Sampling.Sum() + t.Decoding), denoising + decoding,
             (denoising + decoding) / ((denoising / products) + (decoding / convolutions)), "video");
 
         double Flops(GenerationPhase phase) => plan.Where(part => part.Phase == phase).Sum(part => part.Flops);
 
-        void Add(string what, IEnumerable<double> seconds, double flops, double rate, string? kind = null) =>
-            writer.Add($"{video.Family} {video.Width}x{video.Height}, {video.Frames} frames {what}", Timing.Median(seconds), flops, rate, kind: kind);
+        void Add(string what, IEnumerable<double> seconds, double flops, double rate, string? kind = null, int? unit = null) =>
+            writer.Add($"{video.Family} {video.Width}x{video.Height}{(video.Blocks is { } kept ? $", only {kept} blocks" : "")}, {video.Frames} frames {what}", Timing.Median(seconds), flops, rate, unit: unit, kind: kind);
     }
 
-    private (double Sampling, double Decoding) Make(Work work, VideoToMeasure clip, CancellationToken cancellationToken)
+    private (List<double> Sampling, double Decoding) Make(Work work, VideoToMeasure clip, CancellationToken cancellationToken)
     {
         var settings = clip.Settings(work.Model.Settings);
         using var noise = new SeededNoise(settings.Seed);
         using var decoder = new UnitDecoder(work.Vae, work.Model.Settings.Latent);
         using var units = work.Sampler.Clip(settings.Sampling, work.Text, noise, cancellationToken: cancellationToken).GetEnumerator();
-        var (sampling, decoding) = (0.0, 0.0);
+        var (sampling, decoding) = (new List<double>(), 0.0);
         while (true)
         {
             var more = false;
-            sampling += Timing.Once(options.Device, () => more = units.MoveNext());
+            var seconds = Timing.Once(options.Device, () => more = units.MoveNext());
             if (!more)
                 return (sampling, decoding);
+            sampling.Add(seconds);
             using var latents = units.Current;
             decoding += Timing.Once(options.Device, () => FrameBytes.Of(decoder.Decode(latents).Select(0, 0)));
         }

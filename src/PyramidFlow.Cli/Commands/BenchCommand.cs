@@ -42,15 +42,19 @@ internal static class BenchCommand
     {
         var size = CliOptions.Size("--size", "size of the video [default: 640x384]");
         var frames = CliOptions.Whole("--frames", "N", "frames: 1, 9, 17, ... [default: 121]", 1);
+        var seconds = CliOptions.Number("--seconds", "S", "length in place of --frames, at 24 frames a second", zero: false);
+        var blocks = CliOptions.Whole("--blocks", "N", "keep only N blocks of the transformer, so that a CPU makes a long video soon [default: all]", 1);
+        var history = CliOptions.Memory("--history-cache", "most memory of the history cache; 0 keeps none [default: what is free]", zero: true);
         var family = FamilyOption();
         var common = new BenchOptions("videos, the median of whose times is given");
-        var command = new ExampledCommand("video", "Makes a whole video, from text features to frames, with the steps of the released models; for GPUs.",
-            $"{About.Name} bench video --device cuda --dtype bf16 --size 1280x768 --markdown") { size, frames, family };
+        var command = new ExampledCommand("video", "Makes a whole video, from text features to frames, with the steps of the released models, and tells the time of each unit.",
+            $"{About.Name} bench video --device cuda --dtype bf16 --size 1280x768 --markdown", $"{About.Name} bench video --blocks 3 --seconds 10 --dtype bf16") { size, frames, seconds, blocks, history, family };
         common.AddTo(command);
         command.SetAction((parsed, cancellationToken) =>
         {
             var (width, height) = parsed.GetValue(size) is { } pixels ? (pixels.Width, pixels.Height) : (640, 384);
-            var video = new VideoToMeasure(FamilyOf(parsed.GetValue(family)), width, height, parsed.GetValue(frames) ?? 121);
+            var length = parsed.GetValue(seconds) is { } time ? VideoLength.Fitting((int)Math.Round(time * 24) + 1) : parsed.GetValue(frames) ?? 121;
+            var video = new VideoToMeasure(FamilyOf(parsed.GetValue(family)), width, height, length, parsed.GetValue(blocks), parsed.GetValue(history));
             return Run(common.Read(parsed, new BenchmarkOptions { Video = video }), common, parsed, console, cancellationToken);
         });
         return command;

@@ -124,6 +124,8 @@ internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSet
         console.Result(Work());
         console.Result(FormattableString.Invariant(
             $"all: {Plan.Flops / 1e12:N1} TFLOP, about {Durations.Text(TimeSpan.FromSeconds(Plan.Seconds))} at {MachineSpeed.ReachedShare:0%} of {Speed.Products / 1e9:N0} GFLOP/s in products and {Speed.Convolutions / 1e9:N0} in convolutions"));
+        if (Plan.HistoryBytes > 0)
+            console.Result(History());
         console.Result(Memory());
         if (Options.MaxMemory is not null)
         {
@@ -157,6 +159,9 @@ internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSet
 
         return table;
     }
+
+    private string History() => FormattableString.Invariant(
+        $"history cache: {Bytes.Text(Plan.HistoryBytes)}, {(Options.Sampler.HistoryBytes is null ? "beside the memory below, as far as there is room" : "within the memory below")}; without it {(Plan.Flops + Plan.HistorySavedFlops) / 1e12:N1} TFLOP");
 
     private string Chosen() => FormattableString.Invariant(
         $"within {Bytes.Text(Options.MaxMemory!.Value)}: --offload {Options.Offload.ToString().ToLowerInvariant()}, {Options.Sampler.Attention.QueryBlock} queries and {Bytes.Text(Options.Sampler.PrefixBytes)} of history at a time, {(Options.Tiles is { } tiles ? $"tiles of {tiles.Size}{(Options.TileByTile ? ", each through the whole clip" : "")}" : "whole frames")}, {Options.DecodeWindow} latent frames decoded at a time");
@@ -192,6 +197,10 @@ internal static class PlanJson
         json.WriteNumber("seconds", plan.Seconds);
         json.WriteNumber("products_per_second", report.Speed.Products);
         json.WriteNumber("convolutions_per_second", report.Speed.Convolutions);
+        json.WriteStartObject("history_cache");
+        json.WriteNumber("bytes", plan.HistoryBytes);
+        json.WriteNumber("saved_flops", plan.HistorySavedFlops);
+        json.WriteEndObject();
         json.WriteStartArray("work");
         foreach (var work in plan.Work)
         {
@@ -228,6 +237,7 @@ internal static class PlanJson
             json.WriteString("offload", options.Offload.ToString().ToLowerInvariant());
             json.WriteNumber("query_block", options.Sampler.Attention.QueryBlock);
             json.WriteNumber("prefix_bytes", options.Sampler.PrefixBytes);
+            json.WriteNumber("history_bytes", options.Sampler.HistoryBytes ?? 0);
             json.WriteNumber("decode_window", options.DecodeWindow);
             json.WriteNumber("tile", options.Tiles?.Size ?? 0);
             json.WriteBoolean("tile_by_tile", options.TileByTile);

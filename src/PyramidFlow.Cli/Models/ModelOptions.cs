@@ -27,12 +27,14 @@ internal sealed class ModelOptions
     private readonly Option<long?> maxMemory = CliOptions.Memory("--max-memory", "most memory to take: offload, tiles and what is done at a time follow from it");
     private readonly Option<bool> overlapDecoding = CliOptions.Flag("--overlap-decoding",
         "decode units while the next ones are denoised, if memory holds all models and the work of both");
+    private readonly Option<long?> historyCache = CliOptions.Memory("--history-cache",
+        "most memory for keys and values of history frames, which are kept from unit to unit and save their computation; 0 keeps none [default: what is free]", zero: true);
     private readonly Option<bool> noTextCache = CliOptions.Flag("--no-text-cache", "encode prompts that were encoded before anew, and keep none");
 
     public void AddTo(ExampledCommand command)
     {
         command.Group("Model", model, variant, loras, device, type, threads);
-        command.Group("Memory", maxMemory, offload, tile, overlap, overlapDecoding, noTextCache);
+        command.Group("Memory", maxMemory, offload, tile, overlap, overlapDecoding, historyCache, noTextCache);
     }
 
     public ModelArguments Read(ParseResult parsed) => new()
@@ -48,6 +50,7 @@ internal sealed class ModelOptions
         Offload = OffloadNames.Parse(parsed.GetValue(offload)),
         MaxMemory = parsed.GetValue(maxMemory),
         OverlapDecoding = parsed.GetValue(overlapDecoding),
+        HistoryCache = parsed.GetValue(historyCache),
         NoTextCache = parsed.GetValue(noTextCache),
     };
 }
@@ -84,6 +87,9 @@ internal sealed record ModelArguments
     /// <summary>Whether units are decoded while the next ones are sampled, if memory allows it.</summary>
     public bool OverlapDecoding { get; init; }
 
+    /// <summary>Most bytes of the history cache; null is what is free.</summary>
+    public long? HistoryCache { get; init; }
+
     /// <summary>Whether to bypass the cache of encoded prompts.</summary>
     public bool NoTextCache { get; init; }
 
@@ -117,6 +123,7 @@ internal sealed record ModelArguments
         Offload = Offload,
         MaxMemory = MaxMemory,
         OverlapDecoding = OverlapDecoding,
+        Sampler = new SamplerOptions { HistoryBytes = HistoryCache },
         TextCache = NoTextCache ? null : CacheFolder.Prompts,
     };
 

@@ -27,7 +27,8 @@ internal static class CliOptions
     public static Option<double?> Number(string name, string valueName, string description, bool zero) =>
         Parsed<double?>(name, valueName, description, text => Values.Number(text, zero));
 
-    public static Option<long?> Memory(string name, string description) => Parsed<long?>(name, "8GB", description, text => Values.Bytes(text));
+    public static Option<long?> Memory(string name, string description, bool zero = false) =>
+        Parsed<long?>(name, "8GB", description, text => zero && text.Trim() == "0" ? 0 : Values.Bytes(text));
 
     public static Option<ulong?> Seed(string name, string description) =>
         Parsed<ulong?>(name, "NUMBER", description, text => Values.Seed(text));

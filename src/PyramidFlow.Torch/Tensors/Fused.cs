@@ -103,25 +103,30 @@ internal static unsafe class FusedAttention
 {
     /// <summary>softmax(scale * q k^T) v; null where the kernel does not apply.</summary>
     /// <param name="q">[heads, b, nq, d].</param>
-    /// <param name="k">[heads, b, nk, d].</param>
-    /// <param name="v">[heads, b, nk, d].</param>
+    /// <param name="keys">Keys in 1 to 8 parts that follow one another, [heads, b, n, d] each; gradients need one part. Rows of a head that lie together are not copied.</param>
+    /// <param name="values">Values, shaped like the keys.</param>
     /// <param name="ranges">Ranges that cover all queries in order.</param>
     /// <param name="scale">Positive.</param>
     /// <returns>[heads, b, nq, d].</returns>
     /// <exception cref="TorchException">Shapes and ranges do not match.</exception>
-    public static Tensor? Apply(Tensor q, Tensor k, Tensor v, AttentionRange[] ranges, double scale)
+    public static Tensor? Apply(Tensor q, IReadOnlyList<Tensor> keys, IReadOnlyList<Tensor> values, AttentionRange[] ranges, double scale)
     {
-        if (!Fused.IsOn || q.Device.Type != DeviceType.Cpu || q.Type is not (ElementType.Float32 or ElementType.BFloat16) || q.ElementCount == 0 || k.ElementCount == 0)
+        if (!Fused.IsOn || q.Device.Type != DeviceType.Cpu || q.Type is not (ElementType.Float32 or ElementType.BFloat16) || q.ElementCount == 0 || keys[0].ElementCount == 0)
             return null;
-        return CustomFunction.Apply([q, k, v], () => ([Forward(q, k, v, ranges, scale)], [q, k, v]),
+        if (keys.Count > 1)
+            return Forward(q, keys, values, ranges, scale);
+        return CustomFunction.Apply([q, keys[0], values[0]], () => ([Forward(q, keys, values, ranges, scale)], [q, keys[0], values[0]]),
             (gradients, saved) => Backward(saved[0], saved[1], saved[2], gradients[0]!, ranges, scale))[0];
     }
 
-    private static Tensor Forward(Tensor q, Tensor k, Tensor v, AttentionRange[] ranges, double scale)
+    private static Tensor Forward(Tensor q, IReadOnlyList<Tensor> keys, IReadOnlyList<Tensor> values, AttentionRange[] ranges, double scale)
     {
         nint y;
+        var handles = stackalloc nint[2 * keys.Count];
+        for (var i = 0; i < keys.Count; i++)
+            (handles[i], handles[keys.Count + i]) = (keys[i].Handle, values[i].Handle);
         fixed (AttentionRange* first = ranges)
-            Fused.Require(Native.pf_fused_attention(q.Handle, k.Handle, v.Handle, (long*)first, ranges.Length, scale, &y));
+            Fused.Require(Native.pf_fused_attention(q.Handle, handles, handles + keys.Count, keys.Count, (long*)first, ranges.Length, scale, &y));
         return Tensor.Own(y);
     }
 

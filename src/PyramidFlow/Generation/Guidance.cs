@@ -24,13 +24,14 @@ internal sealed class GuidedVelocity : IDisposable
     /// <param name="guidance">The scale g; null is off.</param>
     /// <param name="approximations">Which evaluations are guided, and how many share a prefix.</param>
     /// <param name="options">How attention is computed, and how much may be computed ahead.</param>
+    /// <param name="kept">The history cache of the stage; null has none.</param>
     internal GuidedVelocity(PyramidTransformer model, IReadOnlyList<Tensor> history, ClipSize unit, GuidedText text,
-        IReadOnlyList<double> timesteps, double? guidance, Approximations approximations, SamplerOptions options)
+        IReadOnlyList<double> timesteps, double? guidance, Approximations approximations, SamplerOptions options, StageHistory? kept = null)
     {
         (this.guidance, this.approximations) = (guidance, approximations);
         if (guidance is null)
         {
-            alone = StageVelocity.Begin(model, history, unit, text.Prompt, timesteps, options, approximations.ReusePrefix);
+            alone = StageVelocity.Begin(model, history, unit, text.Prompt, timesteps, options, approximations.ReusePrefix, kept);
             return;
         }
 
@@ -40,14 +41,14 @@ internal sealed class GuidedVelocity : IDisposable
         {
             // A guided evaluation has two rows, the others one.
             var (third, rest) = (options.PrefixBytes / 3, options.PrefixBytes - (options.PrefixBytes / 3));
-            alone = StageVelocity.Begin(model, history, unit, text.Prompt, others, options with { PrefixBytes = third }, approximations.ReusePrefix);
+            alone = StageVelocity.Begin(model, history, unit, text.Prompt, others, options with { PrefixBytes = third }, approximations.ReusePrefix, kept);
             options = options with { PrefixBytes = rest };
         }
 
         try
         {
             both = StageVelocity.Begin(model, [.. history.Select(clip => Tensor.Cat([clip, clip], 0))], unit, guided,
-                [.. timesteps.Where((_, i) => approximations.IsGuided(i))], options, approximations.ReusePrefix);
+                [.. timesteps.Where((_, i) => approximations.IsGuided(i))], options, approximations.ReusePrefix, kept is null ? null : kept with { IsGuided = true });
         }
         catch
         {

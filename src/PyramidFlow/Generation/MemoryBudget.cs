@@ -10,6 +10,9 @@ public static class MemoryBudget
 {
     private const int LargeTile = 256;
 
+    // The share of the free memory, one in so many, that the history cache leaves to other programs.
+    private const int Spare = 8;
+
     private static readonly Offload[] AllWays = [Offload.None, Offload.Model, Offload.Sequential];
     private static readonly long[] PrefixBytes = [2L << 30, 512L << 20, 128L << 20, 32L << 20, 0];
     private static readonly int[] QueryBlocks = [256, 128, 64, 32];
@@ -25,7 +28,7 @@ public static class MemoryBudget
     /// <exception cref="ArgumentException">It does not fit even if nothing else runs.</exception>
     public static PipelineOptions Place(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options, long available, long total)
     {
-        var placed = Ways(options).Select(way => options with { Offload = way, OverlapDecoding = false }).ToList();
+        var placed = Ways(options).Select(way => WithoutHistory(options) with { Offload = way, OverlapDecoding = false }).ToList();
         var peaks = placed.ConvertAll(each => RunMemory.Of(model, settings, type, each).Peak);
         var fits = peaks.FindIndex(peak => peak <= available);
         if (fits < 0 && peaks[^1] > total)
@@ -35,7 +38,21 @@ public static class MemoryBudget
                 $"{Clip(settings)} needs {peaks[^1] / 1e9:0.0} GB and {place} has {total / 1e9:0.0} GB: give a memory budget (--max-memory), decode in tiles, or make smaller frames"));
         }
 
-        return Overlapped(model, settings, type, options, placed[fits < 0 ? ^1 : fits], available);
+        return WithHistory(model, settings, type, options, Overlapped(model, settings, type, options, placed[fits < 0 ? ^1 : fits], available), available - (available / Spare));
+    }
+
+    /// <summary>Gives the history cache what is left of the memory, at most as much as was asked for.</summary>
+    /// <param name="model">The checkpoint.</param>
+    /// <param name="settings">The clip.</param>
+    /// <param name="type">Element type.</param>
+    /// <param name="asked">The options asked for.</param>
+    /// <param name="placed">The options of the run.</param>
+    /// <param name="bytes">Bytes that the run may take.</param>
+    internal static PipelineOptions WithHistory(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions asked, PipelineOptions placed, long bytes)
+    {
+        var left = Math.Max(0, bytes - RunMemory.Of(model, settings, type, WithoutHistory(placed)).Peak);
+        var limited = placed with { Sampler = placed.Sampler with { HistoryBytes = Math.Min(left, asked.Sampler.HistoryBytes ?? long.MaxValue) } };
+        return limited with { Sampler = limited.Sampler with { HistoryBytes = HistoryPlan.Bytes(settings.Sampling, model.Transformer, type, limited.Sampler) } };
     }
 
     /// <summary>The tiles of a clip: those asked for, or those that follow from a memory budget; null is whole frames.</summary>
@@ -61,8 +78,10 @@ public static class MemoryBudget
     /// <exception cref="ArgumentException">Nothing fits; the message gives the least that works and what to change.</exception>
     public static PipelineOptions Fit(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options, long bytes)
     {
+        var asked = options;
+        options = WithoutHistory(options);
         if (Find(model, settings, type, options, bytes) is { } fitting)
-            return Overlapped(model, settings, type, options, fitting, bytes);
+            return WithHistory(model, settings, type, asked, Overlapped(model, settings, type, options, fitting, bytes), bytes);
 
         // Small tiles overlap more, so the state kept for them grows: the smallest tiles do not always take the least memory.
         var way = Ways(options)[^1];
@@ -90,6 +109,7 @@ public static class MemoryBudget
     /// <returns>A clause; null where int8 does not help.</returns>
     public static string? Int8Conversion(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options, long bytes)
     {
+        options = WithoutHistory(options);
         if (model.AsInt8 is not { } rounded || Find(rounded, settings, type, options, bytes) is not { } fitting)
             return null;
         if (Find(model, settings, type, options, bytes) is { } present && (present.Offload != Offload.Sequential || fitting.Offload == Offload.Sequential))
@@ -105,6 +125,9 @@ public static class MemoryBudget
     }
 
     private static string Clip(GenerationSettings settings) => $"{settings.Width}x{settings.Height} with {settings.Frames} {(settings.Frames == 1 ? "frame" : "frames")}";
+
+    // What the history cache takes is decided last.
+    private static PipelineOptions WithoutHistory(PipelineOptions options) => options with { Sampler = options.Sampler with { HistoryBytes = 0 } };
 
     private static Offload[] Ways(PipelineOptions options) => options.Offload == Offload.Auto ? AllWays : [options.Offload];
 
@@ -176,8 +199,8 @@ internal sealed class RunPlacement(PlannedModel? model, PipelineOptions options)
             return options with { Offload = options.Offload == Offload.Auto ? Offload.Model : options.Offload };
         var ours = memory.Free + memory.Cached + memory.InUse;
         var placed = MemoryBudget.Place(model, settings, Type, options, ours, memory.Total);
-        var roomy = placed with { Sampler = placed.Sampler.RoomyOn(Device) };
-        return RunMemory.Of(model, settings, Type, roomy).Peak <= ours ? roomy : placed;
+        var roomy = placed with { Sampler = placed.Sampler.RoomyOn(Device) with { HistoryBytes = 0 } };
+        return RunMemory.Of(model, settings, Type, roomy).Peak <= ours ? MemoryBudget.WithHistory(model, settings, Type, options, roomy, ours) : placed;
     }
 
     /// <summary>Options for several clips of one run: those of the largest clip.</summary>

@@ -18,6 +18,12 @@ public sealed record SamplerOptions
     /// <summary>Bytes of keys and values to hold ahead; limits how many timesteps run in one batch, at least 1 does.</summary>
     public long PrefixBytes { get; init; } = DefaultPrefixBytes;
 
+    /// <summary>
+    /// Most bytes of the history cache: keys and values of history frames that never change again, kept from unit to unit; 0 keeps none. Null
+    /// lets the pipeline choose by the memory there is, or 2 GiB where it does not know.
+    /// </summary>
+    public long? HistoryBytes { get; init; }
+
     /// <summary>How attention trades speed for memory.</summary>
     public AttentionSettings Attention { get; init; } = new();
 
@@ -80,7 +86,7 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
         IEnumerable<Tensor> Units()
         {
             using var history = new ClipHistory(window: null);
-            var fallback = Fallback(warn);
+            using var fallback = Fallback(warn);
             for (var unit = 0; unit < plan.Units; unit++)
             {
                 var latents = unit == 0 && given is not null ? Own(given) : Unit(plan, unit, history.Latents, text, noise, fallback, progress, cancellationToken);
@@ -99,7 +105,7 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
         }
     }
 
-    /// <summary>The fallback of a new clip, so that a clip does not depend on those before it.</summary>
+    /// <summary>The fallback of a new clip, so that a clip does not depend on those before it; the caller disposes it.</summary>
     internal SamplingFallback Fallback(Action<string>? warn) => new(model, options ?? new SamplerOptions(), wider, warn);
 
     /// <summary>A copy of latents in the model's type on its device, in no scope.</summary>
@@ -154,7 +160,7 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
             Tensor result;
             try
             {
-                result = Steps(plan, unit, stage, x, history, text, fallback.Model, fallback.Options, progress, cancellationToken);
+                result = Steps(plan, unit, stage, x, history, text, fallback.Model, fallback.Options, fallback.History(plan, text.Prompt.Mask.Rows), progress, cancellationToken);
             }
             catch (TorchMemoryException e)
             {
@@ -171,13 +177,14 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
 
     // All steps of a stage.
     private Tensor Steps(SamplingPlan plan, int unit, int stage, Tensor x, IReadOnlyList<Tensor> history, GuidedText text,
-        PyramidTransformer transformer, SamplerOptions options, IProgress<SamplerStep>? progress, CancellationToken cancellationToken)
+        PyramidTransformer transformer, SamplerOptions options, HistoryCache kept, IProgress<SamplerStep>? progress, CancellationToken cancellationToken)
     {
         using var scope = new TensorScope();
         var solver = plan.Approximations.Solver;
         var points = scheduler.Steps(stage, plan.StepsOf(unit)[stage], solver);
         var clips = history.Select(clip => To(transformer, clip)).ToList();
-        using var velocities = new GuidedVelocity(transformer, clips, ClipSize.Of(x), text, points.Timesteps, plan.Guidance[unit], plan.Approximations, options);
+        using var velocities = new GuidedVelocity(transformer, clips, ClipSize.Of(x), text, points.Timesteps, plan.Guidance[unit], plan.Approximations, options,
+            kept.At(stage, unit));
         using var integrator = solver.Begin(points);
         var start = x = To(transformer, x);
         for (var i = 0; i < points.Count; i++)
@@ -212,10 +219,11 @@ public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedule
 
 /// <summary>
 /// The transformer and the options with which a clip is sampled: those that were loaded and asked for, until numbers overflow or memory runs
-/// out; from then on the same weights in a wider type, or less at a time.
+/// out; from then on the same weights in a wider type, or less at a time. It holds the history cache of the clip, which belongs to that transformer.
 /// </summary>
-internal sealed class SamplingFallback(PyramidTransformer model, SamplerOptions options, Func<PyramidTransformer>? wider, Action<string>? warn)
+internal sealed class SamplingFallback(PyramidTransformer model, SamplerOptions options, Func<PyramidTransformer>? wider, Action<string>? warn) : IDisposable
 {
+    private HistoryCache? history;
     private bool widened;
 
     /// <summary>The transformer to use.</summary>
@@ -227,6 +235,18 @@ internal sealed class SamplingFallback(PyramidTransformer model, SamplerOptions 
     /// <summary>Whether results must be checked, because there is another model to compute them with.</summary>
     internal bool MayOverflow => wider is not null;
 
+    /// <summary>The history cache of the clip.</summary>
+    /// <param name="plan">Shape and steps of the clip.</param>
+    /// <param name="clips">Clips that are sampled side by side.</param>
+    internal HistoryCache History(SamplingPlan plan, int clips) => history ??= new HistoryCache(plan, Model, Options, clips);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        history?.Dispose();
+        history = null;
+    }
+
     /// <summary>Computes less at a time from now on.</summary>
     /// <param name="cause">The error to give where it is as little as possible already.</param>
     internal void Shrink(TorchMemoryException cause)
@@ -235,8 +255,9 @@ internal sealed class SamplingFallback(PyramidTransformer model, SamplerOptions 
         var attention = Options.Attention;
         if (Options.PrefixBytes == 0 && attention.QueryBlock <= leastBlock)
             throw new TorchMemoryException($"{cause.Message}, with as little at a time as can be: use another way to offload, a memory budget, or smaller frames", cause);
+        Dispose();
         TorchRuntime.TrimMemory();
-        Options = Options with { PrefixBytes = Options.PrefixBytes >> 3, Attention = attention.InBlocksOf(Math.Max(leastBlock, attention.QueryBlock / 2)) };
+        Options = Options with { HistoryBytes = 0, PrefixBytes = Options.PrefixBytes >> 3, Attention = attention.InBlocksOf(Math.Max(leastBlock, attention.QueryBlock / 2)) };
         warn?.Invoke("memory ran out: that part was done again with less at a time, and so is the rest of the clip");
     }
 
@@ -247,6 +268,7 @@ internal sealed class SamplingFallback(PyramidTransformer model, SamplerOptions 
         if (widened)
             return false;
         var narrow = Model.WeightType;
+        Dispose();
         Model = wider!();
         widened = true;
         warn?.Invoke($"numbers of the transformer went beyond {narrow}: that part was done again in {Model.WeightType}, and so is the rest of the clip; load it as {Model.WeightType} to save the time");

@@ -19,7 +19,10 @@ public sealed record RunMemory(long Text, long Transformer, long Decoder)
     /// <param name="model">The checkpoint.</param>
     /// <param name="settings">The clip.</param>
     /// <param name="type">Element type.</param>
-    /// <param name="options">When weights are in memory, tiles, windows, blocks of queries; <see cref="Offload.Auto"/> counts as none.</param>
+    /// <param name="options">
+    /// When weights are in memory, tiles, windows, blocks of queries, limit of the history cache; <see cref="Offload.Auto"/> counts as none, and a history
+    /// cache without a limit is not counted, because it takes what is left.
+    /// </param>
     public static RunMemory Of(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options)
     {
         var (sizes, plan, device) = (model.Sizes, settings.Sampling, (options.Device ?? Device.Cpu).Type);
@@ -32,6 +35,9 @@ public sealed record RunMemory(long Text, long Transformer, long Decoder)
         var vae = sizes.Vae.IsMapped(type, device) && !settings.IsGiven ? sizes.VaeDecoder.Bytes(type) : sizes.Vae.Bytes(type);
         if (options.Overlaps(plan))
             (transformer, decoder) = (transformer + decoder, transformer + decoder);
+        // The history cache stays from unit to unit, also while one is decoded.
+        var history = HistoryPlan.Bytes(plan, model.Transformer, type, options.Sampler);
+        (transformer, decoder) = (transformer + history, decoder + history);
         return options.Offload is Offload.None or Offload.Auto
             ? new RunMemory(Base + all + text, Base + all + transformer, Base + all + decoder)
             : new RunMemory(Base + sizes.Text.Sum(size => size.StreamedBytes(type, device)) + text, Base + Held(sizes.Transformer) + transformer, Base + vae + decoder);

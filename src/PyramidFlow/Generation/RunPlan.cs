@@ -27,6 +27,12 @@ public sealed record MachineSpeed(double Products, double Convolutions)
 /// <param name="Memory">Most bytes for each way to offload, none first.</param>
 public sealed record RunPlan(IReadOnlyList<PlannedWork> Work, IReadOnlyList<(Offload Offload, RunMemory Memory)> Memory)
 {
+    /// <summary>Bytes of the history cache that the work is counted with. <see cref="Memory"/> includes it where the options limit it, and leaves it out where they do not.</summary>
+    public long HistoryBytes { get; init; }
+
+    /// <summary>Operations that the history cache saves.</summary>
+    public double HistorySavedFlops { get; init; }
+
     /// <summary>Operations of the whole run.</summary>
     public double Flops => Work.Sum(work => work.Flops);
 
@@ -45,12 +51,21 @@ public sealed record RunPlan(IReadOnlyList<PlannedWork> Work, IReadOnlyList<(Off
         var (products, convolutions) = (speed.Products * MachineSpeed.ReachedShare, speed.Convolutions * MachineSpeed.ReachedShare);
         var text = WorkCount.Text(model, settings.IsGuided);
         var work = new List<PlannedWork> { new(GenerationPhase.EncodingText, null, null, 0, WorkCount.TextTokens, text, text / products) };
+        var history = HistoryPlan.Choose(plan, model.Transformer, type, options.Sampler with { HistoryBytes = options.Sampler.HistoryBytes ?? long.MaxValue });
+        var saved = 0.0;
         for (var unit = 0; unit < plan.Units; unit++)
         {
             for (var stage = 0; stage < plan.Stages && !(unit == 0 && settings.IsGiven); stage++)
             {
                 var (shape, steps) = (WorkCount.Shape(model.Transformer, plan, unit, stage), plan.StepsOf(unit)[stage]);
                 var flops = WorkCount.Stage(model.Transformer, shape, plan.EvaluationsOf(unit, stage), options.Sampler, plan.Approximations);
+                var held = HistoryPlan.HeldFrames(plan, unit, stage, isNewText: settings.Prompts.Any(prompt => prompt.FromUnit == unit));
+                foreach (var kept in held == 0 ? [] : history.Where(each => each.Stage == stage))
+                {
+                    var less = WorkCount.SavedByHistory(model.Transformer, shape, plan.EvaluationsOf(unit, stage), plan.Approximations, kept, held);
+                    (flops, saved) = (flops - less, saved + less);
+                }
+
                 work.Add(new PlannedWork(GenerationPhase.Denoising, unit, stage, steps, shape.Length, flops, flops / products));
             }
 
@@ -59,7 +74,11 @@ public sealed record RunPlan(IReadOnlyList<PlannedWork> Work, IReadOnlyList<(Off
         }
 
         Offload[] ways = [Offload.None, Offload.Model, Offload.Sequential];
-        return new RunPlan(work, [.. ways.Select(way => (way, RunMemory.Of(model, settings, type, options with { Offload = way })))]);
+        return new RunPlan(work, [.. ways.Select(way => (way, RunMemory.Of(model, settings, type, options with { Offload = way })))])
+        {
+            HistoryBytes = history.Sum(each => each.Bytes),
+            HistorySavedFlops = saved,
+        };
     }
 }
 
@@ -93,6 +112,15 @@ internal static class WorkCount
         double Part(SequenceShape rows, int count) => UsesPrefix(config, rows, sampler)
             ? ((double)approximations.Prefixes(count) * DitFlops.Prefix(config, rows)) + ((double)count * DitFlops.Unit(config, rows))
             : (double)count * DitFlops.Joint(config, rows);
+    }
+
+    /// <summary>What a history cache saves of the evaluations of one unit at one stage.</summary>
+    internal static double SavedByHistory(ITransformerConfig config, SequenceShape shape, int evaluations, Approximations approximations, KeptStage kept, long held)
+    {
+        var guided = shape.Rows == 1 ? 0 : approximations.GuidedEvaluations(evaluations);
+        var rows = kept.IsGuided ? shape : shape with { Rows = 1 };
+        var count = Math.Min(kept.Timesteps, approximations.Prefixes(kept.IsGuided ? guided : evaluations - guided));
+        return (double)count * (DitFlops.Prefix(config, rows) - DitFlops.Prefix(config, rows, held));
     }
 
     /// <summary>Decoding the latent frames of a unit.</summary>

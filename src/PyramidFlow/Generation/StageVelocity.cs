@@ -17,10 +17,11 @@ internal abstract class StageVelocity : IDisposable
     /// <param name="timesteps">One for each evaluation, 0..1000.</param>
     /// <param name="options">How attention is computed, and how much may be computed ahead.</param>
     /// <param name="reuse">For how many neighbouring evaluations text and history are computed once; 1 is exact.</param>
+    /// <param name="kept">Keys and values from earlier units; null has none.</param>
     internal static StageVelocity Begin(PyramidTransformer model, IReadOnlyList<Tensor> history, ClipSize unit, TextCondition text,
-        IReadOnlyList<double> timesteps, SamplerOptions options, int reuse = 1) =>
+        IReadOnlyList<double> timesteps, SamplerOptions options, int reuse = 1, StageHistory? kept = null) =>
         options.UsePrefix && model.Config.UseTemporalCausal && history.Count > 0
-            ? new PrefixVelocity(model, history, unit, text, timesteps, options, reuse)
+            ? new PrefixVelocity(model, history, unit, text, timesteps, options, reuse, kept)
             : new JointVelocity(model, history, unit, text, timesteps, options.Attention);
 
     /// <summary>The velocity of a sample, shaped like it.</summary>
@@ -89,20 +90,19 @@ internal sealed class PrefixVelocity : StageVelocity
     private readonly TextCondition text;
     private readonly IReadOnlyList<double> timesteps;
     private readonly TransformerModulation? modulation;
-    private readonly AttentionSettings attention;
-    private readonly int ahead, reuse;
+    private readonly SamplerOptions options;
+    private readonly HistoryBuffer? buffer;
+    private readonly long final;
+    private readonly int reuse;
     private PrefixCache? prefix;
     private int first;
 
     internal PrefixVelocity(PyramidTransformer model, IReadOnlyList<Tensor> history, ClipSize unit, TextCondition text,
-        IReadOnlyList<double> timesteps, SamplerOptions options, int reuse)
+        IReadOnlyList<double> timesteps, SamplerOptions options, int reuse, StageHistory? kept)
     {
-        (this.model, this.history, this.unit, this.text, this.reuse, attention) = (model, history, unit, text, reuse, options.Attention);
+        (this.model, this.history, this.unit, this.text, this.reuse, this.options) = (model, history, unit, text, reuse, options);
         this.timesteps = reuse == 1 ? timesteps : [.. timesteps.Chunk(reuse).Select(group => group.Average())];
-        var tokens = text.Mask.Length + history.Sum(clip => ClipSize.Of(clip).Tokens);
-        var config = model.Config;
-        var timestep = 2 * config.Blocks * text.Mask.Rows * tokens * config.Dim * model.WeightType.Size();
-        ahead = (int)Math.Clamp(options.PrefixBytes / timestep, 1, this.timesteps.Count);
+        (buffer, final) = (kept?.Buffer(text), kept?.FinalFrames ?? 0);
         if (reuse == 1)
             return;
         using var scope = new TensorScope();
@@ -115,8 +115,9 @@ internal sealed class PrefixVelocity : StageVelocity
         if (prefix is null || group >= first + prefix.Timesteps)
         {
             prefix?.Dispose();
-            using var scope = new TensorScope();
-            (prefix, first) = (model.ComputePrefix(history, unit, text, Timesteps(model, timesteps.Skip(group).Take(ahead)), attention), group);
+            prefix = null;
+            first = group;
+            prefix = Compute();
         }
 
         if (modulation is null)
@@ -131,5 +132,21 @@ internal sealed class PrefixVelocity : StageVelocity
         prefix?.Dispose();
         prefix = null;
         modulation?.Dispose();
+    }
+
+    // The prefix of the timesteps from the first one on, as many as fit in one batch. Those with a history cache are not mixed with the others.
+    private PrefixCache Compute()
+    {
+        using var scope = new TensorScope();
+        var cached = Math.Min(buffer?.Timesteps ?? 0, timesteps.Count);
+        var isKept = first < cached;
+        var held = isKept ? buffer!.Frames(first, 1) : 0;
+        var all = text.Mask.Length + history.Sum(clip => ClipSize.Of(clip).Tokens);
+        var tokens = Math.Max(1, held == 0 ? all : all - text.Mask.Length - (held * ClipSize.Of(history[0]).FrameTokens));
+        // As many tokens at a time as timesteps of the whole prefix would fit, so that a plan without a history cache bounds the memory of one with it.
+        var whole = Math.Max(1, options.PrefixBytes / HistoryBuffer.BytesOfTimestep(model.Config, model.WeightType, text.Mask.Rows, all));
+        var count = (int)Math.Clamp(whole * all / tokens, 1, (isKept ? cached : timesteps.Count) - first);
+        return model.ComputePrefix(history, unit, text, Timesteps(model, timesteps.Skip(first).Take(count)), options.Attention,
+            isKept ? new HistorySlice(buffer!, first, final) : null);
     }
 }

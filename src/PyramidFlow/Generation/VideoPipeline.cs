@@ -233,7 +233,7 @@ public sealed partial class VideoPipeline : IDisposable
 
         // Units: each is sampled after the clean latents before it, through all stages of the pyramid.
         var sampler = new PyramidSampler(models.Transformer, scheduler, run.Sampler, models.Wider is null ? null : models.Wider.Transformer);
-        var fallback = sampler.Fallback(warn);
+        using var fallback = sampler.Fallback(warn);
         using var history = new ClipHistory(plan.Window);
         try
         {

@@ -9,29 +9,35 @@ namespace PyramidFlow.Models;
 public static class BlockCausalAttention
 {
     /// <summary>Attends with the tokens from <paramref name="first"/> on.</summary>
-    /// <param name="q">Queries of tokens first, first + 1, ...: [b, nq, heads, head].</param>
-    /// <param name="keys">Keys of tokens 0, 1, ..., at least up to the last query, in parts [b, n, heads, head], of which the first holds all text.</param>
-    /// <param name="values">Values, shaped like the keys.</param>
+    /// <param name="q">Queries of tokens first, first + 1, ...: [heads, b, nq, head].</param>
+    /// <param name="parts">Keys and values of tokens 0, 1, ..., at least up to the last query; the first part holds all text.</param>
     /// <param name="layout">Who attends to whom.</param>
     /// <param name="first">Place of the first query in the sequence.</param>
     /// <returns>[b, nq, heads * head].</returns>
-    public static Tensor Forward(Tensor q, IReadOnlyList<Tensor> keys, IReadOnlyList<Tensor> values, SequenceLayout layout, long first)
+    internal static Tensor Forward(Tensor q, IReadOnlyList<KeyValues> parts, SequenceLayout layout, long first)
     {
-        if (layout.Length <= layout.Settings.WholeUpTo)
+        if (layout.Length <= layout.Settings.WholeUpTo && !parts[0].HasPaddingFirst)
         {
             using var scope = new TensorScope();
-            var (k, v) = (HeadsFirst(keys), HeadsFirst(values));
-            var bias = layout.WholeBias(q.Type).Narrow(1, first, q.Size(1)).Narrow(2, 0, k.Size(2));
-            return scope.Keep(Attend(HeadsFirst([q]), k, v, bias, q.Size(1)));
+            var (k, v) = KeyValues.Join(parts);
+            var bias = layout.WholeBias(q.Type).Narrow(1, first, q.Size(2)).Narrow(2, 0, k.Size(2));
+            return scope.Keep(Attend(q, k, v, bias, q.Size(2)));
         }
 
         return layout is { HasPadding: true, TextLengths: { } words }
-            ? AttendWords(q, keys, values, layout, first, words)
-            : AttendRanges(q, keys, values, layout, first, layout.HasPadding ? layout.KeyBias(q.Type) : null);
+            ? AttendWords(q, parts, layout, first, words)
+            : AttendRanges(q, parts, layout, first, layout.HasPadding ? layout.KeyBias(q.Type) : null);
+    }
+
+    /// <summary>[b, n, heads, head] to [heads, b, n, head], each head's rows together. On a GPU the fused operator takes heads as they lie.</summary>
+    internal static Tensor HeadsFirst(Tensor x)
+    {
+        var heads = x.Permute(2, 0, 1, 3);
+        return HasFusedOperator(x) ? heads : heads.Contiguous();
     }
 
     // Attention without a mask is much faster: rows with equally many words are computed together, on keys without the padding.
-    private static Tensor AttendWords(Tensor q, IReadOnlyList<Tensor> k, IReadOnlyList<Tensor> v, SequenceLayout layout, long first, IReadOnlyList<int> words)
+    private static Tensor AttendWords(Tensor q, IReadOnlyList<KeyValues> parts, SequenceLayout layout, long first, IReadOnlyList<int> words)
     {
         using var scope = new TensorScope();
         var rows = new List<Tensor>();
@@ -39,52 +45,36 @@ public static class BlockCausalAttention
         {
             using var inner = new TensorScope();
             var padding = layout.TextLength - length;
-            rows.Add(inner.Keep(AttendRanges(Rows(q), Seen(k), Seen(v), layout, first, null, padding)));   // [b / lengths, nq, heads * head]
-
-            Tensor Rows(Tensor x) => x.Slice(0, row, q.Size(0), words.Count);
-
-            List<Tensor> Seen(IReadOnlyList<Tensor> parts)
-            {
-                var all = parts.Select(Rows).ToList();
-                return padding == 0 ? all
-                    : [all[0].Narrow(1, 0, length), all[0].Narrow(1, layout.TextLength, all[0].Size(1) - layout.TextLength), .. all.Skip(1)];
-            }
+            var seen = parts.Select(part => part.Rows(row, words.Count)).ToList();
+            if (padding > 0)
+                seen = [.. seen[0].WithoutPadding(padding, layout.TextLength), .. seen.Skip(1)];
+            rows.Add(inner.Keep(AttendRanges(q.Slice(1, row, q.Size(1), words.Count), seen, layout, first, null, padding)));  // [b / lengths, nq, heads * head]
         }
 
         return scope.Keep(Tensor.Stack([.. rows], 1).Flatten(0, 1));                         // [b, nq, heads * head]
     }
 
     // Queries with the same keys at a time. `absent` text tokens are missing from the keys.
-    private static Tensor AttendRanges(Tensor q, IReadOnlyList<Tensor> keys, IReadOnlyList<Tensor> values, SequenceLayout layout, long first,
-        Tensor? bias, long absent = 0)
+    private static Tensor AttendRanges(Tensor q, IReadOnlyList<KeyValues> parts, SequenceLayout layout, long first, Tensor? bias, long absent = 0)
     {
         using var scope = new TensorScope();
-        var (queries, k, v) = (HeadsFirst([q]), HeadsFirst(keys), HeadsFirst(values));
-        AttentionRange[] ranges = [.. layout.Shape.Ranges(first, q.Size(1))
+        AttentionRange[] ranges = [.. layout.Shape.Ranges(first, q.Size(2))
             .Select(range => new AttentionRange(range.Start - first, range.End - range.Start, range.Keys - absent))];
-        if (bias is null && ChunkedAttention.Fused(queries, k, v, ranges) is { } fused)
+        if (bias is null && ChunkedAttention.Fused(q, [.. parts.Select(part => part.Keys)], [.. parts.Select(part => part.Values)], ranges) is { } fused)
             return scope.Keep(fused);
-        var parts = new List<Tensor>();
+        var (k, v) = KeyValues.Join(parts);
+        var results = new List<Tensor>();
         foreach (var (start, count, visible) in ranges)
         {
             using var inner = new TensorScope();
-            var (some, seenKeys, seenValues, seenBias) = (queries.Narrow(2, start, count), k.Narrow(2, 0, visible), v.Narrow(2, 0, visible), bias?.Narrow(2, 0, visible));
-            parts.Add(inner.Keep(Attend(some, seenKeys, seenValues, seenBias, layout.Settings.QueryBlock)));
+            var (some, seenKeys, seenValues, seenBias) = (q.Narrow(2, start, count), k.Narrow(2, 0, visible), v.Narrow(2, 0, visible), bias?.Narrow(2, 0, visible));
+            results.Add(inner.Keep(Attend(some, seenKeys, seenValues, seenBias, layout.Settings.QueryBlock)));
         }
 
-        return scope.Keep(parts.Count == 1 ? parts[0] : Tensor.Cat([.. parts], 1));
+        return scope.Keep(results.Count == 1 ? results[0] : Tensor.Cat([.. results], 1));
     }
 
     private static bool HasFusedOperator(Tensor q) => q.Device.Type == DeviceType.Cuda && Tensor.HasScaledDotProductAttention;
-
-    // Parts [b, n, heads, head] after one another, each head's rows together: [heads, b, n, head]. On a GPU the fused
-    // operator takes heads as they lie.
-    private static Tensor HeadsFirst(IReadOnlyList<Tensor> parts)
-    {
-        if (HasFusedOperator(parts[0]))
-            return (parts.Count == 1 ? parts[0] : Tensor.Cat([.. parts], 1)).Permute(2, 0, 1, 3);
-        return parts.Count == 1 ? parts[0].Permute(2, 0, 1, 3).Contiguous() : Tensor.Cat([.. parts.Select(part => part.Permute(2, 0, 1, 3))], 2);
-    }
 
     // q [heads, b, nq, head], k and v [heads, b, nk, head], bias [1 or b, 1 or nq, nk]: to [b, nq, heads * head].
     private static Tensor Attend(Tensor q, Tensor k, Tensor v, Tensor? bias, long block) => HasFusedOperator(q)
@@ -105,6 +95,41 @@ public sealed record AttentionSettings
     internal AttentionSettings InBlocksOf(int queries) => this with { QueryBlock = queries, WholeUpTo = Math.Min(WholeUpTo, queries) };
 }
 
+/// <summary>Keys and values of neighbouring tokens in one block.</summary>
+/// <param name="Keys">Rotated keys, [heads, b, n, head].</param>
+/// <param name="Values">Values, likewise.</param>
+/// <param name="HasPaddingFirst">Whether padding stands before the words of the text, so that words and frames are neighbours; else it stands behind them.</param>
+internal readonly record struct KeyValues(Tensor Keys, Tensor Values, bool HasPaddingFirst = false)
+{
+    /// <summary>Tokens.</summary>
+    internal long Length => Keys.Size(2);
+
+    /// <summary>Rows first, first + step, ..., as views.</summary>
+    internal KeyValues Rows(int first, int step) =>
+        step == 1 ? this : this with { Keys = Keys.Slice(1, first, Keys.Size(1), step), Values = Values.Slice(1, first, Keys.Size(1), step) };
+
+    /// <summary>Consecutive rows, as views.</summary>
+    internal KeyValues RowRange(long first, long count) => this with { Keys = Keys.Narrow(1, first, count), Values = Values.Narrow(1, first, count) };
+
+    /// <summary>Consecutive tokens, as views.</summary>
+    internal KeyValues Tokens(long first, long count) => this with { Keys = Keys.Narrow(2, first, count), Values = Values.Narrow(2, first, count) };
+
+    /// <summary>The tokens without padding, in one or two parts.</summary>
+    /// <param name="padding">Tokens of padding.</param>
+    /// <param name="text">Tokens of text with padding, which come first.</param>
+    internal IEnumerable<KeyValues> WithoutPadding(int padding, int text)
+    {
+        if (HasPaddingFirst)
+            return [Tokens(padding, Length - padding)];
+        return Length == text ? [Tokens(0, text - padding)] : [Tokens(0, text - padding), Tokens(text, Length - text)];
+    }
+
+    /// <summary>Parts after one another.</summary>
+    internal static (Tensor Keys, Tensor Values) Join(IReadOnlyList<KeyValues> parts) => parts.Count == 1
+        ? (parts[0].Keys, parts[0].Values)
+        : (Tensor.Cat([.. parts.Select(part => part.Keys)], 2), Tensor.Cat([.. parts.Select(part => part.Values)], 2));
+}
+
 /// <summary>
 /// One pass through the blocks over the tokens of a layout from <paramref name="first"/> on. It supplies the keys and values of earlier tokens, so
 /// that the joint, the prefix and the unit pass share one implementation.
@@ -112,9 +137,9 @@ public sealed record AttentionSettings
 /// <param name="layout">The whole sequence.</param>
 /// <param name="first">The first token of the pass.</param>
 /// <param name="before">Keys and values of the tokens before it, block by block; null when it starts at 0.</param>
-/// <param name="record">Collects the keys and values of this pass; null where they are not needed.</param>
+/// <param name="record">Takes the keys and values of each block; null where they are not needed.</param>
 internal sealed class BlockPass(SequenceLayout layout, long first,
-    IReadOnlyList<(Tensor Keys, Tensor Values)>? before = null, List<(Tensor Keys, Tensor Values)>? record = null)
+    IReadOnlyList<IReadOnlyList<KeyValues>>? before = null, Action<int, KeyValues>? record = null)
 {
     private int block;
 
@@ -129,15 +154,14 @@ internal sealed class BlockPass(SequenceLayout layout, long first,
     internal Tensor? Attend(Tensor? q, Tensor k, Tensor v)
     {
         using var scope = new TensorScope();
-        k = Turn(k, first);
-        record?.Add((TensorScope.Release(k), TensorScope.Release(v)));
-        Tensor[] keys = before is null ? [k] : [before[block].Keys, k];
-        Tensor[] values = before is null ? [v] : [before[block].Values, v];
+        var own = new KeyValues(BlockCausalAttention.HeadsFirst(Turn(k, first)), BlockCausalAttention.HeadsFirst(v));
+        record?.Invoke(block, own);
+        IReadOnlyList<KeyValues> parts = before is null ? [own] : [.. before[block], own];
         block++;
         if (q is null)
             return null;
-        var start = keys.Sum(part => part.Size(1)) - q.Size(1);
-        return scope.Keep(BlockCausalAttention.Forward(Turn(q, start), keys, values, layout, start));
+        var start = parts.Sum(part => part.Length) - q.Size(1);
+        return scope.Keep(BlockCausalAttention.Forward(BlockCausalAttention.HeadsFirst(Turn(q, start)), parts, layout, start));
     }
 
     private Tensor Turn(Tensor x, long from) => layout.Rotary?.Apply(x, from) ?? x;

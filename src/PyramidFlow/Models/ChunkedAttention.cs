@@ -13,11 +13,11 @@ internal static class ChunkedAttention
 
     /// <summary>Attends in one call of the fused CPU kernel; null where the kernel does not apply.</summary>
     /// <param name="q">[heads, b, nq, d].</param>
-    /// <param name="k">[heads, b, nk, d].</param>
-    /// <param name="v">[heads, b, nk, d].</param>
+    /// <param name="k">Keys in parts that follow one another, [heads, b, n, d] each.</param>
+    /// <param name="v">Values, likewise.</param>
     /// <param name="ranges">Ranges that cover all queries in order.</param>
     /// <returns>[b, nq, heads * d].</returns>
-    public static Tensor? Fused(Tensor q, Tensor k, Tensor v, params AttentionRange[] ranges) =>
+    public static Tensor? Fused(Tensor q, IReadOnlyList<Tensor> k, IReadOnlyList<Tensor> v, params AttentionRange[] ranges) =>
         FusedAttention.Apply(q, k, v, ranges, 1 / Math.Sqrt(q.Size(3)))?.Permute(1, 2, 0, 3).Flatten(2);
 
     /// <summary>Attends with the operators of libtorch, on any device.</summary>

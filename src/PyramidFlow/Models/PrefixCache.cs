@@ -4,11 +4,15 @@ namespace PyramidFlow.Models;
 
 /// <summary>
 /// KV cache: keys and values of text and history in every block, for several timesteps. Under the causal mask they do not depend
-/// on the noisy unit, so each denoising step runs the unit's own tokens only. Disposing it frees them.
+/// on the noisy unit, so each denoising step runs the unit's own tokens only. Disposing it frees them, but not those of a
+/// <see cref="HistoryBuffer"/>.
 /// </summary>
 public sealed class PrefixCache : IDisposable
 {
     private readonly TransformerModulation modulation;
+
+    // Parts that follow one another, [heads, timesteps * rows, n, head] with the timestep outermost, block by block.
+    private readonly List<KeyValues[]> blocks = [];
 
     internal PrefixCache(SequenceLayout layout, TransformerModulation modulation, int timesteps)
     {
@@ -23,29 +27,134 @@ public sealed class PrefixCache : IDisposable
     /// <summary>The layout of the stage, with rows for one timestep.</summary>
     internal SequenceLayout Layout { get; }
 
-    /// <summary>Keys and values of each block, [timesteps * rows, prefix, heads, head], timestep outermost.</summary>
-    internal List<(Tensor Keys, Tensor Values)> Blocks { get; } = [];
-
     /// <inheritdoc/>
     public void Dispose()
     {
         Layout.Dispose();
         modulation.Dispose();
-        foreach (var (keys, values) in Blocks)
+        foreach (var part in blocks.SelectMany(parts => parts))
         {
-            keys.Dispose();
-            values.Dispose();
+            part.Keys.Dispose();
+            part.Values.Dispose();
         }
     }
 
+    /// <summary>Adds the keys and values of the next block, which it takes out of their scopes.</summary>
+    internal void Add(params KeyValues[] parts)
+    {
+        foreach (var part in parts)
+        {
+            TensorScope.Release(part.Keys);
+            TensorScope.Release(part.Values);
+        }
+
+        blocks.Add(parts);
+    }
+
     /// <summary>The keys, values and modulation of one timestep, as views in the open scope.</summary>
-    internal (List<(Tensor Keys, Tensor Values)> Blocks, TransformerModulation Modulation) At(int timestep)
+    internal (IReadOnlyList<IReadOnlyList<KeyValues>> Blocks, TransformerModulation Modulation) At(int timestep)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(timestep);
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(timestep, Timesteps);
         var rows = Layout.Rows;
         var first = (long)timestep * rows;
-        return ([.. Blocks.Select(b => (b.Keys.Narrow(0, first, rows), b.Values.Narrow(0, first, rows)))],
-            modulation.Rows(first, first + rows));
+        return (blocks.ConvertAll(parts => Array.ConvertAll(parts, part => part.RowRange(first, rows))), modulation.Rows(first, first + rows));
     }
 }
+
+/// <summary>
+/// History cache of one stage: keys and values of the text and of the leading history frames that never change again, in every block, for
+/// several timesteps. A frame changes no more once it stands at the lowest resolution, because its keys and values depend on the text, the
+/// timestep and the frames before it only. Prefix passes read it, run the frames behind it and append those that have become final.
+/// </summary>
+/// <param name="timesteps">Number of timesteps.</param>
+/// <param name="rows">Rows of text.</param>
+/// <param name="capacity">Most tokens: text and frames.</param>
+public sealed class HistoryBuffer(int timesteps, int rows, long capacity) : IDisposable
+{
+    private readonly List<KeyValues> blocks = [];
+    private readonly long[] frames = new long[timesteps];
+
+    /// <summary>Number of timesteps.</summary>
+    public int Timesteps => timesteps;
+
+    /// <summary>Rows of text.</summary>
+    public int Rows => rows;
+
+    /// <summary>Most tokens: text and frames.</summary>
+    public long Capacity => capacity;
+
+    /// <summary>Bytes of one timestep of such a buffer.</summary>
+    /// <param name="config">The transformer.</param>
+    /// <param name="type">Its element type.</param>
+    /// <param name="rows">Rows of text.</param>
+    /// <param name="tokens">Text and frames.</param>
+    internal static long BytesOfTimestep(ITransformerConfig config, ElementType type, long rows, long tokens) =>
+        2L * config.Blocks * rows * tokens * config.Dim * type.Size();
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (var (keys, values, _) in blocks)
+        {
+            keys.Dispose();
+            values.Dispose();
+        }
+
+        blocks.Clear();
+        Array.Clear(frames);
+    }
+
+    /// <summary>History frames that are held for all of some timesteps.</summary>
+    internal long Frames(int first, int count) => frames.AsSpan(first, count).ToArray().Min();
+
+    /// <summary>Notes how many frames some timesteps hold, after all blocks were written.</summary>
+    internal void Commit(int first, int count, long held) => frames.AsSpan(first, count).Fill(held);
+
+    /// <summary>The first tokens of some timesteps in a block, as views in the open scope.</summary>
+    internal KeyValues View(int block, int first, int count, long tokens) =>
+        blocks[block].RowRange((long)first * rows, (long)count * rows).Tokens(0, tokens);
+
+    /// <summary>Writes tokens of a block. Padding is put before the words, so that the words of every row and its frames are neighbours.</summary>
+    /// <param name="block">The block; blocks come in order the first time.</param>
+    /// <param name="first">First timestep.</param>
+    /// <param name="count">Number of timesteps.</param>
+    /// <param name="source">Keys and values, [heads, count * rows, n, head].</param>
+    /// <param name="at">Place of the first token.</param>
+    /// <param name="tokens">Number of tokens to take from the beginning of the source.</param>
+    /// <param name="layout">Knows the words of each row.</param>
+    internal void Write(int block, int first, int count, KeyValues source, long at, long tokens, SequenceLayout layout)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(at + tokens, capacity);
+        if (block == blocks.Count)
+        {
+            long[] shape = [source.Keys.Size(0), (long)timesteps * rows, capacity, source.Keys.Size(3)];
+            blocks.Add(new KeyValues(TensorScope.Release(Tensor.Empty(shape, source.Keys.Type, source.Keys.Device)),
+                TensorScope.Release(Tensor.Empty(shape, source.Values.Type, source.Values.Device)), layout.TextLengths is not null));
+        }
+
+        var target = blocks[block].RowRange((long)first * rows, (long)count * rows);
+        if (at > 0 || !layout.HasPadding || layout.TextLengths is not { } words)
+        {
+            Copy(source.Tokens(0, tokens), target.Tokens(at, tokens));
+            return;
+        }
+
+        var text = layout.TextLength;
+        Copy(source.Tokens(text, tokens - text), target.Tokens(text, tokens - text));
+        foreach (var (row, length) in words.Index())
+            Copy(source.Rows(row, words.Count).Tokens(0, length), target.Rows(row, words.Count).Tokens(text - length, length));
+    }
+
+    private static void Copy(KeyValues from, KeyValues to)
+    {
+        to.Keys.CopyFrom(from.Keys);
+        to.Values.CopyFrom(from.Values);
+    }
+}
+
+/// <summary>The part of a history cache that a prefix pass continues from.</summary>
+/// <param name="Buffer">Keys and values.</param>
+/// <param name="Timestep">The buffer's timestep that the first one of the pass is.</param>
+/// <param name="FinalFrames">Leading history frames of the pass that stand at the lowest resolution, so that they never change again.</param>
+public readonly record struct HistorySlice(HistoryBuffer Buffer, int Timestep, long FinalFrames);

@@ -99,10 +99,11 @@ public abstract class PyramidTransformer : Module
     /// <param name="text">Text of b rows.</param>
     /// <param name="timesteps">[steps], 0..1000; every row goes through all of them.</param>
     /// <param name="attention">How to compute attention; null is the default.</param>
-    /// <returns>For <see cref="ForwardUnit"/>; the caller disposes it.</returns>
+    /// <param name="kept">A history cache with the text and the first frames of this history, from earlier passes: only the frames behind them run. Null runs all.</param>
+    /// <returns>For <see cref="ForwardUnit"/>; the caller disposes it, before the history cache.</returns>
     /// <exception cref="InvalidOperationException">The model is not causal, or there is no history.</exception>
     public PrefixCache ComputePrefix(IReadOnlyList<Tensor> history, ClipSize unit, TextCondition text, Tensor timesteps,
-        AttentionSettings? attention = null)
+        AttentionSettings? attention = null, HistorySlice? kept = null)
     {
         if (!Config.UseTemporalCausal)
             throw new InvalidOperationException("without temporal causal attention the history sees the noisy unit: use Forward");
@@ -111,16 +112,41 @@ public abstract class PyramidTransformer : Module
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
         var steps = (int)timesteps.Size(0);
-        ClipSize[] clips = [.. history.Select(ClipSize.Of), unit];
-        using var all = Layout(clips, text.Mask.Repeat(steps), attention);
+        var buffer = kept?.Buffer;
+        var (row, final) = (kept?.Timestep ?? 0, kept?.FinalFrames ?? 0);
+        var held = buffer?.Frames(row, steps) ?? 0;
+        var rest = Behind(history, held);
+        ClipSize[] before = held == 0 ? [] : [ClipSize.Of(history[0]) with { Time = held }];
+        ClipSize[] clips = [.. before, .. rest.Select(ClipSize.Of), unit];
         var modulation = Modulate(timesteps.RepeatInterleave(text.Mask.Rows, 0), text.Pooled.Repeat(steps, 1));
-        var words = EmbedText(text).Repeat(steps, 1, 1);                                    // [steps * b, l, d]
-        var x = EmbedClips(history, all, 0).Repeat(steps, 1, 1);                            // [steps * b, n, d]
         var prefix = new PrefixCache(Layout(clips, text.Mask, attention), modulation, steps);
         try
         {
-            RunBlocks(words, x, modulation, new BlockPass(all, 0, record: prefix.Blocks), outputs: 0);
+            using var all = Layout(clips, text.Mask.Repeat(steps), attention);
+            var first = held == 0 ? 0 : all.TextLength + before[0].Tokens;                  // tokens that are there
+            var count = ((final - held) * ClipSize.Of(history[0]).FrameTokens) + (held == 0 && final > 0 ? all.TextLength : 0); // new ones that stay
+            var parts = held == 0 ? null : Enumerable.Range(0, Config.Blocks).Select(block => (IReadOnlyList<KeyValues>)[buffer!.View(block, row, steps, first)]).ToList();
+            if (rest.Count == 0)
+            {
+                parts!.ForEach(block => prefix.Add([.. block]));
+                return prefix;
+            }
+
+            var words = held == 0 ? EmbedText(text).Repeat(steps, 1, 1) : null;             // [steps * b, l, d]
+            var x = EmbedClips(rest, all, before.Length).Repeat(steps, 1, 1);               // [steps * b, n, d]
+            RunBlocks(words, x, modulation, new BlockPass(all, first, parts, Record), outputs: 0);
+            if (count > 0)
+                buffer!.Commit(row, steps, final);
             return prefix;
+
+            void Record(int block, KeyValues own)
+            {
+                if (count > 0)
+                    buffer!.Write(block, row, steps, own, first, count, all);
+                var last = own.Length - count;
+                prefix.Add([.. first + count > 0 ? [buffer!.View(block, row, steps, first + count)] : Array.Empty<KeyValues>(),
+                    .. count == 0 ? [own] : last > 0 ? [own.Tokens(count, last)] : Array.Empty<KeyValues>()]);
+            }
         }
         catch
         {
@@ -141,10 +167,10 @@ public abstract class PyramidTransformer : Module
         if (ClipSize.Of(noisy) != layout.Unit)
             throw new ArgumentException($"this prefix was made for a unit of {layout.Unit}, not {ClipSize.Of(noisy)}", nameof(noisy));
         using var scope = new TensorScope();
-        var (blocks, modulation) = prefix.At(timestep);
+        var (before, modulation) = prefix.At(timestep);
         modulation = own ?? modulation;
         var embedded = EmbedClips([noisy], layout, layout.Clips.Count - 1);                 // [b, n, d]
-        var x = RunBlocks(null, embedded, modulation, new BlockPass(layout, layout.PrefixLength, blocks), layout.Unit.Tokens)!;
+        var x = RunBlocks(null, embedded, modulation, new BlockPass(layout, layout.PrefixLength, before), layout.Unit.Tokens)!;
         return scope.Keep(ReadOut(x, layout, modulation));
     }
 
@@ -169,6 +195,21 @@ public abstract class PyramidTransformer : Module
     /// <param name="first">Which clip of the layout the first one is.</param>
     /// <returns>[b, n, d].</returns>
     private protected abstract Tensor EmbedClips(IReadOnlyList<Tensor> clips, SequenceLayout layout, int first);
+
+    // Clips without their first frames, as views.
+    private static List<Tensor> Behind(IReadOnlyList<Tensor> clips, long frames)
+    {
+        var rest = new List<Tensor>();
+        foreach (var clip in clips)
+        {
+            var gone = Math.Min(frames, clip.Size(2));
+            frames -= gone;
+            if (gone < clip.Size(2))
+                rest.Add(gone == 0 ? clip : clip.Narrow(2, gone, clip.Size(2) - gone));
+        }
+
+        return rest;
+    }
 
     /// <summary>The joint pass of one stage, given everything that stays the same between its steps.</summary>
     /// <param name="clips">History oldest first, the noisy unit last.</param>

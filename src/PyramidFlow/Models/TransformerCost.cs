@@ -24,9 +24,13 @@ public static class DitFlops
     /// <summary>The prefix pass for one timestep; see <see cref="PyramidTransformer.ComputePrefix"/>.</summary>
     /// <param name="config">Sizes of the model.</param>
     /// <param name="shape">The stage, with all its rows.</param>
-    public static long Prefix(ITransformerConfig config, SequenceShape shape) => 2 * shape.Rows * (
-        Modulation(config) + EmbedText(config, shape) + EmbedClips(config, shape.PrefixLength - shape.TextLength)
-        + Blocks(config, shape, 0, shape.PrefixLength, 0));
+    /// <param name="held">Leading history frames that a history cache holds together with the text; 0 computes all.</param>
+    public static long Prefix(ITransformerConfig config, SequenceShape shape, long held = 0)
+    {
+        var first = held == 0 ? 0 : shape.TextLength + (held * shape.Clips[0].FrameTokens);
+        var (text, clips) = held == 0 ? (EmbedText(config, shape), shape.PrefixLength - shape.TextLength) : (0, shape.PrefixLength - first);
+        return 2 * shape.Rows * (Modulation(config) + text + EmbedClips(config, clips) + Blocks(config, shape, first, shape.PrefixLength - first, 0));
+    }
 
     /// <summary>The unit pass; see <see cref="PyramidTransformer.ForwardUnit"/>.</summary>
     /// <param name="config">Sizes of the model.</param>

@@ -104,7 +104,7 @@ public sealed class OverlappedDecodingTests(TinyPipeline tiny) : IClassFixture<T
     {
         var model = PlannedModel.Released(ModelFamilies.Flux, "384p");
         var settings = new GenerationOptions { Prompt = "a cat", Frames = 25 }.Resolve(model.Settings);
-        var inTurn = new PipelineOptions { Offload = Offload.None, Tiles = new TileOptions(256) };
+        var inTurn = new PipelineOptions { Offload = Offload.None, Tiles = new TileOptions(256), Sampler = new SamplerOptions { HistoryBytes = 0 } };
         var budget = RunMemory.Of(model, settings, ElementType.BFloat16, inTurn).Peak + (spare * 1_000_000_000L);
         var placed = MemoryBudget.Fit(model, settings, ElementType.BFloat16, inTurn with { OverlapDecoding = true, MaxMemory = budget }, budget);
         Assert.Equal(inTurn with { OverlapDecoding = expected, MaxMemory = budget }, placed);

@@ -85,11 +85,31 @@ public class MemoryBudgetTests
     {
         Assert.Equal(Offload.None, Place(500 * GB, 500 * GB).Offload);
         Assert.NotEqual(Offload.None, Place(20 * GB, 500 * GB).Offload);
-        Assert.Equal(new PipelineOptions { Offload = Offload.Sequential }, Place(1, 500 * GB));
+        Assert.Equal(new PipelineOptions { Offload = Offload.Sequential, Sampler = new SamplerOptions { HistoryBytes = 0 } }, Place(1, 500 * GB));
         Assert.Contains("and this machine has 2.0 GB", Assert.Throws<ArgumentException>(() => Place(1, 2 * GB)).Message, StringComparison.Ordinal);
         var onGpu = new PipelineOptions { Offload = Offload.Auto, Device = new Device(DeviceType.Cuda, 1) };
         Assert.Contains("and cuda:1 has 2.0 GB", Assert.Throws<ArgumentException>(() =>
             MemoryBudget.Place(Model, Settings(), ElementType.BFloat16, onGpu, 1, 2 * GB)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_history_cache_takes_what_is_left_and_no_more_than_was_asked_for()
+    {
+        var all = Fit(200 * GB);
+        var whole = all.Sampler.HistoryBytes!.Value;
+        Assert.InRange(whole, 5 * GB, 12 * GB);
+        Assert.Equal(whole, Place(200 * GB, 200 * GB).Sampler.HistoryBytes);
+
+        var without = RunMemory.Of(Model, Settings(), ElementType.BFloat16, all with { Sampler = all.Sampler with { HistoryBytes = 0 } });
+        Assert.Equal(without.Transformer + whole, RunMemory.Of(Model, Settings(), ElementType.BFloat16, all).Transformer);
+        Assert.Equal(without.Decoder + whole, RunMemory.Of(Model, Settings(), ElementType.BFloat16, all).Decoder);
+
+        var budget = without.Peak + (2 * GB);
+        var some = Fit(budget, all with { Sampler = new SamplerOptions() });
+        Assert.InRange(some.Sampler.HistoryBytes!.Value, 1, 2 * GB);
+        Assert.True(RunMemory.Of(Model, Settings(), ElementType.BFloat16, some).Peak <= budget);
+        Assert.Equal(0, Fit(200 * GB, new PipelineOptions { Sampler = new SamplerOptions { HistoryBytes = 0 } }).Sampler.HistoryBytes);
+        Assert.InRange(Fit(200 * GB, new PipelineOptions { Sampler = new SamplerOptions { HistoryBytes = GB } }).Sampler.HistoryBytes!.Value, 1, GB);
     }
 
     [Fact]

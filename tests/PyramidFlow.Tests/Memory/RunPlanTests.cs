@@ -22,9 +22,29 @@ public sealed class RunPlanTests : IDisposable
     [InlineData("768p", 241, 40.7e15)]
     public void Sampling_with_miniflux_takes_the_operations_that_were_counted(string variant, int frames, double expected)
     {
-        var plan = Plan(PlannedModel.Released(ModelFamilies.Flux, variant), frames);
-        Assert.InRange(plan.Work.Where(work => work.Phase == GenerationPhase.Denoising).Sum(work => work.Flops) / expected, 0.95, 1.1);
+        var plan = Plan(PlannedModel.Released(ModelFamilies.Flux, variant), frames, history: 0);
+        Assert.InRange(Sampled(plan) / expected, 0.95, 1.1);
         Assert.Equal(plan.Work.Sum(work => work.Seconds), plan.Seconds);
+        Assert.Equal((0, 0), (plan.HistoryBytes, plan.HistorySavedFlops));
+    }
+
+    [Theory]
+    [InlineData("384p", 121, 0.289, 10.04e9)]
+    [InlineData("768p", 121, 0.215, 35.9e9)]
+    [InlineData("768p", 241, 0.374, 73e9)]
+    public void A_history_cache_saves_a_share_of_the_operations(string variant, int frames, double share, double bytes)
+    {
+        var model = PlannedModel.Released(ModelFamilies.Flux, variant);
+        var (plain, cached) = (Plan(model, frames, history: 0), Plan(model, frames));
+        Assert.Equal(share, 1 - (Sampled(cached) / Sampled(plain)), 1e-3);
+        Assert.Equal(plain.Flops, cached.Flops + cached.HistorySavedFlops, plain.Flops * 1e-12);
+        Assert.Equal(1, cached.HistoryBytes / bytes, 0.05);
+        Assert.Equal(plain.Memory, cached.Memory);
+
+        // Half of the bytes save less than half, because they hold the lower stages, whose tokens are few.
+        var half = Plan(model, frames, history: cached.HistoryBytes / 2);
+        Assert.InRange(half.HistorySavedFlops / cached.HistorySavedFlops, 0.3, 0.7);
+        Assert.Equal(plain.Memory[0].Memory.Transformer + half.HistoryBytes, half.Memory[0].Memory.Transformer);
     }
 
     [Fact]
@@ -105,6 +125,9 @@ public sealed class RunPlanTests : IDisposable
             new PipelineOptions { Offload = Offload.Sequential, Device = device });
     }
 
-    private static RunPlan Plan(PlannedModel model, int frames) => RunPlan.Of(model,
-        new GenerationOptions { Prompt = "p", Frames = frames }.Resolve(model.Settings), ElementType.BFloat16, new PipelineOptions(), Speed);
+    private static double Sampled(RunPlan plan) => plan.Work.Where(work => work.Phase == GenerationPhase.Denoising).Sum(work => work.Flops);
+
+    private static RunPlan Plan(PlannedModel model, int frames, long? history = null) => RunPlan.Of(model,
+        new GenerationOptions { Prompt = "p", Frames = frames }.Resolve(model.Settings), ElementType.BFloat16,
+        new PipelineOptions { Sampler = new SamplerOptions { HistoryBytes = history } }, Speed);
 }

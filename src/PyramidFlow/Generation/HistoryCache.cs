@@ -1,0 +1,164 @@
+using PyramidFlow.Models;
+using PyramidFlow.Torch;
+
+namespace PyramidFlow.Generation;
+
+/// <summary>
+/// Keys and values of history frames that never change again, kept from unit to unit of a clip. Which stages and timesteps have them is
+/// chosen from the plan and a limit of bytes (<see cref="HistoryPlan"/>); the others compute their whole history in every unit. The result is the same.
+/// </summary>
+internal sealed class HistoryCache : IDisposable
+{
+    private readonly SamplingPlan plan;
+    private readonly IReadOnlyList<KeptStage> chosen;
+    private readonly Dictionary<KeptStage, (HistoryBuffer Buffer, TextCondition Text)> buffers = [];
+
+    /// <summary>Chooses what is kept; nothing is allocated before it is computed.</summary>
+    /// <param name="plan">Shape and steps of the clip.</param>
+    /// <param name="model">The transformer, which stays its owner's.</param>
+    /// <param name="options">The limit of bytes.</param>
+    /// <param name="clips">Clips that are sampled side by side.</param>
+    internal HistoryCache(SamplingPlan plan, PyramidTransformer model, SamplerOptions options, int clips = 1)
+    {
+        this.plan = plan;
+        chosen = HistoryPlan.Choose(plan, model.Config, model.WeightType, options, clips);
+    }
+
+    /// <summary>What a unit can continue from at a stage.</summary>
+    /// <param name="stage">The stage.</param>
+    /// <param name="unit">The unit.</param>
+    internal StageHistory At(int stage, int unit)
+    {
+        // A history that is cut begins with another frame, so no later unit continues it either.
+        if (!HistoryPlan.IsWhole(plan, unit))
+            Dispose();
+        return new StageHistory(this, stage, HistoryPlan.KeptFrames(plan, unit, stage));
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (var (buffer, _) in buffers.Values)
+            buffer.Dispose();
+        buffers.Clear();
+    }
+
+    // The buffer of a text; what was computed with another text is freed. Null where nothing is kept.
+    internal HistoryBuffer? Buffer(int stage, bool isGuided, TextCondition text)
+    {
+        if (chosen.FirstOrDefault(each => each.Stage == stage && each.IsGuided == isGuided) is not { } kept)
+            return null;
+        if (buffers.TryGetValue(kept, out var known))
+        {
+            if (ReferenceEquals(known.Text, text))
+                return known.Buffer;
+            known.Buffer.Dispose();
+        }
+
+        var buffer = new HistoryBuffer(kept.Timesteps, text.Mask.Rows, text.Mask.Length + (kept.Frames * HistoryPlan.FrameTokens(plan)));
+        buffers[kept] = (buffer, text);
+        return buffer;
+    }
+}
+
+/// <summary>What one unit can continue from at one stage.</summary>
+/// <param name="Cache">The history cache of the clip.</param>
+/// <param name="Stage">The stage.</param>
+/// <param name="FinalFrames">Leading history frames that never change again; 0 keeps nothing.</param>
+/// <param name="IsGuided">Whether the rows are those of guided evaluations.</param>
+internal sealed record StageHistory(HistoryCache Cache, int Stage, long FinalFrames, bool IsGuided = false)
+{
+    /// <summary>The buffer for a text; null where nothing is kept.</summary>
+    internal HistoryBuffer? Buffer(TextCondition text) => FinalFrames == 0 ? null : Cache.Buffer(Stage, IsGuided, text);
+}
+
+/// <summary>Timesteps of a stage whose history is kept.</summary>
+/// <param name="Stage">The stage.</param>
+/// <param name="IsGuided">Whether its evaluations are guided, which have two rows of text for each clip.</param>
+/// <param name="Timesteps">How many timesteps, from the first one on.</param>
+/// <param name="Frames">Most history frames that are kept.</param>
+/// <param name="Bytes">Bytes at the end of the clip.</param>
+internal sealed record KeptStage(int Stage, bool IsGuided, int Timesteps, long Frames, long Bytes);
+
+/// <summary>Plans the history cache of a clip: what units have in common, what fits, and what it saves. The run and its plan read the same numbers.</summary>
+internal static class HistoryPlan
+{
+    // Where nothing is known of the machine.
+    private const long DefaultBytes = 2L << 30;
+
+    /// <summary>Whether the history of a unit holds all frames before it, so that it begins like that of the unit before.</summary>
+    internal static bool IsWhole(SamplingPlan plan, int unit) => plan.HistoryOf(unit) == (unit == 0 ? 0 : plan.First + ((unit - 1) * plan.FramesPerUnit));
+
+    /// <summary>Tokens of a frame at the lowest resolution.</summary>
+    internal static long FrameTokens(SamplingPlan plan) => plan.SizeOf(1, 0).FrameTokens;
+
+    /// <summary>Leading history frames that a unit leaves to later units: those at the lowest resolution. 0 where nobody continues it.</summary>
+    internal static long KeptFrames(SamplingPlan plan, int unit, int stage)
+    {
+        if (!IsWhole(plan, unit))
+            return 0;
+        // The last unit with a whole history needs what the one before it has left and leaves nothing.
+        var last = Math.Min(plan.Units - 1, plan.Window is { } window && window >= plan.First ? 1 + ((window - plan.First) / plan.FramesPerUnit) : plan.Window is null ? int.MaxValue : 0);
+        return LatentPyramid.HistoryRanges(plan.HistoryOf(Math.Min(unit, last - 1)), stage, plan.FramesPerUnit).TakeWhile(clip => clip.Level == 0).Sum(clip => clip.Count);
+    }
+
+    /// <summary>Frames that the unit before has left at a stage for a unit; 0 where it begins anew.</summary>
+    /// <param name="plan">Shape and steps of the clip.</param>
+    /// <param name="unit">The unit.</param>
+    /// <param name="stage">The stage.</param>
+    /// <param name="isNewText">Whether the prompt begins with this unit.</param>
+    internal static long HeldFrames(SamplingPlan plan, int unit, int stage, bool isNewText) =>
+        unit < 2 || isNewText || !IsWhole(plan, unit) || (plan.Guidance[unit] is null) != (plan.Guidance[unit - 1] is null) ? 0 : KeptFrames(plan, unit - 1, stage);
+
+    /// <summary>Chooses what is kept: lower stages first, because each of their tokens saves most.</summary>
+    /// <param name="plan">Shape and steps of the clip.</param>
+    /// <param name="config">The transformer.</param>
+    /// <param name="type">Its element type.</param>
+    /// <param name="options">The limit of bytes.</param>
+    /// <param name="clips">Clips that are sampled side by side.</param>
+    internal static IReadOnlyList<KeptStage> Choose(SamplingPlan plan, ITransformerConfig config, ElementType type, SamplerOptions options, int clips = 1)
+    {
+        var kept = new List<KeptStage>();
+        if (!options.UsePrefix || !config.UseTemporalCausal)
+            return kept;
+        var left = options.HistoryBytes ?? DefaultBytes;
+        for (var stage = 0; stage < plan.Stages; stage++)
+        {
+            foreach (var (isGuided, groups, frames) in Sets(plan, stage))
+            {
+                var timestep = HistoryBuffer.BytesOfTimestep(config, type, (isGuided ? 2 : 1) * clips, WorkCount.TextTokens + (frames * FrameTokens(plan)));
+                var count = (int)Math.Min(groups, left / timestep);
+                if (count == 0)
+                    continue;
+                kept.Add(new KeptStage(stage, isGuided, count, frames, count * timestep));
+                left -= count * timestep;
+            }
+        }
+
+        return kept;
+    }
+
+    /// <summary>Bytes that the history cache takes within its limit; 0 without a limit.</summary>
+    internal static long Bytes(SamplingPlan plan, ITransformerConfig config, ElementType type, SamplerOptions options) =>
+        options.HistoryBytes is null or 0 ? 0 : Choose(plan, config, type, options).Sum(stage => stage.Bytes);
+
+    // Timesteps and most kept frames of the evaluations with guidance and of those without.
+    private static IEnumerable<(bool IsGuided, int Groups, long Frames)> Sets(SamplingPlan plan, int stage)
+    {
+        foreach (var isGuided in new[] { true, false })
+        {
+            var (groups, frames) = (0, 0L);
+            for (var unit = 1; unit < plan.Units; unit++)
+            {
+                var evaluations = plan.EvaluationsOf(unit, stage);
+                var guided = plan.Guidance[unit] is null ? 0 : plan.Approximations.GuidedEvaluations(evaluations);
+                var count = plan.Approximations.Prefixes(isGuided ? guided : evaluations - guided);
+                if (count > 0)
+                    (groups, frames) = (Math.Max(groups, count), Math.Max(frames, KeptFrames(plan, unit, stage)));
+            }
+
+            if (groups > 0 && frames > 0)
+                yield return (isGuided, groups, frames);
+        }
+    }
+}
