@@ -12,6 +12,7 @@ internal sealed class ClipMaker(ModelArguments model, CheckpointFolder folder, C
     private readonly PipelineOptions options = model.Options();
     private readonly PipelineSettings settings = folder.Settings(model.Variant);
     private readonly HashSet<string> warned = [];
+    private readonly Lazy<PlannedModel> planned = new(() => PlannedModel.Of(folder, model.Variant));
     private VideoPipeline? pipeline;
 
     /// <summary>Reads the weights unless they are there.</summary>
@@ -19,32 +20,34 @@ internal sealed class ClipMaker(ModelArguments model, CheckpointFolder folder, C
 
     /// <summary>Makes a clip and writes its file.</summary>
     /// <exception cref="UsageException">The model cannot make what is asked for.</exception>
-    public async Task<MadeClip> MakeAsync(GenerationPlan plan, GenerationMonitor monitor, CancellationToken cancellationToken)
+    public async Task<MadeClip> MakeAsync(RequestedClip clip, GenerationMonitor monitor, CancellationToken cancellationToken)
     {
-        var image = await PictureAsync(plan, monitor, cancellationToken).ConfigureAwait(false);
-        var metadata = ClipNotes.Of(plan, folder, model with { Tile = model.Tile ?? ChosenTile(plan, image) }).Metadata();
-        await using var file = ClipFile.Create(plan, metadata, console);
+        var plan = clip.Plan(planned.Value, options);
+        if (await PictureAsync(clip, monitor, cancellationToken).ConfigureAwait(false) is { } picture)
+            plan = plan.WithPixels(picture);
+        var metadata = ClipNotes.Of(clip, folder, model, plan.Placement).Metadata();
+        await using var file = ClipFile.Create(clip, metadata, console);
         var bytes = 0L;
-        var video = await VideoAsync(plan, WriteAsync, cancellationToken).ConfigureAwait(false);
-        var (request, warnings) = plan.With(image, video, settings);
-        Warn(warnings, monitor);
+        if (await VideoAsync(clip, WriteAsync, cancellationToken).ConfigureAwait(false) is { } video)
+            plan = plan.WithPixels(video);
+        Warn(plan.Clip.Warnings, monitor);
         Load(monitor);
-        var run = pipeline!.GenerateAsync(request, monitor, cancellationToken);
+        var run = pipeline!.GenerateAsync(plan, monitor, cancellationToken);
         var latents = new List<LatentClip>();
         await foreach (var chunk in run.ConfigureAwait(false))
         {
             Warn(run.Warnings, monitor);
             await WriteAsync(chunk.Rgb).ConfigureAwait(false);
             monitor.Wrote();
-            if (plan.LatentsFile is not null && chunk.Latents is { } made)
+            if (clip.LatentsFile is not null && chunk.Latents is { } made)
                 latents.Add(made);
         }
 
         await file.CompleteAsync(cancellationToken).ConfigureAwait(false);
-        if (plan.LatentsFile is { } target)
+        if (clip.LatentsFile is { } target)
             LatentFile.Write(target, LatentClip.Join(latents), run.Settings, metadata);
-        var (width, height) = (request.Width!.Value, request.Height!.Value);
-        return new MadeClip(plan.Output, request.Seed!.Value, (int)(bytes / (3L * width * height)), width, height);
+        var (width, height) = (plan.Clip.Width, plan.Clip.Height);
+        return new MadeClip(clip.Output, plan.Clip.Seed, (int)(bytes / (3L * width * height)), width, height);
 
         async Task WriteAsync(ReadOnlyMemory<byte> rgb)
         {
@@ -55,28 +58,23 @@ internal sealed class ClipMaker(ModelArguments model, CheckpointFolder folder, C
 
     public void Dispose() => pipeline?.Dispose();
 
-    private async Task<ReadOnlyMemory<byte>?> PictureAsync(GenerationPlan plan, GenerationMonitor monitor, CancellationToken cancellationToken)
+    private async Task<ReadOnlyMemory<byte>?> PictureAsync(RequestedClip clip, GenerationMonitor monitor, CancellationToken cancellationToken)
     {
-        if (plan.Clip.ImageFile is not { } path)
+        if (clip.Clip.ImageFile is not { } path)
             return null;
-        var picture = await ImageReader.ReadAsync(path, plan.Request.Width, plan.Request.Height, cancellationToken).ConfigureAwait(false);
+        var picture = await ImageReader.ReadAsync(path, clip.Settings.Width, clip.Settings.Height, cancellationToken).ConfigureAwait(false);
         if (picture.Warning is { } warning)
             Warn([warning], monitor);
         return picture.Pixels;
     }
 
-    private async Task<ReadOnlyMemory<byte>?> VideoAsync(GenerationPlan plan, Func<ReadOnlyMemory<byte>, Task> write, CancellationToken cancellationToken)
+    private async Task<ReadOnlyMemory<byte>?> VideoAsync(RequestedClip clip, Func<ReadOnlyMemory<byte>, Task> write, CancellationToken cancellationToken)
     {
-        if (plan.Clip.VideoFile is not { } path)
+        if (clip.Clip.VideoFile is not { } path)
             return null;
-        var options = new VideoReadOptions { Width = plan.Request.Width, Height = plan.Request.Height, Fps = settings.FramesPerSecond };
-        var most = VideoLength.OfLatents(Math.Clamp(plan.Request.HistoryWindow ?? 0, settings.MaxLatentFrames, VideoLength.Latents(VideoLength.MaxFrames)));
-        return await ConditioningVideo.ReadAsync(path, options, most, plan.Request.NewFramesOnly == true ? null : write, cancellationToken).ConfigureAwait(false);
+        var options = new VideoReadOptions { Width = clip.Settings.Width, Height = clip.Settings.Height, Fps = settings.FramesPerSecond };
+        return await ConditioningVideo.ReadAsync(path, options, clip.Settings.Conditioning!.Frames, clip.Settings.NewFramesOnly ? null : write, cancellationToken).ConfigureAwait(false);
     }
-
-    // The tiles that a budget makes of this clip, so that they need no budget to be made again. A given video is read too late for that.
-    private int? ChosenTile(GenerationPlan plan, ReadOnlyMemory<byte>? image) =>
-        plan.Clip.VideoFile is null ? MemoryBudget.TilesFor(folder, plan.With(image, null, settings).Request, options)?.Size : null;
 
     // Each sentence once, though it may hold for every clip of a batch.
     private void Warn(IReadOnlyList<string> warnings, GenerationMonitor monitor)
@@ -109,13 +107,13 @@ internal sealed class ClipFile : IAsyncDisposable
     private readonly Stream? bytes;
     private RgbImage? picture;
 
-    private ClipFile(GenerationPlan plan, IReadOnlyDictionary<string, string> metadata, CliConsole console)
+    private ClipFile(RequestedClip clip, IReadOnlyDictionary<string, string> metadata, CliConsole console)
     {
-        (path, this.metadata) = (plan.Output, metadata);
-        size = (plan.Request.Width!.Value, plan.Request.Height!.Value);
+        (path, this.metadata) = (clip.Output, metadata);
+        size = (clip.Settings.Width, clip.Settings.Height);
         if (OutputFile.IsPicture(path))
             return;
-        var options = new VideoWriterOptions { Fps = plan.FramesPerSecond, Title = plan.Request.Prompt, Metadata = metadata };
+        var options = new VideoWriterOptions { Fps = clip.FramesPerSecond, Title = clip.Settings.Options.Prompt, Metadata = metadata };
         if (path == OutputFile.Standard)
         {
             bytes = console.OpenBytes();
@@ -123,13 +121,13 @@ internal sealed class ClipFile : IAsyncDisposable
         }
         else
         {
-            video = plan.Stream ? VideoStreamWriter.Create(path, size.Width, size.Height, options) : VideoWriter.Create(path, size.Width, size.Height, options);
+            video = clip.Stream ? VideoStreamWriter.Create(path, size.Width, size.Height, options) : VideoWriter.Create(path, size.Width, size.Height, options);
         }
     }
 
     /// <summary>Starts a file.</summary>
     /// <exception cref="MediaException">The size does not fit the format, or ffmpeg is missing.</exception>
-    public static ClipFile Create(GenerationPlan plan, IReadOnlyDictionary<string, string> metadata, CliConsole console) => new(plan, metadata, console);
+    public static ClipFile Create(RequestedClip clip, IReadOnlyDictionary<string, string> metadata, CliConsole console) => new(clip, metadata, console);
 
     /// <summary>Adds frames.</summary>
     /// <param name="rgb">Whole frames, interleaved RGB bytes.</param>

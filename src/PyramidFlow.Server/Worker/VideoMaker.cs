@@ -29,14 +29,15 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
         var model = catalog.Find(request.Model);
         Directory.CreateDirectory(folder.For(id));
         folder.DeleteMade(id);
-        GenerationOptions generation = request with { Seconds = null, Image = await PictureAsync(request, id, cancel).ConfigureAwait(false) };
-        await using var files = new VideoFiles(job, folder, Notes(job, model, generation));
-        if (request.Input?.Kind == VideoInputKind.Video)
-            generation = generation with { Video = await GivenAsync(request, id, model, files, cancel).ConfigureAwait(false) };
+        var plan = GenerationPlan.Of(request with { Seconds = null, Conditioning = await ConditioningAsync(request, id, model, cancel).ConfigureAwait(false) },
+            loaded.Planned(model), options with { Variant = model.Variant });
+        await using var files = new VideoFiles(job, folder, Notes(job, model, plan));
+        if (await PixelsAsync(id, model, plan.Clip, files, cancel).ConfigureAwait(false) is { } pixels)
+            plan = plan.WithPixels(pixels);
         var progress = new PreviewedProgress(keeper, files);
         // Loading a model takes long and cannot be stopped in the middle.
         cancel.ThrowIfCancellationRequested();
-        var run = loaded.Get(model, progress).GenerateAsync(generation, progress, cancel);
+        var run = loaded.Get(model, progress).GenerateAsync(plan, progress, cancel);
         files.Expect(run.Settings.Frames);
         await foreach (var chunk in run.ConfigureAwait(false))
         {
@@ -52,14 +53,10 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
     }
 
     // The same that the command line writes. What a video began with has the name under which it is downloaded.
-    private GenerationNotes Notes(VideoJob job, VideoModel model, GenerationOptions generation)
+    private GenerationNotes Notes(VideoJob job, VideoModel model, GenerationPlan plan)
     {
         var (id, input) = (job.Id, job.Request.Input);
-        var used = options with { Variant = model.Variant };
-        if (used.MaxMemory is not null && input?.Kind != VideoInputKind.Video)
-            used = used with { Tiles = MemoryBudget.TilesFor(CheckpointFolder.Open(model.Folder), generation, used) };
-        var notes = GenerationNotes.Of(Path.GetFileName(Path.TrimEndingDirectorySeparator(model.Folder)), model.Variant ?? "",
-            generation with { FramesPerSecond = generation.FramesPerSecond ?? model.Settings.FramesPerSecond }, used, loras.Get());
+        var notes = GenerationNotes.Of(Path.GetFileName(Path.TrimEndingDirectorySeparator(model.Folder)), model.Variant ?? "", plan.Clip.Options, plan.Placement, loras.Get());
         return input?.Kind switch
         {
             VideoInputKind.Image => notes with { Image = VideoFolder.InputName(id, ".png"), ImageSha256 = GenerationNotes.Sha256(folder.InputPicture(id)) },
@@ -68,17 +65,25 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
         };
     }
 
-    private async Task<ReadOnlyMemory<byte>?> PictureAsync(VideoRequest request, string id, CancellationToken cancel)
+    // What the video begins with; the model sees the end of a video.
+    private async Task<ConditioningInput?> ConditioningAsync(VideoRequest request, string id, VideoModel model, CancellationToken cancel) => request.Input?.Kind switch
     {
-        if (request.Input?.Kind != VideoInputKind.Image)
-            return null;
-        return (await ImageReader.ReadAsync(folder.InputPicture(id), request.Width, request.Height, cancel).ConfigureAwait(false)).Pixels;
-    }
+        VideoInputKind.Image => ConditioningInput.Image,
+        VideoInputKind.Video => ConditioningInput.Video(await ConditioningVideo.CountAsync(
+            folder.InputVideo(id), model.Settings.FramesPerSecond, VideoLength.OfLatents(model.Settings.MaxLatentFrames), cancel).ConfigureAwait(false)),
+        _ => null,
+    };
 
-    // The whole video that is gone on from comes first; the model sees its end.
-    private Task<ReadOnlyMemory<byte>> GivenAsync(VideoRequest request, string id, VideoModel model, VideoFiles files, CancellationToken cancel) => ConditioningVideo.ReadAsync(
-        folder.InputVideo(id), new() { Width = request.Width, Height = request.Height, Fps = model.Settings.FramesPerSecond },
-        VideoLength.OfLatents(model.Settings.MaxLatentFrames), rgb => files.AddAsync(rgb, cancel), cancel);
+    private async Task<ReadOnlyMemory<byte>?> PixelsAsync(string id, VideoModel model, GenerationSettings clip, VideoFiles files, CancellationToken cancel)
+    {
+        if (clip.Conditioning is not { } conditioning)
+            return null;
+        if (conditioning.Kind == ConditioningKind.Image)
+            return (await ImageReader.ReadAsync(folder.InputPicture(id), clip.Width, clip.Height, cancel).ConfigureAwait(false)).Pixels;
+        // The whole video that is gone on from comes first.
+        var options = new VideoReadOptions { Width = clip.Width, Height = clip.Height, Fps = model.Settings.FramesPerSecond };
+        return await ConditioningVideo.ReadAsync(folder.InputVideo(id), options, conditioning.Frames, rgb => files.AddAsync(rgb, cancel), cancel).ConfigureAwait(false);
+    }
 
     // Keeps the picture that a report brings before it is told that there is one.
     private sealed class PreviewedProgress(LeaseKeeper keeper, VideoFiles files) : IProgress<GenerationProgress>

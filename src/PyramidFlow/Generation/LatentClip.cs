@@ -77,6 +77,15 @@ public sealed class LatentClip
             throw new ArgumentException("the latents are those of another model: use the one they were made with");
     }
 
+    /// <summary>Refuses latents of another model.</summary>
+    /// <param name="model">Channels of the model's latents.</param>
+    /// <exception cref="ArgumentException">They differ.</exception>
+    internal void CheckChannels(long model)
+    {
+        if (Channels != model)
+            throw new ArgumentException($"the latents have {Channels} channels where this model's have {model}: use the model they were made with");
+    }
+
     /// <summary>The latents, float32 on the CPU: [1, c, t, h, w].</summary>
     public Tensor ToTensor() => Tensor.From(values, 1, Channels, Frames, Height, Width);
 }

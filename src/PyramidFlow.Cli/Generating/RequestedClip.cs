@@ -5,14 +5,14 @@ using PyramidFlow.Models;
 
 namespace PyramidFlow.Cli.Generating;
 
-/// <summary>One clip to make: what was asked for together with the checkpoint's own settings, checked before any weight is read.</summary>
+/// <summary>One clip to make: what was asked for, checked against the checkpoint before any weight is read, and its files.</summary>
 /// <param name="Clip">What was asked for.</param>
-/// <param name="Request">What to generate; every setting is filled in, pictures and videos to go on from are not read yet.</param>
+/// <param name="Settings">The same with every value filled in; pictures and videos to go on from are not read yet.</param>
 /// <param name="Output">File to write.</param>
-internal sealed record GenerationPlan(ClipArguments Clip, GenerationOptions Request, string Output)
+internal sealed record RequestedClip(ClipArguments Clip, GenerationSettings Settings, string Output)
 {
     /// <summary>Playback rate of the file, frames per second.</summary>
-    public double FramesPerSecond => Request.FramesPerSecond!.Value;
+    public double FramesPerSecond => Settings.Options.FramesPerSecond!.Value;
 
     /// <summary>Whether the file can be watched while it is written.</summary>
     public bool Stream { get; init; }
@@ -20,24 +20,24 @@ internal sealed record GenerationPlan(ClipArguments Clip, GenerationOptions Requ
     /// <summary>File for the latents.</summary>
     public string? LatentsFile { get; init; }
 
-    /// <summary>Makes and checks a plan.</summary>
-    /// <param name="clip">What was asked for.</param>
+    /// <summary>Fills in and checks a clip.</summary>
+    /// <param name="clip">What was asked for; the length of its video is known.</param>
     /// <param name="output">File to write.</param>
     /// <param name="settings">The checkpoint's.</param>
     /// <param name="latents">Latents to go on from.</param>
     /// <exception cref="UsageException">The model cannot make what is asked for.</exception>
-    public static GenerationPlan Of(ClipArguments clip, string output, PipelineSettings settings, LatentClip? latents = null)
+    public static RequestedClip Of(ClipArguments clip, string output, PipelineSettings settings, LatentClip? latents = null)
     {
-        var asked = clip with
+        var resolved = Resolve(clip with
         {
             Frames = clip.Frames ?? (OutputFile.IsPicture(output) && clip is { Seconds: null, GoesOn: false } ? 1 : null),
+            Conditioning = clip.ImageFile is null ? clip.Conditioning : ConditioningInput.Image,
             Latents = latents,
             Seed = clip.Seed ?? (ulong)RandomNumberGenerator.GetInt32(int.MaxValue),
-        };
-        var resolved = Resolve(Imagined(asked, clip, settings), settings);
-        if (OutputFile.IsPicture(output) && resolved.Frames != 1)
-            throw new UsageException($"{output} holds one picture, not {resolved.Frames} frames: use --frames 1, or name it {Path.ChangeExtension(output, OutputFile.Video)}");
-        return new GenerationPlan(clip, resolved.Options with { Image = null, Video = null }, output);
+        }, settings);
+        return OutputFile.IsPicture(output) && resolved.Frames != 1
+            ? throw new UsageException($"{output} holds one picture, not {resolved.Frames} frames: use --frames 1, or name it {Path.ChangeExtension(output, OutputFile.Video)}")
+            : new RequestedClip(clip, resolved, output);
     }
 
     /// <summary>Fails on what needs no checkpoint to be seen.</summary>
@@ -61,33 +61,20 @@ internal sealed record GenerationPlan(ClipArguments Clip, GenerationOptions Requ
     public static string Extension(ClipArguments clip, PipelineSettings settings) =>
         clip is { GoesOn: false, Seconds: null } && (clip.Frames ?? settings.Frames) == 1 ? OutputFile.Picture : OutputFile.Video;
 
-    /// <summary>What is made of the request with its picture or video.</summary>
-    /// <exception cref="UsageException">The model cannot make what is asked for.</exception>
-    public (GenerationOptions Request, IReadOnlyList<string> Warnings) With(ReadOnlyMemory<byte>? image, ReadOnlyMemory<byte>? video, PipelineSettings settings)
-    {
-        var request = Request with { Image = image, Video = video };
-        return (request, Resolve(request, settings).Warnings);
-    }
-
-    // With a black picture in place of one that is yet to be read.
-    private static GenerationOptions Imagined(GenerationOptions request, ClipArguments clip, PipelineSettings settings)
-    {
-        if (clip.ImageFile is null && clip.VideoFile is null)
-            return request;
-        var (width, height) = (request.Width ?? settings.Width, request.Height ?? settings.Height);
-        // A size is checked before the memory for it is taken.
-        Resolve(new GenerationOptions { Prompt = "picture", Width = width, Height = height }, settings);
-        var black = new byte[3 * width * height];
-        return clip.ImageFile is null ? request with { Video = black } : request with { Image = black };
-    }
-
     /// <summary>A request with every value filled in.</summary>
     /// <exception cref="UsageException">The model cannot make what is asked for.</exception>
-    public static GenerationSettings Resolve(GenerationOptions request, PipelineSettings settings)
+    public static GenerationSettings Resolve(GenerationOptions request, PipelineSettings settings) => AsUsage(() => request.Resolve(settings));
+
+    /// <summary>How the clip is made: when weights are in memory, tiles, threads.</summary>
+    /// <exception cref="UsageException">The model cannot make it, or it fits neither the budget nor the machine.</exception>
+    public GenerationPlan Plan(PlannedModel model, PipelineOptions options) => AsUsage(() => GenerationPlan.Of([Settings], model, options));
+
+    // What the library cannot make of the arguments is a fault of the command line.
+    private static T AsUsage<T>(Func<T> plan)
     {
         try
         {
-            return request.Resolve(settings);
+            return plan();
         }
         catch (ArgumentException e) when (UserFault.Is(e))
         {
