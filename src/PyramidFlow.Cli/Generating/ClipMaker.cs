@@ -10,7 +10,6 @@ namespace PyramidFlow.Cli.Generating;
 internal sealed class ClipMaker(ModelArguments model, CheckpointFolder folder, CliConsole console) : IDisposable
 {
     private readonly PipelineOptions options = model.Options();
-    private readonly PipelineSettings settings = folder.Settings(model.Variant);
     private readonly HashSet<string> warned = [];
     private readonly Lazy<PlannedModel> planned = new(() => PlannedModel.Of(folder, model.Variant));
     private VideoPipeline? pipeline;
@@ -23,58 +22,22 @@ internal sealed class ClipMaker(ModelArguments model, CheckpointFolder folder, C
     public async Task<MadeClip> MakeAsync(RequestedClip clip, GenerationMonitor monitor, CancellationToken cancellationToken)
     {
         var plan = clip.Plan(planned.Value, options);
-        if (await PictureAsync(clip, monitor, cancellationToken).ConfigureAwait(false) is { } picture)
-            plan = plan.WithPixels(picture);
-        var metadata = ClipNotes.Of(clip, folder, model, plan.Placement).Metadata();
-        await using var file = ClipFile.Create(clip, metadata, console);
-        var bytes = 0L;
-        if (await VideoAsync(clip, WriteAsync, cancellationToken).ConfigureAwait(false) is { } video)
-            plan = plan.WithPixels(video);
-        Warn(plan.Clip.Warnings, monitor);
-        Load(monitor);
-        var run = pipeline!.GenerateAsync(plan, monitor, cancellationToken);
-        var latents = new List<LatentClip>();
-        await foreach (var chunk in run.ConfigureAwait(false))
+        var inputs = new ClipInputs(plan, ClipNotes.Of(clip, folder, model, plan.Placement), planned.Value.Settings.FramesPerSecond)
         {
-            Warn(run.Warnings, monitor);
-            await WriteAsync(chunk.Rgb).ConfigureAwait(false);
-            monitor.Wrote();
-            if (clip.LatentsFile is not null && chunk.Latents is { } made)
-                latents.Add(made);
-        }
+            ConditioningFile = clip.Clip.ImageFile ?? clip.Clip.VideoFile,
+        };
+        await using var file = new ClipFile(clip, monitor, console);
+        var made = await ClipGenerator.MakeAsync(inputs, Pipeline, file, monitor, warnings => Warn(warnings, monitor), cancellationToken).ConfigureAwait(false);
+        return new MadeClip(clip.Output, made.Settings.Seed, made.Frames, made.Settings.Width, made.Settings.Height);
 
-        await file.CompleteAsync(cancellationToken).ConfigureAwait(false);
-        if (clip.LatentsFile is { } target)
-            LatentFile.Write(target, LatentClip.Join(latents), run.Settings, metadata);
-        var (width, height) = (plan.Clip.Width, plan.Clip.Height);
-        return new MadeClip(clip.Output, plan.Clip.Seed, (int)(bytes / (3L * width * height)), width, height);
-
-        async Task WriteAsync(ReadOnlyMemory<byte> rgb)
+        VideoPipeline Pipeline()
         {
-            await file.WriteAsync(rgb, cancellationToken).ConfigureAwait(false);
-            bytes += rgb.Length;
+            Load(monitor);
+            return pipeline!;
         }
     }
 
     public void Dispose() => pipeline?.Dispose();
-
-    private async Task<ReadOnlyMemory<byte>?> PictureAsync(RequestedClip clip, GenerationMonitor monitor, CancellationToken cancellationToken)
-    {
-        if (clip.Clip.ImageFile is not { } path)
-            return null;
-        var picture = await ImageReader.ReadAsync(path, clip.Settings.Width, clip.Settings.Height, cancellationToken).ConfigureAwait(false);
-        if (picture.Warning is { } warning)
-            Warn([warning], monitor);
-        return picture.Pixels;
-    }
-
-    private async Task<ReadOnlyMemory<byte>?> VideoAsync(RequestedClip clip, Func<ReadOnlyMemory<byte>, Task> write, CancellationToken cancellationToken)
-    {
-        if (clip.Clip.VideoFile is not { } path)
-            return null;
-        var options = new VideoReadOptions { Width = clip.Settings.Width, Height = clip.Settings.Height, Fps = settings.FramesPerSecond };
-        return await ConditioningVideo.ReadAsync(path, options, clip.Settings.Conditioning!.Frames, clip.Settings.NewFramesOnly ? null : write, cancellationToken).ConfigureAwait(false);
-    }
 
     // Each sentence once, though it may hold for every clip of a batch.
     private void Warn(IReadOnlyList<string> warnings, GenerationMonitor monitor)
@@ -96,24 +59,26 @@ internal sealed record MadeClip(string File, ulong Seed, int Frames, int Width, 
 
 /// <summary>
 /// The picture or video that frames go to as they come. It appears under its name when it is complete, unless it is one that
-/// can be watched while it is made.
+/// can be watched while it is made. The latents are written beside it when it is complete, if that was asked for.
 /// </summary>
-internal sealed class ClipFile : IAsyncDisposable
+internal sealed class ClipFile(RequestedClip clip, GenerationMonitor monitor, CliConsole console) : IFrameSink, IAsyncDisposable
 {
-    private readonly string path;
-    private readonly IReadOnlyDictionary<string, string> metadata;
-    private readonly (int Width, int Height) size;
-    private readonly IVideoWriter? video;
-    private readonly Stream? bytes;
+    private readonly string path = clip.Output;
+    private readonly (int Width, int Height) size = (clip.Settings.Width, clip.Settings.Height);
+    private readonly List<LatentClip> latents = [];
+    private IReadOnlyDictionary<string, string> metadata = new Dictionary<string, string>();
+    private IVideoWriter? video;
+    private Stream? bytes;
     private RgbImage? picture;
 
-    private ClipFile(RequestedClip clip, IReadOnlyDictionary<string, string> metadata, CliConsole console)
+    /// <summary>Starts the file.</summary>
+    /// <exception cref="MediaException">The size does not fit the format, or ffmpeg is missing.</exception>
+    public void Begin(GenerationNotes notes)
     {
-        (path, this.metadata) = (clip.Output, metadata);
-        size = (clip.Settings.Width, clip.Settings.Height);
+        metadata = notes.Metadata();
         if (OutputFile.IsPicture(path))
             return;
-        var options = new VideoWriterOptions { Fps = clip.FramesPerSecond, Title = clip.Settings.Options.Prompt, Metadata = metadata };
+        var options = new VideoWriterOptions { Fps = clip.Settings.Options.FramesPerSecond!.Value, Title = clip.Settings.Options.Prompt, Metadata = metadata };
         if (path == OutputFile.Standard)
         {
             bytes = console.OpenBytes();
@@ -125,9 +90,10 @@ internal sealed class ClipFile : IAsyncDisposable
         }
     }
 
-    /// <summary>Starts a file.</summary>
-    /// <exception cref="MediaException">The size does not fit the format, or ffmpeg is missing.</exception>
-    public static ClipFile Create(RequestedClip clip, IReadOnlyDictionary<string, string> metadata, CliConsole console) => new(clip, metadata, console);
+    public void Expect(int frames)
+    {
+        // A file needs no length ahead.
+    }
 
     /// <summary>Adds frames.</summary>
     /// <param name="rgb">Whole frames, interleaved RGB bytes.</param>
@@ -140,6 +106,13 @@ internal sealed class ClipFile : IAsyncDisposable
             await video.WriteFramesAsync(rgb, cancellationToken).ConfigureAwait(false);
     }
 
+    public void ChunkDone(VideoChunk chunk)
+    {
+        monitor.Wrote();
+        if (clip.LatentsFile is not null && chunk.Latents is { } made)
+            latents.Add(made);
+    }
+
     public async Task CompleteAsync(CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
@@ -147,6 +120,8 @@ internal sealed class ClipFile : IAsyncDisposable
             await video.CompleteAsync(cancellationToken).ConfigureAwait(false);
         else
             PngWriter.Write(path, picture ?? throw new CommandException($"{path} was not written: the model made no frame"), metadata);
+        if (clip.LatentsFile is { } target)
+            LatentFile.Write(target, LatentClip.Join(latents), clip.Settings, metadata);
     }
 
     public async ValueTask DisposeAsync()

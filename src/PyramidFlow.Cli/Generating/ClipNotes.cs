@@ -70,13 +70,13 @@ internal static class LikeFile
         // Another model may have another frame rate.
         if (arguments.Model.Name is { } other && NameOf(other) != notes.Model)
             clip = clip with { FramesPerSecond = null };
-        if (arguments.Clip.IsGiven)
+        if (arguments.Clip.IsConditioned)
             clip = clip with { ImageFile = null, LatentsFile = null };
         if (clip.LatentsFile is { } latents)
             clip = clip with { LatentsFile = Beside(path, latents) ?? throw new UsageException($"{path} goes on from the latents {latents}, which are neither here nor beside it: name them with --from-latents") };
         if (clip.ImageFile is { } image)
             clip = clip with { ImageFile = Picture(image, path, notes, console) };
-        if (notes.Video is null && arguments.Clip.GoesOn && clip.LatentsFile is null)
+        if (notes.Video is null && arguments.Clip.IsContinuation && clip.LatentsFile is null)
             clip = clip with { Frames = null };
         return arguments with
         {

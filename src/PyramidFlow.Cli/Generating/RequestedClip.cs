@@ -11,9 +11,6 @@ namespace PyramidFlow.Cli.Generating;
 /// <param name="Output">File to write.</param>
 internal sealed record RequestedClip(ClipArguments Clip, GenerationSettings Settings, string Output)
 {
-    /// <summary>Playback rate of the file, frames per second.</summary>
-    public double FramesPerSecond => Settings.Options.FramesPerSecond!.Value;
-
     /// <summary>Whether the file can be watched while it is written.</summary>
     public bool Stream { get; init; }
 
@@ -30,7 +27,7 @@ internal sealed record RequestedClip(ClipArguments Clip, GenerationSettings Sett
     {
         var resolved = Resolve(clip with
         {
-            Frames = clip.Frames ?? (OutputFile.IsPicture(output) && clip is { Seconds: null, GoesOn: false } ? 1 : null),
+            Frames = clip.Frames ?? (OutputFile.IsPicture(output) && clip is { Seconds: null, IsContinuation: false } ? 1 : null),
             Conditioning = clip.ImageFile is null ? clip.Conditioning : ConditioningInput.Image,
             Latents = latents,
             Seed = clip.Seed ?? (ulong)RandomNumberGenerator.GetInt32(int.MaxValue),
@@ -44,13 +41,13 @@ internal sealed record RequestedClip(ClipArguments Clip, GenerationSettings Sett
     /// <exception cref="UsageException">Something asked for is impossible.</exception>
     public static void Check(ClipArguments clip)
     {
-        if (clip is { Prompt: null, Schedule.Count: > 0, IsGiven: false })
+        if (clip is { Prompt: null, Schedule.Count: > 0, IsConditioned: false })
             throw new UsageException("the prompt schedule says nothing about second 0: begin it there, or give a prompt for its beginning");
-        if (string.IsNullOrWhiteSpace(clip.Prompt) && !clip.IsGiven)
+        if (string.IsNullOrWhiteSpace(clip.Prompt) && !clip.IsConditioned)
             throw new UsageException("the prompt is empty: say in quotes what is to be seen, or give an --image");
         if (clip.Frames is not null && clip.Seconds is not null)
             throw new UsageException("--frames and --seconds both say how long the video is: use one of them");
-        if (clip is { ImageFile: not null, GoesOn: true })
+        if (clip is { ImageFile: not null, IsContinuation: true })
             throw new UsageException("a picture and latents to go on from exclude each other: give one of them");
         OutputFile.CheckInput(clip.ImageFile, "--image takes a picture file");
         OutputFile.CheckInput(clip.LatentsFile, "--from-latents takes a file that --save-latents wrote");
@@ -59,7 +56,7 @@ internal sealed record RequestedClip(ClipArguments Clip, GenerationSettings Sett
 
     /// <summary>What the file of a clip ends in that was given no name.</summary>
     public static string Extension(ClipArguments clip, PipelineSettings settings) =>
-        clip is { GoesOn: false, Seconds: null } && (clip.Frames ?? settings.Frames) == 1 ? OutputFile.Picture : OutputFile.Video;
+        clip is { IsContinuation: false, Seconds: null } && (clip.Frames ?? settings.Frames) == 1 ? OutputFile.Picture : OutputFile.Video;
 
     /// <summary>A request with every value filled in.</summary>
     /// <exception cref="UsageException">The model cannot make what is asked for.</exception>

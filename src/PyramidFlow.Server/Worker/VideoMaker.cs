@@ -23,33 +23,18 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
     /// <exception cref="OperationCanceledException">The keeper stopped it.</exception>
     public async Task<VideoResult> MakeAsync(VideoJob job, LeaseKeeper keeper)
     {
-        var cancel = keeper.Stop;
         var start = Stopwatch.GetTimestamp();
-        var (id, attempt, request) = (job.Id, job.Attempt, job.Request);
+        var (id, request) = (job.Id, job.Request);
         var model = catalog.Find(request.Model);
         Directory.CreateDirectory(folder.For(id));
         folder.DeleteMade(id);
-        var plan = GenerationPlan.Of(request with { Seconds = null, Conditioning = await ConditioningAsync(request, id, model, cancel).ConfigureAwait(false) },
-            loaded.Planned(model), options with { Variant = model.Variant });
-        await using var files = new VideoFiles(job, folder, Notes(job, model, plan));
-        if (await PixelsAsync(id, model, plan.Clip, files, cancel).ConfigureAwait(false) is { } pixels)
-            plan = plan.WithPixels(pixels);
-        var progress = new PreviewedProgress(keeper, files);
-        // Loading a model takes long and cannot be stopped in the middle.
-        cancel.ThrowIfCancellationRequested();
-        var run = loaded.Get(model, progress).GenerateAsync(plan, progress, cancel);
-        files.Expect(run.Settings.Frames);
-        await foreach (var chunk in run.ConfigureAwait(false))
-        {
-            await files.AddAsync(chunk.Rgb, cancel).ConfigureAwait(false);
-            keeper.Streamed(files.Frames);
-            files.ShowLast();
-            keeper.Previewed();
-        }
-
-        await files.CompleteAsync(cancel).ConfigureAwait(false);
-        return new VideoResult(files.Frames, folder.BytesOf(id, attempt), Stopwatch.GetElapsedTime(start).TotalSeconds,
-            request.Input?.Warning is { } warning ? [warning, .. run.Warnings] : run.Warnings);
+        var generation = request with { Seconds = null, Conditioning = await ConditioningAsync(request, id, model, keeper.Stop).ConfigureAwait(false) };
+        var plan = GenerationPlan.Of(generation, loaded.Planned(model), options with { Variant = model.Variant });
+        var inputs = new ClipInputs(plan, Notes(job, model, plan), model.Settings.FramesPerSecond) { ConditioningFile = InputFile(request, id) };
+        await using var files = new VideoFiles(job, folder, keeper);
+        var made = await ClipGenerator.MakeAsync(inputs, () => loaded.Get(model, files), files, files, warn: null, keeper.Stop).ConfigureAwait(false);
+        return new VideoResult(made.Frames, folder.BytesOf(id, job.Attempt), Stopwatch.GetElapsedTime(start).TotalSeconds,
+            request.Input?.Warning is { } warning ? [warning, .. made.Warnings] : made.Warnings);
     }
 
     // The same that the command line writes. What a video began with has the name under which it is downloaded.
@@ -74,29 +59,10 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
         _ => null,
     };
 
-    private async Task<ReadOnlyMemory<byte>?> PixelsAsync(string id, VideoModel model, GenerationSettings clip, VideoFiles files, CancellationToken cancel)
+    private string? InputFile(VideoRequest request, string id) => request.Input?.Kind switch
     {
-        if (clip.Conditioning is not { } conditioning)
-            return null;
-        if (conditioning.Kind == ConditioningKind.Image)
-            return (await ImageReader.ReadAsync(folder.InputPicture(id), clip.Width, clip.Height, cancel).ConfigureAwait(false)).Pixels;
-        // The whole video that is gone on from comes first.
-        var options = new VideoReadOptions { Width = clip.Width, Height = clip.Height, Fps = model.Settings.FramesPerSecond };
-        return await ConditioningVideo.ReadAsync(folder.InputVideo(id), options, conditioning.Frames, rgb => files.AddAsync(rgb, cancel), cancel).ConfigureAwait(false);
-    }
-
-    // Keeps the picture that a report brings before it is told that there is one.
-    private sealed class PreviewedProgress(LeaseKeeper keeper, VideoFiles files) : IProgress<GenerationProgress>
-    {
-        public void Report(GenerationProgress value)
-        {
-            if (value.Preview is { } picture)
-            {
-                files.Show(picture);
-                keeper.Previewed();
-            }
-
-            keeper.Report(value);
-        }
-    }
+        VideoInputKind.Image => folder.InputPicture(id),
+        VideoInputKind.Video => folder.InputVideo(id),
+        _ => null,
+    };
 }

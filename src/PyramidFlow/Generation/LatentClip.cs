@@ -113,12 +113,7 @@ public static class LatentFile
         foreach (var (name, value) in Statistics.Zip(values))
             all[name] = value.ToString("R", CultureInfo.InvariantCulture);
         if (settings is not null)
-            all["settings"] = ReadableJson.Write(writer =>
-            {
-                writer.WriteStartObject();
-                SettingsTable.Write(writer, settings.Options, setting => setting.IsNoted ? setting.Name : null);
-                writer.WriteEndObject();
-            });
+            all["settings"] = SettingsTable.ToJson(settings.Options, setting => setting.IsNoted ? setting.Name : null);
         SafetensorsWriter.Write(path, [(Key, latents.ToTensor())], all);
     }
 
