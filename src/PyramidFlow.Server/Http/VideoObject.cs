@@ -3,7 +3,6 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Generation;
 using PyramidFlow.Server.Domain;
-using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Server.Http;
 

@@ -1,6 +1,4 @@
 using System.Diagnostics;
-using PyramidFlow.Models;
-using PyramidFlow.Media;
 using PyramidFlow.Generation;
 using PyramidFlow.Server.Storage;
 using PyramidFlow.Server.Domain;
