@@ -63,7 +63,7 @@ public class PlanTests
 
         var within = await CliRun.OfAsync([.. plan, "--max-memory", "20GB", "--json"]);
         using var json = JsonDocument.Parse(within.Out);
-        Assert.InRange(json.RootElement.GetProperty("within").GetProperty("history_bytes").GetInt64(), 500_000_000, 20_000_000_000);
+        Assert.InRange(json.RootElement.GetProperty("placement").GetProperty("history_bytes").GetInt64(), 500_000_000, 20_000_000_000);
         Assert.Contains("history cache: ", (await CliRun.OfAsync(plan)).Out, StringComparison.Ordinal);
         Assert.DoesNotContain("history cache: ", (await CliRun.OfAsync([.. plan, "--history-cache", "0"])).Out, StringComparison.Ordinal);
         Assert.Equal(ExitCode.Usage, (await CliRun.OfAsync([.. plan, "--history-cache", "-1GB"])).Code);

@@ -59,6 +59,12 @@ public sealed class RequestTypesTests() : StartedServer(options => options with 
     [InlineData("""{"prompt":"a","negative_prompt":"b\u0000"}""", "negative_prompt", "NUL character")]
     [InlineData("""{"prompt":"a","prompt_suffix":"b\u0000"}""", "prompt_suffix", "NUL character")]
     [InlineData("""{"prompt":"a","prompts":[{"from":1,"prompt":"b\u0000"}]}""", "prompts", "NUL character")]
+    [InlineData("""{"prompt":"a","num_frames":10}""", "num_frames", "10 frames are not 1 more than a multiple of 8")]
+    [InlineData("""{"prompt":"a","seconds":0.0001,"frames_per_unit":1,"history":-1}""", "history", "history")]
+    [InlineData("""{"prompt":"a","size":"100x64"}""", "size", "width 100 is not a multiple of")]
+    [InlineData("""{"prompt":"a","video_steps":[1,2]}""", "video_steps", "video steps has 2 numbers for 3 stages")]
+    [InlineData("""{"prompt":"a","prompts":[{"from":900,"prompt":"b"}]}""", "prompts", "comes too late")]
+    [InlineData("""{"prompt":"a","seconds":1000000000}""", "seconds", "longer than any video")]
     public async Task A_field_that_cannot_be_taken_is_named(string body, string? field, string words)
     {
         var problem = await RefusedAsync(Encoding.UTF8.GetBytes(body), "/v1/videos");

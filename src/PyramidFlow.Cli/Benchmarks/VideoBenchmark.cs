@@ -27,7 +27,7 @@ internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure vi
         RandomWeights.Fill(vae, writer.Type, options.Device);
         var settings = video.Settings(planned.Settings);
         var asked = new PipelineOptions { Type = writer.Type, Device = options.Device, Sampler = new SamplerOptions { HistoryBytes = video.HistoryBytes } };
-        var placed = new RunPlacement(planned, asked).Of(settings);
+        var placed = GenerationPlan.Of([settings], planned, asked).Placement;
         var work = new Work(planned, new PyramidSampler(transformer, new PyramidFlowScheduler(new FlowOptions()), placed.Sampler), vae, Text(planned));
         progress($"{Math.Min(WarmUpFrames, video.Frames)} frames to warm up");
         Make(work, video with { Frames = Math.Min(WarmUpFrames, video.Frames) }, cancellationToken);

@@ -60,19 +60,13 @@ internal static class PlanRun
     {
         var model = Model(arguments);
         var asked = arguments.Options();
-        var options = asked;
-        var device = asked.Device ?? Device.Cpu;
         var type = NumberTypes.Parse(arguments.UsedType) ?? ElementType.Float32;
-        var request = GenerationPlan.Of(clip with { Seed = 0 }, "plan.mp4", model.Settings).Request;
-        if (clip is { Frames: null, Seconds: null })
-            request = request with { Frames = model.Settings.Frames };
-        var settings = request.Resolve(model.Settings);
-        if (asked.MaxMemory is { } budget)
-            options = Within(model, settings, type, asked, budget);
+        var settings = RequestedClip.Resolve(clip with { Seed = 0 }, model.Settings);
+        var (placed, fault) = Place(model, settings, asked);
         cancellationToken.ThrowIfCancellationRequested();
         var rates = speed is { } given ? new MachineSpeed(given * 1e9, given * 1e9) : Measured(type, asked.Device, console);
-        var plan = RunPlan.Of(model, settings, type, options, rates);
-        var report = new PlanReport(arguments.Name ?? ModelCatalog.Default, model, settings, type, device, asked, options, rates, plan);
+        var cost = RunPlan.Of(model, settings, type, PlanReport.Counted(asked, placed), rates);
+        var report = new PlanReport(arguments.Name ?? ModelCatalog.Default, model, settings, type, asked, placed, fault, rates, cost);
         if (json)
             console.Result(PlanJson.Of(report));
         else
@@ -91,15 +85,17 @@ internal static class PlanRun
             : throw new UsageException($"{name} has no variant '{variant}': use {string.Join(", ", released.Variants)}");
     }
 
-    private static PipelineOptions Within(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options, long budget)
+    // Work and memory are worth knowing where the run does not fit this machine, too.
+    private static (GenerationPlan? Plan, string? Fault) Place(PlannedModel model, GenerationSettings settings, PipelineOptions asked)
     {
         try
         {
-            return MemoryBudget.Fit(model, settings, type, options, budget);
+            return (GenerationPlan.Of([settings], model, asked), null);
         }
         catch (ArgumentException e) when (UserFault.Is(e))
         {
-            throw new UsageException(Faults.Sentence(e), e);
+            var sentence = Faults.Sentence(e);
+            return asked.MaxMemory is null && UserFault.SettingOf(e) is null ? (null, sentence) : throw new UsageException(sentence, e);
         }
     }
 
@@ -111,10 +107,32 @@ internal static class PlanRun
     }
 }
 
-/// <summary>A plan with the model, settings and machine speed it was made for.</summary>
-internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSettings Settings, ElementType Type, Device Device, PipelineOptions Asked, PipelineOptions Options,
-    MachineSpeed Speed, RunPlan Plan)
+/// <summary>A plan, what it costs, and the model and machine speed it was made for.</summary>
+/// <param name="Name">The model as typed.</param>
+/// <param name="Model">The model.</param>
+/// <param name="Settings">The clip.</param>
+/// <param name="Type">Element type.</param>
+/// <param name="Asked">Options of the run as typed.</param>
+/// <param name="Placed">The plan that <c>generate</c> executes; null where the run does not fit this machine.</param>
+/// <param name="Fault">Why it does not fit.</param>
+/// <param name="Speed">How fast the machine is.</param>
+/// <param name="Cost">Work and memory.</param>
+internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSettings Settings, ElementType Type, PipelineOptions Asked, GenerationPlan? Placed, string? Fault,
+    MachineSpeed Speed, RunPlan Cost)
 {
+    /// <summary>Where it is computed.</summary>
+    public Device Device => Asked.Device ?? Device.Cpu;
+
+    /// <summary>
+    /// Options to count work and memory with: those of the run, but with a whole history cache where only the free memory of this machine limits it, so
+    /// that a plan for another machine can be made here.
+    /// </summary>
+    internal static PipelineOptions Counted(PipelineOptions asked, GenerationPlan? placed)
+    {
+        var options = placed?.Placement ?? asked;
+        return asked.MaxMemory is not null ? options : options with { Sampler = options.Sampler with { HistoryBytes = asked.Sampler.HistoryBytes } };
+    }
+
     /// <summary>Prints tables, which count units and stages from 1, as progress does.</summary>
     public void Print(CliConsole console)
     {
@@ -123,22 +141,19 @@ internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSet
             $"{Name}{variant}: {Settings.Width}x{Settings.Height}, {Settings.Frames} frames ({Settings.Frames / Model.Settings.FramesPerSecond:0.0} s), {Type}, on {Device}"));
         console.Result(Work());
         console.Result(FormattableString.Invariant(
-            $"all: {Plan.Flops / 1e12:N1} TFLOP, about {Durations.Text(TimeSpan.FromSeconds(Plan.Seconds))} at {MachineSpeed.ReachedShare:0%} of {Speed.Products / 1e9:N0} GFLOP/s in products and {Speed.Convolutions / 1e9:N0} in convolutions"));
-        if (Plan.HistoryBytes > 0)
+            $"all: {Cost.Flops / 1e12:N1} TFLOP, about {Durations.Text(TimeSpan.FromSeconds(Cost.Seconds))} at {MachineSpeed.ReachedShare:0%} of {Speed.Products / 1e9:N0} GFLOP/s in products and {Speed.Convolutions / 1e9:N0} in convolutions"));
+        if (Cost.HistoryBytes > 0)
             console.Result(History());
         console.Result(Memory());
-        if (Options.MaxMemory is not null)
-        {
-            console.Result(Chosen());
-            if (MemoryBudget.Int8Conversion(Model, Settings, Type, Asked, Options.MaxMemory!.Value) is { } conversion)
-                console.Result($"or {conversion}");
-        }
+        console.Result(Placed is null ? $"on this machine: {Fault}" : Chosen(Placed));
+        if (Asked.MaxMemory is { } budget && MemoryBudget.Int8Conversion(Model, Settings, Type, Asked, budget) is { } conversion)
+            console.Result($"or {conversion}");
     }
 
     private Table Work()
     {
         var table = Table("", "unit", "stage", "steps", "tokens", "TFLOP", "time");
-        foreach (var work in Plan.Work)
+        foreach (var work in Cost.Work)
         {
             table.AddRow(work.Phase switch { GenerationPhase.EncodingText => "text", GenerationPhase.Denoising => "denoise", _ => "decode" },
                 Number(work.Unit + 1), Number(work.Stage + 1), work.Steps == 0 ? "" : Number(work.Steps), work.Tokens == 0 ? "" : FormattableString.Invariant($"{work.Tokens}"),
@@ -151,7 +166,7 @@ internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSet
     private Table Memory()
     {
         var table = Table("offload", "text", "transformer", "decoding", "most");
-        foreach (var (offload, memory) in Plan.Memory)
+        foreach (var (offload, memory) in Cost.Memory)
         {
             table.AddRow(offload.ToString().ToLowerInvariant(), Bytes.Text(memory.Text), Bytes.Text(memory.Transformer), Bytes.Text(memory.Decoder),
                 Bytes.Text(memory.Peak));
@@ -161,10 +176,18 @@ internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSet
     }
 
     private string History() => FormattableString.Invariant(
-        $"history cache: {Bytes.Text(Plan.HistoryBytes)}, {(Options.Sampler.HistoryBytes is null ? "beside the memory below, as far as there is room" : "within the memory below")}; without it {(Plan.Flops + Plan.HistorySavedFlops) / 1e12:N1} TFLOP");
+        $"history cache: {Bytes.Text(Cost.HistoryBytes)}, {(Counted(Asked, Placed).Sampler.HistoryBytes is null ? "beside the memory below" : "within the memory below")}; without it {(Cost.Flops + Cost.HistorySavedFlops) / 1e12:N1} TFLOP");
 
-    private string Chosen() => FormattableString.Invariant(
-        $"within {Bytes.Text(Options.MaxMemory!.Value)}: --offload {Options.Offload.ToString().ToLowerInvariant()}, {Options.Sampler.Attention.QueryBlock} queries and {Bytes.Text(Options.Sampler.PrefixBytes)} of history at a time, {(Options.Tiles is { } tiles ? $"tiles of {tiles.Size}{(Options.TileByTile ? ", each through the whole clip" : "")}" : "whole frames")}, {Options.DecodeWindow} latent frames decoded at a time");
+    private string Chosen(GenerationPlan plan)
+    {
+        var options = plan.Placement;
+        var place = options.MaxMemory is { } budget ? $"within {Bytes.Text(budget)}" : "on this machine";
+        var tiles = options.Tiles is { } tile ? $"tiles of {tile.Size}{(options.TileByTile ? ", each through the whole clip" : "")}" : "whole frames";
+        return FormattableString.Invariant(
+            $"{place}: --offload {options.Offload.ToString().ToLowerInvariant()}, {options.Sampler.Attention.QueryBlock} queries and {Bytes.Text(options.Sampler.PrefixBytes)} of history at a time, {tiles}, {options.DecodeWindow} latent frames decoded at a time, {Bytes.Text(options.Sampler.HistoryBytes ?? 0)} of history cache, denoising on {Threads(plan.SamplingThreads(Settings))}");
+
+        static string Threads(int? count) => count == 1 ? "1 thread" : FormattableString.Invariant($"{count} threads");
+    }
 
     private static string Number(int? value) => value is { } number ? FormattableString.Invariant($"{number}") : "";
 
@@ -183,7 +206,7 @@ internal static class PlanJson
 {
     public static string Of(PlanReport report) => ReadableJson.Write(indented: true, write: json =>
     {
-        var (settings, plan, options) = (report.Settings, report.Plan, report.Options);
+        var (settings, plan) = (report.Settings, report.Cost);
         json.WriteStartObject();
         json.WriteString("model", report.Name);
         json.WriteString("variant", report.Model.Variant);
@@ -230,10 +253,11 @@ internal static class PlanJson
         }
 
         json.WriteEndObject();
-        if (options.MaxMemory is { } budget)
+        if (report.Placed is { Placement: var options } placed)
         {
-            json.WriteStartObject("within");
-            json.WriteNumber("bytes", budget);
+            json.WriteStartObject("placement");
+            if (options.MaxMemory is { } budget)
+                json.WriteNumber("max_memory", budget);
             json.WriteString("offload", options.Offload.ToString().ToLowerInvariant());
             json.WriteNumber("query_block", options.Sampler.Attention.QueryBlock);
             json.WriteNumber("prefix_bytes", options.Sampler.PrefixBytes);
@@ -241,6 +265,8 @@ internal static class PlanJson
             json.WriteNumber("decode_window", options.DecodeWindow);
             json.WriteNumber("tile", options.Tiles?.Size ?? 0);
             json.WriteBoolean("tile_by_tile", options.TileByTile);
+            json.WriteBoolean("overlap_decoding", options.OverlapDecoding);
+            json.WriteNumber("threads", placed.SamplingThreads(settings) ?? options.Threads ?? 0);
             json.WriteEndObject();
         }
 

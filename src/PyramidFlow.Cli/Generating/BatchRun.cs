@@ -49,7 +49,7 @@ internal sealed class BatchRun(CliConsole console)
         {
             try
             {
-                var clip = await maker.MakeAsync(planner.Plan(job), monitor, cancellationToken).ConfigureAwait(false);
+                var clip = await maker.MakeAsync(planner.Clip(job), monitor, cancellationToken).ConfigureAwait(false);
                 line.Clear();
                 report.Made(clip, monitor.Summary());
             }
@@ -99,11 +99,11 @@ internal sealed class BatchPlanner(BatchFile batch, GenerateArguments arguments,
             try
             {
                 var item = Read(entry);
-                var file = names.Next(i + 1, item, GenerationPlan.Extension(item.Clip, settings));
+                var file = names.Next(i + 1, item, RequestedClip.Extension(item.Clip, settings));
                 foreach (var (copy, name) in OutputNames.Of(Path.Combine(output, file), arguments.Count, "").Index())
                 {
-                    var plan = Plan(item, copy, name);
-                    if (await IsFinishedAsync(plan, cancellationToken).ConfigureAwait(false))
+                    var clip = Clip(item, copy, name);
+                    if (await IsFinishedAsync(clip, cancellationToken).ConfigureAwait(false))
                         report.Skipped(name);
                     else
                         jobs.Add(new BatchJob(i, copy, name));
@@ -119,8 +119,8 @@ internal sealed class BatchPlanner(BatchFile batch, GenerateArguments arguments,
         return jobs;
     }
 
-    /// <summary>The plan of a job.</summary>
-    public GenerationPlan Plan(BatchJob job) => Plan(Read(batch.Entries[job.Entry]), job.Copy, job.File);
+    /// <summary>The clip of a job, read again: a batch may be too long to keep all of them.</summary>
+    public RequestedClip Clip(BatchJob job) => Clip(Read(batch.Entries[job.Entry]), job.Copy, job.File);
 
     // A picture is named as seen from the batch file.
     private BatchItem Read(BatchEntry entry)
@@ -130,21 +130,21 @@ internal sealed class BatchPlanner(BatchFile batch, GenerateArguments arguments,
         if (clip.ImageFile is { } image)
             clip = clip with { ImageFile = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(batch.Path))!, image) };
         clip = clip.Over(arguments.Clip);
-        GenerationPlan.Check(clip);
+        RequestedClip.Check(clip);
         return item with { Clip = clip };
     }
 
-    private GenerationPlan Plan(BatchItem item, int copy, string file) =>
-        GenerationPlan.Of(item.Clip with { Seed = item.Clip.Seed + (ulong)copy }, file, settings);
+    private RequestedClip Clip(BatchItem item, int copy, string file) =>
+        RequestedClip.Of(item.Clip with { Seed = item.Clip.Seed + (ulong)copy }, file, settings);
 
-    private async Task<bool> IsFinishedAsync(GenerationPlan plan, CancellationToken cancellationToken)
+    private async Task<bool> IsFinishedAsync(RequestedClip clip, CancellationToken cancellationToken)
     {
-        if (!File.Exists(plan.Output))
+        if (!File.Exists(clip.Output))
             return false;
         try
         {
-            var notes = GenerationNotes.Read(await MediaMetadata.ReadAsync(plan.Output, cancellationToken).ConfigureAwait(false));
-            return notes?.Fits(ClipNotes.Of(plan, folder, arguments.Model), plan.Clip.Seed is not null, arguments.Model.Type is not null,
+            var notes = GenerationNotes.Read(await MediaMetadata.ReadAsync(clip.Output, cancellationToken).ConfigureAwait(false));
+            return notes?.Fits(ClipNotes.Of(clip, folder, arguments.Model, arguments.Model.Options()), clip.Clip.Seed is not null, arguments.Model.Type is not null,
                 arguments.Model.Tile is not null || arguments.Model.MaxMemory is null) ?? false;
         }
         catch (Exception e) when (e is MediaException or MalformedTextException)

@@ -10,8 +10,8 @@ namespace PyramidFlow.Cli.Generating;
 internal sealed class ClipMaker(ModelArguments model, CheckpointFolder folder, CliConsole console) : IDisposable
 {
     private readonly PipelineOptions options = model.Options();
-    private readonly PipelineSettings settings = folder.Settings(model.Variant);
     private readonly HashSet<string> warned = [];
+    private readonly Lazy<PlannedModel> planned = new(() => PlannedModel.Of(folder, model.Variant));
     private VideoPipeline? pipeline;
 
     /// <summary>Reads the weights unless they are there.</summary>
@@ -19,64 +19,25 @@ internal sealed class ClipMaker(ModelArguments model, CheckpointFolder folder, C
 
     /// <summary>Makes a clip and writes its file.</summary>
     /// <exception cref="UsageException">The model cannot make what is asked for.</exception>
-    public async Task<MadeClip> MakeAsync(GenerationPlan plan, GenerationMonitor monitor, CancellationToken cancellationToken)
+    public async Task<MadeClip> MakeAsync(RequestedClip clip, GenerationMonitor monitor, CancellationToken cancellationToken)
     {
-        var image = await PictureAsync(plan, monitor, cancellationToken).ConfigureAwait(false);
-        var metadata = ClipNotes.Of(plan, folder, model with { Tile = model.Tile ?? ChosenTile(plan, image) }).Metadata();
-        await using var file = ClipFile.Create(plan, metadata, console);
-        var bytes = 0L;
-        var video = await VideoAsync(plan, WriteAsync, cancellationToken).ConfigureAwait(false);
-        var (request, warnings) = plan.With(image, video, settings);
-        Warn(warnings, monitor);
-        Load(monitor);
-        var run = pipeline!.GenerateAsync(request, monitor, cancellationToken);
-        var latents = new List<LatentClip>();
-        await foreach (var chunk in run.ConfigureAwait(false))
+        var plan = clip.Plan(planned.Value, options);
+        var inputs = new ClipInputs(plan, ClipNotes.Of(clip, folder, model, plan.Placement), planned.Value.Settings.FramesPerSecond)
         {
-            Warn(run.Warnings, monitor);
-            await WriteAsync(chunk.Rgb).ConfigureAwait(false);
-            monitor.Wrote();
-            if (plan.LatentsFile is not null && chunk.Latents is { } made)
-                latents.Add(made);
-        }
+            ConditioningFile = clip.Clip.ImageFile ?? clip.Clip.VideoFile,
+        };
+        await using var file = new ClipFile(clip, monitor, console);
+        var made = await ClipGenerator.MakeAsync(inputs, Pipeline, file, monitor, warnings => Warn(warnings, monitor), cancellationToken).ConfigureAwait(false);
+        return new MadeClip(clip.Output, made.Settings.Seed, made.Frames, made.Settings.Width, made.Settings.Height);
 
-        await file.CompleteAsync(cancellationToken).ConfigureAwait(false);
-        if (plan.LatentsFile is { } target)
-            LatentFile.Write(target, LatentClip.Join(latents), run.Settings, metadata);
-        var (width, height) = (request.Width!.Value, request.Height!.Value);
-        return new MadeClip(plan.Output, request.Seed!.Value, (int)(bytes / (3L * width * height)), width, height);
-
-        async Task WriteAsync(ReadOnlyMemory<byte> rgb)
+        VideoPipeline Pipeline()
         {
-            await file.WriteAsync(rgb, cancellationToken).ConfigureAwait(false);
-            bytes += rgb.Length;
+            Load(monitor);
+            return pipeline!;
         }
     }
 
     public void Dispose() => pipeline?.Dispose();
-
-    private async Task<ReadOnlyMemory<byte>?> PictureAsync(GenerationPlan plan, GenerationMonitor monitor, CancellationToken cancellationToken)
-    {
-        if (plan.Clip.ImageFile is not { } path)
-            return null;
-        var picture = await ImageReader.ReadAsync(path, plan.Request.Width, plan.Request.Height, cancellationToken).ConfigureAwait(false);
-        if (picture.Warning is { } warning)
-            Warn([warning], monitor);
-        return picture.Pixels;
-    }
-
-    private async Task<ReadOnlyMemory<byte>?> VideoAsync(GenerationPlan plan, Func<ReadOnlyMemory<byte>, Task> write, CancellationToken cancellationToken)
-    {
-        if (plan.Clip.VideoFile is not { } path)
-            return null;
-        var options = new VideoReadOptions { Width = plan.Request.Width, Height = plan.Request.Height, Fps = settings.FramesPerSecond };
-        var most = VideoLength.OfLatents(Math.Clamp(plan.Request.HistoryWindow ?? 0, settings.MaxLatentFrames, VideoLength.Latents(VideoLength.MaxFrames)));
-        return await ConditioningVideo.ReadAsync(path, options, most, plan.Request.NewFramesOnly == true ? null : write, cancellationToken).ConfigureAwait(false);
-    }
-
-    // The tiles that a budget makes of this clip, so that they need no budget to be made again. A given video is read too late for that.
-    private int? ChosenTile(GenerationPlan plan, ReadOnlyMemory<byte>? image) =>
-        plan.Clip.VideoFile is null ? MemoryBudget.TilesFor(folder, plan.With(image, null, settings).Request, options)?.Size : null;
 
     // Each sentence once, though it may hold for every clip of a batch.
     private void Warn(IReadOnlyList<string> warnings, GenerationMonitor monitor)
@@ -98,24 +59,26 @@ internal sealed record MadeClip(string File, ulong Seed, int Frames, int Width, 
 
 /// <summary>
 /// The picture or video that frames go to as they come. It appears under its name when it is complete, unless it is one that
-/// can be watched while it is made.
+/// can be watched while it is made. The latents are written beside it when it is complete, if that was asked for.
 /// </summary>
-internal sealed class ClipFile : IAsyncDisposable
+internal sealed class ClipFile(RequestedClip clip, GenerationMonitor monitor, CliConsole console) : IFrameSink, IAsyncDisposable
 {
-    private readonly string path;
-    private readonly IReadOnlyDictionary<string, string> metadata;
-    private readonly (int Width, int Height) size;
-    private readonly IVideoWriter? video;
-    private readonly Stream? bytes;
+    private readonly string path = clip.Output;
+    private readonly (int Width, int Height) size = (clip.Settings.Width, clip.Settings.Height);
+    private readonly List<LatentClip> latents = [];
+    private IReadOnlyDictionary<string, string> metadata = new Dictionary<string, string>();
+    private IVideoWriter? video;
+    private Stream? bytes;
     private RgbImage? picture;
 
-    private ClipFile(GenerationPlan plan, IReadOnlyDictionary<string, string> metadata, CliConsole console)
+    /// <summary>Starts the file.</summary>
+    /// <exception cref="MediaException">The size does not fit the format, or ffmpeg is missing.</exception>
+    public void Begin(GenerationNotes notes)
     {
-        (path, this.metadata) = (plan.Output, metadata);
-        size = (plan.Request.Width!.Value, plan.Request.Height!.Value);
+        metadata = notes.Metadata();
         if (OutputFile.IsPicture(path))
             return;
-        var options = new VideoWriterOptions { Fps = plan.FramesPerSecond, Title = plan.Request.Prompt, Metadata = metadata };
+        var options = new VideoWriterOptions { Fps = clip.Settings.Options.FramesPerSecond!.Value, Title = clip.Settings.Options.Prompt, Metadata = metadata };
         if (path == OutputFile.Standard)
         {
             bytes = console.OpenBytes();
@@ -123,13 +86,14 @@ internal sealed class ClipFile : IAsyncDisposable
         }
         else
         {
-            video = plan.Stream ? VideoStreamWriter.Create(path, size.Width, size.Height, options) : VideoWriter.Create(path, size.Width, size.Height, options);
+            video = clip.Stream ? VideoStreamWriter.Create(path, size.Width, size.Height, options) : VideoWriter.Create(path, size.Width, size.Height, options);
         }
     }
 
-    /// <summary>Starts a file.</summary>
-    /// <exception cref="MediaException">The size does not fit the format, or ffmpeg is missing.</exception>
-    public static ClipFile Create(GenerationPlan plan, IReadOnlyDictionary<string, string> metadata, CliConsole console) => new(plan, metadata, console);
+    public void Expect(int frames)
+    {
+        // A file needs no length ahead.
+    }
 
     /// <summary>Adds frames.</summary>
     /// <param name="rgb">Whole frames, interleaved RGB bytes.</param>
@@ -142,6 +106,13 @@ internal sealed class ClipFile : IAsyncDisposable
             await video.WriteFramesAsync(rgb, cancellationToken).ConfigureAwait(false);
     }
 
+    public void ChunkDone(VideoChunk chunk)
+    {
+        monitor.Wrote();
+        if (clip.LatentsFile is not null && chunk.Latents is { } made)
+            latents.Add(made);
+    }
+
     public async Task CompleteAsync(CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
@@ -149,6 +120,8 @@ internal sealed class ClipFile : IAsyncDisposable
             await video.CompleteAsync(cancellationToken).ConfigureAwait(false);
         else
             PngWriter.Write(path, picture ?? throw new CommandException($"{path} was not written: the model made no frame"), metadata);
+        if (clip.LatentsFile is { } target)
+            LatentFile.Write(target, LatentClip.Join(latents), clip.Settings, metadata);
     }
 
     public async ValueTask DisposeAsync()

@@ -11,12 +11,16 @@ namespace PyramidFlow.Cli.Generating;
 /// <summary>Converts between clips of the command line and the notes in their files.</summary>
 internal static class ClipNotes
 {
-    /// <summary>The notes of a plan.</summary>
-    public static GenerationNotes Of(GenerationPlan plan, CheckpointFolder folder, ModelArguments model)
+    /// <summary>The notes of a clip.</summary>
+    /// <param name="requested">The clip.</param>
+    /// <param name="folder">The checkpoint.</param>
+    /// <param name="model">The model as typed.</param>
+    /// <param name="options">How the clip is made, its tiles among them.</param>
+    public static GenerationNotes Of(RequestedClip requested, CheckpointFolder folder, ModelArguments model, PipelineOptions options)
     {
-        var clip = plan.Clip;
+        var clip = requested.Clip;
         var loras = (model.Loras ?? []).Select(lora => new NotedLora(Path.GetFileName(lora.Path), lora.Weight, lora.Sha256)).ToList();
-        var notes = GenerationNotes.Of(Path.GetFileName(folder.Root), model.Variant ?? folder.Variants[0], plan.Request, model.Options(), loras);
+        var notes = GenerationNotes.Of(Path.GetFileName(folder.Root), model.Variant ?? folder.Variants[0], requested.Settings.Options, options, loras);
         return notes with
         {
             Image = Path.GetFileName(clip.ImageFile),
@@ -66,13 +70,13 @@ internal static class LikeFile
         // Another model may have another frame rate.
         if (arguments.Model.Name is { } other && NameOf(other) != notes.Model)
             clip = clip with { FramesPerSecond = null };
-        if (arguments.Clip.IsGiven)
+        if (arguments.Clip.IsConditioned)
             clip = clip with { ImageFile = null, LatentsFile = null };
         if (clip.LatentsFile is { } latents)
             clip = clip with { LatentsFile = Beside(path, latents) ?? throw new UsageException($"{path} goes on from the latents {latents}, which are neither here nor beside it: name them with --from-latents") };
         if (clip.ImageFile is { } image)
             clip = clip with { ImageFile = Picture(image, path, notes, console) };
-        if (notes.Video is null && arguments.Clip.GoesOn && clip.LatentsFile is null)
+        if (notes.Video is null && arguments.Clip.IsContinuation && clip.LatentsFile is null)
             clip = clip with { Frames = null };
         return arguments with
         {

@@ -157,17 +157,17 @@ internal sealed record ClipArguments : GenerationOptions
     public bool AnySeed { get; init; }
 
     /// <summary>Whether there is something to continue, so that a prompt may be empty.</summary>
-    public bool IsGiven => ImageFile is not null || GoesOn;
+    public bool IsConditioned => ImageFile is not null || IsContinuation;
 
     /// <summary>Whether a video or latents are continued, so that lengths are those of what is added.</summary>
-    public bool GoesOn => VideoFile is not null || LatentsFile is not null;
+    public bool IsContinuation => VideoFile is not null || LatentsFile is not null;
 
     /// <summary>These settings, completed by others.</summary>
     public ClipArguments Over(ClipArguments others) => SettingsTable.Over(this, AnySeed ? others with { Seed = null } : others) with
     {
-        ImageFile = IsGiven ? ImageFile : others.ImageFile,
-        VideoFile = IsGiven ? VideoFile : others.VideoFile,
-        LatentsFile = IsGiven ? LatentsFile : others.LatentsFile,
+        ImageFile = IsConditioned ? ImageFile : others.ImageFile,
+        VideoFile = IsConditioned ? VideoFile : others.VideoFile,
+        LatentsFile = IsConditioned ? LatentsFile : others.LatentsFile,
         AnySeed = AnySeed || (Seed is null && others.AnySeed),
     };
 }

@@ -14,17 +14,17 @@ internal sealed class GenerateRun(CliConsole console)
         OutputNames.Check(arguments, console);
         if (arguments.Like is not null)
             arguments = await LikeFile.ApplyAsync(arguments, console, cancellationToken).ConfigureAwait(false);
-        GenerationPlan.Check(arguments.Clip);
+        RequestedClip.Check(arguments.Clip);
         var folder = arguments.Model.Open();
         using var line = new ProgressLine(console);
         using var reserved = new ReservedNames();
         using var maker = new ClipMaker(arguments.Model, folder, console);
         var report = new RunReport(console, arguments.Json, arguments.Verbose);
-        var plans = await PlansAsync(arguments, folder.Settings(arguments.Model.Variant), reserved, cancellationToken).ConfigureAwait(false);
-        foreach (var (i, plan) in plans.Index())
+        var clips = await ClipsAsync(arguments, folder.Settings(arguments.Model.Variant), reserved, cancellationToken).ConfigureAwait(false);
+        foreach (var (i, requested) in clips.Index())
         {
-            var monitor = new GenerationMonitor(line, i, plans.Count, arguments.Model.Options().Device);
-            var clip = await maker.MakeAsync(plan, monitor, cancellationToken).ConfigureAwait(false);
+            var monitor = new GenerationMonitor(line, i, clips.Count, arguments.Model.Options().Device);
+            var clip = await maker.MakeAsync(requested, monitor, cancellationToken).ConfigureAwait(false);
             line.Clear();
             report.Made(clip, monitor.Summary());
         }
@@ -32,35 +32,38 @@ internal sealed class GenerateRun(CliConsole console)
         return report.End();
     }
 
-    private static async Task<IReadOnlyList<GenerationPlan>> PlansAsync(GenerateArguments arguments, PipelineSettings settings, ReservedNames reserved, CancellationToken cancellationToken)
+    private static async Task<IReadOnlyList<RequestedClip>> ClipsAsync(GenerateArguments arguments, PipelineSettings settings, ReservedNames reserved, CancellationToken cancellationToken)
     {
         var clip = arguments.Clip;
         if (clip.VideoFile is not null)
             clip = await FromVideoAsync(clip, settings, cancellationToken).ConfigureAwait(false);
         var latents = clip.LatentsFile is { } file ? LatentFile.Read(file, out _) : null;
-        var outputs = OutputNames.Of(arguments.Output, arguments.Count, GenerationPlan.Extension(clip, settings), reserved);
+        var outputs = OutputNames.Of(arguments.Output, arguments.Count, RequestedClip.Extension(clip, settings), reserved);
         var latentFiles = arguments.SaveLatents is { } target ? OutputNames.Of(target, arguments.Count, OutputFile.Latents) : null;
-        var plans = new List<GenerationPlan>();
+        var clips = new List<RequestedClip>();
         for (var i = 0; i < arguments.Count; i++)
         {
             // Each has the seed after that of the one before, so that every clip can be made alone.
-            var seed = i == 0 ? clip.Seed : plans[^1].Request.Seed + 1;
-            plans.Add(GenerationPlan.Of(clip with { Seed = seed }, outputs[i], settings, latents) with { Stream = arguments.Stream, LatentsFile = latentFiles?[i] });
+            var seed = i == 0 ? clip.Seed : clips[^1].Settings.Seed + 1;
+            clips.Add(RequestedClip.Of(clip with { Seed = seed }, outputs[i], settings, latents) with { Stream = arguments.Stream, LatentsFile = latentFiles?[i] });
         }
 
-        return plans;
+        return clips;
     }
 
-    // A video says its size and perhaps its prompt.
+    // A video says its size and length, and perhaps its prompt.
     private static async Task<ClipArguments> FromVideoAsync(ClipArguments clip, PipelineSettings settings, CancellationToken cancellationToken)
     {
         var info = await VideoReader.ProbeAsync(clip.VideoFile!, cancellationToken).ConfigureAwait(false);
         var multiple = FrameSizes.Multiple(settings);
         if (clip.Width is null && info.Width % multiple == 0 && info.Height % multiple == 0 && (long)info.Width * info.Height <= (long)settings.Width * settings.Height)
             clip = clip with { Width = info.Width, Height = info.Height };
-        return clip.Prompt is not null ? clip : clip with
+        // A longer history needs more of it than the checkpoint was trained on.
+        var most = VideoLength.OfLatents(Math.Clamp(clip.HistoryWindow ?? 0, settings.MaxLatentFrames, VideoLength.Latents(VideoLength.MaxFrames)));
+        return clip with
         {
-            Prompt = (await ClipNotes.ReadAsync(clip.VideoFile!, cancellationToken).ConfigureAwait(false))?.LastPrompt
+            Conditioning = ConditioningInput.Video(await ConditioningVideo.CountAsync(clip.VideoFile!, settings.FramesPerSecond, most, cancellationToken).ConfigureAwait(false)),
+            Prompt = clip.Prompt ?? (await ClipNotes.ReadAsync(clip.VideoFile!, cancellationToken).ConfigureAwait(false))?.LastPrompt
                 ?? throw new UsageException($"{clip.VideoFile} does not say what it was made from: say in quotes what is to be seen next"),
         };
     }

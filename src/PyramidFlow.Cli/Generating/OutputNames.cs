@@ -16,7 +16,7 @@ internal static class OutputNames
             OutputFile.Check(OutputFile.Stem + OutputFile.Video, OutputFile.Video);
         else
             OutputFile.Check(arguments.Count > 1 && Directory.Exists(output) ? Path.Combine(output, OutputFile.Stem + OutputFile.Video) : output,
-                clip.GoesOn ? [OutputFile.Video, OutputFile.Animation] : OutputFile.Extensions);
+                clip.IsContinuation ? [OutputFile.Video, OutputFile.Animation] : OutputFile.Extensions);
         if (arguments.Stream && output is not (null or OutputFile.Standard) && Path.GetExtension(output).ToLowerInvariant() is not (OutputFile.Video or ""))
             throw new UsageException($"only an .mp4 can be watched while it is made: leave --stream out, or name it {Path.ChangeExtension(output, OutputFile.Video)}");
         if (arguments.Stream && output is not null && clip.VideoFile is { } video && Path.GetFullPath(video) == Path.GetFullPath(output))

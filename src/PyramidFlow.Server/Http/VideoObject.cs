@@ -3,7 +3,6 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Generation;
 using PyramidFlow.Server.Domain;
-using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Server.Http;
 
@@ -91,12 +90,7 @@ internal sealed record VideoObject
 
     private static Dictionary<string, JsonElement> SettingsOf(VideoRequest request)
     {
-        using var json = JsonDocument.Parse(ReadableJson.Write(writer =>
-        {
-            writer.WriteStartObject();
-            SettingsTable.Write(writer, request, setting => Own.Contains(setting.Field) ? null : setting.Field);
-            writer.WriteEndObject();
-        }));
+        using var json = JsonDocument.Parse(SettingsTable.ToJson(request, setting => Own.Contains(setting.Field) ? null : setting.Field));
         return json.RootElement.EnumerateObject().ToDictionary(member => member.Name, member => member.Value.Clone());
     }
 }

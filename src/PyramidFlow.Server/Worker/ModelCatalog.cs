@@ -110,6 +110,11 @@ internal sealed class LoadedModel(PipelineOptions options) : IDisposable
     /// <summary>Id of the loaded model; null before the first.</summary>
     public string? Id => id;
 
+    /// <summary>Returns the configurations of a model, which plan a run before the model is loaded. Not thread-safe.</summary>
+    /// <exception cref="Torch.CheckpointException">The model cannot be read.</exception>
+    public PlannedModel Planned(VideoModel model) => id == model.Id && pipeline?.Model is { } planned ? planned
+        : PlannedModel.Of(Models.CheckpointFolder.Open(model.Folder), model.Variant);
+
     /// <summary>Returns the pipeline of a model. Not thread-safe.</summary>
     public VideoPipeline Get(VideoModel model, IProgress<GenerationProgress> progress)
     {

@@ -20,7 +20,7 @@ internal sealed class RequestCheck(ModelCatalog catalog, ServerLimits limits)
         CheckNumbers(request);
         var settings = model.Settings;
         request = request with { Model = model.Id, Seed = request.Seed ?? (ulong)RandomNumberGenerator.GetInt32(int.MaxValue) };
-        var resolved = Resolve(Imagined(request, settings), settings);
+        var resolved = Resolve(request with { Conditioning = Conditioning(request.Input) }, settings);
         var goesOn = request.Input?.Kind == VideoInputKind.Video;
         var frames = resolved.Options.Frames!.Value;
         if (frames > limits.Frames)
@@ -29,8 +29,7 @@ internal sealed class RequestCheck(ModelCatalog catalog, ServerLimits limits)
             throw Invalid("size", "width and height must be even");
         return (VideoRequest)resolved.Options with
         {
-            Image = null,
-            Video = null,
+            Conditioning = null,
             // The echo of the job has it, and nothing else: the number of frames is known.
             Seconds = Math.Round((goesOn ? frames : frames - 1) / settings.FramesPerSecond, 2),
         };
@@ -67,17 +66,13 @@ internal sealed class RequestCheck(ModelCatalog catalog, ServerLimits limits)
         }
     }
 
-    // With a black picture in place of one that is yet to be read.
-    private static GenerationOptions Imagined(VideoRequest request, PipelineSettings settings)
+    // Of the input only the kind is known, before the upload is read. The length of a video changes nothing that is checked, so 1 frame stands for it.
+    private static ConditioningInput? Conditioning(VideoInput? input) => input?.Kind switch
     {
-        if (request.Input is null)
-            return request;
-        var (width, height) = (request.Width ?? settings.Width, request.Height ?? settings.Height);
-        // A size is checked before the memory for it is taken.
-        Resolve(new GenerationOptions { Prompt = "picture", Width = width, Height = height }, settings);
-        var black = new byte[3 * width * height];
-        return request.Input.Kind == VideoInputKind.Image ? request with { Image = black } : request with { Video = black };
-    }
+        VideoInputKind.Image => ConditioningInput.Image,
+        VideoInputKind.Video => ConditioningInput.Video(1),
+        _ => null,
+    };
 
     private static GenerationSettings Resolve(GenerationOptions request, PipelineSettings settings)
     {
@@ -87,28 +82,11 @@ internal sealed class RequestCheck(ModelCatalog catalog, ServerLimits limits)
         }
         catch (ArgumentException e) when (UserFault.Is(e))
         {
-            throw new JobException(JobFault.Invalid, JobFaults.Sentence(e), e) { Parameter = Culprit(request, settings) };
-        }
-    }
-
-    // The field with which it first becomes impossible.
-    private static string? Culprit(GenerationOptions request, PipelineSettings settings)
-    {
-        var some = new GenerationOptions { Prompt = "some", Image = request.Image, Video = request.Video };
-        foreach (var setting in SettingsTable.All.Where(setting => setting.Field is not null))
-        {
-            some = setting.Set(some, setting.Get(request));
-            try
+            throw new JobException(JobFault.Invalid, JobFaults.Sentence(e), e)
             {
-                some.Resolve(settings);
-            }
-            catch (ArgumentException)
-            {
-                return setting.Name is "frames" && request.Frames is null ? "seconds" : setting.Field;
-            }
+                Parameter = UserFault.SettingOf(e) is { } setting ? SettingsTable.Find(setting)?.Field : null,
+            };
         }
-
-        return null;
     }
 
     private static JobException Invalid(string parameter, string message) => new(JobFault.Invalid, message) { Parameter = parameter };

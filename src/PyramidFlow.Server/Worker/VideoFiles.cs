@@ -9,28 +9,17 @@ namespace PyramidFlow.Server.Worker;
 /// The files of a video while it is made: a growing live stream, the video itself, which appears when complete, and
 /// small pictures of it.
 /// </summary>
-internal sealed class VideoFiles : IAsyncDisposable
+/// <param name="job">The video.</param>
+/// <param name="folder">Folder of the files.</param>
+/// <param name="keeper">Learns of new frames and previews when their files are written.</param>
+internal sealed class VideoFiles(VideoJob job, VideoFolder folder, LeaseKeeper keeper) : IFrameSink, IProgress<GenerationProgress>, IAsyncDisposable
 {
-    private readonly VideoJob job;
-    private readonly VideoFolder folder;
-    private readonly IReadOnlyDictionary<string, string> metadata;
-    private readonly int width, height;
-    private readonly VideoStreamWriter live;
-    private readonly VideoWriter video;
+    private readonly int width = job.Request.Width!.Value, height = job.Request.Height!.Value;
     private readonly Spritesheet sheet = new();
+    private IReadOnlyDictionary<string, string> metadata = new Dictionary<string, string>();
+    private VideoStreamWriter? live;
+    private VideoWriter? video;
     private RgbImage? last;
-
-    /// <param name="job">The video.</param>
-    /// <param name="folder">Folder of the files.</param>
-    /// <param name="notes">Generation notes, stored in each file.</param>
-    public VideoFiles(VideoJob job, VideoFolder folder, GenerationNotes notes)
-    {
-        (this.job, this.folder, metadata) = (job, folder, notes.Metadata());
-        (width, height) = (job.Request.Width!.Value, job.Request.Height!.Value);
-        var options = new VideoWriterOptions { Fps = notes.Options.FramesPerSecond!.Value, Title = job.Request.Prompt, Metadata = metadata };
-        video = VideoWriter.Create(folder.Video(job.Id, job.Attempt), width, height, options);
-        live = VideoStreamWriter.Create(folder.Live(job.Id, job.Attempt), width, height, options);
-    }
 
     /// <summary>Number of frames so far.</summary>
     public int Frames { get; private set; }
@@ -38,11 +27,20 @@ internal sealed class VideoFiles : IAsyncDisposable
     /// <summary>Announces the number of further frames, so that pictures are taken at even distances.</summary>
     public void Expect(int frames) => sheet.Expect(Frames + frames);
 
-    /// <summary>Adds frames.</summary>
-    public async Task AddAsync(ReadOnlyMemory<byte> rgb, CancellationToken cancellationToken)
+    /// <summary>Starts the video and its live stream.</summary>
+    public void Begin(GenerationNotes notes)
     {
-        await live.WriteFramesAsync(rgb, cancellationToken).ConfigureAwait(false);
-        await video.WriteFramesAsync(rgb, cancellationToken).ConfigureAwait(false);
+        metadata = notes.Metadata();
+        var options = new VideoWriterOptions { Fps = notes.Options.FramesPerSecond!.Value, Title = job.Request.Prompt, Metadata = metadata };
+        video = VideoWriter.Create(folder.Video(job.Id, job.Attempt), width, height, options);
+        live = VideoStreamWriter.Create(folder.Live(job.Id, job.Attempt), width, height, options);
+    }
+
+    /// <summary>Adds frames.</summary>
+    public async Task WriteAsync(ReadOnlyMemory<byte> rgb, CancellationToken cancellationToken)
+    {
+        await live!.WriteFramesAsync(rgb, cancellationToken).ConfigureAwait(false);
+        await video!.WriteFramesAsync(rgb, cancellationToken).ConfigureAwait(false);
         var size = width * height * 3;
         for (var start = 0; start < rgb.Length; start += size)
         {
@@ -51,11 +49,20 @@ internal sealed class VideoFiles : IAsyncDisposable
         }
     }
 
-    /// <summary>Writes a picture as the preview.</summary>
-    public void Show(RgbImage picture) => PngWriter.Write(folder.Preview(job.Id, job.Attempt), SmallPicture.Downscale(picture, SmallPicture.PreviewSide));
+    /// <summary>Shows the last frame, and tells how many frames can be watched.</summary>
+    public void ChunkDone(VideoChunk chunk)
+    {
+        keeper.Streamed(Frames);
+        Show(last ?? throw new InvalidOperationException("there is no frame yet"));
+    }
 
-    /// <summary>Writes the last frame as the preview.</summary>
-    public void ShowLast() => Show(last ?? throw new InvalidOperationException("there is no frame yet"));
+    /// <summary>Writes the preview that a report brings before it is told that there is one.</summary>
+    public void Report(GenerationProgress value)
+    {
+        if (value.Preview is { } picture)
+            Show(picture);
+        keeper.Report(value);
+    }
 
     /// <summary>Completes the files and gives them their names; the video comes last, so that the others exist when it appears.</summary>
     public async Task CompleteAsync(CancellationToken cancellationToken)
@@ -65,14 +72,22 @@ internal sealed class VideoFiles : IAsyncDisposable
         PngWriter.Write(folder.LastFrame(job.Id, job.Attempt), last, metadata);
         PngWriter.Write(folder.Thumbnail(job.Id, job.Attempt), sheet.Middle(), metadata);
         PngWriter.Write(folder.Spritesheet(job.Id, job.Attempt), sheet.Whole(), metadata);
-        await live.CompleteAsync(cancellationToken).ConfigureAwait(false);
-        await video.CompleteAsync(cancellationToken).ConfigureAwait(false);
+        await live!.CompleteAsync(cancellationToken).ConfigureAwait(false);
+        await video!.CompleteAsync(cancellationToken).ConfigureAwait(false);
     }
 
     public async ValueTask DisposeAsync()
     {
-        await live.DisposeAsync().ConfigureAwait(false);
-        await video.DisposeAsync().ConfigureAwait(false);
+        if (live is not null)
+            await live.DisposeAsync().ConfigureAwait(false);
+        if (video is not null)
+            await video.DisposeAsync().ConfigureAwait(false);
+    }
+
+    private void Show(RgbImage picture)
+    {
+        PngWriter.Write(folder.Preview(job.Id, job.Attempt), SmallPicture.Downscale(picture, SmallPicture.PreviewSide));
+        keeper.Previewed();
     }
 }
 

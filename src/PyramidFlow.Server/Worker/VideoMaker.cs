@@ -1,6 +1,4 @@
 using System.Diagnostics;
-using PyramidFlow.Models;
-using PyramidFlow.Media;
 using PyramidFlow.Generation;
 using PyramidFlow.Server.Storage;
 using PyramidFlow.Server.Domain;
@@ -23,43 +21,25 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
     /// <exception cref="OperationCanceledException">The keeper stopped it.</exception>
     public async Task<VideoResult> MakeAsync(VideoJob job, LeaseKeeper keeper)
     {
-        var cancel = keeper.Stop;
         var start = Stopwatch.GetTimestamp();
-        var (id, attempt, request) = (job.Id, job.Attempt, job.Request);
+        var (id, request) = (job.Id, job.Request);
         var model = catalog.Find(request.Model);
         Directory.CreateDirectory(folder.For(id));
         folder.DeleteMade(id);
-        GenerationOptions generation = request with { Seconds = null, Image = await PictureAsync(request, id, cancel).ConfigureAwait(false) };
-        await using var files = new VideoFiles(job, folder, Notes(job, model, generation));
-        if (request.Input?.Kind == VideoInputKind.Video)
-            generation = generation with { Video = await GivenAsync(request, id, model, files, cancel).ConfigureAwait(false) };
-        var progress = new PreviewedProgress(keeper, files);
-        // Loading a model takes long and cannot be stopped in the middle.
-        cancel.ThrowIfCancellationRequested();
-        var run = loaded.Get(model, progress).GenerateAsync(generation, progress, cancel);
-        files.Expect(run.Settings.Frames);
-        await foreach (var chunk in run.ConfigureAwait(false))
-        {
-            await files.AddAsync(chunk.Rgb, cancel).ConfigureAwait(false);
-            keeper.Streamed(files.Frames);
-            files.ShowLast();
-            keeper.Previewed();
-        }
-
-        await files.CompleteAsync(cancel).ConfigureAwait(false);
-        return new VideoResult(files.Frames, folder.BytesOf(id, attempt), Stopwatch.GetElapsedTime(start).TotalSeconds,
-            request.Input?.Warning is { } warning ? [warning, .. run.Warnings] : run.Warnings);
+        var generation = request with { Seconds = null, Conditioning = await ConditioningAsync(request, id, model, keeper.Stop).ConfigureAwait(false) };
+        var plan = GenerationPlan.Of(generation, loaded.Planned(model), options with { Variant = model.Variant });
+        var inputs = new ClipInputs(plan, Notes(job, model, plan), model.Settings.FramesPerSecond) { ConditioningFile = InputFile(request, id) };
+        await using var files = new VideoFiles(job, folder, keeper);
+        var made = await ClipGenerator.MakeAsync(inputs, () => loaded.Get(model, files), files, files, warn: null, keeper.Stop).ConfigureAwait(false);
+        return new VideoResult(made.Frames, folder.BytesOf(id, job.Attempt), Stopwatch.GetElapsedTime(start).TotalSeconds,
+            request.Input?.Warning is { } warning ? [warning, .. made.Warnings] : made.Warnings);
     }
 
     // The same that the command line writes. What a video began with has the name under which it is downloaded.
-    private GenerationNotes Notes(VideoJob job, VideoModel model, GenerationOptions generation)
+    private GenerationNotes Notes(VideoJob job, VideoModel model, GenerationPlan plan)
     {
         var (id, input) = (job.Id, job.Request.Input);
-        var used = options with { Variant = model.Variant };
-        if (used.MaxMemory is not null && input?.Kind != VideoInputKind.Video)
-            used = used with { Tiles = MemoryBudget.TilesFor(CheckpointFolder.Open(model.Folder), generation, used) };
-        var notes = GenerationNotes.Of(Path.GetFileName(Path.TrimEndingDirectorySeparator(model.Folder)), model.Variant ?? "",
-            generation with { FramesPerSecond = generation.FramesPerSecond ?? model.Settings.FramesPerSecond }, used, loras.Get());
+        var notes = GenerationNotes.Of(Path.GetFileName(Path.TrimEndingDirectorySeparator(model.Folder)), model.Variant ?? "", plan.Clip.Options, plan.Placement, loras.Get());
         return input?.Kind switch
         {
             VideoInputKind.Image => notes with { Image = VideoFolder.InputName(id, ".png"), ImageSha256 = GenerationNotes.Sha256(folder.InputPicture(id)) },
@@ -68,30 +48,19 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
         };
     }
 
-    private async Task<ReadOnlyMemory<byte>?> PictureAsync(VideoRequest request, string id, CancellationToken cancel)
+    // What the video begins with; the model sees the end of a video.
+    private async Task<ConditioningInput?> ConditioningAsync(VideoRequest request, string id, VideoModel model, CancellationToken cancel) => request.Input?.Kind switch
     {
-        if (request.Input?.Kind != VideoInputKind.Image)
-            return null;
-        return (await ImageReader.ReadAsync(folder.InputPicture(id), request.Width, request.Height, cancel).ConfigureAwait(false)).Pixels;
-    }
+        VideoInputKind.Image => ConditioningInput.Image,
+        VideoInputKind.Video => ConditioningInput.Video(await ConditioningVideo.CountAsync(
+            folder.InputVideo(id), model.Settings.FramesPerSecond, VideoLength.OfLatents(model.Settings.MaxLatentFrames), cancel).ConfigureAwait(false)),
+        _ => null,
+    };
 
-    // The whole video that is gone on from comes first; the model sees its end.
-    private Task<ReadOnlyMemory<byte>> GivenAsync(VideoRequest request, string id, VideoModel model, VideoFiles files, CancellationToken cancel) => ConditioningVideo.ReadAsync(
-        folder.InputVideo(id), new() { Width = request.Width, Height = request.Height, Fps = model.Settings.FramesPerSecond },
-        VideoLength.OfLatents(model.Settings.MaxLatentFrames), rgb => files.AddAsync(rgb, cancel), cancel);
-
-    // Keeps the picture that a report brings before it is told that there is one.
-    private sealed class PreviewedProgress(LeaseKeeper keeper, VideoFiles files) : IProgress<GenerationProgress>
+    private string? InputFile(VideoRequest request, string id) => request.Input?.Kind switch
     {
-        public void Report(GenerationProgress value)
-        {
-            if (value.Preview is { } picture)
-            {
-                files.Show(picture);
-                keeper.Previewed();
-            }
-
-            keeper.Report(value);
-        }
-    }
+        VideoInputKind.Image => folder.InputPicture(id),
+        VideoInputKind.Video => folder.InputVideo(id),
+        _ => null,
+    };
 }

@@ -51,9 +51,9 @@ public sealed record Approximations
     internal void Check()
     {
         if (ReusePrefix is < 1 or > Most)
-            throw new ArgumentException(Invariant($"a prefix cannot be reused for {ReusePrefix} steps: use 1 to {Most}, such as 2, or 1 for exact results"));
+            throw UserFault.In("reuse_prefix", Invariant($"a prefix cannot be reused for {ReusePrefix} steps: use 1 to {Most}, such as 2, or 1 for exact results"));
         if (GuidanceEvery is < 1 or > Most)
-            throw new ArgumentException(Invariant($"guidance cannot come every {GuidanceEvery} steps: use 1 to {Most}, such as 2, or 1 for exact results"));
+            throw UserFault.In("guidance_every", Invariant($"guidance cannot come every {GuidanceEvery} steps: use 1 to {Most}, such as 2, or 1 for exact results"));
     }
 
     private static int Parts(int count, int size) => (count + size - 1) / size;

@@ -25,10 +25,9 @@ internal sealed class Conditioning(PipelineModels models, LatentNormalization no
                 : throw new ArgumentException($"the latents to go on from have numbers too large for {models.Type}: load the model in another type");
         }
 
-        if ((settings.Image ?? settings.Video) is not { } bytes)
+        if (settings.Pixels is not { } bytes)
             return null;
-        var frame = 3 * settings.Width * settings.Height;
-        var last = bytes[^((settings.Image is null ? settings.HistoryFrames : 1) * frame)..];
+        var last = bytes[^((settings.IsContinuation ? settings.HistoryFrames : 1) * settings.FrameBytes)..];
         using var scope = new TensorScope();
         var posterior = Checked(vae => Encode(vae, last.Span, settings.Width, settings.Height, cancellationToken));
         var latent = settings.SampleImage
@@ -123,5 +122,22 @@ public static class ConditioningVideo
         foreach (var (i, frame) in last.Index())
             frame.CopyTo(rgb.AsMemory(i * frameBytes));
         return rgb;
+    }
+
+    /// <summary>The number of frames that <see cref="ReadAsync"/> returns, for a plan. Decodes so many frames at most, and keeps none.</summary>
+    /// <param name="path">The video file.</param>
+    /// <param name="framesPerSecond">Rate of the clip.</param>
+    /// <param name="most">Most frames that condition the clip, at least 1.</param>
+    /// <param name="cancellationToken">Stops the decoder.</param>
+    /// <returns>1 + a multiple of 8.</returns>
+    /// <exception cref="MediaException">It is no video, is damaged or has no frames, or a value is impossible.</exception>
+    public static async Task<int> CountAsync(string path, double framesPerSecond, int most, CancellationToken cancellationToken = default)
+    {
+        const int side = 16;                                                                         // pixels are not looked at
+        var options = new VideoReadOptions { Width = side, Height = side, Fps = framesPerSecond, MaxFrames = most };
+        var count = 0;
+        await foreach (var frames in VideoReader.ReadAsync(path, options, cancellationToken).ConfigureAwait(false))
+            count += frames.Count;
+        return VideoLength.Fitting(count);
     }
 }

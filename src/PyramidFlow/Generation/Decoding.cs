@@ -14,7 +14,7 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
     // The last decoded frame of each latent frame that a cut history may still begin with, [1, 3, 1, h, w].
     private readonly Dictionary<long, Tensor> lastFrames = [];
     private readonly List<Piece> waiting = [];
-    private readonly int frameBytes = 3 * settings.Width * settings.Height;
+    private readonly int frameBytes = settings.FrameBytes;
     private JointFade? fade;
     private long latentFrames;
     private int written, passed;
@@ -104,7 +104,7 @@ internal sealed class ClipOutput(GenerationSettings settings, int item, UnitDeco
     // The parts of a unit that are decoded at a time; views in the open scope.
     private Piece[] Pieces(int unit, Tensor latents)
     {
-        var (total, isGiven) = (latents.Size(2), unit == 0 && settings.GoesOn);
+        var (total, isGiven) = (latents.Size(2), unit == 0 && settings.IsContinuation);
         return [.. UnitDecoder.Pieces(total, options.DecodeWindow, isStart: unit == 0).Select(part =>
             new Piece(latents.Narrow(2, part.Start, part.Count), isGiven, IsJoint: isGiven && part.Start + part.Count == total))];
     }

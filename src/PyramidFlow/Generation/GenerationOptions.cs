@@ -105,6 +105,13 @@ public record GenerationOptions
     [JsonIgnore]
     public LatentClip? Latents { get; init; }
 
+    /// <summary>
+    /// What the clip begins with, where its pixels are not read yet; they join the plan later (<see cref="GenerationPlan.WithPixels"/>). Null where
+    /// <see cref="Image"/>, <see cref="Video"/> or <see cref="Latents"/> have it, or nothing is given.
+    /// </summary>
+    [JsonIgnore]
+    public ConditioningInput? Conditioning { get; init; }
+
     /// <summary>The savings that were asked for; exact where none was.</summary>
     [JsonIgnore]
     public Approximations Approximations => Approximations.Of(ReusePrefix, GuidanceEvery, Solver);
@@ -113,6 +120,35 @@ public record GenerationOptions
     /// <param name="settings">The checkpoint's; its steps say how many stages the pyramid has.</param>
     /// <exception cref="ArgumentException">A value is impossible; says what would be possible.</exception>
     public GenerationSettings Resolve(PipelineSettings settings) => RequestResolver.Resolve(this, settings);
+}
+
+/// <summary>What a clip can begin with.</summary>
+public enum ConditioningKind
+{
+    /// <summary>A picture, which is the first frame.</summary>
+    Image,
+
+    /// <summary>Frames that the clip continues.</summary>
+    Video,
+
+    /// <summary>Latents that the clip continues.</summary>
+    Latents,
+}
+
+/// <summary>What a clip begins with, as far as a plan needs it: its pixels have the size of the clip and may be read later.</summary>
+/// <param name="Kind">Picture, video or latents.</param>
+/// <param name="Frames">Number of frames, at least 1; those that latents decode to.</param>
+public sealed record ConditioningInput(ConditioningKind Kind, int Frames)
+{
+    /// <summary>A picture.</summary>
+    public static ConditioningInput Image { get; } = new(ConditioningKind.Image, 1);
+
+    /// <summary>A video.</summary>
+    /// <param name="frames">Its length in frames of the clip's rate, at least 1 (<see cref="ConditioningVideo.CountAsync"/>).</param>
+    public static ConditioningInput Video(int frames) => new(ConditioningKind.Video, frames);
+
+    /// <summary>Whether it is continued, so that lengths count the new frames.</summary>
+    public bool IsContinued => Kind != ConditioningKind.Image;
 }
 
 /// <summary>Guidance that falls from unit to unit.</summary>

@@ -24,11 +24,10 @@ public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
     }
 
     /// <summary>Makes the frames.</summary>
-    /// <param name="items">What to make.</param>
     /// <param name="warn">Takes warnings for the user.</param>
     /// <param name="write">Takes finished frames; waits while the reader is behind.</param>
     /// <param name="cancellationToken">Stops it within one step.</param>
-    internal delegate void Work(IReadOnlyList<GenerationSettings> items, Action<string> warn, Action<VideoChunk> write, CancellationToken cancellationToken);
+    internal delegate void Work(Action<string> warn, Action<VideoChunk> write, CancellationToken cancellationToken);
 
     /// <summary>The resolved settings of each video, with its own seed.</summary>
     public IReadOnlyList<GenerationSettings> Items { get; }
@@ -75,7 +74,7 @@ public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
         try
         {
             Warnings = Known();
-            work(Items, Warn, chunk => writer.WriteAsync(chunk, cancellationToken).AsTask().GetAwaiter().GetResult(), cancellationToken);
+            work(Warn, chunk => writer.WriteAsync(chunk, cancellationToken).AsTask().GetAwaiter().GetResult(), cancellationToken);
         }
         catch (Exception e)
         {

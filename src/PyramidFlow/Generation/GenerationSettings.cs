@@ -96,13 +96,13 @@ public sealed record GenerationSettings(
     /// <summary>The options with the defaults of the checkpoint filled in; savings and history stay null where they were not asked for; <see cref="GenerationOptions.Frames"/> counts the frames to be made.</summary>
     public GenerationOptions Options => Sampling.Options with { Seed = Seed };
 
-    /// <summary>First frame, interleaved RGB bytes; null samples it.</summary>
-    public ReadOnlyMemory<byte>? Image { get; init; }
+    /// <summary>What the clip begins with; null samples all of it.</summary>
+    public ConditioningInput? Conditioning { get; init; }
 
-    /// <summary>Frames to continue, interleaved RGB bytes.</summary>
-    public ReadOnlyMemory<byte>? Video { get; init; }
+    /// <summary>Pixels of a picture or video in <see cref="Conditioning"/>, interleaved RGB bytes; null until they are read.</summary>
+    public ReadOnlyMemory<byte>? Pixels { get; init; }
 
-    /// <summary>Number of last frames of <see cref="Video"/> that condition later frames; 1 + a multiple of 8.</summary>
+    /// <summary>Number of last frames of a given video that condition later frames; 1 + a multiple of 8.</summary>
     public int HistoryFrames { get; init; }
 
     /// <summary>Latents to continue.</summary>
@@ -118,16 +118,34 @@ public sealed record GenerationSettings(
     public IReadOnlyList<string> Warnings { get; init; } = [];
 
     /// <summary>Whether the first unit is given (a picture, frames or latents) and not sampled.</summary>
-    public bool IsGiven => Image is not null || GoesOn;
+    public bool IsConditioned => Conditioning is not null;
 
     /// <summary>Whether the clip continues given frames or latents, so that its length counts the new frames.</summary>
-    public bool GoesOn => Video is not null || Latents is not null;
+    public bool IsContinuation => Conditioning is { IsContinued: true };
 
     /// <summary>Whether any unit to be sampled is guided, so that the negative prompt counts.</summary>
-    public bool IsGuided => Sampling.Guidance.Skip(IsGiven ? 1 : 0).Any(scale => scale is not null);
+    public bool IsGuided => Sampling.Guidance.Skip(IsConditioned ? 1 : 0).Any(scale => scale is not null);
 
     /// <summary>Latent frames that come before those to be made, including those outside the history window.</summary>
-    internal int GivenLatentFrames => Latents?.Frames ?? VideoLength.Latents(VideoLength.Fitting(Video!.Value.Length / (3 * Width * Height)));
+    internal int GivenLatentFrames => VideoLength.Latents(VideoLength.Fitting(Conditioning!.Frames));
+
+    /// <summary>Bytes of a frame.</summary>
+    internal int FrameBytes => 3 * Width * Height;
+
+    /// <summary>Pixels of the video that is continued; null where none is.</summary>
+    internal ReadOnlyMemory<byte>? Video => Conditioning?.Kind == ConditioningKind.Video ? Pixels : null;
+
+    /// <summary>The clip with the pixels of its picture or video.</summary>
+    /// <param name="rgb">Interleaved RGB bytes, frame after frame.</param>
+    /// <exception cref="ArgumentException">No pixels are missing, or they are not as many as the settings say.</exception>
+    internal GenerationSettings WithPixels(ReadOnlyMemory<byte> rgb)
+    {
+        if (Conditioning is not { Kind: not ConditioningKind.Latents } input)
+            throw new ArgumentException("the clip begins with no picture or video: plan it with one before its pixels are added");
+        var bytes = (long)input.Frames * FrameBytes;
+        return rgb.Length == bytes ? this with { Pixels = rgb }
+            : throw new ArgumentException(FormattableString.Invariant($"there are {rgb.Length} bytes of pixels where {Width}x{Height} with {input.Frames} {(input.Frames == 1 ? "frame" : "frames")} has {bytes}: read what was planned"));
+    }
 
     /// <summary>The prompt of a unit.</summary>
     /// <param name="unit">Number of the unit, from 0.</param>

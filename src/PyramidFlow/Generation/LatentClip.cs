@@ -77,6 +77,15 @@ public sealed class LatentClip
             throw new ArgumentException("the latents are those of another model: use the one they were made with");
     }
 
+    /// <summary>Refuses latents of another model.</summary>
+    /// <param name="model">Channels of the model's latents.</param>
+    /// <exception cref="ArgumentException">They differ.</exception>
+    internal void CheckChannels(long model)
+    {
+        if (Channels != model)
+            throw new ArgumentException($"the latents have {Channels} channels where this model's have {model}: use the model they were made with");
+    }
+
     /// <summary>The latents, float32 on the CPU: [1, c, t, h, w].</summary>
     public Tensor ToTensor() => Tensor.From(values, 1, Channels, Frames, Height, Width);
 }
@@ -104,12 +113,7 @@ public static class LatentFile
         foreach (var (name, value) in Statistics.Zip(values))
             all[name] = value.ToString("R", CultureInfo.InvariantCulture);
         if (settings is not null)
-            all["settings"] = ReadableJson.Write(writer =>
-            {
-                writer.WriteStartObject();
-                SettingsTable.Write(writer, settings.Options, setting => setting.IsNoted ? setting.Name : null);
-                writer.WriteEndObject();
-            });
+            all["settings"] = SettingsTable.ToJson(settings.Options, setting => setting.IsNoted ? setting.Name : null);
         SafetensorsWriter.Write(path, [(Key, latents.ToTensor())], all);
     }
 

@@ -55,19 +55,6 @@ public static class MemoryBudget
         return limited with { Sampler = limited.Sampler with { HistoryBytes = HistoryPlan.Bytes(settings.Sampling, model.Transformer, type, limited.Sampler) } };
     }
 
-    /// <summary>The tiles of a clip: those asked for, or those that follow from a memory budget; null is whole frames.</summary>
-    /// <param name="folder">The checkpoint.</param>
-    /// <param name="request">The clip, with its picture.</param>
-    /// <param name="options">The options asked for.</param>
-    /// <exception cref="ArgumentException">The clip is impossible, or nothing fits the budget.</exception>
-    public static TileOptions? TilesFor(CheckpointFolder folder, GenerationOptions request, PipelineOptions options)
-    {
-        if (options is not { MaxMemory: { } budget, Tiles: null })
-            return options.Tiles;
-        var clip = request.Resolve(folder.Settings(options.Variant));
-        return Fit(PlannedModel.Of(folder, options.Variant), clip, options.TypeOn(options.Device ?? default), options, budget).Tiles;
-    }
-
     /// <summary>Options that keep a run within a budget.</summary>
     /// <param name="model">The checkpoint.</param>
     /// <param name="settings">The clip.</param>
@@ -174,40 +161,6 @@ public static class MemoryBudget
                from ahead in PrefixBytes.Where(ahead => ahead < sampler.PrefixBytes).Prepend(sampler.PrefixBytes)
                select asked with { Sampler = sampler with { PrefixBytes = ahead, Attention = attention.InBlocksOf(block) } };
     }
-}
-
-/// <summary>Places the runs of a pipeline in memory: as asked for, within what the machine has.</summary>
-/// <param name="model">The checkpoint; null for models of the caller, for which there is nothing to decide.</param>
-/// <param name="options">The options asked for.</param>
-internal sealed class RunPlacement(PlannedModel? model, PipelineOptions options)
-{
-    private Device Device => options.Device ?? Device.Cpu;
-
-    /// <summary>Options for a clip.</summary>
-    /// <returns>The options asked for, with a way to offload that is not <see cref="Offload.Auto"/>, and with the changes that a budget needs.</returns>
-    /// <exception cref="ArgumentException">The clip does not fit the budget or the machine; the message says what would.</exception>
-    internal PipelineOptions Of(GenerationSettings settings)
-    {
-        if (model is null)
-            return options with { Offload = Offload.None };
-        if (options.MaxMemory is { } budget)
-            return MemoryBudget.Fit(model, settings, Type, options, budget);
-        if (Device.Type == DeviceType.Cpu)
-            return MemoryBudget.Place(model, settings, Type, options, MachineMemory.Available(), MachineMemory.Total);
-        // If a GPU's memory is unknown, offload models: it costs little.
-        if (DeviceMemory.Read(Device) is not { } memory)
-            return options with { Offload = options.Offload == Offload.Auto ? Offload.Model : options.Offload };
-        var ours = memory.Free + memory.Cached + memory.InUse;
-        var placed = MemoryBudget.Place(model, settings, Type, options, ours, memory.Total);
-        var roomy = placed with { Sampler = placed.Sampler.RoomyOn(Device) with { HistoryBytes = 0 } };
-        return RunMemory.Of(model, settings, Type, roomy).Peak <= ours ? MemoryBudget.WithHistory(model, settings, Type, options, roomy, ours) : placed;
-    }
-
-    /// <summary>Options for several clips of one run: those of the largest clip.</summary>
-    internal PipelineOptions Of(IReadOnlyList<GenerationSettings> clips) =>
-        Of(clips.MaxBy(clip => (double)clip.Width * clip.Height * clip.Sampling.Frames)!);
-
-    private ElementType Type => options.TypeOn(Device);
 }
 
 /// <summary>Memory of this machine.</summary>

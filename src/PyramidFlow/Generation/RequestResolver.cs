@@ -17,19 +17,21 @@ internal static class RequestResolver
         var width = Size("width", request.Width ?? request.Latents?.Width * Scale ?? settings.Width, multiple);
         var height = Size("height", request.Height ?? request.Latents?.Height * Scale ?? settings.Height, multiple);
         if ((long)width * height > FrameSizes.MaxPixels)
-            throw new ArgumentException(Invariant($"{width}x{height} is more than {FrameSizes.MaxPixels} pixels: use at most 4096x4096, or such as {settings.Width}x{settings.Height}"));
+            throw UserFault.In("size", Invariant($"{width}x{height} is more than {FrameSizes.MaxPixels} pixels: use at most 4096x4096, or such as {settings.Width}x{settings.Height}"));
         if (request.Count < 1)
             throw new ArgumentException(Invariant($"{request.Count} clips are none: use 1 or more"));
-        foreach (var text in (string?[])[request.Prompt, request.NegativePrompt, request.PromptSuffix, .. request.Schedule.Select(change => change.Prompt)])
-            CheckText(text);
+        foreach (var (setting, text) in new[] { ("prompt", request.Prompt), ("negative_prompt", request.NegativePrompt), ("prompt_suffix", request.PromptSuffix) }
+            .Concat(request.Schedule.Select(change => ("prompts", (string?)change.Prompt))))
+            CheckText(setting, text);
         request.Approximations.Check();
         if (request.FramesPerSecond is { } rate && rate is not (>= 1 and <= 240))
-            throw new ArgumentException(Invariant($"{rate} frames per second cannot be played: use 1 to 240"));
-        CheckGiven(request, settings, width, height);
-        var length = ClipLength.Of(request, settings, width, height);
+            throw UserFault.In("fps", Invariant($"{rate} frames per second cannot be played: use 1 to 240"));
+        var conditioning = Conditioning(request, width, height);
+        CheckConditioning(request, conditioning, settings, width, height);
+        var length = ClipLength.Of(request, settings, conditioning);
         var sampling = new SamplingPlan(height / Scale, width / Scale, request.FramesPerUnit ?? 1,
-            Steps("steps", request.Steps ?? settings.Steps, stages),
-            Steps("video steps", request.VideoSteps ?? settings.VideoSteps, stages),
+            Steps("steps", "steps", request.Steps ?? settings.Steps, stages),
+            Steps("video_steps", "video steps", request.VideoSteps ?? settings.VideoSteps, stages),
             Guidance(request, settings, length))
         {
             First = length.First,
@@ -54,11 +56,11 @@ internal static class RequestResolver
             Seed = request.Seed ?? 0,
         };
         sampling = sampling with { Options = options };
-        return new GenerationSettings(PromptPlan.Of(request, settings, length), request.NegativePrompt ?? settings.NegativePrompt,
+        return new GenerationSettings(PromptPlan.Of(request, settings, conditioning, length), request.NegativePrompt ?? settings.NegativePrompt,
             width, height, length.Made + (request.NewFramesOnly == true ? 0 : length.Given), request.Seed ?? 0, sampling)
         {
-            Image = request.Image,
-            Video = request.Video,
+            Conditioning = conditioning,
+            Pixels = request.Image ?? request.Video,
             HistoryFrames = length.History,
             Latents = request.Latents,
             NewFramesOnly = request.NewFramesOnly ?? false,
@@ -68,19 +70,19 @@ internal static class RequestResolver
     }
 
     // Text encoders would replace such a character, and files that note the prompt cannot hold it.
-    private static void CheckText(string? text)
+    private static void CheckText(string setting, string? text)
     {
         if (StrictText.FindFault(text) is not null)
-            throw new ArgumentException("a prompt holds half of a character (half of a surrogate pair) or a NUL character: write whole characters");
+            throw UserFault.In(setting, "a prompt holds half of a character (half of a surrogate pair) or a NUL character: write whole characters");
     }
 
     private static int Size(string what, int value, int multiple)
     {
         var (below, above) = ((long)value / multiple * multiple, ((long)value / multiple * multiple) + multiple);
         if (value <= 0)
-            throw new ArgumentException(Invariant($"{what} {value} is not positive: use a multiple of {multiple}, such as {multiple}"));
+            throw UserFault.In("size", Invariant($"{what} {value} is not positive: use a multiple of {multiple}, such as {multiple}"));
         return value % multiple == 0 ? value
-            : throw new ArgumentException(Invariant($"{what} {value} is not a multiple of {multiple}: use {Either(below, above)}"));
+            : throw UserFault.In("size", Invariant($"{what} {value} is not a multiple of {multiple}: use {Either(below, above)}"));
     }
 
     private static IEnumerable<string> SizeWarnings(PipelineSettings settings, int width, int height)
@@ -89,36 +91,47 @@ internal static class RequestResolver
             yield return Invariant($"this checkpoint was trained on {settings.Width}x{settings.Height}: {width}x{height} may look worse");
     }
 
-    private static void CheckGiven(GenerationOptions request, PipelineSettings settings, int width, int height)
+    // What is given, with or without its pixels.
+    private static ConditioningInput? Conditioning(GenerationOptions request, int width, int height)
     {
         var frame = 3L * width * height;
-        if (new[] { request.Image is not null, request.Video is not null, request.Latents is not null }.Count(given => given) > 1)
+        if (new[] { request.Image is not null, request.Video is not null, request.Latents is not null, request.Conditioning is not null }.Count(given => given) > 1)
             throw new ArgumentException("an image, a video and latents to go on from exclude each other: give one of them");
-        if (settings.FullSequence && (request.Image is not null || request.Video is not null || request.Latents is not null || request.Schedule.Count > 0))
-            throw new ArgumentException("this checkpoint makes all frames of a clip together: it takes one prompt, and no image, video or latents to go on from");
-        if (request.NewFramesOnly == true && request.Video is null && request.Latents is null)
-            throw new ArgumentException("only new frames are asked for, but there is no video to go on from: give one, or leave this out");
         if (request.Image is { } image && image.Length != frame)
             throw new ArgumentException(Invariant($"the image has {image.Length} bytes where {width}x{height} RGB pixels are {frame}: bring it to that size"));
         if (request.Video is { } video && (video.Length == 0 || video.Length % frame != 0))
             throw new ArgumentException(Invariant($"the video has {video.Length} bytes, which are not whole frames of {frame} for {width}x{height} RGB pixels: bring its frames to that size"));
+        if (request.Conditioning is { } planned && (planned.Frames < 1 || planned.Kind == ConditioningKind.Latents || (planned.Kind == ConditioningKind.Image && planned.Frames > 1)))
+            throw new ArgumentException(Invariant($"{planned.Frames} frames of {planned.Kind} cannot be read later: plan one picture, or a video of 1 frame or more"));
+        return request.Conditioning
+            ?? (request.Image is not null ? ConditioningInput.Image
+            : request.Video is { } frames ? ConditioningInput.Video((int)(frames.Length / frame))
+            : request.Latents is { } latents ? new ConditioningInput(ConditioningKind.Latents, VideoLength.OfLatents(latents.Frames)) : null);
+    }
+
+    private static void CheckConditioning(GenerationOptions request, ConditioningInput? conditioning, PipelineSettings settings, int width, int height)
+    {
+        if (settings.FullSequence && (conditioning is not null || request.Schedule.Count > 0))
+            throw new ArgumentException("this checkpoint makes all frames of a clip together: it takes one prompt, and no image, video or latents to go on from");
+        if (request.NewFramesOnly == true && conditioning is not { IsContinued: true })
+            throw UserFault.In("new_only", "only new frames are asked for, but there is no video to go on from: give one, or leave this out");
         if (request.Latents is not { } latents)
             return;
         if ((latents.Width * Scale, latents.Height * Scale) != (width, height))
-            throw new ArgumentException(Invariant($"the latents are those of {latents.Width * Scale}x{latents.Height * Scale} pixels, not {width}x{height}: leave the size out"));
+            throw UserFault.In("size", Invariant($"the latents are those of {latents.Width * Scale}x{latents.Height * Scale} pixels, not {width}x{height}: leave the size out"));
         latents.CheckNormalization(settings.Latent);
     }
 
-    private static int[] Steps(string what, IReadOnlyList<int> steps, int stages)
+    private static int[] Steps(string setting, string what, IReadOnlyList<int> steps, int stages)
     {
         if (steps is [var every])
             steps = [.. Enumerable.Repeat(every, stages)];
         if (steps.Count != stages)
-            throw new ArgumentException(Invariant($"{what} has {Count(steps.Count, "number")} for {Count(stages, "stage")}: use such as {string.Join(',', Enumerable.Repeat(20, stages))}"));
+            throw UserFault.In(setting, Invariant($"{what} has {Count(steps.Count, "number")} for {Count(stages, "stage")}: use such as {string.Join(',', Enumerable.Repeat(20, stages))}"));
         foreach (var count in steps)
         {
             if (count is < 1 or > 1000)
-                throw new ArgumentException(Invariant($"{what} has {count}: every stage needs 1 to 1000, such as 20"));
+                throw UserFault.In(setting, Invariant($"{what} has {count}: every stage needs 1 to 1000, such as 20"));
         }
 
         return [.. steps];
@@ -126,12 +139,12 @@ internal static class RequestResolver
 
     private static double?[] Guidance(GenerationOptions request, PipelineSettings settings, ClipLength length)
     {
-        var first = Scaled("guidance", request.Guidance ?? settings.Guidance);
-        var later = Scaled("video guidance", request.VideoGuidance ?? settings.VideoGuidance);
+        var first = Scaled("guidance", "guidance", request.Guidance ?? settings.Guidance);
+        var later = Scaled("video_guidance", "video guidance", request.VideoGuidance ?? settings.VideoGuidance);
         if (request.LinearGuidance is not { } linear)
             return [.. Enumerable.Range(0, length.Units).Select(unit => Switch(unit == 0 ? first : later))];
-        Scaled("the minimum of linear guidance", linear.Minimum);
-        Scaled("the alpha of linear guidance", linear.Alpha);
+        Scaled("linear_guidance", "the minimum of linear guidance", linear.Minimum);
+        Scaled("linear_guidance", "the alpha of linear guidance", linear.Alpha);
         // Given latents count as the units that would have made them.
         var before = length.Given == 0 ? 0 : (length.First - 2 + (request.FramesPerUnit ?? 1)) / (request.FramesPerUnit ?? 1);
         return [.. Enumerable.Range(before, length.Units).Select(unit => Switch(first == 0 ? 0 : Math.Max(first - (linear.Alpha * unit), linear.Minimum)))];
@@ -139,30 +152,29 @@ internal static class RequestResolver
         static double? Switch(double scale) => scale > 0 ? scale : null;
     }
 
-    private static double Scaled(string what, double value) => value >= 0 && double.IsFinite(value) ? value
-        : throw new ArgumentException(Invariant($"{what} {value} is not 0 or more: use 0 to turn it off, or such as 7"));
+    private static double Scaled(string setting, string what, double value) => value >= 0 && double.IsFinite(value) ? value
+        : throw UserFault.In(setting, Invariant($"{what} {value} is not 0 or more: use 0 to turn it off, or such as 7"));
 }
 
 /// <summary>Assigns prompts to units.</summary>
 internal static class PromptPlan
 {
-    internal static IReadOnlyList<UnitPrompt> Of(GenerationOptions request, PipelineSettings settings, ClipLength length)
+    internal static IReadOnlyList<UnitPrompt> Of(GenerationOptions request, PipelineSettings settings, ConditioningInput? conditioning, ClipLength length)
     {
         var suffix = request.PromptSuffix ?? settings.PromptSuffix;
-        var isGiven = request.Image is not null || length.Given > 0;
-        if (string.IsNullOrWhiteSpace(request.Prompt) && !isGiven)
-            throw new ArgumentException("the prompt is empty: say what is to be seen, or give an image to go on from");
-        var prompts = new List<UnitPrompt> { new(isGiven ? 1 : 0, request.Prompt + suffix) };
+        if (string.IsNullOrWhiteSpace(request.Prompt) && conditioning is null)
+            throw UserFault.In("prompt", "the prompt is empty: say what is to be seen, or give an image to go on from");
+        var prompts = new List<UnitPrompt> { new(conditioning is null ? 0 : 1, request.Prompt + suffix) };
         var before = 0.0;
         foreach (var (seconds, prompt) in request.Schedule)
         {
             if (!(seconds > before) || !double.IsFinite(seconds))
-                throw new ArgumentException(Invariant($"a prompt from second {seconds} on comes after one from second {before} on: later prompts need later times"));
+                throw UserFault.In("prompts", Invariant($"a prompt from second {seconds} on comes after one from second {before} on: later prompts need later times"));
             if (string.IsNullOrWhiteSpace(prompt))
-                throw new ArgumentException(Invariant($"the prompt from second {seconds} on is empty: say what is to be seen"));
+                throw UserFault.In("prompts", Invariant($"the prompt from second {seconds} on is empty: say what is to be seen"));
             prompts.Add(new UnitPrompt(Unit(seconds), prompt + suffix));
             if (prompts[^1].FromUnit <= prompts[^2].FromUnit)
-                throw new ArgumentException(Invariant($"the prompts from second {before} and from second {seconds} on fall into one unit of {UnitSeconds():0.##} seconds: put them further apart"));
+                throw UserFault.In("prompts", Invariant($"the prompts from second {before} and from second {seconds} on fall into one unit of {UnitSeconds():0.##} seconds: put them further apart"));
             before = seconds;
         }
 
@@ -174,7 +186,7 @@ internal static class PromptPlan
             var frame = (seconds * settings.FramesPerSecond) - (length.Given > 0 ? 0 : 1);
             var unit = 1 + Math.Max(0, Math.Round(frame / (VideoLength.Scale * (request.FramesPerUnit ?? 1))));
             return unit < length.Units ? (int)unit
-                : throw new ArgumentException(Invariant($"a prompt from second {seconds} on comes too late for {length.Made / settings.FramesPerSecond:0.##} seconds of video: make it longer, or let the prompt begin earlier"));
+                : throw UserFault.In("prompts", Invariant($"a prompt from second {seconds} on comes too late for {length.Made / settings.FramesPerSecond:0.##} seconds of video: make it longer, or let the prompt begin earlier"));
         }
 
         double UnitSeconds() => VideoLength.Scale * (request.FramesPerUnit ?? 1) / settings.FramesPerSecond;

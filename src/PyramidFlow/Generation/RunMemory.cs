@@ -26,13 +26,13 @@ public sealed record RunMemory(long Text, long Transformer, long Decoder)
     public static RunMemory Of(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options)
     {
         var (sizes, plan, device) = (model.Sizes, settings.Sampling, (options.Device ?? Device.Cpu).Type);
-        var transformer = TransformerWork(model.Transformer, plan, settings.IsGiven ? 1 : 0, type, options.Sampler, device)
+        var transformer = TransformerWork(model.Transformer, plan, settings.IsConditioned ? 1 : 0, type, options.Sampler, device)
             + sizes.Transformer.UnpackedBytes(type);
         var decoder = DecoderMemory.Peak(model.Vae, new DecodedClip(plan.Height, plan.Width, plan.First, plan.FramesPerUnit, plan.Frames),
             options.DecodeWindow, options.Tiles, options.DecodesByTile(plan), type);
         var text = TextWork(model, type);
         var all = sizes.All.Sum(size => size.Bytes(type));
-        var vae = sizes.Vae.IsMapped(type, device) && !settings.IsGiven ? sizes.VaeDecoder.Bytes(type) : sizes.Vae.Bytes(type);
+        var vae = sizes.Vae.IsMapped(type, device) && !settings.IsConditioned ? sizes.VaeDecoder.Bytes(type) : sizes.Vae.Bytes(type);
         if (options.Overlaps(plan))
             (transformer, decoder) = (transformer + decoder, transformer + decoder);
         // The history cache stays from unit to unit, also while one is decoded.

@@ -55,7 +55,7 @@ public sealed record RunPlan(IReadOnlyList<PlannedWork> Work, IReadOnlyList<(Off
         var saved = 0.0;
         for (var unit = 0; unit < plan.Units; unit++)
         {
-            for (var stage = 0; stage < plan.Stages && !(unit == 0 && settings.IsGiven); stage++)
+            for (var stage = 0; stage < plan.Stages && !(unit == 0 && settings.IsConditioned); stage++)
             {
                 var (shape, steps) = (WorkCount.Shape(model.Transformer, plan, unit, stage), plan.StepsOf(unit)[stage]);
                 var flops = WorkCount.Stage(model.Transformer, shape, plan.EvaluationsOf(unit, stage), options.Sampler, plan.Approximations);

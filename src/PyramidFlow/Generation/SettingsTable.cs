@@ -136,6 +136,15 @@ public static class SettingsTable
         }
     }
 
+    /// <summary>The same as a JSON object.</summary>
+    /// <inheritdoc cref="Write"/>
+    public static string ToJson(GenerationOptions options, Func<Setting, string?> name) => ReadableJson.Write(writer =>
+    {
+        writer.WriteStartObject();
+        Write(writer, options, name);
+        writer.WriteEndObject();
+    });
+
     /// <summary>A text of JSON without a NUL character.</summary>
     /// <exception cref="FormatException">It is something else.</exception>
     public static string Words(JsonElement value) => value.ValueKind != JsonValueKind.String ? throw new FormatException("write a text in quotes")

@@ -44,10 +44,10 @@ public static class VideoLength
     private static int UnitsOf(double seconds, double framesPerSecond, int framesPerUnit)
     {
         if (!(seconds >= 0))
-            throw new ArgumentException(Invariant($"{seconds} seconds are no length: use 0 for a picture, or such as 5"));
+            throw UserFault.In("seconds", Invariant($"{seconds} seconds are no length: use 0 for a picture, or such as 5"));
         var units = Math.Round(seconds * framesPerSecond / (Scale * framesPerUnit));
         return units * Scale * framesPerUnit < MaxFrames ? (int)units
-            : throw new ArgumentException(Invariant($"{seconds} seconds are longer than any video: use at most {Math.Floor(MaxFrames / framesPerSecond)}"));
+            : throw UserFault.In("seconds", Invariant($"{seconds} seconds are longer than any video: use at most {Math.Floor(MaxFrames / framesPerSecond)}"));
     }
 }
 
@@ -61,34 +61,29 @@ public static class VideoLength
 /// <param name="Warnings">Warnings for the user.</param>
 internal sealed record ClipLength(int Given, int History, int First, int Made, int Units, int? Window, IReadOnlyList<string> Warnings)
 {
-    internal static ClipLength Of(GenerationOptions request, PipelineSettings settings, int width, int height)
+    internal static ClipLength Of(GenerationOptions request, PipelineSettings settings, ConditioningInput? conditioning)
     {
         if (request.FramesPerUnit is < 1 or > 1024)
-            throw new ArgumentException(Invariant($"{request.FramesPerUnit} latent frames per unit are not 1 to 1024: use 1"));
+            throw UserFault.In("frames_per_unit", Invariant($"{request.FramesPerUnit} latent frames per unit are not 1 to 1024: use 1"));
         if (request is { Frames: not null, Seconds: not null })
-            throw new ArgumentException("frames and seconds both say how long the video is: use one of them");
-        var given = Given(request, width, height);
-        return given == 0 ? Whole(request, settings) : Further(request, settings, given);
-
-        static int Given(GenerationOptions request, int width, int height) => request.Latents is { } latents
-            ? VideoLength.OfLatents(latents.Frames)
-            : request.Video is { } video ? (int)(video.Length / (3L * width * height)) : 0;
+            throw UserFault.In("seconds", "frames and seconds both say how long the video is: use one of them");
+        return conditioning is { IsContinued: true } ? Further(request, settings, conditioning) : Whole(request, settings, conditioning is not null);
     }
 
-    private static ClipLength Whole(GenerationOptions request, PipelineSettings settings)
+    private static ClipLength Whole(GenerationOptions request, PipelineSettings settings, bool hasImage)
     {
         var multiple = VideoLength.Scale * (request.FramesPerUnit ?? 1);
         var frames = request.Seconds is { } seconds
             ? VideoLength.Frames(seconds, settings.FramesPerSecond, request.FramesPerUnit ?? 1)
             : request.Frames ?? settings.Frames;
         if (frames < 1)
-            throw new ArgumentException(Invariant($"{frames} frames are no video: use 1 for a picture, or {1 + multiple} and more"));
+            throw UserFault.In(Named(request), Invariant($"{frames} frames are no video: use 1 for a picture, or {1 + multiple} and more"));
         var below = 1 + ((frames - 1L) / multiple * multiple);
         if (frames != below)
-            throw new ArgumentException(Invariant($"{frames} frames are not 1 more than a multiple of {multiple}: use {below} or {below + multiple}"));
-        CheckMost(frames, 1 + ((VideoLength.MaxFrames - 1) / multiple * multiple));
-        if (request.Image is not null && frames == 1)
-            throw new ArgumentException(Invariant($"the image is the first frame, so 1 frame leaves nothing to make: use {1 + multiple} frames or more"));
+            throw UserFault.In(Named(request), Invariant($"{frames} frames are not 1 more than a multiple of {multiple}: use {below} or {below + multiple}"));
+        CheckMost(request, frames, 1 + ((VideoLength.MaxFrames - 1) / multiple * multiple));
+        if (hasImage && frames == 1)
+            throw UserFault.In(Named(request), Invariant($"the image is the first frame, so 1 frame leaves nothing to make: use {1 + multiple} frames or more"));
         if (settings.FullSequence)
             return Together(frames, settings);
         var warnings = new List<string>();
@@ -104,40 +99,43 @@ internal sealed record ClipLength(int Given, int History, int First, int Made, i
         return new ClipLength(0, 0, latents, frames, 1, null, warnings);
     }
 
-    private static ClipLength Further(GenerationOptions request, PipelineSettings settings, int given)
+    private static ClipLength Further(GenerationOptions request, PipelineSettings settings, ConditioningInput conditioning)
     {
+        var given = conditioning.Frames;
         var multiple = VideoLength.Scale * (request.FramesPerUnit ?? 1);
         var frames = request.Seconds is { } seconds
             ? VideoLength.NewFrames(seconds, settings.FramesPerSecond, request.FramesPerUnit ?? 1)
             : request.Frames ?? Math.Max(multiple, (settings.Frames - 1) / multiple * multiple);
         var below = frames / multiple * multiple;
         if (frames < 1)
-            throw new ArgumentException(Invariant($"{frames} new frames leave nothing to make: use {multiple} and more"));
+            throw UserFault.In(Named(request), Invariant($"{frames} new frames leave nothing to make: use {multiple} and more"));
         if (frames != below)
-            throw new ArgumentException(Invariant($"{frames} new frames are not a multiple of {multiple}: use {Either(below, below + multiple)}"));
-        CheckMost(frames, VideoLength.MaxFrames / multiple * multiple);
+            throw UserFault.In(Named(request), Invariant($"{frames} new frames are not a multiple of {multiple}: use {Either(below, below + multiple)}"));
+        CheckMost(request, frames, VideoLength.MaxFrames / multiple * multiple);
         var warnings = new List<string>();
         var history = VideoLength.Fitting(given);
         if (history != given)
             warnings.Add(Invariant($"of the {given} given frames the last {history} are gone on from, as they must be 1 more than a multiple of {VideoLength.Scale}"));
         var window = WindowOf(request, settings, VideoLength.Latents(history) + (frames / VideoLength.Scale), warnings);
         // Encoding frames before the window would be wasted work. Latents exist already, and decoding needs all of them.
-        if (request.Video is not null && window is { } latents)
+        if (conditioning.Kind == ConditioningKind.Video && window is { } latents)
             history = (int)Math.Min(history, VideoLength.OfLatents(latents));
         return new ClipLength(given, history, VideoLength.Latents(history), frames, 1 + (frames / multiple), window, warnings);
     }
 
-    private static void CheckMost(int frames, int most)
+    private static string Named(GenerationOptions request) => request.Frames is null ? "seconds" : "frames";
+
+    private static void CheckMost(GenerationOptions request, int frames, int most)
     {
         if (frames > most)
-            throw new ArgumentException(Invariant($"{frames} frames are more than any video has: use at most {most}"));
+            throw UserFault.In(Named(request), Invariant($"{frames} frames are more than any video has: use at most {most}"));
     }
 
     private static int? WindowOf(GenerationOptions request, PipelineSettings settings, int latents, List<string> warnings)
     {
         var (asked, trained) = (request.HistoryWindow, settings.MaxLatentFrames);
         if (asked < 0)
-            throw new ArgumentException(Invariant($"a history window of {asked} latent frames is negative: use 0 to turn it off, or such as {Math.Max(1, trained - 1)}"));
+            throw UserFault.In("history", Invariant($"a history window of {asked} latent frames is negative: use 0 to turn it off, or such as {Math.Max(1, trained - 1)}"));
         var fits = Math.Max(1, trained - (request.FramesPerUnit ?? 1));
         if (latents <= trained)
             return asked > 0 ? asked : null;

@@ -11,11 +11,8 @@ namespace PyramidFlow.Generation;
 /// </summary>
 public sealed partial class VideoPipeline : IDisposable
 {
-    private const long UnsharedFeatures = 1 << 15;
-
     private readonly PipelineModels models;
     private readonly PipelineOptions options;
-    private readonly RunPlacement placement;
     private readonly PyramidFlowScheduler scheduler;
     private readonly RunTurns turns = new();
     private readonly CancellationTokenSource closing = new();
@@ -24,10 +21,11 @@ public sealed partial class VideoPipeline : IDisposable
     // The same on every thread, because another number may change the last digits.
     private readonly int threads;
 
-    private VideoPipeline(PipelineModels models, PipelineSettings settings, PipelineOptions options, RunPlacement placement, bool isOwner = true)
+    private VideoPipeline(PipelineModels models, PipelineSettings settings, PipelineOptions options, PlannedModel? model, bool isOwner = true)
     {
-        (this.models, Settings, this.options, this.placement, this.isOwner) = (models, settings, options, placement, isOwner);
+        (this.models, Settings, Model, this.isOwner) = (models, settings, model, isOwner);
         threads = options.Threads ?? TorchRuntime.Threads;
+        this.options = options with { Threads = threads };
         var stages = settings.Steps.Count;
         scheduler = new PyramidFlowScheduler(new FlowOptions
         {
@@ -38,6 +36,9 @@ public sealed partial class VideoPipeline : IDisposable
 
     /// <summary>The checkpoint's defaults, for <see cref="GenerationOptions.Resolve"/>.</summary>
     public PipelineSettings Settings { get; }
+
+    /// <summary>The checkpoint, for <see cref="GenerationPlan"/>; null for models of the caller.</summary>
+    public PlannedModel? Model { get; }
 
     /// <summary>Loads a checkpoint in the released layout.</summary>
     /// <param name="folder">The checkpoint, not one of its models.</param>
@@ -54,7 +55,7 @@ public sealed partial class VideoPipeline : IDisposable
         var models = PipelineModels.Load(checkpoint, options, progress);
         try
         {
-            return new VideoPipeline(models, settings, options, new RunPlacement(PlannedModel.Of(checkpoint, options.Variant), options));
+            return new VideoPipeline(models, settings, options, PlannedModel.Of(checkpoint, options.Variant));
         }
         catch
         {
@@ -71,7 +72,7 @@ public sealed partial class VideoPipeline : IDisposable
     public static VideoPipeline Of(PromptEncoder text, PyramidTransformer transformer, CausalVideoVae vae, PipelineSettings settings)
     {
         var options = new PipelineOptions { Type = transformer.WeightType, Device = transformer.Device };
-        return new VideoPipeline(new PipelineModels(text, transformer, vae, null), settings, options, new RunPlacement(null, options), isOwner: false);
+        return new VideoPipeline(new PipelineModels(text, transformer, vae, null), settings, options, null, isOwner: false);
     }
 
     /// <summary>Makes a video, or as many as the request asks for. Work starts when the result is enumerated.</summary>
@@ -93,13 +94,29 @@ public sealed partial class VideoPipeline : IDisposable
     /// <returns>Frames of each unit, as soon as they are decoded; <see cref="VideoChunk.Item"/> is the number of the video.</returns>
     /// <exception cref="ArgumentException">A value is impossible, or there is no request.</exception>
     public GenerationRun GenerateAsync(IReadOnlyList<GenerationOptions> requests, IProgress<GenerationProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default) => GenerateAsync(Plan(requests), progress, cancellationToken);
+
+    /// <summary>Makes the videos of a plan, which is executed as it is.</summary>
+    /// <param name="plan">From <see cref="Plan"/>, or from <see cref="GenerationPlan.Of(GenerationOptions, PlannedModel, PipelineOptions)"/> with the checkpoint and options of this pipeline; with pixels.</param>
+    /// <param name="progress">Reports progress after every step, on the working thread.</param>
+    /// <param name="cancellationToken">Checked before every step.</param>
+    /// <returns>Frames of each unit, as soon as they are decoded.</returns>
+    /// <exception cref="ArgumentException">The plan is one for another pipeline, or the pixels of its picture or video are missing.</exception>
+    public GenerationRun GenerateAsync(GenerationPlan plan, IProgress<GenerationProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
-        if (requests.Count == 0)
-            throw new ArgumentException("there is nothing to make: give at least one request");
-        return new GenerationRun([.. requests.SelectMany(Items)], turns, (items, warn, write, stop) =>
-            Explained(() => Generate(items, progress, warning => { Log(warning); warn(warning); }, write, null, stop), stop), cancellationToken, closing.Token);
+        Check(plan);
+        return new GenerationRun(plan.Clips, turns, (warn, write, stop) =>
+            Explained(() => Generate(plan, progress, warning => { Log(warning); warn(warning); }, write, null, stop), stop), cancellationToken, closing.Token);
+    }
+
+    /// <summary>Plans a run of this pipeline.</summary>
+    /// <param name="requests">What to make, at least one.</param>
+    /// <exception cref="ArgumentException">A value is impossible, there is no request, or the run fits neither the budget nor the machine.</exception>
+    public GenerationPlan Plan(params IReadOnlyList<GenerationOptions> requests)
+    {
+        ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
+        return GenerationPlan.Of(GenerationPlan.Resolve(requests, Settings), models.Transformer.Config, Model, options);
     }
 
     /// <summary>Makes latents on this thread and decodes nothing, unless a history window needs it.</summary>
@@ -112,15 +129,15 @@ public sealed partial class VideoPipeline : IDisposable
     /// <exception cref="NonFiniteException">A model's numbers are not finite; where a file is at fault, a <see cref="Torch.CheckpointException"/> names it.</exception>
     public Tensor GenerateLatents(GenerationOptions request, IProgress<GenerationProgress>? progress = null, CancellationToken cancellationToken = default)
     {
-        ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
-        var items = Items(request).ToList();
+        var plan = Plan(request);
+        Check(plan);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, closing.Token);
         return turns.Do(() =>
         {
-            var units = items.ConvertAll(_ => new List<Tensor>());
+            var units = plan.Clips.Select(_ => new List<Tensor>()).ToList();
             try
             {
-                Explained(() => Generate(items, progress, Log, null, (item, unit) => units[item].Add(TensorScope.Release(unit.Clone())), stop.Token), stop.Token);
+                Explained(() => Generate(plan, progress, Log, null, (item, unit) => units[item].Add(TensorScope.Release(unit.Clone())), stop.Token), stop.Token);
                 using var scope = new TensorScope();
                 return scope.Keep(Tensor.Cat([.. units.Select(clip => Tensor.Cat([.. clip], 2))], 0));
             }
@@ -137,7 +154,8 @@ public sealed partial class VideoPipeline : IDisposable
     /// <exception cref="ArgumentException">They are those of another model.</exception>
     public byte[] Decode(LatentClip latents)
     {
-        Check(latents);
+        latents.CheckChannels(models.Transformer.Config.LatentChannels);
+        latents.CheckNormalization(Settings.Latent);
         using var scope = new TensorScope();
         return Decode(latents.ToTensor());
     }
@@ -182,21 +200,20 @@ public sealed partial class VideoPipeline : IDisposable
     }
 
     // A run: the models are arranged for it, and its clips are made one after another. A text that several have in common is encoded once.
-    private void Generate(IReadOnlyList<GenerationSettings> clips, IProgress<GenerationProgress>? progress, Action<string> warn, Action<VideoChunk>? write,
-        Action<int, Tensor>? keep, CancellationToken cancellationToken)
+    private void Generate(GenerationPlan plan, IProgress<GenerationProgress>? progress, Action<string> warn, Action<VideoChunk>? write, Action<int, Tensor>? keep,
+        CancellationToken cancellationToken)
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
-        var run = placement.Of(clips);
-        TorchRuntime.Threads = threads;
-        models.Arrange(run.Offload);
-        foreach (var warning in clips.SelectMany(clip => clip.Warnings).Distinct())
+        TorchRuntime.Threads = plan.Placement.Threads ?? threads;
+        models.Arrange(plan.Placement.Offload);
+        foreach (var warning in plan.Clips.SelectMany(clip => clip.Warnings).Distinct())
             Log(warning);
         using var prompts = models.Prompted(warn);
         try
         {
-            foreach (var (item, clip) in clips.Index())
-                Generate(clip, item, clips.Count, run, prompts, progress, warn, write, keep, cancellationToken);
+            foreach (var (item, clip) in plan.Clips.Index())
+                Generate(plan, clip, item, prompts, progress, warn, write, keep, cancellationToken);
         }
         finally
         {
@@ -205,17 +222,17 @@ public sealed partial class VideoPipeline : IDisposable
     }
 
     // A clip, from its texts to its frames.
-    private void Generate(GenerationSettings clip, int item, int items, PipelineOptions run, EncodedPrompts prompts, IProgress<GenerationProgress>? progress,
+    private void Generate(GenerationPlan plan, GenerationSettings clip, int item, EncodedPrompts prompts, IProgress<GenerationProgress>? progress,
         Action<string> warn, Action<VideoChunk>? write, Action<int, Tensor>? keep, CancellationToken cancellationToken)
     {
         using var scope = new TensorScope();
-        var plan = clip.Sampling;
-        var decodes = write is not null || plan.Window is not null;                                  // a cut history begins with a decoded frame
-        var meter = new ProgressMeter(plan, clip.IsGiven, decodes, item, items, progress) { Preview = Preview(run, progress) };
+        var (run, sampling) = (plan.Placement, clip.Sampling);
+        var decodes = write is not null || sampling.Window is not null;                              // a cut history begins with a decoded frame
+        var meter = new ProgressMeter(sampling, clip.IsConditioned, decodes, item, plan.Clips.Count, progress) { Preview = Preview(run, progress) };
         using var noise = new SeededNoise(clip.Seed);
         using var decoder = models.Decoder(Settings.Latent, run.Tiles, warn);
         using var output = new ClipOutput(clip, item, decoder, run, write);
-        using var decoding = decodes ? UnitDecoding.Begin(output, meter, models, plan.Units, cancellationToken) : null;
+        using var decoding = decodes ? UnitDecoding.Begin(output, meter, models, sampling.Units, cancellationToken) : null;
         var stop = decoding?.Stopped ?? cancellationToken;
 
         // Text: every prompt of the schedule, with what guidance steers away from.
@@ -224,20 +241,20 @@ public sealed partial class VideoPipeline : IDisposable
         var texts = prompts.Of(clip, stop);
 
         // Conditioning: a picture, video or latents count as the first unit.
-        if (clip.IsGiven)
+        if (clip.IsConditioned)
             meter.Begin(GenerationPhase.EncodingImage);
         var conditioning = new Conditioning(models, Settings.Latent, run, warn);
         var given = conditioning.Of(clip, noise, stop);
-        if (clip.GoesOn)
-            noise.Skip(plan, models.Transformer.Config.LatentChannels, clip.GivenLatentFrames);
+        if (clip.IsContinuation)
+            noise.Skip(sampling, models.Transformer.Config.LatentChannels, clip.GivenLatentFrames);
 
         // Units: each is sampled after the clean latents before it, through all stages of the pyramid.
         var sampler = new PyramidSampler(models.Transformer, scheduler, run.Sampler, models.Wider is null ? null : models.Wider.Transformer);
         using var fallback = sampler.Fallback(warn);
-        using var history = new ClipHistory(plan.Window);
+        using var history = new ClipHistory(sampling.Window);
         try
         {
-            for (var unit = 0; unit < plan.Units; unit++)
+            for (var unit = 0; unit < sampling.Units; unit++)
             {
                 using var latents = unit == 0 && given is not null ? sampler.Own(given) : Sample(unit);
                 history.Add(latents);
@@ -257,18 +274,11 @@ public sealed partial class VideoPipeline : IDisposable
         {
             if (history.Cut is { } frame)
                 history.BeginWith(conditioning.OfPicture(output.LastFrame(frame, stop)));
-            using var own = new ThreadCount(SamplingThreads(plan));
+            using var own = new ThreadCount(plan.SamplingThreads(clip) ?? threads);
             meter.Begin(GenerationPhase.Denoising, unit);
             models.MakeRoom(models.Transformer);
-            return sampler.Unit(plan, unit, history.Latents, texts[unit], noise, fallback, meter, stop);
+            return sampler.Unit(sampling, unit, history.Latents, texts[unit], noise, fallback, meter, stop);
         }
-    }
-
-    // Below 32k features per unit, thread synchronisation costs more than it saves: sample on one thread.
-    private int SamplingThreads(SamplingPlan plan)
-    {
-        const int rows = 2;                                                                          // of a guided step
-        return rows * plan.SizeOf(plan.Units - 1, plan.Stages - 1).Tokens * models.Transformer.Config.Dim <= UnsharedFeatures ? 1 : threads;
     }
 
     // Models that make room for one another must not both be needed at each step.
@@ -312,41 +322,13 @@ public sealed partial class VideoPipeline : IDisposable
         }
     }
 
-    // Settings may allow a size that the transformer has no position embeddings for.
-    private GenerationSettings Resolve(GenerationOptions request)
+    private void Check(GenerationPlan plan)
     {
-        var settings = request.Resolve(Settings);
-        CheckSize(settings);
-        placement.Of(settings);
-        return settings;
-    }
-
-    private void CheckSize(GenerationSettings settings)
-    {
-        if (models.Transformer.Config.MaxPatches is not { } patches)
-            return;
-        var most = patches * Patches.Size * VideoLength.Scale;
-        foreach (var (what, value) in new[] { ("width", settings.Width), ("height", settings.Height) })
-        {
-            if (value > most)
-                throw new ArgumentException(FormattableString.Invariant($"{what} {value} is more than this checkpoint has positions for: use at most {most}"));
-        }
-    }
-
-    private IEnumerable<GenerationSettings> Items(GenerationOptions request)
-    {
-        var settings = Resolve(request);
-        if (request.Latents is { } latents)
-            Check(latents);
-        return Enumerable.Range(0, request.Count).Select(i => settings with { Seed = settings.Seed + (ulong)i });
-    }
-
-    private void Check(LatentClip latents)
-    {
-        var channels = models.Transformer.Config.LatentChannels;
-        if (latents.Channels != channels)
-            throw new ArgumentException($"the latents have {latents.Channels} channels where this model's have {channels}: use the model they were made with");
-        latents.CheckNormalization(Settings.Latent);
+        var (own, other) = (options, plan.Placement);
+        if ((own.Variant, own.Device ?? Device.Cpu, own.TypeOn(models.Device)) != (other.Variant, other.Device ?? Device.Cpu, other.TypeOn(models.Device)))
+            throw new ArgumentException("the plan is one for another variant, device or number type: plan with the options that the pipeline was loaded with");
+        if (plan.Clips.Any(clip => clip.Conditioning is { Kind: not ConditioningKind.Latents } && clip.Pixels is null))
+            throw new ArgumentException("the plan begins with a picture or video whose pixels are missing: add them (WithPixels)");
     }
 
     private void Log(string warning)

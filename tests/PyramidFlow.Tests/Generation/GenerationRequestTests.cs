@@ -74,7 +74,7 @@ public class GenerationRequestTests
     public void An_empty_prompt_is_fine_with_an_image()
     {
         var settings = (Request with { Prompt = "", Image = new byte[737280] }).Resolve(Released);
-        Assert.Equal(737280, settings.Image!.Value.Length);
+        Assert.Equal(737280, settings.Pixels!.Value.Length);
     }
 
     [Fact]

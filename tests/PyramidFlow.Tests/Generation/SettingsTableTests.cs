@@ -40,7 +40,7 @@ public class SettingsTableTests
     [Fact]
     public void Every_property_that_can_be_asked_for_has_a_row()
     {
-        string[] given = [nameof(GenerationOptions.Count), nameof(GenerationOptions.Image), nameof(GenerationOptions.Video), nameof(GenerationOptions.Latents)];
+        string[] given = [nameof(GenerationOptions.Count), nameof(GenerationOptions.Image), nameof(GenerationOptions.Video), nameof(GenerationOptions.Latents), nameof(GenerationOptions.Conditioning)];
         var copied = SettingsTable.All.Aggregate(new GenerationOptions(), (options, setting) => setting.Set(options, setting.Get(Every)));
         foreach (var property in typeof(GenerationOptions).GetProperties(BindingFlags.Public | BindingFlags.Instance).Where(property => property.CanWrite && !given.Contains(property.Name)))
         {
