@@ -6,7 +6,7 @@
 //
 // With --pid it also prints the server's memory. It sends to this machine only, and removes its videos at the end.
 import { setTimeout as pause } from 'node:timers/promises';
-import { Service, optionsOf, prompt } from './service-client.mjs';
+import { Service, optionsOf, prompt } from './load-client.mjs';
 
 const options = optionsOf({ url: 'http://127.0.0.1:8188', jobs: 200, listeners: 200, seconds: 60, rate: 20, pid: 0, frames: 49 });
 const service = new Service(options);

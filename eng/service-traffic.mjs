@@ -7,7 +7,7 @@
 //
 // With --pid it prints the server's memory each half minute. It sends to this machine only.
 import { setTimeout as pause } from 'node:timers/promises';
-import { Service, optionsOf, prompt } from './service-client.mjs';
+import { Service, optionsOf, prompt } from './load-client.mjs';
 
 const options = optionsOf({ url: 'http://127.0.0.1:8188', visits: 600, seconds: 1200, pid: 0, keep: 20 });
 const service = new Service(options);

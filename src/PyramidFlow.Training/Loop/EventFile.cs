@@ -1,7 +1,7 @@
 using System.Buffers.Binary;
 using System.Globalization;
 using System.Numerics;
-using System.Text;
+using Google.Protobuf;
 
 namespace PyramidFlow.Training.Loop;
 
@@ -27,8 +27,12 @@ internal sealed class EventFile : IDisposable
             path = Path.Combine(folder, string.Create(CultureInfo.InvariantCulture, $"events.out.tfevents.{seconds++}.pyramidflow"));
         while (File.Exists(path));
         stream = new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.Read);
-        Add(new ProtobufWriter().Write(1, Now).Write(3, "brain.Event:2"));
-        Add(new ProtobufWriter().Write(1, Now).Write(2, from).Write(7, new ProtobufWriter().Write(1, SessionStart)));
+        Add(e => Text(e, 3, "brain.Event:2"));
+        Add(e =>
+        {
+            Number(e, 2, from);
+            Message(e, 7, session => Number(session, 1, SessionStart));
+        });
     }
 
     private static double Now => DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() / 1000.0;
@@ -38,10 +42,18 @@ internal sealed class EventFile : IDisposable
     /// <param name="values">Named values.</param>
     public void Scalars(long step, IEnumerable<(string Name, double Value)> values)
     {
-        var summary = new ProtobufWriter();
-        foreach (var (name, value) in values)
-            summary.Write(1, new ProtobufWriter().Write(1, name).Write(2, (float)value));
-        Add(new ProtobufWriter().Write(1, Now).Write(2, step).Write(5, summary));
+        AddSummary(step, summary =>
+        {
+            foreach (var (name, value) in values)
+            {
+                Message(summary, 1, scalar =>
+                {
+                    Text(scalar, 1, name);
+                    scalar.WriteTag(2, WireFormat.WireType.Fixed32);
+                    scalar.WriteFloat((float)value);
+                });
+            }
+        });
     }
 
     /// <summary>Adds an image.</summary>
@@ -51,24 +63,71 @@ internal sealed class EventFile : IDisposable
     public void Image(long step, string name, ReadOnlySpan<byte> png)
     {
         // The first chunk of a PNG file has its width and height.
-        var image = new ProtobufWriter()
-            .Write(1, (long)BinaryPrimitives.ReadUInt32BigEndian(png[20..])).Write(2, (long)BinaryPrimitives.ReadUInt32BigEndian(png[16..]))
-            .Write(3, RgbColours).Write(4, png);
-        var summary = new ProtobufWriter().Write(1, new ProtobufWriter().Write(1, name).Write(4, image));
-        Add(new ProtobufWriter().Write(1, Now).Write(2, step).Write(5, summary));
+        var (width, height) = (BinaryPrimitives.ReadUInt32BigEndian(png[16..]), BinaryPrimitives.ReadUInt32BigEndian(png[20..]));
+        var content = ByteString.CopyFrom(png);
+        AddSummary(step, summary => Message(summary, 1, value =>
+        {
+            Text(value, 1, name);
+            Message(value, 4, image =>
+            {
+                Number(image, 1, height);
+                Number(image, 2, width);
+                Number(image, 3, RgbColours);
+                image.WriteTag(4, WireFormat.WireType.LengthDelimited);
+                image.WriteBytes(content);
+            });
+        }));
     }
 
     /// <inheritdoc/>
     public void Dispose() => stream.Dispose();
 
-    private void Add(ProtobufWriter message)
+    private static void Number(CodedOutputStream message, int field, long value)
     {
+        message.WriteTag(field, WireFormat.WireType.Varint);
+        message.WriteInt64(value);
+    }
+
+    private static void Text(CodedOutputStream message, int field, string value)
+    {
+        message.WriteTag(field, WireFormat.WireType.LengthDelimited);
+        message.WriteString(value);
+    }
+
+    private static void Message(CodedOutputStream message, int field, Action<CodedOutputStream> write)
+    {
+        message.WriteTag(field, WireFormat.WireType.LengthDelimited);
+        message.WriteBytes(UnsafeByteOperations.UnsafeWrap(Bytes(write)));
+    }
+
+    private static ReadOnlyMemory<byte> Bytes(Action<CodedOutputStream> write)
+    {
+        using var bytes = new MemoryStream();
+        using (var message = new CodedOutputStream(bytes, leaveOpen: true))
+            write(message);
+        return bytes.GetBuffer().AsMemory(0, (int)bytes.Length);
+    }
+
+    private void AddSummary(long step, Action<CodedOutputStream> write) => Add(e =>
+    {
+        Number(e, 2, step);
+        Message(e, 5, write);
+    });
+
+    private void Add(Action<CodedOutputStream> write)
+    {
+        var message = Bytes(e =>
+        {
+            e.WriteTag(1, WireFormat.WireType.Fixed64);
+            e.WriteDouble(Now);
+            write(e);
+        }).Span;
         Span<byte> head = stackalloc byte[sizeof(ulong) + sizeof(uint)], foot = stackalloc byte[sizeof(uint)];
-        BinaryPrimitives.WriteUInt64LittleEndian(head, (ulong)message.Written.Length);
+        BinaryPrimitives.WriteUInt64LittleEndian(head, (ulong)message.Length);
         BinaryPrimitives.WriteUInt32LittleEndian(head[sizeof(ulong)..], Checksum(head[..sizeof(ulong)]));
-        BinaryPrimitives.WriteUInt32LittleEndian(foot, Checksum(message.Written));
+        BinaryPrimitives.WriteUInt32LittleEndian(foot, Checksum(message));
         stream.Write(head);
-        stream.Write(message.Written);
+        stream.Write(message);
         stream.Write(foot);
         stream.Flush();
     }
@@ -80,66 +139,5 @@ internal sealed class EventFile : IDisposable
         foreach (var value in data)
             crc = BitOperations.Crc32C(crc, value);
         return unchecked(BitOperations.RotateRight(~crc, 15) + ChecksumOffset);
-    }
-}
-
-/// <summary>Writes the fields of a protocol buffers message, as far as event files need them.</summary>
-internal sealed class ProtobufWriter
-{
-    private const int Varint = 0, Fixed64 = 1, Bytes = 2, Fixed32 = 5;
-
-    private readonly MemoryStream bytes = new();
-
-    /// <summary>The bytes written so far.</summary>
-    public ReadOnlySpan<byte> Written => bytes.GetBuffer().AsSpan(0, (int)bytes.Length);
-
-    public ProtobufWriter Write(int field, long value)
-    {
-        Key(field, Varint);
-        Number((ulong)value);
-        return this;
-    }
-
-    public ProtobufWriter Write(int field, double value)
-    {
-        Key(field, Fixed64);
-        Span<byte> little = stackalloc byte[sizeof(double)];
-        BinaryPrimitives.WriteDoubleLittleEndian(little, value);
-        bytes.Write(little);
-        return this;
-    }
-
-    public ProtobufWriter Write(int field, float value)
-    {
-        Key(field, Fixed32);
-        Span<byte> little = stackalloc byte[sizeof(float)];
-        BinaryPrimitives.WriteSingleLittleEndian(little, value);
-        bytes.Write(little);
-        return this;
-    }
-
-    public ProtobufWriter Write(int field, ReadOnlySpan<byte> value)
-    {
-        Key(field, Bytes);
-        Number((ulong)value.Length);
-        bytes.Write(value);
-        return this;
-    }
-
-    public ProtobufWriter Write(int field, string value) => Write(field, Encoding.UTF8.GetBytes(value));
-
-    public ProtobufWriter Write(int field, ProtobufWriter message) => Write(field, message.Written);
-
-    private void Key(int field, int type) => Number((ulong)((field << 3) | type));
-
-    private void Number(ulong value)
-    {
-        while (value >= 0x80)
-        {
-            bytes.WriteByte((byte)(value | 0x80));
-            value >>= 7;
-        }
-
-        bytes.WriteByte((byte)value);
     }
 }

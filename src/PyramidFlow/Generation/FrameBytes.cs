@@ -3,7 +3,7 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Generation;
 
 /// <summary>Between pixels in -1 to 1 and interleaved RGB bytes.</summary>
-public static class FrameBytes
+internal static class FrameBytes
 {
     /// <summary>Pixels as rounded bytes, clipped to -1 to 1.</summary>
     /// <param name="frames">[3, t, h, w].</param>

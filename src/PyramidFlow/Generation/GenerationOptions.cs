@@ -163,7 +163,7 @@ public readonly record struct LinearGuidance(double Alpha, double Minimum)
 /// <summary>Pixels of a frame.</summary>
 /// <param name="Width">Pixels.</param>
 /// <param name="Height">Pixels.</param>
-public readonly record struct FrameSize(int Width, int Height)
+internal readonly record struct FrameSize(int Width, int Height)
 {
     /// <summary>Reads such as 640x384.</summary>
     /// <exception cref="FormatException">It is of another form.</exception>

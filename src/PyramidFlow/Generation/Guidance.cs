@@ -88,7 +88,7 @@ internal sealed class GuidedVelocity : IDisposable
 /// <summary>Text of a clip, with and without guidance.</summary>
 /// <param name="Prompt">The prompts, b rows.</param>
 /// <param name="Guided">The negative prompts, then the prompts, 2b rows; null when no unit is guided.</param>
-public sealed record GuidedText(TextCondition Prompt, TextCondition? Guided)
+internal sealed record GuidedText(TextCondition Prompt, TextCondition? Guided)
 {
     /// <summary>Joins encoded prompts.</summary>
     /// <param name="prompt">The prompts, b rows.</param>

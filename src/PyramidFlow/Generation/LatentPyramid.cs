@@ -4,7 +4,7 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Generation;
 
 /// <summary>Latents at all resolutions of the spatial pyramid, and the history cut from them (temporal pyramid).</summary>
-public static class LatentPyramid
+internal static class LatentPyramid
 {
     /// <summary>Clean latents at every stage: bilinear halvings, lowest resolution first.</summary>
     /// <param name="latents">[b, c, t, h, w]; h and w divisible by 2^(stages - 1).</param>
@@ -81,7 +81,7 @@ public static class LatentPyramid
 }
 
 /// <summary>Between the latents of the VAE and those of the transformer.</summary>
-public static class LatentScaling
+internal static class LatentScaling
 {
     /// <summary>(z - shift) * scale.</summary>
     /// <param name="normalization">Shift and scale.</param>

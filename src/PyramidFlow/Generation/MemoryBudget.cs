@@ -6,7 +6,7 @@ using static System.FormattableString;
 namespace PyramidFlow.Generation;
 
 /// <summary>Chooses the fastest options with which a run fits a memory budget.</summary>
-public static class MemoryBudget
+internal static class MemoryBudget
 {
     private const int LargeTile = 256;
 

@@ -8,7 +8,7 @@ namespace PyramidFlow.Generation;
 /// shorter one.
 /// </summary>
 /// <param name="seed">Seed of all draws.</param>
-public sealed class SeededNoise(ulong seed) : INoiseSource, IDisposable
+internal sealed class SeededNoise(ulong seed) : INoiseSource, IDisposable
 {
     private readonly RandomGenerator generator = new(seed);
 
@@ -44,7 +44,7 @@ public sealed class SeededNoise(ulong seed) : INoiseSource, IDisposable
 }
 
 /// <summary>All random draws of a generation, in the order of the calls: float32 on the CPU, in the caller's scope.</summary>
-public interface INoiseSource
+internal interface INoiseSource
 {
     /// <summary>The start of a unit: standard normal.</summary>
     /// <param name="shape">[b, c, t, h, w] at full resolution.</param>

@@ -7,7 +7,7 @@ using PyramidFlow.Torch.Checkpoints;
 namespace PyramidFlow.Generation;
 
 /// <summary>A checkpoint as described by its configurations: enough to plan a run without its weights.</summary>
-public sealed class PlannedModel
+internal sealed class PlannedModel
 {
     private PlannedModel(string name, ModelFamily family, string variant, PipelineSettings settings, ITransformerConfig transformer, CausalVideoVaeConfig vae,
         IReadOnlyList<ClipTextConfig> clips, T5EncoderConfig t5)

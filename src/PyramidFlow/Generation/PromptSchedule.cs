@@ -14,7 +14,7 @@ public sealed record PromptChange(double FromSeconds, string Prompt);
 /// <summary>Which prompt holds from which second on, as people write it in JSON.</summary>
 /// <param name="First">The prompt of second 0; null when the schedule begins later.</param>
 /// <param name="Later">The others, in order.</param>
-public sealed record PromptSchedule(string? First, IReadOnlyList<PromptChange> Later)
+internal sealed record PromptSchedule(string? First, IReadOnlyList<PromptChange> Later)
 {
     /// <summary>How a schedule is written.</summary>
     public const string Form = "write {\"0\": \"a red ball\", \"2.5\": \"a blue ball\"}, or [{\"from\": 0, \"prompt\": \"a red ball\"}, ...]";

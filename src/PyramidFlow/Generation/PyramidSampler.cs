@@ -42,7 +42,7 @@ public sealed record SamplerOptions
 /// <param name="Stage">Its stage, from 0, the lowest resolution.</param>
 /// <param name="Step">Evaluations of the stage done, from 1.</param>
 /// <param name="Steps">Evaluations of the stage.</param>
-public readonly record struct SamplerStep(int Unit, int Stage, int Step, int Steps)
+internal readonly record struct SamplerStep(int Unit, int Stage, int Step, int Steps)
 {
     internal (PyramidFlowScheduler Schedule, Tensor Sample, Tensor Velocity, double Sigma) State { private get; init; }
 
@@ -61,7 +61,7 @@ public readonly record struct SamplerStep(int Unit, int Stage, int Step, int Ste
 /// Gives the transformer in a type of wider range, which stays its owner's; where numbers of <paramref name="model"/> are not
 /// finite, the stage is done again with it. Null has nothing to do again with.
 /// </param>
-public sealed class PyramidSampler(PyramidTransformer model, PyramidFlowScheduler scheduler, SamplerOptions? options = null,
+internal sealed class PyramidSampler(PyramidTransformer model, PyramidFlowScheduler scheduler, SamplerOptions? options = null,
     Func<PyramidTransformer>? wider = null)
 {
     /// <summary>Samples a clip with one text. Each unit is handed out as soon as it is done.</summary>

@@ -202,7 +202,7 @@ internal static class RequestText
 }
 
 /// <summary>Possible frame sizes.</summary>
-public static class FrameSizes
+internal static class FrameSizes
 {
     /// <summary>Most pixels of a frame: far more than any released checkpoint was trained on, but few enough to catch typing errors.</summary>
     public const long MaxPixels = 1 << 24;

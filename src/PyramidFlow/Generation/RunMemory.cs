@@ -7,7 +7,7 @@ namespace PyramidFlow.Generation;
 /// <param name="Text">Bytes while prompts are encoded.</param>
 /// <param name="Transformer">While latents are sampled.</param>
 /// <param name="Decoder">While they are decoded.</param>
-public sealed record RunMemory(long Text, long Transformer, long Decoder)
+internal sealed record RunMemory(long Text, long Transformer, long Decoder)
 {
     /// <summary>Memory of the process beside its tensors.</summary>
     internal const long Base = 670L << 20;

@@ -11,12 +11,12 @@ namespace PyramidFlow.Generation;
 /// <param name="Tokens">Tokens of a step: text, history and unit of one row.</param>
 /// <param name="Flops">Operations, 2 for each multiply-add of a product.</param>
 /// <param name="Seconds">Estimated time.</param>
-public sealed record PlannedWork(GenerationPhase Phase, int? Unit, int? Stage, int Steps, long Tokens, double Flops, double Seconds);
+internal sealed record PlannedWork(GenerationPhase Phase, int? Unit, int? Stage, int Steps, long Tokens, double Flops, double Seconds);
 
 /// <summary>Speed of a machine.</summary>
 /// <param name="Products">Matrix products in the type of the computation, operations a second.</param>
 /// <param name="Convolutions">Convolutions, likewise.</param>
-public sealed record MachineSpeed(double Products, double Convolutions)
+internal sealed record MachineSpeed(double Products, double Convolutions)
 {
     /// <summary>Share of these speeds that whole models reach (docs/benchmarks.md).</summary>
     public const double ReachedShare = 0.85;
@@ -25,7 +25,7 @@ public sealed record MachineSpeed(double Products, double Convolutions)
 /// <summary>The work and memory of a run, computed from configurations alone.</summary>
 /// <param name="Work">Its parts in their order.</param>
 /// <param name="Memory">Most bytes for each way to offload, none first.</param>
-public sealed record RunPlan(IReadOnlyList<PlannedWork> Work, IReadOnlyList<(Offload Offload, RunMemory Memory)> Memory)
+internal sealed record RunPlan(IReadOnlyList<PlannedWork> Work, IReadOnlyList<(Offload Offload, RunMemory Memory)> Memory)
 {
     /// <summary>Bytes of the history cache that the work is counted with. <see cref="Memory"/> includes it where the options limit it, and leaves it out where they do not.</summary>
     public long HistoryBytes { get; init; }

@@ -3,7 +3,7 @@ using System.Text.Json;
 namespace PyramidFlow.Generation;
 
 /// <summary>Section of <c>--help</c> in which a setting stands.</summary>
-public enum SettingGroup
+internal enum SettingGroup
 {
     /// <summary>Length and size of the video.</summary>
     Size,
@@ -26,7 +26,7 @@ public enum SettingGroup
 /// <param name="type">Form of its values.</param>
 /// <param name="get">Reads it; null is left out.</param>
 /// <param name="set">Options with another value.</param>
-public sealed class Setting(string name, SettingType type, Func<GenerationOptions, object?> get, Func<GenerationOptions, object?, GenerationOptions> set)
+internal sealed class Setting(string name, SettingType type, Func<GenerationOptions, object?> get, Func<GenerationOptions, object?, GenerationOptions> set)
 {
     /// <summary>Key in batch files, JSON prompts and the notes of a file.</summary>
     public string Name => name;
@@ -104,7 +104,7 @@ public sealed class Setting(string name, SettingType type, Func<GenerationOption
 /// <param name="parse">From a text; throws a <see cref="FormatException"/> that says what to use.</param>
 /// <param name="format">To a text that <paramref name="parse"/> reads.</param>
 /// <param name="write">To JSON.</param>
-public sealed class SettingType(string schema, Func<string, object?> parse, Func<object, string> format, Action<Utf8JsonWriter, object> write)
+internal sealed class SettingType(string schema, Func<string, object?> parse, Func<object, string> format, Action<Utf8JsonWriter, object> write)
 {
     /// <summary>Placeholder of a value in the help, such as <c>N</c>; empty for a flag.</summary>
     public string ValueName { get; init; } = "";

@@ -9,7 +9,7 @@ namespace PyramidFlow.Generation;
 /// Every setting of a generation, in the order of the help. Command line, batch files, JSON prompts, REST and its OpenAPI document, the
 /// notes of a file, <c>--like</c>, the page and the echo of a job are derived from these rows.
 /// </summary>
-public static class SettingsTable
+internal static class SettingsTable
 {
     /// <summary>The settings.</summary>
     public static IReadOnlyList<Setting> All { get; } =

@@ -15,7 +15,7 @@ namespace PyramidFlow.Generation;
 /// it, and so are those after them. Null has nothing to decode again with.
 /// </param>
 /// <param name="warn">Takes a warning for the user when something is done again.</param>
-public sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normalization, TileOptions? tiles = null,
+internal sealed class UnitDecoder(CausalVideoVae vae, LatentNormalization normalization, TileOptions? tiles = null,
     Func<CausalVideoVae>? wider = null, Action<string>? warn = null) : IDisposable
 {
     // Decoded latents. They are small, and the state of the decoder's layers can be computed from them again.

@@ -8,15 +8,15 @@ namespace PyramidFlow.Hub;
 /// <param name="Family">Family of its transformers.</param>
 /// <param name="Variants">Its transformers, the default first.</param>
 /// <param name="Description">One phrase for lists.</param>
-public sealed record ReleasedModel(string Name, string Repository, ModelFamily Family, IReadOnlyList<string> Variants, string Description);
+internal sealed record ReleasedModel(string Name, string Repository, ModelFamily Family, IReadOnlyList<string> Variants, string Description);
 
 /// <summary>A checkpoint folder that is found by name.</summary>
 /// <param name="Name">Name of the folder.</param>
 /// <param name="Folder">Its path.</param>
-public readonly record struct InstalledModel(string Name, string Folder);
+internal readonly record struct InstalledModel(string Name, string Folder);
 
 /// <summary>Models that are known by name: the released ones, and the checkpoint folders that are installed on this machine.</summary>
-public static class ModelCatalog
+internal static class ModelCatalog
 {
     /// <summary>Name of the model that is used unless another is chosen; it is part of the repository.</summary>
     public const string Default = "sprites";

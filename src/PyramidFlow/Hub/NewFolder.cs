@@ -51,7 +51,7 @@ internal sealed class NewFolder : IDisposable
 /// <param name="Part">Component being written.</param>
 /// <param name="Bytes">Bytes written so far.</param>
 /// <param name="TotalBytes">Total bytes.</param>
-public sealed record WorkProgress(string Part, long Bytes, long TotalBytes);
+internal sealed record WorkProgress(string Part, long Bytes, long TotalBytes);
 
 /// <summary>Checks free disk space before writing.</summary>
 internal static class DiskSpace

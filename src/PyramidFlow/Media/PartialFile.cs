@@ -7,7 +7,7 @@ namespace PyramidFlow.Media;
 /// (".NAME.partial-XXXXXXXX.mp4"), then renamed, or deleted if it is not committed. Writing the same target again deletes what a
 /// killed process has left behind.
 /// </summary>
-public sealed class PartialFile : IDisposable
+internal sealed class PartialFile : IDisposable
 {
     // Leaves room in the 255 bytes of a file name.
     private const int MaxStemBytes = 180;

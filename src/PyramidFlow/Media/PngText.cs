@@ -5,7 +5,7 @@ using System.Text;
 namespace PyramidFlow.Media;
 
 /// <summary>The metadata texts of a PNG file (chunks tEXt, zTXt and iTXt).</summary>
-public static class PngText
+internal static class PngText
 {
     // Limit for all texts together, so that a file cannot fill the memory.
     private const int MaxTextBytes = 4 << 20;

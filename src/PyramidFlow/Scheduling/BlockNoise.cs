@@ -6,7 +6,7 @@ namespace PyramidFlow.Scheduling;
 /// Gaussian noise whose 2x2 blocks have covariance (1 + gamma) I - gamma 11^T: added to an upsampled sample it makes
 /// neighbouring pixels independent again (paper section 3.1).
 /// </summary>
-public static class BlockNoise
+internal static class BlockNoise
 {
     /// <summary>Largest gamma: beyond 1/3 the matrix is no covariance; at 1/3 every block sums to zero.</summary>
     public const double MaxGamma = 1 / 3.0;

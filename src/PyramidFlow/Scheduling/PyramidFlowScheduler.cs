@@ -6,7 +6,7 @@ namespace PyramidFlow.Scheduling;
 /// Pyramidal flow matching schedule: a window of the noise axis for every stage (paper section 3.1;
 /// <c>diffusion_schedulers/scheduling_flow_matching.py</c>). It holds tables only and can serve any number of runs at once.
 /// </summary>
-public sealed class PyramidFlowScheduler
+internal sealed class PyramidFlowScheduler
 {
     /// <summary>Computes the tables.</summary>
     /// <exception cref="ArgumentException">An option is impossible.</exception>

@@ -32,7 +32,7 @@ public sealed class PipelineTurnsTests : IDisposable
 
         Assert.Equal(expected, TinyPipeline.Bytes(chunks));
         Assert.Equal(expected, await tiny.Frames(TinyPipeline.Request));
-    }, Cancel);
+    }, TestContext.Current.CancellationToken);
 
     [Fact(Timeout = MostMilliseconds)]
     public Task A_run_after_a_loop_that_was_left_and_after_one_that_failed_works() => Task.Run(async () =>
@@ -47,7 +47,7 @@ public sealed class PipelineTurnsTests : IDisposable
         await foreach (var chunk in Pipeline.GenerateAsync(TinyPipeline.Request with { Frames = 1 }, cancellationToken: Cancel))
             Assert.Equal(1, chunk.Count);
         Pipeline.GenerateLatents(TinyPipeline.Request with { Frames = 1 }, cancellationToken: Cancel).Dispose();
-    }, Cancel);
+    }, TestContext.Current.CancellationToken);
 
     [Fact(Timeout = MostMilliseconds)]
     public Task A_run_in_a_report_of_progress_is_refused() => Task.Run(async () =>
@@ -56,7 +56,7 @@ public sealed class PipelineTurnsTests : IDisposable
         AssertRefused(await Assert.ThrowsAsync<InvalidOperationException>(() => TinyPipeline.Collect(Pipeline.GenerateAsync(TinyPipeline.Request, nested, Cancel))));
         AssertRefused(Assert.Throws<InvalidOperationException>(() => Pipeline.GenerateLatents(TinyPipeline.Request, nested, Cancel)));
         Assert.NotEmpty(await tiny.Frames(TinyPipeline.Request with { Frames = 1 }));
-    }, Cancel);
+    }, TestContext.Current.CancellationToken);
 
     [Fact(Timeout = MostMilliseconds)]
     public Task Another_pipeline_may_work_in_the_loop() => Task.Run(async () =>
@@ -64,7 +64,7 @@ public sealed class PipelineTurnsTests : IDisposable
         using var other = tiny.Load(new PipelineOptions());
         await foreach (var chunk in Pipeline.GenerateAsync(TinyPipeline.Request, cancellationToken: Cancel))
             Assert.Equal(chunk.Count * TinyPipeline.FrameBytes, other.Decode(LatentClip.Join([chunk.Latents!])).Length + ((chunk.FirstFrame > 0 ? 7 : 0) * TinyPipeline.FrameBytes));
-    }, Cancel);
+    }, TestContext.Current.CancellationToken);
 
     [Fact(Timeout = MostMilliseconds)]
     public Task Disposing_the_pipeline_in_its_own_loop_ends_the_run() => Task.Run(async () =>
@@ -83,7 +83,7 @@ public sealed class PipelineTurnsTests : IDisposable
         Assert.InRange(frames, 1, 80);
         Assert.Equal(live, Tensor.LiveCount);
         Assert.Throws<ObjectDisposedException>(() => pipeline.GenerateAsync(TinyPipeline.Request, cancellationToken: Cancel));
-    }, Cancel);
+    }, TestContext.Current.CancellationToken);
 
     [Fact(Timeout = MostMilliseconds)]
     public Task Disposing_the_pipeline_and_leaving_its_loop_ends_the_run() => Task.Run(async () =>
@@ -99,7 +99,7 @@ public sealed class PipelineTurnsTests : IDisposable
         }
 
         Assert.Equal(live, Tensor.LiveCount);
-    }, Cancel);
+    }, TestContext.Current.CancellationToken);
 
     [Fact(Timeout = MostMilliseconds)]
     public Task Disposing_the_pipeline_in_a_report_of_progress_ends_the_run() => Task.Run(async () =>
@@ -108,7 +108,7 @@ public sealed class PipelineTurnsTests : IDisposable
         var dispose = new ReportTo(_ => pipeline.Dispose());
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => TinyPipeline.Collect(pipeline.GenerateAsync(TinyPipeline.Request, dispose, Cancel)));
         Assert.Throws<ObjectDisposedException>(() => pipeline.GenerateAsync(TinyPipeline.Request, cancellationToken: Cancel));
-    }, Cancel);
+    }, TestContext.Current.CancellationToken);
 
     private static void AssertRefused(InvalidOperationException error) =>
         Assert.StartsWith("this pipeline is in the midst of another run", error.Message, StringComparison.Ordinal);

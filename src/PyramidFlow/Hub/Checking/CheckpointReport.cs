@@ -10,7 +10,7 @@ namespace PyramidFlow.Hub.Checking;
 /// <param name="Family">Family of its transformers.</param>
 /// <param name="Variants">Result for each transformer.</param>
 /// <param name="Components">Result for each model and tokenizer.</param>
-public sealed record CheckpointReport(
+internal sealed record CheckpointReport(
     string Folder,
     ModelFamily Family,
     IReadOnlyList<VariantReport> Variants,
@@ -66,7 +66,7 @@ public sealed record CheckpointReport(
 /// <summary>Result of checking one variant.</summary>
 /// <param name="Variant">Name after <c>diffusion_transformer_</c>; may be empty.</param>
 /// <param name="Faults">Messages about what is wrong; empty if the variant runs.</param>
-public sealed record VariantReport(string Variant, IReadOnlyList<string> Faults)
+internal sealed record VariantReport(string Variant, IReadOnlyList<string> Faults)
 {
     /// <summary>Whether the variant runs.</summary>
     public bool Runs => Faults.Count == 0;
@@ -78,7 +78,7 @@ public sealed record VariantReport(string Variant, IReadOnlyList<string> Faults)
 /// <param name="Weights">Number of weights; 0 for tokenizers and unreadable weights.</param>
 /// <param name="Bytes">Bytes of the weights.</param>
 /// <param name="Types">Element types of the weights, the most frequent first, such as <c>BFloat16</c>.</param>
-public sealed record ComponentReport(string Name, IReadOnlyList<string> Faults, long Weights, long Bytes, IReadOnlyList<string> Types);
+internal sealed record ComponentReport(string Name, IReadOnlyList<string> Faults, long Weights, long Bytes, IReadOnlyList<string> Types);
 
 /// <summary>Checks the components of one checkpoint, each alone and against the others.</summary>
 /// <param name="folder">The checkpoint.</param>

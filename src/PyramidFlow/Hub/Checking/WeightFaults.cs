@@ -4,7 +4,7 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Hub.Checking;
 
 /// <summary>Finds weights that are infinite or NaN. Reads all weights.</summary>
-public static class WeightFaults
+internal static class WeightFaults
 {
     /// <summary>Folders of a model's weights.</summary>
     /// <param name="folder">The checkpoint.</param>

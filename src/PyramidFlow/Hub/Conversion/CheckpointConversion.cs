@@ -8,7 +8,7 @@ namespace PyramidFlow.Hub.Conversion;
 /// Converts any readable checkpoint to safetensors in the released layout: a checkpoint folder, the folder of one model, or a file,
 /// including files saved by a trainer. One tensor at a time is in memory.
 /// </summary>
-public static class CheckpointConversion
+internal static class CheckpointConversion
 {
     /// <summary>Converts a checkpoint.</summary>
     /// <param name="source">Folder or file.</param>
@@ -105,7 +105,7 @@ public static class CheckpointConversion
 }
 
 /// <summary>Options of <see cref="CheckpointConversion"/>.</summary>
-public sealed record ConversionOptions
+internal sealed record ConversionOptions
 {
     /// <summary>Element type of floating point weights; null keeps the type of each weight.</summary>
     public ElementType? Type { get; init; }

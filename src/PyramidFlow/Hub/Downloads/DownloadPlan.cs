@@ -7,7 +7,7 @@ namespace PyramidFlow.Hub.Downloads;
 /// <param name="Others">Variants that are not downloaded.</param>
 /// <param name="Files">The files, all with checked paths.</param>
 /// <param name="Folder">Full path of the checkpoint folder to write.</param>
-public sealed record DownloadPlan(HubSource Source, string Variant, IReadOnlyList<string> Others, IReadOnlyList<HubFile> Files, string Folder)
+internal sealed record DownloadPlan(HubSource Source, string Variant, IReadOnlyList<string> Others, IReadOnlyList<HubFile> Files, string Folder)
 {
     /// <summary>Total size, bytes.</summary>
     public long TotalBytes => Files.Sum(file => file.Size);

@@ -4,7 +4,7 @@ using System.Net.Http.Headers;
 namespace PyramidFlow.Hub.Downloads;
 
 /// <summary>HTTP client of a Hugging Face hub: lists the files of repositories and fetches them.</summary>
-public sealed class HubClient : IDisposable
+internal sealed class HubClient : IDisposable
 {
     private const int MaxRedirects = 8, MaxPages = 1000, MaxFiles = 100_000;
     private const int MaxPageBytes = 32 << 20;

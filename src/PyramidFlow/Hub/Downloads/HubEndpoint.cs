@@ -3,7 +3,7 @@ using System.Text.RegularExpressions;
 namespace PyramidFlow.Hub.Downloads;
 
 /// <summary>Address of a Hugging Face hub or mirror, with an access token.</summary>
-public sealed class HubEndpoint
+internal sealed class HubEndpoint
 {
     private const string Standard = "https://huggingface.co";
 
@@ -58,7 +58,7 @@ public sealed class HubEndpoint
 }
 
 /// <summary>A repository on a hub at one revision.</summary>
-public sealed partial record HubSource
+internal sealed partial record HubSource
 {
     /// <summary>Creates a reference to a repository.</summary>
     /// <param name="repository">OWNER/NAME.</param>
@@ -91,7 +91,7 @@ public sealed partial record HubSource
 }
 
 /// <summary>Timeouts, retries and parallelism of a <see cref="HubClient"/>.</summary>
-public sealed record HubOptions
+internal sealed record HubOptions
 {
     /// <summary>Files fetched at the same time, 1 or more.</summary>
     public int Parallel { get; init; } = 4;

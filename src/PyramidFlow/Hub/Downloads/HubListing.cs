@@ -8,7 +8,7 @@ namespace PyramidFlow.Hub.Downloads;
 /// <param name="Size">Bytes.</param>
 /// <param name="Sha256">SHA-256 of the content in lower-case hexadecimal; null for small files.</param>
 /// <param name="BlobSha1">Git's hash of the content; null for large files.</param>
-public sealed record HubFile(string Path, long Size, string? Sha256, string? BlobSha1)
+internal sealed record HubFile(string Path, long Size, string? Sha256, string? BlobSha1)
 {
     /// <summary>Folder of the file; empty at the root.</summary>
     public string Folder => Path.LastIndexOf('/') is var at and >= 0 ? Path[..at] : "";

@@ -1,7 +1,7 @@
 namespace PyramidFlow.Hub.Downloads;
 
 /// <summary>Downloads the files of a plan, several at a time.</summary>
-public static class ModelDownload
+internal static class ModelDownload
 {
     /// <summary>
     /// Downloads missing files. If it fails or is cancelled, incomplete files stay under hidden names and another run resumes them.
@@ -70,7 +70,7 @@ public static class ModelDownload
 /// <param name="TotalFiles">Total number of files.</param>
 /// <param name="BytesPerSecond">Mean rate of the last seconds.</param>
 /// <param name="Left">Remaining time at that rate; null if nothing arrives.</param>
-public sealed record DownloadProgress(long Bytes, long TotalBytes, int Files, int TotalFiles, double BytesPerSecond, TimeSpan? Left);
+internal sealed record DownloadProgress(long Bytes, long TotalBytes, int Files, int TotalFiles, double BytesPerSecond, TimeSpan? Left);
 
 /// <summary>Counts the bytes of all files and measures the rate of the last seconds.</summary>
 internal sealed class TransferMeter(long totalBytes, int totalFiles, TimeProvider time, IProgress<DownloadProgress>? progress)

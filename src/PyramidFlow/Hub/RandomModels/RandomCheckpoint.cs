@@ -8,7 +8,7 @@ using PyramidFlow.Torch.Checkpoints;
 namespace PyramidFlow.Hub.RandomModels;
 
 /// <summary>Names of the checkpoints that a random one can imitate.</summary>
-public static class RandomLayout
+internal static class RandomLayout
 {
     /// <summary>The sprites model of this repository.</summary>
     public const string Sprites = "sprites";
@@ -24,7 +24,7 @@ public static class RandomLayout
 }
 
 /// <summary>Size of a random checkpoint.</summary>
-public enum RandomScale
+internal enum RandomScale
 {
     /// <summary>A few thousand weights, for tests: 64x64 pixels in a second.</summary>
     Tiny,
@@ -37,13 +37,13 @@ public enum RandomScale
 /// <param name="Layout">Checkpoint to imitate, one of <see cref="RandomLayout.All"/>.</param>
 /// <param name="Scale">Size.</param>
 /// <param name="Seed">Seed of the weights; equal seeds give equal files.</param>
-public sealed record RandomOptions(string Layout, RandomScale Scale = RandomScale.Real, ulong Seed = 0);
+internal sealed record RandomOptions(string Layout, RandomScale Scale = RandomScale.Real, ulong Seed = 0);
 
 /// <summary>
 /// Writes checkpoints in the released layout with random weights, for tests and to try whether a model of real size runs on a machine
 /// before downloading it. Weights are written without holding a model in memory. The tokenizers know few words and spell the others.
 /// </summary>
-public static class RandomCheckpoint
+internal static class RandomCheckpoint
 {
     private static readonly string[] Words =
     [

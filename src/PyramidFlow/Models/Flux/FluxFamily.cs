@@ -68,7 +68,7 @@ public static partial class ModelFamilies
 /// <param name="AxesDimsRope">Features of a head that are rotated by time, height and width; even, together the head width; null is 16, 24, 24.</param>
 /// <param name="UseTemporalCausal">Whether a latent frame attends to itself and earlier ones only.</param>
 /// <param name="PatchSize">Always 1 in this family (the released files say so though patches are 2x2).</param>
-public sealed record PyramidFluxConfig(
+internal sealed record PyramidFluxConfig(
     long InChannels,
     int NumLayers,
     int NumSingleLayers,

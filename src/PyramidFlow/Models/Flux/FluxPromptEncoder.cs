@@ -4,7 +4,7 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Models;
 
 /// <summary>Prompt encoder of the FLUX family: T5 tokens, and the pooled feature of one CLIP model.</summary>
-public sealed class FluxPromptEncoder : PromptEncoder
+internal sealed class FluxPromptEncoder : PromptEncoder
 {
     private readonly ClipTokenizer clipTokenizer;
     private readonly ClipTextModel clip;

@@ -7,7 +7,7 @@ namespace PyramidFlow.Models;
 /// time, height and width. Module names follow the released checkpoints
 /// (<c>pyramid_dit/flux_modules/modeling_pyramid_flux.py</c>).
 /// </summary>
-public sealed class PyramidFlux : PyramidTransformer
+internal sealed class PyramidFlux : PyramidTransformer
 {
     private readonly TimeTextEmbedding timeTextEmbed;
     private readonly Linear contextEmbedder;

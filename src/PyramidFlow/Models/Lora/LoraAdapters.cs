@@ -33,7 +33,7 @@ public sealed record LoraConfig(int Rank = 16, double Alpha = 16, IReadOnlyList<
 }
 
 /// <summary>Prepares a model for LoRA training.</summary>
-public static class LoraAdapters
+internal static class LoraAdapters
 {
     /// <summary>
     /// Freezes a loaded model and adds trainable low-rank matrices to the layers of the config. Afterwards <see cref="FlatParameters"/> takes

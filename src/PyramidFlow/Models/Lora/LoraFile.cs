@@ -8,7 +8,7 @@ namespace PyramidFlow.Models.Lora;
 /// Reads and writes LoRA files. They are written with the keys of diffusers, <c>transformer.LAYER.lora_A.weight</c> and <c>lora_B</c>; the keys of other
 /// trainers are read too (<see cref="LoraKeys"/>).
 /// </summary>
-public static class LoraFile
+internal static class LoraFile
 {
     /// <summary>Name of the file that training writes.</summary>
     public const string Name = "lora.safetensors";
@@ -169,7 +169,7 @@ public static class LoraFile
 /// <summary>Files of a LoRA: its matrices, and the settings that peft's <c>save_pretrained</c> writes beside them.</summary>
 /// <param name="File">File of the matrices.</param>
 /// <param name="Config"><c>adapter_config.json</c> in the same folder; null if there is none.</param>
-public sealed record LoraPlace(string File, string? Config)
+internal sealed record LoraPlace(string File, string? Config)
 {
     private const string ConfigName = "adapter_config.json";
 

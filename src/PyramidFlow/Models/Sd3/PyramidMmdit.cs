@@ -7,7 +7,7 @@ namespace PyramidFlow.Models;
 /// sine-cosine table for positions in the frame, and rotary positions in time. Module names follow the released
 /// checkpoints (<c>pyramid_dit/mmdit_modules/modeling_pyramid_mmdit.py</c>).
 /// </summary>
-public sealed class PyramidMmdit : PyramidTransformer
+internal sealed class PyramidMmdit : PyramidTransformer
 {
     private readonly PatchEmbedding posEmbed;
     private readonly TimeTextEmbedding timeTextEmbed;

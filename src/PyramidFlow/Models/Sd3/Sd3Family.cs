@@ -75,7 +75,7 @@ public static partial class ModelFamilies
 /// <param name="AddTempPosEmbed">Whether there are positions in time.</param>
 /// <param name="InterpConditionPos">Whether a smaller clip lies over the whole noisy unit, or keeps the distances of its own patches.</param>
 /// <param name="UseTemporalCausal">Whether a latent frame attends to itself and earlier ones only.</param>
-public sealed record PyramidMmditConfig(
+internal sealed record PyramidMmditConfig(
     long InChannels,
     int NumLayers,
     long AttentionHeadDim,
@@ -177,7 +177,7 @@ public sealed record PyramidMmditConfig(
 }
 
 /// <summary>How an MMDiT encodes the latent frame of a token.</summary>
-public enum TimePositions
+internal enum TimePositions
 {
     /// <summary>Only by the causal mask.</summary>
     None,

@@ -4,7 +4,7 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Models;
 
 /// <summary>Prompt encoder of the MMDiT (SD3) family: T5 tokens, and the concatenated projected features of two CLIP models.</summary>
-public sealed class Sd3PromptEncoder : PromptEncoder
+internal sealed class Sd3PromptEncoder : PromptEncoder
 {
     private readonly ClipTokenizer[] clipTokenizers;
     private readonly ClipTextModelWithProjection[] clips;

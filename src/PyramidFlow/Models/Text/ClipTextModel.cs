@@ -67,7 +67,7 @@ public sealed record ClipTextConfig(
 }
 
 /// <summary>CLIP text encoder; its pooled output is the feature of the end token.</summary>
-public sealed class ClipTextModel : Module
+internal sealed class ClipTextModel : Module
 {
     private readonly ClipTextTransformer textModel;
 
@@ -93,7 +93,7 @@ public sealed class ClipTextModel : Module
 }
 
 /// <summary>CLIP text encoder; its pooled output is projected into the space shared with images.</summary>
-public sealed class ClipTextModelWithProjection : Module
+internal sealed class ClipTextModelWithProjection : Module
 {
     private readonly ClipTextTransformer textModel;
     private readonly Linear textProjection;
@@ -131,7 +131,7 @@ public sealed class ClipTextModelWithProjection : Module
 /// <summary>Output of a CLIP text encoder.</summary>
 /// <param name="LastHidden">Features of each token after the final norm, [b, n, hidden].</param>
 /// <param name="Pooled">Feature of the end token, [b, hidden], or its projection, [b, projection].</param>
-public readonly record struct ClipTextOutput(Tensor LastHidden, Tensor Pooled);
+internal readonly record struct ClipTextOutput(Tensor LastHidden, Tensor Pooled);
 
 /// <summary>
 /// The text transformer of CLIP (Radford et al. 2021, section 2.4): pre-norm blocks with causal attention and learned positions.

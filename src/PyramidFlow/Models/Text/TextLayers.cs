@@ -55,7 +55,7 @@ internal sealed partial class TextEncoderJson : JsonSerializerContext;
 /// Floating point operations of the text encoders: 2 per multiply-add of a matrix product. Embeddings, norms, activations, softmax and
 /// the projection of CLIP's pooled feature are not counted. Attention counts the pairs of query and key that are not masked.
 /// </summary>
-public static class TextFlops
+internal static class TextFlops
 {
     /// <summary>Cost of a <see cref="T5Encoder"/>.</summary>
     /// <param name="config">Sizes of the model.</param>

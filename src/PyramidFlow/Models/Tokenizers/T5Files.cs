@@ -1,7 +1,7 @@
-using System.Buffers.Binary;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using Google.Protobuf;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Models.Tokenizers;
@@ -77,28 +77,40 @@ internal static class T5SentencePieceReader
     /// <exception cref="InvalidDataException">The file is damaged or not a unigram model.</exception>
     public static T5Definition Parse(byte[] model, JsonElement settings)
     {
+        try
+        {
+            using var message = new CodedInputStream(model);
+            return Read(new ProtobufFields(message), settings);
+        }
+        catch (InvalidProtocolBufferException e)
+        {
+            throw new InvalidDataException("its protobuf message is cut off or damaged", e);
+        }
+    }
+
+    private static T5Definition Read(ProtobufFields message, JsonElement settings)
+    {
         var vocabulary = new UnigramVocabulary();
         var added = new List<AddedToken>();
         var unknownId = -1;
         var normalizer = new List<NormalizerStep>();
         var prefix = WordSplitStep.PrefixScheme.Always;
-        var message = new ProtobufReader(model);
         while (message.Next(out var field))
         {
             switch (field)
             {
                 case 1:
-                    ReadPiece(message.Bytes(), vocabulary, out var type);
+                    ReadPiece(message.Message(), vocabulary, out var type);
                     if (type is UnknownType or ControlType)
                         added.Add(new AddedToken(vocabulary.Count - 1, StrictText.Decode(vocabulary[^1])));
                     if (type == UnknownType)
                         unknownId = vocabulary.Count - 1;
                     break;
                 case 2:
-                    CheckTrainer(message.Bytes());
+                    CheckTrainer(message.Message());
                     break;
                 case 3:
-                    ReadNormalizer(message.Bytes(), normalizer, ref prefix);
+                    ReadNormalizer(message.Message(), normalizer, ref prefix);
                     break;
                 default:
                     message.Skip();
@@ -114,12 +126,11 @@ internal static class T5SentencePieceReader
             [new WordSplitStep.Metaspace('▁', prefix, Splits: true)], WithExtraIds(added, vocabulary.Count, settings));
     }
 
-    private static void ReadPiece(ReadOnlySpan<byte> bytes, UnigramVocabulary vocabulary, out int type)
+    private static void ReadPiece(ProtobufFields message, UnigramVocabulary vocabulary, out int type)
     {
-        ReadOnlySpan<byte> piece = default;
+        var piece = ByteString.Empty;
         var score = 0f;
         type = 1;
-        var message = new ProtobufReader(bytes);
         while (message.Next(out var field))
         {
             if (field == 1)
@@ -134,12 +145,11 @@ internal static class T5SentencePieceReader
 
         if (piece.IsEmpty)
             throw new InvalidDataException($"piece {vocabulary.Count} has no text");
-        vocabulary.Add(piece, score);
+        vocabulary.Add(piece.Span, score);
     }
 
-    private static void CheckTrainer(ReadOnlySpan<byte> bytes)
+    private static void CheckTrainer(ProtobufFields message)
     {
-        var message = new ProtobufReader(bytes);
         while (message.Next(out var field))
         {
             if (field == 3 && message.Varint() is var type && type != 1)
@@ -151,14 +161,12 @@ internal static class T5SentencePieceReader
         }
     }
 
-    private static void ReadNormalizer(
-        ReadOnlySpan<byte> bytes, List<NormalizerStep> steps, ref WordSplitStep.PrefixScheme prefix)
+    private static void ReadNormalizer(ProtobufFields message, List<NormalizerStep> steps, ref WordSplitStep.PrefixScheme prefix)
     {
-        var message = new ProtobufReader(bytes);
         while (message.Next(out var field))
         {
             if (field == 2 && message.Bytes() is { IsEmpty: false } charsmap)
-                steps.Add(new NormalizerStep.Charsmap(new PrecompiledCharsmap(charsmap)));
+                steps.Add(new NormalizerStep.Charsmap(new PrecompiledCharsmap(charsmap.Span)));
             else if (field == 3)
                 prefix = message.Varint() != 0 ? WordSplitStep.PrefixScheme.Always : WordSplitStep.PrefixScheme.Never;
             else if (field != 2)
@@ -190,96 +198,54 @@ internal static class T5SentencePieceReader
     }
 }
 
-/// <summary>Minimal reader of the protobuf wire format; checks every length against the remaining bytes.</summary>
-internal ref struct ProtobufReader(ReadOnlySpan<byte> message)
+/// <summary>Fields of a protobuf message. A field of another type than the file's format gives it is refused.</summary>
+/// <param name="input">The message.</param>
+internal ref struct ProtobufFields(CodedInputStream input)
 {
-    private ReadOnlySpan<byte> rest = message;
-    private int wireType;
+    private WireFormat.WireType type;
 
     /// <summary>Advances to the next field; false at the end of the message.</summary>
     /// <param name="field">Number of the field.</param>
     public bool Next(out int field)
     {
-        if (rest.IsEmpty)
-        {
-            field = 0;
-            return false;
-        }
-
-        var tag = RawVarint();
-        if (tag > int.MaxValue || tag >> 3 == 0)
-            throw new InvalidDataException($"field tag {tag} is out of range");
-        field = (int)(tag >> 3);
-        wireType = (int)(tag & 7);
-        return true;
+        var tag = input.ReadTag();
+        type = WireFormat.GetTagWireType(tag);
+        field = WireFormat.GetTagFieldNumber(tag);
+        return tag != 0;
     }
 
-    public ulong Varint()
+    public readonly ulong Varint()
     {
-        Require(0);
-        return RawVarint();
+        Require(WireFormat.WireType.Varint);
+        return input.ReadUInt64();
     }
 
-    public float Single()
+    public readonly float Single()
     {
-        Require(5);
-        return BinaryPrimitives.ReadSingleLittleEndian(Take(4));
+        Require(WireFormat.WireType.Fixed32);
+        return input.ReadFloat();
     }
 
-    public ReadOnlySpan<byte> Bytes()
+    public readonly ByteString Bytes()
     {
-        Require(2);
-        return Take(RawVarint());
+        Require(WireFormat.WireType.LengthDelimited);
+        return input.ReadBytes();
     }
 
-    /// <summary>Skips the value of the field.</summary>
-    public void Skip()
+    /// <summary>Fields of the message that is the value of the field.</summary>
+    public readonly ProtobufFields Message() => new(Bytes().CreateCodedInput());
+
+    /// <summary>Skips the value of the field; groups, which no sentencepiece model has, are refused.</summary>
+    public readonly void Skip()
     {
-        switch (wireType)
-        {
-            case 0:
-                RawVarint();
-                break;
-            case 1:
-                Take(8);
-                break;
-            case 2:
-                Take(RawVarint());
-                break;
-            case 5:
-                Take(4);
-                break;
-            default:
-                throw new InvalidDataException($"wire type {wireType} is unknown");
-        }
+        if (type is WireFormat.WireType.StartGroup or WireFormat.WireType.EndGroup or > WireFormat.WireType.Fixed32)
+            throw new InvalidDataException($"wire type {(int)type} is unknown");
+        input.SkipLastField();
     }
 
-    private readonly void Require(int type)
+    private readonly void Require(WireFormat.WireType expected)
     {
-        if (wireType != type)
-            throw new InvalidDataException($"a field has wire type {wireType} in place of {type}");
-    }
-
-    private ulong RawVarint()
-    {
-        ulong value = 0;
-        for (var shift = 0; shift < 64; shift += 7)
-        {
-            var b = Take(1)[0];
-            value |= (ulong)(b & 0x7F) << shift;
-            if (b < 0x80)
-                return value;
-        }
-
-        throw new InvalidDataException("a number has more than ten bytes");
-    }
-
-    private ReadOnlySpan<byte> Take(ulong count)
-    {
-        if (count > (ulong)rest.Length)
-            throw new InvalidDataException($"a field of {count} bytes begins {rest.Length} bytes before the end");
-        var taken = rest[..(int)count];
-        rest = rest[(int)count..];
-        return taken;
+        if (type != expected)
+            throw new InvalidDataException($"a field has wire type {(int)type} in place of {(int)expected}");
     }
 }

@@ -9,7 +9,7 @@ namespace PyramidFlow.Models.Tokenizers;
 /// Writes tokenizer folders in the released formats for a small vocabulary: each listed word is one token, all other words are spelled.
 /// Used for small models that are trained from scratch.
 /// </summary>
-public static class WordTokenizerFiles
+internal static class WordTokenizerFiles
 {
     private const double WordScore = -5;
     private const double LetterScore = -20;

@@ -5,7 +5,7 @@ namespace PyramidFlow.Models;
 /// and attention products; other operations are not counted. A single first frame counts one of a kernel's three taps in time,
 /// because the zeros before it are skipped; longer videos count all taps.
 /// </summary>
-public static class VaeFlops
+internal static class VaeFlops
 {
     /// <summary>Cost of decoding latents.</summary>
     /// <param name="config">Sizes of the network.</param>

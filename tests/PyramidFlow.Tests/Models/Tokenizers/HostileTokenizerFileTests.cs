@@ -53,6 +53,30 @@ public class HostileTokenizerFileTests
             Assert.DoesNotContain(internals, message);
     }
 
+    // Fields of a protobuf message: a key (number * 8 + type), then a number, 4 or 8 bytes, or a length and as many bytes.
+    [Theory]
+    [InlineData("0A05", "cut off or damaged")]                                       // a piece longer than the file
+    [InlineData("0A030A0561", "cut off or damaged")]                                 // a text longer than its piece
+    [InlineData("0AFFFFFFFF0F", "cut off or damaged")]                               // a length below zero
+    [InlineData("20FFFFFFFFFFFFFFFFFFFF01", "cut off or damaged")]                   // a number of eleven bytes
+    [InlineData("0000", "cut off or damaged")]                                       // field 0
+    [InlineData("0800", "a field has wire type 0 in place of 2")]                    // a number for a piece
+    [InlineData("0A0612010A0A0161", "a field has wire type 2 in place of 5")]        // a text for a score
+    [InlineData("23", "wire type 3 is unknown")]                                     // a group
+    [InlineData("26", "wire type 6 is unknown")]
+    [InlineData("0A021802", "piece 0 has no text")]
+    [InlineData("0A030A0161", "it has no piece for unknown text")]
+    [InlineData("12021802", "its model type is 2")]
+    [InlineData("1203980201", "byte_fallback is not supported")]
+    public void Refuses_a_wrong_sentencepiece_model_by_name(string hex, string message)
+    {
+        using var folder = new TemporaryFolder();
+        folder.Write("spiece.model", Convert.FromHexString(hex));
+        var error = Assert.Throws<CheckpointException>(() => T5Tokenizer.Load(folder.Path)).Message;
+        Assert.StartsWith($"{folder.File("spiece.model")} is not a usable tokenizer file: ", error);
+        Assert.Contains(message, error);
+    }
+
     // Each rule doubles the text or multiplies it by a thousand: what is named in 1.5 KB would be gigabytes.
     [Fact]
     public void Rules_that_multiply_a_text_are_refused_by_name()
