@@ -3,7 +3,7 @@
 #
 #   eng/mutation-tests.sh [GROUP...]      settings, schedule, tokenizers, formats; all of them without a name
 #
-# The list of survivors and the score of each file go to stdout, the reports to artifacts/mutation/GROUP/reports.
+# Survivors and the score of each file go to stdout, the reports to artifacts/mutation/GROUP/reports.
 # CONCURRENCY=2 runs two mutants at a time. Stryker is a dotnet tool and goes to artifacts/mutation/tool.
 set -euo pipefail
 

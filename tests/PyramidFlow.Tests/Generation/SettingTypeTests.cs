@@ -156,4 +156,20 @@ public class SettingTypeTests
         Assert.Equal("", SettingsTable.Find("size")!.Text(new GenerationOptions { Width = 64 }));
         Assert.Equal("", SettingsTable.Find("size")!.Text(new GenerationOptions { Height = 64 }));
     }
+
+    [Fact]
+    public void A_schedule_gives_the_first_prompt_only_where_there_is_none()
+    {
+        var setting = SettingsTable.Find("prompts")!;
+        const string Both = """{"0": "a red ball", "1": "a blue ball"}""";
+        Assert.Equal("a red ball", setting.Parse(new GenerationOptions(), Both).Prompt);
+        var given = setting.Parse(new GenerationOptions { Prompt = "a cat" }, Both);
+        Assert.Equal("a cat", given.Prompt);
+        Assert.Equal([new PromptChange(1, "a blue ball")], given.Schedule);
+        Assert.Empty(setting.Set(given, null).Schedule);
+    }
+
+    [Fact]
+    public void A_setting_that_nothing_replaces_is_taken_from_others() =>
+        Assert.Equal("dark", SettingsTable.Over(new GenerationOptions { Prompt = "a cat", Seconds = 2 }, new GenerationOptions { NegativePrompt = "dark" }).NegativePrompt);
 }
