@@ -66,7 +66,7 @@ public class PlanTests
         Assert.InRange(json.RootElement.GetProperty("placement").GetProperty("history_bytes").GetInt64(), 500_000_000, 20_000_000_000);
         Assert.Contains("history cache: ", (await CliRun.OfAsync(plan)).Out, StringComparison.Ordinal);
         Assert.DoesNotContain("history cache: ", (await CliRun.OfAsync([.. plan, "--history-cache", "0"])).Out, StringComparison.Ordinal);
-        Assert.Equal(ExitCode.Usage, (await CliRun.OfAsync([.. plan, "--history-cache", "-1GB"])).Code);
+        Assert.Equal(ExitCode.WrongUsage, (await CliRun.OfAsync([.. plan, "--history-cache", "-1GB"])).Code);
 
         async Task<(double Flops, long Bytes, double Saved, long Peak)> CostAsync(params string[] options)
         {

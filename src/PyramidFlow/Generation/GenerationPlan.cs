@@ -28,12 +28,24 @@ public sealed record GenerationPlan
     /// </summary>
     public PipelineOptions Placement { get; }
 
+    /// <summary>Plans a run of one request, with <see cref="GenerationOptions.Count"/> clips, from the configurations of a checkpoint.</summary>
+    /// <param name="request">What to make; pixels of its picture or video may be added later (<see cref="WithPixels"/>).</param>
+    /// <param name="checkpoint">Folder of the checkpoint; none of its weights are read.</param>
+    /// <param name="options">How the pipeline will be loaded; null is the default.</param>
+    /// <exception cref="ArgumentException">A value is impossible, or the run fits neither the budget nor the machine; says what would be possible.</exception>
+    /// <exception cref="CheckpointException">A config is missing or wrong.</exception>
+    public static GenerationPlan Of(GenerationOptions request, string checkpoint, PipelineOptions? options = null)
+    {
+        options ??= new PipelineOptions();
+        return Of(request, PlannedModel.Of(CheckpointFolder.Open(checkpoint), options.Variant), options);
+    }
+
     /// <summary>Plans a run of one request, with <see cref="GenerationOptions.Count"/> clips.</summary>
     /// <param name="request">What to make; pixels of its picture or video may be added later (<see cref="WithPixels"/>).</param>
     /// <param name="model">The checkpoint.</param>
     /// <param name="options">How the pipeline is loaded, or will be.</param>
     /// <exception cref="ArgumentException">A value is impossible, or the run fits neither the budget nor the machine; says what would be possible.</exception>
-    public static GenerationPlan Of(GenerationOptions request, PlannedModel model, PipelineOptions options) =>
+    internal static GenerationPlan Of(GenerationOptions request, PlannedModel model, PipelineOptions options) =>
         Of(Resolve([request], model.Settings), model, options);
 
     /// <summary>Plans a run of clips whose settings are filled in.</summary>
@@ -41,7 +53,7 @@ public sealed record GenerationPlan
     /// <param name="model">The checkpoint.</param>
     /// <param name="options">How the pipeline is loaded, or will be.</param>
     /// <exception cref="ArgumentException">The model cannot make a clip, or the run fits neither the budget nor the machine; says what would be possible.</exception>
-    public static GenerationPlan Of(IReadOnlyList<GenerationSettings> clips, PlannedModel model, PipelineOptions options) =>
+    internal static GenerationPlan Of(IReadOnlyList<GenerationSettings> clips, PlannedModel model, PipelineOptions options) =>
         Of(clips, model.Transformer, model, options);
 
     /// <summary>Plans a run.</summary>

@@ -38,7 +38,7 @@ public sealed partial class VideoPipeline : IDisposable
     public PipelineSettings Settings { get; }
 
     /// <summary>The checkpoint, for <see cref="GenerationPlan"/>; null for models of the caller.</summary>
-    public PlannedModel? Model { get; }
+    internal PlannedModel? Model { get; }
 
     /// <summary>Loads a checkpoint in the released layout.</summary>
     /// <param name="folder">The checkpoint, not one of its models.</param>
@@ -97,7 +97,7 @@ public sealed partial class VideoPipeline : IDisposable
         CancellationToken cancellationToken = default) => GenerateAsync(Plan(requests), progress, cancellationToken);
 
     /// <summary>Makes the videos of a plan, which is executed as it is.</summary>
-    /// <param name="plan">From <see cref="Plan"/>, or from <see cref="GenerationPlan.Of(GenerationOptions, PlannedModel, PipelineOptions)"/> with the checkpoint and options of this pipeline; with pixels.</param>
+    /// <param name="plan">From <see cref="Plan"/>, or from <see cref="GenerationPlan.Of(GenerationOptions, string, PipelineOptions?)"/> with the checkpoint and options of this pipeline; with pixels.</param>
     /// <param name="progress">Reports progress after every step, on the working thread.</param>
     /// <param name="cancellationToken">Checked before every step.</param>
     /// <returns>Frames of each unit, as soon as they are decoded.</returns>
