@@ -124,15 +124,21 @@ internal sealed record TrainingToMeasure(ITransformerConfig Transformer, int Cli
 /// <param name="HistoryBytes">Most bytes of the history cache; null takes what is free.</param>
 internal sealed record VideoToMeasure(ModelFamily Family, int Width, int Height, int Frames, int? Blocks = null, long? HistoryBytes = null)
 {
+    /// <summary>Whether the latents are decoded.</summary>
+    public bool IsDecoded { get; init; } = true;
+
+    /// <summary>Another VAE, with as many latent channels; null takes the released one.</summary>
+    internal CausalVideoVaeConfig? Vae { get; init; }
+
     /// <summary>The released model with that many blocks.</summary>
-    internal PlannedModel Model => PlannedModel.Released(Family, Variant) is var whole && Blocks is { } kept ? whole.WithBlocks(kept) : whole;
+    internal PlannedModel Model => PlannedModel.Released(Family, Variant) is var whole && Blocks is { } kept ? whole.Cut(kept, Vae) : whole;
 
     /// <summary>The released variant of that size.</summary>
     internal string Variant => Math.Max(Width, Height) > 640 ? "768p" : "384p";
 
-    /// <summary>Settings of the video, with the released steps and guidance.</summary>
+    /// <summary>Settings of the video, with the released steps and guidance; without a history window, whose pictures would have to be decoded.</summary>
     internal GenerationSettings Settings(PipelineSettings defaults) =>
-        new GenerationOptions { Prompt = "a video", Width = Width, Height = Height, Frames = Frames }.Resolve(defaults);
+        new GenerationOptions { Prompt = "a video", Width = Width, Height = Height, Frames = Frames, HistoryWindow = 0 }.Resolve(defaults);
 }
 
 /// <summary>Transformers of the released sizes.</summary>

@@ -24,7 +24,8 @@ internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure vi
         using var vae = new CausalVideoVae(planned.Vae);
         progress($"filling {transformer.ParameterCount() + vae.ParameterCount()} weights");
         RandomWeights.Fill(transformer, writer.Type, options.Device);
-        RandomWeights.Fill(vae, writer.Type, options.Device);
+        if (video.IsDecoded)
+            RandomWeights.Fill(vae, writer.Type, options.Device);
         var settings = video.Settings(planned.Settings);
         var asked = new PipelineOptions { Type = writer.Type, Device = options.Device, Sampler = new SamplerOptions { HistoryBytes = video.HistoryBytes } };
         var placed = GenerationPlan.Of([settings], planned, asked).Placement;
@@ -49,6 +50,8 @@ internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure vi
         }
 
         Add("sampled", times.Select(t => t.Sampling.Sum()), denoising, products);
+        if (!video.IsDecoded)
+            return;
         Add("decoded", times.Select(t => t.Decoding), decoding, convolutions);
         // The rate at which both would run if each ran at its own.
         Add("made", times.Select(t => t.Sampling.Sum() + t.Decoding), denoising + decoding,
@@ -75,7 +78,8 @@ internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure vi
                 return (sampling, decoding);
             sampling.Add(seconds);
             using var latents = units.Current;
-            decoding += Timing.Once(options.Device, () => FrameBytes.Of(decoder.Decode(latents).Select(0, 0)));
+            if (clip.IsDecoded)
+                decoding += Timing.Once(options.Device, () => FrameBytes.Of(decoder.Decode(latents).Select(0, 0)));
         }
     }
 

@@ -45,16 +45,17 @@ internal static class BenchCommand
         var seconds = CliOptions.Number("--seconds", "S", "length in place of --frames, at 24 frames a second", zero: false);
         var blocks = CliOptions.Whole("--blocks", "N", "keep only N blocks of the transformer, so that a CPU makes a long video soon [default: all]", 1);
         var history = CliOptions.Memory("--history-cache", "most memory of the history cache; 0 keeps none [default: what is free]", zero: true);
+        var noDecoding = CliOptions.Flag("--no-decoding", "only sample the latents");
         var family = FamilyOption();
         var common = new BenchOptions("videos, the median of whose times is given");
         var command = new ExampledCommand("video", "Makes a whole video, from text features to frames, with the steps of the released models, and tells the time of each unit.",
-            $"{About.Name} bench video --device cuda --dtype bf16 --size 1280x768 --markdown", $"{About.Name} bench video --blocks 3 --seconds 10 --dtype bf16") { size, frames, seconds, blocks, history, family };
+            $"{About.Name} bench video --device cuda --dtype bf16 --size 1280x768 --markdown", $"{About.Name} bench video --blocks 3 --seconds 10 --dtype bf16 --no-decoding") { size, frames, seconds, blocks, history, noDecoding, family };
         common.AddTo(command);
         command.SetAction((parsed, cancellationToken) =>
         {
             var (width, height) = parsed.GetValue(size) is { } pixels ? (pixels.Width, pixels.Height) : (640, 384);
             var length = parsed.GetValue(seconds) is { } time ? VideoLength.Fitting((int)Math.Round(time * 24) + 1) : parsed.GetValue(frames) ?? 121;
-            var video = new VideoToMeasure(FamilyOf(parsed.GetValue(family)), width, height, length, parsed.GetValue(blocks), parsed.GetValue(history));
+            var video = new VideoToMeasure(FamilyOf(parsed.GetValue(family)), width, height, length, parsed.GetValue(blocks), parsed.GetValue(history)) { IsDecoded = !parsed.GetValue(noDecoding) };
             return Run(common.Read(parsed, new BenchmarkOptions { Video = video }), common, parsed, console, cancellationToken);
         });
         return command;

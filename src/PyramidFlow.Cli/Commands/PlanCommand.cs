@@ -37,8 +37,6 @@ internal static class PlanCommand
         command.SetAction((parsed, cancellationToken) =>
         {
             var clip = settings.Read(parsed, new ClipArguments { Prompt = "plan" });
-            // A guidance scale that is off for one kind of unit saves work in both.
-            clip = clip with { VideoGuidance = clip.VideoGuidance ?? clip.Guidance };
             PlanRun.Run(clip, model.Read(parsed), parsed.GetValue(speed), parsed.GetValue(json), console, cancellationToken);
             return Task.FromResult(ExitCode.Ok);
         });

@@ -56,7 +56,7 @@ internal sealed class VideoFiles(VideoJob job, VideoFolder folder, LeaseKeeper k
         Show(last ?? throw new InvalidOperationException("there is no frame yet"));
     }
 
-    /// <summary>Writes the preview that a report brings before it is told that there is one.</summary>
+    /// <summary>Writes the preview of a progress report, then passes the report on.</summary>
     public void Report(GenerationProgress value)
     {
         if (value.Preview is { } picture)

@@ -16,7 +16,7 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
 
     /// <summary>Makes it.</summary>
     /// <param name="job">What to make.</param>
-    /// <param name="keeper">Told how far it is.</param>
+    /// <param name="keeper">Takes the progress.</param>
     /// <returns>What it became; its files are whole and have their names.</returns>
     /// <exception cref="OperationCanceledException">The keeper stopped it.</exception>
     public async Task<VideoResult> MakeAsync(VideoJob job, LeaseKeeper keeper)

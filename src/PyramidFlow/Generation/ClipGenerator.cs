@@ -58,6 +58,8 @@ public static class ClipGenerator
     public static async Task<ClipResult> MakeAsync(ClipInputs clip, Func<VideoPipeline> pipeline, IFrameSink sink, IProgress<GenerationProgress>? progress = null,
         Action<IReadOnlyList<string>>? warn = null, CancellationToken cancellationToken = default)
     {
+        if (clip.Plan.Clips.Count != 1)
+            throw new ArgumentException(FormattableString.Invariant($"the plan has {clip.Plan.Clips.Count} clips and a sink takes one: plan each clip by itself"), nameof(clip));
         var (plan, frames) = (clip.Plan, 0);
         var (settings, warnings) = (plan.Clip, new List<string>());
 

@@ -108,7 +108,7 @@ public sealed record GenerationPlan
         clip.Latents?.CheckChannels(transformer.LatentChannels);
     }
 
-    // As asked for, within a budget or what the machine has.
+    // The options asked for, with what they leave open chosen for the budget or the memory of the machine.
     private static PipelineOptions Place(GenerationSettings clip, PlannedModel model, PipelineOptions options)
     {
         var device = options.Device ?? Device.Cpu;
@@ -124,6 +124,6 @@ public sealed record GenerationPlan
         var placed = MemoryBudget.Place(model, clip, type, options, ours, memory.Total);
         // Larger batches come before the history cache, which takes what is left.
         var roomy = placed with { Sampler = placed.Sampler.RoomyOn(device) with { HistoryBytes = 0 } };
-        return RunMemory.Of(model, clip, type, roomy).Peak <= ours ? MemoryBudget.WithHistory(model, clip, type, options, roomy, ours) : placed;
+        return RunMemory.Of(model, clip, type, roomy).Peak <= ours ? MemoryBudget.WithHistory(model, clip, type, options, roomy, MemoryBudget.Spared(ours)) : placed;
     }
 }

@@ -56,13 +56,14 @@ public sealed record SamplingPlan(int Height, int Width, int FramesPerUnit, IRea
     }
 
     /// <summary>
-    /// Cost of an evaluation in tokens: <see cref="Tokens"/>, less what is approximated. Evaluations that share a history share its tokens, and
-    /// where the others are guided an evaluation without guidance counts half.
+    /// Cost of an evaluation in tokens: <see cref="Tokens"/>, less what is approximated and what a history cache holds (as if it held all that it can). Evaluations that
+    /// share a history share its tokens, and where the others are guided an evaluation without guidance counts half.
     /// </summary>
     public double Work(int unit, int stage, int evaluation)
     {
         var own = SizeOf(unit, stage).Tokens;
-        var history = (double)(Tokens(unit, stage) - own) / Approximations.ReusePrefix;
+        var held = HistoryPlan.HeldFrames(this, unit, stage, isNewText: false) * HistoryPlan.FrameTokens(this);
+        var history = (double)(Tokens(unit, stage) - own - held) / Approximations.ReusePrefix;
         return (own + history) * (Guidance[unit] is null || Approximations.IsGuided(evaluation) ? 1 : 0.5);
     }
 

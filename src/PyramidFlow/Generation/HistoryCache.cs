@@ -24,16 +24,22 @@ internal sealed class HistoryCache : IDisposable
         chosen = HistoryPlan.Choose(plan, model.Config, model.WeightType, options, clips);
     }
 
-    /// <summary>What a unit can continue from at a stage.</summary>
+    /// <summary>The part of the cache that a unit continues from at a stage.</summary>
     /// <param name="stage">The stage.</param>
     /// <param name="unit">The unit.</param>
     internal StageHistory At(int stage, int unit)
     {
-        // A history that is cut begins with another frame, so no later unit continues it either.
+        // A history that is cut begins with another frame, so no later unit continues it either. Evaluations with and without guidance have
+        // timesteps of their own, which are others where guidance begins or ends.
         if (!HistoryPlan.IsWhole(plan, unit))
             Dispose();
+        else if (HistoryPlan.TurnsGuidance(plan, unit))
+            Drop(stage);
         return new StageHistory(this, stage, HistoryPlan.KeptFrames(plan, unit, stage));
     }
+
+    /// <summary>Whether a buffer is allocated.</summary>
+    internal bool HoldsMemory => buffers.Count > 0;
 
     /// <inheritdoc/>
     public void Dispose()
@@ -41,6 +47,15 @@ internal sealed class HistoryCache : IDisposable
         foreach (var (buffer, _) in buffers.Values)
             buffer.Dispose();
         buffers.Clear();
+    }
+
+    private void Drop(int stage)
+    {
+        foreach (var kept in buffers.Keys.Where(kept => kept.Stage == stage).ToList())
+        {
+            buffers[kept].Buffer.Dispose();
+            buffers.Remove(kept);
+        }
     }
 
     // The buffer of a text; what was computed with another text is freed. Null where nothing is kept.
@@ -61,7 +76,7 @@ internal sealed class HistoryCache : IDisposable
     }
 }
 
-/// <summary>What one unit can continue from at one stage.</summary>
+/// <summary>The part of the history cache that one unit continues from at one stage.</summary>
 /// <param name="Cache">The history cache of the clip.</param>
 /// <param name="Stage">The stage.</param>
 /// <param name="FinalFrames">Leading history frames that never change again; 0 keeps nothing.</param>
@@ -80,7 +95,7 @@ internal sealed record StageHistory(HistoryCache Cache, int Stage, long FinalFra
 /// <param name="Bytes">Bytes at the end of the clip.</param>
 internal sealed record KeptStage(int Stage, bool IsGuided, int Timesteps, long Frames, long Bytes);
 
-/// <summary>Plans the history cache of a clip: what units have in common, what fits, and what it saves. The run and its plan read the same numbers.</summary>
+/// <summary>Plans the history cache of a clip: the frames that neighbouring units have in common, and the stages and timesteps that fit. The run and its plan read the same numbers.</summary>
 internal static class HistoryPlan
 {
     // Where nothing is known of the machine.
@@ -89,10 +104,13 @@ internal static class HistoryPlan
     /// <summary>Whether the history of a unit holds all frames before it, so that it begins like that of the unit before.</summary>
     internal static bool IsWhole(SamplingPlan plan, int unit) => plan.HistoryOf(unit) == (unit == 0 ? 0 : plan.First + ((unit - 1) * plan.FramesPerUnit));
 
+    /// <summary>Whether guidance begins or ends with a unit.</summary>
+    internal static bool TurnsGuidance(SamplingPlan plan, int unit) => unit > 0 && (plan.Guidance[unit] is null) != (plan.Guidance[unit - 1] is null);
+
     /// <summary>Tokens of a frame at the lowest resolution.</summary>
     internal static long FrameTokens(SamplingPlan plan) => plan.SizeOf(1, 0).FrameTokens;
 
-    /// <summary>Leading history frames that a unit leaves to later units: those at the lowest resolution. 0 where nobody continues it.</summary>
+    /// <summary>Leading history frames that a unit leaves to later units: those at the lowest resolution; 0 where no later unit continues it.</summary>
     internal static long KeptFrames(SamplingPlan plan, int unit, int stage)
     {
         if (!IsWhole(plan, unit))
@@ -108,7 +126,7 @@ internal static class HistoryPlan
     /// <param name="stage">The stage.</param>
     /// <param name="isNewText">Whether the prompt begins with this unit.</param>
     internal static long HeldFrames(SamplingPlan plan, int unit, int stage, bool isNewText) =>
-        unit < 2 || isNewText || !IsWhole(plan, unit) || (plan.Guidance[unit] is null) != (plan.Guidance[unit - 1] is null) ? 0 : KeptFrames(plan, unit - 1, stage);
+        unit < 2 || isNewText || !IsWhole(plan, unit) || TurnsGuidance(plan, unit) ? 0 : KeptFrames(plan, unit - 1, stage);
 
     /// <summary>Chooses what is kept: lower stages first, because each of their tokens saves most.</summary>
     /// <param name="plan">Shape and steps of the clip.</param>

@@ -38,8 +38,11 @@ internal static class MemoryBudget
                 $"{Clip(settings)} needs {peaks[^1] / 1e9:0.0} GB and {place} has {total / 1e9:0.0} GB: give a memory budget (--max-memory), decode in tiles, or make smaller frames"));
         }
 
-        return WithHistory(model, settings, type, options, Overlapped(model, settings, type, options, placed[fits < 0 ? ^1 : fits], available), available - (available / Spare));
+        return WithHistory(model, settings, type, options, Overlapped(model, settings, type, options, placed[fits < 0 ? ^1 : fits], available), Spared(available));
     }
+
+    /// <summary>Free memory less the share that the history cache leaves to other programs.</summary>
+    internal static long Spared(long available) => available - (available / Spare);
 
     /// <summary>Gives the history cache what is left of the memory, at most as much as was asked for.</summary>
     /// <param name="model">The checkpoint.</param>

@@ -68,9 +68,11 @@ internal sealed class PlannedModel
         ? null
         : new PlannedModel($"{Name}-int8", Family, Variant, Settings, Transformer, Vae, Clips, T5) { Sizes = Sizes.AsInt8 };
 
-    /// <summary>The same model with fewer transformer blocks, for measurements.</summary>
+    /// <summary>The same model with fewer transformer blocks or another VAE, for measurements.</summary>
     /// <param name="blocks">1 to as many as it has.</param>
-    internal PlannedModel WithBlocks(int blocks) => new(Name, Family, Variant, Settings, Transformer.WithBlocks(blocks), Vae, Clips, T5);
+    /// <param name="vae">A VAE with as many latent channels; null keeps its own.</param>
+    internal PlannedModel Cut(int blocks, CausalVideoVaeConfig? vae = null) =>
+        new(Name, Family, Variant, Settings, Transformer.WithBlocks(blocks), vae ?? Vae, Clips, T5);
 
     /// <summary>Weights of the text encoders, the transformer and the VAE.</summary>
     internal ModelSizes Sizes { get => field ??= Measure(null, null); private set; }

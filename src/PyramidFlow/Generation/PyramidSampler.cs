@@ -251,13 +251,21 @@ internal sealed class SamplingFallback(PyramidTransformer model, SamplerOptions 
     /// <param name="cause">The error to give where it is as little as possible already.</param>
     internal void Shrink(TorchMemoryException cause)
     {
+        if (history?.HoldsMemory == true)
+        {
+            Dispose();
+            Options = Options with { HistoryBytes = 0 };
+            TorchRuntime.TrimMemory();
+            warn?.Invoke("memory ran out: that part was done again without a history cache, and so is the rest of the clip");
+            return;
+        }
+
         const int leastBlock = 16;
         var attention = Options.Attention;
         if (Options.PrefixBytes == 0 && attention.QueryBlock <= leastBlock)
             throw new TorchMemoryException($"{cause.Message}, with as little at a time as can be: use another way to offload, a memory budget, or smaller frames", cause);
-        Dispose();
         TorchRuntime.TrimMemory();
-        Options = Options with { HistoryBytes = 0, PrefixBytes = Options.PrefixBytes >> 3, Attention = attention.InBlocksOf(Math.Max(leastBlock, attention.QueryBlock / 2)) };
+        Options = Options with { PrefixBytes = Options.PrefixBytes >> 3, Attention = attention.InBlocksOf(Math.Max(leastBlock, attention.QueryBlock / 2)) };
         warn?.Invoke("memory ran out: that part was done again with less at a time, and so is the rest of the clip");
     }
 

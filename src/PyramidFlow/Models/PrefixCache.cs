@@ -129,8 +129,9 @@ public sealed class HistoryBuffer(int timesteps, int rows, long capacity) : IDis
         if (block == blocks.Count)
         {
             long[] shape = [source.Keys.Size(0), (long)timesteps * rows, capacity, source.Keys.Size(3)];
-            blocks.Add(new KeyValues(TensorScope.Release(Tensor.Empty(shape, source.Keys.Type, source.Keys.Device)),
-                TensorScope.Release(Tensor.Empty(shape, source.Values.Type, source.Values.Device)), layout.TextLengths is not null));
+            var (keys, values) = (Tensor.Empty(shape, source.Keys.Type, source.Keys.Device), Tensor.Empty(shape, source.Values.Type, source.Values.Device));
+            // Only now, when nothing can fail any more, does this object own them.
+            blocks.Add(new KeyValues(TensorScope.Release(keys), TensorScope.Release(values), layout.TextLengths is not null));
         }
 
         var target = blocks[block].RowRange((long)first * rows, (long)count * rows);
@@ -157,4 +158,31 @@ public sealed class HistoryBuffer(int timesteps, int rows, long capacity) : IDis
 /// <param name="Buffer">Keys and values.</param>
 /// <param name="Timestep">The buffer's timestep that the first one of the pass is.</param>
 /// <param name="FinalFrames">Leading history frames of the pass that stand at the lowest resolution, so that they never change again.</param>
-public readonly record struct HistorySlice(HistoryBuffer Buffer, int Timestep, long FinalFrames);
+public readonly record struct HistorySlice(HistoryBuffer Buffer, int Timestep, long FinalFrames)
+{
+    /// <summary>Frames that are held for all timesteps of a pass.</summary>
+    internal long Held(int timesteps) => Buffer.Frames(Timestep, timesteps);
+
+    /// <summary>The first tokens in a block, as views in the open scope.</summary>
+    internal KeyValues View(int block, int timesteps, long tokens) => Buffer.View(block, Timestep, timesteps, tokens);
+
+    /// <summary>Appends the tokens of a pass that never change again.</summary>
+    /// <param name="block">The block.</param>
+    /// <param name="timesteps">Timesteps of the pass.</param>
+    /// <param name="own">Keys and values of the pass.</param>
+    /// <param name="first">Place of its first token.</param>
+    /// <param name="final">Place of the first token that will change again.</param>
+    /// <param name="layout">Knows the words of each row.</param>
+    /// <returns>All keys and values up to the end of the pass, as views in the open scope: those of the buffer, then those that will change again.</returns>
+    internal KeyValues[] Append(int block, int timesteps, KeyValues own, long first, long final, SequenceLayout layout)
+    {
+        if (final > first)
+            Buffer.Write(block, Timestep, timesteps, own, first, final - first, layout);
+        var changing = first + own.Length - final;
+        return [.. final == 0 ? Array.Empty<KeyValues>() : [View(block, timesteps, final)],
+            .. changing == 0 ? Array.Empty<KeyValues>() : [own.Tokens(final - first, changing)]];
+    }
+
+    /// <summary>Notes the frames that the timesteps of a finished pass hold.</summary>
+    internal void Commit(int timesteps) => Buffer.Commit(Timestep, timesteps, FinalFrames);
+}

@@ -112,41 +112,33 @@ public abstract class PyramidTransformer : Module
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
         var steps = (int)timesteps.Size(0);
-        var buffer = kept?.Buffer;
-        var (row, final) = (kept?.Timestep ?? 0, kept?.FinalFrames ?? 0);
-        var held = buffer?.Frames(row, steps) ?? 0;
+        var held = kept?.Held(steps) ?? 0;                                                  // frames that need not run
         var rest = Behind(history, held);
-        ClipSize[] before = held == 0 ? [] : [ClipSize.Of(history[0]) with { Time = held }];
-        ClipSize[] clips = [.. before, .. rest.Select(ClipSize.Of), unit];
+        var frame = ClipSize.Of(history[0]);
+        ClipSize[] clips = [.. held == 0 ? Array.Empty<ClipSize>() : [frame with { Time = held }], .. rest.Select(ClipSize.Of), unit];
         var modulation = Modulate(timesteps.RepeatInterleave(text.Mask.Rows, 0), text.Pooled.Repeat(steps, 1));
         var prefix = new PrefixCache(Layout(clips, text.Mask, attention), modulation, steps);
         try
         {
             using var all = Layout(clips, text.Mask.Repeat(steps), attention);
-            var first = held == 0 ? 0 : all.TextLength + before[0].Tokens;                  // tokens that are there
-            var count = ((final - held) * ClipSize.Of(history[0]).FrameTokens) + (held == 0 && final > 0 ? all.TextLength : 0); // new ones that stay
-            var parts = held == 0 ? null : Enumerable.Range(0, Config.Blocks).Select(block => (IReadOnlyList<KeyValues>)[buffer!.View(block, row, steps, first)]).ToList();
+            var first = Tokens(held);                                                       // where the pass begins
+            var final = Math.Max(first, Tokens(kept?.FinalFrames ?? 0));                    // where tokens begin that will change again
             if (rest.Count == 0)
             {
-                parts!.ForEach(block => prefix.Add([.. block]));
+                for (var block = 0; block < Config.Blocks; block++)
+                    prefix.Add(kept!.Value.View(block, steps, first));
                 return prefix;
             }
 
             var words = held == 0 ? EmbedText(text).Repeat(steps, 1, 1) : null;             // [steps * b, l, d]
-            var x = EmbedClips(rest, all, before.Length).Repeat(steps, 1, 1);               // [steps * b, n, d]
-            RunBlocks(words, x, modulation, new BlockPass(all, first, parts, Record), outputs: 0);
-            if (count > 0)
-                buffer!.Commit(row, steps, final);
+            var x = EmbedClips(rest, all, clips.Length - 1 - rest.Count).Repeat(steps, 1, 1); // [steps * b, n, d]
+            var before = held == 0 ? null : Enumerable.Range(0, Config.Blocks).Select(block => (IReadOnlyList<KeyValues>)[kept!.Value.View(block, steps, first)]).ToList();
+            RunBlocks(words, x, modulation, new BlockPass(all, first, before,
+                (block, own) => prefix.Add(kept is { } slice ? slice.Append(block, steps, own, first, final, all) : [own])), outputs: 0);
+            kept?.Commit(steps);
             return prefix;
 
-            void Record(int block, KeyValues own)
-            {
-                if (count > 0)
-                    buffer!.Write(block, row, steps, own, first, count, all);
-                var last = own.Length - count;
-                prefix.Add([.. first + count > 0 ? [buffer!.View(block, row, steps, first + count)] : Array.Empty<KeyValues>(),
-                    .. count == 0 ? [own] : last > 0 ? [own.Tokens(count, last)] : Array.Empty<KeyValues>()]);
-            }
+            long Tokens(long frames) => frames == 0 ? 0 : all.TextLength + (frames * frame.FrameTokens);
         }
         catch
         {

@@ -53,16 +53,19 @@ public class HistoryCacheTests
         }
     }
 
-    [Fact]
-    public void A_clip_whose_guidance_comes_and_goes_is_the_same()
+    [Theory]
+    [InlineData(1, 2L << 30)]
+    [InlineData(2, 2L << 30)]
+    [InlineData(2, 1L)]
+    public void A_clip_whose_guidance_comes_and_goes_is_the_same(int every, long prefixBytes)
     {
         using var scope = new TensorScope();
         using var noGrad = NoGrad.Begin();
         using var generator = new RandomGenerator(5);
         using var model = Tiny.Flux(generator);
         var text = Text(generator);
-        var plan = Plan with { Guidance = [4.0, 3.0, null, null, 3.0, 3.0, null] };
-        GoldenTensors.AssertClose(Sample(model, plan, _ => text, new SamplerOptions { HistoryBytes = 0 }), Sample(model, plan, _ => text, new SamplerOptions()), 1e-5, 1e-5, "clip");
+        var plan = Plan with { VideoSteps = [4, 4, 4], Guidance = [4.0, 3.0, 3.0, null, null, 3.0, 3.0, null], Approximations = new Approximations { GuidanceEvery = every } };
+        GoldenTensors.AssertClose(Sample(model, plan, _ => text, new SamplerOptions { HistoryBytes = 0, PrefixBytes = prefixBytes }), Sample(model, plan, _ => text, new SamplerOptions { PrefixBytes = prefixBytes }), 1e-5, 1e-5, "clip");
     }
 
     [Fact]
