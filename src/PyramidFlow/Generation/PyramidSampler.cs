@@ -20,7 +20,7 @@ public sealed record SamplerOptions
 
     /// <summary>
     /// Most bytes of the history cache: keys and values of history frames that never change again, kept from unit to unit; 0 keeps none. Null
-    /// lets the pipeline choose by the memory there is, or 2 GiB where it does not know.
+    /// lets the pipeline choose by the memory there is, or 2 GiB where it does not know. What is kept changes the last digits of the result.
     /// </summary>
     public long? HistoryBytes { get; init; }
 
