@@ -71,7 +71,8 @@ public class SignalTests(TinyModel model) : IClassFixture<TinyModel>
 
     private static Process Start(params string[] arguments)
     {
-        var start = new ProcessStartInfo("dotnet", [typeof(CommandLine).Assembly.Location, .. arguments])
+        // A shell ignores SIGINT for what it starts in the background, and a program that inherits that keeps ignoring it.
+        var start = new ProcessStartInfo("env", ["--default-signal", "dotnet", typeof(CommandLine).Assembly.Location, .. arguments])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,
