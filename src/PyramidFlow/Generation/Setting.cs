@@ -107,13 +107,16 @@ internal sealed class Setting(string name, SettingType type, Func<GenerationOpti
 internal sealed class SettingType(string schema, Func<string, object?> parse, Func<object, string> format, Action<Utf8JsonWriter, object> write)
 {
     /// <summary>Placeholder of a value in the help, such as <c>N</c>; empty for a flag.</summary>
-    public string ValueName { get; init; } = "";
+    public string ValueName { get => Choices is { } names ? string.Join('|', names) : field; init; } = "";
 
     /// <summary>Type in a JSON schema.</summary>
     public string Schema => schema;
 
-    /// <summary>The values there are; null is any of the type.</summary>
-    public IReadOnlyList<string>? Choices { get; init; }
+    /// <summary>The values there are, such as the solvers registered so far; null is any of the type.</summary>
+    public IReadOnlyList<string>? Choices => ReadChoices?.Invoke();
+
+    /// <summary>Reads the values there are.</summary>
+    internal Func<IReadOnlyList<string>>? ReadChoices { get; init; }
 
     /// <summary>Least and most value; null is open. A positive number has a least value of 0, which itself is refused.</summary>
     public (double? Least, double? Most) Range { get; init; }
@@ -122,7 +125,7 @@ internal sealed class SettingType(string schema, Func<string, object?> parse, Fu
     public bool IsFlag => schema == "boolean";
 
     /// <summary>Whether it is free text, so that an empty one is a value.</summary>
-    public bool IsText => schema == "string" && Choices is null && !IsCompact;
+    public bool IsText => schema == "string" && ReadChoices is null && !IsCompact;
 
     /// <summary>Whether it is a text of a fixed form, such as 640x384.</summary>
     internal bool IsCompact { get; init; }

@@ -186,7 +186,7 @@ internal static class SettingsTable
     private static SettingType Solver => new("string",
         text => FlowSolvers.Find(text) ?? throw new FormatException($"use {FlowSolvers.Choices}"),
         value => ((IFlowSolver)value).Name, (writer, value) => writer.WriteStringValue(((IFlowSolver)value).Name))
-    { ValueName = string.Join('|', FlowSolvers.Names), Choices = FlowSolvers.Names };
+    { ReadChoices = () => FlowSolvers.Names };
 
     private static SettingType Whole(int least, int most = int.MaxValue) => new("integer",
         text => most == int.MaxValue ? Whole(text, least)

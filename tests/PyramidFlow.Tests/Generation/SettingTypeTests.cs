@@ -128,6 +128,7 @@ public class SettingTypeTests
         Assert.Equal(["sample_image", "new_only"], SettingsTable.All.Where(setting => setting.Type.IsFlag).Select(setting => setting.Name));
         Assert.Equal(["prompt", "negative_prompt", "prompt_suffix"], SettingsTable.All.Where(setting => setting.Type.IsText).Select(setting => setting.Name));
         Assert.Equal(FlowSolvers.Names, Type("solver").Choices);
+        Assert.Equal(string.Join('|', FlowSolvers.Names), Type("solver").ValueName);
 
         static SettingType Type(string name) => SettingsTable.Find(name)!.Type;
     }
