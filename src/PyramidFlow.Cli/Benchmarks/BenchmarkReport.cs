@@ -135,5 +135,5 @@ internal sealed record HistoryPoint(string? Date, string? Device, IReadOnlyList<
 /// <summary>A row of it.</summary>
 /// <param name="Kind">Line of the picture; null is in none.</param>
 /// <param name="Dtype">fp32 or bf16.</param>
-/// <param name="Share">Of the rate.</param>
+/// <param name="Share">Share of the rate, 0 to 1.</param>
 internal sealed record HistoryRow(string? Kind, string? Dtype, double Share);

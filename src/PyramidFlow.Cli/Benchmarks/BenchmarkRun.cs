@@ -8,7 +8,7 @@ namespace PyramidFlow.Cli.Benchmarks;
 internal static class BenchmarkRun
 {
     /// <summary>Measures the machine's rates, then the VAE, text encoders, the transformer, its training and a whole video, as far as asked for.</summary>
-    /// <param name="options">What to measure.</param>
+    /// <param name="options">The parts to measure.</param>
     /// <param name="progress">Takes a line before each longer piece of work and after each row.</param>
     /// <param name="cancellationToken">Stops between two measurements.</param>
     /// <exception cref="ArgumentException">The options are impossible; see <see cref="BenchmarkOptions.Check"/>.</exception>
@@ -54,7 +54,7 @@ internal sealed class RowWriter(Device device, Action<string> progress)
     internal ElementType Type { get; set; }
 
     /// <summary>Adds a row.</summary>
-    /// <param name="name">What ran.</param>
+    /// <param name="name">Name of the part that ran.</param>
     /// <param name="seconds">Median time.</param>
     /// <param name="flops">Operations.</param>
     /// <param name="rate">GFLOP/s that single operations reach.</param>

@@ -131,7 +131,7 @@ internal sealed class DitBenchmark
     }
 
     // Frames that the unit before leaves at the lowest resolution.
-    private static long Held(int number, int stage) => Math.Max(0, number - 1 - stage);
+    private static long Held(int number, int stage) => LatentPyramid.FinalFrames(number - 1, stage, framesPerUnit: 1);
 
     private List<Tensor> History(Tensor[] pyramid, int number, int stage) =>
         number == 0 ? [] : LatentPyramid.History(pyramid, number, stage, framesPerUnit: 1);

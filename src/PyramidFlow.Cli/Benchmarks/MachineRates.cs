@@ -2,7 +2,7 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Cli.Benchmarks;
 
-/// <summary>What single operations reach on this machine, in the same process as the rows.</summary>
+/// <summary>Rates of single operations on this machine, measured in the same process as the rows.</summary>
 /// <param name="GemmFp32">Matrix products in float32, GFLOP/s.</param>
 /// <param name="GemmBf16">Matrix products in bfloat16, GFLOP/s.</param>
 /// <param name="ConvFp32">3x3x3 convolution in float32, GFLOP/s.</param>

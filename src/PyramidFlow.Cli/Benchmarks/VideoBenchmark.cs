@@ -43,11 +43,8 @@ internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure vi
 
         var (denoising, decoding) = (Flops(GenerationPhase.Denoising), Flops(GenerationPhase.Decoding));
         var (products, convolutions) = (rates.Gemm(writer.Type), rates.Conv(writer.Type));
-        for (var unit = 0; unit < settings.Sampling.Units; unit++)
-        {
-            var number = unit;
-            Add("sampled", times.Select(t => t.Sampling[number]), plan.Where(part => part.Phase == GenerationPhase.Denoising && part.Unit == number).Sum(part => part.Flops), products, unit: number);
-        }
+        foreach (var unit in Enumerable.Range(0, settings.Sampling.Units))
+            Add("sampled", times.Select(t => t.Sampling[unit]), Flops(GenerationPhase.Denoising, unit), products, unit: unit);
 
         Add("sampled", times.Select(t => t.Sampling.Sum()), denoising, products);
         if (!video.IsDecoded)
@@ -57,7 +54,7 @@ internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure vi
         Add("made", times.Select(t => t.Sampling.Sum() + t.Decoding), denoising + decoding,
             (denoising + decoding) / ((denoising / products) + (decoding / convolutions)), "video");
 
-        double Flops(GenerationPhase phase) => plan.Where(part => part.Phase == phase).Sum(part => part.Flops);
+        double Flops(GenerationPhase phase, int? unit = null) => plan.Where(part => part.Phase == phase && (unit is null || part.Unit == unit)).Sum(part => part.Flops);
 
         void Add(string what, IEnumerable<double> seconds, double flops, double rate, string? kind = null, int? unit = null) =>
             writer.Add($"{video.Family} {video.Width}x{video.Height}{(video.Blocks is { } kept ? $", only {kept} blocks" : "")}, {video.Frames} frames {what}", Timing.Median(seconds), flops, rate, unit: unit, kind: kind);

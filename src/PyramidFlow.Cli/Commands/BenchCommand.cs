@@ -100,7 +100,7 @@ internal static class BenchCommand
 }
 
 /// <summary>Options that all benchmarks have.</summary>
-/// <param name="runs">What the median is taken over, for the help.</param>
+/// <param name="runs">Name in the help of the runs whose median is reported.</param>
 internal sealed class BenchOptions(string runs)
 {
     private readonly Option<string?> type = CliOptions.Choice("--dtype", "element type to compute in, or both one after the other [default: fp32]", "fp32", "bf16", "both");
@@ -173,7 +173,7 @@ internal sealed class BenchTarget
         }
     }
 
-    /// <summary>What to measure.</summary>
+    /// <summary>Options of the measurement.</summary>
     /// <exception cref="ArgumentException">A model has fewer blocks, or a length is impossible.</exception>
     internal BenchmarkOptions Read(ParseResult parsed)
     {
@@ -210,7 +210,7 @@ internal sealed class BenchTarget
     private bool Has(BenchParts any) => (parts & any) != 0;
 }
 
-/// <summary>What a <c>bench</c> command measures.</summary>
+/// <summary>Parts that a <c>bench</c> command measures.</summary>
 [Flags]
 internal enum BenchParts
 {

@@ -100,7 +100,7 @@ internal static class Doctor
 }
 
 /// <summary>The result of one check.</summary>
-/// <param name="Name">What it is.</param>
+/// <param name="Name">Name of the part that is checked.</param>
 /// <param name="State">Whether it is there.</param>
 /// <param name="Value">What was found.</param>
 /// <param name="Fix">The command that mends it, or null.</param>

@@ -45,6 +45,14 @@ public sealed record SamplingPlan(int Height, int Width, int FramesPerUnit, IRea
     /// <summary>Evaluations of the transformer in a stage of a unit.</summary>
     public int EvaluationsOf(int unit, int stage) => Approximations.Solver.Evaluations(StepsOf(unit)[stage]);
 
+    /// <summary>Timesteps in a stage of a unit for which a prefix is computed, of the evaluations with guidance or of those without.</summary>
+    internal int PrefixesOf(int unit, int stage, bool isGuided)
+    {
+        var evaluations = EvaluationsOf(unit, stage);
+        var guided = Guidance[unit] is null ? 0 : Approximations.GuidedEvaluations(evaluations);
+        return Approximations.Prefixes(isGuided ? guided : evaluations - guided);
+    }
+
     /// <summary>Tokens of a unit at a stage.</summary>
     public ClipSize SizeOf(int unit, int stage) => Size(FramesOf(unit), stage);
 

@@ -34,7 +34,7 @@ internal sealed class HistoryCache : IDisposable
         if (!HistoryPlan.IsWhole(plan, unit))
             Dispose();
         else if (HistoryPlan.TurnsGuidance(plan, unit))
-            Drop(stage);
+            Free([.. buffers.Keys.Where(kept => kept.Stage == stage)]);
         return new StageHistory(this, stage, HistoryPlan.KeptFrames(plan, unit, stage));
     }
 
@@ -42,16 +42,11 @@ internal sealed class HistoryCache : IDisposable
     internal bool HoldsMemory => buffers.Count > 0;
 
     /// <inheritdoc/>
-    public void Dispose()
-    {
-        foreach (var (buffer, _) in buffers.Values)
-            buffer.Dispose();
-        buffers.Clear();
-    }
+    public void Dispose() => Free([.. buffers.Keys]);
 
-    private void Drop(int stage)
+    private void Free(IReadOnlyList<KeptStage> stages)
     {
-        foreach (var kept in buffers.Keys.Where(kept => kept.Stage == stage).ToList())
+        foreach (var kept in stages)
         {
             buffers[kept].Buffer.Dispose();
             buffers.Remove(kept);
@@ -116,8 +111,8 @@ internal static class HistoryPlan
         if (!IsWhole(plan, unit))
             return 0;
         // The last unit with a whole history needs what the one before it has left and leaves nothing.
-        var last = Math.Min(plan.Units - 1, plan.Window is { } window && window >= plan.First ? 1 + ((window - plan.First) / plan.FramesPerUnit) : plan.Window is null ? int.MaxValue : 0);
-        return LatentPyramid.HistoryRanges(plan.HistoryOf(Math.Min(unit, last - 1)), stage, plan.FramesPerUnit).TakeWhile(clip => clip.Level == 0).Sum(clip => clip.Count);
+        var isContinued = unit + 1 < plan.Units && IsWhole(plan, unit + 1);
+        return LatentPyramid.FinalFrames(plan.HistoryOf(isContinued ? unit : unit - 1), stage, plan.FramesPerUnit);
     }
 
     /// <summary>Frames that the unit before has left at a stage for a unit; 0 where it begins anew.</summary>
@@ -168,9 +163,7 @@ internal static class HistoryPlan
             var (groups, frames) = (0, 0L);
             for (var unit = 1; unit < plan.Units; unit++)
             {
-                var evaluations = plan.EvaluationsOf(unit, stage);
-                var guided = plan.Guidance[unit] is null ? 0 : plan.Approximations.GuidedEvaluations(evaluations);
-                var count = plan.Approximations.Prefixes(isGuided ? guided : evaluations - guided);
+                var count = plan.PrefixesOf(unit, stage, isGuided);
                 if (count > 0)
                     (groups, frames) = (Math.Max(groups, count), Math.Max(frames, KeptFrames(plan, unit, stage)));
             }

@@ -72,6 +72,10 @@ internal static class LatentPyramid
         return clips;
     }
 
+    /// <summary>Leading frames of <see cref="HistoryRanges"/> at the lowest resolution: they stand there in every later unit.</summary>
+    internal static long FinalFrames(long frames, int stage, int framesPerUnit) =>
+        HistoryRanges(frames, stage, framesPerUnit).TakeWhile(clip => clip.Level == 0).Sum(clip => clip.Count);
+
     private static Tensor PerFrame(Tensor x, Func<Tensor, Tensor> resize)
     {
         var (batch, time) = (x.Size(0), x.Size(2));

@@ -62,7 +62,7 @@ internal sealed record RunPlan(IReadOnlyList<PlannedWork> Work, IReadOnlyList<(O
                 var held = HistoryPlan.HeldFrames(plan, unit, stage, isNewText: settings.Prompts.Any(prompt => prompt.FromUnit == unit));
                 foreach (var kept in held == 0 ? [] : history.Where(each => each.Stage == stage))
                 {
-                    var less = WorkCount.SavedByHistory(model.Transformer, shape, plan.EvaluationsOf(unit, stage), plan.Approximations, kept, held);
+                    var less = WorkCount.SavedByHistory(model.Transformer, shape, plan, unit, kept, held);
                     (flops, saved) = (flops - less, saved + less);
                 }
 
@@ -114,12 +114,11 @@ internal static class WorkCount
             : (double)count * DitFlops.Joint(config, rows);
     }
 
-    /// <summary>What a history cache saves of the evaluations of one unit at one stage.</summary>
-    internal static double SavedByHistory(ITransformerConfig config, SequenceShape shape, int evaluations, Approximations approximations, KeptStage kept, long held)
+    /// <summary>Operations that a history cache saves in one unit at one stage.</summary>
+    internal static double SavedByHistory(ITransformerConfig config, SequenceShape shape, SamplingPlan plan, int unit, KeptStage kept, long held)
     {
-        var guided = shape.Rows == 1 ? 0 : approximations.GuidedEvaluations(evaluations);
         var rows = kept.IsGuided ? shape : shape with { Rows = 1 };
-        var count = Math.Min(kept.Timesteps, approximations.Prefixes(kept.IsGuided ? guided : evaluations - guided));
+        var count = Math.Min(kept.Timesteps, plan.PrefixesOf(unit, kept.Stage, kept.IsGuided));
         return (double)count * (DitFlops.Prefix(config, rows) - DitFlops.Prefix(config, rows, held));
     }
 

@@ -78,12 +78,6 @@ public sealed class HistoryBuffer(int timesteps, int rows, long capacity) : IDis
     /// <summary>Number of timesteps.</summary>
     public int Timesteps => timesteps;
 
-    /// <summary>Rows of text.</summary>
-    public int Rows => rows;
-
-    /// <summary>Most tokens: text and frames.</summary>
-    public long Capacity => capacity;
-
     /// <summary>Bytes of one timestep of such a buffer.</summary>
     /// <param name="config">The transformer.</param>
     /// <param name="type">Its element type.</param>

@@ -85,7 +85,7 @@ internal static class TransformerMemory
         var modulation = (long)evaluations * shape.Rows * config.ModulationOutputs * config.Dim * type.Size();
         if (prefixBytes is not { } most)
             return modulation + Pass(shape.Rows, shape.Length, shape.Length);
-        var timestep = 2L * config.Blocks * shape.Rows * shape.PrefixLength * config.Dim * type.Size();
+        var timestep = HistoryBuffer.BytesOfTimestep(config, type, shape.Rows, shape.PrefixLength);
         var ahead = (int)Math.Clamp(most / timestep, 1, evaluations);
         var prefix = Pass(shape.Rows * ahead, shape.PrefixLength, shape.PrefixLength);
         // Keys and values of prefix and unit stand side by side while a block attends.
