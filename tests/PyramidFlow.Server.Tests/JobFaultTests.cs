@@ -9,7 +9,7 @@ public sealed class JobFaultTests
     [Fact]
     public void What_the_model_refuses_is_the_users_and_is_not_tried_again()
     {
-        var refused = Assert.Throws<ArgumentException>(() => new GenerationOptions { Prompt = "a", Width = 100, Height = 100 }.Resolve(PyramidFlow.Models.PipelineSettings.Released(PyramidFlow.Models.ModelFamilies.Flux, "384p")));
+        var refused = Assert.Throws<RequestException>(() => new GenerationOptions { Prompt = "a", Width = 100, Height = 100 }.Resolve(PyramidFlow.Models.PipelineSettings.Released(PyramidFlow.Models.ModelFamilies.Flux, "384p")));
         Assert.Equal((VideoError.Invalid, false), (JobFaults.ToError(refused).Error.Code, JobFaults.ToError(refused).Retry));
     }
 

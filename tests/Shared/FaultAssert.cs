@@ -18,4 +18,16 @@ internal static class FaultAssert
                 Assert.Contains(Convert.ToString(value, CultureInfo.InvariantCulture)!, error.Message, StringComparison.Ordinal);
         }
     }
+
+    /// <summary>Checks an error by parameters as tables of cases write them: <c>name=value name=value</c>, compared as text.</summary>
+    public static void Has(PyramidFlowException error, string code, string parameters)
+    {
+        Assert.Equal(code, error.Code);
+        foreach (var parameter in parameters.Split(' ', StringSplitOptions.RemoveEmptyEntries))
+        {
+            var name = parameter.Split('=')[0];
+            Is(error, code, (name, error.Parameters.GetValueOrDefault(name)));
+            Assert.Equal(parameter, FormattableString.Invariant($"{name}={error.Parameters.GetValueOrDefault(name)}"));
+        }
+    }
 }

@@ -98,7 +98,7 @@ internal sealed class SpriteEvaluation(CliConsole console)
         };
         using var line = new ProgressLine(console);
         List<byte[]> shown;
-        var size = RequestedClip.Resolve(Change(trial.Request(0)), settings);
+        var size = Change(trial.Request(0)).Resolve(settings);
         using (var pipeline = VideoPipeline.Load(folder.Root, model.Options(), null))
             shown = await new TrialRun(line) { Change = Change }.RunAsync(pipeline, trial, count, ClipsOnSheet, cancellationToken).ConfigureAwait(false);
 

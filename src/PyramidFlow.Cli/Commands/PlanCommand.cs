@@ -59,7 +59,7 @@ internal static class PlanRun
         var model = Model(arguments);
         var asked = arguments.Options();
         var type = NumberTypes.Parse(arguments.UsedType) ?? ElementType.Float32;
-        var settings = RequestedClip.Resolve(clip with { Seed = 0 }, model.Settings);
+        var settings = (clip with { Seed = 0 }).Resolve(model.Settings);
         var (placed, fault) = Place(model, settings, asked);
         cancellationToken.ThrowIfCancellationRequested();
         var rates = speed is { } given ? new MachineSpeed(given * 1e9, given * 1e9) : Measured(type, asked.Device, console);
@@ -90,10 +90,9 @@ internal static class PlanRun
         {
             return (GenerationPlan.Of([settings], model, asked), null);
         }
-        catch (ArgumentException e) when (UserFault.Is(e))
+        catch (RequestException e) when (e.Code == RequestFault.MachineTooSmallCode)
         {
-            var sentence = Faults.Sentence(e);
-            return asked.MaxMemory is null && UserFault.SettingOf(e) is null ? (null, sentence) : throw new UsageException(sentence, e);
+            return (null, e.Message);
         }
     }
 

@@ -109,7 +109,7 @@ internal sealed class BatchPlanner(BatchFile batch, GenerateArguments arguments,
                         jobs.Add(new BatchJob(i, copy, name));
                 }
             }
-            catch (Exception e) when (e is FormatException or UsageException or IOException or UnauthorizedAccessException)
+            catch (Exception e) when (e is FormatException or UsageException or RequestException or IOException or UnauthorizedAccessException)
             {
                 line.Clear();
                 report.Fault(batch.Where(entry), e);

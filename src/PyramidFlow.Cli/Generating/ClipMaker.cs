@@ -18,7 +18,7 @@ internal sealed class ClipMaker(ModelArguments model, CheckpointFolder folder, C
     public void Load(GenerationMonitor monitor) => pipeline ??= VideoPipeline.Load(folder.Root, options, monitor);
 
     /// <summary>Makes a clip and writes its file.</summary>
-    /// <exception cref="UsageException">The model cannot make what is asked for.</exception>
+    /// <exception cref="RequestException">The model cannot make what is asked for.</exception>
     public async Task<MadeClip> MakeAsync(RequestedClip clip, GenerationMonitor monitor, CancellationToken cancellationToken)
     {
         var plan = clip.Plan(planned.Value, options);

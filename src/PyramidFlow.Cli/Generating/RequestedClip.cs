@@ -22,16 +22,17 @@ internal sealed record RequestedClip(ClipArguments Clip, GenerationSettings Sett
     /// <param name="output">File to write.</param>
     /// <param name="settings">The checkpoint's.</param>
     /// <param name="latents">Latents to go on from.</param>
-    /// <exception cref="UsageException">The model cannot make what is asked for.</exception>
+    /// <exception cref="RequestException">The model cannot make what is asked for.</exception>
+    /// <exception cref="UsageException">The file cannot hold it.</exception>
     public static RequestedClip Of(ClipArguments clip, string output, PipelineSettings settings, LatentClip? latents = null)
     {
-        var resolved = Resolve(clip with
+        var resolved = (clip with
         {
             Frames = clip.Frames ?? (OutputFile.IsPicture(output) && clip is { Seconds: null, IsContinuation: false } ? 1 : null),
             Conditioning = clip.ImageFile is null ? clip.Conditioning : ConditioningInput.Image,
             Latents = latents,
             Seed = clip.Seed ?? (ulong)RandomNumberGenerator.GetInt32(int.MaxValue),
-        }, settings);
+        }).Resolve(settings);
         return OutputFile.IsPicture(output) && resolved.Frames != 1
             ? throw new UsageException($"{output} holds one picture, not {resolved.Frames} frames: use --frames 1, or name it {Path.ChangeExtension(output, OutputFile.Video)}")
             : new RequestedClip(clip, resolved, output);
@@ -59,23 +60,7 @@ internal sealed record RequestedClip(ClipArguments Clip, GenerationSettings Sett
         clip is { IsContinuation: false, Seconds: null } && (clip.Frames ?? settings.Frames) == 1 ? OutputFile.Picture : OutputFile.Video;
 
     /// <summary>A request with every value filled in.</summary>
-    /// <exception cref="UsageException">The model cannot make what is asked for.</exception>
-    public static GenerationSettings Resolve(GenerationOptions request, PipelineSettings settings) => AsUsage(() => request.Resolve(settings));
-
     /// <summary>How the clip is made: when weights are in memory, tiles, threads.</summary>
-    /// <exception cref="UsageException">The model cannot make it, or it fits neither the budget nor the machine.</exception>
-    public GenerationPlan Plan(PlannedModel model, PipelineOptions options) => AsUsage(() => GenerationPlan.Of([Settings], model, options));
-
-    // What the library cannot make of the arguments is a fault of the command line.
-    private static T AsUsage<T>(Func<T> plan)
-    {
-        try
-        {
-            return plan();
-        }
-        catch (ArgumentException e) when (UserFault.Is(e))
-        {
-            throw new UsageException(Faults.Sentence(e), e);
-        }
-    }
+    /// <exception cref="RequestException">The model cannot make it, or it fits neither the budget nor the machine.</exception>
+    public GenerationPlan Plan(PlannedModel model, PipelineOptions options) => GenerationPlan.Of([Settings], model, options);
 }

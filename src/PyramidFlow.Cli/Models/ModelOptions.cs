@@ -132,15 +132,8 @@ internal sealed record ModelArguments
         if (Tile is not { } side)
             return TileOverlap is null ? null : throw new UsageException("--tile-overlap is a share of a tile: name the tile's side too, such as --tile 256");
         var tiles = TileOverlap is { } overlap ? new TileOptions(side, overlap) : new TileOptions(side);
-        try
-        {
-            tiles.Check(VideoLength.Scale);
-            return tiles;
-        }
-        catch (ArgumentException e) when (UserFault.Is(e))
-        {
-            throw new UsageException(Faults.Sentence(e), e);
-        }
+        tiles.Check(VideoLength.Scale);
+        return tiles;
     }
 
     // Not inlined, so that only a run with a GPU touches libtorch before the weights do.

@@ -15,7 +15,7 @@ internal static class Faults
         console.Fail(Sentence(e));
         if (verbose)
             console.Note(e.ToString());
-        return e is UsageException ? ExitCode.WrongUsage : ExitCode.Failed;
+        return e is UsageException or RequestException ? ExitCode.WrongUsage : ExitCode.Failed;
     }
 
     /// <summary>The first line of an exception's message, without the runtime's additions.</summary>

@@ -63,7 +63,7 @@ internal static class JobFaults
     public static (VideoError Error, bool Retry) ToError(Exception fault) => fault switch
     {
         ArgumentException argument when UserFault.Is(argument) => (new(VideoError.Invalid, Sentence(fault)), false),
-        JobException => (new(VideoError.Invalid, fault.Message), false),
+        JobException or RequestException => (new(VideoError.Invalid, fault.Message), false),
         NonFiniteException or CheckpointException { InnerException: NonFiniteException } =>
             (new(VideoError.Internal, "the model gave numbers of which no picture can be made; whoever runs this service finds more in its log"), false),
         // A folder that was unavailable for a moment may be back at the next attempt.

@@ -80,12 +80,9 @@ internal sealed class RequestCheck(ModelCatalog catalog, ServerLimits limits)
         {
             return request.Resolve(settings);
         }
-        catch (ArgumentException e) when (UserFault.Is(e))
+        catch (RequestException e)
         {
-            throw new JobException(JobFault.Invalid, JobFaults.Sentence(e), e)
-            {
-                Parameter = UserFault.SettingOf(e) is { } setting ? SettingsTable.Find(setting)?.Field : null,
-            };
+            throw new JobException(JobFault.Invalid, e.Message, e) { Parameter = e.Setting is { } setting ? SettingsTable.Find(setting)?.Field : null };
         }
     }
 

@@ -1,5 +1,4 @@
 using PyramidFlow.Scheduling;
-using static System.FormattableString;
 
 namespace PyramidFlow.Generation;
 
@@ -47,13 +46,13 @@ public sealed record Approximations
     internal int Prefixes(int evaluations) => Parts(evaluations, ReusePrefix);
 
     /// <summary>Fails on what is impossible.</summary>
-    /// <exception cref="ArgumentException">A value is impossible; says what would be possible.</exception>
+    /// <exception cref="RequestException">A value is impossible; says what would be possible.</exception>
     internal void Check()
     {
         if (ReusePrefix is < 1 or > Most)
-            throw UserFault.In("reuse_prefix", Invariant($"a prefix cannot be reused for {ReusePrefix} steps: use 1 to {Most}, such as 2, or 1 for exact results"));
+            throw RequestFault.PrefixReuse(ReusePrefix, Most);
         if (GuidanceEvery is < 1 or > Most)
-            throw UserFault.In("guidance_every", Invariant($"guidance cannot come every {GuidanceEvery} steps: use 1 to {Most}, such as 2, or 1 for exact results"));
+            throw RequestFault.GuidanceEvery(GuidanceEvery, Most);
     }
 
     private static int Parts(int count, int size) => (count + size - 1) / size;

@@ -53,7 +53,7 @@ public static class ClipGenerator
     /// <param name="progress">Reports progress after every step, on the working thread.</param>
     /// <param name="warn">Takes all warnings so far, as soon as there are more; null where those of the result are enough.</param>
     /// <param name="cancellationToken">Checked before the model is loaded and before every step.</param>
-    /// <exception cref="ArgumentException">The plan begins with a picture or video, and there is no file, or it is not what was planned.</exception>
+    /// <exception cref="RequestException">The plan begins with a picture or video, and there is no file, or it is not what was planned.</exception>
     /// <exception cref="MediaException">The picture or video cannot be read.</exception>
     public static async Task<ClipResult> MakeAsync(ClipInputs clip, Func<VideoPipeline> pipeline, IFrameSink sink, IProgress<GenerationProgress>? progress = null,
         Action<IReadOnlyList<string>>? warn = null, CancellationToken cancellationToken = default)
@@ -95,7 +95,7 @@ public static class ClipGenerator
         await sink.CompleteAsync(cancellationToken).ConfigureAwait(false);
         return new ClipResult(run.Settings, frames, warnings);
 
-        string File() => clip.ConditioningFile ?? throw new ArgumentException("the plan begins with a picture or video, and no file is named: name it");
+        string File() => clip.ConditioningFile ?? throw RequestFault.NoFileNamed();
 
         async Task WriteAsync(ReadOnlyMemory<byte> rgb)
         {

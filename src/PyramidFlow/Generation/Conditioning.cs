@@ -22,7 +22,7 @@ internal sealed class Conditioning(PipelineModels models, LatentNormalization no
             using var own = new TensorScope();
             var given = latents.ToTensor().To(models.Type);
             return given.AllFinite() ? own.Keep(given.To(models.Device))
-                : throw new ArgumentException($"the latents to go on from have numbers too large for {models.Type}: load the model in another type");
+                : throw RequestFault.LatentsOverflow(models.Type);
         }
 
         if (settings.Pixels is not { } bytes)

@@ -118,7 +118,7 @@ public record GenerationOptions
 
     /// <summary>Fills in the checkpoint's defaults and checks every value. No weights are needed.</summary>
     /// <param name="settings">The checkpoint's; its steps say how many stages the pyramid has.</param>
-    /// <exception cref="ArgumentException">A value is impossible; says what would be possible.</exception>
+    /// <exception cref="RequestException">A value is impossible; says what would be possible.</exception>
     public GenerationSettings Resolve(PipelineSettings settings) => RequestResolver.Resolve(this, settings);
 }
 

@@ -1,6 +1,5 @@
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
-using static System.FormattableString;
 
 namespace PyramidFlow.Generation;
 
@@ -32,7 +31,7 @@ public sealed record GenerationPlan
     /// <param name="request">What to make; pixels of its picture or video may be added later (<see cref="WithPixels"/>).</param>
     /// <param name="checkpoint">Folder of the checkpoint; none of its weights are read.</param>
     /// <param name="options">How the pipeline will be loaded; null is the default.</param>
-    /// <exception cref="ArgumentException">A value is impossible, or the run fits neither the budget nor the machine; says what would be possible.</exception>
+    /// <exception cref="RequestException">A value is impossible, or the run fits neither the budget nor the machine; says what would be possible.</exception>
     /// <exception cref="CheckpointException">A config is missing or wrong.</exception>
     public static GenerationPlan Of(GenerationOptions request, string checkpoint, PipelineOptions? options = null)
     {
@@ -44,7 +43,7 @@ public sealed record GenerationPlan
     /// <param name="request">What to make; pixels of its picture or video may be added later (<see cref="WithPixels"/>).</param>
     /// <param name="model">The checkpoint.</param>
     /// <param name="options">How the pipeline is loaded, or will be.</param>
-    /// <exception cref="ArgumentException">A value is impossible, or the run fits neither the budget nor the machine; says what would be possible.</exception>
+    /// <exception cref="RequestException">A value is impossible, or the run fits neither the budget nor the machine; says what would be possible.</exception>
     internal static GenerationPlan Of(GenerationOptions request, PlannedModel model, PipelineOptions options) =>
         Of(Resolve([request], model.Settings), model, options);
 
@@ -52,7 +51,7 @@ public sealed record GenerationPlan
     /// <param name="clips">What to make, at least one (<see cref="GenerationOptions.Resolve"/>).</param>
     /// <param name="model">The checkpoint.</param>
     /// <param name="options">How the pipeline is loaded, or will be.</param>
-    /// <exception cref="ArgumentException">The model cannot make a clip, or the run fits neither the budget nor the machine; says what would be possible.</exception>
+    /// <exception cref="RequestException">The model cannot make a clip, or the run fits neither the budget nor the machine; says what would be possible.</exception>
     internal static GenerationPlan Of(IReadOnlyList<GenerationSettings> clips, PlannedModel model, PipelineOptions options) =>
         Of(clips, model.Transformer, model, options);
 
@@ -64,7 +63,7 @@ public sealed record GenerationPlan
     internal static GenerationPlan Of(IReadOnlyList<GenerationSettings> clips, ITransformerConfig transformer, PlannedModel? model, PipelineOptions options)
     {
         if (clips.Count == 0)
-            throw new ArgumentException("there is nothing to make: give at least one request");
+            throw RequestFault.NothingToMake();
         foreach (var clip in clips)
             Check(clip, transformer);
         // The models are arranged once for the whole run, so its largest clip decides.
@@ -73,7 +72,7 @@ public sealed record GenerationPlan
     }
 
     /// <summary>The clips of requests, each with its own seed.</summary>
-    /// <exception cref="ArgumentException">A value is impossible; says what would be possible.</exception>
+    /// <exception cref="RequestException">A value is impossible; says what would be possible.</exception>
     internal static IReadOnlyList<GenerationSettings> Resolve(IEnumerable<GenerationOptions> requests, PipelineSettings settings) => [.. requests.SelectMany(request =>
     {
         var clip = request.Resolve(settings);
@@ -92,7 +91,7 @@ public sealed record GenerationPlan
 
     /// <summary>The plan with the pixels of the picture or video that its clips begin with (<see cref="GenerationOptions.Conditioning"/>).</summary>
     /// <param name="rgb">Interleaved RGB bytes, frame after frame; of the size and number of frames that were planned.</param>
-    /// <exception cref="ArgumentException">The clips begin with none, or it is of another size or length.</exception>
+    /// <exception cref="RequestException">The clips begin with none, or it is of another size or length.</exception>
     public GenerationPlan WithPixels(ReadOnlyMemory<byte> rgb) => this with { Clips = [.. Clips.Select(clip => clip.WithPixels(rgb))] };
 
     // Settings may allow a size that the transformer has no position embeddings for.
@@ -102,7 +101,7 @@ public sealed record GenerationPlan
         foreach (var (what, value) in new[] { ("width", clip.Width), ("height", clip.Height) })
         {
             if (value > most)
-                throw UserFault.In("size", Invariant($"{what} {value} is more than this checkpoint has positions for: use at most {most}"));
+                throw RequestFault.SizeBeyondPositions(what, value, most);
         }
 
         clip.Latents?.CheckChannels(transformer.LatentChannels);

@@ -146,14 +146,14 @@ public sealed record GenerationSettings(
 
     /// <summary>The clip with the pixels of its picture or video.</summary>
     /// <param name="rgb">Interleaved RGB bytes, frame after frame.</param>
-    /// <exception cref="ArgumentException">No pixels are missing, or they are not as many as the settings say.</exception>
+    /// <exception cref="RequestException">No pixels are missing, or they are not as many as the settings say.</exception>
     internal GenerationSettings WithPixels(ReadOnlyMemory<byte> rgb)
     {
         if (Conditioning is not { Kind: not ConditioningKind.Latents } input)
-            throw new ArgumentException("the clip begins with no picture or video: plan it with one before its pixels are added");
+            throw RequestFault.PixelsNotPlanned();
         var bytes = (long)input.Frames * FrameBytes;
         return rgb.Length == bytes ? this with { Pixels = rgb }
-            : throw new ArgumentException(FormattableString.Invariant($"there are {rgb.Length} bytes of pixels where {Width}x{Height} with {input.Frames} {(input.Frames == 1 ? "frame" : "frames")} has {bytes}: read what was planned"));
+            : throw RequestFault.PixelBytes(rgb.Length, Width, Height, input.Frames, bytes);
     }
 
     /// <summary>The prompt of a unit.</summary>

@@ -70,20 +70,20 @@ public sealed class LatentClip
 
     /// <summary>Refuses latents of another model.</summary>
     /// <param name="model">The model's shift and scale.</param>
-    /// <exception cref="ArgumentException">They differ.</exception>
+    /// <exception cref="RequestException">They differ.</exception>
     internal void CheckNormalization(LatentNormalization model)
     {
         if (Normalization != model)
-            throw new ArgumentException("the latents are those of another model: use the one they were made with");
+            throw RequestFault.LatentsOfOtherModel();
     }
 
     /// <summary>Refuses latents of another model.</summary>
     /// <param name="model">Channels of the model's latents.</param>
-    /// <exception cref="ArgumentException">They differ.</exception>
+    /// <exception cref="RequestException">They differ.</exception>
     internal void CheckChannels(long model)
     {
         if (Channels != model)
-            throw new ArgumentException($"the latents have {Channels} channels where this model's have {model}: use the model they were made with");
+            throw RequestFault.LatentsOfOtherModel(Channels, model);
     }
 
     /// <summary>The latents, float32 on the CPU: [1, c, t, h, w].</summary>

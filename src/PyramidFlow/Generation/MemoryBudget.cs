@@ -1,7 +1,6 @@
 using System.Globalization;
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
-using static System.FormattableString;
 
 namespace PyramidFlow.Generation;
 
@@ -25,7 +24,7 @@ internal static class MemoryBudget
     /// <param name="options">The options asked for.</param>
     /// <param name="available">Bytes free now.</param>
     /// <param name="total">Bytes of the machine.</param>
-    /// <exception cref="ArgumentException">It does not fit even if nothing else runs.</exception>
+    /// <exception cref="RequestException">It does not fit even if nothing else runs.</exception>
     public static PipelineOptions Place(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options, long available, long total)
     {
         var placed = Ways(options).Select(way => WithoutHistory(options) with { Offload = way, OverlapDecoding = false }).ToList();
@@ -34,8 +33,7 @@ internal static class MemoryBudget
         if (fits < 0 && peaks[^1] > total)
         {
             var place = options.Device is { Type: DeviceType.Cuda } gpu ? gpu.ToString() : "this machine";
-            throw new ArgumentException(Invariant(
-                $"{Clip(settings)} needs {peaks[^1] / 1e9:0.0} GB and {place} has {total / 1e9:0.0} GB: give a memory budget (--max-memory), decode in tiles, or make smaller frames"));
+            throw RequestFault.MachineTooSmall(Clip(settings), peaks[^1], place, total);
         }
 
         return WithHistory(model, settings, type, options, Overlapped(model, settings, type, options, placed[fits < 0 ? ^1 : fits], available), Spared(available));
@@ -65,7 +63,7 @@ internal static class MemoryBudget
     /// <param name="options">What was asked for: what is not left to choose stays, such as tiles or a way to offload.</param>
     /// <param name="bytes">The budget.</param>
     /// <returns>Options whose <see cref="PipelineOptions.Offload"/> is not <see cref="Offload.Auto"/>.</returns>
-    /// <exception cref="ArgumentException">Nothing fits; the message gives the least that works and what to change.</exception>
+    /// <exception cref="RequestException">Nothing fits; the message gives the least that works and what to change.</exception>
     public static PipelineOptions Fit(PlannedModel model, GenerationSettings settings, ElementType type, PipelineOptions options, long bytes)
     {
         var asked = options;
@@ -78,21 +76,20 @@ internal static class MemoryBudget
         var decodes = Decoders(settings, options with { Offload = way, OverlapDecoding = false }).MinBy(each => RunMemory.Of(model, settings, type, each).Decoder)!;
         var least = RunMemory.Of(model, settings, type, Transformers(decodes).Last());
         if (bytes <= RunMemory.Base)
-            throw new ArgumentException(Invariant($"{Clip(settings)} needs at least {least.Peak / 1e9:0.0} GB, the program alone {RunMemory.Base / 1e9:0.0} GB, and may take {bytes / 1e9:0.0} GB: allow more"));
-        List<string> changes = ["allow more"];
+            throw RequestFault.BudgetBelowProgram(Clip(settings), least.Peak, RunMemory.Base, bytes);
+        List<MemoryRemedy> remedies = [];
         var conversion = Int8Conversion(model, settings, type, options, bytes);
         if (conversion is not null)
-            changes.Add(conversion);
+            remedies.Add(new("int8", conversion));
         if (options.Offload is not (Offload.Auto or Offload.Sequential))
-            changes.Add("offload one block at a time (sequential)");
+            remedies.Add(new("sequential", "offload one block at a time (sequential)"));
         if ((least.Text == least.Peak || least.Transformer == least.Peak) && conversion is null)
-            changes.Add("take a smaller model");
+            remedies.Add(new("smaller_model", "take a smaller model"));
         if (least.Decoder == least.Peak || least.Transformer == least.Peak)
-            changes.Add("make smaller or fewer frames");
+            remedies.Add(new("smaller_frames", "make smaller or fewer frames"));
         if (type == ElementType.Float32)
-            changes.Add("compute in bfloat16 (bf16)");
-        throw new ArgumentException(Invariant(
-            $"{Clip(settings)} needs at least {least.Peak / 1e9:0.0} GB and may take {bytes / 1e9:0.0} GB: {string.Join(", or ", changes)}"));
+            remedies.Add(new("bfloat16", "compute in bfloat16 (bf16)"));
+        throw RequestFault.BudgetTooSmall(Clip(settings), least.Peak, bytes, remedies);
     }
 
     /// <summary>Suggests a conversion to int8, where it lets a run fit a budget, or fit without streaming blocks.</summary>

@@ -44,7 +44,7 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
         var device = options.Device ?? Device.Cpu;
         var type = options.TypeOn(device);
         if (type == ElementType.Float16 && device.Type == DeviceType.Cpu)
-            throw new ArgumentException("float16 is for GPUs, CPUs have no arithmetic for it: use bfloat16 (bf16) or float32 (fp32)");
+            throw RequestFault.Float16OnCpu();
         options.Check();
         var loader = new ModelLoader(folder, options, device, transformerConfig, vaeConfig);
         var loaded = new List<IDisposable>();

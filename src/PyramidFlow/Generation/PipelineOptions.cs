@@ -87,14 +87,14 @@ public sealed record PipelineOptions
     internal void Check()
     {
         if (EncodeWindow < 1 || EncodeWindow % VideoLength.Scale != 0)
-            throw new ArgumentException($"the VAE cannot encode {EncodeWindow} frames at a time: use a multiple of {VideoLength.Scale}, such as 32");
+            throw RequestFault.EncodeWindow(EncodeWindow, VideoLength.Scale);
         if (DecodeWindow < 1)
-            throw new ArgumentException($"the VAE cannot decode {DecodeWindow} latent frames at a time: use 1 or more, such as 4");
-        if (MaxMemory < 1)
-            throw new ArgumentException(FormattableString.Invariant($"a memory budget of {MaxMemory} bytes is none: use such as 8 GB"));
+            throw RequestFault.DecodeWindow(DecodeWindow);
+        if (MaxMemory is { } budget and < 1)
+            throw RequestFault.NoBudget(budget);
         Tiles?.Check(VideoLength.Scale);
         if (TileByTile && Tiles is not { CanGoOneByOne: true })
-            throw new ArgumentException("only weighted tiles can be decoded one by one: give their size, such as 256");
+            throw RequestFault.TilesCannotGoOneByOne();
     }
 }
 

@@ -1,6 +1,5 @@
 using PyramidFlow.Models;
 using PyramidFlow.Torch.Formats;
-using static PyramidFlow.Generation.RequestText;
 using static System.FormattableString;
 
 namespace PyramidFlow.Generation;
@@ -17,15 +16,15 @@ internal static class RequestResolver
         var width = Size("width", request.Width ?? request.Latents?.Width * Scale ?? settings.Width, multiple);
         var height = Size("height", request.Height ?? request.Latents?.Height * Scale ?? settings.Height, multiple);
         if ((long)width * height > FrameSizes.MaxPixels)
-            throw UserFault.In("size", Invariant($"{width}x{height} is more than {FrameSizes.MaxPixels} pixels: use at most 4096x4096, or such as {settings.Width}x{settings.Height}"));
+            throw RequestFault.TooManyPixels(width, height, FrameSizes.MaxPixels, settings.Width, settings.Height);
         if (request.Count < 1)
-            throw new ArgumentException(Invariant($"{request.Count} clips are none: use 1 or more"));
+            throw RequestFault.NoClips(request.Count);
         foreach (var (setting, text) in new[] { ("prompt", request.Prompt), ("negative_prompt", request.NegativePrompt), ("prompt_suffix", request.PromptSuffix) }
             .Concat(request.Schedule.Select(change => ("prompts", (string?)change.Prompt))))
             CheckText(setting, text);
         request.Approximations.Check();
         if (request.FramesPerSecond is { } rate && rate is not (>= 1 and <= 240))
-            throw UserFault.In("fps", Invariant($"{rate} frames per second cannot be played: use 1 to 240"));
+            throw RequestFault.FrameRate(rate);
         var conditioning = Conditioning(request, width, height);
         CheckConditioning(request, conditioning, settings, width, height);
         var length = ClipLength.Of(request, settings, conditioning);
@@ -73,16 +72,16 @@ internal static class RequestResolver
     private static void CheckText(string setting, string? text)
     {
         if (StrictText.FindFault(text) is not null)
-            throw UserFault.In(setting, "a prompt holds half of a character (half of a surrogate pair) or a NUL character: write whole characters");
+            throw RequestFault.BrokenText(setting);
     }
 
     private static int Size(string what, int value, int multiple)
     {
         var (below, above) = ((long)value / multiple * multiple, ((long)value / multiple * multiple) + multiple);
         if (value <= 0)
-            throw UserFault.In("size", Invariant($"{what} {value} is not positive: use a multiple of {multiple}, such as {multiple}"));
+            throw RequestFault.SizeNotPositive(what, value, multiple);
         return value % multiple == 0 ? value
-            : throw UserFault.In("size", Invariant($"{what} {value} is not a multiple of {multiple}: use {Either(below, above)}"));
+            : throw RequestFault.SizeNotMultiple(what, value, multiple, below, above);
     }
 
     private static IEnumerable<string> SizeWarnings(PipelineSettings settings, int width, int height)
@@ -96,13 +95,13 @@ internal static class RequestResolver
     {
         var frame = 3L * width * height;
         if (new[] { request.Image is not null, request.Video is not null, request.Latents is not null, request.Conditioning is not null }.Count(given => given) > 1)
-            throw new ArgumentException("an image, a video and latents to go on from exclude each other: give one of them");
+            throw RequestFault.TwoBeginnings();
         if (request.Image is { } image && image.Length != frame)
-            throw new ArgumentException(Invariant($"the image has {image.Length} bytes where {width}x{height} RGB pixels are {frame}: bring it to that size"));
+            throw RequestFault.ImageBytes(image.Length, width, height, frame);
         if (request.Video is { } video && (video.Length == 0 || video.Length % frame != 0))
-            throw new ArgumentException(Invariant($"the video has {video.Length} bytes, which are not whole frames of {frame} for {width}x{height} RGB pixels: bring its frames to that size"));
+            throw RequestFault.VideoBytes(video.Length, width, height, frame);
         if (request.Conditioning is { } planned && (planned.Frames < 1 || planned.Kind == ConditioningKind.Latents || (planned.Kind == ConditioningKind.Image && planned.Frames > 1)))
-            throw new ArgumentException(Invariant($"{planned.Frames} frames of {planned.Kind} cannot be read later: plan one picture, or a video of 1 frame or more"));
+            throw RequestFault.CannotBeReadLater(planned.Frames, planned.Kind.ToString());
         return request.Conditioning
             ?? (request.Image is not null ? ConditioningInput.Image
             : request.Video is { } frames ? ConditioningInput.Video((int)(frames.Length / frame))
@@ -112,13 +111,13 @@ internal static class RequestResolver
     private static void CheckConditioning(GenerationOptions request, ConditioningInput? conditioning, PipelineSettings settings, int width, int height)
     {
         if (settings.FullSequence && (conditioning is not null || request.Schedule.Count > 0))
-            throw new ArgumentException("this checkpoint makes all frames of a clip together: it takes one prompt, and no image, video or latents to go on from");
+            throw RequestFault.NotUnitByUnit();
         if (request.NewFramesOnly == true && conditioning is not { IsContinued: true })
-            throw UserFault.In("new_only", "only new frames are asked for, but there is no video to go on from: give one, or leave this out");
+            throw RequestFault.NothingToLeaveOut();
         if (request.Latents is not { } latents)
             return;
         if ((latents.Width * Scale, latents.Height * Scale) != (width, height))
-            throw UserFault.In("size", Invariant($"the latents are those of {latents.Width * Scale}x{latents.Height * Scale} pixels, not {width}x{height}: leave the size out"));
+            throw RequestFault.LatentsOfOtherSize(latents.Width * Scale, latents.Height * Scale, width, height);
         latents.CheckNormalization(settings.Latent);
     }
 
@@ -127,11 +126,11 @@ internal static class RequestResolver
         if (steps is [var every])
             steps = [.. Enumerable.Repeat(every, stages)];
         if (steps.Count != stages)
-            throw UserFault.In(setting, Invariant($"{what} has {Count(steps.Count, "number")} for {Count(stages, "stage")}: use such as {string.Join(',', Enumerable.Repeat(20, stages))}"));
+            throw RequestFault.StepsPerStage(setting, what, steps.Count, stages);
         foreach (var count in steps)
         {
             if (count is < 1 or > 1000)
-                throw UserFault.In(setting, Invariant($"{what} has {count}: every stage needs 1 to 1000, such as 20"));
+                throw RequestFault.StepsOutOfRange(setting, what, count);
         }
 
         return [.. steps];
@@ -153,7 +152,7 @@ internal static class RequestResolver
     }
 
     private static double Scaled(string setting, string what, double value) => value >= 0 && double.IsFinite(value) ? value
-        : throw UserFault.In(setting, Invariant($"{what} {value} is not 0 or more: use 0 to turn it off, or such as 7"));
+        : throw RequestFault.GuidanceOutOfRange(setting, what, value);
 }
 
 /// <summary>Assigns prompts to units.</summary>
@@ -163,18 +162,18 @@ internal static class PromptPlan
     {
         var suffix = request.PromptSuffix ?? settings.PromptSuffix;
         if (string.IsNullOrWhiteSpace(request.Prompt) && conditioning is null)
-            throw UserFault.In("prompt", "the prompt is empty: say what is to be seen, or give an image to go on from");
+            throw RequestFault.EmptyPrompt();
         var prompts = new List<UnitPrompt> { new(conditioning is null ? 0 : 1, request.Prompt + suffix) };
         var before = 0.0;
         foreach (var (seconds, prompt) in request.Schedule)
         {
             if (!(seconds > before) || !double.IsFinite(seconds))
-                throw UserFault.In("prompts", Invariant($"a prompt from second {seconds} on comes after one from second {before} on: later prompts need later times"));
+                throw RequestFault.PromptsOutOfOrder(seconds, before);
             if (string.IsNullOrWhiteSpace(prompt))
-                throw UserFault.In("prompts", Invariant($"the prompt from second {seconds} on is empty: say what is to be seen"));
+                throw RequestFault.EmptyPrompt(seconds);
             prompts.Add(new UnitPrompt(Unit(seconds), prompt + suffix));
             if (prompts[^1].FromUnit <= prompts[^2].FromUnit)
-                throw UserFault.In("prompts", Invariant($"the prompts from second {before} and from second {seconds} on fall into one unit of {UnitSeconds():0.##} seconds: put them further apart"));
+                throw RequestFault.PromptsTooClose(seconds, before, UnitSeconds());
             before = seconds;
         }
 
@@ -186,26 +185,18 @@ internal static class PromptPlan
             var frame = (seconds * settings.FramesPerSecond) - (length.Given > 0 ? 0 : 1);
             var unit = 1 + Math.Max(0, Math.Round(frame / (VideoLength.Scale * (request.FramesPerUnit ?? 1))));
             return unit < length.Units ? (int)unit
-                : throw UserFault.In("prompts", Invariant($"a prompt from second {seconds} on comes too late for {length.Made / settings.FramesPerSecond:0.##} seconds of video: make it longer, or let the prompt begin earlier"));
+                : throw RequestFault.PromptTooLate(seconds, length.Made / settings.FramesPerSecond);
         }
 
         double UnitSeconds() => VideoLength.Scale * (request.FramesPerUnit ?? 1) / settings.FramesPerSecond;
     }
 }
 
-/// <summary>Phrases shared by the checks of requests.</summary>
-internal static class RequestText
-{
-    internal static string Count(int count, string what) => Invariant($"{count} {what}{(count == 1 ? "" : "s")}");
-
-    internal static string Either(long below, long above) => below > 0 ? Invariant($"{below} or {above}") : Invariant($"{above}");
-}
-
 /// <summary>Possible frame sizes.</summary>
 internal static class FrameSizes
 {
     /// <summary>Most pixels of a frame: far more than any released checkpoint was trained on, but few enough to catch typing errors.</summary>
-    public const long MaxPixels = 1 << 24;
+    public const int MaxPixels = 1 << 24;
 
     /// <summary>The number that width and height in pixels are multiples of: VAE x patch x 2 for each further stage.</summary>
     /// <param name="settings">The checkpoint's; its steps say how many stages the pyramid has.</param>

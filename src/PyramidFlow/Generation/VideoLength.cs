@@ -1,5 +1,4 @@
 using PyramidFlow.Models;
-using static PyramidFlow.Generation.RequestText;
 using static System.FormattableString;
 
 namespace PyramidFlow.Generation;
@@ -20,7 +19,7 @@ public static class VideoLength
     /// <param name="seconds">Seconds; 0 is a still image.</param>
     /// <param name="framesPerSecond">Frames a second.</param>
     /// <param name="framesPerUnit">Latent frames of a unit.</param>
-    /// <exception cref="ArgumentException">The time is negative, or longer than any clip.</exception>
+    /// <exception cref="RequestException">The time is negative, or longer than any clip.</exception>
     public static int Frames(double seconds, double framesPerSecond, int framesPerUnit = 1) =>
         1 + (UnitsOf(seconds, framesPerSecond, framesPerUnit) * Scale * framesPerUnit);
 
@@ -28,7 +27,7 @@ public static class VideoLength
     /// <param name="seconds">Seconds.</param>
     /// <param name="framesPerSecond">Frames a second.</param>
     /// <param name="framesPerUnit">Latent frames of a unit.</param>
-    /// <exception cref="ArgumentException">The time is negative, or longer than any clip.</exception>
+    /// <exception cref="RequestException">The time is negative, or longer than any clip.</exception>
     public static int NewFrames(double seconds, double framesPerSecond, int framesPerUnit = 1) =>
         Math.Max(1, UnitsOf(seconds, framesPerSecond, framesPerUnit)) * Scale * framesPerUnit;
 
@@ -44,10 +43,10 @@ public static class VideoLength
     private static int UnitsOf(double seconds, double framesPerSecond, int framesPerUnit)
     {
         if (!(seconds >= 0))
-            throw UserFault.In("seconds", Invariant($"{seconds} seconds are no length: use 0 for a picture, or such as 5"));
+            throw RequestFault.NoLength(seconds);
         var units = Math.Round(seconds * framesPerSecond / (Scale * framesPerUnit));
         return units * Scale * framesPerUnit < MaxFrames ? (int)units
-            : throw UserFault.In("seconds", Invariant($"{seconds} seconds are longer than any video: use at most {Math.Floor(MaxFrames / framesPerSecond)}"));
+            : throw RequestFault.TooManySeconds(seconds, Math.Floor(MaxFrames / framesPerSecond));
     }
 }
 
@@ -63,10 +62,10 @@ internal sealed record ClipLength(int Given, int History, int First, int Made, i
 {
     internal static ClipLength Of(GenerationOptions request, PipelineSettings settings, ConditioningInput? conditioning)
     {
-        if (request.FramesPerUnit is < 1 or > 1024)
-            throw UserFault.In("frames_per_unit", Invariant($"{request.FramesPerUnit} latent frames per unit are not 1 to 1024: use 1"));
+        if (request.FramesPerUnit is { } together and (< 1 or > 1024))
+            throw RequestFault.FramesPerUnit(together);
         if (request is { Frames: not null, Seconds: not null })
-            throw UserFault.In("seconds", "frames and seconds both say how long the video is: use one of them");
+            throw RequestFault.TwoLengths();
         return conditioning is { IsContinued: true } ? Further(request, settings, conditioning) : Whole(request, settings, conditioning is not null);
     }
 
@@ -77,13 +76,13 @@ internal sealed record ClipLength(int Given, int History, int First, int Made, i
             ? VideoLength.Frames(seconds, settings.FramesPerSecond, request.FramesPerUnit ?? 1)
             : request.Frames ?? settings.Frames;
         if (frames < 1)
-            throw UserFault.In(Named(request), Invariant($"{frames} frames are no video: use 1 for a picture, or {1 + multiple} and more"));
+            throw RequestFault.NoFrames(Named(request), frames, 1 + multiple);
         var below = 1 + ((frames - 1L) / multiple * multiple);
         if (frames != below)
-            throw UserFault.In(Named(request), Invariant($"{frames} frames are not 1 more than a multiple of {multiple}: use {below} or {below + multiple}"));
+            throw RequestFault.FramesNotWhole(Named(request), frames, multiple, below);
         CheckMost(request, frames, 1 + ((VideoLength.MaxFrames - 1) / multiple * multiple));
         if (hasImage && frames == 1)
-            throw UserFault.In(Named(request), Invariant($"the image is the first frame, so 1 frame leaves nothing to make: use {1 + multiple} frames or more"));
+            throw RequestFault.PictureOnly(Named(request), 1 + multiple);
         if (settings.FullSequence)
             return Together(frames, settings);
         var warnings = new List<string>();
@@ -108,9 +107,9 @@ internal sealed record ClipLength(int Given, int History, int First, int Made, i
             : request.Frames ?? Math.Max(multiple, (settings.Frames - 1) / multiple * multiple);
         var below = frames / multiple * multiple;
         if (frames < 1)
-            throw UserFault.In(Named(request), Invariant($"{frames} new frames leave nothing to make: use {multiple} and more"));
+            throw RequestFault.NoNewFrames(Named(request), frames, multiple);
         if (frames != below)
-            throw UserFault.In(Named(request), Invariant($"{frames} new frames are not a multiple of {multiple}: use {Either(below, below + multiple)}"));
+            throw RequestFault.NewFramesNotWhole(Named(request), frames, multiple, below);
         CheckMost(request, frames, VideoLength.MaxFrames / multiple * multiple);
         var warnings = new List<string>();
         var history = VideoLength.Fitting(given);
@@ -128,14 +127,14 @@ internal sealed record ClipLength(int Given, int History, int First, int Made, i
     private static void CheckMost(GenerationOptions request, int frames, int most)
     {
         if (frames > most)
-            throw UserFault.In(Named(request), Invariant($"{frames} frames are more than any video has: use at most {most}"));
+            throw RequestFault.TooManyFrames(Named(request), frames, most);
     }
 
     private static int? WindowOf(GenerationOptions request, PipelineSettings settings, int latents, List<string> warnings)
     {
         var (asked, trained) = (request.HistoryWindow, settings.MaxLatentFrames);
-        if (asked < 0)
-            throw UserFault.In("history", Invariant($"a history window of {asked} latent frames is negative: use 0 to turn it off, or such as {Math.Max(1, trained - 1)}"));
+        if (asked is { } negative and < 0)
+            throw RequestFault.HistoryNegative(negative, Math.Max(1, trained - 1));
         var fits = Math.Max(1, trained - (request.FramesPerUnit ?? 1));
         if (latents <= trained)
             return asked > 0 ? asked : null;
@@ -144,7 +143,7 @@ internal sealed record ClipLength(int Given, int History, int First, int Made, i
             ? "this checkpoint was trained on pictures only"
             : $"the clip is longer than the {length} seconds this checkpoint was trained on";
         if (asked is null)
-            warnings.Add(Invariant($"{longer}: each part is made from the {Count(fits, "latent frame")} before it"));
+            warnings.Add(Invariant($"{longer}: each part is made from the {fits} latent frame{(fits == 1 ? "" : "s")} before it"));
         else if (asked == 0 || asked > fits)
             warnings.Add(Invariant($"{longer}, and it may fall apart: use a history window of at most {fits}"));
         return asked is null ? fits : asked > 0 ? asked : null;

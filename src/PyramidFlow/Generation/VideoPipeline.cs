@@ -80,7 +80,7 @@ public sealed partial class VideoPipeline : IDisposable
     /// <param name="progress">Reports progress after every step, on the working thread.</param>
     /// <param name="cancellationToken">Checked before every step.</param>
     /// <returns>Frames of each unit, as soon as they are decoded.</returns>
-    /// <exception cref="ArgumentException">A value is impossible.</exception>
+    /// <exception cref="RequestException">A value is impossible.</exception>
     public GenerationRun GenerateAsync(GenerationOptions request, IProgress<GenerationProgress>? progress = null, CancellationToken cancellationToken = default) =>
         GenerateAsync([request], progress, cancellationToken);
 
@@ -92,7 +92,7 @@ public sealed partial class VideoPipeline : IDisposable
     /// <param name="progress">Reports progress after every step, on the working thread.</param>
     /// <param name="cancellationToken">Checked before every step.</param>
     /// <returns>Frames of each unit, as soon as they are decoded; <see cref="VideoChunk.Item"/> is the number of the video.</returns>
-    /// <exception cref="ArgumentException">A value is impossible, or there is no request.</exception>
+    /// <exception cref="RequestException">A value is impossible, or there is no request.</exception>
     public GenerationRun GenerateAsync(IReadOnlyList<GenerationOptions> requests, IProgress<GenerationProgress>? progress = null,
         CancellationToken cancellationToken = default) => GenerateAsync(Plan(requests), progress, cancellationToken);
 
@@ -101,7 +101,7 @@ public sealed partial class VideoPipeline : IDisposable
     /// <param name="progress">Reports progress after every step, on the working thread.</param>
     /// <param name="cancellationToken">Checked before every step.</param>
     /// <returns>Frames of each unit, as soon as they are decoded.</returns>
-    /// <exception cref="ArgumentException">The plan is one for another pipeline, or the pixels of its picture or video are missing.</exception>
+    /// <exception cref="RequestException">The plan is one for another pipeline, or the pixels of its picture or video are missing.</exception>
     public GenerationRun GenerateAsync(GenerationPlan plan, IProgress<GenerationProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
@@ -112,7 +112,7 @@ public sealed partial class VideoPipeline : IDisposable
 
     /// <summary>Plans a run of this pipeline.</summary>
     /// <param name="requests">What to make, at least one.</param>
-    /// <exception cref="ArgumentException">A value is impossible, there is no request, or the run fits neither the budget nor the machine.</exception>
+    /// <exception cref="RequestException">A value is impossible, there is no request, or the run fits neither the budget nor the machine.</exception>
     public GenerationPlan Plan(params IReadOnlyList<GenerationOptions> requests)
     {
         ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
@@ -124,7 +124,7 @@ public sealed partial class VideoPipeline : IDisposable
     /// <param name="progress">Reports progress after every step.</param>
     /// <param name="cancellationToken">Checked before every step.</param>
     /// <returns>Normalised latents [count, c, t, h/8, w/8] on the transformer's device, including given ones.</returns>
-    /// <exception cref="ArgumentException">A value is impossible.</exception>
+    /// <exception cref="RequestException">A value is impossible.</exception>
     /// <exception cref="InvalidOperationException">It is called inside the loop over another run's frames, or inside its progress report.</exception>
     /// <exception cref="NonFiniteException">A model's numbers are not finite; where a file is at fault, a <see cref="Torch.CheckpointException"/> names it.</exception>
     public Tensor GenerateLatents(GenerationOptions request, IProgress<GenerationProgress>? progress = null, CancellationToken cancellationToken = default)
@@ -151,7 +151,7 @@ public sealed partial class VideoPipeline : IDisposable
     /// <summary>Decodes the latents of a clip, on this thread.</summary>
     /// <param name="latents">From a run's chunks or a file.</param>
     /// <returns>Interleaved RGB bytes, frame after frame.</returns>
-    /// <exception cref="ArgumentException">They are those of another model.</exception>
+    /// <exception cref="RequestException">They are those of another model.</exception>
     public byte[] Decode(LatentClip latents)
     {
         latents.CheckChannels(models.Transformer.Config.LatentChannels);
@@ -326,9 +326,9 @@ public sealed partial class VideoPipeline : IDisposable
     {
         var (own, other) = (options, plan.Placement);
         if ((own.Variant, own.Device ?? Device.Cpu, own.TypeOn(models.Device)) != (other.Variant, other.Device ?? Device.Cpu, other.TypeOn(models.Device)))
-            throw new ArgumentException("the plan is one for another variant, device or number type: plan with the options that the pipeline was loaded with");
+            throw RequestFault.PlanOfOtherOptions();
         if (plan.Clips.Any(clip => clip.Conditioning is { Kind: not ConditioningKind.Latents } && clip.Pixels is null))
-            throw new ArgumentException("the plan begins with a picture or video whose pixels are missing: add them (WithPixels)");
+            throw RequestFault.PixelsMissing();
     }
 
     private void Log(string warning)

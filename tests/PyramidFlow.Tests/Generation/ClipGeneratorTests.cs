@@ -55,7 +55,7 @@ public sealed class ClipGeneratorTests(TinyPipeline tiny) : IClassFixture<TinyPi
         var plan = tiny.Pipeline.Plan(TinyPipeline.Request with { Frames = 1 });
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => ClipGenerator.MakeAsync(Inputs(plan, null), Fail, new Recorder(), cancellationToken: new CancellationToken(true)));
         var image = tiny.Pipeline.Plan(TinyPipeline.Request with { Conditioning = ConditioningInput.Image, Frames = 9 });
-        Assert.Contains("no file is named", (await Assert.ThrowsAsync<ArgumentException>(() => ClipGenerator.MakeAsync(Inputs(image, null), Fail, new Recorder(), cancellationToken: Cancel))).Message, StringComparison.Ordinal);
+        FaultAssert.Is(await Assert.ThrowsAsync<RequestException>(() => ClipGenerator.MakeAsync(Inputs(image, null), Fail, new Recorder(), cancellationToken: Cancel)), "file_not_named");
 
         static VideoPipeline Fail() => throw new InvalidOperationException("a model was loaded");
     }

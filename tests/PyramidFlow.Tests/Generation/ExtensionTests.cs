@@ -1,4 +1,5 @@
 using PyramidFlow.Generation;
+using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Tests.Generation;
@@ -68,11 +69,11 @@ public sealed class ExtensionTests(TinyPipeline tiny) : IClassFixture<TinyPipeli
     [Fact]
     public void Impossible_pieces_and_tiles_are_refused_before_weights_are_read()
     {
-        Refused(new PipelineOptions { EncodeWindow = 12 }, "the VAE cannot encode 12 frames at a time: use a multiple of 8, such as 32");
-        Refused(new PipelineOptions { DecodeWindow = 0 }, "the VAE cannot decode 0 latent frames at a time: use 1 or more, such as 4");
-        Refused(new PipelineOptions { Tiles = new(60) }, "tiles of 60 pixels are not a multiple of 8 and at least 16: use 256");
+        Refused(new PipelineOptions { EncodeWindow = 12 }, "encode_window", "frames=12 multiple=8");
+        Refused(new PipelineOptions { DecodeWindow = 0 }, "decode_window", "latent_frames=0");
+        Refused(new PipelineOptions { Tiles = new(60) }, "tile_size", "size=60 multiple=8");
 
-        void Refused(PipelineOptions options, string message) => Assert.Equal(message, Assert.Throws<ArgumentException>(() => tiny.Load(options)).Message);
+        void Refused(PipelineOptions options, string code, string parameters) => FaultAssert.Has(Assert.Throws<RequestException>(() => tiny.Load(options)), code, parameters);
     }
 
     [Fact]

@@ -32,7 +32,7 @@ public class FullSequenceTests
     {
         var request = new GenerationOptions { Prompt = "a cat" };
         foreach (var wrong in new[] { request with { Image = new byte[3 * 64 * 64] }, request with { Schedule = [new PromptChange(1, "a dog")] } })
-            Assert.Contains("all frames", Assert.Throws<ArgumentException>(() => wrong.Resolve(Settings)).Message, StringComparison.Ordinal);
+            FaultAssert.Is(Assert.Throws<RequestException>(() => wrong.Resolve(Settings)), "needs_units");
     }
 
     [Fact]

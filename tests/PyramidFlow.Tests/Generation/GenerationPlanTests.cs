@@ -37,14 +37,14 @@ public sealed class GenerationPlanTests(TinyPipeline tiny) : IClassFixture<TinyP
     {
         var plan = tiny.Pipeline.Plan(TinyPipeline.Request with { Conditioning = ConditioningInput.Video(9), Frames = 8 });
 
-        Assert.Contains("pixels are missing", Refusal(() => tiny.Pipeline.GenerateAsync(plan, cancellationToken: Cancel)), StringComparison.Ordinal);
-        Assert.Contains("64x64 with 9 frames has", Refusal(() => plan.WithPixels(TinyPipeline.Video(10))), StringComparison.Ordinal);
-        Assert.Contains("begins with no picture", Refusal(() => tiny.Pipeline.Plan(TinyPipeline.Request).WithPixels(TinyPipeline.Video(1))), StringComparison.Ordinal);
-        Assert.Contains("exclude each other", Refusal(() => tiny.Pipeline.Plan(TinyPipeline.Request with { Conditioning = ConditioningInput.Image, Image = TinyPipeline.Video(1) })), StringComparison.Ordinal);
+        Refused("pixels_missing", () => tiny.Pipeline.GenerateAsync(plan, cancellationToken: Cancel));
+        Refused("pixel_bytes", () => plan.WithPixels(TinyPipeline.Video(10)), ("expected", 3L * 64 * 64 * 9));
+        Refused("pixels_not_planned", () => tiny.Pipeline.Plan(TinyPipeline.Request).WithPixels(TinyPipeline.Video(1)));
+        Refused("two_beginnings", () => tiny.Pipeline.Plan(TinyPipeline.Request with { Conditioning = ConditioningInput.Image, Image = TinyPipeline.Video(1) }));
         foreach (var wrong in new[] { ConditioningInput.Video(0), new ConditioningInput(ConditioningKind.Image, 2), new ConditioningInput(ConditioningKind.Latents, 9) })
-            Assert.Contains("cannot be read later", Refusal(() => tiny.Pipeline.Plan(TinyPipeline.Request with { Conditioning = wrong })), StringComparison.Ordinal);
+            Refused("conditioning_impossible", () => tiny.Pipeline.Plan(TinyPipeline.Request with { Conditioning = wrong }), ("frames", wrong.Frames), ("kind", $"{wrong.Kind}"));
 
-        static string Refusal(Action action) => Assert.Throws<ArgumentException>(action).Message;
+        static void Refused(string code, Action action, params ReadOnlySpan<(string Name, object? Value)> parameters) => FaultAssert.Is(Assert.Throws<RequestException>(action), code, parameters);
     }
 
     [Fact]
@@ -56,7 +56,7 @@ public sealed class GenerationPlanTests(TinyPipeline tiny) : IClassFixture<TinyP
         foreach (var other in new[] { options with { Type = ElementType.Float16 }, options with { Variant = "768p" } })
         {
             var plan = GenerationPlan.Of(TinyPipeline.Request, model, other);
-            Assert.Contains("another variant", Assert.Throws<ArgumentException>(() => tiny.Pipeline.GenerateAsync(plan, cancellationToken: Cancel)).Message, StringComparison.Ordinal);
+            FaultAssert.Is(Assert.Throws<RequestException>(() => tiny.Pipeline.GenerateAsync(plan, cancellationToken: Cancel)), "plan_of_other_options");
         }
     }
 
@@ -127,6 +127,6 @@ public sealed class GenerationPlanTests(TinyPipeline tiny) : IClassFixture<TinyP
             "prompts" => request with { Schedule = [new(900, "a dog")] },
             _ => request with { ReusePrefix = 0 },
         };
-        Assert.Equal(setting, UserFault.SettingOf(Assert.Throws<ArgumentException>(() => request.Resolve(TinyCheckpoint.Settings))));
+        Assert.Equal(setting, Assert.Throws<RequestException>(() => request.Resolve(TinyCheckpoint.Settings)).Setting);
     }
 }

@@ -1,5 +1,6 @@
 using PyramidFlow.Models;
 using PyramidFlow.Generation;
+using PyramidFlow.Testing;
 
 namespace PyramidFlow.Tests.Generation;
 
@@ -8,52 +9,58 @@ public class GenerationRequestTests
     private static readonly PipelineSettings Released = PipelineSettings.Released(ModelFamilies.Flux, "384p");
     private static readonly GenerationOptions Request = new() { Prompt = "a cat" };
 
-    public static TheoryData<GenerationOptions, string> Impossible => new()
+    public static TheoryData<GenerationOptions, string, string?, string> Impossible => new()
     {
-        { Request with { Height = 400 }, "height 400 is not a multiple of 64: use 384 or 448" },
-        { Request with { Width = 20 }, "width 20 is not a multiple of 64: use 64" },
-        { Request with { Width = 0 }, "width 0 is not positive: use a multiple of 64, such as 64" },
-        { Request with { Width = -64 }, "width -64 is not positive: use a multiple of 64, such as 64" },
-        { Request with { Width = int.MaxValue }, "width 2147483647 is not a multiple of 64: use 2147483584 or 2147483648" },
-        { Request with { Width = 99968, Height = 99968 }, "99968x99968 is more than 16777216 pixels: use at most 4096x4096, or such as 640x384" },
-        { Request with { Frames = 0 }, "0 frames are no video: use 1 for a picture, or 9 and more" },
-        { Request with { Frames = 24 }, "24 frames are not 1 more than a multiple of 8: use 17 or 25" },
-        { Request with { Frames = 9, FramesPerUnit = 2 }, "9 frames are not 1 more than a multiple of 16: use 1 or 17" },
-        { Request with { FramesPerUnit = 0 }, "0 latent frames per unit are not 1 to 1024: use 1" },
-        { Request with { Steps = [20, 20] }, "steps has 2 numbers for 3 stages: use such as 20,20,20" },
-        { Request with { VideoSteps = [] }, "video steps has 0 numbers for 3 stages: use such as 20,20,20" },
-        { Request with { VideoSteps = [10, 0, 10] }, "video steps has 0: every stage needs 1 to 1000, such as 20" },
-        { Request with { Steps = [20, 20, 1001] }, "steps has 1001: every stage needs 1 to 1000, such as 20" },
-        { Request with { Prompt = "  " }, "the prompt is empty: say what is to be seen, or give an image to go on from" },
-        { Request with { Guidance = -1 }, "guidance -1 is not 0 or more: use 0 to turn it off, or such as 7" },
-        { Request with { VideoGuidance = double.NaN }, "video guidance NaN is not 0 or more: use 0 to turn it off, or such as 7" },
-        { Request with { LinearGuidance = (double.PositiveInfinity, 2) }, "the alpha of linear guidance Infinity is not 0 or more: use 0 to turn it off, or such as 7" },
-        { Request with { ReusePrefix = 0 }, "a prefix cannot be reused for 0 steps: use 1 to 1000, such as 2, or 1 for exact results" },
-        { Request with { GuidanceEvery = -2 }, "guidance cannot come every -2 steps: use 1 to 1000, such as 2, or 1 for exact results" },
-        { Request with { Image = new byte[10] }, "the image has 10 bytes where 640x384 RGB pixels are 737280: bring it to that size" },
-        { Request with { Frames = 9, Seconds = 1 }, "frames and seconds both say how long the video is: use one of them" },
-        { Request with { Seconds = -1 }, "-1 seconds are no length: use 0 for a picture, or such as 5" },
-        { Request with { Seconds = 1e9 }, "1000000000 seconds are longer than any video: use at most 43690" },
-        { Request with { Frames = 8_000_001 }, "8000001 frames are more than any video has: use at most 1048569" },
-        { Request with { Count = 0 }, "0 clips are none: use 1 or more" },
-        { Request with { HistoryWindow = -1 }, "a history window of -1 latent frames is negative: use 0 to turn it off, or such as 15" },
-        { Request with { NewFramesOnly = true }, "only new frames are asked for, but there is no video to go on from: give one, or leave this out" },
-        { Request with { Video = new byte[10] }, "the video has 10 bytes, which are not whole frames of 737280 for 640x384 RGB pixels: bring its frames to that size" },
-        { Request with { Video = new byte[737280], Image = new byte[737280] }, "an image, a video and latents to go on from exclude each other: give one of them" },
-        { Request with { Video = new byte[737280], Frames = 9 }, "9 new frames are not a multiple of 8: use 8 or 16" },
-        { Request with { Video = new byte[737280], Frames = 0 }, "0 new frames leave nothing to make: use 8 and more" },
-        { Request with { Schedule = [new(1, "a dog"), new(1, "a cow")] }, "a prompt from second 1 on comes after one from second 1 on: later prompts need later times" },
-        { Request with { Schedule = [new(0, "a dog")] }, "a prompt from second 0 on comes after one from second 0 on: later prompts need later times" },
-        { Request with { Schedule = [new(1, " ")] }, "the prompt from second 1 on is empty: say what is to be seen" },
-        { Request with { Schedule = [new(1, "a dog"), new(1.1, "a cow")] }, "the prompts from second 1 and from second 1.1 on fall into one unit of 0.33 seconds: put them further apart" },
-        { Request with { Schedule = [new(6, "a dog")] }, "a prompt from second 6 on comes too late for 5.04 seconds of video: make it longer, or let the prompt begin earlier" },
-        { Request with { Image = new byte[737280], Frames = 1 }, "the image is the first frame, so 1 frame leaves nothing to make: use 9 frames or more" },
+        { Request with { Height = 400 }, "size_not_multiple", "size", "side=height value=400 multiple=64 above=448" },
+        { Request with { Width = 20 }, "size_not_multiple", "size", "side=width value=20 multiple=64 above=64" },
+        { Request with { Width = 0 }, "size_not_positive", "size", "side=width value=0 multiple=64" },
+        { Request with { Width = -64 }, "size_not_positive", "size", "side=width value=-64 multiple=64" },
+        { Request with { Width = int.MaxValue }, "size_not_multiple", "size", "side=width value=2147483647 above=2147483648" },
+        { Request with { Width = 99968, Height = 99968 }, "size_too_large", "size", "size=99968x99968 most_pixels=16777216" },
+        { Request with { Frames = 0 }, "no_frames", "frames", "frames=0 video=9" },
+        { Request with { Frames = 24 }, "frames_not_whole", "frames", "frames=24 multiple=8 below=17 above=25" },
+        { Request with { Frames = 9, FramesPerUnit = 2 }, "frames_not_whole", "frames", "frames=9 multiple=16 below=1 above=17" },
+        { Request with { FramesPerUnit = 0 }, "frames_per_unit_out_of_range", "frames_per_unit", "value=0 least=1 most=1024" },
+        { Request with { Steps = [20, 20] }, "steps_per_stage", "steps", "numbers=2 stages=3" },
+        { Request with { VideoSteps = [] }, "steps_per_stage", "video_steps", "numbers=0 stages=3" },
+        { Request with { VideoSteps = [10, 0, 10] }, "steps_out_of_range", "video_steps", "value=0 least=1 most=1000" },
+        { Request with { Steps = [20, 20, 1001] }, "steps_out_of_range", "steps", "value=1001 least=1 most=1000" },
+        { Request with { Prompt = "  " }, "prompt_empty", "prompt", "" },
+        { Request with { Guidance = -1 }, "guidance_out_of_range", "guidance", "value=-1 least=0" },
+        { Request with { VideoGuidance = double.NaN }, "guidance_out_of_range", "video_guidance", "value=NaN least=0" },
+        { Request with { LinearGuidance = (double.PositiveInfinity, 2) }, "guidance_out_of_range", "linear_guidance", "value=Infinity least=0" },
+        { Request with { LinearGuidance = (0.5, -2) }, "guidance_out_of_range", "linear_guidance", "value=-2 least=0" },
+        { Request with { ReusePrefix = 0 }, "reuse_prefix_out_of_range", "reuse_prefix", "value=0 least=1 most=1000" },
+        { Request with { GuidanceEvery = -2 }, "guidance_every_out_of_range", "guidance_every", "value=-2 least=1 most=1000" },
+        { Request with { FramesPerSecond = 241 }, "fps_out_of_range", "fps", "value=241 least=1 most=240" },
+        { Request with { Image = new byte[10] }, "image_bytes", null, "bytes=10 expected=737280" },
+        { Request with { Frames = 9, Seconds = 1 }, "two_lengths", "seconds", "" },
+        { Request with { Seconds = -1 }, "seconds_negative", "seconds", "seconds=-1" },
+        { Request with { Seconds = 1e9 }, "too_many_seconds", "seconds", "seconds=1000000000 most=43690" },
+        { Request with { Frames = 8_000_001 }, "too_many_frames", "frames", "frames=8000001 most=1048569" },
+        { Request with { Count = 0 }, "no_clips", null, "count=0" },
+        { Request with { HistoryWindow = -1 }, "history_negative", "history", "value=-1 example=15" },
+        { Request with { NewFramesOnly = true }, "new_only_without_video", "new_only", "" },
+        { Request with { Video = new byte[10] }, "video_bytes", null, "bytes=10 frame=737280" },
+        { Request with { Video = new byte[737280], Image = new byte[737280] }, "two_beginnings", null, "" },
+        { Request with { Video = new byte[737280], Frames = 9 }, "new_frames_not_whole", "frames", "frames=9 multiple=8 above=16" },
+        { Request with { Video = new byte[737280], Frames = 0 }, "no_new_frames", "frames", "frames=0 multiple=8" },
+        { Request with { Schedule = [new(1, "a dog"), new(1, "a cow")] }, "prompts_out_of_order", "prompts", "second=1 before=1" },
+        { Request with { Schedule = [new(0, "a dog")] }, "prompts_out_of_order", "prompts", "second=0 before=0" },
+        { Request with { Schedule = [new(1, " ")] }, "prompt_empty", "prompts", "second=1" },
+        { Request with { Schedule = [new(1, "a dog"), new(1.1, "a cow")] }, "prompts_too_close", "prompts", "second=1.1 before=1" },
+        { Request with { Schedule = [new(6, "a dog")] }, "prompt_too_late", "prompts", "second=6" },
+        { Request with { Image = new byte[737280], Frames = 1 }, "no_new_frames", "frames", "frames=1 video=9" },
     };
 
     [Theory]
     [MemberData(nameof(Impossible))]
-    public void An_impossible_value_is_named_with_what_would_do(GenerationOptions request, string message) =>
-        Assert.Equal(message, Assert.Throws<ArgumentException>(() => request.Resolve(Released)).Message);
+    public void An_impossible_value_is_named_with_what_would_do(GenerationOptions request, string code, string? setting, string parameters)
+    {
+        var error = Assert.Throws<RequestException>(() => request.Resolve(Released));
+        FaultAssert.Has(error, code, parameters);
+        Assert.Equal(setting, error.Setting);
+    }
 
     [Fact]
     public void Values_left_out_are_the_checkpoints()
@@ -149,7 +156,7 @@ public class GenerationRequestTests
         foreach (var text in (string[])["cut \uD83D", "\uDE00", "a\0b"])
         {
             foreach (var request in (GenerationOptions[])[Request with { Prompt = text }, Request with { NegativePrompt = text }, Request with { PromptSuffix = text }, Request with { Schedule = [new(2, text)] }])
-                Assert.Contains("write whole characters", Assert.Throws<ArgumentException>(() => request.Resolve(Released)).Message, StringComparison.Ordinal);
+                FaultAssert.Is(Assert.Throws<RequestException>(() => request.Resolve(Released)), "text_not_whole");
         }
 
         Assert.Equal("\uD83D\uDE00", (Request with { Prompt = "\uD83D\uDE00" }).Resolve(Released with { PromptSuffix = "" }).Prompt);

@@ -112,6 +112,6 @@ public sealed class OverlappedDecodingTests(TinyPipeline tiny) : IClassFixture<T
         Assert.Equal(Refusal(inTurn), Refusal(inTurn with { OverlapDecoding = true }));
 
         string Refusal(PipelineOptions options) =>
-            Assert.Throws<ArgumentException>(() => MemoryBudget.Fit(model, settings, ElementType.BFloat16, options, 1_000_000_000)).Message;
+            Assert.Throws<RequestException>(() => MemoryBudget.Fit(model, settings, ElementType.BFloat16, options, 1_000_000_000)).Message;
     }
 }

@@ -90,8 +90,8 @@ public sealed class Sd3PipelineTests : IDisposable
     public void A_frame_larger_than_the_position_table_is_refused_before_any_work()
     {
         using var pipeline = VideoPipeline.Load(folder.Path);
-        var error = Assert.Throws<ArgumentException>(() => pipeline.GenerateAsync(Request with { Width = 320 }, cancellationToken: Cancel));
-        Assert.Equal("width 320 is more than this checkpoint has positions for: use at most 256", error.Message);
+        var error = Assert.Throws<RequestException>(() => pipeline.GenerateAsync(Request with { Width = 320 }, cancellationToken: Cancel));
+        FaultAssert.Is(error, "size_beyond_positions", ("side", "width"), ("value", 320), ("most", 256L));
     }
 
     [Fact]

@@ -1,4 +1,5 @@
 using PyramidFlow.Generation;
+using PyramidFlow.Testing;
 
 namespace PyramidFlow.Tests.Generation;
 
@@ -67,8 +68,8 @@ public sealed class SeveralClipsTests(TinyPipeline tiny) : IClassFixture<TinyPip
     [Fact]
     public void All_requests_are_checked_before_the_first_is_begun()
     {
-        var error = Assert.Throws<ArgumentException>(() => tiny.Pipeline.GenerateAsync([Short, Short with { Width = 100 }], cancellationToken: Cancel));
-        Assert.Contains("width 100", error.Message, StringComparison.Ordinal);
-        Assert.Throws<ArgumentException>(() => tiny.Pipeline.GenerateAsync([], cancellationToken: Cancel));
+        var error = Assert.Throws<RequestException>(() => tiny.Pipeline.GenerateAsync([Short, Short with { Width = 100 }], cancellationToken: Cancel));
+        FaultAssert.Is(error, "size_not_multiple", ("side", "width"), ("value", 100));
+        FaultAssert.Is(Assert.Throws<RequestException>(() => tiny.Pipeline.GenerateAsync([], cancellationToken: Cancel)), "no_request");
     }
 }

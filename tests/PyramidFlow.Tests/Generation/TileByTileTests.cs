@@ -1,5 +1,6 @@
 using PyramidFlow.Models;
 using PyramidFlow.Generation;
+using PyramidFlow.Testing;
 using PyramidFlow.Tests.Models.Vae;
 using PyramidFlow.Torch;
 
@@ -65,9 +66,9 @@ public sealed class TileByTileTests(TinyPipeline tiny) : IClassFixture<TinyPipel
     [Fact]
     public void Tiles_must_be_there_and_weighted()
     {
-        Assert.Contains("give their size", Assert.Throws<ArgumentException>(() => tiny.Load(new PipelineOptions { TileByTile = true })).Message, StringComparison.Ordinal);
+        FaultAssert.Is(Assert.Throws<RequestException>(() => tiny.Load(new PipelineOptions { TileByTile = true })), "tiles_not_weighted");
         var released = new PipelineOptions { TileByTile = true, Tiles = Tiles with { Blend = TileBlend.Sequential } };
-        Assert.Contains("weighted", Assert.Throws<ArgumentException>(() => tiny.Load(released)).Message, StringComparison.Ordinal);
+        FaultAssert.Is(Assert.Throws<RequestException>(() => tiny.Load(released)), "tiles_not_weighted");
     }
 
     [Theory]

@@ -23,7 +23,9 @@ public sealed class TinyPipeline : IDisposable
 
     internal static GenerationOptions Request { get; } = new() { Prompt = "a cat", Seed = 7 };
 
-    internal VideoPipeline Load(PipelineOptions options) => VideoPipeline.Load(folder.Path, options with { Device = options.Device ?? TestDevice.Current });
+    // A pipeline without a number of threads takes that of the thread that loads it, which an earlier test may have set.
+    internal VideoPipeline Load(PipelineOptions options) =>
+        VideoPipeline.Load(folder.Path, options with { Device = options.Device ?? TestDevice.Current, Threads = options.Threads ?? Environment.ProcessorCount });
 
     internal static async Task<List<VideoChunk>> Collect(GenerationRun run)
     {

@@ -186,8 +186,7 @@ public sealed class VideoPipelineTests : IDisposable
     public void An_impossible_request_fails_before_any_work()
     {
         using var pipeline = VideoPipeline.Load(folder.Path);
-        var error = Assert.Throws<ArgumentException>(() => pipeline.GenerateAsync(Request with { Height = 100 }, cancellationToken: Cancel));
-        Assert.Equal("height 100 is not a multiple of 64: use 64 or 128", error.Message);
+        FaultAssert.Is(Assert.Throws<RequestException>(() => pipeline.GenerateAsync(Request with { Height = 100 }, cancellationToken: Cancel)), "size_not_multiple", ("side", "height"), ("value", 100));
     }
 
     [Fact]

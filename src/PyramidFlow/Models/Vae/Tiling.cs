@@ -29,13 +29,13 @@ public sealed record TileOptions(int Size = 256, double Overlap = 0.25, TileBlen
 
     /// <summary>Checks that size and overlap are possible for some frames.</summary>
     /// <param name="scale">Pixels along a side of a latent.</param>
-    /// <exception cref="ArgumentException">They are not; the message says which values are possible.</exception>
+    /// <exception cref="RequestException">They are not; the message says which values are possible.</exception>
     public void Check(int scale)
     {
         if (!(Overlap is > 0 and <= 0.5))
-            throw new ArgumentException(FormattableString.Invariant($"a tile overlap of {Overlap} is not above 0 and at most 0.5: use 0.25"));
+            throw RequestFault.TileOverlap(Overlap);
         if (Size < 2 * scale || Size % scale != 0)
-            throw new ArgumentException($"tiles of {Size} pixels are not a multiple of {scale} and at least {2 * scale}: use 256");
+            throw RequestFault.TileSize(Size, scale);
     }
 }
 

@@ -50,11 +50,16 @@ public sealed class TilingTests
     }
 
     [Theory]
-    [InlineData(60, 0.25, 64, "tiles of 60 pixels")]
-    [InlineData(64, 0.6, 128, "a tile overlap of 0.6")]
-    [InlineData(64, 0.25, 100, "width 100 is not a multiple of 8: use 96 or 104")]
-    public void Impossible_tiles_are_refused(int size, double overlap, long width, string message) =>
-        Assert.StartsWith(message, Assert.Throws<ArgumentException>(() => Tiling.ForEncoding(new TileOptions(size, overlap), 128, width, 8)).Message, StringComparison.Ordinal);
+    [InlineData(60, 0.25, "tile_size", "size=60 multiple=8")]
+    [InlineData(8, 0.25, "tile_size", "size=8 multiple=8")]
+    [InlineData(64, 0.6, "tile_overlap_out_of_range", "overlap=0.6")]
+    [InlineData(64, double.NaN, "tile_overlap_out_of_range", "overlap=NaN")]
+    public void Impossible_tiles_are_refused(int size, double overlap, string code, string parameters) =>
+        FaultAssert.Has(Assert.Throws<RequestException>(() => Tiling.ForEncoding(new TileOptions(size, overlap), 128, 128, 8)), code, parameters);
+
+    [Fact]
+    public void Frames_that_are_no_multiple_of_the_scale_cannot_be_cut() =>
+        Assert.Throws<ArgumentException>(() => Tiling.ForEncoding(new TileOptions(64), 128, 100, 8));
 
     private static Tensor Means(Tensor x) => x.Squeeze(2).AvgPool2d(8, 8).Unsqueeze(2);
 }
