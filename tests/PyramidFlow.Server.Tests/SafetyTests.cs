@@ -400,7 +400,7 @@ public sealed class SafetyTests : IDisposable
         await server.SubmitAsync(TestServer.Quick);
         var document = await server.GetAsync("/openapi/v1.json");
         var paths = document.GetProperty("paths").EnumerateObject().Select(path => path.Name).ToList();
-        foreach (var schema in new[] { "CreateVideo", "VideoObject" })
+        foreach (var schema in new[] { "CreateVideo", "ExtendVideo", "VideoObject" })
         {
             var properties = document.GetProperty("components").GetProperty("schemas").GetProperty(schema).GetProperty("properties");
             Assert.All(SettingsTable.All.Where(setting => setting.Field is not null), setting => Assert.True(properties.TryGetProperty(setting.Field!, out _), $"{schema} lacks {setting.Field}"));

@@ -3,6 +3,7 @@ using System.Net;
 using System.Text;
 using PyramidFlow.Media;
 using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Storage;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Server.Tests;
@@ -89,12 +90,59 @@ public sealed class UploadTests() : StartedServer(options => options with
         }
     }
 
+    // Every placement of white space within the blocks of four, and pieces of every length: the text comes as the network cuts it.
+    [Theory]
+    [InlineData("")]
+    [InlineData("a")]
+    [InlineData("ab")]
+    [InlineData("abc, of three blocks")]
+    public async Task Base64_is_decoded_whatever_its_pieces_and_white_space(string content)
+    {
+        var text = Convert.ToBase64String(Encoding.UTF8.GetBytes(content));
+        for (var at = 0; at <= text.Length; at++)
+        {
+            foreach (var piece in new[] { 1, 2, 3, 5, 1000 })
+                Assert.Equal(content, await Decoded(text.Insert(at, " \r\n\t"), piece));
+        }
+
+        var whole = new string('x', 100_000);
+        Assert.Equal(whole, await Decoded(Convert.ToBase64String(Encoding.UTF8.GetBytes(whole), Base64FormattingOptions.InsertLineBreaks), 7001));
+    }
+
+    [Theory]
+    [InlineData("YQ")]
+    [InlineData("YQ=")]
+    [InlineData("YWI=YWI=")]
+    [InlineData("YQ==Y")]
+    [InlineData("YW#J")]
+    [InlineData("=")]
+    public async Task What_is_no_Base64_or_is_cut_is_refused(string text)
+    {
+        foreach (var piece in new[] { 1, 3, 1000 })
+            await Assert.ThrowsAsync<FormatException>(() => Decoded(text, piece));
+    }
+
+    private static async Task<string> Decoded(string text, int piece)
+    {
+        using var source = new PiecewiseStream(Encoding.ASCII.GetBytes(text), piece);
+        using var decoded = new MemoryStream();
+        await new Base64Stream(source).CopyToAsync(decoded, piece, Cancel);
+        return Encoding.UTF8.GetString(decoded.ToArray());
+    }
+
+    private sealed class PiecewiseStream(byte[] bytes, int piece) : MemoryStream(bytes)
+    {
+        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
+            base.ReadAsync(buffer[..Math.Min(piece, buffer.Length)], cancellationToken);
+    }
+
     [Theory]
     [InlineData("json")]
     [InlineData("form")]
     public async Task A_picture_may_come_as_a_data_url(string how)
     {
-        var url = "data:image/png;base64," + Convert.ToBase64String(Picture);
+        // With line breaks, as some programs write it.
+        var url = "data:image/png;base64," + Convert.ToBase64String(Picture, Base64FormattingOptions.InsertLineBreaks).Replace("\r\n", how == "json" ? "\\n" : "\n", StringComparison.Ordinal);
         HttpContent body = how == "json"
             ? new StringContent($"{{\"prompt\": \"a circle\", \"input_reference\": {{\"image_url\": \"{url}\"}}}}", Encoding.UTF8, "application/json")
             : new MultipartFormDataContent { { new StringContent("a circle"), "prompt" }, { new StringContent(url), "input_reference[image_url]" } };

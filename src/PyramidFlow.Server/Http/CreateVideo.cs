@@ -33,7 +33,7 @@ internal sealed record CreateVideo
     /// <summary>Adds the settings to the schema of a request or of a video.</summary>
     public static void AddSettings(OpenApiSchema schema, Type type)
     {
-        if (type != typeof(CreateVideo) && type != typeof(VideoObject))
+        if (type != typeof(CreateVideo) && type != typeof(ExtendVideo) && type != typeof(VideoObject))
             return;
         schema.Properties ??= new Dictionary<string, IOpenApiSchema>();
         foreach (var setting in SettingsTable.All.Where(setting => setting.Field is not null && !schema.Properties.ContainsKey(setting.Field)))
@@ -41,6 +41,8 @@ internal sealed record CreateVideo
         schema.AdditionalPropertiesAllowed = false;
         if (type == typeof(CreateVideo))
             schema.Required = new HashSet<string> { "prompt" };
+        else if (type == typeof(ExtendVideo))
+            schema.Required = new HashSet<string> { "video" };
     }
 
     private static OpenApiSchema SchemaOf(Setting setting)
@@ -72,15 +74,15 @@ internal sealed record RemixVideo
     public required string Prompt { get; init; }
 }
 
-/// <summary>A request for a longer video.</summary>
+/// <summary>A request for a longer video. The settings stand in the document too; those that are left out are the original's.</summary>
 internal sealed record ExtendVideo
 {
-    [Description("What the new part shows.")]
-    public required string Prompt { get; init; }
-
-    [Description("Length of the new part.")]
-    public string? Seconds { get; init; }
-
     [Description("The video to continue: an object with its id, or a file.")]
     public required IFormFile Video { get; init; }
+
+    [Description("Model of the new part; by default the original's, for a file the first.")]
+    public string? Model { get; init; }
+
+    [Description("Object (in a form: JSON, or extra_params[name]) whose fields count as if they stood in the body.")]
+    public string? ExtraParams { get; init; }
 }

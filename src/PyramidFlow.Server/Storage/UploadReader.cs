@@ -1,4 +1,5 @@
-using System.Security.Cryptography;
+using System.Buffers;
+using System.Buffers.Text;
 using PyramidFlow.Media;
 using PyramidFlow.Server.Domain;
 
@@ -186,8 +187,7 @@ internal static class DataUrl
     private const int LongestHead = 200;
 
     /// <summary>
-    /// Returns the decoded bytes of a data URL as a stream that decodes while it is read. The result holds no resources
-    /// and need not be disposed; disposing it before its end would write to the text.
+    /// Returns the decoded bytes of a data URL as a stream that decodes while it is read. The result holds no resources and need not be disposed.
     /// </summary>
     /// <param name="text">The URL in ASCII; stays open.</param>
     /// <param name="cancellationToken">Stops the reading.</param>
@@ -202,33 +202,61 @@ internal static class DataUrl
         {
             head.Append((char)one[0]);
             if (one[0] == ',' && head.ToString() is var url && url.StartsWith(Start, StringComparison.Ordinal) && url.EndsWith(Marker, StringComparison.Ordinal))
-                return new CryptoStream(text, new WholeBase64(), CryptoStreamMode.Read, leaveOpen: true);
+                return new Base64Stream(text);
         }
 
         throw new JobException(JobFault.Invalid, "input_reference as text is a data URL (data:image/png;base64,...): send a file as multipart/form-data") { Parameter = "input_reference" };
     }
+}
 
-    // The transform of .NET ignores an incomplete last block, so a truncated text would go unnoticed.
-    private sealed class WholeBase64 : ICryptoTransform
+/// <summary>
+/// The bytes that Base64 in a stream stands for. White space counts for nothing. <c>FromBase64Transform</c> does not do: it ignores an
+/// incomplete end, so a truncated text would go unnoticed, and fails on some white space with an error of the program.
+/// </summary>
+/// <param name="text">Base64 in ASCII; stays open.</param>
+internal sealed class Base64Stream(Stream text) : ReadOnlyStream
+{
+    private const int Quad = 4;
+
+    // Text that is not decoded yet. Its last four characters wait for the end, since only the last ones may be padding.
+    private readonly byte[] waiting = new byte[16 << 10];
+    private int count;
+    private ReadOnlyMemory<byte> decoded;
+    private bool isOver;
+
+    /// <inheritdoc/>
+    /// <exception cref="FormatException">The text is not Base64, or ends in the middle of a block.</exception>
+    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
-        private readonly FromBase64Transform inner = new();
+        while (decoded.IsEmpty && !isOver)
+        {
+            var read = await text.ReadAsync(waiting.AsMemory(count), cancellationToken).ConfigureAwait(false);
+            isOver = read == 0;
+            foreach (var letter in waiting.AsSpan(count, read))
+            {
+                if (letter is not ((byte)' ' or (byte)'\t' or (byte)'\r' or (byte)'\n'))
+                    waiting[count++] = letter;
+            }
 
-        public bool CanReuseTransform => inner.CanReuseTransform;
+            decoded = Decode(isOver ? count : (count - 1) / Quad * Quad);
+        }
 
-        public bool CanTransformMultipleBlocks => inner.CanTransformMultipleBlocks;
+        var part = decoded[..Math.Min(decoded.Length, buffer.Length)];
+        part.CopyTo(buffer);
+        decoded = decoded[part.Length..];
+        return part.Length;
+    }
 
-        public int InputBlockSize => inner.InputBlockSize;
-
-        public int OutputBlockSize => inner.OutputBlockSize;
-
-        public int TransformBlock(byte[] inputBuffer, int inputOffset, int inputCount, byte[] outputBuffer, int outputOffset) =>
-            inner.TransformBlock(inputBuffer, inputOffset, inputCount, outputBuffer, outputOffset);
-
-        public byte[] TransformFinalBlock(byte[] inputBuffer, int inputOffset, int inputCount) => inputCount % 4 == 0
-            ? inner.TransformFinalBlock(inputBuffer, inputOffset, inputCount)
-            : throw new FormatException("the data URL ends in the middle of a block");
-
-        public void Dispose() => inner.Dispose();
+    private byte[] Decode(int length)
+    {
+        if (length <= 0)
+            return [];
+        var bytes = new byte[length / Quad * 3];
+        if (Base64.DecodeFromUtf8(waiting.AsSpan(0, length), bytes, out _, out var written, isOver) != OperationStatus.Done)
+            throw new FormatException("the text is not Base64, or ends in the middle of a block");
+        waiting.AsSpan(length, count - length).CopyTo(waiting);
+        count -= length;
+        return bytes[..written];
     }
 }
 

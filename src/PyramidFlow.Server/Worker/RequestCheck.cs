@@ -39,13 +39,12 @@ internal sealed class RequestCheck(ModelCatalog catalog, ServerLimits limits)
     {
         if (string.IsNullOrWhiteSpace(request.Prompt) && request.Input is null)
             throw Invalid("prompt", "the prompt is empty: say what is to be seen, or give a picture to start from");
-        foreach (var (name, text) in new[] { ("prompt", request.Prompt), ("negative_prompt", request.NegativePrompt), ("prompt_suffix", request.PromptSuffix) }
-            .Concat(request.Schedule.Select(change => ("prompts", (string?)change.Prompt))))
+        foreach (var (setting, text) in SettingsTable.Texts(request))
         {
-            if (text?.Length > limits.PromptLength)
-                throw Invalid(name, $"the text has {text.Length} characters: shorten it to {limits.PromptLength}");
+            if (text.Length > limits.PromptLength)
+                throw Invalid(setting.Field!, $"the text has {text.Length} characters: shorten it to {limits.PromptLength}");
             if (StrictText.FindFault(text) is { } fault)
-                throw Invalid(name, $"the text {fault}");
+                throw Invalid(setting.Field!, $"the text {fault}");
         }
     }
 

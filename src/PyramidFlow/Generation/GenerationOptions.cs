@@ -63,8 +63,8 @@ public record GenerationOptions
     public int? FramesPerUnit { get; init; }
 
     /// <summary>
-    /// Most latent frames of history that a unit attends to, so that the time per unit stays flat. Null is off for clips as long as the
-    /// checkpoint was trained on and else what fits its training; 0 is off.
+    /// Most latent frames of history that a unit attends to, so that the time per unit stays flat; 0 is all. Null is all for clips as long as
+    /// the checkpoint was trained on, and for longer ones as many as it was trained on, less the frames of a unit.
     /// </summary>
     public int? HistoryWindow { get; init; }
 

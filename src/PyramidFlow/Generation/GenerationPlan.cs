@@ -119,10 +119,10 @@ public sealed record GenerationPlan
         // If a GPU's memory is unknown, offload models: it costs little.
         if (DeviceMemory.Read(device) is not { } memory)
             return options with { Offload = options.Offload == Offload.Auto ? Offload.Model : options.Offload };
-        var ours = memory.Free + memory.Cached + memory.InUse;
-        var placed = MemoryBudget.Place(model, clip, type, options, ours, memory.Total);
+        var usable = memory.Free + memory.Cached + memory.InUse;
+        var placed = MemoryBudget.Place(model, clip, type, options, usable, memory.Total);
         // Larger batches come before the history cache, which takes what is left.
-        var roomy = placed with { Sampler = placed.Sampler.RoomyOn(device) with { HistoryBytes = 0 } };
-        return RunMemory.Of(model, clip, type, roomy).Peak <= ours ? MemoryBudget.WithHistory(model, clip, type, options, roomy, MemoryBudget.Spared(ours)) : placed;
+        var enlarged = placed with { Sampler = placed.Sampler.EnlargedOn(device) with { HistoryBytes = 0 } };
+        return RunMemory.Of(model, clip, type, enlarged).Peak <= usable ? MemoryBudget.WithHistory(model, clip, type, options, enlarged, MemoryBudget.Spared(usable)) : placed;
     }
 }

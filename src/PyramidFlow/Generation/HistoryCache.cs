@@ -5,7 +5,8 @@ namespace PyramidFlow.Generation;
 
 /// <summary>
 /// Keys and values of history frames that never change again, kept from unit to unit of a clip. Which stages and timesteps have them is
-/// chosen from the plan and a limit of bytes (<see cref="HistoryPlan"/>); the others compute their whole history in every unit. The result is the same.
+/// chosen from the plan and a limit of bytes (<see cref="HistoryPlan"/>); the others compute their whole history in every unit. Only the last digits of
+/// the result depend on it.
 /// </summary>
 internal sealed class HistoryCache : IDisposable
 {

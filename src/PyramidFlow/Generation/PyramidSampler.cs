@@ -4,7 +4,7 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Generation;
 
-/// <summary>How sampling trades speed for memory; the result is the same.</summary>
+/// <summary>How sampling trades speed for memory. At most the last digits of the result change.</summary>
 public sealed record SamplerOptions
 {
     private const long DefaultPrefixBytes = 2L << 30;
@@ -31,7 +31,7 @@ public sealed record SamplerOptions
     /// The same options with as much held ahead as the device allows: a quarter of a GPU's memory, whose larger batches keep it busier. A
     /// number that was set stays.
     /// </summary>
-    public SamplerOptions RoomyOn(Device device) =>
+    public SamplerOptions EnlargedOn(Device device) =>
         PrefixBytes == DefaultPrefixBytes && device.Type == DeviceType.Cuda && DeviceMemory.Read(device) is { } memory
             ? this with { PrefixBytes = Math.Max(PrefixBytes, memory.Total / 4) }
             : this;
@@ -205,7 +205,7 @@ internal sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedu
     private Tensor Renoise(Tensor x, int stage, INoiseSource noise)
     {
         using var scope = new TensorScope();
-        var (alpha, beta) = scheduler.Renoise(stage);
+        var (alpha, beta) = scheduler.RenoiseFactors(stage);
         var larger = LatentPyramid.Double(x);
         var block = noise.Block(larger.Shape, scheduler.Options.Gamma).To(x.Type).To(x.Device);
         return scope.Keep((larger * alpha).Add(block, beta));
@@ -241,11 +241,7 @@ internal sealed class SamplingFallback(PyramidTransformer model, SamplerOptions 
     internal HistoryCache History(SamplingPlan plan, int clips) => history ??= new HistoryCache(plan, Model, Options, clips);
 
     /// <inheritdoc/>
-    public void Dispose()
-    {
-        history?.Dispose();
-        history = null;
-    }
+    public void Dispose() => DropHistory();
 
     /// <summary>Computes less at a time from now on.</summary>
     /// <param name="cause">The error to give where it is as little as possible already.</param>
@@ -253,7 +249,7 @@ internal sealed class SamplingFallback(PyramidTransformer model, SamplerOptions 
     {
         if (history?.HoldsMemory == true)
         {
-            Dispose();
+            DropHistory();
             Options = Options with { HistoryBytes = 0 };
             TorchRuntime.TrimMemory();
             warn?.Invoke("memory ran out: that part was done again without a history cache, and so is the rest of the clip");
@@ -276,10 +272,16 @@ internal sealed class SamplingFallback(PyramidTransformer model, SamplerOptions 
         if (widened)
             return false;
         var narrow = Model.WeightType;
-        Dispose();
+        DropHistory();
         Model = wider!();
         widened = true;
         warn?.Invoke($"numbers of the transformer went beyond {narrow}: that part was done again in {Model.WeightType}, and so is the rest of the clip; load it as {Model.WeightType} to save the time");
         return true;
+    }
+
+    private void DropHistory()
+    {
+        history?.Dispose();
+        history = null;
     }
 }

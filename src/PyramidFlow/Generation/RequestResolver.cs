@@ -19,9 +19,13 @@ internal static class RequestResolver
             throw RequestFault.TooManyPixels(width, height, FrameSizes.MaxPixels, settings.Width, settings.Height);
         if (request.Count < 1)
             throw RequestFault.NoClips(request.Count);
-        foreach (var (setting, text) in new[] { ("prompt", request.Prompt), ("negative_prompt", request.NegativePrompt), ("prompt_suffix", request.PromptSuffix) }
-            .Concat(request.Schedule.Select(change => ("prompts", (string?)change.Prompt))))
-            CheckText(setting, text);
+        foreach (var (setting, text) in SettingsTable.Texts(request))
+        {
+            // Text encoders would replace such a character, and files that note the prompt cannot hold it.
+            if (StrictText.FindFault(text) is not null)
+                throw RequestFault.BrokenText(setting.Name);
+        }
+
         request.Approximations.Check();
         if (request.FramesPerSecond is { } rate && rate is not (>= 1 and <= 240))
             throw RequestFault.FrameRate(rate);
@@ -66,13 +70,6 @@ internal static class RequestResolver
             SampleImage = request.SampleImage ?? false,
             Warnings = [.. SizeWarnings(settings, width, height), .. length.Warnings],
         };
-    }
-
-    // Text encoders would replace such a character, and files that note the prompt cannot hold it.
-    private static void CheckText(string setting, string? text)
-    {
-        if (StrictText.FindFault(text) is not null)
-            throw RequestFault.BrokenText(setting);
     }
 
     private static int Size(string what, int value, int multiple)
@@ -151,7 +148,7 @@ internal static class RequestResolver
         static double? Switch(double scale) => scale > 0 ? scale : null;
     }
 
-    private static double Scaled(string setting, string what, double value) => value >= 0 && double.IsFinite(value) ? value
+    private static double Scaled(string setting, string what, double value) => value is >= 0 and <= float.MaxValue ? value
         : throw RequestFault.GuidanceOutOfRange(setting, what, value);
 }
 

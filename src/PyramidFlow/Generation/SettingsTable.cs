@@ -82,7 +82,7 @@ internal static class SettingsTable
         new("history", Whole(0), o => o.HistoryWindow, (o, v) => o with { HistoryWindow = (int?)v })
         {
             Option = "--history", Field = "history", Label = "History window, latent frames", Help = "latent frames of history that a unit attends to, 0 for all",
-            Default = "all, or what the model was trained on if the clip is longer",
+            Default = "all, or as many as the model was trained on if the clip is longer",
         },
         new("sample_image", Flag, o => o.SampleImage, (o, v) => o with { SampleImage = (bool?)v })
         {
@@ -112,6 +112,12 @@ internal static class SettingsTable
 
     /// <summary>The setting of a name, alias, option or field; null is none.</summary>
     public static Setting? Find(string name) => All.FirstOrDefault(setting => setting.Name == name || setting.Aliases.Contains(name));
+
+    /// <summary>All texts of a request, each with its setting: those of a prompt schedule too.</summary>
+    public static IEnumerable<(Setting Setting, string Text)> Texts(GenerationOptions options) => All
+        .Where(setting => setting.Type.IsText).Select(setting => (setting, setting.Get(options) as string))
+        .Concat(options.Schedule.Select(change => (Find("prompts")!, (string?)change.Prompt)))
+        .Where(each => each.Item2 is not null)!;
 
     /// <summary>Options with what they leave out taken from others.</summary>
     /// <param name="options">What was asked for.</param>

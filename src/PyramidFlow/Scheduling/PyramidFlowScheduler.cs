@@ -75,12 +75,12 @@ internal sealed class PyramidFlowScheduler
     /// that training starts from (paper eq. 15, appendix A).
     /// </summary>
     /// <param name="stage">The stage that begins; at least 1.</param>
-    public (double Alpha, double Beta) Renoise(int stage)
+    public (double Alpha, double Beta) RenoiseFactors(int stage)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(stage, 1);
-        var (gamma, data) = (Options.Gamma, 1 - Stages[stage].OriginalStart);
-        var alpha = 1 / ((Math.Sqrt(1 + (1 / gamma)) * (1 - data)) + data);
-        return (alpha, alpha * (1 - data) / Math.Sqrt(gamma));
+        var noise = Stages[stage].StartBeforeUpsampling;
+        var alpha = Alpha(noise);
+        return (alpha, alpha * noise / Math.Sqrt(Options.Gamma));
     }
 
     private float[] GlobalSigmas()
@@ -104,7 +104,7 @@ internal sealed class PyramidFlowScheduler
         {
             var (begin, end) = ((int)(Options.StageRange[k] * n), (int)(Options.StageRange[k + 1] * n));
             double original = Sigmas[begin];
-            windows[k] = (original, k == 0 ? original : Corrected(original), end < n ? Sigmas[end] : 0);
+            windows[k] = (original, k == 0 ? original : StartAfterUpsampling(original), end < n ? Sigmas[end] : 0);
         }
 
         var lengths = windows.Select(w => w.Start - w.End).ToArray();
@@ -119,23 +119,22 @@ internal sealed class PyramidFlowScheduler
         })];
     }
 
-    // Upsampling by 2 keeps the data part but correlates the noise; the renoised sample has a smaller data part.
-    private double Corrected(double sigma)
-    {
-        var data = 1 - sigma;
-        return 1 - (1 / ((Math.Sqrt(1 + (1 / Options.Gamma)) * (1 - data)) + data) * data);
-    }
+    // Upsampling by 2 keeps the data part but correlates the noise; the renoised sample has a smaller data part. Training begins there too.
+    private double StartAfterUpsampling(double noise) => 1 - (Alpha(noise) * (1 - noise));
+
+    // What the upsampled sample is multiplied with, so that data and noise of the renoised one add up to 1.
+    private double Alpha(double noise) => 1 / ((Math.Sqrt(1 + (1 / Options.Gamma)) * noise) + (1 - noise));
 }
 
 /// <summary>One stage of the schedule. Sigma 1 is noise, 0 is data.</summary>
-/// <param name="OriginalStart">Global sigma at which the stage begins.</param>
-/// <param name="Start">That sigma corrected for the upsampling jump into the stage.</param>
+/// <param name="StartBeforeUpsampling">Global sigma at which the stage before ends, as the schedule divides the axis.</param>
+/// <param name="Start">Global sigma at which the stage begins: the same, corrected for the upsampling jump into the stage.</param>
 /// <param name="End">Sigma at which the stage ends.</param>
 /// <param name="Share">Begin and end of its share of the timestep axis, by flow length, within [0, 1].</param>
 /// <param name="Timesteps">Training timesteps, falling.</param>
 /// <param name="Sigmas">Training weights within the stage, from 1 towards 0.</param>
 public sealed record FlowStage(
-    double OriginalStart,
+    double StartBeforeUpsampling,
     double Start,
     double End,
     (double Begin, double End) Share,

@@ -47,7 +47,7 @@ public class BlockNoiseTests
         using var scope = new TensorScope();
         using var generator = new RandomGenerator(2);
         var scheduler = new PyramidFlowScheduler();
-        var (alpha, beta) = scheduler.Renoise(1);
+        var (alpha, beta) = scheduler.RenoiseFactors(1);
         var sigma = scheduler.Stages[0].End;
         var noise = Tensor.Randn([1, 1, 256, 256], generator) * sigma;
         var jumped = noise.InterpolateNearest(512, 512) * alpha + BlockNoise.Draw([1, 1, 512, 512], scheduler.Options.Gamma, generator) * beta;

@@ -25,7 +25,7 @@ public partial class SchedulerGoldenTests
         golden.AssertClose("out/sigma_min_max", Tensor.From([(double)scheduler.Sigmas[^1], scheduler.Sigmas[0]]));
         golden.AssertClose("out/start_sigmas", Tensor.From(stages.Select(s => s.Start).ToArray()));
         golden.AssertClose("out/end_sigmas", Tensor.From(stages.Select(s => s.End).ToArray()));
-        golden.AssertClose("out/ori_start_sigmas", Tensor.From(stages.Select(s => s.OriginalStart).ToArray()));
+        golden.AssertClose("out/ori_start_sigmas", Tensor.From(stages.Select(s => s.StartBeforeUpsampling).ToArray()));
         golden.AssertClose("out/timestep_ratios", Tensor.From(stages.SelectMany(s => new[] { s.Share.Begin, s.Share.End }).ToArray(), stages.Count, 2));
         for (var k = 0; k < stages.Count; k++)
         {

@@ -27,7 +27,7 @@ public sealed record LoraConfig(int Rank = 16, double Alpha = 16, IReadOnlyList<
     /// <summary>Message about an invalid value; null if all are valid.</summary>
     public string? Fault() =>
         Rank < 1 ? $"a LoRA of rank {Rank} has no weights: use a rank of at least 1"
-        : !double.IsFinite(Alpha) || Alpha == 0 ? FormattableString.Invariant($"alpha {Alpha} leaves nothing of a LoRA: use the rank, or a number near it")
+        : !float.IsFinite((float)Alpha) || Alpha == 0 ? FormattableString.Invariant($"alpha {Alpha} leaves nothing of a LoRA: use the rank, or a number near it")
         : Targets is not { Count: > 0 } ? "targets names no layer: leave it out for the projections of attention, or name some"
         : null;
 }

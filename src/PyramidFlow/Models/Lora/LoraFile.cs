@@ -76,7 +76,8 @@ internal static class LoraFile
             var (a, b) = (Read(source, pair.Down!), Read(source, pair.Up!));                        // [r, in], [out, r]
             var scale = Scale(source, pair, metadata, a.Size(0));
             var product = b.Matmul(a);                                                               // [out, in]
-            if (!(product.Abs().Max().Item() * Math.Abs(weight * scale) <= float.MaxValue))
+            // The scale alone must fit a float32 too, also where the product is 0.
+            if (!(Math.Max(1, product.Abs().Max().Item()) * Math.Abs(weight * scale) <= float.MaxValue))
             {
                 RequireFinite(place.File, (pair.Down!, a), (pair.Up!, b));
                 throw new CheckpointException(FormattableString.Invariant($"{place.File}: the numbers of {pair.Layer} are too large, counted {weight * scale} times: let it count less"));

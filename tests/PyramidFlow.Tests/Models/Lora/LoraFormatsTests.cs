@@ -137,6 +137,15 @@ public sealed class LoraFormatsTests : IDisposable
     }
 
     [Fact]
+    public void A_scale_beyond_float32_is_refused_even_where_the_matrices_are_zero()
+    {
+        var before = weight.Value.ToArray<float>();
+        SafetensorsWriter.Write(folder.File("x.safetensors"), Pair(a * 0, b));
+        Assert.Contains("too large", Assert.Throws<CheckpointException>(() => LoraFile.Merge(model, folder.File("x.safetensors"), 1e300)).Message, StringComparison.Ordinal);
+        Assert.Equal(before, weight.Value.ToArray<float>());
+    }
+
+    [Fact]
     public void Of_another_model_is_said_only_of_files_without_a_layer_of_this_one()
     {
         Assert.Contains("is a LoRA of another model: there is no layer double_blocks_0_img_attn_qkv here",
