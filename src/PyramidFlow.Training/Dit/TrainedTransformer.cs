@@ -55,7 +55,7 @@ internal sealed class TrainedTransformer : IDisposable
     internal Workers<PyramidTransformer> Workers { get; }
 
     /// <summary>Validates that a LoRA fits a network, without weights.</summary>
-    /// <exception cref="ArgumentException">The LoRA is invalid, or a target matches no layer.</exception>
+    /// <exception cref="CheckpointException">The LoRA is invalid, or a target matches no layer.</exception>
     internal static void Check(ITransformerConfig network, LoraConfig lora)
     {
         using var declared = network.Build();

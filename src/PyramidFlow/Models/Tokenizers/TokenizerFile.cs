@@ -20,11 +20,11 @@ internal static class TokenizerFile
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
-            throw new CheckpointException($"{path} does not exist", e);
+            throw CheckpointFault.Missing(path, e);
         }
         catch (MalformedTextException e)
         {
-            throw Unusable(path, e);
+            throw CheckpointFault.TokenizerUnusable(path, e.Message, e);
         }
 
         return Named(path, () => parse(bytes));
@@ -39,7 +39,7 @@ internal static class TokenizerFile
         }
         catch (Exception e) when (e is MalformedTextException or InvalidDataException)
         {
-            throw Unusable(path, e);
+            throw CheckpointFault.TokenizerUnusable(path, e.Message, e);
         }
     }
 
@@ -101,8 +101,6 @@ internal static class TokenizerFile
         JsonValueKind.String => "a text",
         _ => "a number",
     };
-
-    private static CheckpointException Unusable(string path, Exception e) => new($"{path} is not a usable tokenizer file: {e.Message}", e);
 }
 
 /// <summary>Token ids of one text, ready for a text encoder.</summary>
