@@ -65,8 +65,13 @@ internal static class CheckpointFault
 
     // Safetensors files.
 
-    public static CheckpointException NotSafetensors(string file, string reason, Exception inner) =>
-        new("not_safetensors", $"{file} is not a safetensors file, or it is damaged: {reason}", inner, ("file", file), ("reason", reason));
+    /// <summary>The error for a header that is not JSON, or has a value of the wrong type.</summary>
+    /// <param name="file">The file.</param>
+    /// <param name="reason">What is wrong, with the key.</param>
+    /// <param name="key">The key at fault; null where it is none.</param>
+    /// <param name="inner">Error of the reader.</param>
+    public static CheckpointException NotSafetensors(string file, string reason, string? key, Exception inner) =>
+        new("not_safetensors", $"{file} is not a safetensors file, or it is damaged: {reason}", inner, ("file", file), ("key", key), ("reason", reason));
 
     public static CheckpointException HeaderTooLong(string file, ulong claimed, long length) =>
         Damaged("header_too_long", file, $"its header claims {claimed} bytes of a file of {length}", ("claimed", claimed), ("length", length));

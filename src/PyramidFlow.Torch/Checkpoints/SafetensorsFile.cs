@@ -119,9 +119,13 @@ public sealed class SafetensorsFile : StateSource
                     throw CheckpointFault.KeyTwice(path, property.Name);
             }
         }
-        catch (Exception e) when (e is MalformedTextException or OverflowException)
+        catch (MalformedTextException e)
         {
-            throw CheckpointFault.NotSafetensors(path, e is OverflowException ? CheckpointFault.TooLargeForMemory : e.Message, e);
+            throw CheckpointFault.NotSafetensors(path, e.Message, e.Key, e);
+        }
+        catch (OverflowException e)
+        {
+            throw CheckpointFault.NotSafetensors(path, CheckpointFault.TooLargeForMemory, null, e);
         }
 
         CheckLength(path, entries.Values, fileLength);
@@ -132,11 +136,11 @@ public sealed class SafetensorsFile : StateSource
     private static void ReadMetadata(JsonElement json, Dictionary<string, string> metadata)
     {
         if (json.ValueKind != JsonValueKind.Object)
-            throw new MalformedTextException(0, "__metadata__ is not an object of texts");
+            throw new MalformedTextException(0, "__metadata__ is not an object of texts", "__metadata__");
         foreach (var pair in json.EnumerateObject())
         {
             metadata[pair.Name] = pair.Value.ValueKind == JsonValueKind.String ? pair.Value.GetString()!
-                : throw new MalformedTextException(0, $"__metadata__.{pair.Name} is not a text");
+                : throw new MalformedTextException(0, $"__metadata__.{pair.Name} is not a text", $"__metadata__.{pair.Name}");
         }
     }
 
@@ -144,7 +148,7 @@ public sealed class SafetensorsFile : StateSource
     {
         var name = property.Name;
         if (property.Value.ValueKind != JsonValueKind.Object)
-            throw new MalformedTextException(0, $"{name} is not the description of a tensor");
+            throw new MalformedTextException(0, $"{name} is not the description of a tensor", name);
         if (!property.Value.TryGetProperty("dtype", out var typeName) || !property.Value.TryGetProperty("shape", out var sizes)
             || !property.Value.TryGetProperty("data_offsets", out var offsets))
         {
@@ -152,7 +156,7 @@ public sealed class SafetensorsFile : StateSource
         }
 
         var typeText = typeName.ValueKind is JsonValueKind.String or JsonValueKind.Null ? typeName.GetString()
-            : throw new MalformedTextException(0, $"{name}: dtype is not a text");
+            : throw new MalformedTextException(0, $"{name}: dtype is not a text", name);
         var type = SafetensorsTypes.Parse(typeText) ?? throw CheckpointFault.UnknownType(path, name, typeText);
         var shape = Numbers(name, "shape", sizes);
         if (shape.Length > MaxRank)
@@ -171,9 +175,9 @@ public sealed class SafetensorsFile : StateSource
     private static long[] Numbers(string name, string key, JsonElement json)
     {
         if (json.ValueKind != JsonValueKind.Array)
-            throw new MalformedTextException(0, $"{name}: {key} is not a list of whole numbers");
+            throw new MalformedTextException(0, $"{name}: {key} is not a list of whole numbers", name);
         return [.. json.EnumerateArray().Select(item => item.ValueKind == JsonValueKind.Number && item.TryGetInt64(out var number) ? number
-            : throw new MalformedTextException(0, $"{name}: {key} is not a list of whole numbers"))];
+            : throw new MalformedTextException(0, $"{name}: {key} is not a list of whole numbers", name))];
     }
 
     private static void CheckLength(string path, IEnumerable<TensorEntry> entries, long fileLength)
