@@ -356,6 +356,36 @@ internal static class CheckpointFault
     public static CheckpointException TokenizerUnusable(string file, string reason, Exception inner) =>
         new("tokenizer_unusable", $"{file} is not a usable tokenizer file: {reason}", inner, ("file", file), ("reason", reason));
 
+    // Reasons of tokenizer files that tests look at.
+
+    public const string MessageCutOff = "its protobuf message is cut off or damaged";
+
+    public const string NoUnknownPiece = "it has no piece for unknown text";
+
+    public const string NoByteFallback = "byte_fallback is not supported; T5 vocabularies have none";
+
+    public static string UnknownWireType(int type) => $"wire type {type} is unknown";
+
+    public static string WrongWireType(int type, int expected) => $"a field has wire type {type} in place of {expected}";
+
+    public static string PieceWithoutText(int piece) => $"piece {piece} has no text";
+
+    public static string PieceTooLong(int piece, int bytes, int most) => $"piece {piece} has {bytes} bytes; a piece has at most {most}";
+
+    public static string NoUnigram(ulong type) => $"its model type is {type}; a T5 tokenizer has type 1, unigram";
+
+    public static string TooManySteps(string member, int most) => $"its {member} has more than {most} steps";
+
+    public static string TextTooLong(int most) => $"its normalizer makes more than {most} characters of a text";
+
+    public static string TokenIdOutOfRange(int id, int most) => $"the id of added token {id} is not one of 0 to {most}";
+
+    public static string NoTokenId(string key) => $"added_tokens_decoder has the key \"{key}\", which is not the id of a token";
+
+    public static string MemberMissing(string member) => $"it lacks \"{member}\"";
+
+    public static string MemberOfWrongKind(string member, string shown, string expected) => $"its \"{member}\" is {shown} where {expected} belongs";
+
     // Models of one checkpoint that do not fit.
 
     public static CheckpointException TwoFamilies(string component, string other, string families) =>
@@ -511,12 +541,15 @@ internal static class CheckpointFault
     public static CheckpointException StateOfOtherModel(string file, string key, long count) =>
         new("state_of_other_model", $"{file} does not hold {key} of {count} numbers: it is of another model", null, ("file", file), ("key", key), ("count", count));
 
-    public static CheckpointException StateWithoutSteps(string file, string key) => State(file, key, "does not contain the number of steps");
+    public static CheckpointException StateWithoutSteps(string file, string key) => State("state_without_steps", file, key, "does not contain the number of steps");
 
-    public static CheckpointException StateHistory(string file, string key, string reason) => State(file, key, $"has a malformed loss history ({reason})");
+    public static CheckpointException StateHistory(string file, string key, string reason) => State("state_history_malformed", file, key, $"has a malformed loss history ({reason})", ("reason", reason));
 
-    public static CheckpointException StateNumber(string file, string key, string text) =>
-        State(file, key, $"has an invalid {key}, '{(text.Length > 40 ? text[..40] : text)}'");
+    public static CheckpointException StateNumber(string file, string key, string text)
+    {
+        var shown = text.Length > 40 ? text[..40] : text;
+        return State("state_number_invalid", file, key, $"has an invalid {key}, '{shown}'", ("value", shown));
+    }
 
     public static CheckpointException VaeMissing(string folder) => new("folder_missing", $"{folder} does not exist: {NameVae}", null, ("folder", folder));
 
@@ -540,8 +573,8 @@ internal static class CheckpointFault
     private static CheckpointException OfTorch(string code, string file, string reason, params ReadOnlySpan<(string Name, object? Value)> parameters) =>
         new(code, NotReadable(file, reason), null, [("file", file), .. parameters]);
 
-    private static CheckpointException State(string file, string key, string fault) =>
-        new("state_damaged", $"{file} {fault}: it is damaged, delete it to start anew", null, ("file", file), ("key", key));
+    private static CheckpointException State(string code, string file, string key, string fault, params ReadOnlySpan<(string Name, object? Value)> parameters) =>
+        new(code, $"{file} {fault}: it is damaged, delete it to start anew", null, [("file", file), ("key", key), .. parameters]);
 
     private static string NotReadable(string file, string reason) => $"{file} is not a readable PyTorch checkpoint: {reason}";
 

@@ -207,7 +207,7 @@ internal sealed class UnigramVocabulary
     public void Add(ReadOnlySpan<byte> piece, double score)
     {
         if (piece.Length > MaxPieceBytes)
-            throw new InvalidDataException($"piece {Count} has {piece.Length} bytes; a piece has at limit {MaxPieceBytes}");
+            throw new InvalidDataException(CheckpointFault.PieceTooLong(Count, piece.Length, MaxPieceBytes));
         text.AddRange(piece);
         ends.Add(text.Count);
         scores.Add(score);

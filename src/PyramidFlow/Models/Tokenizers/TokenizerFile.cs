@@ -66,8 +66,8 @@ internal static class TokenizerFile
     public static JsonElement Member(JsonElement json, string name, JsonValueKind kind)
     {
         if (json.ValueKind != JsonValueKind.Object || !json.TryGetProperty(name, out var value))
-            throw new InvalidDataException($"it lacks \"{name}\"");
-        return value.ValueKind == kind ? value : throw new InvalidDataException($"its \"{name}\" is {StrictJson.Shown(value)} where {Article(kind)} belongs");
+            throw new InvalidDataException(CheckpointFault.MemberMissing(name));
+        return value.ValueKind == kind ? value : throw new InvalidDataException(CheckpointFault.MemberOfWrongKind(name, StrictJson.Shown(value), Article(kind)));
     }
 
     /// <summary>A required string member.</summary>
