@@ -418,10 +418,11 @@ internal static class CheckpointFault
     public static CheckpointException NetworkImpossible(string component, Exception inner) =>
         new("network_impossible", inner.Message, inner, ("component", component), ("reason", inner.Message));
 
-    /// <summary>The error for a checkpoint with some faults: the fault itself where it is one.</summary>
+    /// <summary>The error for a checkpoint with some faults: the fault itself where it is one, else one with all of them inside.</summary>
     public static CheckpointException Several(IReadOnlyList<CheckpointException> faults) => faults is [var only]
         ? only
-        : new("several_faults", string.Join("; ", faults.Select(fault => fault.Message)), null, ("codes", string.Join(", ", faults.Select(fault => fault.Code))));
+        : new("several_faults", string.Join("; ", faults.Select(fault => fault.Message)), new AggregateException(faults),
+            ("codes", string.Join(", ", faults.Select(fault => fault.Code))));
 
     // Writing checkpoints.
 

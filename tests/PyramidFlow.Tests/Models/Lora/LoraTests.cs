@@ -116,11 +116,11 @@ public sealed class LoraTests : IDisposable
         FaultAssert.Is(Refused("missing.safetensors"), "file_missing", ("file", folder.File("missing.safetensors")));
         FaultAssert.Is(Written(("x.weight", [2, 2])), "no_lora", ("file", folder.File("wrong.safetensors")));
         FaultAssert.Is(Written(("elsewhere.lora_A.weight", [2, 32]), ("elsewhere.lora_B.weight", [32, 2])), "lora_of_other_model", ("layer", "elsewhere"), ("layers", 1));
-        FaultAssert.Is(Written(("nowhere.lora_A.weight", [2, 32]), ("nowhere.lora_B.weight", [32, 2]), ("proj_out.lora_A.weight", [2, 32]), ("proj_out.lora_B.weight", [64, 2])),
+        FaultAssert.Is(Written(("nowhere.lora_A.weight", [2, 32]), ("nowhere.lora_B.weight", [32, 2]), ("proj_out.lora_A.weight", [2, 32]), ("proj_out.lora_B.weight", [16, 2])),
             "lora_misfit", ("differences", CheckpointFault.NoLayer("nowhere")));
         FaultAssert.Is(Written(("proj_out.lora_A.weight", [2, 32])), "lora_misfit", ("differences", CheckpointFault.KeyMissing("proj_out.lora_B.weight")));
         FaultAssert.Is(Written(("proj_out.lora_A.weight", [2, 16]), ("proj_out.lora_B.weight", [32, 2])), "lora_misfit",
-            ("differences", CheckpointFault.MatricesDiffer("proj_out", [32, 2], [2, 16], [64, 32])));
+            ("differences", CheckpointFault.MatricesDiffer("proj_out", [32, 2], [2, 16], [16, 32])));
         FaultAssert.Is(Assert.Throws<CheckpointException>(() => LoraAdapters.Layers(model, Config with { Alpha = 0 })), "lora_alpha_invalid", ("alpha", 0.0));
         FaultAssert.Is(Assert.Throws<CheckpointException>(() => LoraAdapters.Layers(model, Config with { Targets = [] })), "no_lora_target");
         FaultAssert.Is(Assert.Throws<CheckpointException>(() => LoraAdapters.Attach(model, Config with { Rank = 0 }, generator)), "lora_rank_invalid", ("rank", 0), ("least", 1));

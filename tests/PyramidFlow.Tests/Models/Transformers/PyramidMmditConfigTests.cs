@@ -74,7 +74,7 @@ public sealed class PyramidMmditConfigTests : IDisposable
     [InlineData("pos_embed_max_size", "0")]
     [InlineData("patch_size", "1")]
     [InlineData("qk_norm", "\"layer_norm\"")]
-    [InlineData("qk_norm", "null")]
+    [InlineData("qk_norm", "null", "config_malformed")]
     [InlineData("pos_embed_type", "\"rope\"")]
     [InlineData("temp_pos_embed_type", "\"learned\"")]
     public void Names_an_impossible_value(string key, string value, string code = "config_value_invalid")
