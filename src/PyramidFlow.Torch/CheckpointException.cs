@@ -60,8 +60,8 @@ internal static class CheckpointFault
         new("lfs_pointer", $"{file} is only a git-lfs pointer, not the weights: run git lfs pull in that folder", null, ("file", file));
 
     public static CheckpointException CutOff(string file, long length, long needed) =>
-        new("file_cut_off", $"{file} is cut off: it has {length} of {needed} bytes, {needed - length} are missing; download it again (models download goes on where it stopped)", null,
-            ("file", file), ("length", length), ("needed", needed), ("missing", needed - length));
+        new("file_cut_off", $"{file} is cut off: it has {length} of {needed} bytes, {needed - length} are missing; download it again (models download goes on where it stopped)",
+            null, ("file", file), ("length", length), ("needed", needed), ("missing", needed - length));
 
     // Safetensors files.
 
@@ -107,8 +107,9 @@ internal static class CheckpointFault
     // Zip files of PyTorch.
 
     public static CheckpointException OldTorchFormat(string file) =>
-        new("old_torch_format", $"{file} is in PyTorch's format before 1.6, which is not read here: load it in PyTorch and save it again with torch.save, or convert it to safetensors", null,
-            ("file", file));
+        new("old_torch_format",
+            $"{file} is in PyTorch's format before 1.6, which is not read here: load it in PyTorch and save it again with torch.save, or convert it to safetensors",
+            null, ("file", file));
 
     public static CheckpointException NoZip(string file) =>
         new("not_a_torch_file", $"{file} is not a PyTorch checkpoint: it does not begin like a zip file; download it again", null, ("file", file));
@@ -142,7 +143,8 @@ internal static class CheckpointFault
         OfTorch("entry_compressed", file, $"its entry {entry} is compressed, which torch.save never does: unpack it and save it again with torch.save", ("entry", entry));
 
     public static CheckpointException EntryLengthDiffers(string file, string entry, ulong stored, ulong claimed) =>
-        OfTorch("entry_length_differs", file, $"its entry {entry} is stored in {stored} bytes but claims {claimed}{Again}", ("entry", entry), ("stored", stored), ("claimed", claimed));
+        OfTorch("entry_length_differs", file, $"its entry {entry} is stored in {stored} bytes but claims {claimed}{Again}",
+            ("entry", entry), ("stored", stored), ("claimed", claimed));
 
     public static CheckpointException EntryTwice(string file, string entry) => OfTorch("entry_twice", file, $"it holds the entry {entry} twice{Again}", ("entry", entry));
 
@@ -153,7 +155,8 @@ internal static class CheckpointFault
         OfTorch("entry_misplaced", file, $"its entry {entry} is not where the zip directory says{Again}", ("entry", entry));
 
     public static CheckpointException EntryCutOff(string file, string entry, ulong claimed, ulong left) =>
-        OfTorch("entry_cut_off", file, $"its entry {entry} claims {claimed} bytes where {left} are left; it may be cut off{Again}", ("entry", entry), ("claimed", claimed), ("left", left));
+        OfTorch("entry_cut_off", file, $"its entry {entry} claims {claimed} bytes where {left} are left; it may be cut off{Again}",
+            ("entry", entry), ("claimed", claimed), ("left", left));
 
     public static CheckpointException EntryWithoutSize(string file, string entry) =>
         OfTorch("entry_without_size", file, $"its entry {entry} lacks its 64-bit size{Again}", ("entry", entry));
@@ -203,8 +206,9 @@ internal static class CheckpointFault
     /// <param name="file">The file.</param>
     /// <param name="name">Name of the function without characters that a terminal would obey.</param>
     public static CheckpointException RunsCode(string file, string name) =>
-        new("runs_code", $"{file} asks to run {name}: it is not a plain checkpoint, refused; save only the weights, with torch.save(model.state_dict(), ...) or as safetensors", null,
-            ("file", file), ("name", name));
+        new("runs_code",
+            $"{file} asks to run {name}: it is not a plain checkpoint, refused; save only the weights, with torch.save(model.state_dict(), ...) or as safetensors",
+            null, ("file", file), ("name", name));
 
     public static CheckpointException ForeignStorage(string file) =>
         OfTorch("foreign_storage", file, "it refers to something outside itself that is not a storage of tensors: refused");
@@ -356,7 +360,7 @@ internal static class CheckpointFault
     public static CheckpointException TokenizerUnusable(string file, string reason, Exception inner) =>
         new("tokenizer_unusable", $"{file} is not a usable tokenizer file: {reason}", inner, ("file", file), ("reason", reason));
 
-    // Reasons of tokenizer files that tests look at.
+    // Reasons of tokenizer files, whose readers do not know the file.
 
     public const string MessageCutOff = "its protobuf message is cut off or damaged";
 
@@ -473,8 +477,9 @@ internal static class CheckpointFault
         new("other_adapter", $"{file} is {kind}, not a plain LoRA, and is not read here", null, ("file", file), ("kind", kind));
 
     public static CheckpointException LoraOfText(string file, string layer, int others) =>
-        new("lora_of_text_encoder", $"{file} changes a text encoder ({layer} and {others} more), and only LoRAs of the transformer are read: make it without the text encoders", null,
-            ("file", file), ("layer", layer), ("others", others));
+        new("lora_of_text_encoder",
+            $"{file} changes a text encoder ({layer} and {others} more), and only LoRAs of the transformer are read: make it without the text encoders",
+            null, ("file", file), ("layer", layer), ("others", others));
 
     public static CheckpointException LoraOfOtherModel(string file, string layer, int pairs) =>
         new("lora_of_other_model", $"{file} is a LoRA of another model: there is no layer {layer} here, nor any other of its {pairs}", null,
@@ -517,8 +522,9 @@ internal static class CheckpointFault
         new("lora_settings_invalid", $"{file}: {reason}", inner, ("file", file), ("key", key), ("reason", reason));
 
     public static CheckpointException LoraRankDiffers(string file, double rank, string layer, long rows) =>
-        new("lora_rank_differs", Invariant($"{file} says rank {rank} for {layer}, whose matrices have {rows}: it is of another LoRA; take the one that came with the file, or move it away"), null,
-            ("file", file), ("rank", rank), ("layer", layer), ("rows", rows));
+        new("lora_rank_differs", Invariant(
+            $"{file} says rank {rank} for {layer}, whose matrices have {rows}: it is of another LoRA; take the one that came with the file, or move it away"),
+            null, ("file", file), ("rank", rank), ("layer", layer), ("rows", rows));
 
     // Training of LoRAs.
 
@@ -542,9 +548,11 @@ internal static class CheckpointFault
     public static CheckpointException StateOfOtherModel(string file, string key, long count) =>
         new("state_of_other_model", $"{file} does not hold {key} of {count} numbers: it is of another model", null, ("file", file), ("key", key), ("count", count));
 
-    public static CheckpointException StateWithoutSteps(string file, string key) => State("state_without_steps", file, key, "does not contain the number of steps");
+    public static CheckpointException StateWithoutSteps(string file, string key) =>
+        State("state_without_steps", file, key, "does not contain the number of steps");
 
-    public static CheckpointException StateHistory(string file, string key, string reason) => State("state_history_malformed", file, key, $"has a malformed loss history ({reason})", ("reason", reason));
+    public static CheckpointException StateHistory(string file, string key, string reason) =>
+        State("state_history_malformed", file, key, $"has a malformed loss history ({reason})", ("reason", reason));
 
     public static CheckpointException StateNumber(string file, string key, string text)
     {
@@ -558,7 +566,8 @@ internal static class CheckpointFault
         new("no_vae", $"{folder} holds no {component} with a {config}: {NameVae}", null, ("folder", folder), ("component", component));
 
     public static CheckpointException LpipsMissing(string file) =>
-        new("file_missing", $"{file} does not exist: the perceptual loss needs the LPIPS weights (vgg_lpips.pth); fetch them, or set perceptual_weight to 0", null, ("file", file));
+        new("file_missing", $"{file} does not exist: the perceptual loss needs the LPIPS weights (vgg_lpips.pth); fetch them, or set perceptual_weight to 0",
+            null, ("file", file));
 
     public static CheckpointException OtherClips(string file, long clips, long frames) =>
         new("cache_of_other_clips", $"{file} holds {clips} clips of {frames} latent frames, not what the configuration asks for: delete it", null,

@@ -23,8 +23,7 @@ internal sealed class TrainedTransformer : IDisposable
     /// <param name="weights">Initial weights; null draws them from the seed.</param>
     /// <param name="device">Target device.</param>
     /// <param name="options">Where the optimizer differs from the configuration, or null.</param>
-    /// <exception cref="ArgumentException">A target of the LoRA matches no layer.</exception>
-    /// <exception cref="CheckpointException">The weights are damaged or belong to another network.</exception>
+    /// <exception cref="CheckpointException">The weights are damaged or belong to another network, or a target of the LoRA matches no layer.</exception>
     internal TrainedTransformer(LoopConfig config, ITransformerConfig network, LoraConfig? lora, StateSource? weights, Device device, PartOptions? options = null)
     {
         (this.config, this.lora, Network) = (config, lora, network);

@@ -104,7 +104,8 @@ internal sealed class LoraMetadata
         if (Find(json, prefix + "init_lora_weights") is { ValueKind: JsonValueKind.String } start
             && Rebasing.FirstOrDefault(way => start.GetString()!.StartsWith(way, StringComparison.OrdinalIgnoreCase)) is { } rebasing)
         {
-            throw new MalformedTextException(0, $"{prefix}init_lora_weights is {rebasing}, which changes the weights below the LoRA: save it with path_initial_model_for_weight_conversion", prefix + "init_lora_weights");
+            throw new MalformedTextException(0, $"{prefix}init_lora_weights is {rebasing}, which changes the weights below the LoRA: save it with path_initial_model_for_weight_conversion",
+                prefix + "init_lora_weights");
         }
 
         alpha = Number(json, prefix + Alpha);
