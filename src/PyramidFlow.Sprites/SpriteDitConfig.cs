@@ -123,7 +123,7 @@ public sealed record SpriteDitConfig : LoopConfig
             : ShapeShares is { } shares && (shares.Count != Shapes || shares.Any(s => s is not (>= 0 and < double.PositiveInfinity)) || shares.Sum() <= 0)
                 ? $"shape_shares takes {Shapes} numbers of at least 0, not all 0: for circle, square, triangle and star"
             : ExtraColourShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"extra_colour_share {ExtraColourShare} is not within 0 to 1")
-            : Lora?.Fault() is { } lora ? $"lora: {lora}"
+            : Lora?.Fault() is { } lora ? $"lora: {lora.Message}"
             : Lora is not null && (NewWeights || KeepSteps.Count > 0) ? "a LoRA adds to the weights of start_from and is kept alone: leave new_weights and keep_steps out"
             : Batch.Count != stages ? $"batch has {Batch.Count} numbers: give {stages}, one for each stage"
             : Objective == SpriteObjective.FullSequence && Transformer.UseTemporalCausal ? "full_sequence lets every frame see every other: set use_temporal_causal to false in transformer"

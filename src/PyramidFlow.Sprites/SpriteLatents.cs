@@ -42,13 +42,13 @@ internal sealed class SpriteLatents : IDisposable
         using var file = SafetensorsFile.Open(path);
         var latents = file.Read("latents");
         if (latents.Size(0) != config.Clips || latents.Size(2) != config.LatentFrames)
-            throw new CheckpointException($"{path} holds {latents.Size(0)} clips of {latents.Size(2)} latent frames, not what the configuration asks for: delete it");
+            throw CheckpointFault.OtherClips(path, latents.Size(0), latents.Size(2));
 
         var identity = Identity(config);
         foreach (var key in (string[])[SeedKey, TurnsKey, ExtraKey])
         {
             if (file.Metadata.GetValueOrDefault(key) is var found && identity.GetValueOrDefault(key) is var wanted && found != wanted)
-                throw new CheckpointException($"{path} holds clips of {key} {found ?? "unknown"}, not {wanted ?? "none"}: delete it");
+                throw CheckpointFault.OtherClips(path, key, found, wanted);
         }
 
         return new SpriteLatents(TensorScope.Release(latents), config);

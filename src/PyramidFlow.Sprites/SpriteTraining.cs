@@ -57,7 +57,8 @@ public static class SpriteTraining
     /// <param name="cancellationToken">Stops the run after the current step and saves a checkpoint.</param>
     /// <param name="group">Process group of the training; null trains in this process alone.</param>
     /// <returns>Path of the LoRA.</returns>
-    /// <exception cref="ArgumentException">The configuration names no model, or a target matches no layer.</exception>
+    /// <exception cref="ArgumentException">The configuration names no model.</exception>
+    /// <exception cref="CheckpointException">A target matches no layer, or the weights cannot be used.</exception>
     public static string RunLora(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
         var config = SpriteDitConfig.Load(configPath);

@@ -17,14 +17,14 @@ public sealed class JobFaultTests
     public void Numbers_that_are_not_finite_are_told_as_such_and_not_tried_again_even_where_a_file_is_named()
     {
         var found = new NonFiniteException(ModelPart.Vae, "when frames were decoded");
-        foreach (var fault in (Exception[])[found, new CheckpointException("vae.safetensors holds a number that is not finite in conv.bias", found)])
+        foreach (var fault in (Exception[])[found, new CheckpointException("weight_not_finite", "vae.safetensors holds a number that is not finite in conv.bias", found)])
         {
             var (error, retry) = JobFaults.ToError(fault);
             Assert.Equal((VideoError.Internal, false), (error.Code, retry));
             Assert.Contains("numbers of which no picture can be made", error.Message, StringComparison.Ordinal);
         }
 
-        Assert.True(JobFaults.ToError(new CheckpointException("vae.safetensors does not exist")).Retry);
+        Assert.True(JobFaults.ToError(new CheckpointException("file_missing", "vae.safetensors does not exist")).Retry);
     }
 
     [Fact]

@@ -52,7 +52,8 @@ public sealed class AttachedWeightsTests : IDisposable
     {
         using var layer = new Linear(2, 4);
         var error = Assert.Throws<CheckpointException>(() => layer.Attach(SafetensorsFile.Open(folder.File("w"))));
-        Assert.Contains("weight is [3, 2] where the model has [4, 2]", error.Message, StringComparison.Ordinal);
+        FaultAssert.Is(error, "weights_misfit", ("file", folder.File("w")),
+            ("differences", $"{CheckpointFault.ShapeDiffers("weight", [3, 2], [4, 2])}; {CheckpointFault.ShapeDiffers("bias", [3], [4])}"));
     }
 
     [Fact]

@@ -58,14 +58,14 @@ public sealed class Int8WeightTests : IDisposable
         SafetensorsWriter.Write(folder.File("codes"), [("weight", Tensor.Zeros([3, 2], ElementType.Int8))]);
         SafetensorsWriter.Write(folder.File("factors"), [("weight", Tensor.Zeros([3, 2])), ("weight_scale", Tensor.Ones([3]))]);
         SafetensorsWriter.Write(folder.File("short"), [("weight", Tensor.Zeros([3, 2], ElementType.Int8)), ("weight_scale", Tensor.Ones([2]))]);
-        Assert.Contains("weight is int8 and its factors weight_scale are missing", Refusal("codes"), StringComparison.Ordinal);
-        Assert.Contains("weight has factors and is not int8", Refusal("factors"), StringComparison.Ordinal);
-        Assert.Contains("weight_scale is [2] where the model has [3]", Refusal("short"), StringComparison.Ordinal);
+        AssertRefused("codes", CheckpointFault.FactorsMissing("weight", "weight_scale"));
+        AssertRefused("factors", CheckpointFault.FactorsUnexpected("weight"));
+        AssertRefused("short", CheckpointFault.ShapeDiffers("weight_scale", [2], [3]));
 
-        string Refusal(string file)
+        void AssertRefused(string file, string difference)
         {
             using var source = SafetensorsFile.Open(folder.File(file));
-            return Assert.Throws<CheckpointException>(() => layer.Load(source)).Message;
+            FaultAssert.Is(Assert.Throws<CheckpointException>(() => layer.Load(source)), "weights_misfit", ("file", folder.File(file)), ("differences", difference));
         }
     }
 }

@@ -30,4 +30,12 @@ internal static class FaultAssert
             Assert.Equal(parameter, FormattableString.Invariant($"{name}={error.Parameters.GetValueOrDefault(name)}"));
         }
     }
+
+    /// <summary>The only error with a code among several that were thrown as one, whose sentence holds that of each.</summary>
+    public static PyramidFlowException Among(PyramidFlowException error, string code)
+    {
+        var all = Assert.IsType<AggregateException>(error.InnerException).InnerExceptions.Cast<PyramidFlowException>().ToList();
+        Assert.All(all, each => Assert.Contains(each.Message, error.Message, StringComparison.Ordinal));
+        return Assert.Single(all, each => each.Code == code);
+    }
 }

@@ -74,7 +74,7 @@ internal static class Doctor
     {
         try
         {
-            var problems = CheckpointReport.Create(CheckpointFolder.Open(folder)).Variants.SelectMany(variant => variant.Faults).Distinct().ToList();
+            var problems = CheckpointReport.Create(CheckpointFolder.Open(folder)).Variants.SelectMany(variant => variant.Faults).Select(fault => fault.Message).Distinct().ToList();
             return problems.Count == 0
                 ? new Finding($"model {name}", FindingState.Ok, folder)
                 : Damaged(name, problems[0]);

@@ -150,7 +150,7 @@ internal static class ModelList
         try
         {
             var variants = CheckpointReport.Create(CheckpointFolder.Open(folder)).Variants;
-            return new Installed(name, folder, [.. variants.Where(v => v.Runs).Select(v => v.Variant)], variants.SelectMany(v => v.Faults).FirstOrDefault());
+            return new Installed(name, folder, [.. variants.Where(v => v.Runs).Select(v => v.Variant)], variants.SelectMany(v => v.Faults).FirstOrDefault()?.Message);
         }
         catch (CheckpointException e)
         {
@@ -210,7 +210,7 @@ internal static class VerifyReport
         foreach (var part in report.Components)
             table.AddRow(new Text(part.Faults.Count == 0 ? "ok" : "FAULT"), new Text(part.Name), new Text(Contents(part)));
         console.Result(table);
-        var faults = report.Variants.SelectMany(variant => variant.Faults).Distinct().ToList();
+        var faults = report.Variants.SelectMany(variant => variant.Faults).Select(fault => fault.Message).Distinct().ToList();
         foreach (var fault in faults.Take(MostFaults))
             console.Result("- " + fault);
         if (faults.Count > MostFaults)
@@ -235,7 +235,7 @@ internal static class VerifyReport
             json.WriteStartObject();
             json.WriteString("variant", variant.Variant);
             json.WriteBoolean("runs", variant.Runs);
-            json.Strings("faults", variant.Faults);
+            json.Strings("faults", variant.Faults.Select(fault => fault.Message));
             json.WriteEndObject();
         }
 
@@ -248,7 +248,7 @@ internal static class VerifyReport
             json.WriteNumber("weights", part.Weights);
             json.WriteNumber("bytes", part.Bytes);
             json.Strings("types", part.Types);
-            json.Strings("faults", part.Faults);
+            json.Strings("faults", part.Faults.Select(fault => fault.Message));
             json.WriteEndObject();
         }
 
@@ -295,7 +295,7 @@ internal sealed class DownloadRun(CliConsole console)
     {
         var report = CheckpointReport.Create(CheckpointFolder.Open(plan.Folder), plan.Variant).Variants[0];
         foreach (var fault in report.Faults)
-            console.Warn(fault);
+            console.Warn(fault.Message);
         console.Result(plan.Folder);
         if (!report.Runs)
             return ExitCode.Failed;

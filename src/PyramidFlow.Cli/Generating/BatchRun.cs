@@ -4,6 +4,7 @@ using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
 using PyramidFlow.Media;
 using PyramidFlow.Models;
+using PyramidFlow.Torch;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Generating;
@@ -109,7 +110,7 @@ internal sealed class BatchPlanner(BatchFile batch, GenerateArguments arguments,
                         jobs.Add(new BatchJob(i, copy, name));
                 }
             }
-            catch (Exception e) when (e is FormatException or UsageException or RequestException or IOException or UnauthorizedAccessException)
+            catch (Exception e) when (e is FormatException or UsageException or PyramidFlowException or IOException or UnauthorizedAccessException)
             {
                 line.Clear();
                 report.Fault(batch.Where(entry), e);

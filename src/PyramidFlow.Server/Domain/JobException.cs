@@ -64,7 +64,7 @@ internal static class JobFaults
     {
         ArgumentException argument when UserFault.Is(argument) => (new(VideoError.Invalid, Sentence(fault)), false),
         JobException or RequestException => (new(VideoError.Invalid, fault.Message), false),
-        NonFiniteException or CheckpointException { InnerException: NonFiniteException } =>
+        NonFiniteException or CheckpointException { Code: CheckpointFault.WeightNotFiniteCode } =>
             (new(VideoError.Internal, "the model gave numbers of which no picture can be made; whoever runs this service finds more in its log"), false),
         // A folder that was unavailable for a moment may be back at the next attempt.
         CheckpointException => (new(VideoError.Internal, "the model cannot be loaded: its files are damaged or incomplete; whoever runs this service finds more in its log"), true),

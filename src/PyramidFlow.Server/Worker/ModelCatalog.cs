@@ -159,7 +159,7 @@ internal sealed class NotedLoras(IReadOnlyList<LoraUse> loras)
         {
             return LoraPlace.Find(path).Sha256();
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is Torch.CheckpointException or IOException or UnauthorizedAccessException)
         {
             return null;
         }

@@ -46,20 +46,18 @@ internal sealed unsafe class MappedFile : IDisposable
             // The length of the open file; a FileInfo would return that of a link.
             using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete);
             if (stream.Length < minimum)
-                throw new CheckpointException($"{path} is damaged: it has only {stream.Length} bytes; download or write it again");
+                throw CheckpointFault.TooShort(path, stream.Length);
             var file = new MappedFile(path, stream);
             if (!file.IsLfsPointer())
                 return file;
             file.Dispose();
-            throw new CheckpointException($"{path} is only a git-lfs pointer, not the weights: run git lfs pull in that folder");
+            throw CheckpointFault.LfsPointer(path);
         }
-        catch (Exception e) when (e is UnauthorizedAccessException || (e is IOException and not CheckpointException))
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new CheckpointException(
-                e is FileNotFoundException or DirectoryNotFoundException ? $"{path} does not exist"
-                : Directory.Exists(path) ? $"{path} is a folder where a weights file is expected"
-                : $"{path} cannot be read: {e.Message}",
-                e);
+            throw e is FileNotFoundException or DirectoryNotFoundException ? CheckpointFault.Missing(path, e)
+                : Directory.Exists(path) ? CheckpointFault.WeightsIsFolder(path, e)
+                : CheckpointFault.Unreadable(path, e);
         }
     }
 

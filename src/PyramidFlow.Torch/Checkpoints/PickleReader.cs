@@ -30,7 +30,7 @@ internal sealed class PickleReader(string path, ArchiveBudget budget)
     internal object? Read(ReadOnlySpan<byte> pickle)
     {
         if (pickle.Length > MaxBytes)
-            throw Fault($"its list of tensors has {pickle.Length} bytes, more than the {MaxBytes} allowed");
+            throw CheckpointFault.TensorListTooLong(path, pickle.Length, MaxBytes);
         var input = new Input(pickle);
         try
         {
@@ -44,10 +44,10 @@ internal sealed class PickleReader(string path, ArchiveBudget budget)
         }
         catch (Exception e) when (e is ArgumentException)
         {
-            throw Fault("its list of tensors is damaged: download or write it again", e);
+            throw CheckpointFault.TensorListDamaged(path, e);
         }
 
-        throw Fault($"its list of tensors has more than {MaxInstructions} instructions");
+        throw CheckpointFault.TooManyInstructions(path, MaxInstructions);
     }
 
     private void Run(char instruction, ref Input input)
@@ -137,7 +137,7 @@ internal sealed class PickleReader(string path, ArchiveBudget budget)
                 break;
             case '\x81':                                                // NEWOBJ: the settings of a run, beside its weights
                 if (Pop() is not object?[] { Length: 0 } || Pop() is not PickleFunction.Attributes)
-                    throw Refused(instruction);
+                    throw CheckpointFault.RefusedInstruction(path, instruction);
                 Push(new PickleDictionary(), Container);
                 break;
             case 'b':                                                   // BUILD: attributes, such as a state dict's _metadata
@@ -185,7 +185,7 @@ internal sealed class PickleReader(string path, ArchiveBudget budget)
                 SetItems(PopToMark());
                 break;
             default:
-                throw Refused(instruction);
+                throw CheckpointFault.RefusedInstruction(path, instruction);
         }
     }
 
@@ -198,13 +198,12 @@ internal sealed class PickleReader(string path, ArchiveBudget budget)
             dictionary.Items.Add((items[i], items[i + 1]));
     }
 
-    private object Global(string module, string name) => PickleGlobals.Find(module, name) ?? throw new CheckpointException(
-        $"{path} asks to run {Printable(module)}.{Printable(name)}: it is not a plain checkpoint, refused; "
-        + "save only the weights, with torch.save(model.state_dict(), ...) or as safetensors");
+    private object Global(string module, string name) => PickleGlobals.Find(module, name)
+        ?? throw CheckpointFault.RunsCode(path, $"{Printable(module)}.{Printable(name)}");
 
     private PickleStorage Storage(object? id) => id is object?[] and ["storage", PickleStorageClass kind, string entry, string, long count, ..]
         ? new PickleStorage(kind.Type, entry, count)
-        : throw Fault("it refers to something outside itself that is not a storage of tensors: refused");
+        : throw CheckpointFault.ForeignStorage(path);
 
     private object? Recall(long index) =>
         memo.TryGetValue(index, out var value) ? value : throw new ArgumentException("nothing was put there");
@@ -276,12 +275,6 @@ internal sealed class PickleReader(string path, ArchiveBudget budget)
     }
 
     private static string Printable(string name) => string.Concat(name.Select(c => c is > ' ' and < '\x7f' ? c : '?'));
-
-    private CheckpointException Refused(char instruction) =>
-        Fault($"it uses the pickle instruction 0x{(int)instruction:x2}, which plain checkpoints do not need: refused");
-
-    private CheckpointException Fault(string fault, Exception? inner = null) =>
-        new($"{path} is not a readable PyTorch checkpoint: {fault}", inner);
 
     private ref struct Input(ReadOnlySpan<byte> rest)
     {

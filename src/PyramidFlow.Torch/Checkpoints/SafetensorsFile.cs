@@ -58,8 +58,8 @@ public sealed class SafetensorsFile : StateSource
             if (headerLength > MaxHeaderBytes || (long)headerLength > file.Length - 8)
             {
                 throw headerLength <= MaxHeaderBytes && file.Length > 8 && file.Bytes(8, 1)[0] == '{'
-                    ? Short(path, file.Length, 8 + (long)headerLength)
-                    : Damaged(path, $"its header claims {headerLength} bytes of a file of {file.Length}");
+                    ? CheckpointFault.CutOff(path, file.Length, 8 + (long)headerLength)
+                    : CheckpointFault.HeaderTooLong(path, headerLength, file.Length);
             }
 
             var (entries, metadata) = ReadHeader(path, file.Bytes(8, (long)headerLength), 8 + (long)headerLength, file.Length);
@@ -116,12 +116,16 @@ public sealed class SafetensorsFile : StateSource
                 }
 
                 if (!entries.TryAdd(property.Name, ReadEntry(path, property, dataStart)))
-                    throw Damaged(path, $"it holds the key {property.Name} twice");
+                    throw CheckpointFault.KeyTwice(path, property.Name);
             }
         }
-        catch (Exception e) when (e is MalformedTextException or OverflowException)
+        catch (MalformedTextException e)
         {
-            throw new CheckpointException($"{path} is not a safetensors file, or it is damaged: {(e is OverflowException ? "a size in it is larger than any memory" : e.Message)}", e);
+            throw CheckpointFault.NotSafetensors(path, e.Message, e.Key, e);
+        }
+        catch (OverflowException e)
+        {
+            throw CheckpointFault.NotSafetensors(path, CheckpointFault.TooLargeForMemory, null, e);
         }
 
         CheckLength(path, entries.Values, fileLength);
@@ -132,11 +136,11 @@ public sealed class SafetensorsFile : StateSource
     private static void ReadMetadata(JsonElement json, Dictionary<string, string> metadata)
     {
         if (json.ValueKind != JsonValueKind.Object)
-            throw new MalformedTextException(0, "__metadata__ is not an object of texts");
+            throw new MalformedTextException(0, "__metadata__ is not an object of texts", "__metadata__");
         foreach (var pair in json.EnumerateObject())
         {
             metadata[pair.Name] = pair.Value.ValueKind == JsonValueKind.String ? pair.Value.GetString()!
-                : throw new MalformedTextException(0, $"__metadata__.{pair.Name} is not a text");
+                : throw new MalformedTextException(0, $"__metadata__.{pair.Name} is not a text", $"__metadata__.{pair.Name}");
         }
     }
 
@@ -144,48 +148,44 @@ public sealed class SafetensorsFile : StateSource
     {
         var name = property.Name;
         if (property.Value.ValueKind != JsonValueKind.Object)
-            throw new MalformedTextException(0, $"{name} is not the description of a tensor");
+            throw new MalformedTextException(0, $"{name} is not the description of a tensor", name);
         if (!property.Value.TryGetProperty("dtype", out var typeName) || !property.Value.TryGetProperty("shape", out var sizes)
             || !property.Value.TryGetProperty("data_offsets", out var offsets))
         {
-            throw Damaged(path, $"{name} lacks its dtype, shape or data_offsets");
+            throw CheckpointFault.TensorIncomplete(path, name);
         }
 
         var typeText = typeName.ValueKind is JsonValueKind.String or JsonValueKind.Null ? typeName.GetString()
-            : throw new MalformedTextException(0, $"{name}: dtype is not a text");
-        var type = SafetensorsTypes.Parse(typeText) ?? throw new CheckpointException(
-            $"{path}: {name} has the element type {typeText}, which is not known here: convert it to F32, F16 or BF16");
+            : throw new MalformedTextException(0, $"{name}: dtype is not a text", name);
+        var type = SafetensorsTypes.Parse(typeText) ?? throw CheckpointFault.UnknownType(path, name, typeText);
         var shape = Numbers(name, "shape", sizes);
         if (shape.Length > MaxRank)
-            throw Damaged(path, $"{name} has {shape.Length} dimensions, more than the {MaxRank} that a tensor may have");
+            throw CheckpointFault.TooManyDimensions(path, name, shape.Length, MaxRank);
         if (Numbers(name, "data_offsets", offsets) is not [var begin, var end])
-            throw Damaged(path, $"{name} does not have two data offsets");
+            throw CheckpointFault.NotTwoOffsets(path, name);
         if (begin < 0 || end < begin)
-            throw Damaged(path, $"{name} lies at bytes {begin} to {end}");
+            throw CheckpointFault.ImpossibleOffsets(path, name, begin, end);
         if (shape.FirstOrDefault(size => size < 0) is < 0 and var negative)
-            throw Damaged(path, $"{name} has the negative size {negative}");
+            throw CheckpointFault.NegativeSize(path, name, negative);
         if (Shapes.ByteLength(shape, type) != end - begin)
-            throw Damaged(path, $"{name} [{string.Join(", ", shape)}] does not fill its {end - begin} bytes");
+            throw CheckpointFault.SizeDiffers(path, name, shape, end - begin);
         return new TensorEntry(name, type, shape, checked(dataStart + begin), end - begin);
     }
 
     private static long[] Numbers(string name, string key, JsonElement json)
     {
         if (json.ValueKind != JsonValueKind.Array)
-            throw new MalformedTextException(0, $"{name}: {key} is not a list of whole numbers");
+            throw new MalformedTextException(0, $"{name}: {key} is not a list of whole numbers", name);
         return [.. json.EnumerateArray().Select(item => item.ValueKind == JsonValueKind.Number && item.TryGetInt64(out var number) ? number
-            : throw new MalformedTextException(0, $"{name}: {key} is not a list of whole numbers"))];
+            : throw new MalformedTextException(0, $"{name}: {key} is not a list of whole numbers", name))];
     }
 
     private static void CheckLength(string path, IEnumerable<TensorEntry> entries, long fileLength)
     {
         var needed = entries.Max(entry => (long?)(entry.Offset + entry.ByteLength)) ?? 0;
         if (needed > fileLength)
-            throw Short(path, fileLength, needed);
+            throw CheckpointFault.CutOff(path, fileLength, needed);
     }
-
-    private static CheckpointException Short(string path, long length, long needed) => new(
-        $"{path} is cut off: it has {length} of {needed} bytes, {needed - length} are missing; download it again (models download goes on where it stopped)");
 
     private static void CheckNoOverlap(string path, IEnumerable<TensorEntry> entries)
     {
@@ -193,13 +193,10 @@ public sealed class SafetensorsFile : StateSource
         foreach (var entry in entries.Where(e => e.ByteLength > 0).OrderBy(e => e.Offset))
         {
             if (before is not null && entry.Offset < before.Offset + before.ByteLength)
-                throw Damaged(path, $"{before.Name} and {entry.Name} overlap");
+                throw CheckpointFault.TensorsOverlap(path, before.Name, entry.Name);
             before = entry;
         }
     }
-
-    private static CheckpointException Damaged(string path, string fault) =>
-        new($"{path} is damaged: {fault}; download or write it again");
 }
 
 /// <summary>Names of element types in safetensors files.</summary>

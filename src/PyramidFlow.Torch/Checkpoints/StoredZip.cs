@@ -50,7 +50,7 @@ internal sealed class StoredZip
             }
         }
 
-        throw Damaged("it has no zip directory at its end, so it is cut off");
+        throw CheckpointFault.ZipDirectoryMissing(file.Path);
     }
 
     private (long Start, long Length, long Count)? FindDirectory64(long end)
@@ -62,20 +62,20 @@ internal sealed class StoredZip
             return null;
         var at = Read64(locator, 8);
         if (at > (ulong)(end - End64LocatorLength) || (ulong)(end - End64LocatorLength) - at < End64Length)
-            throw Damaged("its zip64 end record does not lie in the file");
+            throw CheckpointFault.Zip64RecordOutside(file.Path);
         var record = file.Bytes((long)at, End64Length);
         return Read32(record, 0) == End64Signature
             ? CheckDirectory(Read64(record, 48), Read64(record, 40), Read64(record, 32), limit: (long)at)
-            : throw Damaged("its zip64 end record is not where it should be");
+            : throw CheckpointFault.Zip64RecordMissing(file.Path);
     }
 
     private (long Start, long Length, long Count) CheckDirectory(ulong start, ulong length, ulong count, long limit)
     {
         if (start > (ulong)limit || length > (ulong)limit - start)
-            throw Damaged($"its zip directory of {length} bytes at {start} does not lie in the file of {file.Length}");
+            throw CheckpointFault.ZipDirectoryOutside(file.Path, length, start, file.Length);
         return length <= MaxDirectoryBytes && count <= MaxEntries
             ? ((long)start, (long)length, (long)count)
-            : throw Damaged($"it claims {count} entries in a directory of {length} bytes");
+            : throw CheckpointFault.ZipDirectoryTooLarge(file.Path, count, length);
     }
 
     private void ReadDirectory(long start, long length, long count)
@@ -84,11 +84,11 @@ internal sealed class StoredZip
         for (long i = 0; i < count; i++)
         {
             if (rest.Length < CentralLength || Read32(rest, 0) != CentralSignature)
-                throw Damaged($"its zip directory ends after {i} of {count} entries");
+                throw CheckpointFault.ZipDirectoryCutOff(file.Path, i, count);
             int nameLength = Read16(rest, 28), extraLength = Read16(rest, 30), commentLength = Read16(rest, 32);
             var whole = CentralLength + nameLength + extraLength + commentLength;
             if (rest.Length < whole)
-                throw Damaged($"its zip directory ends inside entry {i} of {count}");
+                throw CheckpointFault.ZipDirectoryCutOffInside(file.Path, i, count);
             var name = rest.Slice(CentralLength, nameLength);
             AddEntry(rest[..CentralLength], name, rest.Slice(CentralLength + nameLength, extraLength));
             rest = rest[whole..];
@@ -101,9 +101,9 @@ internal sealed class StoredZip
         var name = Encoding.UTF8.GetString(nameBytes);
         const int encrypted = 1;
         if ((Read16(central, 8) & encrypted) != 0)
-            throw Fault($"its entry {name} is encrypted: save it again with torch.save");
+            throw CheckpointFault.EntryEncrypted(file.Path, name);
         if (Read16(central, 10) != 0)
-            throw Fault($"its entry {name} is compressed, which torch.save never does: unpack it and save it again with torch.save");
+            throw CheckpointFault.EntryCompressed(file.Path, name);
 
         // A zip64 extra field holds, in this order, the values that do not fit in 32 bits.
         ulong compressed = Read32(central, 20), plain = Read32(central, 24), local = Read32(central, 42);
@@ -112,10 +112,10 @@ internal sealed class StoredZip
         Widen(ref compressed, ref wide, name);
         Widen(ref local, ref wide, name);
         if (compressed != plain)
-            throw Damaged($"its entry {name} is stored in {compressed} bytes but claims {plain}");
+            throw CheckpointFault.EntryLengthDiffers(file.Path, name, compressed, plain);
         var offset = CheckLocal(name, nameBytes, local, plain);
         if (!entries.TryAdd(name, (offset, (long)plain)))
-            throw Damaged($"it holds the entry {name} twice");
+            throw CheckpointFault.EntryTwice(file.Path, name);
     }
 
     // The bytes follow the local header, whose extra field differs from that of the directory: torch.save pads with it.
@@ -123,19 +123,19 @@ internal sealed class StoredZip
     {
         var end = (ulong)file.Length;
         if (local > end || end - local < LocalLength)
-            throw Damaged($"its entry {name} begins at byte {local} of {end}");
+            throw CheckpointFault.EntryOutside(file.Path, name, local, end);
         var header = file.Bytes((long)local, LocalLength);
         int nameLength = Read16(header, 26), extraLength = Read16(header, 28);
         var offset = local + LocalLength + (ulong)nameLength + (ulong)extraLength;
         if (Read32(header, 0) != LocalSignature || offset > end
             || !file.Bytes((long)local + LocalLength, nameLength).SequenceEqual(nameBytes))
         {
-            throw Damaged($"its entry {name} is not where the zip directory says");
+            throw CheckpointFault.EntryMisplaced(file.Path, name);
         }
 
         return length <= end - offset
             ? (long)offset
-            : throw Damaged($"its entry {name} claims {length} bytes where {end - offset} are left; it may be cut off");
+            : throw CheckpointFault.EntryCutOff(file.Path, name, length, end - offset);
     }
 
     private static ReadOnlySpan<byte> FindExtra64(ReadOnlySpan<byte> extra)
@@ -158,14 +158,10 @@ internal sealed class StoredZip
         if (value != uint.MaxValue)
             return;
         if (wide.Length < 8)
-            throw Damaged($"its entry {name} lacks its 64-bit size");
+            throw CheckpointFault.EntryWithoutSize(file.Path, name);
         value = Read64(wide, 0);
         wide = wide[8..];
     }
-
-    private CheckpointException Damaged(string fault) => Fault(fault + "; download or write it again");
-
-    private CheckpointException Fault(string fault) => new($"{file.Path} is not a readable PyTorch checkpoint: {fault}");
 
     private static ushort Read16(ReadOnlySpan<byte> bytes, int at) => BinaryPrimitives.ReadUInt16LittleEndian(bytes[at..]);
 

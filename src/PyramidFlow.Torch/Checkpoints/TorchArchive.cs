@@ -80,10 +80,7 @@ public sealed class TorchArchive : StateSource
         var start = file.Bytes(0, 4);
         if (start.SequenceEqual("PK\x03\x04"u8))
             return;
-        throw new CheckpointException(start[0] == 0x80
-            ? $"{file.Path} is in PyTorch's format before 1.6, which is not read here: load it in PyTorch and save it again with "
-                + "torch.save, or convert it to safetensors"
-            : $"{file.Path} is not a PyTorch checkpoint: it does not begin like a zip file; download it again");
+        throw start[0] == 0x80 ? CheckpointFault.OldTorchFormat(file.Path) : CheckpointFault.NoZip(file.Path);
     }
 
     private void Index(string? bareKey)
@@ -93,12 +90,12 @@ public sealed class TorchArchive : StateSource
         var pickles = zip.Entries.Keys.Where(name => name.EndsWith("/data.pkl", StringComparison.Ordinal)
             && name.IndexOf('/', StringComparison.Ordinal) == name.Length - "/data.pkl".Length).ToList();
         if (pickles.Count != 1)
-            throw Fault($"it holds {pickles.Count} lists of tensors (data.pkl) where one belongs; save it again with torch.save");
+            throw CheckpointFault.NotOneTensorList(file.Path, pickles.Count);
         var root = pickles[0][..^"data.pkl".Length];
         if (zip.Entries.TryGetValue(root + "byteorder", out var order)
             && (order.Length != 6 || !file.Bytes(order.Offset, 6).SequenceEqual("little"u8)))
         {
-            throw Fault("it was written by a big-endian machine: save it again on a little-endian one, or as safetensors");
+            throw CheckpointFault.BigEndian(file.Path);
         }
 
         var (offset, length) = zip.Entries[pickles[0]];
@@ -106,27 +103,27 @@ public sealed class TorchArchive : StateSource
         foreach (var (key, tensor) in new PickleTensors(budget, bareKey).Flatten(content))
         {
             if (!entries.TryAdd(key, Place(key, tensor, zip, root)))
-                throw Fault($"it holds the key {key} twice");
+                throw CheckpointFault.TorchKeyTwice(file.Path, key);
         }
 
         if (entries.Count == 0)
-            throw Fault("it holds no named tensors: save model.state_dict()");
+            throw CheckpointFault.NoNamedTensors(file.Path);
     }
 
     private Placed Place(string key, PickleTensor tensor, StoredZip zip, string root)
     {
         var storage = tensor.Storage;
         if (!zip.Entries.TryGetValue($"{root}data/{storage.Entry}", out var bytes))
-            throw Damaged($"{key} lies in storage {storage.Entry}, which is not in the file");
+            throw CheckpointFault.StorageMissing(file.Path, key, storage.Entry);
         var size = tensor.Type.Size();
         var available = bytes.Length / size;
         var claimed = storage.Type is null ? storage.Count / size : storage.Count;
         if (claimed < 0 || claimed > available)
-            throw Damaged($"storage {storage.Entry} of {key} claims {storage.Count} elements and has {bytes.Length} bytes");
+            throw CheckpointFault.StorageTooShort(file.Path, key, storage.Entry, storage.Count, bytes.Length);
         try
         {
             if (tensor.Offset < 0 || tensor.Shape.Any(n => n < 0) || tensor.Strides.Any(n => n < 0))
-                throw Damaged($"{key} has a negative offset, size or stride");
+                throw CheckpointFault.NegativeLayout(file.Path, key);
             var count = Shapes.ElementCount(tensor.Shape);
             long extent = 0;
             if (count > 0)
@@ -138,22 +135,14 @@ public sealed class TorchArchive : StateSource
 
             // Overlapping elements could turn a few bytes into terabytes when copied.
             if (count > claimed || checked(tensor.Offset + extent) > claimed)
-            {
-                throw Damaged(string.Create(CultureInfo.InvariantCulture,
-                    $"{key} [{string.Join(", ", tensor.Shape)}] at {tensor.Offset} does not lie in its storage of {claimed} elements"));
-            }
-
+                throw CheckpointFault.TensorOutside(file.Path, key, tensor.Shape, tensor.Offset, claimed);
             return new Placed(tensor, bytes.Offset + (tensor.Offset * size), extent);
         }
         catch (OverflowException)
         {
-            throw Damaged($"{key} has a shape that no memory holds");
+            throw CheckpointFault.TensorTooLarge(file.Path, key);
         }
     }
-
-    private CheckpointException Damaged(string fault) => Fault(fault + "; download or write it again");
-
-    private CheckpointException Fault(string fault) => new($"{file.Path} is not a readable PyTorch checkpoint: {fault}");
 
     /// <summary>A tensor, the offset of its first byte in the file, and the number of elements from its first to its last.</summary>
     private sealed record Placed(PickleTensor Tensor, long Start, long Extent);
@@ -247,7 +236,5 @@ internal sealed class ArchiveBudget(string path)
     }
 
     /// <summary>The error for containers beyond the limits.</summary>
-    internal CheckpointException TooLarge() => new(
-        $"{path} is not a readable PyTorch checkpoint: its containers are nested too deeply, too large or contain themselves; "
-        + "save only model.state_dict()");
+    internal CheckpointException TooLarge() => CheckpointFault.ContainersTooLarge(path);
 }

@@ -31,12 +31,11 @@ public static class WeightsFile
         if (File.Exists(path))
             return OpenFile(path);
         if (!Directory.Exists(path))
-            throw new CheckpointException($"{path} does not exist: download the checkpoint again, this folder is part of it");
+            throw CheckpointFault.WeightsMissing(path);
         var folder = new ConfinedFolder(path);
         return OpenNamed(folder)
             ?? OpenOnly(folder)
-            ?? throw new CheckpointException($"{path} holds no weights: it needs one of "
-                + string.Join(", ", Formats.SelectMany(format => Stems.Select(stem => stem + format))) + ", or shards with their .index.json");
+            ?? throw CheckpointFault.NoWeights(path, Formats.SelectMany(format => Stems.Select(stem => stem + format)));
     }
 
     /// <summary>Selects the files that <see cref="Open"/> would read, from their names alone.</summary>
@@ -88,8 +87,7 @@ public static class WeightsFile
         {
             0 => null,
             1 => folder.Find(names[0]) is { } only ? OpenFile(only) : null,
-            _ => throw new CheckpointException(
-                $"{folder.Path} holds several weights ({string.Join(", ", names)}): rename the one to use to {(formats.Contains(Safetensors) ? "model" + Safetensors : "pytorch_model.bin")}"),
+            _ => throw CheckpointFault.SeveralWeights(folder.Path, names, formats.Contains(Safetensors) ? "model" + Safetensors : "pytorch_model.bin"),
         };
     }
 
@@ -117,8 +115,7 @@ public static class WeightsFile
         var extension = Path.GetExtension(path).ToLowerInvariant();
         return extension == Safetensors ? SafetensorsFile.Open(path)
             : ArchiveFormats.Contains(extension) ? TorchArchive.Open(path)
-            : throw new CheckpointException(
-                $"{path} is not a weights file: use {Safetensors}, {string.Join(", ", ArchiveFormats)}, or the folder around it");
+            : throw CheckpointFault.NotWeights(path, [Safetensors, .. ArchiveFormats]);
     }
 }
 
@@ -138,7 +135,7 @@ internal sealed class ShardIndex
         var found = names.ToDictionary(name => name, folder.Find);
         var missing = names.Where(name => found[name] is null).ToList();
         if (missing.Count > 0)
-            throw new CheckpointException($"{folder.Path} lacks {string.Join(", ", missing)}, which {Path.GetFileName(path)} names: download it");
+            throw CheckpointFault.ShardsMissing(folder.Path, missing, Path.GetFileName(path));
         Shards = [.. names.Select(name => found[name]!)];
     }
 
@@ -151,7 +148,7 @@ internal sealed class ShardIndex
     {
         var map = ReadMap(path);
         return map.Values.FirstOrDefault(name => !ConfinedFolder.IsPlainName(name)) is { } name
-            ? throw Fault(path, $"weight_map names \"{name}\", which is not a file of this folder")
+            ? throw CheckpointFault.UnsafeShardName(path, name)
             : new ShardIndex(path, folder, map);
     }
 
@@ -161,10 +158,7 @@ internal sealed class ShardIndex
         var held = source.Keys.ToHashSet();
         var lost = weightMap.Where(pair => !held.Contains(pair.Key)).ToList();
         if (lost.Count > 0)
-        {
-            throw new CheckpointException(
-                $"{lost[0].Value} lacks {lost[0].Key}, which {path} says it holds ({lost.Count} such): download the shards and the index again, from one place");
-        }
+            throw CheckpointFault.ShardLacksKey(lost[0].Value, lost[0].Key, path, lost.Count);
     }
 
     private static Dictionary<string, string> ReadMap(string path)
@@ -175,7 +169,7 @@ internal sealed class ShardIndex
             if (json.RootElement.ValueKind != JsonValueKind.Object || !json.RootElement.TryGetProperty("weight_map", out var entries)
                 || entries.ValueKind != JsonValueKind.Object)
             {
-                throw Fault(path, "it lacks weight_map; download it again");
+                throw CheckpointFault.IndexWithoutMap(path);
             }
 
             var map = new Dictionary<string, string>();
@@ -183,18 +177,16 @@ internal sealed class ShardIndex
             {
                 map[entry.Name] = entry.Value.ValueKind is JsonValueKind.String or JsonValueKind.Null
                     ? entry.Value.GetString() ?? ""
-                    : throw Fault(path, $"weight_map.{entry.Name} has a value of the wrong kind; download it again");
+                    : throw CheckpointFault.IndexValueInvalid(path, entry.Name);
             }
 
-            return map.Count > 0 ? map : throw Fault(path, "weight_map is empty; download it again");
+            return map.Count > 0 ? map : throw CheckpointFault.IndexEmpty(path);
         }
         catch (MalformedTextException e)
         {
-            throw Fault(path, $"{e.Message}; download it again", e);
+            throw CheckpointFault.IndexMalformed(path, e.Message, e);
         }
     }
-
-    private static CheckpointException Fault(string path, string fault, Exception? inner = null) => new($"{path}: {fault}", inner);
 }
 
 /// <summary>The union of several checkpoints, which it owns; a key in two of them is an error.</summary>
@@ -212,7 +204,7 @@ internal sealed class ShardedSource : StateSource
             foreach (var key in shard.Keys)
             {
                 if (!owners.TryAdd(key, shard))
-                    throw new CheckpointException($"{shard.Name} holds {key}, which another shard of {name} holds too: download them again, from one place");
+                    throw CheckpointFault.KeyInTwoShards(shard.Name, key, name);
             }
         }
     }
@@ -274,8 +266,8 @@ internal sealed class ConfinedFolder
         if (!File.Exists(path))
             return null;
         var real = Real(System.IO.Path.Combine(root, name), MaxLinks);
-        return IsInside(real, root) || (blobs is not null && IsInside(real, blobs)) ? path : throw new CheckpointException(
-            $"{path} is a link to {real}, outside its folder: put the file itself there");
+        return IsInside(real, root) || (blobs is not null && IsInside(real, blobs)) ? path
+            : throw CheckpointFault.LinkOutside(path, real);
     }
 
     private static bool IsInside(string path, string folder) =>
@@ -290,7 +282,7 @@ internal sealed class ConfinedFolder
         if (new FileInfo(here).LinkTarget is not { } target)
             return here;
         if (linksLeft == 0)
-            throw new CheckpointException($"{path} is a link that leads round in a circle");
+            throw CheckpointFault.LinkLoop(path);
         return Real(System.IO.Path.GetFullPath(target, System.IO.Path.GetDirectoryName(here)!), linksLeft - 1);
     }
 }

@@ -127,16 +127,16 @@ public abstract class Module : IDisposable
         var parameters = NamedParameters().ToList();
         var known = parameters.Select(p => p.Key).ToHashSet();
         var faults = new List<string>();
-        faults.AddRange(known.Where(key => !available.Contains(key)).Select(key => $"{key} is missing"));
+        faults.AddRange(known.Where(key => !available.Contains(key)).Select(CheckpointFault.KeyMissing));
         faults.AddRange(available.Where(key => !known.Contains(key) && !Ignores(key) && ignore?.Invoke(key) != true)
-            .Select(key => $"{key} is not part of this model"));
+            .Select(CheckpointFault.KeyUnknown));
         foreach (var (key, parameter) in parameters.Where(p => available.Contains(p.Key)))
         {
             var (shape, type) = source.Describe(key);
             if (key.EndsWith("weight", StringComparison.Ordinal) && (type == ElementType.Int8) != available.Contains(key + "_scale"))
-                faults.Add(type == ElementType.Int8 ? $"{key} is int8 and its factors {key}_scale are missing" : $"{key} has factors and is not int8");
+                faults.Add(type == ElementType.Int8 ? CheckpointFault.FactorsMissing(key, key + "_scale") : CheckpointFault.FactorsUnexpected(key));
             if (!shape.SequenceEqual(parameter.Shape))
-                faults.Add($"{key} is [{string.Join(", ", shape)}] where the model has [{string.Join(", ", parameter.Shape)}]");
+                faults.Add(CheckpointFault.ShapeDiffers(key, shape, parameter.Shape));
         }
 
         return faults;
@@ -199,11 +199,7 @@ public abstract class Module : IDisposable
     {
         source = source.ForModel([.. NamedParameters().Select(p => p.Key)]);
         if (FindMismatches(source, ignore) is { Count: > 0 } faults)
-        {
-            const int shown = 12;
-            var more = faults.Count > shown ? $"; and {faults.Count - shown} more" : "";
-            throw new CheckpointException($"{source.Name} does not fit its config: {string.Join("; ", faults.Take(shown))}{more}");
-        }
+            throw CheckpointFault.WeightsMisfit(source.Name, faults);
 
         return [.. NamedParameters().Select(p => (p.Parameter, new StoredWeight(source, p.Key, type, device, again)))];
     }

@@ -121,23 +121,3 @@ public sealed record TensorDeclaration(string Key, ElementType Type, long[] Shap
     /// <summary>Size in bytes.</summary>
     public long ByteLength => Shapes.ByteLength(Shape, Type);
 }
-
-/// <summary>A checkpoint file is missing, damaged, hostile or of another model. The message names the file and the fault.</summary>
-public sealed class CheckpointException : IOException
-{
-    private const int MaxLength = 4000;
-
-    /// <summary>Creates the error.</summary>
-    /// <param name="message">
-    /// One sentence for the user, with the name of the file and the fix. Control characters, which may come from the file, become
-    /// question marks.
-    /// </param>
-    /// <param name="inner">The cause, or null.</param>
-    public CheckpointException(string message, Exception? inner = null)
-        : base(OneLine(message), inner)
-    {
-    }
-
-    private static string OneLine(string message) =>
-        string.Concat(message.Take(MaxLength).Select(c => char.IsControl(c) ? '?' : c)) + (message.Length > MaxLength ? "..." : "");
-}

@@ -101,7 +101,7 @@ public sealed record DitConfig : LoopConfig
             : VaeWindow is { } window && (window < 8 || window % 8 != 0) ? $"vae_window {window} is not a multiple of 8"
             : Captions == CaptionForm.None ? "captions none leaves nothing to learn from: use text or features"
             : Input == DitInput.Media && Captions == CaptionForm.Features ? "captions features go with input latents: extract latents too, or use captions text"
-            : Lora?.Fault() is { } lora ? $"lora: {lora}"
+            : Lora?.Fault() is { } lora ? $"lora: {lora.Message}"
             : SampleOptions.Fault(Samples, SampleEvery) ?? LoopFault();
         return fault is null ? this : throw new ArgumentException($"{path}: {fault}");
     }

@@ -1,5 +1,6 @@
 using PyramidFlow.Models;
 using PyramidFlow.Models.Lora;
+using PyramidFlow.Torch;
 using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Loop;
@@ -37,7 +38,8 @@ public static class DitTraining
     /// <param name="group">Process group of the training; null trains in this process alone.</param>
     /// <returns>Messages about unusable items; empty if there are none.</returns>
     /// <exception cref="DataException">The data cannot be used.</exception>
-    /// <exception cref="ArgumentException">The configuration is invalid, or a target matches no layer of the transformer.</exception>
+    /// <exception cref="ArgumentException">The configuration is invalid.</exception>
+    /// <exception cref="CheckpointException">A target of the LoRA matches no layer of the transformer, or the weights cannot be used.</exception>
     public static IReadOnlyList<string> RunLora(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
         var config = DitConfig.Load(configPath);

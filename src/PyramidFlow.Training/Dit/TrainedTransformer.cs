@@ -23,8 +23,7 @@ internal sealed class TrainedTransformer : IDisposable
     /// <param name="weights">Initial weights; null draws them from the seed.</param>
     /// <param name="device">Target device.</param>
     /// <param name="options">Where the optimizer differs from the configuration, or null.</param>
-    /// <exception cref="ArgumentException">A target of the LoRA matches no layer.</exception>
-    /// <exception cref="CheckpointException">The weights are damaged or belong to another network.</exception>
+    /// <exception cref="CheckpointException">The weights are damaged or belong to another network, or a target of the LoRA matches no layer.</exception>
     internal TrainedTransformer(LoopConfig config, ITransformerConfig network, LoraConfig? lora, StateSource? weights, Device device, PartOptions? options = null)
     {
         (this.config, this.lora, Network) = (config, lora, network);
@@ -55,7 +54,7 @@ internal sealed class TrainedTransformer : IDisposable
     internal Workers<PyramidTransformer> Workers { get; }
 
     /// <summary>Validates that a LoRA fits a network, without weights.</summary>
-    /// <exception cref="ArgumentException">The LoRA is invalid, or a target matches no layer.</exception>
+    /// <exception cref="CheckpointException">The LoRA is invalid, or a target matches no layer.</exception>
     internal static void Check(ITransformerConfig network, LoraConfig lora)
     {
         using var declared = network.Build();

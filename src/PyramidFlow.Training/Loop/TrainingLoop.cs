@@ -170,7 +170,7 @@ internal sealed class TrainingLoop
         {
             write();
         }
-        catch (Exception e) when (e is IOException or MediaException)
+        catch (Exception e) when (e is IOException or MediaException or CheckpointException)
         {
             var kept = saved is { } before ? $"the state of step {before} is whole" : "there is no earlier one";
             throw new TrainingException($"the {what} of step {state.Step} cannot be written ({e.Message}); {kept}: make room and start the same command again", e);

@@ -56,15 +56,15 @@ internal sealed class TrainingState
         using var scope = new TensorScope();
         using var file = SafetensorsFile.Open(path);
         if (file.Metadata.GetValueOrDefault(RunKey) != run)
-            throw new CheckpointException($"{path} belongs to a run with another configuration: choose another --out, or delete it to start anew");
+            throw CheckpointFault.StateOfOtherRun(path);
         var targets = Tensors().ToList();
         foreach (var (key, target) in targets)
         {
             if (!file.Entries.TryGetValue(key, out var entry) || !entry.Shape.SequenceEqual(target.Shape))
-                throw new CheckpointException($"{path} does not hold {key} of {target.ElementCount} numbers: it is of another model");
+                throw CheckpointFault.StateOfOtherModel(path, key, target.ElementCount);
         }
 
-        var step = Number(file, path, StepKey) ?? throw Damaged(path, "does not contain the number of steps");
+        var step = Number(file, path, StepKey) ?? throw CheckpointFault.StateWithoutSteps(path, StepKey);
         var steps = parts.Select(part => Number(file, path, Key(part, OptimizerSteps)) ?? step).ToList();
         var spikes = Spikes(file, path);
         Step = step;
@@ -88,15 +88,13 @@ internal sealed class TrainingState
         }
         catch (MalformedTextException e)
         {
-            throw Damaged(path, $"has a malformed loss history ({e.Message})");
+            throw CheckpointFault.StateHistory(path, SpikesKey, e.Message);
         }
     }
 
-    private static CheckpointException Damaged(string path, string fault) => new($"{path} {fault}: it is damaged, delete it to start anew");
-
     private static long? Number(SafetensorsFile file, string path, string key) => !file.Metadata.TryGetValue(key, out var text) ? null
         : PlainNumber.TryWhole(text, out var number) && number >= 0 ? number
-        : throw Damaged(path, $"has an invalid {key}, '{(text.Length > 40 ? text[..40] : text)}'");
+        : throw CheckpointFault.StateNumber(path, key, text);
 
     private static string Key(TrainingPart part, string name) => part.Name.Length == 0 ? name : $"{part.Name}.{name}";
 

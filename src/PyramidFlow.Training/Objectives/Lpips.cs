@@ -43,7 +43,7 @@ internal sealed class Lpips : Module
     public static Lpips Open(string path)
     {
         if (!File.Exists(path))
-            throw new CheckpointException($"{path} does not exist: the perceptual loss needs the LPIPS weights (vgg_lpips.pth); fetch them, or set perceptual_weight to 0");
+            throw CheckpointFault.LpipsMissing(path);
         using var weights = WeightsFile.Open(path);
         var lpips = new Lpips();
         lpips.Load(weights, ElementType.Float32);

@@ -27,13 +27,13 @@ internal static class VaeFolder
     public static ComponentFolder Find(string path)
     {
         if (!Directory.Exists(path))
-            throw new CheckpointException($"{path} does not exist: name a model folder, a run of train vae, or the folder of a VAE");
+            throw CheckpointFault.VaeMissing(path);
         foreach (var folder in new[] { Path.Combine(path, CheckpointNames.Vae), path })
         {
             if (File.Exists(Path.Combine(folder, ComponentFolder.ConfigName)))
                 return new ComponentFolder(CheckpointNames.Vae, folder);
         }
 
-        throw new CheckpointException($"{path} holds no {CheckpointNames.Vae} with a {ComponentFolder.ConfigName}: name a model folder, a run of train vae, or the folder of a VAE");
+        throw CheckpointFault.NoVae(path, CheckpointNames.Vae, ComponentFolder.ConfigName);
     }
 }

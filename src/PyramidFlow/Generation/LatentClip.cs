@@ -126,15 +126,15 @@ public static class LatentFile
         using var file = SafetensorsFile.Open(path);
         using var scope = new TensorScope();
         if (!file.Entries.TryGetValue(Key, out var entry) || entry.Shape is not [1, > 0, > 0, > 0, > 0] || !entry.Type.IsFloatingPoint())
-            throw new CheckpointException($"{path} holds no latents of a clip: use a file that was written by this program");
+            throw CheckpointFault.NoLatents(path);
         metadata = file.Metadata;
         var known = file.Metadata;
         double[] values = [.. Statistics.Select(name => known.TryGetValue(name, out var text) && PlainNumber.TryReal(text, out var value)
             ? value
-            : throw new CheckpointException($"{path} does not say {name}, so that its latents cannot be read: use a file that was written by this program"))];
+            : throw CheckpointFault.LatentsLack(path, name))];
         var latents = file.Read(Key).To(ElementType.Float32);
         if (!latents.AllFinite())
-            throw new CheckpointException($"{path} holds numbers that are not finite in {Key}: make the latents again");
+            throw CheckpointFault.LatentsNotFinite(path, Key);
         return LatentClip.Of(latents, new LatentNormalization(values[0], values[1], values[2], values[3]));
     }
 }

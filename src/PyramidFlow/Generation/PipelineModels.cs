@@ -32,7 +32,7 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
     {
         var report = CheckpointReport.Create(folder, options.Variant ?? folder.Variants[0]).Variants[0];
         if (!report.Runs)
-            throw new CheckpointException(string.Join("; ", report.Faults));
+            throw CheckpointFault.Several(report.Faults);
         var transformerConfig = TransformerConfigs.Load(folder.Transformer(options.Variant).ConfigFile);
         using (var declared = transformerConfig.Build())
         {

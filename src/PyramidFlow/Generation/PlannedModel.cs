@@ -156,7 +156,7 @@ internal sealed partial class WeightSizes
         {
             using var source = folder is not null && HasWeights(folder) ? folder.OpenWeights() : null;
             if (source is not null && model.FindMismatches(source) is [var fault, ..])
-                throw new CheckpointException($"{folder!.ConfigFile} and {source.Name} disagree: {fault}; download both again, from one place");
+                throw CheckpointFault.WeightsDisagree(folder!.ConfigFile, source.Name, fault);
             var held = source?.ForModel([.. model.NamedParameters().Select(named => named.Key)]);
             var stored = model.NamedParameters().Select(named => (named.Key, named.Parameter, Type: held?.Describe(named.Key).Type)).ToList();
             var sizes = new WeightSizes([.. stored.Select(each => each.Type).OfType<ElementType>().Where(type => type.IsFloatingPoint())], isConverted: false);

@@ -26,8 +26,8 @@ internal sealed class NewFolder : IDisposable
     {
         var full = System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(target));
         if (File.Exists(full) || (Directory.Exists(full) && Directory.EnumerateFileSystemEntries(full).Any()))
-            throw new CheckpointException($"{target} is there and not empty: choose a new folder, or remove it");
-        return DiskSpace.Shortage(full, bytes) is { } shortage ? throw new CheckpointException(shortage) : new NewFolder(full);
+            throw CheckpointFault.TargetNotEmpty(target);
+        return DiskSpace.Shortage(full, bytes) is { } shortage ? throw CheckpointFault.DiskTooSmall(full, shortage) : new NewFolder(full);
     }
 
     /// <summary>Renames the folder to its final path.</summary>

@@ -41,15 +41,15 @@ public sealed class CheckpointFolder
     public static CheckpointFolder Open(string path)
     {
         if (!Directory.Exists(path))
-            throw new CheckpointException($"{path} does not exist: name the folder of a checkpoint");
+            throw CheckpointFault.CheckpointMissing(path);
         var full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
         if (Path.GetFileName(full).StartsWith(CheckpointNames.Transformer, StringComparison.Ordinal))
-            throw new CheckpointException($"{path} is one model of a checkpoint: name the folder around it, {Path.GetDirectoryName(full)}");
+            throw CheckpointFault.FolderOfOneModel(path, Path.GetDirectoryName(full));
         var variants = CheckpointNames.Variants(Directory.GetDirectories(full).Select(folder => Path.GetFileName(folder)));
         return variants.Count > 0
             ? new CheckpointFolder(full, variants)
-            : throw new CheckpointException($"{path} is not a checkpoint folder: it needs "
-                + string.Join(", ", ((string[])["384p", "768p", "image"]).Select(CheckpointNames.TransformerOf)) + $" or {CheckpointNames.Transformer}");
+            : throw CheckpointFault.NotACheckpoint(path,
+                string.Join(", ", ((string[])["384p", "768p", "image"]).Select(CheckpointNames.TransformerOf)) + $" or {CheckpointNames.Transformer}");
     }
 
     /// <summary>Folder of the diffusion transformer of a variant.</summary>
@@ -60,8 +60,7 @@ public sealed class CheckpointFolder
         var name = CheckpointNames.TransformerOf(variant ?? Variants[0]);
         return variant is null || Variants.Contains(variant)
             ? Component(name)
-            : throw new CheckpointException(
-                $"{Root} has no {name}, only {string.Join(", ", Variants.Select(CheckpointNames.TransformerOf))}: use one of these, or download it");
+            : throw CheckpointFault.NoSuchVariant(Root, variant, name, Variants.Select(CheckpointNames.TransformerOf));
     }
 
     /// <summary>Folder of a component, such as <c>text_encoder_2</c>.</summary>
@@ -71,7 +70,7 @@ public sealed class CheckpointFolder
         var folder = Path.Combine(Root, name);
         if (Directory.Exists(folder))
             return new ComponentFolder(name, folder);
-        throw new CheckpointException($"{Root} has no {name} folder: download it, or copy it there");
+        throw CheckpointFault.ComponentMissing(Root, name);
     }
 
     /// <summary>Default settings of a pipeline: the released ones, overridden by <c>pipeline.json</c>.</summary>

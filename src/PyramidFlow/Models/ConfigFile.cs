@@ -25,11 +25,11 @@ public static class ConfigFile
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
-            throw new CheckpointException($"{path} does not exist: download the checkpoint again, its configs are part of it", e);
+            throw CheckpointFault.ConfigMissing(path, e);
         }
         catch (MalformedTextException e)
         {
-            throw new CheckpointException($"{path}: {e.Message}", e);
+            throw CheckpointFault.ConfigMalformed(path, e.Message, e.Key, e);
         }
 
         return Parse(json, path, type);
@@ -51,7 +51,7 @@ public static class ConfigFile
         }
         catch (MalformedTextException e)
         {
-            throw new CheckpointException($"{file}: {e.Message}", e);
+            throw CheckpointFault.ConfigMalformed(file, e.Message, e.Key, e);
         }
     }
 
@@ -70,7 +70,7 @@ public static class ConfigFile
     /// <param name="file">Path of the file as the user gave it.</param>
     /// <param name="key">Key in the file.</param>
     /// <param name="fault">What is wrong and which values are valid: "is 0; it must be positive".</param>
-    public static CheckpointException Fault(string file, string key, string fault) => new($"{file}: {key} {fault}");
+    public static CheckpointException Fault(string file, string key, string fault) => CheckpointFault.ConfigValue(file, key, fault);
 
     /// <summary>Checks that all sizes are positive and finite.</summary>
     /// <param name="file">Path of the file as the user gave it.</param>
@@ -87,13 +87,13 @@ public static class ConfigFile
     private static void CheckKeys<T>(JsonElement root, string file, JsonTypeInfo<T> type)
     {
         if (root.ValueKind != JsonValueKind.Object)
-            throw new CheckpointException($"{file} is not a JSON object");
+            throw CheckpointFault.ConfigNoObject(file);
         var missing = type.Properties
             .Where(p => (p.IsRequired || p.AssociatedParameter is { HasDefaultValue: false }) && !root.TryGetProperty(p.Name, out _))
             .Select(p => p.Name)
             .ToList();
         if (missing.Count > 0)
-            throw new CheckpointException($"{file} lacks {string.Join(", ", missing)}");
+            throw CheckpointFault.ConfigLacks(file, missing);
         foreach (var property in type.Properties)
         {
             if (root.TryGetProperty(property.Name, out var value) && !IsFinite(value))
@@ -105,7 +105,7 @@ public static class ConfigFile
         var known = type.Properties.Select(p => p.Name).ToList();
         var unknown = root.EnumerateObject().Select(p => p.Name).Where(name => !known.Contains(name)).ToList();
         if (unknown.Count > 0)
-            throw new CheckpointException($"{file} has the unknown key {string.Join(", ", unknown)}; known are {string.Join(", ", known)}");
+            throw CheckpointFault.UnknownConfigKeys(file, unknown, known);
     }
 
     // Numbers such as 1e400 are read as infinite.

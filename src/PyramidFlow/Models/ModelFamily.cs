@@ -150,7 +150,7 @@ public static partial class ModelFamilies
         if (All.FirstOrDefault(family => name is null ? family.HasKeysOf(keys) : family.ClassName == name) is { } found)
             return found;
         throw name is null
-            ? new CheckpointException($"{configFile} has neither _class_name nor the keys of a known diffusion transformer")
-            : ConfigFile.Fault(configFile, "_class_name", $"is {name}; known are {string.Join(" and ", All.Select(family => family.ClassName))}");
+            ? CheckpointFault.UnknownFamily(configFile)
+            : CheckpointFault.UnknownFamily(configFile, name, All.Select(family => family.ClassName));
     }
 }

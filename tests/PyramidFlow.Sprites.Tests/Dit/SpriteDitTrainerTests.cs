@@ -4,6 +4,7 @@ using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Tests.Dit;
+using PyramidFlow.Testing;
 
 namespace PyramidFlow.Sprites.Tests.Dit;
 
@@ -72,7 +73,7 @@ public sealed class SpriteDitTrainerTests : IDisposable
         using var data = runs.Latents(config);
         runs.Train(config, data, "run");
         var error = Assert.Throws<CheckpointException>(() => runs.Train(config with { Seed = 2 }, data, "run"));
-        Assert.Contains("another configuration", error.Message, StringComparison.Ordinal);
+        FaultAssert.Is(error, "state_of_other_run", ("file", runs.File("run", "state-00000001.safetensors")));
     }
 
     [Fact]
@@ -101,7 +102,7 @@ public sealed class SpriteDitTrainerTests : IDisposable
     {
         runs.Latents(Config).Dispose();
         foreach (var config in new[] { Config with { Clips = 4 }, Config with { LatentFrames = 2 }, Config with { Seed = 2 }, Config with { TurnShare = 1 } })
-            Assert.Contains("delete it", Assert.Throws<CheckpointException>(() => runs.Latents(config)).Message, StringComparison.Ordinal);
+            FaultAssert.Is(Assert.Throws<CheckpointException>(() => runs.Latents(config)), "cache_of_other_clips", ("file", runs.File("latents.safetensors")));
     }
 
     [Fact]

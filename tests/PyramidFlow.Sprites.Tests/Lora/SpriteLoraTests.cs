@@ -4,6 +4,7 @@ using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Tests.Dit;
+using PyramidFlow.Testing;
 
 namespace PyramidFlow.Sprites.Tests.Lora;
 
@@ -68,7 +69,7 @@ public sealed class SpriteLoraTests : IDisposable
         Refused(() => runs.Train(config with { Lora = config.Lora! with { Alpha = 2 } }, data, "run", Base));
 
         static void Refused(Action train) =>
-            Assert.Contains("another configuration", Assert.Throws<CheckpointException>(train).Message, StringComparison.Ordinal);
+            FaultAssert.Is(Assert.Throws<CheckpointException>(train), "state_of_other_run");
     }
 
     [Fact]
@@ -82,6 +83,6 @@ public sealed class SpriteLoraTests : IDisposable
         var (_, shown) = data.Draw(new KeyedRandom(1), 200, frames: 1);
         Assert.Subset(expected, shown.ToHashSet());
         Assert.InRange(shown.Count(a => a.Colour == SpriteColour.Pink), 40, 160);
-        Assert.Contains("delete it", Assert.Throws<CheckpointException>(() => runs.Latents(config with { ExtraColour = null })).Message, StringComparison.Ordinal);
+        FaultAssert.Is(Assert.Throws<CheckpointException>(() => runs.Latents(config with { ExtraColour = null })), "cache_of_other_clips", ("key", "extra_colour"), ("wanted", null));
     }
 }

@@ -45,18 +45,19 @@ public sealed class CheckpointFolderTests
         using var folder = new TemporaryFolder();
         ReleasedLayout.Write(folder, ModelFamilies.Flux, "diffusion_transformer_384p");
         var error = Assert.Throws<CheckpointException>(() => CheckpointFolder.Open(folder.Path).Transformer(variant));
-        Assert.EndsWith("only diffusion_transformer_384p: use one of these, or download it", error.Message);
+        FaultAssert.Is(error, "no_such_variant", ("folder", folder.Path), ("variant", variant), ("known", "diffusion_transformer_384p"));
     }
 
     [Fact]
     public void A_folder_that_is_no_checkpoint_says_what_it_needs()
     {
         using var folder = new TemporaryFolder();
-        Assert.Contains("it needs diffusion_transformer_384p", Fault(folder.Path), StringComparison.Ordinal);
-        Assert.Contains("does not exist", Fault(Path.Combine(folder.Path, "nowhere")), StringComparison.Ordinal);
+        FaultAssert.Is(Fault(folder.Path), "not_a_checkpoint", ("folder", folder.Path),
+            ("needed", "diffusion_transformer_384p, diffusion_transformer_768p, diffusion_transformer_image or diffusion_transformer"));
+        FaultAssert.Is(Fault(Path.Combine(folder.Path, "nowhere")), "folder_missing", ("folder", Path.Combine(folder.Path, "nowhere")));
         folder.File("diffusion_transformer_384p", "x");
-        Assert.Contains("config.json does not exist", Fault(folder.Path), StringComparison.Ordinal);
-        Assert.EndsWith($"name the folder around it, {folder.Path}", Fault(Path.Combine(folder.Path, "diffusion_transformer_384p")));
+        FaultAssert.Is(Fault(folder.Path), "file_missing", ("file", folder.File("diffusion_transformer_384p", "config.json")));
+        FaultAssert.Is(Fault(Path.Combine(folder.Path, "diffusion_transformer_384p")), "folder_of_one_model", ("around", folder.Path));
     }
 
     [Theory]
@@ -72,16 +73,18 @@ public sealed class CheckpointFolderTests
     }
 
     [Theory]
-    [InlineData("""{"_class_name":"FluxTransformer2DModel"}""", "_class_name is FluxTransformer2DModel")]
-    [InlineData("""{"num_layers":2}""", "neither _class_name nor the keys")]
-    [InlineData("[]", "is not a JSON object")]
-    public void A_config_of_another_model_is_refused(string json, string message)
+    [InlineData("""{"_class_name":"FluxTransformer2DModel"}""", "unknown_family", "FluxTransformer2DModel")]
+    [InlineData("""{"num_layers":2}""", "unknown_family")]
+    [InlineData("[]", "config_no_object")]
+    public void A_config_of_another_model_is_refused(string json, string code, string? name = null)
     {
         using var folder = new TemporaryFolder();
         folder.Write("config.json", json);
         var error = Assert.Throws<CheckpointException>(() => ModelFamilies.Read(folder.File("config.json")));
-        Assert.Contains(message, error.Message, StringComparison.Ordinal);
+        FaultAssert.Is(error, code, ("file", folder.File("config.json")));
+        if (code == "unknown_family")
+            FaultAssert.Is(error, code, ("class", name));
     }
 
-    private static string Fault(string path) => Assert.Throws<CheckpointException>(() => CheckpointFolder.Open(path)).Message;
+    private static CheckpointException Fault(string path) => Assert.Throws<CheckpointException>(() => CheckpointFolder.Open(path));
 }

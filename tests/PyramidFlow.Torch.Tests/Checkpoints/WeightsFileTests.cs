@@ -37,7 +37,7 @@ public sealed class WeightsFileTests : IDisposable
         AssertHolds(folder.File(name), "a");
         AssertHolds(folder.Path, "a");
         Weights("other.pt", "a");
-        Assert.Contains("rename the one to use to pytorch_model.bin", Fault(folder.Path), StringComparison.Ordinal);
+        FaultAssert.Is(Fault(folder.Path), "several_weights", ("folder", folder.Path), ("name", "pytorch_model.bin"));
     }
 
     [Fact]
@@ -52,7 +52,8 @@ public sealed class WeightsFileTests : IDisposable
             File.Delete(folder.File(name));
         }
 
-        Assert.Contains("holds no weights: it needs one of diffusion_pytorch_model.safetensors, model.safetensors", Fault(folder.Path), StringComparison.Ordinal);
+        FaultAssert.Is(Fault(folder.Path), "no_weights", ("folder", folder.Path),
+            ("known", "diffusion_pytorch_model.safetensors, model.safetensors, pytorch_model.safetensors, diffusion_pytorch_model.bin, model.bin, pytorch_model.bin"));
     }
 
     [Theory]
@@ -86,23 +87,23 @@ public sealed class WeightsFileTests : IDisposable
     [InlineData("C:x.safetensors")]
     [InlineData("")]
     public void Shard_names_may_not_leave_the_folder(string name) =>
-        AssertIndexFault($$$"""{"weight_map":{"a":"1.safetensors","b":"{{{name}}}"}}""", "which is not a file of this folder");
+        AssertIndexFault($$$"""{"weight_map":{"a":"1.safetensors","b":"{{{name}}}"}}""", "unsafe_shard_name", "name", name.Replace("\\\\", "\\", StringComparison.Ordinal));
 
     [Theory]
-    [InlineData("""{"weight_map":{"a":"1.safetensors","b":"3.safetensors"}}""", "lacks 3.safetensors, which model.safetensors.index.json names: download it")]
-    [InlineData("""{"weight_map":{"a":"1.safetensors","d":"2.safetensors"}}""", "2.safetensors lacks d, which")]
-    [InlineData("""{"weight_map":{"a":"1.safetensors","b":"double.safetensors"}}""", "which another shard of")]
-    [InlineData("""{"weight_map":{"a":"1.safetensors","b":"README.md"}}""", "README.md is not a weights file")]
-    [InlineData("""{"weight_map":{}}""", "weight_map is empty")]
-    [InlineData("""{"weight_map":{"a":7}}""", "weight_map.a has a value of the wrong kind")]
-    [InlineData("""{"weight_map":{"a":null}}""", "which is not a file of this folder")]
-    [InlineData("""{"weight_map":[]}""", "lacks weight_map")]
-    [InlineData("""{}""", "lacks weight_map")]
-    [InlineData("[]", "lacks weight_map")]
-    [InlineData("""{"weight_map":""", "is not JSON")]
-    [InlineData("""{"weight_map":{"w":"\ud800"}}""", "w: this holds half of a character")]
-    [InlineData("""{"weight_map":{"\udc00":"model-00001-of-00001.safetensors"}}""", "half of a character")]
-    public void Faulty_indexes_are_named(string index, string message) => AssertIndexFault(index, message);
+    [InlineData("""{"weight_map":{"a":"1.safetensors","b":"3.safetensors"}}""", "shards_missing", "files", "3.safetensors")]
+    [InlineData("""{"weight_map":{"a":"1.safetensors","d":"2.safetensors"}}""", "shard_lacks_key", "key", "d")]
+    [InlineData("""{"weight_map":{"a":"1.safetensors","b":"double.safetensors"}}""", "key_in_two_shards", "key", "a")]
+    [InlineData("""{"weight_map":{"a":"1.safetensors","b":"README.md"}}""", "not_weights", "known", ".safetensors, .bin, .pt, .pth")]
+    [InlineData("""{"weight_map":{}}""", "index_empty")]
+    [InlineData("""{"weight_map":{"a":7}}""", "index_value_invalid", "key", "a")]
+    [InlineData("""{"weight_map":{"a":null}}""", "unsafe_shard_name", "name", "")]
+    [InlineData("""{"weight_map":[]}""", "index_without_map")]
+    [InlineData("""{}""", "index_without_map")]
+    [InlineData("[]", "index_without_map")]
+    [InlineData("""{"weight_map":""", "index_malformed")]
+    [InlineData("""{"weight_map":{"w":"\ud800"}}""", "index_malformed")]
+    [InlineData("""{"weight_map":{"\udc00":"model-00001-of-00001.safetensors"}}""", "index_malformed")]
+    public void Faulty_indexes_are_named(string index, string code, string? parameter = null, object? value = null) => AssertIndexFault(index, code, parameter, value);
 
     [Fact]
     public void Links_may_not_leave_the_folder()
@@ -110,11 +111,11 @@ public sealed class WeightsFileTests : IDisposable
         Weights("outside/secret.safetensors", "a");
         Directory.CreateDirectory(folder.File("inside"));
         File.CreateSymbolicLink(folder.File("inside/model.safetensors"), "../outside/secret.safetensors");
-        Assert.Contains("outside its folder: put the file itself there", Fault(folder.File("inside")), StringComparison.Ordinal);
+        FaultAssert.Is(Fault(folder.File("inside")), "link_outside", ("file", folder.File("inside/model.safetensors")), ("target", folder.File("outside/secret.safetensors")));
         File.Delete(folder.File("inside/model.safetensors"));
         File.CreateSymbolicLink(folder.File("inside/1.safetensors"), folder.File("outside/secret.safetensors"));
         folder.Write("inside/" + Index, """{"weight_map":{"a":"1.safetensors"}}""");
-        Assert.Contains("outside its folder", Fault(folder.File("inside")), StringComparison.Ordinal);
+        FaultAssert.Is(Fault(folder.File("inside")), "link_outside", ("file", folder.File("inside/1.safetensors")));
     }
 
     [Fact]
@@ -132,7 +133,7 @@ public sealed class WeightsFileTests : IDisposable
         AssertHolds(folder.File("models--x--y/snapshots/abc/vae"), "b");
         File.Delete(folder.File("models--x--y/snapshots/abc/vae/model.safetensors"));
         File.CreateSymbolicLink(folder.File("models--x--y/snapshots/abc/vae/model.safetensors"), folder.File("own/real.safetensors"));
-        Assert.Contains("outside its folder", Fault(folder.File("models--x--y/snapshots/abc/vae")), StringComparison.Ordinal);
+        FaultAssert.Is(Fault(folder.File("models--x--y/snapshots/abc/vae")), "link_outside", ("target", folder.File("own/real.safetensors")));
     }
 
     [Fact]
@@ -140,16 +141,16 @@ public sealed class WeightsFileTests : IDisposable
     {
         Weights("b.safetensors", "a");
         Weights("a.safetensors", "a");
-        Assert.Contains("several weights (a.safetensors, b.safetensors): rename", Fault(folder.Path), StringComparison.Ordinal);
+        FaultAssert.Is(Fault(folder.Path), "several_weights", ("files", "a.safetensors, b.safetensors"), ("name", "model.safetensors"));
     }
 
     [Fact]
     public void What_is_no_weights_file_says_what_it_needs()
     {
-        Assert.Contains("does not exist", Fault(folder.File("nowhere")), StringComparison.Ordinal);
-        Assert.Contains("use .safetensors, .bin, .pt, .pth, or the folder around it", Fault(folder.Write("x.txt", "x")), StringComparison.Ordinal);
+        FaultAssert.Is(Fault(folder.File("nowhere")), "folder_missing", ("folder", folder.File("nowhere")));
+        FaultAssert.Is(Fault(folder.Write("x.txt", "x")), "not_weights", ("file", folder.File("x.txt")), ("known", ".safetensors, .bin, .pt, .pth"));
         folder.Write("model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n");
-        Assert.Contains("run git lfs pull", Fault(folder.Path), StringComparison.Ordinal);
+        FaultAssert.Is(Fault(folder.Path), "lfs_pointer", ("file", folder.File("model.safetensors")));
     }
 
     private static void AssertHolds(string path, params string[] keys)
@@ -163,16 +164,16 @@ public sealed class WeightsFileTests : IDisposable
         }
     }
 
-    private static string Fault(string path) => Assert.Throws<CheckpointException>(() => WeightsFile.Open(path)).Message;
+    private static CheckpointException Fault(string path) => Assert.Throws<CheckpointException>(() => WeightsFile.Open(path));
 
-    private void AssertIndexFault(string index, string message)
+    private void AssertIndexFault(string index, string code, string? parameter, object? value)
     {
         Weights("1.safetensors", "a", "c");
         Weights("2.safetensors", "b");
         Weights("double.safetensors", "a", "b");
         folder.Write("README.md", "x");
         folder.Write(Index, index);
-        Assert.Contains(message, Fault(folder.Path), StringComparison.Ordinal);
+        FaultAssert.Is(Fault(folder.Path), code, parameter is null ? [] : [(parameter, value)]);
     }
 
     private void Weights(string name, params string[] keys)

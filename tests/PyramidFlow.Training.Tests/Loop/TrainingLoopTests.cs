@@ -143,7 +143,7 @@ public sealed class TrainingLoopTests : IDisposable
         Train(Config, "run");
         using var other = new ToyTraining(Config, new RunFolder(In("run")), inputs: 5);
         var error = Assert.Throws<CheckpointException>(() => new TrainingLoop(Config, other, new RunFolder(In("run"))));
-        Assert.Contains("another model", error.Message, StringComparison.Ordinal);
+        FaultAssert.Is(error, "state_of_other_model", ("key", "values"));
     }
 
     [Fact]

@@ -33,17 +33,17 @@ public sealed class TrainingStateTests : IDisposable
     {
         using var small = new Layer(seed: 1);
         small.State.Save(folder.File("state.safetensors"), "run");
-        Assert.Contains("another configuration",
-            Assert.Throws<CheckpointException>(() => small.State.Load(folder.File("state.safetensors"), "other")).Message, StringComparison.Ordinal);
+        FaultAssert.Is(Assert.Throws<CheckpointException>(() => small.State.Load(folder.File("state.safetensors"), "other")),
+            "state_of_other_run", ("file", folder.File("state.safetensors")));
         using var large = new Layer(seed: 1, outputs: 5);
-        Assert.Contains("another model",
-            Assert.Throws<CheckpointException>(() => large.State.Load(folder.File("state.safetensors"), "run")).Message, StringComparison.Ordinal);
+        FaultAssert.Is(Assert.Throws<CheckpointException>(() => large.State.Load(folder.File("state.safetensors"), "run")),
+            "state_of_other_model", ("file", folder.File("state.safetensors")), ("key", "values"));
     }
 
     [Theory]
-    [InlineData("step", "-1", "has an invalid step, '-1'")]
-    [InlineData("step", "three", "has an invalid step, 'three'")]
-    [InlineData("optimizer_steps", "-5", "has an invalid optimizer_steps, '-5'")]
+    [InlineData("step", "-1")]
+    [InlineData("step", "three")]
+    [InlineData("optimizer_steps", "-5")]
     [InlineData("spikes", "{}", "values is missing")]
     [InlineData("spikes", "null", "this is null")]
     [InlineData("spikes", "{\"skipped\":0,\"in_a_row\":0,\"values\":null}", "values is null")]
@@ -51,7 +51,7 @@ public sealed class TrainingStateTests : IDisposable
     [InlineData("spikes", "{\"skipped\":-1,\"in_a_row\":0,\"values\":{}}", "impossible")]
     [InlineData("spikes", "{\"skipped\":0,\"in_a_row\":0,\"values\":{\"loss\":[NaN]}}", "a number")]
     [InlineData("spikes", "cut", "not JSON")]
-    public void A_damaged_state_says_so_and_changes_nothing(string key, string value, string words)
+    public void A_damaged_state_says_so_and_changes_nothing(string key, string value, string? reason = null)
     {
         using var first = new Layer(seed: 1);
         first.Train(3);
@@ -60,9 +60,11 @@ public sealed class TrainingStateTests : IDisposable
 
         using var second = new Layer(seed: 2);
         var before = second.Part.Parameters.Values.ToArray<float>();
-        var message = Assert.Throws<CheckpointException>(() => second.State.Load(folder.File("state.safetensors"), "run")).Message;
-        Assert.Contains(words, message, StringComparison.Ordinal);
-        Assert.DoesNotContain("System", message, StringComparison.Ordinal);
+        var error = Assert.Throws<CheckpointException>(() => second.State.Load(folder.File("state.safetensors"), "run"));
+        FaultAssert.Is(error, reason is null ? "state_number_invalid" : "state_history_malformed", ("file", folder.File("state.safetensors")));
+        Assert.Equal(key, error.Parameters["key"]);
+        Assert.Contains(reason ?? value, (string)error.Parameters[reason is null ? "value" : "reason"]!, StringComparison.Ordinal);
+        Assert.DoesNotContain("System", error.Message, StringComparison.Ordinal);
         Assert.Equal(before, second.Part.Parameters.Values.ToArray<float>());
         Assert.Equal(0, second.State.Step);
         Assert.Null(second.State.Guard.Judge(("loss", 1)));

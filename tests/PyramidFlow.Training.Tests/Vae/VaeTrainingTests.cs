@@ -9,6 +9,7 @@ using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Objectives;
 using PyramidFlow.Training.Tests.Data;
 using PyramidFlow.Training.Vae;
+using PyramidFlow.Testing;
 
 namespace PyramidFlow.Training.Tests.Vae;
 
@@ -126,10 +127,12 @@ public sealed class VaeTrainingTests : IDisposable
     [Fact]
     public async Task What_cannot_work_is_refused_before_any_work()
     {
-        await Refused<CheckpointException>("perceptual_weight to 0", ("perceptual_weight", 1), ("lpips", folder.File("vgg_lpips.pth")));
+        FaultAssert.Is(await Refused<CheckpointException>("perceptual_weight to 0", ("perceptual_weight", 1), ("lpips", folder.File("vgg_lpips.pth"))),
+            "file_missing", ("file", folder.File("vgg_lpips.pth")));
         await Refused<ArgumentException>("lpips", ("perceptual_weight", 1));
-        await Refused<CheckpointException>("does not exist", ("start_from", folder.File("nowhere")));
-        await Refused<CheckpointException>("causal_video_vae", ("start_from", Directory.CreateDirectory(folder.File("empty")).FullName));
+        FaultAssert.Is(await Refused<CheckpointException>("nowhere", ("start_from", folder.File("nowhere"))), "folder_missing", ("folder", folder.File("nowhere")));
+        FaultAssert.Is(await Refused<CheckpointException>("empty", ("start_from", Directory.CreateDirectory(folder.File("empty")).FullName)),
+            "no_vae", ("folder", folder.File("empty")), ("component", "causal_video_vae"));
         await Refused<ArgumentException>("use 25 or 49 frames", ("windows", 3), ("data.frames", new JsonArray(33)));
         await Refused<ArgumentException>("use at least 48x48", ("discriminator", new JsonObject()));
         await Refused<DataException>("held_out 100", ("held_out", 100));
@@ -137,13 +140,14 @@ public sealed class VaeTrainingTests : IDisposable
         await Refused<ArgumentException>("workers 2", ("workers", 2));
     }
 
-    private async Task Refused<T>(string named, params (string Key, JsonNode? Value)[] changes)
+    private async Task<T> Refused<T>(string named, params (string Key, JsonNode? Value)[] changes)
         where T : Exception
     {
         var config = await Config(changes);
         var error = Assert.ThrowsAny<T>(() => VaeTraining.Run(config, folder.File("refused"), null, Ct));
         Assert.Contains(named, error.Message, StringComparison.Ordinal);
         Assert.False(Directory.Exists(folder.File("refused")));
+        return error;
     }
 
     private CausalVideoVae Open(string run)

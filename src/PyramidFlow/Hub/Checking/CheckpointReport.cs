@@ -1,4 +1,3 @@
-using System.Globalization;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Torch;
@@ -49,7 +48,7 @@ internal sealed record CheckpointReport(
         return new CheckpointReport(folder.Root, folder.Family, variants, [.. transformers, .. shared]);
     }
 
-    private static IReadOnlyList<string> Settings(CheckpointFolder folder, string variant)
+    private static IReadOnlyList<CheckpointException> Settings(CheckpointFolder folder, string variant)
     {
         try
         {
@@ -58,15 +57,15 @@ internal sealed record CheckpointReport(
         }
         catch (CheckpointException e)
         {
-            return [e.Message];
+            return [e];
         }
     }
 }
 
 /// <summary>Result of checking one variant.</summary>
 /// <param name="Variant">Name after <c>diffusion_transformer_</c>; may be empty.</param>
-/// <param name="Faults">Messages about what is wrong; empty if the variant runs.</param>
-internal sealed record VariantReport(string Variant, IReadOnlyList<string> Faults)
+/// <param name="Faults">Everything that is wrong; empty if the variant runs.</param>
+internal sealed record VariantReport(string Variant, IReadOnlyList<CheckpointException> Faults)
 {
     /// <summary>Whether the variant runs.</summary>
     public bool Runs => Faults.Count == 0;
@@ -74,11 +73,11 @@ internal sealed record VariantReport(string Variant, IReadOnlyList<string> Fault
 
 /// <summary>Result of checking one model or tokenizer.</summary>
 /// <param name="Name">Folder name.</param>
-/// <param name="Faults">Messages about what is wrong; empty if it can be used.</param>
+/// <param name="Faults">Everything that is wrong; empty if it can be used.</param>
 /// <param name="Weights">Number of weights; 0 for tokenizers and unreadable weights.</param>
 /// <param name="Bytes">Bytes of the weights.</param>
 /// <param name="Types">Element types of the weights, the most frequent first, such as <c>BFloat16</c>.</param>
-internal sealed record ComponentReport(string Name, IReadOnlyList<string> Faults, long Weights, long Bytes, IReadOnlyList<string> Types);
+internal sealed record ComponentReport(string Name, IReadOnlyList<CheckpointException> Faults, long Weights, long Bytes, IReadOnlyList<string> Types);
 
 /// <summary>Checks the components of one checkpoint, each alone and against the others.</summary>
 /// <param name="folder">The checkpoint.</param>
@@ -87,7 +86,6 @@ internal sealed record ComponentReport(string Name, IReadOnlyList<string> Faults
 internal sealed class ModelChecks(CheckpointFolder folder, bool everyWeight, CancellationToken cancellationToken)
 {
     private const int Scale = CausalVideoVaeConfig.PipelineScale;
-    private const string Mend = "take both from one checkpoint, or get it whole with models download";
 
     private readonly Dictionary<string, object> configs = [];
     private readonly IReadOnlyList<(string Tokenizer, string TextEncoder)> text = folder.Family.TextComponents;
@@ -95,13 +93,13 @@ internal sealed class ModelChecks(CheckpointFolder folder, bool everyWeight, Can
     /// <summary>Checks a model: its config, its files, and that the weights are those the config describes.</summary>
     internal ComponentReport Check(string name)
     {
-        var faults = new List<string>();
+        var faults = new List<CheckpointException>();
         Module? model = null;
         StateSource? weights = null;
-        Try(faults, () => model = Declare(folder.Component(name)));
+        Try(name, faults, () => model = Declare(folder.Component(name)));
         // For a missing folder one message is enough.
         if (Directory.Exists(Path.Combine(folder.Root, name)))
-            Try(faults, () => weights = folder.Component(name).OpenWeights());
+            Try(name, faults, () => weights = folder.Component(name).OpenWeights());
         using (weights)
         {
             if (weights is null)
@@ -111,11 +109,11 @@ internal sealed class ModelChecks(CheckpointFolder folder, bool everyWeight, Can
             var tensors = held.Declarations();
             List<string> misfits = [.. model?.FindMismatches(held) ?? [], .. tensors
                 .Where(weight => keys.Contains(weight.Key) && !weight.Type.IsFloatingPoint() && !(weight.Type == ElementType.Int8 && held.Keys.Contains(weight.Key + "_scale")))
-                .Select(weight => $"{weight.Key} is of {weight.Type} where the model has floating point numbers")];
+                .Select(weight => CheckpointFault.NotFloatingPoint(weight.Key, weight.Type))];
             if (misfits.Count > 0)
-                faults.Add(Disagreement(folder.Component(name).ConfigFile, weights, misfits));
+                faults.Add(CheckpointFault.WeightsDisagree(folder.Component(name).ConfigFile, weights.Name, misfits));
             if (everyWeight)
-                Try(faults, () => faults.AddRange(WeightFaults.Find([folder.Component(name)], cancellationToken) is { } fault ? [fault] : []));
+                Try(name, faults, () => faults.AddRange(WeightFaults.Find([folder.Component(name)], cancellationToken) is { } fault ? [fault] : []));
             return new ComponentReport(name, faults, tensors.Sum(t => t.ElementCount), tensors.Sum(t => t.ByteLength),
                 [.. tensors.GroupBy(t => t.Type).OrderByDescending(group => group.Sum(t => t.ElementCount)).Select(group => group.Key.ToString())]);
         }
@@ -124,8 +122,8 @@ internal sealed class ModelChecks(CheckpointFolder folder, bool everyWeight, Can
     /// <summary>Checks a tokenizer, and that its encoder has an embedding for each of its tokens.</summary>
     internal ComponentReport CheckTokenizer(string name, string encoder)
     {
-        var faults = new List<string>();
-        Try(faults, () =>
+        var faults = new List<CheckpointException>();
+        Try(name, faults, () =>
         {
             var path = folder.Component(name).Folder;
             var tokens = name == text[^1].Tokenizer ? T5Tokenizer.Load(path).VocabularySize : ClipTokenizer.Load(path).VocabularySize;
@@ -136,35 +134,24 @@ internal sealed class ModelChecks(CheckpointFolder folder, bool everyWeight, Can
                 _ => long.MaxValue,
             };
             if (tokens > rows)
-                faults.Add(string.Create(CultureInfo.InvariantCulture, $"{path} has {tokens} tokens where {encoder} has {rows} rows: {Mend}"));
+                faults.Add(CheckpointFault.MoreTokensThanRows(path, tokens, encoder, rows));
         });
         return new ComponentReport(name, faults, 0, 0, []);
     }
 
-    /// <summary>Messages about sizes of a transformer that do not match the other models.</summary>
-    internal IEnumerable<string> Misfits(string transformer)
+    /// <summary>Sizes of a transformer that do not match the other models.</summary>
+    internal IEnumerable<CheckpointException> Misfits(string transformer)
     {
         if (configs.GetValueOrDefault(transformer) is not ITransformerConfig config)
             yield break;
         if (configs.GetValueOrDefault(CheckpointNames.Vae) is CausalVideoVaeConfig vae && vae.EncoderOutChannels != config.LatentChannels)
-        {
-            yield return string.Create(CultureInfo.InvariantCulture,
-                $"{transformer} takes latents of {config.LatentChannels} channels where {CheckpointNames.Vae} gives {vae.EncoderOutChannels}: {Mend}");
-        }
-
+            yield return CheckpointFault.LatentsDiffer(transformer, config.LatentChannels, CheckpointNames.Vae, vae.EncoderOutChannels);
         if (configs.GetValueOrDefault(text[^1].TextEncoder) is T5EncoderConfig t5 && t5.DModel != config.JointAttentionDim)
-        {
-            yield return string.Create(CultureInfo.InvariantCulture,
-                $"{transformer} takes text tokens of {config.JointAttentionDim} where {text[^1].TextEncoder} gives {t5.DModel}: {Mend}");
-        }
-
+            yield return CheckpointFault.TextDiffers(transformer, config.JointAttentionDim, text[^1].TextEncoder, t5.DModel);
         var clips = text.SkipLast(1).Select(part => configs.GetValueOrDefault(part.TextEncoder)).OfType<ClipTextConfig>().ToList();
         var pooled = clips.Sum(folder.Family.PooledWidth);
         if (clips.Count == text.Count - 1 && pooled != config.PooledProjectionDim)
-        {
-            yield return string.Create(CultureInfo.InvariantCulture,
-                $"{transformer} takes pooled text of {config.PooledProjectionDim} where {string.Join(" and ", text.SkipLast(1).Select(part => part.TextEncoder))} give {pooled}: {Mend}");
-        }
+            yield return CheckpointFault.PooledDiffers(transformer, config.PooledProjectionDim, string.Join(" and ", text.SkipLast(1).Select(part => part.TextEncoder)), pooled);
     }
 
     private Module Declare(ComponentFolder component)
@@ -182,8 +169,7 @@ internal sealed class ModelChecks(CheckpointFolder folder, bool everyWeight, Can
         if (ModelFamilies.Read(component.ConfigFile) is var other && other != folder.Family)
         {
             var kinds = string.Join(" and ", new[] { folder.Family.Name, other.Name }.Order(StringComparer.Ordinal));
-            throw new CheckpointException(
-                $"{component.Name} and {folder.Transformer(folder.Variants[0]).Name} are of two kinds ({kinds}), which need other text encoders: keep them in two folders");
+            throw CheckpointFault.TwoFamilies(component.Name, folder.Transformer(folder.Variants[0]).Name, kinds);
         }
 
         return Keep(TransformerConfigs.Load(component.ConfigFile)).Build();
@@ -201,26 +187,22 @@ internal sealed class ModelChecks(CheckpointFolder folder, bool everyWeight, Can
         var config = CausalVideoVaeConfig.Read(file);
         return config.SpatialScale == Scale && config.TemporalScale == Scale
             ? config
-            : throw new CheckpointException(string.Create(CultureInfo.InvariantCulture,
-                $"{file}: this VAE makes frames {config.SpatialScale} times smaller and {config.TemporalScale} times fewer; a pipeline needs {Scale} and {Scale}"));
+            : throw CheckpointFault.VaeScale(file, config.SpatialScale, config.TemporalScale, Scale);
     }
 
-    private static string Disagreement(string configFile, StateSource weights, IReadOnlyList<string> misfits)
-    {
-        const int shown = 3;
-        var more = misfits.Count > shown ? $"; and {misfits.Count - shown} more" : "";
-        return $"{configFile} and {weights.Name} disagree: {string.Join("; ", misfits.Take(shown))}{more}; {Mend}";
-    }
-
-    private static void Try(List<string> faults, Action check)
+    private static void Try(string name, List<CheckpointException> faults, Action check)
     {
         try
         {
             check();
         }
-        catch (Exception e) when (e is CheckpointException or ArgumentException)
+        catch (CheckpointException e)
         {
-            faults.Add(e.Message);
+            faults.Add(e);
+        }
+        catch (ArgumentException e)
+        {
+            faults.Add(CheckpointFault.NetworkImpossible(name, e));
         }
     }
 }

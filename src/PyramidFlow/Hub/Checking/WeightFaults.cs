@@ -17,17 +17,17 @@ internal static class WeightFaults
         _ => [folder.Vae],
     };
 
-    /// <summary>The error message for the first weight in some folders that is not finite; null if all are finite.</summary>
+    /// <summary>The error for the first weight in some folders that is not finite; null if all are finite.</summary>
     /// <param name="components">Folders with weights.</param>
     /// <param name="cancellationToken">Checked before each weight.</param>
     /// <exception cref="CheckpointException">Weights are missing, damaged or cut off.</exception>
-    public static string? Find(IEnumerable<ComponentFolder> components, CancellationToken cancellationToken = default)
+    public static CheckpointException? Find(IEnumerable<ComponentFolder> components, CancellationToken cancellationToken = default)
     {
         foreach (var component in components)
         {
             using var source = component.OpenWeights();
             if (source.FindNonFinite(cancellationToken) is (var file, var key))
-                return $"{file} holds a number that is not finite in {key}: download or convert it again, or take an earlier checkpoint of the training";
+                return CheckpointFault.WeightNotFinite(file, key);
         }
 
         return null;
@@ -43,7 +43,9 @@ internal static class WeightFaults
     {
         try
         {
-            return Find(Folders(folder, e.Part, variant), cancellationToken) is { } fault ? new CheckpointException(new NonFiniteException(e.Part, e.Where, fault).Message, e) : null;
+            return Find(Folders(folder, e.Part, variant), cancellationToken) is { } fault
+                ? CheckpointFault.Explaining(fault, new NonFiniteException(e.Part, e.Where, fault.Message).Message, e)
+                : null;
         }
         catch (CheckpointException)
         {

@@ -82,10 +82,7 @@ internal sealed record ConversionPart(string Folder, StateSource Source, string?
             return;
         var largest = Math.Max(tensor.Max().Item(), -tensor.Min().Item());
         if (largest > LargestHalf)
-        {
-            throw new CheckpointException(FormattableString.Invariant(
-                $"{Source.Name}: {key} holds {largest:G4}, too large for fp16: convert it to bf16 or fp32"));
-        }
+            throw CheckpointFault.TooLargeForHalf(Source.Name, key, largest);
     }
 }
 

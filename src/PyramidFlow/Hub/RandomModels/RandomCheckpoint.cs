@@ -72,7 +72,7 @@ internal static class RandomCheckpoint
         var parts = Parts(sizes, family, options.Scale);
         var total = parts.Sum(part => part.Bytes);
         if (DiskSpace.Shortage(folder, total) is { } shortage)
-            throw new CheckpointException(shortage);
+            throw CheckpointFault.DiskTooSmall(folder, shortage);
 
         long written = 0;
         var weights = new RandomWeights(options.Seed, (part, bytes) => progress?.Report(new WorkProgress(part, Interlocked.Add(ref written, bytes), total)), cancellationToken);

@@ -141,20 +141,20 @@ internal sealed record PyramidFluxConfig(
 
     private PyramidFluxConfig Check(string name)
     {
-        var fault =
-            InChannels < 4 || InChannels % 4 != 0 ? $"in_channels {InChannels} is not a positive multiple of 4"
-            : NumLayers < 0 ? $"num_layers {NumLayers} is negative"
-            : NumSingleLayers < 0 ? $"num_single_layers {NumSingleLayers} is negative"
-            : NumLayers + NumSingleLayers == 0 ? "num_layers and num_single_layers are both 0"
-            : AttentionHeadDim < 2 || AttentionHeadDim % 2 != 0 ? $"attention_head_dim {AttentionHeadDim} is not a positive even number"
-            : NumAttentionHeads < 1 ? $"num_attention_heads {NumAttentionHeads} is less than 1"
-            : JointAttentionDim < 1 ? $"joint_attention_dim {JointAttentionDim} is less than 1"
-            : PooledProjectionDim < 1 ? $"pooled_projection_dim {PooledProjectionDim} is less than 1"
-            : PatchSize != 1 ? $"patch_size {PatchSize} is not 1"
+        var (key, fault) =
+            InChannels < 4 || InChannels % 4 != 0 ? ("in_channels", $"{InChannels} is not a positive multiple of 4")
+            : NumLayers < 0 ? ("num_layers", $"{NumLayers} is negative")
+            : NumSingleLayers < 0 ? ("num_single_layers", $"{NumSingleLayers} is negative")
+            : NumLayers + NumSingleLayers == 0 ? ("num_layers", "and num_single_layers are both 0")
+            : AttentionHeadDim < 2 || AttentionHeadDim % 2 != 0 ? ("attention_head_dim", $"{AttentionHeadDim} is not a positive even number")
+            : NumAttentionHeads < 1 ? ("num_attention_heads", $"{NumAttentionHeads} is less than 1")
+            : JointAttentionDim < 1 ? ("joint_attention_dim", $"{JointAttentionDim} is less than 1")
+            : PooledProjectionDim < 1 ? ("pooled_projection_dim", $"{PooledProjectionDim} is less than 1")
+            : PatchSize != 1 ? ("patch_size", $"{PatchSize} is not 1")
             : AxesDimsRope.Count != 3 || AxesDimsRope.Any(d => d < 0 || d % 2 != 0) || AxesDimsRope.Sum() != AttentionHeadDim
-                ? $"axes_dims_rope [{string.Join(", ", AxesDimsRope)}] is not three even numbers that add up to attention_head_dim {AttentionHeadDim}"
-            : null;
-        return fault is null ? this : throw new CheckpointException($"{name}: {fault}");
+                ? ("axes_dims_rope", $"[{string.Join(", ", AxesDimsRope)}] is not three even numbers that add up to attention_head_dim {AttentionHeadDim}")
+            : ("", "");
+        return key.Length == 0 ? this : throw ConfigFile.Fault(name, key, fault);
     }
 }
 

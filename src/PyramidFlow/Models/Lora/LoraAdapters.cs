@@ -24,11 +24,11 @@ public sealed record LoraConfig(int Rank = 16, double Alpha = 16, IReadOnlyList<
     [JsonIgnore]
     public double Scale => Alpha / Rank;
 
-    /// <summary>Message about an invalid value; null if all are valid.</summary>
-    public string? Fault() =>
-        Rank < 1 ? $"a LoRA of rank {Rank} has no weights: use a rank of at least 1"
-        : !float.IsFinite((float)Alpha) || Alpha == 0 ? FormattableString.Invariant($"alpha {Alpha} leaves nothing of a LoRA: use the rank, or a number near it")
-        : Targets is not { Count: > 0 } ? "targets names no layer: leave it out for the projections of attention, or name some"
+    /// <summary>The error of an invalid value; null if all are valid.</summary>
+    public CheckpointException? Fault() =>
+        Rank < 1 ? CheckpointFault.LoraRank(Rank)
+        : !float.IsFinite((float)Alpha) || Alpha == 0 ? CheckpointFault.LoraAlpha(Alpha)
+        : Targets is not { Count: > 0 } ? CheckpointFault.NoLoraTarget()
         : null;
 }
 
@@ -43,7 +43,7 @@ internal static class LoraAdapters
     /// <param name="config">Layers and rank.</param>
     /// <param name="generator">Generator of the initial values.</param>
     /// <returns>Keys of the layers.</returns>
-    /// <exception cref="ArgumentException">The config is invalid, or a target matches no layer.</exception>
+    /// <exception cref="CheckpointException">The config is invalid, or a target matches no layer.</exception>
     public static IReadOnlyList<string> Attach(Module model, LoraConfig config, RandomGenerator generator)
     {
         var chosen = Chosen(model, config);
@@ -57,16 +57,16 @@ internal static class LoraAdapters
     /// <summary>Keys of the layers that the config selects; the model stays unchanged and needs no weights.</summary>
     /// <param name="model">The model.</param>
     /// <param name="config">Layers and rank.</param>
-    /// <exception cref="ArgumentException">The config is invalid, or a target matches no layer.</exception>
+    /// <exception cref="CheckpointException">The config is invalid, or a target matches no layer.</exception>
     public static IReadOnlyList<string> Layers(Module model, LoraConfig config) => [.. Chosen(model, config).Select(l => l.Path)];
 
     private static List<(string Path, Linear Layer)> Chosen(Module model, LoraConfig config)
     {
         if (config.Fault() is { } fault)
-            throw new ArgumentException(fault);
+            throw fault;
         List<(string Path, Linear Layer)> layers = [.. model.NamedModules().Where(m => m.Module is Linear).Select(m => (m.Path, (Linear)m.Module))];
         if (config.Targets.FirstOrDefault(target => !layers.Any(l => IsNamed(l.Path, target))) is { } unknown)
-            throw new ArgumentException($"the LoRA target {unknown} names no layer of this model; there are: {Names(layers.Select(l => l.Path))}");
+            throw CheckpointFault.UnknownLoraTarget(unknown, Names(layers.Select(l => l.Path)));
         return [.. layers.Where(l => config.Targets.Any(target => IsNamed(l.Path, target)))];
     }
 

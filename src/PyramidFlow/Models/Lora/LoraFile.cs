@@ -69,7 +69,7 @@ internal static class LoraFile
         var parameters = model.NamedParameters().ToDictionary(p => p.Key, p => p.Parameter);
         var metadata = LoraMetadata.Read(place);
         if (pairs.Find(pair => parameters[pair.Layer + ".weight"].Type == ElementType.Int8) is { } rounded)
-            throw new CheckpointException($"{place.File} cannot be added to {rounded.Layer}, which is int8: use the checkpoint it was converted from");
+            throw CheckpointFault.LoraOnInt8(place.File, rounded.Layer);
         foreach (var pair in pairs)
         {
             using var scope = new TensorScope();
@@ -80,7 +80,7 @@ internal static class LoraFile
             if (!(Math.Max(1, product.Abs().Max().Item()) * Math.Abs(weight * scale) <= float.MaxValue))
             {
                 RequireFinite(place.File, (pair.Down!, a), (pair.Up!, b));
-                throw new CheckpointException(FormattableString.Invariant($"{place.File}: the numbers of {pair.Layer} are too large, counted {weight * scale} times: let it count less"));
+                throw CheckpointFault.LoraTooLarge(place.File, pair.Layer, weight * scale);
             }
 
             var target = parameters[pair.Layer + ".weight"];
@@ -97,7 +97,7 @@ internal static class LoraFile
         using var scope = new TensorScope();
         var alpha = Read(source, key).Item();
         return double.IsFinite(alpha) ? alpha / rank
-            : throw new CheckpointException($"{source.Name}: {key} is not a finite number: the file is damaged, take another copy");
+            : throw CheckpointFault.LoraAlphaNotFinite(source.Name, key);
     }
 
     private static void RequireFinite(string path, params ReadOnlySpan<(string Key, Tensor Numbers)> matrices)
@@ -105,7 +105,7 @@ internal static class LoraFile
         foreach (var (key, numbers) in matrices)
         {
             if (!numbers.AllFinite())
-                throw new CheckpointException($"{path}: {key} holds a number that is not finite: the file is damaged, or its training failed; take another copy or an earlier one");
+                throw CheckpointFault.LoraNotFinite(path, key);
         }
     }
 
@@ -113,36 +113,34 @@ internal static class LoraFile
     private static List<LoraPair> Pairs(Module model, string path, StateSource source)
     {
         if (Other(source.Keys) is { } other)
-            throw new CheckpointException($"{path} is {other}, not a plain LoRA, and is not read here");
+            throw CheckpointFault.OtherAdapter(path, other);
         var known = new LoraKeys(model);
         var faults = new List<string>();
         var pairs = known.Pairs(source.Keys, faults);
         if (!pairs.Exists(pair => pair.Down is not null))
-            throw new CheckpointException($"{path} holds no LoRA: none of its keys ends in lora_A.weight or lora_down.weight");
+            throw CheckpointFault.NoLora(path);
         var parts = pairs.Where(pair => IsText(pair.Layer)).ToList();
         if (parts.Count > 0)
-            throw new CheckpointException($"{path} changes a text encoder ({parts[0].Layer} and {parts.Count - 1} more), and only LoRAs of the transformer are read: make it without the text encoders");
+            throw CheckpointFault.LoraOfText(path, parts[0].Layer, parts.Count - 1);
         if (!pairs.Exists(pair => known.Has(pair.Layer)))
-            throw new CheckpointException($"{path} is a LoRA of another model: there is no layer {pairs[0].Layer} here, nor any other of its {pairs.Count}");
+            throw CheckpointFault.LoraOfOtherModel(path, pairs[0].Layer, pairs.Count);
         var shapes = model.NamedParameters().ToDictionary(p => p.Key, p => p.Parameter.Shape);
         faults.AddRange(pairs.Select(Fault).OfType<string>());
-        const int shown = 6;
-        return faults.Count == 0 ? pairs : throw new CheckpointException(
-            $"{path} does not fit this model: {string.Join("; ", faults.Take(shown))}{(faults.Count > shown ? $"; and {faults.Count - shown} more" : "")}");
+        return faults.Count == 0 ? pairs : throw CheckpointFault.LoraMisfit(path, faults);
 
         string? Fault(LoraPair pair)
         {
             if (pair.Down is null)
-                return pair.Up is null ? $"{pair.Alpha} belongs to no pair of matrices" : $"{pair.Layer}.lora_A.weight is missing";
+                return pair.Up is null ? CheckpointFault.NoPair(pair.Alpha!) : CheckpointFault.KeyMissing($"{pair.Layer}.lora_A.weight");
             if (pair.Up is null)
-                return $"{pair.Layer}.lora_B.weight is missing";
+                return CheckpointFault.KeyMissing($"{pair.Layer}.lora_B.weight");
             if (!known.Has(pair.Layer))
-                return $"the model has no layer {pair.Layer}";
+                return CheckpointFault.NoLayer(pair.Layer);
             if (pair.Alpha is { } alpha && Count(source.Describe(alpha).Shape) != 1)
-                return $"{alpha} is [{string.Join(", ", source.Describe(alpha).Shape)}] where one number belongs";
+                return CheckpointFault.NotOneNumber(alpha, source.Describe(alpha).Shape);
             var (a, b, target) = (source.Describe(pair.Down).Shape, source.Describe(pair.Up).Shape, shapes[pair.Layer + ".weight"]);
             return a is [> 0, _] && b.Length == 2 && a[0] == b[1] && b[0] == target[0] && a[1] == target[1] ? null
-                : $"{pair.Layer} is [{string.Join(", ", b)}] x [{string.Join(", ", a)}] where the model has [{string.Join(", ", target)}]";
+                : CheckpointFault.MatricesDiffer(pair.Layer, b, a, target);
         }
 
         static long Count(long[] shape) => shape.Aggregate(1L, (product, size) => product * size);
@@ -184,7 +182,7 @@ internal sealed record LoraPlace(string File, string? Config)
     {
         var file = Directory.Exists(path) ? InFolder(path) : path;
         if (!System.IO.File.Exists(file))
-            throw new CheckpointException($"{path} does not exist: give the LoRA's safetensors file, or the folder of an adapter");
+            throw CheckpointFault.LoraMissing(path);
         var config = Path.Combine(Path.GetDirectoryName(file) ?? "", ConfigName);
         return new LoraPlace(file, System.IO.File.Exists(config) ? config : null);
     }
@@ -219,8 +217,8 @@ internal sealed record LoraPlace(string File, string? Config)
         return files switch
         {
             [var only] => only,
-            [] => throw new CheckpointException($"{folder} holds no LoRA: it needs {string.Join(", ", Names)} or another safetensors file"),
-            _ => throw new CheckpointException($"{folder} holds several files ({string.Join(", ", files.Take(6).Select(Path.GetFileName))}{(files.Count > 6 ? ", ..." : "")}): name the one to use"),
+            [] => throw CheckpointFault.NoLoraFile(folder, Names),
+            _ => throw CheckpointFault.SeveralLoraFiles(folder, [.. files.Select(file => Path.GetFileName(file)!)]),
         };
     }
 }

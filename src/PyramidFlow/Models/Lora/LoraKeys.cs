@@ -54,7 +54,7 @@ internal sealed class LoraKeys(Module model)
         {
             if (Split(key) is not (var stem, var isDown))
             {
-                faults.Add($"{key} belongs to no pair of matrices");
+                faults.Add(CheckpointFault.NoPair(key));
                 continue;
             }
 
@@ -63,7 +63,7 @@ internal sealed class LoraKeys(Module model)
                 pairs[layer] = pair = new LoraPair(layer);
             var before = isDown switch { true => pair.Down, false => pair.Up, null => pair.Alpha };
             if (before is not null)
-                faults.Add($"{before} and {key} are for the same layer: leave one of the adapters");
+                faults.Add(CheckpointFault.SameLayer(before, key));
             else if (isDown is null)
                 pair.Alpha = key;
             else if (isDown.Value)

@@ -72,7 +72,7 @@ internal sealed class LoraMetadata
     internal double Scale(string layer, long rows)
     {
         if ((Match(ranks, layer) ?? rank) is { } noted && noted != rows)
-            throw new CheckpointException(FormattableString.Invariant($"{name} says rank {noted} for {layer}, whose matrices have {rows}: it is of another LoRA; take the one that came with the file, or move it away"));
+            throw CheckpointFault.LoraRankDiffers(name, noted, layer, rows);
         return (Match(alphas, layer) ?? alpha ?? rows) / (isRoot ? Math.Sqrt(rows) : rows);
     }
 
@@ -87,24 +87,25 @@ internal sealed class LoraMetadata
         }
         catch (MalformedTextException e)
         {
-            throw new CheckpointException($"{name}: {e.Message}", e);
+            throw CheckpointFault.LoraSettings(name, e.Message, e.Key, e);
         }
-        catch (Exception e) when (e is UnauthorizedAccessException || (e is IOException and not CheckpointException))
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new CheckpointException($"{name} cannot be read: {e.Message}", e);
+            throw CheckpointFault.Unreadable(name, e);
         }
     }
 
     private LoraMetadata Take(JsonElement json, string prefix)
     {
         if (Find(json, prefix + "peft_type") is { ValueKind: JsonValueKind.String } kind && kind.GetString() is var type && type != "LORA")
-            throw new MalformedTextException(0, $"{prefix}peft_type is {type}: only a LORA is read here");
+            throw new MalformedTextException(0, $"{prefix}peft_type is {type}: only a LORA is read here", prefix + "peft_type");
         if (Flag(json, prefix + "use_dora"))
-            throw new MalformedTextException(0, $"{prefix}use_dora is true: a DoRA is not read here, only a plain LoRA");
+            throw new MalformedTextException(0, $"{prefix}use_dora is true: a DoRA is not read here, only a plain LoRA", prefix + "use_dora");
         if (Find(json, prefix + "init_lora_weights") is { ValueKind: JsonValueKind.String } start
             && Rebasing.FirstOrDefault(way => start.GetString()!.StartsWith(way, StringComparison.OrdinalIgnoreCase)) is { } rebasing)
         {
-            throw new MalformedTextException(0, $"{prefix}init_lora_weights is {rebasing}, which changes the weights below the LoRA: save it with path_initial_model_for_weight_conversion");
+            throw new MalformedTextException(0, $"{prefix}init_lora_weights is {rebasing}, which changes the weights below the LoRA: save it with path_initial_model_for_weight_conversion",
+                prefix + "init_lora_weights");
         }
 
         alpha = Number(json, prefix + Alpha);
@@ -133,9 +134,9 @@ internal sealed class LoraMetadata
         if (Find(json, key) is not { } patterns)
             return [];
         if (patterns.ValueKind != JsonValueKind.Object)
-            throw new MalformedTextException(0, $"{key} is not an object of patterns and numbers");
+            throw new MalformedTextException(0, $"{key} is not an object of patterns and numbers", key);
         if (patterns.GetPropertyCount() > MaxPatterns)
-            throw new MalformedTextException(0, $"{key} has more than {MaxPatterns} patterns");
+            throw new MalformedTextException(0, $"{key} has more than {MaxPatterns} patterns", key);
         return [.. patterns.EnumerateObject().Where(p => p.Value.ValueKind != JsonValueKind.Null).Select(p => (Pattern(p.Name, key), Finite(p.Value, $"{key}.{p.Name}")))];
     }
 
@@ -157,7 +158,7 @@ internal sealed class LoraMetadata
     {
         null or { ValueKind: JsonValueKind.False } => false,
         { ValueKind: JsonValueKind.True } => true,
-        _ => throw new MalformedTextException(0, $"{key} is neither true nor false"),
+        _ => throw new MalformedTextException(0, $"{key} is neither true nor false", key),
     };
 
     private static double? Number(JsonElement json, string key) => Find(json, key) is { } value ? Finite(value, key) : null;
@@ -165,7 +166,7 @@ internal sealed class LoraMetadata
     // Numbers may be strings; Python's NaN and Infinity are refused by the parser.
     private static double Finite(JsonElement value, string key) =>
         value.ValueKind is JsonValueKind.Number or JsonValueKind.String && PlainNumber.TryReal(value.ToString(), out var number) ? number
-            : throw new MalformedTextException(0, $"{key} is {StrictJson.Shown(value)}: it is a finite number");
+            : throw new MalformedTextException(0, $"{key} is {StrictJson.Shown(value)}: it is a finite number", key);
 
     private static JsonElement? Find(JsonElement json, string key) =>
         json.TryGetProperty(key, out var value) && value.ValueKind != JsonValueKind.Null ? value : null;

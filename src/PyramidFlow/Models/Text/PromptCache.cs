@@ -44,7 +44,7 @@ internal sealed class PromptCache(string folder, byte[] identity, PromptEncoder 
                 File.SetLastWriteTimeUtc(path, DateTime.UtcNow);
             return features;
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or MalformedTextException)
+        catch (Exception e) when (e is CheckpointException or IOException or UnauthorizedAccessException or MalformedTextException)
         {
             // A damaged file counts as missing: the prompt is encoded and the file is written again.
             return null;

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text.Json;
+using PyramidFlow.Torch;
 
 namespace PyramidFlow.Models.Tokenizers;
 
@@ -24,7 +25,7 @@ internal sealed record AddedToken(
         if (content.Length is 0 or > MaxLength)
             throw new InvalidDataException($"added token {id} has a text of {content.Length} characters; 1 to {MaxLength} are possible");
         if (id is < 0 or > MaxId)
-            throw new InvalidDataException($"the id of added token {id} is not one of 0 to {MaxId}");
+            throw new InvalidDataException(CheckpointFault.TokenIdOutOfRange(id, MaxId));
         return new AddedToken(id, content, TokenizerFile.Flag(entry, "lstrip"), TokenizerFile.Flag(entry, "rstrip"),
             TokenizerFile.Flag(entry, "single_word"));
     }
@@ -39,7 +40,7 @@ internal sealed record AddedToken(
         foreach (var entry in TokenizerFile.Member(settings, "added_tokens_decoder", JsonValueKind.Object).EnumerateObject())
         {
             if (!int.TryParse(entry.Name, NumberStyles.None, CultureInfo.InvariantCulture, out var id))
-                throw new InvalidDataException($"added_tokens_decoder has the key \"{entry.Name}\", which is not the id of a token");
+                throw new InvalidDataException(CheckpointFault.NoTokenId(entry.Name));
             tokens.Add(FromJson(id, entry.Value));
         }
 

@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using Google.Protobuf;
 using PyramidFlow.Torch.Formats;
+using PyramidFlow.Torch;
 
 namespace PyramidFlow.Models.Tokenizers;
 
@@ -23,7 +24,7 @@ internal static class T5JsonReader
         if (model.TryGetProperty("type", out _) && TokenizerFile.Text(model, "type") is var type && type != "Unigram")
             throw new InvalidDataException($"its model is {type}; a T5 tokenizer has a Unigram model");
         if (TokenizerFile.Flag(model, "byte_fallback"))
-            throw new InvalidDataException("byte_fallback is not supported; T5 vocabularies have none");
+            throw new InvalidDataException(CheckpointFault.NoByteFallback);
         var vocabulary = ReadVocabulary(model);
         if (!TokenizerFile.Member(model, "unk_id", JsonValueKind.Number).TryGetInt32(out var unknownId))
             throw new InvalidDataException("its model's unk_id is not the number of a piece");
@@ -84,7 +85,7 @@ internal static class T5SentencePieceReader
         }
         catch (InvalidProtocolBufferException e)
         {
-            throw new InvalidDataException("its protobuf message is cut off or damaged", e);
+            throw new InvalidDataException(CheckpointFault.MessageCutOff, e);
         }
     }
 
@@ -119,7 +120,7 @@ internal static class T5SentencePieceReader
         }
 
         if (unknownId < 0)
-            throw new InvalidDataException("it has no piece for unknown text");
+            throw new InvalidDataException(CheckpointFault.NoUnknownPiece);
         normalizer.Add(new NormalizerStep.Strip(Left: false, Right: true));
         normalizer.Add(new NormalizerStep.ReplaceSpaceRuns("▁"));
         return new T5Definition(vocabulary, new UnigramModel(vocabulary, unknownId), unknownId, normalizer,
@@ -144,7 +145,7 @@ internal static class T5SentencePieceReader
         }
 
         if (piece.IsEmpty)
-            throw new InvalidDataException($"piece {vocabulary.Count} has no text");
+            throw new InvalidDataException(CheckpointFault.PieceWithoutText(vocabulary.Count));
         vocabulary.Add(piece.Span, score);
     }
 
@@ -153,9 +154,9 @@ internal static class T5SentencePieceReader
         while (message.Next(out var field))
         {
             if (field == 3 && message.Varint() is var type && type != 1)
-                throw new InvalidDataException($"its model type is {type}; a T5 tokenizer has type 1, unigram");
+                throw new InvalidDataException(CheckpointFault.NoUnigram(type));
             if (field == 35 && message.Varint() != 0)
-                throw new InvalidDataException("byte_fallback is not supported; T5 vocabularies have none");
+                throw new InvalidDataException(CheckpointFault.NoByteFallback);
             if (field is not (3 or 35))
                 message.Skip();
         }
@@ -239,13 +240,13 @@ internal ref struct ProtobufFields(CodedInputStream input)
     public readonly void Skip()
     {
         if (type is WireFormat.WireType.StartGroup or WireFormat.WireType.EndGroup or > WireFormat.WireType.Fixed32)
-            throw new InvalidDataException($"wire type {(int)type} is unknown");
+            throw new InvalidDataException(CheckpointFault.UnknownWireType((int)type));
         input.SkipLastField();
     }
 
     private readonly void Require(WireFormat.WireType expected)
     {
         if (type != expected)
-            throw new InvalidDataException($"a field has wire type {(int)type} in place of {(int)expected}");
+            throw new InvalidDataException(CheckpointFault.WrongWireType((int)type, (int)expected));
     }
 }

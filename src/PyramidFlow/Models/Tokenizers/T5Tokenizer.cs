@@ -55,7 +55,7 @@ public sealed class T5Tokenizer
             return TokenizerFile.Read(json, bytes => new T5Tokenizer(json, T5JsonReader.Parse(bytes), settings));
         if (File.Exists(model))
             return TokenizerFile.Read(model, bytes => new T5Tokenizer(model, T5SentencePieceReader.Parse(bytes, settings), settings));
-        throw new CheckpointException($"{folder} has neither tokenizer.json nor spiece.model: it is not a T5 tokenizer folder");
+        throw CheckpointFault.NoTokenizer(folder);
     }
 
     /// <summary>Tokenizes a text and appends <c>&lt;/s&gt;</c>, also if the text is truncated.</summary>
@@ -207,7 +207,7 @@ internal sealed class UnigramVocabulary
     public void Add(ReadOnlySpan<byte> piece, double score)
     {
         if (piece.Length > MaxPieceBytes)
-            throw new InvalidDataException($"piece {Count} has {piece.Length} bytes; a piece has at limit {MaxPieceBytes}");
+            throw new InvalidDataException(CheckpointFault.PieceTooLong(Count, piece.Length, MaxPieceBytes));
         text.AddRange(piece);
         ends.Add(text.Count);
         scores.Add(score);

@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using PyramidFlow.Torch;
 
 namespace PyramidFlow.Models.Tokenizers;
 
@@ -22,11 +23,11 @@ internal abstract record NormalizerStep
     public static List<NormalizerStep> FromJson(JsonElement json)
     {
         var steps = Steps(json).Take(MaxSteps + 1).ToList();
-        return steps.Count <= MaxSteps ? steps : throw new InvalidDataException($"its normalizer has more than {MaxSteps} steps");
+        return steps.Count <= MaxSteps ? steps : throw new InvalidDataException(CheckpointFault.TooManySteps("normalizer", MaxSteps));
     }
 
     /// <summary>The error for a text that normalisation makes too long.</summary>
-    public static InvalidDataException TooLong(int limit) => new($"its normalizer makes more than {limit} characters of a text");
+    public static InvalidDataException TooLong(int limit) => new(CheckpointFault.TextTooLong(limit));
 
     private static IEnumerable<NormalizerStep> Steps(JsonElement json) => json.ValueKind == JsonValueKind.Null ? [] : TokenizerFile.Text(json, "type") switch
     {
@@ -244,7 +245,7 @@ internal abstract record WordSplitStep
     public static List<WordSplitStep> FromJson(JsonElement json)
     {
         var steps = Steps(json).Take(MaxSteps + 1).ToList();
-        return steps.Count <= MaxSteps ? steps : throw new InvalidDataException($"its pre_tokenizer has more than {MaxSteps} steps");
+        return steps.Count <= MaxSteps ? steps : throw new InvalidDataException(CheckpointFault.TooManySteps("pre_tokenizer", MaxSteps));
     }
 
     private static IEnumerable<WordSplitStep> Steps(JsonElement json) => json.ValueKind == JsonValueKind.Null ? [] : TokenizerFile.Text(json, "type") switch

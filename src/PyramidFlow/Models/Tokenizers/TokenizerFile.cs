@@ -20,11 +20,11 @@ internal static class TokenizerFile
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
-            throw new CheckpointException($"{path} does not exist", e);
+            throw CheckpointFault.Missing(path, e);
         }
         catch (MalformedTextException e)
         {
-            throw Unusable(path, e);
+            throw CheckpointFault.TokenizerUnusable(path, e.Message, e);
         }
 
         return Named(path, () => parse(bytes));
@@ -39,7 +39,7 @@ internal static class TokenizerFile
         }
         catch (Exception e) when (e is MalformedTextException or InvalidDataException)
         {
-            throw Unusable(path, e);
+            throw CheckpointFault.TokenizerUnusable(path, e.Message, e);
         }
     }
 
@@ -66,8 +66,8 @@ internal static class TokenizerFile
     public static JsonElement Member(JsonElement json, string name, JsonValueKind kind)
     {
         if (json.ValueKind != JsonValueKind.Object || !json.TryGetProperty(name, out var value))
-            throw new InvalidDataException($"it lacks \"{name}\"");
-        return value.ValueKind == kind ? value : throw new InvalidDataException($"its \"{name}\" is {StrictJson.Shown(value)} where {Article(kind)} belongs");
+            throw new InvalidDataException(CheckpointFault.MemberMissing(name));
+        return value.ValueKind == kind ? value : throw new InvalidDataException(CheckpointFault.MemberOfWrongKind(name, StrictJson.Shown(value), Article(kind)));
     }
 
     /// <summary>A required string member.</summary>
@@ -101,8 +101,6 @@ internal static class TokenizerFile
         JsonValueKind.String => "a text",
         _ => "a number",
     };
-
-    private static CheckpointException Unusable(string path, Exception e) => new($"{path} is not a usable tokenizer file: {e.Message}", e);
 }
 
 /// <summary>Token ids of one text, ready for a text encoder.</summary>

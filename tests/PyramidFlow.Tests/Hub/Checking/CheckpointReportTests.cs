@@ -41,11 +41,11 @@ public sealed class CheckpointReportTests : IDisposable
         File.Delete(folder.File("text_encoder_2", "model-00002-of-00002.safetensors"));
         folder.Write("pipeline.json", "{\"fps\":0}");
         Assert.Collection(Faults(),
-            p => Assert.Contains("pipeline.json: fps is 0", p, StringComparison.Ordinal),
-            p => Assert.Contains("has no causal_video_vae folder: download it", p, StringComparison.Ordinal),
-            p => Assert.Contains("config.json does not exist", p, StringComparison.Ordinal),
-            p => Assert.Contains("has no tokenizer folder", p, StringComparison.Ordinal),
-            p => Assert.Contains("lacks model-00002-of-00002.safetensors, which model.safetensors.index.json names", p, StringComparison.Ordinal));
+            fault => FaultAssert.Is(fault, "config_value_invalid", ("file", folder.File("pipeline.json")), ("key", "fps")),
+            fault => FaultAssert.Is(fault, "component_missing", ("folder", folder.Path), ("component", "causal_video_vae")),
+            fault => FaultAssert.Is(fault, "file_missing", ("file", folder.File("text_encoder", "config.json"))),
+            fault => FaultAssert.Is(fault, "component_missing", ("folder", folder.Path), ("component", "tokenizer")),
+            fault => FaultAssert.Is(fault, "shards_missing", ("files", "model-00002-of-00002.safetensors"), ("index", "model.safetensors.index.json")));
     }
 
     [Fact]
@@ -54,9 +54,7 @@ public sealed class CheckpointReportTests : IDisposable
         var path = folder.File("text_encoder_2", "model-00001-of-00002.safetensors");
         var whole = File.ReadAllBytes(path);
         File.WriteAllBytes(path, whole[..^1000]);
-        var fault = Assert.Single(Faults());
-        Assert.Contains($"{path} is cut off: it has {whole.Length - 1000} of {whole.Length} bytes, 1000 are missing", fault, StringComparison.Ordinal);
-        Assert.Contains("models download", fault, StringComparison.Ordinal);
+        FaultAssert.Is(Assert.Single(Faults()), "file_cut_off", ("file", path), ("length", whole.Length - 1000L), ("needed", (long)whole.Length), ("missing", 1000L));
     }
 
     [Fact]
@@ -66,9 +64,8 @@ public sealed class CheckpointReportTests : IDisposable
         RandomCheckpoint.Write(other.Path, new RandomOptions("sd3", RandomScale.Tiny), cancellationToken: Cancel);
         File.Copy(other.File(Transformer, Weights), folder.File(Transformer, Weights), overwrite: true);
         var fault = Assert.Single(Faults());
-        Assert.StartsWith($"{folder.File(Transformer, "config.json")} and {folder.File(Transformer, Weights)} disagree: ", fault);
-        Assert.Contains("is missing", fault, StringComparison.Ordinal);
-        Assert.EndsWith("take both from one checkpoint, or get it whole with models download", fault);
+        FaultAssert.Is(fault, "config_and_weights_disagree", ("config", folder.File(Transformer, "config.json")), ("file", folder.File(Transformer, Weights)));
+        Assert.Contains(CheckpointFault.KeyMissing(""), (string)fault.Parameters["differences"]!, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -79,13 +76,16 @@ public sealed class CheckpointReportTests : IDisposable
         List<(string Key, Tensor Value)> tensors;
         using (var source = SafetensorsFile.Open(path))
             tensors = [.. source.Keys.Select(key => (key, source.Read(key).Clone()))];
+        var shape = tensors[0].Value.Shape;
         tensors[0] = (tensors[0].Key, Tensor.Ones([7]));
         tensors[1] = (tensors[1].Key, tensors[1].Value.To(ElementType.Int8));
         SafetensorsWriter.Write(path, tensors.Append(("extra.weight", Tensor.Ones([1]))));
         var fault = Assert.Single(Faults());
-        Assert.Contains($"{tensors[0].Key} is [7] where the model has [", fault, StringComparison.Ordinal);
-        Assert.Contains($"{tensors[1].Key} is of Int8 where the model has floating point numbers", fault, StringComparison.Ordinal);
-        Assert.Contains("extra.weight is not part of this model", fault, StringComparison.Ordinal);
+        FaultAssert.Is(fault, "config_and_weights_disagree", ("file", path));
+        var differences = (string)fault.Parameters["differences"]!;
+        Assert.Contains(CheckpointFault.ShapeDiffers(tensors[0].Key, [7], shape), differences, StringComparison.Ordinal);
+        Assert.Contains(CheckpointFault.NotFloatingPoint(tensors[1].Key, ElementType.Int8), differences, StringComparison.Ordinal);
+        Assert.Contains(CheckpointFault.KeyUnknown("extra.weight"), differences, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -100,9 +100,9 @@ public sealed class CheckpointReportTests : IDisposable
         }
 
         Assert.Collection(Faults(),
-            p => Assert.Contains($"{Transformer} takes latents of 4 channels where causal_video_vae gives 16", p, StringComparison.Ordinal),
-            p => Assert.Contains($"{Transformer} takes text tokens of 32 where text_encoder_2 gives 128", p, StringComparison.Ordinal),
-            p => Assert.Contains($"{Transformer} takes pooled text of 32 where text_encoder give 128", p, StringComparison.Ordinal));
+            fault => FaultAssert.Is(fault, "latent_channels_differ", ("component", Transformer), ("takes", 4L), ("other", "causal_video_vae"), ("gives", 16L)),
+            fault => FaultAssert.Is(fault, "text_width_differs", ("component", Transformer), ("takes", 32L), ("other", "text_encoder_2"), ("gives", 128L)),
+            fault => FaultAssert.Is(fault, "pooled_width_differs", ("component", Transformer), ("takes", 32L), ("other", "text_encoder"), ("gives", 128L)));
     }
 
     [Fact]
@@ -114,17 +114,17 @@ public sealed class CheckpointReportTests : IDisposable
         var report = Report();
         Assert.True(report.CanRun);
         Assert.True(report.Variants[0].Runs);
-        Assert.Contains("are of two kinds", Assert.Single(report.Variants[1].Faults), StringComparison.Ordinal);
+        FaultAssert.Is(Assert.Single(report.Variants[1].Faults), "two_families", ("component", "diffusion_transformer_768p"), ("other", Transformer), ("families", "pyramid_flux and pyramid_mmdit"));
     }
 
     [Fact]
     public void A_tokenizer_with_more_tokens_than_the_encoder_has_rows_is_named()
     {
         PyramidFlow.Models.Tokenizers.WordTokenizerFiles.WriteT5(Path.Combine(folder.Path, "tokenizer_2"), Enumerable.Range(0, 500).Select(i => $"w{i}"));
-        Assert.Contains("tokens where text_encoder_2 has", Assert.Single(Faults()), StringComparison.Ordinal);
+        FaultAssert.Is(Assert.Single(Faults()), "more_tokens_than_rows", ("folder", folder.File("tokenizer_2")), ("component", "text_encoder_2"));
     }
 
     private CheckpointReport Report() => CheckpointReport.Create(CheckpointFolder.Open(folder.Path), cancellationToken: TestContext.Current.CancellationToken);
 
-    private IReadOnlyList<string> Faults() => Report().Variants[0].Faults;
+    private IReadOnlyList<CheckpointException> Faults() => Report().Variants[0].Faults;
 }

@@ -113,7 +113,8 @@ public sealed class CheckpointConversionTests : IDisposable
         using var scope = new TensorScope();
         var path = Source(("a", Tensor.Ones([2])), ("big.weight", Tensor.From<float>([1, -70000])));
         var error = Assert.Throws<CheckpointException>(() => CheckpointConversion.Convert(path, Target, new ConversionOptions { Type = ElementType.Float16 }, cancellationToken: Cancel));
-        Assert.Contains("big.weight holds 7E+04, too large for fp16: convert it to bf16 or fp32", error.Message, StringComparison.Ordinal);
+        FaultAssert.Is(error, "too_large_for_fp16", ("file", path), ("key", "big.weight"));
+        Assert.Equal(70_000.0, error.Parameters["largest"]);
         Assert.Equal(["source.safetensors"], Directory.GetFileSystemEntries(folder.Path).Select(Path.GetFileName));
     }
 

@@ -96,8 +96,8 @@ public sealed class RandomCheckpointTests
     {
         using var folder = new TemporaryFolder();
         folder.Write("mine", "x");
-        Assert.Contains("is there and not empty", Assert.Throws<CheckpointException>(() =>
-            RandomCheckpoint.Write(folder.Path, new RandomOptions("miniflux", RandomScale.Tiny), cancellationToken: Cancel)).Message, StringComparison.Ordinal);
+        FaultAssert.Is(Assert.Throws<CheckpointException>(() =>
+            RandomCheckpoint.Write(folder.Path, new RandomOptions("miniflux", RandomScale.Tiny), cancellationToken: Cancel)), "target_not_empty", ("folder", folder.Path));
         Assert.Single(Directory.GetFileSystemEntries(folder.Path));
     }
 

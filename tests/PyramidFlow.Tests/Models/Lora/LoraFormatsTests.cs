@@ -81,41 +81,43 @@ public sealed class LoraFormatsTests : IDisposable
     }
 
     [Theory]
-    [InlineData("""{"r":4,"lora_alpha":NaN}""", "lora_alpha is NaN: it is a finite number")]
-    [InlineData("""{"r":4,"lora_alpha":-Infinity}""", "lora_alpha is -Infinity")]
-    [InlineData("""{"r":4,"lora_alpha":1e400}""", "lora_alpha is 1e400")]
-    [InlineData("""{"r":4,"lora_alpha":"much"}""", "lora_alpha is \"much\"")]
-    [InlineData("""{"r":4,"lora_alpha":[16]}""", "lora_alpha is a list")]
-    [InlineData("""{"r":4,"alpha_pattern":{"to_q":NaN}}""", "alpha_pattern.to_q is NaN")]
-    [InlineData("""{"r":4,"alpha_pattern":["to_q"]}""", "alpha_pattern is not an object")]
-    [InlineData("""{"r":4,"alpha_pattern":{"to_(q":1}}""", "alpha_pattern has the pattern to_(q, which is not understood")]
-    [InlineData("""{"r":4,"alpha_pattern":{"\ud800":1}}""", "half of a character")]
-    [InlineData("""{"r":4,"use_rslora":"yes"}""", "use_rslora is neither true nor false")]
-    [InlineData("""{"r":8,"lora_alpha":16}""", "says rank 8 for single_transformer_blocks.0.attn.to_q, whose matrices have 4: it is of another LoRA")]
-    [InlineData("""{"peft_type":"LOHA"}""", "peft_type is LOHA")]
-    [InlineData("""{"use_dora":true}""", "use_dora is true: a DoRA is not read here")]
-    [InlineData("""{"init_lora_weights":"pissa_niter_4"}""", "init_lora_weights is pissa, which changes the weights below")]
-    [InlineData("""["r"]""", "not an object")]
-    [InlineData("""{"r":4""", "this is not JSON")]
-    public void Settings_that_are_wrong_name_their_file_and_key(string settings, string message)
+    [InlineData("""{"r":4,"lora_alpha":NaN}""", "lora_alpha")]
+    [InlineData("""{"r":4,"lora_alpha":-Infinity}""", "lora_alpha")]
+    [InlineData("""{"r":4,"lora_alpha":1e400}""", "lora_alpha")]
+    [InlineData("""{"r":4,"lora_alpha":"much"}""", "lora_alpha")]
+    [InlineData("""{"r":4,"lora_alpha":[16]}""", "lora_alpha")]
+    [InlineData("""{"r":4,"alpha_pattern":{"to_q":NaN}}""", "alpha_pattern.to_q")]
+    [InlineData("""{"r":4,"alpha_pattern":["to_q"]}""", "alpha_pattern")]
+    [InlineData("""{"r":4,"alpha_pattern":{"to_(q":1}}""", "alpha_pattern")]
+    [InlineData("""{"r":4,"alpha_pattern":{"\ud800":1}}""", null)]
+    [InlineData("""{"r":4,"use_rslora":"yes"}""", "use_rslora")]
+    [InlineData("""{"peft_type":"LOHA"}""", "peft_type")]
+    [InlineData("""{"use_dora":true}""", "use_dora")]
+    [InlineData("""{"init_lora_weights":"pissa_niter_4"}""", "init_lora_weights")]
+    [InlineData("""["r"]""", null)]
+    [InlineData("""{"r":4""", null)]
+    public void Settings_that_are_wrong_name_their_file_and_key(string settings, string? key)
     {
         Peft(settings);
-        var error = Refused(folder.Path);
-        Assert.StartsWith(folder.File(Config), error, StringComparison.Ordinal);
-        Assert.Contains(message, error, StringComparison.Ordinal);
+        FaultAssert.Is(Refused(folder.Path), "lora_settings_invalid", ("file", folder.File(Config)), ("key", key));
+    }
+
+    [Fact]
+    public void Settings_of_another_LoRA_are_told_by_the_rank()
+    {
+        Peft("""{"r":8,"lora_alpha":16}""");
+        FaultAssert.Is(Refused(folder.Path), "lora_rank_differs", ("file", folder.File(Config)), ("rank", 8.0), ("layer", Layer), ("rows", 4L));
     }
 
     [Theory]
-    [InlineData("""{"transformer.lora_alpha": NaN}""", "transformer.lora_alpha is NaN")]
-    [InlineData("""{"transformer.lora_alpha": 1e400}""", "transformer.lora_alpha is 1e400")]
-    [InlineData("""{"\ud800": 7, "to_k": "3"}""", "half of a character")]
-    [InlineData("""{"transformer.alpha_pattern": {"to_q": "Infinity"}}""", "transformer.alpha_pattern.to_q is \"Infinity\"")]
-    public void Metadata_that_is_wrong_names_the_file_and_the_key(string metadata, string message)
+    [InlineData("""{"transformer.lora_alpha": NaN}""", "transformer.lora_alpha")]
+    [InlineData("""{"transformer.lora_alpha": 1e400}""", "transformer.lora_alpha")]
+    [InlineData("""{"\ud800": 7, "to_k": "3"}""", null)]
+    [InlineData("""{"transformer.alpha_pattern": {"to_q": "Infinity"}}""", "transformer.alpha_pattern.to_q")]
+    public void Metadata_that_is_wrong_names_the_file_and_the_key(string metadata, string? key)
     {
         SafetensorsWriter.Write(folder.File("x.safetensors"), Pair(a, b), new Dictionary<string, string> { ["lora_adapter_metadata"] = metadata });
-        var error = Refused(folder.File("x.safetensors"));
-        Assert.StartsWith(folder.File("x.safetensors") + ": lora_adapter_metadata", error, StringComparison.Ordinal);
-        Assert.Contains(message, error, StringComparison.Ordinal);
+        FaultAssert.Is(Refused(folder.File("x.safetensors")), "lora_settings_invalid", ("file", folder.File("x.safetensors") + ": lora_adapter_metadata"), ("key", key));
     }
 
     [Theory]
@@ -125,13 +127,14 @@ public sealed class LoraFormatsTests : IDisposable
     {
         var bad = a.Clone();
         bad.Select(0, 2).Select(0, 5).Fill(number);
-        Assert.Contains($"x.safetensors: transformer.{Layer}.lora_A.weight holds a number that is not finite", RefusedAs(Pair(bad, b)), StringComparison.Ordinal);
-        Assert.Contains($"{Layer}.alpha is not a finite number", RefusedAs([.. Pair(a, b), ($"transformer.{Layer}.alpha", Tensor.Scalar(number))]), StringComparison.Ordinal);
-        Assert.Contains("alpha is [0] where one number belongs", RefusedAs([.. Pair(a, b), ($"transformer.{Layer}.alpha", Tensor.Empty([0]))]), StringComparison.Ordinal);
-        Assert.Contains("alpha is [2] where one number belongs", RefusedAs([.. Pair(a, b), ($"transformer.{Layer}.alpha", Tensor.Ones([2]))]), StringComparison.Ordinal);
+        const string alpha = $"transformer.{Layer}.alpha";
+        FaultAssert.Is(RefusedAs(Pair(bad, b)), "lora_not_finite", ("file", folder.File("x.safetensors")), ("key", $"transformer.{Layer}.lora_A.weight"));
+        FaultAssert.Is(RefusedAs([.. Pair(a, b), (alpha, Tensor.Scalar(number))]), "lora_not_finite", ("file", folder.File("x.safetensors")), ("key", alpha));
+        FaultAssert.Is(RefusedAs([.. Pair(a, b), (alpha, Tensor.Empty([0]))]), "lora_misfit", ("differences", CheckpointFault.NotOneNumber(alpha, [0])));
+        FaultAssert.Is(RefusedAs([.. Pair(a, b), (alpha, Tensor.Ones([2]))]), "lora_misfit", ("differences", CheckpointFault.NotOneNumber(alpha, [2])));
         var before = weight.Value.ToArray<float>();
         SafetensorsWriter.Write(folder.File("x.safetensors"), Pair(a * 1e20, b * 1e20));
-        Assert.Contains("too large", Assert.Throws<CheckpointException>(() => LoraFile.Merge(model, folder.File("x.safetensors"))).Message, StringComparison.Ordinal);
+        FaultAssert.Is(Assert.Throws<CheckpointException>(() => LoraFile.Merge(model, folder.File("x.safetensors"))), "lora_too_large", ("layer", Layer), ("factor", 1.0));
         Assert.Equal(before, weight.Value.ToArray<float>());
         Assert.Throws<ArgumentException>(() => LoraFile.Merge(model, folder.File("x.safetensors"), number));
     }
@@ -148,23 +151,26 @@ public sealed class LoraFormatsTests : IDisposable
     [Fact]
     public void Of_another_model_is_said_only_of_files_without_a_layer_of_this_one()
     {
-        Assert.Contains("is a LoRA of another model: there is no layer double_blocks_0_img_attn_qkv here",
-            RefusedAs([("lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight", a), ("lora_unet_double_blocks_0_img_attn_qkv.lora_up.weight", b)]).Replace("lora_unet_", "", StringComparison.Ordinal), StringComparison.Ordinal);
-        Assert.Contains("does not fit this model: the model has no layer blocks.7.attn.to_q",
-            RefusedAs([.. Pair(a, b), ("transformer.blocks.7.attn.to_q.lora_A.weight", a), ("transformer.blocks.7.attn.to_q.lora_B.weight", b)]), StringComparison.Ordinal);
-        Assert.Contains("changes a text encoder", RefusedAs([.. Pair(a, b), ("lora_te1_text_model_layers_0_fc1.lora_down.weight", a), ("lora_te1_text_model_layers_0_fc1.lora_up.weight", b)]), StringComparison.Ordinal);
-        Assert.Contains("is a DoRA, not a plain LoRA", RefusedAs([.. Pair(a, b), ($"transformer.{Layer}.lora_magnitude_vector", a)]), StringComparison.Ordinal);
-        Assert.Contains("are for the same layer: leave one of the adapters", RefusedAs([.. Pair(a, b), ($"{Layer}.lora_A.other.weight", a)]), StringComparison.Ordinal);
+        const string other = "double_blocks_0_img_attn_qkv", text = "lora_te1_text_model_layers_0_fc1", seventh = "blocks.7.attn.to_q";
+        var error = RefusedAs([($"lora_unet_{other}.lora_down.weight", a), ($"lora_unet_{other}.lora_up.weight", b)]);
+        FaultAssert.Is(error, "lora_of_other_model", ("file", folder.File("x.safetensors")), ("layers", 1));
+        Assert.EndsWith(other, (string)error.Parameters["layer"]!, StringComparison.Ordinal);
+        FaultAssert.Is(RefusedAs([.. Pair(a, b), ($"transformer.{seventh}.lora_A.weight", a), ($"transformer.{seventh}.lora_B.weight", b)]),
+            "lora_misfit", ("differences", CheckpointFault.NoLayer(seventh)));
+        FaultAssert.Is(RefusedAs([.. Pair(a, b), ($"{text}.lora_down.weight", a), ($"{text}.lora_up.weight", b)]), "lora_of_text_encoder", ("layer", text), ("others", 0));
+        FaultAssert.Is(RefusedAs([.. Pair(a, b), ($"transformer.{Layer}.lora_magnitude_vector", a)]), "other_adapter", ("kind", "a DoRA"));
+        FaultAssert.Is(RefusedAs([.. Pair(a, b), ($"{Layer}.lora_A.other.weight", a)]), "lora_misfit",
+            ("differences", CheckpointFault.SameLayer($"transformer.{Layer}.lora_A.weight", $"{Layer}.lora_A.other.weight")));
     }
 
     [Fact]
     public void A_folder_without_a_LoRA_or_with_several_is_named()
     {
-        Assert.Contains("holds no LoRA: it needs adapter_model.safetensors", Refused(folder.Path), StringComparison.Ordinal);
+        FaultAssert.Is(Refused(folder.Path), "no_lora_file", ("folder", folder.Path), ("known", "adapter_model.safetensors, pytorch_lora_weights.safetensors, lora.safetensors, adapter_model.bin"));
         SafetensorsWriter.Write(folder.File("one.safetensors"), Pair(a, b));
         AssertAdds(1, folder.Path);
         SafetensorsWriter.Write(folder.File("two.safetensors"), Pair(a, b));
-        Assert.Contains("holds several files (one.safetensors, two.safetensors): name the one to use", Refused(folder.Path), StringComparison.Ordinal);
+        FaultAssert.Is(Refused(folder.Path), "several_lora_files", ("folder", folder.Path), ("files", "one.safetensors, two.safetensors"));
     }
 
     [Fact]
@@ -200,11 +206,11 @@ public sealed class LoraFormatsTests : IDisposable
         Assert.InRange((weight.Value - before - (b.Matmul(a) * factor)).Abs().Max().Item(), 0, 1e-4);
     }
 
-    private string RefusedAs((string, Tensor)[] tensors)
+    private CheckpointException RefusedAs((string, Tensor)[] tensors)
     {
         SafetensorsWriter.Write(folder.File("x.safetensors"), tensors);
         return Refused(folder.File("x.safetensors"));
     }
 
-    private string Refused(string path) => Assert.Throws<CheckpointException>(() => LoraFile.Check(model, path)).Message;
+    private CheckpointException Refused(string path) => Assert.Throws<CheckpointException>(() => LoraFile.Check(model, path));
 }

@@ -110,28 +110,31 @@ public sealed class LoraTests : IDisposable
     }
 
     [Fact]
-    public void Files_that_do_not_fit_and_impossible_configurations_are_refused_in_words()
+    public void Files_that_do_not_fit_and_impossible_configurations_are_refused()
     {
         using var model = Tiny.Flux(generator);
-        Assert.Contains("does not exist", Refused("missing.safetensors"), StringComparison.Ordinal);
-        Assert.Contains("holds no LoRA", Written(("x.weight", [2, 2])), StringComparison.Ordinal);
-        Assert.Contains("LoRA of another model: there is no layer elsewhere", Written(("elsewhere.lora_A.weight", [2, 32]), ("elsewhere.lora_B.weight", [32, 2])), StringComparison.Ordinal);
-        Assert.Contains("no layer nowhere", Written(("nowhere.lora_A.weight", [2, 32]), ("nowhere.lora_B.weight", [32, 2]), ("proj_out.lora_A.weight", [2, 32]), ("proj_out.lora_B.weight", [64, 2])), StringComparison.Ordinal);
-        Assert.Contains("lora_B.weight is missing", Written(("proj_out.lora_A.weight", [2, 32])), StringComparison.Ordinal);
-        Assert.Contains("[32, 2] x [2, 16]", Written(("proj_out.lora_A.weight", [2, 16]), ("proj_out.lora_B.weight", [32, 2])), StringComparison.Ordinal);
-        Assert.Contains("alpha", Assert.Throws<ArgumentException>(() => LoraAdapters.Layers(model, Config with { Alpha = 0 })).Message, StringComparison.Ordinal);
-        Assert.Contains("targets", Assert.Throws<ArgumentException>(() => LoraAdapters.Layers(model, Config with { Targets = [] })).Message, StringComparison.Ordinal);
-        Assert.Contains("rank", Assert.Throws<ArgumentException>(() => LoraAdapters.Attach(model, Config with { Rank = 0 }, generator)).Message, StringComparison.Ordinal);
-        var error = Assert.Throws<ArgumentException>(() => LoraAdapters.Attach(model, Config with { Targets = ["to_w"] }, generator));
-        Assert.Contains("attn.to_q, ", error.Message, StringComparison.Ordinal);
+        FaultAssert.Is(Refused("missing.safetensors"), "file_missing", ("file", folder.File("missing.safetensors")));
+        FaultAssert.Is(Written(("x.weight", [2, 2])), "no_lora", ("file", folder.File("wrong.safetensors")));
+        FaultAssert.Is(Written(("elsewhere.lora_A.weight", [2, 32]), ("elsewhere.lora_B.weight", [32, 2])), "lora_of_other_model", ("layer", "elsewhere"), ("layers", 1));
+        FaultAssert.Is(Written(("nowhere.lora_A.weight", [2, 32]), ("nowhere.lora_B.weight", [32, 2]), ("proj_out.lora_A.weight", [2, 32]), ("proj_out.lora_B.weight", [16, 2])),
+            "lora_misfit", ("differences", CheckpointFault.NoLayer("nowhere")));
+        FaultAssert.Is(Written(("proj_out.lora_A.weight", [2, 32])), "lora_misfit", ("differences", CheckpointFault.KeyMissing("proj_out.lora_B.weight")));
+        FaultAssert.Is(Written(("proj_out.lora_A.weight", [2, 16]), ("proj_out.lora_B.weight", [32, 2])), "lora_misfit",
+            ("differences", CheckpointFault.MatricesDiffer("proj_out", [32, 2], [2, 16], [16, 32])));
+        FaultAssert.Is(Assert.Throws<CheckpointException>(() => LoraAdapters.Layers(model, Config with { Alpha = 0 })), "lora_alpha_invalid", ("alpha", 0.0));
+        FaultAssert.Is(Assert.Throws<CheckpointException>(() => LoraAdapters.Layers(model, Config with { Targets = [] })), "no_lora_target");
+        FaultAssert.Is(Assert.Throws<CheckpointException>(() => LoraAdapters.Attach(model, Config with { Rank = 0 }, generator)), "lora_rank_invalid", ("rank", 0), ("least", 1));
+        var error = Assert.Throws<CheckpointException>(() => LoraAdapters.Attach(model, Config with { Targets = ["to_w"] }, generator));
+        FaultAssert.Is(error, "unknown_lora_target", ("target", "to_w"));
+        Assert.Contains("attn.to_q, ", (string)error.Parameters["known"]!, StringComparison.Ordinal);
 
-        string Written(params (string Key, long[] Shape)[] tensors)
+        CheckpointException Written(params (string Key, long[] Shape)[] tensors)
         {
             SafetensorsWriter.Write(folder.File("wrong.safetensors"), tensors.Select(t => (t.Key, Tensor.Ones(t.Shape))));
             return Refused("wrong.safetensors");
         }
 
-        string Refused(string name) => Assert.Throws<CheckpointException>(() => LoraFile.Merge(model, folder.File(name))).Message;
+        CheckpointException Refused(string name) => Assert.Throws<CheckpointException>(() => LoraFile.Merge(model, folder.File(name)));
     }
 
     private static Dictionary<string, float[]> Weights(Module model) =>

@@ -1,6 +1,7 @@
 using PyramidFlow.Testing;
 using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Torch;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Tests.Models.Tokenizers;
 
@@ -13,8 +14,8 @@ public class HostileTokenizerFileTests
     public void Names_the_folder_that_holds_no_tokenizer()
     {
         using var folder = new TemporaryFolder();
-        Assert.Contains(folder.Path, Assert.Throws<CheckpointException>(() => T5Tokenizer.Load(folder.Path)).Message);
-        Assert.Contains("vocab.json", Assert.Throws<CheckpointException>(() => ClipTokenizer.Load(folder.Path)).Message);
+        FaultAssert.Is(Assert.Throws<CheckpointException>(() => T5Tokenizer.Load(folder.Path)), "no_tokenizer", ("folder", folder.Path));
+        FaultAssert.Is(Assert.Throws<CheckpointException>(() => ClipTokenizer.Load(folder.Path)), "file_missing", ("file", folder.File("vocab.json")));
     }
 
     [Theory]
@@ -47,34 +48,37 @@ public class HostileTokenizerFileTests
     {
         using var folder = new TemporaryFolder();
         folder.Write("tokenizer.json", json);
-        var message = Assert.Throws<CheckpointException>(() => T5Tokenizer.Load(folder.Path)).Message;
-        Assert.Contains("tokenizer.json", message);
+        var error = Assert.Throws<CheckpointException>(() => T5Tokenizer.Load(folder.Path));
+        FaultAssert.Is(error, "tokenizer_unusable", ("file", folder.File("tokenizer.json")));
         foreach (var internals in new[] { "System.", "LineNumber", "JsonTokenType", "Object reference", "given key" })
-            Assert.DoesNotContain(internals, message);
+            Assert.DoesNotContain(internals, error.Message);
     }
 
     // Fields of a protobuf message: a key (number * 8 + type), then a number, 4 or 8 bytes, or a length and as many bytes.
+    public static TheoryData<string, string> WrongMessages => new()
+    {
+        { "0A05", CheckpointFault.MessageCutOff },                                      // a piece longer than the file
+        { "0A030A0561", CheckpointFault.MessageCutOff },                                // a text longer than its piece
+        { "0AFFFFFFFF0F", CheckpointFault.MessageCutOff },                              // a length below zero
+        { "20FFFFFFFFFFFFFFFFFFFF01", CheckpointFault.MessageCutOff },                  // a number of eleven bytes
+        { "0000", CheckpointFault.MessageCutOff },                                      // field 0
+        { "0800", CheckpointFault.WrongWireType(0, 2) },                                // a number for a piece
+        { "0A0612010A0A0161", CheckpointFault.WrongWireType(2, 5) },                    // a text for a score
+        { "23", CheckpointFault.UnknownWireType(3) },                                   // a group
+        { "26", CheckpointFault.UnknownWireType(6) },
+        { "0A021802", CheckpointFault.PieceWithoutText(0) },
+        { "0A030A0161", CheckpointFault.NoUnknownPiece },
+        { "12021802", CheckpointFault.NoUnigram(2) },
+        { "1203980201", CheckpointFault.NoByteFallback },
+    };
+
     [Theory]
-    [InlineData("0A05", "cut off or damaged")]                                       // a piece longer than the file
-    [InlineData("0A030A0561", "cut off or damaged")]                                 // a text longer than its piece
-    [InlineData("0AFFFFFFFF0F", "cut off or damaged")]                               // a length below zero
-    [InlineData("20FFFFFFFFFFFFFFFFFFFF01", "cut off or damaged")]                   // a number of eleven bytes
-    [InlineData("0000", "cut off or damaged")]                                       // field 0
-    [InlineData("0800", "a field has wire type 0 in place of 2")]                    // a number for a piece
-    [InlineData("0A0612010A0A0161", "a field has wire type 2 in place of 5")]        // a text for a score
-    [InlineData("23", "wire type 3 is unknown")]                                     // a group
-    [InlineData("26", "wire type 6 is unknown")]
-    [InlineData("0A021802", "piece 0 has no text")]
-    [InlineData("0A030A0161", "it has no piece for unknown text")]
-    [InlineData("12021802", "its model type is 2")]
-    [InlineData("1203980201", "byte_fallback is not supported")]
-    public void Refuses_a_wrong_sentencepiece_model_by_name(string hex, string message)
+    [MemberData(nameof(WrongMessages))]
+    public void Refuses_a_wrong_sentencepiece_model_by_name(string hex, string reason)
     {
         using var folder = new TemporaryFolder();
         folder.Write("spiece.model", Convert.FromHexString(hex));
-        var error = Assert.Throws<CheckpointException>(() => T5Tokenizer.Load(folder.Path)).Message;
-        Assert.StartsWith($"{folder.File("spiece.model")} is not a usable tokenizer file: ", error);
-        Assert.Contains(message, error);
+        FaultAssert.Is(Assert.Throws<CheckpointException>(() => T5Tokenizer.Load(folder.Path)), "tokenizer_unusable", ("file", folder.File("spiece.model")), ("reason", reason));
     }
 
     // Each rule doubles the text or multiplies it by a thousand: what is named in 1.5 KB would be gigabytes.
@@ -93,25 +97,29 @@ public class HostileTokenizerFileTests
     [Fact]
     public void More_rules_and_longer_pieces_than_any_tokenizer_has_are_refused()
     {
-        Assert.Contains("more than 16 steps", Refused(string.Join(',', Enumerable.Repeat("""{"type":"Lowercase"}""", 17))));
-        Assert.Contains("more than 8 steps", Refused("", string.Join(',', Enumerable.Repeat("""{"type":"WhitespaceSplit"}""", 9))));
-        Assert.Contains("piece 3 has 600 bytes", Refused("", piece: new string('a', 600)));
+        AssertRefused(CheckpointFault.TooManySteps("normalizer", 16), string.Join(',', Enumerable.Repeat("""{"type":"Lowercase"}""", 17)));
+        AssertRefused(CheckpointFault.TooManySteps("pre_tokenizer", 8), "", string.Join(',', Enumerable.Repeat("""{"type":"WhitespaceSplit"}""", 9)));
+        AssertRefused(CheckpointFault.PieceTooLong(3, 600, 512), "", piece: new string('a', 600));
     }
 
+    public static TheoryData<string, string> WrongSettings => new()
+    {
+        { """{"added_tokens_decoder":{"9223372036854775808":{"content":"!"}}}""", CheckpointFault.NoTokenId("9223372036854775808") },
+        { """{"added_tokens_decoder":{"0":"!"}}""", CheckpointFault.MemberMissing("content") },
+        { """{"added_tokens_decoder":[]}""", CheckpointFault.MemberOfWrongKind("added_tokens_decoder", "a list", "an object") },
+        { """{"bos_token":"\ud800"}""", $"bos_token: this {StrictText.HalfCharacter}" },
+        { """{"added_tokens_decoder":{"99999999":{"content":"!"}}}""", CheckpointFault.TokenIdOutOfRange(99_999_999, 1 << 24) },
+    };
+
     [Theory]
-    [InlineData("{\"added_tokens_decoder\":{\"9223372036854775808\":{\"content\":\"!\"}}}", "the key \"9223372036854775808\"")]
-    [InlineData("{\"added_tokens_decoder\":{\"0\":\"!\"}}", "lacks \"content\"")]
-    [InlineData("{\"added_tokens_decoder\":[]}", "a list where an object belongs")]
-    [InlineData("{\"bos_token\":\"\\ud800\"}", "bos_token: this holds half of a character")]
-    [InlineData("{\"added_tokens_decoder\":{\"99999999\":{\"content\":\"!\"}}}", "is not one of 0 to")]
-    public void A_fault_of_the_settings_names_their_file(string settings, string message)
+    [MemberData(nameof(WrongSettings))]
+    public void A_fault_of_the_settings_names_their_file(string settings, string reason)
     {
         using var folder = new TemporaryFolder();
         folder.Copy(ClipFolder, "vocab.json", "merges.txt");
         folder.Write("tokenizer_config.json", settings);
-        var error = Assert.Throws<CheckpointException>(() => ClipTokenizer.Load(folder.Path)).Message;
-        Assert.Contains("tokenizer_config.json is not a usable tokenizer file", error);
-        Assert.Contains(message, error);
+        FaultAssert.Is(Assert.Throws<CheckpointException>(() => ClipTokenizer.Load(folder.Path)), "tokenizer_unusable",
+            ("file", folder.File("tokenizer_config.json")), ("reason", reason));
     }
 
     [Fact]
@@ -130,16 +138,15 @@ public class HostileTokenizerFileTests
         using var folder = new TemporaryFolder();
         folder.Write("tokenizer.json", Json(normalizers));
         var tokenizer = T5Tokenizer.Load(folder.Path);
-        var message = Assert.Throws<CheckpointException>(() => tokenizer.Encode("aaaa  aaaa  aaaa")).Message;
-        Assert.Contains(folder.File("tokenizer.json"), message);
-        Assert.Contains("characters of a text", message);
+        FaultAssert.Is(Assert.Throws<CheckpointException>(() => tokenizer.Encode("aaaa  aaaa  aaaa")), "tokenizer_unusable",
+            ("file", folder.File("tokenizer.json")), ("reason", CheckpointFault.TextTooLong(1536)));
     }
 
-    private static string Refused(string normalizers, string cuts = "", string piece = "a")
+    private static void AssertRefused(string reason, string normalizers, string cuts = "", string piece = "a")
     {
         using var folder = new TemporaryFolder();
         folder.Write("tokenizer.json", Json(normalizers, cuts, piece));
-        return Assert.Throws<CheckpointException>(() => T5Tokenizer.Load(folder.Path)).Message;
+        FaultAssert.Is(Assert.Throws<CheckpointException>(() => T5Tokenizer.Load(folder.Path)), "tokenizer_unusable", ("file", folder.File("tokenizer.json")), ("reason", reason));
     }
 
     private static string Json(string normalizers, string cuts = "", string piece = "a") => $$$"""
@@ -168,7 +175,7 @@ public class HostileTokenizerFileTests
         using var folder = new TemporaryFolder();
         folder.Write("vocab.json", vocabulary);
         folder.Write("merges.txt", "#version: 0.2\n" + merge + "\n");
-        Assert.Contains(folder.Path, Assert.Throws<CheckpointException>(() => ClipTokenizer.Load(folder.Path)).Message);
+        FaultAssert.Is(Assert.Throws<CheckpointException>(() => ClipTokenizer.Load(folder.Path)), "tokenizer_unusable");
     }
 
     [Fact]
@@ -203,7 +210,8 @@ public class HostileTokenizerFileTests
         }
         catch (CheckpointException e)
         {
-            Assert.Contains(folder.Path, e.Message);
+            FaultAssert.Is(e, "tokenizer_unusable");
+            Assert.StartsWith(folder.Path, (string)e.Parameters["file"]!, StringComparison.Ordinal);
         }
     }
 

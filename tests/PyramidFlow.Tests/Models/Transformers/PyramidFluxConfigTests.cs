@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using PyramidFlow.Torch;
 using PyramidFlow.Models;
+using PyramidFlow.Testing;
 
 namespace PyramidFlow.Tests.Models.Transformers;
 
@@ -46,13 +47,12 @@ public class PyramidFluxConfigTests
         var json = JsonNode.Parse(Released)!.AsObject();
         json.Remove(key);
         var error = Assert.Throws<CheckpointException>(() => PyramidFluxConfig.Parse(json.ToJsonString(), "folder/config.json"));
-        Assert.Contains(key, error.Message, StringComparison.Ordinal);
-        Assert.Contains("folder/config.json", error.Message, StringComparison.Ordinal);
+        FaultAssert.Is(error, "config_lacks", ("file", "folder/config.json"), ("keys", key));
     }
 
     [Theory]
     [InlineData("in_channels", "6")]
-    [InlineData("in_channels", "\"many\"")]
+    [InlineData("in_channels", "\"many\"", "config_malformed")]
     [InlineData("num_layers", "-1")]
     [InlineData("num_attention_heads", "0")]
     [InlineData("attention_head_dim", "7")]
@@ -60,24 +60,23 @@ public class PyramidFluxConfigTests
     [InlineData("axes_dims_rope", "[16, 24, 26]")]
     [InlineData("axes_dims_rope", "[15, 25, 24]")]
     [InlineData("patch_size", "2")]
-    [InlineData("pooled_projection_dim", "null")]
-    public void Names_an_impossible_value(string key, string value)
+    [InlineData("pooled_projection_dim", "null", "config_malformed")]
+    public void Names_an_impossible_value(string key, string value, string code = "config_value_invalid")
     {
         var json = JsonNode.Parse(Released)!.AsObject();
         json[key] = JsonNode.Parse(value);
         var error = Assert.Throws<CheckpointException>(() => PyramidFluxConfig.Parse(json.ToJsonString(), "folder/config.json"));
-        Assert.Contains(key, error.Message, StringComparison.Ordinal);
-        Assert.Contains("folder/config.json", error.Message, StringComparison.Ordinal);
+        FaultAssert.Is(error, code, ("file", "folder/config.json"), ("key", key));
     }
 
     [Fact]
     public void Names_a_file_that_is_not_there()
     {
         var error = Assert.Throws<CheckpointException>(() => PyramidFluxConfig.Load("nowhere/config.json"));
-        Assert.Contains("nowhere/config.json", error.Message, StringComparison.Ordinal);
+        FaultAssert.Is(error, "file_missing", ("file", "nowhere/config.json"));
     }
 
     [Fact]
     public void Refuses_text_that_is_no_json() =>
-        Assert.Throws<CheckpointException>(() => PyramidFluxConfig.Parse("{\"in_channels\": ", "config.json"));
+        FaultAssert.Is(Assert.Throws<CheckpointException>(() => PyramidFluxConfig.Parse("{\"in_channels\": ", "config.json")), "config_malformed", ("file", "config.json"));
 }

@@ -60,12 +60,12 @@ public sealed class PyramidMmditConfigTests : IDisposable
     {
         var json = JsonNode.Parse(Released)!.AsObject();
         json.Remove(key);
-        AssertFault(json, key);
+        AssertFault(json, "config_lacks", "keys", key);
     }
 
     [Theory]
     [InlineData("in_channels", "0")]
-    [InlineData("in_channels", "\"many\"")]
+    [InlineData("in_channels", "\"many\"", "config_malformed")]
     [InlineData("num_layers", "0")]
     [InlineData("attention_head_dim", "7")]
     [InlineData("num_attention_heads", "-24")]
@@ -74,20 +74,19 @@ public sealed class PyramidMmditConfigTests : IDisposable
     [InlineData("pos_embed_max_size", "0")]
     [InlineData("patch_size", "1")]
     [InlineData("qk_norm", "\"layer_norm\"")]
-    [InlineData("qk_norm", "null")]
+    [InlineData("qk_norm", "null", "config_malformed")]
     [InlineData("pos_embed_type", "\"rope\"")]
     [InlineData("temp_pos_embed_type", "\"learned\"")]
-    public void Names_an_impossible_value(string key, string value)
+    public void Names_an_impossible_value(string key, string value, string code = "config_value_invalid")
     {
         var json = JsonNode.Parse(Released)!.AsObject();
         json[key] = JsonNode.Parse(value);
-        AssertFault(json, key);
+        AssertFault(json, code, "key", key);
     }
 
-    private static void AssertFault(JsonObject json, string key)
+    private static void AssertFault(JsonObject json, string code, string parameter, string key)
     {
         var error = Assert.Throws<CheckpointException>(() => PyramidMmditConfig.Parse(json.ToJsonString(), "folder/config.json"));
-        Assert.Contains(key, error.Message, StringComparison.Ordinal);
-        Assert.Contains("folder/config.json", error.Message, StringComparison.Ordinal);
+        FaultAssert.Is(error, code, ("file", "folder/config.json"), (parameter, key));
     }
 }
