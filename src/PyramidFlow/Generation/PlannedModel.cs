@@ -142,7 +142,13 @@ internal sealed partial class WeightSizes
     }
 
     /// <summary>Whether weights are mapped from the file, so that only pages that were read take memory.</summary>
-    internal bool IsMapped(ElementType type, DeviceType device) => device == DeviceType.Cpu && storedAs.SetEquals([type]);
+    internal bool IsMapped(ElementType type, DeviceType device) => device == DeviceType.Cpu && IsStoredAs(type);
+
+    /// <summary>Whether there is a file of the weights.</summary>
+    internal bool IsStored => storedAs.Count > 0;
+
+    /// <summary>Whether all weights of the file are of a type, apart from int8 codes.</summary>
+    internal bool IsStoredAs(ElementType type) => storedAs.SetEquals([type]);
 
     /// <summary>Bytes of the largest int8 matrix while it is used, in the type of the computation.</summary>
     internal long UnpackedBytes(ElementType type) => largestRounded * type.Size();
