@@ -24,7 +24,7 @@ internal sealed record ElementTypeChoice(ElementType Type, string Reason)
         if (options.Device is { Type: not DeviceType.Cpu })
             return new(ElementType.BFloat16, "the usual type on a GPU");
         var stored = model.Sizes.Transformer;
-        if (!stored.IsStoredAs(ElementType.BFloat16))
+        if (stored.Numbers != ElementType.BFloat16)
             return new(ElementType.Float32, stored.IsStored ? "the transformer's weights are not all bfloat16" : "the transformer's weights are not here, and so not their type");
         if (model.Transformer.Dim < LeastWidth)
             return new(ElementType.Float32, "so small a transformer is no faster in bfloat16");
