@@ -155,7 +155,7 @@ internal static partial class TorchFindings
             "this libtorch's oneDNN computes some wrongly, so they go another way: right, but slower in training a VAE; another libtorch avoids it")
         : new("convolutions", FindingState.Ok, "libtorch's, which passed a check");
 
-    // Which number type a run takes depends on it (decision 26).
+    // Which number type a run takes depends on it (docs/decisions/0026).
     private static string Products(double narrow) => FormattableString.Invariant($"products in bfloat16 {narrow:0.0} times as fast as in float32");
 
     private static string Reason(Exception e) => e switch
