@@ -4,6 +4,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Models;
+using PyramidFlow.Torch;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Benchmarks;

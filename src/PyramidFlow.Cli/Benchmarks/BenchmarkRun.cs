@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Globalization;
 using PyramidFlow.Torch;
 
@@ -107,47 +106,5 @@ internal static class RandomWeights
 
             parameter.Value = value;
         }
-    }
-}
-
-/// <summary>Wall-clock times of work on one device, seconds.</summary>
-internal static class Timing
-{
-    /// <summary>One run, until the device is done; what it makes is freed.</summary>
-    internal static double Once(Device device, Action work)
-    {
-        using var scope = new TensorScope();
-        TorchRuntime.Synchronize(device);
-        var start = Stopwatch.GetTimestamp();
-        work();
-        TorchRuntime.Synchronize(device);
-        return Stopwatch.GetElapsedTime(start).TotalSeconds;
-    }
-
-    /// <summary>Several runs one after the other.</summary>
-    internal static List<double> Repeated(BenchmarkOptions options, Action work, CancellationToken cancellationToken)
-    {
-        var seconds = new List<double>();
-        for (var run = 0; run < options.Runs; run++)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            seconds.Add(Once(options.Device, work));
-        }
-
-        return seconds;
-    }
-
-    /// <summary>The shortest of some runs after one that does not count.</summary>
-    internal static double Best(Device device, int runs, Action work)
-    {
-        Once(device, work);
-        return Enumerable.Range(0, runs).Min(_ => Once(device, work));
-    }
-
-    /// <summary>The middle one, or the mean of the middle two.</summary>
-    internal static double Median(IEnumerable<double> seconds)
-    {
-        var sorted = seconds.Order().ToArray();
-        return (sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2;
     }
 }

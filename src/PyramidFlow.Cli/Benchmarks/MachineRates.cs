@@ -1,3 +1,4 @@
+using PyramidFlow.Generation;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Cli.Benchmarks;
@@ -58,21 +59,12 @@ internal static class RateMeasurement
         }
     }
 
-    // The three shapes of a block's linear layers, by their joint time.
+    // By the joint time of all shapes.
     internal static double Gemm(RateSizes sizes, ElementType type, RandomGenerator generator, Device device)
     {
-        var (flops, seconds) = (0.0, 0.0);
-        foreach (var (inputs, outputs) in ((long, long)[])[(sizes.Dim, sizes.Dim), (sizes.Dim, 4 * sizes.Dim), (4 * sizes.Dim, sizes.Dim)])
-        {
-            using var scope = new TensorScope();
-            var x = Tensor.Randn([sizes.Tokens, inputs], generator).To(device).To(type);
-            var weight = Tensor.Randn([outputs, inputs], generator).To(device).To(type);
-            var bias = Tensor.Zeros([outputs], type, device);
-            flops += 2.0 * sizes.Tokens * inputs * outputs;
-            seconds += Timing.Best(device, Runs, () => x.Linear(weight, bias));
-        }
-
-        return flops / seconds / 1e9;
+        using var scope = new TensorScope();
+        var products = BlockProduct.Of(sizes.Tokens, sizes.Dim, type, device, generator);
+        return products.Sum(product => product.Flops) / products.Sum(product => Timing.Best(device, Runs, () => product.Compute())) / 1e9;
     }
 
     internal static double Conv(RateSizes sizes, ElementType type, RandomGenerator generator, Device device)

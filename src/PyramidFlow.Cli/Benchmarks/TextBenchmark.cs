@@ -37,7 +37,7 @@ internal sealed class TextBenchmark(BenchmarkOptions options, TextToMeasure text
             progress("one pass to warm up");
             Timing.Once(options.Device, () => forward(ids));
             writer.EndGroup();
-            var seconds = Timing.Repeated(options, () => forward(ids), cancellationToken);
+            var seconds = Timing.Repeated(options.Device, options.Runs, () => forward(ids), cancellationToken);
             writer.Add($"text encoder {what}, {Rows} x {tokens} tokens", Timing.Median(seconds), flops(tokens), rates.Gemm(writer.Type), kind: "text encoder");
         }
     }

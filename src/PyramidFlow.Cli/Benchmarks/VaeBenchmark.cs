@@ -51,7 +51,7 @@ internal sealed class VaeBenchmark(BenchmarkOptions options, CausalVideoVaeConfi
         List<double> Repeated(Action work)
         {
             writer.EndGroup();
-            return Timing.Repeated(options, work, cancellationToken);
+            return Timing.Repeated(options.Device, options.Runs, work, cancellationToken);
         }
 
         void SingleFrame(Tensor latents)

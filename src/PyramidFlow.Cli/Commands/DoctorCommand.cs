@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Runtime.InteropServices;
 using System.Text.RegularExpressions;
 using PyramidFlow.Cli.Terminal;
+using PyramidFlow.Generation;
 using PyramidFlow.Hub;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Media;
@@ -141,7 +142,7 @@ internal static partial class TorchFindings
         [
             new("libtorch", FindingState.Ok, $"{version}, {Location()}"),
             new("libtorch build", FindingState.Ok, Build(build)),
-            new("CPU", FindingState.Ok, $"{Environment.ProcessorCount} cores, {TorchRuntime.Threads} threads, {Capability(build)}"),
+            new("CPU", FindingState.Ok, $"{Environment.ProcessorCount} cores, {TorchRuntime.Threads} threads, {Capability(build)}, {Products(ProductSpeed.Narrow())}"),
             Convolutions(TorchRuntime.IsOneDnnWrong),
             Gpu(),
         ];
@@ -153,6 +154,9 @@ internal static partial class TorchFindings
         ? new("convolutions", FindingState.Optional,
             "this libtorch's oneDNN computes some wrongly, so they go another way: right, but slower in training a VAE; another libtorch avoids it")
         : new("convolutions", FindingState.Ok, "libtorch's, which passed a check");
+
+    // Which number type a run takes depends on it (docs/decisions/0026).
+    private static string Products(double narrow) => FormattableString.Invariant($"products in bfloat16 {narrow:0.0} times as fast as in float32");
 
     private static string Reason(Exception e) => e switch
     {

@@ -100,7 +100,7 @@ internal sealed class ExtractOptions(string kind)
 
     public Option<string?> Store { get; } = CliOptions.Choice("--store", "number type of the files [default: bf16]", "bf16", "fp16", "fp32");
 
-    public ModelOptions Model { get; } = new();
+    public ModelOptions Model { get; } = new("fp32 on a CPU, bf16 on a GPU");
 
     public ExtractArguments Read(ParseResult parsed) => new(parsed.GetRequiredValue(Annotations), parsed.GetValue(Output), parsed.GetValue(Folder),
         parsed.GetValue(Part), Model.Read(parsed));
@@ -163,7 +163,9 @@ internal sealed class ExtractRun(CliConsole console)
         var folder = model.Open();
         if (model.Threads is { } threads)
             TorchRuntime.Threads = threads;
-        return (folder, NumberTypes.Parse(model.UsedType)!.Value, model.Options().Device ?? Device.Cpu);
+        var device = model.Options().Device ?? Device.Cpu;
+        // A training reads these files again and again, so that a CPU computes them exactly unless bfloat16 is asked for.
+        return (folder, NumberTypes.Parse(model.Type) ?? (device.Type == DeviceType.Cpu ? ElementType.Float32 : ElementType.BFloat16), device);
     }
 
     private async Task<int> ReportedAsync(CheckpointFolder folder, ExtractionTarget target, Func<FaultLog, IProgress<ExtractionProgress>, Task<ExtractionResult>> run,

@@ -57,14 +57,14 @@ internal static class PlanRun
     public static void Run(ClipArguments clip, ModelArguments arguments, double? speed, bool json, CliConsole console, CancellationToken cancellationToken)
     {
         var model = Model(arguments);
-        var asked = arguments.Options();
-        var type = NumberTypes.Parse(arguments.UsedType) ?? ElementType.Float32;
         var settings = (clip with { Seed = 0 }).Resolve(model.Settings);
+        var choice = ElementTypeChoice.Of(model, arguments.Options());
+        var (type, asked) = (choice.Type, choice.In(arguments.Options()));
         var (placed, fault) = Place(model, settings, asked);
         cancellationToken.ThrowIfCancellationRequested();
         var rates = speed is { } given ? new MachineSpeed(given * 1e9, given * 1e9) : Measured(type, asked.Device, console);
         var cost = RunPlan.Of(model, settings, type, PlanReport.Counted(asked, placed), rates);
-        var report = new PlanReport(arguments.Name ?? ModelCatalog.Default, model, settings, type, asked, placed, fault, rates, cost);
+        var report = new PlanReport(arguments.Name ?? ModelCatalog.Default, model, settings, type, NumberTypes.Sentence(choice, arguments.Type), asked, placed, fault, rates, cost);
         if (json)
             console.Result(PlanJson.Of(report));
         else
@@ -109,13 +109,14 @@ internal static class PlanRun
 /// <param name="Model">The model.</param>
 /// <param name="Settings">The clip.</param>
 /// <param name="Type">Element type.</param>
-/// <param name="Asked">Options of the run as typed.</param>
+/// <param name="TypeReason">The type and why.</param>
+/// <param name="Asked">Options of the run as typed, with the type.</param>
 /// <param name="Placed">The plan that <c>generate</c> executes; null where the run does not fit this machine.</param>
 /// <param name="Fault">Why it does not fit.</param>
 /// <param name="Speed">How fast the machine is.</param>
 /// <param name="Cost">Work and memory.</param>
-internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSettings Settings, ElementType Type, PipelineOptions Asked, GenerationPlan? Placed, string? Fault,
-    MachineSpeed Speed, RunPlan Cost)
+internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSettings Settings, ElementType Type, string TypeReason, PipelineOptions Asked, GenerationPlan? Placed,
+    string? Fault, MachineSpeed Speed, RunPlan Cost)
 {
     /// <summary>Where it is computed.</summary>
     public Device Device => Asked.Device ?? Device.Cpu;
@@ -136,6 +137,7 @@ internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSet
         var variant = Model.Variant.Length == 0 ? "" : $" {Model.Variant}";
         console.Result(FormattableString.Invariant(
             $"{Name}{variant}: {Settings.Width}x{Settings.Height}, {Settings.Frames} frames ({Settings.Frames / Model.Settings.FramesPerSecond:0.0} s), {Type}, on {Device}"));
+        console.Result(TypeReason);
         console.Result(Work());
         console.Result(FormattableString.Invariant(
             $"all: {Cost.Flops / 1e12:N1} TFLOP, about {Durations.Text(TimeSpan.FromSeconds(Cost.Seconds))} at {MachineSpeed.ReachedShare:0%} of {Speed.Products / 1e9:N0} GFLOP/s in products and {Speed.Convolutions / 1e9:N0} in convolutions"));
@@ -212,6 +214,7 @@ internal static class PlanJson
         json.WriteNumber("height", settings.Height);
         json.WriteNumber("frames", settings.Frames);
         json.WriteString("dtype", report.Type.ToString());
+        json.WriteString("dtype_reason", report.TypeReason);
         json.WriteString("device", report.Device.ToString());
         json.WriteNumber("flops", plan.Flops);
         json.WriteNumber("seconds", plan.Seconds);

@@ -9,20 +9,41 @@ namespace PyramidFlow.Cli.Generating;
 /// <summary>Makes clips with one model, which is loaded when the first one needs it.</summary>
 internal sealed class ClipMaker(ModelArguments model, CheckpointFolder folder, CliConsole console) : IDisposable
 {
-    private readonly PipelineOptions options = model.Options();
     private readonly HashSet<string> warned = [];
-    private readonly Lazy<PlannedModel> planned = new(() => PlannedModel.Of(folder, model.Variant));
+    private (PlannedModel Model, ElementTypeChoice Type, PipelineOptions Options)? arranged;
+    private bool saidType;
     private VideoPipeline? pipeline;
 
+    // Configurations and headers of files, and with them the element type of all clips.
+    private (PlannedModel Model, ElementTypeChoice Type, PipelineOptions Options) Arranged
+    {
+        get
+        {
+            if (arranged is null)
+            {
+                var planned = PlannedModel.Of(folder, model.Variant);
+                var type = ElementTypeChoice.Of(planned, model.Options());
+                arranged = (planned, type, type.In(model.Options()));
+            }
+
+            return arranged.Value;
+        }
+    }
+
     /// <summary>Reads the weights unless they are there.</summary>
-    public void Load(GenerationMonitor monitor) => pipeline ??= VideoPipeline.Load(folder.Root, options, monitor);
+    public void Load(GenerationMonitor monitor)
+    {
+        SayType(monitor);
+        pipeline ??= VideoPipeline.Load(folder.Root, Arranged.Options, monitor);
+    }
 
     /// <summary>Makes a clip and writes its file.</summary>
     /// <exception cref="RequestException">The model cannot make what is asked for.</exception>
     public async Task<MadeClip> MakeAsync(RequestedClip clip, GenerationMonitor monitor, CancellationToken cancellationToken)
     {
-        var plan = clip.Plan(planned.Value, options);
-        var inputs = new ClipInputs(plan, ClipNotes.Of(clip, folder, model, plan.Placement), planned.Value.Settings.FramesPerSecond)
+        var plan = clip.Plan(Arranged.Model, Arranged.Options);
+        SayType(monitor);
+        var inputs = new ClipInputs(plan, ClipNotes.Of(clip, folder, model, plan.Placement), Arranged.Model.Settings.FramesPerSecond)
         {
             ConditioningFile = clip.Clip.ImageFile ?? clip.Clip.VideoFile,
         };
@@ -38,6 +59,16 @@ internal sealed class ClipMaker(ModelArguments model, CheckpointFolder folder, C
     }
 
     public void Dispose() => pipeline?.Dispose();
+
+    // The first line of a run.
+    private void SayType(GenerationMonitor monitor)
+    {
+        if (saidType)
+            return;
+        saidType = true;
+        monitor.Clear();
+        console.Note(NumberTypes.Sentence(Arranged.Type, model.Type));
+    }
 
     // Each sentence once, though it may hold for every clip of a batch.
     private void Warn(IReadOnlyList<string> warnings, GenerationMonitor monitor)

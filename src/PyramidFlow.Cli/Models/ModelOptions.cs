@@ -11,14 +11,15 @@ using PyramidFlow.Torch.Formats;
 namespace PyramidFlow.Cli.Models;
 
 /// <summary>The options that choose a model and how it runs; the same for every command that runs one.</summary>
-internal sealed class ModelOptions
+/// <param name="usualType">The default of <c>--dtype</c>, as the help says it.</param>
+internal sealed class ModelOptions(string usualType = "bf16 on a GPU, and on a CPU where weights are bf16 and products 1.5 times as fast in it; else fp32")
 {
     private readonly Option<string?> model = CliOptions.Text("--model", "DIR|NAME", $"checkpoint folder, or a name that {About.Name} models list shows [default: {ModelCatalog.Default}]");
     private readonly Option<string?> variant = CliOptions.Text("--variant", "NAME", "transformer of the checkpoint: 384p, 768p or image [default: its first]");
     private readonly Option<IReadOnlyList<LoraArgument>?> loras = CliOptions.Several("--lora", "FILE[:WEIGHT]",
         "add a LoRA (a file, or the folder of an adapter) to the transformer, counted WEIGHT times [default: 1]; may be given several times", LoraArgument.Parse);
     private readonly Option<string?> device = CliOptions.Text("--device", "NAME", "cpu, cuda or cuda:N [default: cpu]");
-    private readonly Option<string?> type = CliOptions.Choice("--dtype", "number type to compute in [default: fp32 on a CPU, bf16 on a GPU]", "fp32", "bf16", "fp16");
+    private readonly Option<string?> type = CliOptions.Choice("--dtype", $"number type to compute in [default: {usualType}]", "fp32", "bf16", "fp16");
     private readonly Option<int?> threads = CliOptions.Whole("--threads", "N", "CPU threads; small models are denoised on one [default: all]", 1);
     private readonly Option<int?> tile = CliOptions.Whole("--tile", "PIXELS", "decode and encode in tiles of this side, such as 256: less memory [default: whole frames]", 1);
     private readonly Option<double?> overlap = CliOptions.Number("--tile-overlap", "SHARE", "share of a tile that lies over the next, up to 0.5 [default: 0.25]", zero: false);
@@ -92,9 +93,6 @@ internal sealed record ModelArguments
 
     /// <summary>Whether to bypass the cache of encoded prompts.</summary>
     public bool NoTextCache { get; init; }
-
-    /// <summary>The element type to compute in.</summary>
-    public string UsedType => Type ?? (Device is null or "cpu" ? "fp32" : "bf16");
 
     /// <summary>The checkpoint's folder, with the variant checked; that there are LoRA files is checked too.</summary>
     public CheckpointFolder Open()
@@ -197,6 +195,15 @@ internal static class NumberTypes
         "fp16" => ElementType.Float16,
         _ => null,
     };
+
+    /// <summary>The type of a run and why, and how to have the other one: its first line.</summary>
+    /// <param name="choice">The type.</param>
+    /// <param name="asked">The type as typed; null where it was left open.</param>
+    public static string Sentence(ElementTypeChoice choice, string? asked)
+    {
+        var other = choice.Type == ElementType.Float32 ? "--dtype bf16 for bfloat16" : "--dtype fp32 for float32";
+        return asked is null ? $"{choice} ({other})" : choice.ToString();
+    }
 }
 
 /// <summary>Ways to offload as users write them.</summary>

@@ -76,7 +76,7 @@ public sealed record GenerationNotes
     /// <param name="model">Name of the checkpoint's folder.</param>
     /// <param name="variant">Transformer of the checkpoint.</param>
     /// <param name="settings">What is made, every default filled in.</param>
-    /// <param name="options">How the pipeline is loaded; its tiles are those of this clip.</param>
+    /// <param name="options">How the clip is made: the placement of its plan.</param>
     /// <param name="loras">The LoRAs of <paramref name="options"/> with their hashes.</param>
     public static GenerationNotes Of(string model, string variant, GenerationOptions settings, PipelineOptions options, IReadOnlyList<NotedLora> loras) => new()
     {
@@ -86,7 +86,7 @@ public sealed record GenerationNotes
         Options = settings,
         Tile = options.Tiles?.Size,
         TileOverlap = options.Tiles is { } tiles && tiles.Overlap != new TileOptions().Overlap ? tiles.Overlap : null,
-        Dtype = TypeName(options.TypeOn(options.Device ?? default)),
+        Dtype = options.Type is { } type ? TypeName(type) : null,
         Device = options.Device?.ToString(),
         Threads = options.Threads,
         Loras = loras.Count > 0 ? loras : null,

@@ -4,7 +4,7 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Generation;
 
 /// <summary>
-/// A run, decided before a weight is read: sizes, units, steps and prompts of its clips, when weights are in memory, tiles and threads. The
+/// A run, decided before a weight is read: sizes, units, steps and prompts of its clips, the element type, when weights are in memory, tiles and threads. The
 /// command <c>plan</c> prints it, and <see cref="VideoPipeline.GenerateAsync(GenerationPlan, IProgress{GenerationProgress}?, CancellationToken)"/> executes it as it is.
 /// </summary>
 public sealed record GenerationPlan
@@ -22,8 +22,8 @@ public sealed record GenerationPlan
     public GenerationSettings Clip => Clips[0];
 
     /// <summary>
-    /// How the run works: the options that were asked for, and what they leave open. <see cref="PipelineOptions.Offload"/> is not <see cref="Offload.Auto"/>;
-    /// tiles, windows and blocks are those that a memory budget needs. All clips share it.
+    /// How the run works: the options that were asked for, and what they leave open. <see cref="PipelineOptions.Type"/> is not null, <see cref="PipelineOptions.Offload"/> is not
+    /// <see cref="Offload.Auto"/>; tiles, windows and blocks are those that a memory budget needs. All clips share it.
     /// </summary>
     public PipelineOptions Placement { get; }
 
@@ -111,7 +111,8 @@ public sealed record GenerationPlan
     private static PipelineOptions Place(GenerationSettings clip, PlannedModel model, PipelineOptions options)
     {
         var device = options.Device ?? Device.Cpu;
-        var type = options.TypeOn(device);
+        var type = ElementTypeChoice.Of(model, options).Type;
+        options = options with { Type = type };
         if (options.MaxMemory is { } budget)
             return MemoryBudget.Fit(model, clip, type, options, budget);
         if (device.Type == DeviceType.Cpu)

@@ -24,6 +24,9 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
     /// <summary>The checkpoint and transformer they were loaded from; null for models of the caller.</summary>
     internal (CheckpointFolder Folder, string? Variant)? Origin { get; init; }
 
+    /// <summary>The same checkpoint, for plans; null for models of the caller.</summary>
+    internal PlannedModel? Planned { get; init; }
+
     /// <summary>When weights are in memory, from <see cref="Arrange"/>.</summary>
     internal Offload Offload { get; private set; }
 
@@ -42,10 +45,11 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
 
         var vaeConfig = CausalVideoVaeConfig.Read(folder.Vae.ConfigFile);
         var device = options.Device ?? Device.Cpu;
-        var type = options.TypeOn(device);
-        if (type == ElementType.Float16 && device.Type == DeviceType.Cpu)
+        if (options.Type == ElementType.Float16 && device.Type == DeviceType.Cpu)
             throw RequestFault.Float16OnCpu();
         options.Check();
+        var planned = PlannedModel.Of(folder, options.Variant);
+        var type = ElementTypeChoice.Of(planned, options).Type;
         var loader = new ModelLoader(folder, options, device, transformerConfig, vaeConfig);
         var loaded = new List<IDisposable>();
         try
@@ -57,6 +61,7 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
             return new PipelineModels(text, transformer, vae, type == ElementType.Float16 ? new WiderModels(loader, device) : null)
             {
                 Origin = (folder, options.Variant),
+                Planned = planned,
                 Prompts = options.TextCache is { } cache ? new PromptCache(cache, EncoderIdentity.Compute(folder, type, device), text, type, device) : null,
             };
         }

@@ -115,10 +115,10 @@ internal sealed partial class WeightSizes
     private readonly HashSet<ElementType> storedAs;
     private long largestRounded;
 
-    private WeightSizes(HashSet<ElementType> storedAs, bool isConverted)
+    private WeightSizes(HashSet<ElementType> storedAs, ElementType? numbers, bool isConverted)
     {
-        this.storedAs = storedAs;
-        rounded = isConverted ? null : new WeightSizes(storedAs, isConverted: true);
+        (this.storedAs, Numbers) = (storedAs, numbers);
+        rounded = isConverted ? null : new WeightSizes(storedAs, numbers, isConverted: true);
     }
 
     /// <summary>Number of weights, the factors of int8 weights among them.</summary>
@@ -144,6 +144,12 @@ internal sealed partial class WeightSizes
     /// <summary>Whether weights are mapped from the file, so that only pages that were read take memory.</summary>
     internal bool IsMapped(ElementType type, DeviceType device) => device == DeviceType.Cpu && storedAs.SetEquals([type]);
 
+    /// <summary>Whether there is a file of the weights.</summary>
+    internal bool IsStored => storedAs.Count > 0;
+
+    /// <summary>The type of the file's numbers, apart from int8 codes and their factors; null where there are several, or no file.</summary>
+    internal ElementType? Numbers { get; }
+
     /// <summary>Bytes of the largest int8 matrix while it is used, in the type of the computation.</summary>
     internal long UnpackedBytes(ElementType type) => largestRounded * type.Size();
 
@@ -159,12 +165,16 @@ internal sealed partial class WeightSizes
                 throw CheckpointFault.WeightsDisagree(folder!.ConfigFile, source.Name, fault);
             var held = source?.ForModel([.. model.NamedParameters().Select(named => named.Key)]);
             var stored = model.NamedParameters().Select(named => (named.Key, named.Parameter, Type: held?.Describe(named.Key).Type)).ToList();
-            var sizes = new WeightSizes([.. stored.Select(each => each.Type).OfType<ElementType>().Where(type => type.IsFloatingPoint())], isConverted: false);
+            var factors = stored.Where(each => each.Type == ElementType.Int8).Select(each => each.Key + Int8Layers.ScaleSuffix).ToHashSet();
+            var numbers = FloatingTypes(stored.Where(each => !factors.Contains(each.Key)).Select(each => each.Type));
+            var sizes = new WeightSizes(FloatingTypes(stored.Select(each => each.Type)), numbers.Count == 1 ? numbers.Single() : null, isConverted: false);
             foreach (var (key, parameter, type) in stored)
                 sizes.Add(key, parameter, type ?? ElementType.Float32);
             return sizes;
         }
     }
+
+    private static HashSet<ElementType> FloatingTypes(IEnumerable<ElementType?> types) => [.. types.OfType<ElementType>().Where(type => type.IsFloatingPoint())];
 
     private static bool HasWeights(ComponentFolder folder) => WeightsFile.Choose([.. Directory.GetFiles(folder.Folder).Select(file => Path.GetFileName(file)!)]).Count > 0;
 

@@ -21,11 +21,11 @@ public sealed partial class VideoPipeline : IDisposable
     // The same on every thread, because another number may change the last digits.
     private readonly int threads;
 
-    private VideoPipeline(PipelineModels models, PipelineSettings settings, PipelineOptions options, PlannedModel? model, bool isOwner = true)
+    private VideoPipeline(PipelineModels models, PipelineSettings settings, PipelineOptions options, bool isOwner = true)
     {
-        (this.models, Settings, Model, this.isOwner) = (models, settings, model, isOwner);
+        (this.models, Settings, this.isOwner) = (models, settings, isOwner);
         threads = options.Threads ?? TorchRuntime.Threads;
-        this.options = options with { Threads = threads };
+        this.options = options with { Type = models.Type, Threads = threads };
         var stages = settings.Steps.Count;
         scheduler = new PyramidFlowScheduler(new FlowOptions
         {
@@ -38,7 +38,7 @@ public sealed partial class VideoPipeline : IDisposable
     public PipelineSettings Settings { get; }
 
     /// <summary>The checkpoint, for <see cref="GenerationPlan"/>; null for models of the caller.</summary>
-    internal PlannedModel? Model { get; }
+    internal PlannedModel? Model => models.Planned;
 
     /// <summary>Loads a checkpoint in the released layout.</summary>
     /// <param name="folder">The checkpoint, not one of its models.</param>
@@ -52,16 +52,7 @@ public sealed partial class VideoPipeline : IDisposable
         var settings = checkpoint.Settings(options.Variant);
         if (options.Threads is { } threads)
             TorchRuntime.Threads = threads;
-        var models = PipelineModels.Load(checkpoint, options, progress);
-        try
-        {
-            return new VideoPipeline(models, settings, options, PlannedModel.Of(checkpoint, options.Variant));
-        }
-        catch
-        {
-            models.Dispose();
-            throw;
-        }
+        return new VideoPipeline(PipelineModels.Load(checkpoint, options, progress), settings, options);
     }
 
     /// <summary>Creates a pipeline from models in memory, such as those of a training; they stay the caller's.</summary>
@@ -72,7 +63,7 @@ public sealed partial class VideoPipeline : IDisposable
     public static VideoPipeline Of(PromptEncoder text, PyramidTransformer transformer, CausalVideoVae vae, PipelineSettings settings)
     {
         var options = new PipelineOptions { Type = transformer.WeightType, Device = transformer.Device };
-        return new VideoPipeline(new PipelineModels(text, transformer, vae, null), settings, options, null, isOwner: false);
+        return new VideoPipeline(new PipelineModels(text, transformer, vae, null), settings, options, isOwner: false);
     }
 
     /// <summary>Makes a video, or as many as the request asks for. Work starts when the result is enumerated.</summary>
@@ -325,7 +316,7 @@ public sealed partial class VideoPipeline : IDisposable
     private void Check(GenerationPlan plan)
     {
         var (own, other) = (options, plan.Placement);
-        if ((own.Variant, own.Device ?? Device.Cpu, own.TypeOn(models.Device)) != (other.Variant, other.Device ?? Device.Cpu, other.TypeOn(models.Device)))
+        if ((own.Variant, own.Device ?? Device.Cpu, own.Type) != (other.Variant, other.Device ?? Device.Cpu, other.Type))
             throw RequestFault.PlanOfOtherOptions();
         if (plan.Clips.Any(clip => clip.Conditioning is { Kind: not ConditioningKind.Latents } && clip.Pixels is null))
             throw RequestFault.PixelsMissing();
