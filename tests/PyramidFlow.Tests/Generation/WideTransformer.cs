@@ -15,7 +15,8 @@ internal static class WideTransformer
     internal static void Write(string checkpoint, int width, CancellationToken cancellationToken)
     {
         var name = CheckpointNames.TransformerOf("384p");
-        var config = ((PyramidFluxConfig)TransformerConfigs.Load(Path.Combine(checkpoint, name, ComponentFolder.ConfigName))) with { AttentionHeadDim = HeadWidth, NumAttentionHeads = width / HeadWidth };
+        var tiny = (PyramidFluxConfig)TransformerConfigs.Load(Path.Combine(checkpoint, name, ComponentFolder.ConfigName));
+        var config = tiny with { AttentionHeadDim = HeadWidth, NumAttentionHeads = width / HeadWidth };
         Directory.Delete(Path.Combine(checkpoint, name), recursive: true);
         new RandomPart(name, config.ClassName, config.ToJson(), config.Build()).Write(checkpoint, new RandomWeights(1, (_, _) => { }, cancellationToken));
     }
