@@ -1,4 +1,4 @@
-// Norms and activations of the transformer in few passes over memory, for inference on the CPU. A function returns 0, without
+// Norms and activations of the transformer and of the VAE in few passes over memory, for inference on the CPU. A function returns 0, without
 // any effect, where it does not apply: on other devices, for other types and layouts, and where a gradient is recorded.
 // Intermediate numbers are float32; bfloat16 is rounded once, at the end.
 #include "fused.h"
@@ -59,6 +59,45 @@ PF_INLINE void turn(const T* x, const float* table, T* y, int64_t pairs) {
     }
 }
 
+// Normalises the planes of one group of channels of one frame to mean 0 and variance 1 together, scales and shifts each channel, and applies SiLU.
+// Sums of a row are float32, sums of rows are float64: a plane may have a million numbers.
+template <typename T>
+PF_INLINE void group_norm_silu(const T* x, int64_t x_step, const T* weight, const T* bias, T* y, int64_t y_step, int64_t channels, int64_t rows,
+                               int64_t width, float eps) {
+    double sum = 0, squares = 0;
+    auto count = static_cast<double>(channels * rows * width);
+    for (int64_t c = 0; c < channels; c++) {
+        for (int64_t r = 0; r < rows; r++) {
+            const T* row = x + c * x_step + r * width;
+            float part = 0;
+#pragma omp simd reduction(+ : part)
+            for (int64_t i = 0; i < width; i++) part += load(row[i]);
+            sum += part;
+        }
+    }
+    auto mean = static_cast<float>(sum / count);
+    for (int64_t c = 0; c < channels; c++) {
+        for (int64_t r = 0; r < rows; r++) {
+            const T* row = x + c * x_step + r * width;
+            float part = 0;
+#pragma omp simd reduction(+ : part)
+            for (int64_t i = 0; i < width; i++) part += (load(row[i]) - mean) * (load(row[i]) - mean);
+            squares += part;
+        }
+    }
+    auto factor = static_cast<float>(1.0 / std::sqrt(squares / count + eps));
+    for (int64_t c = 0; c < channels; c++) {
+        const T* from = x + c * x_step;
+        T* to = y + c * y_step;
+        float scale = factor * load(weight[c]), shift = load(bias[c]);
+#pragma omp simd
+        for (int64_t i = 0; i < rows * width; i++) {
+            float v = (load(from[i]) - mean) * scale + shift;
+            store(to[i], v / (1.0f + exponential(-v)));
+        }
+    }
+}
+
 #define PF_GELU(T) (T* x, int64_t count)
 PF_BOTH_TYPES(gelu, PF_GELU, { gelu(x, count); })
 
@@ -79,6 +118,21 @@ PF_BOTH_TYPES(rms_norm, PF_RMS, {
 PF_BOTH_TYPES(turn, PF_TURN, {
     for (int64_t row = first; row < end; row++)
         turn(x + row * width, table + row / heads % tokens * width, y + row * width, width / 2);
+})
+
+#define PF_GROUP_NORM(T)                                                                                                \
+    (const T* x, const int64_t* strides, const T* weight, const T* bias, T* y, const int64_t* sizes, int64_t groups, int64_t first, int64_t end, float eps)
+PF_BOTH_TYPES(group_norm_silu, PF_GROUP_NORM, {
+    auto frames = sizes[2];
+    auto channels = sizes[1] / groups;
+    auto plane = sizes[3] * sizes[4];
+    for (int64_t task = first; task < end; task++) {
+        auto frame = task % frames;
+        auto channel = task / frames % groups * channels;
+        auto item = task / frames / groups;
+        group_norm_silu(x + item * strides[0] + channel * strides[1] + frame * strides[2], strides[1], weight + channel, bias + channel,
+            y + ((item * sizes[1] + channel) * frames + frame) * plane, frames * plane, channels, sizes[3], sizes[4], eps);
+    }
 })
 
 // Runs `body` on ranges [first, end) of rows, with at least `grain` elements for each thread.
@@ -153,6 +207,25 @@ PF_API int pf_fused_turn(Handle xh, Handle tableh, Handle* y) {
         auto width = x.size(3);
         each_row(x.numel() / std::max<int64_t>(1, width), width, [&](int64_t first, int64_t end) {
             PF_CALL(x, turn, data<T>(x), data<float>(table), data<T>(out), first, end, x.size(1), x.size(2), width);
+        });
+        *y = pf::give(std::move(out));
+        return 1;
+    });
+}
+
+// Normalises each frame of x [b, c, t, h, w] by itself in groups of channels, scales and shifts it by weight and bias [c], and applies SiLU, into y.
+// Channels and frames of x may lie anywhere, pixels of a plane are neighbours.
+PF_API int pf_fused_group_norm_silu(Handle xh, Handle weighth, Handle biash, int64_t groups, double eps, Handle* y) {
+    return pf::guarded<int>(-1, [&] {
+        auto x = pf::borrow(xh), weight = pf::borrow(weighth), bias = pf::borrow(biash);
+        if (!applies(x) || x.dim() != 5 || x.numel() == 0 || x.stride(4) != 1 || x.stride(3) != x.size(4) || groups < 1 || x.size(1) % groups != 0) return 0;
+        for (auto* each : {&weight, &bias}) {
+            if (!applies(*each) || each->scalar_type() != x.scalar_type() || !each->is_contiguous() || each->numel() != x.size(1)) return 0;
+        }
+        auto out = at::empty(x.sizes(), x.options().memory_format(at::MemoryFormat::Contiguous));
+        each_row(x.size(0) * groups * x.size(2), x.numel() / (x.size(0) * groups * x.size(2)), [&](int64_t first, int64_t end) {
+            PF_CALL(x, group_norm_silu, data<T>(x), x.strides().data(), data<T>(weight), data<T>(bias), data<T>(out), x.sizes().data(), groups, first, end,
+                static_cast<float>(eps));
         });
         *y = pf::give(std::move(out));
         return 1;

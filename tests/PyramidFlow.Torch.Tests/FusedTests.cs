@@ -37,9 +37,26 @@ public sealed class FusedTests : IDisposable
         Same(type, x => Fused.Rotate(x, turns.Narrow(0, 2, 9)), Random(ElementType.Float32, 2, 9, 3, 64));
     }
 
+    [Theory]
+    [MemberData(nameof(Types))]
+    public void Group_norm_of_frames_and_SiLU(ElementType type)
+    {
+        var (weight, bias) = (Random(type, 12) + 1, Random(type, 12));
+        var frames = Random(ElementType.Float32, 2, 12, 3, 5, 7) * 3 + 2;
+        Same(type, x => Fused.GroupNormSilu(x, weight, bias, 4, 1e-6), frames);
+        // As a piece of a video lies, and as frames that were made one after another.
+        Same(type, x => Fused.GroupNormSilu(x.Narrow(2, 1, 2), weight, bias, 4, 1e-6), frames);
+        Same(type, x => Fused.GroupNormSilu(x.Transpose(1, 2).Contiguous().Transpose(1, 2), weight, bias, 4, 1e-6), frames);
+        var constant = Tensor.Full([1, 12, 1, 2, 2], 5, type);
+        Close((bias * bias.Sigmoid()).Reshape(1, 12, 1, 1, 1).Expand(1, 12, 1, 2, 2), Fused.GroupNormSilu(constant, weight, bias, 4, 1e-6), type);
+    }
+
     [Fact]
     public void What_is_not_a_number_stays_so()
     {
+        var ones = Tensor.Full([8], 1, ElementType.BFloat16);
+        Assert.False(Fused.GroupNormSilu(Tensor.Full([1, 8, 1, 1, 1], double.NaN, ElementType.BFloat16), ones, ones, 2, 1e-6).AllFinite());
+
         var x = Tensor.Full([1, 8], double.NaN, ElementType.BFloat16);
         Assert.False(Fused.Gelu(x).AllFinite());
         Assert.False(Fused.RmsNorm(x, Tensor.Full([8], 1, ElementType.BFloat16), 1e-6).AllFinite());

@@ -1,7 +1,7 @@
 namespace PyramidFlow.Torch;
 
 /// <summary>
-/// Norms and activations of transformers in one pass over memory (<c>native/fused.cpp</c>): on a CPU, in float32 or bfloat16,
+/// Norms and activations of transformers and of the VAE in few passes over memory (<c>native/fused.cpp</c>): on a CPU, in float32 or bfloat16,
 /// where autograd does not record. Elsewhere the equivalent operators of libtorch.
 /// </summary>
 internal static unsafe class Fused
@@ -55,6 +55,20 @@ internal static unsafe class Fused
         var wide = x.To(ElementType.Float32);
         var scale = ((wide * wide).Mean([-1], keepDim: true) + eps).Rsqrt();
         return (wide * scale).To(x.Type) * weight;
+    }
+
+    /// <summary>Normalises each frame by itself in groups of channels, scales and shifts each channel, and applies SiLU.</summary>
+    /// <param name="x">[b, c, t, h, w].</param>
+    /// <param name="weight">[c].</param>
+    /// <param name="bias">[c].</param>
+    /// <param name="groups">Divides the channels.</param>
+    /// <param name="eps">Added to the variance.</param>
+    public static Tensor GroupNormSilu(Tensor x, Tensor weight, Tensor bias, long groups, double eps)
+    {
+        nint y;
+        return Applies && Done(Native.pf_fused_group_norm_silu(x.Handle, weight.Handle, bias.Handle, groups, eps, &y))
+            ? Tensor.Own(y)
+            : x.Transpose(1, 2).Flatten(0, 1).GroupNorm(groups, weight, bias, eps).Unflatten(0, x.Size(0), -1).Transpose(1, 2).Silu();
     }
 
     /// <summary>Applies rotary position embeddings: rotates pairs of neighbouring features, in float32.</summary>

@@ -10,7 +10,7 @@ internal sealed class CausalResnetBlock : Module
     private readonly CausalGroupNorm norm2;
     private readonly CausalConv3d conv2;
     private readonly CausalConv3d? convShortcut;
-    private readonly Func<Tensor, Tensor> activation;
+    private readonly VaeActivation activation;
 
     /// <summary>Declares the block.</summary>
     /// <param name="inputs">Channels in.</param>
@@ -43,7 +43,7 @@ internal sealed class CausalResnetBlock : Module
     private Tensor Half(CausalGroupNorm norm, CausalConv3d conv, Tensor x, CausalPass pass)
     {
         using var scope = new TensorScope();
-        return scope.Keep(conv.Forward(activation(norm.Forward(x)), pass));
+        return scope.Keep(conv.Forward(norm.Forward(x, activation), pass));
     }
 }
 
@@ -73,6 +73,13 @@ internal sealed class CausalGroupNorm : Module
         bias = new Parameter([channels], Initializers.Zeros);
         this.groups = groups;
         this.eps = eps;
+    }
+
+    /// <summary>[b, c, t, h, w] to the same: the norm, then an activation.</summary>
+    internal Tensor Forward(Tensor x, VaeActivation activation)
+    {
+        using var scope = new TensorScope();
+        return scope.Keep(activation == VaeActivation.Silu ? Fused.GroupNormSilu(x, weight, bias, groups, eps) : activation.Apply(Forward(x)));
     }
 
     /// <summary>[b, c, t, h, w] to the same.</summary>
@@ -209,20 +216,28 @@ internal sealed class CausalTemporalUpsample : Module
     }
 }
 
-/// <summary>Activations by their names in the released configs.</summary>
-internal static class VaeActivation
+/// <summary>An activation of the VAE.</summary>
+/// <param name="Apply">Computes it.</param>
+internal sealed record VaeActivation(Func<Tensor, Tensor> Apply)
 {
     internal const string Known = "silu, swish, mish, gelu or relu";
 
-    internal static Func<Tensor, Tensor> Get(string name) =>
+    private static readonly VaeActivation Mish = new(x => x.Mish()), Gelu = new(x => x.Gelu()), Relu = new(x => x.Relu());
+
+    /// <summary>x / (1 + e^-x), that of the released VAE.</summary>
+    internal static VaeActivation Silu { get; } = new(x => x.Silu());
+
+    /// <summary>The activation of a name in the released configs.</summary>
+    internal static VaeActivation Get(string name) =>
         Find(name) ?? throw new ArgumentException($"no activation is called {name}: use {Known}", nameof(name));
 
-    internal static Func<Tensor, Tensor>? Find(string name) => name switch
+    /// <summary>The same, or null where there is none of that name.</summary>
+    internal static VaeActivation? Find(string name) => name switch
     {
-        "silu" or "swish" => x => x.Silu(),
-        "mish" => x => x.Mish(),
-        "gelu" => x => x.Gelu(),
-        "relu" => x => x.Relu(),
+        "silu" or "swish" => Silu,
+        "mish" => Mish,
+        "gelu" => Gelu,
+        "relu" => Relu,
         _ => null,
     };
 }

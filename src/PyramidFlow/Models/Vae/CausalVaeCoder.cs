@@ -60,7 +60,7 @@ internal sealed class CausalVaeCoder : Module
         x = midBlock.Forward(x, pass);                                        // [b, middle, t', h', w']
         foreach (var level in upBlocks)
             x = level.Forward(x, pass);
-        return scope.Keep(convOut.Forward(convNormOut.Forward(x).Silu(), pass));
+        return scope.Keep(convOut.Forward(convNormOut.Forward(x, VaeActivation.Silu), pass));
     }
 }
 
