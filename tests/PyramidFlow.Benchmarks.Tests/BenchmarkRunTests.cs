@@ -1,6 +1,8 @@
 using System.Text.Json;
 using PyramidFlow.Cli.Benchmarks;
+using PyramidFlow.Cli.Commands;
 using PyramidFlow.Models;
+using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Benchmarks.Tests;
@@ -155,6 +157,13 @@ public class BenchmarkRunTests
         Assert.Equal(report.Rows[4].Seconds, report.Rows.Take(4).Sum(row => row.Seconds), 1e-9);
         Assert.Equal(report.Rows[4].Flops, report.Rows.Take(4).Sum(row => row.Flops), 1);
         Assert.All(report.Rows, row => Assert.StartsWith("pyramid_flux 64x64, only 1 blocks, 25 frames ", row.Name, StringComparison.Ordinal));
+        Assert.All(report.Rows.Take(4), row => AssertPositive(row.PeakMb));
+
+        using var folder = new TemporaryFolder();
+        UnitPlot.Write(report, folder.File("units.svg"));
+        var picture = File.ReadAllText(folder.File("units.svg"));
+        Assert.Contains("fp32: seconds", picture, StringComparison.Ordinal);
+        Assert.Contains("fp32: memory, GB", picture, StringComparison.Ordinal);
     }
 
     [Fact]

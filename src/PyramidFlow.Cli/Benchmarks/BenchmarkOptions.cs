@@ -127,16 +127,19 @@ internal sealed record VideoToMeasure(ModelFamily Family, int Width, int Height,
     /// <summary>Whether the latents are decoded.</summary>
     public bool IsDecoded { get; init; } = true;
 
-    /// <summary>Another VAE, with as many latent channels; null takes the released one.</summary>
+    /// <summary>Another VAE, with as many latent channels; null takes the model's.</summary>
     internal CausalVideoVaeConfig? Vae { get; init; }
 
-    /// <summary>The released model with that many blocks.</summary>
-    internal PlannedModel Model => PlannedModel.Released(Family, Variant) is var whole && Blocks is { } kept ? whole.Cut(kept, Vae) : whole;
+    /// <summary>A model on this machine whose sizes and steps are taken; null takes those of the released model.</summary>
+    internal PlannedModel? Installed { get; init; }
+
+    /// <summary>The model with that many blocks.</summary>
+    internal PlannedModel Model => (Installed ?? PlannedModel.Released(Family, Variant)) is var whole && Blocks is { } kept ? whole.Cut(kept, Vae) : whole;
 
     /// <summary>The released variant of that size.</summary>
     internal string Variant => Math.Max(Width, Height) > 640 ? "768p" : "384p";
 
-    /// <summary>Settings of the video, with the released steps and guidance; without a history window, whose pictures would have to be decoded.</summary>
+    /// <summary>Settings of the video, with the steps and guidance of the model; without a history window, whose pictures would have to be decoded.</summary>
     internal GenerationSettings Settings(PipelineSettings defaults) =>
         new GenerationOptions { Prompt = "a video", Width = Width, Height = Height, Frames = Frames, HistoryWindow = 0 }.Resolve(defaults);
 }

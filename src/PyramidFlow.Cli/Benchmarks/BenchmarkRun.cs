@@ -60,17 +60,21 @@ internal sealed class RowWriter(Device device, Action<string> progress)
     /// <param name="stage">Stage of the pyramid.</param>
     /// <param name="unit">Unit of the video.</param>
     /// <param name="kind">Line of the picture over time.</param>
-    internal void Add(string name, double seconds, double flops, double rate, int? stage = null, int? unit = null, string? kind = null)
+    /// <param name="peak">Most bytes of tensors; null is that since the last group.</param>
+    internal void Add(string name, double seconds, double flops, double rate, int? stage = null, int? unit = null, string? kind = null, long? peak = null)
     {
         var row = new BenchmarkRow(name, stage, unit, Type == ElementType.BFloat16 ? "bf16" : "fp32", seconds, flops,
-            flops / seconds / (rate * 1e9), TorchRuntime.PeakMemory(device) / 1e6, kind, rate);
+            flops / seconds / (rate * 1e9), (peak ?? TorchRuntime.PeakMemory(device)) / 1e6, kind, rate);
         Rows.Add(row);
         var place = (stage is null ? "" : $", stage {stage}") + (unit is null ? "" : $", unit {unit}");
         progress(string.Create(CultureInfo.InvariantCulture, $"{name}{place}: {seconds:0.000} s, {row.Share:0%} of the rate"));
     }
 
     /// <summary>Ends a group of rows that were measured together: the next ones have a peak of their own.</summary>
-    internal void EndGroup()
+    internal void EndGroup() => ResetPeak();
+
+    /// <summary>Restarts the measurement of the most memory.</summary>
+    internal void ResetPeak()
     {
         if (device.Type == DeviceType.Cpu)
             TorchRuntime.ResetPeak();

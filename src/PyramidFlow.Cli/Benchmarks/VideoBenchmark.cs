@@ -6,7 +6,7 @@ using PyramidFlow.Torch;
 namespace PyramidFlow.Cli.Benchmarks;
 
 /// <summary>
-/// A whole video with a model of real size and random weights, from text features to the bytes of its frames: what a pipeline
+/// A whole video with the sizes of a model and random weights, from text features to the bytes of its frames: what a pipeline
 /// does, without text encoders and without writing a file.
 /// </summary>
 internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure video, MachineRates rates, RowWriter writer)
@@ -34,7 +34,7 @@ internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure vi
         Make(work, video with { Frames = Math.Min(WarmUpFrames, video.Frames) }, cancellationToken);
 
         var plan = RunPlan.Of(planned, settings, writer.Type, placed, new MachineSpeed(1, 1)).Work;
-        var times = new List<(List<double> Sampling, double Decoding)>();
+        var times = new List<UnitTimes>();
         for (var run = 0; run < options.Runs; run++)
         {
             progress($"{video.Frames} frames of {video.Width}x{video.Height}");
@@ -44,7 +44,7 @@ internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure vi
         var (denoising, decoding) = (Flops(GenerationPhase.Denoising), Flops(GenerationPhase.Decoding));
         var (products, convolutions) = (rates.Gemm(writer.Type), rates.Conv(writer.Type));
         foreach (var unit in Enumerable.Range(0, settings.Sampling.Units))
-            Add("sampled", times.Select(t => t.Sampling[unit]), Flops(GenerationPhase.Denoising, unit), products, unit: unit);
+            Add("sampled", times.Select(t => t.Sampling[unit]), Flops(GenerationPhase.Denoising, unit), products, unit: unit, peak: times.Max(t => t.Peaks[unit]));
 
         Add("sampled", times.Select(t => t.Sampling.Sum()), denoising, products);
         if (!video.IsDecoded)
@@ -56,24 +56,27 @@ internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure vi
 
         double Flops(GenerationPhase phase, int? unit = null) => plan.Where(part => part.Phase == phase && (unit is null || part.Unit == unit)).Sum(part => part.Flops);
 
-        void Add(string what, IEnumerable<double> seconds, double flops, double rate, string? kind = null, int? unit = null) =>
-            writer.Add($"{video.Family} {video.Width}x{video.Height}{(video.Blocks is { } kept ? $", only {kept} blocks" : "")}, {video.Frames} frames {what}", Timing.Median(seconds), flops, rate, unit: unit, kind: kind);
+        void Add(string what, IEnumerable<double> seconds, double flops, double rate, string? kind = null, int? unit = null, long? peak = null) =>
+            writer.Add($"{video.Installed?.Name ?? $"{video.Family}"} {video.Width}x{video.Height}{(video.Blocks is { } kept ? $", only {kept} blocks" : "")}, {video.Frames} frames {what}",
+                Timing.Median(seconds), flops, rate, unit: unit, kind: kind, peak: peak);
     }
 
-    private (List<double> Sampling, double Decoding) Make(Work work, VideoToMeasure clip, CancellationToken cancellationToken)
+    private UnitTimes Make(Work work, VideoToMeasure clip, CancellationToken cancellationToken)
     {
         var settings = clip.Settings(work.Model.Settings);
         using var noise = new SeededNoise(settings.Seed);
         using var decoder = new UnitDecoder(work.Vae, work.Model.Settings.Latent);
         using var units = work.Sampler.Clip(settings.Sampling, work.Text, noise, cancellationToken: cancellationToken).GetEnumerator();
-        var (sampling, decoding) = (new List<double>(), 0.0);
+        var (sampling, peaks, decoding) = (new List<double>(), new List<long>(), 0.0);
         while (true)
         {
             var more = false;
+            writer.ResetPeak();
             var seconds = Timing.Once(options.Device, () => more = units.MoveNext());
             if (!more)
-                return (sampling, decoding);
+                return new UnitTimes(sampling, peaks, decoding);
             sampling.Add(seconds);
+            peaks.Add(TorchRuntime.PeakMemory(options.Device));
             using var latents = units.Current;
             if (clip.IsDecoded)
                 decoding += Timing.Once(options.Device, () => FrameBytes.Of(decoder.Decode(latents).Select(0, 0)));
@@ -89,6 +92,9 @@ internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure vi
             Tensor.Randn([1, length, model.Transformer.JointAttentionDim], generator).To(writer.Type).To(options.Device),
             [length], Tensor.Randn([1, model.Transformer.PooledProjectionDim], generator).To(writer.Type).To(options.Device), []);
     }
+
+    // Seconds to sample each unit and the most bytes of tensors meanwhile, and seconds to decode all of them.
+    private sealed record UnitTimes(List<double> Sampling, List<long> Peaks, double Decoding);
 
     private sealed record Work(PlannedModel Model, PyramidSampler Sampler, CausalVideoVae Vae, GuidedText Text);
 }

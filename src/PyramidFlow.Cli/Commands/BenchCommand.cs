@@ -40,23 +40,31 @@ internal static class BenchCommand
 
     private static ExampledCommand Video(CliConsole console)
     {
-        var size = CliOptions.Size("--size", "size of the video [default: 640x384]");
+        var size = CliOptions.Size("--size", "size of the video [default: 640x384, or that of a model on this machine]");
         var frames = CliOptions.Whole("--frames", "N", "frames: 1, 9, 17, ... [default: 121]", 1);
         var seconds = CliOptions.Number("--seconds", "S", "length in place of --frames, at 24 frames a second", zero: false);
         var blocks = CliOptions.Whole("--blocks", "N", "keep only N blocks of the transformer, so that a CPU makes a long video soon [default: all]", 1);
         var history = CliOptions.Memory("--history-cache", "most memory of the history cache; 0 keeps none [default: what is free]", zero: true);
         var noDecoding = CliOptions.Flag("--no-decoding", "only sample the latents");
-        var family = FamilyOption();
+        var model = CliOptions.Text("--model", "NAME", $"sizes of which model: {string.Join(", ", ModelFamilies.All.Select(family => family.ShortName))} in the released size, or a model on this machine [default: miniflux]");
+        var plot = CliOptions.Text("--plot", "FILE", "draw time and memory of each unit, too (.svg)");
         var common = new BenchOptions("videos, the median of whose times is given");
         var command = new ExampledCommand("video", "Makes a whole video, from text features to frames, with the steps of the released models, and tells the time of each unit.",
-            $"{About.Name} bench video --device cuda --dtype bf16 --size 1280x768 --markdown", $"{About.Name} bench video --blocks 3 --seconds 10 --dtype bf16 --no-decoding") { size, frames, seconds, blocks, history, noDecoding, family };
+            $"{About.Name} bench video --device cuda --dtype bf16 --size 1280x768 --markdown", $"{About.Name} bench video --blocks 3 --seconds 10 --dtype bf16 --no-decoding", $"{About.Name} bench video --model sprites --seconds 60 --plot units.svg") { size, frames, seconds, blocks, history, noDecoding, model, plot };
         common.AddTo(command);
         command.SetAction((parsed, cancellationToken) =>
         {
-            var (width, height) = parsed.GetValue(size) is { } pixels ? (pixels.Width, pixels.Height) : (640, 384);
-            var length = parsed.GetValue(seconds) is { } time ? VideoLength.Fitting((int)Math.Round(time * 24) + 1) : parsed.GetValue(frames) ?? 121;
-            var video = new VideoToMeasure(FamilyOf(parsed.GetValue(family)), width, height, length, parsed.GetValue(blocks), parsed.GetValue(history)) { IsDecoded = !parsed.GetValue(noDecoding) };
-            return Run(common.Read(parsed, new BenchmarkOptions { Video = video }), common, parsed, console, cancellationToken);
+            var name = parsed.GetValue(model);
+            var installed = name is null || ModelFamilies.All.Any(family => family.ShortName == name) ? null : PlannedModel.Of(CheckpointFolder.Open(ModelNames.Find(name)), null);
+            var (width, height) = parsed.GetValue(size) is { } pixels ? (pixels.Width, pixels.Height) : (installed?.Settings.Width ?? 640, installed?.Settings.Height ?? 384);
+            var length = parsed.GetValue(seconds) is { } time ? VideoLength.Frames(time, installed?.Settings.FramesPerSecond ?? 24) : parsed.GetValue(frames) ?? 121;
+            var video = new VideoToMeasure(installed?.Family ?? FamilyOf(name), width, height, length, parsed.GetValue(blocks), parsed.GetValue(history))
+            {
+                IsDecoded = !parsed.GetValue(noDecoding), Installed = installed,
+            };
+            if (parsed.GetValue(plot) is { } picture)
+                OutputFile.Check(picture, ".svg");
+            return Run(common.Read(parsed, new BenchmarkOptions { Video = video }), common, parsed, console, cancellationToken, report => UnitPlot.Write(report, parsed.GetValue(plot)));
         });
         return command;
     }
@@ -72,11 +80,12 @@ internal static class BenchCommand
         return command;
     }
 
-    private static Task<int> Run(BenchmarkOptions options, BenchOptions common, ParseResult parsed, CliConsole console, CancellationToken cancellationToken)
+    private static Task<int> Run(BenchmarkOptions options, BenchOptions common, ParseResult parsed, CliConsole console, CancellationToken cancellationToken, Action<BenchmarkReport>? then = null)
     {
         Check(options);
         var report = BenchmarkRun.Run(options, console.Note, cancellationToken);
         common.Print(report, parsed, console);
+        then?.Invoke(report);
         return Task.FromResult(ExitCode.Ok);
     }
 
@@ -241,6 +250,26 @@ internal static class BenchReport
         foreach (var row in report.Rows)
             table.AddRow(report.Cells(row).Select(cell => new Text(cell)));
         console.Result(table);
+    }
+}
+
+/// <summary>The picture of <c>bench video --plot</c>: time and memory of each unit.</summary>
+internal static class UnitPlot
+{
+    /// <summary>Draws the rows of a report that are units.</summary>
+    /// <param name="report">The measurement.</param>
+    /// <param name="file">SVG file to write; null writes none.</param>
+    public static void Write(BenchmarkReport report, string? file)
+    {
+        if (file is null)
+            return;
+        var units = report.Rows.Where(row => row.Unit is not null).ToLookup(row => row.Dtype);
+        var plot = new LinePlot("A long video, unit by unit", "unit", "seconds, gigabytes", LogX: false, LogY: false);
+        File.WriteAllText(file, plot.Draw([.. units.SelectMany(type => (Curve[])
+        [
+            new($"{type.Key}: seconds", [.. type.Select(row => ((double)row.Unit!.Value, row.Seconds))]),
+            new($"{type.Key}: memory, GB", [.. type.Select(row => ((double)row.Unit!.Value, row.PeakMb / 1000))]),
+        ])]));
     }
 }
 
