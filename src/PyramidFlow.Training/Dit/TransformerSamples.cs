@@ -26,9 +26,22 @@ internal sealed class TransformerSamples : IDisposable
     {
         (this.settings, this.openVae) = (settings, openVae);
         requests = [.. options.Requests()];
-        var clips = requests.Select(request => request.Resolve(settings)).ToList();
+        var clips = Resolve();
         size = (clips[0].Width, clips[0].Height);
         prompts = new EncodedPrompts(encoder, clips.SelectMany(clip => (string[])[clip.Prompt, .. clip.IsGuided ? [clip.NegativePrompt] : Array.Empty<string>()]));
+    }
+
+    // What is impossible stands in a configuration, not on the command line.
+    private List<GenerationSettings> Resolve()
+    {
+        try
+        {
+            return [.. requests.Select(request => request.Resolve(settings))];
+        }
+        catch (RequestException e)
+        {
+            throw new ArgumentException($"samples: {e.Message}", e);
+        }
     }
 
     /// <summary>Generates the clips and writes the sheet: one row per prompt, frames from first to last as columns.</summary>
