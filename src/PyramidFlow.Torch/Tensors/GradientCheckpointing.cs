@@ -34,6 +34,10 @@ public static class GradientCheckpointing
     /// <inheritdoc cref="Run(Func{Tensor, Tensor}, Tensor)"/>
     public static Tensor[] Run(Func<Tensor[], Tensor[]> block, params Tensor[] inputs)
     {
+        // Without backward nothing is recomputed, and kernels need not be those of a recorded pass.
+        if (!NoGrad.IsRecording)
+            return block(inputs);
+
         // Weights of the block need gradients even if no input does, as in a first block: an empty leaf connects them to the graph.
         using var scope = new TensorScope();
         var anchor = Tensor.Empty([0]);
