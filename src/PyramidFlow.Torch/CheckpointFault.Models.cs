@@ -238,7 +238,7 @@ internal static partial class CheckpointFault
         new("lora_rank_invalid", $"a LoRA of rank {rank} has no weights: use a rank of at least 1", null, ("rank", rank), ("least", 1));
 
     public static CheckpointException LoraAlpha(double alpha) =>
-        new("lora_alpha_invalid", Invariant($"alpha {alpha} leaves nothing of a LoRA: use the rank, or a number near it"), null, ("alpha", alpha));
+        new("lora_alpha_invalid", Invariant($"alpha {alpha} is {(alpha == 0 ? "nothing" : "no number")} to scale a LoRA with: use the rank, or a number near it"), null, ("alpha", alpha));
 
     public static CheckpointException NoLoraTarget() =>
         new("no_lora_target", "targets names no layer: leave it out for the projections of attention, or name some");

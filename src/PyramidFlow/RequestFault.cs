@@ -119,7 +119,7 @@ internal static class RequestFault
         new("steps_out_of_range", setting, Invariant($"{what} has {steps}: every stage needs 1 to 1000, such as 20"), ("value", steps), ("least", 1), ("most", 1000));
 
     public static RequestException GuidanceOutOfRange(string setting, string what, double value) =>
-        new("guidance_out_of_range", setting, Invariant($"{what} {value} is not 0 or more: use 0 to turn it off, or such as 7"), ("value", value), ("least", 0));
+        new("guidance_out_of_range", setting, Invariant($"{what} {value} is not 0 or more, or is too large: use 0 to turn it off, or such as 7"), ("value", value), ("least", 0));
 
     public static RequestException PrefixReuse(int steps, int most) =>
         new("reuse_prefix_out_of_range", "reuse_prefix", Invariant($"a prefix cannot be reused for {steps} steps: use 1 to {most}, such as 2, or 1 for exact results"),

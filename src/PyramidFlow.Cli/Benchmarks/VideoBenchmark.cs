@@ -29,7 +29,7 @@ internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure vi
         var settings = video.Settings(planned.Settings);
         var asked = new PipelineOptions { Type = writer.Type, Device = options.Device, Sampler = new SamplerOptions { HistoryBytes = video.HistoryBytes } };
         var placed = GenerationPlan.Of([settings], planned, asked).Placement;
-        var work = new Work(planned, new PyramidSampler(transformer, new PyramidFlowScheduler(new FlowOptions()), placed.Sampler), vae, Text(planned));
+        var work = new Work(planned, new PyramidSampler(transformer, PyramidFlowScheduler.OfStages(planned.Settings.Steps.Count), placed.Sampler), vae, Text(planned));
         progress($"{Math.Min(WarmUpFrames, video.Frames)} frames to warm up");
         Make(work, video with { Frames = Math.Min(WarmUpFrames, video.Frames) }, cancellationToken);
 
@@ -46,17 +46,18 @@ internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure vi
         foreach (var unit in Enumerable.Range(0, settings.Sampling.Units))
             Add("sampled", times.Select(t => t.Sampling[unit]), Flops(GenerationPhase.Denoising, unit), products, unit: unit, peak: times.Max(t => t.Peaks[unit]));
 
-        Add("sampled", times.Select(t => t.Sampling.Sum()), denoising, products);
+        var (sampled, decoded) = (times.Max(t => t.Peaks.Max()), times.Max(t => t.DecodingPeak));
+        Add("sampled", times.Select(t => t.Sampling.Sum()), denoising, products, peak: sampled);
         if (!video.IsDecoded)
             return;
-        Add("decoded", times.Select(t => t.Decoding), decoding, convolutions);
+        Add("decoded", times.Select(t => t.Decoding), decoding, convolutions, peak: decoded);
         // The rate at which both would run if each ran at its own.
         Add("made", times.Select(t => t.Sampling.Sum() + t.Decoding), denoising + decoding,
-            (denoising + decoding) / ((denoising / products) + (decoding / convolutions)), "video");
+            (denoising + decoding) / ((denoising / products) + (decoding / convolutions)), "video", peak: Math.Max(sampled, decoded));
 
         double Flops(GenerationPhase phase, int? unit = null) => plan.Where(part => part.Phase == phase && (unit is null || part.Unit == unit)).Sum(part => part.Flops);
 
-        void Add(string what, IEnumerable<double> seconds, double flops, double rate, string? kind = null, int? unit = null, long? peak = null) =>
+        void Add(string what, IEnumerable<double> seconds, double flops, double rate, string? kind = null, int? unit = null, long peak = 0) =>
             writer.Add($"{video.Installed?.Name ?? $"{video.Family}"} {video.Width}x{video.Height}{(video.Blocks is { } kept ? $", only {kept} blocks" : "")}, {video.Frames} frames {what}",
                 Timing.Median(seconds), flops, rate, unit: unit, kind: kind, peak: peak);
     }
@@ -67,19 +68,22 @@ internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure vi
         using var noise = new SeededNoise(settings.Seed);
         using var decoder = new UnitDecoder(work.Vae, work.Model.Settings.Latent);
         using var units = work.Sampler.Clip(settings.Sampling, work.Text, noise, cancellationToken: cancellationToken).GetEnumerator();
-        var (sampling, peaks, decoding) = (new List<double>(), new List<long>(), 0.0);
+        var (sampling, peaks, decoding, decodingPeak) = (new List<double>(), new List<long>(), 0.0, 0L);
         while (true)
         {
             var more = false;
             writer.ResetPeak();
             var seconds = Timing.Once(options.Device, () => more = units.MoveNext());
             if (!more)
-                return new UnitTimes(sampling, peaks, decoding);
+                return new UnitTimes(sampling, peaks, decoding, decodingPeak);
             sampling.Add(seconds);
             peaks.Add(TorchRuntime.PeakMemory(options.Device));
             using var latents = units.Current;
-            if (clip.IsDecoded)
-                decoding += Timing.Once(options.Device, () => FrameBytes.Of(decoder.Decode(latents).Select(0, 0)));
+            if (!clip.IsDecoded)
+                continue;
+            writer.ResetPeak();
+            decoding += Timing.Once(options.Device, () => FrameBytes.Of(decoder.Decode(latents).Select(0, 0)));
+            decodingPeak = Math.Max(decodingPeak, TorchRuntime.PeakMemory(options.Device));
         }
     }
 
@@ -93,8 +97,8 @@ internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure vi
             [length], Tensor.Randn([1, model.Transformer.PooledProjectionDim], generator).To(writer.Type).To(options.Device), []);
     }
 
-    // Seconds to sample each unit and the most bytes of tensors meanwhile, and seconds to decode all of them.
-    private sealed record UnitTimes(List<double> Sampling, List<long> Peaks, double Decoding);
+    // Seconds to sample each unit and the most bytes of tensors meanwhile, and the same for decoding all of them.
+    private sealed record UnitTimes(List<double> Sampling, List<long> Peaks, double Decoding, long DecodingPeak);
 
     private sealed record Work(PlannedModel Model, PyramidSampler Sampler, CausalVideoVae Vae, GuidedText Text);
 }

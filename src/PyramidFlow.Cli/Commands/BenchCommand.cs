@@ -42,14 +42,14 @@ internal static class BenchCommand
     {
         var size = CliOptions.Size("--size", "size of the video [default: 640x384, or that of a model on this machine]");
         var frames = CliOptions.Whole("--frames", "N", "frames: 1, 9, 17, ... [default: 121]", 1);
-        var seconds = CliOptions.Number("--seconds", "S", "length in place of --frames, at 24 frames a second", zero: false);
+        var seconds = CliOptions.Number("--seconds", "S", "length in place of --frames, at the frames per second of the model", zero: false);
         var blocks = CliOptions.Whole("--blocks", "N", "keep only N blocks of the transformer, so that a CPU makes a long video soon [default: all]", 1);
         var history = CliOptions.Memory("--history-cache", "most memory of the history cache; 0 keeps none [default: what is free]", zero: true);
         var noDecoding = CliOptions.Flag("--no-decoding", "only sample the latents");
         var model = CliOptions.Text("--model", "NAME", $"sizes of which model: {string.Join(", ", ModelFamilies.All.Select(family => family.ShortName))} in the released size, or a model on this machine [default: miniflux]");
         var plot = CliOptions.Text("--plot", "FILE", "draw time and memory of each unit, too (.svg)");
         var common = new BenchOptions("videos, the median of whose times is given");
-        var command = new ExampledCommand("video", "Makes a whole video, from text features to frames, with the steps of the released models, and tells the time of each unit.",
+        var command = new ExampledCommand("video", "Makes a whole video, from text features to frames, with the steps of the model and random weights, and tells the time of each unit.",
             $"{About.Name} bench video --device cuda --dtype bf16 --size 1280x768 --markdown", $"{About.Name} bench video --blocks 3 --seconds 10 --dtype bf16 --no-decoding", $"{About.Name} bench video --model sprites --seconds 60 --plot units.svg") { size, frames, seconds, blocks, history, noDecoding, model, plot };
         common.AddTo(command);
         command.SetAction((parsed, cancellationToken) =>
@@ -267,8 +267,8 @@ internal static class UnitPlot
         var plot = new LinePlot("A long video, unit by unit", "unit", "seconds, gigabytes", LogX: false, LogY: false);
         File.WriteAllText(file, plot.Draw([.. units.SelectMany(type => (Curve[])
         [
-            new($"{type.Key}: seconds", [.. type.Select(row => ((double)row.Unit!.Value, row.Seconds))]),
-            new($"{type.Key}: memory, GB", [.. type.Select(row => ((double)row.Unit!.Value, row.PeakMb / 1000))]),
+            new($"{type.Key}: seconds", [.. type.Select(row => (row.Unit!.Value + 1.0, row.Seconds))]),
+            new($"{type.Key}: memory, GB", [.. type.Select(row => (row.Unit!.Value + 1.0, row.PeakMb / 1000))]),
         ])]));
     }
 }

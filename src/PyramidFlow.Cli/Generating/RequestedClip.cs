@@ -59,7 +59,6 @@ internal sealed record RequestedClip(ClipArguments Clip, GenerationSettings Sett
     public static string Extension(ClipArguments clip, PipelineSettings settings) =>
         clip is { IsContinuation: false, Seconds: null } && (clip.Frames ?? settings.Frames) == 1 ? OutputFile.Picture : OutputFile.Video;
 
-    /// <summary>A request with every value filled in.</summary>
     /// <summary>How the clip is made: when weights are in memory, tiles, threads.</summary>
     /// <exception cref="RequestException">The model cannot make it, or it fits neither the budget nor the machine.</exception>
     public GenerationPlan Plan(PlannedModel model, PipelineOptions options) => GenerationPlan.Of([Settings], model, options);

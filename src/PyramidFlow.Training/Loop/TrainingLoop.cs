@@ -196,7 +196,7 @@ internal sealed class TrainingLoop
         {
             // The run stops and saves its state.
         }
-        catch (Exception e) when (e is PyramidFlowException or IOException or TorchException or ArgumentException)
+        catch (Exception e) when (e is MediaException or CheckpointException or RequestException or IOException or TorchException or ArgumentException)
         {
             progress?.Report(new TrainingProgress(state.Step, config.Steps, 0, 0, $"the samples of step {state.Step} cannot be made: {e.Message}"));
         }

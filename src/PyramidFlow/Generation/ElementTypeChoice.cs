@@ -30,11 +30,8 @@ internal sealed record ElementTypeChoice(ElementType Type, string Reason)
             return new(ElementType.Float32, "so small a transformer is no faster in bfloat16");
         var speedup = options.NarrowSpeedup ?? ProductSpeed.Narrow();
         return speedup >= LeastSpeedup
-            ? new(ElementType.BFloat16, Invariant($"products are {Tenths(speedup)} times as fast as in float32 here"))
-            : new(ElementType.Float32, Invariant($"products in bfloat16 are {Tenths(speedup)} times as fast here, and {LeastSpeedup} times would be worth it"));
-
-        // Rounded down, so that a rate below the limit does not read like the limit.
-        static string Tenths(double value) => Invariant($"{Math.Floor(10 * value) / 10:0.0}");
+            ? new(ElementType.BFloat16, Invariant($"products are {ProductSpeed.Tenths(speedup)} times as fast as in float32 here"))
+            : new(ElementType.Float32, Invariant($"products in bfloat16 are {ProductSpeed.Tenths(speedup)} times as fast here, and {LeastSpeedup} times would be worth it"));
     }
 
     /// <summary>The options with the type chosen.</summary>
@@ -94,6 +91,9 @@ internal static class ProductSpeed
         lock (Gate)
             return narrow ??= Measure();
     }
+
+    /// <summary>A ratio for people, rounded down, so that one below a limit does not read like the limit.</summary>
+    internal static string Tenths(double ratio) => Invariant($"{Math.Floor(10 * ratio) / 10:0.0}");
 
     /// <summary>
     /// Measures it on one thread, whatever the number of the run: the ratio is the same, and two threads that wait for each other beside other programs

@@ -12,8 +12,8 @@ public sealed record PipelineOptions
     public string? Variant { get; init; }
 
     /// <summary>
-    /// Element type to compute in; null takes bfloat16 on a GPU, and on a CPU where the transformer's weights are bfloat16 and products are at least 1.5 times as fast in it as in
-    /// float32 (a measurement of some 20 ms, once in a process), else float32. <see cref="GenerationPlan.Placement"/> has the type of a run.
+    /// Element type to compute in; null takes bfloat16 on a GPU, and on a CPU where the transformer's weights are bfloat16, it is at least 256 wide, and products are at least 1.5 times
+    /// as fast in it as in float32 (a measurement of some 30 ms, once in a process), else float32. <see cref="GenerationPlan.Placement"/> has the type of a run.
     /// </summary>
     public ElementType? Type { get; init; }
 

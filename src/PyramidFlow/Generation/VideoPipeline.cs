@@ -26,12 +26,7 @@ public sealed partial class VideoPipeline : IDisposable
         (this.models, Settings, this.isOwner) = (models, settings, isOwner);
         threads = options.Threads ?? TorchRuntime.Threads;
         this.options = options with { Type = models.Type, Threads = threads };
-        var stages = settings.Steps.Count;
-        scheduler = new PyramidFlowScheduler(new FlowOptions
-        {
-            Stages = stages,
-            StageRange = [.. Enumerable.Range(0, stages + 1).Select(i => (double)i / stages)],
-        });
+        scheduler = PyramidFlowScheduler.OfStages(settings.Steps.Count);
     }
 
     /// <summary>The checkpoint's defaults, for <see cref="GenerationOptions.Resolve"/>.</summary>

@@ -19,6 +19,11 @@ internal sealed class PyramidFlowScheduler
         Stages = MakeStages();
     }
 
+    /// <summary>The released schedule, divided into stages of equal parts of the axis.</summary>
+    /// <param name="stages">At least 1; the released models have 3.</param>
+    internal static PyramidFlowScheduler OfStages(int stages) =>
+        new(new FlowOptions { Stages = stages, StageRange = [.. Enumerable.Range(0, stages + 1).Select(i => (double)i / stages)] });
+
     /// <summary>The options of the schedule.</summary>
     public FlowOptions Options { get; }
 
