@@ -160,7 +160,7 @@ internal sealed class ClipObjective
     {
         whole = kind == SpriteObjective.FullSequence;
         Stages = StagesOf(kind);
-        var scheduler = new PyramidFlowScheduler(whole ? new FlowOptions { Stages = 1, StageRange = [0, 1] } : null);
+        var scheduler = whole ? PyramidFlowScheduler.OfStages(1) : new PyramidFlowScheduler();
         flow = new FlowObjective(scheduler, new ObjectiveOptions { SampleRatios = [.. Enumerable.Repeat(1, Stages)], CorruptRatio = corruptRatio });
     }
 

@@ -45,20 +45,20 @@ internal sealed class VideoBenchmark(BenchmarkOptions options, VideoToMeasure vi
         var (denoising, decoding) = (Flops(GenerationPhase.Denoising), Flops(GenerationPhase.Decoding));
         var (products, convolutions) = (rates.Gemm(writer.Type), rates.Conv(writer.Type));
         foreach (var unit in Enumerable.Range(0, settings.Sampling.Units))
-            Add("sampled", times.Select(t => t.Sampling[unit]), Flops(GenerationPhase.Denoising, unit), products, unit: unit, peak: times.Max(t => t.Peaks[unit]));
+            Add("sampled", times.Select(t => t.Sampling[unit]), Flops(GenerationPhase.Denoising, unit), products, times.Max(t => t.Peaks[unit]), unit: unit);
 
         var (sampled, decoded) = (times.Max(t => t.Peaks.Max()), times.Max(t => t.DecodingPeak));
-        Add("sampled", times.Select(t => t.Sampling.Sum()), denoising, products, peak: sampled);
+        Add("sampled", times.Select(t => t.Sampling.Sum()), denoising, products, sampled);
         if (!video.IsDecoded)
             return;
-        Add("decoded", times.Select(t => t.Decoding), decoding, convolutions, peak: decoded);
+        Add("decoded", times.Select(t => t.Decoding), decoding, convolutions, decoded);
         // The rate at which both would run if each ran at its own.
         Add("made", times.Select(t => t.Sampling.Sum() + t.Decoding), denoising + decoding,
-            (denoising + decoding) / ((denoising / products) + (decoding / convolutions)), "video", peak: Math.Max(sampled, decoded));
+            (denoising + decoding) / ((denoising / products) + (decoding / convolutions)), Math.Max(sampled, decoded), "video");
 
         double Flops(GenerationPhase phase, int? unit = null) => plan.Where(part => part.Phase == phase && (unit is null || part.Unit == unit)).Sum(part => part.Flops);
 
-        void Add(string what, IEnumerable<double> seconds, double flops, double rate, string? kind = null, int? unit = null, long peak = 0) =>
+        void Add(string what, IEnumerable<double> seconds, double flops, double rate, long peak, string? kind = null, int? unit = null) =>
             writer.Add($"{video.Installed?.Name ?? $"{video.Family}"} {video.Width}x{video.Height}{(video.Blocks is { } kept ? $", only {kept} blocks" : "")}, {video.Frames} frames {what}",
                 Timing.Median(seconds), flops, rate, unit: unit, kind: kind, peak: peak);
     }

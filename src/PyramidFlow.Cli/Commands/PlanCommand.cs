@@ -58,8 +58,9 @@ internal static class PlanRun
     {
         var model = Model(arguments);
         var settings = (clip with { Seed = 0 }).Resolve(model.Settings);
-        var choice = ElementTypeChoice.Of(model, arguments.Options());
-        var (type, asked) = (choice.Type, choice.In(arguments.Options()));
+        var asked = arguments.Options();
+        var choice = ElementTypeChoice.Of(model, asked);
+        (var type, asked) = (choice.Type, choice.In(asked));
         var (placed, fault) = Place(model, settings, asked);
         cancellationToken.ThrowIfCancellationRequested();
         var rates = speed is { } given ? new MachineSpeed(given * 1e9, given * 1e9) : Measured(type, asked.Device, console);

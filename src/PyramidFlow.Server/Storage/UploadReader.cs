@@ -210,8 +210,8 @@ internal static class DataUrl
 }
 
 /// <summary>
-/// The bytes that Base64 in a stream stands for. White space counts for nothing. <c>FromBase64Transform</c> does not do: it ignores an
-/// incomplete end, so a truncated text would go unnoticed, and fails on some white space with an error of the program.
+/// Decodes Base64 from a stream. White space is ignored. <c>FromBase64Transform</c> is not used: it ignores an incomplete end, so a truncated
+/// text would go unnoticed, and throws an <see cref="ArgumentException"/> for some white space.
 /// </summary>
 /// <param name="text">Base64 in ASCII; stays open.</param>
 internal sealed class Base64Stream(Stream text) : ReadOnlyStream
