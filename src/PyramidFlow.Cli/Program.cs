@@ -9,6 +9,7 @@ internal static class Program
     private static async Task<int> Main(string[] arguments)
     {
         using var signals = new CancelOnSignal();
+        LaunchedProcess.WatchLauncher();
         return await CommandLine.RunAsync(arguments, CliConsole.OfProcess(), signals.Token).ConfigureAwait(false);
     }
 }

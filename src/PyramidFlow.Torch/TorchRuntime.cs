@@ -227,6 +227,9 @@ internal static partial class ShimLocator
         // By default waiting OpenMP threads spin for a millisecond, which takes the CPU from other work on the machine.
         if (Environment.GetEnvironmentVariable("OMP_WAIT_POLICY") is not { Length: > 0 })
             _ = setenv("GOMP_SPINCOUNT", "20000", keepExisting);
+        // c10d also writes to the error stream what it throws. The first name is for builds with glog.
+        foreach (var name in new[] { "GLOG_minloglevel", "TORCH_CPP_LOG_LEVEL" })
+            _ = setenv(name, name[0] == 'G' ? "3" : "FATAL", keepExisting);
         // Lets freed GPU memory serve tensors of any size. The second name is for libtorch before 2.9.
         string[] allocator = ["PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"];
         if (!allocator.Any(name => Environment.GetEnvironmentVariable(name) is { Length: > 0 }))

@@ -171,6 +171,13 @@ internal static class RequestFault
     public static RequestException PlanOfOtherOptions() =>
         new("plan_of_other_options", null, "the plan is one for another variant, device or number type: plan with the options that the pipeline was loaded with");
 
+    public static RequestException ParallelOfOtherSize(string ways, int needed, int processes) =>
+        new("parallel_of_other_size", null, Invariant($"--parallel {ways} is for {needed} processes and there are {processes}: use ways whose product is {processes}, or start {needed} processes"),
+            ("ways", ways), ("needed", needed), ("processes", processes));
+
+    public static RequestException NoGuidanceToDivide(string ways) =>
+        new("no_guidance_to_divide", null, $"--parallel {ways} divides the two rows of guidance, and without guidance there is one: use timesteps", ("ways", ways));
+
     public static RequestException PixelsMissing() => new("pixels_missing", null, "the plan begins with a picture or video whose pixels are missing: add them (WithPixels)");
 
     public static RequestException PixelsNotPlanned() => new("pixels_not_planned", null, "the clip begins with no picture or video: plan it with one before its pixels are added");

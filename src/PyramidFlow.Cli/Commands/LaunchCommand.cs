@@ -1,10 +1,10 @@
 using System.CommandLine;
 using System.Diagnostics;
 using System.Globalization;
-using System.Net;
-using System.Net.Sockets;
+using System.IO.Pipes;
 using System.Runtime.InteropServices;
 using PyramidFlow.Cli.Terminal;
+using PyramidFlow.Torch.Distributed;
 
 namespace PyramidFlow.Cli.Commands;
 
@@ -20,21 +20,50 @@ internal static class LaunchCommand
             Description = "what each of them runs, after --",
             Arity = ArgumentArity.OneOrMore,
         };
+        var limit = CliOptions.Whole("--time-limit", "S", "longest time a process waits for another, in seconds [default: 600]", 1, 86400);
         var command = new ExampledCommand("launch",
-            "Runs a command in several processes that train together; real torchrun, which sets the same variables, works too.",
-            $"{About.Name} launch --nproc 2 -- train dit --config configs/sprites-dit.json --out runs/sprites") { count, arguments };
-        command.SetAction((parsed, cancellationToken) => LaunchRun.RunAsync(parsed.GetValue(count)!.Value, parsed.GetRequiredValue(arguments), console, cancellationToken));
+            "Runs a command in several processes that work together; torchrun, srun and mpirun work too (docs/distributed.md).",
+            $"{About.Name} launch --nproc 2 -- train dit --config configs/sprites-dit.json --out runs/sprites") { count, limit, arguments };
+        command.SetAction((parsed, _) => LaunchRun.RunAsync(
+            new LaunchOptions(parsed.GetValue(count)!.Value, parsed.GetRequiredValue(arguments), parsed.GetValue(limit)), console));
         return command;
     }
 }
 
-/// <summary>Starts the processes of a group and ends when they have ended; when one fails, the others are ended too.</summary>
-internal static class LaunchRun
+/// <summary>
+/// Starts the processes of a group and ends when they have ended. When one fails, the others have a moment to say why they end, and
+/// are ended then. They see when this process is gone, however it ends.
+/// </summary>
+internal sealed class LaunchRun : IDisposable
 {
-    public static async Task<int> RunAsync(int count, string[] command, CliConsole console, CancellationToken cancellationToken)
+    private static readonly TimeSpan TimeToSpeak = TimeSpan.FromSeconds(15), TimeToSave = TimeSpan.FromSeconds(15);
+
+    private readonly LaunchOptions options;
+    private readonly CliConsole console;
+
+    // Only this user can enter the folder, so no stranger reaches the store in it.
+    private readonly DirectoryInfo folder = Directory.CreateTempSubdirectory("pyramidflow-");
+    private readonly AnonymousPipeServerStream alive = new(PipeDirection.Out, HandleInheritability.Inheritable);
+
+    private LaunchRun(LaunchOptions options, CliConsole console) => (this.options, this.console) = (options, console);
+
+    public static async Task<int> RunAsync(LaunchOptions options, CliConsole console)
     {
-        var port = FreePort();
-        var processes = Enumerable.Range(0, count).Select(rank => Start(rank, count, port, command, console)).ToList();
+        using var launch = new LaunchRun(options, console);
+        return await launch.RunAsync().ConfigureAwait(false);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        alive.Dispose();
+        folder.Delete(recursive: true);
+    }
+
+    private async Task<int> RunAsync()
+    {
+        var processes = Enumerable.Range(0, options.Count).Select(Start).ToList();
+        alive.DisposeLocalCopyOfClientHandle();
 
         // Ctrl-C in a terminal reaches all processes by itself; a second signal would end them before they have saved.
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, _ => processes.ForEach(Terminate));
@@ -50,6 +79,8 @@ internal static class LaunchRun
                     // The first process may still save its state after a stop that all agreed on.
                     if (code == ExitCode.Cancelled)
                         await Task.WhenAll(running).ConfigureAwait(false);
+                    else
+                        await EndAsync(processes, running).ConfigureAwait(false);
                     return code;
                 }
             }
@@ -67,14 +98,28 @@ internal static class LaunchRun
         }
     }
 
-    private static Process Start(int rank, int count, int port, string[] command, CliConsole console)
+    private static async Task EndAsync(List<Process> processes, List<Task<int>> running)
+    {
+        foreach (var patience in new[] { TimeToSpeak, TimeToSave })
+        {
+            if (await Task.WhenAny(Task.WhenAll(running), Task.Delay(patience)).ConfigureAwait(false) is Task<int[]>)
+                return;
+            foreach (var process in processes.Where(process => !process.HasExited))
+                Terminate(process);
+        }
+    }
+
+    private Process Start(int rank)
     {
         // Rank zero inherits the streams. The others forward only their error stream.
-        var start = Self(command);
+        var start = Self(options.Command);
         (start.RedirectStandardOutput, start.RedirectStandardError) = (rank > 0, rank > 0);
-        foreach (var (name, value) in new[] { ("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", count), ("MASTER_PORT", port) })
+        foreach (var (name, value) in new[] { ("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", options.Count), ("LOCAL_WORLD_SIZE", options.Count) })
             start.Environment[name] = value.ToString(CultureInfo.InvariantCulture);
-        start.Environment["MASTER_ADDR"] = "127.0.0.1";
+        start.Environment[Rendezvous.StoreVariable] = Path.Combine(folder.FullName, "store");
+        start.Environment[LaunchedProcess.LauncherVariable] = alive.GetClientHandleAsString();
+        if (options.LimitSeconds is { } limit)
+            start.Environment[LaunchedProcess.LimitVariable] = limit.ToString(CultureInfo.InvariantCulture);
         var process = Process.Start(start)!;
         if (rank > 0)
         {
@@ -112,11 +157,10 @@ internal static class LaunchRun
         using var kill = Process.Start("kill", ["-TERM", process.Id.ToString(CultureInfo.InvariantCulture)]);
         kill.WaitForExit();
     }
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
-    }
 }
+
+/// <summary>What <c>launch</c> starts.</summary>
+/// <param name="Count">Number of processes.</param>
+/// <param name="Command">Arguments of each of them.</param>
+/// <param name="LimitSeconds">Longest wait of a process for another; null is the default.</param>
+internal sealed record LaunchOptions(int Count, string[] Command, int? LimitSeconds);

@@ -120,13 +120,21 @@ internal static class TrainRun
         if (File.Exists(folder))
             throw new UsageException($"{folder} is a file: --out takes a folder");
         using var line = new ProgressLine(console);
-        using var group = Rendezvous.FromEnvironment(Environment.GetEnvironmentVariable) is { } rendezvous ? ProcessGroup.Join(rendezvous, cancellationToken: cancellationToken) : null;
+        using var group = await LaunchedProcess.JoinAsync(line, TrainingConfigFile.DeviceOf(config), cancellationToken).ConfigureAwait(false);
         var isFirst = group is not { Rank: > 0 };
         var end = await Task.Run(
             () =>
             {
-                TorchRuntime.Threads = threads ?? Environment.ProcessorCount;
-                return entry(config, folder, isFirst ? new TrainingMonitor(line) : null, group, cancellationToken);
+                TorchRuntime.Threads = threads ?? Math.Max(1, Environment.ProcessorCount / (group?.LocalSize ?? 1));
+                try
+                {
+                    group?.Agree(TrainingConfigFile.Facts(config), cancellationToken);
+                    return entry(config, folder, isFirst ? new TrainingMonitor(line) : null, group, cancellationToken);
+                }
+                catch (Exception e) when (group?.Record(e) ?? false)
+                {
+                    throw;
+                }
             },
             CancellationToken.None).ConfigureAwait(false);
         line.Clear();

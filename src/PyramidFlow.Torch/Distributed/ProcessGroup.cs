@@ -1,144 +1,460 @@
+using System.Diagnostics;
+using System.Globalization;
 using System.Numerics;
+using System.Reflection;
+using System.Runtime.InteropServices;
 
 namespace PyramidFlow.Torch.Distributed;
 
 /// <summary>
-/// Processes on one machine or several that reduce values over TCP. Every rank talks to rank zero, which adds in the order of
-/// the ranks, so that all processes get identical bits. All processes must make the same calls in the same order.
+/// Processes on one machine or several that exchange tensors, over c10d of libtorch: Gloo over TCP, or NCCL between GPUs. All
+/// processes make the same calls in the same order, from one thread at a time.
 /// </summary>
-public sealed class ProcessGroup : IDisposable
+/// <remarks>
+/// Sums are added in the order of the ranks, whatever the backend: all processes get identical bits, and the same bits as one process
+/// that adds the same parts in that order.
+/// </remarks>
+public sealed unsafe class ProcessGroup : IDisposable
 {
-    private const int ChunkLength = 1 << 18;
-    private static readonly TimeSpan DefaultTimeout = TimeSpan.FromMinutes(5);
+    private const int GlooBit = 2;
+    private const int NcclBit = 4;
 
-    private readonly PeerConnection[] peers;
-    private long calls;
+    // Elements that are reduced at a time: the next part is on its way while one is added up.
+    private const long PartLength = 1 << 22;
 
-    private ProcessGroup(Rendezvous rendezvous, PeerConnection[] peers) =>
-        (Rank, WorldSize, LocalRank, this.peers) = (rendezvous.Rank, rendezvous.WorldSize, rendezvous.LocalRank, peers);
+    // Below this many bytes every process sends everything to all others: one round in place of two.
+    private const long SmallBytes = 1 << 15;
+
+    private readonly Rendezvous rendezvous;
+    private readonly GroupOptions options;
+    private readonly KeyValueStore store;
+    private readonly RollCall roll;
+    private readonly long[] sent;
+    private readonly long[] received;
+    private nint handle;
+    private int calls;
+    private int agreements;
+    private string call = "the start";
+
+    private ProcessGroup(Rendezvous rendezvous, GroupOptions options, KeyValueStore store, KeyValueStore watched)
+    {
+        (this.rendezvous, this.options, this.store) = (rendezvous, options, store);
+        (sent, received) = (new long[WorldSize], new long[WorldSize]);
+        roll = new RollCall(watched, rendezvous, () => call);
+    }
 
     /// <summary>Rank of this process, from 0.</summary>
-    public int Rank { get; }
+    public int Rank => rendezvous.Rank;
 
     /// <summary>Number of processes.</summary>
-    public int WorldSize { get; }
+    public int WorldSize => rendezvous.WorldSize;
 
     /// <summary>Rank among the processes of this machine, from 0.</summary>
-    public int LocalRank { get; }
+    public int LocalRank => rendezvous.LocalRank;
 
-    /// <summary>Connects to the other processes.</summary>
-    /// <param name="rendezvous">Rank of this process, and where rank zero listens.</param>
-    /// <param name="timeout">How long to wait for the others; null is five minutes.</param>
+    /// <summary>Number of processes on this machine, which share its threads.</summary>
+    public int LocalSize => rendezvous.LocalSize;
+
+    /// <summary>Bytes of tensors that this process has sent to others.</summary>
+    public long BytesSent { get; private set; }
+
+    /// <summary>Whether this build has NCCL.</summary>
+    public static bool HasNccl => (Native.pf_distributed_parts() & NcclBit) != 0;
+
+    /// <summary>Meets the other processes, makes sure that all run the same program, and connects to them.</summary>
+    /// <param name="rendezvous">Rank of this process, and where the processes meet.</param>
+    /// <param name="options">Limit of waits, and backend; null is Gloo and ten minutes.</param>
     /// <param name="cancellationToken">Stops the waiting.</param>
-    /// <exception cref="ProcessGroupException">Not all processes connected, or the address cannot be used.</exception>
-    public static ProcessGroup Join(Rendezvous rendezvous, TimeSpan? timeout = null, CancellationToken cancellationToken = default) =>
-        new(rendezvous, rendezvous.Connect(timeout ?? DefaultTimeout, cancellationToken));
+    /// <exception cref="ProcessGroupException">Not all processes came, they differ, or the address cannot be used.</exception>
+    public static ProcessGroup Join(Rendezvous rendezvous, GroupOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        options ??= new GroupOptions();
+        TorchRuntime.EnsureStarted();
+        var parts = Native.pf_distributed_parts();
+        if (options.UseNccl ? (parts & NcclBit) == 0 : (parts & GlooBit) == 0)
+            throw ProcessGroupFault.BackendMissing(options.UseNccl ? "NCCL" : "Gloo");
+        KeyValueStore? store = null, watched = null;
+        ProcessGroup? group = null;
+        try
+        {
+            store = rendezvous.OpenStore(true, options, cancellationToken);
+            watched = rendezvous.OpenStore(false, options, cancellationToken);
+            group = new ProcessGroup(rendezvous, options, store, watched);
+            group.Connect(cancellationToken);
+            return group;
+        }
+        catch (Exception e)
+        {
+            group?.Record(e);
+            if (group is not null)
+            {
+                group.Dispose();
+            }
+            else
+            {
+                watched?.Dispose();
+                store?.Dispose();
+            }
+
+            throw;
+        }
+    }
+
+    /// <summary>Makes sure that all processes say the same.</summary>
+    /// <param name="facts">Names and values, such as a key of the configuration; the names are the same everywhere.</param>
+    /// <param name="cancellationToken">Stops the wait for the others.</param>
+    /// <exception cref="ProcessGroupException">A process says something else; it names the first fact that differs.</exception>
+    public void Agree(IEnumerable<(string Name, string Value)> facts, CancellationToken cancellationToken = default)
+    {
+        var number = agreements++;
+        store.Set(Key(Rank), string.Join('\n', facts.Select(fact => $"{fact.Name}\t{fact.Value}".ReplaceLineEndings(" "))));
+        var said = WaitForAll(Key, cancellationToken).Select(text => text.Split('\n')).ToArray();
+        for (var rank = 1; rank < WorldSize; rank++)
+        {
+            foreach (var (first, other) in Pairs(said[0], said[rank]))
+            {
+                if (first != other)
+                    throw ProcessGroupFault.Differs(rank, NameOf(first ?? other!), ValueOf(first), ValueOf(other));
+            }
+        }
+
+        string Key(int rank) => string.Create(CultureInfo.InvariantCulture, $"agree/{number}/{rank}");
+
+        static IEnumerable<(string? First, string? Other)> Pairs(string[] first, string[] other)
+        {
+            var theirs = other.DistinctBy(NameOf).ToDictionary(NameOf, StringComparer.Ordinal);
+            foreach (var fact in first.DistinctBy(NameOf))
+                yield return (fact, theirs.Remove(NameOf(fact), out var same) ? same : null);
+            foreach (var fact in theirs.Values)
+                yield return (null, fact);
+        }
+
+        static string NameOf(string fact) => fact.Split('\t')[0];
+
+        static string ValueOf(string? fact) => fact?.Split('\t', 2) is [_, var value] ? value : "nothing";
+    }
+
+    /// <summary>Tells the other processes why this one ends, before it does.</summary>
+    /// <param name="error">The error that ends it.</param>
+    /// <returns>False, for use in an exception filter.</returns>
+    public bool Record(Exception error)
+    {
+        // What another process caused is recorded already.
+        if (error is not ProcessGroupException { Code: "process_gone" or "process_ended" or "disconnected" } and not OperationCanceledException)
+            roll.Record(Rank, error.Message);
+        return false;
+    }
 
     /// <summary>Replaces the values of every process by their sum over all processes.</summary>
     /// <exception cref="ProcessGroupException">A process is gone, or makes another call.</exception>
     public void AllReduce<T>(Span<T> values)
         where T : unmanaged, INumber<T>
     {
-        Begin(Collective.AllReduce, values.Length);
-        var other = new T[Math.Min(ChunkLength, values.Length)];
-        for (var start = 0; start < values.Length; start += ChunkLength)
+        using var scope = new TensorScope();
+        var own = OfBytes(values);
+        var all = GatherSmall(own, "AllReduce");
+        values.Clear();
+        foreach (var part in all)
         {
-            var chunk = values[start..Math.Min(start + ChunkLength, values.Length)];
-            if (Rank == 0)
-            {
-                foreach (var peer in peers)
-                {
-                    peer.Receive(other.AsSpan(0, chunk.Length));
-                    Add(chunk, other);
-                }
-            }
-            else
-            {
-                peers[0].Send<T>(chunk);
-            }
-
-            SendFromRankZero(chunk);
+            var other = MemoryMarshal.Cast<byte, T>(part.Data<byte>());
+            for (var i = 0; i < values.Length; i++)
+                values[i] += other[i];
         }
     }
 
     /// <summary>Replaces a tensor of every process by the sum over all processes.</summary>
-    /// <param name="values">float32, contiguous, of the same length in every process.</param>
+    /// <param name="values">Contiguous, of the same shape in every process.</param>
     /// <exception cref="ProcessGroupException">A process is gone, or makes another call.</exception>
-    public void AllReduce(Tensor values) => OnCpu(values, chunk => AllReduce(chunk.Data<float>()));
+    public void AllReduce(Tensor values)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        var flat = values.View(values.ElementCount);
+        if (flat.ElementCount * flat.Type.Size() <= SmallBytes)
+        {
+            var sum = Sum(GatherSmall(Here(flat), "AllReduce"));
+            flat.CopyFrom(sum);
+            return;
+        }
 
-    /// <summary>Replaces a tensor of every process by that of rank zero.</summary>
-    /// <param name="values">float32, contiguous, of the same length in every process.</param>
+        Scattered? coming = null;
+        foreach (var (start, length) in Ranges(flat.ElementCount, PartLength))
+        {
+            var next = Scatter(flat.Narrow(0, start, length));
+            if (coming is not null)
+                Gather(coming);
+            coming = next;
+        }
+
+        Gather(coming!);
+    }
+
+    /// <summary>Replaces a tensor of every process by that of one of them.</summary>
+    /// <param name="values">Contiguous, of the same shape and type in every process.</param>
+    /// <param name="root">Rank whose tensor all receive.</param>
     /// <exception cref="ProcessGroupException">A process is gone, or makes another call.</exception>
-    public void Broadcast(Tensor values) => OnCpu(values, chunk => Broadcast(chunk.Data<float>()));
+    public void Broadcast(Tensor values, int root = 0)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        var here = Here(values);
+        Begin("Broadcast", here);
+
+        // A binomial tree: in each round, all that have the tensor send it on.
+        var place = (Rank - root + WorldSize) % WorldSize;
+        var reach = 1;
+        while (reach < WorldSize && reach * 2 <= place)
+            reach *= 2;
+        if (place > 0)
+            Receive(here, RankAt(place - reach), calls).Wait();
+        var sends = new List<Transfers>();
+        for (var step = place == 0 ? 1 : reach * 2; place + step < WorldSize; step *= 2)
+            sends.Add(Send(here, RankAt(place + step), calls));
+        foreach (var send in sends)
+            send.Wait();
+        Return(here, values);
+
+        int RankAt(int position) => (position + root) % WorldSize;
+    }
 
     /// <summary>Replaces the values of every process by those of rank zero.</summary>
     /// <exception cref="ProcessGroupException">A process is gone, or makes another call.</exception>
     public void Broadcast<T>(Span<T> values)
         where T : unmanaged
     {
-        Begin(Collective.Broadcast, values.Length);
-        SendFromRankZero(values);
+        using var scope = new TensorScope();
+        var own = OfBytes(values);
+        Broadcast(own);
+        own.Data<byte>().CopyTo(MemoryMarshal.AsBytes(values));
+    }
+
+    /// <summary>Sends a tensor to another process, which receives it with <see cref="Receive(Tensor, int)"/>.</summary>
+    /// <param name="values">Contiguous; unchanged until the transfer is waited for.</param>
+    /// <param name="to">Rank of the other process.</param>
+    /// <returns>The transfer under way. Transfers between two processes arrive in the order in which they were sent.</returns>
+    /// <exception cref="ProcessGroupException">The other process is gone.</exception>
+    public Transfers Send(Tensor values, int to)
+    {
+        call = string.Create(CultureInfo.InvariantCulture, $"Send {++sent[to]} to process {to}");
+        return Send(Here(values), to, Numbered(sent[to]));
+    }
+
+    /// <summary>Receives a tensor that another process sends with <see cref="Send(Tensor, int)"/>.</summary>
+    /// <param name="values">Contiguous, on the CPU unless NCCL moves it, of the same shape and type as what is sent.</param>
+    /// <param name="from">Rank of the other process.</param>
+    /// <exception cref="ProcessGroupException">The other process is gone.</exception>
+    public Transfers Receive(Tensor values, int from)
+    {
+        call = string.Create(CultureInfo.InvariantCulture, $"Receive {++received[from]} from process {from}");
+        return Receive(values, from, Numbered(received[from]));
+    }
+
+    /// <summary>Sends one tensor to each process and receives one from each.</summary>
+    /// <param name="outputs">What arrives from each rank: contiguous, with the shape and type of what that rank sends. Null receives nothing.</param>
+    /// <param name="inputs">What is sent to each rank: contiguous. Null sends nothing. The own rank's is copied.</param>
+    /// <exception cref="ProcessGroupException">A process is gone, or makes another call.</exception>
+    public Transfers Exchange(IReadOnlyList<Tensor?> outputs, IReadOnlyList<Tensor?> inputs)
+    {
+        call = string.Create(CultureInfo.InvariantCulture, $"Exchange {++calls}");
+        return StartExchange(outputs, inputs);
     }
 
     /// <summary>Waits until every process has made this call.</summary>
     /// <exception cref="ProcessGroupException">A process is gone, or makes another call.</exception>
     public void Barrier()
     {
-        Begin(Collective.Barrier, 0);
-        SendFromRankZero<byte>([0]);
+        using var scope = new TensorScope();
+        GatherSmall(Tensor.Zeros([1], ElementType.UInt8), "Barrier");
     }
+
+    /// <summary>The error behind a failure of libtorch in a transfer.</summary>
+    internal ProcessGroupException Explain(TorchException cause) => roll.Explain(cause);
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (var peer in peers)
-            peer.Dispose();
+        roll.Dispose();
+        if (handle != 0)
+            Native.pf_group_free(handle);
+        handle = 0;
+        store.Dispose();
     }
 
-    // Rank zero checks that all processes are about to do the same.
-    private void Begin(Collective collective, long count)
+    private void Connect(CancellationToken cancellationToken)
     {
-        calls++;
-        foreach (var peer in peers)
+        if (store.Count($"came/{Rank}") > 1)
+            throw ProcessGroupFault.RankTaken(Rank, WorldSize);
+        store.Set($"size/{Rank}", WorldSize.ToString(CultureInfo.InvariantCulture));
+        var sizes = WaitForAll(rank => $"size/{rank}", cancellationToken);
+        if (Array.FindIndex(sizes, size => size != sizes[Rank]) is >= 0 and var other)
+            throw ProcessGroupFault.Differs(other, "WORLD_SIZE", sizes[Rank], sizes[other]);
+        Agree(
+            [
+                ("program", typeof(ProcessGroup).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "unknown"),
+                ("libtorch", TorchRuntime.Version),
+                ("backend", options.UseNccl ? "NCCL" : "Gloo"),
+            ],
+            cancellationToken);
+        handle = Native.pf_group_new(store.Handle, options.UseNccl ? 1 : 0, Rank, WorldSize, rendezvous.Address, (long)options.Limit.TotalMilliseconds);
+        if (handle == 0)
+            throw roll.Explain(Native.Error("the connections between the processes"));
+    }
+
+    // Values of all ranks under their keys, once all have written them.
+    private string[] WaitForAll(Func<int, string> key, CancellationToken cancellationToken)
+    {
+        var values = new string?[WorldSize];
+        var begin = Stopwatch.GetTimestamp();
+        while (true)
         {
-            if (Rank == 0)
-                peer.ExpectHeader(collective, calls, count);
-            else
-                peer.SendHeader(collective, calls, count);
+            for (var rank = 0; rank < WorldSize; rank++)
+                values[rank] ??= store.TryGet(key(rank));
+            if (!values.Contains(null))
+                return values!;
+            roll.ThrowIfEnded();
+            var waited = Stopwatch.GetElapsedTime(begin);
+            int[] missing = [.. values.Index().Where(value => value.Item is null).Select(value => value.Index)];
+            if (waited > options.Limit)
+                throw ProcessGroupFault.Absent(missing, WorldSize, options.Limit);
+            options.Waiting?.Report(new GroupWaiting(missing, WorldSize, waited, options.Limit));
+            if (cancellationToken.WaitHandle.WaitOne(20))
+                cancellationToken.ThrowIfCancellationRequested();
         }
     }
 
-    private void SendFromRankZero<T>(Span<T> values)
+    // Starts to bring together what all ranks have of this one's share of a vector.
+    private Scattered Scatter(Tensor whole)
+    {
+        var here = Here(whole);
+        var shares = Shares(here);
+        var parts = Enumerable.Range(0, WorldSize).Select(_ => Tensor.Empty(shares[Rank].Shape, here.Type, here.Device)).ToArray();
+        Begin("AllReduce", here);
+        return new Scattered(whole, here, shares, parts, StartExchange(parts, shares));
+    }
+
+    // Adds up this rank's share, and completes the vector from the shares of all.
+    private void Gather(Scattered scattered)
+    {
+        var (whole, here, shares, parts, transfers) = scattered;
+        transfers.Wait();
+        using (var sum = Sum(parts))
+            shares[Rank].CopyFrom(sum);
+        foreach (var part in parts)
+            part.Dispose();
+        Begin("Gather", here);
+        StartExchange(shares, [.. Enumerable.Repeat(shares[Rank], WorldSize)]).Wait();
+        Return(here, whole);
+        if (!ReferenceEquals(here, whole))
+            here.Dispose();
+    }
+
+    private Tensor[] GatherSmall(Tensor own, string what)
+    {
+        var parts = Enumerable.Range(0, WorldSize).Select(_ => Tensor.Empty(own.Shape, own.Type, own.Device)).ToArray();
+        Begin(what, own);
+        StartExchange(parts, [.. Enumerable.Repeat(own, WorldSize)]).Wait();
+        return parts;
+    }
+
+    private static Tensor Sum(Tensor[] parts)
+    {
+        using var scope = new TensorScope();
+        var sum = parts[0].Clone();
+        foreach (var part in parts.Skip(1))
+            sum.AddInPlace(part);
+        return scope.Keep(sum);
+    }
+
+    // A share of a vector for each rank; their lengths differ by one element at most.
+    private Tensor[] Shares(Tensor vector)
+    {
+        var count = vector.ElementCount;
+        return [.. Enumerable.Range(0, WorldSize).Select(rank => (Start: count * rank / WorldSize, End: count * (rank + 1) / WorldSize))
+            .Select(range => vector.Narrow(0, range.Start, range.End - range.Start))];
+    }
+
+    private static IEnumerable<(long Start, long Length)> Ranges(long count, long length)
+    {
+        for (long start = 0; start < count; start += length)
+            yield return (start, Math.Min(length, count - start));
+    }
+
+    private void Begin(string what, Tensor values) =>
+        call = string.Create(CultureInfo.InvariantCulture, $"{what} {++calls} of {values.ElementCount * values.Type.Size()} bytes");
+
+    // Gloo moves the memory of the CPU only.
+    private Tensor Here(Tensor values) => options.UseNccl || values.Device.Type == DeviceType.Cpu ? values : values.To(Device.Cpu);
+
+    private static void Return(Tensor here, Tensor values)
+    {
+        if (!ReferenceEquals(here, values))
+            values.CopyFrom(here);
+    }
+
+    private static Tensor OfBytes<T>(ReadOnlySpan<T> values)
         where T : unmanaged
     {
-        foreach (var peer in peers)
-        {
-            if (Rank == 0)
-                peer.Send<T>(values);
-            else
-                peer.Receive(values);
-        }
+        var bytes = MemoryMarshal.AsBytes(values);
+        var tensor = Tensor.Empty([bytes.Length], ElementType.UInt8);
+        bytes.CopyTo(tensor.Data<byte>());
+        return tensor;
     }
 
-    private static void Add<T>(Span<T> sum, ReadOnlySpan<T> values)
-        where T : unmanaged, INumber<T>
+    // Transfers between two processes have numbers apart from those of the calls of all.
+    private static int Numbered(long transfer) => (int)((transfer & 0x3fffffff) | 0x40000000);
+
+    private Transfers StartExchange(IReadOnlyList<Tensor?> outputs, IReadOnlyList<Tensor?> inputs)
     {
-        for (var i = 0; i < sum.Length; i++)
-            sum[i] += values[i];
+        var to = new nint[WorldSize];
+        var from = new nint[WorldSize];
+        for (var rank = 0; rank < WorldSize; rank++)
+        {
+            (from[rank], to[rank]) = (outputs[rank]?.Handle ?? 0, inputs[rank]?.Handle ?? 0);
+            if (rank != Rank && inputs[rank] is { } input)
+                BytesSent += input.ElementCount * input.Type.Size();
+        }
+
+        fixed (nint* receive = from, send = to)
+            return new Transfers(this, Native.pf_group_exchange(handle, Rank, receive, send, WorldSize, calls));
     }
 
-    private static void OnCpu(Tensor values, Action<Tensor> action)
+    private Transfers Send(Tensor values, int to, int number)
     {
-        const long most = 1 << 26;
-        using var noGrad = NoGrad.Begin();
-        for (long start = 0; start < values.ElementCount; start += most)
-        {
-            using var scope = new TensorScope();
-            var part = values.Narrow(0, start, Math.Min(most, values.ElementCount - start));
-            var onCpu = part.To(Device.Cpu);
-            action(onCpu);
-            if (values.Device.Type != DeviceType.Cpu)
-                part.CopyFrom(onCpu);
-        }
+        BytesSent += values.ElementCount * values.Type.Size();
+        return new Transfers(this, Native.pf_group_transfer(handle, values.Handle, to, 0, number));
+    }
+
+    private Transfers Receive(Tensor values, int from, int number) => new(this, Native.pf_group_transfer(handle, values.Handle, from, 1, number));
+
+    // A vector that is being reduced: the vector, its memory that the backend can move, the shares of that, and what comes from all
+    // ranks for the own share.
+    private sealed record Scattered(Tensor Whole, Tensor Here, Tensor[] Shares, Tensor[] Parts, Transfers Transfers);
+}
+
+/// <summary>Tensors on their way between processes. The transfers keep the memory of the tensors alive until they are waited for.</summary>
+public sealed class Transfers
+{
+    private readonly ProcessGroup group;
+    private nint handle;
+
+    internal Transfers(ProcessGroup group, nint handle)
+    {
+        (this.group, this.handle) = (group, handle);
+        if (handle == 0)
+            throw group.Explain(Native.Error("a transfer between processes"));
+    }
+
+    /// <summary>Waits until everything has arrived, or left. Harmless when repeated.</summary>
+    /// <exception cref="ProcessGroupException">A process is gone, makes another call, or does not come within the limit.</exception>
+    public void Wait()
+    {
+        if (handle == 0)
+            return;
+        var failed = Native.pf_transfers_wait(handle) < 0;
+        var error = failed ? Native.Error("a transfer between processes") : null;
+        Native.pf_transfers_free(handle);
+        handle = 0;
+        if (error is not null)
+            throw group.Explain(error);
     }
 }

@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace PyramidFlow.Torch.Distributed;
 
 /// <summary>
@@ -21,43 +23,67 @@ public sealed class ProcessGroupException : PyramidFlowException
 internal static class ProcessGroupFault
 {
     public static ProcessGroupException VariableMissing(string variable) =>
-        new("variable_missing", $"{variable} is not set, though others of its kind are: start several processes with pyramidflow launch or torchrun", null, ("variable", variable));
+        new("variable_missing", $"{variable} is not set, though others of its kind are: start several processes with pyramidflow launch, torchrun, srun or mpirun", null, ("variable", variable));
 
     public static ProcessGroupException VariableOutOfRange(string variable, string value, int least, int most) =>
-        new("variable_out_of_range", $"{variable} is '{value}': it must be {least} to {most}; start several processes with pyramidflow launch or torchrun", null,
+        new("variable_out_of_range", $"{variable} is '{value}': it must be {least} to {most}; start several processes with pyramidflow launch, torchrun, srun or mpirun", null,
             ("variable", variable), ("value", value), ("least", least), ("most", most));
 
-    public static ProcessGroupException Absent(int missing, int worldSize, string address, int port) =>
-        new("processes_absent", $"{missing} of {worldSize} processes did not come to {address}:{port}: start as many as WORLD_SIZE says", null,
-            ("missing", missing), ("world_size", worldSize), ("port", port));
+    public static ProcessGroupException Absent(IReadOnlyList<int> missing, int worldSize, TimeSpan limit) =>
+        new("processes_absent", string.Create(CultureInfo.InvariantCulture, $"{List(missing)} of {worldSize} did not come within {limit.TotalSeconds:0.#} s: start as many as WORLD_SIZE says, and see what they said last"), null,
+            ("missing", missing.Count), ("world_size", worldSize), ("rank", missing[0]));
 
-    public static ProcessGroupException RankTaken(int rank, int size, int worldSize) =>
-        new("rank_taken", $"a process came as rank {rank} of {size}, which is taken or not one of {worldSize}: give every process a RANK of its own and the same WORLD_SIZE", null,
-            ("rank", rank), ("size", size), ("world_size", worldSize));
+    public static ProcessGroupException RankTaken(int rank, int worldSize) =>
+        new("rank_taken", $"two processes came as process {rank} of {worldSize}: give every process a RANK of its own, and every group an address or a port of its own", null,
+            ("rank", rank), ("world_size", worldSize));
 
     public static ProcessGroupException PortInUse(int port, Exception inner) =>
-        new("port_in_use", $"cannot listen on port {port} ({inner.Message}): set MASTER_PORT to a free one", inner, ("port", port));
+        new("port_in_use", $"cannot serve the store of the processes on port {port} ({inner.Message}): set MASTER_PORT to a free one", inner, ("port", port));
+
+    public static ProcessGroupException StoreFileFailed(string file, Exception inner) =>
+        new("store_file_failed", $"{file} cannot be used as the store of the processes ({inner.Message}): make room, or choose another folder for temporary files with TMPDIR", inner, ("file", file));
 
     public static ProcessGroupException NoAnswer(string address, int port, Exception inner) =>
         new("no_answer", $"process 0 does not answer at {address}:{port} ({inner.Message}): start it too, and check MASTER_ADDR and MASTER_PORT", inner,
             ("rank", 0), ("address", address), ("port", port));
 
-    public static ProcessGroupException Stranger(int rank) =>
-        new("stranger", $"what connected as process {rank} is no pyramidflow of this version: check MASTER_ADDR and MASTER_PORT", null, ("rank", rank));
+    public static ProcessGroupException NoStore(string address, int port) =>
+        new("no_store", $"what answers at {address}:{port} is no store of this libtorch: check MASTER_ADDR and MASTER_PORT, and that all processes have the same libtorch", null,
+            ("address", address), ("port", port));
+
+    public static ProcessGroupException BackendMissing(string backend) =>
+        new("backend_missing", $"this build has no {backend}: "
+            + (backend == "NCCL" ? "install the headers of NCCL and CUDA and build the native part again" : "install libgloo-dev and build the native part again"), null, ("backend", backend));
+
+    /// <summary>The error for processes that were started with different programs, configurations, data or weights.</summary>
+    /// <param name="rank">The process that differs from process 0.</param>
+    /// <param name="fact">What differs, such as a key of the configuration.</param>
+    /// <param name="first">Its value in process 0.</param>
+    /// <param name="other">Its value in the other process.</param>
+    public static ProcessGroupException Differs(int rank, string fact, string first, string other) =>
+        new("processes_differ", $"{fact} is {first} in process 0 and {other} in process {rank}: start all processes with the same program, configuration, data and weights", null,
+            ("rank", rank), ("fact", fact), ("first", first), ("other", other));
 
     /// <summary>The error for a process that makes another call than this one.</summary>
     /// <param name="rank">The other process.</param>
-    /// <param name="other">Its call, such as "Sum 3 of 10 numbers".</param>
+    /// <param name="other">Its call, such as "AllReduce 3 of 40 bytes".</param>
     /// <param name="own">The call of this process.</param>
     public static ProcessGroupException OutOfStep(int rank, string other, string own) =>
         new("out_of_step", $"process {rank} is at {other}, this one at {own}: start all processes with the same program, configuration and folder", null,
             ("rank", rank), ("other", other), ("own", own));
 
-    /// <summary>The error for a process that begins at another step of a training than rank zero.</summary>
-    public static ProcessGroupException OtherStep(int rank, long step, long first) =>
-        new("other_step", $"process {rank} is at step {step}, the first one at {first}: give all processes the same --out folder", null,
-            ("rank", rank), ("step", step), ("first", first));
-
     public static ProcessGroupException Gone(int rank, Exception inner) =>
         new("process_gone", $"process {rank} is gone: see what it said last, then start all processes again to go on from the last checkpoint", inner, ("rank", rank));
+
+    /// <summary>The error for a process that ended with an error and told the others.</summary>
+    /// <param name="rank">The process.</param>
+    /// <param name="sentence">Its error.</param>
+    public static ProcessGroupException Ended(int rank, string sentence) =>
+        new("process_ended", $"process {rank} ended: {sentence}", null, ("rank", rank));
+
+    public static ProcessGroupException Disconnected(Exception inner) =>
+        new("disconnected", $"the connection between the processes broke though all of them live ({inner.Message}): check the network between the machines, then start all processes again", inner);
+
+    private static string List(IReadOnlyList<int> ranks) =>
+        ranks.Count == 1 ? $"process {ranks[0]}" : $"processes {string.Join(", ", ranks.Take(8))}{(ranks.Count > 8 ? ", ..." : "")}";
 }

@@ -1,210 +1,162 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Net;
-using System.Net.Sockets;
-using System.Runtime.InteropServices;
 
 namespace PyramidFlow.Torch.Distributed;
 
-/// <summary>Rank of this process and the address where all processes of a group meet, as torchrun passes them.</summary>
-/// <param name="Rank">Rank of this process, from 0 (<c>RANK</c>).</param>
-/// <param name="WorldSize">Number of processes (<c>WORLD_SIZE</c>).</param>
-/// <param name="LocalRank">Rank among the processes of this machine, from 0 (<c>LOCAL_RANK</c>).</param>
-/// <param name="MasterAddress">Address where rank zero listens (<c>MASTER_ADDR</c>).</param>
-/// <param name="MasterPort">Port where rank zero listens (<c>MASTER_PORT</c>).</param>
-public sealed record Rendezvous(int Rank, int WorldSize, int LocalRank, string MasterAddress, int MasterPort)
+/// <summary>Rank of this process, and the store where all processes of a group meet.</summary>
+/// <param name="Rank">Rank of this process, from 0.</param>
+/// <param name="WorldSize">Number of processes, at least 1.</param>
+/// <param name="LocalRank">Rank among the processes of this machine, from 0.</param>
+/// <param name="Address">Address of the machine that serves the store.</param>
+/// <param name="Port">Port of the store.</param>
+public sealed record Rendezvous(int Rank, int WorldSize, int LocalRank, string Address, int Port)
 {
-    /// <summary>Reads the environment variables of torchrun.</summary>
+    /// <summary>Variable in which <c>launch</c> names the file of the store.</summary>
+    internal const string StoreVariable = "PYRAMIDFLOW_GROUP_STORE";
+
+    private const int DefaultPort = 29500;
+    private const string ThisMachine = "127.0.0.1";
+
+    private static readonly TimeSpan Retry = TimeSpan.FromMilliseconds(200);
+
+    /// <summary>Number of processes on this machine, which share its threads; 1 where nobody says it.</summary>
+    public int LocalSize { get; init; } = 1;
+
+    /// <summary>File that holds the store in place of an address, for processes of one machine; null is TCP.</summary>
+    public string? StoreFile { get; init; }
+
+    /// <summary>Whether another program, such as torchrun, serves the store. Otherwise rank zero does.</summary>
+    public bool IsServed { get; init; }
+
+    /// <summary>What the keys of this group begin with.</summary>
+    public string Prefix { get; init; } = "pyramidflow";
+
+    /// <summary>Reads what <c>launch</c>, torchrun, srun or mpirun say in environment variables.</summary>
     /// <param name="variable">Returns the value of a variable or null, such as <see cref="Environment.GetEnvironmentVariable(string)"/>.</param>
     /// <returns>Null for a single process.</returns>
     /// <exception cref="ProcessGroupException">A variable is missing or impossible.</exception>
     public static Rendezvous? FromEnvironment(Func<string, string?> variable)
     {
-        if (variable("WORLD_SIZE") is null && variable("RANK") is null)
-            return null;
-        var size = Number("WORLD_SIZE", 1, int.MaxValue);
-        var rank = Number("RANK", 0, size - 1);
-        if (size == 1)
-            return null;
-        var local = variable("LOCAL_RANK") is null ? rank : Number("LOCAL_RANK", 0, size - 1);
-        return new Rendezvous(rank, size, local, variable("MASTER_ADDR") ?? throw ProcessGroupFault.VariableMissing("MASTER_ADDR"), Number("MASTER_PORT", 1, ushort.MaxValue));
+        var own = variable("WORLD_SIZE") is not null || variable("RANK") is not null;
+        (string Rank, string Size, string Local, string LocalSize)[] programs =
+        [
+            ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
+            ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE"),
+            ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"),
+            ("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
+        ];
+        foreach (var program in own ? programs[..1] : programs)
+        {
+            if (!own && variable(program.Size) is null)
+                continue;
+            var size = Number(program.Size, 1, int.MaxValue);
+            var rank = Number(program.Rank, 0, size - 1);
+            if (size == 1)
+                return null;
+            var local = variable(program.Local) is null ? rank : Number(program.Local, 0, size - 1);
+            // Slurm writes 4(x2),3 where two machines have four tasks each.
+            var localSize = int.TryParse(variable(program.LocalSize)?.Split('(', ',')[0], NumberStyles.None, CultureInfo.InvariantCulture, out var here) && here >= 1 ? here : 1;
+            if (variable(StoreVariable) is { Length: > 0 } file)
+                return new Rendezvous(rank, size, local, ThisMachine, 0) { LocalSize = localSize, StoreFile = file };
+            return new Rendezvous(rank, size, local, AddressOf(program.Size, size), variable("MASTER_PORT") is null && !own ? PortOfJob() : Number("MASTER_PORT", 1, ushort.MaxValue))
+            {
+                LocalSize = localSize,
+                IsServed = variable("TORCHELASTIC_USE_AGENT_STORE") is "True",
+                Prefix = $"pyramidflow/{variable("TORCHELASTIC_RUN_ID")}/{variable("TORCHELASTIC_RESTART_COUNT")}",
+            };
+        }
+
+        return null;
 
         int Number(string name, int least, int most) => variable(name) is not { } text ? throw ProcessGroupFault.VariableMissing(name)
             : int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number >= least && number <= most ? number
             : throw ProcessGroupFault.VariableOutOfRange(name, text, least, most);
+
+        // Jobs of one machine at the same time need ports of their own.
+        int PortOfJob() => long.TryParse(variable("SLURM_JOB_ID"), NumberStyles.None, CultureInfo.InvariantCulture, out var job) ? DefaultPort + (int)(job % 1000) : DefaultPort;
+
+        string AddressOf(string sizeVariable, int size) => variable("MASTER_ADDR")
+            ?? (sizeVariable == "SLURM_STEP_NUM_TASKS" && (variable("SLURM_STEP_NODELIST") ?? variable("SLURM_JOB_NODELIST")) is { } nodes ? FirstNode(nodes) : null)
+            ?? (variable("OMPI_COMM_WORLD_LOCAL_SIZE") == size.ToString(CultureInfo.InvariantCulture) ? ThisMachine : throw ProcessGroupFault.VariableMissing("MASTER_ADDR"));
     }
 
-    /// <summary>Connects this process: rank zero to all others, every other rank to rank zero.</summary>
-    /// <param name="timeout">How long to wait for the other processes.</param>
+    /// <summary>The first machine of a list as Slurm writes it: <c>node[03-07,9],other</c> begins with <c>node03</c>.</summary>
+    internal static string FirstNode(string nodes)
+    {
+        var bracket = nodes.IndexOf('[', StringComparison.Ordinal);
+        var comma = nodes.IndexOf(',', StringComparison.Ordinal);
+        if (bracket < 0 || (comma >= 0 && comma < bracket))
+            return comma < 0 ? nodes : nodes[..comma];
+        var end = nodes.IndexOfAny([',', '-', ']'], bracket);
+        return nodes[..bracket] + (end < 0 ? nodes[(bracket + 1)..] : nodes[(bracket + 1)..end]);
+    }
+
+    /// <summary>Opens the store, and waits for the process that serves it.</summary>
+    /// <param name="serve">Whether this process serves the store where no other program does.</param>
+    /// <param name="options">Limit of the waiting.</param>
     /// <param name="cancellationToken">Stops the waiting.</param>
-    /// <returns>Connections in the order of ranks, from 1; of another rank only the one to rank zero.</returns>
-    internal PeerConnection[] Connect(TimeSpan timeout, CancellationToken cancellationToken)
+    internal KeyValueStore OpenStore(bool serve, GroupOptions options, CancellationToken cancellationToken)
     {
-        var deadline = Stopwatch.GetTimestamp() + (long)(timeout.TotalSeconds * Stopwatch.Frequency);
-        return Rank == 0 ? AcceptAll(deadline, cancellationToken) : [ConnectToRankZero(deadline, cancellationToken)];
-    }
-
-    private PeerConnection[] AcceptAll(long deadline, CancellationToken cancellationToken)
-    {
-        var peers = new PeerConnection?[WorldSize - 1];
-        using var listener = Listen();
-        Span<int> hello = stackalloc int[2];                                  // rank, world size
-        try
-        {
-            while (peers.Contains(null))
-            {
-                var client = Accept(listener, deadline, cancellationToken)
-                    ?? throw ProcessGroupFault.Absent(peers.Count(peer => peer is null), WorldSize, MasterAddress, MasterPort);
-                var peer = PeerConnection.Open(0, client);
-                peer.Receive(hello);
-                var (rank, size) = (hello[0], hello[1]);
-                if (size != WorldSize || rank < 1 || rank >= WorldSize || peers[rank - 1] is not null)
-                {
-                    peer.Dispose();
-                    throw ProcessGroupFault.RankTaken(rank, size, WorldSize);
-                }
-
-                peers[rank - 1] = PeerConnection.Open(rank, client);
-            }
-
-            return [.. peers.Select(peer => peer!)];
-        }
-        catch
-        {
-            foreach (var peer in peers)
-                peer?.Dispose();
-            throw;
-        }
-    }
-
-    private TcpListener Listen()
-    {
-        try
-        {
-            var listener = new TcpListener(IPAddress.Any, MasterPort);
-            listener.Start();
-            return listener;
-        }
-        catch (SocketException e)
-        {
-            throw ProcessGroupFault.PortInUse(MasterPort, e);
-        }
-    }
-
-    // Null at the deadline.
-    private static TcpClient? Accept(TcpListener listener, long deadline, CancellationToken cancellationToken)
-    {
-        using var timeout = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        var left = Stopwatch.GetElapsedTime(Stopwatch.GetTimestamp(), deadline);
-        timeout.CancelAfter(left > TimeSpan.Zero ? left : TimeSpan.Zero);
-        try
-        {
-            return listener.AcceptTcpClientAsync(timeout.Token).AsTask().GetAwaiter().GetResult();
-        }
-        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
-        {
-            return null;
-        }
-    }
-
-    private PeerConnection ConnectToRankZero(long deadline, CancellationToken cancellationToken)
-    {
+        if (StoreFile is { } file)
+            return Guard(() => KeyValueStore.InFile(file, options.Limit), e => ProcessGroupFault.StoreFileFailed(file, e));
+        if (serve && Rank == 0 && !IsServed)
+            return Guard(() => KeyValueStore.OverTcp(Address, Port, true, Prefix, options.Limit), e => ProcessGroupFault.PortInUse(Port, e));
+        var begin = Stopwatch.GetTimestamp();
         while (true)
         {
-            var client = new TcpClient();
             try
             {
-                client.Connect(MasterAddress, MasterPort);
-                var peer = PeerConnection.Open(0, client);
-                peer.Send<int>([Rank, WorldSize]);
-                return peer;
+                // Each attempt is short, so that Ctrl-C is heard while rank zero is not there.
+                var store = KeyValueStore.OverTcp(Address, Port, false, Prefix, options.Limit < TimeSpan.FromSeconds(2) ? options.Limit : TimeSpan.FromSeconds(2));
+                var word = $"{Rank}/{Environment.ProcessId}";
+                store.Set($"hello/{word}", word);
+                if (store.TryGet($"hello/{word}") == word)
+                    return store;
+                store.Dispose();
+                throw ProcessGroupFault.NoStore(Address, Port);
             }
-            catch (SocketException e)
+            catch (TorchException e)
             {
-                client.Dispose();
-                if (Stopwatch.GetTimestamp() > deadline)
-                    throw ProcessGroupFault.NoAnswer(MasterAddress, MasterPort, e);
+                var waited = Stopwatch.GetElapsedTime(begin);
+                if (waited > options.Limit)
+                    throw ProcessGroupFault.NoAnswer(Address, Port, e);
+                options.Waiting?.Report(new GroupWaiting([0], WorldSize, waited, options.Limit));
             }
 
-            // Rank zero may still be starting.
-            if (cancellationToken.WaitHandle.WaitOne(TimeSpan.FromMilliseconds(100)))
+            if (cancellationToken.WaitHandle.WaitOne(Retry))
                 cancellationToken.ThrowIfCancellationRequested();
         }
     }
-}
 
-/// <summary>An operation that all processes do together; part of every header, so that processes out of step are detected.</summary>
-internal enum Collective
-{
-    AllReduce = 1,
-    Broadcast,
-    Barrier,
-}
-
-/// <summary>A TCP connection to another process of the group.</summary>
-/// <param name="rank">Rank of the other process.</param>
-/// <param name="client">A connected client; this object owns it.</param>
-internal sealed class PeerConnection(int rank, TcpClient client) : IDisposable
-{
-    private const int Magic = 0x50464731;
-
-    private readonly NetworkStream stream = client.GetStream();
-
-    /// <summary>Wraps a new connection.</summary>
-    public static PeerConnection Open(int rank, TcpClient client)
-    {
-        client.NoDelay = true;
-
-        // Detects within a minute that the other machine has vanished.
-        client.Client.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
-        client.Client.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, 30);
-        client.Client.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveInterval, 10);
-        client.Client.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveRetryCount, 3);
-        return new PeerConnection(rank, client);
-    }
-
-    public void Send<T>(ReadOnlySpan<T> values)
-        where T : unmanaged
+    private static KeyValueStore Guard(Func<KeyValueStore> open, Func<TorchException, ProcessGroupException> explain)
     {
         try
         {
-            stream.Write(MemoryMarshal.AsBytes(values));
+            return open();
         }
-        catch (IOException e)
+        catch (TorchException e)
         {
-            throw Disconnected(e);
+            throw explain(e);
         }
     }
-
-    public void Receive<T>(Span<T> values)
-        where T : unmanaged
-    {
-        try
-        {
-            stream.ReadExactly(MemoryMarshal.AsBytes(values));
-        }
-        catch (IOException e)
-        {
-            throw Disconnected(e);
-        }
-    }
-
-    /// <summary>Announces the next collective.</summary>
-    public void SendHeader(Collective collective, long number, long count) => Send<long>([Magic, (long)collective, number, count]);
-
-    /// <summary>Receives what the other process does next, and requires that it is the same as here.</summary>
-    /// <exception cref="ProcessGroupException">It is something else.</exception>
-    public void ExpectHeader(Collective collective, long number, long count)
-    {
-        Span<long> header = stackalloc long[4];
-        Receive(header);
-        if (header[0] != Magic)
-            throw ProcessGroupFault.Stranger(rank);
-        if (header[1] != (long)collective || header[2] != number || header[3] != count)
-            throw ProcessGroupFault.OutOfStep(rank, $"{(Collective)header[1]} {header[2]} of {header[3]} numbers", $"{collective} {number} of {count}");
-    }
-
-    public void Dispose() => client.Dispose();
-
-    private ProcessGroupException Disconnected(IOException e) => ProcessGroupFault.Gone(rank, e);
 }
+
+/// <summary>How a group of processes meets and waits.</summary>
+public sealed record GroupOptions
+{
+    /// <summary>Longest time that any wait for another process takes.</summary>
+    public TimeSpan Limit { get; init; } = TimeSpan.FromMinutes(10);
+
+    /// <summary>Whether tensors of GPUs move through NCCL; otherwise all tensors move through Gloo, over the CPU.</summary>
+    public bool UseNccl { get; init; }
+
+    /// <summary>Receives who is missing while this process waits at the start; null reports nothing.</summary>
+    public IProgress<GroupWaiting>? Waiting { get; init; }
+}
+
+/// <summary>A wait for other processes at the start.</summary>
+/// <param name="Missing">Ranks that have not come.</param>
+/// <param name="WorldSize">Number of processes.</param>
+/// <param name="Waited">Time since the wait began.</param>
+/// <param name="Limit">Time after which the wait ends with an error.</param>
+public sealed record GroupWaiting(IReadOnlyList<int> Missing, int WorldSize, TimeSpan Waited, TimeSpan Limit);

@@ -72,6 +72,22 @@ internal static unsafe partial class Native
     [LibraryImport(Library)] internal static partial void pf_allocator_reset_peak();
     [LibraryImport(Library)] internal static partial void pf_allocator_statistics(long* inUse, long* held, long* peak);
 
+    // Several processes.
+    [LibraryImport(Library)] internal static partial int pf_distributed_parts();
+    [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)] internal static partial nint pf_store_tcp(string host, int port, int serve, string prefix, long limit);
+    [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)] internal static partial nint pf_store_file(string path, long limit);
+    [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)] internal static partial int pf_store_set(nint store, string key, byte* data, int count);
+    [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)] internal static partial long pf_store_get(nint store, string key, byte* data, long capacity);
+    [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)] internal static partial long pf_store_add(nint store, string key, long value);
+    [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)] internal static partial int pf_store_has(nint store, string key);
+    [LibraryImport(Library)] internal static partial void pf_store_free(nint store);
+    [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)] internal static partial nint pf_group_new(nint store, int nccl, int rank, int size, string towards, long limit);
+    [LibraryImport(Library)] internal static partial void pf_group_free(nint group);
+    [LibraryImport(Library)] internal static partial nint pf_group_exchange(nint group, int rank, nint* outputs, nint* inputs, int size, int call);
+    [LibraryImport(Library)] internal static partial nint pf_group_transfer(nint group, nint tensor, int peer, int receive, int call);
+    [LibraryImport(Library)] internal static partial int pf_transfers_wait(nint transfers);
+    [LibraryImport(Library)] internal static partial void pf_transfers_free(nint transfers);
+
     // CUDA devices and streams.
     [LibraryImport(Library)] internal static partial int pf_has_cuda();
     [LibraryImport(Library)] internal static partial void pf_cuda_settings();

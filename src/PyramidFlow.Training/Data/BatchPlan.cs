@@ -18,13 +18,16 @@ internal sealed class BatchPlan
         options.Check();
         if (data.Items.Count == 0)
             throw new DataException("there is no item to train on: run data check");
-        this.options = options;
+        (this.options, Digest) = (options, data.Digest);
         orders = [.. data.Items.GroupBy(item => item.Bucket).OrderBy(group => group.Key).Select((group, i) => new BucketOrder(group.Key, [.. group], options.Seed, i))];
         draws = new BucketDraws(Weights(), options.Seed);
     }
 
     /// <summary>Number of items in each bucket.</summary>
     public IReadOnlyList<(Bucket Bucket, int Count)> Counts => [.. orders.Select(order => (order.Bucket, order.Count))];
+
+    /// <summary>Digest of the items, for processes that compare theirs; see <see cref="DataSet.Digest"/>.</summary>
+    public string Digest { get; }
 
     /// <summary>The batch of this process for a step.</summary>
     /// <param name="step">Step, from 0; with gradient accumulation the number of the micro-batch.</param>

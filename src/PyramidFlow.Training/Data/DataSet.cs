@@ -1,3 +1,6 @@
+using System.Security.Cryptography;
+using System.Text;
+
 namespace PyramidFlow.Training.Data;
 
 /// <summary>The usable items of a data set, in the order of their lines.</summary>
@@ -12,6 +15,22 @@ internal sealed class DataSet
     /// <summary>Number of items in each bucket.</summary>
     public IReadOnlyList<(Bucket Bucket, int Count)> Counts =>
         [.. Items.GroupBy(item => item.Bucket).OrderBy(group => group.Key).Select(group => (group.Key, group.Count()))];
+
+    /// <summary>Digest of the items in their order, for processes that compare theirs: buckets, file names and captions, but no folders.</summary>
+    public string Digest
+    {
+        get
+        {
+            using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            foreach (var (annotation, bucket, _, _) in Items)
+            {
+                var file = Path.GetFileName(annotation.Video ?? annotation.Image ?? annotation.Latent);
+                hash.AppendData(Encoding.UTF8.GetBytes($"{bucket} {file} {annotation.Text}\n"));
+            }
+
+            return Convert.ToHexStringLower(hash.GetCurrentHash().AsSpan(0, 12));
+        }
+    }
 
     /// <summary>Splits off items for evaluation, evenly spaced over the lines.</summary>
     /// <param name="count">Number of items to hold out.</param>

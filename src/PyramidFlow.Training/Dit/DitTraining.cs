@@ -63,6 +63,13 @@ public static class DitTraining
                 throw new ArgumentException($"{configPath}: items of {bucket} cannot be halved for every stage: use multiples of {Multiple}");
         }
 
+        group?.Agree(
+            [
+                ("the digest of the data", items.Plan.Digest),
+                ("the digest of the transformer", FolderDigest.Of(start.Transformer(config.Variant).Folder)),
+                ("the digest of the VAE", FolderDigest.Of(start.Vae.Folder)),
+            ],
+            cancellationToken);
         using var trainer = new DitTrainer(config, new RunFolder(folder), start, items, models, group);
         trainer.Run(progress, cancellationToken);
         return faults.Summary();

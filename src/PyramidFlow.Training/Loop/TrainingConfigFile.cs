@@ -49,6 +49,40 @@ internal static class TrainingConfigFile
         }
     }
 
+    /// <summary>Device that a configuration names; <c>cpu</c> where it names none.</summary>
+    public static string DeviceOf(string path) =>
+        Facts(path).Where(fact => fact.Name == "device").Select(fact => fact.Value.Trim('"')).FirstOrDefault("cpu");
+
+    /// <summary>Every value of a configuration under its key, such as <c>data.annotations</c>, for processes that compare theirs.</summary>
+    /// <param name="path">The file; what is wrong with it is left to its reader.</param>
+    public static IReadOnlyList<(string Name, string Value)> Facts(string path)
+    {
+        var facts = new List<(string, string)>();
+        try
+        {
+            using var json = StrictJson.Parse(StrictText.ReadBytes(path), Written);
+            Add("", json.RootElement);
+        }
+        catch (MalformedTextException)
+        {
+            // The reader of the configuration reports the error.
+        }
+
+        return facts;
+
+        void Add(string key, JsonElement value)
+        {
+            if (value.ValueKind != JsonValueKind.Object)
+            {
+                facts.Add((key, value.GetRawText()));
+                return;
+            }
+
+            foreach (var member in value.EnumerateObject())
+                Add(key.Length == 0 ? member.Name : $"{key}.{member.Name}", member.Value);
+        }
+    }
+
     // Objects with a converter check their keys themselves.
     private static void CheckKeys(JsonElement json, JsonTypeInfo type, ReadOnlyMemory<byte> utf8, string path, string inside)
     {

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using PyramidFlow.Media;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Distributed;
@@ -109,10 +110,7 @@ internal sealed class TrainingLoop
     {
         if (group is null)
             return;
-        Span<long> first = [state.Step];
-        group.Broadcast(first);
-        if (first[0] != state.Step)
-            throw ProcessGroupFault.OtherStep(group.Rank, state.Step, first[0]);
+        group.Agree([("the run", training.Identity), ("the step that the run is at", state.Step.ToString(CultureInfo.InvariantCulture))]);
         foreach (var part in training.Parts)
         {
             group.Broadcast(part.Parameters.Values);

@@ -147,6 +147,7 @@ internal sealed class VaeClips : IDisposable
             TimeWindows.Split(frames, config.Windows, vae.TemporalScale);
         var all = await DataSources.ScanClipsAsync(options, captions: false, faults, progress, cancellationToken).ConfigureAwait(false);
         all.Require(faults, options.SkipMissing);
+        group?.Agree([("the digest of the data", all.Digest)], cancellationToken);
         foreach (var (bucket, _) in all.Counts)
             Check(bucket, vae, discriminator);
         var (training, measured) = all.HoldOut(config.HeldOut);

@@ -15,6 +15,9 @@ internal sealed class EncodedPrompts(PromptEncoder encoder, Func<PromptEncoder>?
     /// <summary>Prompts encoded in earlier runs; null looks for none.</summary>
     internal PromptCache? Cache { get; init; }
 
+    /// <summary>The processes that sample together: rank zero encodes, and the others receive the features.</summary>
+    internal SamplingTeam Team { get; init; } = new(null);
+
     /// <summary>Called before the encoder works.</summary>
     internal Action? Begin { get; init; }
 
@@ -49,13 +52,21 @@ internal sealed class EncodedPrompts(PromptEncoder encoder, Func<PromptEncoder>?
             TensorScope.Release(guided.Pooled);
         }
 
+        if (Team.SplitsGuidance)
+            text = text.WithRow(Team.Row);
+        if (text.Row is { } row)
+        {
+            TensorScope.Release(row.Tokens);
+            TensorScope.Release(row.Pooled);
+        }
+
         return texts[(prompt, negative)] = text;
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (var guided in texts.Values.Select(text => text.Guided))
+        foreach (var guided in texts.Values.SelectMany(text => new[] { text.Guided, text.Row }))
         {
             guided?.Tokens.Dispose();
             guided?.Pooled.Dispose();
@@ -73,7 +84,7 @@ internal sealed class EncodedPrompts(PromptEncoder encoder, Func<PromptEncoder>?
         if (features.TryGetValue(text, out var known))
             return known;
         using var scope = new TensorScope();
-        var encoded = Cache?.Find(text) ?? Encode(text);
+        var encoded = Team.FirstGives(() => Cache?.Find(text) ?? Encode(text));
         foreach (var warning in encoded.Warnings)
             warn(warning);
         TensorScope.Release(encoded.Tokens);

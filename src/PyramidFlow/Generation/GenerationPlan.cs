@@ -66,6 +66,8 @@ public sealed record GenerationPlan
             throw RequestFault.NothingToMake();
         foreach (var clip in clips)
             Check(clip, transformer);
+        if (options.Parallel?.Resolve(clips) is { } parallel)
+            options = options with { Parallel = parallel, Sampler = options.Sampler with { Ways = parallel.Ways } };
         // The models are arranged once for the whole run, so its largest clip decides.
         var largest = clips.MaxBy(clip => (double)clip.Width * clip.Height * clip.Sampling.Frames)!;
         return new GenerationPlan(clips, transformer, model is null ? options with { Offload = Offload.None } : Place(largest, model, options));

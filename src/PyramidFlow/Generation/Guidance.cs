@@ -6,13 +6,15 @@ namespace PyramidFlow.Generation;
 /// <summary>
 /// The velocities of one unit at one stage under classifier-free guidance: v = uncond + g (cond - uncond). A guided evaluation
 /// takes each clip through the model twice, first without the prompt and then with it. Where guidance is not computed every
-/// time, the evaluations between run with the prompt only and add the last difference: v = cond + (g - 1) difference.
+/// time, the evaluations between run with the prompt only and add the last difference: v = cond + (g - 1) difference. Where two
+/// processes divide guidance, each computes one of the two rows.
 /// </summary>
 internal sealed class GuidedVelocity : IDisposable
 {
     private readonly double? guidance;
     private readonly Approximations approximations;
     private readonly StageVelocity? both, alone;
+    private readonly SamplingTeam team;
     private Tensor? difference;
 
     /// <summary>Begins a stage.</summary>
@@ -25,10 +27,11 @@ internal sealed class GuidedVelocity : IDisposable
     /// <param name="approximations">Which evaluations are guided, and how many share a prefix.</param>
     /// <param name="options">How attention is computed, and how much may be computed ahead.</param>
     /// <param name="kept">The history cache of the stage; null has none.</param>
+    /// <param name="team">Who computes which row.</param>
     internal GuidedVelocity(PyramidTransformer model, IReadOnlyList<Tensor> history, ClipSize unit, GuidedText text,
-        IReadOnlyList<double> timesteps, double? guidance, Approximations approximations, SamplerOptions options, StageHistory? kept = null)
+        IReadOnlyList<double> timesteps, double? guidance, Approximations approximations, SamplerOptions options, StageHistory? kept, SamplingTeam team)
     {
-        (this.guidance, this.approximations) = (guidance, approximations);
+        (this.guidance, this.approximations, this.team) = (guidance, approximations, team);
         if (guidance is null)
         {
             alone = StageVelocity.Begin(model, history, unit, text.Prompt, timesteps, options, approximations.ReusePrefix, kept);
@@ -47,7 +50,8 @@ internal sealed class GuidedVelocity : IDisposable
 
         try
         {
-            both = StageVelocity.Begin(model, [.. history.Select(clip => Tensor.Cat([clip, clip], 0))], unit, guided,
+            both = StageVelocity.Begin(model, team.SplitsGuidance ? history : [.. history.Select(clip => Tensor.Cat([clip, clip], 0))], unit,
+                team.SplitsGuidance ? text.Row ?? throw new ArgumentException("a process that computes one row of guidance needs its text", nameof(text)) : guided,
                 [.. timesteps.Where((_, i) => approximations.IsGuided(i))], options, approximations.ReusePrefix, kept is null ? null : kept with { IsGuided = true });
         }
         catch
@@ -68,12 +72,21 @@ internal sealed class GuidedVelocity : IDisposable
         var every = approximations.GuidanceEvery;
         if (!approximations.IsGuided(evaluation))
             return scope.Keep(alone!.At(noisy, evaluation - (evaluation / every) - 1).Add(difference!, scale - 1));
-        var parts = both!.At(Tensor.Cat([noisy, noisy], 0), evaluation / every).Chunk(2, 0);               // uncond, cond
-        var apart = parts[1] - parts[0];
-        var velocity = scope.Keep(parts[0].Add(apart, scale));
+        var (without, with) = team.SplitsGuidance
+            ? team.Rows(both!.At(noisy, evaluation / every))
+            : both!.At(Tensor.Cat([noisy, noisy], 0), evaluation / every).Chunk(2, 0) is [var first, var second] ? (first, second) : default;
+        var apart = with - without;
+        var velocity = scope.Keep(without.Add(apart, scale));
         difference?.Dispose();
         difference = every > 1 ? TensorScope.Release(apart) : null;
         return velocity;
+    }
+
+    /// <summary>Computes ahead what the first evaluations need of text and history.</summary>
+    internal void Prepare()
+    {
+        both?.Prepare();
+        alone?.Prepare();
     }
 
     /// <inheritdoc/>
@@ -90,6 +103,22 @@ internal sealed class GuidedVelocity : IDisposable
 /// <param name="Guided">The negative prompts, then the prompts, 2b rows; null when no unit is guided.</param>
 internal sealed record GuidedText(TextCondition Prompt, TextCondition? Guided)
 {
+    /// <summary>The b rows of <see cref="Guided"/> that this process computes, where two divide guidance; otherwise null.</summary>
+    public TextCondition? Row { get; init; }
+
+    /// <summary>The same, with the rows of a process that computes one of the two rows of guidance.</summary>
+    /// <param name="row">0 is without the prompts, 1 with them.</param>
+    public GuidedText WithRow(int row)
+    {
+        if (Guided is not { } both)
+            return this;
+        var rows = Prompt.Mask.Rows;
+        return this with
+        {
+            Row = new TextCondition(both.Tokens.Narrow(0, (long)row * rows, rows), both.Mask.Narrow(row * rows, rows), both.Pooled.Narrow(0, (long)row * rows, rows)),
+        };
+    }
+
     /// <summary>Joins encoded prompts.</summary>
     /// <param name="prompt">The prompts, b rows.</param>
     /// <param name="negative">The negative prompts, b rows; null when no unit is guided.</param>

@@ -138,9 +138,13 @@ internal static class HistoryPlan
         var left = options.HistoryBytes ?? DefaultBytes;
         for (var stage = 0; stage < plan.Stages; stage++)
         {
-            foreach (var (isGuided, groups, frames) in Sets(plan, stage))
+            foreach (var (isGuided, all, frames) in Sets(plan, stage))
             {
-                var timestep = HistoryBuffer.BytesOfTimestep(config, type, (isGuided ? 2 : 1) * clips, WorkCount.TextTokens + (frames * FrameTokens(plan)));
+                // The largest share of a process.
+                var parts = options.Ways?.Timesteps ?? 1;
+                var groups = (all + parts - 1) / parts;
+                var rows = isGuided && options.Ways is not { Guidance: 2 } ? 2 : 1;
+                var timestep = HistoryBuffer.BytesOfTimestep(config, type, rows * clips, WorkCount.TextTokens + (frames * FrameTokens(plan)));
                 var count = (int)Math.Min(groups, left / timestep);
                 if (count == 0)
                     continue;

@@ -73,6 +73,12 @@ public sealed record PipelineOptions
     /// <summary>Folder for encoded prompts, so that a prompt seen before needs no text encoder; null keeps none.</summary>
     public string? TextCache { get; init; }
 
+    /// <summary>
+    /// Several processes that make each video together; null is this process alone. All load the same checkpoint and make the same calls. Rank zero gives the
+    /// frames; the runs of the others end without any.
+    /// </summary>
+    public VideoParallel? Parallel { get; init; }
+
     /// <summary>Takes warnings, such as that a prompt was cut; null drops them (<see cref="GenerationRun.Warnings"/> has them too).</summary>
     public ILogger? Logger { get; init; }
 

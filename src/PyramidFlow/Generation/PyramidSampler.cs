@@ -27,6 +27,9 @@ public sealed record SamplerOptions
     /// <summary>How attention trades speed for memory.</summary>
     public AttentionSettings Attention { get; init; } = new();
 
+    /// <summary>How several processes divide the sampling: each keeps the history of its own timesteps and rows. Null is one process.</summary>
+    internal ParallelWays? Ways { get; init; }
+
     /// <summary>
     /// The same options with as much held ahead as the device allows: a quarter of a GPU's memory, whose larger batches keep it busier. A
     /// number that was set stays.
@@ -61,9 +64,12 @@ internal readonly record struct SamplerStep(int Unit, int Stage, int Step, int S
 /// Gives the transformer in a type of wider range, which stays its owner's; where numbers of <paramref name="model"/> are not
 /// finite, the stage is done again with it. Null has nothing to do again with.
 /// </param>
+/// <param name="parallel">The processes that sample together; null is this one alone.</param>
 internal sealed class PyramidSampler(PyramidTransformer model, PyramidFlowScheduler scheduler, SamplerOptions? options = null,
-    Func<PyramidTransformer>? wider = null)
+    Func<PyramidTransformer>? wider = null, VideoParallel? parallel = null)
 {
+    private readonly SamplingTeam team = new(parallel);
+
     /// <summary>Samples a clip with one text. Each unit is handed out as soon as it is done.</summary>
     /// <param name="plan">Shape and steps; without a history window.</param>
     /// <param name="text">Text of b rows, on the model's device.</param>
@@ -134,6 +140,9 @@ internal sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedu
         var start = noise.Latents([text.Prompt.Mask.Rows, model.Config.LatentChannels, plan.FramesOf(unit), plan.Height, plan.Width]);
         var x = To(fallback.Model, LatentPyramid.Noise(start, plan.Stages - 1));                     // [b, c, t, h, w]
         var pyramid = clean is null ? null : LatentPyramid.Build(clean, plan.Stages);
+        using var ahead = new StagesAhead();
+        if (team.Parts > 1 && pyramid is not null)
+            BeginStages(ahead, plan, unit, pyramid, clean!.Size(2), text, fallback);
         var sums = new List<Tensor>();
         for (var stage = 0; stage < plan.Stages; stage++)
         {
@@ -141,18 +150,38 @@ internal sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedu
             var history = pyramid is null ? [] : LatentPyramid.HistoryAfter(pyramid, clean!.Size(2), stage, plan.FramesPerUnit);
             if (stage > 0)
                 x = Renoise(x, stage, noise);
-            x = inner.Keep(Stage(plan, unit, stage, x, history, text, fallback, progress, cancellationToken));
+            x = inner.Keep(Stage(plan, unit, stage, x, history, text, fallback, ahead, progress, cancellationToken));
             sums.Add(inner.Keep(x.FiniteSum()));
         }
 
         // Checked once a unit, because reading the sums waits for a GPU.
         if (!x.AllFinite())
             throw NotFinite(plan, unit, sums.FindIndex(sum => !double.IsFinite(sum.Item())) is var broken and >= 0 ? broken : plan.Stages - 1);
-        return TensorScope.Release(To(model, x));
+        var latents = To(model, x).Contiguous();
+        team.Unite(latents);
+        return TensorScope.Release(latents);
+    }
+
+    // Where processes own timesteps, each computes the prefixes of its later stages while the others sample.
+    private void BeginStages(StagesAhead ahead, SamplingPlan plan, int unit, IReadOnlyList<Tensor> pyramid, long frames, GuidedText text, SamplingFallback fallback)
+    {
+        for (var stage = 0; stage < plan.Stages; stage++)
+        {
+            ahead.Add(stage, Begin(plan, unit, stage, LatentPyramid.HistoryAfter(pyramid, frames, stage, plan.FramesPerUnit), plan.SizeOf(unit, stage), text, fallback.Model,
+                fallback.Options, fallback.History(plan, text.Prompt.Mask.Rows)));
+        }
+    }
+
+    private DividedVelocity Begin(SamplingPlan plan, int unit, int stage, IReadOnlyList<Tensor> history, ClipSize size, GuidedText text,
+        PyramidTransformer transformer, SamplerOptions options, HistoryCache kept)
+    {
+        var points = scheduler.Steps(stage, plan.StepsOf(unit)[stage], plan.Approximations.Solver);
+        return new DividedVelocity(team, transformer, [.. history.Select(clip => To(transformer, clip))], size, text, points.Timesteps, plan.Guidance[unit],
+            plan.Approximations, options, kept.At(stage, unit));
     }
 
     // One stage, again with less at a time where memory ran out, and again in a wider type where numbers overflowed.
-    private Tensor Stage(SamplingPlan plan, int unit, int stage, Tensor x, IReadOnlyList<Tensor> history, GuidedText text, SamplingFallback fallback,
+    private Tensor Stage(SamplingPlan plan, int unit, int stage, Tensor x, IReadOnlyList<Tensor> history, GuidedText text, SamplingFallback fallback, StagesAhead ahead,
         IProgress<SamplerStep>? progress, CancellationToken cancellationToken)
     {
         while (true)
@@ -160,9 +189,10 @@ internal sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedu
             Tensor result;
             try
             {
-                result = Steps(plan, unit, stage, x, history, text, fallback.Model, fallback.Options, fallback.History(plan, text.Prompt.Mask.Rows), progress, cancellationToken);
+                result = Steps(plan, unit, stage, x, history, text, fallback.Model, fallback.Options, fallback.History(plan, text.Prompt.Mask.Rows), ahead, progress, cancellationToken);
             }
-            catch (TorchMemoryException e)
+            // One process of several cannot begin a stage anew while the others go on.
+            catch (TorchMemoryException e) when (!team.IsShared)
             {
                 fallback.Shrink(e);
                 continue;
@@ -172,26 +202,25 @@ internal sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedu
                 return result;
             if (!fallback.Widen())
                 throw NotFinite(plan, unit, stage);
+            ahead.Drop();
         }
     }
 
     // All steps of a stage.
     private Tensor Steps(SamplingPlan plan, int unit, int stage, Tensor x, IReadOnlyList<Tensor> history, GuidedText text,
-        PyramidTransformer transformer, SamplerOptions options, HistoryCache kept, IProgress<SamplerStep>? progress, CancellationToken cancellationToken)
+        PyramidTransformer transformer, SamplerOptions options, HistoryCache kept, StagesAhead ahead, IProgress<SamplerStep>? progress, CancellationToken cancellationToken)
     {
         using var scope = new TensorScope();
         var solver = plan.Approximations.Solver;
         var points = scheduler.Steps(stage, plan.StepsOf(unit)[stage], solver);
-        var clips = history.Select(clip => To(transformer, clip)).ToList();
-        using var velocities = new GuidedVelocity(transformer, clips, ClipSize.Of(x), text, points.Timesteps, plan.Guidance[unit], plan.Approximations, options,
-            kept.At(stage, unit));
+        using var velocities = ahead.Take(stage) ?? Begin(plan, unit, stage, history, ClipSize.Of(x), text, transformer, options, kept);
         using var integrator = solver.Begin(points);
         var start = x = To(transformer, x);
         for (var i = 0; i < points.Count; i++)
         {
             cancellationToken.ThrowIfCancellationRequested();
             using var inner = new TensorScope();
-            var velocity = velocities.At(x, i);                                                      // [b, c, t, h, w]
+            var velocity = velocities.At(x, i, () => ahead.Prepare(stage + 1));                                                      // [b, c, t, h, w]
             var next = inner.Keep(integrator.Step(x, velocity, i));
             if (x != start)
                 x.Dispose();
@@ -199,6 +228,7 @@ internal sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedu
             progress?.Report(new SamplerStep(unit, stage, i + 1, points.Count) { State = (scheduler, x, velocity, points.Sigmas[i + 1]) });
         }
 
+        velocities.Complete();
         return scope.Keep(x);
     }
 
@@ -215,6 +245,32 @@ internal sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedu
 
     private static NonFiniteException NotFinite(SamplingPlan plan, int unit, int stage) =>
         new(ModelPart.Transformer, FormattableString.Invariant($"after stage {stage + 1} of {plan.Stages} of unit {unit + 1}"));
+}
+
+/// <summary>Stages of a unit that have begun before their turn.</summary>
+internal sealed class StagesAhead : IDisposable
+{
+    private readonly Dictionary<int, DividedVelocity> begun = [];
+
+    /// <summary>Adds a stage that has begun; it is owned from now on.</summary>
+    internal void Add(int stage, DividedVelocity velocities) => begun.Add(stage, velocities);
+
+    /// <summary>Computes ahead for a stage, if it has begun.</summary>
+    internal void Prepare(int stage) => begun.GetValueOrDefault(stage)?.Prepare();
+
+    /// <summary>Hands a stage to the caller; null where it has not begun.</summary>
+    internal DividedVelocity? Take(int stage) => begun.Remove(stage, out var velocities) ? velocities : null;
+
+    /// <summary>Ends all stages, such as those of a transformer that is not used any more.</summary>
+    internal void Drop()
+    {
+        foreach (var velocities in begun.Values)
+            velocities.Dispose();
+        begun.Clear();
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => Drop();
 }
 
 /// <summary>

@@ -29,6 +29,11 @@ internal abstract class StageVelocity : IDisposable
     /// <param name="evaluation">Which timestep; they come in order.</param>
     internal abstract Tensor At(Tensor noisy, int evaluation);
 
+    /// <summary>Computes ahead what the first evaluations share and needs no sample.</summary>
+    internal virtual void Prepare()
+    {
+    }
+
     /// <inheritdoc/>
     public abstract void Dispose();
 
@@ -126,6 +131,8 @@ internal sealed class PrefixVelocity : StageVelocity
         var row = (long)evaluation * text.Mask.Rows;
         return inner.Keep(model.ForwardUnit(noisy, group - first, prefix, modulation.Rows(row, row + text.Mask.Rows)));
     }
+
+    internal override void Prepare() => prefix ??= Compute();
 
     public override void Dispose()
     {

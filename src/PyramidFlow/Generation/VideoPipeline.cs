@@ -2,6 +2,7 @@ using Microsoft.Extensions.Logging;
 using PyramidFlow.Scheduling;
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
+using PyramidFlow.Torch.Distributed;
 
 namespace PyramidFlow.Generation;
 
@@ -93,7 +94,7 @@ public sealed partial class VideoPipeline : IDisposable
         ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
         Check(plan);
         return new GenerationRun(plan.Clips, turns, (warn, write, stop) =>
-            Explained(() => Generate(plan, progress, warning => { Log(warning); warn(warning); }, write, null, stop), stop), cancellationToken, closing.Token);
+            Explained(() => Generate(plan, progress, warning => { Log(warning); warn(warning); }, IsFollower(plan) ? null : write, null, stop), stop), cancellationToken, closing.Token);
     }
 
     /// <summary>Plans a run of this pipeline.</summary>
@@ -195,11 +196,18 @@ public sealed partial class VideoPipeline : IDisposable
         models.Arrange(plan.Placement.Offload);
         foreach (var warning in plan.Clips.SelectMany(clip => clip.Warnings).Distinct())
             Log(warning);
-        using var prompts = models.Prompted(warn);
+        var parallel = plan.Placement.Parallel;
+        var seeds = parallel?.Agree(plan, cancellationToken);
+        using var prompts = models.Prompted(warn, new SamplingTeam(parallel));
         try
         {
             foreach (var (item, clip) in plan.Clips.Index())
-                Generate(plan, clip, item, prompts, progress, warn, write, keep, cancellationToken);
+                Generate(plan, seeds is null ? clip : clip with { Seed = seeds[item] }, item, prompts, progress, warn, write, keep, cancellationToken);
+        }
+        catch (ProcessGroupException) when (cancellationToken.IsCancellationRequested)
+        {
+            // The others were stopped too, and were quicker.
+            throw new OperationCanceledException(cancellationToken);
         }
         finally
         {
@@ -235,7 +243,7 @@ public sealed partial class VideoPipeline : IDisposable
             noise.Skip(sampling, models.Transformer.Config.LatentChannels, clip.GivenLatentFrames);
 
         // Units: each is sampled after the clean latents before it, through all stages of the pyramid.
-        var sampler = new PyramidSampler(models.Transformer, scheduler, run.Sampler, models.Wider is null ? null : models.Wider.Transformer);
+        var sampler = new PyramidSampler(models.Transformer, scheduler, run.Sampler, models.Wider is null ? null : models.Wider.Transformer, run.Parallel);
         using var fallback = sampler.Fallback(warn);
         using var history = new ClipHistory(sampling.Window);
         try
@@ -307,6 +315,9 @@ public sealed partial class VideoPipeline : IDisposable
             throw;
         }
     }
+
+    // Only rank zero of several processes decodes and gives frames.
+    private static bool IsFollower(GenerationPlan plan) => plan.Placement.Parallel is { Group.Rank: > 0 };
 
     private void Check(GenerationPlan plan)
     {

@@ -97,6 +97,11 @@ public sealed class TextMask
     /// <summary>Rows r with r mod <paramref name="count"/> = <paramref name="stage"/>: those of one packed stage.</summary>
     public TextMask Stage(int stage, int count) => new([.. words.Where((_, r) => r % count == stage)]);
 
+    /// <summary>Neighbouring rows.</summary>
+    /// <param name="first">The first row.</param>
+    /// <param name="count">Number of rows.</param>
+    internal TextMask Narrow(int first, int count) => new(words[first..(first + count)]);
+
     /// <summary>Rows side by side <paramref name="times"/> times, the whole batch repeated.</summary>
     public TextMask Repeat(int times) => new([.. Enumerable.Repeat(words, times).SelectMany(w => w)]);
 

@@ -1,5 +1,3 @@
-using System.Net;
-using System.Net.Sockets;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training.Loop;
@@ -44,16 +42,10 @@ public sealed class GroupLoopTests : IDisposable
 
     private async Task<float[][]> TogetherAsync(ToyConfig config, string name, CancellationToken second)
     {
-        int port;
-        using (var listener = new TcpListener(IPAddress.Loopback, 0))
-        {
-            listener.Start();
-            port = ((IPEndPoint)listener.LocalEndpoint).Port;
-        }
-
+        var file = Path.Combine(folder.Path, Guid.NewGuid().ToString("N"));
         return await Task.WhenAll(Enumerable.Range(0, 2).Select(rank => Task.Factory.StartNew(() =>
         {
-            using var group = ProcessGroup.Join(new Rendezvous(rank, 2, rank, "127.0.0.1", port), cancellationToken: Ct);
+            using var group = ProcessGroup.Join(new Rendezvous(rank, 2, rank, "127.0.0.1", 0) { StoreFile = file }, cancellationToken: Ct);
             return Weights(config, name, group, rank == 1 ? second : Ct);
         }, Ct, TaskCreationOptions.LongRunning, TaskScheduler.Default)));
     }

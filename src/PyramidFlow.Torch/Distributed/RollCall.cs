@@ -1,0 +1,163 @@
+using System.Diagnostics;
+using System.Globalization;
+
+namespace PyramidFlow.Torch.Distributed;
+
+/// <summary>
+/// Finds out which process is the cause when a call of a group fails. Each process watches the store from a thread of its own: where
+/// one calls the roll, all that live write which call they are at. Who does not answer is gone; who is at another call is out of step.
+/// </summary>
+internal sealed class RollCall : IDisposable
+{
+    private const string Called = "roll/called";
+    private const string FirstFault = "fault";
+
+    private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(300);
+    private static readonly TimeSpan AnswerTime = TimeSpan.FromSeconds(3);
+
+    private readonly KeyValueStore store;
+    private readonly Rendezvous rendezvous;
+    private readonly Func<string> currentCall;
+    private readonly ManualResetEventSlim stop = new();                           // its handle is never made, so nothing is to be freed
+    private readonly Thread thread;
+    private readonly Lock gate = new();
+    private bool isRecorded;
+    private bool isFailed;
+
+    /// <summary>Begins to watch.</summary>
+    /// <param name="store">Connection to the store for this object alone; it is closed with it.</param>
+    /// <param name="rendezvous">Rank of this process, and who serves the store.</param>
+    /// <param name="currentCall">The call that this process is at, such as <c>AllReduce 3 of 40 bytes</c>.</param>
+    internal RollCall(KeyValueStore store, Rendezvous rendezvous, Func<string> currentCall)
+    {
+        (this.store, this.rendezvous, this.currentCall) = (store, rendezvous, currentCall);
+        thread = new Thread(Watch) { IsBackground = true, Name = "roll call" };
+        thread.Start();
+    }
+
+    private int Rank => rendezvous.Rank;
+
+    /// <summary>Writes that this process ends with an error, so that the others can say why. Only the first error of a group is kept.</summary>
+    /// <param name="at">Rank that is the cause.</param>
+    /// <param name="sentence">The error, for people.</param>
+    internal void Record(int at, string sentence)
+    {
+        try
+        {
+            lock (gate)
+            {
+                if (store.TryGet(FirstFault) is not null)
+                    return;
+                isRecorded = isFailed = true;
+                store.Set(FirstFault, string.Create(CultureInfo.InvariantCulture, $"{at} {sentence}"));
+            }
+        }
+        catch (TorchException)
+        {
+            // The store went with the process that served it; the others know from their own connection.
+        }
+    }
+
+    /// <summary>Throws the error that another process recorded, if there is one.</summary>
+    internal void ThrowIfEnded()
+    {
+        string? fault;
+        lock (gate)
+            fault = isRecorded ? null : store.TryGet(FirstFault);
+        if (fault?.Split(' ', 2) is [var number, var sentence] && int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var other))
+            throw ProcessGroupFault.Ended(other, sentence);
+    }
+
+    /// <summary>The error behind a failed call.</summary>
+    /// <param name="cause">What libtorch said.</param>
+    internal ProcessGroupException Explain(TorchException cause)
+    {
+        try
+        {
+            isFailed = true;
+            ThrowIfEnded();
+            lock (gate)
+                store.Set(Called, "");
+            var begin = Stopwatch.GetTimestamp();
+            var answers = new string?[rendezvous.WorldSize];
+            while (Stopwatch.GetElapsedTime(begin) < AnswerTime && answers.Contains(null))
+            {
+                Thread.Sleep(50);
+                lock (gate)
+                {
+                    for (var other = 0; other < answers.Length; other++)
+                        answers[other] ??= other == Rank ? currentCall() : store.TryGet(Answer(other));
+                }
+            }
+
+            ThrowIfEnded();
+            var fault = Array.IndexOf(answers, null) is >= 0 and var gone ? ProcessGroupFault.Gone(gone, cause)
+                : answers.Index().FirstOrDefault(answer => answer.Item != answers[Rank]) is { Item: { } call, Index: var apart } ? ProcessGroupFault.OutOfStep(apart, call, answers[Rank]!)
+                : ProcessGroupFault.Disconnected(cause);
+            Record((int?)fault.Parameters.GetValueOrDefault("rank") ?? Rank, fault.Message);
+            return fault;
+        }
+        catch (ProcessGroupException recorded)
+        {
+            lock (gate)
+                store.Set(Heard(Rank), "");
+            return recorded;
+        }
+        catch (TorchException)
+        {
+            return rendezvous is { StoreFile: null, IsServed: false } ? ProcessGroupFault.Gone(0, cause) : ProcessGroupFault.Disconnected(cause);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        if (stop.IsSet)
+            return;
+        stop.Set();
+        thread.Join();
+        if (isFailed && rendezvous is { Rank: 0, StoreFile: null, IsServed: false })
+            WaitUntilHeard();
+        store.Dispose();
+    }
+
+    // The store goes with the process that serves it, and with it what the others should hear.
+    private void WaitUntilHeard()
+    {
+        var begin = Stopwatch.GetTimestamp();
+        try
+        {
+            while (Stopwatch.GetElapsedTime(begin) < AnswerTime && Enumerable.Range(1, rendezvous.WorldSize - 1).Any(other => store.TryGet(Heard(other)) is null))
+                Thread.Sleep(50);
+        }
+        catch (TorchException)
+        {
+            // There is no store any more.
+        }
+    }
+
+    private static string Heard(int rank) => string.Create(CultureInfo.InvariantCulture, $"heard/{rank}");
+
+    private static string Answer(int rank) => string.Create(CultureInfo.InvariantCulture, $"roll/{rank}");
+
+    private void Watch()
+    {
+        try
+        {
+            while (!stop.Wait(Interval))
+            {
+                lock (gate)
+                {
+                    if (store.TryGet(Called) is null)
+                        continue;
+                    store.Set(Answer(Rank), currentCall());
+                    return;
+                }
+            }
+        }
+        catch (TorchException)
+        {
+            // The process that serves the store is gone: the next call of this process fails and says so.
+        }
+    }
+}
