@@ -23,6 +23,12 @@ internal sealed class BatchRun(CliConsole console)
         var folder = arguments.Model.Open();
 
         using var line = new ProgressLine(console);
+        if (await LaunchedProcess.JoinAsync(line, "cpu", cancellationToken).ConfigureAwait(false) is { } group)
+        {
+            using (group)
+                throw new UsageException("--batch makes one clip after another in one process: start several batches with files of their own, or make one clip with several processes");
+        }
+
         using var maker = new ClipMaker(arguments.Model, folder, console);
         var report = new RunReport(console, arguments.Json, arguments.Verbose);
         var planner = new BatchPlanner(batch, arguments, folder, report);

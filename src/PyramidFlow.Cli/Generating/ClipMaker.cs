@@ -47,8 +47,8 @@ internal sealed class ClipMaker(ModelArguments model, CheckpointFolder folder, C
         {
             ConditioningFile = clip.Clip.ImageFile ?? clip.Clip.VideoFile,
         };
-        await using var file = new ClipFile(clip, monitor, console);
-        var made = await ClipGenerator.MakeAsync(inputs, Pipeline, file, monitor, warnings => Warn(warnings, monitor), cancellationToken).ConfigureAwait(false);
+        await using var file = model.IsFollower ? null : new ClipFile(clip, monitor, console);
+        var made = await ClipGenerator.MakeAsync(inputs, Pipeline, file ?? (IFrameSink)new NoFile(), monitor, warnings => Warn(warnings, monitor), cancellationToken).ConfigureAwait(false);
         return new MadeClip(clip.Output, made.Settings.Seed, made.Frames, made.Settings.Width, made.Settings.Height);
 
         VideoPipeline Pipeline()
@@ -79,6 +79,26 @@ internal sealed class ClipMaker(ModelArguments model, CheckpointFolder folder, C
             console.Warn(warning);
         }
     }
+}
+
+/// <summary>Takes the frames of a process that works for another one, which writes the file.</summary>
+internal sealed class NoFile : IFrameSink
+{
+    public void Begin(GenerationNotes notes)
+    {
+    }
+
+    public void Expect(int frames)
+    {
+    }
+
+    public Task WriteAsync(ReadOnlyMemory<byte> rgb, CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public void ChunkDone(VideoChunk chunk)
+    {
+    }
+
+    public Task CompleteAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 }
 
 /// <summary>A clip that was made.</summary>

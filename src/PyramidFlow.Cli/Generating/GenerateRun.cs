@@ -1,3 +1,4 @@
+using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
 using PyramidFlow.Media;
@@ -17,6 +18,26 @@ internal sealed class GenerateRun(CliConsole console)
         RequestedClip.Check(arguments.Clip);
         var folder = arguments.Model.Open();
         using var line = new ProgressLine(console);
+        var model = await ParallelOption.JoinAsync(arguments.Model, line, cancellationToken).ConfigureAwait(false);
+        using var group = model.Group;
+        try
+        {
+            if (!model.IsFollower)
+                return await MakeAsync(arguments with { Model = model }, folder, line, cancellationToken).ConfigureAwait(false);
+
+            // The process of rank zero writes the file and says how far it is.
+            var silent = CliConsole.Silent();
+            using var unseen = new ProgressLine(silent);
+            return await new GenerateRun(silent).MakeAsync(arguments with { Model = model, Output = arguments.Output ?? OutputFile.Stem }, folder, unseen, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e) when (group?.Record(e) ?? false)
+        {
+            throw;
+        }
+    }
+
+    private async Task<int> MakeAsync(GenerateArguments arguments, CheckpointFolder folder, ProgressLine line, CancellationToken cancellationToken)
+    {
         using var reserved = new ReservedNames();
         using var maker = new ClipMaker(arguments.Model, folder, console);
         var report = new RunReport(console, arguments.Json, arguments.Verbose);

@@ -50,6 +50,9 @@ internal sealed class CliConsole(TextWriter output, TextWriter error, bool isTer
     /// <summary>Where results go, for bytes.</summary>
     public Stream OpenBytes() => bytes!();
 
+    /// <summary>A console that shows nothing, for a process that works for another one.</summary>
+    public static CliConsole Silent() => new(TextWriter.Null, TextWriter.Null);
+
     /// <summary>One line of the result.</summary>
     public void Result(string line) => Out.WriteLine(line);
 
