@@ -409,6 +409,8 @@ public sealed unsafe class ProcessGroup : IDisposable
         var from = new nint[WorldSize];
         for (var rank = 0; rank < WorldSize; rank++)
         {
+            RequireContiguous(outputs[rank]);
+            RequireContiguous(inputs[rank]);
             (from[rank], to[rank]) = (outputs[rank]?.Handle ?? 0, inputs[rank]?.Handle ?? 0);
             if (rank != Rank && inputs[rank] is { } input)
                 BytesSent += input.ElementCount * input.Type.Size();
@@ -420,11 +422,22 @@ public sealed unsafe class ProcessGroup : IDisposable
 
     private Transfers Send(Tensor values, int to, int number)
     {
+        RequireContiguous(values);
         BytesSent += values.ElementCount * values.Type.Size();
         return new Transfers(this, Native.pf_group_transfer(handle, values.Handle, to, 0, number));
     }
 
-    private Transfers Receive(Tensor values, int from, int number) => new(this, Native.pf_group_transfer(handle, values.Handle, from, 1, number));
+    private Transfers Receive(Tensor values, int from, int number)
+    {
+        RequireContiguous(values);
+        return new Transfers(this, Native.pf_group_transfer(handle, values.Handle, from, 1, number));
+    }
+
+    private static void RequireContiguous(Tensor? values)
+    {
+        if (values is { IsContiguous: false })
+            throw new ArgumentException($"{values} is not contiguous: only contiguous tensors move between processes", nameof(values));
+    }
 
     // A vector that is being reduced: the vector, its memory that the backend can move, the shares of that, and what comes from all
     // ranks for the own share.

@@ -39,6 +39,9 @@ public sealed record Approximations
     /// <param name="evaluation">Number of the evaluation in the stage, from 0.</param>
     internal bool IsGuided(int evaluation) => evaluation % GuidanceEvery == 0;
 
+    /// <summary>How many neighbouring evaluations one process computes, because they share a prefix or the difference that guidance makes.</summary>
+    internal int Together => ReusePrefix * GuidanceEvery;
+
     /// <summary>How many evaluations of a guided unit's stage compute guidance.</summary>
     internal int GuidedEvaluations(int evaluations) => Parts(evaluations, GuidanceEvery);
 

@@ -35,8 +35,7 @@ internal sealed class DividedVelocity : IDisposable
     {
         (this.team, device) = (team, model.Device);
 
-        // Evaluations that share a prefix, or the difference that guidance makes, have one owner.
-        var together = approximations.ReusePrefix * approximations.GuidanceEvery;
+        var together = approximations.Together;
         (first, count) = team.Own(timesteps.Count, together).GetOffsetAndLength(timesteps.Count);
         if (count > 0)
             own = new GuidedVelocity(model, history, unit, text, [.. timesteps.Skip(first).Take(count)], guidance, approximations, options, kept, team);
@@ -79,7 +78,7 @@ internal sealed class DividedVelocity : IDisposable
         }
 
         isPrepared = true;
-        var velocity = own!.At(noisy, evaluation - first);
+        var velocity = own!.At(noisy, evaluation - first).Contiguous();
         sends.AddRange(team.Share(velocity));
         return velocity;
     }

@@ -27,11 +27,11 @@ internal sealed class GuidedVelocity : IDisposable
     /// <param name="approximations">Which evaluations are guided, and how many share a prefix.</param>
     /// <param name="options">How attention is computed, and how much may be computed ahead.</param>
     /// <param name="kept">The history cache of the stage; null has none.</param>
-    /// <param name="team">Who computes which row.</param>
+    /// <param name="team">Who computes which row; null computes both here.</param>
     internal GuidedVelocity(PyramidTransformer model, IReadOnlyList<Tensor> history, ClipSize unit, GuidedText text,
-        IReadOnlyList<double> timesteps, double? guidance, Approximations approximations, SamplerOptions options, StageHistory? kept, SamplingTeam team)
+        IReadOnlyList<double> timesteps, double? guidance, Approximations approximations, SamplerOptions options, StageHistory? kept = null, SamplingTeam? team = null)
     {
-        (this.guidance, this.approximations, this.team) = (guidance, approximations, team);
+        (this.guidance, this.approximations, this.team) = (guidance, approximations, team ?? new SamplingTeam(null));
         if (guidance is null)
         {
             alone = StageVelocity.Begin(model, history, unit, text.Prompt, timesteps, options, approximations.ReusePrefix, kept);
@@ -50,8 +50,8 @@ internal sealed class GuidedVelocity : IDisposable
 
         try
         {
-            both = StageVelocity.Begin(model, team.SplitsGuidance ? history : [.. history.Select(clip => Tensor.Cat([clip, clip], 0))], unit,
-                team.SplitsGuidance ? text.Row ?? throw new ArgumentException("a process that computes one row of guidance needs its text", nameof(text)) : guided,
+            both = StageVelocity.Begin(model, this.team.SplitsGuidance ? history : [.. history.Select(clip => Tensor.Cat([clip, clip], 0))], unit,
+                this.team.SplitsGuidance ? text.Row ?? throw new ArgumentException("a process that computes one row of guidance needs its text", nameof(text)) : guided,
                 [.. timesteps.Where((_, i) => approximations.IsGuided(i))], options, approximations.ReusePrefix, kept is null ? null : kept with { IsGuided = true });
         }
         catch

@@ -196,9 +196,16 @@ internal sealed class SamplingTeam(VideoParallel? parallel)
 
     private IEnumerable<int> Others() => Enumerable.Range(0, Parts).Where(part => part != Part).Select(part => (part * ways.Guidance) + Row);
 
-    private Range Of(int part, int evaluations, int together)
+    private Range Of(int part, int evaluations, int together) => Share(part, Parts, evaluations, together);
+
+    /// <summary>The evaluations of a stage that one part of several owns.</summary>
+    /// <param name="part">The part, from 0.</param>
+    /// <param name="parts">Number of parts.</param>
+    /// <param name="evaluations">Evaluations of the stage.</param>
+    /// <param name="together">How many neighbouring evaluations have one owner.</param>
+    internal static Range Share(int part, int parts, int evaluations, int together)
     {
         var groups = (evaluations + together - 1) / together;
-        return Math.Min(evaluations, groups * part / Parts * together)..Math.Min(evaluations, groups * (part + 1) / Parts * together);
+        return Math.Min(evaluations, groups * part / parts * together)..Math.Min(evaluations, groups * (part + 1) / parts * together);
     }
 }

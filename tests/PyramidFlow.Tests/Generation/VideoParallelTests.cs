@@ -1,0 +1,251 @@
+using System.Globalization;
+using PyramidFlow.Generation;
+using PyramidFlow.Models;
+using PyramidFlow.Scheduling;
+using PyramidFlow.Testing;
+using PyramidFlow.Torch;
+using PyramidFlow.Torch.Distributed;
+
+namespace PyramidFlow.Tests.Generation;
+
+/// <summary>Each process is a thread with a pipeline of its own here; what they say to each other goes through Gloo all the same.</summary>
+public sealed class VideoParallelTests : IDisposable
+{
+    private readonly TemporaryFolder folder = new();
+
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    public void Dispose() => folder.Dispose();
+
+    public static TheoryData<string, string> Clips
+    {
+        get
+        {
+            var data = new TheoryData<string, string>();
+            foreach (var kind in Kinds.Keys)
+            {
+                if (kind != "no guidance")
+                    data.Add(kind, "guidance=2");
+                data.Add(kind, kind == "no guidance" ? "timesteps=2" : "guidance=2,timesteps=2");
+            }
+
+            foreach (var ways in new[] { "timesteps=2", "timesteps=3", "timesteps=5" })
+                data.Add("plain", ways);
+            return data;
+        }
+    }
+
+    // Ways to make a clip, each with many units after the first.
+    private static Dictionary<string, Func<GenerationOptions, GenerationOptions>> Kinds => new()
+    {
+        ["plain"] = request => request,
+        ["no guidance"] = request => request with { Guidance = 0, VideoGuidance = 0 },
+        ["guidance of the first unit only"] = request => request with { VideoGuidance = 0 },
+        ["prompt schedule"] = request => request with { Schedule = [new PromptChange(1, "a dog runs")] },
+        ["window"] = request => request with { HistoryWindow = 3 },
+        ["two clips"] = request => request with { Count = 2 },
+        ["given frames"] = request => request with { Video = TinyPipeline.Video(17), Frames = 40 },
+        ["units of two"] = request => request with { FramesPerUnit = 2, Frames = 65 },
+        ["approximations"] = request => request with { ReusePrefix = 2, GuidanceEvery = 2, VideoSteps = [5, 3, 4] },
+        ["a solver that remembers"] = request => request with { Solver = FlowSolvers.Get("second-order"), VideoSteps = [4, 3, 3] },
+        ["two evaluations a step"] = request => request with { Solver = FlowSolvers.Get("heun") },
+    };
+
+    [Theory]
+    [MemberData(nameof(Clips))]
+    public async Task A_clip_of_several_processes_is_that_of_one(string kind, string ways)
+    {
+        using var tiny = new TinyPipeline();
+        var request = Kinds[kind](TinyPipeline.Request with { Frames = 41, VideoSteps = [3, 2, 2] });
+        var one = Floats(tiny.Pipeline.GenerateLatents(request, cancellationToken: Cancel));
+        var all = await TogetherAsync(ParallelWays.Parse(ways).Processes, (group, _) =>
+        {
+            using var pipeline = tiny.Load(new PipelineOptions { Threads = 1, Parallel = new VideoParallel(group) { Ways = ParallelWays.Parse(ways) } });
+            return Floats(pipeline.GenerateLatents(request, cancellationToken: Cancel));
+        });
+        AssertClose(one, all[0], kind);
+        Assert.All(all, latents => Assert.Equal(all[0], latents));
+    }
+
+    [Theory]
+    [InlineData("guidance=2")]
+    [InlineData("guidance=2,timesteps=2")]
+    public async Task The_second_family_is_divided_alike(string ways)
+    {
+        using var models = new TemporaryFolder();
+        TinyCheckpoint.Write(models, ModelFamilies.Sd3);
+        var request = TinyPipeline.Request with { Frames = 33 };
+        using var alone = VideoPipeline.Load(models.Path, new PipelineOptions { Threads = 1 });
+        var one = Floats(alone.GenerateLatents(request, cancellationToken: Cancel));
+        var all = await TogetherAsync(ParallelWays.Parse(ways).Processes, (group, _) =>
+        {
+            using var pipeline = VideoPipeline.Load(models.Path, new PipelineOptions { Threads = 1, Parallel = new VideoParallel(group) });
+            return Floats(pipeline.GenerateLatents(request, cancellationToken: Cancel));
+        });
+        AssertClose(one, all[0], ways);
+    }
+
+    [Fact]
+    public async Task Rank_zero_gives_the_frames_and_its_seed_counts()
+    {
+        using var tiny = new TinyPipeline();
+        var expected = await tiny.Chunks(TinyPipeline.Request with { Frames = 17 });
+        var all = await TogetherAsync(2, (group, rank) =>
+        {
+            using var pipeline = tiny.Load(new PipelineOptions { Parallel = new VideoParallel(group) });
+            return TinyPipeline.Collect(pipeline.GenerateAsync(TinyPipeline.Request with { Frames = 17, Seed = 7 + (ulong)rank }, cancellationToken: Cancel)).GetAwaiter().GetResult();
+        });
+        Assert.Empty(all[1]);
+        Assert.Equal(expected.Select(chunk => (chunk.FirstFrame, chunk.Count)), all[0].Select(chunk => (chunk.FirstFrame, chunk.Count)));
+        TinyPipeline.AssertSame(TinyPipeline.Bytes(expected), TinyPipeline.Bytes(all[0]));
+    }
+
+    [Fact]
+    public void Half_of_the_timesteps_keeps_half_of_the_history()
+    {
+        using var tiny = new TinyPipeline();
+        var request = TinyPipeline.Request with { Frames = 41, VideoSteps = [4, 4, 4] };
+        var plan = tiny.Pipeline.Plan(request);
+        var (config, sampling) = (tiny.Pipeline.Model!.Transformer, plan.Clip.Sampling);
+        long Bytes(ParallelWays? ways) => HistoryPlan.Bytes(sampling, config, ElementType.Float32, new SamplerOptions { HistoryBytes = long.MaxValue, Ways = ways });
+        Assert.Equal(Bytes(null), 2 * Bytes(new ParallelWays(1, 2)));
+        Assert.Equal(Bytes(null), 2 * Bytes(new ParallelWays(2, 1)));
+        Assert.Equal(Bytes(null), 8 * Bytes(new ParallelWays(2, 4)));
+    }
+
+    [Theory]
+    [InlineData("guidance=2")]
+    [InlineData("timesteps=3")]
+    [InlineData("guidance=2,timesteps=2")]
+    public async Task The_bytes_that_move_are_those_of_the_plan(string text)
+    {
+        using var tiny = new TinyPipeline();
+        var ways = ParallelWays.Parse(text);
+        var request = TinyPipeline.Request with { Frames = 41, VideoSteps = [3, 2, 2] };
+        var plan = tiny.Pipeline.Plan(request);
+        var sent = await TogetherAsync(ways.Processes, (group, _) =>
+        {
+            using var pipeline = tiny.Load(new PipelineOptions { Threads = 1, Parallel = new VideoParallel(group) { Ways = ways } });
+            // The texts are sent before the first unit begins.
+            long? before = null;
+            pipeline.GenerateLatents(request, new ReportTo(report => before ??= report.Phase == GenerationPhase.Denoising ? group.BytesSent : null), Cancel).Dispose();
+            return group.BytesSent - before!.Value;
+        });
+        for (var rank = 0; rank < ways.Processes; rank++)
+        {
+            var planned = ParallelPlan.BytesSent(plan.Clip, tiny.Pipeline.Model!, ElementType.Float32, ways, rank);
+            Assert.InRange(sent[rank], 0.95 * planned, 1.05 * planned);
+        }
+    }
+
+    [Fact]
+    public async Task What_differs_is_named_before_anything_is_sampled()
+    {
+        using var tiny = new TinyPipeline();
+        var faults = await FaultsAsync(tiny, 2, rank => TinyPipeline.Request with { Prompt = rank == 0 ? "a cat" : "a dog", Frames = 17 });
+        Assert.All(faults, fault => FaultAssert.Is(fault!, "processes_differ", ("rank", 1), ("fact", "the prompt")));
+    }
+
+    [Fact]
+    public async Task Ways_that_do_not_fit_are_refused()
+    {
+        using var tiny = new TinyPipeline();
+        var size = await FaultsAsync(tiny, 2, _ => TinyPipeline.Request, new ParallelWays(2, 2));
+        Assert.All(size, fault => FaultAssert.Is(fault!, "parallel_of_other_size", ("needed", 4), ("processes", 2)));
+        var unguided = await FaultsAsync(tiny, 2, _ => TinyPipeline.Request with { Guidance = 0, VideoGuidance = 0 }, new ParallelWays(2, 1));
+        Assert.All(unguided, fault => FaultAssert.Is(fault!, "no_guidance_to_divide", ("ways", "guidance=2,timesteps=1")));
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    public async Task A_process_that_ends_in_the_middle_ends_the_run_of_the_others(int dying)
+    {
+        using var tiny = new TinyPipeline();
+        var errors = await TogetherAsync(2, (group, rank) =>
+        {
+            using var stop = CancellationTokenSource.CreateLinkedTokenSource(Cancel);
+            using var pipeline = tiny.Load(new PipelineOptions { Threads = 1, Parallel = new VideoParallel(group) });
+            var progress = new ReportTo(report =>
+            {
+                if (rank == dying && report.Unit == 2)
+                    stop.Cancel();
+            });
+            try
+            {
+                pipeline.GenerateLatents(TinyPipeline.Request with { Frames = 41 }, progress, stop.Token).Dispose();
+                return null;
+            }
+            catch (Exception e)
+            {
+                return e;
+            }
+            finally
+            {
+                group.Dispose();
+            }
+        });
+        Assert.IsType<OperationCanceledException>(errors[dying], exactMatch: false);
+        FaultAssert.Is(Assert.IsType<ProcessGroupException>(errors[1 - dying]), "process_gone", ("rank", dying));
+    }
+
+    [Theory]
+    [InlineData("guidance=2", 2, 1)]
+    [InlineData("timesteps=3", 1, 3)]
+    [InlineData("timesteps=2, guidance=2", 2, 2)]
+    public void Ways_are_read(string text, int guidance, int timesteps) => Assert.Equal(new ParallelWays(guidance, timesteps), ParallelWays.Parse(text));
+
+    [Theory]
+    [InlineData("guidance=3")]
+    [InlineData("timesteps=0")]
+    [InlineData("timesteps")]
+    [InlineData("heads=2")]
+    [InlineData("")]
+    public void Other_ways_are_refused(string text) => Assert.Throws<FormatException>(() => ParallelWays.Parse(text));
+
+    [Theory]
+    [InlineData(2, true, "guidance=2,timesteps=1")]
+    [InlineData(3, true, "guidance=1,timesteps=3")]
+    [InlineData(4, true, "guidance=2,timesteps=2")]
+    [InlineData(4, false, "guidance=1,timesteps=4")]
+    public void Guidance_is_divided_first(int processes, bool isGuided, string ways) => Assert.Equal(ways, ParallelWays.For(processes, isGuided).ToString());
+
+    private static void AssertClose(float[] expected, float[] actual, string what)
+    {
+        using var scope = new TensorScope();
+        GoldenTensors.AssertClose(Tensor.From(expected), Tensor.From(actual), 1e-5, 1e-5, what);
+    }
+
+    private static float[] Floats(Tensor latents)
+    {
+        var values = latents.ToArray<float>();
+        latents.Dispose();
+        return values;
+    }
+
+    private async Task<PyramidFlowException?[]> FaultsAsync(TinyPipeline tiny, int size, Func<int, GenerationOptions> request, ParallelWays? ways = null) =>
+        await TogetherAsync<PyramidFlowException?>(size, (group, rank) =>
+        {
+            using var pipeline = tiny.Load(new PipelineOptions { Threads = 1, Parallel = new VideoParallel(group) { Ways = ways } });
+            try
+            {
+                pipeline.GenerateLatents(request(rank), cancellationToken: Cancel).Dispose();
+                return null;
+            }
+            catch (PyramidFlowException e)
+            {
+                return e;
+            }
+        });
+
+    private async Task<T[]> TogetherAsync<T>(int size, Func<ProcessGroup, int, T> action)
+    {
+        var file = Path.Combine(folder.Path, Guid.NewGuid().ToString("N"));
+        return await Task.WhenAll(Enumerable.Range(0, size).Select(rank => Task.Factory.StartNew(() =>
+        {
+            var rendezvous = new Rendezvous(rank, size, rank, "127.0.0.1", 0) { StoreFile = file };
+            using var group = ProcessGroup.Join(rendezvous, new GroupOptions { Limit = TimeSpan.FromMinutes(2) }, Cancel);
+            return action(group, rank);
+        }, Cancel, TaskCreationOptions.LongRunning, TaskScheduler.Default)));
+    }
+}
