@@ -33,6 +33,7 @@ public sealed class ModelCatalogTests : IDisposable
         Environment.SetEnvironmentVariable(ModelCatalog.Variable, folder.Path);
 
         var error = Assert.Throws<UsageException>(() => ModelNames.Find("yours"));
-        Assert.Contains("mine", error.Message, StringComparison.Ordinal);
+        FaultAssert.Is(error, "model_unknown", ("model", "yours"), ("known", error.Parameters["known"]));
+        Assert.Contains("mine", Assert.IsType<string>(error.Parameters["known"]).Split(", "));
     }
 }

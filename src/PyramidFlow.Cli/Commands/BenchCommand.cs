@@ -103,7 +103,7 @@ internal static class BenchCommand
         }
         catch (ArgumentException e) when (UserFault.Is(e))
         {
-            throw new UsageException(e.Message, e);
+            throw CommandFault.ValueInvalid(e);
         }
     }
 }
@@ -129,7 +129,7 @@ internal sealed class BenchOptions(string runs)
     internal BenchmarkOptions Read(ParseResult parsed, BenchmarkOptions options)
     {
         if (parsed.GetValue(json) && parsed.GetValue(markdown))
-            throw new UsageException("--json and --markdown are two ways to print the same: use one");
+            throw CommandFault.TwoFormats();
         if (parsed.GetValue(threads) is { } count)
             TorchRuntime.Threads = count;
         var device = parsed.GetValue(this.device) is { } name ? ModelArguments.ParseDevice(name) : options.Device;
@@ -297,7 +297,7 @@ internal static class HistoryPlot
         }
         catch (ArgumentException e) when (UserFault.Is(e))
         {
-            throw new UsageException(e.Message, e);
+            throw CommandFault.ValueInvalid(e);
         }
     }
 }

@@ -30,10 +30,10 @@ internal sealed class CheckpointEvaluation(CliConsole console)
         var run = Path.Combine(folder, "dit");
         var kept = KeptWeights.Find(run);
         if (kept.Count == 0)
-            throw new UsageException($"{run} kept no weights on its way: train with keep_steps");
+            throw CommandFault.NoKeptWeights(run);
         var missing = steps?.Where(step => kept.All(weights => weights.Step != step)).ToArray() ?? [];
         if (missing.Length > 0)
-            throw new UsageException($"{run} kept no weights of step {string.Join(", ", missing)}: it has {string.Join(", ", kept.Select(weights => weights.Step))}");
+            throw CommandFault.StepNotKept(run, missing, kept.Select(weights => weights.Step));
         var results = Path.Combine(run, FileName);
         var done = File.Exists(results) ? MetricsFile.Read(results).Select(line => (long)line["step"]).ToHashSet() : [];
         using (var line = new ProgressLine(console))

@@ -38,7 +38,7 @@ internal static class DataCommand
     {
         OutputFile.Check(output, ".png");
         if (count > MostClips)
-            throw new UsageException($"--count {count} is more than one sheet holds: use at most {MostClips}");
+            throw CommandFault.TooManyClips(count, MostClips);
         var clips = new List<byte[]>();
         for (var i = 0; i < count; i++)
         {

@@ -89,7 +89,7 @@ internal sealed class SpriteEvaluation(CliConsole console)
         var folder = model.Open();
         var settings = folder.Settings(model.Variant);
         if (mode == Modes[0] && settings.Frames < 5)
-            throw new UsageException($"{folder.Root} makes clips of {settings.Frames} frames, too few to judge motion: set frames in {PipelineSettings.FileName} to 9 or more");
+            throw CommandFault.TooFewFrames(folder.Root, settings.Frames, PipelineSettings.FileName);
         ISpriteTrial trial = mode switch
         {
             "extension" => new ExtensionTrial(scenes),

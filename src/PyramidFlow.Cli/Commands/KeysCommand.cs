@@ -28,7 +28,7 @@ internal static class KeysCommand
             }
             catch (ArgumentException e) when (UserFault.Is(e))
             {
-                throw new UsageException(Faults.Sentence(e), e);
+                throw CommandFault.ValueInvalid(e);
             }
         });
         return command;
@@ -53,7 +53,7 @@ internal static class KeysCommand
         var command = new ExampledCommand("remove", "Makes a key worthless at once; a running server sees it, and stops videos of it that are not made yet.", $"{Name} remove alice") { name, data };
         command.SetAction((parsed, _) => Keys(parsed, data).Remove(parsed.GetRequiredValue(name))
             ? Task.FromResult(ExitCode.Ok)
-            : throw new UsageException($"there is no key '{parsed.GetRequiredValue(name)}': {Name} list names them"));
+            : throw CommandFault.UnknownKey(parsed.GetRequiredValue(name), Name));
         return command;
     }
 

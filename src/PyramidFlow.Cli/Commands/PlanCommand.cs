@@ -81,7 +81,7 @@ internal static class PlanRun
         var variant = arguments.Variant ?? released.Variants[0];
         return released.Variants.Contains(variant)
             ? PlannedModel.Released(released.Family, variant)
-            : throw new UsageException($"{name} has no variant '{variant}': use {string.Join(", ", released.Variants)}");
+            : throw CommandFault.UnknownVariant(name, variant, released.Variants);
     }
 
     // Work and memory are worth knowing where the run does not fit this machine, too.

@@ -170,11 +170,11 @@ internal static class ServeRun
         }
         catch (ArgumentException e) when (UserFault.Is(e))
         {
-            throw new UsageException(Faults.Sentence(e), e);
+            throw CommandFault.ValueInvalid(e);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new CommandException($"the data folder {Path.GetFullPath(options.DataFolder)} cannot be used ({Faults.Sentence(e).TrimEnd('.')}): choose another with --data", e);
+            throw CommandFault.DataFolder(Path.GetFullPath(options.DataFolder), e);
         }
     }
 
@@ -189,7 +189,7 @@ internal static class ServeRun
             await Task.Delay(Timeout.Infinite, either.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             await host.StopAsync(CancellationToken.None).ConfigureAwait(false);
             if (host.Services.GetServices<IHostedService>().OfType<BackgroundService>().Select(service => service.ExecuteTask?.Exception?.InnerException).OfType<Exception>().FirstOrDefault() is { } fault)
-                throw new CommandException(Faults.Sentence(fault), fault);
+                throw CommandFault.ServiceStopped(fault);
             return ExitCode.Ok;
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
@@ -225,11 +225,11 @@ internal static class ServeRun
     private static Exception InWords(Exception e, ServerOptions options) => (e, e.InnerException) switch
     {
         (AddressInUseException, _) or (_, AddressInUseException) or (SocketException { SocketErrorCode: SocketError.AddressAlreadyInUse }, _) =>
-            new CommandException(FormattableString.Invariant($"port {options.Port} of {options.Host} is in use by another program: stop that, or choose another port with --port"), e),
+            CommandFault.PortInUse(options.Host, options.Port, e),
         (SocketException { SocketErrorCode: SocketError.AccessDenied }, _) =>
-            new CommandException(FormattableString.Invariant($"port {options.Port} may not be opened by this user: choose one from 1024 on with --port"), e),
+            CommandFault.PortForbidden(options.Port, e),
         (SocketException { SocketErrorCode: SocketError.AddressNotAvailable or SocketError.AddressFamilyNotSupported }, _) =>
-            new UsageException($"{options.Host} is no address of this machine: choose another with --host", e),
+            CommandFault.AddressElsewhere(options.Host, e),
         _ => e,
     };
 }

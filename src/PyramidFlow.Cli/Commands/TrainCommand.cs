@@ -116,9 +116,9 @@ internal static class TrainRun
     public static async Task<int> RunAsync(Entry entry, string config, string folder, int? threads, CliConsole console, CancellationToken cancellationToken)
     {
         if (!File.Exists(config))
-            throw new UsageException($"{config} does not exist: the configurations that come with the program are in configs/");
+            throw CommandFault.ConfigurationMissing(config);
         if (File.Exists(folder))
-            throw new UsageException($"{folder} is a file: --out takes a folder");
+            throw CommandFault.RunFolderIsFile(folder);
         using var line = new ProgressLine(console);
         using var group = await LaunchedProcess.JoinAsync(line, TrainingConfigFile.DeviceOf(config), cancellationToken).ConfigureAwait(false);
         var isFirst = group is not { Rank: > 0 };
@@ -202,11 +202,11 @@ internal sealed record MetricsPlot(string X, IReadOnlyList<string>? Y, IReadOnly
     {
         OutputFile.Check(output, ".svg");
         if (Labels is { } labels && labels.Count != files.Count)
-            throw new UsageException($"--label names {labels.Count} files where there are {files.Count}: give one name for each, with commas between them");
+            throw CommandFault.LabelCount(labels.Count, files.Count);
         Curve[] curves = [.. files.SelectMany((file, i) => Curves(file, Labels?[i] ?? NameOf(file), files.Count > 1))];
         var (logX, logY) = (Log?.Contains('x', StringComparison.Ordinal) ?? false, Log?.Contains('y', StringComparison.Ordinal) ?? false);
         if (curves.SelectMany(curve => curve.Points).Any(p => (logX && p.X <= 0) || (logY && p.Y <= 0)))
-            throw new UsageException("a logarithmic axis has no place for 0 and less: leave --log out, or choose another axis");
+            throw CommandFault.LogOfZero();
         var up = Y is [var only] ? only : Y is null ? Loss : "";
         File.WriteAllText(output, new LinePlot(Title, X, up, logX, logY).Draw(curves));
         console.Result(output);
@@ -221,12 +221,12 @@ internal sealed record MetricsPlot(string X, IReadOnlyList<string>? Y, IReadOnly
         {
             var points = lines.Where(line => line.ContainsKey(X) && line.ContainsKey(key)).Select(line => (line[X], line[key])).ToList();
             if (points.Count == 0)
-                throw new UsageException($"{file} has no line with both {X} and {key}: its keys are {string.Join(", ", lines.SelectMany(line => line.Keys).Distinct())}");
+                throw CommandFault.NoPoints(file, X, key, lines.SelectMany(line => line.Keys).Distinct());
             yield return new Curve(!several ? key : keys.Count == 1 ? label : $"{label} {key}", points).Smoothed(Smooth);
         }
 
         if (keys.Count == 0)
-            throw new UsageException($"{file} has no key that begins with {Loss}: name what to plot with --y");
+            throw CommandFault.NothingToPlot(file, Loss);
     }
 
     // runs/a/dit/metrics.jsonl is called a.

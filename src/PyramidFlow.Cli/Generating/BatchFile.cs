@@ -35,9 +35,9 @@ internal sealed class BatchFile
     {
         OutputFile.CheckInput(path, "--batch takes a file of prompts");
         if (System.IO.Path.GetExtension(path).ToLowerInvariant() is not (".json" or ".jsonl" or ".txt"))
-            throw new UsageException($"cannot tell what {path} holds: name it .txt (a prompt on each line), .jsonl or .json");
+            throw CommandFault.BatchKind(path);
         var file = new BatchFile(path, Read(path));
-        return file.Entries.Count > 0 ? file : throw new UsageException($"{path} holds no prompt: write one on each line, or in JSON [\"a red ball\"]");
+        return file.Entries.Count > 0 ? file : throw CommandFault.BatchEmpty(path);
     }
 
     /// <summary>The place of an item for messages: file, line, and key if it has one.</summary>
@@ -73,10 +73,10 @@ internal sealed class BatchFile
         try
         {
             if (new FileInfo(path).Length > MaxBytes)
-                throw new UsageException($"{path} is larger than {MaxBytes >> 20} MiB: split it");
+                throw CommandFault.BatchTooLarge(path, MaxBytes >> 20);
             var bytes = File.ReadAllBytes(path);
             if (bytes is [0xFF, 0xFE, ..] or [0xFE, 0xFF, ..] || bytes.AsSpan().Contains((byte)0))
-                throw new UsageException($"{path} is not UTF-8 text: save it as UTF-8");
+                throw CommandFault.BatchNotUtf8(path);
             // A byte order mark; spaces keep the positions.
             if (bytes is [0xEF, 0xBB, 0xBF, ..])
                 bytes.AsSpan(0, 3).Fill((byte)' ');
@@ -84,7 +84,7 @@ internal sealed class BatchFile
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new UsageException($"cannot read {path}: {e.Message}", e);
+            throw CommandFault.FileUnreadable(path, e);
         }
     }
 
@@ -196,7 +196,7 @@ internal static class JsonEntries
         }
         catch (JsonException e)
         {
-            throw new UsageException($"{path} is not JSON: line {e.LineNumber + 1}, {StrictJson.Reason(e)}", e);
+            throw CommandFault.BatchNotJson(path, (e.LineNumber ?? 0) + 1, StrictJson.Reason(e), e);
         }
     }
 
@@ -218,7 +218,7 @@ internal static class JsonEntries
         var reader = new Utf8JsonReader(bytes, StrictJson.WrittenReader);
         reader.Read();
         if (reader.TokenType is not (JsonTokenType.StartArray or JsonTokenType.StartObject))
-            throw new UsageException($"{path} holds one value: write a list of prompts, [\"a red ball\"], or an object of names and prompts");
+            throw CommandFault.BatchOneValue(path);
         var entries = new List<BatchEntry>();
         var keys = new HashSet<string>();
         var (line, counted, keyStart, isRepeated) = (1, 0, -1, false);

@@ -16,9 +16,9 @@ internal sealed class BatchRun(CliConsole console)
     public async Task<int> RunAsync(string file, GenerateArguments arguments, CancellationToken cancellationToken)
     {
         Check(arguments);
-        var output = arguments.Output ?? throw new UsageException($"--batch writes many files: name a folder for them, such as -o {OutputFile.Stem}");
+        var output = arguments.Output ?? throw CommandFault.BatchWithoutFolder(OutputFile.Stem);
         if (File.Exists(output) || (OutputFile.Extensions.Contains(Path.GetExtension(output).ToLowerInvariant()) && !Directory.Exists(output)))
-            throw new UsageException($"{output} is the name of one file: --batch writes many, name a folder for them with -o");
+            throw CommandFault.BatchIntoFile(output);
         var batch = BatchFile.Open(file);
         var folder = arguments.Model.Open();
 
@@ -26,7 +26,7 @@ internal sealed class BatchRun(CliConsole console)
         if (await LaunchedProcess.JoinAsync(line, "cpu", cancellationToken).ConfigureAwait(false) is { } group)
         {
             using (group)
-                throw new UsageException("--batch makes one clip after another in one process: start several batches with files of their own, or make one clip with several processes");
+                throw CommandFault.BatchOnProcesses();
         }
 
         using var maker = new ClipMaker(arguments.Model, folder, console);
@@ -71,15 +71,15 @@ internal sealed class BatchRun(CliConsole console)
     private static void Check(GenerateArguments arguments)
     {
         if (arguments.Clip.Prompt is not null || arguments.Clip.Schedule.Count > 0)
-            throw new UsageException("the prompts are in the --batch file: leave the other one out");
+            throw CommandFault.BatchWithPrompt();
         if (arguments.Like is not null)
-            throw new UsageException("--like repeats one file and --batch makes many: use one of them");
+            throw CommandFault.BatchWithLike();
         if (arguments.SaveLatents is not null || arguments.Clip.LatentsFile is not null)
-            throw new UsageException("latents are those of one clip and --batch makes many: leave --save-latents and --from-latents out");
+            throw CommandFault.BatchWithLatents();
         if (arguments.Stream)
-            throw new UsageException("an unfinished streamed file looks like a finished one when the batch goes on: leave --stream out");
+            throw CommandFault.BatchWithStream();
         if (arguments.Output == OutputFile.Standard)
-            throw new UsageException("--batch writes many files, and standard output takes one video: name a folder with -o");
+            throw CommandFault.BatchToStandardOutput();
     }
 }
 
@@ -116,7 +116,7 @@ internal sealed class BatchPlanner(BatchFile batch, GenerateArguments arguments,
                         jobs.Add(new BatchJob(i, copy, name));
                 }
             }
-            catch (Exception e) when (e is FormatException or UsageException or PyramidFlowException or IOException or UnauthorizedAccessException)
+            catch (Exception e) when (e is FormatException or PyramidFlowException or IOException or UnauthorizedAccessException)
             {
                 line.Clear();
                 report.Fault(batch.Where(entry), e);

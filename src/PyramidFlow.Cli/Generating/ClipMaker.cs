@@ -170,7 +170,7 @@ internal sealed class ClipFile(RequestedClip clip, GenerationMonitor monitor, Cl
         if (video is not null)
             await video.CompleteAsync(cancellationToken).ConfigureAwait(false);
         else
-            PngWriter.Write(path, picture ?? throw new CommandException($"{path} was not written: the model made no frame"), metadata);
+            PngWriter.Write(path, picture ?? throw CommandFault.NoFrame(path), metadata);
         if (clip.LatentsFile is { } target)
             LatentFile.Write(target, LatentClip.Join(latents), clip.Settings, metadata);
     }

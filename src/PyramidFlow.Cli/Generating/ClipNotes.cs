@@ -40,7 +40,7 @@ internal static class ClipNotes
         }
         catch (MalformedTextException e)
         {
-            throw new UsageException($"what {path} says about itself is damaged, so it cannot be made again from that: {e.Message}", e);
+            throw CommandFault.NotesDamaged(path, e);
         }
     }
 
@@ -63,9 +63,9 @@ internal static class LikeFile
         var path = arguments.Like!;
         OutputFile.CheckInput(path, $"--like takes a file that {About.Name} made");
         var notes = await ClipNotes.ReadAsync(path, cancellationToken).ConfigureAwait(false)
-            ?? throw new UsageException($"{path} does not say how it was made: --like takes a file that {About.Name} made, as it was written");
+            ?? throw CommandFault.NotesMissing(path);
         if (notes.Video is { } video && arguments.Clip.VideoFile is null)
-            throw new UsageException($"{path} goes on from the video {video}: use {About.Name} extend {Beside(path, video) ?? video} --like {path}");
+            throw CommandFault.LikeOfExtended(path, video, Beside(path, video) ?? video);
         var clip = notes.ToClip();
         // Another model may have another frame rate.
         if (arguments.Model.Name is { } other && NameOf(other) != notes.Model)
@@ -73,7 +73,7 @@ internal static class LikeFile
         if (arguments.Clip.IsConditioned)
             clip = clip with { ImageFile = null, LatentsFile = null };
         if (clip.LatentsFile is { } latents)
-            clip = clip with { LatentsFile = Beside(path, latents) ?? throw new UsageException($"{path} goes on from the latents {latents}, which are neither here nor beside it: name them with --from-latents") };
+            clip = clip with { LatentsFile = Beside(path, latents) ?? throw CommandFault.NotedLatentsMissing(path, latents) };
         if (clip.ImageFile is { } image)
             clip = clip with { ImageFile = Picture(image, path, notes, console) };
         if (notes.Video is null && arguments.Clip.IsContinuation && clip.LatentsFile is null)
@@ -113,7 +113,7 @@ internal static class LikeFile
 
     private static string Model(GenerationNotes notes, string path) => ModelCatalog.Installed().Any(model => model.Name == notes.Model)
         ? notes.Model
-        : throw new UsageException($"{path} was made by the model '{notes.Model}', which is not here: name its folder with --model, or set {ModelCatalog.Variable} to the folder around it");
+        : throw CommandFault.NotedModelMissing(path, notes.Model, ModelCatalog.Variable);
 
     private static List<LoraArgument>? Loras(string path, GenerationNotes notes, CliConsole console)
     {
@@ -125,7 +125,7 @@ internal static class LikeFile
             // A path in a file must not lead outside the searched folders.
             var name = Path.GetFileName(file);
             var lora = new LoraArgument(Beside(path, name, Path.Exists)
-                ?? throw new UsageException($"{path} was made with the LoRA {name}, which is neither here nor beside it: name it with --lora"), weight);
+                ?? throw CommandFault.NotedLoraMissing(path, name), weight);
             if (lora.Sha256 != sha256)
                 console.Warn($"{lora.Path} is another LoRA than the one {path} was made with, so the result will differ");
             found.Add(lora);
@@ -141,7 +141,7 @@ internal static class LikeFile
     private static string Picture(string name, string path, GenerationNotes notes, CliConsole console)
     {
         var found = Beside(path, name)
-            ?? throw new UsageException($"{path} was made from the picture {name}, which is neither here nor beside it: name it with --image");
+            ?? throw CommandFault.NotedPictureMissing(path, name);
         if (GenerationNotes.Sha256(found) != notes.ImageSha256)
             console.Warn($"{found} is another picture than the one {path} was made from, so the result will differ");
         return found;

@@ -63,19 +63,19 @@ internal sealed class ClipOptions(bool extends)
         }
         catch (MalformedTextException e)
         {
-            throw new UsageException($"{path}{(e.Line > 0 ? $" line {e.Line}" : "")}: {e.Reason}{(e.IsNoJson ? $"; {PromptSchedule.Form}" : "")}", e);
+            throw CommandFault.ScheduleMalformed(path, (int)e.Line, e.Reason, e.IsNoJson, e);
         }
         catch (FormatException e)
         {
-            throw new UsageException($"{path}: {e.Message}", e);
+            throw CommandFault.ScheduleInvalid(path, e);
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
-            throw new UsageException($"{path} does not exist: --prompts takes a .json file", e);
+            throw CommandFault.ScheduleMissing(path, e);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new UsageException($"cannot read {path}: {(Directory.Exists(path) ? "it is a folder" : e.Message)}", e);
+            throw CommandFault.FileUnreadable(path, e);
         }
     }
 }

@@ -85,7 +85,7 @@ internal sealed class GenerateRun(CliConsole console)
         {
             Conditioning = ConditioningInput.Video(await ConditioningVideo.CountAsync(clip.VideoFile!, settings.FramesPerSecond, most, cancellationToken).ConfigureAwait(false)),
             Prompt = clip.Prompt ?? (await ClipNotes.ReadAsync(clip.VideoFile!, cancellationToken).ConfigureAwait(false))?.LastPrompt
-                ?? throw new UsageException($"{clip.VideoFile} does not say what it was made from: say in quotes what is to be seen next"),
+                ?? throw CommandFault.NoPromptInVideo(clip.VideoFile),
         };
     }
 }

@@ -18,14 +18,14 @@ internal static class OutputNames
             OutputFile.Check(arguments.Count > 1 && Directory.Exists(output) ? Path.Combine(output, OutputFile.Stem + OutputFile.Video) : output,
                 clip.IsContinuation ? [OutputFile.Video, OutputFile.Animation] : OutputFile.Extensions);
         if (arguments.Stream && output is not (null or OutputFile.Standard) && Path.GetExtension(output).ToLowerInvariant() is not (OutputFile.Video or ""))
-            throw new UsageException($"only an .mp4 can be watched while it is made: leave --stream out, or name it {Path.ChangeExtension(output, OutputFile.Video)}");
+            throw CommandFault.StreamKind(Path.ChangeExtension(output, OutputFile.Video)!);
         if (arguments.Stream && output is not null && clip.VideoFile is { } video && Path.GetFullPath(video) == Path.GetFullPath(output))
-            throw new UsageException($"{output} cannot be read and streamed to at once: leave --stream out, or choose another name");
+            throw CommandFault.StreamOverInput(output);
         if (arguments.SaveLatents is not { } latents)
             return;
         OutputFile.Check(latents, OutputFile.Latents);
         if (clip.NewFramesOnly == true)
-            throw new UsageException("latents can be decoded only from their beginning: leave --new-only or --save-latents out");
+            throw CommandFault.LatentsOfNewFrames();
     }
 
     /// <summary>The names: one as it was named, several with <c>-1</c>, <c>-2</c> and so on before the extension.</summary>
@@ -56,11 +56,11 @@ internal static class OutputNames
     private static void CheckStandard(GenerateArguments arguments, CliConsole console)
     {
         if (!console.TakesBytes)
-            throw new UsageException("standard output is a terminal, which shows no video: pipe it to a player, such as | ffplay -, or name a file");
+            throw CommandFault.StandardOutputIsTerminal();
         if (arguments.Count > 1)
-            throw new UsageException("standard output takes one video: leave --count out, or name a file");
+            throw CommandFault.StandardOutputTakesOne();
         if (arguments.Json)
-            throw new UsageException("standard output takes the video: leave --json out, or name a file");
+            throw CommandFault.StandardOutputTakesVideo();
     }
 }
 

@@ -34,7 +34,7 @@ internal sealed record RequestedClip(ClipArguments Clip, GenerationSettings Sett
             Seed = clip.Seed ?? (ulong)RandomNumberGenerator.GetInt32(int.MaxValue),
         }).Resolve(settings);
         return OutputFile.IsPicture(output) && resolved.Frames != 1
-            ? throw new UsageException($"{output} holds one picture, not {resolved.Frames} frames: use --frames 1, or name it {Path.ChangeExtension(output, OutputFile.Video)}")
+            ? throw CommandFault.PictureOfFrames(output, resolved.Frames, Path.ChangeExtension(output, OutputFile.Video)!)
             : new RequestedClip(clip, resolved, output);
     }
 
@@ -43,13 +43,13 @@ internal sealed record RequestedClip(ClipArguments Clip, GenerationSettings Sett
     public static void Check(ClipArguments clip)
     {
         if (clip is { Prompt: null, Schedule.Count: > 0, IsConditioned: false })
-            throw new UsageException("the prompt schedule says nothing about second 0: begin it there, or give a prompt for its beginning");
+            throw CommandFault.ScheduleWithoutBeginning();
         if (string.IsNullOrWhiteSpace(clip.Prompt) && !clip.IsConditioned)
-            throw new UsageException("the prompt is empty: say in quotes what is to be seen, or give an --image");
+            throw CommandFault.EmptyPrompt();
         if (clip.Frames is not null && clip.Seconds is not null)
-            throw new UsageException("--frames and --seconds both say how long the video is: use one of them");
+            throw CommandFault.TwoLengths();
         if (clip is { ImageFile: not null, IsContinuation: true })
-            throw new UsageException("a picture and latents to go on from exclude each other: give one of them");
+            throw CommandFault.TwoBeginnings();
         OutputFile.CheckInput(clip.ImageFile, "--image takes a picture file");
         OutputFile.CheckInput(clip.LatentsFile, "--from-latents takes a file that --save-latents wrote");
         OutputFile.CheckInput(clip.VideoFile, "name the video to go on from");

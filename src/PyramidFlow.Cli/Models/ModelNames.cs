@@ -18,14 +18,11 @@ internal static class ModelNames
         if (installed.FirstOrDefault(model => model.Name == nameOrFolder).Folder is { } found)
             return found;
         if (Directory.Exists(nameOrFolder))
-            throw new UsageException($"{nameOrFolder} is not a checkpoint folder: it has no diffusion_transformer_384p, _768p or _image in it");
+            throw CommandFault.NoCheckpoint(nameOrFolder);
         var name = Path.GetFileName(Path.TrimEndingDirectorySeparator(nameOrFolder));
         if (ModelCatalog.FindReleased(name) is not null)
-            throw new UsageException($"the model {nameOrFolder} is not here yet: run {About.Name} models download {name}");
-        var choices = installed.Count > 0
-            ? $"use {string.Join(", ", installed.Select(model => model.Name))} or the folder of a checkpoint"
-            : $"none is installed; name the folder of a checkpoint, or set {ModelCatalog.Variable} to the folder around it";
-        throw new UsageException($"unknown model '{nameOrFolder}': {choices}");
+            throw CommandFault.ModelNotInstalled(nameOrFolder, name);
+        throw CommandFault.UnknownModel(nameOrFolder, [.. installed.Select(model => model.Name)], ModelCatalog.Variable);
     }
 
     /// <summary>The repository to download from and the name of its folder, given the name of a released model or OWNER/NAME.</summary>
@@ -35,14 +32,14 @@ internal static class ModelNames
         if (ModelCatalog.FindReleased(typed) is { } released)
             return (new HubSource(released.Repository, revision), released.Name);
         if (!typed.Contains('/', StringComparison.Ordinal))
-            throw new UsageException($"unknown model '{typed}': use {string.Join(", ", ModelCatalog.Released.Select(model => model.Name))}, or OWNER/NAME of a repository");
+            throw CommandFault.UnknownDownload(typed, ModelCatalog.Released.Select(model => model.Name));
         try
         {
             return (new HubSource(typed, revision), typed[(typed.LastIndexOf('/') + 1)..]);
         }
         catch (HubException e)
         {
-            throw new UsageException(e.Message, e);
+            throw CommandFault.ValueInvalid(e);
         }
     }
 }

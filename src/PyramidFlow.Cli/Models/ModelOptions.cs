@@ -115,8 +115,7 @@ internal sealed record ModelArguments
         var folder = CheckpointFolder.Open(ModelNames.Find(Name ?? ModelCatalog.Default));
         if (Variant is not null && !folder.Variants.Contains(Variant))
         {
-            var known = string.Join(", ", folder.Variants.Where(v => v.Length > 0));
-            throw new UsageException($"{Name ?? ModelCatalog.Default} has no variant '{Variant}': {(known.Length > 0 ? $"use {known}" : "leave --variant out")}");
+            throw CommandFault.UnknownVariant(Name ?? ModelCatalog.Default, Variant, folder.Variants.Where(v => v.Length > 0));
         }
 
         return folder;
@@ -142,7 +141,7 @@ internal sealed record ModelArguments
     private TileOptions? Tiles()
     {
         if (Tile is not { } side)
-            return TileOverlap is null ? null : throw new UsageException("--tile-overlap is a share of a tile: name the tile's side too, such as --tile 256");
+            return TileOverlap is null ? null : throw CommandFault.OverlapWithoutTile();
         var tiles = TileOverlap is { } overlap ? new TileOptions(side, overlap) : new TileOptions(side);
         tiles.Check(VideoLength.Scale);
         return tiles;
@@ -157,11 +156,11 @@ internal sealed record ModelArguments
             var device = PyramidFlow.Torch.Device.Parse(text);
             return device.Type != DeviceType.Cuda || TorchRuntime.HasCuda
                 ? device
-                : throw new UsageException($"--device {text}: this libtorch sees no GPU; leave --device out, or run {About.Name} doctor");
+                : throw CommandFault.NoGpu(text);
         }
         catch (FormatException e)
         {
-            throw new UsageException(e.Message, e);
+            throw CommandFault.ValueInvalid(e);
         }
     }
 }
@@ -233,7 +232,7 @@ internal static class ParallelOption
         }
         catch (FormatException e)
         {
-            throw new UsageException($"--parallel {text}: {e.Message}", e);
+            throw CommandFault.ParallelInvalid(text!, e);
         }
     }
 
@@ -247,7 +246,7 @@ internal static class ParallelOption
     {
         var group = await LaunchedProcess.JoinAsync(line, model.Device ?? "cpu", cancellationToken).ConfigureAwait(false);
         if (group is null && model.Ways is { Processes: > 1 } ways)
-            throw new UsageException($"--parallel {ways} is for {ways.Processes} processes and there is one: write {About.Name} launch --nproc {ways.Processes} -- generate ...");
+            throw CommandFault.ParallelAlone(ways.ToString(), ways.Processes);
         var device = group is not null && model.Device == "cuda" ? $"cuda:{group.LocalRank}" : model.Device;
         return model with { Group = group, Device = device };
     }

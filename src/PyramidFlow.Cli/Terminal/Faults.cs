@@ -41,12 +41,6 @@ internal static class Faults
     };
 }
 
-/// <summary>The command line is wrong; the message is one sentence with the fix.</summary>
-internal sealed class UsageException(string message, Exception? inner = null) : Exception(message, inner);
-
-/// <summary>A command could not do its work; the message is one sentence with the fix.</summary>
-internal sealed class CommandException(string message, Exception? inner = null) : Exception(message, inner);
-
 /// <summary>Exit codes of the process.</summary>
 internal static class ExitCode
 {

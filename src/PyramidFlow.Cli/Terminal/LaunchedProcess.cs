@@ -57,7 +57,7 @@ internal static partial class LaunchedProcess
 
     private static TimeSpan LimitOf(string text) =>
         double.TryParse(text, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var seconds) && seconds is >= 1 and <= 86400 ? TimeSpan.FromSeconds(seconds)
-        : throw new UsageException($"{LimitVariable} is '{text}': give seconds from 1 to 86400");
+        : throw CommandFault.TimeLimitInvalid(LimitVariable, text);
 
     [LibraryImport("libc")]
     private static partial int kill(int process, int signal);

@@ -25,21 +25,18 @@ internal static class OutputFile
     public static void Check(string path, params string[] extensions)
     {
         if (path.Length == 0)
-            throw new UsageException($"the output file has no name: give one that ends in {Or(extensions)}");
+            throw CommandFault.OutputUnnamed(Or(extensions));
         if (Directory.Exists(path))
-            throw new UsageException($"{path} is a folder: name a file in it, such as {Path.Combine(path, Stem + extensions[0])}");
+            throw CommandFault.OutputIsFolder(path, Path.Combine(path, Stem + extensions[0]));
         if (Path.EndsInDirectorySeparator(path))
-            throw new UsageException($"the folder {path} does not exist: make it with 'mkdir -p {path}', or name a file");
+            throw CommandFault.OutputFolderMissing(path);
         var extension = Path.GetExtension(path).ToLowerInvariant();
         if (!extensions.Contains(extension))
-        {
-            throw new UsageException($"cannot write {Path.GetFileName(path)}: "
-                + $"{(extension.Length == 0 ? "it has no extension" : $"{extension} is not a kind of file this makes")}, name it {Or(extensions)}");
-        }
+            throw CommandFault.OutputKind(Path.GetFileName(path), extension, Or(extensions));
 
         var folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
         if (!Directory.Exists(folder))
-            throw new UsageException($"the folder {folder} does not exist: make it with 'mkdir -p {folder}', or choose another");
+            throw CommandFault.FolderMissing(folder);
         CheckWritable(folder);
     }
 
@@ -50,7 +47,7 @@ internal static class OutputFile
     public static void CheckInput(string? path, string use)
     {
         if (path is not null && !File.Exists(path))
-            throw new UsageException($"{(path.Length == 0 ? "a file without a name" : path)} {(Directory.Exists(path) ? "is a folder" : "does not exist")}: {use}");
+            throw CommandFault.InputMissing(path, use);
     }
 
     /// <summary>Makes a folder for files, unless it is there.</summary>
@@ -63,7 +60,7 @@ internal static class OutputFile
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new UsageException($"the folder {folder} cannot be made: choose another with -o ({e.Message})", e);
+            throw CommandFault.FolderCannotBeMade(folder, e);
         }
 
         CheckWritable(folder);
@@ -78,7 +75,7 @@ internal static class OutputFile
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new UsageException($"the folder {folder} cannot be written to: choose another with -o, or change its permissions", e);
+            throw CommandFault.FolderNotWritable(folder, e);
         }
     }
 
