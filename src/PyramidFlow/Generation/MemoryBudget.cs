@@ -17,7 +17,7 @@ internal static class MemoryBudget
     private static readonly int[] QueryBlocks = [256, 128, 64, 32];
     private static readonly int[] Windows = [4, 2, 1];
 
-    /// <summary>Chooses when weights are in memory, if that was left open; nothing else changes.</summary>
+    /// <summary>Chooses when weights are in memory, if that was left open, and the history cache; nothing else changes.</summary>
     /// <param name="model">The checkpoint.</param>
     /// <param name="settings">The clip.</param>
     /// <param name="type">Element type.</param>
@@ -36,8 +36,14 @@ internal static class MemoryBudget
             throw RequestFault.MachineTooSmall(Clip(settings), peaks[^1], place, total);
         }
 
-        return WithHistory(model, settings, type, options, Overlapped(model, settings, type, options, placed[fits < 0 ? ^1 : fits], available), Spared(available));
+        PipelineOptions[] fitting = [.. placed.Where((_, i) => fits < 0 ? i == placed.Count - 1 : peaks[i] <= available)];
+        return MostHistory([.. fitting.Select(each => WithHistory(model, settings, type, options, Overlapped(model, settings, type, options, each, available), Spared(available)))], options);
     }
+
+    // On a CPU, reading the weights of a model once for each unit costs less than computing a history that has no place beside all models. Streaming
+    // blocks at each step costs more.
+    private static PipelineOptions MostHistory(IReadOnlyList<PipelineOptions> fitting, PipelineOptions asked) => asked.Device is { Type: not DeviceType.Cpu } ? fitting[0]
+        : fitting.Where((each, i) => i == 0 || each.Offload != Offload.Sequential).MaxBy(each => each.Sampler.HistoryBytes)!;
 
     /// <summary>Free memory less the share that the history cache leaves to other programs.</summary>
     internal static long Spared(long available) => available - (available / Spare);

@@ -1,4 +1,3 @@
-using System.Globalization;
 using PyramidFlow.Generation;
 using PyramidFlow.Models;
 using PyramidFlow.Scheduling;
