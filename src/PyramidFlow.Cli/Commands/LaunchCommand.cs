@@ -38,6 +38,9 @@ internal sealed class LaunchRun : IDisposable
 {
     private static readonly TimeSpan TimeToSpeak = TimeSpan.FromSeconds(15), TimeToSave = TimeSpan.FromSeconds(15);
 
+    // The exit code of a process that a signal ended is this and the signal.
+    private const int Signalled = 128;
+
     private readonly LaunchOptions options;
     private readonly CliConsole console;
 
@@ -69,13 +72,17 @@ internal sealed class LaunchRun : IDisposable
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, _ => processes.ForEach(Terminate));
         try
         {
-            var running = processes.Select(EndOfAsync).ToList();
+            var running = processes.Select((process, rank) => EndOfAsync(process, rank)).ToList();
             while (running.Count > 0)
             {
                 var ended = await Task.WhenAny(running).ConfigureAwait(false);
                 running.Remove(ended);
-                if (await ended.ConfigureAwait(false) is not ExitCode.Ok and var code)
+                var (rank, code) = await ended.ConfigureAwait(false);
+                if (code != ExitCode.Ok)
                 {
+                    // What a signal ended could say nothing.
+                    if (code > Signalled && code != ExitCode.Cancelled)
+                        console.Fail(string.Create(CultureInfo.InvariantCulture, $"process {rank} was killed by signal {code - Signalled}: the others end too"));
                     // The first process may still save its state after a stop that all agreed on.
                     if (code == ExitCode.Cancelled)
                         await Task.WhenAll(running).ConfigureAwait(false);
@@ -98,11 +105,11 @@ internal sealed class LaunchRun : IDisposable
         }
     }
 
-    private static async Task EndAsync(List<Process> processes, List<Task<int>> running)
+    private static async Task EndAsync(List<Process> processes, List<Task<(int Rank, int Code)>> running)
     {
         foreach (var patience in new[] { TimeToSpeak, TimeToSave })
         {
-            if (await Task.WhenAny(Task.WhenAll(running), Task.Delay(patience)).ConfigureAwait(false) is Task<int[]>)
+            if (await Task.WhenAny(Task.WhenAll(running), Task.Delay(patience)).ConfigureAwait(false) is Task<(int, int)[]>)
                 return;
             foreach (var process in processes.Where(process => !process.HasExited))
                 Terminate(process);
@@ -146,10 +153,10 @@ internal sealed class LaunchRun : IDisposable
         return own is not null ? new ProcessStartInfo(own, command) : new ProcessStartInfo("dotnet", [assembly.Location, .. command]);
     }
 
-    private static async Task<int> EndOfAsync(Process process)
+    private static async Task<(int Rank, int Code)> EndOfAsync(Process process, int rank)
     {
         await process.WaitForExitAsync(CancellationToken.None).ConfigureAwait(false);
-        return process.ExitCode;
+        return (rank, process.ExitCode);
     }
 
     private static void Terminate(Process process)

@@ -49,10 +49,27 @@ internal static partial class LaunchedProcess
             {
             }
 
+            DeleteStore();
             _ = kill(Environment.ProcessId, 15);
             Thread.Sleep(TimeToSave);
             _ = kill(Environment.ProcessId, 9);
         }) { IsBackground = true, Name = "launcher" }.Start();
+    }
+
+    // A launcher that was killed left the file of the store and its folder behind.
+    private static void DeleteStore()
+    {
+        if (Environment.GetEnvironmentVariable(Rendezvous.StoreVariable) is not { Length: > 0 } file || Path.GetDirectoryName(file) is not { } folder)
+            return;
+        try
+        {
+            File.Delete(file);
+            Directory.Delete(folder);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // Another process of the group was faster.
+        }
     }
 
     private static TimeSpan LimitOf(string text) =>
@@ -64,8 +81,16 @@ internal static partial class LaunchedProcess
 
     private sealed class WaitingLine(ProgressLine line) : IProgress<GroupWaiting>
     {
-        public void Report(GroupWaiting value) => line.Update(
-            string.Create(CultureInfo.InvariantCulture, $"waiting for process{(value.Missing.Count == 1 ? "" : "es")} {string.Join(", ", value.Missing.Take(8))} of {value.WorldSize}"),
-            "", value.Waited / value.Limit, value.Limit - value.Waited);
+        // Processes never start at the same moment.
+        private static readonly TimeSpan WorthSaying = TimeSpan.FromSeconds(2);
+
+        public void Report(GroupWaiting value)
+        {
+            if (value.Waited < WorthSaying)
+                return;
+            var missing = string.Join(", ", value.Missing.Take(8));
+            line.Update(string.Create(CultureInfo.InvariantCulture, $"waiting for process{(value.Missing.Count == 1 ? "" : "es")} {missing} of {value.WorldSize}"),
+                "", value.Waited / value.Limit, value.Limit - value.Waited);
+        }
     }
 }

@@ -141,7 +141,7 @@ public sealed unsafe class ProcessGroup : IDisposable
     {
         // What another process caused is recorded already.
         if (error is not ProcessGroupException { Code: "process_gone" or "process_ended" or "disconnected" } and not OperationCanceledException)
-            roll.Record(Rank, error.Message);
+            roll.Record(error);
         return false;
     }
 

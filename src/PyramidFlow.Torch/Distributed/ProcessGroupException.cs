@@ -81,6 +81,9 @@ internal static class ProcessGroupFault
     public static ProcessGroupException Ended(int rank, string sentence) =>
         new("process_ended", $"process {rank} ended: {sentence}", null, ("rank", rank));
 
+    /// <summary>The error of the group that another process found first.</summary>
+    public static ProcessGroupException Repeated(string code, int rank, string sentence) => new(code, sentence, null, ("rank", rank));
+
     public static ProcessGroupException Disconnected(Exception inner) =>
         new("disconnected", $"the connection between the processes broke though all of them live ({inner.Message}): check the network between the machines, then start all processes again", inner);
 

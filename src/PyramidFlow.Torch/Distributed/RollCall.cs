@@ -38,9 +38,8 @@ internal sealed class RollCall : IDisposable
     private int Rank => rendezvous.Rank;
 
     /// <summary>Writes that this process ends with an error, so that the others can say why. Only the first error of a group is kept.</summary>
-    /// <param name="at">Rank that is the cause.</param>
-    /// <param name="sentence">The error, for people.</param>
-    internal void Record(int at, string sentence)
+    /// <param name="error">The error.</param>
+    internal void Record(Exception error)
     {
         try
         {
@@ -49,7 +48,10 @@ internal sealed class RollCall : IDisposable
                 if (store.TryGet(FirstFault) is not null)
                     return;
                 isRecorded = isFailed = true;
-                store.Set(FirstFault, string.Create(CultureInfo.InvariantCulture, $"{at} {sentence}"));
+
+                // The processes themselves are at fault, or what this one does.
+                var (code, at) = error is ProcessGroupException fault ? (fault.Code, (int?)fault.Parameters.GetValueOrDefault("rank") ?? Rank) : ("", Rank);
+                store.Set(FirstFault, string.Create(CultureInfo.InvariantCulture, $"{at}\t{code}\t{error.Message}"));
             }
         }
         catch (TorchException)
@@ -64,8 +66,8 @@ internal sealed class RollCall : IDisposable
         string? fault;
         lock (gate)
             fault = isRecorded ? null : store.TryGet(FirstFault);
-        if (fault?.Split(' ', 2) is [var number, var sentence] && int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var other))
-            throw ProcessGroupFault.Ended(other, sentence);
+        if (fault?.Split('\t', 3) is [var number, var code, var sentence] && int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var other))
+            throw code.Length == 0 ? ProcessGroupFault.Ended(other, sentence) : ProcessGroupFault.Repeated(code, other, sentence);
     }
 
     /// <summary>The error behind a failed call.</summary>
@@ -94,7 +96,7 @@ internal sealed class RollCall : IDisposable
             var fault = Array.IndexOf(answers, null) is >= 0 and var gone ? ProcessGroupFault.Gone(gone, cause)
                 : answers.Index().FirstOrDefault(answer => answer.Item != answers[Rank]) is { Item: { } call, Index: var apart } ? ProcessGroupFault.OutOfStep(apart, call, answers[Rank]!)
                 : ProcessGroupFault.Disconnected(cause);
-            Record((int?)fault.Parameters.GetValueOrDefault("rank") ?? Rank, fault.Message);
+            Record(fault);
             return fault;
         }
         catch (ProcessGroupException recorded)

@@ -52,7 +52,7 @@ public sealed record VideoParallel(ProcessGroup Group)
         var sampling = clip.Sampling;
         yield return ("the size", $"{clip.Width}x{clip.Height}");
         yield return ("the number of frames", Text(clip.Frames));
-        yield return ("the prompt", string.Join(" | ", clip.Prompts.Select(prompt => $"{Text(prompt.FromUnit)}: {prompt.Prompt}")));
+        yield return ("the prompt", clip.Prompts.Count == 1 ? $"\"{clip.Prompt}\"" : string.Join(", ", clip.Prompts.Select(prompt => $"\"{prompt.Prompt}\" from unit {Text(prompt.FromUnit + 1)}")));
         yield return ("the negative prompt", clip.NegativePrompt);
         yield return ("guidance", string.Join(", ", sampling.Guidance.Select(value => Text(value))));
         yield return ("steps", string.Join(", ", Enumerable.Range(0, Math.Min(2, sampling.Units)).SelectMany(unit => sampling.StepsOf(unit))));

@@ -1,0 +1,96 @@
+using System.Diagnostics;
+using PyramidFlow.Cli.Terminal;
+using PyramidFlow.Testing;
+using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
+
+namespace PyramidFlow.Cli.Tests;
+
+/// <summary>Real processes that make one video together.</summary>
+public sealed class LaunchTests : IDisposable
+{
+    private const string Prompt = "a small red circle moving right on a black background";
+
+    private readonly TemporaryFolder folder = new();
+
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    public void Dispose() => folder.Dispose();
+
+    [Theory]
+    [InlineData(2, "guidance=2")]
+    [InlineData(3, "timesteps=3")]
+    public async Task A_video_of_launched_processes_is_that_of_one(int count, string ways)
+    {
+        string[] clip = ["generate", Prompt, "--seed", "3", "--frames", "17", "--threads", "1"];
+        var (one, several) = (folder.File("one.safetensors"), folder.File("several.safetensors"));
+        Assert.Equal(ExitCode.Ok, (await RunAsync([.. clip, "-o", folder.File("one.mp4"), "--save-latents", one])).Code);
+        var run = await RunAsync(["launch", "--nproc", $"{count}", "--", .. clip, "--parallel", ways, "-o", folder.File("several.mp4"), "--save-latents", several]);
+        Assert.Equal(ExitCode.Ok, run.Code);
+        Assert.True(File.Exists(folder.File("several.mp4")));
+        Assert.DoesNotContain(run.Errors.Split('\n'), line => line.StartsWith("process 1:", StringComparison.Ordinal) && !line.Contains("waiting", StringComparison.Ordinal));
+
+        using var scope = new TensorScope();
+        using var expected = SafetensorsFile.Open(one);
+        using var actual = SafetensorsFile.Open(several);
+        var key = Assert.Single(expected.Keys);
+        var latents = expected.Read(key);
+        GoldenTensors.AssertClose(latents, actual.Read(key), 1e-5 * latents.Abs().Max().Item(), 0, ways);
+    }
+
+    [Fact]
+    public async Task What_differs_is_told_by_all_and_nothing_is_written()
+    {
+        var run = await RunAsync(["launch", "--nproc", "2", "--", "generate", Prompt, "--frames", "9", "--parallel", "timesteps=3", "-o", folder.File("none.mp4")]);
+        Assert.NotEqual(ExitCode.Ok, run.Code);
+        Assert.Contains("process 1: error: --parallel", run.Errors, StringComparison.Ordinal);
+        Assert.Empty(Directory.GetFiles(folder.Path));
+    }
+
+    [Fact]
+    public async Task A_killed_launcher_leaves_no_process()
+    {
+        using var launcher = Start("launch", "--nproc", "2", "--", "generate", Prompt, "--seconds", "60", "-o", folder.File("long.mp4"));
+        launcher.BeginErrorReadLine();
+        launcher.BeginOutputReadLine();
+        while (Children(launcher.Id).Count < 2)
+            await Task.Delay(50, Cancel);
+        var children = Children(launcher.Id);
+        launcher.Kill();
+        while (children.Any(IsAlive))
+            await Task.Delay(50, Cancel);
+        Assert.False(File.Exists(folder.File("long.mp4")));
+    }
+
+    // Processes whose parent has an identifier, as Linux tells it.
+    private static List<int> Children(int parent) =>
+        [.. Directory.GetDirectories("/proc").Select(path => int.TryParse(Path.GetFileName(path), out var id) ? id : 0).Where(id => id > 0 && ParentOf(id) == parent)];
+
+    private static bool IsAlive(int id) => ParentOf(id) is not null;
+
+    private static int? ParentOf(int id)
+    {
+        try
+        {
+            // The name is in parentheses and may hold spaces; state and parent come behind it.
+            var fields = File.ReadAllText($"/proc/{id}/stat").Split(')')[^1].Split(' ', StringSplitOptions.RemoveEmptyEntries);
+            return fields[0] == "Z" ? null : int.Parse(fields[1], System.Globalization.CultureInfo.InvariantCulture);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+
+    private static async Task<(int Code, string Errors)> RunAsync(string[] arguments)
+    {
+        using var process = Start(arguments);
+        var errors = process.StandardError.ReadToEndAsync(Cancel);
+        await process.StandardOutput.ReadToEndAsync(Cancel);
+        await process.WaitForExitAsync(Cancel);
+        return (process.ExitCode, await errors);
+    }
+
+    private static Process Start(params string[] arguments) => Process.Start(
+        new ProcessStartInfo("dotnet", [typeof(CommandLine).Assembly.Location, .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+}
