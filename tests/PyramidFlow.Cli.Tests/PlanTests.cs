@@ -50,6 +50,29 @@ public class PlanTests
     }
 
     [Fact]
+    public async Task Processes_divide_the_chain_of_steps_the_history_and_its_memory()
+    {
+        string[] plan = ["plan", "--model", "pyramid-flow-miniflux", "--dtype", "bf16", "--seconds", "5", "--speed", "1000", "--json"];
+        var one = await ParallelAsync("--ranks", "1");
+        var (two, four) = (await ParallelAsync("--ranks", "2"), await ParallelAsync("--ranks", "4"));
+        var timesteps = await ParallelAsync("--ranks", "2", "--parallel", "timesteps=2");
+        Assert.InRange(one.Flops / two.Flops, 1.95, 2.05);
+        Assert.InRange(one.Flops / four.Flops, 2.5, 4);
+        Assert.InRange(one.Flops / timesteps.Flops, 1.2, 2);
+        Assert.Equal((one.History, one.History, one.History), (2 * two.History, 4 * four.History, 2 * timesteps.History));
+        Assert.Equal(0, one.Sent);
+        Assert.InRange(two.Sent, timesteps.Sent, 2 * timesteps.Sent);
+        Assert.Equal(ExitCode.WrongUsage, (await CliRun.OfAsync([.. plan, "--ranks", "3", "--parallel", "guidance=2"])).Code);
+
+        async Task<(double Flops, long History, long Sent)> ParallelAsync(params string[] more)
+        {
+            using var document = JsonDocument.Parse((await CliRun.OfAsync([.. plan, .. more])).Out);
+            var parallel = document.RootElement.GetProperty("parallel");
+            return (parallel.GetProperty("flops").GetDouble(), parallel.GetProperty("history_bytes").GetInt64(), parallel.GetProperty("sent_bytes").GetInt64());
+        }
+    }
+
+    [Fact]
     public async Task The_history_cache_saves_work_for_memory_and_can_be_limited_or_turned_off()
     {
         string[] plan = ["plan", "--model", "pyramid-flow-miniflux", "--dtype", "bf16", "--seconds", "2", "--speed", "100"];

@@ -23,6 +23,7 @@ internal static class PlanCommand
         var settings = new SettingOptions(extends: false, "frames", "seconds", "size", "guidance", "video_guidance", "linear_guidance", "steps", "video_steps",
             "frames_per_unit", "history", "reuse_prefix", "guidance_every", "solver");
         var speed = CliOptions.Number("--speed", "GFLOPS", "speed to reckon with, in 10^9 operations a second [default: measured for a second]", zero: false);
+        var ranks = CliOptions.Whole("--ranks", "N", "say what the video takes on N processes, divided as --parallel says", 1, 1024);
         var json = CliOptions.Flag("--json", "print one JSON object instead of tables, units and stages counted from 0");
         var command = new ExampledCommand("plan", "Says how many operations, how much memory and about how much time a video takes; needs no weights.",
             $"{Name} --seconds 2", $"{Name} --model pyramid-flow-miniflux --variant 768p --seconds 10 --dtype bf16", $"{Name} --model pyramid-flow-sd3 --dtype bf16 --max-memory 8GB --json")
@@ -33,11 +34,11 @@ internal static class PlanCommand
         command.Group("Guidance", settings.Of(SettingGroup.Content));
         settings.AddSamplingTo(command);
         model.AddTo(command);
-        command.Group("Machine", speed);
+        command.Group("Machine", speed, ranks);
         command.SetAction((parsed, cancellationToken) =>
         {
             var clip = settings.Read(parsed, new ClipArguments { Prompt = "plan" });
-            PlanRun.Run(clip, model.Read(parsed), parsed.GetValue(speed), parsed.GetValue(json), console, cancellationToken);
+            PlanRun.Run(clip, model.Read(parsed), parsed.GetValue(ranks), parsed.GetValue(speed), parsed.GetValue(json), console, cancellationToken);
             return Task.FromResult(ExitCode.Ok);
         });
         return command;
@@ -49,12 +50,13 @@ internal static class PlanRun
 {
     /// <param name="clip">What to make.</param>
     /// <param name="arguments">The model, a folder or the name of a released one, and how it runs.</param>
+    /// <param name="ranks">Processes that make the video together; null is those of the model's ways, or one.</param>
     /// <param name="speed">10^9 operations a second; null measures them.</param>
     /// <param name="json">Whether to print JSON instead of tables.</param>
     /// <param name="console">Receives the plan.</param>
     /// <param name="cancellationToken">Stops before the measurement.</param>
     /// <exception cref="UsageException">The model cannot make it, or it does not fit the budget.</exception>
-    public static void Run(ClipArguments clip, ModelArguments arguments, double? speed, bool json, CliConsole console, CancellationToken cancellationToken)
+    public static void Run(ClipArguments clip, ModelArguments arguments, int? ranks, double? speed, bool json, CliConsole console, CancellationToken cancellationToken)
     {
         var model = Model(arguments);
         var settings = (clip with { Seed = 0 }).Resolve(model.Settings);
@@ -65,7 +67,12 @@ internal static class PlanRun
         cancellationToken.ThrowIfCancellationRequested();
         var rates = speed is { } given ? new MachineSpeed(given * 1e9, given * 1e9) : Measured(type, asked.Device, console);
         var cost = RunPlan.Of(model, settings, type, PlanReport.Counted(asked, placed), rates);
-        var report = new PlanReport(arguments.Name ?? ModelCatalog.Default, model, settings, type, NumberTypes.Sentence(choice, arguments.Type), asked, placed, fault, rates, cost);
+        var ways = arguments.Ways ?? (ranks is { } count ? ParallelWays.For(count, settings.IsGuided) : null);
+        ways?.Check(ranks ?? ways.Processes, settings.IsGuided);
+        var report = new PlanReport(arguments.Name ?? ModelCatalog.Default, model, settings, type, NumberTypes.Sentence(choice, arguments.Type), asked, placed, fault, rates, cost)
+        {
+            Parallel = ways is null ? null : ParallelPlan.Of(settings, model, type, ways, PlanReport.Counted(asked, placed).Sampler),
+        };
         if (json)
             console.Result(PlanJson.Of(report));
         else
@@ -119,6 +126,9 @@ internal static class PlanRun
 internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSettings Settings, ElementType Type, string TypeReason, PipelineOptions Asked, GenerationPlan? Placed,
     string? Fault, MachineSpeed Speed, RunPlan Cost)
 {
+    /// <summary>What it takes on several processes; null where that was not asked.</summary>
+    public ParallelPlan? Parallel { get; init; }
+
     /// <summary>Where it is computed.</summary>
     public Device Device => Asked.Device ?? Device.Cpu;
 
@@ -144,6 +154,8 @@ internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSet
             $"all: {Cost.Flops / 1e12:N1} TFLOP, about {Durations.Text(TimeSpan.FromSeconds(Cost.Seconds))} at {MachineSpeed.ReachedShare:0%} of {Speed.Products / 1e9:N0} GFLOP/s in products and {Speed.Convolutions / 1e9:N0} in convolutions"));
         if (Cost.HistoryBytes > 0)
             console.Result(History());
+        if (Parallel is { } divided)
+            console.Result(Divided(divided));
         console.Result(Memory());
         console.Result(Placed is null ? $"on this machine: {Fault}" : Chosen(Placed));
         if (Asked.MaxMemory is { } budget && MemoryBudget.Int8Conversion(Model, Settings, Type, Asked, budget) is { } conversion)
@@ -177,6 +189,15 @@ internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSet
 
     private string History() => FormattableString.Invariant(
         $"history cache: {Bytes.Text(Cost.HistoryBytes)}, {(Counted(Asked, Placed).Sampler.HistoryBytes is null ? "beside the memory below" : "within the memory below")}; without it {(Cost.Flops + Cost.HistorySavedFlops) / 1e12:N1} TFLOP");
+
+    private string Divided(ParallelPlan plan)
+    {
+        var alone = Cost.Work.Where(work => work.Phase == GenerationPhase.Denoising).Sum(work => work.Flops);
+        return FormattableString.Invariant(
+            $"on {plan.Ways.Processes} processes ({plan.Ways}), computed, without transfers: denoising {Time(plan.Flops)} in place of {Time(alone)}; each keeps {Bytes.Text(plan.HistoryBytes)} of history cache and sends at most {Bytes.Text(plan.SentBytes)}");
+
+        string Time(double flops) => Durations.Text(TimeSpan.FromSeconds(flops / (Speed.Products * MachineSpeed.ReachedShare)));
+    }
 
     private string Chosen(GenerationPlan plan)
     {
@@ -225,6 +246,17 @@ internal static class PlanJson
         json.WriteNumber("bytes", plan.HistoryBytes);
         json.WriteNumber("saved_flops", plan.HistorySavedFlops);
         json.WriteEndObject();
+        if (report.Parallel is { } divided)
+        {
+            json.WriteStartObject("parallel");
+            json.WriteNumber("guidance", divided.Ways.Guidance);
+            json.WriteNumber("timesteps", divided.Ways.Timesteps);
+            json.WriteNumber("flops", divided.Flops);
+            json.WriteNumber("history_bytes", divided.HistoryBytes);
+            json.WriteNumber("sent_bytes", divided.SentBytes);
+            json.WriteEndObject();
+        }
+
         json.WriteStartArray("work");
         foreach (var work in plan.Work)
         {

@@ -22,10 +22,7 @@ public sealed record VideoParallel(ProcessGroup Group)
     {
         var areGuided = clips.All(clip => clip.IsGuided);
         var ways = Ways ?? ParallelWays.For(Group.WorldSize, areGuided);
-        if (ways.Processes != Group.WorldSize)
-            throw RequestFault.ParallelOfOtherSize(ways.ToString(), ways.Processes, Group.WorldSize);
-        if (ways.Guidance == 2 && !areGuided)
-            throw RequestFault.NoGuidanceToDivide(ways.ToString());
+        ways.Check(Group.WorldSize, areGuided);
         return this with { Ways = ways };
     }
 
@@ -79,6 +76,16 @@ public sealed record ParallelWays(int Guidance, int Timesteps)
     /// <param name="isGuided">Whether there is guidance to divide.</param>
     public static ParallelWays For(int processes, bool isGuided) =>
         isGuided && processes % 2 == 0 ? new ParallelWays(2, processes / 2) : new ParallelWays(1, processes);
+
+    /// <summary>Refuses ways for another number of processes, or that divide guidance where there is none.</summary>
+    /// <exception cref="RequestException">They do not fit.</exception>
+    internal void Check(int processes, bool isGuided)
+    {
+        if (Processes != processes)
+            throw RequestFault.ParallelOfOtherSize(ToString(), Processes, processes);
+        if (Guidance == 2 && !isGuided)
+            throw RequestFault.NoGuidanceToDivide(ToString());
+    }
 
     /// <summary>Reads ways such as <c>guidance=2,timesteps=2</c>; a way that is not named is 1.</summary>
     /// <exception cref="FormatException">It is none.</exception>
