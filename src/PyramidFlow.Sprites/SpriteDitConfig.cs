@@ -125,6 +125,7 @@ public sealed record SpriteDitConfig : LoopConfig
             : ExtraColourShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"extra_colour_share {ExtraColourShare} is not within 0 to 1")
             : Lora?.Fault() is { } lora ? $"lora: {lora.Message}"
             : Lora is not null && (NewWeights || KeepSteps.Count > 0) ? "a LoRA adds to the weights of start_from and is kept alone: leave new_weights and keep_steps out"
+            : Optimizer == SpriteOptimizer.Muon && Shard != SharedState.None ? "shares of the weights cut the matrices that Muon needs whole: use optimizer AdamW, or shard none"
             : Batch.Count != stages ? $"batch has {Batch.Count} numbers: give {stages}, one for each stage"
             : Objective == SpriteObjective.FullSequence && Transformer.UseTemporalCausal ? "full_sequence lets every frame see every other: set use_temporal_causal to false in transformer"
             : Workers < 1 || Batch.Any(b => b < 1 || b % Workers != 0)

@@ -43,7 +43,7 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
         using (var weights = this.folder.LatestState is null || config.Lora is not null ? start?.Invoke() : null)
         {
             transformer = new TrainedTransformer(config, config.Transformer, config.Lora, weights, Device.Cpu,
-                new PartOptions { TakesMuon = config.Optimizer == SpriteOptimizer.Muon ? IsHidden : null });
+                new PartOptions { Group = group, TakesMuon = config.Optimizer == SpriteOptimizer.Muon ? IsHidden : null });
         }
 
         loop = new TrainingLoop(config, this, this.folder, group);

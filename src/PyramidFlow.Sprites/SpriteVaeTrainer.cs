@@ -50,7 +50,7 @@ internal sealed class SpriteVaeTrainer : ITraining, IDisposable
         vae.Initialize(generator);
         LinearStart.Write(vae, linear, config.Vae.EncoderNormNumGroups);
         FreezeEncoder(vae);
-        part = new TrainingPart("", config, null, ("", vae));
+        part = new TrainingPart("", config, new PartOptions { Group = group }, ("", vae));
         tables = new FixedTables(vae, config.ComputeType);
         workers = new Workers<CausalVideoVae>(vae, part.Parameters, config.Workers, () => FreezeEncoder(new CausalVideoVae(config.Vae)));
         loop = new TrainingLoop(config, this, run, group);

@@ -34,14 +34,22 @@ public sealed class TinySprites : IDisposable
     /// <summary>A configuration of a transformer.</summary>
     /// <param name="workers">Threads.</param>
     /// <param name="steps">Steps, each with a checkpoint.</param>
-    public string Config(int workers, int steps) => Write("configs", $"{workers}-{steps}.json", $$"""
+    public string Config(int workers, int steps) => Config(workers, steps, 2, "Muon", "none");
+
+    /// <summary>A configuration of a transformer, for processes that hold shares of the state.</summary>
+    /// <param name="workers">Threads.</param>
+    /// <param name="steps">Steps, each with a checkpoint.</param>
+    /// <param name="shard">What they hold shares of.</param>
+    public string SharedConfig(int workers, int steps, string shard) => Config(workers, steps, 4, "AdamW", shard);
+
+    private string Config(int workers, int steps, int batch, string optimizer, string shard) => Write("configs", $"{workers}-{steps}-{optimizer}-{shard}.json", $$"""
         {
           "transformer": {
             "in_channels": 64, "num_layers": 1, "num_single_layers": 1, "attention_head_dim": 16, "num_attention_heads": 2,
             "joint_attention_dim": 128, "pooled_projection_dim": 128, "axes_dims_rope": [4, 6, 6]
           },
-          "clips": 4, "latent_frames": 2, "batch": [2, 2, 2], "workers": {{workers}}, "steps": {{steps}}, "warm_up_steps": 2,
-          "optimizer": "Muon", "checkpoint_every": 1, "log_every": 1
+          "clips": 4, "latent_frames": 2, "batch": [{{batch}}, {{batch}}, {{batch}}], "workers": {{workers}}, "steps": {{steps}}, "warm_up_steps": 2,
+          "optimizer": "{{optimizer}}", "shard": "{{shard}}", "checkpoint_every": 1, "log_every": 1
         }
         """);
 

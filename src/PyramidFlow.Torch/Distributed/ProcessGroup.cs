@@ -177,16 +177,79 @@ public sealed unsafe class ProcessGroup : IDisposable
             return;
         }
 
-        Scattered? coming = null;
-        foreach (var (start, length) in Ranges(flat.ElementCount, PartLength))
+        var share = ShareOf(flat, Rank);
+        ReduceScatter(flat, share);
+        AllGather(share, flat);
+    }
+
+    /// <summary>Adds up a vector over all processes; each one receives the sum of its share, as <see cref="VectorDivision"/> divides it.</summary>
+    /// <param name="values">Contiguous vector of the same length in every process.</param>
+    /// <param name="share">Receives the sum; may be the share of <paramref name="values"/> itself, whose other elements stay as they are.</param>
+    /// <exception cref="ProcessGroupException">A process is gone, or makes another call.</exception>
+    public void ReduceScatter(Tensor values, Tensor share)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        RequireShare(values, share);
+        Incoming? coming = null;
+        foreach (var piece in Pieces(values.ElementCount))
         {
-            var next = Scatter(flat.Narrow(0, start, length));
+            var next = Scatter(piece, values, share);
             if (coming is not null)
-                Gather(coming);
+                Add(coming);
             coming = next;
         }
 
-        Gather(coming!);
+        if (coming is not null)
+            Add(coming);
+    }
+
+    /// <summary>Completes a vector of every process from the shares of all, as <see cref="VectorDivision"/> divides it.</summary>
+    /// <param name="share">Contiguous share of this process; may be a part of <paramref name="values"/>.</param>
+    /// <param name="values">Contiguous vector to fill, of the same length in every process.</param>
+    /// <exception cref="ProcessGroupException">A process is gone, or makes another call.</exception>
+    public void AllGather(Tensor share, Tensor values)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        RequireShare(values, share);
+        foreach (var piece in Pieces(values.ElementCount))
+        {
+            using var inner = new TensorScope();
+            var places = piece.Select(range => values.Narrow(0, range.Start, range.Length)).ToArray();
+            var own = Here(share.Narrow(0, piece[Rank].Start - VectorDivision.Share(values.ElementCount, WorldSize, Rank).Start, piece[Rank].Length));
+            var arriving = places.Select(place => IsHere(place) ? place : Tensor.Empty(place.Shape, place.Type)).ToArray();
+            Begin("AllGather", values);
+            StartExchange(arriving, [.. Enumerable.Repeat(own, WorldSize)]).Wait();
+            foreach (var (arrived, place) in arriving.Zip(places))
+                Return(arrived, place);
+        }
+    }
+
+    /// <summary>Brings a vector that is divided among the processes to rank zero, piece by piece and in order.</summary>
+    /// <param name="share">Contiguous share of this process.</param>
+    /// <param name="count">Length of the vector.</param>
+    /// <param name="take">Called on rank zero with the first element of each piece and the piece, which is on the CPU unless NCCL moves it.</param>
+    /// <exception cref="ProcessGroupException">A process is gone.</exception>
+    public void Collect(Tensor share, long count, Action<long, Tensor> take)
+    {
+        using var noGrad = NoGrad.Begin();
+        foreach (var rank in Enumerable.Range(0, WorldSize).Where(rank => Rank == 0 || rank == Rank))
+        {
+            var (first, length) = VectorDivision.Share(count, WorldSize, rank);
+            for (long start = 0; start < length; start += PartLength)
+            {
+                using var scope = new TensorScope();
+                var size = Math.Min(PartLength, length - start);
+                var piece = rank == Rank ? share.Narrow(0, start, size) : Tensor.Empty([size], share.Type, MovingDevice);
+                if (Rank > 0)
+                    Send(options.UseNccl ? piece.To(MovingDevice) : piece, 0).Wait();
+                else if (rank > 0)
+                    Receive(piece, rank).Wait();
+                if (Rank == 0)
+                    take(first + start, piece);
+            }
+        }
     }
 
     /// <summary>Replaces a tensor of every process by that of one of them.</summary>
@@ -322,30 +385,23 @@ public sealed unsafe class ProcessGroup : IDisposable
         }
     }
 
-    // Starts to bring together what all ranks have of this one's share of a vector.
-    private Scattered Scatter(Tensor whole)
+    // Starts to bring together what all ranks have of a piece of this one's share.
+    private Incoming Scatter(IReadOnlyList<(long Start, long Length)> piece, Tensor values, Tensor share)
     {
-        var here = Here(whole);
-        var shares = Shares(here);
-        var parts = Enumerable.Range(0, WorldSize).Select(_ => Tensor.Empty(shares[Rank].Shape, here.Type, here.Device)).ToArray();
-        Begin("AllReduce", here);
-        return new Scattered(whole, here, shares, parts, StartExchange(parts, shares));
+        Tensor[] leaving = [.. piece.Select(range => Here(values.Narrow(0, range.Start, range.Length)))];
+        Tensor[] parts = [.. Enumerable.Range(0, WorldSize).Select(_ => Tensor.Empty(leaving[Rank].Shape, values.Type, leaving[Rank].Device))];
+        var first = VectorDivision.Share(values.ElementCount, WorldSize, Rank).Start;
+        Begin("ReduceScatter", values);
+        return new Incoming(share.Narrow(0, piece[Rank].Start - first, piece[Rank].Length), leaving, parts, StartExchange(parts, leaving));
     }
 
-    // Adds up this rank's share, and completes the vector from the shares of all.
-    private void Gather(Scattered scattered)
+    private static void Add(Incoming incoming)
     {
-        var (whole, here, shares, parts, transfers) = scattered;
-        transfers.Wait();
-        using (var sum = Sum(parts))
-            shares[Rank].CopyFrom(sum);
-        foreach (var part in parts)
-            part.Dispose();
-        Begin("Gather", here);
-        StartExchange(shares, [.. Enumerable.Repeat(shares[Rank], WorldSize)]).Wait();
-        Return(here, whole);
-        if (!ReferenceEquals(here, whole))
-            here.Dispose();
+        incoming.Transfers.Wait();
+        using (var sum = Sum(incoming.Parts))
+            incoming.Target.CopyFrom(sum);
+        foreach (var tensor in (Tensor[])[.. incoming.Parts, .. incoming.Leaving])
+            tensor.Dispose();
     }
 
     private Tensor[] GatherSmall(Tensor own, string what)
@@ -365,25 +421,37 @@ public sealed unsafe class ProcessGroup : IDisposable
         return scope.Keep(sum);
     }
 
-    // A share of a vector for each rank; their lengths differ by one element at most.
-    private Tensor[] Shares(Tensor vector)
+    private Tensor ShareOf(Tensor vector, int rank)
     {
-        var count = vector.ElementCount;
-        return [.. Enumerable.Range(0, WorldSize).Select(rank => (Start: count * rank / WorldSize, End: count * (rank + 1) / WorldSize))
-            .Select(range => vector.Narrow(0, range.Start, range.End - range.Start))];
+        var (start, length) = VectorDivision.Share(vector.ElementCount, WorldSize, rank);
+        return vector.Narrow(0, start, length);
     }
 
-    private static IEnumerable<(long Start, long Length)> Ranges(long count, long length)
+    // A vector in several steps, each with a range of the share of every rank.
+    private IEnumerable<(long Start, long Length)[]> Pieces(long count)
     {
-        for (long start = 0; start < count; start += length)
-            yield return (start, Math.Min(length, count - start));
+        var shares = Enumerable.Range(0, WorldSize).Select(rank => VectorDivision.Share(count, WorldSize, rank)).ToArray();
+        var length = PartLength / WorldSize;
+        for (long start = 0; start < shares.Max(share => share.Length); start += length)
+            yield return [.. shares.Select(share => (share.Start + Math.Min(start, share.Length), Math.Clamp(share.Length - start, 0, length)))];
+    }
+
+    private void RequireShare(Tensor values, Tensor share)
+    {
+        if (share.ElementCount != VectorDivision.Share(values.ElementCount, WorldSize, Rank).Length || share.Type != values.Type)
+            throw new ArgumentException($"a share of {share.ElementCount} elements does not belong to process {Rank} of {WorldSize} and a vector of {values.ElementCount}", nameof(share));
     }
 
     private void Begin(string what, Tensor values) =>
         call = string.Create(CultureInfo.InvariantCulture, $"{what} {++calls} of {values.ElementCount * values.Type.Size()} bytes");
 
     // Gloo moves the memory of the CPU only.
-    private Tensor Here(Tensor values) => options.UseNccl || values.Device.Type == DeviceType.Cpu ? values : values.To(Device.Cpu);
+    private Tensor Here(Tensor values) => IsHere(values) ? values : values.To(Device.Cpu);
+
+    private bool IsHere(Tensor values) => options.UseNccl || values.Device.Type == DeviceType.Cpu;
+
+    // NCCL moves the memory of GPUs only.
+    private Device MovingDevice => options.UseNccl ? new Device(DeviceType.Cuda, LocalRank) : Device.Cpu;
 
     private static void Return(Tensor here, Tensor values)
     {
@@ -439,9 +507,8 @@ public sealed unsafe class ProcessGroup : IDisposable
             throw new ArgumentException($"{values} is not contiguous: only contiguous tensors move between processes", nameof(values));
     }
 
-    // A vector that is being reduced: the vector, its memory that the backend can move, the shares of that, and what comes from all
-    // ranks for the own share.
-    private sealed record Scattered(Tensor Whole, Tensor Here, Tensor[] Shares, Tensor[] Parts, Transfers Transfers);
+    // A piece of a share that is being added up: where the sum goes, what leaves for all ranks, and what comes from them.
+    private sealed record Incoming(Tensor Target, Tensor[] Leaving, Tensor[] Parts, Transfers Transfers);
 }
 
 /// <summary>Tensors on their way between processes. The transfers keep the memory of the tensors alive until they are waited for.</summary>

@@ -39,10 +39,10 @@ public sealed class AdamW : IDisposable
         FindDecayed();
     }
 
-    /// <summary>Running mean of the gradient, [n].</summary>
+    /// <summary>Running mean of the gradient of the weights that this process updates.</summary>
     public Tensor FirstMoment { get; }
 
-    /// <summary>Running mean of the squared gradient, [n].</summary>
+    /// <summary>Running mean of the squared gradient of the weights that this process updates.</summary>
     public Tensor SecondMoment { get; }
 
     /// <summary>Number of steps taken; set it to resume.</summary>
@@ -56,17 +56,20 @@ public sealed class AdamW : IDisposable
         Steps++;
         foreach (var (start, length) in decayed)
             parameters.Values.Narrow(0, start, length).MulInPlace(1 - (learningRate * options.WeightDecay));
-        var count = parameters.Values.Size(0);
-        var piece = parameters.Values.Device.Type == DeviceType.Cpu ? Piece : count;
-        for (var start = 0L; start < count; start += piece)
-            Update(start, Math.Min(piece, count - start), learningRate);
+        foreach (var (first, count) in parameters.Division.SharesOf(parameters.Count))
+        {
+            var piece = parameters.Values.Device.Type == DeviceType.Cpu ? Piece : Math.Max(1, count);
+            for (var start = 0L; start < count; start += piece)
+                Update(first + start, Math.Min(piece, count - start), learningRate);
+        }
+
         parameters.Refresh();
     }
 
     private void Update(long start, long length, double learningRate)
     {
         using var scope = new TensorScope();
-        var (values, gradient, mean, square) = (Part(parameters.Values), Part(parameters.Gradients), Part(FirstMoment), Part(SecondMoment));
+        var (values, gradient, mean, square) = (Part(parameters.Values), Part(parameters.HeldGradients), Part(FirstMoment), Part(SecondMoment));
         mean.LerpInPlace(gradient, 1 - options.Beta1);
         square.MulInPlace(options.Beta2).AddcmulInPlace(gradient, gradient, 1 - options.Beta2);
         var correction1 = 1 - Math.Pow(options.Beta1, Steps);
@@ -77,14 +80,18 @@ public sealed class AdamW : IDisposable
         Tensor Part(Tensor all) => all.Narrow(0, start, length);
     }
 
-    // Merges adjacent weights that decay into one range.
+    // Merges adjacent weights that decay into one range of what this process updates.
     private void FindDecayed()
     {
-        foreach (var (_, shape, start) in parameters.Layout())
+        var (first, held) = parameters.Held;
+        foreach (var (_, shape, begin) in parameters.Layout())
         {
             if (options.DecayMatricesOnly && shape.Length < 2)
                 continue;
-            var length = Shapes.ElementCount(shape);
+            var start = Math.Max(begin, first) - first;
+            var length = Math.Min(begin + Shapes.ElementCount(shape), first + held) - first - start;
+            if (length <= 0)
+                continue;
             if (decayed.Count > 0 && decayed[^1].Start + decayed[^1].Length == start)
                 decayed[^1] = (decayed[^1].Start, decayed[^1].Length + length);
             else
@@ -121,8 +128,11 @@ public sealed class Muon
     /// <param name="rest">Optimiser of the weights that are not hidden matrices.</param>
     /// <param name="weightDecay">Decoupled weight decay per unit of learning rate.</param>
     /// <param name="isHidden">Whether the matrix of a key is a hidden one.</param>
+    /// <exception cref="ArgumentException">The weights are divided among processes, which may cut a matrix.</exception>
     public Muon(FlatParameters parameters, AdamW rest, double weightDecay, Func<string, bool> isHidden)
     {
+        if (parameters.Division.Held is not null)
+            throw new ArgumentException("Muon needs whole matrices, and shares of the weights cut them", nameof(parameters));
         (this.parameters, this.rest, this.weightDecay) = (parameters, rest, weightDecay);
         groups = [.. parameters.Layout().Where(p => p.Shape.Length == 2 && isHidden(p.Key))
             .GroupBy(p => (p.Shape[0], p.Shape[1]))

@@ -6,17 +6,19 @@ namespace PyramidFlow.Torch;
 /// </summary>
 /// <remarks>
 /// With another compute type, such as bfloat16, the modules see a copy in that type. Weights and gradients stay float32, and
-/// backward accumulates every gradient there.
+/// backward accumulates every gradient there. Of a vector that is divided among processes, each one updates its share: the modules see all
+/// weights, in the compute type, and only the share is also there in float32.
 /// </remarks>
 public sealed class FlatParameters : IDisposable
 {
     private readonly List<(string Key, Parameter Parameter, long Start)> entries = [];
-    private readonly Tensor computed;
+    private Tensor? gradients;
+    private Tensor? heldGradients;
 
     /// <summary>Moves the trainable, initialised weights of modules into one vector.</summary>
     /// <param name="modules">Modules with the prefix of their keys; all weights are on one device.</param>
     public FlatParameters(params IEnumerable<(string Prefix, Module Module)> modules)
-        : this(null, ElementType.Float32, modules)
+        : this(null, ElementType.Float32, VectorDivision.None, modules)
     {
     }
 
@@ -24,41 +26,52 @@ public sealed class FlatParameters : IDisposable
     /// <param name="compute">Element type that the modules see.</param>
     /// <param name="modules">Modules with the prefix of their keys; all weights are on one device.</param>
     public FlatParameters(ElementType compute, params IEnumerable<(string Prefix, Module Module)> modules)
-        : this(null, compute, modules)
+        : this(null, compute, VectorDivision.None, modules)
+    {
+    }
+
+    /// <summary>Like the other constructors, for one process of several.</summary>
+    /// <param name="compute">Element type that the modules see.</param>
+    /// <param name="division">What this process updates.</param>
+    /// <param name="modules">Modules with the prefix of their keys; all weights are on one device.</param>
+    public FlatParameters(ElementType compute, VectorDivision division, params IEnumerable<(string Prefix, Module Module)> modules)
+        : this(null, compute, division, modules)
     {
     }
 
     // With an original, the weights are shared with it; only the gradients are separate.
-    private FlatParameters(FlatParameters? original, ElementType compute, IEnumerable<(string Prefix, Module Module)> modules)
+    private FlatParameters(FlatParameters? original, ElementType compute, VectorDivision division, IEnumerable<(string Prefix, Module Module)> modules)
     {
-        long count = 0;
+        Division = division;
         foreach (var (prefix, module) in modules)
         {
             foreach (var (key, parameter) in module.NamedParameters(prefix))
             {
                 if (!parameter.Trainable)
                     continue;
-                entries.Add((key, parameter, count));
-                count += parameter.ElementCount;
+                entries.Add((key, parameter, Count));
+                Count += parameter.ElementCount;
             }
         }
 
-        if (count == 0)
+        if (Count == 0)
             throw new ArgumentException("there is nothing to train: every weight is frozen");
         using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        var device = (original?.Computed ?? entries[0].Parameter.Value).Device;
+        Computed = TensorScope.Release(original?.Computed.Detach() ?? Tensor.Empty([Count], compute, device));
         Values = TensorScope.Release(original?.Values.Detach()
-            ?? Tensor.Empty([count], ElementType.Float32, entries[0].Parameter.Value.Device));
-        Gradients = TensorScope.Release(Values.ZerosLike());
+            ?? (compute == ElementType.Float32 ? HeldOf(Computed) : Tensor.Empty([Held.Length], ElementType.Float32, device)));
         if (original is null)
             Gather();
-        computed = compute == ElementType.Float32 ? Values : TensorScope.Release(original?.computed.Detach() ?? Values.To(compute));
         foreach (var (_, parameter, start) in entries)
         {
-            using var scope = new TensorScope();
-            parameter.Value = Part(computed, parameter, start).Detach();
+            using var inner = new TensorScope();
+            parameter.Value = Part(Computed, parameter, start).Detach();
             parameter.Value.RequiresGrad = true;
-            parameter.Value.Grad = Part(Gradients, parameter, start);
         }
+
+        MakeGradients();
     }
 
     /// <summary>
@@ -66,41 +79,140 @@ public sealed class FlatParameters : IDisposable
     /// a batch. Sum up the gradients with <see cref="Collect"/> before the step.
     /// </summary>
     /// <param name="modules">As for the constructor; they need not be initialised.</param>
-    public FlatParameters Share(params IEnumerable<(string Prefix, Module Module)> modules) => new(this, computed.Type, modules);
+    public FlatParameters Share(params IEnumerable<(string Prefix, Module Module)> modules) => new(this, Computed.Type, Division, modules);
 
-    /// <summary>All weights, float32 [n]; call <see cref="Refresh"/> after changing them.</summary>
+    /// <summary>Number of all weights.</summary>
+    public long Count { get; }
+
+    /// <summary>How the weights are divided among processes.</summary>
+    public VectorDivision Division { get; }
+
+    /// <summary>First element and length of what this process updates.</summary>
+    public (long Start, long Length) Held => Division.HeldOf(Count);
+
+    /// <summary>The weights that this process updates, float32: all of them unless they are divided. Call <see cref="Refresh"/> after changing them.</summary>
     public Tensor Values { get; }
 
-    /// <summary>All gradients, float32 [n]; backward accumulates into them.</summary>
-    public Tensor Gradients { get; }
+    /// <summary>All weights as the modules see them, [n]; in float32, <see cref="Values"/> is a part of it.</summary>
+    public Tensor Computed { get; }
 
-    /// <summary>Updates the copy of the weights that the modules see, if they compute in another element type.</summary>
-    public void Refresh()
+    /// <summary>All gradients, float32 [n]; backward accumulates into them.</summary>
+    public Tensor Gradients => gradients ?? throw new InvalidOperationException("the gradients are freed; MakeGradients comes before backward");
+
+    /// <summary>Gradients of the weights that this process updates, float32.</summary>
+    public Tensor HeldGradients => heldGradients!;
+
+    /// <summary>Makes the gradients again, zeros, after <see cref="KeepHeldGradients"/>; otherwise does nothing.</summary>
+    public void MakeGradients()
     {
-        if (ReferenceEquals(computed, Values))
+        if (gradients is not null)
             return;
         using var noGrad = NoGrad.Begin();
-        computed.CopyFrom(Values);
+        using var scope = new TensorScope();
+        heldGradients?.Dispose();
+        gradients = TensorScope.Release(Tensor.Zeros([Count], ElementType.Float32, Computed.Device));
+        heldGradients = TensorScope.Release(HeldOf(gradients));
+        foreach (var (_, parameter, start) in entries)
+        {
+            using var inner = new TensorScope();
+            parameter.Value.Grad = Part(gradients, parameter, start);
+        }
+    }
+
+    /// <summary>Frees all gradients but those of the weights that this process updates.</summary>
+    /// <param name="held">Gradients of these weights, which this object owns from now on.</param>
+    public void KeepHeldGradients(Tensor held)
+    {
+        foreach (var (_, parameter, _) in entries)
+            parameter.Value.Grad = null;
+        heldGradients?.Dispose();
+        gradients?.Dispose();
+        (gradients, heldGradients) = (null, TensorScope.Release(held));
+    }
+
+    /// <summary>Updates what the modules see of the weights that this process updates, if they compute in another element type.</summary>
+    public void Refresh()
+    {
+        if (Computed.Type == ElementType.Float32)
+            return;
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        HeldOf(Computed).CopyFrom(Values);
+    }
+
+    /// <summary>Replaces all weights.</summary>
+    /// <param name="all">The weights, float32 [n].</param>
+    public void Load(Tensor all)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        Computed.CopyFrom(all);
+        Values.CopyFrom(HeldOf(all));
+    }
+
+    /// <summary>Runs an action with other weights in the modules, such as averaged ones.</summary>
+    /// <param name="all">The weights, [n].</param>
+    /// <param name="action">The action.</param>
+    public T With<T>(Tensor all, Func<T> action)
+    {
+        var kept = TensorScope.Release(Computed.Clone());
+        try
+        {
+            Show(all);
+            return action();
+        }
+        finally
+        {
+            Show(kept);
+            kept.Dispose();
+        }
+
+        void Show(Tensor weights)
+        {
+            using var noGrad = NoGrad.Begin();
+            Computed.CopyFrom(weights);
+        }
     }
 
     /// <summary>Sets all gradients to zero.</summary>
     public void ZeroGradients()
     {
         using var noGrad = NoGrad.Begin();
-        Gradients.Zero();
+        (gradients ?? HeldGradients).Zero();
     }
 
     /// <summary>Scales the gradients down so that their norm is at most <paramref name="limit"/>.</summary>
     /// <returns>The norm before scaling.</returns>
     public double ClipGradients(double limit)
     {
-        using var noGrad = NoGrad.Begin();
-        using var scope = new TensorScope();
-        var norm = Gradients.Norm().Item();
-        if (norm > limit)
-            Gradients.MulInPlace(limit / (norm + 1e-6));
+        var norm = Math.Sqrt(SquaredNorm());
+        ClipGradients(limit, norm);
         return norm;
     }
+
+    /// <summary>Scales the gradients of the weights that this process updates down so that a norm is at most <paramref name="limit"/>.</summary>
+    /// <param name="limit">Largest norm.</param>
+    /// <param name="norm">Norm of the gradients of all processes.</param>
+    public void ClipGradients(double limit, double norm)
+    {
+        using var noGrad = NoGrad.Begin();
+        if (norm > limit)
+            HeldGradients.MulInPlace(limit / (norm + 1e-6));
+    }
+
+    /// <summary>Sum of the squared gradients of the weights that this process updates: those of the shares, added in their order.</summary>
+    public double SquaredNorm()
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        var sum = 0.0;
+        foreach (var (start, length) in Division.SharesOf(Count))
+            sum += length == 0 ? 0 : Math.Pow(HeldGradients.Narrow(0, start, length).Norm().Item(), 2);
+        return sum;
+    }
+
+    /// <summary>What this process updates of a vector of all weights: a view.</summary>
+    public Tensor HeldOf(Tensor all) => all.Narrow(0, Held.Start, Held.Length);
 
     /// <summary>Splits a vector of this layout into named tensors, for checkpoints and averages.</summary>
     public IEnumerable<(string Key, Tensor Tensor)> Named(Tensor vector) =>
@@ -124,16 +236,22 @@ public sealed class FlatParameters : IDisposable
     public void Dispose()
     {
         Values.Dispose();
-        computed.Dispose();
-        Gradients.Dispose();
+        Computed.Dispose();
+        gradients?.Dispose();
+        heldGradients?.Dispose();
     }
 
+    // Weight by weight, so that no second vector of all weights is needed where only a share of them stays in float32.
     private void Gather()
     {
+        var (first, length) = Held;
         foreach (var (_, parameter, start) in entries)
         {
             using var scope = new TensorScope();
-            Part(Values, parameter, start).CopyFrom(parameter.Value);
+            Part(Computed, parameter, start).CopyFrom(parameter.Value);
+            var (from, to) = (Math.Max(first, start), Math.Min(first + length, start + parameter.ElementCount));
+            if (Computed.Type != ElementType.Float32 && from < to)
+                Values.Narrow(0, from - first, to - from).CopyFrom(parameter.Value.Contiguous().View(parameter.ElementCount).Narrow(0, from - start, to - from));
         }
     }
 
@@ -156,7 +274,7 @@ public sealed class ExponentialAverage : IDisposable
         Values = TensorScope.Release(parameters.Values.To(device ?? parameters.Values.Device).Clone());
     }
 
-    /// <summary>The average, float32 [n].</summary>
+    /// <summary>The average of the weights that this process updates, float32.</summary>
     public Tensor Values { get; }
 
     /// <summary>Moves the average towards the weights.</summary>
@@ -166,20 +284,9 @@ public sealed class ExponentialAverage : IDisposable
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
-        Values.LerpInPlace(parameters.Values.To(Values.Device), 1 - decay);
-    }
-
-    /// <summary>
-    /// Swaps weights and average: evaluate or save the averaged model between two calls.
-    /// </summary>
-    public void Swap(FlatParameters parameters)
-    {
-        using var noGrad = NoGrad.Begin();
-        using var scope = new TensorScope();
-        var held = parameters.Values.Clone();
-        parameters.Values.CopyFrom(Values);
-        Values.CopyFrom(held);
-        parameters.Refresh();
+        var weights = parameters.Values.To(Values.Device);
+        foreach (var (start, length) in parameters.Division.SharesOf(parameters.Count))
+            Values.Narrow(0, start, length).LerpInPlace(weights.Narrow(0, start, length), 1 - decay);
     }
 
     /// <inheritdoc/>

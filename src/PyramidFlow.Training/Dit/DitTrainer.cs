@@ -43,7 +43,7 @@ internal sealed class DitTrainer : ITraining, IDisposable
         lengths = new StageLengths { MaxTemporalLength = config.MaxTemporalLength, FramesPerUnit = config.FramePerUnit, SyncGroup = config.VideoSyncGroup };
         component = start.Transformer(config.Variant);
         using (var weights = config.FromScratch ? null : component.OpenWeights())
-            transformer = new TrainedTransformer(config, TransformerConfigs.Load(component.ConfigFile), config.Lora, weights, models.Device);
+            transformer = new TrainedTransformer(config, TransformerConfigs.Load(component.ConfigFile), config.Lora, weights, models.Device, new PartOptions { Group = group });
         loop = new TrainingLoop(config, this, run, group);
     }
 

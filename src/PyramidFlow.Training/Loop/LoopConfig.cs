@@ -63,6 +63,13 @@ public abstract record LoopConfig
     /// <summary>A step is skipped if its loss or gradient norm exceeds the running median by this factor; 0 never skips.</summary>
     public double SpikeFactor { get; set; } = 10;
 
+    /// <summary>
+    /// What each of several processes holds for its share of the weights only: <c>none</c>, <c>optimizer</c> (moments, EMA and the float32 weights behind a bfloat16
+    /// computation) or <c>gradients</c> (after backward, the gradients too).
+    /// </summary>
+    [JsonConverter(typeof(SnakeCaseEnumConverter<SharedState>))]
+    public SharedState Shard { get; set; }
+
     /// <summary>Number of steps between two checkpoints.</summary>
     public int CheckpointEvery { get; set; } = 500;
 
@@ -126,6 +133,19 @@ internal sealed class TrainingPrecisionConverter() : NamedEnumConverter<Training
 [
     ("bfloat16", TrainingPrecision.Bfloat16), ("bf16", TrainingPrecision.Bfloat16), ("float32", TrainingPrecision.Float32), ("fp32", TrainingPrecision.Float32),
 ]);
+
+/// <summary>What the processes of a group divide among them.</summary>
+public enum SharedState
+{
+    /// <summary>Nothing: each process holds everything.</summary>
+    None,
+
+    /// <summary>Moments, EMA, and float32 weights behind those of a bfloat16 computation.</summary>
+    Optimizer,
+
+    /// <summary>The same, and gradients once they are added up.</summary>
+    Gradients,
+}
 
 /// <summary>Compute type of a network during training; weights, gradients and EMA are always float32.</summary>
 public enum TrainingPrecision

@@ -76,14 +76,14 @@ internal sealed class TrainingLoop
                 WriteOrExplain("metrics", () => ReportSkipped(log, progress, fault));
             if (state.Step % config.LogEvery == 0)
                 WriteOrExplain("metrics", () => Report(log, progress));
-            if (state.Step % config.CheckpointEvery == 0)
+            if (IsCheckpointDue)
             {
                 Checkpoint(log, progress);
                 isPublished = true;
             }
 
-            if (config.SampleEvery > 0 && state.Step % config.SampleEvery == 0)
-                Sample(log, progress, cancellationToken);
+            if (AreSamplesDue)
+                WithPublished(() => Sample(log, progress, cancellationToken));
         }
 
         // Report the steps since the last line, so that sums over all lines (operations, time) are complete.
@@ -95,14 +95,60 @@ internal sealed class TrainingLoop
         group?.Barrier();
     }
 
-    // Ranks above zero only take steps.
+    private bool IsCheckpointDue => state.Step % config.CheckpointEvery == 0;
+
+    private bool AreSamplesDue => config.SampleEvery > 0 && state.Step % config.SampleEvery == 0;
+
+    // Ranks above zero only take steps, and send their shares where rank zero writes.
     private void RunFollower(ProcessGroup others, CancellationToken cancellationToken)
     {
         SynchronizeRanks();
-        var isLast = false;
+        var (isSaved, isLast) = (false, false);
         while (state.Step < config.Steps && !isLast)
+        {
             isLast = step.Take(state, cancellationToken).IsLast;
+            isSaved = IsCheckpointDue;
+            if (isSaved)
+                SendCheckpoint();
+            if (AreSamplesDue)
+                WithPublished(() => { });
+        }
+
+        if (!isSaved)
+            SendCheckpoint();
         others.Barrier();
+    }
+
+    private void SendCheckpoint()
+    {
+        if (training.Parts.All(part => part.Sharers is null))
+            return;
+        Save();
+        WithPublished(() => { });
+    }
+
+    // All ranks take part where they hold shares.
+    private void Save()
+    {
+        if (saved != state.Step)
+            state.Save(folder.StateFile(state.Step), training.Identity);
+        saved = state.Step;
+    }
+
+    // Rank zero has all weights to publish meanwhile, whoever holds them.
+    private void WithPublished(Action action)
+    {
+        try
+        {
+            foreach (var part in training.Parts)
+                part.Collect();
+            action();
+        }
+        finally
+        {
+            foreach (var part in training.Parts)
+                part.Release();
+        }
     }
 
     // All ranks start at the same step with the same weights.
@@ -112,10 +158,7 @@ internal sealed class TrainingLoop
             return;
         group.Agree([("the run", training.Identity), ("the step that the run is at", state.Step.ToString(CultureInfo.InvariantCulture))]);
         foreach (var part in training.Parts)
-        {
-            group.Broadcast(part.Parameters.Values);
-            part.Parameters.Refresh();
-        }
+            part.Synchronize();
     }
 
     private void ReportSkipped(RunLog log, IProgress<TrainingProgress>? progress, string fault)
@@ -135,6 +178,7 @@ internal sealed class TrainingLoop
             .. losses.Flops > 0 ? [("flops", (double)losses.Flops)] : Array.Empty<(string, double)>(),
             ("seconds_per_step", window.SecondsPerStep), ("tokens_per_second", window.TokensPerSecond), ("skipped_steps", state.Guard.Skipped),
             ("memory_mib", Environment.WorkingSet / Mebibyte), ("tensor_memory_mib", TorchRuntime.CpuMemory.InUse / Mebibyte),
+            .. group is null ? Array.Empty<(string, double)>() : [("sent_mib", group.BytesSent / Mebibyte)],
         ]);
         summary = summary with { SecondsPerStep = window.SecondsPerStep, TokensPerSecond = window.TokensPerSecond, Losses = [("loss", losses.Loss), .. losses.Named] };
         Summarize(log);
@@ -148,11 +192,9 @@ internal sealed class TrainingLoop
         IReadOnlyList<(string Name, double Value)> measured = [];
         WriteOrExplain("checkpoint", () =>
         {
-            if (saved != state.Step)
-                state.Save(folder.StateFile(state.Step), training.Identity);
-            saved = state.Step;
+            Save();
             folder.Prune(config.KeepLast, config.KeepEvery);
-            measured = training.Publish();
+            WithPublished(() => measured = training.Publish());
         });
         if (measured.Count == 0)
             return;

@@ -1,13 +1,19 @@
 using PyramidFlow.Torch;
+using PyramidFlow.Torch.Distributed;
 
 namespace PyramidFlow.Training.Loop;
 
-/// <summary>Networks that are updated together: weights, optimizer, learning rate and exponential moving average (EMA).</summary>
+/// <summary>
+/// Networks that are updated together: weights, optimizer, learning rate and exponential moving average (EMA). With
+/// <see cref="LoopConfig.Shard"/>, this process updates its share of them and receives the other weights from the other processes.
+/// </summary>
 internal sealed class TrainingPart : IDisposable
 {
     private readonly LoopConfig config;
     private readonly LearningRate rates;
     private readonly Muon? muon;
+    private readonly ProcessGroup? group;
+    private Tensor? collected;
 
     /// <summary>Takes over the trainable weights of the modules with their current values; the modules keep views of them.</summary>
     /// <param name="name">Name in states and metrics; empty if there is only one part.</param>
@@ -17,8 +23,9 @@ internal sealed class TrainingPart : IDisposable
     public TrainingPart(string name, LoopConfig config, PartOptions? options, params IEnumerable<(string Prefix, Module Module)> modules)
     {
         options ??= new PartOptions();
-        (Name, this.config, rates) = (name, config, config.Rates(options.LearningRate));
-        Parameters = new FlatParameters(options.ComputeType ?? config.ComputeType, modules);
+        (Name, this.config, rates, group) = (name, config, config.Rates(options.LearningRate), options.Group);
+        var division = group is null ? VectorDivision.None : new VectorDivision(group.WorldSize, config.Shard == SharedState.None ? null : group.Rank);
+        Parameters = new FlatParameters(options.ComputeType ?? config.ComputeType, division, modules);
         Optimizer = new AdamW(Parameters, new AdamWOptions
         {
             Beta1 = config.Beta1, Beta2 = config.Beta2, WeightDecay = config.WeightDecay, DecayMatricesOnly = options.DecayMatricesOnly,
@@ -42,21 +49,13 @@ internal sealed class TrainingPart : IDisposable
     public ExponentialAverage? Average { get; }
 
     /// <summary>The weights to publish under their keys, float32: the EMA, or the weights themselves if there is none.</summary>
-    public IEnumerable<(string Key, Tensor Tensor)> Averaged => Parameters.Named(Average?.Values ?? Parameters.Values);
+    public IEnumerable<(string Key, Tensor Tensor)> Averaged => Parameters.Named(Published);
 
     /// <summary>Runs an action with the EMA as the weights.</summary>
-    public T WithAverage<T>(Func<T> action)
-    {
-        Average?.Swap(Parameters);
-        try
-        {
-            return action();
-        }
-        finally
-        {
-            Average?.Swap(Parameters);
-        }
-    }
+    public T WithAverage<T>(Func<T> action) => Average is null ? action() : Parameters.With(Published, action);
+
+    /// <summary>The group whose processes each hold a share; null where this process holds everything.</summary>
+    internal ProcessGroup? Sharers => Parameters.Division.Held is null ? null : group;
 
     /// <summary>Name of its gradient norm in metrics.</summary>
     internal string NormName => Name.Length == 0 ? "gradient_norm" : $"gradient_norm_{Name}";
@@ -67,9 +66,39 @@ internal sealed class TrainingPart : IDisposable
     /// <summary>The learning rate of a step.</summary>
     internal double RateAt(long step) => rates.At(step);
 
-    /// <summary>Clips the gradients by their norm.</summary>
-    /// <returns>The norm before clipping.</returns>
-    internal double Clip() => Parameters.ClipGradients(config.ClipNorm > 0 ? config.ClipNorm : double.PositiveInfinity);
+    /// <summary>Adds up the gradients over all processes; with shares, each process receives the sum of its own.</summary>
+    internal void Reduce()
+    {
+        if (group is null)
+            return;
+        if (Sharers is null)
+        {
+            group.AllReduce(Parameters.Gradients);
+            return;
+        }
+
+        if (config.Shard == SharedState.Optimizer)
+        {
+            group.ReduceScatter(Parameters.Gradients, Parameters.HeldGradients);
+            return;
+        }
+
+        var held = TensorScope.Release(Tensor.Empty([Parameters.Held.Length], ElementType.Float32, Parameters.Computed.Device));
+        group.ReduceScatter(Parameters.Gradients, held);
+        Parameters.KeepHeldGradients(held);
+    }
+
+    /// <summary>Norms of the gradients of parts over all processes, with the same bits whether a process holds a share or everything.</summary>
+    internal static double[] Norms(IReadOnlyList<TrainingPart> parts)
+    {
+        double[] squares = [.. parts.Select(part => part.Parameters.SquaredNorm())];
+        parts[0].Sharers?.AllReduce<double>(squares);
+        return [.. squares.Select(Math.Sqrt)];
+    }
+
+    /// <summary>Scales the gradients down to the configured norm.</summary>
+    /// <param name="norm">Their norm.</param>
+    internal void Clip(double norm) => Parameters.ClipGradients(config.ClipNorm > 0 ? config.ClipNorm : double.PositiveInfinity, norm);
 
     /// <summary>Applies one update, then sets the gradients to zero.</summary>
     internal void Update(long step)
@@ -80,11 +109,52 @@ internal sealed class TrainingPart : IDisposable
             muon.Step(RateAt(step));
         Parameters.ZeroGradients();
         Average?.Update(Parameters, config.DecayAt(step));
+        ShareWeights();
     }
+
+    /// <summary>Gives all processes the same weights: those of rank zero, or with shares, each those of its own.</summary>
+    internal void Synchronize()
+    {
+        if (Sharers is not null)
+        {
+            ShareWeights();
+            return;
+        }
+
+        group?.Broadcast(Parameters.Values);
+        Parameters.Refresh();
+    }
+
+    /// <summary>Brings together on rank zero what <see cref="Averaged"/> gives there, until <see cref="Release"/>. All processes call it.</summary>
+    internal void Collect()
+    {
+        if (Sharers is null || IsPublishedWhole)
+            return;
+        using var noGrad = NoGrad.Begin();
+        var all = Sharers.Rank == 0 ? TensorScope.Release(Tensor.Empty([Parameters.Count], ElementType.Float32)) : null;
+        collected = all;
+        Sharers.Collect(Average?.Values ?? Parameters.Values, Parameters.Count, (start, piece) => all!.Narrow(0, start, piece.ElementCount).CopyFrom(piece));
+    }
+
+    /// <summary>Frees what <see cref="Collect"/> brought together.</summary>
+    internal void Release()
+    {
+        collected?.Dispose();
+        collected = null;
+    }
+
+    // Without an EMA the published weights are those that every process computes with.
+    private bool IsPublishedWhole => Average is null && Parameters.Computed.Type == ElementType.Float32;
+
+    private Tensor Published => collected ?? (Sharers is null ? Average?.Values ?? Parameters.Values
+        : IsPublishedWhole ? Parameters.Computed : throw new InvalidOperationException("the shares are not collected"));
+
+    private void ShareWeights() => Sharers?.AllGather(Parameters.HeldOf(Parameters.Computed), Parameters.Computed);
 
     /// <inheritdoc/>
     public void Dispose()
     {
+        Release();
         Parameters.Dispose();
         Optimizer.Dispose();
         Average?.Dispose();
@@ -99,6 +169,9 @@ internal sealed record PartOptions
 
     /// <summary>Selects the keys of hidden matrices that Muon updates; null uses AdamW for all weights.</summary>
     public Func<string, bool>? TakesMuon { get; init; }
+
+    /// <summary>Process group of the training; null trains in this process alone.</summary>
+    public ProcessGroup? Group { get; init; }
 
     /// <summary>Element type of the computation; null uses the configured one.</summary>
     public ElementType? ComputeType { get; init; }

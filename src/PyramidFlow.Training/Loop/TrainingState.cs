@@ -9,7 +9,7 @@ namespace PyramidFlow.Training.Loop;
 /// <remarks>The random draws and data of a step depend only on the seed and the step number, so no generator state is saved.</remarks>
 internal sealed class TrainingState
 {
-    private const string StepKey = "step", RunKey = "run", SpikesKey = "spikes", OptimizerSteps = "optimizer_steps";
+    private const string ValuesKey = "values", StepKey = "step", RunKey = "run", SpikesKey = "spikes", OptimizerSteps = "optimizer_steps";
 
     private readonly IReadOnlyList<TrainingPart> parts;
     private readonly IReadOnlyList<(string Key, Tensor Tensor)> buffers;
@@ -33,7 +33,10 @@ internal sealed class TrainingState
     public static RandomGenerator Draws(long seed, long step) =>
         new(unchecked(((ulong)seed * 0x9E3779B97F4A7C15UL) ^ ((ulong)step + 0x632BE59BD9B4E019UL)));
 
-    /// <summary>Writes the state. An existing file is replaced when the new one is complete.</summary>
+    /// <summary>
+    /// Writes the state. An existing file is replaced when the new one is complete. Where processes hold shares, all of them call this: rank zero writes the same file as
+    /// without shares, from pieces that the others send, so that any number of processes can go on.
+    /// </summary>
     /// <param name="path">Target file.</param>
     /// <param name="run">Identity of the run (its configuration); loading rejects a state of another run.</param>
     public void Save(string path, string run)
@@ -45,7 +48,26 @@ internal sealed class TrainingState
         };
         foreach (var part in parts)
             metadata[Key(part, OptimizerSteps)] = part.Optimizer.Steps.ToString(CultureInfo.InvariantCulture);
-        SafetensorsWriter.Write(path, Tensors(), metadata);
+        var tensors = Tensors().ToList();
+        if (parts.Any(part => part.Sharers is { Rank: > 0 }))
+        {
+            foreach (var tensor in tensors)
+                Write(tensor, (_, _) => { });
+            return;
+        }
+
+        var index = 0;
+        SafetensorsWriter.Write(path, [.. tensors.Select(tensor => new TensorDeclaration(tensor.Key, tensor.Held.Type, tensor.Shape))],
+            (file, entry) => Write(tensors[index++], (start, piece) => SafetensorsWriter.WriteData(file, entry with { Offset = entry.Offset + (start * entry.Type.Size()) }, piece)), metadata);
+    }
+
+    // Shares arrive in pieces; anything else is one.
+    private static void Write(SavedTensor tensor, Action<long, Tensor> take)
+    {
+        if (tensor.Division is { Sharers: { } group } part)
+            group.Collect(tensor.Held, part.Parameters.Count, take);
+        else
+            take(0, tensor.Held);
     }
 
     /// <summary>Loads a saved state.</summary>
@@ -58,10 +80,10 @@ internal sealed class TrainingState
         if (file.Metadata.GetValueOrDefault(RunKey) != run)
             throw CheckpointFault.StateOfOtherRun(path);
         var targets = Tensors().ToList();
-        foreach (var (key, target) in targets)
+        foreach (var target in targets)
         {
-            if (!file.Entries.TryGetValue(key, out var entry) || !entry.Shape.SequenceEqual(target.Shape))
-                throw CheckpointFault.StateOfOtherModel(path, key, target.ElementCount);
+            if (!file.Entries.TryGetValue(target.Key, out var entry) || !entry.Shape.SequenceEqual(target.Shape))
+                throw CheckpointFault.StateOfOtherModel(path, target.Key, Shapes.ElementCount(target.Shape));
         }
 
         var step = Number(file, path, StepKey) ?? throw CheckpointFault.StateWithoutSteps(path, StepKey);
@@ -70,12 +92,19 @@ internal sealed class TrainingState
         Step = step;
         if (spikes is not null)
             Guard.Load(spikes);
-        foreach (var (key, target) in targets)
-            target.CopyFrom(file.Read(key));
+        var weights = parts.Select(part => Key(part, ValuesKey)).ToHashSet();
+        foreach (var target in targets.Where(target => !weights.Contains(target.Key)))
+        {
+            using var inner = new TensorScope();
+            var all = file.Read(target.Key);
+            target.Held.CopyFrom(target.Division is { } part ? part.Parameters.HeldOf(all) : all);
+        }
+
         foreach (var (part, done) in parts.Zip(steps))
         {
+            using var inner = new TensorScope();
             part.Optimizer.Steps = done;
-            part.Parameters.Refresh();
+            part.Parameters.Load(file.Read(Key(part, ValuesKey)));
         }
     }
 
@@ -98,13 +127,24 @@ internal sealed class TrainingState
 
     private static string Key(TrainingPart part, string name) => part.Name.Length == 0 ? name : $"{part.Name}.{name}";
 
-    private IEnumerable<(string Key, Tensor Tensor)> Tensors() =>
+    private IEnumerable<SavedTensor> Tensors() =>
     [
-        .. parts.SelectMany(part => new (string, Tensor?)[]
+        .. parts.SelectMany(part => new[]
         {
-            (Key(part, "values"), part.Parameters.Values), (Key(part, "average"), part.Average?.Values),
-            (Key(part, "first_moment"), part.Optimizer.FirstMoment), (Key(part, "second_moment"), part.Optimizer.SecondMoment),
-        }).Where(pair => pair.Item2 is not null).Select(pair => (pair.Item1, pair.Item2!)),
-        .. buffers.Select(buffer => ($"buffer.{buffer.Key}", buffer.Tensor)),
+            // In float32 the weights that modules see are those of all processes.
+            part.Parameters.Computed is { Type: ElementType.Float32 } all ? new SavedTensor(Key(part, ValuesKey), all, null) : Divided(part, ValuesKey, part.Parameters.Values),
+            part.Average is { } average ? Divided(part, "average", average.Values) : null,
+            Divided(part, "first_moment", part.Optimizer.FirstMoment), Divided(part, "second_moment", part.Optimizer.SecondMoment),
+        }).OfType<SavedTensor>(),
+        .. buffers.Select(buffer => new SavedTensor($"buffer.{buffer.Key}", buffer.Tensor, null)),
     ];
+
+    private static SavedTensor Divided(TrainingPart part, string name, Tensor held) => new(Key(part, name), held, part);
+
+    // A tensor of the state: what this process holds of it, and the part whose weights it is divided like, if it is.
+    private sealed record SavedTensor(string Key, Tensor Held, TrainingPart? Division)
+    {
+        // As in the file.
+        public long[] Shape => Division is { } part ? [part.Parameters.Count] : Held.Shape;
+    }
 }

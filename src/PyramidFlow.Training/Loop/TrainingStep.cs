@@ -21,16 +21,20 @@ internal sealed class TrainingStep(LoopConfig config, ITraining training, RunFol
     /// <exception cref="TrainingException">A loss or a gradient is not finite; the state is unchanged.</exception>
     public StepResult Take(TrainingState state, CancellationToken cancellationToken)
     {
+        foreach (var part in training.Parts)
+            part.Parameters.MakeGradients();
         var losses = BatchLosses.Mean([.. Batches(state.Step).Select(training.Backward)]);
         var isLast = cancellationToken.IsCancellationRequested;
         if (group is not null)
         {
             (losses, isLast) = AllReduce(group, losses, isLast);
             foreach (var part in training.Parts)
-                group.AllReduce(part.Parameters.Gradients);
+                part.Reduce();
         }
 
-        var norms = training.Parts.Select(part => part.Clip()).ToArray();
+        var norms = TrainingPart.Norms(training.Parts);
+        foreach (var (part, norm) in training.Parts.Zip(norms))
+            part.Clip(norm);
         RequireFinite(state.Step, losses, norms);
         var fault = state.Guard.Judge([("loss", losses.Loss), .. training.Parts.Zip(norms, (part, norm) => (part.NormName, norm))]);
         foreach (var (part, norm) in training.Parts.Zip(norms))
@@ -77,7 +81,7 @@ internal sealed class TrainingStep(LoopConfig config, ITraining training, RunFol
     private string? FindNonFiniteWeight()
     {
         using var scope = new TensorScope();
-        return training.Parts.SelectMany(part => part.Parameters.Named(part.Parameters.Values)).FirstOrDefault(weight => !weight.Tensor.AllFinite()).Key;
+        return training.Parts.SelectMany(part => part.Parameters.Named(part.Parameters.Computed)).FirstOrDefault(weight => !weight.Tensor.AllFinite()).Key;
     }
 }
 

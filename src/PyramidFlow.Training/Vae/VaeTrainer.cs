@@ -2,6 +2,7 @@ using PyramidFlow.Models;
 using PyramidFlow.Media;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Objectives;
 
@@ -32,15 +33,16 @@ internal sealed class VaeTrainer : ITraining, IDisposable
     /// <param name="discriminator">The discriminator of the loss, or null.</param>
     /// <param name="clips">Returns the clips of a batch number: pixels in -1 to 1, [b, 3, t, h, w], on the VAE's device.</param>
     /// <param name="heldOut">Clips for evaluation, [1, 3, t, h, w] each.</param>
+    /// <param name="group">Process group of the training; null trains in this process alone.</param>
     public VaeTrainer(VaeConfig config, RunFolder run, CausalVideoVae vae, VaeLoss loss, PatchDiscriminator? discriminator,
-        Func<long, Tensor> clips, IReadOnlyList<Func<Tensor>> heldOut)
+        Func<long, Tensor> clips, IReadOnlyList<Func<Tensor>> heldOut, ProcessGroup? group = null)
     {
         (this.config, this.run, this.vae, this.loss, this.clips, this.heldOut) = (config, run, vae, loss, clips, heldOut);
         vae.TrainsEncoder = !config.FreezeEncoder;
         vae.UsesGradientCheckpointing = config.CheckpointRatio > 0;
 
         // As in the released trainer: no decay for biases and norm scales, and float32 weights for any compute type of the convolutions.
-        var options = new PartOptions { DecayMatricesOnly = true, ComputeType = ElementType.Float32 };
+        var options = new PartOptions { Group = group, DecayMatricesOnly = true, ComputeType = ElementType.Float32 };
         generator = new TrainingPart("", config, options, ("", vae));
         judge = discriminator is null ? null : new TrainingPart(DiscriminatorName, config,
             options with { LearningRate = config.Discriminator?.LearningRate, IsAveraged = false }, ("", discriminator));

@@ -41,7 +41,7 @@ public static class VaeTraining
         using var clips = VaeClips.OpenAsync(config, sizes, discriminator, device, faults,
             new DelegateProgress<(int Done, int Total)>(ReportScan), group, cancellationToken).GetAwaiter().GetResult();
         var run = new RunFolder(folder);
-        using var training = new VaeTrainer(config, run, vae, loss, discriminator, clips.Batch, clips.HeldOut);
+        using var training = new VaeTrainer(config, run, vae, loss, discriminator, clips.Batch, clips.HeldOut, group);
         var loop = new TrainingLoop(config, training, run, group);
         if (group is not { Rank: > 0 })
             ConfigPaths.Copy(configPath, run.File("config.json"), "start_from", "lpips", "data.annotations");

@@ -36,12 +36,49 @@ public sealed class ProcessGroupTests : IDisposable
             return values.ToArray<float>();
         });
 
-        using var scope = new TensorScope();
-        var expected = Random(0, count);
-        for (var rank = 1; rank < size; rank++)
-            expected = expected + Random(rank, count);
-        var exact = expected.ToArray<float>();
+        var exact = SumOf(size, count);
         Assert.All(sums, sum => Assert.True(exact.AsSpan().SequenceEqual(sum)));
+    }
+
+    // Some shares are empty, some are reduced in several pieces.
+    [Theory]
+    [InlineData(4, 3)]
+    [InlineData(2, 7)]
+    [InlineData(3, 4_300_001)]
+    [InlineData(2, 9_000_001)]
+    public async Task Shares_are_added_up_gathered_and_collected(int size, int count)
+    {
+        var exact = SumOf(size, count);
+        await TogetherAsync(size, Patient, group =>
+        {
+            using var inner = new TensorScope();
+            var (start, length) = VectorDivision.Share(count, size, group.Rank);
+            var values = Random(group.Rank, count);
+            var apart = Tensor.Empty([length]);
+            group.ReduceScatter(values, apart);
+            Assert.True(Random(group.Rank, count).ToArray<float>().AsSpan().SequenceEqual(values.ToArray<float>()));
+            group.ReduceScatter(values, values.Narrow(0, start, length));
+            Assert.True(exact.AsSpan((int)start, (int)length).SequenceEqual(apart.ToArray<float>()));
+            Assert.True(exact.AsSpan((int)start, (int)length).SequenceEqual(values.Narrow(0, start, length).ToArray<float>()));
+
+            var before = group.BytesSent;
+            var half = Tensor.Zeros([count], ElementType.BFloat16);
+            group.AllGather(apart.To(ElementType.BFloat16), half);
+            Assert.True(Tensor.From(exact).To(ElementType.BFloat16).To(ElementType.Float32).ToArray<float>().AsSpan().SequenceEqual(half.To(ElementType.Float32).ToArray<float>()));
+            Assert.Equal(2 * length * (size - 1), group.BytesSent - before);
+            group.AllGather(values.Narrow(0, start, length), values);
+            Assert.True(exact.AsSpan().SequenceEqual(values.ToArray<float>()));
+
+            var taken = new List<float>();
+            group.Collect(apart, count, (first, piece) =>
+            {
+                Assert.Equal(taken.Count, first);
+                taken.AddRange(piece.ToArray<float>());
+            });
+            Assert.True((group.Rank == 0 ? exact : []).AsSpan().SequenceEqual(taken.ToArray()));
+            Assert.Throws<ArgumentException>(() => group.AllGather(Tensor.Empty([length + 1]), values));
+            return 0;
+        });
     }
 
     [Theory]
@@ -291,6 +328,15 @@ public sealed class ProcessGroupTests : IDisposable
     [InlineData("node[03,9]", "node03")]
     [InlineData("a,node[03,9]", "a")]
     public void The_first_machine_of_a_Slurm_list_is_found(string nodes, string first) => Assert.Equal(first, Rendezvous.FirstNode(nodes));
+
+    private static float[] SumOf(int size, int count)
+    {
+        using var scope = new TensorScope();
+        var sum = Random(0, count);
+        for (var rank = 1; rank < size; rank++)
+            sum = sum + Random(rank, count);
+        return sum.ToArray<float>();
+    }
 
     private static Tensor Random(int seed, int count)
     {

@@ -6,28 +6,131 @@ namespace PyramidFlow.Training.Tests.Loop;
 
 public sealed class GroupLoopTests : IDisposable
 {
+    // 1,406 weights: neither 3 nor 4 shares are equal.
+    private const int Inputs = 37;
+    private const int Steps = 12;
+
     private readonly TemporaryFolder folder = new();
 
     private static CancellationToken Ct => TestContext.Current.CancellationToken;
 
     public void Dispose() => folder.Dispose();
 
-    [Fact]
-    public async Task Two_processes_end_where_one_with_the_whole_batch_does()
+    [Theory]
+    [InlineData(2, TrainingPrecision.Float32)]
+    [InlineData(3, TrainingPrecision.Float32)]
+    [InlineData(4, TrainingPrecision.Float32)]
+    [InlineData(2, TrainingPrecision.Bfloat16)]
+    [InlineData(4, TrainingPrecision.Bfloat16)]
+    public async Task Shares_end_in_the_bits_of_whole_states(int ranks, TrainingPrecision precision)
     {
-        var one = Weights(new ToyConfig { Workers = 2, Accumulation = 2 }, "one", null, Ct);
-        var two = await TogetherAsync(new ToyConfig { Accumulation = 2 }, "two", Ct);
-        Assert.Equal(two[0], two[1]);
-        Assert.All(one.Zip(two[0]), pair => Assert.Equal(pair.First, pair.Second, 1e-5f * Math.Max(1, Math.Abs(pair.First))));
-        Assert.Single(Directory.GetFiles(Path.Combine(folder.Path, "two"), "events.*"));
+        var config = new ToyConfig { Precision = precision, Accumulation = 2, SampleEvery = 5 };
+        foreach (var shard in Enum.GetValues<SharedState>())
+        {
+            var weights = await TogetherAsync(config with { Shard = shard }, shard.ToString(), ranks, Ct);
+            Assert.All(weights, own => Assert.Equal(weights[0], own));
+        }
+
+        foreach (var file in new[] { $"state-{Steps:D8}.safetensors", "toy.safetensors" })
+        {
+            var expected = await File.ReadAllBytesAsync(PathOf(nameof(SharedState.None), file), Ct);
+            Assert.Equal(expected, await File.ReadAllBytesAsync(PathOf(nameof(SharedState.Optimizer), file), Ct));
+            Assert.Equal(expected, await File.ReadAllBytesAsync(PathOf(nameof(SharedState.Gradients), file), Ct));
+        }
+    }
+
+    [Theory]
+    [InlineData(2, SharedState.None)]
+    [InlineData(4, SharedState.None)]
+    [InlineData(2, SharedState.Optimizer)]
+    [InlineData(4, SharedState.Optimizer)]
+    [InlineData(2, SharedState.Gradients)]
+    [InlineData(4, SharedState.Gradients)]
+    public async Task Several_processes_end_where_one_with_the_whole_batch_does(int ranks, SharedState shard)
+    {
+        var one = Weights(new ToyConfig { Workers = ranks, Accumulation = 2 }, "one", null, Ct);
+        var several = await TogetherAsync(new ToyConfig { Accumulation = 2, Shard = shard }, "several", ranks, Ct);
+        Assert.InRange(Difference(one, several[0]), 0, 1e-6);
+        Assert.Single(Directory.GetFiles(Path.Combine(folder.Path, "several"), "events.*"));
+    }
+
+    // The workers of all processes are four throughout, so that the batches are the same.
+    [Theory]
+    [InlineData(4, SharedState.Optimizer, 2, SharedState.Optimizer)]
+    [InlineData(2, SharedState.Gradients, 4, SharedState.Gradients)]
+    [InlineData(2, SharedState.Optimizer, 1, SharedState.Optimizer)]
+    [InlineData(1, SharedState.None, 4, SharedState.Gradients)]
+    [InlineData(4, SharedState.Optimizer, 4, SharedState.None)]
+    [InlineData(4, SharedState.None, 4, SharedState.Optimizer)]
+    [InlineData(4, SharedState.Gradients, 2, SharedState.None)]
+    public async Task A_run_goes_on_with_other_processes_and_other_shares(int before, SharedState first, int after, SharedState then)
+    {
+        foreach (var precision in Enum.GetValues<TrainingPrecision>())
+        {
+            var config = new ToyConfig { Precision = precision };
+            var whole = (await TogetherAsync(config with { Workers = 4 / before, Shard = first }, $"whole-{precision}", before, Ct))[0];
+            await TogetherAsync(config with { Workers = 4 / before, Shard = first, Steps = 6 }, $"parts-{precision}", before, Ct);
+            var parts = (await TogetherAsync(config with { Workers = 4 / after, Shard = then }, $"parts-{precision}", after, Ct))[0];
+            if (before == after)
+                Assert.Equal(whole, parts);
+            else
+                Assert.InRange(Difference(whole, parts), 0, precision == TrainingPrecision.Float32 ? 1e-6 : 1e-2);
+        }
+    }
+
+    [Theory]
+    [InlineData(SharedState.None, 1, 1)]
+    [InlineData(SharedState.Optimizer, 4, 1)]
+    [InlineData(SharedState.Gradients, 4, 4)]
+    public async Task A_process_holds_its_share_only(SharedState shard, int moments, int gradients)
+    {
+        const long count = Inputs * (Inputs + 1);
+        var file = Path.Combine(folder.Path, "store");
+        await RanksAsync(4, file, group =>
+        {
+            var config = new ToyConfig { Shard = shard, Precision = TrainingPrecision.Bfloat16, Steps = 2 };
+            var run = new RunFolder(Path.Combine(folder.Path, "run"));
+            using var training = new ToyTraining(config, run, Inputs, group);
+            new TrainingLoop(config, training, run, group).Run(null, Ct);
+            var part = training.Parts[0];
+            Assert.Equal(count, part.Parameters.Computed.ElementCount);
+            Assert.All(new[] { part.Parameters.Values, part.Average!.Values, part.Optimizer.FirstMoment, part.Optimizer.SecondMoment }, held =>
+                Assert.InRange(held.ElementCount, count / moments, (count / moments) + 1));
+            if (gradients == 1)
+                Assert.Equal(count, part.Parameters.Gradients.ElementCount);
+            else
+                Assert.Throws<InvalidOperationException>(() => part.Parameters.Gradients);
+            Assert.InRange(part.Parameters.HeldGradients.ElementCount, count / moments, (count / moments) + 1);
+            return 0;
+        });
     }
 
     [Fact]
-    public async Task A_stop_that_one_of_them_hears_stops_all_after_the_same_step()
+    public async Task A_skipped_step_leaves_shares_as_they_are()
+    {
+        // The third step is a spike, in one process only.
+        var weights = new List<float[]>();
+        foreach (var shard in Enum.GetValues<SharedState>())
+        {
+            var name = $"spike-{shard}";
+            var all = await RanksAsync(2, Path.Combine(folder.Path, Guid.NewGuid().ToString("N")), group => Weights(
+                new ToyConfig { Shard = shard, Steps = 30, SpikeFactor = 3 }, name, group, Ct, batch => batch is { Step: 25, Rank: 1 } ? 100 : 1));
+            Assert.Equal(all[0], all[1]);
+            weights.Add(all[0]);
+            Assert.Contains("\"skipped_steps\":1", await File.ReadAllTextAsync(PathOf(name, "metrics.jsonl"), Ct), StringComparison.Ordinal);
+        }
+
+        Assert.All(weights, own => Assert.Equal(weights[0], own));
+    }
+
+    [Theory]
+    [InlineData(SharedState.None)]
+    [InlineData(SharedState.Gradients)]
+    public async Task A_stop_that_one_of_them_hears_stops_all_after_the_same_step(SharedState shard)
     {
         using var stop = new CancellationTokenSource();
-        var config = new ToyConfig { Steps = 100_000, CheckpointEvery = 100_000 };
-        var running = TogetherAsync(config, "run", stop.Token);
+        var config = new ToyConfig { Steps = 100_000, CheckpointEvery = 100_000, Shard = shard };
+        var running = TogetherAsync(config, "run", 2, stop.Token);
         while (!File.Exists(Path.Combine(folder.Path, "run", "metrics.jsonl")))
             await Task.Delay(20, Ct);
         await stop.CancelAsync();
@@ -37,23 +140,37 @@ public sealed class GroupLoopTests : IDisposable
 
         // They go on from there together.
         config = config with { Steps = 1 };
-        await TogetherAsync(config, "run", Ct);
+        await TogetherAsync(config, "run", 2, Ct);
     }
 
-    private async Task<float[][]> TogetherAsync(ToyConfig config, string name, CancellationToken second)
-    {
-        var file = Path.Combine(folder.Path, Guid.NewGuid().ToString("N"));
-        return await Task.WhenAll(Enumerable.Range(0, 2).Select(rank => Task.Factory.StartNew(() =>
+    private static double Difference(float[] a, float[] b) =>
+        Math.Sqrt(a.Zip(b, (x, y) => Math.Pow(x - y, 2)).Sum() / a.Sum(x => Math.Pow(x, 2)));
+
+    private string PathOf(string run, string file) => Path.Combine(folder.Path, run, file);
+
+    // The last process hears the stop.
+    private async Task<float[][]> TogetherAsync(ToyConfig config, string name, int ranks, CancellationToken stop) => ranks == 1
+        ? [Weights(config, name, null, stop)]
+        : await RanksAsync(ranks, Path.Combine(folder.Path, Guid.NewGuid().ToString("N")), group => Weights(config, name, group, group.Rank == ranks - 1 ? stop : Ct));
+
+    private static Task<T[]> RanksAsync<T>(int ranks, string file, Func<ProcessGroup, T> run) =>
+        Task.WhenAll(Enumerable.Range(0, ranks).Select(rank => Task.Factory.StartNew(() =>
         {
-            using var group = ProcessGroup.Join(new Rendezvous(rank, 2, rank, "127.0.0.1", 0) { StoreFile = file }, cancellationToken: Ct);
-            return Weights(config, name, group, rank == 1 ? second : Ct);
+            using var group = ProcessGroup.Join(new Rendezvous(rank, ranks, rank, "127.0.0.1", 0) { StoreFile = file }, cancellationToken: Ct);
+            try
+            {
+                return run(group);
+            }
+            catch (Exception e) when (group.Record(e))
+            {
+                throw;
+            }
         }, Ct, TaskCreationOptions.LongRunning, TaskScheduler.Default)));
-    }
 
-    private float[] Weights(ToyConfig config, string name, ProcessGroup? group, CancellationToken cancellationToken)
+    private float[] Weights(ToyConfig config, string name, ProcessGroup? group, CancellationToken cancellationToken, Func<MicroBatch, double>? factor = null)
     {
         var run = new RunFolder(Path.Combine(folder.Path, name));
-        using var training = new ToyTraining(config, run);
+        using var training = new ToyTraining(config, run, Inputs, group) { Factor = factor ?? (_ => 1) };
         new TrainingLoop(config, training, run, group).Run(null, cancellationToken);
         return training.Weights;
     }

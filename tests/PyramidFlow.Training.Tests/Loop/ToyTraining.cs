@@ -1,6 +1,7 @@
 using PyramidFlow.Media;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Training.Tests.Loop;
@@ -12,14 +13,14 @@ internal sealed class ToyTraining : ITraining, IDisposable
     private readonly RunFolder folder;
     private readonly int workers;
 
-    public ToyTraining(ToyConfig config, RunFolder folder, int inputs = 4)
+    public ToyTraining(ToyConfig config, RunFolder folder, int inputs = 4, ProcessGroup? group = null)
     {
         this.folder = folder;
         workers = config.Workers;
         using var generator = new RandomGenerator((ulong)config.Seed);
         linear = new Linear(inputs, inputs);
         linear.Initialize(generator);
-        Parts = [new TrainingPart("", config, null, ("", linear))];
+        Parts = [new TrainingPart("", config, new PartOptions { Group = group }, ("", linear))];
     }
 
     public string Identity => "toy";
@@ -32,7 +33,14 @@ internal sealed class ToyTraining : ITraining, IDisposable
 
     public Action<string> Sampling { get; init; } = _ => { };
 
-    public float[] Weights => Parts[0].Parameters.Values.ToArray<float>();
+    public float[] Weights
+    {
+        get
+        {
+            using var scope = new TensorScope();
+            return Parts[0].Parameters.Computed.To(ElementType.Float32).ToArray<float>();
+        }
+    }
 
     public BatchLosses Backward(MicroBatch batch)
     {
