@@ -86,7 +86,7 @@ public sealed class GroupLoopTests : IDisposable
     {
         const long count = Inputs * (Inputs + 1);
         var file = Path.Combine(folder.Path, "store");
-        await RanksAsync(4, file, group =>
+        await Ranks.RunAsync(4, file, group =>
         {
             var config = new ToyConfig { Shard = shard, Precision = TrainingPrecision.Bfloat16, Steps = 2 };
             var run = new RunFolder(Path.Combine(folder.Path, "run"));
@@ -113,7 +113,7 @@ public sealed class GroupLoopTests : IDisposable
         foreach (var shard in Enum.GetValues<SharedState>())
         {
             var name = $"spike-{shard}";
-            var all = await RanksAsync(2, Path.Combine(folder.Path, Guid.NewGuid().ToString("N")), group => Weights(
+            var all = await Ranks.RunAsync(2, Path.Combine(folder.Path, Guid.NewGuid().ToString("N")), group => Weights(
                 new ToyConfig { Shard = shard, Steps = 30, SpikeFactor = 3 }, name, group, Ct, batch => batch is { Step: 25, Rank: 1 } ? 100 : 1));
             Assert.Equal(all[0], all[1]);
             weights.Add(all[0]);
@@ -151,21 +151,7 @@ public sealed class GroupLoopTests : IDisposable
     // The last process hears the stop.
     private async Task<float[][]> TogetherAsync(ToyConfig config, string name, int ranks, CancellationToken stop) => ranks == 1
         ? [Weights(config, name, null, stop)]
-        : await RanksAsync(ranks, Path.Combine(folder.Path, Guid.NewGuid().ToString("N")), group => Weights(config, name, group, group.Rank == ranks - 1 ? stop : Ct));
-
-    private static Task<T[]> RanksAsync<T>(int ranks, string file, Func<ProcessGroup, T> run) =>
-        Task.WhenAll(Enumerable.Range(0, ranks).Select(rank => Task.Factory.StartNew(() =>
-        {
-            using var group = ProcessGroup.Join(new Rendezvous(rank, ranks, rank, "127.0.0.1", 0) { StoreFile = file }, cancellationToken: Ct);
-            try
-            {
-                return run(group);
-            }
-            catch (Exception e) when (group.Record(e))
-            {
-                throw;
-            }
-        }, Ct, TaskCreationOptions.LongRunning, TaskScheduler.Default)));
+        : await Ranks.RunAsync(ranks, Path.Combine(folder.Path, Guid.NewGuid().ToString("N")), group => Weights(config, name, group, group.Rank == ranks - 1 ? stop : Ct));
 
     private float[] Weights(ToyConfig config, string name, ProcessGroup? group, CancellationToken cancellationToken, Func<MicroBatch, double>? factor = null)
     {

@@ -2,7 +2,9 @@ using PyramidFlow.Models.Lora;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training.Dit;
+using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Tests.Dit;
+using PyramidFlow.Training.Tests.Loop;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Training.Tests.Lora;
@@ -63,6 +65,23 @@ public sealed class LoraTrainingTests : IDisposable
 
         void Refused(string folder, string other) =>
             FaultAssert.Is(Assert.Throws<CheckpointException>(() => Train(folder, other, "parts")), "state_of_other_run");
+    }
+
+    [Fact]
+    public async Task Two_processes_end_in_the_same_bits_with_every_shard()
+    {
+        var (model, data) = (runs.Bare("flux", seed: 5), runs.Extracted());
+        var names = Enum.GetNames<SharedState>().Select(name => name.ToLowerInvariant()).ToList();
+        foreach (var shard in names)
+        {
+            var config = runs.Media.File($"{shard}.json");
+            File.WriteAllText(config, OwnDataRuns.ExtractedConfig(model, data, $"{Learns}, \"precision\": \"bfloat16\", \"average_decay\": 0.9, \"shard\": \"{shard}\""));
+            await Ranks.RunAsync(2, runs.Media.File($"{shard}.store"), group =>
+                DitTraining.RunLora(config, Path.GetDirectoryName(runs.Media.File(shard, "x"))!, null, TestContext.Current.CancellationToken, group));
+        }
+
+        foreach (var file in new[] { "state-00000003.safetensors", LoraFile.Name })
+            Assert.All(names, shard => Assert.Equal(File.ReadAllBytes(runs.Media.File(names[0], file)), File.ReadAllBytes(runs.Media.File(shard, file))));
     }
 
     [Fact]

@@ -8,6 +8,7 @@ using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Objectives;
 using PyramidFlow.Training.Tests.Data;
+using PyramidFlow.Training.Tests.Loop;
 using PyramidFlow.Training.Vae;
 using PyramidFlow.Testing;
 
@@ -114,6 +115,21 @@ public sealed class VaeTrainingTests : IDisposable
         VaeTraining.Run(await Config(("precision", "bfloat16"), ("steps", 2)), folder.File("run"), null, Ct);
         using var weights = WeightsFile.Open(folder.File("run", "causal_video_vae"));
         Assert.All(weights.Keys, key => Assert.Equal(ElementType.Float32, weights.Describe(key).Type));
+    }
+
+    [Fact]
+    public async Task Two_processes_end_in_the_same_bits_with_every_shard()
+    {
+        // Two parts: the discriminator has no average.
+        var names = Enum.GetNames<SharedState>().Select(name => name.ToLowerInvariant()).ToList();
+        foreach (var shard in names)
+        {
+            var config = await Config(("shard", shard), ("discriminator", new JsonObject { ["start"] = 1, ["layers"] = 1, ["width"] = 8 }));
+            await Ranks.RunAsync(2, folder.File($"{shard}.store"), group => VaeTraining.Run(config, folder.File(shard), null, Ct, group));
+        }
+
+        foreach (var file in new[] { "state-00000004.safetensors", "discriminator.safetensors", Path.Combine("causal_video_vae", "diffusion_pytorch_model.safetensors") })
+            Assert.All(names, shard => Assert.Equal(File.ReadAllBytes(folder.File(names[0], file)), File.ReadAllBytes(folder.File(shard, file))));
     }
 
     [Fact]
