@@ -53,33 +53,13 @@ public sealed class LaunchTests : IDisposable
         using var launcher = Start("launch", "--nproc", "2", "--", "generate", Prompt, "--seconds", "60", "-o", folder.File("long.mp4"));
         launcher.BeginErrorReadLine();
         launcher.BeginOutputReadLine();
-        while (Children(launcher.Id).Count < 2)
+        while (ChildProcess.Of(launcher.Id).Count < 2)
             await Task.Delay(50, Cancel);
-        var children = Children(launcher.Id);
+        var children = ChildProcess.Of(launcher.Id);
         launcher.Kill();
-        while (children.Any(IsAlive))
+        while (children.Any(child => child.Lives))
             await Task.Delay(50, Cancel);
         Assert.False(File.Exists(folder.File("long.mp4")));
-    }
-
-    // Processes whose parent has an identifier, as Linux tells it.
-    private static List<int> Children(int parent) =>
-        [.. Directory.GetDirectories("/proc").Select(path => int.TryParse(Path.GetFileName(path), out var id) ? id : 0).Where(id => id > 0 && ParentOf(id) == parent)];
-
-    private static bool IsAlive(int id) => ParentOf(id) is not null;
-
-    private static int? ParentOf(int id)
-    {
-        try
-        {
-            // The name is in parentheses and may hold spaces; state and parent come behind it.
-            var fields = File.ReadAllText($"/proc/{id}/stat").Split(')')[^1].Split(' ', StringSplitOptions.RemoveEmptyEntries);
-            return fields[0] == "Z" ? null : int.Parse(fields[1], System.Globalization.CultureInfo.InvariantCulture);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return null;
-        }
     }
 
     private static async Task<(int Code, string Errors)> RunAsync(string[] arguments)

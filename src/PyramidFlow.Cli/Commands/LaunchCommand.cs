@@ -166,7 +166,7 @@ internal sealed class LaunchRun : IDisposable
     }
 }
 
-/// <summary>What <c>launch</c> starts.</summary>
+/// <summary>Processes that <c>launch</c> starts.</summary>
 /// <param name="Count">Number of processes.</param>
 /// <param name="Command">Arguments of each of them.</param>
 /// <param name="LimitSeconds">Longest wait of a process for another; null is the default.</param>

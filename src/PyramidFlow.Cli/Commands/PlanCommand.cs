@@ -126,7 +126,7 @@ internal static class PlanRun
 internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSettings Settings, ElementType Type, string TypeReason, PipelineOptions Asked, GenerationPlan? Placed,
     string? Fault, MachineSpeed Speed, RunPlan Cost)
 {
-    /// <summary>What it takes on several processes; null where that was not asked.</summary>
+    /// <summary>Costs on several processes; null where they were not asked for.</summary>
     public ParallelPlan? Parallel { get; init; }
 
     /// <summary>Where it is computed.</summary>

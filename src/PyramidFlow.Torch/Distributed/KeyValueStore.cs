@@ -18,7 +18,7 @@ internal sealed unsafe class KeyValueStore : IDisposable
     /// <param name="address">Machine that serves it.</param>
     /// <param name="port">Its port.</param>
     /// <param name="serve">Whether this process serves it.</param>
-    /// <param name="prefix">What all keys begin with.</param>
+    /// <param name="prefix">Beginning of all keys.</param>
     /// <param name="limit">Longest time that a call waits for an answer.</param>
     /// <exception cref="TorchException">Nobody answers, or the port is taken.</exception>
     public static KeyValueStore OverTcp(string address, int port, bool serve, string prefix, TimeSpan limit) =>

@@ -85,17 +85,11 @@ public sealed unsafe class ProcessGroup : IDisposable
         }
         catch (Exception e)
         {
+            // Both stores may be freed twice: the group owns them once it is there.
             group?.Record(e);
-            if (group is not null)
-            {
-                group.Dispose();
-            }
-            else
-            {
-                watched?.Dispose();
-                store?.Dispose();
-            }
-
+            group?.Dispose();
+            watched?.Dispose();
+            store?.Dispose();
             throw;
         }
     }
@@ -177,7 +171,8 @@ public sealed unsafe class ProcessGroup : IDisposable
             return;
         }
 
-        var share = ShareOf(flat, Rank);
+        var (start, length) = OwnShare(flat);
+        var share = flat.Narrow(0, start, length);
         ReduceScatter(flat, share);
         AllGather(share, flat);
     }
@@ -217,7 +212,7 @@ public sealed unsafe class ProcessGroup : IDisposable
         {
             using var inner = new TensorScope();
             var places = piece.Select(range => values.Narrow(0, range.Start, range.Length)).ToArray();
-            var own = Here(share.Narrow(0, piece[Rank].Start - VectorDivision.Share(values.ElementCount, WorldSize, Rank).Start, piece[Rank].Length));
+            var own = Here(share.Narrow(0, piece[Rank].Start - OwnShare(values).Start, piece[Rank].Length));
             var arriving = places.Select(place => IsHere(place) ? place : Tensor.Empty(place.Shape, place.Type)).ToArray();
             Begin("AllGather", values);
             StartExchange(arriving, [.. Enumerable.Repeat(own, WorldSize)]).Wait();
@@ -265,19 +260,20 @@ public sealed unsafe class ProcessGroup : IDisposable
 
         // A binomial tree: in each round, all that have the tensor send it on.
         var place = (Rank - root + WorldSize) % WorldSize;
-        var reach = 1;
-        while (reach < WorldSize && reach * 2 <= place)
-            reach *= 2;
         if (place > 0)
-            Receive(here, RankAt(place - reach), calls).Wait();
-        var sends = new List<Transfers>();
-        for (var step = place == 0 ? 1 : reach * 2; place + step < WorldSize; step *= 2)
-            sends.Add(Send(here, RankAt(place + step), calls));
-        foreach (var send in sends)
+            Receive(here, RankAt(place - (1 << BitOperations.Log2((uint)place))), calls).Wait();
+        foreach (var send in BroadcastTargets(place, WorldSize).Select(target => Send(here, RankAt(target), calls)).ToList())
             send.Wait();
         Return(here, values);
 
         int RankAt(int position) => (position + root) % WorldSize;
+    }
+
+    /// <summary>The places to which a broadcast is sent on from a place; the root has place 0.</summary>
+    internal static IEnumerable<int> BroadcastTargets(int place, int size)
+    {
+        for (var step = place == 0 ? 1 : 2 << BitOperations.Log2((uint)place); place + step < size; step *= 2)
+            yield return place + step;
     }
 
     /// <summary>Replaces the values of every process by those of rank zero.</summary>
@@ -313,8 +309,8 @@ public sealed unsafe class ProcessGroup : IDisposable
     }
 
     /// <summary>Sends one tensor to each process and receives one from each.</summary>
-    /// <param name="outputs">What arrives from each rank: contiguous, with the shape and type of what that rank sends. Null receives nothing.</param>
-    /// <param name="inputs">What is sent to each rank: contiguous. Null sends nothing. The own rank's is copied.</param>
+    /// <param name="outputs">A tensor for each rank that receives its values: contiguous, of the shape and type that the rank sends. Null receives nothing.</param>
+    /// <param name="inputs">A tensor for each rank that is sent to it: contiguous. Null sends nothing. That of the own rank is copied.</param>
     /// <exception cref="ProcessGroupException">A process is gone, or makes another call.</exception>
     public Transfers Exchange(IReadOnlyList<Tensor?> outputs, IReadOnlyList<Tensor?> inputs)
     {
@@ -390,9 +386,8 @@ public sealed unsafe class ProcessGroup : IDisposable
     {
         Tensor[] leaving = [.. piece.Select(range => Here(values.Narrow(0, range.Start, range.Length)))];
         Tensor[] parts = [.. Enumerable.Range(0, WorldSize).Select(_ => Tensor.Empty(leaving[Rank].Shape, values.Type, leaving[Rank].Device))];
-        var first = VectorDivision.Share(values.ElementCount, WorldSize, Rank).Start;
         Begin("ReduceScatter", values);
-        return new Incoming(share.Narrow(0, piece[Rank].Start - first, piece[Rank].Length), leaving, parts, StartExchange(parts, leaving));
+        return new Incoming(share.Narrow(0, piece[Rank].Start - OwnShare(values).Start, piece[Rank].Length), leaving, parts, StartExchange(parts, leaving));
     }
 
     private static void Add(Incoming incoming)
@@ -421,11 +416,7 @@ public sealed unsafe class ProcessGroup : IDisposable
         return scope.Keep(sum);
     }
 
-    private Tensor ShareOf(Tensor vector, int rank)
-    {
-        var (start, length) = VectorDivision.Share(vector.ElementCount, WorldSize, rank);
-        return vector.Narrow(0, start, length);
-    }
+    private (long Start, long Length) OwnShare(Tensor vector) => VectorDivision.Share(vector.ElementCount, WorldSize, Rank);
 
     // A vector in several steps, each with a range of the share of every rank.
     private IEnumerable<(long Start, long Length)[]> Pieces(long count)
@@ -438,7 +429,7 @@ public sealed unsafe class ProcessGroup : IDisposable
 
     private void RequireShare(Tensor values, Tensor share)
     {
-        if (share.ElementCount != VectorDivision.Share(values.ElementCount, WorldSize, Rank).Length || share.Type != values.Type)
+        if (share.ElementCount != OwnShare(values).Length || share.Type != values.Type)
             throw new ArgumentException($"a share of {share.ElementCount} elements does not belong to process {Rank} of {WorldSize} and a vector of {values.ElementCount}", nameof(share));
     }
 
@@ -509,32 +500,4 @@ public sealed unsafe class ProcessGroup : IDisposable
 
     // A piece of a share that is being added up: where the sum goes, what leaves for all ranks, and what comes from them.
     private sealed record Incoming(Tensor Target, Tensor[] Leaving, Tensor[] Parts, Transfers Transfers);
-}
-
-/// <summary>Tensors on their way between processes. The transfers keep the memory of the tensors alive until they are waited for.</summary>
-public sealed class Transfers
-{
-    private readonly ProcessGroup group;
-    private nint handle;
-
-    internal Transfers(ProcessGroup group, nint handle)
-    {
-        (this.group, this.handle) = (group, handle);
-        if (handle == 0)
-            throw group.Explain(Native.Error("a transfer between processes"));
-    }
-
-    /// <summary>Waits until everything has arrived, or left. Harmless when repeated.</summary>
-    /// <exception cref="ProcessGroupException">A process is gone, makes another call, or does not come within the limit.</exception>
-    public void Wait()
-    {
-        if (handle == 0)
-            return;
-        var failed = Native.pf_transfers_wait(handle) < 0;
-        var error = failed ? Native.Error("a transfer between processes") : null;
-        Native.pf_transfers_free(handle);
-        handle = 0;
-        if (error is not null)
-            throw group.Explain(error);
-    }
 }

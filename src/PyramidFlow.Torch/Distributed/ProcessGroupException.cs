@@ -57,7 +57,7 @@ internal static class ProcessGroupFault
 
     /// <summary>The error for processes that were started with different programs, configurations, data or weights.</summary>
     /// <param name="rank">The process that differs from process 0.</param>
-    /// <param name="fact">What differs, such as a key of the configuration.</param>
+    /// <param name="fact">Name of the value that differs, such as a key of the configuration.</param>
     /// <param name="first">Its value in process 0.</param>
     /// <param name="other">Its value in the other process.</param>
     public static ProcessGroupException Differs(int rank, string fact, string first, string other) =>

@@ -28,7 +28,7 @@ public sealed record Rendezvous(int Rank, int WorldSize, int LocalRank, string A
     /// <summary>Whether another program, such as torchrun, serves the store. Otherwise rank zero does.</summary>
     public bool IsServed { get; init; }
 
-    /// <summary>What the keys of this group begin with.</summary>
+    /// <summary>Beginning of the keys of this group.</summary>
     public string Prefix { get; init; } = "pyramidflow";
 
     /// <summary>Reads what <c>launch</c>, torchrun, srun or mpirun say in environment variables.</summary>

@@ -71,7 +71,7 @@ internal sealed class RollCall : IDisposable
     }
 
     /// <summary>The error behind a failed call.</summary>
-    /// <param name="cause">What libtorch said.</param>
+    /// <param name="cause">The error of libtorch.</param>
     internal ProcessGroupException Explain(TorchException cause)
     {
         try

@@ -72,11 +72,11 @@ internal sealed class GuidedVelocity : IDisposable
         var every = approximations.GuidanceEvery;
         if (!approximations.IsGuided(evaluation))
             return scope.Keep(alone!.At(noisy, evaluation - (evaluation / every) - 1).Add(difference!, scale - 1));
-        var (without, with) = team.SplitsGuidance
+        var rows = team.SplitsGuidance                                                               // uncond, cond
             ? team.Rows(both!.At(noisy, evaluation / every))
-            : both!.At(Tensor.Cat([noisy, noisy], 0), evaluation / every).Chunk(2, 0) is [var first, var second] ? (first, second) : default;
-        var apart = with - without;
-        var velocity = scope.Keep(without.Add(apart, scale));
+            : both!.At(Tensor.Cat([noisy, noisy], 0), evaluation / every).Chunk(2, 0);
+        var apart = rows[1] - rows[0];
+        var velocity = scope.Keep(rows[0].Add(apart, scale));
         difference?.Dispose();
         difference = every > 1 ? TensorScope.Release(apart) : null;
         return velocity;

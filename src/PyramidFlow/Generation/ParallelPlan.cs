@@ -1,6 +1,6 @@
-using System.Numerics;
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
+using PyramidFlow.Torch.Distributed;
 
 namespace PyramidFlow.Generation;
 
@@ -20,8 +20,8 @@ internal sealed record ParallelPlan(ParallelWays Ways, double Flops, long Histor
     public static ParallelPlan Of(GenerationSettings clip, PlannedModel model, ElementType type, ParallelWays ways, SamplerOptions sampler)
     {
         var limited = sampler with { Ways = ways, HistoryBytes = sampler.HistoryBytes ?? long.MaxValue };
-        return new ParallelPlan(ways, CriticalFlops(clip, model.Transformer, ways, limited, HistoryPlan.Choose(clip.Sampling, model.Transformer, type, limited)),
-            HistoryPlan.Bytes(clip.Sampling, model.Transformer, type, limited),
+        var kept = HistoryPlan.Choose(clip.Sampling, model.Transformer, type, limited);
+        return new ParallelPlan(ways, CriticalFlops(clip, model.Transformer, ways, limited, kept), kept.Sum(stage => stage.Bytes),
             Enumerable.Range(0, ways.Processes).Max(rank => BytesSent(clip, model, type, ways, rank)));
     }
 
@@ -40,9 +40,8 @@ internal sealed record ParallelPlan(ParallelWays Ways, double Flops, long Histor
                 bytes += ((long)rows + ((long)count * (ways.Timesteps - 1))) * Latents(plan, unit, stage);
             }
 
-            // The finished unit goes down a tree: in each round, those that have it send it on.
-            for (var (step, place) = (rank == 0 ? 1 : 2 << BitOperations.Log2((uint)rank), rank); place + step < ways.Processes; step *= 2)
-                bytes += Latents(plan, unit, plan.Stages - 1);
+            // The finished unit is broadcast.
+            bytes += ProcessGroup.BroadcastTargets(rank, ways.Processes).Count() * Latents(plan, unit, plan.Stages - 1);
         }
 
         return bytes;

@@ -152,7 +152,7 @@ internal sealed class SamplingTeam(VideoParallel? parallel)
     /// <summary>Brings the two rows of guidance together.</summary>
     /// <param name="own">The row that this process computed.</param>
     /// <returns>The row without the prompt and the one with it, in the caller's scope.</returns>
-    internal (Tensor Without, Tensor With) Rows(Tensor own)
+    internal Tensor[] Rows(Tensor own)
     {
         var partner = Rank ^ 1;
         own = own.Contiguous();
@@ -161,7 +161,7 @@ internal sealed class SamplingTeam(VideoParallel? parallel)
         group.Send(own, partner).Wait();
         receive.Wait();
         other = other.To(own.Device);
-        return Row == 0 ? (own, other) : (other, own);
+        return Row == 0 ? [own, other] : [other, own];
     }
 
     /// <summary>Starts to send a velocity to the processes that share this one's row.</summary>
@@ -212,7 +212,7 @@ internal sealed class SamplingTeam(VideoParallel? parallel)
     /// <param name="together">How many neighbouring evaluations have one owner.</param>
     internal static Range Share(int part, int parts, int evaluations, int together)
     {
-        var groups = (evaluations + together - 1) / together;
-        return Math.Min(evaluations, groups * part / parts * together)..Math.Min(evaluations, groups * (part + 1) / parts * together);
+        var (start, length) = VectorDivision.Share((evaluations + together - 1) / together, parts, part);
+        return Math.Min(evaluations, (int)start * together)..Math.Min(evaluations, (int)(start + length) * together);
     }
 }
