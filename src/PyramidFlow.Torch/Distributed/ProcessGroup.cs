@@ -70,8 +70,7 @@ public sealed unsafe class ProcessGroup : IDisposable
     {
         options ??= new GroupOptions();
         TorchRuntime.EnsureStarted();
-        var parts = Native.pf_distributed_parts();
-        if (options.UseNccl ? (parts & NcclBit) == 0 : (parts & GlooBit) == 0)
+        if ((Native.pf_distributed_parts() & (options.UseNccl ? NcclBit : GlooBit)) == 0)
             throw ProcessGroupFault.BackendMissing(options.UseNccl ? "NCCL" : "Gloo");
         KeyValueStore? store = null, watched = null;
         ProcessGroup? group = null;
@@ -166,8 +165,7 @@ public sealed unsafe class ProcessGroup : IDisposable
         var flat = values.View(values.ElementCount);
         if (flat.ElementCount * flat.Type.Size() <= SmallBytes)
         {
-            var sum = Sum(GatherSmall(Here(flat), "AllReduce"));
-            flat.CopyFrom(sum);
+            flat.CopyFrom(Sum(GatherSmall(Here(flat), "AllReduce")));
             return;
         }
 
@@ -464,8 +462,7 @@ public sealed unsafe class ProcessGroup : IDisposable
 
     private Transfers StartExchange(IReadOnlyList<Tensor?> outputs, IReadOnlyList<Tensor?> inputs)
     {
-        var to = new nint[WorldSize];
-        var from = new nint[WorldSize];
+        var (to, from) = (new nint[WorldSize], new nint[WorldSize]);
         for (var rank = 0; rank < WorldSize; rank++)
         {
             RequireContiguous(outputs[rank]);
