@@ -162,10 +162,10 @@ PF_API int pf_store_has(void* store, const char* key) {
 
 PF_API void pf_store_free(void* store) { delete static_cast<StorePointer*>(store); }
 
-// Connects all processes with one another. `towards` is the address of a machine of the group; `limit` bounds every wait.
-PF_API void* pf_group_new(void* store, int nccl, int rank, int size, const char* towards, int64_t limit) {
+// Connects the processes of the group `name` with one another. `towards` is the address of a machine of the group; `limit` bounds every wait.
+PF_API void* pf_group_new(void* store, const char* name, int nccl, int rank, int size, const char* towards, int64_t limit) {
     return pf::guarded<void*>(nullptr, [&]() -> void* {
-        StorePointer keys = c10::make_intrusive<c10d::PrefixStore>(nccl != 0 ? "nccl" : "gloo", store_of(store));
+        StorePointer keys = c10::make_intrusive<c10d::PrefixStore>(std::string(nccl != 0 ? "nccl/" : "gloo/") + name, store_of(store));
         if (nccl != 0) {
 #ifdef USE_C10D_NCCL
             auto options = c10d::ProcessGroupNCCL::Options::create();
@@ -267,7 +267,7 @@ PF_API int64_t pf_store_get(void*, const char*, uint8_t*, int64_t) { return -1; 
 PF_API int64_t pf_store_add(void*, const char*, int64_t) { return -1; }
 PF_API int pf_store_has(void*, const char*) { return -1; }
 PF_API void pf_store_free(void*) {}
-PF_API void* pf_group_new(void*, int, int, int, const char*, int64_t) { return missing(); }
+PF_API void* pf_group_new(void*, const char*, int, int, int, const char*, int64_t) { return missing(); }
 PF_API void pf_group_free(void*) {}
 PF_API void* pf_group_exchange(void*, int, Handle*, Handle*, int, int) { return missing(); }
 PF_API void* pf_group_transfer(void*, Handle, int, int, int) { return missing(); }

@@ -178,6 +178,9 @@ internal static class RequestFault
     public static RequestException NoGuidanceToDivide(string ways) =>
         new("no_guidance_to_divide", null, $"--parallel {ways} divides the two rows of guidance, and without guidance there is one: use timesteps", ("ways", ways));
 
+    public static RequestException TooFewHeads(string ways, long heads) =>
+        new("too_few_heads", null, Invariant($"--parallel {ways} divides the heads into more parts than the {heads} that the model has: use heads={heads} at most"), ("ways", ways), ("heads", heads));
+
     public static RequestException PixelsMissing() => new("pixels_missing", null, "the plan begins with a picture or video whose pixels are missing: add them (WithPixels)");
 
     public static RequestException PixelsNotPlanned() => new("pixels_not_planned", null, "the clip begins with no picture or video: plan it with one before its pixels are added");

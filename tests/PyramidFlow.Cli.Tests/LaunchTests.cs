@@ -20,6 +20,8 @@ public sealed class LaunchTests : IDisposable
     [Theory]
     [InlineData(2, "guidance=2")]
     [InlineData(3, "timesteps=3")]
+    [InlineData(2, "heads=2")]
+    [InlineData(3, "guidance=2,decode=1")]
     public async Task A_video_of_launched_processes_is_that_of_one(int count, string ways)
     {
         string[] clip = ["generate", Prompt, "--seed", "3", "--frames", "17", "--threads", "1"];
@@ -36,6 +38,24 @@ public sealed class LaunchTests : IDisposable
         var key = Assert.Single(expected.Keys);
         var latents = expected.Read(key);
         GoldenTensors.AssertClose(latents, actual.Read(key), 1e-5 * latents.Abs().Max().Item(), 0, ways);
+    }
+
+    [Fact]
+    public async Task A_batch_is_made_together_and_goes_on_where_it_ended()
+    {
+        var (batch, output) = (folder.File("batch.txt"), folder.File("out"));
+        File.WriteAllLines(batch, [Prompt, "a small blue square moving left on a white background"]);
+        string[] run = ["launch", "--nproc", "2", "--", "generate", "--batch", batch, "--frames", "9", "--seed", "3", "--threads", "1", "-o", output];
+        var first = await RunAsync(run);
+        Assert.True(first.Code == ExitCode.Ok, first.Errors);
+        var files = Directory.GetFiles(output).Order().ToArray();
+        Assert.Equal(2, files.Length);
+        File.Delete(files[1]);
+        var kept = File.GetLastWriteTimeUtc(files[0]);
+        var second = await RunAsync(run);
+        Assert.True(second.Code == ExitCode.Ok, second.Errors);
+        Assert.Equal(files, Directory.GetFiles(output).Order());
+        Assert.Equal(kept, File.GetLastWriteTimeUtc(files[0]));
     }
 
     [Fact]

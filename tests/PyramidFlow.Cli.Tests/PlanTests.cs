@@ -56,19 +56,30 @@ public class PlanTests
         var one = await ParallelAsync("--ranks", "1");
         var (two, four) = (await ParallelAsync("--ranks", "2"), await ParallelAsync("--ranks", "4"));
         var timesteps = await ParallelAsync("--ranks", "2", "--parallel", "timesteps=2");
-        Assert.InRange(one.Flops / two.Flops, 1.95, 2.05);
-        Assert.InRange(one.Flops / four.Flops, 2.5, 4);
-        Assert.InRange(one.Flops / timesteps.Flops, 1.2, 2);
+        Assert.InRange(one.Seconds / two.Seconds, 1.95, 2.05);
+        Assert.InRange(one.Seconds / four.Seconds, 2.5, 4);
+        Assert.InRange(one.Seconds / timesteps.Seconds, 1.2, 2);
         Assert.Equal((one.History, one.History, one.History), (2 * two.History, 4 * four.History, 2 * timesteps.History));
         Assert.Equal(0, one.Sent);
         Assert.InRange(two.Sent, timesteps.Sent, 2 * timesteps.Sent);
         Assert.Equal(ExitCode.WrongUsage, (await CliRun.OfAsync([.. plan, "--ranks", "3", "--parallel", "guidance=2"])).Code);
+        Assert.Equal(ExitCode.WrongUsage, (await CliRun.OfAsync([.. plan, "--link", "10"])).Code);
 
-        async Task<(double Flops, long History, long Sent)> ParallelAsync(params string[] more)
+        // A fast network divides heads, a slow one does not.
+        Assert.InRange(await HeadsAsync("--speed", "500000", "--link", "200"), 2, 4);
+        Assert.Equal(1, await HeadsAsync("--speed", "500000", "--link", "0.1"));
+
+        async Task<int> HeadsAsync(params string[] more)
+        {
+            using var document = JsonDocument.Parse((await CliRun.OfAsync([.. plan[..7], "--ranks", "8", "--json", .. more])).Out);
+            return document.RootElement.GetProperty("parallel").GetProperty("heads").GetInt32();
+        }
+
+        async Task<(double Seconds, long History, long Sent)> ParallelAsync(params string[] more)
         {
             using var document = JsonDocument.Parse((await CliRun.OfAsync([.. plan, .. more])).Out);
             var parallel = document.RootElement.GetProperty("parallel");
-            return (parallel.GetProperty("flops").GetDouble(), parallel.GetProperty("history_bytes").GetInt64(), parallel.GetProperty("sent_bytes").GetInt64());
+            return (parallel.GetProperty("sampling_seconds").GetDouble(), parallel.GetProperty("history_bytes").GetInt64(), parallel.GetProperty("sent_bytes").GetInt64());
         }
     }
 

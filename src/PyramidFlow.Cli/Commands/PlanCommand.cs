@@ -24,6 +24,7 @@ internal static class PlanCommand
             "frames_per_unit", "history", "reuse_prefix", "guidance_every", "solver");
         var speed = CliOptions.Number("--speed", "GFLOPS", "speed to reckon with, in 10^9 operations a second [default: measured for a second]", zero: false);
         var ranks = CliOptions.Whole("--ranks", "N", "say what the video takes on N processes, divided as --parallel says", 1, 1024);
+        var link = CliOptions.Number("--link", "GB/S", "with --ranks: bytes in 10^9 a second that a process sends to others; transfers are counted, and the ways that take the least time are chosen", zero: false);
         var json = CliOptions.Flag("--json", "print one JSON object instead of tables, units and stages counted from 0");
         var command = new ExampledCommand("plan", "Says how many operations, how much memory and about how much time a video takes; needs no weights.",
             $"{Name} --seconds 2", $"{Name} --model pyramid-flow-miniflux --variant 768p --seconds 10 --dtype bf16", $"{Name} --model pyramid-flow-sd3 --dtype bf16 --max-memory 8GB --json")
@@ -34,11 +35,11 @@ internal static class PlanCommand
         command.Group("Guidance", settings.Of(SettingGroup.Content));
         settings.AddSamplingTo(command);
         model.AddTo(command);
-        command.Group("Machine", speed, ranks);
+        command.Group("Machine", speed, ranks, link);
         command.SetAction((parsed, cancellationToken) =>
         {
             var clip = settings.Read(parsed, new ClipArguments { Prompt = "plan" });
-            PlanRun.Run(clip, model.Read(parsed), parsed.GetValue(ranks), parsed.GetValue(speed), parsed.GetValue(json), console, cancellationToken);
+            PlanRun.Run(clip, model.Read(parsed), parsed.GetValue(ranks), parsed.GetValue(speed), parsed.GetValue(link), parsed.GetValue(json), console, cancellationToken);
             return Task.FromResult(ExitCode.Ok);
         });
         return command;
@@ -48,15 +49,19 @@ internal static class PlanCommand
 /// <summary>Plans one video and prints what it takes.</summary>
 internal static class PlanRun
 {
+    // Of an exchange between GPUs of a machine, and a fast one between machines.
+    private const double DelayOfLinks = 50e-6;
+
     /// <param name="clip">What to make.</param>
     /// <param name="arguments">The model, a folder or the name of a released one, and how it runs.</param>
     /// <param name="ranks">Processes that make the video together; null is those of the model's ways, or one.</param>
     /// <param name="speed">10^9 operations a second; null measures them.</param>
+    /// <param name="link">10^9 bytes a second between processes; null counts no transfers.</param>
     /// <param name="json">Whether to print JSON instead of tables.</param>
     /// <param name="console">Receives the plan.</param>
     /// <param name="cancellationToken">Stops before the measurement.</param>
     /// <exception cref="UsageException">The model cannot make it, or it does not fit the budget.</exception>
-    public static void Run(ClipArguments clip, ModelArguments arguments, int? ranks, double? speed, bool json, CliConsole console, CancellationToken cancellationToken)
+    public static void Run(ClipArguments clip, ModelArguments arguments, int? ranks, double? speed, double? link, bool json, CliConsole console, CancellationToken cancellationToken)
     {
         var model = Model(arguments);
         var settings = (clip with { Seed = 0 }).Resolve(model.Settings);
@@ -67,16 +72,27 @@ internal static class PlanRun
         cancellationToken.ThrowIfCancellationRequested();
         var rates = speed is { } given ? new MachineSpeed(given * 1e9, given * 1e9) : Measured(type, asked.Device, console);
         var cost = RunPlan.Of(model, settings, type, PlanReport.Counted(asked, placed), rates);
-        var ways = arguments.Ways ?? (ranks is { } count ? ParallelWays.For(count, settings.IsGuided) : null);
-        ways?.Check(ranks ?? ways.Processes, settings.IsGuided);
+        arguments.Ways?.Check(ranks ?? arguments.Ways.Processes, settings.IsGuided, model.Transformer.Heads);
         var report = new PlanReport(arguments.Name ?? ModelCatalog.Default, model, settings, type, NumberTypes.Sentence(choice, arguments.Type), asked, placed, fault, rates, cost)
         {
-            Parallel = ways is null ? null : ParallelPlan.Of(settings, model, type, ways, PlanReport.Counted(asked, placed).Sampler),
+            Parallel = Divided(),
+            Link = link,
         };
         if (json)
             console.Result(PlanJson.Of(report));
         else
             report.Print(console);
+
+        ParallelPlan? Divided()
+        {
+            var (options, speeds) = (PlanReport.Counted(asked, placed), GroupSpeed.WithoutTransfers(rates));
+            if (link is { } gigabytes)
+                speeds = new GroupSpeed(rates, gigabytes * 1e9, DelayOfLinks);
+            if (arguments.Ways is null && link is null)
+                return ranks is { } simply ? ParallelPlan.Of(settings, model, type, ParallelWays.For(simply, settings.IsGuided), options, speeds) : null;
+            return arguments.Ways is { } ways ? ParallelPlan.Of(settings, model, type, ways, options, speeds)
+                : ranks is { } count ? ParallelPlan.Fastest(settings, model, type, count, options, speeds) : throw CommandFault.LinkAlone();
+        }
     }
 
     private static PlannedModel Model(ModelArguments arguments)
@@ -107,8 +123,7 @@ internal static class PlanRun
     private static MachineSpeed Measured(ElementType type, Device? device, CliConsole console)
     {
         console.Note("measuring the speed of this machine");
-        var (products, convolutions) = SpeedProbe.Measure(type == ElementType.Float16 ? ElementType.BFloat16 : type, device);
-        return new MachineSpeed(products, convolutions);
+        return SpeedProbe.Measure(type, device);
     }
 }
 
@@ -128,6 +143,9 @@ internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSet
 {
     /// <summary>Costs on several processes; null where they were not asked for.</summary>
     public ParallelPlan? Parallel { get; init; }
+
+    /// <summary>10^9 bytes a second between processes; null counts no transfers.</summary>
+    public double? Link { get; init; }
 
     /// <summary>Where it is computed.</summary>
     public Device Device => Asked.Device ?? Device.Cpu;
@@ -192,11 +210,12 @@ internal sealed record PlanReport(string Name, PlannedModel Model, GenerationSet
 
     private string Divided(ParallelPlan plan)
     {
-        var alone = Cost.Work.Where(work => work.Phase == GenerationPhase.Denoising).Sum(work => work.Flops);
         return FormattableString.Invariant(
-            $"on {plan.Ways.Processes} processes ({plan.Ways}), computed, without transfers: denoising {Time(plan.Flops)} in place of {Time(alone)}; each keeps {Bytes.Text(plan.HistoryBytes)} of history cache and sends at most {Bytes.Text(plan.SentBytes)}");
+            $"on {plan.Ways.Processes} processes ({plan.Ways}), computed, {(Link is { } link ? $"with {link} GB/s between them" : "without transfers")}: denoising {Time(plan.SamplingSeconds)} in place of {Time(Seconds(GenerationPhase.Denoising))}, with decoding {Time(plan.Seconds)} in place of {Time(Seconds(GenerationPhase.Denoising) + Seconds(GenerationPhase.Decoding))}; each keeps {Bytes.Text(plan.HistoryBytes)} of history cache and sends at most {Bytes.Text(plan.SentBytes)}");
 
-        string Time(double flops) => Durations.Text(TimeSpan.FromSeconds(flops / (Speed.Products * MachineSpeed.ReachedShare)));
+        double Seconds(GenerationPhase phase) => Cost.Work.Where(work => work.Phase == phase).Sum(work => work.Seconds);
+
+        static string Time(double seconds) => Durations.Text(TimeSpan.FromSeconds(seconds));
     }
 
     private string Chosen(GenerationPlan plan)
@@ -251,7 +270,10 @@ internal static class PlanJson
             json.WriteStartObject("parallel");
             json.WriteNumber("guidance", divided.Ways.Guidance);
             json.WriteNumber("timesteps", divided.Ways.Timesteps);
-            json.WriteNumber("flops", divided.Flops);
+            json.WriteNumber("heads", divided.Ways.Heads);
+            json.WriteNumber("decode", divided.Ways.Decode);
+            json.WriteNumber("sampling_seconds", divided.SamplingSeconds);
+            json.WriteNumber("seconds", divided.Seconds);
             json.WriteNumber("history_bytes", divided.HistoryBytes);
             json.WriteNumber("sent_bytes", divided.SentBytes);
             json.WriteEndObject();
@@ -305,22 +327,4 @@ internal static class PlanJson
 
         json.WriteEndObject();
     });
-}
-
-/// <summary>Measures the speed of this machine in about a second.</summary>
-internal static class SpeedProbe
-{
-    // Shapes of the released models, with few rows to stay fast.
-    private static readonly RateSizes Small = new(Tokens: 256, Dim: 1920, Channels: 256, Side: 32, CopyBytes: 0);
-
-    /// <summary>Operations a second in matrix products and in convolutions.</summary>
-    /// <param name="type">Float32 or bfloat16.</param>
-    /// <param name="device">Where to measure; null is the CPU.</param>
-    public static (double Products, double Convolutions) Measure(ElementType type, Device? device = null)
-    {
-        using var noGrad = NoGrad.Begin();
-        using var generator = new RandomGenerator(1);
-        var place = device ?? Device.Cpu;
-        return (1e9 * RateMeasurement.Gemm(Small, type, generator, place), 1e9 * RateMeasurement.Conv(Small, type, generator, place));
-    }
 }

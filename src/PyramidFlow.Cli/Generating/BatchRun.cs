@@ -1,10 +1,13 @@
+using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.Json;
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
 using PyramidFlow.Media;
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
+using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Cli.Generating;
@@ -12,7 +15,10 @@ namespace PyramidFlow.Cli.Generating;
 /// <summary>One run of <c>generate --batch</c>.</summary>
 internal sealed class BatchRun(CliConsole console)
 {
-    /// <summary>Makes what is not made yet; an item that fails is reported and the rest goes on.</summary>
+    /// <summary>
+    /// Makes what is not made yet; an item that fails is reported and the rest goes on. Several processes make each clip together: rank zero decides what is to be made,
+    /// and a clip that fails after it has begun ends the run, because the others cannot know where.
+    /// </summary>
     public async Task<int> RunAsync(string file, GenerateArguments arguments, CancellationToken cancellationToken)
     {
         Check(arguments);
@@ -22,21 +28,23 @@ internal sealed class BatchRun(CliConsole console)
         var batch = BatchFile.Open(file);
         var folder = arguments.Model.Open();
 
-        using var line = new ProgressLine(console);
-        if (await LaunchedProcess.JoinAsync(line, "cpu", cancellationToken).ConfigureAwait(false) is { } group)
-        {
-            using (group)
-                throw CommandFault.BatchOnProcesses();
-        }
+        return await SharedRun.OfAsync(arguments.Model, console, (model, own, line) =>
+            new BatchRun(own).MakeAllAsync(batch, arguments with { Model = model, Output = output }, folder, line, cancellationToken), cancellationToken).ConfigureAwait(false);
+    }
 
+    private async Task<int> MakeAllAsync(BatchFile batch, GenerateArguments arguments, CheckpointFolder folder, ProgressLine line, CancellationToken cancellationToken)
+    {
+        var group = arguments.Model.Group;
         using var maker = new ClipMaker(arguments.Model, folder, console);
         var report = new RunReport(console, arguments.Json, arguments.Verbose);
         var planner = new BatchPlanner(batch, arguments, folder, report);
-        var jobs = await planner.JobsAsync(line, cancellationToken).ConfigureAwait(false);
+        var jobs = arguments.Model.IsFollower ? [] : await planner.JobsAsync(line, cancellationToken).ConfigureAwait(false);
+        if (group is not null)
+            jobs = BatchJob.OfFirst(group, jobs);
         try
         {
-            if (jobs.Count > 0)
-                OutputFile.MakeFolder(output);
+            if (jobs.Count > 0 && !arguments.Model.IsFollower)
+                OutputFile.MakeFolder(arguments.Output!);
             foreach (var (i, job) in jobs.Index())
             {
                 var monitor = new GenerationMonitor(line, i, jobs.Count);
@@ -60,7 +68,7 @@ internal sealed class BatchRun(CliConsole console)
                 line.Clear();
                 report.Made(clip, monitor.Summary());
             }
-            catch (Exception e) when (e is not OperationCanceledException)
+            catch (Exception e) when (group is null ? e is not OperationCanceledException : e is RequestException)
             {
                 line.Clear();
                 report.Fault(batch.Where(batch.Entries[job.Entry]), e);
@@ -166,7 +174,23 @@ internal sealed class BatchPlanner(BatchFile batch, GenerateArguments arguments,
 /// <param name="Entry">Index of its item in the batch file.</param>
 /// <param name="Copy">Which of the item's files, from 0.</param>
 /// <param name="File">Its path.</param>
-internal readonly record struct BatchJob(int Entry, int Copy, string File);
+internal readonly record struct BatchJob(int Entry, int Copy, string File)
+{
+    /// <summary>The jobs of rank zero, in every process of a group.</summary>
+    /// <param name="group">The processes.</param>
+    /// <param name="own">The jobs of this process, which count on rank zero only.</param>
+    public static List<BatchJob> OfFirst(ProcessGroup group, IReadOnlyList<BatchJob> own)
+    {
+        var text = JsonSerializer.SerializeToUtf8Bytes(own.Select(job => $"{job.Entry}/{job.Copy}/{job.File}"));
+        Span<int> length = [text.Length];
+        group.Broadcast(length);
+        if (group.Rank > 0)
+            text = new byte[length[0]];
+        group.Broadcast(text.AsSpan());
+        return [.. JsonSerializer.Deserialize<string[]>(text)!.Select(line => line.Split('/', 3))
+            .Select(parts => new BatchJob(int.Parse(parts[0], CultureInfo.InvariantCulture), int.Parse(parts[1], CultureInfo.InvariantCulture), parts[2]))];
+    }
+}
 
 /// <summary>
 /// Names of a batch's files: what names the item, or its number and the beginning of its prompt. They hold no character that

@@ -17,23 +17,11 @@ internal sealed class GenerateRun(CliConsole console)
             arguments = await LikeFile.ApplyAsync(arguments, console, cancellationToken).ConfigureAwait(false);
         RequestedClip.Check(arguments.Clip);
         var folder = arguments.Model.Open();
-        using var line = new ProgressLine(console);
-        var model = await ParallelOption.JoinAsync(arguments.Model, line, cancellationToken).ConfigureAwait(false);
-        using var group = model.Group;
-        try
+        return await SharedRun.OfAsync(arguments.Model, console, (model, own, line) =>
         {
-            if (!model.IsFollower)
-                return await MakeAsync(arguments with { Model = model }, folder, line, cancellationToken).ConfigureAwait(false);
-
-            // The process of rank zero writes the file and says how far it is.
-            var silent = CliConsole.Silent();
-            using var unseen = new ProgressLine(silent);
-            return await new GenerateRun(silent).MakeAsync(arguments with { Model = model, Output = arguments.Output ?? OutputFile.Stem }, folder, unseen, cancellationToken).ConfigureAwait(false);
-        }
-        catch (Exception e) when (group?.Record(e) ?? false)
-        {
-            throw;
-        }
+            var output = model.IsFollower ? arguments.Output ?? OutputFile.Stem : arguments.Output;
+            return new GenerateRun(own).MakeAsync(arguments with { Model = model, Output = output }, folder, line, cancellationToken);
+        }, cancellationToken).ConfigureAwait(false);
     }
 
     private async Task<int> MakeAsync(GenerateArguments arguments, CheckpointFolder folder, ProgressLine line, CancellationToken cancellationToken)

@@ -23,7 +23,7 @@ internal sealed class ModelOptions(string usualType = "bf16 on a GPU, and on a C
     private readonly Option<string?> type = CliOptions.Choice("--dtype", $"number type to compute in [default: {usualType}]", "fp32", "bf16", "fp16");
     private readonly Option<int?> threads = CliOptions.Whole("--threads", "N", "CPU threads; small models are denoised on one [default: all]", 1);
     private readonly Option<string?> parallel = CliOptions.Text("--parallel", "WAYS",
-        "how several processes divide a video, such as guidance=2,timesteps=2 [default: guidance first, then timesteps]");
+        "how several processes divide a video, such as guidance=2,timesteps=2 or heads=4,decode=1 [default: what takes the least time by the measured speed of processes and network]");
     private readonly Option<int?> tile = CliOptions.Whole("--tile", "PIXELS", "decode and encode in tiles of this side, such as 256: less memory [default: whole frames]", 1);
     private readonly Option<double?> overlap = CliOptions.Number("--tile-overlap", "SHARE", "share of a tile that lies over the next, up to 0.5 [default: 0.25]", zero: false);
     private readonly Option<string?> offload = CliOptions.Choice("--offload", "when weights are in memory: always, one model at a time, one block at a time, or what fits [default: auto]",
@@ -49,7 +49,7 @@ internal sealed class ModelOptions(string usualType = "bf16 on a GPU, and on a C
         Device = parsed.GetValue(device),
         Type = parsed.GetValue(type),
         Threads = parsed.GetValue(threads),
-        Ways = ParallelOption.Parse(parsed.GetValue(parallel)),
+        Ways = ModelArguments.ParseWays(parsed.GetValue(parallel)),
         Tile = parsed.GetValue(tile),
         TileOverlap = parsed.GetValue(overlap),
         Offload = OffloadNames.Parse(parsed.GetValue(offload)),
@@ -82,6 +82,9 @@ internal sealed record ModelArguments
 
     /// <summary>The processes that make each video together; null is this one alone.</summary>
     public ProcessGroup? Group { get; init; }
+
+    /// <summary>Speed of the processes and their connections; null where nothing follows from it.</summary>
+    public GroupSpeed? Speed { get; init; }
 
     /// <summary>Whether another process writes the files.</summary>
     public bool IsFollower => Group is { Rank: > 0 };
@@ -121,6 +124,20 @@ internal sealed record ModelArguments
         return folder;
     }
 
+    /// <summary>Reads the value of <c>--parallel</c>; null where it is not given.</summary>
+    /// <exception cref="UsageException">It names no ways.</exception>
+    public static ParallelWays? ParseWays(string? text)
+    {
+        try
+        {
+            return text is null ? null : ParallelWays.Parse(text);
+        }
+        catch (FormatException e)
+        {
+            throw CommandFault.ParallelInvalid(text!, e);
+        }
+    }
+
     /// <summary>Options to load the pipeline with.</summary>
     public PipelineOptions Options() => new()
     {
@@ -129,7 +146,7 @@ internal sealed record ModelArguments
         Device = Device is null ? null : ParseDevice(Device),
         Type = NumberTypes.Parse(Type),
         Threads = Threads ?? Math.Max(1, Environment.ProcessorCount / (Group?.LocalSize ?? 1)),
-        Parallel = Group is null ? null : new VideoParallel(Group) { Ways = Ways },
+        Parallel = Group is null ? null : new VideoParallel(Group) { Ways = Ways, Speed = Speed },
         Tiles = Tiles(),
         Offload = Offload,
         MaxMemory = MaxMemory,
@@ -216,39 +233,6 @@ internal static class NumberTypes
     {
         var other = choice.Type == ElementType.Float32 ? "--dtype bf16 for bfloat16" : "--dtype fp32 for float32";
         return asked is null ? $"{choice} ({other})" : choice.ToString();
-    }
-}
-
-/// <summary>Several processes that make a video together, as the command line asks for them.</summary>
-internal static class ParallelOption
-{
-    /// <summary>Reads the value of <c>--parallel</c>; null where it is not given.</summary>
-    /// <exception cref="UsageException">It names no ways.</exception>
-    public static ParallelWays? Parse(string? text)
-    {
-        try
-        {
-            return text is null ? null : ParallelWays.Parse(text);
-        }
-        catch (FormatException e)
-        {
-            throw CommandFault.ParallelInvalid(text!, e);
-        }
-    }
-
-    /// <summary>Meets the other processes, where launch, torchrun, srun or mpirun started several.</summary>
-    /// <param name="model">The model as typed.</param>
-    /// <param name="line">Shows who is missing.</param>
-    /// <param name="cancellationToken">Stops the waiting.</param>
-    /// <returns>The model with the group, which the caller disposes.</returns>
-    /// <exception cref="UsageException">Ways are asked for, and there is one process.</exception>
-    public static async Task<ModelArguments> JoinAsync(ModelArguments model, ProgressLine line, CancellationToken cancellationToken)
-    {
-        var group = await LaunchedProcess.JoinAsync(line, model.Device ?? "cpu", cancellationToken).ConfigureAwait(false);
-        if (group is null && model.Ways is { Processes: > 1 } ways)
-            throw CommandFault.ParallelAlone(ways.ToString(), ways.Processes);
-        var device = group is not null && model.Device == "cuda" ? $"cuda:{group.LocalRank}" : model.Device;
-        return model with { Group = group, Device = device };
     }
 }
 

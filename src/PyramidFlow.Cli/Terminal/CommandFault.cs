@@ -38,6 +38,9 @@ internal static class CommandFault
         new("parallel_alone", Invariant($"--parallel {ways} is for {processes} processes and there is one: write {About.Name} launch --nproc {processes} -- generate ..."), null,
             ("ways", ways), ("processes", processes));
 
+    public static UsageException LinkAlone() =>
+        new("link_alone", "--link is the speed between processes: say how many there are with --ranks N", null);
+
     public static UsageException OverlapWithoutTile() =>
         new("overlap_without_tile", "--tile-overlap is a share of a tile: name the tile's side too, such as --tile 256", null);
 
@@ -194,9 +197,6 @@ internal static class CommandFault
 
     public static UsageException BatchIntoFile(string output) =>
         new("batch_into_file", $"{output} is the name of one file: --batch writes many, name a folder for them with -o", null, ("output", output));
-
-    public static UsageException BatchOnProcesses() =>
-        new("batch_on_processes", "--batch makes one clip after another in one process: start several batches with files of their own, or make one clip with several processes", null);
 
     public static UsageException BatchWithPrompt() => new("batch_with_prompt", "the prompts are in the --batch file: leave the other one out", null);
 

@@ -29,11 +29,14 @@ public sealed unsafe class ProcessGroup : IDisposable
     private readonly GroupOptions options;
     private readonly KeyValueStore store;
     private readonly RollCall roll;
+    private readonly Agreement agreement;
+    private readonly ProcessGroup? whole;                                        // the group that this one is a part of
+    private readonly Dictionary<string, ProcessGroup> parts = [];
     private readonly long[] sent;
     private readonly long[] received;
     private nint handle;
     private int calls;
-    private int agreements;
+    private long bytesSent;
     private string call = "the start";
 
     private ProcessGroup(Rendezvous rendezvous, GroupOptions options, KeyValueStore store, KeyValueStore watched)
@@ -41,6 +44,14 @@ public sealed unsafe class ProcessGroup : IDisposable
         (this.rendezvous, this.options, this.store) = (rendezvous, options, store);
         (sent, received) = (new long[WorldSize], new long[WorldSize]);
         roll = new RollCall(watched, rendezvous, () => call);
+        agreement = new Agreement(rendezvous, options, store, roll);
+    }
+
+    private ProcessGroup(ProcessGroup whole, int rank, int size)
+    {
+        (this.whole, rendezvous, options, store, roll) = (whole, whole.rendezvous with { Rank = rank, WorldSize = size }, whole.options, whole.store, whole.roll);
+        (sent, received) = (new long[size], new long[size]);
+        agreement = whole.agreement;
     }
 
     /// <summary>Rank of this process, from 0.</summary>
@@ -55,8 +66,8 @@ public sealed unsafe class ProcessGroup : IDisposable
     /// <summary>Number of processes on this machine, which share its threads.</summary>
     public int LocalSize => rendezvous.LocalSize;
 
-    /// <summary>Bytes of tensors that this process has sent to others.</summary>
-    public long BytesSent { get; private set; }
+    /// <summary>Bytes of tensors that this process has sent to others, in this group and its parts.</summary>
+    public long BytesSent => bytesSent + parts.Values.Sum(part => part.BytesSent);
 
     /// <summary>Whether this build has NCCL.</summary>
     public static bool HasNccl => (Native.pf_distributed_parts() & NcclBit) != 0;
@@ -93,39 +104,31 @@ public sealed unsafe class ProcessGroup : IDisposable
         }
     }
 
+    /// <summary>
+    /// A group of some of these processes, which have other numbers in it: 0, 1, ... in the order given. It belongs to this group, and is connected when all its
+    /// processes have asked for it the first time. What all processes agree on is a matter of the whole group.
+    /// </summary>
+    /// <param name="ranks">Ranks, ascending, with that of this process; the same in all of them.</param>
+    /// <exception cref="ProcessGroupException">A process does not come within the limit, or is gone.</exception>
+    internal ProcessGroup Part(IReadOnlyList<int> ranks)
+    {
+        var rank = ranks.Index().Where(each => each.Item == Rank).Select(each => each.Index).DefaultIfEmpty(-1).Single();
+        if (whole is not null || rank < 0)
+            throw new ArgumentException($"processes {string.Join(", ", ranks)} are no part of a group with process {Rank}", nameof(ranks));
+        var name = string.Join('-', ranks);
+        if (parts.TryGetValue(name, out var known))
+            return known;
+        Call = $"the start of the part {name}";
+        var part = new ProcessGroup(this, rank, ranks.Count);
+        part.Open(name);
+        return parts[name] = part;
+    }
+
     /// <summary>Makes sure that all processes say the same.</summary>
     /// <param name="facts">Names and values, such as a key of the configuration; the names are the same everywhere.</param>
     /// <param name="cancellationToken">Stops the wait for the others.</param>
     /// <exception cref="ProcessGroupException">A process says something else; it names the first fact that differs.</exception>
-    public void Agree(IEnumerable<(string Name, string Value)> facts, CancellationToken cancellationToken = default)
-    {
-        var number = agreements++;
-        store.Set(Key(Rank), string.Join('\n', facts.Select(fact => $"{fact.Name}\t{fact.Value}".ReplaceLineEndings(" "))));
-        var said = WaitForAll(Key, cancellationToken).Select(text => text.Split('\n')).ToArray();
-        for (var rank = 1; rank < WorldSize; rank++)
-        {
-            foreach (var (first, other) in Pairs(said[0], said[rank]))
-            {
-                if (first != other)
-                    throw ProcessGroupFault.Differs(rank, NameOf(first ?? other!), ValueOf(first), ValueOf(other));
-            }
-        }
-
-        string Key(int rank) => string.Create(CultureInfo.InvariantCulture, $"agree/{number}/{rank}");
-
-        static IEnumerable<(string? First, string? Other)> Pairs(string[] first, string[] other)
-        {
-            var theirs = other.DistinctBy(NameOf).ToDictionary(NameOf, StringComparer.Ordinal);
-            foreach (var fact in first.DistinctBy(NameOf))
-                yield return (fact, theirs.Remove(NameOf(fact), out var same) ? same : null);
-            foreach (var fact in theirs.Values)
-                yield return (null, fact);
-        }
-
-        static string NameOf(string fact) => fact.Split('\t')[0];
-
-        static string ValueOf(string? fact) => fact?.Split('\t', 2) is [_, var value] ? value : "nothing";
-    }
+    public void Agree(IEnumerable<(string Name, string Value)> facts, CancellationToken cancellationToken = default) => agreement.Make(facts, cancellationToken);
 
     /// <summary>Tells the other processes why this one ends, before it does.</summary>
     /// <param name="error">The error that ends it.</param>
@@ -292,7 +295,7 @@ public sealed unsafe class ProcessGroup : IDisposable
     /// <exception cref="ProcessGroupException">The other process is gone.</exception>
     public Transfers Send(Tensor values, int to)
     {
-        call = string.Create(CultureInfo.InvariantCulture, $"Send {++sent[to]} to process {to}");
+        Call = string.Create(CultureInfo.InvariantCulture, $"Send {++sent[to]} to process {to}");
         return Send(Here(values), to, Numbered(sent[to]));
     }
 
@@ -302,7 +305,7 @@ public sealed unsafe class ProcessGroup : IDisposable
     /// <exception cref="ProcessGroupException">The other process is gone.</exception>
     public Transfers Receive(Tensor values, int from)
     {
-        call = string.Create(CultureInfo.InvariantCulture, $"Receive {++received[from]} from process {from}");
+        Call = string.Create(CultureInfo.InvariantCulture, $"Receive {++received[from]} from process {from}");
         return Receive(values, from, Numbered(received[from]));
     }
 
@@ -312,7 +315,7 @@ public sealed unsafe class ProcessGroup : IDisposable
     /// <exception cref="ProcessGroupException">A process is gone, or makes another call.</exception>
     public Transfers Exchange(IReadOnlyList<Tensor?> outputs, IReadOnlyList<Tensor?> inputs)
     {
-        call = string.Create(CultureInfo.InvariantCulture, $"Exchange {++calls}");
+        Call = string.Create(CultureInfo.InvariantCulture, $"Exchange {++calls}");
         return StartExchange(outputs, inputs);
     }
 
@@ -330,53 +333,37 @@ public sealed unsafe class ProcessGroup : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
+        if (whole is not null)
+            return;
         roll.Dispose();
-        if (handle != 0)
-            Native.pf_group_free(handle);
-        handle = 0;
+        foreach (var group in parts.Values.Append(this))
+        {
+            if (group.handle != 0)
+                Native.pf_group_free(group.handle);
+            group.handle = 0;
+        }
+
         store.Dispose();
     }
 
     private void Connect(CancellationToken cancellationToken)
     {
-        if (store.Count($"came/{Rank}") > 1)
-            throw ProcessGroupFault.RankTaken(Rank, WorldSize);
-        store.Set($"size/{Rank}", WorldSize.ToString(CultureInfo.InvariantCulture));
-        var sizes = WaitForAll(rank => $"size/{rank}", cancellationToken);
-        if (Array.FindIndex(sizes, size => size != sizes[Rank]) is >= 0 and var other)
-            throw ProcessGroupFault.Differs(other, "WORLD_SIZE", sizes[Rank], sizes[other]);
-        Agree(
+        agreement.Meet(cancellationToken);
+        agreement.Make(
             [
                 ("program", typeof(ProcessGroup).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "unknown"),
                 ("libtorch", TorchRuntime.Version),
                 ("backend", options.UseNccl ? "NCCL" : "Gloo"),
             ],
             cancellationToken);
-        handle = Native.pf_group_new(store.Handle, options.UseNccl ? 1 : 0, Rank, WorldSize, rendezvous.Address, (long)options.Limit.TotalMilliseconds);
-        if (handle == 0)
-            throw roll.Explain(Native.Error("the connections between the processes"));
+        Open("all");
     }
 
-    // Values of all ranks under their keys, once all have written them.
-    private string[] WaitForAll(Func<int, string> key, CancellationToken cancellationToken)
+    private void Open(string name)
     {
-        var values = new string?[WorldSize];
-        var begin = Stopwatch.GetTimestamp();
-        while (true)
-        {
-            for (var rank = 0; rank < WorldSize; rank++)
-                values[rank] ??= store.TryGet(key(rank));
-            if (!values.Contains(null))
-                return values!;
-            roll.ThrowIfEnded();
-            var waited = Stopwatch.GetElapsedTime(begin);
-            int[] missing = [.. values.Index().Where(value => value.Item is null).Select(value => value.Index)];
-            if (waited > options.Limit)
-                throw ProcessGroupFault.Absent(missing, WorldSize, options.Limit);
-            options.Waiting?.Report(new GroupWaiting(missing, WorldSize, waited, options.Limit));
-            if (cancellationToken.WaitHandle.WaitOne(20))
-                cancellationToken.ThrowIfCancellationRequested();
-        }
+        handle = Native.pf_group_new(store.Handle, name, options.UseNccl ? 1 : 0, Rank, WorldSize, rendezvous.Address, (long)options.Limit.TotalMilliseconds);
+        if (handle == 0)
+            throw roll.Explain(Native.Error("the connections between the processes"));
     }
 
     // Starts to bring together what all ranks have of a piece of this one's share.
@@ -431,16 +418,22 @@ public sealed unsafe class ProcessGroup : IDisposable
             throw new ArgumentException($"a share of {share.ElementCount} elements does not belong to process {Rank} of {WorldSize} and a vector of {values.ElementCount}", nameof(share));
     }
 
+    // What the roll call says of this process; a part speaks for the whole group.
+    private string Call
+    {
+        set => (whole ?? this).call = whole is null ? value : $"{value} in a part of {WorldSize}";
+    }
+
     private void Begin(string what, Tensor values) =>
-        call = string.Create(CultureInfo.InvariantCulture, $"{what} {++calls} of {values.ElementCount * values.Type.Size()} bytes");
+        Call = string.Create(CultureInfo.InvariantCulture, $"{what} {++calls} of {values.ElementCount * values.Type.Size()} bytes");
 
     // Gloo moves the memory of the CPU only.
     private Tensor Here(Tensor values) => IsHere(values) ? values : values.To(Device.Cpu);
 
     private bool IsHere(Tensor values) => options.UseNccl || values.Device.Type == DeviceType.Cpu;
 
-    // NCCL moves the memory of GPUs only.
-    private Device MovingDevice => options.UseNccl ? new Device(DeviceType.Cuda, LocalRank) : Device.Cpu;
+    /// <summary>Where tensors lie that are exchanged: NCCL moves the memory of GPUs only.</summary>
+    internal Device MovingDevice => options.UseNccl ? new Device(DeviceType.Cuda, LocalRank) : Device.Cpu;
 
     private static void Return(Tensor here, Tensor values)
     {
@@ -469,7 +462,7 @@ public sealed unsafe class ProcessGroup : IDisposable
             RequireContiguous(inputs[rank]);
             (from[rank], to[rank]) = (outputs[rank]?.Handle ?? 0, inputs[rank]?.Handle ?? 0);
             if (rank != Rank && inputs[rank] is { } input)
-                BytesSent += input.ElementCount * input.Type.Size();
+                bytesSent += input.ElementCount * input.Type.Size();
         }
 
         fixed (nint* receive = from, send = to)
@@ -479,7 +472,7 @@ public sealed unsafe class ProcessGroup : IDisposable
     private Transfers Send(Tensor values, int to, int number)
     {
         RequireContiguous(values);
-        BytesSent += values.ElementCount * values.Type.Size();
+        bytesSent += values.ElementCount * values.Type.Size();
         return new Transfers(this, Native.pf_group_transfer(handle, values.Handle, to, 0, number));
     }
 

@@ -81,7 +81,7 @@ internal static unsafe partial class Native
     [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)] internal static partial long pf_store_add(nint store, string key, long value);
     [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)] internal static partial int pf_store_has(nint store, string key);
     [LibraryImport(Library)] internal static partial void pf_store_free(nint store);
-    [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)] internal static partial nint pf_group_new(nint store, int nccl, int rank, int size, string towards, long limit);
+    [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)] internal static partial nint pf_group_new(nint store, string name, int nccl, int rank, int size, string towards, long limit);
     [LibraryImport(Library)] internal static partial void pf_group_free(nint group);
     [LibraryImport(Library)] internal static partial nint pf_group_exchange(nint group, int rank, nint* outputs, nint* inputs, int size, int call);
     [LibraryImport(Library)] internal static partial nint pf_group_transfer(nint group, nint tensor, int peer, int receive, int call);

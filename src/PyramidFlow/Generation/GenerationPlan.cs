@@ -16,7 +16,7 @@ public sealed record GenerationPlan
         (Clips, this.transformer, Placement) = (clips, transformer, placement);
 
     /// <summary>The clips of the run, one after another; at least one.</summary>
-    public IReadOnlyList<GenerationSettings> Clips { get; private init; }
+    public IReadOnlyList<GenerationSettings> Clips { get; internal init; }
 
     /// <summary>The first of <see cref="Clips"/>.</summary>
     public GenerationSettings Clip => Clips[0];
@@ -25,7 +25,7 @@ public sealed record GenerationPlan
     /// How the run works: the options that were asked for, and what they leave open. <see cref="PipelineOptions.Type"/> is not null, <see cref="PipelineOptions.Offload"/> is not
     /// <see cref="Offload.Auto"/>; tiles, windows and blocks are those that a memory budget needs. All clips share it.
     /// </summary>
-    public PipelineOptions Placement { get; }
+    public PipelineOptions Placement { get; internal init; }
 
     /// <summary>Plans a run of one request, with <see cref="GenerationOptions.Count"/> clips, from the configurations of a checkpoint.</summary>
     /// <param name="request">What to make; pixels of its picture or video may be added later (<see cref="WithPixels"/>).</param>
@@ -66,7 +66,7 @@ public sealed record GenerationPlan
             throw RequestFault.NothingToMake();
         foreach (var clip in clips)
             Check(clip, transformer);
-        if (options.Parallel?.Resolve(clips) is { } parallel)
+        if (options.Parallel?.Resolve(clips, transformer, model, options) is { } parallel)
             options = options with { Parallel = parallel, Sampler = options.Sampler with { Ways = parallel.Ways } };
         // The models are arranged once for the whole run, so its largest clip decides.
         var largest = clips.MaxBy(clip => (double)clip.Width * clip.Height * clip.Sampling.Frames)!;

@@ -144,7 +144,8 @@ internal static class HistoryPlan
                 var parts = options.Ways?.Timesteps ?? 1;
                 var groups = (all + parts - 1) / parts;
                 var rows = isGuided && options.Ways is not { Guidance: 2 } ? 2 : 1;
-                var timestep = HistoryBuffer.BytesOfTimestep(config, type, rows * clips, WorkCount.TextTokens + (frames * FrameTokens(plan)));
+                var timestep = HistoryBuffer.BytesOfTimestep(config, type, rows * clips, WorkCount.TextTokens + (frames * FrameTokens(plan)),
+                    options.Ways?.Heads ?? 1);
                 var count = (int)Math.Min(groups, left / timestep);
                 if (count == 0)
                     continue;

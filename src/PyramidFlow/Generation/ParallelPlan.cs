@@ -4,78 +4,200 @@ using PyramidFlow.Torch.Distributed;
 
 namespace PyramidFlow.Generation;
 
-/// <summary>What a run on several processes takes, computed from configurations alone.</summary>
+/// <summary>What a run on several processes takes, computed from configurations and speeds.</summary>
 /// <param name="Ways">How the work is divided.</param>
-/// <param name="Flops">Operations of sampling on the chain of steps that no number of processes shortens, and of the prefixes in its way.</param>
+/// <param name="SamplingSeconds">Time of the chain of steps that no number of processes shortens, of the prefixes in its way, and of transfers.</param>
+/// <param name="Seconds">Time of sampling and decoding.</param>
 /// <param name="HistoryBytes">Bytes of the history cache of a process.</param>
 /// <param name="SentBytes">Most bytes that a process sends, without the texts.</param>
-internal sealed record ParallelPlan(ParallelWays Ways, double Flops, long HistoryBytes, long SentBytes)
+internal sealed record ParallelPlan(ParallelWays Ways, double SamplingSeconds, double Seconds, long HistoryBytes, long SentBytes)
 {
+    // Finer divisions into heads pay with no network there is.
+    private const int MostHeads = 16;
+
     /// <summary>Plans a clip.</summary>
     /// <param name="clip">The clip.</param>
     /// <param name="model">The checkpoint.</param>
     /// <param name="type">Element type.</param>
     /// <param name="ways">How the work is divided.</param>
-    /// <param name="sampler">Limit of the history cache.</param>
-    public static ParallelPlan Of(GenerationSettings clip, PlannedModel model, ElementType type, ParallelWays ways, SamplerOptions sampler)
+    /// <param name="options">Limit of the history cache, and tiles.</param>
+    /// <param name="speed">Speed of the processes and their connections.</param>
+    public static ParallelPlan Of(GenerationSettings clip, PlannedModel model, ElementType type, ParallelWays ways, PipelineOptions options, GroupSpeed speed)
     {
-        var limited = sampler with { Ways = ways, HistoryBytes = sampler.HistoryBytes ?? long.MaxValue };
+        var limited = options.Sampler with { Ways = ways, HistoryBytes = options.Sampler.HistoryBytes ?? long.MaxValue };
         var kept = HistoryPlan.Choose(clip.Sampling, model.Transformer, type, limited);
-        return new ParallelPlan(ways, CriticalFlops(clip, model.Transformer, ways, limited, kept), kept.Sum(stage => stage.Bytes),
-            Enumerable.Range(0, ways.Processes).Max(rank => BytesSent(clip, model, type, ways, rank)));
+        var sampling = ChainSeconds(clip, model.Transformer, type, limited, kept, speed);
+        var decoding = Enumerable.Range(0, clip.Sampling.Units)
+            .Select(unit => WorkCount.Decode(model.Vae, clip.Sampling, unit, options.Tiles) / (speed.Machine.Convolutions * MachineSpeed.ReachedShare)).ToArray();
+        var whole = ways.Decode == 0 ? sampling + decoding.Sum() : Math.Max(sampling, decoding[..^1].Sum()) + decoding[^1];
+        return new ParallelPlan(ways, sampling, whole, kept.Sum(stage => stage.Bytes), Enumerable.Range(0, ways.Processes).Max(rank => BytesSent(clip, model, type, limited, rank)));
     }
 
+    /// <summary>The plan with the ways that take the least time.</summary>
+    /// <param name="clip">The clip.</param>
+    /// <param name="model">The checkpoint.</param>
+    /// <param name="type">Element type.</param>
+    /// <param name="processes">Number of processes.</param>
+    /// <param name="options">Limit of the history cache, and tiles.</param>
+    /// <param name="speed">Speed of the processes and their connections.</param>
+    public static ParallelPlan Fastest(GenerationSettings clip, PlannedModel model, ElementType type, int processes, PipelineOptions options, GroupSpeed speed) =>
+        (from decode in processes > 1 ? new[] { 0, 1 } : [0]
+         from guidance in clip.IsGuided ? new[] { 1, 2 } : [1]
+         from heads in Enumerable.Range(1, (int)Math.Min(MostHeads, model.Transformer.Heads))
+         where (processes - decode) % (guidance * heads) == 0
+         select Of(clip, model, type, new ParallelWays(guidance, (processes - decode) / (guidance * heads), heads, decode), options, speed)).MinBy(plan => plan.Seconds)!;
+
     /// <summary>Bytes that a process sends while it samples a clip, without the texts.</summary>
-    /// <inheritdoc cref="Of"/>
-    public static long BytesSent(GenerationSettings clip, PlannedModel model, ElementType type, ParallelWays ways, int rank)
+    /// <param name="clip">The clip.</param>
+    /// <param name="model">The checkpoint.</param>
+    /// <param name="type">Element type.</param>
+    /// <param name="sampler">The ways, and the limit of the history cache.</param>
+    /// <param name="rank">The process.</param>
+    public static long BytesSent(GenerationSettings clip, PlannedModel model, ElementType type, SamplerOptions sampler, int rank)
     {
-        var (plan, bytes) = (clip.Sampling, 0L);
+        var (plan, bytes, ways) = (clip.Sampling, 0L, sampler.Ways!);
+        if (ways.Decode > rank)
+            return 0;
+        rank -= ways.Decode;
+        var kept = HistoryPlan.Choose(plan, model.Transformer, type, sampler);
         for (var unit = clip.IsConditioned ? 1 : 0; unit < plan.Units; unit++)
         {
             for (var stage = 0; stage < plan.Stages; stage++)
             {
                 var evaluations = plan.EvaluationsOf(unit, stage);
-                var count = SamplingTeam.Share(rank / ways.Guidance, ways.Timesteps, evaluations, plan.Approximations.Together).GetOffsetAndLength(evaluations).Length;
+                var count = SamplingTeam.Share(ways.PartOf(rank), ways.Timesteps, evaluations, plan.Approximations.Together).GetOffsetAndLength(evaluations).Length;
                 var rows = ways.Guidance == 1 || plan.Guidance[unit] is null ? 0 : Enumerable.Range(0, count).Count(plan.Approximations.IsGuided);
                 bytes += ((long)rows + ((long)count * (ways.Timesteps - 1))) * Latents(plan, unit, stage);
+                if (ways.Heads > 1)
+                    bytes += Passes(unit, stage, count).Sum(pass => HeadSharing.BytesSent(model.Transformer, type, ways.Heads, rank % ways.Heads, pass.Rows, pass.Sections, pass.Outputs));
             }
 
-            // The finished unit is broadcast.
-            bytes += ProcessGroup.BroadcastTargets(rank, ways.Processes).Count() * Latents(plan, unit, plan.Stages - 1);
+            // The finished unit is broadcast, and handed over to the process that decodes.
+            var targets = ProcessGroup.BroadcastTargets(rank, ways.Samplers).Count() + (rank == 0 ? ways.Decode : 0);
+            bytes += targets * Latents(plan, unit, plan.Stages - 1);
         }
 
         return bytes;
+
+        // The passes of one process: its unit steps, and before them the prefixes of its timesteps.
+        IEnumerable<(long Rows, IReadOnlyList<long> Sections, long Outputs)> Passes(int unit, int stage, int count)
+        {
+            var shape = WorkCount.OwnShape(model.Transformer, plan, unit, stage, sampler);
+            var guided = plan.Guidance[unit] is null ? 0 : Enumerable.Range(0, count).Count(plan.Approximations.IsGuided);
+            var (history, tokens, usesPrefix) = (shape.PrefixLength - shape.TextLength, shape.Unit.Tokens, WorkCount.UsesPrefix(model.Transformer, shape, sampler));
+            foreach (var (isGuided, steps) in new[] { (true, guided), (false, count - guided) })
+            {
+                long rows = isGuided ? shape.Rows : 1;
+                for (var step = 0; step < steps; step++)
+                    yield return (rows, usesPrefix ? [tokens] : [shape.TextLength, history, tokens], tokens);
+                for (var prefix = 0; usesPrefix && prefix < plan.Approximations.Prefixes(steps); prefix++)
+                {
+                    var isKept = kept.Any(each => each.Stage == stage && each.IsGuided == isGuided && prefix < each.Timesteps);
+                    var held = isKept ? HistoryPlan.HeldFrames(plan, unit, stage, clip.Prompts.Any(prompt => prompt.FromUnit == unit)) : 0;
+                    yield return (rows, held == 0 ? [shape.TextLength, history] : [history - (held * shape.Clips[0].FrameTokens)], 0);
+                }
+            }
+        }
 
         long Latents(SamplingPlan sampling, int unit, int stage) =>
             sampling.SizeOf(unit, stage).Tokens * Patches.Size * Patches.Size * model.Transformer.LatentChannels * type.Size();
     }
 
     // Follows the clocks of the processes that share the timesteps: each computes its prefixes as soon as it can, and the steps go from owner to owner.
-    private static double CriticalFlops(GenerationSettings clip, ITransformerConfig config, ParallelWays ways, SamplerOptions sampler, IReadOnlyList<KeptStage> kept)
+    private static double ChainSeconds(GenerationSettings clip, ITransformerConfig config, ElementType type, SamplerOptions sampler, IReadOnlyList<KeptStage> kept, GroupSpeed speed)
     {
-        var (plan, end) = (clip.Sampling, 0.0);
+        var (plan, ways, end) = (clip.Sampling, sampler.Ways!, 0.0);
         for (var unit = clip.IsConditioned ? 1 : 0; unit < plan.Units; unit++)
         {
             var clocks = Enumerable.Repeat(end, ways.Timesteps).ToArray();
+            var velocity = 0.0;
             for (var stage = 0; stage < plan.Stages; stage++)
             {
                 var evaluations = plan.EvaluationsOf(unit, stage);
-                var shape = WorkCount.Shape(config, plan, unit, stage);
-                if (ways.Guidance == 2 && shape.Rows == 2)
-                    shape = shape with { Rows = 1 };
+                var shape = WorkCount.OwnShape(config, plan, unit, stage, sampler);
                 var hasPrefix = WorkCount.UsesPrefix(config, shape, sampler);
                 var held = hasPrefix && kept.Any(each => each.Stage == stage) ? HistoryPlan.HeldFrames(plan, unit, stage, clip.Prompts.Any(prompt => prompt.FromUnit == unit)) : 0;
+                var (history, tokens) = (shape.PrefixLength - shape.TextLength - (held * shape.Clips[0].FrameTokens), shape.Unit.Tokens);
+                velocity = speed.Transfer(shape.Unit.Tokens * Patches.Size * Patches.Size * config.LatentChannels * type.Size());
+                var prefix = !hasPrefix ? 0 : Pass(DitFlops.Prefix(config, shape, held), held == 0 ? [shape.TextLength, history] : [history], 0);
+                var step = Pass(hasPrefix ? DitFlops.Unit(config, shape) : DitFlops.Joint(config, shape), hasPrefix ? [tokens] : [shape.TextLength, history, tokens], tokens)
+                    + (ways.Guidance == 2 && plan.Guidance[unit] is not null ? velocity : 0);
                 for (var part = 0; part < ways.Timesteps; part++)
                 {
                     var count = SamplingTeam.Share(part, ways.Timesteps, evaluations, plan.Approximations.Together).GetOffsetAndLength(evaluations).Length;
-                    if (hasPrefix)
-                        clocks[part] += plan.Approximations.Prefixes(count) * (held > 0 ? DitFlops.Prefix(config, shape, held) : DitFlops.Prefix(config, shape));
-                    end = count == 0 ? end : Math.Max(end, clocks[part]) + (count * (hasPrefix ? DitFlops.Unit(config, shape) : DitFlops.Joint(config, shape)));
-                    clocks[part] = count == 0 ? clocks[part] : end;
+                    if (count == 0)
+                        continue;
+                    clocks[part] += plan.Approximations.Prefixes(count) * prefix;
+                    end = Math.Max(end, clocks[part]) + (count * step) + (ways.Timesteps > 1 ? velocity : 0);
+                    clocks[part] = end;
                 }
+
+                double Pass(double flops, IReadOnlyList<long> sections, long outputs) => speed.Pass(config, type, ways.Heads, shape.Rows, flops, sections, outputs);
             }
+
+            end += Math.Ceiling(Math.Log2(ways.Samplers)) * velocity;
         }
 
         return end;
+    }
+}
+
+/// <summary>Speed of processes that work together, and of the connections between them.</summary>
+/// <param name="Machine">Speed of the slowest process.</param>
+/// <param name="BytesPerSecond">Bytes a second that a process sends while it receives as many; infinite where transfers are not counted.</param>
+/// <param name="Delay">Seconds of an exchange of few bytes.</param>
+public sealed record GroupSpeed(MachineSpeed Machine, double BytesPerSecond, double Delay)
+{
+    // Enough to fill the connection, and moved in milliseconds by a fast one.
+    private const int ProbeBytes = 4 << 20;
+    private const int Probes = 4;
+
+    /// <summary>Speeds without transfers.</summary>
+    public static GroupSpeed WithoutTransfers(MachineSpeed machine) => new(machine, double.PositiveInfinity, 0);
+
+    /// <summary>Measures the connections; all processes call it at once, and all get the same numbers: those of the slowest.</summary>
+    /// <param name="group">The processes.</param>
+    /// <param name="machine">Speed of this process.</param>
+    public static GroupSpeed Measure(ProcessGroup group, MachineSpeed machine)
+    {
+        using var scope = new TensorScope();
+        var few = Tensor.Zeros([1], ElementType.UInt8, group.MovingDevice);
+        var many = Tensor.Zeros([ProbeBytes], ElementType.UInt8, group.MovingDevice);
+        var (delay, time) = (Seconds(few), Seconds(many));
+        double[] own = [machine.Products, machine.Convolutions, ProbeBytes / Math.Max(time - delay, 1e-9), 1 / delay];
+        var all = new double[own.Length * group.WorldSize];
+        own.CopyTo(all, own.Length * group.Rank);
+        group.AllReduce<double>(all);
+        var least = Enumerable.Range(0, own.Length).Select(i => all.Where((_, at) => at % own.Length == i).Min()).ToArray();
+        return new GroupSpeed(new MachineSpeed(least[0], least[1]), least[2], 1 / least[3]);
+
+        // The shortest time to send to the next process and receive from the one before.
+        double Seconds(Tensor sent)
+        {
+            var received = Tensor.Zeros(sent.Shape, sent.Type, sent.Device);
+            var (shortest, neighbours) = (double.MaxValue, new Tensor?[group.WorldSize]);
+            var from = (Tensor?[])neighbours.Clone();
+            (neighbours[(group.Rank + 1) % group.WorldSize], from[(group.Rank + group.WorldSize - 1) % group.WorldSize]) = (sent, received);
+            for (var probe = 0; probe < Probes; probe++)
+            {
+                group.Barrier();
+                shortest = Math.Min(shortest, Timing.Once(sent.Device, () => group.Exchange(from, neighbours).Wait()));
+            }
+
+            return shortest;
+        }
+    }
+
+    /// <summary>Seconds of a transfer.</summary>
+    internal double Transfer(long bytes) => Delay + (bytes / BytesPerSecond);
+
+    /// <summary>Seconds of a pass of processes that divide the heads; the largest share counts.</summary>
+    internal double Pass(ITransformerConfig config, ElementType type, int heads, long rows, double flops, IReadOnlyList<long> sections, long outputs)
+    {
+        var tokens = Math.Max(1, sections.Sum());
+        var share = Math.Max((double)((tokens + heads - 1) / heads) / tokens, (double)HeadSharing.LargestWidth(config, heads) / config.Dim);
+        var work = flops * share / (Machine.Products * MachineSpeed.ReachedShare);
+        // Before and after the attention of each block.
+        return heads == 1 ? work : work + (2 * config.Blocks * Delay) + (HeadSharing.BytesSent(config, type, heads, 0, rows, sections, outputs) / BytesPerSecond);
     }
 }

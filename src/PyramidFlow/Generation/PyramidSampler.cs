@@ -112,7 +112,7 @@ internal sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedu
     }
 
     /// <summary>The fallback of a new clip, so that a clip does not depend on those before it; the caller disposes it.</summary>
-    internal SamplingFallback Fallback(Action<string>? warn) => new(model, options ?? new SamplerOptions(), wider, warn);
+    internal SamplingFallback Fallback(Action<string>? warn) => new(model, team.Share(options ?? new SamplerOptions()), wider, warn);
 
     /// <summary>A copy of latents in the model's type on its device, in no scope.</summary>
     internal Tensor Own(Tensor given)
@@ -120,6 +120,32 @@ internal sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedu
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
         return TensorScope.Release(To(model, given).Clone());
+    }
+
+    /// <summary>Whether other processes sample, and this one only takes their units.</summary>
+    internal bool OnlyTakes => team.OnlyDecodes;
+
+    /// <summary>Ends a clip, once its last unit is with all processes that need it.</summary>
+    internal void Complete() => team.Complete();
+
+    /// <summary>Takes a unit that other processes have sampled.</summary>
+    /// <param name="plan">Shape and steps.</param>
+    /// <param name="unit">Its number, from 0.</param>
+    /// <param name="rows">Clips side by side.</param>
+    /// <param name="progress">Reports all its evaluations.</param>
+    /// <returns>Normalised latents [b, c, t, h, w] in no scope.</returns>
+    internal Tensor Take(SamplingPlan plan, int unit, int rows, IProgress<SamplerStep>? progress)
+    {
+        using var scope = new TensorScope();
+        var latents = To(model, team.Take([rows, model.Config.LatentChannels, plan.FramesOf(unit), plan.Height, plan.Width], model.WeightType));
+        for (var stage = 0; stage < plan.Stages; stage++)
+        {
+            var steps = plan.EvaluationsOf(unit, stage);
+            for (var step = 1; step <= steps; step++)
+                progress?.Report(new SamplerStep(unit, stage, step, steps));
+        }
+
+        return TensorScope.Release(latents);
     }
 
     /// <summary>Samples one unit.</summary>

@@ -53,9 +53,10 @@ internal sealed record RunMemory(long Text, long Transformer, long Decoder)
         {
             for (var stage = 0; stage < plan.Stages; stage++)
             {
-                var shape = WorkCount.Shape(config, plan, unit, stage);
+                var shape = WorkCount.OwnShape(config, plan, unit, stage, sampler);
                 most = Math.Max(most, TransformerMemory.Stage(config, shape, plan.EvaluationsOf(unit, stage), type, device, sampler.Attention,
-                    WorkCount.UsesPrefix(config, shape, sampler) ? sampler.PrefixBytes : null, approximations.ReusePrefix > 1, approximations.GuidanceEvery > 1));
+                    WorkCount.UsesPrefix(config, shape, sampler) ? sampler.PrefixBytes : null, approximations.ReusePrefix > 1, approximations.GuidanceEvery > 1,
+                    sampler.Ways?.Heads ?? 1));
             }
         }
 

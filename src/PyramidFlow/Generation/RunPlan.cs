@@ -16,7 +16,7 @@ internal sealed record PlannedWork(GenerationPhase Phase, int? Unit, int? Stage,
 /// <summary>Speed of a machine.</summary>
 /// <param name="Products">Matrix products in the type of the computation, operations a second.</param>
 /// <param name="Convolutions">Convolutions, likewise.</param>
-internal sealed record MachineSpeed(double Products, double Convolutions)
+public sealed record MachineSpeed(double Products, double Convolutions)
 {
     /// <summary>Share of these speeds that whole models reach (docs/benchmarks.md).</summary>
     public const double ReachedShare = 0.85;
@@ -98,6 +98,10 @@ internal static class WorkCount
         });
         return new SequenceShape(plan.Guidance[unit] is null ? 1 : 2, TextTokens, [.. history, plan.SizeOf(unit, stage)], config.UseTemporalCausal);
     }
+
+    /// <summary>The sequence of a step in a process, which has one row where two processes divide guidance.</summary>
+    internal static SequenceShape OwnShape(ITransformerConfig config, SamplingPlan plan, int unit, int stage, SamplerOptions sampler) =>
+        Shape(config, plan, unit, stage) is var shape && sampler.Ways is { Guidance: 2 } ? shape with { Rows = 1 } : shape;
 
     /// <summary>Whether text and history run ahead of the steps.</summary>
     internal static bool UsesPrefix(ITransformerConfig config, SequenceShape shape, SamplerOptions sampler) =>

@@ -151,7 +151,7 @@ internal sealed class PrefixVelocity : StageVelocity
         var all = text.Mask.Length + history.Sum(clip => ClipSize.Of(clip).Tokens);
         var tokens = Math.Max(1, held == 0 ? all : all - text.Mask.Length - (held * ClipSize.Of(history[0]).FrameTokens));
         // As many tokens at a time as timesteps of the whole prefix would fit, so that a plan without a history cache bounds the memory of one with it.
-        var whole = Math.Max(1, options.PrefixBytes / HistoryBuffer.BytesOfTimestep(model.Config, model.WeightType, text.Mask.Rows, all));
+        var whole = Math.Max(1, options.PrefixBytes / HistoryBuffer.BytesOfTimestep(model.Config, model.WeightType, text.Mask.Rows, all, options.Ways?.Heads ?? 1));
         var count = (int)Math.Clamp(whole * all / tokens, 1, (isKept ? cached : timesteps.Count) - first);
         return model.ComputePrefix(history, unit, text, Timesteps(model, timesteps.Skip(first).Take(count)), options.Attention,
             isKept ? new HistorySlice(buffer!, first, final) : null);

@@ -197,12 +197,12 @@ public sealed partial class VideoPipeline : IDisposable
         foreach (var warning in plan.Clips.SelectMany(clip => clip.Warnings).Distinct())
             Log(warning);
         var parallel = plan.Placement.Parallel;
-        var seeds = parallel?.Agree(plan, cancellationToken);
+        plan = parallel?.Agree(plan, cancellationToken) ?? plan;
         using var prompts = models.Prompted(warn, new SamplingTeam(parallel));
         try
         {
             foreach (var (item, clip) in plan.Clips.Index())
-                Generate(plan, seeds is null ? clip : clip with { Seed = seeds[item] }, item, prompts, progress, warn, write, keep, cancellationToken);
+                Generate(plan, clip, item, prompts, progress, warn, write, keep, cancellationToken);
         }
         catch (ProcessGroupException) when (cancellationToken.IsCancellationRequested)
         {
@@ -222,7 +222,8 @@ public sealed partial class VideoPipeline : IDisposable
         using var scope = new TensorScope();
         var (run, sampling) = (plan.Placement, clip.Sampling);
         var decodes = write is not null || sampling.Window is not null;                              // a cut history begins with a decoded frame
-        var meter = new ProgressMeter(sampling, clip.IsConditioned, decodes, item, plan.Clips.Count, progress) { Preview = Preview(run, progress) };
+        var sampler = new PyramidSampler(models.Transformer, scheduler, run.Sampler, models.Wider is null ? null : models.Wider.Transformer, run.Parallel);
+        var meter = new ProgressMeter(sampling, clip.IsConditioned, decodes, item, plan.Clips.Count, progress) { Preview = sampler.OnlyTakes ? null : Preview(run, progress) };
         using var noise = new SeededNoise(clip.Seed);
         using var decoder = models.Decoder(Settings.Latent, run.Tiles, warn);
         using var output = new ClipOutput(clip, item, decoder, run, write);
@@ -243,7 +244,6 @@ public sealed partial class VideoPipeline : IDisposable
             noise.Skip(sampling, models.Transformer.Config.LatentChannels, clip.GivenLatentFrames);
 
         // Units: each is sampled after the clean latents before it, through all stages of the pyramid.
-        var sampler = new PyramidSampler(models.Transformer, scheduler, run.Sampler, models.Wider is null ? null : models.Wider.Transformer, run.Parallel);
         using var fallback = sampler.Fallback(warn);
         using var history = new ClipHistory(sampling.Window);
         try
@@ -255,6 +255,8 @@ public sealed partial class VideoPipeline : IDisposable
                 keep?.Invoke(item, latents);
                 decoding?.Add(unit, latents);
             }
+
+            sampler.Complete();
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
@@ -266,6 +268,12 @@ public sealed partial class VideoPipeline : IDisposable
 
         Tensor Sample(int unit)
         {
+            if (sampler.OnlyTakes)
+            {
+                meter.Begin(GenerationPhase.Denoising, unit);
+                return sampler.Take(sampling, unit, texts[unit].Prompt.Mask.Rows, meter);
+            }
+
             if (history.Cut is { } frame)
                 history.BeginWith(conditioning.OfPicture(output.LastFrame(frame, stop)));
             using var own = new ThreadCount(plan.SamplingThreads(clip) ?? threads);

@@ -91,6 +91,9 @@ public sealed record AttentionSettings
     /// <summary>Queries at a time in longer sequences: the scores take heads x this x tokens numbers.</summary>
     public int QueryBlock { get; init; } = 256;
 
+    /// <summary>The processes that divide the heads among them; null is this one alone.</summary>
+    internal HeadSharing? Heads { get; init; }
+
     /// <summary>The same with other blocks of queries, in which short sequences are done too.</summary>
     internal AttentionSettings InBlocksOf(int queries) => this with { QueryBlock = queries, WholeUpTo = Math.Min(WholeUpTo, queries) };
 }
@@ -141,7 +144,27 @@ internal readonly record struct KeyValues(Tensor Keys, Tensor Values, bool HasPa
 internal sealed class BlockPass(SequenceLayout layout, long first,
     IReadOnlyList<IReadOnlyList<KeyValues>>? before = null, Action<int, KeyValues>? record = null)
 {
+    private readonly HeadSharing? sharing = layout.Settings.Heads;
+    private IReadOnlyList<long> sections = [];
+    private IReadOnlyList<long> outputSections = [];
+    private int blocks;
     private int block;
+
+    /// <summary>Takes this process's share of the tokens, where several processes divide the heads.</summary>
+    /// <param name="text">Text tokens, [b, l, d]; null where the text takes no part.</param>
+    /// <param name="x">Picture tokens, [b, n, d].</param>
+    /// <param name="outputs">Number of tokens at the end whose output is wanted; null for none.</param>
+    /// <param name="count">Number of blocks that will run; the last one has queries for the outputs only.</param>
+    internal (Tensor? Text, Tensor X, long? Outputs) Divide(Tensor? text, Tensor x, long? outputs, int count)
+    {
+        if (sharing is null)
+            return (text, x, outputs);
+        long[] picture = [x.Size(1) - (outputs ?? 0), outputs ?? 0];
+        blocks = count;
+        outputSections = picture[1..];
+        sections = text is null ? picture : [text.Size(1), .. picture];
+        return (text is null ? null : sharing.Own(text, text.Size(1)), sharing.Own(x, picture), outputs is null ? null : sharing.OwnLength(outputSections));
+    }
 
     /// <summary>Whether a block can run a second time with the same result: the pass neither reads nor records keys and values.</summary>
     internal bool CanRepeat => before is null && record is null;
@@ -154,6 +177,9 @@ internal sealed class BlockPass(SequenceLayout layout, long first,
     internal Tensor? Attend(Tensor? q, Tensor k, Tensor v)
     {
         using var scope = new TensorScope();
+        var (heads, querySections) = (k.Size(2), block == blocks - 1 ? outputSections : sections);
+        if (sharing is not null)
+            (q, k, v) = sharing.ToHeads(q, k, v, sections, querySections);
         var own = new KeyValues(BlockCausalAttention.HeadsFirst(Turn(k, first)), BlockCausalAttention.HeadsFirst(v));
         record?.Invoke(block, own);
         IReadOnlyList<KeyValues> parts = before is null ? [own] : [.. before[block], own];
@@ -161,7 +187,8 @@ internal sealed class BlockPass(SequenceLayout layout, long first,
         if (q is null)
             return null;
         var start = parts.Sum(part => part.Length) - q.Size(1);
-        return scope.Keep(BlockCausalAttention.Forward(BlockCausalAttention.HeadsFirst(Turn(q, start)), parts, layout, start));
+        var attended = BlockCausalAttention.Forward(BlockCausalAttention.HeadsFirst(Turn(q, start)), parts, layout, start);
+        return scope.Keep(sharing?.ToTokens(attended, heads, querySections) ?? attended);
     }
 
     private Tensor Turn(Tensor x, long from) => layout.Rotary?.Apply(x, from) ?? x;

@@ -17,22 +17,22 @@ internal sealed class FluxSingleBlock(long dim, long heads) : Module
     /// <param name="x">Tokens, [b, n, d].</param>
     /// <param name="modulation">[b, 3d].</param>
     /// <param name="pass">The pass.</param>
-    /// <param name="outputs">Number of tokens at the end whose output is wanted; the others serve as keys only.</param>
+    /// <param name="outputs">Number of tokens at the end whose output is wanted; the others serve as keys only. Null for none.</param>
     /// <returns>[b, outputs, d]; null for none.</returns>
-    internal Tensor? Forward(Tensor x, Tensor modulation, BlockPass pass, long outputs)
+    internal Tensor? Forward(Tensor x, Tensor modulation, BlockPass pass, long? outputs)
     {
         using var scope = new TensorScope();
         var mod = AdaLayerNorm.Split(modulation, 1)[0];
         var h = mod.Apply(x);                                                               // [b, n, d]
         var (k, v) = attn.KeysValues(h);                                                    // [b, n, heads, d/heads]
-        if (outputs == 0)
+        if (outputs is not { } count)
         {
             pass.Attend(null, k, v);
             return null;
         }
 
-        if (outputs < x.Size(1))
-            (x, h) = (Last(x, outputs), Last(h, outputs));
+        if (count < x.Size(1))
+            (x, h) = (Last(x, count), Last(h, count));
         var a = pass.Attend(attn.Queries(h), k, v)!;                                        // [b, outputs, d]
         var m = Fused.Gelu(projMlp.Forward(h));                                            // [b, outputs, 4d]
         return scope.Keep(mod.Add(x, projOut.Forward(a, m)));

@@ -55,15 +55,15 @@ internal sealed class JointBlock : Module
     /// <param name="x">Picture tokens, [b, n, d].</param>
     /// <param name="modulation">Of both streams, from <see cref="Modulate"/>.</param>
     /// <param name="pass">The pass.</param>
-    /// <param name="outputs">Number of tokens at the end whose output is read; the others serve as keys only.</param>
+    /// <param name="outputs">Number of tokens at the end whose output is read; the others serve as keys only. Null for none.</param>
     /// <returns>[b, outputs, d]; null for none.</returns>
-    internal Tensor? ForwardLast(Tensor? text, Tensor x, (Tensor X, Tensor Text) modulation, BlockPass pass, long outputs)
+    internal Tensor? ForwardLast(Tensor? text, Tensor x, (Tensor X, Tensor Text) modulation, BlockPass pass, long? outputs)
     {
         using var scope = new TensorScope();
         var mod = AdaLayerNorm.Split(modulation.X, 2);
         var words = text is null ? null : TextModulation(modulation.Text).Apply(text);      // [b, l, d]
         var a = attn.ForwardLast(words, mod[0].Apply(x), pass, outputs);                    // [b, outputs, d]
-        return a is null ? null : scope.Keep(Finish(x.Narrow(1, x.Size(1) - outputs, outputs), a, mod, ff));
+        return a is null ? null : scope.Keep(Finish(x.Narrow(1, x.Size(1) - a.Size(1), a.Size(1)), a, mod, ff));
     }
 
     private Modulation TextModulation(Tensor parts) => contextPreOnly ? AdaLayerNorm.SplitLast(parts) : AdaLayerNorm.Split(parts, 2)[0];
@@ -135,12 +135,12 @@ internal abstract class JointAttention : Module
     /// <param name="text">Text tokens, [b, l, d]; null where the pass has their keys and values already.</param>
     /// <param name="x">Picture tokens, [b, n, d].</param>
     /// <param name="pass">The pass.</param>
-    /// <param name="outputs">Number of tokens at the end whose output is read.</param>
+    /// <param name="outputs">Number of tokens at the end whose output is read; null for none.</param>
     /// <returns>Their residual, [b, outputs, d]; null for none.</returns>
-    internal Tensor? ForwardLast(Tensor? text, Tensor x, BlockPass pass, long outputs)
+    internal Tensor? ForwardLast(Tensor? text, Tensor x, BlockPass pass, long? outputs)
     {
         var (k, v) = KeysValues(text, x);
-        var q = outputs == 0 ? null : normQ.Forward(Heads(toQ, x.Narrow(1, x.Size(1) - outputs, outputs)));
+        var q = outputs is not { } count ? null : normQ.Forward(Heads(toQ, x.Narrow(1, x.Size(1) - count, count)));
         return pass.Attend(q, k, v) is { } a ? toOut.Forward(a) : null;
     }
 

@@ -83,8 +83,9 @@ public sealed class HistoryBuffer(int timesteps, int rows, long capacity) : IDis
     /// <param name="type">Its element type.</param>
     /// <param name="rows">Rows of text.</param>
     /// <param name="tokens">Text and frames.</param>
-    internal static long BytesOfTimestep(ITransformerConfig config, ElementType type, long rows, long tokens) =>
-        2L * config.Blocks * rows * tokens * config.Dim * type.Size();
+    /// <param name="headProcesses">Number of processes that divide the heads; the largest share counts.</param>
+    internal static long BytesOfTimestep(ITransformerConfig config, ElementType type, long rows, long tokens, int headProcesses = 1) =>
+        2L * config.Blocks * rows * tokens * HeadSharing.LargestWidth(config, headProcesses) * type.Size();
 
     /// <inheritdoc/>
     public void Dispose()

@@ -134,7 +134,7 @@ public abstract class PyramidTransformer : Module
             var x = EmbedClips(rest, all, clips.Length - 1 - rest.Count).Repeat(steps, 1, 1); // [steps * b, n, d]
             var before = held == 0 ? null : Enumerable.Range(0, Config.Blocks).Select(block => (IReadOnlyList<KeyValues>)[kept!.Value.View(block, steps, first)]).ToList();
             RunBlocks(words, x, modulation, new BlockPass(all, first, before,
-                (block, own) => prefix.Add(kept is { } slice ? slice.Append(block, steps, own, first, final, all) : [own])), outputs: 0);
+                (block, own) => prefix.Add(kept is { } slice ? slice.Append(block, steps, own, first, final, all) : [own])), outputs: null);
             kept?.Commit(steps);
             return prefix;
 
@@ -215,11 +215,12 @@ public abstract class PyramidTransformer : Module
         return scope.Keep(ReadOut(x, layout, modulation));
     }
 
-    // Runs all blocks in order over the text, if it takes part, and x; returns the last `outputs` tokens. The inputs of a block are
-    // freed after it (text and x themselves stay the caller's).
-    private Tensor? RunBlocks(Tensor? text, Tensor x, TransformerModulation modulation, BlockPass pass, long outputs)
+    // Runs all blocks in order over the text, if it takes part, and x; returns the last `outputs` tokens, or this process's share of them where several
+    // processes divide the heads. The inputs of a block are freed after it (text and x themselves stay the caller's).
+    private Tensor? RunBlocks(Tensor? text, Tensor x, TransformerModulation modulation, BlockPass pass, long? outputs)
     {
         using var scope = new TensorScope();
+        (text, x, outputs) = pass.Divide(text, x, outputs, Config.Blocks);
         var (firstText, first) = (text, x);
         var (joint, single) = (Parts.Joint, Parts.Single);
         var doubles = single.Length > 0 ? joint.Length : joint.Length - 1;
@@ -270,6 +271,7 @@ public abstract class PyramidTransformer : Module
     private Tensor ReadOut(Tensor x, SequenceLayout layout, TransformerModulation modulation)
     {
         var y = Parts.ProjOut.Forward(AdaLayerNorm.SplitLast(modulation.Last).Apply(x));          // [b, n, 4c]
+        y = layout.Settings.Heads?.Whole(y, layout.Unit.Tokens) ?? y;
         return Patches.Join(y, layout.Unit);                                                // [b, c, t, h, w]
     }
 }
@@ -359,15 +361,15 @@ internal static class Recomputation
 
     /// <summary><see cref="JointBlock.ForwardLast"/>.</summary>
     internal static Tensor? RunLast(this JointBlock block, Tensor? text, Tensor x, (Tensor X, Tensor Text) modulation, BlockPass pass,
-        long outputs, bool recompute) =>
-        recompute && text is not null && outputs > 0
+        long? outputs, bool recompute) =>
+        recompute && text is not null && outputs is not null
             ? GradientCheckpointing.Run(inputs => [block.ForwardLast(inputs[0], inputs[1], (inputs[2], inputs[3]), pass, outputs)!],
                 text, x, modulation.X, modulation.Text)[0]
             : block.ForwardLast(text, x, modulation, pass, outputs);
 
     /// <summary><see cref="FluxSingleBlock.Forward"/>.</summary>
-    internal static Tensor? Run(this FluxSingleBlock block, Tensor x, Tensor modulation, BlockPass pass, long outputs, bool recompute) =>
-        recompute && outputs > 0
+    internal static Tensor? Run(this FluxSingleBlock block, Tensor x, Tensor modulation, BlockPass pass, long? outputs, bool recompute) =>
+        recompute && outputs is not null
             ? GradientCheckpointing.Run(inputs => [block.Forward(inputs[0], inputs[1], pass, outputs)!], x, modulation)[0]
             : block.Forward(x, modulation, pass, outputs);
 }

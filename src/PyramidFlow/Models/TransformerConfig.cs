@@ -11,6 +11,9 @@ public interface ITransformerConfig
     /// <summary>Width of the model.</summary>
     long Dim { get; }
 
+    /// <summary>Attention heads; they divide the width.</summary>
+    long Heads { get; }
+
     /// <summary>Number of blocks, of whatever kind.</summary>
     int Blocks { get; }
 

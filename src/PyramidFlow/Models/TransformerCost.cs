@@ -79,17 +79,18 @@ internal static class TransformerMemory
     /// <param name="prefixBytes">Keys and values of text and history that may be held ahead; null where there is no prefix.</param>
     /// <param name="sharesPrefix">Whether several evaluations share a prefix.</param>
     /// <param name="skipsGuidance">Whether some evaluations run without guidance.</param>
+    /// <param name="headProcesses">Number of processes that divide the heads.</param>
     internal static long Stage(ITransformerConfig config, SequenceShape shape, int evaluations, ElementType type, DeviceType device,
-        AttentionSettings attention, long? prefixBytes, bool sharesPrefix = false, bool skipsGuidance = false)
+        AttentionSettings attention, long? prefixBytes, bool sharesPrefix = false, bool skipsGuidance = false, int headProcesses = 1)
     {
         var modulation = (long)evaluations * shape.Rows * config.ModulationOutputs * config.Dim * type.Size();
         if (prefixBytes is not { } most)
             return modulation + Pass(shape.Rows, shape.Length, shape.Length);
-        var timestep = HistoryBuffer.BytesOfTimestep(config, type, shape.Rows, shape.PrefixLength);
+        var timestep = HistoryBuffer.BytesOfTimestep(config, type, shape.Rows, shape.PrefixLength, headProcesses);
         var ahead = (int)Math.Clamp(most / timestep, 1, evaluations);
         var prefix = Pass(shape.Rows * ahead, shape.PrefixLength, shape.PrefixLength);
         // Keys and values of prefix and unit stand side by side while a block attends.
-        var unit = Pass(shape.Rows, shape.Unit.Tokens, shape.Length) + (2 * shape.Rows * shape.Length * config.Dim * type.Size());
+        var unit = Pass(shape.Rows, shape.Unit.Tokens, shape.Length) + (2 * shape.Rows * shape.Length * HeadSharing.LargestWidth(config, headProcesses) * type.Size());
         // A shared prefix lacks the unit's own timesteps; and rows without guidance hold a prefix of their own.
         var apart = (sharesPrefix ? modulation : 0) + (skipsGuidance && shape.Rows > 1 ? timestep / 2 : 0);
         return (modulation * ahead / evaluations) + (ahead * timestep) + Math.Max(prefix, unit) + apart;
@@ -97,7 +98,8 @@ internal static class TransformerMemory
         long Pass(long rows, long tokens, long keys)
         {
             var queries = tokens <= attention.WholeUpTo ? tokens : Math.Min(tokens, attention.QueryBlock);
-            return (rows * tokens * config.Dim * Block(type, device) * type.Size()) + (2 * rows * queries * keys * type.Size());
+            var own = (tokens + headProcesses - 1) / headProcesses;
+            return (rows * own * config.Dim * Block(type, device) * type.Size()) + (2 * rows * queries * keys * type.Size());
         }
     }
 

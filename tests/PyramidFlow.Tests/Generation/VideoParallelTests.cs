@@ -26,7 +26,16 @@ public sealed class VideoParallelTests : IDisposable
                 if (kind != "no guidance")
                     data.Add(kind, "guidance=2");
                 data.Add(kind, kind == "no guidance" ? "timesteps=2" : "guidance=2,timesteps=2");
+                data.Add(kind, "heads=2");
             }
+
+            data.Add("plain", "guidance=2,heads=2");
+            data.Add("plain", "decode=1");
+            data.Add("window", "guidance=2,decode=1");
+            data.Add("given frames", "heads=2,decode=1");
+            data.Add("two clips", "timesteps=2,decode=1");
+            data.Add("plain", "timesteps=2,heads=2");
+            data.Add("approximations", "guidance=2,timesteps=2,heads=2");
 
             foreach (var ways in new[] { "timesteps=2", "timesteps=3", "timesteps=5" })
                 data.Add("plain", ways);
@@ -69,6 +78,8 @@ public sealed class VideoParallelTests : IDisposable
     [Theory]
     [InlineData("guidance=2")]
     [InlineData("guidance=2,timesteps=2")]
+    [InlineData("heads=2")]
+    [InlineData("guidance=2,heads=2")]
     public async Task The_second_family_is_divided_alike(string ways)
     {
         using var models = new TemporaryFolder();
@@ -78,7 +89,7 @@ public sealed class VideoParallelTests : IDisposable
         var one = Floats(alone.GenerateLatents(request, cancellationToken: Cancel));
         var all = await TogetherAsync(ParallelWays.Parse(ways).Processes, (group, _) =>
         {
-            using var pipeline = VideoPipeline.Load(models.Path, new PipelineOptions { Threads = 1, Parallel = new VideoParallel(group) });
+            using var pipeline = VideoPipeline.Load(models.Path, new PipelineOptions { Threads = 1, Parallel = new VideoParallel(group) { Ways = ParallelWays.Parse(ways) } });
             return Floats(pipeline.GenerateLatents(request, cancellationToken: Cancel));
         });
         AssertClose(one, all[0], ways);
@@ -110,17 +121,23 @@ public sealed class VideoParallelTests : IDisposable
         Assert.Equal(Bytes(null), 2 * Bytes(new ParallelWays(1, 2)));
         Assert.Equal(Bytes(null), 2 * Bytes(new ParallelWays(2, 1)));
         Assert.Equal(Bytes(null), 8 * Bytes(new ParallelWays(2, 4)));
+        Assert.Equal(Bytes(null), 4 * Bytes(new ParallelWays(1, 2, 2)));
     }
 
     [Theory]
     [InlineData("guidance=2")]
     [InlineData("timesteps=3")]
     [InlineData("guidance=2,timesteps=2")]
+    [InlineData("heads=2")]
+    [InlineData("guidance=2,timesteps=2,heads=2")]
+    [InlineData("timesteps=2,decode=1")]
     public async Task The_bytes_that_move_are_those_of_the_plan(string text)
     {
         using var tiny = new TinyPipeline();
         var ways = ParallelWays.Parse(text);
-        var request = TinyPipeline.Request with { Frames = 41, VideoSteps = [3, 2, 2] };
+        // Both texts have as many tokens as are planned.
+        var prompt = string.Join(' ', Enumerable.Repeat("a cat sitting on a table", 40));
+        var request = TinyPipeline.Request with { Prompt = prompt, NegativePrompt = prompt, Frames = 41, VideoSteps = [3, 2, 2] };
         var plan = tiny.Pipeline.Plan(request);
         var sent = await TogetherAsync(ways.Processes, (group, _) =>
         {
@@ -132,7 +149,7 @@ public sealed class VideoParallelTests : IDisposable
         });
         for (var rank = 0; rank < ways.Processes; rank++)
         {
-            var planned = ParallelPlan.BytesSent(plan.Clip, tiny.Pipeline.Model!, ElementType.Float32, ways, rank);
+            var planned = ParallelPlan.BytesSent(plan.Clip, tiny.Pipeline.Model!, ElementType.Float32, new SamplerOptions { HistoryBytes = long.MaxValue, Ways = ways }, rank);
             Assert.InRange(sent[rank], 0.95 * planned, 1.05 * planned);
         }
     }
@@ -152,7 +169,9 @@ public sealed class VideoParallelTests : IDisposable
         var size = await FaultsAsync(tiny, 2, _ => TinyPipeline.Request, new ParallelWays(2, 2));
         Assert.All(size, fault => FaultAssert.Is(fault!, "parallel_of_other_size", ("needed", 4), ("processes", 2)));
         var unguided = await FaultsAsync(tiny, 2, _ => TinyPipeline.Request with { Guidance = 0, VideoGuidance = 0 }, new ParallelWays(2, 1));
-        Assert.All(unguided, fault => FaultAssert.Is(fault!, "no_guidance_to_divide", ("ways", "guidance=2,timesteps=1")));
+        Assert.All(unguided, fault => FaultAssert.Is(fault!, "no_guidance_to_divide", ("ways", "guidance=2,timesteps=1,heads=1,decode=0")));
+        var heads = await FaultsAsync(tiny, 3, _ => TinyPipeline.Request, new ParallelWays(1, 1, 3));
+        Assert.All(heads, fault => FaultAssert.Is(fault!, "too_few_heads", ("heads", 2L)));
     }
 
     [Theory]
@@ -189,24 +208,28 @@ public sealed class VideoParallelTests : IDisposable
     }
 
     [Theory]
-    [InlineData("guidance=2", 2, 1)]
-    [InlineData("timesteps=3", 1, 3)]
-    [InlineData("timesteps=2, guidance=2", 2, 2)]
-    public void Ways_are_read(string text, int guidance, int timesteps) => Assert.Equal(new ParallelWays(guidance, timesteps), ParallelWays.Parse(text));
+    [InlineData("guidance=2", 2, 1, 1, 0)]
+    [InlineData("timesteps=3", 1, 3, 1, 0)]
+    [InlineData("timesteps=2, guidance=2", 2, 2, 1, 0)]
+    [InlineData("heads=4,guidance=2,decode=1", 2, 1, 4, 1)]
+    public void Ways_are_read(string text, int guidance, int timesteps, int heads, int decode) =>
+        Assert.Equal(new ParallelWays(guidance, timesteps, heads, decode), ParallelWays.Parse(text));
 
     [Theory]
     [InlineData("guidance=3")]
     [InlineData("timesteps=0")]
     [InlineData("timesteps")]
-    [InlineData("heads=2")]
+    [InlineData("heads=0")]
+    [InlineData("rows=2")]
+    [InlineData("decode=2")]
     [InlineData("")]
     public void Other_ways_are_refused(string text) => Assert.Throws<FormatException>(() => ParallelWays.Parse(text));
 
     [Theory]
-    [InlineData(2, true, "guidance=2,timesteps=1")]
-    [InlineData(3, true, "guidance=1,timesteps=3")]
-    [InlineData(4, true, "guidance=2,timesteps=2")]
-    [InlineData(4, false, "guidance=1,timesteps=4")]
+    [InlineData(2, true, "guidance=2,timesteps=1,heads=1,decode=0")]
+    [InlineData(3, true, "guidance=2,timesteps=1,heads=1,decode=1")]
+    [InlineData(4, true, "guidance=2,timesteps=2,heads=1,decode=0")]
+    [InlineData(4, false, "guidance=1,timesteps=4,heads=1,decode=0")]
     public void Guidance_is_divided_first(int processes, bool isGuided, string ways) => Assert.Equal(ways, ParallelWays.For(processes, isGuided).ToString());
 
     private static void AssertClose(float[] expected, float[] actual, string what)

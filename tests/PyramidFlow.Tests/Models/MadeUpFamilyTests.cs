@@ -40,6 +40,8 @@ public sealed class MadeUpFamilyTests
     {
         public long Dim => 32;
 
+        public long Heads => 2;
+
         public long LatentChannels => 4;
 
         public long JointAttentionDim => 32;

@@ -96,6 +96,10 @@ internal sealed record PyramidFluxConfig(
 
     /// <inheritdoc/>
     [JsonIgnore]
+    public long Heads => NumAttentionHeads;
+
+    /// <inheritdoc/>
+    [JsonIgnore]
     public int Blocks => NumLayers + NumSingleLayers;
 
     /// <inheritdoc/>

@@ -107,6 +107,10 @@ internal sealed record PyramidMmditConfig(
 
     /// <inheritdoc/>
     [JsonIgnore]
+    public long Heads => NumAttentionHeads;
+
+    /// <inheritdoc/>
+    [JsonIgnore]
     public int Blocks => NumLayers;
 
     /// <inheritdoc/>

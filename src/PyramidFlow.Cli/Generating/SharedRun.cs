@@ -1,0 +1,62 @@
+using PyramidFlow.Cli.Benchmarks;
+using PyramidFlow.Cli.Models;
+using PyramidFlow.Cli.Terminal;
+using PyramidFlow.Generation;
+using PyramidFlow.Models;
+using PyramidFlow.Torch;
+using PyramidFlow.Torch.Distributed;
+
+namespace PyramidFlow.Cli.Generating;
+
+/// <summary>A run that launch, torchrun, srun or mpirun may have started several processes for, which make each video together.</summary>
+internal static class SharedRun
+{
+    /// <summary>Meets the other processes, if there are some, and does the run.</summary>
+    /// <param name="model">The model as typed.</param>
+    /// <param name="console">Receives what the run says, on rank zero; the others say only why they end.</param>
+    /// <param name="work">The run, with the model as this process takes part in it, a console and a line for its progress.</param>
+    /// <param name="cancellationToken">Stops the waiting.</param>
+    /// <exception cref="UsageException">Ways are asked for, and there is one process.</exception>
+    public static async Task<int> OfAsync(ModelArguments model, CliConsole console, Func<ModelArguments, CliConsole, ProgressLine, Task<int>> work, CancellationToken cancellationToken)
+    {
+        using var line = new ProgressLine(console);
+        using var group = await LaunchedProcess.JoinAsync(line, model.Device ?? "cpu", cancellationToken).ConfigureAwait(false);
+        if (group is null)
+        {
+            if (model.Ways is { Processes: > 1 } ways)
+                throw CommandFault.ParallelAlone(ways.ToString(), ways.Processes);
+            return await work(model, console, line).ConfigureAwait(false);
+        }
+
+        try
+        {
+            model = model with { Group = group, Device = model.Device == "cuda" ? $"cuda:{group.LocalRank}" : model.Device };
+            model = model with { Speed = Speed(model, group, line) };
+            if (!model.IsFollower)
+                return await work(model, console, line).ConfigureAwait(false);
+
+            // The process of rank zero writes the files and says how far it is.
+            var silent = CliConsole.Silent();
+            using var unseen = new ProgressLine(silent);
+            return await work(model, silent, unseen).ConfigureAwait(false);
+        }
+        catch (Exception e) when (group.Record(e))
+        {
+            throw;
+        }
+    }
+
+    // Models that are not wide are bound by the number of calls, which no division changes.
+    private static GroupSpeed? Speed(ModelArguments model, ProcessGroup group, ProgressLine line)
+    {
+        if (model.Ways is not null || PlannedModel.Of(model.Open(), model.Variant) is not { } planned || planned.Transformer.Dim < ElementTypeChoice.LeastWidth)
+            return null;
+        if (!model.IsFollower)
+            line.Update("measuring", "the speed of the processes and their connections", 0);
+        var options = model.Options();
+        TorchRuntime.Threads = options.Threads!.Value;
+        var speed = GroupSpeed.Measure(group, SpeedProbe.Measure(ElementTypeChoice.Of(planned, options).Type, options.Device));
+        line.Clear();
+        return speed;
+    }
+}
