@@ -12,7 +12,7 @@ public sealed class ArchitectureTests
     {
         ["Terminal"] = [],
         ["Models"] = ["Terminal"],
-        ["Generating"] = ["Models", "Terminal"],
+        ["Generating"] = ["Models", "Terminal", "Benchmarks"],
         ["Benchmarks"] = [],
         ["Commands"] = ["Generating", "Models", "Terminal", "Benchmarks"],
     };

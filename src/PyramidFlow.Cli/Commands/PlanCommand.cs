@@ -49,8 +49,8 @@ internal static class PlanCommand
 /// <summary>Plans one video and prints what it takes.</summary>
 internal static class PlanRun
 {
-    // Of an exchange between GPUs of a machine, and a fast one between machines.
-    private const double DelayOfLinks = 50e-6;
+    // Of an exchange between GPUs of one machine; an assumption.
+    private const double DelayOfLinks = 20e-6;
 
     /// <param name="clip">What to make.</param>
     /// <param name="arguments">The model, a folder or the name of a released one, and how it runs.</param>

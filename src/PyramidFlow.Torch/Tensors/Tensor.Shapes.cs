@@ -108,6 +108,8 @@ public sealed partial class Tensor
     {
         var shape = Shape;
         var at = dim < 0 ? dim + shape.Length : dim;
-        return Reshape([.. shape[..at], .. sizes, .. shape[(at + 1)..]]);
+        // libtorch cannot infer a size of a tensor without elements.
+        var known = sizes.Where(size => size >= 0).Aggregate(1L, (product, size) => product * size);
+        return Reshape([.. shape[..at], .. sizes.Select(size => size < 0 && known > 0 ? shape[at] / known : size), .. shape[(at + 1)..]]);
     }
 }
