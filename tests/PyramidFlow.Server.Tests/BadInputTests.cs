@@ -88,7 +88,7 @@ public sealed class BadInputTests() : StartedServer(options => options with
     {
         await RefusedAsync(new byte[300_000], HttpStatusCode.UnsupportedMediaType, "upload_of_other_kind");
         await RefusedAsync([0x89, (byte)'P', (byte)'N', (byte)'G', .. new byte[150_000]], HttpStatusCode.RequestEntityTooLarge, "upload_too_large");
-        await RefusedAsync([0x89, (byte)'P', (byte)'N', (byte)'G', .. new byte[50]], HttpStatusCode.UnsupportedMediaType, "picture_damaged");
+        await RefusedAsync([0x89, (byte)'P', (byte)'N', (byte)'G', .. new byte[50]], HttpStatusCode.UnsupportedMediaType, "not_a_picture");
         await RefusedAsync([], HttpStatusCode.BadRequest, "upload_empty");
         await RefusedAsync(Media.PngWriter.Encode(new Media.RgbImage(200, 100, new byte[200 * 100 * 3])), HttpStatusCode.RequestEntityTooLarge, "upload_too_many_pixels", "size=200x100");
         await RefusedAsync([0, 0, 0, 24, .. "ftypisom"u8, .. new byte[1000]], HttpStatusCode.UnsupportedMediaType, "not_a_video");
