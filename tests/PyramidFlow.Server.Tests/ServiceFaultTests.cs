@@ -1,6 +1,7 @@
 using PyramidFlow.Generation;
 using PyramidFlow.Media;
 using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Http;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 
@@ -39,6 +40,28 @@ public sealed class ServiceFaultTests
             Assert.Equal((VideoError.Internal, null, true), (error.Code, error.Reason, retry));
             Assert.DoesNotContain("startIndex", error.Message);
         }
+    }
+
+    [Fact]
+    public void Kinds_of_refusals_have_the_codes_and_statuses_that_clients_know()
+    {
+        var known = Enum.GetValues<JobFaultKind>().Select(kind => ProblemObject.Of(new JobException(kind, "cause", "a sentence"))).Select(problem => $"{problem.Error.Code} {problem.Status}");
+        Assert.Equal(
+        [
+            "invalid 400", "malformed 400", "no_key 401", "wrong_origin 403", "not_found 404", "method_not_allowed 405", "too_slow 408", "not_ready 409", "too_large 413", "unsupported 415",
+            "range 416", "wrong_host 421", "conflict 422", "too_many 429", "rate_limit 429", "refused 400", "internal 500", "unavailable 503", "storage 507",
+        ], known);
+        var chosen = ProblemObject.Of(ServiceFault.Refused(431));
+        Assert.Equal((431, "refused"), (chosen.Status, chosen.Error.Code));
+    }
+
+    [Fact]
+    public void An_error_of_a_full_disk_tells_no_path()
+    {
+        var refused = ServiceFault.Storage(new MediaException("write_failed", "ffmpeg could not write /data/x.mp4", null, ("file", "/data/x.mp4")));
+        Assert.Equal("write_failed", refused.Code);
+        Assert.Empty(refused.Parameters);
+        Assert.DoesNotContain("/data", refused.Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -109,7 +109,7 @@ public sealed class ServiceOptionException : PyramidFlowException
 }
 
 /// <summary>The reason for a failed video.</summary>
-/// <param name="Code">Kind of the failure, such as <see cref="Cancelled"/>.</param>
+/// <param name="Code">Kind of the failure, such as cancelled or storage.</param>
 /// <param name="Message">One sentence for people.</param>
 internal sealed record VideoError(string Code, string Message)
 {
@@ -131,6 +131,6 @@ internal sealed record VideoError(string Code, string Message)
     /// <summary>Any other fault of the service.</summary>
     public const string Internal = "generation_failed";
 
-    /// <summary>Code of the cause (<see cref="PyramidFlowException.Code"/>); null where the cause has none.</summary>
+    /// <summary>Stable name of the cause, such as size_not_multiple; null where the cause has none.</summary>
     public string? Reason { get; init; }
 }

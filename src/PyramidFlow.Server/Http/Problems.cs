@@ -1,4 +1,3 @@
-using System.ComponentModel;
 using System.Data.Common;
 using System.Globalization;
 using System.Text;
@@ -100,9 +99,9 @@ internal sealed partial class Problems(RequestDelegate next, ILogger<Problems> l
 /// <summary>The reason of a refusal: problem details of RFC 9457, repeated in the form that OpenAI's clients read.</summary>
 /// <param name="Title">The kind of fault in a few words.</param>
 /// <param name="Status">The HTTP status.</param>
-/// <param name="Detail">One sentence for people, with the fix.</param>
+/// <param name="Detail">One sentence for people, with the fix; its words may change.</param>
 /// <param name="Error">The part that OpenAI's clients read.</param>
-internal sealed record ProblemObject(string Title, int Status, [property: Description("One sentence for people, with the fix; its words may change.")] string Detail, ErrorObject Error)
+internal sealed record ProblemObject(string Title, int Status, string Detail, ErrorObject Error)
 {
     public const string ContentType = "application/problem+json";
 
@@ -137,19 +136,15 @@ internal sealed record ProblemObject(string Title, int Status, [property: Descri
 
 /// <summary>A refusal as OpenAI's clients read it, with the cause for programs.</summary>
 /// <param name="Message">The sentence of the detail.</param>
-/// <param name="Type">Whether client or service is at fault.</param>
-/// <param name="Code">Kind of the refusal (<see cref="JobFaultKind"/>).</param>
+/// <param name="Type">invalid_request_error or server_error.</param>
+/// <param name="Code">Kind of the refusal, such as not_found or invalid.</param>
 /// <param name="Param">Field, query parameter or header at fault, or null.</param>
-/// <param name="Reason">Code of the cause (<see cref="PyramidFlowException.Code"/>).</param>
-/// <param name="Parameters">The values that the sentence is about (<see cref="PyramidFlowException.Parameters"/>).</param>
-internal sealed record ErrorObject(
-    string Message,
-    [property: Description("invalid_request_error or server_error.")] string Type,
-    [property: Description("Kind of the refusal, such as not_found or invalid.")] string Code,
-    [property: Description("Field, query parameter or header at fault.")] string? Param,
-    [property: Description("Stable name of the cause, such as video_unknown or size_not_multiple.")] string Reason,
-    [property: Description("The values that the sentence is about, by stable names.")] JsonObject Parameters)
+/// <param name="Reason">Stable name of the cause, such as video_unknown or size_not_multiple.</param>
+/// <param name="Parameters">The values that the sentence is about, by stable names.</param>
+internal sealed record ErrorObject(string Message, string Type, string Code, string? Param, string Reason, JsonObject Parameters)
 {
+    // The comments above are the descriptions in the OpenAPI document.
+
     public static ErrorObject Of(JobException fault, int status) => new(fault.Message, status < 500 ? "invalid_request_error" : "server_error",
         JsonNamingPolicy.SnakeCaseLower.ConvertName(fault.Kind.ToString()), fault.Field, fault.Code,
         new JsonObject(fault.Parameters.Select(parameter => KeyValuePair.Create(parameter.Key, Json(parameter.Value)))));
