@@ -16,7 +16,8 @@ public static class VideoServer
     /// <summary>Builds a server; the caller runs it, or starts and stops it.</summary>
     /// <param name="options">The configuration.</param>
     /// <param name="logging">Configures the log; it goes to standard error unless given.</param>
-    /// <exception cref="ArgumentException">The address is invalid, or requires a key and there is none.</exception>
+    /// <exception cref="ServiceOptionException">The address is invalid, or requires a key and there is none.</exception>
+    /// <exception cref="ServiceException">The keys cannot be read.</exception>
     public static WebApplication Build(ServerOptions options, Action<ILoggingBuilder>? logging = null)
     {
         var keys = new ApiKeys(options.DataFolder);

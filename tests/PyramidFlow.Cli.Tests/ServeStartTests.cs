@@ -70,6 +70,24 @@ public sealed class ServeStartTests(TinyModel model, PostgresCluster cluster) : 
     }
 
     [Fact]
+    public async Task A_name_that_no_key_can_have_is_wrong_usage()
+    {
+        (await CliRun.OfAsync("keys", "add", "a b", "--data", folder.Path)).AssertRefused("'a b'");
+        Assert.Equal(ExitCode.Ok, (await CliRun.OfAsync("keys", "add", "alice", "--data", folder.Path)).Code);
+        (await CliRun.OfAsync("keys", "add", "alice", "--data", folder.Path)).AssertRefused("alice");
+    }
+
+    [Theory]
+    [InlineData("--host", "0.0.0.0")]
+    [InlineData("--host", "nowhere")]
+    [InlineData("--proxy", "127.0.0.1")]
+    public async Task An_address_that_cannot_be_served_is_wrong_usage(string option, string value)
+    {
+        using var serve = ServeProcess.Start("serve", "--data", folder.Path, "--model", model.Folder, "--port", "0", option, value);
+        await serve.AssertRefusedAsync(ExitCode.WrongUsage, option == "--proxy" ? option : value);
+    }
+
+    [Fact]
     public async Task Keys_that_cannot_be_read_are_named()
     {
         await File.WriteAllTextAsync(folder.File("keys.json"), "{\"a", Cancel);

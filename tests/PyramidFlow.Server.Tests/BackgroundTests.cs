@@ -38,8 +38,8 @@ public sealed class BackgroundTests : IDisposable
             await StatusAsync(server, HttpStatusCode.ServiceUnavailable);
             var figures = await UntilAsync(server, "/metrics", text => text.Contains("part=\"making videos\"} 0", StringComparison.Ordinal));
             Assert.Contains("pyramidflow_background_working", figures, StringComparison.Ordinal);
-            var problem = await TestServer.ProblemAsync(await server.Client.PostAsync("/v1/videos", Json("{\"prompt\": \"a circle\"}"), Cancel), HttpStatusCode.ServiceUnavailable);
-            Assert.Contains("read just now", problem.GetProperty("detail").GetString(), StringComparison.Ordinal);
+            await TestServer.RefusedAsync(await server.Client.PostAsync("/v1/videos", Json("{\"prompt\": \"a circle\"}"), Cancel), HttpStatusCode.ServiceUnavailable,
+                findingThrows ? "models_unreadable" : "model_unreadable");
 
             Directory.Move(away, here);
             await StatusAsync(server, HttpStatusCode.OK);
@@ -56,7 +56,7 @@ public sealed class BackgroundTests : IDisposable
         });
 
         await StatusAsync(server, HttpStatusCode.ServiceUnavailable);
-        await TestServer.ProblemAsync(await server.Client.PostAsync("/v1/videos", Json("{\"prompt\": \"a circle\"}"), Cancel), HttpStatusCode.ServiceUnavailable);
+        await TestServer.RefusedAsync(await server.Client.PostAsync("/v1/videos", Json("{\"prompt\": \"a circle\"}"), Cancel), HttpStatusCode.ServiceUnavailable, "model_unreadable", "model=gone");
         var other = await server.SubmitAsync(new { prompt = "a circle", model = "sprites", num_frames = 9, num_inference_steps = 1 });
         Assert.Equal("completed", (await server.EndedAsync(other)).GetProperty("status").GetString());
     }
@@ -104,13 +104,13 @@ public sealed class BackgroundTests : IDisposable
     public async Task A_loop_whose_store_becomes_newer_than_the_program_ends_the_process_with_a_sentence()
     {
         await using var store = await StoreAsync();
-        var flawed = FlawedStore.Over(store, name => name == nameof(IJobStore.RevisionAsync) ? new NewerStoreException(99) : null);
+        var flawed = FlawedStore.Over(store, name => name == nameof(IJobStore.RevisionAsync) ? ServiceFault.QueueNewer(99, JobSchema.Version) : null);
         var health = new BackgroundHealth();
         using var feed = new JobFeed(flawed, new JobSignals(), health, NullLogger<JobFeed>.Instance);
 
         await feed.StartAsync(Cancel);
 
-        await Assert.ThrowsAsync<NewerStoreException>(() => feed.ExecuteTask!);
+        FaultAssert.Is(await Assert.ThrowsAsync<ServiceException>(() => feed.ExecuteTask!), "queue_newer", ("version", 99L));
         Assert.Contains("newer version", health.Failure, StringComparison.Ordinal);
     }
 

@@ -49,8 +49,7 @@ public sealed class FullDiskTests : IDisposable
         while ((answer = await server.Client.PostAsync("/v1/videos", body, Cancel)).StatusCode == HttpStatusCode.OK)
             Assert.InRange(++accepted, 1, 400);
 
-        var problem = await TestServer.ProblemAsync(answer, HttpStatusCode.InsufficientStorage);
-        Assert.Contains("disk of this service may be full", problem.GetProperty("detail").GetString(), StringComparison.Ordinal);
+        await TestServer.RefusedAsync(answer, HttpStatusCode.InsufficientStorage, "storage_failed");
         Assert.NotEmpty((await server.GetAsync("/v1/videos")).GetProperty("data").EnumerateArray());
 
         disk.Resize(kib: 16 << 10);

@@ -1,5 +1,6 @@
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Storage;
+using PyramidFlow.Testing;
 
 namespace PyramidFlow.Server.Tests;
 
@@ -100,13 +101,12 @@ public abstract partial class JobStoreTests
         await ExecuteAsync($"UPDATE videos SET status = 'paused' WHERE id = '{(await AddAsync()).Id}'");
         await ExecuteAsync("UPDATE counters SET value = 99 WHERE name = 'schema'");
 
-        var refused = await Assert.ThrowsAsync<NewerStoreException>(() => Store.InitializeAsync(Cancel));
+        var refused = await Assert.ThrowsAsync<ServiceException>(() => Store.InitializeAsync(Cancel));
         // One that was started before the tables were changed.
-        await Assert.ThrowsAsync<NewerStoreException>(() => Store.LeaseAsync("a", Models, Long, Cancel));
-        await Assert.ThrowsAsync<NewerStoreException>(() => Store.ListAsync(new Owner("me"), new VideoQuery(10), Cancel));
+        await Assert.ThrowsAsync<ServiceException>(() => Store.LeaseAsync("a", Models, Long, Cancel));
+        await Assert.ThrowsAsync<ServiceException>(() => Store.ListAsync(new Owner("me"), new VideoQuery(10), Cancel));
 
-        Assert.Contains("newer version", refused.Message, StringComparison.Ordinal);
-        Assert.Contains("99", refused.Message, StringComparison.Ordinal);
+        FaultAssert.Is(refused, "queue_newer", ("version", 99L), ("known", JobSchema.Version));
         Assert.Equal(VideoStatus.Queued, (await Store.FindAsync(job.Id, Cancel))!.Status);
         Assert.Empty(await Store.UnreadableAsync(Cancel));
     }

@@ -163,7 +163,7 @@ public abstract partial class JobStoreTests : IAsyncLifetime
         var other = await Assert.ThrowsAsync<JobException>(() => AddAsync("key", "different"));
 
         Assert.Equal(first.Id, again.Id);
-        Assert.Equal(JobFault.Conflict, other.Fault);
+        FaultAssert.Is(other, "idempotency_key_used");
         Assert.NotEqual(first.Id, (await AddAsync("key", "same", owner: "somebody else")).Id);
     }
 
@@ -177,7 +177,7 @@ public abstract partial class JobStoreTests : IAsyncLifetime
                 await AddAsync(most: 5);
                 return true;
             }
-            catch (JobException e) when (e.Fault == JobFault.TooMany)
+            catch (JobException e) when (e.Code == "too_many_active")
             {
                 return false;
             }
@@ -192,7 +192,7 @@ public abstract partial class JobStoreTests : IAsyncLifetime
         var counted = await Task.WhenAll(Enumerable.Range(0, 12).Select(_ => CountsAsync("me", 5)));
         Assert.Equal(5, counted.Count(was => was));
         var refused = await Assert.ThrowsAsync<JobException>(() => Store.CheckRequestsAsync(new Owner("me"), 5, Cancel));
-        Assert.Equal(JobFault.RateLimit, refused.Fault);
+        FaultAssert.Is(refused, "too_many_requests", ("seconds", refused.RetryAfterSeconds));
         Assert.InRange(refused.RetryAfterSeconds!.Value, 1, 60);
         Assert.True(await CountsAsync("me", 6));
         Assert.True(await CountsAsync("somebody else", 5));
@@ -253,7 +253,7 @@ public abstract partial class JobStoreTests : IAsyncLifetime
             await Store.CountRequestAsync(new Owner(owner), most, Cancel);
             return true;
         }
-        catch (JobException e) when (e.Fault == JobFault.RateLimit)
+        catch (JobException e) when (e.Code == "too_many_requests")
         {
             return false;
         }

@@ -1,6 +1,7 @@
 using System.Text;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Http;
+using PyramidFlow.Testing;
 
 namespace PyramidFlow.Server.Tests;
 
@@ -35,26 +36,28 @@ public sealed class JsonBodyTests
     }
 
     [Theory]
-    [InlineData("{\"input_reference\":\"data:", "ends too early")]
-    [InlineData("{\"input_reference\":\"a\\", "ends too early")]
-    [InlineData("{\"input_reference\":\"a\nb\"}", "control character")]
-    [InlineData("{\"input_reference\":\"\\x\"}", "backslash")]
-    [InlineData("{\"input_reference\":\"\\u00g0\"}", "four digits")]
-    public async Task A_damaged_picture_is_named(string json, string words)
+    [InlineData("{\"input_reference\":\"data:", ServiceFault.EndsTooEarly)]
+    [InlineData("{\"input_reference\":\"a\\", ServiceFault.EndsTooEarly)]
+    [InlineData("{\"input_reference\":\"a\nb\"}", ServiceFault.ControlCharacter)]
+    [InlineData("{\"input_reference\":\"\\x\"}", ServiceFault.NeedlessBackslash)]
+    [InlineData("{\"input_reference\":\"\\u00g0\"}", ServiceFault.DigitsMissing)]
+    public async Task A_damaged_picture_is_named(string json, string reason)
     {
         var fault = await Assert.ThrowsAsync<JobException>(() => new JsonBody(new Drops(Encoding.UTF8.GetBytes(json), 2), 1000).ReadAsync(text => text.CopyToAsync(Stream.Null, Cancel), Cancel));
-        Assert.Contains(words, fault.Message, StringComparison.Ordinal);
-        Assert.Equal((JobFault.Invalid, "input_reference"), (fault.Fault, fault.Parameter));
+        FaultAssert.Is(fault, "reference_damaged", ("reason", reason));
+        Assert.Equal((JobFaultKind.Invalid, "input_reference"), (fault.Kind, fault.Field));
     }
 
     [Fact]
     public async Task Fields_beyond_the_limit_and_deep_nesting_are_refused()
     {
-        Assert.Equal(JobFault.TooLarge, (await FaultAsync($"{{\"prompt\":\"{new string('a', 1000)}\"}}")).Fault);
-        Assert.Contains("nested", (await FaultAsync(new string('[', 65))).Message, StringComparison.Ordinal);
+        var large = await FaultAsync($"{{\"prompt\":\"{new string('a', 2000)}\"}}");
+        Assert.Equal(JobFaultKind.TooLarge, large.Kind);
+        FaultAssert.Is(large, "body_too_large", ("most_kib", 1));
+        FaultAssert.Is(await FaultAsync(new string('[', 65)), "body_too_deep", ("most", 64));
 
         static Task<JobException> FaultAsync(string json) =>
-            Assert.ThrowsAsync<JobException>(() => new JsonBody(new Drops(Encoding.UTF8.GetBytes(json), 100), 1000).ReadAsync(_ => Task.CompletedTask, Cancel));
+            Assert.ThrowsAsync<JobException>(() => new JsonBody(new Drops(Encoding.UTF8.GetBytes(json), 100), 1 << 10).ReadAsync(_ => Task.CompletedTask, Cancel));
     }
 
     [Fact]

@@ -12,64 +12,62 @@ public sealed class RequestTypesTests() : StartedServer(options => options with 
     private static readonly byte[] Picture = PngWriter.Encode(new RgbImage(8, 8, new byte[8 * 8 * 3]));
 
     [Theory]
-    [InlineData("""{"prompt":NaN}""", "prompt", "a text in quotes")]
-    [InlineData("""{"prompt":["a red ball"]}""", "prompt", "a text in quotes")]
-    [InlineData("""{"prompt":{"text":"a"}}""", "prompt", "a text in quotes")]
-    [InlineData("""{"prompt":true}""", "prompt", "cannot be true")]
-    [InlineData("""{"prompt":"a","model":7}""", "model", "a text in quotes")]
-    [InlineData("""{"prompt":"a","secnds":"0.4"}""", "secnds", "unknown field secnds, the nearest is seconds")]
-    [InlineData("""{"prompt":"a","width":128}""", "width", "the nearest is size")]
-    [InlineData("""{"prompt":"a","colour":"red"}""", "colour", "use prompt, model, num_frames")]
-    [InlineData("""{"prompt":"a","prompt":"b"}""", "prompt", "stands twice")]
-    [InlineData("""{"prompt":"a","seed":1,"extra_params":{"seed":1}}""", "seed", "stands twice")]
-    [InlineData("""{"prompt":"a","extra_params":{"sead":1}}""", "sead", "the nearest is seed")]
-    [InlineData("""{"prompt":"a","extra_params":[1]}""", "extra_params", "an object")]
-    [InlineData("""{"prompt":"a","seconds":true}""", "seconds", "cannot be true")]
-    [InlineData("""{"prompt":"a","seconds":"1,5"}""", "seconds", "write 1.5 with a decimal point")]
-    [InlineData("""{"prompt":"a","guidance_scale":"7,5"}""", "guidance_scale", "write 7.5 with a decimal point")]
-    [InlineData("""{"prompt":"a","guidance_scale":NaN}""", "guidance_scale", "use 0 (off) or a positive number")]
-    [InlineData("""{"prompt":"a","guidance_scale":101}""", "guidance_scale", "0 (off) to 100")]
-    [InlineData("""{"prompt":"a","video_guidance_scale":101}""", "video_guidance_scale", "0 (off) to 100")]
-    [InlineData("""{"prompt":"a","num_frames":9.5}""", "num_frames", "a whole number")]
-    [InlineData("""{"prompt":"a","num_frames":10}""", "num_frames", "use 9 or 17")]
-    [InlineData("""{"prompt":"a","seconds":"-1"}""", "seconds", "use a positive number")]
-    [InlineData("""{"prompt":"a","size":"100x128"}""", "size", "multiple")]
-    [InlineData("""{"prompt":"a","steps":[1,2]}""", "steps", "3 stages")]
-    [InlineData("""{"prompt":"a","num_inference_steps":[1,2]}""", "num_inference_steps", "3 stages")]
-    [InlineData("""{"prompt":"a","steps":[[1],2,3]}""", "steps", "one for each stage")]
-    [InlineData("""{"prompt":"a","steps":201}""", "steps", "1 to 200")]
-    [InlineData("""{"prompt":"a","seed":-2}""", "seed", "or -1 for any")]
-    [InlineData("""{"prompt":"a","n":2}""", "n", "one video")]
-    [InlineData("""{"prompt":"a","reuse_prefix":0}""", "reuse_prefix", "use a whole number from 1 to 1000")]
-    [InlineData("""{"prompt":"a","prompts":[{"from":1,"prompt":"b","until":2}]}""", "prompts", "from")]
-    [InlineData("""{"prompt":"a","prompts":[null]}""", "prompts", "such a list: write")]
-    [InlineData("""{"prompt":"a","prompts":[{"from":"1,5","prompt":"b"}]}""", "prompts", "write 1.5")]
-    [InlineData("""{"prompt":"a","prompts":[{"from":9,"prompt":"b"}]}""", "prompts", "too late")]
-    [InlineData("""{"prompt":"a","input_reference":7}""", "input_reference", "a data URL")]
-    [InlineData("""{"prompt":"a","input_reference":{"url":"data:"}}""", "input_reference", "an object with one as image_url")]
-    [InlineData("""{"prompt":"a","input_reference":{"file_id":"file-1"}}""", "input_reference", "a data URL")]
-    [InlineData("""{"prompt":"a","extra_params":{"input_reference":"data:image/png;base64,AAAA"}}""", "input_reference", "belongs into the body itself")]
-    [InlineData("""{"prompt":"cut \ud83d"}""", "prompt", "half of a character")]
-    [InlineData("""{"prompt":"a","size":"\ud83d"}""", "size", "half of a character")]
-    [InlineData("""{"\ud83d":1,"prompt":"a"}""", null, "half of a character")]
-    [InlineData("""{"\ud800":[],"\ud800":null}""", null, "half of a character")]
-    [InlineData("""{"id":"\udc00\ud800"}""", "id", "half of a character")]
-    [InlineData("""{"prompt":"a","input_reference":{"image_url":"\ud83d"}}""", "input_reference", "data URL")]
-    [InlineData("""{"prompt":"a","extra_params":"{\"negative_prompt\":\"\\ud83d\"}"}""", "negative_prompt", "half of a character")]
-    [InlineData("""{"prompt":"a","negative_prompt":"b\u0000"}""", "negative_prompt", "NUL character")]
-    [InlineData("""{"prompt":"a","prompt_suffix":"b\u0000"}""", "prompt_suffix", "NUL character")]
-    [InlineData("""{"prompt":"a","prompts":[{"from":1,"prompt":"b\u0000"}]}""", "prompts", "NUL character")]
-    [InlineData("""{"prompt":"a","num_frames":10}""", "num_frames", "10 frames are not 1 more than a multiple of 8")]
-    [InlineData("""{"prompt":"a","seconds":0.0001,"frames_per_unit":1,"history":-1}""", "history", "history")]
-    [InlineData("""{"prompt":"a","size":"100x64"}""", "size", "width 100 is not a multiple of")]
-    [InlineData("""{"prompt":"a","video_steps":[1,2]}""", "video_steps", "video steps has 2 numbers for 3 stages")]
-    [InlineData("""{"prompt":"a","prompts":[{"from":900,"prompt":"b"}]}""", "prompts", "comes too late")]
-    [InlineData("""{"prompt":"a","seconds":1000000000}""", "seconds", "longer than any video")]
-    public async Task A_field_that_cannot_be_taken_is_named(string body, string? field, string words)
+    [InlineData("""{"prompt":NaN}""", "prompt", "value_invalid", "value=such an object")]
+    [InlineData("""{"prompt":["a red ball"]}""", "prompt", "value_invalid", "value=such a list")]
+    [InlineData("""{"prompt":{"text":"a"}}""", "prompt", "value_invalid", "value=such an object")]
+    [InlineData("""{"prompt":true}""", "prompt", "value_invalid", "value=true")]
+    [InlineData("""{"prompt":"a","model":7}""", "model", "value_invalid", "value=a number")]
+    [InlineData("""{"prompt":"a","secnds":"0.4"}""", "secnds", "field_unknown", "field=secnds|nearest=seconds")]
+    [InlineData("""{"prompt":"a","width":128}""", "width", "field_unknown", "nearest=size")]
+    [InlineData("""{"prompt":"a","colour":"red"}""", "colour", "field_unknown", "known~prompt, model, num_frames")]
+    [InlineData("""{"prompt":"a","prompt":"b"}""", "prompt", "body_malformed")]
+    [InlineData("""{"prompt":"a","seed":1,"extra_params":{"seed":1}}""", "seed", "field_twice", "field=seed")]
+    [InlineData("""{"prompt":"a","extra_params":{"sead":1}}""", "sead", "field_unknown", "nearest=seed")]
+    [InlineData("""{"prompt":"a","extra_params":[1]}""", "extra_params", "value_invalid", "value=such a list")]
+    [InlineData("""{"prompt":"a","seconds":true}""", "seconds", "value_invalid", "value=true")]
+    [InlineData("""{"prompt":"a","seconds":"1,5"}""", "seconds", "value_invalid", "value=1,5|advice~write 1.5")]
+    [InlineData("""{"prompt":"a","guidance_scale":"7,5"}""", "guidance_scale", "value_invalid", "value=7,5|advice~write 7.5")]
+    [InlineData("""{"prompt":"a","guidance_scale":NaN}""", "guidance_scale", "value_invalid", "value=such an object")]
+    [InlineData("""{"prompt":"a","guidance_scale":101}""", "guidance_scale", "guidance_beyond_limit", "most=100")]
+    [InlineData("""{"prompt":"a","video_guidance_scale":101}""", "video_guidance_scale", "guidance_beyond_limit", "most=100")]
+    [InlineData("""{"prompt":"a","num_frames":9.5}""", "num_frames", "value_invalid", "value=9.5")]
+    [InlineData("""{"prompt":"a","num_frames":10}""", "num_frames", "frames_not_whole", "frames=10|multiple=8|below=9|above=17")]
+    [InlineData("""{"prompt":"a","seconds":"-1"}""", "seconds", "value_invalid", "value=-1")]
+    [InlineData("""{"prompt":"a","size":"100x128"}""", "size", "size_not_multiple", "side=width|value=100|above=128")]
+    [InlineData("""{"prompt":"a","size":"100x64"}""", "size", "size_not_multiple", "side=width|value=100|above=128")]
+    [InlineData("""{"prompt":"a","steps":[1,2]}""", "steps", "steps_per_stage", "numbers=2|stages=3")]
+    [InlineData("""{"prompt":"a","num_inference_steps":[1,2]}""", "num_inference_steps", "steps_per_stage", "numbers=2|stages=3")]
+    [InlineData("""{"prompt":"a","video_steps":[1,2]}""", "video_steps", "steps_per_stage", "numbers=2|stages=3")]
+    [InlineData("""{"prompt":"a","steps":[[1],2,3]}""", "steps", "value_invalid", "value=such a list")]
+    [InlineData("""{"prompt":"a","steps":201}""", "steps", "steps_beyond_limit", "most=200")]
+    [InlineData("""{"prompt":"a","seed":-2}""", "seed", "value_invalid", "value=-2|advice~-1")]
+    [InlineData("""{"prompt":"a","n":2}""", "n", "count_not_one")]
+    [InlineData("""{"prompt":"a","reuse_prefix":0}""", "reuse_prefix", "value_invalid", "value=0|advice~1 to 1000")]
+    [InlineData("""{"prompt":"a","prompts":[{"from":1,"prompt":"b","until":2}]}""", "prompts", "value_invalid", "advice~from")]
+    [InlineData("""{"prompt":"a","prompts":[null]}""", "prompts", "value_invalid", "value=such a list")]
+    [InlineData("""{"prompt":"a","prompts":[{"from":"1,5","prompt":"b"}]}""", "prompts", "value_invalid", "advice~write 1.5")]
+    [InlineData("""{"prompt":"a","prompts":[{"from":9,"prompt":"b"}]}""", "prompts", "prompt_too_late", "second=9")]
+    [InlineData("""{"prompt":"a","prompts":[{"from":900,"prompt":"b"}]}""", "prompts", "prompt_too_late", "second=900")]
+    [InlineData("""{"prompt":"a","input_reference":7}""", "input_reference", "value_invalid", "value=a number")]
+    [InlineData("""{"prompt":"a","input_reference":{"url":"data:"}}""", "input_reference", "value_invalid", "value=such an object|advice~image_url")]
+    [InlineData("""{"prompt":"a","input_reference":{"file_id":"file-1"}}""", "input_reference", "value_invalid", "value=such an object")]
+    [InlineData("""{"prompt":"a","extra_params":{"input_reference":"data:image/png;base64,AAAA"}}""", "input_reference", "field_misplaced", "within=extra_params")]
+    [InlineData("""{"prompt":"cut \ud83d"}""", "prompt", "body_malformed")]
+    [InlineData("""{"prompt":"a","size":"\ud83d"}""", "size", "body_malformed")]
+    [InlineData("""{"\ud83d":1,"prompt":"a"}""", null, "body_malformed")]
+    [InlineData("""{"\ud800":[],"\ud800":null}""", null, "body_malformed")]
+    [InlineData("""{"id":"\udc00\ud800"}""", "id", "body_malformed")]
+    [InlineData("""{"prompt":"a","input_reference":{"image_url":"\ud83d"}}""", "input_reference", "not_a_data_url")]
+    [InlineData("""{"prompt":"a","extra_params":"{\"negative_prompt\":\"\\ud83d\"}"}""", "negative_prompt", "field_not_json", "field=extra_params")]
+    [InlineData("""{"prompt":"a","negative_prompt":"b\u0000"}""", "negative_prompt", "value_invalid")]
+    [InlineData("""{"prompt":"a","prompt_suffix":"b\u0000"}""", "prompt_suffix", "value_invalid")]
+    [InlineData("""{"prompt":"a","prompts":[{"from":1,"prompt":"b\u0000"}]}""", "prompts", "value_invalid")]
+    [InlineData("""{"prompt":"a","seconds":0.0001,"frames_per_unit":1,"history":-1}""", "history", "value_invalid", "value=-1")]
+    [InlineData("""{"prompt":"a","seconds":1000000000}""", "seconds", "too_many_seconds", "seconds=1000000000")]
+    public async Task A_field_that_cannot_be_taken_is_named(string body, string? field, string reason, string parameters = "")
     {
-        var problem = await RefusedAsync(Encoding.UTF8.GetBytes(body), "/v1/videos");
-
-        Assert.Contains(words, problem.GetProperty("detail").GetString(), StringComparison.Ordinal);
+        using var content = new StringContent(body, Encoding.UTF8, "application/json");
+        var problem = await TestServer.RefusedAsync(await Server.Client.PostAsync("/v1/videos", content, Cancel), HttpStatusCode.BadRequest, reason, parameters);
         Assert.Equal(field, problem.GetProperty("error").GetProperty("param").GetString());
     }
 
@@ -91,6 +89,7 @@ public sealed class RequestTypesTests() : StartedServer(options => options with 
     {
         byte[] cafe = [.. "caf"u8, 0xe9];
         var json = await RefusedAsync([.. "{\"prompt\":\""u8, .. cafe, .. "\"}"u8], "/v1/videos");
+        Assert.Equal("body_malformed", json.GetProperty("error").GetProperty("reason").GetString());
         Assert.Contains("not UTF-8", json.GetProperty("detail").GetString(), StringComparison.Ordinal);
         foreach (var (name, value) in new[] { ("prompt", cafe), ("extra_params", [.. "{\"negative_prompt\":\""u8, .. cafe, .. "\"}"u8]), ("prompt", "a\0b"u8.ToArray()) })
         {
@@ -133,18 +132,17 @@ public sealed class RequestTypesTests() : StartedServer(options => options with 
     }
 
     [Theory]
-    [InlineData("prompt", "prompt", "stands twice")]
-    [InlineData("steps", "steps[]", "stands twice")]
-    [InlineData("extra_params[seed]", "extra_params[seed]", "stands twice")]
-    [InlineData("prompt", "secnds", "the nearest is seconds")]
-    [InlineData("prompt", "video", "unknown field video")]
-    [InlineData("prompt[]", "user", "a text in quotes")]
-    [InlineData("prompt", "seed[][][][][]", "brackets")]
-    public async Task A_form_that_repeats_or_invents_a_field_is_refused(string first, string second, string words)
+    [InlineData("prompt", "prompt", "field_twice", "field=prompt")]
+    [InlineData("steps", "steps[]", "field_twice", "field=steps[]")]
+    [InlineData("extra_params[seed]", "extra_params[seed]", "field_twice", "field=extra_params[seed]")]
+    [InlineData("prompt", "secnds", "field_unknown", "nearest=seconds")]
+    [InlineData("prompt", "video", "field_unknown", "field=video")]
+    [InlineData("prompt[]", "user", "value_invalid", "field=prompt|value=such a list")]
+    [InlineData("prompt", "seed[][][][][]", "field_name_too_deep", "field=seed|most=3")]
+    public async Task A_form_that_repeats_or_invents_a_field_is_refused(string first, string second, string reason, string parameters)
     {
         using var form = new MultipartFormDataContent { { new StringContent("1"), first }, { new StringContent("2"), second } };
-        var problem = await TestServer.ProblemAsync(await Server.Client.PostAsync("/v1/videos", form, Cancel), HttpStatusCode.BadRequest);
-        Assert.Contains(words, problem.GetProperty("detail").GetString(), StringComparison.Ordinal);
+        var problem = await TestServer.RefusedAsync(await Server.Client.PostAsync("/v1/videos", form, Cancel), HttpStatusCode.BadRequest, reason, parameters);
         Assert.NotNull(problem.GetProperty("error").GetProperty("param").GetString());
     }
 
@@ -152,8 +150,8 @@ public sealed class RequestTypesTests() : StartedServer(options => options with 
     public async Task A_remix_takes_a_prompt_and_refuses_what_it_would_pass_over()
     {
         var id = await Server.SubmitAsync(TestServer.Quick);
-        var problem = await RefusedAsync("""{"prompt":"b","seed":3}"""u8.ToArray(), $"/v1/videos/{id}/remix");
-        Assert.Contains("unknown field seed: use prompt", problem.GetProperty("detail").GetString(), StringComparison.Ordinal);
+        using var body = new StringContent("""{"prompt":"b","seed":3}""", Encoding.UTF8, "application/json");
+        await TestServer.RefusedAsync(await Server.Client.PostAsync($"/v1/videos/{id}/remix", body, Cancel), HttpStatusCode.BadRequest, "field_unknown", "field=seed|known~prompt");
     }
 
     [Fact]
@@ -164,8 +162,8 @@ public sealed class RequestTypesTests() : StartedServer(options => options with 
         var again = await TestServer.JsonAsync(await WithAsync(Picture, 1), HttpStatusCode.OK);
 
         Assert.Equal(first.GetProperty("id").GetString(), again.GetProperty("id").GetString());
-        await TestServer.ProblemAsync(await WithAsync(other, 1), HttpStatusCode.UnprocessableEntity);
-        await TestServer.ProblemAsync(await WithAsync(Picture, 2), HttpStatusCode.UnprocessableEntity);
+        await TestServer.RefusedAsync(await WithAsync(other, 1), HttpStatusCode.UnprocessableEntity, "idempotency_key_used");
+        await TestServer.RefusedAsync(await WithAsync(Picture, 2), HttpStatusCode.UnprocessableEntity, "idempotency_key_used");
 
         async Task<HttpResponseMessage> WithAsync(byte[] picture, int seed)
         {
@@ -183,8 +181,7 @@ public sealed class RequestTypesTests() : StartedServer(options => options with 
     {
         var model = await Server.GetAsync("/v1/models/sprites");
         Assert.Equal(("sprites", "model"), (model.GetProperty("id").GetString(), model.GetProperty("object").GetString()));
-        var problem = await TestServer.ProblemAsync(await Server.Client.GetAsync("/v1/models/sora-2", Cancel), HttpStatusCode.NotFound);
-        Assert.Contains("use sprites", problem.GetProperty("detail").GetString(), StringComparison.Ordinal);
+        await TestServer.RefusedAsync(await Server.Client.GetAsync("/v1/models/sora-2", Cancel), HttpStatusCode.NotFound, "model_unknown", "known=sprites");
     }
 
     [Fact]

@@ -22,8 +22,8 @@ public sealed class SafetyTests : IDisposable
     [Fact]
     public async Task A_service_that_others_can_reach_needs_a_key_to_start()
     {
-        var refused = await Assert.ThrowsAsync<ArgumentException>(() => TestServer.StartAsync(options => options with { Host = "0.0.0.0" }, folder.Path));
-        Assert.Contains("keys add", refused.Message, StringComparison.Ordinal);
+        var refused = await Assert.ThrowsAsync<ServiceOptionException>(() => TestServer.StartAsync(options => options with { Host = "0.0.0.0" }, folder.Path));
+        FaultAssert.Is(refused, "host_without_key", ("host", "0.0.0.0"));
 
         new ApiKeys(folder.Path).Add("alice");
         await using var server = await TestServer.StartAsync(options => options with { Host = "0.0.0.0", RunsWorker = false }, folder.Path);
@@ -75,8 +75,8 @@ public sealed class SafetyTests : IDisposable
         var kept = await File.ReadAllTextAsync(folder.File("keys.json"), Cancel);
         Assert.DoesNotContain(key, kept, StringComparison.Ordinal);
         Assert.Equal(("alice", null), (new ApiKeys(folder.Path).NameOf(key), new ApiKeys(folder.Path).NameOf(key + "x")));
-        Assert.Throws<ArgumentException>(() => new ApiKeys(folder.Path).Add("alice"));
-        Assert.Throws<ArgumentException>(() => new ApiKeys(folder.Path).Add("a b"));
+        FaultAssert.Is(Assert.Throws<ServiceOptionException>(() => new ApiKeys(folder.Path).Add("alice")), "key_name_taken", ("name", "alice"));
+        FaultAssert.Is(Assert.Throws<ServiceOptionException>(() => new ApiKeys(folder.Path).Add("a b")), "key_name_invalid", ("name", "a b"));
         Assert.Equal(["alice"], new ApiKeys(folder.Path).Names);
     }
 
@@ -87,12 +87,12 @@ public sealed class SafetyTests : IDisposable
         await using (var server = await TestServer.StartAsync(options => options with { RunsWorker = false }, folder.Path))
         {
             await File.WriteAllTextAsync(folder.File("keys.json"), "{ \"half", Cancel);
-            await TestServer.ProblemAsync(await AsAsync(server, key, "/v1/videos"), HttpStatusCode.ServiceUnavailable);
-            await TestServer.ProblemAsync(await server.Client.GetAsync("/v1/videos", Cancel), HttpStatusCode.ServiceUnavailable);
+            foreach (var answer in (HttpResponseMessage[])[await AsAsync(server, key, "/v1/videos"), await server.Client.GetAsync("/v1/videos", Cancel)])
+                Assert.DoesNotContain(folder.Path, (await TestServer.RefusedAsync(answer, HttpStatusCode.ServiceUnavailable, "keys_unreadable")).GetRawText(), StringComparison.Ordinal);
         }
 
-        var refused = await Assert.ThrowsAsync<KeysException>(() => TestServer.StartAsync(data: folder.Path));
-        Assert.Contains("keys.json is damaged", refused.Message, StringComparison.Ordinal);
+        var refused = await Assert.ThrowsAsync<ServiceException>(() => TestServer.StartAsync(data: folder.Path));
+        FaultAssert.Is(refused, "keys_damaged", ("file", folder.File("keys.json")));
     }
 
     [Fact]
@@ -143,7 +143,7 @@ public sealed class SafetyTests : IDisposable
             () => jobs.WatchAllAsync(owner, Cancel).GetAsyncEnumerator(Cancel).MoveNextAsync().AsTask(),
         })
         {
-            Assert.Equal(JobFault.NoKey, (await Assert.ThrowsAsync<JobException>(call)).Fault);
+            Assert.Equal("key_removed", (await Assert.ThrowsAsync<JobException>(call)).Code);
         }
 
         Assert.NotNull(await store.FindAsync(id, Cancel));
@@ -310,11 +310,11 @@ public sealed class SafetyTests : IDisposable
     [Fact]
     public async Task A_proxy_lets_others_in_and_needs_a_key_to_start()
     {
-        var refused = await Assert.ThrowsAsync<ArgumentException>(() => TestServer.StartAsync(options => options with { Proxies = ["127.0.0.1"] }, folder.Path));
-        Assert.Contains("keys add", refused.Message, StringComparison.Ordinal);
+        var refused = await Assert.ThrowsAsync<ServiceOptionException>(() => TestServer.StartAsync(options => options with { Proxies = ["127.0.0.1"] }, folder.Path));
+        FaultAssert.Is(refused, "proxy_without_key");
         new ApiKeys(folder.Path).Add("alice");
-        refused = await Assert.ThrowsAsync<ArgumentException>(() => TestServer.StartAsync(options => options with { Proxies = ["proxy"] }, folder.Path));
-        Assert.Contains("'proxy' is no address", refused.Message, StringComparison.Ordinal);
+        refused = await Assert.ThrowsAsync<ServiceOptionException>(() => TestServer.StartAsync(options => options with { Proxies = ["proxy"] }, folder.Path));
+        FaultAssert.Is(refused, "proxy_invalid", ("proxy", "proxy"));
     }
 
     [Fact]
@@ -339,11 +339,11 @@ public sealed class SafetyTests : IDisposable
         var first = await one.SubmitAsync(TestServer.Quick);
         await page.SubmitAsync(Owner.Local, new VideoRequest { Prompt = "a red circle" }, cancellationToken: Cancel);
         // What is refused later counts too, and what is deleted does not count less.
-        Assert.Equal(JobFault.Invalid, (await Assert.ThrowsAsync<JobException>(() => page.SubmitAsync(Owner.Local, new VideoRequest { Prompt = "" }, cancellationToken: Cancel))).Fault);
+        FaultAssert.Is(await Assert.ThrowsAsync<JobException>(() => page.SubmitAsync(Owner.Local, new VideoRequest { Prompt = "" }, cancellationToken: Cancel)), "prompt_empty");
         await one.Client.DeleteAsync($"/v1/videos/{first}", Cancel);
 
         var refused = await Assert.ThrowsAsync<JobException>(() => page.SubmitAsync(Owner.Local, new VideoRequest { Prompt = "a red circle" }, cancellationToken: Cancel));
-        Assert.Equal(JobFault.RateLimit, refused.Fault);
+        FaultAssert.Is(refused, "too_many_requests", ("seconds", refused.RetryAfterSeconds));
         Assert.InRange(refused.RetryAfterSeconds!.Value, 1, 60);
         foreach (var path in new[] { "", $"/{first}/remix", "/extensions" })
         {
@@ -400,12 +400,16 @@ public sealed class SafetyTests : IDisposable
         await server.SubmitAsync(TestServer.Quick);
         var document = await server.GetAsync("/openapi/v1.json");
         var paths = document.GetProperty("paths").EnumerateObject().Select(path => path.Name).ToList();
+        var schemas = document.GetProperty("components").GetProperty("schemas");
         foreach (var schema in new[] { "CreateVideo", "ExtendVideo", "VideoObject" })
         {
-            var properties = document.GetProperty("components").GetProperty("schemas").GetProperty(schema).GetProperty("properties");
+            var properties = schemas.GetProperty(schema).GetProperty("properties");
             Assert.All(SettingsTable.All.Where(setting => setting.Field is not null), setting => Assert.True(properties.TryGetProperty(setting.Field!, out _), $"{schema} lacks {setting.Field}"));
         }
 
+        Assert.EndsWith("/ProblemObject", document.GetProperty("paths").GetProperty("/v1/videos").GetProperty("post").GetProperty("responses").GetProperty("400").GetProperty("content")
+            .GetProperty("application/problem+json").GetProperty("schema").GetProperty("$ref").GetString(), StringComparison.Ordinal);
+        Assert.Equal(["message", "type", "code", "param", "reason", "parameters"], schemas.GetProperty("ErrorObject").GetProperty("properties").EnumerateObject().Select(member => member.Name));
         Assert.All((string[])["/v1/videos", "/v1/videos/{id}", "/v1/videos/{id}/content", "/v1/videos/{id}/remix", "/v1/videos/{id}/events", "/v1/videos/{id}/stream", "/v1/models"], path => Assert.Contains(path, paths));
         var figures = await server.Client.GetStringAsync("/metrics", Cancel);
         Assert.Contains("pyramidflow_queue_waiting", figures, StringComparison.Ordinal);

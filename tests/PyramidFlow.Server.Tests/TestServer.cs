@@ -95,6 +95,31 @@ internal sealed class TestServer : IAsyncDisposable
         Assert.Equal("application/problem+json", response.Content.Headers.ContentType?.MediaType);
         Assert.Equal((int)status, problem.GetProperty("status").GetInt32());
         Assert.Equal(problem.GetProperty("detail").GetString(), problem.GetProperty("error").GetProperty("message").GetString());
+        Assert.Matches("^[a-z][a-z0-9_]*$", problem.GetProperty("error").GetProperty("reason").GetString());
+        return problem;
+    }
+
+    /// <summary>The problem that a request is refused with, compared by status, code of the cause and parameters, which its sentence must name.</summary>
+    /// <param name="response">The response.</param>
+    /// <param name="status">Its status.</param>
+    /// <param name="reason">Code of the cause.</param>
+    /// <param name="parameters">Values of parameters, or parts of them: <c>name=value|name~part</c>.</param>
+    public static async Task<JsonElement> RefusedAsync(HttpResponseMessage response, HttpStatusCode status, string reason, string parameters = "")
+    {
+        var problem = await ProblemAsync(response, status);
+        var (error, detail) = (problem.GetProperty("error"), problem.GetProperty("detail").GetString());
+        Assert.Equal((reason, detail), (error.GetProperty("reason").GetString(), detail));
+        foreach (var parameter in parameters.Split('|', StringSplitOptions.RemoveEmptyEntries))
+        {
+            var sign = parameter.IndexOfAny(['=', '~']);
+            var value = error.GetProperty("parameters").GetProperty(parameter[..sign]).ToString();
+            if (parameter[sign] == '=')
+                Assert.Equal(parameter[(sign + 1)..], value);
+            else
+                Assert.Contains(parameter[(sign + 1)..], value, StringComparison.Ordinal);
+            Assert.Contains(value, detail, StringComparison.Ordinal);
+        }
+
         return problem;
     }
 

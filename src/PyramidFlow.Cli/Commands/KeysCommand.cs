@@ -1,5 +1,6 @@
 using System.CommandLine;
 using PyramidFlow.Cli.Terminal;
+using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Storage;
 
 namespace PyramidFlow.Cli.Commands;
@@ -26,9 +27,9 @@ internal static class KeysCommand
                 console.Result(Keys(parsed, data).Add(parsed.GetRequiredValue(name)));
                 return Task.FromResult(ExitCode.Ok);
             }
-            catch (ArgumentException e) when (UserFault.Is(e))
+            catch (ServiceOptionException e)
             {
-                throw CommandFault.ValueInvalid(e);
+                throw CommandFault.ValueRefused(e);
             }
         });
         return command;

@@ -151,14 +151,15 @@ internal static class ServeRun
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(2);
 
     /// <exception cref="UsageException">The address cannot be listened on, or needs a key.</exception>
-    /// <exception cref="CommandException">The port is in use, or the queue cannot be used.</exception>
+    /// <exception cref="CommandException">The port is in use, or the data folder cannot be used.</exception>
+    /// <exception cref="ServiceException">The queue or the keys cannot be used.</exception>
     public static Task<int> ServeAsync(ServerOptions options, CliConsole console, CancellationToken cancellationToken)
     {
         var app = Build(() => VideoServer.Build(options), options);
         return RunAsync(app, options, () => $"listening on {string.Join(", ", app.Urls)}", console, cancellationToken);
     }
 
-    /// <exception cref="CommandException">The queue cannot be used.</exception>
+    /// <exception cref="ServiceException">The queue cannot be used.</exception>
     public static Task<int> WorkAsync(ServerOptions options, CliConsole console, CancellationToken cancellationToken) =>
         RunAsync(Build(() => VideoWorkers.Build(options), options), options, () => "waiting for videos to make", console, cancellationToken);
 
@@ -168,9 +169,9 @@ internal static class ServeRun
         {
             return build();
         }
-        catch (ArgumentException e) when (UserFault.Is(e))
+        catch (ServiceOptionException e)
         {
-            throw CommandFault.ValueInvalid(e);
+            throw CommandFault.ValueRefused(e);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -32,6 +32,10 @@ internal static class CommandFault
     /// <summary>A value that a library refuses with a sentence of its own.</summary>
     public static UsageException ValueInvalid(Exception cause) => new("value_invalid", Faults.Sentence(cause), cause);
 
+    /// <summary>A value that an area refuses with an error of its own, whose code and parameters stay.</summary>
+    public static UsageException ValueRefused(PyramidFlowException cause) =>
+        new(cause.Code, cause.Message, cause, [.. cause.Parameters.Select(parameter => (parameter.Key, parameter.Value))]);
+
     public static UsageException ParallelInvalid(string text, Exception cause) => new("parallel_invalid", $"--parallel {text}: {cause.Message}", cause, ("value", text));
 
     public static UsageException ParallelAlone(string ways, int processes) =>

@@ -2,7 +2,7 @@ namespace PyramidFlow.Server.Domain;
 
 /// <summary>
 /// The operations of REST and the page on videos. Every call names the owner who asks: videos of other owners are not
-/// found, and an owner whose key was removed is refused (<see cref="JobFault.NoKey"/>). Faults are <see
+/// found, and an owner whose key was removed is refused (<see cref="JobFaultKind.NoKey"/>). Faults are <see
 /// cref="JobException"/> with a sentence for the user.
 /// </summary>
 internal interface IVideoJobs
@@ -66,10 +66,14 @@ internal interface IVideoJobs
 internal sealed record JobChange(string Id, VideoJob? Job);
 
 /// <summary>The videos to list.</summary>
-/// <param name="Limit">Maximum number, 1 to 100.</param>
+/// <param name="Limit">Maximum number, 1 to <see cref="Most"/>.</param>
 /// <param name="After">Id after which the list continues; null starts at the beginning.</param>
 /// <param name="OldestFirst">Whether the oldest come first instead of the newest.</param>
-internal sealed record VideoQuery(int Limit = 20, string? After = null, bool OldestFirst = false);
+internal sealed record VideoQuery(int Limit = 20, string? After = null, bool OldestFirst = false)
+{
+    /// <summary>The greatest limit.</summary>
+    public const int Most = 100;
+}
 
 /// <summary>A page of a list of videos.</summary>
 /// <param name="Jobs">The videos, in the requested order.</param>

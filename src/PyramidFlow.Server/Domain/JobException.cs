@@ -1,98 +1,115 @@
-using PyramidFlow.Media;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Server.Domain;
 
-/// <summary>Kinds of faults that users can meet.</summary>
-internal enum JobFault
+/// <summary>Kinds of refused requests. REST answers each kind with one HTTP status and names it in <c>error.code</c>, in snake case.</summary>
+internal enum JobFaultKind
 {
     /// <summary>A value is invalid.</summary>
     Invalid,
 
-    /// <summary>The owner has no such video.</summary>
+    /// <summary>The request or its body is not well-formed.</summary>
+    Malformed,
+
+    /// <summary>A request needs a key, or the key of the owner was removed.</summary>
+    NoKey,
+
+    /// <summary>The request came from a page of another site.</summary>
+    WrongOrigin,
+
+    /// <summary>The owner has no such video, or there is nothing at this address.</summary>
     NotFound,
+
+    /// <summary>The address does not know the method.</summary>
+    MethodNotAllowed,
+
+    /// <summary>The request came too slowly.</summary>
+    TooSlow,
 
     /// <summary>The video is not in the required state.</summary>
     NotReady,
 
-    /// <summary>An upload is larger than allowed.</summary>
+    /// <summary>A request or an upload is larger than allowed.</summary>
     TooLarge,
 
-    /// <summary>The format of an upload is not supported.</summary>
+    /// <summary>The format of a request or an upload is not supported.</summary>
     Unsupported,
 
-    /// <summary>The owner has the maximum number of active videos.</summary>
-    TooMany,
+    /// <summary>The range asked for lies beyond the end of a file.</summary>
+    Range,
 
-    /// <summary>The owner has made the maximum number of requests in a minute.</summary>
-    RateLimit,
-
-    /// <summary>The key of the owner was removed.</summary>
-    NoKey,
+    /// <summary>The service does not answer to the host name of the request.</summary>
+    WrongHost,
 
     /// <summary>An idempotency key was used for another request.</summary>
     Conflict,
 
-    /// <summary>Disk or database is not available at the moment.</summary>
+    /// <summary>The owner has the maximum number of active videos.</summary>
+    TooMany,
+
+    /// <summary>The maximum number of requests in a minute is reached.</summary>
+    RateLimit,
+
+    /// <summary>The framework refused the request for a reason of its own.</summary>
+    Refused,
+
+    /// <summary>The program has a fault.</summary>
+    Internal,
+
+    /// <summary>The service cannot answer at the moment.</summary>
     Unavailable,
+
+    /// <summary>The disk is full or cannot be written.</summary>
+    Storage,
 }
 
-/// <summary>A request that cannot be fulfilled; the message is one sentence for the user that names a fix.</summary>
-internal sealed class JobException : Exception
+/// <summary>A request that cannot be fulfilled, by REST or the page.</summary>
+internal sealed class JobException : PyramidFlowException
 {
-    /// <summary>Creates an exception with one sentence for the user.</summary>
-    /// <param name="fault">Kind of the fault.</param>
-    /// <param name="message">The sentence.</param>
-    /// <param name="inner">The cause.</param>
-    public JobException(JobFault fault, string message, Exception? inner = null)
-        : base(message, inner) => Fault = fault;
+    /// <summary>Creates the error.</summary>
+    /// <param name="kind">Kind of the refusal.</param>
+    /// <param name="code">Stable name of the cause, such as <c>video_unknown</c>; that of the inner exception where that is the cause.</param>
+    /// <param name="message">One sentence for the user.</param>
+    /// <param name="inner">The cause, or null.</param>
+    /// <param name="parameters">The values that the sentence is about. Clients see them: no paths of this machine, no secrets.</param>
+    internal JobException(JobFaultKind kind, string code, string message, Exception? inner = null, params ReadOnlySpan<(string Name, object? Value)> parameters)
+        : base(code, message, inner, parameters) => Kind = kind;
 
-    /// <summary>Kind of the fault.</summary>
-    public JobFault Fault { get; }
+    /// <summary>Kind of the refusal.</summary>
+    public JobFaultKind Kind { get; }
 
-    /// <summary>The REST parameter at fault; null when there is none.</summary>
-    public string? Parameter { get; init; }
+    /// <summary>Field, query parameter or header at fault, by its name in REST; null when there is none.</summary>
+    public string? Field { get; init; }
 
     /// <summary>Seconds after which a retry may succeed; null when unknown.</summary>
     public int? RetryAfterSeconds { get; init; }
+
+    /// <summary>The HTTP status where the framework has chosen it; null where it follows from the kind.</summary>
+    public int? HttpStatus { get; init; }
 }
 
-/// <summary>Maps exceptions of a job to the error that its owner sees, and to whether a retry may help.</summary>
-internal static class JobFaults
+/// <summary>The service, its queue or its keys cannot be used: a folder, a database or a file is at fault.</summary>
+public sealed class ServiceException : PyramidFlowException
 {
-    public static (VideoError Error, bool Retry) ToError(Exception fault) => fault switch
+    /// <summary>Creates the error.</summary>
+    internal ServiceException(string code, string message, Exception? inner, params ReadOnlySpan<(string Name, object? Value)> parameters)
+        : base(code, message, inner, parameters)
     {
-        ArgumentException argument when UserFault.Is(argument) => (new(VideoError.Invalid, Sentence(fault)), false),
-        JobException or RequestException => (new(VideoError.Invalid, fault.Message), false),
-        NonFiniteException or CheckpointException { Code: CheckpointFault.WeightNotFiniteCode } =>
-            (new(VideoError.Internal, "the model gave numbers of which no picture can be made; whoever runs this service finds more in its log"), false),
-        // A folder that was unavailable for a moment may be back at the next attempt.
-        CheckpointException => (new(VideoError.Internal, "the model cannot be loaded: its files are damaged or incomplete; whoever runs this service finds more in its log"), true),
-        // Users must not see paths of this machine; the log has them.
-        MediaException or IOException or UnauthorizedAccessException => (new(VideoError.Storage, "the video could not be encoded or written: the disk may be full"), true),
-        _ => (new(VideoError.Internal, "the video could not be made because of a fault in this program; whoever runs this service finds more in its log"), true),
-    };
-
-    /// <summary>Formats a message as a sentence with a capital letter and a full stop.</summary>
-    public static string FullSentence(string message)
-    {
-        message = message.Trim();
-        if (message.Length == 0)
-            return message;
-        var end = message[^1] is '.' or '!' or '?' ? "" : ".";
-        return char.ToUpperInvariant(message[0]) + message[1..] + end;
     }
+}
 
-    /// <summary>Returns the first line of an exception's message, without additions of the runtime.</summary>
-    public static string Sentence(Exception fault)
+/// <summary>An option of the service, or the name of a key, is impossible.</summary>
+public sealed class ServiceOptionException : PyramidFlowException
+{
+    /// <summary>Creates the error.</summary>
+    internal ServiceOptionException(string code, string message, params ReadOnlySpan<(string Name, object? Value)> parameters)
+        : base(code, message, null, parameters)
     {
-        var message = fault is ArgumentException { ParamName: { } parameter } ? fault.Message.Replace($" (Parameter '{parameter}')", "", StringComparison.Ordinal) : fault.Message;
-        return message.Split('\n', 2)[0].Trim();
     }
 }
 
 /// <summary>The reason for a failed video.</summary>
-/// <param name="Code">Code for programs, such as <see cref="Cancelled"/>.</param>
+/// <param name="Code">Kind of the failure, such as cancelled or storage.</param>
 /// <param name="Message">One sentence for people.</param>
 internal sealed record VideoError(string Code, string Message)
 {
@@ -113,4 +130,7 @@ internal sealed record VideoError(string Code, string Message)
 
     /// <summary>Any other fault of the service.</summary>
     public const string Internal = "generation_failed";
+
+    /// <summary>Stable name of the cause, such as size_not_multiple; null where the cause has none.</summary>
+    public string? Reason { get; init; }
 }

@@ -77,7 +77,7 @@ internal static class Access
             }
 
             context.Response.Headers.WWWAuthenticate = "Bearer";
-            await Problems.WriteAsync(context, ProblemObject.Create(401, "this service needs an API key: send it as 'Authorization: Bearer KEY'", "no_key")).ConfigureAwait(false);
+            await Problems.WriteAsync(context, ServiceFault.KeyMissing()).ConfigureAwait(false);
         });
     }
 

@@ -190,8 +190,7 @@ internal static class RateLimits
         limiter.OnRejected = async (rejected, _) =>
         {
             var seconds = rejected.Lease.TryGetMetadata(MetadataName.RetryAfter, out var wait) ? (int)Math.Ceiling(wait.TotalSeconds) : 60;
-            var problem = ProblemObject.Create(429, $"too many requests in one minute: try again in {seconds} seconds", "rate_limit") with { RetryAfterSeconds = seconds };
-            await Problems.WriteAsync(rejected.HttpContext, problem).ConfigureAwait(false);
+            await Problems.WriteAsync(rejected.HttpContext, ServiceFault.TooManySignIns(seconds)).ConfigureAwait(false);
         };
     });
 

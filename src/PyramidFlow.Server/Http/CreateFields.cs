@@ -17,7 +17,7 @@ internal static class CreateFields
     public static VideoRequest Read(RequestFields fields, VideoInputKind? upload, IReadOnlyList<VideoModel> models, string? model = null)
     {
         if (fields.Whole("n") is not (null or 1))
-            throw new JobException(JobFault.Invalid, "n is 1: a request asks for one video, so send one for each") { Parameter = "n" };
+            throw ServiceFault.CountNotOne();
         var request = new VideoRequest { Model = fields.Text("model"), Input = Input(fields, upload) };
         foreach (var setting in SettingsTable.All.Where(setting => setting.Field is not null))
             request = fields.Read(setting.Field!, setting, request);
@@ -51,7 +51,7 @@ internal static class CreateFields
     {
         var (extends, begins) = (fields.Text("extend_video_id"), fields.Text("last_frame_of_video_id"));
         if (new[] { upload is not null, extends is not null, begins is not null }.Count(given => given) > 1)
-            throw new JobException(JobFault.Invalid, "input_reference, extend_video_id and last_frame_of_video_id exclude each other: give one of them") { Parameter = "input_reference" };
+            throw ServiceFault.TwoInputs();
         return extends is not null ? new VideoInput(VideoInputKind.Video, extends)
             : begins is not null ? new VideoInput(VideoInputKind.Image, begins)
             : upload is { } kind ? new VideoInput(kind) : null;

@@ -117,7 +117,7 @@ internal static class LiveStream
         catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
         {
             if (!context.Response.HasStarted)
-                throw new JobException(JobFault.Unavailable, "this service is being stopped: ask again in a moment", e);
+                throw ServiceFault.Stopping(e);
             // Aborted, so that no client takes a part for the whole video.
             context.Abort();
         }

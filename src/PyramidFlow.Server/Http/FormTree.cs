@@ -68,7 +68,6 @@ internal sealed class FormTree
         if (field.Length == name.Length)
             return [name];
         string[] path = [field, .. name[(field.Length + 1)..^1].Split("][")];
-        return path.Length <= Deepest ? path
-            : throw new JobException(JobFault.Invalid, $"the name of the field {field} has more than {Deepest - 1} brackets: no field has") { Parameter = field };
+        return path.Length <= Deepest ? path : throw ServiceFault.FieldNameTooDeep(field, Deepest - 1);
     }
 }

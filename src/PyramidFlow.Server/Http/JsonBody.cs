@@ -100,7 +100,7 @@ internal sealed class JsonBody(Stream body, int most)
         {
             case (byte)'{' or (byte)'[':
                 if (++depth > Deepest)
-                    throw new JobException(JobFault.Invalid, $"the body is nested deeper than {Deepest} times: no request is");
+                    throw ServiceFault.BodyTooDeep(Deepest);
                 (isObject[depth], wantsKey[depth], keys[depth]) = (letter == '{', letter == '{', null);
                 break;
             case (byte)'}' or (byte)']':
@@ -120,7 +120,7 @@ internal sealed class JsonBody(Stream body, int most)
     private void Keep(ReadOnlySpan<byte> bytes)
     {
         if (kept.Length + bytes.Length > most)
-            throw new JobException(JobFault.TooLarge, $"the fields of the body are longer than {most >> 10} KiB together: shorten them");
+            throw ServiceFault.BodyTooLarge(most);
         kept.Write(bytes);
     }
 
@@ -174,7 +174,7 @@ internal sealed class JsonBody(Stream body, int most)
             var there = owner.buffer.AsSpan(owner.next, Math.Min(owner.end - owner.next, target.Length));
             there = there.IndexOfAny((byte)'"', (byte)'\\') is >= 0 and var special ? there[..special] : there;
             if (there.IndexOfAnyInRange((byte)0, (byte)31) >= 0)
-                throw Wrong("it holds a line break or another control character");
+                throw ServiceFault.ReferenceDamaged(ServiceFault.ControlCharacter);
             there.CopyTo(target);
             owner.next += there.Length;
             return there.Length;
@@ -184,12 +184,20 @@ internal sealed class JsonBody(Stream body, int most)
         {
             var letter = await NextAsync(cancellationToken).ConfigureAwait(false);
             if (letter != 'u')
-                return letter switch { (byte)'"' or (byte)'\\' or (byte)'/' => letter, (byte)'b' or (byte)'f' or (byte)'n' or (byte)'r' or (byte)'t' => (byte)' ', _ => throw Wrong("it has a backslash before what needs none") };
+            {
+                return letter switch
+                {
+                    (byte)'"' or (byte)'\\' or (byte)'/' => letter,
+                    (byte)'b' or (byte)'f' or (byte)'n' or (byte)'r' or (byte)'t' => (byte)' ',
+                    _ => throw ServiceFault.ReferenceDamaged(ServiceFault.NeedlessBackslash),
+                };
+            }
+
             var code = 0;
             for (var i = 0; i < 4; i++)
             {
                 var digit = (char)await NextAsync(cancellationToken).ConfigureAwait(false);
-                code = (code << 4) | (char.IsAsciiHexDigit(digit) ? Convert.ToInt32(digit.ToString(), 16) : throw Wrong("it has a \\u without four digits"));
+                code = (code << 4) | (char.IsAsciiHexDigit(digit) ? Convert.ToInt32(digit.ToString(), 16) : throw ServiceFault.ReferenceDamaged(ServiceFault.DigitsMissing));
             }
 
             return code < 128 ? (byte)code : (byte)'?';
@@ -204,9 +212,7 @@ internal sealed class JsonBody(Stream body, int most)
         private async ValueTask NeedAsync(CancellationToken cancellationToken)
         {
             if (owner.next == owner.end && !await owner.FillAsync(cancellationToken).ConfigureAwait(false))
-                throw Wrong("it ends too early");
+                throw ServiceFault.ReferenceDamaged(ServiceFault.EndsTooEarly);
         }
-
-        private static JobException Wrong(string what) => new(JobFault.Invalid, $"the body is not JSON: the text at {Reference} is damaged, {what}") { Parameter = Reference };
     }
 }

@@ -78,8 +78,6 @@ internal sealed class KnownFields
         var shown = StrictText.OneLine(name, LongestName);
         var other = Other.GetValueOrDefault(name) ?? SettingsTable.Find(name)?.Field;
         var meant = other is not null && Has(other) ? other : name.Length > LongestName ? null : NearestName.FindTypo(name, kinds.Keys);
-        return new JobException(JobFault.Invalid, meant is null
-            ? $"unknown field {shown}: use {string.Join(", ", kinds.Keys)}"
-            : $"unknown field {shown}, the nearest is {meant}") { Parameter = shown };
+        return ServiceFault.FieldUnknown(shown, meant, kinds.Keys);
     }
 }

@@ -1,5 +1,6 @@
 using System.Net;
 using Microsoft.AspNetCore.HttpOverrides;
+using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Storage;
 
 namespace PyramidFlow.Server.Http;
@@ -11,17 +12,15 @@ namespace PyramidFlow.Server.Http;
 internal sealed record ListenRules(string Host, IReadOnlyList<string> AllowedHosts, IReadOnlyList<string> Proxies)
 {
     /// <summary>Returns the address to listen on.</summary>
-    /// <exception cref="ArgumentException">The host is no address, or is reachable from other machines while there are no keys.</exception>
+    /// <exception cref="ServiceOptionException">The host is no address, or is reachable from other machines while there are no keys.</exception>
     public IPAddress Check(ApiKeys keys)
     {
-        var address = Parse(Host)
-            ?? throw new ArgumentException($"'{Host}' is no address to listen on: use 127.0.0.1, 0.0.0.0 or an address of this machine");
+        var address = Parse(Host) ?? throw ServiceFault.HostInvalid(Host);
         if (keys.InUse)
             return address;
         if (!IPAddress.IsLoopback(address))
-            throw new ArgumentException($"{Host} can be reached from other machines, and there is no API key yet: make one with 'pyramidflow keys add NAME', or listen on 127.0.0.1");
-        return Proxies.Count == 0 ? address
-            : throw new ArgumentException("a proxy lets other machines in, and there is no API key yet: make one with 'pyramidflow keys add NAME', or leave out --proxy");
+            throw ServiceFault.HostWithoutKey(Host);
+        return Proxies.Count == 0 ? address : throw ServiceFault.ProxyWithoutKey();
     }
 
     /// <summary>Whether the service is reachable from this machine only.</summary>
@@ -44,11 +43,11 @@ internal sealed class OriginCheck(RequestDelegate next, ListenRules rules)
     {
         var request = context.Request;
         if (!IsOurs(request.Host))
-            return Problems.WriteAsync(context, ProblemObject.Create(421, $"this service does not answer to the name '{request.Host.Host}': use localhost, or start it with --allow-host {request.Host.Host}", "wrong_host"));
+            return Problems.WriteAsync(context, ServiceFault.HostUnknown(request.Host.Host));
         var reads = HttpMethods.IsGet(request.Method) || HttpMethods.IsHead(request.Method) || HttpMethods.IsOptions(request.Method);
         var opensSocket = request.Headers.Upgrade.Count > 0 || HttpMethods.IsConnect(request.Method);
         if ((!reads || opensSocket) && !IsFromHere(request))
-            return Problems.WriteAsync(context, ProblemObject.Create(403, "a page of another site may not use this service: open the address of this service itself, and try again there", "wrong_origin"));
+            return Problems.WriteAsync(context, ServiceFault.OriginForeign());
         return next(context);
     }
 
@@ -83,7 +82,7 @@ internal sealed class OriginCheck(RequestDelegate next, ListenRules rules)
 /// </summary>
 internal static class TrustedProxies
 {
-    /// <exception cref="ArgumentException">An entry is neither an address nor a network.</exception>
+    /// <exception cref="ServiceOptionException">An entry is neither an address nor a network.</exception>
     public static IServiceCollection AddProxies(this IServiceCollection services, IReadOnlyList<string> proxies)
     {
         var networks = proxies.Select(Network).ToList();
@@ -102,7 +101,7 @@ internal static class TrustedProxies
 
     private static System.Net.IPNetwork Network(string text) => System.Net.IPNetwork.TryParse(text, out var network) ? network
         : IPAddress.TryParse(text, out var address) ? new System.Net.IPNetwork(address, address.GetAddressBytes().Length * 8)
-        : throw new ArgumentException($"'{text}' is no address of a proxy: use one such as 127.0.0.1, or a network such as 10.0.0.0/8");
+        : throw ServiceFault.ProxyInvalid(text);
 }
 
 /// <summary>Security headers of every response: nothing is loaded from elsewhere, framed, or interpreted as another type.</summary>

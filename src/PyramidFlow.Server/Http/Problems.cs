@@ -1,18 +1,19 @@
 using System.Data.Common;
+using System.Globalization;
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
 using PyramidFlow.Server.Domain;
-using PyramidFlow.Server.Storage;
+using PyramidFlow.Torch;
 
 namespace PyramidFlow.Server.Http;
 
 /// <summary>Converts exceptions to problem details; only unexpected ones are logged as errors.</summary>
 internal sealed partial class Problems(RequestDelegate next, ILogger<Problems> log)
 {
-    private const int SqliteFull = 13;
-    private const string DiskFull = "nothing can be written here: the disk of this service may be full";
+    private const int SqliteFull = 13, UsualRetrySeconds = 5;
 
     public async Task InvokeAsync(HttpContext context)
     {
@@ -22,7 +23,7 @@ internal sealed partial class Problems(RequestDelegate next, ILogger<Problems> l
             // Some refusals of the framework have no body; the one of a range keeps the content type of the file.
             var response = context.Response;
             if (!response.HasStarted && response.StatusCode >= 400 && response.ContentLength is null or 0 && (response.ContentType is null || response.StatusCode == 416))
-                await WriteAsync(context, ForStatus(response.StatusCode)).ConfigureAwait(false);
+                await WriteAsync(context, OfStatus(response.StatusCode)).ConfigureAwait(false);
         }
         catch (Exception e) when (context.RequestAborted.IsCancellationRequested)
         {
@@ -30,24 +31,25 @@ internal sealed partial class Problems(RequestDelegate next, ILogger<Problems> l
         }
         catch (Exception e)
         {
-            var problem = For(e);
-            if (problem.Status == 500)
+            var fault = Of(e);
+            if (fault.Kind == JobFaultKind.Internal)
                 LogUnexpected(log, e, context.Request.Method, context.Request.Path);
-            else if (problem.Status > 500)
-                LogUnavailable(log, context.Request.Path, e.Message);
+            else if (fault.Kind is JobFaultKind.Unavailable or JobFaultKind.Storage)
+                LogUnavailable(log, context.Request.Path, (fault.InnerException as PyramidFlowException ?? e).Message);
             if (context.Response.HasStarted)
                 context.Abort();
             else
-                await WriteAsync(context, problem).ConfigureAwait(false);
+                await WriteAsync(context, fault).ConfigureAwait(false);
         }
     }
 
-    /// <summary>Writes a problem as the response; a browser that accepts HTML gets a page.</summary>
-    public static async Task WriteAsync(HttpContext context, ProblemObject problem)
+    /// <summary>Writes an error as the response; a browser that accepts HTML gets a page.</summary>
+    public static async Task WriteAsync(HttpContext context, JobException fault)
     {
+        var problem = ProblemObject.Of(fault);
         context.Response.StatusCode = problem.Status;
-        if (problem.RetryAfterSeconds is { } seconds)
-            context.Response.Headers.RetryAfter = seconds.ToString(System.Globalization.CultureInfo.InvariantCulture);
+        if ((fault.RetryAfterSeconds ?? (fault.Kind is JobFaultKind.TooMany or JobFaultKind.Unavailable ? UsualRetrySeconds : null)) is { } seconds)
+            context.Response.Headers.RetryAfter = seconds.ToString(CultureInfo.InvariantCulture);
         context.Response.ContentLength = null;
         if (ProblemPage.IsFor(context.Request))
         {
@@ -60,41 +62,28 @@ internal sealed partial class Problems(RequestDelegate next, ILogger<Problems> l
         await JsonSerializer.SerializeAsync(context.Response.Body, problem, RestJson.Default.ProblemObject, context.RequestAborted).ConfigureAwait(false);
     }
 
-    private static ProblemObject For(Exception e) => e switch
+    private static JobException Of(Exception e) => e switch
     {
-        JobException job => ProblemObject.Create(Status(job.Fault), job.Message, JsonNamingPolicy.SnakeCaseLower.ConvertName(job.Fault.ToString()), job.Parameter)
-            with { RetryAfterSeconds = job.RetryAfterSeconds ?? (job.Fault is JobFault.TooMany or JobFault.Unavailable ? 5 : null) },
-        KeysException => ProblemObject.Create(503, "the keys of this service cannot be read; whoever runs it finds more in its log", "unavailable"),
-        BadHttpRequestException { StatusCode: 413 } => ProblemObject.Create(413, "the request is larger than this service takes: send a smaller picture or video", "too_large"),
-        BadHttpRequestException { StatusCode: 408 } => ProblemObject.Create(408, "the request came too slowly: send it again", "too_slow"),
-        BadHttpRequestException bad => ProblemObject.Create(bad.StatusCode, "the request is not well-formed HTTP, or ended before it was whole", "malformed"),
-        InvalidDataException or JsonException => ProblemObject.Create(400, "the body of the request is damaged or cut short", "malformed"),
-        Microsoft.Data.Sqlite.SqliteException { SqliteErrorCode: SqliteFull } => ProblemObject.Create(507, DiskFull, "storage"),
-        DbException or TimeoutException => ProblemObject.Create(503, "the queue cannot be reached just now: try again in a moment", "unavailable") with { RetryAfterSeconds = 5 },
-        IOException or UnauthorizedAccessException or Media.MediaException => ProblemObject.Create(507, DiskFull, "storage"),
-        _ => ProblemObject.Create(500, "this program failed at the request; whoever runs it finds more in its log", "internal"),
+        JobException fault => fault,
+        RequestException fault => ServiceFault.Request(fault, null),
+        ServiceException { Code: ServiceFault.KeysDamagedCode } fault => ServiceFault.KeysUnreadable(fault),
+        BadHttpRequestException { StatusCode: 413 } => ServiceFault.RequestTooLarge(e),
+        BadHttpRequestException { StatusCode: 408 } => ServiceFault.RequestTooSlow(e),
+        BadHttpRequestException bad => ServiceFault.HttpMalformed(bad.StatusCode, e),
+        InvalidDataException or JsonException => ServiceFault.BodyDamaged(e),
+        Microsoft.Data.Sqlite.SqliteException { SqliteErrorCode: SqliteFull } => ServiceFault.Storage(e),
+        DbException or TimeoutException => ServiceFault.QueueUnavailable(e),
+        IOException or UnauthorizedAccessException or Media.MediaException => ServiceFault.Storage(e),
+        _ => ServiceFault.ProgramFailed(e),
     };
 
-    private static int Status(JobFault fault) => fault switch
+    private static JobException OfStatus(int status) => status switch
     {
-        JobFault.Invalid => 400,
-        JobFault.NoKey => 401,
-        JobFault.NotFound => 404,
-        JobFault.NotReady => 409,
-        JobFault.TooLarge => 413,
-        JobFault.Unsupported => 415,
-        JobFault.TooMany or JobFault.RateLimit => 429,
-        JobFault.Conflict => 422,
-        _ => 503,
-    };
-
-    private static ProblemObject ForStatus(int status) => status switch
-    {
-        404 => ProblemObject.Create(404, "there is nothing at this address: /openapi/v1.json lists what there is", "not_found"),
-        405 => ProblemObject.Create(405, "this address does not know this method: /openapi/v1.json lists what there is", "method_not_allowed"),
-        415 => ProblemObject.Create(415, "send the request as application/json or multipart/form-data", "unsupported"),
-        416 => ProblemObject.Create(416, "the range asked for lies beyond the end of the file", "range"),
-        _ => ProblemObject.Create(status, "the request was refused", "refused"),
+        404 => ServiceFault.AddressUnknown(),
+        405 => ServiceFault.MethodUnknown(),
+        415 => ServiceFault.MediaTypeUnsupported(),
+        416 => ServiceFault.RangeBeyondEnd(),
+        _ => ServiceFault.Refused(status),
     };
 
     [LoggerMessage(Level = LogLevel.Debug, Message = "{Path}: the client went away ({Fault})")]
@@ -110,22 +99,79 @@ internal sealed partial class Problems(RequestDelegate next, ILogger<Problems> l
 /// <summary>The reason of a refusal: problem details of RFC 9457, repeated in the form that OpenAI's clients read.</summary>
 /// <param name="Title">The kind of fault in a few words.</param>
 /// <param name="Status">The HTTP status.</param>
-/// <param name="Detail">One sentence for people, with the fix.</param>
+/// <param name="Detail">One sentence for people, with the fix; its words may change.</param>
 /// <param name="Error">The part that OpenAI's clients read.</param>
-internal sealed record ProblemObject(string Title, int Status, string Detail, ProblemObject.ErrorObject Error)
+internal sealed record ProblemObject(string Title, int Status, string Detail, ErrorObject Error)
 {
     public const string ContentType = "application/problem+json";
 
     public string Type { get; } = "about:blank";
 
-    [JsonIgnore]
-    public int? RetryAfterSeconds { get; init; }
+    public static ProblemObject Of(JobException fault)
+    {
+        var status = fault.HttpStatus ?? StatusOf(fault.Kind);
+        return new ProblemObject(Microsoft.AspNetCore.WebUtilities.ReasonPhrases.GetReasonPhrase(status), status, fault.Message, ErrorObject.Of(fault, status));
+    }
 
-    public static ProblemObject Create(int status, string detail, string code, string? parameter = null) => new(
-        Microsoft.AspNetCore.WebUtilities.ReasonPhrases.GetReasonPhrase(status), status, detail,
-        new ErrorObject(detail, status < 500 ? "invalid_request_error" : "server_error", code, parameter));
+    private static int StatusOf(JobFaultKind kind) => kind switch
+    {
+        JobFaultKind.Invalid or JobFaultKind.Malformed or JobFaultKind.Refused => 400,
+        JobFaultKind.NoKey => 401,
+        JobFaultKind.WrongOrigin => 403,
+        JobFaultKind.NotFound => 404,
+        JobFaultKind.MethodNotAllowed => 405,
+        JobFaultKind.TooSlow => 408,
+        JobFaultKind.NotReady => 409,
+        JobFaultKind.TooLarge => 413,
+        JobFaultKind.Unsupported => 415,
+        JobFaultKind.Range => 416,
+        JobFaultKind.WrongHost => 421,
+        JobFaultKind.Conflict => 422,
+        JobFaultKind.TooMany or JobFaultKind.RateLimit => 429,
+        JobFaultKind.Internal => 500,
+        JobFaultKind.Storage => 507,
+        _ => 503,
+    };
+}
 
-    internal sealed record ErrorObject(string Message, string Type, string Code, string? Param);
+/// <summary>A refusal as OpenAI's clients read it, with the cause for programs.</summary>
+/// <param name="Message">The sentence of the detail.</param>
+/// <param name="Type">invalid_request_error or server_error.</param>
+/// <param name="Code">Kind of the refusal, such as not_found or invalid.</param>
+/// <param name="Param">Field, query parameter or header at fault, or null.</param>
+/// <param name="Reason">Stable name of the cause, such as video_unknown or size_not_multiple.</param>
+/// <param name="Parameters">The values that the sentence is about, by stable names.</param>
+internal sealed record ErrorObject(string Message, string Type, string Code, string? Param, string Reason, JsonObject Parameters)
+{
+    // The comments above are the descriptions in the OpenAPI document.
+
+    public static ErrorObject Of(JobException fault, int status) => new(fault.Message, status < 500 ? "invalid_request_error" : "server_error",
+        JsonNamingPolicy.SnakeCaseLower.ConvertName(fault.Kind.ToString()), fault.Field, fault.Code,
+        new JsonObject(fault.Parameters.Select(parameter => KeyValuePair.Create(parameter.Key, Json(parameter.Value)))));
+
+    // Numbers stay numbers; JSON has none that are not finite.
+    private static JsonNode? Json(object? value) => value switch
+    {
+        null => null,
+        bool flag => JsonValue.Create(flag),
+        int whole => JsonValue.Create(whole),
+        long whole => JsonValue.Create(whole),
+        double number when double.IsFinite(number) => JsonValue.Create(number),
+        _ => JsonValue.Create(Convert.ToString(value, CultureInfo.InvariantCulture)),
+    };
+}
+
+/// <summary>Adds refusals to the OpenAPI document.</summary>
+internal static class RefusalDescriptions
+{
+    /// <summary>Describes the refusals of an endpoint, or of a group of them.</summary>
+    public static TBuilder Refuses<TBuilder>(this TBuilder endpoint, params ReadOnlySpan<int> statuses)
+        where TBuilder : IEndpointConventionBuilder
+    {
+        foreach (var status in statuses)
+            endpoint.WithMetadata(new ProducesResponseTypeMetadata(status, typeof(ProblemObject), [ProblemObject.ContentType]));
+        return endpoint;
+    }
 }
 
 /// <summary>A refusal as a page, for people who reach it by a form or a link.</summary>
@@ -138,7 +184,7 @@ internal static class ProblemPage
     /// <summary>Renders the page.</summary>
     public static byte[] Render(ProblemObject problem)
     {
-        var (title, detail) = (HtmlEncoder.Default.Encode(problem.Title), HtmlEncoder.Default.Encode(JobFaults.FullSentence(problem.Detail)));
+        var (title, detail) = (HtmlEncoder.Default.Encode(problem.Title), HtmlEncoder.Default.Encode(Sentence.Full(problem.Detail)));
         return Encoding.UTF8.GetBytes(
             $"""
             <!DOCTYPE html>

@@ -49,7 +49,7 @@ internal sealed class RequestFields(KnownFields known)
         }
         catch (FormatException e)
         {
-            throw new JobException(JobFault.Invalid, $"{name} cannot be {(value.ValueKind is JsonValueKind.String or JsonValueKind.Number ? Short(value.ToString()) : Described(value))}: {e.Message}", e) { Parameter = name };
+            throw ServiceFault.ValueInvalid(name, value.ValueKind is JsonValueKind.String or JsonValueKind.Number ? Short(value.ToString()) : Described(value), e.Message, e);
         }
     }
 
@@ -67,19 +67,19 @@ internal sealed class RequestFields(KnownFields known)
     private void Take(JsonElement json, string what)
     {
         if (json.ValueKind != JsonValueKind.Object)
-            throw new JobException(JobFault.Invalid, $"{what} is not a JSON object") { Parameter = known.Has(what) ? what : null };
+            throw ServiceFault.NotObject(what, known.Has(what));
         foreach (var field in json.EnumerateObject())
         {
             CheckKind(field.Name, field.Value, known.KindOf(field.Name));
             if (KnownFields.Further.Contains(what) && (KnownFields.Further.Contains(field.Name) || field.Name == KnownFields.Reference))
-                throw new JobException(JobFault.Invalid, $"{field.Name} belongs into the body itself, not into {what}") { Parameter = field.Name };
+                throw ServiceFault.FieldMisplaced(field.Name, what);
             if (field.Value.ValueKind != JsonValueKind.Null && !values.TryAdd(field.Name, field.Value))
                 throw Twice(field.Name);
         }
     }
 
     /// <summary>The error for a field that stands more than once.</summary>
-    public static JobException Twice(string name) => new(JobFault.Invalid, $"the field {Short(name)} stands twice: leave one out") { Parameter = Short(name) };
+    public static JobException Twice(string name) => ServiceFault.FieldTwice(Short(name));
 
     private static void CheckKind(string name, JsonElement value, FieldKind kind)
     {
@@ -93,7 +93,7 @@ internal sealed class RequestFields(KnownFields known)
             (_, var given) => (given == JsonValueKind.String, "a data URL, or an object with one as image_url"),
         };
         if (!fits)
-            throw new JobException(JobFault.Invalid, $"{name} cannot be {Described(value)}: it is {form}") { Parameter = name };
+            throw ServiceFault.ValueInvalid(name, Described(value), $"it is {form}");
     }
 
     private static bool IsReference(JsonElement value) =>
@@ -112,7 +112,7 @@ internal sealed class RequestFields(KnownFields known)
         }
         catch (MalformedTextException e)
         {
-            throw new JobException(JobFault.Invalid, $"{name} is not JSON: {e.Reason}", e) { Parameter = e.Key ?? name };
+            throw ServiceFault.FieldNotJson(name, e);
         }
     }
 
@@ -124,7 +124,7 @@ internal sealed class RequestFields(KnownFields known)
         where T : struct => Written(name) is not { Length: > 0 } text ? null : parse(text) ?? throw Wrong(name, text, form);
 
     private static JobException Wrong(string name, string text, string form) =>
-        new(JobFault.Invalid, $"{name} cannot be \"{Short(text)}\": {(PlainNumber.Advice(text) is { Length: > 0 } advice ? advice : $"it is {form}")}") { Parameter = name };
+        ServiceFault.ValueInvalid(name, $"\"{Short(text)}\"", PlainNumber.Advice(text) is { Length: > 0 } advice ? advice : $"it is {form}");
 
     private static string Described(JsonElement value) => value.ValueKind switch
     {

@@ -35,7 +35,7 @@ internal sealed class RequestReader(VideoFolder folder, ServerLimits limits)
             else if (MediaTypeHeaderValue.TryParse(request.ContentType, out var type) && type.MediaType.Equals("multipart/form-data", StringComparison.OrdinalIgnoreCase))
                 await FormAsync(request, type, known, fields, upload, cancel).ConfigureAwait(false);
             else
-                throw new JobException(JobFault.Unsupported, "send the request as application/json or multipart/form-data");
+                throw ServiceFault.MediaTypeUnsupported();
             return (fields, upload.Value);
         }
         catch
@@ -57,7 +57,7 @@ internal sealed class RequestReader(VideoFolder folder, ServerLimits limits)
         }
         catch (MalformedTextException e)
         {
-            throw new JobException(JobFault.Invalid, $"the body cannot be read: {Sent(e.Reason)}", e) { Parameter = e.Key };
+            throw ServiceFault.BodyMalformed(e);
         }
     }
 
@@ -67,9 +67,9 @@ internal sealed class RequestReader(VideoFolder folder, ServerLimits limits)
         {
             return await SpooledUpload.ReadAsync(await DataUrl.OpenAsync(text, cancel).ConfigureAwait(false), folder, limits, cancel).ConfigureAwait(false);
         }
-        catch (FormatException)
+        catch (FormatException e)
         {
-            throw Wrong("input_reference is not valid base64");
+            throw ServiceFault.NotBase64(e);
         }
     }
 
@@ -77,25 +77,25 @@ internal sealed class RequestReader(VideoFolder folder, ServerLimits limits)
     {
         var boundary = HeaderUtilities.RemoveQuotes(type.Boundary).Value;
         if (string.IsNullOrEmpty(boundary) || boundary.Length > 200)
-            throw new JobException(JobFault.Invalid, "the form has no boundary: it is not well-formed multipart/form-data");
+            throw ServiceFault.FormWithoutBoundary();
         var (reader, tree) = (new MultipartReader(boundary, request.Body), new FormTree());
         try
         {
             for (var count = 0; await reader.ReadNextSectionAsync(cancel).ConfigureAwait(false) is { } section; count++)
             {
                 if (count == MostFields)
-                    throw new JobException(JobFault.Invalid, $"the form has more than {MostFields} fields");
+                    throw ServiceFault.TooManyFields(MostFields);
                 if (!ContentDispositionHeaderValue.TryParse(section.ContentDisposition, out var disposition) || HeaderUtilities.RemoveQuotes(disposition.Name).Value is not { Length: > 0 } name)
-                    throw new JobException(JobFault.Invalid, "a part of the form has no name: it is not well-formed multipart/form-data");
+                    throw ServiceFault.PartWithoutName();
                 // Before its bytes are read: a field that nobody knows may be large.
                 if (!known.Has(FormTree.FieldOf(name)))
                     throw known.Unknown(FormTree.FieldOf(name));
                 if (name == FileId)
-                    throw Wrong("files are not kept here under ids of their own: send the picture or video itself as input_reference");
+                    throw ServiceFault.FileIdUnsupported();
                 if (name is not (File or Url) && (name != Video || disposition.FileName.Length == 0))
                     tree.Add(name, await TextAsync(section.Body, name, cancel).ConfigureAwait(false));
                 else if (upload.Value is not null)
-                    throw Wrong("the form has more than one file: send one picture or video");
+                    throw ServiceFault.TwoFiles();
                 else
                     upload.Put(await (name == Url ? DataAsync(section.Body, cancel) : SpooledUpload.ReadAsync(section.Body, folder, limits, cancel)).ConfigureAwait(false));
             }
@@ -103,7 +103,7 @@ internal sealed class RequestReader(VideoFolder folder, ServerLimits limits)
         catch (Exception e) when (e is InvalidDataException || (e is IOException && e.Message.StartsWith("Unexpected end of Stream", StringComparison.Ordinal)))
         {
             // A form that is cut short shows as a plain IOException, as a full disk does.
-            throw new JobException(JobFault.Invalid, "the form is damaged or ends too early: it is not well-formed multipart/form-data", e);
+            throw ServiceFault.FormDamaged(e);
         }
 
         fields.Add(tree.ToJson());
@@ -114,21 +114,16 @@ internal sealed class RequestReader(VideoFolder folder, ServerLimits limits)
         var buffer = new byte[FieldBytes + 1];
         var count = await body.ReadAtLeastAsync(buffer, buffer.Length, throwOnEndOfStream: false, cancel).ConfigureAwait(false);
         if (count > FieldBytes)
-            throw new JobException(JobFault.TooLarge, $"the field {name} is longer than {FieldBytes >> 10} KiB") { Parameter = FormTree.FieldOf(name) };
+            throw ServiceFault.FieldTooLong(name, FormTree.FieldOf(name), FieldBytes);
         try
         {
             return StrictText.Decode(buffer.AsSpan(0, count));
         }
         catch (MalformedTextException e)
         {
-            throw new JobException(JobFault.Invalid, $"the field {name} cannot be read: {Sent(e.Message)}", e) { Parameter = FormTree.FieldOf(name) };
+            throw ServiceFault.FieldMalformed(name, FormTree.FieldOf(name), e);
         }
     }
-
-    // The sentences are those about files.
-    private static string Sent(string reason) => reason.Replace("save it as", "send it as", StringComparison.Ordinal);
-
-    private static JobException Wrong(string message) => new(JobFault.Invalid, message) { Parameter = File };
 
     // Holds the upload while what comes after it is read, so that it is removed whatever goes wrong.
     private sealed class Slot

@@ -17,23 +17,23 @@ internal static class VideoEndpoints
 
     public static void MapVideos(this IEndpointRouteBuilder routes)
     {
-        var videos = routes.MapGroup("/v1/videos").WithTags("videos").ProducesProblem(400).ProducesProblem(404);
+        var videos = routes.MapGroup("/v1/videos").WithTags("videos").Refuses(400, 404);
         videos.MapPost("", CreateAsync).WithSummary("Requests a video").Accepts<CreateVideo>("multipart/form-data", "application/json").Produces<VideoObject>()
-            .ProducesProblem(413).ProducesProblem(415).ProducesProblem(429).RefuseTooManyEarly(IdempotencyKey).DisableAntiforgery();
+            .Refuses(413, 415, 429).RefuseTooManyEarly(IdempotencyKey).DisableAntiforgery();
         videos.MapMethods("", Read, ListAsync).WithSummary("Lists videos, the newest first").Produces<ListObject<VideoObject>>();
         videos.MapMethods("/{id}", Read, GetAsync).WithSummary("Returns a video and its state").Produces<VideoObject>();
         videos.MapDelete("/{id}", DeleteAsync).WithSummary("Stops a video within one step, and removes it").Produces<DeletedObject>();
         videos.MapPost("/{id}/cancel", CancelAsync).WithSummary("Stops a video within one step, and keeps it as failed").Produces<VideoObject>();
         videos.MapPost("/{id}/remix", RemixAsync).WithSummary("Remixes a video: another prompt with the same settings").Accepts<RemixVideo>("application/json", "multipart/form-data")
-            .Produces<VideoObject>().ProducesProblem(429).RefuseTooManyEarly(IdempotencyKey).DisableAntiforgery();
+            .Produces<VideoObject>().Refuses(429).RefuseTooManyEarly(IdempotencyKey).DisableAntiforgery();
         videos.MapPost("/extensions", ExtendAsync).WithSummary("Extends a video: {prompt, seconds, video: {id}}, or a file as video").Accepts<ExtendVideo>("multipart/form-data", "application/json")
-            .Produces<VideoObject>().ProducesProblem(429).RefuseTooManyEarly(IdempotencyKey).DisableAntiforgery();
-        videos.MapMethods("/{id}/content", Read, ContentAsync).WithSummary("Returns the video or a picture of it: video, thumbnail, spritesheet, last_frame, input, preview").Produces(200, contentType: "video/mp4").ProducesProblem(409);
+            .Produces<VideoObject>().Refuses(429).RefuseTooManyEarly(IdempotencyKey).DisableAntiforgery();
+        videos.MapMethods("/{id}/content", Read, ContentAsync).WithSummary("Returns the video or a picture of it: video, thumbnail, spritesheet, last_frame, input, preview").Produces(200, contentType: "video/mp4").Refuses(409);
         videos.MapMethods("/{id}/events", Read, EventStream.WriteAsync).WithSummary("Streams progress and previews as server-sent events").Produces(200, contentType: "text/event-stream");
-        videos.MapMethods("/{id}/stream", Read, LiveStream.WriteAsync).WithSummary("Streams the video from its beginning while it is made: fragmented mp4").Produces(200, contentType: "video/mp4").ProducesProblem(409);
+        videos.MapMethods("/{id}/stream", Read, LiveStream.WriteAsync).WithSummary("Streams the video from its beginning while it is made: fragmented mp4").Produces(200, contentType: "video/mp4").Refuses(409);
         routes.MapMethods("/v1/models", Read, (IVideoJobs jobs) => Json(new ListObject<ModelObject>([.. jobs.Models.Select(ModelObject.Of)], false), RestJson.Default.ListObjectModelObject))
             .WithTags("models").WithSummary("Lists the models, the default first").Produces<ListObject<ModelObject>>();
-        routes.MapMethods("/v1/models/{id}", Read, GetModel).WithTags("models").WithSummary("Returns a model").Produces<ModelObject>().ProducesProblem(404);
+        routes.MapMethods("/v1/models/{id}", Read, GetModel).WithTags("models").WithSummary("Returns a model").Produces<ModelObject>().Refuses(404);
     }
 
     private static async Task<IResult> CreateAsync(HttpContext context, IVideoJobs jobs, RequestReader reader, CancellationToken cancellationToken)
@@ -75,12 +75,12 @@ internal static class VideoEndpoints
             if (original is not null)
             {
                 if (request.Input is not null)
-                    throw new JobException(JobFault.Invalid, "the request names a video and something else to begin with: give one of them") { Parameter = "video" };
+                    throw ServiceFault.VideoAndInput();
                 request = CreateFields.Over(request, original) with { Input = new VideoInput(VideoInputKind.Video, id) };
             }
 
             if (request.Input?.Kind != VideoInputKind.Video)
-                throw new JobException(JobFault.Invalid, "there is no video to go on from: send its id as {\"video\": {\"id\": ...}}, or a file as video") { Parameter = "video" };
+                throw ServiceFault.NoVideoToContinue();
             return await SubmitAsync(context, jobs, fields, request, upload?.Upload, cancellationToken).ConfigureAwait(false);
         }
     }
@@ -89,27 +89,27 @@ internal static class VideoEndpoints
     {
         var key = context.Request.Headers[IdempotencyKey].ToString();
         if (key.Length > KeyLength)
-            throw new JobException(JobFault.Invalid, $"the idempotency key is longer than {KeyLength} characters") { Parameter = IdempotencyKey };
+            throw ServiceFault.IdempotencyKeyTooLong(IdempotencyKey, KeyLength);
         try
         {
             var job = await jobs.SubmitAsync(Owner.From(context.User), request, upload, key.Length == 0 ? null : key, cancellationToken).ConfigureAwait(false);
             return Json(VideoObject.Of(job), RestJson.Default.VideoObject);
         }
-        catch (JobException e) when (e.Parameter == "steps" && fields.Has(KnownFields.InferenceSteps) && !fields.Has("steps"))
+        catch (JobException e) when (e.Field == "steps" && fields.Has(KnownFields.InferenceSteps) && !fields.Has("steps"))
         {
             // Both names are one setting; the error must name the one that was sent.
-            throw new JobException(e.Fault, e.Message, e) { Parameter = KnownFields.InferenceSteps };
+            throw ServiceFault.Renamed(e, KnownFields.InferenceSteps);
         }
     }
 
     private static async Task<IResult> ListAsync(HttpContext context, IVideoJobs jobs, CancellationToken cancellationToken, string? limit = null, string? after = null, string? order = null)
     {
         if (limit is not null && !PlainNumber.TryWhole(limit, out _))
-            throw new JobException(JobFault.Invalid, "limit is a whole number, 1 to 100") { Parameter = "limit" };
+            throw ServiceFault.LimitOutOfRange(VideoQuery.Most);
         if (after is not null && !VideoId.IsValid(after))
-            throw new JobException(JobFault.NotFound, "there is no video of the id in 'after'") { Parameter = "after" };
+            throw ServiceFault.VideoAfterUnknown();
         if (order is not (null or "asc" or "desc"))
-            throw new JobException(JobFault.Invalid, "order is asc or desc") { Parameter = "order" };
+            throw ServiceFault.OrderUnknown();
         var list = await jobs.ListAsync(Owner.From(context.User), new VideoQuery(PlainNumber.TryWhole(limit, out var most) ? (int)Math.Clamp(most, 0, 1000) : 20, after, order == "asc"), cancellationToken).ConfigureAwait(false);
         var data = list.Jobs.Select(VideoObject.Of).ToList();
         return Json(new ListObject<VideoObject>(data, list.HasMore, data.FirstOrDefault()?.Id, data.LastOrDefault()?.Id), RestJson.Default.ListObjectVideoObject);
@@ -123,7 +123,7 @@ internal static class VideoEndpoints
         var models = jobs.Models;
         return ModelCatalog.Among(models, id) is { } found
             ? Json(ModelObject.Of(found), RestJson.Default.ModelObject)
-            : throw new JobException(JobFault.NotFound, $"there is no model of this id: use {string.Join(", ", models.Select(model => model.Id))}") { Parameter = "model" };
+            : throw ServiceFault.ModelAddressUnknown(models);
     }
 
     private static async Task<IResult> CancelAsync(string id, HttpContext context, IVideoJobs jobs, CancellationToken cancellationToken) =>
@@ -145,7 +145,7 @@ internal static class VideoEndpoints
             "last_frame" => VideoVariant.LastFrame,
             "input" => VideoVariant.Input,
             "preview" => VideoVariant.Preview,
-            _ => throw new JobException(JobFault.Invalid, "variant is video, thumbnail, spritesheet, last_frame, input or preview") { Parameter = "variant" },
+            _ => throw ServiceFault.VariantUnknown(),
         };
         var content = await jobs.OpenAsync(Owner.From(context.User), id, kind, cancellationToken).ConfigureAwait(false);
         // Completed files never change; files of an owner must not stay in shared caches.

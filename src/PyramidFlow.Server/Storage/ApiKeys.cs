@@ -28,7 +28,7 @@ public sealed class ApiKeys
     public ApiKeys(string dataFolder) => path = Path.Combine(Path.GetFullPath(dataFolder), "keys.json");
 
     /// <summary>Names of all keys.</summary>
-    /// <exception cref="KeysException">The file is damaged. All members throw this.</exception>
+    /// <exception cref="ServiceException">The file is damaged. All members throw this.</exception>
     public IReadOnlyList<string> Names => [.. Read().Values.Select(NameOfOwner).Order(StringComparer.Ordinal)];
 
     /// <summary>
@@ -40,14 +40,14 @@ public sealed class ApiKeys
     /// <summary>Creates a key.</summary>
     /// <param name="name">Name of the key: letters, digits, <c>-</c>, <c>_</c> and <c>.</c>, at most 64.</param>
     /// <returns>The key; it cannot be retrieved again.</returns>
-    /// <exception cref="ArgumentException">The name is invalid or taken.</exception>
+    /// <exception cref="ServiceOptionException">The name is invalid or taken.</exception>
     public string Add(string name)
     {
         if (name.Length is 0 or > 64 || !name.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.'))
-            throw new ArgumentException($"'{name}' cannot be the name of a key: use up to 64 letters, digits, '-', '_' and '.'");
+            throw ServiceFault.KeyNameInvalid(name);
         var keys = new Dictionary<string, string>(Read());
         if (keys.Values.Any(owner => NameOfOwner(owner) == name))
-            throw new ArgumentException($"there is a key '{name}' already: remove it first, or take another name");
+            throw ServiceFault.KeyNameTaken(name);
         var key = Prefix + Convert.ToBase64String(RandomNumberGenerator.GetBytes(32)).Replace('+', '-').Replace('/', '_').TrimEnd('=');
         var hash = Hash(key);
         keys[hash] = name + Joint + hash[..OwnerDigits];
@@ -113,7 +113,7 @@ public sealed class ApiKeys
         }
         catch (MalformedTextException e)
         {
-            throw new KeysException($"{path} is damaged ({e.Message}): mend it, or delete it and make new keys with 'pyramidflow keys add NAME'", e);
+            throw ServiceFault.KeysDamaged(path, e);
         }
     }
 
@@ -131,18 +131,6 @@ public sealed class ApiKeys
 
     // The content of the file at a given time stamp and length.
     private sealed record Known((DateTime Written, long Length) Stamp, Dictionary<string, string> OwnerOfHash);
-}
-
-/// <summary>The key file is damaged; the message is one sentence with its path and the fix.</summary>
-public sealed class KeysException : Exception
-{
-    /// <summary>Creates an exception with one sentence.</summary>
-    /// <param name="message">The sentence.</param>
-    /// <param name="inner">The cause.</param>
-    public KeysException(string message, Exception inner)
-        : base(message, inner)
-    {
-    }
 }
 
 [JsonSourceGenerationOptions(WriteIndented = true)]

@@ -10,7 +10,7 @@ namespace PyramidFlow.Server.Storage;
 internal interface IJobStore : IAsyncDisposable
 {
     /// <summary>Creates the tables, or migrates them to the version of this program.</summary>
-    /// <exception cref="NewerStoreException">The tables have a newer version.</exception>
+    /// <exception cref="ServiceException">The tables have a newer version.</exception>
     Task InitializeAsync(CancellationToken cancellationToken);
 
     /// <summary>Counts a request of an owner over all servers of this store.</summary>
@@ -56,7 +56,7 @@ internal interface IJobStore : IAsyncDisposable
     Task<IReadOnlyList<(string Id, string Reason)>> UnreadableAsync(CancellationToken cancellationToken);
 
     /// <summary>Leases the next queued job of one of the models; null when there is none.</summary>
-    /// <exception cref="NewerStoreException">The tables were migrated to a newer version meanwhile.</exception>
+    /// <exception cref="ServiceException">The tables were migrated to a newer version meanwhile.</exception>
     Task<JobLease?> LeaseAsync(string worker, IReadOnlyCollection<string> models, TimeSpan lease, CancellationToken cancellationToken);
 
     /// <summary>Renews a lease and stores the progress. False: the job was cancelled, deleted or leased to another worker.</summary>

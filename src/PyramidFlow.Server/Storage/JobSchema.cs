@@ -1,3 +1,5 @@
+using PyramidFlow.Server.Domain;
+
 namespace PyramidFlow.Server.Storage;
 
 /// <summary>
@@ -61,7 +63,7 @@ internal static class JobSchema
     public static long Version => Steps.Length;
 
     /// <summary>Creates the tables, or migrates them to <see cref="Version"/>.</summary>
-    /// <exception cref="NewerStoreException">The tables have a newer version.</exception>
+    /// <exception cref="ServiceException">The tables have a newer version.</exception>
     public static async Task MigrateAsync(SqlDialect dialect, CancellationToken cancellationToken)
     {
         await using (var alone = await SqlSession.ReadAsync(dialect, cancellationToken).ConfigureAwait(false))
@@ -88,15 +90,10 @@ internal static class JobSchema
     }
 
     /// <summary>Reads the version of the tables; 0 when the store states none.</summary>
-    /// <exception cref="NewerStoreException">The tables have a newer version.</exception>
+    /// <exception cref="ServiceException">The tables have a newer version.</exception>
     public static async Task<long> ReadVersionAsync(SqlSession session, CancellationToken cancellationToken)
     {
         var version = await session.ValueAsync<long>("SELECT value FROM counters WHERE name = 'schema'", cancellationToken).ConfigureAwait(false);
-        return version <= Version ? version : throw new NewerStoreException(version);
+        return version <= Version ? version : throw ServiceFault.QueueNewer(version, Version);
     }
 }
-
-/// <summary>The tables have a newer version than this program knows.</summary>
-/// <param name="version">Version of the tables.</param>
-public sealed class NewerStoreException(long version)
-    : Exception($"the queue was last used by a newer version of this program (its tables are version {version}, this program knows up to {JobSchema.Version}): start that version, or use another --data or --database");

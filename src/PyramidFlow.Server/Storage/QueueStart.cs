@@ -11,8 +11,7 @@ internal sealed partial class QueueStart(IJobStore store, VideoFolder folder, Sq
     private const int Busy = 5, Locked = 6;
     private static readonly TimeSpan First = TimeSpan.FromSeconds(1), Most = TimeSpan.FromSeconds(10);
 
-    /// <exception cref="StartException">Folder or database cannot be used.</exception>
-    /// <exception cref="NewerStoreException">The tables have a newer version.</exception>
+    /// <exception cref="ServiceException">Folder or database cannot be used, or the tables have a newer version.</exception>
     public async Task StartingAsync(CancellationToken cancellationToken)
     {
         try
@@ -21,7 +20,7 @@ internal sealed partial class QueueStart(IJobStore store, VideoFolder folder, Sq
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new StartException($"the data folder {folder.Root} cannot be written ({e.Message.TrimEnd('.')}): choose another with --data", e);
+            throw ServiceFault.FolderUnwritable(folder.Root, e);
         }
 
         await TablesAsync(cancellationToken).ConfigureAwait(false);
@@ -56,7 +55,7 @@ internal sealed partial class QueueStart(IJobStore store, VideoFolder folder, Sq
             catch (Exception e) when (e is DbException or IOException or UnauthorizedAccessException or System.Security.Authentication.AuthenticationException)
             {
                 var (place, option) = dialect.Source;
-                throw new StartException($"the queue in {place} cannot be used ({JobFaults.Sentence(e).TrimEnd('.')}): look at {option}", e);
+                throw ServiceFault.QueueUnusable(place, option, e);
             }
         }
     }
@@ -67,8 +66,3 @@ internal sealed partial class QueueStart(IJobStore store, VideoFolder folder, Sq
     [LoggerMessage(Level = LogLevel.Warning, Message = "{Id}: its entry in the queue cannot be read and was set aside: {Reason}")]
     private static partial void LogUnreadable(ILogger log, string id, string reason);
 }
-
-/// <summary>A server or worker cannot start; the message is one sentence with the fix.</summary>
-/// <param name="message">The sentence.</param>
-/// <param name="inner">The cause.</param>
-public sealed class StartException(string message, Exception? inner = null) : Exception(message, inner);

@@ -1,6 +1,7 @@
 using System.Data.Common;
 using Microsoft.Data.Sqlite;
 using Npgsql;
+using PyramidFlow.Server.Domain;
 
 namespace PyramidFlow.Server.Storage;
 
@@ -121,8 +122,7 @@ internal sealed class PostgresDialect(string connection) : SqlDialect
         }
         catch (Exception e) when (e is ArgumentException or FormatException or NotSupportedException)
         {
-            // The string may contain a password, and so may the message about it.
-            throw new StartException("the connection string of --database or PYRAMIDFLOW_DATABASE cannot be read: write such as \"Host=db;Database=videos;Username=videos\"", e);
+            throw ServiceFault.ConnectionStringInvalid(e);
         }
     }
 }

@@ -81,7 +81,7 @@ internal sealed partial class SqlJobStore
         var lost = $"status = '{InProgress}' AND (lease_until IS NULL OR lease_until < {dialect.Now}) AND {Named}";
         if (!await AnyAsync($"FROM videos WHERE {lost}", [], cancellationToken).ConfigureAwait(false))
             return 0;
-        var error = Json(new VideoError(VideoError.Abandoned, $"the program that made it died or was cut off {rules.Attempts} times: ask for it again, perhaps smaller or shorter"));
+        var error = Json(ServiceFault.Abandoned(rules.Attempts));
         return await ChangeAsync(
             $"status = CASE WHEN attempt >= {rules.Attempts} THEN '{Failed}' ELSE '{Queued}' END, completed = CASE WHEN attempt >= {rules.Attempts} THEN {dialect.Now} END, "
             + $"error = CASE WHEN attempt >= {rules.Attempts} THEN @error END, not_before = {dialect.Now} + {Pause("attempt")}, progress = NULL, {NoLease}",

@@ -170,7 +170,7 @@ internal static class JobRow
         CreatedAt = Clamped(Whole(row, 5)),
         CompletedAt = row.IsDBNull(7) ? null : Clamped(Whole(row, 7)),
         Request = new VideoRequest { Prompt = "(a video whose entry in the queue cannot be read)", Model = Text(row, 12) },
-        Error = new VideoError(VideoError.Unreadable, $"its entry in the queue cannot be read and was set aside ({(row.IsDBNull(13) ? "no reason is known" : row.GetString(13))}): ask for it again"),
+        Error = ServiceFault.Unreadable(row.IsDBNull(13) ? null : row.GetString(13)),
     };
 
     private static VideoStatus Status(string word) => word switch

@@ -1,5 +1,4 @@
 using System.Data.Common;
-using System.Globalization;
 using System.Text.Json;
 using Microsoft.Extensions.Logging.Abstractions;
 using PyramidFlow.Server.Domain;
@@ -33,7 +32,7 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, LeaseRules rules, 
         var active = await session.ValueAsync<long>($"SELECT COUNT(*) FROM videos WHERE owner = @owner AND status IN ('{Queued}', '{InProgress}') AND {Named}", cancellationToken,
             ("owner", job.Owner.Name)).ConfigureAwait(false);
         if (active >= job.MaxActive)
-            throw new JobException(JobFault.TooMany, $"{active} of your videos wait or are being made, and no more are allowed: wait for one to end, or cancel one");
+            throw ServiceFault.TooManyActive(active);
         var rows = await session.RowsAsync(
             $"INSERT INTO videos (id, owner, seq, revision, status, model, work, created, idempotency_key, fingerprint, request) "
             + $"VALUES (@id, @owner, @revision, @revision, '{Queued}', @model, @work, {dialect.Now}, @key, @fingerprint, @request) RETURNING {JobSchema.Columns}",
@@ -62,7 +61,7 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, LeaseRules rules, 
         }
         catch (UnreadableRowException e)
         {
-            throw new JobException(JobFault.Conflict, "the video of this idempotency key cannot be read: take a new key", e);
+            throw ServiceFault.IdempotencyKeyUnreadable(e);
         }
     }
 
@@ -153,7 +152,7 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, LeaseRules rules, 
             return null;
         return rows[0].Fingerprint == job.Fingerprint
             ? rows[0].Job
-            : throw new JobException(JobFault.Conflict, "this idempotency key was used for another request: take a new key for each request");
+            : throw ServiceFault.IdempotencyKeyUsed();
     }
 
     private const long MinuteMilliseconds = 60_000;
@@ -186,9 +185,7 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, LeaseRules rules, 
         await using var session = await SqlSession.ReadAsync(dialect, cancellationToken).ConfigureAwait(false);
         var wait = await session.ValueAsync<long>($"SELECT since + {MinuteMilliseconds} - {dialect.Now} FROM requests WHERE owner = @owner AND count >= @most AND NOT {MinuteIsOver}",
             cancellationToken, ("owner", owner.Name), ("most", (long)mostPerMinute)).ConfigureAwait(false);
-        if (wait <= 0)
-            return;
-        var seconds = (int)Math.Ceiling(wait / 1000.0);
-        throw new JobException(JobFault.RateLimit, string.Create(CultureInfo.InvariantCulture, $"too many videos were asked for in one minute: try again in {seconds} seconds")) { RetryAfterSeconds = seconds };
+        if (wait > 0)
+            throw ServiceFault.TooManyRequests((int)Math.Ceiling(wait / 1000.0));
     }
 }

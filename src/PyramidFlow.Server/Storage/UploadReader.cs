@@ -13,7 +13,6 @@ namespace PyramidFlow.Server.Storage;
 /// <param name="limits">Limits on bytes, pixels and seconds.</param>
 internal sealed class UploadReader(VideoFolder folder, ServerLimits limits)
 {
-    private const string Parameter = "input_reference";
     private const int NearlyLossless = 8;
     private readonly SemaphoreSlim decoders = new(limits.Decoders);
 
@@ -46,7 +45,7 @@ internal sealed class UploadReader(VideoFolder folder, ServerLimits limits)
         }
         catch (MediaException e) when (e.Parameters.GetValueOrDefault("file") is string file && file == path)
         {
-            throw new JobException(JobFault.Unsupported, Told(e.Message, path, isPicture), e) { Parameter = Parameter };
+            throw ServiceFault.Upload(e, path, isPicture);
         }
         finally
         {
@@ -54,16 +53,13 @@ internal sealed class UploadReader(VideoFolder folder, ServerLimits limits)
         }
     }
 
-    // The generated name means nothing to the user.
-    private static string Told(string message, string path, bool isPicture) => message.Replace(path, isPicture ? "the picture" : "the video", StringComparison.Ordinal);
-
     private async Task<string?> PictureAsync(string id, VideoRequest request, string path, CancellationToken cancellationToken)
     {
         var (width, height) = await ImageReader.MeasureAsync(path, cancellationToken).ConfigureAwait(false);
         CheckPixels("picture", width, height);
         var picture = await ImageReader.ReadAsync(path, request.Width, request.Height, cancellationToken).ConfigureAwait(false);
         PngWriter.Write(folder.InputPicture(id), picture);
-        return picture.Warning is { } warning ? Told(warning, path, isPicture: true) : null;
+        return picture.Warning is { } warning ? ServiceFault.WithoutPath(warning, path, isPicture: true) : null;
     }
 
     private async Task<string?> VideoAsync(string id, VideoRequest request, double framesPerSecond, string path, CancellationToken cancellationToken)
@@ -71,7 +67,7 @@ internal sealed class UploadReader(VideoFolder folder, ServerLimits limits)
         var info = await VideoReader.ProbeAsync(path, cancellationToken).ConfigureAwait(false);
         CheckPixels("video", info.Width, info.Height);
         if (info.Duration.TotalSeconds > limits.VideoSeconds)
-            throw TooLong();
+            throw ServiceFault.UploadTooLong(limits.VideoSeconds);
         var options = new VideoReadOptions { Width = request.Width, Height = request.Height, Fps = framesPerSecond, MostWork = TimeSpan.FromSeconds(limits.DecodeSeconds) };
         // The duration in the container may be wrong.
         var most = (long)(limits.VideoSeconds * framesPerSecond) + 1;
@@ -80,7 +76,7 @@ internal sealed class UploadReader(VideoFolder folder, ServerLimits limits)
         {
             await video.WriteFramesAsync(frames.Rgb, cancellationToken).ConfigureAwait(false);
             if (video.FrameCount > most)
-                throw TooLong();
+                throw ServiceFault.UploadTooLong(limits.VideoSeconds);
         }
 
         await video.CompleteAsync(cancellationToken).ConfigureAwait(false);
@@ -90,11 +86,8 @@ internal sealed class UploadReader(VideoFolder folder, ServerLimits limits)
     private void CheckPixels(string what, int width, int height)
     {
         if ((long)width * height > limits.Pixels)
-            throw new JobException(JobFault.TooLarge, $"the {what} is {width}x{height}: make it smaller than {limits.Pixels / 1_000_000} megapixels") { Parameter = Parameter };
+            throw ServiceFault.UploadTooManyPixels(what, width, height, limits.Pixels);
     }
-
-    private JobException TooLong() =>
-        new(JobFault.TooLarge, FormattableString.Invariant($"the video is longer than {limits.VideoSeconds} seconds: send its end only")) { Parameter = Parameter };
 }
 
 /// <summary>An upload on disk until the rest of its request has been read; disposing it removes the file.</summary>
@@ -121,9 +114,8 @@ internal sealed class SpooledUpload : IAsyncDisposable
         var start = new byte[UploadKind.Bytes];
         var count = await source.ReadAtLeastAsync(start, start.Length, throwOnEndOfStream: false, cancellationToken).ConfigureAwait(false);
         if (count == 0)
-            throw new JobException(JobFault.Invalid, "the picture or video is empty") { Parameter = "input_reference" };
-        var kind = UploadKind.Detect(start.AsSpan(0, count))
-            ?? throw new JobException(JobFault.Unsupported, "the file is neither a picture (PNG, JPEG, WebP, AVIF, TIFF) nor a video (mp4, webm, mkv, gif)") { Parameter = "input_reference" };
+            throw ServiceFault.UploadEmpty();
+        var kind = UploadKind.Detect(start.AsSpan(0, count)) ?? throw ServiceFault.UploadOfOtherKind();
         var path = Path.Combine(folder.Incoming, Guid.NewGuid().ToString("N"));
         var file = new FileStream(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None, 1 << 16, FileOptions.Asynchronous | FileOptions.DeleteOnClose);
         try
@@ -205,7 +197,7 @@ internal static class DataUrl
                 return new Base64Stream(text);
         }
 
-        throw new JobException(JobFault.Invalid, "input_reference as text is a data URL (data:image/png;base64,...): send a file as multipart/form-data") { Parameter = "input_reference" };
+        throw ServiceFault.NotDataUrl();
     }
 }
 
@@ -272,8 +264,7 @@ internal sealed class LimitedStream(Stream inner, long most, long? limit = null)
     {
         var bytes = await inner.ReadAsync(buffer, cancellationToken).ConfigureAwait(false);
         read += bytes;
-        return read <= most ? bytes
-            : throw new JobException(JobFault.TooLarge, $"the file is larger than {(limit ?? most) >> 20} MiB: send a smaller one") { Parameter = "input_reference" };
+        return read <= most ? bytes : throw ServiceFault.UploadTooLarge(limit ?? most);
     }
 }
 

@@ -44,7 +44,7 @@ internal abstract partial class BackgroundLoop(string part, BackgroundHealth hea
             {
                 return;
             }
-            catch (NewerStoreException e)
+            catch (ServiceException e) when (e.Code == ServiceFault.QueueNewerCode)
             {
                 health.ReportFailure(part, e.Message);
                 LogEnded(log, part, e.Message);
@@ -65,7 +65,7 @@ internal abstract partial class BackgroundLoop(string part, BackgroundHealth hea
         }
     }
 
-    private static bool IsForeseen(Exception e) => e is DbException or IOException or UnauthorizedAccessException or TimeoutException or JobException or KeysException;
+    private static bool IsForeseen(Exception e) => e is DbException or IOException or UnauthorizedAccessException or TimeoutException or JobException or ServiceException;
 
     // Anybody can read the readiness report, so addresses and paths appear only in the log.
     private static string ReasonFor(Exception e) => e switch
@@ -73,7 +73,7 @@ internal abstract partial class BackgroundLoop(string part, BackgroundHealth hea
         DbException or TimeoutException => "the queue's database cannot be reached",
         IOException or UnauthorizedAccessException => "the data folder cannot be used",
         JobException => e.Message,
-        KeysException => "the keys of this service cannot be read",
+        ServiceException { Code: ServiceFault.KeysDamagedCode } => "the keys of this service cannot be read",
         _ => "a fault in this program, its log says more",
     };
 

@@ -44,7 +44,7 @@ internal sealed partial class KeyWatch(ApiKeys keys, IJobStore store, JobSignals
     {
         if (keys.Owners is not { } owners || (ReferenceEquals(owners, ended.Owners) && DateTime.UtcNow - ended.At < Again))
             return;
-        var reason = new VideoError(VideoError.Cancelled, "the key that it was asked for with was taken away");
+        var reason = ServiceFault.CancelledWithKey();
         foreach (var owner in await store.ActiveOwnersAsync(cancellationToken).ConfigureAwait(false))
         {
             if (owner == Owner.Local || owners.Contains(owner.Name))

@@ -34,7 +34,7 @@ internal sealed partial class ModelCatalog(Func<IReadOnlyList<ModelFolder>> fold
             {
                 // A fault of one folder must not affect the others. It is logged once, not at each lookup.
                 if (i == 0)
-                    fault = JobFaults.Sentence(e);
+                    fault = Sentence.First(e);
                 if (!leftOut.TryGetValue(name, out var known) || known != e.Message)
                     LogLeftOut(log, name, leftOut[name] = e.Message);
             }
@@ -62,19 +62,14 @@ internal sealed partial class ModelCatalog(Func<IReadOnlyList<ModelFolder>> fold
         var all = All();
         var places = Folders(out var fault);
         if (all.Count == 0 && places.Count == 0)
-        {
-            throw new JobException(JobFault.Unavailable, fault is null
-                ? "no model is installed: download one, and name the folder around it in PYRAMIDFLOW_MODELS"
-                : "the models cannot be read just now: try again in a moment");
-        }
-
+            throw fault is null ? ServiceFault.NoModel() : ServiceFault.ModelsUnreadable();
         var name = id ?? places.FirstOrDefault()?.Name ?? all[0].Id;
         if (Among(all, name) is { } found)
             return found;
         // Another model would make another video than the one requested.
         if (places.Any(place => place.Name == name || name.StartsWith(place.Name + ":", StringComparison.Ordinal)))
-            throw new JobException(JobFault.Unavailable, $"the model '{name}' cannot be read just now: try again in a moment, or ask for another") { Parameter = "model" };
-        throw new JobException(JobFault.Invalid, $"there is no model '{id}': use {string.Join(", ", all.Select(model => model.Id))}") { Parameter = "model" };
+            throw ServiceFault.ModelUnreadable(name);
+        throw ServiceFault.ModelUnknown(id, all);
     }
 
     private IReadOnlyList<ModelFolder> Folders(out string? fault)
@@ -88,7 +83,7 @@ internal sealed partial class ModelCatalog(Func<IReadOnlyList<ModelFolder>> fold
         }
         catch (Exception e)
         {
-            fault = JobFaults.Sentence(e);
+            fault = Sentence.First(e);
             if (!leftOut.TryGetValue("", out var known) || known != e.Message)
                 LogLeftOut(log, "of the service", leftOut[""] = e.Message);
             return [];

@@ -2,7 +2,6 @@ using System.Security.Cryptography;
 using PyramidFlow.Models;
 using PyramidFlow.Generation;
 using PyramidFlow.Server.Domain;
-using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Server.Worker;
 
@@ -11,6 +10,8 @@ namespace PyramidFlow.Server.Worker;
 /// <param name="limits">What users may ask for.</param>
 internal sealed class RequestCheck(ModelCatalog catalog, ServerLimits limits)
 {
+    private const int MostGuidance = 100;
+
     /// <summary>The request with every value filled in.</summary>
     /// <exception cref="JobException">It cannot be made; says what could be.</exception>
     public VideoRequest Complete(VideoRequest request)
@@ -24,9 +25,9 @@ internal sealed class RequestCheck(ModelCatalog catalog, ServerLimits limits)
         var goesOn = request.Input?.Kind == VideoInputKind.Video;
         var frames = resolved.Options.Frames!.Value;
         if (frames > limits.Frames)
-            throw Invalid(request.Frames is null ? "seconds" : "num_frames", $"{frames} frames are more than this service makes at once: ask for at most {limits.Frames}");
+            throw ServiceFault.FramesBeyondLimit(request.Frames is null ? "seconds" : "num_frames", frames, limits.Frames);
         if (resolved.Width % 2 != 0 || resolved.Height % 2 != 0)
-            throw Invalid("size", "width and height must be even");
+            throw ServiceFault.SizeOdd();
         return (VideoRequest)resolved.Options with
         {
             Conditioning = null,
@@ -37,31 +38,27 @@ internal sealed class RequestCheck(ModelCatalog catalog, ServerLimits limits)
 
     private void CheckTexts(VideoRequest request)
     {
-        if (string.IsNullOrWhiteSpace(request.Prompt) && request.Input is null)
-            throw Invalid("prompt", "the prompt is empty: say what is to be seen, or give a picture to start from");
         foreach (var (setting, text) in SettingsTable.Texts(request))
         {
             if (text.Length > limits.PromptLength)
-                throw Invalid(setting.Field!, $"the text has {text.Length} characters: shorten it to {limits.PromptLength}");
-            if (StrictText.FindFault(text) is { } fault)
-                throw Invalid(setting.Field!, $"the text {fault}");
+                throw ServiceFault.TextTooLong(setting.Field!, text.Length, limits.PromptLength);
         }
     }
 
     private void CheckNumbers(VideoRequest request)
     {
         if (request.FramesPerUnit > limits.FramesPerUnit)
-            throw Invalid("frames_per_unit", $"{request.FramesPerUnit} latent frames per unit are more than this service makes at once: use 1 to {limits.FramesPerUnit}");
+            throw ServiceFault.FramesPerUnitBeyondLimit(request.FramesPerUnit.Value, limits.FramesPerUnit);
         foreach (var (name, steps) in new[] { ("steps", request.Steps), ("video_steps", request.VideoSteps) })
         {
             if (steps?.FirstOrDefault(count => count > limits.Steps || count < 1) is { } wrong and not 0 || steps?.Contains(0) == true)
-                throw Invalid(name, $"steps of a stage are 1 to {limits.Steps}");
+                throw ServiceFault.StepsBeyondLimit(name, limits.Steps);
         }
 
         foreach (var (name, scale) in new[] { ("guidance_scale", request.Guidance), ("video_guidance_scale", request.VideoGuidance) })
         {
-            if (scale is { } value && !(value is >= 0 and <= 100))
-                throw Invalid(name, "guidance is 0 (off) to 100");
+            if (scale is { } value && !(value is >= 0 and <= MostGuidance))
+                throw ServiceFault.GuidanceBeyondLimit(name, MostGuidance);
         }
     }
 
@@ -81,9 +78,7 @@ internal sealed class RequestCheck(ModelCatalog catalog, ServerLimits limits)
         }
         catch (RequestException e)
         {
-            throw new JobException(JobFault.Invalid, e.Message, e) { Parameter = e.Setting is { } setting ? SettingsTable.Find(setting)?.Field : null };
+            throw ServiceFault.Request(e, e.Setting is { } setting ? SettingsTable.Find(setting)?.Field : null);
         }
     }
-
-    private static JobException Invalid(string parameter, string message) => new(JobFault.Invalid, message) { Parameter = parameter };
 }

@@ -36,7 +36,7 @@ internal sealed class VideoJobs(
             if (source is not null)
                 CopyInput(job, source);
             else if (request.Input is not null
-                && await uploads.ReadAsync(job.Id, job.Request, catalog.Find(request.Model).Settings.FramesPerSecond, upload ?? throw NoInput(), cancellationToken).ConfigureAwait(false) is { } warning)
+                && await uploads.ReadAsync(job.Id, job.Request, catalog.Find(request.Model).Settings.FramesPerSecond, upload ?? throw ServiceFault.NoInput(), cancellationToken).ConfigureAwait(false) is { } warning)
                 job = job with { Request = job.Request with { Input = request.Input with { Warning = warning } } };
             // The key may be removed during a long upload.
             Admit(owner);
@@ -57,10 +57,10 @@ internal sealed class VideoJobs(
     public async Task<VideoList> ListAsync(Owner owner, VideoQuery query, CancellationToken cancellationToken)
     {
         Admit(owner);
-        if (query.Limit is < 1 or > 100)
-            throw new JobException(JobFault.Invalid, "limit is 1 to 100") { Parameter = "limit" };
+        if (query.Limit is < 1 or > VideoQuery.Most)
+            throw ServiceFault.LimitOutOfRange(VideoQuery.Most);
         var jobs = await store.ListAsync(owner, query, cancellationToken).ConfigureAwait(false)
-            ?? throw new JobException(JobFault.NotFound, "there is no video of the id in 'after'") { Parameter = "after" };
+            ?? throw ServiceFault.VideoAfterUnknown();
         var placed = new List<VideoJob>();
         foreach (var job in jobs.Take(query.Limit))
             placed.Add(await feed.PlaceAsync(job, cancellationToken).ConfigureAwait(false));
@@ -70,7 +70,7 @@ internal sealed class VideoJobs(
     public async Task<VideoJob> CancelAsync(Owner owner, string id, CancellationToken cancellationToken)
     {
         await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
-        await store.CancelAsync(id, new VideoError(VideoError.Cancelled, "you cancelled it"), cancellationToken).ConfigureAwait(false);
+        await store.CancelAsync(id, ServiceFault.Cancelled(), cancellationToken).ConfigureAwait(false);
         signals.Changed();
         return await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
     }
@@ -109,7 +109,7 @@ internal sealed class VideoJobs(
     {
         var job = await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
         if (variant is not (VideoVariant.Input or VideoVariant.Preview) && job.Status != VideoStatus.Completed)
-            throw NotReady(job);
+            throw ServiceFault.NotReady(job);
         var (type, name) = variant == VideoVariant.Video
             ? ("video/mp4", $"{id}.mp4")
             : ("image/png", $"{id}-{variant.ToString().ToLowerInvariant()}.png");
@@ -120,7 +120,7 @@ internal sealed class VideoJobs(
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
-            throw new JobException(JobFault.NotFound, "there is no such file of this video", e);
+            throw ServiceFault.FileMissing(e);
         }
     }
 
@@ -128,7 +128,7 @@ internal sealed class VideoJobs(
     {
         var job = await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
         if (job.Status is VideoStatus.Queued or VideoStatus.Failed)
-            throw NotReady(job);
+            throw ServiceFault.NotReady(job);
         await foreach (var piece in new LiveReader(store, signals, folder).ReadAsync(job, cancellationToken).ConfigureAwait(false))
             yield return piece;
     }
@@ -154,7 +154,7 @@ internal sealed class VideoJobs(
         Admit(owner);
         return VideoId.IsValid(id) && await store.FindAsync(id, cancellationToken).ConfigureAwait(false) is { } job && job.Owner == owner
             ? job
-            : throw new JobException(JobFault.NotFound, "there is no video of this id");
+            : throw ServiceFault.VideoUnknown();
     }
 
     // Each call checks this: a page may be open longer than its key exists.
@@ -163,11 +163,11 @@ internal sealed class VideoJobs(
         try
         {
             if (!keys.Allows(owner))
-                throw new JobException(JobFault.NoKey, "your key was taken away: sign in with another");
+                throw ServiceFault.KeyRemoved();
         }
-        catch (KeysException e)
+        catch (ServiceException e)
         {
-            throw new JobException(JobFault.Unavailable, "the keys of this service cannot be read: try again in a moment", e);
+            throw ServiceFault.KeysUnreadable(e);
         }
     }
 
@@ -178,7 +178,7 @@ internal sealed class VideoJobs(
         {
             var job = await FindAsync(owner, from, cancellationToken).ConfigureAwait(false);
             if (job.Status != VideoStatus.Completed)
-                throw NotReady(job);
+                throw ServiceFault.NotReady(job);
             return folder.File(job, kind == VideoInputKind.Image ? VideoVariant.LastFrame : VideoVariant.Video);
         }
 
@@ -201,7 +201,7 @@ internal sealed class VideoJobs(
         }
         catch (FileNotFoundException e)
         {
-            throw new JobException(JobFault.NotFound, "what this video would begin with has been deleted", e);
+            throw ServiceFault.InputDeleted(e);
         }
     }
 
@@ -218,16 +218,6 @@ internal sealed class VideoJobs(
 
         return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
-
-    private static JobException NoInput() =>
-        new(JobFault.Invalid, "no picture or video came with the request: send it as input_reference") { Parameter = "input_reference" };
-
-    private static JobException NotReady(VideoJob job) => job.Status switch
-    {
-        VideoStatus.Failed => new(JobFault.NotReady, $"this video failed: {job.Error?.Message}"),
-        VideoStatus.Queued => new(JobFault.NotReady, "this video still waits in the queue: ask again later"),
-        _ => new(JobFault.NotReady, "this video is still being made: ask again later, or watch it at /stream"),
-    };
 }
 
 /// <summary>Reads the live stream of a video while a worker of this or another process writes it.</summary>

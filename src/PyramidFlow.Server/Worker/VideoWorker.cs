@@ -58,7 +58,7 @@ internal sealed partial class VideoWorker(
         }
 
         if (fault is not null)
-            throw new JobException(JobFault.Unavailable, "the default model cannot be read");
+            throw ServiceFault.DefaultModelUnreadable();
         ReportSuccess();
         await JobSignals.WaitAsync(signal, Look, stoppingToken).ConfigureAwait(false);
     }
@@ -125,7 +125,7 @@ internal sealed partial class VideoWorker(
                     return await store.ReleaseAsync(job, CancellationToken.None).ConfigureAwait(false);
                 }
 
-                var (error, retry) = JobFaults.ToError(fault!);
+                var (error, retry) = ServiceFault.Failed(fault!);
                 LogFailed(log, fault!, job.Id, job.Attempt);
                 return await store.FailAsync(job, error, retry, CancellationToken.None).ConfigureAwait(false);
             }
@@ -139,7 +139,7 @@ internal sealed partial class VideoWorker(
 
     // A job is not at fault for its missing model: a worker that has the model takes it.
     private bool IsAway(JobLease job, Exception fault) =>
-        fault is JobException { Fault: JobFault.Unavailable } or JobException { Parameter: "model" }
+        fault is JobException { Kind: JobFaultKind.Unavailable } or JobException { Code: ServiceFault.ModelUnknownCode }
         || (fault is CheckpointException or IOException or UnauthorizedAccessException && !catalog.Has(job.Job.Request.Model));
 
     private void RemoveAttempt(JobLease job)

@@ -43,7 +43,7 @@ internal sealed class Setting(string name, SettingType type, Func<GenerationOpti
     /// <summary>Field of REST, such as <c>guidance_scale</c>; null is none.</summary>
     public string? Field { get; init; }
 
-    /// <summary>Label of its input on the page among those of the sampler; null where the page has no such input.</summary>
+    /// <summary>Label of its input among the further settings of the page, which follow from the table; null where the page has another input for it, or none.</summary>
     public string? Label { get; init; }
 
     /// <summary>Section of the help.</summary>

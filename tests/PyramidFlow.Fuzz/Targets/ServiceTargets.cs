@@ -25,7 +25,7 @@ internal static class ServiceTargets
         yield return new("queue-entry", Row, [typeof(UnreadableRowException)],
             FuzzTargets.Utf8("""{"prompt":"a","model":"sprites","width":64,"height":64,"frames":9,"seed":7,"steps":[2,2,2],"schedule":[{"from_seconds":1,"prompt":"b"}],"input":"image"}"""),
             FuzzTargets.Utf8("null", "\"schedule\":[null]", "\"steps\":null", "\"model\":\"x\"", "\\ud83d"));
-        yield return new("keys", FuzzTargets.AsFile("keys.json", path => _ = new ApiKeys(Path.GetDirectoryName(path)!).Names), [typeof(KeysException)],
+        yield return new("keys", FuzzTargets.AsFile("keys.json", path => _ = new ApiKeys(Path.GetDirectoryName(path)!).Names), [typeof(ServiceException)],
             FuzzTargets.Utf8("""{"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef":"alice"}"""), FuzzTargets.Utf8("null", "\\ud83d", "\"bob\""));
         yield return new("kept-form", input => KeptDraft.FromJson(Encoding.UTF8.GetString(input)), [],
             FuzzTargets.Utf8("""{"Model":"sprites","Mode":0,"Prompt":"a","NegativePrompt":"","Units":3,"HasOwnSize":false,"Width":"","Height":"","Steps":"","VideoSteps":"","Guidance":"","VideoGuidance":"","Seed":"","KeepsSeed":false,"Schedule":null,"From":null,"SameInputAs":null}"""),

@@ -67,7 +67,7 @@ internal sealed class FakeVideoJobs : IVideoJobs
     }
 
     public Task<VideoJob> GetAsync(Owner owner, string id, CancellationToken cancellationToken) =>
-        known.TryGetValue(id, out var job) ? Task.FromResult(job) : throw new JobException(JobFault.NotFound, "there is no video of this id");
+        known.TryGetValue(id, out var job) ? Task.FromResult(job) : throw ServiceFault.VideoUnknown();
 
     public Task<VideoList> ListAsync(Owner owner, VideoQuery query, CancellationToken cancellationToken)
     {

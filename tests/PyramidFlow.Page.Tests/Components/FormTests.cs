@@ -25,7 +25,7 @@ public sealed class FormTests : PageContext
         var request = Assert.Single(Jobs.Requests);
         Assert.Equal((Circle, "blur", 42ul, 17), (request.Prompt, request.NegativePrompt, request.Seed, request.Frames));
         Assert.Equal([4, 5, 6], request.Steps!);
-        Assert.Equal([3, 3, 3], request.VideoSteps!);
+        Assert.Equal([3], request.VideoSteps!);
         Assert.Equal((6.5, 5.0), (request.Guidance, request.VideoGuidance));
         FocusIs(page, "stage");
     }
@@ -52,12 +52,12 @@ public sealed class FormTests : PageContext
     }
 
     [Theory]
-    [InlineData("steps", "4, 5", "This model has 3 stages: write one number for all of them, or 3 with commas between.")]
-    [InlineData("video_steps", "many", "“many” is no number of steps: use 1 or more, such as 10.")]
-    [InlineData("guidance_scale", "7,5", "A comma can mean two things in a number: write 7.5 with a decimal point, and thousands without a separator.")]
-    [InlineData("video_guidance_scale", "1,000", "A comma can mean two things in a number: write 1.000 with a decimal point, and thousands without a separator.")]
-    [InlineData("video_steps", "2.5", "“2.5” is no number of steps: use 1 or more, such as 10.")]
-    [InlineData("guidance_scale", "-1", "Guidance is a number: 0 turns it off, 4 to 9 is usual.")]
+    [InlineData("steps", "", "“” cannot be taken: use a whole number from 1, one for each stage, such as 20,20,20.")]
+    [InlineData("video_steps", "many", "“many” cannot be taken: use a whole number from 1, one for each stage, such as 20,20,20.")]
+    [InlineData("guidance_scale", "7,5", "“7,5” cannot be taken: write 7.5 with a decimal point, and thousands without a separator.")]
+    [InlineData("video_guidance_scale", "1,000", "“1,000” cannot be taken: write 1.000 with a decimal point, and thousands without a separator.")]
+    [InlineData("video_steps", "2.5", "“2.5” cannot be taken: use a whole number from 1, one for each stage, such as 20,20,20.")]
+    [InlineData("guidance_scale", "-1", "“-1” cannot be taken: use 0 (off) or a positive number.")]
     public void A_wrong_value_in_the_folded_part_opens_it(string field, string value, string sentence)
     {
         var page = Open();
@@ -87,13 +87,13 @@ public sealed class FormTests : PageContext
     {
         var page = Open();
         page.Find("#prompt").Input(Circle);
-        Jobs.Fault = new JobException(JobFault.Invalid, "10000 frames are more than this service makes at once: ask for at most 1441") { Parameter = "seconds" };
+        Jobs.Fault = ServiceFault.FramesBeyondLimit("seconds", 10000, 1441);
         page.Find("form").Submit();
         Assert.Equal("10000 frames are more than this service makes at once: ask for at most 1441.", ErrorOf(page, "seconds"));
 
-        Jobs.Fault = new JobException(JobFault.TooMany, "500 of your videos wait already: try again later");
+        Jobs.Fault = ServiceFault.TooManyActive(500);
         page.Find("form").Submit();
-        Assert.Equal("500 of your videos wait already: try again later.", page.Find("#form-error").TextContent);
+        Assert.Equal("500 of your videos wait or are being made, and no more are allowed: wait for one to end, or cancel one.", page.Find("#form-error").TextContent);
     }
 
     [Fact]

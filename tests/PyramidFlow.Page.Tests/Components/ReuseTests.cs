@@ -51,15 +51,15 @@ public sealed class ReuseTests : PageContext
         foreach (var read in new[] { draft, reloaded })
         {
             var again = new DraftReader(FakeVideoJobs.Sprites, errors).Read(read);
-            // The length stands in the form as frames.
-            Assert.Equal(JsonSerializer.Serialize(Every with { Seconds = null }), JsonSerializer.Serialize(again));
+            // The length stands in the form as frames, and equal steps of all stages as one number.
+            Assert.Equal(JsonSerializer.Serialize(Every with { Seconds = null, VideoSteps = [3] }), JsonSerializer.Serialize(again));
         }
 
         Assert.Empty(errors);
     }
 
     [Fact]
-    public void Settings_of_the_sampler_stand_in_their_inputs_and_go_back_to_the_model_s()
+    public void Labelled_settings_stand_in_their_inputs_and_go_back_to_the_model_s()
     {
         Jobs.Add(VideoStatus.Completed, Every with { Input = null, RemixedFrom = null });
         var page = Open();
@@ -71,14 +71,14 @@ public sealed class ReuseTests : PageContext
         Press(page, "Back to the model's own settings");
         page.Find("form").Submit();
         Assert.Equal(2, Jobs.Requests.Count);
-        Assert.All(Draft.SamplerSettings, setting => Assert.True(setting.IsSame(Every, Jobs.Requests[0]), $"{setting} was not sent"));
-        Assert.All(Draft.SamplerSettings, setting => Assert.Null(setting.Get(Jobs.Requests[1])));
+        Assert.All(Draft.LabelledSettings, setting => Assert.True(setting.IsSame(Every, Jobs.Requests[0]), $"{setting} was not sent"));
+        Assert.All(Draft.LabelledSettings, setting => Assert.Null(setting.Get(Jobs.Requests[1])));
 
         string? Value(string field) => page.Find($"#{field}").GetAttribute("value");
     }
 
     [Fact]
-    public void A_setting_of_the_sampler_that_cannot_be_taken_is_told_beside_its_input()
+    public void A_labelled_setting_that_cannot_be_taken_is_told_beside_its_input()
     {
         var page = Open();
         page.Find("#history").Change("many");

@@ -173,7 +173,7 @@ public sealed class VideoTests : PageContext
     [Fact]
     public void A_queue_that_cannot_be_reached_is_said()
     {
-        Jobs.Fault = new JobException(JobFault.Unavailable, "the database is away");
+        Jobs.Fault = ServiceFault.QueueUnavailable(new TimeoutException());
         Assert.Contains("The queue cannot be reached just now.", Open().Find("[role=alert]").TextContent, StringComparison.Ordinal);
     }
 }

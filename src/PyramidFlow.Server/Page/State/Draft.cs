@@ -50,11 +50,11 @@ internal sealed class Draft
     /// <summary>Prompts that take over later; they come with reused settings and are not edited here.</summary>
     public IReadOnlyList<PromptChange> Schedule { get; set; } = [];
 
-    /// <summary>The settings of the sampler that have an input of their own kind (<see cref="Setting.Label"/>), by name; an empty text is as the model has it.</summary>
-    public Dictionary<string, string> Sampler { get; set; } = [];
+    /// <summary>The settings whose inputs follow from the table (<see cref="Setting.Label"/>), by name; an empty text is as the model has it.</summary>
+    public Dictionary<string, string> Labelled { get; set; } = [];
 
-    /// <summary>The settings that stand in <see cref="Sampler"/>.</summary>
-    public static IReadOnlyList<Setting> SamplerSettings { get; } = [.. SettingsTable.All.Where(setting => setting.Label is not null)];
+    /// <summary>The settings that stand in <see cref="Labelled"/>.</summary>
+    public static IReadOnlyList<Setting> LabelledSettings { get; } = [.. SettingsTable.All.Where(setting => setting.Label is not null)];
 
     /// <summary>A picture or video of the user's own to begin with.</summary>
     public IBrowserFile? File { get; set; }
@@ -73,7 +73,7 @@ internal sealed class Draft
         Units = (settings.Frames - 1) / VideoLength.Scale;
         Take(settings.Width, settings.Height, settings.Steps, settings.VideoSteps, settings.Guidance, settings.VideoGuidance, model);
         (Schedule, KeepsSeed, Seed) = ([], false, "");
-        Sampler = SamplerSettings.ToDictionary(setting => setting.Name, setting => Unset(setting, model));
+        Labelled = LabelledSettings.ToDictionary(setting => setting.Name, setting => Unset(setting, model));
     }
 
     /// <summary>Fills in everything as it was for an earlier video, its seed too.</summary>
@@ -85,8 +85,8 @@ internal sealed class Draft
         Use(model);
         (Prompt, NegativePrompt, Schedule) = (request.Prompt ?? "", request.NegativePrompt ?? "", request.Schedule);
         var own = Own(model);
-        foreach (var setting in SamplerSettings.Where(setting => setting.Get(request) is { } value && !value.Equals(setting.Usual) && !setting.IsSame(request, own)))
-            Sampler[setting.Name] = setting.Text(request);
+        foreach (var setting in LabelledSettings.Where(setting => setting.Get(request) is { } value && !value.Equals(setting.Usual) && !setting.IsSame(request, own)))
+            Labelled[setting.Name] = setting.Text(request);
         Mode = request.Input?.Kind switch { null => DraftMode.Text, VideoInputKind.Image => DraftMode.Image, _ => DraftMode.Extend };
         Units = (request.Frames ?? 1) / VideoLength.Scale;
         var settings = model.Settings;
@@ -107,7 +107,7 @@ internal sealed class Draft
             Prompt = job.Request.Prompt ?? "";
     }
 
-    /// <summary>The text of a setting of the sampler that is as the model has it.</summary>
+    /// <summary>The text of a labelled setting that is as the model has it.</summary>
     public static string Unset(Setting setting, VideoModel model) => setting.Type.IsText ? setting.Text(Own(model)) : "";
 
     /// <summary>Takes a size.</summary>

@@ -12,7 +12,7 @@ internal static class DraftField
 
     /// <summary>In the order they stand on the page.</summary>
     public static IReadOnlyList<string> All { get; } = [Model, Input, Prompt, Seconds, Size, NegativePrompt, Steps, VideoSteps, Guidance, VideoGuidance,
-        .. Draft.SamplerSettings.Select(setting => setting.Field!), Seed];
+        .. Draft.LabelledSettings.Select(setting => setting.Field!), Seed];
 
     /// <summary>The field that a parameter of REST stands in; <see cref="Form"/> where it stands in none.</summary>
     public static string Of(string? parameter) => parameter switch
@@ -25,6 +25,6 @@ internal static class DraftField
     /// <summary>Whether a field lies in the part of the form that can be folded away.</summary>
     public static bool IsFolded(string field) => field is NegativePrompt or Steps or VideoSteps or Guidance or VideoGuidance;
 
-    /// <summary>Whether a field is an input of the sampler.</summary>
-    public static bool IsSampler(string field) => Draft.SamplerSettings.Any(setting => setting.Field == field);
+    /// <summary>Whether a field is the input of a labelled setting.</summary>
+    public static bool IsLabelled(string field) => Draft.LabelledSettings.Any(setting => setting.Field == field);
 }

@@ -16,7 +16,10 @@ internal sealed class DraftReader(VideoModel model, IDictionary<string, string> 
             errors[DraftField.Prompt] = "Say what is to be seen.";
         if (draft.Mode != DraftMode.Text && draft is { File: null, From: null, SameInputAs: null })
             errors[DraftField.Input] = draft.Mode == DraftMode.Image ? "Choose a picture to begin with." : "Choose a video to go on from.";
-        return Draft.SamplerSettings.Aggregate(Main(draft), (request, setting) => Sampler(setting, draft, request));
+        var request = Main(draft);
+        foreach (var (name, text) in Own(draft))
+            request = Parsed(SettingsTable.Find(name)!, text.Trim(), request);
+        return Draft.LabelledSettings.Aggregate(request, (request, setting) => Labelled(setting, draft, request));
     }
 
     private VideoRequest Main(Draft draft) => new()
@@ -28,23 +31,32 @@ internal sealed class DraftReader(VideoModel model, IDictionary<string, string> 
         Width = Side(draft.Width, "width"),
         Height = Side(draft.Height, "height"),
         Frames = FramesOf(draft),
-        Steps = Steps(draft.Steps, DraftField.Steps),
-        VideoSteps = Steps(draft.VideoSteps, DraftField.VideoSteps),
-        Guidance = Guidance(draft.Guidance, DraftField.Guidance),
-        VideoGuidance = Guidance(draft.VideoGuidance, DraftField.VideoGuidance),
-        Seed = draft.KeepsSeed ? Seed(draft.Seed) : null,
         Input = Input(draft),
         RemixedFrom = draft.Mode == DraftMode.Text || draft.File is not null || draft.From is not null ? null : draft.SameInputAs?.Id,
     };
 
-    private VideoRequest Sampler(Setting setting, Draft draft, VideoRequest request)
+    // The settings with inputs of their own that take what the table takes.
+    private static IEnumerable<(string Name, string Text)> Own(Draft draft)
     {
-        var text = draft.Sampler.GetValueOrDefault(setting.Name, "").Trim();
+        yield return ("steps", draft.Steps);
+        yield return ("video_steps", draft.VideoSteps);
+        yield return ("guidance", draft.Guidance);
+        yield return ("video_guidance", draft.VideoGuidance);
+        if (draft.KeepsSeed)
+            yield return ("seed", draft.Seed);
+    }
+
+    private VideoRequest Labelled(Setting setting, Draft draft, VideoRequest request)
+    {
+        var text = draft.Labelled.GetValueOrDefault(setting.Name, "");
         // A suffix begins with a comma and a space, and an empty one means none.
-        if (setting.Type.IsText)
-            text = draft.Sampler.GetValueOrDefault(setting.Name, "");
-        if (text == Draft.Unset(setting, model))
-            return request;
+        if (!setting.Type.IsText)
+            text = text.Trim();
+        return text == Draft.Unset(setting, model) ? request : Parsed(setting, text, request);
+    }
+
+    private VideoRequest Parsed(Setting setting, string text, VideoRequest request)
+    {
         try
         {
             return setting.Parse(request, text);
@@ -80,39 +92,4 @@ internal sealed class DraftReader(VideoModel model, IDictionary<string, string> 
 
     private static string Near(long side, int multiple) =>
         side < multiple ? $"{multiple}" : $"{side / multiple * multiple} or {(side / multiple * multiple) + multiple}";
-
-    private int[]? Steps(string text, string field)
-    {
-        var stages = model.Settings.Steps.Count;
-        var steps = new List<int>();
-        foreach (var part in text.Split([',', ' '], StringSplitOptions.RemoveEmptyEntries))
-        {
-            if (PlainNumber.TryWhole(part, out var count) && count is > 0 and <= int.MaxValue)
-                steps.Add((int)count);
-            else
-                errors[field] = $"“{part}” is no number of steps: use 1 or more, such as {model.Settings.Steps[0]}.";
-        }
-
-        if (steps.Count == 1)
-            return [.. Enumerable.Repeat(steps[0], stages)];
-        if (steps.Count != stages)
-            errors.TryAdd(field, $"This model has {stages} stages: write one number for all of them, or {stages} with commas between.");
-        return [.. steps];
-    }
-
-    private double? Guidance(string text, string field)
-    {
-        if (PlainNumber.TryReal(text, out var scale) && scale >= 0)
-            return scale;
-        errors[field] = PlainNumber.Advice(text) is { Length: > 0 } advice ? $"A comma can mean two things in a number: {advice}." : "Guidance is a number: 0 turns it off, 4 to 9 is usual.";
-        return null;
-    }
-
-    private ulong? Seed(string text)
-    {
-        if (PlainNumber.TryUnsigned(text, out var seed))
-            return seed;
-        errors[DraftField.Seed] = "A seed is a whole number from 0 on, such as 42.";
-        return null;
-    }
 }

@@ -8,19 +8,19 @@ namespace PyramidFlow.Server.Page.State;
 
 /// <summary>
 /// A form as the browser keeps it over a reload: all but a file of the user's own, which browsers do not give back. It comes
-/// from outside, so that it may hold anything; the form is checked when it is sent.
+/// from outside, so that it may hold anything; the form is checked when it is sent. Browsers have kept the labelled settings as Sampler.
 /// </summary>
 internal sealed record KeptDraft(
     string? Model, DraftMode Mode, string Prompt, string NegativePrompt, int Units, bool HasOwnSize, string Width, string Height,
     string Steps, string VideoSteps, string Guidance, string VideoGuidance, string Seed, bool KeepsSeed,
-    IReadOnlyList<PromptChange>? Schedule, string? From, string? SameInputAs, IReadOnlyDictionary<string, string>? Sampler = null)
+    IReadOnlyList<PromptChange>? Schedule, string? From, string? SameInputAs, [property: JsonPropertyName("Sampler")] IReadOnlyDictionary<string, string>? Labelled = null)
 {
     // Beyond any length: the form's arithmetic stays within its numbers.
     private const int MostUnits = 10_000;
 
     public static KeptDraft Of(Draft draft, VideoModel? model) => new(
         model?.Id, draft.Mode, draft.Prompt, draft.NegativePrompt, draft.Units, draft.HasOwnSize, draft.Width, draft.Height,
-        draft.Steps, draft.VideoSteps, draft.Guidance, draft.VideoGuidance, draft.Seed, draft.KeepsSeed, draft.Schedule, draft.From?.Id, draft.SameInputAs?.Id, draft.Sampler);
+        draft.Steps, draft.VideoSteps, draft.Guidance, draft.VideoGuidance, draft.Seed, draft.KeepsSeed, draft.Schedule, draft.From?.Id, draft.SameInputAs?.Id, draft.Labelled);
 
     public string ToJson() => JsonSerializer.Serialize(this, KeptDraftJson.Default.KeptDraft);
 
@@ -48,8 +48,8 @@ internal sealed record KeptDraft(
         if (Model != model.Id)
             return;
         (draft.NegativePrompt, draft.Units, draft.Schedule) = (NegativePrompt, Math.Clamp(Units, 0, MostUnits), Schedule ?? []);
-        foreach (var setting in Draft.SamplerSettings.Where(setting => Sampler?.ContainsKey(setting.Name) == true))
-            draft.Sampler[setting.Name] = Sampler![setting.Name] ?? "";
+        foreach (var setting in Draft.LabelledSettings.Where(setting => Labelled?.ContainsKey(setting.Name) == true))
+            draft.Labelled[setting.Name] = Labelled![setting.Name] ?? "";
         (draft.HasOwnSize, draft.Width, draft.Height) = (HasOwnSize, Width, Height);
         (draft.Steps, draft.VideoSteps, draft.Guidance, draft.VideoGuidance) = (Steps, VideoSteps, Guidance, VideoGuidance);
         (draft.Seed, draft.KeepsSeed) = (Seed, KeepsSeed);

@@ -166,7 +166,7 @@ internal sealed class Studio : IAsyncDisposable
         }
         catch (JobException e)
         {
-            Trouble = JobFaults.FullSentence(e.Message);
+            Trouble = Sentence.Full(e.Message);
         }
         catch (DbException)
         {

@@ -134,7 +134,7 @@ internal sealed class VideoForm(IVideoJobs jobs, ServerLimits limits)
         }
         catch (JobException e)
         {
-            Errors[DraftField.Of(e.Parameter)] = JobFaults.FullSentence(e.Message);
+            Errors[DraftField.Of(e.Field)] = Sentence.Full(e.Message);
         }
         catch (IOException)
         {

@@ -1,7 +1,6 @@
 using System.Text;
-using System.Text.Encodings.Web;
-using System.Text.Json;
 using System.Text.Json.Nodes;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Models.Tokenizers;
 
@@ -17,13 +16,6 @@ internal static class WordTokenizerFiles
     private const string Punctuation = ".,;:!?'\"()[]-/&%+#";
     private const string StartOfText = "<|startoftext|>";
     private const string EndOfText = "<|endoftext|>";
-
-    // Vocabularies contain non-ASCII symbols, which are easier to read unescaped.
-    private static readonly JsonSerializerOptions Json = new()
-    {
-        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-        WriteIndented = true,
-    };
 
     /// <summary>
     /// Writes <c>tokenizer.json</c> and <c>tokenizer_config.json</c> of a T5 tokenizer: <c>&lt;pad&gt;</c> 0,
@@ -196,6 +188,6 @@ internal static class WordTokenizerFiles
     private static void Write(string folder, string file, JsonObject content)
     {
         Directory.CreateDirectory(folder);
-        File.WriteAllText(Path.Combine(folder, file), content.ToJsonString(Json));
+        File.WriteAllText(Path.Combine(folder, file), ReadableJson.Write(json => content.WriteTo(json), indented: true));
     }
 }
