@@ -258,6 +258,46 @@ internal static class CommandFault
         return new("step_not_kept", $"{run} kept no weights of step {steps}: it has {string.Join(", ", kept)}", null, ("run", run), ("steps", steps));
     }
 
+    // Benchmarks.
+
+    public static UsageException TypesNotMeasured(IEnumerable<ElementType> types)
+    {
+        var shown = $"[{string.Join(", ", types)}]";
+        return new("types_not_measured", $"{shown} are not measured: use Float32, BFloat16 or both", null, ("types", shown));
+    }
+
+    public static UsageException NoUnit() => new("no_unit", "no unit is named: use 0 for the first", null);
+
+    public static UsageException UnitNegative(int unit) => new("unit_negative", Invariant($"unit {unit} is negative: use 0 for the first"), null, ("unit", unit));
+
+    public static UsageException NoRuns(int runs) => new("no_runs", Invariant($"{runs} runs give no median: use 1 or more"), null, ("runs", runs));
+
+    public static UsageException NoLatentFrames(IEnumerable<int> latentFrames)
+    {
+        var shown = $"[{string.Join(", ", latentFrames)}]";
+        return new("no_latent_frames", $"{shown} latent frames make no video: use 1 or more", null, ("latent_frames", shown));
+    }
+
+    public static UsageException SizeNotMultiple(string side, int value, int multiple, int below) =>
+        new("size_not_multiple", Invariant($"{side} {value} is not a multiple of {multiple}: use {below} or {below + multiple}"), null,
+            ("side", side), ("value", value), ("multiple", multiple), ("below", below), ("above", below + multiple));
+
+    public static UsageException FramesNotWhole(int frames, int multiple, int below) =>
+        new("frames_not_whole", Invariant($"{frames} frames are not 1 more than a multiple of {multiple}: use {below}"), null,
+            ("frames", frames), ("multiple", multiple), ("below", below));
+
+    public static UsageException BlocksOutOfRange(string model, long blocks, int kept) =>
+        new("blocks_out_of_range", Invariant($"{model} has {blocks} blocks, not {kept}: use 1 to {blocks}"), null, ("model", model), ("blocks", blocks), ("value", kept));
+
+    public static UsageException NoReport(string folder) =>
+        new("no_report", $"{folder} has no report to draw: keep what bench prints with --json in it, in files that end in .json", null, ("folder", folder));
+
+    public static UsageException ReportIncomplete(string file) =>
+        new("report_incomplete", $"{file} lacks date (as 2026-01-31), device or rows: keep what bench prints with --json", null, ("file", file));
+
+    public static UsageException ReportNotJson(string file, string reason, Exception cause) =>
+        new("report_not_json", $"{file} is not JSON as bench prints it ({reason}): measure again with --json", cause, ("file", file), ("reason", reason));
+
     // The service.
 
     public static CommandException DataFolder(string folder, Exception cause) =>
