@@ -243,7 +243,7 @@ internal static partial class TrainingFault
         new("kept_between_checkpoints", Invariant($"{file}: keep_steps {Shown(steps)} are not all multiples of checkpoint_every {every}: weights are kept at checkpoints"),
             null, ("file", file), ("keep_steps", Shown(steps)), ("checkpoint_every", every));
 
-    public static TrainingException ChannelsTooFew(long channels, int groups, long signals) =>
+    public static TrainingException ChannelsTooFew(long channels, long groups, long signals) =>
         new("channels_too_few", Invariant($"{channels} channels in {groups} groups cannot carry {signals} signals as pairs beside constants"), null,
             ("channels", channels), ("groups", groups), ("signals", signals));
 

@@ -99,7 +99,7 @@ public sealed class ClipSourceTests : IDisposable
         Assert.All(captions, batch => Assert.Equal(2, batch.Count));
         var fault = Assert.Single(first.Faults.Faults);
         Assert.Equal(4, fault.Line);
-        FaultAssert.Is(Assert.IsType<MediaException>(fault.Error), fault.Error.Code, ("file", folder.File("3.mp4")));
+        FaultAssert.Is(Assert.IsType<MediaException>(fault.Error), "video_damaged", ("file", folder.File("3.mp4")));
         Assert.Contains("line 4", first.Faults.Summary()[1], StringComparison.Ordinal);
         Assert.Equal(captions[5], second.Batch(5, Ct).Captions);
     }
