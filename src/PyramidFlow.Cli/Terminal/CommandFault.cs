@@ -32,6 +32,11 @@ internal static class CommandFault
     /// <summary>A value that a library refuses with a sentence of its own.</summary>
     public static UsageException ValueInvalid(Exception cause) => new("value_invalid", Faults.Sentence(cause), cause);
 
+    /// <summary>A name that is no device.</summary>
+    /// <param name="device">The name.</param>
+    /// <param name="cause">Error of the parser, whose message names the devices.</param>
+    public static UsageException UnknownDevice(string device, FormatException cause) => new("device_unknown", cause.Message, cause, ("device", device));
+
     public static UsageException ParallelInvalid(string text, Exception cause) => new("parallel_invalid", $"--parallel {text}: {cause.Message}", cause, ("value", text));
 
     public static UsageException ParallelAlone(string ways, int processes) =>
@@ -227,6 +232,30 @@ internal static class CommandFault
 
     public static UsageException BatchOneValue(string file) =>
         new("batch_one_value", $"{file} holds one value: write a list of prompts, [\"a red ball\"], or an object of names and prompts", null, ("file", file));
+
+    // Items of a batch. The place of an item is added where it is known.
+
+    public static UsageException ItemMalformed(string reason, bool isNoJson, Exception cause) =>
+        new("item_malformed", isNoJson ? $"{reason}: write a text in quotes or an object" : reason, cause, ("reason", reason));
+
+    public static UsageException ItemKind() => new("item_kind", "an item is a text in quotes, or an object such as {\"prompt\": \"a red ball\", \"seed\": 7}", null);
+
+    public static UsageException ItemKeyRepeated() => new("item_key_repeated", "this key stands above already, and one name is one file: give it another", null);
+
+    public static UsageException ItemKeyMalformed() => new("item_key_malformed", "this key holds half of a character, or is not UTF-8: write whole characters", null);
+
+    public static UsageException ItemNameRepeated(string? name) =>
+        new("item_name_repeated", $"the name '{name}' stands above already, and one name is one file: give it another", null, ("name", name));
+
+    public static UsageException ItemKeyTwice(string key) => new("item_key_twice", $"{key} stands twice: leave one out", null, ("key", key));
+
+    public static UsageException ItemKeyUnknown(string key, string? near, IEnumerable<string> known) =>
+        new("item_key_unknown", $"unknown key '{key}': {(near is null ? $"use {string.Join(", ", known)}" : $"did you mean {near}?")}", null, ("key", key), ("near", near));
+
+    public static UsageException ItemValueInvalid(string key, string value, FormatException cause) =>
+        new("item_value_invalid", $"{key} {(value.Length == 0 ? "is empty" : $"cannot be {value}")}: {cause.Message}", cause, ("key", key), ("value", value));
+
+    public static UsageException ItemSideAlone(string side, string missing) => new("item_side_alone", $"{side} needs a {missing} beside it", null, ("side", side));
 
     // Training, its curves and its evaluation.
 
