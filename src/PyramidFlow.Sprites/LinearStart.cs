@@ -1,4 +1,5 @@
 using PyramidFlow.Torch;
+using PyramidFlow.Training;
 
 namespace PyramidFlow.Sprites;
 
@@ -166,7 +167,7 @@ internal sealed class LinearStart
         var signals = map.Size(1);
         var size = bias.ElementCount / groups;
         if (size < 2 * ((signals + groups - 1) / groups) + 2)
-            throw new ArgumentException($"{bias.ElementCount} channels in {groups} groups cannot carry {signals} signals as pairs beside constants");
+            throw TrainingFault.ChannelsTooFew(bias.ElementCount, groups, signals);
         for (long c = 0; c < bias.ElementCount; c++)
             bias.Narrow(0, c, 1).Fill(c % 2 == 0 ? constant : -constant);
         for (long s = 0; s < signals; s++)

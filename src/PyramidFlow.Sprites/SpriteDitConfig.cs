@@ -4,6 +4,7 @@ using PyramidFlow.Models;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Formats;
+using PyramidFlow.Training;
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Loop;
 
@@ -95,7 +96,7 @@ public sealed record SpriteDitConfig : LoopConfig
     public SampleOptions? Samples { get; set; }
 
     /// <summary>Reads a configuration file.</summary>
-    /// <exception cref="ArgumentException">The file is missing or malformed, or contains an unknown key or an invalid value.</exception>
+    /// <exception cref="TrainingException">The file is missing or malformed, or contains an unknown key or an invalid value.</exception>
     /// <exception cref="CheckpointException">The transformer is invalid.</exception>
     public static SpriteDitConfig Load(string path) =>
         TrainingConfigFile.Read(path, SpriteDitJson.Default.SpriteDitConfig).Check(path);
@@ -114,26 +115,24 @@ public sealed record SpriteDitConfig : LoopConfig
         var unknown = transformer?.Others?.Keys.FirstOrDefault();
         transformer ??= StartFrom is { } model
             ? TransformerConfigs.Load(CheckpointFolder.Open(ConfigPaths.Model(path, "start_from", model)).Transformer().ConfigFile)
-            : throw new ArgumentException($"{path}: transformer is missing: give its keys, or in start_from the model folder that has them");
+            : throw TrainingFault.TransformerMissing(path);
         var fault =
-            unknown is not null ? $"unknown key {unknown} in transformer, the nearest one there is {NearestName.Find(unknown, KnownKeys(Transformer))}"
-            : Clips < 1 ? $"clips {Clips} is less than 1"
-            : LatentFrames < 2 ? $"latent_frames {LatentFrames} is less than 2"
-            : TurnShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"turn_share {TurnShare} is not within 0 to 1")
+            unknown is not null ? TrainingFault.UnknownKey(path, null, unknown, "transformer", NearestName.Find(unknown, KnownKeys(Transformer)))
+            : Clips < 1 ? TrainingFault.TooSmall(path, "clips", Clips, 1)
+            : LatentFrames < 2 ? TrainingFault.TooSmall(path, "latent_frames", LatentFrames, 2)
+            : TurnShare is not (>= 0 and <= 1) ? TrainingFault.NoShare(path, "turn_share", TurnShare)
             : ShapeShares is { } shares && (shares.Count != Shapes || shares.Any(s => s is not (>= 0 and < double.PositiveInfinity)) || shares.Sum() <= 0)
-                ? $"shape_shares takes {Shapes} numbers of at least 0, not all 0: for circle, square, triangle and star"
-            : ExtraColourShare is not (>= 0 and <= 1) ? FormattableString.Invariant($"extra_colour_share {ExtraColourShare} is not within 0 to 1")
-            : Lora?.Fault() is { } lora ? $"lora: {lora.Message}"
-            : Lora is not null && (NewWeights || KeepSteps.Count > 0) ? "a LoRA adds to the weights of start_from and is kept alone: leave new_weights and keep_steps out"
-            : Optimizer == SpriteOptimizer.Muon && Shard != SharedState.None ? "shares of the weights cut the matrices that Muon needs whole: use optimizer AdamW, or shard none"
-            : Batch.Count != stages ? $"batch has {Batch.Count} numbers: give {stages}, one for each stage"
-            : Objective == SpriteObjective.FullSequence && Transformer.UseTemporalCausal ? "full_sequence lets every frame see every other: set use_temporal_causal to false in transformer"
-            : Workers < 1 || Batch.Any(b => b < 1 || b % Workers != 0)
-                ? $"batch [{string.Join(", ", Batch)}] cannot be shared by {Workers} workers: use multiples"
-            : SampleOptions.Fault(Samples, SampleEvery) ?? LoopFault()
-            ?? (KeepSteps.Any(step => step % CheckpointEvery != 0)
-                ? $"keep_steps [{string.Join(", ", KeepSteps)}] are not all multiples of checkpoint_every {CheckpointEvery}: weights are kept at checkpoints" : null);
-        return fault is null ? this : throw new ArgumentException($"{path}: {fault}");
+                ? TrainingFault.ShapeSharesInvalid(path, Shapes)
+            : ExtraColourShare is not (>= 0 and <= 1) ? TrainingFault.NoShare(path, "extra_colour_share", ExtraColourShare)
+            : Lora?.Fault() is { } lora ? TrainingFault.LoraInvalid(path, lora)
+            : Lora is not null && (NewWeights || KeepSteps.Count > 0) ? TrainingFault.LoraWithNewWeights(path)
+            : Optimizer == SpriteOptimizer.Muon && Shard != SharedState.None ? TrainingFault.MuonInShares(path)
+            : Batch.Count != stages ? TrainingFault.BatchOfOtherStages(path, Batch.Count, stages)
+            : Objective == SpriteObjective.FullSequence && Transformer.UseTemporalCausal ? TrainingFault.CausalFullSequence(path)
+            : Workers < 1 || Batch.Any(b => b < 1 || b % Workers != 0) ? TrainingFault.BatchNotShared(path, Batch, Workers)
+            : SampleOptions.Fault(path, Samples, SampleEvery) ?? LoopFault(path)
+            ?? (KeepSteps.Any(step => step % CheckpointEvery != 0) ? TrainingFault.KeptBetweenCheckpoints(path, KeepSteps, CheckpointEvery) : null);
+        return fault is null ? this : throw fault;
     }
 }
 

@@ -4,6 +4,7 @@ using PyramidFlow.Models.Lora;
 using PyramidFlow.Scheduling;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Distributed;
+using PyramidFlow.Training;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Loop;
@@ -31,12 +32,12 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
     /// <param name="start">Opens the initial weights of a new run; null, or a null result, draws them from the seed.</param>
     /// <param name="group">Process group of the training; null trains in this process alone.</param>
     /// <param name="samples">Generates samples; null generates none. The caller keeps ownership.</param>
-    /// <exception cref="ArgumentException">A batch cannot be divided among all workers of all processes.</exception>
+    /// <exception cref="TrainingException">A batch cannot be divided among all workers of all processes.</exception>
     public SpriteDitTrainer(SpriteDitConfig config, string folder, SpriteLatents data, PromptEncoder prompts, Func<StateSource?>? start = null,
         ProcessGroup? group = null, TransformerSamples? samples = null)
     {
         if (group is not null && config.Batch.Any(size => size % (config.Workers * group.WorldSize) != 0))
-            throw new ArgumentException($"batch [{string.Join(", ", config.Batch)}] cannot be shared by {config.Workers} workers of {group.WorldSize} processes: use multiples");
+            throw TrainingFault.BatchNotSharedByProcesses(config.Batch, config.Workers, group.WorldSize);
         (this.config, this.data, this.prompts, this.samples) = (config, data, prompts, samples);
         objective = new ClipObjective(config.Objective, config.CorruptRatio);
         this.folder = new RunFolder(folder);
@@ -196,7 +197,7 @@ internal sealed record KeptWeights(long Step, string File, double Flops)
 
     /// <summary>Finds the kept weights of a run, in order.</summary>
     /// <param name="run">Folder of the transformer's run.</param>
-    /// <exception cref="ArgumentException">The folder is not one of a transformer's run.</exception>
+    /// <exception cref="TrainingException">The folder is not one of a transformer's run.</exception>
     public static IReadOnlyList<KeptWeights> Find(string run)
     {
         var metrics = MetricsFile.Read(Path.Combine(run, "metrics.jsonl"));

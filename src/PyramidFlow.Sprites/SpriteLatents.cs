@@ -2,6 +2,7 @@ using System.Globalization;
 using PyramidFlow.Generation;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Training;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Loop;
 
@@ -84,7 +85,7 @@ internal sealed class SpriteLatents : IDisposable
     {
         var clips = Enumerable.Range(0, config.Clips).ToLookup(clip => SpriteWorld.Scene(config.Seed, clip).Attributes.Shape, clip => (long)clip);
         return [.. Enum.GetValues<SpriteShape>().Select(shape => clips[shape].ToArray()
-            is { Length: > 0 } some ? some : throw new ArgumentException($"none of {config.Clips} clips shows a {shape.ToString().ToLowerInvariant()}: raise clips or leave shape_shares out"))];
+            is { Length: > 0 } some ? some : throw TrainingFault.ShapeWithoutClip(config.Clips, shape.ToString().ToLowerInvariant()))];
     }
 
     private static void Make(string path, SpriteDitConfig config, Func<Tensor, Tensor> encode,

@@ -1,6 +1,7 @@
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Training;
 using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Sprites;
@@ -34,7 +35,7 @@ internal abstract class SpriteStart : IDisposable
 
     /// <summary>Opens the VAE that decodes samples; the caller disposes it.</summary>
     /// <param name="type">Element type of its weights.</param>
-    /// <exception cref="ArgumentException">The VAE run has no weights yet.</exception>
+    /// <exception cref="TrainingException">The VAE run has no weights yet.</exception>
     internal abstract CausalVideoVae OpenVae(ElementType type);
 
     /// <summary>Opens the initial weights of the transformer; null draws new ones.</summary>
@@ -72,7 +73,7 @@ internal abstract class SpriteStart : IDisposable
         {
             var maps = Path.Combine(folder, "vae", LinearStartFit.FileName);
             if (!File.Exists(maps))
-                throw new ArgumentException($"{maps} is missing: run 'train vae --out {folder}' first");
+                throw TrainingFault.VaeRunMissing(maps, folder);
             config = SpriteVaeConfig.Load(vaeConfig);
             weights = Path.Combine(folder, "vae", "vae.safetensors");
             encoder = LinearStartFit.Declare(config);
@@ -85,7 +86,7 @@ internal abstract class SpriteStart : IDisposable
         internal override CausalVideoVae OpenVae(ElementType type)
         {
             if (!File.Exists(weights))
-                throw new ArgumentException($"{weights} is missing, without which there are no samples to look at: finish 'train vae' first, or leave samples out");
+                throw TrainingFault.VaeRunUnfinished(weights);
             var vae = new CausalVideoVae(config.Vae);
             using var source = SafetensorsFile.Open(weights);
             vae.Load(source, type);

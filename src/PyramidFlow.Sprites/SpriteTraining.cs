@@ -3,6 +3,7 @@ using PyramidFlow.Models.Lora;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Distributed;
+using PyramidFlow.Training;
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Loop;
 
@@ -41,12 +42,12 @@ public static class SpriteTraining
     /// <param name="progress">Reports progress every few steps; null reports nothing.</param>
     /// <param name="cancellationToken">Stops the run after the current step and saves a checkpoint.</param>
     /// <param name="group">Process group of the training; null trains in this process alone.</param>
-    /// <exception cref="ArgumentException">The VAE run is missing.</exception>
+    /// <exception cref="TrainingException">The VAE run is missing.</exception>
     public static void RunDit(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
         var config = SpriteDitConfig.Load(configPath);
         if (config.Lora is not null)
-            throw new ArgumentException($"{configPath} describes a LoRA: train it with 'train lora', or take the key lora out");
+            throw TrainingFault.ConfigOfLora(configPath);
         Run(config, configPath, folder, "dit", progress, cancellationToken, group);
     }
 
@@ -57,13 +58,13 @@ public static class SpriteTraining
     /// <param name="cancellationToken">Stops the run after the current step and saves a checkpoint.</param>
     /// <param name="group">Process group of the training; null trains in this process alone.</param>
     /// <returns>Path of the LoRA.</returns>
-    /// <exception cref="ArgumentException">The configuration names no model.</exception>
+    /// <exception cref="TrainingException">The configuration names no model.</exception>
     /// <exception cref="CheckpointException">A target matches no layer, or the weights cannot be used.</exception>
     public static string RunLora(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
         var config = SpriteDitConfig.Load(configPath);
         if (config.StartFrom is null)
-            throw new ArgumentException($"{configPath}: a LoRA belongs to a model: name its folder in start_from");
+            throw TrainingFault.LoraWithoutModel(configPath);
         config.Lora ??= new LoraConfig();
         TrainedTransformer.Check(config.Transformer, config.Lora);
         Run(config, configPath, folder, LoraPart, progress, cancellationToken, group);
@@ -73,7 +74,7 @@ public static class SpriteTraining
     private static void Run(SpriteDitConfig config, string configPath, string folder, string part, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group)
     {
         if (config.Transformer is not PyramidFluxConfig)
-            throw new ArgumentException($"{configPath}: the text encoders of sprites are those of pyramid_flux: give its keys in transformer");
+            throw TrainingFault.OtherTextEncoders(configPath);
         using var start = config.StartFrom is { } from ? SpriteStart.FromModel(ConfigPaths.Model(configPath, StartFrom, from), cancellationToken) : SpriteStart.FromVaeRun(folder, VaeConfig(folder));
         var model = Path.Combine(folder, ModelFolder);
         using var data = group.RankZeroFirst(() =>
@@ -95,7 +96,7 @@ public static class SpriteTraining
     /// <param name="folder">Folder of all runs of the model.</param>
     /// <param name="target">Model folder to write.</param>
     /// <param name="weights">File of the transformer's run with the weights.</param>
-    /// <exception cref="ArgumentException">A run is missing.</exception>
+    /// <exception cref="TrainingException">A run is missing.</exception>
     public static void Ship(string folder, string target, string weights = "dit.safetensors")
     {
         RequireRun(folder, "dit");
@@ -142,7 +143,7 @@ public static class SpriteTraining
     {
         var run = Path.Combine(folder, part);
         if (!File.Exists(Path.Combine(run, "config.json")) || !File.Exists(Path.Combine(run, part + ".safetensors")))
-            throw new ArgumentException($"{folder} holds no finished run of the {part}: run 'train {part} --out {folder}' first");
+            throw TrainingFault.RunUnfinished(folder, part);
     }
 
     private static string VaeConfig(string folder) => Path.Combine(folder, "vae", "config.json");

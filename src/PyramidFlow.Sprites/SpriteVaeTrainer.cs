@@ -5,6 +5,7 @@ using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Distributed;
+using PyramidFlow.Training;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Vae;
@@ -37,11 +38,11 @@ internal sealed class SpriteVaeTrainer : ITraining, IDisposable
     /// <param name="progress">Reports progress of the linear fit; null reports nothing.</param>
     /// <param name="cancellationToken">Cancels the linear fit.</param>
     /// <param name="group">Process group of the training; null trains in this process alone.</param>
-    /// <exception cref="ArgumentException">The batch cannot be divided among all workers of all processes.</exception>
+    /// <exception cref="TrainingException">The batch cannot be divided among all workers of all processes.</exception>
     public SpriteVaeTrainer(SpriteVaeConfig config, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
         if (group is not null && config.Batch % (config.Workers * group.WorldSize) != 0)
-            throw new ArgumentException($"batch {config.Batch} cannot be shared by {config.Workers} workers of {group.WorldSize} processes: use a multiple");
+            throw TrainingFault.BatchNotSharedByProcesses(config.Batch, config.Workers, group.WorldSize);
         this.config = config;
         run = new RunFolder(folder);
         linear = group.RankZeroFirst(() => LinearStartFit.OpenOrFit(run.File(LinearStartFit.FileName), config, progress, cancellationToken));
@@ -206,7 +207,7 @@ public sealed record SpriteVaeConfig : LoopConfig
     public double LatentNoise { get; set; } = 0.05;
 
     /// <summary>Reads a configuration file.</summary>
-    /// <exception cref="ArgumentException">The file is missing or malformed, or contains an unknown key or an invalid value.</exception>
+    /// <exception cref="TrainingException">The file is missing or malformed, or contains an unknown key or an invalid value.</exception>
     /// <exception cref="CheckpointException">The network is invalid.</exception>
     public static SpriteVaeConfig Load(string path) =>
         TrainingConfigFile.Read(path, SpriteVaeJson.Default.SpriteVaeConfig).Check(path);
@@ -215,12 +216,12 @@ public sealed record SpriteVaeConfig : LoopConfig
     {
         CausalVideoVaeConfig.Parse(Encoding.UTF8.GetBytes(Vae.ToJson()), path);
         var fault =
-            Vae.EncoderSpatialDownSample.Count(on => on) != LinearAutoencoder.Levels ? $"the vae must halve {LinearAutoencoder.Levels} times"
-            : Frames < 9 || Frames % 8 != 1 ? $"frames {Frames} is not 1 + 8n: use {Math.Max(9, 1 + (Frames / 8 * 8))}"
-            : Crop < 8 || Crop % 8 != 0 || Crop > SpriteWorld.Width ? $"crop {Crop} is not a multiple of 8 up to {SpriteWorld.Width}"
-            : Workers < 1 || Batch < 1 || Batch % Workers != 0 ? $"batch {Batch} cannot be shared by {Workers} workers: use a multiple"
-            : LoopFault();
-        return fault is null ? this : throw new ArgumentException($"{path}: {fault}");
+            Vae.EncoderSpatialDownSample.Count(on => on) != LinearAutoencoder.Levels ? TrainingFault.VaeLevels(path, LinearAutoencoder.Levels)
+            : Frames < 9 || Frames % 8 != 1 ? TrainingFault.FramesNotWhole(path, Frames, Math.Max(9, 1 + (Frames / 8 * 8)))
+            : Crop < 8 || Crop % 8 != 0 || Crop > SpriteWorld.Width ? TrainingFault.CropInvalid(path, Crop, SpriteWorld.Width)
+            : Workers < 1 || Batch < 1 || Batch % Workers != 0 ? TrainingFault.BatchNotShared(path, Batch, Workers)
+            : LoopFault(path);
+        return fault is null ? this : throw fault;
     }
 }
 

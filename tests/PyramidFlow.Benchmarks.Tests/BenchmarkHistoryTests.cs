@@ -1,4 +1,5 @@
 using PyramidFlow.Cli.Benchmarks;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Benchmarks.Tests;
@@ -34,22 +35,30 @@ public sealed class BenchmarkHistoryTests : IDisposable
     }
 
     [Theory]
-    [InlineData("{}", "lacks date (as 2026-01-31), device or rows")]
-    [InlineData("""{"date":"31.1.2026","device":"cpu","rows":[]}""", "lacks date")]
-    [InlineData("nonsense", "is not JSON as bench prints it")]
-    [InlineData("""{"date":"2026-01-31","device":"cpu","rows":[null]}""", "rows[0] is null")]
-    [InlineData("""{"date":"2026-01-31","device":"cut \ud83d","rows":[]}""", "half of a character")]
-    [InlineData("""{"date":"2026-01-31","device":"cpu","rows":[{"share":"1,5"}]}""", "rows[0].share cannot be \"1,5\": it is a number")]
-    [InlineData("""{"date":"2026-01-31","device":"cpu","rows":[]}""", "has no report to draw")]
-    public void What_is_no_report_is_refused(string text, string words)
+    [InlineData("{}", "report_incomplete")]
+    [InlineData("""{"date":"31.1.2026","device":"cpu","rows":[]}""", "report_incomplete")]
+    [InlineData("nonsense", "report_not_json")]
+    [InlineData("""{"date":"2026-01-31","device":"cpu","rows":[null]}""", "report_not_json", "rows[0] is null")]
+    [InlineData("""{"date":"2026-01-31","device":"cut \ud83d","rows":[]}""", "report_not_json", "half of a character")]
+    [InlineData("""{"date":"2026-01-31","device":"cpu","rows":[{"share":"1,5"}]}""", "report_not_json", "rows[0].share cannot be \"1,5\": it is a number")]
+    public void What_is_no_report_is_refused(string text, string code, string reason = "")
     {
         folder.Write("bad.json", text);
-        Assert.Contains(words, Assert.Throws<ArgumentException>(() => BenchmarkHistory.Read(folder.Path)).Message, StringComparison.Ordinal);
+        var error = Assert.Throws<UsageException>(() => BenchmarkHistory.Read(folder.Path));
+        FaultAssert.Is(error, code, ("file", folder.File("bad.json")));
+        Assert.Contains(reason, error.Parameters.GetValueOrDefault("reason") as string ?? "", StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_folder_without_rows_is_refused()
+    {
+        folder.Write("empty.json", """{"date":"2026-01-31","device":"cpu","rows":[]}""");
+        FaultAssert.Is(Assert.Throws<UsageException>(() => BenchmarkHistory.Read(folder.Path)), "no_report", ("folder", folder.Path));
     }
 
     [Fact]
     public void A_folder_that_is_not_there_is_refused() =>
-        Assert.Contains("has no report to draw", Assert.Throws<ArgumentException>(() => BenchmarkHistory.Read(folder.File("none"))).Message, StringComparison.Ordinal);
+        FaultAssert.Is(Assert.Throws<UsageException>(() => BenchmarkHistory.Read(folder.File("none"))), "no_report", ("folder", folder.File("none")));
 
     private static BenchmarkRow Row(string? kind, string dtype, double share) => new("a row", null, null, dtype, 1, 1, share, 1, kind);
 

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using PyramidFlow.Cli.Benchmarks;
 using PyramidFlow.Cli.Commands;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Models;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
@@ -192,17 +193,17 @@ public class BenchmarkRunTests
     }
 
     [Theory]
-    [InlineData(100, 64, "width 100 is not a multiple of 64: use 64 or 128")]
-    [InlineData(64, 32, "height 32 is not a multiple of 64: use 64 or 128")]
-    public void Impossible_sizes_are_refused(int width, int height, string words) =>
-        Assert.Equal(words, Assert.Throws<ArgumentException>(() => (Tiny with { Size = (width, height) }).Check()).Message);
+    [InlineData(100, 64, "side=width value=100 multiple=64 below=64 above=128")]
+    [InlineData(64, 32, "side=height value=32 multiple=64 below=64 above=128")]
+    public void Impossible_sizes_are_refused(int width, int height, string parameters) =>
+        FaultAssert.Has(Assert.Throws<UsageException>(() => (Tiny with { Size = (width, height) }).Check()), "size_not_multiple", parameters);
 
     [Fact]
     public void Nothing_to_measure_is_refused()
     {
         BenchmarkOptions[] empty = [Tiny with { Units = [] }, Tiny with { Units = [-1] }, Tiny with { Types = [] }, Tiny with { VaeLatentFrames = [] }, Tiny with { VaeLatentFrames = [0] }];
-        Assert.Equal(["no unit is named", "unit -1 is negative", "[] are not measured", "[] latent frames make no video", "[0] latent frames make no video"],
-            empty.Select(options => Assert.Throws<ArgumentException>(options.Check).Message.Split(':')[0]));
+        Assert.Equal(["no_unit", "unit_negative", "types_not_measured", "no_latent_frames", "no_latent_frames"],
+            empty.Select(options => Assert.Throws<UsageException>(options.Check).Code));
     }
 
     [Fact]
@@ -214,8 +215,8 @@ public class BenchmarkRunTests
             return (flux.NumLayers, flux.NumSingleLayers);
         }));
         Assert.Equal([1, 6, 24], ((int?[])[1, 6, null]).Select(blocks => ReleasedModels.Transformer(ModelFamilies.Sd3, blocks).Blocks));
-        Assert.Throws<ArgumentException>(() => ReleasedModels.Transformer(ModelFamilies.Flux, 25));
-        Assert.Equal("T5 has 24 blocks, not 25: use 1 to 24", Assert.Throws<ArgumentException>(() => ReleasedModels.Text(blocks: 25)).Message);
+        FaultAssert.Is(Assert.Throws<UsageException>(() => ReleasedModels.Transformer(ModelFamilies.Flux, 25)), "blocks_out_of_range", ("blocks", 24L), ("value", 25));
+        FaultAssert.Is(Assert.Throws<UsageException>(() => ReleasedModels.Text(blocks: 25)), "blocks_out_of_range", ("model", "T5"), ("blocks", 24L), ("value", 25));
         Assert.Equal([1, 2], ((ModelFamily[])[ModelFamilies.Flux, ModelFamilies.Sd3]).Select(family => ReleasedModels.Text(family).Clips.Count));
     }
 

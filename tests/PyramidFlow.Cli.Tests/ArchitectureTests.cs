@@ -13,7 +13,7 @@ public sealed class ArchitectureTests
         ["Terminal"] = [],
         ["Models"] = ["Terminal"],
         ["Generating"] = ["Models", "Terminal", "Benchmarks"],
-        ["Benchmarks"] = [],
+        ["Benchmarks"] = ["Terminal"],
         ["Commands"] = ["Generating", "Models", "Terminal", "Benchmarks"],
     };
 

@@ -1,5 +1,6 @@
 using System.Text;
 using PyramidFlow.Cli.Generating;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;
@@ -80,6 +81,21 @@ public class BatchFileTests
         var item = new BatchItem(new ClipArguments(), "a");
         names.Next(1, item, ".mp4");
         names.Next(2, item, ".mp4");
-        Assert.Contains("give it another", Assert.Throws<FormatException>(() => names.Next(3, item, ".mp4")).Message, StringComparison.Ordinal);
+        FaultAssert.Is(Assert.Throws<UsageException>(() => names.Next(3, item, ".mp4")), "item_name_repeated", ("name", "a"));
+    }
+
+    [Theory]
+    [InlineData("5", "item_kind")]
+    [InlineData("{\"prompt\": \"a\"", "item_malformed")]
+    [InlineData("{\"seed\": 1, \"seed\": 2}", "item_key_twice", "key=seed")]
+    [InlineData("{\"promt\": \"a\"}", "item_key_unknown", "key=promt near=prompt")]
+    [InlineData("{\"prompt\": \"a\", \"seed\": -5}", "item_value_invalid", "key=seed value=-5")]
+    [InlineData("{\"prompt\": \"a\", \"name\": 5}", "item_value_invalid", "key=name value=5")]
+    [InlineData("{\"prompt\": \"a\", \"width\": 64}", "item_side_alone", "side=width")]
+    public void An_item_that_cannot_be_is_refused(string line, string code, string parameters = "")
+    {
+        using var folder = new TemporaryFolder();
+        var batch = BatchFile.Open(folder.Write("a.jsonl", line));
+        FaultAssert.Has(Assert.Throws<UsageException>(() => batch.Read(Assert.Single(batch.Entries))), code, parameters);
     }
 }

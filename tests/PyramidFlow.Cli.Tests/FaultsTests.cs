@@ -17,6 +17,7 @@ public class FaultsTests
         { "a null", () => ArgumentNullException.ThrowIfNull((object?)null) },
         { "a range", () => ArgumentOutOfRangeException.ThrowIfNegative(-1) },
         { "a number of the runtime", () => int.Parse("x", System.Globalization.CultureInfo.InvariantCulture) },
+        { "a value whose name is not told", () => PyramidFlow.Torch.Device.Parse("tpu") },
         { "a library called wrongly", () => LatentClip.Join([]) },
     };
 

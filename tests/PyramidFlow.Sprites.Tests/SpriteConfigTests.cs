@@ -1,6 +1,8 @@
 using PyramidFlow.Models;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Testing;
+using PyramidFlow.Torch;
+using PyramidFlow.Training;
 using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Tests;
 
@@ -52,21 +54,19 @@ public sealed class SpriteConfigTests : IDisposable
     }
 
     [Theory]
-    [InlineData(", \"step\": 5", "unknown key step, the nearest one there is steps")]
-    [InlineData(", \"lerning_rate\": 5", "learning_rate")]
-    [InlineData(", \"schedule\": \"sine\"", "schedule")]
-    [InlineData(", \"steps\": \"many\"", "steps")]
-    [InlineData(", \"batch\": [32, 32]", "one for each stage")]
-    [InlineData(", \"batch\": [32, 32, 31]", "cannot be shared by 2 workers")]
-    [InlineData(", \"latent_frames\": 1", "latent_frames 1")]
-    [InlineData(", \"objective\": \"full_sequence\", \"batch\": [2]", "use_temporal_causal")]
-    [InlineData(", \"objective\": \"full_sequence\"", "give 1")]
-    public void Unknown_keys_and_impossible_values_are_named(string addition, string named)
-    {
-        var error = Assert.Throws<ArgumentException>(() => Load($"{{ {Transformer}{addition} }}"));
-        Assert.Contains("c.json", error.Message, StringComparison.Ordinal);
-        Assert.Contains(named, error.Message, StringComparison.Ordinal);
-    }
+    [InlineData(", \"step\": 5", "config_key_unknown", "key=step nearest=steps")]
+    [InlineData(", \"lerning_rate\": 5", "config_key_unknown", "key=lerning_rate nearest=learning_rate")]
+    [InlineData(", \"schedule\": \"sine\"", "config_malformed", "key=schedule")]
+    [InlineData(", \"steps\": \"many\"", "config_malformed", "key=steps")]
+    [InlineData(", \"batch\": [32, 32]", "numbers_per_stage", "key=batch numbers=2 stages=3")]
+    [InlineData(", \"batch\": [32, 32, 31]", "batch_not_shared", "workers=2")]
+    [InlineData(", \"latent_frames\": 1", "config_value_invalid", "key=latent_frames value=1 least=2")]
+    [InlineData(", \"turn_share\": 1.5", "config_value_invalid", "key=turn_share value=1.5")]
+    [InlineData(", \"keep_steps\": [750]", "kept_between_checkpoints", "keep_steps=[750] checkpoint_every=500")]
+    [InlineData(", \"objective\": \"full_sequence\", \"batch\": [2]", "causal_full_sequence", "")]
+    [InlineData(", \"objective\": \"full_sequence\"", "numbers_per_stage", "key=batch numbers=3 stages=1")]
+    public void Unknown_keys_and_impossible_values_are_named(string addition, string code, string parameters) =>
+        FaultAssert.Has(Assert.Throws<TrainingException>(() => Load($"{{ {Transformer}{addition} }}")), code, $"file={folder.File("c.json")} {parameters}");
 
     [Fact]
     public void A_lora_takes_its_defaults_and_refuses_what_is_unknown_or_impossible()
@@ -74,36 +74,40 @@ public sealed class SpriteConfigTests : IDisposable
         var lora = Load($"{{ {Transformer}, \"lora\": {{ \"rank\": 4 }}, \"extra_colour\": \"pink\" }}");
         Assert.Equal((4, new LoraConfig().Alpha, SpriteColour.Pink), (lora.Lora!.Rank, lora.Lora.Alpha, lora.ExtraColour));
         Assert.Equal(new LoraConfig().Targets, lora.Lora.Targets);
-        Refused("\"lora\": { \"rnk\": 4 }", "unknown key rnk in lora, the nearest one there is rank");
-        Refused("\"lora\": { \"rank\": 0 }", "lora: a LoRA of rank 0 has no weights");
-        Refused("\"lora\": { \"targets\": [] }", "lora: targets names no layer");
-        Refused("\"extra_colour\": \"mauve\"", "extra_colour");
+        Refused("\"lora\": { \"rnk\": 4 }", "config_key_unknown", "key=rnk section=lora nearest=rank");
+        FaultAssert.Is(Assert.IsType<CheckpointException>(Refused("\"lora\": { \"rank\": 0 }", "lora_invalid", "").InnerException), "lora_rank_invalid", ("rank", 0));
+        FaultAssert.Is(Assert.IsType<CheckpointException>(Refused("\"lora\": { \"targets\": [] }", "lora_invalid", "").InnerException), "no_lora_target");
+        Refused("\"extra_colour\": \"mauve\"", "config_malformed", "key=extra_colour");
 
-        void Refused(string addition, string named) =>
-            Assert.Contains(named, Assert.Throws<ArgumentException>(() => Load($"{{ {Transformer}, {addition} }}")).Message, StringComparison.Ordinal);
+        TrainingException Refused(string addition, string code, string parameters)
+        {
+            var error = Assert.Throws<TrainingException>(() => Load($"{{ {Transformer}, {addition} }}"));
+            FaultAssert.Has(error, code, parameters);
+            return error;
+        }
     }
 
     [Theory]
-    [InlineData("\"steps\": \"many\"", "c.json, line 2: steps cannot be \"many\": it is a whole number")]
-    [InlineData("\"steps\": null", "c.json, line 2: steps is null: it is a whole number")]
-    [InlineData("\"learning_rate\": NaN", "c.json, line 2: learning_rate cannot be NaN: it is a number")]
-    [InlineData("\"learning_rate\": \"0,001\"", "c.json, line 2: learning_rate cannot be \"0,001\": it is a number")]
-    [InlineData("\"batch\": [8, 8, true]", "c.json, line 2: batch[2] cannot be true: it is a whole number")]
-    [InlineData("\"precision\": \"fp8\"", "c.json, line 2: precision: it is one of \"bfloat16\", \"float32\"")]
-    [InlineData("\"schedule\": \"sine\"", "c.json, line 2: schedule: it is one of \"constant\", \"cosine\", \"linear_second_half\"")]
-    [InlineData("\"optimizer\": 1", "c.json, line 2: optimizer: it is one of \"AdamW\", \"Muon\"")]
-    [InlineData("\"lora\": { \"targets\": [null] }", "c.json, line 2: lora.targets[0] is null: it is a text in quotes")]
-    [InlineData("\"samples\": { \"prompts\": null }", "c.json, line 2: samples.prompts is null: it is a list")]
-    [InlineData("\"samples\": { \"prompts\": [\"cut \\ud83d\"] }", "c.json, line 2: prompts: this holds half of a character")]
-    [InlineData("\"\\ud800\": 1", "c.json, line 2: this holds half of a character")]
-    [InlineData("\"start_from\": \"a\\u0000\"", "c.json, line 2: start_from holds a NUL character")]
-    [InlineData("\"step\": 5", "c.json, line 2: unknown key step")]
-    [InlineData("\"steps\": 5 \"seed\"", "c.json, line 2: this is not JSON")]
-    public void What_is_wrong_is_told_with_line_key_and_what_is_allowed(string addition, string sentence)
+    [InlineData("\"steps\": \"many\"", "steps", "cannot be \"many\": it is a whole number")]
+    [InlineData("\"steps\": null", "steps", "is null: it is a whole number")]
+    [InlineData("\"learning_rate\": NaN", "learning_rate", "cannot be NaN: it is a number")]
+    [InlineData("\"learning_rate\": \"0,001\"", "learning_rate", "cannot be \"0,001\": it is a number")]
+    [InlineData("\"batch\": [8, 8, true]", "batch[2]", "cannot be true: it is a whole number")]
+    [InlineData("\"precision\": \"fp8\"", "precision", "it is one of \"bfloat16\", \"float32\"")]
+    [InlineData("\"schedule\": \"sine\"", "schedule", "it is one of \"constant\", \"cosine\", \"linear_second_half\"")]
+    [InlineData("\"optimizer\": 1", "optimizer", "it is one of \"AdamW\", \"Muon\"")]
+    [InlineData("\"lora\": { \"targets\": [null] }", "lora.targets[0]", "is null: it is a text in quotes")]
+    [InlineData("\"samples\": { \"prompts\": null }", "samples.prompts", "is null: it is a list")]
+    [InlineData("\"samples\": { \"prompts\": [\"cut \\ud83d\"] }", "prompts", "this holds half of a character")]
+    [InlineData("\"\\ud800\": 1", null, "this holds half of a character")]
+    [InlineData("\"start_from\": \"a\\u0000\"", "start_from", "holds a NUL character")]
+    [InlineData("\"steps\": 5 \"seed\"", null, "this is not JSON")]
+    public void What_is_wrong_is_told_with_line_key_and_what_is_allowed(string addition, string? key, string reason)
     {
-        var message = Assert.Throws<ArgumentException>(() => Load($"{{ {Transformer.ReplaceLineEndings(" ")},\n{addition} }}")).Message;
-        Assert.Contains(sentence, message, StringComparison.Ordinal);
-        Assert.All((string[])["System", "LineNumber", "Path:"], word => Assert.DoesNotContain(word, message, StringComparison.Ordinal));
+        var error = Assert.Throws<TrainingException>(() => Load($"{{ {Transformer.ReplaceLineEndings(" ")},\n{addition} }}"));
+        FaultAssert.Is(error, "config_malformed", ("file", folder.File("c.json")), ("line", 2L), ("key", key));
+        Assert.Contains(reason, (string)error.Parameters["reason"]!, StringComparison.Ordinal);
+        Assert.All((string[])["System", "LineNumber", "Path:"], word => Assert.DoesNotContain(word, error.Message, StringComparison.Ordinal));
     }
 
     [Theory]
@@ -120,14 +124,15 @@ public sealed class SpriteConfigTests : IDisposable
         Assert.Equal(128, Load("{ \"start_from\": \"sprites\" }").Transformer.Dim);
         var sprites = Path.Combine(Path.GetDirectoryName(CommittedConfig.Path("sprites-lora.json"))!, "..", "models", "sprites");
         Assert.Equal(128, Load($"{{ \"start_from\": \"{Path.GetRelativePath(folder.Path, sprites)}\" }}").Transformer.Dim);
-        Assert.Contains("c.json: start_from nowhere is neither a folder", Assert.Throws<ArgumentException>(() => Load("{ \"start_from\": \"nowhere\" }")).Message, StringComparison.Ordinal);
+        FaultAssert.Is(Assert.Throws<TrainingException>(() => Load("{ \"start_from\": \"nowhere\" }")), "model_unknown",
+            ("file", folder.File("c.json")), ("key", "start_from"), ("value", "nowhere"));
 
         // A path of the working folder says how to write it.
         var working = Directory.CreateDirectory($"from-here-{Guid.NewGuid():N}/model");
         try
         {
-            var message = Assert.Throws<ArgumentException>(() => Load($"{{ \"start_from\": \"{working.Parent!.Name}/model\" }}")).Message;
-            Assert.Contains($"write {Path.GetRelativePath(folder.Path, working.FullName)}", message, StringComparison.Ordinal);
+            FaultAssert.Is(Assert.Throws<TrainingException>(() => Load($"{{ \"start_from\": \"{working.Parent!.Name}/model\" }}")), "path_in_working_folder",
+                ("key", "start_from"), ("written", Path.GetRelativePath(folder.Path, working.FullName)));
         }
         finally
         {
@@ -137,7 +142,7 @@ public sealed class SpriteConfigTests : IDisposable
 
     [Fact]
     public void A_network_that_is_not_there_is_asked_for() =>
-        Assert.Contains("transformer is missing", Assert.Throws<ArgumentException>(() => Load("{ \"steps\": 5 }")).Message, StringComparison.Ordinal);
+        FaultAssert.Is(Assert.Throws<TrainingException>(() => Load("{ \"steps\": 5 }")), "transformer_missing", ("file", folder.File("c.json")));
 
     [Fact]
     public void The_network_may_be_of_either_family()
@@ -149,25 +154,24 @@ public sealed class SpriteConfigTests : IDisposable
         Assert.IsType<PyramidFluxConfig>(Load($"{{ {Transformer} }}").Transformer);
         Assert.Equal(32, Assert.IsType<PyramidMmditConfig>(Load($"{{ {mmdit} }}").Transformer).Dim);
         var narrow = mmdit.Replace("\"caption_projection_dim\": 32", "\"caption_projection_dim\": 48", StringComparison.Ordinal);
-        Assert.Contains("caption_projection_dim is 48", Assert.ThrowsAny<Exception>(() => Load($"{{ {narrow} }}")).Message, StringComparison.Ordinal);
+        FaultAssert.Is(Assert.Throws<CheckpointException>(() => Load($"{{ {narrow} }}")), "config_value_invalid", ("key", "caption_projection_dim"));
     }
 
     [Fact]
     public void An_unknown_key_of_the_network_is_refused()
     {
         var config = Transformer.Replace("\"num_layers\": 1", "\"num_layer\": 1, \"num_layers\": 1", StringComparison.Ordinal);
-        var error = Assert.Throws<ArgumentException>(() => Load($"{{ {config} }}"));
-        Assert.Contains("num_layer in transformer, the nearest one there is num_layers", error.Message, StringComparison.Ordinal);
+        FaultAssert.Is(Assert.Throws<TrainingException>(() => Load($"{{ {config} }}")), "config_key_unknown", ("key", "num_layer"), ("section", "transformer"), ("nearest", "num_layers"));
     }
 
     [Theory]
-    [InlineData("frames", 16, "use 17")]
-    [InlineData("crop", 60, "crop 60")]
-    [InlineData("workers", 3, "cannot be shared by 3 workers")]
-    public void Impossible_values_of_the_vae_are_named(string key, int value, string named)
+    [InlineData("frames", 16, "config_value_invalid", "key=frames value=16 below=17")]
+    [InlineData("crop", 60, "config_value_invalid", "key=crop value=60")]
+    [InlineData("workers", 3, "batch_not_shared", "workers=3")]
+    public void Impossible_values_of_the_vae_are_named(string key, int value, string code, string parameters)
     {
         folder.Write("c.json", CommittedConfig.Changed("sprites-vae.json", (key, value)));
-        Assert.Contains(named, Assert.Throws<ArgumentException>(() => SpriteVaeConfig.Load(folder.File("c.json"))).Message, StringComparison.Ordinal);
+        FaultAssert.Has(Assert.Throws<TrainingException>(() => SpriteVaeConfig.Load(folder.File("c.json"))), code, parameters);
     }
 
     [Theory]
@@ -175,8 +179,8 @@ public sealed class SpriteConfigTests : IDisposable
     [InlineData("no/folder/none.json")]
     public void A_missing_file_is_named(string name)
     {
-        var error = Assert.Throws<ArgumentException>(() => SpriteVaeConfig.Load(Path.Combine(folder.Path, name)));
-        Assert.Contains("none.json does not exist", error.Message, StringComparison.Ordinal);
+        var path = Path.Combine(folder.Path, name);
+        FaultAssert.Is(Assert.Throws<TrainingException>(() => SpriteVaeConfig.Load(path)), "config_missing", ("file", path));
     }
 
     private SpriteDitConfig Load(string json)

@@ -4,6 +4,7 @@ using PyramidFlow.Hub.Checking;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Testing;
+using PyramidFlow.Training;
 using PyramidFlow.Training.Tests;
 
 namespace PyramidFlow.Sprites.Tests;
@@ -54,7 +55,7 @@ public sealed class SpriteTrainingTests : IDisposable
         folder.Write("lora.json", adapted.ToJsonString());
         var lora = SpriteTraining.RunLora(folder.File("lora.json"), Path.Combine(folder.Path, "lora"), null, CancellationToken.None);
         VideoPipeline.Load(model, new PipelineOptions { Loras = [new LoraUse(lora)] }).Dispose();
-        Assert.Contains("train lora", Assert.Throws<ArgumentException>(() => SpriteTraining.RunDit(folder.File("lora.json"), further, null, CancellationToken.None)).Message, StringComparison.Ordinal);
+        FaultAssert.Is(Assert.Throws<TrainingException>(() => SpriteTraining.RunDit(folder.File("lora.json"), further, null, CancellationToken.None)), "config_of_lora", ("file", folder.File("lora.json")));
 
         var together = Path.Combine(folder.Path, "together");
         (config["objective"], config["new_weights"], config["batch"], config["log_every"]) = ("full_sequence", true, new JsonArray(2), 1);
@@ -74,10 +75,10 @@ public sealed class SpriteTrainingTests : IDisposable
     [Fact]
     public void The_transformer_needs_the_run_of_the_vae()
     {
-        var error = Assert.Throws<ArgumentException>(() =>
+        var error = Assert.Throws<TrainingException>(() =>
             SpriteTraining.RunDit(CommittedConfig.Path("sprites-dit.json"), folder.Path, null, CancellationToken.None));
-        Assert.Contains("train vae", error.Message, StringComparison.Ordinal);
-        Assert.Contains("train dit", Assert.Throws<ArgumentException>(() => SpriteTraining.Ship(folder.Path, folder.Path)).Message, StringComparison.Ordinal);
+        FaultAssert.Is(error, "vae_run_missing", ("folder", folder.Path));
+        FaultAssert.Is(Assert.Throws<TrainingException>(() => SpriteTraining.Ship(folder.Path, folder.Path)), "run_unfinished", ("folder", folder.Path), ("part", "dit"));
     }
 
     [Fact]

@@ -1,4 +1,4 @@
-using System.Globalization;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
@@ -57,15 +57,15 @@ internal sealed record BenchmarkOptions
     public RateSizes Rates { get; init; } = RateSizes.Released;
 
     /// <summary>Refuses what cannot be measured.</summary>
-    /// <exception cref="ArgumentException">A size, unit or element type is impossible; the message has the fix.</exception>
+    /// <exception cref="UsageException">A size, unit or element type is impossible; the message has the fix.</exception>
     public void Check()
     {
         if (Types.Count == 0 || Types.Any(type => type is not (ElementType.Float32 or ElementType.BFloat16)))
-            throw new ArgumentException($"[{string.Join(", ", Types)}] are not measured: use Float32, BFloat16 or both");
+            throw CommandFault.TypesNotMeasured(Types);
         if (Units.Count == 0 || Units.Min() < 0)
-            throw new ArgumentException(Units.Count == 0 ? "no unit is named: use 0 for the first" : $"unit {Units.Min()} is negative: use 0 for the first");
+            throw Units.Count == 0 ? CommandFault.NoUnit() : CommandFault.UnitNegative(Units.Min());
         if (Runs < 1)
-            throw new ArgumentException($"{Runs} runs give no median: use 1 or more");
+            throw CommandFault.NoRuns(Runs);
         if (Transformer is not null)
         {
             CheckMultiple("width", Size.Width, 64);
@@ -82,7 +82,7 @@ internal sealed record BenchmarkOptions
         if (Vae is not null)
         {
             if (VaeLatentFrames.Count == 0 || VaeLatentFrames.Min() < 1)
-                throw new ArgumentException($"[{string.Join(", ", VaeLatentFrames)}] latent frames make no video: use 1 or more");
+                throw CommandFault.NoLatentFrames(VaeLatentFrames);
             VaeTiles?.Check(Vae.SpatialScale);
             CheckMultiple("width", VaeSize.Width, Vae.SpatialScale);
             CheckMultiple("height", VaeSize.Height, Vae.SpatialScale);
@@ -93,8 +93,7 @@ internal sealed record BenchmarkOptions
     {
         if (value >= multiple && value % multiple == 0)
             return;
-        var fit = Math.Max(1, value / multiple) * multiple;
-        throw new ArgumentException(string.Create(CultureInfo.InvariantCulture, $"{name} {value} is not a multiple of {multiple}: use {fit} or {fit + multiple}"));
+        throw CommandFault.SizeNotMultiple(name, value, multiple, Math.Max(1, value / multiple) * multiple);
     }
 }
 
@@ -150,26 +149,26 @@ internal static class ReleasedModels
     /// <summary>The transformer of a released model.</summary>
     /// <param name="family">miniFLUX (1920 wide, 8 double- and 16 single-stream blocks) or SD3 (1536 wide, 24 blocks).</param>
     /// <param name="blocks">Keeps only this many blocks, 1 to 24, of miniFLUX one of three double-stream; null keeps all.</param>
-    /// <exception cref="ArgumentException">The model has fewer blocks.</exception>
+    /// <exception cref="UsageException">The model has fewer blocks.</exception>
     public static ITransformerConfig Transformer(ModelFamily? family = null, int? blocks = null)
     {
         var whole = Whole(family);
         if (blocks is not { } kept)
             return whole;
         if (kept < 1 || kept > whole.Blocks)
-            throw new ArgumentException($"the model has {whole.Blocks} blocks, not {kept}: use 1 to {whole.Blocks}");
+            throw CommandFault.BlocksOutOfRange("the model", whole.Blocks, kept);
         return whole.WithBlocks(kept);
     }
 
     /// <summary>The text encoders of a released model.</summary>
     /// <param name="family">miniFLUX (CLIP-L and T5-XXL) or SD3 (CLIP-L, CLIP-G and T5-XXL).</param>
     /// <param name="blocks">Keeps only this many of T5's blocks; null keeps as many as memory has room for.</param>
-    /// <exception cref="ArgumentException">T5 has fewer blocks.</exception>
+    /// <exception cref="UsageException">T5 has fewer blocks.</exception>
     public static TextToMeasure Text(ModelFamily? family = null, int? blocks = null)
     {
         var released = Released(family);
         return blocks is { } kept && (kept < 1 || kept > released.T5.NumLayers)
-            ? throw new ArgumentException($"T5 has {released.T5.NumLayers} blocks, not {kept}: use 1 to {released.T5.NumLayers}")
+            ? throw CommandFault.BlocksOutOfRange("T5", released.T5.NumLayers, kept)
             : new TextToMeasure(released.Clips, released.T5, blocks);
     }
 

@@ -3,6 +3,7 @@ using System.Reflection;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Formats;
@@ -95,7 +96,7 @@ internal static class BenchmarkHistory
 
     /// <summary>How the shares went, a line for each kind of row, device and element type, by label.</summary>
     /// <param name="folder">The folder; what does not end in .json is left alone.</param>
-    /// <exception cref="ArgumentException">The folder has no report, or a file is none.</exception>
+    /// <exception cref="UsageException">The folder has no report, or a file is none.</exception>
     public static IReadOnlyList<HistorySeries> Read(string folder)
     {
         string[] files = Directory.Exists(folder) ? [.. Directory.GetFiles(folder, "*.json").Order(StringComparer.Ordinal)] : [];
@@ -103,14 +104,14 @@ internal static class BenchmarkHistory
             .Select(group => new HistorySeries(group.Key, [.. group.GroupBy(row => row.Day).OrderBy(day => day.Key)
                 .Select(day => (day.Key, Timing.Median(day.Select(row => row.Share))))]))];
         return series.Length > 0 ? series
-            : throw new ArgumentException($"{folder} has no report to draw: keep what bench prints with --json in it, in files that end in .json");
+            : throw CommandFault.NoReport(folder);
     }
 
     private static IEnumerable<(string Label, DateOnly Day, double Share)> Rows(string file)
     {
         var point = Parse(file);
         if (point is not { Device: { } device, Rows: { } rows } || !DateOnly.TryParseExact(point.Date, DateFormat, CultureInfo.InvariantCulture, DateTimeStyles.None, out var day))
-            throw new ArgumentException($"{file} lacks date (as 2026-01-31), device or rows: keep what bench prints with --json");
+            throw CommandFault.ReportIncomplete(file);
         return rows.Where(row => row.Kind is not null).Select(row => ($"{row.Kind}, {device.Split(':')[0]} {row.Dtype}", day, row.Share));
     }
 
@@ -122,7 +123,7 @@ internal static class BenchmarkHistory
         }
         catch (MalformedTextException e)
         {
-            throw new ArgumentException($"{file} is not JSON as bench prints it ({e.Reason}): measure again with --json", e);
+            throw CommandFault.ReportNotJson(file, e.Reason, e);
         }
     }
 }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Torch;
 
 namespace PyramidFlow.Cli.Benchmarks;
@@ -10,7 +11,7 @@ internal static class BenchmarkRun
     /// <param name="options">The parts to measure.</param>
     /// <param name="progress">Takes a line before each longer piece of work and after each row.</param>
     /// <param name="cancellationToken">Stops between two measurements.</param>
-    /// <exception cref="ArgumentException">The options are impossible; see <see cref="BenchmarkOptions.Check"/>.</exception>
+    /// <exception cref="UsageException">The options are impossible; see <see cref="BenchmarkOptions.Check"/>.</exception>
     public static BenchmarkReport Run(BenchmarkOptions options, Action<string> progress, CancellationToken cancellationToken = default)
     {
         options.Check();

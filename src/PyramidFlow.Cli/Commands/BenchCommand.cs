@@ -34,7 +34,7 @@ internal static class BenchCommand
         var command = new ExampledCommand(name, description, $"{About.Name} bench {name} --dtype bf16 --markdown");
         target.AddTo(command);
         common.AddTo(command);
-        command.SetAction((parsed, cancellationToken) => Run(common.Read(parsed, AsUsage(() => target.Read(parsed))), common, parsed, console, cancellationToken));
+        command.SetAction((parsed, cancellationToken) => Run(common.Read(parsed, target.Read(parsed)), common, parsed, console, cancellationToken));
         return command;
     }
 
@@ -82,29 +82,11 @@ internal static class BenchCommand
 
     private static Task<int> Run(BenchmarkOptions options, BenchOptions common, ParseResult parsed, CliConsole console, CancellationToken cancellationToken, Action<BenchmarkReport>? then = null)
     {
-        Check(options);
+        options.Check();
         var report = BenchmarkRun.Run(options, console.Note, cancellationToken);
         common.Print(report, parsed, console);
         then?.Invoke(report);
         return Task.FromResult(ExitCode.Ok);
-    }
-
-    private static void Check(BenchmarkOptions options) => AsUsage(() =>
-    {
-        options.Check();
-        return options;
-    });
-
-    private static BenchmarkOptions AsUsage(Func<BenchmarkOptions> make)
-    {
-        try
-        {
-            return make();
-        }
-        catch (ArgumentException e) when (UserFault.Is(e))
-        {
-            throw CommandFault.ValueInvalid(e);
-        }
     }
 }
 
@@ -183,7 +165,7 @@ internal sealed class BenchTarget
     }
 
     /// <summary>Options of the measurement.</summary>
-    /// <exception cref="ArgumentException">A model has fewer blocks, or a length is impossible.</exception>
+    /// <exception cref="UsageException">A model has fewer blocks, or a length is impossible.</exception>
     internal BenchmarkOptions Read(ParseResult parsed)
     {
         var options = new BenchmarkOptions
@@ -213,7 +195,7 @@ internal sealed class BenchTarget
         var scale = CausalVideoVaeConfig.Released.TemporalScale;
         return (frames - 1) % scale == 0
             ? 1 + ((frames - 1) / scale)
-            : throw new ArgumentException($"{frames} frames are not 1 more than a multiple of {scale}: use {frames - ((frames - 1) % scale)}");
+            : throw CommandFault.FramesNotWhole(frames, scale, frames - ((frames - 1) % scale));
     }
 
     private bool Has(BenchParts any) => (parts & any) != 0;
@@ -289,15 +271,6 @@ internal static class HistoryPlot
         return ExitCode.Ok;
     }
 
-    private static IEnumerable<Curve> Curves(string folder)
-    {
-        try
-        {
-            return BenchmarkHistory.Read(folder).Select(line => new Curve(line.Label, [.. line.Points.Select(p => ((double)p.Day.DayNumber, 100 * p.Share))]));
-        }
-        catch (ArgumentException e) when (UserFault.Is(e))
-        {
-            throw CommandFault.ValueInvalid(e);
-        }
-    }
+    private static IEnumerable<Curve> Curves(string folder) =>
+        BenchmarkHistory.Read(folder).Select(line => new Curve(line.Label, [.. line.Points.Select(p => ((double)p.Day.DayNumber, 100 * p.Share))]));
 }

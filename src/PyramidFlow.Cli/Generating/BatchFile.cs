@@ -48,23 +48,23 @@ internal sealed class BatchFile
     }
 
     /// <summary>Reads an item.</summary>
-    /// <exception cref="FormatException">It is not what an item can be.</exception>
+    /// <exception cref="UsageException">It is not what an item can be.</exception>
     public BatchItem Read(BatchEntry entry)
     {
         if (entry.IsRepeated)
-            throw new FormatException("this key stands above already, and one name is one file: give it another");
+            throw CommandFault.ItemKeyRepeated();
         var value = bytes.AsMemory(entry.Start, entry.Length);
         if (isText)
             return new BatchItem(new ClipArguments { Prompt = Text(value.Span) }, null);
         try
         {
             using var json = StrictJson.Parse(value, new StrictJsonOptions(Written: true, RepeatedKeys: true));
-            return BatchItems.Of(json.RootElement, entry.KeyStart < 0 ? null : Key(entry) ?? throw new FormatException("this key holds half of a character, or is not UTF-8: write whole characters"));
+            return BatchItems.Of(json.RootElement, entry.KeyStart < 0 ? null : Key(entry) ?? throw CommandFault.ItemKeyMalformed());
         }
         catch (MalformedTextException e)
         {
             // Line numbers in the exception are relative to the item, so they are left out.
-            throw new FormatException(e.IsNoJson ? $"{e.Reason}: write a text in quotes or an object" : e.Reason, e);
+            throw CommandFault.ItemMalformed(e.Reason, e.IsNoJson, e);
         }
     }
 
@@ -96,7 +96,7 @@ internal sealed class BatchFile
         }
         catch (MalformedTextException e)
         {
-            throw new FormatException(e.Reason, e);
+            throw CommandFault.ItemMalformed(e.Reason, isNoJson: false, e);
         }
     }
 
@@ -131,55 +131,59 @@ internal static class BatchItems
 
     /// <param name="item">A text or an object.</param>
     /// <param name="key">Key of the item in the enclosing object; null for none.</param>
-    /// <exception cref="FormatException">It is something else, or a setting is impossible.</exception>
+    /// <exception cref="UsageException">It is something else, or a setting is impossible.</exception>
     public static BatchItem Of(JsonElement item, string? key)
     {
         if (item.ValueKind == JsonValueKind.String)
             return new BatchItem(new ClipArguments { Prompt = item.GetString() }, key);
         if (item.ValueKind != JsonValueKind.Object)
-            throw new FormatException("an item is a text in quotes, or an object such as {\"prompt\": \"a red ball\", \"seed\": 7}");
+            throw CommandFault.ItemKind();
         var (clip, name) = (new ClipArguments(), key);
         var seen = new HashSet<string>();
         foreach (var property in item.EnumerateObject())
         {
             var member = property.Name.Replace('-', '_');
             if (!seen.Add(member))
-                throw new FormatException($"{property.Name} stands twice: leave one out");
+                throw CommandFault.ItemKeyTwice(property.Name);
             if (property.Value.ValueKind == JsonValueKind.Null)
                 continue;
             if (member == NameKey)
-                name ??= SettingsTable.Words(property.Value);
+                name ??= Named(property, SettingsTable.Words);
             else
                 clip = Read(clip, member, property);
         }
 
         return clip is { Width: null } != clip is { Height: null }
-            ? throw new FormatException(clip.Width is null ? "height needs a width beside it" : "width needs a height beside it")
+            ? throw (clip.Width is null ? CommandFault.ItemSideAlone("height", "width") : CommandFault.ItemSideAlone("width", "height"))
             : new BatchItem(clip, name);
     }
 
     private static ClipArguments Read(ClipArguments clip, string key, JsonProperty property)
     {
         if (!Keys.Contains(key))
-            throw Unknown(property.Name);
-        try
+            throw CommandFault.ItemKeyUnknown(StrictText.OneLine(property.Name), NearestName.FindTypo(property.Name, Keys), Keys);
+        return Named(property, value =>
         {
             if (key == ImageKey)
-                return clip with { ImageFile = SettingsTable.Words(property.Value) };
+                return clip with { ImageFile = SettingsTable.Words(value) };
             var setting = SettingsTable.Find(key)!;
-            var read = setting.Read(clip, property.Value);
+            var read = setting.Read(clip, value);
             return read with { AnySeed = clip.AnySeed || (setting.Name == "seed" && read.Seed is null) };
+        });
+    }
+
+    // What a setting says about its value begins with the key as written.
+    private static T Named<T>(JsonProperty property, Func<JsonElement, T> read)
+    {
+        try
+        {
+            return read(property.Value);
         }
         catch (FormatException e)
         {
-            var text = property.Value.ToString();
-            throw new FormatException($"{property.Name} {(text.Length == 0 ? "is empty" : $"cannot be {StrictText.OneLine(text)}")}: {e.Message}", e);
+            throw CommandFault.ItemValueInvalid(property.Name, StrictText.OneLine(property.Value.ToString()), e);
         }
     }
-
-    private static FormatException Unknown(string name) => NearestName.FindTypo(name, Keys) is { } near
-        ? new FormatException($"unknown key '{StrictText.OneLine(name)}': did you mean {near}?")
-        : new FormatException($"unknown key '{StrictText.OneLine(name)}': use {string.Join(", ", Keys)}");
 }
 
 /// <summary>Elements of a JSON list, or of an object whose keys name them.</summary>

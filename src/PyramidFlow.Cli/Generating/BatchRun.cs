@@ -124,7 +124,7 @@ internal sealed class BatchPlanner(BatchFile batch, GenerateArguments arguments,
                         jobs.Add(new BatchJob(i, copy, name));
                 }
             }
-            catch (Exception e) when (e is FormatException or PyramidFlowException or IOException or UnauthorizedAccessException)
+            catch (Exception e) when (e is PyramidFlowException or IOException or UnauthorizedAccessException)
             {
                 line.Clear();
                 report.Fault(batch.Where(entry), e);
@@ -228,7 +228,7 @@ internal sealed class FileNames
             // Of what was written, and not a counter: an item that is put in before does not change it.
             stem += "-" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(item.Name ?? stem)))[..8];
             if (!taken.Add(stem + extension))
-                throw new FormatException($"the name '{item.Name}' stands above already, and one name is one file: give it another");
+                throw CommandFault.ItemNameRepeated(item.Name);
         }
 
         return stem + extension;

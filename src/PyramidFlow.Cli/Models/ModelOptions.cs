@@ -177,7 +177,7 @@ internal sealed record ModelArguments
         }
         catch (FormatException e)
         {
-            throw CommandFault.ValueInvalid(e);
+            throw CommandFault.UnknownDevice(text, e);
         }
     }
 }

@@ -36,6 +36,11 @@ internal static class CommandFault
     public static UsageException ValueRefused(PyramidFlowException cause) =>
         new(cause.Code, cause.Message, cause, [.. cause.Parameters.Select(parameter => (parameter.Key, parameter.Value))]);
 
+    /// <summary>A name that is no device.</summary>
+    /// <param name="device">The name.</param>
+    /// <param name="cause">Error of the parser, whose message names the devices.</param>
+    public static UsageException UnknownDevice(string device, FormatException cause) => new("device_unknown", cause.Message, cause, ("device", device));
+
     public static UsageException ParallelInvalid(string text, Exception cause) => new("parallel_invalid", $"--parallel {text}: {cause.Message}", cause, ("value", text));
 
     public static UsageException ParallelAlone(string ways, int processes) =>
@@ -232,6 +237,30 @@ internal static class CommandFault
     public static UsageException BatchOneValue(string file) =>
         new("batch_one_value", $"{file} holds one value: write a list of prompts, [\"a red ball\"], or an object of names and prompts", null, ("file", file));
 
+    // Items of a batch. The place of an item is added where it is known.
+
+    public static UsageException ItemMalformed(string reason, bool isNoJson, Exception cause) =>
+        new("item_malformed", isNoJson ? $"{reason}: write a text in quotes or an object" : reason, cause, ("reason", reason));
+
+    public static UsageException ItemKind() => new("item_kind", "an item is a text in quotes, or an object such as {\"prompt\": \"a red ball\", \"seed\": 7}", null);
+
+    public static UsageException ItemKeyRepeated() => new("item_key_repeated", "this key stands above already, and one name is one file: give it another", null);
+
+    public static UsageException ItemKeyMalformed() => new("item_key_malformed", "this key holds half of a character, or is not UTF-8: write whole characters", null);
+
+    public static UsageException ItemNameRepeated(string? name) =>
+        new("item_name_repeated", $"the name '{name}' stands above already, and one name is one file: give it another", null, ("name", name));
+
+    public static UsageException ItemKeyTwice(string key) => new("item_key_twice", $"{key} stands twice: leave one out", null, ("key", key));
+
+    public static UsageException ItemKeyUnknown(string key, string? near, IEnumerable<string> known) =>
+        new("item_key_unknown", $"unknown key '{key}': {(near is null ? $"use {string.Join(", ", known)}" : $"did you mean {near}?")}", null, ("key", key), ("near", near));
+
+    public static UsageException ItemValueInvalid(string key, string value, FormatException cause) =>
+        new("item_value_invalid", $"{key} {(value.Length == 0 ? "is empty" : $"cannot be {value}")}: {cause.Message}", cause, ("key", key), ("value", value));
+
+    public static UsageException ItemSideAlone(string side, string missing) => new("item_side_alone", $"{side} needs a {missing} beside it", null, ("side", side));
+
     // Training, its curves and its evaluation.
 
     public static UsageException ConfigurationMissing(string file) =>
@@ -261,6 +290,46 @@ internal static class CommandFault
         var steps = string.Join(", ", missing);
         return new("step_not_kept", $"{run} kept no weights of step {steps}: it has {string.Join(", ", kept)}", null, ("run", run), ("steps", steps));
     }
+
+    // Benchmarks.
+
+    public static UsageException TypesNotMeasured(IEnumerable<ElementType> types)
+    {
+        var shown = $"[{string.Join(", ", types)}]";
+        return new("types_not_measured", $"{shown} are not measured: use Float32, BFloat16 or both", null, ("types", shown));
+    }
+
+    public static UsageException NoUnit() => new("no_unit", "no unit is named: use 0 for the first", null);
+
+    public static UsageException UnitNegative(int unit) => new("unit_negative", Invariant($"unit {unit} is negative: use 0 for the first"), null, ("unit", unit));
+
+    public static UsageException NoRuns(int runs) => new("no_runs", Invariant($"{runs} runs give no median: use 1 or more"), null, ("runs", runs));
+
+    public static UsageException NoLatentFrames(IEnumerable<int> latentFrames)
+    {
+        var shown = $"[{string.Join(", ", latentFrames)}]";
+        return new("no_latent_frames", $"{shown} latent frames make no video: use 1 or more", null, ("latent_frames", shown));
+    }
+
+    public static UsageException SizeNotMultiple(string side, int value, int multiple, int below) =>
+        new("size_not_multiple", Invariant($"{side} {value} is not a multiple of {multiple}: use {below} or {below + multiple}"), null,
+            ("side", side), ("value", value), ("multiple", multiple), ("below", below), ("above", below + multiple));
+
+    public static UsageException FramesNotWhole(int frames, int multiple, int below) =>
+        new("frames_not_whole", Invariant($"{frames} frames are not 1 more than a multiple of {multiple}: use {below}"), null,
+            ("frames", frames), ("multiple", multiple), ("below", below));
+
+    public static UsageException BlocksOutOfRange(string model, long blocks, int kept) =>
+        new("blocks_out_of_range", Invariant($"{model} has {blocks} blocks, not {kept}: use 1 to {blocks}"), null, ("model", model), ("blocks", blocks), ("value", kept));
+
+    public static UsageException NoReport(string folder) =>
+        new("no_report", $"{folder} has no report to draw: keep what bench prints with --json in it, in files that end in .json", null, ("folder", folder));
+
+    public static UsageException ReportIncomplete(string file) =>
+        new("report_incomplete", $"{file} lacks date (as 2026-01-31), device or rows: keep what bench prints with --json", null, ("file", file));
+
+    public static UsageException ReportNotJson(string file, string reason, Exception cause) =>
+        new("report_not_json", $"{file} is not JSON as bench prints it ({reason}): measure again with --json", cause, ("file", file), ("reason", reason));
 
     // The service.
 

@@ -36,7 +36,6 @@ internal static class Faults
     private static bool IsForUsers(Exception e) => e switch
     {
         ArgumentException argument => UserFault.Is(argument),
-        FormatException when e.GetType() == typeof(FormatException) => UserFault.IsOwn(e),
         _ => e is IOException or UnauthorizedAccessException || UserFault.IsOwnName(e.GetType().Namespace),
     };
 }

@@ -39,7 +39,7 @@ internal static class AnnotationFile
     /// <summary>Reads complete files.</summary>
     /// <param name="paths">One or more files.</param>
     /// <returns>The lines of all files, in order.</returns>
-    /// <exception cref="DataException">A file is missing or empty, or a line is malformed; the message names the first one.</exception>
+    /// <exception cref="TrainingException">A file is missing or empty, or a line is malformed; the message names the first one.</exception>
     public static IReadOnlyList<Annotation> Read(params IEnumerable<string> paths)
     {
         var all = new List<Annotation>();
@@ -47,27 +47,27 @@ internal static class AnnotationFile
         {
             var (items, faults) = Scan(path);
             if (faults.Count > 0)
-                throw new DataException(faults[0] + (faults.Count > 1 ? $" (and {faults.Count - 1} more lines are malformed: data check lists them)" : ""));
+                throw Invalid(faults);
             all.AddRange(items);
         }
 
-        return all.Count > 0 ? all : throw new DataException("no annotation file is named: give at least one");
+        return all.Count > 0 ? all : throw TrainingFault.NoFileNamed();
     }
 
     /// <summary>Reads the valid lines of a file.</summary>
     /// <param name="path">The file.</param>
     /// <param name="faults">Records malformed lines.</param>
-    /// <exception cref="DataException">The file is missing or empty, or every line is malformed.</exception>
+    /// <exception cref="TrainingException">The file is missing or empty, or every line is malformed.</exception>
     public static IReadOnlyList<Annotation> ReadGood(string path, FaultLog faults)
     {
         var (items, bad) = Scan(path);
         foreach (var fault in bad)
             faults.Add(fault);
-        return items.Count > 0 ? items : throw new DataException(bad[0] + (bad.Count > 1 ? $" (and {bad.Count - 1} more lines are malformed: data check lists them)" : ""));
+        return items.Count > 0 ? items : throw Invalid(bad);
     }
 
     /// <summary>Reads a file and collects the faults of its lines.</summary>
-    /// <exception cref="DataException">The file is missing or has no line.</exception>
+    /// <exception cref="TrainingException">The file is missing or has no line.</exception>
     public static (IReadOnlyList<Annotation> Items, IReadOnlyList<DataFault> Faults) Scan(string path)
     {
         var (items, faults) = (new List<Annotation>(), new List<DataFault>());
@@ -79,17 +79,17 @@ internal static class AnnotationFile
             }
             catch (BadItemException e)
             {
-                faults.Add(new DataFault(path, number, e.Kind, e.Message));
+                faults.Add(e.Fault(path, number));
             }
         }
 
         return items.Count + faults.Count > 0
             ? (items, faults)
-            : throw new DataException($"{path} is empty: write one JSON object on each line, such as {{\"video\": \"a.mp4\", \"text\": \"a red ball\"}}");
+            : throw TrainingFault.AnnotationsEmpty(path);
     }
 
     /// <summary>The lines that are not blank, numbered from 1.</summary>
-    /// <exception cref="DataException">The file is missing or cannot be read.</exception>
+    /// <exception cref="TrainingException">The file is missing or cannot be read.</exception>
     internal static IEnumerable<(int Number, ReadOnlyMemory<byte> Utf8)> Lines(string path)
     {
         using var file = Open(path);
@@ -108,10 +108,12 @@ internal static class AnnotationFile
             }
             catch (Exception e) when (e is MalformedTextException or IOException)
             {
-                throw new DataException($"cannot read {path}: {e.Message}", e);
+                throw TrainingFault.AnnotationsUnreadable(path, e);
             }
         }
     }
+
+    private static TrainingException Invalid(IReadOnlyList<DataFault> faults) => TrainingFault.LineInvalid(faults[0].File, faults[0].Line, faults[0].Error, faults.Count - 1);
 
     private static FileStream Open(string path)
     {
@@ -121,11 +123,11 @@ internal static class AnnotationFile
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
-            throw new DataException($"{path} does not exist: name an annotation file, JSON lines such as {{\"video\": \"a.mp4\", \"text\": \"a red ball\"}}", e);
+            throw TrainingFault.AnnotationsMissing(path, e);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new DataException($"cannot read {path}: {(Directory.Exists(path) ? "it is a folder" : e.Message)}", e);
+            throw TrainingFault.AnnotationsUnreadable(path, e);
         }
     }
 }
@@ -155,10 +157,10 @@ internal static class AnnotationParser
             Frames = Frames(root),
         };
         if (annotation is { Video: not null, Image: not null })
-            throw Fault("it has both video and image: give one of them");
+            throw Fault(TrainingFault.VideoAndImage());
         return (annotation.Media ?? annotation.Latent ?? annotation.Text) is not null
             ? annotation
-            : throw Fault("it has none of video, image, latent and text");
+            : throw Fault(TrainingFault.LineEmpty());
     }
 
     private static JsonDocument ParseObject(ReadOnlyMemory<byte> json)
@@ -170,19 +172,19 @@ internal static class AnnotationParser
         }
         catch (MalformedTextException e)
         {
-            throw Fault(e.Reason);
+            throw Fault(TrainingFault.LineMalformed(e.Reason, e.Key, e));
         }
 
         if (document.RootElement.ValueKind == JsonValueKind.Object)
             return document;
         document.Dispose();
-        throw Fault("it is not a JSON object such as {\"video\": \"a.mp4\", \"text\": \"a red ball\"}");
+        throw Fault(TrainingFault.LineNotObject());
     }
 
     private static string? PathOf(JsonElement root, string key, string folder) => Text(root, key) switch
     {
         null => null,
-        "" => throw Fault($"{key} is empty"),
+        "" => throw Fault(TrainingFault.PathEmpty(key)),
         var path => Path.GetFullPath(path, folder),
     };
 
@@ -190,8 +192,8 @@ internal static class AnnotationParser
     {
         if (!root.TryGetProperty(key, out var value) || value.ValueKind == JsonValueKind.Null)
             return null;
-        return value.ValueKind != JsonValueKind.String ? throw Fault($"{key} is not a text")
-            : value.GetString()!.Contains('\0', StringComparison.Ordinal) ? throw Fault($"{key} holds a NUL character: leave it out")
+        return value.ValueKind != JsonValueKind.String ? throw Fault(TrainingFault.NoText(key))
+            : value.GetString()!.Contains('\0', StringComparison.Ordinal) ? throw Fault(TrainingFault.NulInText(key))
             : value.GetString();
     }
 
@@ -200,13 +202,13 @@ internal static class AnnotationParser
         if (!root.TryGetProperty("frames", out var value) || value.ValueKind == JsonValueKind.Null)
             return null;
         if (value.ValueKind != JsonValueKind.Array || value.GetArrayLength() == 0)
-            throw Fault("frames is not a list of frame numbers such as [0, 2, 4]");
+            throw Fault(TrainingFault.NoFrameList());
         return [.. value.EnumerateArray()
             .Select(item => item.ValueKind == JsonValueKind.Number && item.TryGetInt32(out var frame) && frame >= 0
                 ? frame
-                : throw Fault($"frames has {StrictJson.Shown(item)}, which is no frame number: use whole numbers from 0"))
+                : throw Fault(TrainingFault.NoFrameNumber(StrictJson.Shown(item))))
             .Distinct().Order()];
     }
 
-    private static BadItemException Fault(string reason) => new(DataFaultKind.Line, reason);
+    private static BadItemException Fault(TrainingException error) => new(DataFaultKind.Line, error);
 }

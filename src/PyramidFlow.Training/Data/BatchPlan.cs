@@ -12,12 +12,12 @@ internal sealed class BatchPlan
     private readonly BucketDraws draws;
 
     /// <summary>Creates the plan of a data set.</summary>
-    /// <exception cref="DataException">There is no item, or an option is invalid.</exception>
+    /// <exception cref="TrainingException">There is no item, or an option is invalid.</exception>
     public BatchPlan(DataSet data, BatchPlanOptions options)
     {
         options.Check();
         if (data.Items.Count == 0)
-            throw new DataException("there is no item to train on: run data check");
+            throw TrainingFault.NoItem();
         (this.options, Digest) = (options, data.Digest);
         orders = [.. data.Items.GroupBy(item => item.Bucket).OrderBy(group => group.Key).Select((group, i) => new BucketOrder(group.Key, [.. group], options.Seed, i))];
         draws = new BucketDraws(Weights(), options.Seed);
@@ -65,15 +65,15 @@ internal sealed record BatchPlanOptions(long Seed, int BatchSize, int Rank = 0, 
     /// <summary>Batch size of a bucket.</summary>
     internal int SizeOf(Bucket bucket) => bucket.IsImage ? ImageBatchSize ?? BatchSize : BatchSize;
 
-    /// <exception cref="DataException">A value is invalid.</exception>
+    /// <exception cref="TrainingException">A value is invalid.</exception>
     internal void Check()
     {
         if (BatchSize < 1 || ImageBatchSize < 1)
-            throw new DataException($"a batch of {Math.Min(BatchSize, ImageBatchSize ?? BatchSize)} items is impossible: use at least 1");
+            throw TrainingFault.BatchTooSmall(Math.Min(BatchSize, ImageBatchSize ?? BatchSize));
         if (World < 1 || Rank < 0 || Rank >= World)
-            throw new DataException($"rank {Rank} of {World} processes is impossible: ranks are 0 to {Math.Max(0, World - 1)}");
+            throw TrainingFault.RankImpossible(Rank, World);
         if (ImageShare is { } share && share is not (>= 0 and <= 1))
-            throw new DataException(FormattableString.Invariant($"image_share {share} is not within 0 to 1"));
+            throw TrainingFault.NoShare(null, "data.image_share", share);
     }
 }
 

@@ -12,16 +12,16 @@ internal sealed class Buckets
     /// <summary>Creates the buckets: every size combined with every length.</summary>
     /// <param name="sizes">Such as <c>640x384</c>: width x height in pixels, multiples of 8.</param>
     /// <param name="lengths">Frames, each 1 + a multiple of 8; images always have 1.</param>
-    /// <exception cref="DataException">A size or length is invalid, or the list is empty.</exception>
+    /// <exception cref="TrainingException">A size or length is invalid, or the list is empty.</exception>
     public Buckets(IReadOnlyList<string> sizes, IReadOnlyList<int> lengths)
     {
         this.sizes = [.. sizes.Select(Size)];
         if (this.sizes.Length == 0)
-            throw new DataException("sizes is empty: give at least one, such as [\"640x384\"]");
+            throw TrainingFault.SizesEmpty();
         if (lengths.Count == 0)
-            throw new DataException("frames is empty: give at least one length, such as [121]");
+            throw TrainingFault.LengthsEmpty();
         if (lengths.FirstOrDefault(length => length < 1 || VideoLength.Fitting(length) != length) is not 0 and var wrong)
-            throw new DataException($"a clip of {wrong} frames cannot be encoded: use {VideoLength.Fitting(Math.Max(1, wrong))} or {VideoLength.Fitting(Math.Max(1, wrong)) + VideoLength.Scale}");
+            throw TrainingFault.ClipNotWhole(wrong, VideoLength.Fitting(Math.Max(1, wrong)), VideoLength.Fitting(Math.Max(1, wrong)) + VideoLength.Scale);
         this.lengths = [.. lengths.Distinct().OrderDescending()];
     }
 
@@ -46,19 +46,19 @@ internal sealed class Buckets
 
     /// <summary>Parses a size such as <c>640x384</c>.</summary>
     /// <param name="text">Width x height in pixels, multiples of 8.</param>
-    /// <exception cref="DataException">The text is malformed or not a multiple of 8.</exception>
+    /// <exception cref="TrainingException">The text is malformed or not a multiple of 8.</exception>
     public static (int Width, int Height) Size(string text)
     {
         if (text.ToLowerInvariant().Split('x') is not [var first, var second]
             || !int.TryParse(first, NumberStyles.None, CultureInfo.InvariantCulture, out var width)
             || !int.TryParse(second, NumberStyles.None, CultureInfo.InvariantCulture, out var height))
         {
-            throw new DataException($"the size {text} is not width x height in pixels, such as 640x384");
+            throw TrainingFault.SizeMalformed(text);
         }
 
         return width >= VideoLength.Scale && height >= VideoLength.Scale && width % VideoLength.Scale == 0 && height % VideoLength.Scale == 0
             ? (width, height)
-            : throw new DataException($"the size {text} is not made of multiples of {VideoLength.Scale}: use {Fit(width)}x{Fit(height)}");
+            : throw TrainingFault.SizeNotMultiple(text, VideoLength.Scale, $"{Fit(width)}x{Fit(height)}");
     }
 
     private static int Fit(int pixels) => Math.Max(1, (int)Math.Round((double)pixels / VideoLength.Scale)) * VideoLength.Scale;

@@ -36,7 +36,7 @@ internal sealed class ClipScanner(Buckets buckets, double? framesPerSecond, doub
     public async ValueTask<DataItem> ScanAsync(Annotation annotation, CancellationToken cancellationToken)
     {
         if (captions && annotation.Text is null)
-            throw new BadItemException(DataFaultKind.Line, "it has no text: give every item a caption");
+            throw new BadItemException(DataFaultKind.Line, TrainingFault.CaptionMissing());
         if (annotation.Image is { } image)
         {
             var (width, height) = await MediaFaults.GuardAsync(image, () => ImageReader.MeasureAsync(image, cancellationToken)).ConfigureAwait(false);
@@ -44,7 +44,7 @@ internal sealed class ClipScanner(Buckets buckets, double? framesPerSecond, doub
         }
 
         if (annotation.Video is not { } video)
-            throw new BadItemException(DataFaultKind.Line, "it has no video or image");
+            throw new BadItemException(DataFaultKind.Line, TrainingFault.MediaMissing());
         var info = await MediaFaults.GuardAsync(video, () => VideoReader.ProbeAsync(video, cancellationToken)).ConfigureAwait(false);
         var bucket = buckets.Nearest(info.Width, info.Height, Frames(annotation, info)) ?? throw TooShort(video, Frames(annotation, info), info);
         return new DataItem(annotation, CheckSize(video, info.Width, info.Height, bucket), info.Duration.TotalSeconds, info.Fps);
@@ -60,18 +60,16 @@ internal sealed class ClipScanner(Buckets buckets, double? framesPerSecond, doub
     }
 
     private BadItemException TooShort(string path, int frames, VideoInfo info) => new(DataFaultKind.TooShort, info.Duration == TimeSpan.Zero
-        ? $"{path} states no duration, or has no frames: rewrite it with ffmpeg -i, or remove it"
-        : FormattableString.Invariant($"{path} has {frames} frames{Rate()} ({info.Duration.TotalSeconds:0.##} s), fewer than the shortest clip, {buckets.Shortest}"));
-
-    private string Rate() => framesPerSecond is { } rate ? FormattableString.Invariant($" at {rate} frames per second") : "";
+        ? TrainingFault.NoDuration(path)
+        : TrainingFault.VideoTooShort(path, frames, framesPerSecond, info.Duration.TotalSeconds, buckets.Shortest));
 
     private Bucket CheckSize(string path, int width, int height, Bucket bucket)
     {
         var enlarged = Math.Max((double)bucket.Width / width, (double)bucket.Height / height);
         return enlarged <= mostEnlarged
             ? bucket
-            : throw new BadItemException(DataFaultKind.TooSmall, FormattableString.Invariant(
-                $"{path} has {width}x{height} pixels, which would be enlarged {enlarged:0.#} times to {bucket.Width}x{bucket.Height}; at most {mostEnlarged:0.#} is allowed"));
+            : throw new BadItemException(DataFaultKind.TooSmall,
+                TrainingFault.PictureTooSmall(path, $"{width}x{height}", enlarged, $"{bucket.Width}x{bucket.Height}", mostEnlarged));
     }
 }
 
@@ -176,5 +174,5 @@ internal sealed class ClipReader(double? framesPerSecond, bool randomStart)
     }
 
     private static BadItemException Short(string path, int found, int promised) =>
-        new(DataFaultKind.TooShort, $"{path} has only {found} of the {promised} frames that its header states");
+        new(DataFaultKind.TooShort, TrainingFault.FramesMissing(path, found, promised));
 }

@@ -22,7 +22,7 @@ public sealed class DataCheck(DataOptions options, int channels)
     /// <param name="decode">Whether to decode every clip and read all latents.</param>
     /// <param name="progress">Reports the number of scanned items; null reports nothing.</param>
     /// <param name="cancellationToken">Cancels the operation.</param>
-    /// <exception cref="DataException">An annotation file is missing or empty, or an option is invalid.</exception>
+    /// <exception cref="TrainingException">An annotation file is missing or empty, or an option is invalid.</exception>
     public async Task<DataReport> RunAsync(T5Tokenizer? tokenizer, bool decode, IProgress<(int Done, int Total)>? progress = null, CancellationToken cancellationToken = default)
     {
         options.Check();
@@ -107,7 +107,7 @@ public sealed class DataCheck(DataOptions options, int channels)
                 if (item.Annotation.Latent is not null)
                     await latents.ReadAsync(item, new KeyedRandom(0), ct).ConfigureAwait(false);
                 else if (await clips.CheckAsync(item, ct).ConfigureAwait(false) is { } warning)
-                    warnings.Add(new(item.Annotation.File, item.Annotation.Line, DataFaultKind.Damaged, warning));
+                    warnings.Add(new(item.Annotation.File, item.Annotation.Line, DataFaultKind.Damaged, TrainingFault.PictureWarning(warning)));
             }
             catch (BadItemException e)
             {
@@ -151,7 +151,7 @@ internal sealed class CheckScanner(ClipScanner clips, LatentScanner latents) : I
         if (annotation.TextFeatures is { } features)
             TextItemFile.Read(features);
         if (annotation.Latent is null)
-            return media ?? throw new BadItemException(DataFaultKind.Line, "it has none of video, image and latent: there is nothing to train on");
+            return media ?? throw new BadItemException(DataFaultKind.Line, TrainingFault.NothingToTrainOn());
         var placed = await latents.ScanAsync(annotation, cancellationToken).ConfigureAwait(false);
         return media is null ? placed : media with { Bucket = placed.Bucket };
     }

@@ -1,4 +1,5 @@
 using PyramidFlow.Media;
+using PyramidFlow.Torch;
 
 namespace PyramidFlow.Training.Data;
 
@@ -62,11 +63,14 @@ public sealed class FaultLog(Action<DataFault>? onFault = null)
 /// <param name="File">The annotation file.</param>
 /// <param name="Line">Line number, from 1.</param>
 /// <param name="Kind">Kind of the fault.</param>
-/// <param name="Reason">The cause; names the media file if there is one.</param>
-public sealed record DataFault(string File, int Line, DataFaultKind Kind, string Reason)
+/// <param name="Error">The cause, with its code: of the training, of a picture or video, or of a file of tensors.</param>
+public sealed record DataFault(string File, int Line, DataFaultKind Kind, PyramidFlowException Error)
 {
+    /// <summary>The cause as a sentence; names the media file if there is one.</summary>
+    public string Reason => Error.Message;
+
     /// <inheritdoc/>
-    public override string ToString() => $"{File}, line {Line}: {Reason}";
+    public override string ToString() => TrainingFault.Item(File, Line, Error);
 }
 
 /// <summary>Why an item of a data set cannot be used.</summary>
@@ -91,28 +95,16 @@ public enum DataFaultKind
     WrongShape,
 }
 
-/// <summary>Unusable training data; the message names the file, the line if there is one, and a remedy.</summary>
-public sealed class DataException : Exception
-{
-    /// <summary>Creates an exception with a message for the user.</summary>
-    public DataException(string message)
-        : base(message)
-    {
-    }
-
-    /// <summary>Creates an exception with a message for the user and its cause.</summary>
-    public DataException(string message, Exception inner)
-        : base(message, inner)
-    {
-    }
-}
-
 /// <summary>An unusable item; the run continues without it.</summary>
-internal sealed class BadItemException(DataFaultKind kind, string reason, Exception? inner = null) : Exception(reason, inner)
+/// <param name="kind">Kind of the fault.</param>
+/// <param name="error">The cause.</param>
+internal sealed class BadItemException(DataFaultKind kind, PyramidFlowException error) : Exception(error.Message, error)
 {
-    public DataFaultKind Kind { get; } = kind;
+    public PyramidFlowException Error => error;
 
-    public DataFault Fault(Annotation annotation) => new(annotation.File, annotation.Line, Kind, Message);
+    public DataFault Fault(Annotation annotation) => Fault(annotation.File, annotation.Line);
+
+    public DataFault Fault(string file, int line) => new(file, line, kind, error);
 }
 
 /// <summary>Limit on the share of bad items.</summary>
@@ -137,12 +129,11 @@ internal static class MediaFaults
         {
             return await read().ConfigureAwait(false);
         }
-        catch (MediaException e) when (e.Code != "program_missing")
+        catch (MediaException e) when (e.Code != MediaFault.ProgramMissingCode)
         {
-            throw new BadItemException(DataFaultKind.Damaged, e.Message, e);
+            throw new BadItemException(DataFaultKind.Damaged, e);
         }
     }
 
-    public static BadItemException Missing(string path) =>
-        new(DataFaultKind.Missing, Directory.Exists(path) ? $"{path} is a folder, not a file" : $"{path} does not exist");
+    public static BadItemException Missing(string path) => new(DataFaultKind.Missing, TrainingFault.FileMissing(path));
 }

@@ -49,22 +49,22 @@ public sealed record DataOptions
     public int Prefetch { get; set; } = 2;
 
     /// <summary>Resolves the paths of a configuration.</summary>
-    /// <exception cref="ArgumentException">A path is relative to the working folder.</exception>
+    /// <exception cref="TrainingException">A path is relative to the working folder.</exception>
     internal void Find(string config) => Annotations = [.. Annotations.Select(path => ConfigPaths.File(config, "data.annotations", path))];
 
-    /// <exception cref="DataException">A value is invalid.</exception>
+    /// <exception cref="TrainingException">A value is invalid.</exception>
     internal void Check()
     {
         var fault =
-            Annotations.Count == 0 ? "annotations is empty: name at least one file"
-            : Fps is { } fps && fps is not (> 0 and <= 240) ? FormattableString.Invariant($"fps {fps} is impossible: use 1 to 240, or null for the frames as stored")
-            : !(MostEnlarged >= 1) ? FormattableString.Invariant($"most_enlarged {MostEnlarged} is less than 1")
-            : MaxFrames < 1 || VideoLength.Fitting(MaxFrames) != MaxFrames ? $"max_frames {MaxFrames} is not 1 + a multiple of {VideoLength.Scale}"
-            : Workers < 1 ? $"workers {Workers} is less than 1"
-            : Prefetch < 0 ? $"prefetch {Prefetch} is less than 0"
+            Annotations.Count == 0 ? TrainingFault.NoAnnotations()
+            : Fps is { } fps && fps is not (> 0 and <= 240) ? TrainingFault.RateImpossible(fps)
+            : !(MostEnlarged >= 1) ? TrainingFault.TooSmall(null, "data.most_enlarged", MostEnlarged, 1)
+            : MaxFrames < 1 || VideoLength.Fitting(MaxFrames) != MaxFrames ? TrainingFault.LengthNotWhole("data.max_frames", MaxFrames, VideoLength.Scale)
+            : Workers < 1 ? TrainingFault.TooSmall(null, "data.workers", Workers, 1)
+            : Prefetch < 0 ? TrainingFault.TooSmall(null, "data.prefetch", Prefetch, 0)
             : null;
         if (fault is not null)
-            throw new DataException($"data: {fault}");
+            throw fault;
     }
 }
 
@@ -91,9 +91,9 @@ internal sealed class OneOrMoreConverter : JsonConverter<IReadOnlyList<string>>
             return [reader.GetString()!];
         var all = new List<string>();
         if (reader.TokenType != JsonTokenType.StartArray)
-            throw new JsonException("use a text, or a list of texts");
+            throw new JsonException(TrainingFault.NoTextNoList);
         while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
-            all.Add(reader.TokenType == JsonTokenType.String ? reader.GetString()! : throw new JsonException("use a list of texts"));
+            all.Add(reader.TokenType == JsonTokenType.String ? reader.GetString()! : throw new JsonException(TrainingFault.NoListOfTexts));
         return all;
     }
 

@@ -34,11 +34,11 @@ internal sealed class DataSet
 
     /// <summary>Splits off items for evaluation, evenly spaced over the lines.</summary>
     /// <param name="count">Number of items to hold out.</param>
-    /// <exception cref="DataException">No item would be left.</exception>
+    /// <exception cref="TrainingException">No item would be left.</exception>
     public (DataSet Training, DataSet HeldOut) HoldOut(int count)
     {
         if (count > 0 && count >= Items.Count)
-            throw new DataException($"held_out {count} leaves none of the {Items.Count} items to train on: hold out fewer");
+            throw TrainingFault.HeldOutAll(count, Items.Count);
         var taken = Enumerable.Range(0, count).Select(i => (int)((2L * i + 1) * Items.Count / (2L * count))).ToHashSet();
         return (new DataSet([.. Items.Where((_, i) => !taken.Contains(i))]), new DataSet([.. Items.Where((_, i) => taken.Contains(i))]));
     }
@@ -82,20 +82,18 @@ internal sealed class DataSet
     /// <param name="faults">Faults of the scan.</param>
     /// <param name="skipMissing">Whether missing files are accepted.</param>
     /// <param name="skipLines">Whether malformed and incomplete lines are accepted.</param>
-    /// <exception cref="DataException">A line is malformed or incomplete, files are missing, or nearly no item is usable.</exception>
+    /// <exception cref="TrainingException">A line is malformed or incomplete, files are missing, or nearly no item is usable.</exception>
     public void Require(FaultLog faults, bool skipMissing, bool skipLines = false)
     {
         var all = faults.Faults;
         if (!skipLines && all.FirstOrDefault(fault => fault.Kind == DataFaultKind.Line) is { } line)
-            throw new DataException(line.ToString());
+            throw TrainingFault.LineInvalid(line.File, line.Line, line.Error);
         var missing = all.Where(fault => fault.Kind == DataFaultKind.Missing).ToList();
         if (missing.Count > 0 && !skipMissing)
-            throw new DataException($"{missing[0]}{More(missing.Count)}; fix the paths, or set skip_missing to skip these items");
+            throw TrainingFault.FilesMissing(missing[0].ToString(), missing.Count, missing[0].Error);
         if (BadShare.IsTooMuch(all.Count, all.Count + Items.Count))
-            throw new DataException($"{all.Count} of {all.Count + Items.Count} items cannot be used, such as {all[0]}: run data check to list them");
+            throw TrainingFault.TooManyBad(all.Count, all.Count + Items.Count, all[0].ToString(), all[0].Error);
     }
-
-    private static string More(int count) => count > 1 ? $" (and {count - 1} more files are missing)" : "";
 }
 
 /// <summary>An item that is usable according to its headers.</summary>

@@ -10,7 +10,7 @@ internal static class DataSources
     /// <param name="faults">Records bad items.</param>
     /// <param name="progress">Reports the number of scanned items; null reports nothing.</param>
     /// <param name="cancellationToken">Cancels the scan.</param>
-    /// <exception cref="DataException">An option or a line is wrong, files are missing, or nearly nothing is usable.</exception>
+    /// <exception cref="TrainingException">An option or a line is wrong, files are missing, or nearly nothing is usable.</exception>
     public static async Task<IBatchSource<ClipBatch>> OpenClipsAsync(DataOptions options, BatchPlanOptions plan, bool captions, FaultLog faults,
         IProgress<(int Done, int Total)>? progress = null, CancellationToken cancellationToken = default)
     {
@@ -25,7 +25,7 @@ internal static class DataSources
     /// <param name="options">How the items are cropped.</param>
     /// <param name="plan">Inputs of the batch plan.</param>
     /// <param name="faults">Records bad items.</param>
-    /// <exception cref="DataException">An option is invalid, or there is no item.</exception>
+    /// <exception cref="TrainingException">An option is invalid, or there is no item.</exception>
     public static IBatchSource<ClipBatch> OpenClips(DataSet data, DataOptions options, BatchPlanOptions plan, FaultLog faults)
     {
         var reader = new ClipReader(options.Fps, options.RandomStart);
@@ -66,7 +66,7 @@ internal static class DataSources
     /// <param name="faults">Records bad items.</param>
     /// <param name="progress">Reports the number of scanned items; null reports nothing.</param>
     /// <param name="cancellationToken">Cancels the scan.</param>
-    /// <exception cref="DataException">An option or a line is wrong, files are missing, or nearly nothing is usable.</exception>
+    /// <exception cref="TrainingException">An option or a line is wrong, files are missing, or nearly nothing is usable.</exception>
     public static async Task<IBatchSource<LatentBatch>> OpenLatentsAsync(DataOptions options, BatchPlanOptions plan, CaptionForm text, int channels,
         FaultLog faults, IProgress<(int Done, int Total)>? progress = null, CancellationToken cancellationToken = default)
     {
@@ -84,8 +84,8 @@ internal static class DataSources
     {
         options.Check();
         var buckets = new Buckets(
-            options.Sizes ?? throw new DataException("data: sizes is missing: give at least one, such as [\"640x384\"]"),
-            options.Frames ?? throw new DataException("data: frames is missing: give at least one length, such as [121]"));
+            options.Sizes ?? throw TrainingFault.SizesMissing(),
+            options.Frames ?? throw TrainingFault.LengthsMissing());
         var scanner = new ClipScanner(buckets, options.Fps, options.MostEnlarged, captions);
         return DataSet.ScanAsync(AnnotationFile.Read(options.Annotations), scanner, faults, options.Workers, progress, cancellationToken);
     }
@@ -122,6 +122,6 @@ internal interface IBatchSource<out T> : IDisposable
     /// </summary>
     /// <param name="step">Step, from 0.</param>
     /// <param name="cancellationToken">Cancels the wait.</param>
-    /// <exception cref="DataException">Nearly all items of the bucket are bad.</exception>
+    /// <exception cref="TrainingException">Nearly all items of the bucket are bad.</exception>
     T Batch(long step, CancellationToken cancellationToken = default);
 }

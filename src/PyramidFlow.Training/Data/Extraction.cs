@@ -28,15 +28,15 @@ public sealed record ExtractionTarget(string Annotations, string Output, string?
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new DataException($"the folder {folder} cannot be made: name another ({e.Message})", e);
+            throw TrainingFault.FolderNotMade(folder, e);
         }
     }
 
-    /// <exception cref="DataException">The part is invalid.</exception>
+    /// <exception cref="TrainingException">The part is invalid.</exception>
     internal void Check()
     {
         if (Part < 1 || Parts < Part)
-            throw new DataException($"part {Part} of {Parts} is impossible: use 1/{Math.Max(1, Parts)} to {Math.Max(1, Parts)}/{Math.Max(1, Parts)}");
+            throw TrainingFault.PartImpossible(Part, Parts);
     }
 }
 
@@ -99,7 +99,7 @@ internal static class AnnotationRewriter
     /// <param name="key">Key to add.</param>
     /// <param name="files">Full path for each line number; other lines are left out.</param>
     /// <returns>Number of lines written.</returns>
-    /// <exception cref="DataException">The target cannot be written.</exception>
+    /// <exception cref="TrainingException">The target cannot be written.</exception>
     public static int Write(string source, string target, string key, IReadOnlyDictionary<int, string> files)
     {
         var (from, to) = (Folder(source), Folder(target));
@@ -124,7 +124,7 @@ internal static class AnnotationRewriter
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             File.Delete(partial);
-            throw new DataException($"cannot write {target}: {e.Message}", e);
+            throw TrainingFault.AnnotationsNotWritten(target, e);
         }
     }
 

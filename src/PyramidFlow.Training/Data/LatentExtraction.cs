@@ -21,12 +21,12 @@ public sealed class LatentExtraction(CausalVideoVae vae, LatentExtractionOptions
     /// <param name="target">Input and output.</param>
     /// <param name="progress">Reports every item; null reports nothing.</param>
     /// <param name="cancellationToken">Stops between two items; finished files are kept.</param>
-    /// <exception cref="DataException">The annotations or options are invalid, or nearly no item is usable.</exception>
+    /// <exception cref="TrainingException">The annotations or options are invalid, or nearly no item is usable.</exception>
     public async Task<ExtractionResult> RunAsync(ExtractionTarget target, IProgress<ExtractionProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         target.Check();
         if (options.Window < 1 || options.Window % vae.Config.TemporalScale != 0)
-            throw new DataException($"a window of {options.Window} frames is not a multiple of {vae.Config.TemporalScale}");
+            throw TrainingFault.WindowNotMultiple(options.Window, vae.Config.TemporalScale);
         var scanner = new ClipScanner(new Buckets(options.Sizes, options.Lengths()), options.Fps, options.MostEnlarged, captions: false);
         var annotations = AnnotationFile.ReadGood(target.Annotations, faults);
         var mine = annotations.Where((_, i) => target.Has(i)).ToList();
@@ -40,7 +40,7 @@ public sealed class LatentExtraction(CausalVideoVae vae, LatentExtractionOptions
         var bad = faults.Faults.Select(fault => fault.Line).ToHashSet();
         var good = jobs.Where(job => !bad.Contains(job.Item.Annotation.Line)).ToDictionary(job => job.Item.Annotation.Line, job => job.Path);
         if (good.Count == 0 && mine.Count > 0)
-            throw new DataException($"none of the items could be used, such as {faults.Faults[0]}");
+            throw TrainingFault.NoneUsable(faults.Faults[0].ToString(), faults.Faults[0].Error);
         var lines = target.Parts > 1 ? (int?)null : AnnotationRewriter.Write(target.Annotations, target.Output, "latent", good);
         var made = open.Count(job => !bad.Contains(job.Item.Annotation.Line));
         return new ExtractionResult(made, jobs.Count - open.Count, lines, []);
@@ -154,7 +154,7 @@ public sealed record LatentExtractionOptions
     internal IReadOnlyList<int> Lengths()
     {
         if (Frames < 1 || VideoLength.Fitting(Frames) != Frames)
-            throw new DataException($"{Frames} frames cannot be encoded: use {VideoLength.Fitting(Math.Max(1, Frames))} or {VideoLength.Fitting(Math.Max(1, Frames)) + VideoLength.Scale}");
+            throw TrainingFault.FramesNotEncodable(Frames, VideoLength.Fitting(Math.Max(1, Frames)), VideoLength.Fitting(Math.Max(1, Frames)) + VideoLength.Scale);
         var fewest = Math.Min(Frames, Math.Max(1, FewestFrames));
         return [.. Enumerable.Range(0, VideoLength.Latents(Frames)).Select(i => VideoLength.OfLatents(i + 1)).Where(length => length >= fewest)];
     }
@@ -182,7 +182,7 @@ internal sealed class LatentEncoder(CausalVideoVae vae, LatentExtractionOptions 
     }
 
     private NonFiniteException NotFinite(Tensor latent, string path) => new(ModelPart.Vae, $"when {Path.GetFileName(path)} was to be written",
-        latent.AllFinite() ? $"the latents have numbers too large for {options.StoredType}: store them in another type" : null);
+        latent.AllFinite() ? TrainingFault.LatentsOverflow(options.StoredType) : null);
 
     private Tensor Drawn(DiagonalGaussian posterior, string path)
     {

@@ -25,16 +25,16 @@ internal sealed class LatentScanner(int channels, Buckets? sizes, IReadOnlyList<
     public ValueTask<DataItem> ScanAsync(Annotation annotation, CancellationToken cancellationToken)
     {
         if (annotation.Latent is not { } path)
-            throw new BadItemException(DataFaultKind.Line, "it has no latent: run extract latents first");
+            throw new BadItemException(DataFaultKind.Line, TrainingFault.LatentMissing());
         if (text == CaptionForm.Text && annotation.Text is null)
-            throw new BadItemException(DataFaultKind.Line, "it has no text: give every item a caption");
+            throw new BadItemException(DataFaultKind.Line, TrainingFault.CaptionMissing());
         if (text == CaptionForm.Features && annotation.TextFeatures is null)
-            throw new BadItemException(DataFaultKind.Line, "it has no text_fea: run extract text first");
+            throw new BadItemException(DataFaultKind.Line, TrainingFault.FeaturesMissing());
         if (text == CaptionForm.Features && !File.Exists(annotation.TextFeatures))
             throw MediaFaults.Missing(annotation.TextFeatures!);
         var shape = LatentItemFile.Shape(path);
         if (shape[1] != channels)
-            throw new BadItemException(DataFaultKind.WrongShape, $"{path} holds latents of {shape[1]} channels, not {channels}: they come from another VAE");
+            throw new BadItemException(DataFaultKind.WrongShape, TrainingFault.LatentChannels(path, shape[1], channels));
         return ValueTask.FromResult(new DataItem(annotation, Place(path, shape)));
     }
 
@@ -42,14 +42,14 @@ internal sealed class LatentScanner(int channels, Buckets? sizes, IReadOnlyList<
     {
         var (width, height) = ((int)shape[4] * VideoLength.Scale, (int)shape[3] * VideoLength.Scale);
         if (sizes is not null && !sizes.HasSize(width, height))
-            throw new BadItemException(DataFaultKind.WrongShape, $"{path} holds latents of {width}x{height} pixels, which is none of the sizes: extract them again, or add the size");
+            throw new BadItemException(DataFaultKind.WrongShape, TrainingFault.LatentSize(path, width, height));
         var there = Math.Min(mostFrames, VideoLength.OfLatents((int)shape[2]));
         if (shape[2] == 1)
             return new Bucket(width, height, 1);
         var taken = lengths is null ? there : lengths.Where(length => length <= there).DefaultIfEmpty(0).Max();
         return taken > 0
             ? new Bucket(width, height, taken)
-            : throw new BadItemException(DataFaultKind.TooShort, $"{path} holds latents of {there} frames, fewer than the shortest clip, {lengths!.Min()}");
+            : throw new BadItemException(DataFaultKind.TooShort, TrainingFault.LatentTooShort(path, there, lengths!.Min()));
     }
 }
 
@@ -109,12 +109,12 @@ internal static class LatentItemFile
         using var file = TensorFile.Open(path);
         var (key, shape) = Describe(file, path);
         if (shape[2] < frames)
-            throw new BadItemException(DataFaultKind.WrongShape, $"{path} holds {shape[2]} latent frames now, not {frames}");
+            throw new BadItemException(DataFaultKind.WrongShape, TrainingFault.LatentChanged(path, shape[2], frames));
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
         var latent = file.Read(key).Reshape(shape).Narrow(2, 0, frames).To(ElementType.Float32).Contiguous();
         var numbers = latent.ToArray<float>();
-        return Array.TrueForAll(numbers, float.IsFinite) ? numbers : throw NotFinite(path);
+        return Array.TrueForAll(numbers, float.IsFinite) ? numbers : throw TensorFile.NotFinite(path);
     }
 
     /// <summary>Validates all numbers of a file.</summary>
@@ -127,20 +127,18 @@ internal static class LatentItemFile
     private static (string Key, long[] Shape) Describe(StateSource file, string path)
     {
         if (file.Keys.Contains(Normalised))
-            throw new BadItemException(DataFaultKind.WrongShape, $"{path} holds latents that were shifted and scaled for a transformer: make them with extract latents");
+            throw new BadItemException(DataFaultKind.WrongShape, TrainingFault.LatentNormalised(path));
         var key = file.Keys.Contains(Key) ? Key : file.Keys.Count == 1 ? file.Keys.First() : null;
         if (key is null)
-            throw new BadItemException(DataFaultKind.WrongShape, $"{path} holds {file.Keys.Count} tensors and none is called {Key}");
+            throw new BadItemException(DataFaultKind.WrongShape, TrainingFault.LatentKeyMissing(path, file.Keys.Count, Key));
         var (shape, type) = file.Describe(key);
         if (!type.IsFloatingPoint())
-            throw new BadItemException(DataFaultKind.WrongShape, $"{path} holds latents of {type}: they are floating-point numbers");
+            throw new BadItemException(DataFaultKind.WrongShape, TrainingFault.LatentNotFloating(path, type));
         return shape switch
         {
             [1, > 0, > 0, > 0, > 0] => (key, shape),
             [> 0, > 0, > 0, > 0] => (key, [1, .. shape]),
-            _ => throw new BadItemException(DataFaultKind.WrongShape, $"{path} holds a tensor of {TensorFile.Text(shape)}: latents of an item are [1, channels, frames, height, width]"),
+            _ => throw new BadItemException(DataFaultKind.WrongShape, TrainingFault.LatentShape(path, shape)),
         };
     }
-
-    private static BadItemException NotFinite(string path) => new(DataFaultKind.Damaged, TensorFile.NotFinite(path));
 }

@@ -94,7 +94,7 @@ internal sealed class ItemLoader<TItem>(Func<DataItem, KeyedRandom, Cancellation
     private readonly ConcurrentDictionary<Bucket, int> badInBucket = new();
 
     /// <summary>Loads the items of a batch, in its order.</summary>
-    /// <exception cref="DataException">Nearly all items of the bucket are bad.</exception>
+    /// <exception cref="TrainingException">Nearly all items of the bucket are bad.</exception>
     public Task<(DataItem Item, TItem Content)[]> LoadAsync(PlannedBatch batch, CancellationToken cancellationToken) =>
         Task.WhenAll(Enumerable.Range(0, batch.Size).Select(slot => LoadAsync(batch, slot, cancellationToken)));
 
@@ -142,6 +142,9 @@ internal sealed class ItemLoader<TItem>(Func<DataItem, KeyedRandom, Cancellation
             throw TooMany(batch);
     }
 
-    private DataException TooMany(PlannedBatch batch) => new(
-        $"{badInBucket.GetValueOrDefault(batch.Bucket)} of the {batch.BucketCount} items of {batch.Bucket} cannot be used, the last because {faults.Faults[^1]}: run data check to list them");
+    private TrainingException TooMany(PlannedBatch batch)
+    {
+        var last = faults.Faults[^1];
+        return TrainingFault.TooManyBadOfBucket(badInBucket.GetValueOrDefault(batch.Bucket), batch.BucketCount, batch.Bucket.ToString(), last.ToString(), last.Error);
+    }
 }

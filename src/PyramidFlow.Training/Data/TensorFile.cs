@@ -20,21 +20,17 @@ internal static class TensorFile
             {
                 ".safetensors" => SafetensorsFile.Open(path),
                 ".pt" or ".pth" or ".bin" => TorchArchive.Open(path, bareKey: Bare),
-                _ => throw new BadItemException(DataFaultKind.Damaged, $"{path} holds no tensors: use .safetensors or .pt"),
+                _ => throw new BadItemException(DataFaultKind.Damaged, TrainingFault.NoTensorFile(path)),
             };
         }
         catch (CheckpointException e)
         {
-            throw new BadItemException(DataFaultKind.Damaged, e.Message, e);
+            throw new BadItemException(DataFaultKind.Damaged, e);
         }
     }
 
-    /// <summary>Error message for a file with NaN or infinities.</summary>
-    public static string NotFinite(string path) => $"{path} holds numbers that are not finite: " + (Provenance.IsExtracted(path)
-        ? "extract it again: the command replaces damaged files"
-        : "it was not extracted here: create it again, or remove the item");
-
-    public static string Text(long[] shape) => $"[{string.Join(", ", shape)}]";
+    /// <summary>The error for a file with NaN or infinities.</summary>
+    public static BadItemException NotFinite(string path) => new(DataFaultKind.Damaged, TrainingFault.NumbersNotFinite(path, Provenance.IsExtracted(path)));
 }
 
 /// <summary>Records the inputs of an extracted file in its metadata, so that a resumed extraction recognises finished files.</summary>

@@ -21,7 +21,7 @@ public sealed class TextExtraction(PromptEncoder encoder, ElementType storedType
     /// <param name="target">Input and output.</param>
     /// <param name="progress">Reports every batch; null reports nothing.</param>
     /// <param name="cancellationToken">Stops between batches; finished files are kept.</param>
-    /// <exception cref="DataException">The annotations are invalid, or no line has a caption.</exception>
+    /// <exception cref="TrainingException">The annotations are invalid, or no line has a caption.</exception>
     /// <exception cref="NonFiniteException">The text encoders returned non-finite numbers; finished files are kept.</exception>
     public ExtractionResult Run(ExtractionTarget target, IProgress<ExtractionProgress>? progress = null, CancellationToken cancellationToken = default)
     {
@@ -29,10 +29,10 @@ public sealed class TextExtraction(PromptEncoder encoder, ElementType storedType
         var annotations = AnnotationFile.ReadGood(target.Annotations, faults);
         var mine = annotations.Where((_, i) => target.Has(i)).ToList();
         foreach (var line in mine.Where(line => line.Text is null))
-            faults.Add(new DataFault(line.File, line.Line, DataFaultKind.Line, "it has no text"));
+            faults.Add(new DataFault(line.File, line.Line, DataFaultKind.Line, TrainingFault.NoCaptionToEncode()));
         var captioned = mine.Where(line => line.Text is not null).ToList();
         if (captioned.Count == 0 && mine.Count > 0)
-            throw new DataException($"{target.Annotations} has no captions: give its lines a text");
+            throw TrainingFault.NothingToExtract(target.Annotations);
 
         var folder = target.MakeFolder("text");
         var model = Fingerprint.Compute(encoder.Models);
@@ -56,7 +56,7 @@ public sealed class TextExtraction(PromptEncoder encoder, ElementType storedType
     private static string FileName(string text) => text.Length == 0 ? EmptyName : $"{Fingerprint.Compute(text)}.safetensors";
 
     private NonFiniteException NotFinite(PromptFeatures features, string path) => new(ModelPart.Text, $"when {Path.GetFileName(path)} was to be written",
-        features.AreFinite() ? $"the features have numbers too large for {storedType}: store them in another type" : null);
+        features.AreFinite() ? TrainingFault.FeaturesOverflow(storedType) : null);
 
     private IReadOnlyList<string> Encode(KeyValuePair<string, (string Path, string MadeFrom)>[] batch)
     {

@@ -14,12 +14,12 @@ internal sealed record TextItem(float[] Tokens, int Length, float[] Pooled)
     public int Width => Tokens.Length / Length;
 
     /// <summary>Collates items into a batch, padded with zeros to the longest; float32 on the CPU, in the caller's scope.</summary>
-    /// <exception cref="DataException">The items come from different models.</exception>
+    /// <exception cref="TrainingException">The items come from different models.</exception>
     public static PromptFeatures Batch(IReadOnlyList<TextItem> items)
     {
         var (longest, width, pooled) = (items.Max(item => item.Length), items[0].Width, items[0].Pooled.Length);
         if (items.Any(item => item.Width != width || item.Pooled.Length != pooled))
-            throw new DataException("the text features of a batch come from different models: run extract text again for all items");
+            throw TrainingFault.FeaturesOfTwoModels();
         var tokens = new float[items.Count * longest * width];
         for (var i = 0; i < items.Count; i++)
             items[i].Tokens.CopyTo(tokens, i * longest * width);
@@ -38,7 +38,7 @@ internal static class TextItemFile
     private const string Tokens = "prompt_embed", Mask = "prompt_attention_mask", Pooled = "pooled_prompt_embed";
 
     /// <summary>Reads a file that is not part of a data set, such as that of the empty caption.</summary>
-    /// <exception cref="DataException">The file is missing or damaged, or holds no features.</exception>
+    /// <exception cref="PyramidFlowException">The file is missing or damaged, or holds no features.</exception>
     public static TextItem Open(string path)
     {
         try
@@ -47,7 +47,7 @@ internal static class TextItemFile
         }
         catch (BadItemException e)
         {
-            throw new DataException(e.Message, e);
+            throw e.Error;
         }
     }
 
@@ -61,12 +61,12 @@ internal static class TextItemFile
         var tokens = Matrix(file, Tokens, path);
         var length = Length(Vector(file, Mask, path).ToArray<float>(), path);
         if (length > tokens.Size(0))
-            throw Fault(path, $"its mask has {length} tokens, {Tokens} only {tokens.Size(0)}");
+            throw Fault(TrainingFault.FeaturesMaskTooLong(path, length, Tokens, tokens.Size(0)));
         var numbers = tokens.Narrow(0, 0, length).Contiguous().ToArray<float>();
         var pooled = Vector(file, Pooled, path).ToArray<float>();
         return Array.TrueForAll(numbers, float.IsFinite) && Array.TrueForAll(pooled, float.IsFinite)
             ? new TextItem(numbers, length, pooled)
-            : throw new BadItemException(DataFaultKind.Damaged, TensorFile.NotFinite(path));
+            : throw TensorFile.NotFinite(path);
     }
 
     /// <summary>Writes a file. An existing file is replaced when the new one is complete.</summary>
@@ -85,18 +85,18 @@ internal static class TextItemFile
     {
         [1, > 0, > 0] => file.Read(key).Squeeze(0).To(ElementType.Float32),
         [> 0, > 0] => file.Read(key).To(ElementType.Float32),
-        var shape => throw Fault(path, $"{key} is {TensorFile.Text(shape)}, not [1, tokens, width]"),
+        var shape => throw Fault(TrainingFault.FeaturesShape(path, key, shape, "[1, tokens, width]")),
     };
 
     private static Tensor Vector(StateSource file, string key, string path) => Find(file, key, path) switch
     {
         [1, > 0] or [> 0] => file.Read(key).Reshape(-1).To(ElementType.Float32),
-        var shape => throw Fault(path, $"{key} is {TensorFile.Text(shape)}, not [1, n]"),
+        var shape => throw Fault(TrainingFault.FeaturesShape(path, key, shape, "[1, n]")),
     };
 
     private static long[] Find(StateSource file, string key, string path) => file.Keys.Contains(key)
         ? file.Describe(key).Shape
-        : throw Fault(path, $"it has no {key}");
+        : throw Fault(TrainingFault.FeaturesLack(path, key));
 
     // All tokens come before the padding.
     private static int Length(float[] mask, string path)
@@ -104,8 +104,8 @@ internal static class TextItemFile
         var length = Array.FindLastIndex(mask, open => open != 0) + 1;
         return length > 0 && Array.TrueForAll(mask[..length], open => open == 1)
             ? length
-            : throw Fault(path, $"{Mask} is not ones followed by zeros");
+            : throw Fault(TrainingFault.FeaturesMask(path, Mask));
     }
 
-    private static BadItemException Fault(string path, string reason) => new(DataFaultKind.WrongShape, $"{path} holds no text features: {reason}");
+    private static BadItemException Fault(TrainingException error) => new(DataFaultKind.WrongShape, error);
 }

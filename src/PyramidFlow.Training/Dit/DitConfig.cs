@@ -76,12 +76,12 @@ public sealed record DitConfig : LoopConfig
     public string Device { get; set; } = "cpu";
 
     /// <summary>Reads a configuration file.</summary>
-    /// <exception cref="ArgumentException">The file is missing or malformed, or contains an unknown key or an invalid value.</exception>
+    /// <exception cref="TrainingException">The file is missing or malformed, or contains an unknown key or an invalid value.</exception>
     public static DitConfig Load(string path) => TrainingConfigFile.Read(path, DitJson.Default.DitConfig).Check(path);
 
     /// <summary>Resolves the paths of the configuration.</summary>
     /// <param name="path">The configuration file.</param>
-    /// <exception cref="ArgumentException">The model does not exist, or a path is relative to the working folder.</exception>
+    /// <exception cref="TrainingException">The model does not exist, or a path is relative to the working folder.</exception>
     internal DitConfig Find(string path)
     {
         Model = ConfigPaths.Model(path, "model", Model);
@@ -94,16 +94,16 @@ public sealed record DitConfig : LoopConfig
         var parts = Workers * SampleRatios.Sum();
         var fault =
             parts > 0 && (Batch < 1 || Batch % parts != 0)
-                ? $"batch {Batch} cannot be dealt to {Workers} workers and sample_ratios [{string.Join(", ", SampleRatios)}]: use a multiple of {parts}"
-            : TextDrop is not (>= 0 and <= 1) ? FormattableString.Invariant($"text_drop {TextDrop} is not within 0 to 1")
-            : MaxTemporalLength < 1 ? $"max_temporal_length {MaxTemporalLength} is less than 1"
-            : VideoSyncGroup < 1 ? $"video_sync_group {VideoSyncGroup} is less than 1"
-            : VaeWindow is { } window && (window < 8 || window % 8 != 0) ? $"vae_window {window} is not a multiple of 8"
-            : Captions == CaptionForm.None ? "captions none leaves nothing to learn from: use text or features"
-            : Input == DitInput.Media && Captions == CaptionForm.Features ? "captions features go with input latents: extract latents too, or use captions text"
-            : Lora?.Fault() is { } lora ? $"lora: {lora.Message}"
-            : SampleOptions.Fault(Samples, SampleEvery) ?? LoopFault();
-        return fault is null ? this : throw new ArgumentException($"{path}: {fault}");
+                ? TrainingFault.BatchNotDealt(path, Batch, Workers, SampleRatios, parts)
+            : TextDrop is not (>= 0 and <= 1) ? TrainingFault.NoShare(path, "text_drop", TextDrop)
+            : MaxTemporalLength < 1 ? TrainingFault.TooSmall(path, "max_temporal_length", MaxTemporalLength, 1)
+            : VideoSyncGroup < 1 ? TrainingFault.TooSmall(path, "video_sync_group", VideoSyncGroup, 1)
+            : VaeWindow is { } window && (window < 8 || window % 8 != 0) ? TrainingFault.NotMultiple(path, "vae_window", window, 8)
+            : Captions == CaptionForm.None ? TrainingFault.NoCaptions(path)
+            : Input == DitInput.Media && Captions == CaptionForm.Features ? TrainingFault.FeaturesOfMedia(path)
+            : Lora?.Fault() is { } lora ? TrainingFault.LoraInvalid(path, lora)
+            : SampleOptions.Fault(path, Samples, SampleEvery) ?? LoopFault(path);
+        return fault is null ? this : throw fault;
     }
 }
 

@@ -20,13 +20,12 @@ public static class DitTraining
     /// <param name="cancellationToken">Stops the run after the current step and saves a checkpoint.</param>
     /// <param name="group">Process group of the training; null trains in this process alone.</param>
     /// <returns>Messages about unusable items; empty if there are none.</returns>
-    /// <exception cref="ArgumentException">The configuration is invalid.</exception>
-    /// <exception cref="DataException">The data cannot be used.</exception>
+    /// <exception cref="TrainingException">The configuration is invalid, or the data cannot be used.</exception>
     public static IReadOnlyList<string> Run(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
         var config = DitConfig.Load(configPath);
         if (config.Lora is not null)
-            throw new ArgumentException($"{configPath} describes a LoRA: train it with 'train lora', or take the key lora out");
+            throw TrainingFault.ConfigOfLora(configPath);
         return Run(config.Find(configPath), configPath, folder, progress, cancellationToken, group);
     }
 
@@ -37,14 +36,13 @@ public static class DitTraining
     /// <param name="cancellationToken">Stops the run after the current step and saves a checkpoint.</param>
     /// <param name="group">Process group of the training; null trains in this process alone.</param>
     /// <returns>Messages about unusable items; empty if there are none.</returns>
-    /// <exception cref="DataException">The data cannot be used.</exception>
-    /// <exception cref="ArgumentException">The configuration is invalid.</exception>
+    /// <exception cref="TrainingException">The configuration is invalid, or the data cannot be used.</exception>
     /// <exception cref="CheckpointException">A target of the LoRA matches no layer of the transformer, or the weights cannot be used.</exception>
     public static IReadOnlyList<string> RunLora(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
         var config = DitConfig.Load(configPath);
         if (config.FromScratch)
-            throw new ArgumentException($"{configPath}: a LoRA adds to the weights of the model's folder: leave from_scratch out");
+            throw TrainingFault.LoraFromScratch(configPath);
         config.Find(configPath);
         config.Lora ??= new LoraConfig();
         TrainedTransformer.Check(TransformerConfigs.Load(CheckpointFolder.Open(config.Model).Transformer(config.Variant).ConfigFile), config.Lora);
@@ -60,7 +58,7 @@ public static class DitTraining
         foreach (var (bucket, _) in items.Plan.Counts)
         {
             if (bucket.Width % Multiple != 0 || bucket.Height % Multiple != 0)
-                throw new ArgumentException($"{configPath}: items of {bucket} cannot be halved for every stage: use multiples of {Multiple}");
+                throw TrainingFault.ItemsNotHalved(configPath, bucket.ToString(), Multiple);
         }
 
         group?.Agree(
@@ -81,7 +79,7 @@ public static class DitTraining
         var (rank, ranks) = (group?.Rank ?? 0, group?.WorldSize ?? 1);
         var sharing = config.Objective == TemporalObjective.Autoregressive ? Math.Min(config.VideoSyncGroup, ranks) : 1;
         if (ranks % sharing != 0)
-            throw new ArgumentException($"{ranks} processes cannot be grouped by video_sync_group {sharing}: use a divisor of {ranks}");
+            throw TrainingFault.ProcessesNotGrouped(ranks, sharing);
         return new BatchPlanOptions(config.Seed, config.Batch, rank / sharing, ranks / sharing, config.Data.ImageShare);
     }
 }

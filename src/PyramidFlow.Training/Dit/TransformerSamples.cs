@@ -21,7 +21,7 @@ internal sealed class TransformerSamples : IDisposable
     /// <param name="settings">Defaults of the model.</param>
     /// <param name="encoder">Text encoders; the caller keeps ownership.</param>
     /// <param name="openVae">Opens the VAE with the element type and device of the transformer; it is freed after each sheet.</param>
-    /// <exception cref="ArgumentException">A value is invalid for the model.</exception>
+    /// <exception cref="TrainingException">A value is invalid for the model.</exception>
     public TransformerSamples(SampleOptions options, PipelineSettings settings, PromptEncoder encoder, Func<CausalVideoVae> openVae)
     {
         (this.settings, this.openVae) = (settings, openVae);
@@ -40,7 +40,7 @@ internal sealed class TransformerSamples : IDisposable
         }
         catch (RequestException e)
         {
-            throw new ArgumentException($"samples: {e.Message}", e);
+            throw TrainingFault.SamplesImpossible(e);
         }
     }
 
@@ -94,15 +94,15 @@ public sealed record SampleOptions
     /// <summary>Seed of the noise, the same for all sheets; prompt i uses <c>seed</c> + i.</summary>
     public long Seed { get; set; }
 
-    /// <summary>The first value that is invalid for any model, as a message; null if there is none.</summary>
-    internal static string? Fault(SampleOptions? samples, int every) =>
-        samples is null ? every > 0 ? $"sample_every {every} without samples: name the prompts, such as \"samples\": {{ \"prompts\": [\"a red ball\"] }}" : null
-        : every == 0 ? "samples needs sample_every, the number of steps between two sheets"
-        : samples.Prompts.Count == 0 ? "samples has no prompts: name some, or leave samples out"
+    /// <summary>The error for the first value that is invalid for any model; null if there is none.</summary>
+    internal static TrainingException? Fault(string file, SampleOptions? samples, int every) =>
+        samples is null ? every > 0 ? TrainingFault.SamplesMissing(file, every) : null
+        : every == 0 ? TrainingFault.SampleEveryMissing(file)
+        : samples.Prompts.Count == 0 ? TrainingFault.SamplesWithoutPrompts(file)
         : null;
 
     /// <summary>One request per prompt.</summary>
-    /// <exception cref="DataException">The size is malformed.</exception>
+    /// <exception cref="TrainingException">The size is malformed.</exception>
     internal IEnumerable<GenerationOptions> Requests()
     {
         var size = Size is null ? ((int Width, int Height)?)null : Buckets.Size(Size);

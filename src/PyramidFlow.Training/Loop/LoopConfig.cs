@@ -104,27 +104,28 @@ public abstract record LoopConfig
     /// <summary>Compute type of the network.</summary>
     internal ElementType ComputeType => Precision == TrainingPrecision.Bfloat16 ? ElementType.BFloat16 : ElementType.Float32;
 
-    /// <summary>The first invalid value and the valid range, as a message; null if all values are valid.</summary>
-    protected string? LoopFault() =>
-        Steps < 1 ? $"steps {Steps} is less than 1"
-        : Workers < 1 ? $"workers {Workers} is less than 1"
-        : Accumulation < 1 ? $"accumulation {Accumulation} is less than 1"
-        : !(LearningRate >= 0) ? FormattableString.Invariant($"learning_rate {LearningRate} is less than 0")
-        : FinalLearningRate < 0 ? FormattableString.Invariant($"final_learning_rate {FinalLearningRate} is less than 0")
-        : WarmUpSteps < 0 ? $"warm_up_steps {WarmUpSteps} is less than 0"
-        : Beta1 is not (>= 0 and < 1) ? FormattableString.Invariant($"beta1 {Beta1} is not within 0 to below 1")
-        : Beta2 is not (>= 0 and < 1) ? FormattableString.Invariant($"beta2 {Beta2} is not within 0 to below 1")
-        : !(WeightDecay >= 0) ? FormattableString.Invariant($"weight_decay {WeightDecay} is less than 0")
-        : !(ClipNorm >= 0) ? FormattableString.Invariant($"clip_norm {ClipNorm} is less than 0: 0 does not clip")
-        : CheckpointRatio is not (>= 0 and <= 1) ? FormattableString.Invariant($"checkpoint_ratio {CheckpointRatio} is not within 0 to 1")
-        : AverageDecay is not (>= 0 and < 1) ? FormattableString.Invariant($"average_decay {AverageDecay} is not within 0 to below 1")
-        : AverageHorizon is not (>= 0 and <= 1) ? FormattableString.Invariant($"average_horizon {AverageHorizon} is not within 0 to 1")
-        : SpikeFactor != 0 && !(SpikeFactor > 1) ? FormattableString.Invariant($"spike_factor {SpikeFactor} is not above 1: 0 never skips a step")
-        : CheckpointEvery < 1 ? $"checkpoint_every {CheckpointEvery} is less than 1"
-        : KeepLast < 1 ? $"keep_last {KeepLast} is less than 1"
-        : KeepEvery < 0 ? $"keep_every {KeepEvery} is less than 0: 0 keeps none for good"
-        : SampleEvery < 0 ? $"sample_every {SampleEvery} is less than 0: 0 makes none"
-        : LogEvery < 1 ? $"log_every {LogEvery} is less than 1"
+    /// <summary>The error for the first invalid value; null if all values are valid.</summary>
+    /// <param name="file">The configuration file.</param>
+    protected TrainingException? LoopFault(string file) =>
+        Steps < 1 ? TrainingFault.TooSmall(file, "steps", Steps, 1)
+        : Workers < 1 ? TrainingFault.TooSmall(file, "workers", Workers, 1)
+        : Accumulation < 1 ? TrainingFault.TooSmall(file, "accumulation", Accumulation, 1)
+        : !(LearningRate >= 0) ? TrainingFault.TooSmall(file, "learning_rate", LearningRate, 0)
+        : FinalLearningRate is { } final && final < 0 ? TrainingFault.TooSmall(file, "final_learning_rate", final, 0)
+        : WarmUpSteps < 0 ? TrainingFault.TooSmall(file, "warm_up_steps", WarmUpSteps, 0)
+        : Beta1 is not (>= 0 and < 1) ? TrainingFault.NotBelowOne(file, "beta1", Beta1)
+        : Beta2 is not (>= 0 and < 1) ? TrainingFault.NotBelowOne(file, "beta2", Beta2)
+        : !(WeightDecay >= 0) ? TrainingFault.TooSmall(file, "weight_decay", WeightDecay, 0)
+        : !(ClipNorm >= 0) ? TrainingFault.TooSmall(file, "clip_norm", ClipNorm, 0)
+        : CheckpointRatio is not (>= 0 and <= 1) ? TrainingFault.NoShare(file, "checkpoint_ratio", CheckpointRatio)
+        : AverageDecay is not (>= 0 and < 1) ? TrainingFault.NotBelowOne(file, "average_decay", AverageDecay)
+        : AverageHorizon is not (>= 0 and <= 1) ? TrainingFault.NoShare(file, "average_horizon", AverageHorizon)
+        : SpikeFactor != 0 && !(SpikeFactor > 1) ? TrainingFault.NotAbove(file, "spike_factor", SpikeFactor, 1)
+        : CheckpointEvery < 1 ? TrainingFault.TooSmall(file, "checkpoint_every", CheckpointEvery, 1)
+        : KeepLast < 1 ? TrainingFault.TooSmall(file, "keep_last", KeepLast, 1)
+        : KeepEvery < 0 ? TrainingFault.TooSmall(file, "keep_every", KeepEvery, 0)
+        : SampleEvery < 0 ? TrainingFault.TooSmall(file, "sample_every", SampleEvery, 0)
+        : LogEvery < 1 ? TrainingFault.TooSmall(file, "log_every", LogEvery, 1)
         : null;
 }
 
@@ -173,7 +174,7 @@ internal abstract class NamedEnumConverter<T>(IReadOnlyList<(string Name, T Valu
                 return value;
         }
 
-        throw new JsonException($"it is one of {string.Join(", ", names.DistinctBy(name => name.Value).Select(name => $"\"{name.Name}\""))}");
+        throw new JsonException(TrainingFault.OneOf(names.DistinctBy(name => name.Value).Select(name => name.Name)));
     }
 
     /// <inheritdoc/>

@@ -14,6 +14,7 @@ internal sealed class MetricsFile
     /// <summary>Opens the file for a run that resumes at a step; removes lines of later steps, which a killed run left behind.</summary>
     /// <param name="path">The file; it may be missing.</param>
     /// <param name="from">Number of completed steps.</param>
+    /// <exception cref="TrainingException">A line is longer than any of metrics.</exception>
     public MetricsFile(string path, long from)
     {
         this.path = path;
@@ -21,7 +22,7 @@ internal sealed class MetricsFile
             return;
         List<ReadOnlyMemory<byte>> lines;
         using (var file = File.OpenRead(path))
-            lines = [.. StrictLines.Read(file).Select(line => line.Utf8)];
+            lines = [.. Lines(file).Select(line => line.Utf8)];
         var kept = lines.Where(line => StepOf(line) <= from).ToList();
         if (kept.Count == lines.Count)
             return;
@@ -67,11 +68,11 @@ internal sealed class MetricsFile
 
     /// <summary>Reads the numbers of every step, also while the run writes the file. If a step has several lines, the last value of a key counts.</summary>
     /// <param name="path">A file of JSON objects, one per line, each with a <c>step</c>.</param>
-    /// <exception cref="ArgumentException">The file is missing or malformed; the message names the line.</exception>
+    /// <exception cref="TrainingException">The file is missing or malformed; the message names the line.</exception>
     public static IReadOnlyList<IReadOnlyDictionary<string, double>> Read(string path)
     {
         if (!File.Exists(path))
-            throw new ArgumentException($"{path} does not exist: name a file of metrics, such as metrics.jsonl of a run");
+            throw TrainingFault.MetricsMissing(path);
         var steps = new SortedDictionary<double, Dictionary<string, double>>();
         foreach (var (number, line) in WholeLines(path).Where(line => line.Utf8.Length > 0))
         {
@@ -105,7 +106,7 @@ internal sealed class MetricsFile
     private static List<(int Number, ReadOnlyMemory<byte> Utf8)> WholeLines(string path)
     {
         using var file = File.OpenRead(path);
-        var lines = StrictLines.Read(file).ToList();
+        var lines = Lines(file);
         if (file.Length > 0)
         {
             file.Position = file.Length - 1;
@@ -116,20 +117,32 @@ internal sealed class MetricsFile
         return lines;
     }
 
+    private static List<(int Number, ReadOnlyMemory<byte> Utf8)> Lines(FileStream file)
+    {
+        try
+        {
+            return [.. StrictLines.Read(file)];
+        }
+        catch (MalformedTextException e)
+        {
+            throw TrainingFault.MetricsMalformed(file.Name, e.Line, e.Reason, e);
+        }
+    }
+
     private static Dictionary<string, double> Numbers(ReadOnlyMemory<byte> line, string path, int number)
     {
         try
         {
             using var json = StrictJson.Parse(line);
             if (json.RootElement.ValueKind != JsonValueKind.Object)
-                throw new ArgumentException($"{path}, line {number} is no JSON object: it is no file of metrics");
+                throw TrainingFault.MetricsMalformed(path, number);
             var numbers = json.RootElement.EnumerateObject().Where(p => p.Value.ValueKind == JsonValueKind.Number && double.IsFinite(p.Value.GetDouble()))
                 .ToDictionary(p => p.Name, p => p.Value.GetDouble());
-            return numbers.ContainsKey(StepKey) ? numbers : throw new ArgumentException($"{path}, line {number} has no step: it is no file of metrics");
+            return numbers.ContainsKey(StepKey) ? numbers : throw TrainingFault.MetricsWithoutStep(path, number);
         }
         catch (MalformedTextException e)
         {
-            throw new ArgumentException($"{path}, line {number} is no JSON object: it is no file of metrics ({e.Reason})", e);
+            throw TrainingFault.MetricsMalformed(path, number, e.Reason, e);
         }
     }
 }

@@ -45,7 +45,7 @@ internal sealed class RunFolder
         }
         catch (IOException e) when (System.IO.File.Exists(File(LockName)))
         {
-            throw new TrainingException($"{folder} is in use by another training: wait for it or choose another --out", e);
+            throw TrainingFault.RunInUse(folder, e);
         }
 
         foreach (var partial in Directory.EnumerateFiles(folder, "*.partial-*"))

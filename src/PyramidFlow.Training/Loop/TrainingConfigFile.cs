@@ -13,7 +13,7 @@ internal static class TrainingConfigFile
     private static readonly StrictJsonOptions Written = new(Written: true, RepeatedKeys: true);
 
     /// <summary>Reads a file.</summary>
-    /// <exception cref="ArgumentException">The file is missing or malformed; the message names the line.</exception>
+    /// <exception cref="TrainingException">The file is missing or malformed; the message names the line.</exception>
     public static T Read<T>(string path, JsonTypeInfo<T> type)
     {
         try
@@ -25,11 +25,11 @@ internal static class TrainingConfigFile
         }
         catch (MalformedTextException e)
         {
-            throw new ArgumentException($"{path}{(e.Line > 0 ? $", line {e.Line}" : "")}: {e.Reason}", e);
+            throw TrainingFault.ConfigMalformed(path, e.Line, e.Key, e.Reason, e);
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
-            throw new ArgumentException($"{path} does not exist: the configurations that come with the program are in configs/", e);
+            throw TrainingFault.ConfigMissing(path, e);
         }
     }
 
@@ -92,7 +92,11 @@ internal static class TrainingConfigFile
         foreach (var member in json.EnumerateObject())
         {
             if (!known.TryGetValue(member.Name, out var property))
-                throw new ArgumentException($"{path}, line {StrictJson.LineOf(utf8, inside + member.Name)}: unknown key {StrictText.OneLine(member.Name)}{(inside.Length > 0 ? $" in {inside.TrimEnd('.')}" : "")}, the nearest one there is {NearestName.Find(StrictText.OneLine(member.Name), known.Keys)}");
+            {
+                var name = StrictText.OneLine(member.Name);
+                throw TrainingFault.UnknownKey(path, StrictJson.LineOf(utf8, inside + member.Name), name, inside.TrimEnd('.'), NearestName.Find(name, known.Keys));
+            }
+
             if (property.CustomConverter is null)
                 CheckKeys(member.Value, type.Options.GetTypeInfo(property.PropertyType), utf8, path, $"{inside}{member.Name}.");
         }
@@ -107,29 +111,27 @@ internal static class ConfigPaths
     /// <param name="key">Key of the path, for the message.</param>
     /// <param name="value">The path as written.</param>
     /// <returns>The full path, which may not exist.</returns>
-    /// <exception cref="ArgumentException">The path does not exist, but it would relative to the working folder.</exception>
+    /// <exception cref="TrainingException">The path does not exist, but it would relative to the working folder.</exception>
     internal static string File(string config, string key, string value)
     {
         if (value.Length == 0)
-            throw new ArgumentException($"{config}: {key} is empty: name a file or folder");
+            throw TrainingFault.PathEmpty(config, key);
         var folder = FolderOf(config);
         var path = Path.GetFullPath(value, folder);
         if (Path.Exists(path) || Path.IsPathRooted(value) || !Path.Exists(value))
             return path;
         var written = Path.GetRelativePath(folder, Path.GetFullPath(value)).Replace('\\', '/');
-        throw new ArgumentException($"{config}: {key} {value} is in the working folder, but paths are relative to the folder of the configuration: write {written}");
+        throw TrainingFault.PathInWorkingFolder(config, key, value, written);
     }
 
     /// <summary>Resolves a model: a folder, or the name of an installed model.</summary>
     /// <inheritdoc cref="File"/>
-    /// <exception cref="ArgumentException">There is no such folder or model.</exception>
+    /// <exception cref="TrainingException">There is no such folder or model.</exception>
     internal static string Model(string config, string key, string value)
     {
         if (FolderOrName(config, key, value) is { } found && Path.Exists(found))
             return found;
-        var known = string.Join(", ", ModelCatalog.Installed().Select(model => model.Name));
-        throw new ArgumentException($"{config}: {key} {value} is neither a folder, relative to the configuration, nor an installed model ({(known.Length > 0 ? known : "there is none")}): "
-            + "name one of them, or get a released one with 'models download'");
+        throw TrainingFault.UnknownModel(config, key, value, ModelCatalog.Installed().Select(model => model.Name));
     }
 
     /// <summary>Resolves a folder, a file, or the name of an installed model.</summary>

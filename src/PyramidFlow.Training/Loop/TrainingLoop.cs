@@ -212,8 +212,7 @@ internal sealed class TrainingLoop
         }
         catch (Exception e) when (e is IOException or MediaException or CheckpointException)
         {
-            var kept = saved is { } before ? $"the state of step {before} is whole" : "there is no earlier one";
-            throw new TrainingException($"the {what} of step {state.Step} cannot be written ({e.Message}); {kept}: make room and start the same command again", e);
+            throw TrainingFault.NotWritten(what, state.Step, saved, e);
         }
     }
 
@@ -236,7 +235,7 @@ internal sealed class TrainingLoop
         {
             // The run stops and saves its state.
         }
-        catch (Exception e) when (e is MediaException or CheckpointException or RequestException or IOException or TorchException or ArgumentException)
+        catch (Exception e) when (e is PyramidFlowException or IOException or TorchException or ArgumentException)
         {
             progress?.Report(new TrainingProgress(state.Step, config.Steps, 0, 0, $"the samples of step {state.Step} cannot be made: {e.Message}"));
         }
@@ -292,20 +291,4 @@ public sealed record TrainingProgress(long Step, long Steps, double Loss, double
 {
     /// <summary>Estimated remaining time at the current pace.</summary>
     public TimeSpan TimeLeft => TimeSpan.FromSeconds((Steps - Step) * SecondsPerStep);
-}
-
-/// <summary>A training that cannot continue; the message gives the cause and a remedy.</summary>
-public sealed class TrainingException : Exception
-{
-    /// <summary>Creates an exception with a complete message.</summary>
-    public TrainingException(string message)
-        : base(message)
-    {
-    }
-
-    /// <summary>Creates an exception with a complete message and its cause.</summary>
-    public TrainingException(string message, Exception inner)
-        : base(message, inner)
-    {
-    }
 }

@@ -32,7 +32,7 @@ internal sealed class TrainingPart : IDisposable
         });
         muon = options.TakesMuon is { } hidden ? new Muon(Parameters, Optimizer, config.WeightDecay, hidden) : null;
         Average = options.IsAveraged && config.IsAveraged
-            ? new ExponentialAverage(Parameters, config.AverageDevice is { } device ? Device.Parse(device) : null)
+            ? new ExponentialAverage(Parameters, config.AverageDevice is { } device ? TrainingDevice.Parse(device) : null)
             : null;
     }
 

@@ -71,10 +71,7 @@ internal sealed class TrainingStep(LoopConfig config, ITraining training, RunFol
         var path = folder.File(FormattableString.Invariant($"nan-step-{step}{(group is null ? "" : $"-process-{Rank}")}.safetensors"));
         using (var scope = new TensorScope())
             SafetensorsWriter.Write(path, Batches(step).SelectMany((batch, i) => training.Inputs(batch).Select(input => ($"batch_{i}.{input.Key}", input.Tensor))));
-        throw new TrainingException($"step {step}: {string.Join(", ", wrong)} not a number; the batch is saved in {path} and the last checkpoint is intact: "
-            + (FindNonFiniteWeight() is { } key
-                ? $"the weight {key} holds a number that is not finite already, so begin with another checkpoint (models verify looks at every weight)"
-                : "inspect the batch, or resume with a lower learning_rate or with precision float32"));
+        throw TrainingFault.NotFinite(step, wrong, path, FindNonFiniteWeight());
     }
 
     // No step is applied on a non-finite loss, so a non-finite weight was there from the start.

@@ -76,13 +76,27 @@ internal static class TrainingDevice
     /// <summary>Parses a device; with several processes on one machine, <c>cuda</c> is the GPU of the local rank.</summary>
     /// <param name="name"><c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>.</param>
     /// <param name="group">Process group; null is a single process.</param>
-    /// <exception cref="ArgumentException">The device does not exist.</exception>
+    /// <exception cref="TrainingException">The device does not exist.</exception>
     internal static Device For(string name, ProcessGroup? group)
     {
-        var device = Device.Parse(name);
+        var device = Parse(name);
         if (device.Type == DeviceType.Cuda && !TorchRuntime.HasCuda)
-            throw new ArgumentException($"device {name}: this libtorch has no GPU: use cpu (see doctor)");
+            throw TrainingFault.NoGpu(name);
         return device is { Type: DeviceType.Cuda, Index: < 0 } && group is not null ? new Device(DeviceType.Cuda, group.LocalRank) : device;
+    }
+
+    /// <summary>Parses the name of a device.</summary>
+    /// <exception cref="TrainingException">There is no such name.</exception>
+    internal static Device Parse(string name)
+    {
+        try
+        {
+            return Device.Parse(name);
+        }
+        catch (FormatException e)
+        {
+            throw TrainingFault.UnknownDevice(name, e);
+        }
     }
 }
 

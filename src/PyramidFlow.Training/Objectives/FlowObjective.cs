@@ -18,7 +18,7 @@ internal sealed class FlowObjective
     /// <summary>Creates the objective.</summary>
     /// <param name="scheduler">Stage windows and tables.</param>
     /// <param name="options">Ratios of the stages, history noise and timestep density.</param>
-    /// <exception cref="ArgumentException">An option is invalid.</exception>
+    /// <exception cref="TrainingException">An option is invalid.</exception>
     public FlowObjective(PyramidFlowScheduler scheduler, ObjectiveOptions options)
     {
         options.Check(scheduler.Stages.Count);
@@ -36,7 +36,7 @@ internal sealed class FlowObjective
     {
         var rows = latents.Size(0);
         if (rows % columns.Length != 0)
-            throw new ArgumentException($"a batch of {rows} cannot be dealt to sample_ratios [{string.Join(", ", options.SampleRatios)}]: use a multiple of {columns.Length}");
+            throw new ArgumentException($"a batch of {rows} cannot be dealt to sample_ratios [{string.Join(", ", options.SampleRatios)}]: use a multiple of {columns.Length}", nameof(latents));
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
         var (clean, noise) = Levels(latents, draws);
@@ -72,7 +72,7 @@ internal sealed class FlowObjective
         var stages = scheduler.Stages.Count;
         var (height, width, multiple) = (latents.Size(3), latents.Size(4), 1 << stages);
         if (height % multiple != 0 || width % multiple != 0)
-            throw new ArgumentException($"latents of {height}x{width} do not fit {stages} stages of 2x2 patches: use multiples of {multiple}");
+            throw new ArgumentException($"latents of {height}x{width} do not fit {stages} stages of 2x2 patches: use multiples of {multiple}", nameof(latents));
         var noise = new Tensor[stages];
         noise[^1] = draws.Normal(latents.Shape).To(latents.Device).To(latents.Type);                // [rows, c, t, h, w]
         for (var stage = stages - 2; stage >= 0; stage--)
@@ -150,17 +150,17 @@ internal sealed record ObjectiveOptions
 
     /// <summary>Validates the values.</summary>
     /// <param name="stages">Stages of the schedule.</param>
-    /// <exception cref="ArgumentException">A value is invalid; the message gives the valid range.</exception>
+    /// <exception cref="TrainingException">A value is invalid.</exception>
     internal void Check(int stages)
     {
         var fault =
-            SampleRatios.Count != stages ? $"sample_ratios [{string.Join(", ", SampleRatios)}] has {SampleRatios.Count} numbers: give {stages}, one for each stage"
-            : SampleRatios.Any(r => r < 0) || SampleRatios.Sum() == 0 ? $"sample_ratios [{string.Join(", ", SampleRatios)}] must be 0 or more, and not all 0"
-            : FramesPerUnit < 1 ? $"frame_per_unit {FramesPerUnit} is less than 1"
-            : !(CorruptRatio >= 0 && CorruptRatio <= 1) ? FormattableString.Invariant($"corrupt_ratio {CorruptRatio} is not within 0 to 1")
+            SampleRatios.Count != stages ? TrainingFault.RatiosOfOtherStages(SampleRatios, stages)
+            : SampleRatios.Any(r => r < 0) || SampleRatios.Sum() == 0 ? TrainingFault.RatiosInvalid(SampleRatios)
+            : FramesPerUnit < 1 ? TrainingFault.TooSmall(null, "frame_per_unit", FramesPerUnit, 1)
+            : !(CorruptRatio >= 0 && CorruptRatio <= 1) ? TrainingFault.NoShare(null, "corrupt_ratio", CorruptRatio)
             : null;
         if (fault is not null)
-            throw new ArgumentException(fault);
+            throw fault;
     }
 }
 

@@ -54,7 +54,7 @@ internal sealed class PatchDiscriminator : Module
     public Tensor Forward(Tensor x)
     {
         if (x.Size(-1) < LeastSide || x.Size(-2) < LeastSide)
-            throw new ArgumentException($"pictures of {x.Size(-2)}x{x.Size(-1)} are too small for a discriminator of {Config.Layers} layers: use at least {LeastSide}x{LeastSide}, or fewer layers");
+            throw new ArgumentException($"pictures of {x.Size(-2)}x{x.Size(-1)} are too small for a discriminator of {Config.Layers} layers: use at least {LeastSide}x{LeastSide}, or fewer layers", nameof(x));
         using var scope = new TensorScope();
         Convolution[] layers = [.. main.OfType<Convolution>()];
         var h = layers[0].Forward(Config.IsVideo ? LongEnough(x) : x).LeakyRelu(Slope);

@@ -24,9 +24,9 @@ internal sealed class VaeLoss : Module
     public VaeLoss(VaeLossOptions options, Lpips? perceptual, PatchDiscriminator? discriminator)
     {
         if (options.PerceptualWeight > 0 && perceptual is null)
-            throw new ArgumentException(FormattableString.Invariant($"perceptual_weight {options.PerceptualWeight} needs the LPIPS weights: give their file, or set it to 0"));
+            throw new ArgumentException(FormattableString.Invariant($"perceptual_weight {options.PerceptualWeight} needs the LPIPS weights: give their file, or set it to 0"), nameof(perceptual));
         if (options.AdversarialFactor > 0 && discriminator is null)
-            throw new ArgumentException(FormattableString.Invariant($"an adversarial factor of {options.AdversarialFactor} needs a discriminator: give one, or set it to 0"));
+            throw new ArgumentException(FormattableString.Invariant($"an adversarial factor of {options.AdversarialFactor} needs a discriminator: give one, or set it to 0"), nameof(discriminator));
         this.options = options;
         logvar = new Parameter([], (weight, _) => weight.Fill(options.LogVariance)) { Value = Tensor.Full([], options.LogVariance) };
         (perceptualLoss, this.discriminator) = (options.PerceptualWeight > 0 ? perceptual : null, discriminator);

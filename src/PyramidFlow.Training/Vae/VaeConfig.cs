@@ -79,13 +79,13 @@ public sealed record VaeConfig : LoopConfig
     };
 
     /// <summary>Reads a configuration file.</summary>
-    /// <exception cref="ArgumentException">The file is missing or malformed, or contains an unknown key or an invalid value.</exception>
+    /// <exception cref="TrainingException">The file is missing or malformed, or contains an unknown key or an invalid value.</exception>
     /// <exception cref="CheckpointException">The network is invalid.</exception>
     public static VaeConfig Load(string path) => TrainingConfigFile.Read(path, VaeJson.Default.VaeConfig).Check(path);
 
     /// <summary>Resolves the paths of the configuration.</summary>
     /// <param name="path">The configuration file.</param>
-    /// <exception cref="ArgumentException">A path is relative to the working folder.</exception>
+    /// <exception cref="TrainingException">A path is relative to the working folder.</exception>
     internal VaeConfig Find(string path)
     {
         StartFrom = StartFrom is null ? null : ConfigPaths.FolderOrName(path, "start_from", StartFrom);
@@ -99,18 +99,17 @@ public sealed record VaeConfig : LoopConfig
         if (Vae is not null)
             CausalVideoVaeConfig.Parse(Encoding.UTF8.GetBytes(Vae.ToJson()), path);
         var fault =
-            Vae?.Others?.Keys.FirstOrDefault() is { } unknown ? $"unknown key {unknown} in vae"
-            : Workers != 1 ? $"workers {Workers} is impossible here, one process computes one batch at a time: use 1, and data.workers for the decoding"
-            : Batch < 1 ? $"batch {Batch} is less than 1"
-            : ImageBatch < 1 ? $"image_batch {ImageBatch} is less than 1"
-            : Windows < 1 ? $"windows {Windows} is less than 1: 1 is the whole clip at once"
-            : HeldOut < 0 ? $"held_out {HeldOut} is less than 0"
-            : !(PixelWeight >= 0 && PerceptualWeight >= 0 && KlWeight >= 0) ? "a weight of the loss is less than 0"
-            : PixelWeight + PerceptualWeight == 0 ? "pixel_weight and perceptual_weight are both 0: nothing is learned"
-            : PerceptualWeight > 0 && Lpips is null
-                ? FormattableString.Invariant($"perceptual_weight {PerceptualWeight} needs the LPIPS weights: give their file (vgg_lpips.pth) as lpips, or set perceptual_weight to 0")
-            : Discriminator?.Fault() ?? LoopFault();
-        return fault is null ? this : throw new ArgumentException($"{path}: {fault}");
+            Vae?.Others?.Keys.FirstOrDefault() is { } unknown ? TrainingFault.UnknownKey(path, null, unknown, "vae", null)
+            : Workers != 1 ? TrainingFault.WorkersOfVae(path, Workers)
+            : Batch < 1 ? TrainingFault.TooSmall(path, "batch", Batch, 1)
+            : ImageBatch is { } images && images < 1 ? TrainingFault.TooSmall(path, "image_batch", images, 1)
+            : Windows < 1 ? TrainingFault.TooSmall(path, "windows", Windows, 1)
+            : HeldOut < 0 ? TrainingFault.TooSmall(path, "held_out", HeldOut, 0)
+            : !(PixelWeight >= 0 && PerceptualWeight >= 0 && KlWeight >= 0) ? TrainingFault.LossWeightNegative(path)
+            : PixelWeight + PerceptualWeight == 0 ? TrainingFault.NothingLearned(path)
+            : PerceptualWeight > 0 && Lpips is null ? TrainingFault.LpipsMissing(path, PerceptualWeight)
+            : Discriminator?.Fault(path) ?? LoopFault(path);
+        return fault is null ? this : throw fault;
     }
 }
 
@@ -144,12 +143,13 @@ public sealed record VaeDiscriminatorOptions
     /// <summary>Channels of its first layer; at least 1.</summary>
     public int Width { get; set; } = 64;
 
-    /// <summary>The first invalid value and the valid range, as a message; null if all values are valid.</summary>
-    internal string? Fault() =>
-        Start < 0 ? $"discriminator.start {Start} is less than 0"
-        : !(Weight > 0) ? FormattableString.Invariant($"discriminator.weight {Weight} is not above 0: leave the discriminator out to train without")
-        : !(LearningRate >= 0) ? FormattableString.Invariant($"discriminator.learning_rate {LearningRate} is less than 0")
-        : Layers < 1 ? $"discriminator.layers {Layers} is less than 1"
-        : Width < 1 ? $"discriminator.width {Width} is less than 1"
+    /// <summary>The error for the first invalid value; null if all values are valid.</summary>
+    /// <param name="file">The configuration file.</param>
+    internal TrainingException? Fault(string file) =>
+        Start < 0 ? TrainingFault.TooSmall(file, "discriminator.start", Start, 0)
+        : !(Weight > 0) ? TrainingFault.NotAbove(file, "discriminator.weight", Weight, 0)
+        : !(LearningRate >= 0) ? TrainingFault.TooSmall(file, "discriminator.learning_rate", LearningRate, 0)
+        : Layers < 1 ? TrainingFault.TooSmall(file, "discriminator.layers", Layers, 1)
+        : Width < 1 ? TrainingFault.TooSmall(file, "discriminator.width", Width, 1)
         : null;
 }

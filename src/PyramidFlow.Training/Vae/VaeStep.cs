@@ -32,7 +32,7 @@ internal static class VaeStep
     /// <param name="step">Step number, from 0.</param>
     /// <param name="scale">Factor of the gradients, such as 1 / (number of micro-batches in a step).</param>
     /// <returns>The loss terms; those of the discriminator are null before it starts.</returns>
-    /// <exception cref="ArgumentException">The clip cannot be divided into the windows.</exception>
+    /// <exception cref="TrainingException">The clip cannot be divided into the windows.</exception>
     public static (VaeLossTerms Vae, DiscriminatorTerms? Discriminator) BackwardInWindows(CausalVideoVae vae, VaeLoss loss, Tensor video,
         int windows, ITrainingDraws draws, long step, double scale = 1)
     {
@@ -78,7 +78,7 @@ internal static class TimeWindows
     /// <param name="frames">Number of frames, 1 + scale * n.</param>
     /// <param name="windows">Number of windows, at least 1.</param>
     /// <param name="scale">Frames per latent frame.</param>
-    /// <exception cref="ArgumentException">The clip cannot be divided into windows of whole latent frames.</exception>
+    /// <exception cref="TrainingException">The clip cannot be divided into windows of whole latent frames.</exception>
     public static IReadOnlyList<(long Start, long Length)> Split(long frames, int windows, int scale)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(windows, 1);
@@ -87,7 +87,7 @@ internal static class TimeWindows
         {
             var unit = windows * scale;
             var fit = 1 + (Math.Max(1, (frames - 1) / unit) * unit);
-            throw new ArgumentException($"a clip of {frames} frames does not divide into {windows} windows of whole latent frames: use {fit} or {fit + unit} frames");
+            throw TrainingFault.WindowsMisfit(frames, windows, fit, fit + unit);
         }
 
         return [.. Enumerable.Range(0, windows).Select(i => i == 0 ? (0L, length + 1) : ((i * length) + 1, length))];

@@ -23,10 +23,8 @@ public static class VaeTraining
     /// <param name="cancellationToken">Stops the run after the current step and saves a checkpoint.</param>
     /// <param name="group">Process group of the training; null trains in this process alone.</param>
     /// <returns>Messages about unusable items; empty if there are none.</returns>
-    /// <exception cref="ArgumentException">The configuration is invalid.</exception>
     /// <exception cref="CheckpointException">Weights are missing, damaged or belong to another network.</exception>
-    /// <exception cref="DataException">The data cannot be used.</exception>
-    /// <exception cref="TrainingException">The training failed.</exception>
+    /// <exception cref="TrainingException">The configuration is invalid, the data cannot be used, or the training failed.</exception>
     public static IReadOnlyList<string> Run(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
         var config = VaeConfig.Load(configPath).Find(configPath);
@@ -137,8 +135,7 @@ internal sealed class VaeClips : IDisposable
     /// <param name="progress">Reports the number of scanned items.</param>
     /// <param name="group">Process group of the training, whose rank 0 measures; null trains in this process alone.</param>
     /// <param name="cancellationToken">Cancels the operation.</param>
-    /// <exception cref="ArgumentException">A size does not fit the networks.</exception>
-    /// <exception cref="DataException">An option or a line is wrong, files are missing, or nearly nothing is usable.</exception>
+    /// <exception cref="TrainingException">A size does not fit the networks, an option or a line is wrong, files are missing, or nearly nothing is usable.</exception>
     internal static async Task<VaeClips> OpenAsync(VaeConfig config, CausalVideoVaeConfig vae, PatchDiscriminator? discriminator, Device device,
         FaultLog faults, IProgress<(int Done, int Total)> progress, ProcessGroup? group, CancellationToken cancellationToken)
     {
@@ -165,8 +162,8 @@ internal sealed class VaeClips : IDisposable
     private static void Check(Bucket bucket, CausalVideoVaeConfig vae, PatchDiscriminator? discriminator)
     {
         if (bucket.Width % vae.SpatialScale != 0 || bucket.Height % vae.SpatialScale != 0 || (bucket.Frames - 1) % vae.TemporalScale != 0)
-            throw new ArgumentException($"clips of {bucket} do not fit this vae: use multiples of {vae.SpatialScale} pixels, and 1 + multiples of {vae.TemporalScale} frames");
+            throw TrainingFault.ClipsMisfitVae(bucket.ToString(), vae.SpatialScale, vae.TemporalScale);
         if (discriminator is not null && Math.Min(bucket.Width, bucket.Height) < discriminator.LeastSide)
-            throw new ArgumentException($"clips of {bucket} are too small for a discriminator of {discriminator.Config.Layers} layers: use at least {discriminator.LeastSide}x{discriminator.LeastSide}, or fewer layers");
+            throw TrainingFault.ClipsTooSmall(bucket.ToString(), discriminator.Config.Layers, discriminator.LeastSide);
     }
 }

@@ -23,6 +23,9 @@ public sealed class MediaException : PyramidFlowException
 /// <summary>All errors about pictures and videos: the only place of their codes and sentences.</summary>
 internal static class MediaFault
 {
+    /// <summary>Code of ffmpeg or ffprobe that is not installed.</summary>
+    public const string ProgramMissingCode = "program_missing";
+
     /// <summary>Reason of a file that ends too early.</summary>
     public const string CutShort = "it is cut short";
 
@@ -184,7 +187,7 @@ internal static class MediaFault
     // Programs.
 
     public static MediaException ProgramMissing(string program, string? path, Exception inner) =>
-        new("program_missing", $"{program} was not found{(path is null ? "" : $" at {path}")}: install it with 'apt install ffmpeg' or set PYRAMIDFLOW_FFMPEG", inner,
+        new(ProgramMissingCode, $"{program} was not found{(path is null ? "" : $" at {path}")}: install it with 'apt install ffmpeg' or set PYRAMIDFLOW_FFMPEG", inner,
             ("program", program), ("path", path));
 
     /// <summary>The error of a program that failed.</summary>

@@ -12,7 +12,7 @@ internal static class CommandTargets
 {
     public static IEnumerable<FuzzTarget> All()
     {
-        Type[] usage = [typeof(UsageException), typeof(FormatException)];
+        Type[] usage = [typeof(UsageException)];
         yield return new("prompts", FuzzTargets.AsFile("prompts.json", path => ClipOptions.ReadSchedule(path)), usage,
             FuzzTargets.Utf8("""{"0":"a red ball","2.5":"a blue ball"}""", """[{"from":0,"prompt":"a red ball"},{"from":1.5,"prompt":"b"}]"""), FuzzTargets.Utf8("\"0,5\"", "\"from\":", "\"prompt\":", "\\ud83d", "null"));
         foreach (var (extension, seed) in ((string, string)[])[(".txt", "a red ball\na blue ball\n"), (".jsonl", "\"a red ball\"\n{\"prompt\":\"b\",\"seed\":7,\"frames\":9,\"guidance\":7.5,\"steps\":[2,2,2]}\n"), (".json", """{"one":{"prompt":"a","size":"64x64","prompts":[{"from":1,"prompt":"b"}]},"two":"b"}""")])
@@ -37,7 +37,7 @@ internal static class CommandTargets
             {
                 _ = batch.Read(entry);
             }
-            catch (FormatException)
+            catch (UsageException)
             {
                 // One bad item; the others are read.
             }

@@ -2,6 +2,7 @@ using System.Text.Json;
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Training;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Tests.Dit;
 using PyramidFlow.Testing;
@@ -131,5 +132,5 @@ public sealed class SpriteDitTrainerTests : IDisposable
 
     [Fact]
     public void A_share_of_a_shape_that_no_clip_shows_is_refused() =>
-        Assert.Contains("shape_shares", Assert.Throws<ArgumentException>(() => runs.Latents(Config with { Clips = 3, ShapeShares = [1, 1, 1, 1] })).Message, StringComparison.Ordinal);
+        FaultAssert.Is(Assert.Throws<TrainingException>(() => runs.Latents(Config with { Clips = 3, ShapeShares = [1, 1, 1, 1] })), "shape_without_clip", ("clips", 3));
 }

@@ -1,3 +1,4 @@
+using PyramidFlow.Testing;
 using PyramidFlow.Training.Data;
 
 namespace PyramidFlow.Training.Tests.Data;
@@ -28,26 +29,26 @@ public sealed class AnnotationFileTests : IDisposable
     }
 
     [Theory]
-    [InlineData("{\"video\": \"a.mp4\"", "is not JSON")]
-    [InlineData("[1, 2]", "not a JSON object")]
-    [InlineData("{\"size\": 3}", "none of video, image, latent and text")]
-    [InlineData("{\"video\": \"a.mp4\", \"image\": \"b.png\"}", "both video and image")]
-    [InlineData("{\"video\": 3}", "video is not a text")]
-    [InlineData("{\"video\": \"\\ud800\"}", "video: this holds half of a character")]
-    [InlineData("{\"\\ud800\": 1, \"video\": \"a.mp4\"}", "half of a character")]
-    [InlineData("{\"video\": \"a\\u0000.mp4\"}", "video holds a NUL character")]
-    [InlineData("{\"video\": \"a.mp4\", \"frames\": [NaN]}", "no frame number")]
-    [InlineData("{\"video\": \"\"}", "video is empty")]
-    [InlineData("{\"video\": \"a.mp4\", \"frames\": 16}", "not a list of frame numbers")]
-    [InlineData("{\"video\": \"a.mp4\", \"frames\": [0, -1]}", "-1, which is no frame number")]
-    public void A_malformed_line_is_named_with_file_and_line(string line, string words)
+    [InlineData("{\"video\": \"a.mp4\"", "line_malformed")]
+    [InlineData("[1, 2]", "line_not_object")]
+    [InlineData("{\"size\": 3}", "line_empty")]
+    [InlineData("{\"video\": \"a.mp4\", \"image\": \"b.png\"}", "video_and_image")]
+    [InlineData("{\"video\": 3}", "value_not_text", "key=video")]
+    [InlineData("{\"video\": \"\\ud800\"}", "line_malformed", "key=video")]
+    [InlineData("{\"\\ud800\": 1, \"video\": \"a.mp4\"}", "line_malformed", "key=")]
+    [InlineData("{\"video\": \"a\\u0000.mp4\"}", "value_with_nul", "key=video")]
+    [InlineData("{\"video\": \"a.mp4\", \"frames\": [NaN]}", "frame_number_invalid", "value=NaN")]
+    [InlineData("{\"video\": \"\"}", "path_empty", "key=video")]
+    [InlineData("{\"video\": \"a.mp4\", \"frames\": 16}", "frames_not_list")]
+    [InlineData("{\"video\": \"a.mp4\", \"frames\": [0, -1]}", "frame_number_invalid", "value=-1")]
+    public void A_malformed_line_is_named_with_file_and_line(string line, string code, string parameters = "")
     {
         var path = folder.Annotate(new { video = "a.mp4" }, "", line);
 
-        var error = Assert.Throws<DataException>(() => AnnotationFile.Read(path));
+        var error = Assert.Throws<TrainingException>(() => AnnotationFile.Read(path));
 
-        Assert.StartsWith($"{path}, line 3: ", error.Message, StringComparison.Ordinal);
-        Assert.Contains(words, error.Message, StringComparison.Ordinal);
+        FaultAssert.Is(error, "line_invalid", ("file", path), ("line", 3));
+        FaultAssert.Has(Assert.IsType<TrainingException>(error.InnerException), code, parameters);
     }
 
     [Fact]
@@ -67,16 +68,18 @@ public sealed class AnnotationFileTests : IDisposable
         File.WriteAllBytes(path, [.. "{\"text\": \"fine\"}\n{\"text\": \"caf"u8, 0xE9, .. "\"}\n"u8]);
         var (items, faults) = AnnotationFile.Scan(path);
         Assert.Equal("fine", Assert.Single(items).Text);
-        Assert.Equal((2, "this is not UTF-8 text: save it as UTF-8"), (Assert.Single(faults).Line, faults[0].Reason));
+        Assert.Equal(2, Assert.Single(faults).Line);
+        FaultAssert.Is(faults[0].Error, "line_malformed");
         File.WriteAllBytes(path, System.Text.Encoding.Unicode.GetPreamble().Concat(System.Text.Encoding.Unicode.GetBytes("{\"text\": \"fine\"}\n")).ToArray());
-        Assert.Contains("UTF-16", Assert.Throws<DataException>(() => AnnotationFile.Read(path)).Message, StringComparison.Ordinal);
+        FaultAssert.Is(Assert.Throws<TrainingException>(() => AnnotationFile.Read(path)), "line_invalid", ("file", path), ("line", 1));
     }
 
     [Fact]
     public void A_missing_or_empty_file_says_so()
     {
-        Assert.Contains("does not exist", Assert.Throws<DataException>(() => AnnotationFile.Read(folder.File("none.jsonl"))).Message, StringComparison.Ordinal);
-        Assert.Contains("is empty", Assert.Throws<DataException>(() => AnnotationFile.Read(folder.Annotate("", "  "))).Message, StringComparison.Ordinal);
+        FaultAssert.Is(Assert.Throws<TrainingException>(() => AnnotationFile.Read(folder.File("none.jsonl"))), "annotations_missing", ("file", folder.File("none.jsonl")));
+        var blank = folder.Annotate("", "  ");
+        FaultAssert.Is(Assert.Throws<TrainingException>(() => AnnotationFile.Read(blank)), "annotations_empty", ("file", blank));
     }
 
     [Fact]

@@ -1,3 +1,4 @@
+using PyramidFlow.Testing;
 using PyramidFlow.Training.Data;
 
 namespace PyramidFlow.Training.Tests.Data;
@@ -26,13 +27,13 @@ public class BucketsTests
     public void A_video_that_is_too_short_has_no_bucket() => Assert.Null(Released.Nearest(640, 384, 8));
 
     [Theory]
-    [InlineData("640", "not width x height")]
-    [InlineData("640x380", "use 640x384")]
-    [InlineData("0x8", "multiples of 8")]
-    public void An_impossible_size_says_what_would_be_possible(string size, string words) =>
-        Assert.Contains(words, Assert.Throws<DataException>(() => new Buckets([size], [9])).Message, StringComparison.Ordinal);
+    [InlineData("640", "size_malformed", "size=640")]
+    [InlineData("640x380", "size_not_multiple", "size=640x380 fit=640x384")]
+    [InlineData("0x8", "size_not_multiple", "size=0x8 multiple=8")]
+    public void An_impossible_size_says_what_would_be_possible(string size, string code, string parameters) =>
+        FaultAssert.Has(Assert.Throws<TrainingException>(() => new Buckets([size], [9])), code, parameters);
 
     [Fact]
     public void An_impossible_length_says_what_would_be_possible() =>
-        Assert.Contains("use 17 or 25", Assert.Throws<DataException>(() => new Buckets(["64x64"], [24])).Message, StringComparison.Ordinal);
+        FaultAssert.Is(Assert.Throws<TrainingException>(() => new Buckets(["64x64"], [24])), "frames_not_whole", ("frames", 24), ("below", 17), ("above", 25));
 }

@@ -1,3 +1,4 @@
+using PyramidFlow.Media;
 using PyramidFlow.Testing;
 using PyramidFlow.Training.Data;
 
@@ -98,7 +99,7 @@ public sealed class ClipSourceTests : IDisposable
         Assert.All(captions, batch => Assert.Equal(2, batch.Count));
         var fault = Assert.Single(first.Faults.Faults);
         Assert.Equal(4, fault.Line);
-        Assert.Contains("3.mp4", fault.Reason, StringComparison.Ordinal);
+        FaultAssert.Is(Assert.IsType<MediaException>(fault.Error), "video_damaged", ("file", folder.File("3.mp4")));
         Assert.Contains("line 4", first.Faults.Summary()[1], StringComparison.Ordinal);
         Assert.Equal(captions[5], second.Batch(5, Ct).Captions);
     }
@@ -114,6 +115,8 @@ public sealed class ClipSourceTests : IDisposable
         using var source = await Open(annotations);
 
         Assert.Equal([DataFaultKind.TooShort, DataFaultKind.TooSmall, DataFaultKind.Damaged], source.Faults.Faults.Select(fault => fault.Kind));
+        FaultAssert.Is(source.Faults.Faults[0].Error, "video_too_short", ("file", folder.File("short.mp4")), ("frames", 4), ("shortest", 9));
+        FaultAssert.Is(source.Faults.Faults[1].Error, "picture_too_small", ("file", folder.File("tiny.png")), ("size", "1x1"), ("bucket", "16x16"));
         Assert.Equal([(new Bucket(16, 16, 1), 1)], source.Plan.Counts);
     }
 
@@ -122,11 +125,11 @@ public sealed class ClipSourceTests : IDisposable
     {
         var annotations = folder.Annotate(new { image = folder.Image("good.png", 40, 40), text = "" }, new { image = "lost.png", text = "" });
 
-        var error = await Assert.ThrowsAsync<DataException>(() => Open(annotations));
+        var error = await Assert.ThrowsAsync<TrainingException>(() => Open(annotations));
         using var source = await Open(annotations, new() { SkipMissing = true });
 
-        Assert.Contains("line 2", error.Message, StringComparison.Ordinal);
-        Assert.Contains("lost.png does not exist", error.Message, StringComparison.Ordinal);
+        FaultAssert.Is(error, "files_missing", ("file", folder.File("lost.png")));
+        FaultAssert.Is(Assert.IsType<TrainingException>(error.InnerException), "file_missing", ("file", folder.File("lost.png")));
         Assert.Equal(DataFaultKind.Missing, Assert.Single(source.Faults.Faults).Kind);
     }
 
@@ -138,9 +141,10 @@ public sealed class ClipSourceTests : IDisposable
         using var source = await Open(annotations);
         File.Delete(path);
 
-        var error = Assert.Throws<DataException>(() => source.Batch(0, Ct));
+        var error = Assert.Throws<TrainingException>(() => source.Batch(0, Ct));
 
-        Assert.Contains("1 of the 1 items of 16x16, 9 frames cannot be used", error.Message, StringComparison.Ordinal);
+        FaultAssert.Is(error, "too_many_bad_items", ("bad", 1), ("items", 1), ("bucket", "16x16, 9 frames"));
+        FaultAssert.Is(Assert.IsType<TrainingException>(error.InnerException), "file_missing", ("file", path));
     }
 
     [Fact]
@@ -148,9 +152,10 @@ public sealed class ClipSourceTests : IDisposable
     {
         var annotations = folder.Annotate(new { image = folder.Image("good.png", 40, 40) });
 
-        var error = await Assert.ThrowsAsync<DataException>(() => Open(annotations));
+        var error = await Assert.ThrowsAsync<TrainingException>(() => Open(annotations));
 
-        Assert.Contains("line 1: it has no text", error.Message, StringComparison.Ordinal);
+        FaultAssert.Is(error, "line_invalid", ("file", annotations), ("line", 1));
+        FaultAssert.Is(Assert.IsType<TrainingException>(error.InnerException), "caption_missing");
     }
 
     [Fact]

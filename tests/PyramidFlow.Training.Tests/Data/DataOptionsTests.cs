@@ -1,4 +1,5 @@
 using System.Text.Json;
+using PyramidFlow.Testing;
 using PyramidFlow.Training.Data;
 
 namespace PyramidFlow.Training.Tests.Data;
@@ -12,15 +13,15 @@ public class DataOptionsTests
         Assert.Equal(count, JsonSerializer.Deserialize<DataOptions>($"{{\"Annotations\": {json}}}")!.Annotations.Count);
 
     [Theory]
-    [InlineData(0, 2, 4, "fps")]
-    [InlineData(24, 0, 4, "workers")]
-    [InlineData(24, 2, 0.5, "most_enlarged")]
-    public async Task Impossible_values_are_named(double fps, int workers, double enlarged, string name)
+    [InlineData(0, 2, 4, "key=data.fps value=0")]
+    [InlineData(24, 0, 4, "key=data.workers value=0 least=1")]
+    [InlineData(24, 2, 0.5, "key=data.most_enlarged value=0.5 least=1")]
+    public async Task Impossible_values_are_named(double fps, int workers, double enlarged, string parameters)
     {
         var options = new DataOptions { Annotations = ["a.jsonl"], Sizes = ["64x64"], Frames = [9], Fps = fps, Workers = workers, MostEnlarged = enlarged };
 
-        var error = await Assert.ThrowsAsync<DataException>(() => DataSources.ScanClipsAsync(options, captions: false, new FaultLog(), cancellationToken: TestContext.Current.CancellationToken));
+        var error = await Assert.ThrowsAsync<TrainingException>(() => DataSources.ScanClipsAsync(options, captions: false, new FaultLog(), cancellationToken: TestContext.Current.CancellationToken));
 
-        Assert.Contains(name, error.Message, StringComparison.Ordinal);
+        FaultAssert.Has(error, "config_value_invalid", parameters);
     }
 }

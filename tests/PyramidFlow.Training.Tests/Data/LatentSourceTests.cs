@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Tests.Checkpoints;
@@ -87,8 +88,12 @@ public sealed class LatentSourceTests : IDisposable
 
         Assert.Equal([(2, DataFaultKind.WrongShape), (3, DataFaultKind.WrongShape), (4, DataFaultKind.WrongShape), (5, DataFaultKind.WrongShape), (7, DataFaultKind.Damaged)],
             source.Faults.Faults.Select(fault => (fault.Line, fault.Kind)));
-        string[] reasons = ["[4, 6]", "8 channels, not 4", "Int64", "32x32 pixels", "damaged.safetensors"];
-        Assert.All(reasons.Zip(source.Faults.Faults), pair => Assert.Contains(pair.First, pair.Second.Reason, StringComparison.Ordinal));
+        var errors = source.Faults.Faults.Select(fault => fault.Error).ToList();
+        FaultAssert.Is(errors[0], "latent_shape", ("file", folder.File("flat.safetensors")), ("shape", "[4, 6]"));
+        FaultAssert.Is(errors[1], "latent_channels_differ", ("file", folder.File("wide.safetensors")), ("channels", 8L), ("expected", 4));
+        FaultAssert.Is(errors[2], "latent_not_floating", ("file", folder.File("whole.safetensors")), ("type", ElementType.Int64));
+        FaultAssert.Is(errors[3], "latent_size_unknown", ("file", folder.File("large.safetensors")), ("size", "32x32"));
+        FaultAssert.Is(Assert.IsType<CheckpointException>(errors[4]), "file_too_short", ("file", folder.File("damaged.safetensors")));
     }
 
     [Fact]
@@ -106,7 +111,7 @@ public sealed class LatentSourceTests : IDisposable
             Assert.All(source.Batch(step, Ct).Latents.ToArray<float>(), x => Assert.Equal(3, x));
         }
 
-        Assert.Contains("not finite", Assert.Single(source.Faults.Faults).Reason, StringComparison.Ordinal);
+        FaultAssert.Is(Assert.Single(source.Faults.Faults).Error, "numbers_not_finite", ("file", folder.File("bad.safetensors")));
     }
 
     [Fact]
@@ -115,8 +120,15 @@ public sealed class LatentSourceTests : IDisposable
         var without = folder.Annotate(new { video = "a.mp4", text = "" });
         var latents = folder.AnnotateAs("latents.jsonl", new { latent = Latent("a.safetensors", [1, Channels, 1, 2, 3]), text = "" });
 
-        Assert.Contains("run extract latents", (await Assert.ThrowsAsync<DataException>(() => Open(without, CaptionForm.Text))).Message, StringComparison.Ordinal);
-        Assert.Contains("run extract text", (await Assert.ThrowsAsync<DataException>(() => Open(latents, CaptionForm.Features))).Message, StringComparison.Ordinal);
+        await Lacks(without, CaptionForm.Text, "latent_missing");
+        await Lacks(latents, CaptionForm.Features, "features_missing");
+
+        static async Task Lacks(string annotations, CaptionForm text, string code)
+        {
+            var error = await Assert.ThrowsAsync<TrainingException>(() => Open(annotations, text));
+            FaultAssert.Is(error, "line_invalid", ("file", annotations), ("line", 1));
+            FaultAssert.Is(Assert.IsType<TrainingException>(error.InnerException), code);
+        }
     }
 
     private static byte[] Bytes<T>(params T[] values)

@@ -1,5 +1,6 @@
 using PyramidFlow.Cli.Tests;
 using PyramidFlow.Models;
+using PyramidFlow.Testing;
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Tests.Data;
@@ -56,13 +57,22 @@ public sealed class DitTrainingTests(TinyModel model) : IClassFixture<TinyModel>
     }
 
     [Theory]
-    [InlineData("\"objectiv\": 1", "unknown key objectiv, the nearest one there is objective")]
-    [InlineData("\"batch\": 6", "batch 6 cannot be dealt to 1 workers and sample_ratios [1, 2, 1]: use a multiple of 4")]
-    [InlineData("\"captions\": \"features\"", "captions features go with input latents")]
-    public void Impossible_configurations_are_refused_in_one_sentence(string addition, string named)
+    [InlineData("\"objectiv\": 1", "config_key_unknown", "key=objectiv nearest=objective")]
+    [InlineData("\"batch\": 6", "batch_not_dealt", "batch=6 workers=1 multiple=4")]
+    [InlineData("\"captions\": \"features\"", "features_of_media")]
+    [InlineData("\"captions\": \"none\"", "config_value_invalid", "key=captions value=none")]
+    [InlineData("\"vae_window\": 12", "config_value_invalid", "key=vae_window value=12 multiple=8")]
+    [InlineData("\"sample_every\": 2", "samples_missing", "sample_every=2")]
+    [InlineData("\"samples\": { \"prompts\": [\"a\"] }", "sample_every_missing")]
+    [InlineData("\"sample_every\": 2, \"samples\": { \"prompts\": [] }", "samples_without_prompts")]
+    [InlineData("\"sample_every\": 2, \"samples\": { \"prompts\": [\"a\"], \"size\": \"big\" }", "size_malformed", "size=big")]
+    [InlineData("\"sample_every\": 2, \"samples\": { \"prompts\": [\"a\"], \"frames\": 4 }", "samples_impossible")]
+    [InlineData("\"sample_every\": 2, \"samples\": { \"prompt\": [\"a\"] }", "config_key_unknown", "key=prompt section=samples nearest=prompts")]
+    [InlineData("\"device\": \"tpu\"", "device_unknown", "device=tpu")]
+    public void Impossible_configurations_are_refused_in_one_sentence(string addition, string code, string parameters = "")
     {
-        var error = Assert.Throws<ArgumentException>(() => Train(OwnDataRuns.Config(model.Folder, "none.jsonl", addition), "run"));
-        Assert.Contains(named, error.Message, StringComparison.Ordinal);
+        var error = Assert.Throws<TrainingException>(() => Train(OwnDataRuns.Config(model.Folder, "none.jsonl", addition), "run"));
+        FaultAssert.Has(error, code, parameters);
     }
 
     private IReadOnlyList<string> Train(string config, string name, OwnDataRuns.StopAfter? stop = null) => runs.Train(DitTraining.Run, config, name, stop);

@@ -1,5 +1,6 @@
 using PyramidFlow.Models;
 using PyramidFlow.Scheduling;
+using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Objectives;
 
@@ -59,11 +60,11 @@ public sealed class PackedBatchTests : IDisposable
     [Fact]
     public void Batches_sizes_and_options_that_do_not_fit_are_refused_with_what_would()
     {
-        Assert.Contains("multiple of 4", Refused(() => Draw(Tensor.Zeros([6, 4, 1, 16, 8]), null, [1, 2, 1])), StringComparison.Ordinal);
-        Assert.Contains("multiples of 8", Refused(() => Draw(Tensor.Zeros([3, 4, 1, 16, 12]), null, [1, 1, 1])), StringComparison.Ordinal);
-        Assert.Contains("give 3", Refused(() => Draw(Tensor.Zeros([3, 4, 1, 16, 8]), null, [1, 1])), StringComparison.Ordinal);
-        Assert.Contains("corrupt_ratio 1.5", Refused(() => new FlowObjective(scheduler, new ObjectiveOptions { CorruptRatio = 1.5 })), StringComparison.Ordinal);
-        Assert.Contains("frame_per_unit 0", Refused(() => new FlowObjective(scheduler, new ObjectiveOptions { FramesPerUnit = 0 })), StringComparison.Ordinal);
+        Assert.Throws<ArgumentException>("latents", () => Draw(Tensor.Zeros([6, 4, 1, 16, 8]), null, [1, 2, 1]));
+        Assert.Throws<ArgumentException>("latents", () => Draw(Tensor.Zeros([3, 4, 1, 16, 12]), null, [1, 1, 1]));
+        Refused(() => Draw(Tensor.Zeros([3, 4, 1, 16, 8]), null, [1, 1]), "numbers_per_stage", "key=sample_ratios numbers=2 stages=3");
+        Refused(() => new FlowObjective(scheduler, new ObjectiveOptions { CorruptRatio = 1.5 }), "config_value_invalid", "key=corrupt_ratio value=1.5");
+        Refused(() => new FlowObjective(scheduler, new ObjectiveOptions { FramesPerUnit = 0 }), "config_value_invalid", "key=frame_per_unit value=0 least=1");
     }
 
     [Fact]
@@ -123,7 +124,7 @@ public sealed class PackedBatchTests : IDisposable
         Assert.DoesNotContain(false, TextDrop.Choose(100, 1, draws));
     }
 
-    private static string Refused(Action action) => Assert.Throws<ArgumentException>(action).Message;
+    private static void Refused(Action action, string code, string parameters) => FaultAssert.Has(Assert.Throws<TrainingException>(action), code, parameters);
 
     private FlowBatch Draw(Tensor latents, int[]? units, int[] ratios) =>
         new FlowObjective(scheduler, new ObjectiveOptions { SampleRatios = ratios }).Draw(latents, units, new GeneratorDraws(generator));

@@ -28,13 +28,17 @@ public sealed class MetricsFileTests : IDisposable
         Assert.Single(Read("{\"step\":20}\n{\"step\":4"));
 
     [Theory]
-    [InlineData("{\"step\":20}\nnonsense\n", "line 2")]
-    [InlineData("[20]\n", "line 1")]
-    [InlineData("{\"loss\":20}\n", "no step")]
-    [InlineData("{\"step\":20}\n{\"step\":40,\"\\ud800\":1}\n", "line 2")]
-    [InlineData("{\"step\":null}\n", "no step")]
-    public void Another_file_is_refused(string text, string named) =>
-        Assert.Contains(named, Assert.Throws<ArgumentException>(() => Read(text)).Message, StringComparison.Ordinal);
+    [InlineData("{\"step\":20}\nnonsense\n", "metrics_malformed", 2)]
+    [InlineData("[20]\n", "metrics_malformed", 1)]
+    [InlineData("{\"loss\":20}\n", "metrics_without_step", 1)]
+    [InlineData("{\"step\":20}\n{\"step\":40,\"\\ud800\":1}\n", "metrics_malformed", 2)]
+    [InlineData("{\"step\":null}\n", "metrics_without_step", 1)]
+    public void Another_file_is_refused(string text, string code, int line) =>
+        FaultAssert.Has(Assert.Throws<TrainingException>(() => Read(text)), code, $"file={folder.File("m.jsonl")} line={line}");
+
+    [Fact]
+    public void A_file_that_is_not_there_is_named() =>
+        FaultAssert.Is(Assert.Throws<TrainingException>(() => MetricsFile.Read(folder.File("none.jsonl"))), "metrics_missing", ("file", folder.File("none.jsonl")));
 
     [Fact]
     public void Numbers_that_are_not_finite_are_left_out() =>

@@ -91,5 +91,5 @@ internal sealed record ToyConfig : LoopConfig
 {
     public ToyConfig() => (Steps, LearningRate, CheckpointEvery, LogEvery) = (12, 0.01, 4, 3);
 
-    public string? Fault => LoopFault();
+    public TrainingException? Fault => LoopFault("toy.json");
 }

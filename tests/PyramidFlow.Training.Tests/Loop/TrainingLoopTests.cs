@@ -45,7 +45,7 @@ public sealed class TrainingLoopTests : IDisposable
     public void A_loss_that_is_not_a_number_stops_the_run_and_saves_its_batch()
     {
         var error = Assert.Throws<TrainingException>(() => Train(Config, "run", factor: batch => batch.Step == 6 ? double.NaN : 1));
-        Assert.Contains("step 6: loss, twice, gradient_norm not a number", error.Message, StringComparison.Ordinal);
+        FaultAssert.Is(error, "loss_not_finite", ("step", 6L), ("names", "loss, twice, gradient_norm"), ("file", In("run", "nan-step-6.safetensors")));
         Assert.DoesNotContain('\n', error.Message);
         using var scope = new TensorScope();
         using (var batch = SafetensorsFile.Open(In("run", "nan-step-6.safetensors")))
@@ -65,7 +65,7 @@ public sealed class TrainingLoopTests : IDisposable
         using (new TensorScope())
             training.Parts[0].Parameters.Values.Narrow(0, 3, 1).Fill(double.NaN);
         var error = Assert.Throws<TrainingException>(() => new TrainingLoop(Config, training, new RunFolder(In("run"))).Run(null, CancellationToken.None));
-        Assert.Contains("the weight weight holds a number that is not finite already, so begin with another checkpoint", error.Message, StringComparison.Ordinal);
+        FaultAssert.Is(error, "weight_not_finite", ("step", 0L), ("weight", "weight"));
     }
 
     [Fact]
@@ -94,8 +94,7 @@ public sealed class TrainingLoopTests : IDisposable
     {
         Directory.CreateDirectory(In("run", "state-00000008.safetensors"));
         var error = Assert.Throws<TrainingException>(() => Train(Config, "run"));
-        Assert.Contains("the checkpoint of step 8 cannot be written", error.Message, StringComparison.Ordinal);
-        Assert.Contains("the state of step 4 is whole", error.Message, StringComparison.Ordinal);
+        FaultAssert.Is(error, "step_not_written", ("what", "checkpoint"), ("step", 8L), ("saved", 4L));
         Assert.DoesNotContain(Directory.GetFiles(In("run")), file => file.Contains(".partial-", StringComparison.Ordinal));
 
         Directory.Delete(In("run", "state-00000008.safetensors"));
@@ -151,7 +150,7 @@ public sealed class TrainingLoopTests : IDisposable
     {
         var run = new RunFolder(In("run"));
         using (run.Hold())
-            Assert.Contains("in use", Assert.Throws<TrainingException>(() => Train(Config, "run")).Message, StringComparison.Ordinal);
+            FaultAssert.Is(Assert.Throws<TrainingException>(() => Train(Config, "run")), "run_in_use", ("folder", In("run")));
         Train(Config, "run");
     }
 
@@ -189,10 +188,10 @@ public sealed class TrainingLoopTests : IDisposable
     }
 
     [Theory]
-    [InlineData(0, 1, "steps 0")]
-    [InlineData(1, 0.5, "spike_factor 0.5")]
-    public void Impossible_values_are_named(int steps, double spikes, string named) =>
-        Assert.Contains(named, (Config with { Steps = steps, SpikeFactor = spikes }).Fault, StringComparison.Ordinal);
+    [InlineData(0, 1, "key=steps value=0 least=1")]
+    [InlineData(1, 0.5, "key=spike_factor value=0.5 limit=1")]
+    public void Impossible_values_are_named(int steps, double spikes, string parameters) =>
+        FaultAssert.Has((Config with { Steps = steps, SpikeFactor = spikes }).Fault!, "config_value_invalid", parameters);
 
     private sealed class Notes : IProgress<TrainingProgress>
     {

