@@ -110,6 +110,10 @@ internal static partial class CheckpointFault
         new("more_tokens_than_rows", Invariant($"{folder} has {tokens} tokens where {encoder} has {rows} rows: {Mend}"), null,
             ("folder", folder), ("tokens", tokens), ("component", encoder), ("rows", rows));
 
+    public static CheckpointException TokenizerOfOtherModel(string model, long tokens, long rows) =>
+        new("tokenizer_of_other_model", Invariant($"the tokenizer of {model} has {tokens} tokens, the model only {rows}: they are not from the same checkpoint"), null,
+            ("model", model), ("tokens", tokens), ("rows", rows));
+
     public static CheckpointException LatentsDiffer(string component, long takes, string vae, long gives) =>
         new("latent_channels_differ", Invariant($"{component} takes latents of {takes} channels where {vae} gives {gives}: {Mend}"), null,
             ("component", component), ("takes", takes), ("other", vae), ("gives", gives));

@@ -96,7 +96,7 @@ internal static class ModelsCommand
     {
         var folder = new Argument<string>("DIR") { Description = "new folder" };
         var layout = CliOptions.Choice("--layout", "which checkpoint it is like [default: miniflux]", [.. RandomLayout.All]);
-        var scale = CliOptions.Choice("--scale", "how large: of real size (15 GB and more) or tiny [default: real]", "real", "tiny");
+        var scale = CliOptions.Choice("--scale", "how large: of real size (15 GB and more), tiny, or tiny with a transformer of real width and three blocks (0.5 GB) to measure [default: real]", "real", "tiny", "wide");
         var seed = CliOptions.Seed("--seed", "seed of the weights [default: 0]");
         var command = new ExampledCommand("random", "Writes a checkpoint with random weights: to see whether a model of real size runs here before it is downloaded.",
             $"{Name} random --layout miniflux --scale tiny ./tiny") { folder, layout, scale, seed };
@@ -105,7 +105,7 @@ internal static class ModelsCommand
             using var line = new WritingLine(console);
             var options = new RandomOptions(
                 parsed.GetValue(layout) ?? ModelFamilies.Flux.ShortName,
-                parsed.GetValue(scale) == "tiny" ? RandomScale.Tiny : RandomScale.Real,
+                parsed.GetValue(scale) switch { "tiny" => RandomScale.Tiny, "wide" => RandomScale.Wide, _ => RandomScale.Real },
                 parsed.GetValue(seed) ?? 0);
             RandomCheckpoint.Write(parsed.GetRequiredValue(folder), options, line, cancellationToken);
             line.Dispose();

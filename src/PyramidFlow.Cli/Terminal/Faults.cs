@@ -33,11 +33,9 @@ internal static class Faults
         return IsForUsers(e) ? line : $"unexpected {e.GetType().Name}: {line}; run it again with --verbose and report what it shows";
     }
 
-    private static bool IsForUsers(Exception e) => e switch
-    {
-        ArgumentException argument => UserFault.Is(argument),
-        _ => e is IOException or UnauthorizedAccessException || UserFault.IsOwnName(e.GetType().Namespace),
-    };
+    // Types of this program speak to users. Those of the runtime do so only where files are the cause; another one is a fault of the program.
+    private static bool IsForUsers(Exception e) =>
+        e is IOException or UnauthorizedAccessException || e.GetType().Namespace?.Split('.')[0] == nameof(PyramidFlow);
 }
 
 /// <summary>Exit codes of the process.</summary>

@@ -1,7 +1,6 @@
 using System.Collections.Concurrent;
 using System.Data.Common;
 using PyramidFlow.Server.Domain;
-using PyramidFlow.Server.Storage;
 
 namespace PyramidFlow.Server.Worker;
 

@@ -146,7 +146,7 @@ internal sealed record ParallelPlan(ParallelWays Ways, double SamplingSeconds, d
 /// <param name="Machine">Speed of the slowest process.</param>
 /// <param name="BytesPerSecond">Bytes a second that a process sends while it receives as many; infinite where transfers are not counted.</param>
 /// <param name="Delay">Seconds of an exchange of few bytes.</param>
-public sealed record GroupSpeed(MachineSpeed Machine, double BytesPerSecond, double Delay)
+internal sealed record GroupSpeed(MachineSpeed Machine, double BytesPerSecond, double Delay)
 {
     // Enough to fill the connection, and moved in milliseconds by a fast one.
     private const int ProbeBytes = 4 << 20;

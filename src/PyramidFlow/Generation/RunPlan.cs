@@ -16,7 +16,7 @@ internal sealed record PlannedWork(GenerationPhase Phase, int? Unit, int? Stage,
 /// <summary>Speed of a machine.</summary>
 /// <param name="Products">Matrix products in the type of the computation, operations a second.</param>
 /// <param name="Convolutions">Convolutions, likewise.</param>
-public sealed record MachineSpeed(double Products, double Convolutions)
+internal sealed record MachineSpeed(double Products, double Convolutions)
 {
     /// <summary>Share of these speeds that whole models reach (docs/benchmarks.md).</summary>
     public const double ReachedShare = 0.85;

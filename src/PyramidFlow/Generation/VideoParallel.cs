@@ -16,7 +16,7 @@ public sealed record VideoParallel(ProcessGroup Group)
     public ParallelWays? Ways { get; init; }
 
     /// <summary>Speed of the processes and their connections, by which the plan chooses the ways; null divides guidance first, then timesteps.</summary>
-    public GroupSpeed? Speed { get; init; }
+    internal GroupSpeed? Speed { get; init; }
 
     /// <summary>The same with the ways chosen and checked.</summary>
     /// <param name="clips">The clips of the run.</param>

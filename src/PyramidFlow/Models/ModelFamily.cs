@@ -40,6 +40,10 @@ public abstract class ModelFamily
     /// <param name="t5Rows">Rows of T5's token table.</param>
     public abstract CheckpointSizes Tiny(int clipRows, int t5Rows);
 
+    /// <summary>The same with a transformer of the released width and three blocks, to measure it; a family without one gives <see cref="Tiny"/>.</summary>
+    /// <inheritdoc cref="Tiny"/>
+    public virtual CheckpointSizes Wide(int clipRows, int t5Rows) => Tiny(clipRows, t5Rows);
+
     /// <summary>Whether a <c>config.json</c> without a class name has the keys of this family's transformer.</summary>
     public abstract bool HasKeysOf(IReadOnlyDictionary<string, JsonElement> config);
 

@@ -4,7 +4,6 @@ using PyramidFlow.Media;
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
-using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Objectives;
 using PyramidFlow.Training.Tests.Data;

@@ -30,10 +30,15 @@ internal sealed record RandomSizes(
     /// <param name="t5Rows">Vocabulary size of the T5 tokenizer; used for tiny models.</param>
     internal static RandomSizes For(string layout, RandomScale scale, int clipRows, int t5Rows)
     {
-        var (family, isTiny) = (RandomLayout.Family(layout), scale == RandomScale.Tiny);
+        var (family, isTiny) = (RandomLayout.Family(layout), scale != RandomScale.Real);
         if (layout == RandomLayout.Sprites)
             return Sprites(clipRows, t5Rows) with { Settings = isTiny ? Small(family, 64, 9) : Small(family, 128, 49) };
-        var sizes = isTiny ? family.Tiny(clipRows, t5Rows) : family.Released;
+        var sizes = scale switch
+        {
+            RandomScale.Tiny => family.Tiny(clipRows, t5Rows),
+            RandomScale.Wide => family.Wide(clipRows, t5Rows),
+            _ => family.Released,
+        };
         return new RandomSizes(sizes.Transformer, Released384, sizes.Vae, sizes.Clips, sizes.T5, isTiny ? Small(family, 64, 9) : null);
     }
 

@@ -34,6 +34,11 @@ internal sealed class FluxFamily : ModelFamily
         new PyramidFluxConfig(InChannels: 16, NumLayers: 1, NumSingleLayers: 1, AttentionHeadDim: 16, NumAttentionHeads: 2, JointAttentionDim: 32, PooledProjectionDim: 32, AxesDimsRope: [4, 6, 6]),
         CheckpointSizes.TinyVae, [CheckpointSizes.TinyClip(clipRows)], CheckpointSizes.TinyT5(t5Rows));
 
+    public override CheckpointSizes Wide(int clipRows, int t5Rows) => Tiny(clipRows, t5Rows) with
+    {
+        Transformer = new PyramidFluxConfig(InChannels: 16, NumLayers: 1, NumSingleLayers: 2, AttentionHeadDim: 64, NumAttentionHeads: 30, JointAttentionDim: 32, PooledProjectionDim: 32),
+    };
+
     public override bool HasKeysOf(IReadOnlyDictionary<string, JsonElement> config) => config.ContainsKey("axes_dims_rope") || config.ContainsKey("num_single_layers");
 
     public override ITransformerConfig LoadConfig(string path) => PyramidFluxConfig.Load(path);

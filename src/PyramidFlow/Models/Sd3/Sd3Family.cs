@@ -34,6 +34,11 @@ internal sealed class Sd3Family : ModelFamily
         new PyramidMmditConfig(InChannels: 4, NumLayers: 2, AttentionHeadDim: 16, NumAttentionHeads: 2, CaptionProjectionDim: 32, JointAttentionDim: 32, PooledProjectionDim: 64, SampleSize: 16, PosEmbedMaxSize: 24),
         CheckpointSizes.TinyVae, [CheckpointSizes.TinyClip(clipRows), CheckpointSizes.TinyClip(clipRows)], CheckpointSizes.TinyT5(t5Rows));
 
+    public override CheckpointSizes Wide(int clipRows, int t5Rows) => Tiny(clipRows, t5Rows) with
+    {
+        Transformer = new PyramidMmditConfig(InChannels: 4, NumLayers: 3, AttentionHeadDim: 64, NumAttentionHeads: 24, CaptionProjectionDim: 1536, JointAttentionDim: 32, PooledProjectionDim: 64),
+    };
+
     public override bool HasKeysOf(IReadOnlyDictionary<string, JsonElement> config) => config.ContainsKey("caption_projection_dim");
 
     public override ITransformerConfig LoadConfig(string path) => PyramidMmditConfig.Load(path);

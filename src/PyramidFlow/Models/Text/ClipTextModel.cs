@@ -99,13 +99,13 @@ internal sealed class ClipTextModelWithProjection : Module
     private readonly Linear textProjection;
 
     /// <summary>Declares the model.</summary>
-    /// <exception cref="ArgumentException">The config has no <c>projection_dim</c>.</exception>
+    /// <exception cref="CheckpointException">The config has no <c>projection_dim</c>.</exception>
     public ClipTextModelWithProjection(ClipTextConfig config)
     {
         Config = config;
         textModel = new ClipTextTransformer(config);
         var width = config.ProjectionDim
-            ?? throw new ArgumentException("a CLIP model with projection needs projection_dim in its config.json");
+            ?? throw CheckpointFault.ConfigLacks("the config.json of a CLIP model with projection", ["projection_dim"]);
         textProjection = new Linear(config.HiddenSize, width, Initializers.Normal(1 / Math.Sqrt(config.HiddenSize)), bias: false);
     }
 

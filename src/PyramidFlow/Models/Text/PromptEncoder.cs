@@ -80,10 +80,7 @@ public abstract class PromptEncoder : IDisposable
     private protected static void RequireRows(string model, long rows, int vocabulary)
     {
         if (vocabulary > rows)
-        {
-            throw new ArgumentException(FormattableString.Invariant(
-                $"the tokenizer of {model} has {vocabulary} tokens, the model only {rows}: they are not from the same checkpoint"));
-        }
+            throw CheckpointFault.TokenizerOfOtherModel(model, vocabulary, rows);
     }
 
     /// <summary>Frees the text encoders.</summary>
