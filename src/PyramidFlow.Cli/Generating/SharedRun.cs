@@ -2,7 +2,6 @@ using PyramidFlow.Cli.Benchmarks;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
-using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Distributed;
 
