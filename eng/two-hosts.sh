@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs a command as two processes on two hosts: network namespaces of this machine, joined by a link of a given rate and delay.
-# It needs root, and the programs ip and tc (Debian: iproute2).
+# It needs root, the programs ip and tc (Debian: iproute2), and for a delay the module sch_netem of the kernel.
 #
 #   eng/two-hosts.sh RATE DELAY COMMAND...
 #   eng/two-hosts.sh 1gbit 5ms ./pyramidflow generate "a cat" --threads 1 -o cat.mp4
@@ -28,7 +28,11 @@ for i in 0 1; do
     ip -n "${hosts[i]}" addr add "10.77.0.$((i + 1))/24" dev "${links[i]}"
     ip -n "${hosts[i]}" link set "${links[i]}" up
     ip -n "${hosts[i]}" link set lo up
-    [[ $rate == none ]] || ip netns exec "${hosts[i]}" tc qdisc add dev "${links[i]}" root netem rate "$rate" delay "$delay"
+    case $rate/$delay in
+    none/*) ;;
+    */0ms) ip netns exec "${hosts[i]}" tc qdisc add dev "${links[i]}" root tbf rate "$rate" burst 256kb latency 50ms ;;
+    *) ip netns exec "${hosts[i]}" tc qdisc add dev "${links[i]}" root netem rate "$rate" delay "$delay" ;;
+    esac
 done
 
 on() {
