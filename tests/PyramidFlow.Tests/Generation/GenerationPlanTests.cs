@@ -1,6 +1,7 @@
 using PyramidFlow.Generation;
 using PyramidFlow.Media;
 using PyramidFlow.Models;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 
