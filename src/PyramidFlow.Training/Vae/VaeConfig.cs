@@ -12,10 +12,10 @@ namespace PyramidFlow.Training.Vae;
 /// <summary>Configuration of <c>train vae</c> on videos and images; the defaults are those of the released scripts.</summary>
 public sealed record VaeConfig : LoopConfig
 {
-    /// <summary>Sets the released defaults: 200,000 steps, cosine decay after 2,000 steps of warmup, no EMA.</summary>
+    /// <summary>Sets the released defaults: 200,000 steps, cosine decay after at most 2,000 steps of warmup, no EMA.</summary>
     public VaeConfig()
     {
-        (Seed, Steps, LearningRate, FinalLearningRate, WarmUpSteps, Schedule) = (42, 200_000, 1e-4, 1e-5, 2000, LearningRateShape.Cosine);
+        (Seed, Steps, FinalLearningRate, Schedule) = (42, 200_000, 1e-5, LearningRateShape.Cosine);
         (WeightDecay, AverageDecay, CheckpointEvery) = (1e-3, 0, 2000);
     }
 
@@ -66,6 +66,9 @@ public sealed record VaeConfig : LoopConfig
 
     /// <summary>The discriminator; null trains without one.</summary>
     public VaeDiscriminatorOptions? Discriminator { get; set; }
+
+    /// <inheritdoc/>
+    protected override int MostWarmUpSteps => 2000;
 
     /// <summary>Weights of the loss terms.</summary>
     [JsonIgnore]

@@ -39,6 +39,7 @@ public static class VaeTraining
         using var clips = VaeClips.OpenAsync(config, sizes, discriminator, device, faults,
             new DelegateProgress<(int Done, int Total)>(ReportScan), group, cancellationToken).GetAwaiter().GetResult();
         var run = new RunFolder(folder);
+        config = config.GoingOn(run);
         using var training = new VaeTrainer(config, run, vae, loss, discriminator, clips.Batch, clips.HeldOut, group);
         var loop = new TrainingLoop(config, training, run, group);
         if (group is not { Rank: > 0 })
