@@ -101,11 +101,11 @@ public sealed record SpriteDitConfig : LoopConfig
     /// <inheritdoc/>
     protected override int MostWarmUpSteps => 200;
 
-    /// <summary>Reads a configuration file.</summary>
+    /// <summary>Reads a configuration.</summary>
     /// <exception cref="TrainingException">The file is missing or malformed, or contains an unknown key or an invalid value.</exception>
     /// <exception cref="CheckpointException">The transformer is invalid.</exception>
-    public static SpriteDitConfig Load(string path) =>
-        TrainingConfigFile.Read(path, SpriteDitJson.Default.SpriteDitConfig).Check(path);
+    public static SpriteDitConfig Load(TrainingConfigSource source) =>
+        TrainingConfigFile.Read(source, SpriteDitJson.Default.SpriteDitConfig).Check(source.Path);
 
     private static IEnumerable<string> KnownKeys(ITransformerConfig transformer)
     {

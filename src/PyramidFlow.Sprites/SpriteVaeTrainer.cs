@@ -212,11 +212,11 @@ public sealed record SpriteVaeConfig : LoopConfig
     /// <inheritdoc/>
     protected override int MostWarmUpSteps => 20;
 
-    /// <summary>Reads a configuration file.</summary>
+    /// <summary>Reads a configuration.</summary>
     /// <exception cref="TrainingException">The file is missing or malformed, or contains an unknown key or an invalid value.</exception>
     /// <exception cref="CheckpointException">The network is invalid.</exception>
-    public static SpriteVaeConfig Load(string path) =>
-        TrainingConfigFile.Read(path, SpriteVaeJson.Default.SpriteVaeConfig).Check(path);
+    public static SpriteVaeConfig Load(TrainingConfigSource source) =>
+        TrainingConfigFile.Read(source, SpriteVaeJson.Default.SpriteVaeConfig).Check(source.Path);
 
     private SpriteVaeConfig Check(string path)
     {

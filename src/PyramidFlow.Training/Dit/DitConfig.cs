@@ -82,9 +82,9 @@ public sealed record DitConfig : LoopConfig
     /// <inheritdoc/>
     protected override double EarlierLearningRate => 5e-5;
 
-    /// <summary>Reads a configuration file.</summary>
+    /// <summary>Reads a configuration.</summary>
     /// <exception cref="TrainingException">The file is missing or malformed, or contains an unknown key or an invalid value.</exception>
-    public static DitConfig Load(string path) => TrainingConfigFile.Read(path, DitJson.Default.DitConfig).Check(path);
+    public static DitConfig Load(TrainingConfigSource source) => TrainingConfigFile.Read(source, DitJson.Default.DitConfig).Check(source.Path);
 
     /// <summary>Resolves the paths of the configuration.</summary>
     /// <param name="path">The configuration file.</param>

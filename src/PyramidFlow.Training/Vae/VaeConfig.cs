@@ -81,10 +81,10 @@ public sealed record VaeConfig : LoopConfig
         Adversarial = Discriminator?.Loss ?? AdversarialLoss.Hinge,
     };
 
-    /// <summary>Reads a configuration file.</summary>
+    /// <summary>Reads a configuration.</summary>
     /// <exception cref="TrainingException">The file is missing or malformed, or contains an unknown key or an invalid value.</exception>
     /// <exception cref="CheckpointException">The network is invalid.</exception>
-    public static VaeConfig Load(string path) => TrainingConfigFile.Read(path, VaeJson.Default.VaeConfig).Check(path);
+    public static VaeConfig Load(TrainingConfigSource source) => TrainingConfigFile.Read(source, VaeJson.Default.VaeConfig).Check(source.Path);
 
     /// <summary>Resolves the paths of the configuration.</summary>
     /// <param name="path">The configuration file.</param>
