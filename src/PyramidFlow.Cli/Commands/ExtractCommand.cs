@@ -90,7 +90,7 @@ internal static class ModelSize
 /// <param name="kind">Suffix of the file names.</param>
 internal sealed class ExtractOptions(string kind)
 {
-    public Argument<string> Annotations { get; } = new("ANNOTATIONS") { Description = "annotation file: on each line an object such as {\"video\": \"a.mp4\", \"text\": \"a red ball\"}" };
+    public Argument<string> Annotations { get; } = new("ANNOTATIONS") { Description = "annotation file: on each line an object such as {\"video\": \"a.mp4\", \"text\": \"a red ball\"}; or a folder such as one with clip.mp4 and clip.txt" };
 
     public Option<string?> Output { get; } = CliOptions.Text("--output", "FILE", $"annotation file to write [default: ANNOTATIONS-{kind}.jsonl]", "-o");
 
@@ -120,8 +120,12 @@ internal sealed record ExtractArguments(string Annotations, string? Output, stri
     /// <param name="kind">Suffix of the name of the annotation file.</param>
     public ExtractionTarget Target(string kind)
     {
-        OutputFile.CheckInput(Annotations, "name an annotation file, JSON lines");
-        var output = Output ?? Path.Combine(Path.GetDirectoryName(Annotations) ?? "", $"{Path.GetFileNameWithoutExtension(Annotations)}-{kind}{Lines}");
+        OutputFile.CheckInput(Annotations, "name an annotation file, JSON lines, or a folder with texts", orFolder: true);
+        var (source, isFolder) = (Path.TrimEndingDirectorySeparator(Annotations), Directory.Exists(Annotations));
+        if (isFolder && Path.GetFileName(source) is "." or ".." or "")
+            source = Path.TrimEndingDirectorySeparator(Path.GetFullPath(Annotations));
+        var name = isFolder ? Path.GetFileName(source) : Path.GetFileNameWithoutExtension(source);
+        var output = Output ?? Path.Combine(Path.GetDirectoryName(source) ?? "", $"{name}-{kind}{Lines}");
         OutputFile.Check(output, Lines, Json);
         return new ExtractionTarget(Annotations, output, Folder, Part?.Part ?? 1, Part?.Parts ?? 1);
     }
