@@ -70,16 +70,16 @@ internal static partial class TrainingFault
     /// <param name="inner">What is wrong with it.</param>
     /// <param name="more">Number of other malformed lines.</param>
     public static TrainingException LineInvalid(string file, int line, PyramidFlowException inner, int more = 0) =>
-        new("line_invalid", Invariant($"{Item(file, line, inner)}{(more > 0 ? Invariant($" (and {more} more lines are malformed: data check lists them)") : "")}"), inner,
+        new("line_invalid", Invariant($"{Item(file, line, inner.Message)}{(more > 0 ? Invariant($" (and {more} more lines are malformed: data check lists them)") : "")}"), inner,
             ("file", file), ("line", line), ("reason", inner.Message));
 
     /// <summary>The sentence about an item.</summary>
     /// <param name="file">The annotation file, or the folder of the item.</param>
     /// <param name="line">The line, or the number of the item.</param>
-    /// <param name="error">What is wrong with it.</param>
+    /// <param name="reason">What is wrong with it.</param>
     /// <param name="item">Its video, image or latents, if it is known.</param>
-    public static string Item(string file, int line, Exception error, string? item = null) =>
-        item is not null && Directory.Exists(file) ? $"{Path.Combine(file, Path.GetFileName(item))}: {error.Message}" : Invariant($"{file}, line {line}: {error.Message}");
+    public static string Item(string file, int line, string reason, string? item = null) =>
+        item is not null && Directory.Exists(file) ? $"{Path.Combine(file, Path.GetFileName(item))}: {reason}" : Invariant($"{file}, line {line}: {reason}");
 
     // One line of an annotation file. Its number is added where the line is known.
 
@@ -261,6 +261,9 @@ internal static partial class TrainingFault
 
     public static TrainingException FolderNotMade(string folder, Exception inner) =>
         new("folder_not_made", $"the folder {folder} cannot be made: name another ({inner.Message})", inner, ("folder", folder), ("reason", inner.Message));
+
+    public static TrainingException LeftOutNotWritten(string file, Exception inner) =>
+        new("left_out_not_written", $"the list of the items that were left out cannot be written to {file}: {inner.Message}", inner, ("file", file), ("reason", inner.Message));
 
     public static TrainingException AnnotationsNotWritten(string file, Exception inner) =>
         new("annotations_not_written", $"cannot write {file}: {inner.Message}", inner, ("file", file), ("reason", inner.Message));

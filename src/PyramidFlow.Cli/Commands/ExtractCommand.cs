@@ -4,6 +4,7 @@ using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
+using PyramidFlow.Training;
 using PyramidFlow.Training.Data;
 
 namespace PyramidFlow.Cli.Commands;
@@ -193,6 +194,7 @@ internal sealed class ExtractRun(CliConsole console)
             line.Clear();
             foreach (var sentence in faults.Summary())
                 console.Warn(sentence);
+            ListLeftOut(target, faults);
         }
 
         foreach (var warning in result.Warnings.Take(MostWarnings))
@@ -204,7 +206,24 @@ internal sealed class ExtractRun(CliConsole console)
             : $", {result.Lines} lines{(faults.Faults.Count > 0 ? $", {faults.Faults.Count} left out" : "")}"));
         if (result.Lines is not null)
             console.Result(target.Output);
-        return ExitCode.Ok;
+        return faults.Faults.Count > 0 ? ExitCode.LeftOut : ExitCode.Ok;
+    }
+
+    // What stopped an extraction says more than a list that cannot be written.
+    private void ListLeftOut(ExtractionTarget target, FaultLog faults)
+    {
+        if (Path.GetFullPath(target.LeftOut) == Path.GetFullPath(target.Annotations))
+            return;
+        try
+        {
+            LeftOutFile.WriteOrExplain(target.LeftOut, [.. faults.Faults.Select(LeftOutItem.Of)]);
+            if (faults.Faults.Count > 0)
+                console.Warn($"all of them are in {target.LeftOut}");
+        }
+        catch (TrainingException e)
+        {
+            console.Warn(e.Message);
+        }
     }
 }
 

@@ -152,16 +152,16 @@ internal static class TrainRun
         }
 
         console.Result(end.Result);
-        return ExitCode.Ok;
+        return end.Remarks.Count > 0 ? ExitCode.LeftOut : ExitCode.Ok;
     }
 }
 
 /// <summary>The result of a training run.</summary>
 /// <param name="Result">The file or folder that was made.</param>
-/// <param name="Notes">Notes to print at the end, or null.</param>
+/// <param name="Notes">Sentences about items that were left out, or null.</param>
 internal sealed record TrainingEnd(string Result, IReadOnlyList<string>? Notes = null)
 {
-    /// <summary>Notes to print at the end.</summary>
+    /// <summary>Sentences about items that were left out.</summary>
     public IReadOnlyList<string> Remarks => Notes ?? [];
 }
 

@@ -37,9 +37,11 @@ public sealed class FaultLog(Action<DataFault>? onFault = null)
     }
 
     /// <summary>Summary for the end of a run: counts by kind and the first few faults; empty if there are none.</summary>
-    public IReadOnlyList<string> Summary()
+    public IReadOnlyList<string> Summary() => Summary([.. Faults.Select(LeftOutItem.Of)]);
+
+    /// <summary>The same for a list of items.</summary>
+    internal static IReadOnlyList<string> Summary(IReadOnlyList<LeftOutItem> all)
     {
-        var all = Faults;
         if (all.Count == 0)
             return [];
         var kinds = all.GroupBy(fault => fault.Kind).OrderBy(group => group.Key).Select(group => $"{group.Count()} {Name(group.Key)}");
@@ -74,7 +76,7 @@ public sealed record DataFault(string File, int Line, DataFaultKind Kind, Pyrami
     public string Reason => Error.Message;
 
     /// <inheritdoc/>
-    public override string ToString() => TrainingFault.Item(File, Line, Error, Item);
+    public override string ToString() => TrainingFault.Item(File, Line, Reason, Item);
 }
 
 /// <summary>Why an item of a data set cannot be used.</summary>

@@ -15,6 +15,10 @@ namespace PyramidFlow.Training.Data;
 /// <param name="Parts">Number of parts; with more than one, no annotation file is written: a last run without parts does that.</param>
 public sealed record ExtractionTarget(string Annotations, string Output, string? Folder = null, int Part = 1, int Parts = 1)
 {
+    /// <summary>File that lists the items that were left out, beside the output; each part has its own.</summary>
+    public string LeftOut => Path.Combine(Path.GetDirectoryName(Output) ?? "",
+        $"{Path.GetFileNameWithoutExtension(Output)}-left-out{(Parts > 1 ? string.Create(CultureInfo.InvariantCulture, $"-{Part}of{Parts}") : "")}.jsonl");
+
     /// <summary>Whether an item belongs to this part.</summary>
     internal bool Has(int index) => index % Parts == Part - 1;
 

@@ -51,6 +51,9 @@ internal sealed class DitTrainer : ITraining, IDisposable
     /// <inheritdoc/>
     public string Identity => $"dit data seed {config.Seed} {config.Objective} {transformer.Identity}";
 
+    /// <summary>Called with every checkpoint.</summary>
+    internal Action OnPublish { get; init; } = () => { };
+
     /// <inheritdoc/>
     public IReadOnlyList<TrainingPart> Parts => [transformer.Part];
 
@@ -83,6 +86,7 @@ internal sealed class DitTrainer : ITraining, IDisposable
     /// <inheritdoc/>
     public IReadOnlyList<(string Name, double Value)> Publish()
     {
+        OnPublish();
         if (config.Lora is not null)
         {
             transformer.Write(folder.File(LoraFile.Name));

@@ -68,9 +68,11 @@ public static class DitTraining
                 ("the digest of the VAE", FolderDigest.Of(start.Vae.Folder)),
             ],
             cancellationToken);
-        using var trainer = new DitTrainer(config, new RunFolder(folder), start, items, models, group);
+        var run = new RunFolder(folder);
+        var leftOut = new LeftOutFile(run, faults);
+        using var trainer = new DitTrainer(config, run, start, items, models, group) { OnPublish = leftOut.Write };
         trainer.Run(progress, cancellationToken);
-        return faults.Summary();
+        return leftOut.End(group);
     }
 
     // Processes that share their clips are one to the plan; each draws its own noise.

@@ -40,12 +40,13 @@ public static class VaeTraining
             new DelegateProgress<(int Done, int Total)>(ReportScan), group, cancellationToken).GetAwaiter().GetResult();
         var run = new RunFolder(folder);
         config = config.GoingOn(run);
-        using var training = new VaeTrainer(config, run, vae, loss, discriminator, clips.Batch, clips.HeldOut, group);
+        var leftOut = new LeftOutFile(run, faults);
+        using var training = new VaeTrainer(config, run, vae, loss, discriminator, clips.Batch, clips.HeldOut, group) { OnPublish = leftOut.Write };
         var loop = new TrainingLoop(config, training, run, group);
         if (group is not { Rank: > 0 })
             ConfigPaths.Copy(source, run.File("config.json"), "start_from", "lpips", "data.annotations");
         loop.Run(progress, cancellationToken);
-        return faults.Summary();
+        return leftOut.End(group);
 
         void ReportScan((int Done, int Total) scanned)
         {
