@@ -20,7 +20,7 @@ public sealed record SpriteDitConfig : LoopConfig
     /// <summary>Sets the defaults for the sprites world.</summary>
     public SpriteDitConfig()
     {
-        (Workers, LearningRate, WarmUpSteps) = (2, 1.5e-3, 200);
+        Workers = 2;
         (Schedule, AverageHorizon) = (LearningRateShape.LinearSecondHalf, 0.05);
     }
 
@@ -95,11 +95,17 @@ public sealed record SpriteDitConfig : LoopConfig
     /// <summary>Samples to generate every <see cref="LoopConfig.SampleEvery"/> steps; null generates none.</summary>
     public SampleOptions? Samples { get; set; }
 
-    /// <summary>Reads a configuration file.</summary>
+    /// <inheritdoc/>
+    protected override double UsualLearningRate => 1.5e-3;
+
+    /// <inheritdoc/>
+    protected override int MostWarmUpSteps => 200;
+
+    /// <summary>Reads a configuration.</summary>
     /// <exception cref="TrainingException">The file is missing or malformed, or contains an unknown key or an invalid value.</exception>
     /// <exception cref="CheckpointException">The transformer is invalid.</exception>
-    public static SpriteDitConfig Load(string path) =>
-        TrainingConfigFile.Read(path, SpriteDitJson.Default.SpriteDitConfig).Check(path);
+    public static SpriteDitConfig Load(TrainingConfigSource source) =>
+        TrainingConfigFile.Read(source, SpriteDitJson.Default.SpriteDitConfig).Check(source.Path);
 
     private static IEnumerable<string> KnownKeys(ITransformerConfig transformer)
     {

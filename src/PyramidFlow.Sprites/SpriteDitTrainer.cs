@@ -38,9 +38,10 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
     {
         if (group is not null && config.Batch.Any(size => size % (config.Workers * group.WorldSize) != 0))
             throw TrainingFault.BatchNotSharedByProcesses(config.Batch, config.Workers, group.WorldSize);
+        this.folder = new RunFolder(folder);
+        config = config.GoingOn(this.folder);
         (this.config, this.data, this.prompts, this.samples) = (config, data, prompts, samples);
         objective = new ClipObjective(config.Objective, config.CorruptRatio);
-        this.folder = new RunFolder(folder);
         using (var weights = this.folder.LatestState is null || config.Lora is not null ? start?.Invoke() : null)
         {
             transformer = new TrainedTransformer(config, config.Transformer, config.Lora, weights, Device.Cpu,

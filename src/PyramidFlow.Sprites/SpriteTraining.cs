@@ -18,18 +18,18 @@ public static class SpriteTraining
     private const string ModelFolder = "model", LoraPart = "lora", StartFrom = "start_from";
 
     /// <summary>Trains the VAE; the run is <c>FOLDER/vae</c>.</summary>
-    /// <param name="configPath">A <see cref="SpriteVaeConfig"/>.</param>
+    /// <param name="source">A <see cref="SpriteVaeConfig"/>.</param>
     /// <param name="folder">Folder of all runs of the model.</param>
     /// <param name="progress">Reports progress every few steps; null reports nothing.</param>
     /// <param name="cancellationToken">Stops the run after the current step and saves a checkpoint.</param>
     /// <param name="group">Process group of the training; null trains in this process alone.</param>
     /// <returns>Mean PSNR on unseen clips in dB.</returns>
-    public static double RunVae(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
+    public static double RunVae(TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
-        var config = SpriteVaeConfig.Load(configPath);
+        var config = SpriteVaeConfig.Load(source);
         using var trainer = new SpriteVaeTrainer(config, Path.Combine(folder, "vae"), progress, cancellationToken, group);
         if (group is not { Rank: > 0 })
-            ConfigPaths.Copy(configPath, VaeConfig(folder));
+            ConfigPaths.Copy(source, VaeConfig(folder));
 
         // Every worker is a thread; multithreaded operators would only add synchronisation.
         TorchRuntime.Threads = 1;
@@ -37,22 +37,22 @@ public static class SpriteTraining
     }
 
     /// <summary>Trains the text encoders if they are missing, and the transformer; the run is <c>FOLDER/dit</c>.</summary>
-    /// <param name="configPath">A <see cref="SpriteDitConfig"/>.</param>
+    /// <param name="source">A <see cref="SpriteDitConfig"/>.</param>
     /// <param name="folder">Folder of all runs of the model, with the linear start of the VAE.</param>
     /// <param name="progress">Reports progress every few steps; null reports nothing.</param>
     /// <param name="cancellationToken">Stops the run after the current step and saves a checkpoint.</param>
     /// <param name="group">Process group of the training; null trains in this process alone.</param>
     /// <exception cref="TrainingException">The VAE run is missing.</exception>
-    public static void RunDit(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
+    public static void RunDit(TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
-        var config = SpriteDitConfig.Load(configPath);
+        var config = SpriteDitConfig.Load(source);
         if (config.Lora is not null)
-            throw TrainingFault.ConfigOfLora(configPath);
-        Run(config, configPath, folder, "dit", progress, cancellationToken, group);
+            throw TrainingFault.ConfigOfLora(source.Path);
+        Run(config, source, folder, "dit", progress, cancellationToken, group);
     }
 
     /// <summary>Trains a LoRA of a model's transformer; the run with <c>lora.safetensors</c> is <c>FOLDER/lora</c>.</summary>
-    /// <param name="configPath">A <see cref="SpriteDitConfig"/> with <c>start_from</c>.</param>
+    /// <param name="source">A <see cref="SpriteDitConfig"/> with <c>start_from</c>.</param>
     /// <param name="folder">Folder of the run.</param>
     /// <param name="progress">Reports progress every few steps; null reports nothing.</param>
     /// <param name="cancellationToken">Stops the run after the current step and saves a checkpoint.</param>
@@ -60,22 +60,22 @@ public static class SpriteTraining
     /// <returns>Path of the LoRA.</returns>
     /// <exception cref="TrainingException">The configuration names no model.</exception>
     /// <exception cref="CheckpointException">A target matches no layer, or the weights cannot be used.</exception>
-    public static string RunLora(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
+    public static string RunLora(TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
-        var config = SpriteDitConfig.Load(configPath);
+        var config = SpriteDitConfig.Load(source);
         if (config.StartFrom is null)
-            throw TrainingFault.LoraWithoutModel(configPath);
+            throw TrainingFault.LoraWithoutModel(source.Path);
         config.Lora ??= new LoraConfig();
         TrainedTransformer.Check(config.Transformer, config.Lora);
-        Run(config, configPath, folder, LoraPart, progress, cancellationToken, group);
+        Run(config, source, folder, LoraPart, progress, cancellationToken, group);
         return Path.Combine(folder, LoraPart, LoraFile.Name);
     }
 
-    private static void Run(SpriteDitConfig config, string configPath, string folder, string part, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group)
+    private static void Run(SpriteDitConfig config, TrainingConfigSource source, string folder, string part, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group)
     {
         if (config.Transformer is not PyramidFluxConfig)
-            throw TrainingFault.OtherTextEncoders(configPath);
-        using var start = config.StartFrom is { } from ? SpriteStart.FromModel(ConfigPaths.Model(configPath, StartFrom, from), cancellationToken) : SpriteStart.FromVaeRun(folder, VaeConfig(folder));
+            throw TrainingFault.OtherTextEncoders(source.Path);
+        using var start = config.StartFrom is { } from ? SpriteStart.FromModel(ConfigPaths.Model(source.Path, StartFrom, from), cancellationToken) : SpriteStart.FromVaeRun(folder, VaeConfig(folder));
         var model = Path.Combine(folder, ModelFolder);
         using var data = group.RankZeroFirst(() =>
         {
@@ -88,7 +88,7 @@ public static class SpriteTraining
         using var samples = config.Samples is { } shown ? new TransformerSamples(shown, SettingsOf(config), prompts, () => start.OpenVae(config.ComputeType)) : null;
         using var trainer = new SpriteDitTrainer(config, Path.Combine(folder, part), data, prompts, config.NewWeights ? null : start.OpenTransformer, group, samples);
         if (group is not { Rank: > 0 })
-            ConfigPaths.Copy(configPath, Path.Combine(folder, part, "config.json"), StartFrom);
+            ConfigPaths.Copy(source, Path.Combine(folder, part, "config.json"), StartFrom);
         trainer.Run(progress, cancellationToken);
     }
 

@@ -43,8 +43,8 @@ internal sealed class SpriteVaeTrainer : ITraining, IDisposable
     {
         if (group is not null && config.Batch % (config.Workers * group.WorldSize) != 0)
             throw TrainingFault.BatchNotSharedByProcesses(config.Batch, config.Workers, group.WorldSize);
-        this.config = config;
         run = new RunFolder(folder);
+        this.config = config = config.GoingOn(run);
         linear = group.RankZeroFirst(() => LinearStartFit.OpenOrFit(run.File(LinearStartFit.FileName), config, progress, cancellationToken));
         var vae = new CausalVideoVae(config.Vae);
         using var generator = new RandomGenerator((ulong)config.Seed);
@@ -178,7 +178,7 @@ public sealed record SpriteVaeConfig : LoopConfig
     /// <summary>Sets the defaults for the sprites world.</summary>
     public SpriteVaeConfig()
     {
-        (Steps, Workers, LearningRate, WarmUpSteps, Beta2) = (2000, 2, 2e-4, 20, 0.99);
+        (Steps, Workers, Beta2) = (2000, 2, 0.99);
         (Schedule, AverageDecay, CheckpointEvery, LogEvery) = (LearningRateShape.LinearSecondHalf, 0.99, 100, 10);
     }
 
@@ -206,11 +206,17 @@ public sealed record SpriteVaeConfig : LoopConfig
     /// <summary>Standard deviation of the noise added to the latents, which makes the decoder robust to generated latents.</summary>
     public double LatentNoise { get; set; } = 0.05;
 
-    /// <summary>Reads a configuration file.</summary>
+    /// <inheritdoc/>
+    protected override double UsualLearningRate => 2e-4;
+
+    /// <inheritdoc/>
+    protected override int MostWarmUpSteps => 20;
+
+    /// <summary>Reads a configuration.</summary>
     /// <exception cref="TrainingException">The file is missing or malformed, or contains an unknown key or an invalid value.</exception>
     /// <exception cref="CheckpointException">The network is invalid.</exception>
-    public static SpriteVaeConfig Load(string path) =>
-        TrainingConfigFile.Read(path, SpriteVaeJson.Default.SpriteVaeConfig).Check(path);
+    public static SpriteVaeConfig Load(TrainingConfigSource source) =>
+        TrainingConfigFile.Read(source, SpriteVaeJson.Default.SpriteVaeConfig).Check(source.Path);
 
     private SpriteVaeConfig Check(string path)
     {

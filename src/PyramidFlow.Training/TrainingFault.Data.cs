@@ -1,4 +1,5 @@
 using PyramidFlow.Torch;
+using PyramidFlow.Torch.Formats;
 using static System.FormattableString;
 
 namespace PyramidFlow.Training;
@@ -56,11 +57,12 @@ internal static partial class TrainingFault
     public static TrainingException AnnotationsEmpty(string file) =>
         new("annotations_empty", $"{file} is empty: write one JSON object on each line, such as {Example}", null, ("file", file));
 
-    public static TrainingException AnnotationsUnreadable(string file, Exception inner)
-    {
-        var reason = Directory.Exists(file) ? "it is a folder" : inner.Message;
-        return new("annotations_unreadable", $"cannot read {file}: {reason}", inner, ("file", file), ("reason", reason));
-    }
+    public static TrainingException FolderWithoutMedia(string folder) =>
+        new("folder_without_media", $"{folder} holds no videos and no pictures: put some there, each with its text beside it, such as clip.mp4 and clip.txt, or name an annotation file", null,
+            ("folder", folder));
+
+    public static TrainingException AnnotationsUnreadable(string file, Exception inner) =>
+        new("annotations_unreadable", $"cannot read {file}: {inner.Message}", inner, ("file", file), ("reason", inner.Message));
 
     /// <summary>The error for a data set with a line that cannot be used.</summary>
     /// <param name="file">The annotation file.</param>
@@ -68,14 +70,16 @@ internal static partial class TrainingFault
     /// <param name="inner">What is wrong with it.</param>
     /// <param name="more">Number of other malformed lines.</param>
     public static TrainingException LineInvalid(string file, int line, PyramidFlowException inner, int more = 0) =>
-        new("line_invalid", Invariant($"{Item(file, line, inner)}{(more > 0 ? Invariant($" (and {more} more lines are malformed: data check lists them)") : "")}"), inner,
+        new("line_invalid", Invariant($"{Item(file, line, inner.Message)}{(more > 0 ? Invariant($" (and {more} more lines are malformed: data check lists them)") : "")}"), inner,
             ("file", file), ("line", line), ("reason", inner.Message));
 
     /// <summary>The sentence about an item.</summary>
-    /// <param name="file">The annotation file.</param>
-    /// <param name="line">The line.</param>
-    /// <param name="error">What is wrong with it.</param>
-    public static string Item(string file, int line, Exception error) => Invariant($"{file}, line {line}: {error.Message}");
+    /// <param name="file">The annotation file, or the folder of the item.</param>
+    /// <param name="line">The line, or the number of the item.</param>
+    /// <param name="reason">What is wrong with it.</param>
+    /// <param name="item">Its video, image or latents, if it is known.</param>
+    public static string Item(string file, int line, string reason, string? item = null) =>
+        item is not null && Directory.Exists(file) ? $"{Path.Combine(file, Path.GetFileName(item))}: {reason}" : Invariant($"{file}, line {line}: {reason}");
 
     // One line of an annotation file. Its number is added where the line is known.
 
@@ -100,9 +104,16 @@ internal static partial class TrainingFault
 
     // What an item lacks.
 
-    public static TrainingException CaptionMissing() => new("caption_missing", "it has no text: give every item a caption");
+    /// <summary>The error for an item without a caption.</summary>
+    /// <param name="file">The text file that should have it; null where it belongs into the line.</param>
+    public static TrainingException CaptionMissing(string? file) =>
+        new("caption_missing", $"it has no text: {(file is null ? "give every item a caption" : $"write its caption to {file}")}", null, ("file", file));
 
-    public static TrainingException NoCaptionToEncode() => new("caption_missing", "it has no text");
+    public static TrainingException CaptionUnreadable(string file, Exception inner)
+    {
+        var reason = inner is MalformedTextException malformed ? malformed.Reason : inner.Message;
+        return new("caption_unreadable", $"its caption {file} cannot be read: {reason}", inner, ("file", file), ("reason", reason));
+    }
 
     public static TrainingException MediaMissing() => new("media_missing", "it has no video or image");
 
@@ -250,6 +261,9 @@ internal static partial class TrainingFault
 
     public static TrainingException FolderNotMade(string folder, Exception inner) =>
         new("folder_not_made", $"the folder {folder} cannot be made: name another ({inner.Message})", inner, ("folder", folder), ("reason", inner.Message));
+
+    public static TrainingException LeftOutNotWritten(string file, Exception inner) =>
+        new("left_out_not_written", $"the list of the items that were left out cannot be written to {file}: {inner.Message}", inner, ("file", file), ("reason", inner.Message));
 
     public static TrainingException AnnotationsNotWritten(string file, Exception inner) =>
         new("annotations_not_written", $"cannot write {file}: {inner.Message}", inner, ("file", file), ("reason", inner.Message));

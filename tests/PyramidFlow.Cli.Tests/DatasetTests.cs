@@ -170,7 +170,8 @@ public sealed class DatasetTests(TinyModel model) : IClassFixture<TinyModel>, ID
         Assert.Equal(ExitCode.Failed, check.Code);
         Assert.Contains("4 lines, 1 usable", check.Out, StringComparison.Ordinal);
         Assert.Contains("64x64", check.Out, StringComparison.Ordinal);
-        Assert.All((CliRun[])[latents, text], run => Assert.True(run.Code == ExitCode.Ok, run.Error));
+        Assert.All((CliRun[])[latents, text], run => Assert.True(run.Code == ExitCode.LeftOut, run.Error));
+        Assert.All((string[])["l-left-out.jsonl", "t-left-out.jsonl"], list => Assert.Equal([2, 3, 4], File.ReadLines(folder.File(list)).Select(line => JsonElement.Parse(line).GetProperty("line").GetInt32())));
         foreach (var said in (string[])[check.Out, latents.Error, text.Error])
         {
             Assert.Contains($"{annotations}, line 2: text: this holds half of a character", said, StringComparison.Ordinal);

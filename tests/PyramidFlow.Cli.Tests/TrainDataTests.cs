@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text.Json;
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Hub.RandomModels;
@@ -71,12 +72,58 @@ public sealed class TrainDataTests : IDisposable
         var annotations = Annotations(new { image = "tiny.png", text = Captions }, new { image = "lost.png", text = Captions });
         var run = await CliRun.OfAsync("train", "dit", "--config", Config(Model("miniflux"), "\"steps\": 1", annotations), "--out", folder.File("run"));
 
-        Assert.True(run.Code == ExitCode.Ok, run.Error);
+        Assert.True(run.Code == ExitCode.LeftOut, run.Error);
+        var list = folder.File("run", "left-out.jsonl");
+        Assert.Contains($"all of them are in {list}", run.Error, StringComparison.Ordinal);
+        Assert.Equal(["tiny.png", "lost.png"], File.ReadLines(list).Select(line => Path.GetFileName(JsonElement.Parse(line).GetProperty("item").GetString())));
         var report = run.Error[run.Error.IndexOf("2 of the items could not be used: 1 missing, 1 too small", StringComparison.Ordinal)..];
         Assert.Contains($"{annotations}, line 4", report, StringComparison.Ordinal);
         Assert.Contains($"{annotations}, line 5", report, StringComparison.Ordinal);
         Assert.Contains("tiny.png", report, StringComparison.Ordinal);
         Assert.Contains("lost.png", report, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Processes_that_left_items_out_have_done_their_work()
+    {
+        var config = Config(Model("miniflux"), "\"steps\": 1", Annotations(new { image = "lost.png", text = Captions }));
+        using var run = Process.Start(new ProcessStartInfo("dotnet",
+            [typeof(CommandLine).Assembly.Location, "launch", "--nproc", "2", "--", "train", "dit", "--config", config, "--set", "steps=2", "--out", folder.File("run")])
+        { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        var errors = run.StandardError.ReadToEndAsync(Cancel);
+        await run.StandardOutput.ReadToEndAsync(Cancel);
+        await run.WaitForExitAsync(Cancel);
+
+        Assert.True(run.ExitCode == ExitCode.LeftOut, await errors);
+        Assert.True(File.Exists(folder.File("run", "state-00000002.safetensors")));
+        Assert.Single(File.ReadLines(folder.File("run", "left-out.jsonl")));
+    }
+
+    [Fact]
+    public async Task A_folder_with_texts_is_extracted_and_trained_on()
+    {
+        var model = Model("miniflux");
+        Directory.CreateDirectory(folder.File("clips"));
+        foreach (var name in new[] { "a", "b", "c" })
+        {
+            Picture(Path.Combine("clips", $"{name}.png"), 64);
+            if (name != "c")
+                folder.Write(Path.Combine("clips", $"{name}.txt"), $"{Captions} {name}\n");
+        }
+
+        var check = await CliRun.OfAsync("data", "check", folder.File("clips"), "--size", "64x64");
+        Assert.Contains("3 lines, 3 usable: 0 videos, 3 images; 2 with a caption", check.Out, StringComparison.Ordinal);
+        var latents = await CliRun.OfAsync("extract", "latents", folder.File("clips") + Path.DirectorySeparatorChar, "--model", model, "--size", "64x64");
+        Assert.True(latents.Code == ExitCode.Ok, latents.Error);
+        Assert.Equal(folder.File("clips-latents.jsonl"), latents.Out.Trim());
+        var text = await CliRun.OfAsync("extract", "text", folder.File("clips-latents.jsonl"), "--model", model, "-o", folder.File("train.jsonl"));
+        Assert.True(text.Code == ExitCode.LeftOut, text.Error);
+        Assert.Equal("no_caption", JsonElement.Parse(Assert.Single(File.ReadLines(folder.File("train-left-out.jsonl")))).GetProperty("kind").GetString());
+        var run = await CliRun.OfAsync("train", "dit", "--config", Config(model, "\"steps\": 9", folder.File("clips")), "--set", "steps=1", "--out", folder.File("run"));
+
+        Assert.True(run.Code == ExitCode.LeftOut, run.Error);
+        Assert.Contains($"{folder.File("clips", "c.png")}: it has no text: write its caption to {folder.File("clips", "c.txt")}", run.Error, StringComparison.Ordinal);
+        Assert.True(File.Exists(folder.File("run", "state-00000001.safetensors")));
     }
 
     [Fact]

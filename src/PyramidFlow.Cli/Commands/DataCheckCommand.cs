@@ -21,7 +21,7 @@ internal static class DataCheckCommand
 
     public static Command Create(CliConsole console)
     {
-        var annotations = new Argument<string[]>("ANNOTATIONS") { Description = "annotation files, JSON lines", Arity = ArgumentArity.OneOrMore };
+        var annotations = new Argument<string[]>("ANNOTATIONS") { Description = "annotation files, JSON lines, or folders such as one with clip.mp4 and clip.txt", Arity = ArgumentArity.OneOrMore };
         var size = CliOptions.Sizes("--size", $"sizes in pixels; each item goes to the one of nearest shape [default: that of --model, or {ModelSize.Released}]");
         var frames = CliOptions.Lengths("--frames", $"lengths of clips; each video goes to the longest that fits [default: every length up to {UsualFrames}]");
         var fps = CliOptions.Number("--fps", "RATE", "frames per second videos are brought to; 0 takes frames as stored [default: 24]", zero: true);
@@ -70,7 +70,7 @@ internal sealed class DataCheckRun(CliConsole console)
     public async Task<int> RunAsync(DataOptions options, string? model, bool decode, string? sheet, int count, bool json, CancellationToken cancellationToken)
     {
         foreach (var file in options.Annotations)
-            OutputFile.CheckInput(file, "name an annotation file, JSON lines");
+            OutputFile.CheckInput(file, "name an annotation file, JSON lines, or a folder with texts", orFolder: true);
         if (sheet is not null)
             OutputFile.Check(sheet, OutputFile.Picture);
         var folder = model is null ? null : CheckpointFolder.Open(ModelNames.Find(model));
@@ -99,7 +99,7 @@ internal sealed class DataCheckRun(CliConsole console)
         }
 
         foreach (var (i, (item, _)) in clips.Index())
-            console.Note($"{i + 1,4}  line {item.Annotation.Line}: {Caption(item.Annotation.Text)}");
+            console.Note($"{i + 1,4}  {(item.Annotation.CaptionFile is null ? "line" : "item")} {item.Annotation.Line}: {Caption(item.Annotation.Text)}");
         var picture = ContactSheet.Compose([.. clips.Select(clip => clip.Rgb)], width, height);
         PngWriter.Write(sheet, new RgbImage(picture.Width, picture.Height, picture.Pixels));
         console.Note(sheet);

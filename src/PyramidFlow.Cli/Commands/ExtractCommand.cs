@@ -4,6 +4,7 @@ using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Hub.Checking;
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
+using PyramidFlow.Training;
 using PyramidFlow.Training.Data;
 
 namespace PyramidFlow.Cli.Commands;
@@ -90,7 +91,7 @@ internal static class ModelSize
 /// <param name="kind">Suffix of the file names.</param>
 internal sealed class ExtractOptions(string kind)
 {
-    public Argument<string> Annotations { get; } = new("ANNOTATIONS") { Description = "annotation file: on each line an object such as {\"video\": \"a.mp4\", \"text\": \"a red ball\"}" };
+    public Argument<string> Annotations { get; } = new("ANNOTATIONS") { Description = "annotation file: on each line an object such as {\"video\": \"a.mp4\", \"text\": \"a red ball\"}; or a folder such as one with clip.mp4 and clip.txt" };
 
     public Option<string?> Output { get; } = CliOptions.Text("--output", "FILE", $"annotation file to write [default: ANNOTATIONS-{kind}.jsonl]", "-o");
 
@@ -120,8 +121,12 @@ internal sealed record ExtractArguments(string Annotations, string? Output, stri
     /// <param name="kind">Suffix of the name of the annotation file.</param>
     public ExtractionTarget Target(string kind)
     {
-        OutputFile.CheckInput(Annotations, "name an annotation file, JSON lines");
-        var output = Output ?? Path.Combine(Path.GetDirectoryName(Annotations) ?? "", $"{Path.GetFileNameWithoutExtension(Annotations)}-{kind}{Lines}");
+        OutputFile.CheckInput(Annotations, "name an annotation file, JSON lines, or a folder with texts", orFolder: true);
+        var (source, isFolder) = (Path.TrimEndingDirectorySeparator(Annotations), Directory.Exists(Annotations));
+        if (isFolder && Path.GetFileName(source) is "." or ".." or "")
+            source = Path.TrimEndingDirectorySeparator(Path.GetFullPath(Annotations));
+        var name = isFolder ? Path.GetFileName(source) : Path.GetFileNameWithoutExtension(source);
+        var output = Output ?? Path.Combine(Path.GetDirectoryName(source) ?? "", $"{name}-{kind}{Lines}");
         OutputFile.Check(output, Lines, Json);
         return new ExtractionTarget(Annotations, output, Folder, Part?.Part ?? 1, Part?.Parts ?? 1);
     }
@@ -189,6 +194,7 @@ internal sealed class ExtractRun(CliConsole console)
             line.Clear();
             foreach (var sentence in faults.Summary())
                 console.Warn(sentence);
+            ListLeftOut(target, faults);
         }
 
         foreach (var warning in result.Warnings.Take(MostWarnings))
@@ -200,7 +206,24 @@ internal sealed class ExtractRun(CliConsole console)
             : $", {result.Lines} lines{(faults.Faults.Count > 0 ? $", {faults.Faults.Count} left out" : "")}"));
         if (result.Lines is not null)
             console.Result(target.Output);
-        return ExitCode.Ok;
+        return faults.Faults.Count > 0 ? ExitCode.LeftOut : ExitCode.Ok;
+    }
+
+    // What stopped an extraction says more than a list that cannot be written.
+    private void ListLeftOut(ExtractionTarget target, FaultLog faults)
+    {
+        if (Path.GetFullPath(target.LeftOut) == Path.GetFullPath(target.Annotations))
+            return;
+        try
+        {
+            LeftOutFile.WriteOrExplain(target.LeftOut, [.. faults.Faults.Select(LeftOutItem.Of)]);
+            if (faults.Faults.Count > 0)
+                console.Warn($"all of them are in {target.LeftOut}");
+        }
+        catch (TrainingException e)
+        {
+            console.Warn(e.Message);
+        }
     }
 }
 

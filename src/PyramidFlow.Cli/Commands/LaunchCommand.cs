@@ -72,13 +72,18 @@ internal sealed class LaunchRun : IDisposable
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, _ => processes.ForEach(Terminate));
         try
         {
+            var end = ExitCode.Ok;
             var running = processes.Select((process, rank) => EndOfAsync(process, rank)).ToList();
             while (running.Count > 0)
             {
                 var ended = await Task.WhenAny(running).ConfigureAwait(false);
                 running.Remove(ended);
                 var (rank, code) = await ended.ConfigureAwait(false);
-                if (code != ExitCode.Ok)
+                if (code == ExitCode.LeftOut)
+                {
+                    end = code;
+                }
+                else if (code != ExitCode.Ok)
                 {
                     // What a signal ended could say nothing.
                     if (code > Signalled && code != ExitCode.Cancelled)
@@ -92,7 +97,7 @@ internal sealed class LaunchRun : IDisposable
                 }
             }
 
-            return ExitCode.Ok;
+            return end;
         }
         finally
         {

@@ -31,11 +31,14 @@ internal static class TrainCommand
     {
         var config = CliOptions.Text("--config", "FILE", "what to train, JSON");
         var output = CliOptions.Text("--out", "DIR", "folder of all runs of the model: states, metrics and weights");
+        var set = CliOptions.Several("--set", "KEY=VALUE", "a value in place of that of the file, such as steps=200 or data.workers=2; may be repeated", ConfigSetting.Parse);
         var threads = CliOptions.Whole("--threads", "N", "CPU threads [default: all]", 1);
         config.Required = output.Required = true;
         var command = new ExampledCommand(name, description,
-            $"{About.Name} train {name} --config configs/sprites-{name}.json --out runs/sprites") { config, output, threads };
-        command.SetAction((parsed, cancellationToken) => TrainRun.RunAsync(entry, parsed.GetRequiredValue(config)!, parsed.GetRequiredValue(output)!,
+            $"{About.Name} train {name} --config configs/sprites-{name}.json --out runs/sprites",
+            $"{About.Name} train {name} --config configs/sprites-{name}.json --set steps=200 --set log_every=10 --out runs/short") { config, set, output, threads };
+        command.SetAction((parsed, cancellationToken) => TrainRun.RunAsync(entry,
+            new TrainingConfigSource(parsed.GetRequiredValue(config)!, parsed.GetValue(set) ?? []), parsed.GetRequiredValue(output)!,
             parsed.GetValue(threads), console, cancellationToken));
         return command;
     }
@@ -81,9 +84,9 @@ internal static class TrainCommand
 internal static class TrainRun
 {
     /// <summary>A resumable training run.</summary>
-    public delegate TrainingEnd Entry(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancellationToken);
+    public delegate TrainingEnd Entry(TrainingConfigSource config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancellationToken);
 
-    public static TrainingEnd Vae(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancellationToken)
+    public static TrainingEnd Vae(TrainingConfigSource config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancellationToken)
     {
         if (TrainingConfigFile.HasDataSection(config))
             return new TrainingEnd(folder, VaeTraining.Run(config, folder, progress, cancellationToken, group));
@@ -91,7 +94,7 @@ internal static class TrainRun
         return new TrainingEnd(folder);
     }
 
-    public static TrainingEnd Dit(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancellationToken)
+    public static TrainingEnd Dit(TrainingConfigSource config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancellationToken)
     {
         if (TrainingConfigFile.HasDataSection(config))
             return new TrainingEnd(folder, DitTraining.Run(config, folder, progress, cancellationToken, group));
@@ -99,7 +102,7 @@ internal static class TrainRun
         return new TrainingEnd(folder);
     }
 
-    public static TrainingEnd Lora(string config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancellationToken)
+    public static TrainingEnd Lora(TrainingConfigSource config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancellationToken)
     {
         if (TrainingConfigFile.HasDataSection(config))
             return new TrainingEnd(Path.Combine(folder, LoraFile.Name), DitTraining.RunLora(config, folder, progress, cancellationToken, group));
@@ -113,10 +116,10 @@ internal static class TrainRun
         return ExitCode.Ok;
     }
 
-    public static async Task<int> RunAsync(Entry entry, string config, string folder, int? threads, CliConsole console, CancellationToken cancellationToken)
+    public static async Task<int> RunAsync(Entry entry, TrainingConfigSource config, string folder, int? threads, CliConsole console, CancellationToken cancellationToken)
     {
-        if (!File.Exists(config))
-            throw CommandFault.ConfigurationMissing(config);
+        if (!File.Exists(config.Path))
+            throw CommandFault.ConfigurationMissing(config.Path);
         if (File.Exists(folder))
             throw CommandFault.RunFolderIsFile(folder);
         using var line = new ProgressLine(console);
@@ -149,16 +152,16 @@ internal static class TrainRun
         }
 
         console.Result(end.Result);
-        return ExitCode.Ok;
+        return end.Remarks.Count > 0 ? ExitCode.LeftOut : ExitCode.Ok;
     }
 }
 
 /// <summary>The result of a training run.</summary>
 /// <param name="Result">The file or folder that was made.</param>
-/// <param name="Notes">Notes to print at the end, or null.</param>
+/// <param name="Notes">Sentences about items that were left out, or null.</param>
 internal sealed record TrainingEnd(string Result, IReadOnlyList<string>? Notes = null)
 {
-    /// <summary>Notes to print at the end.</summary>
+    /// <summary>Sentences about items that were left out.</summary>
     public IReadOnlyList<string> Remarks => Notes ?? [];
 }
 

@@ -41,5 +41,6 @@ internal static class Faults
 /// <summary>Exit codes of the process.</summary>
 internal static class ExitCode
 {
-    public const int Ok = 0, Failed = 1, WrongUsage = 2, Cancelled = 130;
+    /// <summary><see cref="LeftOut"/>: all was done except for items of the data that could not be used.</summary>
+    public const int Ok = 0, Failed = 1, WrongUsage = 2, LeftOut = 3, Cancelled = 130;
 }

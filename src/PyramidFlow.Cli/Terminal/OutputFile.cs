@@ -43,10 +43,11 @@ internal static class OutputFile
     /// <summary>Fails when a file to read is not there.</summary>
     /// <param name="path">The file; null is none.</param>
     /// <param name="use">What it is for, for the message.</param>
+    /// <param name="orFolder">Whether a folder may take its place.</param>
     /// <exception cref="UsageException">It is not there, or a folder.</exception>
-    public static void CheckInput(string? path, string use)
+    public static void CheckInput(string? path, string use, bool orFolder = false)
     {
-        if (path is not null && !File.Exists(path))
+        if (path is not null && !File.Exists(path) && !(orFolder && Directory.Exists(path)))
             throw CommandFault.InputMissing(path, use);
     }
 

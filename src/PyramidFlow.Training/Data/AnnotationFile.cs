@@ -3,9 +3,9 @@ using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Training.Data;
 
-/// <summary>A line of an annotation file; its paths are absolute.</summary>
-/// <param name="File">The annotation file.</param>
-/// <param name="Line">Line number, from 1.</param>
+/// <summary>A line of an annotation file, or an item of a folder with texts; its paths are absolute.</summary>
+/// <param name="File">The annotation file or the folder.</param>
+/// <param name="Line">Number of the line or item, from 1.</param>
 public sealed record Annotation(string File, int Line)
 {
     /// <summary>Path of the video, or null.</summary>
@@ -26,6 +26,9 @@ public sealed record Annotation(string File, int Line)
     /// <summary>Frame numbers of the clip, from 0, unique and ascending; null samples frames by time.</summary>
     public IReadOnlyList<int>? Frames { get; init; }
 
+    /// <summary>Path of the text file that has the caption, or should have; null where the caption belongs into the line.</summary>
+    public string? CaptionFile { get; init; }
+
     /// <summary>Path of the video or image, or null.</summary>
     public string? Media => Video ?? Image;
 
@@ -33,25 +36,33 @@ public sealed record Annotation(string File, int Line)
     public string Where => $"{File}, line {Line}";
 }
 
-/// <summary>Reads annotation files in the released format: UTF-8 JSON lines. Blank lines are skipped.</summary>
+/// <summary>Reads annotation files in the released format: UTF-8 JSON lines. Blank lines are skipped. A folder may take the place of a file (<see cref="TextFolder"/>).</summary>
 internal static class AnnotationFile
 {
     /// <summary>Reads complete files.</summary>
-    /// <param name="paths">One or more files.</param>
+    /// <inheritdoc cref="Read(FaultLog, IEnumerable{string})"/>
+    public static IReadOnlyList<Annotation> Read(params IEnumerable<string> paths) => Read(new FaultLog(), paths);
+
+    /// <summary>Reads complete files.</summary>
+    /// <param name="log">Records items of folders whose captions cannot be read.</param>
+    /// <param name="paths">One or more files or folders.</param>
     /// <returns>The lines of all files, in order.</returns>
     /// <exception cref="TrainingException">A file is missing or empty, or a line is malformed; the message names the first one.</exception>
-    public static IReadOnlyList<Annotation> Read(params IEnumerable<string> paths)
+    public static IReadOnlyList<Annotation> Read(FaultLog log, IEnumerable<string> paths)
     {
-        var all = new List<Annotation>();
+        var (all, count) = (new List<Annotation>(), 0);
         foreach (var path in paths)
         {
             var (items, faults) = Scan(path);
-            if (faults.Count > 0)
+            if (faults.Any(fault => fault.Kind == DataFaultKind.Line))
                 throw Invalid(faults);
+            foreach (var fault in faults)
+                log.Add(fault);
             all.AddRange(items);
+            count += items.Count + faults.Count;
         }
 
-        return all.Count > 0 ? all : throw TrainingFault.NoFileNamed();
+        return count > 0 ? all : throw TrainingFault.NoFileNamed();
     }
 
     /// <summary>Reads the valid lines of a file.</summary>
@@ -70,6 +81,8 @@ internal static class AnnotationFile
     /// <exception cref="TrainingException">The file is missing or has no line.</exception>
     public static (IReadOnlyList<Annotation> Items, IReadOnlyList<DataFault> Faults) Scan(string path)
     {
+        if (Directory.Exists(path))
+            return TextFolder.Scan(path);
         var (items, faults) = (new List<Annotation>(), new List<DataFault>());
         foreach (var (number, text) in Lines(path))
         {
@@ -88,7 +101,14 @@ internal static class AnnotationFile
             : throw TrainingFault.AnnotationsEmpty(path);
     }
 
-    /// <summary>The lines that are not blank, numbered from 1.</summary>
+    /// <summary>The folder that relative paths start from.</summary>
+    internal static string FolderOf(string path)
+    {
+        var full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
+        return Directory.Exists(full) ? full : Path.GetDirectoryName(full)!;
+    }
+
+    /// <summary>The lines of a file that are not blank, numbered from 1.</summary>
     /// <exception cref="TrainingException">The file is missing or cannot be read.</exception>
     internal static IEnumerable<(int Number, ReadOnlyMemory<byte> Utf8)> Lines(string path)
     {

@@ -36,7 +36,7 @@ internal sealed class ClipScanner(Buckets buckets, double? framesPerSecond, doub
     public async ValueTask<DataItem> ScanAsync(Annotation annotation, CancellationToken cancellationToken)
     {
         if (captions && annotation.Text is null)
-            throw new BadItemException(DataFaultKind.Line, TrainingFault.CaptionMissing());
+            throw new BadItemException(DataFaultKind.NoCaption, TrainingFault.CaptionMissing(annotation.CaptionFile));
         if (annotation.Image is { } image)
         {
             var (width, height) = await MediaFaults.GuardAsync(image, () => ImageReader.MeasureAsync(image, cancellationToken)).ConfigureAwait(false);

@@ -37,9 +37,11 @@ public sealed class FaultLog(Action<DataFault>? onFault = null)
     }
 
     /// <summary>Summary for the end of a run: counts by kind and the first few faults; empty if there are none.</summary>
-    public IReadOnlyList<string> Summary()
+    public IReadOnlyList<string> Summary() => Summary([.. Faults.Select(LeftOutItem.Of)]);
+
+    /// <summary>The same for a list of items.</summary>
+    internal static IReadOnlyList<string> Summary(IReadOnlyList<LeftOutItem> all)
     {
-        var all = Faults;
         if (all.Count == 0)
             return [];
         var kinds = all.GroupBy(fault => fault.Kind).OrderBy(group => group.Key).Select(group => $"{group.Count()} {Name(group.Key)}");
@@ -55,6 +57,7 @@ public sealed class FaultLog(Action<DataFault>? onFault = null)
         DataFaultKind.Damaged => "damaged",
         DataFaultKind.TooShort => "too short",
         DataFaultKind.TooSmall => "too small",
+        DataFaultKind.NoCaption => "without a caption",
         _ => "of another shape or type",
     };
 }
@@ -66,11 +69,14 @@ public sealed class FaultLog(Action<DataFault>? onFault = null)
 /// <param name="Error">The cause, with its code: of the training, of a picture or video, or of a file of tensors.</param>
 public sealed record DataFault(string File, int Line, DataFaultKind Kind, PyramidFlowException Error)
 {
+    /// <summary>Path of the video, image or latents; null where the line names none.</summary>
+    public string? Item { get; init; }
+
     /// <summary>The cause as a sentence; names the media file if there is one.</summary>
     public string Reason => Error.Message;
 
     /// <inheritdoc/>
-    public override string ToString() => TrainingFault.Item(File, Line, Error);
+    public override string ToString() => TrainingFault.Item(File, Line, Reason, Item);
 }
 
 /// <summary>Why an item of a data set cannot be used.</summary>
@@ -93,6 +99,9 @@ public enum DataFaultKind
 
     /// <summary>Latents or text features have another shape, size or element type.</summary>
     WrongShape,
+
+    /// <summary>There is no caption where one is needed.</summary>
+    NoCaption,
 }
 
 /// <summary>An unusable item; the run continues without it.</summary>
@@ -102,7 +111,7 @@ internal sealed class BadItemException(DataFaultKind kind, PyramidFlowException 
 {
     public PyramidFlowException Error => error;
 
-    public DataFault Fault(Annotation annotation) => Fault(annotation.File, annotation.Line);
+    public DataFault Fault(Annotation annotation) => Fault(annotation.File, annotation.Line) with { Item = annotation.Media ?? annotation.Latent };
 
     public DataFault Fault(string file, int line) => new(file, line, kind, error);
 }

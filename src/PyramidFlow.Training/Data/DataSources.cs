@@ -87,7 +87,7 @@ internal static class DataSources
             options.Sizes ?? throw TrainingFault.SizesMissing(),
             options.Frames ?? throw TrainingFault.LengthsMissing());
         var scanner = new ClipScanner(buckets, options.Fps, options.MostEnlarged, captions);
-        return DataSet.ScanAsync(AnnotationFile.Read(options.Annotations), scanner, faults, options.Workers, progress, cancellationToken);
+        return DataSet.ScanAsync(AnnotationFile.Read(faults, options.Annotations), scanner, faults, options.Workers, progress, cancellationToken);
     }
 
     /// <summary>Scans latents without reading their data; records bad items.</summary>
@@ -98,7 +98,7 @@ internal static class DataSources
         options.Check();
         var sizes = options.Sizes is null ? null : new Buckets(options.Sizes, options.Frames ?? [1]);
         var scanner = new LatentScanner(channels, sizes, options.Frames, options.MaxFrames, text);
-        return DataSet.ScanAsync(AnnotationFile.Read(options.Annotations), scanner, faults, options.Workers, progress, cancellationToken);
+        return DataSet.ScanAsync(AnnotationFile.Read(faults, options.Annotations), scanner, faults, options.Workers, progress, cancellationToken);
     }
 
     private static string[] Captions<T>(IReadOnlyList<(DataItem Item, T Content)> items) => [.. items.Select(i => i.Item.Annotation.Text ?? "")];

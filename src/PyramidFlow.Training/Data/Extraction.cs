@@ -8,13 +8,17 @@ using PyramidFlow.Torch.Formats;
 namespace PyramidFlow.Training.Data;
 
 /// <summary>Input and output of an extraction, and the part of the items to process.</summary>
-/// <param name="Annotations">The annotation file to read.</param>
+/// <param name="Annotations">The annotation file or the folder to read.</param>
 /// <param name="Output">The annotation file to write; may be the same.</param>
 /// <param name="Folder">Folder of the extracted files; null is a folder next to the output.</param>
 /// <param name="Part">Part to process, from 1. Parts may run in parallel on several machines or GPUs.</param>
 /// <param name="Parts">Number of parts; with more than one, no annotation file is written: a last run without parts does that.</param>
 public sealed record ExtractionTarget(string Annotations, string Output, string? Folder = null, int Part = 1, int Parts = 1)
 {
+    /// <summary>File that lists the items that were left out, beside the output; each part has its own.</summary>
+    public string LeftOut => Path.Combine(Path.GetDirectoryName(Output) ?? "",
+        $"{Path.GetFileNameWithoutExtension(Output)}-left-out{(Parts > 1 ? string.Create(CultureInfo.InvariantCulture, $"-{Part}of{Parts}") : "")}.jsonl");
+
     /// <summary>Whether an item belongs to this part.</summary>
     internal bool Has(int index) => index % Parts == Part - 1;
 
@@ -94,22 +98,23 @@ internal static class AnnotationRewriter
     private static readonly string[] Paths = ["video", "image", "latent", "text_fea"];
 
     /// <summary>Writes the file; it is replaced when the new one is complete.</summary>
-    /// <param name="source">Annotation file to read.</param>
+    /// <param name="source">Annotation file or folder to read.</param>
+    /// <param name="items">What was read of it; the files of a folder may have others since.</param>
     /// <param name="target">Annotation file to write; may be the source.</param>
     /// <param name="key">Key to add.</param>
     /// <param name="files">Full path for each line number; other lines are left out.</param>
     /// <returns>Number of lines written.</returns>
     /// <exception cref="TrainingException">The target cannot be written.</exception>
-    public static int Write(string source, string target, string key, IReadOnlyDictionary<int, string> files)
+    public static int Write(string source, IEnumerable<Annotation> items, string target, string key, IReadOnlyDictionary<int, string> files)
     {
-        var (from, to) = (Folder(source), Folder(target));
+        var (from, to) = (AnnotationFile.FolderOf(source), AnnotationFile.FolderOf(target));
         var partial = $"{target}.partial-{Environment.ProcessId}";
         try
         {
             var lines = 0;
             using (var writer = File.Create(partial))
             {
-                foreach (var (number, json) in AnnotationFile.Lines(source))
+                foreach (var (number, json) in Directory.Exists(source) ? TextFolder.Lines(items) : AnnotationFile.Lines(source))
                 {
                     if (!files.TryGetValue(number, out var file))
                         continue;
@@ -127,8 +132,6 @@ internal static class AnnotationRewriter
             throw TrainingFault.AnnotationsNotWritten(target, e);
         }
     }
-
-    private static string Folder(string file) => Path.GetDirectoryName(Path.GetFullPath(file))!;
 
     private static string Relative(string to, string file) => Path.GetRelativePath(to, file).Replace('\\', '/');
 

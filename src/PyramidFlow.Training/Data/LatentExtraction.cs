@@ -41,7 +41,7 @@ public sealed class LatentExtraction(CausalVideoVae vae, LatentExtractionOptions
         var good = jobs.Where(job => !bad.Contains(job.Item.Annotation.Line)).ToDictionary(job => job.Item.Annotation.Line, job => job.Path);
         if (good.Count == 0 && mine.Count > 0)
             throw TrainingFault.NoneUsable(faults.Faults[0].ToString(), faults.Faults[0].Error);
-        var lines = target.Parts > 1 ? (int?)null : AnnotationRewriter.Write(target.Annotations, target.Output, "latent", good);
+        var lines = target.Parts > 1 ? (int?)null : AnnotationRewriter.Write(target.Annotations, annotations, target.Output, "latent", good);
         var made = open.Count(job => !bad.Contains(job.Item.Annotation.Line));
         return new ExtractionResult(made, jobs.Count - open.Count, lines, []);
     }
@@ -51,7 +51,7 @@ public sealed class LatentExtraction(CausalVideoVae vae, LatentExtractionOptions
     {
         var folder = target.MakeFolder("latents");
         var encoder = Fingerprint.Compute(vae);
-        var from = Path.GetDirectoryName(Path.GetFullPath(target.Annotations))!;
+        var from = AnnotationFile.FolderOf(target.Annotations);
         return [.. data.Items.Select(item =>
         {
             var media = item.Annotation.Media!;

@@ -27,7 +27,7 @@ internal sealed class LatentScanner(int channels, Buckets? sizes, IReadOnlyList<
         if (annotation.Latent is not { } path)
             throw new BadItemException(DataFaultKind.Line, TrainingFault.LatentMissing());
         if (text == CaptionForm.Text && annotation.Text is null)
-            throw new BadItemException(DataFaultKind.Line, TrainingFault.CaptionMissing());
+            throw new BadItemException(DataFaultKind.NoCaption, TrainingFault.CaptionMissing(annotation.CaptionFile));
         if (text == CaptionForm.Features && annotation.TextFeatures is null)
             throw new BadItemException(DataFaultKind.Line, TrainingFault.FeaturesMissing());
         if (text == CaptionForm.Features && !File.Exists(annotation.TextFeatures))

@@ -29,7 +29,7 @@ public sealed class TextExtraction(PromptEncoder encoder, ElementType storedType
         var annotations = AnnotationFile.ReadGood(target.Annotations, faults);
         var mine = annotations.Where((_, i) => target.Has(i)).ToList();
         foreach (var line in mine.Where(line => line.Text is null))
-            faults.Add(new DataFault(line.File, line.Line, DataFaultKind.Line, TrainingFault.NoCaptionToEncode()));
+            faults.Add(new DataFault(line.File, line.Line, DataFaultKind.NoCaption, TrainingFault.CaptionMissing(line.CaptionFile)) { Item = line.Media ?? line.Latent });
         var captioned = mine.Where(line => line.Text is not null).ToList();
         if (captioned.Count == 0 && mine.Count > 0)
             throw TrainingFault.NothingToExtract(target.Annotations);
@@ -49,7 +49,7 @@ public sealed class TextExtraction(PromptEncoder encoder, ElementType storedType
         }
 
         var lines = target.Parts > 1 ? (int?)null
-            : AnnotationRewriter.Write(target.Annotations, target.Output, "text_fea", captioned.ToDictionary(line => line.Line, line => files[line.Text!].Path));
+            : AnnotationRewriter.Write(target.Annotations, annotations, target.Output, "text_fea", captioned.ToDictionary(line => line.Line, line => files[line.Text!].Path));
         return new ExtractionResult(open.Count, files.Count - open.Count, lines, warnings);
     }
 

@@ -10,7 +10,7 @@ namespace PyramidFlow.Training.Dit;
 public sealed record DitConfig : LoopConfig
 {
     /// <summary>Sets the defaults of the released runs.</summary>
-    public DitConfig() => (LearningRate, WarmUpSteps, AverageDecay) = (5e-5, 1000, 0);
+    public DitConfig() => AverageDecay = 0;
 
     /// <summary>
     /// Name or folder of a model in the released layout, which provides the initial transformer, VAE, text encoders and latent statistics.
@@ -75,9 +75,16 @@ public sealed record DitConfig : LoopConfig
     /// <summary>Device: <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>; with several processes on one machine, <c>cuda</c> is the GPU of the local rank.</summary>
     public string Device { get; set; } = "cpu";
 
-    /// <summary>Reads a configuration file.</summary>
+    /// <inheritdoc/>
+    // Only the additions of a LoRA move, and they begin at zero.
+    protected override double UsualLearningRate => Lora is null ? EarlierLearningRate : 1e-4;
+
+    /// <inheritdoc/>
+    protected override double EarlierLearningRate => 5e-5;
+
+    /// <summary>Reads a configuration.</summary>
     /// <exception cref="TrainingException">The file is missing or malformed, or contains an unknown key or an invalid value.</exception>
-    public static DitConfig Load(string path) => TrainingConfigFile.Read(path, DitJson.Default.DitConfig).Check(path);
+    public static DitConfig Load(TrainingConfigSource source) => TrainingConfigFile.Read(source, DitJson.Default.DitConfig).Check(source.Path);
 
     /// <summary>Resolves the paths of the configuration.</summary>
     /// <param name="path">The configuration file.</param>

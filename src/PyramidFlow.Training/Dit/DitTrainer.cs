@@ -35,6 +35,7 @@ internal sealed class DitTrainer : ITraining, IDisposable
     /// <param name="group">Process group of the training; null trains in this process alone.</param>
     internal DitTrainer(DitConfig config, RunFolder run, CheckpointFolder start, DitBatches items, FrozenModels models, ProcessGroup? group)
     {
+        config = config.GoingOn(run);
         (this.config, this.items, this.models, folder) = (config, items, models, run);
         objective = new FlowObjective(scheduler, new ObjectiveOptions
         {
@@ -49,6 +50,9 @@ internal sealed class DitTrainer : ITraining, IDisposable
 
     /// <inheritdoc/>
     public string Identity => $"dit data seed {config.Seed} {config.Objective} {transformer.Identity}";
+
+    /// <summary>Called with every checkpoint.</summary>
+    internal Action OnPublish { get; init; } = () => { };
 
     /// <inheritdoc/>
     public IReadOnlyList<TrainingPart> Parts => [transformer.Part];
@@ -82,6 +86,7 @@ internal sealed class DitTrainer : ITraining, IDisposable
     /// <inheritdoc/>
     public IReadOnlyList<(string Name, double Value)> Publish()
     {
+        OnPublish();
         if (config.Lora is not null)
         {
             transformer.Write(folder.File(LoraFile.Name));

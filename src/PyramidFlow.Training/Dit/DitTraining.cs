@@ -14,23 +14,23 @@ public static class DitTraining
     private const int Multiple = 64;
 
     /// <summary>Trains a transformer. The run folder receives <c>diffusion_transformer</c>, which can replace that of the model folder.</summary>
-    /// <param name="configPath">A <see cref="DitConfig"/> without <c>lora</c>.</param>
+    /// <param name="source">A <see cref="DitConfig"/> without <c>lora</c>.</param>
     /// <param name="folder">Folder of the run.</param>
     /// <param name="progress">Reports progress every few steps and every unusable item; null reports nothing.</param>
     /// <param name="cancellationToken">Stops the run after the current step and saves a checkpoint.</param>
     /// <param name="group">Process group of the training; null trains in this process alone.</param>
     /// <returns>Messages about unusable items; empty if there are none.</returns>
     /// <exception cref="TrainingException">The configuration is invalid, or the data cannot be used.</exception>
-    public static IReadOnlyList<string> Run(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
+    public static IReadOnlyList<string> Run(TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
-        var config = DitConfig.Load(configPath);
+        var (config, configPath) = (DitConfig.Load(source), source.Path);
         if (config.Lora is not null)
             throw TrainingFault.ConfigOfLora(configPath);
         return Run(config.Find(configPath), configPath, folder, progress, cancellationToken, group);
     }
 
     /// <summary>Trains a LoRA of the model folder's transformer. The run folder receives <see cref="LoraFile.Name"/>.</summary>
-    /// <param name="configPath">A <see cref="DitConfig"/>; without <c>lora</c>, the defaults of <see cref="LoraConfig"/> apply.</param>
+    /// <param name="source">A <see cref="DitConfig"/>; without <c>lora</c>, the defaults of <see cref="LoraConfig"/> apply.</param>
     /// <param name="folder">Folder of the run.</param>
     /// <param name="progress">Reports progress every few steps and every unusable item; null reports nothing.</param>
     /// <param name="cancellationToken">Stops the run after the current step and saves a checkpoint.</param>
@@ -38,9 +38,9 @@ public static class DitTraining
     /// <returns>Messages about unusable items; empty if there are none.</returns>
     /// <exception cref="TrainingException">The configuration is invalid, or the data cannot be used.</exception>
     /// <exception cref="CheckpointException">A target of the LoRA matches no layer of the transformer, or the weights cannot be used.</exception>
-    public static IReadOnlyList<string> RunLora(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
+    public static IReadOnlyList<string> RunLora(TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
-        var config = DitConfig.Load(configPath);
+        var (config, configPath) = (DitConfig.Load(source), source.Path);
         if (config.FromScratch)
             throw TrainingFault.LoraFromScratch(configPath);
         config.Find(configPath);
@@ -68,9 +68,11 @@ public static class DitTraining
                 ("the digest of the VAE", FolderDigest.Of(start.Vae.Folder)),
             ],
             cancellationToken);
-        using var trainer = new DitTrainer(config, new RunFolder(folder), start, items, models, group);
+        var run = new RunFolder(folder);
+        var leftOut = new LeftOutFile(run, faults);
+        using var trainer = new DitTrainer(config, run, start, items, models, group) { OnPublish = leftOut.Write };
         trainer.Run(progress, cancellationToken);
-        return faults.Summary();
+        return leftOut.End(group);
     }
 
     // Processes that share their clips are one to the plan; each draws its own noise.

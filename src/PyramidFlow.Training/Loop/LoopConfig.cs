@@ -1,12 +1,23 @@
+using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Training.Loop;
 
 /// <summary>Settings of the training loop; base of every training configuration, whose keys stand beside these.</summary>
 public abstract record LoopConfig
 {
+    private const string LearningRateKey = "learning_rate", WarmUpKey = "warm_up_steps";
+
+    // A twentieth of the steps warms up where the configuration gives no number.
+    private const int StepsOfOneWarmUpStep = 20;
+
+    private double? learningRate;
+    private int? warmUpSteps;
+
     /// <summary>Seed of weights, data and random draws.</summary>
     public long Seed { get; set; } = 1;
 
@@ -20,13 +31,21 @@ public abstract record LoopConfig
     public int Accumulation { get; set; } = 1;
 
     /// <summary>Peak learning rate.</summary>
-    public double LearningRate { get; set; } = 1e-4;
+    public double LearningRate
+    {
+        get => learningRate ?? UsualLearningRate;
+        set => learningRate = value;
+    }
 
     /// <summary>Learning rate at the end of a decaying schedule; null is a twentieth of the peak.</summary>
     public double? FinalLearningRate { get; set; }
 
-    /// <summary>Steps of linear warmup.</summary>
-    public int WarmUpSteps { get; set; }
+    /// <summary>Steps of linear warmup; a configuration that gives none has a twentieth of <see cref="Steps"/>, up to a limit.</summary>
+    public int WarmUpSteps
+    {
+        get => warmUpSteps ?? (int)Math.Min(MostWarmUpSteps, ((long)Math.Max(0, Steps) + StepsOfOneWarmUpStep - 1) / StepsOfOneWarmUpStep);
+        set => warmUpSteps = value;
+    }
 
     /// <summary>Learning-rate schedule after the warmup: <c>constant</c>, <c>cosine</c>, <c>linear_second_half</c>.</summary>
     [JsonConverter(typeof(SnakeCaseEnumConverter<LearningRateShape>))]
@@ -74,7 +93,7 @@ public abstract record LoopConfig
     public int CheckpointEvery { get; set; } = 500;
 
     /// <summary>Number of newest states to keep; at least 1.</summary>
-    public int KeepLast { get; set; } = 1;
+    public int KeepLast { get; set; } = 2;
 
     /// <summary>Also keeps states of steps that are multiples of this; 0 keeps none.</summary>
     public int KeepEvery { get; set; }
@@ -84,6 +103,33 @@ public abstract record LoopConfig
 
     /// <summary>Number of steps between two lines of metrics.</summary>
     public int LogEvery { get; set; } = 20;
+
+    /// <summary>Peak learning rate of a configuration that gives none.</summary>
+    protected virtual double UsualLearningRate => 1e-4;
+
+    /// <summary>The same, in versions whose states do not hold the rate.</summary>
+    protected virtual double EarlierLearningRate => UsualLearningRate;
+
+    /// <summary>Longest warmup of a configuration that gives none; in versions whose states do not hold the warmup, the warmup itself.</summary>
+    protected virtual int MostWarmUpSteps => 1000;
+
+    /// <summary>Values that a state holds so that the run goes on with them, whatever the defaults are then.</summary>
+    internal IEnumerable<(string Key, string Value)> Kept =>
+        [(LearningRateKey, LearningRate.ToString("R", CultureInfo.InvariantCulture)), (WarmUpKey, WarmUpSteps.ToString(CultureInfo.InvariantCulture))];
+
+    /// <summary>Sets the values of a state where the configuration gives none.</summary>
+    /// <param name="path">The state.</param>
+    /// <exception cref="CheckpointException">The state is damaged.</exception>
+    internal void Keep(string path)
+    {
+        using var state = SafetensorsFile.Open(path);
+        learningRate ??= Value(LearningRateKey) ?? EarlierLearningRate;
+        warmUpSteps ??= (int)(Value(WarmUpKey) ?? MostWarmUpSteps);
+
+        double? Value(string key) => !state.Metadata.TryGetValue(key, out var text) ? null
+            : PlainNumber.TryReal(text, out var value) && value is >= 0 and <= int.MaxValue ? value
+            : throw CheckpointFault.StateNumber(path, key, text);
+    }
 
     /// <summary>The learning-rate schedule, with another peak or the configured one.</summary>
     internal LearningRate Rates(double? peak = null)
@@ -127,6 +173,24 @@ public abstract record LoopConfig
         : SampleEvery < 0 ? TrainingFault.TooSmall(file, "sample_every", SampleEvery, 0)
         : LogEvery < 1 ? TrainingFault.TooSmall(file, "log_every", LogEvery, 1)
         : null;
+}
+
+/// <summary>The configuration of a run that goes on.</summary>
+internal static class GoingOnConfig
+{
+    /// <summary>The configuration with the values of the run where it gives none, so that another number of steps or another version of the program does not change them.</summary>
+    /// <param name="config">The configuration; unchanged.</param>
+    /// <param name="run">Folder of the run; before its first state the defaults apply.</param>
+    /// <exception cref="CheckpointException">The state is damaged.</exception>
+    public static T GoingOn<T>(this T config, RunFolder run)
+        where T : LoopConfig
+    {
+        if (run.LatestState is not { } path)
+            return config;
+        var kept = (T)(config with { });
+        kept.Keep(path);
+        return kept;
+    }
 }
 
 /// <summary>Names of precisions: those of PyTorch and those of the command line.</summary>

@@ -12,20 +12,21 @@ internal static class TrainingConfigFile
 {
     private static readonly StrictJsonOptions Written = new(Written: true, RepeatedKeys: true);
 
-    /// <summary>Reads a file.</summary>
-    /// <exception cref="TrainingException">The file is missing or malformed; the message names the line.</exception>
-    public static T Read<T>(string path, JsonTypeInfo<T> type)
+    /// <summary>Reads a file, with the settings beside it.</summary>
+    /// <exception cref="TrainingException">The file is missing or malformed; the message names the line. A setting has none.</exception>
+    public static T Read<T>(TrainingConfigSource source, JsonTypeInfo<T> type)
     {
+        var path = source.Path;
         try
         {
-            var utf8 = StrictText.ReadBytes(path);
+            var utf8 = source.ReadBytes();
             using (var json = StrictJson.Parse(utf8, Written))
-                CheckKeys(json.RootElement, type, utf8, path, "");
+                CheckKeys(json.RootElement, type, utf8, source, "");
             return StrictJson.Deserialize(utf8, type, Written);
         }
         catch (MalformedTextException e)
         {
-            throw TrainingFault.ConfigMalformed(path, e.Line, e.Key, e.Reason, e);
+            throw TrainingFault.ConfigMalformed(path, e.Key is { } key && source.IsSet(key) ? 0 : e.Line, e.Key, e.Reason, e);
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
@@ -34,11 +35,11 @@ internal static class TrainingConfigFile
     }
 
     /// <summary>Whether a configuration has a <c>data</c> object, and so trains on a data set of videos, images or latents; a procedural data set has none.</summary>
-    public static bool HasDataSection(string path)
+    public static bool HasDataSection(TrainingConfigSource source)
     {
         try
         {
-            using var json = StrictJson.Parse(StrictText.ReadBytes(path), Written);
+            using var json = StrictJson.Parse(source.ReadBytes(), Written);
             return json.RootElement.ValueKind == JsonValueKind.Object
                 && json.RootElement.TryGetProperty("data", out var data) && data.ValueKind == JsonValueKind.Object;
         }
@@ -50,17 +51,17 @@ internal static class TrainingConfigFile
     }
 
     /// <summary>Device that a configuration names; <c>cpu</c> where it names none.</summary>
-    public static string DeviceOf(string path) =>
-        Facts(path).Where(fact => fact.Name == "device").Select(fact => fact.Value.Trim('"')).FirstOrDefault("cpu");
+    public static string DeviceOf(TrainingConfigSource source) =>
+        Facts(source).Where(fact => fact.Name == "device").Select(fact => fact.Value.Trim('"')).FirstOrDefault("cpu");
 
     /// <summary>Every value of a configuration under its key, such as <c>data.annotations</c>, for processes that compare theirs.</summary>
-    /// <param name="path">The file; what is wrong with it is left to its reader.</param>
-    public static IReadOnlyList<(string Name, string Value)> Facts(string path)
+    /// <param name="source">The configuration; what is wrong with it is left to its reader.</param>
+    public static IReadOnlyList<(string Name, string Value)> Facts(TrainingConfigSource source)
     {
         var facts = new List<(string, string)>();
         try
         {
-            using var json = StrictJson.Parse(StrictText.ReadBytes(path), Written);
+            using var json = StrictJson.Parse(source.ReadBytes(), Written);
             Add("", json.RootElement);
         }
         catch (MalformedTextException)
@@ -84,7 +85,7 @@ internal static class TrainingConfigFile
     }
 
     // Objects with a converter check their keys themselves.
-    private static void CheckKeys(JsonElement json, JsonTypeInfo type, ReadOnlyMemory<byte> utf8, string path, string inside)
+    private static void CheckKeys(JsonElement json, JsonTypeInfo type, ReadOnlyMemory<byte> utf8, TrainingConfigSource source, string inside)
     {
         if (json.ValueKind != JsonValueKind.Object || type.Kind != JsonTypeInfoKind.Object)
             return;
@@ -94,11 +95,12 @@ internal static class TrainingConfigFile
             if (!known.TryGetValue(member.Name, out var property))
             {
                 var name = StrictText.OneLine(member.Name);
-                throw TrainingFault.UnknownKey(path, StrictJson.LineOf(utf8, inside + member.Name), name, inside.TrimEnd('.'), NearestName.Find(name, known.Keys));
+                long? line = source.IsSet(inside + member.Name) ? null : StrictJson.LineOf(utf8, inside + member.Name);
+                throw TrainingFault.UnknownKey(source.Path, line, name, inside.TrimEnd('.'), NearestName.Find(name, known.Keys));
             }
 
             if (property.CustomConverter is null)
-                CheckKeys(member.Value, type.Options.GetTypeInfo(property.PropertyType), utf8, path, $"{inside}{member.Name}.");
+                CheckKeys(member.Value, type.Options.GetTypeInfo(property.PropertyType), utf8, source, $"{inside}{member.Name}.");
         }
     }
 }
@@ -146,16 +148,16 @@ internal static class ConfigPaths
         return isName && CheckpointFolder.IsCheckpoint(value) ? Path.GetFullPath(value) : ModelCatalog.FindInstalled(value) ?? File(config, key, value);
     }
 
-    /// <summary>Copies a configuration to another folder and adapts its relative paths; does nothing if source and target are the same file.</summary>
-    /// <param name="config">The configuration file, already validated.</param>
+    /// <summary>Copies a configuration with its settings to another folder and adapts its relative paths; a file that is its own copy only takes the settings.</summary>
+    /// <param name="source">The configuration, already validated.</param>
     /// <param name="target">The copy.</param>
     /// <param name="keys">Keys of paths, such as <c>data.annotations</c>.</param>
-    internal static void Copy(string config, string target, params ReadOnlySpan<string> keys)
+    internal static void Copy(TrainingConfigSource source, string target, params ReadOnlySpan<string> keys)
     {
-        var (from, to) = (FolderOf(config), FolderOf(target));
-        if (Path.GetFullPath(config) == Path.GetFullPath(target))
+        var (from, to) = (FolderOf(source.Path), FolderOf(target));
+        if (Path.GetFullPath(source.Path) == Path.GetFullPath(target) && source.Settings.Count == 0)
             return;
-        var bytes = StrictText.ReadBytes(config);
+        var bytes = source.ReadBytes();
         using var copy = new MemoryStream();
         var written = 0;
         foreach (var (start, end, value) in Texts(bytes, keys))

@@ -36,7 +36,7 @@ internal sealed class TrainingLoop
     public TrainingLoop(LoopConfig config, ITraining training, RunFolder folder, ProcessGroup? group = null)
     {
         (this.config, this.training, this.folder, this.group) = (config, training, folder, group);
-        state = new TrainingState(training.Parts, new SpikeGuard(config.SpikeFactor), training.Buffers);
+        state = new TrainingState(training.Parts, new SpikeGuard(config.SpikeFactor), training.Buffers) { Kept = config.Kept };
         step = new TrainingStep(config, training, folder, group);
         if (folder.LatestState is { } path)
         {

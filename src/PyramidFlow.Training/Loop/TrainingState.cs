@@ -27,6 +27,9 @@ internal sealed class TrainingState
     /// <summary>The spike guard.</summary>
     public SpikeGuard Guard { get; }
 
+    /// <summary>Values of the configuration that go into the file, for <see cref="GoingOnConfig.GoingOn"/>.</summary>
+    public IEnumerable<(string Key, string Value)> Kept { get; init; } = [];
+
     /// <summary>Creates the random generator of one step.</summary>
     /// <param name="seed">Seed of the run.</param>
     /// <param name="step">The step number.</param>
@@ -46,6 +49,8 @@ internal sealed class TrainingState
         {
             [StepKey] = Step.ToString(CultureInfo.InvariantCulture), [RunKey] = run, [SpikesKey] = Guard.Save(),
         };
+        foreach (var (key, value) in Kept)
+            metadata[key] = value;
         foreach (var part in parts)
             metadata[Key(part, OptimizerSteps)] = part.Optimizer.Steps.ToString(CultureInfo.InvariantCulture);
         var tensors = Tensors().ToList();

@@ -12,10 +12,10 @@ namespace PyramidFlow.Training.Vae;
 /// <summary>Configuration of <c>train vae</c> on videos and images; the defaults are those of the released scripts.</summary>
 public sealed record VaeConfig : LoopConfig
 {
-    /// <summary>Sets the released defaults: 200,000 steps, cosine decay after 2,000 steps of warmup, no EMA.</summary>
+    /// <summary>Sets the released defaults: 200,000 steps, cosine decay after at most 2,000 steps of warmup, no EMA.</summary>
     public VaeConfig()
     {
-        (Seed, Steps, LearningRate, FinalLearningRate, WarmUpSteps, Schedule) = (42, 200_000, 1e-4, 1e-5, 2000, LearningRateShape.Cosine);
+        (Seed, Steps, FinalLearningRate, Schedule) = (42, 200_000, 1e-5, LearningRateShape.Cosine);
         (WeightDecay, AverageDecay, CheckpointEvery) = (1e-3, 0, 2000);
     }
 
@@ -67,6 +67,9 @@ public sealed record VaeConfig : LoopConfig
     /// <summary>The discriminator; null trains without one.</summary>
     public VaeDiscriminatorOptions? Discriminator { get; set; }
 
+    /// <inheritdoc/>
+    protected override int MostWarmUpSteps => 2000;
+
     /// <summary>Weights of the loss terms.</summary>
     [JsonIgnore]
     internal VaeLossOptions Loss => new()
@@ -78,10 +81,10 @@ public sealed record VaeConfig : LoopConfig
         Adversarial = Discriminator?.Loss ?? AdversarialLoss.Hinge,
     };
 
-    /// <summary>Reads a configuration file.</summary>
+    /// <summary>Reads a configuration.</summary>
     /// <exception cref="TrainingException">The file is missing or malformed, or contains an unknown key or an invalid value.</exception>
     /// <exception cref="CheckpointException">The network is invalid.</exception>
-    public static VaeConfig Load(string path) => TrainingConfigFile.Read(path, VaeJson.Default.VaeConfig).Check(path);
+    public static VaeConfig Load(TrainingConfigSource source) => TrainingConfigFile.Read(source, VaeJson.Default.VaeConfig).Check(source.Path);
 
     /// <summary>Resolves the paths of the configuration.</summary>
     /// <param name="path">The configuration file.</param>

@@ -51,6 +51,9 @@ internal sealed class VaeTrainer : ITraining, IDisposable
     /// <inheritdoc/>
     public string Identity => $"vae seed {config.Seed} {vae.Config.ToJson()} encoder {(vae.TrainsEncoder ? "trained" : "frozen")}{(judge is null ? "" : " with discriminator")}";
 
+    /// <summary>Called with every checkpoint.</summary>
+    internal Action OnPublish { get; init; } = () => { };
+
     /// <inheritdoc/>
     public IReadOnlyList<TrainingPart> Parts => judge is null ? [generator] : [generator, judge];
 
@@ -73,6 +76,7 @@ internal sealed class VaeTrainer : ITraining, IDisposable
     /// <summary>Writes <c>causal_video_vae</c> to the run folder, and evaluates the held-out clips.</summary>
     public IReadOnlyList<(string Name, double Value)> Publish()
     {
+        OnPublish();
         using var scope = new TensorScope();
         var frozen = vae.NamedParameters().Where(p => !p.Parameter.Trainable).Select(p => (p.Key, p.Parameter.Value));
         VaeFolder.Write(run.File(CheckpointNames.Vae), vae.Config, [.. generator.Averaged, .. frozen]);

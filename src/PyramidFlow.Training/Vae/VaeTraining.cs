@@ -17,7 +17,7 @@ public static class VaeTraining
     /// Trains a VAE, or resumes the run in the folder. The run folder receives <c>causal_video_vae</c> in the released layout at every
     /// checkpoint.
     /// </summary>
-    /// <param name="configPath">A <see cref="VaeConfig"/>.</param>
+    /// <param name="source">A <see cref="VaeConfig"/>.</param>
     /// <param name="folder">Folder of the run.</param>
     /// <param name="progress">Reports progress every few steps and every unusable item; null reports nothing.</param>
     /// <param name="cancellationToken">Stops the run after the current step and saves a checkpoint.</param>
@@ -25,9 +25,9 @@ public static class VaeTraining
     /// <returns>Messages about unusable items; empty if there are none.</returns>
     /// <exception cref="CheckpointException">Weights are missing, damaged or belong to another network.</exception>
     /// <exception cref="TrainingException">The configuration is invalid, the data cannot be used, or the training failed.</exception>
-    public static IReadOnlyList<string> Run(string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
+    public static IReadOnlyList<string> Run(TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
-        var config = VaeConfig.Load(configPath).Find(configPath);
+        var config = VaeConfig.Load(source).Find(source.Path);
         var device = TrainingDevice.For(config.Device, group);
         var sizes = VaeNetworks.Config(config);
         using var discriminator = VaeNetworks.Discriminator(config, device);
@@ -39,12 +39,14 @@ public static class VaeTraining
         using var clips = VaeClips.OpenAsync(config, sizes, discriminator, device, faults,
             new DelegateProgress<(int Done, int Total)>(ReportScan), group, cancellationToken).GetAwaiter().GetResult();
         var run = new RunFolder(folder);
-        using var training = new VaeTrainer(config, run, vae, loss, discriminator, clips.Batch, clips.HeldOut, group);
+        config = config.GoingOn(run);
+        var leftOut = new LeftOutFile(run, faults);
+        using var training = new VaeTrainer(config, run, vae, loss, discriminator, clips.Batch, clips.HeldOut, group) { OnPublish = leftOut.Write };
         var loop = new TrainingLoop(config, training, run, group);
         if (group is not { Rank: > 0 })
-            ConfigPaths.Copy(configPath, run.File("config.json"), "start_from", "lpips", "data.annotations");
+            ConfigPaths.Copy(source, run.File("config.json"), "start_from", "lpips", "data.annotations");
         loop.Run(progress, cancellationToken);
-        return faults.Summary();
+        return leftOut.End(group);
 
         void ReportScan((int Done, int Total) scanned)
         {

@@ -148,13 +148,19 @@ public sealed class ClipSourceTests : IDisposable
     }
 
     [Fact]
-    public async Task A_line_without_a_caption_is_an_error_where_captions_are_needed()
+    public async Task A_line_without_a_caption_is_left_out_where_captions_are_needed()
     {
-        var annotations = folder.Annotate(new { image = folder.Image("good.png", 40, 40) });
+        var (without, with) = (folder.Image("without.png", 40, 40), folder.Image("with.png", 40, 40));
+        using (var source = await Open(folder.Annotate(new { image = without }, new { image = with, text = "" })))
+        {
+            Assert.All(source.Batch(0, Ct).Lines, line => Assert.Equal(with, line.Image));
+            var fault = Assert.Single(source.Faults.Faults);
+            Assert.Equal((1, DataFaultKind.NoCaption, without), (fault.Line, fault.Kind, fault.Item));
+            FaultAssert.Is(fault.Error, "caption_missing", ("file", null));
+        }
 
-        var error = await Assert.ThrowsAsync<TrainingException>(() => Open(annotations));
-
-        FaultAssert.Is(error, "line_invalid", ("file", annotations), ("line", 1));
+        var error = await Assert.ThrowsAsync<TrainingException>(() => Open(folder.Annotate(new { image = without })));
+        FaultAssert.Is(error, "too_many_bad_items", ("bad", 1), ("items", 1));
         FaultAssert.Is(Assert.IsType<TrainingException>(error.InnerException), "caption_missing");
     }
 

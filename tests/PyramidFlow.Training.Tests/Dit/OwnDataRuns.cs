@@ -38,7 +38,7 @@ internal sealed class OwnDataRuns : IDisposable
         return train(Media.File($"{name}.json"), Path.GetDirectoryName(Media.File(name, "x"))!, stop, stop?.Token ?? CancellationToken.None);
     }
 
-    public delegate IReadOnlyList<string> Entry(string config, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken,
+    public delegate IReadOnlyList<string> Entry(TrainingConfigSource config, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken,
         PyramidFlow.Torch.Distributed.ProcessGroup? group = null);
 
     public async Task<string> SomeMediaAsync()

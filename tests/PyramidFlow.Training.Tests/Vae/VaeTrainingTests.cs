@@ -4,6 +4,7 @@ using PyramidFlow.Media;
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Objectives;
 using PyramidFlow.Training.Tests.Data;
@@ -137,6 +138,7 @@ public sealed class VaeTrainingTests : IDisposable
         var bad = folder.Write("bad.mp4", [1, 2, 3, 4]);
         var faults = VaeTraining.Run(await Config(extra: new { video = bad }), folder.File("run"), null, Ct);
         Assert.Contains(faults, line => line.Contains("bad.mp4", StringComparison.Ordinal));
+        Assert.Equal(bad, JsonElement.Parse(Assert.Single(File.ReadLines(folder.File("run", LeftOutFile.Name)))).GetProperty("item").GetString());
     }
 
     [Fact]
