@@ -68,7 +68,10 @@ public static class DitTraining
                 ("the digest of the VAE", FolderDigest.Of(start.Vae.Folder)),
             ],
             cancellationToken);
-        using var trainer = new DitTrainer(config, new RunFolder(folder), start, items, models, group);
+        var run = new RunFolder(folder);
+        using var trainer = new DitTrainer(config, run, start, items, models, group);
+        if (group is not { Rank: > 0 })
+            ConfigPaths.Copy(configPath, run.File("config.json"), "model", "data.annotations");
         trainer.Run(progress, cancellationToken);
         return faults.Summary();
     }

@@ -39,7 +39,10 @@ public static class VaeTraining
         using var clips = VaeClips.OpenAsync(config, sizes, discriminator, device, faults,
             new DelegateProgress<(int Done, int Total)>(ReportScan), group, cancellationToken).GetAwaiter().GetResult();
         var run = new RunFolder(folder);
-        using var training = new VaeTrainer(config, run, vae, loss, discriminator, clips.Batch, clips.HeldOut, group);
+        using var training = new VaeTrainer(config, run, vae, loss, discriminator, clips.Batch, clips.HeldOut, group)
+        {
+            Data = clips.Plan.Describe(faults.Faults.Count, FormattableString.Invariant($"{config.Batch} videos, {config.ImageBatch} images")),
+        };
         var loop = new TrainingLoop(config, training, run, group);
         if (group is not { Rank: > 0 })
             ConfigPaths.Copy(configPath, run.File("config.json"), "start_from", "lpips", "data.annotations");
@@ -122,6 +125,9 @@ internal sealed class VaeClips : IDisposable
 
     private VaeClips(IBatchSource<ClipBatch> source, IReadOnlyList<Func<Tensor>> heldOut, Device device) =>
         (this.source, HeldOut, this.device) = (source, heldOut, device);
+
+    /// <summary>The plan of all batches.</summary>
+    internal BatchPlan Plan => source.Plan;
 
     /// <summary>Clips for evaluation, [1, 3, t, h, w] each.</summary>
     internal IReadOnlyList<Func<Tensor>> HeldOut { get; }
