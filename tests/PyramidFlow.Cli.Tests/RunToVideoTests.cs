@@ -132,6 +132,33 @@ public sealed class RunToVideoTests : IDisposable
     [InlineData("", "pyramidflow generate \"\"")]
     public void A_shell_reads_the_printed_words_as_they_are(string word, string line) => Assert.Equal(line, VideoOfRun.Line("generate", word));
 
+    [Fact]
+    public void A_sprites_run_without_a_model_is_exported_first()
+    {
+        folder.Write("runs/dit/config.json", """{ "steps": 1 }""");
+        folder.Write("runs/vae/config.json", """{ "steps": 1 }""");
+        var (runs, model) = (folder.File("runs"), folder.File("runs", "exported"));
+        Assert.Equal($"pyramidflow train export {runs} {model} && pyramidflow generate \"a small red circle moving right on a black background\" --model {model}", VideoOfRun.After("dit", runs)[^1]);
+        Assert.Contains("train a transformer on its latents", Assert.Single(VideoOfRun.After("vae", runs)), StringComparison.Ordinal);
+        Assert.Empty(VideoOfRun.After("lora", folder.Path));
+    }
+
+    [Fact]
+    public async Task Plans_know_runs_and_services_do_not_offer_them()
+    {
+        var model = Model("miniflux");
+        await TrainAsync("dit", model, "run", "\"seed\": 1");
+        folder.Write("run/pipeline.json", """{ "width": 128, "height": 64, "frames": 9 }""");
+        var plan = await CliRun.OfAsync("plan", "--model", model, "--transformer", folder.File("run"));
+        Assert.True(plan.Code == ExitCode.Ok, plan.Error);
+        Assert.Contains("128x64", plan.Out, StringComparison.Ordinal);
+        foreach (var command in (string[])["serve", "worker"])
+            (await CliRun.OfAsync(command, "--transformer", folder.File("run"))).AssertRefused("unknown option '--transformer'");
+        (await CliRun.OfAsync("train", "export", folder.File("run"), folder.File("mine"), "--model", "no-such-model")).AssertRefused("no-such-model");
+        File.Delete(folder.File("run", "config.json"));
+        (await CliRun.OfAsync("train", "export", folder.File("run"), folder.File("mine"))).AssertRefused("does not say which model it began with", "--model");
+    }
+
     private string Model(string layout)
     {
         var path = folder.File(layout);

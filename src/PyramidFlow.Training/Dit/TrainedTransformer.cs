@@ -83,7 +83,10 @@ internal sealed class TrainedTransformer : IDisposable
     {
         var folder = run.File(CheckpointNames.Transformer);
         Directory.CreateDirectory(folder);
-        File.WriteAllText(Path.Combine(folder, ComponentFolder.ConfigName), config);
+        var file = Path.Combine(folder, ComponentFolder.ConfigName);
+        // A pipeline may be reading it.
+        if (!File.Exists(file) || File.ReadAllText(file) != config)
+            File.WriteAllText(file, config);
         settings.Write(run.File(PipelineSettings.FileName));
         Write(Path.Combine(folder, WeightsName));
     }
