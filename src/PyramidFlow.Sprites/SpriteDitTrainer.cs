@@ -57,7 +57,7 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
     public IReadOnlyList<TrainingPart> Parts => [transformer.Part];
 
     /// <inheritdoc/>
-    public TrainingData Data => new(data.Count, 0, FormattableString.Invariant($"{data.Frames} latent frames"), "", string.Join(", ", config.Batch), config.Batch.Sum());
+    public TrainingData Data => new(data.Count, 0, FormattableString.Invariant($"{data.Frames} latent frames"), "", $"[{string.Join(", ", config.Batch)}]", config.Batch.Sum());
 
     private Workers<PyramidTransformer> Workers => transformer.Workers;
 

@@ -13,7 +13,7 @@ public class HelpTests
     [InlineData("train", "vae")]
     [InlineData("train", "dit")]
     [InlineData("train", "lora")]
-    [InlineData("train", "ship")]
+    [InlineData("train", "export")]
     [InlineData("launch")]
     [InlineData("data")]
     [InlineData("data", "sprites")]

@@ -41,7 +41,7 @@ public static class VaeTraining
         var run = new RunFolder(folder);
         using var training = new VaeTrainer(config, run, vae, loss, discriminator, clips.Batch, clips.HeldOut, group)
         {
-            Data = clips.Plan.Describe(faults.Faults.Count, FormattableString.Invariant($"{config.Batch} videos, {config.ImageBatch} images")),
+            Data = clips.Plan.Describe(faults.Faults.Count, FormattableString.Invariant($"{config.Batch} videos or {config.ImageBatch} images")),
         };
         var loop = new TrainingLoop(config, training, run, group);
         if (group is not { Rank: > 0 })
