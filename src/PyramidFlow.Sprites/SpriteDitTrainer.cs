@@ -57,11 +57,14 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
     /// <inheritdoc/>
     public IReadOnlyList<TrainingPart> Parts => [transformer.Part];
 
+    /// <inheritdoc/>
+    public TrainingData Data => new(data.Count, 0, FormattableString.Invariant($"{data.Frames} latent frames"), "", $"[{string.Join(", ", config.Batch)}]", config.Batch.Sum());
+
     private Workers<PyramidTransformer> Workers => transformer.Workers;
 
     /// <summary>
     /// Trains to the last step, or until cancelled after the current step; in both cases saves the state, and writes the EMA to
-    /// <c>dit.safetensors</c> in the folder, or to <c>lora.safetensors</c> for a LoRA.
+    /// <c>diffusion_transformer</c> in the folder, or to <c>lora.safetensors</c> for a LoRA.
     /// </summary>
     public void Run(IProgress<TrainingProgress>? progress, CancellationToken cancellationToken) => loop.Run(progress, cancellationToken);
 
@@ -90,7 +93,10 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
     /// <inheritdoc/>
     public IReadOnlyList<(string Name, double Value)> Publish()
     {
-        transformer.Write(folder.File(config.Lora is null ? "dit.safetensors" : LoraFile.Name));
+        if (config.Lora is null)
+            transformer.Publish(folder, ConfigFile.WithClass(config.Transformer.ClassName, config.Transformer.ToJson()), SpriteTraining.SettingsOf(config));
+        else
+            transformer.Write(folder.File(LoraFile.Name));
         if (config.KeepSteps.Contains((int)loop.Step))
             transformer.Write(folder.File(KeptWeights.FileName(loop.Step)));
         return [];

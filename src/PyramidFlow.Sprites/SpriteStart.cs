@@ -3,6 +3,7 @@ using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Training;
 using PyramidFlow.Training.Loop;
+using PyramidFlow.Training.Vae;
 
 namespace PyramidFlow.Sprites;
 
@@ -44,6 +45,9 @@ internal abstract class SpriteStart : IDisposable
     /// <inheritdoc/>
     public abstract void Dispose();
 
+    /// <summary>Folders of the tokenizers and text encoders of a model.</summary>
+    internal static IReadOnlyList<ComponentFolder> TextFolders(string model) => [.. TextParts.Select(part => new ComponentFolder(part, Path.Combine(model, part)))];
+
     /// <summary>Copies tokenizers and text encoders from one model folder to another.</summary>
     internal static void CopyText(string from, string to)
     {
@@ -51,8 +55,7 @@ internal abstract class SpriteStart : IDisposable
             CopyFiles(Path.Combine(from, part), Path.Combine(to, part));
     }
 
-    /// <summary>Copies the files of a folder.</summary>
-    internal static void CopyFiles(string from, string to)
+    private static void CopyFiles(string from, string to)
     {
         Directory.CreateDirectory(to);
         foreach (var file in Directory.GetFiles(from))
@@ -75,7 +78,7 @@ internal abstract class SpriteStart : IDisposable
             if (!File.Exists(maps))
                 throw TrainingFault.VaeRunMissing(maps, folder);
             config = SpriteVaeConfig.Load(vaeConfig);
-            weights = Path.Combine(folder, "vae", "vae.safetensors");
+            weights = VaeFolder.Weights(Path.Combine(folder, "vae", CheckpointNames.Vae));
             encoder = LinearStartFit.Declare(config);
             using var source = SafetensorsFile.Open(maps);
             encoder.Load(source);

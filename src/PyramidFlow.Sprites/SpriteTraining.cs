@@ -1,3 +1,5 @@
+using PyramidFlow.Hub;
+using PyramidFlow.Hub.Conversion;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Torch;
@@ -11,7 +13,7 @@ namespace PyramidFlow.Sprites;
 
 /// <summary>
 /// Trains <c>models/sprites</c> from configurations and seeds alone: VAE, text encoders and transformer, each in a resumable run of its own;
-/// <see cref="Ship"/> assembles the model folder.
+/// <see cref="Export(string, string, string?)"/> assembles the model folder.
 /// </summary>
 public static class SpriteTraining
 {
@@ -92,34 +94,34 @@ public static class SpriteTraining
         trainer.Run(progress, cancellationToken);
     }
 
-    /// <summary>Assembles the model folder from the runs, with bfloat16 weights.</summary>
+    /// <summary>Assembles a model folder in the released layout from the runs; the weights that were trained become bfloat16.</summary>
     /// <param name="folder">Folder of all runs of the model.</param>
-    /// <param name="target">Model folder to write.</param>
-    /// <param name="weights">File of the transformer's run with the weights.</param>
+    /// <param name="target">Model folder to write; new or empty.</param>
+    /// <param name="weights">File of the transformer's run with kept weights; null takes the newest ones.</param>
     /// <exception cref="TrainingException">A run is missing.</exception>
-    public static void Ship(string folder, string target, string weights = "dit.safetensors")
+    /// <exception cref="CheckpointException">The target cannot be written.</exception>
+    public static void Export(string folder, string target, string? weights = null) => Export(folder, target, weights, new ExportOptions());
+
+    /// <summary>Assembles a model folder in the released layout from the runs.</summary>
+    /// <param name="folder">Folder of all runs of the model.</param>
+    /// <param name="target">Model folder to write; new or empty.</param>
+    /// <param name="weights">File of the transformer's run with kept weights; null takes the newest ones.</param>
+    /// <param name="options">Type of the trained weights, and whether the others are linked.</param>
+    /// <param name="progress">Reports what is written; null reports nothing.</param>
+    /// <param name="cancellationToken">Stops after the current tensor and removes the target.</param>
+    /// <exception cref="TrainingException">A run is missing.</exception>
+    /// <exception cref="CheckpointException">The target cannot be written.</exception>
+    internal static void Export(string folder, string target, string? weights, ExportOptions options, IProgress<WorkProgress>? progress = null, CancellationToken cancellationToken = default)
     {
-        RequireRun(folder, "dit");
+        var dit = RequireRun(folder, "dit", CheckpointNames.Transformer);
         var config = SpriteDitConfig.Load(DitConfig(folder));
-        var transformer = Path.Combine(target, CheckpointNames.Transformer);
-        Convert(Path.Combine(folder, "dit", weights), Path.Combine(transformer, "diffusion_pytorch_model.safetensors"));
-        File.WriteAllText(Path.Combine(transformer, ComponentFolder.ConfigName), ConfigFile.WithClass(config.Transformer.ClassName, config.Transformer.ToJson()));
-
-        var vae = Path.Combine(target, CheckpointNames.Vae);
-        if (config.StartFrom is { } start)
-        {
-            SpriteStart.CopyFiles(CheckpointFolder.Open(ConfigPaths.Model(DitConfig(folder), StartFrom, start)).Vae.Folder, vae);
-        }
-        else
-        {
-            RequireRun(folder, "vae");
-            Convert(Path.Combine(folder, "vae", "vae.safetensors"), Path.Combine(vae, "diffusion_pytorch_model.safetensors"));
-            File.WriteAllText(Path.Combine(vae, ComponentFolder.ConfigName),
-                ConfigFile.WithClass(CausalVideoVaeConfig.ClassName, SpriteVaeConfig.Load(VaeConfig(folder)).Vae.ToJson()));
-        }
-
-        SpriteStart.CopyText(Path.Combine(folder, ModelFolder), target);
-        SettingsOf(config).Write(Path.Combine(target, PipelineSettings.FileName));
+        var vae = config.StartFrom is { } start ? CheckpointFolder.Open(ConfigPaths.Model(DitConfig(folder), StartFrom, start)).Vae : null;
+        var trained = vae is null ? RequireRun(folder, "vae", CheckpointNames.Vae) : null;
+        var text = SpriteStart.TextFolders(Path.Combine(folder, ModelFolder));
+        List<ConversionPart> parts = [new(dit.Name, weights is null ? dit.OpenWeights() : WeightsFile.Open(Path.Combine(folder, "dit", weights)), dit.ConfigFile)];
+        if (trained is not null)
+            parts.Add(new ConversionPart(trained.Name, trained.OpenWeights(), trained.ConfigFile));
+        CheckpointExport.Write(target, parts, vae is null ? text : [vae, .. text], RunParts.Settings(dit), options, progress, cancellationToken);
     }
 
     /// <summary>Default pipeline settings of the model.</summary>
@@ -137,24 +139,17 @@ public static class SpriteTraining
         Guidance = Settings.VideoGuidance,
     };
 
-    private static PipelineSettings SettingsOf(SpriteDitConfig config) => config.Objective == SpriteObjective.FullSequence ? FullSequenceSettings : Settings;
+    /// <summary>Settings of pipelines that use the transformer of a configuration.</summary>
+    internal static PipelineSettings SettingsOf(SpriteDitConfig config) => config.Objective == SpriteObjective.FullSequence ? FullSequenceSettings : Settings;
 
-    private static void RequireRun(string folder, string part)
+    private static ComponentFolder RequireRun(string folder, string part, string component)
     {
         var run = Path.Combine(folder, part);
-        if (!File.Exists(Path.Combine(run, "config.json")) || !File.Exists(Path.Combine(run, part + ".safetensors")))
-            throw TrainingFault.RunUnfinished(folder, part);
+        var published = new ComponentFolder(component, Path.Combine(run, component));
+        return File.Exists(Path.Combine(run, "config.json")) && File.Exists(published.ConfigFile) ? published : throw TrainingFault.RunUnfinished(folder, part);
     }
 
     private static string VaeConfig(string folder) => Path.Combine(folder, "vae", "config.json");
 
     private static string DitConfig(string folder) => Path.Combine(folder, "dit", "config.json");
-
-    private static void Convert(string source, string target)
-    {
-        Directory.CreateDirectory(Path.GetDirectoryName(target)!);
-        using var scope = new TensorScope();
-        using var weights = SafetensorsFile.Open(source);
-        SafetensorsWriter.Write(target, weights.Keys.Order(StringComparer.Ordinal).Select(key => (key, weights.Read(key).To(ElementType.BFloat16))));
-    }
 }

@@ -3,7 +3,6 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
-using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Distributed;
 using PyramidFlow.Training;
 using PyramidFlow.Training.Data;
@@ -87,7 +86,7 @@ internal sealed class SpriteVaeTrainer : ITraining, IDisposable
 
     /// <summary>
     /// Trains to the last step, or until cancelled after the current step; in both cases saves the state, and writes the EMA to
-    /// <c>vae.safetensors</c> in the folder.
+    /// <c>causal_video_vae</c> in the folder.
     /// </summary>
     /// <returns>Mean PSNR of the EMA weights on unseen clips in dB.</returns>
     public double Run(IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
@@ -114,7 +113,7 @@ internal sealed class SpriteVaeTrainer : ITraining, IDisposable
     public IReadOnlyList<(string Name, double Value)> Publish()
     {
         using var scope = new TensorScope();
-        SafetensorsWriter.Write(run.File("vae.safetensors"), [.. part.Averaged, .. tables.Named]);
+        VaeFolder.Write(run.File(CheckpointNames.Vae), config.Vae, [.. part.Averaged, .. tables.Named]);
         quality = part.WithAverage(() => Evaluate(workers.Model, config.Frames, EvaluationClips));
         return [("psnr", quality)];
     }

@@ -138,6 +138,42 @@ internal static partial class CheckpointFault
         : new("several_faults", string.Join("; ", faults.Select(fault => fault.Message)), new AggregateException(faults),
             ("codes", string.Join(", ", faults.Select(fault => fault.Code))));
 
+    // Models of training runs.
+
+    public static CheckpointException RunMissing(string folder, string component) =>
+        new("run_missing", $"{folder} does not exist: name the folder of a training run with a {component}", null, ("folder", folder), ("component", component));
+
+    /// <summary>The error for a folder without the model that is looked for.</summary>
+    /// <param name="folder">The folder.</param>
+    /// <param name="component">Folder name of the model.</param>
+    /// <param name="kind">What the folder holds: <c>lora</c>, <c>vae</c>, <c>transformer</c>, <c>begun</c> (a run without a checkpoint) or <c>other</c>.</param>
+    public static CheckpointException RunWithoutPart(string folder, string component, string kind)
+    {
+        var hint = kind switch
+        {
+            "lora" => "it is a run of train lora: use --lora",
+            "vae" => "it is a run of train vae: use --vae",
+            "transformer" => "it is a run of train dit: use --transformer",
+            "begun" => "its run has no checkpoint yet: wait for the first one, or stop the run, which saves one",
+            _ => "name the folder of a training run (its --out), or of the model in it",
+        };
+        return new("run_without_part", $"{folder} holds no {component}: {hint}", null, ("folder", folder), ("component", component), ("kind", kind));
+    }
+
+    public static CheckpointException RunOfOtherFamily(string folder, string family, string model, string needed) =>
+        new("run_of_other_family", $"{folder} holds a {family} where {model} is a {needed}: name the model that the run began with (--model)", null,
+            ("folder", folder), ("family", family), ("model", model), ("needed", needed));
+
+    /// <summary>The error for a model of a run whose inputs or outputs have another width than those of the checkpoint.</summary>
+    /// <param name="folder">The run.</param>
+    /// <param name="what">What the width is of: text tokens, pooled text or latents.</param>
+    /// <param name="width">Width of the run's model.</param>
+    /// <param name="model">The checkpoint.</param>
+    /// <param name="needed">Its width.</param>
+    public static CheckpointException RunOfOtherSize(string folder, string what, long width, string model, long needed) =>
+        new("run_of_other_size", Invariant($"{folder} was trained for {what} of {width} where {model} has {needed}: name the model that the run began with (--model)"), null,
+            ("folder", folder), ("what", what), ("width", width), ("model", model), ("needed", needed));
+
     // Writing checkpoints.
 
     public static CheckpointException TargetNotEmpty(string folder) =>

@@ -277,7 +277,7 @@ internal static partial class TrainingFault
     }
 
     /// <summary>The error for a file of a run that cannot be written.</summary>
-    /// <param name="what">What was written: checkpoint, metrics, measurement or summary.</param>
+    /// <param name="what">What was written: start, checkpoint, metrics, measurement or summary.</param>
     /// <param name="step">Number of completed steps.</param>
     /// <param name="saved">Step of the newest state; null before the first.</param>
     /// <param name="inner">Error of the file.</param>

@@ -13,7 +13,7 @@ public class HelpTests
     [InlineData("train", "vae")]
     [InlineData("train", "dit")]
     [InlineData("train", "lora")]
-    [InlineData("train", "ship")]
+    [InlineData("train", "export")]
     [InlineData("launch")]
     [InlineData("data")]
     [InlineData("data", "sprites")]
@@ -64,7 +64,7 @@ public class HelpTests
     [Fact]
     public async Task Examples_in_the_help_parse()
     {
-        foreach (var command in (string[])["generate", "extend", "eval sprites", "train vae", "train dit", "train lora", "train ship", "data sprites", "data check", "extract latents", "extract text", "bench dit", "bench vae", "bench text", "bench train", "bench all", "bench plot", "plan", "models list", "models verify", "models download", "models convert", "models random", "serve", "worker", "keys add", "doctor"])
+        foreach (var command in (string[])["generate", "extend", "eval sprites", "train vae", "train dit", "train lora", "train export", "data sprites", "data check", "extract latents", "extract text", "bench dit", "bench vae", "bench text", "bench train", "bench all", "bench plot", "plan", "models list", "models verify", "models download", "models convert", "models random", "serve", "worker", "keys add", "doctor"])
         {
             var help = (await CliRun.OfAsync([.. command.Split(' '), "--help"])).Out;
             foreach (var example in help[help.IndexOf("Examples:", StringComparison.Ordinal)..].Split('\n').Skip(1).Where(line => line.Trim().Length > 0))

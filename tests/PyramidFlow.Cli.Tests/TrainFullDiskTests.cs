@@ -38,7 +38,7 @@ public sealed class TrainFullDiskTests(TinySprites sprites, ITestOutputHelper ou
 
             File.Delete(filler);
             Assert.Equal(ExitCode.Ok, (await TrainAsync(config, interrupted)).Code);
-            foreach (var file in new[] { "dit.safetensors", $"state-{Steps:D8}.safetensors" })
+            foreach (var file in new[] { "diffusion_transformer/diffusion_pytorch_model.safetensors", $"state-{Steps:D8}.safetensors" })
                 Assert.Equal(await File.ReadAllBytesAsync(Path.Combine(whole, "dit", file), Cancel), await File.ReadAllBytesAsync(Path.Combine(interrupted, "dit", file), Cancel));
         }
         finally

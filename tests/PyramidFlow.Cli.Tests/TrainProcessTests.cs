@@ -46,7 +46,7 @@ public class TrainProcessTests(TinySprites sprites, ITestOutputHelper output) : 
         Assert.Contains(states, state => state > 0 && state < Steps);
 
         Assert.Equal(ExitCode.Ok, await RunAsync("train", "dit", "--config", config, "--out", killed));
-        foreach (var file in new[] { "dit.safetensors", $"state-{Steps:D8}.safetensors" })
+        foreach (var file in new[] { "diffusion_transformer/diffusion_pytorch_model.safetensors", $"state-{Steps:D8}.safetensors" })
             Assert.Equal(await File.ReadAllBytesAsync(Path.Combine(whole, "dit", file), Cancel), await File.ReadAllBytesAsync(Path.Combine(killed, "dit", file), Cancel));
         Assert.Equal(Enumerable.Range(1, Steps), Logged(killed));
     }
@@ -72,7 +72,7 @@ public class TrainProcessTests(TinySprites sprites, ITestOutputHelper output) : 
             Assert.Equal(ExitCode.Ok, await RunAsync("launch", "--nproc", "2", "--", "train", "dit", "--config", sprites.SharedConfig(workers: 2, 4, shard), "--out", runs[shard]));
         }
 
-        foreach (var file in new[] { "dit.safetensors", "state-00000004.safetensors" })
+        foreach (var file in new[] { "diffusion_transformer/diffusion_pytorch_model.safetensors", "state-00000004.safetensors" })
         {
             var expected = await File.ReadAllBytesAsync(Path.Combine(runs["none"], "dit", file), Cancel);
             Assert.Equal(expected, await File.ReadAllBytesAsync(Path.Combine(runs["optimizer"], "dit", file), Cancel));
@@ -145,8 +145,8 @@ public class TrainProcessTests(TinySprites sprites, ITestOutputHelper output) : 
     private void AssertAlike(string one, string two)
     {
         using var scope = new TensorScope();
-        using var expected = SafetensorsFile.Open(Path.Combine(one, "dit", "dit.safetensors"));
-        using var actual = SafetensorsFile.Open(Path.Combine(two, "dit", "dit.safetensors"));
+        using var expected = SafetensorsFile.Open(Path.Combine(one, "dit", "diffusion_transformer/diffusion_pytorch_model.safetensors"));
+        using var actual = SafetensorsFile.Open(Path.Combine(two, "dit", "diffusion_transformer/diffusion_pytorch_model.safetensors"));
         var (difference, norm) = (0.0, 0.0);
         foreach (var key in expected.Keys)
         {

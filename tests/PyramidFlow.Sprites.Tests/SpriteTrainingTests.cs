@@ -4,6 +4,7 @@ using PyramidFlow.Hub.Checking;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Testing;
+using PyramidFlow.Torch;
 using PyramidFlow.Training;
 using PyramidFlow.Training.Tests;
 
@@ -33,7 +34,7 @@ public sealed class SpriteTrainingTests : IDisposable
         SpriteTraining.RunDit(Path.Combine(runs, "dit", "config.json"), runs, null, CancellationToken.None);
 
         var model = Path.Combine(folder.Path, "model");
-        SpriteTraining.Ship(runs, model);
+        SpriteTraining.Export(runs, model);
         var checkpoint = CheckpointFolder.Open(model);
         Assert.Equal(ModelFamilies.Flux, checkpoint.Family);
         Assert.Empty(CheckpointReport.Create(checkpoint, cancellationToken: TestContext.Current.CancellationToken).Variants.SelectMany(variant => variant.Faults));
@@ -46,7 +47,7 @@ public sealed class SpriteTrainingTests : IDisposable
         folder.Write("further.json", config.ToJsonString());
         SpriteTraining.RunDit(folder.File("further.json"), further, null, CancellationToken.None);
         var successor = Path.Combine(folder.Path, "successor");
-        SpriteTraining.Ship(further, successor);
+        SpriteTraining.Export(further, successor);
         Assert.All(Directory.GetFiles(model, "*.safetensors", SearchOption.AllDirectories), file =>
             Assert.Equal(File.ReadAllBytes(file), File.ReadAllBytes(Path.Combine(successor, Path.GetRelativePath(model, file)))));
 
@@ -62,14 +63,16 @@ public sealed class SpriteTrainingTests : IDisposable
         (config["transformer"]!["use_temporal_causal"], config["checkpoint_every"], config["keep_steps"]) = (false, 1, new JsonArray(1));
         folder.Write("together.json", config.ToJsonString());
         SpriteTraining.RunDit(folder.File("together.json"), together, null, CancellationToken.None);
-        SpriteTraining.Ship(together, successor, Assert.Single(KeptWeights.Find(Path.Combine(together, "dit"))).File);
-        Assert.True(CheckpointFolder.Open(successor).Settings(null).FullSequence);
+        var whole = Path.Combine(folder.Path, "whole");
+        SpriteTraining.Export(together, whole, Assert.Single(KeptWeights.Find(Path.Combine(together, "dit"))).File);
+        Assert.True(CheckpointFolder.Open(whole).Settings(null).FullSequence);
+        Assert.True(CheckpointFolder.Open(model).With(together, null).Settings(null).FullSequence);
         var weights = Path.Combine("diffusion_transformer", "diffusion_pytorch_model.safetensors");
-        Assert.NotEqual(File.ReadAllBytes(Path.Combine(model, weights)), File.ReadAllBytes(Path.Combine(successor, weights)));
+        Assert.NotEqual(File.ReadAllBytes(Path.Combine(model, weights)), File.ReadAllBytes(Path.Combine(whole, weights)));
 
-        // A model may be shipped over the one it started from.
-        SpriteTraining.Ship(further, model);
-        Assert.Equal(ModelFamilies.Flux, CheckpointFolder.Open(model).Family);
+        // The newest weights take the place of the model's without an export.
+        VideoPipeline.Load(model, new PipelineOptions { Transformer = further, Vae = runs }).Dispose();
+        FaultAssert.Is(Assert.Throws<CheckpointException>(() => SpriteTraining.Export(further, model)), "target_not_empty", ("folder", model));
     }
 
     [Fact]
@@ -78,7 +81,7 @@ public sealed class SpriteTrainingTests : IDisposable
         var error = Assert.Throws<TrainingException>(() =>
             SpriteTraining.RunDit(CommittedConfig.Path("sprites-dit.json"), folder.Path, null, CancellationToken.None));
         FaultAssert.Is(error, "vae_run_missing", ("folder", folder.Path));
-        FaultAssert.Is(Assert.Throws<TrainingException>(() => SpriteTraining.Ship(folder.Path, folder.Path)), "run_unfinished", ("folder", folder.Path), ("part", "dit"));
+        FaultAssert.Is(Assert.Throws<TrainingException>(() => SpriteTraining.Export(folder.Path, folder.Path)), "run_unfinished", ("folder", folder.Path), ("part", "dit"));
     }
 
     [Fact]

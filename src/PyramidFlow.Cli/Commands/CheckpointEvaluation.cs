@@ -54,7 +54,7 @@ internal sealed class CheckpointEvaluation(CliConsole console)
         var model = Directory.CreateTempSubdirectory("pyramidflow-");
         try
         {
-            SpriteTraining.Ship(folder, model.FullName, weights.File);
+            SpriteTraining.Export(folder, model.FullName, weights.File);
             var trial = new VideoTrial(new SpriteScenes(seed), CheckpointFolder.Open(model.FullName).Settings(null));
             using var pipeline = VideoPipeline.Load(model.FullName, new PipelineOptions { Threads = threads });
             await new TrialRun(line, $"step {weights.Step}").RunAsync(pipeline, trial, count, 0, cancellationToken).ConfigureAwait(false);

@@ -99,7 +99,7 @@ internal static class PlanRun
     {
         var name = arguments.Name ?? ModelCatalog.Default;
         var isHere = CheckpointFolder.IsCheckpoint(name) || ModelCatalog.FindInstalled(name) is not null;
-        if (isHere || ModelCatalog.FindReleased(name) is not { } released)
+        if (isHere || arguments.Transformer is not null || arguments.Vae is not null || ModelCatalog.FindReleased(name) is not { } released)
             return PlannedModel.Of(arguments.Open(), arguments.Variant);
         var variant = arguments.Variant ?? released.Variants[0];
         return released.Variants.Contains(variant)

@@ -21,7 +21,7 @@ internal static class ServeCommand
         var allowed = CliOptions.Text("--allow-host", "NAME,NAME", "names the service answers to, such as those of a proxy in front of it");
         var proxies = CliOptions.Text("--proxy", "ADDRESS,ADDRESS", "proxies in front of it, as addresses or networks: what they say of visitors (X-Forwarded-For, -Proto, -Host) is believed");
         var noWorker = CliOptions.Flag("--no-worker", "make no videos here: leave them to workers");
-        var (queue, limits, model) = (new QueueOptions(), new LimitOptions(), new ModelOptions());
+        var (queue, limits, model) = (new QueueOptions(), new LimitOptions(), new ModelOptions(takesRuns: false));
         var command = new ExampledCommand("serve", "Serves the web page and the REST service, and makes the videos asked for.",
             $"{About.Name} serve",
             $"{About.Name} serve --host 0.0.0.0 --data /srv/videos --keep-days 30",
@@ -53,7 +53,7 @@ internal static class WorkerCommand
     public static Command Create(CliConsole console)
     {
         var queue = new QueueOptions();
-        var model = new ModelOptions();
+        var model = new ModelOptions(takesRuns: false);
         var command = new ExampledCommand("worker", "Joins the queue of a server and makes videos from it, one at a time.",
             $"{About.Name} worker --data /mnt/videos --database \"Host=db;Database=videos;Username=videos\" --device cuda:0");
         queue.AddTo(command);

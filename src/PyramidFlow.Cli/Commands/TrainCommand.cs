@@ -10,7 +10,7 @@ using PyramidFlow.Training.Vae;
 
 namespace PyramidFlow.Cli.Commands;
 
-/// <summary><c>train vae</c>, <c>train dit</c>, <c>train lora</c>, <c>train ship</c> and <c>train plot</c>.</summary>
+/// <summary><c>train vae</c>, <c>train dit</c>, <c>train lora</c>, <c>train export</c> and <c>train plot</c>.</summary>
 internal static class TrainCommand
 {
     public static Command Create(CliConsole console) => new ExampledCommand("train",
@@ -18,12 +18,12 @@ internal static class TrainCommand
         $"{About.Name} train vae --config configs/sprites-vae.json --out runs/sprites",
         $"{About.Name} train dit --config configs/sprites-dit.json --out runs/sprites",
         $"{About.Name} train vae --config configs/vae-stage1.json --out runs/vae-stage1",
-        $"{About.Name} train ship --out runs/sprites --model models/sprites")
+        $"{About.Name} train export runs/sprites models/mine")
     {
         One("vae", "Trains the causal video VAE.", TrainRun.Vae, console),
         One("dit", "Trains the text encoders and the diffusion transformer on the VAE's latents.", TrainRun.Dit, console),
         One("lora", "Trains a LoRA of a model folder's transformer, to be used with --lora.", TrainRun.Lora, console),
-        Ship(console),
+        ExportCommand.Create(console),
         Plot(console),
     };
 
@@ -40,17 +40,6 @@ internal static class TrainCommand
         command.SetAction((parsed, cancellationToken) => TrainRun.RunAsync(entry,
             new TrainingConfigSource(parsed.GetRequiredValue(config)!, parsed.GetValue(set) ?? []), parsed.GetRequiredValue(output)!,
             parsed.GetValue(threads), console, cancellationToken));
-        return command;
-    }
-
-    private static ExampledCommand Ship(CliConsole console)
-    {
-        var output = CliOptions.Text("--out", "DIR", "folder of all runs of the model");
-        var model = CliOptions.Text("--model", "DIR", "model folder to write, in the released layout");
-        output.Required = model.Required = true;
-        var command = new ExampledCommand("ship", "Puts a model folder together from the runs, weights in bfloat16.",
-            $"{About.Name} train ship --out runs/sprites --model models/sprites") { output, model };
-        command.SetAction((parsed, _) => TrainRun.ShipAsync(parsed.GetRequiredValue(output)!, parsed.GetRequiredValue(model)!, console));
         return command;
     }
 
@@ -89,31 +78,24 @@ internal static class TrainRun
     public static TrainingEnd Vae(TrainingConfigSource config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancellationToken)
     {
         if (TrainingConfigFile.HasDataSection(config))
-            return new TrainingEnd(folder, VaeTraining.Run(config, folder, progress, cancellationToken, group));
+            return new TrainingEnd("vae", folder, VaeTraining.Run(config, folder, progress, cancellationToken, group));
         SpriteTraining.RunVae(config, folder, progress, cancellationToken, group);
-        return new TrainingEnd(folder);
+        return new TrainingEnd("vae", folder);
     }
 
     public static TrainingEnd Dit(TrainingConfigSource config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancellationToken)
     {
         if (TrainingConfigFile.HasDataSection(config))
-            return new TrainingEnd(folder, DitTraining.Run(config, folder, progress, cancellationToken, group));
+            return new TrainingEnd("dit", folder, DitTraining.Run(config, folder, progress, cancellationToken, group));
         SpriteTraining.RunDit(config, folder, progress, cancellationToken, group);
-        return new TrainingEnd(folder);
+        return new TrainingEnd("dit", folder);
     }
 
     public static TrainingEnd Lora(TrainingConfigSource config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancellationToken)
     {
         if (TrainingConfigFile.HasDataSection(config))
-            return new TrainingEnd(Path.Combine(folder, LoraFile.Name), DitTraining.RunLora(config, folder, progress, cancellationToken, group));
-        return new TrainingEnd(SpriteTraining.RunLora(config, folder, progress, cancellationToken, group));
-    }
-
-    public static async Task<int> ShipAsync(string folder, string model, CliConsole console)
-    {
-        await Task.Run(() => SpriteTraining.Ship(folder, model)).ConfigureAwait(false);
-        console.Result(model);
-        return ExitCode.Ok;
+            return new TrainingEnd("lora", Path.Combine(folder, LoraFile.Name), DitTraining.RunLora(config, folder, progress, cancellationToken, group));
+        return new TrainingEnd("lora", SpriteTraining.RunLora(config, folder, progress, cancellationToken, group));
     }
 
     public static async Task<int> RunAsync(Entry entry, TrainingConfigSource config, string folder, int? threads, CliConsole console, CancellationToken cancellationToken)
@@ -132,7 +114,7 @@ internal static class TrainRun
                 try
                 {
                     group?.Agree(TrainingConfigFile.Facts(config), cancellationToken);
-                    return entry(config, folder, isFirst ? new TrainingMonitor(line) : null, group, cancellationToken);
+                    return entry(config, folder, isFirst ? new TrainingMonitor(line, console) : null, group, cancellationToken);
                 }
                 catch (Exception e) when (group?.Record(e) ?? false)
                 {
@@ -152,25 +134,35 @@ internal static class TrainRun
         }
 
         console.Result(end.Result);
+        foreach (var sentence in VideoOfRun.After(end.Part, folder))
+            console.Note(sentence);
         return end.Remarks.Count > 0 ? ExitCode.LeftOut : ExitCode.Ok;
     }
 }
 
 /// <summary>The result of a training run.</summary>
+/// <param name="Part">What was trained: <c>dit</c>, <c>vae</c> or <c>lora</c>.</param>
 /// <param name="Result">The file or folder that was made.</param>
 /// <param name="Notes">Sentences about items that were left out, or null.</param>
-internal sealed record TrainingEnd(string Result, IReadOnlyList<string>? Notes = null)
+internal sealed record TrainingEnd(string Part, string Result, IReadOnlyList<string>? Notes = null)
 {
     /// <summary>Sentences about items that were left out.</summary>
     public IReadOnlyList<string> Remarks => Notes ?? [];
 }
 
 /// <summary>Shows the progress of a training run.</summary>
-internal sealed class TrainingMonitor(ProgressLine line) : IProgress<TrainingProgress>
+internal sealed class TrainingMonitor(ProgressLine line, CliConsole console) : IProgress<TrainingProgress>
 {
     /// <inheritdoc/>
     public void Report(TrainingProgress value)
     {
+        if (value is { IsLasting: true, Note: { } lasting })
+        {
+            line.Clear();
+            console.Note(lasting);
+            return;
+        }
+
         var fraction = value.Steps > 0 ? (double)value.Step / value.Steps : 0;
         if (value.SecondsPerStep > 0)
         {

@@ -23,6 +23,8 @@ internal static class ClipNotes
         var notes = GenerationNotes.Of(Path.GetFileName(folder.Root), model.Variant ?? folder.Variants[0], requested.Settings.Options, options, loras);
         return notes with
         {
+            Transformer = model.Transformer is { } run ? NotedRun.Of(run, folder.Transformer(model.Variant)) : null,
+            Vae = model.Vae is { } vaeRun ? NotedRun.Of(vaeRun, folder.Vae) : null,
             Image = Path.GetFileName(clip.ImageFile),
             ImageSha256 = clip.ImageFile is { } image ? GenerationNotes.Sha256(image) : null,
             Video = Path.GetFileName(clip.VideoFile),
@@ -85,6 +87,8 @@ internal static class LikeFile
             {
                 Name = arguments.Model.Name ?? Model(notes, path),
                 Variant = arguments.Model.Variant ?? (arguments.Model.Name is null ? notes.Variant : null),
+                Transformer = arguments.Model.Transformer ?? Run(path, notes.Transformer, CheckpointNames.Transformer, "--transformer", console),
+                Vae = arguments.Model.Vae ?? Run(path, notes.Vae, CheckpointNames.Vae, "--vae", console),
                 Loras = arguments.Model.Loras ?? Loras(path, notes, console),
                 Type = arguments.Model.Type ?? (NumberTypes.Parse(notes.Dtype) is null ? null : notes.Dtype),
                 Threads = Threads(path, notes, arguments.Model, console),
@@ -114,6 +118,19 @@ internal static class LikeFile
     private static string Model(GenerationNotes notes, string path) => ModelCatalog.Installed().Any(model => model.Name == notes.Model)
         ? notes.Model
         : throw CommandFault.NotedModelMissing(path, notes.Model, ModelCatalog.Variable);
+
+    // The folder of a noted run.
+    private static string? Run(string path, NotedRun? noted, string component, string option, CliConsole console)
+    {
+        if (noted is null)
+            return null;
+        // A path in a file must not lead outside the searched folders.
+        var name = Path.GetFileName(noted.Run);
+        var run = Beside(path, name, Directory.Exists) ?? throw CommandFault.NotedRunMissing(path, name, component, option);
+        if (FolderDigest.Of(RunParts.Find(run, component).Folder) != noted.Digest)
+            console.Warn($"{run} has other weights now than {path} was made with, so the result will differ");
+        return run;
+    }
 
     private static List<LoraArgument>? Loras(string path, GenerationNotes notes, CliConsole console)
     {

@@ -13,12 +13,15 @@ namespace PyramidFlow.Cli.Models;
 
 /// <summary>The options that choose a model and how it runs; the same for every command that runs one.</summary>
 /// <param name="usualType">The default of <c>--dtype</c>, as the help says it.</param>
-internal sealed class ModelOptions(string usualType = "bf16 on a GPU, and on a CPU where weights are bf16 and products 1.5 times as fast in it; else fp32")
+/// <param name="takesRuns">Whether models of training runs may take the place of those of the checkpoint; a service offers checkpoints by their names.</param>
+internal sealed class ModelOptions(string usualType = "bf16 on a GPU, and on a CPU where weights are bf16 and products 1.5 times as fast in it; else fp32", bool takesRuns = true)
 {
     private readonly Option<string?> model = CliOptions.Text("--model", "DIR|NAME", $"checkpoint folder, or a name that {About.Name} models list shows [default: {ModelCatalog.Default}]");
     private readonly Option<string?> variant = CliOptions.Text("--variant", "NAME", "transformer of the checkpoint: 384p, 768p or image [default: its first]");
+    private readonly Option<string?> transformer = CliOptions.Text("--transformer", "RUN", "use the transformer of a run of train dit (its --out) in place of the checkpoint's");
+    private readonly Option<string?> vae = CliOptions.Text("--vae", "RUN", "use the VAE of a run of train vae in place of the checkpoint's");
     private readonly Option<IReadOnlyList<LoraArgument>?> loras = CliOptions.Several("--lora", "FILE[:WEIGHT]",
-        "add a LoRA (a file, or the folder of an adapter) to the transformer, counted WEIGHT times [default: 1]; may be given several times", LoraArgument.Parse);
+        "add a LoRA (a file, or the folder of an adapter or of a run of train lora) to the transformer, counted WEIGHT times [default: 1]; may be given several times", LoraArgument.Parse);
     private readonly Option<string?> device = CliOptions.Text("--device", "NAME", "cpu, cuda or cuda:N [default: cpu]");
     private readonly Option<string?> type = CliOptions.Choice("--dtype", $"number type to compute in [default: {usualType}]", "fp32", "bf16", "fp16");
     private readonly Option<int?> threads = CliOptions.Whole("--threads", "N", "CPU threads; small models are denoised on one [default: all]", 1);
@@ -37,7 +40,7 @@ internal sealed class ModelOptions(string usualType = "bf16 on a GPU, and on a C
 
     public void AddTo(ExampledCommand command)
     {
-        command.Group("Model", model, variant, loras, device, type, threads, parallel);
+        command.Group("Model", [model, variant, .. takesRuns ? [transformer, vae] : Array.Empty<Option>(), loras, device, type, threads, parallel]);
         command.Group("Memory", maxMemory, offload, tile, overlap, overlapDecoding, historyCache, noTextCache);
     }
 
@@ -45,6 +48,8 @@ internal sealed class ModelOptions(string usualType = "bf16 on a GPU, and on a C
     {
         Name = parsed.GetValue(model),
         Variant = parsed.GetValue(variant),
+        Transformer = takesRuns ? parsed.GetValue(transformer) : null,
+        Vae = takesRuns ? parsed.GetValue(vae) : null,
         Loras = parsed.GetValue(loras),
         Device = parsed.GetValue(device),
         Type = parsed.GetValue(type),
@@ -67,6 +72,12 @@ internal sealed record ModelArguments
     public string? Name { get; init; }
 
     public string? Variant { get; init; }
+
+    /// <summary>Folder of a run whose transformer takes the place of the model's; null keeps that.</summary>
+    public string? Transformer { get; init; }
+
+    /// <summary>Folder of a run whose VAE takes the place of the model's; null keeps that.</summary>
+    public string? Vae { get; init; }
 
     /// <summary>LoRAs to add to the transformer; null is none.</summary>
     public IReadOnlyList<LoraArgument>? Loras { get; init; }
@@ -110,7 +121,7 @@ internal sealed record ModelArguments
     /// <summary>Whether to bypass the cache of encoded prompts.</summary>
     public bool NoTextCache { get; init; }
 
-    /// <summary>The checkpoint's folder, with the variant checked; that there are LoRA files is checked too.</summary>
+    /// <summary>The checkpoint's folder, with the variant checked and with the models of runs; that there are LoRA files is checked too.</summary>
     public CheckpointFolder Open()
     {
         foreach (var lora in (Loras ?? []).Where(lora => !Directory.Exists(lora.Path)))
@@ -121,7 +132,7 @@ internal sealed record ModelArguments
             throw CommandFault.UnknownVariant(Name ?? ModelCatalog.Default, Variant, folder.Variants.Where(v => v.Length > 0));
         }
 
-        return folder;
+        return folder.With(Transformer, Vae, Variant);
     }
 
     /// <summary>Reads the value of <c>--parallel</c>; null where it is not given.</summary>
@@ -142,6 +153,8 @@ internal sealed record ModelArguments
     public PipelineOptions Options() => new()
     {
         Variant = Variant,
+        Transformer = Transformer,
+        Vae = Vae,
         Loras = [.. (Loras ?? []).Select(lora => lora.Use)],
         Device = Device is null ? null : ParseDevice(Device),
         Type = NumberTypes.Parse(Type),

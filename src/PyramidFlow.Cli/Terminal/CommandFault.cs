@@ -196,6 +196,10 @@ internal static class CommandFault
     public static UsageException NotedLoraMissing(string file, string lora) =>
         new("noted_lora_missing", $"{file} was made with the LoRA {lora}, which is neither here nor beside it: name it with --lora", null, ("file", file), ("lora", lora));
 
+    public static UsageException NotedRunMissing(string file, string run, string component, string option) =>
+        new("noted_run_missing", $"{file} was made with the {component} of the training run {run}, which is neither here nor beside it: name it with {option}", null,
+            ("file", file), ("run", run), ("option", option));
+
     public static UsageException NotedPictureMissing(string file, string picture) =>
         new("noted_picture_missing", $"{file} was made from the picture {picture}, which is neither here nor beside it: name it with --image", null, ("file", file), ("picture", picture));
 
@@ -267,6 +271,9 @@ internal static class CommandFault
         new("configuration_missing", $"{file} does not exist: the configurations that come with the program are in configs/", null, ("file", file));
 
     public static UsageException RunFolderIsFile(string path) => new("run_folder_is_file", $"{path} is a file: --out takes a folder", null, ("path", path));
+
+    public static UsageException ExportWithoutModel(string run) =>
+        new("export_without_model", $"{run} does not say which model it began with: name that with --model", null, ("run", run));
 
     public static UsageException LabelCount(int labels, int files) =>
         new("label_count", Invariant($"--label names {labels} files where there are {files}: give one name for each, with commas between them"), null, ("labels", labels), ("files", files));

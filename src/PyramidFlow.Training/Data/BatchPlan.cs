@@ -1,3 +1,5 @@
+using PyramidFlow.Training.Loop;
+
 namespace PyramidFlow.Training.Data;
 
 /// <summary>
@@ -28,6 +30,22 @@ internal sealed class BatchPlan
 
     /// <summary>Digest of the items, for processes that compare theirs; see <see cref="DataSet.Digest"/>.</summary>
     public string Digest { get; }
+
+    /// <summary>The data in the words of the first line of a run.</summary>
+    /// <param name="leftOut">Number of items that the scan left out.</param>
+    /// <param name="batch">The batch of a process, as configured.</param>
+    public TrainingData Describe(int leftOut, string batch) =>
+        new(orders.Sum(order => (long)order.Count), leftOut, TrainingData.Shown([.. orders.Select(order => order.Bucket.ToString())]), Digest, batch, ItemsPerBatch);
+
+    // The mean over the buckets.
+    private double ItemsPerBatch
+    {
+        get
+        {
+            var weights = Weights();
+            return options.World * orders.Zip(weights, (order, weight) => options.SizeOf(order.Bucket) * weight).Sum() / weights.Sum();
+        }
+    }
 
     /// <summary>The batch of this process for a step.</summary>
     /// <param name="step">Step, from 0; with gradient accumulation the number of the micro-batch.</param>

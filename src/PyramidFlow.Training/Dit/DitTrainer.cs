@@ -57,6 +57,9 @@ internal sealed class DitTrainer : ITraining, IDisposable
     /// <inheritdoc/>
     public IReadOnlyList<TrainingPart> Parts => [transformer.Part];
 
+    /// <inheritdoc/>
+    public TrainingData Data => items.Plan.Describe(items.LeftOut, FormattableString.Invariant($"{config.Batch}"));
+
     private Workers<PyramidTransformer> Workers => transformer.Workers;
 
     /// <summary>Trains to the last step, or until cancelled after the current step.</summary>
@@ -93,10 +96,7 @@ internal sealed class DitTrainer : ITraining, IDisposable
             return [];
         }
 
-        var target = folder.File(CheckpointNames.Transformer);
-        Directory.CreateDirectory(target);
-        RunFolder.CopyFile(component.ConfigFile, Path.Combine(target, ComponentFolder.ConfigName));
-        transformer.Write(Path.Combine(target, "diffusion_pytorch_model.safetensors"));
+        transformer.Publish(folder, File.ReadAllText(component.ConfigFile), models.Settings);
         return [];
     }
 
@@ -150,10 +150,14 @@ internal sealed class DitBatches : IDisposable
     private readonly IDisposable source;
     private readonly Func<long, DitBatch> batch;
 
-    private DitBatches(IDisposable source, BatchPlan plan, Func<long, DitBatch> batch) => (this.source, Plan, this.batch) = (source, plan, batch);
+    private DitBatches(IDisposable source, BatchPlan plan, FaultLog faults, Func<long, DitBatch> batch) =>
+        (this.source, Plan, LeftOut, this.batch) = (source, plan, faults.Faults.Count, batch);
 
     /// <summary>The plan of all batches.</summary>
     internal BatchPlan Plan { get; }
+
+    /// <summary>Number of items that the scan left out.</summary>
+    internal int LeftOut { get; }
 
     /// <summary>Opens the data of a configuration.</summary>
     /// <param name="config">The configuration.</param>
@@ -166,7 +170,7 @@ internal sealed class DitBatches : IDisposable
         if (config.Input == DitInput.Media)
         {
             var clips = DataSources.OpenClipsAsync(config.Data, plan, captions: true, faults, null, cancellationToken).GetAwaiter().GetResult();
-            return new DitBatches(clips, clips.Plan, number =>
+            return new DitBatches(clips, clips.Plan, faults, number =>
             {
                 var read = clips.Batch(number, CancellationToken.None);
                 return new DitBatch(read.Pixels(), true, read.Captions, null);
@@ -174,7 +178,7 @@ internal sealed class DitBatches : IDisposable
         }
 
         var latents = DataSources.OpenLatentsAsync(config.Data, plan, config.Captions, channels, faults, null, cancellationToken).GetAwaiter().GetResult();
-        return new DitBatches(latents, latents.Plan, number =>
+        return new DitBatches(latents, latents.Plan, faults, number =>
         {
             var read = latents.Batch(number, CancellationToken.None);
             return new DitBatch(read.Latents, false, read.Captions, read.Text);

@@ -26,7 +26,7 @@ public static class DitTraining
         var (config, configPath) = (DitConfig.Load(source), source.Path);
         if (config.Lora is not null)
             throw TrainingFault.ConfigOfLora(configPath);
-        return Run(config.Find(configPath), configPath, folder, progress, cancellationToken, group);
+        return Run(config.Find(configPath), source, folder, progress, cancellationToken, group);
     }
 
     /// <summary>Trains a LoRA of the model folder's transformer. The run folder receives <see cref="LoraFile.Name"/>.</summary>
@@ -46,10 +46,10 @@ public static class DitTraining
         config.Find(configPath);
         config.Lora ??= new LoraConfig();
         TrainedTransformer.Check(TransformerConfigs.Load(CheckpointFolder.Open(config.Model).Transformer(config.Variant).ConfigFile), config.Lora);
-        return Run(config, configPath, folder, progress, cancellationToken, group);
+        return Run(config, source, folder, progress, cancellationToken, group);
     }
 
-    private static IReadOnlyList<string> Run(DitConfig config, string configPath, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group)
+    private static IReadOnlyList<string> Run(DitConfig config, TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group)
     {
         var start = CheckpointFolder.Open(config.Model);
         var faults = new FaultLog(fault => progress?.Report(new TrainingProgress(0, config.Steps, 0, 0, fault.ToString())));
@@ -58,7 +58,7 @@ public static class DitTraining
         foreach (var (bucket, _) in items.Plan.Counts)
         {
             if (bucket.Width % Multiple != 0 || bucket.Height % Multiple != 0)
-                throw TrainingFault.ItemsNotHalved(configPath, bucket.ToString(), Multiple);
+                throw TrainingFault.ItemsNotHalved(source.Path, bucket.ToString(), Multiple);
         }
 
         group?.Agree(
@@ -71,6 +71,8 @@ public static class DitTraining
         var run = new RunFolder(folder);
         var leftOut = new LeftOutFile(run, faults);
         using var trainer = new DitTrainer(config, run, start, items, models, group) { OnPublish = leftOut.Write };
+        if (group is not { Rank: > 0 })
+            ConfigPaths.Copy(source, run.File("config.json"), "model", "data.annotations");
         trainer.Run(progress, cancellationToken);
         return leftOut.End(group);
     }

@@ -22,8 +22,8 @@ internal sealed class FrozenModels : IDisposable
     internal FrozenModels(DitConfig config, CheckpointFolder folder, Device device)
     {
         (this.config, Device) = (config, device);
-        var settings = folder.Settings(config.Variant);
-        normalization = settings.Latent;
+        Settings = folder.Settings(config.Variant) with { FullSequence = config.Objective == TemporalObjective.FullSequence };
+        normalization = Settings.Latent;
         var vaeConfig = CausalVideoVaeConfig.Read(folder.Vae.ConfigFile);
         Channels = vaeConfig.EncoderOutChannels;
         if (config.Input == DitInput.Media)
@@ -35,8 +35,7 @@ internal sealed class FrozenModels : IDisposable
             prompts = PromptEncoder.Load(folder, config.ComputeType, device);
         if (config.Samples is { } samples)
         {
-            Samples = new TransformerSamples(samples, settings with { FullSequence = config.Objective == TemporalObjective.FullSequence }, prompts!,
-                () => CausalVideoVae.Load(folder.Vae, config.ComputeType, device));
+            Samples = new TransformerSamples(samples, Settings, prompts!, () => CausalVideoVae.Load(folder.Vae, config.ComputeType, device));
         }
 
         if (config.Captions == CaptionForm.Features && prompts is not null)
@@ -50,6 +49,9 @@ internal sealed class FrozenModels : IDisposable
             prompts = null;
         }
     }
+
+    /// <summary>Settings of pipelines that use the trained transformer.</summary>
+    internal PipelineSettings Settings { get; }
 
     /// <summary>Generates samples; null if none are configured.</summary>
     internal TransformerSamples? Samples { get; }

@@ -72,6 +72,28 @@ internal sealed class TrainedTransformer : IDisposable
             LoraFile.Write(path, Part.Averaged, lora);
     }
 
+    /// <summary>
+    /// Writes what pipelines take in place of a checkpoint's transformer: the folder <c>diffusion_transformer</c> with the EMA of the whole network, and the settings
+    /// beside it.
+    /// </summary>
+    /// <param name="run">Folder of the run.</param>
+    /// <param name="config">Text of the network's <c>config.json</c>.</param>
+    /// <param name="settings">Settings of the pipelines that use it.</param>
+    internal void Publish(RunFolder run, string config, PipelineSettings settings)
+    {
+        var folder = run.File(CheckpointNames.Transformer);
+        Directory.CreateDirectory(folder);
+        var file = Path.Combine(folder, ComponentFolder.ConfigName);
+        // A pipeline may be reading it.
+        if (!File.Exists(file) || File.ReadAllText(file) != config)
+            File.WriteAllText(file, config);
+        settings.Write(run.File(PipelineSettings.FileName));
+        Write(Path.Combine(folder, WeightsName));
+    }
+
+    /// <summary>Name of the file of weights in the folder of <see cref="Publish"/>.</summary>
+    internal const string WeightsName = "diffusion_pytorch_model.safetensors";
+
     /// <summary>Writes a contact sheet of samples from the EMA.</summary>
     /// <param name="samples">The samples to generate; null generates none.</param>
     /// <param name="path">PNG file.</param>

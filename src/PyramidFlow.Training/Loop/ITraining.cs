@@ -14,6 +14,9 @@ internal interface ITraining
     /// <summary>Other tensors that training changes; saved with the state and loaded in place.</summary>
     IReadOnlyList<(string Key, Tensor Tensor)> Buffers => [];
 
+    /// <summary>The data, for the first line of the run; null where there is nothing to say.</summary>
+    TrainingData? Data => null;
+
     /// <summary>Adds the gradients of a micro-batch, multiplied by its scale, to those of the parts.</summary>
     /// <param name="batch">The micro-batch.</param>
     BatchLosses Backward(MicroBatch batch);

@@ -48,7 +48,8 @@ internal sealed class RunFolder
             throw TrainingFault.RunInUse(folder, e);
         }
 
-        foreach (var partial in Directory.EnumerateFiles(folder, "*.partial-*"))
+        // Also in the folders of published models.
+        foreach (var partial in Directory.EnumerateFiles(folder, "*.partial-*", new EnumerationOptions { RecurseSubdirectories = true, MaxRecursionDepth = 1 }))
             System.IO.File.Delete(partial);
         return held;
     }

@@ -63,6 +63,7 @@ internal sealed class TrainingLoop
         using var held = folder.Hold();
         using var log = new RunLog(folder, state.Step);
         SynchronizeRanks();
+        Begin(progress);
         var isPublished = false;
         var isLast = false;
 
@@ -93,6 +94,13 @@ internal sealed class TrainingLoop
             Checkpoint(log, progress);
         WriteOrExplain("summary", () => Summarize(log));
         group?.Barrier();
+    }
+
+    private void Begin(IProgress<TrainingProgress>? progress)
+    {
+        var (start, file) = (new RunStart(config, training, group), folder.File(RunStart.FileName));
+        progress?.Report(new TrainingProgress(state.Step, config.Steps, 0, 0, start.Line(state.Step, file)) { IsLasting = true });
+        WriteOrExplain("start", () => start.Write(file));
     }
 
     private bool IsCheckpointDue => state.Step % config.CheckpointEvery == 0;
@@ -289,6 +297,9 @@ internal sealed class StepWindow
 /// <param name="Note">A message to show, or null.</param>
 public sealed record TrainingProgress(long Step, long Steps, double Loss, double SecondsPerStep, string? Note = null)
 {
+    /// <summary>Whether the message stays on the screen, as that of the start, while others are replaced by the next one.</summary>
+    public bool IsLasting { get; init; }
+
     /// <summary>Estimated remaining time at the current pace.</summary>
     public TimeSpan TimeLeft => TimeSpan.FromSeconds((Steps - Step) * SecondsPerStep);
 }

@@ -7,7 +7,8 @@ namespace PyramidFlow.Training.Vae;
 /// <summary>Folder of a VAE in the released layout: <c>config.json</c> and <c>diffusion_pytorch_model.safetensors</c>.</summary>
 internal static class VaeFolder
 {
-    private const string Weights = "diffusion_pytorch_model.safetensors";
+    /// <summary>The file of the weights.</summary>
+    public static string Weights(string folder) => Path.Combine(folder, "diffusion_pytorch_model.safetensors");
 
     /// <summary>Writes a VAE. Existing files are replaced one by one when the new ones are complete.</summary>
     /// <param name="folder">The VAE's folder, such as <c>.../causal_video_vae</c>.</param>
@@ -16,7 +17,7 @@ internal static class VaeFolder
     public static void Write(string folder, CausalVideoVaeConfig config, IEnumerable<(string Key, Tensor Tensor)> weights)
     {
         Directory.CreateDirectory(folder);
-        SafetensorsWriter.Write(Path.Combine(folder, Weights), weights.OrderBy(weight => weight.Key, StringComparer.Ordinal),
+        SafetensorsWriter.Write(Weights(folder), weights.OrderBy(weight => weight.Key, StringComparer.Ordinal),
             new Dictionary<string, string> { ["format"] = "pt" });
         File.WriteAllText(Path.Combine(folder, ComponentFolder.ConfigName), ConfigFile.WithClass(CausalVideoVaeConfig.ClassName, config.ToJson()));
     }

@@ -58,6 +58,9 @@ internal sealed class VaeTrainer : ITraining, IDisposable
     public IReadOnlyList<TrainingPart> Parts => judge is null ? [generator] : [generator, judge];
 
     /// <inheritdoc/>
+    public TrainingData? Data { get; init; }
+
+    /// <inheritdoc/>
     public BatchLosses Backward(MicroBatch batch)
     {
         using var scope = new TensorScope();

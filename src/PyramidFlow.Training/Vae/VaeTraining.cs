@@ -41,7 +41,11 @@ public static class VaeTraining
         var run = new RunFolder(folder);
         config = config.GoingOn(run);
         var leftOut = new LeftOutFile(run, faults);
-        using var training = new VaeTrainer(config, run, vae, loss, discriminator, clips.Batch, clips.HeldOut, group) { OnPublish = leftOut.Write };
+        using var training = new VaeTrainer(config, run, vae, loss, discriminator, clips.Batch, clips.HeldOut, group)
+        {
+            OnPublish = leftOut.Write,
+            Data = clips.Plan.Describe(faults.Faults.Count, FormattableString.Invariant($"{config.Batch} videos or {config.ImageBatch} images")),
+        };
         var loop = new TrainingLoop(config, training, run, group);
         if (group is not { Rank: > 0 })
             ConfigPaths.Copy(source, run.File("config.json"), "start_from", "lpips", "data.annotations");
@@ -124,6 +128,9 @@ internal sealed class VaeClips : IDisposable
 
     private VaeClips(IBatchSource<ClipBatch> source, IReadOnlyList<Func<Tensor>> heldOut, Device device) =>
         (this.source, HeldOut, this.device) = (source, heldOut, device);
+
+    /// <summary>The plan of all batches.</summary>
+    internal BatchPlan Plan => source.Plan;
 
     /// <summary>Clips for evaluation, [1, 3, t, h, w] each.</summary>
     internal IReadOnlyList<Func<Tensor>> HeldOut { get; }

@@ -13,6 +13,18 @@ namespace PyramidFlow.Generation;
 /// <param name="Sha256">Hash of <see cref="Models.Lora.LoraPlace.Sha256"/>, by which the LoRA is known again; null where its files could not be read.</param>
 public sealed record NotedLora(string File, double Weight, string? Sha256);
 
+/// <summary>A model of a training run that took the place of the checkpoint's, in a file's notes.</summary>
+/// <param name="Run">Name of the run's folder, without the folders around it.</param>
+/// <param name="Digest">Digest of config and weights (<see cref="FolderDigest"/>), by which they are known again: another one after further steps.</param>
+public sealed record NotedRun(string Run, string Digest)
+{
+    /// <summary>The note of a model.</summary>
+    /// <param name="run">The run as the user gave it.</param>
+    /// <param name="part">Folder of the model in it.</param>
+    internal static NotedRun Of(string run, ComponentFolder part) =>
+        new(Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(run))), FolderDigest.Of(part.Folder));
+}
+
 /// <summary>
 /// How a file was made. Every picture and video of this program keeps it as JSON under <see cref="Key"/>, whether the command line
 /// or the service made it. What is null was not used or is as usual. No path is kept, since it would tell of the machine.
@@ -64,6 +76,12 @@ public sealed record GenerationNotes
 
     /// <summary>Threads of an operator: another number may give other last digits.</summary>
     public int? Threads { get; init; }
+
+    /// <summary>The run whose transformer was used; null is the checkpoint's own.</summary>
+    public NotedRun? Transformer { get; init; }
+
+    /// <summary>The run whose VAE was used; null is the checkpoint's own.</summary>
+    public NotedRun? Vae { get; init; }
 
     /// <summary>LoRAs that were added to the transformer.</summary>
     public IReadOnlyList<NotedLora>? Loras { get; init; }

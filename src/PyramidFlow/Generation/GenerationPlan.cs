@@ -36,7 +36,7 @@ public sealed record GenerationPlan
     public static GenerationPlan Of(GenerationOptions request, string checkpoint, PipelineOptions? options = null)
     {
         options ??= new PipelineOptions();
-        return Of(request, PlannedModel.Of(CheckpointFolder.Open(checkpoint), options.Variant), options);
+        return Of(request, PlannedModel.Of(options.Open(checkpoint), options.Variant), options);
     }
 
     /// <summary>Plans a run of one request, with <see cref="GenerationOptions.Count"/> clips.</summary>

@@ -26,6 +26,12 @@ public sealed record PipelineOptions
     /// </summary>
     public int? Threads { get; init; }
 
+    /// <summary>Folder of a run of <c>train dit</c>, whose transformer takes the place of the checkpoint's (<see cref="CheckpointFolder.With"/>); null keeps that.</summary>
+    public string? Transformer { get; init; }
+
+    /// <summary>Folder of a run of <c>train vae</c>, whose VAE takes the place of the checkpoint's; null keeps that.</summary>
+    public string? Vae { get; init; }
+
     /// <summary>LoRAs that are added to the transformer's weights, one after another.</summary>
     public IReadOnlyList<LoraUse> Loras { get; init; } = [];
 
@@ -84,6 +90,10 @@ public sealed record PipelineOptions
 
     /// <summary>How many times as fast as in float32 products are in bfloat16 on this CPU; null measures it where it decides the type.</summary>
     internal double? NarrowSpeedup { get; init; }
+
+    /// <summary>Opens a checkpoint with the models of runs that these options name.</summary>
+    /// <exception cref="CheckpointException">There is no checkpoint or no such model, or one does not fit.</exception>
+    internal CheckpointFolder Open(string checkpoint) => CheckpointFolder.Open(checkpoint).With(Transformer, Vae, Variant);
 
     /// <summary>Whether a clip is decoded tile by tile.</summary>
     internal bool DecodesByTile(SamplingPlan plan) => TileByTile && plan.Window is null;

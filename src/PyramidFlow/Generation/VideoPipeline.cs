@@ -44,7 +44,7 @@ public sealed partial class VideoPipeline : IDisposable
     public static VideoPipeline Load(string folder, PipelineOptions? options = null, IProgress<GenerationProgress>? progress = null)
     {
         options ??= new PipelineOptions();
-        var checkpoint = CheckpointFolder.Open(folder);
+        var checkpoint = options.Open(folder);
         var settings = checkpoint.Settings(options.Variant);
         if (options.Threads is { } threads)
             TorchRuntime.Threads = threads;

@@ -10,11 +10,20 @@ namespace PyramidFlow.Models;
 /// </summary>
 public sealed class CheckpointFolder
 {
+    private readonly IReadOnlyDictionary<string, string> replaced = new Dictionary<string, string>();
+    private readonly string? settingsFile;
+
     private CheckpointFolder(string path, IReadOnlyList<string> variants)
     {
         Root = path;
         Variants = variants;
         Family = ReadFamily();
+    }
+
+    private CheckpointFolder(CheckpointFolder own, IReadOnlyDictionary<string, string> replaced, string? settingsFile)
+    {
+        (Root, Variants, Family) = (own.Root, own.Variants, own.Family);
+        (this.replaced, this.settingsFile) = (replaced, settingsFile);
     }
 
     /// <summary>Full path of the folder.</summary>
@@ -52,6 +61,29 @@ public sealed class CheckpointFolder
                 string.Join(", ", ((string[])["384p", "768p", "image"]).Select(CheckpointNames.TransformerOf)) + $" or {CheckpointNames.Transformer}");
     }
 
+    /// <summary>
+    /// The checkpoint with models of training runs in place of its own. A transformer brings the settings that its run published; text encoders, tokenizers
+    /// and everything else stay those of the checkpoint. Only configurations are read.
+    /// </summary>
+    /// <param name="transformer">Folder of a run of <c>train dit</c>, or of a transformer; null keeps the checkpoint's.</param>
+    /// <param name="vae">Folder of a run of <c>train vae</c>, or of a VAE; null keeps the checkpoint's.</param>
+    /// <param name="variant">The transformer to replace, one of <see cref="Variants"/>; null takes the first.</param>
+    /// <exception cref="CheckpointException">A folder holds no such model, or one of another family or size.</exception>
+    public CheckpointFolder With(string? transformer, string? vae, string? variant = null)
+    {
+        if (transformer is null && vae is null)
+            return this;
+        var parts = new Dictionary<string, string>(replaced);
+        var trained = transformer is null ? null : RunParts.Find(transformer, CheckpointNames.Transformer);
+        var trainedVae = vae is null ? null : RunParts.Find(vae, CheckpointNames.Vae);
+        RunParts.CheckFit(this, variant, trained is null ? null : (transformer!, trained), trainedVae is null ? null : (vae!, trainedVae));
+        if (trained is not null)
+            parts[Transformer(variant).Name] = trained.Folder;
+        if (trainedVae is not null)
+            parts[CheckpointNames.Vae] = trainedVae.Folder;
+        return new CheckpointFolder(this, parts, trained is null ? settingsFile : RunParts.Settings(trained));
+    }
+
     /// <summary>Folder of the diffusion transformer of a variant.</summary>
     /// <param name="variant">One of <see cref="Variants"/>; null takes the first.</param>
     /// <exception cref="CheckpointException">The checkpoint has no such variant.</exception>
@@ -67,21 +99,38 @@ public sealed class CheckpointFolder
     /// <exception cref="CheckpointException">The folder is missing.</exception>
     public ComponentFolder Component(string name)
     {
-        var folder = Path.Combine(Root, name);
+        var folder = PathOf(name);
         if (Directory.Exists(folder))
             return new ComponentFolder(name, folder);
         throw CheckpointFault.ComponentMissing(Root, name);
     }
 
-    /// <summary>Default settings of a pipeline: the released ones, overridden by <c>pipeline.json</c>.</summary>
+    /// <summary>Whether a component is that of a run (<see cref="With"/>).</summary>
+    internal bool IsReplaced(string name) => replaced.ContainsKey(name);
+
+    /// <summary>Whether there is a folder of a component.</summary>
+    internal bool Has(string name) => Directory.Exists(PathOf(name));
+
+    /// <summary>Default settings of a pipeline: the released ones, overridden by <c>pipeline.json</c>, which is that of the run where a run's transformer is used.</summary>
     /// <param name="variant">One of <see cref="Variants"/>; null takes the first.</param>
     /// <exception cref="CheckpointException"><c>pipeline.json</c> is damaged or has an invalid value.</exception>
     public PipelineSettings Settings(string? variant = null)
     {
         var defaults = PipelineSettings.Released(Family, variant ?? Variants[0]);
-        var file = Path.Combine(Root, PipelineSettings.FileName);
-        return File.Exists(file) ? PipelineSettings.Read(file, defaults) : defaults;
+        return SettingsFile is { } file ? PipelineSettings.Read(file, defaults) : defaults;
     }
+
+    /// <summary>The file of its settings; null where there is none.</summary>
+    internal string? SettingsFile
+    {
+        get
+        {
+            var file = settingsFile ?? Path.Combine(Root, PipelineSettings.FileName);
+            return File.Exists(file) ? file : null;
+        }
+    }
+
+    private string PathOf(string name) => replaced.GetValueOrDefault(name) ?? Path.Combine(Root, name);
 
     // The family is that of the first variant whose config is readable: one damaged variant must not hide the others.
     private ModelFamily ReadFamily()

@@ -25,7 +25,7 @@ public sealed class SpriteDitTrainerTests : IDisposable
     [InlineData(SpriteOptimizer.AdamW)]
     [InlineData(SpriteOptimizer.Muon)]
     public void An_interrupted_run_ends_in_the_bits_of_an_uninterrupted_one(SpriteOptimizer optimizer) =>
-        runs.AssertStopsWithoutATrace(Config with { Optimizer = optimizer }, null, "state-00000004.safetensors", "dit.safetensors");
+        runs.AssertStopsWithoutATrace(Config with { Optimizer = optimizer }, null, "state-00000004.safetensors", "diffusion_transformer/diffusion_pytorch_model.safetensors");
 
     [Fact]
     public void The_mmdit_trains_too_and_its_weights_are_whole()
@@ -38,7 +38,7 @@ public sealed class SpriteDitTrainerTests : IDisposable
         using var fresh = transformer.Build();
         fresh.Initialize(generator);
         using var trained = transformer.Build();
-        using (var weights = SafetensorsFile.Open(runs.File("mmdit", "dit.safetensors")))
+        using (var weights = SafetensorsFile.Open(runs.File("mmdit", "diffusion_transformer/diffusion_pytorch_model.safetensors")))
             trained.Load(weights);
         foreach (var ((key, before), (_, after)) in fresh.NamedParameters().Zip(trained.NamedParameters()))
         {
@@ -64,7 +64,7 @@ public sealed class SpriteDitTrainerTests : IDisposable
         var shape = new SequenceShape(2, 1, [new ClipSize(config.LatentFrames, 8, 8)], Causal: false);
         Assert.Equal(20 * DitFlops.Training(transformer, shape), metrics.RootElement.GetProperty("flops").GetInt64());
         Assert.False(metrics.RootElement.TryGetProperty("loss_1", out _));
-        Assert.Equal(File.ReadAllBytes(runs.File("whole", "dit.safetensors")), File.ReadAllBytes(runs.File("whole", "dit-20.safetensors")));
+        Assert.Equal(File.ReadAllBytes(runs.File("whole", "diffusion_transformer/diffusion_pytorch_model.safetensors")), File.ReadAllBytes(runs.File("whole", "dit-20.safetensors")));
     }
 
     [Fact]

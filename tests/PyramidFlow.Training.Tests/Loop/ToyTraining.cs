@@ -27,6 +27,8 @@ internal sealed class ToyTraining : ITraining, IDisposable
 
     public IReadOnlyList<TrainingPart> Parts { get; }
 
+    public TrainingData? Data { get; init; }
+
     public Func<MicroBatch, double> Factor { get; init; } = _ => 1;
 
     public Action<MicroBatch> Begin { get; init; } = _ => { };

@@ -98,7 +98,7 @@ internal sealed class ModelChecks(CheckpointFolder folder, bool everyWeight, Can
         StateSource? weights = null;
         Try(name, faults, () => model = Declare(folder.Component(name)));
         // For a missing folder one message is enough.
-        if (Directory.Exists(Path.Combine(folder.Root, name)))
+        if (folder.Has(name))
             Try(name, faults, () => weights = folder.Component(name).OpenWeights());
         using (weights)
         {

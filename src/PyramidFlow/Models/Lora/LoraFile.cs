@@ -211,7 +211,8 @@ internal sealed record LoraPlace(string File, string? Config)
 
     private static string InFolder(string folder)
     {
-        if (Names.Select(name => Path.Combine(folder, name)).FirstOrDefault(System.IO.File.Exists) is { } known)
+        // The folder of all runs of a sprites model has that of its LoRA inside.
+        if (Names.Append(Path.Combine("lora", LoraFile.Name)).Select(name => Path.Combine(folder, name)).FirstOrDefault(System.IO.File.Exists) is { } known)
             return known;
         var files = Directory.GetFiles(folder, "*.safetensors").Order(StringComparer.Ordinal).ToList();
         return files switch

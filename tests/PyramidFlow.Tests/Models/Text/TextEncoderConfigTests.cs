@@ -61,7 +61,7 @@ public sealed class TextEncoderConfigTests
     public void A_clip_with_projection_needs_its_width()
     {
         var config = ClipTextConfig.Parse(Encoding.UTF8.GetBytes(Clip), "te/config.json");
-        Assert.Contains("projection_dim", Assert.Throws<ArgumentException>(() => new ClipTextModelWithProjection(config)).Message);
+        FaultAssert.Is(Assert.Throws<CheckpointException>(() => new ClipTextModelWithProjection(config)), "config_lacks", ("keys", "projection_dim"));
     }
 
     [Theory]
