@@ -17,7 +17,7 @@ public sealed class ServiceNotesTests(TinyModel model) : IClassFixture<TinyModel
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     // What REST has no word for, or what another test of this class sets.
-    private static readonly string[] NotAsked = ["program", "model", "variant", "image", "image_sha256", "video", "latents", "new_only", "tile_overlap", "device", "loras"];
+    private static readonly string[] NotAsked = ["program", "model", "variant", "image", "image_sha256", "video", "latents", "new_only", "tile_overlap", "device", "loras", "transformer", "vae"];
 
     [Fact]
     public async Task Every_setting_goes_from_REST_into_the_file_through_like_and_back_to_REST()
