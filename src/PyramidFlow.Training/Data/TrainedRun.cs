@@ -70,6 +70,8 @@ internal sealed record TrainedRun(string Config, bool IsOwnData, string? Model)
         if (first is null)
             return null;
         var file = ConfigPaths.File(config, "data.annotations", first);
+        if (Directory.Exists(file))
+            return TextFolder.Scan(file).Items.Select(item => item.Text).FirstOrDefault(text => !string.IsNullOrWhiteSpace(text));
         foreach (var (number, line) in AnnotationFile.Lines(file))
         {
             try

@@ -107,7 +107,7 @@ internal sealed class RunStart
         var end = part.RateAt(config.Steps - 1);
         if (config.WarmUpSteps >= config.Steps)
             return Invariant($"the rate rises to {end:G3}, not to {config.LearningRate:G3}, because the warm-up of {config.WarmUpSteps} steps is not shorter than the run");
-        return Invariant($"rate {config.LearningRate:G3}{(config.WarmUpSteps > 0 ? Invariant($" after {config.WarmUpSteps} steps of warm-up") : "")}")
+        return Invariant($"rate {config.LearningRate:G3}{(config.WarmUpSteps > 0 ? Invariant($" after {config.WarmUpSteps} {(config.WarmUpSteps == 1 ? "step" : "steps")} of warm-up") : "")}")
             + (config.Schedule == LearningRateShape.Constant ? "" : Invariant($", {end:G3} at the end"));
     }
 

@@ -21,6 +21,17 @@ public sealed class TextFolderTests : IDisposable
     public void Dispose() => folder.Dispose();
 
     [Fact]
+    public void The_prompt_of_a_finished_run_is_one_of_its_texts()
+    {
+        File.WriteAllText(Path.Combine(Clips, "a.mp4"), "");
+        File.WriteAllText(Path.Combine(Clips, "a.txt"), "a cat\nsleeps");
+        var run = folder.File("run");
+        Directory.CreateDirectory(run);
+        File.WriteAllText(Path.Combine(run, "config.json"), """{"model": "none", "data": {"annotations": ["../clips"], "sizes": ["64x64"], "frames": [9]}}""");
+        Assert.Equal("a cat sleeps", TrainedRun.Find(run, "lora")!.Prompt);
+    }
+
+    [Fact]
     public void Clips_and_pictures_have_the_captions_beside_them()
     {
         foreach (var name in new[] { "b.MP4", "a.png", "c.mov", "empty.jpg", "none.webm", ".hidden.mp4", "notes.txt", "d.safetensors" })
