@@ -146,7 +146,7 @@ internal static partial class CheckpointFault
     /// <summary>The error for a folder without the model that is looked for.</summary>
     /// <param name="folder">The folder.</param>
     /// <param name="component">Folder name of the model.</param>
-    /// <param name="kind">What the folder holds: <c>lora</c>, <c>vae</c>, <c>transformer</c>, <c>begun</c> (a run without a checkpoint) or <c>other</c>.</param>
+    /// <param name="kind">Content of the folder: <c>lora</c>, <c>vae</c>, <c>transformer</c>, <c>begun</c> (a run without a checkpoint) or <c>other</c>.</param>
     public static CheckpointException RunWithoutPart(string folder, string component, string kind)
     {
         var hint = kind switch
@@ -166,7 +166,7 @@ internal static partial class CheckpointFault
 
     /// <summary>The error for a model of a run whose inputs or outputs have another width than those of the checkpoint.</summary>
     /// <param name="folder">The run.</param>
-    /// <param name="what">What the width is of: text tokens, pooled text or latents.</param>
+    /// <param name="what">Features of that width: text tokens, pooled text or latents.</param>
     /// <param name="width">Width of the run's model.</param>
     /// <param name="model">The checkpoint.</param>
     /// <param name="needed">Its width.</param>

@@ -93,7 +93,7 @@ internal static class SpeedProbe
 
     /// <summary>Operations a second in matrix products and in convolutions.</summary>
     /// <param name="type">Element type; float16 is as fast as bfloat16.</param>
-    /// <param name="device">Where to measure; null is the CPU.</param>
+    /// <param name="device">Device to measure; null is the CPU.</param>
     public static MachineSpeed Measure(ElementType type, Device? device = null)
     {
         using var noGrad = NoGrad.Begin();

@@ -85,13 +85,12 @@ internal static class PlanRun
 
         ParallelPlan? Divided()
         {
-            var (options, speeds) = (PlanReport.Counted(asked, placed), GroupSpeed.WithoutTransfers(rates));
-            if (link is { } gigabytes)
-                speeds = new GroupSpeed(rates, gigabytes * 1e9, DelayOfLinks);
-            if (arguments.Ways is null && link is null)
-                return ranks is { } simply ? ParallelPlan.Of(settings, model, type, ParallelWays.For(simply, settings.IsGuided), options, speeds) : null;
-            return arguments.Ways is { } ways ? ParallelPlan.Of(settings, model, type, ways, options, speeds)
-                : ranks is { } count ? ParallelPlan.Fastest(settings, model, type, count, options, speeds) : throw CommandFault.LinkAlone();
+            if ((arguments.Ways?.Processes ?? ranks) is not { } count)
+                return link is null ? null : throw CommandFault.LinkAlone();
+            var options = PlanReport.Counted(asked, placed);
+            var speeds = link is { } gigabytes ? new GroupSpeed(rates, gigabytes * 1e9, DelayOfLinks) : GroupSpeed.WithoutTransfers(rates);
+            var ways = arguments.Ways ?? (link is null ? ParallelWays.For(count, settings.IsGuided) : ParallelPlan.Fastest(settings, model, type, count, options, speeds));
+            return ParallelPlan.Of(settings, model, type, ways, options, speeds);
         }
     }
 

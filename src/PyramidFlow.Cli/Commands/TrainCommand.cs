@@ -141,7 +141,7 @@ internal static class TrainRun
 }
 
 /// <summary>The result of a training run.</summary>
-/// <param name="Part">What was trained: <c>dit</c>, <c>vae</c> or <c>lora</c>.</param>
+/// <param name="Part">Kind of the run: <c>dit</c>, <c>vae</c> or <c>lora</c>.</param>
 /// <param name="Result">The file or folder that was made.</param>
 /// <param name="Notes">Sentences about items that were left out, or null.</param>
 internal sealed record TrainingEnd(string Part, string Result, IReadOnlyList<string>? Notes = null)

@@ -10,7 +10,7 @@ internal static class VideoOfRun
     private const string AnyPrompt = "a red panda", PlainCharacters = "/._-+=:,@%";
 
     /// <summary>A sentence, and the command as one line; a sentence alone where there is no video to make yet.</summary>
-    /// <param name="part">What was trained: <c>dit</c>, <c>vae</c> or <c>lora</c>.</param>
+    /// <param name="part">Kind of the run: <c>dit</c>, <c>vae</c> or <c>lora</c>.</param>
     /// <param name="folder">Folder of the run, as typed.</param>
     public static IReadOnlyList<string> After(string part, string folder)
     {

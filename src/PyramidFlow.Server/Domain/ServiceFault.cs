@@ -159,12 +159,12 @@ internal static partial class ServiceFault
     /// <summary>A value that a field cannot have.</summary>
     /// <param name="field">The field.</param>
     /// <param name="value">The beginning of the value, or its kind.</param>
-    /// <param name="advice">What to write, as the end of the sentence.</param>
+    /// <param name="advice">Correct form of the value, as the end of the sentence.</param>
     /// <param name="cause">The error of the value's type, or null.</param>
     public static JobException ValueInvalid(string field, string value, string advice, Exception? cause = null) =>
         new(JobFaultKind.Invalid, "value_invalid", $"{field} cannot be {value}: {advice}", cause, ("field", field), ("value", value), ("advice", advice)) { Field = field };
 
-    /// <summary>What a model cannot make: the error of the request with the field of the setting at fault.</summary>
+    /// <summary>Refusal of a request that the model cannot make, with the field of the setting at fault.</summary>
     public static JobException Request(RequestException cause, string? field) =>
         new(JobFaultKind.Invalid, cause.Code, cause.Message, cause, All(cause)) { Field = field };
 

@@ -3,7 +3,7 @@ using System.Globalization;
 
 namespace PyramidFlow.Torch.Distributed;
 
-/// <summary>What the processes of a group say to each other through the store before they move tensors: who is there, and that all are at the same work.</summary>
+/// <summary>Comparison of the processes of a group through the store, before they move tensors: all are there, and all do the same work.</summary>
 /// <param name="rendezvous">Rank of this process.</param>
 /// <param name="options">Limit of waits.</param>
 /// <param name="store">The store.</param>
@@ -26,7 +26,7 @@ internal sealed class Agreement(Rendezvous rendezvous, GroupOptions options, Key
     }
 
     /// <summary>Makes sure that all processes say the same; see <see cref="ProcessGroup.Agree"/>.</summary>
-    internal void Make(IEnumerable<(string Name, string Value)> facts, CancellationToken cancellationToken)
+    internal void Compare(IEnumerable<(string Name, string Value)> facts, CancellationToken cancellationToken)
     {
         var number = agreements++;
         store.Set(Key(rendezvous.Rank), string.Join('\n', facts.Select(fact => $"{fact.Name}\t{fact.Value}".ReplaceLineEndings(" "))));

@@ -127,7 +127,7 @@ public sealed unsafe class ProcessGroup : IDisposable
     /// <param name="facts">Names and values, such as a key of the configuration; the names are the same everywhere.</param>
     /// <param name="cancellationToken">Stops the wait for the others.</param>
     /// <exception cref="ProcessGroupException">A process says something else; it names the first fact that differs.</exception>
-    public void Agree(IEnumerable<(string Name, string Value)> facts, CancellationToken cancellationToken = default) => agreement.Make(facts, cancellationToken);
+    public void Agree(IEnumerable<(string Name, string Value)> facts, CancellationToken cancellationToken = default) => agreement.Compare(facts, cancellationToken);
 
     /// <summary>Tells the other processes why this one ends, before it does.</summary>
     /// <param name="error">The error that ends it.</param>
@@ -348,7 +348,7 @@ public sealed unsafe class ProcessGroup : IDisposable
     private void Connect(CancellationToken cancellationToken)
     {
         agreement.Meet(cancellationToken);
-        agreement.Make(
+        agreement.Compare(
             [
                 ("program", typeof(ProcessGroup).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "unknown"),
                 ("libtorch", TorchRuntime.Version),

@@ -124,6 +124,10 @@ internal static class HistoryPlan
     internal static long HeldFrames(SamplingPlan plan, int unit, int stage, bool isNewText) =>
         unit < 2 || isNewText || !IsWhole(plan, unit) || TurnsGuidance(plan, unit) ? 0 : KeptFrames(plan, unit - 1, stage);
 
+    /// <summary>The same for a clip, whose prompts say where texts begin.</summary>
+    internal static long HeldFrames(GenerationSettings clip, int unit, int stage) =>
+        HeldFrames(clip.Sampling, unit, stage, clip.Prompts.Any(prompt => prompt.FromUnit == unit));
+
     /// <summary>Chooses what is kept: lower stages first, because each of their tokens saves most.</summary>
     /// <param name="plan">Shape and steps of the clip.</param>
     /// <param name="config">The transformer.</param>

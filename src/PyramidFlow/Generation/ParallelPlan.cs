@@ -24,28 +24,33 @@ internal sealed record ParallelPlan(ParallelWays Ways, double SamplingSeconds, d
     /// <param name="speed">Speed of the processes and their connections.</param>
     public static ParallelPlan Of(GenerationSettings clip, PlannedModel model, ElementType type, ParallelWays ways, PipelineOptions options, GroupSpeed speed)
     {
-        var limited = options.Sampler with { Ways = ways, HistoryBytes = options.Sampler.HistoryBytes ?? long.MaxValue };
+        var limited = Limited(options, ways);
         var kept = HistoryPlan.Choose(clip.Sampling, model.Transformer, type, limited);
-        var sampling = ChainSeconds(clip, model.Transformer, type, limited, kept, speed);
-        var decoding = Enumerable.Range(0, clip.Sampling.Units)
-            .Select(unit => WorkCount.Decode(model.Vae, clip.Sampling, unit, options.Tiles) / (speed.Machine.Convolutions * MachineSpeed.ReachedShare)).ToArray();
-        var whole = ways.Decode == 0 ? sampling + decoding.Sum() : Math.Max(sampling, decoding[..^1].Sum()) + decoding[^1];
+        var (sampling, whole) = Times(clip, model, type, limited, kept, options.Tiles, speed);
         return new ParallelPlan(ways, sampling, whole, kept.Sum(stage => stage.Bytes), Enumerable.Range(0, ways.Processes).Max(rank => BytesSent(clip, model, type, limited, rank)));
     }
 
-    /// <summary>The plan with the ways that take the least time.</summary>
+    /// <summary>The ways that take the least time.</summary>
     /// <param name="clip">The clip.</param>
     /// <param name="model">The checkpoint.</param>
     /// <param name="type">Element type.</param>
     /// <param name="processes">Number of processes.</param>
     /// <param name="options">Limit of the history cache, and tiles.</param>
     /// <param name="speed">Speed of the processes and their connections.</param>
-    public static ParallelPlan Fastest(GenerationSettings clip, PlannedModel model, ElementType type, int processes, PipelineOptions options, GroupSpeed speed) =>
-        (from decode in processes > 1 ? new[] { 0, 1 } : [0]
-         from guidance in clip.IsGuided ? new[] { 1, 2 } : [1]
-         from heads in Enumerable.Range(1, (int)Math.Min(MostHeads, model.Transformer.Heads))
-         where (processes - decode) % (guidance * heads) == 0
-         select Of(clip, model, type, new ParallelWays(guidance, (processes - decode) / (guidance * heads), heads, decode), options, speed)).MinBy(plan => plan.Seconds)!;
+    public static ParallelWays Fastest(GenerationSettings clip, PlannedModel model, ElementType type, int processes, PipelineOptions options, GroupSpeed speed)
+    {
+        return (from decode in processes > 1 ? new[] { 0, 1 } : [0]
+                from guidance in clip.IsGuided ? new[] { 1, 2 } : [1]
+                from heads in Enumerable.Range(1, (int)Math.Min(MostHeads, model.Transformer.Heads))
+                where (processes - decode) % (guidance * heads) == 0
+                select new ParallelWays(guidance, (processes - decode) / (guidance * heads), heads, decode)).MinBy(Whole)!;
+
+        double Whole(ParallelWays ways)
+        {
+            var limited = Limited(options, ways);
+            return Times(clip, model, type, limited, HistoryPlan.Choose(clip.Sampling, model.Transformer, type, limited), options.Tiles, speed).Whole;
+        }
+    }
 
     /// <summary>Bytes that a process sends while it samples a clip, without the texts.</summary>
     /// <param name="clip">The clip.</param>
@@ -93,14 +98,27 @@ internal sealed record ParallelPlan(ParallelWays Ways, double SamplingSeconds, d
                 for (var prefix = 0; usesPrefix && prefix < plan.Approximations.Prefixes(steps); prefix++)
                 {
                     var isKept = kept.Any(each => each.Stage == stage && each.IsGuided == isGuided && prefix < each.Timesteps);
-                    var held = isKept ? HistoryPlan.HeldFrames(plan, unit, stage, clip.Prompts.Any(prompt => prompt.FromUnit == unit)) : 0;
+                    var held = isKept ? HistoryPlan.HeldFrames(clip, unit, stage) : 0;
                     yield return (rows, held == 0 ? [shape.TextLength, history] : [history - (held * shape.Clips[0].FrameTokens)], 0);
                 }
             }
         }
 
-        long Latents(SamplingPlan sampling, int unit, int stage) =>
-            sampling.SizeOf(unit, stage).Tokens * Patches.Size * Patches.Size * model.Transformer.LatentChannels * type.Size();
+        long Latents(SamplingPlan sampling, int unit, int stage) => LatentBytes(model.Transformer, type, sampling.SizeOf(unit, stage));
+    }
+
+    private static long LatentBytes(ITransformerConfig config, ElementType type, ClipSize size) => size.Tokens * Patches.Size * Patches.Size * config.LatentChannels * type.Size();
+
+    // Without a limit the whole history is kept.
+    private static SamplerOptions Limited(PipelineOptions options, ParallelWays ways) =>
+        options.Sampler with { Ways = ways, HistoryBytes = options.Sampler.HistoryBytes ?? long.MaxValue };
+
+    private static (double Sampling, double Whole) Times(GenerationSettings clip, PlannedModel model, ElementType type, SamplerOptions sampler, IReadOnlyList<KeptStage> kept, TileOptions? tiles, GroupSpeed speed)
+    {
+        var sampling = ChainSeconds(clip, model.Transformer, type, sampler, kept, speed);
+        var decoding = Enumerable.Range(0, clip.Sampling.Units)
+            .Select(unit => WorkCount.Decode(model.Vae, clip.Sampling, unit, tiles) / (speed.Machine.Convolutions * MachineSpeed.ReachedShare)).ToArray();
+        return (sampling, sampler.Ways!.Decode == 0 ? sampling + decoding.Sum() : Math.Max(sampling, decoding[..^1].Sum()) + decoding[^1]);
     }
 
     // Follows the clocks of the processes that share the timesteps: each computes its prefixes as soon as it can, and the steps go from owner to owner.
@@ -116,9 +134,9 @@ internal sealed record ParallelPlan(ParallelWays Ways, double SamplingSeconds, d
                 var evaluations = plan.EvaluationsOf(unit, stage);
                 var shape = WorkCount.OwnShape(config, plan, unit, stage, sampler);
                 var hasPrefix = WorkCount.UsesPrefix(config, shape, sampler);
-                var held = hasPrefix && kept.Any(each => each.Stage == stage) ? HistoryPlan.HeldFrames(plan, unit, stage, clip.Prompts.Any(prompt => prompt.FromUnit == unit)) : 0;
+                var held = hasPrefix && kept.Any(each => each.Stage == stage) ? HistoryPlan.HeldFrames(clip, unit, stage) : 0;
                 var (history, tokens) = (shape.PrefixLength - shape.TextLength - (held * shape.Clips[0].FrameTokens), shape.Unit.Tokens);
-                velocity = speed.Transfer(shape.Unit.Tokens * Patches.Size * Patches.Size * config.LatentChannels * type.Size());
+                velocity = speed.Transfer(LatentBytes(config, type, shape.Unit));
                 var prefix = !hasPrefix ? 0 : Pass(DitFlops.Prefix(config, shape, held), held == 0 ? [shape.TextLength, history] : [history], 0);
                 var step = Pass(hasPrefix ? DitFlops.Unit(config, shape) : DitFlops.Joint(config, shape), hasPrefix ? [tokens] : [shape.TextLength, history, tokens], tokens)
                     + (ways.Guidance == 2 && plan.Guidance[unit] is not null ? velocity : 0);

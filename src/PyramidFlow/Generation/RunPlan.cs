@@ -59,7 +59,7 @@ internal sealed record RunPlan(IReadOnlyList<PlannedWork> Work, IReadOnlyList<(O
             {
                 var (shape, steps) = (WorkCount.Shape(model.Transformer, plan, unit, stage), plan.StepsOf(unit)[stage]);
                 var flops = WorkCount.Stage(model.Transformer, shape, plan.EvaluationsOf(unit, stage), options.Sampler, plan.Approximations);
-                var held = HistoryPlan.HeldFrames(plan, unit, stage, isNewText: settings.Prompts.Any(prompt => prompt.FromUnit == unit));
+                var held = HistoryPlan.HeldFrames(settings, unit, stage);
                 foreach (var kept in held == 0 ? [] : history.Where(each => each.Stage == stage))
                 {
                     var less = WorkCount.SavedByHistory(model.Transformer, shape, plan, unit, kept, held);

@@ -28,7 +28,7 @@ public sealed record VideoParallel(ProcessGroup Group)
     {
         var areGuided = clips.All(clip => clip.IsGuided);
         var ways = Ways ?? (Speed is not null && model is not null
-            ? ParallelPlan.Fastest(clips.FirstOrDefault(clip => !clip.IsGuided) ?? clips[0], model, ElementTypeChoice.Of(model, options).Type, Group.WorldSize, options, Speed).Ways
+            ? ParallelPlan.Fastest(clips.FirstOrDefault(clip => !clip.IsGuided) ?? clips[0], model, ElementTypeChoice.Of(model, options).Type, Group.WorldSize, options, Speed)
             : ParallelWays.For(Group.WorldSize, areGuided));
         ways.Check(Group.WorldSize, areGuided, transformer.Heads);
         return this with { Ways = ways };
