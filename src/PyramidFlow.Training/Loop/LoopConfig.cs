@@ -10,6 +10,9 @@ namespace PyramidFlow.Training.Loop;
 /// <summary>Settings of the training loop; base of every training configuration, whose keys stand beside these.</summary>
 public abstract record LoopConfig
 {
+    /// <summary>Key of <see cref="Schema"/>.</summary>
+    internal const string SchemaKey = "$schema";
+
     private const string LearningRateKey = "learning_rate", WarmUpKey = "warm_up_steps";
 
     // A twentieth of the steps warms up where the configuration gives no number.
@@ -17,6 +20,10 @@ public abstract record LoopConfig
 
     private double? learningRate;
     private int? warmUpSteps;
+
+    /// <summary>JSON schema of the file, by which editors complete and check the keys; training ignores it.</summary>
+    [JsonPropertyName(SchemaKey)]
+    public string? Schema { get; set; }
 
     /// <summary>Seed of weights, data and random draws.</summary>
     public long Seed { get; set; } = 1;
@@ -222,12 +229,22 @@ public enum TrainingPrecision
     Bfloat16,
 }
 
+/// <summary>Values that a configuration writes as one of several names.</summary>
+internal interface INamedValues
+{
+    /// <summary>All names, synonyms included.</summary>
+    IEnumerable<string> Names { get; }
+}
+
 /// <summary>Reads an enumeration by the names that configurations use; the error for an unknown name lists all names.</summary>
 /// <typeparam name="T">The enumeration.</typeparam>
 /// <param name="names">All names, compared without case; the first name of a value is the one to write.</param>
-internal abstract class NamedEnumConverter<T>(IReadOnlyList<(string Name, T Value)> names) : JsonConverter<T>
+internal abstract class NamedEnumConverter<T>(IReadOnlyList<(string Name, T Value)> names) : JsonConverter<T>, INamedValues
     where T : struct, Enum
 {
+    /// <inheritdoc/>
+    public IEnumerable<string> Names => names.Select(name => name.Name);
+
     /// <inheritdoc/>
     public override T Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
     {

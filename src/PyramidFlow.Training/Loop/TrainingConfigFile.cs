@@ -151,7 +151,7 @@ internal static class ConfigPaths
     /// <summary>Copies a configuration with its settings to another folder and adapts its relative paths; a file that is its own copy only takes the settings.</summary>
     /// <param name="source">The configuration, already validated.</param>
     /// <param name="target">The copy.</param>
-    /// <param name="keys">Keys of paths, such as <c>data.annotations</c>.</param>
+    /// <param name="keys">Keys of paths, such as <c>data.annotations</c>, beside that of the schema.</param>
     internal static void Copy(TrainingConfigSource source, string target, params ReadOnlySpan<string> keys)
     {
         var (from, to) = (FolderOf(source.Path), FolderOf(target));
@@ -160,7 +160,7 @@ internal static class ConfigPaths
         var bytes = source.ReadBytes();
         using var copy = new MemoryStream();
         var written = 0;
-        foreach (var (start, end, value) in Texts(bytes, keys))
+        foreach (var (start, end, value) in Texts(bytes, [LoopConfig.SchemaKey, .. keys]))
         {
             // Model names and paths that do not exist stay unchanged.
             if (Path.IsPathRooted(value) || !Path.Exists(Path.GetFullPath(value, from)))
