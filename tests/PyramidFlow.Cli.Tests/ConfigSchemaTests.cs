@@ -66,7 +66,7 @@ public sealed class ConfigSchemaTests
     [InlineData("dit", """{ "model": "sprites", "data": { "annotations": "clips" }, "learning_rat": 0.1 }""", false)]
     [InlineData("dit", """{ "model": "sprites", "data": { "annotations": "clips" }, "objective": "whole" }""", false)]
     [InlineData("dit", """{ "model": "sprites", "data": { "annotations": "clips" }, "steps": "many" }""", false)]
-    [InlineData("sprites-dit", """{ "start_from": "sprites", "clips": 8, "extra_colour": "Pink" }""", true)]
+    [InlineData("sprites-dit", """{ "start_from": "sprites", "clips": 8, "extra_colour": "pink" }""", true)]
     public void A_configuration_is_judged_as_training_judges_it(string name, string config, bool isValid) =>
         Assert.Equal(isValid, Check(Path.Combine(Folder, "schema", $"{name}.json"), JsonNode.Parse(config)!));
 
@@ -115,7 +115,8 @@ internal sealed class SchemaWriter(JsonTypeInfo type)
 
     private static JsonObject Converted(JsonConverter converter, bool isNullable) => converter switch
     {
-        INamedValues named => new JsonObject { ["enum"] = new JsonArray([.. named.Names.Select(name => (JsonNode?)name), .. isNullable ? new JsonNode?[] { null } : []]) },
+        // Case does not matter.
+        INamedValues named => new JsonObject { ["enum"] = new JsonArray([.. named.Names.Concat(named.Names.Select(name => name.ToLowerInvariant())).Distinct().Select(name => (JsonNode?)name), .. isNullable ? new JsonNode?[] { null } : []]) },
         OneOrMoreConverter => new JsonObject { ["type"] = new JsonArray("string", "array"), ["items"] = new JsonObject { ["type"] = "string" } },
         TransformerConfigConverter => new JsonObject { ["type"] = "object" },
         _ => throw new NotSupportedException($"say what {converter.GetType().Name} accepts"),

@@ -10,16 +10,18 @@ using PyramidFlow.Training.Vae;
 
 namespace PyramidFlow.Cli.Commands;
 
-/// <summary><c>train vae</c>, <c>train dit</c>, <c>train lora</c>, <c>train export</c> and <c>train plot</c>.</summary>
+/// <summary><c>train vae</c>, <c>train dit</c>, <c>train lora</c>, <c>train init</c>, <c>train export</c> and <c>train plot</c>.</summary>
 internal static class TrainCommand
 {
     public static Command Create(CliConsole console) => new ExampledCommand("train",
         "Trains models on your own data, or those of the sprites world; a run that was stopped goes on where it was (docs/training.md).",
-        $"{About.Name} train vae --config configs/sprites-vae.json --out runs/sprites",
+        $"{About.Name} train init clips -o mine.json",
+        $"{About.Name} train lora --config mine.json --out runs/mine",
         $"{About.Name} train dit --config configs/sprites-dit.json --out runs/sprites",
         $"{About.Name} train vae --config configs/vae-stage1.json --out runs/vae-stage1",
         $"{About.Name} train export runs/sprites models/mine")
     {
+        TrainInitCommand.Create(console),
         One("vae", "Trains the causal video VAE.", TrainRun.Vae, console),
         One("dit", "Trains the text encoders and the diffusion transformer on the VAE's latents.", TrainRun.Dit, console),
         One("lora", "Trains a LoRA of a model folder's transformer, to be used with --lora.", TrainRun.Lora, console),

@@ -270,6 +270,12 @@ internal static class CommandFault
     public static UsageException ConfigurationMissing(string file) =>
         new("configuration_missing", $"{file} does not exist: the configurations that come with the program are in configs/", null, ("file", file));
 
+    public static UsageException ConfigurationThere(string file) =>
+        new("configuration_there", $"{file} is there already: choose another name with -o, or delete it", null, ("file", file));
+
+    public static UsageException NoCaptions(int items) =>
+        new("captions_none", Invariant($"none of the {items} items has a caption: put the text of clip.mp4 into clip.txt beside it, or a \"text\" into each line of the annotation file"), null, ("items", items));
+
     public static UsageException RunFolderIsFile(string path) => new("run_folder_is_file", $"{path} is a file: --out takes a folder", null, ("path", path));
 
     public static UsageException ExportWithoutModel(string run) =>
