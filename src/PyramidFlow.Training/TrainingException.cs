@@ -96,6 +96,15 @@ internal static partial class TrainingFault
     public static TrainingException NotAbove(string? file, string key, object value, int limit) =>
         Value(file, key, value, Invariant($"is not above {limit}{Instead(key)}"), ("limit", limit));
 
+    /// <summary>Two keys give the number of micro-batches.</summary>
+    public static TrainingException BatchesCountedTwice(string? file) =>
+        new("batches_counted_twice", $"{file}: batches_per_step counts the micro-batches of a step already: leave accumulation out", null, ("file", file));
+
+    /// <summary>The micro-batches of a step cannot be shared among the processes.</summary>
+    public static TrainingException BatchesNotOfProcesses(int batches, int processes) =>
+        new("batches_not_of_processes", Invariant($"batches_per_step is {batches}, which {processes} processes cannot share: start a number of processes that divides it, or set it to {(batches + processes - 1) / processes * processes}"), null,
+            ("batches_per_step", batches), ("processes", processes));
+
     public static TrainingException NoShare(string? file, string key, double value) => Value(file, key, value, "is not within 0 to 1", ("most", 1));
 
     public static TrainingException NotBelowOne(string? file, string key, double value) => Value(file, key, value, "is not within 0 to below 1", ("below", 1));

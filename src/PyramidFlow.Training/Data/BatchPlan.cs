@@ -3,7 +3,7 @@ using PyramidFlow.Training.Loop;
 namespace PyramidFlow.Training.Data;
 
 /// <summary>
-/// Decides the items of each step. All processes use the same bucket in a step, so that none waits for another; buckets are drawn
+/// Decides the items of each step. All processes use the same bucket at a time, so that none waits for another; buckets are drawn
 /// in proportion to their number of items. Every pass over a bucket visits all of its items in a new order. The plan is a function
 /// of seed, step, rank and number of processes, so that resuming needs no saved position.
 /// </summary>
@@ -37,6 +37,9 @@ internal sealed class BatchPlan
     public TrainingData Describe(int leftOut, string batch) =>
         new(orders.Sum(order => (long)order.Count), leftOut, TrainingData.Shown([.. orders.Select(order => order.Bucket.ToString())]), Digest, batch, ItemsPerBatch);
 
+    /// <summary>Difference of the numbers of two batches that this process computes one after the other.</summary>
+    public int Stride => options.Stride;
+
     // The mean over the buckets.
     private double ItemsPerBatch
     {
@@ -48,13 +51,14 @@ internal sealed class BatchPlan
     }
 
     /// <summary>The batch of this process for a step.</summary>
-    /// <param name="step">Step, from 0; with gradient accumulation the number of the micro-batch.</param>
+    /// <param name="step">Step, from 0; with several micro-batches a step the number of the micro-batch.</param>
     public PlannedBatch Batch(long step)
     {
-        var (bucket, earlier) = draws.At(step);
+        var (together, index) = Math.DivRem(step, options.OfOneBucket);
+        var (bucket, earlier) = draws.At(together);
         var size = options.SizeOf(orders[bucket].Bucket);
         var stride = (long)options.World * size;
-        var first = (earlier * stride) + ((long)options.Rank * size);
+        var first = (((earlier * options.OfOneBucket) + index) * stride) + ((long)options.Rank * size);
         return new PlannedBatch(options, step, orders[bucket], first, stride);
     }
 
@@ -77,6 +81,23 @@ internal sealed class BatchPlan
 /// <param name="ImageBatchSize">Items per batch of images; null is the same as for videos.</param>
 internal sealed record BatchPlanOptions(long Seed, int BatchSize, int Rank = 0, int World = 1, double? ImageShare = null, int? ImageBatchSize = null)
 {
+    /// <summary>Number of batches in a row that are of one bucket, because several processes compute them at the same time; at least 1.</summary>
+    public int OfOneBucket { get; init; } = 1;
+
+    /// <summary>Difference of the numbers of two batches that this process computes one after the other; at least 1.</summary>
+    public int Stride { get; init; } = 1;
+
+    /// <summary>The plan of one process of a training.</summary>
+    /// <param name="config">Seed, and whether whole micro-batches are shared among the processes.</param>
+    /// <param name="batch">Items per batch of one process.</param>
+    /// <param name="rank">Rank of this process.</param>
+    /// <param name="ranks">Number of processes.</param>
+    /// <param name="sharing">Number of processes that read the same items.</param>
+    /// <exception cref="TrainingException">The micro-batches of a step cannot be shared among the processes.</exception>
+    public static BatchPlanOptions Of(LoopConfig config, int batch, int rank, int ranks, int sharing = 1) => config.BatchesPerStep is { } all
+        ? new BatchPlanOptions(config.Seed, batch) { OfOneBucket = all, Stride = config.MicroBatches(ranks).Stride }
+        : new BatchPlanOptions(config.Seed, batch, rank / sharing, ranks / sharing);
+
     /// <summary>Size of the largest batch.</summary>
     internal int MostItems => Math.Max(BatchSize, ImageBatchSize ?? 0);
 

@@ -26,9 +26,10 @@ internal sealed class PrefetchingSource<TItem, TBatch>(BatchPlan plan, ItemLoade
     public TBatch Batch(long step, CancellationToken cancellationToken = default)
     {
         ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
-        foreach (var far in reading.Keys.Where(other => other < step || other > step + ahead).ToList())
+        var last = step + ((long)ahead * plan.Stride);
+        foreach (var far in reading.Keys.Where(other => other < step || other > last || (other - step) % plan.Stride != 0).ToList())
             Drop(far);
-        for (var next = step; next <= step + ahead; next++)
+        for (var next = step; next <= last; next += plan.Stride)
         {
             if (!reading.ContainsKey(next))
                 Begin(next);

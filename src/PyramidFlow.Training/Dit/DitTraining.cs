@@ -81,9 +81,9 @@ public static class DitTraining
     private static BatchPlanOptions PlanOf(DitConfig config, ProcessGroup? group)
     {
         var (rank, ranks) = (group?.Rank ?? 0, group?.WorldSize ?? 1);
-        var sharing = config.Objective == TemporalObjective.Autoregressive ? Math.Min(config.VideoSyncGroup, ranks) : 1;
+        var sharing = config.BatchesPerStep is null && config.Objective == TemporalObjective.Autoregressive ? Math.Min(config.VideoSyncGroup, ranks) : 1;
         if (ranks % sharing != 0)
             throw TrainingFault.ProcessesNotGrouped(ranks, sharing);
-        return new BatchPlanOptions(config.Seed, config.Batch, rank / sharing, ranks / sharing, config.Data.ImageShare);
+        return BatchPlanOptions.Of(config, config.Batch, rank, ranks, sharing) with { ImageShare = config.Data.ImageShare };
     }
 }

@@ -43,10 +43,10 @@ internal interface ITraining
 /// </summary>
 /// <param name="Seed">Seed of the run.</param>
 /// <param name="Step">Step that the batch belongs to, from 0.</param>
-/// <param name="Number">Number of the micro-batch in the run, from 0: step x accumulation + index.</param>
+/// <param name="Number">Number of the micro-batch in the run, from 0: step x micro-batches of a step + index.</param>
 /// <param name="Scale">Factor of its gradients, so that the micro-batches of a step add up to their mean.</param>
-/// <param name="Rank">Rank of this process, from 0.</param>
-/// <param name="Ranks">Number of processes.</param>
+/// <param name="Rank">Rank of this process, from 0, among those that compute parts of the micro-batch.</param>
+/// <param name="Ranks">Number of processes that compute parts of it; 1 where whole micro-batches are shared among the processes.</param>
 internal readonly record struct MicroBatch(long Seed, long Step, long Number, double Scale, int Rank = 0, int Ranks = 1)
 {
     /// <summary>Index of a worker among the workers of all processes.</summary>

@@ -37,6 +37,12 @@ public abstract record LoopConfig
     /// <summary>Gradient accumulation: number of micro-batches per step; at least 1.</summary>
     public int Accumulation { get; set; } = 1;
 
+    /// <summary>
+    /// Number of micro-batches per step of all processes together, in place of <see cref="Accumulation"/>; a multiple of the number of processes. The items, random numbers and steps of a run
+    /// then do not depend on the number of processes. Null: each process computes <see cref="Accumulation"/> micro-batches of its own.
+    /// </summary>
+    public int? BatchesPerStep { get; set; }
+
     /// <summary>Peak learning rate.</summary>
     public double LearningRate
     {
@@ -138,6 +144,14 @@ public abstract record LoopConfig
             : throw CheckpointFault.StateNumber(path, key, text);
     }
 
+    /// <summary>Micro-batches of one process in a step, and how many numbers lie between two of them.</summary>
+    /// <param name="processes">Number of processes.</param>
+    /// <exception cref="TrainingException">The micro-batches of a step cannot be shared among the processes.</exception>
+    internal (int Count, int Stride) MicroBatches(int processes) =>
+        BatchesPerStep is not { } all ? (Accumulation, 1)
+        : all % processes == 0 ? (all / processes, processes)
+        : throw TrainingFault.BatchesNotOfProcesses(all, processes);
+
     /// <summary>The learning-rate schedule, with another peak or the configured one.</summary>
     internal LearningRate Rates(double? peak = null)
     {
@@ -163,6 +177,8 @@ public abstract record LoopConfig
         Steps < 1 ? TrainingFault.TooSmall(file, "steps", Steps, 1)
         : Workers < 1 ? TrainingFault.TooSmall(file, "workers", Workers, 1)
         : Accumulation < 1 ? TrainingFault.TooSmall(file, "accumulation", Accumulation, 1)
+        : BatchesPerStep is { } batches && batches < 1 ? TrainingFault.TooSmall(file, "batches_per_step", batches, 1)
+        : BatchesPerStep is not null && Accumulation != 1 ? TrainingFault.BatchesCountedTwice(file)
         : !(LearningRate >= 0) ? TrainingFault.TooSmall(file, "learning_rate", LearningRate, 0)
         : FinalLearningRate is { } final && final < 0 ? TrainingFault.TooSmall(file, "final_learning_rate", final, 0)
         : WarmUpSteps < 0 ? TrainingFault.TooSmall(file, "warm_up_steps", WarmUpSteps, 0)

@@ -55,7 +55,8 @@ internal sealed class RunStart
             .. training.Data is { } data
                 ? [(DataFact, data.Digest), ("items", Text(data.Items)), ("size", data.Sizes), ("batch", data.Batch)]
                 : Array.Empty<(string, string)>(),
-            ("processes", Text(group?.WorldSize ?? 1)), ("workers", Text(config.Workers)), ("accumulation", Text(config.Accumulation)), ("steps", Text(config.Steps)),
+            ("processes", Text(group?.WorldSize ?? 1)), ("workers", Text(config.Workers)), ("accumulation", Text(config.Accumulation)),
+            .. config.BatchesPerStep is { } batches ? [("batches_per_step", Text(batches))] : Array.Empty<(string, string)>(), ("steps", Text(config.Steps)),
             ("learning_rate", Text(config.LearningRate)), ("warm_up_steps", Text(config.WarmUpSteps)), ("schedule", config.Schedule.ToString()),
             ("precision", config.Precision.ToString()), ("seed", Text(config.Seed)),
         ];
@@ -69,7 +70,7 @@ internal sealed class RunStart
         var parts = new List<string>();
         if (training.Data is { } data)
         {
-            var epochs = config.Steps * (double)config.Accumulation * data.ItemsPerBatch / Math.Max(1, data.Items);
+            var epochs = config.Steps * (double)(config.BatchesPerStep ?? config.Accumulation) * data.ItemsPerBatch / Math.Max(1, data.Items);
             parts.Add(Invariant($"{data.Items} {(data.Items == 1 ? "item" : "items")} of {data.Sizes}{(data.LeftOut > 0 ? Invariant($", {data.LeftOut} left out") : "")}"));
             parts.Add(Invariant($"{config.Steps} steps are {epochs:G3} epochs"));
         }

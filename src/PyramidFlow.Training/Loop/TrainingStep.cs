@@ -5,7 +5,7 @@ using PyramidFlow.Torch.Distributed;
 namespace PyramidFlow.Training.Loop;
 
 /// <summary>One optimizer step: gradients of all micro-batches, clipping, spike check, update.</summary>
-/// <param name="config">Seed and number of accumulated micro-batches.</param>
+/// <param name="config">Seed and number of micro-batches.</param>
 /// <param name="training">The trainer.</param>
 /// <param name="folder">Folder that receives a batch whose loss is not finite.</param>
 /// <param name="group">Process group of the training; null trains in this process alone.</param>
@@ -50,8 +50,14 @@ internal sealed class TrainingStep(LoopConfig config, ITraining training, RunFol
         return new StepResult(losses, norms, fault, isLast);
     }
 
-    private IEnumerable<MicroBatch> Batches(long step) => Enumerable.Range(0, config.Accumulation)
-        .Select(i => new MicroBatch(config.Seed, step, (step * config.Accumulation) + i, 1.0 / (config.Accumulation * Ranks), Rank, Ranks));
+    private IEnumerable<MicroBatch> Batches(long step)
+    {
+        var (count, stride) = config.MicroBatches(Ranks);
+        return Enumerable.Range(0, count).Select(i => config.BatchesPerStep is { } all
+            // Those of one process that computes them all.
+            ? new MicroBatch(config.Seed, step, (step * all) + ((long)i * stride) + Rank, 1.0 / all)
+            : new MicroBatch(config.Seed, step, (step * count) + i, 1.0 / (count * Ranks), Rank, Ranks));
+    }
 
     // Means of the losses and sums of the tokens over all ranks; every rank learns whether any was asked to stop.
     private static (BatchLosses Losses, bool IsLast) AllReduce(ProcessGroup group, BatchLosses losses, bool isLast)

@@ -158,7 +158,7 @@ internal sealed class VaeClips : IDisposable
             Check(bucket, vae, discriminator);
         var (training, measured) = all.HoldOut(config.HeldOut);
         var clips = group is { Rank: > 0 } ? [] : await DataSources.ReadClipsAsync(measured, options, faults, cancellationToken).ConfigureAwait(false);
-        var plan = new BatchPlanOptions(config.Seed, config.Batch, group?.Rank ?? 0, group?.WorldSize ?? 1, ImageShare: options.ImageShare, ImageBatchSize: config.ImageBatch);
+        var plan = BatchPlanOptions.Of(config, config.Batch, group?.Rank ?? 0, group?.WorldSize ?? 1) with { ImageShare = options.ImageShare, ImageBatchSize = config.ImageBatch };
         return new VaeClips(DataSources.OpenClips(training, options, plan, faults), [.. clips.Select(clip => (Func<Tensor>)(() => clip.Pixels(device)))], device);
     }
 

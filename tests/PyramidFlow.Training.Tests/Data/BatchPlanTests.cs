@@ -1,4 +1,5 @@
 using PyramidFlow.Training.Data;
+using PyramidFlow.Training.Tests.Loop;
 
 namespace PyramidFlow.Training.Tests.Data;
 
@@ -46,6 +47,32 @@ public class BatchPlanTests
             last = Lines(walked.Batch(step));
 
         Assert.Equal(last, Lines(jumped.Batch(20_000)));
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(4)]
+    public void Whole_batches_are_the_same_on_any_number_of_processes(int ranks)
+    {
+        var config = new ToyConfig { Seed = 9, BatchesPerStep = 4 };
+        var one = Plan(BatchPlanOptions.Of(config, batch: 2, rank: 0, ranks: 1), images: 16, videos: 16);
+        var plans = Enumerable.Range(0, ranks).Select(rank => Plan(BatchPlanOptions.Of(config, batch: 2, rank, ranks), images: 16, videos: 16)).ToList();
+
+        Assert.All(plans, plan => Assert.Equal(ranks, plan.Stride));
+        for (var number = 0; number < 200; number++)
+        {
+            var (whole, shared) = (one.Batch(number), plans[number % ranks].Batch(number));
+            Assert.Equal(Lines(whole), Lines(shared));
+            Assert.Equal(whole.Draws(1).NextSingle(), shared.Draws(1).NextSingle());
+            // Those of a step are of one bucket, so that no process waits for another.
+            Assert.Equal(one.Batch(number / 4 * 4).Bucket, whole.Bucket);
+        }
+
+        Assert.Contains(Enumerable.Range(0, 50), step => one.Batch(4 * step).Bucket.IsImage);
+        Assert.Contains(Enumerable.Range(0, 50), step => !one.Batch(4 * step).Bucket.IsImage);
+        var visited = Enumerable.Range(0, 200).Where(number => one.Batch(number).Bucket.IsImage).SelectMany(number => Lines(one.Batch(number))).Chunk(16).SkipLast(1);
+        Assert.All(visited, pass => Assert.Equal(16, pass.Distinct().Count()));
     }
 
     [Fact]

@@ -4,6 +4,7 @@ using PyramidFlow.Testing;
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Tests.Data;
+using PyramidFlow.Training.Tests.Loop;
 
 namespace PyramidFlow.Training.Tests.Dit;
 
@@ -40,6 +41,21 @@ public sealed class DitTrainingTests(TinyModel model) : IClassFixture<TinyModel>
         Assert.EndsWith("state-00000001.safetensors", new RunFolder(Media.File("parts")).LatestState!, StringComparison.Ordinal);
         Train(OwnDataRuns.Config(model.Folder, annotations), "parts");
         Assert.Equal(Weights("whole"), Weights("parts"));
+    }
+
+    [Fact]
+    public async Task A_run_of_whole_micro_batches_is_the_same_on_one_process_and_on_two()
+    {
+        var annotations = await runs.SomeMediaAsync();
+        var config = OwnDataRuns.Config(model.Folder, annotations, "\"batches_per_step\": 2").Replace("\"prefetch\": 0", "\"prefetch\": 2", StringComparison.Ordinal);
+        Train(config, "one");
+        await Ranks.RunAsync(2, Media.File("store"), group =>
+            DitTraining.Run(Media.File("one.json"), Path.GetDirectoryName(Media.File("two", "x"))!, null, TestContext.Current.CancellationToken, group));
+
+        var (one, two) = (runs.Metrics("one"), runs.Metrics("two"));
+        Assert.Equal(one.Count, two.Count);
+        Assert.All(one.Zip(two), pair => Assert.Equal(pair.First.GetProperty("loss").GetDouble(), pair.Second.GetProperty("loss").GetDouble(), 1e-6));
+        Assert.All(one.Zip(two), pair => Assert.Equal(pair.First.GetProperty("gradient_norm").GetDouble(), pair.Second.GetProperty("gradient_norm").GetDouble(), 1e-5));
     }
 
     [Theory]

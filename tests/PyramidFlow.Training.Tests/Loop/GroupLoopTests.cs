@@ -78,6 +78,34 @@ public sealed class GroupLoopTests : IDisposable
         }
     }
 
+    [Fact]
+    public async Task Whole_micro_batches_make_a_run_that_does_not_depend_on_the_number_of_processes()
+    {
+        foreach (var shard in Enum.GetValues<SharedState>())
+        {
+            var config = new ToyConfig { BatchesPerStep = 4, Shard = shard };
+            var one = (await TogetherAsync(config, $"{shard}-1", 1, Ct))[0];
+            foreach (var ranks in new[] { 2, 4 })
+                Assert.InRange(Difference(one, (await TogetherAsync(config, $"{shard}-{ranks}", ranks, Ct))[0]), 0, 1e-6);
+
+            // On 4, then on 2, then on 1.
+            await TogetherAsync(config with { Steps = 4 }, $"{shard}-parts", 4, Ct);
+            await TogetherAsync(config with { Steps = 8 }, $"{shard}-parts", 2, Ct);
+            Assert.InRange(Difference(one, (await TogetherAsync(config, $"{shard}-parts", 1, Ct))[0]), 0, 1e-6);
+        }
+
+        // One process takes the same steps with as many accumulated micro-batches.
+        Assert.Equal((await TogetherAsync(new ToyConfig { Accumulation = 4 }, "accumulated", 1, Ct))[0], (await TogetherAsync(new ToyConfig { BatchesPerStep = 4 }, "shared", 1, Ct))[0]);
+    }
+
+    [Fact]
+    public void Micro_batches_that_processes_cannot_share_are_refused()
+    {
+        FaultAssert.Is(Assert.Throws<TrainingException>(() => new ToyConfig { BatchesPerStep = 4 }.MicroBatches(3)), "batches_not_of_processes", ("batches_per_step", 4), ("processes", 3));
+        FaultAssert.Is(new ToyConfig { BatchesPerStep = 4, Accumulation = 2 }.Fault!, "batches_counted_twice", ("file", "toy.json"));
+        FaultAssert.Is(new ToyConfig { BatchesPerStep = 0 }.Fault!, TrainingFault.ValueInvalidCode, ("file", "toy.json"), ("key", "batches_per_step"), ("value", 0), ("least", 1));
+    }
+
     [Theory]
     [InlineData(SharedState.None, 1, 1)]
     [InlineData(SharedState.Optimizer, 4, 1)]
