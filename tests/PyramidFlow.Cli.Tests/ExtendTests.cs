@@ -42,6 +42,21 @@ public class ExtendTests(TinyModel model) : IClassFixture<TinyModel>
     }
 
     [Fact]
+    public async Task A_continuation_is_made_as_its_video_was_but_for_seed_and_length()
+    {
+        using var folder = new TemporaryFolder();
+        var first = await CliRun.OfAsync("generate", "a red ball", "--model", model.Folder, "--guidance", "3", "--video-steps", "2,2,2", "--seed", "5", "-o", folder.File("in.mp4"));
+        Assert.True(first.Code == ExitCode.Ok, first.Error);
+        var run = await CliRun.OfAsync("extend", folder.File("in.mp4"), "--model", model.Folder, "-o", folder.File("out.mp4"), "--frames", "8", "--guidance", "2", "--json");
+
+        Assert.True(run.Code == ExitCode.Ok, run.Error);
+        using var notes = JsonDocument.Parse((await MediaMetadata.ReadAsync(folder.File("out.mp4"), Cancel))["comment"]);
+        Assert.Equal(2, notes.RootElement.GetProperty("guidance").GetDouble());
+        Assert.Equal([2, 2, 2], notes.RootElement.GetProperty("video_steps").EnumerateArray().Select(step => step.GetInt32()));
+        Assert.NotEqual(5, notes.RootElement.GetProperty("seed").GetInt64());
+    }
+
+    [Fact]
     public async Task A_long_video_is_held_only_as_far_as_the_model_looks_back()
     {
         using var folder = new TemporaryFolder();

@@ -93,6 +93,22 @@ public sealed class LoraTests : IClassFixture<TinyModel>, IDisposable
     }
 
     [Fact]
+    public async Task A_continuation_has_the_loras_of_its_video()
+    {
+        var made = await CliRun.OfAsync("generate", "a red ball", "--model", model.Folder, "--lora", folder.File("style.safetensors:0.5"), "--frames", "9", "-o", folder.File("a.mp4"));
+        Assert.True(made.Code == ExitCode.Ok, made.Error);
+        var run = await ExtendAsync("b.mp4");
+        Assert.True(run.Code == ExitCode.Ok, run.Error);
+        using (var notes = JsonDocument.Parse((await MediaMetadata.ReadAsync(folder.File("b.mp4"), Cancel))["comment"]))
+            Assert.Equal(0.5, notes.RootElement.GetProperty("loras")[0].GetProperty("weight").GetDouble());
+
+        File.Delete(folder.File("style.safetensors"));
+        (await ExtendAsync("c.mp4")).AssertRefused("was made with the LoRA style.safetensors", "name it with --lora");
+
+        Task<CliRun> ExtendAsync(string name) => CliRun.OfAsync("extend", folder.File("a.mp4"), "--model", model.Folder, "--frames", "8", "-o", folder.File(name));
+    }
+
+    [Fact]
     public async Task The_folder_of_an_adapter_counts_with_its_settings_and_is_known_again()
     {
         using (new TensorScope())

@@ -55,7 +55,7 @@ internal static class ClipNotes
     };
 }
 
-/// <summary>A file that is to be made again: <c>--like</c>.</summary>
+/// <summary>A file that is to be made again (<c>--like</c>) or continued (<c>extend</c>).</summary>
 internal static class LikeFile
 {
     /// <summary>The typed arguments, completed by the notes of the file.</summary>
@@ -83,13 +83,8 @@ internal static class LikeFile
         return arguments with
         {
             Clip = arguments.Clip.Over(clip),
-            Model = arguments.Model with
+            Model = Weights(arguments.Model, notes, path, console) with
             {
-                Name = arguments.Model.Name ?? Model(notes, path),
-                Variant = arguments.Model.Variant ?? (arguments.Model.Name is null ? notes.Variant : null),
-                Transformer = arguments.Model.Transformer ?? Run(path, notes.Transformer, CheckpointNames.Transformer, "--transformer", console),
-                Vae = arguments.Model.Vae ?? Run(path, notes.Vae, CheckpointNames.Vae, "--vae", console),
-                Loras = arguments.Model.Loras ?? Loras(path, notes, console),
                 Type = arguments.Model.Type ?? (NumberTypes.Parse(notes.Dtype) is null ? null : notes.Dtype),
                 Threads = Threads(path, notes, arguments.Model, console),
                 Tile = arguments.Model.Tile ?? notes.Tile,
@@ -97,6 +92,33 @@ internal static class LikeFile
             },
         };
     }
+
+    /// <summary>
+    /// The typed arguments of a continuation, completed by the notes of its video: model, LoRAs, the last prompt and what the sampler does, but not its length, its seed and what it began with.
+    /// A video without notes, or made with another model than the typed one, gives its last prompt only.
+    /// </summary>
+    /// <exception cref="UsageException">The video's model or a LoRA is not here.</exception>
+    public static async Task<GenerateArguments> ContinueAsync(GenerateArguments arguments, CliConsole console, CancellationToken cancellationToken)
+    {
+        var path = arguments.Clip.VideoFile!;
+        if (await ClipNotes.ReadAsync(path, cancellationToken).ConfigureAwait(false) is not { } notes)
+            return arguments;
+        var prompt = new ClipArguments { Prompt = notes.LastPrompt };
+        if (arguments.Model.Name is { } typed && NameOf(typed) != notes.Model)
+            return arguments with { Clip = arguments.Clip.Over(prompt) };
+        var clip = SettingsTable.Over(prompt, notes.Options with { Frames = null, Seconds = null, Seed = null, Schedule = [] });
+        return arguments with { Clip = arguments.Clip.Over(clip), Model = Weights(arguments.Model, notes, path, console) };
+    }
+
+    // The weights that a file was made with, where others are not typed.
+    private static ModelArguments Weights(ModelArguments model, GenerationNotes notes, string path, CliConsole console) => model with
+    {
+        Name = model.Name ?? Model(notes, path),
+        Variant = model.Variant ?? (model.Name is null ? notes.Variant : null),
+        Transformer = model.Transformer ?? Run(path, notes.Transformer, CheckpointNames.Transformer, "--transformer", console),
+        Vae = model.Vae ?? Run(path, notes.Vae, CheckpointNames.Vae, "--vae", console),
+        Loras = model.Loras ?? Loras(path, notes, console),
+    };
 
     // The number of threads changes the last bits of a video.
     private static int? Threads(string path, GenerationNotes notes, ModelArguments model, CliConsole console)

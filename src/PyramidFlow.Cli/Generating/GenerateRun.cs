@@ -14,6 +14,8 @@ internal sealed class GenerateRun(CliConsole console)
         OutputNames.Check(arguments, console);
         if (arguments.Like is not null)
             arguments = await LikeFile.ApplyAsync(arguments, console, cancellationToken).ConfigureAwait(false);
+        else if (arguments.Clip.VideoFile is not null && File.Exists(arguments.Clip.VideoFile))
+            arguments = await LikeFile.ContinueAsync(arguments, console, cancellationToken).ConfigureAwait(false);
         RequestedClip.Check(arguments.Clip);
         var folder = arguments.Model.Open();
         return await SharedRun.OfAsync(arguments.Model, console, (model, own, line) =>
@@ -59,7 +61,7 @@ internal sealed class GenerateRun(CliConsole console)
         return clips;
     }
 
-    // A video says its size and length, and perhaps its prompt.
+    // A video says its size and length.
     private static async Task<ClipArguments> FromVideoAsync(ClipArguments clip, PipelineSettings settings, CancellationToken cancellationToken)
     {
         var info = await VideoReader.ProbeAsync(clip.VideoFile!, cancellationToken).ConfigureAwait(false);
@@ -71,8 +73,7 @@ internal sealed class GenerateRun(CliConsole console)
         return clip with
         {
             Conditioning = ConditioningInput.Video(await ConditioningVideo.CountAsync(clip.VideoFile!, settings.FramesPerSecond, most, cancellationToken).ConfigureAwait(false)),
-            Prompt = clip.Prompt ?? (await ClipNotes.ReadAsync(clip.VideoFile!, cancellationToken).ConfigureAwait(false))?.LastPrompt
-                ?? throw CommandFault.NoPromptInVideo(clip.VideoFile),
+            Prompt = clip.Prompt ?? throw CommandFault.NoPromptInVideo(clip.VideoFile),
         };
     }
 }
