@@ -169,7 +169,7 @@ internal static class RequestFault
     public static RequestException NoClips(int count) => new("no_clips", null, Invariant($"{count} clips are none: use 1 or more"), ("count", count));
 
     public static RequestException PlanOfOtherOptions() =>
-        new("plan_of_other_options", null, "the plan is one for another variant, device, number type, LoRA or group of processes: plan with the options that the pipeline was loaded with");
+        new("plan_of_other_options", null, "the plan is one for another variant, run, device, number type, LoRA or group of processes: plan with the options that the pipeline was loaded with");
 
     public static RequestException ParallelOfOtherSize(string ways, int needed, int processes) =>
         new("parallel_of_other_size", null, Invariant($"--parallel {ways} is for {needed} processes and there are {processes}: use ways whose product is {processes}, or start {needed} processes"),

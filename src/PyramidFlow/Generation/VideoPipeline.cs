@@ -330,7 +330,8 @@ public sealed partial class VideoPipeline : IDisposable
     private void Check(GenerationPlan plan)
     {
         var (own, other) = (options, plan.Placement);
-        if ((own.Variant, own.Device ?? Device.Cpu, own.Type, own.Parallel?.Group) != (other.Variant, other.Device ?? Device.Cpu, other.Type, other.Parallel?.Group)
+        if ((own.Variant, own.Transformer, own.Vae, own.Device ?? Device.Cpu, own.Type, own.Parallel?.Group)
+            != (other.Variant, other.Transformer, other.Vae, other.Device ?? Device.Cpu, other.Type, other.Parallel?.Group)
             || !own.Loras.SequenceEqual(other.Loras))
             throw RequestFault.PlanOfOtherOptions();
         if (plan.Clips.Any(clip => clip.Conditioning is { Kind: not ConditioningKind.Latents } && clip.Pixels is null))

@@ -54,7 +54,7 @@ public sealed class GenerationPlanTests(TinyPipeline tiny) : IClassFixture<TinyP
         var model = tiny.Pipeline.Model!;
         var options = new PipelineOptions { Device = TestDevice.Current };
         Assert.Equal(2, tiny.Pipeline.GenerateAsync(GenerationPlan.Of(TinyPipeline.Request with { Count = 2 }, model, options), cancellationToken: Cancel).Items.Count);
-        foreach (var other in new[] { options with { Type = ElementType.Float16 }, options with { Variant = "768p" }, options with { Loras = [new LoraUse("cat.safetensors")] } })
+        foreach (var other in new[] { options with { Transformer = "runs/mine" }, options with { Vae = "runs/mine" }, options with { Type = ElementType.Float16 }, options with { Variant = "768p" }, options with { Loras = [new LoraUse("cat.safetensors")] } })
         {
             var plan = GenerationPlan.Of(TinyPipeline.Request, model, other);
             FaultAssert.Is(Assert.Throws<RequestException>(() => tiny.Pipeline.GenerateAsync(plan, cancellationToken: Cancel)), "plan_of_other_options");
