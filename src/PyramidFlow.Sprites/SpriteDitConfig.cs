@@ -133,6 +133,7 @@ public sealed record SpriteDitConfig : LoopConfig
             : Lora?.Fault() is { } lora ? TrainingFault.LoraInvalid(path, lora)
             : Lora is not null && (NewWeights || KeepSteps.Count > 0) ? TrainingFault.LoraWithNewWeights(path)
             : Optimizer == SpriteOptimizer.Muon && Shard != SharedState.None ? TrainingFault.MuonInShares(path)
+            : Optimizer == SpriteOptimizer.Muon && Moments != MomentForm.Float32 ? TrainingFault.MuonInCodes(path)
             : Batch.Count != stages ? TrainingFault.BatchOfOtherStages(path, Batch.Count, stages)
             : Objective == SpriteObjective.FullSequence && Transformer.UseTemporalCausal ? TrainingFault.CausalFullSequence(path)
             : Workers < 1 || Batch.Any(b => b < 1 || b % Workers != 0) ? TrainingFault.BatchNotShared(path, Batch, Workers)

@@ -245,6 +245,9 @@ internal static partial class TrainingFault
     public static TrainingException MuonInShares(string file) =>
         new("muon_in_shares", $"{file}: shares of the weights cut the matrices that Muon needs whole: use optimizer AdamW, or shard none", null, ("file", file));
 
+    public static TrainingException MuonInCodes(string file) =>
+        new("muon_in_codes", $"{file}: Muon's momentum is not held in 8-bit codes: use optimizer AdamW, or moments float32", null, ("file", file));
+
     public static TrainingException CausalFullSequence(string file) =>
         new("causal_full_sequence", $"{file}: full_sequence lets every frame see every other: set use_temporal_causal to false in transformer", null, ("file", file));
 

@@ -15,6 +15,9 @@ public sealed record AdamWOptions
     /// <summary>Decoupled weight decay per unit of learning rate.</summary>
     public double WeightDecay { get; init; } = 1e-4;
 
+    /// <summary>Whether the moments are held in 8-bit codes, 2.03 bytes of a weight instead of 8 (<see cref="AdamW.FirstMoment"/>).</summary>
+    public bool EightBitMoments { get; init; }
+
     /// <summary>Whether only weights of two or more dimensions decay, and not biases and norm scales.</summary>
     public bool DecayMatricesOnly { get; init; }
 }
@@ -25,6 +28,9 @@ public sealed class AdamW : IDisposable
     // On a CPU, elements updated together: few enough that all passes but the first read from its caches.
     private const long Piece = 1 << 18;
 
+    // On a GPU, elements whose moments are float32 at the same time.
+    private const long DecodedPiece = 1 << 24;
+
     private readonly FlatParameters parameters;
     private readonly AdamWOptions options;
     private readonly List<(long Start, long Length)> decayed = [];
@@ -34,16 +40,24 @@ public sealed class AdamW : IDisposable
     {
         this.parameters = parameters;
         this.options = options ?? new AdamWOptions();
-        FirstMoment = TensorScope.Release(parameters.Values.ZerosLike());
-        SecondMoment = TensorScope.Release(parameters.Values.ZerosLike());
+        First = new MomentVector(parameters, this.options.EightBitMoments, isSigned: true);
+        Second = new MomentVector(parameters, this.options.EightBitMoments, isSigned: false);
         FindDecayed();
     }
 
     /// <summary>Running mean of the gradient of the weights that this process updates.</summary>
-    public Tensor FirstMoment { get; }
+    /// <exception cref="InvalidOperationException">The moments are held in 8-bit codes.</exception>
+    public Tensor FirstMoment => First.Values;
 
     /// <summary>Running mean of the squared gradient of the weights that this process updates.</summary>
-    public Tensor SecondMoment { get; }
+    /// <exception cref="InvalidOperationException">The moments are held in 8-bit codes.</exception>
+    public Tensor SecondMoment => Second.Values;
+
+    /// <summary>Running mean of the gradient, in either form.</summary>
+    internal MomentVector First { get; }
+
+    /// <summary>Running mean of the squared gradient, in either form.</summary>
+    internal MomentVector Second { get; }
 
     /// <summary>Number of steps taken; set it to resume.</summary>
     public long Steps { get; set; }
@@ -58,7 +72,7 @@ public sealed class AdamW : IDisposable
             parameters.Values.Narrow(0, start, length).MulInPlace(1 - (learningRate * options.WeightDecay));
         foreach (var (first, count) in parameters.Division.SharesOf(parameters.Count))
         {
-            var piece = parameters.Values.Device.Type == DeviceType.Cpu ? Piece : Math.Max(1, count);
+            var piece = parameters.Values.Device.Type == DeviceType.Cpu ? Piece : options.EightBitMoments ? DecodedPiece : Math.Max(1, count);
             for (var start = 0L; start < count; start += piece)
                 Update(first + start, Math.Min(piece, count - start), learningRate);
         }
@@ -69,13 +83,15 @@ public sealed class AdamW : IDisposable
     private void Update(long start, long length, double learningRate)
     {
         using var scope = new TensorScope();
-        var (values, gradient, mean, square) = (Part(parameters.Values), Part(parameters.HeldGradients), Part(FirstMoment), Part(SecondMoment));
+        var (values, gradient, mean, square) = (Part(parameters.Values), Part(parameters.HeldGradients), First.Read(start, length), Second.Read(start, length));
         mean.LerpInPlace(gradient, 1 - options.Beta1);
         square.MulInPlace(options.Beta2).AddcmulInPlace(gradient, gradient, 1 - options.Beta2);
         var correction1 = 1 - Math.Pow(options.Beta1, Steps);
         var correction2 = 1 - Math.Pow(options.Beta2, Steps);
         var denominator = square.Sqrt().MulInPlace(1 / Math.Sqrt(correction2)).AddInPlace(options.Epsilon);
         values.AddcdivInPlace(mean, denominator, -learningRate / correction1);
+        First.Write(start, mean, 2 * Steps);
+        Second.Write(start, square, (2 * Steps) + 1);
 
         Tensor Part(Tensor all) => all.Narrow(0, start, length);
     }
@@ -102,8 +118,8 @@ public sealed class AdamW : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        FirstMoment.Dispose();
-        SecondMoment.Dispose();
+        First.Dispose();
+        Second.Dispose();
     }
 }
 
@@ -128,9 +144,11 @@ public sealed class Muon
     /// <param name="rest">Optimiser of the weights that are not hidden matrices.</param>
     /// <param name="weightDecay">Decoupled weight decay per unit of learning rate.</param>
     /// <param name="isHidden">Whether the matrix of a key is a hidden one.</param>
-    /// <exception cref="ArgumentException">The weights are divided among processes, which may cut a matrix.</exception>
+    /// <exception cref="ArgumentException">The weights are divided among processes, which may cut a matrix, or the moments are in 8-bit codes.</exception>
     public Muon(FlatParameters parameters, AdamW rest, double weightDecay, Func<string, bool> isHidden)
     {
+        if (rest.First.IsInCodes)
+            throw new ArgumentException("Muon's momentum is not held in 8-bit codes", nameof(rest));
         if (parameters.Division.Held is not null)
             throw new ArgumentException("Muon needs whole matrices, and shares of the weights cut them", nameof(parameters));
         (this.parameters, this.rest, this.weightDecay) = (parameters, rest, weightDecay);

@@ -73,6 +73,10 @@ public abstract record LoopConfig
     /// <summary>Decoupled weight decay.</summary>
     public double WeightDecay { get; set; } = 1e-4;
 
+    /// <summary>How the optimizer holds its moments: <c>float32</c>, or <c>eight_bit</c> codes of blocks, which take 2 bytes of a weight in place of 8.</summary>
+    [JsonConverter(typeof(SnakeCaseEnumConverter<MomentForm>))]
+    public MomentForm Moments { get; set; }
+
     /// <summary>Gradient clipping: largest norm; 0 does not clip.</summary>
     public double ClipNorm { get; set; } = 1;
 
@@ -233,6 +237,16 @@ public enum SharedState
 
     /// <summary>The same, and gradients once they are added up.</summary>
     Gradients,
+}
+
+/// <summary>How an optimizer holds its moments.</summary>
+public enum MomentForm
+{
+    /// <summary>As float32.</summary>
+    Float32,
+
+    /// <summary>As 8-bit codes, relative to the largest of each 256 neighbours.</summary>
+    EightBit,
 }
 
 /// <summary>Compute type of a network during training; weights, gradients and EMA are always float32.</summary>

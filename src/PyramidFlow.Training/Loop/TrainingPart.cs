@@ -28,7 +28,7 @@ internal sealed class TrainingPart : IDisposable
         Parameters = new FlatParameters(options.ComputeType ?? config.ComputeType, division, modules);
         Optimizer = new AdamW(Parameters, new AdamWOptions
         {
-            Beta1 = config.Beta1, Beta2 = config.Beta2, WeightDecay = config.WeightDecay, DecayMatricesOnly = options.DecayMatricesOnly,
+            Beta1 = config.Beta1, Beta2 = config.Beta2, WeightDecay = config.WeightDecay, EightBitMoments = config.Moments == MomentForm.EightBit, DecayMatricesOnly = options.DecayMatricesOnly,
         });
         muon = options.TakesMuon is { } hidden ? new Muon(Parameters, Optimizer, config.WeightDecay, hidden) : null;
         Average = options.IsAveraged && config.IsAveraged

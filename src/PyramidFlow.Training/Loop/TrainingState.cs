@@ -62,7 +62,7 @@ internal sealed class TrainingState
         }
 
         var index = 0;
-        SafetensorsWriter.Write(path, [.. tensors.Select(tensor => new TensorDeclaration(tensor.Key, tensor.Held.Type, tensor.Shape))],
+        SafetensorsWriter.Write(path, [.. tensors.Select(tensor => new TensorDeclaration(tensor.Key, tensor.Type, tensor.Shape))],
             (file, entry) => Write(tensors[index++], (start, piece) => SafetensorsWriter.WriteData(file, entry with { Offset = entry.Offset + (start * entry.Type.Size()) }, piece)), metadata);
     }
 
@@ -72,7 +72,7 @@ internal sealed class TrainingState
         if (tensor.Division is { Sharers: { } group } part)
             group.Collect(tensor.Held, part.Parameters.Count, take);
         else
-            take(0, tensor.Held);
+            tensor.Read(take);
     }
 
     /// <summary>Loads a saved state.</summary>
@@ -102,7 +102,7 @@ internal sealed class TrainingState
         {
             using var inner = new TensorScope();
             var all = file.Read(target.Key);
-            target.Held.CopyFrom(target.Division is { } part ? part.Parameters.HeldOf(all) : all);
+            target.Fill(target.Division is { } part ? part.Parameters.HeldOf(all) : all);
         }
 
         foreach (var (part, done) in parts.Zip(steps))
@@ -139,17 +139,41 @@ internal sealed class TrainingState
             // In float32 the weights that modules see are those of all processes.
             part.Parameters.Computed is { Type: ElementType.Float32 } all ? new SavedTensor(Key(part, ValuesKey), all, null) : Divided(part, ValuesKey, part.Parameters.Values),
             part.Average is { } average ? Divided(part, "average", average.Values) : null,
-            Divided(part, "first_moment", part.Optimizer.FirstMoment), Divided(part, "second_moment", part.Optimizer.SecondMoment),
+            Moment(part, "first_moment", part.Optimizer.First), Moment(part, "second_moment", part.Optimizer.Second),
         }).OfType<SavedTensor>(),
         .. buffers.Select(buffer => new SavedTensor($"buffer.{buffer.Key}", buffer.Tensor, null)),
     ];
 
     private static SavedTensor Divided(TrainingPart part, string name, Tensor held) => new(Key(part, name), held, part);
 
+    private static SavedTensor Moment(TrainingPart part, string name, MomentVector moment) =>
+        moment.IsInCodes ? new SavedTensor(Key(part, name), null, part) { Moment = moment } : Divided(part, name, moment.Values);
+
     // A tensor of the state: what this process holds of it, and the part whose weights it is divided like, if it is.
-    private sealed record SavedTensor(string Key, Tensor Held, TrainingPart? Division)
+    private sealed record SavedTensor(string Key, Tensor? Tensor, TrainingPart? Division)
     {
+        // In 8-bit codes, in place of the tensor. In the file they are float32, so that a run may go on without them.
+        public MomentVector? Moment { get; init; }
+
+        public ElementType Type => Tensor?.Type ?? ElementType.Float32;
+
         // As in the file.
-        public long[] Shape => Division is { } part ? [part.Parameters.Count] : Held.Shape;
+        public long[] Shape => Division is { } part ? [part.Parameters.Count] : Tensor!.Shape;
+
+        public Tensor Held => Tensor ?? Moment!.Read(0, Division!.Parameters.Held.Length);
+
+        public void Read(Action<long, Tensor> take)
+        {
+            if (Moment is { } moment)
+                moment.Read(take);
+            else
+                take(0, Tensor!);
+        }
+
+        public void Fill(Tensor held)
+        {
+            Moment?.Load(held);
+            Tensor?.CopyFrom(held);
+        }
     }
 }

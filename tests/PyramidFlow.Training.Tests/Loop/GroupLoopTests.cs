@@ -39,6 +39,25 @@ public sealed class GroupLoopTests : IDisposable
         }
     }
 
+    [Fact]
+    public async Task Moments_in_codes_have_the_same_bits_in_shares_and_after_a_stop()
+    {
+        var config = new ToyConfig { Moments = MomentForm.EightBit };
+        var whole = (await TogetherAsync(config, "whole", 2, Ct))[0];
+        foreach (var shard in Enum.GetValues<SharedState>())
+        {
+            Assert.Equal(whole, (await TogetherAsync(config with { Shard = shard }, $"{shard}", 2, Ct))[0]);
+            await TogetherAsync(config with { Shard = shard, Steps = 5 }, $"{shard}-parts", 2, Ct);
+            Assert.Equal(whole, (await TogetherAsync(config with { Shard = shard }, $"{shard}-parts", 2, Ct))[0]);
+        }
+
+        // A run may go on with the other form, and ends close by.
+        var plain = (await TogetherAsync(config with { Moments = MomentForm.Float32 }, "plain", 2, Ct))[0];
+        await TogetherAsync(config with { Steps = 5 }, "changed", 2, Ct);
+        var changed = (await TogetherAsync(config with { Moments = MomentForm.Float32 }, "changed", 2, Ct))[0];
+        Assert.All(new[] { whole, changed }, weights => Assert.InRange(Difference(plain, weights), 1e-6, 0.05));
+    }
+
     [Theory]
     [InlineData(2, SharedState.None)]
     [InlineData(4, SharedState.None)]
