@@ -7,7 +7,7 @@ using PyramidFlow.Training.Loop;
 namespace PyramidFlow.Training.Dit;
 
 /// <summary>Configuration of <c>train dit</c> and <c>train lora</c> on videos, images or latents; read from JSON. The defaults are those of the released runs.</summary>
-public sealed record DitConfig : LoopConfig
+public sealed record DitConfig : HeldOutConfig
 {
     /// <summary>Sets the defaults of the released runs.</summary>
     public DitConfig() => AverageDecay = 0;

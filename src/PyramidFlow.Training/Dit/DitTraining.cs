@@ -51,11 +51,14 @@ public static class DitTraining
 
     private static IReadOnlyList<string> Run(DitConfig config, TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group)
     {
+        if (Directory.Exists(folder))
+            config = config.GoingOn(new RunFolder(folder));
         var start = CheckpointFolder.Open(config.Model);
         var faults = new FaultLog(fault => progress?.Report(new TrainingProgress(0, config.Steps, 0, 0, fault.ToString())));
         using var models = new FrozenModels(config, start, TrainingDevice.For(config.Device, group));
         using var items = DitBatches.Open(config, PlanOf(config, group), models.Channels, faults, cancellationToken);
-        foreach (var (bucket, _) in items.Plan.Counts)
+        config = config with { HeldOut = items.HeldOut.Items.Count };
+        foreach (var (bucket, _) in items.Plan.Counts.Concat(items.HeldOut.Counts))
         {
             if (bucket.Width % Multiple != 0 || bucket.Height % Multiple != 0)
                 throw TrainingFault.ItemsNotHalved(source.Path, bucket.ToString(), Multiple);
@@ -64,6 +67,7 @@ public static class DitTraining
         group?.Agree(
             [
                 ("the digest of the data", items.Plan.Digest),
+                ("the digest of the held-out items", items.HeldOut.Digest),
                 ("the digest of the transformer", FolderDigest.Of(start.Transformer(config.Variant).Folder)),
                 ("the digest of the VAE", FolderDigest.Of(start.Vae.Folder)),
             ],
