@@ -1,4 +1,4 @@
-using System.Globalization;
+using PyramidFlow.Models;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Training.Loop;
@@ -32,6 +32,13 @@ internal sealed class BestFolder(RunFolder run)
     public static BestFolder? Find(string folder, string part) => ((string[])[folder, System.IO.Path.Combine(folder, part)])
         .Where(run => File.Exists(System.IO.Path.Combine(run, Name, RunStart.FileName)))
         .Select(run => new BestFolder(new RunFolder(run))).FirstOrDefault(found => found.Read() is not null);
+
+    /// <summary>The run whose folder of best weights this is; null where it is another folder.</summary>
+    public static string? RunOf(string folder)
+    {
+        var full = System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(folder));
+        return System.IO.Path.GetFileName(full) == Name && RunParts.IsRun(full) && RunParts.IsRun(System.IO.Path.GetDirectoryName(full)!) ? System.IO.Path.GetDirectoryName(full) : null;
+    }
 
     /// <summary>What the folder holds; null where it holds nothing whole.</summary>
     public BestWeights? Read()

@@ -30,6 +30,20 @@ public sealed class LoopDefaultsTests : IDisposable
         Assert.Equal(0, Dit($"\"steps\": {steps}, \"warm_up_steps\": 0").WarmUpSteps);
     }
 
+    [Theory]
+    [InlineData(9, 0)]
+    [InlineData(10, 1)]
+    [InlineData(20, 1)]
+    [InlineData(21, 2)]
+    [InlineData(1280, 64)]
+    [InlineData(100_000, 64)]
+    public void A_twentieth_of_the_items_is_held_out_up_to_a_limit(int items, int heldOut)
+    {
+        Assert.Equal(heldOut, Dit("\"steps\": 20").HeldOutOf(items));
+        Assert.Equal(3, Dit("\"held_out\": 3").HeldOutOf(items));
+        FaultAssert.Has(Assert.Throws<TrainingException>(() => Dit("\"held_out\": -1")), "config_value_invalid", "key=held_out value=-1 least=0");
+    }
+
     [Fact]
     public void A_lora_has_a_rate_of_its_own()
     {
@@ -66,6 +80,11 @@ public sealed class LoopDefaultsTests : IDisposable
         Assert.Equal((5e-5, 1000), (config.LearningRate, config.WarmUpSteps));
         config = Dit("\"lora\": { \"rank\": 4 }, \"steps\": 20, \"learning_rate\": 2e-5, \"warm_up_steps\": 7").GoingOn(run);
         Assert.Equal((2e-5, 7), (config.LearningRate, config.WarmUpSteps));
+
+        // Nor was anything held out.
+        Assert.Equal(0, config.HeldOut);
+        Assert.Equal(2, Dit("\"held_out\": 2").GoingOn(run).HeldOut);
+        Assert.Equal(5, Dit("\"steps\": 20").GoingOn(State(new() { ["held_out"] = "5" })).HeldOut);
     }
 
     [Fact]
