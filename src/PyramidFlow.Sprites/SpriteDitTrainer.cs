@@ -40,7 +40,7 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
         if (group is not null && config.Batch.Any(size => size % (config.Workers * group.WorldSize) != 0))
             throw TrainingFault.BatchNotSharedByProcesses(config.Batch, config.Workers, group.WorldSize);
         this.folder = new RunFolder(folder);
-        config = config.GoingOn(this.folder);
+        config = config.GoingOn(this.folder) with { HeldOut = heldOut?.Count ?? 0 };
         (this.config, this.data, this.prompts, this.samples) = (config, data, prompts, samples);
         objective = new ClipObjective(config.Objective, config.CorruptRatio);
         using (var weights = this.folder.LatestState is null || config.Lora is not null ? start?.Invoke() : null)

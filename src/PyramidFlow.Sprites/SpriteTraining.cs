@@ -80,7 +80,6 @@ public static class SpriteTraining
         using var start = config.StartFrom is { } from ? SpriteStart.FromModel(ConfigPaths.Model(source.Path, StartFrom, from), cancellationToken) : SpriteStart.FromVaeRun(folder, VaeConfig(folder));
         var model = Path.Combine(folder, ModelFolder);
         config = config.GoingOn(new RunFolder(Path.Combine(folder, part)));
-        config = config with { HeldOut = config.HeldOutOf(config.Clips) };
         var (data, heldOut) = group.RankZeroFirst(() =>
         {
             start.ProvideText(model, config.Seed, progress, cancellationToken);

@@ -34,7 +34,7 @@ internal sealed class DitTrainer : ITraining, IDisposable
     /// <param name="group">Process group of the training; null trains in this process alone.</param>
     internal DitTrainer(DitConfig config, RunFolder run, CheckpointFolder start, DitBatches items, FrozenModels models, ProcessGroup? group)
     {
-        config = config.GoingOn(run);
+        config = config.GoingOn(run) with { HeldOut = items.HeldOut.Items.Count };
         (this.config, this.items, this.models, folder) = (config, items, models, run);
         objective = new FlowObjective(scheduler, new ObjectiveOptions
         {

@@ -57,7 +57,6 @@ public static class DitTraining
         var faults = new FaultLog(fault => progress?.Report(new TrainingProgress(0, config.Steps, 0, 0, fault.ToString())));
         using var models = new FrozenModels(config, start, TrainingDevice.For(config.Device, group));
         using var items = DitBatches.Open(config, PlanOf(config, group), models.Channels, faults, cancellationToken);
-        config = config with { HeldOut = items.HeldOut.Items.Count };
         foreach (var (bucket, _) in items.Plan.Counts.Concat(items.HeldOut.Counts))
         {
             if (bucket.Width % Multiple != 0 || bucket.Height % Multiple != 0)
