@@ -80,14 +80,14 @@ public static class SpriteTraining
         using var start = config.StartFrom is { } from ? SpriteStart.FromModel(ConfigPaths.Model(source.Path, StartFrom, from), cancellationToken) : SpriteStart.FromVaeRun(folder, VaeConfig(folder));
         var model = Path.Combine(folder, ModelFolder);
         config = config.GoingOn(new RunFolder(Path.Combine(folder, part)));
-        var (data, heldOut) = group.RankZeroFirst(() =>
+        var latents = group.RankZeroFirst(() =>
         {
             start.ProvideText(model, config.Seed, progress, cancellationToken);
-            return (SpriteLatents.OpenOrMake(Path.Combine(folder, "latents.safetensors"), config, start.Encode, progress, cancellationToken),
-                SpriteLatents.OpenOrMakeHeldOut(Path.Combine(folder, "held-out.safetensors"), config, start.Encode, progress, cancellationToken));
+            return (Trained: SpriteLatents.OpenOrMake(Path.Combine(folder, "latents.safetensors"), config, start.Encode, progress, cancellationToken),
+                HeldOut: SpriteLatents.OpenOrMakeHeldOut(Path.Combine(folder, "held-out.safetensors"), config, start.Encode, progress, cancellationToken));
         });
-        using var ownedData = data;
-        using var ownedHeldOut = heldOut;
+        using var data = latents.Trained;
+        using var heldOut = latents.HeldOut;
         using var prompts = SpriteTextEncoders.Load(model);
 
         TorchRuntime.Threads = 1;

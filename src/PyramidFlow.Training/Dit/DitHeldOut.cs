@@ -37,7 +37,8 @@ internal sealed class DitHeldOut(DitConfig config, PyramidFlowScheduler schedule
         using var scope = new TensorScope();
         if (items.ReadHeldOut(item) is not { } read)
             return null;
-        using var encoding = new FixedDraws(item);
+        // Other draws than those of the rows, whose noise is not to be that of the latents.
+        using var encoding = new FixedDraws(-1 - item);
         var latents = models.Latents(read.Content, read.ArePixels, encoding);
         var text = models.Text(read.Captions, read.Text, [false]);
         return [.. rows.Select(row => Losses(latents, text, row))];

@@ -6,7 +6,7 @@ namespace PyramidFlow.Training.Objectives;
 /// Draws for evaluation that follow from the number of a row alone. The uniform draws that an objective takes, which are a position on the timestep axis and a strength of
 /// the noise on the history, again for each stage, are those of a point of a sequence that fills the unit square evenly: rows 0 to n cover both axes, however few they are.
 /// </summary>
-/// <param name="row">Number of the row, from 0.</param>
+/// <param name="row">Number of the row; others than those of rows are below 0.</param>
 internal sealed class FixedDraws(int row) : ITrainingDraws, IDisposable
 {
     // Powers of the inverse of the plastic number, whose multiples are spread more evenly than those of any others.

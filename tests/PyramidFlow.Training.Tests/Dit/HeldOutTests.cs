@@ -64,7 +64,7 @@ public sealed class HeldOutTests(TinyModel model) : IClassFixture<TinyModel>, ID
     [Theory]
     [InlineData("flux", "\"objective\": \"autoregressive\"")]
     [InlineData("mmdit", "\"objective\": \"full_sequence\"")]
-    [InlineData("flux", "\"sample_ratios\": [0, 0, 1]")]
+    [InlineData("flux", "\"sample_ratios\": [0, 0, 1], \"checkpoint_ratio\": 1")]
     public void A_stopped_run_measures_the_same_to_the_bit(string family, string addition)
     {
         var config = OwnDataRuns.ExtractedConfig(runs.Bare(family), runs.Extracted(12), $"\"from_scratch\": true, {Learns}, {addition}");
