@@ -11,7 +11,7 @@ using PyramidFlow.Training.Loop;
 namespace PyramidFlow.Sprites;
 
 /// <summary>Configuration of <c>train dit</c> and <c>train lora</c> on the sprites world; read from JSON.</summary>
-public sealed record SpriteDitConfig : LoopConfig
+public sealed record SpriteDitConfig : HeldOutConfig
 {
     private const int Shapes = 4;
 

@@ -32,14 +32,15 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
     /// <param name="start">Opens the initial weights of a new run; null, or a null result, draws them from the seed.</param>
     /// <param name="group">Process group of the training; null trains in this process alone.</param>
     /// <param name="samples">Generates samples; null generates none. The caller keeps ownership.</param>
+    /// <param name="heldOut">Clips that are measured and not trained on; null measures none. The caller keeps ownership.</param>
     /// <exception cref="TrainingException">A batch cannot be divided among all workers of all processes.</exception>
     public SpriteDitTrainer(SpriteDitConfig config, string folder, SpriteLatents data, PromptEncoder prompts, Func<StateSource?>? start = null,
-        ProcessGroup? group = null, TransformerSamples? samples = null)
+        ProcessGroup? group = null, TransformerSamples? samples = null, SpriteLatents? heldOut = null)
     {
         if (group is not null && config.Batch.Any(size => size % (config.Workers * group.WorldSize) != 0))
             throw TrainingFault.BatchNotSharedByProcesses(config.Batch, config.Workers, group.WorldSize);
         this.folder = new RunFolder(folder);
-        config = config.GoingOn(this.folder);
+        config = config.GoingOn(this.folder) with { HeldOut = heldOut?.Count ?? 0 };
         (this.config, this.data, this.prompts, this.samples) = (config, data, prompts, samples);
         objective = new ClipObjective(config.Objective, config.CorruptRatio);
         using (var weights = this.folder.LatestState is null || config.Lora is not null ? start?.Invoke() : null)
@@ -48,6 +49,7 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
                 new PartOptions { Group = group, TakesMuon = config.Optimizer == SpriteOptimizer.Muon ? IsHidden : null });
         }
 
+        HeldOut = heldOut is null ? null : new SpriteHeldOut(config, heldOut, objective, prompts, transformer).Items;
         loop = new TrainingLoop(config, this, this.folder, group);
     }
 
@@ -58,7 +60,13 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
     public IReadOnlyList<TrainingPart> Parts => [transformer.Part];
 
     /// <inheritdoc/>
-    public TrainingData Data => new(data.Count, 0, FormattableString.Invariant($"{data.Frames} latent frames"), "", $"[{string.Join(", ", config.Batch)}]", config.Batch.Sum());
+    public TrainingData Data => new(data.Count, 0, FormattableString.Invariant($"{data.Frames} latent frames"), "", $"[{string.Join(", ", config.Batch)}]", config.Batch.Sum())
+    {
+        HeldOut = HeldOut?.Count ?? 0,
+    };
+
+    /// <inheritdoc/>
+    public HeldOutItems? HeldOut { get; }
 
     private Workers<PyramidTransformer> Workers => transformer.Workers;
 
@@ -93,20 +101,28 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
     /// <inheritdoc/>
     public IReadOnlyList<(string Name, double Value)> Publish()
     {
-        if (config.Lora is null)
-            transformer.Publish(folder, ConfigFile.WithClass(config.Transformer.ClassName, config.Transformer.ToJson()), SpriteTraining.SettingsOf(config));
-        else
-            transformer.Write(folder.File(LoraFile.Name));
+        PublishTo(folder);
         if (config.KeepSteps.Contains((int)loop.Step))
             transformer.Write(folder.File(KeptWeights.FileName(loop.Step)));
         return [];
     }
 
     /// <inheritdoc/>
+    public void PublishBest(RunFolder best) => PublishTo(best);
+
+    /// <inheritdoc/>
     public bool Sample(string path, CancellationToken cancellationToken) => transformer.Sample(samples, path, cancellationToken);
 
     /// <inheritdoc/>
     public void Dispose() => transformer.Dispose();
+
+    private void PublishTo(RunFolder target)
+    {
+        if (config.Lora is null)
+            transformer.Publish(target, ConfigFile.WithClass(config.Transformer.ClassName, config.Transformer.ToJson()), SpriteTraining.SettingsOf(config));
+        else
+            transformer.Write(target.File(LoraFile.Name));
+    }
 
     // One worker's share of the batch of every stage; the gradients stay in its model.
     private BatchLosses Gradients(MicroBatch batch, int worker, PyramidTransformer model)

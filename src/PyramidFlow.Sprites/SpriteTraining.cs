@@ -79,16 +79,20 @@ public static class SpriteTraining
             throw TrainingFault.OtherTextEncoders(source.Path);
         using var start = config.StartFrom is { } from ? SpriteStart.FromModel(ConfigPaths.Model(source.Path, StartFrom, from), cancellationToken) : SpriteStart.FromVaeRun(folder, VaeConfig(folder));
         var model = Path.Combine(folder, ModelFolder);
-        using var data = group.RankZeroFirst(() =>
+        config = config.GoingOn(new RunFolder(Path.Combine(folder, part)));
+        var latents = group.RankZeroFirst(() =>
         {
             start.ProvideText(model, config.Seed, progress, cancellationToken);
-            return SpriteLatents.OpenOrMake(Path.Combine(folder, "latents.safetensors"), config, start.Encode, progress, cancellationToken);
+            return (Trained: SpriteLatents.OpenOrMake(Path.Combine(folder, "latents.safetensors"), config, start.Encode, progress, cancellationToken),
+                HeldOut: SpriteLatents.OpenOrMakeHeldOut(Path.Combine(folder, "held-out.safetensors"), config, start.Encode, progress, cancellationToken));
         });
+        using var data = latents.Trained;
+        using var heldOut = latents.HeldOut;
         using var prompts = SpriteTextEncoders.Load(model);
 
         TorchRuntime.Threads = 1;
         using var samples = config.Samples is { } shown ? new TransformerSamples(shown, SettingsOf(config), prompts, () => start.OpenVae(config.ComputeType)) : null;
-        using var trainer = new SpriteDitTrainer(config, Path.Combine(folder, part), data, prompts, config.NewWeights ? null : start.OpenTransformer, group, samples);
+        using var trainer = new SpriteDitTrainer(config, Path.Combine(folder, part), data, prompts, config.NewWeights ? null : start.OpenTransformer, group, samples, heldOut);
         if (group is not { Rank: > 0 })
             ConfigPaths.Copy(source, Path.Combine(folder, part, "config.json"), StartFrom);
         trainer.Run(progress, cancellationToken);

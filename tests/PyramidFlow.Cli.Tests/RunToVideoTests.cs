@@ -98,6 +98,33 @@ public sealed class RunToVideoTests : IDisposable
     }
 
     [Fact]
+    public async Task The_best_weights_take_the_place_of_the_newest()
+    {
+        // Steps this large make it worse from step to step.
+        const string worse = "\"learning_rate\": 0.5, \"held_out\": 1, \"checkpoint_every\": 1";
+        var (model, run) = (Model("miniflux"), folder.File("run"));
+        var trained = await TrainAsync("dit", model, "run", worse, steps: 4);
+        var best = folder.File("run", "best");
+        Assert.Contains($"step 1 has the least held-out loss, ", trained.Error, StringComparison.Ordinal);
+        Assert.Contains($", not the last one: --transformer {best} takes it\n", trained.Error, StringComparison.Ordinal);
+        Assert.Contains("2 items of 64x64, 1 held out; ", trained.Error, StringComparison.Ordinal);
+
+        var made = await GenerateAsync("best.png", "--model", model, "--transformer", best);
+        Assert.NotEqual(await GenerateAsync("newest.png", "--model", model, "--transformer", run), made);
+        await ExportAsync(run, "flag", "--dtype", "fp32", "--best");
+        await ExportAsync(best, "folder", "--dtype", "fp32");
+        Assert.Equal(made, await GenerateAsync("flag.png", "--model", folder.File("flag")));
+        Assert.Equal(made, await GenerateAsync("folder.png", "--model", folder.File("folder")));
+
+        trained = await TrainAsync("lora", model, "panda", $"{worse}, \"lora\": {{ \"rank\": 2, \"targets\": [\"proj_out\"] }}", steps: 4);
+        Assert.Contains($": --lora {folder.File("panda", "best")} takes it\n", trained.Error, StringComparison.Ordinal);
+        Assert.NotEqual(await GenerateAsync("a.png", "--model", model, "--lora", folder.File("panda")), await GenerateAsync("b.png", "--model", model, "--lora", folder.File("panda", "best")));
+
+        Directory.Delete(best, recursive: true);
+        (await CliRun.OfAsync("train", "export", run, folder.File("none"), "--best")).AssertRefused("has kept no best weights");
+    }
+
+    [Fact]
     public async Task A_vae_run_takes_the_place_of_the_vae()
     {
         var model = Model("miniflux");

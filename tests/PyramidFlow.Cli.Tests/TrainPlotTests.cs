@@ -39,6 +39,22 @@ public sealed class TrainPlotTests : IDisposable
     public async Task Smoothing_joins_neighbours() =>
         Assert.Equal([10, 1], Curves(await Plot("--y", "loss_0", "--smooth", "10")).Select(curve => curve.Count));
 
+    [Fact]
+    public async Task Losses_of_held_out_items_are_curves_too_and_stay_as_measured()
+    {
+        folder.Write("c/dit/metrics.jsonl", string.Concat(Enumerable.Range(1, 100).Select(i => Line(i, 1.0 / i)))
+            + string.Concat(Enumerable.Range(0, 5).Select(i => FormattableString.Invariant($"{{\"step\":{20 * i},\"held_out_loss\":{2.0 - (0.1 * i)}}}\n"))));
+        Assert.Equal([5, 10, 10], Curves(await Read("--smooth", "10")).Select(curve => curve.Count));
+        Assert.Equal([4, 100, 100], Curves(await Read("--log", "x")).Select(curve => curve.Count));
+
+        async Task<XElement> Read(params string[] options)
+        {
+            var run = await CliRun.OfAsync(["train", "plot", folder.File("c", "dit", "metrics.jsonl"), "-o", folder.File("c.svg"), .. options]);
+            Assert.True(run.Code == ExitCode.Ok, run.Error);
+            return XElement.Parse(await File.ReadAllTextAsync(folder.File("c.svg"), TestContext.Current.CancellationToken));
+        }
+    }
+
     [Theory]
     [InlineData("no line with both", "--y", "nonsense")]
     [InlineData("logarithmic", "--y", "zero", "--log", "y")]

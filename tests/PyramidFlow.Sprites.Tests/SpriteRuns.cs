@@ -29,6 +29,10 @@ internal sealed class SpriteRuns : IDisposable
     public SpriteLatents Latents(SpriteDitConfig config) =>
         SpriteLatents.OpenOrMake(File("latents.safetensors"), config, video => Encoder.Encode(video).Permute(0, 4, 1, 2, 3), null, CancellationToken.None);
 
+    /// <summary>Latents of the clips that it holds out, which all runs share.</summary>
+    public SpriteLatents HeldOut(SpriteDitConfig config) =>
+        SpriteLatents.OpenOrMakeHeldOut(File("held-out.safetensors"), config, video => Encoder.Encode(video).Permute(0, 4, 1, 2, 3), null, CancellationToken.None)!;
+
     /// <summary>Trains, or goes on.</summary>
     /// <param name="config">What to train.</param>
     /// <param name="data">On what.</param>
@@ -36,10 +40,11 @@ internal sealed class SpriteRuns : IDisposable
     /// <param name="weights">Name of a file to start from, or null for new weights.</param>
     /// <param name="encoded">Called after each encoding of prompts.</param>
     /// <param name="stop">Stops it, or null.</param>
-    public void Train(SpriteDitConfig config, SpriteLatents data, string name, string? weights = null, Action? encoded = null, CancellationTokenSource? stop = null)
+    /// <param name="heldOut">Clips that are measured, or null.</param>
+    public void Train(SpriteDitConfig config, SpriteLatents data, string name, string? weights = null, Action? encoded = null, CancellationTokenSource? stop = null, SpriteLatents? heldOut = null)
     {
         using var prompts = new WordlessPrompts(encoded);
-        using var trainer = new SpriteDitTrainer(config, Path.Combine(folder.Path, name), data, prompts, weights is null ? null : () => SafetensorsFile.Open(File(weights)));
+        using var trainer = new SpriteDitTrainer(config, Path.Combine(folder.Path, name), data, prompts, weights is null ? null : () => SafetensorsFile.Open(File(weights)), heldOut: heldOut);
         trainer.Run(null, stop?.Token ?? CancellationToken.None);
     }
 

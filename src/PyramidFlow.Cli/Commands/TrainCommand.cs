@@ -49,10 +49,10 @@ internal static class TrainCommand
     {
         var files = new Argument<string[]>("FILE") { Description = "files of metrics, such as runs/sprites/dit/metrics.jsonl", Arity = ArgumentArity.OneOrMore };
         var x = CliOptions.Text("--x", "KEY", "what goes to the right [default: step]");
-        var y = CliOptions.Text("--y", "KEY,KEY", "what goes up [default: all that begin with loss]");
+        var y = CliOptions.Text("--y", "KEY,KEY", "what goes up [default: all that begin with loss or held_out_loss]");
         var labels = CliOptions.Text("--label", "NAME,NAME", "names of the files [default: those of their folders]");
         var log = CliOptions.Choice("--log", "logarithmic axes", "x", "y", "xy");
-        var smooth = CliOptions.Whole("--smooth", "N", "lines that become one, their mean [default: 1]", 1);
+        var smooth = CliOptions.Whole("--smooth", "N", "lines that become one, their mean; not of held-out losses [default: 1]", 1);
         var title = CliOptions.Text("--title", "TEXT", "what stands above");
         var output = CliOptions.Text("--output", "FILE", "picture to write [default: curves.svg]", "-o");
         var command = new ExampledCommand("plot", "Draws curves of what runs measured.",
@@ -182,10 +182,10 @@ internal sealed class TrainingMonitor(ProgressLine line, CliConsole console) : I
 
 /// <summary>One run of <c>train plot</c>: curves of numbers that runs wrote as JSON lines.</summary>
 /// <param name="X">Key of the horizontal axis.</param>
-/// <param name="Y">Keys of the vertical axis; null takes all that begin with loss.</param>
+/// <param name="Y">Keys of the vertical axis; null takes all that begin with loss or held_out_loss.</param>
 /// <param name="Labels">Labels of the files; null takes the names of their folders.</param>
 /// <param name="Log">Which axes are logarithmic: <c>x</c>, <c>y</c> or <c>xy</c>; null is none.</param>
-/// <param name="Smooth">Number of neighbouring lines that are averaged into one.</param>
+/// <param name="Smooth">Number of neighbouring lines that are averaged into one; losses of held-out items, always measured with the same draws, stay as they are.</param>
 /// <param name="Title">Title above the plot; may be empty.</param>
 internal sealed record MetricsPlot(string X, IReadOnlyList<string>? Y, IReadOnlyList<string>? Labels, string? Log, int Smooth, string Title)
 {
@@ -201,7 +201,7 @@ internal sealed record MetricsPlot(string X, IReadOnlyList<string>? Y, IReadOnly
         if (Labels is { } labels && labels.Count != files.Count)
             throw CommandFault.LabelCount(labels.Count, files.Count);
         Curve[] curves = [.. files.SelectMany((file, i) => Curves(file, Labels?[i] ?? NameOf(file), files.Count > 1))];
-        var (logX, logY) = (Log?.Contains('x', StringComparison.Ordinal) ?? false, Log?.Contains('y', StringComparison.Ordinal) ?? false);
+        var (logX, logY) = (IsLogarithmic('x'), IsLogarithmic('y'));
         if (curves.SelectMany(curve => curve.Points).Any(p => (logX && p.X <= 0) || (logY && p.Y <= 0)))
             throw CommandFault.LogOfZero();
         var up = Y is [var only] ? only : Y is null ? Loss : "";
@@ -210,16 +210,21 @@ internal sealed record MetricsPlot(string X, IReadOnlyList<string>? Y, IReadOnly
         return ExitCode.Ok;
     }
 
+    private bool IsLogarithmic(char axis) => Log?.Contains(axis, StringComparison.Ordinal) ?? false;
+
+    private static bool IsHeldOut(string key) => key.StartsWith(HeldOutLoss.Name, StringComparison.Ordinal);
+
     private IEnumerable<Curve> Curves(string file, string label, bool several)
     {
         var lines = MetricsFile.Read(file);
-        var keys = Y ?? [.. lines.SelectMany(line => line.Keys).Distinct().Where(key => key.StartsWith(Loss, StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
+        var keys = Y ?? [.. lines.SelectMany(line => line.Keys).Distinct().Where(key => key.StartsWith(Loss, StringComparison.Ordinal) || IsHeldOut(key)).Order(StringComparer.Ordinal)];
         foreach (var key in keys)
         {
-            var points = lines.Where(line => line.ContainsKey(X) && line.ContainsKey(key)).Select(line => (line[X], line[key])).ToList();
+            // The held-out loss of what a run begins with is that of step 0, for which a logarithmic axis has no place.
+            var points = lines.Where(line => line.ContainsKey(X) && line.ContainsKey(key) && !(IsHeldOut(key) && IsLogarithmic('x') && line[X] == 0)).Select(line => (line[X], line[key])).ToList();
             if (points.Count == 0)
                 throw CommandFault.NoPoints(file, X, key, lines.SelectMany(line => line.Keys).Distinct());
-            yield return new Curve(!several ? key : keys.Count == 1 ? label : $"{label} {key}", points).Smoothed(Smooth);
+            yield return new Curve(!several ? key : keys.Count == 1 ? label : $"{label} {key}", points).Smoothed(IsHeldOut(key) ? 1 : Smooth);
         }
 
         if (keys.Count == 0)

@@ -1,6 +1,7 @@
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Hub;
 using PyramidFlow.Training.Data;
+using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Cli.Commands;
 
@@ -23,13 +24,18 @@ internal static class VideoOfRun
         {
             // Its text encoders are in no model yet.
             var model = Path.Combine(folder, "exported");
-            return [Lead, $"{Line("train", "export", folder, model)} && {Line("generate", prompt, "--model", model)}"];
+            return [Lead, $"{Line("train", "export", folder, model)} && {Line("generate", prompt, "--model", model)}", .. Best(part, folder, _ => "train export --best takes it")];
         }
 
         string[] variant = run.Variant is { } name ? ["--variant", name] : [];
         var option = part switch { "lora" => "--lora", "vae" => "--vae", _ => "--transformer" };
-        return [Lead, Line(["generate", prompt, "--model", NameOf(run.Model), .. variant, option, folder])];
+        return [Lead, Line(["generate", prompt, "--model", NameOf(run.Model), .. variant, option, folder]), .. Best(part, folder, best => $"{option} {Quoted(best)} takes it")];
     }
+
+    // Where the newest weights are not the best.
+    private static string[] Best(string part, string folder, Func<string, string> how) => BestFolder.Find(folder, part) is { IsNewest: false } best
+        ? [FormattableString.Invariant($"step {best.Read()!.Step} has the least held-out loss, {best.Read()!.Loss:G4}, not the last one: {how(best.Path)}")]
+        : [];
 
     /// <summary>A command line that a shell reads as these words.</summary>
     internal static string Line(params IEnumerable<string> words) => string.Join(' ', words.Prepend(About.Name).Select(Quoted));

@@ -281,6 +281,9 @@ internal static class CommandFault
     public static UsageException ExportWithoutModel(string run) =>
         new("export_without_model", $"{run} does not say which model it began with: name that with --model", null, ("run", run));
 
+    public static UsageException BestMissing(string run) =>
+        new("best_missing", $"{run} has kept no best weights: those of a transformer are kept once held-out items were measured; leave --best out for the newest ones", null, ("run", run));
+
     public static UsageException LabelCount(int labels, int files) =>
         new("label_count", Invariant($"--label names {labels} files where there are {files}: give one name for each, with commas between them"), null, ("labels", labels), ("files", files));
 

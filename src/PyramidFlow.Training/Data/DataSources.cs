@@ -73,6 +73,18 @@ internal static class DataSources
         plan.Check();
         var data = await ScanLatentsAsync(options, text, channels, faults, progress, cancellationToken).ConfigureAwait(false);
         data.Require(faults, options.SkipMissing);
+        return OpenLatents(data, options, plan, text, faults);
+    }
+
+    /// <summary>Opens scanned latents as batches that are read in the background.</summary>
+    /// <param name="data">The scanned items.</param>
+    /// <param name="options">How the items are read.</param>
+    /// <param name="plan">Inputs of the batch plan.</param>
+    /// <param name="text">What is needed of the captions.</param>
+    /// <param name="faults">Records bad items.</param>
+    /// <exception cref="TrainingException">An option is invalid, or there is no item.</exception>
+    public static IBatchSource<LatentBatch> OpenLatents(DataSet data, DataOptions options, BatchPlanOptions plan, CaptionForm text, FaultLog faults)
+    {
         var reader = new LatentReader(text);
         return new PrefetchingSource<LatentItem, LatentBatch>(new BatchPlan(data, plan), new ItemLoader<LatentItem>(reader.ReadAsync, faults, options.Workers),
             faults, options.Prefetch, (bucket, items) => LatentReader.Batch(bucket, [.. items.Select(i => i.Content)], Captions(items), Lines(items)));

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Models.Lora;
@@ -7,8 +8,11 @@ using PyramidFlow.Training.Loop;
 namespace PyramidFlow.Training.Dit;
 
 /// <summary>Configuration of <c>train dit</c> and <c>train lora</c> on videos, images or latents; read from JSON. The defaults are those of the released runs.</summary>
-public sealed record DitConfig : LoopConfig
+public sealed record DitConfig : HeldOutConfig
 {
+    private const string SyncGroupKey = "video_sync_group";
+    private const int UsualSyncGroup = 8;
+
     /// <summary>Sets the defaults of the released runs.</summary>
     public DitConfig() => AverageDecay = 0;
 
@@ -63,8 +67,11 @@ public sealed record DitConfig : LoopConfig
     /// <summary>Length of the longest clip in latent frames, to which the lengths of the stages add up.</summary>
     public int MaxTemporalLength { get; set; } = 16;
 
-    /// <summary>Number of processes that share their clips and train on different lengths of them.</summary>
-    public int VideoSyncGroup { get; set; } = 8;
+    /// <summary>
+    /// Number of processes that share their clips and train on different lengths of them. Null: 8 where their number is a multiple of 8, otherwise each process has clips of its own. With
+    /// <see cref="LoopConfig.BatchesPerStep"/> nothing is shared.
+    /// </summary>
+    public int? VideoSyncGroup { get; set; }
 
     /// <summary>Frames to encode by the VAE at a time, a multiple of 8; null encodes whole clips.</summary>
     public int? VaeWindow { get; set; }
@@ -81,6 +88,31 @@ public sealed record DitConfig : LoopConfig
 
     /// <inheritdoc/>
     protected override double EarlierLearningRate => 5e-5;
+
+    /// <inheritdoc/>
+    internal override IEnumerable<(string Key, string Value)> Kept => [.. base.Kept, (SyncGroupKey, (VideoSyncGroup ?? 0).ToString(CultureInfo.InvariantCulture))];
+
+    /// <summary>Number of processes that read the same clips.</summary>
+    /// <param name="processes">Number of all processes.</param>
+    /// <exception cref="TrainingException">They cannot be grouped.</exception>
+    internal int SharingOf(int processes)
+    {
+        if (BatchesPerStep is not null || Objective != TemporalObjective.Autoregressive)
+            return 1;
+        var sharing = VideoSyncGroup is { } group ? Math.Min(group, processes) : processes % UsualSyncGroup == 0 ? UsualSyncGroup : 1;
+        return processes % sharing == 0 ? sharing : throw TrainingFault.ProcessesNotGrouped(processes, sharing);
+    }
+
+    /// <summary>Number of processes that train on different lengths at the same time.</summary>
+    internal int LengthGroup => VideoSyncGroup ?? UsualSyncGroup;
+
+    /// <inheritdoc/>
+    // In earlier versions up to 8 processes shared their clips.
+    private protected override void Keep(Func<string, double?> value)
+    {
+        base.Keep(value);
+        VideoSyncGroup ??= value(SyncGroupKey) switch { null => UsualSyncGroup, 0 => null, { } group => (int)group };
+    }
 
     /// <summary>Reads a configuration.</summary>
     /// <exception cref="TrainingException">The file is missing or malformed, or contains an unknown key or an invalid value.</exception>
@@ -104,7 +136,7 @@ public sealed record DitConfig : LoopConfig
                 ? TrainingFault.BatchNotDealt(path, Batch, Workers, SampleRatios, parts)
             : TextDrop is not (>= 0 and <= 1) ? TrainingFault.NoShare(path, "text_drop", TextDrop)
             : MaxTemporalLength < 1 ? TrainingFault.TooSmall(path, "max_temporal_length", MaxTemporalLength, 1)
-            : VideoSyncGroup < 1 ? TrainingFault.TooSmall(path, "video_sync_group", VideoSyncGroup, 1)
+            : VideoSyncGroup is { } group && group < 1 ? TrainingFault.TooSmall(path, SyncGroupKey, group, 1)
             : VaeWindow is { } window && (window < 8 || window % 8 != 0) ? TrainingFault.NotMultiple(path, "vae_window", window, 8)
             : Captions == CaptionForm.None ? TrainingFault.NoCaptions(path)
             : Input == DitInput.Media && Captions == CaptionForm.Features ? TrainingFault.FeaturesOfMedia(path)

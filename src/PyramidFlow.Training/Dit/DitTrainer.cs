@@ -3,7 +3,6 @@ using PyramidFlow.Models.Lora;
 using PyramidFlow.Scheduling;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Distributed;
-using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Objectives;
 
@@ -35,16 +34,17 @@ internal sealed class DitTrainer : ITraining, IDisposable
     /// <param name="group">Process group of the training; null trains in this process alone.</param>
     internal DitTrainer(DitConfig config, RunFolder run, CheckpointFolder start, DitBatches items, FrozenModels models, ProcessGroup? group)
     {
-        config = config.GoingOn(run);
+        config = config.GoingOn(run) with { HeldOut = items.HeldOut.Items.Count };
         (this.config, this.items, this.models, folder) = (config, items, models, run);
         objective = new FlowObjective(scheduler, new ObjectiveOptions
         {
             SampleRatios = config.SampleRatios, CorruptRatio = config.CorruptRatio, FramesPerUnit = config.FramePerUnit,
         });
-        lengths = new StageLengths { MaxTemporalLength = config.MaxTemporalLength, FramesPerUnit = config.FramePerUnit, SyncGroup = config.VideoSyncGroup };
+        lengths = new StageLengths { MaxTemporalLength = config.MaxTemporalLength, FramesPerUnit = config.FramePerUnit, SyncGroup = config.LengthGroup };
         component = start.Transformer(config.Variant);
         using (var weights = config.FromScratch ? null : component.OpenWeights())
             transformer = new TrainedTransformer(config, TransformerConfigs.Load(component.ConfigFile), config.Lora, weights, models.Device, new PartOptions { Group = group });
+        HeldOut = items.HeldOut.Items.Count > 0 ? new DitHeldOut(config, scheduler, lengths, items, models, transformer).Items : null;
         loop = new TrainingLoop(config, this, run, group);
     }
 
@@ -58,7 +58,10 @@ internal sealed class DitTrainer : ITraining, IDisposable
     public IReadOnlyList<TrainingPart> Parts => [transformer.Part];
 
     /// <inheritdoc/>
-    public TrainingData Data => items.Plan.Describe(items.LeftOut, FormattableString.Invariant($"{config.Batch}"));
+    public TrainingData Data => items.Plan.Describe(items.LeftOut, FormattableString.Invariant($"{config.Batch}")) with { HeldOut = items.HeldOut.Items.Count };
+
+    /// <inheritdoc/>
+    public HeldOutItems? HeldOut { get; }
 
     private Workers<PyramidTransformer> Workers => transformer.Workers;
 
@@ -90,21 +93,26 @@ internal sealed class DitTrainer : ITraining, IDisposable
     public IReadOnlyList<(string Name, double Value)> Publish()
     {
         OnPublish();
-        if (config.Lora is not null)
-        {
-            transformer.Write(folder.File(LoraFile.Name));
-            return [];
-        }
-
-        transformer.Publish(folder, File.ReadAllText(component.ConfigFile), models.Settings);
+        PublishTo(folder);
         return [];
     }
+
+    /// <inheritdoc/>
+    public void PublishBest(RunFolder best) => PublishTo(best);
 
     /// <inheritdoc/>
     public bool Sample(string path, CancellationToken cancellationToken) => transformer.Sample(models.Samples, path, cancellationToken);
 
     /// <inheritdoc/>
     public void Dispose() => transformer.Dispose();
+
+    private void PublishTo(RunFolder target)
+    {
+        if (config.Lora is null)
+            transformer.Publish(target, File.ReadAllText(component.ConfigFile), models.Settings);
+        else
+            transformer.Write(target.File(LoraFile.Name));
+    }
 
     private BatchLosses Gradients(MicroBatch batch, DitBatch read, int worker, PyramidTransformer model)
     {
@@ -135,59 +143,4 @@ internal sealed class DitTrainer : ITraining, IDisposable
             : null;
         return (objective.Draw(latents, units, draws), text);
     }
-}
-
-/// <summary>Items of one batch as they are read.</summary>
-/// <param name="Content">Pixels in -1 to 1, [b, 3, 1 + 8n, 8h, 8w], or latents of the VAE, [b, c, 1 + n, h, w].</param>
-/// <param name="ArePixels">Whether the content is pixels.</param>
-/// <param name="Captions">Caption of each item.</param>
-/// <param name="Text">Features of the captions if they are read, otherwise null.</param>
-internal sealed record DitBatch(Tensor Content, bool ArePixels, IReadOnlyList<string> Captions, PromptFeatures? Text);
-
-/// <summary>The batches of a transformer's training, from media or latents.</summary>
-internal sealed class DitBatches : IDisposable
-{
-    private readonly IDisposable source;
-    private readonly Func<long, DitBatch> batch;
-
-    private DitBatches(IDisposable source, BatchPlan plan, FaultLog faults, Func<long, DitBatch> batch) =>
-        (this.source, Plan, LeftOut, this.batch) = (source, plan, faults.Faults.Count, batch);
-
-    /// <summary>The plan of all batches.</summary>
-    internal BatchPlan Plan { get; }
-
-    /// <summary>Number of items that the scan left out.</summary>
-    internal int LeftOut { get; }
-
-    /// <summary>Opens the data of a configuration.</summary>
-    /// <param name="config">The configuration.</param>
-    /// <param name="plan">Inputs of the batch plan.</param>
-    /// <param name="channels">Channels of the latents.</param>
-    /// <param name="faults">Records bad items.</param>
-    /// <param name="cancellationToken">Cancels the scan and the wait for batches.</param>
-    internal static DitBatches Open(DitConfig config, BatchPlanOptions plan, int channels, FaultLog faults, CancellationToken cancellationToken)
-    {
-        if (config.Input == DitInput.Media)
-        {
-            var clips = DataSources.OpenClipsAsync(config.Data, plan, captions: true, faults, null, cancellationToken).GetAwaiter().GetResult();
-            return new DitBatches(clips, clips.Plan, faults, number =>
-            {
-                var read = clips.Batch(number, CancellationToken.None);
-                return new DitBatch(read.Pixels(), true, read.Captions, null);
-            });
-        }
-
-        var latents = DataSources.OpenLatentsAsync(config.Data, plan, config.Captions, channels, faults, null, cancellationToken).GetAwaiter().GetResult();
-        return new DitBatches(latents, latents.Plan, faults, number =>
-        {
-            var read = latents.Batch(number, CancellationToken.None);
-            return new DitBatch(read.Latents, false, read.Captions, read.Text);
-        });
-    }
-
-    /// <summary>The batch with a number, in the caller's scope.</summary>
-    internal DitBatch Batch(long number) => batch(number);
-
-    /// <inheritdoc/>
-    public void Dispose() => source.Dispose();
 }

@@ -51,11 +51,13 @@ public static class DitTraining
 
     private static IReadOnlyList<string> Run(DitConfig config, TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group)
     {
+        if (Directory.Exists(folder))
+            config = config.GoingOn(new RunFolder(folder));
         var start = CheckpointFolder.Open(config.Model);
         var faults = new FaultLog(fault => progress?.Report(new TrainingProgress(0, config.Steps, 0, 0, fault.ToString())));
         using var models = new FrozenModels(config, start, TrainingDevice.For(config.Device, group));
         using var items = DitBatches.Open(config, PlanOf(config, group), models.Channels, faults, cancellationToken);
-        foreach (var (bucket, _) in items.Plan.Counts)
+        foreach (var (bucket, _) in items.Plan.Counts.Concat(items.HeldOut.Counts))
         {
             if (bucket.Width % Multiple != 0 || bucket.Height % Multiple != 0)
                 throw TrainingFault.ItemsNotHalved(source.Path, bucket.ToString(), Multiple);
@@ -64,6 +66,7 @@ public static class DitTraining
         group?.Agree(
             [
                 ("the digest of the data", items.Plan.Digest),
+                ("the digest of the held-out items", items.HeldOut.Digest),
                 ("the digest of the transformer", FolderDigest.Of(start.Transformer(config.Variant).Folder)),
                 ("the digest of the VAE", FolderDigest.Of(start.Vae.Folder)),
             ],
@@ -81,9 +84,7 @@ public static class DitTraining
     private static BatchPlanOptions PlanOf(DitConfig config, ProcessGroup? group)
     {
         var (rank, ranks) = (group?.Rank ?? 0, group?.WorldSize ?? 1);
-        var sharing = config.BatchesPerStep is null && config.Objective == TemporalObjective.Autoregressive ? Math.Min(config.VideoSyncGroup, ranks) : 1;
-        if (ranks % sharing != 0)
-            throw TrainingFault.ProcessesNotGrouped(ranks, sharing);
+        var sharing = config.SharingOf(ranks);
         return BatchPlanOptions.Of(config, config.Batch, rank, ranks, sharing) with { ImageShare = config.Data.ImageShare };
     }
 }

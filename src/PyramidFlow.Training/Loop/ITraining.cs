@@ -29,6 +29,15 @@ internal interface ITraining
     /// <returns>Measurements for the metrics.</returns>
     IReadOnlyList<(string Name, double Value)> Publish();
 
+    /// <summary>Items that are measured at every checkpoint and not trained on; null where there are none.</summary>
+    HeldOutItems? HeldOut => null;
+
+    /// <summary>Writes the weights of <see cref="Publish"/> once more, as those with the least loss of <see cref="HeldOut"/>; measures nothing.</summary>
+    /// <param name="best">Folder for them.</param>
+    void PublishBest(RunFolder best)
+    {
+    }
+
     /// <summary>Writes a contact sheet of samples from the current weights.</summary>
     /// <param name="path">PNG file to write.</param>
     /// <param name="cancellationToken">Cancels the operation.</param>

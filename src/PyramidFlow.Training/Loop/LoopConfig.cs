@@ -131,7 +131,7 @@ public abstract record LoopConfig
     protected virtual int MostWarmUpSteps => 1000;
 
     /// <summary>Values that a state holds so that the run goes on with them, whatever the defaults are then.</summary>
-    internal IEnumerable<(string Key, string Value)> Kept =>
+    internal virtual IEnumerable<(string Key, string Value)> Kept =>
         [(LearningRateKey, LearningRate.ToString("R", CultureInfo.InvariantCulture)), (WarmUpKey, WarmUpSteps.ToString(CultureInfo.InvariantCulture))];
 
     /// <summary>Sets the values of a state where the configuration gives none.</summary>
@@ -142,10 +142,17 @@ public abstract record LoopConfig
         using var state = SafetensorsFile.Open(path);
         learningRate ??= Value(LearningRateKey) ?? EarlierLearningRate;
         warmUpSteps ??= (int)(Value(WarmUpKey) ?? MostWarmUpSteps);
+        Keep(Value);
 
         double? Value(string key) => !state.Metadata.TryGetValue(key, out var text) ? null
             : PlainNumber.TryReal(text, out var value) && value is >= 0 and <= int.MaxValue ? value
             : throw CheckpointFault.StateNumber(path, key, text);
+    }
+
+    /// <summary>Sets the values of a state that only some trainings have.</summary>
+    /// <param name="value">The number of a key; null where the state has none.</param>
+    private protected virtual void Keep(Func<string, double?> value)
+    {
     }
 
     /// <summary>Micro-batches of one process in a step, and how many numbers lie between two of them.</summary>
@@ -177,7 +184,7 @@ public abstract record LoopConfig
 
     /// <summary>The error for the first invalid value; null if all values are valid.</summary>
     /// <param name="file">The configuration file.</param>
-    protected TrainingException? LoopFault(string file) =>
+    protected virtual TrainingException? LoopFault(string file) =>
         Steps < 1 ? TrainingFault.TooSmall(file, "steps", Steps, 1)
         : Workers < 1 ? TrainingFault.TooSmall(file, "workers", Workers, 1)
         : Accumulation < 1 ? TrainingFault.TooSmall(file, "accumulation", Accumulation, 1)

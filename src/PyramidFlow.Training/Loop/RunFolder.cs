@@ -21,6 +21,9 @@ internal sealed class RunFolder
     // state.safetensors is the name that older versions used.
     public string? LatestState => States().LastOrDefault().Path ?? (System.IO.File.Exists(File("state.safetensors")) ? File("state.safetensors") : null);
 
+    /// <summary>Step of the newest state whose name has one; null before the first one.</summary>
+    public long? LatestStep => States().Select(state => (long?)state.Step).LastOrDefault();
+
     /// <summary>Path of a file or folder of the run.</summary>
     public string File(string name) => Path.Combine(folder, name);
 
@@ -48,8 +51,8 @@ internal sealed class RunFolder
             throw TrainingFault.RunInUse(folder, e);
         }
 
-        // Also in the folders of published models.
-        foreach (var partial in Directory.EnumerateFiles(folder, "*.partial-*", new EnumerationOptions { RecurseSubdirectories = true, MaxRecursionDepth = 1 }))
+        // Also in the folders of published models, and of those in the folder of the best.
+        foreach (var partial in Directory.EnumerateFiles(folder, "*.partial-*", new EnumerationOptions { RecurseSubdirectories = true, MaxRecursionDepth = 2 }))
             System.IO.File.Delete(partial);
         return held;
     }

@@ -63,8 +63,14 @@ internal sealed record RunSummary
     /// <summary>Latest losses.</summary>
     public IReadOnlyList<(string Name, double Value)> Losses { get; init; } = [];
 
+    /// <summary>Latest losses of held-out items.</summary>
+    public IReadOnlyList<(string Name, double Value)> HeldOut { get; init; } = [];
+
     /// <summary>Measurements of the latest checkpoint.</summary>
     public IReadOnlyList<(string Name, double Value)> Measured { get; init; } = [];
+
+    /// <summary>The weights with the least loss of held-out items so far, or null.</summary>
+    public BestWeights? Best { get; init; }
 
     /// <summary>The newest contact sheet, or null.</summary>
     public string? Samples { get; init; }
@@ -87,9 +93,11 @@ internal sealed record RunSummary
             Line($"peak memory     {process.PeakWorkingSet64 / Mebibyte:F0} MiB, {TorchRuntime.CpuMemory.Peak / Mebibyte:F0} MiB of it tensors");
         Line($"skipped steps   {Skipped}");
         Line($"checkpoint      {(Checkpoint is { } step ? $"step {step}" : "none yet")}");
+        if (Best is { } best)
+            Line($"best            step {best.Step}, {HeldOutLoss.Name} {best.Loss:G6}, in {BestFolder.Name}");
         if (Samples is not null)
             Line($"samples         {Samples}");
-        foreach (var (name, value) in Losses.Concat(Measured))
+        foreach (var (name, value) in Losses.Concat(HeldOut).Concat(Measured))
             Line($"{name,-15} {value:G6}");
         return text.ToString();
 

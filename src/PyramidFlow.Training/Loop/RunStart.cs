@@ -20,6 +20,9 @@ internal sealed record TrainingData(long Items, int LeftOut, string Sizes, strin
 {
     private const int MostSizes = 3;
 
+    /// <summary>Number of items that are held out for evaluation.</summary>
+    public int HeldOut { get; init; }
+
     /// <summary>Several sizes in a few words.</summary>
     public static string Shown(IReadOnlyList<string> sizes) =>
         string.Join(", ", sizes.Take(MostSizes)) + (sizes.Count > MostSizes ? $" and {sizes.Count - MostSizes} more" : "");
@@ -53,7 +56,7 @@ internal sealed class RunStart
             ("program", program.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? program.GetName().Version!.ToString()),
             ("libtorch", TorchRuntime.Version), ("system", RuntimeInformation.OSDescription),
             .. training.Data is { } data
-                ? [(DataFact, data.Digest), ("items", Text(data.Items)), ("size", data.Sizes), ("batch", data.Batch)]
+                ? [(DataFact, data.Digest), ("items", Text(data.Items)), ("held_out", Text(data.HeldOut)), ("size", data.Sizes), ("batch", data.Batch)]
                 : Array.Empty<(string, string)>(),
             ("processes", Text(group?.WorldSize ?? 1)), ("workers", Text(config.Workers)), ("accumulation", Text(config.Accumulation)),
             .. config.BatchesPerStep is { } batches ? [("batches_per_step", Text(batches))] : Array.Empty<(string, string)>(), ("steps", Text(config.Steps)),
@@ -71,7 +74,7 @@ internal sealed class RunStart
         if (training.Data is { } data)
         {
             var epochs = config.Steps * (double)(config.BatchesPerStep ?? config.Accumulation) * data.ItemsPerBatch / Math.Max(1, data.Items);
-            parts.Add(Invariant($"{data.Items} {(data.Items == 1 ? "item" : "items")} of {data.Sizes}{(data.LeftOut > 0 ? Invariant($", {data.LeftOut} left out") : "")}"));
+            parts.Add(Invariant($"{data.Items} {(data.Items == 1 ? "item" : "items")} of {data.Sizes}{(data.HeldOut > 0 ? Invariant($", {data.HeldOut} held out") : "")}{(data.LeftOut > 0 ? Invariant($", {data.LeftOut} left out") : "")}"));
             parts.Add(Invariant($"{config.Steps} steps are {epochs:G3} epochs"));
         }
         else

@@ -22,6 +22,7 @@ internal sealed class TrainingLoop
     private readonly TrainingState state;
     private readonly TrainingStep step;
     private readonly ProcessGroup? group;
+    private readonly Evaluation evaluation;
     private readonly StepWindow window = new();
 
     private long? saved;
@@ -43,6 +44,8 @@ internal sealed class TrainingLoop
             state.Load(path, training.Identity);
             saved = state.Step;
         }
+
+        evaluation = new Evaluation(training, state, folder, group, goesOn: saved is not null);
     }
 
     /// <summary>Number of completed steps.</summary>
@@ -64,6 +67,9 @@ internal sealed class TrainingLoop
         using var log = new RunLog(folder, state.Step);
         SynchronizeRanks();
         Begin(progress);
+        if (evaluation.IsBestLost)
+            WriteOrExplain("checkpoint", () => WithPublished(evaluation.KeepBest));
+        Evaluate(log, progress);
         var isPublished = false;
         var isLast = false;
 
@@ -111,6 +117,9 @@ internal sealed class TrainingLoop
     private void RunFollower(ProcessGroup others, CancellationToken cancellationToken)
     {
         SynchronizeRanks();
+        if (evaluation.IsBestLost)
+            WithPublished(() => { });
+        Evaluate();
         var (isSaved, isLast) = (false, false);
         while (state.Step < config.Steps && !isLast)
         {
@@ -129,6 +138,7 @@ internal sealed class TrainingLoop
 
     private void SendCheckpoint()
     {
+        Evaluate();
         if (training.Parts.All(part => part.Sharers is null))
             return;
         Save();
@@ -164,7 +174,11 @@ internal sealed class TrainingLoop
     {
         if (group is null)
             return;
-        group.Agree([("the run", training.Identity), ("the step that the run is at", state.Step.ToString(CultureInfo.InvariantCulture))]);
+        group.Agree(
+        [
+            ("the run", training.Identity), ("the step that the run is at", state.Step.ToString(CultureInfo.InvariantCulture)),
+            ("the best step of the run", FormattableString.Invariant($"{state.Best?.Step}{(evaluation.IsBestLost ? ", not kept yet" : "")}")),
+        ]);
         foreach (var part in training.Parts)
             part.Synchronize();
     }
@@ -195,14 +209,32 @@ internal sealed class TrainingLoop
         window.Clear();
     }
 
+    // At the start, with every checkpoint on its interval and at the last step: where a run was stopped makes no difference to what is measured.
+    private HeldOutLoss? Evaluate() => evaluation.Measure(IsCheckpointDue || state.Step >= config.Steps);
+
+    // Before the state is saved, which tells what is the best so far.
+    private void Evaluate(RunLog log, IProgress<TrainingProgress>? progress)
+    {
+        if (Evaluate() is not { } loss)
+            return;
+        summary = summary with { HeldOut = loss.Named };
+        WriteOrExplain("measurement", () => log.Add(state.Step, loss.Named));
+        progress?.Report(new TrainingProgress(state.Step, config.Steps, 0, 0, evaluation.Line(loss)));
+    }
+
     private void Checkpoint(RunLog log, IProgress<TrainingProgress>? progress)
     {
+        Evaluate(log, progress);
         IReadOnlyList<(string Name, double Value)> measured = [];
         WriteOrExplain("checkpoint", () =>
         {
             Save();
             folder.Prune(config.KeepLast, config.KeepEvery);
-            WithPublished(() => measured = training.Publish());
+            WithPublished(() =>
+            {
+                measured = training.Publish();
+                evaluation.KeepBest();
+            });
         });
         if (measured.Count == 0)
             return;
@@ -225,7 +257,7 @@ internal sealed class TrainingLoop
     }
 
     private void Summarize(RunLog log) =>
-        log.Summarize(summary with { Step = state.Step, Steps = config.Steps, Skipped = state.Guard.Skipped, Checkpoint = saved });
+        log.Summarize(summary with { Step = state.Step, Steps = config.Steps, Skipped = state.Guard.Skipped, Checkpoint = saved, Best = state.Best });
 
     // A failed sample does not end the run.
     private void Sample(RunLog log, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)

@@ -54,6 +54,23 @@ internal sealed class TrainingPart : IDisposable
     /// <summary>Runs an action with the EMA as the weights.</summary>
     public T WithAverage<T>(Func<T> action) => Average is null ? action() : Parameters.With(Published, action);
 
+    /// <summary>Runs an action with the EMA as the weights, in every process of the group; all of them call it.</summary>
+    internal T WithAverageEverywhere<T>(Func<T> action)
+    {
+        if (Average is null || Sharers is null)
+            return WithAverage(action);
+        using var scope = new TensorScope();
+        Tensor all;
+        using (NoGrad.Begin())
+        {
+            var computed = Parameters.Computed;
+            all = Tensor.Empty([Parameters.Count], computed.Type, computed.Device);
+            Sharers.AllGather(Average.Values.To(computed.Device).To(computed.Type), all);
+        }
+
+        return Parameters.With(all, action);
+    }
+
     /// <summary>The group whose processes each hold a share; null where this process holds everything.</summary>
     internal ProcessGroup? Sharers => Parameters.Division.Held is null ? null : group;
 

@@ -10,6 +10,7 @@ namespace PyramidFlow.Training.Loop;
 internal sealed class TrainingState
 {
     private const string ValuesKey = "values", StepKey = "step", RunKey = "run", SpikesKey = "spikes", OptimizerSteps = "optimizer_steps";
+    private const string BestStepKey = "best_step", BestLossKey = "best_loss", BestOfKey = "best_of";
 
     private readonly IReadOnlyList<TrainingPart> parts;
     private readonly IReadOnlyList<(string Key, Tensor Tensor)> buffers;
@@ -26,6 +27,9 @@ internal sealed class TrainingState
 
     /// <summary>The spike guard.</summary>
     public SpikeGuard Guard { get; }
+
+    /// <summary>The weights with the least loss of held-out items so far; null where none was measured.</summary>
+    public BestWeights? Best { get; set; }
 
     /// <summary>Values of the configuration that go into the file, for <see cref="GoingOnConfig.GoingOn"/>.</summary>
     public IEnumerable<(string Key, string Value)> Kept { get; init; } = [];
@@ -51,6 +55,13 @@ internal sealed class TrainingState
         };
         foreach (var (key, value) in Kept)
             metadata[key] = value;
+        if (Best is { } best)
+        {
+            metadata[BestStepKey] = best.Step.ToString(CultureInfo.InvariantCulture);
+            metadata[BestLossKey] = best.Loss.ToString("R", CultureInfo.InvariantCulture);
+            metadata[BestOfKey] = best.Of;
+        }
+
         foreach (var part in parts)
             metadata[Key(part, OptimizerSteps)] = part.Optimizer.Steps.ToString(CultureInfo.InvariantCulture);
         var tensors = Tensors().ToList();
@@ -93,8 +104,8 @@ internal sealed class TrainingState
 
         var step = Number(file, path, StepKey) ?? throw CheckpointFault.StateWithoutSteps(path, StepKey);
         var steps = parts.Select(part => Number(file, path, Key(part, OptimizerSteps)) ?? step).ToList();
-        var spikes = Spikes(file, path);
-        Step = step;
+        var (spikes, best) = (Spikes(file, path), ReadBest(file, path));
+        (Step, Best) = (step, best);
         if (spikes is not null)
             Guard.Load(spikes);
         var weights = parts.Select(part => Key(part, ValuesKey)).ToHashSet();
@@ -124,6 +135,14 @@ internal sealed class TrainingState
         {
             throw CheckpointFault.StateHistory(path, SpikesKey, e.Message);
         }
+    }
+
+    private static BestWeights? ReadBest(SafetensorsFile file, string path)
+    {
+        if (Number(file, path, BestStepKey) is not { } step)
+            return null;
+        var text = file.Metadata.GetValueOrDefault(BestLossKey, "");
+        return PlainNumber.TryReal(text, out var loss) ? new BestWeights(step, loss, file.Metadata.GetValueOrDefault(BestOfKey, "")) : throw CheckpointFault.StateNumber(path, BestLossKey, text);
     }
 
     private static long? Number(SafetensorsFile file, string path, string key) => !file.Metadata.TryGetValue(key, out var text) ? null

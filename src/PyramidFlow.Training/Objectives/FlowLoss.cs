@@ -28,18 +28,35 @@ internal static class FlowStep
         IReadOnlyList<float>? weights = null)
     {
         using var scope = new TensorScope();
+        return scope.Keep(Losses(model, batch, text, losses =>
+        {
+            var weighted = weights is null ? losses : losses * Tensor.From(weights.ToArray()).To(losses.Device);
+            (weighted.Mean() * scale).Backward();
+        }).Detach());
+    }
+
+    /// <summary>Loss of each sample, [rows], column by column; without gradients.</summary>
+    /// <inheritdoc cref="Backward"/>
+    public static Tensor Evaluate(PyramidTransformer model, FlowBatch batch, TextCondition text)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        return scope.Keep(Losses(model, batch, text, _ => { }));
+    }
+
+    // Recomputed blocks need the layouts in the backward pass.
+    private static Tensor Losses(PyramidTransformer model, FlowBatch batch, TextCondition text, Action<Tensor> backward)
+    {
         var count = batch.Columns.Count;
         SequenceLayout[] layouts = [.. batch.Stages.Select((clips, i) => model.Layout([.. clips.Select(ClipSize.Of)], text.Mask.Stage(i, count)))];
         try
         {
             var losses = FlowLoss.PerSample(model.Forward(batch.Stages, text, batch.Timesteps, layouts), batch);
-            var weighted = weights is null ? losses : losses * Tensor.From(weights.ToArray()).To(losses.Device);
-            (weighted.Mean() * scale).Backward();
-            return scope.Keep(losses.Detach());
+            backward(losses);
+            return losses;
         }
         finally
         {
-            // Recomputed blocks need the layouts in the backward pass.
             foreach (var layout in layouts)
                 layout.Dispose();
         }

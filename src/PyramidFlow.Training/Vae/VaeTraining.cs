@@ -44,7 +44,7 @@ public static class VaeTraining
         using var training = new VaeTrainer(config, run, vae, loss, discriminator, clips.Batch, clips.HeldOut, group)
         {
             OnPublish = leftOut.Write,
-            Data = clips.Plan.Describe(faults.Faults.Count, FormattableString.Invariant($"{config.Batch} videos or {config.ImageBatch} images")),
+            Data = clips.Plan.Describe(faults.Faults.Count, FormattableString.Invariant($"{config.Batch} videos or {config.ImageBatch} images")) with { HeldOut = clips.HeldOut.Count },
         };
         var loop = new TrainingLoop(config, training, run, group);
         if (group is not { Rank: > 0 })

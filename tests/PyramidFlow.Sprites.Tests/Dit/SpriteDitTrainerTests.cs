@@ -77,6 +77,50 @@ public sealed class SpriteDitTrainerTests : IDisposable
         FaultAssert.Is(error, "state_of_other_run", ("file", runs.File("run", "state-00000001.safetensors")));
     }
 
+    [Theory]
+    [InlineData(SpriteObjective.Pyramid)]
+    [InlineData(SpriteObjective.FullSequence)]
+    public void Held_out_clips_are_other_ones_and_are_measured_the_same_after_a_stop(SpriteObjective objective)
+    {
+        var config = Config with { HeldOut = 2, CheckpointEvery = 2 };
+        if (objective == SpriteObjective.FullSequence)
+            config = config with { Objective = objective, Batch = [2], Transformer = SpriteRuns.Transformer with { UseTemporalCausal = false } };
+        using var scope = new TensorScope();
+        using var data = runs.Latents(config);
+        using var heldOut = runs.HeldOut(config);
+        Assert.Equal((2, 3), (heldOut.Count, heldOut.Frames));
+        Assert.Equal(SpriteWorld.Scene(config.Seed, 4).Attributes, heldOut.One(1, 3).Attributes);
+        var latents = runs.Encoder.Encode(SpriteClips.RenderChannelsLast(SpriteWorld.Scene(config.Seed, 4), 17)).Permute(0, 4, 1, 2, 3);
+        Assert.InRange((latents - heldOut.One(1, 3).Latents).Abs().Max().Item(), 0, 1e-2);
+
+        var threads = TorchRuntime.Threads;
+        TorchRuntime.Threads = 1;
+        runs.Train(config, data, "whole", heldOut: heldOut);
+
+        // 16 rows are encoded at the start, then two workers encode for each stage of a step: this is within the second step.
+        using var stop = new CancellationTokenSource();
+        var encodings = 0;
+        runs.Train(config, data, "parts", encoded: () => StopAt(Interlocked.Increment(ref encodings)), stop: stop, heldOut: heldOut);
+        runs.Train(config, data, "parts", heldOut: heldOut);
+        TorchRuntime.Threads = threads;
+        Assert.Equal([0, 2, 4], Losses("whole").Select(line => line.Step));
+        Assert.Equal(objective == SpriteObjective.Pyramid ? 4 : 2, Losses("whole")[0].Values.Length);
+        Assert.Equal(Losses("whole"), Losses("parts"), (a, b) => a.Step == b.Step && a.Values.SequenceEqual(b.Values));
+        foreach (var file in new[] { "state-00000004.safetensors", "best/diffusion_transformer/diffusion_pytorch_model.safetensors", "best/run.json" })
+            Assert.Equal(File.ReadAllBytes(runs.File("whole", file)), File.ReadAllBytes(runs.File("parts", file)));
+
+        void StopAt(int encoding)
+        {
+            if (encoding == 16 + (objective == SpriteObjective.Pyramid ? 8 : 3))
+                stop.Cancel();
+        }
+
+        List<(long Step, double[] Values)> Losses(string name) => [.. File.ReadLines(runs.File(name, "metrics.jsonl"))
+            .Select(line => JsonElement.Parse(line)).Where(line => line.TryGetProperty("held_out_loss", out _))
+            .Select(line => (line.GetProperty("step").GetInt64(), line.EnumerateObject().Where(member => member.Name.StartsWith("held_out_loss", StringComparison.Ordinal))
+                .Select(member => member.Value.GetDouble()).ToArray()))];
+    }
+
     [Fact]
     public void Latents_are_made_once_and_read_as_they_were_written()
     {

@@ -51,12 +51,13 @@ internal sealed class OwnDataRuns : IDisposable
     }
 
     /// <summary>Latents and features of a few items that are all alike, so that a small network learns them in a few steps.</summary>
-    public string Extracted()
+    /// <param name="items">Number of items.</param>
+    public string Extracted(int items = 4)
     {
         using var scope = new TensorScope();
         using var generator = new RandomGenerator(1);
         List<object> lines = [];
-        for (var i = 0; i < 4; i++)
+        for (var i = 0; i < items; i++)
         {
             var (latent, text) = (Media.File($"{i}.safetensors"), Media.File($"{i}.text.safetensors"));
             SafetensorsWriter.Write(latent, [("latent", Tensor.Randn([1, Channels, 3, 8, 8], generator) * 0.1 + 2)]);

@@ -30,6 +30,31 @@ public sealed class LoopDefaultsTests : IDisposable
         Assert.Equal(0, Dit($"\"steps\": {steps}, \"warm_up_steps\": 0").WarmUpSteps);
     }
 
+    [Theory]
+    [InlineData(9, 0)]
+    [InlineData(10, 1)]
+    [InlineData(20, 1)]
+    [InlineData(21, 2)]
+    [InlineData(1280, 64)]
+    [InlineData(100_000, 64)]
+    public void A_twentieth_of_the_items_is_held_out_up_to_a_limit(int items, int heldOut)
+    {
+        Assert.Equal(heldOut, Dit("\"steps\": 20").HeldOutOf(items));
+        Assert.Equal(3, Dit("\"held_out\": 3").HeldOutOf(items));
+        FaultAssert.Has(Assert.Throws<TrainingException>(() => Dit("\"held_out\": -1")), "config_value_invalid", "key=held_out value=-1 least=0");
+    }
+
+    [Theory]
+    [InlineData("\"seed\": 1", 1, 1)]
+    [InlineData("\"seed\": 1", 4, 1)]
+    [InlineData("\"seed\": 1", 7, 1)]
+    [InlineData("\"seed\": 1", 16, 8)]
+    [InlineData("\"video_sync_group\": 8", 4, 4)]
+    [InlineData("\"video_sync_group\": 2", 4, 2)]
+    [InlineData("\"video_sync_group\": 8, \"objective\": \"full_sequence\"", 8, 1)]
+    [InlineData("\"video_sync_group\": 8, \"batches_per_step\": 8", 8, 1)]
+    public void Few_processes_have_clips_of_their_own(string addition, int processes, int sharing) => Assert.Equal(sharing, Dit(addition).SharingOf(processes));
+
     [Fact]
     public void A_lora_has_a_rate_of_its_own()
     {
@@ -66,6 +91,13 @@ public sealed class LoopDefaultsTests : IDisposable
         Assert.Equal((5e-5, 1000), (config.LearningRate, config.WarmUpSteps));
         config = Dit("\"lora\": { \"rank\": 4 }, \"steps\": 20, \"learning_rate\": 2e-5, \"warm_up_steps\": 7").GoingOn(run);
         Assert.Equal((2e-5, 7), (config.LearningRate, config.WarmUpSteps));
+
+        // Up to 8 processes shared their clips, and nothing was held out.
+        Assert.Equal((4, 8), (config.SharingOf(4), config.SharingOf(16)));
+        Assert.Equal(1, Dit("\"steps\": 20").GoingOn(State(new() { ["video_sync_group"] = "0" })).SharingOf(4));
+        Assert.Equal(0, config.HeldOut);
+        Assert.Equal(2, Dit("\"held_out\": 2").GoingOn(run).HeldOut);
+        Assert.Equal(5, Dit("\"steps\": 20").GoingOn(State(new() { ["held_out"] = "5" })).HeldOut);
     }
 
     [Fact]

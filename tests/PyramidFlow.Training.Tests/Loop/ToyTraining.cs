@@ -29,6 +29,23 @@ internal sealed class ToyTraining : ITraining, IDisposable
 
     public TrainingData? Data { get; init; }
 
+    /// <summary>Number of items that are held out.</summary>
+    public int HeldOutCount { get; init; }
+
+    /// <summary>The loss of all held-out items in place of that of the weights, or null.</summary>
+    public Func<double>? HeldOutLoss { get; init; }
+
+    public bool IsBestKept { get; init; } = true;
+
+    public HeldOutItems? HeldOut => HeldOutCount == 0 ? null : new HeldOutItems
+    {
+        Count = HeldOutCount, Identity = $"{HeldOutCount} of toy", Stages = [(0, 1), (2, 3)], IsBestKept = IsBestKept,
+        Losses = (item, rows) => item == Unreadable ? null : [.. rows.Select(row => new[] { Loss(row), 2 * Loss(row) })],
+    };
+
+    /// <summary>A held-out item that cannot be read.</summary>
+    public int Unreadable { get; init; } = -1;
+
     public Func<MicroBatch, double> Factor { get; init; } = _ => 1;
 
     public Action<MicroBatch> Begin { get; init; } = _ => { };
@@ -67,6 +84,12 @@ internal sealed class ToyTraining : ITraining, IDisposable
         return [("quality", 1)];
     }
 
+    public void PublishBest(RunFolder best)
+    {
+        using var scope = new TensorScope();
+        SafetensorsWriter.Write(best.File("toy.safetensors"), Parts[0].Averaged);
+    }
+
     public bool Sample(string path, CancellationToken cancellationToken)
     {
         Sampling(path);
@@ -79,6 +102,18 @@ internal sealed class ToyTraining : ITraining, IDisposable
     {
         Parts[0].Dispose();
         linear.Dispose();
+    }
+
+    private double Loss(int row)
+    {
+        if (HeldOutLoss is not null)
+            return HeldOutLoss();
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        using var generator = new RandomGenerator((ulong)row);
+        var x = Tensor.Randn([1, linear.Weight.Shape[1]], generator);
+        var error = linear.Forward(x.To(linear.Weight.Value.Type)).To(ElementType.Float32) - (x * 0.5);
+        return (error * error).Mean().Item();
     }
 
     private Tensor Draw(MicroBatch batch, int worker)
