@@ -37,7 +37,7 @@ internal sealed record VaeActivations(CausalVideoVaeConfig Vae, ElementType Type
     {
         var walk = new Walk(this, isTrained: false);
         walk.Encode(clips);
-        return walk.Peak + walk.Remembered;
+        return HasWindows ? Math.Max(walk.Peak, (this with { HasWindows = false }).Encoding(Later(clips)) + walk.Remembered) : walk.Peak;
     }
 
     /// <summary>Most bytes of forward and backward, without pixels and weights.</summary>
@@ -54,6 +54,9 @@ internal sealed record VaeActivations(CausalVideoVaeConfig Vae, ElementType Type
         var backward = Math.Max(decoder.Backward(encoder.Held), encoder.Backward(0));
         return Math.Max(Math.Max(encoder.Peak, encoder.Held + decoder.Peak), Math.Max(held + loss, backward)) + encoder.Remembered + decoder.Remembered;
     }
+
+    // The first window has one frame more than the later ones, and finds nothing of an earlier one.
+    private static ClipBatchSize Later(ClipBatchSize clips) => clips with { Frames = Math.Max(1, clips.Frames - 1) };
 
     // One way through the layers of encoder or decoder.
     private sealed class Walk(VaeActivations how, bool isTrained)
