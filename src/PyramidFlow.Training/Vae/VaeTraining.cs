@@ -82,7 +82,10 @@ public static class VaeTraining
         var scanned = config.Data.AreThere ? DataSources.ScanClipsAsync(config.Data, captions: false, faults, null, cancellationToken).GetAwaiter().GetResult() : null;
         scanned?.Require(faults, config.Data.SkipMissing);
         var options = new BatchPlanOptions(config.Seed, config.Batch, World: ranks, ImageShare: config.Data.ImageShare, ImageBatchSize: config.ImageBatch);
-        var buckets = scanned is null ? [(config.Data.Largest(), 1.0)] : new BatchPlan(scanned.HoldOut(config.HeldOut).Training, options).Shares;
+        var images = config.Data.ImageShare ?? 0;
+        IReadOnlyList<(Bucket Bucket, double Share)> buckets = scanned is null
+            ? [(config.Data.Largest(), 1 - images), .. images > 0 ? [(config.Data.Largest() with { Frames = 1 }, images)] : Array.Empty<(Bucket, double)>()]
+            : new BatchPlan(scanned.HoldOut(config.HeldOut).Training, options).Shares;
         return PlannedTraining.Of(source.Path, config, (changed, processes) => new VaePlan(changed, sizes, buckets, processes, device).Compute(),
             ranks, device, VaePlan.Changes(device.Type != DeviceType.Cpu), scanned?.Items.Count);
     }
