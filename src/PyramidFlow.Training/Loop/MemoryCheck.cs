@@ -84,21 +84,32 @@ internal static class MemoryCheck
 
         if (fitting.Count > 0)
             return TrainingFault.MachineTooSmall(file, phase.Name, whole.PeakBytes, room.Place, room.Total, [.. fitting.Select(each => (each.Change.Name, each.Change.Advice, each.Bytes))], together: false);
-        var (taken, least, config2, processes) = (new List<MemoryChange<T>>(), whole.PeakBytes, config, ranks);
-        foreach (var change in all)
-        {
-            if (least <= room.Total)
-                break;
-            var count = change.Ranks ?? processes;
-            var isMore = change.Ranks is not null && taken.RemoveAll(each => each.Name == change.Name) > 0;
-            if ((change.Config(config2) ?? (isMore ? config2 : null)) is not { } changed || plan(changed, count) is var less && less.PeakBytes >= least)
-                continue;
-            (config2, processes, least) = (changed, count, plan(changed, count).PeakBytes);
-            taken.Add(change);
-        }
-
+        var (taken, least) = Together(config, plan, ranks, whole.PeakBytes, room.Total, all);
         return TrainingFault.MachineTooSmall(file, phase.Name, whole.PeakBytes, room.Place, room.Total,
             least <= room.Total ? [.. taken.Select(change => (change.Name, change.Advice, least))] : [], together: true);
+    }
+
+    // One change after another as long as each takes less than those before it. Several rounds, because bfloat16 takes less only where states are shared or small.
+    private static (IReadOnlyList<MemoryChange<T>> Changes, long Bytes) Together<T>(T config, Func<T, int, TrainingPlan> plan, int ranks, long needed, long total, IReadOnlyList<MemoryChange<T>> all)
+        where T : LoopConfig
+    {
+        var (taken, least, before) = (new List<MemoryChange<T>>(), needed, long.MaxValue);
+        while (least > total && least < before)
+        {
+            before = least;
+            foreach (var change in all.TakeWhile(_ => least > total))
+            {
+                // More processes take the place of fewer.
+                var (count, isMore) = (change.Ranks ?? ranks, change.Ranks > ranks && taken.Exists(each => each.Name == change.Name));
+                if ((change.Config(config) ?? (isMore ? config : null)) is not { } changed || plan(changed, count).PeakBytes is var less && less >= least)
+                    continue;
+                (config, ranks, least) = (changed, count, less);
+                taken.RemoveAll(each => each.Name == change.Name);
+                taken.Add(change);
+            }
+        }
+
+        return (taken, least);
     }
 
     /// <summary>A sentence about a training that fits, but not into what is free now; null where it does.</summary>
