@@ -29,7 +29,6 @@ internal sealed class VaePlan(VaeConfig config, CausalVideoVaeConfig sizes, IRea
         new("batch", "set batch 1 and image_batch 1, and more accumulation", config => config is { Batch: 1, ImageBatch: 1 }
             ? null : config with { Batch = 1, ImageBatch = 1, Accumulation = config.Accumulation * config.Batch }),
         .. MemoryCheck.Common<VaeConfig>(onGpu),
-        new("freeze_encoder", "train the decoder only (freeze_encoder)", config => config.FreezeEncoder ? null : config with { FreezeEncoder = true }),
     ];
 
     /// <summary>Computes the plan.</summary>
