@@ -27,6 +27,9 @@ internal static partial class TrainingFault
     /// <summary>Code of a value of a configuration that is impossible whatever the other ones are.</summary>
     public const string ValueInvalidCode = "config_value_invalid";
 
+    /// <summary>Code of a training that does not fit into the memory.</summary>
+    public const string MachineTooSmallCode = "training_too_large";
+
     /// <summary>Reason of a value that is neither a text nor a list.</summary>
     public const string NoTextNoList = "use a text, or a list of texts";
 
@@ -87,6 +90,24 @@ internal static partial class TrainingFault
 
     public static TrainingException NoGpu(string device) =>
         new("no_gpu", $"device {device}: this libtorch has no GPU: use cpu (see doctor)", null, ("device", device));
+
+    public static TrainingException UnknownVariant(string file, string model, string variant, IEnumerable<string> variants) =>
+        new("variant_unknown", $"{file}: {model} has no variant {variant}: use {string.Join(", ", variants)}", null, ("file", file), ("model", model), ("variant", variant));
+
+    /// <summary>The error for a training that does not fit into the memory.</summary>
+    /// <param name="file">The configuration.</param>
+    /// <param name="phase">The phase that takes the most.</param>
+    /// <param name="needed">Bytes of it.</param>
+    /// <param name="place">Where the memory is.</param>
+    /// <param name="total">Bytes that there are.</param>
+    /// <param name="remedies">What would fit, with its bytes.</param>
+    /// <param name="together">Whether only all remedies together would fit.</param>
+    public static TrainingException MachineTooSmall(string file, string phase, long needed, string place, long total, IReadOnlyList<(string Name, string Advice, long Bytes)> remedies, bool together) =>
+        new(MachineTooSmallCode, Invariant($"{file}: {phase} needs {needed / 1e9:0.0} GB and {place} has {total / 1e9:0.0} GB: ")
+            + (remedies.Count == 0 ? "no setting makes it fit: take a smaller model, smaller or shorter clips, or a larger machine"
+                : together ? Invariant($"{string.Join(" and ", remedies.Select(remedy => remedy.Advice))}, which needs {remedies[^1].Bytes / 1e9:0.0} GB")
+                : string.Join(", or ", remedies.Select(remedy => Invariant($"{remedy.Advice} ({remedy.Bytes / 1e9:0.0} GB)")))), null,
+            ("file", file), ("phase", phase), ("needed_bytes", needed), ("total_bytes", total), ("remedies", string.Join(' ', remedies.Select(remedy => remedy.Name))), ("together", together));
 
     // Values of a configuration. Where the file is null, its checker does not know it.
 

@@ -31,6 +31,7 @@ internal static class PlanCommand
         {
             json,
         };
+        command.Subcommands.Add(PlanTrainCommand.Create(console));
         command.Group("Length and size", settings.Of(SettingGroup.Size));
         command.Group("Guidance", settings.Of(SettingGroup.Content));
         settings.AddSamplingTo(command);

@@ -50,6 +50,9 @@ internal static class CommandFault
     public static UsageException LinkAlone() =>
         new("link_alone", "--link is the speed between processes: say how many there are with --ranks N", null);
 
+    public static UsageException PlanOfSprites(string file) =>
+        new("plan_of_sprites", $"{file} has no data section: plan train is for trainings on data of your own, and those of the sprites world fit everywhere", null, ("file", file));
+
     public static UsageException OverlapWithoutTile() =>
         new("overlap_without_tile", "--tile-overlap is a share of a tile: name the tile's side too, such as --tile 256", null);
 

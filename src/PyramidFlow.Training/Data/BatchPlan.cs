@@ -20,13 +20,26 @@ internal sealed class BatchPlan
         options.Check();
         if (data.Items.Count == 0)
             throw TrainingFault.NoItem();
-        (this.options, Digest) = (options, data.Digest);
+        (this.options, Digest, Items) = (options, data.Digest, data.Items);
         orders = [.. data.Items.GroupBy(item => item.Bucket).OrderBy(group => group.Key).Select((group, i) => new BucketOrder(group.Key, [.. group], options.Seed, i))];
         draws = new BucketDraws(Weights(), options.Seed);
     }
 
     /// <summary>Number of items in each bucket.</summary>
     public IReadOnlyList<(Bucket Bucket, int Count)> Counts => [.. orders.Select(order => (order.Bucket, order.Count))];
+
+    /// <summary>The items.</summary>
+    public IReadOnlyList<DataItem> Items { get; }
+
+    /// <summary>Share of the batches of each bucket.</summary>
+    public IReadOnlyList<(Bucket Bucket, double Share)> Shares
+    {
+        get
+        {
+            var weights = Weights();
+            return [.. orders.Zip(weights, (order, weight) => (order.Bucket, weight / weights.Sum()))];
+        }
+    }
 
     /// <summary>Digest of the items, for processes that compare theirs; see <see cref="DataSet.Digest"/>.</summary>
     public string Digest { get; }

@@ -48,6 +48,19 @@ public sealed record DataOptions
     /// <summary>Number of steps to prefetch.</summary>
     public int Prefetch { get; set; } = 2;
 
+    /// <summary>Whether all annotation files and folders exist.</summary>
+    internal bool AreThere => Annotations.All(Path.Exists);
+
+    /// <summary>The largest items that the options allow, for data that is not there.</summary>
+    /// <exception cref="TrainingException">There is no size, or a value is invalid.</exception>
+    internal Bucket Largest()
+    {
+        Check();
+        var buckets = (Sizes is { Count: > 0 } sizes ? sizes : throw TrainingFault.SizesMissing()).Select(Buckets.Size).ToList();
+        var (width, height) = buckets.MaxBy(size => (long)size.Width * size.Height);
+        return new Bucket(width, height, Frames is { Count: > 0 } frames ? frames.Max() : MaxFrames);
+    }
+
     /// <summary>Resolves the paths of a configuration.</summary>
     /// <exception cref="TrainingException">A path is relative to the working folder.</exception>
     internal void Find(string config) => Annotations = [.. Annotations.Select(path => ConfigPaths.File(config, "data.annotations", path))];

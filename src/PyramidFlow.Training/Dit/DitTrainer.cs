@@ -55,6 +55,9 @@ internal sealed class DitTrainer : ITraining, IDisposable
     internal Action OnPublish { get; init; } = () => { };
 
     /// <inheritdoc/>
+    public TrainingPlan? Plan { get; init; }
+
+    /// <inheritdoc/>
     public IReadOnlyList<TrainingPart> Parts => [transformer.Part];
 
     /// <inheritdoc/>

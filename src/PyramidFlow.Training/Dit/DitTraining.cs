@@ -55,14 +55,20 @@ public static class DitTraining
             config = config.GoingOn(new RunFolder(folder));
         var start = CheckpointFolder.Open(config.Model);
         var faults = new FaultLog(fault => progress?.Report(new TrainingProgress(0, config.Steps, 0, 0, fault.ToString())));
-        using var models = new FrozenModels(config, start, TrainingDevice.For(config.Device, group));
-        using var items = DitBatches.Open(config, PlanOf(config, group), models.Channels, faults, cancellationToken);
-        foreach (var (bucket, _) in items.Plan.Counts.Concat(items.HeldOut.Counts))
-        {
-            if (bucket.Width % Multiple != 0 || bucket.Height % Multiple != 0)
-                throw TrainingFault.ItemsNotHalved(source.Path, bucket.ToString(), Multiple);
-        }
-
+        var device = TrainingDevice.For(config.Device, group);
+        var model = DitModel.Of(start, config.Variant);
+        TransformerSamples.Resolve(config.Samples, model.Settings);
+        using var items = DitBatches.Open(config, PlanOf(config, group?.Rank ?? 0, group?.WorldSize ?? 1), model.Vae.EncoderOutChannels, faults, cancellationToken);
+        config = config with { HeldOut = items.HeldOut.Items.Count };
+        RequireHalved(source.Path, items.Plan.Shares.Select(share => share.Bucket).Concat(items.HeldOut.Counts.Select(count => count.Bucket)));
+        var empty = EmptyFeatures(config, model, items.Plan.Items);
+        var room = TrainingRoom.Of(device, MemoryCheck.Local(group));
+        var plan = MemoryCheck.Require(source.Path, config,
+            (changed, ranks) => new DitPlan(changed, model, items.Plan.Shares, ranks, device) { HasEmptyFeatures = empty is not null }.Compute(),
+            group?.WorldSize ?? 1, room, DitPlan.Changes(device.Type != DeviceType.Cpu));
+        if (MemoryCheck.Warning(plan, room) is { } warning)
+            progress?.Report(new TrainingProgress(0, config.Steps, 0, 0, warning) { IsLasting = true });
+        using var models = new FrozenModels(config, start, device, empty);
         group?.Agree(
             [
                 ("the digest of the data", items.Plan.Digest),
@@ -73,18 +79,69 @@ public static class DitTraining
             cancellationToken);
         var run = new RunFolder(folder);
         var leftOut = new LeftOutFile(run, faults);
-        using var trainer = new DitTrainer(config, run, start, items, models, group) { OnPublish = leftOut.Write };
+        using var trainer = new DitTrainer(config, run, start, items, models, group) { OnPublish = leftOut.Write, Plan = plan };
         if (group is not { Rank: > 0 })
             ConfigPaths.Copy(source, run.File("config.json"), "model", "data.annotations");
         trainer.Run(progress, cancellationToken);
         return leftOut.End(group);
     }
 
-    // Processes that share their clips are one to the plan; each draws its own noise.
-    private static BatchPlanOptions PlanOf(DitConfig config, ProcessGroup? group)
+    /// <summary>Plans a training; reads neither weights nor, where they are not there, the items.</summary>
+    /// <param name="source">A <see cref="DitConfig"/>.</param>
+    /// <param name="isLora">Whether a LoRA is trained.</param>
+    /// <param name="ranks">Processes.</param>
+    /// <param name="progress">Reports every unusable item; null reports nothing.</param>
+    /// <param name="cancellationToken">Cancels the scan of the data.</param>
+    /// <returns>The plan, and the error that the training would end with for lack of memory.</returns>
+    /// <exception cref="TrainingException">The configuration is invalid, or the data cannot be used.</exception>
+    internal static PlannedTraining Plan(TrainingConfigSource source, bool isLora, int ranks, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
     {
-        var (rank, ranks) = (group?.Rank ?? 0, group?.WorldSize ?? 1);
-        var sharing = config.SharingOf(ranks);
-        return BatchPlanOptions.Of(config, config.Batch, rank, ranks, sharing) with { ImageShare = config.Data.ImageShare };
+        var config = DitConfig.Load(source);
+        if (!isLora && config.Lora is not null)
+            throw TrainingFault.ConfigOfLora(source.Path);
+        if (isLora)
+            config.Lora ??= new LoraConfig();
+        var model = DitModel.Named(source.Path, config);
+        config.Data.Find(source.Path);
+        if (config.Lora is { } lora)
+            TrainedTransformer.Check(model.Transformer, lora);
+        var device = TrainingDevice.Parse(config.Device);
+        using var items = config.Data.AreThere ? OpenItems() : null;
+        IReadOnlyList<(Bucket Bucket, double Share)> sizes = items is null ? [(config.Data.Largest(), 1)] : items.Plan.Shares;
+        RequireHalved(source.Path, sizes.Select(size => size.Bucket));
+        var hasEmpty = items is not null && EmptyFeatures(config, model, items.Plan.Items) is not null;
+        return PlannedTraining.Of(source.Path, config, Compute, ranks, device, DitPlan.Changes(device.Type != DeviceType.Cpu), items?.Plan.Describe(items.LeftOut, "").Items);
+
+        TrainingPlan Compute(DitConfig changed, int processes) => new DitPlan(changed, model, sizes, processes, device) { HasEmptyFeatures = hasEmpty }.Compute();
+
+        DitBatches OpenItems() => DitBatches.Open(config, PlanOf(config, 0, ranks), model.Vae.EncoderOutChannels,
+            new FaultLog(fault => progress?.Report(new TrainingProgress(0, config.Steps, 0, 0, fault.ToString()))), cancellationToken);
+    }
+
+    private static void RequireHalved(string file, IEnumerable<Bucket> sizes)
+    {
+        foreach (var bucket in sizes)
+        {
+            if (bucket.Width % Multiple != 0 || bucket.Height % Multiple != 0)
+                throw TrainingFault.ItemsNotHalved(file, bucket.ToString(), Multiple);
+        }
+    }
+
+    // The file that extract text has left beside the features; null where there is none of this model.
+    private static string? EmptyFeatures(DitConfig config, DitModel model, IEnumerable<DataItem> items)
+    {
+        if (config.Captions != CaptionForm.Features)
+            return null;
+        var file = items.Select(item => Path.GetDirectoryName(item.Annotation.TextFeatures)).OfType<string>().Distinct()
+            .Select(folder => Path.Combine(folder, TextExtraction.EmptyName)).FirstOrDefault(File.Exists);
+        return file is not null && TextItemFile.Open(file) is var features && features.Width == model.Transformer.JointAttentionDim && features.Pooled.Length == model.Transformer.PooledProjectionDim
+            ? file
+            : null;
+    }
+
+    // Processes that share their clips are one to the plan; each draws its own noise.
+    private static BatchPlanOptions PlanOf(DitConfig config, int rank, int ranks)
+    {
+        return BatchPlanOptions.Of(config, config.Batch, rank, ranks, config.SharingOf(ranks)) with { ImageShare = config.Data.ImageShare };
     }
 }

@@ -19,7 +19,9 @@ internal sealed class FrozenModels : IDisposable
     /// <param name="config">The configuration.</param>
     /// <param name="folder">The model folder.</param>
     /// <param name="device">Target device.</param>
-    internal FrozenModels(DitConfig config, CheckpointFolder folder, Device device)
+    /// <param name="emptyFeatures">File of the features of the empty caption; null encodes it where some samples train without their prompt.</param>
+    /// <exception cref="TrainingException">The file holds no features, or those of another model.</exception>
+    internal FrozenModels(DitConfig config, CheckpointFolder folder, Device device, string? emptyFeatures = null)
     {
         (this.config, Device) = (config, device);
         Settings = folder.Settings(config.Variant) with { FullSequence = config.Objective == TemporalObjective.FullSequence };
@@ -31,7 +33,9 @@ internal sealed class FrozenModels : IDisposable
             vae = CausalVideoVae.Load(folder.Vae, config.ComputeType, device);
         }
 
-        if (config.Captions == CaptionForm.Text || config.TextDrop > 0 || config.Samples is not null)
+        if (config.Captions == CaptionForm.Features && config.TextDrop > 0 && emptyFeatures is not null)
+            noText = TextItemFile.Open(emptyFeatures);
+        if (config.Captions == CaptionForm.Text || (config.TextDrop > 0 && noText is null) || config.Samples is not null)
             prompts = PromptEncoder.Load(folder, config.ComputeType, device);
         if (config.Samples is { } samples)
         {
@@ -40,11 +44,8 @@ internal sealed class FrozenModels : IDisposable
 
         if (config.Captions == CaptionForm.Features && prompts is not null)
         {
-            // The empty caption is the only one to encode; the encoders are freed.
-            using var scope = new TensorScope();
-            using var noGrad = NoGrad.Begin();
-            var features = prompts.Encode([""]);
-            noText = new TextItem(Flat(features.Tokens.Narrow(1, 0, features.Lengths[0])), features.Lengths[0], Flat(features.Pooled));
+            // At most the empty caption is left to encode; the encoders are freed.
+            noText ??= config.TextDrop > 0 ? Encoded(prompts) : null;
             prompts.Dispose();
             prompts = null;
         }
@@ -96,6 +97,14 @@ internal sealed class FrozenModels : IDisposable
         vae?.Dispose();
         prompts?.Dispose();
         Samples?.Dispose();
+    }
+
+    private static TextItem Encoded(PromptEncoder prompts)
+    {
+        using var scope = new TensorScope();
+        using var noGrad = NoGrad.Begin();
+        var features = prompts.Encode([""]);
+        return new TextItem(Flat(features.Tokens.Narrow(1, 0, features.Lengths[0])), features.Lengths[0], Flat(features.Pooled));
     }
 
     private static float[] Flat(Tensor tensor) => tensor.To(ElementType.Float32).ToArray<float>();

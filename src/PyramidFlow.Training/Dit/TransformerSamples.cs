@@ -26,20 +26,24 @@ internal sealed class TransformerSamples : IDisposable
     {
         (this.settings, this.openVae) = (settings, openVae);
         requests = [.. options.Requests()];
-        var clips = Resolve();
+        var clips = Resolve(options, settings);
         size = (clips[0].Width, clips[0].Height);
         prompts = new EncodedPrompts(encoder, clips.SelectMany(clip => (string[])[clip.Prompt, .. clip.IsGuided ? [clip.NegativePrompt] : Array.Empty<string>()]));
     }
 
-    // What is impossible stands in a configuration, not on the command line.
-    private List<GenerationSettings> Resolve()
+    /// <summary>The clips of the samples.</summary>
+    /// <param name="options">The samples to generate; null generates none.</param>
+    /// <param name="settings">Defaults of the model.</param>
+    /// <exception cref="TrainingException">A value is invalid for the model.</exception>
+    internal static IReadOnlyList<GenerationSettings> Resolve(SampleOptions? options, PipelineSettings settings)
     {
         try
         {
-            return [.. requests.Select(request => request.Resolve(settings))];
+            return [.. (options?.Requests() ?? []).Select(request => request.Resolve(settings))];
         }
         catch (RequestException e)
         {
+            // What is impossible stands in a configuration, not on the command line.
             throw TrainingFault.SamplesImpossible(e);
         }
     }

@@ -6,6 +6,13 @@ namespace PyramidFlow.Training.Loop;
 internal static class ContactSheet
 {
     private const byte GapValue = 200;
+    private const int Columns = 8;
+
+    /// <summary>Bytes of the pixels of a sheet, without its gaps.</summary>
+    /// <param name="clips">Number of clips.</param>
+    /// <param name="width">Width of a frame in pixels.</param>
+    /// <param name="height">Height of a frame in pixels.</param>
+    public static long Bytes(int clips, int width, int height) => 3L * clips * Columns * width * height;
 
     /// <summary>Composes a sheet: one row per clip, evenly sampled frames from the first to the last as columns.</summary>
     /// <param name="clips">Clips of interleaved RGB, [frames, height, width, 3]; lengths may differ.</param>
@@ -16,7 +23,7 @@ internal static class ContactSheet
     /// <returns>The sheet.</returns>
     /// <exception cref="ArgumentException">There is no clip, or a clip is not a whole number of frames.</exception>
     public static RgbImage Compose(
-        IReadOnlyList<byte[]> clips, int width, int height, int columns = 8, int gap = 2)
+        IReadOnlyList<byte[]> clips, int width, int height, int columns = Columns, int gap = 2)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(width, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(height, 1);

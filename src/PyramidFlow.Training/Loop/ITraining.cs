@@ -17,6 +17,9 @@ internal interface ITraining
     /// <summary>The data, for the first line of the run; null where there is nothing to say.</summary>
     TrainingData? Data => null;
 
+    /// <summary>What the training was planned to take, for the first line of the run; null where it was not planned.</summary>
+    TrainingPlan? Plan => null;
+
     /// <summary>Adds the gradients of a micro-batch, multiplied by its scale, to those of the parts.</summary>
     /// <param name="batch">The micro-batch.</param>
     BatchLosses Backward(MicroBatch batch);

@@ -149,6 +149,9 @@ public abstract record LoopConfig
             : throw CheckpointFault.StateNumber(path, key, text);
     }
 
+    /// <summary>Micro-batches of one process in a step, on average over the processes; for plans.</summary>
+    internal double MeanMicroBatches(int processes) => BatchesPerStep is { } all ? (double)all / processes : Accumulation;
+
     /// <summary>Sets the values of a state that only some trainings have.</summary>
     /// <param name="value">The number of a key; null where the state has none.</param>
     private protected virtual void Keep(Func<string, double?> value)

@@ -84,7 +84,7 @@ internal sealed class RunStart
 
         parts.Add(Invariant($"{Count(training.Parts.Sum(part => part.Parameters.Count))} weights are trained"));
         parts.Add(Rate());
-        parts.Add(Invariant($"{Memory / Mebibyte:F0} MiB of tensors before the first step"));
+        parts.Add(Invariant($"{Memory / Mebibyte:F0} MiB of tensors before the first step{(training.Plan is { } plan ? Invariant($", planned peak of the process {plan.PeakBytes / Mebibyte:F0} MiB") : "")}"));
         parts.Add(step >= config.Steps ? Invariant($"the run is finished, step {step} of {config.Steps}: raise steps to go on")
             : step > 0 ? Invariant($"goes on from step {step}{Changes(file)}")
             : "a new run");

@@ -61,6 +61,9 @@ internal sealed class VaeTrainer : ITraining, IDisposable
     public TrainingData? Data { get; init; }
 
     /// <inheritdoc/>
+    public TrainingPlan? Plan { get; init; }
+
+    /// <inheritdoc/>
     public BatchLosses Backward(MicroBatch batch)
     {
         using var scope = new TensorScope();

@@ -30,20 +30,28 @@ public static class VaeTraining
         var config = VaeConfig.Load(source).Find(source.Path);
         var device = TrainingDevice.For(config.Device, group);
         var sizes = VaeNetworks.Config(config);
+        if (config.PerceptualWeight > 0 && !File.Exists(config.Lpips))
+            throw CheckpointFault.LpipsMissing(config.Lpips!);
         using var discriminator = VaeNetworks.Discriminator(config, device);
+        var faults = new FaultLog(fault => progress?.Report(new TrainingProgress(0, config.Steps, 0, 0, fault.ToString())));
+        using var clips = VaeClips.OpenAsync(config, sizes, discriminator, device, faults,
+            new DelegateProgress<(int Done, int Total)>(ReportScan), group, cancellationToken).GetAwaiter().GetResult();
+        var room = TrainingRoom.Of(device, MemoryCheck.Local(group));
+        var plan = MemoryCheck.Require(source.Path, config, (changed, ranks) => new VaePlan(changed, sizes, clips.Plan.Shares, ranks, device).Compute(),
+            group?.WorldSize ?? 1, room, VaePlan.Changes(device.Type != DeviceType.Cpu));
+        if (MemoryCheck.Warning(plan, room) is { } warning)
+            progress?.Report(new TrainingProgress(0, config.Steps, 0, 0, warning) { IsLasting = true });
         using var lpips = config.PerceptualWeight > 0 ? Lpips.Open(config.Lpips!) : null;
         using var loss = VaeNetworks.Loss(config, lpips, discriminator, device);
         using var vae = VaeNetworks.Vae(config, sizes, device);
 
-        var faults = new FaultLog(fault => progress?.Report(new TrainingProgress(0, config.Steps, 0, 0, fault.ToString())));
-        using var clips = VaeClips.OpenAsync(config, sizes, discriminator, device, faults,
-            new DelegateProgress<(int Done, int Total)>(ReportScan), group, cancellationToken).GetAwaiter().GetResult();
         var run = new RunFolder(folder);
         config = config.GoingOn(run);
         var leftOut = new LeftOutFile(run, faults);
         using var training = new VaeTrainer(config, run, vae, loss, discriminator, clips.Batch, clips.HeldOut, group)
         {
             OnPublish = leftOut.Write,
+            Plan = plan,
             Data = clips.Plan.Describe(faults.Faults.Count, FormattableString.Invariant($"{config.Batch} videos or {config.ImageBatch} images")) with { HeldOut = clips.HeldOut.Count },
         };
         var loop = new TrainingLoop(config, training, run, group);
@@ -58,6 +66,29 @@ public static class VaeTraining
                 progress?.Report(new TrainingProgress(scanned.Done, 0, 0, 0, "items scanned"));
         }
     }
+
+    /// <summary>Plans a training; reads neither weights nor, where they are not there, the items.</summary>
+    /// <param name="source">A <see cref="VaeConfig"/>.</param>
+    /// <param name="ranks">Processes.</param>
+    /// <param name="progress">Reports every unusable item; null reports nothing.</param>
+    /// <param name="cancellationToken">Cancels the scan of the data.</param>
+    /// <returns>The plan, and the error that the training would end with for lack of memory.</returns>
+    /// <exception cref="TrainingException">The configuration is invalid, or the data cannot be used.</exception>
+    internal static PlannedTraining Plan(TrainingConfigSource source, int ranks, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
+    {
+        var config = VaeConfig.Load(source).Find(source.Path);
+        var (sizes, device) = (VaeNetworks.PlannedConfig(config), TrainingDevice.Parse(config.Device));
+        var faults = new FaultLog(fault => progress?.Report(new TrainingProgress(0, config.Steps, 0, 0, fault.ToString())));
+        var scanned = config.Data.AreThere ? DataSources.ScanClipsAsync(config.Data, captions: false, faults, null, cancellationToken).GetAwaiter().GetResult() : null;
+        scanned?.Require(faults, config.Data.SkipMissing);
+        var options = new BatchPlanOptions(config.Seed, config.Batch, World: ranks, ImageShare: config.Data.ImageShare, ImageBatchSize: config.ImageBatch);
+        var images = config.Data.ImageShare ?? 0;
+        IReadOnlyList<(Bucket Bucket, double Share)> buckets = scanned is null
+            ? [(config.Data.Largest(), 1 - images), .. images > 0 ? [(config.Data.Largest() with { Frames = 1 }, images)] : Array.Empty<(Bucket, double)>()]
+            : new BatchPlan(scanned.HoldOut(config.HeldOut).Training, options).Shares;
+        return PlannedTraining.Of(source.Path, config, (changed, processes) => new VaePlan(changed, sizes, buckets, processes, device).Compute(),
+            ranks, device, VaePlan.Changes(device.Type != DeviceType.Cpu), scanned?.Items.Count);
+    }
 }
 
 /// <summary>Creates the networks of a VAE training with their initial weights.</summary>
@@ -67,6 +98,10 @@ internal static class VaeNetworks
     /// <exception cref="CheckpointException">The initial weights are missing or belong to another network.</exception>
     internal static CausalVideoVaeConfig Config(VaeConfig config) =>
         config.Vae ?? (config.StartFrom is { } start && !File.Exists(start) ? CausalVideoVaeConfig.Read(VaeFolder.Find(start).ConfigFile) : CausalVideoVaeConfig.Released);
+
+    /// <summary>The same for a plan, which the model or run that training starts from need not be there for: then that of the released models.</summary>
+    internal static CausalVideoVaeConfig PlannedConfig(VaeConfig config) =>
+        config.Vae is null && config.StartFrom is { } start && !Path.Exists(start) ? CausalVideoVaeConfig.Released : Config(config);
 
     /// <summary>The VAE with its initial weights, float32.</summary>
     /// <exception cref="CheckpointException">The weights are damaged or belong to another network.</exception>

@@ -94,8 +94,8 @@ internal sealed record KeptStage(int Stage, bool IsGuided, int Timesteps, long F
 /// <summary>Plans the history cache of a clip: the frames that neighbouring units have in common, and the stages and timesteps that fit. The run and its plan read the same numbers.</summary>
 internal static class HistoryPlan
 {
-    // Where nothing is known of the machine.
-    private const long DefaultBytes = 2L << 30;
+    /// <summary>Limit where nothing is known of the machine.</summary>
+    internal const long DefaultBytes = 2L << 30;
 
     /// <summary>Whether the history of a unit holds all frames before it, so that it begins like that of the unit before.</summary>
     internal static bool IsWhole(SamplingPlan plan, int unit) => plan.HistoryOf(unit) == (unit == 0 ? 0 : plan.First + ((unit - 1) * plan.FramesPerUnit));

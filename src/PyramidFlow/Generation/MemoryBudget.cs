@@ -1,4 +1,3 @@
-using System.Globalization;
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
 
@@ -166,23 +165,5 @@ internal static class MemoryBudget
         return from block in QueryBlocks.Where(block => block < attention.QueryBlock).Prepend(attention.QueryBlock)
                from ahead in PrefixBytes.Where(ahead => ahead < sampler.PrefixBytes).Prepend(sampler.PrefixBytes)
                select asked with { Sampler = sampler with { PrefixBytes = ahead, Attention = attention.InBlocksOf(block) } };
-    }
-}
-
-/// <summary>Memory of this machine.</summary>
-internal static class MachineMemory
-{
-    /// <summary>Bytes of memory, within the limits of this process.</summary>
-    internal static long Total => GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
-
-    /// <summary>Bytes available without swapping, within the limits of this process.</summary>
-    internal static long Available()
-    {
-        const string file = "/proc/meminfo";
-        if (!File.Exists(file))
-            return Total;
-        var free = File.ReadLines(file).Select(line => line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries))
-            .FirstOrDefault(words => words is ["MemAvailable:", _, "kB"]);
-        return free is null ? Total : Math.Min(Total, long.Parse(free[1], CultureInfo.InvariantCulture) << 10);
     }
 }

@@ -30,7 +30,7 @@ internal sealed record RunMemory(long Text, long Transformer, long Decoder)
             + sizes.Transformer.UnpackedBytes(type);
         var decoder = DecoderMemory.Peak(model.Vae, new DecodedClip(plan.Height, plan.Width, plan.First, plan.FramesPerUnit, plan.Frames),
             options.DecodeWindow, options.Tiles, options.DecodesByTile(plan), type);
-        var text = TextWork(model, type);
+        var text = TextWork(model.T5, type) + sizes.Text[^1].UnpackedBytes(type);
         var all = sizes.All.Sum(size => size.Bytes(type));
         var vae = sizes.Vae.IsMapped(type, device) && !settings.IsConditioned ? sizes.VaeDecoder.Bytes(type) : sizes.Vae.Bytes(type);
         if (options.Overlaps(plan))
@@ -45,8 +45,8 @@ internal sealed record RunMemory(long Text, long Transformer, long Decoder)
         long Held(WeightSizes size) => options.Offload == Offload.Sequential ? size.StreamedBytes(type, device) : size.Bytes(type);
     }
 
-    // The largest stage of the units from the first one that is sampled.
-    private static long TransformerWork(ITransformerConfig config, SamplingPlan plan, int first, ElementType type, SamplerOptions sampler, DeviceType device)
+    /// <summary>Most bytes of the largest stage of the units from the first one that is sampled.</summary>
+    internal static long TransformerWork(ITransformerConfig config, SamplingPlan plan, int first, ElementType type, SamplerOptions sampler, DeviceType device)
     {
         var (most, approximations) = (0L, plan.Approximations);
         for (var unit = first; unit < plan.Units; unit++)
@@ -63,12 +63,13 @@ internal sealed record RunMemory(long Text, long Transformer, long Decoder)
         return most;
     }
 
-    // One prompt at a time: scores of all heads with their softmax, and the feed-forward part at its widest.
-    private static long TextWork(PlannedModel model, ElementType type)
+    /// <summary>Most bytes while prompts are encoded: scores of all heads with their softmax, and the feed-forward part at its widest.</summary>
+    /// <param name="t5">The largest text encoder.</param>
+    /// <param name="type">Element type.</param>
+    /// <param name="prompts">Prompts at a time.</param>
+    internal static long TextWork(T5EncoderConfig t5, ElementType type, int prompts = 1)
     {
         const long tokens = PromptEncoder.MaxTokens;
-        var t5 = model.T5;
-        return (tokens * tokens * t5.NumHeads * (type.Size() + (3 * sizeof(float)))) + (tokens * ((4 * t5.DFf) + (12 * t5.DModel)) * type.Size())
-            + model.Sizes.Text[^1].UnpackedBytes(type);
+        return prompts * ((tokens * tokens * t5.NumHeads * (type.Size() + (3 * sizeof(float)))) + (tokens * ((4 * t5.DFf) + (12 * t5.DModel)) * type.Size()));
     }
 }

@@ -1,6 +1,7 @@
 using PyramidFlow.Cli.Tests;
 using PyramidFlow.Models;
 using PyramidFlow.Testing;
+using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Tests.Data;
@@ -89,6 +90,66 @@ public sealed class DitTrainingTests(TinyModel model) : IClassFixture<TinyModel>
     {
         var error = Assert.Throws<TrainingException>(() => Train(OwnDataRuns.Config(model.Folder, "none.jsonl", addition), "run"));
         FaultAssert.Has(error, code, parameters);
+    }
+
+    [Fact]
+    public void The_features_of_the_empty_caption_need_no_text_encoder_where_extraction_has_left_them()
+    {
+        // A folder without text encoders.
+        var (folder, annotations) = (runs.Bare("flux", seed: 3), runs.Extracted());
+        var config = OwnDataRuns.Config(folder, annotations, "\"input\": \"latents\", \"captions\": \"features\", \"text_drop\": 0.5, \"seed\": 1");
+        Assert.Throws<PyramidFlow.Torch.CheckpointException>(() => Train(config, "without"));
+
+        File.Copy(Media.File("0.text.safetensors"), Media.File(TextExtraction.EmptyName));
+        Train(config, "with");
+        Train(config.Replace("0.5", "0", StringComparison.Ordinal), "never");
+        Assert.NotEqual(Weights("never"), Weights("with"));
+    }
+
+    [Fact]
+    public void What_cannot_fit_is_refused_before_weights_are_read()
+    {
+        // A folder without weights.
+        var config = OwnDataRuns.ExtractedConfig(runs.Bare("flux"), runs.Extracted(), "\"batch\": 1000000000, \"sample_ratios\": [1, 0, 0]");
+        var error = Assert.Throws<TrainingException>(() => Train(config, "run"));
+        FaultAssert.Is(error, "training_too_large", ("phase", "a step"));
+        Assert.Contains("batch", (string)error.Parameters["remedies"]!, StringComparison.Ordinal);
+        Assert.Empty(Directory.GetFiles(Media.File("run")));
+    }
+
+    [Theory]
+    [InlineData("flux", "float32", 0.0)]
+    [InlineData("flux", "bfloat16", 1.0)]
+    [InlineData("mmdit", "float32", 0.5)]
+    public void The_first_line_says_the_peak_of_the_tensors_within_a_tenth(string family, string precision, double ratio)
+    {
+        ITransformerConfig network = family == "flux"
+            ? new PyramidFluxConfig(16, 2, 4, 32, 6, 32, 32, [8, 12, 12])
+            : new PyramidMmditConfig(4, 4, 32, 6, CaptionProjectionDim: 192, 32, 32, PosEmbedMaxSize: 16);
+        var annotations = runs.Extracted(side: 24);
+        var folder = runs.Bare(family, seed: 5, network);
+        File.WriteAllText(Media.File("c.json"), OwnDataRuns.ExtractedConfig(folder, annotations, $"\"batch\": 16, \"precision\": \"{precision}\", \"checkpoint_ratio\": {ratio}, \"average_decay\": 0.9")
+            .Replace("64x64", "192x192", StringComparison.Ordinal));
+        var plan = DitTraining.Plan(Media.File("c.json"), isLora: false, 1, null, TestContext.Current.CancellationToken).Plan;
+        var line = new FirstLine();
+        var before = Torch.TorchRuntime.CpuMemory.InUse;
+        Torch.TorchRuntime.ResetPeak();
+        DitTraining.Run(Media.File("c.json"), Media.File("run"), line, TestContext.Current.CancellationToken);
+        var measured = Torch.TorchRuntime.CpuMemory.Peak - before;
+        Assert.Contains(FormattableString.Invariant($"planned peak of the process {plan.PeakBytes / (double)(1 << 20):F0} MiB"), line.Text, StringComparison.Ordinal);
+
+        // Captions are three words long, and items that are read ahead are no tensors.
+        var tensors = new DitPlan(DitConfig.Load(Media.File("c.json")), DitModel.Of(CheckpointFolder.Open(folder), null), [(new Bucket(192, 192, 17), 1)], 1, Torch.Device.Cpu) { Words = 3 }.Compute()
+            .Phases.Max(phase => phase.Parts.Where(part => part.Name is not ("program" or "items read ahead") && part.Kind != PlannedKind.Mapped).Sum(part => part.Bytes));
+        TestContext.Current.TestOutputHelper?.WriteLine(FormattableString.Invariant($"{family} {precision} {ratio}: planned {tensors / 1e6:F1} MB, measured {measured / 1e6:F1} MB, {((double)tensors / measured) - 1:+0.0%;-0.0%}"));
+        Assert.InRange((double)tensors / measured, 0.9, 1.1);
+    }
+
+    private sealed class FirstLine : IProgress<TrainingProgress>
+    {
+        public string Text { get; private set; } = "";
+
+        public void Report(TrainingProgress value) => Text = value.IsLasting ? value.Note! : Text;
     }
 
     private IReadOnlyList<string> Train(string config, string name, OwnDataRuns.StopAfter? stop = null) => runs.Train(DitTraining.Run, config, name, stop);

@@ -52,7 +52,8 @@ internal sealed class OwnDataRuns : IDisposable
 
     /// <summary>Latents and features of a few items that are all alike, so that a small network learns them in a few steps.</summary>
     /// <param name="items">Number of items.</param>
-    public string Extracted(int items = 4)
+    /// <param name="side">Rows and columns of the latents.</param>
+    public string Extracted(int items = 4, int side = 8)
     {
         using var scope = new TensorScope();
         using var generator = new RandomGenerator(1);
@@ -60,7 +61,7 @@ internal sealed class OwnDataRuns : IDisposable
         for (var i = 0; i < items; i++)
         {
             var (latent, text) = (Media.File($"{i}.safetensors"), Media.File($"{i}.text.safetensors"));
-            SafetensorsWriter.Write(latent, [("latent", Tensor.Randn([1, Channels, 3, 8, 8], generator) * 0.1 + 2)]);
+            SafetensorsWriter.Write(latent, [("latent", Tensor.Randn([1, Channels, 3, side, side], generator) * 0.1 + 2)]);
             SafetensorsWriter.Write(text,
             [
                 ("prompt_embed", Tensor.Randn([1, 3, Width], generator)), ("prompt_attention_mask", Tensor.Ones([1, 3], ElementType.Int64)),
@@ -75,9 +76,10 @@ internal sealed class OwnDataRuns : IDisposable
     /// <summary>A folder without VAE and text encoders but their configs: nothing of them is loaded where everything was extracted before.</summary>
     /// <param name="family">flux or mmdit.</param>
     /// <param name="seed">Seed of the transformer's weights; null writes none.</param>
-    public string Bare(string family, ulong? seed = null)
+    /// <param name="network">Sizes of the transformer; null is the small one.</param>
+    public string Bare(string family, ulong? seed = null, ITransformerConfig? network = null)
     {
-        var transformer = Transformer(family);
+        var transformer = network ?? Transformer(family);
         var folder = Path.GetDirectoryName(Media.File(family + seed, "x"))!;
         File.WriteAllText(Media.File(family + seed, "diffusion_transformer_384p", "config.json"), ConfigFile.WithClass(transformer.ClassName, transformer.ToJson()));
         File.WriteAllText(Media.File(family + seed, "causal_video_vae", "config.json"),

@@ -72,6 +72,21 @@ public sealed class VaeTrainingTests : IDisposable
     }
 
     [Fact]
+    public async Task What_cannot_fit_is_refused_before_the_run_begins_and_planned_for_data_that_is_not_there()
+    {
+        var config = await Config(("image_batch", 200_000_000));
+        var error = Assert.Throws<TrainingException>(() => VaeTraining.Run(config, folder.File("refused"), null, Ct));
+        FaultAssert.Is(error, TrainingFault.MachineTooSmallCode, ("phase", "a step"));
+        Assert.Equal("batch", error.Parameters["remedies"]);
+
+        var there = VaeTraining.Plan(await Config(), 1, null, Ct);
+        var absent = VaeTraining.Plan(new TrainingConfigSource(await Config(), [new ConfigSetting("data.annotations", "\"none.jsonl\"")]), 1, null, Ct);
+        Assert.Equal((6L, null), (there.Items, absent.Items));
+        Assert.Equal((there.Plan.PeakBytes, there.Plan.StateBytes), (absent.Plan.PeakBytes, absent.Plan.StateBytes));
+        Assert.Null(there.Fault);
+    }
+
+    [Fact]
     public async Task A_frozen_encoder_stays_that_of_the_start_while_the_decoder_learns()
     {
         VaeTraining.Run(await Config(), folder.File("first"), null, Ct);

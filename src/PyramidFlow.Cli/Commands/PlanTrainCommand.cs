@@ -1,0 +1,214 @@
+using System.CommandLine;
+using PyramidFlow.Cli.Benchmarks;
+using PyramidFlow.Cli.Terminal;
+using PyramidFlow.Generation;
+using PyramidFlow.Torch;
+using PyramidFlow.Torch.Formats;
+using PyramidFlow.Training.Dit;
+using PyramidFlow.Training.Loop;
+using PyramidFlow.Training.Vae;
+using Spectre.Console;
+using static System.FormattableString;
+
+namespace PyramidFlow.Cli.Commands;
+
+/// <summary><c>plan train</c>: what a training will take before it begins.</summary>
+internal static class PlanTrainCommand
+{
+    private const string Name = $"{About.Name} plan train", Vae = "vae", Dit = "dit", Lora = "lora";
+
+    public static Command Create(CliConsole console)
+    {
+        var config = new Argument<string>("CONFIG") { Description = "what to train on data of your own, JSON" };
+        var kind = CliOptions.Choice("--as", "which training the configuration is for [default: as its keys say]", Vae, Dit, Lora);
+        var set = CliOptions.Several("--set", "KEY=VALUE", "a value in place of that of the file, such as batch=8 or checkpoint_ratio=1; may be repeated", ConfigSetting.Parse);
+        var speed = CliOptions.Number("--speed", "GFLOPS", "speed to reckon with, in 10^9 operations a second [default: measured for a second]", zero: false);
+        var ranks = CliOptions.Whole("--ranks", "N", "processes that train together [default: 1]", 1, 4096);
+        var link = CliOptions.Number("--link", "GB/S", "with --ranks: bytes in 10^9 a second that a process sends to others", zero: false);
+        var json = CliOptions.Flag("--json", "print one JSON object instead of tables");
+        var command = new ExampledCommand("train", "Says how much memory, how many operations, about how much time and how much disk a training takes; needs no weights and no data.",
+            $"{Name} configs/lora-miniflux-384p.json --set device=cpu", $"{Name} configs/miniflux-384p.json --ranks 8 --link 25 --set shard=gradients", $"{Name} configs/vae-stage1.json --speed 20000 --json")
+        {
+            config, kind, set, speed, ranks, link, json,
+        };
+        command.SetAction((parsed, cancellationToken) =>
+        {
+            var source = new TrainingConfigSource(parsed.GetRequiredValue(config), parsed.GetValue(set) ?? []);
+            if (parsed.GetValue(link) is not null && parsed.GetValue(ranks) is null)
+                throw CommandFault.LinkAlone();
+            var what = parsed.GetValue(kind) ?? KindOf(source);
+            var remarks = new Remarks(console);
+            var planned = what == Vae
+                ? VaeTraining.Plan(source, parsed.GetValue(ranks) ?? 1, remarks, cancellationToken)
+                : DitTraining.Plan(source, what == Lora, parsed.GetValue(ranks) ?? 1, remarks, cancellationToken);
+            var report = new TrainingPlanReport(source.Path, what, planned, Speed(parsed.GetValue(speed), planned, console), parsed.GetValue(link));
+            if (parsed.GetValue(json))
+                console.Result(report.Json());
+            else
+                report.Print(console);
+            return Task.FromResult(ExitCode.Ok);
+        });
+        return command;
+    }
+
+    private static string KindOf(TrainingConfigSource source)
+    {
+        if (!File.Exists(source.Path))
+            throw CommandFault.ConfigurationMissing(source.Path);
+        var keys = TrainingConfigFile.Facts(source).Select(fact => fact.Name.Split('.')[0]).ToHashSet();
+        if (keys.Count > 0 && !keys.Contains("data"))
+            throw CommandFault.PlanOfSprites(source.Path);
+        return keys.Contains("lora") ? Lora : keys.Contains("model") ? Dit : Vae;
+    }
+
+    // Null where the training is on a GPU that this machine lacks.
+    private static MachineSpeed? Speed(double? given, PlannedTraining planned, CliConsole console)
+    {
+        if (given is { } speed)
+            return new MachineSpeed(speed * 1e9, speed * 1e9);
+        if (planned.Room is null)
+            return null;
+        console.Note("measuring the speed of this machine");
+        return SpeedProbe.Measure(planned.Config.ComputeType, planned.Plan.Device);
+    }
+
+    // Items that cannot be used.
+    private sealed class Remarks(CliConsole console) : IProgress<TrainingProgress>
+    {
+        public void Report(TrainingProgress value)
+        {
+            if (value.Note is { } note)
+                console.Note(note);
+        }
+    }
+}
+
+/// <summary>A plan of a training, for people and for programs.</summary>
+/// <param name="File">The configuration.</param>
+/// <param name="Kind">vae, dit or lora.</param>
+/// <param name="Planned">The plan.</param>
+/// <param name="Speed">How fast the machine is; null where that is unknown.</param>
+/// <param name="Link">10^9 bytes a second between processes; null counts no transfers.</param>
+internal sealed record TrainingPlanReport(string File, string Kind, PlannedTraining Planned, MachineSpeed? Speed, double? Link)
+{
+    private TrainingPlan Plan => Planned.Plan;
+
+    private double? Seconds => Speed is { } speed ? Plan.SecondsPerStep(speed) : null;
+
+    private double? Transfers => Link is { } link ? Plan.SentBytes / (link * 1e9) : null;
+
+    /// <summary>Prints tables and sentences.</summary>
+    public void Print(CliConsole console)
+    {
+        var config = Planned.Config;
+        var data = Planned.Items is { } items ? Invariant($"{items} {(items == 1 ? "item" : "items")} of at most {Plan.Largest}") : $"the data is not there: items of {Plan.Largest}, the largest of the configuration";
+        console.Result(Invariant($"{File}: train {Kind}, {Plan.Weights:N0} weights are trained, {config.ComputeType}, on {Plan.Device}; {data}"));
+        console.Result(Memory(onHost: false));
+        if (Plan.HostBytes > 0)
+            console.Result(Memory(onHost: true));
+        console.Result(Invariant($"memory, computed: {Plan.Peak.Name} takes the most, {Bytes.Text(Plan.PeakBytes)}{(Plan.Ranks > 1 ? " in each process" : "")}; {Room()}"));
+        console.Result(Work());
+        console.Result(Invariant($"disk, computed: at most {Plan.States} states of {Bytes.Text(Plan.StateBytes)}, published weights of {Bytes.Text(Plan.PublishedBytes)}{(Plan.SampleBytes > 0 ? $", samples of {Bytes.Text(Plan.SampleBytes)}" : "")}: {Bytes.Text(Plan.DiskBytes)}"));
+        if (Plan.Ranks > 1)
+            console.Result(Divided());
+    }
+
+    /// <summary>The plan as a JSON object.</summary>
+    public string Json() => ReadableJson.Write(indented: true, write: json =>
+    {
+        json.WriteStartObject();
+        json.WriteString("config", File);
+        json.WriteString("kind", Kind);
+        json.WriteString("dtype", Planned.Config.ComputeType.ToString());
+        json.WriteString("device", Plan.Device.ToString());
+        json.WriteString("largest", Plan.Largest);
+        if (Planned.Items is { } items)
+            json.WriteNumber("items", items);
+        json.WriteNumber("weights", Plan.Weights);
+        json.WriteNumber("ranks", Plan.Ranks);
+        json.WriteStartArray("memory");
+        foreach (var phase in Plan.Phases)
+        {
+            json.WriteStartObject();
+            json.WriteString("phase", phase.Name);
+            json.WriteNumber("bytes", phase.Bytes());
+            json.WriteNumber("host_bytes", phase.Bytes(onHost: true));
+            json.WriteStartArray("parts");
+            foreach (var part in phase.Parts.Where(part => part.Bytes > 0))
+            {
+                json.WriteStartObject();
+                json.WriteString("name", part.Name);
+                json.WriteNumber("bytes", part.Bytes);
+                json.WriteString("kind", part.Kind.ToString().ToLowerInvariant());
+                json.WriteEndObject();
+            }
+
+            json.WriteEndArray();
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
+        json.WriteNumber("peak_bytes", Plan.PeakBytes);
+        if (Planned.Room is { } room)
+        {
+            json.WriteNumber("total_bytes", room.Total);
+            json.WriteNumber("free_bytes", room.Free);
+            json.WriteBoolean("fits", Planned.Fault is null);
+        }
+
+        if (Planned.Fault is { } fault)
+            json.WriteString("fault", fault.Message);
+        json.WriteNumber("product_flops_per_step", Plan.Products);
+        json.WriteNumber("convolution_flops_per_step", Plan.Convolutions);
+        if (Seconds is { } seconds)
+        {
+            json.WriteNumber("seconds_per_step", seconds);
+            json.WriteNumber("seconds", seconds * Planned.Config.Steps);
+        }
+
+        json.WriteNumber("steps", Planned.Config.Steps);
+        json.WriteNumber("sent_bytes_per_step", Plan.SentBytes);
+        if (Transfers is { } transfers)
+            json.WriteNumber("transfer_seconds_per_step", transfers);
+        json.WriteStartObject("disk");
+        json.WriteNumber("state_bytes", Plan.StateBytes);
+        json.WriteNumber("states", Plan.States);
+        json.WriteNumber("published_bytes", Plan.PublishedBytes);
+        json.WriteNumber("sample_bytes", Plan.SampleBytes);
+        json.WriteNumber("bytes", Plan.DiskBytes);
+        json.WriteEndObject();
+        json.WriteEndObject();
+    });
+
+    // A column for each phase, a row for each part.
+    private Table Memory(bool onHost)
+    {
+        var table = new Table { Border = TableBorder.Simple };
+        table.AddColumn(onHost ? "memory of the host" : $"memory of {(Plan.Device.Type == DeviceType.Cpu ? "the process" : Plan.Device.ToString())}");
+        foreach (var phase in Plan.Phases)
+            table.AddColumn(phase.Name, column => column.RightAligned());
+        var names = Plan.Phases.SelectMany(phase => phase.Parts).Where(part => part.OnHost == onHost && part.Bytes > 0).Select(part => (part.Name, part.Kind)).Distinct();
+        foreach (var (name, kind) in names)
+        {
+            table.AddRow([name + (kind == PlannedKind.Mapped ? ", mapped" : ""),
+                .. Plan.Phases.Select(phase => phase.Parts.Where(part => part.OnHost == onHost && part.Name == name && part.Kind == kind).Sum(part => part.Bytes) is var bytes and > 0 ? Bytes.Text(bytes) : "")]);
+        }
+
+        table.AddRow(["all", .. Plan.Phases.Select(phase => Bytes.Text(phase.Bytes(onHost)))]);
+        return table;
+    }
+
+    private string Room() => Planned.Room is not { } room ? $"this machine has no {Plan.Device}"
+        : Planned.Fault is { } fault ? $"it is refused: {fault.Message}"
+        : Invariant($"{room.Place} has {Bytes.Text(room.Total)}, {Bytes.Text(room.Free)} of it free: it fits{(Plan.PeakBytes <= room.Free ? "" : ", if other programs end or mapped weights are read again")}");
+
+    private string Work()
+    {
+        var work = Invariant($"a step{(Plan.Ranks > 1 ? " of a process" : "")}: {Plan.Products / 1e12:N2} TFLOP in products and {Plan.Convolutions / 1e12:N2} in convolutions");
+        return Speed is not { } speed || Seconds is not { } seconds ? $"{work}; --speed gives the time on a machine with {Plan.Device}"
+            : Invariant($"{work}, computed about {Durations.Text(TimeSpan.FromSeconds(seconds))} at {MachineSpeed.ReachedShare:0%} of {speed.Products / 1e9:N0} GFLOP/s in products and {speed.Convolutions / 1e9:N0} in convolutions; {Planned.Config.Steps:N0} steps take about {Durations.Text(TimeSpan.FromSeconds(seconds * Planned.Config.Steps))}, without samples and checkpoints");
+    }
+
+    private string Divided() => Invariant(
+        $"on {Plan.Ranks} processes with shard {Planned.Config.Shard.ToString().ToLowerInvariant()}, computed: each sends {Bytes.Text(Plan.SentBytes)} a step{(Transfers is { } transfers ? Invariant($", {Durations.Text(TimeSpan.FromSeconds(transfers))} at {Link} GB/s") : "")}, and takes {Bytes.Text(Plan.PeakBytes)}");
+}

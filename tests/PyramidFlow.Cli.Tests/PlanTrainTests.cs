@@ -1,0 +1,95 @@
+using System.Text.Json;
+using PyramidFlow.Cli.Terminal;
+using PyramidFlow.Testing;
+
+namespace PyramidFlow.Cli.Tests;
+
+/// <summary><c>plan train</c>: released models and data need not be on this machine.</summary>
+public sealed class PlanTrainTests
+{
+    [Theory]
+    [InlineData("lora-miniflux-384p", "lora", 4_915_200, 2000)]
+    [InlineData("miniflux-384p", "dit", 1_972_059_200, 40_000)]
+    [InlineData("sd3-768p", "dit", 2_028_334_144, 40_000)]
+    [InlineData("vae-stage2", "vae", 342_361_620, 200_000)]
+    public async Task A_plan_tells_memory_work_and_disk_from_the_configuration_alone(string config, string kind, long weights, int steps)
+    {
+        var plan = await PlanAsync(config, "--speed", "1000", "--set", "device=cpu");
+        Assert.Equal((kind, weights, steps), (plan.GetProperty("kind").GetString(), plan.GetProperty("weights").GetInt64(), plan.GetProperty("steps").GetInt32()));
+        var phases = plan.GetProperty("memory").EnumerateArray().ToList();
+        Assert.All(phases, phase => Assert.Equal(phase.GetProperty("bytes").GetInt64(), phase.GetProperty("parts").EnumerateArray().Sum(part => part.GetProperty("bytes").GetInt64())));
+        Assert.Equal(plan.GetProperty("peak_bytes").GetInt64(), phases.Max(phase => phase.GetProperty("bytes").GetInt64()));
+
+        // Moments of float32 are two numbers for each weight.
+        var step = phases.Single(phase => phase.GetProperty("phase").GetString() == "a step").GetProperty("parts").EnumerateArray().ToList();
+        Assert.Equal(8 * weights, step.Where(part => part.GetProperty("name").GetString()!.EndsWith("moments", StringComparison.Ordinal)).Sum(part => part.GetProperty("bytes").GetInt64()));
+        var seconds = plan.GetProperty("seconds_per_step").GetDouble();
+        Assert.Equal((plan.GetProperty("product_flops_per_step").GetDouble() + plan.GetProperty("convolution_flops_per_step").GetDouble()) / 850e9, seconds, seconds * 1e-6);
+        Assert.Equal(steps * seconds, plan.GetProperty("seconds").GetDouble(), seconds);
+        var disk = plan.GetProperty("disk");
+        Assert.Equal(disk.GetProperty("bytes").GetInt64(),
+            (disk.GetProperty("states").GetInt64() * disk.GetProperty("state_bytes").GetInt64()) + disk.GetProperty("published_bytes").GetInt64() + disk.GetProperty("sample_bytes").GetInt64());
+        Assert.False(plan.TryGetProperty("items", out _));
+    }
+
+    [Fact]
+    public async Task Settings_and_processes_change_what_they_are_for()
+    {
+        var whole = await PlanAsync("miniflux-384p", "--speed", "1000", "--ranks", "8", "--link", "10");
+        var shared = await PlanAsync("miniflux-384p", "--speed", "1000", "--ranks", "8", "--link", "10", "--set", "shard=gradients");
+        var recomputed = await PlanAsync("miniflux-384p", "--speed", "1000", "--set", "checkpoint_ratio=1");
+        Assert.True(Peak(shared) < Peak(whole) && Peak(recomputed) < Peak(whole));
+        // The weights that are shared out are those of the computation, which are narrower than sums of gradients.
+        Assert.Equal(0.75, Sent(shared) / Sent(whole), 6);
+        Assert.Equal(Sent(whole) / 10e9, whole.GetProperty("transfer_seconds_per_step").GetDouble(), 6);
+        Assert.Equal(0, Sent(recomputed));
+        // Captions are not encoded again.
+        Assert.InRange(recomputed.GetProperty("product_flops_per_step").GetDouble() / whole.GetProperty("product_flops_per_step").GetDouble(), 1.25, 4.0 / 3);
+
+        static double Peak(JsonElement plan) => plan.GetProperty("peak_bytes").GetDouble();
+
+        static double Sent(JsonElement plan) => plan.GetProperty("sent_bytes_per_step").GetDouble();
+    }
+
+    [Fact]
+    public async Task Tables_say_the_same_and_what_does_not_fit_is_said_with_what_would()
+    {
+        var run = await CliRun.OfAsync("plan", "train", Config("lora-miniflux-384p"), "--set", "device=cpu", "--set", "batch=40000", "--speed", "1000");
+        Assert.True(run.Code == ExitCode.Ok, run.Error);
+        var text = string.Join(' ', run.Out.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
+        Assert.Contains("train lora, 4,915,200 weights are trained, BFloat16, on cpu; the data is not there: items of 640x384, 121 frames", text, StringComparison.Ordinal);
+        Assert.Contains("activations of the transformer", text, StringComparison.Ordinal);
+        Assert.Contains("it is refused: ", text, StringComparison.Ordinal);
+        Assert.Contains("take the smallest batch", text, StringComparison.Ordinal);
+        Assert.Contains("2,000 steps take about", text, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task What_cannot_be_planned_is_refused()
+    {
+        (await CliRun.OfAsync("plan", "train", "no-such.json")).AssertRefused("no-such.json does not exist");
+        (await CliRun.OfAsync("plan", "train", Config("sprites-dit"))).AssertRefused("has no data section");
+        (await CliRun.OfAsync("plan", "train", Config("miniflux-384p"), "--link", "10")).AssertRefused("--ranks");
+        using var folder = new TemporaryFolder();
+        var config = folder.Write("c.json", "{ \"model\": \"pyramid-flow-miniflux\", \"variant\": \"1080p\", \"data\": { \"annotations\": \"a.jsonl\", \"sizes\": [\"64x64\"] } }");
+        var run = await CliRun.OfAsync("plan", "train", config);
+        Assert.Equal(ExitCode.Failed, run.Code);
+        Assert.Contains("no variant 1080p: use 384p, 768p, image", run.Error, StringComparison.Ordinal);
+    }
+
+    private static async Task<JsonElement> PlanAsync(string config, params string[] options)
+    {
+        var run = await CliRun.OfAsync(["plan", "train", Config(config), "--json", .. options]);
+        Assert.True(run.Code == ExitCode.Ok, run.Error);
+        return JsonElement.Parse(run.Out);
+    }
+
+    // A configuration of the repository.
+    private static string Config(string name)
+    {
+        var folder = new DirectoryInfo(AppContext.BaseDirectory);
+        while (!File.Exists(Path.Combine(folder.FullName, "configs", $"{name}.json")))
+            folder = folder.Parent ?? throw new FileNotFoundException($"no configs/{name}.json above the tests");
+        return Path.Combine(folder.FullName, "configs", $"{name}.json");
+    }
+}
