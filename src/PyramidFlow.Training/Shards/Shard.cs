@@ -76,7 +76,7 @@ internal sealed record ShardIndex(string Shard, ShardVersion Version, IReadOnlyL
     }
 }
 
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectRequiredConstructorParameters = true)]
 [JsonSerializable(typeof(ShardIndex))]
 internal sealed partial class ShardIndexJson : JsonSerializerContext;
 
