@@ -1,5 +1,4 @@
 using PyramidFlow.Hub.Downloads;
-using PyramidFlow.Torch;
 using static System.FormattableString;
 
 namespace PyramidFlow.Training;

@@ -13,6 +13,9 @@ internal sealed class Spool(string parent, long most)
 
     private readonly Lock gate = new();
     private readonly SemaphoreSlim entry = new(1), free = new((int)(most / Unit));
+    private string? folder;
+
+    // Locked as long as this process runs.
     private FileStream? held;
 
     /// <summary>The spool of this process, in the system's folder of temporary files.</summary>
@@ -78,30 +81,34 @@ internal sealed class Spool(string parent, long most)
     {
         lock (gate)
         {
-            if (held is null)
+            // A system may clean its folder of temporary files while a long run goes on.
+            if (folder is null || !Directory.Exists(folder))
             {
                 DeleteAbandoned();
-                // Only this user may read the folder.
-                var folder = Directory.CreateDirectory(Path.Combine(parent, Start + Guid.NewGuid().ToString("N")[..12]));
+                var made = Directory.CreateDirectory(Path.Combine(parent, Start + Guid.NewGuid().ToString("N")[..12]));
+                // Only this user may read it.
                 if (!OperatingSystem.IsWindows())
-                    folder.UnixFileMode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
-                held = new FileStream(Path.Combine(folder.FullName, LockName), FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None);
-                AppDomain.CurrentDomain.ProcessExit += (_, _) => Delete(folder.FullName);
+                    made.UnixFileMode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
+                held = new FileStream(Path.Combine(made.FullName, LockName), FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None);
+                folder = made.FullName;
+                AppDomain.CurrentDomain.ProcessExit += (_, _) => Delete(made.FullName);
             }
 
-            return Path.GetDirectoryName(held.Name)!;
+            return folder;
         }
     }
 
     private void DeleteAbandoned()
     {
-        foreach (var folder in new DirectoryInfo(parent).EnumerateDirectories(Start + "*").Where(folder => folder.LinkTarget is null))
+        // A new folder may not be locked yet.
+        var old = DateTime.UtcNow - TimeSpan.FromMinutes(1);
+        foreach (var other in new DirectoryInfo(parent).EnumerateDirectories(Start + "*").Where(other => other.LinkTarget is null && other.LastWriteTimeUtc < old))
         {
             try
             {
                 // A process that runs holds the lock of its folder.
-                using var other = new FileStream(Path.Combine(folder.FullName, LockName), FileMode.Open, FileAccess.ReadWrite, FileShare.None);
-                folder.Delete(recursive: true);
+                using var unused = new FileStream(Path.Combine(other.FullName, LockName), FileMode.Open, FileAccess.ReadWrite, FileShare.None);
+                other.Delete(recursive: true);
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
@@ -110,11 +117,12 @@ internal sealed class Spool(string parent, long most)
         }
     }
 
-    private static void Delete(string folder)
+    private void Delete(string path)
     {
         try
         {
-            Directory.Delete(folder, recursive: true);
+            held?.Dispose();
+            Directory.Delete(path, recursive: true);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

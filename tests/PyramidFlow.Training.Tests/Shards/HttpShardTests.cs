@@ -7,7 +7,6 @@ using System.Text.Json;
 using PyramidFlow.Hub.Downloads;
 using PyramidFlow.Testing;
 using PyramidFlow.Training.Data;
-using PyramidFlow.Training.Shards;
 
 namespace PyramidFlow.Training.Tests.Shards;
 

@@ -239,6 +239,9 @@ public sealed class ShardItemsTests : IDisposable
         Directory.CreateDirectory(folder.File("spool", "pyramidflow-shards-alive"));
         using var held = new FileStream(folder.File("spool", "pyramidflow-shards-alive", "lock"), FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None);
 
+        foreach (var name in new[] { "dead", "alive" })
+            Directory.SetLastWriteTimeUtc(folder.File("spool", "pyramidflow-shards-" + name), DateTime.UtcNow.AddHours(-1));
+
         using (var file = await folder.Options.Spool.AddAsync(".mp4", 3, stream => stream.WriteAsync(new byte[3], Ct).AsTask(), Ct))
             Assert.Equal(3, new FileInfo(file.Path).Length);
 
