@@ -1,4 +1,3 @@
-using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Models;
 using PyramidFlow.Testing;

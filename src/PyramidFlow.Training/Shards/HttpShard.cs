@@ -55,6 +55,9 @@ internal sealed class HttpShard(ShardAddress address, ShardOptions options) : Sh
 
     private async Task<long> AttemptAsync(Transfer transfer, CancellationToken cancellationToken)
     {
+        // Nothing is wanted, or an attempt broke behind the last byte.
+        if (transfer.Done == transfer.Length)
+            return transfer.Done;
         var most = options.Network.Stall + TimeSpan.FromSeconds((double)(transfer.Length - transfer.Done) / options.LeastRate);
         using var slow = new CancellationTokenSource(most, options.Network.Time);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(slow.Token, cancellationToken);
