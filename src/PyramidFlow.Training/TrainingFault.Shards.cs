@@ -74,6 +74,10 @@ internal static partial class TrainingFault
     public static TrainingException ShardRedirect(string shard, string host, string where) =>
         new("shard_redirect", $"{host} sends {shard} on {where}: name the address where it is", null, ("file", shard), ("host", host));
 
+    public static TrainingException ShardWithoutRanges(string shard, string host, int status) =>
+        new("shard_without_ranges", Invariant($"{host} serves no parts of {shard} (it answers {status}, not 206): use a server that serves ranges, or download the shards"), null,
+            ("file", shard), ("host", host), ("status", status));
+
     public static TrainingException ShardUnreachable(string shard, HubException inner) =>
         new("shard_unreachable", $"{shard} cannot be read: {inner.Message}", inner, ("file", shard), ("reason", inner.Message));
 

@@ -10,11 +10,14 @@ namespace PyramidFlow.Training.Shards;
 /// <param name="options">Timeouts and retries.</param>
 internal sealed class HttpShard(ShardAddress address, ShardOptions options) : ShardSource(address.Name)
 {
-    private const int MostRedirects = 5;
+    private const int MostRedirects = 5, MostWholes = 3;
     private const long WorthCounting = 1 << 20;
 
     // This class follows redirects itself, because user and password must not be sent to another host.
     private static readonly HttpClient Http = CreateClient();
+
+    // Answers with a whole file before the first one with a part.
+    private int wholes;
 
     /// <inheritdoc/>
     public override async Task<long> CopyAsync(long offset, long length, Stream target, CancellationToken cancellationToken)
@@ -86,7 +89,13 @@ internal sealed class HttpShard(ShardAddress address, ShardOptions options) : Sh
         }
 
         if (response.StatusCode != HttpStatusCode.PartialContent)
-            throw new TransientException($"{host} sends something else than the part that was asked for ({(int)response.StatusCode}), so it does not serve ranges: use a server that does, or download the shards");
+        {
+            // Proxies lose a range now and then, but a server that never answered one has none.
+            if (!IsKnown && Interlocked.Increment(ref wholes) == MostWholes)
+                throw TrainingFault.ShardWithoutRanges(Name, host, (int)response.StatusCode);
+            throw new TransientException($"{host} sends something else than the part that was asked for ({(int)response.StatusCode})");
+        }
+
         if (response.Content.Headers.ContentRange is not { Unit: "bytes", From: { } from, To: { } to, Length: { } total }
             || from != transfer.From || to != Math.Min(transfer.Last, total - 1)
             || (response.Content.Headers.ContentLength is { } announced && announced != to - from + 1))

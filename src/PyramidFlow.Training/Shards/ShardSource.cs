@@ -25,6 +25,9 @@ internal abstract class ShardSource(string name) : ITarBytes
     /// <summary>Name of the shard.</summary>
     public string Name => name;
 
+    /// <summary>Whether a part has been read.</summary>
+    protected bool IsKnown => version is not null;
+
     /// <summary>Opens a shard; reads nothing.</summary>
     public static ShardSource Create(ShardAddress address, ShardOptions options) =>
         address.Remote is null ? new FileShard(address.Name) : new HttpShard(address, options);
