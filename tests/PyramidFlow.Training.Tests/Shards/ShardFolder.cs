@@ -9,7 +9,7 @@ using PyramidFlow.Training.Shards;
 
 namespace PyramidFlow.Training.Tests.Shards;
 
-/// <summary>A folder of shards, with an index and a spool of its own, and short timeouts.</summary>
+/// <summary>A folder of shards, with an index and a spool of its own, and short waits.</summary>
 internal sealed class ShardFolder : IDisposable
 {
     public const int Channels = 4;
@@ -23,7 +23,7 @@ internal sealed class ShardFolder : IDisposable
         {
             IndexFolder = folder.File("index"),
             Spool = new Spool(folder.File("spool"), 64 << 20),
-            Network = new HubOptions { Stall = TimeSpan.FromSeconds(0.25), FirstWait = TimeSpan.FromMilliseconds(1), LongestWait = TimeSpan.FromMilliseconds(4), Attempts = 12 },
+            Network = new HubOptions { FirstWait = TimeSpan.FromMilliseconds(1), LongestWait = TimeSpan.FromMilliseconds(4), Attempts = 12 },
         };
     }
 
