@@ -69,17 +69,24 @@ internal static partial class TrainingFault
     /// <param name="line">The first such line.</param>
     /// <param name="inner">What is wrong with it.</param>
     /// <param name="more">Number of other malformed lines.</param>
-    public static TrainingException LineInvalid(string file, int line, PyramidFlowException inner, int more = 0) =>
-        new("line_invalid", Invariant($"{Item(file, line, inner.Message)}{(more > 0 ? Invariant($" (and {more} more lines are malformed: data check lists them)") : "")}"), inner,
+    /// <param name="item">The video, image or latents of the line, if they are known.</param>
+    public static TrainingException LineInvalid(string file, int line, PyramidFlowException inner, int more = 0, string? item = null) =>
+        new("line_invalid", Invariant($"{Item(file, line, inner.Message, item)}{(more > 0 ? Invariant($" (and {more} more lines are malformed: data check lists them)") : "")}"), inner,
             ("file", file), ("line", line), ("reason", inner.Message));
 
     /// <summary>The sentence about an item.</summary>
-    /// <param name="file">The annotation file, or the folder of the item.</param>
+    /// <param name="file">The annotation file, or the folder or shard of the item.</param>
     /// <param name="line">The line, or the number of the item.</param>
     /// <param name="reason">What is wrong with it.</param>
-    /// <param name="item">Its video, image or latents, if it is known.</param>
-    public static string Item(string file, int line, string reason, string? item = null) =>
-        item is not null && Directory.Exists(file) ? $"{Path.Combine(file, Path.GetFileName(item))}: {reason}" : Invariant($"{file}, line {line}: {reason}");
+    /// <param name="item">Its video, image or latents, if it is known; the name of a member begins with that of its shard.</param>
+    public static string Item(string file, int line, string reason, string? item = null)
+    {
+        if (item is not null && Directory.Exists(file))
+            return $"{Path.Combine(file, Path.GetFileName(item))}: {reason}";
+        if (item is null || !(item == file || item.StartsWith(file + '/', StringComparison.Ordinal)))
+            return Invariant($"{file}, line {line}: {reason}");
+        return reason.Contains(item, StringComparison.Ordinal) ? reason : $"{item}: {reason}";
+    }
 
     // One line of an annotation file. Its number is added where the line is known.
 

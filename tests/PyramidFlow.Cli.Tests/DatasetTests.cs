@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Formats.Tar;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using PyramidFlow.Cli.Terminal;
@@ -36,6 +37,33 @@ public sealed class DatasetTests(TinyModel model) : IClassFixture<TinyModel>, ID
         Assert.Equal(4, root.GetProperty("caption_tokens").GetProperty("longest").GetInt32());
         Assert.Equal((8 * 162) + 2, (await ImageReader.ReadAsync(sheet, cancellationToken: Cancel)).Width);
         Assert.Contains("line 1: a red ball", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Shards_are_checked_and_extracted_as_other_data()
+    {
+        using (var writer = new TarWriter(File.Create(folder.File("part-0.tar")), TarEntryFormat.Pax))
+        {
+            PngWriter.Write(folder.File("a.png"), new RgbImage(32, 32, new byte[32 * 32 * 3]));
+            await writer.WriteEntryAsync(folder.File("a.png"), "a.png", Cancel);
+            await writer.WriteEntryAsync(folder.Write("a.txt", "a red ball"), "a.txt", Cancel);
+            await writer.WriteEntryAsync(folder.Write("b.mp4", "none"), "b.mp4", Cancel);
+        }
+
+        var run = await CliRun.OfAsync("data", "check", folder.File("part-{0..1}.tar"), "--size", "64x64", "--json");
+
+        Assert.Equal(ExitCode.Failed, run.Code);
+        using var report = JsonDocument.Parse(run.Out);
+        Assert.Equal(1, report.RootElement.GetProperty("usable").GetInt32());
+        Assert.Equal([(folder.File("part-0.tar"), 2, "damaged"), (folder.File("part-1.tar"), 0, "missing")], report.RootElement.GetProperty("faults").EnumerateArray()
+            .Select(fault => (fault.GetProperty("file").GetString()!, fault.GetProperty("line").GetInt32(), fault.GetProperty("kind").GetString()!)));
+
+        var text = await CliRun.OfAsync("extract", "text", folder.File("part-0.tar"), "--model", model.Folder, "-o", folder.File("text.jsonl"));
+        Assert.Contains("run extract latents on them", text.Error, StringComparison.Ordinal);
+        var latents = await CliRun.OfAsync("extract", "latents", folder.File("part-0.tar"), "--model", model.Folder, "--size", "64x64");
+        Assert.Equal(ExitCode.LeftOut, latents.Code);
+        Assert.Contains("\"text\":\"a red ball\",\"latent\":\"part-0-latents-latents/a-", await File.ReadAllTextAsync(folder.File("part-0-latents.jsonl"), Cancel), StringComparison.Ordinal);
+        Assert.Contains("part-0.tar/b.mp4", await File.ReadAllTextAsync(folder.File("part-0-latents-left-out.jsonl"), Cancel), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -1,5 +1,5 @@
 using System.Runtime.CompilerServices;
-using PyramidFlow.Cli.Models;
+using PyramidFlow.Models;
 
 namespace PyramidFlow.Cli.Tests;
 

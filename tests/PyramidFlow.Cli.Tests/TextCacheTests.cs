@@ -1,5 +1,5 @@
-using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Terminal;
+using PyramidFlow.Models;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;

@@ -11,7 +11,13 @@ namespace PyramidFlow.Testing;
 internal sealed record HubRequest(string Path, IReadOnlyDictionary<string, string> Headers)
 {
     /// <summary>First byte wanted.</summary>
-    public int From => Headers.TryGetValue("range", out var range) ? int.Parse(range["bytes=".Length..].TrimEnd('-'), System.Globalization.CultureInfo.InvariantCulture) : 0;
+    public int From => Range is [var from, ..] ? from : 0;
+
+    /// <summary>Last byte wanted; null is the last one of the file.</summary>
+    public int? Last => Range is [_, var last] ? last : null;
+
+    private int[] Range => Headers.TryGetValue("range", out var range)
+        ? [.. range["bytes=".Length..].Split('-', StringSplitOptions.RemoveEmptyEntries).Select(text => int.Parse(text, System.Globalization.CultureInfo.InvariantCulture))] : [];
 }
 
 /// <summary>What the server answers.</summary>
@@ -28,8 +34,11 @@ internal sealed record HubReply(int Status, byte[] Body)
     /// <summary>Closes the connection after so many bytes of the body.</summary>
     public int? DropAfter { get; init; }
 
-    /// <summary>Says nothing more after the headers, until the client goes away.</summary>
+    /// <summary>Says nothing more after the headers and what it sends of the body, until the client goes away.</summary>
     public bool Silent { get; init; }
+
+    /// <summary>Waits before each byte of the body.</summary>
+    public TimeSpan Between { get; init; }
 
     public static HubReply Text(int status, string text = "", params (string, string)[] headers) =>
         new(status, Encoding.UTF8.GetBytes(text)) { Headers = headers };
@@ -91,7 +100,13 @@ internal sealed class HubServer : IDisposable
                 foreach (var (name, value) in reply.Headers)
                     head.Append(name).Append(": ").Append(value).Append("\r\n");
                 await stream.WriteAsync(Encoding.ASCII.GetBytes(head + "\r\n"), closing.Token);
-                await stream.WriteAsync(reply.Body.AsMemory(0, Math.Min(reply.Body.Length, reply.DropAfter ?? int.MaxValue)), closing.Token);
+                foreach (var piece in reply.Body.Take(Math.Min(reply.Body.Length, reply.DropAfter ?? int.MaxValue)).Chunk(reply.Between == TimeSpan.Zero ? int.MaxValue : 1))
+                {
+                    if (reply.Between > TimeSpan.Zero)
+                        await Task.Delay(reply.Between, closing.Token);
+                    await stream.WriteAsync(piece, closing.Token);
+                }
+
                 while (reply.Silent && await stream.ReadAsync(new byte[1], closing.Token) > 0)
                 {
                 }

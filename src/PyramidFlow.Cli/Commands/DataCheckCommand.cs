@@ -10,6 +10,7 @@ using PyramidFlow.Torch;
 using PyramidFlow.Torch.Formats;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Loop;
+using PyramidFlow.Training.Shards;
 using Spectre.Console;
 
 namespace PyramidFlow.Cli.Commands;
@@ -21,7 +22,7 @@ internal static class DataCheckCommand
 
     public static Command Create(CliConsole console)
     {
-        var annotations = new Argument<string[]>("ANNOTATIONS") { Description = "annotation files, JSON lines, or folders such as one with clip.mp4 and clip.txt", Arity = ArgumentArity.OneOrMore };
+        var annotations = new Argument<string[]>("ANNOTATIONS") { Description = "annotation files, JSON lines; folders such as one with clip.mp4 and clip.txt; or shards, also over HTTP, such as 'clips-{000000..000099}.tar'", Arity = ArgumentArity.OneOrMore };
         var size = CliOptions.Sizes("--size", $"sizes in pixels; each item goes to the one of nearest shape [default: that of --model, or {ModelSize.Released}]");
         var frames = CliOptions.Lengths("--frames", $"lengths of clips; each video goes to the longest that fits [default: every length up to {UsualFrames}]");
         var fps = CliOptions.Number("--fps", "RATE", "frames per second videos are brought to; 0 takes frames as stored [default: 24]", zero: true);
@@ -69,8 +70,8 @@ internal sealed class DataCheckRun(CliConsole console)
     /// <param name="cancellationToken">Stops the run.</param>
     public async Task<int> RunAsync(DataOptions options, string? model, bool decode, string? sheet, int count, bool json, CancellationToken cancellationToken)
     {
-        foreach (var file in options.Annotations)
-            OutputFile.CheckInput(file, "name an annotation file, JSON lines, or a folder with texts", orFolder: true);
+        foreach (var file in options.Annotations.Where(source => !ShardAddress.IsShard(source)))
+            OutputFile.CheckInput(file, "name an annotation file, JSON lines, a folder with texts, or shards", orFolder: true);
         if (sheet is not null)
             OutputFile.Check(sheet, OutputFile.Picture);
         var folder = model is null ? null : CheckpointFolder.Open(ModelNames.Find(model));

@@ -6,6 +6,7 @@ using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using PyramidFlow.Training;
 using PyramidFlow.Training.Data;
+using PyramidFlow.Training.Shards;
 
 namespace PyramidFlow.Cli.Commands;
 
@@ -91,7 +92,7 @@ internal static class ModelSize
 /// <param name="kind">Suffix of the file names.</param>
 internal sealed class ExtractOptions(string kind)
 {
-    public Argument<string> Annotations { get; } = new("ANNOTATIONS") { Description = "annotation file: on each line an object such as {\"video\": \"a.mp4\", \"text\": \"a red ball\"}; or a folder such as one with clip.mp4 and clip.txt" };
+    public Argument<string> Annotations { get; } = new("ANNOTATIONS") { Description = "annotation file: on each line an object such as {\"video\": \"a.mp4\", \"text\": \"a red ball\"}; a folder such as one with clip.mp4 and clip.txt; or shards such as 'clips-{000000..000099}.tar'" };
 
     public Option<string?> Output { get; } = CliOptions.Text("--output", "FILE", $"annotation file to write [default: ANNOTATIONS-{kind}.jsonl]", "-o");
 
@@ -121,11 +122,14 @@ internal sealed record ExtractArguments(string Annotations, string? Output, stri
     /// <param name="kind">Suffix of the name of the annotation file.</param>
     public ExtractionTarget Target(string kind)
     {
-        OutputFile.CheckInput(Annotations, "name an annotation file, JSON lines, or a folder with texts", orFolder: true);
+        if (!ShardAddress.IsShard(Annotations))
+            OutputFile.CheckInput(Annotations, "name an annotation file, JSON lines, a folder with texts, or shards", orFolder: true);
         var (source, isFolder) = (Path.TrimEndingDirectorySeparator(Annotations), Directory.Exists(Annotations));
         if (isFolder && Path.GetFileName(source) is "." or ".." or "")
             source = Path.TrimEndingDirectorySeparator(Path.GetFullPath(Annotations));
         var name = isFolder ? Path.GetFileName(source) : Path.GetFileNameWithoutExtension(source);
+        if (ShardAddress.IsRemote(Annotations))
+            source = name = Path.GetFileNameWithoutExtension(ShardAddress.Shown(Annotations));
         var output = Output ?? Path.Combine(Path.GetDirectoryName(source) ?? "", $"{name}-{kind}{Lines}");
         OutputFile.Check(output, Lines, Json);
         return new ExtractionTarget(Annotations, output, Folder, Part?.Part ?? 1, Part?.Parts ?? 1);
@@ -145,7 +149,7 @@ internal sealed class ExtractRun(CliConsole console)
     {
         var target = arguments.Target("latents");
         // Faulty lines are reported before any weight is read.
-        AnnotationFile.ReadGood(target.Annotations, new FaultLog());
+        await AnnotationSource.ReadGoodAsync(target.Annotations, new FaultLog(), options.Shards, cancellationToken).ConfigureAwait(false);
         var (folder, type, device) = Open(arguments.Model);
         options = options with { Tiles = arguments.Model.Options().Tiles, Sizes = sizes ?? [ModelSize.Of(folder, arguments.Model.Variant)] };
         using var vae = CausalVideoVae.Load(folder.Vae, type, device);
@@ -156,7 +160,8 @@ internal sealed class ExtractRun(CliConsole console)
     public async Task<int> TextAsync(ExtractArguments arguments, ElementType storedType, int batchSize, CancellationToken cancellationToken)
     {
         var target = arguments.Target("text");
-        AnnotationFile.ReadGood(target.Annotations, new FaultLog());
+        TextExtraction.Check(target);
+        await AnnotationSource.ReadGoodAsync(target.Annotations, new FaultLog(), null, cancellationToken).ConfigureAwait(false);
         var (folder, type, device) = Open(arguments.Model);
         using var encoder = PromptEncoder.Load(folder, type, device);
         return await ReportedAsync(folder, target, (faults, progress) =>

@@ -4,6 +4,7 @@ using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Hub;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Data;
+using PyramidFlow.Training.Shards;
 
 namespace PyramidFlow.Cli.Commands;
 
@@ -14,7 +15,7 @@ internal static class TrainInitCommand
 
     public static Command Create(CliConsole console)
     {
-        var data = new Argument<string[]>("DATA") { Description = "folders such as one with clip.mp4 and clip.txt, or annotation files", Arity = ArgumentArity.OneOrMore };
+        var data = new Argument<string[]>("DATA") { Description = "folders such as one with clip.mp4 and clip.txt, annotation files, or shards", Arity = ArgumentArity.OneOrMore };
         var part = CliOptions.Choice("--for", $"what to train [default: {UsualPart}]", UsualPart, "dit", "vae");
         var model = CliOptions.Text("--model", "DIR|NAME", $"model that the training begins with [default: {ModelCatalog.Default}]");
         var variant = CliOptions.Text("--variant", "NAME", "its transformer [default: the first]");
@@ -50,8 +51,8 @@ internal sealed class TrainInitRun(CliConsole console)
         OutputFile.Check(output, ".json");
         if (File.Exists(output))
             throw CommandFault.ConfigurationThere(output);
-        foreach (var path in data)
-            OutputFile.CheckInput(path, "name a folder with clips and texts, or an annotation file", orFolder: true);
+        foreach (var path in data.Where(source => !ShardAddress.IsShard(source)))
+            OutputFile.CheckInput(path, "name a folder with clips and texts, an annotation file, or shards", orFolder: true);
         var start = TrainingStart.Find(model, variant);
         var faults = new FaultLog();
         var found = await ScanAsync(data, start, faults, cancellationToken).ConfigureAwait(false);
@@ -73,7 +74,7 @@ internal sealed class TrainInitRun(CliConsole console)
         console.Note($"look it over, then: {VideoOfRun.Line("train", part, "--config", output, "--out", "runs/" + Path.GetFileNameWithoutExtension(output))}");
         return faults.Faults.Count > 0 ? ExitCode.LeftOut : ExitCode.Ok;
 
-        string FromConfig(string path) => Path.GetRelativePath(folder, path).Replace('\\', '/');
+        string FromConfig(string path) => ShardAddress.IsRemote(path) ? path : Path.GetRelativePath(folder, path).Replace('\\', '/');
     }
 
     private async Task<DataSet> ScanAsync(IReadOnlyList<string> data, TrainingStart start, FaultLog faults, CancellationToken cancellationToken)
@@ -81,7 +82,7 @@ internal sealed class TrainInitRun(CliConsole console)
         using var line = new ProgressLine(console);
         var progress = new ScanLine(line);
         // Lines with latents need no pictures any more.
-        var latents = AnnotationFile.Read(data).All(annotation => annotation.Latent is not null);
+        var latents = (await AnnotationSource.ReadAsync(new FaultLog(), data, cancellationToken: cancellationToken).ConfigureAwait(false)).All(annotation => annotation.Latent is not null);
         var options = new DataOptions { Annotations = data, Workers = Workers, Sizes = latents ? null : start.Sizes, Frames = latents ? null : start.Lengths, MaxFrames = start.Lengths[^1] };
         return latents
             ? await DataSources.ScanLatentsAsync(options, CaptionForm.None, start.Channels, faults, progress, cancellationToken).ConfigureAwait(false)

@@ -257,23 +257,3 @@ internal static class OffloadNames
     /// <summary>The way of a name of <see cref="All"/>; null is the default.</summary>
     public static Offload Parse(string? name) => name is null ? Offload.Auto : Enum.Parse<Offload>(name, ignoreCase: true);
 }
-
-/// <summary>The folder of this user's caches.</summary>
-internal static class CacheFolder
-{
-    /// <summary>Environment variable that overrides the folder.</summary>
-    public const string Variable = "PYRAMIDFLOW_CACHE";
-
-    /// <summary>Folder of the encoded prompts, which need not exist; null where this user has no place for caches.</summary>
-    public static string? Prompts => Root is { } root ? Path.Combine(root, "prompts") : null;
-
-    private static string? Root => NonEmpty(Variable)
-        ?? (NonEmpty("XDG_CACHE_HOME") is { } caches && Path.IsPathRooted(caches) ? Path.Combine(caches, About.Name) : null)
-        ?? (Home is { } home ? Path.Combine(home, ".cache", About.Name) : null);
-
-    // Services may have a home folder that does not exist; it is not created.
-    private static string? Home => Environment.GetFolderPath(Environment.SpecialFolder.UserProfile) is { Length: > 0 } home
-        && Path.IsPathRooted(home) && Directory.Exists(home) ? home : null;
-
-    private static string? NonEmpty(string variable) => Environment.GetEnvironmentVariable(variable) is { Length: > 0 } value ? value : null;
-}

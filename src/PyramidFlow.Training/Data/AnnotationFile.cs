@@ -3,8 +3,10 @@ using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Training.Data;
 
-/// <summary>A line of an annotation file, or an item of a folder with texts; its paths are absolute.</summary>
-/// <param name="File">The annotation file or the folder.</param>
+/// <summary>
+/// A line of an annotation file, or an item of a folder with texts or of a shard; its paths are absolute. The path of a member of a shard is that of the shard, with the name of the member after a slash.
+/// </summary>
+/// <param name="File">The annotation file, the folder or the shard.</param>
 /// <param name="Line">Number of the line or item, from 1.</param>
 public sealed record Annotation(string File, int Line)
 {
@@ -32,6 +34,9 @@ public sealed record Annotation(string File, int Line)
     /// <summary>Path of the video or image, or null.</summary>
     public string? Media => Video ?? Image;
 
+    /// <summary>Where its files are, if they are members of a shard; null where the paths above are files.</summary>
+    internal PackedItem? Packed { get; init; }
+
     /// <summary>Name of the line in error messages.</summary>
     public string Where => $"{File}, line {Line}";
 }
@@ -39,44 +44,6 @@ public sealed record Annotation(string File, int Line)
 /// <summary>Reads annotation files in the released format: UTF-8 JSON lines. Blank lines are skipped. A folder may take the place of a file (<see cref="TextFolder"/>).</summary>
 internal static class AnnotationFile
 {
-    /// <summary>Reads complete files.</summary>
-    /// <inheritdoc cref="Read(FaultLog, IEnumerable{string})"/>
-    public static IReadOnlyList<Annotation> Read(params IEnumerable<string> paths) => Read(new FaultLog(), paths);
-
-    /// <summary>Reads complete files.</summary>
-    /// <param name="log">Records items of folders whose captions cannot be read.</param>
-    /// <param name="paths">One or more files or folders.</param>
-    /// <returns>The lines of all files, in order.</returns>
-    /// <exception cref="TrainingException">A file is missing or empty, or a line is malformed; the message names the first one.</exception>
-    public static IReadOnlyList<Annotation> Read(FaultLog log, IEnumerable<string> paths)
-    {
-        var (all, count) = (new List<Annotation>(), 0);
-        foreach (var path in paths)
-        {
-            var (items, faults) = Scan(path);
-            if (faults.Any(fault => fault.Kind == DataFaultKind.Line))
-                throw Invalid(faults);
-            foreach (var fault in faults)
-                log.Add(fault);
-            all.AddRange(items);
-            count += items.Count + faults.Count;
-        }
-
-        return count > 0 ? all : throw TrainingFault.NoFileNamed();
-    }
-
-    /// <summary>Reads the valid lines of a file.</summary>
-    /// <param name="path">The file.</param>
-    /// <param name="faults">Records malformed lines.</param>
-    /// <exception cref="TrainingException">The file is missing or empty, or every line is malformed.</exception>
-    public static IReadOnlyList<Annotation> ReadGood(string path, FaultLog faults)
-    {
-        var (items, bad) = Scan(path);
-        foreach (var fault in bad)
-            faults.Add(fault);
-        return items.Count > 0 ? items : throw Invalid(bad);
-    }
-
     /// <summary>Reads a file and collects the faults of its lines.</summary>
     /// <exception cref="TrainingException">The file is missing or has no line.</exception>
     public static (IReadOnlyList<Annotation> Items, IReadOnlyList<DataFault> Faults) Scan(string path)
@@ -133,8 +100,6 @@ internal static class AnnotationFile
         }
     }
 
-    private static TrainingException Invalid(IReadOnlyList<DataFault> faults) => TrainingFault.LineInvalid(faults[0].File, faults[0].Line, faults[0].Error, faults.Count - 1);
-
     private static FileStream Open(string path)
     {
         try
@@ -181,6 +146,15 @@ internal static class AnnotationParser
         return (annotation.Media ?? annotation.Latent ?? annotation.Text) is not null
             ? annotation
             : throw Fault(TrainingFault.LineEmpty());
+    }
+
+    /// <summary>Parses what an item of a shard has beside its files: the keys <c>text</c> and <c>frames</c>.</summary>
+    /// <param name="json">The member.</param>
+    /// <exception cref="BadItemException">It is malformed.</exception>
+    public static (string? Text, IReadOnlyList<int>? Frames) ParseCaption(ReadOnlyMemory<byte> json)
+    {
+        using var document = ParseObject(json);
+        return (Text(document.RootElement, "text"), Frames(document.RootElement));
     }
 
     private static JsonDocument ParseObject(ReadOnlyMemory<byte> json)

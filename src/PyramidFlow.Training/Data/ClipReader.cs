@@ -1,6 +1,7 @@
 using PyramidFlow.Generation;
 using PyramidFlow.Media;
 using PyramidFlow.Torch;
+using PyramidFlow.Training.Shards;
 
 namespace PyramidFlow.Training.Data;
 
@@ -39,29 +40,39 @@ internal sealed class ClipScanner(Buckets buckets, double? framesPerSecond, doub
             throw new BadItemException(DataFaultKind.NoCaption, TrainingFault.CaptionMissing(annotation.CaptionFile));
         if (annotation.Image is { } image)
         {
-            var (width, height) = await MediaFaults.GuardAsync(image, () => ImageReader.MeasureAsync(image, cancellationToken)).ConfigureAwait(false);
-            return new DataItem(annotation, CheckSize(image, width, height, buckets.Nearest(width, height, frames: null)!.Value));
+            var picture = await ItemFile.ReadHeaderAsync(annotation, image, async file =>
+            {
+                var (width, height) = await MediaFaults.GuardAsync(file, () => ImageReader.MeasureAsync(file, cancellationToken)).ConfigureAwait(false);
+                return new MemberHeader { Width = width, Height = height };
+            }, cancellationToken).ConfigureAwait(false);
+            return new DataItem(annotation, CheckSize(image, picture.Width, picture.Height, buckets.Nearest(picture.Width, picture.Height, frames: null)!.Value));
         }
 
         if (annotation.Video is not { } video)
             throw new BadItemException(DataFaultKind.Line, TrainingFault.MediaMissing());
-        var info = await MediaFaults.GuardAsync(video, () => VideoReader.ProbeAsync(video, cancellationToken)).ConfigureAwait(false);
-        var bucket = buckets.Nearest(info.Width, info.Height, Frames(annotation, info)) ?? throw TooShort(video, Frames(annotation, info), info);
-        return new DataItem(annotation, CheckSize(video, info.Width, info.Height, bucket), info.Duration.TotalSeconds, info.Fps);
+        var info = await ItemFile.ReadHeaderAsync(annotation, video, async file =>
+        {
+            var found = await MediaFaults.GuardAsync(file, () => VideoReader.ProbeAsync(file, cancellationToken)).ConfigureAwait(false);
+            return new MemberHeader { Width = found.Width, Height = found.Height, Fps = found.Fps, Frames = found.FrameCount, Ticks = found.Duration.Ticks };
+        }, cancellationToken).ConfigureAwait(false);
+        var seconds = TimeSpan.FromTicks(info.Ticks).TotalSeconds;
+        var frames = Frames(annotation, info, seconds);
+        var bucket = buckets.Nearest(info.Width, info.Height, frames) ?? throw TooShort(video, frames, seconds);
+        return new DataItem(annotation, CheckSize(video, info.Width, info.Height, bucket), seconds, info.Fps);
     }
 
-    private int Frames(Annotation annotation, VideoInfo info)
+    private int Frames(Annotation annotation, MemberHeader info, double seconds)
     {
-        var stored = info.FrameCount ?? (long)Math.Round(info.Duration.TotalSeconds * info.Fps);
+        var stored = info.Frames ?? (long)Math.Round(seconds * info.Fps);
         var frames = annotation.Frames is { } chosen ? chosen.Count(frame => frame < stored)
-            : framesPerSecond is { } rate ? (info.Duration.TotalSeconds * rate) + Rounding
+            : framesPerSecond is { } rate ? (seconds * rate) + Rounding
             : stored;
         return (int)Math.Min(frames, int.MaxValue);
     }
 
-    private BadItemException TooShort(string path, int frames, VideoInfo info) => new(DataFaultKind.TooShort, info.Duration == TimeSpan.Zero
+    private BadItemException TooShort(string path, int frames, double seconds) => new(DataFaultKind.TooShort, seconds == 0
         ? TrainingFault.NoDuration(path)
-        : TrainingFault.VideoTooShort(path, frames, framesPerSecond, info.Duration.TotalSeconds, buckets.Shortest));
+        : TrainingFault.VideoTooShort(path, frames, framesPerSecond, seconds, buckets.Shortest));
 
     private Bucket CheckSize(string path, int width, int height, Bucket bucket)
     {
@@ -84,19 +95,12 @@ internal sealed class ClipReader(double? framesPerSecond, bool randomStart)
     /// <param name="cancellationToken">Cancels the decoder.</param>
     /// <returns>RGB, [frames, height, width, 3].</returns>
     /// <exception cref="BadItemException">The file is damaged, or has fewer frames than its header states.</exception>
-    public async Task<byte[]> ReadAsync(DataItem item, KeyedRandom draws, CancellationToken cancellationToken)
+    public Task<byte[]> ReadAsync(DataItem item, KeyedRandom draws, CancellationToken cancellationToken)
     {
         var (annotation, bucket) = (item.Annotation, item.Bucket);
-        if (annotation.Image is { } image)
-        {
-            var picture = await MediaFaults.GuardAsync(image, () => ImageReader.ReadAsync(image, bucket.Width, bucket.Height, cancellationToken)).ConfigureAwait(false);
-            return picture.Pixels.ToArray();
-        }
-
-        var video = annotation.Video!;
-        return await MediaFaults.GuardAsync(video, () => annotation.Frames is { } frames
-            ? ChosenAsync(video, bucket, frames, cancellationToken)
-            : InARowAsync(video, bucket, Start(item, draws), cancellationToken)).ConfigureAwait(false);
+        return ItemFile.ReadAsync(annotation, annotation.Media!, file => MediaFaults.GuardAsync(file, () => annotation.Image is not null ? PictureAsync(file, bucket, cancellationToken)
+            : annotation.Frames is { } frames ? ChosenAsync(file, bucket, frames, cancellationToken)
+            : InARowAsync(file, bucket, Start(item, draws), cancellationToken)), cancellationToken);
     }
 
     /// <summary>Decodes everything that <see cref="ReadAsync"/> may return for an item, for any start of the clip.</summary>
@@ -108,7 +112,14 @@ internal sealed class ClipReader(double? framesPerSecond, bool randomStart)
     {
         var (annotation, bucket) = (item.Annotation, item.Bucket);
         if (annotation.Image is { } image)
-            return (await MediaFaults.GuardAsync(image, () => ImageReader.ReadAsync(image, bucket.Width, bucket.Height, cancellationToken)).ConfigureAwait(false)).Warning;
+        {
+            return await ItemFile.ReadAsync(annotation, image, async file =>
+            {
+                var picture = await MediaFaults.GuardAsync(file, () => ImageReader.ReadAsync(file, bucket.Width, bucket.Height, cancellationToken)).ConfigureAwait(false);
+                return picture.Warning?.Replace(file, image, StringComparison.Ordinal);
+            }, cancellationToken).ConfigureAwait(false);
+        }
+
         if (!randomStart || annotation.Frames is not null || item.FramesPerSecond <= 0)
         {
             await ReadAsync(item, new KeyedRandom(0), cancellationToken).ConfigureAwait(false);
@@ -117,9 +128,12 @@ internal sealed class ClipReader(double? framesPerSecond, bool randomStart)
 
         // Allow for one frame less: resampling may lose the last one.
         var promised = Math.Max(bucket.Frames, (int)((item.Seconds - (1 / item.FramesPerSecond)) * (framesPerSecond ?? item.FramesPerSecond)) - 1);
-        var found = await MediaFaults.GuardAsync(annotation.Video!, () => CountAsync(annotation.Video!, bucket, cancellationToken)).ConfigureAwait(false);
+        var found = await ItemFile.ReadAsync(annotation, annotation.Video!, file => MediaFaults.GuardAsync(file, () => CountAsync(file, bucket, cancellationToken)), cancellationToken).ConfigureAwait(false);
         return found >= promised ? null : throw Short(annotation.Video!, found, promised);
     }
+
+    private static async Task<byte[]> PictureAsync(string path, Bucket bucket, CancellationToken cancellationToken) =>
+        (await ImageReader.ReadAsync(path, bucket.Width, bucket.Height, cancellationToken).ConfigureAwait(false)).Pixels.ToArray();
 
     private async Task<int> CountAsync(string path, Bucket bucket, CancellationToken cancellationToken)
     {

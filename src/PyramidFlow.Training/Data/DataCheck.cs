@@ -33,7 +33,8 @@ public sealed class DataCheck(DataOptions options, int channels)
         var annotations = new List<Annotation>();
         foreach (var path in options.Annotations)
         {
-            var (items, bad) = AnnotationFile.Scan(path);
+            // A check looks at the data as they are now.
+            var (items, bad) = await AnnotationSource.ScanAsync(path, options.Shards with { TakesChanges = true }, cancellationToken).ConfigureAwait(false);
             annotations.AddRange(items);
             foreach (var fault in bad)
                 faults.Add(fault);
@@ -69,7 +70,7 @@ public sealed class DataCheck(DataOptions options, int channels)
             {
                 clips.Add((item, HasMedia(item)
                     ? await reader.ReadAsync(item with { Bucket = new Bucket(CellWidth, height, item.Bucket.Frames) }, new KeyedRandom(0), cancellationToken).ConfigureAwait(false)
-                    : Decoded(item, vae!, height)));
+                    : await DecodedAsync(item, vae!, height, cancellationToken).ConfigureAwait(false)));
             }
             catch (BadItemException e)
             {
@@ -80,12 +81,17 @@ public sealed class DataCheck(DataOptions options, int channels)
         return (clips, CellWidth, height);
     }
 
-    private static bool HasMedia(DataItem item) => item.Annotation.Media is { } path && File.Exists(path);
+    private static bool HasMedia(DataItem item) => item.Annotation.Media is { } path && ItemFile.Exists(item.Annotation, path);
 
-    private static byte[] Decoded(DataItem item, CausalVideoVae vae, int height)
+    private static async Task<byte[]> DecodedAsync(DataItem item, CausalVideoVae vae, int height, CancellationToken cancellationToken)
     {
         var frames = Math.Min(LatentFramesShown, VideoLength.Latents(item.Bucket.Frames));
-        var numbers = LatentItemFile.Read(item.Annotation.Latent!, frames);
+        var numbers = await ItemFile.ReadAsync(item.Annotation, item.Annotation.Latent!, file => Task.FromResult(LatentItemFile.Read(file, frames)), cancellationToken).ConfigureAwait(false);
+        return Decoded(item, numbers, frames, vae, height);
+    }
+
+    private static byte[] Decoded(DataItem item, float[] numbers, int frames, CausalVideoVae vae, int height)
+    {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
         var latents = Tensor.From(numbers, 1, vae.Config.EncoderOutChannels, frames, item.Bucket.Height / VideoLength.Scale, item.Bucket.Width / VideoLength.Scale);
@@ -145,11 +151,11 @@ internal sealed class CheckScanner(ClipScanner clips, LatentScanner latents) : I
     public async ValueTask<DataItem> ScanAsync(Annotation annotation, CancellationToken cancellationToken)
     {
         // The media may be on another machine if there are latents.
-        var media = annotation.Media is { } path && (annotation.Latent is null || File.Exists(path))
+        var media = annotation.Media is { } path && (annotation.Latent is null || ItemFile.Exists(annotation, path))
             ? await clips.ScanAsync(annotation, cancellationToken).ConfigureAwait(false)
             : null;
         if (annotation.TextFeatures is { } features)
-            TextItemFile.Read(features);
+            await ItemFile.ReadAsync(annotation, features, file => Task.FromResult(TextItemFile.Read(file)), cancellationToken).ConfigureAwait(false);
         if (annotation.Latent is null)
             return media ?? throw new BadItemException(DataFaultKind.Line, TrainingFault.NothingToTrainOn());
         var placed = await latents.ScanAsync(annotation, cancellationToken).ConfigureAwait(false);

@@ -63,8 +63,8 @@ public sealed class FaultLog(Action<DataFault>? onFault = null)
 }
 
 /// <summary>An unusable item of a data set.</summary>
-/// <param name="File">The annotation file.</param>
-/// <param name="Line">Line number, from 1.</param>
+/// <param name="File">The annotation file, the folder with texts or the shard.</param>
+/// <param name="Line">Number of the line or item, from 1; 0 is a whole shard.</param>
 /// <param name="Kind">Kind of the fault.</param>
 /// <param name="Error">The cause, with its code: of the training, of a picture or video, or of a file of tensors.</param>
 public sealed record DataFault(string File, int Line, DataFaultKind Kind, PyramidFlowException Error)
@@ -110,6 +110,8 @@ public enum DataFaultKind
 internal sealed class BadItemException(DataFaultKind kind, PyramidFlowException error) : Exception(error.Message, error)
 {
     public PyramidFlowException Error => error;
+
+    public BadItemException With(PyramidFlowException other) => new(kind, other);
 
     public DataFault Fault(Annotation annotation) => Fault(annotation.File, annotation.Line) with { Item = annotation.Media ?? annotation.Latent };
 

@@ -2,13 +2,16 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Generation;
 using PyramidFlow.Training.Loop;
+using PyramidFlow.Training.Shards;
 
 namespace PyramidFlow.Training.Data;
 
 /// <summary>The <c>data</c> section of a training configuration: the items and how they are cropped.</summary>
 public sealed record DataOptions
 {
-    /// <summary>Annotation files, at least one; paths are relative to the configuration file.</summary>
+    /// <summary>
+    /// Annotation files, folders with texts, or shards such as <c>clips-{000000..000099}.tar</c>, also at an address of HTTP; at least one. Paths are relative to the configuration file.
+    /// </summary>
     [JsonConverter(typeof(OneOrMoreConverter))]
     public required IReadOnlyList<string> Annotations { get; set; }
 
@@ -48,8 +51,13 @@ public sealed record DataOptions
     /// <summary>Number of steps to prefetch.</summary>
     public int Prefetch { get; set; } = 2;
 
-    /// <summary>Whether all annotation files and folders exist.</summary>
-    internal bool AreThere => Annotations.All(Path.Exists);
+    /// <summary>How shards are read.</summary>
+    internal ShardOptions Shards { get; init; } = new();
+
+    /// <summary>Whether all annotation files, folders and shards are on this machine.</summary>
+    internal bool AreThere => Annotations.All(source => ShardAddress.IsShard(source)
+        ? ShardAddress.Expand(source).All(shard => shard.Remote is null && File.Exists(shard.Name))
+        : Path.Exists(source));
 
     /// <summary>The largest items that the options allow, for data that is not there.</summary>
     /// <exception cref="TrainingException">There is no size, or a value is invalid.</exception>
@@ -63,7 +71,11 @@ public sealed record DataOptions
 
     /// <summary>Resolves the paths of a configuration.</summary>
     /// <exception cref="TrainingException">A path is relative to the working folder.</exception>
-    internal void Find(string config) => Annotations = [.. Annotations.Select(path => ConfigPaths.File(config, "data.annotations", path))];
+    internal void Find(string config) => Annotations = [.. Annotations.Select(source => Find(config, source))];
+
+    /// <summary>Resolves a path of a configuration; an address stays as it is.</summary>
+    /// <inheritdoc cref="Find(string)"/>
+    internal static string Find(string config, string source) => ShardAddress.IsRemote(source) ? source : ConfigPaths.File(config, "data.annotations", source);
 
     /// <exception cref="TrainingException">A value is invalid.</exception>
     internal void Check()

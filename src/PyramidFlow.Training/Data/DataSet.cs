@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using PyramidFlow.Training.Shards;
 
 namespace PyramidFlow.Training.Data;
 
@@ -56,19 +57,29 @@ internal sealed class DataSet
         var items = new DataItem?[annotations.Count];
         var bad = new DataFault?[annotations.Count];
         var done = 0;
-        await Parallel.ForAsync(0, annotations.Count, new ParallelOptions { MaxDegreeOfParallelism = workers, CancellationToken = cancellationToken }, async (i, ct) =>
+        try
         {
-            try
+            await Parallel.ForAsync(0, annotations.Count, new ParallelOptions { MaxDegreeOfParallelism = workers, CancellationToken = cancellationToken }, async (i, ct) =>
             {
-                items[i] = await scanner.ScanAsync(annotations[i], ct).ConfigureAwait(false);
-            }
-            catch (BadItemException e)
-            {
-                bad[i] = e.Fault(annotations[i]);
-            }
+                try
+                {
+                    items[i] = await scanner.ScanAsync(annotations[i], ct).ConfigureAwait(false);
+                }
+                catch (BadItemException e)
+                {
+                    bad[i] = e.Fault(annotations[i]);
+                }
 
-            progress?.Report((Interlocked.Increment(ref done), annotations.Count));
-        }).ConfigureAwait(false);
+                progress?.Report((Interlocked.Increment(ref done), annotations.Count));
+            }).ConfigureAwait(false);
+        }
+        finally
+        {
+            // What the headers of members tell is kept even if the rest of the scan is for nothing.
+            foreach (var shard in annotations.Select(annotation => annotation.Packed?.Shard).OfType<Shard>().Distinct())
+                shard.Save();
+        }
+
         foreach (var fault in bad)
         {
             if (fault is not null)

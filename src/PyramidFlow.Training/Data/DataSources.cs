@@ -92,25 +92,27 @@ internal static class DataSources
 
     /// <summary>Scans videos and images without decoding them; records bad items.</summary>
     /// <inheritdoc cref="OpenClipsAsync"/>
-    public static Task<DataSet> ScanClipsAsync(DataOptions options, bool captions, FaultLog faults, IProgress<(int Done, int Total)>? progress = null, CancellationToken cancellationToken = default)
+    public static async Task<DataSet> ScanClipsAsync(DataOptions options, bool captions, FaultLog faults, IProgress<(int Done, int Total)>? progress = null, CancellationToken cancellationToken = default)
     {
         options.Check();
         var buckets = new Buckets(
             options.Sizes ?? throw TrainingFault.SizesMissing(),
             options.Frames ?? throw TrainingFault.LengthsMissing());
         var scanner = new ClipScanner(buckets, options.Fps, options.MostEnlarged, captions);
-        return DataSet.ScanAsync(AnnotationFile.Read(faults, options.Annotations), scanner, faults, options.Workers, progress, cancellationToken);
+        var annotations = await AnnotationSource.ReadAsync(faults, options.Annotations, options.Shards, cancellationToken).ConfigureAwait(false);
+        return await DataSet.ScanAsync(annotations, scanner, faults, options.Workers, progress, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Scans latents without reading their data; records bad items.</summary>
     /// <inheritdoc cref="OpenLatentsAsync"/>
-    public static Task<DataSet> ScanLatentsAsync(DataOptions options, CaptionForm text, int channels, FaultLog faults,
+    public static async Task<DataSet> ScanLatentsAsync(DataOptions options, CaptionForm text, int channels, FaultLog faults,
         IProgress<(int Done, int Total)>? progress = null, CancellationToken cancellationToken = default)
     {
         options.Check();
         var sizes = options.Sizes is null ? null : new Buckets(options.Sizes, options.Frames ?? [1]);
         var scanner = new LatentScanner(channels, sizes, options.Frames, options.MaxFrames, text);
-        return DataSet.ScanAsync(AnnotationFile.Read(faults, options.Annotations), scanner, faults, options.Workers, progress, cancellationToken);
+        var annotations = await AnnotationSource.ReadAsync(faults, options.Annotations, options.Shards, cancellationToken).ConfigureAwait(false);
+        return await DataSet.ScanAsync(annotations, scanner, faults, options.Workers, progress, cancellationToken).ConfigureAwait(false);
     }
 
     private static string[] Captions<T>(IReadOnlyList<(DataItem Item, T Content)> items) => [.. items.Select(i => i.Item.Annotation.Text ?? "")];

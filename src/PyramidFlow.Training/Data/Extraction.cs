@@ -4,11 +4,12 @@ using System.Text;
 using System.Text.Json;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Formats;
+using PyramidFlow.Training.Shards;
 
 namespace PyramidFlow.Training.Data;
 
 /// <summary>Input and output of an extraction, and the part of the items to process.</summary>
-/// <param name="Annotations">The annotation file or the folder to read.</param>
+/// <param name="Annotations">The annotation file, the folder or the shards to read.</param>
 /// <param name="Output">The annotation file to write; may be the same.</param>
 /// <param name="Folder">Folder of the extracted files; null is a folder next to the output.</param>
 /// <param name="Part">Part to process, from 1. Parts may run in parallel on several machines or GPUs.</param>
@@ -98,25 +99,27 @@ internal static class AnnotationRewriter
     private static readonly string[] Paths = ["video", "image", "latent", "text_fea"];
 
     /// <summary>Writes the file; it is replaced when the new one is complete.</summary>
-    /// <param name="source">Annotation file or folder to read.</param>
+    /// <param name="source">Annotation file, folder or shards to read.</param>
     /// <param name="items">What was read of it; the files of a folder may have others since.</param>
     /// <param name="target">Annotation file to write; may be the source.</param>
     /// <param name="key">Key to add.</param>
-    /// <param name="files">Full path for each line number; other lines are left out.</param>
+    /// <param name="files">Full path for each item, by file and line number; other lines are left out.</param>
     /// <returns>Number of lines written.</returns>
     /// <exception cref="TrainingException">The target cannot be written.</exception>
-    public static int Write(string source, IEnumerable<Annotation> items, string target, string key, IReadOnlyDictionary<int, string> files)
+    public static int Write(string source, IEnumerable<Annotation> items, string target, string key, IReadOnlyDictionary<(string, int), string> files)
     {
-        var (from, to) = (AnnotationFile.FolderOf(source), AnnotationFile.FolderOf(target));
+        var to = AnnotationFile.FolderOf(target);
+        // Lines of shards have no paths.
+        var from = ShardAddress.IsShard(source) ? to : AnnotationFile.FolderOf(source);
         var partial = $"{target}.partial-{Environment.ProcessId}";
         try
         {
             var lines = 0;
             using (var writer = File.Create(partial))
             {
-                foreach (var (number, json) in Directory.Exists(source) ? TextFolder.Lines(items) : AnnotationFile.Lines(source))
+                foreach (var (item, json) in Lines(source, items))
                 {
-                    if (!files.TryGetValue(number, out var file))
+                    if (!files.TryGetValue(item, out var file))
                         continue;
                     WriteLine(writer, json.Span, key, Relative(to, file), from, to);
                     lines++;
@@ -132,6 +135,11 @@ internal static class AnnotationRewriter
             throw TrainingFault.AnnotationsNotWritten(target, e);
         }
     }
+
+    private static IEnumerable<((string, int) Item, ReadOnlyMemory<byte> Utf8)> Lines(string source, IEnumerable<Annotation> items) =>
+        ShardAddress.IsShard(source) ? ShardItems.Lines(items)
+        : Directory.Exists(source) ? TextFolder.Lines(items)
+        : AnnotationFile.Lines(source).Select(line => ((source, line.Number), line.Utf8));
 
     private static string Relative(string to, string file) => Path.GetRelativePath(to, file).Replace('\\', '/');
 

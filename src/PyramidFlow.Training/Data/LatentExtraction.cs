@@ -3,6 +3,7 @@ using System.Threading.Channels;
 using PyramidFlow.Generation;
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
+using PyramidFlow.Training.Shards;
 
 namespace PyramidFlow.Training.Data;
 
@@ -28,7 +29,7 @@ public sealed class LatentExtraction(CausalVideoVae vae, LatentExtractionOptions
         if (options.Window < 1 || options.Window % vae.Config.TemporalScale != 0)
             throw TrainingFault.WindowNotMultiple(options.Window, vae.Config.TemporalScale);
         var scanner = new ClipScanner(new Buckets(options.Sizes, options.Lengths()), options.Fps, options.MostEnlarged, captions: false);
-        var annotations = AnnotationFile.ReadGood(target.Annotations, faults);
+        var annotations = await AnnotationSource.ReadGoodAsync(target.Annotations, faults, options.Shards, cancellationToken).ConfigureAwait(false);
         var mine = annotations.Where((_, i) => target.Has(i)).ToList();
         var data = await DataSet.ScanAsync(mine, scanner, faults, options.Workers, progress is null ? null : new DelegateProgress<(int Done, int Total)>(scanned => progress.Report(new ExtractionProgress("scanning", scanned.Done, scanned.Total))), cancellationToken).ConfigureAwait(false);
         data.Require(faults, skipMissing: true, skipLines: true);
@@ -37,29 +38,35 @@ public sealed class LatentExtraction(CausalVideoVae vae, LatentExtractionOptions
         var open = jobs.AsParallel().AsOrdered().WithCancellation(cancellationToken).WithDegreeOfParallelism(Math.Clamp(options.Workers, 1, 64))
             .Where(job => !Provenance.IsFinished(job.Path, job.MadeFrom, LatentItemFile.Check)).ToList();
         await EncodeAsync(open, progress, cancellationToken).ConfigureAwait(false);
-        var bad = faults.Faults.Select(fault => fault.Line).ToHashSet();
-        var good = jobs.Where(job => !bad.Contains(job.Item.Annotation.Line)).ToDictionary(job => job.Item.Annotation.Line, job => job.Path);
+        var bad = faults.Faults.Select(fault => (fault.File, fault.Line)).ToHashSet();
+        var good = jobs.Where(job => !bad.Contains(Place(job))).ToDictionary(Place, job => job.Path);
         if (good.Count == 0 && mine.Count > 0)
             throw TrainingFault.NoneUsable(faults.Faults[0].ToString(), faults.Faults[0].Error);
         var lines = target.Parts > 1 ? (int?)null : AnnotationRewriter.Write(target.Annotations, annotations, target.Output, "latent", good);
-        var made = open.Count(job => !bad.Contains(job.Item.Annotation.Line));
+        var made = open.Count(job => !bad.Contains(Place(job)));
         return new ExtractionResult(made, jobs.Count - open.Count, lines, []);
     }
+
+    private static (string File, int Line) Place(Job job) => (job.Item.Annotation.File, job.Item.Annotation.Line);
 
     // File names contain the media name and a fingerprint of all other inputs; identical lines share a file.
     private List<Job> Jobs(DataSet data, ExtractionTarget target)
     {
         var folder = target.MakeFolder("latents");
         var encoder = Fingerprint.Compute(vae);
-        var from = AnnotationFile.FolderOf(target.Annotations);
         return [.. data.Items.Select(item =>
         {
             var media = item.Annotation.Media!;
-            var identity = Fingerprint.Compute(Path.GetRelativePath(from, media), string.Join(',', item.Annotation.Frames ?? []), options.Identity(item.Bucket), encoder);
+            var identity = Fingerprint.Compute(NameOf(item.Annotation, target), string.Join(',', item.Annotation.Frames ?? []), options.Identity(item.Bucket), encoder);
             var path = Path.Combine(folder, $"{Path.GetFileNameWithoutExtension(media)}-{identity}.safetensors");
-            return new Job(item, path, Fingerprint.Compute(identity, new FileInfo(media).Length.ToString(CultureInfo.InvariantCulture)));
+            return new Job(item, path, Fingerprint.Compute(identity, ItemFile.Length(item.Annotation, media).ToString(CultureInfo.InvariantCulture)));
         })];
     }
+
+    // Data may move with their folder, and shards to another place.
+    private static string NameOf(Annotation annotation, ExtractionTarget target) => annotation.Packed is null
+        ? Path.GetRelativePath(AnnotationFile.FolderOf(target.Annotations), annotation.Media!)
+        : $"{Path.GetFileName(annotation.File)}{annotation.Media![annotation.File.Length..]}";
 
     // Decoders fill a bounded queue that the encoder empties.
     private async Task EncodeAsync(List<Job> open, IProgress<ExtractionProgress>? progress, CancellationToken cancellationToken)
@@ -145,6 +152,9 @@ public sealed record LatentExtractionOptions
 
     /// <summary>Number of items that are decoded in parallel while another one is encoded.</summary>
     public int Workers { get; init; } = 2;
+
+    /// <summary>How shards are read.</summary>
+    internal ShardOptions Shards { get; init; } = new();
 
     /// <summary>Identifies the options that change the latents.</summary>
     internal string Identity(Bucket bucket) => FormattableString.Invariant(

@@ -2,6 +2,7 @@ using PyramidFlow.Generation;
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Training.Shards;
 
 namespace PyramidFlow.Training.Data;
 
@@ -22,7 +23,7 @@ internal sealed record LatentBatch(Bucket Bucket, Tensor Latents, IReadOnlyList<
 internal sealed class LatentScanner(int channels, Buckets? sizes, IReadOnlyList<int>? lengths, int mostFrames, CaptionForm text) : IItemScanner
 {
     /// <inheritdoc/>
-    public ValueTask<DataItem> ScanAsync(Annotation annotation, CancellationToken cancellationToken)
+    public async ValueTask<DataItem> ScanAsync(Annotation annotation, CancellationToken cancellationToken)
     {
         if (annotation.Latent is not { } path)
             throw new BadItemException(DataFaultKind.Line, TrainingFault.LatentMissing());
@@ -30,12 +31,13 @@ internal sealed class LatentScanner(int channels, Buckets? sizes, IReadOnlyList<
             throw new BadItemException(DataFaultKind.NoCaption, TrainingFault.CaptionMissing(annotation.CaptionFile));
         if (text == CaptionForm.Features && annotation.TextFeatures is null)
             throw new BadItemException(DataFaultKind.Line, TrainingFault.FeaturesMissing());
-        if (text == CaptionForm.Features && !File.Exists(annotation.TextFeatures))
+        if (text == CaptionForm.Features && !ItemFile.Exists(annotation, annotation.TextFeatures!))
             throw MediaFaults.Missing(annotation.TextFeatures!);
-        var shape = LatentItemFile.Shape(path);
+        var header = await ItemFile.ReadHeaderAsync(annotation, path, file => Task.FromResult(new MemberHeader { Shape = LatentItemFile.Shape(file) }), cancellationToken).ConfigureAwait(false);
+        var shape = header.Shape!;
         if (shape[1] != channels)
             throw new BadItemException(DataFaultKind.WrongShape, TrainingFault.LatentChannels(path, shape[1], channels));
-        return ValueTask.FromResult(new DataItem(annotation, Place(path, shape)));
+        return new DataItem(annotation, Place(path, shape));
     }
 
     private Bucket Place(string path, long[] shape)
@@ -58,11 +60,13 @@ internal sealed class LatentScanner(int channels, Buckets? sizes, IReadOnlyList<
 internal sealed class LatentReader(CaptionForm text)
 {
     /// <exception cref="BadItemException">A file is missing or damaged.</exception>
-    public Task<LatentItem> ReadAsync(DataItem item, KeyedRandom draws, CancellationToken cancellationToken) => Task.Run(() =>
+    public async Task<LatentItem> ReadAsync(DataItem item, KeyedRandom draws, CancellationToken cancellationToken)
     {
-        var latent = LatentItemFile.Read(item.Annotation.Latent!, VideoLength.Latents(item.Bucket.Frames));
-        return new LatentItem(latent, text == CaptionForm.Features ? TextItemFile.Read(item.Annotation.TextFeatures!) : null);
-    }, cancellationToken);
+        var latent = await ReadAsync(item.Annotation.Latent!, file => LatentItemFile.Read(file, VideoLength.Latents(item.Bucket.Frames))).ConfigureAwait(false);
+        return new LatentItem(latent, text == CaptionForm.Features ? await ReadAsync(item.Annotation.TextFeatures!, TextItemFile.Read).ConfigureAwait(false) : null);
+
+        Task<T> ReadAsync<T>(string path, Func<string, T> read) => ItemFile.ReadAsync(item.Annotation, path, file => Task.Run(() => read(file), cancellationToken), cancellationToken);
+    }
 
     /// <summary>Collates items of one bucket into a batch, in the caller's scope.</summary>
     public static LatentBatch Batch(Bucket bucket, LatentItem[] items, string[] captions, Annotation[] lines)

@@ -117,9 +117,9 @@ internal sealed class LeftOutFile(RunFolder run, FaultLog faults)
 }
 
 /// <summary>An item that was left out, as a line of a list.</summary>
-/// <param name="File">The annotation file, or the folder with texts.</param>
-/// <param name="Line">Number of the line or of the item, from 1.</param>
-/// <param name="Item">Path of the video, image or latents; null where the line names none.</param>
+/// <param name="File">The annotation file, the folder with texts or the shard.</param>
+/// <param name="Line">Number of the line or of the item, from 1; 0 is a whole shard.</param>
+/// <param name="Item">Path of the video, image or latents, after that of its shard; null where the line names none.</param>
 /// <param name="Kind">Kind of the fault.</param>
 /// <param name="Code">Code of the cause.</param>
 /// <param name="Reason">The cause as a sentence.</param>

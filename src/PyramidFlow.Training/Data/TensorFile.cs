@@ -9,6 +9,9 @@ internal static class TensorFile
     /// <summary>Key of the tensor in a <c>.pt</c> file that holds one bare tensor.</summary>
     public const string Bare = "";
 
+    /// <summary>Endings of files that can be opened.</summary>
+    public static readonly string[] Endings = [".safetensors", ".pt", ".pth", ".bin"];
+
     /// <exception cref="BadItemException">The file is missing, damaged or of another format.</exception>
     public static StateSource Open(string path)
     {

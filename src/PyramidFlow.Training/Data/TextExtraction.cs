@@ -1,5 +1,6 @@
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
+using PyramidFlow.Training.Shards;
 
 namespace PyramidFlow.Training.Data;
 
@@ -25,8 +26,8 @@ public sealed class TextExtraction(PromptEncoder encoder, ElementType storedType
     /// <exception cref="NonFiniteException">The text encoders returned non-finite numbers; finished files are kept.</exception>
     public ExtractionResult Run(ExtractionTarget target, IProgress<ExtractionProgress>? progress = null, CancellationToken cancellationToken = default)
     {
-        target.Check();
-        var annotations = AnnotationFile.ReadGood(target.Annotations, faults);
+        Check(target);
+        var annotations = AnnotationSource.ReadGoodAsync(target.Annotations, faults, null, cancellationToken).GetAwaiter().GetResult();
         var mine = annotations.Where((_, i) => target.Has(i)).ToList();
         foreach (var line in mine.Where(line => line.Text is null))
             faults.Add(new DataFault(line.File, line.Line, DataFaultKind.NoCaption, TrainingFault.CaptionMissing(line.CaptionFile)) { Item = line.Media ?? line.Latent });
@@ -49,8 +50,17 @@ public sealed class TextExtraction(PromptEncoder encoder, ElementType storedType
         }
 
         var lines = target.Parts > 1 ? (int?)null
-            : AnnotationRewriter.Write(target.Annotations, annotations, target.Output, "text_fea", captioned.ToDictionary(line => line.Line, line => files[line.Text!].Path));
+            : AnnotationRewriter.Write(target.Annotations, annotations, target.Output, "text_fea", captioned.ToDictionary(line => (line.File, line.Line), line => files[line.Text!].Path));
         return new ExtractionResult(open.Count, files.Count - open.Count, lines, warnings);
+    }
+
+    /// <summary>Checks what can be known before the encoders are loaded.</summary>
+    /// <exception cref="TrainingException">The part is invalid, or the items are in shards, which no annotation file can name.</exception>
+    internal static void Check(ExtractionTarget target)
+    {
+        target.Check();
+        if (ShardAddress.IsShard(target.Annotations))
+            throw TrainingFault.TextOfShards(ShardAddress.Shown(target.Annotations));
     }
 
     private static string FileName(string text) => text.Length == 0 ? EmptyName : $"{Fingerprint.Compute(text)}.safetensors";

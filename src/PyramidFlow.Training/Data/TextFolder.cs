@@ -11,10 +11,12 @@ internal static class TextFolder
 {
     private const string TextEnding = ".txt";
 
-    private static readonly HashSet<string> VideoEndings =
+    /// <summary>Endings of videos, with their dots.</summary>
+    public static readonly HashSet<string> VideoEndings =
         new([".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".gif", ".h264"], StringComparer.OrdinalIgnoreCase);
 
-    private static readonly HashSet<string> ImageEndings = new([".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"], StringComparer.OrdinalIgnoreCase);
+    /// <summary>Endings of pictures, with their dots.</summary>
+    public static readonly HashSet<string> ImageEndings = new([".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"], StringComparer.OrdinalIgnoreCase);
 
     /// <summary>Reads the captions.</summary>
     /// <param name="folder">The folder.</param>
@@ -42,11 +44,11 @@ internal static class TextFolder
     }
 
     /// <summary>Items as the lines of an annotation file in the folder.</summary>
-    public static IEnumerable<(int Number, ReadOnlyMemory<byte> Utf8)> Lines(IEnumerable<Annotation> items) => items.Select(item =>
+    public static IEnumerable<((string, int) Item, ReadOnlyMemory<byte> Utf8)> Lines(IEnumerable<Annotation> items) => items.Select(item =>
     {
         var (key, media) = item.Video is { } video ? ("video", video) : ("image", item.Image!);
         var text = item.Text is { } caption ? $",\"text\":{ReadableJson.Quote(caption)}" : "";
-        return (item.Line, (ReadOnlyMemory<byte>)Encoding.UTF8.GetBytes($"{{\"{key}\":{ReadableJson.Quote(Path.GetFileName(media))}{text}}}"));
+        return ((item.File, item.Line), (ReadOnlyMemory<byte>)Encoding.UTF8.GetBytes($"{{\"{key}\":{ReadableJson.Quote(Path.GetFileName(media))}{text}}}"));
     });
 
     private static List<string> Media(string folder)
@@ -63,12 +65,12 @@ internal static class TextFolder
         }
     }
 
-    // On one line. An empty file is one that nobody has written yet.
-    private static string? Caption(string path)
+    /// <summary>A caption on one line; null where nobody has written one yet.</summary>
+    public static string? OnOneLine(string text)
     {
-        if (!File.Exists(path))
-            return null;
-        var lines = StrictText.ReadFile(path).Split(['\r', '\n'], StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+        var lines = text.Split(['\r', '\n'], StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
         return lines.Length > 0 ? string.Join(' ', lines) : null;
     }
+
+    private static string? Caption(string path) => File.Exists(path) ? OnOneLine(StrictText.ReadFile(path)) : null;
 }

@@ -2,6 +2,7 @@ using System.Text.Json;
 using PyramidFlow.Models;
 using PyramidFlow.Torch.Formats;
 using PyramidFlow.Training.Loop;
+using PyramidFlow.Training.Shards;
 
 namespace PyramidFlow.Training.Data;
 
@@ -69,7 +70,9 @@ internal sealed record TrainedRun(string Config, bool IsOwnData, string? Model)
         var first = value.ValueKind == JsonValueKind.Array ? value.EnumerateArray().Select(TextOf).FirstOrDefault() : TextOf(value);
         if (first is null)
             return null;
-        var file = ConfigPaths.File(config, "data.annotations", first);
+        var file = DataOptions.Find(config, first);
+        if (ShardAddress.IsShard(file))
+            return ShardItems.FirstCaption(file, new ShardOptions());
         if (Directory.Exists(file))
             return TextFolder.Scan(file).Items.Select(item => item.Text).FirstOrDefault(text => !string.IsNullOrWhiteSpace(text));
         foreach (var (number, line) in AnnotationFile.Lines(file))

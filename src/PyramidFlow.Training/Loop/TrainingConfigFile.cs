@@ -4,6 +4,7 @@ using System.Text.Json.Serialization.Metadata;
 using PyramidFlow.Models;
 using PyramidFlow.Hub;
 using PyramidFlow.Torch.Formats;
+using PyramidFlow.Training.Shards;
 
 namespace PyramidFlow.Training.Loop;
 
@@ -75,7 +76,7 @@ internal static class TrainingConfigFile
         {
             if (value.ValueKind != JsonValueKind.Object)
             {
-                facts.Add((key, value.GetRawText()));
+                facts.Add((key, Shown(value)));
                 return;
             }
 
@@ -83,6 +84,14 @@ internal static class TrainingConfigFile
                 Add(key.Length == 0 ? member.Name : $"{key}.{member.Name}", member.Value);
         }
     }
+
+    // Addresses of shards may hold passwords.
+    private static string Shown(JsonElement value) => value.ValueKind switch
+    {
+        JsonValueKind.Array => $"[{string.Join(", ", value.EnumerateArray().Select(Shown))}]",
+        JsonValueKind.String when ShardAddress.IsRemote(value.GetString()!) => ReadableJson.Quote(ShardAddress.Shown(value.GetString()!)),
+        _ => value.GetRawText(),
+    };
 
     // Objects with a converter check their keys themselves.
     private static void CheckKeys(JsonElement json, JsonTypeInfo type, ReadOnlyMemory<byte> utf8, TrainingConfigSource source, string inside)
@@ -163,7 +172,7 @@ internal static class ConfigPaths
         foreach (var (start, end, value) in Texts(bytes, [LoopConfig.SchemaKey, .. keys]))
         {
             // Model names and paths that do not exist stay unchanged.
-            if (Path.IsPathRooted(value) || !Path.Exists(Path.GetFullPath(value, from)))
+            if (Path.IsPathRooted(value) || ShardAddress.IsRemote(value) || !(ShardAddress.IsShard(value) || Path.Exists(Path.GetFullPath(value, from))))
                 continue;
             var moved = Path.GetRelativePath(to, Path.GetFullPath(value, from)).Replace('\\', '/');
             copy.Write(bytes.AsSpan(written, start - written));

@@ -26,12 +26,15 @@ internal static class FuzzTargets
     public static byte[][] Utf8(params IEnumerable<string> texts) => [.. texts.Select(Encoding.UTF8.GetBytes)];
 
     /// <summary>Reads an input as a file of a name.</summary>
-    public static Action<byte[]> AsFile(string name, Action<string> read)
+    public static Action<byte[]> AsFile(string name, Action<string> read) => AsFile(name, input => input, read);
+
+    /// <summary>Reads an input, after a change that makes it fit, as a file of a name.</summary>
+    public static Action<byte[]> AsFile(string name, Func<byte[], byte[]> fit, Action<string> read)
     {
         var path = Path.Combine(Folder, name);
         return input =>
         {
-            File.WriteAllBytes(path, input);
+            File.WriteAllBytes(path, fit(input));
             read(path);
         };
     }

@@ -17,7 +17,7 @@ public sealed class AnnotationFileTests : IDisposable
             "",
             """{"image": "b.jpg", "text": ""}""");
 
-        var items = AnnotationFile.Read(path);
+        var items = MediaFolder.Read(path);
 
         Assert.Equal(2, items.Count);
         Assert.Equal(folder.File("clips", "a.mp4"), items[0].Video);
@@ -45,7 +45,7 @@ public sealed class AnnotationFileTests : IDisposable
     {
         var path = folder.Annotate(new { video = "a.mp4" }, "", line);
 
-        var error = Assert.Throws<TrainingException>(() => AnnotationFile.Read(path));
+        var error = Assert.Throws<TrainingException>(() => MediaFolder.Read(path));
 
         FaultAssert.Is(error, "line_invalid", ("file", path), ("line", 3));
         FaultAssert.Has(Assert.IsType<TrainingException>(error.InnerException), code, parameters);
@@ -56,7 +56,7 @@ public sealed class AnnotationFileTests : IDisposable
     {
         var path = folder.File("python.jsonl");
         File.WriteAllBytes(path, [0xEF, 0xBB, 0xBF, .. "{\"video\": \"a.mp4\", \"score\": NaN, \"more\": [Infinity, -Infinity], \"frames\": [0.0, 2.0], \"text\": \"x\", \"text\": \"caf\u00e9\"}\r\n"u8]);
-        var item = Assert.Single(AnnotationFile.Read(path));
+        var item = Assert.Single(MediaFolder.Read(path));
         Assert.Equal("caf\u00e9", item.Text);
         Assert.Equal([0, 2], item.Frames!);
     }
@@ -71,15 +71,15 @@ public sealed class AnnotationFileTests : IDisposable
         Assert.Equal(2, Assert.Single(faults).Line);
         FaultAssert.Is(faults[0].Error, "line_malformed");
         File.WriteAllBytes(path, System.Text.Encoding.Unicode.GetPreamble().Concat(System.Text.Encoding.Unicode.GetBytes("{\"text\": \"fine\"}\n")).ToArray());
-        FaultAssert.Is(Assert.Throws<TrainingException>(() => AnnotationFile.Read(path)), "line_invalid", ("file", path), ("line", 1));
+        FaultAssert.Is(Assert.Throws<TrainingException>(() => MediaFolder.Read(path)), "line_invalid", ("file", path), ("line", 1));
     }
 
     [Fact]
     public void A_missing_or_empty_file_says_so()
     {
-        FaultAssert.Is(Assert.Throws<TrainingException>(() => AnnotationFile.Read(folder.File("none.jsonl"))), "annotations_missing", ("file", folder.File("none.jsonl")));
+        FaultAssert.Is(Assert.Throws<TrainingException>(() => MediaFolder.Read(folder.File("none.jsonl"))), "annotations_missing", ("file", folder.File("none.jsonl")));
         var blank = folder.Annotate("", "  ");
-        FaultAssert.Is(Assert.Throws<TrainingException>(() => AnnotationFile.Read(blank)), "annotations_empty", ("file", blank));
+        FaultAssert.Is(Assert.Throws<TrainingException>(() => MediaFolder.Read(blank)), "annotations_empty", ("file", blank));
     }
 
     [Fact]

@@ -123,7 +123,7 @@ public sealed class LatentExtractionTests : IDisposable
 
         Assert.Equal(2, result.Lines);
         Assert.Equal([(2, DataFaultKind.TooShort), (3, DataFaultKind.Damaged), (4, DataFaultKind.Missing)], faults.Faults.Select(fault => (fault.Line, fault.Kind)));
-        Assert.Equal([folder.File("good.mp4"), folder.File("good.png")], AnnotationFile.Read(folder.File("out.jsonl")).Select(line => line.Media));
+        Assert.Equal([folder.File("good.mp4"), folder.File("good.png")], MediaFolder.Read(folder.File("out.jsonl")).Select(line => line.Media));
         using var latents = await Latents();
         Assert.Equal([(new Bucket(32, 16, 1), 1), (new Bucket(32, 16, 9), 1)], latents.Plan.Counts);
     }
@@ -138,7 +138,7 @@ public sealed class LatentExtractionTests : IDisposable
 
         var text = await File.ReadAllTextAsync(folder.File("deep", "er", "out.jsonl"), Ct);
         Assert.StartsWith("""{"video":"../../clips/a.mp4","text":"größer als ein \"Haus\"","source":{"id":7},"latent":"out-latents/a-""", text, StringComparison.Ordinal);
-        Assert.True(File.Exists(AnnotationFile.Read(folder.File("deep", "er", "out.jsonl"))[0].Latent));
+        Assert.True(File.Exists(MediaFolder.Read(folder.File("deep", "er", "out.jsonl"))[0].Latent));
     }
 
     [Fact]

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using PyramidFlow.Media;
 using PyramidFlow.Testing;
+using PyramidFlow.Training.Data;
 
 namespace PyramidFlow.Training.Tests.Data;
 
@@ -35,6 +36,9 @@ internal sealed class MediaFolder : IDisposable
         PngWriter.Write(File(name), new RgbImage(width, height, Enumerable.Repeat(value, width * height * 3).ToArray()));
         return File(name);
     }
+
+    /// <summary>All items of an annotation file or a folder.</summary>
+    public static IReadOnlyList<Annotation> Read(string path) => AnnotationSource.ReadAsync(new FaultLog(), [path]).GetAwaiter().GetResult();
 
     public static byte Grey(int frame) => (byte)(30 + (5 * frame));
 

@@ -31,7 +31,7 @@ public sealed class TextExtractionTests : IDisposable
         Assert.Equal((3, 0, 3), (first.Made, first.Kept, first.Lines));
         Assert.Equal((0, 3), (second.Made, second.Kept));
         Assert.Equal(4, Assert.Single(faults.Faults).Line);
-        var lines = AnnotationFile.Read(folder.File("out.jsonl"));
+        var lines = MediaFolder.Read(folder.File("out.jsonl"));
         Assert.Equal(lines[0].TextFeatures, lines[2].TextFeatures);
         foreach (var (text, path) in lines.Select(line => (line.Text!, line.TextFeatures!)).Append(("", folder.File("out-text", TextExtraction.EmptyName))))
             AssertFeatures(encoder, text, TextItemFile.Open(path));

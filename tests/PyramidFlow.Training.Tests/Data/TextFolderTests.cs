@@ -56,7 +56,7 @@ public sealed class TextFolderTests : IDisposable
     public void A_folder_without_clips_is_refused()
     {
         Write("notes.txt");
-        FaultAssert.Is(Assert.Throws<TrainingException>(() => AnnotationFile.Read(Clips)), "folder_without_media", ("folder", Clips));
+        FaultAssert.Is(Assert.Throws<TrainingException>(() => MediaFolder.Read(Clips)), "folder_without_media", ("folder", Clips));
     }
 
     [Fact]
@@ -98,7 +98,7 @@ public sealed class TextFolderTests : IDisposable
         Assert.Equal("clips/a.png", lines[0].GetProperty("image").GetString());
         Assert.False(lines[0].TryGetProperty("text", out _));
         Assert.Equal(("clips/b.mp4", "ein \"Haus\""), (lines[1].GetProperty("video").GetString(), lines[1].GetProperty("text").GetString()));
-        Assert.All(AnnotationFile.Read(folder.File("out.jsonl")), item => Assert.True(File.Exists(item.Latent)));
+        Assert.All(MediaFolder.Read(folder.File("out.jsonl")), item => Assert.True(File.Exists(item.Latent)));
     }
 
     private void Write(string name, params byte[] bytes) => File.WriteAllBytes(Path.Combine(Clips, name), bytes);

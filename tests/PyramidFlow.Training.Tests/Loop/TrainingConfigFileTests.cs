@@ -1,5 +1,7 @@
 using PyramidFlow.Testing;
+using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Dit;
+using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Training.Tests.Loop;
 
@@ -22,5 +24,21 @@ public sealed class TrainingConfigFileTests : IDisposable
         var error = Assert.Throws<TrainingException>(() => DitConfig.Load(path));
         FaultAssert.Is(error, "config_malformed", ("file", path), ("line", line > 0 ? (long)line : null), ("key", key));
         Assert.Contains(reason, (string)error.Parameters["reason"]!, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Addresses_and_ranges_of_shards_are_found_and_their_passwords_are_told_to_nobody()
+    {
+        const string address = "https://me:word@example.org/a-{0..9}.tar?key=secret";
+        var path = folder.Write("c.json", $$"""{ "model": "m", "data": { "annotations": ["{{address}}", "parts/b-{0..9}.tar"] } }""");
+        Directory.CreateDirectory(folder.File("runs", "one"));
+
+        var options = new DataOptions { Annotations = [address, "parts/b-{0..9}.tar"] };
+        options.Find(path);
+        ConfigPaths.Copy(path, folder.File("runs", "one", "config.json"), "data.annotations");
+
+        Assert.Equal([address, folder.File("parts", "b-{0..9}.tar")], options.Annotations);
+        Assert.Equal($$"""{ "model": "m", "data": { "annotations": ["{{address}}", "../../parts/b-{0..9}.tar"] } }""", File.ReadAllText(folder.File("runs", "one", "config.json")));
+        Assert.Contains(("data.annotations", "[\"https://example.org/a-{0..9}.tar\", \"parts/b-{0..9}.tar\"]"), TrainingConfigFile.Facts(path));
     }
 }

@@ -96,21 +96,13 @@ internal sealed class HubClient : IDisposable
                 return response;
             using (response)
             {
-                if ((int)response.StatusCode is not (301 or 302 or 303 or 307 or 308))
+                if (!HttpRedirect.Is(response))
                     throw HubResponses.Fault(response, Hub, source, what, Options.Time.GetUtcNow());
-                address = Redirected(response, address, source);
+                address = HttpRedirect.Next(response, address) ?? throw HubFault.UnsafeRedirect(address.Host, source.Repository);
             }
         }
 
         throw HubFault.RedirectLoop(Hub.Address.Host, what, source.Repository);
-    }
-
-    private static Uri Redirected(HttpResponseMessage response, Uri address, HubSource source)
-    {
-        var next = response.Headers.Location is { } location ? new Uri(address, location) : null;
-        return next is { Scheme: "https" } || (next is { Scheme: "http" } && address.Scheme == "http")
-            ? next
-            : throw HubFault.UnsafeRedirect(address.Host, source.Repository);
     }
 
     // Link: <https://...?cursor=...>; rel="next"
@@ -124,22 +116,43 @@ internal sealed class HubClient : IDisposable
     }
 }
 
+/// <summary>Redirects of HTTP, which clients with secrets follow themselves.</summary>
+internal static class HttpRedirect
+{
+    /// <summary>Whether a response sends its client on.</summary>
+    internal static bool Is(HttpResponseMessage response) => (int)response.StatusCode is 301 or 302 or 303 or 307 or 308;
+
+    /// <summary>Where to; null if that is no address of HTTP, or one without encryption where the request had it.</summary>
+    /// <param name="response">The response.</param>
+    /// <param name="address">Address of the request.</param>
+    internal static Uri? Next(HttpResponseMessage response, Uri address)
+    {
+        var next = response.Headers.Location is { } location ? new Uri(address, location) : null;
+        return next is { Scheme: "https" } || (next is { Scheme: "http" } && address.Scheme == "http") ? next : null;
+    }
+}
+
 /// <summary>Translates HTTP error statuses into messages for the user.</summary>
 internal static class HubResponses
 {
     /// <summary>The exception for a response: transient if the request may succeed later.</summary>
     internal static Exception Fault(HttpResponseMessage response, HubEndpoint hub, HubSource source, string what, DateTimeOffset now)
     {
-        var code = (int)response.StatusCode;
         var host = response.RequestMessage?.RequestUri?.Host ?? hub.Address.Host;
-        if (code is 408 or 425 or 429 or >= 500)
-        {
-            var state = code == 429 ? "is asked too often" : "is out of order";
-            return new TransientException(string.Create(CultureInfo.InvariantCulture, $"{host} {state} ({code})"), RetryAfter(response, now)) { Status = code };
-        }
-
+        if (Transient(response, host, now) is { } transient)
+            return transient;
         var isHub = response.RequestMessage?.RequestUri is { } address && hub.Owns(address);
         return HubFault.Refused(response.StatusCode, host, isHub, hub, source, what);
+    }
+
+    /// <summary>The exception for a response to a request that may succeed later; null for other ones.</summary>
+    internal static TransientException? Transient(HttpResponseMessage response, string host, DateTimeOffset now)
+    {
+        var code = (int)response.StatusCode;
+        if (code is not (408 or 425 or 429 or >= 500))
+            return null;
+        var state = code == 429 ? "is asked too often" : "is out of order";
+        return new TransientException(string.Create(CultureInfo.InvariantCulture, $"{host} {state} ({code})"), RetryAfter(response, now)) { Status = code };
     }
 
     private static TimeSpan? RetryAfter(HttpResponseMessage response, DateTimeOffset now)
