@@ -15,8 +15,10 @@ internal static class SharedRun
     /// <param name="console">Receives what the run says, on rank zero; the others say only why they end.</param>
     /// <param name="work">The run, with the model as this process takes part in it, a console and a line for its progress.</param>
     /// <param name="cancellationToken">Stops the waiting.</param>
+    /// <param name="others">Further models that may be used.</param>
     /// <exception cref="UsageException">Ways are asked for, and there is one process.</exception>
-    public static async Task<int> OfAsync(ModelArguments model, CliConsole console, Func<ModelArguments, CliConsole, ProgressLine, Task<int>> work, CancellationToken cancellationToken)
+    public static async Task<int> OfAsync(ModelArguments model, CliConsole console, Func<ModelArguments, CliConsole, ProgressLine, Task<int>> work, CancellationToken cancellationToken,
+        Func<IEnumerable<PlannedModel>>? others = null)
     {
         using var line = new ProgressLine(console);
         using var group = await LaunchedProcess.JoinAsync(line, model.Device ?? "cpu", cancellationToken).ConfigureAwait(false);
@@ -30,7 +32,7 @@ internal static class SharedRun
         try
         {
             model = model with { Group = group, Device = model.Device == "cuda" ? $"cuda:{group.LocalRank}" : model.Device };
-            model = model with { Speed = Speed(model, group, line) };
+            model = model with { Speed = Speed(model, group, line, others?.Invoke() ?? []) };
             if (!model.IsFollower)
                 return await work(model, console, line).ConfigureAwait(false);
 
@@ -39,16 +41,24 @@ internal static class SharedRun
             using var unseen = new ProgressLine(silent);
             return await work(model, silent, unseen).ConfigureAwait(false);
         }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested && group.Stops.IsStopped)
+        {
+            console.Note("stopped with the other processes");
+            return ExitCode.Cancelled;
+        }
         catch (Exception e) when (group.Record(e))
         {
             throw;
         }
     }
 
-    // Models that are not wide are bound by the number of calls, which no division changes.
-    private static GroupSpeed? Speed(ModelArguments model, ProcessGroup group, ProgressLine line)
+    // Models that are not wide are bound by the number of calls, which no division changes. All processes measure where one of them has a wide one.
+    private static GroupSpeed? Speed(ModelArguments model, ProcessGroup group, ProgressLine line, IEnumerable<PlannedModel> others)
     {
-        if (model.Ways is not null || PlannedModel.Of(model.Open(), model.Variant) is not { } planned || planned.Transformer.Dim < ElementTypeChoice.LeastWidth)
+        var planned = PlannedModel.Of(model.Open(), model.Variant);
+        int[] wide = [model.Ways is null && others.Prepend(planned).Any(each => each.Transformer.Dim >= ElementTypeChoice.LeastWidth) ? 1 : 0];
+        group.AllReduce<int>(wide);
+        if (wide[0] == 0)
             return null;
         if (!model.IsFollower)
             line.Update("measuring", "the speed of the processes and their connections", 0);
