@@ -111,9 +111,10 @@ public static class VideoWorkers
     /// </summary>
     /// <param name="options">The configuration; of it the models and how they are loaded count.</param>
     /// <param name="cancellationToken">Where rank zero does not end this process within ten seconds after it, it ends by itself.</param>
+    /// <returns>Whether it has ended; otherwise it still waits for another process, and only the end of this one stops it.</returns>
     /// <param name="logging">Configures the log; it goes to standard error unless given.</param>
     /// <exception cref="ProcessGroupException">Rank zero, or another process, is gone.</exception>
-    public static async Task FollowAsync(ServerOptions options, CancellationToken cancellationToken, Action<ILoggingBuilder>? logging = null)
+    public static async Task<bool> FollowAsync(ServerOptions options, CancellationToken cancellationToken, Action<ILoggingBuilder>? logging = null)
     {
         var parallel = options.Pipeline.Parallel ?? throw new ArgumentException("a process that follows another one needs their group", nameof(options));
         using var logs = LoggerFactory.Create(builder => new ServerLog().Configure(builder, logging));
@@ -123,7 +124,7 @@ public static class VideoWorkers
         await following.WaitAsync(cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await following.WaitAsync(FollowerPatience, CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         if (!following.IsCompleted)
-            return;
+            return false;
         loaded.Dispose();
         try
         {
@@ -133,6 +134,8 @@ public static class VideoWorkers
         {
             // Rank zero was stopped too, and was quicker.
         }
+
+        return true;
     }
 }
 

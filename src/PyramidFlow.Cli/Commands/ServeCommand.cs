@@ -211,7 +211,8 @@ internal static class ServeRun
             var options = read(own);
             if (!own.IsFollower)
                 return await run(options, console, cancellationToken).ConfigureAwait(false);
-            await VideoWorkers.FollowAsync(options, cancellationToken).ConfigureAwait(false);
+            if (!await VideoWorkers.FollowAsync(options, cancellationToken).ConfigureAwait(false))
+                Environment.Exit(ExitCode.Cancelled);
             return ExitCode.Ok;
         }, cancellationToken, () => ServedModels.Planned(first));
     }

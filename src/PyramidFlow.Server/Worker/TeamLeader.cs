@@ -22,7 +22,8 @@ internal sealed partial class TeamLeader : BackgroundLoop
     private readonly ILogger<TeamLeader> log;
     private readonly SemaphoreSlim turn = new(1);
     private int? runBefore;
-    private bool isEnded, isMaking;
+    private volatile bool isEnded;
+    private bool isMaking;
 
     /// <param name="parallel">The processes.</param>
     /// <param name="health">Receives the outcome of every word to the others.</param>
@@ -78,6 +79,7 @@ internal sealed partial class TeamLeader : BackgroundLoop
         }
 
         // The turn is kept: nobody talks to them any more.
+        isEnded = true;
         var broken = ServiceFault.ProcessesBroken(fault ?? new InvalidOperationException("a process did not begin the video"));
         Health.ReportFailure(Part, broken.Message);
         return broken;
@@ -115,6 +117,7 @@ internal sealed partial class TeamLeader : BackgroundLoop
             }
             catch (ProcessGroupException e)
             {
+                isEnded = true;
                 throw ServiceFault.ProcessesBroken(e);
             }
 
