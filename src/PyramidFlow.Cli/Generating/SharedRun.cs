@@ -32,7 +32,7 @@ internal static class SharedRun
         try
         {
             model = model with { Group = group, Device = model.Device == "cuda" ? $"cuda:{group.LocalRank}" : model.Device };
-            model = model with { Speed = Speed(model, group, line, others?.Invoke() ?? []) };
+            model = Measured(model, group, line, others?.Invoke() ?? []);
             if (!model.IsFollower)
                 return await work(model, console, line).ConfigureAwait(false);
 
@@ -52,20 +52,30 @@ internal static class SharedRun
         }
     }
 
-    // Models that are not wide are bound by the number of calls, which no division changes. All processes measure where one of them has a wide one.
-    private static GroupSpeed? Speed(ModelArguments model, ProcessGroup group, ProgressLine line, IEnumerable<PlannedModel> others)
+    // The speeds that decide how wide models are made, the same in all processes. Others are bound by the number of calls, which no division changes. All processes measure where one of
+    // them has a wide model.
+    private static ModelArguments Measured(ModelArguments model, ProcessGroup group, ProgressLine line, IEnumerable<PlannedModel> others)
     {
         var planned = PlannedModel.Of(model.Open(), model.Variant);
-        int[] wide = [model.Ways is null && others.Prepend(planned).Any(each => each.Transformer.Dim >= ElementTypeChoice.LeastWidth) ? 1 : 0];
+        int[] wide = [others.Prepend(planned).Any(each => each.Transformer.Dim >= ElementTypeChoice.LeastWidth) ? 1 : 0];
         group.AllReduce<int>(wide);
         if (wide[0] == 0)
-            return null;
+            return model;
         if (!model.IsFollower)
             line.Update("measuring", "the speed of the processes and their connections", 0);
         var options = model.Options();
         TorchRuntime.Threads = options.Threads!.Value;
-        var speed = GroupSpeed.Measure(group, SpeedProbe.Measure(ElementTypeChoice.Of(planned, options).Type, options.Device));
+        if (options is { Type: null, Device: null or { Type: DeviceType.Cpu } })
+        {
+            var speedups = new double[group.WorldSize];
+            speedups[group.Rank] = ProductSpeed.Narrow();
+            group.AllReduce<double>(speedups);
+            model = model with { NarrowSpeedup = speedups.Min() };
+        }
+
+        if (model.Ways is null)
+            model = model with { Speed = GroupSpeed.Measure(group, SpeedProbe.Measure(ElementTypeChoice.Of(planned, model.Options()).Type, options.Device)) };
         line.Clear();
-        return speed;
+        return model;
     }
 }

@@ -15,13 +15,16 @@ internal sealed partial class TeamLeader : BackgroundLoop
     // A third of the limit: one late word is no reason to end.
     private const int WordsPerLimit = 3;
 
+    private const int None = int.MaxValue;
+
     private static readonly TimeSpan MostPause = TimeSpan.FromSeconds(5), Patience = TimeSpan.FromSeconds(5);
 
     private readonly ProcessGroup group;
     private readonly TeamChannel channel;
     private readonly ILogger<TeamLeader> log;
     private readonly SemaphoreSlim turn = new(1);
-    private int? runBefore;
+    private readonly Lock telling = new();
+    private volatile int runBefore = None;
     private volatile bool isEnded;
     private bool isMaking;
 
@@ -42,7 +45,7 @@ internal sealed partial class TeamLeader : BackgroundLoop
         isMaking = true;
         if (isEnded)
             throw new OperationCanceledException("the service stops");
-        channel.Send(TeamCall.Make, job);
+        Tell(TeamCall.Make, job);
         VideoPipeline? pipeline = null;
         Exception? fault = null;
         try
@@ -71,7 +74,7 @@ internal sealed partial class TeamLeader : BackgroundLoop
         if (runBefore == group.Stops.Run)
             group.Stops.End(isInStep: false);
         var isBroken = group.Stops.IsBroken || fault is ProcessGroupException { Code: not ProcessGroupFault.DiffersCode };
-        (isMaking, runBefore) = (false, null);
+        (isMaking, runBefore) = (false, None);
         if (!isBroken)
         {
             turn.Release();
@@ -94,7 +97,7 @@ internal sealed partial class TeamLeader : BackgroundLoop
         isEnded = true;
         try
         {
-            channel.Send(TeamCall.End);
+            Tell(TeamCall.End);
         }
         catch (ProcessGroupException e)
         {
@@ -108,25 +111,36 @@ internal sealed partial class TeamLeader : BackgroundLoop
 
     protected override async Task TurnAsync(CancellationToken stoppingToken)
     {
-        // A video is its own sign of life.
-        if (await turn.WaitAsync(TimeSpan.Zero, stoppingToken).ConfigureAwait(false))
+        // A video is its own sign of life until it is sampled; the rest of its frames may take long to decode and write.
+        var isFree = await turn.WaitAsync(TimeSpan.Zero, stoppingToken).ConfigureAwait(false);
+        try
         {
-            try
+            lock (telling)
             {
-                channel.Send(TeamCall.Wait);
+                if (isFree || (runBefore < group.Stops.Run && group.Stops.IsIdle))
+                {
+                    channel.Send(TeamCall.Wait);
+                    ReportSuccess();
+                }
             }
-            catch (ProcessGroupException e)
-            {
-                isEnded = true;
-                throw ServiceFault.ProcessesBroken(e);
-            }
-
-            turn.Release();
-            ReportSuccess();
         }
+        catch (ProcessGroupException e)
+        {
+            isEnded = true;
+            throw ServiceFault.ProcessesBroken(e);
+        }
+
+        if (isFree)
+            turn.Release();
 
         var pause = group.Limit / WordsPerLimit;
         await Task.Delay(pause < MostPause ? pause : MostPause, stoppingToken).ConfigureAwait(false);
+    }
+
+    private void Tell(TeamCall call, TeamJob? job = null)
+    {
+        lock (telling)
+            channel.Send(call, job);
     }
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The other processes could not be told to end: {Reason}")]

@@ -31,6 +31,16 @@ internal sealed class CommonStop(Rendezvous rendezvous, GroupOptions options, Ro
     /// <summary>Whether the current run was stopped.</summary>
     internal bool IsStopped { get; private set; }
 
+    /// <summary>Whether no run has steps left, so that the processes have nothing to say to each other.</summary>
+    internal bool IsIdle
+    {
+        get
+        {
+            lock (gate)
+                return begun == Ended && !IsBroken;
+        }
+    }
+
     /// <summary>Begins a run.</summary>
     /// <exception cref="ProcessGroupException">An earlier run ended where the others could not know it.</exception>
     internal void Begin()
@@ -41,13 +51,19 @@ internal sealed class CommonStop(Rendezvous rendezvous, GroupOptions options, Ro
             (Run, begun, last, isHalted, IsStopped) = (Run + 1, 0, null, false, false);
     }
 
+    /// <summary>Says that this process has no steps left, though it has not ended the run yet.</summary>
+    internal void PassLast()
+    {
+        lock (gate)
+            begun = Ended;
+    }
+
     /// <summary>Ends the run.</summary>
     /// <param name="isInStep">Whether the other processes end it at the same place.</param>
     internal void End(bool isInStep)
     {
         IsBroken |= !isInStep;
-        lock (gate)
-            begun = Ended;
+        PassLast();
     }
 
     /// <summary>Asks all processes to stop the current run. For any thread; harmless when repeated, or after the run.</summary>

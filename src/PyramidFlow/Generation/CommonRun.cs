@@ -76,6 +76,9 @@ internal sealed class CommonRun : IDisposable
     /// <summary>A report whose failure stops all processes.</summary>
     internal IProgress<T>? Guarded<T>(IProgress<T>? progress) => stops is null || progress is null ? progress : new GuardedProgress<T>(this, progress);
 
+    /// <summary>Says that the last clip is sampled, and only the rest of the decoding is left.</summary>
+    internal void Sampled() => stops?.PassLast();
+
     /// <summary>Ends the run after its last clip.</summary>
     internal void Complete()
     {

@@ -264,6 +264,8 @@ public sealed partial class VideoPipeline : IDisposable
             }
 
             sampler.Complete();
+            if (item == plan.Clips.Count - 1)
+                common.Sampled();
         }
         catch (Exception e)
         {
