@@ -2,6 +2,7 @@ using PyramidFlow.Generation;
 using PyramidFlow.Models;
 using PyramidFlow.Scheduling;
 using PyramidFlow.Testing;
+using PyramidFlow.Tests.Models.Transformers;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Distributed;
 
@@ -195,6 +196,39 @@ public sealed class VideoParallelTests : IDisposable
             return error;
         });
         FaultAssert.Is(Assert.IsType<ProcessGroupException>(errors[1 - dying]), "process_gone", ("rank", dying));
+    }
+
+    [Fact]
+    public async Task A_stage_that_is_made_again_in_a_wider_type_leaves_no_message_behind()
+    {
+        var plan = new SamplingPlan(Height: 16, Width: 16, FramesPerUnit: 1, [2, 2, 2], [3, 4, 5], [1.0, 1.0, 1.0, 1.0]);
+        var one = Widened(plan, null);
+        var all = await TogetherAsync(2, (group, _) => Widened(plan, group));
+        AssertClose(one, all[0], "a wider type");
+        Assert.Equal(all[0], all[1]);
+    }
+
+    // The first unit is given, so that numbers overflow in a stage after which others have begun.
+    private static float[] Widened(SamplingPlan plan, ProcessGroup? group)
+    {
+        using var scope = new TensorScope();
+        using var noGrad = NoGrad.Begin();
+        using var generator = new RandomGenerator(5);
+        using var sound = Tiny.Flux(generator);
+        using var narrow = Tiny.Flux(new RandomGenerator(5));
+        narrow.NamedParameters().Last(p => p.Key.EndsWith("bias", StringComparison.Ordinal)).Parameter.Value.Fill(double.PositiveInfinity);
+        var guided = Tiny.Text(generator, [4, 7]);
+        var text = new GuidedText(new TextCondition(guided.Tokens.Narrow(0, 1, 1), TextMask.OfLengths([7]), guided.Pooled.Narrow(0, 1, 1)), guided);
+        var given = Tensor.Randn([1, sound.Config.LatentChannels, 1, 16, 16], generator);
+        var warnings = new List<string>();
+        var sampler = new PyramidSampler(narrow, new PyramidFlowScheduler(), null, () => sound, group is null ? null : new VideoParallel(group) { Ways = new ParallelWays(1, 2) });
+        group?.Stops.Begin();
+        using var noise = new SeededNoise(3);
+        var units = sampler.Clip(plan, text, noise, given, warn: warnings.Add, cancellationToken: Cancel).ToList();
+        Assert.Single(warnings);
+        var values = units.SelectMany(unit => unit.ToArray<float>()).ToArray();
+        units.ForEach(unit => unit.Dispose());
+        return values;
     }
 
     // More steps than a test has the patience for, were they not stopped.
