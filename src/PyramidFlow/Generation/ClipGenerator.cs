@@ -59,7 +59,7 @@ public static class ClipGenerator
         Action<IReadOnlyList<string>>? warn = null, CancellationToken cancellationToken = default) => MakeAsync(clip, _ => pipeline(), sink, progress, warn, cancellationToken);
 
     /// <param name="clip">What to make.</param>
-    /// <param name="pipeline">Gives the pipeline for the plan with its pixels; called once, when everything else is ready. The run begins, whatever happens.</param>
+    /// <param name="pipeline">Gives the pipeline for the plan with its pixels; called once, when everything else is ready.</param>
     /// <param name="sink">Takes the frames; the caller disposes it.</param>
     /// <param name="progress">Reports progress after every step, on the working thread.</param>
     /// <param name="warn">Takes all warnings so far, as soon as there are more; null where those of the result are enough.</param>
@@ -92,8 +92,8 @@ public static class ClipGenerator
 
         // Model: loading takes long and cannot be stopped in the middle.
         cancellationToken.ThrowIfCancellationRequested();
-        sink.Expect(settings.Frames);
         var run = pipeline(plan).GenerateAsync(plan, progress, cancellationToken);
+        sink.Expect(run.Settings.Frames);
         await foreach (var chunk in run.ConfigureAwait(false))
         {
             Warn(run.Warnings);
