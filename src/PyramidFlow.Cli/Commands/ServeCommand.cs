@@ -165,24 +165,24 @@ internal static class ServedModels
         return [new ModelFolder(name, folder), .. ModelCatalog.Installed().Where(model => model.Name != name).Select(model => new ModelFolder(model.Name, model.Folder))];
     }
 
-    /// <summary>Those of them that can be read.</summary>
+    /// <summary>The transformers of those of them that can be read.</summary>
     /// <param name="folder">Folder of the default model.</param>
-    public static IEnumerable<PlannedModel> Planned(string folder)
+    public static IEnumerable<ITransformerConfig> Transformers(string folder)
     {
         foreach (var model in Of(folder))
         {
-            PlannedModel? planned = null;
+            ITransformerConfig? transformer = null;
             try
             {
-                planned = PlannedModel.Of(CheckpointFolder.Open(model.Folder), null);
+                transformer = TransformerConfigs.Load(CheckpointFolder.Open(model.Folder).Transformer().ConfigFile);
             }
             catch (Exception e) when (e is CheckpointException or IOException or UnauthorizedAccessException)
             {
                 // The service names it when it is asked for.
             }
 
-            if (planned is not null)
-                yield return planned;
+            if (transformer is not null)
+                yield return transformer;
         }
     }
 }
@@ -209,12 +209,17 @@ internal static class ServeRun
             if (own is { Group: { } group, Ways: { } ways } && ways.Processes != group.WorldSize)
                 throw RequestFault.ParallelOfOtherSize(ways.ToString(), ways.Processes, group.WorldSize);
             var options = read(own);
-            if (!own.IsFollower)
-                return await run(options, console, cancellationToken).ConfigureAwait(false);
-            if (!await VideoWorkers.FollowAsync(options, cancellationToken).ConfigureAwait(false))
-                Environment.Exit(ExitCode.Cancelled);
+            var hasEnded = true;
+            if (own.IsFollower)
+                hasEnded = await VideoWorkers.FollowAsync(options, cancellationToken).ConfigureAwait(false);
+            else
+                await run(options, console, cancellationToken).ConfigureAwait(false);
+
+            // A video that could not be stopped in time still uses the group, which must not be freed.
+            if (!hasEnded || own.Group is { Stops.IsIdle: false })
+                Environment.Exit(ExitCode.Ok);
             return ExitCode.Ok;
-        }, cancellationToken, () => ServedModels.Planned(first));
+        }, cancellationToken, () => ServedModels.Transformers(first));
     }
 
     /// <exception cref="UsageException">The address cannot be listened on, or needs a key.</exception>

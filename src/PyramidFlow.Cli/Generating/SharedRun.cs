@@ -2,6 +2,7 @@ using PyramidFlow.Cli.Benchmarks;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Generation;
+using PyramidFlow.Models;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Distributed;
 
@@ -15,10 +16,10 @@ internal static class SharedRun
     /// <param name="console">Receives what the run says, on rank zero; the others say only why they end.</param>
     /// <param name="work">The run, with the model as this process takes part in it, a console and a line for its progress.</param>
     /// <param name="cancellationToken">Stops the waiting.</param>
-    /// <param name="others">Further models that may be used.</param>
+    /// <param name="others">Transformers of further models that may be used.</param>
     /// <exception cref="UsageException">Ways are asked for, and there is one process.</exception>
     public static async Task<int> OfAsync(ModelArguments model, CliConsole console, Func<ModelArguments, CliConsole, ProgressLine, Task<int>> work, CancellationToken cancellationToken,
-        Func<IEnumerable<PlannedModel>>? others = null)
+        Func<IEnumerable<ITransformerConfig>>? others = null)
     {
         using var line = new ProgressLine(console);
         using var group = await LaunchedProcess.JoinAsync(line, model.Device ?? "cpu", cancellationToken).ConfigureAwait(false);
@@ -54,10 +55,11 @@ internal static class SharedRun
 
     // The speeds that decide how wide models are made, the same in all processes. Others are bound by the number of calls, which no division changes. All processes measure where one of
     // them has a wide model.
-    private static ModelArguments Measured(ModelArguments model, ProcessGroup group, ProgressLine line, IEnumerable<PlannedModel> others)
+    private static ModelArguments Measured(ModelArguments model, ProcessGroup group, ProgressLine line, IEnumerable<ITransformerConfig> others)
     {
-        var planned = PlannedModel.Of(model.Open(), model.Variant);
-        int[] wide = [others.Prepend(planned).Any(each => each.Transformer.Dim >= ElementTypeChoice.LeastWidth) ? 1 : 0];
+        // Of the weights nothing is read, because a disk that does not answer must not hold up a service.
+        var folder = model.Open();
+        int[] wide = [others.Prepend(TransformerConfigs.Load(folder.Transformer(model.Variant).ConfigFile)).Any(each => each.Dim >= ElementTypeChoice.LeastWidth) ? 1 : 0];
         group.AllReduce<int>(wide);
         if (wide[0] == 0)
             return model;
@@ -74,7 +76,7 @@ internal static class SharedRun
         }
 
         if (model.Ways is null)
-            model = model with { Speed = GroupSpeed.Measure(group, SpeedProbe.Measure(ElementTypeChoice.Of(planned, model.Options()).Type, options.Device)) };
+            model = model with { Speed = GroupSpeed.Measure(group, SpeedProbe.Measure(ElementTypeChoice.Of(PlannedModel.Of(folder, model.Variant), model.Options()).Type, options.Device)) };
         line.Clear();
         return model;
     }

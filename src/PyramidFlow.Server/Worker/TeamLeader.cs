@@ -92,9 +92,16 @@ internal sealed partial class TeamLeader : BackgroundLoop
     public override async Task StopAsync(CancellationToken cancellationToken)
     {
         await base.StopAsync(cancellationToken).ConfigureAwait(false);
-        if (isEnded || !await turn.WaitAsync(Patience, CancellationToken.None).ConfigureAwait(false))
+        if (isEnded)
             return;
         isEnded = true;
+        if (!await turn.WaitAsync(Patience, CancellationToken.None).ConfigureAwait(false))
+        {
+            // The video goes on in a thread of its own until the process ends, and with it the group.
+            group.Stops.End(isInStep: false);
+            return;
+        }
+
         try
         {
             Tell(TeamCall.End);
