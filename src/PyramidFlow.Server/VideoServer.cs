@@ -2,11 +2,13 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.FileProviders;
 using Microsoft.Extensions.Logging.Console;
 using OpenTelemetry.Metrics;
+using PyramidFlow.Generation;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Http;
 using PyramidFlow.Server.Page;
 using PyramidFlow.Server.Storage;
 using PyramidFlow.Server.Worker;
+using PyramidFlow.Torch.Distributed;
 
 namespace PyramidFlow.Server;
 
@@ -39,7 +41,7 @@ public static class VideoServer
             var connections = kestrel.ApplicationServices.GetRequiredService<ConnectionLimits>();
             kestrel.Listen(address, options.Port, listen => listen.Use(next => connection => connections.HoldAsync(connection, next)));
         });
-        builder.Services.AddQueue(options).AddJobs().AddSingleton(rules).AddAccess(options.DataFolder, keys).AddRateLimits().AddProxies(options.Proxies);
+        builder.Services.AddTeam(options).AddQueue(options).AddJobs().AddSingleton(rules).AddAccess(options.DataFolder, keys).AddRateLimits().AddProxies(options.Proxies);
         if (options.RunsWorker)
             builder.Services.AddWorker();
         builder.Services.AddSingleton<ConnectionLimits>().AddSingleton<RequestReader>().AddSingleton<EventStream>();
@@ -89,6 +91,8 @@ public static class VideoServer
 /// <summary>A worker without a service: it leases jobs from the queue of other servers.</summary>
 public static class VideoWorkers
 {
+    private static readonly TimeSpan FollowerPatience = TimeSpan.FromSeconds(10);
+
     /// <summary>Builds a worker; the caller starts and stops it.</summary>
     /// <param name="options">The configuration; queue and folder are those of the server.</param>
     /// <param name="logging">Configures the log; it goes to standard error unless given.</param>
@@ -96,9 +100,42 @@ public static class VideoWorkers
     {
         var builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { ContentRootPath = AppContext.BaseDirectory });
         new ServerLog().Configure(builder.Logging, logging);
-        builder.Services.AddQueue(options).AddWorker();
+        builder.Services.AddTeam(options).AddQueue(options).AddWorker();
         Telemetry.Add(builder.Services);
         return builder.Build();
+    }
+
+    /// <summary>
+    /// Makes each video together with the server or worker of rank zero (<see cref="PipelineOptions.Parallel"/>), which has the queue and the folder, until that one ends. This process needs
+    /// the models only.
+    /// </summary>
+    /// <param name="options">The configuration; of it the models and how they are loaded count.</param>
+    /// <param name="cancellationToken">Where rank zero does not end this process within ten seconds after it, it ends by itself.</param>
+    /// <returns>Whether it has ended; otherwise it still waits for another process, and only the end of this one stops it.</returns>
+    /// <param name="logging">Configures the log; it goes to standard error unless given.</param>
+    /// <exception cref="ProcessGroupException">Rank zero, or another process, is gone.</exception>
+    public static async Task<bool> FollowAsync(ServerOptions options, CancellationToken cancellationToken, Action<ILoggingBuilder>? logging = null)
+    {
+        var parallel = options.Pipeline.Parallel ?? throw new ArgumentException("a process that follows another one needs their group", nameof(options));
+        using var logs = LoggerFactory.Create(builder => new ServerLog().Configure(builder, logging));
+        var loaded = new LoadedModel(options.Pipeline);
+        var follower = new TeamFollower(parallel.Group, new ModelCatalog(options.Models, logs.CreateLogger<ModelCatalog>()), loaded, options.Pipeline, logs.CreateLogger<TeamFollower>());
+        var following = Task.Run(follower.RunAsync, CancellationToken.None);
+        await following.WaitAsync(cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await following.WaitAsync(FollowerPatience, CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (!following.IsCompleted)
+            return false;
+        loaded.Dispose();
+        try
+        {
+            await following.ConfigureAwait(false);
+        }
+        catch (ProcessGroupException) when (cancellationToken.IsCancellationRequested)
+        {
+            // Rank zero was stopped too, and was quicker.
+        }
+
+        return true;
     }
 }
 
@@ -107,6 +144,10 @@ internal static class ServerServices
 {
     /// <summary>Time for listeners and the worker to end when the process stops.</summary>
     private static readonly TimeSpan ShutdownPatience = TimeSpan.FromSeconds(6);
+
+    /// <summary>Adds the processes that make each video together. Before the queue, because they wait while its database is not up yet.</summary>
+    public static IServiceCollection AddTeam(this IServiceCollection services, ServerOptions options) => options.Pipeline.Parallel is not { } parallel ? services
+        : services.AddSingleton(parallel).AddSingleton<TeamLeader>().AddHostedService(provider => provider.GetRequiredService<TeamLeader>());
 
     /// <summary>Adds the queue, the files and their maintenance.</summary>
     public static IServiceCollection AddQueue(this IServiceCollection services, ServerOptions options) => services

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
@@ -65,6 +66,30 @@ public sealed class LaunchTests : IDisposable
         Assert.NotEqual(ExitCode.Ok, run.Code);
         Assert.Contains("process 1: error: --parallel", run.Errors, StringComparison.Ordinal);
         Assert.Empty(Directory.GetFiles(folder.Path));
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    public async Task A_signal_to_one_process_stops_all_at_the_same_step(int rank)
+    {
+        var file = folder.File("long.mp4");
+        using var launcher = Start("launch", "--nproc", "2", "--", "generate", Prompt, "--seconds", "60", "--threads", "1", "--stream", "-o", file);
+        var errors = launcher.StandardError.ReadToEndAsync(Cancel);
+        launcher.BeginOutputReadLine();
+        while (!File.Exists(file) || new FileInfo(file).Length == 0)
+        {
+            Assert.False(launcher.HasExited);
+            await Task.Delay(50, Cancel);
+        }
+
+        var children = ChildProcess.Of(launcher.Id).OrderBy(child => long.Parse(child.Started, CultureInfo.InvariantCulture)).ThenBy(child => child.Id).ToList();
+        using (var kill = Process.Start("kill", ["-TERM", children[rank].Id.ToString(CultureInfo.InvariantCulture)]))
+            await kill.WaitForExitAsync(Cancel);
+        await launcher.WaitForExitAsync(Cancel);
+        Assert.Equal(ExitCode.Cancelled, launcher.ExitCode);
+        Assert.DoesNotContain("error", await errors, StringComparison.Ordinal);
+        Assert.All(children, child => Assert.False(child.Lives));
     }
 
     [Fact]

@@ -45,6 +45,9 @@ internal sealed class ServeProcess : IDisposable
         }
     }
 
+    /// <summary>Number of the process.</summary>
+    public int Id => process.Id;
+
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     /// <summary>Starts one.</summary>

@@ -89,11 +89,15 @@ internal sealed class LaunchRun : IDisposable
                     if (code > Signalled && code != ExitCode.Cancelled)
                         console.Fail(string.Create(CultureInfo.InvariantCulture, $"process {rank} was killed by signal {code - Signalled}: the others end too"));
                     // The first process may still save its state after a stop that all agreed on.
-                    if (code == ExitCode.Cancelled)
-                        await Task.WhenAll(running).ConfigureAwait(false);
-                    else
+                    if (code != ExitCode.Cancelled)
+                    {
                         await EndAsync(processes, running).ConfigureAwait(false);
-                    return code;
+                        return code;
+                    }
+
+                    // Where one process failed, the others were stopped with it.
+                    var others = await Task.WhenAll(running).ConfigureAwait(false);
+                    return others.Select(other => other.Code).FirstOrDefault(other => other is not ExitCode.Ok and not ExitCode.Cancelled, code);
                 }
             }
 

@@ -3,11 +3,16 @@ using System.Net.Sockets;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
+using PyramidFlow.Cli.Generating;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Terminal;
+using PyramidFlow.Generation;
 using PyramidFlow.Hub;
+using PyramidFlow.Models;
 using PyramidFlow.Server;
 using PyramidFlow.Server.Domain;
+using PyramidFlow.Torch;
+using PyramidFlow.Torch.Distributed;
 
 namespace PyramidFlow.Cli.Commands;
 
@@ -31,18 +36,28 @@ internal static class ServeCommand
         model.AddTo(command);
         command.SetAction((parsed, cancellationToken) =>
         {
-            var options = limits.Read(parsed, queue.Read(parsed, model.Read(parsed)));
-            return ServeRun.ServeAsync(options with
+            return parsed.GetValue(noWorker)
+                ? ServeRun.ServeAsync(Alone(Options(model.Read(parsed))), console, cancellationToken)
+                : ServeRun.TogetherAsync(model.Read(parsed), Options, ServeRun.ServeAsync, console, cancellationToken);
+
+            ServerOptions Options(ModelArguments own)
             {
-                Host = parsed.GetValue(host) ?? options.Host,
-                Port = parsed.GetValue(port) ?? options.Port,
-                AllowedHosts = Listed(parsed.GetValue(allowed)),
-                Proxies = Listed(parsed.GetValue(proxies)),
-                RunsWorker = !parsed.GetValue(noWorker),
-            }, console, cancellationToken);
+                var options = limits.Read(parsed, queue.Read(parsed, own));
+                return options with
+                {
+                    Host = parsed.GetValue(host) ?? options.Host,
+                    Port = parsed.GetValue(port) ?? options.Port,
+                    AllowedHosts = Listed(parsed.GetValue(allowed)),
+                    Proxies = Listed(parsed.GetValue(proxies)),
+                    RunsWorker = !parsed.GetValue(noWorker),
+                };
+            }
         });
         return command;
     }
+
+    private static ServerOptions Alone(ServerOptions options) =>
+        Rendezvous.FromEnvironment(Environment.GetEnvironmentVariable) is null ? options : throw CommandFault.GroupWithoutWorker();
 
     private static string[] Listed(string? text) => text?.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries) ?? [];
 }
@@ -58,7 +73,7 @@ internal static class WorkerCommand
             $"{About.Name} worker --data /mnt/videos --database \"Host=db;Database=videos;Username=videos\" --device cuda:0");
         queue.AddTo(command);
         model.AddTo(command);
-        command.SetAction((parsed, cancellationToken) => ServeRun.WorkAsync(queue.Read(parsed, model.Read(parsed)), console, cancellationToken));
+        command.SetAction((parsed, cancellationToken) => ServeRun.TogetherAsync(model.Read(parsed), own => queue.Read(parsed, own), ServeRun.WorkAsync, console, cancellationToken));
         return command;
     }
 }
@@ -87,12 +102,19 @@ internal sealed class QueueOptions
     {
         // Checked at the start, because the first video may be requested hours later.
         var first = model.Open().Root;
+        var pipeline = model.Options();
         var options = new ServerOptions
         {
             DataFolder = Folder(parsed.GetValue(data)),
             Database = parsed.GetValue(database) ?? (Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } connection ? connection : null),
             Models = () => ServedModels.Of(first),
-            Pipeline = model.Options() with { PreviewEvery = ServerOptions.DefaultPreviewInterval },
+            Pipeline = pipeline with
+            {
+                PreviewEvery = ServerOptions.DefaultPreviewInterval,
+
+                // Users ask for what the ways on the command line do not fit.
+                Parallel = pipeline.Parallel is { } parallel ? parallel with { MayChoose = true } : null,
+            },
         };
         return parsed.GetValue(lease) is { } seconds ? options with { LeaseSeconds = seconds } : options;
     }
@@ -142,6 +164,27 @@ internal static class ServedModels
         var name = Path.GetFileName(folder);
         return [new ModelFolder(name, folder), .. ModelCatalog.Installed().Where(model => model.Name != name).Select(model => new ModelFolder(model.Name, model.Folder))];
     }
+
+    /// <summary>The transformers of those of them that can be read.</summary>
+    /// <param name="folder">Folder of the default model.</param>
+    public static IEnumerable<ITransformerConfig> Transformers(string folder)
+    {
+        foreach (var model in Of(folder))
+        {
+            ITransformerConfig? transformer = null;
+            try
+            {
+                transformer = TransformerConfigs.Load(CheckpointFolder.Open(model.Folder).Transformer().ConfigFile);
+            }
+            catch (Exception e) when (e is CheckpointException or IOException or UnauthorizedAccessException)
+            {
+                // The service names it when it is asked for.
+            }
+
+            if (transformer is not null)
+                yield return transformer;
+        }
+    }
 }
 
 /// <summary>A run of <c>serve</c> or <c>worker</c>: until it is cancelled; what is being made then goes back into the queue.</summary>
@@ -149,6 +192,35 @@ internal static class ServeRun
 {
     // The exporter of metrics may wait for an endpoint that does not answer.
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(2);
+
+    /// <summary>Runs a server or worker; where several processes were started for it, rank zero runs it, and the others make each video together with it.</summary>
+    /// <param name="model">The model as typed.</param>
+    /// <param name="read">Reads the options with the model as this process takes part in it.</param>
+    /// <param name="run">Runs the server or worker.</param>
+    /// <param name="console">Receives what it says.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    /// <exception cref="RequestException">The ways are for another number of processes.</exception>
+    public static Task<int> TogetherAsync(ModelArguments model, Func<ModelArguments, ServerOptions> read, Func<ServerOptions, CliConsole, CancellationToken, Task<int>> run,
+        CliConsole console, CancellationToken cancellationToken)
+    {
+        var first = model.Open().Root;
+        return SharedRun.OfAsync(model, console, async (own, _, _) =>
+        {
+            if (own is { Group: { } group, Ways: { } ways } && ways.Processes != group.WorldSize)
+                throw RequestFault.ParallelOfOtherSize(ways.ToString(), ways.Processes, group.WorldSize);
+            var options = read(own);
+            var hasEnded = true;
+            if (own.IsFollower)
+                hasEnded = await VideoWorkers.FollowAsync(options, cancellationToken).ConfigureAwait(false);
+            else
+                await run(options, console, cancellationToken).ConfigureAwait(false);
+
+            // A video that could not be stopped in time still uses the group, which must not be freed.
+            if (!hasEnded || own.Group is { Stops.IsIdle: false })
+                Environment.Exit(ExitCode.Ok);
+            return ExitCode.Ok;
+        }, cancellationToken, () => ServedModels.Transformers(first));
+    }
 
     /// <exception cref="UsageException">The address cannot be listened on, or needs a key.</exception>
     /// <exception cref="CommandException">The port is in use, or the data folder cannot be used.</exception>

@@ -97,6 +97,9 @@ internal sealed record ModelArguments
     /// <summary>Speed of the processes and their connections; null where nothing follows from it.</summary>
     public GroupSpeed? Speed { get; init; }
 
+    /// <summary>How many times as fast as in float32 products are in bfloat16 on the slowest of several processes; null measures it where it decides the type.</summary>
+    public double? NarrowSpeedup { get; init; }
+
     /// <summary>Whether another process writes the files.</summary>
     public bool IsFollower => Group is { Rank: > 0 };
 
@@ -158,6 +161,7 @@ internal sealed record ModelArguments
         Loras = [.. (Loras ?? []).Select(lora => lora.Use)],
         Device = Device is null ? null : ParseDevice(Device),
         Type = NumberTypes.Parse(Type),
+        NarrowSpeedup = NarrowSpeedup,
         Threads = Threads ?? Math.Max(1, Environment.ProcessorCount / (Group?.LocalSize ?? 1)),
         Parallel = Group is null ? null : new VideoParallel(Group) { Ways = Ways, Speed = Speed },
         Tiles = Tiles(),

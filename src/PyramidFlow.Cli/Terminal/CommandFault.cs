@@ -47,6 +47,9 @@ internal static class CommandFault
         new("parallel_alone", Invariant($"--parallel {ways} is for {processes} processes and there is one: write {About.Name} launch --nproc {processes} -- generate ..."), null,
             ("ways", ways), ("processes", processes));
 
+    public static UsageException GroupWithoutWorker() =>
+        new("group_without_worker", $"--no-worker makes no videos, and several processes were started for them: start it without {About.Name} launch", null);
+
     public static UsageException LinkAlone() =>
         new("link_alone", "--link is the speed between processes: say how many there are with --ranks N", null);
 

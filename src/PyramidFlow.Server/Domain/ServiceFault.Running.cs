@@ -10,6 +10,9 @@ internal static partial class ServiceFault
     /// <summary>Code of a damaged key file.</summary>
     public const string KeysDamagedCode = "keys_damaged";
 
+    /// <summary>Code of processes that cannot make another video together.</summary>
+    public const string ProcessesBrokenCode = "processes_broken";
+
     /// <summary>Code of a queue that a newer version has used.</summary>
     public const string QueueNewerCode = "queue_newer";
 
@@ -61,6 +64,19 @@ internal static partial class ServiceFault
     public static ServiceException ConnectionStringInvalid(Exception cause) =>
         new("connection_string_invalid", "the connection string of --database or PYRAMIDFLOW_DATABASE cannot be read: write such as \"Host=db;Database=videos;Username=videos\"", cause);
 
+    // Several processes.
+
+    /// <summary>A process that cannot begin a video which all make together.</summary>
+    /// <param name="rank">The process.</param>
+    /// <param name="reason">Its error.</param>
+    public static ServiceException ProcessNotReady(int rank, string reason) =>
+        new("process_not_ready", Invariant($"process {rank} cannot begin the video: {reason}; all processes need the same models"), null, ("rank", rank), ("reason", reason));
+
+    /// <summary>Processes that cannot make another video together.</summary>
+    public static ServiceException ProcessesBroken(Exception cause) =>
+        new(ProcessesBrokenCode, $"the processes that make videos together cannot go on ({Sentence.First(cause)}): all of them end, and are to be started again", cause,
+            ("reason", Sentence.First(cause)));
+
     // Videos.
 
     public static VideoError Cancelled() => new(VideoError.Cancelled, "you cancelled it");
@@ -83,6 +99,8 @@ internal static partial class ServiceFault
                 (VideoError.Internal, "the model gave numbers of which no picture can be made; whoever runs this service finds more in its log", false),
             // A folder that was unavailable for a moment may be back at the next attempt.
             CheckpointException => (VideoError.Internal, "the model cannot be loaded: its files are damaged or incomplete; whoever runs this service finds more in its log", true),
+            ServiceException or Torch.Distributed.ProcessGroupException =>
+                (VideoError.Internal, "the processes that make videos together could not make it; whoever runs this service finds more in its log", true),
             // Users must not see paths of this machine; the log has them.
             MediaException or IOException or UnauthorizedAccessException => (VideoError.Storage, "the video could not be encoded or written: the disk may be full", true),
             _ => (VideoError.Internal, "the video could not be made because of a fault in this program; whoever runs this service finds more in its log", true),

@@ -6,8 +6,8 @@ namespace PyramidFlow.Server.Worker;
 
 /// <summary>
 /// A background service that repeats a turn of work until the process stops. A failed turn is reported to log,
-/// readiness and metrics, and repeated after a growing pause. Only a store of a newer version, which no pause can
-/// repair, ends the loop and the process.
+/// readiness and metrics, and repeated after a growing pause. Only what no pause can repair (a store of a newer version, the loss
+/// of a process that this one makes videos with) ends the loop and the process.
 /// </summary>
 /// <param name="part">Name of the loop in logs and health reports.</param>
 /// <param name="health">Receives the outcome of every turn.</param>
@@ -43,7 +43,7 @@ internal abstract partial class BackgroundLoop(string part, BackgroundHealth hea
             {
                 return;
             }
-            catch (ServiceException e) when (e.Code == ServiceFault.QueueNewerCode)
+            catch (ServiceException e) when (e.Code is ServiceFault.QueueNewerCode or ServiceFault.ProcessesBrokenCode)
             {
                 health.ReportFailure(part, e.Message);
                 LogEnded(log, part, e.Message);

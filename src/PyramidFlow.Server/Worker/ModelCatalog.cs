@@ -111,7 +111,7 @@ internal sealed class LoadedModel(PipelineOptions options) : IDisposable
         : PlannedModel.Of(Models.CheckpointFolder.Open(model.Folder), model.Variant);
 
     /// <summary>Returns the pipeline of a model. Not thread-safe.</summary>
-    public VideoPipeline Get(VideoModel model, IProgress<GenerationProgress> progress)
+    public VideoPipeline Get(VideoModel model, IProgress<GenerationProgress>? progress)
     {
         if (id == model.Id && pipeline is not null)
             return pipeline;

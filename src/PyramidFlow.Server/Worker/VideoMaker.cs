@@ -10,7 +10,8 @@ namespace PyramidFlow.Server.Worker;
 /// <param name="loaded">Keeps it in memory.</param>
 /// <param name="folder">Where the files go.</param>
 /// <param name="options">How models are loaded.</param>
-internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, VideoFolder folder, PipelineOptions options)
+/// <param name="team">Leads the processes that make it together; null is this one alone.</param>
+internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, VideoFolder folder, PipelineOptions options, TeamLeader? team = null)
 {
     private readonly NotedLoras loras = new(options.Loras);
 
@@ -30,9 +31,12 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
         var plan = GenerationPlan.Of(generation, loaded.Planned(model), options with { Variant = model.Variant });
         var inputs = new ClipInputs(plan, Notes(job, model, plan), model.Settings.FramesPerSecond) { ConditioningFile = InputFile(request, id) };
         await using var files = new VideoFiles(job, folder, keeper);
-        var made = await ClipGenerator.MakeAsync(inputs, () => loaded.Get(model, files), files, files, warn: null, keeper.Stop).ConfigureAwait(false);
+        var made = await ClipGenerator.MakeAsync(inputs, Pipeline, files, files, warn: null, keeper.Stop).ConfigureAwait(false);
         return new VideoResult(made.Frames, folder.BytesOf(id, job.Attempt), Stopwatch.GetElapsedTime(start).TotalSeconds,
             request.Input?.Warning is { } warning ? [warning, .. made.Warnings] : made.Warnings);
+
+        VideoPipeline Pipeline(GenerationPlan ready) => team is null ? loaded.Get(model, files)
+            : team.Begin(new TeamJob(model.Id, generation, generation.Conditioning) { Pixels = ready.Clip.Pixels }, () => loaded.Get(model, files));
     }
 
     // The same that the command line writes. What a video began with has the name under which it is downloaded.

@@ -10,7 +10,7 @@ namespace PyramidFlow.Server.Worker;
 /// <summary>Leases jobs from the queue and makes their videos, one at a time.</summary>
 internal sealed partial class VideoWorker(
     IJobStore store, JobSignals signals, ModelCatalog catalog, VideoMaker maker, LoadedModel loaded, VideoFolder folder, Telemetry telemetry, LeaseRules rules,
-    BackgroundHealth health, ILogger<VideoWorker> log) : BackgroundLoop("making videos", health, log)
+    BackgroundHealth health, ILogger<VideoWorker> log, TeamLeader? team = null) : BackgroundLoop("making videos", health, log)
 {
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(500), Patience = TimeSpan.FromSeconds(4);
     private readonly TimeSpan lease = rules.Length;
@@ -72,6 +72,7 @@ internal sealed partial class VideoWorker(
         signals.Changed();
         VideoResult? result = null;
         Exception? fault = null;
+        ServiceException? broken;
         bool lost;
         await using (var keeper = new LeaseKeeper(store, job, lease, signals, log, stoppingToken))
         {
@@ -86,6 +87,7 @@ internal sealed partial class VideoWorker(
                 fault = e;
             }
 
+            broken = team?.End(fault);
             lost = keeper.IsLost;
         }
 
@@ -104,6 +106,8 @@ internal sealed partial class VideoWorker(
         }
 
         signals.Changed();
+        if (broken is not null)
+            throw broken;
     }
 
     // Returns false when the lease is lost. A completed video survives a short outage of the database.

@@ -42,15 +42,16 @@ public sealed unsafe class ProcessGroup : IDisposable
     {
         (this.rendezvous, this.options, this.store) = (rendezvous, options, store);
         (sent, received) = (new long[WorldSize], new long[WorldSize]);
-        roll = new RollCall(watched, rendezvous, () => call);
+        roll = new RollCall(watched, rendezvous, () => call, () => Stops?.Look());
         agreement = new Agreement(rendezvous, options, store, roll);
+        Stops = new CommonStop(rendezvous, options, roll);
     }
 
     private ProcessGroup(ProcessGroup whole, int rank, int size)
     {
         (this.whole, rendezvous, options, store, roll) = (whole, whole.rendezvous with { Rank = rank, WorldSize = size }, whole.options, whole.store, whole.roll);
         (sent, received) = (new long[size], new long[size]);
-        agreement = whole.agreement;
+        (agreement, Stops) = (whole.agreement, whole.Stops);
     }
 
     /// <summary>Rank of this process, from 0.</summary>
@@ -67,6 +68,12 @@ public sealed unsafe class ProcessGroup : IDisposable
 
     /// <summary>Bytes of tensors that this process has sent to others, in this group and its parts.</summary>
     public long BytesSent => bytesSent + parts.Values.Sum(part => part.BytesSent);
+
+    /// <summary>Runs of all processes, which any of them can stop.</summary>
+    internal CommonStop Stops { get; }
+
+    /// <summary>Longest time that any wait for another process takes.</summary>
+    internal TimeSpan Limit => options.Limit;
 
     /// <summary>Whether this build has NCCL.</summary>
     public static bool HasNccl => (Native.pf_distributed_parts() & NcclBit) != 0;

@@ -22,6 +22,9 @@ public sealed class ProcessGroupException : PyramidFlowException
 /// <summary>All errors of process groups: the only place of their codes and sentences.</summary>
 internal static class ProcessGroupFault
 {
+    /// <summary>Code of processes that were started with something different.</summary>
+    public const string DiffersCode = "processes_differ";
+
     public static ProcessGroupException VariableMissing(string variable) =>
         new("variable_missing", $"{variable} is not set, though others of its kind are: start several processes with pyramidflow launch, torchrun, srun or mpirun", null, ("variable", variable));
 
@@ -61,7 +64,7 @@ internal static class ProcessGroupFault
     /// <param name="first">Its value in process 0.</param>
     /// <param name="other">Its value in the other process.</param>
     public static ProcessGroupException Differs(int rank, string fact, string first, string other) =>
-        new("processes_differ", $"{fact} is {first} in process 0 and {other} in process {rank}: start all processes with the same program, configuration, data and weights", null,
+        new(DiffersCode, $"{fact} is {first} in process 0 and {other} in process {rank}: start all processes with the same program, configuration, data and weights", null,
             ("rank", rank), ("fact", fact), ("first", first), ("other", other));
 
     /// <summary>The error for a process that makes another call than this one.</summary>
@@ -80,6 +83,10 @@ internal static class ProcessGroupFault
     /// <param name="sentence">Its error.</param>
     public static ProcessGroupException Ended(int rank, string sentence) =>
         new("process_ended", $"process {rank} ended: {sentence}", null, ("rank", rank));
+
+    /// <summary>The error for a group of which a process left a run in the midst.</summary>
+    public static ProcessGroupException Broken(int rank) =>
+        new("group_broken", $"process {rank} left an earlier run where the others could not know it: start all processes again", null, ("rank", rank));
 
     /// <summary>The error of the group that another process found first.</summary>
     public static ProcessGroupException Repeated(string code, int rank, string sentence) => new(code, sentence, null, ("rank", rank));

@@ -12,12 +12,13 @@ internal sealed class RollCall : IDisposable
     private const string Called = "roll/called";
     private const string FirstFault = "fault";
 
-    private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(300);
+    private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(200);
     private static readonly TimeSpan AnswerTime = TimeSpan.FromSeconds(3);
 
     private readonly KeyValueStore store;
     private readonly Rendezvous rendezvous;
     private readonly Func<string> currentCall;
+    private readonly Action look;
     private readonly ManualResetEventSlim stop = new();                           // its handle is never made, so nothing is to be freed
     private readonly Thread thread;
     private readonly Lock gate = new();
@@ -28,14 +29,29 @@ internal sealed class RollCall : IDisposable
     /// <param name="store">Connection to the store for this object alone; it is closed with it.</param>
     /// <param name="rendezvous">Rank of this process, and who serves the store.</param>
     /// <param name="currentCall">The call that this process is at, such as <c>AllReduce 3 of 40 bytes</c>.</param>
-    internal RollCall(KeyValueStore store, Rendezvous rendezvous, Func<string> currentCall)
+    /// <param name="look">What else to look for in the store each time.</param>
+    internal RollCall(KeyValueStore store, Rendezvous rendezvous, Func<string> currentCall, Action look)
     {
-        (this.store, this.rendezvous, this.currentCall) = (store, rendezvous, currentCall);
+        (this.store, this.rendezvous, this.currentCall, this.look) = (store, rendezvous, currentCall, look);
         thread = new Thread(Watch) { IsBackground = true, Name = "roll call" };
         thread.Start();
     }
 
     private int Rank => rendezvous.Rank;
+
+    /// <summary>The value of a key, or null where it has none yet.</summary>
+    internal string? TryRead(string key)
+    {
+        lock (gate)
+            return store.TryGet(key);
+    }
+
+    /// <summary>Sets the value of a key.</summary>
+    internal void Write(string key, string value)
+    {
+        lock (gate)
+            store.Set(key, value);
+    }
 
     /// <summary>Writes that this process ends with an error, so that the others can say why. Only the first error of a group is kept.</summary>
     /// <param name="error">The error.</param>
@@ -146,15 +162,12 @@ internal sealed class RollCall : IDisposable
     {
         try
         {
-            while (!stop.Wait(Interval))
+            for (var hasAnswered = false; !stop.Wait(Interval); look())
             {
-                lock (gate)
-                {
-                    if (store.TryGet(Called) is null)
-                        continue;
-                    store.Set(Answer(Rank), currentCall());
-                    return;
-                }
+                if (hasAnswered || TryRead(Called) is null)
+                    continue;
+                Write(Answer(Rank), currentCall());
+                hasAnswered = true;
             }
         }
         catch (TorchException)

@@ -55,8 +55,18 @@ public static class ClipGenerator
     /// <param name="cancellationToken">Checked before the model is loaded and before every step.</param>
     /// <exception cref="RequestException">The plan begins with a picture or video, and there is no file, or it is not what was planned.</exception>
     /// <exception cref="MediaException">The picture or video cannot be read.</exception>
-    public static async Task<ClipResult> MakeAsync(ClipInputs clip, Func<VideoPipeline> pipeline, IFrameSink sink, IProgress<GenerationProgress>? progress = null,
-        Action<IReadOnlyList<string>>? warn = null, CancellationToken cancellationToken = default)
+    public static Task<ClipResult> MakeAsync(ClipInputs clip, Func<VideoPipeline> pipeline, IFrameSink sink, IProgress<GenerationProgress>? progress = null,
+        Action<IReadOnlyList<string>>? warn = null, CancellationToken cancellationToken = default) => MakeAsync(clip, _ => pipeline(), sink, progress, warn, cancellationToken);
+
+    /// <param name="clip">What to make.</param>
+    /// <param name="pipeline">Gives the pipeline for the plan with its pixels; called once, when everything else is ready.</param>
+    /// <param name="sink">Takes the frames; the caller disposes it.</param>
+    /// <param name="progress">Reports progress after every step, on the working thread.</param>
+    /// <param name="warn">Takes all warnings so far, as soon as there are more; null where those of the result are enough.</param>
+    /// <param name="cancellationToken">Checked before the model is loaded and before every step.</param>
+    /// <inheritdoc cref="MakeAsync(ClipInputs, Func{VideoPipeline}, IFrameSink, IProgress{GenerationProgress}?, Action{IReadOnlyList{string}}?, CancellationToken)"/>
+    internal static async Task<ClipResult> MakeAsync(ClipInputs clip, Func<GenerationPlan, VideoPipeline> pipeline, IFrameSink sink, IProgress<GenerationProgress>? progress,
+        Action<IReadOnlyList<string>>? warn, CancellationToken cancellationToken)
     {
         if (clip.Plan.Clips.Count != 1)
             throw new ArgumentException(FormattableString.Invariant($"the plan has {clip.Plan.Clips.Count} clips and a sink takes one: plan each clip by itself"), nameof(clip));
@@ -82,7 +92,7 @@ public static class ClipGenerator
 
         // Model: loading takes long and cannot be stopped in the middle.
         cancellationToken.ThrowIfCancellationRequested();
-        var run = pipeline().GenerateAsync(plan, progress, cancellationToken);
+        var run = pipeline(plan).GenerateAsync(plan, progress, cancellationToken);
         sink.Expect(run.Settings.Frames);
         await foreach (var chunk in run.ConfigureAwait(false))
         {

@@ -15,9 +15,12 @@ internal sealed class DividedVelocity : IDisposable
     private readonly int first;
     private readonly int count;
     private readonly Device device;
+    private readonly ElementType type;
+    private readonly long[] shape;
     private readonly Dictionary<int, (Tensor Velocity, Transfers Transfers)> coming = [];
     private readonly List<Transfers> sends = [];
     private bool isPrepared;
+    private int shared;
 
     /// <summary>Begins a stage, and the receiving of what other processes compute.</summary>
     /// <param name="team">The processes that share the stage.</param>
@@ -33,13 +36,13 @@ internal sealed class DividedVelocity : IDisposable
     internal DividedVelocity(SamplingTeam team, PyramidTransformer model, IReadOnlyList<Tensor> history, ClipSize unit, GuidedText text,
         IReadOnlyList<double> timesteps, double? guidance, Approximations approximations, SamplerOptions options, StageHistory? kept)
     {
-        (this.team, device) = (team, model.Device);
+        (this.team, device, type) = (team, model.Device, model.WeightType);
 
         var together = approximations.Together;
         (first, count) = team.Own(timesteps.Count, together).GetOffsetAndLength(timesteps.Count);
         if (count > 0)
             own = new GuidedVelocity(model, history, unit, text, [.. timesteps.Skip(first).Take(count)], guidance, approximations, options, kept, team);
-        long[] shape = [text.Prompt.Mask.Rows, model.Config.LatentChannels, unit.Time, unit.Height * Patches.Size, unit.Width * Patches.Size];
+        shape = [text.Prompt.Mask.Rows, model.Config.LatentChannels, unit.Time, unit.Height * Patches.Size, unit.Width * Patches.Size];
         for (var evaluation = 0; evaluation < timesteps.Count; evaluation++)
         {
             if (team.OwnerOf(evaluation, timesteps.Count, together) is var part && !team.IsOwn(part))
@@ -79,7 +82,7 @@ internal sealed class DividedVelocity : IDisposable
 
         isPrepared = true;
         var velocity = own!.At(noisy, evaluation - first).Contiguous();
-        sends.AddRange(team.Share(velocity));
+        Share(velocity);
         return velocity;
     }
 
@@ -89,6 +92,31 @@ internal sealed class DividedVelocity : IDisposable
         foreach (var send in sends)
             send.Wait();
         sends.Clear();
+    }
+
+    /// <summary>
+    /// Sends what the other processes expect though it was not computed, where all of them leave the stage early: every message that was announced moves, so that the next ones
+    /// find their places.
+    /// </summary>
+    internal void SendRest()
+    {
+        using var scope = new TensorScope();
+        while (shared < count && team.Parts > 1)
+            Share(Tensor.Zeros(shape, type, device));
+    }
+
+    /// <summary>Receives what was announced and is not needed any more.</summary>
+    internal void ReceiveRest()
+    {
+        foreach (var (_, transfers) in coming.OrderBy(each => each.Key).Select(each => each.Value))
+            transfers.Wait();
+        Complete();
+    }
+
+    private void Share(Tensor velocity)
+    {
+        sends.AddRange(team.Share(velocity));
+        shared++;
     }
 
     /// <inheritdoc/>

@@ -18,6 +18,9 @@ internal sealed class EncodedPrompts(PromptEncoder encoder, Func<PromptEncoder>?
     /// <summary>The processes that sample together: rank zero encodes, and the others receive the features.</summary>
     internal SamplingTeam Team { get; init; } = new(null);
 
+    /// <summary>The run, which all processes leave together; null where there is one process.</summary>
+    internal CommonRun? Run { get; init; }
+
     /// <summary>Called before the encoder works.</summary>
     internal Action? Begin { get; init; }
 
@@ -84,7 +87,7 @@ internal sealed class EncodedPrompts(PromptEncoder encoder, Func<PromptEncoder>?
         if (features.TryGetValue(text, out var known))
             return known;
         using var scope = new TensorScope();
-        var encoded = Team.FirstGives(() => Cache?.Find(text) ?? Encode(text));
+        var encoded = Team.FirstGives(() => Cache?.Find(text) ?? Encode(text), Run);
         foreach (var warning in encoded.Warnings)
             warn(warning);
         TensorScope.Release(encoded.Tokens);

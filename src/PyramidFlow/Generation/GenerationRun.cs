@@ -32,6 +32,9 @@ public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
     /// <summary>The resolved settings of each video, with its own seed.</summary>
     public IReadOnlyList<GenerationSettings> Items { get; }
 
+    /// <summary>Whether several processes make it, which must all begin it to know that it is stopped.</summary>
+    internal bool IsCommon { get; init; }
+
     /// <summary>The first of <see cref="Items"/>.</summary>
     public GenerationSettings Settings => Items[0];
 
@@ -51,7 +54,7 @@ public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource([cancellationToken, .. cancels]);
         var token = stop.Token;
-        await turns.WaitAsync(token).ConfigureAwait(false);
+        await turns.WaitAsync(IsCommon ? CancellationToken.None : token).ConfigureAwait(false);
         var chunks = Channel.CreateBounded<VideoChunk>(new BoundedChannelOptions(ChunksAhead) { SingleReader = true, SingleWriter = true });
         // Scopes of tensors belong to a thread, so the whole work stays on one.
         var working = Task.Factory.StartNew(() => turns.Work(() => Run(chunks.Writer, token)), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);

@@ -85,8 +85,9 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
     /// <summary>Encoded prompts of a run.</summary>
     /// <param name="warn">Takes warnings for the user.</param>
     /// <param name="team">The processes that sample together; null is this one alone.</param>
-    internal EncodedPrompts Prompted(Action<string> warn, SamplingTeam? team = null) =>
-        new(Text, Wider is null ? null : Wider.Text, warn) { Team = team ?? new SamplingTeam(null), Cache = Prompts, Begin = () => MakeRoom([.. Text.Models]) };
+    /// <param name="run">The run, which all processes leave together; null where there is one process.</param>
+    internal EncodedPrompts Prompted(Action<string> warn, SamplingTeam? team = null, CommonRun? run = null) =>
+        new(Text, Wider is null ? null : Wider.Text, warn) { Team = team ?? new SamplingTeam(null), Run = run, Cache = Prompts, Begin = () => MakeRoom([.. Text.Models]) };
 
     /// <summary>A decoder of one clip, which goes over to the wider VAE where pixels overflow.</summary>
     internal UnitDecoder Decoder(LatentNormalization normalization, TileOptions? tiles, Action<string> warn) =>

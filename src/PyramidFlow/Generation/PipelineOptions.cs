@@ -81,7 +81,8 @@ public sealed record PipelineOptions
 
     /// <summary>
     /// Several processes that make each video together; null is this process alone. All load the same checkpoint and make the same calls. Rank zero gives the
-    /// frames; the runs of the others end without any.
+    /// frames; the runs of the others end without any. A cancelled token of one process, or a reader or report that fails, stops all of them before the same evaluation, with
+    /// <see cref="OperationCanceledException"/>; then they can make the next run.
     /// </summary>
     public VideoParallel? Parallel { get; init; }
 

@@ -128,6 +128,14 @@ internal sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedu
     /// <summary>Ends a clip, once its last unit is with all processes that need it.</summary>
     internal void Complete() => team.Complete();
 
+    /// <summary>Ends a clip before its last unit, in all processes.</summary>
+    /// <param name="error">The cause.</param>
+    internal void Leave(Exception error)
+    {
+        if (error is NonFiniteException || (error is OperationCanceledException && team.IsStopped))
+            team.TellEnd(error is NonFiniteException);
+    }
+
     /// <summary>Takes a unit that other processes have sampled.</summary>
     /// <param name="plan">Shape and steps.</param>
     /// <param name="unit">Its number, from 0.</param>
@@ -137,7 +145,7 @@ internal sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedu
     internal Tensor Take(SamplingPlan plan, int unit, int rows, IProgress<SamplerStep>? progress)
     {
         using var scope = new TensorScope();
-        var latents = To(model, team.Take([rows, model.Config.LatentChannels, plan.FramesOf(unit), plan.Height, plan.Width], model.WeightType));
+        var latents = To(model, team.Take(unit, [rows, model.Config.LatentChannels, plan.FramesOf(unit), plan.Height, plan.Width], model.WeightType));
         for (var stage = 0; stage < plan.Stages; stage++)
         {
             var steps = plan.EvaluationsOf(unit, stage);
@@ -170,14 +178,22 @@ internal sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedu
         if (team.Parts > 1 && pyramid is not null)
             BeginStages(ahead, plan, unit, pyramid, clean!.Size(2), text, fallback);
         var sums = new List<Tensor>();
-        for (var stage = 0; stage < plan.Stages; stage++)
+        try
         {
-            using var inner = new TensorScope();
-            var history = pyramid is null ? [] : LatentPyramid.HistoryAfter(pyramid, clean!.Size(2), stage, plan.FramesPerUnit);
-            if (stage > 0)
-                x = Renoise(x, stage, noise);
-            x = inner.Keep(Stage(plan, unit, stage, x, history, text, fallback, ahead, progress, cancellationToken));
-            sums.Add(inner.Keep(x.FiniteSum()));
+            for (var stage = 0; stage < plan.Stages; stage++)
+            {
+                using var inner = new TensorScope();
+                var history = pyramid is null ? [] : LatentPyramid.HistoryAfter(pyramid, clean!.Size(2), stage, plan.FramesPerUnit);
+                if (stage > 0)
+                    x = Renoise(x, stage, noise);
+                x = inner.Keep(Stage(plan, unit, stage, x, history, text, fallback, ahead, progress, cancellationToken));
+                sums.Add(inner.Keep(x.FiniteSum()));
+            }
+        }
+        catch (Exception e) when (e is NonFiniteException || (e is OperationCanceledException && team.IsStopped))
+        {
+            ahead.Leave();
+            throw;
         }
 
         // Checked once a unit, because reading the sums waits for a GPU.
@@ -220,6 +236,7 @@ internal sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedu
             // One process of several cannot begin a stage anew while the others go on.
             catch (TorchMemoryException e) when (!team.IsShared)
             {
+                ahead.End(stage);
                 fallback.Shrink(e);
                 continue;
             }
@@ -228,7 +245,7 @@ internal sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedu
                 return result;
             if (!fallback.Widen())
                 throw NotFinite(plan, unit, stage);
-            ahead.Drop();
+            ahead.Leave();
         }
     }
 
@@ -239,12 +256,12 @@ internal sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedu
         using var scope = new TensorScope();
         var solver = plan.Approximations.Solver;
         var points = scheduler.Steps(stage, plan.StepsOf(unit)[stage], solver);
-        using var velocities = ahead.Take(stage) ?? Begin(plan, unit, stage, history, ClipSize.Of(x), text, transformer, options, kept);
+        var velocities = ahead.At(stage) ?? ahead.Add(stage, Begin(plan, unit, stage, history, ClipSize.Of(x), text, transformer, options, kept));
         using var integrator = solver.Begin(points);
         var start = x = To(transformer, x);
         for (var i = 0; i < points.Count; i++)
         {
-            cancellationToken.ThrowIfCancellationRequested();
+            team.Pass(cancellationToken);
             using var inner = new TensorScope();
             var velocity = velocities.At(x, i, () => ahead.Prepare(stage + 1));                                                      // [b, c, t, h, w]
             var next = inner.Keep(integrator.Step(x, velocity, i));
@@ -255,6 +272,7 @@ internal sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedu
         }
 
         velocities.Complete();
+        ahead.End(stage);
         return scope.Keep(x);
     }
 
@@ -273,30 +291,48 @@ internal sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedu
         new(ModelPart.Transformer, FormattableString.Invariant($"after stage {stage + 1} of {plan.Stages} of unit {unit + 1}"));
 }
 
-/// <summary>Stages of a unit that have begun before their turn.</summary>
+/// <summary>The stages of a unit that have begun, of which later ones may begin before their turn.</summary>
 internal sealed class StagesAhead : IDisposable
 {
-    private readonly Dictionary<int, DividedVelocity> begun = [];
+    private readonly SortedDictionary<int, DividedVelocity> begun = [];
 
     /// <summary>Adds a stage that has begun; it is owned from now on.</summary>
-    internal void Add(int stage, DividedVelocity velocities) => begun.Add(stage, velocities);
+    internal DividedVelocity Add(int stage, DividedVelocity velocities)
+    {
+        begun.Add(stage, velocities);
+        return velocities;
+    }
 
     /// <summary>Computes ahead for a stage, if it has begun.</summary>
-    internal void Prepare(int stage) => begun.GetValueOrDefault(stage)?.Prepare();
+    internal void Prepare(int stage) => At(stage)?.Prepare();
 
-    /// <summary>Hands a stage to the caller; null where it has not begun.</summary>
-    internal DividedVelocity? Take(int stage) => begun.Remove(stage, out var velocities) ? velocities : null;
+    /// <summary>A stage; null where it has not begun.</summary>
+    internal DividedVelocity? At(int stage) => begun.GetValueOrDefault(stage);
 
-    /// <summary>Ends all stages, such as those of a transformer that is not used any more.</summary>
-    internal void Drop()
+    /// <summary>Ends a stage.</summary>
+    internal void End(int stage)
+    {
+        if (begun.Remove(stage, out var velocities))
+            velocities.Dispose();
+    }
+
+    /// <summary>Ends all stages where all processes do so, such as those of a transformer that is not used any more.</summary>
+    internal void Leave()
+    {
+        foreach (var velocities in begun.Values)
+            velocities.SendRest();
+        foreach (var velocities in begun.Values)
+            velocities.ReceiveRest();
+        Dispose();
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
     {
         foreach (var velocities in begun.Values)
             velocities.Dispose();
         begun.Clear();
     }
-
-    /// <inheritdoc/>
-    public void Dispose() => Drop();
 }
 
 /// <summary>

@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using Microsoft.Extensions.Logging;
 using PyramidFlow.Scheduling;
 using PyramidFlow.Models;
@@ -94,7 +95,10 @@ public sealed partial class VideoPipeline : IDisposable
         ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
         Check(plan);
         return new GenerationRun(plan.Clips, turns, (warn, write, stop) =>
-            Explained(() => Generate(plan, progress, warning => { Log(warning); warn(warning); }, IsFollower(plan) ? null : write, null, stop), stop), cancellationToken, closing.Token);
+            Explained(() => Generate(plan, progress, warning => { Log(warning); warn(warning); }, IsFollower(plan) ? null : write, null, stop), stop), cancellationToken, closing.Token)
+        {
+            IsCommon = plan.Placement.Parallel is not null,
+        };
     }
 
     /// <summary>Plans a run of this pipeline.</summary>
@@ -132,7 +136,7 @@ public sealed partial class VideoPipeline : IDisposable
             {
                 units.ForEach(clip => clip.ForEach(unit => unit.Dispose()));
             }
-        }, stop.Token);
+        }, plan.Placement.Parallel is null ? stop.Token : CancellationToken.None);
     }
 
     /// <summary>Decodes the latents of a clip, on this thread.</summary>
@@ -197,17 +201,18 @@ public sealed partial class VideoPipeline : IDisposable
         foreach (var warning in plan.Clips.SelectMany(clip => clip.Warnings).Distinct())
             Log(warning);
         var parallel = plan.Placement.Parallel;
-        plan = parallel?.Agree(plan, cancellationToken) ?? plan;
-        using var prompts = models.Prompted(warn, new SamplingTeam(parallel));
+        using var run = new CommonRun(parallel?.Group, cancellationToken);
         try
         {
+            plan = parallel?.Agree(plan) ?? plan;
+            using var prompts = models.Prompted(warn, new SamplingTeam(parallel), run);
             foreach (var (item, clip) in plan.Clips.Index())
-                Generate(plan, clip, item, prompts, progress, warn, write, keep, cancellationToken);
+                Generate(plan, clip, item, run, prompts, run.Guarded(progress), warn, write, keep, cancellationToken);
+            run.Complete();
         }
-        catch (ProcessGroupException) when (cancellationToken.IsCancellationRequested)
+        catch (Exception e) when (run.Leave(e) is { } other)
         {
-            // The others were stopped too, and were quicker.
-            throw new OperationCanceledException(cancellationToken);
+            ExceptionDispatchInfo.Throw(other);
         }
         finally
         {
@@ -216,7 +221,7 @@ public sealed partial class VideoPipeline : IDisposable
     }
 
     // A clip, from its texts to its frames.
-    private void Generate(GenerationPlan plan, GenerationSettings clip, int item, EncodedPrompts prompts, IProgress<GenerationProgress>? progress,
+    private void Generate(GenerationPlan plan, GenerationSettings clip, int item, CommonRun common, EncodedPrompts prompts, IProgress<GenerationProgress>? progress,
         Action<string> warn, Action<VideoChunk>? write, Action<int, Tensor>? keep, CancellationToken cancellationToken)
     {
         using var scope = new TensorScope();
@@ -227,8 +232,10 @@ public sealed partial class VideoPipeline : IDisposable
         using var noise = new SeededNoise(clip.Seed);
         using var decoder = models.Decoder(Settings.Latent, run.Tiles, warn);
         using var output = new ClipOutput(clip, item, decoder, run, write);
-        using var decoding = decodes ? UnitDecoding.Begin(output, meter, models, sampling.Units, cancellationToken) : null;
-        var stop = decoding?.Stopped ?? cancellationToken;
+        using var decoding = decodes ? UnitDecoding.Begin(output, meter, models, sampling.Units, write is null ? common.Alone : cancellationToken) : null;
+        var stop = run.Parallel is null ? decoding?.Stopped ?? cancellationToken : common.Alone;
+        if (decoding is not null)
+            common.AskOn(decoding.Stopped);
 
         // Text: every prompt of the schedule, with what guidance steers away from.
         stop.ThrowIfCancellationRequested();
@@ -253,18 +260,22 @@ public sealed partial class VideoPipeline : IDisposable
                 using var latents = unit == 0 && given is not null ? sampler.Own(given) : Sample(unit);
                 history.Add(latents);
                 keep?.Invoke(item, latents);
-                decoding?.Add(unit, latents);
+                common.Do(() => decoding?.Add(unit, latents));
             }
 
             sampler.Complete();
+            if (item == plan.Clips.Count - 1)
+                common.Sampled();
         }
-        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        catch (Exception e)
         {
-            decoding?.ThrowIfFailed();
+            sampler.Leave(e);
+            if (e is OperationCanceledException && !cancellationToken.IsCancellationRequested)
+                common.Do(() => decoding?.ThrowIfFailed());
             throw;
         }
 
-        decoding?.Complete();
+        common.Do(() => decoding?.Complete());
 
         Tensor Sample(int unit)
         {
@@ -275,12 +286,15 @@ public sealed partial class VideoPipeline : IDisposable
             }
 
             if (history.Cut is { } frame)
-                history.BeginWith(conditioning.OfPicture(output.LastFrame(frame, stop)));
+                history.BeginWith(conditioning.OfPicture(common.Do(() => output.LastFrame(frame, decoding?.Stopped ?? stop)) ?? Blank()));
             using var own = new ThreadCount(plan.SamplingThreads(clip) ?? threads);
             meter.Begin(GenerationPhase.Denoising, unit);
             models.MakeRoom(models.Transformer);
-            return sampler.Unit(sampling, unit, history.Latents, texts[unit], noise, fallback, meter, stop);
+            return sampler.Unit(sampling, unit, history.Latents, texts[unit], noise, fallback, common.Guarded<SamplerStep>(meter), stop);
         }
+
+        // Stands for a frame that could not be decoded, in a run that all processes are about to leave.
+        Tensor Blank() => Tensor.Zeros([1, 3, 1, clip.Height, clip.Width], models.Type, models.Transformer.Device);
     }
 
     // Models that make room for one another must not both be needed at each step.

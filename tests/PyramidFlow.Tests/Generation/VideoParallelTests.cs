@@ -2,6 +2,7 @@ using PyramidFlow.Generation;
 using PyramidFlow.Models;
 using PyramidFlow.Scheduling;
 using PyramidFlow.Testing;
+using PyramidFlow.Tests.Models.Transformers;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Distributed;
 
@@ -177,34 +178,149 @@ public sealed class VideoParallelTests : IDisposable
     [Theory]
     [InlineData(0)]
     [InlineData(1)]
-    public async Task A_process_that_ends_in_the_middle_ends_the_run_of_the_others(int dying)
+    public async Task A_process_that_is_gone_ends_the_run_of_the_others(int dying)
     {
         using var tiny = new TinyPipeline();
-        var errors = await TogetherAsync(2, (group, rank) =>
+        var errors = await TogetherAsync<Exception?>(2, (group, rank) =>
         {
-            using var stop = CancellationTokenSource.CreateLinkedTokenSource(Cancel);
             using var pipeline = tiny.Load(new PipelineOptions { Threads = 1, Parallel = new VideoParallel(group) });
-            var progress = new ReportTo(report =>
-            {
-                if (rank == dying && report.Unit == 2)
-                    stop.Cancel();
-            });
-            try
-            {
-                pipeline.GenerateLatents(TinyPipeline.Request with { Frames = 41 }, progress, stop.Token).Dispose();
-                return null;
-            }
-            catch (Exception e)
-            {
-                return e;
-            }
-            finally
+            pipeline.GenerateLatents(TinyPipeline.Request, cancellationToken: Cancel).Dispose();
+            if (rank == dying)
             {
                 group.Dispose();
+                return null;
             }
+
+            var error = Record.Exception(() => pipeline.GenerateLatents(TinyPipeline.Request, cancellationToken: Cancel).Dispose());
+            var next = Record.Exception(() => pipeline.GenerateLatents(TinyPipeline.Request, cancellationToken: Cancel).Dispose());
+            FaultAssert.Is(Assert.IsType<ProcessGroupException>(next), "group_broken", ("rank", rank));
+            return error;
         });
-        Assert.IsType<OperationCanceledException>(errors[dying], exactMatch: false);
         FaultAssert.Is(Assert.IsType<ProcessGroupException>(errors[1 - dying]), "process_gone", ("rank", dying));
+    }
+
+    [Fact]
+    public async Task A_stage_that_is_made_again_in_a_wider_type_leaves_no_message_behind()
+    {
+        var plan = new SamplingPlan(Height: 16, Width: 16, FramesPerUnit: 1, [2, 2, 2], [3, 4, 5], [1.0, 1.0, 1.0, 1.0]);
+        var one = Widened(plan, null);
+        var all = await TogetherAsync(2, (group, _) => Widened(plan, group));
+        AssertClose(one, all[0], "a wider type");
+        Assert.Equal(all[0], all[1]);
+    }
+
+    // The first unit is given, so that numbers overflow in a stage after which others have begun.
+    private static float[] Widened(SamplingPlan plan, ProcessGroup? group)
+    {
+        using var scope = new TensorScope();
+        using var noGrad = NoGrad.Begin();
+        using var generator = new RandomGenerator(5);
+        using var sound = Tiny.Flux(generator);
+        using var narrow = Tiny.Flux(new RandomGenerator(5));
+        narrow.NamedParameters().Last(p => p.Key.EndsWith("bias", StringComparison.Ordinal)).Parameter.Value.Fill(double.PositiveInfinity);
+        var guided = Tiny.Text(generator, [4, 7]);
+        var text = new GuidedText(new TextCondition(guided.Tokens.Narrow(0, 1, 1), TextMask.OfLengths([7]), guided.Pooled.Narrow(0, 1, 1)), guided);
+        var given = Tensor.Randn([1, sound.Config.LatentChannels, 1, 16, 16], generator);
+        var warnings = new List<string>();
+        var sampler = new PyramidSampler(narrow, new PyramidFlowScheduler(), null, () => sound, group is null ? null : new VideoParallel(group) { Ways = new ParallelWays(1, 2) });
+        group?.Stops.Begin();
+        using var noise = new SeededNoise(3);
+        var units = sampler.Clip(plan, text, noise, given, warn: warnings.Add, cancellationToken: Cancel).ToList();
+        Assert.Single(warnings);
+        var values = units.SelectMany(unit => unit.ToArray<float>()).ToArray();
+        units.ForEach(unit => unit.Dispose());
+        return values;
+    }
+
+    // More steps than a test has the patience for, were they not stopped.
+    private static GenerationOptions Endless => TinyPipeline.Request with { Frames = 41, Steps = [900, 900, 900], VideoSteps = [900, 900, 900] };
+
+    [Theory]
+    [InlineData("guidance=2", 0)]
+    [InlineData("guidance=2", 1)]
+    [InlineData("heads=2", 1)]
+    [InlineData("timesteps=3", 0)]
+    [InlineData("timesteps=3", 2)]
+    [InlineData("guidance=2,timesteps=2", 3)]
+    [InlineData("guidance=2,heads=2", 2)]
+    [InlineData("guidance=2,decode=1", 0)]
+    [InlineData("timesteps=2,decode=1", 1)]
+    public async Task A_run_that_one_process_stops_is_left_by_all_which_then_make_another_one(string text, int stopping)
+    {
+        var ways = ParallelWays.Parse(text);
+        using var tiny = new TinyPipeline();
+        var request = TinyPipeline.Request with { Frames = 41, VideoSteps = [3, 2, 2] };
+        var one = Floats(tiny.Pipeline.GenerateLatents(request, cancellationToken: Cancel));
+        var all = await TogetherAsync(ways.Processes, (group, rank) =>
+        {
+            using var pipeline = tiny.Load(new PipelineOptions { Threads = 1, Parallel = new VideoParallel(group) { Ways = ways } });
+            foreach (var unit in new[] { -1, 0, 1 })
+            {
+                using var stop = CancellationTokenSource.CreateLinkedTokenSource(Cancel);
+                if (rank == stopping && unit < 0)
+                    stop.Cancel();
+                // The process that decodes reports a unit when it is sampled.
+                var clip = ways.Decode == 1 && rank == 0 && unit >= 0 ? GenerationPhase.EncodingText : GenerationPhase.Denoising;
+                var requested = unit == 1 ? Endless with { Steps = [1, 1, 1] } : Endless;
+                var progress = new ReportTo(report =>
+                {
+                    if (rank == stopping && report.Phase == clip && (report.Unit == unit || clip == GenerationPhase.EncodingText))
+                        stop.Cancel();
+                });
+                var error = Record.Exception(() => pipeline.GenerateLatents(requested, progress, stop.Token).Dispose());
+                Assert.IsType<OperationCanceledException>(error, exactMatch: false);
+            }
+
+            return Floats(pipeline.GenerateLatents(request, cancellationToken: Cancel));
+        });
+        AssertClose(one, all[0], text);
+        Assert.All(all, latents => Assert.Equal(all[0], latents));
+    }
+
+    [Theory]
+    [InlineData("guidance=2", 0)]
+    [InlineData("timesteps=2", 1)]
+    [InlineData("guidance=2,decode=1", 0)]
+    public async Task What_fails_in_one_process_between_steps_stops_all_which_then_make_another_one(string text, int failing)
+    {
+        var ways = ParallelWays.Parse(text);
+        using var tiny = new TinyPipeline();
+        var expected = await tiny.Chunks(TinyPipeline.Request with { Frames = 17 });
+        var all = await TogetherAsync(ways.Processes, (group, rank) =>
+        {
+            using var pipeline = tiny.Load(new PipelineOptions { Threads = 1, Parallel = new VideoParallel(group) { Ways = ways } });
+            var progress = new ReportTo(report =>
+            {
+                if (rank == failing && report.Phase == GenerationPhase.Denoising)
+                    throw new InvalidDataException("no more");
+            });
+            var run = pipeline.GenerateAsync(Endless, progress, Cancel);
+            var error = Record.Exception(() => TinyPipeline.Collect(run).GetAwaiter().GetResult());
+            if (rank == failing)
+                Assert.IsType<InvalidDataException>(error);
+            else
+                Assert.IsType<OperationCanceledException>(error, exactMatch: false);
+            return TinyPipeline.Collect(pipeline.GenerateAsync(TinyPipeline.Request with { Frames = 17 }, cancellationToken: Cancel)).GetAwaiter().GetResult();
+        });
+        TinyPipeline.AssertSame(TinyPipeline.Bytes(expected), TinyPipeline.Bytes(all[0]));
+    }
+
+    [Fact]
+    public async Task A_reader_that_leaves_stops_all_processes()
+    {
+        using var tiny = new TinyPipeline();
+        var left = await TogetherAsync(2, (group, rank) =>
+        {
+            using var pipeline = tiny.Load(new PipelineOptions { Threads = 1, Parallel = new VideoParallel(group) });
+            var error = Record.ExceptionAsync(async () =>
+            {
+                await foreach (var chunk in pipeline.GenerateAsync(Endless with { Steps = [1, 1, 1] }, cancellationToken: Cancel))
+                    throw new InvalidDataException("no more");
+            }).GetAwaiter().GetResult();
+            Assert.IsType(rank == 0 ? typeof(InvalidDataException) : typeof(OperationCanceledException), error);
+            return TinyPipeline.Collect(pipeline.GenerateAsync(TinyPipeline.Request with { Frames = 17 }, cancellationToken: Cancel)).GetAwaiter().GetResult().Count;
+        });
+        Assert.True(left[0] > 0);
     }
 
     [Theory]
