@@ -6,7 +6,6 @@ using Microsoft.Extensions.Hosting;
 using PyramidFlow.Cli.Generating;
 using PyramidFlow.Cli.Models;
 using PyramidFlow.Cli.Terminal;
-using PyramidFlow.Generation;
 using PyramidFlow.Hub;
 using PyramidFlow.Models;
 using PyramidFlow.Server;

@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using PyramidFlow.Models;
-using PyramidFlow.Torch;
 using PyramidFlow.Torch.Distributed;
 
 namespace PyramidFlow.Generation;

@@ -3,7 +3,6 @@ using Microsoft.Extensions.Logging;
 using PyramidFlow.Scheduling;
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
-using PyramidFlow.Torch.Distributed;
 
 namespace PyramidFlow.Generation;
 

@@ -49,7 +49,7 @@ public sealed class MemoryCheckTests : IDisposable
     [Fact]
     public void Settings_that_fit_only_together_are_named_together()
     {
-        var small = Plan(Config with { CheckpointRatio = 1, Precision = TrainingPrecision.Bfloat16, AverageDecay = 0, Shard = SharedState.Optimizer }, 8).PeakBytes;
+        var small = Plan(Config with { CheckpointRatio = 1, Precision = TrainingPrecision.Bfloat16, Moments = MomentForm.EightBit, AverageDecay = 0, Shard = SharedState.Optimizer }, 8).PeakBytes;
         var error = Fault(Config, small)!;
         Assert.Equal(true, error.Parameters["together"]);
         Assert.Contains("shard", (string)error.Parameters["remedies"]!, StringComparison.Ordinal);
