@@ -172,6 +172,12 @@ internal static partial class TrainingFault
         new("latent_channels_differ", Invariant($"{file} holds latents of {channels} channels, not {expected}: they come from another VAE"), null,
             ("file", file), ("channels", channels), ("expected", expected));
 
+    public static TrainingException LatentOfOtherVae(string file) =>
+        new("latent_of_other_vae", $"{file} comes from another VAE than that of the model: run extract latents with the model that the training begins with", null, ("file", file));
+
+    public static TrainingException FeaturesOfOtherModel(string file) =>
+        new("features_of_other_model", $"{file} comes from other text encoders than those of the model: run extract text with the model that the training begins with", null, ("file", file));
+
     public static TrainingException LatentSize(string file, int width, int height)
     {
         var size = Invariant($"{width}x{height}");

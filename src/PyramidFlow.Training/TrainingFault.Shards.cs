@@ -52,6 +52,9 @@ internal static partial class TrainingFault
     public static TrainingException ShardAddressInvalid(string address) =>
         new("shard_address_invalid", $"{address} is no address of shards: use one that ends with .tar, such as https://example.org/clips-{{000000..000099}}.tar", null, ("address", address));
 
+    public static TrainingException ShardsOfOneName(string source) =>
+        new("shards_of_one_name", $"the shards of {source} have one name and differ behind the ? only: give each a path of its own, with the range before the ?", null, ("source", source));
+
     public static TrainingException ShardRangeInvalid(string source, string range) =>
         new("shard_range_invalid", $"the range {range} of {source} is none: write the smaller number first, both with the same number of digits, such as {{000000..000099}}", null,
             ("source", source), ("range", range));

@@ -66,6 +66,25 @@ public sealed class TrainDataTests : IDisposable
     }
 
     [Fact]
+    public async Task Latents_and_features_of_another_model_are_refused()
+    {
+        var model = Model("miniflux");
+        var annotations = await ExtractedAsync(model);
+        RandomCheckpoint.Write(folder.File("other"), new RandomOptions("miniflux", RandomScale.Tiny, Seed: 2), cancellationToken: Cancel);
+        const string addition = "\"input\": \"latents\", \"captions\": \"features\", \"steps\": 1";
+        var other = await CliRun.OfAsync("train", "dit", "--config", Config(folder.File("other"), addition, annotations), "--out", folder.File("run"));
+        Assert.Equal(ExitCode.Failed, other.Code);
+        Assert.Contains("comes from another VAE than that of the model: run extract latents", other.Error, StringComparison.Ordinal);
+
+        // The same VAE, and other text encoders.
+        Directory.Delete(folder.File("other", "causal_video_vae"), recursive: true);
+        Directory.Move(Path.Combine(model, "causal_video_vae"), folder.File("other", "causal_video_vae"));
+        other = await CliRun.OfAsync("train", "dit", "--config", Config(folder.File("other"), addition, annotations), "--out", folder.File("run"));
+        Assert.Equal(ExitCode.Failed, other.Code);
+        Assert.Contains("comes from other text encoders than those of the model: run extract text", other.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task What_could_not_be_used_is_named_at_the_end()
     {
         Picture("tiny.png", 1);

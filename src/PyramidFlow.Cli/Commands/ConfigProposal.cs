@@ -8,6 +8,7 @@ using PyramidFlow.Hub;
 using PyramidFlow.Models;
 using PyramidFlow.Torch.Formats;
 using PyramidFlow.Training.Data;
+using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Loop;
 
 namespace PyramidFlow.Cli.Commands;
@@ -19,7 +20,7 @@ namespace PyramidFlow.Cli.Commands;
 /// <param name="IsHere">Whether it is on this machine.</param>
 internal sealed record TrainingStart(string? Variant, PipelineSettings Settings, int Channels, bool IsHere)
 {
-    private const int Multiple = 64, ReleasedChannels = 16;
+    private const int Multiple = DitTraining.Multiple;
 
     // From a second of history to the five and ten seconds of the released models.
     private static readonly int[] Ladder = [9, 17, 33, 49, 73, 97, 121, 161, 201, 241];
@@ -54,7 +55,7 @@ internal sealed record TrainingStart(string? Variant, PipelineSettings Settings,
         {
             var chosen = variant ?? released.Variants[0];
             return released.Variants.Contains(chosen)
-                ? new TrainingStart(chosen, PipelineSettings.Released(released.Family, chosen), ReleasedChannels, IsHere: false)
+                ? new TrainingStart(chosen, PipelineSettings.Released(released.Family, chosen), released.Family.Released.Vae.EncoderOutChannels, IsHere: false)
                 : throw CommandFault.UnknownVariant(model, chosen, released.Variants);
         }
 
@@ -76,7 +77,7 @@ internal sealed class ConfigProposal(string part, TrainingStart start, DataSet d
     private const double LeastShare = 0.1;
 
     // Two cores take seconds for each latent frame of a step; a GPU takes the clips as they are.
-    private const int FramesOnCpu = 17, Batch = 4, Seed = 42;
+    private const int FramesOnCpu = 17, UsualFrames = 121, Batch = 4, Seed = 42;
 
     private bool IsVae => part == "vae";
 
@@ -138,6 +139,8 @@ internal sealed class ConfigProposal(string part, TrainingStart start, DataSet d
             text.Add("batch", Batch, "clips of a step, dealt to the stages 1 : 2 : 1; a multiple of 4");
         }
 
+        if (!IsVae && Lengths() is [.., > UsualFrames and var most])
+            text.Add("max_temporal_length", VideoLength.Latents(most), "latent frames of the longest clip");
         text.Add("seed", Seed, "of all random numbers");
         text.Add("steps", steps, $"each item about {Math.Round((double)steps * PerStep / data.Items.Count):0} times; Ctrl-C saves and the same command goes on");
         if (IsVae)
@@ -161,7 +164,11 @@ internal sealed class ConfigProposal(string part, TrainingStart start, DataSet d
     {
         yield return ("annotations", annotations, "clips and captions, as seen from this file");
         if (AreLatents)
+        {
+            yield return ("max_frames", start.Lengths[^1], "longer latents are cut");
             yield break;
+        }
+
         yield return ("sizes", Sizes(), "a clip is scaled and cropped to the one of nearest shape");
         if (Lengths() is { Count: > 0 } lengths)
             yield return ("frames", lengths, "a clip gets the longest that fits; 1 and multiples of 8");

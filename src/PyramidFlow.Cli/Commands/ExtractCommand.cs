@@ -154,7 +154,7 @@ internal sealed class ExtractRun(CliConsole console)
         options = options with { Tiles = arguments.Model.Options().Tiles, Sizes = sizes ?? [ModelSize.Of(folder, arguments.Model.Variant)] };
         using var vae = CausalVideoVae.Load(folder.Vae, type, device);
         return await ReportedAsync(folder, target, (faults, progress) =>
-            new LatentExtraction(vae, options, faults).RunAsync(target, progress, cancellationToken), cancellationToken).ConfigureAwait(false);
+            new LatentExtraction(vae, options, faults) { Encoder = SourceModel.OfVae(folder.Vae) }.RunAsync(target, progress, cancellationToken), cancellationToken).ConfigureAwait(false);
     }
 
     public async Task<int> TextAsync(ExtractArguments arguments, ElementType storedType, int batchSize, CancellationToken cancellationToken)
@@ -165,7 +165,7 @@ internal sealed class ExtractRun(CliConsole console)
         var (folder, type, device) = Open(arguments.Model);
         using var encoder = PromptEncoder.Load(folder, type, device);
         return await ReportedAsync(folder, target, (faults, progress) =>
-            Task.Run(() => new TextExtraction(encoder, storedType, batchSize, faults).Run(target, progress, cancellationToken), CancellationToken.None), cancellationToken).ConfigureAwait(false);
+            Task.Run(() => new TextExtraction(encoder, storedType, batchSize, faults) { Encoder = SourceModel.OfTexts(folder) }.Run(target, progress, cancellationToken), CancellationToken.None), cancellationToken).ConfigureAwait(false);
     }
 
     private static (CheckpointFolder Folder, ElementType Type, Device Device) Open(ModelArguments model)

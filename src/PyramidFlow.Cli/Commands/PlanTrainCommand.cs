@@ -108,7 +108,7 @@ internal sealed record TrainingPlanReport(string File, string Kind, PlannedTrain
             console.Result(Memory(onHost: true));
         console.Result(Invariant($"memory, computed: {Plan.Peak.Name} takes the most, {Bytes.Text(Plan.PeakBytes)}{(Plan.Ranks > 1 ? " in each process" : "")}; {Room()}"));
         console.Result(Work());
-        console.Result(Invariant($"disk, computed: at most {Plan.States} states of {Bytes.Text(Plan.StateBytes)}, published weights of {Bytes.Text(Plan.PublishedBytes)}{(Plan.SampleBytes > 0 ? $", samples of {Bytes.Text(Plan.SampleBytes)}" : "")}: {Bytes.Text(Plan.DiskBytes)}"));
+        console.Result(Invariant($"disk, computed: at most {Plan.States} states of {Bytes.Text(Plan.StateBytes)}, published weights of {Bytes.Text(Plan.PublishedBytes)}{(Plan.KeepsBest ? " and as much for the best ones" : "")}{(Plan.SampleBytes > 0 ? $", samples of {Bytes.Text(Plan.SampleBytes)}" : "")}: {Bytes.Text(Plan.DiskBytes)}"));
         if (Plan.Ranks > 1)
             console.Result(Divided());
     }
@@ -200,7 +200,7 @@ internal sealed record TrainingPlanReport(string File, string Kind, PlannedTrain
 
     private string Room() => Planned.Room is not { } room ? $"this machine has no {Plan.Device}"
         : Planned.Fault is { } fault ? $"it is refused: {fault.Message}"
-        : Invariant($"{room.Place} has {Bytes.Text(room.Total)}, {Bytes.Text(room.Free)} of it free: it fits{(Plan.PeakBytes <= room.Free ? "" : ", if other programs end or mapped weights are read again")}");
+        : Invariant($"{room.Place} has {Bytes.Text(room.Total)}, {Bytes.Text(room.Free)} of it free: {(Plan.Ranks > 1 ? "one process fits" : "it fits")}{(Plan.PeakBytes <= room.Free ? "" : ", if other programs end or mapped weights are read again")}");
 
     private string Work()
     {

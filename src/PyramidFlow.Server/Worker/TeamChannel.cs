@@ -44,7 +44,7 @@ internal sealed class TeamChannel(ProcessGroup group)
     /// <exception cref="ProcessGroupException">A process is gone.</exception>
     public void AgreeOnStart(Exception? fault)
     {
-        var own = fault is null ? [] : Encoding.UTF8.GetBytes(Sentence.First(fault));
+        var own = fault is null ? [] : Encoding.UTF8.GetBytes(Sentence.First(fault) is { Length: > 0 } text ? text : fault.GetType().Name);
         var lengths = new int[group.WorldSize];
         lengths[group.Rank] = own.Length;
         group.AllReduce<int>(lengths);

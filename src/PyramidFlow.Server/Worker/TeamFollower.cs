@@ -42,17 +42,19 @@ internal sealed partial class TeamFollower(ProcessGroup group, ModelCatalog cata
             fault = e;
         }
 
+        var before = -1;
         try
         {
             channel.AgreeOnStart(fault);
+            before = group.Stops.Run;
             await foreach (var _ in ready!.Value.Pipeline.GenerateAsync(ready.Value.Plan).ConfigureAwait(false))
             {
                 // Rank zero has the frames.
             }
         }
-        catch (Exception e) when (!group.Stops.IsBroken && e is not ProcessGroupException { Code: not ProcessGroupFault.DiffersCode })
+        catch (Exception e) when (group.Stops.Run != before && !group.Stops.IsBroken && e is not ProcessGroupException { Code: not ProcessGroupFault.DiffersCode })
         {
-            // All processes end the video at the same place, and go on with the next one.
+            // All processes end the video at the same place, and go on with the next one. A process that fails before its run has begun is out of step with the others, and ends.
             if (e is not OperationCanceledException)
                 LogNotMade(log, e.Message);
         }

@@ -5,15 +5,15 @@ using PyramidFlow.Torch.Distributed;
 namespace PyramidFlow.Server.Worker;
 
 /// <summary>
-/// Leads the processes that make each video together with this one, which has the queue. While there is no video it tells them that it lives, so that they can wait for hours and
+/// Leads the processes that make each video together with this one, which has the queue. While there is no video it sends them heartbeats, so that they can wait for hours and
 /// still notice when it is gone. When one of them is gone, this process ends too: whoever has started them starts all of them again.
 /// </summary>
 internal sealed partial class TeamLeader : BackgroundLoop
 {
     private const string Part = "the processes that make videos together";
 
-    // A third of the limit: one late word is no reason to end.
-    private const int WordsPerLimit = 3;
+    // Three heartbeats in each limit: one that is late does not end the group.
+    private const int HeartbeatsPerLimit = 3;
 
     private const int None = int.MaxValue;
 
@@ -25,11 +25,11 @@ internal sealed partial class TeamLeader : BackgroundLoop
     private readonly SemaphoreSlim turn = new(1);
     private readonly Lock telling = new();
     private volatile int runBefore = None;
-    private volatile bool isEnded;
+    private volatile bool isEnded, isBroken;
     private bool isMaking;
 
     /// <param name="parallel">The processes.</param>
-    /// <param name="health">Receives the outcome of every word to the others.</param>
+    /// <param name="health">Receives the outcome of every heartbeat.</param>
     /// <param name="log">Receives failures.</param>
     public TeamLeader(VideoParallel parallel, BackgroundHealth health, ILogger<TeamLeader> log)
         : base(Part, health, log) => (group, channel, this.log) = (parallel.Group, new TeamChannel(parallel.Group), log);
@@ -44,7 +44,7 @@ internal sealed partial class TeamLeader : BackgroundLoop
         turn.Wait();
         isMaking = true;
         if (isEnded)
-            throw new OperationCanceledException("the service stops");
+            throw isBroken ? ServiceFault.ProcessesBroken(new InvalidOperationException("a process is gone")) : new OperationCanceledException("the service stops");
         Tell(TeamCall.Make, job);
         VideoPipeline? pipeline = null;
         Exception? fault = null;
@@ -73,7 +73,7 @@ internal sealed partial class TeamLeader : BackgroundLoop
         // The others have begun the run.
         if (runBefore == group.Stops.Run)
             group.Stops.End(isInStep: false);
-        var isBroken = group.Stops.IsBroken || fault is ProcessGroupException { Code: not ProcessGroupFault.DiffersCode };
+        isBroken |= group.Stops.IsBroken || fault is ProcessGroupException { Code: not ProcessGroupFault.DiffersCode };
         (isMaking, runBefore) = (false, None);
         if (!isBroken)
         {
@@ -118,7 +118,7 @@ internal sealed partial class TeamLeader : BackgroundLoop
 
     protected override async Task TurnAsync(CancellationToken stoppingToken)
     {
-        // A video is its own sign of life until it is sampled; the rest of its frames may take long to decode and write.
+        // The steps of a video are heartbeats until it is sampled; the rest of its frames may take long to decode and write.
         var isFree = await turn.WaitAsync(TimeSpan.Zero, stoppingToken).ConfigureAwait(false);
         try
         {
@@ -133,14 +133,16 @@ internal sealed partial class TeamLeader : BackgroundLoop
         }
         catch (ProcessGroupException e)
         {
-            isEnded = true;
+            isEnded = isBroken = true;
             throw ServiceFault.ProcessesBroken(e);
         }
+        finally
+        {
+            if (isFree)
+                turn.Release();
+        }
 
-        if (isFree)
-            turn.Release();
-
-        var pause = group.Limit / WordsPerLimit;
+        var pause = group.Limit / HeartbeatsPerLimit;
         await Task.Delay(pause < MostPause ? pause : MostPause, stoppingToken).ConfigureAwait(false);
     }
 

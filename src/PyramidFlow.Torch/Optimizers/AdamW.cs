@@ -29,7 +29,7 @@ public sealed class AdamW : IDisposable
     private const long Piece = 1 << 18;
 
     // On a GPU, elements whose moments are float32 at the same time.
-    private const long DecodedPiece = 1 << 24;
+    internal const long DecodedPiece = 1 << 24;
 
     private readonly FlatParameters parameters;
     private readonly AdamWOptions options;

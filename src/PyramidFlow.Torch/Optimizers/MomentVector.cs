@@ -2,8 +2,8 @@ namespace PyramidFlow.Torch;
 
 /// <summary>
 /// A running mean of <see cref="AdamW"/> for each weight that a process updates, in float32 or in 8-bit codes. Codes are magnitudes on a logarithmic scale, relative to the largest
-/// one of each 256 neighbours (block-wise as in Dettmers et al., arXiv 2110.02861); a value lies at most one level from its code, and codes are rounded up as often as it takes for their
-/// mean to be the value.
+/// one of each 256 neighbours (block-wise as in Dettmers et al., arXiv 2110.02861); a value lies at most one level from its code.
+/// Rounding is dithered: the threshold between two codes changes with each step, so that the mean of the codes is the value.
 /// </summary>
 /// <remarks>
 /// A value and the code that it was read from are the same when written again, so that a saved float32 value restores the code. Means of the gradient have 127 levels of 9.2% for each

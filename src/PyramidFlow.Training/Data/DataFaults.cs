@@ -58,6 +58,7 @@ public sealed class FaultLog(Action<DataFault>? onFault = null)
         DataFaultKind.TooShort => "too short",
         DataFaultKind.TooSmall => "too small",
         DataFaultKind.NoCaption => "without a caption",
+        DataFaultKind.OtherModel => "of another model",
         _ => "of another shape or type",
     };
 }
@@ -102,6 +103,9 @@ public enum DataFaultKind
 
     /// <summary>There is no caption where one is needed.</summary>
     NoCaption,
+
+    /// <summary>Latents or text features come from another model than that of the training.</summary>
+    OtherModel,
 }
 
 /// <summary>An unusable item; the run continues without it.</summary>

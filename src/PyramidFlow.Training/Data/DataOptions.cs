@@ -51,6 +51,9 @@ public sealed record DataOptions
     /// <summary>Number of steps to prefetch.</summary>
     public int Prefetch { get; set; } = 2;
 
+    /// <summary>Identity of the VAE that latents must come from, and of the text encoders of features (<see cref="SourceModel"/>); null accepts any.</summary>
+    internal (string? Vae, string? Text) Encoders { get; init; }
+
     /// <summary>How shards are read.</summary>
     internal ShardOptions Shards { get; init; } = new();
 

@@ -85,7 +85,7 @@ internal static class DataSources
     /// <exception cref="TrainingException">An option is invalid, or there is no item.</exception>
     public static IBatchSource<LatentBatch> OpenLatents(DataSet data, DataOptions options, BatchPlanOptions plan, CaptionForm text, FaultLog faults)
     {
-        var reader = new LatentReader(text);
+        var reader = new LatentReader(text, options.Encoders.Text);
         return new PrefetchingSource<LatentItem, LatentBatch>(new BatchPlan(data, plan), new ItemLoader<LatentItem>(reader.ReadAsync, faults, options.Workers),
             faults, options.Prefetch, (bucket, items) => LatentReader.Batch(bucket, [.. items.Select(i => i.Content)], Captions(items), Lines(items)));
     }
@@ -110,7 +110,7 @@ internal static class DataSources
     {
         options.Check();
         var sizes = options.Sizes is null ? null : new Buckets(options.Sizes, options.Frames ?? [1]);
-        var scanner = new LatentScanner(channels, sizes, options.Frames, options.MaxFrames, text);
+        var scanner = new LatentScanner(channels, sizes, options.Frames, options.MaxFrames, text, options.Encoders.Vae);
         var annotations = await AnnotationSource.ReadAsync(faults, options.Annotations, options.Shards, cancellationToken).ConfigureAwait(false);
         return await DataSet.ScanAsync(annotations, scanner, faults, options.Workers, progress, cancellationToken).ConfigureAwait(false);
     }

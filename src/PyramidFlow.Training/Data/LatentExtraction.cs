@@ -16,6 +16,9 @@ namespace PyramidFlow.Training.Data;
 /// <param name="faults">Records unusable items; they are left out of the new annotation file.</param>
 public sealed class LatentExtraction(CausalVideoVae vae, LatentExtractionOptions options, FaultLog faults)
 {
+    /// <summary>Identity of the encoder (<see cref="SourceModel"/>), which the files hold; null writes none.</summary>
+    internal string? Encoder { get; init; }
+
     private sealed record Job(DataItem Item, string Path, string MadeFrom);
 
     /// <summary>Runs the extraction.</summary>
@@ -71,7 +74,7 @@ public sealed class LatentExtraction(CausalVideoVae vae, LatentExtractionOptions
     // Decoders fill a bounded queue that the encoder empties.
     private async Task EncodeAsync(List<Job> open, IProgress<ExtractionProgress>? progress, CancellationToken cancellationToken)
     {
-        var encoder = new LatentEncoder(vae, options);
+        var encoder = new LatentEncoder(vae, options, Encoder);
         var queue = Channel.CreateBounded<(Job Job, byte[] Rgb)>(options.Workers);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var decoding = DecodeAsync([.. open.DistinctBy(job => job.Path)], queue.Writer, stop.Token);
@@ -171,7 +174,10 @@ public sealed record LatentExtractionOptions
 }
 
 /// <summary>Encodes decoded clips window by window.</summary>
-internal sealed class LatentEncoder(CausalVideoVae vae, LatentExtractionOptions options)
+/// <param name="vae">The encoder.</param>
+/// <param name="options">Encoder options.</param>
+/// <param name="identity">Identity of the encoder, which the files hold; null writes none.</param>
+internal sealed class LatentEncoder(CausalVideoVae vae, LatentExtractionOptions options, string? identity)
 {
     /// <summary>Encodes a clip and writes its latents.</summary>
     /// <param name="rgb">[frames, height, width, 3].</param>
@@ -188,7 +194,7 @@ internal sealed class LatentEncoder(CausalVideoVae vae, LatentExtractionOptions 
         var stored = latent.To(options.StoredType).To(Device.Cpu);
         if (!stored.AllFinite())
             throw NotFinite(latent, path);
-        LatentItemFile.Write(path, stored, Provenance.Metadata(madeFrom));
+        LatentItemFile.Write(path, stored, Provenance.Metadata(madeFrom, identity));
     }
 
     private NonFiniteException NotFinite(Tensor latent, string path) => new(ModelPart.Vae, $"when {Path.GetFileName(path)} was to be written",

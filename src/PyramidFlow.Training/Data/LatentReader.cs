@@ -20,7 +20,8 @@ internal sealed record LatentBatch(Bucket Bucket, Tensor Latents, IReadOnlyList<
 /// <param name="lengths">Lengths in frames, of which the longest that fits is used; null keeps the full length.</param>
 /// <param name="mostFrames">Longest clip in frames.</param>
 /// <param name="text">What is needed of the captions.</param>
-internal sealed class LatentScanner(int channels, Buckets? sizes, IReadOnlyList<int>? lengths, int mostFrames, CaptionForm text) : IItemScanner
+/// <param name="vae">Identity of the expected VAE; null accepts any.</param>
+internal sealed class LatentScanner(int channels, Buckets? sizes, IReadOnlyList<int>? lengths, int mostFrames, CaptionForm text, string? vae = null) : IItemScanner
 {
     /// <inheritdoc/>
     public async ValueTask<DataItem> ScanAsync(Annotation annotation, CancellationToken cancellationToken)
@@ -33,10 +34,12 @@ internal sealed class LatentScanner(int channels, Buckets? sizes, IReadOnlyList<
             throw new BadItemException(DataFaultKind.Line, TrainingFault.FeaturesMissing());
         if (text == CaptionForm.Features && !ItemFile.Exists(annotation, annotation.TextFeatures!))
             throw MediaFaults.Missing(annotation.TextFeatures!);
-        var header = await ItemFile.ReadHeaderAsync(annotation, path, file => Task.FromResult(new MemberHeader { Shape = LatentItemFile.Shape(file) }), cancellationToken).ConfigureAwait(false);
+        var header = await ItemFile.ReadHeaderAsync(annotation, path, file => Task.FromResult(LatentItemFile.Header(file)), cancellationToken).ConfigureAwait(false);
         var shape = header.Shape!;
         if (shape[1] != channels)
             throw new BadItemException(DataFaultKind.WrongShape, TrainingFault.LatentChannels(path, shape[1], channels));
+        if (!Provenance.Fits(header.Encoder, vae))
+            throw new BadItemException(DataFaultKind.OtherModel, TrainingFault.LatentOfOtherVae(path));
         return new DataItem(annotation, Place(path, shape));
     }
 
@@ -57,13 +60,14 @@ internal sealed class LatentScanner(int channels, Buckets? sizes, IReadOnlyList<
 
 /// <summary>Reads latents and text features of items.</summary>
 /// <param name="text">What is read of the captions.</param>
-internal sealed class LatentReader(CaptionForm text)
+/// <param name="encoders">Identity of the expected text encoders; null accepts any.</param>
+internal sealed class LatentReader(CaptionForm text, string? encoders = null)
 {
     /// <exception cref="BadItemException">A file is missing or damaged.</exception>
     public async Task<LatentItem> ReadAsync(DataItem item, KeyedRandom draws, CancellationToken cancellationToken)
     {
         var latent = await ReadAsync(item.Annotation.Latent!, file => LatentItemFile.Read(file, VideoLength.Latents(item.Bucket.Frames))).ConfigureAwait(false);
-        return new LatentItem(latent, text == CaptionForm.Features ? await ReadAsync(item.Annotation.TextFeatures!, TextItemFile.Read).ConfigureAwait(false) : null);
+        return new LatentItem(latent, text == CaptionForm.Features ? await ReadAsync(item.Annotation.TextFeatures!, file => TextItemFile.Read(file, encoders)).ConfigureAwait(false) : null);
 
         Task<T> ReadAsync<T>(string path, Func<string, T> read) => ItemFile.ReadAsync(item.Annotation, path, file => Task.Run(() => read(file), cancellationToken), cancellationToken);
     }
@@ -98,12 +102,12 @@ internal static class LatentItemFile
     // Key of normalised latents, written by generate --save-latents.
     private const string Normalised = "latents";
 
-    /// <summary>Reads the shape, [1, c, t, h, w], without the data.</summary>
+    /// <summary>Reads the shape, [1, c, t, h, w], and which VAE the latents come from, without the data.</summary>
     /// <exception cref="BadItemException">The file is missing or damaged, or holds no latents.</exception>
-    public static long[] Shape(string path)
+    public static MemberHeader Header(string path)
     {
         using var file = TensorFile.Open(path);
-        return Describe(file, path).Shape;
+        return new MemberHeader { Shape = Describe(file, path).Shape, Encoder = Provenance.EncoderOf(file) };
     }
 
     /// <summary>Reads the first frames as float32, [c, frames, h, w].</summary>
@@ -123,7 +127,7 @@ internal static class LatentItemFile
 
     /// <summary>Validates all numbers of a file.</summary>
     /// <exception cref="BadItemException">The file is damaged, or holds no latents or non-finite numbers.</exception>
-    public static void Check(string path) => Read(path, (int)Shape(path)[2]);
+    public static void Check(string path) => Read(path, (int)Header(path).Shape![2]);
 
     public static void Write(string path, Tensor latent, IReadOnlyDictionary<string, string> metadata) =>
         SafetensorsWriter.Write(path, [(Key, latent)], metadata);

@@ -36,12 +36,32 @@ internal static class TensorFile
     public static BadItemException NotFinite(string path) => new(DataFaultKind.Damaged, TrainingFault.NumbersNotFinite(path, Provenance.IsExtracted(path)));
 }
 
-/// <summary>Records the inputs of an extracted file in its metadata, so that a resumed extraction recognises finished files.</summary>
+/// <summary>Records the inputs of an extracted file and its encoder in its metadata: a resumed extraction recognises finished files, and a training those of another model.</summary>
 internal static class Provenance
 {
-    private const string Key = "made_from";
+    private const string Key = "made_from", EncoderKey = "encoder";
 
-    public static Dictionary<string, string> Metadata(string madeFrom) => new() { [Key] = madeFrom };
+    /// <summary>Metadata of a file.</summary>
+    /// <param name="madeFrom">Fingerprint of the inputs.</param>
+    /// <param name="encoder">Identity of the model (<see cref="SourceModel"/>); null where it is unknown.</param>
+    public static Dictionary<string, string> Metadata(string madeFrom, string? encoder) =>
+        encoder is null ? new() { [Key] = madeFrom } : new() { [Key] = madeFrom, [EncoderKey] = encoder };
+
+    /// <summary>Identity of the model that a file comes from; null where the file does not say it.</summary>
+    public static string? EncoderOf(StateSource file) => (file as SafetensorsFile)?.Metadata.GetValueOrDefault(EncoderKey);
+
+    /// <summary>The same for a file that can be opened.</summary>
+    /// <exception cref="BadItemException">It is damaged.</exception>
+    public static string? EncoderOf(string path)
+    {
+        using var file = TensorFile.Open(path);
+        return EncoderOf(file);
+    }
+
+    /// <summary>Whether a file may come from a model: it says that it does, or nothing.</summary>
+    /// <param name="encoder">Identity that the file says, or null.</param>
+    /// <param name="expected">Identity of the model; null where it is unknown.</param>
+    public static bool Fits(string? encoder, string? expected) => encoder is null || expected is null || encoder == expected;
 
     /// <summary>Whether a file was written by an extraction, which can write it again.</summary>
     public static bool IsExtracted(string path)

@@ -18,6 +18,9 @@ public sealed class TextExtraction(PromptEncoder encoder, ElementType storedType
     /// <summary>File of the empty caption, in the same folder.</summary>
     public const string EmptyName = "empty.safetensors";
 
+    /// <summary>Identity of the text encoders (<see cref="SourceModel"/>), which the files hold; null writes none.</summary>
+    internal string? Encoder { get; init; }
+
     /// <summary>Runs the extraction.</summary>
     /// <param name="target">Input and output.</param>
     /// <param name="progress">Reports every batch; null reports nothing.</param>
@@ -80,7 +83,7 @@ public sealed class TextExtraction(PromptEncoder encoder, ElementType storedType
             var (words, pooled) = (tokens.To(storedType), features.Pooled.Narrow(0, row, 1).To(storedType));
             if (!words.AllFinite() || !pooled.AllFinite())
                 throw NotFinite(features, path);
-            TextItemFile.Write(path, words, pooled, Provenance.Metadata(madeFrom));
+            TextItemFile.Write(path, words, pooled, Provenance.Metadata(madeFrom, Encoder));
         }
 
         return features.Warnings;

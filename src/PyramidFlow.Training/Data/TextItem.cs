@@ -52,10 +52,14 @@ internal static class TextItemFile
     }
 
     /// <summary>Reads the file of an item.</summary>
-    /// <exception cref="BadItemException">The file is missing or damaged, or holds no features.</exception>
-    internal static TextItem Read(string path)
+    /// <param name="path">The file.</param>
+    /// <param name="encoders">Identity of the expected text encoders; null accepts any.</param>
+    /// <exception cref="BadItemException">The file is missing or damaged, holds no features, or those of other text encoders.</exception>
+    internal static TextItem Read(string path, string? encoders = null)
     {
         using var file = TensorFile.Open(path);
+        if (!Provenance.Fits(Provenance.EncoderOf(file), encoders))
+            throw new BadItemException(DataFaultKind.OtherModel, TrainingFault.FeaturesOfOtherModel(path));
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
         var tokens = Matrix(file, Tokens, path);

@@ -81,7 +81,7 @@ internal sealed class DitBatches : IDisposable
     private static DitBatches OfLatents(DitConfig config, DataSet training, DataSet heldOut, BatchPlanOptions plan, FaultLog faults)
     {
         var latents = DataSources.OpenLatents(training, config.Data, plan, config.Captions, faults);
-        var reader = new LatentReader(config.Captions);
+        var reader = new LatentReader(config.Captions, config.Data.Encoders.Text);
         return new DitBatches(latents, latents.Plan, heldOut, faults, number => Read(latents.Batch(number, CancellationToken.None)), item => Read(LatentReader.Batch(
             item.Bucket, [reader.ReadAsync(item, new KeyedRandom(0), CancellationToken.None).GetAwaiter().GetResult()], [item.Annotation.Text ?? ""], [item.Annotation])));
 

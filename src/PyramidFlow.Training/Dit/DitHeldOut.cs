@@ -37,7 +37,7 @@ internal sealed class DitHeldOut(DitConfig config, PyramidFlowScheduler schedule
         using var scope = new TensorScope();
         if (items.ReadHeldOut(item) is not { } read)
             return null;
-        // Other draws than those of the rows, whose noise is not to be that of the latents.
+        // Draws of its own: the noise of the VAE's posterior must not be that of a row.
         using var encoding = new FixedDraws(-1 - item);
         var latents = models.Latents(read.Content, read.ArePixels, encoding);
         var text = models.Text(read.Captions, read.Text, [false]);

@@ -21,8 +21,8 @@ internal sealed class DitPlan(DitConfig config, DitModel model, IReadOnlyList<(B
 
     private readonly PyramidFlowScheduler scheduler = new();
 
-    /// <summary>Tokens of a caption that is not read; the most that there are.</summary>
-    public int Words { get; init; } = PromptEncoder.MaxTokens;
+    /// <summary>Text tokens of a caption; the most that the encoders take.</summary>
+    public int TextTokens { get; init; } = PromptEncoder.MaxTokens;
 
     /// <summary>Whether the features of the empty caption are a file, so that no text encoder is needed for them.</summary>
     public bool HasEmptyFeatures { get; init; }
@@ -72,11 +72,14 @@ internal sealed class DitPlan(DitConfig config, DitModel model, IReadOnlyList<(B
             SentBytes = state.SentBytes,
             StateBytes = state.StateBytes,
             States = PlannedState.StatesOf(config),
+            KeepsBest = config.KeepBest && IsMeasured,
             PublishedBytes = (trained + (config.Lora is null ? model.Tables() : 0)) * sizeof(float),
             SampleBytes = config.SampleEvery > 0 ? config.Steps / config.SampleEvery * sheet : 0,
             Largest = buckets.Select(each => each.Bucket).Max().ToString(),
         };
     }
+
+    private bool IsMeasured => config.HeldOut is null or > 0;
 
     private PipelineSettings Settings => model.Settings with { FullSequence = config.Objective == TemporalObjective.FullSequence };
 
@@ -95,6 +98,10 @@ internal sealed class DitPlan(DitConfig config, DitModel model, IReadOnlyList<(B
         yield return new PlannedPhase("loading", [.. held, .. frozen, .. config.Lora is null ? Loaded(sizes) : [], .. state.Parts().Take(Type == ElementType.Float32 ? 1 : 2)]);
         held = [.. held, .. frozen, .. state.Parts(), Prefetched()];
         yield return new PlannedPhase("a step", [.. held, .. Work()]);
+        if (device.Type != DeviceType.Cpu)
+            yield return new PlannedPhase("an update", [.. held, new PlannedPart("denominators", state.UpdateBytes, PlannedKind.Counted)]);
+        if (IsMeasured && config.IsAveraged)
+            yield return new PlannedPhase("a measurement", [.. held, new PlannedPart("weights beside the average", state.Count * Type.Size() * (state.Held < state.Count ? 2 : 1))]);
         if (samples.Count > 0)
             yield return new PlannedPhase("samples", [.. held, .. SampleWork(samples, state)]);
         if (state.Held < state.Count)
@@ -116,7 +123,7 @@ internal sealed class DitPlan(DitConfig config, DitModel model, IReadOnlyList<(B
             var bucket = each.Bucket;
             var pixels = 3L * bucket.Width * bucket.Height * bucket.Frames;
             var latents = model.Transformer.LatentChannels * Latent(bucket).Positions * sizeof(float);
-            var features = config.Captions == CaptionForm.Features ? Words * model.Transformer.JointAttentionDim * sizeof(float) : 0;
+            var features = config.Captions == CaptionForm.Features ? TextTokens * model.Transformer.JointAttentionDim * sizeof(float) : 0;
             return config.Batch * (config.Input == DitInput.Media ? pixels : latents + features);
         });
         return new PlannedPart("items read ahead", most * (config.Data.Prefetch + 1), PlannedKind.Counted, OnHost: device.Type != DeviceType.Cpu);
@@ -172,7 +179,7 @@ internal sealed class DitPlan(DitConfig config, DitModel model, IReadOnlyList<(B
     private double ProductsOf(Bucket bucket)
     {
         var passes = (config.Lora is null ? TrainedPasses : FrozenPasses) + config.CheckpointRatio;
-        var text = EncodesText ? TextFlops.T5(model.T5, config.Batch, Words) + model.Clips.Sum(clip => TextFlops.Clip(clip, config.Batch, clip.MaxPositionEmbeddings)) : 0;
+        var text = EncodesText ? TextFlops.T5(model.T5, config.Batch, TextTokens) + model.Clips.Sum(clip => TextFlops.Clip(clip, config.Batch, clip.MaxPositionEmbeddings)) : 0;
         return text + Sequences(bucket, config.Batch).Average(stages => stages.Sum(stage => passes * DitFlops.Joint(model.Transformer, stage)));
     }
 
@@ -193,7 +200,7 @@ internal sealed class DitPlan(DitConfig config, DitModel model, IReadOnlyList<(B
 
         IReadOnlyList<SequenceShape> Columns(Func<int, int, IReadOnlyList<ClipSize>> clips) =>
             [.. config.SampleRatios.SelectMany((ratio, stage) => Enumerable.Repeat(stage, ratio)).Select((stage, column) =>
-                new SequenceShape(rows / config.SampleRatios.Sum(), Words, clips(column, stage), model.Transformer.UseTemporalCausal))];
+                new SequenceShape(rows / config.SampleRatios.Sum(), TextTokens, clips(column, stage), model.Transformer.UseTemporalCausal))];
 
         // As FlowObjective deals them: the last of these units, and what lies before it.
         IReadOnlyList<ClipSize> Clips(int taken, int stage)

@@ -10,8 +10,8 @@ namespace PyramidFlow.Training.Dit;
 /// <summary>Trains a diffusion transformer, or a LoRA of one, as a configuration says.</summary>
 public static class DitTraining
 {
-    // Three stages of 2x2 patches over latents at an eighth of the picture size.
-    private const int Multiple = 64;
+    /// <summary>Width and height of items are multiples of this: three stages of 2x2 patches over latents at an eighth of the picture size.</summary>
+    internal const int Multiple = 64;
 
     /// <summary>Trains a transformer. The run folder receives <c>diffusion_transformer</c>, which can replace that of the model folder.</summary>
     /// <param name="source">A <see cref="DitConfig"/> without <c>lora</c>.</param>
@@ -58,6 +58,8 @@ public static class DitTraining
         var device = TrainingDevice.For(config.Device, group);
         var model = DitModel.Of(start, config.Variant);
         TransformerSamples.Resolve(config.Samples, model.Settings);
+        if (config.Input == DitInput.Latents)
+            config.Data = config.Data with { Encoders = (SourceModel.OfVae(start.Vae), config.Captions == CaptionForm.Features ? SourceModel.OfTexts(start) : null) };
         using var items = DitBatches.Open(config, PlanOf(config, group?.Rank ?? 0, group?.WorldSize ?? 1), model.Vae.EncoderOutChannels, faults, cancellationToken);
         config = config with { HeldOut = items.HeldOut.Items.Count };
         RequireHalved(source.Path, items.Plan.Shares.Select(share => share.Bucket).Concat(items.HeldOut.Counts.Select(count => count.Bucket)));
@@ -135,6 +137,7 @@ public static class DitTraining
         var file = items.Select(item => Path.GetDirectoryName(item.Annotation.TextFeatures)).OfType<string>().Distinct()
             .Select(folder => Path.Combine(folder, TextExtraction.EmptyName)).FirstOrDefault(File.Exists);
         return file is not null && TextItemFile.Open(file) is var features && features.Width == model.Transformer.JointAttentionDim && features.Pooled.Length == model.Transformer.PooledProjectionDim
+            && Provenance.Fits(Provenance.EncoderOf(file), config.Data.Encoders.Text)
             ? file
             : null;
     }

@@ -47,7 +47,7 @@ internal sealed class BestFolder(RunFolder run)
             return null;
         var facts = TrainingConfigFile.Facts(file).ToDictionary(fact => fact.Name, fact => fact.Value);
         return PlainNumber.TryWhole(facts.GetValueOrDefault(StepKey, ""), out var step) && PlainNumber.TryReal(facts.GetValueOrDefault(LossKey, ""), out var loss)
-            && facts.TryGetValue(OfKey, out var of) ? new BestWeights(step, loss, of[1..^1]) : null;
+            && facts.TryGetValue(OfKey, out var of) && of is ['"', .., '"'] ? new BestWeights(step, loss, of[1..^1]) : null;
     }
 
     /// <summary>Replaces the weights. Each file is replaced when the new one is complete.</summary>

@@ -79,14 +79,14 @@ internal static class MemoryCheck
         foreach (var change in all)
         {
             // Of several numbers of processes the smallest is enough.
-            if (fitting.All(each => each.Change.Name != change.Name) && change.Config(config) is { } changed && plan(changed, change.Ranks ?? ranks) is var less && less.PeakBytes <= room.Total)
-                fitting.Add((change, less.PeakBytes));
+            if (fitting.All(each => each.Change.Name != change.Name) && change.Config(config) is { } changed && plan(changed, change.Ranks ?? ranks) is var less && less.HeldBytes <= room.Total)
+                fitting.Add((change, less.HeldBytes));
         }
 
         if (fitting.Count > 0)
-            return TrainingFault.MachineTooSmall(file, phase.Name, whole.PeakBytes, room.Place, room.Total, [.. fitting.Select(each => (each.Change.Name, each.Change.Advice, each.Bytes))], together: false);
-        var (taken, least) = Together(config, plan, ranks, whole.PeakBytes, room.Total, all);
-        return TrainingFault.MachineTooSmall(file, phase.Name, whole.PeakBytes, room.Place, room.Total,
+            return TrainingFault.MachineTooSmall(file, phase.Name, phase.Held(), room.Place, room.Total, [.. fitting.Select(each => (each.Change.Name, each.Change.Advice, each.Bytes))], together: false);
+        var (taken, least) = Together(config, plan, ranks, whole.HeldBytes, room.Total, all);
+        return TrainingFault.MachineTooSmall(file, phase.Name, phase.Held(), room.Place, room.Total,
             least <= room.Total ? [.. taken.Select(change => (change.Name, change.Advice, least))] : [], together: true);
     }
 
@@ -102,7 +102,7 @@ internal static class MemoryCheck
             {
                 // More processes take the place of fewer.
                 var (count, isMore) = (change.Ranks ?? ranks, change.Ranks > ranks && taken.Exists(each => each.Name == change.Name));
-                if ((change.Config(config) ?? (isMore ? config : null)) is not { } changed || plan(changed, count).PeakBytes is var less && less >= least)
+                if ((change.Config(config) ?? (isMore ? config : null)) is not { } changed || plan(changed, count).HeldBytes is var less && less >= least)
                     continue;
                 (config, ranks, least) = (changed, count, less);
                 taken.RemoveAll(each => each.Name == change.Name);
@@ -115,7 +115,7 @@ internal static class MemoryCheck
 
     /// <summary>A sentence about a training that fits, but not into what is free now; null where it does.</summary>
     public static string? Warning(TrainingPlan plan, TrainingRoom? room) => room is null || plan.CertainBytes <= room.Free ? null : FormattableString.Invariant(
-        $"the run needs {plan.PeakBytes / 1e9:0.0} GB and {room.Free / 1e9:0.0} GB of {room.Place} are free now: end other programs if it stops for lack of memory");
+        $"the run needs {plan.HeldBytes / 1e9:0.0} GB and {room.Free / 1e9:0.0} GB of {room.Place} are free now: end other programs if it stops for lack of memory");
 
     /// <summary>Processes of a group on this machine.</summary>
     public static int Local(ProcessGroup? group) => group?.LocalSize ?? 1;

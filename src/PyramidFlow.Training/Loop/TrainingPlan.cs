@@ -34,6 +34,9 @@ internal sealed record PlannedPhase(string Name, IReadOnlyList<PlannedPart> Part
     /// <summary>Bytes of all parts, of the device or of the host.</summary>
     public long Bytes(bool onHost = false) => Of(onHost).Sum(part => part.Bytes);
 
+    /// <summary>Bytes without pages of files, which the system can read again.</summary>
+    public long Held(bool onHost = false) => Of(onHost).Where(part => part.Kind != PlannedKind.Mapped).Sum(part => part.Bytes);
+
     /// <summary>Bytes that the phase takes for certain: a run that has fewer ends in it.</summary>
     public long Certain(bool onHost = false) => Of(onHost).Sum(part => part.Kind switch
     {
@@ -75,6 +78,9 @@ internal sealed record TrainingPlan
     /// <summary>States that are in the folder at most, one that is being written among them.</summary>
     public required int States { get; init; }
 
+    /// <summary>Whether the weights with the least held-out loss are kept beside the newest ones.</summary>
+    public required bool KeepsBest { get; init; }
+
     /// <summary>Bytes of the published weights.</summary>
     public required long PublishedBytes { get; init; }
 
@@ -93,11 +99,14 @@ internal sealed record TrainingPlan
     /// <summary>Most bytes of the host where the training is on a GPU.</summary>
     public long HostBytes => Phases.Max(phase => phase.Bytes(onHost: true));
 
+    /// <summary>Most bytes of the device without pages of files.</summary>
+    public long HeldBytes => Phases.Max(phase => phase.Held());
+
     /// <summary>Bytes of the device without which a run ends for certain.</summary>
     public long CertainBytes => Phases.Max(phase => phase.Certain());
 
     /// <summary>Bytes on the disk at most.</summary>
-    public long DiskBytes => (States * StateBytes) + PublishedBytes + SampleBytes;
+    public long DiskBytes => (States * StateBytes) + ((KeepsBest ? 2 : 1) * PublishedBytes) + SampleBytes;
 
     /// <summary>Time of a step in seconds, at the share of a machine's speed that whole models reach; without transfers.</summary>
     public double SecondsPerStep(MachineSpeed speed) => ((Products / speed.Products) + (Convolutions / speed.Convolutions)) / MachineSpeed.ReachedShare;
@@ -116,6 +125,9 @@ internal sealed record PlannedState(long Count, ElementType Compute, LoopConfig 
 
     /// <summary>Numbers of the share that this process updates.</summary>
     public long Held => Config.Shard == SharedState.None ? Count : (Count + Ranks - 1) / Ranks;
+
+    /// <summary>Bytes beside the state while a GPU updates the weights: the whole share at once, or a part of it where moments are decoded.</summary>
+    public long UpdateBytes => Config.Moments == MomentForm.EightBit ? 3 * Math.Min(Held, AdamW.DecodedPiece) * sizeof(float) : Held * sizeof(float);
 
     private bool HasAverage => IsAveraged && Config.IsAveraged;
 

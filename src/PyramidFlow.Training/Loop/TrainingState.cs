@@ -80,6 +80,7 @@ internal sealed class TrainingState
     // Shares arrive in pieces; anything else is one.
     private static void Write(SavedTensor tensor, Action<long, Tensor> take)
     {
+        using var scope = new TensorScope();
         if (tensor.Division is { Sharers: { } group } part)
             group.Collect(tensor.Held, part.Parameters.Count, take);
         else

@@ -54,7 +54,7 @@ internal sealed class TrainingStep(LoopConfig config, ITraining training, RunFol
     {
         var (count, stride) = config.MicroBatches(Ranks);
         return Enumerable.Range(0, count).Select(i => config.BatchesPerStep is { } all
-            // Those of one process that computes them all.
+            // The numbers that one process would give these micro-batches.
             ? new MicroBatch(config.Seed, step, (step * all) + ((long)i * stride) + Rank, 1.0 / all)
             : new MicroBatch(config.Seed, step, (step * count) + i, 1.0 / (count * Ranks), Rank, Ranks));
     }

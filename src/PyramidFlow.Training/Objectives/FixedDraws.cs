@@ -9,7 +9,7 @@ namespace PyramidFlow.Training.Objectives;
 /// <param name="row">Number of the row; others than those of rows are below 0.</param>
 internal sealed class FixedDraws(int row) : ITrainingDraws, IDisposable
 {
-    // Powers of the inverse of the plastic number, whose multiples are spread more evenly than those of any others.
+    // The R2 low-discrepancy sequence: powers of the inverse of the plastic number.
     private static readonly double[] Steps = [0.7548776662466927, 0.5698402909980532];
 
     private readonly RandomGenerator generator = new(unchecked(((ulong)row * 0x9E3779B97F4A7C15UL) + 0x4E1D007UL));

@@ -25,7 +25,7 @@ internal static class LossMemory
     internal static long Of(ClipBatchSize clips, IReadOnlyList<int>? perceptual, (int Width, int Layers)? discriminator, DeviceType device)
     {
         var pixels = Bytes(3 * clips.Positions, device);
-        return (Copies * pixels) + Math.Max(perceptual is null ? 0 : Perceptual(clips, perceptual, device), discriminator is { } judge ? Judged(clips, judge, device) : 0);
+        return (Copies * pixels) + Math.Max(perceptual is null ? 0 : Perceptual(clips, perceptual, device), discriminator is { } used ? DiscriminatorBytes(clips, used, device) : 0);
     }
 
     /// <summary>Operations of LPIPS on both sides, forward and, of the reconstruction, backward.</summary>
@@ -59,14 +59,14 @@ internal static class LossMemory
         return sum;
     }
 
-    private static long Judged(ClipBatchSize clips, (int Width, int Layers) judge, DeviceType device)
+    private static long DiscriminatorBytes(ClipBatchSize clips, (int Width, int Layers) discriminator, DeviceType device)
     {
         const int widest = 8;
         var (sum, area) = (0L, clips.Positions);
-        for (var layer = 0; layer <= judge.Layers; layer++)
+        for (var layer = 0; layer <= discriminator.Layers; layer++)
         {
-            area = layer < judge.Layers ? area / 4 : area;
-            sum += LayerCopies * Bytes(judge.Width * Math.Min(1L << layer, widest) * area, device);
+            area = layer < discriminator.Layers ? area / 4 : area;
+            sum += LayerCopies * Bytes(discriminator.Width * Math.Min(1L << layer, widest) * area, device);
         }
 
         return sum;

@@ -21,6 +21,9 @@ internal sealed record MemberHeader
     /// <summary>Number of frames of a video, where it is stated.</summary>
     public long? Frames { get; init; }
 
+    /// <summary>Identity of the model that latents come from, where they say it.</summary>
+    public string? Encoder { get; init; }
+
     /// <summary>Length of a video, in units of 100 ns.</summary>
     public long Ticks { get; init; }
 

@@ -34,14 +34,14 @@ internal sealed partial class ShardAddress
         if (!IsRemote(source))
             return source;
         var start = source.IndexOf("://", StringComparison.Ordinal) + 3;
-        var end = source.IndexOfAny(['?', '#'], start) is var query and >= 0 ? query : source.Length;
-        var authority = source.IndexOf('/', start) is var slash and >= 0 && slash < end ? slash : end;
-        var user = source.LastIndexOf('@', authority - 1, authority - start);
-        return user < 0 ? source[..end] : source[..start] + source[(user + 1)..end];
+        // A password may have characters that would have to be escaped, so that all up to the last @ is left out.
+        var host = Math.Max(start, source.LastIndexOf('@') + 1);
+        var end = source.IndexOfAny(['?', '#'], host) is var query and >= 0 ? query : source.Length;
+        return source[..start] + source[host..end];
     }
 
     /// <summary>The shards of a source; each range such as <c>{000000..000099}</c> stands for all of its numbers.</summary>
-    /// <exception cref="TrainingException">An address or a range is invalid, or there are too many shards.</exception>
+    /// <exception cref="TrainingException">An address or a range is invalid, there are too many shards, or they differ in their query only.</exception>
     public static IReadOnlyList<ShardAddress> Expand(string source)
     {
         List<string> all = [""];
@@ -56,7 +56,8 @@ internal sealed partial class ShardAddress
             at = range.Index + range.Length;
         }
 
-        return [.. all.Select(start => Parse(start + source[at..]))];
+        var shards = all.Select(start => Parse(start + source[at..])).ToList();
+        return shards.DistinctBy(shard => shard.Name).Count() == shards.Count ? shards : throw TrainingFault.ShardsOfOneName(Shown(source));
     }
 
     private static ShardAddress Parse(string source)

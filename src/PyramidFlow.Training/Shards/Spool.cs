@@ -145,8 +145,18 @@ internal sealed class SpoolFile(Spool spool, int units) : IDisposable
         if (isDisposed)
             return;
         isDisposed = true;
-        if (Path.Length > 0)
-            File.Delete(Path);
-        spool.Release(units);
+        try
+        {
+            if (Path.Length > 0)
+                File.Delete(Path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // It has gone with its folder.
+        }
+        finally
+        {
+            spool.Release(units);
+        }
     }
 }

@@ -38,31 +38,32 @@ internal sealed class VaePlan(VaeConfig config, CausalVideoVaeConfig sizes, IRea
         var trained = vae.NamedParameters().Where(p => p.Parameter.Trainable).Sum(p => p.Parameter.ElementCount);
         var frozen = vae.ParameterCount() - trained;
         var state = new PlannedState(trained, ElementType.Float32, config, ranks, device);
-        var judge = Judge is { } options ? new PlannedState(Count(options), ElementType.Float32, config, ranks, device, IsAveraged: false) : null;
+        var discriminator = Discriminator is { } options ? new PlannedState(Count(options), ElementType.Float32, config, ranks, device, IsAveraged: false) : null;
         var sheets = config.SampleEvery > 0 ? config.Steps / config.SampleEvery : 0;
         return new TrainingPlan
         {
             Ranks = ranks,
             Device = device,
-            Phases = [.. Phases(state, judge, frozen)],
-            Weights = trained + (judge?.Count ?? 0),
+            Phases = [.. Phases(state, discriminator, frozen)],
+            Weights = trained + (discriminator?.Count ?? 0),
             Products = 0,
             Convolutions = config.MeanMicroBatches(ranks) * buckets.Sum(each => each.Share * Flops(each.Bucket)),
-            SentBytes = state.SentBytes + (judge?.SentBytes ?? 0),
-            StateBytes = state.StateBytes + (judge?.StateBytes ?? 0),
+            SentBytes = state.SentBytes + (discriminator?.SentBytes ?? 0),
+            StateBytes = state.StateBytes + (discriminator?.StateBytes ?? 0),
             States = PlannedState.StatesOf(config),
-            PublishedBytes = (trained + frozen + (judge?.Count ?? 0)) * sizeof(float),
+            KeepsBest = false,
+            PublishedBytes = (trained + frozen + (discriminator?.Count ?? 0)) * sizeof(float),
             SampleBytes = sheets * config.HeldOut * buckets.Max(each => ContactSheet.Bytes(1, each.Bucket.Width, each.Bucket.Height)),
             Largest = buckets.Select(each => each.Bucket).Max().ToString(),
         };
     }
 
-    private VaeDiscriminatorOptions? Judge => config.Discriminator;
+    private VaeDiscriminatorOptions? Discriminator => config.Discriminator;
 
     // A discriminator that begins after the last step is held, and not computed with.
-    private bool IsJudged => Judge is { } options && options.Start < config.Steps;
+    private bool IsDiscriminatorUsed => Discriminator is { } options && options.Start < config.Steps;
 
-    private IEnumerable<PlannedPhase> Phases(PlannedState state, PlannedState? judge, long frozen)
+    private IEnumerable<PlannedPhase> Phases(PlannedState state, PlannedState? discriminator, long frozen)
     {
         var isHost = device.Type != DeviceType.Cpu;
         List<PlannedPart> held =
@@ -71,16 +72,18 @@ internal sealed class VaePlan(VaeConfig config, CausalVideoVaeConfig sizes, IRea
             .. frozen > 0 ? [new PlannedPart("frozen weights (Float32)", frozen * sizeof(float))] : Array.Empty<PlannedPart>(),
             .. config.PerceptualWeight > 0 ? [new PlannedPart("LPIPS", PerceptualCount() * sizeof(float))] : Array.Empty<PlannedPart>(),
         ];
-        yield return new PlannedPhase("loading", [.. held, new PlannedPart("weights as read", (state.Count + (judge?.Count ?? 0)) * sizeof(float)), .. state.Parts().Take(1)]);
+        yield return new PlannedPhase("loading", [.. held, new PlannedPart("weights as read", (state.Count + (discriminator?.Count ?? 0)) * sizeof(float)), .. state.Parts().Take(1)]);
         var clip = buckets.Max(each => 3L * each.Bucket.Width * each.Bucket.Height * each.Bucket.Frames);
         var batch = buckets.Max(each => 3L * Size(each.Bucket).Positions);
         held =
         [
-            .. held, .. state.Parts(), .. judge?.Parts("discriminator: ") ?? [],
+            .. held, .. state.Parts(), .. discriminator?.Parts("discriminator: ") ?? [],
             new("items read ahead", batch * (config.Data.Prefetch + 1), PlannedKind.Counted, isHost),
             new("held-out clips", config.HeldOut * clip, PlannedKind.Counted, isHost),
         ];
         yield return new PlannedPhase("a step", [.. held, new PlannedPart("pixels", batch * sizeof(float)), new PlannedPart("activations of the VAE", buckets.Max(each => Activations(each.Bucket)), PlannedKind.Counted)]);
+        if (isHost)
+            yield return new PlannedPhase("an update", [.. held, new PlannedPart("denominators", state.UpdateBytes, PlannedKind.Counted)]);
         if (config.HeldOut > 0)
             yield return new PlannedPhase("a measurement", [.. held, new PlannedPart("weights beside the average", config.IsAveraged ? state.Count * sizeof(float) : 0), new PlannedPart("decoding", buckets.Max(each => Decoding(each.Bucket)), PlannedKind.Counted)]);
         if (state.Held < state.Count)
@@ -94,7 +97,7 @@ internal sealed class VaePlan(VaeConfig config, CausalVideoVaeConfig sizes, IRea
         var (size, hasWindows) = (Size(bucket), config.Windows > 1 && !bucket.IsImage);
         if (hasWindows)
             size = size with { Frames = TimeWindows.Split(bucket.Frames, config.Windows, sizes.TemporalScale)[0].Length };
-        var loss = LossMemory.Of(size, config.PerceptualWeight > 0 ? LossMemory.VggChannels : null, IsJudged ? (Judge!.Width, Judge.Layers) : null, device.Type);
+        var loss = LossMemory.Of(size, config.PerceptualWeight > 0 ? LossMemory.VggChannels : null, IsDiscriminatorUsed ? (Discriminator!.Width, Discriminator.Layers) : null, device.Type);
         return new VaeActivations(sizes, ElementType.Float32, config.ComputeType, device.Type, config.CheckpointRatio > 0, hasWindows).Training(size, !config.FreezeEncoder, loss);
     }
 

@@ -139,7 +139,7 @@ public sealed class DitTrainingTests(TinyModel model) : IClassFixture<TinyModel>
         Assert.Contains(FormattableString.Invariant($"planned peak of the process {plan.PeakBytes / (double)(1 << 20):F0} MiB"), line.Text, StringComparison.Ordinal);
 
         // Captions are three words long, and items that are read ahead are no tensors.
-        var tensors = new DitPlan(DitConfig.Load(Media.File("c.json")), DitModel.Of(CheckpointFolder.Open(folder), null), [(new Bucket(192, 192, 17), 1)], 1, Torch.Device.Cpu) { Words = 3 }.Compute()
+        var tensors = new DitPlan(DitConfig.Load(Media.File("c.json")), DitModel.Of(CheckpointFolder.Open(folder), null), [(new Bucket(192, 192, 17), 1)], 1, Torch.Device.Cpu) { TextTokens = 3 }.Compute()
             .Phases.Max(phase => phase.Parts.Where(part => part.Name is not ("program" or "items read ahead") && part.Kind != PlannedKind.Mapped).Sum(part => part.Bytes));
         TestContext.Current.TestOutputHelper?.WriteLine(FormattableString.Invariant($"{family} {precision} {ratio}: planned {tensors / 1e6:F1} MB, measured {measured / 1e6:F1} MB, {((double)tensors / measured) - 1:+0.0%;-0.0%}"));
         Assert.InRange((double)tensors / measured, 0.9, 1.1);

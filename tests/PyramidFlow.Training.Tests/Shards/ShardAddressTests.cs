@@ -25,8 +25,10 @@ public sealed class ShardAddressTests
         Assert.Equal(("https://host.org/p@q/a.tar", "https://host.org/p@q/a.tar?key=1"), (address.Name, address.Remote!.AbsoluteUri));
         Assert.Equal("me:p@ss"u8, Convert.FromBase64String(address.Credentials!));
         Assert.Equal("https://host.org/a-{0..1}.tar", ShardAddress.Shown("https://me:p@ss@host.org/a-{0..1}.tar?key=1"));
-        Assert.Equal("https://host.org", ShardAddress.Shown("https://me@host.org?x=@"));
-        Assert.Equal("https://host.org/x@y.tar", ShardAddress.Shown("https://host.org/x@y.tar"));
+        Assert.Equal("https://host.org", ShardAddress.Shown("https://me@host.org?x=1"));
+        // A password that was not escaped. An @ in a path hides what is before it.
+        Assert.Equal("https://host.org/a.tar", ShardAddress.Shown("https://me:pa/s?s#w@host.org/a.tar"));
+        Assert.Equal("https://y.tar", ShardAddress.Shown("https://host.org/x@y.tar"));
         Assert.Equal("/a@b/c.tar?d", ShardAddress.Shown("/a@b/c.tar?d"));
     }
 
@@ -35,6 +37,7 @@ public sealed class ShardAddressTests
     [InlineData("/d/a-{01..100}.tar", "shard_range_invalid", "range={01..100}")]
     [InlineData("/d/a-{0..999999999}.tar", "shards_too_many", "most=100000")]
     [InlineData("/d/a-{000..999}-{000..999}.tar", "shards_too_many", "most=100000")]
+    [InlineData("https://host/get.tar?part={0..3}", "shards_of_one_name", "source=https://host/get.tar")]
     [InlineData("https://me:word@host/a.zip?x", "shard_address_invalid", "address=https://host/a.zip")]
     [InlineData("https://me:word@/a.tar", "shard_address_invalid", "address=https:///a.tar")]
     public void Impossible_names_are_refused(string source, string code, string parameter) =>
