@@ -148,6 +148,9 @@ internal static partial class TrainingFault
         new("picture_too_small", Invariant($"{file} has {size} pixels, which would be enlarged {enlarged:0.#} times to {bucket}; at most {most:0.#} is allowed"), null,
             ("file", file), ("size", size), ("bucket", bucket), ("enlarged", enlarged), ("most", most));
 
+    public static TrainingException FramesBeyondEnd(string file, int last, long count) =>
+        new("frames_beyond_end", Invariant($"\"frames\" names frame {last} and {file} has {count}, numbered from 0: correct the line"), null, ("file", file), ("last", last), ("count", count));
+
     public static TrainingException FramesMissing(string file, int found, int promised) =>
         new("frames_fewer_than_stated", Invariant($"{file} has only {found} of the {promised} frames that its header states"), null,
             ("file", file), ("found", found), ("promised", promised));

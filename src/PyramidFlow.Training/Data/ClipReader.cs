@@ -55,6 +55,9 @@ internal sealed class ClipScanner(Buckets buckets, double? framesPerSecond, doub
             var found = await MediaFaults.GuardAsync(file, () => VideoReader.ProbeAsync(file, cancellationToken)).ConfigureAwait(false);
             return new MemberHeader { Width = found.Width, Height = found.Height, Fps = found.Fps, Frames = found.FrameCount, Ticks = found.Duration.Ticks };
         }, cancellationToken).ConfigureAwait(false);
+        // A line that names frames which the video does not have is about another video, or about another cut of it.
+        if (annotation.Frames is [.., var last] && info.Frames is { } count && last >= count)
+            throw new BadItemException(DataFaultKind.TooShort, TrainingFault.FramesBeyondEnd(video, last, count));
         var seconds = TimeSpan.FromTicks(info.Ticks).TotalSeconds;
         var frames = Frames(annotation, info, seconds);
         var bucket = buckets.Nearest(info.Width, info.Height, frames) ?? throw TooShort(video, frames, seconds);

@@ -70,6 +70,17 @@ public sealed class ClipSourceTests : IDisposable
     }
 
     [Fact]
+    public async Task A_line_that_names_frames_behind_the_end_says_so()
+    {
+        int[] inside = [0, 1, 2, 3, 4, 5, 6, 7, 23], beyond = [0, 1, 2, 3, 4, 5, 6, 7, 8, 24];
+        var annotations = folder.Annotate(new { video = await folder.VideoAsync("a.mp4", 24), frames = inside }, new { video = folder.File("a.mp4"), frames = beyond });
+        using var source = await Open(annotations, captions: false);
+
+        FaultAssert.Is(Assert.Single(source.Faults.Faults).Error, "frames_beyond_end", ("file", folder.File("a.mp4")), ("last", 24), ("count", 24L));
+        Assert.Equal(inside, Shown(source.Batch(0, Ct).Rgb[0]));
+    }
+
+    [Fact]
     public async Task A_clip_starts_anywhere_in_its_video_by_the_step()
     {
         var annotations = folder.Annotate(new { video = await folder.VideoAsync("a.mp4", 40) });
