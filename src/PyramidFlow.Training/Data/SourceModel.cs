@@ -17,23 +17,23 @@ internal static class SourceModel
     /// <param name="vae">The VAE.</param>
     /// <returns>Null where the folder has no weights, as that of a model whose encoders were only needed for an extraction.</returns>
     public static string? OfVae(ComponentFolder vae) =>
-        Digest(vae, key => key.StartsWith("encoder.", StringComparison.Ordinal) || key.StartsWith("quant_conv.", StringComparison.Ordinal));
+        Digest(() => vae, key => key.StartsWith("encoder.", StringComparison.Ordinal) || key.StartsWith("quant_conv.", StringComparison.Ordinal));
 
     /// <summary>Identity of the text encoders of a model.</summary>
     /// <param name="model">The model.</param>
     /// <returns>Null where one of them has no weights.</returns>
     public static string? OfTexts(CheckpointFolder model)
     {
-        var digests = model.Family.TextComponents.Select(part => Digest(model.Component(part.TextEncoder), _ => true)).ToList();
+        var digests = model.Family.TextComponents.Select(part => Digest(() => model.Component(part.TextEncoder), _ => true)).ToList();
         return digests.Contains(null) ? null : string.Join('-', digests);
     }
 
-    private static string? Digest(ComponentFolder folder, Func<string, bool> isPart)
+    private static string? Digest(Func<ComponentFolder> folder, Func<string, bool> isPart)
     {
         try
         {
             using var noGrad = NoGrad.Begin();
-            using var weights = folder.OpenWeights();
+            using var weights = folder().OpenWeights();
             using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
             var keys = weights.Keys.Where(isPart).Order(StringComparer.Ordinal).ToList();
             for (var i = 0; i < Math.Min(MostWeights, keys.Count); i++)

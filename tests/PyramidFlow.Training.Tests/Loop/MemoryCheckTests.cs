@@ -49,8 +49,9 @@ public sealed class MemoryCheckTests : IDisposable
     [Fact]
     public void Settings_that_fit_only_together_are_named_together()
     {
-        var small = Plan(Config with { CheckpointRatio = 1, Precision = TrainingPrecision.Bfloat16, Moments = MomentForm.EightBit, AverageDecay = 0, Shard = SharedState.Optimizer }, 8).PeakBytes;
-        var error = Fault(Config, small)!;
+        var config = Config with { Precision = TrainingPrecision.Bfloat16 };
+        var small = Plan(config with { CheckpointRatio = 1, Moments = MomentForm.EightBit, AverageDecay = 0, Shard = SharedState.Optimizer }, 8).PeakBytes;
+        var error = Fault(config, small)!;
         Assert.Equal(true, error.Parameters["together"]);
         Assert.Contains("shard", (string)error.Parameters["remedies"]!, StringComparison.Ordinal);
         Assert.Equal("", Fault(Config, 1L << 30)!.Parameters["remedies"]);
