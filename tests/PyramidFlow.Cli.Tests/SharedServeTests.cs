@@ -94,6 +94,7 @@ public sealed class SharedServeTests(TinyModel model) : IClassFixture<TinyModel>
         using var client2 = await again.ClientAsync();
         await again.SaysAsync($"{id}: attempt 2 begins");
         await ServeProcess.UntilAsync(client2, id, IsDenoised);
+        await EndAsync(again);
     }
 
     [Fact]
@@ -154,13 +155,13 @@ public sealed class SharedServeTests(TinyModel model) : IClassFixture<TinyModel>
         var picture = folder.File("picture.png");
         if (!File.Exists(picture))
             PngWriter.Write(picture, new RgbImage(64, 64, Enumerable.Range(0, 64 * 64 * 3).Select(i => (byte)(i / 48)).ToArray()));
-        var guided = await ServeProcess.SubmitAsync(client, new { prompt = "a red ball", num_frames = 25, num_inference_steps = 3, guidance_scale = 4, video_guidance_scale = 3, seed = 7 });
+        var guided = await ServeProcess.SubmitAsync(client, new { prompt = "a red ball", num_frames = 17, num_inference_steps = 2, guidance_scale = 4, video_guidance_scale = 3, seed = 7 });
         var begun = await ServeProcess.SubmitAsync(client, new
         {
             prompt = "a red ball",
             prompts = new[] { new { from = 1, prompt = "a ball" } },
             num_frames = 33,
-            num_inference_steps = 3,
+            num_inference_steps = 2,
             seed = 8,
             input_reference = new { image_url = "data:image/png;base64," + Convert.ToBase64String(await File.ReadAllBytesAsync(picture, Cancel)) },
         });

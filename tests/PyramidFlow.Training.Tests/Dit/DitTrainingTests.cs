@@ -47,8 +47,7 @@ public sealed class DitTrainingTests(TinyModel model) : IClassFixture<TinyModel>
     [Fact]
     public async Task A_run_of_whole_micro_batches_is_the_same_on_one_process_and_on_two()
     {
-        var annotations = await runs.SomeMediaAsync();
-        var config = OwnDataRuns.Config(model.Folder, annotations, "\"batches_per_step\": 2").Replace("\"prefetch\": 0", "\"prefetch\": 2", StringComparison.Ordinal);
+        var config = OwnDataRuns.ExtractedConfig(runs.Bare("flux", seed: 5), runs.Extracted(6), "\"batches_per_step\": 2, \"held_out\": 0").Replace("\"prefetch\": 0", "\"prefetch\": 2", StringComparison.Ordinal);
         Train(config, "one");
         await Ranks.RunAsync(2, Media.File("store"), group =>
             DitTraining.Run(Media.File("one.json"), Path.GetDirectoryName(Media.File("two", "x"))!, null, TestContext.Current.CancellationToken, group));
