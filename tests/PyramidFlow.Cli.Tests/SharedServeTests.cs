@@ -100,17 +100,7 @@ public sealed class SharedServeTests(TinyModel model) : IClassFixture<TinyModel>
     [Fact]
     public async Task What_cannot_be_stopped_in_time_ends_with_all_processes_and_goes_back_into_the_queue()
     {
-        // Whoever reads the weights waits for ever, as for a disk that does not answer.
-        var copy = folder.File("model");
-        foreach (var file in Directory.EnumerateFiles(model.Folder, "*", SearchOption.AllDirectories))
-            File.CreateSymbolicLink(folder.File("model", Path.GetRelativePath(model.Folder, file)), file);
-        foreach (var weights in Directory.EnumerateFiles(copy, "*.safetensors", SearchOption.AllDirectories))
-        {
-            File.Delete(weights);
-            using var pipe = System.Diagnostics.Process.Start("mkfifo", [weights]);
-            await pipe.WaitForExitAsync(Cancel);
-        }
-
+        var copy = await model.WithSilentWeightsAsync(folder, Cancel);
         string id;
         using (var serve = ServeProcess.Start("launch", "--nproc", "2", "--", "serve", "--data", folder.File("data"), "--model", copy, "--port", "0"))
         {

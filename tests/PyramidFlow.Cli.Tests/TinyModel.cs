@@ -40,6 +40,21 @@ public sealed class TinyModel : IDisposable
 
     public void Dispose() => folder.Dispose();
 
+    /// <summary>A copy in the folder <c>model</c>, whose weights nobody finishes reading, as those on a disk that does not answer.</summary>
+    internal async Task<string> WithSilentWeightsAsync(TemporaryFolder target, CancellationToken cancellationToken)
+    {
+        foreach (var file in Directory.EnumerateFiles(Folder, "*", SearchOption.AllDirectories))
+            File.CreateSymbolicLink(target.File("model", Path.GetRelativePath(Folder, file)), file);
+        foreach (var weights in Directory.EnumerateFiles(target.File("model"), "*.safetensors", SearchOption.AllDirectories))
+        {
+            File.Delete(weights);
+            using var pipe = System.Diagnostics.Process.Start("mkfifo", [weights]);
+            await pipe.WaitForExitAsync(cancellationToken);
+        }
+
+        return target.File("model");
+    }
+
     private string Component(string name) => folder.File(name);
 
     private static string Invariant(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);

@@ -67,7 +67,7 @@ internal sealed record TrainingStart(string? Variant, PipelineSettings Settings,
 }
 
 /// <summary>A configuration for a data set, with the reason of each value.</summary>
-/// <param name="part">What to train: <c>lora</c>, <c>dit</c> or <c>vae</c>.</param>
+/// <param name="part">Kind of training: <c>lora</c>, <c>dit</c> or <c>vae</c>.</param>
 /// <param name="start">The model it begins with.</param>
 /// <param name="data">The scanned items.</param>
 /// <param name="device"><c>cpu</c> or <c>cuda</c>.</param>
@@ -205,7 +205,7 @@ internal sealed class ConfigProposal(string part, TrainingStart start, DataSet d
     // As many as teach something new without hours of waiting, in round numbers.
     private int Steps()
     {
-        var (epochs, least, most) = part switch { "lora" => (60, 300, 2000), "dit" => (40, 1000, 20_000), _ => (40, 1000, 20_000) };
+        var (epochs, least, most) = part == "lora" ? (60, 300, 2000) : (40, 1000, 20_000);
         var steps = Math.Clamp((double)data.Items.Count * epochs / PerStep, least, most);
         var unit = Math.Pow(10, Math.Floor(Math.Log10(steps)) - 1);
         return (int)(Math.Round(steps / unit) * unit);
@@ -265,7 +265,7 @@ internal sealed class CommentedJson(string about)
 internal static class ConfigSchemas
 {
     /// <summary>Name of the file of a schema.</summary>
-    /// <param name="part">What is trained.</param>
+    /// <param name="part">Kind of training.</param>
     public static string FileOf(string part) => part == "vae" ? "vae.schema.json" : "dit.schema.json";
 
     /// <summary>The text of a schema.</summary>

@@ -81,7 +81,7 @@ internal sealed class DataCheckRun(CliConsole console)
         options.Sizes ??= [folder is null ? ModelSize.Released : ModelSize.Of(folder)];
         var check = new DataCheck(options, channels);
         var line = new ProgressLine(console);
-        var report = await check.RunAsync(tokenizer, decode, new Looking(line), cancellationToken).ConfigureAwait(false);
+        var report = await check.RunAsync(tokenizer, decode, new ScanningLine(line), cancellationToken).ConfigureAwait(false);
         line.Dispose();
         DataReportText.Print(report, json, console);
         if (sheet is not null)
@@ -107,11 +107,13 @@ internal sealed class DataCheckRun(CliConsole console)
     }
 
     private static string Caption(string? text) => text is null ? "(no caption)" : StrictText.OneLine(text, MostCaption);
+}
 
-    private sealed class Looking(ProgressLine line) : IProgress<(int Done, int Total)>
-    {
-        public void Report((int Done, int Total) value) => line.Update("scanning", $"{value.Done}/{value.Total}", (double)value.Done / Math.Max(1, value.Total));
-    }
+/// <summary>Shows the progress of a scan of a data set.</summary>
+internal sealed class ScanningLine(ProgressLine line) : IProgress<(int Done, int Total)>
+{
+    /// <inheritdoc/>
+    public void Report((int Done, int Total) value) => line.Update("scanning", $"{value.Done}/{value.Total}", (double)value.Done / Math.Max(1, value.Total));
 }
 
 /// <summary>Prints what a data set holds.</summary>

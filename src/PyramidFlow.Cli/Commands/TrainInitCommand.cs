@@ -38,7 +38,7 @@ internal sealed class TrainInitRun(CliConsole console)
 
     /// <summary>Scans the data, writes the configuration and its schema, and says what comes next.</summary>
     /// <param name="data">Folders and annotation files.</param>
-    /// <param name="part">What to train: <c>lora</c>, <c>dit</c> or <c>vae</c>.</param>
+    /// <param name="part">Kind of training: <c>lora</c>, <c>dit</c> or <c>vae</c>.</param>
     /// <param name="model">The model as typed.</param>
     /// <param name="variant">Variant of its transformer; null is the first.</param>
     /// <param name="device"><c>cpu</c> or <c>cuda</c>; null is a GPU where there is one.</param>
@@ -80,7 +80,7 @@ internal sealed class TrainInitRun(CliConsole console)
     private async Task<DataSet> ScanAsync(IReadOnlyList<string> data, TrainingStart start, FaultLog faults, CancellationToken cancellationToken)
     {
         using var line = new ProgressLine(console);
-        var progress = new ScanLine(line);
+        var progress = new ScanningLine(line);
         // Lines with latents need no pictures any more.
         var latents = (await AnnotationSource.ReadAsync(new FaultLog(), data, cancellationToken: cancellationToken).ConfigureAwait(false)).All(annotation => annotation.Latent is not null);
         var options = new DataOptions { Annotations = data, Workers = Workers, Sizes = latents ? null : start.Sizes, Frames = latents ? null : start.Lengths, MaxFrames = start.Lengths[^1] };
@@ -100,10 +100,5 @@ internal sealed class TrainInitRun(CliConsole console)
         {
             throw CommandFault.ConfigurationThere(path);
         }
-    }
-
-    private sealed class ScanLine(ProgressLine line) : IProgress<(int Done, int Total)>
-    {
-        public void Report((int Done, int Total) value) => line.Update("scanning", $"{value.Done}/{value.Total}", (double)value.Done / Math.Max(1, value.Total));
     }
 }

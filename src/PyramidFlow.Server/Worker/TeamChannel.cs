@@ -8,12 +8,12 @@ using PyramidFlow.Torch.Distributed;
 
 namespace PyramidFlow.Server.Worker;
 
-/// <summary>What the process that has the queue tells those that make each video together with it.</summary>
+/// <summary>Messages of the process that has the queue to those that make each video together with it.</summary>
 /// <param name="group">The processes; rank zero has the queue.</param>
 internal sealed class TeamChannel(ProcessGroup group)
 {
     /// <summary>Tells the others what comes, from rank zero.</summary>
-    /// <param name="call">What comes.</param>
+    /// <param name="call">The message.</param>
     /// <param name="job">The video, where one comes.</param>
     /// <exception cref="ProcessGroupException">A process is gone.</exception>
     public void Send(TeamCall call, TeamJob? job = null)
@@ -26,7 +26,7 @@ internal sealed class TeamChannel(ProcessGroup group)
     }
 
     /// <summary>Waits for what rank zero tells, which says something at least every third of the limit of waits.</summary>
-    /// <returns>What comes, and the video where one comes.</returns>
+    /// <returns>The message, and its video where it has one.</returns>
     /// <exception cref="ProcessGroupException">Rank zero is gone.</exception>
     public (TeamCall Call, TeamJob? Job) Receive()
     {
@@ -70,7 +70,7 @@ internal sealed class TeamChannel(ProcessGroup group)
     }
 }
 
-/// <summary>What rank zero tells the other processes.</summary>
+/// <summary>A message of rank zero to the other processes.</summary>
 internal enum TeamCall
 {
     /// <summary>That it lives, and has nothing for them.</summary>

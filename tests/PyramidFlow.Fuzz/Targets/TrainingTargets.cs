@@ -7,6 +7,7 @@ using PyramidFlow.Training;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Shards;
+using PyramidFlow.Training.Tests.Shards;
 using PyramidFlow.Training.Vae;
 
 namespace PyramidFlow.Fuzz.Targets;
@@ -39,27 +40,8 @@ internal static class TrainingTargets
             FuzzTargets.Utf8("{\"step\":1,\"loss\":0.5}\n{\"step\":2,\"loss\":null}\n"), FuzzTargets.Utf8("\n", "\"step\":", "null"));
     }
 
-    private static byte[] Archive(TarEntryFormat format)
-    {
-        using var archive = new MemoryStream();
-        using (var writer = new TarWriter(archive, format, leaveOpen: true))
-        {
-            foreach (var (name, content) in new[] { ("a.mp4", new byte[700]), ("a.txt", "a red ball"u8.ToArray()), ("b.png", [1]), ("b.json", """{"text":"x","frames":[0,2]}"""u8.ToArray()), ("c.latent.pt", [2]) })
-            {
-                TarEntry entry = format switch
-                {
-                    TarEntryFormat.V7 => new V7TarEntry(TarEntryType.V7RegularFile, name),
-                    TarEntryFormat.Ustar => new UstarTarEntry(TarEntryType.RegularFile, name),
-                    TarEntryFormat.Gnu => new GnuTarEntry(TarEntryType.RegularFile, name),
-                    _ => new PaxTarEntry(TarEntryType.RegularFile, name),
-                };
-                entry.DataStream = new MemoryStream(content);
-                writer.WriteEntry(entry);
-            }
-        }
-
-        return archive.ToArray();
-    }
+    private static byte[] Archive(TarEntryFormat format) => TarBuilder.Write(format,
+        ("a.mp4", new byte[700]), ("a.txt", "a red ball"u8.ToArray()), ("b.png", [1]), ("b.json", """{"text":"x","frames":[0,2]}"""u8.ToArray()), ("c.latent.pt", [2]));
 
     // A change of a header breaks its sum, which would hide all other changes: half of the inputs get the sums that fit.
     private static byte[] Summed(byte[] input)
