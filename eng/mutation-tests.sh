@@ -52,7 +52,8 @@ done
 bootstrap tests/PyramidFlow.Tests tests/PyramidFlow.Torch.Tests
 [[ -x $tool/dotnet-stryker ]] || dotnet tool install dotnet-stryker --version "$version" --tool-path "$tool" >&2
 # Texts are messages and help: tests compare those that matter, and a mutant of each of the others only adds noise.
-printf '%s\n' '{"stryker-config": {"ignore-mutations": ["string"]}}' >"$output/stryker.json"
+# A mutant that runs out of time counts as noticed: the time is long, so that a busy machine notices none by itself.
+printf '%s\n' '{"stryker-config": {"ignore-mutations": ["string"], "additional-timeout": 30000}}' >"$output/stryker.json"
 for group in "${groups[@]}"; do
     "$group"
 done
