@@ -72,6 +72,8 @@ internal sealed class VideoJobs(
         await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
         await store.CancelAsync(id, ServiceFault.Cancelled(), cancellationToken).ConfigureAwait(false);
         signals.Changed();
+        // Where a worker makes it, that one removes what it writes until it has stopped.
+        folder.DeleteUnits(id);
         return await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
     }
 

@@ -353,6 +353,9 @@ internal sealed class SamplingFallback(PyramidTransformer model, SamplerOptions 
     /// <summary>Whether results must be checked, because there is another model to compute them with.</summary>
     internal bool MayOverflow => wider is not null;
 
+    /// <summary>Whether the wider type is in use.</summary>
+    internal bool IsWidened => widened;
+
     /// <summary>The history cache of the clip.</summary>
     /// <param name="plan">Shape and steps of the clip.</param>
     /// <param name="clips">Clips that are sampled side by side.</param>
