@@ -15,6 +15,9 @@ public sealed class SharedServeTests(TinyModel model) : IClassFixture<TinyModel>
     // More steps than a test has the patience for, were they not stopped.
     private static readonly object Endless = new { prompt = "a red ball", num_frames = 481, num_inference_steps = 200, guidance_scale = 4, video_guidance_scale = 3 };
 
+    // Many units, each of which takes some time.
+    private static readonly object Long = new { prompt = "a red ball", num_frames = 481, num_inference_steps = 20, guidance_scale = 4, video_guidance_scale = 3 };
+
     private readonly TemporaryFolder folder = new();
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
@@ -24,10 +27,12 @@ public sealed class SharedServeTests(TinyModel model) : IClassFixture<TinyModel>
     [Fact]
     public async Task Videos_of_several_processes_are_those_of_one()
     {
-        var one = await MadeAsync(Serve("one"));
+        model.WriteLora(folder.File("style.safetensors"), seed: 2);
+        string[] lora = ["--lora", folder.File("style.safetensors")];
+        var one = await MadeAsync(Serve("one", lora));
         foreach (var (count, ways) in new[] { (2, ""), (3, "guidance=2,decode=1") })
         {
-            var several = await MadeAsync(Launch(count, $"several-{ways}", ["--time-limit", "60"], ways.Length == 0 ? [] : ["--parallel", ways]));
+            var several = await MadeAsync(Launch(count, $"several-{ways}", ["--time-limit", "60"], ways.Length == 0 ? lora : [.. lora, "--parallel", ways]));
             Assert.Equal(one.Count, several.Count);
             foreach (var (expected, actual) in one.Zip(several))
             {
@@ -70,7 +75,7 @@ public sealed class SharedServeTests(TinyModel model) : IClassFixture<TinyModel>
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
-    public async Task A_process_that_is_killed_ends_the_service_and_its_video_is_made_after_the_next_start(bool isMaking)
+    public async Task A_process_that_is_killed_ends_the_service_and_its_video_goes_on_after_the_next_start(bool isMaking)
     {
         var id = "";
         using (var serve = Launch(2, "data", ["--time-limit", "60"], []))
@@ -78,8 +83,8 @@ public sealed class SharedServeTests(TinyModel model) : IClassFixture<TinyModel>
             using var client = await serve.ClientAsync();
             if (isMaking)
             {
-                id = await ServeProcess.SubmitAsync(client, Endless);
-                await ServeProcess.UntilAsync(client, id, IsDenoised);
+                id = await ServeProcess.SubmitAsync(client, Long);
+                await ServeProcess.UntilAsync(client, id, video => IsDenoised(video) && video.GetProperty("stage").GetProperty("unit").GetInt32() > 2);
             }
 
             ChildProcess.Of(serve.Id).MaxBy(child => long.Parse(child.Started, CultureInfo.InvariantCulture) * 10_000_000 + child.Id)!.Kill();
@@ -93,7 +98,8 @@ public sealed class SharedServeTests(TinyModel model) : IClassFixture<TinyModel>
         using var again = Launch(2, "data", ["--time-limit", "60"], []);
         using var client2 = await again.ClientAsync();
         await again.SaysAsync($"{id}: attempt 2 begins");
-        await ServeProcess.UntilAsync(client2, id, IsDenoised);
+        var resumed = await ServeProcess.UntilAsync(client2, id, IsDenoised);
+        Assert.True(resumed.GetProperty("resumed_from_unit").GetInt32() > 2, resumed.ToString());
         await EndAsync(again);
     }
 

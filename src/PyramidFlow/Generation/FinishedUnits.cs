@@ -88,8 +88,18 @@ internal sealed partial class UnitFile : IDisposable
     private readonly List<Tensor> units = [];
     private bool isUnwritable;
 
-    private UnitFile(ResumeFile place, string run, SamplingPlan sampling, long channels, ElementType type) =>
+    /// <summary>Reads the file where there is one of the same run.</summary>
+    /// <param name="place">Where it is.</param>
+    /// <param name="run">Identity of the run.</param>
+    /// <param name="sampling">Units of the clip.</param>
+    /// <param name="channels">Channels of the latents.</param>
+    /// <param name="type">Their element type.</param>
+    internal UnitFile(ResumeFile place, string run, SamplingPlan sampling, long channels, ElementType type)
+    {
         (path, log, this.run, this.sampling, this.channels, this.type) = (place.Path, place.Logger, run, sampling, channels, type);
+        if (File.Exists(path))
+            Read();
+    }
 
     /// <summary>Number of units in the file.</summary>
     internal int Count => units.Count;
@@ -97,14 +107,14 @@ internal sealed partial class UnitFile : IDisposable
     /// <summary>Whether the transformer in the wider type makes the rest of the clip.</summary>
     internal bool IsWidened { get; private set; }
 
-    /// <summary>Reads the file where there is one of the same run.</summary>
+    /// <summary>The file of a run.</summary>
     /// <returns>Null where the weights have no identity any more, because their files are gone; nothing is kept then.</returns>
     internal static UnitFile? Open(ResumeFile place, GenerationPlan plan, GenerationSettings clip, PipelineModels models)
     {
         string run;
         try
         {
-            run = RunOf(plan, clip, models);
+            run = IdentityOf(plan, clip, models);
         }
         catch (Exception e) when (e is CheckpointException or IOException or UnauthorizedAccessException)
         {
@@ -113,10 +123,7 @@ internal sealed partial class UnitFile : IDisposable
             return null;
         }
 
-        var file = new UnitFile(place, run, clip.Sampling, models.Transformer.Config.LatentChannels, models.Type);
-        if (File.Exists(place.Path))
-            file.Read();
-        return file;
+        return new UnitFile(place, run, clip.Sampling, models.Transformer.Config.LatentChannels, models.Type);
     }
 
     /// <summary>The latents of a unit; they stay this object's.</summary>
@@ -192,7 +199,7 @@ internal sealed partial class UnitFile : IDisposable
     }
 
     // Everything that the latents depend on. How the work is divided, and by how many threads, changes their last digits only.
-    private static string RunOf(GenerationPlan plan, GenerationSettings clip, PipelineModels models)
+    private static string IdentityOf(GenerationPlan plan, GenerationSettings clip, PipelineModels models)
     {
         var tiles = plan.Placement.Tiles;
         var given = clip.Pixels is { } pixels ? Digest(pixels.Span) : clip.Latents is { } latents ? Digest(System.Runtime.InteropServices.MemoryMarshal.AsBytes(latents.Values.Span)) : "";

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Microsoft.Extensions.Logging;
 using PyramidFlow.Generation;
 using PyramidFlow.Testing;
@@ -20,9 +21,7 @@ public sealed class ResumeTests(TinyPipeline tiny) : IClassFixture<TinyPipeline>
     // Each clip has five units, of which the first is given in some.
     private static Dictionary<string, GenerationOptions> Kinds => new()
     {
-        ["plain"] = Five,
-        ["window"] = Five with { HistoryWindow = 2 },
-        ["units of two"] = Five with { FramesPerUnit = 2, Frames = 65 },
+        ["units of two, window"] = Five with { FramesPerUnit = 2, Frames = 65, HistoryWindow = 3 },
         ["schedule, approximations"] = Five with { Schedule = [new PromptChange(2, "a dog")], ReusePrefix = 2, GuidanceEvery = 2 },
         ["drawn picture"] = Five with { Image = TinyPipeline.Video(1), SampleImage = true },
         ["video and window"] = Five with { Video = TinyPipeline.Video(20), Frames = 32, HistoryWindow = 3 },
@@ -53,7 +52,7 @@ public sealed class ResumeTests(TinyPipeline tiny) : IClassFixture<TinyPipeline>
             TinyPipeline.AssertEqual(expected, chunks);
             Assert.All(reports, report => Assert.Equal(resumed, report.ResumedUnits));
             Assert.Equal(units - resumed, reports.Where(report => report.Phase == GenerationPhase.Denoising).Select(report => report.Unit).Distinct().Count());
-            Assert.True(reports[0].Fraction > 0.3);
+            Assert.True(reports[0].Fraction > 0);
             Assert.All(reports.Zip(reports.Skip(1)), pair => Assert.True(pair.First.Fraction <= pair.Second.Fraction));
             Assert.Equal(1, reports[^1].Fraction, 1e-9);
         }
@@ -112,10 +111,29 @@ public sealed class ResumeTests(TinyPipeline tiny) : IClassFixture<TinyPipeline>
     [Fact]
     public async Task A_folder_that_cannot_be_written_does_not_end_the_run()
     {
-        var place = new ResumeFile(folder.File("nowhere", "units.safetensors")) { Logger = notes };
+        var place = new ResumeFile(Path.Combine(folder.Path, "nowhere", "units.safetensors")) { Logger = notes };
         var chunks = await TinyPipeline.Collect(tiny.Pipeline.GenerateAsync(tiny.Pipeline.Plan(Five) with { ResumeFile = place }, cancellationToken: Cancel));
         TinyPipeline.AssertEqual(await tiny.Chunks(Five), chunks);
         Assert.Contains("cannot be kept", Assert.Single(notes.Lines), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_file_of_the_largest_released_clip_is_read_as_it_was_written()
+    {
+        using var scope = new TensorScope();
+        using var generator = new RandomGenerator(5);
+        var plan = new SamplingPlan(Height: 96, Width: 160, FramesPerUnit: 1, [20, 20, 20], [10, 10, 10], [.. Enumerable.Repeat<double?>(5, 31)]);
+        var units = Enumerable.Range(0, plan.Units).Select(_ => Tensor.Randn([1, 16, 1, plan.Height, plan.Width], generator).To(ElementType.BFloat16)).ToList();
+        var start = Stopwatch.GetTimestamp();
+        using (var written = new UnitFile(Place, "a run", plan, 16, ElementType.BFloat16))
+            units.ForEach(unit => written.Add(unit, isWidened: false));
+        var writing = Stopwatch.GetElapsedTime(start) / plan.Units;
+        start = Stopwatch.GetTimestamp();
+        using var read = new UnitFile(Place, "a run", plan, 16, ElementType.BFloat16);
+        TestContext.Current.TestOutputHelper?.WriteLine(FormattableString.Invariant(
+            $"{plan.Units} units of 1280x768 in bfloat16: {new FileInfo(Place.Path).Length} bytes at the end, {writing.TotalMilliseconds:F1} ms a unit to keep, {Stopwatch.GetElapsedTime(start).TotalMilliseconds:F1} ms to read"));
+        Assert.Equal(plan.Units, read.Count);
+        Assert.All(units.Index(), unit => Assert.True(unit.Item.RawBytes().SequenceEqual(read.Of(unit.Index).RawBytes())));
     }
 
     [Fact]
@@ -127,7 +145,7 @@ public sealed class ResumeTests(TinyPipeline tiny) : IClassFixture<TinyPipeline>
     [InlineData("timesteps=2,decode=1")]
     public async Task Several_processes_go_on_from_the_file_of_rank_zero(string ways)
     {
-        var request = Kinds["window"];
+        var request = Five with { HistoryWindow = 2 };
         var expected = await tiny.Chunks(request);
         await InterruptAsync(tiny.Pipeline, request, 3);
         var before = await File.ReadAllBytesAsync(Place.Path, Cancel);
