@@ -63,11 +63,14 @@ public sealed class SharedServeTests(TinyModel model) : IClassFixture<TinyModel>
     }
 
     [Fact]
-    public async Task Processes_wait_for_a_video_longer_than_for_one_another()
+    public async Task Processes_wait_for_a_video_and_for_its_last_frames_longer_than_for_one_another()
     {
-        using var serve = Launch(2, "data", ["--time-limit", "5"], []);
+        // The whole video, unlike its live stream, takes longer to write than the others would wait.
+        var ffmpeg = folder.Write("ffmpeg", "#!/bin/sh\nffmpeg \"$@\" || exit\ncase \"$*\" in *faststart*) sleep 6;; esac\n");
+        File.SetUnixFileMode(ffmpeg, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+        using var serve = ServeProcess.Start(ffmpeg, LaunchArguments(2, "data", ["--time-limit", "5"], []));
         using var client = await serve.ClientAsync();
-        await Task.Delay(TimeSpan.FromSeconds(11), Cancel);
+        await Task.Delay(TimeSpan.FromSeconds(6), Cancel);
         await CompletedAsync(client, await ServeProcess.SubmitAsync(client, Quick));
         await EndAsync(serve);
     }
@@ -192,8 +195,10 @@ public sealed class SharedServeTests(TinyModel model) : IClassFixture<TinyModel>
     private ServeProcess Serve(string data, params string[] more) =>
         ServeProcess.Start(["serve", "--data", folder.File(data), "--model", model.Folder, "--port", "0", "--threads", "1", .. more]);
 
-    private ServeProcess Launch(int count, string data, string[] launch, string[] serve) => ServeProcess.Start(
-        ["launch", "--nproc", $"{count}", .. launch, "--", "serve", "--data", folder.File(data), "--model", model.Folder, "--port", "0", "--threads", "1", .. serve]);
+    private ServeProcess Launch(int count, string data, string[] launch, string[] serve) => ServeProcess.Start(LaunchArguments(count, data, launch, serve));
+
+    private string[] LaunchArguments(int count, string data, string[] launch, string[] serve) =>
+        ["launch", "--nproc", $"{count}", .. launch, "--", "serve", "--data", folder.File(data), "--model", model.Folder, "--port", "0", "--threads", "1", .. serve];
 
     private async Task<(string Status, long Attempt)> RowAsync(string data, string id)
     {
