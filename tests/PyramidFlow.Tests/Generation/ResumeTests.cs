@@ -46,7 +46,9 @@ public sealed class ResumeTests(TinyPipeline tiny) : IClassFixture<TinyPipeline>
         var unit = Random.Shared.Next(1, units - 1);
         await InterruptAsync(pipeline, request, unit);
         await InterruptAsync(pipeline, request, units - 1);
-        foreach (var resumed in new[] { units - 1, units })
+        // Where all units are finished, only decoding is left.
+        int[] finished = name == "video and window" ? [units - 1, units] : [units - 1];
+        foreach (var resumed in finished)
         {
             var (chunks, reports) = await RunAsync(pipeline, request);
             TinyPipeline.AssertEqual(expected, chunks);
@@ -57,7 +59,7 @@ public sealed class ResumeTests(TinyPipeline tiny) : IClassFixture<TinyPipeline>
             Assert.Equal(1, reports[^1].Fraction, 1e-9);
         }
 
-        Assert.Equal(new[] { unit, units - 1, units }.Select(finished => $"{Place.Path}: goes on after {finished} of {units} units"), notes.Lines);
+        Assert.Equal(finished.Prepend(unit).Select(count => $"{Place.Path}: goes on after {count} of {units} units"), notes.Lines);
     }
 
     [Fact]
