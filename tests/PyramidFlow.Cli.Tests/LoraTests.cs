@@ -17,7 +17,7 @@ public sealed class LoraTests : IClassFixture<TinyModel>, IDisposable
     public LoraTests(TinyModel model)
     {
         this.model = model;
-        WriteLora("style.safetensors", seed: 2);
+        model.WriteLora(folder.File("style.safetensors"), seed: 2);
     }
 
     public void Dispose() => folder.Dispose();
@@ -84,7 +84,7 @@ public sealed class LoraTests : IClassFixture<TinyModel>, IDisposable
         Assert.Equal(first.Pixels.ToArray(), (await LikeAsync("b.png")).Pixels.ToArray());
         Assert.NotEqual(first.Pixels.ToArray(), (await LikeAsync("c.png", "--lora", folder.File("style.safetensors:-2"))).Pixels.ToArray());
 
-        WriteLora("style.safetensors", seed: 3);
+        model.WriteLora(folder.File("style.safetensors"), seed: 3);
         var other = await CliRun.OfAsync("generate", "--like", folder.File("a.png"), "--model", model.Folder, "-o", folder.File("d.png"));
         Assert.Contains("is another LoRA than the one", other.Error, StringComparison.Ordinal);
         File.Delete(folder.File("style.safetensors"));
@@ -163,17 +163,4 @@ public sealed class LoraTests : IClassFixture<TinyModel>, IDisposable
     }
 
     private static double Difference(RgbImage a, RgbImage b) => Enumerable.Zip(a.Pixels.ToArray(), b.Pixels.ToArray(), (x, y) => (double)Math.Abs(x - y)).Average();
-
-    private void WriteLora(string name, ulong seed)
-    {
-        using var scope = new TensorScope();
-        using var generator = new RandomGenerator(seed);
-        var config = new LoraConfig { Rank = 2, Targets = ["proj_out"] };
-        using var transformer = TransformerConfigs.Load(Path.Combine(model.Folder, "diffusion_transformer_384p", "config.json")).Build();
-        transformer.Initialize(generator);
-        LoraAdapters.Attach(transformer, config, generator);
-        using var parameters = new FlatParameters(("", transformer));
-        parameters.Values.NormalInPlace(0, 0.5, generator);
-        LoraFile.Write(folder.File(name), parameters.Named(parameters.Values), config);
-    }
 }

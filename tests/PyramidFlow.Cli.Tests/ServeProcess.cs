@@ -51,12 +51,17 @@ internal sealed class ServeProcess : IDisposable
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     /// <summary>Starts one.</summary>
-    public static ServeProcess Start(params string[] arguments)
+    public static ServeProcess Start(params string[] arguments) => Start(ffmpeg: null, arguments);
+
+    /// <summary>Starts one that writes videos with another program than ffmpeg.</summary>
+    public static ServeProcess Start(string? ffmpeg, string[] arguments)
     {
         var start = new ProcessStartInfo("dotnet", [typeof(CommandLine).Assembly.Location, .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true };
         start.Environment["PYRAMIDFLOW_MODELS"] = "";
         start.Environment["OMP_WAIT_POLICY"] = "passive";
         start.Environment.Remove("PYRAMIDFLOW_DATABASE");
+        if (ffmpeg is not null)
+            start.Environment["PYRAMIDFLOW_FFMPEG"] = ffmpeg;
         return new ServeProcess(Process.Start(start)!);
     }
 

@@ -15,6 +15,9 @@ public sealed class SharedServeTests(TinyModel model) : IClassFixture<TinyModel>
     // More steps than a test has the patience for, were they not stopped.
     private static readonly object Endless = new { prompt = "a red ball", num_frames = 481, num_inference_steps = 200, guidance_scale = 4, video_guidance_scale = 3 };
 
+    // Many units, each of which takes some time.
+    private static readonly object Long = new { prompt = "a red ball", num_frames = 481, num_inference_steps = 20, guidance_scale = 4, video_guidance_scale = 3 };
+
     private readonly TemporaryFolder folder = new();
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
@@ -24,10 +27,12 @@ public sealed class SharedServeTests(TinyModel model) : IClassFixture<TinyModel>
     [Fact]
     public async Task Videos_of_several_processes_are_those_of_one()
     {
-        var one = await MadeAsync(Serve("one"));
+        model.WriteLora(folder.File("style.safetensors"), seed: 2);
+        string[] lora = ["--lora", folder.File("style.safetensors")];
+        var one = await MadeAsync(Serve("one", lora));
         foreach (var (count, ways) in new[] { (2, ""), (3, "guidance=2,decode=1") })
         {
-            var several = await MadeAsync(Launch(count, $"several-{ways}", ["--time-limit", "60"], ways.Length == 0 ? [] : ["--parallel", ways]));
+            var several = await MadeAsync(Launch(count, $"several-{ways}", ["--time-limit", "60"], ways.Length == 0 ? lora : [.. lora, "--parallel", ways]));
             Assert.Equal(one.Count, several.Count);
             foreach (var (expected, actual) in one.Zip(several))
             {
@@ -58,11 +63,14 @@ public sealed class SharedServeTests(TinyModel model) : IClassFixture<TinyModel>
     }
 
     [Fact]
-    public async Task Processes_wait_for_a_video_longer_than_for_one_another()
+    public async Task Processes_wait_for_a_video_and_for_its_last_frames_longer_than_for_one_another()
     {
-        using var serve = Launch(2, "data", ["--time-limit", "5"], []);
+        // The whole video, unlike its live stream, takes longer to write than the others would wait.
+        var ffmpeg = folder.Write("ffmpeg", "#!/bin/sh\nffmpeg \"$@\" || exit\ncase \"$*\" in *faststart*) sleep 6;; esac\n");
+        File.SetUnixFileMode(ffmpeg, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+        using var serve = ServeProcess.Start(ffmpeg, LaunchArguments(2, "data", ["--time-limit", "5"], []));
         using var client = await serve.ClientAsync();
-        await Task.Delay(TimeSpan.FromSeconds(11), Cancel);
+        await Task.Delay(TimeSpan.FromSeconds(6), Cancel);
         await CompletedAsync(client, await ServeProcess.SubmitAsync(client, Quick));
         await EndAsync(serve);
     }
@@ -70,7 +78,7 @@ public sealed class SharedServeTests(TinyModel model) : IClassFixture<TinyModel>
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
-    public async Task A_process_that_is_killed_ends_the_service_and_its_video_is_made_after_the_next_start(bool isMaking)
+    public async Task A_process_that_is_killed_ends_the_service_and_its_video_goes_on_after_the_next_start(bool isMaking)
     {
         var id = "";
         using (var serve = Launch(2, "data", ["--time-limit", "60"], []))
@@ -78,8 +86,8 @@ public sealed class SharedServeTests(TinyModel model) : IClassFixture<TinyModel>
             using var client = await serve.ClientAsync();
             if (isMaking)
             {
-                id = await ServeProcess.SubmitAsync(client, Endless);
-                await ServeProcess.UntilAsync(client, id, IsDenoised);
+                id = await ServeProcess.SubmitAsync(client, Long);
+                await ServeProcess.UntilAsync(client, id, video => IsDenoised(video) && video.GetProperty("stage").GetProperty("unit").GetInt32() > 2);
             }
 
             ChildProcess.Of(serve.Id).MaxBy(child => long.Parse(child.Started, CultureInfo.InvariantCulture) * 10_000_000 + child.Id)!.Kill();
@@ -93,7 +101,8 @@ public sealed class SharedServeTests(TinyModel model) : IClassFixture<TinyModel>
         using var again = Launch(2, "data", ["--time-limit", "60"], []);
         using var client2 = await again.ClientAsync();
         await again.SaysAsync($"{id}: attempt 2 begins");
-        await ServeProcess.UntilAsync(client2, id, IsDenoised);
+        var resumed = await ServeProcess.UntilAsync(client2, id, IsDenoised);
+        Assert.True(resumed.GetProperty("resumed_from_unit").GetInt32() > 2, resumed.ToString());
         await EndAsync(again);
     }
 
@@ -186,8 +195,10 @@ public sealed class SharedServeTests(TinyModel model) : IClassFixture<TinyModel>
     private ServeProcess Serve(string data, params string[] more) =>
         ServeProcess.Start(["serve", "--data", folder.File(data), "--model", model.Folder, "--port", "0", "--threads", "1", .. more]);
 
-    private ServeProcess Launch(int count, string data, string[] launch, string[] serve) => ServeProcess.Start(
-        ["launch", "--nproc", $"{count}", .. launch, "--", "serve", "--data", folder.File(data), "--model", model.Folder, "--port", "0", "--threads", "1", .. serve]);
+    private ServeProcess Launch(int count, string data, string[] launch, string[] serve) => ServeProcess.Start(LaunchArguments(count, data, launch, serve));
+
+    private string[] LaunchArguments(int count, string data, string[] launch, string[] serve) =>
+        ["launch", "--nproc", $"{count}", .. launch, "--", "serve", "--data", folder.File(data), "--model", model.Folder, "--port", "0", "--threads", "1", .. serve];
 
     private async Task<(string Status, long Attempt)> RowAsync(string data, string id)
     {

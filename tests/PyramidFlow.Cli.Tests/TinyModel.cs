@@ -1,5 +1,6 @@
 using System.Globalization;
 using PyramidFlow.Models;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Models.Tokenizers;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
@@ -53,6 +54,20 @@ public sealed class TinyModel : IDisposable
         }
 
         return target.File("model");
+    }
+
+    /// <summary>Writes a LoRA of the transformer with random weights, which change its videos.</summary>
+    internal void WriteLora(string path, ulong seed)
+    {
+        using var scope = new TensorScope();
+        using var generator = new RandomGenerator(seed);
+        var config = new LoraConfig { Rank = 2, Targets = ["proj_out"] };
+        using var transformer = TransformerConfigs.Load(Path.Combine(Folder, "diffusion_transformer_384p", "config.json")).Build();
+        transformer.Initialize(generator);
+        LoraAdapters.Attach(transformer, config, generator);
+        using var parameters = new FlatParameters(("", transformer));
+        parameters.Values.NormalInPlace(0, 0.5, generator);
+        LoraFile.Write(path, parameters.Named(parameters.Values), config);
     }
 
     private string Component(string name) => folder.File(name);

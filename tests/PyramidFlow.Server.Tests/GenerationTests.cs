@@ -2,7 +2,10 @@ using System.Net;
 using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Json;
+using Microsoft.Extensions.DependencyInjection;
 using PyramidFlow.Media;
+using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Storage;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Server.Tests;
@@ -119,6 +122,42 @@ public sealed class GenerationTests : StartedServer
     }
 
     [Fact]
+    public async Task A_stream_goes_on_through_the_loss_of_a_worker()
+    {
+        ServerOptions? options = null;
+        await using var server = await TestServer.StartAsync(each => options = each with { RunsWorker = false });
+        var id = await server.SubmitAsync(new { prompt = "a small red circle", num_frames = 41, num_inference_steps = 8, seed = 5 });
+        using var streamed = new MemoryStream();
+        Task? streaming = null;
+        var events = EventsAsync(id, server).Select(each => JsonDocument.Parse(each.Data).RootElement).ToListAsync(Cancel).AsTask();
+        for (var worker = 0; worker < 2; worker++)
+        {
+            using var host = VideoWorkers.Build(options!);
+            await host.StartAsync(Cancel);
+            if (worker == 0)
+            {
+                await server.UntilAsync(id, video => video.GetProperty("stage") is { ValueKind: JsonValueKind.Object } stage && stage.GetProperty("live_frames").GetInt32() > 0);
+                var stream = await server.Client.GetStreamAsync($"/v1/videos/{id}/stream", Cancel);
+                var first = new byte[500];
+                await stream.ReadExactlyAsync(first, Cancel);
+                streamed.Write(first);
+                streaming = stream.CopyToAsync(streamed, Cancel);
+            }
+            else
+                await server.EndedAsync(id);
+            await host.StopAsync(Cancel);
+        }
+
+        await streaming!;
+        using var folder = new TemporaryFolder();
+        var frames = 0;
+        await foreach (var chunk in VideoReader.ReadAsync(folder.Write("live.mp4", streamed.ToArray()), cancellationToken: Cancel))
+            frames += chunk.Count;
+        Assert.Equal(41, frames);
+        Assert.Contains(await events, video => video.TryGetProperty("resumed_from_unit", out var unit) && unit is { ValueKind: JsonValueKind.Number } && unit.GetInt32() > 1);
+    }
+
+    [Fact]
     public async Task A_cancelled_video_stops_and_the_next_one_runs()
     {
         var slow = await Server.SubmitAsync(TestServer.Slow);
@@ -204,34 +243,73 @@ public sealed class GenerationTests : StartedServer
     }
 
     [Fact]
-    public async Task The_gallery_survives_a_restart_and_a_video_that_was_being_made_is_made_again()
+    public async Task The_gallery_survives_a_restart_and_a_video_that_was_being_made_goes_on_from_its_last_finished_unit()
     {
         using var folder = new TemporaryFolder();
+        var longer = new { prompt = "a small red circle", num_frames = 41, num_inference_steps = 8, seed = 5 };
+        var interrupted = Random.Shared.Next(2, 4);
         string done, running;
         await using (var before = await TestServer.StartAsync(data: folder.Path))
         {
             done = await before.SubmitAsync(TestServer.Quick);
             await before.EndedAsync(done);
-            running = await before.SubmitAsync(new { prompt = "a small red circle", num_frames = 17, num_inference_steps = 20 });
-            await before.UntilAsync(running, video => video.GetProperty("stage").ValueKind == JsonValueKind.Object);
+            running = await before.SubmitAsync(longer);
+            await before.UntilAsync(running, video => video.GetProperty("stage") is { ValueKind: JsonValueKind.Object } stage && stage.GetProperty("unit").GetInt32() >= interrupted);
         }
 
+        Assert.True(File.Exists(Path.Combine(folder.Path, "videos", running, "units.safetensors")));
         await using var after = await TestServer.StartAsync(data: folder.Path);
-        Assert.Equal("completed", (await after.EndedAsync(running)).GetProperty("status").GetString());
+        var ended = await after.EndedAsync(running);
+        Assert.Equal("completed", ended.GetProperty("status").GetString());
+        Assert.InRange(ended.GetProperty("resumed_from_unit").GetInt32(), interrupted, 6);
+        var whole = await after.SubmitAsync(longer);
+        Assert.Equal(JsonValueKind.Null, (await after.EndedAsync(whole)).GetProperty("resumed_from_unit").ValueKind);
+        Assert.Equal(await LastFrameAsync(whole), await LastFrameAsync(running), (one, other) => Math.Abs(one - other) <= 1);
+        Assert.Equal(["1.last.png", "1.mp4", "1.spritesheet.png", "1.thumbnail.png"], Files(running, folder.Path));
+        await after.Client.DeleteAsync($"/v1/videos/{whole}", Cancel);
         var list = await after.GetAsync("/v1/videos");
         Assert.Equal([running, done], list.GetProperty("data").EnumerateArray().Select(video => video.GetProperty("id").GetString()!));
         Assert.NotEmpty(await after.Client.GetByteArrayAsync($"/v1/videos/{done}/content", Cancel));
+
+        async Task<byte[]> LastFrameAsync(string id)
+        {
+            var file = folder.Write($"{id}.png", await after.Client.GetByteArrayAsync($"/v1/videos/{id}/content?variant=last_frame", Cancel));
+            return (await ImageReader.ReadAsync(file, 128, 128, Cancel)).Pixels.ToArray();
+        }
     }
 
-    private string[] Files(string id)
+    [Fact]
+    public async Task Finished_units_of_a_video_that_waits_are_removed_when_it_is_cancelled_and_by_the_cleanup_once_it_has_ended()
     {
-        var folder = Path.Combine(Server.Data, "videos", id);
+        await using var server = await TestServer.StartAsync(options => options with { RunsWorker = false });
+        var store = server.Services.GetRequiredService<IJobStore>();
+        var (cancelled, waiting) = (await server.SubmitAsync(TestServer.Quick), await server.SubmitAsync(TestServer.Quick));
+        var folder = new VideoFolder(server.Data);
+        foreach (var id in new[] { cancelled, waiting })
+        {
+            Directory.CreateDirectory(folder.For(id));
+            await File.WriteAllTextAsync(folder.Units(id), "latents", Cancel);
+        }
+
+        await server.PostAsync(new { }, $"/v1/videos/{cancelled}/cancel");
+        Assert.False(File.Exists(folder.Units(cancelled)));
+        var cleanup = new FileCleanup(store, folder, new RetentionRules());
+        await cleanup.SweepAsync(TimeSpan.FromSeconds(-1), Cancel);
+        Assert.True(File.Exists(folder.Units(waiting)));
+        await store.CancelAsync(waiting, ServiceFault.Cancelled(), Cancel);
+        await cleanup.SweepAsync(TimeSpan.FromSeconds(-1), Cancel);
+        Assert.False(File.Exists(folder.Units(waiting)));
+    }
+
+    private string[] Files(string id, string? data = null)
+    {
+        var folder = Path.Combine(data ?? Server.Data, "videos", id);
         return Directory.Exists(folder) ? [.. Directory.EnumerateFiles(folder).Select(file => Path.GetFileName(file)).Order(StringComparer.Ordinal)] : [];
     }
 
-    private async IAsyncEnumerable<(string Name, string Data)> EventsAsync(string id)
+    private async IAsyncEnumerable<(string Name, string Data)> EventsAsync(string id, TestServer? server = null)
     {
-        using var stream = new StreamReader(await Server.Client.GetStreamAsync($"/v1/videos/{id}/events", Cancel), Encoding.UTF8);
+        using var stream = new StreamReader(await (server ?? Server).Client.GetStreamAsync($"/v1/videos/{id}/events", Cancel), Encoding.UTF8);
         var name = "";
         while (await stream.ReadLineAsync(Cancel) is { } line)
         {

@@ -58,6 +58,9 @@ internal sealed record VideoObject
     /// <summary>Where its making is.</summary>
     public StageObject? Stage { get; init; }
 
+    /// <summary>The unit, from 1, from which its making goes on, because an earlier attempt has finished those before it; one more than there are where all were finished. Null begins with the first.</summary>
+    public int? ResumedFromUnit { get; init; }
+
     /// <summary>Sentences about the finished video.</summary>
     public IReadOnlyList<string>? Warnings { get; init; }
 
@@ -85,6 +88,7 @@ internal sealed record VideoObject
         QueuePosition = job.QueuePosition,
         SecondsLeft = job.SecondsLeft,
         Stage = job is { Status: VideoStatus.InProgress, Progress: { } progress } ? StageObject.Of(progress) : null,
+        ResumedFromUnit = job.Progress?.ResumedFrom + 1,
         Warnings = job.Result?.Warnings is { Count: > 0 } warnings ? warnings : null,
     };
 

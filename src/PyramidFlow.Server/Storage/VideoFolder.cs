@@ -9,6 +9,8 @@ namespace PyramidFlow.Server.Storage;
 /// <param name="root">The data folder.</param>
 internal sealed class VideoFolder(string root)
 {
+    private const string UnitsName = "units.safetensors";
+
     /// <summary>The data folder.</summary>
     public string Root { get; } = Path.GetFullPath(root);
 
@@ -50,6 +52,21 @@ internal sealed class VideoFolder(string root)
 
     public string InputVideo(string id) => Path.Combine(For(id), "input.mp4");
 
+    /// <summary>
+    /// Finished units of a video, from which its next attempt goes on. All attempts write this file: what each of them has made is as good as what the others have.
+    /// </summary>
+    public string Units(string id) => Path.Combine(For(id), UnitsName);
+
+    /// <summary>Whether a name is that of <see cref="Units"/>.</summary>
+    public static bool IsUnits(string name) => name == UnitsName;
+
+    /// <summary>Removes the finished units of a video; harmless where there are none.</summary>
+    public void DeleteUnits(string id)
+    {
+        if (Directory.Exists(For(id)))
+            System.IO.File.Delete(Units(id));
+    }
+
     /// <summary>Returns the file of a variant.</summary>
     public string File(VideoJob job, VideoVariant variant) => variant switch
     {
@@ -61,9 +78,9 @@ internal sealed class VideoFolder(string root)
         _ => InputPicture(job.Id),
     };
 
-    /// <summary>Total bytes of the files that stay after a completed attempt: all except live stream and preview.</summary>
+    /// <summary>Total bytes of the files that stay after a completed attempt: all except live stream, preview and finished units.</summary>
     public long BytesOf(string id, int attempt) => new DirectoryInfo(For(id)).EnumerateFiles()
-        .Where(file => file.FullName != Live(id, attempt) && file.FullName != Preview(id, attempt)).Sum(file => file.Length);
+        .Where(file => file.FullName != Live(id, attempt) && file.FullName != Preview(id, attempt) && file.FullName != Units(id)).Sum(file => file.Length);
 
     /// <summary>Removes all files of a video.</summary>
     public void Delete(string id)
@@ -82,8 +99,8 @@ internal sealed class VideoFolder(string root)
     /// <summary>Removes the files of an attempt; input files stay.</summary>
     public void DeleteAttempt(string id, int attempt) => DeleteMade(id, name => name.StartsWith(FormattableString.Invariant($"{attempt}."), StringComparison.Ordinal));
 
-    /// <summary>Removes the files of all attempts.</summary>
-    public void DeleteMade(string id) => DeleteMade(id, name => !name.StartsWith("input.", StringComparison.Ordinal));
+    /// <summary>Removes the files of all attempts; finished units stay.</summary>
+    public void DeleteMade(string id) => DeleteMade(id, name => !name.StartsWith("input.", StringComparison.Ordinal) && !IsUnits(name));
 
     private void DeleteMade(string id, Func<string, bool> which)
     {
@@ -162,6 +179,8 @@ internal sealed class FileCleanup(IJobStore store, VideoFolder folder, Retention
     {
         if (name.StartsWith("input.", StringComparison.Ordinal))
             return true;
+        if (VideoFolder.IsUnits(name))
+            return state.Status is VideoStatus.Queued or VideoStatus.InProgress;
         if (!name.StartsWith(FormattableString.Invariant($"{state.Attempt}."), StringComparison.Ordinal))
             return state.Status == VideoStatus.InProgress && name.StartsWith(FormattableString.Invariant($".{state.Attempt}."), StringComparison.Ordinal);
         return state.Status == VideoStatus.InProgress || (state.Status == VideoStatus.Completed && !name.Contains(".live.", StringComparison.Ordinal) && !name.Contains(".preview.", StringComparison.Ordinal));

@@ -72,6 +72,8 @@ internal sealed class VideoJobs(
         await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
         await store.CancelAsync(id, ServiceFault.Cancelled(), cancellationToken).ConfigureAwait(false);
         signals.Changed();
+        // Where a worker makes it, that one removes what it writes until it has stopped.
+        folder.DeleteUnits(id);
         return await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
     }
 
@@ -217,52 +219,5 @@ internal sealed class VideoJobs(
         }
 
         return Convert.ToHexStringLower(hash.GetHashAndReset());
-    }
-}
-
-/// <summary>Reads the live stream of a video while a worker of this or another process writes it.</summary>
-internal sealed class LiveReader(IJobStore store, JobSignals signals, VideoFolder folder)
-{
-    private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(300);
-
-    public async IAsyncEnumerable<ReadOnlyMemory<byte>> ReadAsync(VideoJob job, [EnumeratorCancellation] CancellationToken cancellationToken)
-    {
-        var buffer = new byte[1 << 16];
-        FileStream? file = null;
-        try
-        {
-            for (var ended = false; ; ended = job.Status != VideoStatus.InProgress)
-            {
-                var signal = signals.Next;
-                file ??= Open(folder.Live(job.Id, job.Attempt)) ?? (job.Status == VideoStatus.Completed ? Open(folder.Video(job.Id, job.Attempt)) : null);
-                while (file is not null && await file.ReadAsync(buffer, cancellationToken).ConfigureAwait(false) is > 0 and var count)
-                    yield return buffer.AsMemory(0, count);
-                // Everything written before the end was observed has been read by now.
-                if (ended)
-                    yield break;
-                if (job.Status == VideoStatus.InProgress)
-                    await JobSignals.WaitAsync(signal, Look, cancellationToken).ConfigureAwait(false);
-                if (await store.FindAsync(job.Id, cancellationToken).ConfigureAwait(false) is not { } now || now.Attempt != job.Attempt)
-                    yield break;
-                job = now;
-            }
-        }
-        finally
-        {
-            if (file is not null)
-                await file.DisposeAsync().ConfigureAwait(false);
-        }
-    }
-
-    private static FileStream? Open(string path)
-    {
-        try
-        {
-            return new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, 1, useAsync: true);
-        }
-        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
-        {
-            return null;
-        }
     }
 }

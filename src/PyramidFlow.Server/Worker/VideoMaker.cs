@@ -10,8 +10,9 @@ namespace PyramidFlow.Server.Worker;
 /// <param name="loaded">Keeps it in memory.</param>
 /// <param name="folder">Where the files go.</param>
 /// <param name="options">How models are loaded.</param>
+/// <param name="log">Learns from which unit a video goes on.</param>
 /// <param name="team">Leads the processes that make it together; null is this one alone.</param>
-internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, VideoFolder folder, PipelineOptions options, TeamLeader? team = null)
+internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, VideoFolder folder, PipelineOptions options, ILogger<VideoMaker> log, TeamLeader? team = null)
 {
     private readonly NotedLoras loras = new(options.Loras);
 
@@ -28,7 +29,7 @@ internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, Video
         Directory.CreateDirectory(folder.For(id));
         folder.DeleteMade(id);
         var generation = request with { Seconds = null, Conditioning = await ConditioningAsync(request, id, model, keeper.Stop).ConfigureAwait(false) };
-        var plan = GenerationPlan.Of(generation, loaded.Planned(model), options with { Variant = model.Variant });
+        var plan = GenerationPlan.Of(generation, loaded.Planned(model), options with { Variant = model.Variant }) with { ResumeFile = new ResumeFile(folder.Units(id)) { Logger = log } };
         var inputs = new ClipInputs(plan, Notes(job, model, plan), model.Settings.FramesPerSecond) { ConditioningFile = InputFile(request, id) };
         await using var files = new VideoFiles(job, folder, keeper);
         var made = await ClipGenerator.MakeAsync(inputs, Pipeline, files, files, warn: null, keeper.Stop).ConfigureAwait(false);

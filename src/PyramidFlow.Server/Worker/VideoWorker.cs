@@ -101,10 +101,13 @@ internal sealed partial class VideoWorker(
         {
             LogLost(log, job.Id);
             folder.DeleteAttempt(job.Id, job.Attempt);
-            // A file written after the deletion of the video has created the folder again.
-            folder.DeleteIfEmpty(job.Id);
         }
 
+        if (lost || result is null)
+            await RemoveUnitsAsync(job).ConfigureAwait(false);
+        // A file written after the deletion of the video has created the folder again.
+        if (lost)
+            folder.DeleteIfEmpty(job.Id);
         signals.Changed();
         if (broken is not null)
             throw broken;
@@ -164,14 +167,30 @@ internal sealed partial class VideoWorker(
         if (!await store.CompleteAsync(job, result, CancellationToken.None).ConfigureAwait(false))
             return false;
         LogCompleted(log, job.Id, result.Seconds);
-        RemoveLive(job);
+        RemoveInterim(job);
         return true;
     }
 
-    private void RemoveLive(JobLease job)
+    // The next attempt goes on from the finished units. Where there is none, nobody needs them.
+    private async Task RemoveUnitsAsync(JobLease job)
     {
         try
         {
+            if (await store.FindAsync(job.Id, CancellationToken.None).ConfigureAwait(false) is not { HasEnded: false })
+                folder.DeleteUnits(job.Id);
+        }
+        catch (Exception e) when (e is DbException or TimeoutException or IOException or UnauthorizedAccessException)
+        {
+            // The cleanup of files removes them later.
+            LogUnreachable(log, e.Message);
+        }
+    }
+
+    private void RemoveInterim(JobLease job)
+    {
+        try
+        {
+            folder.DeleteUnits(job.Id);
             File.Delete(folder.Live(job.Id, job.Attempt));
             File.Delete(folder.Preview(job.Id, job.Attempt));
         }
@@ -219,6 +238,7 @@ internal sealed partial class LeaseKeeper : IProgress<GenerationProgress>, IAsyn
     private readonly CancellationTokenSource done = new();
     private readonly Task keeping;
     private long begun;
+    private double resumedShare;
     private volatile VideoProgress progress = new(0, GenerationPhase.Loading);
 
     /// <param name="store">The queue.</param>
@@ -243,10 +263,11 @@ internal sealed partial class LeaseKeeper : IProgress<GenerationProgress>, IAsyn
     /// <inheritdoc/>
     public void Report(GenerationProgress value)
     {
-        // The time for loading a model does not count towards the speed.
+        // The time for loading a model does not count towards the speed, and neither does what an earlier attempt has made.
         if (begun == 0 && value.Phase != GenerationPhase.Loading)
-            begun = Stopwatch.GetTimestamp();
-        var left = value.Fraction > 0.02 ? Stopwatch.GetElapsedTime(begun).TotalSeconds * (1 - value.Fraction) / value.Fraction : (double?)null;
+            (begun, resumedShare) = (Stopwatch.GetTimestamp(), value.Fraction);
+        var made = value.Fraction - resumedShare;
+        var left = made > 0.02 ? Stopwatch.GetElapsedTime(begun).TotalSeconds * (1 - value.Fraction) / made : (double?)null;
         Update(now => now with
         {
             Fraction = value.Fraction,
@@ -257,6 +278,7 @@ internal sealed partial class LeaseKeeper : IProgress<GenerationProgress>, IAsyn
             Stages = value.Stages,
             Step = value.Step,
             Steps = value.Steps,
+            ResumedFrom = value.ResumedUnits > 0 ? value.ResumedUnits : null,
             SecondsLeft = left is { } seconds ? Math.Round(seconds, 1) : null,
         });
     }

@@ -36,6 +36,17 @@ internal sealed class Conditioning(PipelineModels models, LatentNormalization no
         return scope.Keep(normalization.Normalize(latent, isStart: true).To(models.Type));
     }
 
+    /// <summary>Makes the draws of <see cref="Of"/> where the latents are known already.</summary>
+    /// <param name="settings">The clip.</param>
+    /// <param name="noise">Draws of the posterior, where it is sampled.</param>
+    /// <param name="channels">Channels of the latents.</param>
+    internal static void Skip(GenerationSettings settings, INoiseSource noise, long channels)
+    {
+        using var scope = new TensorScope();
+        if (settings is { SampleImage: true, Pixels: not null })
+            noise.Posterior([1, channels, settings.Sampling.First, settings.Sampling.Height, settings.Sampling.Width]);
+    }
+
     /// <summary>A picture as the first latent frame of a clip.</summary>
     /// <param name="pixels">[1, 3, 1, h, w] in -1 to 1, of the VAE's type.</param>
     internal Tensor OfPicture(Tensor pixels)

@@ -27,6 +27,9 @@ public sealed record GenerationPlan
     /// </summary>
     public PipelineOptions Placement { get; internal init; }
 
+    /// <summary>File from which an interrupted run of the same plan goes on, and that keeps the finished units of this one; null keeps none. For a plan of one clip.</summary>
+    public ResumeFile? ResumeFile { get; init; }
+
     /// <summary>Plans a run of one request, with <see cref="GenerationOptions.Count"/> clips, from the configurations of a checkpoint.</summary>
     /// <param name="request">What to make; pixels of its picture or video may be added later (<see cref="WithPixels"/>).</param>
     /// <param name="checkpoint">Folder of the checkpoint; none of its weights are read.</param>

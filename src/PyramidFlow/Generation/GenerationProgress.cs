@@ -41,6 +41,9 @@ public sealed record GenerationProgress(GenerationPhase Phase, int Unit, int Uni
     /// <summary>Number of clips of the run.</summary>
     public int Items { get; init; } = 1;
 
+    /// <summary>Units that an earlier run has finished, so that this one goes on after them (<see cref="GenerationPlan.ResumeFile"/>); <see cref="Fraction"/> begins with their share.</summary>
+    public int ResumedUnits { get; init; }
+
     /// <summary>
     /// An estimate of the last frame of the unit, at the size of the stage; null in most reports
     /// (<see cref="PipelineOptions.PreviewEvery"/>).
@@ -61,11 +64,10 @@ internal sealed class ProgressMeter(SamplingPlan plan, bool isGiven, bool decode
     // Decoding a latent frame costs about as much as this many guided steps on it, at the released models' sizes.
     private const double DecodeSteps = 5;
 
-    private readonly double total = Enumerable.Range(0, plan.Units)
-        .Sum(unit => (isGiven && unit == 0 ? 0 : Enumerable.Range(0, plan.Stages).Sum(stage => Enumerable.Range(0, plan.EvaluationsOf(unit, stage)).Sum(step => plan.Work(unit, stage, step))))
-            + (decodes ? DecodeWeight(plan, unit) : 0));
+    private readonly double total = Enumerable.Range(0, plan.Units).Sum(unit => SamplingWeight(plan, unit, isGiven) + (decodes ? DecodeWeight(plan, unit) : 0));
 
     private double done;
+    private int resumed;
 
     /// <summary>Makes pictures for reports of steps; null makes none.</summary>
     internal LatentPreview? Preview { get; init; }
@@ -75,6 +77,13 @@ internal sealed class ProgressMeter(SamplingPlan plan, bool isGiven, bool decode
     {
         done += plan.Work(step.Unit, step.Stage, step.Step - 1);
         Send(GenerationPhase.Denoising, step.Unit, step.Stage, step.Step, step.Steps, Preview?.Of(step));
+    }
+
+    /// <summary>The first units need no sampling, because an earlier run has finished them.</summary>
+    internal void Resume(int units)
+    {
+        resumed = units;
+        done += Enumerable.Range(0, units).Sum(unit => SamplingWeight(plan, unit, isGiven));
     }
 
     /// <summary>A phase begins.</summary>
@@ -98,14 +107,20 @@ internal sealed class ProgressMeter(SamplingPlan plan, bool isGiven, bool decode
         Send(GenerationPhase.Decoding, plan.Units - 1, plan.Stages - 1, tile, tiles);
     }
 
+    private static double SamplingWeight(SamplingPlan plan, int unit, bool isGiven) => isGiven && unit == 0 ? 0
+        : Enumerable.Range(0, plan.Stages).Sum(stage => Enumerable.Range(0, plan.EvaluationsOf(unit, stage)).Sum(step => plan.Work(unit, stage, step)));
+
     private static double DecodeWeight(SamplingPlan plan, int unit) => DecodeSteps * plan.SizeOf(unit, plan.Stages - 1).Tokens;
 
     private void Send(GenerationPhase phase, int unit, int stage, int step, int steps, RgbImage? preview = null)
     {
+        // Units that are decoded again count as done.
+        unit = Math.Max(unit, Math.Min(resumed, plan.Units - 1));
         target?.Report(new GenerationProgress(phase, unit, plan.Units, stage, plan.Stages, step, steps, (item + Math.Min(1, done / total)) / items)
         {
             Item = item,
             Items = items,
+            ResumedUnits = resumed,
             Preview = preview,
         });
     }

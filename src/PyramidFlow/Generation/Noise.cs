@@ -28,14 +28,21 @@ internal sealed class SeededNoise(ulong seed) : INoiseSource, IDisposable
     public void Skip(SamplingPlan plan, long channels, int frames)
     {
         for (int done = 0, count = 1; done < frames; done += count, count = plan.FramesPerUnit)
+            SkipUnit(plan, channels, count);
+    }
+
+    /// <summary>Skips the draws of a unit.</summary>
+    /// <param name="plan">Shape of the latents, and stages.</param>
+    /// <param name="channels">Channels of the latents.</param>
+    /// <param name="frames">Latent frames of the unit.</param>
+    public void SkipUnit(SamplingPlan plan, long channels, int frames)
+    {
+        using var scope = new TensorScope();
+        Latents([1, channels, frames, plan.Height, plan.Width]);
+        for (var stage = 1; stage < plan.Stages; stage++)
         {
-            using var scope = new TensorScope();
-            Latents([1, channels, count, plan.Height, plan.Width]);
-            for (var stage = 1; stage < plan.Stages; stage++)
-            {
-                var halvings = plan.Stages - 1 - stage;
-                Latents([1, channels, count, plan.Height >> halvings, plan.Width >> halvings]);
-            }
+            var halvings = plan.Stages - 1 - stage;
+            Latents([1, channels, frames, plan.Height >> halvings, plan.Width >> halvings]);
         }
     }
 

@@ -27,6 +27,9 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
     /// <summary>The same checkpoint, for plans; null for models of the caller.</summary>
     internal PlannedModel? Planned { get; init; }
 
+    /// <summary>Digest of the weights and configurations, read when it is first asked for; null for models of the caller.</summary>
+    internal Lazy<string>? Identity { get; init; }
+
     /// <summary>When weights are in memory, from <see cref="Arrange"/>.</summary>
     internal Offload Offload { get; private set; }
 
@@ -62,6 +65,7 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
             {
                 Origin = (folder, options.Variant),
                 Planned = planned,
+                Identity = new Lazy<string>(() => IdentityOf(folder, options), LazyThreadSafetyMode.PublicationOnly),
                 Prompts = options.TextCache is { } cache ? new PromptCache(cache, EncoderIdentity.Compute(folder, type, device), text, type, device) : null,
             };
         }
@@ -123,6 +127,15 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
             return WeightFaults.Explain(folder, e, variant, cancellationToken);
         IEnumerable<Module> models = e.Part switch { ModelPart.Text => Text.Models, ModelPart.Transformer => [Transformer], _ => [Vae] };
         return WeightFaults.Find(models, cancellationToken) is { } key ? new NonFiniteException(e.Part, e.Where, $"its weight {key} holds such a number", e) : null;
+    }
+
+    private static string IdentityOf(CheckpointFolder folder, PipelineOptions options)
+    {
+        IEnumerable<ComponentFolder> text = folder.Family.TextComponents.SelectMany(part => new[] { folder.Component(part.Tokenizer), folder.Component(part.TextEncoder) });
+        return string.Join(' ', [
+            .. text.Append(folder.Transformer(options.Variant)).Append(folder.Vae).Select(part => FolderDigest.Of(part.Folder)),
+            .. options.Loras.Select(lora => FormattableString.Invariant($"{LoraPlace.Find(lora.Path).Sha256()} {lora.Weight:R}")),
+        ]);
     }
 
     /// <inheritdoc/>

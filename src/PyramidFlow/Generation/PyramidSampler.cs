@@ -114,12 +114,12 @@ internal sealed class PyramidSampler(PyramidTransformer model, PyramidFlowSchedu
     /// <summary>The fallback of a new clip, so that a clip does not depend on those before it; the caller disposes it.</summary>
     internal SamplingFallback Fallback(Action<string>? warn) => new(model, team.Share(options ?? new SamplerOptions()), wider, warn);
 
-    /// <summary>A copy of latents in the model's type on its device, in no scope.</summary>
+    /// <summary>A copy of latents in the model's type on its device, in the layout that later runs read from a <see cref="ResumeFile"/>, in no scope.</summary>
     internal Tensor Own(Tensor given)
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
-        return TensorScope.Release(To(model, given).Clone());
+        return TensorScope.Release(To(model, given).Contiguous().Clone());
     }
 
     /// <summary>Whether other processes sample, and this one only takes their units.</summary>
@@ -352,6 +352,9 @@ internal sealed class SamplingFallback(PyramidTransformer model, SamplerOptions 
 
     /// <summary>Whether results must be checked, because there is another model to compute them with.</summary>
     internal bool MayOverflow => wider is not null;
+
+    /// <summary>Whether the wider type is in use.</summary>
+    internal bool IsWidened => widened;
 
     /// <summary>The history cache of the clip.</summary>
     /// <param name="plan">Shape and steps of the clip.</param>

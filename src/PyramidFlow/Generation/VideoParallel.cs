@@ -85,7 +85,8 @@ public sealed record VideoParallel(ProcessGroup Group)
         return own with { PrefixBytes = limits.Where((_, i) => i % 2 == 0).Min(), HistoryBytes = history < 0 ? null : history };
     }
 
-    private static IEnumerable<(string Name, string Value)> Facts(GenerationSettings clip)
+    /// <summary>What processes that sample the same clip have in common, besides seeds and pixels.</summary>
+    internal static IEnumerable<(string Name, string Value)> Facts(GenerationSettings clip)
     {
         var sampling = clip.Sampling;
         yield return ("the size", $"{clip.Width}x{clip.Height}");

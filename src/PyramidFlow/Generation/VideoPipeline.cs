@@ -236,29 +236,45 @@ public sealed partial class VideoPipeline : IDisposable
         if (decoding is not null)
             common.AskOn(decoding.Stopped);
 
+        // Resumption: units that an earlier run has finished are decoded, but not sampled again.
+        using var finished = new FinishedUnits(plan, clip, models);
+        meter.Resume(finished.Count);
+
         // Text: every prompt of the schedule, with what guidance steers away from.
         stop.ThrowIfCancellationRequested();
         meter.Begin(GenerationPhase.EncodingText);
         var texts = prompts.Of(clip, stop);
 
         // Conditioning: a picture, video or latents count as the first unit.
-        if (clip.IsConditioned)
-            meter.Begin(GenerationPhase.EncodingImage);
+        var channels = models.Transformer.Config.LatentChannels;
         var conditioning = new Conditioning(models, Settings.Latent, run, warn);
-        var given = conditioning.Of(clip, noise, stop);
+        Tensor? given = null;
+        if (clip.IsConditioned && finished.Count == 0)
+        {
+            meter.Begin(GenerationPhase.EncodingImage);
+            given = conditioning.Of(clip, noise, stop);
+        }
+        else
+            Conditioning.Skip(clip, noise, channels);
         if (clip.IsContinuation)
-            noise.Skip(sampling, models.Transformer.Config.LatentChannels, clip.GivenLatentFrames);
+            noise.Skip(sampling, channels, clip.GivenLatentFrames);
+        for (var unit = clip.IsConditioned ? 1 : 0; unit < finished.Count; unit++)
+            noise.SkipUnit(sampling, channels, sampling.FramesOf(unit));
 
         // Units: each is sampled after the clean latents before it, through all stages of the pyramid.
         using var fallback = sampler.Fallback(warn);
+        if (finished.IsWidened && fallback.MayOverflow && !sampler.OnlyTakes)
+            fallback.Widen();
         using var history = new ClipHistory(sampling.Window);
         try
         {
             for (var unit = 0; unit < sampling.Units; unit++)
             {
-                using var latents = unit == 0 && given is not null ? sampler.Own(given) : Sample(unit);
+                using var latents = unit < finished.Count ? Finished(unit) : unit == 0 && given is not null ? sampler.Own(given) : Sample(unit);
                 history.Add(latents);
                 keep?.Invoke(item, latents);
+                if (unit >= finished.Count)
+                    common.Do(() => finished.Keep(latents, fallback.IsWidened));
                 common.Do(() => decoding?.Add(unit, latents));
             }
 
@@ -275,6 +291,13 @@ public sealed partial class VideoPipeline : IDisposable
         }
 
         common.Do(() => decoding?.Complete());
+
+        Tensor Finished(int unit)
+        {
+            stop.ThrowIfCancellationRequested();
+            using var inner = new TensorScope();
+            return sampler.Own(finished.Take(unit));
+        }
 
         Tensor Sample(int unit)
         {
@@ -349,6 +372,12 @@ public sealed partial class VideoPipeline : IDisposable
             throw RequestFault.PlanOfOtherOptions();
         if (plan.Clips.Any(clip => clip.Conditioning is { Kind: not ConditioningKind.Latents } && clip.Pixels is null))
             throw RequestFault.PixelsMissing();
+        if (plan.ResumeFile is null)
+            return;
+        if (plan.Clips.Count != 1)
+            throw new ArgumentException(FormattableString.Invariant($"the plan has {plan.Clips.Count} clips and a resume file keeps the units of one: plan each clip by itself"), nameof(plan));
+        if (models.Identity is null)
+            throw new ArgumentException("a resume file notes which weights its units were made with: load the pipeline from a checkpoint", nameof(plan));
     }
 
     private void Log(string warning)

@@ -27,9 +27,10 @@ public sealed class VideoTests : PageContext
     {
         var job = Jobs.Add(VideoStatus.Queued);
         var page = Open();
-        Jobs.Move(job.Id, now => now with { Status = VideoStatus.InProgress, QueuePosition = null, SecondsLeft = 12, Progress = new VideoProgress(0.4, GenerationPhase.Denoising, 1, 7, 2, 3, 4, 6) { Preview = 1 } });
+        Jobs.Move(job.Id, now => now with { Status = VideoStatus.InProgress, QueuePosition = null, SecondsLeft = 12, Progress = new VideoProgress(0.4, GenerationPhase.Denoising, 1, 7, 2, 3, 4, 6) { Preview = 1, ResumedFrom = 1 } });
         page.WaitForAssertion(() => Assert.Contains("40%, about 12 s left", page.Find("#stage").TextContent, StringComparison.Ordinal));
         Assert.Contains("part 2 of 7, stage 3 of 3, step 4 of 6", page.Find("#stage").TextContent, StringComparison.Ordinal);
+        Assert.Contains("Goes on from part 2 of 7 after an interruption", page.Find("#stage").TextContent, StringComparison.Ordinal);
         Assert.Equal("0.400", page.Find("progress").GetAttribute("value"));
         var first = page.Find(".preview").GetAttribute("src");
         Jobs.Move(job.Id, now => now with { Progress = now.Progress! with { Preview = 2 } });

@@ -75,6 +75,13 @@ internal static class Words
         _ => "Turning it into frames",
     };
 
+    /// <summary>Describes where a video goes on that was interrupted.</summary>
+    /// <param name="unit">The unit from which it goes on, from 0.</param>
+    /// <param name="units">Number of units.</param>
+    public static string Resumed(int unit, int units) => unit < units
+        ? Invariant($"Goes on from part {unit + 1} of {units} after an interruption")
+        : "All parts were drawn before an interruption";
+
     /// <summary>Title of a video: its prompt, or a text in its place.</summary>
     public static string Title(VideoJob job) => job.Request.Prompt is { Length: > 0 } prompt ? prompt
         : job.Request.Input?.Kind == VideoInputKind.Video ? "A video gone on from, without words" : "A picture set in motion, without words";
