@@ -34,7 +34,7 @@ public class GenerateChecksTests(TinyModel model) : IClassFixture<TinyModel>
     [InlineData("--reuse-prefix", "0", "--reuse-prefix cannot be 0: use a whole number from 1")]
     [InlineData("--guidance-every", "half", "--guidance-every cannot be half: use a whole number from 1")]
     [InlineData("--guidance-every", "1001", "--guidance-every cannot be 1001: use a whole number from 1 to 1000")]
-    [InlineData("--solver", "rk9", "--solver cannot be rk9: use euler, heun or second-order")]
+    [InlineData("--solver", "rk9", "--solver cannot be rk9: use euler, heun, second-order or uniform")]
     public async Task Impossible_approximations_are_refused(string option, string value, string words) =>
         (await GenerateAsync(Prompt, option, value)).AssertRefused(words);
 
