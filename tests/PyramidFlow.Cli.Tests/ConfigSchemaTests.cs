@@ -81,7 +81,7 @@ internal sealed class SchemaWriter(JsonTypeInfo type)
     private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     // Their defaults follow from other keys.
-    private static readonly string[] Computed = [nameof(LoopConfig.LearningRate), nameof(LoopConfig.WarmUpSteps), nameof(DitConfig.TextDrop)];
+    private static readonly string[] Computed = [nameof(LoopConfig.LearningRate), nameof(LoopConfig.WarmUpSteps)];
 
     private readonly Dictionary<Assembly, XDocument> documents = [];
 
