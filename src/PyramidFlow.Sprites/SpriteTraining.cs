@@ -115,7 +115,7 @@ public static class SpriteTraining
         using var samples = config.Samples is { } shown ? new TransformerSamples(shown, SettingsOf(config, teacher), prompts, () => start.OpenVae(config.ComputeType)) : null;
         using var trainer = new SpriteDitTrainer(config, Path.Combine(folder, part), data, prompts, config.NewWeights ? null : start.OpenTransformer, group, samples, heldOut, teacher);
         if (group is not { Rank: > 0 })
-            ConfigPaths.Copy(source, Path.Combine(folder, part, "config.json"), StartFrom, Teacher.Key);
+            ConfigPaths.Copy(source, Path.Combine(folder, part, "config.json"), StartFrom, Teacher.Key, Teacher.LoraKey);
         trainer.Run(progress, cancellationToken);
     }
 

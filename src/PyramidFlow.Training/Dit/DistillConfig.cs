@@ -8,6 +8,9 @@ public sealed record DistillConfig
     /// <summary>Name or folder of the model, or folder of the run, that the student learns from; null is the model that it begins with. A folder is relative to the configuration file.</summary>
     public string? Teacher { get; set; }
 
+    /// <summary>LoRAs that are added to the teacher: files, or folders such as those of runs of <c>train lora</c>, relative to the configuration file. The student begins without them.</summary>
+    public IReadOnlyList<string> Loras { get; set; } = [];
+
     /// <summary>
     /// Guidance scale of the first unit that the student's velocity contains, so that it needs one row in place of two; above 1. Null takes that of the later units; where both are null, the
     /// student is guided as its teacher is.

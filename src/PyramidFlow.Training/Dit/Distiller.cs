@@ -1,5 +1,6 @@
 using PyramidFlow.Generation;
 using PyramidFlow.Models;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Scheduling;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Loop;
@@ -29,12 +30,15 @@ internal sealed class Distiller : IDisposable
     /// <param name="student">The student.</param>
     /// <param name="scheduler">Stage windows and tables.</param>
     /// <param name="negative">Encodes the negative prompt of the teacher's settings as one row, on the device of the student; called where guidance is learned.</param>
+    /// <exception cref="CheckpointException">The teacher's weights or a LoRA cannot be used.</exception>
     internal Distiller(DistillConfig config, int steps, Teacher origin, TrainedTransformer student, PyramidFlowScheduler scheduler, Func<string, TextCondition> negative)
     {
         (this.config, this.steps, this.student, this.scheduler, settings) = (config, steps, student, scheduler, origin.Settings);
         using var noGrad = NoGrad.Begin();
         using (var weights = origin.Open())
             teacher = student.Copy(weights);
+        foreach (var lora in origin.Loras)
+            LoraFile.Merge(teacher, lora);
         using var scope = new TensorScope();
         round = TensorScope.Release(Tensor.Zeros([1]));
         if (config.Scales is not (var first, var later))

@@ -104,7 +104,7 @@ public static class DitTraining
         var leftOut = new LeftOutFile(run, faults);
         using var trainer = new DitTrainer(config, run, start, items, models, group, teacher) { OnPublish = leftOut.Write, Plan = plan };
         if (group is not { Rank: > 0 })
-            ConfigPaths.Copy(source, run.File("config.json"), "model", "data.annotations", Teacher.Key);
+            ConfigPaths.Copy(source, run.File("config.json"), "model", "data.annotations", Teacher.Key, Teacher.LoraKey);
         trainer.Run(progress, cancellationToken);
         return leftOut.End(group);
     }

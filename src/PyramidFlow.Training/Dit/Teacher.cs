@@ -10,8 +10,11 @@ namespace PyramidFlow.Training.Dit;
 /// <param name="Open">Opens its weights; the caller disposes them.</param>
 internal sealed record Teacher(PipelineSettings Settings, Func<StateSource> Open)
 {
-    /// <summary>Key of the teacher in a configuration.</summary>
-    internal const string Key = "distill.teacher";
+    /// <summary>Keys of paths in a configuration.</summary>
+    internal const string Key = "distill.teacher", LoraKey = "distill.loras";
+
+    /// <summary>LoRAs that are added to it.</summary>
+    public IReadOnlyList<string> Loras { get; init; } = [];
 
     /// <summary>Finds the teacher of a configuration, and refuses one that the student cannot learn from. No weight of a transformer is read.</summary>
     /// <param name="file">The configuration.</param>
@@ -30,7 +33,9 @@ internal sealed record Teacher(PipelineSettings Settings, Func<StateSource> Open
         if (distill.Teacher is not null)
             RequireFit(file, name, (transformer, settings, vae), (own, student.Settings(variant), student.Vae));
         var fewest = settings.Steps.Concat(settings.VideoSteps).Min();
-        return distill.Rounds is [var steps, ..] && steps > fewest ? throw TrainingFault.StudentOfMoreSteps(file, steps, fewest) : new Teacher(settings, transformer.OpenWeights);
+        if (distill.Rounds is [var steps, ..] && steps > fewest)
+            throw TrainingFault.StudentOfMoreSteps(file, steps, fewest);
+        return new Teacher(settings, transformer.OpenWeights) { Loras = [.. distill.Loras.Select(lora => ConfigPaths.File(file, LoraKey, lora))] };
     }
 
     // A model folder, or a run, whose settings stand beside its transformer and whose VAE is that of the model it began with.

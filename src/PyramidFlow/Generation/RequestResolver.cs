@@ -27,7 +27,7 @@ internal static class RequestResolver
                 throw RequestFault.BrokenText(setting.Name);
         }
 
-        var approximations = Approximations.Of(request.ReusePrefix, request.GuidanceEvery, request.Solver ?? SolverOf(settings));
+        var approximations = request.Approximations with { Solver = request.Solver ?? SolverOf(settings) };
         approximations.Check();
         if (request.FramesPerSecond is { } rate && rate is not (>= 1 and <= 240))
             throw RequestFault.FrameRate(rate);
@@ -75,7 +75,7 @@ internal static class RequestResolver
     }
 
     // A model that was distilled to few steps knows the points of equal steps only.
-    private static IFlowSolver? SolverOf(PipelineSettings settings) => settings.Distilled?.Steps is null ? null : FlowSolvers.Uniform;
+    private static IFlowSolver SolverOf(PipelineSettings settings) => settings.Distilled?.Steps is null ? FlowSolvers.Euler : FlowSolvers.Uniform;
 
     private static IEnumerable<string> StepWarnings(PipelineSettings settings, SamplingPlan sampling)
     {
