@@ -14,8 +14,10 @@ namespace PyramidFlow.Sprites;
 public sealed record SpriteDitConfig : HeldOutConfig
 {
     private const int Shapes = 4;
+    private const double UsualTextDrop = 0.1;
 
     private ITransformerConfig? transformer;
+    private double? textDrop;
 
     /// <summary>Sets the defaults for the sprites world.</summary>
     public SpriteDitConfig()
@@ -40,6 +42,9 @@ public sealed record SpriteDitConfig : HeldOutConfig
 
     /// <summary>The LoRA that <c>train lora</c> trains on top of frozen weights; null trains the weights.</summary>
     public LoraConfig? Lora { get; set; }
+
+    /// <summary>What the student of <c>train distill</c> learns from its teacher; null learns from the clips.</summary>
+    public DistillConfig? Distill { get; set; }
 
     /// <summary>Whether to draw new transformer weights from the seed instead of those of <see cref="StartFrom"/>.</summary>
     public bool NewWeights { get; set; }
@@ -79,8 +84,12 @@ public sealed record SpriteDitConfig : HeldOutConfig
     /// <summary>Share of images among the samples after <see cref="ImageSteps"/>.</summary>
     public double ImageShare { get; set; } = 0.3;
 
-    /// <summary>Probability of dropping the prompt.</summary>
-    public double TextDrop { get; set; } = 0.1;
+    /// <summary>Probability of dropping the prompt. A student that contains guidance, and so is never without a prompt, has 0 where the configuration gives none.</summary>
+    public double TextDrop
+    {
+        get => textDrop ?? (Distill?.Scales is null ? UsualTextDrop : 0);
+        set => textDrop = value;
+    }
 
     /// <summary>Largest share of noise in the corrupted history.</summary>
     public double CorruptRatio { get; set; } = 1 / 3.0;
@@ -132,6 +141,10 @@ public sealed record SpriteDitConfig : HeldOutConfig
             : ExtraColourShare is not (>= 0 and <= 1) ? TrainingFault.NoShare(path, "extra_colour_share", ExtraColourShare)
             : Lora?.Fault() is { } lora ? TrainingFault.LoraInvalid(path, lora)
             : Lora is not null && (NewWeights || KeepSteps.Count > 0) ? TrainingFault.LoraWithNewWeights(path)
+            : Distill is not null && (StartFrom is null || NewWeights) ? TrainingFault.DistillWithoutModel(path)
+            : Distill is not null && Lora is not null ? TrainingFault.DistillOfLora(path)
+            : Distill is { OwnHistory: > 0 } && Objective == SpriteObjective.FullSequence ? TrainingFault.OwnHistoryOfWholeClips(path)
+            : Distill?.Fault(path) is { } distill ? distill
             : Optimizer == SpriteOptimizer.Muon && Shard != SharedState.None ? TrainingFault.MuonInShares(path)
             : Optimizer == SpriteOptimizer.Muon && Moments != MomentForm.Float32 ? TrainingFault.MuonInCodes(path)
             : Batch.Count != stages ? TrainingFault.BatchOfOtherStages(path, Batch.Count, stages)

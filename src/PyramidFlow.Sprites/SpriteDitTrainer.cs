@@ -21,6 +21,8 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
     private readonly TrainedTransformer transformer;
     private readonly TransformerSamples? samples;
     private readonly ClipObjective objective;
+    private readonly Distiller? distiller;
+    private readonly SpriteHeldOut? measured;
     private readonly RunFolder folder;
     private readonly TrainingLoop loop;
 
@@ -33,9 +35,10 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
     /// <param name="group">Process group of the training; null trains in this process alone.</param>
     /// <param name="samples">Generates samples; null generates none. The caller keeps ownership.</param>
     /// <param name="heldOut">Clips that are measured and not trained on; null measures none. The caller keeps ownership.</param>
+    /// <param name="teacher">The teacher of a distillation; null has none.</param>
     /// <exception cref="TrainingException">A batch cannot be divided among all workers of all processes.</exception>
     public SpriteDitTrainer(SpriteDitConfig config, string folder, SpriteLatents data, PromptEncoder prompts, Func<StateSource?>? start = null,
-        ProcessGroup? group = null, TransformerSamples? samples = null, SpriteLatents? heldOut = null)
+        ProcessGroup? group = null, TransformerSamples? samples = null, SpriteLatents? heldOut = null, Teacher? teacher = null)
     {
         if (group is not null && config.Batch.Any(size => size % (config.Workers * group.WorldSize) != 0))
             throw TrainingFault.BatchNotSharedByProcesses(config.Batch, config.Workers, group.WorldSize);
@@ -49,15 +52,20 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
                 new PartOptions { Group = group, TakesMuon = config.Optimizer == SpriteOptimizer.Muon ? IsHidden : null });
         }
 
-        HeldOut = heldOut is null ? null : new SpriteHeldOut(config, heldOut, objective, prompts, transformer).Items;
+        if (config.Distill is { } distill && teacher is not null)
+            distiller = new Distiller(distill, config.Steps, teacher, transformer, objective.Scheduler, text => Condition(prompts.Encode([text])));
+        measured = heldOut is null ? null : new SpriteHeldOut(config, heldOut, objective, prompts, transformer, distiller);
         loop = new TrainingLoop(config, this, this.folder, group);
     }
 
     /// <inheritdoc/>
-    public string Identity => $"dit seed {config.Seed} {transformer.Identity}{(config.Objective == SpriteObjective.Pyramid ? "" : " full_sequence")}";
+    public string Identity => $"dit seed {config.Seed} {transformer.Identity}{(config.Objective == SpriteObjective.Pyramid ? "" : " full_sequence")}{(distiller is null ? "" : $" {distiller.Identity}")}";
 
     /// <inheritdoc/>
     public IReadOnlyList<TrainingPart> Parts => [transformer.Part];
+
+    /// <inheritdoc/>
+    public IReadOnlyList<(string Key, Tensor Tensor)> Buffers => distiller?.Buffers ?? [];
 
     /// <inheritdoc/>
     public TrainingData Data => new(data.Count, 0, FormattableString.Invariant($"{data.Frames} latent frames"), "", $"[{string.Join(", ", config.Batch)}]", config.Batch.Sum())
@@ -66,7 +74,7 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
     };
 
     /// <inheritdoc/>
-    public HeldOutItems? HeldOut { get; }
+    public HeldOutItems? HeldOut => measured?.Items;
 
     private Workers<PyramidTransformer> Workers => transformer.Workers;
 
@@ -79,6 +87,7 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
     /// <inheritdoc/>
     public BatchLosses Backward(MicroBatch batch)
     {
+        distiller?.Begin(batch.Step);
         var shares = Workers.Run((worker, model) => Gradients(batch, worker, model));
         return BatchLosses.Mean(shares);
     }
@@ -91,7 +100,7 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
             using var draws = batch.Draws(worker, Workers.Count);
             for (var stage = 0; stage < objective.Stages; stage++)
             {
-                var (inputs, text) = Draw(batch, worker, stage, new GeneratorDraws(draws));
+                var (inputs, text) = Draw(batch, worker, Workers.Model, stage, new GeneratorDraws(draws));
                 foreach (var (key, tensor) in inputs.Named().Append(("text", text.Tokens)).Append(("pooled", text.Pooled)))
                     yield return ($"worker_{worker}.stage_{stage}.{key}", tensor);
             }
@@ -114,12 +123,16 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
     public bool Sample(string path, CancellationToken cancellationToken) => transformer.Sample(samples, path, cancellationToken);
 
     /// <inheritdoc/>
-    public void Dispose() => transformer.Dispose();
+    public void Dispose()
+    {
+        distiller?.Dispose();
+        transformer.Dispose();
+    }
 
     private void PublishTo(RunFolder target)
     {
         if (config.Lora is null)
-            transformer.Publish(target, ConfigFile.WithClass(config.Transformer.ClassName, config.Transformer.ToJson()), SpriteTraining.SettingsOf(config));
+            transformer.Publish(target, ConfigFile.WithClass(config.Transformer.ClassName, config.Transformer.ToJson()), distiller?.Settings ?? SpriteTraining.SettingsOf(config));
         else
             transformer.Write(target.File(LoraFile.Name));
     }
@@ -133,16 +146,16 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
         for (var stage = 0; stage < losses.Length; stage++)
         {
             using var scope = new TensorScope();
-            var (inputs, text) = Draw(batch, worker, stage, new GeneratorDraws(draws));
+            var (inputs, text) = Draw(batch, worker, model, stage, new GeneratorDraws(draws));
             losses[stage] = FlowStep.Backward(model, inputs, text, batch.Scale / Workers.Count).Mean().Item();
             tokens += inputs.Tokens;
-            flops += config.Lora is null ? FlowStep.Flops(model.Config, inputs, text.Mask) : 0;
+            flops += config.Lora is null ? FlowStep.Flops(model.Config, inputs, text.Mask, distiller?.TeacherPasses ?? 0) : 0;
         }
 
         return new BatchLosses(losses.Average(), [.. losses.Select((loss, stage) => ($"loss_{stage}", loss))], tokens) { Flops = flops };
     }
 
-    private (FlowBatch Inputs, TextCondition Text) Draw(MicroBatch batch, int worker, int stage, ITrainingDraws draws)
+    private (FlowBatch Inputs, TextCondition Text) Draw(MicroBatch batch, int worker, PyramidTransformer model, int stage, ITrainingDraws draws)
     {
         var share = batch.Share(worker, Workers.Count);
         var shares = Workers.Count * batch.Ranks;
@@ -151,7 +164,12 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
         var frames = image ? 1 : objective.Frames(random, data.Frames);
         var (latents, attributes) = data.Draw(random, config.Batch[stage] / shares, frames);
         var text = Text(attributes, random);
-        return (objective.Draw(latents, stage, draws), text);
+        if (distiller is null)
+            return (objective.Draw(latents, stage, draws), text);
+        var seed = random.NextUInt64();
+        if (frames > 1 && random.NextSingle() < config.Distill!.OwnHistory)
+            latents = distiller.OwnClips(model, latents, text, 1, seed);
+        return (distiller.Teach(objective.Draw(latents, stage, draws, distiller.Steps), text), text);
     }
 
     // Muon updates the matrices inside the blocks; AdamW updates embeddings, modulation and output layer.
@@ -166,9 +184,10 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
             var caption = SpriteCaptions.Caption(a, random);
             return random.NextSingle() < config.TextDrop ? "" : caption;
         }).ToArray();
-        var features = prompts.Encode(captions);
-        return new TextCondition(features.Tokens, TextMask.OfLengths(features.Lengths), features.Pooled);
+        return Condition(prompts.Encode(captions));
     }
+
+    private static TextCondition Condition(PromptFeatures features) => new(features.Tokens, TextMask.OfLengths(features.Lengths), features.Pooled);
 }
 
 /// <summary>Training objective for clips, one batch per stage.</summary>
@@ -184,9 +203,12 @@ internal sealed class ClipObjective
     {
         whole = kind == SpriteObjective.FullSequence;
         Stages = StagesOf(kind);
-        var scheduler = whole ? PyramidFlowScheduler.OfStages(1) : new PyramidFlowScheduler();
-        flow = new FlowObjective(scheduler, new ObjectiveOptions { SampleRatios = [.. Enumerable.Repeat(1, Stages)], CorruptRatio = corruptRatio });
+        Scheduler = whole ? PyramidFlowScheduler.OfStages(1) : new PyramidFlowScheduler();
+        flow = new FlowObjective(Scheduler, new ObjectiveOptions { SampleRatios = [.. Enumerable.Repeat(1, Stages)], CorruptRatio = corruptRatio });
     }
+
+    /// <summary>Stage windows and tables.</summary>
+    internal PyramidFlowScheduler Scheduler { get; }
 
     /// <summary>Number of trained stages.</summary>
     internal int Stages { get; }
@@ -203,8 +225,9 @@ internal sealed class ClipObjective
     /// <param name="latents">Clean latents, [b, c, t, h, w].</param>
     /// <param name="stage">Stage, 0 is the lowest resolution.</param>
     /// <param name="draws">Source of all random draws.</param>
-    internal FlowBatch Draw(Tensor latents, int stage, ITrainingDraws draws) =>
-        whole ? flow.Draw(latents, null, draws) : flow.DrawStage(latents, stage, draws);
+    /// <param name="steps">Steps of the stage whose beginnings are trained; null trains the whole stage.</param>
+    internal FlowBatch Draw(Tensor latents, int stage, ITrainingDraws draws, int? steps = null) =>
+        whole ? flow.Draw(latents, null, draws, steps) : flow.DrawStage(latents, stage, draws, steps);
 }
 
 /// <summary>EMA weights that a transformer's run kept at a step.</summary>

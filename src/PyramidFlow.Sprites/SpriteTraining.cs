@@ -17,7 +17,7 @@ namespace PyramidFlow.Sprites;
 /// </summary>
 public static class SpriteTraining
 {
-    private const string ModelFolder = "model", LoraPart = "lora", StartFrom = "start_from";
+    private const string ModelFolder = "model", DitPart = "dit", LoraPart = "lora", StartFrom = "start_from";
 
     /// <summary>Trains the VAE; the run is <c>FOLDER/vae</c>.</summary>
     /// <param name="source">A <see cref="SpriteVaeConfig"/>.</param>
@@ -50,7 +50,25 @@ public static class SpriteTraining
         var config = SpriteDitConfig.Load(source);
         if (config.Lora is not null)
             throw TrainingFault.ConfigOfLora(source.Path);
-        Run(config, source, folder, "dit", progress, cancellationToken, group);
+        if (config.Distill is not null)
+            throw TrainingFault.ConfigOfDistillation(source.Path);
+        Run(config, source, folder, DitPart, progress, cancellationToken, group);
+    }
+
+    /// <summary>Trains a student of a model's transformer; the run is <c>FOLDER/dit</c>, as that of a transformer.</summary>
+    /// <param name="source">A <see cref="SpriteDitConfig"/> with <c>distill</c> and <c>start_from</c>.</param>
+    /// <param name="folder">Folder of the run.</param>
+    /// <param name="progress">Reports progress every few steps; null reports nothing.</param>
+    /// <param name="cancellationToken">Stops the run after the current step and saves a checkpoint.</param>
+    /// <param name="group">Process group of the training; null trains in this process alone.</param>
+    /// <exception cref="TrainingException">The configuration describes no distillation, or the teacher does not fit the student.</exception>
+    /// <exception cref="CheckpointException">The weights cannot be used.</exception>
+    public static void RunDistill(TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
+    {
+        var config = SpriteDitConfig.Load(source);
+        if (config.Distill is null)
+            throw TrainingFault.DistillMissing(source.Path);
+        Run(config, source, folder, DitPart, progress, cancellationToken, group);
     }
 
     /// <summary>Trains a LoRA of a model's transformer; the run with <c>lora.safetensors</c> is <c>FOLDER/lora</c>.</summary>
@@ -67,6 +85,8 @@ public static class SpriteTraining
         var config = SpriteDitConfig.Load(source);
         if (config.StartFrom is null)
             throw TrainingFault.LoraWithoutModel(source.Path);
+        if (config.Distill is not null)
+            throw TrainingFault.ConfigOfDistillation(source.Path);
         config.Lora ??= new LoraConfig();
         TrainedTransformer.Check(config.Transformer, config.Lora);
         Run(config, source, folder, LoraPart, progress, cancellationToken, group);
@@ -77,6 +97,7 @@ public static class SpriteTraining
     {
         if (config.Transformer is not PyramidFluxConfig)
             throw TrainingFault.OtherTextEncoders(source.Path);
+        var teacher = config.Distill is { } distill ? Teacher.Find(source.Path, distill, CheckpointFolder.Open(ConfigPaths.Model(source.Path, StartFrom, config.StartFrom!)), null) : null;
         using var start = config.StartFrom is { } from ? SpriteStart.FromModel(ConfigPaths.Model(source.Path, StartFrom, from), cancellationToken) : SpriteStart.FromVaeRun(folder, VaeConfig(folder));
         var model = Path.Combine(folder, ModelFolder);
         config = config.GoingOn(new RunFolder(Path.Combine(folder, part)));
@@ -91,10 +112,10 @@ public static class SpriteTraining
         using var prompts = SpriteTextEncoders.Load(model);
 
         TorchRuntime.Threads = 1;
-        using var samples = config.Samples is { } shown ? new TransformerSamples(shown, SettingsOf(config), prompts, () => start.OpenVae(config.ComputeType)) : null;
-        using var trainer = new SpriteDitTrainer(config, Path.Combine(folder, part), data, prompts, config.NewWeights ? null : start.OpenTransformer, group, samples, heldOut);
+        using var samples = config.Samples is { } shown ? new TransformerSamples(shown, SettingsOf(config, teacher), prompts, () => start.OpenVae(config.ComputeType)) : null;
+        using var trainer = new SpriteDitTrainer(config, Path.Combine(folder, part), data, prompts, config.NewWeights ? null : start.OpenTransformer, group, samples, heldOut, teacher);
         if (group is not { Rank: > 0 })
-            ConfigPaths.Copy(source, Path.Combine(folder, part, "config.json"), StartFrom);
+            ConfigPaths.Copy(source, Path.Combine(folder, part, "config.json"), StartFrom, Teacher.Key, Teacher.LoraKey);
         trainer.Run(progress, cancellationToken);
     }
 
@@ -117,12 +138,12 @@ public static class SpriteTraining
     /// <exception cref="CheckpointException">The target cannot be written.</exception>
     internal static void Export(string folder, string target, string? weights, ExportOptions options, IProgress<WorkProgress>? progress = null, CancellationToken cancellationToken = default)
     {
-        var dit = RequireRun(folder, "dit", CheckpointNames.Transformer);
+        var dit = RequireRun(folder, DitPart, CheckpointNames.Transformer);
         var config = SpriteDitConfig.Load(DitConfig(folder));
         var vae = config.StartFrom is { } start ? CheckpointFolder.Open(ConfigPaths.Model(DitConfig(folder), StartFrom, start)).Vae : null;
         var trained = vae is null ? RequireRun(folder, "vae", CheckpointNames.Vae) : null;
         var text = SpriteStart.TextFolders(Path.Combine(folder, ModelFolder));
-        List<ConversionPart> parts = [new(dit.Name, weights is null ? dit.OpenWeights() : WeightsFile.Open(Path.Combine(folder, "dit", weights)), dit.ConfigFile)];
+        List<ConversionPart> parts = [new(dit.Name, weights is null ? dit.OpenWeights() : WeightsFile.Open(Path.Combine(folder, DitPart, weights)), dit.ConfigFile)];
         if (trained is not null)
             parts.Add(new ConversionPart(trained.Name, trained.OpenWeights(), trained.ConfigFile));
         CheckpointExport.Write(target, parts, vae is null ? text : [vae, .. text], RunParts.Settings(dit), options, progress, cancellationToken);
@@ -144,7 +165,9 @@ public static class SpriteTraining
     };
 
     /// <summary>Settings of pipelines that use the transformer of a configuration.</summary>
-    internal static PipelineSettings SettingsOf(SpriteDitConfig config) => config.Objective == SpriteObjective.FullSequence ? FullSequenceSettings : Settings;
+    internal static PipelineSettings SettingsOf(SpriteDitConfig config, Teacher? teacher = null) => teacher is not null
+        ? config.Distill!.Settings(teacher.Settings, config.Distill.RoundCount - 1)
+        : config.Objective == SpriteObjective.FullSequence ? FullSequenceSettings : Settings;
 
     private static ComponentFolder RequireRun(string folder, string part, string component)
     {
@@ -155,5 +178,5 @@ public static class SpriteTraining
 
     private static string VaeConfig(string folder) => Path.Combine(folder, "vae", "config.json");
 
-    private static string DitConfig(string folder) => Path.Combine(folder, "dit", "config.json");
+    private static string DitConfig(string folder) => Path.Combine(folder, DitPart, "config.json");
 }

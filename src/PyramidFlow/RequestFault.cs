@@ -121,6 +121,16 @@ internal static class RequestFault
     public static RequestException GuidanceOutOfRange(string setting, string what, double value) =>
         new("guidance_out_of_range", setting, Invariant($"{what} {value} is not 0 or more, or is too large: use 0 to turn it off, or such as 7"), ("value", value), ("least", 0));
 
+    /// <summary>Guidance of a model whose velocity contains it.</summary>
+    /// <param name="setting">The setting that asks for it.</param>
+    /// <param name="value">What was asked for.</param>
+    /// <param name="first">Scale of the first unit that the model contains.</param>
+    /// <param name="later">Scale of the later units.</param>
+    public static RequestException GuidanceContained(string setting, object value, double? first, double? later) =>
+        new("guidance_contained", setting,
+            Invariant($"{setting} {value} cannot be: this checkpoint was distilled with guidance {(first == later ? Invariant($"{first}") : Invariant($"{first} and {later} of later units"))} in its weights, leave guidance out"),
+            ("value", value), ("guidance", first), ("video_guidance", later));
+
     public static RequestException PrefixReuse(int steps, int most) =>
         new("reuse_prefix_out_of_range", "reuse_prefix", Invariant($"a prefix cannot be reused for {steps} steps: use 1 to {most}, such as 2, or 1 for exact results"),
             ("value", steps), ("least", 1), ("most", most));

@@ -41,7 +41,7 @@ public sealed class ConfigSchemaTests
     public void The_schema_is_that_of_the_code(string name)
     {
         var path = Path.Combine(Folder, "schema", $"{name}.json");
-        var (trains, world) = (name.EndsWith("vae", StringComparison.Ordinal) ? "train vae" : "train dit and train lora", name.StartsWith("sprites", StringComparison.Ordinal) ? "in the sprites world" : "on data of your own");
+        var (trains, world) = (name.EndsWith("vae", StringComparison.Ordinal) ? "train vae" : "train dit, train lora and train distill", name.StartsWith("sprites", StringComparison.Ordinal) ? "in the sprites world" : "on data of your own");
         var text = new SchemaWriter(Kinds[name]).Write($"Configuration of {trains} {world}");
         if (Environment.GetEnvironmentVariable(WriteVariable) == "1")
             File.WriteAllText(path, text);

@@ -1,4 +1,5 @@
 using PyramidFlow.Cli.Terminal;
+using PyramidFlow.Models;
 using PyramidFlow.Testing;
 
 namespace PyramidFlow.Cli.Tests;
@@ -34,9 +35,27 @@ public class GenerateChecksTests(TinyModel model) : IClassFixture<TinyModel>
     [InlineData("--reuse-prefix", "0", "--reuse-prefix cannot be 0: use a whole number from 1")]
     [InlineData("--guidance-every", "half", "--guidance-every cannot be half: use a whole number from 1")]
     [InlineData("--guidance-every", "1001", "--guidance-every cannot be 1001: use a whole number from 1 to 1000")]
-    [InlineData("--solver", "rk9", "--solver cannot be rk9: use euler, heun or second-order")]
+    [InlineData("--solver", "rk9", "--solver cannot be rk9: use euler, heun, second-order or uniform")]
     public async Task Impossible_approximations_are_refused(string option, string value, string words) =>
         (await GenerateAsync(Prompt, option, value)).AssertRefused(words);
+
+    [Fact]
+    public async Task A_distilled_model_needs_no_options_and_takes_no_guidance()
+    {
+        using var folder = new TemporaryFolder();
+        foreach (var file in Directory.EnumerateFiles(model.Folder, "*", SearchOption.AllDirectories))
+            File.Copy(file, folder.File("model", Path.GetRelativePath(model.Folder, file)));
+        var (student, settings) = (folder.File("model"), folder.File("model", PipelineSettings.FileName));
+        var own = PipelineSettings.Read(settings, PipelineSettings.Released(ModelFamilies.Flux, ""));
+        (own with { Steps = [2, 2, 2], VideoSteps = [2, 2, 2], Distilled = new DistilledSettings(3, 3, 2) }).Write(settings);
+        string[] plan = ["plan", "--model", student, "--frames", "9", "--json", "--speed", "1"];
+        var planned = await CliRun.OfAsync(plan);
+        Assert.True(planned.Code == ExitCode.Ok, planned.Error);
+        Assert.Equal(Flops(planned), Flops(await CliRun.OfAsync([.. plan, "--steps", "2", "--video-steps", "2", "--guidance", "0", "--solver", "uniform"])));
+        (await CliRun.OfAsync("generate", Prompt, "--model", student, "--video-guidance", "4")).AssertRefused("distilled with guidance 3 in its weights, leave guidance out");
+
+        static string Flops(CliRun run) => System.Text.Json.JsonElement.Parse(run.Out).GetProperty("flops").GetRawText();
+    }
 
     [Fact]
     public async Task Frames_and_seconds_together_are_refused() =>

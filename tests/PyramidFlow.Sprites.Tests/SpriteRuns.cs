@@ -2,6 +2,7 @@ using PyramidFlow.Models;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;
+using PyramidFlow.Training.Dit;
 using PyramidFlow.Training.Tests.Dit;
 
 namespace PyramidFlow.Sprites.Tests;
@@ -41,10 +42,12 @@ internal sealed class SpriteRuns : IDisposable
     /// <param name="encoded">Called after each encoding of prompts.</param>
     /// <param name="stop">Stops it, or null.</param>
     /// <param name="heldOut">Clips that are measured, or null.</param>
-    public void Train(SpriteDitConfig config, SpriteLatents data, string name, string? weights = null, Action? encoded = null, CancellationTokenSource? stop = null, SpriteLatents? heldOut = null)
+    /// <param name="teacher">Teacher of a distillation, or null.</param>
+    public void Train(SpriteDitConfig config, SpriteLatents data, string name, string? weights = null, Action? encoded = null, CancellationTokenSource? stop = null, SpriteLatents? heldOut = null,
+        Teacher? teacher = null)
     {
         using var prompts = new WordlessPrompts(encoded);
-        using var trainer = new SpriteDitTrainer(config, Path.Combine(folder.Path, name), data, prompts, weights is null ? null : () => SafetensorsFile.Open(File(weights)), heldOut: heldOut);
+        using var trainer = new SpriteDitTrainer(config, Path.Combine(folder.Path, name), data, prompts, weights is null ? null : () => SafetensorsFile.Open(File(weights)), heldOut: heldOut, teacher: teacher);
         trainer.Run(null, stop?.Token ?? CancellationToken.None);
     }
 

@@ -10,7 +10,7 @@ using PyramidFlow.Training.Vae;
 
 namespace PyramidFlow.Cli.Commands;
 
-/// <summary><c>train vae</c>, <c>train dit</c>, <c>train lora</c>, <c>train init</c>, <c>train export</c> and <c>train plot</c>.</summary>
+/// <summary><c>train vae</c>, <c>train dit</c>, <c>train lora</c>, <c>train distill</c>, <c>train init</c>, <c>train export</c> and <c>train plot</c>.</summary>
 internal static class TrainCommand
 {
     public static Command Create(CliConsole console) => new ExampledCommand("train",
@@ -18,6 +18,7 @@ internal static class TrainCommand
         $"{About.Name} train init clips -o mine.json",
         $"{About.Name} train lora --config mine.json --out runs/mine",
         $"{About.Name} train dit --config configs/sprites-dit.json --out runs/sprites",
+        $"{About.Name} train distill --config configs/sprites-distill.json --out runs/student",
         $"{About.Name} train vae --config configs/vae-stage1.json --out runs/vae-stage1",
         $"{About.Name} train export runs/sprites models/mine")
     {
@@ -25,6 +26,7 @@ internal static class TrainCommand
         One("vae", "Trains the causal video VAE.", TrainRun.Vae, console),
         One("dit", "Trains the text encoders and the diffusion transformer on the VAE's latents.", TrainRun.Dit, console),
         One("lora", "Trains a LoRA of a model folder's transformer, to be used with --lora.", TrainRun.Lora, console),
+        One("distill", "Trains a student that needs fewer steps of a stage, no second row for guidance, or both (docs/distillation.md).", TrainRun.Distill, console),
         ExportCommand.Create(console),
         Plot(console),
     };
@@ -98,6 +100,14 @@ internal static class TrainRun
         if (TrainingConfigFile.HasDataSection(config))
             return new TrainingEnd("lora", Path.Combine(folder, LoraFile.Name), DitTraining.RunLora(config, folder, progress, cancellationToken, group));
         return new TrainingEnd("lora", SpriteTraining.RunLora(config, folder, progress, cancellationToken, group));
+    }
+
+    public static TrainingEnd Distill(TrainingConfigSource config, string folder, IProgress<TrainingProgress>? progress, ProcessGroup? group, CancellationToken cancellationToken)
+    {
+        if (TrainingConfigFile.HasDataSection(config))
+            return new TrainingEnd("dit", folder, DitTraining.RunDistill(config, folder, progress, cancellationToken, group));
+        SpriteTraining.RunDistill(config, folder, progress, cancellationToken, group);
+        return new TrainingEnd("dit", folder);
     }
 
     public static async Task<int> RunAsync(Entry entry, TrainingConfigSource config, string folder, int? threads, CliConsole console, CancellationToken cancellationToken)

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using PyramidFlow.Models;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Loop;
@@ -12,6 +13,9 @@ public sealed record DitConfig : HeldOutConfig
 {
     private const string SyncGroupKey = "video_sync_group";
     private const int UsualSyncGroup = 8;
+    private const double UsualTextDrop = 0.1;
+
+    private double? textDrop;
 
     /// <summary>Sets the defaults of the released runs.</summary>
     public DitConfig() => AverageDecay = 0;
@@ -30,6 +34,9 @@ public sealed record DitConfig : HeldOutConfig
 
     /// <summary>The LoRA that <c>train lora</c> trains on top of frozen weights; null trains the weights.</summary>
     public LoraConfig? Lora { get; set; }
+
+    /// <summary>What the student of <c>train distill</c> learns from its teacher; null learns from the items.</summary>
+    public DistillConfig? Distill { get; set; }
 
     /// <summary>The items and how they are cropped.</summary>
     public required DataOptions Data { get; set; }
@@ -58,8 +65,12 @@ public sealed record DitConfig : HeldOutConfig
     /// <summary>Largest share of noise in the corrupted history.</summary>
     public double CorruptRatio { get; set; } = 1 / 3.0;
 
-    /// <summary>Probability of dropping the prompt.</summary>
-    public double TextDrop { get; set; } = 0.1;
+    /// <summary>Probability of dropping the prompt. A student that contains guidance, and so is never without a prompt, has 0 where the configuration gives none.</summary>
+    public double TextDrop
+    {
+        get => textDrop ?? (Distill?.Scales is null ? UsualTextDrop : 0);
+        set => textDrop = value;
+    }
 
     /// <summary>Latent frames of each unit after the first.</summary>
     public int FramePerUnit { get; set; } = 1;
@@ -103,6 +114,14 @@ public sealed record DitConfig : HeldOutConfig
         return processes % sharing == 0 ? sharing : throw TrainingFault.ProcessesNotGrouped(processes, sharing);
     }
 
+    /// <summary>Settings of pipelines that use the trained transformer.</summary>
+    /// <param name="model">Those of the model, or of the teacher.</param>
+    internal PipelineSettings SettingsOf(PipelineSettings model)
+    {
+        var settings = model with { FullSequence = Objective == TemporalObjective.FullSequence };
+        return Distill is { } distill ? distill.Settings(settings, distill.RoundCount - 1) : settings;
+    }
+
     /// <summary>Number of processes that train on different lengths at the same time.</summary>
     internal int LengthGroup => VideoSyncGroup ?? UsualSyncGroup;
 
@@ -141,7 +160,10 @@ public sealed record DitConfig : HeldOutConfig
             : Captions == CaptionForm.None ? TrainingFault.NoCaptions(path)
             : Input == DitInput.Media && Captions == CaptionForm.Features ? TrainingFault.FeaturesOfMedia(path)
             : Lora?.Fault() is { } lora ? TrainingFault.LoraInvalid(path, lora)
-            : SampleOptions.Fault(path, Samples, SampleEvery) ?? LoopFault(path);
+            : Distill is not null && FromScratch ? TrainingFault.DistillFromScratch(path)
+            : Distill is not null && Lora is not null ? TrainingFault.DistillOfLora(path)
+            : Distill is { OwnHistory: > 0 } && Objective == TemporalObjective.FullSequence ? TrainingFault.OwnHistoryOfWholeClips(path)
+            : Distill?.Fault(path) ?? SampleOptions.Fault(path, Samples, SampleEvery) ?? LoopFault(path);
         return fault is null ? this : throw fault;
     }
 }

@@ -13,7 +13,9 @@ namespace PyramidFlow.Training.Dit;
 /// <param name="items">The data.</param>
 /// <param name="models">Frozen models.</param>
 /// <param name="transformer">The transformer.</param>
-internal sealed class DitHeldOut(DitConfig config, PyramidFlowScheduler scheduler, StageLengths lengths, DitBatches items, FrozenModels models, TrainedTransformer transformer)
+/// <param name="distiller">Gives the targets of a teacher in place of those of the items; null has none.</param>
+internal sealed class DitHeldOut(DitConfig config, PyramidFlowScheduler scheduler, StageLengths lengths, DitBatches items, FrozenModels models, TrainedTransformer transformer,
+    Distiller? distiller = null)
 {
     // One row of each trained stage.
     private readonly FlowObjective objective = new(scheduler, new ObjectiveOptions
@@ -21,12 +23,12 @@ internal sealed class DitHeldOut(DitConfig config, PyramidFlowScheduler schedule
         SampleRatios = [.. config.SampleRatios.Select(ratio => Math.Min(1, ratio))], CorruptRatio = config.CorruptRatio, FramesPerUnit = config.FramePerUnit,
     });
 
-    /// <summary>The items; at least one is held out.</summary>
+    /// <summary>The items; at least one is held out. In a distillation they are those of the round at work.</summary>
     internal HeldOutItems Items => new()
     {
         Count = items.HeldOut.Items.Count,
         Identity = FormattableString.Invariant(
-            $"{items.HeldOut.Digest} {config.Objective} {string.Join(':', config.SampleRatios)} {config.CorruptRatio:R} {config.FramePerUnit} {config.MaxTemporalLength} {config.Precision}"),
+            $"{items.HeldOut.Digest} {config.Objective} {string.Join(':', config.SampleRatios)} {config.CorruptRatio:R} {config.FramePerUnit} {config.MaxTemporalLength} {config.Precision}{(distiller is null ? "" : " " + distiller.LossIdentity)}"),
         Stages = [.. config.SampleRatios.Index().Where(stage => stage.Item > 0).Select(stage => (stage.Index, (double)stage.Item))],
         Losses = Losses,
         IsBestKept = config.KeepBest,
@@ -52,8 +54,9 @@ internal sealed class DitHeldOut(DitConfig config, PyramidFlowScheduler schedule
         var units = config.Objective == TemporalObjective.Autoregressive
             ? Enumerable.Repeat(1 + (row % Math.Min(lengths.UnitsOf(latents.Size(2)), lengths.MaxUnits)), config.SampleRatios.Count).ToList()
             : null;
-        var batch = objective.Draw(Repeated(latents), units, draws);
-        var losses = FlowStep.Evaluate(transformer.Workers.Model, batch, new TextCondition(Repeated(text.Tokens), text.Mask.Repeat(stages), Repeated(text.Pooled)));
+        var batch = objective.Draw(Repeated(latents), units, draws, distiller?.Steps);
+        var words = new TextCondition(Repeated(text.Tokens), text.Mask.Repeat(stages), Repeated(text.Pooled));
+        var losses = FlowStep.Evaluate(transformer.Workers.Model, distiller?.Teach(batch, words) ?? batch, words);
         return [.. losses.ToArray<float>().Select(loss => (double)loss)];
 
         Tensor Repeated(Tensor one) => stages == 1 ? one : Tensor.Cat([.. Enumerable.Repeat(one, stages)], 0);

@@ -70,7 +70,7 @@ internal sealed class DitPlan(DitConfig config, DitModel model, IReadOnlyList<(B
             Products = config.MeanMicroBatches(ranks) * buckets.Sum(each => each.Share * ProductsOf(each.Bucket)),
             Convolutions = config.Input == DitInput.Media ? config.MeanMicroBatches(ranks) * config.Batch * buckets.Sum(each => each.Share * VaeFlops.Encode(model.Vae, each.Bucket.Frames, each.Bucket.Height, each.Bucket.Width)) : 0,
             SentBytes = state.SentBytes,
-            StateBytes = state.StateBytes,
+            StateBytes = state.StateBytes + (config.Distill is { RoundCount: > 1 } ? trained * Type.Size() : 0),
             States = PlannedState.StatesOf(config),
             KeepsBest = config.KeepBest && IsMeasured,
             PublishedBytes = (trained + (config.Lora is null ? model.Tables() : 0)) * sizeof(float),
@@ -81,19 +81,20 @@ internal sealed class DitPlan(DitConfig config, DitModel model, IReadOnlyList<(B
 
     private bool IsMeasured => config.HeldOut is null or > 0;
 
-    private PipelineSettings Settings => model.Settings with { FullSequence = config.Objective == TemporalObjective.FullSequence };
+    private PipelineSettings Settings => config.SettingsOf(model.Settings);
 
     private IEnumerable<PlannedPhase> Phases(WeightSizes sizes, PlannedState state)
     {
         var program = new PlannedPart("program", RunMemory.Base, PlannedKind.Counted, OnHost: device.Type != DeviceType.Cpu);
         List<PlannedPart> vae = config.Input == DitInput.Media ? [Weights("VAE", model.VaeSizes())] : [];
         var samples = TransformerSamples.Resolve(config.Samples, Settings);
-        var encoders = EncodesText || samples.Count > 0 || (config.TextDrop > 0 && !HasEmptyFeatures) ? model.TextSizes().ToList() : [];
+        var encoders = EncodesText || samples.Count > 0 || (config.TextDrop > 0 && !HasEmptyFeatures) || config.Distill?.Scales is not null ? model.TextSizes().ToList() : [];
         List<PlannedPart> text = [.. encoders.Select((each, i) => Weights(i == encoders.Count - 1 ? "T5" : encoders.Count == 2 ? "CLIP" : $"CLIP {i + 1}", each))];
         if (text.Count > 0)
             yield return new PlannedPhase("the first captions", [program, .. vae, .. text, new PlannedPart("work of the text encoders", RunMemory.TextWork(model.T5, Type), PlannedKind.Counted)]);
         List<PlannedPart> held = [program, .. vae, .. EncodesText ? text : []];
-        var frozen = config.Lora is null ? [] : new[] { Weights("frozen weights", sizes) };
+        // A teacher is not mapped where its weights change between rounds; it is counted as if they did.
+        var frozen = config.Distill is not null ? [new PlannedPart($"teacher ({Type})", sizes.Bytes(Type))] : config.Lora is null ? [] : new[] { Weights("frozen weights", sizes) };
         // The weights are read in float32 where they are trained, and copied into one vector.
         yield return new PlannedPhase("loading", [.. held, .. frozen, .. config.Lora is null ? Loaded(sizes) : [], .. state.Parts().Take(Type == ElementType.Float32 ? 1 : 2)]);
         held = [.. held, .. frozen, .. state.Parts(), Prefetched()];
@@ -178,7 +179,7 @@ internal sealed class DitPlan(DitConfig config, DitModel model, IReadOnlyList<(B
 
     private double ProductsOf(Bucket bucket)
     {
-        var passes = (config.Lora is null ? TrainedPasses : FrozenPasses) + config.CheckpointRatio;
+        var passes = (config.Lora is null ? TrainedPasses : FrozenPasses) + config.CheckpointRatio + (config.Distill?.MeanTeacherPasses ?? 0);
         var text = EncodesText ? TextFlops.T5(model.T5, config.Batch, TextTokens) + model.Clips.Sum(clip => TextFlops.Clip(clip, config.Batch, clip.MaxPositionEmbeddings)) : 0;
         return text + Sequences(bucket, config.Batch).Average(stages => stages.Sum(stage => passes * DitFlops.Joint(model.Transformer, stage)));
     }

@@ -22,6 +22,8 @@ internal sealed class DitTrainer : ITraining, IDisposable
     private readonly PyramidFlowScheduler scheduler = new();
     private readonly FlowObjective objective;
     private readonly StageLengths lengths;
+    private readonly Distiller? distiller;
+    private readonly DitHeldOut? measured;
     private readonly RunFolder folder;
     private readonly TrainingLoop loop;
 
@@ -32,7 +34,8 @@ internal sealed class DitTrainer : ITraining, IDisposable
     /// <param name="items">The data; the caller keeps ownership.</param>
     /// <param name="models">Frozen models; the caller keeps ownership.</param>
     /// <param name="group">Process group of the training; null trains in this process alone.</param>
-    internal DitTrainer(DitConfig config, RunFolder run, CheckpointFolder start, DitBatches items, FrozenModels models, ProcessGroup? group)
+    /// <param name="teacher">The teacher of a distillation; null has none.</param>
+    internal DitTrainer(DitConfig config, RunFolder run, CheckpointFolder start, DitBatches items, FrozenModels models, ProcessGroup? group, Teacher? teacher = null)
     {
         config = config.GoingOn(run) with { HeldOut = items.HeldOut.Items.Count };
         (this.config, this.items, this.models, folder) = (config, items, models, run);
@@ -44,12 +47,14 @@ internal sealed class DitTrainer : ITraining, IDisposable
         component = start.Transformer(config.Variant);
         using (var weights = config.FromScratch ? null : component.OpenWeights())
             transformer = new TrainedTransformer(config, TransformerConfigs.Load(component.ConfigFile), config.Lora, weights, models.Device, new PartOptions { Group = group });
-        HeldOut = items.HeldOut.Items.Count > 0 ? new DitHeldOut(config, scheduler, lengths, items, models, transformer).Items : null;
+        if (config.Distill is { } distill && teacher is not null)
+            distiller = new Distiller(distill, config.Steps, teacher, transformer, scheduler, models.Negative);
+        measured = items.HeldOut.Items.Count > 0 ? new DitHeldOut(config, scheduler, lengths, items, models, transformer, distiller) : null;
         loop = new TrainingLoop(config, this, run, group);
     }
 
     /// <inheritdoc/>
-    public string Identity => $"dit data seed {config.Seed} {config.Objective} {transformer.Identity}";
+    public string Identity => $"dit data seed {config.Seed} {config.Objective} {transformer.Identity}{(distiller is null ? "" : $" {distiller.Identity}")}";
 
     /// <summary>Called with every checkpoint.</summary>
     internal Action OnPublish { get; init; } = () => { };
@@ -61,10 +66,13 @@ internal sealed class DitTrainer : ITraining, IDisposable
     public IReadOnlyList<TrainingPart> Parts => [transformer.Part];
 
     /// <inheritdoc/>
+    public IReadOnlyList<(string Key, Tensor Tensor)> Buffers => distiller?.Buffers ?? [];
+
+    /// <inheritdoc/>
     public TrainingData Data => items.Plan.Describe(items.LeftOut, FormattableString.Invariant($"{config.Batch}")) with { HeldOut = items.HeldOut.Items.Count };
 
     /// <inheritdoc/>
-    public HeldOutItems? HeldOut { get; }
+    public HeldOutItems? HeldOut => measured?.Items;
 
     private Workers<PyramidTransformer> Workers => transformer.Workers;
 
@@ -74,6 +82,7 @@ internal sealed class DitTrainer : ITraining, IDisposable
     /// <inheritdoc/>
     public BatchLosses Backward(MicroBatch batch)
     {
+        distiller?.Begin(batch.Step);
         using var scope = new TensorScope();
         var read = items.Batch(batch.Number);
         return BatchLosses.Mean(Workers.Run((worker, model) => Gradients(batch, read, worker, model)));
@@ -86,7 +95,7 @@ internal sealed class DitTrainer : ITraining, IDisposable
         yield return (read.ArePixels ? "pixels" : "latents", read.Content);
         for (var worker = 0; worker < Workers.Count; worker++)
         {
-            var (inputs, text) = Draw(batch, read, worker);
+            var (inputs, text) = Draw(batch, read, worker, Workers.Model);
             foreach (var (key, tensor) in inputs.Named().Append(("text", text.Tokens)).Append(("pooled", text.Pooled)))
                 yield return ($"worker_{worker}.{key}", tensor);
         }
@@ -107,12 +116,16 @@ internal sealed class DitTrainer : ITraining, IDisposable
     public bool Sample(string path, CancellationToken cancellationToken) => transformer.Sample(models.Samples, path, cancellationToken);
 
     /// <inheritdoc/>
-    public void Dispose() => transformer.Dispose();
+    public void Dispose()
+    {
+        distiller?.Dispose();
+        transformer.Dispose();
+    }
 
     private void PublishTo(RunFolder target)
     {
         if (config.Lora is null)
-            transformer.Publish(target, File.ReadAllText(component.ConfigFile), models.Settings);
+            transformer.Publish(target, File.ReadAllText(component.ConfigFile), distiller?.Settings ?? models.Settings);
         else
             transformer.Write(target.File(LoraFile.Name));
     }
@@ -120,7 +133,7 @@ internal sealed class DitTrainer : ITraining, IDisposable
     private BatchLosses Gradients(MicroBatch batch, DitBatch read, int worker, PyramidTransformer model)
     {
         using var scope = new TensorScope();
-        var (inputs, text) = Draw(batch, read, worker);
+        var (inputs, text) = Draw(batch, read, worker, model);
         var losses = FlowStep.Backward(model, inputs, text, batch.Scale / Workers.Count).ToArray<float>();
 
         // Losses are ordered column by column; neighbouring columns may belong to one stage.
@@ -131,7 +144,7 @@ internal sealed class DitTrainer : ITraining, IDisposable
         return new BatchLosses(losses.Average(), named, inputs.Tokens);
     }
 
-    private (FlowBatch Inputs, TextCondition Text) Draw(MicroBatch batch, DitBatch read, int worker)
+    private (FlowBatch Inputs, TextCondition Text) Draw(MicroBatch batch, DitBatch read, int worker, PyramidTransformer model)
     {
         using var generator = batch.Draws(worker, Workers.Count);
         var draws = new GeneratorDraws(generator);
@@ -144,6 +157,11 @@ internal sealed class DitTrainer : ITraining, IDisposable
         var units = config.Objective == TemporalObjective.Autoregressive
             ? lengths.At(batch.Number, scheduler.Stages.Count, batch.Rank, batch.Ranks, lengths.UnitsOf(latents.Size(2)))
             : null;
-        return (objective.Draw(latents, units, draws), text);
+        if (distiller is null)
+            return (objective.Draw(latents, units, draws), text);
+        var (chosen, seed) = (draws.Uniform(1)[0], draws.Uniform(1)[0]);
+        if (latents.Size(2) > 1 && chosen < config.Distill!.OwnHistory)
+            latents = distiller.OwnClips(model, latents, text, config.FramePerUnit, (ulong)(seed * (1L << 32)));
+        return (distiller.Teach(objective.Draw(latents, units, draws, distiller.Steps), text), text);
     }
 }

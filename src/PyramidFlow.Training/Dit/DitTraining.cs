@@ -26,7 +26,25 @@ public static class DitTraining
         var (config, configPath) = (DitConfig.Load(source), source.Path);
         if (config.Lora is not null)
             throw TrainingFault.ConfigOfLora(configPath);
+        if (config.Distill is not null)
+            throw TrainingFault.ConfigOfDistillation(configPath);
         return Run(config.Find(configPath), source, folder, progress, cancellationToken, group);
+    }
+
+    /// <summary>Trains a student of a model's transformer. The run folder receives <c>diffusion_transformer</c>, as that of a transformer.</summary>
+    /// <param name="source">A <see cref="DitConfig"/> with <c>distill</c>.</param>
+    /// <param name="folder">Folder of the run.</param>
+    /// <param name="progress">Reports progress every few steps and every unusable item; null reports nothing.</param>
+    /// <param name="cancellationToken">Stops the run after the current step and saves a checkpoint.</param>
+    /// <param name="group">Process group of the training; null trains in this process alone.</param>
+    /// <returns>Messages about unusable items; empty if there are none.</returns>
+    /// <exception cref="TrainingException">The configuration is invalid or describes no distillation, the teacher does not fit the student, or the data cannot be used.</exception>
+    public static IReadOnlyList<string> RunDistill(TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
+    {
+        var config = DitConfig.Load(source);
+        if (config.Distill is null)
+            throw TrainingFault.DistillMissing(source.Path);
+        return Run(config.Find(source.Path), source, folder, progress, cancellationToken, group);
     }
 
     /// <summary>Trains a LoRA of the model folder's transformer. The run folder receives <see cref="LoraFile.Name"/>.</summary>
@@ -43,6 +61,8 @@ public static class DitTraining
         var (config, configPath) = (DitConfig.Load(source), source.Path);
         if (config.FromScratch)
             throw TrainingFault.LoraFromScratch(configPath);
+        if (config.Distill is not null)
+            throw TrainingFault.ConfigOfDistillation(configPath);
         config.Find(configPath);
         config.Lora ??= new LoraConfig();
         TrainedTransformer.Check(TransformerConfigs.Load(CheckpointFolder.Open(config.Model).Transformer(config.Variant).ConfigFile), config.Lora);
@@ -57,7 +77,8 @@ public static class DitTraining
         var faults = new FaultLog(fault => progress?.Report(new TrainingProgress(0, config.Steps, 0, 0, fault.ToString())));
         var device = TrainingDevice.For(config.Device, group);
         var model = DitModel.Of(start, config.Variant);
-        TransformerSamples.Resolve(config.Samples, model.Settings);
+        var teacher = config.Distill is { } distill ? Teacher.Find(source.Path, distill, start, config.Variant) : null;
+        TransformerSamples.Resolve(config.Samples, config.SettingsOf(teacher?.Settings ?? model.Settings));
         if (config.Input == DitInput.Latents)
             config.Data = config.Data with { Encoders = (SourceModel.OfVae(start.Vae), config.Captions == CaptionForm.Features ? SourceModel.OfTexts(start) : null) };
         using var items = DitBatches.Open(config, PlanOf(config, group?.Rank ?? 0, group?.WorldSize ?? 1), model.Vae.EncoderOutChannels, faults, cancellationToken);
@@ -70,7 +91,7 @@ public static class DitTraining
             group?.WorldSize ?? 1, room, DitPlan.Changes(device.Type != DeviceType.Cpu));
         if (MemoryCheck.Warning(plan, room) is { } warning)
             progress?.Report(new TrainingProgress(0, config.Steps, 0, 0, warning) { IsLasting = true });
-        using var models = new FrozenModels(config, start, device, empty);
+        using var models = new FrozenModels(config, start, device, empty, teacher?.Settings);
         group?.Agree(
             [
                 ("the digest of the data", items.Plan.Digest),
@@ -81,9 +102,9 @@ public static class DitTraining
             cancellationToken);
         var run = new RunFolder(folder);
         var leftOut = new LeftOutFile(run, faults);
-        using var trainer = new DitTrainer(config, run, start, items, models, group) { OnPublish = leftOut.Write, Plan = plan };
+        using var trainer = new DitTrainer(config, run, start, items, models, group, teacher) { OnPublish = leftOut.Write, Plan = plan };
         if (group is not { Rank: > 0 })
-            ConfigPaths.Copy(source, run.File("config.json"), "model", "data.annotations");
+            ConfigPaths.Copy(source, run.File("config.json"), "model", "data.annotations", Teacher.Key, Teacher.LoraKey);
         trainer.Run(progress, cancellationToken);
         return leftOut.End(group);
     }

@@ -13,18 +13,19 @@ internal sealed class FrozenModels : IDisposable
     private readonly LatentNormalization normalization;
     private readonly CausalVideoVae? vae;
     private readonly PromptEncoder? prompts;
-    private readonly TextItem? noText;
+    private readonly TextItem? noText, negative;
 
     /// <summary>Loads the models.</summary>
     /// <param name="config">The configuration.</param>
     /// <param name="folder">The model folder.</param>
     /// <param name="device">Target device.</param>
     /// <param name="emptyFeatures">File of the features of the empty caption; null encodes it where some samples train without their prompt.</param>
+    /// <param name="teacher">Settings of the teacher of a distillation; null are those of the model.</param>
     /// <exception cref="TrainingException">The file holds no features, or those of another model.</exception>
-    internal FrozenModels(DitConfig config, CheckpointFolder folder, Device device, string? emptyFeatures = null)
+    internal FrozenModels(DitConfig config, CheckpointFolder folder, Device device, string? emptyFeatures = null, PipelineSettings? teacher = null)
     {
         (this.config, Device) = (config, device);
-        Settings = folder.Settings(config.Variant) with { FullSequence = config.Objective == TemporalObjective.FullSequence };
+        Settings = config.SettingsOf(teacher ?? folder.Settings(config.Variant));
         normalization = Settings.Latent;
         var vaeConfig = CausalVideoVaeConfig.Read(folder.Vae.ConfigFile);
         Channels = vaeConfig.EncoderOutChannels;
@@ -35,7 +36,7 @@ internal sealed class FrozenModels : IDisposable
 
         if (config.Captions == CaptionForm.Features && config.TextDrop > 0 && emptyFeatures is not null)
             noText = TextItemFile.Open(emptyFeatures);
-        if (config.Captions == CaptionForm.Text || (config.TextDrop > 0 && noText is null) || config.Samples is not null)
+        if (config.Captions == CaptionForm.Text || (config.TextDrop > 0 && noText is null) || config.Samples is not null || config.Distill?.Scales is not null)
             prompts = PromptEncoder.Load(folder, config.ComputeType, device);
         if (config.Samples is { } samples)
         {
@@ -44,8 +45,9 @@ internal sealed class FrozenModels : IDisposable
 
         if (config.Captions == CaptionForm.Features && prompts is not null)
         {
-            // At most the empty caption is left to encode; the encoders are freed.
-            noText ??= config.TextDrop > 0 ? Encoded(prompts) : null;
+            // At most the empty caption and what guidance steers away from are left to encode; the encoders are freed.
+            noText ??= config.TextDrop > 0 ? Encoded(prompts, "") : null;
+            negative = config.Distill?.Scales is null ? null : Encoded(prompts, Settings.NegativePrompt);
             prompts.Dispose();
             prompts = null;
         }
@@ -99,11 +101,20 @@ internal sealed class FrozenModels : IDisposable
         Samples?.Dispose();
     }
 
-    private static TextItem Encoded(PromptEncoder prompts)
+    /// <summary>What the guidance of a teacher steers away from, one row; only where a distillation learns guidance.</summary>
+    /// <param name="text">The negative prompt.</param>
+    internal TextCondition Negative(string text)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        return Keep(scope, Condition(negative is { } known ? TextItem.Batch([known]) : prompts!.Encode([text])));
+    }
+
+    private static TextItem Encoded(PromptEncoder prompts, string text)
     {
         using var scope = new TensorScope();
         using var noGrad = NoGrad.Begin();
-        var features = prompts.Encode([""]);
+        var features = prompts.Encode([text]);
         return new TextItem(Flat(features.Tokens.Narrow(1, 0, features.Lengths[0])), features.Lengths[0], Flat(features.Pooled));
     }
 

@@ -15,6 +15,7 @@ internal sealed class TrainedTransformer : IDisposable
     private readonly LoopConfig config;
     private readonly LoraConfig? lora;
     private readonly FixedTables tables;
+    private readonly Device device;
 
     /// <summary>Builds the network and loads or draws its weights.</summary>
     /// <param name="config">Seed, workers, precision and optimizer settings.</param>
@@ -26,7 +27,7 @@ internal sealed class TrainedTransformer : IDisposable
     /// <exception cref="CheckpointException">The weights are damaged or belong to another network, or a target of the LoRA matches no layer.</exception>
     internal TrainedTransformer(LoopConfig config, ITransformerConfig network, LoraConfig? lora, StateSource? weights, Device device, PartOptions? options = null)
     {
-        (this.config, this.lora, Network) = (config, lora, network);
+        (this.config, this.lora, this.device, Network) = (config, lora, device, network);
         var model = Declare();
         GiveWeights(model, weights, device);
         Identity = network.ToJson();
@@ -111,6 +112,15 @@ internal sealed class TrainedTransformer : IDisposable
         Workers.Dispose();
         Part.Dispose();
         tables.Dispose();
+    }
+
+    /// <summary>Another transformer of the same network, device and type, which is not trained; the caller disposes it.</summary>
+    /// <param name="weights">Its weights.</param>
+    internal PyramidTransformer Copy(StateSource weights)
+    {
+        var copy = Declare();
+        copy.Load(weights, config.ComputeType, device);
+        return copy;
     }
 
     private PyramidTransformer Declare()

@@ -44,7 +44,9 @@ internal sealed class Evaluation
         var loss = training.Parts[0].WithAverageEverywhere(() => heldOut.Measure(group));
 
         // What a run begins with is measured only: the model that it comes from has it.
-        if (heldOut.IsBestKept && state.Step > 0 && loss.Loss < (state.Best?.Loss ?? double.PositiveInfinity))
+        // Losses of another identity, as that of another round of a distillation, are not compared.
+        var least = state.Best is { } known && known.Of == heldOut.Identity ? known.Loss : double.PositiveInfinity;
+        if (heldOut.IsBestKept && state.Step > 0 && loss.Loss < least)
             state.Best = new BestWeights(state.Step, loss.Loss, heldOut.Identity);
         return loss;
     }

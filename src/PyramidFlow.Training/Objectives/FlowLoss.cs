@@ -10,11 +10,13 @@ internal static class FlowStep
     /// <param name="network">Configuration of the transformer.</param>
     /// <param name="batch">The inputs.</param>
     /// <param name="text">Mask of the text rows, in the order of the batch.</param>
-    public static long Flops(ITransformerConfig network, FlowBatch batch, TextMask text)
+    /// <param name="teacherPasses">Passes of a teacher of the same network, without gradients.</param>
+    public static long Flops(ITransformerConfig network, FlowBatch batch, TextMask text, int teacherPasses = 0)
     {
         var count = batch.Columns.Count;
         return batch.Stages.Select((clips, i) => (Clips: clips, Text: text.Stage(i, count)))
-            .Sum(stage => DitFlops.Training(network, new SequenceShape(stage.Text.Rows, stage.Text.Length, [.. stage.Clips.Select(ClipSize.Of)], network.UseTemporalCausal)));
+            .Select(stage => new SequenceShape(stage.Text.Rows, stage.Text.Length, [.. stage.Clips.Select(ClipSize.Of)], network.UseTemporalCausal))
+            .Sum(shape => DitFlops.Training(network, shape) + (teacherPasses * DitFlops.Joint(network, shape)));
     }
 
     /// <summary>Adds the gradients of the batch's mean loss to those of the weights.</summary>
@@ -42,6 +44,15 @@ internal static class FlowStep
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
         return scope.Keep(Losses(model, batch, text, _ => { }));
+    }
+
+    /// <summary>Velocity of the noisy unit of each column, float32; without gradients.</summary>
+    /// <inheritdoc cref="Backward"/>
+    public static Tensor[] Velocities(PyramidTransformer model, FlowBatch batch, TextCondition text)
+    {
+        using var noGrad = NoGrad.Begin();
+        using var scope = new TensorScope();
+        return [.. model.Forward(batch.Stages, text, batch.Timesteps).Select(velocity => scope.Keep(velocity.To(ElementType.Float32)))];
     }
 
     // Recomputed blocks need the layouts in the backward pass.

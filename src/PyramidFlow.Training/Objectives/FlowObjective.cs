@@ -31,8 +31,9 @@ internal sealed class FlowObjective
     /// <param name="units">Autoregressive: number of units for each stage; the last unit is the target and the others are its history.
     /// Null: the whole clip is one unit.</param>
     /// <param name="draws">Source of all random draws.</param>
+    /// <param name="steps">Trains only where steps begin of a stage that is divided into so many equal ones; null trains the whole stage.</param>
     /// <exception cref="ArgumentException">The batch size or the resolution does not fit.</exception>
-    public FlowBatch Draw(Tensor latents, IReadOnlyList<int>? units, ITrainingDraws draws)
+    public FlowBatch Draw(Tensor latents, IReadOnlyList<int>? units, ITrainingDraws draws, int? steps = null)
     {
         var rows = latents.Size(0);
         if (rows % columns.Length != 0)
@@ -46,23 +47,24 @@ internal sealed class FlowObjective
             var stage = columns[column];
             var (first, step) = (column, columns.Length);
             samples[column] = Sample([.. clean.Select(x => x.Slice(0, first, rows, step))], noise[stage].Slice(0, first, rows, step),
-                stage, units?[stage], draws);
+                stage, units?[stage], draws, steps);
         }
 
-        var timesteps = Tensor.Stack([.. samples.Select(s => s.Timesteps)], 1).Flatten(0);       // [rows]
-        return new FlowBatch([.. samples.Select(s => Keep(scope, s))], scope.Keep(timesteps));
+        var batch = FlowBatch.Of([.. samples.Select(s => Keep(scope, s))]);
+        return batch with { Timesteps = scope.Keep(batch.Timesteps) };
     }
 
     /// <summary>Trains all rows at one stage: the last unit of the clip is the target, the frames before it are its history.</summary>
     /// <param name="latents">Clean latents, [b, c, t, h, w].</param>
     /// <param name="stage">Stage, 0 is the lowest resolution.</param>
     /// <param name="draws">Source of all random draws.</param>
-    public FlowBatch DrawStage(Tensor latents, int stage, ITrainingDraws draws)
+    /// <param name="steps">As in <see cref="Draw"/>.</param>
+    public FlowBatch DrawStage(Tensor latents, int stage, ITrainingDraws draws, int? steps = null)
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
         var (clean, noise) = Levels(latents, draws);
-        var sample = Keep(scope, Sample(clean, noise[stage], stage, UnitsOf(latents), draws));
+        var sample = Keep(scope, Sample(clean, noise[stage], stage, UnitsOf(latents), draws, steps));
         return new FlowBatch([sample], sample.Timesteps);
     }
 
@@ -80,7 +82,7 @@ internal sealed class FlowObjective
         return (LatentPyramid.Build(latents, stages), noise);
     }
 
-    private FlowSample Sample(Tensor[] clean, Tensor noise, int stage, int? units, ITrainingDraws draws)
+    private FlowSample Sample(Tensor[] clean, Tensor noise, int stage, int? units, ITrainingDraws draws, int? steps)
     {
         var window = scheduler.Stages[stage];
         var (first, count) = UnitFrames(clean[stage], units);
@@ -90,7 +92,8 @@ internal sealed class FlowObjective
         var end = stage == scheduler.Stages.Count - 1 ? x : (n * window.End).Add(x, 1 - window.End);
 
         var rows = (int)x.Size(0);
-        var (timesteps, sigmas) = Timesteps(window, rows, draws, x.Device);
+        (IReadOnlyList<double>, IReadOnlyList<double>) points = steps is { } equal ? window.UniformGrid(equal) : (window.Timesteps, window.Sigmas);
+        var (timesteps, sigmas) = Timesteps(points, steps ?? scheduler.Options.NumTrainTimesteps, rows, draws, x.Device);
         var noisy = ((sigmas * start) + ((1 - sigmas) * end)).To(x.Type);                           // float64, then the latents' type
 
         // Drawn even without history, so that the random sequence of a seed does not depend on the clip length.
@@ -98,15 +101,17 @@ internal sealed class FlowObjective
         var history = units is > 1 && first > 0
             ? LatentPyramid.History(clean, 1 + (int)((first - 1) / options.FramesPerUnit), stage, options.FramesPerUnit)
             : [];
-        return new FlowSample([.. Corrupt(history, strength.To(x.Device), draws), noisy], timesteps, start - end);
+        return new FlowSample([.. Corrupt(history, strength.To(x.Device), draws), noisy], timesteps, start - end)
+        {
+            HalfStep = steps is { } whole ? FlowHalfStep.Of(window, whole) : null,
+        };
     }
 
-    private (Tensor Timesteps, Tensor Sigmas) Timesteps(FlowStage window, int rows, ITrainingDraws draws, Device device)
+    private (Tensor Timesteps, Tensor Sigmas) Timesteps((IReadOnlyList<double> Timesteps, IReadOnlyList<double> Sigmas) points, int count, int rows, ITrainingDraws draws, Device device)
     {
-        var steps = scheduler.Options.NumTrainTimesteps;
-        int[] index = [.. options.Density.Draw(draws, rows).Select(u => Math.Clamp((int)(u * steps), 0, steps - 1))];
-        var timesteps = Tensor.From(index.Select(i => (float)window.Timesteps[i]).ToArray());       // [b]
-        var sigmas = Tensor.From(index.Select(i => window.Sigmas[i]).ToArray(), rows, 1, 1, 1, 1);
+        int[] index = [.. options.Density.Draw(draws, rows).Select(u => Math.Clamp((int)(u * count), 0, count - 1))];
+        var timesteps = Tensor.From(index.Select(i => (float)points.Timesteps[i]).ToArray());       // [b]
+        var sigmas = Tensor.From(index.Select(i => points.Sigmas[i]).ToArray(), rows, 1, 1, 1, 1);
         return (timesteps.To(device), sigmas.To(device));
     }
 
@@ -130,7 +135,7 @@ internal sealed class FlowObjective
     }
 
     private static FlowSample Keep(TensorScope scope, FlowSample sample) =>
-        new([.. sample.Clips.Select(scope.Keep)], scope.Keep(sample.Timesteps), scope.Keep(sample.Target));
+        sample with { Clips = [.. sample.Clips.Select(scope.Keep)], Timesteps = scope.Keep(sample.Timesteps), Target = scope.Keep(sample.Target) };
 }
 
 /// <summary>Options of the training objective; the defaults are those of the released runs.</summary>
@@ -168,13 +173,37 @@ internal sealed record ObjectiveOptions
 /// <param name="Clips">History clips, oldest first, then the noisy unit; each [b, c, t, h, w].</param>
 /// <param name="Timesteps">[b], 0..1000.</param>
 /// <param name="Target">Target velocity, with the shape of the noisy unit.</param>
-internal sealed record FlowSample(IReadOnlyList<Tensor> Clips, Tensor Timesteps, Tensor Target);
+internal sealed record FlowSample(IReadOnlyList<Tensor> Clips, Tensor Timesteps, Tensor Target)
+{
+    /// <summary>Half of the step that begins here; null where the whole stage is trained.</summary>
+    public FlowHalfStep? HalfStep { get; init; }
+
+    /// <summary>The noisy unit.</summary>
+    public Tensor Noisy => Clips[^1];
+}
+
+/// <summary>Half of a step.</summary>
+/// <param name="Sigma">What it adds to the weight of the noise; below 0.</param>
+/// <param name="Timestep">What it adds to the timestep; below 0.</param>
+internal readonly record struct FlowHalfStep(double Sigma, double Timestep)
+{
+    /// <summary>Half of a step of a stage that is divided into so many equal ones.</summary>
+    public static FlowHalfStep Of(FlowStage stage, int steps)
+    {
+        var (timesteps, sigmas) = stage.UniformGrid(2 * steps);
+        return new FlowHalfStep(sigmas[1] - sigmas[0], timesteps[1] - timesteps[0]);
+    }
+}
 
 /// <summary>A batch whose stages pass through the transformer together: row r belongs to column r mod (number of columns).</summary>
 /// <param name="Columns">The packed stages, lowest resolution first.</param>
 /// <param name="Timesteps">Timesteps of all rows in the order of the batch, [rows], 0..1000.</param>
 internal sealed record FlowBatch(IReadOnlyList<FlowSample> Columns, Tensor Timesteps)
 {
+    /// <summary>A batch of packed stages of as many rows each.</summary>
+    /// <param name="columns">The stages, lowest resolution first.</param>
+    public static FlowBatch Of(IReadOnlyList<FlowSample> columns) => new(columns, Tensor.Stack([.. columns.Select(column => column.Timesteps)], 1).Flatten(0));
+
     /// <summary>The input of <see cref="PyramidTransformer.Forward"/>.</summary>
     public IReadOnlyList<IReadOnlyList<Tensor>> Stages => [.. Columns.Select(c => c.Clips)];
 

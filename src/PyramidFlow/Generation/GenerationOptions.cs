@@ -74,7 +74,7 @@ public record GenerationOptions
     /// <summary>Guidance is computed in every step of this number; null and 1 are exact.</summary>
     public int? GuidanceEvery { get; init; }
 
-    /// <summary>Solver of the flow; null is Euler, as in the released system.</summary>
+    /// <summary>Solver of the flow; null is Euler, as in the released system, or <see cref="FlowSolvers.Uniform"/> for a model that is distilled to few steps.</summary>
     public IFlowSolver? Solver { get; init; }
 
     /// <summary>Whether the latents of given pictures are drawn from the VAE's posterior, as the released system does; by default they are its mean.</summary>

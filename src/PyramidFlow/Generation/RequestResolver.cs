@@ -1,4 +1,5 @@
 using PyramidFlow.Models;
+using PyramidFlow.Scheduling;
 using PyramidFlow.Torch.Formats;
 using static System.FormattableString;
 
@@ -26,7 +27,8 @@ internal static class RequestResolver
                 throw RequestFault.BrokenText(setting.Name);
         }
 
-        request.Approximations.Check();
+        var approximations = request.Approximations with { Solver = request.Solver ?? SolverOf(settings) };
+        approximations.Check();
         if (request.FramesPerSecond is { } rate && rate is not (>= 1 and <= 240))
             throw RequestFault.FrameRate(rate);
         var conditioning = Conditioning(request, width, height);
@@ -39,7 +41,7 @@ internal static class RequestResolver
         {
             First = length.First,
             Window = length.Window,
-            Approximations = request.Approximations,
+            Approximations = approximations,
         };
         var options = request with
         {
@@ -68,8 +70,17 @@ internal static class RequestResolver
             Latents = request.Latents,
             NewFramesOnly = request.NewFramesOnly ?? false,
             SampleImage = request.SampleImage ?? false,
-            Warnings = [.. SizeWarnings(settings, width, height), .. length.Warnings],
+            Warnings = [.. SizeWarnings(settings, width, height), .. StepWarnings(settings, sampling), .. length.Warnings],
         };
+    }
+
+    // A model that was distilled to few steps knows the points of equal steps only.
+    private static IFlowSolver SolverOf(PipelineSettings settings) => settings.Distilled?.Steps is null ? FlowSolvers.Euler : FlowSolvers.Uniform;
+
+    private static IEnumerable<string> StepWarnings(PipelineSettings settings, SamplingPlan sampling)
+    {
+        if (settings.Distilled?.Steps is { } steps && (sampling.Approximations.Solver != FlowSolvers.Uniform || sampling.Steps.Concat(sampling.VideoSteps).Any(count => count != steps)))
+            yield return Invariant($"this checkpoint was distilled to {steps} {(steps == 1 ? "step" : "steps")} a stage with the solver {FlowSolvers.Uniform.Name}: other steps or solvers may look worse");
     }
 
     private static int Size(string what, int value, int multiple)
@@ -135,6 +146,8 @@ internal static class RequestResolver
 
     private static double?[] Guidance(GenerationOptions request, PipelineSettings settings, ClipLength length)
     {
+        if (settings.Distilled is { ContainsGuidance: true } distilled && Unneeded(request) is (var setting, var asked))
+            throw RequestFault.GuidanceContained(setting, asked, distilled.Guidance, distilled.VideoGuidance);
         var first = Scaled("guidance", "guidance", request.Guidance ?? settings.Guidance);
         var later = Scaled("video_guidance", "video guidance", request.VideoGuidance ?? settings.VideoGuidance);
         if (request.LinearGuidance is not { } linear)
@@ -145,8 +158,16 @@ internal static class RequestResolver
         var before = length.Given == 0 ? 0 : (length.First - 2 + (request.FramesPerUnit ?? 1)) / (request.FramesPerUnit ?? 1);
         return [.. Enumerable.Range(before, length.Units).Select(unit => Switch(first == 0 ? 0 : Math.Max(first - (linear.Alpha * unit), linear.Minimum)))];
 
-        static double? Switch(double scale) => scale > 0 ? scale : null;
+        // A scale of 1 is the velocity with the prompt itself.
+        static double? Switch(double scale) => scale is > 0 and not 1 ? scale : null;
     }
+
+    // What asks for guidance; a scale of 0 or 1 needs none.
+    private static (string Setting, object Asked)? Unneeded(GenerationOptions request) =>
+        request.Guidance is { } first and not (0 or 1) ? ("guidance", first)
+        : request.VideoGuidance is { } later and not (0 or 1) ? ("video_guidance", later)
+        : request.LinearGuidance is { } linear ? ("linear_guidance", linear)
+        : null;
 
     private static double Scaled(string setting, string what, double value) => value is >= 0 and <= float.MaxValue ? value
         : throw RequestFault.GuidanceOutOfRange(setting, what, value);

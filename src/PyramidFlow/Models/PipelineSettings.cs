@@ -37,6 +37,9 @@ public sealed record PipelineSettings(
     /// </summary>
     public bool FullSequence { get; init; }
 
+    /// <summary>What the transformer was distilled to; null where it was not.</summary>
+    public DistilledSettings? Distilled { get; init; }
+
     /// <summary>Name of the file in a checkpoint folder.</summary>
     public const string FileName = "pipeline.json";
 
@@ -103,7 +106,30 @@ public sealed record PipelineSettings(
             if (!(scale >= 0 && double.IsFinite(scale)))
                 throw ConfigFile.Fault(file, key, FormattableString.Invariant($"is {scale}; use 0 for no guidance, or a positive scale"));
         }
+
+        if (Distilled is not { } distilled)
+            return;
+        foreach (var (key, scale) in (ReadOnlySpan<(string, double?)>)[("distilled.guidance", distilled.Guidance), ("distilled.video_guidance", distilled.VideoGuidance)])
+        {
+            if (scale is { } built && !(built > 0 && double.IsFinite(built)))
+                throw ConfigFile.Fault(file, key, FormattableString.Invariant($"is {built}; it is the scale that the weights contain, a positive one"));
+        }
+
+        if (distilled.Steps < 1)
+            throw ConfigFile.Fault(file, "distilled.steps", FormattableString.Invariant($"is {distilled.Steps}; it is the number of steps of a stage, at least 1"));
+        if (distilled.ContainsGuidance && (Guidance > 0 || VideoGuidance > 0))
+            throw ConfigFile.Fault(file, Guidance > 0 ? "guidance" : "video_guidance", "asks for guidance, which the weights contain (distilled); use 0");
     }
+}
+
+/// <summary>What a transformer learned from another one, so that it needs less work: guidance, few steps, or both.</summary>
+/// <param name="Guidance">Guidance scale of the first unit that its velocity contains: one row does the work of two. Null: it needs guidance as its teacher did.</param>
+/// <param name="VideoGuidance">The same of the later units.</param>
+/// <param name="Steps">Steps of each stage that it was trained for, of equal length; null for any number.</param>
+public sealed record DistilledSettings(double? Guidance = null, double? VideoGuidance = null, int? Steps = null)
+{
+    /// <summary>Whether its velocity contains guidance, so that there is nothing to guide.</summary>
+    internal bool ContainsGuidance => Guidance is not null || VideoGuidance is not null;
 }
 
 /// <summary>
@@ -134,12 +160,13 @@ internal sealed record PipelineJson(
     double? Guidance = null,
     double? VideoGuidance = null,
     int? MaxLatentFrames = null,
-    bool? FullSequence = null)
+    bool? FullSequence = null,
+    DistilledJson? Distilled = null)
 {
     internal static PipelineJson From(PipelineSettings s) => new(
         s.Latent.ImageShift, s.Latent.ImageScale, s.Latent.VideoShift, s.Latent.VideoScale, s.PromptSuffix, s.NegativePrompt,
         s.Width, s.Height, s.Frames, s.FramesPerSecond, s.Steps, s.VideoSteps, s.Guidance, s.VideoGuidance,
-        s.MaxLatentFrames, s.FullSequence ? true : null);
+        s.MaxLatentFrames, s.FullSequence ? true : null, s.Distilled is { } distilled ? new DistilledJson(distilled.Guidance, distilled.VideoGuidance, distilled.Steps) : null);
 
     internal PipelineSettings Over(PipelineSettings d) => new(
         new LatentNormalization(ImageShift ?? d.Latent.ImageShift, ImageScale ?? d.Latent.ImageScale,
@@ -149,8 +176,13 @@ internal sealed record PipelineJson(
         Guidance ?? d.Guidance, VideoGuidance ?? d.VideoGuidance, MaxLatentFrames ?? d.MaxLatentFrames)
     {
         FullSequence = FullSequence ?? d.FullSequence,
+        Distilled = Distilled is { } distilled ? new DistilledSettings(distilled.Guidance, distilled.VideoGuidance, distilled.Steps) : d.Distilled,
     };
 }
+
+/// <summary>The object <c>distilled</c> of <c>pipeline.json</c>.</summary>
+[JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
+internal sealed record DistilledJson(double? Guidance = null, double? VideoGuidance = null, int? Steps = null);
 
 /// <summary>Source-generated JSON of <c>pipeline.json</c> and of configs without a record.</summary>
 [JsonSourceGenerationOptions(
