@@ -24,7 +24,6 @@ while [[ $# -gt 0 ]]; do
     esac
 done
 
-projects=(Torch "" Hosting Extensions.AI Sprites.Model Cli)
 if [[ $build ]]; then
     bootstrap src/PyramidFlow.Cli
     options+=(-p:ContinuousIntegrationBuild=true)
@@ -36,15 +35,13 @@ builtfor=$(<"$root/artifacts/native/built-for.txt")
 [[ $builtfor == */libtorch_cpu.so.1.13 ]] ||
     say "The shim is the one for $builtfor, not for Debian 12's libtorch: on other machines the package compiles its own."
 
-# One call of MSBuild for all: a call for each would evaluate the same projects again. The samples are no part of the solution, so the list is made here.
+# One call of MSBuild for all: a call for each would evaluate the same projects again. It has all projects of src, since those that only others refer to would be looked for in Debug;
+# what is no package is left out by itself.
 solution=$(mktemp -d)/Packages.slnx
 trap 'rm -rf "$(dirname "$solution")"' EXIT
 {
     echo '<Solution>'
-    for name in "${projects[@]}"; do
-        name=PyramidFlow${name:+.$name}
-        echo "<Project Path=\"$root/src/$name/$name.csproj\" />"
-    done
+    printf '<Project Path="%s" />\n' "$root"/src/*/*.csproj
     echo '</Solution>'
 } >"$solution"
 dotnet pack -c Release -v quiet -nologo -clp:NoSummary "$solution" "${options[@]}" -p:PackageOutputPath="$output" >&2 || fail "packing failed; its messages are above"

@@ -24,7 +24,8 @@ app.MapGet("/video", async (string prompt, int? seconds, IVideoGenerator videos,
         var length = seconds is { } given ? TimeSpan.FromSeconds(given) : (TimeSpan?)null;
         await foreach (var update in videos.GenerateStreamingAsync(new VideoGenerationRequest(prompt), new VideoGenerationOptions { Duration = length }, http.RequestAborted))
         {
-            http.Response.ContentType = "video/mp4";
+            if (!http.Response.HasStarted)
+                http.Response.ContentType = "video/mp4";
             foreach (var part in update.Contents.OfType<DataContent>())
                 await http.Response.Body.WriteAsync(part.Data, http.RequestAborted);
             await http.Response.Body.FlushAsync(http.RequestAborted);
