@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using System.Diagnostics.CodeAnalysis;
+using System.Drawing;
 using Microsoft.Extensions.AI;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
@@ -8,6 +10,7 @@ using Microsoft.Extensions.Options;
 using PyramidFlow.Extensions.AI;
 using PyramidFlow.Generation;
 using PyramidFlow.Hosting;
+using PyramidFlow.Media;
 
 namespace PyramidFlow.Cli.Tests;
 
@@ -74,6 +77,27 @@ public sealed class HostingTests(TinyModel model) : IClassFixture<TinyModel>
         Assert.Equal("pyramidflow", ((VideoGeneratorMetadata)generator.GetService(typeof(VideoGeneratorMetadata))!).ProviderName);
         Assert.All(spans, span => Assert.Equal("completed", span.GetTagItem("pyramidflow.outcome")));
         Assert.Equal(2, spans.Count);
+    }
+
+    // Image generators are experimental in Microsoft.Extensions.AI.
+    [Fact]
+    [Experimental("MEAI001")]
+    public async Task Pictures_are_of_the_nearest_size_and_edits_are_refused()
+    {
+        await using var pipeline = await VideoPipeline.LoadAsync(model.Folder, cancellationToken: Cancel);
+        using var generator = pipeline.AsImageGenerator();
+
+        var response = await generator.GenerateAsync(new ImageGenerationRequest("a red ball"), new ImageGenerationOptions { ImageSize = new Size(70, 60), Count = 2 }, Cancel);
+
+        Assert.Equal(2, response.Contents.Count);
+        foreach (var picture in response.Contents.Cast<DataContent>())
+        {
+            using var bytes = new MemoryStream(picture.Data.ToArray());
+            var image = await ImageReader.ReadAsync(bytes, "picture", cancellationToken: Cancel);
+            Assert.Equal(new Size(64, 64), new Size(image.Width, image.Height));
+        }
+
+        await Assert.ThrowsAsync<NotSupportedException>(() => generator.EditImageAsync((DataContent)response.Contents[0], "a blue ball", cancellationToken: Cancel));
     }
 
     [Fact]
