@@ -8,7 +8,7 @@ set -euo pipefail
 root=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
 export DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1 LC_ALL=C.UTF-8
 
-for project in PyramidFlow.Torch PyramidFlow; do
+for project in PyramidFlow.Torch PyramidFlow PyramidFlow.Hosting PyramidFlow.Extensions.AI; do
     folder=$root/src/$project
     for list in Shipped Unshipped; do
         echo '#nullable enable' >"$folder/PublicAPI.$list.txt"

@@ -45,7 +45,7 @@ internal static partial class CheckpointFault
     // Checkpoint folders.
 
     public static CheckpointException CheckpointMissing(string folder) =>
-        new("folder_missing", $"{folder} does not exist: name the folder of a checkpoint", null, ("folder", folder));
+        new("folder_missing", $"{folder} does not exist: name the folder of a checkpoint, or a model that lies in models beside the program (package PyramidFlow.Sprites.Model for sprites)", null, ("folder", folder));
 
     public static CheckpointException FolderOfOneModel(string folder, string? around) =>
         new("folder_of_one_model", $"{folder} is one model of a checkpoint: name the folder around it, {around}", null, ("folder", folder), ("around", around));

@@ -180,8 +180,8 @@ public sealed class TorchMemoryException : TorchException
 }
 
 /// <summary>
-/// Finds the native shim: in the folder <c>PYRAMIDFLOW_NATIVE</c>, beside this assembly, or in <c>artifacts/native</c> of the
-/// repository that the assembly was built in.
+/// Finds the native shim: in the folder <c>PYRAMIDFLOW_NATIVE</c>, beside the program (compiled where it was built), in its <c>runtimes</c> (as it came in
+/// the package), or in <c>artifacts/native</c> of the repository or tool that it runs in. One that does not fit the libtorch of the machine leaves the turn to the next.
 /// </summary>
 internal static partial class ShimLocator
 {
@@ -194,24 +194,46 @@ internal static partial class ShimLocator
         if (library != "pyramidflow_torch")
             return 0;
         PrepareEnvironment();
-        var tried = Candidates().ToList();
+        var tried = Candidates().Distinct().ToList();
+        string? misfit = null;
         foreach (var path in tried.Where(File.Exists))
-            return NativeLibrary.Load(path);
-        throw new TorchException(
-            $"the libtorch shim {FileName} was not found in {string.Join(", ", tried.Select(Path.GetDirectoryName))}: "
-            + "run ./pyramidflow doctor in the repository, or cmake -S native -B artifacts/native && cmake --build artifacts/native");
+        {
+            try
+            {
+                return NativeLibrary.Load(path);
+            }
+            catch (DllNotFoundException e)
+            {
+                misfit ??= $"the libtorch shim {path} cannot be loaded ({Reason(e, path)})";
+            }
+        }
+
+        throw new TorchException((misfit ?? $"the libtorch shim {FileName} was not found in {string.Join(", ", tried.Select(Path.GetDirectoryName))}")
+            + ": install libtorch (sudo apt install libtorch-dev libopenblas0-openmp libgloo-dev) and build again (in the repository: ./pyramidflow doctor), or name the folder of a shim in PYRAMIDFLOW_NATIVE");
     }
 
     private static IEnumerable<string> Candidates()
     {
         if (Environment.GetEnvironmentVariable("PYRAMIDFLOW_NATIVE") is { Length: > 0 } named)
             yield return Path.Combine(named, FileName);
+        // What was compiled for a tool goes before what the tool came with, which may fit another libtorch of the machine.
+        yield return Path.Combine(AppContext.BaseDirectory, "artifacts", "native", FileName);
         yield return Path.Combine(AppContext.BaseDirectory, FileName);
+        yield return Path.Combine(AppContext.BaseDirectory, "runtimes", RuntimeInformation.RuntimeIdentifier, "native", FileName);
+        if (OperatingSystem.IsLinux())
+            yield return Path.Combine(AppContext.BaseDirectory, "runtimes", $"linux-{RuntimeInformation.ProcessArchitecture.ToString().ToLowerInvariant()}", "native", FileName);
         for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
         {
             if (Directory.Exists(Path.Combine(folder.FullName, "native")))
                 yield return Path.Combine(folder.FullName, "artifacts", "native", FileName);
         }
+    }
+
+    // What the loader says, such as "libtorch_cpu.so.1.13: cannot open shared object file"; the rest of the message lists what .NET tried.
+    private static string Reason(DllNotFoundException e, string path)
+    {
+        var line = e.Message.Split('\n').Select(line => line.Trim()).FirstOrDefault(line => line.Contains(": cannot ", StringComparison.Ordinal) || line.Contains(": undefined ", StringComparison.Ordinal));
+        return line?.Replace(path + ": ", "", StringComparison.Ordinal).TrimEnd('.') ?? e.Message.Split('\n')[0];
     }
 
     // libtorch and OpenMP read these variables when they are loaded. On Unix, changes through .NET do not reach native code.

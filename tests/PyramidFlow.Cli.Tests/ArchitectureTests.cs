@@ -37,6 +37,16 @@ public sealed class ArchitectureTests
     public void What_makes_videos_knows_no_training_no_sprites_and_no_server(string room) =>
         AssertUsesNone(room, "PyramidFlow.Training", "PyramidFlow.Sprites", "PyramidFlow.Server");
 
+    [Theory]
+    [InlineData(typeof(Hosting.PyramidFlowServices))]
+    [InlineData(typeof(Extensions.AI.PyramidFlowGenerators))]
+    public void What_programs_of_others_reference_knows_the_library_alone(Type type)
+    {
+        string[] forbidden = ["PyramidFlow.Training", "PyramidFlow.Sprites", "PyramidFlow.Server", "PyramidFlow.Cli", "PyramidFlow.Hosting", "PyramidFlow.Extensions"];
+        var found = Types.InAssembly(type.Assembly).Should().NotHaveDependencyOnAny([.. forbidden.Where(name => !type.Namespace!.StartsWith(name, StringComparison.Ordinal))]).GetResult();
+        Assert.True(found.IsSuccessful, $"it uses more than the library, in: {string.Join(", ", found.FailingTypeNames ?? [])}");
+    }
+
     [Fact]
     public void Every_namespace_has_its_place()
     {

@@ -123,7 +123,7 @@ internal enum FindingState
 /// <summary>Which libtorch is there, how it was built, and whether it sees a GPU.</summary>
 internal static partial class TorchFindings
 {
-    private const string GetLibtorch = "sudo apt install libtorch-dev libopenblas0-openmp libgloo-dev cmake g++ && cmake -S native -B artifacts/native && cmake --build artifacts/native";
+    private const string GetLibtorch = "sudo apt install libtorch-dev libopenblas0-openmp libgloo-dev cmake g++ make && ";
 
     public static IReadOnlyList<Finding> Examine()
     {
@@ -132,9 +132,9 @@ internal static partial class TorchFindings
         {
             version = TorchRuntime.Version;
         }
-        catch (Exception e) when (e is TorchException or DllNotFoundException or EntryPointNotFoundException or TypeInitializationException)
+        catch (Exception e) when (e is TorchException or EntryPointNotFoundException or TypeInitializationException)
         {
-            return [new Finding("libtorch", FindingState.Missing, Reason(e), GetLibtorch)];
+            return [new Finding("libtorch", FindingState.Missing, Reason(e), GetLibtorch + Compile)];
         }
 
         var build = TorchRuntime.BuildConfiguration;
@@ -146,6 +146,16 @@ internal static partial class TorchFindings
             Convolutions(TorchRuntime.IsOneDnnWrong),
             Gpu(),
         ];
+    }
+
+    // The sources are those of the repository, or those that came with the tool; both have the shim in artifacts/native beside them.
+    private static string Compile
+    {
+        get
+        {
+            var tool = AppContext.BaseDirectory;
+            return (File.Exists(Path.Combine(tool, "native", "CMakeLists.txt")) ? $"cd {tool} && " : "") + "cmake -S native -B artifacts/native && cmake --build artifacts/native";
+        }
     }
 
     /// <summary>The library that computes convolutions on the CPU.</summary>
@@ -161,7 +171,6 @@ internal static partial class TorchFindings
     private static string Reason(Exception e) => e switch
     {
         TypeInitializationException { InnerException: { } inner } => Reason(inner),
-        DllNotFoundException => "the shim is built, but libtorch or a library it needs is not installed",
         _ => Faults.Sentence(e),
     };
 
@@ -171,7 +180,7 @@ internal static partial class TorchFindings
             return new Finding("GPU", FindingState.Ok, "yes");
         return File.Exists("/proc/driver/nvidia/version")
             ? new Finding("GPU", FindingState.Optional, "there is one, but this libtorch was built without CUDA",
-                "pip install torch && LIBTORCH_USE_PIP=1 cmake -S native -B artifacts/native && cmake --build artifacts/native")
+                $"pip install torch && export LIBTORCH_USE_PIP=1 && {Compile}")
             : new Finding("GPU", FindingState.Ok, "none, the CPU is used");
     }
 

@@ -3,6 +3,7 @@ using System.Diagnostics.Metrics;
 using OpenTelemetry.Metrics;
 using OpenTelemetry.Resources;
 using OpenTelemetry.Trace;
+using PyramidFlow.Generation;
 
 namespace PyramidFlow.Server.Worker;
 
@@ -71,7 +72,7 @@ internal sealed class Telemetry : IDisposable
             })
             .WithTracing(traces =>
             {
-                traces.AddSource(Name).AddAspNetCoreInstrumentation();
+                traces.AddSource(Name).AddSource(GenerationTelemetry.Name).AddAspNetCoreInstrumentation();
                 if (sends)
                     traces.AddOtlpExporter();
             });

@@ -4,7 +4,7 @@ namespace PyramidFlow.Generation;
 
 /// <summary>
 /// A generation. Enumerating it starts it and returns its frames unit by unit, while later ones are still being made. It
-/// works on a thread of its own; leaving the enumeration early stops it within one step.
+/// works on a thread of its own; leaving the enumeration early stops it within one step. Enumerating it again makes the same frames again.
 /// </summary>
 public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
 {
@@ -35,6 +35,9 @@ public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
     /// <summary>Whether several processes make it, which must all begin it to know that it is stopped.</summary>
     internal bool IsCommon { get; init; }
 
+    /// <summary>Begins to measure it; null where that is not wanted.</summary>
+    internal Func<TelemetrySpan>? Measure { get; init; }
+
     /// <summary>The first of <see cref="Items"/>.</summary>
     public GenerationSettings Settings => Items[0];
 
@@ -55,23 +58,29 @@ public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
         using var stop = CancellationTokenSource.CreateLinkedTokenSource([cancellationToken, .. cancels]);
         var token = stop.Token;
         await turns.WaitAsync(IsCommon ? CancellationToken.None : token).ConfigureAwait(false);
+        using var telemetry = Measure?.Invoke();
         var chunks = Channel.CreateBounded<VideoChunk>(new BoundedChannelOptions(ChunksAhead) { SingleReader = true, SingleWriter = true });
         // Scopes of tensors belong to a thread, so the whole work stays on one.
-        var working = Task.Factory.StartNew(() => turns.Work(() => Run(chunks.Writer, token)), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        Exception? fault = null;
+        var working = Task.Factory.StartNew(() => turns.Work(() => fault = Run(chunks.Writer, token)), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
         try
         {
             await foreach (var chunk in chunks.Reader.ReadAllAsync(CancellationToken.None).ConfigureAwait(false))
+            {
+                telemetry?.Frames(chunk.Count);
                 yield return chunk;
+            }
         }
         finally
         {
             await stop.CancelAsync().ConfigureAwait(false);
             await working.ConfigureAwait(false);
+            telemetry?.End(fault);
         }
     }
 
     // An error reaches the reader through the channel, after the frames made before it.
-    private void Run(ChannelWriter<VideoChunk> writer, CancellationToken cancellationToken)
+    private Exception? Run(ChannelWriter<VideoChunk> writer, CancellationToken cancellationToken)
     {
         Exception? fault = null;
         try
@@ -85,6 +94,7 @@ public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
         }
 
         writer.Complete(fault);
+        return fault;
     }
 
     // Called from the sampling thread and, with overlapped decoding, from the decoding thread.

@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging;
+using PyramidFlow.Hub;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
@@ -92,9 +93,13 @@ public sealed record PipelineOptions
     /// <summary>How many times as fast as in float32 products are in bfloat16 on this CPU; null measures it where it decides the type.</summary>
     internal double? NarrowSpeedup { get; init; }
 
-    /// <summary>Opens a checkpoint with the models of runs that these options name.</summary>
+    /// <summary>Opens a checkpoint, given as a folder or as the name of an installed model, with the models of runs that these options name.</summary>
     /// <exception cref="CheckpointException">There is no checkpoint or no such model, or one does not fit.</exception>
-    internal CheckpointFolder Open(string checkpoint) => CheckpointFolder.Open(checkpoint).With(Transformer, Vae, Variant);
+    internal CheckpointFolder Open(string checkpoint) => CheckpointFolder.Open(Folder(checkpoint)).With(Transformer, Vae, Variant);
+
+    // A folder goes before a name, as on the command line.
+    private static string Folder(string checkpoint) =>
+        Directory.Exists(checkpoint) || Path.GetFileName(checkpoint) != checkpoint ? checkpoint : ModelCatalog.FindInstalled(checkpoint) ?? checkpoint;
 
     /// <summary>Whether a clip is decoded tile by tile.</summary>
     internal bool DecodesByTile(SamplingPlan plan) => TileByTile && plan.Window is null;

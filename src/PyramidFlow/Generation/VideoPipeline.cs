@@ -10,7 +10,7 @@ namespace PyramidFlow.Generation;
 /// Text to video and image to video with the models of one checkpoint. It holds loaded models and options only. Concurrent runs
 /// take turns; a run started inside the loop over another run's frames is refused.
 /// </summary>
-public sealed partial class VideoPipeline : IDisposable
+public sealed partial class VideoPipeline : IDisposable, IAsyncDisposable
 {
     private readonly PipelineModels models;
     private readonly PipelineOptions options;
@@ -37,7 +37,8 @@ public sealed partial class VideoPipeline : IDisposable
     internal PlannedModel? Model => models.Planned;
 
     /// <summary>Loads a checkpoint in the released layout.</summary>
-    /// <param name="folder">The checkpoint, not one of its models.</param>
+    /// <param name="folder">The checkpoint, not one of its models; or the name of an installed one, such as <c>sprites</c>, which lies in <c>models</c> beside the program or in a folder above, or in one that
+    /// <c>PYRAMIDFLOW_MODELS</c> lists.</param>
     /// <param name="options">How to load it.</param>
     /// <param name="progress">Reports which part is being read.</param>
     /// <exception cref="Torch.CheckpointException">Something is missing, damaged, or of a kind that is not supported.</exception>
@@ -48,8 +49,18 @@ public sealed partial class VideoPipeline : IDisposable
         var settings = checkpoint.Settings(options.Variant);
         if (options.Threads is { } threads)
             TorchRuntime.Threads = threads;
-        return new VideoPipeline(PipelineModels.Load(checkpoint, options, progress), settings, options);
+        using var telemetry = GenerationTelemetry.Load(folder, options);
+        return telemetry.Of(() => new VideoPipeline(PipelineModels.Load(checkpoint, options, progress), settings, options));
     }
+
+    /// <summary>Loads a checkpoint on a thread of its own.</summary>
+    /// <param name="folder">The checkpoint, as for <see cref="Load"/>.</param>
+    /// <param name="options">How to load it.</param>
+    /// <param name="progress">Reports which part is being read, on the working thread.</param>
+    /// <param name="cancellationToken">Stops it before the next part is read.</param>
+    /// <exception cref="Torch.CheckpointException">Something is missing, damaged, or of a kind that is not supported.</exception>
+    public static Task<VideoPipeline> LoadAsync(string folder, PipelineOptions? options = null, IProgress<GenerationProgress>? progress = null, CancellationToken cancellationToken = default) =>
+        Task.Factory.StartNew(() => Load(folder, options, new StoppableReports(progress, cancellationToken)), cancellationToken, TaskCreationOptions.LongRunning, TaskScheduler.Default);
 
     /// <summary>Creates a pipeline from models in memory, such as those of a training; they stay the caller's.</summary>
     /// <param name="text">Encodes prompts.</param>
@@ -97,6 +108,7 @@ public sealed partial class VideoPipeline : IDisposable
             Explained(() => Generate(plan, progress, warning => { Log(warning); warn(warning); }, IsFollower(plan) ? null : write, null, stop), stop), cancellationToken, closing.Token)
         {
             IsCommon = plan.Placement.Parallel is not null,
+            Measure = () => GenerationTelemetry.Run(Model, plan),
         };
     }
 
@@ -181,6 +193,22 @@ public sealed partial class VideoPipeline : IDisposable
             free.GetAwaiter().GetResult();
             turns.Work(Free);
         }
+    }
+
+    /// <summary>Does what <see cref="Dispose"/> does, and holds no thread while the current run ends.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (closing.IsCancellationRequested)
+            return;
+        if (turns.IsWorking)
+        {
+            Dispose();
+            return;
+        }
+
+        await closing.CancelAsync().ConfigureAwait(false);
+        await turns.WaitAsync(CancellationToken.None).ConfigureAwait(false);
+        turns.Work(Free);
     }
 
     private void Free()
@@ -386,6 +414,17 @@ public sealed partial class VideoPipeline : IDisposable
             LogWarning(logger, warning);
     }
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "{Warning}")]
+    [LoggerMessage(EventId = 1, EventName = "RunWarning", Level = LogLevel.Warning, Message = "{Warning}")]
     private static partial void LogWarning(ILogger logger, string warning);
+}
+
+/// <summary>Passes reports on until a token is cancelled, and then throws into the work that reports.</summary>
+internal sealed class StoppableReports(IProgress<GenerationProgress>? target, CancellationToken cancellationToken) : IProgress<GenerationProgress>
+{
+    /// <inheritdoc/>
+    public void Report(GenerationProgress value)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        target?.Report(value);
+    }
 }
