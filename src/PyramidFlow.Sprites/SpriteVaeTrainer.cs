@@ -127,7 +127,8 @@ internal sealed class SpriteVaeTrainer : ITraining, IDisposable
         linear.Dispose();
     }
 
-    private static CausalVideoVae FreezeEncoder(CausalVideoVae vae)
+    /// <summary>Leaves the decoder as what is trained.</summary>
+    internal static CausalVideoVae FreezeEncoder(CausalVideoVae vae)
     {
         foreach (var (key, parameter) in vae.NamedParameters())
             parameter.Trainable = key.StartsWith("decoder.", StringComparison.Ordinal) || key.StartsWith("post_quant_conv.", StringComparison.Ordinal);

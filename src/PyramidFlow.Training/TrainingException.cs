@@ -299,11 +299,11 @@ internal static partial class TrainingFault
     /// <param name="names">Names of the losses and norms.</param>
     /// <param name="file">File with the batch.</param>
     /// <param name="weight">A weight that is not finite itself; null where there is none.</param>
-    public static TrainingException NotFinite(long step, IEnumerable<string> names, string file, string? weight)
+    public static TrainingException NotFinite(long step, IEnumerable<string> names, string? file, string? weight)
     {
         var wrong = string.Join(", ", names);
         return new(weight is null ? "loss_not_finite" : "weight_not_finite",
-            Invariant($"step {step}: {wrong} not a number; the batch is saved in {file} and the last checkpoint is intact: ")
+            Invariant($"step {step}: {wrong} not a number; {(file is null ? "nothing was saved" : $"the batch is saved in {file} and the last checkpoint is intact")}: ")
                 + (weight is null ? "inspect the batch, or resume with a lower learning_rate or with precision float32"
                     : $"the weight {weight} holds a number that is not finite already, so begin with another checkpoint (models verify looks at every weight)"),
             null, ("step", step), ("names", wrong), ("file", file), ("weight", weight));

@@ -69,17 +69,17 @@ internal sealed class DitModel
     public WeightSizes TransformerSizes() => Sizes(Transformer.Build, folder?.Transformer(variant));
 
     /// <summary>Numbers of a LoRA.</summary>
-    public long Adapters(LoraConfig lora)
+    public static long Adapters(ITransformerConfig transformer, LoraConfig lora)
     {
-        using var declared = Transformer.Build();
+        using var declared = transformer.Build();
         var layers = LoraAdapters.Layers(declared, lora).ToHashSet();
         return declared.NamedModules().Where(module => layers.Contains(module.Path)).Sum(module => ((Linear)module.Module).Weight.Shape.Sum() * lora.Rank);
     }
 
     /// <summary>Numbers of the transformer's tables, which training does not change.</summary>
-    public long Tables()
+    public static long Tables(ITransformerConfig transformer)
     {
-        using var declared = Transformer.Build();
+        using var declared = transformer.Build();
         return declared.NamedParameters().Where(p => !p.Parameter.Trainable).Sum(p => p.Parameter.ElementCount);
     }
 

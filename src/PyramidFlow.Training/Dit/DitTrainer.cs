@@ -71,6 +71,9 @@ internal sealed class DitTrainer : ITraining, IDisposable
     /// <summary>Trains to the last step, or until cancelled after the current step.</summary>
     internal void Run(IProgress<TrainingProgress>? progress, CancellationToken cancellationToken) => loop.Run(progress, cancellationToken);
 
+    /// <summary>Takes a few steps and measures them; saves nothing.</summary>
+    internal void Probe(TrainingProbe probe, CancellationToken cancellationToken) => loop.Probe(probe, cancellationToken);
+
     /// <inheritdoc/>
     public BatchLosses Backward(MicroBatch batch)
     {

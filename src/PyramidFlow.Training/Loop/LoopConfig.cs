@@ -34,6 +34,9 @@ public abstract record LoopConfig
     /// <summary>Number of threads that each compute a part of every batch; divides the batch. Results are reproducible for a fixed number only.</summary>
     public int Workers { get; set; } = 1;
 
+    /// <summary>CPU threads of each operator; null is all that the machine has. Small networks may be faster with fewer (<c>plan train --probe</c>); the last digits of a result depend on the number.</summary>
+    public int? Threads { get; set; }
+
     /// <summary>Gradient accumulation: number of micro-batches per step; at least 1.</summary>
     public int Accumulation { get; set; } = 1;
 
@@ -190,6 +193,7 @@ public abstract record LoopConfig
     protected virtual TrainingException? LoopFault(string file) =>
         Steps < 1 ? TrainingFault.TooSmall(file, "steps", Steps, 1)
         : Workers < 1 ? TrainingFault.TooSmall(file, "workers", Workers, 1)
+        : Threads is { } threads && threads < 1 ? TrainingFault.TooSmall(file, "threads", threads, 1)
         : Accumulation < 1 ? TrainingFault.TooSmall(file, "accumulation", Accumulation, 1)
         : BatchesPerStep is { } batches && batches < 1 ? TrainingFault.TooSmall(file, "batches_per_step", batches, 1)
         : BatchesPerStep is not null && Accumulation != 1 ? TrainingFault.BatchesCountedTwice(file)

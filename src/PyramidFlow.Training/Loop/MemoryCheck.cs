@@ -129,6 +129,9 @@ internal static class MemoryCheck
 /// <param name="Fault">The error that the training would end with; null where it fits, or where that is unknown.</param>
 internal sealed record PlannedTraining(TrainingPlan Plan, LoopConfig Config, long? Items, TrainingRoom? Room, TrainingException? Fault)
 {
+    /// <summary>Whether the items are drawn from the seed, as those of the sprites world.</summary>
+    public bool IsDrawn { get; init; }
+
     /// <summary>Plans a training and looks whether this machine has the memory for one process of it.</summary>
     public static PlannedTraining Of<T>(string file, T config, Func<T, int, TrainingPlan> plan, int ranks, Device device, IEnumerable<MemoryChange<T>> changes, long? items)
         where T : LoopConfig

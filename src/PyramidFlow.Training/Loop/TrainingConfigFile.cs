@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
@@ -54,6 +55,10 @@ internal static class TrainingConfigFile
     /// <summary>Device that a configuration names; <c>cpu</c> where it names none.</summary>
     public static string DeviceOf(TrainingConfigSource source) =>
         Facts(source).Where(fact => fact.Name == "device").Select(fact => fact.Value.Trim('"')).FirstOrDefault("cpu");
+
+    /// <summary>Threads that a configuration names; null where it names none, or what its reader refuses.</summary>
+    public static int? ThreadsOf(TrainingConfigSource source) =>
+        Facts(source).Where(fact => fact.Name == "threads").Select(fact => int.TryParse(fact.Value, NumberStyles.None, CultureInfo.InvariantCulture, out var count) && count > 0 ? count : (int?)null).FirstOrDefault();
 
     /// <summary>Every value of a configuration under its key, such as <c>data.annotations</c>, for processes that compare theirs.</summary>
     /// <param name="source">The configuration; what is wrong with it is left to its reader.</param>

@@ -102,6 +102,17 @@ internal sealed class TrainingLoop
         group?.Barrier();
     }
 
+    /// <summary>Takes a few steps and measures them; saves nothing.</summary>
+    /// <param name="probe">Takes the measurements.</param>
+    /// <param name="cancellationToken">Stops after the current step.</param>
+    /// <exception cref="TrainingException">A loss is not a number.</exception>
+    /// <exception cref="OperationCanceledException">It was stopped.</exception>
+    public void Probe(TrainingProbe probe, CancellationToken cancellationToken)
+    {
+        var unsaved = new TrainingStep(config, training, folder: null, group);
+        probe.Measure(() => unsaved.Take(state, cancellationToken), training.Parts[0].Parameters.Computed.Device, cancellationToken);
+    }
+
     private void Begin(IProgress<TrainingProgress>? progress)
     {
         var (start, file) = (new RunStart(config, training, group), folder.File(RunStart.FileName));
