@@ -18,13 +18,13 @@ internal sealed class SpriteDitPlan(SpriteDitConfig config, CausalVideoVaeConfig
     // Latents in the cache are half of a float32.
     private const int CachedSize = 2;
 
-    // The longest captions of the world have 14 tokens.
-    private const int TextTokens = 14;
-
     // Two small text encoders with their vocabularies, in float32.
     private const long TextBytes = 5L << 20;
 
     private readonly ClipBatchSize latent = new(1, config.LatentFrames, SpriteWorld.Height / VideoLength.Scale, SpriteWorld.Width / VideoLength.Scale);
+
+    /// <summary>Text tokens of a batch, which are those of its longest caption.</summary>
+    public int TextTokens { get; init; } = 14;
 
     private bool IsWhole => config.Objective == SpriteObjective.FullSequence;
 

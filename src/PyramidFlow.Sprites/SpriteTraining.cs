@@ -29,9 +29,7 @@ public static class SpriteTraining
     public static double RunVae(TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
         var config = SpriteVaeConfig.Load(source);
-        using var trainer = new SpriteVaeTrainer(config, Path.Combine(folder, "vae"), progress, cancellationToken, group);
-        if (group is not { Rank: > 0 })
-            ConfigPaths.Copy(source, VaeConfig(folder));
+        using var trainer = new SpriteVaeTrainer(config, Path.Combine(folder, "vae"), progress, cancellationToken, group) { OnBegin = () => ConfigPaths.Copy(source, VaeConfig(folder)) };
 
         // Every worker is a thread; multithreaded operators would only add synchronisation.
         TorchRuntime.Threads = config.Threads ?? 1;
@@ -128,9 +126,10 @@ public static class SpriteTraining
 
         TorchRuntime.Threads = config.Threads ?? 1;
         using var samples = config.Samples is { } shown ? new TransformerSamples(shown, SettingsOf(config), prompts, () => start.OpenVae(config.ComputeType)) : null;
-        using var trainer = new SpriteDitTrainer(config, Path.Combine(folder, part), data, prompts, config.NewWeights ? null : start.OpenTransformer, group, samples, heldOut);
-        if (group is not { Rank: > 0 })
-            ConfigPaths.Copy(source, Path.Combine(folder, part, "config.json"), StartFrom);
+        using var trainer = new SpriteDitTrainer(config, Path.Combine(folder, part), data, prompts, config.NewWeights ? null : start.OpenTransformer, group, samples, heldOut)
+        {
+            OnBegin = () => ConfigPaths.Copy(source, Path.Combine(folder, part, "config.json"), StartFrom),
+        };
         trainer.Run(progress, cancellationToken);
     }
 

@@ -59,6 +59,12 @@ internal sealed class SpriteVaeTrainer : ITraining, IDisposable
     /// <inheritdoc/>
     public string Identity => $"vae decoder seed {config.Seed} widths {string.Join(",", config.Vae.DecoderBlockOutChannels)}";
 
+    /// <summary>Called by rank zero once the folder is its own.</summary>
+    internal Action OnBegin { get; init; } = () => { };
+
+    /// <inheritdoc/>
+    public void BeginRun() => OnBegin();
+
     /// <inheritdoc/>
     public IReadOnlyList<TrainingPart> Parts => [part];
 

@@ -92,26 +92,29 @@ internal static class DataSources
 
     /// <summary>Scans videos and images without decoding them; records bad items.</summary>
     /// <inheritdoc cref="OpenClipsAsync"/>
-    public static async Task<DataSet> ScanClipsAsync(DataOptions options, bool captions, FaultLog faults, IProgress<(int Done, int Total)>? progress = null, CancellationToken cancellationToken = default)
+    /// <param name="annotations">The lines of the items where they were read before; null reads them.</param>
+    public static async Task<DataSet> ScanClipsAsync(DataOptions options, bool captions, FaultLog faults, IProgress<(int Done, int Total)>? progress = null, CancellationToken cancellationToken = default,
+        IReadOnlyList<Annotation>? annotations = null)
     {
         options.Check();
         var buckets = new Buckets(
             options.Sizes ?? throw TrainingFault.SizesMissing(),
             options.Frames ?? throw TrainingFault.LengthsMissing());
         var scanner = new ClipScanner(buckets, options.Fps, options.MostEnlarged, captions);
-        var annotations = await AnnotationSource.ReadAsync(faults, options.Annotations, options.Shards, cancellationToken).ConfigureAwait(false);
+        annotations ??= await AnnotationSource.ReadAsync(faults, options.Annotations, options.Shards, cancellationToken).ConfigureAwait(false);
         return await DataSet.ScanAsync(annotations, scanner, faults, options.Workers, progress, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Scans latents without reading their data; records bad items.</summary>
     /// <inheritdoc cref="OpenLatentsAsync"/>
+    /// <param name="annotations">The lines of the items where they were read before; null reads them.</param>
     public static async Task<DataSet> ScanLatentsAsync(DataOptions options, CaptionForm text, int channels, FaultLog faults,
-        IProgress<(int Done, int Total)>? progress = null, CancellationToken cancellationToken = default)
+        IProgress<(int Done, int Total)>? progress = null, CancellationToken cancellationToken = default, IReadOnlyList<Annotation>? annotations = null)
     {
         options.Check();
         var sizes = options.Sizes is null ? null : new Buckets(options.Sizes, options.Frames ?? [1]);
         var scanner = new LatentScanner(channels, sizes, options.Frames, options.MaxFrames, text, options.Encoders.Vae);
-        var annotations = await AnnotationSource.ReadAsync(faults, options.Annotations, options.Shards, cancellationToken).ConfigureAwait(false);
+        annotations ??= await AnnotationSource.ReadAsync(faults, options.Annotations, options.Shards, cancellationToken).ConfigureAwait(false);
         return await DataSet.ScanAsync(annotations, scanner, faults, options.Workers, progress, cancellationToken).ConfigureAwait(false);
     }
 

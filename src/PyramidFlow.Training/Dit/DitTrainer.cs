@@ -51,6 +51,9 @@ internal sealed class DitTrainer : ITraining, IDisposable
     /// <inheritdoc/>
     public string Identity => $"dit data seed {config.Seed} {config.Objective} {transformer.Identity}";
 
+    /// <summary>Called by rank zero once the folder is its own.</summary>
+    internal Action OnBegin { get; init; } = () => { };
+
     /// <summary>Called with every checkpoint.</summary>
     internal Action OnPublish { get; init; } = () => { };
 
@@ -73,6 +76,9 @@ internal sealed class DitTrainer : ITraining, IDisposable
 
     /// <summary>Takes a few steps and measures them; saves nothing.</summary>
     internal void Probe(TrainingProbe probe, CancellationToken cancellationToken) => loop.Probe(probe, cancellationToken);
+
+    /// <inheritdoc/>
+    public void BeginRun() => OnBegin();
 
     /// <inheritdoc/>
     public BatchLosses Backward(MicroBatch batch)

@@ -99,15 +99,18 @@ public static class DitTraining
             cancellationToken);
         var run = new RunFolder(folder);
         var leftOut = new LeftOutFile(run, faults);
-        using var trainer = new DitTrainer(config, run, start, items, models, group) { OnPublish = leftOut.Write, Plan = plan };
+        using var trainer = new DitTrainer(config, run, start, items, models, group) 
+        {
+            OnBegin = () => ConfigPaths.Copy(source, run.File("config.json"), "model", "data.annotations"),
+            OnPublish = leftOut.Write,
+            Plan = plan,
+        };
         if (probe is not null)
         {
             trainer.Probe(probe, cancellationToken);
             return [];
         }
 
-        if (group is not { Rank: > 0 })
-            ConfigPaths.Copy(source, run.File("config.json"), "model", "data.annotations");
         trainer.Run(progress, cancellationToken);
         return leftOut.End(group);
     }

@@ -117,7 +117,11 @@ internal sealed class TrainingLoop
     {
         var (start, file) = (new RunStart(config, training, group), folder.File(RunStart.FileName));
         progress?.Report(new TrainingProgress(state.Step, config.Steps, 0, 0, start.Line(state.Step, file)) { IsLasting = true });
-        WriteOrExplain("start", () => start.Write(file));
+        WriteOrExplain("start", () =>
+        {
+            training.BeginRun();
+            start.Write(file);
+        });
     }
 
     private bool IsCheckpointDue => state.Step % config.CheckpointEvery == 0;

@@ -31,13 +31,15 @@ internal sealed class TrainingProbe(IProgress<TrainingProgress>? progress) : IDi
     public void Measure(Action step, Device device, CancellationToken cancellationToken)
     {
         var (begin, taken) = (Stopwatch.GetTimestamp(), 0);
+        var all = TorchRuntime.Threads;
+        // The operators of a small network are too short to be divided, and wait for each other where the machine has other work.
+        var hasFewer = device.Type == DeviceType.Cpu && all > 1;
+        var expected = WarmUp + (Most * (hasFewer ? 2 : 1));
         for (var i = 0; i < WarmUp && (i == 0 || Stopwatch.GetElapsedTime(begin) < Enough); i++)
             Take();
-        var all = TorchRuntime.Threads;
+        var warmUp = taken;
         List<ProbedThreads> times = [Timed(all)];
-
-        // The operators of a small network are too short to be divided, and wait for each other where the machine has other work.
-        if (device.Type == DeviceType.Cpu && all > 1)
+        if (hasFewer)
         {
             TorchRuntime.Threads = all / 2;
             try
@@ -50,7 +52,7 @@ internal sealed class TrainingProbe(IProgress<TrainingProgress>? progress) : IDi
             }
         }
 
-        Result = new ProbedSteps(Math.Min(taken, WarmUp), times, ProcessPeak(), TorchRuntime.PeakMemory(device));
+        Result = new ProbedSteps(warmUp, times, ProcessPeak(), TorchRuntime.PeakMemory(device));
 
         ProbedThreads Timed(int threads)
         {
@@ -68,7 +70,7 @@ internal sealed class TrainingProbe(IProgress<TrainingProgress>? progress) : IDi
         void Take()
         {
             cancellationToken.ThrowIfCancellationRequested();
-            progress?.Report(new TrainingProgress(++taken, 0, 0, 0, "steps measured"));
+            progress?.Report(new TrainingProgress(++taken, expected, 0, 0, "measuring steps"));
             step();
         }
     }

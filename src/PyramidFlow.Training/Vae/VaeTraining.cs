@@ -63,6 +63,7 @@ public static class VaeTraining
         var leftOut = new LeftOutFile(run, faults);
         using var training = new VaeTrainer(config, run, vae, loss, discriminator, clips.Batch, clips.HeldOut, group)
         {
+            OnBegin = () => ConfigPaths.Copy(source, run.File("config.json"), "start_from", "lpips", "data.annotations"),
             OnPublish = leftOut.Write,
             Plan = plan,
             Data = clips.Plan.Describe(faults.Faults.Count, FormattableString.Invariant($"{config.Batch} videos or {config.ImageBatch} images")) with { HeldOut = clips.HeldOut.Count },
@@ -74,8 +75,6 @@ public static class VaeTraining
             return [];
         }
 
-        if (group is not { Rank: > 0 })
-            ConfigPaths.Copy(source, run.File("config.json"), "start_from", "lpips", "data.annotations");
         loop.Run(progress, cancellationToken);
         return leftOut.End(group);
 

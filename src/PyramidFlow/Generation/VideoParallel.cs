@@ -78,11 +78,8 @@ public sealed record VideoParallel(ProcessGroup Group)
     // Processes that divide heads make the same passes, however much memory each of them has.
     private SamplerOptions Least(SamplerOptions own)
     {
-        var limits = new long[2 * Group.WorldSize];
-        (limits[2 * Group.Rank], limits[(2 * Group.Rank) + 1]) = (own.PrefixBytes, own.HistoryBytes ?? -1);
-        Group.AllReduce<long>(limits);
-        var history = limits.Where((_, i) => i % 2 == 1).Min();
-        return own with { PrefixBytes = limits.Where((_, i) => i % 2 == 0).Min(), HistoryBytes = history < 0 ? null : history };
+        var limits = Group.Least(own.PrefixBytes, own.HistoryBytes ?? -1);
+        return own with { PrefixBytes = limits[0], HistoryBytes = limits[1] < 0 ? null : limits[1] };
     }
 
     private static IEnumerable<(string Name, string Value)> Facts(GenerationSettings clip)
