@@ -164,24 +164,6 @@ public sealed unsafe class ProcessGroup : IDisposable
         }
     }
 
-    /// <summary>The least of the numbers of all processes, place by place.</summary>
-    /// <param name="own">The numbers of this process; every process has as many.</param>
-    /// <exception cref="ProcessGroupException">A process is gone, or makes another call.</exception>
-    internal T[] Least<T>(params ReadOnlySpan<T> own)
-        where T : unmanaged, INumber<T>
-    {
-        using var scope = new TensorScope();
-        T[] least = [.. own];
-        foreach (var part in GatherSmall(OfBytes<T>(least), "Least"))
-        {
-            var other = MemoryMarshal.Cast<byte, T>(part.Data<byte>());
-            for (var i = 0; i < least.Length; i++)
-                least[i] = T.Min(least[i], other[i]);
-        }
-
-        return least;
-    }
-
     /// <summary>Replaces a tensor of every process by the sum over all processes.</summary>
     /// <param name="values">Contiguous, of the same shape in every process.</param>
     /// <exception cref="ProcessGroupException">A process is gone, or makes another call.</exception>

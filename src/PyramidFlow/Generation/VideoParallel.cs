@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Numerics;
 using System.Security.Cryptography;
 using System.Text;
 using PyramidFlow.Models;
@@ -166,4 +167,23 @@ public sealed record ParallelWays(int Guidance, int Timesteps, int Heads = 1, in
 
     /// <inheritdoc/>
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"guidance={Guidance},timesteps={Timesteps},heads={Heads},decode={Decode}");
+}
+
+/// <summary>Numbers that all processes agree on.</summary>
+internal static class GroupNumbers
+{
+    /// <summary>The least of the numbers of all processes, place by place.</summary>
+    /// <param name="group">The processes; all of them call this.</param>
+    /// <param name="own">The numbers of this process; every process has as many.</param>
+    internal static T[] Least<T>(this ProcessGroup group, params ReadOnlySpan<T> own)
+        where T : unmanaged, INumber<T>
+    {
+        var all = new T[own.Length * group.WorldSize];
+        own.CopyTo(all.AsSpan(own.Length * group.Rank));
+        group.AllReduce<T>(all);
+        var least = own.ToArray();
+        for (var i = 0; i < all.Length; i++)
+            least[i % own.Length] = T.Min(least[i % own.Length], all[i]);
+        return least;
+    }
 }
