@@ -299,6 +299,10 @@ internal static partial class TrainingFault
     /// <param name="names">Names of the losses and norms.</param>
     /// <param name="file">File with the batch.</param>
     /// <param name="weight">A weight that is not finite itself; null where there is none.</param>
+    public static TrainingException StateDamaged(string file, long? earlier, Exception cause) =>
+        new("state_damaged", Invariant($"the newest state of the run is damaged ({cause.Message.Split("; ")[0]}): ")
+            + (earlier is { } step ? Invariant($"delete {file} to go on from step {step}") : $"put a copy of it in its place, or delete {file} to begin anew"), cause, ("file", file), ("earlier", earlier));
+
     public static TrainingException NotFinite(long step, IEnumerable<string> names, string? file, string? weight)
     {
         var wrong = string.Join(", ", names);

@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Torch;
-using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Training.Loop;
@@ -142,7 +141,7 @@ public abstract record LoopConfig
     /// <exception cref="CheckpointException">The state is damaged.</exception>
     internal void Keep(string path)
     {
-        using var state = SafetensorsFile.Open(path);
+        using var state = RunFolder.OpenState(path);
         learningRate ??= Value(LearningRateKey) ?? EarlierLearningRate;
         warmUpSteps ??= (int)(Value(WarmUpKey) ?? MostWarmUpSteps);
         Keep(Value);
