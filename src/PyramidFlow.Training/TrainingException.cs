@@ -299,6 +299,9 @@ internal static partial class TrainingFault
     /// <param name="names">Names of the losses and norms.</param>
     /// <param name="file">File with the batch.</param>
     /// <param name="weight">A weight that is not finite itself; null where there is none.</param>
+    public static TrainingException ConfigOfOtherTool(string file, string reason) =>
+        new("config_of_other_tool", $"{file} is no configuration of a training here ({reason}): train init DATA -o mine.json writes one, a JSON object, and configs/ has examples", null, ("file", file));
+
     public static TrainingException StateDamaged(string file, long? earlier, Exception cause) =>
         new("state_damaged", Invariant($"the newest state of the run is damaged ({cause.Message.Split("; ")[0]}): ")
             + (earlier is { } step ? Invariant($"delete {file} to go on from step {step}") : $"put a copy of it in its place, or delete {file} to begin anew"), cause, ("file", file), ("earlier", earlier));
