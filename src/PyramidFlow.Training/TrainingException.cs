@@ -27,6 +27,12 @@ internal static partial class TrainingFault
     /// <summary>Code of a value of a configuration that is impossible whatever the other ones are.</summary>
     public const string ValueInvalidCode = "config_value_invalid";
 
+    /// <summary>Code of a loss or gradient that is not a number.</summary>
+    public const string LossNotFiniteCode = "loss_not_finite";
+
+    /// <summary>Code of the same because a weight is none.</summary>
+    public const string WeightNotFiniteCode = "weight_not_finite";
+
     /// <summary>Code of a training that does not fit into the memory.</summary>
     public const string MachineTooSmallCode = "training_too_large";
 
@@ -309,7 +315,7 @@ internal static partial class TrainingFault
     public static TrainingException NotFinite(long step, IEnumerable<string> names, string? file, string? weight)
     {
         var wrong = string.Join(", ", names);
-        return new(weight is null ? "loss_not_finite" : "weight_not_finite",
+        return new(weight is null ? LossNotFiniteCode : WeightNotFiniteCode,
             Invariant($"step {step}: {wrong} not a number; {(file is null ? "nothing was saved" : $"the batch is saved in {file} and the last checkpoint is intact")}: ")
                 + (weight is null ? "inspect the batch, or resume with a lower learning_rate or with precision float32"
                     : $"the weight {weight} holds a number that is not finite already, so begin with another checkpoint (models verify looks at every weight)"),

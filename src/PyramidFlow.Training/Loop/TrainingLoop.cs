@@ -77,7 +77,7 @@ internal sealed class TrainingLoop
         while (state.Step < config.Steps && !isLast && (group is not null || !cancellationToken.IsCancellationRequested))
         {
             isPublished = false;
-            var result = window.Take(() => step.Take(state, cancellationToken));
+            var result = window.Take(() => TakeOrSave(cancellationToken));
             isLast = result.IsLast;
             if (result.Skipped is { } fault)
                 WriteOrExplain("metrics", () => ReportSkipped(log, progress, fault));
@@ -122,6 +122,24 @@ internal sealed class TrainingLoop
             training.BeginRun();
             start.Write(file);
         });
+    }
+
+    // Data that cannot be read any more ends a run between two steps, none of which is lost. A group cannot: its other processes are within the step.
+    private StepResult TakeOrSave(CancellationToken cancellationToken)
+    {
+        try
+        {
+            return step.Take(state, cancellationToken);
+        }
+        catch (TrainingException e) when (group is null && e.Code is not (TrainingFault.LossNotFiniteCode or TrainingFault.WeightNotFiniteCode))
+        {
+            WriteOrExplain("checkpoint", () =>
+            {
+                Save();
+                folder.Prune(config.KeepLast, config.KeepEvery);
+            });
+            throw;
+        }
     }
 
     private bool IsCheckpointDue => state.Step % config.CheckpointEvery == 0;
