@@ -61,6 +61,12 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
     /// <inheritdoc/>
     public string Identity => $"dit seed {config.Seed} {transformer.Identity}{(config.Objective == SpriteObjective.Pyramid ? "" : " full_sequence")}{(distiller is null ? "" : $" {distiller.Identity}")}";
 
+    /// <summary>Called by rank zero once the folder is its own.</summary>
+    internal Action OnBegin { get; init; } = () => { };
+
+    /// <inheritdoc/>
+    public void BeginRun() => OnBegin();
+
     /// <inheritdoc/>
     public IReadOnlyList<TrainingPart> Parts => [transformer.Part];
 

@@ -29,12 +29,10 @@ public static class SpriteTraining
     public static double RunVae(TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
         var config = SpriteVaeConfig.Load(source);
-        using var trainer = new SpriteVaeTrainer(config, Path.Combine(folder, "vae"), progress, cancellationToken, group);
-        if (group is not { Rank: > 0 })
-            ConfigPaths.Copy(source, VaeConfig(folder));
+        using var trainer = new SpriteVaeTrainer(config, Path.Combine(folder, "vae"), progress, cancellationToken, group) { OnBegin = () => ConfigPaths.Copy(source, VaeConfig(folder)) };
 
         // Every worker is a thread; multithreaded operators would only add synchronisation.
-        TorchRuntime.Threads = 1;
+        TorchRuntime.Threads = config.Threads ?? 1;
         return trainer.Run(progress, cancellationToken);
     }
 
@@ -93,6 +91,42 @@ public static class SpriteTraining
         return Path.Combine(folder, LoraPart, LoraFile.Name);
     }
 
+    /// <summary>Plans the training of a VAE.</summary>
+    /// <param name="source">A <see cref="SpriteVaeConfig"/>.</param>
+    /// <param name="ranks">Processes.</param>
+    /// <exception cref="TrainingException">The configuration is invalid.</exception>
+    internal static PlannedTraining PlanVae(TrainingConfigSource source, int ranks)
+    {
+        var config = SpriteVaeConfig.Load(source);
+        return PlannedTraining.Of(source.Path, config, (changed, processes) => new SpriteVaePlan(changed, processes).Compute(), ranks, Device.Cpu, MemoryCheck.Common<SpriteVaeConfig>(onGpu: false), items: null) with
+        {
+            IsDrawn = true,
+        };
+    }
+
+    /// <summary>Plans the training of a transformer or of a LoRA.</summary>
+    /// <param name="source">A <see cref="SpriteDitConfig"/>.</param>
+    /// <param name="isLora">Whether a LoRA is trained.</param>
+    /// <param name="ranks">Processes.</param>
+    /// <exception cref="TrainingException">The configuration is invalid.</exception>
+    internal static PlannedTraining PlanDit(TrainingConfigSource source, bool isLora, int ranks)
+    {
+        var config = SpriteDitConfig.Load(source);
+        if (!isLora && config.Lora is not null)
+            throw TrainingFault.ConfigOfLora(source.Path);
+        if (isLora && config.StartFrom is null)
+            throw TrainingFault.LoraWithoutModel(source.Path);
+        if (isLora)
+            config.Lora ??= new LoraConfig();
+        if (config.Lora is { } lora)
+            TrainedTransformer.Check(config.Transformer, lora);
+        var vae = CausalVideoVaeConfig.Read(CheckpointFolder.Open(config.StartFrom is { } start ? ConfigPaths.Model(source.Path, StartFrom, start) : ModelCatalog.FindInstalled(ModelCatalog.Default)!).Vae.ConfigFile);
+        return PlannedTraining.Of(source.Path, config, (changed, processes) => new SpriteDitPlan(changed, vae, processes).Compute(), ranks, Device.Cpu, MemoryCheck.Common<SpriteDitConfig>(onGpu: false), config.Clips) with
+        {
+            IsDrawn = true,
+        };
+    }
+
     private static void Run(SpriteDitConfig config, TrainingConfigSource source, string folder, string part, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group)
     {
         if (config.Transformer is not PyramidFluxConfig)
@@ -111,11 +145,12 @@ public static class SpriteTraining
         using var heldOut = latents.HeldOut;
         using var prompts = SpriteTextEncoders.Load(model);
 
-        TorchRuntime.Threads = 1;
+        TorchRuntime.Threads = config.Threads ?? 1;
         using var samples = config.Samples is { } shown ? new TransformerSamples(shown, SettingsOf(config, teacher), prompts, () => start.OpenVae(config.ComputeType)) : null;
-        using var trainer = new SpriteDitTrainer(config, Path.Combine(folder, part), data, prompts, config.NewWeights ? null : start.OpenTransformer, group, samples, heldOut, teacher);
-        if (group is not { Rank: > 0 })
-            ConfigPaths.Copy(source, Path.Combine(folder, part, "config.json"), StartFrom, Teacher.Key, Teacher.LoraKey);
+        using var trainer = new SpriteDitTrainer(config, Path.Combine(folder, part), data, prompts, config.NewWeights ? null : start.OpenTransformer, group, samples, heldOut, teacher)
+        {
+            OnBegin = () => ConfigPaths.Copy(source, Path.Combine(folder, part, "config.json"), StartFrom, Teacher.Key, Teacher.LoraKey),
+        };
         trainer.Run(progress, cancellationToken);
     }
 

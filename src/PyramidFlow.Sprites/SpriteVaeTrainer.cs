@@ -59,6 +59,12 @@ internal sealed class SpriteVaeTrainer : ITraining, IDisposable
     /// <inheritdoc/>
     public string Identity => $"vae decoder seed {config.Seed} widths {string.Join(",", config.Vae.DecoderBlockOutChannels)}";
 
+    /// <summary>Called by rank zero once the folder is its own.</summary>
+    internal Action OnBegin { get; init; } = () => { };
+
+    /// <inheritdoc/>
+    public void BeginRun() => OnBegin();
+
     /// <inheritdoc/>
     public IReadOnlyList<TrainingPart> Parts => [part];
 
@@ -127,7 +133,8 @@ internal sealed class SpriteVaeTrainer : ITraining, IDisposable
         linear.Dispose();
     }
 
-    private static CausalVideoVae FreezeEncoder(CausalVideoVae vae)
+    /// <summary>Leaves the decoder as what is trained.</summary>
+    internal static CausalVideoVae FreezeEncoder(CausalVideoVae vae)
     {
         foreach (var (key, parameter) in vae.NamedParameters())
             parameter.Trainable = key.StartsWith("decoder.", StringComparison.Ordinal) || key.StartsWith("post_quant_conv.", StringComparison.Ordinal);

@@ -59,7 +59,7 @@ internal static partial class CheckpointFault
         new("lfs_pointer", $"{file} is only a git-lfs pointer, not the weights: run git lfs pull in that folder", null, ("file", file));
 
     public static CheckpointException CutOff(string file, long length, long needed) =>
-        new("file_cut_off", $"{file} is cut off: it has {length} of {needed} bytes, {needed - length} are missing; download it again (models download goes on where it stopped)",
+        new("file_cut_off", $"{file} is cut off: it has {length} of {needed} bytes, {needed - length} are missing; download or make it again (models download goes on where it stopped)",
             null, ("file", file), ("length", length), ("needed", needed), ("missing", needed - length));
 
     // Safetensors files.

@@ -27,6 +27,12 @@ internal static partial class TrainingFault
     /// <summary>Code of a value of a configuration that is impossible whatever the other ones are.</summary>
     public const string ValueInvalidCode = "config_value_invalid";
 
+    /// <summary>Code of a loss or gradient that is not a number.</summary>
+    public const string LossNotFiniteCode = "loss_not_finite";
+
+    /// <summary>Code of the same because a weight is none.</summary>
+    public const string WeightNotFiniteCode = "weight_not_finite";
+
     /// <summary>Code of a training that does not fit into the memory.</summary>
     public const string MachineTooSmallCode = "training_too_large";
 
@@ -299,11 +305,18 @@ internal static partial class TrainingFault
     /// <param name="names">Names of the losses and norms.</param>
     /// <param name="file">File with the batch.</param>
     /// <param name="weight">A weight that is not finite itself; null where there is none.</param>
-    public static TrainingException NotFinite(long step, IEnumerable<string> names, string file, string? weight)
+    public static TrainingException ConfigOfOtherTool(string file, string reason) =>
+        new("config_of_other_tool", $"{file} is no configuration of a training here ({reason}): train init DATA -o mine.json writes one, a JSON object, and configs/ has examples", null, ("file", file));
+
+    public static TrainingException StateDamaged(string file, long? earlier, Exception cause) =>
+        new("state_damaged", Invariant($"the newest state of the run is damaged ({cause.Message.Split("; ")[0]}): ")
+            + (earlier is { } step ? Invariant($"delete {file} to go on from step {step}") : $"put a copy of it in its place, or delete {file} to begin anew"), cause, ("file", file), ("earlier", earlier));
+
+    public static TrainingException NotFinite(long step, IEnumerable<string> names, string? file, string? weight)
     {
         var wrong = string.Join(", ", names);
-        return new(weight is null ? "loss_not_finite" : "weight_not_finite",
-            Invariant($"step {step}: {wrong} not a number; the batch is saved in {file} and the last checkpoint is intact: ")
+        return new(weight is null ? LossNotFiniteCode : WeightNotFiniteCode,
+            Invariant($"step {step}: {wrong} not a number; {(file is null ? "nothing was saved" : $"the batch is saved in {file} and the last checkpoint is intact")}: ")
                 + (weight is null ? "inspect the batch, or resume with a lower learning_rate or with precision float32"
                     : $"the weight {weight} holds a number that is not finite already, so begin with another checkpoint (models verify looks at every weight)"),
             null, ("step", step), ("names", wrong), ("file", file), ("weight", weight));

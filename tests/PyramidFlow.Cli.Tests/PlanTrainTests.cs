@@ -12,6 +12,10 @@ public sealed class PlanTrainTests
     [InlineData("miniflux-384p", "dit", 1_972_059_200, 40_000)]
     [InlineData("sd3-768p", "dit", 2_028_334_144, 40_000)]
     [InlineData("vae-stage2", "vae", 342_361_620, 200_000)]
+    [InlineData("sprites-dit-further", "dit", 2_325_056, 2800)]
+    [InlineData("sprites-lora", "lora", 63_488, 600)]
+    [InlineData("sprites-vae", "vae", 2_532_979, 1400)]
+    [InlineData("claim-full-sequence", "dit", 1_140_768, 4800)]
     public async Task A_plan_tells_memory_work_and_disk_from_the_configuration_alone(string config, string kind, long weights, int steps)
     {
         var plan = await PlanAsync(config, "--speed", "1000", "--set", "device=cpu");
@@ -27,10 +31,12 @@ public sealed class PlanTrainTests
         Assert.Equal((plan.GetProperty("product_flops_per_step").GetDouble() + plan.GetProperty("convolution_flops_per_step").GetDouble()) / 850e9, seconds, seconds * 1e-6);
         Assert.Equal(steps * seconds, plan.GetProperty("seconds").GetDouble(), seconds);
         // A transformer keeps its best weights beside the newest ones.
-        var (disk, published) = (plan.GetProperty("disk"), kind == "vae" ? 1 : 2);
+        var disk = plan.GetProperty("disk");
+        Assert.Equal((kind != "vae", kind == "vae" ? 0 : disk.GetProperty("published_bytes").GetInt64()), (disk.GetProperty("keeps_best").GetBoolean(), disk.GetProperty("best_bytes").GetInt64()));
         Assert.Equal(disk.GetProperty("bytes").GetInt64(), (disk.GetProperty("states").GetInt64() * disk.GetProperty("state_bytes").GetInt64())
-            + (published * disk.GetProperty("published_bytes").GetInt64()) + disk.GetProperty("sample_bytes").GetInt64());
-        Assert.False(plan.TryGetProperty("items", out _));
+            + new[] { "published_bytes", "best_bytes", "sample_bytes", "other_bytes" }.Sum(name => disk.GetProperty(name).GetInt64()));
+        // Clips of the sprites world are drawn.
+        Assert.Equal(kind != "vae" && !config.Contains("miniflux", StringComparison.Ordinal) && !config.Contains("sd3", StringComparison.Ordinal), plan.TryGetProperty("items", out _));
     }
 
     [Fact]
@@ -65,11 +71,39 @@ public sealed class PlanTrainTests
         Assert.Contains("2,000 steps take about", text, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("dit")]
+    [InlineData("lora")]
+    [InlineData("vae")]
+    public async Task A_probe_measures_steps_beside_what_is_computed_and_leaves_nothing_behind(string kind)
+    {
+        using var own = new OwnData();
+        var model = own.Model("miniflux");
+        var config = kind == "vae" ? own.VaeConfig(model) : own.Config(model, kind == "lora" ? "\"lora\": { \"rank\": 2, \"targets\": [\"proj_out\"] }, \"steps\": 2" : "\"steps\": 2");
+        var (folders, there) = (Probes(), Directory.GetFileSystemEntries(own.Folder.Path).Order());
+        var run = await CliRun.OfAsync("plan", "train", config, "--probe", "--speed", "1000", "--json");
+
+        Assert.True(run.Code == ExitCode.Ok, run.Error);
+        var probe = JsonElement.Parse(run.Out).GetProperty("probe");
+        var times = probe.GetProperty("threads").EnumerateArray().ToList();
+        Assert.All(times, time => Assert.Equal((5, true), (time.GetProperty("steps").GetInt32(), time.GetProperty("seconds_per_step").GetDouble() > 0)));
+        Assert.Equal(Environment.ProcessorCount > 1 ? [Environment.ProcessorCount, Environment.ProcessorCount / 2] : [1], times.Select(time => time.GetProperty("threads").GetInt32()));
+        Assert.Equal(times[0].GetProperty("seconds_per_step").GetDouble(), probe.GetProperty("seconds_per_step").GetDouble());
+        Assert.InRange(probe.GetProperty("tensor_peak_bytes").GetInt64(), 1, probe.GetProperty("process_peak_bytes").GetInt64());
+        Assert.InRange(probe.GetProperty("computed_peak_bytes").GetInt64(), 1, JsonElement.Parse(run.Out).GetProperty("peak_bytes").GetInt64());
+        Assert.Equal(folders, Probes());
+        Assert.Equal(there, Directory.GetFileSystemEntries(own.Folder.Path).Order());
+
+        static string[] Probes() => Directory.GetDirectories(Path.GetTempPath(), "pyramidflow-probe-*");
+    }
+
     [Fact]
     public async Task What_cannot_be_planned_is_refused()
     {
         (await CliRun.OfAsync("plan", "train", "no-such.json")).AssertRefused("no-such.json does not exist");
-        (await CliRun.OfAsync("plan", "train", Config("sprites-dit"))).AssertRefused("has no data section");
+        (await CliRun.OfAsync("plan", "train", Config("sprites-dit"), "--probe")).AssertRefused("has no data section");
+        (await CliRun.OfAsync("plan", "train", Config("miniflux-384p"), "--probe")).AssertRefused("is not there", "--probe");
+        (await CliRun.OfAsync("plan", "train", Config("miniflux-384p"), "--probe", "--ranks", "2")).AssertRefused("one process");
         (await CliRun.OfAsync("plan", "train", Config("miniflux-384p"), "--link", "10")).AssertRefused("--ranks");
         using var folder = new TemporaryFolder();
         var config = folder.Write("c.json", "{ \"model\": \"pyramid-flow-miniflux\", \"variant\": \"1080p\", \"data\": { \"annotations\": \"a.jsonl\", \"sizes\": [\"64x64\"] } }");

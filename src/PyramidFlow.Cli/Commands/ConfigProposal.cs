@@ -50,19 +50,9 @@ internal sealed record TrainingStart(string? Variant, PipelineSettings Settings,
     /// <exception cref="UsageException">There is no such model or variant.</exception>
     public static TrainingStart Find(string model, string? variant)
     {
-        var released = ModelCatalog.FindReleased(model);
-        if (!CheckpointFolder.IsCheckpoint(model) && ModelCatalog.FindInstalled(model) is null && released is not null)
-        {
-            var chosen = variant ?? released.Variants[0];
-            return released.Variants.Contains(chosen)
-                ? new TrainingStart(chosen, PipelineSettings.Released(released.Family, chosen), released.Family.Released.Vae.EncoderOutChannels, IsHere: false)
-                : throw CommandFault.UnknownVariant(model, chosen, released.Variants);
-        }
-
-        var folder = CheckpointFolder.Open(ModelNames.Find(model));
-        _ = folder.Transformer(variant);
-        return new TrainingStart(variant ?? (folder.Variants.Count > 1 ? folder.Variants[0] : null), folder.Settings(variant),
-            CausalVideoVaeConfig.Read(folder.Vae.ConfigFile).EncoderOutChannels, IsHere: true);
+        var found = DitModel.Find(model, variant, () => CheckpointFolder.IsCheckpoint(model) || ModelCatalog.FindInstalled(model) is not null, () => ModelNames.Find(model),
+            (chosen, known) => CommandFault.UnknownVariant(model, chosen, known));
+        return new TrainingStart(found.Variant, found.Settings, found.Vae.EncoderOutChannels, found.IsHere);
     }
 }
 

@@ -36,7 +36,7 @@ internal static class TrainCommand
         var config = CliOptions.Text("--config", "FILE", "what to train, JSON");
         var output = CliOptions.Text("--out", "DIR", "folder of all runs of the model: states, metrics and weights");
         var set = CliOptions.Several("--set", "KEY=VALUE", "a value in place of that of the file, such as steps=200 or data.workers=2; may be repeated", ConfigSetting.Parse);
-        var threads = CliOptions.Whole("--threads", "N", "CPU threads [default: all]", 1);
+        var threads = CliOptions.Whole("--threads", "N", "CPU threads [default: those of the configuration, or all]", 1);
         config.Required = output.Required = true;
         var command = new ExampledCommand(name, description,
             $"{About.Name} train {name} --config configs/sprites-{name}.json --out runs/sprites",
@@ -110,6 +110,10 @@ internal static class TrainRun
         return new TrainingEnd("dit", folder);
     }
 
+    /// <summary>Threads of an operator: those of the configuration, or all that the machine has for each of its processes.</summary>
+    public static int ThreadsOf(TrainingConfigSource config, ProcessGroup? group) =>
+        TrainingConfigFile.ThreadsOf(config) ?? Math.Max(1, Environment.ProcessorCount / (group?.LocalSize ?? 1));
+
     public static async Task<int> RunAsync(Entry entry, TrainingConfigSource config, string folder, int? threads, CliConsole console, CancellationToken cancellationToken)
     {
         if (!File.Exists(config.Path))
@@ -122,7 +126,7 @@ internal static class TrainRun
         var end = await Task.Run(
             () =>
             {
-                TorchRuntime.Threads = threads ?? Math.Max(1, Environment.ProcessorCount / (group?.LocalSize ?? 1));
+                TorchRuntime.Threads = threads ?? ThreadsOf(config, group);
                 try
                 {
                     group?.Agree(TrainingConfigFile.Facts(config), cancellationToken);

@@ -82,11 +82,12 @@ internal sealed class TrainInitRun(CliConsole console)
         using var line = new ProgressLine(console);
         var progress = new ScanningLine(line);
         // Lines with latents need no pictures any more.
-        var latents = (await AnnotationSource.ReadAsync(new FaultLog(), data, cancellationToken: cancellationToken).ConfigureAwait(false)).All(annotation => annotation.Latent is not null);
+        var annotations = await AnnotationSource.ReadAsync(faults, data, cancellationToken: cancellationToken).ConfigureAwait(false);
+        var latents = annotations.All(annotation => annotation.Latent is not null);
         var options = new DataOptions { Annotations = data, Workers = Workers, Sizes = latents ? null : start.Sizes, Frames = latents ? null : start.Lengths, MaxFrames = start.Lengths[^1] };
         return latents
-            ? await DataSources.ScanLatentsAsync(options, CaptionForm.None, start.Channels, faults, progress, cancellationToken).ConfigureAwait(false)
-            : await DataSources.ScanClipsAsync(options, captions: false, faults, progress, cancellationToken).ConfigureAwait(false);
+            ? await DataSources.ScanLatentsAsync(options, CaptionForm.None, start.Channels, faults, progress, cancellationToken, annotations).ConfigureAwait(false)
+            : await DataSources.ScanClipsAsync(options, captions: false, faults, progress, cancellationToken, annotations).ConfigureAwait(false);
     }
 
     private static void WriteNew(string path, string text)

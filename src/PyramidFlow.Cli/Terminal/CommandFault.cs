@@ -53,8 +53,17 @@ internal static class CommandFault
     public static UsageException LinkAlone() =>
         new("link_alone", "--link is the speed between processes: say how many there are with --ranks N", null);
 
-    public static UsageException PlanOfSprites(string file) =>
-        new("plan_of_sprites", $"{file} has no data section: plan train is for trainings on data of your own, and those of the sprites world fit everywhere", null, ("file", file));
+    public static UsageException ProbeOfSeveral() =>
+        new("probe_of_several", "--probe measures one process on this machine: leave out --ranks, or --probe", null);
+
+    public static UsageException ProbeWithoutData(string file) =>
+        new("probe_without_data", $"the data of {file} is not there, and --probe takes steps on it: leave out --probe, or get the data", null, ("file", file));
+
+    public static UsageException ProbeWithoutDevice(string device) =>
+        new("probe_without_device", $"this machine has no {device} to take steps on: leave out --probe, or set device=cpu", null, ("device", device));
+
+    public static UsageException ProbeOfSprites(string file) =>
+        new("probe_of_sprites", $"{file} has no data section, and --probe is for trainings on data of your own: leave it out, and train for a few steps (--set steps=3)", null, ("file", file));
 
     public static UsageException OverlapWithoutTile() =>
         new("overlap_without_tile", "--tile-overlap is a share of a tile: name the tile's side too, such as --tile 256", null);

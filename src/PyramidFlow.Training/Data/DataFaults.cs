@@ -146,7 +146,8 @@ internal static class MediaFaults
         }
         catch (MediaException e) when (e.Code != MediaFault.ProgramMissingCode)
         {
-            throw new BadItemException(DataFaultKind.Damaged, e);
+            // It may have been deleted after it was opened.
+            throw File.Exists(path) ? new BadItemException(DataFaultKind.Damaged, e) : Missing(path);
         }
     }
 

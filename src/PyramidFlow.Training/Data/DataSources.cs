@@ -91,27 +91,41 @@ internal static class DataSources
     }
 
     /// <summary>Scans videos and images without decoding them; records bad items.</summary>
-    /// <inheritdoc cref="OpenClipsAsync"/>
-    public static async Task<DataSet> ScanClipsAsync(DataOptions options, bool captions, FaultLog faults, IProgress<(int Done, int Total)>? progress = null, CancellationToken cancellationToken = default)
+    /// <param name="options">The items and how they are cropped.</param>
+    /// <param name="captions">Whether every item needs a caption.</param>
+    /// <param name="faults">Records bad items.</param>
+    /// <param name="progress">Reports the number of scanned items; null reports nothing.</param>
+    /// <param name="cancellationToken">Cancels the scan.</param>
+    /// <param name="annotations">The lines of the items where they were read before; null reads them.</param>
+    /// <exception cref="TrainingException">An option or a line is wrong.</exception>
+    public static async Task<DataSet> ScanClipsAsync(DataOptions options, bool captions, FaultLog faults, IProgress<(int Done, int Total)>? progress = null, CancellationToken cancellationToken = default,
+        IReadOnlyList<Annotation>? annotations = null)
     {
         options.Check();
         var buckets = new Buckets(
             options.Sizes ?? throw TrainingFault.SizesMissing(),
             options.Frames ?? throw TrainingFault.LengthsMissing());
         var scanner = new ClipScanner(buckets, options.Fps, options.MostEnlarged, captions);
-        var annotations = await AnnotationSource.ReadAsync(faults, options.Annotations, options.Shards, cancellationToken).ConfigureAwait(false);
+        annotations ??= await AnnotationSource.ReadAsync(faults, options.Annotations, options.Shards, cancellationToken).ConfigureAwait(false);
         return await DataSet.ScanAsync(annotations, scanner, faults, options.Workers, progress, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Scans latents without reading their data; records bad items.</summary>
-    /// <inheritdoc cref="OpenLatentsAsync"/>
+    /// <param name="options">The items and how they are cut.</param>
+    /// <param name="text">What is needed of the captions.</param>
+    /// <param name="channels">Channels of the latents; 16 as released.</param>
+    /// <param name="faults">Records bad items.</param>
+    /// <param name="progress">Reports the number of scanned items; null reports nothing.</param>
+    /// <param name="cancellationToken">Cancels the scan.</param>
+    /// <param name="annotations">The lines of the items where they were read before; null reads them.</param>
+    /// <exception cref="TrainingException">An option or a line is wrong.</exception>
     public static async Task<DataSet> ScanLatentsAsync(DataOptions options, CaptionForm text, int channels, FaultLog faults,
-        IProgress<(int Done, int Total)>? progress = null, CancellationToken cancellationToken = default)
+        IProgress<(int Done, int Total)>? progress = null, CancellationToken cancellationToken = default, IReadOnlyList<Annotation>? annotations = null)
     {
         options.Check();
         var sizes = options.Sizes is null ? null : new Buckets(options.Sizes, options.Frames ?? [1]);
         var scanner = new LatentScanner(channels, sizes, options.Frames, options.MaxFrames, text, options.Encoders.Vae);
-        var annotations = await AnnotationSource.ReadAsync(faults, options.Annotations, options.Shards, cancellationToken).ConfigureAwait(false);
+        annotations ??= await AnnotationSource.ReadAsync(faults, options.Annotations, options.Shards, cancellationToken).ConfigureAwait(false);
         return await DataSet.ScanAsync(annotations, scanner, faults, options.Workers, progress, cancellationToken).ConfigureAwait(false);
     }
 

@@ -3,8 +3,10 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Lora;
+using PyramidFlow.Scheduling;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Loop;
+using PyramidFlow.Training.Objectives;
 
 namespace PyramidFlow.Training.Dit;
 
@@ -149,6 +151,8 @@ public sealed record DitConfig : HeldOutConfig
 
     private DitConfig Check(string path)
     {
+        // Before a plan, which divides by them.
+        new ObjectiveOptions { SampleRatios = SampleRatios, CorruptRatio = CorruptRatio, FramesPerUnit = FramePerUnit }.Check(new PyramidFlowScheduler().Stages.Count);
         var parts = Workers * SampleRatios.Sum();
         var fault =
             parts > 0 && (Batch < 1 || Batch % parts != 0)

@@ -41,13 +41,29 @@ internal sealed class DitModel
     /// <param name="file">The configuration.</param>
     /// <param name="config">What it says.</param>
     /// <exception cref="TrainingException">There is no such model.</exception>
-    public static DitModel Named(string file, DitConfig config)
+    public static DitModel Named(string file, DitConfig config) => Find(config.Model, config.Variant,
+        () => Path.Exists(ConfigPaths.FolderOrName(file, "model", config.Model)), () => ConfigPaths.Model(file, "model", config.Model),
+        (variant, known) => TrainingFault.UnknownVariant(file, config.Model, variant, known));
+
+    /// <summary>A folder, or a released model that is not there.</summary>
+    /// <param name="name">The model as it was named.</param>
+    /// <param name="variant">Its transformer; null is the first.</param>
+    /// <param name="isHere">Whether a released model is on this machine.</param>
+    /// <param name="folder">Finds the folder.</param>
+    /// <param name="unknown">The error for a variant that the released model does not have, and those it has.</param>
+    public static DitModel Find(string name, string? variant, Func<bool> isHere, Func<string> folder, Func<string, IReadOnlyList<string>, Exception> unknown)
     {
-        if (ModelCatalog.FindReleased(config.Model) is not { } released || Path.Exists(ConfigPaths.FolderOrName(file, "model", config.Model)))
-            return Of(CheckpointFolder.Open(ConfigPaths.Model(file, "model", config.Model)), config.Variant);
-        var variant = config.Variant ?? released.Variants[0];
-        return released.Variants.Contains(variant) ? new DitModel(released.Family, null, variant) : throw TrainingFault.UnknownVariant(file, config.Model, variant, released.Variants);
+        if (ModelCatalog.FindReleased(name) is not { } released || isHere())
+            return Of(CheckpointFolder.Open(folder()), variant);
+        var chosen = variant ?? released.Variants[0];
+        return released.Variants.Contains(chosen) ? new DitModel(released.Family, null, chosen) : throw unknown(chosen, released.Variants);
     }
+
+    /// <summary>Whether the model is on this machine.</summary>
+    public bool IsHere => folder is not null;
+
+    /// <summary>The variant to name in a configuration; null where the folder has one transformer only.</summary>
+    public string? Variant => variant ?? (folder is { Variants.Count: > 1 } ? folder.Variants[0] : null);
 
     /// <summary>T5, the largest text encoder.</summary>
     /// <exception cref="CheckpointException">Its config is missing or wrong.</exception>
@@ -69,17 +85,17 @@ internal sealed class DitModel
     public WeightSizes TransformerSizes() => Sizes(Transformer.Build, folder?.Transformer(variant));
 
     /// <summary>Numbers of a LoRA.</summary>
-    public long Adapters(LoraConfig lora)
+    public static long Adapters(ITransformerConfig transformer, LoraConfig lora)
     {
-        using var declared = Transformer.Build();
+        using var declared = transformer.Build();
         var layers = LoraAdapters.Layers(declared, lora).ToHashSet();
         return declared.NamedModules().Where(module => layers.Contains(module.Path)).Sum(module => ((Linear)module.Module).Weight.Shape.Sum() * lora.Rank);
     }
 
     /// <summary>Numbers of the transformer's tables, which training does not change.</summary>
-    public long Tables()
+    public static long Tables(ITransformerConfig transformer)
     {
-        using var declared = Transformer.Build();
+        using var declared = transformer.Build();
         return declared.NamedParameters().Where(p => !p.Parameter.Trainable).Sum(p => p.Parameter.ElementCount);
     }
 

@@ -1,5 +1,6 @@
 using PyramidFlow.Generation;
 using PyramidFlow.Models;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Scheduling;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Data;
@@ -56,7 +57,7 @@ internal sealed class DitPlan(DitConfig config, DitModel model, IReadOnlyList<(B
     public TrainingPlan Compute()
     {
         var sizes = model.TransformerSizes();
-        var trained = config.Lora is { } lora ? model.Adapters(lora) : sizes.Count - model.Tables();
+        var trained = config.Lora is { } lora ? DitModel.Adapters(model.Transformer, lora) : sizes.Count - DitModel.Tables(model.Transformer);
         var state = new PlannedState(trained, Type, config, ranks, device);
         var phases = Phases(sizes, state).ToList();
         var clips = TransformerSamples.Resolve(config.Samples, Settings);
@@ -73,7 +74,7 @@ internal sealed class DitPlan(DitConfig config, DitModel model, IReadOnlyList<(B
             StateBytes = state.StateBytes + (config.Distill is { RoundCount: > 1 } ? trained * Type.Size() : 0),
             States = PlannedState.StatesOf(config),
             KeepsBest = config.KeepBest && IsMeasured,
-            PublishedBytes = (trained + (config.Lora is null ? model.Tables() : 0)) * sizeof(float),
+            PublishedBytes = (trained + (config.Lora is null ? DitModel.Tables(model.Transformer) : 0)) * sizeof(float),
             SampleBytes = config.SampleEvery > 0 ? config.Steps / config.SampleEvery * sheet : 0,
             Largest = buckets.Select(each => each.Bucket).Max().ToString(),
         };
@@ -102,11 +103,11 @@ internal sealed class DitPlan(DitConfig config, DitModel model, IReadOnlyList<(B
         if (device.Type != DeviceType.Cpu)
             yield return new PlannedPhase("an update", [.. held, new PlannedPart("denominators", state.UpdateBytes, PlannedKind.Counted)]);
         if (IsMeasured && config.IsAveraged)
-            yield return new PlannedPhase("a measurement", [.. held, new PlannedPart("weights beside the average", state.Count * Type.Size() * (state.Held < state.Count ? 2 : 1))]);
+            yield return new PlannedPhase("a measurement", [.. held, new PlannedPart("weights beside the average", state.Count * Type.Size() * (state.Held < state.Count ? 2 : 1))]) { IsBetweenSteps = true };
         if (samples.Count > 0)
-            yield return new PlannedPhase("samples", [.. held, .. SampleWork(samples, state)]);
+            yield return new PlannedPhase("samples", [.. held, .. SampleWork(samples, state)]) { IsBetweenSteps = true };
         if (state.Held < state.Count)
-            yield return new PlannedPhase("a checkpoint of process 0", [.. held, new PlannedPart("collected weights", state.Count * sizeof(float), OnHost: device.Type != DeviceType.Cpu)]);
+            yield return new PlannedPhase("a checkpoint of process 0", [.. held, new PlannedPart("collected weights", state.Count * sizeof(float), OnHost: device.Type != DeviceType.Cpu)]) { IsBetweenSteps = true };
     }
 
     private PlannedPart[] Loaded(WeightSizes sizes) => config.FromScratch || !sizes.IsMapped(ElementType.Float32, device.Type)
@@ -155,14 +156,20 @@ internal sealed class DitPlan(DitConfig config, DitModel model, IReadOnlyList<(B
 
     private IEnumerable<PlannedPart> SampleWork(IReadOnlyList<GenerationSettings> clips, PlannedState state)
     {
-        var sampler = new PipelineOptions { Type = Type, Device = device }.Sampler with { HistoryBytes = HistoryPlan.DefaultBytes };
         yield return new PlannedPart("weights beside the average", state.Count * Type.Size());
         if (config.Input != DitInput.Media)
             yield return Weights("VAE", model.VaeSizes());
-        yield return new PlannedPart("sampling and decoding", clips.Max(clip => Math.Max(
-            RunMemory.TransformerWork(model.Transformer, clip.Sampling, 0, Type, sampler, device.Type) + HistoryPlan.Bytes(clip.Sampling, model.Transformer, Type, sampler),
-            DecoderMemory.Peak(model.Vae, new DecodedClip(clip.Sampling.Height, clip.Sampling.Width, clip.Sampling.First, clip.Sampling.FramesPerUnit, clip.Sampling.Frames),
-                new PipelineOptions().DecodeWindow, null, byTile: false, Type))), PlannedKind.Counted);
+        yield return new PlannedPart("sampling and decoding", Sampling(clips, model.Transformer, model.Vae, Type, device), PlannedKind.Counted);
+    }
+
+    /// <summary>Most bytes of a sheet of samples beside the models.</summary>
+    internal static long Sampling(IReadOnlyList<GenerationSettings> clips, ITransformerConfig transformer, CausalVideoVaeConfig vae, ElementType type, Device device)
+    {
+        var sampler = new PipelineOptions { Type = type, Device = device }.Sampler with { HistoryBytes = HistoryPlan.DefaultBytes };
+        return clips.Max(clip => Math.Max(
+            RunMemory.TransformerWork(transformer, clip.Sampling, 0, type, sampler, device.Type) + HistoryPlan.Bytes(clip.Sampling, transformer, type, sampler),
+            DecoderMemory.Peak(vae, new DecodedClip(clip.Sampling.Height, clip.Sampling.Width, clip.Sampling.First, clip.Sampling.FramesPerUnit, clip.Sampling.Frames),
+                new PipelineOptions().DecodeWindow, null, byTile: false, type)));
     }
 
     private ClipBatchSize Latent(Bucket bucket) => new(config.Batch, VideoLength.Latents(bucket.Frames), bucket.Height / VideoLength.Scale, bucket.Width / VideoLength.Scale);
@@ -170,9 +177,14 @@ internal sealed class DitPlan(DitConfig config, DitModel model, IReadOnlyList<(B
     // The most of all lengths that the stages train on in turn.
     private long Peak(Bucket bucket)
     {
-        var layers = config.Lora is { } lora ? new TrainedLayers(false, layer => lora.Targets.Any(target => IsEnd(layer, target) || IsEnd(target, layer))) : TrainedLayers.Whole;
-        var training = new TransformerTraining(model.Transformer, Type, device.Type, config.CheckpointRatio, layers);
+        var training = new TransformerTraining(model.Transformer, Type, device.Type, config.CheckpointRatio, Trained(config.Lora));
         return Sequences(bucket, Rows).Max(stages => training.Peak(stages, model.Transformer.PooledProjectionDim));
+    }
+
+    /// <summary>What is trained of a transformer.</summary>
+    internal static TrainedLayers Trained(LoraConfig? adapters)
+    {
+        return adapters is { } lora ? new TrainedLayers(false, layer => lora.Targets.Any(target => IsEnd(layer, target) || IsEnd(target, layer))) : TrainedLayers.Whole;
 
         static bool IsEnd(string key, string end) => key == end || key.EndsWith("." + end, StringComparison.Ordinal);
     }
@@ -207,15 +219,28 @@ internal sealed class DitPlan(DitConfig config, DitModel model, IReadOnlyList<(B
         IReadOnlyList<ClipSize> Clips(int taken, int stage)
         {
             var end = 1 + ((long)(taken - 1) * config.FramePerUnit);
-            var first = Math.Max(0, end - config.FramePerUnit);
-            var history = taken > 1 && first > 0 ? LatentPyramid.HistoryRanges(first, stage, config.FramePerUnit) : [];
-            return [.. history.Select(clip => Size(clip.Level, clip.Count)), Size(stage, end - first)];
+            return UnitAndHistory(end, stage, config.FramePerUnit, Size);
         }
 
-        ClipSize Size(int level, long frames)
-        {
-            var part = Patches.Size << (count - 1 - level);
-            return new ClipSize(frames, latent.Height / part, latent.Width / part);
-        }
+        ClipSize Size(int level, long frames) => SizeAt(latent, count - 1 - level, frames);
+    }
+
+    /// <summary>The last unit of a clip, as a stage trains it, and what lies before it.</summary>
+    /// <param name="end">Latent frames of the clip.</param>
+    /// <param name="stage">The stage.</param>
+    /// <param name="unit">Latent frames of a unit after the first.</param>
+    /// <param name="size">Size of frames at a level.</param>
+    internal static IReadOnlyList<ClipSize> UnitAndHistory(long end, int stage, int unit, Func<int, long, ClipSize> size)
+    {
+        var first = Math.Max(0, end - unit);
+        var history = end > 1 && first > 0 ? LatentPyramid.HistoryRanges(first, stage, unit) : [];
+        return [.. history.Select(clip => size(clip.Level, clip.Count)), size(stage, end - first)];
+    }
+
+    /// <summary>Tokens of latents that were halved some times.</summary>
+    internal static ClipSize SizeAt(ClipBatchSize latent, int halvings, long frames)
+    {
+        var part = Patches.Size << halvings;
+        return new ClipSize(frames, latent.Height / part, latent.Width / part);
     }
 }

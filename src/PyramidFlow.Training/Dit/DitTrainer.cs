@@ -56,6 +56,9 @@ internal sealed class DitTrainer : ITraining, IDisposable
     /// <inheritdoc/>
     public string Identity => $"dit data seed {config.Seed} {config.Objective} {transformer.Identity}{(distiller is null ? "" : $" {distiller.Identity}")}";
 
+    /// <summary>Called by rank zero once the folder is its own.</summary>
+    internal Action OnBegin { get; init; } = () => { };
+
     /// <summary>Called with every checkpoint.</summary>
     internal Action OnPublish { get; init; } = () => { };
 
@@ -78,6 +81,12 @@ internal sealed class DitTrainer : ITraining, IDisposable
 
     /// <summary>Trains to the last step, or until cancelled after the current step.</summary>
     internal void Run(IProgress<TrainingProgress>? progress, CancellationToken cancellationToken) => loop.Run(progress, cancellationToken);
+
+    /// <summary>Takes a few steps and measures them; saves nothing.</summary>
+    internal void Probe(TrainingProbe probe, CancellationToken cancellationToken) => loop.Probe(probe, cancellationToken);
+
+    /// <inheritdoc/>
+    public void BeginRun() => OnBegin();
 
     /// <inheritdoc/>
     public BatchLosses Backward(MicroBatch batch)

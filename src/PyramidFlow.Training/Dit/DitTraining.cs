@@ -47,6 +47,23 @@ public static class DitTraining
         return Run(config.Find(source.Path), source, folder, progress, cancellationToken, group);
     }
 
+    /// <summary>Takes a few measured steps of a training that <see cref="Plan"/> has found to fit; leaves nothing behind.</summary>
+    /// <param name="source">A <see cref="DitConfig"/>.</param>
+    /// <param name="isLora">Whether a LoRA is trained.</param>
+    /// <param name="probe">Takes the measurements.</param>
+    /// <param name="progress">Reports every unusable item; null reports nothing.</param>
+    /// <param name="cancellationToken">Stops after the current step.</param>
+    /// <exception cref="TrainingException">The configuration is invalid, or the data cannot be used.</exception>
+    internal static void Probe(TrainingConfigSource source, bool isLora, TrainingProbe probe, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
+    {
+        var config = DitConfig.Load(source).Find(source.Path);
+        if (isLora && config.FromScratch)
+            throw TrainingFault.LoraFromScratch(source.Path);
+        if (isLora)
+            config.Lora ??= new LoraConfig();
+        Run(config, source, probe.Folder, progress, cancellationToken, group: null, probe);
+    }
+
     /// <summary>Trains a LoRA of the model folder's transformer. The run folder receives <see cref="LoraFile.Name"/>.</summary>
     /// <param name="source">A <see cref="DitConfig"/>; without <c>lora</c>, the defaults of <see cref="LoraConfig"/> apply.</param>
     /// <param name="folder">Folder of the run.</param>
@@ -69,7 +86,8 @@ public static class DitTraining
         return Run(config, source, folder, progress, cancellationToken, group);
     }
 
-    private static IReadOnlyList<string> Run(DitConfig config, TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group)
+    private static IReadOnlyList<string> Run(DitConfig config, TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group,
+        TrainingProbe? probe = null)
     {
         if (Directory.Exists(folder))
             config = config.GoingOn(new RunFolder(folder));
@@ -102,9 +120,18 @@ public static class DitTraining
             cancellationToken);
         var run = new RunFolder(folder);
         var leftOut = new LeftOutFile(run, faults);
-        using var trainer = new DitTrainer(config, run, start, items, models, group, teacher) { OnPublish = leftOut.Write, Plan = plan };
-        if (group is not { Rank: > 0 })
-            ConfigPaths.Copy(source, run.File("config.json"), "model", "data.annotations", Teacher.Key, Teacher.LoraKey);
+        using var trainer = new DitTrainer(config, run, start, items, models, group, teacher)
+        {
+            OnBegin = () => ConfigPaths.Copy(source, run.File("config.json"), "model", "data.annotations", Teacher.Key, Teacher.LoraKey),
+            OnPublish = leftOut.Write,
+            Plan = plan,
+        };
+        if (probe is not null)
+        {
+            trainer.Probe(probe, cancellationToken);
+            return [];
+        }
+
         trainer.Run(progress, cancellationToken);
         return leftOut.End(group);
     }

@@ -20,6 +20,11 @@ internal interface ITraining
     /// <summary>What the training was planned to take, for the first line of the run; null where it was not planned.</summary>
     TrainingPlan? Plan => null;
 
+    /// <summary>Writes what a run says about itself, once its folder belongs to this process alone.</summary>
+    void BeginRun()
+    {
+    }
+
     /// <summary>Adds the gradients of a micro-batch, multiplied by its scale, to those of the parts.</summary>
     /// <param name="batch">The micro-batch.</param>
     BatchLosses Backward(MicroBatch batch);

@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using PyramidFlow.Torch;
-using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Formats;
 
 namespace PyramidFlow.Training.Loop;
@@ -33,6 +32,9 @@ public abstract record LoopConfig
 
     /// <summary>Number of threads that each compute a part of every batch; divides the batch. Results are reproducible for a fixed number only.</summary>
     public int Workers { get; set; } = 1;
+
+    /// <summary>CPU threads of each operator; null is all that the machine has. Small networks may be faster with fewer (<c>plan train --probe</c>); the last digits of a result depend on the number.</summary>
+    public int? Threads { get; set; }
 
     /// <summary>Gradient accumulation: number of micro-batches per step; at least 1.</summary>
     public int Accumulation { get; set; } = 1;
@@ -139,7 +141,7 @@ public abstract record LoopConfig
     /// <exception cref="CheckpointException">The state is damaged.</exception>
     internal void Keep(string path)
     {
-        using var state = SafetensorsFile.Open(path);
+        using var state = RunFolder.OpenState(path);
         learningRate ??= Value(LearningRateKey) ?? EarlierLearningRate;
         warmUpSteps ??= (int)(Value(WarmUpKey) ?? MostWarmUpSteps);
         Keep(Value);
@@ -190,6 +192,7 @@ public abstract record LoopConfig
     protected virtual TrainingException? LoopFault(string file) =>
         Steps < 1 ? TrainingFault.TooSmall(file, "steps", Steps, 1)
         : Workers < 1 ? TrainingFault.TooSmall(file, "workers", Workers, 1)
+        : Threads is { } threads && threads < 1 ? TrainingFault.TooSmall(file, "threads", threads, 1)
         : Accumulation < 1 ? TrainingFault.TooSmall(file, "accumulation", Accumulation, 1)
         : BatchesPerStep is { } batches && batches < 1 ? TrainingFault.TooSmall(file, "batches_per_step", batches, 1)
         : BatchesPerStep is not null && Accumulation != 1 ? TrainingFault.BatchesCountedTwice(file)

@@ -85,9 +85,25 @@ internal static class MemoryCheck
 
         if (fitting.Count > 0)
             return TrainingFault.MachineTooSmall(file, phase.Name, phase.Held(), room.Place, room.Total, [.. fitting.Select(each => (each.Change.Name, each.Change.Advice, each.Bytes))], together: false);
-        var (taken, least) = Together(config, plan, ranks, whole.HeldBytes, room.Total, all);
+        var (taken, least) = Pair(config, plan, ranks, room.Total, all) ?? Together(config, plan, ranks, whole.HeldBytes, room.Total, all);
         return TrainingFault.MachineTooSmall(file, phase.Name, phase.Held(), room.Place, room.Total,
             least <= room.Total ? [.. taken.Select(change => (change.Name, change.Advice, least))] : [], together: true);
+    }
+
+    // The first two changes that fit with each other: bfloat16 takes less where the states are shared, though not alone.
+    private static (IReadOnlyList<MemoryChange<T>> Changes, long Bytes)? Pair<T>(T config, Func<T, int, TrainingPlan> plan, int ranks, long total, IReadOnlyList<MemoryChange<T>> all)
+        where T : LoopConfig
+    {
+        foreach (var (i, first) in all.Index())
+        {
+            foreach (var second in all.Skip(i + 1).Where(each => each.Name != first.Name))
+            {
+                if (first.Config(config) is { } one && second.Config(one) is { } both && plan(both, Math.Max(first.Ranks ?? ranks, second.Ranks ?? ranks)).HeldBytes is var bytes && bytes <= total)
+                    return ([first, second], bytes);
+            }
+        }
+
+        return null;
     }
 
     // One change after another as long as each takes less than those before it. Several rounds, because bfloat16 takes less only where states are shared or small.
@@ -129,6 +145,9 @@ internal static class MemoryCheck
 /// <param name="Fault">The error that the training would end with; null where it fits, or where that is unknown.</param>
 internal sealed record PlannedTraining(TrainingPlan Plan, LoopConfig Config, long? Items, TrainingRoom? Room, TrainingException? Fault)
 {
+    /// <summary>Whether the items are drawn from the seed, as those of the sprites world.</summary>
+    public bool IsDrawn { get; init; }
+
     /// <summary>Plans a training and looks whether this machine has the memory for one process of it.</summary>
     public static PlannedTraining Of<T>(string file, T config, Func<T, int, TrainingPlan> plan, int ranks, Device device, IEnumerable<MemoryChange<T>> changes, long? items)
         where T : LoopConfig

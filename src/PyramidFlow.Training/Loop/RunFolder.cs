@@ -1,5 +1,7 @@
 using System.Globalization;
 using PyramidFlow.Media;
+using PyramidFlow.Torch;
+using PyramidFlow.Torch.Checkpoints;
 
 namespace PyramidFlow.Training.Loop;
 
@@ -23,6 +25,22 @@ internal sealed class RunFolder
 
     /// <summary>Step of the newest state whose name has one; null before the first one.</summary>
     public long? LatestStep => States().Select(state => (long?)state.Step).LastOrDefault();
+
+    /// <summary>Opens a state.</summary>
+    /// <param name="path">The file.</param>
+    /// <exception cref="TrainingException">It is damaged; names the state before it, if there is one.</exception>
+    public static SafetensorsFile OpenState(string path)
+    {
+        try
+        {
+            return SafetensorsFile.Open(path);
+        }
+        catch (CheckpointException e)
+        {
+            var earlier = new RunFolder(Path.GetDirectoryName(Path.GetFullPath(path))!).States().Where(state => Path.GetFileName(state.Path) != Path.GetFileName(path)).Select(state => (long?)state.Step).LastOrDefault();
+            throw TrainingFault.StateDamaged(path, earlier, e);
+        }
+    }
 
     /// <summary>Path of a file or folder of the run.</summary>
     public string File(string name) => Path.Combine(folder, name);

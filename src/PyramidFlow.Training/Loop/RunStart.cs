@@ -58,7 +58,7 @@ internal sealed class RunStart
             .. training.Data is { } data
                 ? [(DataFact, data.Digest), ("items", Text(data.Items)), ("held_out", Text(data.HeldOut)), ("size", data.Sizes), ("batch", data.Batch)]
                 : Array.Empty<(string, string)>(),
-            ("processes", Text(group?.WorldSize ?? 1)), ("workers", Text(config.Workers)), ("accumulation", Text(config.Accumulation)),
+            ("processes", Text(group?.WorldSize ?? 1)), ("threads", Text(TorchRuntime.Threads)), ("workers", Text(config.Workers)), ("accumulation", Text(config.Accumulation)),
             .. config.BatchesPerStep is { } batches ? [("batches_per_step", Text(batches))] : Array.Empty<(string, string)>(), ("steps", Text(config.Steps)),
             ("learning_rate", Text(config.LearningRate)), ("warm_up_steps", Text(config.WarmUpSteps)), ("schedule", config.Schedule.ToString()),
             ("precision", config.Precision.ToString()), ("seed", Text(config.Seed)),

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
@@ -11,6 +12,9 @@ namespace PyramidFlow.Training.Loop;
 /// <summary>Reads training configurations: JSON with comments; an unknown key is an error.</summary>
 internal static class TrainingConfigFile
 {
+    // Unknown keys that are named.
+    private const int Foreign = 3;
+
     private static readonly StrictJsonOptions Written = new(Written: true, RepeatedKeys: true);
 
     /// <summary>Reads a file, with the settings beside it.</summary>
@@ -21,6 +25,8 @@ internal static class TrainingConfigFile
         try
         {
             var utf8 = source.ReadBytes();
+            if (!IsBraced(utf8))
+                throw TrainingFault.ConfigOfOtherTool(path, "it does not begin with a brace");
             using (var json = StrictJson.Parse(utf8, Written))
                 CheckKeys(json.RootElement, type, utf8, source, "");
             return StrictJson.Deserialize(utf8, type, Written);
@@ -33,6 +39,14 @@ internal static class TrainingConfigFile
         {
             throw TrainingFault.ConfigMissing(path, e);
         }
+    }
+
+    // Comments may come before the brace.
+    private static bool IsBraced(ReadOnlySpan<byte> utf8)
+    {
+        var text = StrictText.WithoutMark(utf8).TrimStart(" \t\r\n"u8);
+        // A list is named as such by the reader; a name in brackets is TOML.
+        return text.IsEmpty || text[0] is (byte)'{' or (byte)'/' || (text[0] == (byte)'[' && !(text.Length > 1 && char.IsAsciiLetter((char)text[1])));
     }
 
     /// <summary>Whether a configuration has a <c>data</c> object, and so trains on a data set of videos, images or latents; a procedural data set has none.</summary>
@@ -54,6 +68,10 @@ internal static class TrainingConfigFile
     /// <summary>Device that a configuration names; <c>cpu</c> where it names none.</summary>
     public static string DeviceOf(TrainingConfigSource source) =>
         Facts(source).Where(fact => fact.Name == "device").Select(fact => fact.Value.Trim('"')).FirstOrDefault("cpu");
+
+    /// <summary>Threads that a configuration names; null where it names none, or what its reader refuses.</summary>
+    public static int? ThreadsOf(TrainingConfigSource source) =>
+        Facts(source).Where(fact => fact.Name == "threads").Select(fact => int.TryParse(fact.Value, NumberStyles.None, CultureInfo.InvariantCulture, out var count) && count > 0 ? count : (int?)null).FirstOrDefault();
 
     /// <summary>Every value of a configuration under its key, such as <c>data.annotations</c>, for processes that compare theirs.</summary>
     /// <param name="source">The configuration; what is wrong with it is left to its reader.</param>
@@ -99,6 +117,13 @@ internal static class TrainingConfigFile
         if (json.ValueKind != JsonValueKind.Object || type.Kind != JsonTypeInfoKind.Object)
             return;
         var known = type.Properties.Where(property => !property.IsExtensionData).ToDictionary(property => property.Name);
+        // One wrong key is a slip; where most are, the nearest known one would help nobody.
+        if (inside.Length == 0 && json.EnumerateObject().Select(member => member.Name).Where(name => !known.ContainsKey(name)).Take(Foreign).ToList() is { Count: > 1 } foreign
+            && json.EnumerateObject().Count(member => known.ContainsKey(member.Name)) < foreign.Count)
+        {
+            throw TrainingFault.ConfigOfOtherTool(source.Path, $"it has keys such as {string.Join(", ", foreign.Select(name => StrictText.OneLine(name)))}");
+        }
+
         foreach (var member in json.EnumerateObject())
         {
             if (!known.TryGetValue(member.Name, out var property))

@@ -77,7 +77,7 @@ internal sealed class TrainingLoop
         while (state.Step < config.Steps && !isLast && (group is not null || !cancellationToken.IsCancellationRequested))
         {
             isPublished = false;
-            var result = window.Take(() => step.Take(state, cancellationToken));
+            var result = window.Take(() => TakeOrSave(cancellationToken));
             isLast = result.IsLast;
             if (result.Skipped is { } fault)
                 WriteOrExplain("metrics", () => ReportSkipped(log, progress, fault));
@@ -102,11 +102,44 @@ internal sealed class TrainingLoop
         group?.Barrier();
     }
 
+    /// <summary>Takes a few steps and measures them; saves nothing.</summary>
+    /// <param name="probe">Takes the measurements.</param>
+    /// <param name="cancellationToken">Stops after the current step.</param>
+    /// <exception cref="TrainingException">A loss is not a number.</exception>
+    /// <exception cref="OperationCanceledException">It was stopped.</exception>
+    public void Probe(TrainingProbe probe, CancellationToken cancellationToken)
+    {
+        var unsaved = new TrainingStep(config, training, folder: null, group);
+        probe.Measure(() => unsaved.Take(state, cancellationToken), training.Parts[0].Parameters.Computed.Device, cancellationToken);
+    }
+
     private void Begin(IProgress<TrainingProgress>? progress)
     {
         var (start, file) = (new RunStart(config, training, group), folder.File(RunStart.FileName));
         progress?.Report(new TrainingProgress(state.Step, config.Steps, 0, 0, start.Line(state.Step, file)) { IsLasting = true });
-        WriteOrExplain("start", () => start.Write(file));
+        WriteOrExplain("start", () =>
+        {
+            training.BeginRun();
+            start.Write(file);
+        });
+    }
+
+    // Data that cannot be read any more ends a run between two steps, none of which is lost. A group cannot: its other processes are within the step.
+    private StepResult TakeOrSave(CancellationToken cancellationToken)
+    {
+        try
+        {
+            return step.Take(state, cancellationToken);
+        }
+        catch (TrainingException e) when (group is null && e.Code is not (TrainingFault.LossNotFiniteCode or TrainingFault.WeightNotFiniteCode))
+        {
+            WriteOrExplain("checkpoint", () =>
+            {
+                Save();
+                folder.Prune(config.KeepLast, config.KeepEvery);
+            });
+            throw;
+        }
     }
 
     private bool IsCheckpointDue => state.Step % config.CheckpointEvery == 0;

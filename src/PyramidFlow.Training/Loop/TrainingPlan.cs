@@ -28,6 +28,9 @@ internal sealed record PlannedPart(string Name, long Bytes, PlannedKind Kind = P
 /// <param name="Parts">Its parts.</param>
 internal sealed record PlannedPhase(string Name, IReadOnlyList<PlannedPart> Parts)
 {
+    /// <summary>Whether it lies between steps, such as a checkpoint, so that a probe of some steps does not reach it.</summary>
+    public bool IsBetweenSteps { get; init; }
+
     // What was counted may be this much too high.
     private const int Doubt = 10;
 
@@ -87,6 +90,9 @@ internal sealed record TrainingPlan
     /// <summary>Most bytes of all sheets of samples, as if their pictures did not compress.</summary>
     public required long SampleBytes { get; init; }
 
+    /// <summary>Bytes of other files on the disk, such as a cache of latents.</summary>
+    public long OtherBytes { get; init; }
+
     /// <summary>Size of the largest items that the plan is for.</summary>
     public required string Largest { get; init; }
 
@@ -105,8 +111,11 @@ internal sealed record TrainingPlan
     /// <summary>Bytes of the device without which a run ends for certain.</summary>
     public long CertainBytes => Phases.Max(phase => phase.Certain());
 
+    /// <summary>Most bytes of the device in what comes before the steps and in the steps themselves, which is what a probe measures.</summary>
+    public long ProbedBytes(bool onHost = false) => Phases.Where(phase => !phase.IsBetweenSteps).Max(phase => phase.Bytes(onHost));
+
     /// <summary>Bytes on the disk at most.</summary>
-    public long DiskBytes => (States * StateBytes) + ((KeepsBest ? 2 : 1) * PublishedBytes) + SampleBytes;
+    public long DiskBytes => (States * StateBytes) + ((KeepsBest ? 2 : 1) * PublishedBytes) + SampleBytes + OtherBytes;
 
     /// <summary>Time of a step in seconds, at the share of a machine's speed that whole models reach; without transfers.</summary>
     public double SecondsPerStep(MachineSpeed speed) => ((Products / speed.Products) + (Convolutions / speed.Convolutions)) / MachineSpeed.ReachedShare;

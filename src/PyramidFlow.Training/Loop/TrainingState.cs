@@ -93,7 +93,7 @@ internal sealed class TrainingState
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
-        using var file = SafetensorsFile.Open(path);
+        using var file = RunFolder.OpenState(path);
         if (file.Metadata.GetValueOrDefault(RunKey) != run)
             throw CheckpointFault.StateOfOtherRun(path);
         var targets = Tensors().ToList();

@@ -7,9 +7,9 @@ namespace PyramidFlow.Training.Loop;
 /// <summary>One optimizer step: gradients of all micro-batches, clipping, spike check, update.</summary>
 /// <param name="config">Seed and number of micro-batches.</param>
 /// <param name="training">The trainer.</param>
-/// <param name="folder">Folder that receives a batch whose loss is not finite.</param>
+/// <param name="folder">Folder that receives a batch whose loss is not finite; null keeps none.</param>
 /// <param name="group">Process group of the training; null trains in this process alone.</param>
-internal sealed class TrainingStep(LoopConfig config, ITraining training, RunFolder folder, ProcessGroup? group)
+internal sealed class TrainingStep(LoopConfig config, ITraining training, RunFolder? folder, ProcessGroup? group)
 {
     private int Rank => group?.Rank ?? 0;
 
@@ -74,10 +74,15 @@ internal sealed class TrainingStep(LoopConfig config, ITraining training, RunFol
             .Where(value => !double.IsFinite(value.Item2)).Select(value => value.Item1).ToList();
         if (wrong.Count == 0)
             return;
-        var path = folder.File(FormattableString.Invariant($"nan-step-{step}{(group is null ? "" : $"-process-{Rank}")}.safetensors"));
-        using (var scope = new TensorScope())
-            SafetensorsWriter.Write(path, Batches(step).SelectMany((batch, i) => training.Inputs(batch).Select(input => ($"batch_{i}.{input.Key}", input.Tensor))));
-        throw TrainingFault.NotFinite(step, wrong, path, FindNonFiniteWeight());
+        throw TrainingFault.NotFinite(step, wrong, folder is null ? null : SaveBatch(folder, step), FindNonFiniteWeight());
+    }
+
+    private string SaveBatch(RunFolder target, long step)
+    {
+        var path = target.File(FormattableString.Invariant($"nan-step-{step}{(group is null ? "" : $"-process-{Rank}")}.safetensors"));
+        using var scope = new TensorScope();
+        SafetensorsWriter.Write(path, Batches(step).SelectMany((batch, i) => training.Inputs(batch).Select(input => ($"batch_{i}.{input.Key}", input.Tensor))));
+        return path;
     }
 
     // No step is applied on a non-finite loss, so a non-finite weight was there from the start.

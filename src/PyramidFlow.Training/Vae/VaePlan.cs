@@ -85,9 +85,9 @@ internal sealed class VaePlan(VaeConfig config, CausalVideoVaeConfig sizes, IRea
         if (isHost)
             yield return new PlannedPhase("an update", [.. held, new PlannedPart("denominators", state.UpdateBytes, PlannedKind.Counted)]);
         if (config.HeldOut > 0)
-            yield return new PlannedPhase("a measurement", [.. held, new PlannedPart("weights beside the average", config.IsAveraged ? state.Count * sizeof(float) : 0), new PlannedPart("decoding", buckets.Max(each => Decoding(each.Bucket)), PlannedKind.Counted)]);
+            yield return new PlannedPhase("a measurement", [.. held, new PlannedPart("weights beside the average", config.IsAveraged ? state.Count * sizeof(float) : 0), new PlannedPart("decoding", buckets.Max(each => Decoding(each.Bucket)), PlannedKind.Counted)]) { IsBetweenSteps = true };
         if (state.Held < state.Count)
-            yield return new PlannedPhase("a checkpoint of process 0", [.. held, new PlannedPart("collected weights", state.Count * sizeof(float), OnHost: isHost)]);
+            yield return new PlannedPhase("a checkpoint of process 0", [.. held, new PlannedPart("collected weights", state.Count * sizeof(float), OnHost: isHost)]) { IsBetweenSteps = true };
     }
 
     private ClipBatchSize Size(Bucket bucket) => new(bucket.IsImage ? config.ImageBatch : config.Batch, bucket.Frames, bucket.Height, bucket.Width);

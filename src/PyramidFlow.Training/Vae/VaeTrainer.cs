@@ -51,8 +51,14 @@ internal sealed class VaeTrainer : ITraining, IDisposable
     /// <inheritdoc/>
     public string Identity => $"vae seed {config.Seed} {vae.Config.ToJson()} encoder {(vae.TrainsEncoder ? "trained" : "frozen")}{(judge is null ? "" : " with discriminator")}";
 
+    /// <summary>Called by rank zero once the folder is its own.</summary>
+    internal Action OnBegin { get; init; } = () => { };
+
     /// <summary>Called with every checkpoint.</summary>
     internal Action OnPublish { get; init; } = () => { };
+
+    /// <inheritdoc/>
+    public void BeginRun() => OnBegin();
 
     /// <inheritdoc/>
     public IReadOnlyList<TrainingPart> Parts => judge is null ? [generator] : [generator, judge];

@@ -25,7 +25,20 @@ public static class VaeTraining
     /// <returns>Messages about unusable items; empty if there are none.</returns>
     /// <exception cref="CheckpointException">Weights are missing, damaged or belong to another network.</exception>
     /// <exception cref="TrainingException">The configuration is invalid, the data cannot be used, or the training failed.</exception>
-    public static IReadOnlyList<string> Run(TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
+    public static IReadOnlyList<string> Run(TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null) =>
+        Run(source, folder, progress, cancellationToken, group, probe: null);
+
+    /// <summary>Takes a few measured steps of a training that <see cref="Plan"/> has found to fit; leaves nothing behind.</summary>
+    /// <param name="source">A <see cref="VaeConfig"/>.</param>
+    /// <param name="probe">Takes the measurements.</param>
+    /// <param name="progress">Reports every unusable item; null reports nothing.</param>
+    /// <param name="cancellationToken">Stops after the current step.</param>
+    /// <exception cref="TrainingException">The configuration is invalid, or the data cannot be used.</exception>
+    internal static void Probe(TrainingConfigSource source, TrainingProbe probe, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken) =>
+        Run(source, probe.Folder, progress, cancellationToken, group: null, probe);
+
+    private static IReadOnlyList<string> Run(TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group,
+        TrainingProbe? probe)
     {
         var config = VaeConfig.Load(source).Find(source.Path);
         var device = TrainingDevice.For(config.Device, group);
@@ -50,13 +63,18 @@ public static class VaeTraining
         var leftOut = new LeftOutFile(run, faults);
         using var training = new VaeTrainer(config, run, vae, loss, discriminator, clips.Batch, clips.HeldOut, group)
         {
+            OnBegin = () => ConfigPaths.Copy(source, run.File("config.json"), "start_from", "lpips", "data.annotations"),
             OnPublish = leftOut.Write,
             Plan = plan,
             Data = clips.Plan.Describe(faults.Faults.Count, FormattableString.Invariant($"{config.Batch} videos or {config.ImageBatch} images")) with { HeldOut = clips.HeldOut.Count },
         };
         var loop = new TrainingLoop(config, training, run, group);
-        if (group is not { Rank: > 0 })
-            ConfigPaths.Copy(source, run.File("config.json"), "start_from", "lpips", "data.annotations");
+        if (probe is not null)
+        {
+            loop.Probe(probe, cancellationToken);
+            return [];
+        }
+
         loop.Run(progress, cancellationToken);
         return leftOut.End(group);
 

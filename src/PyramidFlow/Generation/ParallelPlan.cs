@@ -182,11 +182,7 @@ internal sealed record GroupSpeed(MachineSpeed Machine, double BytesPerSecond, d
         var few = Tensor.Zeros([1], ElementType.UInt8, group.MovingDevice);
         var many = Tensor.Zeros([ProbeBytes], ElementType.UInt8, group.MovingDevice);
         var (delay, time) = (Seconds(few), Seconds(many));
-        double[] own = [machine.Products, machine.Convolutions, ProbeBytes / Math.Max(time - delay, 1e-9), 1 / delay];
-        var all = new double[own.Length * group.WorldSize];
-        own.CopyTo(all, own.Length * group.Rank);
-        group.AllReduce<double>(all);
-        var least = Enumerable.Range(0, own.Length).Select(i => all.Where((_, at) => at % own.Length == i).Min()).ToArray();
+        var least = group.Least(machine.Products, machine.Convolutions, ProbeBytes / Math.Max(time - delay, 1e-9), 1 / delay);
         return new GroupSpeed(new MachineSpeed(least[0], least[1]), least[2], 1 / least[3]);
 
         // The shortest time to send to the next process and receive from the one before.

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Numerics;
 using System.Security.Cryptography;
 using System.Text;
 using PyramidFlow.Models;
@@ -78,11 +79,8 @@ public sealed record VideoParallel(ProcessGroup Group)
     // Processes that divide heads make the same passes, however much memory each of them has.
     private SamplerOptions Least(SamplerOptions own)
     {
-        var limits = new long[2 * Group.WorldSize];
-        (limits[2 * Group.Rank], limits[(2 * Group.Rank) + 1]) = (own.PrefixBytes, own.HistoryBytes ?? -1);
-        Group.AllReduce<long>(limits);
-        var history = limits.Where((_, i) => i % 2 == 1).Min();
-        return own with { PrefixBytes = limits.Where((_, i) => i % 2 == 0).Min(), HistoryBytes = history < 0 ? null : history };
+        var limits = Group.Least(own.PrefixBytes, own.HistoryBytes ?? -1);
+        return own with { PrefixBytes = limits[0], HistoryBytes = limits[1] < 0 ? null : limits[1] };
     }
 
     /// <summary>What processes that sample the same clip have in common, besides seeds and pixels.</summary>
@@ -170,4 +168,23 @@ public sealed record ParallelWays(int Guidance, int Timesteps, int Heads = 1, in
 
     /// <inheritdoc/>
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"guidance={Guidance},timesteps={Timesteps},heads={Heads},decode={Decode}");
+}
+
+/// <summary>Numbers that all processes agree on.</summary>
+internal static class GroupNumbers
+{
+    /// <summary>The least of the numbers of all processes, place by place.</summary>
+    /// <param name="group">The processes; all of them call this.</param>
+    /// <param name="own">The numbers of this process; every process has as many.</param>
+    internal static T[] Least<T>(this ProcessGroup group, params ReadOnlySpan<T> own)
+        where T : unmanaged, INumber<T>
+    {
+        var all = new T[own.Length * group.WorldSize];
+        own.CopyTo(all.AsSpan(own.Length * group.Rank));
+        group.AllReduce<T>(all);
+        var least = own.ToArray();
+        for (var i = 0; i < all.Length; i++)
+            least[i % own.Length] = T.Min(least[i % own.Length], all[i]);
+        return least;
+    }
 }

@@ -63,6 +63,7 @@ public sealed class SpriteDitTrainerTests : IDisposable
         using var metrics = JsonDocument.Parse(File.ReadAllText(runs.File("whole", "metrics.jsonl")));
         var shape = new SequenceShape(2, 1, [new ClipSize(config.LatentFrames, 8, 8)], Causal: false);
         Assert.Equal(20 * DitFlops.Training(transformer, shape), metrics.RootElement.GetProperty("flops").GetInt64());
+        Assert.Equal(DitFlops.Training(transformer, shape), new SpriteDitPlan(config, CausalVideoVaeConfig.Released, ranks: 1) { TextTokens = 1 }.Compute().Products);
         Assert.False(metrics.RootElement.TryGetProperty("loss_1", out _));
         Assert.Equal(File.ReadAllBytes(runs.File("whole", "diffusion_transformer/diffusion_pytorch_model.safetensors")), File.ReadAllBytes(runs.File("whole", "dit-20.safetensors")));
     }

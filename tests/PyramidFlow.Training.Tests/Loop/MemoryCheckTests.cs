@@ -58,6 +58,20 @@ public sealed class MemoryCheckTests : IDisposable
     }
 
     [Fact]
+    public void Two_settings_of_which_one_takes_more_alone_are_found_as_a_pair()
+    {
+        var config = Config with { CheckpointRatio = 1, Moments = MomentForm.EightBit, AverageDecay = 0 };
+        // Two float32 numbers of a weight are added for bfloat16, and shared out.
+        var narrow = config with { Precision = TrainingPrecision.Bfloat16 };
+        Assert.True(Plan(narrow, 1).HeldBytes > Plan(config, 1).HeldBytes);
+        var both = Plan(narrow with { Shard = SharedState.Optimizer }, 8).HeldBytes;
+        Assert.True(both < Plan(config with { Shard = SharedState.Optimizer }, 16).HeldBytes);
+        var error = Fault(config, both)!;
+        Assert.Equal((true, "precision shard"), (error.Parameters["together"], error.Parameters["remedies"]));
+        Assert.Contains("on 8 processes", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void The_least_limit_of_the_control_groups_counts_and_read_files_are_free()
     {
         var groups = folder.Write("groups", "12:memory:/outer/inner\n3:cpu:/outer\n0::/one\n");

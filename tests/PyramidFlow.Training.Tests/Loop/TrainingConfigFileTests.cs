@@ -26,6 +26,19 @@ public sealed class TrainingConfigFileTests : IDisposable
         Assert.Contains(reason, (string)error.Parameters["reason"]!, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("pretrained_model_name_or_path: sd3\nlearning_rate: 1e-4\n")]
+    [InlineData("# of another tool\n[model]\nname = \"flux\"\n")]
+    [InlineData("[model]\nname = \"flux\"\n")]
+    [InlineData("{ \"_class_name\": \"FluxTransformer2DModel\", \"_diffusers_version\": \"0.30\", \"num_layers\": 19 }")]
+    [InlineData("{ \"defaults\": [\"_self_\"], \"hydra\": {}, \"trainer\": {}, \"seed\": 1 }")]
+    public void The_configuration_of_another_tool_is_told_from_a_slip(string text)
+    {
+        var path = folder.Write("c.json", text);
+        FaultAssert.Is(Assert.Throws<TrainingException>(() => DitConfig.Load(path)), "config_of_other_tool", ("file", path));
+        FaultAssert.Is(Assert.Throws<TrainingException>(() => DitConfig.Load(folder.Write("d.json", "{ \"model\": \"sprites\", \"stepz\": 1, \"data\": { \"annotations\": \"a\" } }"))), "config_key_unknown");
+    }
+
     [Fact]
     public void Addresses_and_ranges_of_shards_are_found_and_their_passwords_are_told_to_nobody()
     {

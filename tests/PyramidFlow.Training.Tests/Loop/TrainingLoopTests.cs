@@ -155,6 +155,32 @@ public sealed class TrainingLoopTests : IDisposable
     }
 
     [Fact]
+    public void Data_that_fails_between_checkpoints_loses_no_step()
+    {
+        using var whole = Train(Config, "whole");
+        FaultAssert.Is(Assert.Throws<TrainingException>(() => Train(Config, "run", begin: batch =>
+        {
+            if (batch.Step == 6)
+                throw TrainingFault.FileMissing("clip.mp4");
+        })), "file_missing");
+        Assert.True(File.Exists(In("run", "state-00000006.safetensors")));
+        using var resumed = Train(Config, "run");
+        Assert.Equal(whole.Weights, resumed.Weights);
+    }
+
+    [Fact]
+    public void A_damaged_state_is_named_with_the_one_before_it()
+    {
+        Train(Config with { Steps = 4 }, "run");
+        Train(Config, "run");
+        File.WriteAllText(In("run", "state-00000012.safetensors"), "half a state");
+        FaultAssert.Is(Assert.Throws<TrainingException>(() => Train(Config, "run")), "state_damaged", ("file", In("run", "state-00000012.safetensors")), ("earlier", 8L));
+        File.Delete(In("run", "state-00000012.safetensors"));
+        Train(Config, "run");
+        Assert.True(File.Exists(In("run", "state-00000012.safetensors")));
+    }
+
+    [Fact]
     public void What_a_killed_run_left_behind_is_cleared_away()
     {
         Train(Config with { Steps = 4 }, "run");

@@ -5,8 +5,9 @@ namespace PyramidFlow.Scheduling;
 /// <summary>
 /// Heun's method (explicit trapezoidal rule; Hairer, Norsett, Wanner, "Solving Ordinary Differential Equations I", II.1) on a uniform grid, two
 /// evaluations a step: an Euler step predicts the end of the step, and the mean of the velocities at its start and at its predicted end takes the
-/// sample there. On a smooth flow the error of a stage falls with the square of the number of steps; on the sprites model it is measured as
-/// proportional to the step (<c>docs/approximations.md</c>).
+/// sample there. The last step of a stage is the Euler step alone, as in Karras et al., "Elucidating the Design Space of Diffusion-Based Generative
+/// Models", algorithm 1: models are not trained where sigma is 0, and their velocity there is another one (<c>docs/approximations.md</c>). On a smooth
+/// flow the error of a stage falls with the square of the number of steps.
 /// </summary>
 public sealed class HeunSolver : IFlowSolver
 {
@@ -14,16 +15,13 @@ public sealed class HeunSolver : IFlowSolver
     public string Name => "heun";
 
     /// <inheritdoc/>
-    public int Evaluations(int steps) => 2 * steps;
+    public int Evaluations(int steps) => (2 * steps) - 1;
 
-    /// <summary>
-    /// Start and end of each step. The last end has sigma 0, which no training timestep belongs to: its timestep continues the stage's evenly
-    /// spaced table by one entry, which is where the next stage begins, or 1 (not 0) at the end of the last one.
-    /// </summary>
+    /// <summary>Start and end of each step, and the start of the last one.</summary>
     public FlowSteps Plan(FlowStage stage, int steps)
     {
         var (timesteps, sigmas) = stage.UniformGrid(steps);
-        return new FlowSteps([.. Ends(timesteps)], [.. Ends(sigmas), sigmas[^1]]);
+        return new FlowSteps([.. Ends(timesteps).SkipLast(1)], [.. Ends(sigmas)]);
 
         static IEnumerable<double> Ends(double[] grid) => grid.Zip(grid.Skip(1)).SelectMany(step => new[] { step.First, step.Second });
     }
