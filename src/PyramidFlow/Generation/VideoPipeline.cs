@@ -245,7 +245,7 @@ public sealed partial class VideoPipeline : IDisposable
         if (clip.IsConditioned)
             meter.Begin(GenerationPhase.EncodingImage);
         var conditioning = new Conditioning(models, Settings.Latent, run, warn);
-        var given = conditioning.Of(clip, noise, stop);
+        var given = conditioning.Of(clip, noise, meter.Encoded, stop);
         if (clip.IsContinuation)
             noise.Skip(sampling, models.Transformer.Config.LatentChannels, clip.GivenLatentFrames);
 
