@@ -174,7 +174,7 @@ internal static class ServerServices
 
     /// <summary>Adds the generation of videos in this process.</summary>
     public static IServiceCollection AddWorker(this IServiceCollection services) => services
-        .AddSingleton(provider => new WorkerIdentity(provider.GetRequiredService<PipelineOptions>().Parallel?.Group.Size ?? 1))
+        .AddSingleton(provider => new WorkerIdentity(provider.GetRequiredService<PipelineOptions>().Parallel?.Group.WorldSize ?? 1))
         .AddSingleton<LoadedModel>()
         .AddSingleton<VideoMaker>()
         .AddHostedService<VideoWorker>()
