@@ -174,9 +174,11 @@ internal static class ServerServices
 
     /// <summary>Adds the generation of videos in this process.</summary>
     public static IServiceCollection AddWorker(this IServiceCollection services) => services
+        .AddSingleton(provider => new WorkerIdentity(provider.GetRequiredService<PipelineOptions>().Parallel?.Group.WorldSize ?? 1))
         .AddSingleton<LoadedModel>()
         .AddSingleton<VideoMaker>()
-        .AddHostedService<VideoWorker>();
+        .AddHostedService<VideoWorker>()
+        .AddHostedService<WorkerPresence>();
 
     /// <summary>Adds the services of REST and the page.</summary>
     public static IServiceCollection AddJobs(this IServiceCollection services) => services

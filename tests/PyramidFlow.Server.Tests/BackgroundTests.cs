@@ -1,6 +1,8 @@
 using System.Net;
 using System.Reflection;
+using System.Text.Json;
 using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Storage;
@@ -81,7 +83,7 @@ public sealed class BackgroundTests : IDisposable
         var health = new BackgroundHealth();
         var faults = new TwoFaults(health);
         var flawed = FlawedStore.Over(store, name => name == nameof(IJobStore.RevisionAsync) ? faults.Next(new InvalidCastException("a fault")) : null);
-        using var feed = new JobFeed(flawed, new JobSignals(), health, NullLogger<JobFeed>.Instance);
+        using var feed = new JobFeed(flawed, new JobSignals(), new LeaseRules(3, TimeSpan.Zero), health, NullLogger<JobFeed>.Instance);
 
         await EndureAsync(feed, health, faults);
     }
@@ -106,7 +108,7 @@ public sealed class BackgroundTests : IDisposable
         await using var store = await StoreAsync();
         var flawed = FlawedStore.Over(store, name => name == nameof(IJobStore.RevisionAsync) ? ServiceFault.QueueNewer(99, JobSchema.Version) : null);
         var health = new BackgroundHealth();
-        using var feed = new JobFeed(flawed, new JobSignals(), health, NullLogger<JobFeed>.Instance);
+        using var feed = new JobFeed(flawed, new JobSignals(), new LeaseRules(3, TimeSpan.Zero), health, NullLogger<JobFeed>.Instance);
 
         await feed.StartAsync(Cancel);
 
@@ -121,6 +123,28 @@ public sealed class BackgroundTests : IDisposable
         var store = new SqlJobStore(new SqliteDialect(folder.Database), new LeaseRules(3, TimeSpan.Zero));
         await store.InitializeAsync(Cancel);
         return store;
+    }
+
+    // No time is promised for what nobody makes.
+    [Fact]
+    public async Task A_video_without_a_worker_says_so_until_one_is_started()
+    {
+        using var folder = new TemporaryFolder();
+        ServerOptions? used = null;
+        await using var server = await TestServer.StartAsync(options => used = options with { RunsWorker = false }, folder.Path);
+        var id = await server.SubmitAsync(TestServer.Quick);
+        var waiting = await server.GetAsync($"/v1/videos/{id}");
+        Assert.Equal("worker", waiting.GetProperty("waits_for").GetString());
+        Assert.Equal(JsonValueKind.Null, waiting.GetProperty("seconds_left").ValueKind);
+        Assert.Contains("no worker is running", await server.Client.GetStringAsync("/health/ready", Cancel), StringComparison.Ordinal);
+
+        using var worker = VideoWorkers.Build(used!, logging => logging.AddConsole());
+        await worker.StartAsync(Cancel);
+        var made = await server.EndedAsync(id);
+        Assert.Equal(("completed", JsonValueKind.Null), (made.GetProperty("status").GetString(), made.GetProperty("waits_for").ValueKind));
+        Assert.Equal("ready", await UntilAsync(server, "/health/ready", text => !text.Contains("worker", StringComparison.Ordinal)));
+        await worker.StopAsync(CancellationToken.None);
+        await UntilAsync(server, "/health/ready", text => text.Contains("no worker is running", StringComparison.Ordinal));
     }
 
     // It says that it fails, then that it works again.

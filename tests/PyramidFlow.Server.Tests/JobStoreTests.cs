@@ -48,6 +48,22 @@ public abstract partial class JobStoreTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Workers_are_listed_while_they_are_announced()
+    {
+        await Store.AnnounceAsync(new WorkerEntry("b", ["sprites", "other"], 1), Cancel);
+        await Store.AnnounceAsync(new WorkerEntry("a", [], 4), Cancel);
+        await Store.AnnounceAsync(new WorkerEntry("b", ["sprites"], 2), Cancel);
+        var workers = await Store.WorkersAsync(Long, Cancel);
+        Assert.Equal([("a", "", 4), ("b", "sprites", 2)], workers.Select(worker => (worker.Name, string.Join(' ', worker.Models), worker.Processes)));
+        Assert.Empty(await Store.WorkersAsync(Over, Cancel));
+
+        await Store.WithdrawAsync("a", Cancel);
+        Assert.Equal("b", Assert.Single(await Store.WorkersAsync(Long, Cancel)).Name);
+        await Store.PurgeAsync(Over, Cancel);
+        Assert.Empty(await Store.WorkersAsync(Long, Cancel));
+    }
+
+    [Fact]
     public async Task A_worker_takes_only_jobs_whose_model_it_has()
     {
         await AddAsync();

@@ -186,6 +186,8 @@ internal static class HealthEndpoints
         yield return "ready";
         if (health.Warning is { } warning)
             yield return warning;
+        if (feed.Queue.Workers.Count == 0)
+            yield return "no worker is running: videos wait in the queue until one is started";
         if (feed.Unreadable is > 0 and var count)
             yield return $"{count} entries of the queue cannot be read and were set aside: the log names them";
     }

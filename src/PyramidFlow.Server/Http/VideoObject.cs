@@ -55,6 +55,9 @@ internal sealed record VideoObject
     /// <summary>Seconds until it is done, as far as can be told.</summary>
     public double? SecondsLeft { get; init; }
 
+    /// <summary>What a queued video waits for, where it is more than its turn: a worker that has its model, and none is running.</summary>
+    public string? WaitsFor { get; init; }
+
     /// <summary>Where its making is.</summary>
     public StageObject? Stage { get; init; }
 
@@ -87,6 +90,7 @@ internal sealed record VideoObject
         Settings = SettingsOf(job.Request),
         QueuePosition = job.QueuePosition,
         SecondsLeft = job.SecondsLeft,
+        WaitsFor = job.HasNoWorker ? "worker" : null,
         Stage = job is { Status: VideoStatus.InProgress, Progress: { } progress } ? StageObject.Of(progress) : null,
         ResumedFromUnit = job.Progress?.ResumedFrom + 1,
         Warnings = job.Result?.Warnings is { Count: > 0 } warnings ? warnings : null,

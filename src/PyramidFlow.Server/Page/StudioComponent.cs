@@ -86,7 +86,8 @@ internal sealed class PageScript(IJSRuntime browser)
     /// <summary>Shows a selected file without uploading it.</summary>
     /// <param name="input">Id of the file input.</param>
     /// <param name="target">Picture or video element that shows the file.</param>
-    public ValueTask ShowFileAsync(string input, ElementReference target) => browser.InvokeVoidAsync("pyramidflow.showFile", input, target);
+    /// <returns>Its width and height in pixels; null where the browser cannot open it.</returns>
+    public ValueTask<int[]?> ShowFileAsync(string input, ElementReference target) => browser.InvokeAsync<int[]?>("pyramidflow.showFile", input, target);
 
     /// <summary>Plays a video while it is made, repeating the available part.</summary>
     public ValueTask PlayLiveAsync(ElementReference video, string address) => browser.InvokeVoidAsync("pyramidflow.playLive", video, address);

@@ -55,6 +55,15 @@ internal interface IJobStore : IAsyncDisposable
     /// <summary>Returns the entries that were set aside as unreadable, with the reason. They count as failed and keep their content.</summary>
     Task<IReadOnlyList<(string Id, string Reason)>> UnreadableAsync(CancellationToken cancellationToken);
 
+    /// <summary>Says that a worker is there and what it can make; repeated while it is.</summary>
+    Task AnnounceAsync(WorkerEntry worker, CancellationToken cancellationToken);
+
+    /// <summary>Says that a worker is gone.</summary>
+    Task WithdrawAsync(string worker, CancellationToken cancellationToken);
+
+    /// <summary>Returns the workers that were announced within an age, by name.</summary>
+    Task<IReadOnlyList<WorkerEntry>> WorkersAsync(TimeSpan age, CancellationToken cancellationToken);
+
     /// <summary>Leases the next queued job of one of the models; null when there is none.</summary>
     /// <exception cref="ServiceException">The tables were migrated to a newer version meanwhile.</exception>
     Task<JobLease?> LeaseAsync(string worker, IReadOnlyCollection<string> models, TimeSpan lease, CancellationToken cancellationToken);
@@ -89,7 +98,7 @@ internal interface IJobStore : IAsyncDisposable
     /// <summary>Returns attempt and status of all jobs, for the cleanup of files.</summary>
     Task<IReadOnlyDictionary<string, StoredState>> StatesAsync(CancellationToken cancellationToken);
 
-    /// <summary>Deletes the entries of jobs removed longer ago than an age; watchers have seen them by then.</summary>
+    /// <summary>Deletes the entries of jobs removed, and of workers last announced, longer ago than an age; watchers have seen them by then.</summary>
     Task PurgeAsync(TimeSpan age, CancellationToken cancellationToken);
 }
 
@@ -138,9 +147,16 @@ internal sealed record LeaseRules(int Attempts, TimeSpan Pause)
     public TimeSpan Length { get; init; } = TimeSpan.FromSeconds(30);
 }
 
+/// <summary>A worker that is there.</summary>
+/// <param name="Name">Its name, as leases have it.</param>
+/// <param name="Models">Ids of the models that it can make videos with.</param>
+/// <param name="Processes">Processes that make each of its videos together.</param>
+internal sealed record WorkerEntry(string Name, IReadOnlyList<string> Models, int Processes);
+
 /// <summary>A queued or running job.</summary>
 /// <param name="Id">Id of the job.</param>
+/// <param name="Model">Id of its model.</param>
 /// <param name="Runs">Whether a worker has leased the job.</param>
 /// <param name="Work">Pixels times steps, for estimates of the duration.</param>
 /// <param name="SecondsLeft">Remaining seconds of a running job, as its worker estimates.</param>
-internal sealed record QueueEntry(string Id, bool Runs, double Work, double? SecondsLeft);
+internal sealed record QueueEntry(string Id, string Model, bool Runs, double Work, double? SecondsLeft);

@@ -104,6 +104,7 @@ internal sealed partial class SqlJobStore
     {
         await using var session = await SqlSession.WriteAsync(dialect, cancellationToken).ConfigureAwait(false);
         await session.ExecuteAsync($"DELETE FROM videos WHERE status = '{Deleted}' AND completed < {dialect.Now} - @age", cancellationToken, ("age", (long)age.TotalMilliseconds)).ConfigureAwait(false);
+        await session.ExecuteAsync($"DELETE FROM workers WHERE seen < {dialect.Now} - @age", cancellationToken, ("age", (long)age.TotalMilliseconds)).ConfigureAwait(false);
         await session.CommitAsync(cancellationToken).ConfigureAwait(false);
     }
 

@@ -112,8 +112,8 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, LeaseRules rules, 
     public async Task<IReadOnlyList<QueueEntry>> QueueAsync(CancellationToken cancellationToken)
     {
         await using var session = await SqlSession.ReadAsync(dialect, cancellationToken).ConfigureAwait(false);
-        return await session.RowsAsync($"SELECT id, status, work, seconds_left FROM videos WHERE status IN ('{Queued}', '{InProgress}') AND {Named} ORDER BY seq",
-            row => new QueueEntry(row.GetString(0), row.GetString(1) == InProgress, Amount(row, 2) ?? 0, Amount(row, 3)), cancellationToken).ConfigureAwait(false);
+        return await session.RowsAsync($"SELECT id, model, status, work, seconds_left FROM videos WHERE status IN ('{Queued}', '{InProgress}') AND {Named} ORDER BY seq",
+            row => new QueueEntry(row.GetString(0), row.GetString(1), row.GetString(2) == InProgress, Amount(row, 3) ?? 0, Amount(row, 4)), cancellationToken).ConfigureAwait(false);
     }
 
     public async Task<IReadOnlyList<Owner>> ActiveOwnersAsync(CancellationToken cancellationToken)

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using System.Threading.Channels;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Storage;
@@ -9,14 +10,16 @@ namespace PyramidFlow.Server.Worker;
 /// Reads changes of the queue once for all watchers of this process and notifies them. Changes by this process arrive
 /// at once, those by other processes within 200 ms.
 /// </summary>
-internal sealed class JobFeed(IJobStore store, JobSignals signals, BackgroundHealth health, ILogger<JobFeed> log)
+internal sealed class JobFeed(IJobStore store, JobSignals signals, LeaseRules rules, BackgroundHealth health, ILogger<JobFeed> log)
     : BackgroundLoop("queue feed", health, log)
 {
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(200), Least = TimeSpan.FromMilliseconds(25);
     private readonly ConcurrentDictionary<JobWatcher, byte> watchers = [];
     private readonly ConcurrentDictionary<string, VideoJob> waiting = [];
-    private volatile QueueView queue = new([], []);
+    private static readonly TimeSpan LookForWorkers = TimeSpan.FromSeconds(1);
+    private volatile QueueView queue = new([], [], []);
     private long? seen;
+    private long workersRead;
 
     /// <summary>The queue at the last read.</summary>
     public QueueView Queue => queue;
@@ -51,10 +54,21 @@ internal sealed class JobFeed(IJobStore store, JobSignals signals, BackgroundHea
     protected override async Task TurnAsync(CancellationToken stoppingToken)
     {
         var signal = signals.Next;
+        if (Stopwatch.GetElapsedTime(workersRead) > LookForWorkers)
+            await LookForWorkersAsync(stoppingToken).ConfigureAwait(false);
         seen = seen is { } last ? await ReadAsync(last, stoppingToken).ConfigureAwait(false) : await BeginAsync(stoppingToken).ConfigureAwait(false);
         ReportSuccess();
         await Task.Delay(Least, stoppingToken).ConfigureAwait(false);
         await JobSignals.WaitAsync(signal, Look, stoppingToken).ConfigureAwait(false);
+    }
+
+    // Workers come and go without a change of any job.
+    private async Task LookForWorkersAsync(CancellationToken cancellationToken)
+    {
+        workersRead = Stopwatch.GetTimestamp();
+        var now = await store.WorkersAsync(rules.Length, cancellationToken).ConfigureAwait(false);
+        if (!now.Select(worker => (worker.Name, string.Join('\n', worker.Models))).SequenceEqual(queue.Workers.Select(worker => (worker.Name, string.Join('\n', worker.Models)))))
+            await RefreshAsync(cancellationToken).ConfigureAwait(false);
     }
 
     private async Task<long> BeginAsync(CancellationToken cancellationToken)
@@ -91,12 +105,13 @@ internal sealed class JobFeed(IJobStore store, JobSignals signals, BackgroundHea
     {
         var before = queue;
         Unreadable = (await store.UnreadableAsync(cancellationToken).ConfigureAwait(false)).Count;
-        queue = new QueueView(await store.QueueAsync(cancellationToken).ConfigureAwait(false), await store.PaceAsync(cancellationToken).ConfigureAwait(false));
+        queue = new QueueView(await store.QueueAsync(cancellationToken).ConfigureAwait(false), await store.PaceAsync(cancellationToken).ConfigureAwait(false),
+            await store.WorkersAsync(rules.Length, cancellationToken).ConfigureAwait(false));
         foreach (var (id, job) in waiting)
         {
             if (!queue.Has(id))
                 waiting.TryRemove(id, out _);
-            else if (before.Place(job).QueuePosition != queue.Place(job).QueuePosition)
+            else if (before.Place(job) is var was && queue.Place(job) is var now && (was.QueuePosition, was.HasNoWorker) != (now.QueuePosition, now.HasNoWorker))
                 Tell(job.Owner, id, job);
         }
     }
@@ -186,15 +201,18 @@ internal sealed class JobSignals
     private static TaskCompletionSource New() => new(TaskCreationOptions.RunContinuationsAsynchronously);
 }
 
-/// <summary>A snapshot of the queue with places and estimated waiting times.</summary>
+/// <summary>A snapshot of the queue with places, estimated waiting times and the workers that are there.</summary>
 internal sealed class QueueView
 {
-    private readonly Dictionary<string, (int Position, double? Seconds)> waiting = [];
+    private readonly Dictionary<string, (int Position, double? Seconds, bool HasNoWorker)> waiting = [];
 
     /// <param name="entries">Queued and running jobs in the order of the queue.</param>
     /// <param name="pace">Work and seconds of the videos completed last.</param>
-    public QueueView(IReadOnlyList<QueueEntry> entries, IReadOnlyList<(double Work, double Seconds)> pace)
+    /// <param name="workers">Workers that are there.</param>
+    public QueueView(IReadOnlyList<QueueEntry> entries, IReadOnlyList<(double Work, double Seconds)> pace, IReadOnlyList<WorkerEntry> workers)
     {
+        Workers = workers;
+        var models = workers.SelectMany(worker => worker.Models).ToHashSet(StringComparer.Ordinal);
         var secondsOfWork = pace.Sum(made => made.Work) is > 0 and var work ? pace.Sum(made => made.Seconds) / work : (double?)null;
         var running = entries.Where(entry => entry.Runs).ToList();
         Running = running.Count;
@@ -202,10 +220,14 @@ internal sealed class QueueView
         foreach (var entry in entries.Where(entry => !entry.Runs))
         {
             ahead += secondsOfWork * entry.Work;
-            // The busy workers share the queue.
-            waiting[entry.Id] = (waiting.Count + 1, ahead is { } seconds ? Math.Round(seconds / Math.Max(1, running.Count)) : null);
+            // The workers share the queue. Where nobody has the model, nobody knows how long it takes.
+            var hasNoWorker = !models.Contains(entry.Model);
+            waiting[entry.Id] = (waiting.Count + 1, ahead is { } seconds && !hasNoWorker ? Math.Round(seconds / Math.Max(workers.Count, running.Count)) : null, hasNoWorker);
         }
     }
+
+    /// <summary>Workers that are there, by name.</summary>
+    public IReadOnlyList<WorkerEntry> Workers { get; }
 
     /// <summary>Number of running jobs.</summary>
     public int Running { get; }
@@ -219,7 +241,7 @@ internal sealed class QueueView
     /// <summary>Returns the job with its place and remaining time.</summary>
     public VideoJob Place(VideoJob job) => job.Status switch
     {
-        VideoStatus.Queued when waiting.TryGetValue(job.Id, out var place) => job with { QueuePosition = place.Position, SecondsLeft = place.Seconds },
+        VideoStatus.Queued when waiting.TryGetValue(job.Id, out var place) => job with { QueuePosition = place.Position, SecondsLeft = place.Seconds, HasNoWorker = place.HasNoWorker },
         VideoStatus.InProgress => job with { SecondsLeft = job.Progress?.SecondsLeft },
         _ => job,
     };

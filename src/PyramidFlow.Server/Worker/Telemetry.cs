@@ -44,6 +44,7 @@ internal sealed class Telemetry : IDisposable
     {
         meter.CreateObservableGauge("pyramidflow.queue.waiting", () => feed.Queue.Waiting, "{video}", "Queued videos");
         meter.CreateObservableGauge("pyramidflow.queue.running", () => feed.Queue.Running, "{video}", "Running videos");
+        meter.CreateObservableGauge("pyramidflow.workers", () => feed.Queue.Workers.Count, "{worker}", "Workers that are running");
         meter.CreateObservableGauge("pyramidflow.queue.unreadable", () => feed.Unreadable, "{video}", "Unreadable entries of the queue that were set aside");
         meter.CreateObservableGauge("pyramidflow.listeners", () => feed.Watchers, "{listener}", "Pages and clients that receive progress");
     }

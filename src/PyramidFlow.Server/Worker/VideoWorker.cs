@@ -10,11 +10,13 @@ namespace PyramidFlow.Server.Worker;
 /// <summary>Leases jobs from the queue and makes their videos, one at a time.</summary>
 internal sealed partial class VideoWorker(
     IJobStore store, JobSignals signals, ModelCatalog catalog, VideoMaker maker, LoadedModel loaded, VideoFolder folder, Telemetry telemetry, LeaseRules rules,
-    BackgroundHealth health, ILogger<VideoWorker> log, TeamLeader? team = null) : BackgroundLoop("making videos", health, log)
+    WorkerIdentity identity, BackgroundHealth health, ILogger<VideoWorker> log, TeamLeader? team = null) : BackgroundLoop(Part, health, log)
 {
+    /// <summary>Name of this loop in health reports.</summary>
+    internal const string Part = "making videos";
+
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(500), Patience = TimeSpan.FromSeconds(4);
     private readonly TimeSpan lease = rules.Length;
-    private readonly string name = $"{Environment.MachineName}-{Environment.ProcessId}-{Guid.NewGuid().ToString("N")[..8]}";
 
     private volatile JobLease? current;
     private volatile bool isAbandoned;
@@ -48,7 +50,7 @@ internal sealed partial class VideoWorker(
     {
         var signal = signals.Next;
         var (models, fault) = catalog.Scan();
-        if (await store.LeaseAsync(name, [.. models.Select(model => model.Id)], lease, stoppingToken).ConfigureAwait(false) is { } job)
+        if (await store.LeaseAsync(identity.Name, [.. models.Select(model => model.Id)], lease, stoppingToken).ConfigureAwait(false) is { } job)
         {
             ReportSuccess();
             current = job;

@@ -39,6 +39,32 @@
   addEventListener('dragleave', event => event.relatedTarget ?? root.classList.remove('dragging'));
   addEventListener('paste', event => give(event.clipboardData.files) && event.preventDefault());
 
+  // While the server is away nothing that is written reaches it, and the page may have to be loaded anew: the browser keeps the inputs that a
+  // kept form has by name (data-keep), and gives them to the server when it is back. Generate waits.
+  let away = false;
+  const written = new Set();
+  const note = ({ target }) => {
+    const name = target.dataset?.keep;
+    if (!away || !name) return;
+    written.add(target);
+    try { kept(JSON.stringify({ ...JSON.parse(kept()), [name]: target.type === 'range' ? Number(target.value) : target.value })); } catch { }
+  };
+  addEventListener('input', note, true);
+  addEventListener('change', note, true);
+  addEventListener('submit', event => {
+    if (!away) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }, true);
+  addEventListener('components-reconnect-state-changed', ({ detail }) => {
+    away = detail.state !== 'hide';
+    if (away) return;
+    for (const input of written)
+      for (const kind of ['input', 'change'])
+        input.dispatchEvent(new Event(kind, { bubbles: true }));
+    written.clear();
+  }, true);
+
   // After a long outage the server has discarded the page: reload it.
   addEventListener('components-reconnect-state-changed', ({ detail }) => {
     if (detail.state === 'rejected') location.reload();
@@ -104,10 +130,17 @@
     },
     showFile: (id, target) => {
       const file = document.getElementById(id)?.files[0];
-      if (!file) return;
+      if (!file) return null;
       const address = URL.createObjectURL(file);
-      target.addEventListener(target.tagName === 'VIDEO' ? 'loadeddata' : 'load', () => URL.revokeObjectURL(address), { once: true });
-      target.src = address;
+      return new Promise(resolve => {
+        const end = size => {
+          URL.revokeObjectURL(address);
+          resolve(size);
+        };
+        target.addEventListener(target.tagName === 'VIDEO' ? 'loadeddata' : 'load', () => end([target.videoWidth ?? target.naturalWidth, target.videoHeight ?? target.naturalHeight]), { once: true });
+        target.addEventListener('error', () => end(null), { once: true });
+        target.src = address;
+      });
     },
     play,
     playLive: (video, address) => {

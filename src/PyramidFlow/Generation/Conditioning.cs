@@ -14,12 +14,14 @@ internal sealed class Conditioning(PipelineModels models, LatentNormalization no
     /// <summary>The latents of a clip's first unit, [1, c, t, h, w]; null where nothing is given.</summary>
     /// <param name="settings">The clip.</param>
     /// <param name="noise">Draws of the posterior, where it is sampled.</param>
+    /// <param name="encoded">Takes the share of each piece, as soon as it is encoded.</param>
     /// <param name="cancellationToken">Checked before each piece.</param>
-    internal Tensor? Of(GenerationSettings settings, INoiseSource noise, CancellationToken cancellationToken)
+    internal Tensor? Of(GenerationSettings settings, INoiseSource noise, Action<double> encoded, CancellationToken cancellationToken)
     {
         if (settings.Latents is { } latents)
         {
             using var own = new TensorScope();
+            encoded(1);
             var given = latents.ToTensor().To(models.Type);
             return given.AllFinite() ? own.Keep(given.To(models.Device))
                 : throw RequestFault.LatentsOverflow(models.Type);
@@ -29,7 +31,7 @@ internal sealed class Conditioning(PipelineModels models, LatentNormalization no
             return null;
         var last = bytes[^((settings.IsContinuation ? settings.HistoryFrames : 1) * settings.FrameBytes)..];
         using var scope = new TensorScope();
-        var posterior = Checked(vae => Encode(vae, last.Span, settings.Width, settings.Height, cancellationToken));
+        var posterior = Checked(vae => Encode(vae, last.Span, settings.Width, settings.Height, encoded, cancellationToken));
         var latent = settings.SampleImage
             ? posterior.Sample(noise.Posterior(posterior.Mean.Shape).To(posterior.Mean.Type).To(models.Device))
             : posterior.Mode;
@@ -56,7 +58,7 @@ internal sealed class Conditioning(PipelineModels models, LatentNormalization no
         return scope.Keep(normalization.Normalize(posterior.Mode, isStart: true).To(models.Type));
     }
 
-    private Tensor Encode(CausalVideoVae vae, ReadOnlySpan<byte> rgb, int width, int height, CancellationToken cancellationToken)
+    private Tensor Encode(CausalVideoVae vae, ReadOnlySpan<byte> rgb, int width, int height, Action<double> encoded, CancellationToken cancellationToken)
     {
         using var stream = vae.EncodeStream(options.Tiles);
         using var scope = new TensorScope();
@@ -70,6 +72,7 @@ internal sealed class Conditioning(PipelineModels models, LatentNormalization no
             using var inner = new TensorScope();
             var pixels = FrameBytes.ToPixels(rgb.Slice(start * frame, count * frame), width, height);
             moments.Add(inner.Keep(stream.Push(pixels.To(WeightType(vae)).To(models.Device), isEnd: start + count == frames)));      // [1, 2c, t, h, w]
+            encoded((double)count / frames);
         }
 
         return scope.Keep(Tensor.Cat([.. moments], 2));                                              // [1, 2c, t, h, w]

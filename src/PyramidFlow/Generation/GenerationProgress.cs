@@ -64,6 +64,9 @@ internal sealed class ProgressMeter(SamplingPlan plan, bool isGiven, bool decode
     // Decoding a latent frame costs about as much as this many guided steps on it, at the released models' sizes.
     private const double DecodeSteps = 5;
 
+    // Encoding one, in the same measure: the encoder has about half of the decoder's operations.
+    private const double EncodeSteps = 2.5;
+
     private readonly double total = Enumerable.Range(0, plan.Units).Sum(unit => SamplingWeight(plan, unit, isGiven) + (decodes ? DecodeWeight(plan, unit) : 0));
 
     private double done;
@@ -90,6 +93,14 @@ internal sealed class ProgressMeter(SamplingPlan plan, bool isGiven, bool decode
     internal void Begin(GenerationPhase phase, int unit = 0) =>
         Send(phase, unit, 0, 0, phase == GenerationPhase.Denoising ? plan.EvaluationsOf(unit, 0) : 0);
 
+    /// <summary>A piece of what the clip begins with has been encoded.</summary>
+    /// <param name="share">Its share of the whole, 0 to 1.</param>
+    internal void Encoded(double share)
+    {
+        done += share * EncodeWeight(plan);
+        Send(GenerationPhase.EncodingImage, 0, 0, 0, 0);
+    }
+
     /// <summary>A unit has been decoded.</summary>
     internal void Decoded(int unit)
     {
@@ -107,10 +118,13 @@ internal sealed class ProgressMeter(SamplingPlan plan, bool isGiven, bool decode
         Send(GenerationPhase.Decoding, plan.Units - 1, plan.Stages - 1, tile, tiles);
     }
 
-    private static double SamplingWeight(SamplingPlan plan, int unit, bool isGiven) => isGiven && unit == 0 ? 0
+    // A unit that is given is encoded in place of being sampled.
+    private static double SamplingWeight(SamplingPlan plan, int unit, bool isGiven) => isGiven && unit == 0 ? EncodeWeight(plan)
         : Enumerable.Range(0, plan.Stages).Sum(stage => Enumerable.Range(0, plan.EvaluationsOf(unit, stage)).Sum(step => plan.Work(unit, stage, step)));
 
     private static double DecodeWeight(SamplingPlan plan, int unit) => DecodeSteps * plan.SizeOf(unit, plan.Stages - 1).Tokens;
+
+    private static double EncodeWeight(SamplingPlan plan) => EncodeSteps * plan.SizeOf(0, plan.Stages - 1).Tokens;
 
     private void Send(GenerationPhase phase, int unit, int stage, int step, int steps, RgbImage? preview = null)
     {

@@ -280,7 +280,7 @@ public sealed partial class VideoPipeline : IDisposable, IAsyncDisposable
         if (clip.IsConditioned && finished.Count == 0)
         {
             meter.Begin(GenerationPhase.EncodingImage);
-            given = conditioning.Of(clip, noise, stop);
+            given = conditioning.Of(clip, noise, meter.Encoded, stop);
         }
         else
             Conditioning.Skip(clip, noise, channels);

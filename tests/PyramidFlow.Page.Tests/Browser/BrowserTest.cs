@@ -77,7 +77,7 @@ public abstract class BrowserTest(Chromium chromium) : IClassFixture<Chromium>, 
     {
         await page.GetByLabel("Prompt", new() { Exact = true }).FillAsync(prompt);
         await page.GetByLabel("Length").FillAsync($"{units}");
-        if (!await page.Locator("details").EvaluateAsync<bool>("details => details.open"))
+        if (!await page.Locator(".more").EvaluateAsync<bool>("details => details.open"))
             await page.GetByText("Steps, guidance, what to avoid").ClickAsync();
         await page.GetByLabel("Steps, first frame").FillAsync(steps);
         await page.GetByLabel("Steps, motion").FillAsync(steps);

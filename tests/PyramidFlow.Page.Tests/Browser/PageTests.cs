@@ -7,6 +7,7 @@ namespace PyramidFlow.Page.Tests.Browser;
 public sealed class PageTests(Chromium chromium) : BrowserTest(chromium)
 {
     private readonly TemporaryFolder data = new();
+    private bool isAway;
 
     public override async ValueTask DisposeAsync()
     {
@@ -70,6 +71,7 @@ public sealed class PageTests(Chromium chromium) : BrowserTest(chromium)
         var page = await OpenAsync(new() { ViewportSize = new() { Width = width, Height = 800 }, ColorScheme = colours, ReducedMotion = ReducedMotion.Reduce });
         await CheckAsync();
         await page.GetByText("Steps, guidance, what to avoid").ClickAsync();
+        await Expect(page.GetByRole(AriaRole.Button, new() { Name = "Generate" })).ToBeInViewportAsync(new() { Ratio = 1 });
         await page.GetByLabel("From a picture").CheckAsync();
         await page.GetByLabel("Steps, motion").FillAsync("many");
         await page.GetByRole(AriaRole.Button, new() { Name = "Generate" }).ClickAsync();
@@ -79,20 +81,22 @@ public sealed class PageTests(Chromium chromium) : BrowserTest(chromium)
         await page.GetByLabel("From text").CheckAsync();
         await GenerateAsync(page, units: 24, steps: "200");
         await Expect(page.Locator("#stage")).ToContainTextAsync("step");
-        await GenerateAsync(page, "a large green square resting on a gray background");
+        await GenerateAsync(page, "a large green square resting on a gray background, which stays where it is from the first frame to the last one");
         await Expect(page.GetByRole(AriaRole.Region, new() { Name = "Queue" })).ToBeVisibleAsync();
         await CheckAsync();
 
         await page.GetByRole(AriaRole.Button, new() { Name = "Cancel", Exact = true }).ClickAsync();
         await Expect(page.Locator("#stage")).ToContainTextAsync("You cancelled it.");
-        await Expect(page.Locator(".card")).ToHaveCountAsync(2);
+        await page.GetByText("Cancelled or failed").ClickAsync();
+        await Expect(page.Locator(".unmade li")).ToHaveCountAsync(1);
         await CheckAsync();
         await page.Locator(".card").First.ClickAsync();
         await FinishedAsync(page);
         // Less motion is wished for: nothing plays by itself.
         Assert.True(await page.Locator("#stage video").EvaluateAsync<bool>("video => video.paused && video.played.length === 0"));
         await page.GetByRole(AriaRole.Button, new() { Name = "Delete" }).ClickAsync();
-        await Expect(page.GetByRole(AriaRole.Button, new() { Name = "Undo" })).ToBeVisibleAsync();
+        await Expect(page.GetByRole(AriaRole.Button, new() { Name = "Undo" })).ToBeInViewportAsync(new() { Ratio = 1 });
+        await Expect(page.GetByRole(AriaRole.Button, new() { Name = "Dismiss" })).ToBeInViewportAsync(new() { Ratio = 1 });
         await CheckAsync();
 
         async Task CheckAsync()
@@ -123,6 +127,29 @@ public sealed class PageTests(Chromium chromium) : BrowserTest(chromium)
     }
 
     [Fact]
+    public async Task What_is_written_while_the_server_is_away_is_there_when_it_is_back()
+    {
+        var page = await OpenAsync();
+        isAway = true;
+        var address = Server.Client.BaseAddress!;
+        await Server.DisposeAsync();
+        await Expect(page.GetByRole(AriaRole.Alert)).ToContainTextAsync("What you write is kept.");
+        await page.GetByLabel("Prompt", new() { Exact = true }).FillAsync(Circle);
+        await page.GetByLabel("Length").FillAsync("1");
+        await page.GetByRole(AriaRole.Button, new() { Name = "Generate" }).ClickAsync();
+        await Expect(page.GetByLabel("Prompt", new() { Exact = true })).ToHaveValueAsync(Circle);
+
+        // The page loads itself anew; what was written before stays written.
+        Server = await TestServer.StartAsync(options => options with { Port = address.Port }, data.Path);
+        await Expect(page.GetByRole(AriaRole.Alert)).ToBeHiddenAsync();
+        await Expect(page.GetByRole(AriaRole.Button, new() { Name = "Generate" })).ToBeEnabledAsync();
+        await Expect(page.GetByLabel("Prompt", new() { Exact = true })).ToHaveValueAsync(Circle);
+        await Expect(page.GetByLabel("Length")).ToHaveValueAsync("1");
+        await page.GetByRole(AriaRole.Button, new() { Name = "Generate" }).ClickAsync();
+        await FinishedAsync(page);
+    }
+
+    [Fact]
     public async Task Colours_that_were_chosen_stay_chosen()
     {
         var page = await OpenAsync(new() { ColorScheme = ColorScheme.Light });
@@ -136,6 +163,9 @@ public sealed class PageTests(Chromium chromium) : BrowserTest(chromium)
 
         Task<string> BackgroundAsync() => page.EvaluateAsync<string>("getComputedStyle(document.body).backgroundColor");
     }
+
+    /// <summary>A server that is away cannot be reached.</summary>
+    protected override bool IsExpected(IConsoleMessage line) => isAway || base.IsExpected(line);
 
     private protected override Task<TestServer> StartAsync() => TestServer.StartAsync(data: data.Path);
 

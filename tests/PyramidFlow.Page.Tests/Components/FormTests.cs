@@ -70,16 +70,61 @@ public sealed class FormTests : PageContext
     }
 
     [Theory]
-    [InlineData("100", "The width 100 is not a multiple of 64: use 64 or 128.")]
-    [InlineData("wide", "The width is a number of pixels: use a multiple of 64, such as 128.")]
-    public void A_wrong_size_is_answered_with_one_that_works(string width, string sentence)
+    [InlineData("width", "100", "The width 100 is not a multiple of 64: use 64 or 128.")]
+    [InlineData("height", "100", "The height 100 is not a multiple of 64: use 64 or 128.")]
+    [InlineData("width", "wide", "The width is a number of pixels: use a multiple of 64, such as 128.")]
+    [InlineData("height", "64000000", "The height 64000000 is too large: use a multiple of 64, such as 128.")]
+    public void A_wrong_side_is_answered_with_one_that_works(string side, string value, string sentence)
     {
         var page = Open();
         page.Find("#prompt").Input(Circle);
         page.Find("#size").Change("own");
-        page.Find("#width").Change(width);
+        page.Find($"#{side}").Change(value);
         page.Find("form").Submit();
-        Assert.Equal(sentence, page.Find(".field .error").TextContent);
+        Assert.Equal(sentence, ErrorOf(page, side));
+        Assert.Single(page.FindAll(".error"));
+        FocusIs(page, side);
+    }
+
+    [Fact]
+    public void Two_wrong_sides_are_both_named()
+    {
+        var page = Open();
+        page.Find("#prompt").Input(Circle);
+        page.Find("#size").Change("own");
+        page.Find("#width").Change("100");
+        page.Find("#height").Change("1");
+        page.Find("form").Submit();
+        Assert.Equal("The width 100 is not a multiple of 64: use 64 or 128.", ErrorOf(page, "width"));
+        Assert.Equal("The height 1 is not a multiple of 64: use 64.", ErrorOf(page, "height"));
+        FocusIs(page, "width");
+    }
+
+    [Fact]
+    public void A_picture_of_another_shape_is_said_to_be_cut_until_its_shape_is_taken()
+    {
+        JSInterop.Setup<int[]?>("pyramidflow.showFile", _ => true).SetResult([1200, 400]);
+        var page = Open();
+        page.FindComponent<Microsoft.AspNetCore.Components.Forms.InputFile>().UploadFiles(InputFileContent.CreateFromBinary([1, 2, 3], "photo.png", contentType: "image/png"));
+        page.WaitForAssertion(() => Assert.Contains("1200 × 400 pixels: about 67% of its width is cut off to fill 128 × 128", page.Find(".cut").TextContent, StringComparison.Ordinal));
+        Press(page, "Use 192 × 64");
+        Assert.Empty(page.FindAll(".cut"));
+        page.Find("form").Submit();
+        Assert.Equal((192, 64), (Assert.Single(Jobs.Requests).Width, Jobs.Requests[0].Height));
+    }
+
+    [Fact]
+    public void A_single_picture_is_offered_only_where_it_can_be_made()
+    {
+        var page = Open();
+        page.Find("#prompt").Input(Circle);
+        Press(page, "Still");
+        page.FindAll("input[name=mode]")[1].Change(true);
+        Assert.DoesNotContain(page.FindAll(".chip"), chip => chip.TextContent == "Still");
+        Assert.Equal(("1", "1"), (page.Find("#seconds").GetAttribute("min"), page.Find("#seconds").GetAttribute("value")));
+        page.FindAll("input[name=mode]")[0].Change(true);
+        page.Find("form").Submit();
+        Assert.Equal(1, Assert.Single(Jobs.Requests).Frames);
     }
 
     [Fact]
@@ -134,7 +179,7 @@ public sealed class FormTests : PageContext
     public void A_file_that_is_no_picture_or_too_large_is_refused_before_it_is_sent()
     {
         var page = Open();
-        page.FindAll(".segments input")[1].Change(true);
+        page.FindAll("input[name=mode]")[1].Change(true);
         var input = page.FindComponent<Microsoft.AspNetCore.Components.Forms.InputFile>();
         input.UploadFiles(InputFileContent.CreateFromText("x", "notes.txt", contentType: "text/plain"));
         Assert.Equal("“notes.txt” is neither a picture nor a video: use such as PNG, JPEG or MP4.", ErrorOf(page, "input_reference"));

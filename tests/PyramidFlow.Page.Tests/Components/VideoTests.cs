@@ -23,6 +23,13 @@ public sealed class VideoTests : PageContext
     }
 
     [Fact]
+    public void A_video_that_nobody_makes_says_so_in_place_of_a_time()
+    {
+        Jobs.Add(VideoStatus.Queued, change: job => job with { HasNoWorker = true, SecondsLeft = 40 });
+        Assert.Contains("Next in the queue: no worker for sprites is running, so it waits until one is started", Open().Find("#stage").TextContent, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Progress_shows_part_stage_and_step_and_a_preview_that_changes()
     {
         var job = Jobs.Add(VideoStatus.Queued);
@@ -57,7 +64,34 @@ public sealed class VideoTests : PageContext
         Assert.Equal("prompt 2", page.Find(".queue .what").TextContent);
         Press(page, "Cancel prompt 2");
         Assert.Empty(page.FindAll(".queue"));
-        Assert.Equal("Cancelled", page.Find(".gallery .none").TextContent);
+        Assert.Equal("Cancelled", page.Find(".unmade .hint").TextContent);
+    }
+
+    [Fact]
+    public void What_was_not_made_stands_beside_the_gallery_and_can_be_deleted_together()
+    {
+        var made = Jobs.Add(VideoStatus.Completed);
+        var failed = Jobs.Add(VideoStatus.Failed);
+        var cancelled = Jobs.Add(VideoStatus.Failed, change: job => job with { Error = new VideoError(VideoError.Cancelled, "you cancelled it") });
+        var page = Open();
+        Assert.Single(page.FindAll(".card"));
+        Assert.Equal(["Cancelled", "Failed"], page.FindAll(".unmade .hint").Select(state => state.TextContent));
+        Press(page, "Delete all of these");
+        Assert.Equal([cancelled.Id, failed.Id], Jobs.Deleted);
+        Assert.Empty(page.FindAll(".unmade"));
+        Assert.NotNull(Studio.Library.Find(made.Id));
+    }
+
+    [Fact]
+    public void A_long_prompt_is_shown_whole_when_it_is_asked_for()
+    {
+        Jobs.Add(VideoStatus.Completed, new VideoRequest { Prompt = string.Join(' ', Enumerable.Repeat("a small red circle", 20)) });
+        var page = Open();
+        Assert.Equal("clamp", page.Find("#stage h2").ClassName);
+        Press(page, "The whole prompt");
+        Assert.True(string.IsNullOrEmpty(page.Find("#stage h2").ClassName));
+        Press(page, "Less of the prompt");
+        Assert.Equal("clamp", page.Find("#stage h2").ClassName);
     }
 
     [Fact]

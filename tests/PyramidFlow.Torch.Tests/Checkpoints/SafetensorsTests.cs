@@ -64,6 +64,39 @@ public sealed class SafetensorsTests : IDisposable
         FaultAssert.Is(Fault(Build($$$"""{"w":{"dtype":"U8","shape":[{{{shape}}}],"data_offsets":[0,1]}}""")), "too_many_dimensions", ("dimensions", 100_000), ("most", 64));
     }
 
+    [Fact]
+    public void Tensors_without_values_and_of_the_most_dimensions_are_read()
+    {
+        var ones = string.Join(',', Enumerable.Repeat(1, 64));
+        var path = folder.Write("edges", Build($$$"""{"most":{"dtype":"U8","shape":[{{{ones}}}],"data_offsets":[0,1]},"none":{"dtype":"F32","shape":[0,3],"data_offsets":[0,0]},"scalar":{"dtype":"F32","shape":[],"data_offsets":[4,8]}}"""));
+        using var file = SafetensorsFile.Open(path);
+        Assert.Equal([0L, 1L, 4L], file.Entries.Values.Select(entry => entry.ByteLength).Order());
+        using var scope = new TensorScope();
+        Assert.Equal([0L, 3L], file.Read("none").Shape);
+    }
+
+    [Fact]
+    public void A_size_that_does_not_fit_its_bytes_is_refused_with_both() =>
+        FaultAssert.Is(Fault(Build("""{"w":{"dtype":"F32","shape":[3],"data_offsets":[8,16]}}""")), "size_differs", ("key", "w"), ("bytes", 8L));
+
+    // A file of which only the beginning is left over is cut off, however little follows the length of its header.
+    [Fact]
+    public void A_file_cut_off_in_its_header_says_how_long_it_would_be()
+    {
+        var file = new byte[9];
+        BinaryPrimitives.WriteInt64LittleEndian(file, 100);
+        file[8] = (byte)'{';
+        FaultAssert.Is(Fault(file), "file_cut_off", ("needed", 108L), ("missing", 99L));
+    }
+
+    [Fact]
+    public void A_refused_file_is_closed()
+    {
+        for (var i = 0; i < 3; i++)
+            _ = Fault(Build("{"));
+        Assert.DoesNotContain(File.ReadLines("/proc/self/maps"), line => line.Contains(folder.Path, StringComparison.Ordinal));
+    }
+
     [Theory]
     [InlineData(ulong.MaxValue)]
     [InlineData(1UL << 63)]

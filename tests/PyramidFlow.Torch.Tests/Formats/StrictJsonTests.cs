@@ -51,6 +51,31 @@ public sealed class StrictJsonTests
         Assert.Equal(2, json.RootElement.GetProperty("a").GetInt32());
     }
 
+    [Theory]
+    [InlineData("{\n\"a\":1,\n\"a\":2}", 3, "the key a stands twice")]
+    [InlineData("{\n\"a\":\"\\ud83d\"}", 2, "a: this holds half")]
+    [InlineData("{\n\n\"a\":\"x\\u0000\"}", 3, "a holds a NUL")]
+    [InlineData("[\n\"x\\u0000\"]", 2, "this holds a NUL")]
+    [InlineData("{\n\n\"a\":}", 3, "not JSON")]
+    public void A_fault_is_named_with_its_line_in_files_that_people_write_only(string json, int line, string reason)
+    {
+        var fault = Assert.Throws<MalformedTextException>(() => StrictJson.Parse(json, Written));
+        Assert.Equal(line, fault.Line);
+        Assert.StartsWith(FormattableString.Invariant($"line {line}: "), fault.Message);
+        Assert.Contains(reason, fault.Message);
+        if (!reason.Contains("NUL", StringComparison.Ordinal))
+            Assert.Equal(0, Assert.Throws<MalformedTextException>(() => StrictJson.Parse(json)).Line);
+    }
+
+    [Theory]
+    [InlineData("sizes[1]", 4)]
+    [InlineData("inner.count", 6)]
+    [InlineData("inner.name", 5)]
+    [InlineData("sizes[7]", 2)]
+    [InlineData("none", 1)]
+    public void A_key_is_found_behind_its_neighbours_and_a_missing_one_by_its_parent(string key, int line) =>
+        Assert.Equal(line, StrictJson.LineOf("{\n\"sizes\": [[\"a\"],\n\n\"b\"],\n\"inner\": {\"kind\": {\"count\": 1},\n\"count\": 2}}"u8.ToArray(), key));
+
     [Fact]
     public void Numbers_as_Python_writes_them_are_read()
     {

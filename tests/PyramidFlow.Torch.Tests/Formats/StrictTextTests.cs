@@ -18,6 +18,11 @@ public sealed class StrictTextTests
     public void Bytes_that_are_no_UTF8_text_are_refused_with_their_line(byte[] bytes, long line) =>
         Assert.Equal(line, Assert.Throws<MalformedTextException>(() => StrictText.Decode(bytes)).Line);
 
+    [Theory]
+    [InlineData(new byte[] { 0xFF, 0xFE, (byte)'a', 0 })]
+    [InlineData(new byte[] { 0xFE, 0xFF, 0, (byte)'a' })]
+    public void UTF16_is_called_by_its_name(byte[] bytes) => Assert.Contains("UTF-16", Assert.Throws<MalformedTextException>(() => StrictText.Decode(bytes)).Reason);
+
     // Not as data of a theory: attributes keep texts as UTF-8, which has no halves.
     [Fact]
     public void Halves_of_characters_are_found()
@@ -71,6 +76,15 @@ public sealed class StrictTextTests
         var lines = StrictLines.Read(file).ToList();
         Assert.Equal(Enumerable.Range(1, count), lines.Select(line => line.Number));
         Assert.DoesNotContain(lines, line => line.Utf8.Span.Contains((byte)'\r'));
+    }
+
+    // The lines do not end where a buffer ends, and the last one has no end of its own.
+    [Fact]
+    public void Lines_of_a_text_of_many_buffers_come_as_they_are()
+    {
+        var lines = Enumerable.Range(0, 9000).Select(number => $"{number}: {new string((char)('a' + (number % 26)), number % 97)}").ToList();
+        using var file = new MemoryStream([.. "\uFEFF"u8, .. System.Text.Encoding.UTF8.GetBytes(string.Join("\r\n", lines))]);
+        Assert.Equal(lines, StrictLines.Read(file).Select(line => System.Text.Encoding.UTF8.GetString(line.Utf8.Span)));
     }
 
     [Fact]

@@ -20,6 +20,12 @@ internal sealed class Draft
     /// <summary>Length in steps of the slider: each is 8 frames, after the first one.</summary>
     public int Units { get; set; }
 
+    /// <summary>Least <see cref="Units"/>: what begins with a picture or a video has frames that follow it.</summary>
+    public int LeastUnits => Mode == DraftMode.Text ? 0 : 1;
+
+    /// <summary>Length in units that the request has.</summary>
+    public int Length => Math.Max(Units, LeastUnits);
+
     /// <summary>Whether the size is typed and not chosen.</summary>
     public bool HasOwnSize { get; set; }
 
@@ -58,6 +64,9 @@ internal sealed class Draft
 
     /// <summary>A picture or video of the user's own to begin with.</summary>
     public IBrowserFile? File { get; set; }
+
+    /// <summary>Pixels of <see cref="File"/>, as soon as the browser has opened it.</summary>
+    public (int Width, int Height)? FileSize { get; set; }
 
     /// <summary>An earlier video to begin with its end.</summary>
     public VideoJob? From { get; set; }
@@ -102,7 +111,6 @@ internal sealed class Draft
         (Mode, File, From, SameInputAs) = (mode, null, job, null);
         if (job.Request is { Width: { } width, Height: { } height })
             Resize(width, height);
-        Units = Math.Max(1, Units);
         if (Prompt.Length == 0)
             Prompt = job.Request.Prompt ?? "";
     }

@@ -3,7 +3,7 @@ namespace PyramidFlow.Server.Page.State;
 /// <summary>Fields of the form, named as REST names its parameters: a fault of one names the other.</summary>
 internal static class DraftField
 {
-    public const string Prompt = "prompt", NegativePrompt = "negative_prompt", Model = "model", Size = "size", Seconds = "seconds",
+    public const string Prompt = "prompt", NegativePrompt = "negative_prompt", Model = "model", Size = "size", Width = "width", Height = "height", Seconds = "seconds",
         Steps = "steps", VideoSteps = "video_steps", Guidance = "guidance_scale", VideoGuidance = "video_guidance_scale",
         Seed = "seed", Input = "input_reference";
 
@@ -11,7 +11,7 @@ internal static class DraftField
     public const string Form = "form";
 
     /// <summary>In the order they stand on the page.</summary>
-    public static IReadOnlyList<string> All { get; } = [Model, Input, Prompt, Seconds, Size, NegativePrompt, Steps, VideoSteps, Guidance, VideoGuidance,
+    public static IReadOnlyList<string> All { get; } = [Model, Input, Prompt, Seconds, Size, Width, Height, NegativePrompt, Steps, VideoSteps, Guidance, VideoGuidance,
         .. Draft.LabelledSettings.Select(setting => setting.Field!), Seed];
 
     /// <summary>The field that a parameter of REST stands in; <see cref="Form"/> where it stands in none.</summary>

@@ -28,8 +28,8 @@ internal sealed class DraftReader(VideoModel model, IDictionary<string, string> 
         Prompt = draft.Prompt.Trim(),
         NegativePrompt = draft.NegativePrompt.Trim(),
         Schedule = draft.Schedule,
-        Width = Side(draft.Width, "width"),
-        Height = Side(draft.Height, "height"),
+        Width = Side(draft.Width, DraftField.Width),
+        Height = Side(draft.Height, DraftField.Height),
         Frames = FramesOf(draft),
         Input = Input(draft),
         RemixedFrom = draft.Mode == DraftMode.Text || draft.File is not null || draft.From is not null ? null : draft.SameInputAs?.Id,
@@ -69,7 +69,7 @@ internal sealed class DraftReader(VideoModel model, IDictionary<string, string> 
     }
 
     /// <summary>Frames that a form asks for; of an extension, the new ones.</summary>
-    public static int FramesOf(Draft draft) => (draft.Units * VideoLength.Scale) + (draft.Mode == DraftMode.Extend ? 0 : 1);
+    public static int FramesOf(Draft draft) => (draft.Length * VideoLength.Scale) + (draft.Mode == DraftMode.Extend ? 0 : 1);
 
     private static VideoInput? Input(Draft draft) => draft.Mode switch
     {
@@ -78,13 +78,15 @@ internal sealed class DraftReader(VideoModel model, IDictionary<string, string> 
         _ => null,
     };
 
-    private int? Side(string text, string what)
+    private int? Side(string text, string side)
     {
-        var multiple = model.SizeMultiple;
-        if (!PlainNumber.TryWhole(text, out var whole) || whole is < 1 or > int.MaxValue)
-            errors[DraftField.Size] = $"The {what} is a number of pixels: use a multiple of {multiple}, such as {model.Settings.Width}.";
+        var (multiple, usual) = (model.SizeMultiple, side == DraftField.Width ? model.Settings.Width : model.Settings.Height);
+        if (!PlainNumber.TryWhole(text, out var whole) || whole < 1)
+            errors[side] = $"The {side} is a number of pixels: use a multiple of {multiple}, such as {usual}.";
+        else if (whole > FrameSizes.MaxPixels / multiple)
+            errors[side] = $"The {side} {whole} is too large: use a multiple of {multiple}, such as {usual}.";
         else if (whole % multiple != 0)
-            errors[DraftField.Size] = $"The {what} {whole} is not a multiple of {multiple}: use {Near(whole, multiple)}.";
+            errors[side] = $"The {side} {whole} is not a multiple of {multiple}: use {Near(whole, multiple)}.";
         else
             return (int)whole;
         return null;

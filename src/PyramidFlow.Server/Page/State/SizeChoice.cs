@@ -11,16 +11,25 @@ internal sealed record SizeChoice(string Name, int Width, int Height)
     /// <summary>Sizes with about as many pixels as a model was trained on, its own first.</summary>
     public static IReadOnlyList<SizeChoice> Of(VideoModel model)
     {
-        var (width, height, multiple) = (model.Settings.Width, model.Settings.Height, model.SizeMultiple);
-        var area = (double)width * height;
+        var (width, height) = (model.Settings.Width, model.Settings.Height);
         (string Name, double Ratio)[] shapes = [("landscape", 5 / 3.0), ("square", 1), ("portrait", 3 / 5.0)];
         return
         [
             new SizeChoice("as trained", width, height),
-            .. shapes.Select(shape => new SizeChoice(shape.Name, Side(Math.Sqrt(area * shape.Ratio)), Side(Math.Sqrt(area / shape.Ratio))))
+            .. shapes.Select(shape => Shaped(model, shape.Name, shape.Ratio))
                 .Where(size => (size.Width, size.Height) != (width, height)),
         ];
+    }
 
-        int Side(double pixels) => Math.Max(1, (int)Math.Round(pixels / multiple)) * multiple;
+    /// <summary>The size of a shape with about as many pixels as a model was trained on.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="name">Name of the size.</param>
+    /// <param name="ratio">Width by height.</param>
+    public static SizeChoice Shaped(VideoModel model, string name, double ratio)
+    {
+        var area = (double)model.Settings.Width * model.Settings.Height;
+        return new SizeChoice(name, Side(Math.Sqrt(area * ratio)), Side(Math.Sqrt(area / ratio)));
+
+        int Side(double pixels) => Math.Max(1, (int)Math.Round(pixels / model.SizeMultiple)) * model.SizeMultiple;
     }
 }

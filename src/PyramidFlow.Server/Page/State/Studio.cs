@@ -108,6 +108,18 @@ internal sealed class Studio : IAsyncDisposable
         Say($"Deleted: {Words.Title(job)}");
     }
 
+    /// <summary>Deletes videos at once; they cannot be restored.</summary>
+    public Task DeleteForGoodAsync(IReadOnlyList<VideoJob> unwanted) => TryAsync(async () =>
+    {
+        foreach (var job in unwanted)
+        {
+            await jobs.DeleteAsync(owner, job.Id);
+            Library.Put(job.Id, null);
+        }
+
+        Say(FormattableString.Invariant($"Deleted: {unwanted.Count} that were cancelled or failed"));
+    });
+
     /// <summary>Restores the video deleted last.</summary>
     public void Undo()
     {

@@ -1,0 +1,34 @@
+namespace PyramidFlow.Server.Storage;
+
+/// <content>Workers that are there.</content>
+internal sealed partial class SqlJobStore
+{
+    // No model has a line break in its name, which is that of a folder.
+    private const char Separator = '\n';
+
+    public async Task AnnounceAsync(WorkerEntry worker, CancellationToken cancellationToken)
+    {
+        await using var session = await SqlSession.WriteAsync(dialect, cancellationToken).ConfigureAwait(false);
+        await JobSchema.ReadVersionAsync(session, cancellationToken).ConfigureAwait(false);
+        await session.ExecuteAsync(
+            $"INSERT INTO workers (name, seen, models, processes) VALUES (@name, {dialect.Now}, @models, @processes) "
+            + "ON CONFLICT (name) DO UPDATE SET seen = excluded.seen, models = excluded.models, processes = excluded.processes",
+            cancellationToken, ("name", worker.Name), ("models", string.Join(Separator, worker.Models)), ("processes", worker.Processes)).ConfigureAwait(false);
+        await session.CommitAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    public async Task WithdrawAsync(string worker, CancellationToken cancellationToken)
+    {
+        await using var session = await SqlSession.WriteAsync(dialect, cancellationToken).ConfigureAwait(false);
+        await session.ExecuteAsync("DELETE FROM workers WHERE name = @name", cancellationToken, ("name", worker)).ConfigureAwait(false);
+        await session.CommitAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    public async Task<IReadOnlyList<WorkerEntry>> WorkersAsync(TimeSpan age, CancellationToken cancellationToken)
+    {
+        await using var session = await SqlSession.ReadAsync(dialect, cancellationToken).ConfigureAwait(false);
+        return await session.RowsAsync($"SELECT name, models, processes FROM workers WHERE seen >= {dialect.Now} - @age ORDER BY name",
+            row => new WorkerEntry(row.GetString(0), row.GetString(1).Split(Separator, StringSplitOptions.RemoveEmptyEntries), row.GetInt32(2)),
+            cancellationToken, ("age", (long)age.TotalMilliseconds)).ConfigureAwait(false);
+    }
+}

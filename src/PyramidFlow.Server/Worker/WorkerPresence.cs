@@ -1,0 +1,69 @@
+using PyramidFlow.Server.Domain;
+using PyramidFlow.Server.Storage;
+
+namespace PyramidFlow.Server.Worker;
+
+/// <summary>The worker of this process.</summary>
+/// <param name="Processes">Processes that make each of its videos together.</param>
+internal sealed record WorkerIdentity(int Processes)
+{
+    /// <summary>Name in leases and among the workers; no other worker has it.</summary>
+    public string Name { get; } = $"{Environment.MachineName}-{Environment.ProcessId}-{Guid.NewGuid().ToString("N")[..8]}";
+}
+
+/// <summary>
+/// Announces the worker of this process with its models, so that servers can say whether anybody makes what waits. A worker that cannot
+/// make videos at present is not announced.
+/// </summary>
+internal sealed partial class WorkerPresence(
+    IJobStore store, WorkerIdentity identity, ModelCatalog catalog, JobSignals signals, LeaseRules rules, BackgroundHealth health, ILogger<WorkerPresence> log)
+    : BackgroundLoop("worker presence", health, log)
+{
+    // Often enough that a slow database does not make a worker look gone.
+    private readonly TimeSpan look = TimeSpan.FromSeconds(Math.Clamp(rules.Length.TotalSeconds / 6, 0.05, 5));
+
+    private bool isAnnounced;
+
+    /// <summary>Withdraws the worker at once. If that fails, its announcement expires.</summary>
+    public override async Task StopAsync(CancellationToken cancellationToken)
+    {
+        await base.StopAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            await WithdrawAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e)
+        {
+            LogUnreachable(log, e.Message);
+        }
+    }
+
+    protected override async Task TurnAsync(CancellationToken stoppingToken)
+    {
+        var models = catalog.Scan().Models;
+        if (models.Count == 0 || Health.Parts.Any(part => part.Name == VideoWorker.Part && part.Reason is not null))
+            await WithdrawAsync(stoppingToken).ConfigureAwait(false);
+        else
+        {
+            await store.AnnounceAsync(new WorkerEntry(identity.Name, [.. models.Select(model => model.Id)], identity.Processes), stoppingToken).ConfigureAwait(false);
+            if (!isAnnounced)
+                signals.Changed();
+            isAnnounced = true;
+        }
+
+        ReportSuccess();
+        await Task.Delay(look, stoppingToken).ConfigureAwait(false);
+    }
+
+    private async Task WithdrawAsync(CancellationToken cancellationToken)
+    {
+        if (!isAnnounced)
+            return;
+        await store.WithdrawAsync(identity.Name, cancellationToken).ConfigureAwait(false);
+        isAnnounced = false;
+        signals.Changed();
+    }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The worker could not be withdrawn and is listed until its announcement expires: {Reason}")]
+    private static partial void LogUnreachable(ILogger log, string reason);
+}
