@@ -84,6 +84,7 @@ public abstract partial class JobStoreTests
         await ExecuteAsync("ALTER TABLE videos DROP COLUMN fault");
         await ExecuteAsync("ALTER TABLE videos DROP COLUMN fault_status");
         await ExecuteAsync("DROP TABLE requests");
+        await ExecuteAsync("DROP TABLE workers");
         await ExecuteAsync("DELETE FROM counters WHERE name = 'schema'");
 
         await Store.InitializeAsync(Cancel);
