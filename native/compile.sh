@@ -10,7 +10,7 @@ kept=$1
 shipped=${2:-}
 
 fail() {
-    echo "PyramidFlow has no native part for this machine${shipped:+ (its package brings that for $shipped)}: $*, or build with -p:PyramidFlowNative=none to do without it."
+    echo "PyramidFlow has no native part for this machine${shipped:+ (its package brings that for $shipped)}: $*; -p:PyramidFlowNative=none builds without it."
     exit 1
 }
 
@@ -25,9 +25,9 @@ elif [ "${LIBTORCH_USE_PIP:-}" = 1 ]; then
     root=$(python3 -c 'import importlib.util as u, os; print(os.path.dirname(u.find_spec("torch").origin))' 2>/dev/null) || fail "LIBTORCH_USE_PIP=1 and python3 has no torch: pip install torch"
 else
     root=/usr
-    [ -e /usr/include/ATen/ATen.h ] || missing="libtorch-dev libopenblas0-openmp libgloo-dev$missing"
+    [ -e /usr/include/ATen/ATen.h ] || missing=" libtorch-dev libopenblas0-openmp libgloo-dev$missing"
 fi
-[ -z "$missing" ] || fail "install $missing (sudo apt install $(echo $missing)) or set LIBTORCH to an unpacked libtorch"
+[ -z "$missing" ] || fail "sudo apt install$missing, or set LIBTORCH to an unpacked libtorch"
 
 # Another libtorch, also one that took the place of an older one, has another folder.
 library=$(find "$root/lib" -name 'libtorch_cpu.so*' ! -type l 2>/dev/null | head -n 1)
@@ -39,7 +39,6 @@ if [ ! -e "$target/done" ]; then
     exec 9>"$target/lock"
     flock 9
     if [ ! -e "$target/done" ]; then
-        echo "Compiling the native part of PyramidFlow for $root, once (log: $target/build.log)" >&2
         (cmake -S "$sources" -B "$target" -DCMAKE_BUILD_TYPE=Release && cmake --build "$target" --parallel) >"$target/build.log" 2>&1 9>&- || fail "it does not compile with $root (see $target/build.log)"
         touch "$target/done"
     fi

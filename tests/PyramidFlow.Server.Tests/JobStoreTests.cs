@@ -331,7 +331,7 @@ public sealed class PostgresJobStoreTests(PostgresCluster cluster) : JobStoreTes
         cluster.SkipUnlessThere();
         var dialect = new PostgresDialect(cluster.Connection);
         await using var session = await SqlSession.ReadAsync(dialect, TestContext.Current.CancellationToken);
-        await session.ExecuteAsync("DROP TABLE IF EXISTS videos; DROP TABLE IF EXISTS counters; DROP TABLE IF EXISTS requests", TestContext.Current.CancellationToken);
+        await session.ExecuteAsync("DROP TABLE IF EXISTS videos; DROP TABLE IF EXISTS counters; DROP TABLE IF EXISTS requests; DROP TABLE IF EXISTS workers", TestContext.Current.CancellationToken);
         return dialect;
     }
 }
