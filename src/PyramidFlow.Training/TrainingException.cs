@@ -300,11 +300,6 @@ internal static partial class TrainingFault
     public static TrainingException RunInUse(string folder, Exception inner) =>
         new("run_in_use", $"{folder} is in use by another training: wait for it or choose another --out", inner, ("folder", folder));
 
-    /// <summary>The error for a loss or gradient that is no number.</summary>
-    /// <param name="step">The step, which is not applied.</param>
-    /// <param name="names">Names of the losses and norms.</param>
-    /// <param name="file">File with the batch.</param>
-    /// <param name="weight">A weight that is not finite itself; null where there is none.</param>
     public static TrainingException ConfigOfOtherTool(string file, string reason) =>
         new("config_of_other_tool", $"{file} is no configuration of a training here ({reason}): train init DATA -o mine.json writes one, a JSON object, and configs/ has examples", null, ("file", file));
 
@@ -312,6 +307,11 @@ internal static partial class TrainingFault
         new("state_damaged", Invariant($"the newest state of the run is damaged ({cause.Message.Split("; ")[0]}): ")
             + (earlier is { } step ? Invariant($"delete {file} to go on from step {step}") : $"put a copy of it in its place, or delete {file} to begin anew"), cause, ("file", file), ("earlier", earlier));
 
+    /// <summary>The error for a loss or gradient that is no number.</summary>
+    /// <param name="step">The step, which is not applied.</param>
+    /// <param name="names">Names of the losses and norms.</param>
+    /// <param name="file">File with the batch.</param>
+    /// <param name="weight">A weight that is not finite itself; null where there is none.</param>
     public static TrainingException NotFinite(long step, IEnumerable<string> names, string? file, string? weight)
     {
         var wrong = string.Join(", ", names);
