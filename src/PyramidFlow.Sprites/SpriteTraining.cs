@@ -120,7 +120,9 @@ public static class SpriteTraining
             config.Lora ??= new LoraConfig();
         if (config.Lora is { } lora)
             TrainedTransformer.Check(config.Transformer, lora);
-        var vae = CausalVideoVaeConfig.Read(CheckpointFolder.Open(config.StartFrom is { } start ? ConfigPaths.Model(source.Path, StartFrom, start) : ModelCatalog.FindInstalled(ModelCatalog.Default)!).Vae.ConfigFile);
+        // It decodes samples only; that of a run of its own has the sizes of the default model's.
+        var model = config.StartFrom is { } start ? ConfigPaths.Model(source.Path, StartFrom, start) : ModelCatalog.FindInstalled(ModelCatalog.Default);
+        var vae = model is null ? CausalVideoVaeConfig.Released : CausalVideoVaeConfig.Read(CheckpointFolder.Open(model).Vae.ConfigFile);
         return PlannedTraining.Of(source.Path, config, (changed, processes) => new SpriteDitPlan(changed, vae, processes).Compute(), ranks, Device.Cpu, MemoryCheck.Common<SpriteDitConfig>(onGpu: false), config.Clips) with
         {
             IsDrawn = true,
