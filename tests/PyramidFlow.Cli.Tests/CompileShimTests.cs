@@ -39,12 +39,7 @@ public sealed class CompileShimTests : IDisposable
         Assert.Equal(2, File.ReadAllLines(folder.File("count")).Length);
     }
 
-    private void Program(string name, string script)
-    {
-        var file = folder.File("bin", name);
-        File.WriteAllText(file, $"#!/bin/sh\n{script}\n");
-        File.SetUnixFileMode(file, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-    }
+    private void Program(string name, string script) => folder.WriteProgram($"bin/{name}", $"{script}\n");
 
     private (int Code, string Said) Compile(string libtorch)
     {

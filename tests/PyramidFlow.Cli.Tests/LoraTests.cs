@@ -1,8 +1,6 @@
 using System.Text.Json;
 using PyramidFlow.Cli.Terminal;
 using PyramidFlow.Media;
-using PyramidFlow.Models;
-using PyramidFlow.Models.Lora;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
 using PyramidFlow.Torch.Checkpoints;

@@ -66,8 +66,7 @@ public sealed class SharedServeTests(TinyModel model) : IClassFixture<TinyModel>
     public async Task Processes_wait_for_a_video_and_for_its_last_frames_longer_than_for_one_another()
     {
         // The whole video, unlike its live stream, takes longer to write than the others would wait.
-        var ffmpeg = folder.Write("ffmpeg", "#!/bin/sh\nffmpeg \"$@\" || exit\ncase \"$*\" in *faststart*) sleep 6;; esac\n");
-        File.SetUnixFileMode(ffmpeg, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+        var ffmpeg = folder.WriteProgram("ffmpeg", "ffmpeg \"$@\" || exit\ncase \"$*\" in *faststart*) sleep 6;; esac\n");
         using var serve = ServeProcess.Start(ffmpeg, LaunchArguments(2, "data", ["--time-limit", "5"], []));
         using var client = await serve.ClientAsync();
         await Task.Delay(TimeSpan.FromSeconds(6), Cancel);

@@ -22,6 +22,15 @@ internal sealed class TemporaryFolder : IDisposable
             System.IO.File.Copy(System.IO.Path.Combine(source, name), File(name), overwrite: true);
     }
 
+    /// <summary>Writes a script that runs as a program.</summary>
+    public string WriteProgram(string name, string script)
+    {
+        var path = Write(name, "#!/bin/sh\n" + script);
+        if (!OperatingSystem.IsWindows())
+            System.IO.File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        return path;
+    }
+
     public string Write(string name, string text) => Write(name, System.Text.Encoding.UTF8.GetBytes(text));
 
     public string Write(string name, byte[] bytes)

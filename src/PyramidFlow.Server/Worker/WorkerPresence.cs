@@ -1,4 +1,3 @@
-using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Storage;
 
 namespace PyramidFlow.Server.Worker;

@@ -3,7 +3,6 @@ using PyramidFlow.Models;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Scheduling;
 using PyramidFlow.Torch;
-using PyramidFlow.Training.Loop;
 using PyramidFlow.Training.Objectives;
 
 namespace PyramidFlow.Training.Dit;

@@ -3,7 +3,6 @@ using Microsoft.Extensions.Logging;
 using PyramidFlow.Generation;
 using PyramidFlow.Testing;
 using PyramidFlow.Torch;
-using PyramidFlow.Torch.Checkpoints;
 using PyramidFlow.Torch.Distributed;
 
 namespace PyramidFlow.Tests.Generation;

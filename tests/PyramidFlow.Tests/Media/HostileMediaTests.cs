@@ -182,11 +182,5 @@ public sealed class HostileMediaTests : IDisposable
 
     private static FfmpegTools Tools(DecodeLimits limits, string ffmpeg = "ffmpeg", string ffprobe = "ffprobe") => new(ffmpeg, ffprobe) { Limits = limits };
 
-    private string Program(string script)
-    {
-        var path = folder.Write("program-" + Guid.NewGuid().ToString("N"), $"#!/bin/sh\n{script}\n");
-        if (!OperatingSystem.IsWindows())
-            File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserExecute);
-        return path;
-    }
+    private string Program(string script) => folder.WriteProgram("program-" + Guid.NewGuid().ToString("N"), $"{script}\n");
 }

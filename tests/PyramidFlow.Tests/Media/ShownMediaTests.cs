@@ -155,9 +155,7 @@ public sealed class ShownMediaTests : IDisposable
     public async Task Hdr_is_refused_where_ffmpeg_cannot_convert_it()
     {
         var path = await HdrAsync("smpte2084", "203");
-        var without = folder.Write("no-zscale", "#!/bin/sh\necho \"[AVFilterGraph @ 0x55] No such filter: 'zscale'\" >&2\nexit 1\n");
-        if (!OperatingSystem.IsWindows())
-            File.SetUnixFileMode(without, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+        var without = folder.WriteProgram("no-zscale", "echo \"[AVFilterGraph @ 0x55] No such filter: 'zscale'\" >&2\nexit 1\n");
 
         var error = await Assert.ThrowsAsync<MediaException>(() => VideoTail.ReadAsync(path, 1, cancellationToken: Ct, tools: new FfmpegTools(without, "ffprobe")));
 

@@ -113,9 +113,9 @@ public sealed class DistillationTests(TinyModel model) : IClassFixture<TinyModel
         var settings = CheckpointFolder.Open(model.Folder).With(Media.File("run"), null).Settings();
         Assert.Equal(new DistilledSettings(3, 3, 1), settings.Distilled);
         using var pipeline = VideoPipeline.Load(model.Folder, new PipelineOptions { Transformer = Media.File("run") });
-        using var latents = pipeline.GenerateLatents(new GenerationOptions { Prompt = "a red ball", Frames = 9 });
+        using var latents = pipeline.GenerateLatents(new GenerationOptions { Prompt = "a red ball", Frames = 9 }, cancellationToken: TestContext.Current.CancellationToken);
         Assert.True(latents.AllFinite());
-        var error = Assert.Throws<RequestException>(() => pipeline.GenerateLatents(new GenerationOptions { Prompt = "a red ball", Guidance = 4 }));
+        var error = Assert.Throws<RequestException>(() => pipeline.GenerateLatents(new GenerationOptions { Prompt = "a red ball", Guidance = 4 }, cancellationToken: TestContext.Current.CancellationToken));
         FaultAssert.Is(error, "guidance_contained", ("value", 4.0), ("guidance", 3.0));
     }
 
