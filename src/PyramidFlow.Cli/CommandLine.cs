@@ -26,7 +26,16 @@ internal static class CommandLine
         var parser = new ParserConfiguration { ResponseFileTokenReplacer = null, EnablePosixBundling = false };
         var verbose = CliOptions.Flag(CliOptions.Verbose, "show the whole of an error");
         verbose.Recursive = true;
-        var parsed = Root(console, verbose).Parse(arguments, parser);
+        var root = Root(console, verbose);
+        if (ShellCommand.Asked(arguments) is var (line, position))
+        {
+            // Help names neither -? nor /h.
+            foreach (var completion in root.Parse(line, parser).GetCompletions(position).Select(found => found.InsertText ?? found.Label).Where(found => found is not ("-?" or "/?" or "/h")))
+                console.Out.WriteLine(completion);
+            return ExitCode.Ok;
+        }
+
+        var parsed = root.Parse(arguments, parser);
         if (WrongUsage.In(parsed) && parsed.Action is not (HelpWithExamples or ShowVersion))
             return WrongUsage.Report(parsed, console);
         try
@@ -71,6 +80,8 @@ internal static class CommandLine
             PlanCommand.Create(console),
             ModelsCommand.Create(console),
             DoctorCommand.Create(console),
+            ShellCommand.Completion(console),
+            ShellCommand.Man(console),
             verbose,
             new HelpOption { Action = new HelpWithExamples(console.HelpWidth) },
             new VersionOption { Action = new ShowVersion() },

@@ -42,6 +42,8 @@ public class HelpTests
     [InlineData("keys", "list")]
     [InlineData("keys", "remove")]
     [InlineData("doctor")]
+    [InlineData("completion")]
+    [InlineData("man")]
     public async Task Every_command_has_help_with_an_example(params string[] command)
     {
         var run = await CliRun.OfAsync([.. command, "--help"]);
@@ -58,7 +60,7 @@ public class HelpTests
         var run = await CliRun.OfAsync("--help");
 
         Assert.Equal(ExitCode.Ok, run.Code);
-        Assert.All((string[])["generate", "extend", "eval", "train", "launch", "data", "extract", "bench", "serve", "worker", "keys", "plan", "models", "doctor"], name => Assert.Contains($"  {name} ", run.Out, StringComparison.Ordinal));
+        Assert.All((string[])["generate", "extend", "eval", "train", "launch", "data", "extract", "bench", "serve", "worker", "keys", "plan", "models", "doctor", "completion", "man"], name => Assert.Contains($"  {name} ", run.Out, StringComparison.Ordinal));
     }
 
     [Fact]

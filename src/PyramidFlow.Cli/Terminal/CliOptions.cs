@@ -16,8 +16,12 @@ internal static class CliOptions
     public static Option<string?> Text(string name, string valueName, string description, params string[] aliases) =>
         new(name, aliases) { Description = description, HelpName = valueName };
 
-    public static Option<string?> Choice(string name, string description, params string[] choices) =>
-        Parsed<string?>(name, string.Join('|', choices), description, text => Values.Choice(text, choices));
+    public static Option<string?> Choice(string name, string description, params string[] choices)
+    {
+        var option = Parsed<string?>(name, string.Join('|', choices), description, text => Values.Choice(text, choices));
+        option.CompletionSources.Add(choices);
+        return option;
+    }
 
     public static Option<int?> Whole(string name, string valueName, string description, int least, int most = int.MaxValue) =>
         Parsed<int?>(name, valueName, description, text => Values.Whole(text, least) is var value && value <= most
@@ -61,6 +65,8 @@ internal static class CliOptions
             setting.Bare is { } bare ? new SettingValue(bare) : null);
         if (setting.Bare is not null)
             option.Arity = ArgumentArity.ZeroOrOne;
+        if (setting.Type.Choices is { } choices)
+            option.CompletionSources.Add([.. choices]);
         return option;
     }
 

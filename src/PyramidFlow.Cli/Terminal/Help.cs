@@ -24,6 +24,40 @@ internal sealed class ExampledCommand(string name, string description, params st
     }
 }
 
+/// <summary>What help says of a command, whatever shows it.</summary>
+internal static class HelpContent
+{
+    /// <summary>How a command is written, without the program and the commands before it.</summary>
+    public static string Usage(Command command) =>
+        string.Concat(command.Arguments.Select(a => a.Arity.MinimumNumberOfValues > 0 ? $" {a.Name}" : $" [{a.Name}]")) + (command.Subcommands.Count > 0 ? " COMMAND" : "") + " [options]";
+
+    /// <summary>Its arguments, commands and options with what they are for, under titles; a section without rows is left out.</summary>
+    /// <param name="command">The command.</param>
+    /// <param name="recursive">Options of commands above it that hold for it too.</param>
+    public static IReadOnlyList<(string Title, IReadOnlyList<(string Name, string Description)> Rows)> Sections(Command command, IEnumerable<Option> recursive)
+    {
+        var groups = (command as ExampledCommand)?.Groups ?? [];
+        var grouped = groups.SelectMany(group => group.Options).ToHashSet();
+        (string Title, IEnumerable<(string, string)> Rows)[] sections =
+        [
+            ("Arguments", command.Arguments.Select(a => (a.Name, a.Description ?? ""))),
+            ("Commands", command.Subcommands.Where(c => !c.Hidden).Select(c => (c.Name, c.Description ?? ""))),
+            ("Options", command.Options.Where(o => !grouped.Contains(o)).Concat(recursive).Select(Row)),
+            .. groups.Select(group => (group.Title, group.Options.Select(Row))),
+        ];
+        return [.. sections.Select(section => (section.Title, (IReadOnlyList<(string, string)>)[.. section.Rows])).Where(section => section.Item2.Count > 0)];
+    }
+
+    private static (string, string) Row(Option option)
+    {
+        if (option is HelpOption)
+            return ("-h, --help", "show this help");
+        var names = string.Join(", ", option.Aliases.Append(option.Name));
+        var value = option is Option<bool> or VersionOption ? "" : option.Arity.MinimumNumberOfValues == 0 ? $" [{option.HelpName}]" : $" {option.HelpName}";
+        return (names + value, option is VersionOption ? "show the version" : option.Description ?? "");
+    }
+}
+
 /// <summary>The help of a command: what it does, its options in groups, and examples.</summary>
 /// <param name="width">Columns to wrap to.</param>
 internal sealed class HelpWithExamples(int width) : SynchronousCommandLineAction
@@ -39,21 +73,11 @@ internal sealed class HelpWithExamples(int width) : SynchronousCommandLineAction
         var command = result.Command;
         Write(output, "", command.Description ?? "");
         output.WriteLine();
-        output.WriteLine($"Usage: {WrongUsage.FullName(result)}{string.Concat(command.Arguments.Select(a => a.Arity.MinimumNumberOfValues > 0 ? $" {a.Name}" : $" [{a.Name}]"))}"
-            + (command.Subcommands.Count > 0 ? " COMMAND" : "") + " [options]");
-        var groups = (command as ExampledCommand)?.Groups ?? [];
-        var grouped = groups.SelectMany(group => group.Options).ToHashSet();
-        var recursive = result.Parent is null ? [] : parseResult.RootCommandResult.Command.Options.Where(o => o.Recursive);
-        (string Title, IEnumerable<(string, string)> Rows)[] sections =
-        [
-            ("Arguments", command.Arguments.Select(a => (a.Name, a.Description ?? ""))),
-            ("Commands", command.Subcommands.Select(c => (c.Name, c.Description ?? ""))),
-            ("Options", command.Options.Where(o => !grouped.Contains(o)).Concat(recursive).Select(Row)),
-            .. groups.Select(group => (group.Title, group.Options.Select(Row))),
-        ];
+        output.WriteLine($"Usage: {WrongUsage.FullName(result)}{HelpContent.Usage(command)}");
+        var sections = HelpContent.Sections(command, result.Parent is null ? [] : parseResult.RootCommandResult.Command.Options.Where(o => o.Recursive));
         // Below a longer name, the description starts on the next line.
         var column = Math.Min(sections.SelectMany(section => section.Rows).Max(row => row.Item1.Length) + 4, width / 2);
-        foreach (var (title, rows) in sections.Where(section => section.Rows.Any()))
+        foreach (var (title, rows) in sections)
         {
             output.WriteLine();
             output.WriteLine(title + ":");
@@ -79,15 +103,6 @@ internal sealed class HelpWithExamples(int width) : SynchronousCommandLineAction
         }
 
         return ExitCode.Ok;
-    }
-
-    private static (string, string) Row(Option option)
-    {
-        if (option is HelpOption)
-            return ("-h, --help", "show this help");
-        var names = string.Join(", ", option.Aliases.Append(option.Name));
-        var value = option is Option<bool> or VersionOption ? "" : option.Arity.MinimumNumberOfValues == 0 ? $" [{option.HelpName}]" : $" {option.HelpName}";
-        return (names + value, option is VersionOption ? "show the version" : option.Description ?? "");
     }
 
     // A paragraph behind a head, wrapped between words; further lines start below the first word.
