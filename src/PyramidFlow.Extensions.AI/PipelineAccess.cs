@@ -20,10 +20,10 @@ internal sealed class PipelineAccess(Func<CancellationToken, Task<VideoPipeline>
     /// <summary>Waits for the pipeline.</summary>
     public Task<VideoPipeline> GetAsync(CancellationToken cancellationToken) => pipeline(cancellationToken);
 
-    /// <summary>The nearest size that the model can make: a multiple of 8 (VAE) x 2 (patch) x 2^(stages - 1).</summary>
+    /// <summary>The nearest size that the model can make.</summary>
     public static Size Nearest(Size asked, PipelineSettings settings)
     {
-        var grid = 16 << (settings.Steps.Count - 1);
+        var grid = FrameSizes.Multiple(settings);
         return new Size(Near(asked.Width), Near(asked.Height));
 
         int Near(int pixels) => Math.Max(1, (int)Math.Round((double)pixels / grid)) * grid;

@@ -92,6 +92,7 @@ internal sealed class PipelineVideoGenerator(PipelineAccess access) : IVideoGene
             Prompt = request.Prompt ?? asked.Prompt,
             NegativePrompt = options?.NegativePrompt ?? asked.NegativePrompt,
             Seconds = options?.Duration?.TotalSeconds ?? asked.Seconds,
+            Frames = options?.Duration is null ? asked.Frames : null,
             FramesPerSecond = options?.FramesPerSecond ?? asked.FramesPerSecond,
             Seed = options?.Seed is { } seed ? (ulong)seed : asked.Seed,
             Count = options?.Count ?? asked.Count,

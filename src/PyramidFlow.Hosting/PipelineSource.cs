@@ -3,16 +3,17 @@ using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 using PyramidFlow.Generation;
-using PyramidFlow.Torch;
 
 namespace PyramidFlow.Hosting;
 
 /// <summary>Loads the pipeline of a host beside its start, or when it is asked for.</summary>
 internal sealed partial class PipelineSource(IOptions<PyramidFlowOptions> options, ILogger<VideoPipeline> logger) : IPipelineSource, IHostedService, IAsyncDisposable, IDisposable
 {
+    private static readonly TimeSpan RetryPause = TimeSpan.FromSeconds(30);
     private readonly CancellationTokenSource closing = new();
     private readonly Lock gate = new();
     private Task<VideoPipeline>? loading;
+    private long begun;
 
     // The container disposes it once for each service that it gives it as.
     private int disposed;
@@ -47,11 +48,11 @@ internal sealed partial class PipelineSource(IOptions<PyramidFlowOptions> option
         if (Interlocked.Exchange(ref disposed, 1) != 0)
             return;
         await closing.CancelAsync().ConfigureAwait(false);
-        if (Loading is { } begun)
+        if (Loading is { } last)
         {
-            await ((Task)begun).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            if (begun.IsCompletedSuccessfully)
-                await begun.Result.DisposeAsync().ConfigureAwait(false);
+            await ((Task)last).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            if (last.IsCompletedSuccessfully)
+                await last.Result.DisposeAsync().ConfigureAwait(false);
         }
 
         closing.Dispose();
@@ -60,13 +61,23 @@ internal sealed partial class PipelineSource(IOptions<PyramidFlowOptions> option
     /// <inheritdoc/>
     public void Dispose() => DisposeAsync().AsTask().GetAwaiter().GetResult();
 
+    /// <summary>Begins a load that failed anew, half a minute after its last begin at the earliest.</summary>
+    internal void Retry()
+    {
+        lock (gate)
+        {
+            if (!closing.IsCancellationRequested && Stopwatch.GetElapsedTime(begun) > RetryPause)
+                _ = Begin();
+        }
+    }
+
     private Task<VideoPipeline> Begin()
     {
         lock (gate)
         {
             ObjectDisposedException.ThrowIf(closing.IsCancellationRequested, this);
             if (loading is null or { IsFaulted: true } or { IsCanceled: true })
-                loading = LoadAsync();
+                (begun, loading) = (Stopwatch.GetTimestamp(), LoadAsync());
             return loading;
         }
     }
@@ -82,7 +93,7 @@ internal sealed partial class PipelineSource(IOptions<PyramidFlowOptions> option
             LogLoaded(logger, model, Stopwatch.GetElapsedTime(start).TotalSeconds);
             return pipeline;
         }
-        catch (PyramidFlowException e)
+        catch (Exception e) when (e is not OperationCanceledException)
         {
             LogFailed(logger, model, e.Message);
             throw;

@@ -55,10 +55,10 @@ internal interface IJobStore : IAsyncDisposable
     /// <summary>Returns the entries that were set aside as unreadable, with the reason. They count as failed and keep their content.</summary>
     Task<IReadOnlyList<(string Id, string Reason)>> UnreadableAsync(CancellationToken cancellationToken);
 
-    /// <summary>Says that a worker is there and what it can make; repeated while it is.</summary>
+    /// <summary>Announces a worker and its models; the worker repeats it until it stops.</summary>
     Task AnnounceAsync(WorkerEntry worker, CancellationToken cancellationToken);
 
-    /// <summary>Says that a worker is gone.</summary>
+    /// <summary>Withdraws a worker that stops.</summary>
     Task WithdrawAsync(string worker, CancellationToken cancellationToken);
 
     /// <summary>Returns the workers that were announced within an age, by name.</summary>
@@ -147,7 +147,7 @@ internal sealed record LeaseRules(int Attempts, TimeSpan Pause)
     public TimeSpan Length { get; init; } = TimeSpan.FromSeconds(30);
 }
 
-/// <summary>A worker that is there.</summary>
+/// <summary>A running worker.</summary>
 /// <param name="Name">Its name, as leases have it.</param>
 /// <param name="Models">Ids of the models that it can make videos with.</param>
 /// <param name="Processes">Processes that make each of its videos together.</param>

@@ -56,7 +56,7 @@ internal static class JobSchema
         CREATE TABLE requests (owner TEXT PRIMARY KEY, since BIGINT NOT NULL, count BIGINT NOT NULL);
         """;
 
-    // Workers that are there, whether they have a job or not. A row that is not renewed is of a worker that is gone.
+    // Running workers, whether they have a job or not. A row that is not renewed belongs to a worker that is gone.
     private const string Version3 = "CREATE TABLE workers (name TEXT PRIMARY KEY, seen BIGINT NOT NULL, models TEXT NOT NULL, processes INTEGER NOT NULL)";
 
     // Each step makes the tables of one version from those of the version before. Steps are only ever added.

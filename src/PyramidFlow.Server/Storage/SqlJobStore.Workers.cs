@@ -1,6 +1,6 @@
 namespace PyramidFlow.Server.Storage;
 
-/// <content>Workers that are there.</content>
+/// <content>Running workers.</content>
 internal sealed partial class SqlJobStore
 {
     // No model has a line break in its name, which is that of a folder.

@@ -53,7 +53,7 @@ internal sealed class VideoFolder(string root)
     public string InputVideo(string id) => Path.Combine(For(id), "input.mp4");
 
     /// <summary>
-    /// Finished units of a video, from which its next attempt goes on. All attempts write this file: what each of them has made is as good as what the others have.
+    /// Finished units of a video, from which its next attempt goes on. All attempts write this file: its identity and its digest guarantee that any copy of it can be used.
     /// </summary>
     public string Units(string id) => Path.Combine(For(id), UnitsName);
 

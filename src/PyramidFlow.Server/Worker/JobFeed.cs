@@ -201,18 +201,17 @@ internal sealed class JobSignals
     private static TaskCompletionSource New() => new(TaskCreationOptions.RunContinuationsAsynchronously);
 }
 
-/// <summary>A snapshot of the queue with places, estimated waiting times and the workers that are there.</summary>
+/// <summary>A snapshot of the queue with places, estimated waiting times and the running workers.</summary>
 internal sealed class QueueView
 {
     private readonly Dictionary<string, (int Position, double? Seconds, bool HasNoWorker)> waiting = [];
 
     /// <param name="entries">Queued and running jobs in the order of the queue.</param>
     /// <param name="pace">Work and seconds of the videos completed last.</param>
-    /// <param name="workers">Workers that are there.</param>
+    /// <param name="workers">Running workers.</param>
     public QueueView(IReadOnlyList<QueueEntry> entries, IReadOnlyList<(double Work, double Seconds)> pace, IReadOnlyList<WorkerEntry> workers)
     {
         Workers = workers;
-        var models = workers.SelectMany(worker => worker.Models).ToHashSet(StringComparer.Ordinal);
         var secondsOfWork = pace.Sum(made => made.Work) is > 0 and var work ? pace.Sum(made => made.Seconds) / work : (double?)null;
         var running = entries.Where(entry => entry.Runs).ToList();
         Running = running.Count;
@@ -220,13 +219,13 @@ internal sealed class QueueView
         foreach (var entry in entries.Where(entry => !entry.Runs))
         {
             ahead += secondsOfWork * entry.Work;
-            // The workers share the queue. Where nobody has the model, nobody knows how long it takes.
-            var hasNoWorker = !models.Contains(entry.Model);
-            waiting[entry.Id] = (waiting.Count + 1, ahead is { } seconds && !hasNoWorker ? Math.Round(seconds / Math.Max(workers.Count, running.Count)) : null, hasNoWorker);
+            // The workers that have the model share the queue. Where none has it, nobody knows how long it takes.
+            var able = workers.Count(worker => worker.Models.Contains(entry.Model));
+            waiting[entry.Id] = (waiting.Count + 1, ahead is { } seconds && able > 0 ? Math.Round(seconds / able) : null, able == 0);
         }
     }
 
-    /// <summary>Workers that are there, by name.</summary>
+    /// <summary>Running workers, by name.</summary>
     public IReadOnlyList<WorkerEntry> Workers { get; }
 
     /// <summary>Number of running jobs.</summary>

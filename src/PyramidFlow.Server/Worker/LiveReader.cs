@@ -14,7 +14,7 @@ internal sealed class LiveReader(IJobStore store, JobSignals signals, VideoFolde
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(300);
 
     /// <summary>Reads from the beginning to the end of the video.</summary>
-    /// <exception cref="OperationCanceledException">A later attempt has other bytes, so that the rest does not fit what was sent.</exception>
+    /// <exception cref="OperationCanceledException">A later attempt has other bytes, or fewer, so that the rest does not fit what was sent.</exception>
     public async IAsyncEnumerable<ReadOnlyMemory<byte>> ReadAsync(VideoJob job, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         var buffer = new byte[1 << 16];
@@ -34,6 +34,8 @@ internal sealed class LiveReader(IJobStore store, JobSignals signals, VideoFolde
                 }
 
                 // Everything written before the end was observed has been read by now.
+                if (ended && sent.IsBehind)
+                    throw new OperationCanceledException("the last attempt has less than was sent");
                 if (ended)
                     yield break;
                 if (!job.HasEnded)
@@ -77,6 +79,9 @@ internal sealed class SentBytes : IDisposable
 {
     private readonly IncrementalHash sent = IncrementalHash.CreateHash(HashAlgorithmName.SHA256), again = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
     private long count, position;
+
+    /// <summary>Whether the stream has begun again and has not reached what was sent.</summary>
+    public bool IsBehind => position < count;
 
     /// <summary>The stream begins again, with the same bytes as before.</summary>
     public void BeginAgain()

@@ -72,8 +72,16 @@ internal sealed class VideoJobs(
         await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
         await store.CancelAsync(id, ServiceFault.Cancelled(), cancellationToken).ConfigureAwait(false);
         signals.Changed();
-        // Where a worker makes it, that one removes what it writes until it has stopped.
-        folder.DeleteUnits(id);
+        try
+        {
+            // The worker that makes the video removes units that it writes after this.
+            folder.DeleteUnits(id);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // The cleanup of files removes them later.
+        }
+
         return await FindAsync(owner, id, cancellationToken).ConfigureAwait(false);
     }
 

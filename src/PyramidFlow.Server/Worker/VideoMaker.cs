@@ -10,7 +10,7 @@ namespace PyramidFlow.Server.Worker;
 /// <param name="loaded">Keeps it in memory.</param>
 /// <param name="folder">Where the files go.</param>
 /// <param name="options">How models are loaded.</param>
-/// <param name="log">Learns from which unit a video goes on.</param>
+/// <param name="log">Receives the unit from which a video goes on.</param>
 /// <param name="team">Leads the processes that make it together; null is this one alone.</param>
 internal sealed class VideoMaker(ModelCatalog catalog, LoadedModel loaded, VideoFolder folder, PipelineOptions options, ILogger<VideoMaker> log, TeamLeader? team = null)
 {

@@ -37,6 +37,8 @@ internal sealed partial class VideoWorker(
         LogAbandoned(log, job.Id);
         try
         {
+            // The next attempt has the same number: nobody may read the files of this one as its own.
+            RemoveAttempt(job);
             await store.ReleaseAsync(job, cancellationToken).ConfigureAwait(false);
         }
         catch (Exception e)

@@ -39,8 +39,9 @@ internal sealed partial class WorkerPresence(
 
     protected override async Task TurnAsync(CancellationToken stoppingToken)
     {
-        var models = catalog.Scan().Models;
-        if (models.Count == 0 || Health.Parts.Any(part => part.Name == VideoWorker.Part && part.Reason is not null))
+        // A worker without the default model makes videos of the others, though it reports a fault.
+        var (models, fault) = catalog.Scan();
+        if (models.Count == 0 || (fault is null && Health.Parts.Any(part => part.Name == VideoWorker.Part && part.Reason is not null)))
             await WithdrawAsync(stoppingToken).ConfigureAwait(false);
         else
         {

@@ -40,13 +40,14 @@
   addEventListener('paste', event => give(event.clipboardData.files) && event.preventDefault());
 
   // While the server is away nothing that is written reaches it, and the page may have to be loaded anew: the browser keeps the inputs that a
-  // kept form has by name (data-keep), and gives them to the server when it is back. Generate waits.
+  // kept form has by name (data-keep), and gives everything that was changed to the server when it is back. Generate does nothing meanwhile.
   let away = false;
   const written = new Set();
   const note = ({ target }) => {
-    const name = target.dataset?.keep;
-    if (!away || !name) return;
+    if (!away || !target.matches?.('.composer :is(input, select, textarea)')) return;
     written.add(target);
+    const name = target.dataset.keep;
+    if (!name) return;
     try { kept(JSON.stringify({ ...JSON.parse(kept()), [name]: target.type === 'range' ? Number(target.value) : target.value })); } catch { }
   };
   addEventListener('input', note, true);
@@ -139,6 +140,9 @@
         };
         target.addEventListener(target.tagName === 'VIDEO' ? 'loadeddata' : 'load', () => end([target.videoWidth ?? target.naturalWidth, target.videoHeight ?? target.naturalHeight]), { once: true });
         target.addEventListener('error', () => end(null), { once: true });
+        // Some browsers load nothing of a video before it is played.
+        setTimeout(() => end(null), 10000);
+        target.preload = 'auto';
         target.src = address;
       });
     },

@@ -33,7 +33,8 @@ public static class SafetensorsWriter
         IReadOnlyDictionary<string, string>? metadata = null)
     {
         var layout = SafetensorsLayout.Create(tensors, metadata);
-        var partial = $"{path}.partial-{Environment.ProcessId}";
+        // Every process of a container may have the number 1.
+        var partial = $"{path}.partial-{Environment.ProcessId}-{Guid.NewGuid().ToString("N")[..8]}";
         try
         {
             using (var file = File.OpenHandle(partial, FileMode.Create, FileAccess.Write, FileShare.None))

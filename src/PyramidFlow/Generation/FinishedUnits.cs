@@ -16,7 +16,7 @@ namespace PyramidFlow.Generation;
 /// <param name="Path">The file; its folder exists. Of several processes that make the video together only rank zero reads and writes it.</param>
 public sealed record ResumeFile(string Path)
 {
-    /// <summary>Learns after how many units a run goes on, and why a file is left out; null tells nobody.</summary>
+    /// <summary>Receives the number of units after which a run goes on, or the reason why a file is not used; null logs nothing.</summary>
     public ILogger? Logger { get; init; }
 }
 
@@ -201,11 +201,12 @@ internal sealed partial class UnitFile : IDisposable
     // Everything that the latents depend on. How the work is divided, and by how many threads, changes their last digits only.
     private static string IdentityOf(GenerationPlan plan, GenerationSettings clip, PipelineModels models)
     {
-        var tiles = plan.Placement.Tiles;
+        // Tiles change what is encoded: the beginning, or the frame at which a history window begins.
+        var tiles = clip.Pixels is null && clip.Sampling.Window is null ? null : plan.Placement.Tiles;
         var given = clip.Pixels is { } pixels ? Digest(pixels.Span) : clip.Latents is { } latents ? Digest(System.Runtime.InteropServices.MemoryMarshal.AsBytes(latents.Values.Span)) : "";
         (string Name, string Value)[] facts =
         [
-            ("file", FormattableString.Invariant($"{Version}")), ("program", $"{Program} {TorchRuntime.Version}"), ("model", models.Identity!.Value),
+            ("file", FormattableString.Invariant($"{Version}")), ("program", $"{Program} {TorchRuntime.Version}"), ("model", models.Identity!),
             ("type", models.Type.ToString()), ("tiles", tiles is null ? "" : FormattableString.Invariant($"{tiles.Size} {tiles.Overlap}")),
             ("seed", FormattableString.Invariant($"{clip.Seed}")), ("settings", SettingsTable.ToJson(clip.Options, setting => setting.Name)), ("given", given),
             .. VideoParallel.Facts(clip),

@@ -58,7 +58,7 @@ public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
         using var stop = CancellationTokenSource.CreateLinkedTokenSource([cancellationToken, .. cancels]);
         var token = stop.Token;
         await turns.WaitAsync(IsCommon ? CancellationToken.None : token).ConfigureAwait(false);
-        using var telemetry = Measure?.Invoke();
+        using var telemetry = Measured();
         var chunks = Channel.CreateBounded<VideoChunk>(new BoundedChannelOptions(ChunksAhead) { SingleReader = true, SingleWriter = true });
         // Scopes of tensors belong to a thread, so the whole work stays on one.
         Exception? fault = null;
@@ -76,6 +76,20 @@ public sealed class GenerationRun : IAsyncEnumerable<VideoChunk>
             await stop.CancelAsync().ConfigureAwait(false);
             await working.ConfigureAwait(false);
             telemetry?.End(fault);
+        }
+    }
+
+    // Listeners of traces and metrics are code of the program: one that throws ends this run, and the next one begins.
+    private TelemetrySpan? Measured()
+    {
+        try
+        {
+            return Measure?.Invoke();
+        }
+        catch
+        {
+            turns.Work(() => { });
+            throw;
         }
     }
 

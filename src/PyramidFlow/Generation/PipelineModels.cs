@@ -27,8 +27,8 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
     /// <summary>The same checkpoint, for plans; null for models of the caller.</summary>
     internal PlannedModel? Planned { get; init; }
 
-    /// <summary>Digest of the weights and configurations, read when it is first asked for; null for models of the caller.</summary>
-    internal Lazy<string>? Identity { get; init; }
+    /// <summary>Digest of the weights and configurations as they were when loading began; null for models of the caller.</summary>
+    internal string? Identity { get; init; }
 
     /// <summary>When weights are in memory, from <see cref="Arrange"/>.</summary>
     internal Offload Offload { get; private set; }
@@ -53,6 +53,8 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
         options.Check();
         var planned = PlannedModel.Of(folder, options.Variant);
         var type = ElementTypeChoice.Of(planned, options).Type;
+        // Before the weights are read: a folder that is replaced later has another identity than what is in memory.
+        var identity = IdentityOf(folder, options);
         var loader = new ModelLoader(folder, options, device, transformerConfig, vaeConfig);
         var loaded = new List<IDisposable>();
         try
@@ -65,7 +67,7 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
             {
                 Origin = (folder, options.Variant),
                 Planned = planned,
-                Identity = new Lazy<string>(() => IdentityOf(folder, options), LazyThreadSafetyMode.PublicationOnly),
+                Identity = identity,
                 Prompts = options.TextCache is { } cache ? new PromptCache(cache, EncoderIdentity.Compute(folder, type, device), text, type, device) : null,
             };
         }

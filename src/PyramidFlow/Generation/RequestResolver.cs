@@ -59,6 +59,8 @@ internal static class RequestResolver
             VideoGuidance = request.VideoGuidance ?? settings.VideoGuidance,
             FramesPerUnit = sampling.FramesPerUnit,
             Seed = request.Seed ?? 0,
+            // What the model does by itself is no setting of the video.
+            Solver = approximations.Solver == SolverOf(settings) ? null : approximations.Solver,
         };
         sampling = sampling with { Options = options };
         return new GenerationSettings(PromptPlan.Of(request, settings, conditioning, length), request.NegativePrompt ?? settings.NegativePrompt,

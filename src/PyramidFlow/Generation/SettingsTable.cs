@@ -105,7 +105,7 @@ internal static class SettingsTable
         },
         new("solver", Solver, o => o.Solver, (o, v) => o with { Solver = (IFlowSolver?)v })
         {
-            Option = "--solver", Field = "solver", Label = "Solver", Group = SettingGroup.Approximations, Usual = FlowSolvers.Euler,
+            Option = "--solver", Field = "solver", Label = "Solver", Group = SettingGroup.Approximations,
             Help = "how the flow is integrated; second-order needs fewer steps", Default = "euler, or uniform for a model that is distilled to few steps",
         },
     ];

@@ -77,6 +77,10 @@ public sealed class VideoTests : PageContext
         Assert.Single(page.FindAll(".card"));
         Assert.Equal(["Cancelled", "Failed"], page.FindAll(".unmade .hint").Select(state => state.TextContent));
         Press(page, "Delete all of these");
+        Press(page, "Keep them");
+        Assert.Empty(Jobs.Deleted);
+        Press(page, "Delete all of these");
+        Press(page, "Delete 2 for good");
         Assert.Equal([cancelled.Id, failed.Id], Jobs.Deleted);
         Assert.Empty(page.FindAll(".unmade"));
         Assert.NotNull(Studio.Library.Find(made.Id));

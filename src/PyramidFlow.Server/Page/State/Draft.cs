@@ -63,7 +63,16 @@ internal sealed class Draft
     public static IReadOnlyList<Setting> LabelledSettings { get; } = [.. SettingsTable.All.Where(setting => setting.Label is not null)];
 
     /// <summary>A picture or video of the user's own to begin with.</summary>
-    public IBrowserFile? File { get; set; }
+    public IBrowserFile? File
+    {
+        get;
+        set
+        {
+            if (field != value)
+                FileSize = null;
+            field = value;
+        }
+    }
 
     /// <summary>Pixels of <see cref="File"/>, as soon as the browser has opened it.</summary>
     public (int Width, int Height)? FileSize { get; set; }

@@ -113,7 +113,15 @@ internal sealed class Studio : IAsyncDisposable
     {
         foreach (var job in unwanted)
         {
-            await jobs.DeleteAsync(owner, job.Id);
+            try
+            {
+                await jobs.DeleteAsync(owner, job.Id);
+            }
+            catch (JobException e) when (e.Kind == JobFaultKind.NotFound)
+            {
+                // Another page has deleted it.
+            }
+
             Library.Put(job.Id, null);
         }
 

@@ -91,7 +91,7 @@ internal sealed class VideoForm(IVideoJobs jobs, ServerLimits limits)
         else if ((isVideo ? limits.VideoBytes : limits.ImageBytes) is var most && file.Size > most)
             Errors[DraftField.Input] = $"“{file.Name}” is larger than {most >> 20} MB: make it smaller.";
         else
-            (Draft.Mode, Draft.File, Draft.FileSize, Draft.From, Draft.SameInputAs) = (isVideo ? DraftMode.Extend : DraftMode.Image, file, null, null, null);
+            (Draft.Mode, Draft.File, Draft.From, Draft.SameInputAs) = (isVideo ? DraftMode.Extend : DraftMode.Image, file, null, null);
         Touch();
     }
 
