@@ -181,7 +181,7 @@ public sealed class TorchMemoryException : TorchException
 
 /// <summary>
 /// Finds the native shim: in the folder <c>PYRAMIDFLOW_NATIVE</c>, beside the program (compiled where it was built), in its <c>runtimes</c> (as it came in
-/// the package), or in <c>artifacts/native</c> of the repository or tool that it runs in. One that does not fit the libtorch of the machine leaves the turn to the next.
+/// the package), or in <c>artifacts/native</c> of the repository or tool that it runs in. One that does not fit the libtorch of the machine is skipped.
 /// </summary>
 internal static partial class ShimLocator
 {

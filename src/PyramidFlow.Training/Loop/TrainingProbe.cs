@@ -3,7 +3,7 @@ using PyramidFlow.Torch;
 
 namespace PyramidFlow.Training.Loop;
 
-/// <summary>Measures a few steps of a training on this machine, in a folder that goes away: their time with all threads and with half of them, and the most memory.</summary>
+/// <summary>Measures a few steps of a training on this machine, in a temporary folder: their time with all threads and with half of them, and the most memory.</summary>
 /// <param name="progress">Reports each step; null reports nothing.</param>
 internal sealed class TrainingProbe(IProgress<TrainingProgress>? progress) : IDisposable
 {
