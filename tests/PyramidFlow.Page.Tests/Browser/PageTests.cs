@@ -27,11 +27,11 @@ public sealed class PageTests(Chromium chromium) : BrowserTest(chromium)
         page = await OpenAsync();
         await page.WaitForFunctionAsync("() => document.querySelector('.card img')?.naturalWidth > 0");
         await FinishedAsync(page);
-        await page.GetByRole(AriaRole.Button, new() { Name = "Delete" }).ClickAsync();
+        await page.GetByRole(AriaRole.Button, new() { Name = "Delete", Exact = true }).ClickAsync();
         await Expect(page.GetByRole(AriaRole.Button, new() { Name = "Undo" })).ToBeFocusedAsync();
         await page.Keyboard.PressAsync("Enter");
         await FinishedAsync(page);
-        await page.GetByRole(AriaRole.Button, new() { Name = "Delete" }).ClickAsync();
+        await page.GetByRole(AriaRole.Button, new() { Name = "Delete", Exact = true }).ClickAsync();
         await page.GetByRole(AriaRole.Button, new() { Name = "Dismiss" }).ClickAsync();
         await Expect(page.Locator("#stage")).ToContainTextAsync("Nothing made yet");
         Assert.Equal(0, (await Server.GetAsync("/v1/videos")).GetProperty("data").GetArrayLength());
@@ -94,7 +94,7 @@ public sealed class PageTests(Chromium chromium) : BrowserTest(chromium)
         await FinishedAsync(page);
         // Less motion is wished for: nothing plays by itself.
         Assert.True(await page.Locator("#stage video").EvaluateAsync<bool>("video => video.paused && video.played.length === 0"));
-        await page.GetByRole(AriaRole.Button, new() { Name = "Delete" }).ClickAsync();
+        await page.GetByRole(AriaRole.Button, new() { Name = "Delete", Exact = true }).ClickAsync();
         await Expect(page.GetByRole(AriaRole.Button, new() { Name = "Undo" })).ToBeInViewportAsync(new() { Ratio = 1 });
         await Expect(page.GetByRole(AriaRole.Button, new() { Name = "Dismiss" })).ToBeInViewportAsync(new() { Ratio = 1 });
         await CheckAsync();

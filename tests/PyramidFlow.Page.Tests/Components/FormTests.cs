@@ -114,6 +114,18 @@ public sealed class FormTests : PageContext
     }
 
     [Fact]
+    public void What_is_said_of_a_picture_goes_with_it()
+    {
+        Jobs.Add(VideoStatus.Completed);
+        JSInterop.Setup<int[]?>("pyramidflow.showFile", _ => true).SetResult([1200, 400]);
+        var page = Open();
+        page.FindComponent<Microsoft.AspNetCore.Components.Forms.InputFile>().UploadFiles(InputFileContent.CreateFromBinary([1, 2, 3], "photo.png", contentType: "image/png"));
+        page.WaitForAssertion(() => Assert.NotEmpty(page.FindAll(".cut")));
+        Press(page, "Extend");
+        Assert.Empty(page.FindAll(".cut"));
+    }
+
+    [Fact]
     public void A_single_picture_is_offered_only_where_it_can_be_made()
     {
         var page = Open();

@@ -31,6 +31,18 @@ public sealed class DistilledModelTests
         Assert.Same(FlowSolvers.Euler, Request.Resolve(Student with { Distilled = new DistilledSettings(7, 5) }).Sampling.Approximations.Solver);
     }
 
+    // A file that leaves the solver out is made again with that of the model.
+    [Fact]
+    public void A_solver_is_noted_where_it_is_not_the_models_own()
+    {
+        Assert.Same(FlowSolvers.Euler, (Request with { Solver = FlowSolvers.Euler }).Resolve(Student).Options.Solver);
+        Assert.Null((Request with { Solver = FlowSolvers.Uniform }).Resolve(Student).Options.Solver);
+        var plain = Student with { Distilled = null };
+        Assert.Null((Request with { Solver = FlowSolvers.Euler }).Resolve(plain).Options.Solver);
+        Assert.Same(FlowSolvers.Uniform, (Request with { Solver = FlowSolvers.Uniform }).Resolve(plain).Options.Solver);
+        Assert.Same(FlowSolvers.Euler, (Request with { Solver = FlowSolvers.Euler }).Resolve(Student).Sampling.Approximations.Solver);
+    }
+
     [Fact]
     public void Guidance_that_the_weights_contain_is_refused_and_0_and_1_are_none()
     {
