@@ -15,7 +15,6 @@ public sealed record DitConfig : HeldOutConfig
 {
     private const string SyncGroupKey = "video_sync_group";
     private const int UsualSyncGroup = 8;
-    private const double UsualTextDrop = 0.1;
 
     private double? textDrop;
 
@@ -70,7 +69,7 @@ public sealed record DitConfig : HeldOutConfig
     /// <summary>Probability of dropping the prompt. A student that contains guidance, and so is never without a prompt, has 0 where the configuration gives none.</summary>
     public double TextDrop
     {
-        get => textDrop ?? (Distill?.Scales is null ? UsualTextDrop : 0);
+        get => DistillConfig.TextDropOf(textDrop, Distill);
         set => textDrop = value;
     }
 
@@ -165,9 +164,7 @@ public sealed record DitConfig : HeldOutConfig
             : Input == DitInput.Media && Captions == CaptionForm.Features ? TrainingFault.FeaturesOfMedia(path)
             : Lora?.Fault() is { } lora ? TrainingFault.LoraInvalid(path, lora)
             : Distill is not null && FromScratch ? TrainingFault.DistillFromScratch(path)
-            : Distill is not null && Lora is not null ? TrainingFault.DistillOfLora(path)
-            : Distill is { OwnHistory: > 0 } && Objective == TemporalObjective.FullSequence ? TrainingFault.OwnHistoryOfWholeClips(path)
-            : Distill?.Fault(path) ?? SampleOptions.Fault(path, Samples, SampleEvery) ?? LoopFault(path);
+            : Distill?.Fault(path, Steps, Lora, Objective == TemporalObjective.FullSequence) ?? SampleOptions.Fault(path, Samples, SampleEvery) ?? LoopFault(path);
         return fault is null ? this : throw fault;
     }
 }

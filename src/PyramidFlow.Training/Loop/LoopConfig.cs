@@ -138,7 +138,8 @@ public abstract record LoopConfig
 
     /// <summary>Sets the values of a state where the configuration gives none.</summary>
     /// <param name="path">The state.</param>
-    /// <exception cref="CheckpointException">The state is damaged.</exception>
+    /// <exception cref="TrainingException">The state is damaged.</exception>
+    /// <exception cref="CheckpointException">A value of the state is malformed.</exception>
     internal void Keep(string path)
     {
         using var state = RunFolder.OpenState(path);
@@ -221,7 +222,8 @@ internal static class GoingOnConfig
     /// <summary>The configuration with the values of the run where it gives none, so that another number of steps or another version of the program does not change them.</summary>
     /// <param name="config">The configuration; unchanged.</param>
     /// <param name="run">Folder of the run; before its first state the defaults apply.</param>
-    /// <exception cref="CheckpointException">The state is damaged.</exception>
+    /// <exception cref="TrainingException">The state is damaged.</exception>
+    /// <exception cref="CheckpointException">A value of the state is malformed.</exception>
     public static T GoingOn<T>(this T config, RunFolder run)
         where T : LoopConfig
     {
