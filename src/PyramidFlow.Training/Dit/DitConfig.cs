@@ -119,8 +119,26 @@ public sealed record DitConfig : HeldOutConfig
     /// <param name="model">Those of the model, or of the teacher.</param>
     internal PipelineSettings SettingsOf(PipelineSettings model)
     {
-        var settings = model with { FullSequence = Objective == TemporalObjective.FullSequence };
+        var settings = (Distill is null && Lora is null ? WithoutDistillation(model) : model) with { FullSequence = Objective == TemporalObjective.FullSequence };
         return Distill is { } distill ? distill.Settings(settings, distill.RoundCount - 1) : settings;
+    }
+
+    // Weights that learn from data lose what they were distilled to: they are sampled as others of their family, with the guidance that they contained.
+    private PipelineSettings WithoutDistillation(PipelineSettings model)
+    {
+        if (model.Distilled is not { } distilled)
+            return model;
+        var usual = PipelineSettings.Released(ModelFamilies.Flux, Variant ?? "");
+        return model with
+        {
+            Distilled = null,
+            Guidance = distilled.Guidance ?? model.Guidance,
+            VideoGuidance = distilled.VideoGuidance ?? model.VideoGuidance,
+            Steps = Of(model.Steps, usual.Steps),
+            VideoSteps = Of(model.VideoSteps, usual.VideoSteps),
+        };
+
+        IReadOnlyList<int> Of(IReadOnlyList<int> own, IReadOnlyList<int> steps) => distilled.Steps is null ? own : own.Count == steps.Count ? steps : [steps.Sum()];
     }
 
     /// <summary>Number of processes that train on different lengths at the same time.</summary>
