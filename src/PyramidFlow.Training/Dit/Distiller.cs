@@ -131,7 +131,7 @@ internal sealed class Distiller : IDisposable
         var made = new List<Tensor>();
         try
         {
-            foreach (var unit in new PyramidSampler(model, scheduler, new SamplerOptions { HistoryBytes = 0, PrefixBytes = 0 }).Clip(plan, new GuidedText(text, null), noise))
+            foreach (var unit in new PyramidSampler(model, scheduler, new SamplerOptions { UsePrefix = false, HistoryBytes = 0 }).Clip(plan, new GuidedText(text, null), noise))
                 made.Add(unit);
             return scope.Keep(Tensor.Cat([.. made], 2).Narrow(2, 0, frames).To(latents.Type).Contiguous());
         }
