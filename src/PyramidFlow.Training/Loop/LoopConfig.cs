@@ -33,7 +33,7 @@ public abstract record LoopConfig
     /// <summary>Number of threads that each compute a part of every batch; divides the batch. Results are reproducible for a fixed number only.</summary>
     public int Workers { get; set; } = 1;
 
-    /// <summary>CPU threads of each operator; null is all that the machine has. Small networks may be faster with fewer (<c>plan train --probe</c>); the last digits of a result depend on the number.</summary>
+    /// <summary>CPU threads of each operator; null is all that the machine has, and one in the sprites world. Small networks may be faster with fewer (<c>plan train --probe</c>); the last digits of a result depend on the number.</summary>
     public int? Threads { get; set; }
 
     /// <summary>Gradient accumulation: number of micro-batches per step; at least 1.</summary>
