@@ -115,7 +115,8 @@ public static class SpriteTraining
         var model = config.StartFrom is { } start ? ConfigPaths.Model(source.Path, StartFrom, start) : ModelCatalog.FindInstalled(ModelCatalog.Default);
         var vae = model is null ? CausalVideoVaeConfig.Released : CausalVideoVaeConfig.Read(CheckpointFolder.Open(model).Vae.ConfigFile);
         var teacher = TeacherOf(source.Path, config);
-        return PlannedTraining.Of(source.Path, config, (changed, processes) => new SpriteDitPlan(changed, vae, processes, teacher).Compute(), ranks, Device.Cpu, MemoryCheck.Common<SpriteDitConfig>(onGpu: false), config.Clips) with
+        return PlannedTraining.Of(source.Path, config, (changed, processes) => new SpriteDitPlan(changed, vae, processes, teacher).Compute(), ranks, Device.Cpu,
+            MemoryCheck.Common<SpriteDitConfig>(onGpu: false), config.Clips) with
         {
             IsDrawn = true,
         };

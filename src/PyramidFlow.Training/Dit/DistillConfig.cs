@@ -29,7 +29,9 @@ public sealed record DistillConfig
     /// </summary>
     public IReadOnlyList<int> Rounds { get; set; } = [];
 
-    /// <summary>Share of the samples with history whose clip the student makes itself from their caption, so that it learns to go on from its own errors; 0 to 1, and 0 where it learns no guidance.</summary>
+    /// <summary>
+    /// Share of the samples with history whose clip the student makes itself from their caption, so that it learns to go on from its own errors; 0 to 1, and 0 where it learns no guidance.
+    /// </summary>
     public double OwnHistory { get; set; }
 
     /// <summary>Scales of the first unit and the later ones; null trains no guidance.</summary>

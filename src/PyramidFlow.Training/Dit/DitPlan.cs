@@ -188,7 +188,7 @@ internal sealed class DitPlan(DitConfig config, DitModel model, IReadOnlyList<(B
         static bool IsEnd(string key, string end) => key == end || key.EndsWith("." + end, StringComparison.Ordinal);
     }
 
-    /// <summary>Passes forward of a step whose products are as many as those of the step: forward, in backward two of trained weights and one of frozen ones, what is computed again, and the teacher's.</summary>
+    /// <summary>Products of a step in those of a pass forward: that pass, in backward two of trained weights and one of frozen ones, what is computed again, and the teacher's.</summary>
     internal static double Passes(LoopConfig config, LoraConfig? lora, DistillConfig? distill) => (lora is null ? 3 : 2) + config.CheckpointRatio + (distill?.MeanTeacherPasses ?? 0);
 
     /// <summary>A teacher beside its student. It is not mapped where its weights change between rounds, and counted as if they did.</summary>

@@ -189,7 +189,11 @@ public sealed class DistillationTests(TinyModel model) : IClassFixture<TinyModel
         var student = runs.Bare("flux", seed: 5);
         runs.Bare("mmdit", seed: 6);
         Directory.Move(runs.Bare("flux", seed: 7, new PyramidFluxConfig(16, 2, 1, 16, 2, 32, 32, [4, 6, 6])), Media.File("wide"));
-        foreach (var (seed, name, settings) in new[] { (8UL, "scaled", "{ \"image_scale\": 2 }"), (9UL, "student", "{ \"distilled\": { \"steps\": 4 } }"), (10UL, "whole", "{ \"full_sequence\": true, \"steps\": [10], \"video_steps\": [10] }") })
+        foreach (var (seed, name, settings) in new[]
+        {
+            (8UL, "scaled", "{ \"image_scale\": 2 }"), (9UL, "student", "{ \"distilled\": { \"steps\": 4 } }"),
+            (10UL, "whole", "{ \"full_sequence\": true, \"steps\": [10], \"video_steps\": [10] }"),
+        })
         {
             Directory.Move(runs.Bare("flux", seed), Media.File(name));
             File.WriteAllText(Media.File(name, "pipeline.json"), settings);
@@ -210,15 +214,19 @@ public sealed class DistillationTests(TinyModel model) : IClassFixture<TinyModel
         foreach (OwnDataRuns.Entry other in (OwnDataRuns.Entry[])[DitTraining.Run, DitTraining.RunLora])
             FaultAssert.Is(Assert.Throws<TrainingException>(() => runs.Train(other, config, "run")), "config_of_distillation", ("file", Media.File("run.json")));
         File.WriteAllText(Media.File("run.json"), config);
-        FaultAssert.Is(Assert.Throws<TrainingException>(() => DitTraining.Plan(Media.File("run.json"), DitKind.Lora, 1, null, CancellationToken.None)), "config_of_distillation", ("file", Media.File("run.json")));
+        AssertRefused(() => Plan(DitKind.Lora), "config_of_distillation");
         using (var probe = new TrainingProbe(null))
-            FaultAssert.Is(Assert.Throws<TrainingException>(() => DitTraining.Probe(Media.File("run.json"), DitKind.Lora, probe, null, CancellationToken.None)), "config_of_distillation", ("file", Media.File("run.json")));
+            AssertRefused(() => DitTraining.Probe(Media.File("run.json"), DitKind.Lora, probe, null, CancellationToken.None), "config_of_distillation");
         File.WriteAllText(Media.File("run.json"), config.Replace("[2, 1]", "[16]", StringComparison.Ordinal));
-        FaultAssert.Is(Assert.Throws<TrainingException>(() => DitTraining.Plan(Media.File("run.json"), DitKind.Distill, 1, null, CancellationToken.None)), "student_of_more_steps", ("steps", 16));
+        AssertRefused(() => Plan(DitKind.Distill), "student_of_more_steps");
         foreach (var (addition, code) in new[] { ("\"seed\": 1", "distill_missing"), ($"{Rounds}, \"lora\": {{ }}", "distill_of_lora"), ($"{Rounds}, \"from_scratch\": true", "distill_from_scratch") })
             FaultAssert.Is(Assert.Throws<TrainingException>(() => Train(OwnDataRuns.ExtractedConfig(student, annotations, addition), "run")), code, ("file", Media.File("run.json")));
         var whole = OwnDataRuns.ExtractedConfig(student, annotations, "\"distill\": { \"rounds\": [2], \"own_history\": 0.5 }, \"objective\": \"full_sequence\"");
         FaultAssert.Is(Assert.Throws<TrainingException>(() => Train(whole, "run")), "own_history_of_whole_clips", ("file", Media.File("run.json")));
+
+        void Plan(DitKind kind) => DitTraining.Plan(Media.File("run.json"), kind, 1, null, CancellationToken.None);
+
+        void AssertRefused(Action action, string code) => FaultAssert.Is(Assert.Throws<TrainingException>(action), code, ("file", Media.File("run.json")));
     }
 
     [Fact]
