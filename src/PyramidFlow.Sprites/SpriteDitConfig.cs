@@ -14,7 +14,6 @@ namespace PyramidFlow.Sprites;
 public sealed record SpriteDitConfig : HeldOutConfig
 {
     private const int Shapes = 4;
-    private const double UsualTextDrop = 0.1;
 
     private ITransformerConfig? transformer;
     private double? textDrop;
@@ -87,7 +86,7 @@ public sealed record SpriteDitConfig : HeldOutConfig
     /// <summary>Probability of dropping the prompt. A student that contains guidance, and so is never without a prompt, has 0 where the configuration gives none.</summary>
     public double TextDrop
     {
-        get => textDrop ?? (Distill?.Scales is null ? UsualTextDrop : 0);
+        get => DistillConfig.TextDropOf(textDrop, Distill);
         set => textDrop = value;
     }
 
@@ -142,9 +141,7 @@ public sealed record SpriteDitConfig : HeldOutConfig
             : Lora?.Fault() is { } lora ? TrainingFault.LoraInvalid(path, lora)
             : Lora is not null && (NewWeights || KeepSteps.Count > 0) ? TrainingFault.LoraWithNewWeights(path)
             : Distill is not null && (StartFrom is null || NewWeights) ? TrainingFault.DistillWithoutModel(path)
-            : Distill is not null && Lora is not null ? TrainingFault.DistillOfLora(path)
-            : Distill is { OwnHistory: > 0 } && Objective == SpriteObjective.FullSequence ? TrainingFault.OwnHistoryOfWholeClips(path)
-            : Distill?.Fault(path) is { } distill ? distill
+            : Distill?.Fault(path, Steps, Lora, Objective == SpriteObjective.FullSequence) is { } distill ? distill
             : Optimizer == SpriteOptimizer.Muon && Shard != SharedState.None ? TrainingFault.MuonInShares(path)
             : Optimizer == SpriteOptimizer.Muon && Moments != MomentForm.Float32 ? TrainingFault.MuonInCodes(path)
             : Batch.Count != stages ? TrainingFault.BatchOfOtherStages(path, Batch.Count, stages)

@@ -10,11 +10,9 @@ namespace PyramidFlow.Sprites;
 /// <param name="config">The configuration.</param>
 /// <param name="vae">The VAE that samples are decoded with.</param>
 /// <param name="ranks">Processes.</param>
-internal sealed class SpriteDitPlan(SpriteDitConfig config, CausalVideoVaeConfig vae, int ranks)
+/// <param name="teacher">The teacher of a distillation; null has none.</param>
+internal sealed class SpriteDitPlan(SpriteDitConfig config, CausalVideoVaeConfig vae, int ranks, Teacher? teacher = null)
 {
-    // As in DitPlan.
-    private const int TrainedPasses = 3, FrozenPasses = 2;
-
     // Latents in the cache are half of a float32.
     private const int CachedSize = 2;
 
@@ -32,7 +30,7 @@ internal sealed class SpriteDitPlan(SpriteDitConfig config, CausalVideoVaeConfig
     public TrainingPlan Compute()
     {
         var sizes = WeightSizes.Of(config.Transformer.Build(), null);
-        var (tables, clips) = (DitModel.Tables(config.Transformer), TransformerSamples.Resolve(config.Samples, SpriteTraining.SettingsOf(config)));
+        var (tables, clips) = (DitModel.Tables(config.Transformer), TransformerSamples.Resolve(config.Samples, SpriteTraining.SettingsOf(config, teacher)));
         var trained = config.Lora is { } lora ? DitModel.Adapters(config.Transformer, lora) : sizes.Count - tables;
         var state = new PlannedState(trained, config.ComputeType, config, ranks, Device.Cpu);
         var published = (trained + (config.Lora is null ? tables : 0)) * sizeof(float);
@@ -45,7 +43,7 @@ internal sealed class SpriteDitPlan(SpriteDitConfig config, CausalVideoVaeConfig
             Products = config.MeanMicroBatches(ranks) * Enumerable.Range(0, config.Batch.Count).Sum(ProductsOf) / (config.BatchesPerStep is null ? ranks : 1),
             Convolutions = 0,
             SentBytes = state.SentBytes,
-            StateBytes = state.StateBytes,
+            StateBytes = state.StateBytes + DitPlan.TeacherStateBytes(config.Distill, trained, config.ComputeType),
             States = PlannedState.StatesOf(config),
             KeepsBest = config.KeepBest && HeldOut > 0,
             PublishedBytes = published,
@@ -68,6 +66,8 @@ internal sealed class SpriteDitPlan(SpriteDitConfig config, CausalVideoVaeConfig
         List<PlannedPart> held = [program, new("text encoders", TextBytes, PlannedKind.Counted), new("latents of the clips", CacheBytes(config.Clips + HeldOut), PlannedKind.Mapped)];
         if (config.Lora is not null)
             held.Add(new PlannedPart("frozen weights", sizes.Bytes(config.ComputeType)));
+        if (config.Distill is not null)
+            held.Add(DitPlan.TeacherWeights(sizes, config.ComputeType));
         yield return new PlannedPhase("loading", [.. held, .. config.Lora is null ? [new PlannedPart("weights as read", sizes.Bytes(ElementType.Float32))] : Array.Empty<PlannedPart>(), .. state.Parts().Take(1)]);
         held.AddRange(state.Parts());
         yield return new PlannedPhase("a step", [.. held, new PlannedPart("activations of the transformer", config.Workers * Enumerable.Range(0, config.Batch.Count).Max(Work), PlannedKind.Counted)]);
@@ -99,7 +99,7 @@ internal sealed class SpriteDitPlan(SpriteDitConfig config, CausalVideoVaeConfig
     // Of a batch of all processes.
     private double ProductsOf(int stage)
     {
-        var passes = (config.Lora is null ? TrainedPasses : FrozenPasses) + config.CheckpointRatio;
+        var passes = DitPlan.Passes(config, config.Lora, config.Distill);
         var first = Math.Min(config.ImageSteps, config.Steps);
         var images = (first + (config.ImageShare * (config.Steps - first))) / config.Steps;
         return passes * ((images * Pass(1)) + ((1 - images) * Lengths.Average(Pass)));

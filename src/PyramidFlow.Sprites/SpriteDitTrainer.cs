@@ -59,7 +59,10 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
     }
 
     /// <inheritdoc/>
-    public string Identity => $"dit seed {config.Seed} {transformer.Identity}{(config.Objective == SpriteObjective.Pyramid ? "" : " full_sequence")}{(distiller is null ? "" : $" {distiller.Identity}")}";
+    public string Identity => IdentityWith(distiller?.Identity);
+
+    /// <inheritdoc/>
+    public string EarlierIdentity => IdentityWith(distiller?.EarlierIdentity);
 
     /// <summary>Called by rank zero once the folder is its own.</summary>
     internal Action OnBegin { get; init; } = () => { };
@@ -83,6 +86,9 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
     public HeldOutItems? HeldOut => measured?.Items;
 
     private Workers<PyramidTransformer> Workers => transformer.Workers;
+
+    private string IdentityWith(string? distilled) =>
+        $"dit seed {config.Seed} {transformer.Identity}{(config.Objective == SpriteObjective.Pyramid ? "" : " full_sequence")}{(distilled is null ? "" : $" {distilled}")}";
 
     /// <summary>
     /// Trains to the last step, or until cancelled after the current step; in both cases saves the state, and writes the EMA to
@@ -172,10 +178,8 @@ internal sealed class SpriteDitTrainer : ITraining, IDisposable
         var text = Text(attributes, random);
         if (distiller is null)
             return (objective.Draw(latents, stage, draws), text);
-        var seed = random.NextUInt64();
-        if (frames > 1 && random.NextSingle() < config.Distill!.OwnHistory)
-            latents = distiller.OwnClips(model, latents, text, 1, seed);
-        return (distiller.Teach(objective.Draw(latents, stage, draws, distiller.Steps), text), text);
+        var (seed, own) = (random.NextUInt64(), random.NextSingle());
+        return (distiller.Inputs(model, latents, text, 1, own, seed, (clips, steps) => objective.Draw(clips, stage, draws, steps)), text);
     }
 
     // Muon updates the matrices inside the blocks; AdamW updates embeddings, modulation and output layer.

@@ -30,9 +30,6 @@ public static class SpriteTraining
     {
         var config = SpriteVaeConfig.Load(source);
         using var trainer = new SpriteVaeTrainer(config, Path.Combine(folder, "vae"), progress, cancellationToken, group) { OnBegin = () => ConfigPaths.Copy(source, VaeConfig(folder)) };
-
-        // Every worker is a thread; multithreaded operators would only add synchronisation.
-        TorchRuntime.Threads = config.Threads ?? 1;
         return trainer.Run(progress, cancellationToken);
     }
 
@@ -46,10 +43,7 @@ public static class SpriteTraining
     public static void RunDit(TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
         var config = SpriteDitConfig.Load(source);
-        if (config.Lora is not null)
-            throw TrainingFault.ConfigOfLora(source.Path);
-        if (config.Distill is not null)
-            throw TrainingFault.ConfigOfDistillation(source.Path);
+        DitKind.Whole.Require(source.Path, config.Lora, config.Distill);
         Run(config, source, folder, DitPart, progress, cancellationToken, group);
     }
 
@@ -64,8 +58,7 @@ public static class SpriteTraining
     public static void RunDistill(TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
         var config = SpriteDitConfig.Load(source);
-        if (config.Distill is null)
-            throw TrainingFault.DistillMissing(source.Path);
+        DitKind.Distill.Require(source.Path, config.Lora, config.Distill);
         Run(config, source, folder, DitPart, progress, cancellationToken, group);
     }
 
@@ -83,8 +76,7 @@ public static class SpriteTraining
         var config = SpriteDitConfig.Load(source);
         if (config.StartFrom is null)
             throw TrainingFault.LoraWithoutModel(source.Path);
-        if (config.Distill is not null)
-            throw TrainingFault.ConfigOfDistillation(source.Path);
+        DitKind.Lora.Require(source.Path, config.Lora, config.Distill);
         config.Lora ??= new LoraConfig();
         TrainedTransformer.Check(config.Transformer, config.Lora);
         Run(config, source, folder, LoraPart, progress, cancellationToken, group);
@@ -104,26 +96,27 @@ public static class SpriteTraining
         };
     }
 
-    /// <summary>Plans the training of a transformer or of a LoRA.</summary>
+    /// <summary>Plans the training of a transformer, a LoRA or a student.</summary>
     /// <param name="source">A <see cref="SpriteDitConfig"/>.</param>
-    /// <param name="isLora">Whether a LoRA is trained.</param>
+    /// <param name="kind">The command that trains it.</param>
     /// <param name="ranks">Processes.</param>
     /// <exception cref="TrainingException">The configuration is invalid.</exception>
-    internal static PlannedTraining PlanDit(TrainingConfigSource source, bool isLora, int ranks)
+    internal static PlannedTraining PlanDit(TrainingConfigSource source, DitKind kind, int ranks)
     {
         var config = SpriteDitConfig.Load(source);
-        if (!isLora && config.Lora is not null)
-            throw TrainingFault.ConfigOfLora(source.Path);
-        if (isLora && config.StartFrom is null)
+        kind.Require(source.Path, config.Lora, config.Distill);
+        if (kind == DitKind.Lora && config.StartFrom is null)
             throw TrainingFault.LoraWithoutModel(source.Path);
-        if (isLora)
+        if (kind == DitKind.Lora)
             config.Lora ??= new LoraConfig();
         if (config.Lora is { } lora)
             TrainedTransformer.Check(config.Transformer, lora);
         // It decodes samples only; that of a run of its own has the sizes of the default model's.
         var model = config.StartFrom is { } start ? ConfigPaths.Model(source.Path, StartFrom, start) : ModelCatalog.FindInstalled(ModelCatalog.Default);
         var vae = model is null ? CausalVideoVaeConfig.Released : CausalVideoVaeConfig.Read(CheckpointFolder.Open(model).Vae.ConfigFile);
-        return PlannedTraining.Of(source.Path, config, (changed, processes) => new SpriteDitPlan(changed, vae, processes).Compute(), ranks, Device.Cpu, MemoryCheck.Common<SpriteDitConfig>(onGpu: false), config.Clips) with
+        var teacher = TeacherOf(source.Path, config);
+        return PlannedTraining.Of(source.Path, config, (changed, processes) => new SpriteDitPlan(changed, vae, processes, teacher).Compute(), ranks, Device.Cpu,
+            MemoryCheck.Common<SpriteDitConfig>(onGpu: false), config.Clips) with
         {
             IsDrawn = true,
         };
@@ -133,7 +126,7 @@ public static class SpriteTraining
     {
         if (config.Transformer is not PyramidFluxConfig)
             throw TrainingFault.OtherTextEncoders(source.Path);
-        var teacher = config.Distill is { } distill ? Teacher.Find(source.Path, distill, CheckpointFolder.Open(ConfigPaths.Model(source.Path, StartFrom, config.StartFrom!)), null) : null;
+        var teacher = TeacherOf(source.Path, config);
         using var start = config.StartFrom is { } from ? SpriteStart.FromModel(ConfigPaths.Model(source.Path, StartFrom, from), cancellationToken) : SpriteStart.FromVaeRun(folder, VaeConfig(folder));
         var model = Path.Combine(folder, ModelFolder);
         config = config.GoingOn(new RunFolder(Path.Combine(folder, part)));
@@ -146,8 +139,6 @@ public static class SpriteTraining
         using var data = latents.Trained;
         using var heldOut = latents.HeldOut;
         using var prompts = SpriteTextEncoders.Load(model);
-
-        TorchRuntime.Threads = config.Threads ?? 1;
         using var samples = config.Samples is { } shown ? new TransformerSamples(shown, SettingsOf(config, teacher), prompts, () => start.OpenVae(config.ComputeType)) : null;
         using var trainer = new SpriteDitTrainer(config, Path.Combine(folder, part), data, prompts, config.NewWeights ? null : start.OpenTransformer, group, samples, heldOut, teacher)
         {
@@ -155,6 +146,10 @@ public static class SpriteTraining
         };
         trainer.Run(progress, cancellationToken);
     }
+
+    private static Teacher? TeacherOf(string file, SpriteDitConfig config) => config.Distill is { } distill
+        ? Teacher.Find(file, distill, CheckpointFolder.Open(ConfigPaths.Model(file, StartFrom, config.StartFrom!)), null, config.Objective == SpriteObjective.FullSequence)
+        : null;
 
     /// <summary>Assembles a model folder in the released layout from the runs; the weights that were trained become bfloat16.</summary>
     /// <param name="folder">Folder of all runs of the model.</param>

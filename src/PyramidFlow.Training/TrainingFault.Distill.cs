@@ -27,6 +27,9 @@ internal static partial class TrainingFault
     public static TrainingException OwnHistoryOfWholeClips(string file) =>
         new("own_history_of_whole_clips", $"{file}: full_sequence has no history: leave distill.own_history out", null, ("file", file));
 
+    public static TrainingException OwnHistoryUnguided(string file) =>
+        new("own_history_unguided", $"{file}: a student makes clips of its own in one row, which are poor without guidance: give distill.guidance, or leave distill.own_history out", null, ("file", file));
+
     /// <summary>The error for rounds that are not halved.</summary>
     /// <param name="file">The configuration.</param>
     /// <param name="rounds">Steps of each round.</param>

@@ -113,7 +113,7 @@ public sealed class RunToVideoTests : IDisposable
         await ExportAsync(run, "flag", "--dtype", "fp32", "--best");
         await ExportAsync(best, "folder", "--dtype", "fp32");
         Assert.Equal(made, await own.GenerateAsync("flag.png", "--model", Folder.File("flag")));
-        Assert.Equal(made, await own.GenerateAsync("Folder.png", "--model", Folder.File("folder")));
+        Assert.Equal(made, await own.GenerateAsync("folder.png", "--model", Folder.File("folder")));
 
         trained = await TrainAsync("lora", model, "panda", $"{worse}, \"lora\": {{ \"rank\": 2, \"targets\": [\"proj_out\"] }}", steps: 4);
         Assert.Contains($": --lora {Folder.File("panda", "best")} takes it\n", trained.Error, StringComparison.Ordinal);

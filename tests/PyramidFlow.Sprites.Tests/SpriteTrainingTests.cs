@@ -13,8 +13,15 @@ namespace PyramidFlow.Sprites.Tests;
 public sealed class SpriteTrainingTests : IDisposable
 {
     private readonly TemporaryFolder folder = new();
+    private readonly int threads = TorchRuntime.Threads;
 
-    public void Dispose() => folder.Dispose();
+    public SpriteTrainingTests() => TorchRuntime.Threads = 1;
+
+    public void Dispose()
+    {
+        TorchRuntime.Threads = threads;
+        folder.Dispose();
+    }
 
     [Fact]
     public void Runs_end_in_a_model_that_the_pipeline_loads()
@@ -31,7 +38,11 @@ public sealed class SpriteTrainingTests : IDisposable
         SpriteTraining.RunDit(folder.File("dit.json"), runs, null, CancellationToken.None);
 
         // A finished run takes its own copy of the configuration and has nothing left to do.
+        // Threads are those of the caller, which reads them from line and configuration.
+        TorchRuntime.Threads = 2;
         SpriteTraining.RunDit(Path.Combine(runs, "dit", "config.json"), runs, null, CancellationToken.None);
+        Assert.Equal(2, TorchRuntime.Threads);
+        TorchRuntime.Threads = 1;
 
         var model = Path.Combine(folder.Path, "model");
         SpriteTraining.Export(runs, model);

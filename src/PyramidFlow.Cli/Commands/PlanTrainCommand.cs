@@ -17,12 +17,12 @@ namespace PyramidFlow.Cli.Commands;
 /// <summary><c>plan train</c>: what a training will take before it begins.</summary>
 internal static class PlanTrainCommand
 {
-    private const string Name = $"{About.Name} plan train", Vae = "vae", Dit = "dit", Lora = "lora";
+    private const string Name = $"{About.Name} plan train", Vae = "vae", Dit = "dit", Lora = "lora", Distill = "distill";
 
     public static Command Create(CliConsole console)
     {
         var config = new Argument<string>("CONFIG") { Description = "what to train on data of your own, JSON" };
-        var kind = CliOptions.Choice("--as", "which training the configuration is for [default: as its keys say]", Vae, Dit, Lora);
+        var kind = CliOptions.Choice("--as", "which training the configuration is for [default: as its keys say]", Vae, Dit, Lora, Distill);
         var set = CliOptions.Several("--set", "KEY=VALUE", "a value in place of that of the file, such as batch=8 or checkpoint_ratio=1; may be repeated", ConfigSetting.Parse);
         var speed = CliOptions.Number("--speed", "GFLOPS", "speed to reckon with, in 10^9 operations a second [default: measured for a second]", zero: false);
         var ranks = CliOptions.Whole("--ranks", "N", "processes that train together [default: 1]", 1, 4096);
@@ -42,6 +42,7 @@ internal static class PlanTrainCommand
             if (parsed.GetValue(probe) && parsed.GetValue(ranks) > 1)
                 throw CommandFault.ProbeOfSeveral();
             var what = parsed.GetValue(kind) ?? KindOf(source);
+            TorchRuntime.Threads = TrainRun.ThreadsOf(source, null);
             var remarks = new Remarks(console);
             var planned = Plan(source, what, parsed.GetValue(ranks) ?? 1, remarks, cancellationToken);
             var probed = parsed.GetValue(probe) ? Probed(source, what, planned, remarks, console, cancellationToken) : null;
@@ -59,7 +60,9 @@ internal static class PlanTrainCommand
     {
         if (!File.Exists(source.Path))
             throw CommandFault.ConfigurationMissing(source.Path);
-        var keys = TrainingConfigFile.Facts(source).Select(fact => fact.Name.Split('.')[0]).ToHashSet();
+        var keys = TrainingConfigFile.Facts(source).Where(fact => fact.Value != "null").Select(fact => fact.Name.Split('.')[0]).ToHashSet();
+        if (keys.Contains("distill"))
+            return Distill;
         if (keys.Contains("lora"))
             return Lora;
         // A network of its own, or the keys of a transformer's training.
@@ -70,10 +73,12 @@ internal static class PlanTrainCommand
         (TrainingConfigFile.HasDataSection(source), what) switch
         {
             (true, Vae) => VaeTraining.Plan(source, ranks, remarks, cancellationToken),
-            (true, _) => DitTraining.Plan(source, what == Lora, ranks, remarks, cancellationToken),
+            (true, _) => DitTraining.Plan(source, DitKindOf(what), ranks, remarks, cancellationToken),
             (false, Vae) => SpriteTraining.PlanVae(source, ranks),
-            _ => SpriteTraining.PlanDit(source, what == Lora, ranks),
+            _ => SpriteTraining.PlanDit(source, DitKindOf(what), ranks),
         };
+
+    private static DitKind DitKindOf(string what) => what switch { Lora => DitKind.Lora, Distill => DitKind.Distill, _ => DitKind.Whole };
 
     // Before the speed is measured, whose memory would count. Null where the training does not fit, which the report says.
     private static ProbedSteps? Probed(TrainingConfigSource source, string what, PlannedTraining planned, IProgress<TrainingProgress> remarks, CliConsole console, CancellationToken cancellationToken)
@@ -88,12 +93,11 @@ internal static class PlanTrainCommand
             return null;
         using var line = new ProgressLine(console);
         using var probe = new TrainingProbe(new TrainingMonitor(line, console));
-        TorchRuntime.Threads = TrainRun.ThreadsOf(source, null);
         TrainingProbe.ResetPeaks();
         if (what == Vae)
             VaeTraining.Probe(source, probe, remarks, cancellationToken);
         else
-            DitTraining.Probe(source, what == Lora, probe, remarks, cancellationToken);
+            DitTraining.Probe(source, DitKindOf(what), probe, remarks, cancellationToken);
         line.Clear();
         return probe.Result;
     }
@@ -122,7 +126,7 @@ internal static class PlanTrainCommand
 
 /// <summary>A plan of a training, for people and for programs.</summary>
 /// <param name="File">The configuration.</param>
-/// <param name="Kind">vae, dit or lora.</param>
+/// <param name="Kind">vae, dit, lora or distill.</param>
 /// <param name="Planned">The plan.</param>
 /// <param name="Speed">How fast the machine is; null where that is unknown.</param>
 /// <param name="Link">10^9 bytes a second between processes; null counts no transfers.</param>

@@ -110,9 +110,12 @@ internal static class TrainRun
         return new TrainingEnd("dit", folder);
     }
 
-    /// <summary>Threads of an operator: those of the configuration, or all that the machine has for each of its processes.</summary>
+    /// <summary>
+    /// Threads of an operator: those of the configuration, or all that the machine has for each of its processes. In the sprites world every worker is a thread, and operators of several would
+    /// only add synchronisation.
+    /// </summary>
     public static int ThreadsOf(TrainingConfigSource config, ProcessGroup? group) =>
-        TrainingConfigFile.ThreadsOf(config) ?? Math.Max(1, Environment.ProcessorCount / (group?.LocalSize ?? 1));
+        TrainingConfigFile.ThreadsOf(config) ?? (TrainingConfigFile.HasDataSection(config) ? Math.Max(1, Environment.ProcessorCount / (group?.LocalSize ?? 1)) : 1);
 
     public static async Task<int> RunAsync(Entry entry, TrainingConfigSource config, string folder, int? threads, CliConsole console, CancellationToken cancellationToken)
     {

@@ -1,10 +1,13 @@
 using PyramidFlow.Models;
+using PyramidFlow.Models.Lora;
 
 namespace PyramidFlow.Training.Dit;
 
 /// <summary>What a student learns from its teacher: the key <c>distill</c> of <c>train distill</c>. At least one of guidance and rounds is given.</summary>
 public sealed record DistillConfig
 {
+    private const double UsualTextDrop = 0.1;
+
     /// <summary>Name or folder of the model, or folder of the run, that the student learns from; null is the model that it begins with. A folder is relative to the configuration file.</summary>
     public string? Teacher { get; set; }
 
@@ -26,7 +29,9 @@ public sealed record DistillConfig
     /// </summary>
     public IReadOnlyList<int> Rounds { get; set; } = [];
 
-    /// <summary>Share of the samples with history whose clip the student makes itself from their caption, so that it learns to go on from its own errors; 0 to 1.</summary>
+    /// <summary>
+    /// Share of the samples with history whose clip the student makes itself from their caption, so that it learns to go on from its own errors; 0 to 1, and 0 where it learns no guidance.
+    /// </summary>
     public double OwnHistory { get; set; }
 
     /// <summary>Scales of the first unit and the later ones; null trains no guidance.</summary>
@@ -71,14 +76,26 @@ public sealed record DistillConfig
     /// <param name="round">The round that is trained.</param>
     internal string Identity(int round) => FormattableString.Invariant($"distilled guidance {Scales?.First:R} {Scales?.Later:R} steps {StepsOf(round)}");
 
+    /// <summary>Probability of dropping the prompt: a student that contains guidance is never without one.</summary>
+    /// <param name="given">That of the configuration; null where it gives none.</param>
+    /// <param name="distill">What is learned from a teacher; null learns from the data.</param>
+    internal static double TextDropOf(double? given, DistillConfig? distill) => given ?? (distill?.Scales is null ? UsualTextDrop : 0);
+
     /// <summary>The error for the first value that is invalid for any teacher; null if there is none.</summary>
     /// <param name="file">The configuration.</param>
-    internal TrainingException? Fault(string file) =>
-        Scales is null && Rounds.Count == 0 ? TrainingFault.NothingDistilled(file)
+    /// <param name="steps">Steps of the training.</param>
+    /// <param name="lora">The LoRA to train, if there is one.</param>
+    /// <param name="isWhole">Whether it is trained on whole clips.</param>
+    internal TrainingException? Fault(string file, int steps, LoraConfig? lora, bool isWhole) =>
+        lora is not null ? TrainingFault.DistillOfLora(file)
+        : OwnHistory > 0 && isWhole ? TrainingFault.OwnHistoryOfWholeClips(file)
+        : Scales is null && Rounds.Count == 0 ? TrainingFault.NothingDistilled(file)
         : Guidance is { } first && !(first > 1 && double.IsFinite(first)) ? TrainingFault.NotAbove(file, "distill.guidance", first, 1)
         : VideoGuidance is { } later && !(later > 1 && double.IsFinite(later)) ? TrainingFault.NotAbove(file, "distill.video_guidance", later, 1)
-        : Rounds.Any(steps => steps < 1) ? TrainingFault.TooSmall(file, "distill.rounds", Rounds.First(steps => steps < 1), 1)
+        : Rounds.Any(count => count < 1) ? TrainingFault.TooSmall(file, "distill.rounds", Rounds.First(count => count < 1), 1)
         : Rounds.Zip(Rounds.Skip(1)).Any(pair => pair.First != 2 * pair.Second) ? TrainingFault.RoundsNotHalved(file, Rounds)
         : OwnHistory is not (>= 0 and <= 1) ? TrainingFault.NoShare(file, "distill.own_history", OwnHistory)
+        : OwnHistory > 0 && Scales is null ? TrainingFault.OwnHistoryUnguided(file)
+        : steps < Rounds.Count ? TrainingFault.TooSmall(file, "steps", steps, Rounds.Count)
         : null;
 }

@@ -21,6 +21,9 @@ internal sealed class Distiller : IDisposable
     private readonly TeacherGuidance? guidance;
     private readonly Tensor round;
     private readonly PyramidFlowScheduler scheduler;
+    private readonly string digest;
+
+    private long begun = -1;
 
     /// <summary>Loads the teacher of the first round.</summary>
     /// <param name="config">What the student learns.</param>
@@ -38,6 +41,7 @@ internal sealed class Distiller : IDisposable
             teacher = student.Copy(weights);
         foreach (var lora in origin.Loras)
             LoraFile.Merge(teacher, lora);
+        digest = origin.Digest();
         using var scope = new TensorScope();
         round = TensorScope.Release(Tensor.Zeros([1]));
         if (config.Scales is not (var first, var later))
@@ -46,8 +50,11 @@ internal sealed class Distiller : IDisposable
         guidance = new TeacherGuidance(first, later, new TextCondition(TensorScope.Release(text.Tokens.Clone()), text.Mask, TensorScope.Release(text.Pooled.Clone())));
     }
 
-    /// <summary>Identifies what is learned.</summary>
-    internal string Identity => $"{config.Identity(0)} rounds {string.Join('-', config.Rounds)}";
+    /// <summary>Identifies what is learned, and from whom.</summary>
+    internal string Identity => $"{EarlierIdentity} teacher {digest}";
+
+    /// <summary>The same in states of earlier versions, which do not name the teacher.</summary>
+    internal string EarlierIdentity => $"{config.Identity(0)} rounds {string.Join('-', config.Rounds)}";
 
     /// <summary>Identifies the losses of the round at work.</summary>
     internal string LossIdentity => config.Identity(Round);
@@ -73,7 +80,11 @@ internal sealed class Distiller : IDisposable
     /// <param name="step">The step that is taken next.</param>
     internal void Begin(long step)
     {
-        var next = config.RoundAt(step, steps);
+        // Micro-batches of a step are of one round, and none is left out where the number of steps was changed: the student of a round is the teacher of the next.
+        if (step == begun)
+            return;
+        begun = step;
+        var next = Math.Min(Round + 1, config.RoundAt(step, steps));
         if (next <= Round)
             return;
         using var noGrad = NoGrad.Begin();
@@ -89,18 +100,24 @@ internal sealed class Distiller : IDisposable
         static IEnumerable<(string Key, Parameter Parameter)> Trainable(PyramidTransformer model) => model.NamedParameters().Where(weight => weight.Parameter.Trainable);
     }
 
+    /// <summary>The inputs of a step with the teacher's targets, in the caller's scope.</summary>
+    /// <param name="model">The student, of one worker.</param>
+    /// <param name="latents">Normalised latents of the data, [b, c, t, h, w].</param>
+    /// <param name="text">Prompts of b rows.</param>
+    /// <param name="framesPerUnit">Latent frames of a unit.</param>
+    /// <param name="own">A number drawn from 0 to 1, which decides whether the student makes the clips itself.</param>
+    /// <param name="seed">Seed of the noise of such clips.</param>
+    /// <param name="draw">Draws the inputs from latents, for a number of steps of a stage.</param>
+    internal FlowBatch Inputs(PyramidTransformer model, Tensor latents, TextCondition text, int framesPerUnit, double own, ulong seed, Func<Tensor, int?, FlowBatch> draw) =>
+        Teach(draw(latents.Size(2) > 1 && own < config.OwnHistory ? OwnClips(model, latents, text, framesPerUnit, seed) : latents, Steps), text);
+
     /// <summary>A batch with the teacher's targets, in the caller's scope.</summary>
     /// <param name="batch">Inputs, drawn for <see cref="Steps"/>.</param>
     /// <param name="text">Their prompts.</param>
     internal FlowBatch Teach(FlowBatch batch, TextCondition text) => TeacherTargets.Of(teacher, batch, text, Guidance);
 
-    /// <summary>Clips that the student makes with its weights of now, in place of those of the data: latents of the same shape, in the caller's scope.</summary>
-    /// <param name="model">The student, of one worker.</param>
-    /// <param name="latents">Normalised latents, [b, c, t, h, w].</param>
-    /// <param name="text">Prompts of b rows.</param>
-    /// <param name="framesPerUnit">Latent frames of a unit.</param>
-    /// <param name="seed">Seed of the noise.</param>
-    internal Tensor OwnClips(PyramidTransformer model, Tensor latents, TextCondition text, int framesPerUnit, ulong seed)
+    // Clips that the student makes with its weights of now, in one row, in place of those of the data: latents of the same shape, in the caller's scope.
+    private Tensor OwnClips(PyramidTransformer model, Tensor latents, TextCondition text, int framesPerUnit, ulong seed)
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
@@ -114,7 +131,7 @@ internal sealed class Distiller : IDisposable
         var made = new List<Tensor>();
         try
         {
-            foreach (var unit in new PyramidSampler(model, scheduler, new SamplerOptions { HistoryBytes = 0 }).Clip(plan, new GuidedText(text, null), noise))
+            foreach (var unit in new PyramidSampler(model, scheduler, new SamplerOptions { UsePrefix = false, HistoryBytes = 0 }).Clip(plan, new GuidedText(text, null), noise))
                 made.Add(unit);
             return scope.Keep(Tensor.Cat([.. made], 2).Narrow(2, 0, frames).To(latents.Type).Contiguous());
         }

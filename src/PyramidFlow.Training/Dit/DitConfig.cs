@@ -15,7 +15,6 @@ public sealed record DitConfig : HeldOutConfig
 {
     private const string SyncGroupKey = "video_sync_group";
     private const int UsualSyncGroup = 8;
-    private const double UsualTextDrop = 0.1;
 
     private double? textDrop;
 
@@ -70,7 +69,7 @@ public sealed record DitConfig : HeldOutConfig
     /// <summary>Probability of dropping the prompt. A student that contains guidance, and so is never without a prompt, has 0 where the configuration gives none.</summary>
     public double TextDrop
     {
-        get => textDrop ?? (Distill?.Scales is null ? UsualTextDrop : 0);
+        get => DistillConfig.TextDropOf(textDrop, Distill);
         set => textDrop = value;
     }
 
@@ -120,8 +119,26 @@ public sealed record DitConfig : HeldOutConfig
     /// <param name="model">Those of the model, or of the teacher.</param>
     internal PipelineSettings SettingsOf(PipelineSettings model)
     {
-        var settings = model with { FullSequence = Objective == TemporalObjective.FullSequence };
+        var settings = (Distill is null && Lora is null ? WithoutDistillation(model) : model) with { FullSequence = Objective == TemporalObjective.FullSequence };
         return Distill is { } distill ? distill.Settings(settings, distill.RoundCount - 1) : settings;
+    }
+
+    // Weights that learn from data lose what they were distilled to: they are sampled as others of their family, with the guidance that they contained.
+    private PipelineSettings WithoutDistillation(PipelineSettings model)
+    {
+        if (model.Distilled is not { } distilled)
+            return model;
+        var usual = PipelineSettings.Released(ModelFamilies.Flux, Variant ?? "");
+        return model with
+        {
+            Distilled = null,
+            Guidance = distilled.Guidance ?? model.Guidance,
+            VideoGuidance = distilled.VideoGuidance ?? model.VideoGuidance,
+            Steps = Of(model.Steps, usual.Steps),
+            VideoSteps = Of(model.VideoSteps, usual.VideoSteps),
+        };
+
+        IReadOnlyList<int> Of(IReadOnlyList<int> own, IReadOnlyList<int> steps) => distilled.Steps is null ? own : own.Count == steps.Count ? steps : [steps.Sum()];
     }
 
     /// <summary>Number of processes that train on different lengths at the same time.</summary>
@@ -165,9 +182,7 @@ public sealed record DitConfig : HeldOutConfig
             : Input == DitInput.Media && Captions == CaptionForm.Features ? TrainingFault.FeaturesOfMedia(path)
             : Lora?.Fault() is { } lora ? TrainingFault.LoraInvalid(path, lora)
             : Distill is not null && FromScratch ? TrainingFault.DistillFromScratch(path)
-            : Distill is not null && Lora is not null ? TrainingFault.DistillOfLora(path)
-            : Distill is { OwnHistory: > 0 } && Objective == TemporalObjective.FullSequence ? TrainingFault.OwnHistoryOfWholeClips(path)
-            : Distill?.Fault(path) ?? SampleOptions.Fault(path, Samples, SampleEvery) ?? LoopFault(path);
+            : Distill?.Fault(path, Steps, Lora, Objective == TemporalObjective.FullSequence) ?? SampleOptions.Fault(path, Samples, SampleEvery) ?? LoopFault(path);
         return fault is null ? this : throw fault;
     }
 }

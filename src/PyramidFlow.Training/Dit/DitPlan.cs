@@ -17,9 +17,6 @@ namespace PyramidFlow.Training.Dit;
 /// <param name="device">Where it trains.</param>
 internal sealed class DitPlan(DitConfig config, DitModel model, IReadOnlyList<(Bucket Bucket, double Share)> buckets, int ranks, Device device)
 {
-    // Forward, and of trained weights two products of its size in backward; of frozen ones one.
-    private const int TrainedPasses = 3, FrozenPasses = 2;
-
     private readonly PyramidFlowScheduler scheduler = new();
 
     /// <summary>Text tokens of a caption; the most that the encoders take.</summary>
@@ -27,6 +24,9 @@ internal sealed class DitPlan(DitConfig config, DitModel model, IReadOnlyList<(B
 
     /// <summary>Whether the features of the empty caption are a file, so that no text encoder is needed for them.</summary>
     public bool HasEmptyFeatures { get; init; }
+
+    /// <summary>Settings of the teacher of a distillation; null are those of the model.</summary>
+    public PipelineSettings? Teacher { get; init; }
 
     private ElementType Type => config.ComputeType;
 
@@ -71,7 +71,7 @@ internal sealed class DitPlan(DitConfig config, DitModel model, IReadOnlyList<(B
             Products = config.MeanMicroBatches(ranks) * buckets.Sum(each => each.Share * ProductsOf(each.Bucket)),
             Convolutions = config.Input == DitInput.Media ? config.MeanMicroBatches(ranks) * config.Batch * buckets.Sum(each => each.Share * VaeFlops.Encode(model.Vae, each.Bucket.Frames, each.Bucket.Height, each.Bucket.Width)) : 0,
             SentBytes = state.SentBytes,
-            StateBytes = state.StateBytes + (config.Distill is { RoundCount: > 1 } ? trained * Type.Size() : 0),
+            StateBytes = state.StateBytes + TeacherStateBytes(config.Distill, trained, Type),
             States = PlannedState.StatesOf(config),
             KeepsBest = config.KeepBest && IsMeasured,
             PublishedBytes = (trained + (config.Lora is null ? DitModel.Tables(model.Transformer) : 0)) * sizeof(float),
@@ -82,7 +82,7 @@ internal sealed class DitPlan(DitConfig config, DitModel model, IReadOnlyList<(B
 
     private bool IsMeasured => config.HeldOut is null or > 0;
 
-    private PipelineSettings Settings => config.SettingsOf(model.Settings);
+    private PipelineSettings Settings => config.SettingsOf(Teacher ?? model.Settings);
 
     private IEnumerable<PlannedPhase> Phases(WeightSizes sizes, PlannedState state)
     {
@@ -94,8 +94,7 @@ internal sealed class DitPlan(DitConfig config, DitModel model, IReadOnlyList<(B
         if (text.Count > 0)
             yield return new PlannedPhase("the first captions", [program, .. vae, .. text, new PlannedPart("work of the text encoders", RunMemory.TextWork(model.T5, Type), PlannedKind.Counted)]);
         List<PlannedPart> held = [program, .. vae, .. EncodesText ? text : []];
-        // A teacher is not mapped where its weights change between rounds; it is counted as if they did.
-        var frozen = config.Distill is not null ? [new PlannedPart($"teacher ({Type})", sizes.Bytes(Type))] : config.Lora is null ? [] : new[] { Weights("frozen weights", sizes) };
+        var frozen = config.Distill is not null ? [TeacherWeights(sizes, Type)] : config.Lora is null ? [] : new[] { Weights("frozen weights", sizes) };
         // The weights are read in float32 where they are trained, and copied into one vector.
         yield return new PlannedPhase("loading", [.. held, .. frozen, .. config.Lora is null ? Loaded(sizes) : [], .. state.Parts().Take(Type == ElementType.Float32 ? 1 : 2)]);
         held = [.. held, .. frozen, .. state.Parts(), Prefetched()];
@@ -189,9 +188,18 @@ internal sealed class DitPlan(DitConfig config, DitModel model, IReadOnlyList<(B
         static bool IsEnd(string key, string end) => key == end || key.EndsWith("." + end, StringComparison.Ordinal);
     }
 
+    /// <summary>Products of a step in those of a pass forward: that pass, in backward two of trained weights and one of frozen ones, what is computed again, and the teacher's.</summary>
+    internal static double Passes(LoopConfig config, LoraConfig? lora, DistillConfig? distill) => (lora is null ? 3 : 2) + config.CheckpointRatio + (distill?.MeanTeacherPasses ?? 0);
+
+    /// <summary>A teacher beside its student. It is not mapped where its weights change between rounds, and counted as if they did.</summary>
+    internal static PlannedPart TeacherWeights(WeightSizes sizes, ElementType type) => new($"teacher ({type})", sizes.Bytes(type));
+
+    /// <summary>Bytes of a teacher in a state: that of a later round is the student of the one before.</summary>
+    internal static long TeacherStateBytes(DistillConfig? distill, long trained, ElementType type) => distill is { RoundCount: > 1 } ? trained * type.Size() : 0;
+
     private double ProductsOf(Bucket bucket)
     {
-        var passes = (config.Lora is null ? TrainedPasses : FrozenPasses) + config.CheckpointRatio + (config.Distill?.MeanTeacherPasses ?? 0);
+        var passes = Passes(config, config.Lora, config.Distill);
         var text = EncodesText ? TextFlops.T5(model.T5, config.Batch, TextTokens) + model.Clips.Sum(clip => TextFlops.Clip(clip, config.Batch, clip.MaxPositionEmbeddings)) : 0;
         return text + Sequences(bucket, config.Batch).Average(stages => stages.Sum(stage => passes * DitFlops.Joint(model.Transformer, stage)));
     }

@@ -54,7 +54,10 @@ internal sealed class DitTrainer : ITraining, IDisposable
     }
 
     /// <inheritdoc/>
-    public string Identity => $"dit data seed {config.Seed} {config.Objective} {transformer.Identity}{(distiller is null ? "" : $" {distiller.Identity}")}";
+    public string Identity => IdentityWith(distiller?.Identity);
+
+    /// <inheritdoc/>
+    public string EarlierIdentity => IdentityWith(distiller?.EarlierIdentity);
 
     /// <summary>Called by rank zero once the folder is its own.</summary>
     internal Action OnBegin { get; init; } = () => { };
@@ -78,6 +81,8 @@ internal sealed class DitTrainer : ITraining, IDisposable
     public HeldOutItems? HeldOut => measured?.Items;
 
     private Workers<PyramidTransformer> Workers => transformer.Workers;
+
+    private string IdentityWith(string? distilled) => $"dit data seed {config.Seed} {config.Objective} {transformer.Identity}{(distilled is null ? "" : $" {distilled}")}";
 
     /// <summary>Trains to the last step, or until cancelled after the current step.</summary>
     internal void Run(IProgress<TrainingProgress>? progress, CancellationToken cancellationToken) => loop.Run(progress, cancellationToken);
@@ -169,8 +174,6 @@ internal sealed class DitTrainer : ITraining, IDisposable
         if (distiller is null)
             return (objective.Draw(latents, units, draws), text);
         var (chosen, seed) = (draws.Uniform(1)[0], draws.Uniform(1)[0]);
-        if (latents.Size(2) > 1 && chosen < config.Distill!.OwnHistory)
-            latents = distiller.OwnClips(model, latents, text, config.FramePerUnit, (ulong)(seed * (1L << 32)));
-        return (distiller.Teach(objective.Draw(latents, units, draws, distiller.Steps), text), text);
+        return (distiller.Inputs(model, latents, text, config.FramePerUnit, chosen, (ulong)(seed * (1L << 32)), (clips, steps) => objective.Draw(clips, units, draws, steps)), text);
     }
 }

@@ -24,10 +24,7 @@ public static class DitTraining
     public static IReadOnlyList<string> Run(TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
         var (config, configPath) = (DitConfig.Load(source), source.Path);
-        if (config.Lora is not null)
-            throw TrainingFault.ConfigOfLora(configPath);
-        if (config.Distill is not null)
-            throw TrainingFault.ConfigOfDistillation(configPath);
+        DitKind.Whole.Require(configPath, config.Lora, config.Distill);
         return Run(config.Find(configPath), source, folder, progress, cancellationToken, group);
     }
 
@@ -42,24 +39,24 @@ public static class DitTraining
     public static IReadOnlyList<string> RunDistill(TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
         var config = DitConfig.Load(source);
-        if (config.Distill is null)
-            throw TrainingFault.DistillMissing(source.Path);
+        DitKind.Distill.Require(source.Path, config.Lora, config.Distill);
         return Run(config.Find(source.Path), source, folder, progress, cancellationToken, group);
     }
 
     /// <summary>Takes a few measured steps of a training that <see cref="Plan"/> has found to fit; leaves nothing behind.</summary>
     /// <param name="source">A <see cref="DitConfig"/>.</param>
-    /// <param name="isLora">Whether a LoRA is trained.</param>
+    /// <param name="kind">The command that trains it.</param>
     /// <param name="probe">Takes the measurements.</param>
     /// <param name="progress">Reports every unusable item; null reports nothing.</param>
     /// <param name="cancellationToken">Stops after the current step.</param>
     /// <exception cref="TrainingException">The configuration is invalid, or the data cannot be used.</exception>
-    internal static void Probe(TrainingConfigSource source, bool isLora, TrainingProbe probe, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
+    internal static void Probe(TrainingConfigSource source, DitKind kind, TrainingProbe probe, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
     {
         var config = DitConfig.Load(source).Find(source.Path);
-        if (isLora && config.FromScratch)
+        kind.Require(source.Path, config.Lora, config.Distill);
+        if (kind == DitKind.Lora && config.FromScratch)
             throw TrainingFault.LoraFromScratch(source.Path);
-        if (isLora)
+        if (kind == DitKind.Lora)
             config.Lora ??= new LoraConfig();
         Run(config, source, probe.Folder, progress, cancellationToken, group: null, probe);
     }
@@ -78,8 +75,7 @@ public static class DitTraining
         var (config, configPath) = (DitConfig.Load(source), source.Path);
         if (config.FromScratch)
             throw TrainingFault.LoraFromScratch(configPath);
-        if (config.Distill is not null)
-            throw TrainingFault.ConfigOfDistillation(configPath);
+        DitKind.Lora.Require(configPath, config.Lora, config.Distill);
         config.Find(configPath);
         config.Lora ??= new LoraConfig();
         TrainedTransformer.Check(TransformerConfigs.Load(CheckpointFolder.Open(config.Model).Transformer(config.Variant).ConfigFile), config.Lora);
@@ -95,7 +91,7 @@ public static class DitTraining
         var faults = new FaultLog(fault => progress?.Report(new TrainingProgress(0, config.Steps, 0, 0, fault.ToString())));
         var device = TrainingDevice.For(config.Device, group);
         var model = DitModel.Of(start, config.Variant);
-        var teacher = config.Distill is { } distill ? Teacher.Find(source.Path, distill, start, config.Variant) : null;
+        var teacher = TeacherOf(source.Path, config, start);
         TransformerSamples.Resolve(config.Samples, config.SettingsOf(teacher?.Settings ?? model.Settings));
         if (config.Input == DitInput.Latents)
             config.Data = config.Data with { Encoders = (SourceModel.OfVae(start.Vae), config.Captions == CaptionForm.Features ? SourceModel.OfTexts(start) : null) };
@@ -105,7 +101,7 @@ public static class DitTraining
         var empty = EmptyFeatures(config, model, items.Plan.Items);
         var room = TrainingRoom.Of(device, MemoryCheck.Local(group));
         var plan = MemoryCheck.Require(source.Path, config,
-            (changed, ranks) => new DitPlan(changed, model, items.Plan.Shares, ranks, device) { HasEmptyFeatures = empty is not null }.Compute(),
+            (changed, ranks) => new DitPlan(changed, model, items.Plan.Shares, ranks, device) { HasEmptyFeatures = empty is not null, Teacher = teacher?.Settings }.Compute(),
             group?.WorldSize ?? 1, room, DitPlan.Changes(device.Type != DeviceType.Cpu));
         if (MemoryCheck.Warning(plan, room) is { } warning)
             progress?.Report(new TrainingProgress(0, config.Steps, 0, 0, warning) { IsLasting = true });
@@ -118,6 +114,8 @@ public static class DitTraining
                 ("the digest of the VAE", FolderDigest.Of(start.Vae.Folder)),
             ],
             cancellationToken);
+        if (config.Lora is not null && model.Settings.Distilled is not null)
+            progress?.Report(new TrainingProgress(0, config.Steps, 0, 0, "the LoRA is of a distilled model and learns from data: it may undo what the model was distilled to") { IsLasting = true });
         var run = new RunFolder(folder);
         var leftOut = new LeftOutFile(run, faults);
         using var trainer = new DitTrainer(config, run, start, items, models, group, teacher)
@@ -138,20 +136,23 @@ public static class DitTraining
 
     /// <summary>Plans a training; reads neither weights nor, where they are not there, the items.</summary>
     /// <param name="source">A <see cref="DitConfig"/>.</param>
-    /// <param name="isLora">Whether a LoRA is trained.</param>
+    /// <param name="kind">The command that trains it.</param>
     /// <param name="ranks">Processes.</param>
     /// <param name="progress">Reports every unusable item; null reports nothing.</param>
     /// <param name="cancellationToken">Cancels the scan of the data.</param>
     /// <returns>The plan, and the error that the training would end with for lack of memory.</returns>
     /// <exception cref="TrainingException">The configuration is invalid, or the data cannot be used.</exception>
-    internal static PlannedTraining Plan(TrainingConfigSource source, bool isLora, int ranks, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
+    internal static PlannedTraining Plan(TrainingConfigSource source, DitKind kind, int ranks, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
     {
         var config = DitConfig.Load(source);
-        if (!isLora && config.Lora is not null)
-            throw TrainingFault.ConfigOfLora(source.Path);
-        if (isLora)
+        kind.Require(source.Path, config.Lora, config.Distill);
+        if (kind == DitKind.Lora)
             config.Lora ??= new LoraConfig();
         var model = DitModel.Named(source.Path, config);
+        // Whether a teacher fits is known where it is there.
+        var teacher = config.Distill is { } distill && model.IsHere && Teacher.IsHere(source.Path, distill)
+            ? TeacherOf(source.Path, config, CheckpointFolder.Open(ConfigPaths.Model(source.Path, "model", config.Model)))
+            : null;
         config.Data.Find(source.Path);
         if (config.Lora is { } lora)
             TrainedTransformer.Check(model.Transformer, lora);
@@ -162,11 +163,14 @@ public static class DitTraining
         var hasEmpty = items is not null && EmptyFeatures(config, model, items.Plan.Items) is not null;
         return PlannedTraining.Of(source.Path, config, Compute, ranks, device, DitPlan.Changes(device.Type != DeviceType.Cpu), items?.Plan.Describe(items.LeftOut, "").Items);
 
-        TrainingPlan Compute(DitConfig changed, int processes) => new DitPlan(changed, model, sizes, processes, device) { HasEmptyFeatures = hasEmpty }.Compute();
+        TrainingPlan Compute(DitConfig changed, int processes) => new DitPlan(changed, model, sizes, processes, device) { HasEmptyFeatures = hasEmpty, Teacher = teacher?.Settings }.Compute();
 
         DitBatches OpenItems() => DitBatches.Open(config, PlanOf(config, 0, ranks), model.Vae.EncoderOutChannels,
             new FaultLog(fault => progress?.Report(new TrainingProgress(0, config.Steps, 0, 0, fault.ToString()))), cancellationToken);
     }
+
+    private static Teacher? TeacherOf(string file, DitConfig config, CheckpointFolder start) =>
+        config.Distill is { } distill ? Teacher.Find(file, distill, start, config.Variant, config.Objective == TemporalObjective.FullSequence) : null;
 
     private static void RequireHalved(string file, IEnumerable<Bucket> sizes)
     {

@@ -1,4 +1,5 @@
 using PyramidFlow.Models;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Torch;
 using PyramidFlow.Training.Data;
 using PyramidFlow.Training.Loop;
@@ -13,16 +14,27 @@ internal sealed record Teacher(PipelineSettings Settings, Func<StateSource> Open
     /// <summary>Keys of paths in a configuration.</summary>
     internal const string Key = "distill.teacher", LoraKey = "distill.loras";
 
+    private const int DigestLength = 24;
+
     /// <summary>LoRAs that are added to it.</summary>
     public IReadOnlyList<string> Loras { get; init; } = [];
+
+    /// <summary>Computes a digest of its weights and LoRAs, which a run keeps.</summary>
+    public Func<string> Digest { get; init; } = () => "";
+
+    /// <summary>Whether the teacher that a configuration names is on this machine; without a name it is the student's own model.</summary>
+    /// <param name="file">The configuration.</param>
+    /// <param name="distill">What it says.</param>
+    internal static bool IsHere(string file, DistillConfig distill) => distill.Teacher is not { } given || Path.Exists(ConfigPaths.FolderOrName(file, Key, given));
 
     /// <summary>Finds the teacher of a configuration, and refuses one that the student cannot learn from. No weight of a transformer is read.</summary>
     /// <param name="file">The configuration.</param>
     /// <param name="distill">What it says.</param>
     /// <param name="student">The model that the student begins with.</param>
     /// <param name="variant">Its transformer; null is the first.</param>
+    /// <param name="isWhole">Whether the student is trained on whole clips.</param>
     /// <exception cref="TrainingException">There is no such teacher, or it does not fit.</exception>
-    internal static Teacher Find(string file, DistillConfig distill, CheckpointFolder student, string? variant)
+    internal static Teacher Find(string file, DistillConfig distill, CheckpointFolder student, string? variant, bool isWhole)
     {
         var own = student.Transformer(variant);
         var (name, transformer, settings, vae) = distill.Teacher is { } given
@@ -32,10 +44,18 @@ internal sealed record Teacher(PipelineSettings Settings, Func<StateSource> Open
             throw TrainingFault.TeacherDistilled(file, name);
         if (distill.Teacher is not null)
             RequireFit(file, name, (transformer, settings, vae), (own, student.Settings(variant), student.Vae));
+        // The student takes the stages of its teacher.
+        if (settings.FullSequence != isWhole)
+            throw TrainingFault.TeacherOfOtherNetwork(file, name, "as full_sequence", settings.FullSequence, isWhole);
         var fewest = settings.Steps.Concat(settings.VideoSteps).Min();
         if (distill.Rounds is [var steps, ..] && steps > fewest)
             throw TrainingFault.StudentOfMoreSteps(file, steps, fewest);
-        return new Teacher(settings, transformer.OpenWeights) { Loras = [.. distill.Loras.Select(lora => ConfigPaths.File(file, LoraKey, lora))] };
+        IReadOnlyList<string> loras = [.. distill.Loras.Select(lora => ConfigPaths.File(file, LoraKey, lora))];
+        return new Teacher(settings, transformer.OpenWeights)
+        {
+            Loras = loras,
+            Digest = () => string.Join('-', (string[])[FolderDigest.Of(transformer.Folder), .. loras.Select(lora => LoraPlace.Find(lora).Sha256()[..DigestLength])]),
+        };
     }
 
     // A model folder, or a run, whose settings stand beside its transformer and whose VAE is that of the model it began with.

@@ -8,6 +8,9 @@ internal interface ITraining
     /// <summary>Identifies the run; a saved state with another identity is rejected.</summary>
     string Identity { get; }
 
+    /// <summary>Identity that earlier versions gave the run; their states go on too.</summary>
+    string EarlierIdentity => Identity;
+
     /// <summary>The networks that are updated, in the order in which they are saved.</summary>
     IReadOnlyList<TrainingPart> Parts { get; }
 

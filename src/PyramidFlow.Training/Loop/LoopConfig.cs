@@ -33,7 +33,7 @@ public abstract record LoopConfig
     /// <summary>Number of threads that each compute a part of every batch; divides the batch. Results are reproducible for a fixed number only.</summary>
     public int Workers { get; set; } = 1;
 
-    /// <summary>CPU threads of each operator; null is all that the machine has. Small networks may be faster with fewer (<c>plan train --probe</c>); the last digits of a result depend on the number.</summary>
+    /// <summary>CPU threads of each operator; null is all that the machine has, and one in the sprites world. Small networks may be faster with fewer (<c>plan train --probe</c>); the last digits of a result depend on the number.</summary>
     public int? Threads { get; set; }
 
     /// <summary>Gradient accumulation: number of micro-batches per step; at least 1.</summary>
@@ -138,7 +138,8 @@ public abstract record LoopConfig
 
     /// <summary>Sets the values of a state where the configuration gives none.</summary>
     /// <param name="path">The state.</param>
-    /// <exception cref="CheckpointException">The state is damaged.</exception>
+    /// <exception cref="TrainingException">The state is damaged.</exception>
+    /// <exception cref="CheckpointException">A value of the state is malformed.</exception>
     internal void Keep(string path)
     {
         using var state = RunFolder.OpenState(path);
@@ -221,7 +222,8 @@ internal static class GoingOnConfig
     /// <summary>The configuration with the values of the run where it gives none, so that another number of steps or another version of the program does not change them.</summary>
     /// <param name="config">The configuration; unchanged.</param>
     /// <param name="run">Folder of the run; before its first state the defaults apply.</param>
-    /// <exception cref="CheckpointException">The state is damaged.</exception>
+    /// <exception cref="TrainingException">The state is damaged.</exception>
+    /// <exception cref="CheckpointException">A value of the state is malformed.</exception>
     public static T GoingOn<T>(this T config, RunFolder run)
         where T : LoopConfig
     {

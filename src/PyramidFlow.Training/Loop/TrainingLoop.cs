@@ -33,6 +33,7 @@ internal sealed class TrainingLoop
     /// <param name="training">The trainer; the caller keeps ownership.</param>
     /// <param name="folder">Folder of the run.</param>
     /// <param name="group">Process group of the training; null trains in this process alone. The caller keeps ownership.</param>
+    /// <exception cref="TrainingException">The newest state is damaged.</exception>
     /// <exception cref="PyramidFlow.Torch.CheckpointException">The folder contains a run of another model or configuration.</exception>
     public TrainingLoop(LoopConfig config, ITraining training, RunFolder folder, ProcessGroup? group = null)
     {
@@ -41,7 +42,7 @@ internal sealed class TrainingLoop
         step = new TrainingStep(config, training, folder, group);
         if (folder.LatestState is { } path)
         {
-            state.Load(path, training.Identity);
+            state.Load(path, training.Identity, training.EarlierIdentity);
             saved = state.Step;
         }
 
@@ -131,13 +132,21 @@ internal sealed class TrainingLoop
         {
             return step.Take(state, cancellationToken);
         }
-        catch (TrainingException e) when (group is null && e.Code is not (TrainingFault.LossNotFiniteCode or TrainingFault.WeightNotFiniteCode))
+        catch (TrainingException e) when (group is null && state.Step > 0 && e.Code is not (TrainingFault.LossNotFiniteCode or TrainingFault.WeightNotFiniteCode))
         {
-            WriteOrExplain("checkpoint", () =>
+            try
             {
-                Save();
-                folder.Prune(config.KeepLast, config.KeepEvery);
-            });
+                WriteOrExplain("checkpoint", () =>
+                {
+                    Save();
+                    folder.Prune(config.KeepLast, config.KeepEvery);
+                });
+            }
+            catch (TrainingException)
+            {
+                // The error of the data is the one to mend; the run goes on from the state before.
+            }
+
             throw;
         }
     }

@@ -88,13 +88,17 @@ internal sealed class TrainingState
     }
 
     /// <summary>Loads a saved state.</summary>
-    /// <exception cref="CheckpointException">The file belongs to another run or model, or is damaged; the state is unchanged.</exception>
-    public void Load(string path, string run)
+    /// <param name="path">The file.</param>
+    /// <param name="run">Identity of the run.</param>
+    /// <param name="earlier">Identity of the run in earlier versions; null is the same.</param>
+    /// <exception cref="TrainingException">The file is damaged; the state is unchanged.</exception>
+    /// <exception cref="CheckpointException">The file belongs to another run or model, or has a malformed value; the state is unchanged.</exception>
+    public void Load(string path, string run, string? earlier = null)
     {
         using var noGrad = NoGrad.Begin();
         using var scope = new TensorScope();
         using var file = RunFolder.OpenState(path);
-        if (file.Metadata.GetValueOrDefault(RunKey) != run)
+        if (file.Metadata.GetValueOrDefault(RunKey) is var saved && saved != run && saved != (earlier ?? run))
             throw CheckpointFault.StateOfOtherRun(path);
         var targets = Tensors().ToList();
         foreach (var target in targets)

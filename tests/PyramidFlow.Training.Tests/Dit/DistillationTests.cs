@@ -106,6 +106,55 @@ public sealed class DistillationTests(TinyModel model) : IClassFixture<TinyModel
     }
 
     [Fact]
+    public void A_run_goes_on_with_its_own_teacher_and_states_that_name_none_go_on()
+    {
+        var (student, annotations) = (runs.Bare("flux", seed: 5), runs.Extracted());
+        runs.Bare("flux", seed: 6);
+        Train(Config("flux5"), "run", new OwnDataRuns.StopAfter(1));
+        var path = new RunFolder(Path.GetDirectoryName(Media.File("run", "x"))!).LatestState!;
+        FaultAssert.Is(Assert.Throws<CheckpointException>(() => Train(Config("flux6"), "run")), "state_of_other_run", ("file", path));
+
+        // As earlier versions wrote it.
+        using (var scope = new TensorScope())
+        using (var state = SafetensorsFile.Open(path))
+        {
+            var metadata = state.Metadata.ToDictionary();
+            metadata["run"] = metadata["run"].Split(" teacher ")[0];
+            SafetensorsWriter.Write(path, [.. state.Entries.Keys.Select(key => (key, state.Read(key)))], metadata);
+        }
+
+        Train(Config("flux5"), "run");
+        Assert.True(File.Exists(Media.File("run", "state-00000003.safetensors")));
+
+        string Config(string teacher) => OwnDataRuns.ExtractedConfig(student, annotations, $"\"distill\": {{ \"rounds\": [2, 1], \"teacher\": \"{teacher}\" }}");
+    }
+
+    [Fact]
+    public void No_round_is_left_out_where_a_run_goes_on_with_fewer_steps()
+    {
+        var (student, annotations) = (runs.Bare("flux", seed: 5), runs.Extracted());
+        Train(Config(30), "run", new OwnDataRuns.StopAfter(2));
+        Train(Config(3), "run");
+        Assert.Equal(new DistilledSettings(null, null, 2), PipelineSettings.Read(Media.File("run", "pipeline.json"), PipelineSettings.Released(ModelFamilies.Flux, "")).Distilled);
+
+        string Config(int steps) => OwnDataRuns.ExtractedConfig(student, annotations, $"\"distill\": {{ \"rounds\": [4, 2, 1] }}, \"steps\": {steps}");
+    }
+
+    [Fact]
+    public void Weights_that_learn_from_data_again_are_sampled_as_others_and_a_lora_as_its_model()
+    {
+        var student = PipelineSettings.Released(ModelFamilies.Flux, "384p") with { Steps = [2, 2, 2], VideoSteps = [1, 1, 1], Guidance = 0, VideoGuidance = 0, Distilled = new DistilledSettings(6, 4, 2) };
+        File.WriteAllText(Media.File("c.json"), OwnDataRuns.Config("m", "a"));
+        var settings = DitConfig.Load(Media.File("c.json")).SettingsOf(student);
+        Assert.Null(settings.Distilled);
+        Assert.Equal([20, 20, 20], settings.Steps);
+        Assert.Equal([10, 10, 10], settings.VideoSteps);
+        Assert.Equal((6.0, 4.0), (settings.Guidance, settings.VideoGuidance));
+        File.WriteAllText(Media.File("c.json"), OwnDataRuns.Config("m", "a", "\"lora\": { }"));
+        Assert.Equal(student.Distilled, DitConfig.Load(Media.File("c.json")).SettingsOf(student).Distilled);
+    }
+
+    [Fact]
     public async Task A_student_of_guidance_trains_on_media_and_on_its_own_history_and_its_run_needs_no_options()
     {
         var annotations = await runs.SomeMediaAsync();
@@ -126,6 +175,9 @@ public sealed class DistillationTests(TinyModel model) : IClassFixture<TinyModel
     [InlineData("\"guidance\": 3, \"video_guidance\": -2", "config_value_invalid", "key=distill.video_guidance value=-2")]
     [InlineData("\"rounds\": [2], \"own_history\": 2", "config_value_invalid", "key=distill.own_history value=2")]
     [InlineData("\"own_history\": 1", "nothing_distilled", "")]
+    [InlineData("\"rounds\": [2], \"own_history\": 0.5", "own_history_unguided", "")]
+    [InlineData("\"rounds\": [8, 4, 2, 1]", "config_value_invalid", "key=steps value=3 least=4")]
+    [InlineData("\"rounds\": [2], \"teacher\": \"whole\"", "teacher_of_other_network", "teacher=whole found=True wanted=False")]
     [InlineData("\"rounds\": [16]", "student_of_more_steps", "steps=16 teacher_steps=10")]
     [InlineData("\"rounds\": [2], \"teacher\": \"mmdit6\"", "teacher_of_other_family", "teacher=mmdit6 family=pyramid_mmdit student=pyramid_flux")]
     [InlineData("\"rounds\": [2], \"teacher\": \"wide\"", "teacher_of_other_network", "teacher=wide what=blocks found=3 wanted=2")]
@@ -137,7 +189,11 @@ public sealed class DistillationTests(TinyModel model) : IClassFixture<TinyModel
         var student = runs.Bare("flux", seed: 5);
         runs.Bare("mmdit", seed: 6);
         Directory.Move(runs.Bare("flux", seed: 7, new PyramidFluxConfig(16, 2, 1, 16, 2, 32, 32, [4, 6, 6])), Media.File("wide"));
-        foreach (var (seed, name, settings) in new[] { (8UL, "scaled", "{ \"image_scale\": 2 }"), (9UL, "student", "{ \"distilled\": { \"steps\": 4 } }") })
+        foreach (var (seed, name, settings) in new[]
+        {
+            (8UL, "scaled", "{ \"image_scale\": 2 }"), (9UL, "student", "{ \"distilled\": { \"steps\": 4 } }"),
+            (10UL, "whole", "{ \"full_sequence\": true, \"steps\": [10], \"video_steps\": [10] }"),
+        })
         {
             Directory.Move(runs.Bare("flux", seed), Media.File(name));
             File.WriteAllText(Media.File(name, "pipeline.json"), settings);
@@ -157,10 +213,20 @@ public sealed class DistillationTests(TinyModel model) : IClassFixture<TinyModel
         var config = OwnDataRuns.ExtractedConfig(student, annotations, Rounds);
         foreach (OwnDataRuns.Entry other in (OwnDataRuns.Entry[])[DitTraining.Run, DitTraining.RunLora])
             FaultAssert.Is(Assert.Throws<TrainingException>(() => runs.Train(other, config, "run")), "config_of_distillation", ("file", Media.File("run.json")));
+        File.WriteAllText(Media.File("run.json"), config);
+        AssertRefused(() => Plan(DitKind.Lora), "config_of_distillation");
+        using (var probe = new TrainingProbe(null))
+            AssertRefused(() => DitTraining.Probe(Media.File("run.json"), DitKind.Lora, probe, null, CancellationToken.None), "config_of_distillation");
+        File.WriteAllText(Media.File("run.json"), config.Replace("[2, 1]", "[16]", StringComparison.Ordinal));
+        AssertRefused(() => Plan(DitKind.Distill), "student_of_more_steps");
         foreach (var (addition, code) in new[] { ("\"seed\": 1", "distill_missing"), ($"{Rounds}, \"lora\": {{ }}", "distill_of_lora"), ($"{Rounds}, \"from_scratch\": true", "distill_from_scratch") })
             FaultAssert.Is(Assert.Throws<TrainingException>(() => Train(OwnDataRuns.ExtractedConfig(student, annotations, addition), "run")), code, ("file", Media.File("run.json")));
         var whole = OwnDataRuns.ExtractedConfig(student, annotations, "\"distill\": { \"rounds\": [2], \"own_history\": 0.5 }, \"objective\": \"full_sequence\"");
         FaultAssert.Is(Assert.Throws<TrainingException>(() => Train(whole, "run")), "own_history_of_whole_clips", ("file", Media.File("run.json")));
+
+        void Plan(DitKind kind) => DitTraining.Plan(Media.File("run.json"), kind, 1, null, CancellationToken.None);
+
+        void AssertRefused(Action action, string code) => FaultAssert.Is(Assert.Throws<TrainingException>(action), code, ("file", Media.File("run.json")));
     }
 
     [Fact]

@@ -129,7 +129,7 @@ public sealed class DitTrainingTests(TinyModel model) : IClassFixture<TinyModel>
         var folder = runs.Bare(family, seed: 5, network);
         File.WriteAllText(Media.File("c.json"), OwnDataRuns.ExtractedConfig(folder, annotations, $"\"batch\": 16, \"precision\": \"{precision}\", \"checkpoint_ratio\": {ratio}, \"average_decay\": 0.9")
             .Replace("64x64", "192x192", StringComparison.Ordinal));
-        var plan = DitTraining.Plan(Media.File("c.json"), isLora: false, 1, null, TestContext.Current.CancellationToken).Plan;
+        var plan = DitTraining.Plan(Media.File("c.json"), DitKind.Whole, 1, null, TestContext.Current.CancellationToken).Plan;
         var line = new FirstLine();
         var before = Torch.TorchRuntime.CpuMemory.InUse;
         Torch.TorchRuntime.ResetPeak();

@@ -158,15 +158,27 @@ public sealed class TrainingLoopTests : IDisposable
     public void Data_that_fails_between_checkpoints_loses_no_step()
     {
         using var whole = Train(Config, "whole");
-        FaultAssert.Is(Assert.Throws<TrainingException>(() => Train(Config, "run", begin: batch =>
-        {
-            if (batch.Step == 6)
-                throw TrainingFault.FileMissing("clip.mp4");
-        })), "file_missing");
+        AssertDataFails("run", 6);
         Assert.True(File.Exists(In("run", "state-00000006.safetensors")));
         using var resumed = Train(Config, "run");
         Assert.Equal(whole.Weights, resumed.Weights);
     }
+
+    [Fact]
+    public void Data_that_fails_is_named_where_no_state_can_be_saved_and_before_the_first_step_there_is_none()
+    {
+        AssertDataFails("first", 0);
+        Assert.Empty(Directory.GetFiles(In("first"), "state-*"));
+        Directory.CreateDirectory(In("run", "state-00000006.safetensors"));
+        AssertDataFails("run", 6);
+        Assert.Equal(4, StepsOf("run"));
+    }
+
+    private void AssertDataFails(string run, long step) => FaultAssert.Is(Assert.Throws<TrainingException>(() => Train(Config, run, begin: batch =>
+    {
+        if (batch.Step == step)
+            throw TrainingFault.FileMissing("clip.mp4");
+    })), "file_missing");
 
     [Fact]
     public void A_damaged_state_is_named_with_the_one_before_it()
