@@ -91,7 +91,7 @@ public class SettingsTableTests
     [Fact]
     public void What_is_as_usual_is_not_written()
     {
-        var usual = new GenerationOptions { Prompt = "a cat", FramesPerUnit = 1, ReusePrefix = 1, GuidanceEvery = 1, Solver = FlowSolvers.Euler, SampleImage = false, NewFramesOnly = false };
+        var usual = new GenerationOptions { Prompt = "a cat", FramesPerUnit = 1, ReusePrefix = 1, GuidanceEvery = 1, SampleImage = false, NewFramesOnly = false };
         var json = ReadableJson.Write(writer =>
         {
             writer.WriteStartObject();
