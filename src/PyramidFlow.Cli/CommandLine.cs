@@ -10,7 +10,7 @@ namespace PyramidFlow.Cli;
 internal static class CommandLine
 {
     /// <summary>Runs one command line.</summary>
-    /// <param name="arguments">What was typed after the program's name.</param>
+    /// <param name="arguments">The arguments of the program.</param>
     /// <param name="console">Where results, progress and errors go.</param>
     /// <param name="cancellationToken">Stops the command within a step.</param>
     /// <returns>One of <see cref="ExitCode"/>.</returns>

@@ -7,13 +7,13 @@ namespace PyramidFlow.Extensions.AI;
 public interface IVideoGenerator : IDisposable
 {
     /// <summary>Makes videos and returns them when they are whole.</summary>
-    /// <param name="request">What to show, and what to begin with.</param>
+    /// <param name="request">The prompt, and the picture that the video begins with.</param>
     /// <param name="options">Size, length and more; null takes the model's defaults.</param>
     /// <param name="cancellationToken">Stops the work.</param>
     Task<VideoGenerationResponse> GenerateAsync(VideoGenerationRequest request, VideoGenerationOptions? options = null, CancellationToken cancellationToken = default);
 
     /// <summary>Makes videos and returns parts of them as they are made. Work starts when the result is enumerated, and again with each further enumeration.</summary>
-    /// <param name="request">What to show, and what to begin with.</param>
+    /// <param name="request">The prompt, and the picture that the video begins with.</param>
     /// <param name="options">Size, length and more; null takes the model's defaults.</param>
     /// <param name="cancellationToken">Stops the work.</param>
     IAsyncEnumerable<VideoGenerationUpdate> GenerateStreamingAsync(VideoGenerationRequest request, VideoGenerationOptions? options = null, CancellationToken cancellationToken = default);

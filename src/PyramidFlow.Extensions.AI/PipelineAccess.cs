@@ -20,11 +20,11 @@ internal sealed class PipelineAccess(Func<CancellationToken, Task<VideoPipeline>
     /// <summary>Waits for the pipeline.</summary>
     public Task<VideoPipeline> GetAsync(CancellationToken cancellationToken) => pipeline(cancellationToken);
 
-    /// <summary>The nearest size that the model can make.</summary>
-    public static Size Nearest(Size asked, PipelineSettings settings)
+    /// <summary>Options with the nearest size that the model can make; unchanged where no size is asked for.</summary>
+    public static GenerationOptions Sized(GenerationOptions options, Size? asked, PipelineSettings settings)
     {
         var grid = FrameSizes.Multiple(settings);
-        return new Size(Near(asked.Width), Near(asked.Height));
+        return asked is { } size ? options with { Width = Near(size.Width), Height = Near(size.Height) } : options;
 
         int Near(int pixels) => Math.Max(1, (int)Math.Round((double)pixels / grid)) * grid;
     }

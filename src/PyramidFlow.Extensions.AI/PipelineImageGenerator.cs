@@ -23,11 +23,7 @@ internal sealed class PipelineImageGenerator(PipelineAccess access) : IImageGene
         var pipeline = await access.GetAsync(cancellationToken).ConfigureAwait(false);
         var asked = options?.RawRepresentationFactory?.Invoke(this) as GenerationOptions ?? new GenerationOptions();
         asked = asked with { Prompt = request.Prompt ?? asked.Prompt, Frames = 1, Seconds = null, Count = options?.Count ?? asked.Count };
-        if (options?.ImageSize is { } wanted)
-        {
-            var size = PipelineAccess.Nearest(wanted, pipeline.Settings);
-            asked = asked with { Width = size.Width, Height = size.Height };
-        }
+        asked = PipelineAccess.Sized(asked, options?.ImageSize, pipeline.Settings);
 
         var pictures = new List<AIContent>();
         await foreach (var chunk in pipeline.GenerateAsync(asked, cancellationToken: cancellationToken).ConfigureAwait(false))

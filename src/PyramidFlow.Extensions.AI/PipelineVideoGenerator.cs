@@ -97,11 +97,7 @@ internal sealed class PipelineVideoGenerator(PipelineAccess access) : IVideoGene
             Seed = options?.Seed is { } seed ? (ulong)seed : asked.Seed,
             Count = options?.Count ?? asked.Count,
         };
-        if (options?.VideoSize is { } wanted)
-        {
-            var size = PipelineAccess.Nearest(wanted, pipeline.Settings);
-            asked = asked with { Width = size.Width, Height = size.Height };
-        }
+        asked = PipelineAccess.Sized(asked, options?.VideoSize, pipeline.Settings);
 
         return request.StartImage is not { } picture ? asked : asked with
         {

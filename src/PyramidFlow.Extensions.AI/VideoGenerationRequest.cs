@@ -3,7 +3,7 @@ using Microsoft.Extensions.AI;
 
 namespace PyramidFlow.Extensions.AI;
 
-/// <summary>What a video shows and begins with.</summary>
+/// <summary>A request for a video: its prompt, and a picture that it begins with.</summary>
 public sealed class VideoGenerationRequest
 {
     /// <summary>Creates an empty request.</summary>
@@ -12,11 +12,11 @@ public sealed class VideoGenerationRequest
     }
 
     /// <summary>Creates a request.</summary>
-    /// <param name="prompt">What the video shows.</param>
+    /// <param name="prompt">Description of the video.</param>
     /// <param name="startImage">Its first frame; null where there is none.</param>
     public VideoGenerationRequest(string prompt, DataContent? startImage = null) => (Prompt, StartImage) = (prompt, startImage);
 
-    /// <summary>What the video shows.</summary>
+    /// <summary>Description of the video.</summary>
     public string? Prompt { get; set; }
 
     /// <summary>A picture that is the first frame, cut to the shape of the video.</summary>

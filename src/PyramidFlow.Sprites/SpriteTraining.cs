@@ -42,9 +42,7 @@ public static class SpriteTraining
     /// <exception cref="TrainingException">The VAE run is missing.</exception>
     public static void RunDit(TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
-        var config = SpriteDitConfig.Load(source);
-        DitKind.Whole.Require(source.Path, config.Lora, config.Distill);
-        Run(config, source, folder, DitPart, progress, cancellationToken, group);
+        Run(Load(source, DitKind.Whole), source, folder, DitPart, progress, cancellationToken, group);
     }
 
     /// <summary>Trains a student of a model's transformer; the run is <c>FOLDER/dit</c>, as that of a transformer.</summary>
@@ -57,9 +55,7 @@ public static class SpriteTraining
     /// <exception cref="CheckpointException">The weights cannot be used.</exception>
     public static void RunDistill(TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
-        var config = SpriteDitConfig.Load(source);
-        DitKind.Distill.Require(source.Path, config.Lora, config.Distill);
-        Run(config, source, folder, DitPart, progress, cancellationToken, group);
+        Run(Load(source, DitKind.Distill), source, folder, DitPart, progress, cancellationToken, group);
     }
 
     /// <summary>Trains a LoRA of a model's transformer; the run with <c>lora.safetensors</c> is <c>FOLDER/lora</c>.</summary>
@@ -73,13 +69,7 @@ public static class SpriteTraining
     /// <exception cref="CheckpointException">A target matches no layer, or the weights cannot be used.</exception>
     public static string RunLora(TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
-        var config = SpriteDitConfig.Load(source);
-        if (config.StartFrom is null)
-            throw TrainingFault.LoraWithoutModel(source.Path);
-        DitKind.Lora.Require(source.Path, config.Lora, config.Distill);
-        config.Lora ??= new LoraConfig();
-        TrainedTransformer.Check(config.Transformer, config.Lora);
-        Run(config, source, folder, LoraPart, progress, cancellationToken, group);
+        Run(Load(source, DitKind.Lora), source, folder, LoraPart, progress, cancellationToken, group);
         return Path.Combine(folder, LoraPart, LoraFile.Name);
     }
 
@@ -103,14 +93,7 @@ public static class SpriteTraining
     /// <exception cref="TrainingException">The configuration is invalid.</exception>
     internal static PlannedTraining PlanDit(TrainingConfigSource source, DitKind kind, int ranks)
     {
-        var config = SpriteDitConfig.Load(source);
-        kind.Require(source.Path, config.Lora, config.Distill);
-        if (kind == DitKind.Lora && config.StartFrom is null)
-            throw TrainingFault.LoraWithoutModel(source.Path);
-        if (kind == DitKind.Lora)
-            config.Lora ??= new LoraConfig();
-        if (config.Lora is { } lora)
-            TrainedTransformer.Check(config.Transformer, lora);
+        var config = Load(source, kind);
         // It decodes samples only; that of a run of its own has the sizes of the default model's.
         var model = config.StartFrom is { } start ? ConfigPaths.Model(source.Path, StartFrom, start) : ModelCatalog.FindInstalled(ModelCatalog.Default);
         var vae = model is null ? CausalVideoVaeConfig.Released : CausalVideoVaeConfig.Read(CheckpointFolder.Open(model).Vae.ConfigFile);
@@ -120,6 +103,20 @@ public static class SpriteTraining
         {
             IsDrawn = true,
         };
+    }
+
+    // The configuration of a command; a LoRA that it does not describe is the usual one.
+    private static SpriteDitConfig Load(TrainingConfigSource source, DitKind kind)
+    {
+        var config = SpriteDitConfig.Load(source);
+        kind.Require(source.Path, config.Lora, config.Distill);
+        if (kind != DitKind.Lora)
+            return config;
+        if (config.StartFrom is null)
+            throw TrainingFault.LoraWithoutModel(source.Path);
+        config.Lora ??= new LoraConfig();
+        TrainedTransformer.Check(config.Transformer, config.Lora);
+        return config;
     }
 
     private static void Run(SpriteDitConfig config, TrainingConfigSource source, string folder, string part, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group)

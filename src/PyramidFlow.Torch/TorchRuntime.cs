@@ -20,6 +20,10 @@ public static unsafe class TorchRuntime
         }
     }
 
+    /// <summary>Version of a part of this program, with the commit that it was built from where that is known.</summary>
+    /// <param name="part">The part.</param>
+    internal static string ProgramVersion(Assembly part) => part.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? part.GetName().Version!.ToString();
+
     /// <summary>Build settings of libtorch and the CPU instruction set it uses, in several lines.</summary>
     public static string BuildConfiguration
     {

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Reflection;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
@@ -23,8 +22,7 @@ internal sealed record BenchmarkReport(string Device, int Threads, string Libtor
     public string Date { get; init; } = DateTime.UtcNow.ToString(BenchmarkHistory.DateFormat, CultureInfo.InvariantCulture);
 
     /// <summary>Commit that was last when this was built, or empty.</summary>
-    public string Commit { get; init; } = typeof(BenchmarkReport).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()
-        ?.InformationalVersion.Split('+') is [_, var commit] ? commit : "";
+    public string Commit { get; init; } = TorchRuntime.ProgramVersion(typeof(BenchmarkReport).Assembly).Split('+') is [_, var commit] ? commit : "";
 
     /// <summary>Heads of the columns of <see cref="Cells"/>.</summary>
     [JsonIgnore]

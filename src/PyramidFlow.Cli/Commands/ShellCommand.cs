@@ -30,8 +30,8 @@ internal static class ShellCommand
             """),
     ];
 
-    /// <summary>What the scripts ask: <c>[suggest:POSITION] LINE</c>, the form that System.CommandLine has for it; null for any other command line.</summary>
-    /// <param name="arguments">What was typed after the program's name.</param>
+    /// <summary>The question of a completion script, <c>[suggest:POSITION] LINE</c> as System.CommandLine writes it; null for any other command line.</summary>
+    /// <param name="arguments">The arguments of the program.</param>
     /// <returns>The line without the program's name, and the position of the cursor in it.</returns>
     public static (string Line, int Position)? Asked(IReadOnlyList<string> arguments)
     {

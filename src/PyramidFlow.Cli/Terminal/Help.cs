@@ -24,7 +24,7 @@ internal sealed class ExampledCommand(string name, string description, params st
     }
 }
 
-/// <summary>What help says of a command, whatever shows it.</summary>
+/// <summary>The content of a command's help, for the terminal and for the manual page.</summary>
 internal static class HelpContent
 {
     /// <summary>How a command is written, without the program and the commands before it.</summary>

@@ -13,10 +13,9 @@ namespace PyramidFlow.Server.Worker;
 internal sealed class JobFeed(IJobStore store, JobSignals signals, LeaseRules rules, BackgroundHealth health, ILogger<JobFeed> log)
     : BackgroundLoop("queue feed", health, log)
 {
-    private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(200), Least = TimeSpan.FromMilliseconds(25);
+    private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(200), Least = TimeSpan.FromMilliseconds(25), LookForWorkers = TimeSpan.FromSeconds(1);
     private readonly ConcurrentDictionary<JobWatcher, byte> watchers = [];
     private readonly ConcurrentDictionary<string, VideoJob> waiting = [];
-    private static readonly TimeSpan LookForWorkers = TimeSpan.FromSeconds(1);
     private volatile QueueView queue = new([], [], []);
     private long? seen;
     private long workersRead;
@@ -67,8 +66,10 @@ internal sealed class JobFeed(IJobStore store, JobSignals signals, LeaseRules ru
     {
         workersRead = Stopwatch.GetTimestamp();
         var now = await store.WorkersAsync(rules.Length, cancellationToken).ConfigureAwait(false);
-        if (!now.Select(worker => (worker.Name, string.Join('\n', worker.Models))).SequenceEqual(queue.Workers.Select(worker => (worker.Name, string.Join('\n', worker.Models)))))
+        if (!Facts(now).SequenceEqual(Facts(queue.Workers)))
             await RefreshAsync(cancellationToken).ConfigureAwait(false);
+
+        static IEnumerable<string> Facts(IEnumerable<WorkerEntry> workers) => workers.SelectMany(worker => worker.Models.Prepend(worker.Name));
     }
 
     private async Task<long> BeginAsync(CancellationToken cancellationToken)

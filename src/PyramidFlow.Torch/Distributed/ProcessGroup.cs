@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Numerics;
-using System.Reflection;
 using System.Runtime.InteropServices;
 
 namespace PyramidFlow.Torch.Distributed;
@@ -357,7 +356,7 @@ public sealed unsafe class ProcessGroup : IDisposable
         agreement.Meet(cancellationToken);
         agreement.Compare(
             [
-                ("program", typeof(ProcessGroup).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "unknown"),
+                ("program", TorchRuntime.ProgramVersion(typeof(ProcessGroup).Assembly)),
                 ("libtorch", TorchRuntime.Version),
                 ("backend", options.UseNccl ? "NCCL" : "Gloo"),
             ],

@@ -23,9 +23,8 @@ public static class DitTraining
     /// <exception cref="TrainingException">The configuration is invalid, or the data cannot be used.</exception>
     public static IReadOnlyList<string> Run(TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
-        var (config, configPath) = (DitConfig.Load(source), source.Path);
-        DitKind.Whole.Require(configPath, config.Lora, config.Distill);
-        return Run(config.Find(configPath), source, folder, progress, cancellationToken, group);
+        var config = Load(source, DitKind.Whole);
+        return Run(config.Find(source.Path), source, folder, progress, cancellationToken, group);
     }
 
     /// <summary>Trains a student of a model's transformer. The run folder receives <c>diffusion_transformer</c>, as that of a transformer.</summary>
@@ -38,8 +37,7 @@ public static class DitTraining
     /// <exception cref="TrainingException">The configuration is invalid or describes no distillation, the teacher does not fit the student, or the data cannot be used.</exception>
     public static IReadOnlyList<string> RunDistill(TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
-        var config = DitConfig.Load(source);
-        DitKind.Distill.Require(source.Path, config.Lora, config.Distill);
+        var config = Load(source, DitKind.Distill);
         return Run(config.Find(source.Path), source, folder, progress, cancellationToken, group);
     }
 
@@ -52,13 +50,10 @@ public static class DitTraining
     /// <exception cref="TrainingException">The configuration is invalid, or the data cannot be used.</exception>
     internal static void Probe(TrainingConfigSource source, DitKind kind, TrainingProbe probe, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
     {
-        var config = DitConfig.Load(source).Find(source.Path);
-        kind.Require(source.Path, config.Lora, config.Distill);
+        var config = Load(source, kind);
         if (kind == DitKind.Lora && config.FromScratch)
             throw TrainingFault.LoraFromScratch(source.Path);
-        if (kind == DitKind.Lora)
-            config.Lora ??= new LoraConfig();
-        Run(config, source, probe.Folder, progress, cancellationToken, group: null, probe);
+        Run(config.Find(source.Path), source, probe.Folder, progress, cancellationToken, group: null, probe);
     }
 
     /// <summary>Trains a LoRA of the model folder's transformer. The run folder receives <see cref="LoraFile.Name"/>.</summary>
@@ -72,14 +67,22 @@ public static class DitTraining
     /// <exception cref="CheckpointException">A target of the LoRA matches no layer of the transformer, or the weights cannot be used.</exception>
     public static IReadOnlyList<string> RunLora(TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group = null)
     {
-        var (config, configPath) = (DitConfig.Load(source), source.Path);
+        var config = Load(source, DitKind.Lora);
         if (config.FromScratch)
-            throw TrainingFault.LoraFromScratch(configPath);
-        DitKind.Lora.Require(configPath, config.Lora, config.Distill);
-        config.Find(configPath);
-        config.Lora ??= new LoraConfig();
-        TrainedTransformer.Check(TransformerConfigs.Load(CheckpointFolder.Open(config.Model).Transformer(config.Variant).ConfigFile), config.Lora);
+            throw TrainingFault.LoraFromScratch(source.Path);
+        config.Find(source.Path);
+        TrainedTransformer.Check(TransformerConfigs.Load(CheckpointFolder.Open(config.Model).Transformer(config.Variant).ConfigFile), config.Lora!);
         return Run(config, source, folder, progress, cancellationToken, group);
+    }
+
+    // The configuration of a command; a LoRA that it does not describe is the usual one.
+    private static DitConfig Load(TrainingConfigSource source, DitKind kind)
+    {
+        var config = DitConfig.Load(source);
+        kind.Require(source.Path, config.Lora, config.Distill);
+        if (kind == DitKind.Lora)
+            config.Lora ??= new LoraConfig();
+        return config;
     }
 
     private static IReadOnlyList<string> Run(DitConfig config, TrainingConfigSource source, string folder, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken, ProcessGroup? group,
@@ -144,10 +147,7 @@ public static class DitTraining
     /// <exception cref="TrainingException">The configuration is invalid, or the data cannot be used.</exception>
     internal static PlannedTraining Plan(TrainingConfigSource source, DitKind kind, int ranks, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
     {
-        var config = DitConfig.Load(source);
-        kind.Require(source.Path, config.Lora, config.Distill);
-        if (kind == DitKind.Lora)
-            config.Lora ??= new LoraConfig();
+        var config = Load(source, kind);
         var model = DitModel.Named(source.Path, config);
         // Whether a teacher fits is known where it is there.
         var teacher = config.Distill is { } distill && model.IsHere && Teacher.IsHere(source.Path, distill)

@@ -14,8 +14,6 @@ internal sealed record Teacher(PipelineSettings Settings, Func<StateSource> Open
     /// <summary>Keys of paths in a configuration.</summary>
     internal const string Key = "distill.teacher", LoraKey = "distill.loras";
 
-    private const int DigestLength = 24;
-
     /// <summary>LoRAs that are added to it.</summary>
     public IReadOnlyList<string> Loras { get; init; } = [];
 
@@ -54,7 +52,7 @@ internal sealed record Teacher(PipelineSettings Settings, Func<StateSource> Open
         return new Teacher(settings, transformer.OpenWeights)
         {
             Loras = loras,
-            Digest = () => string.Join('-', (string[])[FolderDigest.Of(transformer.Folder), .. loras.Select(lora => LoraPlace.Find(lora).Sha256()[..DigestLength])]),
+            Digest = () => string.Join('-', (string[])[FolderDigest.Of(transformer.Folder), .. loras.Select(lora => LoraPlace.Find(lora).Digest())]),
         };
     }
 

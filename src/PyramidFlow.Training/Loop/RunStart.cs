@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Reflection;
 using System.Runtime.InteropServices;
 using PyramidFlow.Models;
 using PyramidFlow.Torch;
@@ -50,10 +49,9 @@ internal sealed class RunStart
     public RunStart(LoopConfig config, ITraining training, ProcessGroup? group)
     {
         (this.config, this.training) = (config, training);
-        var program = typeof(RunStart).Assembly;
         facts =
         [
-            ("program", program.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? program.GetName().Version!.ToString()),
+            ("program", TorchRuntime.ProgramVersion(typeof(RunStart).Assembly)),
             ("libtorch", TorchRuntime.Version), ("system", RuntimeInformation.OSDescription),
             .. training.Data is { } data
                 ? [(DataFact, data.Digest), ("items", Text(data.Items)), ("held_out", Text(data.HeldOut)), ("size", data.Sizes), ("batch", data.Batch)]

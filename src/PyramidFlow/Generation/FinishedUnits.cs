@@ -1,4 +1,3 @@
-using System.Reflection;
 using System.Security.Cryptography;
 using System.Text;
 using Microsoft.Extensions.Logging;
@@ -76,9 +75,6 @@ internal sealed partial class UnitFile : IDisposable
 
     private const string Key = "latents", RunKey = "run", DigestKey = "sha256", WidenedKey = "widened";
     private const long MostHeaderBytes = 1 << 16;
-
-    private static readonly string Program =
-        typeof(UnitFile).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? typeof(UnitFile).Assembly.GetName().Version!.ToString();
 
     private readonly string path, run;
     private readonly SamplingPlan sampling;
@@ -206,7 +202,7 @@ internal sealed partial class UnitFile : IDisposable
         var given = clip.Pixels is { } pixels ? Digest(pixels.Span) : clip.Latents is { } latents ? Digest(System.Runtime.InteropServices.MemoryMarshal.AsBytes(latents.Values.Span)) : "";
         (string Name, string Value)[] facts =
         [
-            ("file", FormattableString.Invariant($"{Version}")), ("program", $"{Program} {TorchRuntime.Version}"), ("model", models.Identity!),
+            ("file", FormattableString.Invariant($"{Version}")), ("program", $"{TorchRuntime.ProgramVersion(typeof(UnitFile).Assembly)} {TorchRuntime.Version}"), ("model", models.Identity!),
             ("type", models.Type.ToString()), ("tiles", tiles is null ? "" : FormattableString.Invariant($"{tiles.Size} {tiles.Overlap}")),
             ("seed", FormattableString.Invariant($"{clip.Seed}")), ("settings", SettingsTable.ToJson(clip.Options, setting => setting.Name)), ("given", given),
             .. VideoParallel.Facts(clip),

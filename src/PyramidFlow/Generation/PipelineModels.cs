@@ -136,7 +136,7 @@ internal sealed record PipelineModels(PromptEncoder Text, PyramidTransformer Tra
         IEnumerable<ComponentFolder> text = folder.Family.TextComponents.SelectMany(part => new[] { folder.Component(part.Tokenizer), folder.Component(part.TextEncoder) });
         return string.Join(' ', [
             .. text.Append(folder.Transformer(options.Variant)).Append(folder.Vae).Select(part => FolderDigest.Of(part.Folder)),
-            .. options.Loras.Select(lora => FormattableString.Invariant($"{LoraPlace.Find(lora.Path).Sha256()} {lora.Weight:R}")),
+            .. options.Loras.Select(lora => FormattableString.Invariant($"{LoraPlace.Find(lora.Path).Digest()} {lora.Weight:R}")),
         ]);
     }
 

@@ -3,7 +3,7 @@ using System.Text;
 
 namespace PyramidFlow.Models;
 
-/// <summary>Digest of the files of a folder, for processes on several machines that compare their copies of a model.</summary>
+/// <summary>Digest of the files of a folder or a LoRA, for runs that go on with what they began with and for processes on several machines that compare their copies of a model.</summary>
 internal static class FolderDigest
 {
     private const int Places = 16;
@@ -14,11 +14,15 @@ internal static class FolderDigest
     /// Another checkpoint differs everywhere; a single changed byte may go unseen.
     /// </summary>
     /// <param name="folder">The folder; links are followed and subfolders are left out.</param>
-    public static string Of(string folder)
+    public static string Of(string folder) => OfFiles(Directory.EnumerateFiles(folder).Where(path => !Path.GetFileName(path).StartsWith('.')).Order(StringComparer.Ordinal));
+
+    /// <summary>The same of some files.</summary>
+    /// <param name="paths">The files, in an order that does not depend on the machine.</param>
+    public static string OfFiles(IEnumerable<string> paths)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         var buffer = new byte[PlaceBytes];
-        foreach (var path in Directory.EnumerateFiles(folder).Where(path => !Path.GetFileName(path).StartsWith('.')).Order(StringComparer.Ordinal))
+        foreach (var path in paths)
         {
             using var file = File.OpenHandle(path);
             var length = RandomAccess.GetLength(file);

@@ -126,6 +126,7 @@ public sealed record PipelineSettings(
 /// <param name="Guidance">Guidance scale of the first unit that its velocity contains: one row does the work of two. Null: it needs guidance as its teacher did.</param>
 /// <param name="VideoGuidance">The same of the later units.</param>
 /// <param name="Steps">Steps of each stage that it was trained for, of equal length; null for any number.</param>
+[JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
 public sealed record DistilledSettings(double? Guidance = null, double? VideoGuidance = null, int? Steps = null)
 {
     /// <summary>Whether its velocity contains guidance, so that there is nothing to guide.</summary>
@@ -161,12 +162,12 @@ internal sealed record PipelineJson(
     double? VideoGuidance = null,
     int? MaxLatentFrames = null,
     bool? FullSequence = null,
-    DistilledJson? Distilled = null)
+    DistilledSettings? Distilled = null)
 {
     internal static PipelineJson From(PipelineSettings s) => new(
         s.Latent.ImageShift, s.Latent.ImageScale, s.Latent.VideoShift, s.Latent.VideoScale, s.PromptSuffix, s.NegativePrompt,
         s.Width, s.Height, s.Frames, s.FramesPerSecond, s.Steps, s.VideoSteps, s.Guidance, s.VideoGuidance,
-        s.MaxLatentFrames, s.FullSequence ? true : null, s.Distilled is { } distilled ? new DistilledJson(distilled.Guidance, distilled.VideoGuidance, distilled.Steps) : null);
+        s.MaxLatentFrames, s.FullSequence ? true : null, s.Distilled);
 
     internal PipelineSettings Over(PipelineSettings d) => new(
         new LatentNormalization(ImageShift ?? d.Latent.ImageShift, ImageScale ?? d.Latent.ImageScale,
@@ -176,13 +177,9 @@ internal sealed record PipelineJson(
         Guidance ?? d.Guidance, VideoGuidance ?? d.VideoGuidance, MaxLatentFrames ?? d.MaxLatentFrames)
     {
         FullSequence = FullSequence ?? d.FullSequence,
-        Distilled = Distilled is { } distilled ? new DistilledSettings(distilled.Guidance, distilled.VideoGuidance, distilled.Steps) : d.Distilled,
+        Distilled = Distilled ?? d.Distilled,
     };
 }
-
-/// <summary>The object <c>distilled</c> of <c>pipeline.json</c>.</summary>
-[JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
-internal sealed record DistilledJson(double? Guidance = null, double? VideoGuidance = null, int? Steps = null);
 
 /// <summary>Source-generated JSON of <c>pipeline.json</c> and of configs without a record.</summary>
 [JsonSourceGenerationOptions(

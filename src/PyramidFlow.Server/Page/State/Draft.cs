@@ -130,10 +130,16 @@ internal sealed class Draft
     /// <summary>Takes a size.</summary>
     public void Resize(int width, int height) => (Width, Height) = (Text(width), Text(height));
 
-    private void Take(int width, int height, IReadOnlyList<int> steps, IReadOnlyList<int> videoSteps, double guidance, double videoGuidance, VideoModel model)
+    /// <summary>Takes a size, as one of those to choose where it is among them.</summary>
+    public void Resize(int width, int height, VideoModel model)
     {
         Resize(width, height);
         HasOwnSize = !SizeChoice.Of(model).Any(size => size.Width == width && size.Height == height);
+    }
+
+    private void Take(int width, int height, IReadOnlyList<int> steps, IReadOnlyList<int> videoSteps, double guidance, double videoGuidance, VideoModel model)
+    {
+        Resize(width, height, model);
         (Steps, VideoSteps) = (Text(steps), Text(videoSteps));
         (Guidance, VideoGuidance) = (Text(guidance), Text(videoGuidance));
     }
