@@ -248,6 +248,17 @@ public sealed class FormTests : PageContext
     }
 
     [Fact]
+    public void A_kept_form_that_holds_only_what_was_written_while_the_server_was_away_leaves_the_rest_as_it_is()
+    {
+        JSInterop.Setup<string?>("pyramidflow.kept").SetResult($$"""{"Prompt":"{{Circle}}","Units":1}""");
+        var page = Open();
+        page.WaitForAssertion(() => Assert.Equal(Circle, page.Find("#prompt").GetAttribute("value")));
+        Assert.Equal(("1", "10"), (page.Find("#seconds").GetAttribute("value"), page.Find("#steps").GetAttribute("value")));
+        page.Find("form").Submit();
+        Assert.Equal(9, Assert.Single(Jobs.Requests).Frames);
+    }
+
+    [Fact]
     public void A_kept_form_with_a_null_among_its_prompts_is_forgotten()
     {
         var draft = KeptDraft.Of(new Draft(), FakeVideoJobs.Sprites) with { Steps = "4", Schedule = [new(1, "later")] };

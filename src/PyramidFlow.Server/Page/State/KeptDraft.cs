@@ -8,12 +8,15 @@ namespace PyramidFlow.Server.Page.State;
 
 /// <summary>
 /// A form as the browser keeps it over a reload: all but a file of the user's own, which browsers do not give back. It comes
-/// from outside, so that it may hold anything; the form is checked when it is sent. Browsers have kept the labelled settings as Sampler.
+/// from outside, so that it may hold anything; the form is checked when it is sent. A key that is not there is null, and the form keeps its own
+/// value: a server that leaves before the page has kept its whole form leaves only what was written since. Browsers have kept the labelled settings as Sampler.
 /// </summary>
 internal sealed record KeptDraft(
-    string? Model, DraftMode Mode, string Prompt, string NegativePrompt, int Units, bool HasOwnSize, string Width, string Height,
-    string Steps, string VideoSteps, string Guidance, string VideoGuidance, string Seed, bool KeepsSeed,
-    IReadOnlyList<PromptChange>? Schedule, string? From, string? SameInputAs, [property: JsonPropertyName("Sampler")] IReadOnlyDictionary<string, string>? Labelled = null)
+    string? Model = null, DraftMode Mode = DraftMode.Text, string? Prompt = null, string? NegativePrompt = null, int? Units = null,
+    bool? HasOwnSize = null, string? Width = null, string? Height = null,
+    string? Steps = null, string? VideoSteps = null, string? Guidance = null, string? VideoGuidance = null, string? Seed = null, bool? KeepsSeed = null,
+    IReadOnlyList<PromptChange>? Schedule = null, string? From = null, string? SameInputAs = null,
+    [property: JsonPropertyName("Sampler")] IReadOnlyDictionary<string, string>? Labelled = null)
 {
     // Beyond any length: the form's arithmetic stays within its numbers.
     private const int MostUnits = 10_000;
@@ -44,18 +47,19 @@ internal sealed record KeptDraft(
     /// <param name="sameInputAs">Likewise of <see cref="SameInputAs"/>.</param>
     public void Restore(Draft draft, VideoModel model, VideoJob? from, VideoJob? sameInputAs)
     {
-        (draft.Mode, draft.Prompt, draft.From, draft.SameInputAs) = (Enum.IsDefined(Mode) ? Mode : DraftMode.Text, Prompt, from, sameInputAs);
-        if (Model != model.Id)
+        (draft.Mode, draft.Prompt, draft.From, draft.SameInputAs) = (Enum.IsDefined(Mode) ? Mode : DraftMode.Text, Prompt ?? draft.Prompt, from, sameInputAs);
+        if (Model is not null && Model != model.Id)
             return;
-        (draft.NegativePrompt, draft.Units, draft.Schedule) = (NegativePrompt, Math.Clamp(Units, 0, MostUnits), Schedule ?? []);
+        (draft.NegativePrompt, draft.Units, draft.Schedule) = (NegativePrompt ?? draft.NegativePrompt, Math.Clamp(Units ?? draft.Units, 0, MostUnits), Schedule ?? []);
         foreach (var setting in Draft.LabelledSettings.Where(setting => Labelled?.ContainsKey(setting.Name) == true))
             draft.Labelled[setting.Name] = Labelled![setting.Name] ?? "";
-        (draft.HasOwnSize, draft.Width, draft.Height) = (HasOwnSize, Width, Height);
-        (draft.Steps, draft.VideoSteps, draft.Guidance, draft.VideoGuidance) = (Steps, VideoSteps, Guidance, VideoGuidance);
-        (draft.Seed, draft.KeepsSeed) = (Seed, KeepsSeed);
+        (draft.HasOwnSize, draft.Width, draft.Height) = (HasOwnSize ?? draft.HasOwnSize, Width ?? draft.Width, Height ?? draft.Height);
+        (draft.Steps, draft.VideoSteps) = (Steps ?? draft.Steps, VideoSteps ?? draft.VideoSteps);
+        (draft.Guidance, draft.VideoGuidance) = (Guidance ?? draft.Guidance, VideoGuidance ?? draft.VideoGuidance);
+        (draft.Seed, draft.KeepsSeed) = (Seed ?? draft.Seed, KeepsSeed ?? draft.KeepsSeed);
     }
 }
 
-[JsonSourceGenerationOptions(RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true)]
+[JsonSourceGenerationOptions(RespectNullableAnnotations = true)]
 [JsonSerializable(typeof(KeptDraft))]
 internal sealed partial class KeptDraftJson : JsonSerializerContext;
