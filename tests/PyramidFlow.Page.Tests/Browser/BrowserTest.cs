@@ -15,6 +15,9 @@ public abstract class BrowserTest(Chromium chromium) : IClassFixture<Chromium>, 
     private readonly List<IBrowserContext> contexts = [];
     private readonly List<string> complaints = [];
 
+    /// <summary>Whether the server is away: the browser may complain of anything that cannot reach it.</summary>
+    protected bool IsAway { get; set; }
+
     private protected TestServer Server { get; set; } = null!;
 
     public async ValueTask InitializeAsync()
@@ -53,10 +56,14 @@ public abstract class BrowserTest(Chromium chromium) : IClassFixture<Chromium>, 
         contexts.Add(context);
         context.SetDefaultTimeout(Patience);
         var page = await context.NewPageAsync();
-        page.PageError += (_, error) => complaints.Add(error);
+        page.PageError += (_, error) =>
+        {
+            if (!IsAway)
+                complaints.Add(error);
+        };
         page.Console += (_, line) =>
         {
-            if (line.Type == "error" && !IsExpected(line))
+            if (line.Type == "error" && !IsAway && !IsExpected(line))
                 complaints.Add($"{line.Text} ({line.Location})");
         };
         return page;

@@ -7,7 +7,6 @@ namespace PyramidFlow.Page.Tests.Browser;
 public sealed class PageTests(Chromium chromium) : BrowserTest(chromium)
 {
     private readonly TemporaryFolder data = new();
-    private bool isAway;
 
     public override async ValueTask DisposeAsync()
     {
@@ -130,7 +129,7 @@ public sealed class PageTests(Chromium chromium) : BrowserTest(chromium)
     public async Task What_is_written_while_the_server_is_away_is_there_when_it_is_back()
     {
         var page = await OpenAsync();
-        isAway = true;
+        IsAway = true;
         var address = Server.Client.BaseAddress!;
         await Server.DisposeAsync();
         await Expect(page.GetByRole(AriaRole.Alert)).ToContainTextAsync("What you write is kept.");
@@ -163,9 +162,6 @@ public sealed class PageTests(Chromium chromium) : BrowserTest(chromium)
 
         Task<string> BackgroundAsync() => page.EvaluateAsync<string>("getComputedStyle(document.body).backgroundColor");
     }
-
-    /// <summary>A server that is away cannot be reached.</summary>
-    protected override bool IsExpected(IConsoleMessage line) => isAway || base.IsExpected(line);
 
     private protected override Task<TestServer> StartAsync() => TestServer.StartAsync(data: data.Path);
 
