@@ -136,6 +136,9 @@ internal static partial class TrainingFault
         ? new("file_is_folder", $"{file} is a folder, not a file", null, ("file", file))
         : new("file_missing", $"{file} does not exist", null, ("file", file));
 
+    public static TrainingException FileChanged(string file) =>
+        new("file_changed", $"{file} was changed or replaced after the run began, and is left out: the same command again, once the run has ended, takes it as it is then", null, ("file", file));
+
     public static TrainingException NoDuration(string file) =>
         new("no_duration", $"{file} states no duration, or has no frames: rewrite it with ffmpeg -i, or remove it", null, ("file", file));
 

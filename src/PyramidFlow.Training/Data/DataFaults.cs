@@ -59,6 +59,7 @@ public sealed class FaultLog(Action<DataFault>? onFault = null)
         DataFaultKind.TooSmall => "too small",
         DataFaultKind.NoCaption => "without a caption",
         DataFaultKind.OtherModel => "of another model",
+        DataFaultKind.Changed => "changed during the run",
         _ => "of another shape or type",
     };
 }
@@ -106,6 +107,9 @@ public enum DataFaultKind
 
     /// <summary>Latents or text features come from another model than that of the training.</summary>
     OtherModel,
+
+    /// <summary>A file is not the one that was scanned: it was changed or replaced since.</summary>
+    Changed,
 }
 
 /// <summary>An unusable item; the run continues without it.</summary>

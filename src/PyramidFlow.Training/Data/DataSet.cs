@@ -63,7 +63,8 @@ internal sealed class DataSet
             {
                 try
                 {
-                    items[i] = await scanner.ScanAsync(annotations[i], ct).ConfigureAwait(false);
+                    var versions = ItemFile.Versions(annotations[i]);
+                    items[i] = await scanner.ScanAsync(annotations[i], ct).ConfigureAwait(false) with { Versions = versions };
                 }
                 catch (BadItemException e)
                 {
@@ -112,7 +113,17 @@ internal sealed class DataSet
 /// <param name="Bucket">Its bucket.</param>
 /// <param name="Seconds">Duration of the video; 0 for images and latents.</param>
 /// <param name="FramesPerSecond">Average frame rate of the stored video; 0 for images and latents.</param>
-public sealed record DataItem(Annotation Annotation, Bucket Bucket, double Seconds = 0, double FramesPerSecond = 0);
+public sealed record DataItem(Annotation Annotation, Bucket Bucket, double Seconds = 0, double FramesPerSecond = 0)
+{
+    /// <summary>Its files on the disk as they were scanned.</summary>
+    internal IReadOnlyList<FileVersion> Versions { get; init; } = [];
+}
+
+/// <summary>A file at a moment: another size or time means another content.</summary>
+/// <param name="Path">Path of the file.</param>
+/// <param name="Length">Size in bytes.</param>
+/// <param name="Written">Time of the last change, UTC.</param>
+internal readonly record struct FileVersion(string Path, long Length, DateTime Written);
 
 /// <summary>Finds the bucket of an item without decoding it.</summary>
 internal interface IItemScanner

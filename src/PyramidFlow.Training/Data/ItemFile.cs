@@ -34,6 +34,28 @@ internal static class ItemFile
     /// <summary>Size of a file that exists.</summary>
     public static long Length(Annotation annotation, string path) => annotation.Packed?.Find(path)?.Size ?? new FileInfo(path).Length;
 
+    /// <summary>The files of an item on the disk as they are now, without those that are missing; empty for members of a shard, which knows by itself when it has changed.</summary>
+    public static IReadOnlyList<FileVersion> Versions(Annotation annotation) => annotation.Packed is not null
+        ? []
+        : [.. from path in (string?[])[annotation.Media, annotation.Latent, annotation.TextFeatures]
+              where path is not null
+              let file = new FileInfo(path)
+              where file.Exists
+              select new FileVersion(path, file.Length, file.LastWriteTimeUtc)];
+
+    /// <summary>Throws where a file of an item is another than the one that was scanned; to be called after the file was read.</summary>
+    /// <param name="item">The item.</param>
+    /// <exception cref="BadItemException">A file has changed.</exception>
+    public static void RequireUnchanged(DataItem item)
+    {
+        foreach (var version in item.Versions)
+        {
+            var file = new FileInfo(version.Path);
+            if (file.Exists && (file.Length, file.LastWriteTimeUtc) != (version.Length, version.Written))
+                throw new BadItemException(DataFaultKind.Changed, TrainingFault.FileChanged(version.Path));
+        }
+    }
+
     /// <summary>Reads a file.</summary>
     /// <param name="annotation">The item.</param>
     /// <param name="path">Its path in the annotation.</param>

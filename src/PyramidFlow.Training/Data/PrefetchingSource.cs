@@ -80,7 +80,7 @@ internal sealed class PrefetchingSource<TItem, TBatch>(BatchPlan plan, ItemLoade
     }
 }
 
-/// <summary>Loads the items of planned batches in parallel. A bad item is recorded and replaced by the next item of the plan.</summary>
+/// <summary>Loads the items of planned batches in parallel. A bad item, or one whose file is another than the scanned one, is recorded and replaced by the next item of the plan.</summary>
 /// <typeparam name="TItem">Type of a loaded item; holds no native memory.</typeparam>
 /// <param name="load">Loads an item, with random numbers of its own.</param>
 /// <param name="faults">Records bad items.</param>
@@ -111,7 +111,9 @@ internal sealed class ItemLoader<TItem>(Func<DataItem, KeyedRandom, Cancellation
             await free.WaitAsync(cancellationToken).ConfigureAwait(false);
             try
             {
-                return (item, await load(item, batch.Draws(slot), cancellationToken).ConfigureAwait(false));
+                var content = await load(item, batch.Draws(slot), cancellationToken).ConfigureAwait(false);
+                ItemFile.RequireUnchanged(item);
+                return (item, content);
             }
             catch (BadItemException e)
             {

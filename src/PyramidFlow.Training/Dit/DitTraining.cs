@@ -149,8 +149,7 @@ public static class DitTraining
     {
         var config = Load(source, kind);
         var model = DitModel.Named(source.Path, config);
-        // Whether a teacher fits is known where it is there.
-        var teacher = config.Distill is { } distill && model.IsHere && Teacher.IsHere(source.Path, distill)
+        var teacher = config.Distill is { } distill && model.IsHere && Teacher.IsNeeded(source.Path, distill)
             ? TeacherOf(source.Path, config, CheckpointFolder.Open(ConfigPaths.Model(source.Path, "model", config.Model)))
             : null;
         config.Data.Find(source.Path);

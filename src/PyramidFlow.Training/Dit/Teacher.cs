@@ -1,3 +1,4 @@
+using PyramidFlow.Hub;
 using PyramidFlow.Models;
 using PyramidFlow.Models.Lora;
 using PyramidFlow.Torch;
@@ -20,10 +21,11 @@ internal sealed record Teacher(PipelineSettings Settings, Func<StateSource> Open
     /// <summary>Computes a digest of its weights and LoRAs, which a run keeps.</summary>
     public Func<string> Digest { get; init; } = () => "";
 
-    /// <summary>Whether the teacher that a configuration names is on this machine; without a name it is the student's own model.</summary>
+    /// <summary>Whether a plan needs the teacher that a configuration names: all but a released model that is not on this machine yet. Without a name it is the student's own model.</summary>
     /// <param name="file">The configuration.</param>
     /// <param name="distill">What it says.</param>
-    internal static bool IsHere(string file, DistillConfig distill) => distill.Teacher is not { } given || Path.Exists(ConfigPaths.FolderOrName(file, Key, given));
+    internal static bool IsNeeded(string file, DistillConfig distill) =>
+        distill.Teacher is not { } given || ModelCatalog.FindReleased(given) is null || Path.Exists(ConfigPaths.FolderOrName(file, Key, given));
 
     /// <summary>Finds the teacher of a configuration, and refuses one that the student cannot learn from. No weight of a transformer is read.</summary>
     /// <param name="file">The configuration.</param>

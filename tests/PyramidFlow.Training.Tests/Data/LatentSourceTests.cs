@@ -115,6 +115,26 @@ public sealed class LatentSourceTests : IDisposable
     }
 
     [Fact]
+    public async Task A_file_that_another_one_takes_the_place_of_during_a_run_is_left_out()
+    {
+        var files = Enumerable.Range(0, 3).Select(i => Latent($"{i}.safetensors", [1, Channels, 1, 2, 3], i)).ToList();
+        using var source = await Open(folder.Annotate([.. files.Select(file => new { latent = file })]), CaptionForm.None);
+        // As good as the first one, and of its size.
+        Latent("1.safetensors", [1, Channels, 1, 2, 3], 7);
+        File.SetLastWriteTimeUtc(files[1], DateTime.UnixEpoch);
+
+        for (var step = 0; step < 6; step++)
+        {
+            using var scope = new TensorScope();
+            Assert.All(source.Batch(step, Ct).Latents.ToArray<float>(), x => Assert.Contains(x, (float[])[0, 2]));
+        }
+
+        var fault = Assert.Single(source.Faults.Faults);
+        Assert.Equal((2, DataFaultKind.Changed), (fault.Line, fault.Kind));
+        FaultAssert.Is(fault.Error, "file_changed", ("file", files[1]));
+    }
+
+    [Fact]
     public async Task A_line_without_what_is_needed_says_which_command_makes_it()
     {
         var without = folder.Annotate(new { video = "a.mp4", text = "" });

@@ -219,6 +219,8 @@ public sealed class DistillationTests(TinyModel model) : IClassFixture<TinyModel
             AssertRefused(() => DitTraining.Probe(Media.File("run.json"), DitKind.Lora, probe, null, CancellationToken.None), "config_of_distillation");
         File.WriteAllText(Media.File("run.json"), config.Replace("[2, 1]", "[16]", StringComparison.Ordinal));
         AssertRefused(() => Plan(DitKind.Distill), "student_of_more_steps");
+        File.WriteAllText(Media.File("run.json"), config.Replace("\"rounds\"", "\"teacher\": \"nowhere\", \"rounds\"", StringComparison.Ordinal));
+        AssertRefused(() => Plan(DitKind.Distill), "model_unknown");
         foreach (var (addition, code) in new[] { ("\"seed\": 1", "distill_missing"), ($"{Rounds}, \"lora\": {{ }}", "distill_of_lora"), ($"{Rounds}, \"from_scratch\": true", "distill_from_scratch") })
             FaultAssert.Is(Assert.Throws<TrainingException>(() => Train(OwnDataRuns.ExtractedConfig(student, annotations, addition), "run")), code, ("file", Media.File("run.json")));
         var whole = OwnDataRuns.ExtractedConfig(student, annotations, "\"distill\": { \"rounds\": [2], \"own_history\": 0.5 }, \"objective\": \"full_sequence\"");
