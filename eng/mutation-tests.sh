@@ -35,7 +35,7 @@ schedule() {
 }
 
 tokenizers() {
-    mutate tokenizers PyramidFlow PyramidFlow.Tests 'HostileTokenizerFileTests|WordTokenizerFilesTests|TokenizerGoldenTests|TokenizerLimitsTests' \
+    mutate tokenizers PyramidFlow PyramidFlow.Tests 'HostileTokenizerFileTests|WordTokenizerFilesTests|TokenizerGoldenTests|TokenizerLimitsTests|SentencePieceModelTests' \
         Tokenizers/{TokenizerFile,T5Files,AddedTokens}.cs
 }
 

@@ -43,6 +43,71 @@ public class FlowSolverTests
         }
     }
 
+    [Fact]
+    public void Equal_steps_are_the_training_points_and_end_where_the_stage_ends()
+    {
+        foreach (var stage in Scheduler.Stages)
+        {
+            var (timesteps, sigmas) = stage.UniformGrid(Scheduler.Options.NumTrainTimesteps);
+            Assert.All(stage.Timesteps.Zip(timesteps), pair => Assert.Equal(pair.First, pair.Second, 1e-9));
+            Assert.All(stage.Sigmas.Zip(sigmas), pair => Assert.Equal(pair.First, pair.Second, 1e-12));
+            var last = Math.Min((int)(stage.Share.End * Scheduler.Options.NumTrainTimesteps), Scheduler.Options.NumTrainTimesteps - 1);
+            Assert.Equal(Scheduler.Timesteps[last], timesteps[^1], 1e-6);
+            Assert.Equal(0, sigmas[^1]);
+            Assert.Equal(timesteps[..^1], Scheduler.Steps(Scheduler.Stages.ToList().IndexOf(stage), timesteps.Length - 1, FlowSolvers.Uniform).Timesteps);
+        }
+    }
+
+    [Fact]
+    public void Stages_of_equal_parts_divide_the_axis_and_time_as_written()
+    {
+        var stages = PyramidFlowScheduler.OfStages(4).Stages;
+        Assert.Equal([0.75, 0.5, 0.25, 0], stages.Select(stage => Math.Round(stage.End, 6)));
+        Assert.Equal([1, 0.75, 0.5, 0.25], stages.Select(stage => Math.Round(stage.StartBeforeUpsampling, 6)));
+        Assert.Equal((0d, 1d), (stages[0].Share.Begin, stages[^1].Share.End));
+        Assert.All(stages.Zip(stages.Skip(1)), pair => Assert.Equal(pair.First.Share.End, pair.Second.Share.Begin));
+        // An axis may also be used in part.
+        Assert.Equal(0.1f, new PyramidFlowScheduler(new FlowOptions { Stages = 1, StageRange = [0, 0.9] }).Stages[0].End, 1e-6);
+    }
+
+    [Fact]
+    public void Impossible_options_and_calls_are_refused_and_the_least_possible_ones_are_not()
+    {
+        foreach (var (options, named) in new (FlowOptions, string)[]
+        {
+            (new FlowOptions { NumTrainTimesteps = 1 }, "1 training timesteps"), (new FlowOptions { Shift = 0 }, "shift 0"), (new FlowOptions { Shift = double.NaN }, "shift NaN"),
+            (new FlowOptions { Stages = 0, StageRange = [0] }, "0 stages"), (new FlowOptions { Stages = 2 }, "stage range"), (new FlowOptions { StageRange = [0, 0.5, 0.5, 1] }, "stage range"),
+            (new FlowOptions { StageRange = [-0.1, 0.3, 0.6, 1] }, "stage range"), (new FlowOptions { StageRange = [0, 0.3, 0.6, 1.1] }, "stage range"), (new FlowOptions { Gamma = 0 }, "gamma 0"),
+        })
+        {
+            Assert.Contains(named, Assert.Throws<ArgumentException>(() => new PyramidFlowScheduler(options)).Message, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(2, new PyramidFlowScheduler(new FlowOptions { NumTrainTimesteps = 2, Stages = 1, StageRange = [0, 1] }).Timesteps.Count);
+        Assert.Throws<ArgumentOutOfRangeException>(() => Scheduler.Steps(0, 0));
+        Assert.Throws<ArgumentOutOfRangeException>(() => Scheduler.RenoiseFactors(0));
+    }
+
+    [Fact]
+    public void A_solver_keeps_no_tensor_of_a_stage_that_is_done_or_given_up()
+    {
+        using var scope = new TensorScope();
+        var before = Tensor.LiveCount;
+        foreach (var (solver, evaluations) in new[] { (FlowSolvers.SecondOrder, 4), (FlowSolvers.SecondOrder, 3), (FlowSolvers.Heun, 4), (FlowSolvers.Heun, 1) })
+        {
+            var steps = Scheduler.Steps(0, 2, solver);
+            using (var inner = new TensorScope())
+            using (var integrator = solver.Begin(steps))
+            {
+                var x = Tensor.From([1f]);
+                for (var i = 0; i < Math.Min(evaluations, steps.Count); i++)
+                    x = integrator.Step(x, x * 2, i);
+            }
+
+            Assert.Equal(before, Tensor.LiveCount);
+        }
+    }
+
     // x' = x + sigma from x(1) = 1: x = 3 e^(sigma - 1) - sigma - 1, so that x(0) = 3/e - 1.
     [Fact]
     public void Second_order_takes_midpoint_steps_and_its_error_falls_with_the_square()
