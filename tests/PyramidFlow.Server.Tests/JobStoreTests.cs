@@ -1,4 +1,5 @@
 using PyramidFlow.Generation;
+using PyramidFlow.Models.Lora;
 using PyramidFlow.Server.Domain;
 using PyramidFlow.Server.Storage;
 using PyramidFlow.Testing;
@@ -71,6 +72,24 @@ public abstract partial class JobStoreTests : IAsyncLifetime
         Assert.Null(await Store.LeaseAsync("a", ["other"], Long, Cancel));
         Assert.Null(await Store.LeaseAsync("a", [], Long, Cancel));
         Assert.NotNull(await Store.LeaseAsync("a", ["other", "sprites"], Long, Cancel));
+    }
+
+    [Fact]
+    public async Task A_worker_takes_only_jobs_whose_LoRAs_it_has_all_and_passes_over_the_others()
+    {
+        var both = await AddAsync(loras: ["style", "panda"]);
+        var one = await AddAsync(loras: ["style", "style"]);
+        var none = await AddAsync();
+
+        Assert.Equal(["panda style", "style", ""], (await Store.QueueAsync(Cancel)).Select(entry => string.Join(' ', entry.Loras)));
+        Assert.Equal(one.Id, (await Store.LeaseAsync("a", Models, Long, Cancel, ["style", "other"]))!.Id);
+        Assert.Equal(none.Id, (await Store.LeaseAsync("a", Models, Long, Cancel))!.Id);
+        Assert.Null(await Store.LeaseAsync("a", Models, Long, Cancel, ["style", "other"]));
+        Assert.Equal(both.Id, (await Store.LeaseAsync("a", Models, Long, Cancel, ["style", "panda"]))!.Id);
+
+        await Store.AnnounceAsync(new WorkerEntry("a", Models, 1) { Loras = ["style"] }, Cancel);
+        var worker = Assert.Single(await Store.WorkersAsync(Long, Cancel));
+        Assert.Equal([false, true, true], (await Store.QueueAsync(Cancel)).Select(worker.CanMake));
     }
 
     [Fact]
@@ -277,8 +296,8 @@ public abstract partial class JobStoreTests : IAsyncLifetime
 
     private static VideoResult Result => new(9, 1234, 1.5, ["a sentence"]);
 
-    private protected async Task<VideoJob> AddAsync(string? key = null, string? fingerprint = null, string owner = "me", int most = int.MaxValue) =>
-        (await Store.AddAsync(new NewJob(VideoId.New(), new Owner(owner), new VideoRequest { Prompt = "a red circle", Model = "sprites", Frames = 9, Width = 128, Height = 128, Seed = 7 })
+    private protected async Task<VideoJob> AddAsync(string? key = null, string? fingerprint = null, string owner = "me", int most = int.MaxValue, string[]? loras = null) =>
+        (await Store.AddAsync(new NewJob(VideoId.New(), new Owner(owner), new VideoRequest { Prompt = "a red circle", Model = "sprites", Frames = 9, Width = 128, Height = 128, Seed = 7, Loras = loras?.Select(name => new LoraUse(name)).ToList() })
         {
             IdempotencyKey = key,
             Fingerprint = fingerprint,

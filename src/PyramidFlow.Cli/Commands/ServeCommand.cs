@@ -85,6 +85,8 @@ internal sealed class QueueOptions
 
     private readonly Option<string?> data = DataOption();
     private readonly Option<string?> database = CliOptions.Text("--database", "STRING", $"PostgreSQL connection string of the queue, the same for the server and all workers [default: {Variable}, else a file in --data]");
+    private readonly Option<string?> loras = CliOptions.Text("--lora-folder", "DIR", "folder of LoRAs that requests may name: safetensors files and folders of adapters; the same for the server and all workers [default: none]");
+    private readonly Option<long?> loraMemory = CliOptions.Memory("--lora-memory", "most memory for weights with the LoRAs of earlier videos, so that their next use takes no time; 0 keeps none [default: 1GB]", zero: true);
     private readonly Option<int?> lease = CliOptions.Whole("--lease", "SECONDS", "after how long without a sign of life a worker counts as dead [default: 30]", 1, 86400);
 
     /// <summary>The option that names the folder of videos, queue and keys.</summary>
@@ -93,7 +95,7 @@ internal sealed class QueueOptions
     /// <summary>The named folder, or the default.</summary>
     public static string Folder(string? named) => named ?? "pyramidflow-data";
 
-    public void AddTo(ExampledCommand command) => command.Group("Queue", data, database, lease);
+    public void AddTo(ExampledCommand command) => command.Group("Queue", data, database, lease, loras, loraMemory);
 
     /// <summary>Reads the options of a server or a worker.</summary>
     /// <exception cref="UsageException">There is no such model or variant.</exception>
@@ -102,14 +104,18 @@ internal sealed class QueueOptions
         // Checked at the start, because the first video may be requested hours later.
         var first = model.Open().Root;
         var pipeline = model.Options();
+        if (parsed.GetValue(loras) is { } folder && !Directory.Exists(folder))
+            throw CommandFault.LoraFolderMissing(folder);
         var options = new ServerOptions
         {
             DataFolder = Folder(parsed.GetValue(data)),
             Database = parsed.GetValue(database) ?? (Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } connection ? connection : null),
             Models = () => ServedModels.Of(first),
+            LoraFolder = parsed.GetValue(loras) is { } named ? Path.GetFullPath(named) : null,
             Pipeline = pipeline with
             {
                 PreviewEvery = ServerOptions.DefaultPreviewInterval,
+                LoraCacheBytes = parsed.GetValue(loraMemory) ?? pipeline.LoraCacheBytes,
 
                 // Users ask for what the ways on the command line do not fit.
                 Parallel = pipeline.Parallel is { } parallel ? parallel with { MayChoose = true } : null,

@@ -51,6 +51,9 @@ public sealed record ServerLimits
     /// <summary>Maximum steps of a stage.</summary>
     public int Steps { get; init; } = 200;
 
+    /// <summary>Maximum number of LoRAs of a video.</summary>
+    public int Loras { get; init; } = 8;
+
     /// <summary>Maximum number of active videos of one owner.</summary>
     public int ActiveJobs { get; init; } = 500;
 

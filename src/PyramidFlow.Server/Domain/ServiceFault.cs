@@ -10,6 +10,9 @@ namespace PyramidFlow.Server.Domain;
 /// </summary>
 internal static partial class ServiceFault
 {
+    /// <summary>Code of a request for a LoRA that does not exist.</summary>
+    public const string LoraUnknownCode = "lora_unknown";
+
     /// <summary>Code of a request for a model that does not exist.</summary>
     public const string ModelUnknownCode = "model_unknown";
 
@@ -25,7 +28,9 @@ internal static partial class ServiceFault
     /// <summary>Reason of a text in a JSON body with a damaged escape.</summary>
     public const string DigitsMissing = "it has a \\u without four digits";
 
-    private const string Input = "input_reference", Video = "video", Model = "model";
+    private const int LongestName = 80;
+
+    private const string Input = "input_reference", Video = "video", Model = "model", Lora = "lora";
 
     // Requests as HTTP carries them.
 
@@ -305,6 +310,23 @@ internal static partial class ServiceFault
         var known = string.Join(", ", models.Select(model => model.Id));
         return new(kind, ModelUnknownCode, $"{what}: use {known}", null, [.. parameters, ("known", known)]) { Field = Model };
     }
+
+    // LoRAs.
+
+    public static JobException LoraUnknown(string name, IReadOnlyList<string> known) => known.Count == 0
+        ? new(JobFaultKind.Invalid, LoraUnknownCode, "this service has no LoRAs: leave lora out, or start it with --lora-folder", null, ("lora", name)) { Field = Lora }
+        : new(JobFaultKind.Invalid, LoraUnknownCode, $"there is no LoRA '{StrictText.OneLine(name, LongestName)}': use {string.Join(", ", known)}", null,
+            ("lora", StrictText.OneLine(name, LongestName)), ("known", string.Join(", ", known))) { Field = Lora };
+
+    public static JobException LoraOfOtherModel(string name, string model) =>
+        new(JobFaultKind.Invalid, "lora_of_other_model", $"the LoRA '{name}' does not fit the model '{model}': /v1/loras lists the models of each LoRA", null, ("lora", name), ("model", model)) { Field = Lora };
+
+    public static JobException TooManyLoras(int most) =>
+        new(JobFaultKind.Invalid, "too_many_loras", Invariant($"a video may have {most} LoRAs: leave some out"), null, ("most", most)) { Field = Lora };
+
+    public static JobException LoraWeightBeyondLimit(string name, double weight, double most) =>
+        new(JobFaultKind.Invalid, "lora_weight_beyond_limit", Invariant($"the LoRA '{name}' cannot have the weight {weight}: use -{most} to {most}, 1 is as it was trained"), null,
+            ("lora", name), ("weight", weight), ("most", most)) { Field = Lora };
 
     // The sentences of readers of text are those about files.
     private static string Sent(string reason) => reason.Replace("save it as", "send it as", StringComparison.Ordinal);

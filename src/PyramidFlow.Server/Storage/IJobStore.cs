@@ -64,9 +64,9 @@ internal interface IJobStore : IAsyncDisposable
     /// <summary>Returns the workers that were announced within an age, by name.</summary>
     Task<IReadOnlyList<WorkerEntry>> WorkersAsync(TimeSpan age, CancellationToken cancellationToken);
 
-    /// <summary>Leases the next queued job of one of the models; null when there is none.</summary>
+    /// <summary>Leases the next queued job of one of the models, and of no other LoRAs than those named; null when there is none.</summary>
     /// <exception cref="ServiceException">The tables were migrated to a newer version meanwhile.</exception>
-    Task<JobLease?> LeaseAsync(string worker, IReadOnlyCollection<string> models, TimeSpan lease, CancellationToken cancellationToken);
+    Task<JobLease?> LeaseAsync(string worker, IReadOnlyCollection<string> models, TimeSpan lease, CancellationToken cancellationToken, IReadOnlyCollection<string>? loras = null);
 
     /// <summary>Renews a lease and stores the progress. False: the job was cancelled, deleted or leased to another worker.</summary>
     Task<bool> RenewAsync(JobLease lease, VideoProgress? progress, TimeSpan length, CancellationToken cancellationToken);
@@ -151,7 +151,14 @@ internal sealed record LeaseRules(int Attempts, TimeSpan Pause)
 /// <param name="Name">Its name, as leases have it.</param>
 /// <param name="Models">Ids of the models that it can make videos with.</param>
 /// <param name="Processes">Processes that make each of its videos together.</param>
-internal sealed record WorkerEntry(string Name, IReadOnlyList<string> Models, int Processes);
+internal sealed record WorkerEntry(string Name, IReadOnlyList<string> Models, int Processes)
+{
+    /// <summary>Names of the LoRAs that it has.</summary>
+    public IReadOnlyList<string> Loras { get; init; } = [];
+
+    /// <summary>Whether it can make a job.</summary>
+    public bool CanMake(QueueEntry job) => Models.Contains(job.Model) && job.Loras.All(Loras.Contains);
+}
 
 /// <summary>A queued or running job.</summary>
 /// <param name="Id">Id of the job.</param>
@@ -159,4 +166,9 @@ internal sealed record WorkerEntry(string Name, IReadOnlyList<string> Models, in
 /// <param name="Runs">Whether a worker has leased the job.</param>
 /// <param name="Work">Pixels times steps, for estimates of the duration.</param>
 /// <param name="SecondsLeft">Remaining seconds of a running job, as its worker estimates.</param>
-internal sealed record QueueEntry(string Id, string Model, bool Runs, double Work, double? SecondsLeft);
+internal sealed record QueueEntry(string Id, string Model, bool Runs, double Work, double? SecondsLeft)
+{
+    /// <summary>Names of its LoRAs.</summary>
+    public IReadOnlyList<string> Loras { get; init; } = [];
+}
+

@@ -59,8 +59,14 @@ internal static class JobSchema
     // Running workers, whether they have a job or not. A row that is not renewed belongs to a worker that is gone.
     private const string Version3 = "CREATE TABLE workers (name TEXT PRIMARY KEY, seen BIGINT NOT NULL, models TEXT NOT NULL, processes INTEGER NOT NULL)";
 
+    // A job goes to a worker that has its LoRAs.
+    private const string Version4 = """
+        ALTER TABLE videos ADD COLUMN loras TEXT NOT NULL DEFAULT '';
+        ALTER TABLE workers ADD COLUMN loras TEXT NOT NULL DEFAULT '';
+        """;
+
     // Each step makes the tables of one version from those of the version before. Steps are only ever added.
-    private static readonly string[] Steps = [Version1, Version2, Version3];
+    private static readonly string[] Steps = [Version1, Version2, Version3, Version4];
 
     /// <summary>The version that this program reads and writes.</summary>
     public static long Version => Steps.Length;

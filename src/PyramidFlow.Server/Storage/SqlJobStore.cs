@@ -34,9 +34,9 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, LeaseRules rules, 
         if (active >= job.MaxActive)
             throw ServiceFault.TooManyActive(active);
         var rows = await session.RowsAsync(
-            $"INSERT INTO videos (id, owner, seq, revision, status, model, work, created, idempotency_key, fingerprint, request) "
-            + $"VALUES (@id, @owner, @revision, @revision, '{Queued}', @model, @work, {dialect.Now}, @key, @fingerprint, @request) RETURNING {JobSchema.Columns}",
-            Read, cancellationToken, ("id", job.Id), ("owner", job.Owner.Name), ("revision", revision), ("model", job.Request.Model),
+            $"INSERT INTO videos (id, owner, seq, revision, status, model, loras, work, created, idempotency_key, fingerprint, request) "
+            + $"VALUES (@id, @owner, @revision, @revision, '{Queued}', @model, @loras, @work, {dialect.Now}, @key, @fingerprint, @request) RETURNING {JobSchema.Columns}",
+            Read, cancellationToken, ("id", job.Id), ("owner", job.Owner.Name), ("revision", revision), ("model", job.Request.Model), ("loras", LoraNames.Join(job.Request.Loras?.Select(lora => lora.Path) ?? [])),
             ("work", RequestWork.Estimate(job.Request)), ("key", job.IdempotencyKey), ("fingerprint", job.Fingerprint),
             ("request", JsonSerializer.Serialize(job.Request, StoreJson.Default.VideoRequest))).ConfigureAwait(false);
         await session.CommitAsync(cancellationToken).ConfigureAwait(false);
@@ -112,8 +112,8 @@ internal sealed partial class SqlJobStore(SqlDialect dialect, LeaseRules rules, 
     public async Task<IReadOnlyList<QueueEntry>> QueueAsync(CancellationToken cancellationToken)
     {
         await using var session = await SqlSession.ReadAsync(dialect, cancellationToken).ConfigureAwait(false);
-        return await session.RowsAsync($"SELECT id, model, status, work, seconds_left FROM videos WHERE status IN ('{Queued}', '{InProgress}') AND {Named} ORDER BY seq",
-            row => new QueueEntry(row.GetString(0), row.GetString(1), row.GetString(2) == InProgress, Amount(row, 3) ?? 0, Amount(row, 4)), cancellationToken).ConfigureAwait(false);
+        return await session.RowsAsync($"SELECT id, model, status, work, seconds_left, loras FROM videos WHERE status IN ('{Queued}', '{InProgress}') AND {Named} ORDER BY seq",
+            row => new QueueEntry(row.GetString(0), row.GetString(1), row.GetString(2) == InProgress, Amount(row, 3) ?? 0, Amount(row, 4)) { Loras = LoraNames.Split(Text(row, 5)) }, cancellationToken).ConfigureAwait(false);
     }
 
     public async Task<IReadOnlyList<Owner>> ActiveOwnersAsync(CancellationToken cancellationToken)
