@@ -46,6 +46,9 @@ public sealed record ServerOptions
     /// </summary>
     public IReadOnlyList<string> Proxies { get; init; } = [];
 
+    /// <summary>Whether each request is logged with address, name of the key, status and time.</summary>
+    public bool LogsRequests { get; init; }
+
     /// <summary>Days that videos are kept; null keeps them for ever.</summary>
     public double? KeepDays { get; init; }
 

@@ -57,22 +57,25 @@ public static class VideoServer
                 return Task.CompletedTask;
             }));
         builder.Services.ConfigureHttpJsonOptions(json => json.SerializerOptions.PropertyNamingPolicy = System.Text.Json.JsonNamingPolicy.SnakeCaseLower);
-        builder.Services.AddPage();
+        builder.Services.AddPage().AddCompression();
         Telemetry.Add(builder.Services, metrics => metrics.AddAspNetCoreInstrumentation().AddPrometheusExporter());
         var app = builder.Build();
         app.Lifetime.ApplicationStarted.Register(() => log.HasStarted = true);
         app.Services.GetRequiredService<Telemetry>().Observe(app.Services.GetRequiredService<JobFeed>());
-        Map(app);
+        Map(app, options.LogsRequests);
         return app;
     }
 
-    private static void Map(WebApplication app)
+    private static void Map(WebApplication app, bool logsRequests)
     {
         app.Use(ConnectionLimits.AnswerAsync);
         app.UseForwardedHeaders();
+        if (logsRequests)
+            app.UseMiddleware<AccessLog>();
         app.UseSafeHeaders();
         app.UseMiddleware<Problems>();
         app.UseMiddleware<OriginCheck>();
+        app.UseCompression();
         app.UseStaticFiles(new StaticFileOptions { FileProvider = new ManifestEmbeddedFileProvider(typeof(VideoServer).Assembly, "wwwroot") });
         app.UseRouting();
         app.UseAccess();

@@ -25,11 +25,12 @@ internal static class ServeCommand
         var allowed = CliOptions.Text("--allow-host", "NAME,NAME", "names the service answers to, such as those of a proxy in front of it");
         var proxies = CliOptions.Text("--proxy", "ADDRESS,ADDRESS", "proxies in front of it, as addresses or networks: what they say of visitors (X-Forwarded-For, -Proto, -Host) is believed");
         var noWorker = CliOptions.Flag("--no-worker", "make no videos here: leave them to workers");
+        var accessLog = CliOptions.Flag("--access-log", "write a line for each request: address, name of the key, method, path, status and time");
         var (queue, limits, model) = (new QueueOptions(), new LimitOptions(), new ModelOptions(takesRuns: false));
         var command = new ExampledCommand("serve", "Serves the web page and the REST service, and makes the videos asked for.",
             $"{About.Name} serve",
             $"{About.Name} serve --host 0.0.0.0 --data /srv/videos --keep-days 30",
-            $"{About.Name} serve --no-worker --data /mnt/videos --database \"Host=db;Database=videos;Username=videos\"") { host, port, allowed, proxies, noWorker };
+            $"{About.Name} serve --no-worker --data /mnt/videos --database \"Host=db;Database=videos;Username=videos\"") { host, port, allowed, proxies, noWorker, accessLog };
         queue.AddTo(command);
         limits.AddTo(command);
         model.AddTo(command);
@@ -48,6 +49,7 @@ internal static class ServeCommand
                     Port = parsed.GetValue(port) ?? options.Port,
                     AllowedHosts = Listed(parsed.GetValue(allowed)),
                     Proxies = Listed(parsed.GetValue(proxies)),
+                    LogsRequests = parsed.GetValue(accessLog),
                     RunsWorker = !parsed.GetValue(noWorker),
                 };
             }
@@ -134,6 +136,7 @@ internal sealed class LimitOptions
     private readonly Option<double?> keepDays = CliOptions.Number("--keep-days", "DAYS", "remove videos that are older [default: never]", zero: false);
     private readonly Option<double?> keepSize = CliOptions.Number("--keep-gb", "GB", "remove the oldest videos beyond so many gigabytes [default: never]", zero: false);
     private readonly Option<int?> active = CliOptions.Whole("--max-active", "N", $"videos of one key that may wait or be made at a time [default: {Usual.ActiveJobs}]", 1);
+    private readonly Option<int?> day = CliOptions.Whole("--max-per-day", "N", "new videos that one key may ask for in 24 hours [default: any number]", 1);
     private readonly Option<int?> rate = CliOptions.Whole("--max-per-minute", "N", $"new videos that one key may ask for in a minute [default: {Usual.RequestsPerMinute}]", 1);
     private readonly Option<int?> frames = CliOptions.Whole("--max-frames", "N", $"frames of one video [default: {Usual.Frames}]", 1);
 
@@ -141,7 +144,7 @@ internal sealed class LimitOptions
     private readonly Option<int?> perAddress = CliOptions.Whole("--max-connections-per-address", "N", $"connections from one address, of which a proxy has but one [default: {Usual.ConnectionsPerAddress}]", 1);
     private readonly Option<int?> idle = CliOptions.Whole("--max-idle", "SECONDS", FormattableString.Invariant($"how long a connection without a request is kept [default: {Usual.IdleSeconds}]"), 1, 86400);
 
-    public void AddTo(ExampledCommand command) => command.Group("Limits", keepDays, keepSize, active, rate, frames, connections, perAddress, idle);
+    public void AddTo(ExampledCommand command) => command.Group("Limits", keepDays, keepSize, active, day, rate, frames, connections, perAddress, idle);
 
     /// <summary>Applies the typed limits to the options.</summary>
     public ServerOptions Read(ParseResult parsed, ServerOptions options) => options with
@@ -151,6 +154,7 @@ internal sealed class LimitOptions
         Limits = Usual with
         {
             ActiveJobs = parsed.GetValue(active) ?? Usual.ActiveJobs,
+            VideosPerDay = parsed.GetValue(day) ?? Usual.VideosPerDay,
             RequestsPerMinute = parsed.GetValue(rate) ?? Usual.RequestsPerMinute,
             Frames = parsed.GetValue(frames) ?? Usual.Frames,
             Connections = parsed.GetValue(connections) ?? Usual.Connections,
@@ -242,6 +246,7 @@ internal static class ServeRun
 
     private static T Build<T>(Func<T> build, ServerOptions options)
     {
+        PrivateFiles.Begin();
         try
         {
             return build();

@@ -57,6 +57,9 @@ public sealed record ServerLimits
     /// <summary>Maximum number of active videos of one owner.</summary>
     public int ActiveJobs { get; init; } = 500;
 
+    /// <summary>Maximum number of new videos of one owner within 24 hours, which begin with the first of them; deleted videos count too.</summary>
+    public int VideosPerDay { get; init; } = int.MaxValue;
+
     /// <summary>Maximum number of new videos that one owner may request in a minute.</summary>
     public int RequestsPerMinute { get; init; } = 600;
 }

@@ -84,6 +84,14 @@ internal static partial class ServiceFault
             RetryAfterSeconds = seconds,
         };
 
+    public static JobException DayIsFull(int most, int seconds) =>
+        new(JobFaultKind.RateLimit, "too_many_today",
+            Invariant($"you have asked for {most} videos in 24 hours, and no more are allowed: try again in {(seconds < 5400 ? $"{Math.Ceiling(seconds / 60.0)} minutes" : $"{Math.Ceiling(seconds / 3600.0)} hours")}"), null,
+            ("most", most), ("seconds", seconds))
+        {
+            RetryAfterSeconds = seconds,
+        };
+
     public static JobException TooManyActive(long active) =>
         new(JobFaultKind.TooMany, "too_many_active", Invariant($"{active} of your videos wait or are being made, and no more are allowed: wait for one to end, or cancel one"), null,
             ("active", active));

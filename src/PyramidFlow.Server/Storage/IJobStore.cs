@@ -46,7 +46,7 @@ internal interface IJobStore : IAsyncDisposable
     /// <summary>Returns the latest revision.</summary>
     Task<long> RevisionAsync(CancellationToken cancellationToken);
 
-    /// <summary>Returns queued and running jobs in the order of the queue.</summary>
+    /// <summary>Returns running jobs, then queued ones in the order in which they will be leased.</summary>
     Task<IReadOnlyList<QueueEntry>> QueueAsync(CancellationToken cancellationToken);
 
     /// <summary>Returns work and seconds of the videos that were completed last.</summary>
@@ -64,7 +64,10 @@ internal interface IJobStore : IAsyncDisposable
     /// <summary>Returns the workers that were announced within an age, by name.</summary>
     Task<IReadOnlyList<WorkerEntry>> WorkersAsync(TimeSpan age, CancellationToken cancellationToken);
 
-    /// <summary>Leases the next queued job of one of the models, and of no other LoRAs than those named; null when there is none.</summary>
+    /// <summary>
+    /// Leases the next queued job of one of the models, and of no other LoRAs than those named; null when there is none. Owners take turns (<see cref="FairTurns"/>): next is the oldest job of the owner
+    /// whose last lease is the longest ago.
+    /// </summary>
     /// <exception cref="ServiceException">The tables were migrated to a newer version meanwhile.</exception>
     Task<JobLease?> LeaseAsync(string worker, IReadOnlyCollection<string> models, TimeSpan lease, CancellationToken cancellationToken, IReadOnlyCollection<string>? loras = null);
 
@@ -126,6 +129,9 @@ internal sealed record NewJob(string Id, Owner Owner, VideoRequest Request)
 
     /// <summary>Maximum number of active jobs of the owner.</summary>
     public int MaxActive { get; init; } = int.MaxValue;
+
+    /// <summary>Maximum number of jobs of the owner within 24 hours, which begin with the first of them.</summary>
+    public int MaxPerDay { get; init; } = int.MaxValue;
 }
 
 /// <summary>A worker's lease on a job: no other worker takes the job while the lease is renewed in time.</summary>
@@ -170,5 +176,10 @@ internal sealed record QueueEntry(string Id, string Model, bool Runs, double Wor
 {
     /// <summary>Names of its LoRAs.</summary>
     public IReadOnlyList<string> Loras { get; init; } = [];
-}
 
+    /// <summary>Its owner.</summary>
+    public Owner Owner { get; init; }
+
+    /// <summary>Grows with each lease of a job of any owner: the last one of this owner; 0 before the first.</summary>
+    public long Served { get; init; }
+}

@@ -10,6 +10,9 @@ internal sealed partial class SqlJobStore
     // Only the holder of the lease of this attempt may change the job.
     private const string Held = $"id = @id AND status = '{InProgress}' AND worker = @worker AND attempt = @attempt";
 
+    // The revision at which a job of the owner was leased last; 0 before the first. The owner with the least is next.
+    private const string Served = "COALESCE((SELECT turns.served FROM turns WHERE turns.owner = videos.owner), 0)";
+
     private const string NoLease = "worker = NULL, lease_until = NULL, seconds_left = NULL";
 
     public async Task<JobLease?> LeaseAsync(string worker, IReadOnlyCollection<string> models, TimeSpan lease, CancellationToken cancellationToken, IReadOnlyCollection<string>? loras = null)
@@ -40,19 +43,22 @@ internal sealed partial class SqlJobStore
         if (able.Length == 0)
             return null;
         var (ofLoras, wanted) = In("loras", able);
-        (waiting, named) = ($"{waiting} AND loras {ofLoras} ORDER BY seq LIMIT 1", [.. named, .. wanted]);
+        (waiting, named) = ($"{waiting} AND loras {ofLoras} ORDER BY {Served}, seq LIMIT 1", [.. named, .. wanted]);
         await using var session = await SqlSession.WriteAsync(dialect, cancellationToken).ConfigureAwait(false);
         await JobSchema.ReadVersionAsync(session, cancellationToken).ConfigureAwait(false);
+        // Taken first, because it serialises leases: the next worker sees whose turn it was.
+        var revision = await session.NextRevisionAsync(cancellationToken).ConfigureAwait(false);
         var id = await session.ValueAsync<string>($"SELECT id {waiting} {dialect.SkipLocked}", cancellationToken, named).ConfigureAwait(false);
         if (id is null)
             return null;
-        var revision = await session.NextRevisionAsync(cancellationToken).ConfigureAwait(false);
         var rows = await session.RowsAsync(
             $"UPDATE videos SET status = '{InProgress}', worker = @worker, attempt = attempt + 1, lease_until = {dialect.Now} + @lease, started = {dialect.Now}, "
             + $"progress = NULL, error = NULL, revision = @revision WHERE id = @id AND status = '{Queued}' RETURNING {JobSchema.Columns}",
             Read, cancellationToken, ("worker", worker), ("lease", (long)lease.TotalMilliseconds), ("revision", revision), ("id", id)).ConfigureAwait(false);
         if (rows.Count == 0)
             return null;
+        await session.ExecuteAsync("INSERT INTO turns (owner, served) VALUES (@owner, @revision) ON CONFLICT (owner) DO UPDATE SET served = excluded.served", cancellationToken,
+            ("owner", rows[0].Owner.Name), ("revision", revision)).ConfigureAwait(false);
         // From here on the job is leased: cancelling the commit would leave it to a worker that does not know of it.
         await session.CommitAsync(CancellationToken.None).ConfigureAwait(false);
         return new JobLease(rows[0], worker);
@@ -110,6 +116,9 @@ internal sealed partial class SqlJobStore
     {
         await using var session = await SqlSession.WriteAsync(dialect, cancellationToken).ConfigureAwait(false);
         await session.ExecuteAsync($"DELETE FROM videos WHERE status = '{Deleted}' AND completed < {dialect.Now} - @age", cancellationToken, ("age", (long)age.TotalMilliseconds)).ConfigureAwait(false);
+        // Owners without a video, such as those of removed keys, and days that are over.
+        await session.ExecuteAsync("DELETE FROM turns WHERE owner NOT IN (SELECT owner FROM videos)", cancellationToken).ConfigureAwait(false);
+        await session.ExecuteAsync($"DELETE FROM days WHERE since < {dialect.Now} - {DayMilliseconds}", cancellationToken).ConfigureAwait(false);
         await session.ExecuteAsync($"DELETE FROM workers WHERE seen < {dialect.Now} - @age", cancellationToken, ("age", (long)age.TotalMilliseconds)).ConfigureAwait(false);
         await session.CommitAsync(cancellationToken).ConfigureAwait(false);
     }

@@ -25,6 +25,7 @@ internal sealed class VideoJobs(
             IdempotencyKey = idempotencyKey,
             Fingerprint = idempotencyKey is null ? null : await FingerprintAsync(request, upload, cancellationToken).ConfigureAwait(false),
             MaxActive = limits.ActiveJobs,
+            MaxPerDay = limits.VideosPerDay,
         };
         if (await store.FindByKeyAsync(job, cancellationToken).ConfigureAwait(false) is { } earlier)
             return await feed.PlaceAsync(earlier, cancellationToken).ConfigureAwait(false);

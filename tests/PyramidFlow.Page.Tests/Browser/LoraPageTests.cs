@@ -1,4 +1,3 @@
-using Microsoft.Playwright;
 using PyramidFlow.Server.Tests;
 using PyramidFlow.Testing;
 

@@ -1,4 +1,3 @@
-using PyramidFlow.Generation;
 using PyramidFlow.Models.Lora;
 
 namespace PyramidFlow.Server.Page.State;
