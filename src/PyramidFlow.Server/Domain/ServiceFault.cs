@@ -321,10 +321,13 @@ internal static partial class ServiceFault
 
     // LoRAs.
 
-    public static JobException LoraUnknown(string name, IReadOnlyList<string> known) => known.Count == 0
-        ? new(JobFaultKind.Invalid, LoraUnknownCode, "this service has no LoRAs: leave lora out, or start it with --lora-folder", null, ("lora", name)) { Field = Lora }
-        : new(JobFaultKind.Invalid, LoraUnknownCode, $"there is no LoRA '{StrictText.OneLine(name, LongestName)}': use {string.Join(", ", known)}", null,
-            ("lora", StrictText.OneLine(name, LongestName)), ("known", string.Join(", ", known))) { Field = Lora };
+    public static JobException LoraUnknown(string name, IReadOnlyList<string> known)
+    {
+        name = StrictText.OneLine(name, LongestName);
+        return known.Count == 0
+            ? new(JobFaultKind.Invalid, LoraUnknownCode, $"there is no LoRA '{name}': this service has none, leave lora out, or start it with --lora-folder", null, ("lora", name)) { Field = Lora }
+            : new(JobFaultKind.Invalid, LoraUnknownCode, $"there is no LoRA '{name}': use {string.Join(", ", known)}", null, ("lora", name), ("known", string.Join(", ", known))) { Field = Lora };
+    }
 
     public static JobException LoraOfOtherModel(string name, string model) =>
         new(JobFaultKind.Invalid, "lora_of_other_model", $"the LoRA '{name}' does not fit the model '{model}': /v1/loras lists the models of each LoRA", null, ("lora", name), ("model", model)) { Field = Lora };

@@ -33,7 +33,7 @@ internal sealed partial class SqlJobStore
     }
 }
 
-/// <summary>Names of LoRAs in a column. No name of a LoRA has a line break (<see cref="Worker.LoraCatalog"/>).</summary>
+/// <summary>Names of LoRAs in a column. No name of a LoRA has a line break.</summary>
 internal static class LoraNames
 {
     /// <summary>Stands between two names.</summary>

@@ -70,9 +70,9 @@ internal sealed class RequestCheck(ModelCatalog catalog, LoraCatalog loras, Serv
     {
         if (named.Count > limits.Loras)
             throw ServiceFault.TooManyLoras(limits.Loras);
+        loras.Check(named, model);
         if (named.FirstOrDefault(lora => !(Math.Abs(lora.Weight) <= MostLoraWeight)) is { } heavy)
             throw ServiceFault.LoraWeightBeyondLimit(heavy.Path, heavy.Weight, MostLoraWeight);
-        loras.Check(named, model);
     }
 
     // Of the input only the kind is known, before the upload is read. The length of a video changes nothing that is checked, so 1 frame stands for it.
